@@ -1,0 +1,88 @@
+import { failure, usageError } from './errors.js'
+import type { Json } from './json.js'
+import type { Provider, Resource } from './provider.js'
+import type { z } from 'zod'
+
+/** A provider whose inputs are plain JSON: what the engine works with. Each call parses before it passes on. */
+export type AnyProvider = Provider<Json, Json, Json>
+
+type Raw = Resource<Json, Json, Json>
+
+/** Wraps a typed provider so that JSON of the state or of the evaluation is validated where it enters. */
+export function bindProvider<C, A, H>(provider: Provider<C, A, H>): AnyProvider {
+  const config = (value: Json): C => parse(provider.configSchema, value, `options of provider ${provider.name}`)
+  const allocation = (value: Json): A => parse(provider.allocationSchema, value, `allocation of provider ${provider.name}`)
+  const handle = (value: Json): H => parse(provider.handleSchema, value, `handle of provider ${provider.name}`)
+  const typed = (raw: Raw): Resource<C, A, H> => ({
+    ...raw,
+    config: config(raw.config),
+    allocation: allocation(raw.allocation),
+    handle: raw.handle === undefined ? undefined : handle(raw.handle),
+  })
+  const { console: terminal, listOwned, doctor } = provider
+  return {
+    name: provider.name,
+    targetEnvs: provider.targetEnvs,
+    optionKey: provider.optionKey,
+    optionsNix: provider.optionsNix,
+    configSchema: provider.configSchema as z.ZodType<unknown> as z.ZodType<Json>,
+    allocationSchema: provider.allocationSchema as z.ZodType<unknown> as z.ZodType<Json>,
+    handleSchema: provider.handleSchema as z.ZodType<unknown> as z.ZodType<Json>,
+    makesMachines: provider.makesMachines,
+    imageReference: (value) => provider.imageReference(config(value)),
+    imageId: (value) => provider.imageId(handle(value)),
+    ports: (value) => provider.ports(allocation(value)),
+    physical: (value) => provider.physical(allocation(value)),
+    publishedUrls: (c, a) => provider.publishedUrls(config(c), allocation(a)),
+    allocate: async (request) =>
+      toJson(
+        await provider.allocate({
+          ...request,
+          config: config(request.config),
+          known: request.known === undefined ? undefined : allocation(request.known),
+          siblings: new Map([...request.siblings].map(([name, value]) => [name, allocation(value)])),
+        }),
+      ),
+    inspect: (raw, run) => provider.inspect(typed(raw), run),
+    plan: (raw, run) => provider.plan(typed(raw), run),
+    reconcile: async (raw, options, run) =>
+      toJson(
+        await provider.reconcile(
+          typed(raw),
+          { ...options, checkpoint: (value) => options.checkpoint(toJson(value)) },
+          run,
+        ),
+      ),
+    start: async (raw, run) => {
+      const changed = await provider.start(typed(raw), run)
+      return changed === undefined ? undefined : toJson(changed)
+    },
+    stop: (raw, options, run) => provider.stop(typed(raw), options, run),
+    destroy: (raw, run) => provider.destroy(typed(raw), run),
+    target: (raw, run) => provider.target(typed(raw), run),
+    resourceId: (raw) => provider.resourceId(typed(raw)),
+    ...(listOwned === undefined ? {} : { listOwned: (run) => listOwned.call(provider, run) }),
+    ...(doctor === undefined ? {} : { doctor: (run) => doctor.call(provider, run) }),
+    ...(terminal === undefined
+      ? {}
+      : {
+          console: {
+            command: (raw: Raw) => terminal.command(typed(raw)),
+            logFile: (raw: Raw) => terminal.logFile(typed(raw)),
+          },
+        }),
+  }
+}
+
+function parse<T>(schema: z.ZodType<T>, value: Json, what: string): T {
+  const result = schema.safeParse(value)
+  if (result.success) return result.data
+  const issue = result.error.issues[0]
+  throw usageError(`${what}: ${issue?.path.join('.') ?? ''}: ${issue?.message ?? 'not valid'}`)
+}
+
+function toJson(value: unknown): Json {
+  const text = JSON.stringify(value)
+  if (text === undefined) throw failure('NOT_JSON', 'a provider returned something that cannot be stored')
+  return JSON.parse(text) as Json
+}

@@ -1,0 +1,79 @@
+import type { AnyProvider } from './bind-provider.js'
+import type { EventSink } from './events.js'
+import type { ImageStore } from './image.js'
+import type { MachineName } from './names.js'
+import type { Nix } from './nix.js'
+import type { Finding } from './provider.js'
+import type { Run } from './run.js'
+import type { TaskMachine, WantedTask } from './setup-task.js'
+import type { Ssh } from './ssh.js'
+import type { DeploymentStore } from './store.js'
+
+export interface ProviderRegistry {
+  all(): readonly AnyProvider[]
+  /** By canonical name; throws a usage error for one that is not there (yet). */
+  named(name: string): AnyProvider
+}
+
+/** Who runs this command; goes into the journal and the lock. */
+export interface Operator {
+  readonly user: string
+  readonly host: string
+  readonly command: string
+  /** Unique per invocation: `20261121-101500-a1b2c3`. */
+  readonly run: string
+}
+
+/** A command on the operator host. */
+export interface LocalCommands {
+  /** Runs argv; secrets only on stdin. Absence of the program is an OpsError that says how to get it. */
+  run(
+    argv: readonly string[],
+    options: {
+      readonly signal: AbortSignal
+      readonly timeoutMs: number
+      readonly what: string
+      readonly stdin?: string | Uint8Array
+      readonly env?: Readonly<Record<string, string>>
+      readonly cwd?: string
+      onLine?(line: string): void
+    },
+  ): Promise<import('./ssh.js').CommandResult>
+  /** With the user's terminal; returns the exit status (128 + n for a signal). */
+  interactive(argv: readonly string[], options: { readonly signal: AbortSignal; readonly env?: Readonly<Record<string, string>> }): Promise<number>
+}
+
+/** Questions only a person can answer. Without a terminal each refuses with a sentence. */
+export interface Questions {
+  confirm(question: string): Promise<boolean>
+  secret(question: string): Promise<string>
+}
+
+/** The log files of one run. */
+export interface RunLogs {
+  /** Appends one line to the machine's log of this run; timestamps are added. */
+  append(machine: MachineName | undefined, line: string): void
+  tail(machine: MachineName, lines: number): string[]
+  close(): void
+}
+
+/** Everything an operation works with; put together in `src/context.ts` alone, or by a test. */
+export interface Ops {
+  readonly store: DeploymentStore
+  readonly providers: ProviderRegistry
+  readonly nix: Nix
+  readonly ssh: Ssh
+  readonly images: ImageStore
+  /** Every set-up task there is, in no particular order. */
+  readonly tasks: readonly ((machine: TaskMachine) => WantedTask | undefined)[]
+  readonly events: EventSink
+  readonly operator: Operator
+  readonly local: LocalCommands
+  readonly questions: Questions
+  /** Opens the log folder of this run. Not called by commands that write nothing. */
+  logs(folder: string): RunLogs
+  readonly signal: AbortSignal
+  now(): Date
+  /** What this operator host can and cannot do. */
+  doctor(run: Run): Promise<Finding[]>
+}

@@ -1,0 +1,41 @@
+import { z } from 'zod'
+
+/**
+ * A machine is found by this name on its LAN and in /etc/hosts, so it must be a host name
+ * (RFC 1123, and `_` as NixOps allows).
+ */
+export const MachineName = z
+  .string()
+  .regex(
+    /^[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$/,
+    'a machine name is a host name: letters, digits, "-", "_" and ".", at most 63 characters',
+  )
+  .brand<'MachineName'>()
+export type MachineName = z.infer<typeof MachineName>
+
+export const DeploymentUuid = z.uuid().brand<'DeploymentUuid'>()
+export type DeploymentUuid = z.infer<typeof DeploymentUuid>
+
+/** NixOps' rule for deployment names. */
+export const DeploymentName = z
+  .string()
+  .regex(
+    /^[a-zA-Z_-][a-zA-Z0-9_.-]*$/,
+    'a deployment name begins with a letter, "_" or "-" and goes on with letters, digits, "_", "-", "."',
+  )
+  .brand<'DeploymentName'>()
+export type DeploymentName = z.infer<typeof DeploymentName>
+
+/** A path of the Nix store: `/nix/store/<32 characters>-<name>`. */
+export const StorePath = z
+  .string()
+  .regex(/^\/nix\/store\/[0-9a-z]{32}-[0-9a-zA-Z+\-._?=]+$/, 'not a Nix store path')
+  .brand<'StorePath'>()
+export type StorePath = z.infer<typeof StorePath>
+
+export type TaskId = string
+
+/** The name a provider gives what it makes: known before it is made, so that a crash leaves nothing unfindable. */
+export function resourceName(uuid: DeploymentUuid, machine: MachineName): string {
+  return `hydra-ops-${uuid}-${machine}`
+}

@@ -1,0 +1,30 @@
+import type { MachineName } from './names.js'
+
+export type PlanAction = 'create' | 'change' | 'recreate' | 'start' | 'copy' | 'build' | 'add' | 'replace' | 'remove' | 'run' | 'activate' | 'reboot' | 'destroy'
+
+/** One line of the plan. */
+export interface PlanItem {
+  /** `libvirt`, `image`, `closure`, `keys`, `files`, `units`, `packages`, `setup` … */
+  readonly subject: string
+  readonly action: PlanAction
+  readonly detail: string
+  /** What the user must allow for it to happen: `restart needed`, `needs --kill-obsolete`. */
+  readonly note?: string | undefined
+}
+
+export interface MachinePlan {
+  readonly machine: MachineName
+  readonly items: readonly PlanItem[]
+  /** Why it cannot be planned further (it does not answer …). */
+  readonly unknown?: string | undefined
+}
+
+export interface Plan {
+  readonly machines: readonly MachinePlan[]
+  /** Something is destroyed, recreated, restarted or rebooted: ask first. */
+  readonly disruptive: boolean
+}
+
+export function isEmpty(plan: Plan): boolean {
+  return plan.machines.every((machine) => machine.items.length === 0)
+}

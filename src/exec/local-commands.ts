@@ -1,0 +1,140 @@
+import { execa, ExecaError, type Options } from 'execa'
+import type { LocalCommands } from '../core/context.js'
+import { failure, interrupted, messageOf } from '../core/errors.js'
+import type { CommandResult } from '../core/ssh.js'
+
+/** Which Debian package brings a program; for the sentence about a missing one. */
+const packages: Readonly<Record<string, string>> = {
+  virsh: 'libvirt-clients',
+  libvirtd: 'libvirt-daemon',
+  'qemu-img': 'qemu-utils',
+  'qemu-system-x86_64': 'qemu-system-x86',
+  ssh: 'openssh-client',
+  scp: 'openssh-client',
+  'ssh-keygen': 'openssh-client',
+  mmdebstrap: 'mmdebstrap',
+  mke2fs: 'e2fsprogs',
+  xorriso: 'xorriso',
+  'nix-store': 'nix-bin',
+  'nix-instantiate': 'nix-bin',
+  'nix-env': 'nix-bin',
+  'nix-copy-closure': 'nix-bin',
+}
+
+/** Grace between SIGTERM and SIGKILL. */
+const killAfterMs = 3_000
+
+/**
+ * Commands on the operator host. Each gets a process group of its own, so that a deadline or a Ctrl-C ends
+ * its children too (execa's promise otherwise waits for whoever holds the pipe).
+ */
+export const localCommands: LocalCommands = {
+  async run(argv, options) {
+    const [file, ...args] = argv
+    if (file === undefined) throw failure('NO_COMMAND', 'no command to run')
+    if (options.signal.aborted) throw interruptedDuring(options.what)
+    const child = execa(file, args, {
+      reject: false,
+      detached: true,
+      stripFinalNewline: false,
+      // Node's default of 100 MB; a store's path list is far below it.
+      maxBuffer: 100_000_000,
+      env: { LC_ALL: 'C.UTF-8', ...options.env },
+      ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
+      ...(options.stdin === undefined ? { stdin: 'ignore' } : { input: options.stdin }),
+    } satisfies Options)
+    const { onLine } = options
+    if (onLine !== undefined) {
+      for (const stream of [child.stdout, child.stderr]) stream?.setEncoding('utf8').on('data', lines(onLine))
+    }
+    const ended = endGroup(child.pid)
+    let why: 'deadline' | 'cancelled' | undefined
+    const deadline = setTimeout(() => {
+      why = 'deadline'
+      ended()
+    }, options.timeoutMs)
+    const cancel = () => {
+      why = 'cancelled'
+      ended()
+    }
+    options.signal.addEventListener('abort', cancel, { once: true })
+    try {
+      const result = await child
+      if (why === 'cancelled') throw interruptedDuring(options.what)
+      if (why === 'deadline') {
+        throw failure('DEADLINE', `${options.what}: '${file}' did not end within ${options.timeoutMs / 1000} s`, {
+          detail: tail(result.stderr),
+        })
+      }
+      if (result instanceof ExecaError && result.code === 'ENOENT') throw missing(file, options.what)
+      if (result instanceof ExecaError && result.code === 'EACCES') {
+        throw failure('NOT_EXECUTABLE', `${options.what}: '${file}' cannot be executed: permission denied`)
+      }
+      return toResult(result)
+    } finally {
+      clearTimeout(deadline)
+      options.signal.removeEventListener('abort', cancel)
+    }
+  },
+
+  async interactive(argv, options) {
+    const [file, ...args] = argv
+    if (file === undefined) throw failure('NO_COMMAND', 'no command to run')
+    const result = await execa(file, args, { stdio: 'inherit', reject: false, env: { ...options.env } })
+    if (result instanceof ExecaError && result.code === 'ENOENT') throw missing(file, 'open a session')
+    if (result.exitCode !== undefined) return result.exitCode
+    return 128 + (result.signal === 'SIGINT' ? 2 : result.signal === 'SIGTERM' ? 15 : 1)
+  },
+}
+
+function toResult(result: { stdout?: unknown; stderr?: unknown; exitCode?: number; signal?: string; message?: string }): CommandResult {
+  const stdout = String(result.stdout ?? '')
+  const stderr = String(result.stderr ?? '')
+  if (result.exitCode !== undefined) return { kind: 'exited', code: result.exitCode, stdout, stderr }
+  if (result.signal !== undefined) return { kind: 'killed', signal: result.signal, stdout, stderr }
+  throw failure('COMMAND', `a command could not be run: ${messageOf(result)}`)
+}
+
+function endGroup(pid: number | undefined): () => void {
+  return () => {
+    if (pid === undefined) return
+    signalGroup(pid, 'SIGTERM')
+    setTimeout(() => signalGroup(pid, 'SIGKILL'), killAfterMs).unref()
+  }
+}
+
+function signalGroup(pid: number, signal: NodeJS.Signals): void {
+  try {
+    process.kill(-pid, signal)
+  } catch {
+    // The group is gone already.
+  }
+}
+
+function lines(onLine: (line: string) => void): (chunk: string) => void {
+  let rest = ''
+  return (chunk) => {
+    const parts = (rest + chunk).split(/\r?\n/)
+    rest = parts.pop() ?? ''
+    for (const line of parts) onLine(line)
+  }
+}
+
+function tail(text: unknown): string {
+  return String(text ?? '')
+    .split('\n')
+    .slice(-20)
+    .join('\n')
+    .trim()
+}
+
+function missing(file: string, what: string): Error {
+  const pkg = packages[file.split('/').at(-1) ?? file]
+  return failure('NOT_INSTALLED', `${what}: the program '${file}' is not installed`, {
+    hint: pkg === undefined ? `install '${file}', then try again` : `sudo apt-get install ${pkg}`,
+  })
+}
+
+function interruptedDuring(what: string): Error {
+  return interrupted(`interrupted: ${what}`)
+}

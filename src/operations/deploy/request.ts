@@ -1,0 +1,45 @@
+import type { DeploymentRecord } from '../../core/deployment.js'
+import type { MachineResult } from '../../core/events.js'
+import type { MachineName, StorePath } from '../../core/names.js'
+import type { NixFlags } from '../../core/nix.js'
+import type { Plan } from '../../core/plan.js'
+import type { Selection } from '../selection.js'
+
+/** What `deploy` and `plan` were asked for. */
+export interface DeployRequest {
+  readonly deployment: string | undefined
+  readonly selection: Selection
+  /** Stop after the plan; write nothing anywhere. */
+  readonly dryRun: boolean
+  /** Stop after the named stage. */
+  readonly until: 'build' | 'create' | 'copy' | undefined
+  /** Ask providers and machines anew instead of trusting what is recorded. */
+  readonly check: boolean
+  readonly killObsolete: boolean
+  readonly allowRecreate: boolean
+  readonly alwaysActivate: boolean
+  readonly allowReboot: boolean
+  readonly forceReboot: boolean
+  readonly skipOffline: boolean
+  readonly keepGoing: boolean
+  readonly maxConcurrent: number
+  /** Machine → store path to deploy instead of the evaluated one. */
+  readonly closures: ReadonlyMap<MachineName, StorePath>
+  readonly retryFailed: boolean
+  /** Do not ask. */
+  readonly yes: boolean
+  readonly acceptHostKey: boolean
+  /** For this run only, on top of the remembered ones. */
+  readonly args: Readonly<Record<string, string>>
+  readonly searchPath: readonly string[]
+  readonly nix: NixFlags
+  /** Called once with the plan before anything is touched. */
+  onPlan(plan: Plan, deployment: DeploymentRecord): void
+}
+
+export interface DeployReport {
+  readonly deployment: DeploymentRecord
+  readonly plan: Plan
+  /** Empty after a dry run. */
+  readonly results: readonly MachineResult[]
+}
