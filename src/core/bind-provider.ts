@@ -1,7 +1,7 @@
+import type { z } from 'zod'
 import { failure, usageError } from './errors.js'
 import type { Json } from './json.js'
 import type { Provider, Resource } from './provider.js'
-import type { z } from 'zod'
 
 /** A provider whose inputs are plain JSON: what the engine works with. Each call parses before it passes on. */
 export type AnyProvider = Provider<Json, Json, Json>
@@ -10,9 +10,12 @@ type Raw = Resource<Json, Json, Json>
 
 /** Wraps a typed provider so that JSON of the state or of the evaluation is validated where it enters. */
 export function bindProvider<C, A, H>(provider: Provider<C, A, H>): AnyProvider {
-  const config = (value: Json): C => parse(provider.configSchema, value, `options of provider ${provider.name}`)
-  const allocation = (value: Json): A => parse(provider.allocationSchema, value, `allocation of provider ${provider.name}`)
-  const handle = (value: Json): H => parse(provider.handleSchema, value, `handle of provider ${provider.name}`)
+  const config = (value: Json): C =>
+    parse(provider.configSchema, value, `options of provider ${provider.name}`)
+  const allocation = (value: Json): A =>
+    parse(provider.allocationSchema, value, `allocation of provider ${provider.name}`)
+  const handle = (value: Json): H =>
+    parse(provider.handleSchema, value, `handle of provider ${provider.name}`)
   const typed = (raw: Raw): Resource<C, A, H> => ({
     ...raw,
     config: config(raw.config),

@@ -40,7 +40,10 @@ export interface LocalCommands {
     },
   ): Promise<import('./ssh.js').CommandResult>
   /** With the user's terminal; returns the exit status (128 + n for a signal). */
-  interactive(argv: readonly string[], options: { readonly signal: AbortSignal; readonly env?: Readonly<Record<string, string>> }): Promise<number>
+  interactive(
+    argv: readonly string[],
+    options: { readonly signal: AbortSignal; readonly env?: Readonly<Record<string, string>> },
+  ): Promise<number>
 }
 
 /** Questions only a person can answer. Without a terminal each refuses with a sentence. */

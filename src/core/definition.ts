@@ -45,7 +45,9 @@ export const HealthChecks = z.strictObject({
     )
     .default([]),
   tcp: z
-    .array(z.strictObject({ ...checkTimes, host: z.string().nullish(), port: z.number().int().min(1).max(65535) }))
+    .array(
+      z.strictObject({ ...checkTimes, host: z.string().nullish(), port: z.number().int().min(1).max(65535) }),
+    )
     .default([]),
   systemd: z.array(z.strictObject({ ...checkTimes, unit: z.string().min(1) })).default([]),
 })
@@ -74,7 +76,9 @@ export const CommonOptions = z.strictObject({
   keys: z.record(z.string(), KeyDefinition).default({}),
   healthChecks: HealthChecks.default(noChecks),
   preDeployChecks: HealthChecks.default(noChecks),
-  aptPackages: z.array(z.string().regex(/^[a-z0-9][a-z0-9.+-]*(?:=[^\s=]+)?$/, 'a Debian package name')).default([]),
+  aptPackages: z
+    .array(z.string().regex(/^[a-z0-9][a-z0-9.+-]*(?:=[^\s=]+)?$/, 'a Debian package name'))
+    .default([]),
   /** A URL, or `operator:PORT` for a port of the operator's own loopback. */
   aptProxy: z.string().min(1).nullish(),
   /** Options of the `nix` task. */

@@ -61,7 +61,12 @@ export interface Nix {
   /** Which of these are not valid on the host. */
   missingOn(host: Host, paths: readonly StorePath[], run: Run): Promise<StorePath[]>
   /** Copies a closure; picks the way by what the host allows and says which (`copyMethod`). */
-  copy(host: Host, path: StorePath, options: { readonly sshConfig: string; readonly substitute: boolean }, run: Run): Promise<void>
+  copy(
+    host: Host,
+    path: StorePath,
+    options: { readonly sshConfig: string; readonly substitute: boolean },
+    run: Run,
+  ): Promise<void>
   copyMethod(host: Host): string
   /** `nix-store --verify-path` over the closure on the host; deletes and copies again what is broken. Returns what was mended. */
   repair(host: Host, path: StorePath, options: { readonly sshConfig: string }, run: Run): Promise<StorePath[]>

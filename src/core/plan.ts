@@ -1,6 +1,19 @@
 import type { MachineName } from './names.js'
 
-export type PlanAction = 'create' | 'change' | 'recreate' | 'start' | 'copy' | 'build' | 'add' | 'replace' | 'remove' | 'run' | 'activate' | 'reboot' | 'destroy'
+export type PlanAction =
+  | 'create'
+  | 'change'
+  | 'recreate'
+  | 'start'
+  | 'copy'
+  | 'build'
+  | 'add'
+  | 'replace'
+  | 'remove'
+  | 'run'
+  | 'activate'
+  | 'reboot'
+  | 'destroy'
 
 /** One line of the plan. */
 export interface PlanItem {

@@ -48,7 +48,9 @@ export interface WantedTask {
 }
 
 /** Turns a task into a function from machine to the bound task. */
-export function bindTask<Options>(task: SetupTask<Options>): (machine: TaskMachine) => WantedTask | undefined {
+export function bindTask<Options>(
+  task: SetupTask<Options>,
+): (machine: TaskMachine) => WantedTask | undefined {
   return (machine) => {
     const options = task.wanted(machine)
     if (options === undefined) return undefined

@@ -58,7 +58,10 @@ export interface Host {
   /** Runs a POSIX sh script with positional parameters; the script text must hold no data. */
   script(text: string, args: readonly string[], options: RemoteOptions): Promise<CommandResult>
   /** Listens on a loopback port of the machine and carries connections to a port of the operator's loopback. */
-  forwardFromRemote(operatorPort: number, options: { signal: AbortSignal }): Promise<{ port: number; close(): Promise<void> }>
+  forwardFromRemote(
+    operatorPort: number,
+    options: { signal: AbortSignal },
+  ): Promise<{ port: number; close(): Promise<void> }>
   /** A TCP connection made from the machine, as `ssh -W` does: for health checks of ports nobody publishes. */
   connectTcp(host: string, port: number, options: { signal: AbortSignal; timeoutMs: number }): Promise<Duplex>
   close(): void
@@ -97,7 +100,10 @@ export interface Ssh {
   /** Reads the user's ~/.ssh/config for a host that exists (`ssh -G`). */
   resolveUserConfig(host: string, run: Run): Promise<UserSshConfig>
   /** The text of the configuration for the system's ssh, and of its known_hosts; alias of a machine = its name. */
-  renderConfig(targets: readonly SshTarget[], files: { knownHosts: string }): { config: string; knownHosts: string }
+  renderConfig(
+    targets: readonly SshTarget[],
+    files: { knownHosts: string },
+  ): { config: string; knownHosts: string }
 }
 
 /** What `ssh -G` says that concerns us; `~` and `%` tokens expanded, missing identity files dropped. */

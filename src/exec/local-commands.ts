@@ -1,6 +1,6 @@
-import { execa, ExecaError, type Options } from 'execa'
+import { ExecaError, execa, type Options } from 'execa'
 import type { LocalCommands } from '../core/context.js'
-import { failure, interrupted, messageOf } from '../core/errors.js'
+import { failure, interrupted } from '../core/errors.js'
 import type { CommandResult } from '../core/ssh.js'
 
 /** Which Debian package brings a program; for the sentence about a missing one. */
@@ -62,15 +62,20 @@ export const localCommands: LocalCommands = {
       const result = await child
       if (why === 'cancelled') throw interruptedDuring(options.what)
       if (why === 'deadline') {
-        throw failure('DEADLINE', `${options.what}: '${file}' did not end within ${options.timeoutMs / 1000} s`, {
-          detail: tail(result.stderr),
-        })
+        throw failure(
+          'DEADLINE',
+          `${options.what}: '${file}' did not end within ${options.timeoutMs / 1000} s`,
+          {
+            detail: tail(result.stderr),
+          },
+        )
       }
-      if (result instanceof ExecaError && result.code === 'ENOENT') throw missing(file, options.what)
-      if (result instanceof ExecaError && result.code === 'EACCES') {
-        throw failure('NOT_EXECUTABLE', `${options.what}: '${file}' cannot be executed: permission denied`)
+      const spawnError = codeOf(result)
+      if (spawnError === 'ENOENT') throw missing(file, options.what)
+      if (spawnError !== undefined && result.exitCode === undefined && result.signal === undefined) {
+        throw failure('NOT_EXECUTABLE', `${options.what}: '${file}' cannot be executed (${spawnError})`)
       }
-      return toResult(result)
+      return toResult(file, result)
     } finally {
       clearTimeout(deadline)
       options.signal.removeEventListener('abort', cancel)
@@ -81,18 +86,30 @@ export const localCommands: LocalCommands = {
     const [file, ...args] = argv
     if (file === undefined) throw failure('NO_COMMAND', 'no command to run')
     const result = await execa(file, args, { stdio: 'inherit', reject: false, env: { ...options.env } })
-    if (result instanceof ExecaError && result.code === 'ENOENT') throw missing(file, 'open a session')
+    if (codeOf(result) === 'ENOENT') throw missing(file, 'open a session')
     if (result.exitCode !== undefined) return result.exitCode
     return 128 + (result.signal === 'SIGINT' ? 2 : result.signal === 'SIGTERM' ? 15 : 1)
   },
 }
 
-function toResult(result: { stdout?: unknown; stderr?: unknown; exitCode?: number; signal?: string; message?: string }): CommandResult {
+/** `ENOENT`, `EACCES` … when the program could not be started at all. */
+function codeOf(result: unknown): string | undefined {
+  return result instanceof ExecaError ? result.code : undefined
+}
+
+interface Ended {
+  readonly stdout: unknown
+  readonly stderr: unknown
+  readonly exitCode?: number | undefined
+  readonly signal?: string | undefined
+}
+
+function toResult(file: string, result: Ended): CommandResult {
   const stdout = String(result.stdout ?? '')
   const stderr = String(result.stderr ?? '')
   if (result.exitCode !== undefined) return { kind: 'exited', code: result.exitCode, stdout, stderr }
   if (result.signal !== undefined) return { kind: 'killed', signal: result.signal, stdout, stderr }
-  throw failure('COMMAND', `a command could not be run: ${messageOf(result)}`)
+  throw failure('COMMAND', `'${file}' ended without an exit status`)
 }
 
 function endGroup(pid: number | undefined): () => void {
