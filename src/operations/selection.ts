@@ -1,4 +1,6 @@
+import { usageError } from '../core/errors.js'
 import type { MachineName } from '../core/names.js'
+import { suggest } from '../core/suggest.js'
 
 /** Which machines a command is about. `on` and `include`/`exclude` are not used together. */
 export interface Selection {
@@ -11,4 +13,82 @@ export interface Selection {
 export interface Selectable {
   readonly name: MachineName
   readonly tags: readonly string[]
+}
+
+/**
+ * The names of the selected machines, in the order in which they were given; all when nothing is selected.
+ * A part of the selection that matches no machine is an error: a typing mistake must not mean "none" or "all".
+ */
+export function selectMachines(machines: readonly Selectable[], selection: Selection): MachineName[] {
+  const { wanted, unwanted } = patternsOf(selection)
+  const listed = wanted.length > 0
+  const chosen = new Set(wanted.flatMap((pattern) => matching(machines, pattern)))
+  const dropped = new Set(unwanted.flatMap((pattern) => matching(machines, pattern)))
+  const names = machines
+    .map((machine) => machine.name)
+    .filter((name) => (!listed || chosen.has(name)) && !dropped.has(name))
+  if (names.length === 0 && (listed || unwanted.length > 0)) {
+    throw usageError('the selection leaves no machine', { hint: `there are: ${namesOf(machines)}` })
+  }
+  return names
+}
+
+interface Patterns {
+  readonly wanted: readonly string[]
+  readonly unwanted: readonly string[]
+}
+
+function patternsOf(selection: Selection): Patterns {
+  const { on, include = [], exclude = [] } = selection
+  if (on === undefined) return { wanted: include, unwanted: exclude }
+  if (include.length > 0 || exclude.length > 0) {
+    throw usageError('--on cannot be used together with --include or --exclude', {
+      hint: "write all of it with --on, for example --on 'web*,!web3'",
+    })
+  }
+  const parts = on.split(',').map((part) => part.trim())
+  if (parts.some((part) => ['', '!', '@', '!@'].includes(part))) {
+    throw usageError(`--on '${on}': a part of it is empty`, { hint: "for example --on 'web,db*,@tag,!web3'" })
+  }
+  return {
+    wanted: parts.filter((part) => !part.startsWith('!')),
+    unwanted: parts.filter((part) => part.startsWith('!')).map((part) => part.slice(1).trim()),
+  }
+}
+
+function matching(machines: readonly Selectable[], pattern: string): MachineName[] {
+  const byTag = pattern.startsWith('@')
+  const glob = globToRegExp(byTag ? pattern.slice(1) : pattern)
+  const found = machines.filter((machine) =>
+    byTag ? machine.tags.some((tag) => glob.test(tag)) : glob.test(machine.name),
+  )
+  if (found.length === 0) throw nothingMatches(machines, pattern, byTag)
+  return found.map((machine) => machine.name)
+}
+
+function nothingMatches(machines: readonly Selectable[], pattern: string, byTag: boolean): Error {
+  const candidates = byTag
+    ? [...new Set(machines.flatMap((machine) => machine.tags.map((tag) => `@${tag}`)))]
+    : machines.map((machine) => machine.name)
+  const what = byTag ? `no machine has the tag '${pattern.slice(1)}'` : `no machine is called '${pattern}'`
+  const close = suggest(pattern, candidates)
+  const there = byTag ? candidates.join(', ') : namesOf(machines)
+  return usageError(what, {
+    hint: close === undefined ? `there are: ${there === '' ? 'none' : there}` : `did you mean '${close}'?`,
+  })
+}
+
+function namesOf(machines: readonly Selectable[]): string {
+  const shown = machines.slice(0, 20).map((machine): string => machine.name)
+  if (machines.length > shown.length) shown.push(`… (${machines.length} in all)`)
+  return shown.length === 0 ? 'none' : shown.join(', ')
+}
+
+/** `*` = anything, `?` = one character. */
+function globToRegExp(glob: string): RegExp {
+  const source = glob
+    .replace(/[\\^$.|+()[\]{}]/g, '\\$&')
+    .replaceAll('*', '.*')
+    .replaceAll('?', '.')
+  return new RegExp(`^${source}$`, 'su')
 }
