@@ -1,0 +1,21 @@
+import { existsSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+let found: string | undefined
+
+/**
+ * The folder of this package, where its `.nix` files lie: the nearest one above this module with a
+ * package.json, whether the module runs from the sources or from `dist/`.
+ */
+export function packageRoot(): string {
+  found ??= nearest(dirname(fileURLToPath(import.meta.url)))
+  return found
+}
+
+function nearest(folder: string): string {
+  if (existsSync(join(folder, 'package.json'))) return folder
+  const parent = dirname(folder)
+  if (parent === folder) throw new Error('hydra-ops is not installed properly: its package.json is missing')
+  return nearest(parent)
+}
