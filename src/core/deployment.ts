@@ -17,6 +17,8 @@ export interface MachineRecord {
   config?: Json | undefined
   /** Written before something is made or removed; cleared when it is done. */
   intent?: { action: 'create' | 'change' | 'destroy'; resource: string; since: string } | undefined
+  /** `deployment.target*` as last evaluated, so that `ssh`, `check` and the like need no evaluation. */
+  target?: RecordedTarget | undefined
   /** No longer in the network expression (as of the last deploy). */
   obsolete: boolean
   /** Stopped by the user: `deploy` starts it again, `check` does not complain. */
@@ -33,6 +35,15 @@ export interface MachineRecord {
   facts: MachineFacts
   /** How the last deploy ended for this machine; `--retry-failed` selects by it. */
   lastResult?: 'changed' | 'unchanged' | 'degraded' | 'failed' | undefined
+}
+
+export interface RecordedTarget {
+  host?: string | undefined
+  port?: number | undefined
+  user?: string | undefined
+  hostKey?: string | undefined
+  sshOptions: string[]
+  privilegeEscalation: string[]
 }
 
 export interface DeployedClosure {

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Ops } from '../core/context.js'
 import type { CommonOptions, MachineDefinition } from '../core/definition.js'
-import type { DeploymentPaths, DeploymentRecord, MachineRecord } from '../core/deployment.js'
+import type { DeploymentPaths, DeploymentRecord, MachineRecord, RecordedTarget } from '../core/deployment.js'
 import { usageError } from '../core/errors.js'
 import type { Json } from '../core/json.js'
 import { MachineName, resourceName } from '../core/names.js'
@@ -44,7 +44,7 @@ export function resourceOf(
     image: undefined,
     disks: join(paths.disks, machine),
     console: join(paths.console, `${machine}.log`),
-    target: targetOptions(definition?.options),
+    target: toTarget(definition === undefined ? known.target : targetOptions(definition.options)),
     hostKey: known.hostKey,
   }
 }
@@ -113,13 +113,25 @@ function readIfThere(file: string): string | undefined {
   }
 }
 
-function targetOptions(options: CommonOptions | undefined): TargetOptions {
+/** `deployment.target*` and its like, in the shape that providers see and the state keeps. */
+export function targetOptions(options: CommonOptions): RecordedTarget {
   return {
-    host: options?.targetHost ?? undefined,
-    port: options?.targetPort ?? undefined,
-    user: options?.targetUser ?? undefined,
-    hostKey: options?.targetHostKey ?? undefined,
-    sshOptions: options?.sshOptions ?? [],
-    privilegeEscalation: options?.privilegeEscalationCommand ?? ['sudo', '-H', '--'],
+    host: options.targetHost ?? undefined,
+    port: options.targetPort ?? undefined,
+    user: options.targetUser ?? undefined,
+    hostKey: options.targetHostKey ?? undefined,
+    sshOptions: options.sshOptions,
+    privilegeEscalation: options.privilegeEscalationCommand,
+  }
+}
+
+function toTarget(recorded: RecordedTarget | undefined): TargetOptions {
+  return {
+    host: recorded?.host,
+    port: recorded?.port,
+    user: recorded?.user,
+    hostKey: recorded?.hostKey,
+    sshOptions: recorded?.sshOptions ?? [],
+    privilegeEscalation: recorded?.privilegeEscalation ?? ['sudo', '-H', '--'],
   }
 }

@@ -1,0 +1,137 @@
+import type { AnyProvider } from '../../core/bind-provider.js'
+import type { Ops } from '../../core/context.js'
+import type { MachineDefinition, NetworkDefinition } from '../../core/definition.js'
+import type { DeploymentRecord, MachineRecord } from '../../core/deployment.js'
+import { usageError } from '../../core/errors.js'
+import type { Json } from '../../core/json.js'
+import { MachineName } from '../../core/names.js'
+import type { Run } from '../../core/run.js'
+import { targetOptions } from '../resources.js'
+import type { Session } from './session.js'
+
+/**
+ * Gives every machine of the network its MACs, ports and addresses before anything is created, under the
+ * short lock of the whole store (ports are unique over all deployments), and marks those that left the
+ * network as obsolete. All of it is decided first and written once, so that a refusal writes nothing.
+ */
+export async function allocateMachines(
+  ops: Ops,
+  session: Session,
+  network: NetworkDefinition,
+  run: Run,
+): Promise<void> {
+  refuseChangedProviders(session.record, network)
+  const decide = async (all: readonly DeploymentRecord[]) => {
+    const draft = structuredClone(session.record)
+    const others = all.filter((record) => record.uuid !== draft.uuid)
+    for (const definition of network.machines.values()) {
+      if (isStale(session.record, definition)) await allocateOne(ops, draft, definition, others)
+      const machine = draft.machines[definition.name]
+      if (machine !== undefined) machine.target = targetOptions(definition.options)
+    }
+    for (const [name, machine] of Object.entries(draft.machines)) {
+      machine.obsolete = !network.machines.has(MachineName.parse(name))
+    }
+    refuseSharedPorts(ops, draft)
+    draft.description = network.description
+    if (JSON.stringify(draft) === JSON.stringify(session.record)) return
+    session.update((written) => {
+      written.machines = draft.machines
+      written.description = draft.description
+    })
+  }
+  const anyStale = [...network.machines.values()].some((definition) => isStale(session.record, definition))
+  if (anyStale && session.writable) await ops.store.allocating(run, decide)
+  else await decide(ops.store.list())
+}
+
+/** New, or its provider options differ from those last applied. */
+function isStale(record: DeploymentRecord, definition: MachineDefinition): boolean {
+  const known = record.machines[definition.name]
+  return known === undefined || JSON.stringify(known.config) !== JSON.stringify(definition.provider)
+}
+
+async function allocateOne(
+  ops: Ops,
+  draft: DeploymentRecord,
+  definition: MachineDefinition,
+  others: readonly DeploymentRecord[],
+): Promise<void> {
+  const provider = ops.providers.named(definition.providerName)
+  const known = draft.machines[definition.name]
+  const index = known?.index ?? freeIndex(draft)
+  const allocation = await provider.allocate({
+    deployment: draft.uuid,
+    machine: definition.name,
+    index,
+    config: definition.provider,
+    known: known?.allocation,
+    takenPorts: new Set([...others.flatMap((record) => portsOf(ops, record)), ...portsOf(ops, draft, definition.name)]),
+    siblings: siblingsOf(draft, provider, definition.name),
+  })
+  if (known === undefined) draft.machines[definition.name] = newMachine(definition, index, allocation)
+  else known.allocation = allocation
+}
+
+function newMachine(definition: MachineDefinition, index: number, allocation: Json): MachineRecord {
+  return {
+    provider: definition.providerName,
+    os: definition.options.os,
+    index,
+    allocation,
+    obsolete: false,
+    tasks: {},
+    keys: {},
+    facts: {},
+  }
+}
+
+function freeIndex(record: DeploymentRecord): number {
+  const used = new Set(Object.values(record.machines).map((machine) => machine.index))
+  let index = 1
+  while (used.has(index)) index += 1
+  return index
+}
+
+function portsOf(ops: Ops, record: DeploymentRecord, except?: MachineName): number[] {
+  return Object.entries(record.machines).flatMap(([name, machine]) =>
+    name === except ? [] : ops.providers.named(machine.provider).ports(machine.allocation),
+  )
+}
+
+function siblingsOf(record: DeploymentRecord, provider: AnyProvider, except: MachineName): Map<MachineName, Json> {
+  const siblings = new Map<MachineName, Json>()
+  for (const [name, machine] of Object.entries(record.machines)) {
+    if (name !== except && machine.provider === provider.name) siblings.set(MachineName.parse(name), machine.allocation)
+  }
+  return siblings
+}
+
+/** A machine cannot move from one provider to another: its disks would be left behind. */
+function refuseChangedProviders(record: DeploymentRecord, network: NetworkDefinition): void {
+  for (const definition of network.machines.values()) {
+    const known = record.machines[definition.name]
+    if (known === undefined || known.provider === definition.providerName) continue
+    throw usageError(
+      `machine '${definition.name}' exists with provider ${known.provider}; deployment.targetEnv now asks for ${definition.providerName}`,
+      { machine: definition.name, hint: `destroy it first: hydra-ops destroy --include ${definition.name}` },
+    )
+  }
+}
+
+function refuseSharedPorts(ops: Ops, record: DeploymentRecord): void {
+  const holders = new Map<number, string>()
+  for (const [name, machine] of Object.entries(record.machines)) {
+    if (machine.obsolete && machine.handle === undefined) continue
+    for (const port of ops.providers.named(machine.provider).ports(machine.allocation)) {
+      const other = holders.get(port)
+      if (other !== undefined) {
+        throw usageError(`machines '${other}' and '${name}' both want port ${port} of this host`, {
+          machine: name,
+          hint: 'give one of them another host port in deployment.libvirtd.forwardPorts',
+        })
+      }
+      holders.set(port, name)
+    }
+  }
+}

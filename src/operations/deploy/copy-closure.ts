@@ -1,0 +1,61 @@
+import { failure } from '../../core/errors.js'
+import type { StorePath } from '../../core/names.js'
+import { type Job, journal, recordOf, updateJob } from './job.js'
+import { hostOf } from './reach.js'
+import type { Survey } from './survey.js'
+
+/** Room that must stay free on the target's /nix besides the closure. */
+const reserveBytes = 64 * 1024 * 1024
+
+/**
+ * Copies the closure. A copy that began under another boot may have left valid-looking empty files
+ * (measured), so after a power cut the closure is verified and mended instead.
+ */
+export async function copyClosure(job: Job, path: StorePath, survey: Survey): Promise<void> {
+  const host = hostOf(job)
+  const { nix } = job.ops
+  const unfinished = recordOf(job).unfinishedCopy
+  const options = { sshConfig: job.session.paths.sshConfig }
+  const { paths } = await nix.closure(path, job.run)
+  const missing = await nix.missingOn(host, paths, job.run)
+  const interruptedBoot = unfinished !== undefined && unfinished.bootId !== survey.bootId
+  if (missing.length === 0 && unfinished === undefined) return
+  await refuseWhenFull(job, path, missing.length, survey)
+  updateJob(job, (draft) => {
+    draft.unfinishedCopy = { path, bootId: unfinished?.bootId ?? survey.bootId }
+  })
+  if (missing.length > 0) {
+    job.run.log(`copying ${missing.length} of ${paths.length} paths (${nix.copyMethod(host)})`)
+    journal(job, 'copy', { data: path })
+    await nix.copy(host, path, { ...options, substitute: job.definition.options.substituteOnDestination }, job.run)
+    job.changed = true
+  }
+  if (interruptedBoot) {
+    const mended = await nix.repair(host, path, options, job.run)
+    if (mended.length > 0) {
+      job.changed = true
+      journal(job, 'copy.repaired', { data: mended })
+      job.run.log(`mended ${mended.length} paths that a power cut had emptied`)
+    }
+  }
+  journal(job, 'copy', { result: 'done' })
+  updateJob(job, (draft) => {
+    draft.unfinishedCopy = undefined
+  })
+}
+
+async function refuseWhenFull(job: Job, path: StorePath, missing: number, survey: Survey): Promise<void> {
+  if (missing === 0) return
+  const { bytes } = await job.ops.nix.closure(path, job.run)
+  const free = survey.freeKiB * 1024
+  if (bytes + reserveBytes <= free) return
+  throw failure(
+    'NO_ROOM',
+    `machine '${job.machine}': the closure needs ${mebibytes(bytes)} and /nix has ${mebibytes(free)} free`,
+    { machine: job.machine, hint: 'collect garbage there (nix-store --gc), or give it a larger disk' },
+  )
+}
+
+export function mebibytes(bytes: number): string {
+  return `${(bytes / 1024 / 1024).toFixed(1)} MiB`
+}

@@ -1,0 +1,90 @@
+import { failure } from '../../core/errors.js'
+import type { ResourceChange } from '../../core/provider.js'
+import { resourceName } from '../../core/names.js'
+import { type Job, journal, recordOf, resourceFor, updateJob } from './job.js'
+
+/** What an ACPI shutdown may take before the power is cut. */
+const graceMs = 60_000
+
+/**
+ * Makes the resource as it is wanted. The intent and the name are on disk before anything exists, the
+ * handle as soon as something does.
+ */
+export async function createResource(job: Job, changes: readonly ResourceChange[]): Promise<void> {
+  if (changes.some((change) => change.needs === 'recreate')) await removeForRecreation(job)
+  const known = recordOf(job)
+  const resource = resourceName(job.session.record.uuid, job.machine)
+  const action = known.handle === undefined ? 'create' : 'change'
+  await ensureIdentity(job)
+  journal(job, `machine.${action}`, { data: resource })
+  updateJob(job, (draft) => {
+    draft.intent = { action, resource, since: job.ops.now().toISOString() }
+  })
+  const handle = await job.provider.reconcile(
+    await resourceFor(job),
+    {
+      allowRestart: job.request.allowReboot,
+      allowRecreate: job.request.allowRecreate,
+      checkpoint: (value) => updateJob(job, (draft) => Object.assign(draft, { handle: value })),
+    },
+    job.run,
+  )
+  updateJob(job, (draft) => {
+    draft.handle = handle
+    draft.config = job.definition.provider
+    draft.intent = undefined
+  })
+  journal(job, `machine.${action}`, { result: 'done' })
+  if (changes.length > 0) job.changed = true
+}
+
+/** Starts it unless it runs; a machine stopped on purpose is started by `deploy` too. */
+export async function startResource(job: Job): Promise<void> {
+  journal(job, 'machine.start')
+  const allocation = await job.provider.start(await resourceFor(job), job.run)
+  updateJob(job, (draft) => {
+    if (allocation !== undefined) draft.allocation = allocation
+    draft.stoppedOnPurpose = undefined
+  })
+  if (allocation !== undefined) job.ops.events.emit({ kind: 'notice', text: `${job.machine}: a port was taken by a stranger; it has a new one` })
+  job.changed = true
+}
+
+/** Off and on again, for changes that need it. */
+export async function restartResource(job: Job): Promise<void> {
+  journal(job, 'machine.restart')
+  await job.provider.stop(await resourceFor(job), { graceMs }, job.run)
+  await startResource(job)
+}
+
+async function removeForRecreation(job: Job): Promise<void> {
+  if (!job.request.allowRecreate) {
+    throw failure('NEEDS_RECREATE', `machine '${job.machine}' can only be changed by making it anew, which loses its disks`, {
+      machine: job.machine,
+      hint: 'hydra-ops deploy --allow-recreate',
+    })
+  }
+  journal(job, 'machine.recreate')
+  updateJob(job, (draft) => {
+    draft.intent = { action: 'destroy', resource: resourceName(job.session.record.uuid, job.machine), since: job.ops.now().toISOString() }
+  })
+  await job.provider.destroy(await resourceFor(job), job.run)
+  updateJob(job, (draft) => {
+    draft.handle = undefined
+    draft.deployed = undefined
+    draft.unfinishedCopy = undefined
+    draft.activation = undefined
+    draft.tasks = {}
+    draft.keys = {}
+    draft.intent = undefined
+  })
+}
+
+/** The deployment's login key and the machine's host key, made before the machine is. */
+async function ensureIdentity(job: Job): Promise<void> {
+  if (!job.provider.makesMachines) return
+  const { keys } = job.session.paths
+  await job.ops.ssh.ensureKeyPair(`${keys}/id_ed25519`, job.run)
+  const hostKey = await job.ops.ssh.ensureKeyPair(`${keys}/${job.machine}/ssh_host_ed25519_key`, job.run)
+  if (recordOf(job).hostKey !== hostKey) updateJob(job, (draft) => Object.assign(draft, { hostKey }))
+}

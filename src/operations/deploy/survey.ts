@@ -1,0 +1,72 @@
+import type { MachineFacts } from '../../core/deployment.js'
+import { failure } from '../../core/errors.js'
+import type { Run } from '../../core/run.js'
+import type { Host } from '../../core/ssh.js'
+
+/** What one look at a Debian machine tells. */
+export interface Survey {
+  readonly facts: MachineFacts
+  readonly bootId: string
+  /** `debian`, `ubuntu`: ID of os-release. */
+  readonly osId: string
+  /** The closure its profile points to. */
+  readonly profile: string | undefined
+  readonly freeKiB: number
+  readonly hasNix: boolean
+  /** dpkg says that a reboot is wanted. */
+  readonly rebootWanted: boolean
+}
+
+/** Where the profile of a Debian machine lies. */
+export const debianProfile = '/nix/var/nix/profiles/hydra-ops'
+
+const surveyMs = 60_000
+
+const script = `
+echo "boot_id=$(cat /proc/sys/kernel/random/boot_id)"
+if [ -r /etc/os-release ]; then . /etc/os-release; fi
+echo "os_id=\${ID:-unknown}"
+echo "os=\${PRETTY_NAME:-unknown}"
+echo "profile=$(readlink -f ${debianProfile} 2>/dev/null || true)"
+if command -v nix-store >/dev/null 2>&1; then echo "nix=$(nix-store --version 2>/dev/null | sed 's/.* //')"; fi
+d=/nix; [ -d "$d" ] || d=/
+echo "free_kib=$(df -Pk "$d" | awk 'NR == 2 { print $4 }')"
+if [ -e /run/reboot-required ] || [ -e /var/run/reboot-required ]; then echo reboot=1; fi
+`
+
+/** Reads the facts of a machine in one command. */
+export async function surveyMachine(host: Host, run: Run): Promise<Survey> {
+  const what = 'read the facts of the machine'
+  const result = await host.script(script, [], { signal: run.signal, timeoutMs: surveyMs, what })
+  if (result.kind !== 'exited' || result.code !== 0) {
+    throw failure('SURVEY', `machine '${host.machine}': ${what}: ${describeEnd(result)}`, {
+      machine: host.machine,
+      detail: result.stderr.slice(-2_000),
+    })
+  }
+  const values = new Map(
+    result.stdout.split('\n').flatMap((line) => {
+      const at = line.indexOf('=')
+      return at < 0 ? [] : [[line.slice(0, at), line.slice(at + 1)] as const]
+    }),
+  )
+  const bootId = values.get('boot_id') ?? ''
+  const freeKiB = Number(values.get('free_kib') ?? 0)
+  const nixVersion = values.get('nix')
+  return {
+    bootId,
+    osId: values.get('os_id') ?? 'unknown',
+    profile: values.get('profile')?.startsWith('/nix/store/') ? values.get('profile') : undefined,
+    freeKiB,
+    hasNix: nixVersion !== undefined && nixVersion !== '',
+    rebootWanted: values.has('reboot'),
+    facts: { osRelease: values.get('os'), bootId, nixVersion, freeBytes: freeKiB * 1024 },
+  }
+}
+
+/** How a command ended, for a sentence. */
+export function describeEnd(result: { kind: string; code?: number; signal?: string }): string {
+  if (result.kind === 'exited') return `it ended with status ${result.code}`
+  if (result.kind === 'killed') return `it was killed by ${result.signal}`
+  return 'the connection was lost before it ended'
+}

@@ -1,0 +1,61 @@
+import { existsSync, readdirSync, rmSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import type { Ops } from '../core/context.js'
+import { OpsError, exitCodes } from '../core/errors.js'
+import type { MachineResult } from '../core/events.js'
+import type { MachineName } from '../core/names.js'
+import { resourceName } from '../core/names.js'
+import type { Run } from '../core/run.js'
+import { machineRecord, type Session, updateMachine } from './deploy/session.js'
+import { onMachines, selectRecorded } from './on-machines.js'
+import { hostKeyFile, resourceOf } from './resources.js'
+import type { Selection } from './selection.js'
+
+/** Destroys machines and what belongs to them. Asks first, naming each. */
+export async function destroyMachines(
+  ops: Ops,
+  request: { deployment: string | undefined; selection: Selection; yes: boolean; maxConcurrent: number },
+): Promise<MachineResult[]> {
+  const record = ops.store.resolve(request.deployment)
+  const machines = selectRecorded(record, request.selection)
+  if (!request.yes && machines.length > 0) {
+    const name = record.name ?? record.uuid
+    const sure = await ops.questions.confirm(`destroy ${machines.join(', ')} of deployment '${name}', with their disks?`)
+    if (!sure) throw new OpsError('REFUSED', exitCodes.failed, 'nothing was destroyed')
+  }
+  return onMachines(ops, { ...request, verb: 'destroy' }, async (session, machine, run) => {
+    await destroyMachine(ops, session, machine, run)
+    return true
+  })
+}
+
+/**
+ * Removes one machine, then forgets it. The intent is written first; a machine that is gone already, or a
+ * crash half-way, ends the same way when it is called again.
+ */
+export async function destroyMachine(ops: Ops, session: Session, machine: MachineName, run: Run): Promise<void> {
+  const known = machineRecord(session.record, machine)
+  const provider = ops.providers.named(known.provider)
+  const resource = resourceName(session.record.uuid, machine)
+  session.journal({ event: 'machine.destroy', machine, data: resource })
+  updateMachine(session, machine, (draft) => {
+    draft.intent = { action: 'destroy', resource, since: ops.now().toISOString() }
+  })
+  await provider.destroy(resourceOf(ops, session.record, machine), run)
+  removeTraces(session, machine)
+  session.update((draft) => {
+    delete draft.machines[machine]
+  })
+  session.journal({ event: 'machine.destroy', machine, result: 'done' })
+  run.log(provider.makesMachines ? 'destroyed' : 'forgotten (the host itself is untouched)')
+}
+
+
+/** The machine's host key and the GC roots of its closures; its disks and console are the provider's. */
+function removeTraces(session: Session, machine: MachineName): void {
+  const { gcroots } = session.paths
+  rmSync(dirname(hostKeyFile(session.paths, machine)), { recursive: true, force: true })
+  if (!existsSync(gcroots)) return
+  const root = new RegExp(`^${machine.replaceAll('.', '\\.')}-\\d+$`)
+  for (const name of readdirSync(gcroots)) if (root.test(name)) rmSync(join(gcroots, name), { force: true })
+}

@@ -1,0 +1,85 @@
+import pLimit from 'p-limit'
+import type { Ops, RunLogs } from '../core/context.js'
+import type { DeploymentRecord } from '../core/deployment.js'
+import { usageError } from '../core/errors.js'
+import type { MachineResult } from '../core/events.js'
+import { MachineName } from '../core/names.js'
+import type { Run } from '../core/run.js'
+import { failedResult, secondsSince } from './deploy/finish.js'
+import { machineRun } from './deploy/job.js'
+import { type Session, writingSession } from './deploy/session.js'
+import { type Selection, selectMachines } from './selection.js'
+
+export interface OnMachines {
+  readonly deployment: string | undefined
+  readonly selection: Selection
+  readonly maxConcurrent: number
+  /** `stop`, `reboot` …: goes into the journal. */
+  readonly verb: string
+}
+
+/**
+ * Does one thing to every selected machine of the state, at most `maxConcurrent` at once, as the one writer.
+ * A machine's failure stops that machine only; `action` answers whether it changed something.
+ */
+export async function onMachines(
+  ops: Ops,
+  request: OnMachines,
+  action: (session: Session, machine: MachineName, run: Run) => Promise<boolean>,
+): Promise<MachineResult[]> {
+  const { uuid } = ops.store.resolve(request.deployment)
+  return ops.store.lock(uuid, async (held) => {
+    const session = writingSession(held)
+    const machines = selectRecorded(session.record, request.selection)
+    const logs = ops.logs(session.paths.logs)
+    const limit = pLimit(request.maxConcurrent)
+    session.journal({ event: `${request.verb}.begin`, data: machines })
+    try {
+      const results = await Promise.all(
+        machines.map((machine) => limit(() => one(ops, session, logs, machine, action))),
+      )
+      session.journal({ event: `${request.verb}.end`, result: summary(results) })
+      return results
+    } catch (error) {
+      session.journal({ event: `${request.verb}.end`, result: 'interrupted' })
+      throw error
+    } finally {
+      logs.close()
+    }
+  })
+}
+
+async function one(
+  ops: Ops,
+  session: Session,
+  logs: RunLogs,
+  machine: MachineName,
+  action: (session: Session, machine: MachineName, run: Run) => Promise<boolean>,
+): Promise<MachineResult> {
+  const start = Date.now()
+  let result: MachineResult
+  try {
+    const changed = await action(session, machine, machineRun(ops, machine, logs))
+    result = { machine, outcome: changed ? 'changed' : 'unchanged', seconds: secondsSince(start) }
+  } catch (error) {
+    result = failedResult(machine, undefined, secondsSince(start), error, logs.tail(machine, 10))
+  }
+  ops.events.emit({ kind: 'done', machine, result })
+  return result
+}
+
+/** Machines of the state, obsolete ones too; tags are unknown without an evaluation and refused with a sentence. */
+export function selectRecorded(record: DeploymentRecord, selection: Selection): MachineName[] {
+  if (selection.on?.includes('@') === true) {
+    throw usageError('tags (@tag) need the network expression; this command goes by the state alone', {
+      hint: 'name the machines, or use a pattern such as web*',
+    })
+  }
+  const machines = Object.keys(record.machines).map((name) => ({ name: MachineName.parse(name), tags: [] }))
+  return selectMachines(machines, selection)
+}
+
+function summary(results: readonly MachineResult[]): string {
+  const failed = results.filter((result) => result.outcome === 'failed').length
+  return failed === 0 ? 'done' : `failed on ${failed} of ${results.length}`
+}
