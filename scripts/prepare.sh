@@ -1,0 +1,188 @@
+# shellcheck shell=bash
+# What scripts/test and scripts/lab both need before they can begin. Sourced, not run.
+
+lab_user=hydra-lab
+checkout=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+
+say() { printf '%s\n' "$*"; }
+
+give_up() {
+  printf 'error: %s\n' "$1" >&2
+  shift
+  for line in "$@"; do printf '       %s\n' "$line" >&2; done
+  exit 1
+}
+
+is_root() { [ "$(id -u)" = 0 ]; }
+
+# Debian packages of the given groups (run, test) that are not installed, one a line.
+missing_packages() {
+  local group package file
+  while read -r group package file; do
+    [[ " $* " == *" $group "* ]] || continue
+    [ "$file" != - ] && [ -e "$file" ] && continue
+    [ "$(dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || printf '%s\n' "$package"
+  done < <(sed 's/#.*//; /^[[:space:]]*$/d' "$checkout/scripts/packages")
+}
+
+package_lists_present() { compgen -G '/var/lib/apt/lists/*_Packages*' >/dev/null; }
+
+ensure_packages() {
+  command -v dpkg-query >/dev/null || give_up 'this script installs Debian packages, and this is not Debian' \
+    "install what scripts/packages lists by your own means, then run hydra-ops itself"
+  local missing
+  mapfile -t missing < <(missing_packages "$@")
+  [ ${#missing[@]} = 0 ] && return
+  if ! is_root; then
+    local update=''
+    package_lists_present || update='apt-get update && '
+    give_up 'these Debian packages are missing; install them and run this again:' \
+      "sudo sh -c '${update}apt-get install -y --no-install-recommends ${missing[*]}'"
+  fi
+  say "installing Debian packages: ${missing[*]}"
+  install_packages "${missing[@]}"
+}
+
+install_packages() {
+  local log status=0
+  log=$(mktemp)
+  if ! package_lists_present || ! apt_install "$@" >"$log" 2>&1; then
+    { apt-get update && apt_install "$@"; } >"$log" 2>&1 </dev/null || status=$?
+  fi
+  [ "$status" = 0 ] || tail -n 20 "$log" >&2
+  rm -f "$log"
+  [ "$status" = 0 ] || give_up "apt-get could not install: $*" 'is the package index reachable? see /etc/apt/sources.list'
+}
+
+# Without starting their daemons: nothing here needs one of the system's, and an sshd that a test wanted as a
+# program should not listen to the world.
+apt_install() {
+  local policy=/usr/sbin/policy-rc.d ours='' status=0
+  if [ ! -e "$policy" ]; then
+    ours=yes
+    printf '#!/bin/sh\nexit 101\n' >"$policy"
+    chmod 755 "$policy"
+  fi
+  DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends -o Dpkg::Use-Pty=0 "$@" </dev/null || status=$?
+  [ -z "$ours" ] || rm -f "$policy"
+  return "$status"
+}
+
+ensure_node() {
+  command -v node >/dev/null && command -v npm >/dev/null ||
+    give_up 'Node 20.11 or newer with npm is needed' 'https://nodejs.org/en/download'
+  node -e 'const [a, b] = process.versions.node.split(".").map(Number); process.exit(a > 20 || (a === 20 && b >= 11) ? 0 : 1)' ||
+    give_up "Node 20.11 or newer is needed, this is $(node --version)"
+}
+
+# node_modules as the lock file says. No install script runs: nothing here needs a compiler.
+ensure_modules() {
+  local stamp="$checkout/node_modules/.installed-from" wanted
+  wanted=$(printf '%s %s\n' "$(node -p 'process.versions.modules + process.platform + process.arch')" \
+    "$(sha256sum <"$checkout/package-lock.json")")
+  [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ] && return
+  say 'installing node modules (npm ci)'
+  (cd "$checkout" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error </dev/null) ||
+    give_up 'npm ci failed' 'is the npm registry reachable? npm ping'
+  printf '%s\n' "$wanted" >"$stamp"
+}
+
+ensure_built() {
+  local cli="$checkout/dist/src/cli.js"
+  [ -e "$cli" ] && [ -z "$(find "$checkout"/{src,providers,nix,state,package.json,tsconfig.json} -newer "$cli" -print -quit)" ] &&
+    return
+  say 'building (npm run build)'
+  (cd "$checkout" && npm run --silent build) || return 1
+  touch "$cli"
+}
+
+# libvirt says "An error occurred, but the cause is unknown" without these.
+ensure_mounts() {
+  local missing=()
+  mountpoint -q /proc || missing+=('mount -t proc proc /proc')
+  [ -e /sys/kernel ] || missing+=('mount -t sysfs sysfs /sys')
+  [ -c /dev/pts/ptmx ] || missing+=('mount -t devpts devpts /dev/pts')
+  [ ${#missing[@]} = 0 ] || give_up 'guests need /proc, /sys and /dev/pts; as root:' "${missing[@]}"
+}
+
+# Root has no libvirt session of its own, so as root the work is done by an unprivileged user.
+ensure_lab_user() {
+  is_root || return 0
+  id "$lab_user" >/dev/null 2>&1 && return
+  say "creating the user $lab_user (no password, no privileges): guests run as this user"
+  useradd --create-home --shell /bin/bash "$lab_user" || give_up "cannot create the user $lab_user"
+}
+
+home_of_worker() {
+  if is_root; then getent passwd "$lab_user" | cut -d: -f6; else printf '%s\n' "$HOME"; fi
+}
+
+# as_worker HOME FOLDER COMMAND…: runs a command there as who does the work (the lab user where we are root, else
+# ourselves) in an environment made anew, but for what reaching a registry may need. Nix is to ask no cache.
+as_worker() {
+  local home=$1 folder=$2 kept=() name
+  shift 2
+  for name in CI TERM LANG NO_COLOR http_proxy https_proxy no_proxy HTTP_PROXY HTTPS_PROXY NO_PROXY SSL_CERT_FILE \
+    NODE_EXTRA_CA_CERTS HYDRA_OPS_CRASH_POINTS; do
+    [ -n "${!name-}" ] && kept+=("$name=${!name}")
+  done
+  local clean=(env -i "HOME=$home" "PATH=$(worker_path)" 'NIX_CONFIG=substituters =' "${kept[@]}")
+  if is_root; then
+    (cd / && runuser -u "$lab_user" -- env -C "$folder" "${clean[@]}" "$@")
+  else
+    (cd "$folder" && "${clean[@]}" "$@")
+  fi
+}
+
+worker_path() {
+  local own
+  own="$(home_of_worker)/.cache/hydra-ops-node"
+  if [ -d "$own" ]; then printf '%s:' "$own"; fi
+  printf '%s:/usr/sbin:/sbin\n' "$PATH"
+}
+
+# Our node may lie in a home that the lab user cannot enter: then it gets a copy.
+ensure_worker_node() {
+  local node
+  node=$(readlink -f "$(command -v node)")
+  as_worker / / test -x "$node" && return
+  local folder
+  folder="$(home_of_worker)/.cache/hydra-ops-node"
+  as_worker / / mkdir -p "$folder"
+  cmp -s "$node" "$folder/node" || install -o "$lab_user" -m 755 "$node" "$folder/node"
+}
+
+ensure_user_namespaces() {
+  as_worker / / unshare --user --map-root-user true 2>/dev/null || give_up \
+    'user namespaces are needed (the Nix store and the image are made without root) and cannot be made; as root:' \
+    'sysctl -w kernel.unprivileged_userns_clone=1 user.max_user_namespaces=15000'
+}
+
+# give_worker_checkout FOLDER: the lab user cannot read our checkout, so it gets a copy that only it can read.
+give_worker_checkout() {
+  local folder=$1
+  rm -rf "$folder"
+  as_worker / / mkdir -p "$folder"
+  chmod 700 "$folder"
+  tar -C "$checkout" --exclude=./.git --exclude='./*.tgz' -cf - . |
+    as_worker / / tar -C "$folder" --no-same-owner --no-same-permissions -xf - || give_up "cannot copy the checkout to $folder"
+}
+
+# libvirt starts these for a user and notes their pids here; ending them removes their sockets.
+session_daemons() {
+  local home=$1 file pid
+  for file in "$home"/.cache/libvirt/{libvirtd,virtlogd,virtlockd}.pid; do
+    pid=$(cat "$file" 2>/dev/null) || continue
+    [ -n "$pid" ] && kill -0 "$pid" 2>/dev/null && printf '%s\n' "$pid"
+  done
+  return 0
+}
+
+end_session_daemons() {
+  local home=$1 pid deadline=$((SECONDS + 20))
+  for pid in $(session_daemons "$home"); do kill "$pid"; done
+  while [ -n "$(session_daemons "$home")" ]; do
+    [ "$SECONDS" -lt "$deadline" ] || return 1
+    sleep 0.2
+  done
+}
