@@ -114,7 +114,7 @@ function readIfThere(file: string): string | undefined {
 }
 
 /** `deployment.target*` and its like, in the shape that providers see and the state keeps. */
-export function targetOptions(options: CommonOptions): RecordedTarget {
+export function targetOptions(options: CommonOptions): TargetOptions {
   return {
     host: options.targetHost ?? undefined,
     port: options.targetPort ?? undefined,
@@ -125,13 +125,13 @@ export function targetOptions(options: CommonOptions): RecordedTarget {
   }
 }
 
-function toTarget(recorded: RecordedTarget | undefined): TargetOptions {
+function recordedTarget({ target }: MachineRecord): TargetOptions {
   return {
-    host: recorded?.host,
-    port: recorded?.port,
-    user: recorded?.user,
-    hostKey: recorded?.hostKey,
-    sshOptions: recorded?.sshOptions ?? [],
-    privilegeEscalation: recorded?.privilegeEscalation ?? ['sudo', '-H', '--'],
+    host: target?.host,
+    port: target?.port,
+    user: target?.user,
+    hostKey: target?.hostKey,
+    sshOptions: target?.sshOptions ?? [],
+    privilegeEscalation: target?.privilegeEscalation ?? ['sudo', '-H', '--'],
   }
 }
