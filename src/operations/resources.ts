@@ -114,7 +114,7 @@ function readIfThere(file: string): string | undefined {
 }
 
 /** `deployment.target*` and its like, in the shape that providers see and the state keeps. */
-export function targetOptions(options: CommonOptions): TargetOptions {
+export function targetOptions(options: CommonOptions): RecordedTarget {
   return {
     host: options.targetHost ?? undefined,
     port: options.targetPort ?? undefined,
@@ -125,13 +125,13 @@ export function targetOptions(options: CommonOptions): TargetOptions {
   }
 }
 
-function recordedTarget({ target }: MachineRecord): TargetOptions {
+function toTarget(recorded: RecordedTarget | undefined): TargetOptions {
   return {
-    host: target?.host,
-    port: target?.port,
-    user: target?.user,
-    hostKey: target?.hostKey,
-    sshOptions: target?.sshOptions ?? [],
-    privilegeEscalation: target?.privilegeEscalation ?? ['sudo', '-H', '--'],
+    host: recorded?.host,
+    port: recorded?.port,
+    user: recorded?.user,
+    hostKey: recorded?.hostKey,
+    sshOptions: recorded?.sshOptions ?? [],
+    privilegeEscalation: recorded?.privilegeEscalation ?? ['sudo', '-H', '--'],
   }
 }
