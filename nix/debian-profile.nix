@@ -1,0 +1,156 @@
+# What is deployed to a Debian machine: ONE derivation, made without nixpkgs and without any program but a shell.
+#
+#   <out>/bin, /share, …   the packages, merged as a profile merges them
+#   <out>/manifest.nix     what the machine is to have; the name is buildenv's, the format is described below
+#   <out>/activate.pl      the program that makes the machine so
+#
+# The manifest has one record a line, each a JSON array of strings, as `builtins.toJSON` writes them (so a record
+# never holds a line feed). The last one tells the size in bytes of all before it, as a check on the shell that copied it.
+#
+#   ["file", path, mode, user, group, text]       ["source", path, mode, user, group, store path]
+#   ["unit", name, "enable" or "", text, hash of restartTriggers]
+#   ["apt", package]  ["host", address, "name name2"]  ["activate", store path]  ["end", bytes]
+{
+  name,
+  system ? builtins.currentSystem,
+  # Derivations or store paths; their `bin` and `sbin` get onto everybody's PATH.
+  packages ? [ ],
+  # path -> { text or source; mode, user, group }
+  files ? { },
+  # name with suffix -> { text; enable; restartTriggers }
+  units ? { },
+  # A derivation with bin/activate.
+  activate ? null,
+  aptPackages ? [ ],
+  # [ { address; names; } ]
+  hosts ? [ ],
+}:
+let
+  inherit (builtins) attrNames concatMap concatStringsSep elem filter hashString isAttrs isString map match;
+  inherit (builtins) pathExists replaceStrings split stringLength substring toJSON typeOf;
+
+  quoted = text: "\"${text}\"";
+
+  # --- files -------------------------------------------------------------------------------------------------
+
+  # Changing anything below these would break the machine or this program's own record.
+  reserved = [ "/dev" "/nix" "/proc" "/run/hydra-ops" "/sys" "/var/lib/hydra-ops" ];
+  isBelow = folder: path: path == folder || substring 0 (stringLength folder + 1) path == "${folder}/";
+
+  checkedPath = path:
+    let
+      parts = builtins.tail (filter isString (split "/" path));
+      refuse = why: throw "deployment.files.${quoted path}: ${why}";
+    in
+    if substring 0 1 path != "/" then refuse "the path must begin with \"/\""
+    else if builtins.any (part: elem part [ "" "." ".." ]) parts then refuse "the path must hold no empty part, \".\" or \"..\""
+    else if builtins.any (folder: isBelow folder path) reserved then refuse "this place is not for files of a deployment"
+    else path;
+
+  checkedMode = path: mode:
+    if isString mode && match "[0-7]{3,4}" mode != null then mode
+    else throw "deployment.files.${quoted path}.mode: expected an octal mode such as \"0644\", got ${shown mode}";
+
+  # A path of the operator host is copied into the store, under a name that the store allows.
+  sourcePath = path: source:
+    let refuse = why: throw "deployment.files.${quoted path}.source: ${why}"; in
+    if typeOf source == "path" then
+      if ! pathExists source then refuse "${toString source} does not exist"
+      else if kindOf source == "directory" then refuse "${toString source} is a folder; name its files one by one"
+      # The store would get the link, and the machine has not what it points to.
+      else if kindOf source == "symlink" then refuse "${toString source} is a symbolic link; name the file itself"
+      else builtins.path { path = source; name = "file"; }
+    else if builtins.isFunction source then refuse "expected a path, a derivation or a store path, got a function"
+    else if substring 0 11 "${source}" == "/nix/store/" then "${source}"
+    else refuse "${quoted source} is not copied; write it as a path, without quotes";
+
+  kindOf = path: (builtins.readDir (dirOf path)).${baseNameOf path} or "unknown";
+
+  fileRecord = path:
+    let
+      file = files.${path};
+      text = file.text or null;
+      source = file.source or null;
+      owner = [ (checkedMode path (file.mode or "0644")) (file.user or "root") (file.group or "root") ];
+    in
+    if text != null && source != null then throw "deployment.files.${quoted path}: give text or source, not both"
+    else if text != null then [ "file" (checkedPath path) ] ++ owner ++ [ text ]
+    else if source != null then [ "source" (checkedPath path) ] ++ owner ++ [ "${sourcePath path source}" ]
+    else throw "deployment.files.${quoted path}: neither text nor source is given";
+
+  # --- units -------------------------------------------------------------------------------------------------
+
+  suffixes = "service|socket|timer|path|target|mount|automount|swap|slice";
+  checkedUnit = unit:
+    if match "[A-Za-z0-9:_.@\\-]+\\.(${suffixes})" unit != null then unit
+    else throw "deployment.units.${quoted unit}: a unit's name has letters, digits, \":-_.@\\\" and a suffix, as in \"${unit}.service\"";
+
+  unitRecord = unit:
+    let wanted = units.${unit}; in
+    [
+      "unit"
+      (checkedUnit unit)
+      (if wanted.enable or true then "enable" else "")
+      (wanted.text or (throw "deployment.units.${quoted unit}.text is not given"))
+      (hashString "sha256" (toJSON (wanted.restartTriggers or [ ])))
+    ];
+
+  # --- packages ----------------------------------------------------------------------------------------------
+
+  # As nixpkgs' environment.systemPackages: what meta.outputsToInstall names, unless one output was chosen.
+  outputsOf = package:
+    if isAttrs package && package ? meta.outputsToInstall && ! (package.outputSpecified or false)
+    then map (output: package.${output}) package.meta.outputsToInstall
+    else [ package ];
+  priorityOf = package: if isAttrs package then package.meta.priority or 5 else 5;
+  # buildenv's format: active, priority, number of paths, paths. A smaller priority wins.
+  entry = priority: path: [ "true" priority 1 "${path}" ];
+
+  # --- the closure -------------------------------------------------------------------------------------------
+
+  # A file of the user's own wins over the block with the names of the LAN.
+  wantedHosts = if files ? "/etc/hosts" then [ ] else hosts;
+
+  records =
+    map fileRecord (attrNames files)
+    ++ map unitRecord (attrNames units)
+    ++ map (package: [ "apt" package ]) aptPackages
+    ++ map (host: [ "host" host.address (concatStringsSep " " host.names) ]) wantedHosts
+    ++ (if activate == null then [ ] else [ [ "activate" "${activate}" ] ]);
+  lines = concatStringsSep "" (map (record: "${toJSON record}\n") records);
+  text = "${lines}${toJSON [ "end" (toString (stringLength lines)) ]}\n";
+
+  # `toFile` refuses text that mentions a package: its closure would not be copied. A derivation keeps it. Its shell
+  # uses builtins alone, for a sandbox may have nothing else; `read -r` of dash 0.5.12, bash 5.2 and busybox 1.35
+  # keeps every byte but NUL, which no Nix string has (measured).
+  manifest =
+    if ! builtins.hasContext text then builtins.toFile "hydra-ops-manifest" text
+    else derivation {
+      name = "hydra-ops-manifest";
+      inherit system text;
+      builder = "/bin/sh";
+      args = [ "-c" "set -e; while IFS= read -r line; do printf '%s\\n' \"$line\"; done <\"$textPath\" >\"$out\"" ];
+      passAsFile = [ "text" ];
+      preferLocalBuild = true;
+      allowSubstitutes = false;
+    };
+
+  program = builtins.path {
+    name = "hydra-ops-program";
+    path = ./.;
+    filter = path: _: baseNameOf path == "activate.pl";
+  };
+
+  shown = value: if isString value then quoted value else "a ${typeOf value}";
+in
+derivation {
+  name = "hydra-ops-${replaceStrings [ " " ] [ "-" ] name}";
+  system = "builtin";
+  builder = "builtin:buildenv";
+  inherit manifest;
+  derivations =
+    [ (entry 0 program) ]
+    ++ concatMap (package: map (entry (priorityOf package)) (outputsOf package)) packages;
+  preferLocalBuild = true;
+  allowSubstitutes = false;
+}
