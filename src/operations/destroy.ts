@@ -1,7 +1,7 @@
 import { existsSync, readdirSync, rmSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import type { Ops } from '../core/context.js'
-import { OpsError, exitCodes } from '../core/errors.js'
+import { exitCodes, OpsError } from '../core/errors.js'
 import type { MachineResult } from '../core/events.js'
 import type { MachineName } from '../core/names.js'
 import { resourceName } from '../core/names.js'
@@ -20,7 +20,9 @@ export async function destroyMachines(
   const machines = selectRecorded(record, request.selection)
   if (!request.yes && machines.length > 0) {
     const name = record.name ?? record.uuid
-    const sure = await ops.questions.confirm(`destroy ${machines.join(', ')} of deployment '${name}', with their disks?`)
+    const sure = await ops.questions.confirm(
+      `destroy ${machines.join(', ')} of deployment '${name}', with their disks?`,
+    )
     if (!sure) throw new OpsError('REFUSED', exitCodes.failed, 'nothing was destroyed')
   }
   return onMachines(ops, { ...request, verb: 'destroy' }, async (session, machine, run) => {
@@ -33,7 +35,12 @@ export async function destroyMachines(
  * Removes one machine, then forgets it. The intent is written first; a machine that is gone already, or a
  * crash half-way, ends the same way when it is called again.
  */
-export async function destroyMachine(ops: Ops, session: Session, machine: MachineName, run: Run): Promise<void> {
+export async function destroyMachine(
+  ops: Ops,
+  session: Session,
+  machine: MachineName,
+  run: Run,
+): Promise<void> {
   const known = machineRecord(session.record, machine)
   const provider = ops.providers.named(known.provider)
   const resource = resourceName(session.record.uuid, machine)
@@ -49,7 +56,6 @@ export async function destroyMachine(ops: Ops, session: Session, machine: Machin
   session.journal({ event: 'machine.destroy', machine, result: 'done' })
   run.log(provider.makesMachines ? 'destroyed' : 'forgotten (the host itself is untouched)')
 }
-
 
 /** The machine's host key and the GC roots of its closures; its disks and console are the provider's. */
 function removeTraces(session: Session, machine: MachineName): void {

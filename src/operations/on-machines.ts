@@ -5,6 +5,7 @@ import { usageError } from '../core/errors.js'
 import type { MachineResult } from '../core/events.js'
 import { MachineName } from '../core/names.js'
 import type { Run } from '../core/run.js'
+import { settleAll } from '../core/settle.js'
 import { failedResult, secondsSince } from './deploy/finish.js'
 import { machineRun } from './deploy/job.js'
 import { type Session, writingSession } from './deploy/session.js'
@@ -35,7 +36,7 @@ export async function onMachines(
     const limit = pLimit(request.maxConcurrent)
     session.journal({ event: `${request.verb}.begin`, data: machines })
     try {
-      const results = await Promise.all(
+      const results = await settleAll(
         machines.map((machine) => limit(() => one(ops, session, logs, machine, action))),
       )
       session.journal({ event: `${request.verb}.end`, result: summary(results) })

@@ -66,7 +66,10 @@ async function allocateOne(
     index,
     config: definition.provider,
     known: known?.allocation,
-    takenPorts: new Set([...others.flatMap((record) => portsOf(ops, record)), ...portsOf(ops, draft, definition.name)]),
+    takenPorts: new Set([
+      ...others.flatMap((record) => portsOf(ops, record)),
+      ...portsOf(ops, draft, definition.name),
+    ]),
     siblings: siblingsOf(draft, provider, definition.name),
   })
   if (known === undefined) draft.machines[definition.name] = newMachine(definition, index, allocation)
@@ -99,10 +102,15 @@ function portsOf(ops: Ops, record: DeploymentRecord, except?: MachineName): numb
   )
 }
 
-function siblingsOf(record: DeploymentRecord, provider: AnyProvider, except: MachineName): Map<MachineName, Json> {
+function siblingsOf(
+  record: DeploymentRecord,
+  provider: AnyProvider,
+  except: MachineName,
+): Map<MachineName, Json> {
   const siblings = new Map<MachineName, Json>()
   for (const [name, machine] of Object.entries(record.machines)) {
-    if (name !== except && machine.provider === provider.name) siblings.set(MachineName.parse(name), machine.allocation)
+    if (name !== except && machine.provider === provider.name)
+      siblings.set(MachineName.parse(name), machine.allocation)
   }
   return siblings
 }

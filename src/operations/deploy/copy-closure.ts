@@ -2,6 +2,7 @@ import { failure } from '../../core/errors.js'
 import type { StorePath } from '../../core/names.js'
 import { type Job, journal, recordOf, updateJob } from './job.js'
 import { hostOf } from './reach.js'
+import { writeMachineSshConfig } from './ssh-files.js'
 import type { Survey } from './survey.js'
 
 /** Room that must stay free on the target's /nix besides the closure. */
@@ -15,7 +16,7 @@ export async function copyClosure(job: Job, path: StorePath, survey: Survey): Pr
   const host = hostOf(job)
   const { nix } = job.ops
   const unfinished = recordOf(job).unfinishedCopy
-  const options = { sshConfig: job.session.paths.sshConfig }
+  const options = { sshConfig: writeMachineSshConfig(job) }
   const { paths } = await nix.closure(path, job.run)
   const missing = await nix.missingOn(host, paths, job.run)
   const interruptedBoot = unfinished !== undefined && unfinished.bootId !== survey.bootId
@@ -27,7 +28,12 @@ export async function copyClosure(job: Job, path: StorePath, survey: Survey): Pr
   if (missing.length > 0) {
     job.run.log(`copying ${missing.length} of ${paths.length} paths (${nix.copyMethod(host)})`)
     journal(job, 'copy', { data: path })
-    await nix.copy(host, path, { ...options, substitute: job.definition.options.substituteOnDestination }, job.run)
+    await nix.copy(
+      host,
+      path,
+      { ...options, substitute: job.definition.options.substituteOnDestination },
+      job.run,
+    )
     job.changed = true
   }
   if (interruptedBoot) {

@@ -1,7 +1,7 @@
 import { failure } from '../../core/errors.js'
-import type { ResourceChange } from '../../core/provider.js'
 import { resourceName } from '../../core/names.js'
-import { type Job, journal, recordOf, resourceFor, updateJob } from './job.js'
+import type { ResourceChange } from '../../core/provider.js'
+import { type Job, journal, type Link, recordOf, resourceFor, updateJob } from './job.js'
 
 /** What an ACPI shutdown may take before the power is cut. */
 const graceMs = 60_000
@@ -38,35 +38,49 @@ export async function createResource(job: Job, changes: readonly ResourceChange[
   if (changes.length > 0) job.changed = true
 }
 
-/** Starts it unless it runs; a machine stopped on purpose is started by `deploy` too. */
-export async function startResource(job: Job): Promise<void> {
-  journal(job, 'machine.start')
-  const allocation = await job.provider.start(await resourceFor(job), job.run)
-  updateJob(job, (draft) => {
+/** Starts it; a machine stopped on purpose is started by `deploy` too. */
+export async function startResource(link: Link): Promise<void> {
+  journal(link, 'machine.start')
+  const allocation = await link.provider.start(await resourceFor(link), link.run)
+  updateJob(link, (draft) => {
     if (allocation !== undefined) draft.allocation = allocation
     draft.stoppedOnPurpose = undefined
   })
-  if (allocation !== undefined) job.ops.events.emit({ kind: 'notice', text: `${job.machine}: a port was taken by a stranger; it has a new one` })
-  job.changed = true
+  if (allocation !== undefined) {
+    const ports = link.provider.ports(allocation).map((port) => `127.0.0.1:${port}`)
+    link.ops.events.emit({
+      kind: 'notice',
+      text: `machine '${link.machine}': somebody else holds one of its ports; it now has ${ports.join(', ')}`,
+    })
+  }
+  link.changed = true
 }
 
 /** Off and on again, for changes that need it. */
-export async function restartResource(job: Job): Promise<void> {
-  journal(job, 'machine.restart')
-  await job.provider.stop(await resourceFor(job), { graceMs }, job.run)
-  await startResource(job)
+export async function restartResource(link: Link): Promise<void> {
+  journal(link, 'machine.restart')
+  await link.provider.stop(await resourceFor(link), { graceMs }, link.run)
+  await startResource(link)
 }
 
 async function removeForRecreation(job: Job): Promise<void> {
   if (!job.request.allowRecreate) {
-    throw failure('NEEDS_RECREATE', `machine '${job.machine}' can only be changed by making it anew, which loses its disks`, {
-      machine: job.machine,
-      hint: 'hydra-ops deploy --allow-recreate',
-    })
+    throw failure(
+      'NEEDS_RECREATE',
+      `machine '${job.machine}' can only be changed by making it anew, which loses its disks`,
+      {
+        machine: job.machine,
+        hint: 'hydra-ops deploy --allow-recreate',
+      },
+    )
   }
   journal(job, 'machine.recreate')
   updateJob(job, (draft) => {
-    draft.intent = { action: 'destroy', resource: resourceName(job.session.record.uuid, job.machine), since: job.ops.now().toISOString() }
+    draft.intent = {
+      action: 'destroy',
+      resource: resourceName(job.session.record.uuid, job.machine),
+      since: job.ops.now().toISOString(),
+    }
   })
   await job.provider.destroy(await resourceFor(job), job.run)
   updateJob(job, (draft) => {

@@ -29,7 +29,8 @@ export async function evaluateNetwork(
   const evaluate = (wanted: EvaluationRequest['mode']) =>
     ops.nix.evaluate(evaluationRequest(ops, session.record, options, wanted), run)
   const known = () => new Set(Object.keys(session.record.machines))
-  const complete = (network: NetworkDefinition) => [...network.machines.keys()].every((name) => known().has(name))
+  const complete = (network: NetworkDefinition) =>
+    [...network.machines.keys()].every((name) => known().has(name))
 
   let early: unknown
   if (known().size > 0) {

@@ -1,7 +1,6 @@
 import { messageOf, OpsError } from '../../core/errors.js'
-import type { MachineOutcome, MachineResult } from '../../core/events.js'
+import type { MachineOutcome, MachineResult, Stage } from '../../core/events.js'
 import type { MachineName } from '../../core/names.js'
-import type { Stage } from '../../core/events.js'
 
 /** The row of a machine that failed; an interruption is not a result and is thrown on. */
 export function failedResult(
@@ -13,7 +12,8 @@ export function failedResult(
 ): MachineResult {
   if (error instanceof OpsError && error.code === 'INTERRUPTED') throw error
   const detail = error instanceof OpsError ? error.detail : undefined
-  const outcome: MachineOutcome = error instanceof OpsError && error.code === 'UNITS_FAILED' ? 'degraded' : 'failed'
+  const outcome: MachineOutcome =
+    error instanceof OpsError && error.code === 'UNITS_FAILED' ? 'degraded' : 'failed'
   return {
     machine,
     outcome,

@@ -12,23 +12,46 @@ import { resourceOf } from '../resources.js'
 import type { DeployRequest } from './request.js'
 import { machineRecord, type Session, updateMachine } from './session.js'
 
-/** One machine on its way through the pipeline. Lives for one run. */
-export interface Job {
+/** One machine and the way to it. Lives for one run. */
+export interface Link {
   readonly ops: Ops
   readonly session: Session
-  readonly request: DeployRequest
   readonly machine: MachineName
-  readonly definition: MachineDefinition
   readonly provider: AnyProvider
+  /** Absent for verbs that go by the state alone. */
+  readonly definition: MachineDefinition | undefined
+  readonly acceptHostKey: boolean
   readonly run: Run
-  /** The stage it is at; what an error is reported with. */
-  at: Stage
   /** Something on the machine or its resource was changed by this run. */
   changed: boolean
   /** The open connection, while there is one. */
   host: Host | undefined
   /** Asked once per machine and run, kept in memory only. */
   sudoPassword: string | undefined
+}
+
+/** A machine on its way through the deploy pipeline. */
+export interface Job extends Link {
+  readonly definition: MachineDefinition
+  readonly request: DeployRequest
+  /** The stage it is at; what an error is reported with. */
+  at: Stage
+}
+
+/** A machine as the state knows it, without its definition. */
+export function newLink(ops: Ops, session: Session, machine: MachineName, run: Run): Link {
+  return {
+    ops,
+    session,
+    machine,
+    provider: ops.providers.named(machineRecord(session.record, machine).provider),
+    definition: undefined,
+    acceptHostKey: false,
+    run,
+    changed: false,
+    host: undefined,
+    sudoPassword: undefined,
+  }
 }
 
 export function newJob(
@@ -41,6 +64,7 @@ export function newJob(
     ...base,
     machine,
     provider: ops.providers.named(definition.providerName),
+    acceptHostKey: base.request.acceptHostKey,
     run: machineRun(ops, machine, logs),
     at: 'inspect',
     changed: false,
@@ -62,31 +86,38 @@ export function machineRun(ops: Ops, machine: MachineName, logs: RunLogs | undef
 
 export function enter(job: Job, stage: Stage, detail?: string): void {
   job.at = stage
-  job.ops.events.emit({ kind: 'stage', machine: job.machine, stage, ...(detail === undefined ? {} : { detail }) })
+  job.ops.events.emit({
+    kind: 'stage',
+    machine: job.machine,
+    stage,
+    ...(detail === undefined ? {} : { detail }),
+  })
 }
 
-export function recordOf(job: Job): MachineRecord {
-  return machineRecord(job.session.record, job.machine)
+export function recordOf(link: Link): MachineRecord {
+  return machineRecord(link.session.record, link.machine)
 }
 
-export function updateJob(job: Job, change: (draft: MachineRecord) => void): void {
-  updateMachine(job.session, job.machine, change)
+export function updateJob(link: Link, change: (draft: MachineRecord) => void): void {
+  updateMachine(link.session, link.machine, change)
 }
 
-export function journal(job: Job, event: string, facts: { result?: string; data?: Json } = {}): void {
-  job.session.journal({ event, machine: job.machine, ...facts })
+export function journal(link: Link, event: string, facts: { result?: string; data?: Json } = {}): void {
+  link.session.journal({ event, machine: link.machine, ...facts })
 }
 
-export async function resourceFor(job: Job): Promise<Resource<Json, Json, Json>> {
-  const resource = resourceOf(job.ops, job.session.record, job.machine, job.definition)
-  const reference = job.provider.imageReference(job.definition.provider)
+/** The resource as its provider wants it, with the very image it was made from. */
+export async function resourceFor(link: Link): Promise<Resource<Json, Json, Json>> {
+  const resource = resourceOf(link.ops, link.session.record, link.machine, link.definition)
+  if (link.definition === undefined) return resource
+  const reference = link.provider.imageReference(link.definition.provider)
   if (reference === undefined) return resource
-  const handle = recordOf(job).handle
-  const id = handle === undefined ? undefined : job.provider.imageId(handle)
-  return { ...resource, image: await job.ops.images.find(reference, id) }
+  const handle = recordOf(link).handle
+  const id = handle === undefined ? undefined : link.provider.imageId(handle)
+  return { ...resource, image: await link.ops.images.find(reference, id) }
 }
 
-export function closeJob(job: Job): void {
-  job.host?.close()
-  job.host = undefined
+export function closeJob(link: Link): void {
+  link.host?.close()
+  link.host = undefined
 }

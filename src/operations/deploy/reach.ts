@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { messageOf, OpsError, unreachable, usageError } from '../../core/errors.js'
-import type { HostKeySeen, Host, SshTarget } from '../../core/ssh.js'
-import { type Job, journal, recordOf, resourceFor, updateJob } from './job.js'
+import type { Host, HostKeySeen, SshTarget } from '../../core/ssh.js'
+import { journal, type Link, recordOf, resourceFor, updateJob } from './job.js'
 
 /** A guest under emulation on a busy host has needed 40 s; a cold machine with a slow disk more. */
 export const bootMs = 5 * 60_000
@@ -10,92 +10,92 @@ export const connectMs = 30_000
 const consoleLines = 20
 
 /** Waits until sshd answers, then logs in. Its error says what was seen, with the end of the serial console. */
-export async function waitAndConnect(job: Job, timeoutMs: number): Promise<Host> {
-  const target = await targetOf(job)
+export async function waitAndConnect(link: Link, timeoutMs: number): Promise<Host> {
+  const target = await targetOf(link)
   let last = ''
   try {
-    await job.ops.ssh.waitForBanner(target, {
-      signal: job.run.signal,
+    await link.ops.ssh.waitForBanner(target, {
+      signal: link.run.signal,
       timeoutMs,
       onState: (state) => {
-        if (state !== last) job.run.log(`waiting for ssh at ${target.host}:${target.port}: ${state}`)
+        if (state !== last) link.run.log(`waiting for ssh at ${target.host}:${target.port}: ${state}`)
         last = state
       },
     })
   } catch (error) {
-    throw await withConsole(job, error)
+    throw await withConsole(link, error)
   }
-  return connect(job)
+  return connect(link)
 }
 
-/** Logs in; pins the host key at the first contact. Closes an older connection of this job. */
-export async function connect(job: Job): Promise<Host> {
-  job.host?.close()
-  job.host = undefined
-  const target = await targetOf(job)
-  const { host, hostKey } = await job.ops.ssh.connect(target, {
-    signal: job.run.signal,
+/** Logs in; pins the host key at the first contact. Closes an older connection of this link. */
+export async function connect(link: Link): Promise<Host> {
+  link.host?.close()
+  link.host = undefined
+  const target = await targetOf(link)
+  const { host, hostKey } = await link.ops.ssh.connect(target, {
+    signal: link.run.signal,
     timeoutMs: connectMs,
-    sudoPassword: () => sudoPassword(job),
-    acceptHostKey: (seen) => acceptHostKey(job, target, seen),
+    sudoPassword: () => sudoPassword(link),
+    acceptHostKey: (seen) => acceptHostKey(link, target, seen),
   })
-  if (recordOf(job).hostKey !== hostKey) updateJob(job, (draft) => Object.assign(draft, { hostKey }))
-  job.host = host
+  if (recordOf(link).hostKey !== hostKey) updateJob(link, (draft) => Object.assign(draft, { hostKey }))
+  link.host = host
   return host
 }
 
 /** The open connection, or an error that is a bug: stages run after `reach`. */
-export function hostOf(job: Job): Host {
-  if (job.host === undefined) throw new Error(`no connection to ${job.machine} at stage ${job.at}`)
-  return job.host
+export function hostOf(link: Link): Host {
+  if (link.host === undefined) throw new Error(`no connection to ${link.machine}`)
+  return link.host
 }
 
-export async function targetOf(job: Job): Promise<SshTarget> {
-  return job.provider.target(await resourceFor(job), job.run)
+export async function targetOf(link: Link): Promise<SshTarget> {
+  return link.provider.target(await resourceFor(link), link.run)
 }
 
-async function sudoPassword(job: Job): Promise<string> {
-  job.sudoPassword ??= await job.ops.questions.secret(`sudo password on machine '${job.machine}':`)
-  return job.sudoPassword
+async function sudoPassword(link: Link): Promise<string> {
+  link.sudoPassword ??= await link.ops.questions.secret(`sudo password on machine '${link.machine}':`)
+  return link.sudoPassword
 }
 
-async function acceptHostKey(job: Job, target: SshTarget, seen: HostKeySeen): Promise<boolean> {
-  const where = `machine '${job.machine}' (${target.host}:${target.port}) shows the host key ${seen.fingerprint}`
-  if (!job.session.writable) {
+async function acceptHostKey(link: Link, target: SshTarget, seen: HostKeySeen): Promise<boolean> {
+  const where = `machine '${link.machine}' (${target.host}:${target.port}) shows the host key ${seen.fingerprint}`
+  if (!link.session.writable) {
     throw usageError(`${where}, which is not known yet`, {
-      machine: job.machine,
+      machine: link.machine,
       hint: `a dry run pins nothing: run 'hydra-ops deploy' first, or set deployment.targetHostKey = "${seen.key}"`,
     })
   }
-  if (job.request.acceptHostKey) {
-    job.run.log(`accepted the host key ${seen.fingerprint} (--accept-host-key)`)
-    journal(job, 'ssh.hostkey', { result: 'accepted', data: seen.fingerprint })
+  if (link.acceptHostKey) {
+    link.run.log(`accepted the host key ${seen.fingerprint} (--accept-host-key)`)
+    journal(link, 'ssh.hostkey', { result: 'accepted', data: seen.fingerprint })
     return true
   }
-  const yes = await job.ops.questions.confirm(`${where}. Is it the right one?`)
-  journal(job, 'ssh.hostkey', { result: yes ? 'accepted' : 'refused', data: seen.fingerprint })
+  const yes = await link.ops.questions.confirm(`${where}. Is it the right one?`)
+  journal(link, 'ssh.hostkey', { result: yes ? 'accepted' : 'refused', data: seen.fingerprint })
   return yes
 }
 
-async function withConsole(job: Job, error: unknown): Promise<unknown> {
+async function withConsole(link: Link, error: unknown): Promise<unknown> {
   if (!(error instanceof OpsError) || error.code !== 'UNREACHABLE') return error
-  const tail = await consoleTail(job)
+  const tail = await consoleTail(link)
   if (tail === undefined) return error
-  return unreachable(job.machine, error.message, {
-    hint: error.hint ?? `hydra-ops console ${job.machine} --log shows the whole boot`,
+  return unreachable(link.machine, error.message, {
+    hint: error.hint ?? `hydra-ops console ${link.machine} --log shows the whole boot`,
     cause: error,
     detail: `the end of its serial console:\n${tail}`,
   })
 }
 
-async function consoleTail(job: Job): Promise<string | undefined> {
-  const file = job.provider.console?.logFile(await resourceFor(job))
+async function consoleTail(link: Link): Promise<string | undefined> {
+  const file = link.provider.console?.logFile(await resourceFor(link))
   if (file === undefined) return undefined
   try {
     return readFileSync(file, 'utf8').trimEnd().split('\n').slice(-consoleLines).join('\n')
   } catch (error) {
     // The console is extra evidence; its absence must not hide the error itself.
-    job.run.log(`no console log: ${messageOf(error)}`)
+    link.run.log(`no console log: ${messageOf(error)}`)
     return undefined
   }
 }

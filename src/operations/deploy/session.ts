@@ -45,7 +45,8 @@ export function dryingSession(store: DeploymentStore, uuid: DeploymentUuid): Ses
 
 export function machineRecord(record: DeploymentRecord, machine: MachineName): MachineRecord {
   const found = record.machines[machine]
-  if (found === undefined) throw failure('NO_MACHINE', `machine '${machine}' is not in the state`, { machine })
+  if (found === undefined)
+    throw failure('NO_MACHINE', `machine '${machine}' is not in the state`, { machine })
   return found
 }
 

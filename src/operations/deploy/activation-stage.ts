@@ -1,0 +1,86 @@
+import { failure } from '../../core/errors.js'
+import { StorePath } from '../../core/names.js'
+import { type ActivationResult, finishActivation, followActivation, startActivation } from './activate.js'
+import { type Job, journal, recordOf, updateJob } from './job.js'
+import { connect, hostOf } from './reach.js'
+import { surveyMachine } from './survey.js'
+
+/**
+ * Activates the closure in a unit of the machine's own systemd, which goes on when we do not. Its name is
+ * on disk before it starts, so that a later process can find its result.
+ */
+export async function activateClosure(job: Job, path: StorePath, always: boolean): Promise<void> {
+  const { bootId } = await surveyMachine(hostOf(job), job.run)
+  const run = job.ops.operator.run
+  const activation = {
+    unit: `hydra-ops-${run}.service`,
+    log: `/var/log/hydra-ops/${run}.log`,
+    path,
+    bootId,
+  }
+  journal(job, 'activate.start', { data: { unit: activation.unit, path } })
+  updateJob(job, (draft) => {
+    draft.activation = activation
+  })
+  job.changed = true
+  await startActivation(hostOf(job), { ...activation, always }, job.run)
+  await settle(job, activation)
+}
+
+/** Reads the result of an activation that an earlier process started and did not see end. */
+export async function reattach(job: Job): Promise<void> {
+  const activation = recordOf(job).activation
+  if (activation === undefined) return
+  job.run.log(`an earlier run left activation ${activation.unit}; reading its result`)
+  try {
+    await settle(job, activation)
+  } catch (error) {
+    // What it failed at is attempted again below; that it failed is in the journal and the log.
+    job.run.log(`it had failed: ${error instanceof Error ? error.message : String(error)}`)
+  }
+}
+
+type Activation = NonNullable<ReturnType<typeof recordOf>['activation']>
+
+async function settle(job: Job, activation: Activation): Promise<void> {
+  const path = StorePath.parse(activation.path)
+  const connection = { host: hostOf(job), reconnect: () => connect(job) }
+  const result = await followActivation(connection, { ...activation, path }, job.run)
+  journal(job, 'activate.result', {
+    result: result.kind,
+    data: result.kind === 'failed' ? result.code : null,
+  })
+  await finishActivation(hostOf(job), activation.unit, job.run)
+  updateJob(job, (draft) => {
+    draft.activation = undefined
+  })
+  await judge(job, path, result)
+}
+
+async function judge(job: Job, path: StorePath, result: ActivationResult): Promise<void> {
+  if (result.kind === 'ok') return
+  const { machine } = job
+  if (result.kind === 'unknown') {
+    const { profile } = await surveyMachine(hostOf(job), job.run)
+    if (profile === path) return
+    throw failure(
+      'ACTIVATION_UNKNOWN',
+      `machine '${machine}': the result of the activation is lost: ${result.why}`,
+      {
+        machine,
+        hint: 'deploy again: activation begins anew and skips what is done',
+      },
+    )
+  }
+  const facts = { machine, detail: [...result.log, ...result.journal].join('\n') }
+  if (result.units.length > 0) {
+    throw failure('UNITS_FAILED', `machine '${machine}': units failed: ${result.units.join(', ')}`, {
+      ...facts,
+      hint: `hydra-ops ssh ${machine} systemctl status ${result.units[0]}`,
+    })
+  }
+  throw failure('ACTIVATION', `machine '${machine}': the activation ended with status ${result.code}`, {
+    ...facts,
+    hint: `hydra-ops logs ${machine}`,
+  })
+}

@@ -1,0 +1,75 @@
+import { failure, messageOf, OpsError } from '../../core/errors.js'
+import type { StorePath } from '../../core/names.js'
+import type { Observation, ResourceChange } from '../../core/provider.js'
+import { type Job, resourceFor } from './job.js'
+import { type Look, lookAt } from './look.js'
+import { connect } from './reach.js'
+
+/** What was seen of one machine before anything is touched. */
+export interface Assessment {
+  readonly observation: Observation
+  readonly changes: readonly ResourceChange[]
+  /** Reference of a base image that is to be made first. */
+  readonly missingImage: string | undefined
+  /** The closure it is to have. */
+  readonly wanted: StorePath | undefined
+  /** Present when the machine runs and answered. */
+  readonly look: Look | undefined
+  /** Why there is no `look` of a machine that runs. */
+  readonly unreachable: string | undefined
+}
+
+/** Looks at one machine: its resource, then, where it runs, the machine itself over one connection. */
+export async function assess(job: Job): Promise<Assessment> {
+  const resource = await resourceFor(job)
+  const observation = await job.provider.inspect(resource, job.run)
+  refuseForeign(job, observation)
+  const reference = job.provider.imageReference(job.definition.provider)
+  const missingImage =
+    reference !== undefined && resource.handle === undefined && resource.image === undefined
+      ? reference
+      : undefined
+  const changes = await job.provider.plan(resource, job.run)
+  const wanted = job.request.closures.get(job.machine) ?? job.definition.outPath
+  const base = { observation, changes, missingImage, wanted }
+  if (observation.kind === 'unknown' && !job.provider.makesMachines) {
+    return { ...base, look: undefined, unreachable: observation.reason }
+  }
+  if (observation.kind !== 'running') return { ...base, look: undefined, unreachable: undefined }
+  return { ...base, ...(await tryLook(job)) }
+}
+
+async function tryLook(job: Job): Promise<Pick<Assessment, 'look' | 'unreachable'>> {
+  try {
+    await connect(job)
+  } catch (error) {
+    // A machine that is still booting, or off the network: the plan says so, `reach` waits for it later.
+    if (error instanceof OpsError && error.code === 'UNREACHABLE')
+      return { look: undefined, unreachable: messageOf(error) }
+    throw error
+  }
+  return { look: await lookAt(job), unreachable: undefined }
+}
+
+function refuseForeign(job: Job, observation: Observation): void {
+  if (observation.kind === 'foreign') {
+    throw failure(
+      'FOREIGN',
+      `machine '${job.machine}': ${observation.what} exists and is not ours; it was not touched`,
+      {
+        machine: job.machine,
+        hint: 'rename or remove it, then deploy again',
+      },
+    )
+  }
+  if (observation.kind === 'unknown' && job.provider.makesMachines) {
+    throw failure(
+      'PROVIDER',
+      `machine '${job.machine}': ${job.provider.name} cannot tell its state: ${observation.reason}`,
+      {
+        machine: job.machine,
+        hint: 'hydra-ops doctor',
+      },
+    )
+  }
+}

@@ -1,0 +1,164 @@
+import type { RunLogs } from '../../core/context.js'
+import { failure } from '../../core/errors.js'
+import type { MachineResult } from '../../core/events.js'
+import type { StorePath } from '../../core/names.js'
+import { activateClosure, reattach } from './activation-stage.js'
+import type { Assessment } from './assess.js'
+import { copyClosure } from './copy-closure.js'
+import { createResource, restartResource, startResource } from './create.js'
+import { deliverPackages, deliverTasks } from './delivery.js'
+import { failedResult, secondsSince } from './finish.js'
+import { growRootFilesystem } from './grow.js'
+import { runChecks } from './health.js'
+import { closeJob, enter, type Job, recordOf, updateJob } from './job.js'
+import { dropKeys, placeKeys } from './keys-stage.js'
+import { type Look, lookAt } from './look.js'
+import { hashes } from './plan-machine.js'
+import { bootMs, connect, hostOf, waitAndConnect } from './reach.js'
+import { rebootMachine } from './reboot.js'
+
+/** Takes one machine through every stage; whatever goes wrong stops this machine only. */
+export async function deployMachine(
+  job: Job,
+  seen: Assessment,
+  logs: RunLogs | undefined,
+): Promise<MachineResult> {
+  const start = Date.now()
+  try {
+    if (seen.unreachable !== undefined && !job.provider.makesMachines && job.request.skipOffline) {
+      return {
+        machine: job.machine,
+        outcome: 'skipped',
+        seconds: secondsSince(start),
+        reason: seen.unreachable,
+      }
+    }
+    await stages(job, seen)
+    return {
+      machine: job.machine,
+      outcome: job.changed ? 'changed' : 'unchanged',
+      seconds: secondsSince(start),
+    }
+  } catch (error) {
+    return failedResult(job.machine, job.at, secondsSince(start), error, logs?.tail(job.machine, 10) ?? [])
+  } finally {
+    closeJob(job)
+  }
+}
+
+async function stages(job: Job, seen: Assessment): Promise<void> {
+  await provision(job, seen)
+  if (job.request.until === 'create') return
+  let look = await reach(job, seen)
+  await reattach(job)
+  await checks(job, 'preDeployChecks')
+
+  enter(job, 'bootstrap')
+  if (await deliverPackages(job, look)) look = await lookAt(job)
+  if (await deliverTasks(job, 'bootstrap', look)) look = await lookAt(job)
+
+  const wanted = seen.wanted
+  if (wanted === undefined) throw failure('NO_CLOSURE', `machine '${job.machine}' has no closure to deploy`)
+  enter(job, 'copy')
+  if (look.survey.profile !== wanted || recordOf(job).unfinishedCopy !== undefined) {
+    await copyClosure(job, wanted, look.survey)
+  }
+  if (job.request.until === 'copy') return
+  await deliver(job, look, wanted)
+
+  enter(job, 'health')
+  await checks(job, 'healthChecks')
+  enter(job, 'record')
+  record(job, wanted, look)
+}
+
+async function provision(job: Job, seen: Assessment): Promise<void> {
+  enter(job, 'create')
+  const known = recordOf(job)
+  if (seen.changes.length > 0 || known.handle === undefined || known.intent !== undefined) {
+    await createResource(job, seen.changes)
+  }
+  enter(job, 'start')
+  const running =
+    seen.observation.kind === 'running' && !seen.changes.some((change) => change.needs === 'recreate')
+  const restart = seen.changes.some((change) => change.needs === 'restart')
+  if (!running && job.provider.makesMachines) {
+    closeJob(job)
+    await startResource(job)
+  } else if (restart && job.request.allowReboot) {
+    closeJob(job)
+    await restartResource(job)
+  }
+}
+
+async function reach(job: Job, seen: Assessment): Promise<Look> {
+  enter(job, 'reach')
+  if (job.host !== undefined && seen.look !== undefined) {
+    if (job.provider.makesMachines && seen.changes.length > 0) await growRootFilesystem(job)
+    return seen.look
+  }
+  if (job.provider.makesMachines) await waitAndConnect(job, bootMs)
+  else await connect(job)
+  return lookAt(job)
+}
+
+/** Keys, closure, tasks: in the order in which each finds what it needs. */
+async function deliver(job: Job, look: Look, wanted: StorePath): Promise<void> {
+  enter(job, 'keys')
+  await placeKeys(job, 'pre-activation', look)
+  enter(job, 'activate')
+  const always = job.request.alwaysActivate || job.definition.options.alwaysActivate
+  if (look.survey.profile !== wanted || always) await activateClosure(job, wanted, always)
+  enter(job, 'setup')
+  await deliverTasks(job, 'configure', look)
+  enter(job, 'keys')
+  await placeKeys(job, 'post-activation', look)
+  await dropKeys(job)
+  await rebootIfWanted(job, look)
+}
+
+async function rebootIfWanted(job: Job, look: Look): Promise<void> {
+  if (!job.request.forceReboot && !(look.survey.rebootWanted && job.request.allowReboot)) return
+  await rebootMachine(job)
+  const again = await lookAt(job)
+  await placeKeys(job, 'pre-activation', again)
+  await placeKeys(job, 'post-activation', again)
+}
+
+async function checks(job: Job, kind: 'preDeployChecks' | 'healthChecks'): Promise<void> {
+  const failures = await runChecks(kind, job.definition.options[kind], {
+    host: hostOf(job),
+    machine: job.machine,
+    run: job.run,
+  })
+  if (failures.length === 0) return
+  const what = kind === 'healthChecks' ? 'health check' : 'check before the deploy'
+  throw failure(
+    'HEALTH',
+    `machine '${job.machine}': ${what} failed: ${failures.map((each) => each.check).join(', ')}`,
+    {
+      machine: job.machine,
+      detail: failures.map((each) => each.detail).join('\n'),
+    },
+  )
+}
+
+function record(job: Job, wanted: StorePath, look: Look): void {
+  const known = recordOf(job)
+  const seenAt = job.ops.now().toISOString()
+  const sameClosure = known.deployed?.path === wanted
+  // An unchanged machine costs no write: its record says all this already.
+  if (!job.changed && sameClosure && known.facts.bootId === look.survey.bootId) return
+  updateJob(job, (draft) => {
+    draft.facts = { ...look.survey.facts, seenAt }
+    if (!sameClosure || job.changed) {
+      draft.deployed = {
+        path: wanted,
+        at: seenAt,
+        run: job.ops.operator.run,
+        files: hashes(job.definition.files),
+        units: hashes(job.definition.units),
+      }
+    }
+  })
+}

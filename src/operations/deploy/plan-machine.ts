@@ -1,0 +1,147 @@
+import type { DeployedClosure } from '../../core/deployment.js'
+import type { MachinePlan, PlanItem } from '../../core/plan.js'
+import type { Observation, ResourceChange } from '../../core/provider.js'
+import type { Assessment } from './assess.js'
+import { mebibytes } from './copy-closure.js'
+import { type Job, recordOf } from './job.js'
+
+/** What a deploy would do to one machine, from what was seen of it. */
+export async function planMachine(job: Job, seen: Assessment): Promise<MachinePlan> {
+  const items = [
+    ...imageItems(seen),
+    ...resourceItems(job, seen),
+    ...startItems(seen.observation),
+    ...(await closureItems(job, seen)),
+    ...(seen.look?.items ?? unseenItems(job)),
+  ]
+  return {
+    machine: job.machine,
+    items,
+    ...(seen.unreachable === undefined ? {} : { unknown: seen.unreachable }),
+  }
+}
+
+function imageItems(seen: Assessment): PlanItem[] {
+  if (seen.missingImage === undefined) return []
+  return [{ subject: 'image', action: 'build', detail: seen.missingImage }]
+}
+
+function resourceItems(job: Job, seen: Assessment): PlanItem[] {
+  const restartable = seen.observation.kind === 'running'
+  return seen.changes.map((change) => ({
+    subject: job.provider.name,
+    action: change.action,
+    detail: change.action === 'create' ? `${change.detail}${portsNote(job)}` : change.detail,
+    note: noteOf(job, change, restartable),
+  }))
+}
+
+function noteOf(job: Job, change: ResourceChange, running: boolean): string | undefined {
+  if (change.needs === 'recreate')
+    return job.request.allowRecreate ? 'its disks are lost' : 'needs --allow-recreate'
+  if (change.needs !== 'restart' || !running) return undefined
+  return job.request.allowReboot
+    ? 'restart needed'
+    : 'restart needed: at the next start, or now with --allow-reboot'
+}
+
+/** A port that only a dry run thought of may be another one when it is handed out. */
+function portsNote(job: Job): string {
+  const ports = job.provider.ports(recordOf(job).allocation)
+  if (ports.length === 0) return ''
+  return ` · ${job.session.writable ? 'ports' : 'proposed ports'} ${ports.map((port) => `127.0.0.1:${port}`).join(', ')}`
+}
+
+function startItems(observation: Observation): PlanItem[] {
+  if (observation.kind !== 'stopped') return []
+  return [{ subject: 'machine', action: 'start', detail: 'it is stopped' }]
+}
+
+async function closureItems(job: Job, seen: Assessment): Promise<PlanItem[]> {
+  const { wanted } = seen
+  if (wanted === undefined) return []
+  const present = seen.look?.survey.profile
+  const always = job.request.alwaysActivate || job.definition.options.alwaysActivate
+  if (present === wanted) {
+    return always ? [{ subject: 'closure', action: 'activate', detail: 'again (always activate)' }] : []
+  }
+  const items: PlanItem[] = [await copyItem(job, seen, wanted)]
+  items.push(...differences('files', recordOf(job).deployed?.files, hashes(job.definition.files)))
+  items.push(...differences('units', recordOf(job).deployed?.units, hashes(job.definition.units)))
+  return items
+}
+
+async function copyItem(
+  job: Job,
+  seen: Assessment,
+  wanted: NonNullable<Assessment['wanted']>,
+): Promise<PlanItem> {
+  if (!(await job.ops.nix.isBuilt(wanted))) {
+    return { subject: 'closure', action: 'build', detail: 'to build, then copy', note: wanted }
+  }
+  const closure = await job.ops.nix.closure(wanted, job.run)
+  const host = job.host
+  const missing =
+    host === undefined || seen.look?.survey.hasNix !== true
+      ? closure.paths.length
+      : (await job.ops.nix.missingOn(host, closure.paths, job.run)).length
+  const way = host === undefined ? '' : ` · ${job.ops.nix.copyMethod(host)}`
+  return {
+    subject: 'closure',
+    action: missing === 0 ? 'activate' : 'copy',
+    detail:
+      missing === 0
+        ? 'already there'
+        : `${missing} of ${closure.paths.length} paths, ${mebibytes(closure.bytes)} in all${way}`,
+  }
+}
+
+/** Before a machine can be looked at, everything the definition names is new to it. */
+function unseenItems(job: Job): PlanItem[] {
+  const { options } = job.definition
+  const keys = Object.keys(options.keys)
+  const items: PlanItem[] = []
+  if (options.aptPackages.length > 0)
+    items.push({ subject: 'packages', action: 'add', detail: options.aptPackages.join(', ') })
+  if (keys.length > 0) items.push({ subject: 'keys', action: 'add', detail: keys.join(', ') })
+  const tasks = job.ops.tasks.flatMap(
+    (bind) => bind({ definition: job.definition, deployment: deploymentName(job) }) ?? [],
+  )
+  if (tasks.length > 0)
+    items.push({ subject: 'setup', action: 'run', detail: tasks.map((task) => task.id).join(', ') })
+  return items
+}
+
+export function deploymentName(job: Job): string {
+  const { name, uuid } = job.session.record
+  return name ?? uuid.slice(0, 8)
+}
+
+/** File path or unit name → hash, in the shape that is recorded. */
+export function hashes(entries: Record<string, { hash: string }>): Record<string, string> {
+  return Object.fromEntries(Object.entries(entries).map(([name, entry]) => [name, entry.hash]))
+}
+
+function differences(
+  subject: string,
+  before: DeployedClosure['files'] | undefined,
+  after: Record<string, string>,
+): PlanItem[] {
+  const old = before ?? {}
+  const names = (action: PlanItem['action'], list: string[]): PlanItem[] =>
+    list.length === 0 ? [] : [{ subject, action, detail: list.join(', ') }]
+  return [
+    ...names(
+      'add',
+      Object.keys(after).filter((name) => !Object.hasOwn(old, name)),
+    ),
+    ...names(
+      'replace',
+      Object.keys(after).filter((name) => Object.hasOwn(old, name) && old[name] !== after[name]),
+    ),
+    ...names(
+      'remove',
+      Object.keys(old).filter((name) => !Object.hasOwn(after, name)),
+    ),
+  ]
+}

@@ -1,0 +1,81 @@
+import type { Ops } from '../core/context.js'
+import { usageError } from '../core/errors.js'
+import type { MachineResult } from '../core/events.js'
+import type { MachineName } from '../core/names.js'
+import type { Run } from '../core/run.js'
+import { startResource } from './deploy/create.js'
+import { closeJob, type Link, newLink, recordOf, resourceFor, updateJob } from './deploy/job.js'
+import { bootMs, connect, waitAndConnect } from './deploy/reach.js'
+import { rebootMachine } from './deploy/reboot.js'
+import type { Session } from './deploy/session.js'
+import { type OnMachines, onMachines } from './on-machines.js'
+import { sendKeysTo } from './send-keys.js'
+
+export type PowerRequest = Omit<OnMachines, 'verb'>
+
+/** Starts machines and waits until they answer; keys that lived in /run are sent again. */
+export function startMachines(ops: Ops, request: PowerRequest): Promise<MachineResult[]> {
+  return onMachines(ops, { ...request, verb: 'start' }, async (session, machine, run) => {
+    const link = existing(ops, session, machine, run)
+    const observation = await link.provider.inspect(await resourceFor(link), run)
+    if (observation.kind === 'running') return false
+    await startResource(link)
+    await withLink(link, () => waitAndConnect(link, bootMs))
+    await resendVolatileKeys(ops, session, machine, run)
+    return true
+  })
+}
+
+/** Asks machines to shut down, waits `graceMs`, then cuts their power. */
+export function stopMachines(
+  ops: Ops,
+  request: PowerRequest & { graceMs: number },
+): Promise<MachineResult[]> {
+  return onMachines(ops, { ...request, verb: 'stop' }, async (session, machine, run) => {
+    const link = existing(ops, session, machine, run)
+    const resource = await resourceFor(link)
+    const observation = await link.provider.inspect(resource, run)
+    if (observation.kind === 'stopped' || observation.kind === 'absent') return false
+    await link.provider.stop(resource, { graceMs: request.graceMs }, run)
+    updateJob(link, (draft) => Object.assign(draft, { stoppedOnPurpose: true }))
+    return true
+  })
+}
+
+/** Reboots machines from inside; done when the boot id has changed. */
+export function rebootMachines(
+  ops: Ops,
+  request: PowerRequest & { hard?: boolean },
+): Promise<MachineResult[]> {
+  return onMachines(ops, { ...request, verb: 'reboot' }, async (session, machine, run) => {
+    const link = existing(ops, session, machine, run)
+    await withLink(link, async () => {
+      await connect(link)
+      await rebootMachine(link, { hard: request.hard === true })
+    })
+    await resendVolatileKeys(ops, session, machine, run)
+    return true
+  })
+}
+
+function existing(ops: Ops, session: Session, machine: MachineName, run: Run): Link {
+  const link = newLink(ops, session, machine, run)
+  if (recordOf(link).handle === undefined) {
+    throw usageError(`machine '${machine}' was never created`, { machine, hint: 'hydra-ops deploy' })
+  }
+  return link
+}
+
+async function withLink(link: Link, action: () => Promise<unknown>): Promise<void> {
+  try {
+    await action()
+  } finally {
+    closeJob(link)
+  }
+}
+
+/** What lies in /run is gone after a boot. */
+async function resendVolatileKeys(ops: Ops, session: Session, machine: MachineName, run: Run): Promise<void> {
+  const paths = Object.values(recordOf(newLink(ops, session, machine, run)).keys)
+  if (paths.some((path) => path.startsWith('/run/'))) await sendKeysTo(ops, session, machine, run)
+}
