@@ -36,6 +36,8 @@ export interface LocalCommands {
       readonly stdin?: string | Uint8Array
       readonly env?: Readonly<Record<string, string>>
       readonly cwd?: string
+      /** `latin1` = one character per byte, for output that need not be text. Default: `utf8`. */
+      readonly encoding?: 'utf8' | 'latin1'
       onLine?(line: string): void
     },
   ): Promise<import('./ssh.js').CommandResult>

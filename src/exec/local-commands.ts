@@ -39,6 +39,7 @@ export const localCommands: LocalCommands = {
       stripFinalNewline: false,
       // Node's default of 100 MB; a store's path list is far below it.
       maxBuffer: 100_000_000,
+      encoding: options.encoding ?? 'utf8',
       env: { LC_ALL: 'C.UTF-8', ...options.env },
       ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
       ...(options.stdin === undefined ? { stdin: 'ignore' } : { input: options.stdin }),
