@@ -69,7 +69,7 @@ apt_install() {
 }
 
 ensure_node() {
-  command -v node >/dev/null && command -v npm >/dev/null ||
+  { command -v node && command -v npm; } >/dev/null ||
     give_up 'Node 20.11 or newer with npm is needed' 'https://nodejs.org/en/download'
   node -e 'const [a, b] = process.versions.node.split(".").map(Number); process.exit(a > 20 || (a === 20 && b >= 11) ? 0 : 1)' ||
     give_up "Node 20.11 or newer is needed, this is $(node --version)"
