@@ -1,0 +1,116 @@
+import { spawn } from 'node:child_process'
+import { createConnection } from 'node:net'
+import type { Duplex } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
+import { failure, interrupted } from '../../src/core/errors.js'
+import { MachineName } from '../../src/core/names.js'
+import type { CommandResult, Host, RemoteOptions, SshTarget } from '../../src/core/ssh.js'
+
+/** What was run, as another user of that machine could see it. */
+export interface SeenCommand {
+  readonly argv: readonly string[]
+  readonly what: string
+}
+
+/**
+ * Stand-in for a machine reached over ssh: runs the real scripts and commands on this one, as the user who
+ * runs the tests. `path` goes before PATH, so that single programs can be replaced by stand-ins.
+ */
+export class LocalShellHost implements Host {
+  readonly machine = MachineName.parse('local')
+  readonly escalation = 'root'
+  readonly noisyShell = false
+  readonly seen: SeenCommand[] = []
+  readonly target: SshTarget = {
+    machine: this.machine,
+    host: '127.0.0.1',
+    port: 22,
+    user: 'root',
+    hostKey: undefined,
+    identityFiles: [],
+    useAgent: false,
+    jump: undefined,
+    proxyCommand: undefined,
+    sshOptions: [],
+    privilegeEscalation: [],
+  }
+  private readonly path: string
+
+  constructor(path?: string) {
+    this.path = [...(path === undefined ? [] : [path]), process.env.PATH ?? '/usr/bin:/bin'].join(':')
+  }
+
+  exec(argv: readonly string[], options: RemoteOptions): Promise<CommandResult> {
+    this.seen.push({ argv, what: options.what })
+    return run(argv, this.path, options)
+  }
+
+  script(text: string, args: readonly string[], options: RemoteOptions): Promise<CommandResult> {
+    return this.exec(['sh', '-c', text, 'sh', ...args], options)
+  }
+
+  async forwardFromRemote(operatorPort: number): Promise<{ port: number; close(): Promise<void> }> {
+    return { port: operatorPort, close: async () => {} }
+  }
+
+  connectTcp(
+    host: string,
+    port: number,
+    options: { signal: AbortSignal; timeoutMs: number },
+  ): Promise<Duplex> {
+    return new Promise((resolve, reject) => {
+      const socket = createConnection({ host, port, signal: options.signal })
+      socket.once('connect', () => resolve(socket))
+      socket.once('error', reject)
+    })
+  }
+
+  close(): void {}
+}
+
+async function run(argv: readonly string[], path: string, options: RemoteOptions): Promise<CommandResult> {
+  if (options.signal.aborted) throw interrupted()
+  const [file = '', ...args] = argv
+  const child = spawn(file, args, { env: { ...process.env, PATH: path, LC_ALL: 'C.UTF-8' }, detached: true })
+  const output = { stdout: '', stderr: '' }
+  const follow = (stream: 'stdout' | 'stderr') => {
+    let rest = ''
+    child[stream].setEncoding('utf8').on('data', (chunk: string) => {
+      output[stream] += chunk
+      const lines = (rest + chunk).split('\n')
+      rest = lines.pop() ?? ''
+      for (const line of lines) options.onLine?.(line, stream)
+    })
+  }
+  follow('stdout')
+  follow('stderr')
+  // A program need not read its input to the end.
+  child.stdin.on('error', () => {})
+  if (options.stdin === undefined) child.stdin.end()
+  else if (typeof options.stdin === 'string' || options.stdin instanceof Uint8Array)
+    child.stdin.end(options.stdin)
+  else pipeline(options.stdin, child.stdin).catch(() => {})
+
+  let late = false
+  const kill = () => {
+    if (child.pid !== undefined) process.kill(-child.pid, 'SIGKILL')
+  }
+  const deadline = setTimeout(() => {
+    late = true
+    kill()
+  }, options.timeoutMs)
+  options.signal.addEventListener('abort', kill, { once: true })
+  try {
+    const ended = await new Promise<{ code: number | null; signal: string | null }>((resolve, reject) => {
+      child.once('error', reject)
+      child.once('close', (code, signal) => resolve({ code, signal }))
+    })
+    if (late) throw failure('DEADLINE', `${options.what}: did not end within ${options.timeoutMs / 1000} s`)
+    if (options.signal.aborted) throw interrupted()
+    if (ended.code !== null) return { kind: 'exited', code: ended.code, ...output }
+    return { kind: 'killed', signal: ended.signal ?? 'unknown', ...output }
+  } finally {
+    clearTimeout(deadline)
+    options.signal.removeEventListener('abort', kill)
+  }
+}
