@@ -170,8 +170,8 @@ give_worker_checkout() {
 
 # libvirt starts these for a user and notes their pids here; ending them removes their sockets.
 session_daemons() {
-  local home=$1 file pid
-  for file in "$home"/.cache/libvirt/{libvirtd,virtlogd,virtlockd}.pid; do
+  local folder=$1 file pid
+  for file in "$folder"/{libvirtd,virtlogd,virtlockd}.pid; do
     pid=$(cat "$file" 2>/dev/null) || continue
     [ -n "$pid" ] && kill -0 "$pid" 2>/dev/null && printf '%s\n' "$pid"
   done
@@ -179,9 +179,9 @@ session_daemons() {
 }
 
 end_session_daemons() {
-  local home=$1 pid deadline=$((SECONDS + 20))
-  for pid in $(session_daemons "$home"); do kill "$pid"; done
-  while [ -n "$(session_daemons "$home")" ]; do
+  local folder=$1 pid deadline=$((SECONDS + 20))
+  for pid in $(session_daemons "$folder"); do kill "$pid"; done
+  while [ -n "$(session_daemons "$folder")" ]; do
     [ "$SECONDS" -lt "$deadline" ] || return 1
     sleep 0.2
   done
