@@ -1,3 +1,4 @@
+import type { Duplex } from 'node:stream'
 import type { AnyProvider } from './bind-provider.js'
 import type { EventSink } from './events.js'
 import type { ImageStore } from './image.js'
@@ -46,6 +47,19 @@ export interface LocalCommands {
     argv: readonly string[],
     options: { readonly signal: AbortSignal; readonly env?: Readonly<Record<string, string>> },
   ): Promise<number>
+  /**
+   * A program as a byte pipe (`ssh -W`): what is written goes to its stdin, what it prints is read; stderr goes
+   * to `onLine`. Destroying the stream, or the signal, ends the program; its absence is an error of the stream.
+   */
+  spawnDuplex(
+    argv: readonly string[],
+    options: {
+      readonly signal: AbortSignal
+      readonly what: string
+      readonly env?: Readonly<Record<string, string>>
+      onLine?(line: string): void
+    },
+  ): Duplex
 }
 
 /** Questions only a person can answer. Without a terminal each refuses with a sentence. */

@@ -13,6 +13,12 @@ export interface SshTarget {
   /** Absolute paths of private keys that exist. */
   readonly identityFiles: readonly string[]
   readonly useAgent: boolean
+  /** Socket of the agent, where it is not `$SSH_AUTH_SOCK` (`IdentityAgent`). */
+  readonly agentSocket?: string | undefined
+  /** Of the agent's keys, only those whose file is listed in `identityFiles`. */
+  readonly identitiesOnly?: boolean | undefined
+  /** The host existed before us: its key was accepted, not made by us. For the error when the key changes. */
+  readonly existingHost?: boolean | undefined
   /** A jump as the user writes it (`user@host:port`), carried by the system's `ssh -W`. */
   readonly jump: string | undefined
   /** The user's own ProxyCommand, with %h %p %r expanded. */
@@ -115,4 +121,6 @@ export interface UserSshConfig {
   readonly jump: string | undefined
   readonly proxyCommand: string | undefined
   readonly useAgent: boolean
+  readonly agentSocket: string | undefined
+  readonly identitiesOnly: boolean
 }

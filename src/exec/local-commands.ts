@@ -1,34 +1,17 @@
-import { ExecaError, execa, type Options } from 'execa'
+import { execa, type Options } from 'execa'
 import type { LocalCommands } from '../core/context.js'
-import { failure, interrupted } from '../core/errors.js'
+import { failure } from '../core/errors.js'
 import type { CommandResult } from '../core/ssh.js'
-
-/** Which Debian package brings a program; for the sentence about a missing one. */
-const packages: Readonly<Record<string, string>> = {
-  virsh: 'libvirt-clients',
-  libvirtd: 'libvirt-daemon',
-  'qemu-img': 'qemu-utils',
-  'qemu-system-x86_64': 'qemu-system-x86',
-  ssh: 'openssh-client',
-  scp: 'openssh-client',
-  'ssh-keygen': 'openssh-client',
-  mmdebstrap: 'mmdebstrap',
-  mke2fs: 'e2fsprogs',
-  xorriso: 'xorriso',
-  'nix-store': 'nix-bin',
-  'nix-instantiate': 'nix-bin',
-  'nix-env': 'nix-bin',
-  'nix-copy-closure': 'nix-bin',
-}
-
-/** Grace between SIGTERM and SIGKILL. */
-const killAfterMs = 3_000
+import { endGroup, errorCodeOf, interruptedDuring, lines, missing } from './child-process.js'
+import { spawnDuplex } from './spawn-duplex.js'
 
 /**
  * Commands on the operator host. Each gets a process group of its own, so that a deadline or a Ctrl-C ends
  * its children too (execa's promise otherwise waits for whoever holds the pipe).
  */
 export const localCommands: LocalCommands = {
+  spawnDuplex,
+
   async run(argv, options) {
     const [file, ...args] = argv
     if (file === undefined) throw failure('NO_COMMAND', 'no command to run')
@@ -71,7 +54,7 @@ export const localCommands: LocalCommands = {
           },
         )
       }
-      const spawnError = codeOf(result)
+      const spawnError = errorCodeOf(result)
       if (spawnError === 'ENOENT') throw missing(file, options.what)
       if (spawnError !== undefined && result.exitCode === undefined && result.signal === undefined) {
         throw failure('NOT_EXECUTABLE', `${options.what}: '${file}' cannot be executed (${spawnError})`)
@@ -87,15 +70,10 @@ export const localCommands: LocalCommands = {
     const [file, ...args] = argv
     if (file === undefined) throw failure('NO_COMMAND', 'no command to run')
     const result = await execa(file, args, { stdio: 'inherit', reject: false, env: { ...options.env } })
-    if (codeOf(result) === 'ENOENT') throw missing(file, 'open a session')
+    if (errorCodeOf(result) === 'ENOENT') throw missing(file, 'open a session')
     if (result.exitCode !== undefined) return result.exitCode
     return 128 + (result.signal === 'SIGINT' ? 2 : result.signal === 'SIGTERM' ? 15 : 1)
   },
-}
-
-/** `ENOENT`, `EACCES` … when the program could not be started at all. */
-function codeOf(result: unknown): string | undefined {
-  return result instanceof ExecaError ? result.code : undefined
 }
 
 interface Ended {
@@ -113,46 +91,10 @@ function toResult(file: string, result: Ended): CommandResult {
   throw failure('COMMAND', `'${file}' ended without an exit status`)
 }
 
-function endGroup(pid: number | undefined): () => void {
-  return () => {
-    if (pid === undefined) return
-    signalGroup(pid, 'SIGTERM')
-    setTimeout(() => signalGroup(pid, 'SIGKILL'), killAfterMs).unref()
-  }
-}
-
-function signalGroup(pid: number, signal: NodeJS.Signals): void {
-  try {
-    process.kill(-pid, signal)
-  } catch {
-    // The group is gone already.
-  }
-}
-
-function lines(onLine: (line: string) => void): (chunk: string) => void {
-  let rest = ''
-  return (chunk) => {
-    const parts = (rest + chunk).split(/\r?\n/)
-    rest = parts.pop() ?? ''
-    for (const line of parts) onLine(line)
-  }
-}
-
 function tail(text: unknown): string {
   return String(text ?? '')
     .split('\n')
     .slice(-20)
     .join('\n')
     .trim()
-}
-
-function missing(file: string, what: string): Error {
-  const pkg = packages[file.split('/').at(-1) ?? file]
-  return failure('NOT_INSTALLED', `${what}: the program '${file}' is not installed`, {
-    hint: pkg === undefined ? `install '${file}', then try again` : `sudo apt-get install ${pkg}`,
-  })
-}
-
-function interruptedDuring(what: string): Error {
-  return interrupted(`interrupted: ${what}`)
 }

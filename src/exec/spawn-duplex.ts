@@ -1,0 +1,57 @@
+import { Duplex } from 'node:stream'
+import { execa } from 'execa'
+import type { LocalCommands } from '../core/context.js'
+import { failure } from '../core/errors.js'
+import { endGroup, errorCodeOf, interruptedDuring, lines, missing } from './child-process.js'
+
+/** See `LocalCommands.spawnDuplex`. The program has no terminal, so it cannot ask anybody anything. */
+export const spawnDuplex: LocalCommands['spawnDuplex'] = (argv, options) => {
+  const [file, ...args] = argv
+  if (file === undefined) throw failure('NO_COMMAND', 'no command to run')
+  if (options.signal.aborted) throw interruptedDuring(options.what)
+  const child = execa(file, args, {
+    reject: false,
+    detached: true,
+    buffer: false,
+    stdin: 'pipe',
+    stdout: 'pipe',
+    stderr: 'pipe',
+    env: { LC_ALL: 'C.UTF-8', ...options.env },
+  })
+  const end = endGroup(child.pid)
+  let ended = false
+  const duplex = new Duplex({
+    read: () => {
+      child.stdout.resume()
+    },
+    write: (chunk, _encoding, done) => {
+      child.stdin.write(chunk, done)
+    },
+    final: (done) => {
+      child.stdin.end(done)
+    },
+    destroy: (error, done) => {
+      options.signal.removeEventListener('abort', cancel)
+      if (!ended) end()
+      done(error)
+    },
+  })
+  const cancel = () => duplex.destroy(interruptedDuring(options.what))
+  options.signal.addEventListener('abort', cancel, { once: true })
+  child.stdin.on('error', (error) => duplex.destroy(error))
+  child.stdout.on('error', (error) => duplex.destroy(error))
+  child.stdout.on('data', (chunk) => {
+    if (!duplex.push(chunk)) child.stdout.pause()
+  })
+  child.stdout.on('end', () => duplex.push(null))
+  child.stderr.setEncoding('utf8').on('data', lines(options.onLine ?? (() => {})))
+  void child.then((result) => {
+    ended = true
+    const code = errorCodeOf(result)
+    if (code === 'ENOENT') duplex.destroy(missing(file, options.what))
+    else if (child.pid === undefined) {
+      duplex.destroy(failure('NOT_EXECUTABLE', `${options.what}: '${file}' cannot be executed (${code})`))
+    }
+  })
+  return duplex
+}
