@@ -1,0 +1,32 @@
+import { readFileSync } from 'node:fs'
+import type { JournalEntry } from '../src/core/deployment.js'
+import { appendLineDurably } from './durable-file.js'
+import { errnoOf, fsFailure } from './fs-failure.js'
+import { JournalLine } from './schema.js'
+
+export function appendJournal(file: string, entry: JournalEntry): void {
+  appendLineDurably(file, JSON.stringify(entry))
+}
+
+/** Every whole line, oldest first; a line that a crash cut off is left out. */
+export function readJournal(file: string): JournalEntry[] {
+  let text: string
+  try {
+    text = readFileSync(file, 'utf8')
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return []
+    throw fsFailure(error, 'read', file)
+  }
+  return text.split('\n').flatMap((line) => {
+    const entry = JournalLine.safeParse(parsed(line))
+    return entry.success ? [entry.data] : []
+  })
+}
+
+function parsed(line: string): unknown {
+  try {
+    return JSON.parse(line)
+  } catch {
+    return undefined
+  }
+}

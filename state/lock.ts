@@ -1,0 +1,136 @@
+import { randomBytes } from 'node:crypto'
+import {
+  closeSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
+import { join } from 'node:path'
+import type { Operator } from '../src/core/context.js'
+import { temporary } from './durable-file.js'
+import { errnoOf, fsFailure } from './fs-failure.js'
+import { claimOf, Holder, isDead } from './holder.js'
+
+/** A lock that this process has. */
+export interface HeldLock {
+  /** False when somebody removed it (`hydra-ops unlock`) or took it over. */
+  isOurs(): boolean
+  release(): void
+}
+
+export type LockAttempt =
+  | { readonly kind: 'held'; readonly lock: HeldLock }
+  /** Without a holder: the lock is there, and does not say whose it is. */
+  | { readonly kind: 'busy'; readonly holder: Holder | undefined }
+
+/** More rounds than others can lose to us between two looks; only a bug gets here. */
+const rounds = 100
+
+/**
+ * Takes a lock or says who has it; never waits. A lock is a folder that holds `holder.json`. It is made under
+ * another name and renamed into place, which fails while there is one: so it is never seen half made, and of
+ * any number of processes one gets it.
+ */
+export function tryLock(folder: string, operator: Operator, now: Date): LockAttempt {
+  for (let round = 0; round < rounds; round += 1) {
+    const found = readHolder(folder)
+    if (found.kind === 'unreadable') return { kind: 'busy', holder: undefined }
+    if (found.kind === 'holder') {
+      if (!isDead(found.holder, operator, now)) return { kind: 'busy', holder: found.holder }
+      const busy = retireDead(folder, found.holder, operator, now)
+      if (busy !== undefined) return busy
+    }
+    const claim = claimOf(operator, randomBytes(8).toString('hex'), now)
+    if (place(folder, claim)) return { kind: 'held', lock: heldLock(folder, claim) }
+  }
+  return { kind: 'busy', holder: undefined }
+}
+
+/** Removes a lock whatever its holder. */
+export function removeLock(folder: string): Holder | 'unknown' | undefined {
+  const found = readHolder(folder)
+  if (found.kind === 'free') return undefined
+  discard(folder)
+  return found.kind === 'holder' ? found.holder : 'unknown'
+}
+
+/**
+ * Removes a dead holder's lock. Two that found the same dead one must not remove each other's new lock, so
+ * this is done under a lock of its own, named after the dead claim, and only while that very claim is there.
+ */
+function retireDead(folder: string, dead: Holder, operator: Operator, now: Date): LockAttempt | undefined {
+  const guard = tryLock(`${folder}.dead-${dead.nonce}`, operator, now)
+  if (guard.kind === 'busy') return guard
+  try {
+    const found = readHolder(folder)
+    if (found.kind === 'holder' && found.holder.nonce === dead.nonce) discard(folder)
+    return undefined
+  } finally {
+    guard.lock.release()
+  }
+}
+
+function heldLock(folder: string, claim: Holder): HeldLock {
+  const isOurs = () => {
+    const found = readHolder(folder)
+    return found.kind === 'holder' && found.holder.nonce === claim.nonce
+  }
+  return {
+    isOurs,
+    release: () => {
+      try {
+        if (isOurs()) discard(folder)
+      } catch {
+        // What happened under the lock counts; a lock that stays behind is taken over from a dead process.
+      }
+    },
+  }
+}
+
+/** False when there is a lock already. */
+function place(folder: string, claim: Holder): boolean {
+  const draft = temporary(folder)
+  try {
+    mkdirSync(draft, { mode: 0o700 })
+    const fd = openSync(join(draft, 'holder.json'), 'wx', 0o600)
+    try {
+      writeFileSync(fd, JSON.stringify(claim))
+      fsyncSync(fd)
+    } finally {
+      closeSync(fd)
+    }
+    renameSync(draft, folder)
+    return true
+  } catch (error) {
+    rmSync(draft, { recursive: true, force: true })
+    if (['ENOTEMPTY', 'EEXIST'].includes(errnoOf(error) ?? '')) return false
+    throw fsFailure(error, 'make the lock', folder, '; nothing was changed')
+  }
+}
+
+/** Renamed first: a folder cannot be removed in one step, and half a lock must not be seen. */
+function discard(folder: string): void {
+  const doomed = temporary(folder)
+  try {
+    renameSync(folder, doomed)
+    rmSync(doomed, { recursive: true, force: true })
+  } catch (error) {
+    if (errnoOf(error) !== 'ENOENT') throw fsFailure(error, 'remove the lock', folder)
+  }
+}
+
+type Found = { kind: 'free' } | { kind: 'holder'; holder: Holder } | { kind: 'unreadable' }
+
+function readHolder(folder: string): Found {
+  try {
+    const holder = Holder.safeParse(JSON.parse(readFileSync(join(folder, 'holder.json'), 'utf8')))
+    return holder.success ? { kind: 'holder', holder: holder.data } : { kind: 'unreadable' }
+  } catch (error) {
+    // An empty folder is no lock: renaming onto it succeeds.
+    return errnoOf(error) === 'ENOENT' ? { kind: 'free' } : { kind: 'unreadable' }
+  }
+}

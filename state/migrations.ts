@@ -1,0 +1,31 @@
+import { z } from 'zod'
+import { schemaVersion } from './schema.js'
+
+/** Changes a state file of one version into the next one's form. */
+export type Migration = (state: Record<string, unknown>) => Record<string, unknown>
+
+/** By the version they start from. A migration is never changed once it was released. */
+const migrations: Readonly<Record<number, Migration>> = {}
+
+const Versioned = z.looseObject({ schemaVersion: z.int().nonnegative() })
+
+export type Migrated =
+  | { readonly kind: 'current'; readonly state: unknown }
+  | { readonly kind: 'newer'; readonly version: number }
+  /** No state file, or of a version that never was. */
+  | { readonly kind: 'alien' }
+
+/** Brings what was read to the form of `target`, in memory; the next write keeps it. */
+export function migrate(read: unknown, target = schemaVersion, steps = migrations): Migrated {
+  const versioned = Versioned.safeParse(read)
+  if (!versioned.success) return { kind: 'alien' }
+  const { schemaVersion: found } = versioned.data
+  if (found > target) return { kind: 'newer', version: found }
+  let state: Record<string, unknown> = versioned.data
+  for (let version = found; version < target; version += 1) {
+    const step = steps[version]
+    if (step === undefined) return { kind: 'alien' }
+    state = { ...step(state), schemaVersion: version + 1 }
+  }
+  return { kind: 'current', state }
+}

@@ -1,0 +1,77 @@
+import { existsSync } from 'node:fs'
+import { homedir } from 'node:os'
+import { dirname, isAbsolute, join, relative, resolve } from 'node:path'
+import type { DeploymentPaths } from '../src/core/deployment.js'
+import type { DeploymentUuid } from '../src/core/names.js'
+
+export type Environment = Readonly<Record<string, string | undefined>>
+
+/** `--state DIR`, `HYDRA_OPS_STATE`, or the XDG state folder (a relative XDG_STATE_HOME is to be ignored, says its specification). */
+export function stateRoot(given: string | undefined, env: Environment): string {
+  const chosen = given ?? (env.HYDRA_OPS_STATE || undefined)
+  if (chosen !== undefined) return resolve(chosen)
+  const xdg = env.XDG_STATE_HOME
+  const base = xdg !== undefined && isAbsolute(xdg) ? xdg : join(env.HOME || homedir(), '.local', 'state')
+  return join(base, 'hydra-ops')
+}
+
+export function deploymentsFolder(root: string): string {
+  return join(root, 'deployments')
+}
+
+export function deploymentPaths(root: string, uuid: DeploymentUuid): DeploymentPaths {
+  const folder = join(deploymentsFolder(root), uuid)
+  return {
+    root: folder,
+    disks: join(folder, 'disks'),
+    keys: join(folder, 'keys'),
+    knownHosts: join(folder, 'known_hosts'),
+    sshConfig: join(folder, 'ssh_config'),
+    logs: join(folder, 'logs'),
+    console: join(folder, 'console'),
+    gcroots: join(folder, 'gcroots'),
+  }
+}
+
+/** The store's own files in a deployment's folder; nobody else touches them. */
+export function stateFiles(folder: string): { state: string; backup: string; journal: string; lock: string } {
+  return {
+    state: join(folder, 'state.json'),
+    backup: join(folder, 'state.json.bak'),
+    journal: join(folder, 'journal.ndjson'),
+    lock: join(folder, 'lock'),
+  }
+}
+
+const dotted = /^\.\.?(?:\/|$)/
+
+/**
+ * How a path is kept in the state: relative (`./…`, `../…`) to the state folder when both lie in one git
+ * checkout, so that a clone elsewhere works; as it is otherwise.
+ */
+export function toStored(root: string, path: string): string {
+  if (dotted.test(path)) return toStored(root, resolve(path))
+  if (!isAbsolute(path)) return path
+  const checkout = checkoutOf(root)
+  if (checkout === undefined || checkout !== checkoutOf(path)) return path
+  const short = relative(root, path)
+  return short.startsWith('..') ? short : `./${short}`
+}
+
+export function fromStored(root: string, stored: string): string {
+  return dotted.test(stored) ? resolve(root, stored) : stored
+}
+
+/** The same for `-I` entries: `PATH` or `NAME=PATH`. */
+export function mapSearchPath(entry: string, change: (path: string) => string): string {
+  const at = entry.indexOf('=')
+  return at < 0 ? change(entry) : `${entry.slice(0, at + 1)}${change(entry.slice(at + 1))}`
+}
+
+/** The nearest folder above that holds `.git` (a file in worktrees and submodules). */
+function checkoutOf(path: string): string | undefined {
+  for (let folder = path; ; folder = dirname(folder)) {
+    if (existsSync(join(folder, '.git'))) return folder
+    if (dirname(folder) === folder) return undefined
+  }
+}

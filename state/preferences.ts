@@ -1,0 +1,51 @@
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import { failure, messageOf, type OpsError } from '../src/core/errors.js'
+import { shellQuote } from '../src/core/shell-quote.js'
+import type { Preferences } from '../src/core/store.js'
+import { replaceDurably } from './durable-file.js'
+import { errnoOf, fsFailure } from './fs-failure.js'
+import { PreferencesFile } from './schema.js'
+
+function preferencesPath(root: string): string {
+  return join(root, 'config.json')
+}
+
+/**
+ * The user's config.json, found, read and parsed by conf; it is loaded only where there is a file (it costs as
+ * much as all the rest of a read-only command). State files are not read by it: it takes a missing file for
+ * an empty one and makes its folder, which is how a state is silently begun anew.
+ * A file that is wrong spoils only what asks for a preference.
+ */
+export async function loadPreferences(root: string): Promise<Preferences | OpsError> {
+  const file = preferencesPath(root)
+  if (!existsSync(file)) return {}
+  const { default: Conf } = await import('conf')
+  try {
+    const read = new Conf({
+      cwd: root,
+      configName: 'config',
+      configFileMode: 0o600,
+      accessPropertiesByDotNotation: false,
+    }).store
+    const parsed = PreferencesFile.safeParse(read)
+    if (parsed.success) return parsed.data
+    const issue = parsed.error.issues[0]
+    return broken(file, `${issue?.path.join('.') ?? ''}: ${issue?.message ?? 'not valid'}`)
+  } catch (error) {
+    return errnoOf(error) === undefined ? broken(file, messageOf(error)) : fsFailure(error, 'read', file)
+  }
+}
+
+export function writePreferences(root: string, preferences: Preferences): void {
+  replaceDurably(
+    preferencesPath(root),
+    `${JSON.stringify(PreferencesFile.parse(preferences), undefined, 2)}\n`,
+  )
+}
+
+function broken(file: string, why: string): OpsError {
+  return failure('CONFIG_DAMAGED', `your preferences cannot be used: ${file}: ${why}`, {
+    hint: `mend the file, or begin anew: rm ${shellQuote(file)}`,
+  })
+}

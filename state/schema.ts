@@ -1,0 +1,109 @@
+import { z } from 'zod'
+import type { DeploymentRecord, JournalEntry, MachineRecord } from '../src/core/deployment.js'
+import type { Json } from '../src/core/json.js'
+import { DeploymentName, DeploymentUuid, MachineName, StorePath } from '../src/core/names.js'
+import type { Preferences } from '../src/core/store.js'
+
+/** The form of state.json that this program writes. Every change of the schemas below needs a new one and a migration. */
+export const schemaVersion = 1
+
+/** Whatever came out of JSON.parse is JSON: looking again would cost more than all the rest. */
+const json = z.custom<Json>((value) => value !== undefined)
+const texts = z.record(z.string(), z.string())
+
+const machine = z.strictObject({
+  provider: z.string(),
+  os: z.enum(['debian', 'nixos']),
+  index: z.int().positive(),
+  allocation: json,
+  hostKey: z.string().optional(),
+  handle: json.optional(),
+  config: json.optional(),
+  intent: z
+    .strictObject({
+      action: z.enum(['create', 'change', 'destroy']),
+      resource: z.string(),
+      since: z.string(),
+    })
+    .optional(),
+  target: z
+    .strictObject({
+      host: z.string().optional(),
+      port: z.int().optional(),
+      user: z.string().optional(),
+      hostKey: z.string().optional(),
+      sshOptions: z.array(z.string()),
+      privilegeEscalation: z.array(z.string()),
+    })
+    .optional(),
+  obsolete: z.boolean(),
+  stoppedOnPurpose: z.boolean().optional(),
+  deployed: z
+    .strictObject({ path: StorePath, at: z.string(), run: z.string(), files: texts, units: texts })
+    .optional(),
+  unfinishedCopy: z.strictObject({ path: StorePath, bootId: z.string() }).optional(),
+  activation: z
+    .strictObject({ unit: z.string(), path: StorePath, log: z.string(), bootId: z.string() })
+    .optional(),
+  tasks: z.record(z.string(), z.strictObject({ inputs: z.string(), outputs: texts, at: z.string() })),
+  keys: texts,
+  facts: z.strictObject({
+    osRelease: z.string().optional(),
+    bootId: z.string().optional(),
+    nixVersion: z.string().optional(),
+    freeBytes: z.number().optional(),
+    seenAt: z.string().optional(),
+  }),
+  lastResult: z.enum(['changed', 'unchanged', 'degraded', 'failed']).optional(),
+})
+
+const deployment = z.strictObject({
+  uuid: DeploymentUuid,
+  name: DeploymentName.optional(),
+  description: z.string().optional(),
+  expressions: z.array(z.string()),
+  searchPath: z.array(z.string()),
+  args: texts,
+  createdAt: z.string(),
+  machines: z.record(MachineName, machine),
+})
+
+/** state.json: the record, and what the store itself needs. Strict: an unknown field is a newer program's, not to be dropped. */
+export const StateFile = z.strictObject({
+  schemaVersion: z.literal(schemaVersion),
+  /** Counts the writes; another number than the one read means that somebody else wrote. */
+  revision: z.int().nonnegative(),
+  deployment,
+})
+export type StateFile = z.infer<typeof StateFile>
+
+export const JournalLine: z.ZodType<JournalEntry> = z.object({
+  at: z.string(),
+  user: z.string(),
+  host: z.string(),
+  command: z.string(),
+  run: z.string(),
+  machine: z.string().optional(),
+  event: z.string(),
+  result: z.string().optional(),
+  data: json.optional(),
+})
+
+export const PreferencesFile = z.strictObject({
+  deployment: z.string().min(1).optional(),
+  plugins: z.array(z.string().min(1)).optional(),
+  maxConcurrent: z.int().positive().optional(),
+})
+
+/** Compiles only while the schemas and the core types say the same, field by field. */
+type Same<A, B> = [A, B] extends [B, A]
+  ? [keyof A, keyof B] extends [keyof B, keyof A]
+    ? true
+    : never
+  : never
+type Fields<T> = { [K in keyof T]-?: true }
+true satisfies Same<z.infer<typeof machine>, MachineRecord>
+true satisfies Same<Fields<z.infer<typeof machine>>, Fields<MachineRecord>>
+true satisfies Same<z.infer<typeof deployment>, DeploymentRecord>
+true satisfies Same<Fields<z.infer<typeof deployment>>, Fields<DeploymentRecord>>
+true satisfies Same<z.infer<typeof PreferencesFile>, Preferences>

@@ -1,0 +1,91 @@
+import { mkdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Operator } from '../src/core/context.js'
+import { locked, throwIfInterrupted } from '../src/core/errors.js'
+import type { Run } from '../src/core/run.js'
+import { fsFailure } from './fs-failure.js'
+import { describeHolder, type Holder } from './holder.js'
+import { type HeldLock, tryLock } from './lock.js'
+import { deploymentsFolder } from './paths.js'
+import { sweepStore } from './sweep.js'
+
+/** Handing out ports and names takes well under a second. */
+const waitMs = 30_000
+/** Without a way to cancel: short enough to sit through. */
+const blockingWaitMs = 5_000
+const pauseMs = 50
+
+/** The short lock of the whole state folder, under which names and ports are given out. */
+export interface StoreLock {
+  /** Waits for its turn. */
+  during<T>(run: Run, action: () => Promise<T>): Promise<T>
+  /** The same for a few file operations in one go; part of `during` when this process is in it. */
+  duringSync<T>(action: () => T): T
+}
+
+export function createStoreLock(root: string, operator: Operator, now: () => Date): StoreLock {
+  const folder = join(root, 'lock')
+  let inside = false
+  const attempt = (): HeldLock | Holder | undefined => {
+    makeFolders(root)
+    const tried = tryLock(folder, operator, now())
+    if (tried.kind === 'busy') return tried.holder
+    sweepStore(root, deploymentsFolder(root))
+    return tried.lock
+  }
+  const holding = (taken: HeldLock | Holder | undefined): taken is HeldLock =>
+    taken !== undefined && 'release' in taken
+  return {
+    async during(run, action) {
+      const deadline = Date.now() + waitMs
+      let taken = attempt()
+      if (!holding(taken)) run.log(`waiting for the state folder, in use by ${nameOf(taken)}`)
+      while (!holding(taken)) {
+        if (Date.now() > deadline) throw stillBusy(root, taken, waitMs)
+        await sleep(pauseMs, undefined, { signal: run.signal }).catch(() => throwIfInterrupted(run.signal))
+        taken = attempt()
+      }
+      inside = true
+      try {
+        return await action()
+      } finally {
+        inside = false
+        taken.release()
+      }
+    },
+    duringSync(action) {
+      if (inside) return action()
+      const deadline = Date.now() + blockingWaitMs
+      let taken = attempt()
+      while (!holding(taken)) {
+        if (Date.now() > deadline) throw stillBusy(root, taken, blockingWaitMs)
+        Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, pauseMs)
+        taken = attempt()
+      }
+      try {
+        return action()
+      } finally {
+        taken.release()
+      }
+    },
+  }
+}
+
+function makeFolders(root: string): void {
+  try {
+    mkdirSync(deploymentsFolder(root), { recursive: true, mode: 0o700 })
+  } catch (error) {
+    throw fsFailure(error, 'make the state folder', root)
+  }
+}
+
+function nameOf(holder: Holder | undefined): string {
+  return holder === undefined ? 'an unknown process' : describeHolder(holder)
+}
+
+function stillBusy(root: string, holder: Holder | undefined, waited: number): Error {
+  return locked(`the state folder ${root} was in use for ${waited / 1000} s by ${nameOf(holder)}`, {
+    hint: `end that command, then try again; if it is gone for good: rm -r ${join(root, 'lock')}`,
+  })
+}
