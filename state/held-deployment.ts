@@ -9,7 +9,7 @@ import { errnoOf, fsFailure } from './fs-failure.js'
 import { appendJournal } from './journal.js'
 import type { HeldLock } from './lock.js'
 import { deploymentPaths, stateFiles } from './paths.js'
-import { type LoadedState, loadState, renderState, writeState } from './state-file.js'
+import { type LoadedState, readState, renderState, writeState } from './state-file.js'
 import { removedPrefix } from './sweep.js'
 
 export interface HoldingContext {
@@ -41,10 +41,9 @@ export function holdDeployment(context: HoldingContext, loaded: LoadedState): He
     if (current.text !== textOnDisk(files.state)) throw changedUnderUs(root, current)
     if (context.lock.isOurs()) return
     throw locked(
-      `${what}: the lock of this command was removed while it was running; nothing more is written`,
-      {
-        hint: 'see who else works on it (hydra-ops history), then give the same command again',
-      },
+      `the lock of deployment '${current.record.name ?? uuid}' was taken from this command while it ran; ` +
+        'it writes nothing more',
+      { hint: 'see who else works on it (hydra-ops history), then give the same command again' },
     )
   }
   const write = (record: DeploymentRecord) => {
