@@ -1,23 +1,6 @@
 import { ExecaError } from 'execa'
 import { failure, interrupted } from '../core/errors.js'
-
-/** Which Debian package brings a program; for the sentence about a missing one. */
-const packages: Readonly<Record<string, string>> = {
-  virsh: 'libvirt-clients',
-  libvirtd: 'libvirt-daemon',
-  'qemu-img': 'qemu-utils',
-  'qemu-system-x86_64': 'qemu-system-x86',
-  ssh: 'openssh-client',
-  scp: 'openssh-client',
-  'ssh-keygen': 'openssh-client',
-  mmdebstrap: 'mmdebstrap',
-  mke2fs: 'e2fsprogs',
-  xorriso: 'xorriso',
-  'nix-store': 'nix-bin',
-  'nix-instantiate': 'nix-bin',
-  'nix-env': 'nix-bin',
-  'nix-copy-closure': 'nix-bin',
-}
+import { installLine, packageOf } from '../core/programs.js'
 
 /** Grace between SIGTERM and SIGKILL. */
 const killAfterMs = 3_000
@@ -55,9 +38,9 @@ export function lines(onLine: (line: string) => void): (chunk: string) => void {
 }
 
 export function missing(file: string, what: string): Error {
-  const pkg = packages[file.split('/').at(-1) ?? file]
+  const pkg = packageOf(file.split('/').at(-1) ?? file)
   return failure('NOT_INSTALLED', `${what}: the program '${file}' is not installed`, {
-    hint: pkg === undefined ? `install '${file}', then try again` : `sudo apt-get install ${pkg}`,
+    hint: pkg === undefined ? `install '${file}', then try again` : installLine([pkg]),
   })
 }
 
