@@ -100,14 +100,19 @@ function frame(files: readonly PlacedFile[]): Uint8Array {
   )
 }
 
+/** sh functions: the number of a user or group, given its name or number; nothing when there is none. */
+export const ownerFunctions = `
+user_id() { case $1 in *[!0-9]*) id -u -- "$1" 2>/dev/null ;; *) printf %s "$1" ;; esac; }
+group_id() { case $1 in *[!0-9]*) getent group -- "$1" | cut -d: -f3 ;; *) printf %s "$1" ;; esac; }
+`
+
 /**
  * Owner and mode are set through the descriptor, so that nobody who can write to the directory can swap the
  * file between two steps. `head -c` reads no byte more than it is told to, so the next size line is intact.
  */
 const placeScript = `
 umask 022
-user_id() { case $1 in *[!0-9]*) id -u -- "$1" 2>/dev/null ;; *) printf %s "$1" ;; esac; }
-group_id() { case $1 in *[!0-9]*) getent group -- "$1" | cut -d: -f3 ;; *) printf %s "$1" ;; esac; }
+${ownerFunctions}
 failed() { printf 'failed %s %s\\n' "$1" "$2"; return 1; }
 
 make_directory() {
