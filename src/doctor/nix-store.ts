@@ -1,0 +1,39 @@
+import { messageOf } from '../core/errors.js'
+import type { Nix } from '../core/nix.js'
+import type { Finding } from '../core/provider.js'
+import type { HostProbe } from './host-probe.js'
+
+/** Which Nix store is used, by the same rule that every evaluation and build goes by. */
+export async function checkNixStore(nix: Pick<Nix, 'describeStore'>): Promise<Finding> {
+  const id = 'nix.store'
+  try {
+    const { remote, why } = await nix.describeStore()
+    return { id, level: 'ok', what: `Nix store: ${remote} (${why})` }
+  } catch (error) {
+    return {
+      id,
+      level: 'problem',
+      what: `no Nix store can be used: ${messageOf(error)}`,
+      mend: 'unset NIX_REMOTE   # then hydra-ops makes a store of its own in its state folder',
+    }
+  }
+}
+
+/** The socket's folder is 0770 root:nix-users: a daemon that runs may still be out of reach. */
+export function checkNixUsers(host: HostProbe): Finding {
+  const id = 'nix.users'
+  const folder = '/nix/var/nix/daemon-socket'
+  const group = /^nix-users:/m.test(host.readFile('/etc/group') ?? '')
+  if (!host.exists(folder)) return { id, level: 'ok', what: 'no Nix daemon to have access to' }
+  if (host.user.uid === 0 || host.groups.has('nix-users') || host.usable(`${folder}/socket`)) {
+    return { id, level: 'ok', what: 'the Nix daemon’s socket may be used' }
+  }
+  return {
+    id,
+    level: 'note',
+    what: `${host.user.name} may not use the Nix daemon of this host: a store of our own is used`,
+    mend: group
+      ? `sudo adduser ${host.user.name} nix-users   # then log in anew`
+      : `sudo chmod 0755 ${folder}`,
+  }
+}

@@ -1,0 +1,18 @@
+import type { Finding } from '../core/provider.js'
+import type { HostProbe } from './host-probe.js'
+
+/** As `engines` in package.json says; a test compares the two. */
+export const oldestNode = [20, 11] as const
+
+export function checkNodeVersion(host: HostProbe): Finding {
+  const [major = 0, minor = 0] = host.nodeVersion.split('.').map(Number)
+  const [oldestMajor, oldestMinor] = oldestNode
+  const recent = major > oldestMajor || (major === oldestMajor && minor >= oldestMinor)
+  if (recent) return { id: 'node.version', level: 'ok', what: `Node ${host.nodeVersion}` }
+  return {
+    id: 'node.version',
+    level: 'problem',
+    what: `Node ${host.nodeVersion} is too old: ${oldestNode.join('.')} or newer is needed`,
+    mend: 'curl -fsSL https://deb.nodesource.com/setup_20.x | sudo bash - && sudo apt-get install -y nodejs',
+  }
+}

@@ -1,0 +1,32 @@
+import type { Finding } from '../core/provider.js'
+import type { HostProbe } from './host-probe.js'
+
+/** `ssh-add -l`: 0 = there are keys, 1 = none, 2 = nobody answers (ssh-add(1)). */
+export async function checkSshAgent(host: HostProbe): Promise<Finding> {
+  const id = 'ssh.agent'
+  const socket = host.env.SSH_AUTH_SOCK
+  if (socket === undefined || socket === '') {
+    return {
+      id,
+      level: 'ok',
+      what: 'no ssh agent (SSH_AUTH_SOCK is not set); keys without a passphrase need none',
+    }
+  }
+  const asked = await host.run(['ssh-add', '-l'])
+  if (asked?.kind === 'exited' && asked.code === 0)
+    return { id, level: 'ok', what: 'the ssh agent answers and has keys' }
+  if (asked?.kind === 'exited' && asked.code === 1) {
+    return {
+      id,
+      level: 'note',
+      what: 'the ssh agent answers and has no key',
+      mend: 'ssh-add',
+    }
+  }
+  return {
+    id,
+    level: 'problem',
+    what: `SSH_AUTH_SOCK is set to ${socket}, and no ssh agent answers there`,
+    mend: 'eval "$(ssh-agent)" && ssh-add   # or: unset SSH_AUTH_SOCK',
+  }
+}

@@ -1,0 +1,65 @@
+import type { Finding } from '../core/provider.js'
+import type { HostProbe } from './host-probe.js'
+
+/** Switches that keep an ordinary user from making namespaces: what they must not be, and how to set them. */
+const switches = [
+  { name: 'kernel.unprivileged_userns_clone', bad: '0', good: '1' },
+  { name: 'user.max_user_namespaces', bad: '0', good: '15000' },
+  // Ubuntu 24.04: https://discourse.ubuntu.com/t/spec-unprivileged-user-namespace-restrictions-via-apparmor
+  { name: 'kernel.apparmor_restrict_unprivileged_userns', bad: '1', good: '0' },
+] as const
+
+/** Our own Nix store and the Debian image are made without root, in user namespaces. */
+export async function checkUserNamespaces(host: HostProbe): Promise<Finding> {
+  const id = 'namespaces.user'
+  if (host.user.uid === 0)
+    return { id, level: 'ok', what: 'user namespaces: root does without an ordinary user’s' }
+  const off = switches.filter(({ name, bad }) => host.readFile(sysctlFile(name))?.trim() === bad)
+  if (off.length > 0) {
+    return {
+      id,
+      level: 'problem',
+      what: `user namespaces are switched off (${off.map(({ name, bad }) => `${name} = ${bad}`).join(', ')}): no Nix store of our own, no image`,
+      mend: `sudo sysctl -w ${off.map(({ name, good }) => `${name}=${good}`).join(' ')}`,
+    }
+  }
+  const tried = await host.run(['unshare', '--user', '--map-root-user', 'true'])
+  if (tried?.kind === 'exited' && tried.code === 0)
+    return { id, level: 'ok', what: 'user namespaces can be made' }
+  return {
+    id,
+    level: 'problem',
+    what: `user namespaces cannot be made (${tried?.stderr.trim() || 'unshare does not run'}): no Nix store of our own, no image`,
+    mend: `sudo sysctl -w ${switches.map(({ name, good }) => `${name}=${good}`).join(' ')}   # in a container: allow unshare(2)`,
+  }
+}
+
+/** mmdebstrap maps a range of user ids; useradd gives one to every new user. */
+export function checkSubordinateIds(host: HostProbe): Finding {
+  const id = 'namespaces.subids'
+  const { name, uid } = host.user
+  if (uid === 0) return { id, level: 'ok', what: 'subordinate ids: root needs none' }
+  const lacking = ['/etc/subuid', '/etc/subgid'].filter(
+    (file) => !hasRange(host.readFile(file) ?? '', name, uid),
+  )
+  if (lacking.length === 0)
+    return { id, level: 'ok', what: `${name} has subordinate user and group ids (/etc/subuid, /etc/subgid)` }
+  return {
+    id,
+    level: 'problem',
+    what: `${name} has no range of ids in ${lacking.join(' and ')}: no image can be built`,
+    mend: `sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 ${name}`,
+  }
+}
+
+/** A line `name:first:count` with at least the 65,536 ids of a whole system. */
+function hasRange(text: string, name: string, uid: number): boolean {
+  return text.split('\n').some((line) => {
+    const [owner, , count] = line.split(':')
+    return (owner === name || owner === String(uid)) && Number(count) >= 65_536
+  })
+}
+
+function sysctlFile(name: string): string {
+  return `/proc/sys/${name.replaceAll('.', '/')}`
+}
