@@ -1,0 +1,151 @@
+# A Debian machine as data: its options, what is wrong with them, and its closure.
+{
+  merge,
+  # What every machine writes to /etc/hosts: [ { address; names; } ].
+  hosts,
+  system,
+  # The "file" of what hydra-ops itself defines.
+  ours,
+  # In "shape", what is expensive to look at (a text that names packages) is not looked at.
+  mode,
+}:
+let
+  inherit (builtins)
+    all attrNames concatMap elem filter hashFile hashString isBool isInt isList isPath isString length mapAttrs removeAttrs
+    toJSON unsafeDiscardStringContext;
+  inherit (merge) described isDerivation isSet present sources;
+
+  cheap = mode == "shape";
+
+  # What is not data but becomes the closure.
+  closureOptions = [ "activate" "files" "packages" "units" ];
+
+  describe = machine: closureWanted:
+    let
+      options = present machine.tree.children.deployment;
+      isOurs = name: all (origin: origin.files == [ ours ]) options.${name}.origins;
+      theirs = removeAttrs options (filter isOurs (attrNames options));
+      problems = problemsOf theirs;
+      sound = problems == [ ] && machine.refused == [ ] && isListOf isString (theirs.aptPackages.view or [ ]);
+    in
+    {
+      os = "debian";
+      deployment = mapAttrs (_: node: node.plain) (removeAttrs theirs closureOptions);
+      origins = filter (origin: origin.files != [ ours ]) (concatMap (name: theirs.${name}.origins) (attrNames theirs));
+      foreign = foreign machine.tree;
+      inherit (machine) files refused;
+      inherit problems;
+      closure = if closureWanted && sound then closure machine.name theirs else null;
+    };
+
+  # --- the closure -------------------------------------------------------------------------------------------
+
+  closure = name: options:
+    let
+      view = option: default: if options ? ${option} then options.${option}.view else default;
+      packages = view "packages" [ ];
+      files = view "files" { };
+      units = view "units" { };
+      activate = view "activate" null;
+      aptPackages = view "aptPackages" [ ];
+      profile = import ./debian-profile.nix { inherit name system packages files units activate aptPackages hosts; };
+    in
+    {
+      # JSON is made in the order of names: what the profile refuses is said before a file is hashed. (An attribute
+      # called outPath would become the JSON of the whole set.)
+      derivation = unsafeDiscardStringContext profile.drvPath;
+      files = mapAttrs (_: managedFile) files;
+      hasActivate = activate != null;
+      output = unsafeDiscardStringContext profile.outPath;
+      packageCount = length packages;
+      units = mapAttrs (_: managedUnit) units;
+    };
+
+  managedFile = file: {
+    hash =
+      if file.text or null != null then hashString "sha256" file.text
+      else if isPath file.source then hashFile "sha256" file.source
+      else hashString "sha256" "${file.source}";
+    mode = file.mode or "0644";
+    user = file.user or "root";
+    group = file.group or "root";
+  };
+
+  managedUnit = unit: {
+    hash = hashString "sha256" (
+      unit.text + (if unit.restartTriggers or [ ] == [ ] then "" else hashString "sha256" (toJSON unit.restartTriggers))
+    );
+    enable = unit.enable or true;
+  };
+
+  # --- options of NixOS, which a Debian machine does not know ------------------------------------------------
+
+  foreign = tree: concatMap (name: foreignIn name tree.children.${name}) (attrNames tree.children);
+
+  foreignIn = name: node:
+    let
+      inner = present node;
+      report = at: option: { option = at; files = sources option; };
+      reportInner = options: map (option: report [ name option ] inner.${option}) (attrNames options);
+    in
+    if name == "deployment" || ! node.defined then [ ]
+    else if name == "networking" then reportInner (removeAttrs inner [ "hostKey" "hostName" "privateIPv4" "publicIPv4" ])
+    else if inner == { } then [ (report [ name ] node) ]
+    else reportInner inner;
+
+  # --- types of what becomes the closure ---------------------------------------------------------------------
+
+  isListOf = holds: value: isList value && all holds value;
+  isStorePath = value: isString value || isDerivation value;
+
+  text = { expected = "a string"; holds = isString; };
+  textOrNull = text // { holds = value: value == null || isString value; };
+  source = {
+    expected = "a path, a derivation or a store path";
+    holds = value: value == null || isPath value || isStorePath value;
+  };
+  bool = { expected = "true or false"; holds = isBool; };
+  list = { expected = "a list"; holds = isList; };
+  set = { expected = "a set"; holds = isSet; };
+  packages = { expected = "a list of derivations or store paths"; holds = isListOf isStorePath; };
+  program = {
+    expected = "a derivation or a store path";
+    holds = value: value == null || isStorePath value;
+  };
+
+  fileTypes = { text = textOrNull; inherit source; mode = text; user = text; group = text; };
+  unitTypes = { inherit text; enable = bool; restartTriggers = list; };
+
+  problemsOf = options:
+    tableProblems "files" fileTypes options
+    ++ tableProblems "units" unitTypes options
+    ++ (if cheap then [ ] else optionProblems packages "packages" options ++ optionProblems program "activate" options);
+
+  costly = if cheap then [ "restartTriggers" "source" "text" ] else [ ];
+
+  optionProblems = type: name: options:
+    if ! options ? ${name} then [ ] else typeProblem type [ "deployment" name ] options.${name};
+
+  tableProblems = name: types: options:
+    let table = options.${name}; option = [ "deployment" name ]; in
+    if ! options ? ${name} then [ ]
+    else if ! isSet table.view then typeProblem set option table
+    else concatMap (entry: entryProblems types (option ++ [ entry ]) table.children.${entry}) (attrNames (present table));
+
+  entryProblems = types: option: node:
+    let
+      check = name:
+        let given = node.children.${name}; at = option ++ [ name ]; in
+        if ! types ? ${name} then [ { option = at; files = sources given; known = attrNames types; } ]
+        else if elem name costly then [ ]
+        else typeProblem types.${name} at given;
+    in
+    if ! isSet node.view then typeProblem set option node else concatMap check (attrNames (present node));
+
+  typeProblem = type: option: node:
+    if type.holds node.view then [ ]
+    else [ { inherit option; files = sources node; inherit (type) expected; got = shown node.view; } ];
+
+  shown = value: if isString value || isInt value || isBool value then toJSON value else described value;
+in
+describe

@@ -1,0 +1,197 @@
+# Evaluates network expressions to data. Read by nix/evaluate.ts alone, which says on standard input
+#
+#   import …/eval.nix { input = { files; physical; deployment; mode; only; exclude; optionKeys; }; args = { … }; }
+#
+# and takes the JSON of the result. Whatever a definition does wrong is thrown as `hydra-ops:fail:{…}` or carries
+# `hydra-ops:at:{…}` in its trace; nix/evaluation-errors.ts makes sentences of them.
+{
+  input,
+  # Function arguments of the network's files.
+  args ? { },
+}:
+let
+  inherit (builtins)
+    attrNames concatMap concatStringsSep deepSeq elem filter foldl' functionArgs genericClosure intersectAttrs isAttrs
+    isFunction isList isPath isString listToAttrs map mapAttrs pathExists;
+
+  system = input.system or builtins.currentSystem;
+  ours = "<hydra-ops>";
+
+  merge = import ./merge.nix {
+    optionSets =
+      [ [ ] [ "networking" ] [ "deployment" ] ]
+      ++ map (name: [ "deployment" name ]) (input.optionKeys ++ [ "cacheKey" "healthChecks" "hydra" "nix" "preDeployChecks" ])
+      ++ [ [ "deployment" "nix" "gc" ] ];
+  };
+  inherit (merge) described fail plain within;
+
+  # --- the files ---------------------------------------------------------------------------------------------
+
+  reserved = [ "_file" "defaults" "meta" "network" "require" "resources" ];
+
+  # `require` is followed, each file once.
+  loaded = genericClosure {
+    startSet = map (path: { key = fileOf path; }) input.files;
+    operator = { key }:
+      let required = (load key).value.require or [ ]; in
+      map (path: { key = requiredFile key path; }) (if isList required then required else [ required ]);
+  };
+  files = map ({ key }: load key) loaded;
+
+  fileOf = path:
+    let given = builtins.unsafeDiscardStringContext (toString path); in
+    if pathExists "${given}/default.nix" then "${given}/default.nix" else given;
+
+  requiredFile = from: path:
+    if ! (isPath path || isString path) then fail { files = [ from ]; say = "require: expected paths, got ${described path}"; }
+    else if ! pathExists path then fail { files = [ from ]; say = "requires ${toString path}, which does not exist"; }
+    else fileOf path;
+
+  load = path:
+    let
+      expression = import path;
+      value = if isFunction expression then expression (argumentsFor path expression) else expression;
+    in
+    if ! isAttrs value then fail { files = [ path ]; say = "expected a set of machines, or a function that returns one, got ${described value}"; }
+    else { file = toString (value._file or path); inherit value; };
+
+  argumentsFor = path: function:
+    let
+      formals = functionArgs function;
+      missing = filter (name: ! formals.${name} && ! args ? ${name}) (attrNames formals);
+    in
+    if missing == [ ] then intersectAttrs formals args
+    else fail {
+      files = [ path ];
+      say = "needs the argument ${concatStringsSep " and " (map (name: "'${name}'") missing)}";
+      hint = "give it with --argstr ${builtins.head missing} TEXT, or --arg ${builtins.head missing} NIX (hydra-ops set-args remembers it)";
+    };
+
+  # --- the network -------------------------------------------------------------------------------------------
+
+  network = foldl' (known: file: known // (file.value.meta or { }) // (file.value.network or { })) { } files;
+
+  names = filter (name: ! elem name reserved) (attrNames (foldl' (known: file: known // file.value) { } files));
+
+  known = [
+    "allowApplyAll" "buildShell" "description" "enableRollback" "evalConfig" "lib" "lock" "machinesFile" "name"
+    "nixConfig" "nixpkgs" "nodeNixpkgs" "nodeSpecialArgs" "ordering" "pkgs" "runCommand" "specialArgs" "storage"
+  ];
+
+  networkFacts = {
+    name = plain (network.name or null);
+    description = plain (network.description or null);
+    ordering = plain (network.ordering.tags or [ ]);
+    unknown = filter (name: ! elem name known) (attrNames network);
+    inherit known;
+    resources = filter (name: name != "machines") (concatMap (file: attrNames (file.value.resources or { })) files);
+  };
+
+  # --- nixpkgs, where there is one ---------------------------------------------------------------------------
+
+  instantiate = given:
+    if isPath given || isString given then checkedVersion given (import given { inherit system; })
+    else if isFunction given then given { }
+    # A flake, or what a fetcher returned.
+    else if given ? legacyPackages then given.legacyPackages.${system}
+    else if given ? outPath && ! given ? lib then instantiate given.outPath
+    else given;
+
+  checkedVersion = nixpkgs: result:
+    let
+      file = "${toString nixpkgs}/lib/minver.nix";
+      wanted = import file;
+    in
+    if pathExists file && builtins.compareVersions builtins.nixVersion wanted < 0
+    then fail { say = "network.nixpkgs needs Nix ${wanted} or newer; this is Nix ${builtins.nixVersion}"; code = "nix-too-old"; }
+    else result;
+
+  networkPkgs =
+    if network ? nixpkgs then instantiate network.nixpkgs
+    else network.pkgs or null;
+
+  pkgsOf = name: if network ? nodeNixpkgs.${name} then instantiate network.nodeNixpkgs.${name} else networkPkgs;
+
+  ownLib = import ./lib.nix;
+  libOf = pkgs: network.lib or (if pkgs == null then ownLib else pkgs.lib);
+
+  # --- the machines ------------------------------------------------------------------------------------------
+
+  definitionsOf = name: concatMap
+    (file: if file.value ? ${name} then [ { inherit (file) file; value = file.value.${name}; } ] else [ ])
+    files;
+
+  machines = listToAttrs (map (name: { inherit name; value = machine name; }) names);
+  nodes = mapAttrs (_: each: { inherit (each) config; }) machines;
+
+  machine = name:
+    let
+      pkgs = pkgsOf name;
+      arguments = {
+        inherit name nodes config;
+        lib = libOf pkgs;
+        pkgs = if pkgs != null then pkgs else fail {
+          machine = name;
+          files = ownFiles;
+          say = "uses pkgs, but this network has no nixpkgs";
+          hint = "give it one, for instance network.nixpkgs = import <nixpkgs> { };";
+        };
+        resources = { machines = mapAttrs (_: node: node.config) nodes; };
+        uuid = input.deployment.uuid;
+        deploymentName = input.deployment.name;
+      } // (network.specialArgs or { }) // (network.nodeSpecialArgs.${name} or { });
+
+      own = definitionsOf name;
+      ownFiles = map (source: source.file) own;
+      modules = import ./modules.nix { inherit merge arguments; machine = name; };
+      collected = modules.definitions { inherit own; defaults = definitionsOf "defaults"; };
+
+      tree = within { machine = name; files = ownFiles; } (merge.merge name [ ] (collected.defs ++ given name));
+      config = tree.view // { deployment = tree.view.deployment // { keys = mapAttrs keyView (tree.view.deployment.keys or { }); }; };
+    in
+    { inherit name tree config; files = ownFiles; inherit (collected) refused; };
+
+  # What holds for a machine unless its definitions say otherwise.
+  given = name:
+    let def = priority: value: { file = ours; defaults = false; conditions = [ ]; order = 1000; inherit priority value; }; in
+    [
+      (def 900 {
+        networking = { hostName = name; } // (input.physical.${name} or { });
+        deployment = { inherit (input.deployment) name uuid; };
+      })
+      (def 1500 { deployment = { os = "nixos"; targetEnv = "none"; }; })
+    ];
+
+  # NixOps' definitions read `config.deployment.keys.<name>.path`.
+  keyView = name: key:
+    let full = { inherit name; destDir = "/run/keys"; user = "root"; group = "root"; permissions = "0600"; } // key; in
+    { path = "${full.destDir}/${full.name}"; } // full;
+
+  # Machines find each other by name.
+  hosts = concatMap
+    (name:
+      let address = addressOf name; in
+      if address == null then [ ] else [ { inherit address; names = [ name ]; } ])
+    names;
+  addressOf = name:
+    if elem name input.exclude then input.physical.${name}.privateIPv4 or null
+    else (merge.present machines.${name}.tree.children.networking).privateIPv4.plain or null;
+
+  debian = import ./debian-machine.nix { inherit merge hosts system ours; inherit (input) mode; };
+
+  # --- the result --------------------------------------------------------------------------------------------
+
+  result = name:
+    let
+      each = machines.${name};
+      os = each.tree.children.deployment.children.os.plain;
+      wanted = input.mode != "shape" && (input.only == null || elem name input.only);
+      data = if os == "debian" then debian each wanted else { inherit os; inherit (each) files; };
+    in
+    within { machine = name; inherit (each) files; } (deepSeq data data);
+in
+{
+  network = networkFacts;
+  names = names;
+  machines = listToAttrs (map (name: { inherit name; value = result name; }) (filter (name: ! elem name input.exclude) names));
+}

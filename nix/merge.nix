@@ -1,0 +1,182 @@
+# Merges the definitions of one machine, option by option, as nixpkgs' module system does, but without declared types.
+#
+# A definition is { file; defaults; value; conditions; priority; order; }: `defaults` tells those of the network's
+# `defaults` from the machine's own. Merging gives a tree whose nodes are
+#   defined   does any definition apply
+#   view      the value as other definitions see it (`config`)
+#   plain     the value as data: paths and derivations as strings, no string context
+#   origins   [ { path; files; } ], one for every leaf
+#   children  of a set of options, by name
+{
+  # Paths of the sets of options, such as `deployment.nix`. In these, `mkIf` and `mkForce` are pushed down to the
+  # options: deciding a condition here would need the very `config` that is being made. Every other path is an
+  # option, where conditions are decided first, so that what a false one guards is never looked at.
+  optionSets,
+}:
+let
+  inherit (builtins)
+    addErrorContext all any attrNames concatMap elem elemAt filter foldl' genList head isAttrs isFunction isList isPath
+    isString length listToAttrs mapAttrs removeAttrs sort toJSON typeOf unsafeDiscardStringContext zipAttrsWith;
+
+  fail = fields: throw "hydra-ops:fail:${toJSON fields}";
+
+  # Marks what is being evaluated in the trace of an error. Its text is made only when there is one.
+  within = place: addErrorContext "hydra-ops:at:${toJSON place}";
+
+  typeName = value: if isAttrs value then value._type or null else null;
+  isDerivation = value: isAttrs value && (value.type or null) == "derivation";
+  isSet = value: isAttrs value && ! isDerivation value;
+  unique = foldl' (seen: file: if elem file seen then seen else seen ++ [ file ]) [ ];
+  filesOf = defs: unique (map (def: def.file) defs);
+  active = def: all (condition: condition) def.conditions;
+
+  # Takes the wrappers off. Conditions are kept on the definition (`discharge = false`) or decided before their
+  # content is looked at (`discharge = true`).
+  unwrap = discharge: def:
+    let value = def.value; type = typeName value; in
+    if discharge && ! active def then [ ]
+    else if type == "if" then
+      unwrap discharge (def // { value = value.content; conditions = def.conditions ++ [ value.condition ]; })
+    else if type == "merge" then concatMap (content: unwrap discharge (def // { value = content; })) value.contents
+    else if type == "override" then unwrap discharge (def // { value = value.content; inherit (value) priority; })
+    else if type == "order" then unwrap discharge (def // { value = value.content; order = value.priority; })
+    else [ def ];
+
+  # The smaller, the stronger: at equal priority the machine's own wins over the network's `defaults`.
+  strength = def: def.priority * 2 + (if def.defaults then 1 else 0);
+  strongest = defs:
+    let best = foldl' (least: def: if strength def < least then strength def else least) (strength (head defs)) defs;
+    in filter (def: strength def == best) defs;
+
+  ordinaryPriority = 100;
+
+  merge = machine: path: defs: within { inherit machine; option = path; files = filesOf defs; } (
+    if elem path optionSets then mergeOptionSet machine path (concatMap (unwrap false) defs)
+    else mergeOption machine path (concatMap (unwrap true) defs)
+  );
+
+  childrenOf = machine: path: defs:
+    zipAttrsWith (name: merge machine (path ++ [ name ])) (map (def: mapAttrs (_: value: def // { inherit value; }) def.value) defs);
+
+  mergeOptionSet = machine: path: defs:
+    let
+      sets = filter (def: isSet def.value) defs;
+      wrong = filter (def: ! isSet def.value && active def) defs;
+      children = childrenOf machine path sets;
+    in
+    if wrong != [ ] then fail {
+      inherit machine;
+      option = path;
+      files = filesOf wrong;
+      say = "expected a set of options, got ${described (head wrong).value}";
+    }
+    else setNode path sets children // {
+      defined = any active sets;
+      # Names are not filtered by their conditions: see optionSets.
+      view = mapAttrs (_: child: child.view) children;
+    };
+
+  setNode = path: defs: children:
+    let there = present { inherit children; }; in
+    {
+      defined = true;
+      inherit children;
+      view = mapAttrs (_: child: child.view) there;
+      plain = mapAttrs (_: child: child.plain) there;
+      origins =
+        if there == { } then [ { inherit path; files = filesOf defs; } ]
+        else concatMap (name: there.${name}.origins) (attrNames there);
+    };
+
+  mergeOption = machine: path: defs:
+    let
+      best = strongest defs;
+      first = head best;
+      place = { inherit machine; option = path; files = filesOf defs; };
+      same = def: typeOf def.value == typeOf first.value && (isSet def.value == isSet first.value);
+    in
+    if defs == [ ] then undefined machine path
+    # A lone definition, the usual case: nothing to compare.
+    else if isList first.value && all same best then listNode place (sameList first defs)
+    else if isSet first.value && all same best then
+      let merged = mergedSets first defs; in setNode path merged (childrenOf machine path merged)
+    else if all (def: same def && (length best == 1 || def.value == first.value)) best then leaf place first
+    else fail {
+      inherit machine;
+      option = path;
+      files = filesOf best;
+      say =
+        if all same best then "defined with different values of equal priority"
+        else "defined as ${described first.value} and as ${described (head (filter (def: ! same def) best)).value}";
+      hint = "keep one of them, or mark which one wins with lib.mkForce or lib.mkDefault";
+    };
+
+  # Lists of one priority are joined, the network's `defaults` first.
+  sameList = first: defs:
+    let joined = filter (def: isList def.value && def.priority == first.priority) defs; in
+    sort (a: b: a.order < b.order) joined;
+
+  # Sets are merged deeply whatever their priority, which then counts for what is in them; but `mkForce` of a whole
+  # set replaces the others, as it does for nixpkgs' `attrsOf`.
+  mergedSets = first: defs:
+    if first.priority < ordinaryPriority then filter (def: strength def == strength first) defs
+    else filter (def: isSet def.value) defs;
+
+  undefined = machine: path: {
+    defined = false;
+    view = fail { inherit machine; option = path; files = [ ]; say = "used but not defined"; };
+    plain = null;
+    origins = [ ];
+  };
+
+  leaf = place: def: {
+    defined = true;
+    view = def.value;
+    plain = plain def.value;
+    origins = [ { path = place.option; files = [ def.file ]; } ];
+  };
+
+  listNode = place: defs:
+    let
+      raw = concatMap (def: map (value: def // { inherit value; }) def.value) defs;
+      # An element that is a set can carry wrappers, and hold some.
+      elements = if any (element: isSet element.value) raw then concatMap (unwrap true) raw else raw;
+      node = index:
+        let element = elemAt elements index; at = place // { option = place.option ++ [ index ]; }; in
+        within at (if isSet element.value then merge place.machine at.option [ element ] else leaf at element);
+      nodes = genList node (length elements);
+    in
+    {
+      defined = true;
+      view = map (each: each.view) nodes;
+      plain = map (each: each.plain) nodes;
+      origins = [ { path = place.option; files = filesOf defs; } ];
+    };
+
+  # Data for JSON. A path interpolated, or left to `--json`, would be copied into the world-readable store.
+  plain = value:
+    if isPath value then toString value
+    else if isString value then unsafeDiscardStringContext value
+    else if isDerivation value then unsafeDiscardStringContext value.outPath
+    else if isFunction value then { "<function>" = true; }
+    else if isList value then map plain value
+    else if isAttrs value then mapAttrs (_: plain) value
+    else value;
+
+  described = value:
+    if isDerivation value then "a derivation"
+    else if isSet value then "a set"
+    else if isFunction value then "a function"
+    else if value == null then "null"
+    else { int = "an integer"; float = "a number"; bool = "true or false"; string = "a string"; path = "a path"; list = "a list"; }.${typeOf value};
+
+  # The children of a node that are defined.
+  present = node:
+    if node ? children
+    then removeAttrs node.children (filter (name: ! node.children.${name}.defined) (attrNames node.children))
+    else { };
+
+  # The files that define anything of a node.
+  sources = node: unique (concatMap (origin: origin.files) node.origins);
+in
+{ inherit merge fail within plain described isDerivation isSet present sources; }
