@@ -55,6 +55,11 @@ export type HealthChecks = z.infer<typeof HealthChecks>
 
 const noChecks = { cmd: [], http: [], tcp: [], systemd: [] }
 
+/** One entry of a list in nix.conf, where blanks separate and "#" begins a comment. */
+const nixWord = z.string().regex(/^[^\s#]+$/, 'text without blanks and "#"')
+
+const oneLine = z.string().regex(/^[^\n\r]*$/, 'text on one line')
+
 /** What of `deployment.*` does not belong to one provider. */
 export const CommonOptions = z.strictObject({
   os: z.enum(['nixos', 'debian']).default('nixos'),
@@ -80,18 +85,24 @@ export const CommonOptions = z.strictObject({
     .array(z.string().regex(/^[a-z0-9][a-z0-9.+-]*(?:=[^\s=]+)?$/, 'a Debian package name'))
     .default([]),
   /** A URL, or `operator:PORT` for a port of the operator's own loopback. */
-  aptProxy: z.string().min(1).nullish(),
+  aptProxy: z
+    .string()
+    .regex(
+      /^(?:operator:\d{1,5}|https?:\/\/[^\s"\\;{}]+)$/,
+      'a URL such as "http://proxy.example.org:3128", or "operator:PORT"',
+    )
+    .nullish(),
   /** Options of the `nix` task. */
   nix: z
     .strictObject({
-      substituters: z.array(z.string()).default([]),
-      trustedPublicKeys: z.array(z.string()).default([]),
-      trustedUsers: z.array(z.string()).default([]),
+      substituters: z.array(nixWord).default([]),
+      trustedPublicKeys: z.array(nixWord).default([]),
+      trustedUsers: z.array(nixWord).default([]),
       gc: z
         .strictObject({
           automatic: z.boolean().default(false),
-          dates: z.string().default('weekly'),
-          options: z.string().default(''),
+          dates: oneLine.default('weekly'),
+          options: oneLine.default(''),
         })
         .default({ automatic: false, dates: 'weekly', options: '' }),
       autoOptimiseStore: z.boolean().default(false),
@@ -107,7 +118,10 @@ export const CommonOptions = z.strictObject({
   cacheKey: z
     .strictObject({
       enable: z.boolean().default(false),
-      keyName: z.string().min(1).nullish(),
+      keyName: z
+        .string()
+        .regex(/^[^\s:-][^\s:]*$/, 'a key name such as "cache.example.org-1", without ":" and blanks')
+        .nullish(),
       directory: z.string().startsWith('/').default('/etc/hydra-ops/cache-key'),
       group: z.string().min(1).default('root'),
     })
