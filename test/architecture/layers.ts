@@ -1,0 +1,77 @@
+import { importsOf, type SourceFile } from './source-files.js'
+
+/** Which parts each part may import besides itself (design: dependencies point one way). */
+const mayImport: Readonly<Record<string, readonly string[]>> = {
+  'src/core': [],
+  'src/exec': ['src/core'],
+  'src/ssh': ['src/core'],
+  'src/setup': ['src/core'],
+  'src/images': ['src/core'],
+  'src/doctor': ['src/core'],
+  'src/ui': ['src/core'],
+  'src/operations': ['src/core'],
+  'src/commands': ['src/core', 'src/operations', 'src/ui', 'src/context.ts'],
+  nix: ['src/core'],
+  state: ['src/core'],
+  // The one place that knows every concrete part.
+  'src/context.ts': ['src', 'nix', 'state', 'providers'],
+  'src/cli.ts': ['src/core', 'src/commands', 'src/ui', 'src/context.ts'],
+}
+
+/** Packages that one part wraps for all others. */
+const onlyImporters: Readonly<Record<string, readonly string[]>> = {
+  execa: ['src/exec'],
+  ssh2: ['src/ssh'],
+  conf: ['state'],
+  listr2: ['src/ui'],
+  picocolors: ['src/ui'],
+  '@inquirer/prompts': ['src/ui'],
+  commander: ['src/commands', 'src/cli.ts'],
+  'fast-xml-parser': ['providers/libvirt'],
+}
+
+/** Sentences about imports that break a rule. */
+export function brokenImports(files: readonly SourceFile[]): string[] {
+  return files.flatMap((file) => {
+    const part = partOf(file.path)
+    return importsOf(file).flatMap((imported) => {
+      const why = isOurs(imported) ? refusePart(part, partOf(imported)) : refusePackage(file.path, imported)
+      return why === undefined ? [] : [`${file.path} imports ${imported}: ${why}`]
+    })
+  })
+}
+
+function refusePart(from: string, to: string): string | undefined {
+  if (from === to) return undefined
+  const allowed = mayImport[from] ?? providerMayImport(from)
+  if (allowed === undefined)
+    return `'${from}' is in no layer: give it its place in test/architecture/layers.ts`
+  return allowed.some((part) => within(to, part)) ? undefined : `'${from}' may not import '${to}'`
+}
+
+/** A provider knows the core and itself; the registry knows the providers. */
+function providerMayImport(part: string): readonly string[] | undefined {
+  if (part === 'providers/registry.ts') return ['src/core', 'providers']
+  return part.startsWith('providers/') ? ['src/core'] : undefined
+}
+
+function refusePackage(path: string, name: string): string | undefined {
+  const importers = onlyImporters[name]
+  if (importers === undefined || importers.some((part) => within(path, part))) return undefined
+  return `only ${importers.join(', ')} may`
+}
+
+function isOurs(imported: string): boolean {
+  return /^(src|nix|state|providers|test)\//.test(imported)
+}
+
+/** `src/core`, `nix`, `providers/libvirt`; a file that is a part of its own (`src/cli.ts`) by its path. */
+function partOf(path: string): string {
+  const [first = '', second = ''] = path.split('/')
+  const name = second.replace(/\.js$/, '.ts')
+  return first === 'src' || first === 'providers' ? `${first}/${name}` : first
+}
+
+function within(path: string, part: string): boolean {
+  return path === part || path.startsWith(`${part}/`)
+}
