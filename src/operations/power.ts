@@ -9,19 +9,20 @@ import { bootMs, connect, waitAndConnect } from './deploy/reach.js'
 import { rebootMachine } from './deploy/reboot.js'
 import type { Session } from './deploy/session.js'
 import { type OnMachines, onMachines } from './on-machines.js'
-import { sendKeysTo } from './send-keys.js'
+import { type NetworkOnce, networkOnce, sendKeysTo } from './send-keys.js'
 
 export type PowerRequest = Omit<OnMachines, 'verb'>
 
 /** Starts machines and waits until they answer; keys that lived in /run are sent again. */
 export function startMachines(ops: Ops, request: PowerRequest): Promise<MachineResult[]> {
+  const network = networkOnce(ops)
   return onMachines(ops, { ...request, verb: 'start' }, async (session, machine, run) => {
     const link = existing(ops, session, machine, run)
     const observation = await link.provider.inspect(await resourceFor(link), run)
     if (observation.kind === 'running') return false
     await startResource(link)
     await withLink(link, () => waitAndConnect(link, bootMs))
-    await resendVolatileKeys(ops, session, machine, run)
+    await resendVolatileKeys(link, network)
     return true
   })
 }
@@ -47,13 +48,14 @@ export function rebootMachines(
   ops: Ops,
   request: PowerRequest & { hard?: boolean },
 ): Promise<MachineResult[]> {
+  const network = networkOnce(ops)
   return onMachines(ops, { ...request, verb: 'reboot' }, async (session, machine, run) => {
     const link = existing(ops, session, machine, run)
     await withLink(link, async () => {
       await connect(link)
       await rebootMachine(link, { hard: request.hard === true })
     })
-    await resendVolatileKeys(ops, session, machine, run)
+    await resendVolatileKeys(link, network)
     return true
   })
 }
@@ -75,7 +77,7 @@ async function withLink(link: Link, action: () => Promise<unknown>): Promise<voi
 }
 
 /** What lies in /run is gone after a boot. */
-async function resendVolatileKeys(ops: Ops, session: Session, machine: MachineName, run: Run): Promise<void> {
-  const paths = Object.values(recordOf(newLink(ops, session, machine, run)).keys)
-  if (paths.some((path) => path.startsWith('/run/'))) await sendKeysTo(ops, session, machine, run)
+async function resendVolatileKeys(link: Link, network: NetworkOnce): Promise<void> {
+  if (!Object.values(recordOf(link).keys).some((path) => path.startsWith('/run/'))) return
+  await sendKeysTo(link.ops, link.session, link.machine, { network, run: link.run })
 }

@@ -1,0 +1,94 @@
+import { existsSync } from 'node:fs'
+import { resolve } from 'node:path'
+import type { Ops } from '../core/context.js'
+import type { DeploymentRecord } from '../core/deployment.js'
+import { usageError } from '../core/errors.js'
+import { DeploymentName } from '../core/names.js'
+import { suggest } from '../core/suggest.js'
+import { modifyDeployment } from './modify.js'
+
+export interface CreateRequest {
+  /** As the user wrote them, relative to `folder`. */
+  readonly files: readonly string[]
+  readonly folder: string
+  readonly name: string | undefined
+  readonly searchPath: readonly string[]
+  /** Nix text per argument. */
+  readonly args: Readonly<Record<string, string>>
+  /** A deployment of that name is changed instead of refused. */
+  readonly orModify: boolean
+}
+
+/** Remembers a network expression as a deployment. Nothing is evaluated yet. */
+export async function createDeployment(
+  ops: Ops,
+  request: CreateRequest,
+): Promise<{ deployment: DeploymentRecord; created: boolean }> {
+  const expressions = expressionPaths(request.files, request.folder)
+  const searchPath = request.searchPath.map((entry) => absoluteEntry(entry, request.folder))
+  const name = request.name === undefined ? undefined : deploymentName(request.name)
+  const known = ops.store.list().find((record) => name !== undefined && record.name === name)
+  if (known !== undefined && request.orModify) {
+    const deployment = await modifyDeployment(ops, {
+      deployment: known.uuid,
+      name: undefined,
+      files: request.files,
+      folder: request.folder,
+      searchPath: request.searchPath,
+      args: request.args,
+    })
+    return { deployment, created: false }
+  }
+  if (known !== undefined) throw nameTaken(known)
+  const deployment = ops.store.create({ name, expressions, searchPath, args: { ...request.args } })
+  await ops.store.lock(deployment.uuid, async (held) => held.journal({ event: 'create', result: 'done' }))
+  return { deployment, created: true }
+}
+
+export function nameTaken(known: DeploymentRecord): Error {
+  return usageError(`there is a deployment '${known.name}' already (${known.uuid})`, {
+    hint: 'choose another name, or change it with hydra-ops modify (scripts: create --or-modify)',
+  })
+}
+
+export function deploymentName(text: string): DeploymentName {
+  const name = DeploymentName.safeParse(text)
+  if (name.success) return name.data
+  throw usageError(`'${text}' cannot be the name of a deployment`, {
+    hint: name.error.issues[0]?.message ?? '',
+  })
+}
+
+/** Absolute paths of files (or folders with a default.nix) that exist. */
+export function expressionPaths(files: readonly string[], folder: string): string[] {
+  return files.map((file) => {
+    const path = resolve(folder, file)
+    if (existsSync(path)) return path
+    throw usageError(`the network expression '${file}' does not exist`, {
+      hint: similarFile(path) ?? `looked for ${path}`,
+    })
+  })
+}
+
+function similarFile(path: string): string | undefined {
+  const candidates = [`${path}.nix`, path.replace(/\.nix$/, '')].filter((each) => each !== path)
+  const found = candidates.find((each) => existsSync(each)) ?? undefined
+  return found === undefined ? undefined : `did you mean '${found}'?`
+}
+
+/** `-I` entries (`PATH`, `NAME=PATH`, a URL) that hold wherever the next command is run. */
+export function absoluteEntry(entry: string, folder: string): string {
+  const at = entry.indexOf('=')
+  const path = entry.slice(at + 1)
+  if (/^[a-z][a-z0-9+.-]*:/i.test(path)) return entry
+  return `${entry.slice(0, at + 1)}${resolve(folder, path)}`
+}
+
+/** Refuses what Nix could not take as the name of a function argument. */
+export function argumentName(name: string, known: readonly string[] = []): string {
+  if (/^[A-Za-z_][\w'-]*$/.test(name)) return name
+  const close = suggest(name, known)
+  throw usageError(`'${name}' cannot be the name of an argument in Nix`, {
+    ...(close === undefined ? {} : { hint: `did you mean '${close}'?` }),
+  })
+}

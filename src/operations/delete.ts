@@ -1,0 +1,45 @@
+import type { Ops } from '../core/context.js'
+import type { DeploymentRecord } from '../core/deployment.js'
+import { exitCodes, OpsError, usageError } from '../core/errors.js'
+
+export interface DeleteRequest {
+  readonly deployment: string | undefined
+  /** Also when machines remain that hydra-ops made. */
+  readonly force: boolean
+  readonly yes: boolean
+}
+
+/** Forgets a deployment with its keys, logs and history. Destroys nothing: it refuses while machines remain. */
+export async function deleteDeployment(ops: Ops, request: DeleteRequest): Promise<DeploymentRecord> {
+  const record = ops.store.resolve(request.deployment)
+  refuseWhileMachinesRemain(ops, record, request.force)
+  const called = record.name ?? record.uuid
+  if (!request.yes) {
+    const sure = await ops.questions.confirm(`forget deployment '${called}' with its keys, logs and history?`)
+    if (!sure) throw new OpsError('REFUSED', exitCodes.failed, 'nothing was deleted')
+  }
+  return ops.store.lock(record.uuid, async (held) => {
+    // Somebody may have deployed while the question was on the screen.
+    refuseWhileMachinesRemain(ops, held.record, request.force)
+    held.remove()
+    return record
+  })
+}
+
+function refuseWhileMachinesRemain(ops: Ops, record: DeploymentRecord, force: boolean): void {
+  const remaining = remainingMachines(ops, record)
+  if (remaining.length === 0 || force) return
+  throw usageError(`deployment '${record.name ?? record.uuid}' still has machines: ${remaining.join(', ')}`, {
+    hint: 'destroy them first: hydra-ops destroy (or delete --force, which leaves them behind)',
+  })
+}
+
+/** Machines of which something may exist that hydra-ops made. */
+function remainingMachines(ops: Ops, record: DeploymentRecord): string[] {
+  const makes = new Map(ops.providers.all().map((provider) => [provider.name, provider.makesMachines]))
+  return Object.entries(record.machines).flatMap(([name, machine]) => {
+    const made = machine.handle !== undefined || machine.intent !== undefined
+    // A provider that is not installed any more may have made it too.
+    return made && (makes.get(machine.provider) ?? true) ? [name] : []
+  })
+}

@@ -1,0 +1,222 @@
+import { commandFailure, requireSuccess } from '../../core/command-result.js'
+import type { MachineDefinition } from '../../core/definition.js'
+import { failure, usageError } from '../../core/errors.js'
+import type { PlanItem } from '../../core/plan.js'
+import type { Run } from '../../core/run.js'
+import type { WantedTask } from '../../core/setup-task.js'
+import type { CommandResult, Host } from '../../core/ssh.js'
+import { aptScript } from './apt-script.js'
+
+/** What one machine wants of apt. */
+export interface WantedPackages {
+  /** All of them, once: `name` or `name=version`. */
+  readonly all: readonly string[]
+  /** Those of `deployment.aptPackages`: recorded when we install them, removed when they are dropped. */
+  readonly own: readonly string[]
+}
+
+const inspectMs = 60_000
+/** Hundreds of packages over a slow line; apt's own waits (lock: 5 minutes) are within. */
+const installMs = 45 * 60_000
+const evidenceLines = 20
+
+/** `deployment.aptPackages` and what the set-up tasks need; a version that is asked for anywhere holds. */
+export function wantedPackages(
+  machine: Pick<MachineDefinition, 'name' | 'options'>,
+  tasks: readonly Pick<WantedTask, 'packages'>[],
+): WantedPackages {
+  const own = machine.options.aptPackages
+  const versions = new Map<string, string | undefined>()
+  for (const each of [...own, ...tasks.flatMap((task) => task.packages)]) {
+    const { name, version } = split(each)
+    const known = versions.get(name)
+    if (known !== undefined && version !== undefined && known !== version) {
+      throw usageError(
+        `machine '${machine.name}': package ${name} is wanted in two versions: ${known} and ${version}`,
+        { machine: machine.name },
+      )
+    }
+    versions.set(name, version ?? known)
+  }
+  const all = [...versions].map(([name, version]) => (version === undefined ? name : `${name}=${version}`))
+  return { all, own: [...new Set(own.map((each) => split(each).name))] }
+}
+
+function split(wanted: string): { name: string; version: string | undefined } {
+  const at = wanted.indexOf('=')
+  return at < 0
+    ? { name: wanted, version: undefined }
+    : { name: wanted.slice(0, at), version: wanted.slice(at + 1) }
+}
+
+/** Which of the wanted packages are not completely installed, or not in that version. */
+export async function missingPackages(host: Host, wanted: WantedPackages, run: Run): Promise<string[]> {
+  if (wanted.all.length === 0) return []
+  const installed = await installedPackages(host, run)
+  return wanted.all.filter((each) => !isInstalled(installed, each))
+}
+
+/** Package (or what one provides) → its version; undefined for what is only provided. */
+type Installed = ReadonlyMap<string, string | undefined>
+
+function isInstalled(installed: Installed, wanted: string): boolean {
+  const { name, version } = split(wanted)
+  return installed.has(name) && (version === undefined || installed.get(name) === version)
+}
+
+async function installedPackages(host: Host, run: Run): Promise<Installed> {
+  const what = 'read which packages are installed'
+  // biome-ignore lint/suspicious/noTemplateCurlyInString: dpkg-query's own fields
+  const format = '${db:Status-Abbrev}|${Package}|${Version}|${Provides}\n'
+  const result = await host.exec(['dpkg-query', '-W', '-f', format], {
+    signal: run.signal,
+    timeoutMs: inspectMs,
+    what,
+  })
+  return parseInstalled(requireSuccess(result, { machine: host.machine, what }).stdout)
+}
+
+/** dpkg-query(1): the second letter is the state; `i` alone means unpacked and configured. */
+export function parseInstalled(text: string): Installed {
+  const installed = new Map<string, string | undefined>()
+  for (const line of text.split('\n')) {
+    const [state = '', name = '', version, provides = ''] = line.split('|')
+    if (state[1] !== 'i') continue
+    for (const provided of provides.split(',')) {
+      const virtual = provided.trim().split(' ')[0] ?? ''
+      if (virtual !== '' && !installed.has(virtual)) installed.set(virtual, undefined)
+    }
+    installed.set(name, version)
+  }
+  return installed
+}
+
+export function planPackages(missing: readonly string[]): PlanItem[] {
+  if (missing.length === 0) return []
+  return [{ subject: 'packages', action: 'add', detail: missing.join(', ') }]
+}
+
+/**
+ * Installs what is missing in one transaction, and returns what that was. It runs on the machine in a session
+ * of its own: a connection that drops leaves it to end by itself, and the next deploy waits for its lock.
+ */
+export async function installPackages(
+  host: Host,
+  wanted: WantedPackages,
+  options: { readonly proxy: string | null | undefined; readonly run: Run },
+): Promise<string[]> {
+  const { run } = options
+  if (wanted.all.length === 0) return []
+  const installed = await installedPackages(host, run)
+  const missing = wanted.all.filter((each) => !isInstalled(installed, each))
+  if (missing.length === 0) return []
+  const names = missing.map((each) => split(each).name)
+  const ours = wanted.own.filter((name) => names.includes(name) && !installed.has(name))
+  const proxy = await openProxy(host, options.proxy, run)
+  try {
+    run.log(`apt: installing ${missing.join(' ')}`)
+    await transaction(host, { missing, ours, proxyUrl: proxy?.url }, run)
+  } finally {
+    await proxy?.close()
+  }
+  return missing
+}
+
+async function transaction(
+  host: Host,
+  packages: {
+    readonly missing: readonly string[]
+    readonly ours: readonly string[]
+    readonly proxyUrl?: string | undefined
+  },
+  run: Run,
+): Promise<void> {
+  const { missing, ours, proxyUrl } = packages
+  const said: string[] = []
+  const result = await host.script(aptScript, [String(ours.length), ...ours, ...missing], {
+    signal: run.signal,
+    timeoutMs: installMs,
+    what: 'install packages',
+    stdin: aptConfiguration(
+      proxyUrl,
+      missing.some((each) => each.includes('=')),
+    ),
+    onLine: (line) => {
+      const safe = withoutCredentials(line)
+      said.push(safe)
+      run.log(`apt: ${safe}`)
+    },
+  })
+  if (result.kind !== 'exited' || result.code !== 0) throw aptFailed(host, result, said)
+}
+
+/** A proxy's URL may hold a password: it reaches apt in a file of mode 0600, never on a command line. */
+export function aptConfiguration(proxyUrl: string | undefined, pinned: boolean): string {
+  const lines = [
+    'APT::Get::Assume-Yes "true";',
+    'APT::Get::Fix-Broken "true";',
+    'APT::Install-Recommends "false";',
+    'APT::Update::Error-Mode "any";',
+    'Acquire::Retries "3";',
+    'DPkg::Lock::Timeout "300";',
+    'DPkg::Use-Pty "false";',
+    'DPkg::Options { "--force-confold"; };',
+  ]
+  // Who asks for a version wants that one, also when a newer one is there.
+  if (pinned) lines.push('APT::Get::allow-Downgrades "true";')
+  if (proxyUrl !== undefined) {
+    lines.push(`Acquire::http::Proxy "${proxyUrl}";`, `Acquire::https::Proxy "${proxyUrl}";`)
+  }
+  return `${lines.join('\n')}\n`
+}
+
+/** `operator:PORT` is carried by the connection for as long as apt runs. */
+async function openProxy(
+  host: Host,
+  proxy: string | null | undefined,
+  run: Run,
+): Promise<{ url: string; close(): Promise<void> } | undefined> {
+  if (proxy == null) return undefined
+  const port = /^operator:(\d+)$/.exec(proxy)?.[1]
+  if (port === undefined) return { url: proxy, close: async () => {} }
+  const forward = await host.forwardFromRemote(Number(port), { signal: run.signal })
+  return { url: `http://127.0.0.1:${forward.port}`, close: () => forward.close() }
+}
+
+export function withoutCredentials(line: string): string {
+  return line.replaceAll(/\/\/[^/@\s]+@/g, '//***@')
+}
+
+function aptFailed(host: Host, result: CommandResult, said: readonly string[]): Error {
+  const { machine } = host
+  const detail = said.slice(-evidenceLines).join('\n')
+  if (result.kind !== 'exited') {
+    return commandFailure(result, {
+      machine,
+      what: 'install packages',
+      hint: 'apt goes on without us; deploy again to see how it ended',
+    })
+  }
+  const unknown = said.flatMap((line) => unknownPackage(line) ?? [])
+  if (unknown.length > 0) {
+    const names = [...new Set(unknown)].join(', ')
+    return failure('NO_PACKAGE', `machine '${machine}': not in its apt sources: ${names}`, {
+      machine,
+      detail,
+      hint: 'check the name, its /etc/apt/sources.list, and deployment.aptProxy',
+    })
+  }
+  const why =
+    said.findLast((line) => line.startsWith('E: '))?.slice(3) ?? `apt-get ended with status ${result.code}`
+  return failure('APT', `machine '${machine}': packages could not be installed: ${why}`, { machine, detail })
+}
+
+/** apt's messages in the C locale. */
+function unknownPackage(line: string): string | undefined {
+  const patterns = [
+    /^E: Unable to locate package (\S+)/,
+    /^E: Package '(\S+)' has no installation candidate/,
+    /^E: Version '\S+' for '(\S+)' was not found/,
+  ]
+  return patterns.flatMap((pattern) => pattern.exec(line)?.[1] ?? [])[0]
+}

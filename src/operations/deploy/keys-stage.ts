@@ -1,0 +1,39 @@
+import { deliverKeys, removeKeys } from './deliver-keys.js'
+import { journal, type Link, recordOf, updateJob } from './job.js'
+import { droppedKeys, type ResolvedKey, recordOfKeys, recordWhileDelivering, type SeenKey } from './keys.js'
+import { hostOf } from './reach.js'
+
+/** Brings the keys of one phase into place; costs nothing when all were seen to be as they should be. */
+export async function placeKeys(
+  link: Link,
+  phase: ResolvedKey['uploadAt'],
+  seen: readonly SeenKey[],
+): Promise<void> {
+  if (seen.every((each) => each.state === 'same' && !each.unitDiffers)) return
+  const keys = seen.map((each) => each.key)
+  const recorded = recordWhileDelivering(recordOf(link).keys, keys)
+  writeKeys(link, recorded)
+  const { changed } = await deliverKeys(hostOf(link), keys, phase, link.run)
+  if (changed.length === 0) return
+  link.changed = true
+  journal(link, 'keys.delivered', { data: [...changed] })
+}
+
+/** Removes keys that the expression has no more, then records exactly those that it has. */
+export async function dropKeys(link: Link, seen: readonly SeenKey[]): Promise<void> {
+  const keys = seen.map((each) => each.key)
+  const dropped = droppedKeys(recordOf(link).keys, keys)
+  if (dropped.paths.length > 0 || dropped.names.length > 0) {
+    await removeKeys(hostOf(link), dropped, link.run)
+    link.changed = true
+    journal(link, 'keys.removed', { data: [...dropped.names] })
+  }
+  writeKeys(link, recordOfKeys(keys))
+}
+
+function writeKeys(link: Link, keys: Record<string, string>): void {
+  if (JSON.stringify(recordOf(link).keys) === JSON.stringify(keys)) return
+  updateJob(link, (draft) => {
+    draft.keys = keys
+  })
+}

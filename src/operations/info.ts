@@ -1,0 +1,194 @@
+import pLimit from 'p-limit'
+import type { AnyProvider } from '../core/bind-provider.js'
+import type { Ops } from '../core/context.js'
+import type { MachineDefinition, NetworkDefinition } from '../core/definition.js'
+import type { DeploymentRecord, MachineRecord } from '../core/deployment.js'
+import { throwIfInterrupted } from '../core/errors.js'
+import { MachineName } from '../core/names.js'
+import type { NixFlags } from '../core/nix.js'
+import type { Run } from '../core/run.js'
+import { naturally } from './natural-order.js'
+import { observeMachine, recordedState, type SeenState } from './observe-machine.js'
+
+/** Hypervisors and machines that are asked at once. */
+const probesAtOnce = 20
+
+export interface InfoRequest {
+  readonly deployment: string | undefined
+  readonly all: boolean
+  readonly evaluate: boolean
+  readonly probe: boolean
+  readonly nix: NixFlags
+}
+
+/** What runs on a machine against what the network expression wants. */
+export type Currency = 'new' | 'up-to-date' | 'outdated' | 'obsolete' | 'revived'
+
+export interface MachineInfo {
+  readonly name: MachineName
+  readonly state: SeenState
+  /** Undefined without an evaluation. */
+  readonly currency: Currency | undefined
+  readonly type: string
+  readonly resourceId: string
+  readonly address: string | undefined
+  readonly urls: readonly string[]
+  /** Task → its outputs. */
+  readonly outputs: Readonly<Record<string, Readonly<Record<string, string>>>>
+  /** Why the state is what it is, where that helps. */
+  readonly detail: string | undefined
+}
+
+export interface DeploymentInfo {
+  readonly uuid: string
+  readonly name: string | undefined
+  readonly description: string | undefined
+  readonly expressions: readonly string[]
+  readonly searchPath: readonly string[]
+  readonly args: Readonly<Record<string, string>>
+  readonly machines: readonly MachineInfo[]
+  /** False = states are as recorded. */
+  readonly probed: boolean
+  /** Why the expression could not be evaluated, when it was to be. */
+  readonly evaluationError: unknown
+}
+
+/** What is there, at which address, and is it current. Writes nothing. */
+export async function deploymentInfo(ops: Ops, request: InfoRequest): Promise<DeploymentInfo[]> {
+  const records = request.all ? ops.store.list() : [ops.store.resolve(request.deployment)]
+  const infos: DeploymentInfo[] = []
+  // One after the other: each evaluation may take gigabytes.
+  for (const record of records) infos.push(await infoOf(ops, record, request))
+  return infos
+}
+
+async function infoOf(ops: Ops, record: DeploymentRecord, request: InfoRequest): Promise<DeploymentInfo> {
+  const run: Run = { signal: ops.signal, log: () => {} }
+  const wanted = request.evaluate ? await evaluated(ops, record, request.nix, run) : undefined
+  const network = wanted?.network
+  // With machines that were added, allocated in memory.
+  const seen = wanted?.record ?? record
+  const limit = pLimit(probesAtOnce)
+  const names = Object.keys(seen.machines).sort(naturally)
+  const machines = await Promise.all(
+    names.map((name) => {
+      const machine = MachineName.parse(name)
+      const subject = { ops, record: seen, before: record, machine, definition: network?.machines.get(machine), run }
+      return limit(() => machineInfo(subject, { ...request, evaluated: network !== undefined }))
+    }),
+  )
+  throwIfInterrupted(ops.signal)
+  return {
+    uuid: record.uuid,
+    name: record.name,
+    description: network === undefined ? record.description : network.description,
+    expressions: record.expressions,
+    searchPath: record.searchPath,
+    args: record.args,
+    machines,
+    probed: request.probe,
+    evaluationError: wanted?.error,
+  }
+}
+
+interface Evaluated {
+  readonly network?: NetworkDefinition
+  readonly record?: DeploymentRecord
+  readonly error?: unknown
+}
+
+/** The network as it is wanted now; an error of the expression is kept, so that what is known can be shown. */
+async function evaluated(ops: Ops, record: DeploymentRecord, nix: NixFlags, run: Run): Promise<Evaluated> {
+  const [{ evaluateNetwork }, { dryingSession }] = await Promise.all([
+    import('./deploy/evaluate-network.js'),
+    import('./deploy/session.js'),
+  ])
+  const session = dryingSession(ops.store, record.uuid)
+  try {
+    const network = await evaluateNetwork(ops, session, { args: {}, searchPath: [], nix }, run)
+    return { network, record: session.record }
+  } catch (error) {
+    throwIfInterrupted(ops.signal)
+    return { error }
+  }
+}
+
+export interface Subject {
+  readonly ops: Ops
+  readonly record: DeploymentRecord
+  /** The record before anything was evaluated. */
+  readonly before: DeploymentRecord
+  readonly machine: MachineName
+  readonly definition: MachineDefinition | undefined
+  readonly run: Run
+}
+
+async function machineInfo(
+  subject: Subject,
+  how: { readonly probe: boolean; readonly evaluated: boolean },
+): Promise<MachineInfo> {
+  const { ops, record, before, machine, definition } = subject
+  const known = record.machines[machine]
+  if (known === undefined) throw new Error(`machine ${machine} is not in the record`)
+  const provider = ops.providers.all().find((each) => each.name === known.provider)
+  const seen = how.probe ? await observeMachine(subject, provider) : recordedState(known, provider)
+  return {
+    name: machine,
+    state: seen.state,
+    currency: how.evaluated ? currencyOf(before.machines[machine], definition) : recordedCurrency(known),
+    type: known.provider,
+    resourceId: seen.resourceId,
+    address: addressOf(known, definition, provider),
+    urls: urlsOf(known, definition, provider),
+    outputs: Object.fromEntries(
+      Object.entries(known.tasks)
+        .filter(([, task]) => Object.keys(task.outputs).length > 0)
+        .map(([id, task]) => [id, task.outputs]),
+    ),
+    detail: seen.detail,
+  }
+}
+
+/** Without an evaluation only this is known. */
+function recordedCurrency(known: MachineRecord): Currency | undefined {
+  return known.obsolete ? 'obsolete' : undefined
+}
+
+export function currencyOf(known: MachineRecord | undefined, definition: MachineDefinition | undefined): Currency {
+  if (definition === undefined) return 'obsolete'
+  if (known === undefined || (known.handle === undefined && known.deployed === undefined)) return 'new'
+  if (known.obsolete) return 'revived'
+  const sameClosure = known.deployed !== undefined && known.deployed.path === definition.outPath
+  return sameClosure && sameJson(known.config, definition.provider) ? 'up-to-date' : 'outdated'
+}
+
+/** Equal but for the order of keys: one side went through the state file, the other came from Nix. */
+function sameJson(a: unknown, b: unknown): boolean {
+  return sortedText(a) === sortedText(b)
+}
+
+function sortedText(value: unknown): string | undefined {
+  return JSON.stringify(value, (_, each: unknown) =>
+    typeof each === 'object' && each !== null && !Array.isArray(each)
+      ? Object.fromEntries(Object.entries(each).sort(([x], [y]) => (x < y ? -1 : 1)))
+      : each,
+  )
+}
+
+function addressOf(
+  known: MachineRecord,
+  definition: MachineDefinition | undefined,
+  provider: AnyProvider | undefined,
+): string | undefined {
+  const physical = provider?.physical(known.allocation)
+  return physical?.publicIPv4 ?? physical?.privateIPv4 ?? definition?.options.targetHost ?? known.target?.host
+}
+
+function urlsOf(
+  known: MachineRecord,
+  definition: MachineDefinition | undefined,
+  provider: AnyProvider | undefined,
+): string[] {
+  const config = definition?.provider ?? known.config
+  return config === undefined ? [] : (provider?.publishedUrls(config, known.allocation) ?? [])
+}

@@ -1,0 +1,75 @@
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import type { Ops } from '../core/context.js'
+import type { DeploymentRecord } from '../core/deployment.js'
+import { messageOf, OpsError } from '../core/errors.js'
+import { naturally } from './natural-order.js'
+
+export interface DeploymentRow {
+  readonly uuid: string
+  readonly name: string | undefined
+  readonly description: string | undefined
+  readonly machines: number
+  /** Providers of its machines. */
+  readonly types: readonly string[]
+}
+
+export interface DeploymentList {
+  readonly deployments: readonly DeploymentRow[]
+  /** Deployments whose state cannot be read. */
+  readonly problems: readonly { readonly message: string; readonly hint: string | undefined }[]
+}
+
+/** Every deployment of the store, by what the state says. */
+export function listDeployments(ops: Ops): DeploymentList {
+  const deployments = ops.store.list().map(rowOf)
+  deployments.sort((a, b) => naturally(a.name ?? a.uuid, b.name ?? b.uuid))
+  const problems = ops.store
+    .problems()
+    .map((error) => ({ message: messageOf(error), hint: error instanceof OpsError ? error.hint : undefined }))
+  return { deployments, problems }
+}
+
+function rowOf(record: DeploymentRecord): DeploymentRow {
+  const machines = Object.values(record.machines)
+  return {
+    uuid: record.uuid,
+    name: record.name,
+    description: record.description,
+    machines: machines.length,
+    types: [...new Set(machines.map((machine) => machine.provider))].sort(),
+  }
+}
+
+export interface Elsewhere {
+  readonly user: string
+  readonly state: string
+  readonly deployments: number
+}
+
+/**
+ * Root has no libvirt session, so the lab that root starts belongs to the user hydra-lab: root is told where
+ * it is. Undefined when there is none, or when it is the state that is being looked at.
+ */
+export function labElsewhere(
+  root: string,
+  passwd = '/etc/passwd',
+  uid = process.getuid?.(),
+): Elsewhere | undefined {
+  if (uid !== 0) return undefined
+  const user = 'hydra-lab'
+  const home = homeOf(user, passwd)
+  if (home === undefined) return undefined
+  const state = join(home, '.local', 'state', 'hydra-ops')
+  if (state === root || !existsSync(join(state, 'deployments'))) return undefined
+  const deployments = readdirSync(join(state, 'deployments')).length
+  return deployments === 0 ? undefined : { user, state, deployments }
+}
+
+function homeOf(user: string, passwd: string): string | undefined {
+  if (!existsSync(passwd)) return undefined
+  const line = readFileSync(passwd, 'utf8')
+    .split('\n')
+    .find((each) => each.startsWith(`${user}:`))
+  return line?.split(':')[5]
+}

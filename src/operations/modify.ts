@@ -1,0 +1,43 @@
+import type { Ops } from '../core/context.js'
+import type { DeploymentRecord } from '../core/deployment.js'
+import { usageError } from '../core/errors.js'
+import { absoluteEntry, deploymentName, expressionPaths, nameTaken } from './create.js'
+
+export interface ModifyRequest {
+  readonly deployment: string | undefined
+  readonly name: string | undefined
+  /** None = those that are remembered stay. */
+  readonly files: readonly string[]
+  readonly folder: string
+  /** None = the remembered one stays. */
+  readonly searchPath: readonly string[]
+  /** Joined to those that are remembered. */
+  readonly args: Readonly<Record<string, string>>
+}
+
+/** Changes what is remembered of a deployment; its machines notice at the next deploy. */
+export async function modifyDeployment(ops: Ops, request: ModifyRequest): Promise<DeploymentRecord> {
+  const record = ops.store.resolve(request.deployment)
+  const name = request.name === undefined ? undefined : deploymentName(request.name)
+  const expressions = expressionPaths(request.files, request.folder)
+  const searchPath = request.searchPath.map((entry) => absoluteEntry(entry, request.folder))
+  if (name === undefined && expressions.length + searchPath.length + Object.keys(request.args).length === 0) {
+    throw usageError('nothing to modify', {
+      hint: 'give new files, a new name (-n NAME) or a search path (-I PATH)',
+    })
+  }
+  const other = ops.store
+    .list()
+    .find((each) => each.uuid !== record.uuid && name !== undefined && each.name === name)
+  if (other !== undefined) throw nameTaken(other)
+  return ops.store.lock(record.uuid, async (held) => {
+    held.update((draft) => {
+      if (name !== undefined) draft.name = name
+      if (expressions.length > 0) draft.expressions = expressions
+      if (searchPath.length > 0) draft.searchPath = searchPath
+      Object.assign(draft.args, request.args)
+    })
+    held.journal({ event: 'modify', result: 'done' })
+    return held.record
+  })
+}

@@ -1,0 +1,80 @@
+import type { Ops } from '../core/context.js'
+import { usageError } from '../core/errors.js'
+import type { Preferences } from '../core/store.js'
+import { suggest } from '../core/suggest.js'
+
+interface Preference {
+  readonly key: string
+  show(preferences: Preferences): string | undefined
+  /** Throws a usage error for a value that cannot be. Undefined = forget it. */
+  change(ops: Ops, preferences: Preferences, text: string | undefined): Preferences
+}
+
+const known: readonly Preference[] = [
+  {
+    key: 'deployment',
+    show: (preferences) => preferences.deployment,
+    change: (ops, preferences, text) => {
+      // An unknown deployment is refused now rather than at every later command.
+      if (text !== undefined) ops.store.resolve(text)
+      return { ...preferences, deployment: text }
+    },
+  },
+  {
+    key: 'plugins',
+    show: (preferences) => preferences.plugins?.join(','),
+    change: (_, preferences, text) => ({
+      ...preferences,
+      plugins: text === undefined ? undefined : words(text),
+    }),
+  },
+  {
+    key: 'max-concurrent',
+    show: (preferences) => preferences.maxConcurrent?.toString(),
+    change: (_, preferences, text) => ({
+      ...preferences,
+      maxConcurrent: text === undefined ? undefined : wholeNumber(text),
+    }),
+  },
+]
+
+/** Every preference with its value, as text. */
+export function listPreferences(ops: Ops): { key: string; value: string | undefined }[] {
+  const preferences = ops.store.preferences()
+  return known.map(({ key, show }) => ({ key, value: show(preferences) }))
+}
+
+export function getPreference(ops: Ops, key: string): string | undefined {
+  return find(key).show(ops.store.preferences())
+}
+
+/** Undefined = back to the default. */
+export function setPreference(ops: Ops, key: string, value: string | undefined): void {
+  const changed = find(key).change(ops, ops.store.preferences(), value)
+  ops.store.setPreferences(changed)
+}
+
+function find(key: string): Preference {
+  const found = known.find((each) => each.key === key)
+  if (found !== undefined) return found
+  const keys = known.map((each) => each.key)
+  const close = suggest(key, keys)
+  throw usageError(`there is no preference '${key}'`, {
+    hint: close === undefined ? `there are: ${keys.join(', ')}` : `did you mean '${close}'?`,
+  })
+}
+
+function words(text: string): string[] {
+  const list = text.split(',').map((each) => each.trim())
+  if (list.includes(''))
+    throw usageError(`plugins '${text}': a name is empty`, {
+      hint: 'names of npm packages, divided by commas',
+    })
+  return list
+}
+
+function wholeNumber(text: string): number {
+  if (!/^[1-9]\d*$/.test(text))
+    throw usageError(`max-concurrent: expected a whole number above 0, got '${text}'`)
+  return Number(text)
+}

@@ -1,0 +1,79 @@
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import type { Ops } from '../core/context.js'
+import { usageError } from '../core/errors.js'
+import { suggest } from '../core/suggest.js'
+import { naturally } from './natural-order.js'
+import { wholeRunLog } from './run-logs.js'
+
+export interface LogRequest {
+  readonly deployment: string | undefined
+  readonly machine: string | undefined
+  /** A run, or the beginning of its name; the last one when undefined. */
+  readonly run: string | undefined
+}
+
+export interface RunLog {
+  readonly run: string
+  readonly machines: readonly { readonly machine: string | undefined; readonly text: string }[]
+}
+
+/** The runs that were logged, oldest first. */
+export function loggedRuns(ops: Ops, deployment: string | undefined): string[] {
+  const { logs } = ops.store.paths(ops.store.resolve(deployment).uuid)
+  return existsSync(logs) ? readdirSync(logs).sort() : []
+}
+
+/** What was logged of a run: all of it, or one machine's part. */
+export function readLogs(ops: Ops, request: LogRequest): RunLog {
+  const { logs } = ops.store.paths(ops.store.resolve(request.deployment).uuid)
+  const runs = loggedRuns(ops, request.deployment)
+  if (runs.length === 0)
+    throw usageError('nothing has been logged yet for this deployment', { hint: 'hydra-ops deploy' })
+  const { machine } = request
+  const run = request.run === undefined ? lastRun(logs, runs, machine) : namedRun(runs, request.run)
+  const names = machinesIn(logs, run)
+  if (machine !== undefined && !names.includes(machine)) throw noLogOf(machine, run, logs, runs)
+  const wanted = machine === undefined ? names : [machine]
+  return {
+    run,
+    machines: wanted.map((name) => ({
+      machine: name === wholeRunLog ? undefined : name,
+      text: readFileSync(join(logs, run, `${name}.log`), 'utf8'),
+    })),
+  }
+}
+
+/** The last run, or the last in which the machine took part. */
+function lastRun(logs: string, runs: readonly string[], machine: string | undefined): string {
+  const found = runs.findLast((run) => machine === undefined || machinesIn(logs, run).includes(machine))
+  return found ?? runs.at(-1) ?? ''
+}
+
+function namedRun(runs: readonly string[], wanted: string): string {
+  const found = runs.filter((run) => run === wanted || run.startsWith(wanted))
+  const [only] = found
+  if (only !== undefined && (found.length === 1 || only === wanted)) return only
+  if (found.length > 1) throw usageError(`several runs begin with '${wanted}': ${found.join(', ')}`)
+  const close = suggest(wanted, runs)
+  throw usageError(`there is no run '${wanted}'`, {
+    hint: close === undefined ? 'hydra-ops logs --list names the runs' : `did you mean '${close}'?`,
+  })
+}
+
+function machinesIn(logs: string, run: string): string[] {
+  const names = readdirSync(join(logs, run)).flatMap((file) =>
+    file.endsWith('.log') ? [file.slice(0, -4)] : [],
+  )
+  return names.sort(naturally)
+}
+
+function noLogOf(machine: string, run: string, logs: string, runs: readonly string[]): Error {
+  const all = [...new Set(runs.flatMap((each) => machinesIn(logs, each)))].filter(
+    (name) => name !== wholeRunLog,
+  )
+  const close = all.includes(machine) ? undefined : suggest(machine, all)
+  return usageError(`run ${run} has no log of a machine '${machine}'`, {
+    hint: close === undefined ? `it has: ${machinesIn(logs, run).join(', ')}` : `did you mean '${close}'?`,
+  })
+}

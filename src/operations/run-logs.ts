@@ -1,0 +1,70 @@
+import { appendFileSync, mkdirSync } from 'node:fs'
+import { join } from 'node:path'
+import type { RunLogs } from '../core/context.js'
+import { messageOf } from '../core/errors.js'
+import type { MachineName } from '../core/names.js'
+
+/** Lines of a machine that are kept in memory, for the evidence of a failure. */
+const kept = 200
+
+/** The log of what belongs to no machine; no machine can be called that. */
+export const wholeRunLog = '_run'
+
+export interface RunLogsOptions {
+  /** The deployment's folder of logs. */
+  readonly folder: string
+  /** Id of the run: the name of its folder in there. */
+  readonly run: string
+  now(): Date
+  /** Told once when nothing can be written; what is being logged goes on without. */
+  onProblem(text: string): void
+}
+
+/** `<logs>/<run>/<machine>.log`, 0600, a line at a time so that a crash loses nothing. */
+export function createRunLogs({ folder, run, now, onProblem }: RunLogsOptions): RunLogs {
+  const own = join(folder, run)
+  const recent = new Map<string, string[]>()
+  let state: 'new' | 'open' | 'broken' | 'closed' = 'new'
+
+  const write = (name: string, line: string) => {
+    if (state === 'broken' || state === 'closed') return
+    try {
+      if (state === 'new') mkdirSync(own, { recursive: true, mode: 0o700 })
+      state = 'open'
+      appendFileSync(join(own, `${name}.log`), `${now().toISOString()} ${line}\n`, { mode: 0o600 })
+    } catch (error) {
+      state = 'broken'
+      onProblem(`the logs of this run cannot be written (${messageOf(error)}); the work goes on without them`)
+    }
+  }
+  return {
+    append: (machine, line) => {
+      const name = machine ?? wholeRunLog
+      for (const each of line.split('\n')) {
+        remember(recent, name, each)
+        write(name, each)
+      }
+    },
+    tail: (machine: MachineName, lines: number) => recent.get(machine)?.slice(-lines) ?? [],
+    close: () => {
+      state = 'closed'
+    },
+  }
+}
+
+function remember(recent: Map<string, string[]>, name: string, line: string): void {
+  const lines = recent.get(name) ?? []
+  lines.push(line)
+  if (lines.length > kept * 2) lines.splice(0, lines.length - kept)
+  recent.set(name, lines)
+}
+
+/** `20261121-101500-a1b2c3`: in the order of time, and no two alike. */
+export function runId(now: Date, random: string): string {
+  const digits = now
+    .toISOString()
+    .replace(/\.\d+Z$/, '')
+    .replace(/[-:]/g, '')
+    .replace('T', '-')
+  return `${digits}-${random}`
+}

@@ -1,0 +1,63 @@
+import type { Ops } from '../core/context.js'
+import type { NetworkDefinition } from '../core/definition.js'
+import { failure } from '../core/errors.js'
+import type { MachineResult } from '../core/events.js'
+import type { MachineName } from '../core/names.js'
+import type { Run } from '../core/run.js'
+import { inspectKeys } from './deploy/deliver-keys.js'
+import { evaluationRequest } from './deploy/evaluate-network.js'
+import { closeJob, type Link, newLink } from './deploy/job.js'
+import { resolveKeys } from './deploy/keys.js'
+import { dropKeys, placeKeys } from './deploy/keys-stage.js'
+import { connect, hostOf } from './deploy/reach.js'
+import type { Session } from './deploy/session.js'
+import { type OnMachines, onMachines } from './on-machines.js'
+
+/** Evaluates at most once, and only when asked: most starts and reboots need no expression. */
+export type NetworkOnce = (session: Session, run: Run) => Promise<NetworkDefinition>
+
+export function networkOnce(ops: Ops): NetworkOnce {
+  let network: Promise<NetworkDefinition> | undefined
+  return (session, run) => {
+    const options = { args: {}, searchPath: [], nix: { showTrace: false, options: [] } }
+    network ??= ops.nix.evaluate(evaluationRequest(ops, session.record, options, 'read'), run)
+    return network
+  }
+}
+
+/** Delivers keys again, after a reboot for instance; those that are in place are not touched. */
+export function sendKeys(ops: Ops, request: Omit<OnMachines, 'verb'>): Promise<MachineResult[]> {
+  const network = networkOnce(ops)
+  return onMachines(ops, { ...request, verb: 'send-keys' }, (session, machine, run) =>
+    sendKeysTo(ops, session, machine, { network, run }),
+  )
+}
+
+/** The same for one machine; answers whether something was sent. */
+export async function sendKeysTo(
+  ops: Ops,
+  session: Session,
+  machine: MachineName,
+  how: { readonly network: NetworkOnce; readonly run: Run },
+): Promise<boolean> {
+  const { run } = how
+  const definition = (await how.network(session, run)).machines.get(machine)
+  if (definition === undefined) {
+    throw failure('OBSOLETE', `machine '${machine}' is no longer in the network`, {
+      machine,
+      hint: 'hydra-ops deploy --kill-obsolete',
+    })
+  }
+  const keys = await resolveKeys(definition, { local: ops.local, runCommands: true, run })
+  const link: Link = { ...newLink(ops, session, machine, run), definition }
+  try {
+    await connect(link)
+    const seen = await inspectKeys(hostOf(link), keys, run)
+    await placeKeys(link, 'pre-activation', seen)
+    await placeKeys(link, 'post-activation', seen)
+    await dropKeys(link, seen)
+    return link.changed
+  } finally {
+    closeJob(link)
+  }
+}

@@ -1,0 +1,43 @@
+import type { Ops } from '../core/context.js'
+import type { DeploymentRecord } from '../core/deployment.js'
+import { usageError } from '../core/errors.js'
+import { suggest } from '../core/suggest.js'
+
+export interface SetArgsRequest {
+  readonly deployment: string | undefined
+  /** Nix text per argument. */
+  readonly set: Readonly<Record<string, string>>
+  readonly unset: readonly string[]
+}
+
+/** Remembers or forgets arguments of the network expression. */
+export async function setArguments(ops: Ops, request: SetArgsRequest): Promise<DeploymentRecord> {
+  const record = ops.store.resolve(request.deployment)
+  if (Object.keys(request.set).length + request.unset.length === 0) {
+    throw usageError('no argument to set', {
+      hint: 'give --arg NAME VALUE, --argstr NAME VALUE or --unset NAME; hydra-ops info shows those that are set',
+    })
+  }
+  const known = Object.keys(record.args)
+  for (const name of request.unset) {
+    if (Object.hasOwn(record.args, name)) continue
+    const close = suggest(name, known)
+    throw usageError(`the argument '${name}' is not set`, {
+      hint: close === undefined ? `set are: ${known.join(', ') || 'none'}` : `did you mean '${close}'?`,
+    })
+  }
+  return ops.store.lock(record.uuid, async (held) => {
+    held.update((draft) => {
+      for (const name of request.unset) delete draft.args[name]
+      Object.assign(draft.args, request.set)
+    })
+    // Names only: values may be what the user would not want in a log.
+    held.journal({ event: 'set-args', result: 'done', data: [...Object.keys(request.set), ...request.unset] })
+    return held.record
+  })
+}
+
+/** Text as a string of the Nix language. */
+export function nixString(text: string): string {
+  return `"${text.replace(/[\\"]|\$(?=\{)/g, '\\$&')}"`
+}

@@ -1,0 +1,18 @@
+import type { Ops } from '../core/context.js'
+import { exitCodes, OpsError } from '../core/errors.js'
+
+/** Removes the lock of a deployment; answers who held it, or undefined when nobody did. */
+export async function unlockDeployment(
+  ops: Ops,
+  request: { readonly deployment: string | undefined; readonly yes: boolean },
+): Promise<string | undefined> {
+  const record = ops.store.resolve(request.deployment)
+  const called = record.name ?? record.uuid
+  if (!request.yes) {
+    const question = `remove the lock of '${called}'? If its holder still works, both will write to it`
+    if (!(await ops.questions.confirm(question))) {
+      throw new OpsError('REFUSED', exitCodes.failed, 'the lock was left as it is')
+    }
+  }
+  return ops.store.unlock(record.uuid)
+}
