@@ -2,7 +2,7 @@
 #
 #   <out>/bin, /share, …   the packages, merged as a profile merges them
 #   <out>/manifest.nix     what the machine is to have; the name is buildenv's, the format is described below
-#   <out>/activate.pl      the program that makes the machine so
+#   <out>/hydra-ops/activate.pl   the program that makes the machine so
 #
 # The manifest has one record a line, each a JSON array of strings, as `builtins.toJSON` writes them (so a record
 # never holds a line feed). The last one tells the size in bytes of all before it, as a check on the shell that copied it.
@@ -137,8 +137,7 @@ let
 
   program = builtins.path {
     name = "hydra-ops-program";
-    path = ./.;
-    filter = path: _: baseNameOf path == "activate.pl";
+    path = ./target;
   };
 
   shown = value: if isString value then quoted value else "a ${typeOf value}";

@@ -1,0 +1,283 @@
+# Makes a Debian machine what its closure says, and undoes what an earlier closure of ours did and this one does not.
+#
+#   perl <closure>/hydra-ops/activate.pl <closure> [--always] [--run NAME]
+#   perl <closure>/hydra-ops/activate.pl <closure> --print
+#
+# Runs as root with perl-base alone, which every Debian has. It may be killed at any point and run again.
+# Ends with 0, or 1: it failed before or while files were changed, 2: the activation program failed, 4: units failed,
+# 5: something dropped could not be removed. Only 0 moves the profile, so anything else is tried again by a deploy.
+use strict;
+use warnings;
+use Fcntl qw(:flock :mode);
+use File::Basename qw(dirname);
+use Getopt::Long qw(GetOptions);
+
+BEGIN { require(dirname(__FILE__) . "/$_.pl") for qw(records files units state checks) }
+
+my $profile = '/nix/var/nix/profiles/hydra-ops';
+# What keeps closures alive that were copied or are half activated; the copy makes roots there too.
+my $gc_roots = '/nix/var/nix/gcroots/hydra-ops';
+my $lock_seconds = 600;
+my $apt_installed = '/var/lib/hydra-ops/apt-installed';
+
+$| = 1;
+umask 022;
+# Goes on when whoever reads its output is gone.
+$SIG{PIPE} = 'IGNORE';
+
+GetOptions(
+    'always'       => \my $always,
+    'print'        => \my $print,
+    'run=s'        => \my $run,
+    # For tests alone: a scratch folder as the machine, a kill before the n-th change, shorter waits.
+    'root=s'       => \$Files::root,
+    'stop-after=i' => \$Files::steps_left,
+    'settle=f'     => \$Units::settle_seconds,
+) or exit 1;
+my $closure = shift // '';
+$closure =~ m{^/} or fail("which closure? perl activate.pl /nix/store/…");
+
+my $tools = '/usr/sbin:/usr/bin:/sbin:/bin:/nix/var/nix/profiles/default/bin';
+if ($Files::root eq '') {
+    # Without /usr/local: what is deployed there must not stand in for the machine's own programs.
+    $ENV{PATH}   = $tools;
+    $ENV{HOME}   = '/root';
+    $ENV{LC_ALL} = 'C.UTF-8';
+}
+
+my $code = eval { $print ? print_manifest() : activate() };
+if (!defined $code) {
+    print "error: $_\n" for split /\n/, $@;
+    $code = 1;
+    conclude($code);
+}
+exit $code;
+
+sub fail { print "error: $_[0]\n"; exit 1 }
+
+sub print_manifest {
+    print Records::format_line(@$_), "\n" for State::manifest_records($closure);
+    return 0;
+}
+
+sub activate {
+    $> == 0 || $Files::root ne '' or die "the activation needs root\n";
+    my $lock = take_lock();
+    my $want = State::read_manifest($closure);
+    my $have = State::read_managed();
+    my $is_new = (readlink_all($profile) // '') ne $closure;
+
+    Checks::refuse_what_cannot_be($want, $have, $closure);
+    keep_alive($closure);
+    Files::sweep(State::folders($want, $have));
+    my $plan = State::claim($want, $have);
+
+    my @leftovers = drop($plan);
+    my $program = ($is_new || $always) && $want->{activate};
+    place($want, !$program);
+    if ($program) {
+        return conclude(2) if run_activation_program($program) != 0;
+        place_files($want, 1);
+    }
+    my %failed = bring_up($plan);
+    push @leftovers, remove_packages($want);
+
+    my $managed = State::settled($plan, \%failed, \@leftovers);
+    State::write_managed($managed);
+    State::forget_saved($managed);
+    return conclude(4, sort keys %failed) if %failed;
+    if (@leftovers) {
+        print "error: not removed: @leftovers\n";
+        return conclude(5);
+    }
+    move_profile();
+    return conclude(0);
+}
+
+# What the operator's side reads when the unit that ran this is gone: which run, which closure, how it ended.
+sub conclude {
+    my ($code, @units) = @_;
+    print join(' ', 'result', $code, @units), "\n";
+    if (defined $run) {
+        my $record = Records::format_file([ 'result', $run, $closure, $code, @units ]);
+        eval { State::write_own('result', $record) } or print "error: the result was not written: $@";
+    }
+    return $code;
+}
+
+# --- one at a time -----------------------------------------------------------------------------------------------
+
+sub take_lock {
+    my $file = '/run/hydra-ops/activate.lock';
+    Files::make_parents($file);
+    open my $lock, '+>>', Files::real($file) or die "cannot open $file: $!\n";
+    for my $waited (0 .. $lock_seconds) {
+        if (flock $lock, LOCK_EX | LOCK_NB) {
+            truncate $lock, 0;
+            syswrite $lock, "$$\n";
+            return $lock;
+        }
+        print "waiting for another activation (process ${\ holder($file)})\n" if $waited == 0;
+        sleep 1;
+    }
+    die "another activation (process ${\ holder($file)}) did not end within $lock_seconds s\n";
+}
+
+sub holder {
+    my $pid = Files::read_bytes($_[0]) // '';
+    return $pid =~ /^(\d+)$/m ? $1 : 'unknown';
+}
+
+# --- the closure -------------------------------------------------------------------------------------------------
+
+sub readlink_all {
+    my ($path) = @_;
+    for (1 .. 8) {
+        my $next = readlink Files::real($path) or return $path;
+        $path = $next =~ m{^/} ? $next : Files::parent($path) . "/$next";
+    }
+    return undef;
+}
+
+sub keep_alive {
+    my ($path) = @_;
+    my ($name) = $path =~ m{([^/]+)\z};
+    Files::make_parents("$gc_roots/$name");
+    Files::link_to("$gc_roots/$name", $path);
+}
+
+# After everything is on the disk: a profile must never name what a power cut can still take away.
+sub move_profile {
+    Files::make_parents($profile);
+    system('sync') == 0 or die "sync failed\n";
+    Files::step();
+    system('nix-env', '-p', Files::real($profile), '--set', $closure) == 0
+        or die "nix-env could not set the profile $profile\n";
+    opendir my $roots, Files::real($gc_roots) or return;
+    unlink map { Files::real("$gc_roots/$_") } grep { !/^\.\.?\z/ } readdir $roots;
+    system('sync') == 0 or die "sync failed\n";
+}
+
+# --- the stages --------------------------------------------------------------------------------------------------
+
+# Units first, for their ExecStop may need their files. Returns what could not be removed.
+sub drop {
+    my ($plan) = @_;
+    my @units = sort keys %{ $plan->{dropped_units} };
+    my @stuck = Units::retire(@units);
+    print "unit $_ would not stop\n" for @stuck;
+    my %stuck_file = map { (Units::file_of($_) => 1) } @stuck;
+    for my $path (grep { !$stuck_file{$_} } @{ $plan->{dropped_paths} }) {
+        my $saved = $plan->{saved}{$path};
+        if (defined $saved) {
+            Files::put_back($path, State::saved_file($saved));
+            print "file $path put back as it was before\n";
+        } elsif (Files::remove($path)) {
+            print $path =~ m{^/usr/local/s?bin/([^/]+)\z} ? "program $1 removed\n" : "file $path removed\n";
+        }
+    }
+    Files::remove_folder($_) for reverse sort @{ $plan->{dropped_dirs} };
+    print "unit $_ removed\n" for grep { !$stuck_file{ Units::file_of($_) } } @units;
+    return @stuck;
+}
+
+sub place {
+    my ($want, $owners_exist) = @_;
+    place_files($want, $owners_exist);
+    for my $path (sort keys %{ $want->{links} }) {
+        my $is_new = !Files::exists_at($path);
+        Files::make_parents($path);
+        Files::link_to($path, $want->{links}{$path}) && $is_new && print "program ${\ ($path =~ m{([^/]+)\z})} added\n";
+    }
+    place_hosts($want->{hosts});
+}
+
+# Twice when there is an activation program: it may make the users that own some of them.
+sub place_files {
+    my ($want, $owners_exist) = @_;
+    for my $path (sort keys %{ $want->{files} }) {
+        my $file = $want->{files}{$path};
+        my $owned = Checks::owner($file);
+        if (!$owned) {
+            next unless $owners_exist;
+            die Checks::unknown_owner($path, $file), "\n";
+        }
+        Files::make_parents($path);
+        Files::put($path, { %$file, %$owned }) && print "file $path written\n";
+    }
+}
+
+# The block between the marks is ours, the rest of the file is not.
+sub place_hosts {
+    my (@hosts) = @{ $_[0] };
+    my $path = readlink_all('/etc/hosts');
+    my $old  = Files::read_bytes($path) // '';
+    my ($begin, $end) = ('# hydra-ops: begin', '# hydra-ops: end');
+    (my $new = $old) =~ s/^\Q$begin\E\n.*?^\Q$end\E\n//msg;
+    if (@hosts) {
+        $new .= "\n" if $new ne '' && $new !~ /\n\z/;
+        $new .= join '', "$begin\n", (map { "$_->[0] $_->[1]\n" } @hosts), "$end\n";
+    }
+    return if $new eq $old;
+    my @s = stat Files::real($path);
+    my %same = @s ? (mode => $s[2] & 07777, uid => $s[4], gid => $s[5]) : (mode => 0644, uid => 0, gid => 0);
+    Files::make_parents($path);
+    Files::replace($path, { text => $new, %same });
+    print "hosts written: ", join(' ', map { $_->[1] } @hosts) || 'none', "\n";
+}
+
+sub run_activation_program {
+    my ($derivation) = @_;
+    print "running $derivation/bin/activate\n";
+    Files::step();
+    local $ENV{PATH} = "/usr/local/sbin:/usr/local/bin:$ENV{PATH}";
+    system("$derivation/bin/activate");
+    my $status = $? == -1 ? 127 : $? & 127 ? 128 + ($? & 127) : $? >> 8;
+    print "error: $derivation/bin/activate ended with status $status\n" if $status != 0;
+    return $status;
+}
+
+# Returns name -> why, of the units that failed.
+sub bring_up {
+    my ($plan) = @_;
+    return () unless $plan->{needs_systemd};
+    my @units = @{ $plan->{units} };
+    for my $unit (@units) {
+        my $path = Units::file_of($unit->{name});
+        Files::make_parents($path);
+        my $wrote = Files::put($path, { text => $unit->{text}, mode => 0644, uid => 0, gid => 0 });
+        $unit->{changed} ||= $wrote;
+    }
+    Units::reload();
+    for my $unit (grep { $_->{changed} || $_->{turned_on} } @units) {
+        next unless $unit->{enable};
+        Units::enable($unit->{name}, $unit->{text}) or die "systemctl could not enable $unit->{name}\n";
+    }
+    return Units::settle(Units::begin(@units));
+}
+
+# Packages that we installed and nobody wants any more. Returns those that had to stay.
+sub remove_packages {
+    my ($want) = @_;
+    my @installed = grep { /\S/ } split /\n/, Files::read_bytes($apt_installed) // '';
+    my @dropped = grep { !$want->{apt}{$_} } @installed;
+    return () unless @dropped;
+    my @gone = Checks::removable(@dropped);
+    if (my $why = @gone && why_not_removed(@gone)) {
+        print "packages not removed: @gone: $why\n";
+        return map { "package $_" } @gone;
+    }
+    State::write_own('apt-installed', join '', map { "$_\n" } grep { $want->{apt}{$_} } @installed);
+    print "package $_ removed\n" for @gone;
+    return ();
+}
+
+sub why_not_removed {
+    my (@packages) = @_;
+    my $why = Checks::why_packages_stay(@packages);
+    return $why if defined $why;
+    Files::step();
+    local $ENV{DEBIAN_FRONTEND} = 'noninteractive';
+    my @apt = qw(apt-get -q -y -o DPkg::Lock::Timeout=300 remove --);
+    return system(@apt, @packages) == 0 ? undef : 'apt-get remove failed';
+}

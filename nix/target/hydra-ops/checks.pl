@@ -1,0 +1,106 @@
+# What must hold before anything is changed.
+package Checks;
+use strict;
+use warnings;
+
+# Dies with every reason at once why the machine cannot become what is wanted.
+sub refuse_what_cannot_be {
+    my ($want, $have, $closure) = @_;
+    my @problems = (
+        (map { path_problems($_, $have) } sort(State::wanted_paths($want))),
+        (map { file_problems($_, $want) } sort keys %{ $want->{files} }),
+        (map { link_problems($_, $have) } sort keys %{ $want->{links} }),
+        unit_problems($want, $have),
+    );
+    my $program = $want->{activate} && "$want->{activate}/bin/activate";
+    push @problems, "$program is not a program" if $program && !(-f $program && -x _);
+    die join '', map { "$_\n" } @problems if @problems;
+}
+
+sub path_problems {
+    my ($path, $have) = @_;
+    my @problems;
+    my $real = Files::real($path);
+    if (-e $real && !-l $real && !-f _) {
+        my $what = -d _ ? 'a folder' : 'neither a file nor a link';
+        push @problems, "$path is $what here" unless $have->{dirs}{$path};
+    }
+    for my $folder (State::folders_of($path)) {
+        next if !Files::exists_at($folder) || -d Files::real($folder) || $have->{paths}{$folder};
+        push @problems, "$path cannot be made: $folder is not a folder here";
+    }
+    return @problems;
+}
+
+sub file_problems {
+    my ($path, $want) = @_;
+    my $file = $want->{files}{$path};
+    my @problems;
+    push @problems, "the source of $path is not a file: $file->{source}" if defined $file->{source} && !-f $file->{source};
+    my ($unit) = $path =~ m{^/etc/systemd/system/([^/]+)\z};
+    push @problems, "$path is both in deployment.files and in deployment.units" if defined $unit && $want->{units}{$unit};
+    # The activation program may make the user.
+    push @problems, unknown_owner($path, $file) if !$want->{activate} && !owner($file);
+    return @problems;
+}
+
+sub unknown_owner {
+    my ($path, $file) = @_;
+    return "the owner of $path does not exist here: user '$file->{user}', group '$file->{group}'";
+}
+
+# { uid, gid } of a file's owner; undef when there is no such user or group.
+sub owner {
+    my ($file) = @_;
+    my $uid = $file->{user}  =~ /^\d+\z/ ? $file->{user}  : getpwnam $file->{user};
+    my $gid = $file->{group} =~ /^\d+\z/ ? $file->{group} : getgrnam $file->{group};
+    return defined $uid && defined $gid ? { uid => $uid, gid => $gid } : undef;
+}
+
+sub link_problems {
+    my ($path, $have) = @_;
+    return () if $have->{paths}{$path} || !Files::exists_at($path);
+    # Ours even when our record was lost.
+    return () if (readlink Files::real($path) // '') =~ m{^/nix/store/[^/]+-hydra-ops-[^/]+/s?bin/};
+    return "$path is there already and not ours: remove it, or leave its package out of deployment.packages";
+}
+
+sub unit_problems {
+    my ($want, $have) = @_;
+    return () unless %{ $want->{units} } || %{ $have->{units} };
+    return () if $Files::root ne '' || -d '/run/systemd/system';
+    return 'deployment.units needs systemd, which does not run here';
+}
+
+# What the nix task and the way in need; a user who drops one of these from aptPackages did not mean it.
+my %stays = map { ($_ => 1) } qw(nix-bin nix-setup-systemd openssh-server sudo systemd systemd-sysv dbus);
+
+# Splits names of packages to remove: those that are installed and may go, and why they cannot, if so.
+sub removable {
+    my (@packages) = @_;
+    return grep { !$stays{$_} && is_installed($_) } @packages;
+}
+
+sub is_installed {
+    my $status = capture('dpkg-query', '-W', '-f=${db:Status-Status}', $_[0]);
+    return defined $status && $status eq 'installed';
+}
+
+# Asks apt for what else would go: something that the user installed by hand and that needs one of ours.
+sub why_packages_stay {
+    my (@packages) = @_;
+    my $plan = capture('apt-get', '-s', '-q', 'remove', '--', @packages) // return 'apt-get -s remove failed';
+    my %ours = map { ($_ => 1) } @packages;
+    my @others = grep { !$ours{$_} } $plan =~ /^Remv (\S+)/mg;
+    return @others ? "@others would have to go too" : undef;
+}
+
+# Standard output, or undef when the program did not end with 0.
+sub capture {
+    open my $out, '-|', @_ or return undef;
+    local $/;
+    my $text = <$out>;
+    return close $out ? $text // '' : undef;
+}
+
+1;

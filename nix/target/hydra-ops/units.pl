@@ -1,0 +1,225 @@
+# Units of systemd: written, enabled, started, restarted, dropped, and watched until they have settled.
+package Units;
+use strict;
+use warnings;
+
+# Seconds until a unit that is still starting counts as failed; a service waits 90 s by default (systemd-system.conf(5)).
+our $settle_seconds = 600;
+# Seconds a service must stay up after it started: one with a wrong ExecStart is "active" for a moment.
+my $steady_seconds = 1;
+# Seconds a service may take to come up by restarts (Restart=), for one that waits for another in this way.
+my $restart_seconds = 30;
+# Seconds after which units that can only wait for a key are no longer waited for: it may come after the activation.
+my $key_seconds = 5;
+
+sub file_of     { "/etc/systemd/system/$_[0]" }
+sub is_template { $_[0] =~ /\@\./ }
+# A template stands for all of its instances.
+sub instances   { my $unit = shift; $unit =~ s/\@\./\@*./; $unit }
+
+# Runs systemctl; returns true when it ended with 0. What it says goes to the log.
+sub systemctl {
+    Files::step();
+    return system('systemctl', '--no-ask-password', @_) == 0;
+}
+
+# Properties of units, by name. One call for all.
+sub show {
+    my (@units) = @_;
+    return () unless @units;
+    my @names = qw(Id LoadState ActiveState SubState Type Result Job NRestarts ConditionResult InvocationID
+        RemainAfterExit Triggers);
+    open my $out, '-|', 'systemctl', 'show', '-p', join(',', @names), '--', @units
+        or die "cannot run systemctl: $!\n";
+    my @blocks = split /\n\n+/, do { local $/; my $text = <$out>; defined $text ? $text : '' };
+    close $out;
+    my %found;
+    for my $n (0 .. $#units) {
+        my %state = map { /^([^=]+)=(.*)$/ ? ($1, $2) : () } split /\n/, $blocks[$n] // '';
+        # Asked by name, answered in order; an alias answers with the Id of another unit.
+        $found{ $units[$n] } = \%state;
+    }
+    return %found;
+}
+
+sub reload { systemctl('daemon-reload') or die "systemctl daemon-reload failed\n" }
+
+# --- starting at boot --------------------------------------------------------------------------------------------
+
+my %wanted_by = (
+    socket => 'sockets.target', timer => 'timers.target', path => 'paths.target', slice => 'slices.target',
+    swap => 'swap.target', mount => 'local-fs.target', automount => 'local-fs.target',
+);
+
+# A unit that says nothing of its own start at boot is wanted by the target of its kind.
+sub enable {
+    my ($unit, $text) = @_;
+    return systemctl('reenable', '--quiet', '--', $unit) if says_when($text);
+    return 1 if is_template($unit);
+    disable($unit);
+    my $target = $unit =~ /\.(\w+)\z/ && $wanted_by{$1} || 'multi-user.target';
+    return systemctl('add-wants', '--quiet', $target, $unit);
+}
+
+sub says_when { $_[0] =~ /^\s*(?:WantedBy|RequiredBy|UpheldBy|Also|Alias)\s*=\s*\S/m }
+
+# Silent: systemctl explains at length what a unit without [Install] is.
+sub disable {
+    my ($unit) = @_;
+    Files::step();
+    return run_quietly('systemctl', 'disable', '--quiet', '--', $unit);
+}
+
+sub run_quietly {
+    my $child = fork // die "cannot fork: $!\n";
+    if ($child == 0) {
+        open STDOUT, '>', '/dev/null';
+        open STDERR, '>', '/dev/null';
+        exec @_ or exit 127;
+    }
+    waitpid $child, 0;
+    return $? == 0;
+}
+
+# --- dropping ----------------------------------------------------------------------------------------------------
+
+# Stops and disables; returns those that would not stop.
+sub retire {
+    my (@units) = @_;
+    return () unless @units;
+    Files::step();
+    run_quietly('systemctl', 'stop', '--', map { instances($_) } @units);
+    my %now = show(grep { !is_template($_) } @units);
+    my @stuck = grep { ($now{$_}{ActiveState} // '') =~ /^(?:active|deactivating|reloading)$/ } sort keys %now;
+    my %stuck = map { ($_ => 1) } @stuck;
+    disable($_) for grep { !$stuck{$_} } @units;
+    run_quietly('systemctl', 'reset-failed', '--', map { instances($_) } grep { !$stuck{$_} } @units);
+    return @stuck;
+}
+
+# --- starting ----------------------------------------------------------------------------------------------------
+
+# Wanted units { name, text, enable, changed } -> what was begun: name -> [verb for the log, invocation before].
+sub begin {
+    my (@units) = @_;
+    my %before = show(map { $_->{name} } grep { !is_template($_->{name}) } @units);
+    my (@start, @restart, @stop, %begun);
+    for my $unit (@units) {
+        my $name = $unit->{name};
+        if (is_template($name)) {
+            systemctl('try-restart', '--no-block', '--', instances($name)) if $unit->{changed};
+            next;
+        }
+        my $now = $before{$name};
+        my $up  = $now->{ActiveState} =~ /^(?:active|reloading)$/;
+        if (!$unit->{enable}) {
+            if    ($unit->{turned_off})      { push @stop, $name }
+            elsif ($unit->{changed} && $up)  { push @restart, $name }
+            next;
+        }
+        if    ($unit->{changed} && $name !~ /\.(?:target|slice)\z/) { push @restart, $name }
+        elsif (!$up && ($unit->{changed} || is_meant_to_be_up($now)))   { push @start, $name }
+    }
+    for my $name (@restart, @start) {
+        my $was_up = $before{$name}{ActiveState} =~ /^(?:active|reloading)$/;
+        $begun{$name} = [ $was_up ? 'restarted' : 'started', $before{$name}{InvocationID} // '' ];
+    }
+    my @again = make_way_for_sockets(\%before, grep { /\.socket\z/ } @restart);
+    my @failed = grep { $before{$_}{ActiveState} eq 'failed' } keys %begun;
+    systemctl('reset-failed', '--', @failed) if @failed;
+    retire(@stop);
+    print "unit $_ stopped: it is not enabled any more\n" for @stop;
+    systemctl('restart', '--no-block', '--', @restart) if @restart;
+    systemctl('start',   '--no-block', '--', @start)   if @start;
+    systemctl('start',   '--no-block', '--', @again)   if @again;
+    return %begun;
+}
+
+# An enabled unit that somebody stopped. A oneshot that has done its work looks the same.
+sub is_meant_to_be_up {
+    my ($now) = @_;
+    return 0 if $now->{ActiveState} ne 'inactive';
+    return 1 if ($now->{Type} // '') eq '' || $now->{Type} ne 'oneshot';
+    return ($now->{RemainAfterExit} // '') eq 'yes';
+}
+
+# A socket cannot be restarted while its service runs; returns the services to start again.
+sub make_way_for_sockets {
+    my ($before, @sockets) = @_;
+    my @services = map { split / /, $before->{$_}{Triggers} // '' } @sockets;
+    return () unless @services;
+    my %now = show(@services);
+    my @up = grep { ($now{$_}{ActiveState} // '') eq 'active' } @services;
+    systemctl('stop', '--', @up) if @up;
+    return @up;
+}
+
+# --- settling ----------------------------------------------------------------------------------------------------
+
+# Waits until every begun unit is up, done or failed. Returns name -> why, of those that failed.
+sub settle {
+    my (%begun) = @_;
+    my (%failed, %since);
+    my $began   = now();
+    my %pending = %begun;
+    while (%pending) {
+        my %state   = show(sort keys %pending);
+        my $elapsed = now() - $began;
+        for my $name (sort keys %pending) {
+            my ($verdict, $why) = judge($state{$name}, $begun{$name}[1], \%{ $since{$name} }, $elapsed);
+            $verdict = 'failed', $why = "still $state{$name}{ActiveState} after $settle_seconds s"
+                if $verdict eq 'wait' && $elapsed > $settle_seconds;
+            next if $verdict eq 'wait';
+            delete $pending{$name};
+            print "unit $name ", $verdict eq 'up' ? "$begun{$name}[0]$why" : "failed ($why)", "\n";
+            $failed{$name} = $why if $verdict eq 'failed';
+        }
+        last unless %pending;
+        if ($elapsed > $key_seconds && (my @keys = only_keys_run())) {
+            print "unit $_ waits for @keys\n" for sort keys %pending;
+            last;
+        }
+        select undef, undef, undef, 0.25;
+    }
+    return %failed;
+}
+
+# Seconds since boot: a clock that is set meanwhile must not end the wait. (perl-base has no Time::HiRes.)
+sub now {
+    open my $in, '<', '/proc/uptime' or return time;
+    my ($seconds) = split / /, <$in>;
+    return $seconds;
+}
+
+# ('up', remark), ('failed', why) or ('wait').
+sub judge {
+    my ($state, $invocation_before, $memory, $elapsed) = @_;
+    my $active = $state->{ActiveState} // 'unknown';
+    my $load   = $state->{LoadState}   // 'unknown';
+    return ('failed', "systemd says $load of it") if $load ne 'loaded';
+    if (($state->{SubState} // '') =~ /^auto-restart/) {
+        return $elapsed > $restart_seconds ? ('failed', 'it ends and is restarted again and again') : ('wait');
+    }
+    return ('wait') if $state->{Job} || $active =~ /^(?:activating|deactivating|reloading|refreshing)$/;
+    return ('failed', $state->{Result} // $active) if $active eq 'failed';
+    if ($active eq 'active') {
+        return ('up', '') if ($state->{Type} // '') !~ /^(?:simple|exec|forking|idle)$/;
+        my $life = "$state->{InvocationID} $state->{NRestarts}";
+        @$memory{qw(life seen)} = ($life, $elapsed) if ($memory->{life} // '') ne $life;
+        return $elapsed - $memory->{seen} >= $steady_seconds ? ('up', '') : ('wait');
+    }
+    return ('failed', $state->{Result}) if ($state->{Result} // 'success') ne 'success';
+    return ('up', ' and done') if ($state->{InvocationID} // '') ne $invocation_before;
+    return ('up', ': a condition of it is not met') if ($state->{ConditionResult} // '') eq 'no';
+    return ('failed', 'it was not started: a unit that it requires failed or is missing');
+}
+
+# Names of the key units, when nothing else is being started any more.
+sub only_keys_run {
+    open my $out, '-|', 'systemctl', 'list-jobs', '--no-legend', '--plain' or return ();
+    my @running = grep { defined } map { /^\s*\d+\s+(\S+)\s+\S+\s+running/ ? $1 : undef } <$out>;
+    close $out;
+    return @running && !(grep { !/-key\.service\z/ } @running) ? @running : ();
+}
+
+1;

@@ -1,0 +1,488 @@
+import { spawn } from 'node:child_process'
+import { chmodSync, mkdirSync, readlinkSync, symlinkSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterEach, describe, expect, it } from 'vitest'
+import { activationProgram, ScratchMachine, type WantedMachine } from '../fakes/scratch-machine.js'
+
+const machines: ScratchMachine[] = []
+
+function machine(): ScratchMachine {
+  const made = new ScratchMachine()
+  machines.push(made)
+  return made
+}
+
+function copyOf(other: ScratchMachine): ScratchMachine {
+  const made = other.copy()
+  machines.push(made)
+  return made
+}
+
+/** Activates and expects it to go well; returns the lines. */
+function deploy(on: ScratchMachine, wanted: WantedMachine, ...args: string[]): string {
+  const closure = on.closure(wanted)
+  const result = on.activate(closure, ...args)
+  expect(result).toMatchObject({ code: 0, stderr: '' })
+  expect(readlinkSync(on.path('/nix/var/nix/profiles/hydra-ops'))).toBe(closure)
+  return result.output
+}
+
+afterEach(() => {
+  for (const each of machines.splice(0)) each.dispose()
+})
+
+describe('files', () => {
+  it('writes texts and sources with their modes, and folders as needed', () => {
+    const m = machine()
+    const source = join(m.folder, 'source')
+    writeFileSync(source, 'from the store\n')
+    const output = deploy(m, {
+      files: {
+        '/etc/app/conf.d/a b': { text: 'x\n', mode: '0640' },
+        '/opt/tool.conf': { source, mode: '4755' },
+      },
+    })
+    expect(m.tree()['/etc/app/conf.d/a b']).toBe('640 x\n')
+    expect(m.tree()['/opt/tool.conf']).toBe('4755 from the store\n')
+    expect(m.tree()['/etc/app']).toBe('755 folder')
+    expect(output).toBe('file /etc/app/conf.d/a b written\nfile /opt/tool.conf written\nresult 0\n')
+  })
+
+  it('writes nothing the second time', () => {
+    const m = machine()
+    const wanted = { files: { '/etc/a': 'a' }, programs: ['tool'], hosts: [['10.0.0.1', 'db']] as const }
+    const closure = m.closure(wanted)
+    m.activate(closure)
+    expect(m.activate(closure).output).toBe('result 0\n')
+  })
+
+  it('mends content, mode and kind of what was changed by hand', () => {
+    const m = machine()
+    const closure = m.closure({ files: { '/etc/a': 'a', '/etc/b': 'b', '/etc/c': 'c' } })
+    m.activate(closure)
+    m.write('/etc/a', 'changed')
+    chmodSync(m.path('/etc/b'), 0o666)
+    m.write('/etc/elsewhere', 'untouched')
+    spawnLink(m, '/etc/c', m.path('/etc/elsewhere'))
+    expect(m.activate(closure).output).toBe(
+      'file /etc/a written\nfile /etc/b written\nfile /etc/c written\nresult 0\n',
+    )
+    expect(m.read('/etc/elsewhere')).toBe('untouched')
+  })
+
+  it('removes what was dropped, and the folders made for it, unless something else is in them', () => {
+    const m = machine()
+    const before = m.tree()
+    deploy(m, { files: { '/etc/a/b/c': '1', '/etc/x/y': '2' } })
+    m.write('/etc/x/mine', 'of the admin')
+    deploy(m, {})
+    expect(m.tree()).toEqual({ ...before, '/etc/x': '755 folder', '/etc/x/mine': '644 of the admin' })
+  })
+
+  it('puts back what was there before, file or link, also after several closures', () => {
+    const m = machine()
+    m.write('/etc/motd', 'welcome', 0o600)
+    symlinkSync('../run/resolv.conf', m.path('/etc/resolv.conf'))
+    const before = m.tree()
+    deploy(m, { files: { '/etc/motd': 'ours', '/etc/resolv.conf': 'ours' } })
+    deploy(m, { files: { '/etc/motd': 'ours again', '/etc/resolv.conf': 'ours' } })
+    const output = deploy(m, {})
+    expect(m.tree()).toEqual(before)
+    expect(output).toContain('file /etc/motd put back as it was before\n')
+  })
+
+  it('keeps the original when a path is dropped and wanted again', () => {
+    const m = machine()
+    m.write('/etc/motd', 'welcome')
+    for (const text of ['one', 'two']) {
+      deploy(m, { files: { '/etc/motd': text } })
+      deploy(m, {})
+      expect(m.read('/etc/motd')).toBe('welcome')
+    }
+  })
+
+  it('can turn a file into a folder of files and back', () => {
+    const m = machine()
+    deploy(m, { files: { '/etc/app': 'one file' } })
+    deploy(m, { files: { '/etc/app/part': 'many files' } })
+    expect(m.read('/etc/app/part')).toBe('many files')
+    deploy(m, { files: { '/etc/app': 'one file' } })
+    expect(m.read('/etc/app')).toBe('one file')
+  })
+
+  it('says every reason why it cannot begin, and changes nothing', () => {
+    const m = machine()
+    mkdirSync(m.path('/etc/folder'))
+    m.write('/etc/file', '')
+    m.write('/usr/local/bin/tool', 'of the admin')
+    const before = m.tree()
+    const closure = m.closure({
+      files: {
+        '/etc/folder': '',
+        '/etc/file/below': '',
+        '/etc/nobody': { text: '', user: 'no-such-user' },
+        '/etc/gone': { source: '/no/such/source' },
+        '/etc/good': 'good',
+      },
+      programs: ['tool', 'other'],
+    })
+    const result = m.activate(closure)
+    expect(result.code).toBe(1)
+    expect(result.output.split('\n')).toEqual([
+      'error: /etc/file/below cannot be made: /etc/file is not a folder here',
+      'error: /etc/folder is a folder here',
+      'error: the source of /etc/gone is not a file: /no/such/source',
+      "error: the owner of /etc/nobody does not exist here: user 'no-such-user', group 'root'",
+      'error: /usr/local/bin/tool is there already and not ours: remove it, or leave its package out of deployment.packages',
+      'result 1',
+      '',
+    ])
+    expect(m.tree()).toEqual(before)
+  })
+
+  it('refuses a manifest that is cut short, and a record of ours that is damaged', () => {
+    const m = machine()
+    const closure = m.closure({ files: { '/etc/a': 'a' } })
+    const manifest = join(closure, 'manifest.nix')
+    writeFileSync(manifest, '["file","/etc/a","0644","root","root","a"]\n')
+    expect(m.activate(closure)).toMatchObject({
+      code: 1,
+      output: expect.stringContaining('last record is missing'),
+    })
+    writeFileSync(manifest, '["file","/etc/a","0644","root","root","a"]\n["end","40"]\n')
+    expect(m.activate(closure)).toMatchObject({
+      code: 1,
+      output: expect.stringContaining('43 bytes of records'),
+    })
+    deploy(m, { files: { '/etc/a': 'a' } })
+    writeFileSync(m.path('/var/lib/hydra-ops/managed'), '')
+    expect(m.activate(m.closure({}))).toMatchObject({
+      code: 1,
+      output: expect.stringContaining('managed is damaged'),
+    })
+    expect(m.read('/etc/a')).toBe('a')
+  })
+})
+
+describe('programs of packages', () => {
+  it('links them where every PATH has them, and follows the closure', () => {
+    const m = machine()
+    expect(deploy(m, { programs: ['one', 'two', '.hidden'] })).toBe(
+      'program one added\nprogram two added\nresult 0\n',
+    )
+    const next = m.closure({ programs: ['two', 'three'] })
+    expect(m.activate(next).output).toBe('program one removed\nprogram three added\nresult 0\n')
+    expect(readlinkSync(m.path('/usr/local/bin/two'))).toBe(join(next, 'bin/two'))
+    expect(m.exists('/usr/local/bin/.hidden')).toBe(false)
+  })
+
+  it('takes a link of an earlier closure for its own even when the record is lost', () => {
+    const m = machine()
+    symlinkSync('/nix/store/aaaa-hydra-ops-web/bin/tool', m.path('/usr/local/bin/tool'))
+    deploy(m, { programs: ['tool'] })
+  })
+})
+
+describe('/etc/hosts', () => {
+  it('has a block of its own, and leaves the rest as it was', () => {
+    const m = machine()
+    m.write('/etc/hosts', '127.0.0.1 localhost', 0o640)
+    deploy(m, {
+      hosts: [
+        ['10.1.0.1', 'db db.lan'],
+        ['10.1.0.2', 'web'],
+      ],
+    })
+    m.write('/etc/hosts', `${m.read('/etc/hosts')}10.9.9.9 added-by-hand\n`, 0o640)
+    deploy(m, { hosts: [['10.1.0.7', 'db']] })
+    expect(m.read('/etc/hosts')).toBe(
+      '127.0.0.1 localhost\n10.9.9.9 added-by-hand\n# hydra-ops: begin\n10.1.0.7 db\n# hydra-ops: end\n',
+    )
+    deploy(m, {})
+    expect(m.tree()['/etc/hosts']).toBe('640 127.0.0.1 localhost\n10.9.9.9 added-by-hand\n')
+  })
+})
+
+describe('units', () => {
+  const service = (text: string) => `[Service]\nExecStart=/bin/${text}\n`
+
+  it('starts new ones, restarts changed ones, leaves the others alone', () => {
+    const m = machine()
+    const same = { text: service('same') }
+    expect(deploy(m, { units: { 'a.service': { text: service('1') }, 'same.service': same } })).toBe(
+      'unit a.service started\nunit same.service started\nresult 0\n',
+    )
+    m.forgetCalls()
+    expect(deploy(m, { units: { 'a.service': { text: service('2') }, 'same.service': same } })).toBe(
+      'unit a.service restarted\nresult 0\n',
+    )
+    expect(m.unit('a.service')).toMatchObject({ active: 'active', started: service('2') })
+    expect(m.calls().filter((call) => call.includes('same.service'))).toEqual([])
+  })
+
+  it('restarts on a changed trigger alone', () => {
+    const m = machine()
+    deploy(m, { units: { 'a.service': { text: service('1'), trigger: 'x' } } })
+    expect(deploy(m, { units: { 'a.service': { text: service('1'), trigger: 'y' } } })).toContain(
+      'a.service restarted',
+    )
+  })
+
+  it('lets a unit start at boot as its [Install] says, or with the target of its kind', () => {
+    const m = machine()
+    deploy(m, {
+      units: {
+        'a.service': { text: `${service('a')}[Install]\nWantedBy=graphical.target\n` },
+        'b.service': { text: service('b') },
+        'c.timer': { text: '[Timer]\nOnCalendar=daily\n' },
+        'd.service': { text: service('d'), enable: false },
+      },
+    })
+    const boot = (name: string) => m.unit(name).boot
+    expect([boot('a.service'), boot('b.service'), boot('c.timer')]).toEqual([
+      'yes',
+      'multi-user.target',
+      'timers.target',
+    ])
+    expect(m.unit('d.service').active).toBeUndefined()
+  })
+
+  it('stops and forgets a unit that is dropped or no longer enabled', () => {
+    const m = machine()
+    deploy(m, { units: { 'a.service': { text: service('a') }, 'b.service': { text: service('b') } } })
+    const output = deploy(m, { units: { 'b.service': { text: service('b'), enable: false } } })
+    expect(output).toBe(
+      'file /etc/systemd/system/a.service removed\nunit a.service removed\nunit b.service stopped: it is not enabled any more\nresult 0\n',
+    )
+    expect(m.unit('a.service')).toMatchObject({ active: 'inactive', boot: '' })
+    expect(m.unit('b.service')).toMatchObject({ active: 'inactive', boot: '' })
+    expect(m.exists('/etc/systemd/system/a.service')).toBe(false)
+  })
+
+  it('starts an unchanged unit that somebody stopped, and not one that failed before', () => {
+    const m = machine()
+    const wanted = (motd: string) => ({
+      files: { '/etc/motd': motd },
+      units: { 'a.service': { text: service('a') }, 'b.service': { text: service('b') } },
+    })
+    deploy(m, wanted('1'))
+    m.setUnit('a.service', 'inactive')
+    m.setUnit('b.service', 'failed')
+    expect(deploy(m, wanted('2'))).toContain('unit a.service started\nresult 0')
+    expect(m.unit('b.service').active).toBe('failed')
+  })
+
+  it('ends with 4 and names the units that failed; the profile stays, and the next run starts them again', () => {
+    const m = machine()
+    deploy(m, {})
+    const old = readlinkSync(m.path('/nix/var/nix/profiles/hydra-ops'))
+    const closure = m.closure({
+      units: {
+        'bad.service': { text: `${service('bad')}# stand-in: fails\n` },
+        'good.service': { text: service('good') },
+        'lost.service': { text: `${service('lost')}# stand-in: is not started\n` },
+        'slow.service': { text: `${service('slow')}# stand-in: never settles\n` },
+      },
+    })
+    const result = m.activate(closure, '--run', 'hydra-ops-r1')
+    expect(result.code).toBe(4)
+    expect(result.output).toContain('unit bad.service failed (exit-code)\n')
+    expect(result.output).toContain(
+      'unit lost.service failed (it was not started: a unit that it requires failed',
+    )
+    expect(result.output).toContain('unit slow.service failed (still activating after 1 s)\n')
+    expect(result.output).toContain('\nresult 4 bad.service lost.service slow.service\n')
+    expect(readlinkSync(m.path('/nix/var/nix/profiles/hydra-ops'))).toBe(old)
+    expect(m.read('/var/lib/hydra-ops/result')).toContain(
+      `["result","hydra-ops-r1","${closure}","4","bad.service"`,
+    )
+    m.forgetCalls()
+    m.activate(closure)
+    expect(m.calls()).toContain(
+      'systemctl --no-ask-password restart --no-block -- bad.service lost.service slow.service',
+    )
+  })
+
+  it('ends with 5 when a dropped unit will not stop, and tries again the next time', () => {
+    const m = machine()
+    const text = `${service('a')}# stand-in: will not stop\n`
+    deploy(m, { units: { 'a.service': { text } } })
+    const closure = m.closure({})
+    expect(m.activate(closure)).toMatchObject({
+      code: 5,
+      output: expect.stringContaining('a.service would not stop'),
+    })
+    expect(m.read('/etc/systemd/system/a.service')).toBe(text)
+    m.write('/etc/systemd/system/a.service', service('a'))
+    expect(m.activate(closure).code).toBe(0)
+    expect(m.exists('/etc/systemd/system/a.service')).toBe(false)
+  })
+
+  it('refuses a path that is a file and a unit at once', () => {
+    const m = machine()
+    const closure = m.closure({
+      files: { '/etc/systemd/system/a.service': 'x' },
+      units: { 'a.service': { text: 'y' } },
+    })
+    expect(m.activate(closure)).toMatchObject({
+      code: 1,
+      output: expect.stringContaining('is both in deployment.files'),
+    })
+  })
+})
+
+describe('the activation program of the user', () => {
+  const program = (m: ScratchMachine, text: string) => `#!/bin/sh\necho ran >>${m.folder}/ran\n${text}\n`
+  const runs = (m: ScratchMachine) => (m.exists('../ran') ? m.read('../ran').length / 'ran\n'.length : 0)
+
+  it('runs when the closure is new, or always when asked', () => {
+    const m = machine()
+    const closure = m.closure({ activate: program(m, '') })
+    m.activate(closure)
+    m.activate(closure)
+    expect(runs(m)).toBe(1)
+    m.activate(closure, '--always')
+    expect(runs(m)).toBe(2)
+  })
+
+  it('ends the activation with 2 when it fails, before any unit is started, and runs again the next time', () => {
+    const m = machine()
+    const closure = m.closure({ activate: program(m, 'exit 7'), units: { 'a.service': { text: 'x' } } })
+    const result = m.activate(closure)
+    expect(result.code).toBe(2)
+    expect(result.output).toMatch(/error: .*\/bin\/activate ended with status 7\nresult 2\n$/)
+    expect(m.unit('a.service').active).toBeUndefined()
+    m.activate(closure)
+    expect(runs(m)).toBe(2)
+  })
+
+  it('may make what files wait for, and an owner that is then still missing is an error', () => {
+    const m = machine()
+    const closure = m.closure({
+      activate: program(m, ''),
+      files: { '/etc/a': { text: '', user: 'no-such-user' } },
+    })
+    expect(m.activate(closure)).toMatchObject({
+      code: 1,
+      output: expect.stringContaining("user 'no-such-user'"),
+    })
+    expect(runs(m)).toBe(1)
+  })
+})
+
+describe('packages of Debian', () => {
+  it('removes what we installed and nobody wants, and nothing else', () => {
+    const m = machine()
+    for (const name of ['curl', 'jq', 'of-the-admin', 'openssh-server']) m.installPackage(name)
+    m.write('/var/lib/hydra-ops/apt-installed', 'curl\njq\nopenssh-server\nremoved-by-hand\n')
+    expect(deploy(m, { apt: ['curl=7.88.1-10'] })).toBe('package jq removed\nresult 0\n')
+    expect(m.packages()).toEqual(['curl', 'of-the-admin', 'openssh-server'])
+    expect(m.read('/var/lib/hydra-ops/apt-installed')).toBe('curl\n')
+  })
+
+  it('keeps a package that would take another one along', () => {
+    const m = machine()
+    m.installPackage('jq', 'of-the-admin')
+    m.installPackage('of-the-admin')
+    m.write('/var/lib/hydra-ops/apt-installed', 'jq\n')
+    const result = m.activate(m.closure({}))
+    expect(result.code).toBe(5)
+    expect(result.output).toContain('packages not removed: jq: of-the-admin would have to go too\n')
+    expect(m.packages()).toEqual(['jq', 'of-the-admin'])
+  })
+})
+
+describe('two at once', () => {
+  it('waits for the other one and says so', async () => {
+    const m = machine()
+    const release = join(m.folder, 'release')
+    const slow = m.closure({ activate: `#!/bin/sh\nuntil [ -e ${release} ]; do sleep 0.05; done\n` })
+    const first = spawn('perl', [activationProgram, slow, '--root', m.root], {
+      stdio: 'pipe',
+      env: m.environment(),
+    })
+    const ended = new Promise((resolve) => first.once('exit', resolve))
+    await new Promise<void>((resolve) =>
+      first.stdout.on('data', (text) => String(text).includes('running') && resolve()),
+    )
+    const second = spawn('perl', [activationProgram, m.closure({}), '--root', m.root], {
+      env: m.environment(),
+    })
+    const secondEnded = new Promise((resolve) => second.once('exit', resolve))
+    const waiting = await new Promise((resolve) =>
+      second.stdout.once('data', (text) => resolve(String(text))),
+    )
+    expect(waiting).toBe(`waiting for another activation (process ${first.pid})\n`)
+    writeFileSync(release, '')
+    expect([await ended, await secondEnded]).toEqual([0, 0])
+  })
+})
+
+describe('killed before any of its changes', () => {
+  const first: WantedMachine = {
+    files: { '/etc/motd': 'one', '/etc/app/old': 'old', '/etc/app/same': 'same' },
+    units: {
+      'same.service': { text: 'same' },
+      'changed.service': { text: 'before' },
+      'dropped.service': { text: 'dropped' },
+    },
+    programs: ['a', 'b'],
+    hosts: [['10.0.0.1', 'one']],
+  }
+  const second: WantedMachine = {
+    files: {
+      '/etc/motd': { text: 'two', mode: '0600' },
+      '/etc/app/same': 'same',
+      '/etc/issue': 'ours',
+      '/etc/n/e/w': 'new',
+    },
+    units: {
+      'same.service': { text: 'same' },
+      'changed.service': { text: 'after' },
+      'new.service': { text: 'new' },
+    },
+    programs: ['b', 'c'],
+    hosts: [['10.0.0.2', 'two']],
+  }
+  const unitNames = ['same.service', 'changed.service', 'dropped.service', 'new.service']
+  const units = (m: ScratchMachine) =>
+    Object.fromEntries(
+      unitNames.map((name) => [name, [m.unit(name).active, m.unit(name).boot, m.unit(name).started]]),
+    )
+
+  it('converges when run again, forgets nothing, and can still be undone', { timeout: 600_000 }, () => {
+    const start = machine()
+    start.write('/etc/motd', 'original')
+    start.write('/etc/issue', 'original issue')
+    start.write('/etc/hosts', '127.0.0.1 localhost\n')
+    const original = start.tree()
+    deploy(start, first)
+    const undisturbed = copyOf(start)
+    const wanted = undisturbed.closure(second)
+    expect(undisturbed.activate(wanted).code).toBe(0)
+
+    let points = 0
+    for (;;) {
+      const m = copyOf(start)
+      const killed = m.activate(wanted, '--stop-after', String(points))
+      if (killed.signal === null) {
+        expect(killed.code).toBe(0)
+        break
+      }
+      expect(killed.signal).toBe('SIGKILL')
+      expect({ points, ...m.activate(wanted) }).toMatchObject({ points, code: 0 })
+      expect({ points, tree: m.tree() }).toEqual({ points, tree: undisturbed.tree() })
+      expect({ points, units: units(m) }).toEqual({ points, units: units(undisturbed) })
+      deploy(m, {})
+      expect({ points, tree: m.tree() }).toEqual({ points, tree: original })
+      m.dispose()
+      points += 1
+    }
+    expect(points).toBeGreaterThan(30)
+  })
+})
+
+function spawnLink(m: ScratchMachine, path: string, target: string): void {
+  m.remove(path)
+  symlinkSync(target, m.path(path))
+}
