@@ -1,0 +1,86 @@
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { z } from 'zod'
+
+/**
+ * A made-up hypervisor: a folder of JSON files, so that what a killed process made stays. It knows nothing of
+ * hydra-ops; a test asks it what is really there.
+ */
+export interface FakeHypervisor {
+  readonly folder: string
+  domain(name: string): FakeDomain | undefined
+  disk(name: string): FakeDisk | undefined
+  /** What it was started with; undefined = it is not running. */
+  running(name: string): FakeRunning | undefined
+  define(name: string, domain: FakeDomain): void
+  undefine(name: string): void
+  makeDisk(name: string, disk: FakeDisk): void
+  removeDisk(name: string): void
+  start(name: string): void
+  stop(name: string): void
+  /** Everything there is: the judge of orphans and doubles. */
+  listing(): { domains: string[]; disks: string[]; running: string[] }
+}
+
+/** `owner` is the mark: the UUID of a deployment; absent = somebody else's. */
+export const FakeDomain = z.object({
+  owner: z.string().optional(),
+  machine: z.string().optional(),
+  memorySize: z.number(),
+  cpuShares: z.number(),
+  port: z.number(),
+  hostKey: z.string().optional(),
+})
+export type FakeDomain = z.infer<typeof FakeDomain>
+
+export const FakeDisk = z.object({ owner: z.string().optional(), gib: z.number(), image: z.string() })
+export type FakeDisk = z.infer<typeof FakeDisk>
+
+export const FakeRunning = z.object({ memorySize: z.number() })
+export type FakeRunning = z.infer<typeof FakeRunning>
+
+/** `onOperation` is called before each change with its number and name: where a test stops the process. */
+export function createFakeHypervisor(
+  folder: string,
+  onOperation: (n: number, operation: string) => void = () => {},
+): FakeHypervisor {
+  let operations = 0
+  const kinds = {
+    domains: join(folder, 'domains'),
+    disks: join(folder, 'disks'),
+    running: join(folder, 'running'),
+  }
+  for (const kind of Object.values(kinds)) mkdirSync(kind, { recursive: true })
+  const file = (kind: keyof typeof kinds, name: string) => join(kinds[kind], `${name}.json`)
+  const put = (kind: keyof typeof kinds, name: string, value: unknown) => {
+    operations += 1
+    onOperation(operations, `make ${kind}/${name}`)
+    writeFileSync(file(kind, name), JSON.stringify(value))
+  }
+  const drop = (kind: keyof typeof kinds, name: string) => {
+    operations += 1
+    onOperation(operations, `remove ${kind}/${name}`)
+    rmSync(file(kind, name), { force: true })
+  }
+  const get = <T>(kind: keyof typeof kinds, name: string, schema: z.ZodType<T>): T | undefined =>
+    existsSync(file(kind, name))
+      ? schema.parse(JSON.parse(readFileSync(file(kind, name), 'utf8')))
+      : undefined
+  const names = (kind: keyof typeof kinds) =>
+    readdirSync(kinds[kind])
+      .map((each) => each.replace(/\.json$/, ''))
+      .sort()
+  return {
+    folder,
+    domain: (name) => get('domains', name, FakeDomain),
+    disk: (name) => get('disks', name, FakeDisk),
+    running: (name) => get('running', name, FakeRunning),
+    define: (name, domain) => put('domains', name, domain),
+    undefine: (name) => drop('domains', name),
+    makeDisk: (name, disk) => put('disks', name, disk),
+    removeDisk: (name) => drop('disks', name),
+    start: (name) => put('running', name, { memorySize: get('domains', name, FakeDomain)?.memorySize }),
+    stop: (name) => drop('running', name),
+    listing: () => ({ domains: names('domains'), disks: names('disks'), running: names('running') }),
+  }
+}

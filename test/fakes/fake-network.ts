@@ -1,0 +1,57 @@
+import { createHash } from 'node:crypto'
+import { MachineDefinition, type NetworkDefinition } from '../../src/core/definition.js'
+import { StorePath } from '../../src/core/names.js'
+import { FakeConfig } from './fake-provider.js'
+
+type Input<T> = { [K in keyof T]?: unknown }
+
+/** A store path of the right form, told apart by what it is made from. */
+export function fakeStorePath(name: string): StorePath {
+  const hash = createHash('sha256').update(name).digest('hex').slice(0, 32)
+  return StorePath.parse(`/nix/store/${hash}-${name.replaceAll(/[^\w+.?=-]/g, '-')}`)
+}
+
+/**
+ * A machine of the fake provider as an evaluation would describe it. `deployment` are the common options,
+ * `fake` those of the provider; another `version` is another closure.
+ */
+export function fakeMachine(
+  name: string,
+  given: {
+    readonly deployment?: Input<MachineDefinition['options']>
+    readonly fake?: Input<FakeConfig>
+    readonly version?: string
+    readonly rest?: Partial<MachineDefinition>
+  } = {},
+): MachineDefinition {
+  const closure = `${name}-${given.version ?? 'v1'}`
+  return {
+    ...MachineDefinition.parse({
+      name,
+      options: { os: 'debian', targetEnv: 'fake', ...given.deployment },
+      providerName: 'fake',
+      provider: FakeConfig.parse(given.fake ?? {}),
+      drvPath: fakeStorePath(`${closure}.drv`),
+      outPath: fakeStorePath(closure),
+      files: {},
+      units: {},
+      packageCount: 0,
+      hasActivate: false,
+      origins: {},
+    }),
+    ...given.rest,
+  }
+}
+
+export function fakeNetwork(
+  machines: readonly MachineDefinition[],
+  rest: Partial<Omit<NetworkDefinition, 'machines'>> = {},
+): NetworkDefinition {
+  return {
+    name: undefined,
+    description: undefined,
+    ordering: [],
+    ...rest,
+    machines: new Map(machines.map((machine) => [machine.name, machine])),
+  }
+}

@@ -1,0 +1,87 @@
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
+import { basename, dirname, join } from 'node:path'
+import type { NetworkDefinition } from '../../src/core/definition.js'
+import { failure } from '../../src/core/errors.js'
+import type { MachineName, StorePath } from '../../src/core/names.js'
+import type { EvaluationRequest, Nix } from '../../src/core/nix.js'
+
+/** Nix without Nix: it "evaluates" to a given network, and keeps in a folder which paths a machine has. */
+export interface FakeNix extends Nix {
+  /** What evaluates to; a test may put another one in its place between two deploys. */
+  network: NetworkDefinition
+  readonly evaluations: EvaluationRequest[]
+  readonly builds: MachineName[]
+  readonly copies: { readonly machine: MachineName; readonly path: StorePath }[]
+  readonly roots: { readonly folder: string; readonly name: string; readonly path: StorePath }[]
+  readonly repairs: { readonly machine: MachineName; readonly path: StorePath }[]
+  /** Machines whose build fails. */
+  readonly brokenBuilds: Set<string>
+  /** Machines to which a copy fails. */
+  readonly brokenCopies: Set<string>
+}
+
+export function createFakeNix(network: NetworkDefinition, folder: string): FakeNix {
+  const mark = (place: string, path: StorePath) => join(folder, place, basename(path))
+  const add = (place: string, path: StorePath) => {
+    const file = mark(place, path)
+    mkdirSync(dirname(file), { recursive: true })
+    writeFileSync(file, '')
+  }
+  const nix: FakeNix = {
+    network,
+    evaluations: [],
+    builds: [],
+    copies: [],
+    roots: [],
+    repairs: [],
+    brokenBuilds: new Set(),
+    brokenCopies: new Set(),
+    describeStore: async () => ({ remote: 'fake', why: 'a test' }),
+    version: async () => '2.8.1',
+    evaluate: async (request) => {
+      nix.evaluations.push(request)
+      return request.mode === 'shape' ? shapeOf(nix.network) : nix.network
+    },
+    build: async (derivations) => {
+      const results = new Map<MachineName, { out: StorePath } | { error: Error }>()
+      for (const machine of derivations.keys()) {
+        nix.builds.push(machine)
+        const out = nix.network.machines.get(machine)?.outPath
+        const broken = nix.brokenBuilds.has(machine) || out === undefined
+        if (!broken) add('operator', out)
+        results.set(
+          machine,
+          broken ? { error: failure('BUILD', `machine '${machine}' does not build`) } : { out },
+        )
+      }
+      return results
+    },
+    isBuilt: async (path) => existsSync(mark('operator', path)),
+    closure: async (path) => ({ paths: [path], bytes: 1_000_000 }),
+    missingOn: async (host, paths) => paths.filter((path) => !existsSync(mark(`on-${host.machine}`, path))),
+    copy: async (host, path) => {
+      nix.copies.push({ machine: host.machine, path })
+      if (nix.brokenCopies.has(host.machine))
+        throw failure('COPY', `machine '${host.machine}': the copy failed`)
+      add(`on-${host.machine}`, path)
+    },
+    copyMethod: () => 'pretending',
+    repair: async (host, path) => {
+      nix.repairs.push({ machine: host.machine, path })
+      return []
+    },
+    root: async (rootFolder, name, path) => {
+      nix.roots.push({ folder: rootFolder, name, path })
+    },
+  }
+  return nix
+}
+
+/** The cheap evaluation knows of no closures. */
+function shapeOf(network: NetworkDefinition): NetworkDefinition {
+  const machines = [...network.machines].map(([name, machine]) => {
+    const { drvPath: _, outPath: __, ...shape } = machine
+    return [name, shape] as const
+  })
+  return { ...network, machines: new Map(machines) }
+}

@@ -1,0 +1,167 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { type AnyProvider, bindProvider } from '../../src/core/bind-provider.js'
+import type { Operator, Ops, RunLogs } from '../../src/core/context.js'
+import type { NetworkDefinition } from '../../src/core/definition.js'
+import { failure, usageError } from '../../src/core/errors.js'
+import type { OpsEvent } from '../../src/core/events.js'
+import type { BaseImage, ImageStore } from '../../src/core/image.js'
+import type { MachineName } from '../../src/core/names.js'
+import type { Run } from '../../src/core/run.js'
+import { createStore } from '../../state/store.js'
+import { createFakeHypervisor, type FakeHypervisor } from './fake-hypervisor.js'
+import { fakeNetwork } from './fake-network.js'
+import { createFakeNix, type FakeNix } from './fake-nix.js'
+import { createFakeProvider } from './fake-provider.js'
+import { type Answer, createFakeSsh, type FakeSsh } from './fake-ssh.js'
+
+export interface FakeOpsOptions {
+  /** What the network expression evaluates to. Default: no machines. */
+  readonly network?: NetworkDefinition
+  /** Where everything lies; given again, what an earlier (killed) process left is found. Default: a new folder. */
+  readonly folder?: string
+  /** For commands on machines that no rule answers; without it they are errors. */
+  readonly fallback?: Answer
+  /** Called after the n-th durable write of the store. */
+  readonly onWrite?: (n: number) => void
+  /** Called before the n-th change of the made-up hypervisor. */
+  readonly onOperation?: (n: number, operation: string) => void
+  readonly strangerPorts?: ReadonlySet<number>
+  /** Replaces or adds parts of the Ops. */
+  readonly parts?: Partial<Ops>
+}
+
+/** An Ops whose store is the real one in a temporary folder, and whose every other part is made up. */
+export interface FakeOps extends Ops {
+  readonly folder: string
+  readonly ssh: FakeSsh
+  readonly nix: FakeNix
+  readonly hypervisor: FakeHypervisor
+  readonly emitted: OpsEvent[]
+  readonly logged: { readonly machine: MachineName | undefined; readonly line: string }[]
+  /** Every question that was asked. */
+  readonly asked: string[]
+  /** What a question is answered with. Default: refused, as without a terminal. */
+  answerTo?: boolean
+  cleanup(): void
+}
+
+export const fakeOperator: Operator = {
+  user: 'tester',
+  host: 'testhost',
+  command: 'hydra-ops test',
+  run: '20260102-030405-abcdef',
+}
+
+export async function createFakeOps(options: FakeOpsOptions = {}): Promise<FakeOps> {
+  const folder = options.folder ?? mkdtempSync(join(tmpdir(), 'hydra-ops-test-'))
+  const hypervisor = createFakeHypervisor(join(folder, 'hypervisor'), options.onOperation)
+  const provider = bindProvider(
+    createFakeProvider(
+      hypervisor,
+      options.strangerPorts === undefined ? {} : { strangerPorts: options.strangerPorts },
+    ),
+  )
+  const emitted: OpsEvent[] = []
+  const logged: FakeOps['logged'] = []
+  const asked: string[] = []
+  const answered = (question: string): boolean => {
+    asked.push(question)
+    if (ops.answerTo === undefined) throw failure('NO_TERMINAL', `nobody is there to answer: ${question}`)
+    return ops.answerTo
+  }
+  const ops: FakeOps = {
+    folder,
+    hypervisor,
+    emitted,
+    logged,
+    asked,
+    store: await createStore({
+      root: join(folder, 'state'),
+      operator: fakeOperator,
+      env: {},
+      onWrite: options.onWrite,
+    }),
+    providers: fakeRegistry([provider]),
+    nix: createFakeNix(options.network ?? fakeNetwork([]), join(folder, 'nix')),
+    ssh: createFakeSsh({
+      // A machine answers while its domain runs, on the port it was given.
+      reachable: (target) =>
+        hypervisor.listing().running.some((name) => hypervisor.domain(name)?.port === target.port),
+      ...(options.fallback === undefined ? {} : { fallback: options.fallback }),
+    }),
+    images: fakeImages(folder),
+    tasks: [],
+    events: { emit: (event) => emitted.push(event) },
+    operator: fakeOperator,
+    local: {
+      run: async (argv) => {
+        throw new Error(`a test ran a real program: ${argv.join(' ')}`)
+      },
+      interactive: async (argv) => {
+        throw new Error(`a test ran a real program: ${argv.join(' ')}`)
+      },
+      spawnDuplex: (argv) => {
+        throw new Error(`a test ran a real program: ${argv.join(' ')}`)
+      },
+    },
+    questions: {
+      confirm: async (question) => answered(question),
+      secret: async (question) => {
+        asked.push(question)
+        throw failure('NO_TERMINAL', `nobody is there to answer: ${question}`)
+      },
+    },
+    logs: () => fakeLogs(logged),
+    signal: new AbortController().signal,
+    now: () => new Date('2026-01-02T03:04:05Z'),
+    doctor: async () => [],
+    cleanup: () => rmSync(folder, { recursive: true, force: true }),
+  }
+  return Object.assign(ops, options.parts)
+}
+
+export function fakeRun(log: (line: string) => void = () => {}): Run {
+  return { signal: new AbortController().signal, log }
+}
+
+export function fakeRegistry(providers: readonly AnyProvider[]): Ops['providers'] {
+  return {
+    all: () => providers,
+    named: (name) => {
+      const found = providers.find((provider) => provider.name === name)
+      if (found === undefined) throw usageError(`there is no provider '${name}'`)
+      return found
+    },
+  }
+}
+
+function fakeLogs(logged: FakeOps['logged']): RunLogs {
+  return {
+    append: (machine, line) => logged.push({ machine, line }),
+    tail: (machine, lines) =>
+      logged
+        .filter((each) => each.machine === machine)
+        .slice(-lines)
+        .map((each) => each.line),
+    close: () => {},
+  }
+}
+
+function fakeImages(folder: string): ImageStore {
+  const imageOf = (reference: string): BaseImage => ({
+    id: reference,
+    reference,
+    disk: join(folder, 'images', `${reference}.qcow2`),
+    format: 'qcow2',
+    virtualBytes: 10 * 1024 ** 3,
+    identity: 'fwcfg',
+  })
+  return {
+    list: async () => [],
+    find: async (reference) => imageOf(reference),
+    ensure: async (reference) => imageOf(reference),
+    remove: async () => [],
+  }
+}

@@ -1,0 +1,225 @@
+import { createHash } from 'node:crypto'
+import { z } from 'zod'
+import { failure, usageError } from '../../src/core/errors.js'
+import type {
+  AllocationRequest,
+  Observation,
+  Provider,
+  Resource,
+  ResourceChange,
+} from '../../src/core/provider.js'
+import type { FakeDomain, FakeHypervisor } from './fake-hypervisor.js'
+
+export const FakeConfig = z.strictObject({
+  /** MiB; a change needs a restart. */
+  memorySize: z.number().int().positive().default(1024),
+  /** A change is live. */
+  cpuShares: z.number().int().positive().default(100),
+  /** GiB; grows live, never shrinks. */
+  diskSize: z.number().int().positive().default(10),
+  /** A change needs the machine to be made anew. */
+  baseImage: z.string().min(1).default('fake-image'),
+  /** Ports asked for besides the one of ssh. */
+  forwardPorts: z.array(z.number().int()).default([]),
+})
+export type FakeConfig = z.infer<typeof FakeConfig>
+
+export const FakeAllocation = z.strictObject({
+  sshPort: z.number().int(),
+  ports: z.array(z.number().int()),
+  address: z.string(),
+})
+export type FakeAllocation = z.infer<typeof FakeAllocation>
+
+export const FakeHandle = z.strictObject({
+  disk: z.string(),
+  image: z.string(),
+  domain: z.string().optional(),
+})
+export type FakeHandle = z.infer<typeof FakeHandle>
+
+type FakeResource = Resource<FakeConfig, FakeAllocation, FakeHandle>
+
+export interface FakeProviderOptions {
+  /** Ports of this host that belong to some other program: found out at start. */
+  readonly strangerPorts?: ReadonlySet<number>
+}
+
+/** A provider over the made-up hypervisor. It is written like a real one: converging, and touching only what it marked. */
+export function createFakeProvider(
+  hypervisor: FakeHypervisor,
+  options: FakeProviderOptions = {},
+): Provider<FakeConfig, FakeAllocation, FakeHandle> {
+  const strangers = options.strangerPorts ?? new Set<number>()
+  return {
+    name: 'fake',
+    targetEnvs: ['fake'],
+    optionKey: 'fake',
+    optionsNix: '/nonexistent/options.nix',
+    configSchema: FakeConfig,
+    allocationSchema: FakeAllocation,
+    handleSchema: FakeHandle,
+    makesMachines: true,
+    imageReference: (config) => config.baseImage,
+    imageId: (handle) => handle.image,
+    ports: (allocation) => [allocation.sshPort, ...allocation.ports],
+    physical: (allocation) => ({ privateIPv4: allocation.address }),
+    publishedUrls: (_, allocation) => allocation.ports.map((port) => `http://127.0.0.1:${port}/`),
+    allocate: async (request) => allocate(request),
+    inspect: async (resource) => observe(hypervisor, resource),
+    plan: async (resource) => changes(hypervisor, resource),
+    reconcile: async (resource, { allowRecreate, checkpoint }) => {
+      refuseForeign(hypervisor, resource)
+      const wanted = changes(hypervisor, resource)
+      if (wanted.some((change) => change.needs === 'recreate')) {
+        if (!allowRecreate)
+          throw failure('NEEDS_RECREATE', `machine '${resource.machine}' would have to be made anew`)
+        remove(hypervisor, resource.name)
+      }
+      const { name, config } = resource
+      const disk = hypervisor.disk(name)
+      const image = disk?.image ?? config.baseImage
+      if (disk === undefined || disk.gib !== config.diskSize) {
+        hypervisor.makeDisk(name, { owner: resource.deployment.uuid, gib: config.diskSize, image })
+      }
+      checkpoint({ disk: name, image })
+      const domain = wantedDomain(resource)
+      if (JSON.stringify(hypervisor.domain(name)) !== JSON.stringify(domain)) hypervisor.define(name, domain)
+      const handle = { disk: name, image, domain: name }
+      checkpoint(handle)
+      return handle
+    },
+    start: async (resource) => {
+      refuseForeign(hypervisor, resource)
+      const domain = hypervisor.domain(resource.name)
+      if (domain === undefined) throw failure('NO_DOMAIN', `machine '${resource.machine}' does not exist`)
+      if (hypervisor.running(resource.name) !== undefined) return undefined
+      const moved = freePort(resource.allocation.sshPort, strangers)
+      if (moved !== domain.port) hypervisor.define(resource.name, { ...domain, port: moved })
+      hypervisor.start(resource.name)
+      return moved === resource.allocation.sshPort ? undefined : { ...resource.allocation, sshPort: moved }
+    },
+    stop: async (resource) => {
+      refuseForeign(hypervisor, resource)
+      if (hypervisor.running(resource.name) !== undefined) hypervisor.stop(resource.name)
+    },
+    destroy: async (resource) => {
+      refuseForeign(hypervisor, resource)
+      remove(hypervisor, resource.name)
+    },
+    target: async (resource) => ({
+      machine: resource.machine,
+      host: '127.0.0.1',
+      port: resource.allocation.sshPort,
+      user: 'root',
+      hostKey: resource.hostKey,
+      identityFiles: resource.identity === undefined ? [] : [resource.identity.identityFile],
+      useAgent: false,
+      jump: undefined,
+      proxyCommand: undefined,
+      sshOptions: resource.target.sshOptions,
+      privilegeEscalation: resource.target.privilegeEscalation,
+    }),
+    resourceId: (resource) => resource.name.slice(0, 18),
+    listOwned: async () =>
+      hypervisor.listing().domains.flatMap((name) => {
+        const { owner, machine } = hypervisor.domain(name) ?? {}
+        return owner === undefined ? [] : [{ name, deployment: owner, machine: machine ?? '' }]
+      }),
+    console: {
+      command: async (resource) => ['echo', `console of ${resource.name}`],
+      logFile: (resource) => resource.console,
+    },
+  }
+}
+
+/** Stable: a function of deployment and machine, moved on past what is taken. */
+function allocate(request: AllocationRequest<FakeConfig, FakeAllocation>): FakeAllocation {
+  const taken = new Set(request.takenPorts)
+  for (const sibling of request.siblings.values()) {
+    for (const port of [sibling.sshPort, ...sibling.ports]) taken.add(port)
+  }
+  const hash = createHash('sha256').update(`${request.deployment}/${request.machine}`).digest()
+  const first = request.known?.sshPort ?? 20_000 + (hash.readUInt32BE(0) % 10_000)
+  return {
+    sshPort: freePort(first, taken),
+    ports: request.config.forwardPorts,
+    address: `192.0.2.${request.index}`,
+  }
+}
+
+function freePort(first: number, taken: ReadonlySet<number>): number {
+  let port = first
+  while (taken.has(port)) port += 1
+  return port
+}
+
+function observe(hypervisor: FakeHypervisor, resource: FakeResource): Observation {
+  const { name, deployment } = resource
+  const domain = hypervisor.domain(name)
+  if (domain !== undefined && domain.owner !== deployment.uuid)
+    return { kind: 'foreign', what: `fake domain '${name}'` }
+  const disk = hypervisor.disk(name)
+  if (disk !== undefined && disk.owner !== deployment.uuid)
+    return { kind: 'foreign', what: `fake disk '${name}'` }
+  if (domain === undefined) return { kind: 'absent' }
+  return { kind: hypervisor.running(name) === undefined ? 'stopped' : 'running' }
+}
+
+function refuseForeign(hypervisor: FakeHypervisor, resource: FakeResource): void {
+  const seen = observe(hypervisor, resource)
+  if (seen.kind !== 'foreign') return
+  throw failure(
+    'FOREIGN',
+    `machine '${resource.machine}': ${seen.what} exists and is not ours; it was not touched`,
+    {
+      machine: resource.machine,
+    },
+  )
+}
+
+function wantedDomain(resource: FakeResource): FakeDomain {
+  const { config, allocation, identity, deployment, machine } = resource
+  return {
+    owner: deployment.uuid,
+    machine,
+    memorySize: config.memorySize,
+    cpuShares: config.cpuShares,
+    port: allocation.sshPort,
+    ...(identity === undefined ? {} : { hostKey: identity.hostKeyPublic }),
+  }
+}
+
+function changes(hypervisor: FakeHypervisor, resource: FakeResource): ResourceChange[] {
+  const { name, config, machine } = resource
+  const domain = hypervisor.domain(name)
+  const disk = hypervisor.disk(name)
+  if (domain === undefined || disk === undefined) {
+    return [{ action: 'create', detail: `${config.memorySize} MiB on ${config.baseImage}`, needs: 'nothing' }]
+  }
+  if (config.diskSize < disk.gib) {
+    throw usageError(`machine '${machine}': a disk cannot shrink (${disk.gib} → ${config.diskSize} GiB)`, {
+      machine,
+    })
+  }
+  if (config.baseImage !== disk.image) {
+    return [{ action: 'recreate', detail: `image ${disk.image} → ${config.baseImage}`, needs: 'recreate' }]
+  }
+  const found: ResourceChange[] = []
+  const compare = (what: string, from: number, to: number, needs: ResourceChange['needs']) => {
+    if (from !== to) found.push({ action: 'change', detail: `${what} ${from} → ${to}`, needs })
+  }
+  const running = hypervisor.running(name)
+  if (running === undefined) compare('memory', domain.memorySize, config.memorySize, 'nothing')
+  else compare('memory', running.memorySize, config.memorySize, 'restart')
+  compare('cpuShares', domain.cpuShares, config.cpuShares, 'nothing')
+  compare('disk', disk.gib, config.diskSize, 'nothing')
+  return found
+}
+
+/** Not in one step, as nothing is on a real one. */
+function remove(hypervisor: FakeHypervisor, name: string): void {
+  if (hypervisor.running(name) !== undefined) hypervisor.stop(name)
+  if (hypervisor.domain(name) !== undefined) hypervisor.undefine(name)
+  if (hypervisor.disk(name) !== undefined) hypervisor.removeDisk(name)
+}

@@ -1,0 +1,195 @@
+import { createHash } from 'node:crypto'
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { dirname } from 'node:path'
+import { failure, unreachable } from '../../src/core/errors.js'
+import type { CommandResult, Host, RemoteOptions, Ssh, SshTarget } from '../../src/core/ssh.js'
+
+/** One command that was given to a made-up machine. */
+export interface RecordedExec {
+  readonly machine: string
+  readonly what: string
+  /** The argv, or the positional parameters of a script. */
+  readonly argv: readonly string[]
+  /** The text of a script. */
+  readonly script: string | undefined
+  readonly stdin: string
+  readonly asLoginUser: boolean
+}
+
+export type Answer = CommandResult | ((command: RecordedExec) => CommandResult | Promise<CommandResult>)
+
+/** An SSH layer without a network: it records every command and answers as it was told to. */
+export interface FakeSsh extends Ssh {
+  readonly execs: RecordedExec[]
+  /** Machines in the order in which they were connected to. */
+  readonly connects: string[]
+  /** Says how commands of that `what` (or all it matches) end; the latest rule wins. */
+  answer(what: string | RegExp, answer: Answer): void
+  /** The key a machine shows; by default the one that is expected of it. */
+  readonly hostKeys: Map<string, string>
+}
+
+export interface FakeSshOptions {
+  /** Is anything there? Default: always. */
+  reachable?(target: SshTarget): boolean
+  /** For commands without a rule. Without it they are errors: a test says what it expects. */
+  readonly fallback?: Answer
+  readonly escalation?: Host['escalation']
+}
+
+export function succeed(stdout = ''): CommandResult {
+  return { kind: 'exited', code: 0, stdout, stderr: '' }
+}
+
+export function exit(code: number, stderr = ''): CommandResult {
+  return { kind: 'exited', code, stdout: '', stderr }
+}
+
+/** What the engine's survey script prints on a Debian machine. */
+export function surveyOf(
+  facts: Partial<Record<'boot_id' | 'profile' | 'nix' | 'free_kib' | 'reboot', string>>,
+): CommandResult {
+  const all = {
+    boot_id: 'boot-1',
+    os_id: 'debian',
+    os: 'Debian (made up)',
+    nix: '2.8.1',
+    free_kib: '9000000',
+    ...facts,
+  }
+  return succeed(
+    Object.entries(all)
+      .map(([name, value]) => `${name}=${value}\n`)
+      .join(''),
+  )
+}
+
+export function createFakeSsh(options: FakeSshOptions = {}): FakeSsh {
+  const rules: { what: string | RegExp; answer: Answer }[] = []
+  const execs: RecordedExec[] = []
+  const connects: string[] = []
+  const hostKeys = new Map<string, string>()
+  const reachable = (target: SshTarget) => options.reachable?.(target) ?? true
+  const answerTo = async (command: RecordedExec): Promise<CommandResult> => {
+    execs.push(command)
+    const rule = rules.find(({ what }) =>
+      typeof what === 'string' ? what === command.what : what.test(command.what),
+    )
+    const answer = rule?.answer ?? options.fallback
+    if (answer === undefined) throw new Error(`the fake machine has no answer to '${command.what}'`)
+    return typeof answer === 'function' ? answer(command) : answer
+  }
+  return {
+    execs,
+    connects,
+    hostKeys,
+    answer: (what, answer) => rules.unshift({ what, answer }),
+    connect: async (target, { acceptHostKey }) => {
+      if (!reachable(target)) throw unreachable(target.machine, `machine '${target.machine}' does not answer`)
+      connects.push(target.machine)
+      const key = hostKeys.get(target.machine) ?? target.hostKey ?? fakePublicKey(target.machine)
+      if (
+        target.hostKey === undefined &&
+        (await acceptHostKey?.({ key, fingerprint: `SHA256:${key}` })) !== true
+      ) {
+        throw failure('HOST_KEY', `machine '${target.machine}': its host key is not known`)
+      }
+      if (target.hostKey !== undefined && target.hostKey !== key) {
+        throw failure(
+          'HOST_KEY',
+          `machine '${target.machine}': its host key changed from ${target.hostKey} to ${key}`,
+        )
+      }
+      return { host: fakeHost(target, options.escalation ?? 'root', answerTo), hostKey: key }
+    },
+    waitForBanner: async (target, { onState }) => {
+      if (reachable(target)) return
+      onState?.('nothing answers')
+      throw unreachable(target.machine, `machine '${target.machine}' did not answer in time`)
+    },
+    probe: async (target) => reachable(target),
+    ensureKeyPair: async (file) => {
+      if (!existsSync(`${file}.pub`)) {
+        mkdirSync(dirname(file), { recursive: true, mode: 0o700 })
+        writeFileSync(file, 'a made-up private key\n', { mode: 0o600 })
+        writeFileSync(`${file}.pub`, `${fakePublicKey(file)}\n`)
+      }
+      return readFileSync(`${file}.pub`, 'utf8').trim()
+    },
+    resolveUserConfig: async (host) => ({
+      hostName: host,
+      port: 22,
+      user: 'root',
+      identityFiles: [],
+      jump: undefined,
+      proxyCommand: undefined,
+      useAgent: false,
+      agentSocket: undefined,
+      identitiesOnly: false,
+    }),
+    renderConfig: (targets, { knownHosts }) => ({
+      config: targets
+        .map(
+          ({ machine, host, port }) =>
+            `# fake\nHost ${machine}\n  HostName ${host}\n  Port ${port}\n  UserKnownHostsFile ${knownHosts}\n`,
+        )
+        .join(''),
+      knownHosts: targets.map(({ machine, hostKey }) => `${machine} ${hostKey ?? ''}\n`).join(''),
+    }),
+  }
+}
+
+/** Shaped like a key, and of no use as one. */
+export function fakePublicKey(seed: string): string {
+  return `ssh-ed25519 AAAAfake${createHash('sha256').update(seed).digest('base64url')}`
+}
+
+function fakeHost(
+  target: SshTarget,
+  escalation: Host['escalation'],
+  answerTo: (command: RecordedExec) => Promise<CommandResult>,
+): Host {
+  let closed = false
+  const command = async (argv: readonly string[], script: string | undefined, options: RemoteOptions) => {
+    if (closed) throw new Error(`'${options.what}' on a connection to '${target.machine}' that was closed`)
+    const stdin = await textOf(options.stdin)
+    const { what } = options
+    const result = await answerTo({
+      machine: target.machine,
+      what,
+      argv,
+      script,
+      stdin,
+      asLoginUser: options.asLoginUser ?? false,
+    })
+    for (const stream of ['stdout', 'stderr'] as const) {
+      if (options.onLine === undefined || result[stream] === '') continue
+      for (const line of result[stream].trimEnd().split('\n')) options.onLine(line, stream)
+    }
+    return result
+  }
+  return {
+    machine: target.machine,
+    target,
+    escalation,
+    noisyShell: false,
+    exec: (argv, options) => command(argv, undefined, options),
+    script: (text, args, options) => command(args, text, options),
+    forwardFromRemote: async () => ({ port: 3142, close: async () => {} }),
+    connectTcp: async () => {
+      throw failure('CONNECT', `the fake machine '${target.machine}' has no open ports`)
+    },
+    close: () => {
+      closed = true
+    },
+  }
+}
+
+async function textOf(stdin: RemoteOptions['stdin']): Promise<string> {
+  if (stdin === undefined) return ''
+  if (typeof stdin === 'string') return stdin
+  if (stdin instanceof Uint8Array) return Buffer.from(stdin).toString('latin1')
+  let text = ''
+  for await (const chunk of stdin) text += typeof chunk === 'string' ? chunk : chunk.toString('latin1')
+  return text
+}
