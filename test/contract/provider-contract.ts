@@ -1,0 +1,314 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import type { AllocationRequest, Provider, Resource } from '../../src/core/provider.js'
+import type { Run } from '../../src/core/run.js'
+
+/** What a provider needs around it to be put through the contract. */
+export interface ContractHarness<Config, Allocation, Handle> {
+  readonly provider: Provider<Config, Allocation, Handle>
+  readonly run: Run
+  /** Values as a network expression may give them; each must parse. */
+  readonly configExamples: readonly unknown[]
+  /** A resource of its own deployment, allocated, with nothing made yet. Another one at each call. */
+  makeResource(
+    overrides?: Partial<Resource<Config, Allocation, Handle>>,
+  ): Promise<Resource<Config, Allocation, Handle>>
+  /** A config that a machine made with `makeResource`'s can take on without being made anew. */
+  readonly changedConfig?: Config
+  /** Names of everything the backend itself knows, ours or not: machines, disks … */
+  listing(): Promise<string[]>
+  /** Puts there something of the resource's name without our mark, and tells afterwards whether it is as it was. */
+  createForeign?(resource: Resource<Config, Allocation, Handle>): Promise<{ isUntouched(): Promise<boolean> }>
+  cleanup(): Promise<void>
+}
+
+export interface ContractOptions<Config, Allocation, Handle> {
+  /** As the provider says it: tells which half of the contract holds. */
+  readonly makesMachines: boolean
+  open(): Promise<ContractHarness<Config, Allocation, Handle>>
+}
+
+/** What the engine relies on, of every provider. */
+export function providerContract<C, A, H>(name: string, options: ContractOptions<C, A, H>): void {
+  describe(`the provider contract, kept by ${name}`, () => {
+    let harness: ContractHarness<C, A, H>
+    beforeAll(async () => {
+      harness = await options.open()
+    })
+    afterAll(() => harness?.cleanup())
+    const current = () => harness
+
+    it('says truly whether it makes machines', () => {
+      expect(harness.provider.makesMachines).toBe(options.makesMachines)
+    })
+    configContract(current)
+    allocationContract(current)
+    lifeContract(current, options.makesMachines)
+    if (options.makesMachines) {
+      makingContract(current)
+      crashContract(current)
+      foreignContract(current)
+    }
+  })
+}
+
+type Current<C, A, H> = () => ContractHarness<C, A, H>
+
+function configContract<C, A, H>(current: Current<C, A, H>): void {
+  it('parses every example of its options, and parses the result again to the same', () => {
+    const { provider, configExamples } = current()
+    expect(configExamples.length).toBeGreaterThan(0)
+    for (const example of configExamples) {
+      const parsed = provider.configSchema.parse(example)
+      expect(provider.configSchema.parse(throughJson(parsed))).toEqual(parsed)
+    }
+  })
+
+  it('refuses an option that it does not know', () => {
+    const { provider, configExamples } = current()
+    const example = configExamples[0]
+    const misspelt = { ...(typeof example === 'object' ? example : {}), memmorySize: 1 }
+    expect(provider.configSchema.safeParse(misspelt).success).toBe(false)
+  })
+}
+
+function allocationContract<C, A, H>(current: Current<C, A, H>): void {
+  it('allocates the same when asked again, and keeps what it is told it had', async () => {
+    const { provider, makeResource } = current()
+    const request = allocationRequest(await makeResource())
+    const first = await provider.allocate(request)
+    expect(provider.allocationSchema.parse(throughJson(first))).toEqual(first)
+    expect(await provider.allocate({ ...request, known: first })).toEqual(first)
+  })
+
+  it('moves off the ports that others have, and then stays where it is', async () => {
+    const { provider, makeResource } = current()
+    const request = allocationRequest(await makeResource())
+    const takenPorts = new Set(provider.ports(await provider.allocate(request)))
+    const moved = await provider.allocate({ ...request, takenPorts })
+    for (const port of provider.ports(moved)) expect(takenPorts).not.toContain(port)
+    expect(await provider.allocate({ ...request, takenPorts, known: moved })).toEqual(moved)
+  })
+
+  it('gives twenty machines of one deployment no port twice', async () => {
+    const { provider, makeResource } = current()
+    const base = allocationRequest(await makeResource())
+    const siblings = new Map<AllocationRequest<C, A>['machine'], A>()
+    const takenPorts = new Set<number>()
+    const all: number[] = []
+    for (let index = 1; index <= 20; index += 1) {
+      const { machine } = await makeResource()
+      const allocation = await provider.allocate({ ...base, machine, index, siblings, takenPorts })
+      siblings.set(machine, allocation)
+      for (const port of provider.ports(allocation)) {
+        all.push(port)
+        takenPorts.add(port)
+      }
+    }
+    expect(new Set(all).size).toBe(all.length)
+  })
+}
+
+function lifeContract<C, A, H>(current: Current<C, A, H>, makesMachines: boolean): void {
+  it('reaches the same handle when reconciled twice, and then has nothing left to plan', async () => {
+    const { provider, run, makeResource, listing } = current()
+    const resource = await makeResource()
+    const { handle, checkpoints } = await reconcile(current(), resource)
+    expect(provider.handleSchema.parse(throughJson(handle))).toEqual(handle)
+    if (makesMachines) expect(checkpoints.at(-1)).toEqual(handle)
+    const before = await listing()
+    const made = { ...resource, handle }
+    expect((await reconcile(current(), made)).handle).toEqual(handle)
+    expect(await provider.plan(made, run)).toEqual([])
+    expect(await listing()).toEqual(before)
+    await provider.destroy(made, run)
+  })
+
+  it('destroys what is there, and succeeds when it is gone already', async () => {
+    const { provider, run, makeResource, listing } = current()
+    const before = await listing()
+    const resource = await makeResource()
+    await provider.destroy(resource, run)
+    const made = { ...resource, handle: (await reconcile(current(), resource)).handle }
+    await provider.destroy(made, run)
+    await provider.destroy(made, run)
+    expect(await listing()).toEqual(before)
+  })
+
+  it('tells how the machine is reached, by its name and with its pinned key', async () => {
+    const { provider, run, makeResource } = current()
+    const resource = await makeResource()
+    const target = await provider.target(resource, run)
+    expect(target.machine).toBe(resource.machine)
+    expect(target.hostKey).toBe(resource.hostKey)
+    expect(target.port).toBeGreaterThan(0)
+    expect(target.host).not.toBe('')
+  })
+}
+
+function makingContract<C, A, H>(current: Current<C, A, H>): void {
+  it('sees a machine absent, stopped, running, stopped and absent as it goes through its life', async () => {
+    const { provider, run, makeResource } = current()
+    const resource = await makeResource()
+    const seen = async (state = resource) => (await provider.inspect(state, run)).kind
+    expect(await seen()).toBe('absent')
+    expect((await provider.plan(resource, run)).map((change) => change.action)).toEqual(['create'])
+    expect(await seen()).toBe('absent')
+
+    let made = { ...resource, handle: (await reconcile(current(), resource)).handle }
+    expect(await seen(made)).toBe('stopped')
+    // A stranger on its port gets it another allocation.
+    made = { ...made, allocation: (await provider.start(made, run)) ?? made.allocation }
+    expect(await seen(made)).toBe('running')
+    await provider.start(made, run)
+    expect(await seen(made)).toBe('running')
+    expect(await provider.plan(made, run)).toEqual([])
+    await provider.stop(made, { graceMs: 1_000 }, run)
+    expect(await seen(made)).toBe('stopped')
+    await provider.stop(made, { graceMs: 1_000 }, run)
+    expect(await seen(made)).toBe('stopped')
+    await provider.destroy(made, run)
+    expect(await seen(made)).toBe('absent')
+  })
+
+  it('destroys a running machine, and one whose handle was lost', async () => {
+    const { provider, run, makeResource, listing } = current()
+    const before = await listing()
+    const resource = await makeResource()
+    const made = { ...resource, handle: (await reconcile(current(), resource)).handle }
+    await provider.start(made, run)
+    await provider.destroy({ ...made, handle: undefined }, run)
+    expect(await listing()).toEqual(before)
+  })
+
+  it('plans a change, makes it, and then has nothing left to plan', async () => {
+    const { provider, run, makeResource, changedConfig } = current()
+    if (changedConfig === undefined) throw new Error('a provider that makes machines has something to change')
+    const resource = await makeResource()
+    const made = { ...resource, handle: (await reconcile(current(), resource)).handle }
+    const wanted = { ...made, config: changedConfig }
+    const plan = await provider.plan(wanted, run)
+    expect(plan.length).toBeGreaterThan(0)
+    expect(plan.filter((change) => change.needs === 'recreate')).toEqual([])
+    for (const change of plan) expect(change.detail).not.toBe('')
+    const changed = { ...wanted, handle: (await reconcile(current(), wanted)).handle }
+    expect(await provider.plan(changed, run)).toEqual([])
+    await provider.destroy(changed, run)
+  })
+
+  it('lists what it made with the deployment and machine it belongs to', async () => {
+    const { provider, run, makeResource } = current()
+    const resource = await makeResource()
+    const made = { ...resource, handle: (await reconcile(current(), resource)).handle }
+    const mine = async () =>
+      ((await provider.listOwned?.(run)) ?? []).filter((each) => each.deployment === resource.deployment.uuid)
+    expect(await mine()).toEqual([
+      { name: resource.name, deployment: resource.deployment.uuid, machine: resource.machine },
+    ])
+    await provider.destroy(made, run)
+    expect(await mine()).toEqual([])
+  })
+}
+
+function crashContract<C, A, H>(current: Current<C, A, H>): void {
+  for (const memory of ['its last checkpoint', 'no handle at all'] as const) {
+    it(`converges after a crash at each checkpoint, knowing ${memory}`, async () => {
+      const { provider, run, makeResource, listing } = current()
+      const before = await listing()
+      const whole = await makeResource()
+      const { checkpoints } = await reconcile(current(), whole)
+      const normal = (await listing()).length - before.length
+      await provider.destroy(whole, run)
+      expect(checkpoints.length).toBeGreaterThan(0)
+
+      for (let stopAt = 1; stopAt <= checkpoints.length; stopAt += 1) {
+        const resource = await makeResource()
+        const kept = await crashAtCheckpoint(current(), resource, stopAt)
+        const known = { ...resource, handle: memory === 'no handle at all' ? undefined : kept }
+        const { handle } = await reconcile(current(), known)
+        const made = { ...resource, handle }
+        expect(await provider.plan(made, run)).toEqual([])
+        expect((await listing()).length - before.length).toBe(normal)
+        await provider.destroy(made, run)
+        expect(await listing()).toEqual(before)
+      }
+    })
+  }
+
+  it('leaves nothing behind when what a crash left is destroyed', async () => {
+    const { provider, run, makeResource, listing } = current()
+    const before = await listing()
+    const resource = await makeResource()
+    await crashAtCheckpoint(current(), resource, 1)
+    await provider.destroy(resource, run)
+    expect(await listing()).toEqual(before)
+  })
+}
+
+function foreignContract<C, A, H>(current: Current<C, A, H>): void {
+  it('does not touch what has its name and not its mark, and names it', async () => {
+    const { provider, run, makeResource, createForeign } = current()
+    if (createForeign === undefined)
+      throw new Error('the harness of a provider that makes machines makes foreign ones')
+    const resource = await makeResource()
+    const foreign = await createForeign(resource)
+    const seen = await provider.inspect(resource, run)
+    expect(seen).toMatchObject({ kind: 'foreign', what: expect.stringContaining(resource.name) })
+    const named = expect.objectContaining({
+      name: 'OpsError',
+      message: expect.stringContaining(resource.name),
+    })
+    await expect(reconcile(current(), resource)).rejects.toEqual(named)
+    await expect(provider.start(resource, run)).rejects.toEqual(named)
+    await expect(provider.stop(resource, { graceMs: 100 }, run)).rejects.toEqual(named)
+    await expect(provider.destroy(resource, run)).rejects.toEqual(named)
+    expect(await foreign.isUntouched()).toBe(true)
+  })
+}
+
+async function reconcile<C, A, H>(
+  harness: ContractHarness<C, A, H>,
+  resource: Resource<C, A, H>,
+): Promise<{ handle: H; checkpoints: H[] }> {
+  const checkpoints: H[] = []
+  const checkpoint = (handle: H) => checkpoints.push(structuredClone(handle))
+  const options = { allowRestart: true, allowRecreate: false, checkpoint }
+  const handle = await harness.provider.reconcile(resource, options, harness.run)
+  return { handle, checkpoints }
+}
+
+class Crash extends Error {}
+
+/** What would be on disk had the process been killed right after the n-th checkpoint. */
+async function crashAtCheckpoint<C, A, H>(
+  harness: ContractHarness<C, A, H>,
+  resource: Resource<C, A, H>,
+  stopAt: number,
+): Promise<H | undefined> {
+  let count = 0
+  let kept: H | undefined
+  const checkpoint = (handle: H) => {
+    kept = structuredClone(handle)
+    count += 1
+    if (count === stopAt) throw new Crash('the process ends here')
+  }
+  const options = { allowRestart: true, allowRecreate: false, checkpoint }
+  await expect(harness.provider.reconcile(resource, options, harness.run)).rejects.toBeInstanceOf(Crash)
+  return kept
+}
+
+function allocationRequest<C, A, H>(resource: Resource<C, A, H>): AllocationRequest<C, A> {
+  return {
+    deployment: resource.deployment.uuid,
+    machine: resource.machine,
+    index: resource.index,
+    config: resource.config,
+    known: undefined,
+    takenPorts: new Set(),
+    siblings: new Map(),
+  }
+}
+
+/** The way of everything that is kept in the state. */
+function throughJson(value: unknown): unknown {
+  return JSON.parse(JSON.stringify(value))
+}
