@@ -16,7 +16,8 @@
 
     # Printed by a command on this host; never runs in a dry run.
     deployment.keys.api-token = {
-      keyCommand = [ "cat" "/dev/null" ];
+      # In earnest: [ "pass" "show" "app/token" ].
+      keyCommand = [ "printf" "example-token" ];
       destDir = "/var/lib/keys";
       permissions = "0400";
       uploadAt = "post-activation";
