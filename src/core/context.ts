@@ -1,4 +1,4 @@
-import type { Duplex } from 'node:stream'
+import type { Duplex, Readable } from 'node:stream'
 import type { AnyProvider } from './bind-provider.js'
 import type { EventSink } from './events.js'
 import type { ImageStore } from './image.js'
@@ -60,6 +60,18 @@ export interface LocalCommands {
       onLine?(line: string): void
     },
   ): Duplex
+  /**
+   * A program whose output is read as it comes, however large it is. Destroying the stream, or the signal, ends it;
+   * `done` tells how it ended (stdout is empty there), and is an error when it could not be started.
+   */
+  spawnReadable(
+    argv: readonly string[],
+    options: {
+      readonly signal: AbortSignal
+      readonly what: string
+      readonly env?: Readonly<Record<string, string>>
+    },
+  ): { readonly stdout: Readable; readonly done: Promise<import('./ssh.js').CommandResult> }
 }
 
 /** Questions only a person can answer. Without a terminal each refuses with a sentence. */

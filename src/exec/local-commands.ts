@@ -4,6 +4,7 @@ import { failure } from '../core/errors.js'
 import type { CommandResult } from '../core/ssh.js'
 import { endGroup, errorCodeOf, interruptedDuring, lines, missing } from './child-process.js'
 import { spawnDuplex } from './spawn-duplex.js'
+import { spawnReadable } from './spawn-readable.js'
 
 /**
  * Commands on the operator host. Each gets a process group of its own, so that a deadline or a Ctrl-C ends
@@ -11,6 +12,7 @@ import { spawnDuplex } from './spawn-duplex.js'
  */
 export const localCommands: LocalCommands = {
   spawnDuplex,
+  spawnReadable,
 
   async run(argv, options) {
     const [file, ...args] = argv

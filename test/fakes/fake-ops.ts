@@ -105,6 +105,9 @@ export async function createFakeOps(options: FakeOpsOptions = {}): Promise<FakeO
       spawnDuplex: (argv) => {
         throw new Error(`a test ran a real program: ${argv.join(' ')}`)
       },
+      spawnReadable: (argv) => {
+        throw new Error(`a test ran a real program: ${argv.join(' ')}`)
+      },
     },
     questions: {
       confirm: async (question) => answered(question),

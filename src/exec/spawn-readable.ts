@@ -1,0 +1,44 @@
+import { execa } from 'execa'
+import type { LocalCommands } from '../core/context.js'
+import { failure } from '../core/errors.js'
+import { endGroup, errorCodeOf, interruptedDuring, missing } from './child-process.js'
+
+/** See `LocalCommands.spawnReadable`. */
+export const spawnReadable: LocalCommands['spawnReadable'] = (argv, options) => {
+  const [file, ...args] = argv
+  if (file === undefined) throw failure('NO_COMMAND', 'no command to run')
+  if (options.signal.aborted) throw interruptedDuring(options.what)
+  const child = execa(file, args, {
+    reject: false,
+    detached: true,
+    buffer: { stdout: false },
+    stdin: 'ignore',
+    stdout: 'pipe',
+    stderr: 'pipe',
+    env: { LC_ALL: 'C.UTF-8', ...options.env },
+  })
+  const end = endGroup(child.pid)
+  options.signal.addEventListener('abort', end, { once: true })
+  // Whoever stops reading has no use for the rest; one that was read to its end is about to exit by itself.
+  child.stdout.once('close', () => {
+    if (!child.stdout.readableEnded) end()
+  })
+  const done = child
+    .then((result) => {
+      if (options.signal.aborted) throw interruptedDuring(options.what)
+      const stderr = String(result.stderr ?? '')
+      if (result.exitCode !== undefined)
+        return { kind: 'exited', code: result.exitCode, stdout: '', stderr } as const
+      if (result.signal !== undefined)
+        return { kind: 'killed', signal: result.signal, stdout: '', stderr } as const
+      if (errorCodeOf(result) === 'ENOENT') throw missing(file, options.what)
+      throw failure(
+        'NOT_EXECUTABLE',
+        `${options.what}: '${file}' cannot be executed (${errorCodeOf(result)})`,
+      )
+    })
+    .finally(() => options.signal.removeEventListener('abort', end))
+  // A caller that failed elsewhere need not look at it.
+  done.catch(() => {})
+  return { stdout: child.stdout, done }
+}
