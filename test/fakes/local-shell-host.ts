@@ -14,7 +14,8 @@ export interface SeenCommand {
 
 /**
  * Stand-in for a machine reached over ssh: runs the real scripts and commands on this one, as the user who
- * runs the tests. `path` goes before PATH, so that single programs can be replaced by stand-ins.
+ * runs the tests. `bin` goes before PATH, so that single programs can be replaced by stand-ins; `moved` has
+ * folders of the machine (as they stand in scripts) and where they are instead.
  */
 export class LocalShellHost implements Host {
   readonly machine = MachineName.parse('local')
@@ -35,9 +36,12 @@ export class LocalShellHost implements Host {
     privilegeEscalation: [],
   }
   private readonly path: string
+  private readonly moved: Readonly<Record<string, string>>
 
-  constructor(path?: string) {
-    this.path = [...(path === undefined ? [] : [path]), process.env.PATH ?? '/usr/bin:/bin'].join(':')
+  constructor(options: { bin?: string; moved?: Readonly<Record<string, string>> } = {}) {
+    const path = process.env.PATH ?? '/usr/bin:/bin'
+    this.path = options.bin === undefined ? path : `${options.bin}:${path}`
+    this.moved = options.moved ?? {}
   }
 
   exec(argv: readonly string[], options: RemoteOptions): Promise<CommandResult> {
@@ -46,7 +50,9 @@ export class LocalShellHost implements Host {
   }
 
   script(text: string, args: readonly string[], options: RemoteOptions): Promise<CommandResult> {
-    return this.exec(['sh', '-c', text, 'sh', ...args], options)
+    let moved = text
+    for (const [from, to] of Object.entries(this.moved)) moved = moved.replaceAll(from, to)
+    return this.exec(['sh', '-c', moved, 'sh', ...args], options)
   }
 
   async forwardFromRemote(operatorPort: number): Promise<{ port: number; close(): Promise<void> }> {

@@ -10,6 +10,7 @@ const indexMinutes = 24 * 60
  * the activation removes what is written there and no longer wanted.
  */
 const transaction = `
+umask 022
 conf=$1 count=$2
 shift 2
 trap 'rm -f -- "$conf"' EXIT

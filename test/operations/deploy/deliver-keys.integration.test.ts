@@ -29,18 +29,14 @@ const logged: string[] = []
 const run: Run = { signal: new AbortController().signal, log: (line) => logged.push(line) }
 
 /** The machine of these tests has no systemd; with one they would write units to the real one. */
-class HostWithoutSystemd extends LocalShellHost {
-  override script(text: string, args: readonly string[], options: RemoteOptions): Promise<CommandResult> {
-    return super.script(text.replaceAll('/run/systemd/system', '/nonexistent'), args, options)
-  }
-}
+const withoutSystemd = { moved: { '/run/systemd/system': '/nonexistent' } }
 
 let root: string
-let host: HostWithoutSystemd
+let host: LocalShellHost
 
 beforeEach(() => {
   root = mkdtempSync(join(tmpdir(), 'hydra-ops-keys-'))
-  host = new HostWithoutSystemd()
+  host = new LocalShellHost(withoutSystemd)
   logged.length = 0
 })
 afterEach(() => rmSync(root, { recursive: true, force: true }))
@@ -98,7 +94,7 @@ describe('inspectKeys', () => {
   it('answers with other hashes each time, so that they tell a listener nothing', async () => {
     writeFileSync(join(root, 'a'), 'content')
     const answers: string[] = []
-    class Listening extends HostWithoutSystemd {
+    class Listening extends LocalShellHost {
       override async script(
         text: string,
         args: readonly string[],
@@ -109,7 +105,7 @@ describe('inspectKeys', () => {
         return result
       }
     }
-    const listening = new Listening()
+    const listening = new Listening(withoutSystemd)
     await inspectKeys(listening, [key('a', 'content')], run)
     await inspectKeys(listening, [key('a', 'content')], run)
     expect(answers).toHaveLength(2)
@@ -214,7 +210,7 @@ describe('deliverKeys', () => {
     // chown needs root: a stand-in that writes down what it is asked for.
     const bin = mkdtempSync(join(root, 'bin-'))
     writeFileSync(join(bin, 'chown'), `#!/bin/sh\necho "$1" >> '${bin}/asked'\n`, { mode: 0o755 })
-    host = new HostWithoutSystemd(bin)
+    host = new LocalShellHost({ ...withoutSystemd, bin })
     const early = { user: 'no-such-user', mode: 0o444 }
     const { ownerless } = await deliverKeys(host, [key('a', 'x', early)], 'pre-activation', run)
     expect(ownerless).toEqual(['a'])
