@@ -1,0 +1,91 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { expect, it } from 'vitest'
+import { z } from 'zod'
+import { verbs } from '../../src/commands/verbs.js'
+import { CommonOptions } from '../../src/core/definition.js'
+import { exitCodes } from '../../src/core/errors.js'
+import { top } from './source-files.js'
+
+const read = (file: string) => readFileSync(join(top, file), 'utf8')
+const documents = ['README.md', 'CONTRIBUTING.md', 'CHANGELOG.md', ...below('docs'), ...below('examples')]
+
+function below(folder: string): string[] {
+  return readdirSync(join(top, folder), { recursive: true, encoding: 'utf8' })
+    .filter((name) => name.endsWith('.md'))
+    .map((name) => join(folder, name))
+}
+
+const Schema = z.object({
+  properties: z.record(z.string(), z.unknown()).optional(),
+  additionalProperties: z.unknown().optional(),
+  items: z.unknown().optional(),
+  anyOf: z.array(z.unknown()).optional(),
+})
+
+/** Names of every option of a schema, however deep. */
+function optionNames(schema: unknown): string[] {
+  const parsed = Schema.safeParse(schema)
+  if (!parsed.success) return []
+  const { properties = {}, additionalProperties, items, anyOf = [] } = parsed.data
+  return [
+    ...Object.keys(properties),
+    ...[...Object.values(properties), additionalProperties, items, ...anyOf].flatMap(optionNames),
+  ]
+}
+
+const inputOf = (schema: z.ZodType) => z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' })
+
+/** The words that a document sets as code, and the parts of those with dots. */
+function codeWords(text: string): Set<string> {
+  const spans = [...text.matchAll(/`([^`\n]+)`/g)].map(([, span = '']) => span)
+  return new Set(spans.flatMap((span) => span.split(/[^\w-]+/)))
+}
+
+it('every option is described', () => {
+  const described = codeWords(read('docs/options.md'))
+  const names = [...new Set(optionNames(inputOf(CommonOptions)))]
+  expect(names.length).toBeGreaterThan(40)
+  expect(names.filter((name) => !described.has(name))).toEqual([])
+})
+
+it('the README has every verb and no other', () => {
+  const table = read('README.md').split('## Verbs')[1]?.split('\n\n')[1] ?? ''
+  const listed = table
+    .split('\n')
+    .slice(2)
+    .flatMap((row) => [...(row.split('|')[1] ?? '').matchAll(/`([\w-]+)`/g)].map(([, verb = '']) => verb))
+  expect(listed.sort()).toEqual(verbs.map((verb) => verb.name).sort())
+})
+
+it('the README has every exit code', () => {
+  const rows = new Set([...read('README.md').matchAll(/^\| (\d+) \|/gm)].map(([, code]) => Number(code)))
+  expect(Object.values(exitCodes).filter((code) => !rows.has(code))).toEqual([])
+})
+
+it('links between documents lead somewhere', () => {
+  const broken = documents.flatMap((document) =>
+    [...read(document).matchAll(/\]\((?!https?:)([^)#]+)(?:#[^)]*)?\)/g)]
+      .map(([, target = '']) => join(document, '..', target))
+      .filter((target) => !exists(target))
+      .map((target) => `${document} → ${target}`),
+  )
+  expect(broken).toEqual([])
+})
+
+it('the README justifies every dependency', () => {
+  const { dependencies } = z
+    .object({ dependencies: z.record(z.string(), z.string()) })
+    .parse(JSON.parse(read('package.json')))
+  const rows = new Set([...read('README.md').matchAll(/^\| (@?[\w/-]+) \|/gm)].map(([, name]) => name))
+  expect(Object.keys(dependencies).filter((name) => !rows.has(name))).toEqual([])
+})
+
+function exists(file: string): boolean {
+  try {
+    readFileSync(join(top, file))
+    return true
+  } catch {
+    return false
+  }
+}
