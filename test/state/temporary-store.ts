@@ -1,0 +1,72 @@
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { onTestFinished } from 'vitest'
+import type { DeploymentRecord, MachineRecord } from '../../src/core/deployment.js'
+import { DeploymentName, MachineName } from '../../src/core/names.js'
+import type { DeploymentStore } from '../../src/core/store.js'
+import { createStore, type StoreOptions } from '../../state/store.js'
+
+export const operator = { user: 'alice', host: 'build1', command: 'hydra-ops deploy -d lab', run: 'run-1' }
+
+/** A folder that goes away after the test. */
+export function temporaryFolder(): string {
+  const folder = mkdtempSync(join(tmpdir(), 'hydra-ops-state-'))
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }))
+  return folder
+}
+
+export async function temporaryStore(options: Partial<StoreOptions> = {}): Promise<DeploymentStore> {
+  return createStore({ root: join(temporaryFolder(), 'state'), operator, env: {}, ...options })
+}
+
+export function createLab(store: DeploymentStore, name = 'lab'): DeploymentRecord {
+  return store.create({
+    name: DeploymentName.parse(name),
+    expressions: ['/srv/hydra.nix'],
+    searchPath: [],
+    args: { size: '"big"' },
+  })
+}
+
+export const web = MachineName.parse('web')
+
+export function machineRecord(given: Partial<MachineRecord> = {}): MachineRecord {
+  return {
+    provider: 'libvirt',
+    os: 'debian',
+    index: 1,
+    allocation: { sshPort: 24231, macs: ['52:54:00:12:34:56'] },
+    obsolete: false,
+    tasks: {},
+    keys: {},
+    facts: {},
+    ...given,
+  }
+}
+
+export function stateFile(store: DeploymentStore, record: DeploymentRecord): string {
+  return join(store.paths(record.uuid).root, 'state.json')
+}
+
+/** Every file and folder below, with content, mode and time of change: to see that nothing was written. */
+export function snapshot(folder: string): string[] {
+  const entries = readdirSync(folder, { recursive: true, withFileTypes: true })
+  return entries
+    .map((entry) => {
+      const path = join(entry.parentPath, entry.name)
+      const { mode, mtimeNs } = statSync(path, { bigint: true })
+      return `${path} ${mode.toString(8)} ${mtimeNs} ${entry.isFile() ? readFileSync(path, 'utf8') : ''}`
+    })
+    .sort()
+}
+
+/** What was thrown. */
+export async function errorOf(action: () => unknown): Promise<unknown> {
+  try {
+    await action()
+  } catch (error) {
+    return error
+  }
+  throw new Error('nothing was thrown')
+}
