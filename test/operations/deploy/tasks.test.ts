@@ -1,0 +1,171 @@
+import { beforeEach, describe, expect, it } from 'vitest'
+import type { TaskRecord } from '../../../src/core/deployment.js'
+import { failure, interrupted } from '../../../src/core/errors.js'
+import type { TaskState, WantedTask } from '../../../src/core/setup-task.js'
+import { planTasks, probeTasks, runTasks } from '../../../src/operations/deploy/tasks.js'
+import { LocalShellHost } from '../../fakes/local-shell-host.js'
+
+const host = new LocalShellHost()
+let events: string[]
+let records: Record<string, TaskRecord>
+
+beforeEach(() => {
+  events = []
+  records = {}
+})
+
+/** A task whose state is kept here; a hook may fail or wait. */
+function task(
+  id: string,
+  more: {
+    after?: string[]
+    inputs?: string
+    state?: TaskState
+    apply?: () => Promise<void>
+    verify?: () => Promise<void>
+    probe?: () => Promise<TaskState>
+  } = {},
+): WantedTask {
+  return {
+    id,
+    title: `set up ${id}`,
+    after: more.after ?? [],
+    stage: 'configure',
+    inputs: more.inputs ?? '{}',
+    packages: [],
+    probe: more.probe ?? (async () => more.state ?? 'needed'),
+    apply: async () => {
+      events.push(`apply ${id}`)
+      await more.apply?.()
+      return { made: id }
+    },
+    verify: async () => {
+      await more.verify?.()
+      events.push(`verified ${id}`)
+    },
+  }
+}
+
+function context(redo: string[] = []) {
+  return {
+    records,
+    redo: new Set(redo),
+    hmac: (inputs: string) => `keyed(${inputs})`,
+    now: () => new Date('2026-11-21T10:00:00Z'),
+    run: { signal: new AbortController().signal, log: (_: string) => {} },
+    onDone: (done: WantedTask, record: TaskRecord) => {
+      events.push(`recorded ${done.id}`)
+      records[done.id] = record
+    },
+  }
+}
+
+async function kinds(tasks: WantedTask[], redo: string[] = []): Promise<string[]> {
+  return (await runTasks(host, tasks, context(redo))).map((result) => `${result.id} ${result.kind}`)
+}
+
+describe('runTasks', () => {
+  it('applies, verifies, and only then records', async () => {
+    expect(await kinds([task('a')])).toEqual(['a done'])
+    expect(events).toEqual(['apply a', 'verified a', 'recorded a'])
+    expect(records.a).toEqual({ inputs: 'keyed({})', outputs: { made: 'a' }, at: '2026-11-21T10:00:00.000Z' })
+  })
+
+  it('does nothing for a task that is recorded and still done', async () => {
+    await kinds([task('a')])
+    events.length = 0
+    expect(await kinds([task('a', { state: 'done' })])).toEqual(['a unchanged'])
+    expect(events).toEqual([])
+  })
+
+  it('runs again when the inputs changed, when the machine drifted, and when asked to', async () => {
+    await kinds([task('a')])
+    expect(await kinds([task('a', { state: 'done', inputs: '{"x":1}' })])).toEqual(['a done'])
+    expect(await kinds([task('a', { state: { drifted: 'gone' }, inputs: '{"x":1}' })])).toEqual(['a done'])
+    expect(await kinds([task('a', { state: 'done', inputs: '{"x":1}' })], ['a'])).toEqual(['a done'])
+    expect(await kinds([task('a', { state: 'done', inputs: '{"x":1}' })])).toEqual(['a unchanged'])
+  })
+
+  it('runs a task that the machine calls done but nobody recorded: its outputs are wanted', async () => {
+    expect(await kinds([task('a', { state: 'done' })])).toEqual(['a done'])
+  })
+
+  it('runs a task after what it depends on, whatever the order of the list', async () => {
+    await kinds([task('c', { after: ['b'] }), task('b', { after: ['a'] }), task('a')])
+    expect(events.filter((event) => event.startsWith('apply'))).toEqual(['apply a', 'apply b', 'apply c'])
+  })
+
+  it('runs independent tasks at the same time', async () => {
+    let meet = () => {}
+    const met = new Promise<void>((resolve) => {
+      meet = resolve
+    })
+    // Each ends only when the other one has begun.
+    const first = task('a', { apply: () => met })
+    const second = task('b', { apply: async () => meet() })
+    expect(await kinds([first, second])).toEqual(['a done', 'b done'])
+  })
+
+  it('stops only what depends on a failure, and says on what', async () => {
+    const broken = task('a', { apply: async () => Promise.reject(failure('X', 'no room')) })
+    const results = await runTasks(
+      host,
+      [broken, task('b', { after: ['a'] }), task('c', { after: ['b'] }), task('d')],
+      context(),
+    )
+    expect(results).toMatchObject([
+      { id: 'a', kind: 'failed', error: { message: 'no room' } },
+      { id: 'b', kind: 'skipped', because: 'a' },
+      { id: 'c', kind: 'skipped', because: 'b' },
+      { id: 'd', kind: 'done' },
+    ])
+  })
+
+  it('does not record what was applied but could not be verified', async () => {
+    const unproved = task('a', { verify: async () => Promise.reject(failure('X', 'daemon is silent')) })
+    expect(await kinds([unproved])).toEqual(['a failed'])
+    expect(records).toEqual({})
+  })
+
+  it('does not wait for tasks that this machine does not want', async () => {
+    expect(await kinds([task('b', { after: ['somewhere-else'] })])).toEqual(['b done'])
+  })
+
+  it('passes an interruption on instead of calling it a failure', async () => {
+    const cancelled = task('a', { apply: async () => Promise.reject(interrupted()) })
+    await expect(kinds([cancelled])).rejects.toMatchObject({ code: 'INTERRUPTED' })
+  })
+
+  it('refuses tasks that wait for each other', async () => {
+    await expect(kinds([task('a', { after: ['b'] }), task('b', { after: ['a'] })])).rejects.toThrow(
+      'a → b → a',
+    )
+  })
+})
+
+describe('probeTasks', () => {
+  it('says which tasks would run and why, and runs none', async () => {
+    records = {
+      kept: { inputs: 'keyed({})', outputs: {}, at: '' },
+      changed: { inputs: 'old', outputs: {}, at: '' },
+    }
+    const statuses = await probeTasks(
+      host,
+      [
+        task('kept', { state: 'done' }),
+        task('changed', { state: 'done' }),
+        task('new'),
+        task('drifted', { state: { drifted: 'the file is gone' } }),
+        task('silent', { probe: async () => Promise.reject(failure('X', 'no answer')) }),
+      ],
+      context(),
+    )
+    expect(planTasks(statuses)).toEqual([
+      { subject: 'setup', action: 'run', detail: 'changed', note: 'its options changed' },
+      { subject: 'setup', action: 'run', detail: 'new', note: 'not done yet' },
+      { subject: 'setup', action: 'run', detail: 'drifted', note: 'the file is gone' },
+      { subject: 'setup', action: 'run', detail: 'silent', note: 'its state cannot be read: no answer' },
+    ])
+    expect(events).toEqual([])
+  })
+})
