@@ -8,7 +8,13 @@ import { MachineName } from '../core/names.js'
 import type { NixFlags } from '../core/nix.js'
 import type { Run } from '../core/run.js'
 import { naturally } from './natural-order.js'
-import { observeMachine, recordedState, type SeenState } from './observe-machine.js'
+import {
+  observeMachine,
+  recordedState,
+  resourceIdOf,
+  type SeenState,
+  type Subject,
+} from './observe-machine.js'
 
 /** Hypervisors and machines that are asked at once. */
 const probesAtOnce = 20
@@ -73,7 +79,14 @@ async function infoOf(ops: Ops, record: DeploymentRecord, request: InfoRequest):
   const machines = await Promise.all(
     names.map((name) => {
       const machine = MachineName.parse(name)
-      const subject = { ops, record: seen, before: record, machine, definition: network?.machines.get(machine), run }
+      const subject = {
+        ops,
+        record: seen,
+        before: record,
+        machine,
+        definition: network?.machines.get(machine),
+        run,
+      }
       return limit(() => machineInfo(subject, { ...request, evaluated: network !== undefined }))
     }),
   )
@@ -113,16 +126,6 @@ async function evaluated(ops: Ops, record: DeploymentRecord, nix: NixFlags, run:
   }
 }
 
-export interface Subject {
-  readonly ops: Ops
-  readonly record: DeploymentRecord
-  /** The record before anything was evaluated. */
-  readonly before: DeploymentRecord
-  readonly machine: MachineName
-  readonly definition: MachineDefinition | undefined
-  readonly run: Run
-}
-
 async function machineInfo(
   subject: Subject,
   how: { readonly probe: boolean; readonly evaluated: boolean },
@@ -137,7 +140,7 @@ async function machineInfo(
     state: seen.state,
     currency: how.evaluated ? currencyOf(before.machines[machine], definition) : recordedCurrency(known),
     type: known.provider,
-    resourceId: seen.resourceId,
+    resourceId: seen.state === 'missing' ? '' : resourceIdOf(subject, provider),
     address: addressOf(known, definition, provider),
     urls: urlsOf(known, definition, provider),
     outputs: Object.fromEntries(
@@ -154,7 +157,10 @@ function recordedCurrency(known: MachineRecord): Currency | undefined {
   return known.obsolete ? 'obsolete' : undefined
 }
 
-export function currencyOf(known: MachineRecord | undefined, definition: MachineDefinition | undefined): Currency {
+export function currencyOf(
+  known: MachineRecord | undefined,
+  definition: MachineDefinition | undefined,
+): Currency {
   if (definition === undefined) return 'obsolete'
   if (known === undefined || (known.handle === undefined && known.deployed === undefined)) return 'new'
   if (known.obsolete) return 'revived'

@@ -1,16 +1,28 @@
 import type { AnyProvider } from '../core/bind-provider.js'
-import type { MachineRecord } from '../core/deployment.js'
+import type { Ops } from '../core/context.js'
+import type { MachineDefinition } from '../core/definition.js'
+import type { DeploymentRecord, MachineRecord } from '../core/deployment.js'
 import { messageOf, throwIfInterrupted } from '../core/errors.js'
+import type { MachineName } from '../core/names.js'
 import type { Observation } from '../core/provider.js'
 import type { Run } from '../core/run.js'
-import type { Subject } from './info.js'
 import { resourceOf } from './resources.js'
 
 export type SeenState = 'missing' | 'up' | 'stopped' | 'unreachable' | 'foreign' | 'unknown'
 
+/** One machine, to be looked at. */
+export interface Subject {
+  readonly ops: Ops
+  readonly record: DeploymentRecord
+  /** The record before anything was evaluated. */
+  readonly before: DeploymentRecord
+  readonly machine: MachineName
+  readonly definition: MachineDefinition | undefined
+  readonly run: Run
+}
+
 export interface Seen {
   readonly state: SeenState
-  readonly resourceId: string
   readonly detail: string | undefined
 }
 
@@ -21,9 +33,10 @@ const greetMs = 5_000
 
 /** What the state says, for `--no-probe`. */
 export function recordedState(known: MachineRecord, provider: AnyProvider | undefined): Seen {
-  const made = known.handle !== undefined || (known.deployed !== undefined && provider?.makesMachines === false)
+  const made =
+    known.handle !== undefined || (known.deployed !== undefined && provider?.makesMachines === false)
   const state = !made ? 'missing' : known.stoppedOnPurpose === true ? 'stopped' : 'up'
-  return { state, resourceId: '', detail: undefined }
+  return { state, detail: undefined }
 }
 
 /** Asks the provider, and for a machine that runs its sshd. What cannot be found out is `unknown`, never an error. */
@@ -31,28 +44,34 @@ export async function observeMachine(subject: Subject, provider: AnyProvider | u
   const { ops, record, machine, definition } = subject
   const known = record.machines[machine]
   if (provider === undefined) {
-    return { state: 'unknown', resourceId: '', detail: `there is no provider '${known?.provider}'` }
+    return { state: 'unknown', detail: `there is no provider '${known?.provider}'` }
   }
-  let resourceId = ''
+  if (provider.makesMachines && known?.handle === undefined && known?.intent === undefined) {
+    return { state: 'missing', detail: undefined }
+  }
   try {
     const resource = resourceOf(ops, record, machine, definition)
-    resourceId = provider.resourceId(resource)
-    if (provider.makesMachines && known?.handle === undefined && known?.intent === undefined) {
-      return { state: 'missing', resourceId: '', detail: undefined }
-    }
     const observed = await provider.inspect(resource, within(subject.run, inspectMs))
     const state = stateOf(observed)
     const detail = detailOf(observed)
-    if (state !== 'up') return { state, resourceId, detail }
+    if (state !== 'up') return { state, detail }
     const target = await provider.target(resource, within(subject.run, inspectMs))
     const answers = await ops.ssh.probe(target, { signal: subject.run.signal, timeoutMs: greetMs })
     return answers
-      ? { state: 'up', resourceId, detail }
-      : { state: 'unreachable', resourceId, detail: `no answer from ssh at ${target.host}:${target.port}` }
+      ? { state: 'up', detail }
+      : { state: 'unreachable', detail: `no answer from ssh at ${target.host}:${target.port}` }
   } catch (error) {
     throwIfInterrupted(ops.signal)
-    return { state: 'unknown', resourceId, detail: messageOf(error) }
+    return { state: 'unknown', detail: messageOf(error) }
   }
+}
+
+/** The provider's short id of what it made. */
+export function resourceIdOf(
+  { ops, record, machine, definition }: Subject,
+  provider: AnyProvider | undefined,
+): string {
+  return provider?.resourceId(resourceOf(ops, record, machine, definition)) ?? ''
 }
 
 function within(run: Run, milliseconds: number): Run {

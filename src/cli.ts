@@ -1,0 +1,49 @@
+#!/usr/bin/env node
+import { existsSync, readFileSync } from 'node:fs'
+
+const argv = process.argv.slice(2)
+if (argv[0] === '--version' || argv[0] === '-V') process.stdout.write(`${version()}\n`)
+else process.exit(await run(argv))
+
+/** The package's own; dist/src/cli.js lies one folder deeper than src/cli.ts. */
+function version(): string {
+  const files = ['../package.json', '../../package.json'].map((path) => new URL(path, import.meta.url))
+  const file = files.find((each) => existsSync(each))
+  if (file === undefined) return 'unknown'
+  const { version } = JSON.parse(readFileSync(file, 'utf8')) as { version: string }
+  return version
+}
+
+async function run(args: readonly string[]): Promise<number> {
+  // Whoever read our output went away (`| head`): the work goes on, the rest of the output is dropped.
+  for (const stream of [process.stdout, process.stderr]) stream.on('error', ignoreBrokenPipe)
+  try {
+    const { runProgram } = await import('./commands/program.js')
+    return await runProgram(args, {
+      signal: cancelOnSignals(),
+      openOps: async (request) => (await import('./context.js')).openContext(request),
+    })
+  } catch (error) {
+    const message = error instanceof Error ? error.message : String(error)
+    const where =
+      args.includes('--debug') && error instanceof Error ? error.stack : '--debug shows where it happened'
+    process.stderr.write(`error: this is a bug of hydra-ops: ${message}\n${where}\n`)
+    return 70
+  }
+}
+
+/** The first Ctrl-C or SIGTERM asks everything to end in order; the second ends it as it is. */
+function cancelOnSignals(): AbortSignal {
+  const controller = new AbortController()
+  const cancel = () => {
+    if (controller.signal.aborted) process.exit(130)
+    controller.abort()
+  }
+  process.on('SIGINT', cancel)
+  process.on('SIGTERM', cancel)
+  return controller.signal
+}
+
+function ignoreBrokenPipe(error: NodeJS.ErrnoException): void {
+  if (error.code !== 'EPIPE') throw error
+}

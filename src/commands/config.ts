@@ -1,0 +1,48 @@
+import type { Command } from 'commander'
+import { commonFlags, example } from './flags.js'
+import type { Cli, CommonFlags } from './verb.js'
+
+const keys = 'deployment, plugins (npm packages, divided by commas), max-concurrent'
+
+export function registerConfig(command: Command, cli: Cli): void {
+  command.addHelpText('after', `\nPreferences: ${keys}`)
+  example(command, 'hydra-ops config set deployment lab', 'hydra-ops config list')
+  const list = command.command('list').description('every preference with its value')
+  commonFlags(list, { deployment: false, json: true })
+  example(list, 'hydra-ops config list')
+  list.action((flags: CommonFlags) =>
+    cli.run(flags, async (ops, ui) => {
+      const all = (await import('../operations/preferences.js')).listPreferences(ops)
+      if (ui.json) ui.printJson(Object.fromEntries(all.map(({ key, value }) => [key, value ?? null])))
+      else for (const { key, value } of all) ui.print(`${key} = ${value ?? '(not set)'}`)
+      return 0
+    }),
+  )
+  const get = command.command('get <key>').description(`one value: ${keys}`)
+  commonFlags(get, { deployment: false, json: true })
+  example(get, 'hydra-ops config get deployment')
+  get.action((key: string, flags: CommonFlags) =>
+    cli.run(flags, async (ops, ui) => {
+      const value = (await import('../operations/preferences.js')).getPreference(ops, key)
+      if (ui.json) ui.printJson(value ?? null)
+      else if (value !== undefined) ui.print(value)
+      return 0
+    }),
+  )
+  const set = command.command('set <key> <value>').description('change a value')
+  commonFlags(set, { deployment: false })
+  example(set, 'hydra-ops config set max-concurrent 4')
+  set.action((key: string, value: string, flags: CommonFlags) => change(cli, key, value, flags))
+  const unset = command.command('unset <key>').description('back to the default')
+  commonFlags(unset, { deployment: false })
+  example(unset, 'hydra-ops config unset deployment')
+  unset.action((key: string, flags: CommonFlags) => change(cli, key, undefined, flags))
+}
+
+function change(cli: Cli, key: string, value: string | undefined, flags: CommonFlags): Promise<void> {
+  return cli.run(flags, async (ops) => {
+    const { setPreference } = await import('../operations/preferences.js')
+    setPreference(ops, key, value)
+    return 0
+  })
+}

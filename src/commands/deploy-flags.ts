@@ -1,0 +1,114 @@
+import type { Command } from 'commander'
+import type { Ops } from '../core/context.js'
+import { usageError } from '../core/errors.js'
+import { MachineName, StorePath } from '../core/names.js'
+import type { DeployRequest } from '../operations/deploy/request.js'
+import {
+  collect,
+  maxConcurrentOf,
+  type SelectionFlags,
+  saysYes,
+  selectionOf,
+  type YesFlags,
+} from './flags.js'
+import { argumentsOf, type BuildFlags, nixFlagsOf, type PairFlags } from './nix-flags.js'
+import type { CommonFlags } from './verb.js'
+
+/** Flags that change what a plan says; `plan` and `deploy` share them. */
+export interface PlanFlags extends CommonFlags, SelectionFlags, BuildFlags, PairFlags {
+  readonly I?: string[] | undefined
+  readonly check?: boolean | undefined
+  readonly killObsolete?: boolean | undefined
+  readonly allowRecreate?: boolean | undefined
+  readonly alwaysActivate?: boolean | undefined
+  readonly allowReboot?: boolean | undefined
+  readonly forceReboot?: boolean | undefined
+  readonly closure?: string[] | undefined
+  readonly retryFailed?: boolean | undefined
+}
+
+export interface DeployFlags extends PlanFlags, YesFlags {
+  readonly dryRun?: boolean | undefined
+  readonly buildOnly?: boolean | undefined
+  readonly createOnly?: boolean | undefined
+  readonly copyOnly?: boolean | undefined
+  readonly skipOffline?: boolean | undefined
+  readonly maxConcurrent?: number | undefined
+  readonly acceptHostKey?: boolean | undefined
+}
+
+export function planFlags(command: Command): void {
+  command
+    .option('--check', 'ask providers and machines anew instead of trusting what is recorded')
+    .option('-k, --kill-obsolete', 'destroy machines that are no longer in the network')
+    .option('--allow-recreate', 'machines may be made anew: their disks are lost')
+    .option('--always-activate', 'activate also what is active already')
+    .option('--allow-reboot', 'machines may be restarted for changes that need it')
+    .option('--force-reboot', 'reboot every selected machine')
+    .option('--closure <machine=path>', 'deploy this store path instead of the evaluated one', collect)
+    .option('--retry-failed', 'only machines on which the last deploy failed')
+  // Left out until NixOS machines can be deployed; a known name deserves more than "unknown option".
+  for (const flag of ['boot', 'test', 'dry-activate', 'on-degraded']) {
+    command.option(`--${flag}`).on(`option:${flag}`, () => {
+      throw usageError(`--${flag} is for NixOS machines, which hydra-ops cannot deploy yet`)
+    })
+  }
+  hide(command, ['boot', 'test', 'dry-activate', 'on-degraded'])
+}
+
+function hide(command: Command, names: readonly string[]): void {
+  for (const option of command.options) if (names.includes(option.name())) option.hideHelp()
+}
+
+/** What the flags ask for; nothing has been opened or run yet but the preferences. */
+export async function deployRequest(
+  flags: DeployFlags,
+  ops: Pick<Ops, 'store'>,
+  onPlan: DeployRequest['onPlan'],
+): Promise<DeployRequest> {
+  return {
+    deployment: flags.deployment,
+    selection: selectionOf(flags),
+    dryRun: flags.dryRun ?? false,
+    until: untilOf(flags),
+    check: flags.check ?? false,
+    killObsolete: flags.killObsolete ?? false,
+    allowRecreate: flags.allowRecreate ?? false,
+    alwaysActivate: flags.alwaysActivate ?? false,
+    allowReboot: flags.allowReboot ?? false,
+    forceReboot: flags.forceReboot ?? false,
+    skipOffline: flags.skipOffline ?? false,
+    keepGoing: flags.keepGoing ?? false,
+    maxConcurrent: maxConcurrentOf(flags, ops.store.preferences()),
+    closures: closuresOf(flags.closure ?? []),
+    retryFailed: flags.retryFailed ?? false,
+    yes: saysYes(flags),
+    acceptHostKey: flags.acceptHostKey ?? false,
+    args: await argumentsOf(flags),
+    searchPath: flags.I ?? [],
+    nix: nixFlagsOf(flags),
+    onPlan,
+  }
+}
+
+function untilOf(flags: DeployFlags): DeployRequest['until'] {
+  const asked = (['build', 'create', 'copy'] as const).filter((stage) => flags[`${stage}Only`] === true)
+  if (asked.length > 1) {
+    throw usageError(`${asked.map((stage) => `--${stage}-only`).join(' and ')} exclude each other`)
+  }
+  return asked[0]
+}
+
+function closuresOf(texts: readonly string[]): DeployRequest['closures'] {
+  return new Map(
+    texts.map((text) => {
+      const at = text.indexOf('=')
+      const machine = MachineName.safeParse(text.slice(0, Math.max(0, at)))
+      const path = StorePath.safeParse(text.slice(at + 1))
+      if (machine.success && path.success) return [machine.data, path.data] as const
+      throw usageError(`--closure '${text}': expected MACHINE=/nix/store/…`, {
+        hint: 'for example --closure web=/nix/store/4a0…-hydra-ops-web',
+      })
+    }),
+  )
+}

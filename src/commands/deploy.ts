@@ -1,0 +1,52 @@
+import type { Command } from 'commander'
+import { type DeployFlags, deployRequest, planFlags } from './deploy-flags.js'
+import { commonFlags, example, maxConcurrentFlag, selectionFlags, yesFlag } from './flags.js'
+import { buildFlags, evaluationFlags, expressionFlags } from './nix-flags.js'
+import { machinesStatus } from './statuses.js'
+import type { Cli } from './verb.js'
+
+export function registerDeploy(command: Command, cli: Cli): void {
+  command
+    .option('--dry-run', 'show the plan and write nothing (as hydra-ops plan)')
+    .option('--build-only', 'stop when everything is built')
+    .option('--create-only', 'stop when the machines exist')
+    .option('--copy-only', 'stop when the closures are copied')
+    .option('--skip-offline', 'leave out hosts that do not answer')
+    .option('--keep-going', 'Nix: build the rest when one build fails')
+    .option('--accept-host-key', 'take the host key that a host shows at the first contact')
+  planFlags(command)
+  selectionFlags(command)
+  maxConcurrentFlag(command)
+  yesFlag(command)
+  commonFlags(command, { json: true, plain: true })
+  expressionFlags(command)
+  evaluationFlags(command)
+  buildFlags(command)
+  example(
+    command,
+    'hydra-ops deploy -d lab',
+    "hydra-ops deploy -d lab --on 'web*,!web3' --allow-reboot --yes",
+  )
+  command.action((flags: DeployFlags) =>
+    cli.run(flags, async (ops, ui) => {
+      const { deploy } = await import('../operations/deploy/deploy.js')
+      const [{ planView }, { resultsView }] = await Promise.all([
+        import('../ui/plan-view.js'),
+        import('../ui/results-view.js'),
+      ])
+      const dryRun = flags.dryRun ?? false
+      const request = await deployRequest(flags, ops, (plan) => {
+        ui.expect(plan.machines.map((machine) => machine.machine))
+        if (ui.json) return
+        if (dryRun) ui.print(planView(plan, ui.style))
+        else ui.remark(planView(plan, ui.style))
+      })
+      const { deployment, plan, results } = await deploy(ops, request)
+      await ui.settle()
+      const { uuid, name } = deployment
+      if (ui.json) ui.printJson({ deployment: { uuid, name }, plan, results })
+      else if (!dryRun) ui.print(resultsView(results, ui))
+      return machinesStatus(results)
+    }),
+  )
+}

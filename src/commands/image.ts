@@ -1,0 +1,46 @@
+import type { Command } from 'commander'
+import { commonFlags, example } from './flags.js'
+import type { Cli, CommonFlags } from './verb.js'
+
+export function registerImage(command: Command, cli: Cli): void {
+  example(command, 'hydra-ops image build debian-12 --refresh', 'hydra-ops image list')
+  const build = command
+    .command('build <reference>')
+    .description('make or fetch an image unless it is there: debian-12, a path, a URL')
+    .option('--refresh', 'make a new one in any case')
+  commonFlags(build, { deployment: false, json: true })
+  example(build, 'hydra-ops image build debian-12')
+  build.action((reference: string, flags: CommonFlags & { refresh?: boolean }) =>
+    cli.run(flags, async (ops, ui) => {
+      const { buildImage } = await import('../operations/images.js')
+      const run = { signal: ops.signal, log: (line: string) => ui.remark(line) }
+      const image = await buildImage(ops, reference, flags.refresh ?? false, run)
+      await ui.settle()
+      if (ui.json) ui.printJson(image)
+      else ui.print(image.disk)
+      return 0
+    }),
+  )
+  const list = command.command('list').description('list the images of this host')
+  commonFlags(list, { deployment: false, json: true, plain: true })
+  example(list, 'hydra-ops image list')
+  list.action((flags: CommonFlags) =>
+    cli.run(flags, async (ops, ui) => {
+      const images = await (await import('../operations/images.js')).listImages(ops)
+      if (ui.json) ui.printJson(images)
+      else ui.print((await import('../ui/list-view.js')).imagesView(images, ui.plain))
+      return 0
+    }),
+  )
+  const rm = command.command('rm <image>').description('remove an image that no machine was made from')
+  commonFlags(rm, { deployment: false, json: true })
+  example(rm, 'hydra-ops image rm debian-12')
+  rm.action((image: string, flags: CommonFlags) =>
+    cli.run(flags, async (ops, ui) => {
+      const removed = await (await import('../operations/images.js')).removeImage(ops, image)
+      if (ui.json) ui.printJson(removed)
+      for (const { reference, id } of removed) ui.remark(`removed ${reference} (${id})`)
+      return 0
+    }),
+  )
+}

@@ -1,0 +1,33 @@
+import type { Command } from 'commander'
+import { commonFlags, example } from './flags.js'
+import type { Cli, CommonFlags } from './verb.js'
+
+interface Flags extends CommonFlags {
+  readonly run?: string | undefined
+  readonly list?: boolean | undefined
+}
+
+export function registerLogs(command: Command, cli: Cli): void {
+  command
+    .argument('[machine]', 'only what this machine did')
+    .option('--run <run>', 'this run, or the one that begins so (default: the last)')
+    .option('--list', 'name the runs that were logged')
+  commonFlags(command, { json: true })
+  example(command, 'hydra-ops logs -d lab web', 'hydra-ops logs -d lab --run 20261121-101500')
+  command.action((machine: string | undefined, flags: Flags) =>
+    cli.run(flags, async (ops, ui) => {
+      const { loggedRuns, readLogs } = await import('../operations/read-logs.js')
+      if (flags.list === true) {
+        const runs = loggedRuns(ops, flags.deployment)
+        if (ui.json) ui.printJson(runs)
+        else for (const run of runs) ui.print(run)
+        return 0
+      }
+      const log = readLogs(ops, { deployment: flags.deployment, machine, run: flags.run })
+      ui.remark(`run ${log.run}`)
+      if (ui.json) ui.printJson(log)
+      else ui.print((await import('../ui/log-view.js')).logView(log, ui.style))
+      return 0
+    }),
+  )
+}

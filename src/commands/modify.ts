@@ -1,0 +1,37 @@
+import type { Command } from 'commander'
+import { collect, commonFlags, example } from './flags.js'
+import type { Cli, CommonFlags } from './verb.js'
+
+interface Flags extends CommonFlags {
+  readonly name?: string | undefined
+  readonly I?: string[] | undefined
+}
+
+export function registerModify(command: Command, cli: Cli): void {
+  command
+    .argument('[file...]', 'files that replace the remembered ones')
+    .option('-n, --name <name>', 'new name')
+    .option('-I <path>', 'Nix search path that replaces the remembered one', collect)
+  commonFlags(command, { json: true })
+  example(
+    command,
+    'hydra-ops modify -d lab ./network.nix ./network-ssh.nix',
+    'hydra-ops modify -d lab -n lab-old',
+  )
+  command.action((files: string[], flags: Flags) =>
+    cli.run(flags, async (ops, ui) => {
+      const { modifyDeployment } = await import('../operations/modify.js')
+      const { uuid, name } = await modifyDeployment(ops, {
+        deployment: flags.deployment,
+        name: flags.name,
+        files,
+        folder: process.cwd(),
+        searchPath: flags.I ?? [],
+        args: {},
+      })
+      if (ui.json) ui.printJson({ uuid, name })
+      ui.remark(`modified deployment '${name ?? uuid}'; hydra-ops deploy brings it to the machines`)
+      return 0
+    }),
+  )
+}

@@ -1,0 +1,159 @@
+import { Command, CommanderError } from 'commander'
+import type { Ops } from '../core/context.js'
+import { interrupted, OpsError, usageError } from '../core/errors.js'
+import { reportError } from '../ui/report-error.js'
+import { createStyle, wantsColour } from '../ui/style.js'
+import { createUi, type Ui } from '../ui/ui.js'
+import { joinPairs, splitArgv } from './argv.js'
+import type { Cli, CommonFlags, Verb } from './verb.js'
+import { meantVerb, verbs } from './verbs.js'
+
+/** What is needed to put the parts together. */
+export interface OpenRequest {
+  readonly state: string | undefined
+  readonly signal: AbortSignal
+  readonly ui: Ui
+  /** As the user wrote it, for the journal. */
+  readonly argv: readonly string[]
+}
+
+export interface ProgramOptions {
+  readonly signal: AbortSignal
+  openOps(request: OpenRequest): Promise<Ops>
+  /** Standard streams and environment; a test gives its own. */
+  readonly world?: Pick<NodeJS.Process, 'stdin' | 'stdout' | 'stderr' | 'env'>
+}
+
+/** Runs one command line; returns its exit status and shows every error itself. */
+export async function runProgram(argv: readonly string[], options: ProgramOptions): Promise<number> {
+  const { stderr, env } = options.world ?? process
+  const { verb: name, rest } = splitArgv(argv)
+  const verb = verbs.find((each) => each.name === name)
+  try {
+    return await dispatch(verb, { argv, rest, name }, options)
+  } catch (error) {
+    const style = createStyle(wantsColour(stderr, !argv.includes('--no-color'), env))
+    const report = {
+      debug: argv.includes('--debug'),
+      style,
+      write: (text: string) => void stderr.write(text),
+    }
+    const code = reportError(toOpsError(error, verb), report)
+    return verb?.statusOf?.(code) ?? code
+  }
+}
+
+interface Call {
+  readonly argv: readonly string[]
+  readonly name: string | undefined
+  readonly rest: readonly string[]
+}
+
+async function dispatch(verb: Verb | undefined, call: Call, options: ProgramOptions): Promise<number> {
+  const { stdout } = options.world ?? process
+  const program = skeleton((text) => void stdout.write(text))
+  if (verb === undefined) {
+    const asksForHelp = call.rest.some((word) => word === '--help' || word === '-h')
+    if (call.name === undefined && asksForHelp) return help(program)
+    throw noSuchVerb(call.name, call.rest)
+  }
+  let status = 0
+  const cli = cliFor(call.argv, options, (code) => {
+    status = code
+  })
+  const command = program.commands.find((each) => each.name() === verb.name)
+  if (command === undefined) throw new Error(`verb ${verb.name} has no command`)
+  if (verb.passThrough === true) command.passThroughOptions()
+  const register = await verb.load()
+  register(command, cli)
+  const words = verb.passThrough === true ? call.rest : joinPairs(call.rest)
+  try {
+    await program.parseAsync([verb.name, ...words], { from: 'user' })
+  } catch (error) {
+    // commander "throws" after it has shown the help that was asked for.
+    if (!(error instanceof CommanderError) || error.exitCode !== 0) throw error
+  }
+  return status
+}
+
+function help(program: Command): number {
+  program.outputHelp()
+  return 0
+}
+
+/** The command with all verbs by name; the one that is called is filled in by its own file. */
+function skeleton(writeOut: (text: string) => void): Command {
+  const program = new Command('hydra-ops')
+    .description('Provision machines from a Nix network expression and deploy to them.')
+    .usage('VERB [options]')
+    .enablePositionalOptions()
+    .exitOverride()
+    .configureOutput({ writeOut, writeErr: () => {}, outputError: () => {} })
+    .helpCommand(false)
+    .addHelpText(
+      'after',
+      '\nhydra-ops VERB --help tells more of a verb; hydra-ops --version prints the version.',
+    )
+  for (const verb of verbs) program.command(verb.name).description(verb.summary).helpGroup(verb.group)
+  return program
+}
+
+function cliFor(argv: readonly string[], options: ProgramOptions, ended: (status: number) => void): Cli {
+  const { stdin, stdout, stderr, env } = options.world ?? process
+  const { signal } = options
+  return {
+    run: async (flags: CommonFlags, action, how = {}) => {
+      const ui = createUi({
+        json: flags.json ?? false,
+        plain: flags.plain ?? false,
+        colour: flags.color,
+        signal,
+        env,
+        stdin,
+        stdout,
+        stderr,
+      })
+      const say = () =>
+        ui.events.emit({
+          kind: 'notice',
+          text: 'interrupted: ending in order; Ctrl-C again ends it as it is',
+        })
+      if (how.handsOver !== true) signal.addEventListener('abort', say, { once: true })
+      try {
+        const ops = await options.openOps({ state: flags.state, signal, ui, argv })
+        ended((await action(ops, ui)) ?? 0)
+      } catch (error) {
+        // What is thrown once the user has cancelled is a consequence of that.
+        throw signal.aborted && !(error instanceof OpsError)
+          ? interrupted('interrupted', { cause: error })
+          : error
+      } finally {
+        signal.removeEventListener('abort', say)
+        await ui.settle()
+      }
+    },
+  }
+}
+
+function noSuchVerb(name: string | undefined, rest: readonly string[]): Error {
+  const list = 'hydra-ops --help lists the verbs'
+  if (name === undefined && rest.length > 0) {
+    return usageError(`there is no verb, only '${rest.join(' ')}'`, { hint: list })
+  }
+  if (name === undefined) return usageError('which verb?', { hint: list })
+  const meant = meantVerb(name)
+  return usageError(`there is no verb '${name}'`, {
+    hint: meant === undefined ? list : `did you mean: hydra-ops ${meant}`,
+  })
+}
+
+/** commander's complaints as usage errors: its sentence, and its suggestion as the hint. */
+function toOpsError(error: unknown, verb: Verb | undefined): unknown {
+  if (!(error instanceof CommanderError)) return error
+  const [first = '', ...more] = error.message.replace(/^error: /, '').split('\n')
+  const suggestion = /Did you mean (.*?)\??\)?$/.exec(more.join(' '))?.[1]
+  return usageError(first, {
+    hint: suggestion === undefined ? `hydra-ops ${verb?.name ?? ''} --help` : `did you mean ${suggestion}?`,
+    cause: error,
+  })
+}

@@ -1,0 +1,20 @@
+import type { Command } from 'commander'
+import { example } from './flags.js'
+import { type MachinesFlags, machinesFlags, runOnMachines } from './run-on-machines.js'
+import type { Cli } from './verb.js'
+
+interface Flags extends MachinesFlags {
+  readonly hard?: boolean | undefined
+}
+
+export function registerReboot(command: Command, cli: Cli): void {
+  command.option('--hard', 'do not wait for services to end')
+  machinesFlags(command)
+  example(command, 'hydra-ops reboot -d lab --on web')
+  command.action((flags: Flags) =>
+    runOnMachines(cli, flags, async (ops, request) => {
+      const { rebootMachines } = await import('../operations/power.js')
+      return rebootMachines(ops, { ...request, hard: flags.hard ?? false })
+    }),
+  )
+}

@@ -1,0 +1,48 @@
+import { Argument, type Command } from 'commander'
+import { usageError } from '../core/errors.js'
+import { commonFlags, example, type SelectionFlags, selectionFlags, selectionOf } from './flags.js'
+import { runOnMachines } from './run-on-machines.js'
+import type { Cli, CommonFlags } from './verb.js'
+
+interface Flags extends CommonFlags, SelectionFlags {
+  readonly redo?: boolean | undefined
+}
+
+export function registerSetup(command: Command, cli: Cli): void {
+  command
+    .addArgument(
+      new Argument('[action]', 'show every wanted task, or run one')
+        .choices(['status', 'run'])
+        .default('status'),
+    )
+    .argument('[task]', 'the task to run')
+    .option('--redo', 'run it also where it is done')
+  selectionFlags(command)
+  commonFlags(command, { json: true, plain: true })
+  example(command, 'hydra-ops setup -d lab', 'hydra-ops setup run cache-key --redo -d lab --on web')
+  command.action((action: 'status' | 'run', task: string | undefined, flags: Flags) =>
+    action === 'run' ? run(cli, task, flags) : status(cli, task, flags),
+  )
+}
+
+function status(cli: Cli, task: string | undefined, flags: Flags): Promise<void> {
+  return cli.run(flags, async (ops, ui) => {
+    if (task !== undefined) throw usageError(`setup status takes no task, got '${task}'`)
+    if (flags.redo === true) throw usageError('--redo belongs to hydra-ops setup run TASK')
+    const { setupStatus } = await import('../operations/setup.js')
+    const rows = await setupStatus(ops, { deployment: flags.deployment, selection: selectionOf(flags) })
+    await ui.settle()
+    if (ui.json) ui.printJson(rows)
+    else ui.print((await import('../ui/setup-view.js')).setupView(rows, ui))
+    return 0
+  })
+}
+
+function run(cli: Cli, task: string | undefined, flags: Flags): Promise<void> {
+  return runOnMachines(cli, flags, async (ops, { deployment, selection }) => {
+    if (task === undefined)
+      throw usageError('which task?', { hint: 'hydra-ops setup names those that are wanted' })
+    const { runSetup } = await import('../operations/setup.js')
+    return runSetup(ops, { deployment, selection, task, redo: flags.redo ?? false })
+  })
+}

@@ -1,0 +1,31 @@
+import type { Command } from 'commander'
+import { example, positive } from './flags.js'
+import { type MachinesFlags, machinesFlags, runOnMachines } from './run-on-machines.js'
+import type { Cli } from './verb.js'
+
+/** systemd itself gives a unit 90 s to stop. */
+const graceSeconds = 120
+
+interface Flags extends MachinesFlags {
+  readonly grace: number
+  readonly hard?: boolean | undefined
+}
+
+export function registerStop(command: Command, cli: Cli): void {
+  command
+    .option(
+      '--grace <seconds>',
+      'how long a machine may take to shut down before its power is cut',
+      positive,
+      graceSeconds,
+    )
+    .option('--hard', 'cut the power at once')
+  machinesFlags(command)
+  example(command, 'hydra-ops stop -d lab', 'hydra-ops stop -d lab --on db --grace 300')
+  command.action((flags: Flags) =>
+    runOnMachines(cli, flags, async (ops, request) => {
+      const { stopMachines } = await import('../operations/power.js')
+      return stopMachines(ops, { ...request, graceMs: flags.hard === true ? 0 : flags.grace * 1000 })
+    }),
+  )
+}

@@ -1,0 +1,194 @@
+import pLimit from 'p-limit'
+import type { Ops } from '../core/context.js'
+import type { DeploymentRecord } from '../core/deployment.js'
+import { messageOf, throwIfInterrupted } from '../core/errors.js'
+import type { MachineName } from '../core/names.js'
+import type { OrphanResource } from '../core/provider.js'
+import type { Run } from '../core/run.js'
+import type { Host } from '../core/ssh.js'
+import { naturally } from './natural-order.js'
+import { observeMachine, type Seen, type Subject } from './observe-machine.js'
+import { resourceOf } from './resources.js'
+import { selectRecordedMachines } from './select-by-tag.js'
+import type { Selection } from './selection.js'
+
+const machinesAtOnce = 10
+const connectMs = 15_000
+const lookMs = 30_000
+/** A file system as full as this is reported. */
+const fullPercent = 95
+
+/** Undefined = it could not be found out. */
+export interface MachineCheck {
+  readonly name: MachineName
+  readonly exists: boolean | undefined
+  readonly up: boolean | undefined
+  readonly reachable: boolean | undefined
+  readonly disksOk: boolean | undefined
+  readonly load: string | undefined
+  readonly failedUnits: readonly string[] | undefined
+  readonly notes: readonly string[]
+  readonly stoppedOnPurpose: boolean
+}
+
+export interface CheckReport {
+  readonly machines: readonly MachineCheck[]
+  /** Resources with our mark that no deployment of this state knows. */
+  readonly orphans: readonly OrphanResource[]
+  /** What could not be looked at besides. */
+  readonly problems: readonly string[]
+}
+
+/** NixOps' bits of the exit status of `check`. */
+export const checkBits = { missing: 1, down: 2, unreachable: 4, disks: 8, units: 16 } as const
+
+export function checkStatus(report: CheckReport): number {
+  let status = 0
+  for (const machine of report.machines) {
+    if (machine.exists === false) status |= checkBits.missing
+    if (machine.exists === true && machine.up === false && !machine.stoppedOnPurpose) status |= checkBits.down
+    // Where not even the provider answers, the machine is out of reach too.
+    if (machine.reachable === false || machine.exists === undefined) status |= checkBits.unreachable
+    if (machine.disksOk === false) status |= checkBits.disks
+    if ((machine.failedUnits ?? []).length > 0) status |= checkBits.units
+  }
+  return status
+}
+
+/** Looks at every selected machine of the state, from its provider and over ssh. Writes nothing. */
+export async function checkMachines(
+  ops: Ops,
+  request: { readonly deployment: string | undefined; readonly selection: Selection },
+): Promise<CheckReport> {
+  const record = ops.store.resolve(request.deployment)
+  const run: Run = { signal: ops.signal, log: () => {} }
+  const names = await selectRecordedMachines(ops, record, request.selection, run)
+  const limit = pLimit(machinesAtOnce)
+  const machines = await Promise.all(
+    names.sort(naturally).map((machine) => limit(() => checkOne(ops, record, machine, run))),
+  )
+  throwIfInterrupted(ops.signal)
+  const { orphans, problems } = await findOrphans(ops, run)
+  return { machines, orphans, problems }
+}
+
+async function checkOne(
+  ops: Ops,
+  record: DeploymentRecord,
+  machine: MachineName,
+  run: Run,
+): Promise<MachineCheck> {
+  const known = record.machines[machine]
+  const provider = ops.providers.all().find((each) => each.name === known?.provider)
+  const subject: Subject = { ops, record, before: record, machine, definition: undefined, run }
+  const seen = await observeMachine(subject, provider)
+  const notes = [
+    ...(seen.detail === undefined ? [] : [seen.detail]),
+    ...(known?.obsolete === true ? ['obsolete'] : []),
+  ]
+  const base = { ...fromState(seen), name: machine, stoppedOnPurpose: known?.stoppedOnPurpose === true }
+  const nothing = { disksOk: undefined, load: undefined, failedUnits: undefined }
+  if (seen.state !== 'up' || provider === undefined) return { ...base, ...nothing, notes }
+  try {
+    const target = await provider.target(resourceOf(ops, record, machine), run)
+    const { host } = await ops.ssh.connect(target, { signal: run.signal, timeoutMs: connectMs })
+    try {
+      const inside = await lookInside(host, run)
+      return { ...base, ...inside, notes: [...notes, ...inside.notes] }
+    } finally {
+      host.close()
+    }
+  } catch (error) {
+    throwIfInterrupted(run.signal)
+    return { ...base, ...nothing, reachable: false, notes: [...notes, messageOf(error)] }
+  }
+}
+
+function fromState({ state }: Seen): Pick<MachineCheck, 'exists' | 'up' | 'reachable'> {
+  switch (state) {
+    case 'missing':
+    case 'foreign':
+      return { exists: false, up: undefined, reachable: undefined }
+    case 'stopped':
+      return { exists: true, up: false, reachable: undefined }
+    case 'unreachable':
+      return { exists: true, up: true, reachable: false }
+    case 'up':
+      return { exists: true, up: true, reachable: true }
+    case 'unknown':
+      return { exists: undefined, up: undefined, reachable: undefined }
+    default:
+      return state satisfies never
+  }
+}
+
+const script = `
+echo "load $(cut -d' ' -f1-3 /proc/loadavg)"
+df -Pk / /nix /boot /var 2>/dev/null | awk 'NR > 1 && !seen[$6]++ { sub(/%/, "", $5); print "disk", $5, $6 }'
+awk '$2 == "/" && $4 ~ /^ro(,|$)/ { print "readonly /" }' /proc/mounts
+if command -v systemctl >/dev/null 2>&1; then
+  echo units
+  systemctl list-units --failed --plain --no-legend --no-pager 2>/dev/null | awk '{ print "failed", $1 }'
+fi
+`
+
+type Inside = Pick<MachineCheck, 'disksOk' | 'load' | 'failedUnits' | 'notes'>
+
+async function lookInside(host: Host, run: Run): Promise<Inside> {
+  const options = {
+    signal: run.signal,
+    timeoutMs: lookMs,
+    what: 'look at disks and units',
+    asLoginUser: true,
+  }
+  const result = await host.script(script, [], options)
+  if (result.kind !== 'exited') {
+    return {
+      disksOk: undefined,
+      load: undefined,
+      failedUnits: undefined,
+      notes: ['the look inside was cut off'],
+    }
+  }
+  return readLook(result.stdout)
+}
+
+/** What the script above prints, line by line. */
+export function readLook(text: string): Inside {
+  const values = (key: string) =>
+    text.split('\n').flatMap((line) => (line.startsWith(`${key} `) ? [line.slice(key.length + 1)] : []))
+  const full = values('disk').flatMap((line) => {
+    const [, percent = '0', mount = '?'] = /^(\d+) (.*)$/.exec(line) ?? []
+    return Number(percent) >= fullPercent ? [`${mount} is ${percent} % full`] : []
+  })
+  const readonly = values('readonly').map((mount) => `${mount} is mounted read-only`)
+  const hasUnits = text.split('\n').includes('units')
+  return {
+    disksOk: full.length + readonly.length === 0,
+    load: values('load')[0],
+    failedUnits: hasUnits ? values('failed') : undefined,
+    notes: [...readonly, ...full],
+  }
+}
+
+async function findOrphans(ops: Ops, run: Run): Promise<Pick<CheckReport, 'orphans' | 'problems'>> {
+  const known = new Set(
+    ops.store
+      .list()
+      .flatMap((record) => Object.keys(record.machines).map((name) => `${record.uuid}/${name}`)),
+  )
+  // A deployment that cannot be read may well know them.
+  const unread = ops.store.problems().map(messageOf)
+  const problems = [...unread]
+  const orphans: OrphanResource[] = []
+  for (const provider of ops.providers.all()) {
+    try {
+      const owned = (await provider.listOwned?.(run)) ?? []
+      orphans.push(...owned.filter((each) => !known.has(`${each.deployment}/${each.machine}`)))
+    } catch (error) {
+      throwIfInterrupted(run.signal)
+      problems.push(`the resources of ${provider.name} cannot be listed: ${messageOf(error)}`)
+    }
+  }
+  return { orphans: unread.length > 0 ? [] : orphans, problems }
+}

@@ -1,0 +1,48 @@
+import { existsSync, readFileSync } from 'node:fs'
+import type { AnyProvider } from '../core/bind-provider.js'
+import type { Ops } from '../core/context.js'
+import { failure, usageError } from '../core/errors.js'
+import type { Json } from '../core/json.js'
+import { MachineName } from '../core/names.js'
+import type { Resource } from '../core/provider.js'
+import { machineOf, resourceOf } from './resources.js'
+
+export interface ConsoleRequest {
+  readonly deployment: string | undefined
+  readonly machine: string
+}
+
+type Terminal = NonNullable<AnyProvider['console']>
+
+/** The serial console on the user's terminal; returns the exit status of the program that shows it. */
+export async function openConsole(ops: Ops, request: ConsoleRequest): Promise<number> {
+  const { terminal, resource } = terminalOf(ops, request)
+  return ops.local.interactive(await terminal.command(resource), { signal: ops.signal })
+}
+
+/** What the machine wrote to its serial console since its last start. */
+export function consoleLog(ops: Ops, request: ConsoleRequest): string {
+  const { terminal, resource } = terminalOf(ops, request)
+  const file = terminal.logFile(resource)
+  if (file === undefined || !existsSync(file)) {
+    throw failure('NO_CONSOLE_LOG', `there is no console log of machine '${request.machine}' yet`, {
+      machine: request.machine,
+    })
+  }
+  return readFileSync(file, 'utf8')
+}
+
+function terminalOf(
+  ops: Ops,
+  request: ConsoleRequest,
+): { terminal: Terminal; resource: Resource<Json, Json, Json> } {
+  const record = ops.store.resolve(request.deployment)
+  const known = machineOf(record, request.machine)
+  const { console: terminal, name } = ops.providers.named(known.provider)
+  if (terminal === undefined) {
+    throw usageError(`machine '${request.machine}' has no console: provider ${name} offers none`, {
+      machine: request.machine,
+    })
+  }
+  return { terminal, resource: resourceOf(ops, record, MachineName.parse(request.machine)) }
+}

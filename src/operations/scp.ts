@@ -1,0 +1,79 @@
+import type { Ops } from '../core/context.js'
+import { usageError } from '../core/errors.js'
+import { MachineName } from '../core/names.js'
+import { machineOf } from './resources.js'
+import { sshClientConfig } from './ssh-client.js'
+import { splitWho } from './ssh-session.js'
+
+export interface ScpRequest {
+  readonly deployment: string | undefined
+  /** NixOps' form: all sources (from) or the destination (to) are on this machine. */
+  readonly from: string | undefined
+  readonly to: string | undefined
+  /** Sources, then the destination: local paths, or `MACHINE:path`. */
+  readonly paths: readonly string[]
+}
+
+interface Place {
+  readonly user: string | undefined
+  /** Undefined = on this host. */
+  readonly machine: string | undefined
+  readonly path: string
+}
+
+/** Copies files with the system's scp, folders too; returns its exit status. */
+export async function copyFiles(ops: Ops, request: ScpRequest): Promise<number> {
+  const places = placesOf(request)
+  const record = ops.store.resolve(request.deployment)
+  const machines = [...new Set(places.flatMap((place) => place.machine ?? []))]
+  for (const machine of machines) machineOf(record, machine)
+  const run = { signal: ops.signal, log: () => {} }
+  const config = await sshClientConfig(
+    ops,
+    record,
+    machines.map((machine) => MachineName.parse(machine)),
+    run,
+  )
+  // -3: from machine to machine through this host, which knows the keys of both.
+  const through = machines.length > 1 ? ['-3'] : []
+  return ops.local.interactive(['scp', '-r', ...through, '-F', config, '--', ...places.map(argumentOf)], {
+    signal: ops.signal,
+  })
+}
+
+/** Where each path lies. At least one must be on a machine. */
+export function placesOf(request: ScpRequest): Place[] {
+  const { from, to, paths } = request
+  const sources = paths.slice(0, -1)
+  const destination = paths.at(-1)
+  if (destination === undefined || sources.length === 0)
+    throw usageError('scp needs a source and a destination')
+  if (from !== undefined && to !== undefined) throw usageError('--from and --to cannot be used together')
+  if (from !== undefined) return [...sources.map((path) => ({ ...splitWho(from), path })), here(destination)]
+  if (to !== undefined) return [...sources.map(here), { ...splitWho(to), path: destination }]
+  const places = paths.map(parsePlace)
+  if (places.every((place) => place.machine === undefined)) {
+    throw usageError('none of the paths is on a machine', {
+      hint: 'write MACHINE:PATH, or name the machine with --from or --to',
+    })
+  }
+  return places
+}
+
+function here(path: string): Place {
+  return { user: undefined, machine: undefined, path }
+}
+
+/** As scp itself: a colon before any slash divides host and path. */
+function parsePlace(text: string): Place {
+  const [, who, path] = /^([^/:]+):(.*)$/s.exec(text) ?? []
+  return who === undefined || path === undefined ? here(text) : { ...splitWho(who), path }
+}
+
+function argumentOf({ user, machine, path }: Place): string {
+  if (machine === undefined) {
+    // A local name with a colon must not look like a host.
+    return path.includes(':') && !/^\.{0,2}\//.test(path) ? `./${path}` : path
+  }
+  return `${user === undefined ? '' : `${user}@`}${machine}:${path}`
+}

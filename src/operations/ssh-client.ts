@@ -1,0 +1,101 @@
+import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import type { Ops } from '../core/context.js'
+import type { DeploymentPaths, DeploymentRecord } from '../core/deployment.js'
+import { failure, messageOf, unreachable } from '../core/errors.js'
+import type { MachineName } from '../core/names.js'
+import type { Run } from '../core/run.js'
+import type { SshTarget } from '../core/ssh.js'
+import { machineOf, sshTargetOf } from './resources.js'
+
+/**
+ * A `-F` file for the system's ssh and scp with just these machines, named after them so that sessions side by
+ * side do not meet. It follows from the state: written only where it differs.
+ */
+export async function sshClientConfig(
+  ops: Ops,
+  record: DeploymentRecord,
+  machines: readonly MachineName[],
+  run: Run,
+): Promise<string> {
+  const targets = await Promise.all(machines.map((machine) => reachableTarget(ops, record, machine, run)))
+  const base = join(dirname(ops.store.paths(record.uuid).sshConfig), 'ssh', [...machines].sort().join('+'))
+  const knownHosts = `${base}.known_hosts`
+  const rendered = ops.ssh.renderConfig(targets, { knownHosts })
+  writeIfChanged(knownHosts, rendered.knownHosts)
+  writeIfChanged(`${base}.config`, rendered.config)
+  return `${base}.config`
+}
+
+export interface WholeSshConfig {
+  readonly file: string
+  readonly text: string
+  /** Machines that cannot be reached yet, and why. */
+  readonly left: readonly { readonly machine: MachineName; readonly why: string }[]
+}
+
+/** The configuration for every given machine, at its lasting place. */
+export async function wholeSshConfig(
+  ops: Ops,
+  record: DeploymentRecord,
+  machines: readonly MachineName[],
+  run: Run,
+): Promise<WholeSshConfig> {
+  const paths: DeploymentPaths = ops.store.paths(record.uuid)
+  const targets: SshTarget[] = []
+  const left: { machine: MachineName; why: string }[] = []
+  for (const machine of machines) {
+    try {
+      targets.push(await reachableTarget(ops, record, machine, run))
+    } catch (error) {
+      left.push({ machine, why: messageOf(error) })
+    }
+  }
+  const { config, knownHosts } = ops.ssh.renderConfig(targets, { knownHosts: paths.knownHosts })
+  writeIfChanged(paths.knownHosts, knownHosts)
+  writeIfChanged(paths.sshConfig, config)
+  return { file: paths.sshConfig, text: config, left }
+}
+
+/** How to reach a machine that exists and whose host key is known; anything else could only fail. */
+async function reachableTarget(
+  ops: Ops,
+  record: DeploymentRecord,
+  machine: MachineName,
+  run: Run,
+): Promise<SshTarget> {
+  const known = machineOf(record, machine)
+  if (ops.providers.named(known.provider).makesMachines && known.handle === undefined) {
+    throw unreachable(machine, `machine '${machine}' does not exist yet`, { hint: 'hydra-ops deploy' })
+  }
+  const target = await sshTargetOf(ops, record, machine, run)
+  if (target.hostKey === undefined) {
+    throw unreachable(machine, `the host key of machine '${machine}' is not known yet`, {
+      hint: 'hydra-ops deploy shows it and asks (or takes it with --accept-host-key)',
+    })
+  }
+  return target
+}
+
+/** Whole or not at all: another session may be reading the one that is there. */
+function writeIfChanged(file: string, text: string): void {
+  if (contentOf(file) === text) return
+  const temporary = `${file}.${process.pid}.tmp`
+  try {
+    mkdirSync(dirname(file), { recursive: true, mode: 0o700 })
+    writeFileSync(temporary, text, { mode: 0o600 })
+    renameSync(temporary, file)
+  } catch (error) {
+    rmSync(temporary, { force: true })
+    throw failure('SSH_CONFIG', `cannot write ${file}: ${messageOf(error)}`, { cause: error })
+  }
+}
+
+function contentOf(file: string): string | undefined {
+  try {
+    return readFileSync(file, 'utf8')
+  } catch {
+    // Not there, or not readable: writing it tells.
+    return undefined
+  }
+}

@@ -1,0 +1,15 @@
+import type { Ops } from '../core/context.js'
+import { selectRecordedMachines } from './select-by-tag.js'
+import type { Selection } from './selection.js'
+import { type WholeSshConfig, wholeSshConfig } from './ssh-client.js'
+
+/** A configuration for ssh, rsync, Ansible with every selected machine; its file stays where it says. */
+export async function printSshConfig(
+  ops: Ops,
+  request: { readonly deployment: string | undefined; readonly selection: Selection },
+): Promise<WholeSshConfig> {
+  const record = ops.store.resolve(request.deployment)
+  const run = { signal: ops.signal, log: () => {} }
+  const machines = await selectRecordedMachines(ops, record, request.selection, run)
+  return wholeSshConfig(ops, record, machines, run)
+}

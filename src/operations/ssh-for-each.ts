@@ -1,0 +1,71 @@
+import { constants } from 'node:os'
+import pLimit from 'p-limit'
+import type { Ops } from '../core/context.js'
+import { messageOf, OpsError, throwIfInterrupted } from '../core/errors.js'
+import type { MachineName } from '../core/names.js'
+import type { CommandResult } from '../core/ssh.js'
+import { sshTargetOf } from './resources.js'
+import { selectRecordedMachines } from './select-by-tag.js'
+import type { Selection } from './selection.js'
+
+const connectMs = 30_000
+/** Commands may take long; what ends them is Ctrl-C or the machine. Node's timers end at 24.8 days. */
+const commandMs = 24 * 3_600_000
+/** ssh's own status for "no connection". */
+const noConnection = 255
+
+export interface ForEachRequest {
+  readonly deployment: string | undefined
+  readonly selection: Selection
+  /** Joined by blanks and read by sh, as ssh does. */
+  readonly command: readonly string[]
+  readonly maxConcurrent: number
+  onLine(machine: MachineName, line: string, stream: 'stdout' | 'stderr'): void
+}
+
+export interface ForEachResult {
+  readonly machine: MachineName
+  readonly status: number
+  readonly stdout: string
+  readonly stderr: string
+}
+
+/** Runs a shell command as the login user on every selected machine at once. */
+export async function sshForEach(ops: Ops, request: ForEachRequest): Promise<ForEachResult[]> {
+  const record = ops.store.resolve(request.deployment)
+  const run = { signal: ops.signal, log: () => {} }
+  const machines = await selectRecordedMachines(ops, record, request.selection, run)
+  const limit = pLimit(request.maxConcurrent)
+  const one = async (machine: MachineName): Promise<ForEachResult> => {
+    try {
+      const target = await sshTargetOf(ops, record, machine, run)
+      const { host } = await ops.ssh.connect(target, { signal: ops.signal, timeoutMs: connectMs })
+      try {
+        const result = await host.script(request.command.join(' '), [], {
+          signal: ops.signal,
+          timeoutMs: commandMs,
+          what: 'run the command',
+          asLoginUser: true,
+          onLine: (line, stream) => request.onLine(machine, line, stream),
+        })
+        return { machine, status: statusOf(result), stdout: result.stdout, stderr: result.stderr }
+      } finally {
+        host.close()
+      }
+    } catch (error) {
+      throwIfInterrupted(ops.signal)
+      if (!(error instanceof OpsError)) throw error
+      request.onLine(machine, messageOf(error), 'stderr')
+      return { machine, status: noConnection, stdout: '', stderr: messageOf(error) }
+    }
+  }
+  return Promise.all(machines.map((machine) => limit(() => one(machine))))
+}
+
+/** As a shell reports it: 128 and the signal's number. */
+function statusOf(result: CommandResult): number {
+  if (result.kind === 'exited') return result.code
+  if (result.kind === 'lost') return noConnection
+  const signals: Readonly<Record<string, number>> = constants.signals
+  return 128 + (signals[`SIG${result.signal.replace(/^SIG/, '')}`] ?? 0)
+}

@@ -1,0 +1,70 @@
+import type { Ops } from '../core/context.js'
+import { usageError } from '../core/errors.js'
+import { MachineName } from '../core/names.js'
+import { machineOf } from './resources.js'
+import { sshClientConfig } from './ssh-client.js'
+
+export interface SshRequest {
+  readonly deployment: string | undefined
+  /** `web` or `alice@web`. */
+  readonly who: string
+  /** Flags of ssh, then the command, as ssh itself takes them after the host. */
+  readonly args: readonly string[]
+}
+
+/** A session of the system's ssh on the user's terminal; returns its exit status. */
+export async function sshSession(ops: Ops, request: SshRequest): Promise<number> {
+  const { user, machine } = splitWho(request.who)
+  const { flags, command } = splitSshArguments(request.args)
+  const record = ops.store.resolve(request.deployment)
+  machineOf(record, machine)
+  const run = { signal: ops.signal, log: () => {} }
+  const config = await sshClientConfig(ops, record, [MachineName.parse(machine)], run)
+  const login = user === undefined ? [] : ['-l', user]
+  return ops.local.interactive(['ssh', '-F', config, ...login, ...flags, '--', machine, ...command], {
+    signal: ops.signal,
+  })
+}
+
+/** `alice@web`: the last `@` divides. A user name that ssh could take for a flag is refused. */
+export function splitWho(who: string): { user: string | undefined; machine: string } {
+  const at = who.lastIndexOf('@')
+  if (at < 0) return { user: undefined, machine: who }
+  const user = who.slice(0, at)
+  if (!/^[\w][\w.@-]*\$?$/.test(user)) throw usageError(`'${user}' cannot be the name of a user`)
+  return { user, machine: who.slice(at + 1) }
+}
+
+/** Flags of ssh(1) that make sense for a machine of ours: not -F, -p and the like, which are ours to say. */
+const plainFlags = '46AaCfgKkNnqsTtVvXxYy'
+const valuedFlags = 'BbcDeiLmOoQRSWw'
+
+/** Divides what follows the machine into flags of ssh and the command, as ssh's own getopt does. */
+export function splitSshArguments(args: readonly string[]): { flags: string[]; command: string[] } {
+  const flags: string[] = []
+  for (let at = 0; at < args.length; at += 1) {
+    const word = args[at] ?? ''
+    if (word === '--') return { flags, command: args.slice(at + 1) }
+    if (!word.startsWith('-') || word === '-') return { flags, command: args.slice(at) }
+    flags.push(word)
+    if (!needsValue(word)) continue
+    const value = args[at + 1]
+    if (value === undefined) throw usageError(`ssh's flag ${word} needs a value`)
+    flags.push(value)
+    at += 1
+  }
+  return { flags, command: [] }
+}
+
+/** True when the value of the cluster's last flag is the next word. */
+function needsValue(cluster: string): boolean {
+  for (let at = 1; at < cluster.length; at += 1) {
+    const letter = cluster.charAt(at)
+    if (valuedFlags.includes(letter)) return at === cluster.length - 1
+    if (plainFlags.includes(letter)) continue
+    throw usageError(`'${cluster}' is no flag that can be passed on to ssh`, {
+      hint: "flags of hydra-ops stand before the machine; a command that begins with '-' stands after '--'",
+    })
+  }
+  return false
+}

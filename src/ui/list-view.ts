@@ -1,0 +1,72 @@
+import type { JournalEntry } from '../core/deployment.js'
+import type { ImageInfo } from '../core/image.js'
+import type { Finding } from '../core/provider.js'
+import type { DeploymentList } from '../operations/list.js'
+import { printable } from './printable.js'
+import type { Style } from './style.js'
+import { boxTable, plainTable, type Row } from './table.js'
+
+export function deploymentsView({ deployments }: DeploymentList, plain: boolean): string {
+  return table(
+    ['UUID', 'Name', 'Description', '# Machines', 'Type'],
+    deployments.map(({ uuid, name, description, machines, types }) => [
+      uuid,
+      name ?? '(none)',
+      description ?? '',
+      String(machines),
+      types.join(', '),
+    ]),
+    plain,
+  )
+}
+
+export function historyView(entries: readonly JournalEntry[], plain: boolean): string {
+  return table(
+    ['When', 'Who', 'Machine', 'Event', 'Result', 'Command', 'Run'],
+    entries.map((entry) => [
+      entry.at,
+      `${entry.user}@${entry.host}`,
+      entry.machine ?? '',
+      entry.event,
+      entry.result ?? '',
+      entry.command,
+      entry.run,
+    ]),
+    plain,
+  )
+}
+
+export function imagesView(images: readonly ImageInfo[], plain: boolean): string {
+  return table(
+    ['Name', 'Id', 'Size', 'Built', 'Identity'],
+    images.map((image) => [
+      image.reference,
+      image.id,
+      plain ? String(image.bytes) : `${Math.round(image.bytes / 1024 / 1024)} MiB`,
+      image.builtAt,
+      image.identity,
+    ]),
+    plain,
+  )
+}
+
+/** What the host can and cannot do, each with the command that mends it. */
+export function findingsView(findings: readonly Finding[], style: Style, plain: boolean): string {
+  if (plain) return plainTable(findings.map(({ level, id, what, mend }) => [level, id, what, mend ?? '']))
+  const paints = { ok: style.good, note: style.warn, problem: style.bad }
+  return findings
+    .flatMap(({ level, id, what, mend }) => [
+      `${paints[level](level.padEnd(7))}  ${style.strong(printable(id))}: ${printable(what)}`,
+      ...(mend === undefined ? [] : [`         mend it: ${printable(mend)}`]),
+    ])
+    .join('\n')
+}
+
+function table(titles: readonly string[], rows: readonly Row[], plain: boolean): string {
+  return plain
+    ? plainTable(rows)
+    : boxTable(
+        titles.map((title) => ({ title })),
+        rows,
+      )
+}

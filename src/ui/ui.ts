@@ -1,0 +1,95 @@
+import type { Questions } from '../core/context.js'
+import type { EventSink } from '../core/events.js'
+import { toJsonText } from './json.js'
+import { createLiveProgress } from './live-progress.js'
+import { createPlainProgress, linesOf } from './plain-progress.js'
+import { createQuestions } from './questions.js'
+import { createStyle, type Style, wantsColour } from './style.js'
+
+interface OutStream {
+  readonly isTTY?: boolean | undefined
+  write(text: string): unknown
+}
+
+export interface UiOptions {
+  readonly json: boolean
+  readonly plain: boolean
+  /** False after `--no-color`. */
+  readonly colour: boolean
+  readonly signal: AbortSignal
+  readonly env: Readonly<Record<string, string | undefined>>
+  readonly stdin: { readonly isTTY?: boolean | undefined }
+  readonly stdout: OutStream
+  readonly stderr: OutStream
+}
+
+/** The only writer to the terminal: the product on standard output, everything else on standard error. */
+export interface Ui {
+  readonly json: boolean
+  readonly plain: boolean
+  /** For the product. */
+  readonly style: Style
+  readonly events: EventSink
+  readonly questions: Questions
+  /** The product: text of a view. */
+  print(text: string): void
+  /** The product to the letter, for other programs. */
+  raw(text: string): void
+  /** One line of a remote command, on the stream it came from. Printable already. */
+  line(text: string, stream: 'stdout' | 'stderr'): void
+  printJson(value: unknown): void
+  /** A remark for people, on standard error; nothing with --json. */
+  remark(text: string): void
+  /** Which machines the coming run is about. */
+  expect(machines: readonly string[]): void
+  /** Ends what moves, so that the product can follow. */
+  settle(): Promise<void>
+}
+
+export function createUi(options: UiOptions): Ui {
+  const { stdout, stderr, json, plain, env } = options
+  const style = createStyle(wantsColour(stdout, options.colour, env))
+  const errStyle = createStyle(wantsColour(stderr, options.colour, env))
+  const error = (text: string) => void stderr.write(text)
+  const live = isLive(options) ? createLiveProgress(error, errStyle) : undefined
+  const events = json ? noticesOnly(error, errStyle) : (live ?? createPlainProgress(error, errStyle))
+  return {
+    json,
+    plain,
+    style,
+    events,
+    questions: createQuestions({
+      interactive: options.stdin.isTTY === true && stderr.isTTY === true,
+      signal: options.signal,
+      pause: async () => (await live?.pause()) ?? (() => {}),
+    }),
+    print: (text) => void stdout.write(`${text}\n`),
+    raw: (text) => void stdout.write(text),
+    line: (text, stream) => void (stream === 'stdout' ? stdout : stderr).write(`${text}\n`),
+    printJson: (value) => void stdout.write(`${toJsonText(value)}\n`),
+    remark: (text) => events.emit({ kind: 'line', machine: undefined, line: text }),
+    expect: (machines) => live?.expect(machines),
+    settle: async () => live?.end(),
+  }
+}
+
+/** listr2 looks at process.stdout itself, so both streams must be terminals. */
+function isLive({ stdout, stderr, plain, json, env }: UiOptions): boolean {
+  return (
+    stdout.isTTY === true &&
+    stderr.isTTY === true &&
+    !plain &&
+    !json &&
+    env.CI === undefined &&
+    env.TERM !== 'dumb'
+  )
+}
+
+/** With --json nobody reads along; what the user should know is said all the same. */
+function noticesOnly(write: (text: string) => void, style: Style): EventSink {
+  return {
+    emit: (event) => {
+      if (event.kind === 'notice') for (const line of linesOf(event, style)) write(`${line}\n`)
+    },
+  }
+}
