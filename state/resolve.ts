@@ -85,9 +85,9 @@ function notFound(reference: string, entries: readonly Entry[], origin: string |
 }
 
 function listed(entries: readonly Entry[]): string {
-  return entries
-    .map((entry) =>
-      nameOf(entry) === undefined ? entry.uuid : `${nameOf(entry)} (${entry.uuid.slice(0, 8)})`,
-    )
-    .join(', ')
+  const label = (entry: Entry) => {
+    const name = nameOf(entry)
+    return name === undefined ? entry.uuid : `${name} (${entry.uuid.slice(0, 8)})`
+  }
+  return entries.map(label).sort().join(', ')
 }
