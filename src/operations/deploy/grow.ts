@@ -1,7 +1,6 @@
-import { failure } from '../../core/errors.js'
+import { requireSuccess } from '../../core/command-result.js'
 import type { Link } from './job.js'
 import { hostOf } from './reach.js'
-import { describeEnd } from './survey.js'
 
 /** Makes the root file system as large as its disk; does nothing when it is already. */
 export async function growRootFilesystem(link: Link): Promise<void> {
@@ -11,9 +10,5 @@ export async function growRootFilesystem(link: Link): Promise<void> {
     [],
     { signal: link.run.signal, timeoutMs: 120_000, what },
   )
-  if (result.kind === 'exited' && result.code === 0) return
-  throw failure('GROW', `machine '${link.machine}': ${what}: ${describeEnd(result)}`, {
-    machine: link.machine,
-    detail: result.stderr.slice(-2_000),
-  })
+  requireSuccess(result, { machine: link.machine, what })
 }

@@ -105,15 +105,15 @@ async function reach(job: Job, seen: Assessment): Promise<Look> {
 /** Keys, closure, tasks: in the order in which each finds what it needs. */
 async function deliver(job: Job, look: Look, wanted: StorePath): Promise<void> {
   enter(job, 'keys')
-  await placeKeys(job, 'pre-activation', look)
+  await placeKeys(job, 'pre-activation', look.keys)
   enter(job, 'activate')
   const always = job.request.alwaysActivate || job.definition.options.alwaysActivate
   if (look.survey.profile !== wanted || always) await activateClosure(job, wanted, always)
   enter(job, 'setup')
   await deliverTasks(job, 'configure', look)
   enter(job, 'keys')
-  await placeKeys(job, 'post-activation', look)
-  await dropKeys(job)
+  await placeKeys(job, 'post-activation', look.keys)
+  await dropKeys(job, look.keys)
   await rebootIfWanted(job, look)
 }
 
@@ -121,8 +121,8 @@ async function rebootIfWanted(job: Job, look: Look): Promise<void> {
   if (!job.request.forceReboot && !(look.survey.rebootWanted && job.request.allowReboot)) return
   await rebootMachine(job)
   const again = await lookAt(job)
-  await placeKeys(job, 'pre-activation', again)
-  await placeKeys(job, 'post-activation', again)
+  await placeKeys(job, 'pre-activation', again.keys)
+  await placeKeys(job, 'post-activation', again.keys)
 }
 
 async function checks(job: Job, kind: 'preDeployChecks' | 'healthChecks'): Promise<void> {

@@ -4,6 +4,7 @@ import type { Observation, ResourceChange } from '../../core/provider.js'
 import type { Assessment } from './assess.js'
 import { mebibytes } from './copy-closure.js'
 import { type Job, recordOf } from './job.js'
+import { wantedTasks } from './look.js'
 
 /** What a deploy would do to one machine, from what was seen of it. */
 export async function planMachine(job: Job, seen: Assessment): Promise<MachinePlan> {
@@ -98,23 +99,19 @@ async function copyItem(
 
 /** Before a machine can be looked at, everything the definition names is new to it. */
 function unseenItems(job: Job): PlanItem[] {
-  const { options } = job.definition
-  const keys = Object.keys(options.keys)
-  const items: PlanItem[] = []
-  if (options.aptPackages.length > 0)
-    items.push({ subject: 'packages', action: 'add', detail: options.aptPackages.join(', ') })
-  if (keys.length > 0) items.push({ subject: 'keys', action: 'add', detail: keys.join(', ') })
-  const tasks = job.ops.tasks.flatMap(
-    (bind) => bind({ definition: job.definition, deployment: deploymentName(job) }) ?? [],
-  )
-  if (tasks.length > 0)
-    items.push({ subject: 'setup', action: 'run', detail: tasks.map((task) => task.id).join(', ') })
-  return items
-}
-
-export function deploymentName(job: Job): string {
-  const { name, uuid } = job.session.record
-  return name ?? uuid.slice(0, 8)
+  const tasks = wantedTasks(job)
+  const keys = Object.keys(job.definition.options.keys)
+  const list = (subject: string, action: PlanItem['action'], names: readonly string[]): PlanItem[] =>
+    names.length === 0 ? [] : [{ subject, action, detail: names.join(', ') }]
+  return [
+    ...list('packages', 'add', job.definition.options.aptPackages),
+    ...list('keys', 'add', keys),
+    ...list(
+      'setup',
+      'run',
+      tasks.map((task) => task.id),
+    ),
+  ]
 }
 
 /** File path or unit name → hash, in the shape that is recorded. */

@@ -1,5 +1,5 @@
+import { requireSuccess } from '../../core/command-result.js'
 import type { MachineFacts } from '../../core/deployment.js'
-import { failure } from '../../core/errors.js'
 import type { Run } from '../../core/run.js'
 import type { Host } from '../../core/ssh.js'
 
@@ -38,14 +38,9 @@ if [ -e /run/reboot-required ] || [ -e /var/run/reboot-required ]; then echo reb
 export async function surveyMachine(host: Host, run: Run): Promise<Survey> {
   const what = 'read the facts of the machine'
   const result = await host.script(script, [], { signal: run.signal, timeoutMs: surveyMs, what })
-  if (result.kind !== 'exited' || result.code !== 0) {
-    throw failure('SURVEY', `machine '${host.machine}': ${what}: ${describeEnd(result)}`, {
-      machine: host.machine,
-      detail: result.stderr.slice(-2_000),
-    })
-  }
+  const { stdout } = requireSuccess(result, { machine: host.machine, what })
   const values = new Map(
-    result.stdout.split('\n').flatMap((line) => {
+    stdout.split('\n').flatMap((line) => {
       const at = line.indexOf('=')
       return at < 0 ? [] : [[line.slice(0, at), line.slice(at + 1)] as const]
     }),
@@ -62,11 +57,4 @@ export async function surveyMachine(host: Host, run: Run): Promise<Survey> {
     rebootWanted: values.has('reboot'),
     facts: { osRelease: values.get('os'), bootId, nixVersion, freeBytes: freeKiB * 1024 },
   }
-}
-
-/** How a command ended, for a sentence. */
-export function describeEnd(result: { kind: string; code?: number; signal?: string }): string {
-  if (result.kind === 'exited') return `it ended with status ${result.code}`
-  if (result.kind === 'killed') return `it was killed by ${result.signal}`
-  return 'the connection was lost before it ended'
 }

@@ -1,0 +1,183 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { describeEnd, lastLines } from '../../core/command-result.js'
+import type { HealthChecks } from '../../core/definition.js'
+import { messageOf, throwIfInterrupted } from '../../core/errors.js'
+import type { MachineName } from '../../core/names.js'
+import type { Run } from '../../core/run.js'
+import type { Host } from '../../core/ssh.js'
+import { connectFromOperator, requestStatus } from './health-connections.js'
+
+export interface CheckContext {
+  readonly host: Host
+  readonly machine: MachineName
+  readonly run: Run
+}
+
+export interface CheckFailure {
+  /** The check as the user knows it: its description, or what it does. */
+  readonly check: string
+  /** What was seen last; for a unit also the end of its journal. */
+  readonly detail: string
+}
+
+/** One kind of check, reduced to its attempts. */
+interface Check {
+  readonly name: string
+  readonly period: number
+  readonly timeout: number
+  readonly total: number
+  /** Undefined = healthy; else what is wrong. */
+  attempt(run: { readonly signal: AbortSignal; readonly timeoutMs: number }): Promise<string | undefined>
+  /** More about a failure, for the report. */
+  evidence?(): Promise<string>
+}
+
+/** A unit's journal is asked for once its check has failed. */
+const journalMs = 15_000
+const journalLines = 20
+/** Of what a command said in its failing attempt. */
+const commandLines = 3
+
+/**
+ * Runs all checks at once, each again and again until it holds or its total time is over. A check that names
+ * no host is made on the machine's own loopback, through the connection that is there.
+ */
+export async function runChecks(
+  kind: 'healthChecks' | 'preDeployChecks',
+  checks: HealthChecks,
+  context: CheckContext,
+): Promise<CheckFailure[]> {
+  const all = [
+    ...checks.cmd.map((check) => commandCheck(check, context)),
+    ...checks.http.map((check) => httpCheck(check, context)),
+    ...checks.tcp.map((check) => tcpCheck(check, context)),
+    ...checks.systemd.map((check) => unitCheck(check, context)),
+  ]
+  const failures = await Promise.all(all.map((check) => untilHealthy(kind, check, context.run)))
+  return failures.flatMap((failed) => failed ?? [])
+}
+
+async function untilHealthy(kind: string, check: Check, run: Run): Promise<CheckFailure | undefined> {
+  const end = performance.now() + check.total * 1000
+  let last = 'it was not tried'
+  for (;;) {
+    const left = end - performance.now()
+    if (left <= 0) break
+    const wrong = await oneAttempt(check, Math.min(check.timeout * 1000, left), run)
+    if (wrong === undefined) {
+      run.log(`${kind}: ${check.name}: ok`)
+      return undefined
+    }
+    if (wrong !== last) run.log(`${kind}: ${check.name}: ${wrong}`)
+    last = wrong
+    const pause = Math.min(check.period * 1000, end - performance.now())
+    if (pause > 0) await sleep(pause, undefined, { signal: run.signal }).catch(() => {})
+    throwIfInterrupted(run.signal)
+  }
+  const evidence = (await check.evidence?.()) ?? ''
+  const detail = `${check.name}: ${last} (tried for ${check.total} s)`
+  return { check: check.name, detail: evidence === '' ? detail : `${detail}\n${evidence}` }
+}
+
+async function oneAttempt(check: Check, timeoutMs: number, run: Run): Promise<string | undefined> {
+  try {
+    return await check.attempt({ signal: run.signal, timeoutMs })
+  } catch (error) {
+    // Whatever an attempt fails with is what was seen; only an interruption ends the series.
+    throwIfInterrupted(run.signal)
+    return messageOf(error)
+  }
+}
+
+function commandCheck(check: HealthChecks['cmd'][number], { host }: CheckContext): Check {
+  const name = check.description ?? `cmd: ${check.cmd.join(' ')}`
+  return {
+    ...check,
+    name,
+    attempt: async (limits) => {
+      const result = await host.exec(check.cmd, { ...limits, what: name })
+      if (result.kind === 'exited' && result.code === 0) return undefined
+      const said = lastLines(`${result.stdout}\n${result.stderr}`, commandLines)
+      return said === '' ? describeEnd(result) : `${describeEnd(result)}: ${said}`
+    },
+  }
+}
+
+function httpCheck(check: HealthChecks['http'][number], { host, run }: CheckContext): Check {
+  const hostName = check.host ?? 'localhost'
+  const url = `${check.scheme}://${hostName.includes(':') ? `[${hostName}]` : hostName}:${check.port}${check.path}`
+  return {
+    ...check,
+    name: check.description ?? `http: ${url}`,
+    attempt: async ({ timeoutMs }) => {
+      const signal = AbortSignal.any([run.signal, AbortSignal.timeout(timeoutMs)])
+      try {
+        const status = await requestStatus(url, {
+          headers: check.headers,
+          insecure: check.insecureSSL,
+          signal,
+          connect: () => connectFor(check.host, check.port, host, { signal, timeoutMs }),
+        })
+        return status >= 200 && status < 300 ? undefined : `it answered with status ${status}`
+      } catch (error) {
+        if (signal.aborted) return `no answer within ${timeoutMs / 1000} s`
+        throw error
+      }
+    },
+  }
+}
+
+function tcpCheck(check: HealthChecks['tcp'][number], { host, run }: CheckContext): Check {
+  return {
+    ...check,
+    name: check.description ?? `tcp: ${check.host ?? 'localhost'}:${check.port}`,
+    attempt: async ({ timeoutMs }) => {
+      const signal = AbortSignal.any([run.signal, AbortSignal.timeout(timeoutMs)])
+      try {
+        const connection = await connectFor(check.host, check.port, host, { signal, timeoutMs })
+        connection.destroy()
+        return undefined
+      } catch (error) {
+        if (signal.aborted) return `no connection within ${timeoutMs / 1000} s`
+        throw error
+      }
+    },
+  }
+}
+
+function connectFor(
+  hostName: string | null | undefined,
+  port: number,
+  host: Host,
+  options: { readonly signal: AbortSignal; readonly timeoutMs: number },
+) {
+  return hostName == null
+    ? host.connectTcp('127.0.0.1', port, options)
+    : connectFromOperator(hostName, port, options.signal)
+}
+
+function unitCheck(check: HealthChecks['systemd'][number], { host, run }: CheckContext): Check {
+  const name = check.description ?? `systemd: ${check.unit}`
+  return {
+    ...check,
+    name,
+    attempt: async (limits) => {
+      const result = await host.exec(['systemctl', 'is-active', '--', check.unit], { ...limits, what: name })
+      if (result.kind === 'exited' && result.code === 0) return undefined
+      return result.stdout.trim() === '' ? describeEnd(result) : `the unit is ${result.stdout.trim()}`
+    },
+    evidence: async () => {
+      const argv = ['journalctl', '--no-pager', '-n', String(journalLines), '-u', check.unit]
+      try {
+        const result = await host.exec(argv, {
+          signal: run.signal,
+          timeoutMs: journalMs,
+          what: `journal of ${check.unit}`,
+        })
+        return result.stdout.trim()
+      } catch (error) {
+        return `its journal could not be read: ${messageOf(error)}`
+      }
+    },
+  }
+}

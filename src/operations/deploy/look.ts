@@ -1,0 +1,61 @@
+import type { PlanItem } from '../../core/plan.js'
+import type { WantedTask } from '../../core/setup-task.js'
+import { missingPackages, planPackages, type WantedPackages, wantedPackages } from './apt.js'
+import { inspectKeys } from './deliver-keys.js'
+import { type Job, recordOf } from './job.js'
+import { keyedHash } from './keyed-hash.js'
+import { planKeys, resolveKeys, type SeenKey } from './keys.js'
+import { hostOf } from './reach.js'
+import { type Survey, surveyMachine } from './survey.js'
+import { planTasks, probeTasks, type TaskContext, type TaskStatus } from './tasks.js'
+
+/** What one connection tells of a machine: enough to know everything that is to be done there. */
+export interface Look {
+  readonly survey: Survey
+  readonly keys: readonly SeenKey[]
+  readonly packages: WantedPackages
+  readonly missingPackages: readonly string[]
+  readonly tasks: readonly TaskStatus[]
+  readonly items: readonly PlanItem[]
+}
+
+/** Looks at a machine over its open connection; changes nothing there. */
+export async function lookAt(job: Job): Promise<Look> {
+  const host = hostOf(job)
+  const tasks = wantedTasks(job)
+  const packages = wantedPackages(job.definition, tasks)
+  // In a dry run no command of the user's is run, not even to learn a key.
+  const resolved = await resolveKeys(job.definition, {
+    local: job.ops.local,
+    runCommands: job.session.writable,
+    run: job.run,
+  })
+  const [survey, keys, missing, statuses] = await Promise.all([
+    surveyMachine(host, job.run),
+    inspectKeys(host, resolved, job.run),
+    missingPackages(host, packages, job.run),
+    probeTasks(host, tasks, taskContext(job)),
+  ])
+  const items = [...planPackages(missing), ...planTasks(statuses), ...planKeys(keys, recordOf(job).keys)]
+  return { survey, keys, packages, missingPackages: missing, tasks: statuses, items }
+}
+
+export function wantedTasks(job: Job): WantedTask[] {
+  const machine = { definition: job.definition, deployment: deploymentName(job) }
+  return job.ops.tasks.flatMap((bind) => bind(machine) ?? [])
+}
+
+export function taskContext(job: Job, redo: ReadonlySet<string> = new Set()): TaskContext {
+  return {
+    records: recordOf(job).tasks,
+    redo,
+    hmac: keyedHash(job.session),
+    now: () => job.ops.now(),
+    run: job.run,
+  }
+}
+
+function deploymentName(job: Job): string {
+  const { name, uuid } = job.session.record
+  return name ?? uuid.slice(0, 8)
+}

@@ -1,0 +1,143 @@
+import type { Ops } from '../core/context.js'
+import type { MachineDefinition } from '../core/definition.js'
+import { messageOf, OpsError, usageError } from '../core/errors.js'
+import type { MachineResult } from '../core/events.js'
+import type { MachineName } from '../core/names.js'
+import type { Run } from '../core/run.js'
+import { settleAll } from '../core/settle.js'
+import { suggest } from '../core/suggest.js'
+import { deliverPackages, deliverTasks } from './deploy/delivery.js'
+import { evaluationRequest } from './deploy/evaluate-network.js'
+import { closeJob, type Job, newJob } from './deploy/job.js'
+import { lookAt, wantedTasks } from './deploy/look.js'
+import { connect } from './deploy/reach.js'
+import type { DeployRequest } from './deploy/request.js'
+import { dryingSession, type Session } from './deploy/session.js'
+import { onMachines } from './on-machines.js'
+import { type Selection, selectMachines } from './selection.js'
+import { networkOnce } from './send-keys.js'
+
+export interface SetupRow {
+  readonly machine: MachineName
+  readonly task: string
+  readonly state: 'done' | 'needed' | 'drifted' | 'unknown'
+  readonly detail?: string | undefined
+  readonly outputs: Readonly<Record<string, string>>
+}
+
+const request: DeployRequest = {
+  deployment: undefined,
+  selection: {},
+  dryRun: false,
+  until: undefined,
+  check: false,
+  killObsolete: false,
+  allowRecreate: false,
+  alwaysActivate: false,
+  allowReboot: false,
+  forceReboot: false,
+  skipOffline: false,
+  keepGoing: false,
+  maxConcurrent: 10,
+  closures: new Map(),
+  retryFailed: false,
+  yes: true,
+  acceptHostKey: false,
+  args: {},
+  searchPath: [],
+  nix: { showTrace: false, options: [] },
+  onPlan: () => {},
+}
+
+/** Every wanted task of the selected machines, also of those that do not answer (`unknown`). Writes nothing. */
+export async function setupStatus(
+  ops: Ops,
+  wish: { readonly deployment: string | undefined; readonly selection: Selection },
+): Promise<SetupRow[]> {
+  const { uuid } = ops.store.resolve(wish.deployment)
+  const session = dryingSession(ops.store, uuid)
+  const run: Run = { signal: ops.signal, log: () => {} }
+  const network = await ops.nix.evaluate(evaluationRequest(ops, session.record, { ...request }, 'shape'), run)
+  const machines = [...network.machines.values()].map(({ name, options }) => ({ name, tags: options.tags }))
+  const rows = await settleAll(
+    selectMachines(machines, wish.selection).map((name) => {
+      const definition = network.machines.get(name)
+      return definition === undefined ? Promise.resolve([]) : rowsOf(ops, session, definition)
+    }),
+  )
+  return rows.flat()
+}
+
+async function rowsOf(ops: Ops, session: Session, definition: MachineDefinition): Promise<SetupRow[]> {
+  const known = session.record.machines[definition.name]
+  const job = newJob({ ops, session, request, definition }, undefined)
+  const outputsOf = (task: string) => known?.tasks[task]?.outputs ?? {}
+  const all = (state: SetupRow['state'], detail: string): SetupRow[] =>
+    wantedTasks(job).map((task) => ({
+      machine: job.machine,
+      task: task.id,
+      state,
+      detail,
+      outputs: outputsOf(task.id),
+    }))
+  if (known?.handle === undefined) return all('needed', 'the machine was not created yet')
+  try {
+    await connect(job)
+    const { tasks } = await lookAt(job)
+    return tasks.map(({ task, why }) => ({
+      machine: job.machine,
+      task: task.id,
+      state: why === undefined ? 'done' : known.tasks[task.id] === undefined ? 'needed' : 'drifted',
+      detail: why,
+      outputs: outputsOf(task.id),
+    }))
+  } catch (error) {
+    if (error instanceof OpsError && error.code === 'INTERRUPTED') throw error
+    return all('unknown', messageOf(error))
+  } finally {
+    closeJob(job)
+  }
+}
+
+/** Runs one task (and what apt must bring for it) on the selected machines; `redo` runs it whatever its state. */
+export function runSetup(
+  ops: Ops,
+  wish: {
+    readonly deployment: string | undefined
+    readonly selection: Selection
+    readonly task: string
+    readonly redo: boolean
+    readonly maxConcurrent?: number
+  },
+): Promise<MachineResult[]> {
+  const network = networkOnce(ops)
+  const how = { ...wish, maxConcurrent: wish.maxConcurrent ?? request.maxConcurrent, verb: 'setup' }
+  return onMachines(ops, how, async (session, machine, run) => {
+    const definition = (await network(session, run)).machines.get(machine)
+    if (definition === undefined)
+      throw usageError(`machine '${machine}' is no longer in the network`, { machine })
+    const job: Job = { ...newJob({ ops, session, request, definition }, undefined), run }
+    refuseUnknownTask(job, wish.task)
+    try {
+      await connect(job)
+      const look = await lookAt(job)
+      const only = { ...look, tasks: look.tasks.filter(({ task }) => task.id === wish.task) }
+      await deliverPackages(job, look)
+      const redo = new Set(wish.redo ? [wish.task] : [])
+      for (const stage of ['bootstrap', 'configure'] as const) await deliverTasks(job, stage, only, redo)
+      return job.changed
+    } finally {
+      closeJob(job)
+    }
+  })
+}
+
+function refuseUnknownTask(job: Job, task: string): void {
+  const ids = wantedTasks(job).map(({ id }) => id)
+  if (ids.includes(task)) return
+  const close = suggest(task, ids)
+  throw usageError(`machine '${job.machine}' wants no set-up task '${task}'`, {
+    machine: job.machine,
+    hint: close === undefined ? `it wants: ${ids.join(', ')}` : `did you mean '${close}'?`,
+  })
+}

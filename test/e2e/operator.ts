@@ -1,0 +1,113 @@
+import { spawn } from 'node:child_process'
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { homedir, tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { packageRoot } from '../../src/core/package-root.js'
+
+export interface Ended {
+  readonly code: number | null
+  readonly stdout: string
+  readonly stderr: string
+}
+
+/** One operator host for a test: the built CLI, a state folder of its own, images shared between tests. */
+export interface OperatorHost {
+  readonly folder: string
+  readonly state: string
+  readonly env: Record<string, string>
+  /** Runs `hydra-ops …`; a deadline ends it. */
+  run(args: readonly string[], options?: RunOptions): Promise<Ended>
+  /** Runs it and fails the test, with everything it said, unless it exits with 0. */
+  ok(args: readonly string[], options?: RunOptions): Promise<string>
+  /** Any other program, with the same environment. */
+  program(argv: readonly string[], options?: RunOptions): Promise<Ended>
+  write(name: string, text: string): string
+  dispose(): void
+}
+
+export interface RunOptions {
+  readonly stdin?: string
+  readonly timeoutMs?: number
+  readonly env?: Record<string, string>
+  /** Called with the process, for tests that interrupt or kill it. */
+  onSpawn?(child: ReturnType<typeof spawn>): void
+}
+
+/** A guest boots in 11 to 40 s under emulation; a first image takes minutes. */
+const defaultMs = 12 * 60_000
+
+export function operatorHost(): OperatorHost {
+  const folder = mkdtempSync(join(tmpdir(), 'ho-e2e-'))
+  const state = join(folder, 'state')
+  const images = join(homedir(), '.cache', 'hydra-ops-test', 'images')
+  mkdirSync(images, { recursive: true })
+  mkdirSync(state, { mode: 0o700 })
+  symlinkSync(images, join(state, 'images'))
+  const env = {
+    HOME: homedir(),
+    PATH: process.env['PATH'] ?? '/usr/bin:/bin',
+    HYDRA_OPS_STATE: state,
+    // The default substituter is a public host; tests reach nothing outside.
+    NIX_CONFIG: 'substituters =',
+    NO_COLOR: '1',
+  }
+  const cli = join(packageRoot(), 'dist', 'src', 'cli.js')
+  const program = (argv: readonly string[], options: RunOptions = {}) => execute(argv, env, folder, options)
+  const run = (args: readonly string[], options: RunOptions = {}) =>
+    program([process.execPath, cli, ...args], options)
+  return {
+    folder,
+    state,
+    env,
+    program,
+    run,
+    async ok(args, options) {
+      const ended = await run(args, options)
+      if (ended.code !== 0) {
+        throw new Error(
+          `hydra-ops ${args.join(' ')} exited with ${ended.code}\n${ended.stderr}\n${ended.stdout}`,
+        )
+      }
+      return ended.stdout
+    },
+    write(name, text) {
+      const file = join(folder, name)
+      writeFileSync(file, text)
+      return file
+    },
+    dispose: () => rmSync(folder, { recursive: true, force: true }),
+  }
+}
+
+function execute(
+  argv: readonly string[],
+  env: Record<string, string>,
+  cwd: string,
+  options: RunOptions,
+): Promise<Ended> {
+  const [file = '', ...args] = argv
+  return new Promise((resolve, reject) => {
+    const child = spawn(file, args, { cwd, env: { ...env, ...options.env }, stdio: 'pipe' })
+    let stdout = ''
+    let stderr = ''
+    child.stdout.setEncoding('utf8').on('data', (text) => {
+      stdout += text
+    })
+    child.stderr.setEncoding('utf8').on('data', (text) => {
+      stderr += text
+    })
+    const deadline = setTimeout(() => {
+      child.kill('SIGKILL')
+      reject(new Error(`${argv.join(' ')} did not end in time\n${stderr}\n${stdout}`))
+    }, options.timeoutMs ?? defaultMs)
+    child.on('error', reject)
+    child.on('close', (code) => {
+      clearTimeout(deadline)
+      resolve({ code, stdout, stderr })
+    })
+    // A program that ends without reading its input is not this test's failure.
+    child.stdin.on('error', () => {})
+    child.stdin.end(options.stdin ?? '')
+    options.onSpawn?.(child)
+  })
+}
