@@ -1,0 +1,268 @@
+import { z } from 'zod'
+import type { MachineDefinition, NetworkDefinition } from '../src/core/definition.js'
+import { failure, OpsError, usageError } from '../src/core/errors.js'
+import { MachineName } from '../src/core/names.js'
+import type { EvaluationRequest, Nix } from '../src/core/nix.js'
+import type { Run } from '../src/core/run.js'
+import { suggest } from '../src/core/suggest.js'
+import {
+  evaluationError,
+  machinesOf,
+  type NixError,
+  needsWritableStore,
+  parseNixError,
+} from './evaluation-errors.js'
+import { evaluationText, ownNixFolder } from './evaluation-input.js'
+import { EvaluationOutput, type KnownProvider, readMachine } from './evaluation-output.js'
+import { checkExpressionFiles } from './expression-files.js'
+import { howItEnded, type NixCommand, wasOutOfMemory } from './nix-command.js'
+import { isUnbornStore } from './nix-store-choice.js'
+import { withTemporaryStore } from './temporary-store.js'
+
+export interface EvaluatorParts {
+  readonly command: NixCommand
+  readonly providers: readonly KnownProvider[]
+  /** Values of `deployment.targetEnv` that are planned and not there yet. */
+  readonly planned?: readonly string[]
+  /** Paths below it are shown relative to it. */
+  readonly cwd?: string
+  readonly deadlineMs?: number
+}
+
+const tenMinutes = 600_000
+const what = 'evaluate the network expression'
+
+/** After so many broken machines the others are not looked at: each costs an evaluation of all. */
+const mostBroken = 5
+const mostBrokenUnselected = 50
+
+/** Where an evaluation may write: nowhere, or the store. */
+type Store = { readonly write: boolean; readonly remote?: string }
+
+type Attempt =
+  | { readonly kind: 'data'; readonly output: EvaluationOutput }
+  | { readonly kind: 'error'; readonly nix: NixError; readonly shown: OpsError }
+
+interface Evaluated {
+  readonly output: EvaluationOutput
+  /** Machines without which it evaluates. */
+  readonly broken: ReadonlyMap<string, OpsError>
+}
+
+/** Thrown within this file alone: the expression needs a store that can be written. */
+class StoreNeeded extends Error {
+  readonly shown: OpsError
+  constructor(shown: OpsError) {
+    super(shown.message)
+    this.shown = shown
+  }
+}
+
+export function createEvaluator(parts: EvaluatorParts): Nix['evaluate'] {
+  const rules = { providers: parts.providers, planned: parts.planned ?? [], cwd: parts.cwd ?? process.cwd() }
+  const { cwd } = rules
+
+  return async (request, run) => {
+    checkExpressionFiles(request.files, cwd)
+    const dry = await evaluateWithoutWriting(request, run)
+    if (dry !== undefined) {
+      const network = readNetwork(dry, request)
+      if (request.mode !== 'write' || (await areInstantiated(network, request, run))) return network
+    }
+    return readNetwork(await evaluateIsolating(request, { write: true }, run), request)
+  }
+
+  /**
+   * Also a deploy begins so: an expression that is wrong must leave nothing behind, and in an unchanged one
+   * every derivation is there already. Undefined = a deploy of an expression that cannot do without writing.
+   */
+  async function evaluateWithoutWriting(
+    request: EvaluationRequest,
+    run: Run,
+  ): Promise<Evaluated | undefined> {
+    const unborn = isUnbornStore(await parts.command.store())
+    try {
+      // Even reading makes a chroot store that is not there yet.
+      return await evaluateIsolating(
+        request,
+        { write: false, ...(unborn ? { remote: 'dummy://' } : {}) },
+        run,
+      )
+    } catch (error) {
+      if (!(error instanceof StoreNeeded)) throw error
+      if (request.mode === 'write') return undefined
+      if (!unborn) throw error.shown
+      return await withTemporaryStore((remote) => evaluateIsolating(request, { write: true, remote }, run))
+    }
+  }
+
+  /** Evaluates, and again without each machine that turns out to be broken, so that one cannot hide the others. */
+  async function evaluateIsolating(request: EvaluationRequest, store: Store, run: Run): Promise<Evaluated> {
+    const broken = new Map<string, OpsError>()
+    const selected: OpsError[] = []
+    for (;;) {
+      const attempt = await evaluateOnce(request, store, [...broken.keys()], run)
+      if (attempt.kind === 'data') {
+        if (selected.length > 0) throw together(selected)
+        return { output: attempt.output, broken }
+      }
+      if (needsWritableStore(attempt.nix) && !store.write) throw new StoreNeeded(attempt.shown)
+      const machine = machinesOf(attempt.nix).find((name) => !broken.has(name))
+      if (machine === undefined) throw together([...selected, attempt.shown])
+      broken.set(machine, attempt.shown)
+      if (isSelected(machine, request)) selected.push(attempt.shown)
+      if (selected.length >= mostBroken || hasCommonCause(selected)) throw together(selected)
+      if (broken.size >= mostBrokenUnselected) throw together([...broken.values()])
+    }
+  }
+
+  async function evaluateOnce(
+    request: EvaluationRequest,
+    store: Store,
+    exclude: readonly string[],
+    run: Run,
+  ): Promise<Attempt> {
+    const { files, physical, deployment, mode, args, flags, searchPath } = request
+    const optionKeys = [...parts.providers.flatMap(({ optionKey }) => optionKey ?? []), ...rules.planned]
+    const only = request.only === undefined ? null : request.only
+    const input = evaluationText({ files, physical, deployment, mode, only, exclude, optionKeys }, args)
+    const result = await parts.command.run(
+      'nix-instantiate',
+      [
+        ...['--eval', '--strict', '--json', '--show-trace'],
+        store.write ? '--read-write-mode' : '--readonly-mode',
+        ...searchPath.flatMap((entry) => ['-I', entry]),
+        '-',
+      ],
+      {
+        signal: run.signal,
+        timeoutMs: parts.deadlineMs ?? tenMinutes,
+        what,
+        stdin: input.text,
+        flags: { ...flags, showTrace: false },
+        onLine: (line) => {
+          // All else may hold a secret: the JSON does.
+          if (/^(?:trace|warning): /.test(line)) run.log(line)
+        },
+        ...(store.remote === undefined ? {} : { extraEnv: { NIX_REMOTE: store.remote } }),
+      },
+    )
+    if (result.kind === 'exited' && result.code === 0)
+      return { kind: 'data', output: readOutput(result.stdout) }
+    if (wasOutOfMemory(result) || result.kind !== 'exited') {
+      throw failure('NIX_KILLED', `${what}: ${howItEnded(result)}`, {
+        hint: 'select fewer machines with --include, or give this host more memory',
+      })
+    }
+    const nix = parseNixError(result.stderr, ownNixFolder())
+    return {
+      kind: 'error',
+      nix,
+      shown: evaluationError(nix, result.stderr, { cwd, showTrace: flags.showTrace, input }),
+    }
+  }
+
+  /** Is every derivation that was asked for in the store, with all that it needs? */
+  async function areInstantiated(
+    network: NetworkDefinition,
+    request: EvaluationRequest,
+    run: Run,
+  ): Promise<boolean> {
+    if (isUnbornStore(await parts.command.store())) return false
+    const derivations = [...network.machines.values()].flatMap((machine) => machine.drvPath ?? [])
+    if (derivations.length === 0) return true
+    const result = await parts.command.run('nix-store', ['--check-validity', ...derivations], {
+      signal: run.signal,
+      timeoutMs: parts.deadlineMs ?? tenMinutes,
+      what: 'look for the derivations in the Nix store',
+      flags: { ...request.flags, showTrace: false },
+    })
+    return result.kind === 'exited' && result.code === 0
+  }
+
+  function readNetwork({ output, broken }: Evaluated, request: EvaluationRequest): NetworkDefinition {
+    const facts = readFacts(output.network)
+    const machines = new Map<MachineName, MachineDefinition>()
+    const failed = new Map(broken)
+    for (const [name, raw] of Object.entries(output.machines)) {
+      const machine = readMachine(name, raw, rules)
+      if (machine instanceof OpsError) failed.set(name, machine)
+      else machines.set(machine.name, machine)
+    }
+    const blocking = [...failed].filter(([name]) => isSelected(name, request)).map(([, error]) => error)
+    if (blocking.length > 0) throw together(blocking)
+    const valid = [...failed].flatMap(([name, error]) => {
+      const parsed = MachineName.safeParse(name)
+      return parsed.success ? [[parsed.data, error] as const] : []
+    })
+    return { ...facts, machines, failed: new Map(valid) }
+  }
+}
+
+function isSelected(machine: string, request: EvaluationRequest): boolean {
+  return request.only === undefined || request.only.some((name) => name === machine)
+}
+
+function readOutput(stdout: string): EvaluationOutput {
+  const result = EvaluationOutput.safeParse(JSON.parse(stdout))
+  if (result.success) return result.data
+  // A bug of ours; the values may be secret, the places are not.
+  throw new Error(
+    `eval.nix returned something else: ${result.error.issues.map((issue) => issue.path.join('.')).join(', ')}`,
+  )
+}
+
+const Facts = z.object({
+  name: z.string().nullable(),
+  description: z.string().nullable(),
+  ordering: z.array(z.string()),
+})
+
+function readFacts(
+  network: EvaluationOutput['network'],
+): Pick<NetworkDefinition, 'name' | 'description' | 'ordering'> {
+  const [unknown] = network.unknown
+  if (unknown !== undefined) {
+    const near = suggest(unknown, network.known)
+    throw usageError(
+      `network.${unknown}: unknown option${near === undefined ? '' : `; did you mean '${near}'?`}`,
+    )
+  }
+  const [resource] = network.resources
+  if (resource !== undefined) throw usageError(`resources.${resource}: resources are not there yet`)
+  const facts = Facts.safeParse(network)
+  if (!facts.success) {
+    const option = String(facts.error.issues[0]?.path[0])
+    const expected =
+      option === 'ordering' ? 'ordering.tags: expected a list of strings' : `${option}: expected a string`
+    throw usageError(`network.${expected}`)
+  }
+  const { name, description, ordering } = facts.data
+  return { name: name ?? undefined, description: description ?? undefined, ordering }
+}
+
+/** The same fault in two machines: most likely in what all of them share. */
+function hasCommonCause(errors: readonly OpsError[]): boolean {
+  const texts = errors.map((error) => withoutMachine(error.message))
+  return new Set(texts).size < texts.length
+}
+
+function withoutMachine(message: string): string {
+  return message.replace(/^machine '[^']*' /, '')
+}
+
+/** All of them as one error; what is said twice stands once. */
+function together(errors: readonly OpsError[]): OpsError {
+  const distinct = errors.filter(
+    (error, index) =>
+      errors.findIndex((other) => withoutMachine(other.message) === withoutMachine(error.message)) === index,
+  )
+  const [first, ...others] = distinct
+  if (first === undefined) return usageError('the network expression is not valid')
+  if (others.length === 0) return first
+  const details = distinct.flatMap((error) => error.detail ?? [])
+  return usageError(distinct.map((error) => error.message).join('\n'), {
+    ...(first.hint === undefined ? {} : { hint: first.hint }),
+    ...(details.length === 0 ? {} : { detail: details.join('\n\n') }),
+  })
+}

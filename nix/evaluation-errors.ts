@@ -1,0 +1,243 @@
+import { z } from 'zod'
+import { failure, type OpsError, usageError } from '../src/core/errors.js'
+import type { NixText } from './evaluation-input.js'
+
+/** Where something was being evaluated, as eval.nix says in the trace. */
+const Place = z.object({
+  machine: z.string().optional(),
+  option: z.array(z.union([z.string(), z.number()])).optional(),
+  files: z.array(z.string()).default([]),
+})
+type Place = z.infer<typeof Place>
+
+/** What eval.nix throws. */
+const Fail = Place.extend({ say: z.string(), hint: z.string().optional(), code: z.string().optional() })
+type Fail = z.infer<typeof Fail>
+
+interface Position {
+  readonly file: string
+  readonly line: number
+  readonly column: number
+}
+
+/** An error of Nix, taken apart. */
+export interface NixError {
+  readonly message: string
+  readonly position: Position | undefined
+  /** Innermost first. */
+  readonly places: readonly Place[]
+  readonly fail: Fail | undefined
+}
+
+/** What is needed to tell the user about it. */
+export interface ErrorView {
+  readonly cwd: string
+  readonly showTrace: boolean
+  readonly input: NixText
+}
+
+/** Paths below the current folder as the user would type them. */
+export function shortPath(path: string, cwd: string): string {
+  return cwd !== '/' && path.startsWith(`${cwd}/`) ? path.slice(cwd.length + 1) : path
+}
+
+/** `deployment.files."/etc/motd".mode`, as one would write it in Nix. */
+export function optionName(path: readonly (string | number)[]): string {
+  return path
+    .map((part) => (/^[A-Za-z_][\w'-]*$/.test(String(part)) ? String(part) : JSON.stringify(part)))
+    .join('.')
+}
+
+const ansiColours = new RegExp(`${String.fromCharCode(27)}\\[[0-9;]*m`, 'g')
+const positionLine = /^\s*at (.+?):(\d+):(\d+):?$/
+const snippetLine = /^\s*(?:\d+)?\|/
+
+/**
+ * Reads what Nix said on stderr with `--show-trace`. Nix 2.8 puts the message first and the trace, innermost
+ * frame first, below it; newer ones the trace, outermost first, above the message.
+ */
+export function parseNixError(stderr: string, ownFolder: string): NixError {
+  const lines = stderr.replaceAll(ansiColours, '').split('\n')
+  const start = lines.findIndex((line) => /^\s*error:\s*\S/.test(line))
+  const message = start < 0 ? '' : messageAt(lines, start)
+  const above = lines.slice(0, Math.max(start, 0)).reverse()
+  const frames = [...lines.slice(Math.max(start, 0)), ...above]
+  const positions = frames.flatMap((line) => positionOf(line))
+  const isOurs = ({ file }: Position) => file.startsWith(`${ownFolder}/`)
+  // A user's own line says more than one of nixpkgs.
+  const isTheirs = (position: Position) => !isOurs(position) && !position.file.startsWith('/nix/store/')
+  const places = frames.flatMap((line) => jsonAfter('hydra-ops:at:', line, Place))
+  return {
+    message,
+    position: positions.find(isTheirs) ?? positions.find((position) => !isOurs(position)),
+    places,
+    fail: jsonAfter('hydra-ops:fail:', message, Fail)[0],
+  }
+}
+
+/** The message's first line and those that go on with it. */
+function messageAt(lines: readonly string[], start: number): string {
+  const rest = lines.slice(start + 1)
+  const end = rest.findIndex(
+    (line) =>
+      line.trim() === '' || positionLine.test(line) || snippetLine.test(line) || /^\s*(?:…|\()/.test(line),
+  )
+  const parts = [
+    lines[start]?.replace(/^\s*error:\s*/, '') ?? '',
+    ...rest.slice(0, end < 0 ? undefined : end),
+  ]
+  return parts.map((part) => part.trim()).join(' ')
+}
+
+function positionOf(line: string): Position[] {
+  const [, file, row, column] = positionLine.exec(line) ?? []
+  return file === undefined ? [] : [{ file, line: Number(row), column: Number(column) }]
+}
+
+function jsonAfter<T>(mark: string, line: string, schema: z.ZodType<T>): T[] {
+  const at = line.indexOf(mark)
+  if (at < 0) return []
+  try {
+    return [schema.parse(JSON.parse(line.slice(at + mark.length)))]
+  } catch {
+    return []
+  }
+}
+
+/** The machines whose definitions were being evaluated, innermost first. */
+export function machinesOf(error: NixError): string[] {
+  const inner = error.fail?.machine === undefined ? [] : [error.fail.machine]
+  return [...new Set([...inner, ...error.places.flatMap((place) => place.machine ?? [])])]
+}
+
+/** The store cannot do what the expression needs: fetch, or build while it is evaluated. */
+export function needsWritableStore(error: NixError): boolean {
+  return (
+    /is not supported by store 'dummy/.test(error.message) || /^path '.*' is not valid$/.test(error.message)
+  )
+}
+
+/** One sentence with machine, file and line as far as they are known; the trace only where it was asked for. */
+export function evaluationError(error: NixError, stderr: string, view: ErrorView): OpsError {
+  const detail = view.showTrace ? { detail: withoutArguments(stderr) } : {}
+  if (error.fail !== undefined) return failError(error.fail, view.cwd, detail)
+  const argument = argumentAt(error.position, view.input)
+  if (argument !== undefined) {
+    return usageError(`function argument${argument}: ${explain(error.message).say}`, {
+      hint: 'correct it with hydra-ops set-args',
+      ...detail,
+    })
+  }
+  const { say, hint, code } = explain(error.message)
+  if (code === 'host') return failure('NIX', `Nix cannot evaluate here: ${say}`, { ...detail })
+  const machine = machinesOf(error)[0]
+  const place = error.places[0]
+  const files = error.position === undefined ? (place?.files ?? []) : [positionText(error.position)]
+  return usageError(`${subject(machine, files, view.cwd)}${optionPrefix(place)}${shorten(say, view.cwd)}`, {
+    ...(machine === undefined ? {} : { machine }),
+    ...(hint === undefined ? {} : { hint }),
+    ...detail,
+  })
+}
+
+function failError(fail: Fail, cwd: string, detail: { detail?: string }): OpsError {
+  const hint = fail.code === 'nix-too-old' ? newerNix : fail.hint
+  return usageError(
+    `${subject(fail.machine, fail.files, cwd)}${optionPrefix(fail)}${shorten(fail.say, cwd)}`,
+    {
+      ...(fail.machine === undefined ? {} : { machine: fail.machine }),
+      ...(hint === undefined ? {} : { hint }),
+      ...detail,
+    },
+  )
+}
+
+/** `machine 'web' (hydra.nix): ` */
+export function subject(machine: string | undefined, files: readonly string[], cwd: string): string {
+  const named = files.filter((file) => !file.startsWith('<')).map((file) => shortPath(file, cwd))
+  const inFiles = named.join(', ')
+  if (machine === undefined) return inFiles === '' ? '' : `${inFiles}: `
+  return inFiles === '' ? `machine '${machine}': ` : `machine '${machine}' (${inFiles}): `
+}
+
+function optionPrefix(place: Place | undefined): string {
+  return place?.option === undefined || place.option.length === 0 ? '' : `${optionName(place.option)}: `
+}
+
+function positionText({ file, line, column }: Position): string {
+  return `${file}:${line}:${column}`
+}
+
+function shorten(text: string, cwd: string): string {
+  return cwd === '/' ? text : text.replaceAll(`${cwd}/`, '')
+}
+
+const newerNix =
+  'use nixpkgs 24.11 or older, or install a newer Nix: https://nixos.org/download (a definition with deployment.os = "debian" needs no nixpkgs)'
+
+interface Explained {
+  readonly say: string
+  readonly hint?: string
+  /** `host`: nothing is wrong with the expression. */
+  readonly code?: 'host'
+}
+
+/** What Nix says in other words where its own do not help; a value it shows could be a secret and is cut off. */
+function explain(raw: string): Explained {
+  const message = raw
+    .replace(/^(expected .+ but found .+?): .*$/, '$1')
+    .replace(/^(cannot coerce .+? to a string): .*$/, '$1')
+  const missing =
+    /^(?:getting status of|opening file|reading file|path) '(.+)'(?:: No such file or directory| does not exist)$/
+  const lost = missing.exec(message)?.[1]
+  if (lost !== undefined) return { say: `${lost} does not exist` }
+  if (/stack overflow/.test(message)) return { say: 'infinite recursion encountered (the stack overflowed)' }
+  if (/requires Nix >= /.test(message)) {
+    return {
+      say: `this nixpkgs ${/requires Nix >= [\d.]+/.exec(message)?.[0] ?? 'requires a newer Nix'}`,
+      hint: newerNix,
+    }
+  }
+  if (/^file '.*' was not found in the Nix search path/.test(message)) {
+    const name = /^file '(.*?)'/.exec(message)?.[1]
+    return {
+      say: `<${name}> is not in the Nix search path`,
+      hint: `give it with -I ${name?.split('/')[0]}=PATH, or in NIX_PATH`,
+    }
+  }
+  if (/called with unexpected argument/.test(message)) {
+    return { say: message, hint: 'let the function take any argument: { lib, ... }: …' }
+  }
+  if (/experimental .*feature 'flakes'/.test(message)) {
+    return { say: message, hint: "add: --option experimental-features 'flakes'" }
+  }
+  if (/^path '.*' is not valid$/.test(message)) {
+    return {
+      say: 'the expression needs something built while it is evaluated, and nothing may be written now',
+      hint: 'hydra-ops deploy --build-only builds it',
+    }
+  }
+  if (/Permission denied|No space left|cannot connect|Read-only file system|database/.test(message)) {
+    return { say: message, code: 'host' }
+  }
+  return { say: message === '' ? 'Nix ended without saying why' : message }
+}
+
+/** ` 'foo'` for a position in the text of an argument, or what can be said when it lies behind them. */
+function argumentAt(position: Position | undefined, input: NixText): string | undefined {
+  if (position?.file !== '«stdin»' && position?.file !== '(stdin)') return undefined
+  const found = input.arguments.find(({ from, to }) => from <= position.line && position.line <= to)
+  if (found !== undefined) return ` '${found.name}'`
+  return input.arguments.length === 0 ? undefined : 's (--arg)'
+}
+
+/** Nix shows lines of its input, and function arguments are among them. */
+function withoutArguments(stderr: string): string {
+  let inInput = false
+  const kept = stderr.split('\n').filter((line) => {
+    if (positionLine.test(line)) inInput = /at [«(]stdin/.test(line)
+    else if (!snippetLine.test(line) && line.trim() !== '') inInput = false
+    return !(inInput && snippetLine.test(line))
+  })
+  return kept.join('\n').trim()
+}

@@ -1,0 +1,232 @@
+import { z } from 'zod'
+import type { AnyProvider } from '../src/core/bind-provider.js'
+import { CommonOptions, type MachineDefinition, ManagedFile, ManagedUnit } from '../src/core/definition.js'
+import { type OpsError, usageError } from '../src/core/errors.js'
+import { type Json, jsonSchema } from '../src/core/json.js'
+import { MachineName, StorePath } from '../src/core/names.js'
+import { suggest } from '../src/core/suggest.js'
+import { check, type Issue, knownKeys, unknownOption } from './definition-errors.js'
+import { optionName, subject } from './evaluation-errors.js'
+import { isSecret, keyIssues, withModernKeys } from './key-options.js'
+
+const Files = z.array(z.string())
+const Option = z.array(z.union([z.string(), z.number()]))
+
+const Closure = z.object({
+  derivation: StorePath,
+  output: StorePath,
+  files: z.record(z.string(), ManagedFile),
+  units: z.record(z.string(), ManagedUnit),
+  packageCount: z.number(),
+  hasActivate: z.boolean(),
+})
+
+const DebianMachine = z.object({
+  os: z.literal('debian'),
+  files: Files,
+  /** Files that declare `options`. */
+  refused: Files,
+  deployment: z.record(z.string(), jsonSchema),
+  origins: z.array(z.object({ path: Option, files: Files })),
+  /** Options that a Debian machine does not have. */
+  foreign: z.array(z.object({ option: Option, files: Files })),
+  /** What is wrong with files, units, packages. */
+  problems: z.array(
+    z.union([
+      z.object({ option: Option, files: Files, expected: z.string(), got: z.string() }),
+      z.object({ option: Option, files: Files, known: z.array(z.string()) }),
+    ]),
+  ),
+  closure: Closure.nullable(),
+})
+type DebianMachine = z.infer<typeof DebianMachine>
+
+const OtherMachine = z.object({ os: jsonSchema, files: Files })
+
+/** What eval.nix returns. */
+export const EvaluationOutput = z.object({
+  network: z.object({
+    name: jsonSchema,
+    description: jsonSchema,
+    ordering: jsonSchema,
+    unknown: z.array(z.string()),
+    known: z.array(z.string()),
+    resources: z.array(z.string()),
+  }),
+  machines: z.record(z.string(), z.union([DebianMachine, OtherMachine])),
+})
+export type EvaluationOutput = z.infer<typeof EvaluationOutput>
+
+/** What is needed of a provider to read its options. */
+export type KnownProvider = Pick<AnyProvider, 'name' | 'targetEnvs' | 'optionKey' | 'configSchema'>
+
+export interface DefinitionRules {
+  readonly providers: readonly KnownProvider[]
+  /** Values of `deployment.targetEnv` that are planned: also the names of their options. */
+  readonly planned: readonly string[]
+  readonly cwd: string
+}
+
+/** Names of files that a machine's name may have been meant to be. */
+const reservedNames = ['network', 'meta', 'defaults', 'resources', 'require']
+
+/** One machine's definition, or everything that is wrong with it. */
+export function readMachine(
+  name: string,
+  raw: EvaluationOutput['machines'][string],
+  rules: DefinitionRules,
+): MachineDefinition | OpsError {
+  const badName = MachineName.safeParse(name)
+  if (!badName.success) return nameError(name, raw.files, rules.cwd)
+  if (!('deployment' in raw)) return systemError(name, raw, rules.cwd)
+  const { definition, issues } = readDebian(badName.data, raw, rules)
+  return definition ?? issuesError(name, raw, issues, rules.cwd)
+}
+
+function nameError(name: string, files: readonly string[], cwd: string): OpsError {
+  return usageError(
+    `${subject(undefined, files, cwd)}machine ${JSON.stringify(name)}: expected a host name: letters, digits, "-", "_" and ".", at most 63 characters`,
+  )
+}
+
+function systemError(name: string, raw: z.infer<typeof OtherMachine>, cwd: string): OpsError {
+  const who = subject(name, raw.files, cwd)
+  if (raw.os === 'nixos') {
+    const meant = suggest(name, reservedNames)
+    return usageError(
+      `${who}deployment.os = "nixos" (the default) is not there yet; set deployment.os = "debian"`,
+      { machine: name, ...(meant === undefined ? {} : { hint: `did you mean '${meant}'?` }) },
+    )
+  }
+  const result = check(z.enum(['debian', 'nixos']), raw.os, ['deployment', 'os'])
+  const say = 'issues' in result ? result.issues.map((issue) => issue.say).join('; ') : 'not valid'
+  return usageError(`${who}deployment.os: ${say}`, { machine: name })
+}
+
+interface Reading {
+  readonly definition?: MachineDefinition
+  readonly issues: readonly FiledIssue[]
+}
+
+type FiledIssue = Issue & { readonly files?: readonly string[] }
+
+function readDebian(name: MachineName, raw: DebianMachine, rules: DefinitionRules): Reading {
+  const { options, issues: secretIssues } = withModernKeys(raw.deployment)
+  const optionKeys = [...rules.providers.flatMap(({ optionKey }) => optionKey ?? []), ...rules.planned]
+  const common = Object.fromEntries(
+    Object.entries(options).filter(([key]) => !optionKeys.includes(key) && key !== 'hydra'),
+  )
+  const parsed = check(CommonOptions, common, ['deployment'], isSecret)
+  const targetEnv = options.targetEnv ?? 'none'
+  const provider = rules.providers.find((each) => each.targetEnvs.includes(String(targetEnv)))
+  const issues: FiledIssue[] = [
+    ...structureIssues(raw),
+    ...secretIssues,
+    ...(options.hydra === undefined ? [] : [{ path: ['deployment', 'hydra'], say: 'not there yet' }]),
+    ...('issues' in parsed
+      ? parsed.issues.map((issue) => betterSuggestion(issue, rules))
+      : keyIssues(parsed.value.keys)),
+    ...(typeof targetEnv === 'string' && provider === undefined ? [unknownProvider(targetEnv, rules)] : []),
+    ...(provider === undefined ? [] : providerIssues(provider, options)),
+  ]
+  if (issues.length > 0 || provider === undefined || 'issues' in parsed) return { issues }
+  const { closure } = raw
+  const definition: MachineDefinition = {
+    name,
+    options: parsed.value,
+    providerName: provider.name,
+    provider: ownOptions(provider, options),
+    ...(closure === null ? {} : { drvPath: closure.derivation, outPath: closure.output }),
+    files: closure?.files ?? {},
+    units: closure?.units ?? {},
+    packageCount: closure?.packageCount ?? 0,
+    hasActivate: closure?.hasActivate ?? false,
+    origins: Object.fromEntries(raw.origins.map(({ path, files }) => [optionName(path), files])),
+  }
+  return { definition, issues }
+}
+
+/** What eval.nix itself found. */
+function structureIssues(raw: DebianMachine): FiledIssue[] {
+  return [
+    ...raw.refused.map((file) => ({
+      path: [],
+      files: [file],
+      say: "declares 'options', which a definition of a Debian machine cannot; it sets deployment.* only",
+    })),
+    ...raw.foreign.map(({ option, files }) => ({
+      path: option,
+      files,
+      say: 'unknown option: a Debian machine has only deployment.* (for options of NixOS it takes deployment.os = "nixos")',
+    })),
+    ...raw.problems.map((problem) => ({
+      path: problem.option,
+      files: problem.files,
+      say:
+        'known' in problem
+          ? unknownOption(String(problem.option.at(-1)), problem.known)
+          : `expected ${problem.expected}, got ${problem.got}`,
+    })),
+  ]
+}
+
+function ownOptions(provider: KnownProvider, options: Readonly<Record<string, Json>>): Json {
+  return provider.optionKey === undefined ? {} : (options[provider.optionKey] ?? {})
+}
+
+function providerIssues(provider: KnownProvider, options: Readonly<Record<string, Json>>): readonly Issue[] {
+  const base = provider.optionKey === undefined ? ['deployment'] : ['deployment', provider.optionKey]
+  const result = check(provider.configSchema, ownOptions(provider, options), base)
+  return 'issues' in result ? result.issues : []
+}
+
+function unknownProvider(targetEnv: string, rules: DefinitionRules): Issue {
+  const path = ['deployment', 'targetEnv']
+  const known = rules.providers.flatMap((each) => each.targetEnvs)
+  if (rules.planned.includes(targetEnv)) {
+    return { path, say: `${JSON.stringify(targetEnv)} is not there yet; there are ${known.join(', ')}` }
+  }
+  const near = suggest(targetEnv, [...known, ...rules.planned])
+  const meant = near === undefined ? `there are ${known.join(', ')}` : `did you mean '${near}'?`
+  return { path, say: `unknown provider ${JSON.stringify(targetEnv)}; ${meant}` }
+}
+
+/** `deployment.memorySize` was probably meant to be `deployment.libvirtd.memorySize`. */
+function betterSuggestion(issue: Issue, rules: DefinitionRules): Issue {
+  const [, name, ...deeper] = issue.path
+  if (!issue.say.startsWith('unknown option') || deeper.length > 0) return issue
+  const elsewhere = rules.providers.flatMap(({ optionKey, configSchema }) =>
+    optionKey === undefined
+      ? []
+      : knownKeys(configSchema, []).map((key) => ({ key, full: `${optionKey}.${key}` })),
+  )
+  const closure = ['activate', 'files', 'packages', 'units']
+  const common = [
+    ...Object.keys(CommonOptions.shape),
+    ...closure,
+    ...rules.providers.flatMap((each) => each.optionKey ?? []),
+  ]
+  const near = suggest(String(name), [...common, ...elsewhere.map(({ key }) => key)])
+  if (near === undefined) return { ...issue, say: 'unknown option' }
+  const full = common.includes(near) ? near : elsewhere.find(({ key }) => key === near)?.full
+  return { ...issue, say: `unknown option; did you mean '${full}'?` }
+}
+
+function issuesError(name: string, raw: DebianMachine, issues: readonly FiledIssue[], cwd: string): OpsError {
+  const lines = issues.map((issue) => {
+    const files = issue.files ?? originsOf(issue.path, raw)
+    const option = issue.path.length === 0 ? '' : `${optionName(issue.path)}: `
+    return `${subject(name, files, cwd)}${option}${issue.say}`
+  })
+  return usageError(lines.join('\n'), { machine: name })
+}
+
+/** The files that define an option: what is recorded of it, of what holds it, or of what it holds. */
+function originsOf(path: readonly (string | number)[], raw: DebianMachine): readonly string[] {
+  const isPrefix = (shorter: readonly (string | number)[], longer: readonly (string | number)[]) =>
+    shorter.every((part, index) => part === longer[index])
+  const holders = raw.origins.filter((origin) => isPrefix(origin.path, path))
+  const held = raw.origins.filter((origin) => isPrefix(path, origin.path))
+  const files = (holders.length > 0 ? holders : held).flatMap((origin) => origin.files)
+  return files.length > 0 ? [...new Set(files)] : raw.files
+}

@@ -1,0 +1,26 @@
+import { chmod, lstat, mkdtemp, readdir, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+
+/**
+ * Runs `action` with NIX_REMOTE of a store that is gone afterwards: for an expression that fetches or builds
+ * something while it is evaluated, when no store may be made yet.
+ */
+export async function withTemporaryStore<T>(action: (remote: string) => Promise<T>): Promise<T> {
+  const folder = await mkdtemp(join(tmpdir(), 'hydra-ops-store-'))
+  try {
+    return await action(folder)
+  } finally {
+    await makeWritable(folder)
+    await rm(folder, { recursive: true, force: true })
+  }
+}
+
+/** Folders of a store are read-only, and their owner can remove nothing from them. */
+async function makeWritable(folder: string): Promise<void> {
+  await chmod(folder, 0o700)
+  for (const name of await readdir(folder)) {
+    const path = join(folder, name)
+    if ((await lstat(path)).isDirectory()) await makeWritable(path)
+  }
+}
