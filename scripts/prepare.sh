@@ -126,7 +126,8 @@ as_worker() {
     NODE_EXTRA_CA_CERTS HYDRA_OPS_CRASH_POINTS; do
     [ -n "${!name-}" ] && kept+=("$name=${!name}")
   done
-  local clean=(env -i "HOME=$home" "PATH=$(worker_path)" 'NIX_CONFIG=substituters =' "${kept[@]}")
+  worker_path_found=${worker_path_found:-$(find_worker_path)}
+  local clean=(env -i "HOME=$home" "PATH=$worker_path_found" 'NIX_CONFIG=substituters =' "${kept[@]}")
   if is_root; then
     (cd / && runuser -u "$lab_user" -- env -C "$folder" "${clean[@]}" "$@")
   else
@@ -134,11 +135,13 @@ as_worker() {
   fi
 }
 
-worker_path() {
-  local own
-  own="$(home_of_worker)/.cache/hydra-ops-node"
-  if [ -d "$own" ]; then printf '%s:' "$own"; fi
-  printf '%s:/usr/sbin:/sbin\n' "$PATH"
+# Our PATH without the folders that the worker may not enter: looking for a program there, exec says "permission
+# denied" where it should say "not found". In front, the copy of node that ensure_worker_node makes.
+find_worker_path() {
+  local look=(bash -c 'IFS=:; for folder in $1; do [ -x "$folder" ] && printf "%s:" "$folder"; done; echo /usr/sbin:/sbin' look)
+  local path
+  path="$(home_of_worker)/.cache/hydra-ops-node:$PATH"
+  if is_root; then (cd / && runuser -u "$lab_user" -- "${look[@]}" "$path"); else "${look[@]}" "$path"; fi
 }
 
 # Our node may lie in a home that the lab user cannot enter: then it gets a copy.
@@ -150,6 +153,7 @@ ensure_worker_node() {
   folder="$(home_of_worker)/.cache/hydra-ops-node"
   as_worker / / mkdir -p "$folder"
   cmp -s "$node" "$folder/node" || install -o "$lab_user" -m 755 "$node" "$folder/node"
+  worker_path_found=''
 }
 
 ensure_user_namespaces() {
