@@ -2,7 +2,6 @@ import { Command, CommanderError } from 'commander'
 import type { Ops } from '../core/context.js'
 import { interrupted, OpsError, usageError } from '../core/errors.js'
 import { reportError } from '../ui/report-error.js'
-import { createStyle, wantsColour } from '../ui/style.js'
 import { createUi, type Ui } from '../ui/ui.js'
 import { joinPairs, splitArgv } from './argv.js'
 import type { Cli, CommonFlags, Verb } from './verb.js'
@@ -32,13 +31,12 @@ export async function runProgram(argv: readonly string[], options: ProgramOption
   try {
     return await dispatch(verb, { argv, rest, name }, options)
   } catch (error) {
-    const style = createStyle(wantsColour(stderr, !argv.includes('--no-color'), env))
-    const report = {
+    const code = reportError(toOpsError(error, verb), {
       debug: argv.includes('--debug'),
-      style,
-      write: (text: string) => void stderr.write(text),
-    }
-    const code = reportError(toOpsError(error, verb), report)
+      colour: !argv.includes('--no-color'),
+      env,
+      stderr,
+    })
     return verb?.statusOf?.(code) ?? code
   }
 }

@@ -4,6 +4,7 @@ import type { DeploymentRecord } from '../core/deployment.js'
 import { messageOf, throwIfInterrupted } from '../core/errors.js'
 import type { MachineName } from '../core/names.js'
 import type { OrphanResource } from '../core/provider.js'
+import type { CheckReport, MachineCheck } from '../core/reports.js'
 import type { Run } from '../core/run.js'
 import type { Host } from '../core/ssh.js'
 import { naturally } from './natural-order.js'
@@ -17,27 +18,6 @@ const connectMs = 15_000
 const lookMs = 30_000
 /** A file system as full as this is reported. */
 const fullPercent = 95
-
-/** Undefined = it could not be found out. */
-export interface MachineCheck {
-  readonly name: MachineName
-  readonly exists: boolean | undefined
-  readonly up: boolean | undefined
-  readonly reachable: boolean | undefined
-  readonly disksOk: boolean | undefined
-  readonly load: string | undefined
-  readonly failedUnits: readonly string[] | undefined
-  readonly notes: readonly string[]
-  readonly stoppedOnPurpose: boolean
-}
-
-export interface CheckReport {
-  readonly machines: readonly MachineCheck[]
-  /** Resources with our mark that no deployment of this state knows. */
-  readonly orphans: readonly OrphanResource[]
-  /** What could not be looked at besides. */
-  readonly problems: readonly string[]
-}
 
 /** NixOps' bits of the exit status of `check`. */
 export const checkBits = { missing: 1, down: 2, unreachable: 4, disks: 8, units: 16 } as const

@@ -6,15 +6,10 @@ import type { DeploymentRecord, MachineRecord } from '../core/deployment.js'
 import { throwIfInterrupted } from '../core/errors.js'
 import { MachineName } from '../core/names.js'
 import type { NixFlags } from '../core/nix.js'
+import type { Currency, DeploymentInfo, MachineInfo } from '../core/reports.js'
 import type { Run } from '../core/run.js'
 import { naturally } from './natural-order.js'
-import {
-  observeMachine,
-  recordedState,
-  resourceIdOf,
-  type SeenState,
-  type Subject,
-} from './observe-machine.js'
+import { observeMachine, recordedState, resourceIdOf, type Subject } from './observe-machine.js'
 
 /** Hypervisors and machines that are asked at once. */
 const probesAtOnce = 20
@@ -25,38 +20,6 @@ export interface InfoRequest {
   readonly evaluate: boolean
   readonly probe: boolean
   readonly nix: NixFlags
-}
-
-/** What runs on a machine against what the network expression wants. */
-export type Currency = 'new' | 'up-to-date' | 'outdated' | 'obsolete' | 'revived'
-
-export interface MachineInfo {
-  readonly name: MachineName
-  readonly state: SeenState
-  /** Undefined without an evaluation. */
-  readonly currency: Currency | undefined
-  readonly type: string
-  readonly resourceId: string
-  readonly address: string | undefined
-  readonly urls: readonly string[]
-  /** Task → its outputs. */
-  readonly outputs: Readonly<Record<string, Readonly<Record<string, string>>>>
-  /** Why the state is what it is, where that helps. */
-  readonly detail: string | undefined
-}
-
-export interface DeploymentInfo {
-  readonly uuid: string
-  readonly name: string | undefined
-  readonly description: string | undefined
-  readonly expressions: readonly string[]
-  readonly searchPath: readonly string[]
-  readonly args: Readonly<Record<string, string>>
-  readonly machines: readonly MachineInfo[]
-  /** False = states are as recorded. */
-  readonly probed: boolean
-  /** Why the expression could not be evaluated, when it was to be. */
-  readonly evaluationError: unknown
 }
 
 /** What is there, at which address, and is it current. Writes nothing. */

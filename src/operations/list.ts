@@ -3,22 +3,8 @@ import { join } from 'node:path'
 import type { Ops } from '../core/context.js'
 import type { DeploymentRecord } from '../core/deployment.js'
 import { messageOf, OpsError } from '../core/errors.js'
+import type { DeploymentList, DeploymentRow } from '../core/reports.js'
 import { naturally } from './natural-order.js'
-
-export interface DeploymentRow {
-  readonly uuid: string
-  readonly name: string | undefined
-  readonly description: string | undefined
-  readonly machines: number
-  /** Providers of its machines. */
-  readonly types: readonly string[]
-}
-
-export interface DeploymentList {
-  readonly deployments: readonly DeploymentRow[]
-  /** Deployments whose state cannot be read. */
-  readonly problems: readonly { readonly message: string; readonly hint: string | undefined }[]
-}
 
 /** Every deployment of the store, by what the state says. */
 export function listDeployments(ops: Ops): DeploymentList {

@@ -5,10 +5,9 @@ import type { DeploymentRecord, MachineRecord } from '../core/deployment.js'
 import { messageOf, throwIfInterrupted } from '../core/errors.js'
 import type { MachineName } from '../core/names.js'
 import type { Observation } from '../core/provider.js'
+import type { SeenState } from '../core/reports.js'
 import type { Run } from '../core/run.js'
 import { resourceOf } from './resources.js'
-
-export type SeenState = 'missing' | 'up' | 'stopped' | 'unreachable' | 'foreign' | 'unknown'
 
 /** One machine, to be looked at. */
 export interface Subject {

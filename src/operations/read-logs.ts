@@ -2,6 +2,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Ops } from '../core/context.js'
 import { usageError } from '../core/errors.js'
+import type { RunLog } from '../core/reports.js'
 import { suggest } from '../core/suggest.js'
 import { naturally } from './natural-order.js'
 import { wholeRunLog } from './run-logs.js'
@@ -11,11 +12,6 @@ export interface LogRequest {
   readonly machine: string | undefined
   /** A run, or the beginning of its name; the last one when undefined. */
   readonly run: string | undefined
-}
-
-export interface RunLog {
-  readonly run: string
-  readonly machines: readonly { readonly machine: string | undefined; readonly text: string }[]
 }
 
 /** The runs that were logged, oldest first. */

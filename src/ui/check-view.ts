@@ -1,4 +1,4 @@
-import type { CheckReport, MachineCheck } from '../operations/check.js'
+import type { CheckReport, MachineCheck } from '../core/reports.js'
 import { printable } from './printable.js'
 import type { Style } from './style.js'
 import { boxTable, type Cell, columnsOf, plainTable, type Row } from './table.js'

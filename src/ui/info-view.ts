@@ -1,5 +1,4 @@
-import type { Currency, DeploymentInfo, MachineInfo } from '../operations/info.js'
-import type { SeenState } from '../operations/observe-machine.js'
+import type { Currency, DeploymentInfo, MachineInfo, SeenState } from '../core/reports.js'
 import { printable } from './printable.js'
 import type { Paint, Style } from './style.js'
 import { boxTable, columnsOf, plainTable, type Row } from './table.js'

@@ -1,7 +1,7 @@
 import type { JournalEntry } from '../core/deployment.js'
 import type { ImageInfo } from '../core/image.js'
 import type { Finding } from '../core/provider.js'
-import type { DeploymentList } from '../operations/list.js'
+import type { DeploymentList } from '../core/reports.js'
 import { printable } from './printable.js'
 import type { Style } from './style.js'
 import { boxTable, plainTable, type Row } from './table.js'

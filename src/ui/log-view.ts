@@ -1,4 +1,4 @@
-import type { RunLog } from '../operations/read-logs.js'
+import type { RunLog } from '../core/reports.js'
 import { printableLines } from './printable.js'
 import type { Style } from './style.js'
 

@@ -1,30 +1,40 @@
 import { exitCodes, messageOf, OpsError } from '../core/errors.js'
 import { printable, printableLines } from './printable.js'
-import type { Style } from './style.js'
+import { createStyle, type Style, wantsColour } from './style.js'
 
 export interface ReportOptions {
   readonly debug: boolean
-  readonly style: Style
-  write(text: string): void
+  /** False after `--no-color`. */
+  readonly colour: boolean
+  readonly env: Readonly<Record<string, string | undefined>>
+  readonly stderr: { readonly isTTY?: boolean | undefined; write(text: string): unknown }
 }
 
 /** Shows what was thrown and returns the exit status it means. */
-export function reportError(error: unknown, { debug, style, write }: ReportOptions): number {
-  const say = (text: string) => write(`${text}\n`)
-  if (error instanceof OpsError) {
-    const [first = '', ...more] = printableLines(error.message)
-    say(`${style.bad('error:')} ${first}`)
-    for (const line of more) say(`  ${line}`)
-    if (error.detail !== undefined && error.detail !== '') {
-      for (const line of printableLines(error.detail)) say(`  ${style.faint(line)}`)
-    }
-    if (error.hint !== undefined) say(`${style.strong('hint:')} ${printable(error.hint)}`)
-    if (debug) say(stackOf(error))
-    return error.exitCode
+export function reportError(error: unknown, { debug, colour, env, stderr }: ReportOptions): number {
+  const style = createStyle(wantsColour(stderr, colour, env))
+  const say = (text: string) => void stderr.write(`${text}\n`)
+  if (!(error instanceof OpsError)) {
+    say(`${style.bad('error:')} this is a bug of hydra-ops: ${printable(messageOf(error))}`)
+    say(
+      debug ? stackOf(error) : `${style.strong('hint:')} --debug shows where it happened; please report that`,
+    )
+    return exitCodes.bug
   }
-  say(`${style.bad('error:')} this is a bug of hydra-ops: ${printable(messageOf(error))}`)
-  say(debug ? stackOf(error) : `${style.strong('hint:')} --debug shows where it happened; please report that`)
-  return exitCodes.bug
+  for (const line of sentences(error, style)) say(line)
+  if (debug) say(stackOf(error))
+  return error.exitCode
+}
+
+function sentences(error: OpsError, style: Style): string[] {
+  const [first = '', ...more] = printableLines(error.message)
+  const detail = error.detail === undefined || error.detail === '' ? [] : printableLines(error.detail)
+  return [
+    `${style.bad('error:')} ${first}`,
+    ...more.map((line) => `  ${line}`),
+    ...detail.map((line) => `  ${style.faint(line)}`),
+    ...(error.hint === undefined ? [] : [`${style.strong('hint:')} ${printable(error.hint)}`]),
+  ]
 }
 
 function stackOf(error: unknown): string {
