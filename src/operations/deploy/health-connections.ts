@@ -26,6 +26,8 @@ export async function requestStatus(
 ): Promise<number> {
   const { hostname, protocol } = new URL(url)
   const raw = await options.connect()
+  // What breaks the connection is reported by what reads from it.
+  raw.on('error', () => {})
   try {
     const secure = protocol === 'https:'
     const request = secure ? httpsRequest : httpRequest

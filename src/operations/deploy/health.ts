@@ -39,8 +39,8 @@ const journalLines = 20
 const commandLines = 3
 
 /**
- * Runs all checks at once, each again and again until it holds or its total time is over. A check that names
- * no host is made on the machine's own loopback, through the connection that is there.
+ * Runs all checks at once, each again and again until it holds or no time is left to begin another attempt.
+ * A check that names no host is made on the machine's own loopback, through the connection that is there.
  */
 export async function runChecks(
   kind: 'healthChecks' | 'preDeployChecks',
@@ -59,11 +59,11 @@ export async function runChecks(
 
 async function untilHealthy(kind: string, check: Check, run: Run): Promise<CheckFailure | undefined> {
   const end = performance.now() + check.total * 1000
-  let last = 'it was not tried'
-  for (;;) {
-    const left = end - performance.now()
-    if (left <= 0) break
-    const wrong = await oneAttempt(check, Math.min(check.timeout * 1000, left), run)
+  // The last attempt may use its whole time: cut short, it would hide what was wrong.
+  const timeoutMs = Math.ceil(Math.min(check.timeout, check.total) * 1000)
+  let last: string | undefined
+  do {
+    const wrong = await oneAttempt(check, timeoutMs, run)
     if (wrong === undefined) {
       run.log(`${kind}: ${check.name}: ok`)
       return undefined
@@ -73,7 +73,7 @@ async function untilHealthy(kind: string, check: Check, run: Run): Promise<Check
     const pause = Math.min(check.period * 1000, end - performance.now())
     if (pause > 0) await sleep(pause, undefined, { signal: run.signal }).catch(() => {})
     throwIfInterrupted(run.signal)
-  }
+  } while (performance.now() < end)
   const evidence = (await check.evidence?.()) ?? ''
   const detail = `${check.name}: ${last} (tried for ${check.total} s)`
   return { check: check.name, detail: evidence === '' ? detail : `${detail}\n${evidence}` }
@@ -120,7 +120,7 @@ function httpCheck(check: HealthChecks['http'][number], { host, run }: CheckCont
         })
         return status >= 200 && status < 300 ? undefined : `it answered with status ${status}`
       } catch (error) {
-        if (signal.aborted) return `no answer within ${timeoutMs / 1000} s`
+        if (signal.aborted) return `no answer within ${seconds(timeoutMs)} s`
         throw error
       }
     },
@@ -135,14 +135,18 @@ function tcpCheck(check: HealthChecks['tcp'][number], { host, run }: CheckContex
       const signal = AbortSignal.any([run.signal, AbortSignal.timeout(timeoutMs)])
       try {
         const connection = await connectFor(check.host, check.port, host, { signal, timeoutMs })
-        connection.destroy()
+        connection.on('error', () => {}).destroy()
         return undefined
       } catch (error) {
-        if (signal.aborted) return `no connection within ${timeoutMs / 1000} s`
+        if (signal.aborted) return `no connection within ${seconds(timeoutMs)} s`
         throw error
       }
     },
   }
+}
+
+function seconds(milliseconds: number): string {
+  return String(Math.round(milliseconds / 10) / 100)
 }
 
 function connectFor(
