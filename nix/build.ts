@@ -1,0 +1,134 @@
+import { lastLines } from '../src/core/command-result.js'
+import { failure, type OpsError } from '../src/core/errors.js'
+import type { MachineName, StorePath } from '../src/core/names.js'
+import type { Nix, NixFlags } from '../src/core/nix.js'
+import type { Run } from '../src/core/run.js'
+import type { CommandResult } from '../src/core/ssh.js'
+import { expectSuccess, howItEnded, type NixCommand } from './nix-command.js'
+import type { StoreQueries } from './store-queries.js'
+
+/** A build has no natural limit; this one ends what hangs for good. */
+const buildMs = 24 * 60 * 60_000
+const logMs = 60_000
+const evidenceLines = 20
+
+/** Said on every `nix-store --realise`: our roots are made afterwards, or it is of no concern to the user. */
+const noise = /did not specify '--add-root'|group 'nixbld' specified in/
+
+export function createBuilder(command: NixCommand, queries: StoreQueries): Pick<Nix, 'build'> {
+  return {
+    async build(derivations, flags, run) {
+      const drvs = [...new Set(derivations.values())]
+      const results: Awaited<ReturnType<Nix['build']>> = new Map()
+      if (drvs.length === 0) return results
+      const built = await realise(drvs, flags, run)
+      const outputs = await outputsOf(drvs, built, run)
+      for (const [machine, drv] of derivations) {
+        const out = outputs.get(drv)
+        results.set(machine, out === undefined ? { error: await explain(machine, drv, built, run) } : { out })
+      }
+      return results
+    },
+  }
+
+  /** One call for all, so that Nix shares what they have in common; `--keep-going` finishes what can be finished. */
+  function realise(drvs: readonly StorePath[], flags: NixFlags, run: Run): Promise<CommandResult> {
+    return command.run('nix-store', ['--realise', '--keep-going', ...drvs], {
+      signal: run.signal,
+      timeoutMs: buildMs,
+      what: 'build the closures',
+      flags,
+      onLine: (line) => {
+        if (!noise.test(line)) run.log(line)
+      },
+    })
+  }
+
+  async function outputsOf(
+    drvs: readonly StorePath[],
+    built: CommandResult,
+    run: Run,
+  ): Promise<Map<StorePath, StorePath>> {
+    const all = await queries.outputs(drvs, run)
+    const pairs = drvs.flatMap((drv, index) => {
+      const out = all[index]
+      return out === undefined ? [] : [[drv, out] as const]
+    })
+    if (built.kind === 'exited' && built.code === 0) return new Map(pairs)
+    const invalid = new Set(await queries.invalid(all, run))
+    return new Map(pairs.filter(([, out]) => !invalid.has(out)))
+  }
+
+  async function explain(
+    machine: MachineName,
+    drv: StorePath,
+    built: CommandResult,
+    run: Run,
+  ): Promise<OpsError> {
+    const needed = new Set<string>(await queries.requisites(drv, run))
+    const culprit = failedDerivations(built.stderr).find((each) => each === drv || needed.has(each))
+    if (culprit === undefined) {
+      return failure('BUILD', `the closure could not be built: ${howItEnded(built)}`, {
+        machine,
+        detail: lastLines(withoutNoise(built.stderr), evidenceLines),
+      })
+    }
+    const log = await logOf(culprit, run)
+    const detail = lastLines(log ?? withoutNoise(built.stderr), evidenceLines)
+    return failure('BUILD', `building ${nameOf(culprit)} failed${reasonOf(built.stderr, culprit)}`, {
+      machine,
+      detail,
+      ...(/have the same priority/.test(detail) || /have the same priority/.test(built.stderr)
+        ? {
+            hint: 'two packages bring the same file: drop one, or give one a meta.priority (the smaller wins)',
+          }
+        : log === undefined
+          ? {}
+          : { hint: `the whole log: nix-store --read-log ${culprit}` }),
+    })
+  }
+
+  /** Absent for what was never begun (a wrong platform), and for `builtin:` builders that fail early. */
+  async function logOf(drv: string, run: Run): Promise<string | undefined> {
+    const what = 'read a build log'
+    const options = { signal: run.signal, timeoutMs: logMs, what }
+    const result = await command.run('nix-store', ['--read-log', drv], options)
+    if (result.kind !== 'exited' || result.code !== 0) return undefined
+    const log = expectSuccess(result, what)
+    return log.trim() === '' ? undefined : log
+  }
+}
+
+/**
+ * Derivations that Nix names in an error, but for those that only lack a dependency. Nix 2.8 says `builder for
+ * '….drv' failed with exit code 1`, newer ones `Cannot build '….drv'. Reason: builder failed with exit code 1.`
+ */
+export function failedDerivations(stderr: string): string[] {
+  const failed = new Set<string>()
+  for (const line of stderr.split('\n')) {
+    if (!/\berror:/.test(line) || /dependenc(?:y|ies) of derivation/.test(line)) continue
+    for (const [, drv] of line.matchAll(/'(\/nix\/store\/[^']+\.drv)'/g))
+      if (drv !== undefined) failed.add(drv)
+  }
+  for (const [, drv] of stderr.matchAll(/Reason: \d+ dependenc[^\n]*\n[^\n]*'(\/nix\/store\/[^']+\.drv)'/g)) {
+    if (drv !== undefined) failed.delete(drv)
+  }
+  return [...failed]
+}
+
+function reasonOf(stderr: string, drv: string): string {
+  const line = stderr.split('\n').find((each) => each.includes(`'${drv}'`) && each.includes('error:')) ?? ''
+  const status = /failed with exit code \d+|failed due to signal \d+|hash mismatch|timed out/.exec(line)?.[0]
+  return status === undefined ? '' : ` (${status.replace(/^failed (?:with )?/, '')})`
+}
+
+function nameOf(drv: string): string {
+  return drv.replace(/^\/nix\/store\/[^-]*-/, '').replace(/\.drv$/, '')
+}
+
+function withoutNoise(stderr: string): string {
+  return stderr
+    .split('\n')
+    .filter((line) => !noise.test(line))
+    .join('\n')
+}

@@ -1,0 +1,70 @@
+import { mkdtemp, rm, symlink } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { lastLines } from '../src/core/command-result.js'
+import { failure } from '../src/core/errors.js'
+import type { StorePath } from '../src/core/names.js'
+import type { Run } from '../src/core/run.js'
+import type { Host } from '../src/core/ssh.js'
+import { copyProgress, hintFor } from './copy-progress.js'
+import { howItEnded, type NixCommand } from './nix-command.js'
+
+/** A closure of gigabytes over a slow line; ssh's own keepalive notices a dead connection long before. */
+export const copyMs = 12 * 60 * 60_000
+const evidenceLines = 20
+
+export interface SshCopy {
+  readonly path: StorePath
+  /** Paths in the closure, for the progress of a copy of all of them. */
+  readonly count: number
+  /** Generated configuration of the system's ssh; the machine's name is its alias there. */
+  readonly sshConfig: string
+  readonly substitute: boolean
+  /** What runs as nix-store on the machine: `sudo -n /usr/bin/nix-store`. */
+  readonly remoteProgram: readonly string[]
+}
+
+/** Nix' own copy through the system's ssh. */
+export async function copyBySsh(
+  { command }: { readonly command: NixCommand },
+  host: Host,
+  copy: SshCopy,
+  run: Run,
+): Promise<void> {
+  const what = 'copy the closure'
+  const progress = copyProgress(run, copy.count)
+  const args = ['--to', ...(copy.substitute ? ['--use-substitutes'] : []), destination(host, copy), copy.path]
+  const result = await withSpaceless(copy.sshConfig, (config) =>
+    command.run('nix-copy-closure', args, {
+      signal: run.signal,
+      timeoutMs: copyMs,
+      what: `machine '${host.machine}': ${what}`,
+      extraEnv: { NIX_SSHOPTS: `-F ${config}` },
+      onLine: (line) => progress.line(line),
+    }),
+  )
+  if (result.kind === 'exited' && result.code === 0) return
+  throw failure('COPY', `machine '${host.machine}': ${what}: ${howItEnded(result)}`, {
+    machine: host.machine,
+    detail: lastLines(result.stderr, evidenceLines),
+    ...hintFor(result.stderr),
+  })
+}
+
+function destination(host: Host, copy: SshCopy): string {
+  return `${host.machine}?remote-program=${encodeURIComponent(copy.remoteProgram.join(' '))}`
+}
+
+/** Nix splits NIX_SSHOPTS at spaces and knows no quotes: a path with one is reached through a link without. */
+export async function withSpaceless<T>(file: string, use: (path: string) => Promise<T>): Promise<T> {
+  if (!/\s/.test(file)) return use(file)
+  const root = /\s/.test(tmpdir()) ? '/tmp' : tmpdir()
+  const folder = await mkdtemp(join(root, 'hydra-ops-ssh-'))
+  try {
+    const link = join(folder, 'config')
+    await symlink(file, link)
+    return await use(link)
+  } finally {
+    await rm(folder, { recursive: true, force: true })
+  }
+}

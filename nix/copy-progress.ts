@@ -1,0 +1,47 @@
+import type { Run } from '../src/core/run.js'
+
+/** At most one line of progress in this time; the last is always said. */
+const everyMs = 1_000
+
+/** Says now and then how far it is. */
+export function reporter(run: Run, now: () => number = Date.now): (line: string, isLast: boolean) => void {
+  let saidAt = Number.NEGATIVE_INFINITY
+  return (line, isLast) => {
+    if (!isLast && now() - saidAt < everyMs) return
+    saidAt = now()
+    run.log(line)
+  }
+}
+
+/** Reads what nix-copy-closure says: `copying 3 paths...`, then one line a path. What is neither is passed on. */
+export function copyProgress(run: Run, count: number, now?: () => number): { line(line: string): void } {
+  const report = reporter(run, now)
+  let total = count
+  let copied = 0
+  return {
+    line(line) {
+      const paths = /^copying (\d+) paths/.exec(line)?.[1]
+      if (paths !== undefined) {
+        total = Number(paths)
+        return
+      }
+      if (/^copying path '/.test(line)) {
+        copied += 1
+        report(`${copied} of ${total} paths`, copied === total)
+        return
+      }
+      if (line.trim() !== '') run.log(line)
+    },
+  }
+}
+
+/** What to try, for the common reasons. */
+export function hintFor(stderr: string): { hint?: string } {
+  if (/lacks a (?:valid )?signature/.test(stderr)) {
+    return { hint: 'its Nix daemon does not trust the login user: log in as root or as a user with sudo' }
+  }
+  if (/No space left on device|disk (?:is )?full/.test(stderr)) {
+    return { hint: 'its disk is full: collect garbage there (nix-store --gc), or give it a larger disk' }
+  }
+  return {}
+}

@@ -1,0 +1,51 @@
+import type { LocalCommands } from '../src/core/context.js'
+import { failure } from '../src/core/errors.js'
+import type { Nix } from '../src/core/nix.js'
+import { createBuilder } from './build.js'
+import { createCopier } from './copy.js'
+import { createEvaluator, type EvaluatorParts } from './evaluate.js'
+import { createNixCommand, expectSuccess } from './nix-command.js'
+import type { Environment } from './nix-store-choice.js'
+import { createRoots } from './roots.js'
+import { createStoreQueries } from './store-queries.js'
+
+const askMs = 60_000
+
+export interface NixParts extends Omit<EvaluatorParts, 'command'> {
+  readonly local: LocalCommands
+  /** The state folder, in which our own store lies when there is no other. */
+  readonly stateRoot: string
+  readonly env: Environment
+}
+
+/** Nix on the operator host: evaluation, builds, roots, and copies to machines. */
+export function createNix({ local, stateRoot, env, ...evaluation }: NixParts): Nix {
+  const command = createNixCommand({ local, stateRoot, env })
+  const queries = createStoreQueries(command)
+  return {
+    ...createBuilder(command, queries),
+    ...createCopier({ command, queries, local, env }),
+    ...createRoots(command),
+    evaluate: createEvaluator({ ...evaluation, command }),
+    closure: queries.closure,
+
+    async describeStore() {
+      const { remote, why } = await command.store()
+      return { remote, why }
+    },
+
+    async version(run) {
+      const what = 'ask Nix for its version'
+      const options = { signal: run.signal, timeoutMs: askMs, what }
+      const said = expectSuccess(await command.run('nix-store', ['--version'], options), what)
+      const version = /\d+\.\d+\S*/.exec(said)?.[0]
+      if (version === undefined) throw failure('NIX', `${what}: not understood: ${said.trim()}`)
+      return version
+    },
+
+    async isBuilt(path) {
+      const invalid = await queries.invalid([path], { signal: new AbortController().signal })
+      return invalid.length === 0
+    },
+  }
+}

@@ -1,0 +1,39 @@
+import { requireSuccess } from '../src/core/command-result.js'
+import type { StorePath } from '../src/core/names.js'
+import type { Run } from '../src/core/run.js'
+import type { Host } from '../src/core/ssh.js'
+import { findNix, linesOf, pathsIn } from './remote-store.js'
+
+/** Verifying reads every byte of the closure, on a machine that may have a slow disk. */
+const verifyMs = 60 * 60_000
+const removeMs = 15 * 60_000
+
+/** All at once; one by one only when something is wrong, for Nix stops at a path whose files are gone. */
+const verifyScript = `${findNix}
+paths=$(cat)
+printf '%s\\n' "$paths" | xargs -r nix-store --verify-path >/dev/null 2>&1 && exit 0
+printf '%s\\n' "$paths" | while IFS= read -r path; do
+  nix-store --check-validity "$path" >/dev/null 2>&1 || continue
+  nix-store --verify-path "$path" >/dev/null 2>&1 </dev/null || printf '%s\\n' "$path"
+done`
+
+/** Takes along what refers to a broken path; the copy that follows brings back what is wanted of it. */
+const removeScript = `${findNix}
+while IFS= read -r path; do
+  nix-store --check-validity "$path" >/dev/null 2>&1 </dev/null || continue
+  nix-store --delete --ignore-liveness "$path" </dev/null || exit
+done`
+
+/** Which of the paths are valid in the machine's database and not what they should be. */
+export async function brokenOn(host: Host, paths: readonly StorePath[], run: Run): Promise<StorePath[]> {
+  const what = 'verify the closure'
+  const options = { signal: run.signal, timeoutMs: verifyMs, what, stdin: linesOf(paths) }
+  const result = await host.script(verifyScript, [], options)
+  return pathsIn(requireSuccess(result, { machine: host.machine, what }).stdout)
+}
+
+export async function removeBroken(host: Host, paths: readonly StorePath[], run: Run): Promise<void> {
+  const what = 'remove broken paths'
+  const options = { signal: run.signal, timeoutMs: removeMs, what, stdin: linesOf(paths) }
+  requireSuccess(await host.script(removeScript, [], options), { machine: host.machine, what })
+}

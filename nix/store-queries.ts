@@ -1,0 +1,82 @@
+import { StorePath } from '../src/core/names.js'
+import type { ClosureInfo } from '../src/core/nix.js'
+import type { Run } from '../src/core/run.js'
+import { expectSuccess, type NixCommand } from './nix-command.js'
+import { isUnbornStore } from './nix-store-choice.js'
+
+const queryMs = 5 * 60_000
+
+/** A list of paths on one command line: 128 KiB is the least any Linux takes, a path has about 80 bytes. */
+const pathsPerCall = 1_000
+
+/** Questions to the operator's store. They write nothing; a store that does not exist yet is not made. */
+export interface StoreQueries {
+  /** Of the given paths, those that are not valid. */
+  invalid(paths: readonly StorePath[], run: Pick<Run, 'signal'>): Promise<StorePath[]>
+  /** The path and all it needs, dependencies first. */
+  requisites(path: StorePath, run: Pick<Run, 'signal'>): Promise<StorePath[]>
+  /** The one output of each derivation, in their order. */
+  outputs(drvs: readonly StorePath[], run: Pick<Run, 'signal'>): Promise<StorePath[]>
+  closure(path: StorePath, run: Pick<Run, 'signal'>): Promise<ClosureInfo>
+}
+
+export function createStoreQueries(command: NixCommand): StoreQueries {
+  const closures = new Map<StorePath, Promise<ClosureInfo>>()
+  return {
+    async invalid(paths, run) {
+      if (isUnbornStore(await command.store())) return [...paths]
+      const lines = await ask(
+        ['--check-validity', '--print-invalid'],
+        paths,
+        'look for paths in the store',
+        run,
+      )
+      return lines.map((line) => StorePath.parse(line))
+    },
+    requisites: (path, run) => askPaths(['--query', '--requisites'], [path], 'read what a path needs', run),
+    outputs: (drvs, run) => askPaths(['--query', '--outputs'], drvs, 'read the outputs of derivations', run),
+    // What a path needs never changes; a plan and a copy both ask.
+    closure(path, run) {
+      const known = closures.get(path)
+      if (known !== undefined) return known
+      const closure = readClosure(path, run)
+      closures.set(path, closure)
+      closure.catch(() => closures.delete(path))
+      return closure
+    },
+  }
+
+  async function readClosure(path: StorePath, run: Pick<Run, 'signal'>): Promise<ClosureInfo> {
+    const paths = await askPaths(['--query', '--requisites'], [path], 'read what a path needs', run)
+    const sizes = await ask(['--query', '--size'], paths, 'read the sizes of paths', run)
+    return { paths, bytes: sizes.reduce((sum, size) => sum + Number(size), 0) }
+  }
+
+  async function askPaths(
+    question: readonly string[],
+    paths: readonly StorePath[],
+    what: string,
+    run: Pick<Run, 'signal'>,
+  ): Promise<StorePath[]> {
+    return (await ask(question, paths, what, run)).map((line) => StorePath.parse(line))
+  }
+
+  async function ask(
+    question: readonly string[],
+    paths: readonly StorePath[],
+    what: string,
+    run: Pick<Run, 'signal'>,
+  ): Promise<string[]> {
+    const lines: string[] = []
+    for (let at = 0; at < paths.length; at += pathsPerCall) {
+      const args = [...question, ...paths.slice(at, at + pathsPerCall)]
+      const result = await command.run('nix-store', args, { signal: run.signal, timeoutMs: queryMs, what })
+      lines.push(
+        ...expectSuccess(result, what)
+          .split('\n')
+          .filter((line) => line !== ''),
+      )
+    }
+    return lines
+  }
+}
