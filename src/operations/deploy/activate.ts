@@ -1,0 +1,210 @@
+import { describeEnd, requireSuccess } from '../../core/command-result.js'
+import { failure, interrupted, messageOf, OpsError } from '../../core/errors.js'
+import type { StorePath } from '../../core/names.js'
+import type { Run } from '../../core/run.js'
+import type { CommandResult, Host } from '../../core/ssh.js'
+import { finishScript, followScript, journalScript, startScript } from './activation-scripts.js'
+import { type ActivationState, readActivation } from './activation-state.js'
+
+/** An activation as it is recorded before it starts. */
+export interface Activation {
+  readonly unit: string
+  /** Absolute, on the machine. */
+  readonly log: string
+  readonly path: StorePath
+  /** What the machine had booted when it started. */
+  readonly bootId: string
+}
+
+export type ActivationResult =
+  | { readonly kind: 'ok' }
+  | {
+      readonly kind: 'failed'
+      /** 1: before or while files were changed, 2: the user's program, 4: units, 5: something dropped is still there. */
+      readonly code: number
+      /** Those that failed. */
+      readonly units: readonly string[]
+      /** Their last journal lines. */
+      readonly journal: readonly string[]
+      /** The end of its log. */
+      readonly log: readonly string[]
+    }
+  | { readonly kind: 'unknown'; readonly why: string }
+
+export interface FollowOptions {
+  /** Milliseconds until we stop following; the activation itself has no limit. */
+  readonly deadlineMs?: number
+  /** Milliseconds between attempts to connect again. */
+  readonly retryMs?: number
+}
+
+const startMs = 2 * 60_000
+const journalMs = 60_000
+const followMs = 30 * 60_000
+const logLines = 20
+/** A remote loop that ends by itself must get the time to say so. */
+const graceMs = 30_000
+
+/** Starts the activation in a unit that needs no connection. Whether it started is seen by `followActivation`. */
+export async function startActivation(
+  host: Host,
+  activation: Pick<Activation, 'unit' | 'log' | 'path'> & { readonly always: boolean },
+  run: Run,
+): Promise<void> {
+  const what = 'start the activation'
+  const { unit, log, path, always } = activation
+  const args = [unit, log, path, ...(always ? ['--always'] : [])]
+  const result = await host.script(startScript, args, { signal: run.signal, timeoutMs: startMs, what })
+  // Then nobody knows whether it started; the unit itself tells.
+  if (result.kind === 'lost') return
+  requireSuccess(result, { machine: host.machine, what })
+}
+
+/**
+ * Shows the log of an activation until its unit has ended, over as many connections as it takes, and returns
+ * how it ended. For one that an earlier process started, too.
+ */
+export async function followActivation(
+  connection: { readonly host: Host; reconnect(): Promise<Host> },
+  activation: Activation,
+  run: Run,
+  options: FollowOptions = {},
+): Promise<ActivationResult> {
+  const deadline = Date.now() + (options.deadlineMs ?? followMs)
+  const seen = { lines: [] as string[], count: 0 }
+  let host = connection.host
+  for (;;) {
+    const state = await followOnce(host, activation, seen, { run, deadline })
+    if (state !== undefined) return conclude(host, state, seen.lines, run)
+    host = await connectAgain(connection, activation, { run, deadline, retryMs: options.retryMs ?? 2_000 })
+  }
+}
+
+/** Forgets the unit, once its result was read. What is gone already is fine. */
+export async function finishActivation(host: Host, unit: string, run: Run): Promise<void> {
+  const options = { signal: run.signal, timeoutMs: startMs, what: 'remove the unit of the activation' }
+  const result = await host.script(finishScript, [unit], options)
+  if (result.kind !== 'exited') run.log(`the unit ${unit} was left behind: ${describeEnd(result)}`)
+}
+
+interface Following {
+  readonly run: Run
+  /** Milliseconds since the epoch. */
+  readonly deadline: number
+}
+
+type Ended = Exclude<ActivationState, { kind: 'running' }>
+
+/** One long-lived command on the machine. Undefined = the connection broke. */
+async function followOnce(
+  host: Host,
+  activation: Activation,
+  seen: { lines: string[]; count: number },
+  { run, deadline }: Following,
+): Promise<Ended | undefined> {
+  const left = deadline - Date.now()
+  if (left <= 0) throw tooLate(host, activation)
+  const onLine = (line: string, stream: 'stdout' | 'stderr') => {
+    if (stream !== 'stdout' || !line.startsWith('log ')) return
+    const text = line.slice('log '.length)
+    seen.count += 1
+    seen.lines = [...seen.lines.slice(1 - logLines), text]
+    run.log(text)
+  }
+  const args = [activation.unit, activation.log, String(seen.count), String(Math.ceil(left / 1_000))]
+  let result: CommandResult
+  try {
+    result = await host.script(followScript, args, {
+      signal: run.signal,
+      timeoutMs: left + graceMs,
+      what: 'follow the activation',
+      onLine,
+    })
+  } catch (error) {
+    if (run.signal.aborted) throw goesOn(host, activation)
+    if (isConnectionTrouble(error)) return undefined
+    throw error
+  }
+  if (result.kind === 'lost') return undefined
+  const { stdout } = requireSuccess(result, { machine: host.machine, what: 'follow the activation' })
+  const state = readActivation(stdout, activation)
+  if (state.kind === 'running') throw tooLate(host, activation)
+  return state
+}
+
+async function connectAgain(
+  connection: { readonly host: Host; reconnect(): Promise<Host> },
+  activation: Activation,
+  { run, deadline, retryMs }: Following & { readonly retryMs: number },
+): Promise<Host> {
+  run.log('the connection is lost; the activation goes on. Connecting again')
+  for (;;) {
+    try {
+      return await connection.reconnect()
+    } catch (error) {
+      if (run.signal.aborted) throw goesOn(connection.host, activation)
+      if (!isConnectionTrouble(error)) throw error
+      if (Date.now() + retryMs >= deadline) throw error
+      run.log(`${messageOf(error)}; trying again`)
+    }
+    await pause(retryMs, run.signal)
+  }
+}
+
+async function conclude(
+  host: Host,
+  state: Ended,
+  log: readonly string[],
+  run: Run,
+): Promise<ActivationResult> {
+  if (state.kind === 'unknown') return state
+  if (state.code === 0) return { kind: 'ok' }
+  const { code, units } = state
+  return { kind: 'failed', code, units, log, journal: await journalOf(host, units, run) }
+}
+
+/** Evidence only: an error here must not hide what failed. */
+async function journalOf(host: Host, units: readonly string[], run: Run): Promise<string[]> {
+  if (units.length === 0) return []
+  const options = {
+    signal: run.signal,
+    timeoutMs: journalMs,
+    what: 'read the journal of the units that failed',
+  }
+  const result = await host.script(journalScript, units, options)
+  return result.stdout.split('\n').filter((line) => line !== '')
+}
+
+function isConnectionTrouble(error: unknown): boolean {
+  return error instanceof OpsError && (error.code === 'UNREACHABLE' || error.code === 'CONNECTION_LOST')
+}
+
+function goesOn(host: Host, activation: Activation): OpsError {
+  return interrupted(
+    `interrupted; the activation on '${host.machine}' goes on by itself (unit ${activation.unit})`,
+    { machine: host.machine, hint: 'the next deploy reads its result' },
+  )
+}
+
+function tooLate(host: Host, activation: Activation): OpsError {
+  return failure(
+    'DEADLINE',
+    `machine '${host.machine}': the activation has not ended in time; it goes on by itself`,
+    {
+      machine: host.machine,
+      hint: `see it: hydra-ops ssh ${host.machine} -- tail -f ${activation.log}; the next deploy reads its result`,
+    },
+  )
+}
+
+function pause(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const done = () => {
+      clearTimeout(timer)
+      signal.removeEventListener('abort', done)
+      resolve()
+    }
+    const timer = setTimeout(done, ms)
+    signal.addEventListener('abort', done, { once: true })
+  })
+}
