@@ -12,7 +12,7 @@
 let
   inherit (builtins)
     attrNames concatMap concatStringsSep deepSeq elem filter foldl' functionArgs genericClosure intersectAttrs isAttrs
-    isFunction isList isPath isString listToAttrs map mapAttrs pathExists;
+    isFunction isList isPath isString listToAttrs map mapAttrs pathExists removeAttrs;
 
   system = input.system or builtins.currentSystem;
   ours = "<hydra-ops>";
@@ -69,7 +69,8 @@ let
 
   # --- the network -------------------------------------------------------------------------------------------
 
-  network = foldl' (known: file: known // (file.value.meta or { }) // (file.value.network or { })) { } files;
+  networkOf = file: (file.value.meta or { }) // (file.value.network or { });
+  network = foldl' (all: file: all // networkOf file) { } files;
 
   names = filter (name: ! elem name reserved) (attrNames (foldl' (known: file: known // file.value) { } files));
 
@@ -82,9 +83,13 @@ let
     name = plain (network.name or null);
     description = plain (network.description or null);
     ordering = plain (network.ordering.tags or [ ]);
-    unknown = filter (name: ! elem name known) (attrNames network);
+    unknown = map
+      (name: { inherit name; files = map (file: file.file) (filter (file: networkOf file ? ${name}) files); })
+      (filter (name: ! elem name known) (attrNames network));
     inherit known;
-    resources = filter (name: name != "machines") (concatMap (file: attrNames (file.value.resources or { })) files);
+    resources = concatMap
+      (file: map (name: { inherit name; files = [ file.file ]; }) (attrNames (removeAttrs (file.value.resources or { }) [ "machines" ])))
+      files;
   };
 
   # --- nixpkgs, where there is one ---------------------------------------------------------------------------

@@ -4,17 +4,19 @@ import { failure, OpsError, usageError } from '../src/core/errors.js'
 import { MachineName } from '../src/core/names.js'
 import type { EvaluationRequest, Nix } from '../src/core/nix.js'
 import type { Run } from '../src/core/run.js'
-import { suggest } from '../src/core/suggest.js'
+import { unknownOption } from './definition-errors.js'
 import {
   evaluationError,
   machinesOf,
   type NixError,
   needsWritableStore,
   parseNixError,
+  subject,
 } from './evaluation-errors.js'
 import { evaluationText, ownNixFolder } from './evaluation-input.js'
 import { EvaluationOutput, type KnownProvider, readMachine } from './evaluation-output.js'
 import { checkExpressionFiles } from './expression-files.js'
+import { hasCommonCause, together } from './joined-errors.js'
 import { howItEnded, type NixCommand, wasOutOfMemory } from './nix-command.js'
 import { isUnbornStore } from './nix-store-choice.js'
 import { withTemporaryStore } from './temporary-store.js'
@@ -181,7 +183,7 @@ export function createEvaluator(parts: EvaluatorParts): Nix['evaluate'] {
   }
 
   function readNetwork({ output, broken }: Evaluated, request: EvaluationRequest): NetworkDefinition {
-    const facts = readFacts(output.network)
+    const facts = readFacts(output.network, cwd)
     const machines = new Map<MachineName, MachineDefinition>()
     const failed = new Map(broken)
     for (const [name, raw] of Object.entries(output.machines)) {
@@ -220,16 +222,18 @@ const Facts = z.object({
 
 function readFacts(
   network: EvaluationOutput['network'],
+  cwd: string,
 ): Pick<NetworkDefinition, 'name' | 'description' | 'ordering'> {
-  const [unknown] = network.unknown
-  if (unknown !== undefined) {
-    const near = suggest(unknown, network.known)
-    throw usageError(
-      `network.${unknown}: unknown option${near === undefined ? '' : `; did you mean '${near}'?`}`,
-    )
+  const problems = [
+    ...network.unknown.map(({ name, files }) => ({
+      files,
+      say: `network.${name}: ${unknownOption(name, network.known)}`,
+    })),
+    ...network.resources.map(({ name, files }) => ({ files, say: `resources.${name}: not there yet` })),
+  ]
+  if (problems.length > 0) {
+    throw usageError(problems.map(({ files, say }) => `${subject(undefined, files, cwd)}${say}`).join('\n'))
   }
-  const [resource] = network.resources
-  if (resource !== undefined) throw usageError(`resources.${resource}: resources are not there yet`)
   const facts = Facts.safeParse(network)
   if (!facts.success) {
     const option = String(facts.error.issues[0]?.path[0])
@@ -239,30 +243,4 @@ function readFacts(
   }
   const { name, description, ordering } = facts.data
   return { name: name ?? undefined, description: description ?? undefined, ordering }
-}
-
-/** The same fault in two machines: most likely in what all of them share. */
-function hasCommonCause(errors: readonly OpsError[]): boolean {
-  const texts = errors.map((error) => withoutMachine(error.message))
-  return new Set(texts).size < texts.length
-}
-
-function withoutMachine(message: string): string {
-  return message.replace(/^machine '[^']*' /, '')
-}
-
-/** All of them as one error; what is said twice stands once. */
-function together(errors: readonly OpsError[]): OpsError {
-  const distinct = errors.filter(
-    (error, index) =>
-      errors.findIndex((other) => withoutMachine(other.message) === withoutMachine(error.message)) === index,
-  )
-  const [first, ...others] = distinct
-  if (first === undefined) return usageError('the network expression is not valid')
-  if (others.length === 0) return first
-  const details = distinct.flatMap((error) => error.detail ?? [])
-  return usageError(distinct.map((error) => error.message).join('\n'), {
-    ...(first.hint === undefined ? {} : { hint: first.hint }),
-    ...(details.length === 0 ? {} : { detail: details.join('\n\n') }),
-  })
 }

@@ -49,9 +49,9 @@ export const EvaluationOutput = z.object({
     name: jsonSchema,
     description: jsonSchema,
     ordering: jsonSchema,
-    unknown: z.array(z.string()),
+    unknown: z.array(z.object({ name: z.string(), files: Files })),
     known: z.array(z.string()),
-    resources: z.array(z.string()),
+    resources: z.array(z.object({ name: z.string(), files: Files })),
   }),
   machines: z.record(z.string(), z.union([DebianMachine, OtherMachine])),
 })

@@ -1,3 +1,4 @@
+import { describeEnd, lastLines } from '../src/core/command-result.js'
 import type { LocalCommands } from '../src/core/context.js'
 import { failure } from '../src/core/errors.js'
 import type { NixFlags } from '../src/core/nix.js'
@@ -26,6 +27,9 @@ export interface NixCommand {
   /** Chosen once. */
   store(): Promise<NixStore>
 }
+
+/** Lines of what a command said that are kept as evidence. */
+const evidenceLines = 20
 
 export interface NixCommandParts {
   readonly local: LocalCommands
@@ -66,16 +70,14 @@ export function flagArguments(flags: NixFlags): string[] {
 /** Standard output of a command that ended with 0; any other end is an error with the last lines of its output. */
 export function expectSuccess(result: CommandResult, what: string): string {
   if (result.kind === 'exited' && result.code === 0) return result.stdout
-  throw failure('NIX', `${what}: ${howItEnded(result)}`, { detail: lastLines(result.stderr) })
+  throw failure('NIX', `${what}: ${howItEnded(result)}`, { detail: lastLines(result.stderr, evidenceLines) })
 }
 
-/** `Nix ended with status 1`, or why there is no status. */
+/** How it ended, for a sentence. */
 export function howItEnded(result: CommandResult): string {
-  if (wasOutOfMemory(result)) {
-    return 'Nix was killed (signal 9), most likely because this host ran out of memory'
-  }
-  if (result.kind === 'exited') return `Nix ended with status ${result.code}`
-  return result.kind === 'killed' ? `Nix was ended by ${result.signal}` : 'the connection was lost'
+  return wasOutOfMemory(result)
+    ? 'it was killed (signal 9), most likely because this host ran out of memory'
+    : describeEnd(result)
 }
 
 /** SIGKILL from nobody we know: the kernel's out-of-memory killer (137 where a shell stands between). */
@@ -84,8 +86,4 @@ export function wasOutOfMemory(result: CommandResult): boolean {
     (result.kind === 'killed' && result.signal === 'SIGKILL') ||
     (result.kind === 'exited' && result.code === 137)
   )
-}
-
-function lastLines(text: string): string {
-  return text.trimEnd().split('\n').slice(-20).join('\n')
 }

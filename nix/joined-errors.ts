@@ -1,0 +1,47 @@
+import { type OpsError, usageError } from '../src/core/errors.js'
+
+/** So many machines with the same fault are named. */
+const mostNamed = 3
+
+/** The same fault in two machines: most likely in what all of them share. */
+export function hasCommonCause(errors: readonly OpsError[]): boolean {
+  return new Set(errors.map((error) => faultOf(error.message))).size < errors.length
+}
+
+/** All of them as one error, a line each; a fault that several machines have stands once. */
+export function together(errors: readonly OpsError[]): OpsError {
+  const [first, ...others] = errors
+  if (first === undefined) return usageError('the network expression is not valid')
+  if (others.length === 0) return first
+  const faults = new Map<string, { machines: string[]; hint: string | undefined }>()
+  for (const { message, machine, hint } of errors) {
+    for (const line of message.split('\n')) {
+      const fault = faults.get(faultOf(line)) ?? { machines: [], hint }
+      if (machine !== undefined) fault.machines.push(machine)
+      faults.set(faultOf(line), fault)
+    }
+  }
+  const lines = [...faults].map(([fault, { machines, hint }]) => {
+    const tail = hint === undefined || faults.size === 1 ? '' : ` [${hint}]`
+    return `${named(machines)}${fault}${tail}`
+  })
+  const details = errors.flatMap((error) => error.detail ?? [])
+  return usageError(lines.join('\n'), {
+    ...(faults.size > 1 || first.hint === undefined ? {} : { hint: first.hint }),
+    ...(details.length === 0 ? {} : { detail: [...new Set(details)].join('\n\n') }),
+  })
+}
+
+/** The line without its machine. */
+function faultOf(line: string): string {
+  return line.replace(/^machine '[^']*'/, '')
+}
+
+function named(machines: readonly string[]): string {
+  const [only, ...others] = machines
+  if (only === undefined) return ''
+  if (others.length === 0) return `machine '${only}'`
+  const shown = machines.slice(0, mostNamed).map((name) => `'${name}'`)
+  const rest = machines.length - shown.length
+  return `machines ${shown.join(', ')}${rest === 0 ? '' : ` and ${rest} more`}`
+}
