@@ -162,12 +162,37 @@ ensure_user_namespaces() {
     'sysctl -w kernel.unprivileged_userns_clone=1 user.max_user_namespaces=15000'
 }
 
-# give_worker_checkout FOLDER: the lab user cannot read our checkout, so it gets a copy that only it can read.
+# What a worker needs, given the groups of packages.
+ensure_everything() {
+  ensure_node
+  ensure_packages "$@"
+  ensure_mounts
+  ensure_lab_user
+  ensure_worker_node
+  ensure_user_namespaces
+  ensure_modules
+}
+
+# Tests and benchmarks get a home of their own, so that the user's libvirt, Nix store and state are not theirs to
+# touch. It is kept for the images in it. Short: a socket below it may have 107 characters.
+choose_home() {
+  home="$(home_of_worker)/.hydra-ops-test"
+  if [ ${#home} -gt 38 ]; then
+    home=$(mktemp -d /tmp/hydra-ops-test.XXXXXX)
+    trap 'rm -rf "$home"' EXIT
+    if is_root; then chown "$lab_user:" "$home"; fi
+  fi
+  as_worker / / mkdir -p -m 700 "$home"
+}
+
+# Sets `folder`: the checkout, or where we are root a copy of it, for the lab user cannot read ours.
 give_worker_checkout() {
-  local folder=$1
+  folder=$checkout
+  is_root || return 0
+  folder="$home/checkout"
+  say "root has no libvirt session: the work is done as the user $lab_user, on a copy in $folder"
   rm -rf "$folder"
-  as_worker / / mkdir -p "$folder"
-  chmod 700 "$folder"
+  as_worker / / mkdir -p -m 700 "$folder"
   tar -C "$checkout" --exclude=./.git --exclude='./*.tgz' -cf - . |
     as_worker / / tar -C "$folder" --no-same-owner --no-same-permissions -xf - || give_up "cannot copy the checkout to $folder"
 }

@@ -1,0 +1,60 @@
+/** One comparison: something we do, and the least it could cost, both measured in this run. */
+export interface Comparison {
+  readonly what: string
+  readonly ms: number
+  readonly floor: string
+  readonly floorMs: number
+  /** What the design allows, and whether it was kept. */
+  readonly budget: string
+  readonly kept: boolean
+}
+
+/**
+ * Medians of two things measured in turns, so that what else the host does falls on both alike. The first turn
+ * warms caches and is not counted.
+ */
+export async function inTurns(
+  turns: number,
+  ours: () => Promise<unknown>,
+  floor: () => Promise<unknown>,
+): Promise<{ ms: number; floorMs: number }> {
+  const times: { ours: number[]; floor: number[] } = { ours: [], floor: [] }
+  for (let turn = 0; turn <= turns; turn++) {
+    const floorMs = await timed(floor)
+    const ms = await timed(ours)
+    if (turn === 0) continue
+    times.floor.push(floorMs)
+    times.ours.push(ms)
+  }
+  return { ms: median(times.ours), floorMs: median(times.floor) }
+}
+
+export async function timed(action: () => Promise<unknown>): Promise<number> {
+  const begin = performance.now()
+  await action()
+  return performance.now() - begin
+}
+
+export function median(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b)
+  const middle = sorted.length >> 1
+  const upper = sorted[middle] ?? Number.NaN
+  return sorted.length % 2 === 1 ? upper : ((sorted[middle - 1] ?? Number.NaN) + upper) / 2
+}
+
+export function table(rows: readonly Comparison[]): string {
+  const cells = rows.map((row) => [
+    row.what,
+    milliseconds(row.ms),
+    row.floor,
+    milliseconds(row.floorMs),
+    (row.ms / row.floorMs).toFixed(2),
+    `${row.kept ? 'kept' : 'MISSED'}: ${row.budget}`,
+  ])
+  const head = ['what', 'ms', 'floor', 'ms', 'ratio', 'budget']
+  return [head, head.map(() => '---'), ...cells].map((row) => `| ${row.join(' | ')} |`).join('\n')
+}
+
+function milliseconds(ms: number): string {
+  return ms < 100 ? ms.toFixed(1) : ms.toFixed(0)
+}
