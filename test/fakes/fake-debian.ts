@@ -1,0 +1,43 @@
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import type { FakeOps } from './fake-ops.js'
+import { succeed, surveyOf } from './fake-ssh.js'
+
+/** What the made-up Debian machines do beyond the ordinary. */
+export interface FakeDebianOptions {
+  /** Machine → how its activation ends; default 0. */
+  readonly activationCode?: (machine: string) => number
+  readonly units?: readonly string[]
+}
+
+/**
+ * Teaches the fake SSH layer to answer as Debian machines would: what was activated is kept in a folder, so
+ * that a later process finds it. Keys and packages are not modelled: the engine's tests have none.
+ */
+export function runFakeDebian(ops: FakeOps, options: FakeDebianOptions = {}): void {
+  const folder = join(ops.folder, 'machines')
+  mkdirSync(folder, { recursive: true })
+  const file = (machine: string, kind: string) => join(folder, `${machine}.${kind}`)
+  const read = (path: string) => (existsSync(path) ? readFileSync(path, 'utf8') : '')
+  ops.ssh.answer('read the facts of the machine', ({ machine }) =>
+    surveyOf({ profile: read(file(machine, 'profile')) }),
+  )
+  ops.ssh.answer('read which packages are installed', succeed('ii |nix-bin|2.8.0|\n'))
+  ops.ssh.answer('start the activation', ({ machine, argv }) => {
+    const [unit = '', , path = ''] = argv
+    const code = options.activationCode?.(machine) ?? 0
+    if (code === 0) writeFileSync(file(machine, 'profile'), path)
+    writeFileSync(
+      file(machine, unit),
+      JSON.stringify(['result', unit, path, String(code), ...(options.units ?? [])]),
+    )
+    return succeed()
+  })
+  ops.ssh.answer('follow the activation', ({ machine, argv }) => {
+    const [unit = ''] = argv
+    const record = read(file(machine, unit))
+    return succeed(record === '' ? 'state LoadState=not-found\nboot boot-1\n' : `record ${record}\n`)
+  })
+  ops.ssh.answer('remove the unit of the activation', succeed())
+  ops.ssh.answer('read the journal of the units that failed', succeed('unit said this\n'))
+}

@@ -1,0 +1,155 @@
+import { existsSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import type { MachineDefinition } from '../../../src/core/definition.js'
+import { deploy } from '../../../src/operations/deploy/deploy.js'
+import type { DeployRequest } from '../../../src/operations/deploy/request.js'
+import { type FakeDebianOptions, runFakeDebian } from '../../fakes/fake-debian.js'
+import { fakeMachine, fakeNetwork } from '../../fakes/fake-network.js'
+import { createFakeOps, type FakeOps } from '../../fakes/fake-ops.js'
+
+const standard: DeployRequest = {
+  deployment: 'net',
+  selection: {},
+  dryRun: false,
+  until: undefined,
+  check: false,
+  killObsolete: false,
+  allowRecreate: false,
+  alwaysActivate: false,
+  allowReboot: false,
+  forceReboot: false,
+  skipOffline: false,
+  keepGoing: false,
+  maxConcurrent: 4,
+  closures: new Map(),
+  retryFailed: false,
+  yes: true,
+  acceptHostKey: false,
+  args: {},
+  searchPath: [],
+  nix: { showTrace: false, options: [] },
+  onPlan: () => {},
+}
+
+let ops: FakeOps
+
+async function open(machines: readonly MachineDefinition[], debian: FakeDebianOptions = {}) {
+  ops = await createFakeOps({ network: fakeNetwork(machines) })
+  runFakeDebian(ops, debian)
+  ops.store.create({ name: 'net' as never, expressions: ['/net.nix'], searchPath: [], args: {} })
+}
+
+function outcomes(report: Awaited<ReturnType<typeof deploy>>): Record<string, string> {
+  return Object.fromEntries(report.results.map((row) => [row.machine, row.outcome]))
+}
+
+function stateText(): string {
+  const { uuid } = ops.store.resolve('net')
+  return readFileSync(join(ops.store.paths(uuid).root, 'state.json'), 'utf8')
+}
+
+describe('deploy', () => {
+  beforeEach(() => open([fakeMachine('web'), fakeMachine('db')]))
+  afterEach(() => ops.cleanup())
+
+  it('makes, starts and activates every machine, and records what it deployed', async () => {
+    const report = await deploy(ops, standard)
+    expect(outcomes(report)).toEqual({ web: 'changed', db: 'changed' })
+    expect(ops.hypervisor.listing().running).toHaveLength(2)
+    const { machines } = ops.store.resolve('net')
+    for (const machine of Object.values(machines)) {
+      expect(machine.deployed?.path).toMatch(/^\/nix\/store\//)
+      expect(machine.intent).toBeUndefined()
+      expect(machine.activation).toBeUndefined()
+      expect(machine.lastResult).toBe('changed')
+    }
+  })
+
+  it('evaluates once, connects once to each machine and changes nothing the second time', async () => {
+    await deploy(ops, standard)
+    const before = ops.ssh.connects.length
+    const evaluations = ops.nix.evaluations.length
+    const report = await deploy(ops, standard)
+    expect(outcomes(report)).toEqual({ web: 'unchanged', db: 'unchanged' })
+    expect(ops.ssh.connects.length - before).toBe(2)
+    expect(ops.nix.evaluations.length - evaluations).toBe(1)
+    expect(ops.ssh.execs.slice(-30).filter((exec) => exec.what === 'start the activation').length).toBe(2)
+    expect(ops.nix.copies).toHaveLength(2)
+  })
+
+  it('writes nothing in a dry run, not even allocations', async () => {
+    const before = stateText()
+    const report = await deploy(ops, { ...standard, dryRun: true })
+    expect(report.plan.machines.map((machine) => machine.items[0]?.action)).toEqual(['create', 'create'])
+    expect(stateText()).toBe(before)
+    expect(ops.hypervisor.listing().domains).toEqual([])
+    expect(ops.nix.evaluations.every((evaluation) => evaluation.mode !== 'write')).toBe(true)
+    expect(ops.nix.builds).toEqual([])
+    const { uuid } = ops.store.resolve('net')
+    expect(existsSync(ops.store.paths(uuid).keys)).toBe(false)
+  })
+
+  it('touches no machine when one of them does not build', async () => {
+    ops.nix.brokenBuilds.add('db')
+    await expect(deploy(ops, standard)).rejects.toThrow("machine 'db' does not build")
+    expect(ops.hypervisor.listing().domains).toEqual([])
+  })
+
+  it('deploys the others with --keep-going when one does not build', async () => {
+    ops.nix.brokenBuilds.add('db')
+    const report = await deploy(ops, { ...standard, keepGoing: true })
+    expect(outcomes(report)).toEqual({ web: 'changed', db: 'failed' })
+  })
+
+  it('finishes the others when one machine fails, and takes up only that one with --retry-failed', async () => {
+    ops.nix.brokenCopies.add('db')
+    expect(outcomes(await deploy(ops, standard))).toEqual({ web: 'changed', db: 'failed' })
+    ops.nix.brokenCopies.clear()
+    expect(outcomes(await deploy(ops, { ...standard, retryFailed: true }))).toEqual({ db: 'changed' })
+  })
+
+  it('destroys an obsolete machine only when told to', async () => {
+    await deploy(ops, standard)
+    ops.nix.network = fakeNetwork([fakeMachine('web')])
+    await deploy(ops, standard)
+    expect(ops.store.resolve('net').machines['db' as never]?.obsolete).toBe(true)
+    expect(ops.hypervisor.listing().domains).toHaveLength(2)
+    await deploy(ops, { ...standard, killObsolete: true })
+    expect(Object.keys(ops.store.resolve('net').machines)).toEqual(['web'])
+    expect(ops.hypervisor.listing().domains).toHaveLength(1)
+  })
+
+  it('asks before it destroys, and does nothing when the answer is no', async () => {
+    await deploy(ops, standard)
+    ops.nix.network = fakeNetwork([fakeMachine('web')])
+    ops.answerTo = false
+    await expect(deploy(ops, { ...standard, killObsolete: true, yes: false })).rejects.toThrow(
+      'nothing was changed',
+    )
+    expect(ops.hypervisor.listing().domains).toHaveLength(2)
+  })
+})
+
+describe('deploy of machines whose activation fails', () => {
+  afterEach(() => ops.cleanup())
+
+  it('calls a machine degraded when units failed, with the end of their journal', async () => {
+    await open([fakeMachine('web')], { activationCode: () => 4, units: ['web.service'] })
+    const report = await deploy(ops, standard)
+    expect(report.results[0]).toMatchObject({ outcome: 'degraded', stage: 'activate' })
+    expect(report.results[0]?.reason).toContain('web.service')
+    expect(report.results[0]?.evidence).toContain('unit said this')
+    expect(ops.store.resolve('net').machines['web' as never]?.deployed).toBeUndefined()
+  })
+
+  it('works on the machines of an earlier tag first', async () => {
+    await open([
+      fakeMachine('app', { deployment: { tags: ['late'] } }),
+      fakeMachine('db', { deployment: { tags: ['early'] } }),
+    ])
+    ops.nix.network = fakeNetwork([...ops.nix.network.machines.values()], { ordering: ['early', 'late'] })
+    await deploy(ops, standard)
+    expect(ops.nix.copies.map((copy) => copy.machine)).toEqual(['db', 'app'])
+  })
+})
