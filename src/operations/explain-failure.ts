@@ -1,0 +1,51 @@
+import type { Ops } from '../core/context.js'
+import { OpsError } from '../core/errors.js'
+import type { Finding } from '../core/provider.js'
+
+/**
+ * Which findings of `doctor` explain which error: code of an OpsError → beginnings of finding ids, the likeliest
+ * first. A code that is not here has no finding that could explain it.
+ */
+const explanations: Readonly<Record<string, readonly string[]>> = {
+  NOT_INSTALLED: ['programs.'],
+  NIX: ['programs.nix', 'nix.store', 'namespaces.user', 'state.space'],
+  BUILD: ['nix.store', 'namespaces.user', 'state.space'],
+  DISK_FULL: ['state.space'],
+  STATE_DAMAGED: ['state.folder', 'state.space'],
+  UNREACHABLE: ['ssh.agent', 'kvm'],
+}
+
+/** Looking at this host must not keep the user from reading what went wrong. */
+const lookMs = 20_000
+
+/** The same error; where this host is why, its hint says so and how to mend it. */
+export async function explained(ops: Pick<Ops, 'doctor' | 'signal'>, error: unknown): Promise<unknown> {
+  if (!(error instanceof OpsError) || !Object.hasOwn(explanations, error.code) || ops.signal.aborted)
+    return error
+  const signal = AbortSignal.any([ops.signal, AbortSignal.timeout(lookMs)])
+  const findings = await ops.doctor({ signal, log: () => {} }).catch(() => [])
+  const finding = pointTo(findings, error.code)
+  if (finding === undefined || (finding.mend !== undefined && error.hint?.includes(finding.mend) === true))
+    return error
+  const { code, exitCode, message, machine, detail, cause } = error
+  return new OpsError(code, exitCode, message, {
+    hint: [error.hint, `hydra-ops doctor says: ${sentence(finding)}`].filter(Boolean).join('\n'),
+    ...(machine === undefined ? {} : { machine }),
+    ...(detail === undefined ? {} : { detail }),
+    ...(cause === undefined ? {} : { cause }),
+  })
+}
+
+/** The finding that explains a failing step: the first that is a problem, else the first worth a note. */
+export function pointTo(findings: readonly Finding[], code: string): Finding | undefined {
+  const wanted = explanations[code] ?? []
+  const fitting = wanted.flatMap((start) => findings.filter((finding) => finding.id.startsWith(start)))
+  return (
+    fitting.find((finding) => finding.level === 'problem') ??
+    fitting.find((finding) => finding.level === 'note')
+  )
+}
+
+function sentence(finding: Finding): string {
+  return finding.mend === undefined ? finding.what : `${finding.what}; mended by: ${finding.mend}`
+}
