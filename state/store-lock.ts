@@ -10,10 +10,8 @@ import { type HeldLock, tryLock } from './lock.js'
 import { deploymentsFolder } from './paths.js'
 import { sweepStore } from './sweep.js'
 
-/** Handing out ports and names takes well under a second. */
-const waitMs = 30_000
-/** Without a way to cancel: short enough to sit through. */
-const blockingWaitMs = 5_000
+/** Handing out ports and names takes well under a second; what cannot be cancelled must be short enough to sit through. */
+const usualWaits = { waitMs: 30_000, blockingWaitMs: 5_000 }
 const pauseMs = 50
 
 /** The short lock of the whole state folder, under which names and ports are given out. */
@@ -24,7 +22,12 @@ export interface StoreLock {
   duringSync<T>(action: () => T): T
 }
 
-export function createStoreLock(root: string, operator: Operator, now: () => Date): StoreLock {
+export function createStoreLock(
+  root: string,
+  operator: Operator,
+  now: () => Date,
+  { waitMs, blockingWaitMs } = usualWaits,
+): StoreLock {
   const folder = join(root, 'lock')
   let inside = false
   const attempt = (): HeldLock | Holder | undefined => {

@@ -4,12 +4,13 @@ import { temporaryName } from './durable-file.js'
 
 /** A lock being made by a process that lives has such a name for an instant. */
 const lockDraftAgeMs = 60_000
+const lockLeftover = /^lock\.(?:[0-9a-f]{12}\.tmp$|dead-)/
 
 /** Removes what crashed processes left in a deployment's folder. Only for who holds its lock. */
 export function sweepDeployment(folder: string): void {
   for (const name of namesIn(folder)) {
     const path = join(folder, name)
-    if (name.startsWith('lock.')) sweepLockDraft(path)
+    if (lockLeftover.test(name)) sweepLockDraft(path)
     else if (name.startsWith('state.json.') && temporaryName.test(name)) remove(path)
   }
 }
@@ -17,7 +18,7 @@ export function sweepDeployment(folder: string): void {
 /** The same for the state folder: half-made and half-removed deployments. Only for who holds its lock. */
 export function sweepStore(root: string, deployments: string): void {
   for (const name of namesIn(root)) {
-    if (name.startsWith('lock.')) sweepLockDraft(join(root, name))
+    if (lockLeftover.test(name)) sweepLockDraft(join(root, name))
     else if (name.startsWith('config.json.') && temporaryName.test(name)) remove(join(root, name))
   }
   for (const name of namesIn(deployments)) {

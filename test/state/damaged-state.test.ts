@@ -1,15 +1,8 @@
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 import type { DeploymentStore } from '../../src/core/store.js'
-import {
-  createLab,
-  errorOf,
-  machineRecord,
-  snapshot,
-  stateFile,
-  temporaryStore,
-  web,
-} from './temporary-store.js'
+import { machineRecord } from './machine-record.js'
+import { createLab, errorOf, snapshot, stateFile, temporaryStore, web } from './temporary-store.js'
 
 /** A deployment with a good backup whose state file `damage` then treats. */
 async function damaged(

@@ -5,15 +5,8 @@ import type { DeploymentRecord } from '../../src/core/deployment.js'
 import { DeploymentName } from '../../src/core/names.js'
 import type { DeploymentStore, HeldDeployment } from '../../src/core/store.js'
 import { createStore } from '../../state/store.js'
-import {
-  createLab,
-  errorOf,
-  machineRecord,
-  operator,
-  stateFile,
-  temporaryStore,
-  web,
-} from './temporary-store.js'
+import { machineRecord } from './machine-record.js'
+import { createLab, errorOf, operator, stateFile, temporaryStore, web } from './temporary-store.js'
 
 async function held<T>(action: (held: HeldDeployment, store: DeploymentStore) => T | Promise<T>): Promise<T> {
   const store = await temporaryStore()

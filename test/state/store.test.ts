@@ -3,10 +3,10 @@ import { dirname, join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { DeploymentName } from '../../src/core/names.js'
 import { createStore } from '../../state/store.js'
+import { machineRecord } from './machine-record.js'
 import {
   createLab,
   errorOf,
-  machineRecord,
   operator,
   snapshot,
   stateFile,

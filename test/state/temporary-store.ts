@@ -2,7 +2,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:f
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { onTestFinished } from 'vitest'
-import type { DeploymentRecord, MachineRecord } from '../../src/core/deployment.js'
+import type { DeploymentRecord } from '../../src/core/deployment.js'
 import { DeploymentName, MachineName } from '../../src/core/names.js'
 import type { DeploymentStore } from '../../src/core/store.js'
 import { createStore, type StoreOptions } from '../../state/store.js'
@@ -30,20 +30,6 @@ export function createLab(store: DeploymentStore, name = 'lab'): DeploymentRecor
 }
 
 export const web = MachineName.parse('web')
-
-export function machineRecord(given: Partial<MachineRecord> = {}): MachineRecord {
-  return {
-    provider: 'libvirt',
-    os: 'debian',
-    index: 1,
-    allocation: { sshPort: 24231, macs: ['52:54:00:12:34:56'] },
-    obsolete: false,
-    tasks: {},
-    keys: {},
-    facts: {},
-    ...given,
-  }
-}
 
 export function stateFile(store: DeploymentStore, record: DeploymentRecord): string {
   return join(store.paths(record.uuid).root, 'state.json')

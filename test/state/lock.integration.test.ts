@@ -1,0 +1,153 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { hostname } from 'node:os'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+import { describe, expect, it, onTestFinished } from 'vitest'
+import { createStore } from '../../state/store.js'
+import { startStoreProcess, startStoreProcessWithoutConf } from './processes.js'
+import { createLab, operator, temporaryFolder, temporaryStore } from './temporary-store.js'
+
+const here = { ...operator, host: hostname() }
+
+describe('two processes', () => {
+  it('that lock one deployment at once: one has it, the other is told who', async () => {
+    const store = await temporaryStore()
+    const { uuid } = createLab(store)
+    const contenders = [1, 2, 3, 4].map(() => startStoreProcess('contend', store.root, uuid))
+    for (const each of contenders) expect(await each.said()).toBe('ready')
+    for (const each of contenders) each.child.stdin.write('go\n')
+    const said = await Promise.all(contenders.map((each) => each.said()))
+    const winner = contenders[said.indexOf('held')]
+    const losers = said.filter((each) => each !== 'held')
+    expect(losers).toHaveLength(3)
+    for (const loser of losers) {
+      expect(loser).toMatchObject({
+        exitCode: 5,
+        message: expect.stringMatching(
+          new RegExp(
+            `^deployment 'lab' is locked by bob@${hostname()}, pid ${winner?.child.pid}, since .*: store-process`,
+          ),
+        ),
+        hint: expect.stringContaining('hydra-ops unlock -d lab'),
+      })
+    }
+    winner?.child.stdin.end('end\n')
+    expect(await winner?.ended()).toMatchObject({ code: 0 })
+    expect(store.history(uuid).map(({ event }) => event)).toEqual(['won'])
+    expect(readdirSync(store.paths(uuid).root)).not.toContain('lock')
+  })
+
+  it('that give out ports at once never give one twice', async () => {
+    const store = await temporaryStore()
+    const each = 8
+    const processes = [1, 2, 3].map(() => startStoreProcess('allocate', store.root, String(each)))
+    for (const one of processes) expect(await one.said()).toBe('done')
+    const ports = store
+      .list()
+      .flatMap((record) => Object.values(record.machines).map((machine) => machine.allocation))
+    expect(ports).toHaveLength(3 * each)
+    expect(new Set(ports).size).toBe(3 * each)
+    expect(store.problems()).toEqual([])
+  })
+
+  it('that take over the lock of a dead one, again and again, never have it together', async () => {
+    const root = temporaryFolder()
+    const processes = [1, 2, 3, 4].map(() => startStoreProcess('takeOver', root, '3000'))
+    const results = await Promise.all(processes.map((one) => one.said()))
+    const total = results.map((result) =>
+      expect(result).toMatchObject({ together: 0, won: expect.any(Number) }),
+    )
+    expect(total).toHaveLength(4)
+    expect(readdirSync(root).filter((name) => name.includes('.dead-'))).toEqual([])
+  })
+})
+
+describe('a process that was killed with SIGKILL while it had the lock', () => {
+  it('of a deployment is followed by the next one at once', async () => {
+    const store = await temporaryStore({ operator: here })
+    const { uuid } = createLab(store)
+    const holder = startStoreProcess('hold', store.root, uuid)
+    expect(await holder.said()).toBe('held')
+    await expect(store.lock(uuid, async () => {})).rejects.toMatchObject({ exitCode: 5 })
+    holder.child.kill('SIGKILL')
+    expect(await holder.ended()).toMatchObject({ signal: 'SIGKILL' })
+    expect(await store.lock(uuid, async () => 'ours')).toBe('ours')
+    expect(readdirSync(store.paths(uuid).root)).toEqual(['state.json'])
+  })
+
+  it('of the whole store is followed by the next one at once', async () => {
+    const store = await temporaryStore({ operator: here })
+    const holder = startStoreProcess('holdStore', store.root)
+    expect(await holder.said()).toBe('held')
+    holder.child.kill('SIGKILL')
+    await holder.ended()
+    createLab(store)
+    expect(store.list()).toHaveLength(1)
+  })
+
+  it('counts as gone although nobody collected its exit status', async () => {
+    const store = await temporaryStore({ operator: here })
+    const { uuid } = createLab(store)
+    const file = (name: string) => fileURLToPath(new URL(name, import.meta.url))
+    const holder = [
+      process.execPath,
+      file('./run-typescript.mjs'),
+      file('./store-process.ts'),
+      'hold',
+      store.root,
+      uuid,
+    ]
+    // The shell becomes `sleep`, which never waits for the child that it inherits.
+    const parent = spawn('sh', ['-c', '"$@" & exec sleep 600', 'sh', ...holder], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    })
+    onTestFinished(async () => {
+      parent.kill('SIGKILL')
+      await once(parent, 'close')
+    })
+    await once(createInterface({ input: parent.stdout }), 'line')
+    const { pid } = JSON.parse(readFileSync(join(store.paths(uuid).root, 'lock', 'holder.json'), 'utf8'))
+    process.kill(pid, 'SIGKILL')
+    await expect.poll(() => readFileSync(`/proc/${pid}/stat`, 'utf8'), { timeout: 30_000 }).toMatch(/\) Z /)
+    expect(await store.lock(uuid, async () => 'ours')).toBe('ours')
+  })
+})
+
+describe('a process that is killed with SIGKILL after its n-th write', () => {
+  it('leaves a store that can be read, locked and swept, at every n', async () => {
+    const lastWrite = 7
+    for (let n = 1; n <= lastWrite; n += 1) {
+      const root = join(temporaryFolder(), 'state')
+      const dying = startStoreProcess('life', root, String(n))
+      expect(await dying.ended()).toMatchObject({ signal: 'SIGKILL' })
+      const store = await createStore({ root, operator: here, env: {} })
+      expect(store.problems()).toEqual([])
+      const [lab] = store.list()
+      // Write 1 makes it, 2 and 5 are journal lines, 3 and 4 machines, 6 removes it, 7 is a preference.
+      expect(lab === undefined ? 'gone' : Object.keys(lab.machines)).toEqual(
+        n >= 6 ? 'gone' : n >= 4 ? ['web', 'db'] : n === 3 ? ['web'] : [],
+      )
+      expect(store.preferences()).toEqual(n === 7 ? { maxConcurrent: 3 } : {})
+      if (lab !== undefined) await store.lock(lab.uuid, async (held) => held.remove())
+      createLab(store)
+      expect(readdirSync(join(root, 'deployments'))).toHaveLength(1)
+      expect(readdirSync(root).filter((name) => !['config.json', 'deployments'].includes(name))).toEqual([])
+    }
+    const whole = startStoreProcess('life', join(temporaryFolder(), 'state'), String(lastWrite + 1))
+    expect(await whole.said()).toBe('done')
+  })
+})
+
+describe('conf', () => {
+  it('is loaded only where there are preferences, for it costs as much as all the rest', async () => {
+    const root = join(temporaryFolder(), 'state')
+    const first = startStoreProcessWithoutConf('life', root, '0')
+    expect(await first.ended()).toMatchObject({ code: 0, stderr: '' })
+    expect(existsSync(join(root, 'config.json'))).toBe(true)
+    const second = startStoreProcessWithoutConf('life', root, '0')
+    expect(await second.ended()).toMatchObject({ stderr: expect.stringContaining('conf was loaded') })
+  })
+})

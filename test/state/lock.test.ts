@@ -1,0 +1,262 @@
+import { existsSync, mkdirSync, readdirSync, readFileSync, utimesSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, expect, it } from 'vitest'
+import { claimOf, describeHolder, type Holder } from '../../state/holder.js'
+import { removeLock, tryLock } from '../../state/lock.js'
+import { createStoreLock } from '../../state/store-lock.js'
+import { createLab, errorOf, operator, temporaryFolder, temporaryStore } from './temporary-store.js'
+
+const now = new Date('2026-11-21T10:15:00Z')
+const other = { user: 'bob', host: operator.host, command: 'hydra-ops destroy -d lab', run: 'run-2' }
+
+function take(folder: string) {
+  const attempt = tryLock(folder, operator, now)
+  if (attempt.kind === 'busy') throw new Error('the lock was busy')
+  return attempt.lock
+}
+
+/** A lock as another process of this host left it; `differs` is how that process differs from us. */
+function lockOf(folder: string, differs: Partial<Holder>): void {
+  mkdirSync(folder)
+  writeFileSync(
+    join(folder, 'holder.json'),
+    JSON.stringify({ ...claimOf(other, 'their-claim', now), ...differs }),
+  )
+}
+
+describe('a lock', () => {
+  it('is had by one, until it is released', () => {
+    const folder = join(temporaryFolder(), 'lock')
+    const lock = take(folder)
+    expect(lock.isOurs()).toBe(true)
+    expect(tryLock(folder, other, now)).toMatchObject({
+      kind: 'busy',
+      holder: { user: 'alice', pid: process.pid },
+    })
+    lock.release()
+    expect(existsSync(folder)).toBe(false)
+    expect(tryLock(folder, other, now).kind).toBe('held')
+    expect(lock.isOurs()).toBe(false)
+    lock.release()
+    expect(tryLock(folder, operator, now)).toMatchObject({ kind: 'busy', holder: { user: 'bob' } })
+  })
+
+  it('leaves nothing else beside it, taken, refused or released', () => {
+    const parent = temporaryFolder()
+    const folder = join(parent, 'lock')
+    const lock = take(folder)
+    tryLock(folder, other, now)
+    expect(readdirSync(parent)).toEqual(['lock'])
+    lock.release()
+    expect(readdirSync(parent)).toEqual([])
+  })
+
+  it('says all about its holder', () => {
+    const holder = claimOf(operator, 'n', now)
+    expect(describeHolder(holder)).toBe(
+      `alice@build1, pid ${process.pid}, since 2026-11-21 10:15:00 UTC: hydra-ops deploy -d lab`,
+    )
+  })
+
+  it('is removed whatever its holder, and not missed when there is none', () => {
+    const folder = join(temporaryFolder(), 'lock')
+    expect(removeLock(folder)).toBeUndefined()
+    take(folder)
+    expect(removeLock(folder)).toMatchObject({ user: 'alice' })
+    mkdirSync(folder)
+    writeFileSync(join(folder, 'holder.json'), '{"us')
+    expect(tryLock(folder, operator, now)).toEqual({ kind: 'busy', holder: undefined })
+    expect(removeLock(folder)).toBe('unknown')
+    expect(tryLock(folder, operator, now).kind).toBe('held')
+  })
+
+  it('is one sentence when it cannot be made', async () => {
+    const folder = join(temporaryFolder(), 'gone', 'lock')
+    expect(await errorOf(() => tryLock(folder, operator, now))).toMatchObject({
+      name: 'OpsError',
+      exitCode: 1,
+      message: expect.stringContaining(`cannot make the lock ${folder}`),
+    })
+  })
+})
+
+describe('the lock of another process', () => {
+  const day = 24 * 3_600_000
+  const ago = (ms: number) => new Date(now.getTime() - ms).toISOString()
+  const otherBoot = '00000000-0000-4000-8000-000000000000'
+
+  it.each<[string, Partial<Holder>]>([
+    ['whose pid is gone', { pid: 4_194_305 }],
+    ['whose pid belongs to a later process', { startTime: '1' }],
+    ['that ran before this host was restarted', { bootId: otherBoot }],
+    ['on another host, a day old', { host: 'build2', bootId: otherBoot, since: ago(day + 1000) }],
+    ['in another container, a day old', { pidNamespace: 'pid:[1]', since: ago(day + 1000) }],
+  ])('%s is taken over at once', (_, differs) => {
+    const parent = temporaryFolder()
+    const folder = join(parent, 'lock')
+    lockOf(folder, differs)
+    expect(take(folder).isOurs()).toBe(true)
+    expect(readdirSync(parent)).toEqual(['lock'])
+  })
+
+  it.each<[string, Partial<Holder>]>([
+    ['that lives', {}],
+    [
+      'on another host, not a day old',
+      { host: 'build2', bootId: otherBoot, pid: 4_194_305, since: ago(day - 1000) },
+    ],
+    [
+      'in another container, not a day old',
+      { pidNamespace: 'pid:[1]', pid: 4_194_305, since: ago(day - 1000) },
+    ],
+  ])('%s is left alone', (_, differs) => {
+    const folder = join(temporaryFolder(), 'lock')
+    lockOf(folder, differs)
+    const before = readFileSync(join(folder, 'holder.json'), 'utf8')
+    expect(tryLock(folder, operator, now)).toMatchObject({ kind: 'busy', holder: { user: 'bob' } })
+    expect(readFileSync(join(folder, 'holder.json'), 'utf8')).toBe(before)
+  })
+
+  it('that is dead is left to whoever is taking it over already', () => {
+    const folder = join(temporaryFolder(), 'lock')
+    lockOf(folder, { pid: 4_194_305 })
+    lockOf(`${folder}.dead-their-claim`, { nonce: 'guard' })
+    expect(tryLock(folder, operator, now)).toMatchObject({ kind: 'busy', holder: { nonce: 'guard' } })
+  })
+
+  it('is taken over although the one who was taking it over died as well', () => {
+    const parent = temporaryFolder()
+    const folder = join(parent, 'lock')
+    lockOf(folder, { pid: 4_194_305 })
+    lockOf(`${folder}.dead-their-claim`, { nonce: 'guard', pid: 4_194_305 })
+    expect(take(folder).isOurs()).toBe(true)
+    expect(readdirSync(parent)).toEqual(['lock'])
+  })
+})
+
+describe('the lock of a deployment', () => {
+  it('names its holder to who comes second, with the way out', async () => {
+    const store = await temporaryStore()
+    const { uuid } = createLab(store)
+    await store.lock(uuid, async () => {
+      expect(await errorOf(() => store.lock(uuid, async () => {}))).toMatchObject({
+        exitCode: 5,
+        message: expect.stringMatching(
+          /^deployment 'lab' is locked by alice@build1, pid \d+, since .* UTC: hydra-ops deploy -d lab$/,
+        ),
+        hint: expect.stringContaining('hydra-ops unlock -d lab'),
+      })
+    })
+  })
+
+  it('is released when the action fails', async () => {
+    const store = await temporaryStore()
+    const { uuid } = createLab(store)
+    const failing = store.lock(uuid, async () => {
+      throw new Error('it failed')
+    })
+    await expect(failing).rejects.toThrow('it failed')
+    expect(await store.lock(uuid, async () => 'again')).toBe('again')
+  })
+
+  it('is not made where there is no deployment', async () => {
+    const store = await temporaryStore()
+    const { uuid } = createLab(await temporaryStore())
+    expect(await errorOf(() => store.lock(uuid, async () => {}))).toMatchObject({ exitCode: 1 })
+    expect(existsSync(store.root)).toBe(false)
+    expect(store.unlock(uuid)).toBeUndefined()
+  })
+
+  it('gives its holder the right to sweep what crashed processes left, and nothing else', async () => {
+    const store = await temporaryStore()
+    const { uuid } = createLab(store)
+    const { root } = store.paths(uuid)
+    const left = ['state.json.0123456789ab.tmp', 'state.json.bak.0123456789ab.tmp']
+    const kept = ['known_hosts', 'notes.0123456789ab.tmp', 'state.json.mine', 'state.json.bak.old']
+    for (const name of [...left, ...kept]) writeFileSync(join(root, name), '')
+    const drafts = ['lock.0123456789ab.tmp', 'lock.ba9876543210.tmp']
+    for (const name of drafts) mkdirSync(join(root, name))
+    const hourAgo = Date.now() / 1000 - 3600
+    utimesSync(join(root, 'lock.0123456789ab.tmp'), hourAgo, hourAgo)
+    await store.lock(uuid, async () => {})
+    expect(readdirSync(root).sort()).toEqual([...kept, 'lock.ba9876543210.tmp', 'state.json'].sort())
+  })
+})
+
+describe('the lock of the whole store', () => {
+  const run = (signal = new AbortController().signal) => {
+    const lines: string[] = []
+    return { signal, lines, log: (line: string) => void lines.push(line) }
+  }
+
+  it('is waited for, and given on in turn', async () => {
+    const store = await temporaryStore()
+    const order: string[] = []
+    let finish = () => {}
+    const first = store.allocating(run(), async () => {
+      order.push('first in')
+      await new Promise<void>((resolve) => {
+        finish = resolve
+      })
+      order.push('first out')
+    })
+    const waiting = run()
+    const second = store.allocating(waiting, async () => {
+      order.push('second in')
+    })
+    await expect.poll(() => waiting.lines).toEqual([expect.stringContaining('in use by alice@build1')])
+    finish()
+    await Promise.all([first, second])
+    expect(order).toEqual(['first in', 'first out', 'second in'])
+  })
+
+  it('is waited for only so long; the error names the holder', async () => {
+    const root = temporaryFolder()
+    const waits = { waitMs: 60, blockingWaitMs: 60 }
+    const holder = createStoreLock(root, operator, () => now, waits)
+    const loser = createStoreLock(root, other, () => now, waits)
+    await holder.during(run(), async () => {
+      for (const attempt of [() => loser.during(run(), async () => {}), () => loser.duringSync(() => {})]) {
+        expect(await errorOf(attempt)).toMatchObject({
+          exitCode: 5,
+          message: expect.stringMatching(
+            /in use for 0\.06 s by alice@build1, pid \d+, since .*: hydra-ops deploy/,
+          ),
+          hint: expect.stringContaining(join(root, 'lock')),
+        })
+      }
+    })
+    expect(loser.duringSync(() => 'free')).toBe('free')
+  })
+
+  it('is not waited for after Ctrl-C', async () => {
+    const store = await temporaryStore()
+    const pressed = new AbortController()
+    const waiting = run(pressed.signal)
+    await store.allocating(run(), async () => {
+      const second = errorOf(() => store.allocating(waiting, async () => {}))
+      await expect.poll(() => waiting.lines).toHaveLength(1)
+      pressed.abort()
+      expect(await second).toMatchObject({ exitCode: 130 })
+    })
+  })
+
+  it('shows the allocations of every deployment, also of one whose state was damaged since', async () => {
+    const store = await temporaryStore()
+    const { uuid } = createLab(store)
+    createLab(store, 'prod')
+    await store.lock(uuid, async (held) => {
+      held.update((draft) => {
+        draft.description = 'the last good one'
+      })
+      held.update((draft) => {
+        draft.description = 'the newest'
+      })
+    })
+    writeFileSync(join(store.paths(uuid).root, 'state.json'), 'cut o')
+    const seen = await store.allocating(run(), async (all) =>
+      all.map((record) => record.description ?? record.name),
+    )
+    expect(seen.sort()).toEqual(['prod', 'the last good one'])
+  })
+})

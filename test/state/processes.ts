@@ -1,0 +1,62 @@
+import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+import { onTestFinished } from 'vitest'
+import { packageRoot } from '../../src/core/package-root.js'
+
+const file = (name: string) => fileURLToPath(new URL(name, import.meta.url))
+const runner = file('./run-typescript.mjs')
+const storeProcess = file('./store-process.ts')
+
+/** Another process that works with a store; it ends with the test at the latest. */
+export interface StoreProcess {
+  readonly child: ChildProcessWithoutNullStreams
+  /** The next thing it said; fails when it ended without. */
+  said(): Promise<unknown>
+  /** How it ended. */
+  ended(): Promise<{ code: number | null; signal: string | null; stderr: string }>
+}
+
+export function startStoreProcess(...args: readonly string[]): StoreProcess {
+  return startProcess([process.execPath, runner, storeProcess, ...args])
+}
+
+/** The same in a process that ends with an error as soon as it loads conf. */
+export function startStoreProcessWithoutConf(...args: readonly string[]): StoreProcess {
+  return startProcess([
+    process.execPath,
+    '--import',
+    file('./without-conf.mjs'),
+    runner,
+    storeProcess,
+    ...args,
+  ])
+}
+
+function startProcess([program = '', ...args]: readonly string[]): StoreProcess {
+  const child = spawn(program, args, { cwd: packageRoot(), stdio: ['pipe', 'pipe', 'pipe'] })
+  let stderr = ''
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    stderr += text
+  })
+  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]()
+  const ended = new Promise<{ code: number | null; signal: string | null; stderr: string }>(
+    (resolve, reject) => {
+      child.on('error', reject)
+      child.on('close', (code, signal) => resolve({ code, signal, stderr }))
+    },
+  )
+  onTestFinished(async () => {
+    child.kill('SIGKILL')
+    await ended
+  })
+  return {
+    child,
+    said: async () => {
+      const { value, done } = await lines.next()
+      if (done !== true) return JSON.parse(value)
+      throw new Error(`the process ended: ${JSON.stringify(await ended)}`)
+    },
+    ended: () => ended,
+  }
+}

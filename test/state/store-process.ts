@@ -1,0 +1,157 @@
+/**
+ * Another process that works with a store: `store-process.ts ACTION ROOT …`. What happened goes to stdout, one
+ * JSON value a line.
+ */
+import { closeSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { hostname } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { OpsError } from '../../src/core/errors.js'
+import { DeploymentName, DeploymentUuid, MachineName } from '../../src/core/names.js'
+import { tryLock } from '../../state/lock.js'
+import { createStore } from '../../state/store.js'
+import { machineRecord } from './machine-record.js'
+
+const [action = '', root = '', ...rest] = process.argv.slice(2)
+const operator = {
+  user: 'bob',
+  host: hostname(),
+  command: `store-process ${action}`,
+  run: `run-${process.pid}`,
+}
+const run = { signal: new AbortController().signal, log: () => {} }
+
+function say(value: unknown): void {
+  process.stdout.write(`${JSON.stringify(value)}\n`)
+}
+
+const actions: Readonly<Record<string, () => Promise<void>>> = {
+  /** Takes the lock of a deployment and keeps it until it is killed. */
+  async hold() {
+    const store = await createStore({ root, operator, env: {} })
+    await store.lock(DeploymentUuid.parse(rest[0]), async () => {
+      say('held')
+      await sleep(600_000)
+    })
+  },
+
+  /** Takes the lock of the whole store and keeps it until it is killed. */
+  async holdStore() {
+    const store = await createStore({ root, operator, env: {} })
+    await store.allocating(run, async () => {
+      say('held')
+      await sleep(600_000)
+    })
+  },
+
+  /** Tries once to be the writer of a deployment. */
+  async contend() {
+    const store = await createStore({ root, operator, env: {} })
+    const uuid = DeploymentUuid.parse(rest[0])
+    say('ready')
+    await firstInput()
+    try {
+      await store.lock(uuid, async (held) => {
+        held.journal({ event: 'won' })
+        say('held')
+        await firstInput()
+      })
+    } catch (error) {
+      if (!(error instanceof OpsError)) throw error
+      say({ message: error.message, hint: error.hint, exitCode: error.exitCode })
+    }
+  },
+
+  /** Gives machines of a deployment of its own the lowest free ports of all deployments. */
+  async allocate() {
+    const store = await createStore({ root, operator, env: {} })
+    const name = DeploymentName.parse(`deployment-${process.pid}`)
+    const { uuid } = store.create({ name, expressions: [], searchPath: [], args: {} })
+    await store.lock(uuid, async (held) => {
+      for (let index = 1; index <= Number(rest[0]); index += 1) {
+        await store.allocating(run, async (all) => {
+          const taken = new Set(
+            all.flatMap((record) => Object.values(record.machines).map((machine) => machine.allocation)),
+          )
+          let port = 20_000
+          while (taken.has(port)) port += 1
+          // Between looking and writing: where another one would take the same.
+          await sleep(Math.random() * 5)
+          held.update((draft) => {
+            draft.machines[MachineName.parse(`m${index}`)] = machineRecord({ index, allocation: port })
+          })
+        })
+      }
+    })
+    say('done')
+  },
+
+  /** Takes and loses one lock many times; always the way of a process that dies with it. */
+  async takeOver() {
+    const folder = join(root, 'lock')
+    const inside = join(root, 'inside')
+    let won = 0
+    let together = 0
+    for (const end = Date.now() + Number(rest[0]); Date.now() < end; ) {
+      const attempt = tryLock(folder, operator, new Date())
+      if (attempt.kind === 'busy') {
+        await sleep(Math.random())
+        continue
+      }
+      won += 1
+      if (!enter(inside)) together += 1
+      await sleep(Math.random() * 2)
+      rmSync(inside, { force: true })
+      if (!attempt.lock.isOurs()) together += 1
+      dieHolding(folder)
+    }
+    say({ won, together })
+  },
+
+  /** A deployment's whole life, stopped for good after the n-th write. */
+  async life() {
+    const stopAfter = Number(rest[0])
+    const onWrite = (n: number) => {
+      if (n === stopAfter) process.kill(process.pid, 'SIGKILL')
+    }
+    const store = await createStore({ root, operator, env: {}, onWrite })
+    const name = DeploymentName.parse('lab')
+    const { uuid } = store.create({ name, expressions: [], searchPath: [], args: {} })
+    await store.lock(uuid, async (held) => {
+      held.journal({ event: 'deploy.begin' })
+      for (const machine of ['web', 'db']) {
+        held.update((draft) => {
+          draft.machines[MachineName.parse(machine)] = machineRecord()
+        })
+      }
+      held.journal({ event: 'deploy.end' })
+    })
+    await store.lock(uuid, async (held) => held.remove())
+    store.setPreferences({ maxConcurrent: 3 })
+    say('done')
+  },
+}
+
+function enter(file: string): boolean {
+  try {
+    closeSync(openSync(file, 'wx'))
+    return true
+  } catch {
+    return false
+  }
+}
+
+/** As if this process were gone: the holder becomes a pid that cannot be. */
+function dieHolding(folder: string): void {
+  const file = join(folder, 'holder.json')
+  const holder = JSON.parse(readFileSync(file, 'utf8'))
+  const draft = join(root, `dead-${process.pid}`)
+  writeFileSync(draft, JSON.stringify({ ...holder, pid: 4_194_305 }))
+  renameSync(draft, file)
+}
+
+async function firstInput(): Promise<void> {
+  for await (const _ of process.stdin.iterator({ destroyOnReturn: false })) return
+}
+
+await actions[action]?.()

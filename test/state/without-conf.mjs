@@ -1,0 +1,8 @@
+/** `node --import ./without-conf.mjs …`: a process in which loading conf is an error. */
+import { register } from 'node:module'
+
+const hook = `export async function resolve(name, context, next) {
+  if (name === 'conf') throw new Error('conf was loaded')
+  return next(name, context)
+}`
+register(`data:text/javascript,${encodeURIComponent(hook)}`)
