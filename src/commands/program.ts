@@ -2,7 +2,7 @@ import { Command, CommanderError } from 'commander'
 import type { Ops } from '../core/context.js'
 import { interrupted, OpsError, usageError } from '../core/errors.js'
 import { reportError } from '../ui/report-error.js'
-import { createUi, type Ui } from '../ui/ui.js'
+import { createUi, type Ui, type World } from '../ui/ui.js'
 import { joinPairs, splitArgv } from './argv.js'
 import type { Cli, CommonFlags, Verb } from './verb.js'
 import { meantVerb, verbs } from './verbs.js'
@@ -19,13 +19,13 @@ export interface OpenRequest {
 export interface ProgramOptions {
   readonly signal: AbortSignal
   openOps(request: OpenRequest): Promise<Ops>
-  /** Standard streams and environment; a test gives its own. */
-  readonly world?: Pick<NodeJS.Process, 'stdin' | 'stdout' | 'stderr' | 'env'>
+  /** Default: that of the process. */
+  readonly world?: World
 }
 
 /** Runs one command line; returns its exit status and shows every error itself. */
 export async function runProgram(argv: readonly string[], options: ProgramOptions): Promise<number> {
-  const { stderr, env } = options.world ?? process
+  const { stderr, env } = options.world ?? processWorld()
   const { verb: name, rest } = splitArgv(argv)
   const verb = verbs.find((each) => each.name === name)
   try {
@@ -41,6 +41,11 @@ export async function runProgram(argv: readonly string[], options: ProgramOption
   }
 }
 
+function processWorld(): World {
+  const { stdin, stdout, stderr, env } = process
+  return { stdin, stdout, stderr, env }
+}
+
 interface Call {
   readonly argv: readonly string[]
   readonly name: string | undefined
@@ -48,7 +53,7 @@ interface Call {
 }
 
 async function dispatch(verb: Verb | undefined, call: Call, options: ProgramOptions): Promise<number> {
-  const { stdout } = options.world ?? process
+  const { stdout } = options.world ?? processWorld()
   const program = skeleton((text) => void stdout.write(text))
   if (verb === undefined) {
     const asksForHelp = call.rest.some((word) => word === '--help' || word === '-h')
@@ -97,8 +102,7 @@ function skeleton(writeOut: (text: string) => void): Command {
 }
 
 function cliFor(argv: readonly string[], options: ProgramOptions, ended: (status: number) => void): Cli {
-  const { stdin, stdout, stderr, env } = options.world ?? process
-  const { signal } = options
+  const { signal, world = processWorld() } = options
   return {
     run: async (flags: CommonFlags, action, how = {}) => {
       const ui = createUi({
@@ -106,10 +110,7 @@ function cliFor(argv: readonly string[], options: ProgramOptions, ended: (status
         plain: flags.plain ?? false,
         colour: flags.color,
         signal,
-        env,
-        stdin,
-        stdout,
-        stderr,
+        ...world,
       })
       const say = () =>
         ui.events.emit({

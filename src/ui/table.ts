@@ -58,6 +58,11 @@ function painted(cell: Cell | undefined, text: string): string {
 
 function pad(text: string, width: number, align: Column['align'] = 'left'): string {
   const missing = Math.max(0, width - displayWidth(text))
-  const before = align === 'left' ? 0 : align === 'right' ? missing : Math.floor(missing / 2)
+  const before = align === 'left' ? 0 : align === 'right' ? missing : leftOfCentre(missing, displayWidth(text))
   return ' '.repeat(before) + text + ' '.repeat(missing - before)
+}
+
+/** An odd blank stands left of text of even width and right of text of odd width: so does Python's PrettyTable. */
+function leftOfCentre(missing: number, width: number): number {
+  return width % 2 === 0 ? Math.ceil(missing / 2) : Math.floor(missing / 2)
 }

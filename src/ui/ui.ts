@@ -6,21 +6,25 @@ import { createPlainProgress, linesOf } from './plain-progress.js'
 import { createQuestions } from './questions.js'
 import { createStyle, type Style, wantsColour } from './style.js'
 
-interface OutStream {
+export interface OutStream {
   readonly isTTY?: boolean | undefined
   write(text: string): unknown
 }
 
-export interface UiOptions {
+/** The standard streams and the environment: those of the process, or a test's. */
+export interface World {
+  readonly stdin: { readonly isTTY?: boolean | undefined }
+  readonly stdout: OutStream
+  readonly stderr: OutStream
+  readonly env: Readonly<Record<string, string | undefined>>
+}
+
+export interface UiOptions extends World {
   readonly json: boolean
   readonly plain: boolean
   /** False after `--no-color`. */
   readonly colour: boolean
   readonly signal: AbortSignal
-  readonly env: Readonly<Record<string, string | undefined>>
-  readonly stdin: { readonly isTTY?: boolean | undefined }
-  readonly stdout: OutStream
-  readonly stderr: OutStream
 }
 
 /** The only writer to the terminal: the product on standard output, everything else on standard error. */

@@ -1,0 +1,158 @@
+import { Command } from 'commander'
+import { describe, expect, it } from 'vitest'
+import { joinPairs } from '../../src/commands/argv.js'
+import { registerDeploy } from '../../src/commands/deploy.js'
+import { type DeployFlags, deployRequest } from '../../src/commands/deploy-flags.js'
+import { registerPlan } from '../../src/commands/plan.js'
+import type { Cli } from '../../src/commands/verb.js'
+import type { Preferences } from '../../src/core/store.js'
+import { createFakeOps } from '../fakes/fake-ops.js'
+
+/** The request that a command line stands for; nothing runs. */
+async function requestOf(words: readonly string[], preferences: Preferences = {}, register = registerDeploy) {
+  const seen: DeployFlags[] = []
+  const cli: Cli = {
+    run: async (flags) => {
+      seen.push(flags)
+    },
+  }
+  const command = new Command('deploy').exitOverride().configureOutput({ writeErr: () => {} })
+  register(command, cli)
+  await command.parseAsync(joinPairs(words), { from: 'user' })
+  const [flags] = seen
+  if (flags === undefined) throw new Error('the verb did not run')
+  const ops = await createFakeOps()
+  ops.store.setPreferences(preferences)
+  try {
+    return await deployRequest(flags, ops, () => {})
+  } finally {
+    ops.cleanup()
+  }
+}
+
+const plain = {
+  deployment: undefined,
+  selection: { on: undefined, include: undefined, exclude: undefined },
+  dryRun: false,
+  until: undefined,
+  check: false,
+  killObsolete: false,
+  allowRecreate: false,
+  alwaysActivate: false,
+  allowReboot: false,
+  forceReboot: false,
+  skipOffline: false,
+  keepGoing: false,
+  maxConcurrent: 10,
+  closures: new Map(),
+  retryFailed: false,
+  yes: false,
+  acceptHostKey: false,
+  args: {},
+  searchPath: [],
+}
+
+const path = '/nix/store/0123456789abcdfghijklmnpqrsvwxyz-web'
+
+describe('deploy', () => {
+  it('asks for nothing special by default', async () => {
+    expect(await requestOf([])).toMatchObject(plain)
+  })
+
+  it.each([
+    [['-d', 'lab'], { deployment: 'lab' }],
+    [['--on', 'web*,!web3'], { selection: { on: 'web*,!web3', include: undefined, exclude: undefined } }],
+    [
+      ['--include', 'a', 'b', '--exclude', 'c'],
+      { selection: { on: undefined, include: ['a', 'b'], exclude: ['c'] } },
+    ],
+    [['--dry-run'], { dryRun: true }],
+    [['--build-only'], { until: 'build' }],
+    [['--create-only'], { until: 'create' }],
+    [['--copy-only'], { until: 'copy' }],
+    [['--check'], { check: true }],
+    [['-k'], { killObsolete: true }],
+    [['--kill-obsolete'], { killObsolete: true }],
+    [['--allow-recreate'], { allowRecreate: true }],
+    [['--always-activate'], { alwaysActivate: true }],
+    [['--allow-reboot'], { allowReboot: true }],
+    [['--force-reboot'], { forceReboot: true }],
+    [['--skip-offline'], { skipOffline: true }],
+    [['--retry-failed'], { retryFailed: true }],
+    [['--max-concurrent', '3'], { maxConcurrent: 3 }],
+    [['-y'], { yes: true }],
+    [['--yes'], { yes: true }],
+    [['--confirm'], { yes: true }],
+    [['--accept-host-key'], { acceptHostKey: true }],
+    [['--arg', 'size', '1 + 1'], { args: { size: '1 + 1' } }],
+    // The string of Nix that says a dollar, a quote and a backslash.
+    [['--argstr', 'motd', 'a "b" ${c} \\ $d'], { args: { motd: '"a \\"b\\" \\${c} \\\\ $d"' } }],
+    [['-I', 'nixpkgs=/src/nixpkgs', '-I', '/lib'], { searchPath: ['nixpkgs=/src/nixpkgs', '/lib'] }],
+    [['--closure', `web=${path}`], { closures: new Map([['web', path]]) }],
+  ])('reads %j', async (words, expected) => {
+    expect(await requestOf(words)).toMatchObject({ ...plain, ...expected })
+  })
+
+  it('passes on what belongs to Nix', async () => {
+    const words = [
+      '-j',
+      '4',
+      '--cores',
+      '2',
+      '-K',
+      '--keep-going',
+      '--fallback',
+      '--builders',
+      'ssh://b',
+      '--show-trace',
+    ]
+    const { nix, keepGoing } = await requestOf([
+      ...words,
+      '--option',
+      'sandbox',
+      'false',
+      '--option',
+      'a',
+      '',
+    ])
+    expect(keepGoing).toBe(true)
+    expect(nix).toEqual({
+      showTrace: true,
+      options: [
+        ['sandbox', 'false'],
+        ['a', ''],
+      ],
+      maxJobs: '4',
+      cores: '2',
+      keepFailed: true,
+      keepGoing: true,
+      fallback: true,
+      builders: 'ssh://b',
+    })
+  })
+
+  it('takes the number of machines at once from the preferences where no flag says it', async () => {
+    expect((await requestOf([], { maxConcurrent: 4 })).maxConcurrent).toBe(4)
+    expect((await requestOf(['--max-concurrent', '2'], { maxConcurrent: 4 })).maxConcurrent).toBe(2)
+  })
+
+  it.each([
+    [['--build-only', '--copy-only'], '--build-only and --copy-only exclude each other'],
+    [['--closure', path], 'expected MACHINE=/nix/store/…'],
+    [['--closure', 'web=/tmp/x'], 'expected MACHINE=/nix/store/…'],
+    [['--arg', 'not a name', '1'], "'not a name' cannot be the name of an argument in Nix"],
+  ])('refuses %j', async (words, sentence) => {
+    await expect(requestOf(words)).rejects.toThrow(sentence)
+  })
+})
+
+describe('plan', () => {
+  it('takes what changes the plan, and nothing that acts', async () => {
+    const words = ['--on', 'web', '-k', '--allow-recreate', '--allow-reboot', '--check']
+    expect(await requestOf(words, {}, registerPlan)).toMatchObject({
+      killObsolete: true,
+      allowRecreate: true,
+    })
+    await expect(requestOf(['--yes'], {}, registerPlan)).rejects.toThrow("unknown option '--yes'")
+  })
+})

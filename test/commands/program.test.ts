@@ -1,0 +1,169 @@
+import { describe, expect, it } from 'vitest'
+import { failure, interrupted, locked, unreachable } from '../../src/core/errors.js'
+import { createFakeOps } from '../fakes/fake-ops.js'
+import { runCli } from './run-cli.js'
+
+/** A doctor is the shortest way into a verb that fails as we like. */
+async function failing(error: unknown, ...flags: string[]) {
+  const ops = await createFakeOps({
+    parts: {
+      doctor: async () => {
+        throw error
+      },
+    },
+  })
+  try {
+    return await runCli(['doctor', ...flags], { ops })
+  } finally {
+    ops.cleanup()
+  }
+}
+
+describe('verbs', () => {
+  it('are all in the help, on standard output', async () => {
+    const { code, stdout, stderr } = await runCli(['--help'])
+    expect(code).toBe(0)
+    expect(stderr).toBe('')
+    for (const verb of ['create', 'deploy', 'ssh-for-each', 'config'])
+      expect(stdout).toMatch(new RegExp(`^  ${verb} `, 'm'))
+    expect(stdout).not.toContain('rollback')
+  })
+
+  it('are asked for when none is given', async () => {
+    const { code, stdout, stderr } = await runCli([])
+    expect([code, stdout]).toEqual([2, ''])
+    expect(stderr).toBe('error: which verb?\nhint: hydra-ops --help lists the verbs\n')
+  })
+
+  it('are not taken from a flag', async () => {
+    const { code, stderr } = await runCli(['--yse'])
+    expect(code).toBe(2)
+    expect(stderr).toContain("there is no verb, only '--yse'")
+  })
+
+  it.each([
+    ['apply', 'deploy'],
+    ['up', 'deploy'],
+    ['exec', 'ssh-for-each'],
+    ['push', 'deploy --copy-only'],
+    ['upload-keys', 'send-keys'],
+    ['show-arguments', 'info'],
+    ['copy-closure', 'deploy --closure MACHINE=PATH'],
+    ['mount', 'ssh-config (then: sshfs -F)'],
+    ['halt', 'stop'],
+    ['provision', 'setup run'],
+    ['status', 'info'],
+    ['depoly', 'deploy'],
+    ['destory', 'destroy'],
+    ['chek', 'check'],
+  ])('of peers and mistyped ones get a suggestion: %s', async (word, meant) => {
+    const { code, stderr } = await runCli([word, '-d', 'lab'])
+    expect(code).toBe(2)
+    expect(stderr).toBe(`error: there is no verb '${word}'\nhint: did you mean: hydra-ops ${meant}\n`)
+  })
+
+  it('that nobody could mean point to the list', async () => {
+    expect((await runCli(['xyzzyxyzzy'])).stderr).toContain('hint: hydra-ops --help lists the verbs')
+  })
+})
+
+describe('flags', () => {
+  it('that are mistyped get a suggestion, and nothing is opened', async () => {
+    const { code, stdout, stderr } = await runCli(['destroy', '--yse'])
+    expect([code, stdout]).toEqual([2, ''])
+    expect(stderr).toBe("error: unknown option '--yse'\nhint: did you mean --yes?\n")
+  })
+
+  it('that are unknown point to the help of the verb', async () => {
+    expect((await runCli(['list', '--quux'])).stderr).toBe(
+      "error: unknown option '--quux'\nhint: hydra-ops list --help\n",
+    )
+  })
+
+  it.each([
+    [['deploy', '--max-concurrent', '0'], 'expected a whole number above 0'],
+    [['deploy', '--max-concurrent', 'many'], 'expected a whole number above 0'],
+    [['deploy', '--arg', 'x'], '--arg needs a name and a value'],
+    [['list', 'lab'], "too many arguments for 'list'"],
+    [['console'], "missing required argument 'machine'"],
+    [['deploy', '-d'], "option '-d, --deployment <name>' argument missing"],
+    [['setup', 'rnu', 'nix'], 'Allowed choices are status, run'],
+    [['image', 'biuld', 'debian-12'], "unknown command 'biuld'"],
+    [['config', 'get'], "missing required argument 'key'"],
+  ])('and arguments that are wrong exit with 2: %j', async (argv, sentence) => {
+    const { code, stderr } = await runCli(argv)
+    expect(code).toBe(2)
+    expect(stderr).toContain(sentence)
+    expect(stderr).not.toMatch(/^\s+at /m)
+  })
+
+  it.each(['--boot', '--test', '--dry-activate', '--on-degraded'])(
+    'for NixOS wait for it: %s',
+    async (flag) => {
+      const { code, stderr } = await runCli(['deploy', flag])
+      expect(code).toBe(2)
+      expect(stderr).toBe(`error: ${flag} is for NixOS machines, which hydra-ops cannot deploy yet\n`)
+      expect((await runCli(['deploy', '--help'])).stdout).not.toContain(flag === '--test' ? '--test ' : flag)
+    },
+  )
+})
+
+describe('errors', () => {
+  it.each([
+    [failure('X', 'no'), 1],
+    [unreachable('web', 'no'), 4],
+    [locked('no'), 5],
+    [interrupted('no'), 130],
+  ])('exit as they say: %s', async (error, code) => {
+    expect((await failing(error)).code).toBe(code)
+  })
+
+  it('are a sentence, the evidence and what to try', async () => {
+    const error = failure('X', 'it broke', { detail: 'line 1\nline 2', hint: 'mend it' })
+    expect((await failing(error)).stderr).toBe('error: it broke\n  line 1\n  line 2\nhint: mend it\n')
+  })
+
+  it('that are bugs say so and exit with 70, with a stack only for --debug', async () => {
+    const quiet = await failing(new TypeError('x is undefined'))
+    expect(quiet.code).toBe(70)
+    expect(quiet.stderr).toContain('this is a bug of hydra-ops: x is undefined')
+    expect(quiet.stderr).not.toMatch(/^\s+at /m)
+    expect((await failing(new TypeError('x is undefined'), '--debug')).stderr).toMatch(/^\s+at /m)
+  })
+
+  it('cannot move the cursor', async () => {
+    const { stderr } = await failing(
+      failure('X', 'bad\u001b[2J \u0007\u202ename', { hint: 'a\u001b]0;t\u0007b' }),
+    )
+    expect(stderr).toBe('error: bad \\x07\\u202ename\nhint: ab\n')
+  })
+})
+
+describe('interruption', () => {
+  it('turns what breaks because of it into 130, and is announced once', async () => {
+    const controller = new AbortController()
+    const ops = await createFakeOps({
+      parts: {
+        doctor: async () => {
+          controller.abort()
+          throw new TypeError('socket hang up')
+        },
+      },
+    })
+    const { code, stderr } = await runCli(['doctor'], { ops, signal: controller.signal })
+    ops.cleanup()
+    expect(code).toBe(130)
+    expect(stderr.match(/Ctrl-C again/g)).toHaveLength(1)
+    expect(stderr).toContain('error: interrupted')
+  })
+})
+
+describe('check', () => {
+  it('keeps its small statuses for the bit mask: wrong use is 64, its own failure 69', async () => {
+    expect((await runCli(['check', '--yse'])).code).toBe(64)
+    const ops = await createFakeOps()
+    expect((await runCli(['check', '-d', 'nowhere'], { ops })).code).toBe(64)
+    ops.cleanup()
+    expect((await runCli(['check'])).code).toBe(69)
+  })
+})
