@@ -1,0 +1,355 @@
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { DeploymentName, MachineName } from '../../src/core/names.js'
+import { absoluteEntry, type CreateRequest, createDeployment } from '../../src/operations/create.js'
+import { deleteDeployment } from '../../src/operations/delete.js'
+import { labElsewhere, listDeployments } from '../../src/operations/list.js'
+import { modifyDeployment } from '../../src/operations/modify.js'
+import { getPreference, listPreferences, setPreference } from '../../src/operations/preferences.js'
+import { nixString, setArguments } from '../../src/operations/set-args.js'
+import { unlockDeployment } from '../../src/operations/unlock.js'
+import { createFakeOps, type FakeOps } from '../fakes/fake-ops.js'
+
+let ops: FakeOps
+let folder: string
+
+beforeEach(async () => {
+  ops = await createFakeOps()
+  folder = mkdtempSync(join(tmpdir(), 'hydra-ops-expressions-'))
+  for (const name of ['net.nix', 'libvirt.nix']) writeFileSync(join(folder, name), '{ }')
+})
+afterEach(() => {
+  ops.cleanup()
+  rmSync(folder, { recursive: true, force: true })
+})
+
+const create = (request: Partial<CreateRequest> = {}) =>
+  createDeployment(ops, {
+    files: ['net.nix'],
+    folder,
+    name: 'lab',
+    searchPath: [],
+    args: {},
+    orModify: false,
+    ...request,
+  })
+
+const nothing = { deployment: 'lab', name: undefined, files: [], folder: '', searchPath: [], args: {} }
+
+/** As after a deploy that made one machine. */
+async function withMachine(handle: boolean): Promise<void> {
+  const { deployment } = await create()
+  await ops.store.lock(deployment.uuid, async (held) =>
+    held.update((draft) => {
+      draft.machines[MachineName.parse('web')] = {
+        provider: 'fake',
+        os: 'debian',
+        index: 1,
+        allocation: { sshPort: 1, ports: [], address: '192.0.2.1' },
+        obsolete: false,
+        tasks: {},
+        keys: {},
+        facts: {},
+        ...(handle ? { handle: { disk: 'd', image: 'i' } } : {}),
+      }
+    }),
+  )
+}
+
+describe('create', () => {
+  it('remembers absolute paths, arguments and the search path', async () => {
+    const { deployment, created } = await create({
+      files: ['net.nix', join(folder, 'libvirt.nix')],
+      searchPath: ['nixpkgs=src', 'lib', 'x=https://example.org/x.tar.gz'],
+      args: { size: '1' },
+    })
+    expect(created).toBe(true)
+    expect(ops.store.resolve('lab')).toMatchObject({
+      uuid: deployment.uuid,
+      expressions: [join(folder, 'net.nix'), join(folder, 'libvirt.nix')],
+      searchPath: [`nixpkgs=${join(folder, 'src')}`, join(folder, 'lib'), 'x=https://example.org/x.tar.gz'],
+      args: { size: '1' },
+    })
+    expect(ops.store.history(deployment.uuid).map((entry) => entry.event)).toContain('create')
+  })
+
+  it('takes a folder, as Nix does', async () => {
+    mkdirSync(join(folder, 'net'))
+    expect((await create({ files: ['net'] })).deployment.expressions).toEqual([join(folder, 'net')])
+  })
+
+  it('needs no name', async () => {
+    expect((await create({ name: undefined })).deployment.name).toBeUndefined()
+  })
+
+  it('refuses a file that does not exist, and remembers nothing', async () => {
+    await expect(create({ files: ['net.nix', 'nte.nix'] })).rejects.toMatchObject({
+      exitCode: 2,
+      message: "the network expression 'nte.nix' does not exist",
+    })
+    await expect(create({ files: ['net'] })).rejects.toMatchObject({
+      hint: expect.stringContaining('net.nix'),
+    })
+    expect(ops.store.list()).toEqual([])
+  })
+
+  it('refuses a name that is taken, and names the deployment', async () => {
+    const { deployment } = await create()
+    await expect(create()).rejects.toMatchObject({
+      exitCode: 2,
+      message: `there is a deployment 'lab' already (${deployment.uuid})`,
+    })
+    expect(ops.store.list()).toHaveLength(1)
+  })
+
+  it('changes the deployment of that name with --or-modify', async () => {
+    const first = await create()
+    const again = await create({ files: ['libvirt.nix'], args: { a: '1' }, orModify: true })
+    expect(again.created).toBe(false)
+    expect(again.deployment).toMatchObject({
+      uuid: first.deployment.uuid,
+      expressions: [join(folder, 'libvirt.nix')],
+      args: { a: '1' },
+    })
+  })
+
+  it.each(['', '1st', 'a b', '$(x)', 'a/b'])('refuses %j as a name', async (name) => {
+    await expect(create({ name })).rejects.toMatchObject({ exitCode: 2 })
+  })
+})
+
+it.each([
+  ['/abs', '/abs'],
+  ['rel', '/home/me/rel'],
+  ['n=rel', 'n=/home/me/rel'],
+  ['n=/abs', 'n=/abs'],
+  ['channel:nixos-24.05', 'channel:nixos-24.05'],
+  ['n=https://example.org/x', 'n=https://example.org/x'],
+])('-I %s holds wherever the next command is run', (entry, expected) => {
+  expect(absoluteEntry(entry, '/home/me')).toBe(expected)
+})
+
+describe('modify', () => {
+  it('changes what is given and leaves the rest', async () => {
+    await create({ searchPath: ['a'], args: { x: '1' } })
+    await modifyDeployment(ops, { ...nothing, name: 'lab2', files: ['libvirt.nix'], folder })
+    expect(ops.store.resolve('lab2')).toMatchObject({
+      expressions: [join(folder, 'libvirt.nix')],
+      searchPath: [join(folder, 'a')],
+      args: { x: '1' },
+    })
+  })
+
+  it('refuses a name that another deployment has, and changes nothing', async () => {
+    await create()
+    await create({ name: 'other' })
+    await expect(modifyDeployment(ops, { ...nothing, name: 'other' })).rejects.toMatchObject({ exitCode: 2 })
+    expect(ops.store.resolve('lab').name).toBe('lab')
+  })
+
+  it('takes its own name', async () => {
+    await create()
+    expect((await modifyDeployment(ops, { ...nothing, name: 'lab' })).name).toBe(DeploymentName.parse('lab'))
+  })
+
+  it('refuses to do nothing', async () => {
+    await create()
+    await expect(modifyDeployment(ops, nothing)).rejects.toThrow('nothing to modify')
+  })
+})
+
+describe('set-args', () => {
+  it('sets and forgets, and keeps values out of the journal', async () => {
+    const { deployment } = await create({ args: { a: '1', b: '2' } })
+    await setArguments(ops, { deployment: 'lab', set: { c: '"very private"' }, unset: ['a'] })
+    expect(ops.store.resolve('lab').args).toEqual({ b: '2', c: '"very private"' })
+    expect(JSON.stringify(ops.store.history(deployment.uuid))).not.toContain('very private')
+  })
+
+  it('refuses to forget what is not set, with a suggestion', async () => {
+    await create({ args: { memory: '1' } })
+    await expect(setArguments(ops, { deployment: 'lab', set: {}, unset: ['memroy'] })).rejects.toMatchObject({
+      exitCode: 2,
+      hint: "did you mean 'memory'?",
+    })
+  })
+
+  it('refuses to do nothing', async () => {
+    await create()
+    await expect(setArguments(ops, { deployment: 'lab', set: {}, unset: [] })).rejects.toMatchObject({
+      exitCode: 2,
+    })
+  })
+
+  it.each([
+    ['plain', '"plain"'],
+    ['say "hi"', '"say \\"hi\\""'],
+    ['a\\b', '"a\\\\b"'],
+    ['${x} $y', '"\\${x} $y"'],
+    ['$${x}', '"$\\${x}"'],
+  ])('writes %j as a string of Nix', (text, nix) => {
+    expect(nixString(text)).toBe(nix)
+  })
+})
+
+describe('delete', () => {
+  it('forgets a deployment without machines, after asking', async () => {
+    const { deployment } = await create()
+    ops.answerTo = true
+    await deleteDeployment(ops, { deployment: 'lab', force: false, yes: false })
+    expect(ops.asked).toEqual(["forget deployment 'lab' with its keys, logs and history?"])
+    expect(ops.store.list()).toEqual([])
+    expect(() => ops.store.resolve(deployment.uuid)).toThrow()
+  })
+
+  it('leaves it when the answer is no', async () => {
+    await create()
+    ops.answerTo = false
+    await expect(
+      deleteDeployment(ops, { deployment: 'lab', force: false, yes: false }),
+    ).rejects.toMatchObject({
+      exitCode: 1,
+      message: 'nothing was deleted',
+    })
+    expect(ops.store.list()).toHaveLength(1)
+  })
+
+  it('refuses while machines remain, unless forced', async () => {
+    await withMachine(true)
+    await expect(deleteDeployment(ops, { deployment: 'lab', force: false, yes: true })).rejects.toMatchObject(
+      {
+        exitCode: 2,
+        message: "deployment 'lab' still has machines: web",
+      },
+    )
+    expect(ops.store.list()).toHaveLength(1)
+    await deleteDeployment(ops, { deployment: 'lab', force: true, yes: true })
+    expect(ops.store.list()).toEqual([])
+  })
+
+  it('does not mind machines that were never made', async () => {
+    await withMachine(false)
+    await deleteDeployment(ops, { deployment: 'lab', force: false, yes: true })
+    expect(ops.store.list()).toEqual([])
+  })
+})
+
+describe('list', () => {
+  it('goes by the state alone, in the order in which people count', async () => {
+    await create({ name: 'lab10' })
+    await create({ name: 'lab2' })
+    await withMachine(true)
+    const { deployments, problems } = listDeployments(ops)
+    expect(deployments.map(({ name, machines, types }) => ({ name, machines, types }))).toEqual([
+      { name: 'lab', machines: 1, types: ['fake'] },
+      { name: 'lab2', machines: 0, types: [] },
+      { name: 'lab10', machines: 0, types: [] },
+    ])
+    expect(problems).toEqual([])
+    expect(ops.nix.evaluations).toEqual([])
+  })
+
+  it('names what cannot be read beside what can', async () => {
+    const { deployment } = await create()
+    await create({ name: 'other' })
+    writeFileSync(join(ops.store.paths(deployment.uuid).root, 'state.json'), '{"trunc')
+    const { deployments, problems } = listDeployments(ops)
+    expect(deployments.map((row) => row.name)).toEqual(['other'])
+    expect(problems).toHaveLength(1)
+    expect(problems[0]?.message).toContain(deployment.uuid)
+  })
+})
+
+describe('the lab of root', () => {
+  const passwd = () => join(folder, 'passwd')
+  const state = () => join(folder, 'home', '.local', 'state', 'hydra-ops')
+  beforeEach(() => {
+    writeFileSync(
+      passwd(),
+      `root:x:0:0::/root:/bin/sh\nhydra-lab:x:1001:1001::${join(folder, 'home')}:/bin/bash\n`,
+    )
+    mkdirSync(join(state(), 'deployments', 'one'), { recursive: true })
+  })
+
+  it('is named to root with its state', () => {
+    expect(labElsewhere('/var/lib/other', passwd(), 0)).toEqual({
+      user: 'hydra-lab',
+      state: state(),
+      deployments: 1,
+    })
+  })
+
+  it('is of no interest to other users, or when it is what root looks at', () => {
+    expect(labElsewhere('/var/lib/other', passwd(), 1000)).toBeUndefined()
+    expect(labElsewhere(state(), passwd(), 0)).toBeUndefined()
+  })
+
+  it('may not be there', () => {
+    rmSync(join(state(), 'deployments'), { recursive: true })
+    expect(labElsewhere('/var/lib/other', passwd(), 0)).toBeUndefined()
+    writeFileSync(passwd(), 'root:x:0:0::/root:/bin/sh\n')
+    expect(labElsewhere('/var/lib/other', passwd(), 0)).toBeUndefined()
+  })
+})
+
+describe('unlock', () => {
+  it('asks, then says who held it', async () => {
+    const { deployment } = await create()
+    ops.answerTo = true
+    const holder = await ops.store
+      .lock(deployment.uuid, () => unlockDeployment(ops, { deployment: 'lab', yes: false }))
+      .catch((error: unknown) => String(error))
+    expect(ops.asked[0]).toContain("remove the lock of 'lab'?")
+    expect(holder).toContain('tester')
+  })
+
+  it('answers nothing when nobody holds it', async () => {
+    await create()
+    expect(await unlockDeployment(ops, { deployment: 'lab', yes: true })).toBeUndefined()
+  })
+
+  it('leaves it when the answer is no', async () => {
+    await create()
+    ops.answerTo = false
+    await expect(unlockDeployment(ops, { deployment: 'lab', yes: false })).rejects.toMatchObject({
+      exitCode: 1,
+    })
+  })
+})
+
+describe('preferences', () => {
+  it('are set, shown and forgotten', async () => {
+    await create()
+    setPreference(ops, 'deployment', 'lab')
+    setPreference(ops, 'plugins', 'a-provider, @scope/other')
+    setPreference(ops, 'max-concurrent', '4')
+    expect(listPreferences(ops)).toEqual([
+      { key: 'deployment', value: 'lab' },
+      { key: 'plugins', value: 'a-provider,@scope/other' },
+      { key: 'max-concurrent', value: '4' },
+    ])
+    expect(ops.store.preferences()).toEqual({
+      deployment: 'lab',
+      plugins: ['a-provider', '@scope/other'],
+      maxConcurrent: 4,
+    })
+    setPreference(ops, 'deployment', undefined)
+    expect(getPreference(ops, 'deployment')).toBeUndefined()
+  })
+
+  it.each([
+    ['deployment', 'nowhere'],
+    ['max-concurrent', '0'],
+    ['max-concurrent', 'x'],
+    ['plugins', 'a,,b'],
+  ])('refuse what cannot be: %s %s', (key, value) => {
+    expect(() => setPreference(ops, key, value)).toThrow()
+    expect(ops.store.preferences()).toEqual({})
+  })
+
+  it('suggest the key that was meant', () => {
+    expect(() => getPreference(ops, 'deploiment')).toThrow("there is no preference 'deploiment'")
+  })
+})

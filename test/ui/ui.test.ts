@@ -1,0 +1,83 @@
+import { describe, expect, it } from 'vitest'
+import { MachineName } from '../../src/core/names.js'
+import { wantsColour } from '../../src/ui/style.js'
+import { createUi, type UiOptions } from '../../src/ui/ui.js'
+
+const web = MachineName.parse('web')
+
+function makeUi(options: Partial<UiOptions> = {}) {
+  const written = { stdout: '', stderr: '' }
+  const stream = (name: 'stdout' | 'stderr') => ({
+    isTTY: false,
+    write: (text: string) => {
+      written[name] += text
+    },
+  })
+  const ui = createUi({
+    json: false,
+    plain: false,
+    colour: true,
+    signal: new AbortController().signal,
+    env: {},
+    stdin: { isTTY: false },
+    stdout: stream('stdout'),
+    stderr: stream('stderr'),
+    ...options,
+  })
+  return { ui, written }
+}
+
+describe('streams', () => {
+  it('the product goes to standard output, everything else to standard error', async () => {
+    const { ui, written } = makeUi()
+    ui.print('the table')
+    ui.raw('Host web\n')
+    ui.printJson({ a: 1 })
+    ui.line('web> out', 'stdout')
+    ui.line('web> err', 'stderr')
+    ui.remark('created')
+    ui.events.emit({ kind: 'notice', text: 'mind this' })
+    ui.events.emit({ kind: 'line', machine: web, line: 'copying' })
+    await ui.settle()
+    expect(written.stdout).toBe('the table\nHost web\n{\n  "a": 1\n}\nweb> out\n')
+    expect(written.stderr).toBe('web> err\ncreated\nnote: mind this\nweb> copying\n')
+  })
+
+  it('with --json only notices are told besides', () => {
+    const { ui, written } = makeUi({ json: true })
+    ui.remark('created')
+    ui.events.emit({ kind: 'line', machine: web, line: 'copying' })
+    ui.events.emit({ kind: 'stage', machine: web, stage: 'copy' })
+    ui.events.emit({ kind: 'notice', text: 'mind this' })
+    expect(written).toEqual({ stdout: '', stderr: 'note: mind this\n' })
+  })
+})
+
+describe('questions without a terminal', () => {
+  it('are refused with a sentence that names --yes', async () => {
+    const { ui } = makeUi()
+    await expect(ui.questions.confirm('destroy web?')).rejects.toMatchObject({
+      exitCode: 2,
+      message: 'there is no terminal to ask this on: destroy web?',
+      hint: 'say --yes if that is what you want',
+    })
+  })
+
+  it('for a password are refused too', async () => {
+    const { ui } = makeUi()
+    await expect(ui.questions.secret('sudo password:')).rejects.toMatchObject({ exitCode: 2 })
+  })
+})
+
+describe('colours', () => {
+  it.each([
+    ['on a terminal', true, {}, true, true],
+    ['not in a pipe', true, {}, false, false],
+    ['not with --no-color', false, {}, true, false],
+    ['not with NO_COLOR', true, { NO_COLOR: '1' }, true, false],
+    ['with an empty NO_COLOR', true, { NO_COLOR: '' }, true, true],
+    ['not on a dumb terminal', true, { TERM: 'dumb' }, true, false],
+  ])('are there %s', (_, flag, env, isTTY, expected) => {
+    expect(wantsColour({ isTTY }, flag, env)).toBe(expected)
+  })
+})
