@@ -15,7 +15,8 @@ export interface SeenCommand {
 /**
  * Stand-in for a machine reached over ssh: runs the real scripts and commands on this one, as the user who
  * runs the tests. `bin` goes before PATH, so that single programs can be replaced by stand-ins; `moved` has
- * folders of the machine (as they stand in scripts) and where they are instead.
+ * folders of the machine and where they are instead, in scripts and in their arguments; `asRoot` runs all in
+ * a user namespace whose root is that user.
  */
 export class LocalShellHost implements Host {
   readonly machine = MachineName.parse('local')
@@ -36,23 +37,29 @@ export class LocalShellHost implements Host {
     privilegeEscalation: [],
   }
   private readonly path: string
-  private readonly moved: Readonly<Record<string, string>>
+  private readonly moved: readonly (readonly [string, string])[]
+  private readonly prefix: readonly string[]
 
-  constructor(options: { bin?: string; moved?: Readonly<Record<string, string>> } = {}) {
+  constructor(options: { bin?: string; moved?: Readonly<Record<string, string>>; asRoot?: boolean } = {}) {
     const path = process.env.PATH ?? '/usr/bin:/bin'
     this.path = options.bin === undefined ? path : `${options.bin}:${path}`
-    this.moved = options.moved ?? {}
+    this.moved = Object.entries(options.moved ?? {})
+    this.prefix = options.asRoot === true ? ['unshare', '-r', '--'] : []
   }
 
   exec(argv: readonly string[], options: RemoteOptions): Promise<CommandResult> {
     this.seen.push({ argv, what: options.what })
-    return run(argv, this.path, options)
+    return run([...this.prefix, ...argv.map((each) => this.relocate(each))], this.path, options)
   }
 
   script(text: string, args: readonly string[], options: RemoteOptions): Promise<CommandResult> {
-    let moved = text
-    for (const [from, to] of Object.entries(this.moved)) moved = moved.replaceAll(from, to)
+    const moved = this.moved.reduce((whole, [from, to]) => whole.replaceAll(from, to), text)
     return this.exec(['sh', '-c', moved, 'sh', ...args], options)
+  }
+
+  private relocate(argument: string): string {
+    const [from, to] = this.moved.find(([folder]) => argument.startsWith(folder)) ?? ['', '']
+    return to + argument.slice(from.length)
   }
 
   async forwardFromRemote(operatorPort: number): Promise<{ port: number; close(): Promise<void> }> {

@@ -1,0 +1,65 @@
+import type { CommonOptions } from '../core/definition.js'
+
+export type NixOptions = CommonOptions['nix']
+
+/** Our own settings; one line of Debian's nix.conf includes them. */
+export const nixSettingsFile = '/etc/nix/hydra-ops.conf'
+export const nixInclude = '!include hydra-ops.conf'
+
+export const gcUnit = 'hydra-ops-nix-gc'
+
+/**
+ * What builders need of Debian to run `/bin/sh` scripts (tried with Nix 2.8); `?` = may be missing, as /lib64
+ * is on other architectures.
+ */
+const sandboxPaths = ['/bin/sh=/bin/dash', '/usr/bin', '/usr/lib', '/lib?', '/lib64?']
+
+/** nix.conf(5). */
+export function nixSettings(options: NixOptions): string {
+  const { substituters, trustedPublicKeys, trustedUsers, autoOptimiseStore } = options
+  const lines = [
+    '# Written by hydra-ops (set-up task "nix"); changes made here are overwritten.',
+    // Empty on purpose where none is asked for: Nix would look up its public default at every build.
+    `substituters =${substituters.map((each) => ` ${each}`).join('')}`,
+    ...(trustedPublicKeys.length === 0 ? [] : [`extra-trusted-public-keys = ${trustedPublicKeys.join(' ')}`]),
+    `trusted-users = ${[...new Set(['root', ...trustedUsers])].join(' ')}`,
+    // A power cut otherwise leaves paths that are valid and empty, and never copied again.
+    'sync-before-registering = true',
+    'sandbox = true',
+    `sandbox-paths = ${sandboxPaths.join(' ')}`,
+    `auto-optimise-store = ${autoOptimiseStore}`,
+  ]
+  return `${lines.join('\n')}\n`
+}
+
+/** The unit files of the scheduled garbage collection; none when it is not wanted. */
+export function gcUnits(options: NixOptions): { readonly path: string; readonly content: string }[] {
+  if (!options.gc.automatic) return []
+  const service = `# Written by hydra-ops (set-up task "nix")
+[Unit]
+Description=Garbage collection of the Nix store
+
+[Service]
+Type=oneshot
+ExecStart=:/usr/bin/nix-collect-garbage ${options.gc.options.replaceAll('%', '%%')}
+`
+  const timer = `# Written by hydra-ops (set-up task "nix")
+[Unit]
+Description=Garbage collection of the Nix store
+
+[Timer]
+OnCalendar=${options.gc.dates}
+Persistent=true
+
+[Install]
+WantedBy=timers.target
+`
+  return [
+    { path: gcPath('service'), content: service },
+    { path: gcPath('timer'), content: timer },
+  ]
+}
+
+export function gcPath(kind: 'service' | 'timer'): string {
+  return `/etc/systemd/system/${gcUnit}.${kind}`
+}

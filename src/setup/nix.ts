@@ -1,0 +1,207 @@
+import { createHash } from 'node:crypto'
+import { commandFailure, requireSuccess } from '../core/command-result.js'
+import { failure } from '../core/errors.js'
+import { type PlacedFile, placeFiles } from '../core/place-files.js'
+import type { Run } from '../core/run.js'
+import type { SetupTask, TaskState } from '../core/setup-task.js'
+import type { Host } from '../core/ssh.js'
+import {
+  gcPath,
+  gcUnit,
+  gcUnits,
+  type NixOptions,
+  nixInclude,
+  nixSettings,
+  nixSettingsFile,
+} from './nix-config.js'
+
+const probeMs = 60_000
+const applyMs = 180_000
+
+/** A path that no store has: asking for it is a question to the daemon that changes nothing. */
+const absentPath = '/nix/store/00000000000000000000000000000000-hydra-ops'
+
+/** Nix on a Debian machine, without which nothing can be copied to it. */
+export const nixTask: SetupTask<NixOptions> = {
+  id: 'nix',
+  title: 'Nix and its daemon',
+  after: [],
+  stage: 'bootstrap',
+  debianPackages: () => ['nix-bin', 'nix-setup-systemd'],
+  wanted: ({ definition }) => (definition.options.os === 'debian' ? definition.options.nix : undefined),
+  probe: probeNix,
+  apply: applyNix,
+  verify: verifyNix,
+}
+
+/** What the probe's script says: `name=value` lines. */
+type Seen = ReadonlyMap<string, string>
+
+async function probeNix(host: Host, options: NixOptions, run: Run): Promise<TaskState> {
+  const seen = await look(host, run)
+  if (!seen.has('nix') || (seen.get('settings') === '-' && seen.get('include') === 'no')) return 'needed'
+  const wrong = differences(seen, options)
+  return wrong.length === 0 ? 'done' : { drifted: wrong.join('; ') }
+}
+
+async function look(host: Host, run: Run): Promise<Seen> {
+  const what = 'look at Nix'
+  const args = [nixSettingsFile, nixInclude, gcUnit]
+  const result = await host.script(probeScript, args, { signal: run.signal, timeoutMs: probeMs, what })
+  const { stdout } = requireSuccess(result, { machine: host.machine, what })
+  return new Map(
+    stdout.split('\n').map((line) => [line.split('=', 1)[0] ?? '', line.slice(line.indexOf('=') + 1)]),
+  )
+}
+
+function differences(seen: Seen, options: NixOptions): string[] {
+  const wanted = new Map(gcUnits(options).map((unit) => [unit.path, sha256(unit.content)]))
+  const rules: readonly (readonly [boolean, string])[] = [
+    [seen.get('settings') === sha256(nixSettings(options)), `${nixSettingsFile} differs`],
+    [seen.get('include') === 'yes', `/etc/nix/nix.conf does not include ${nixSettingsFile}`],
+    [seen.get('restart') === 'no', 'nix-daemon was not restarted since its settings changed'],
+    [seen.get('socket') === 'active', `nix-daemon.socket is ${seen.get('socket')}`],
+    [seen.get('enabled') === 'enabled', 'nix-daemon.socket is not started at boot'],
+    [
+      seen.get('gc-service') === (wanted.get(gcPath('service')) ?? '-') &&
+        seen.get('gc-timer') === (wanted.get(gcPath('timer')) ?? '-') &&
+        (seen.get('gc-active') === 'active') === options.gc.automatic,
+      'the schedule of the garbage collection differs',
+    ],
+  ]
+  return rules.flatMap(([holds, otherwise]) => (holds ? [] : [otherwise]))
+}
+
+function sha256(text: string): string {
+  return createHash('sha256').update(text).digest('hex')
+}
+
+/**
+ * Writes what differs, then restarts the daemon once, and only if its settings changed: it reads them only at
+ * its start, and five restarts in ten seconds end its socket (measured). That a restart is due is kept on the
+ * machine, so that it is not forgotten when we are cut off in between.
+ */
+async function applyNix(host: Host, options: NixOptions, run: Run): Promise<Record<string, string>> {
+  const { gc } = options
+  if (gc.automatic) await checkSchedule(host, gc.dates, run)
+  const seen = await look(host, run)
+  if (!seen.has('nix')) {
+    throw failure(
+      'NO_NIX',
+      `machine '${host.machine}': nix-store is not installed, though its packages should be`,
+    )
+  }
+  const settings = nixSettings(options)
+  const stale = seen.get('settings') !== sha256(settings)
+  const files = [...(stale ? [{ path: nixSettingsFile, content: settings }] : []), ...gcUnits(options)].map(
+    rootFile,
+  )
+  if (stale || seen.get('include') !== 'yes')
+    await oneScript(host, 'note that nix-daemon must restart', markScript, [], run)
+  await placeFiles(host, files, { run, what: 'write the settings of Nix' })
+  const args = [nixInclude, gcUnit, gc.automatic ? 'yes' : 'no']
+  await oneScript(host, 'set up the Nix daemon', applyScript, args, run)
+  return { version: seen.get('nix') ?? '' }
+}
+
+function rootFile(file: { readonly path: string; readonly content: string }): PlacedFile {
+  return { ...file, mode: 0o644, user: 'root', group: 'root' }
+}
+
+async function checkSchedule(host: Host, dates: string, run: Run): Promise<void> {
+  const what = `read gc.dates = ${JSON.stringify(dates)}`
+  const argv = ['systemd-analyze', 'calendar', '--', dates]
+  const result = await host.exec(argv, { signal: run.signal, timeoutMs: probeMs, what })
+  if (result.kind === 'exited' && result.code === 0) return
+  throw commandFailure(result, {
+    machine: host.machine,
+    what,
+    hint: 'deployment.nix.gc.dates is a calendar event as in systemd.time(7), such as "weekly" or "03:15"',
+  })
+}
+
+async function oneScript(
+  host: Host,
+  what: string,
+  text: string,
+  args: readonly string[],
+  run: Run,
+): Promise<void> {
+  const result = await host.script(text, args, {
+    signal: run.signal,
+    timeoutMs: applyMs,
+    what,
+    onLine: (line) => run.log(line),
+  })
+  requireSuccess(result, {
+    machine: host.machine,
+    what,
+    hint: 'journalctl -u nix-daemon on the machine says more',
+  })
+}
+
+/** Asks the daemon itself, over its socket. */
+async function verifyNix(host: Host, _options: NixOptions, run: Run): Promise<void> {
+  const what = 'ask the Nix daemon'
+  const argv = ['env', 'NIX_REMOTE=daemon', 'nix-store', '--check-validity', '--print-invalid', absentPath]
+  const result = await host.exec(argv, { signal: run.signal, timeoutMs: probeMs, what })
+  const { stdout } = requireSuccess(result, { machine: host.machine, what })
+  if (stdout.trim() === absentPath) return
+  throw failure('NIX_DAEMON', `machine '${host.machine}': ${what}: an answer that makes no sense`, {
+    machine: host.machine,
+    detail: stdout.slice(0, 2_000),
+  })
+}
+
+const restartMark = '/run/hydra-ops/nix-daemon-restart'
+
+const probeScript = `
+settings=$1 include=$2 gc=$3
+hash() { if [ -f "$1" ]; then sha256sum < "$1" | cut -d' ' -f1; else echo -; fi; }
+version=$(nix-store --version 2>/dev/null) && echo "nix=\${version##* }"
+echo "settings=$(hash "$settings")"
+if grep -qxF -e "$include" /etc/nix/nix.conf 2>/dev/null; then echo include=yes; else echo include=no; fi
+if [ -e ${restartMark} ]; then echo restart=due; else echo restart=no; fi
+echo "socket=$(systemctl is-active nix-daemon.socket 2>/dev/null)"
+echo "enabled=$(systemctl is-enabled nix-daemon.socket 2>/dev/null)"
+echo "gc-service=$(hash "/etc/systemd/system/$gc.service")"
+echo "gc-timer=$(hash "/etc/systemd/system/$gc.timer")"
+echo "gc-active=$(systemctl is-active "$gc.timer" 2>/dev/null)"
+exit 0
+`
+
+const markScript = `
+mkdir -p /run/hydra-ops && touch ${restartMark}
+`
+
+/** nix.conf is Debian's and may be the user's too: only our one line is added, in a copy that replaces it whole. */
+const applyScript = `
+include=$1 gc=$2 automatic=$3
+conf=/etc/nix/nix.conf
+if ! grep -qxF -e "$include" "$conf" 2>/dev/null; then
+  new="$conf.hydra-ops-new"
+  rm -f -- "$new"
+  if [ -e "$conf" ]; then cp -p -- "$conf" "$new" || exit 1; fi
+  [ -z "$(tail -c 1 -- "$new" 2>/dev/null)" ] || echo >> "$new"
+  printf '%s\\n' "$include" >> "$new" || exit 1
+  sync "$new"
+  mv -f -- "$new" "$conf" || exit 1
+fi
+if [ "$automatic" = no ]; then
+  if [ -e "/etc/systemd/system/$gc.timer" ]; then systemctl --quiet disable --now "$gc.timer"; fi
+  rm -f -- "/etc/systemd/system/$gc.timer" "/etc/systemd/system/$gc.service"
+fi
+systemctl daemon-reload || exit 1
+if [ "$automatic" = yes ]; then
+  systemctl --quiet enable "$gc.timer" && systemctl restart "$gc.timer" || exit 1
+fi
+if [ "$(systemctl is-active nix-daemon.socket)" != active ]; then
+  systemctl reset-failed nix-daemon.service nix-daemon.socket 2>/dev/null
+fi
+systemctl --quiet enable nix-daemon.socket || exit 1
+if [ -e ${restartMark} ]; then
+  systemctl try-restart nix-daemon.service || exit 1
+  rm -f ${restartMark}
+fi
+systemctl start nix-daemon.socket || exit 1
+`

@@ -1,0 +1,106 @@
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import type { Run } from '../../src/core/run.js'
+import { bindTask } from '../../src/core/setup-task.js'
+import { cacheKeyTask } from '../../src/setup/cache-key.js'
+import { debianMachine } from '../fakes/debian-machine.js'
+import { LocalShellHost } from '../fakes/local-shell-host.js'
+import { taskContract } from './task-contract.js'
+
+const run: Run = { signal: new AbortController().signal, log: () => {} }
+
+let root: string
+let directory: string
+let host: LocalShellHost
+
+beforeAll(() => {
+  root = mkdtempSync(join(tmpdir(), 'hydra-ops-cache-'))
+  directory = join(root, "it's a $(folder)")
+  host = new LocalShellHost({ asRoot: true })
+})
+afterAll(() => rmSync(root, { recursive: true, force: true }))
+
+function wanted(cacheKey: Record<string, unknown> = {}) {
+  const definition = debianMachine({ cacheKey: { enable: true, directory, ...cacheKey } })
+  const task = bindTask(cacheKeyTask)({ definition, deployment: 'lab' })
+  if (task === undefined) throw new Error('the cache-key task is not wanted')
+  return task
+}
+
+/** In single quotes for sh. */
+function quoted(path: string): string {
+  return `'${path.replaceAll("'", `'\\''`)}'`
+}
+
+describe('the cache-key task with the real nix-store', () => {
+  taskContract(() => ({
+    host,
+    task: wanted(),
+    // Signing needs a store; the e2e test has one.
+    verifiable: false,
+    reset: `rm -rf ${quoted(directory)}`,
+    damages: {
+      'public key gone': `rm ${quoted(`${directory}/cache.pub`)}`,
+      'public key of another': `echo lab-web-1:AAAA > ${quoted(`${directory}/cache.pub`)}`,
+      'secret key readable by all': `chmod 0644 ${quoted(`${directory}/cache.sec`)}`,
+      'directory open to all': `chmod 0755 ${quoted(directory)}`,
+      'secret key gone': `rm ${quoted(`${directory}/cache.sec`)}`,
+    },
+  }))
+
+  it('names the key after deployment and machine, and tells its public part', async () => {
+    const outputs = await wanted().apply(host, run)
+    expect(outputs).toEqual({
+      publicKey: expect.stringMatching(/^lab-web-1:[A-Za-z0-9+/]{43}=$/),
+      secretKeyFile: `${directory}/cache.sec`,
+    })
+    expect(readFileSync(join(directory, 'cache.pub'), 'utf8').trim()).toBe(outputs.publicKey)
+    expect(readdirSync(directory)).toEqual(['cache.pub', 'cache.sec'])
+  })
+
+  it('never makes an existing key anew, also when only its public part is left to make', async () => {
+    await wanted().apply(host, run)
+    const secret = readFileSync(join(directory, 'cache.sec'), 'utf8')
+    rmSync(join(directory, 'cache.pub'))
+    await wanted({ keyName: 'lab-web-1' }).apply(host, run)
+    expect(readFileSync(join(directory, 'cache.sec'), 'utf8')).toBe(secret)
+  })
+
+  it('refuses to replace a key of another name', async () => {
+    await wanted().apply(host, run)
+    const other = wanted({ keyName: 'cache.example.org-1' })
+    expect(await other.probe(host, run)).toEqual({ drifted: 'the key is called lab-web-1' })
+    await expect(other.apply(host, run)).rejects.toThrow('holds the key lab-web-1, not cache.example.org-1')
+    expect(await wanted().probe(host, run)).toBe('done')
+  })
+
+  it('refuses to touch what is no key', async () => {
+    const folder = mkdtempSync(join(root, 'broken-'))
+    writeFileSync(join(folder, 'cache.sec'), 'precious')
+    const task = wanted({ directory: folder })
+    expect(await task.probe(host, run)).toEqual({ drifted: 'the secret key is not a key' })
+    await expect(task.apply(host, run)).rejects.toThrow('is not a Nix signing key; it was not touched')
+    expect(readFileSync(join(folder, 'cache.sec'), 'utf8')).toBe('precious')
+  })
+
+  it('names a group that does not exist, and makes nothing', async () => {
+    const task = wanted({ directory: join(root, 'none'), group: 'no-such-group' })
+    await expect(task.apply(host, run)).rejects.toThrow("group 'no-such-group' does not exist")
+    expect(await task.probe(host, run)).toBe('needed')
+  })
+
+  it('puts nothing secret into outputs or on a command line', async () => {
+    const outputs = await wanted().apply(host, run)
+    const secret = readFileSync(join(directory, 'cache.sec'), 'utf8').trim().split(':')[1] ?? ''
+    expect(secret).toHaveLength(88)
+    expect(JSON.stringify(outputs) + JSON.stringify(host.seen)).not.toContain(secret.slice(0, 40))
+  })
+})
+
+describe('the cache-key task', () => {
+  it('is wanted only where it is enabled', () => {
+    expect(bindTask(cacheKeyTask)({ definition: debianMachine(), deployment: 'lab' })).toBeUndefined()
+  })
+})

@@ -1,0 +1,57 @@
+import { describe, expect, it } from 'vitest'
+import { CommonOptions } from '../../src/core/definition.js'
+import { gcUnits, nixSettings } from '../../src/setup/nix-config.js'
+
+function options(nix: Record<string, unknown> = {}) {
+  return CommonOptions.parse({ os: 'debian', nix }).nix
+}
+
+describe('nixSettings', () => {
+  it('looks up no public cache when none is asked for', () => {
+    expect(nixSettings(options())).toContain('\nsubstituters =\n')
+    expect(nixSettings(options())).not.toContain('trusted-public-keys')
+  })
+
+  it('has the caches, their keys and the trusted users that are asked for', () => {
+    const text = nixSettings(
+      options({
+        substituters: ['https://a.example.org', 'https://b.example.org'],
+        trustedPublicKeys: ['a-1:AAAA'],
+        trustedUsers: ['builder', 'root', '@wheel'],
+      }),
+    )
+    expect(text).toContain('\nsubstituters = https://a.example.org https://b.example.org\n')
+    expect(text).toContain('\nextra-trusted-public-keys = a-1:AAAA\n')
+    expect(text).toContain('\ntrusted-users = root builder @wheel\n')
+  })
+
+  it('survives a power cut, builds in a sandbox that has a shell, and optimises when told to', () => {
+    expect(nixSettings(options())).toContain('\nsync-before-registering = true\n')
+    expect(nixSettings(options())).toContain('\nsandbox-paths = /bin/sh=/bin/dash /usr/bin')
+    expect(nixSettings(options())).toContain('\nauto-optimise-store = false\n')
+    expect(nixSettings(options({ autoOptimiseStore: true }))).toContain('\nauto-optimise-store = true\n')
+  })
+
+  it.each([
+    { substituters: ['https://a.example.org https://b.example.org'] },
+    { trustedUsers: ['a\nallowed-users = *'] },
+    { trustedPublicKeys: ['a # b'] },
+    { gc: { dates: 'weekly\n[Service]' } },
+  ])('takes nothing that would become another setting: %j', (nix) => {
+    expect(() => options(nix)).toThrow()
+  })
+})
+
+describe('gcUnits', () => {
+  it('are a service and a timer where the collection is automatic, else none', () => {
+    expect(gcUnits(options())).toEqual([])
+    const [service, timer] = gcUnits(
+      options({ gc: { automatic: true, dates: '03:15', options: '--delete-older-than 30d 100%' } }),
+    )
+    expect(service?.path).toBe('/etc/systemd/system/hydra-ops-nix-gc.service')
+    expect(service?.content).toContain(
+      'ExecStart=:/usr/bin/nix-collect-garbage --delete-older-than 30d 100%%\n',
+    )
+    expect(timer?.content).toContain('OnCalendar=03:15\n')
+  })
+})

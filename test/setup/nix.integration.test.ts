@@ -1,0 +1,138 @@
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import type { Run } from '../../src/core/run.js'
+import { bindTask } from '../../src/core/setup-task.js'
+import { nixTask } from '../../src/setup/nix.js'
+import { debianMachine } from '../fakes/debian-machine.js'
+import { LocalShellHost } from '../fakes/local-shell-host.js'
+import { taskContract } from './task-contract.js'
+
+/**
+ * The real scripts against a folder instead of /etc and /run. systemctl is a stand-in that keeps a file per
+ * unit and writes down each restart; nix-store only tells its version. The e2e test has the real ones.
+ */
+let root: string
+let host: LocalShellHost
+
+const run: Run = { signal: new AbortController().signal, log: () => {} }
+const debianConf = '# from Debian\nsandbox = false'
+
+const systemctl = (root: string) => `
+echo "$*" >> '${root}/systemctl'
+[ "$1" != --quiet ] || shift
+verb=$1
+shift
+[ "$1" != --now ] || { rm -f "${root}/active-$2"; shift; }
+case $verb in
+  is-active) if [ -e "${root}/active-$1" ]; then echo active; else echo inactive; exit 3; fi ;;
+  is-enabled) if [ -e "${root}/enabled-$1" ]; then echo enabled; else echo disabled; exit 1; fi ;;
+  start|restart) : > "${root}/active-$1" ;;
+  stop) rm -f "${root}/active-$1" ;;
+  enable) : > "${root}/enabled-$1" ;;
+  disable) rm -f "${root}/enabled-$1" ;;
+esac
+`
+
+beforeAll(() => {
+  root = mkdtempSync(join(tmpdir(), 'hydra-ops-nix-'))
+  for (const folder of ['bin', 'etc/nix', 'etc/systemd/system', 'run'])
+    mkdirSync(join(root, folder), { recursive: true })
+  standIn('systemctl', systemctl(root))
+  standIn('systemd-analyze', '[ "$3" != nonsense ]')
+  standIn('nix-store', 'echo "nix-store (Nix) 2.8.0"')
+  host = new LocalShellHost({
+    bin: join(root, 'bin'),
+    moved: {
+      '/etc/nix': join(root, 'etc/nix'),
+      '/etc/systemd/system': join(root, 'etc/systemd/system'),
+      '/run/hydra-ops': join(root, 'run/hydra-ops'),
+    },
+    asRoot: true,
+  })
+})
+afterAll(() => rmSync(root, { recursive: true, force: true }))
+
+function standIn(name: string, body: string): void {
+  writeFileSync(join(root, 'bin', name), `#!/bin/sh\n${body}\n`, { mode: 0o755 })
+}
+
+function wanted(nix: Record<string, unknown> = {}) {
+  const task = bindTask(nixTask)({ definition: debianMachine({ nix }), deployment: 'lab' })
+  if (task === undefined) throw new Error('the nix task is not wanted')
+  return task
+}
+
+const gc = { gc: { automatic: true, dates: 'daily' } }
+
+describe('the nix task on a stand-in', () => {
+  taskContract(() => ({
+    host,
+    task: wanted(gc),
+    verifiable: false,
+    reset: `cd '${root}'; rm -rf etc/nix/* etc/systemd/system/* run/* active-* enabled-*; printf '${debianConf}' > etc/nix/nix.conf`,
+    damages: {
+      'settings changed': `echo x >> '/etc/nix/hydra-ops.conf'`,
+      'settings gone': `rm '/etc/nix/hydra-ops.conf'`,
+      'Debian’s file restored': `echo sandbox=false > '/etc/nix/nix.conf'`,
+      'Debian’s file gone': `rm '/etc/nix/nix.conf'`,
+      'socket stopped': `rm '${root}/active-nix-daemon.socket'`,
+      'socket disabled': `rm '${root}/enabled-nix-daemon.socket'`,
+      'timer stopped': `rm '${root}/active-hydra-ops-nix-gc.timer'`,
+      'timer changed': `echo x >> '/etc/systemd/system/hydra-ops-nix-gc.timer'`,
+    },
+  }))
+
+  function restarts(): number {
+    return readFileSync(join(root, 'systemctl'), 'utf8')
+      .split('\n')
+      .filter((line) => line.startsWith('try-restart')).length
+  }
+
+  it('keeps what stands in nix.conf and adds one line, once', async () => {
+    writeFileSync(join(root, 'etc/nix/nix.conf'), debianConf)
+    await wanted().apply(host, run)
+    await wanted().apply(host, run)
+    expect(readFileSync(join(root, 'etc/nix/nix.conf'), 'utf8')).toBe(
+      `${debianConf}\n!include hydra-ops.conf\n`,
+    )
+  })
+
+  it('restarts the daemon once when the settings change, and not at all when they do not', async () => {
+    await wanted().apply(host, run)
+    const before = restarts()
+    await wanted().apply(host, run)
+    expect(restarts()).toBe(before)
+    await wanted({ trustedUsers: ['builder'] }).apply(host, run)
+    expect(restarts()).toBe(before + 1)
+  })
+
+  it('takes the schedule of the garbage collection away when it is dropped', async () => {
+    await wanted(gc).apply(host, run)
+    expect(await wanted().probe(host, run)).toEqual({
+      drifted: 'the schedule of the garbage collection differs',
+    })
+    await wanted().apply(host, run)
+    expect(await wanted().probe(host, run)).toBe('done')
+    expect(await wanted(gc).probe(host, run)).not.toBe('done')
+  })
+
+  it('names the option when systemd cannot read the schedule, before it writes anything', async () => {
+    await wanted().apply(host, run)
+    await expect(
+      wanted({ gc: { automatic: true, dates: 'nonsense' } }).apply(host, run),
+    ).rejects.toMatchObject({
+      hint: expect.stringContaining('deployment.nix.gc.dates'),
+    })
+    expect(await wanted().probe(host, run)).toBe('done')
+  })
+})
+
+describe('the nix task', () => {
+  it('is wanted on every Debian machine, and not on NixOS', () => {
+    const nixos = debianMachine({ os: 'nixos' })
+    expect(bindTask(nixTask)({ definition: nixos, deployment: 'lab' })).toBeUndefined()
+    expect(wanted()).toMatchObject({ stage: 'bootstrap', packages: ['nix-bin', 'nix-setup-systemd'] })
+  })
+})

@@ -1,0 +1,117 @@
+import { expect, it } from 'vitest'
+import { failure } from '../../src/core/errors.js'
+import type { Run } from '../../src/core/run.js'
+import type { WantedTask } from '../../src/core/setup-task.js'
+import type { CommandResult, Host, RemoteOptions } from '../../src/core/ssh.js'
+
+/** A task, a machine to run it on, and how to hurt what it leaves there. */
+export interface ContractSubject {
+  readonly host: Host
+  readonly task: WantedTask
+  /** Can the task be proved here? (Not where the programs it sets up are stand-ins.) */
+  readonly verifiable: boolean
+  /** A script that takes everything away that the task leaves behind. */
+  readonly reset: string
+  /** What can happen to it, each as a script. */
+  readonly damages: Readonly<Record<string, string>>
+}
+
+const silent: Run = { signal: new AbortController().signal, log: () => {} }
+
+/** Ends an apply that has more steps than any task should. */
+const mostCrashes = 60
+
+/** What the engine expects of every set-up task (design, section 9). */
+export function taskContract(subject: () => ContractSubject): void {
+  const apply = async (host = subject().host) => subject().task.apply(host, silent)
+  const probe = () => subject().task.probe(subject().host, silent)
+  const remote = async (script: string) => {
+    const options = { signal: silent.signal, timeoutMs: 120_000, what: 'hurt the machine' }
+    expect(await subject().host.script(script, [], options)).toMatchObject({ kind: 'exited', code: 0 })
+  }
+  const verify = async () => {
+    if (subject().verifiable) await subject().task.verify(subject().host, silent)
+  }
+
+  it('is needed where it never ran', async () => {
+    await remote(subject().reset)
+    expect(await probe()).toBe('needed')
+  })
+
+  it('is done once applied, and holds', async () => {
+    await remote(subject().reset)
+    await apply()
+    expect(await probe()).toBe('done')
+    await verify()
+  })
+
+  it('changes no output when applied again', async () => {
+    const first = await apply()
+    expect(await apply()).toEqual(first)
+    expect(await probe()).toBe('done')
+  })
+
+  it('sees each damage, and mends it', async () => {
+    await apply()
+    for (const [name, script] of Object.entries(subject().damages)) {
+      await remote(script)
+      expect(await probe(), name).toMatchObject({ drifted: expect.any(String) })
+      await apply()
+      expect(await probe(), name).toBe('done')
+      await verify()
+    }
+  })
+
+  it('is done after a crash at any step and another attempt', async () => {
+    let crashes = 0
+    for (; crashes < mostCrashes; crashes += 1) {
+      await remote(subject().reset)
+      const crashing = new CrashingHost(subject().host, crashes)
+      const ended = await apply(crashing as unknown as Host).then(
+        () => true,
+        () => false,
+      )
+      if (ended) break
+      await apply()
+      expect(await probe(), `crash ${crashes}`).toBe('done')
+      await verify()
+    }
+    expect(crashes).toBeGreaterThan(3)
+    expect(crashes).toBeLessThan(mostCrashes)
+  })
+}
+
+/**
+ * Loses the machine at the n-th step: a step is a command, or the part of a script up to a `|| exit 1` at the
+ * end of a line. The script is killed there, and nothing that comes later reaches the machine.
+ */
+class CrashingHost implements Pick<Host, 'exec' | 'script' | 'machine'> {
+  readonly machine
+  private readonly host: Host
+  private left: number
+
+  constructor(host: Host, step: number) {
+    this.host = host
+    this.machine = host.machine
+    this.left = step
+  }
+
+  async exec(argv: readonly string[], options: RemoteOptions): Promise<CommandResult> {
+    if (this.left <= 0) throw lost()
+    this.left -= 1
+    return this.host.exec(argv, options)
+  }
+
+  async script(text: string, args: readonly string[], options: RemoteOptions): Promise<CommandResult> {
+    if (this.left <= 0) throw lost()
+    const steps = text.split(/(?<=\|\| exit 1\n)/)
+    const killed = this.left < steps.length
+    const cut = killed ? [...steps.slice(0, this.left), 'kill -9 $$\n', ...steps.slice(this.left)] : steps
+    this.left -= steps.length
+    return this.host.script(cut.join(''), args, options)
+  }
+}
+
+function lost(): Error {
+  return failure('CONNECTION_LOST', 'the machine is gone (by this test)')
+}
