@@ -116,7 +116,8 @@ export interface Ssh {
 export interface UserSshConfig {
   readonly hostName: string
   readonly port: number
-  readonly user: string
+  /** Undefined = the configuration names none. */
+  readonly user: string | undefined
   readonly identityFiles: readonly string[]
   readonly jump: string | undefined
   readonly proxyCommand: string | undefined

@@ -1,0 +1,165 @@
+import { setInterval as every } from 'node:timers/promises'
+import { messageOf, OpsError, throwIfInterrupted, unreachable } from '../core/errors.js'
+import type { SshTarget } from '../core/ssh.js'
+import { bounded } from './bounded.js'
+import { describeSocketError } from './connect-errors.js'
+import { hasProxy, openWay, type WayOptions } from './jump.js'
+import { pause } from './pause.js'
+
+/**
+ * A machine is reachable when it shows an SSH banner, not when its port accepts: QEMU's user networking accepts within
+ * 3 ms with no guest behind it, and stays silent (measured). Such a connection never comes to life, so short attempts
+ * overlap. A patient one runs beside them, for an sshd that is up but needs seconds to say its first word.
+ */
+const overlapMs = 200
+const shortMs = 1_000
+const patientMs = 10_000
+/** Through a proxy an attempt costs a process and a login at the jump host. */
+const proxiedMs = 20_000
+const betweenMs = 1_000
+
+/** RFC 4253, 4.2: lines before the banner are allowed. A stranger's go on without end. */
+const maxPreamble = 8_192
+
+type Look =
+  | { readonly kind: 'banner' }
+  /** `hopeless`: waiting longer cannot mend it. */
+  | { readonly kind: 'none'; readonly state: string; readonly hopeless: boolean }
+
+type Tools = Omit<WayOptions, 'signal'>
+
+/** See `Ssh.waitForBanner`. */
+export async function waitForBanner(
+  target: SshTarget,
+  wait: { readonly signal: AbortSignal; readonly timeoutMs: number; onState?(state: string): void },
+  tools: Tools,
+): Promise<void> {
+  throwIfInterrupted(wait.signal)
+  const stop = new AbortController()
+  let state = 'no answer yet'
+  const seen = new Promise<Look>((resolve, reject) => {
+    const look = async (lastMs: number) => {
+      const result = await lookOnce(target, lastMs, { ...tools, signal: stop.signal })
+      if (stop.signal.aborted) return
+      if (result.kind === 'none' && result.state !== state) {
+        state = result.state
+        wait.onState?.(state)
+      }
+      if (result.kind === 'banner' || result.hopeless) resolve(result)
+    }
+    keepLooking(target, look, stop.signal).catch(reject)
+  })
+  try {
+    const result = await bounded(seen, wait, {
+      what: `wait for ssh of machine '${target.machine}'`,
+      late: () => notSeen(target, `${state}, for ${wait.timeoutMs / 1000} s`),
+    })
+    if (result.kind === 'none') throw notSeen(target, result.state)
+  } finally {
+    stop.abort()
+  }
+}
+
+/** See `Ssh.probe`. */
+export async function probe(
+  target: SshTarget,
+  options: { readonly signal: AbortSignal; readonly timeoutMs: number },
+  tools: Tools,
+): Promise<boolean> {
+  const look = lookOnce(target, options.timeoutMs, { ...tools, signal: options.signal })
+  const result = await bounded(
+    look,
+    { ...options, timeoutMs: options.timeoutMs + betweenMs },
+    { what: `look for ssh of machine '${target.machine}'`, late: () => notSeen(target, 'no answer') },
+  )
+  return result.kind === 'banner'
+}
+
+/** Resolves when it is stopped; rejects when an attempt cannot even be made. */
+async function keepLooking(
+  target: SshTarget,
+  look: (lastMs: number) => Promise<void>,
+  signal: AbortSignal,
+): Promise<void> {
+  const patiently = async (lastMs: number) => {
+    while (!signal.aborted) {
+      await look(lastMs)
+      await pause(betweenMs, signal)
+    }
+  }
+  const overlapping = async () => {
+    for await (const _ of every(overlapMs, undefined, { signal })) {
+      // Should one throw, the patient one says so.
+      void look(shortMs).catch(() => {})
+    }
+  }
+  try {
+    await (hasProxy(target) ? patiently(proxiedMs) : Promise.race([patiently(patientMs), overlapping()]))
+  } catch (error) {
+    if (!signal.aborted) throw error
+  }
+}
+
+/** One connection, until it shows a banner or what it shows instead. */
+async function lookOnce(target: SshTarget, lastMs: number, options: WayOptions): Promise<Look> {
+  const way = openWay(target, options)
+  let accepted = false
+  let text = ''
+  void way.connected.then(
+    () => {
+      accepted = true
+    },
+    () => {},
+  )
+  const none = (state: string): Look => {
+    const said = way.said()
+    return { kind: 'none', state: said === '' ? state : said, hopeless: isHopeless(said) }
+  }
+  try {
+    return await new Promise<Look>((resolve) => {
+      const timer = setTimeout(() => resolve(none(whenSilent(accepted, text))), lastMs)
+      const end = () => resolve(none(text === '' ? 'it closes the connection at once' : notSsh))
+      way.stream
+        .on('data', (chunk: Buffer) => {
+          text += chunk.toString('latin1')
+          if (/(?:^|\n)SSH-/.test(text)) resolve({ kind: 'banner' })
+          else if (text.length > maxPreamble) resolve(none(notSsh))
+        })
+        .on('error', (error) => {
+          // A proxy's program that is missing will not come.
+          if (error instanceof OpsError) resolve({ kind: 'none', state: error.message, hopeless: true })
+          else resolve(none(describeSocketError(codeOf(error), messageOf(error))))
+        })
+        .on('end', end)
+        .on('close', () => {
+          clearTimeout(timer)
+          end()
+        })
+    })
+  } finally {
+    way.stream.destroy()
+  }
+}
+
+const notSsh = 'what answers there is not SSH'
+
+function whenSilent(accepted: boolean, text: string): string {
+  if (!accepted) return 'no answer'
+  return text === '' ? 'accepts but is silent' : notSsh
+}
+
+function isHopeless(said: string): boolean {
+  return /Host key verification failed|Permission denied|Could not resolve hostname/.test(said)
+}
+
+function codeOf(error: Error): string | undefined {
+  return 'code' in error && typeof error.code === 'string' ? error.code : undefined
+}
+
+function notSeen(target: SshTarget, state: string): Error {
+  const { machine, host, port } = target
+  const through = target.jump === undefined ? '' : ` through ${target.jump}`
+  return unreachable(machine, `machine '${machine}': no ssh at ${host}:${port}${through}: ${state}`, {
+    hint: `is the machine up, and does sshd run there? try: hydra-ops check`,
+  })
+}

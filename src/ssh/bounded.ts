@@ -1,0 +1,46 @@
+import { interrupted, OpsError } from '../core/errors.js'
+
+export interface Bounds {
+  readonly signal: AbortSignal
+  readonly timeoutMs: number
+}
+
+/** Waits for one thing as long as the deadline and the signal allow. What it was is the caller's to end. */
+export async function bounded<T>(
+  thing: Promise<T>,
+  { signal, timeoutMs }: Bounds,
+  errors: { readonly what: string; late(): Error },
+): Promise<T> {
+  let timer: NodeJS.Timeout | undefined
+  let cancel = () => {}
+  const end = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(errors.late()), timeoutMs)
+    cancel = () => reject(reasonOf(signal, errors.what))
+    signal.addEventListener('abort', cancel, { once: true })
+    if (signal.aborted) cancel()
+  })
+  try {
+    return await Promise.race([thing, end])
+  } finally {
+    clearTimeout(timer)
+    signal.removeEventListener('abort', cancel)
+  }
+}
+
+/** Its value, or undefined when it takes longer or fails. */
+export async function within<T>(thing: Promise<T>, ms: number): Promise<T | undefined> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<undefined>((resolve) => {
+    timer = setTimeout(() => resolve(undefined), ms)
+  })
+  try {
+    return await Promise.race([thing.catch(() => undefined), late])
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+/** Why a signal fired, as an error to show. */
+export function reasonOf(signal: AbortSignal, what: string): Error {
+  return signal.reason instanceof OpsError ? signal.reason : interrupted(`interrupted: ${what}`)
+}

@@ -1,0 +1,81 @@
+import { usageError } from '../core/errors.js'
+import type { SshTarget } from '../core/ssh.js'
+import { algorithmsOf, parseHostKey } from './host-key.js'
+import { checkHostName, jumpCommand } from './jump.js'
+import { parseSshOptions } from './ssh-options.js'
+
+/** Host keys are looked up by this name, whatever address or forwarded port the machine has today. */
+function aliasOf(target: SshTarget): string {
+  return `hydra-ops-${target.machine}`
+}
+
+/** See `Ssh.renderConfig`: for `ssh -F`, scp, rsync, nix-copy-closure and Ansible. */
+export function renderConfig(
+  targets: readonly SshTarget[],
+  files: { readonly knownHosts: string },
+): { config: string; knownHosts: string } {
+  return {
+    config: targets.map((target) => block(target, files.knownHosts)).join('\n'),
+    knownHosts: targets.map(knownHost).join(''),
+  }
+}
+
+/** In ssh_config the first value of a keyword counts: what is ours first, then sshOptions, then the rest. */
+function block(target: SshTarget, knownHosts: string): string {
+  checkHostName(target)
+  const options = parseSshOptions(target)
+  const lines: (readonly [string, string])[] = [
+    ['HostKeyAlias', aliasOf(target)],
+    ['UserKnownHostsFile', fileWord(knownHosts)],
+    ['GlobalKnownHostsFile', '/dev/null'],
+    ['StrictHostKeyChecking', 'yes'],
+    ['UpdateHostKeys', 'no'],
+    ...hostKeyAlgorithms(target),
+    ...options.map(({ keyword, value }) => [keyword, value] as const),
+    ['HostName', target.host],
+    ['Port', String(target.port)],
+    ['User', target.user],
+    ...target.identityFiles.map((file) => ['IdentityFile', fileWord(file)] as const),
+    ['IdentitiesOnly', target.identitiesOnly === true || !target.useAgent ? 'yes' : 'no'],
+    ...agentLines(target),
+    ...proxyLines(target),
+    // A machine that went away ends a copy too.
+    ['ConnectTimeout', '30'],
+    ['ServerAliveInterval', '15'],
+    ['ServerAliveCountMax', '4'],
+  ]
+  return `Host ${target.machine}\n${lines.map(([keyword, value]) => `  ${keyword} ${value}\n`).join('')}`
+}
+
+function hostKeyAlgorithms(target: SshTarget): (readonly [string, string])[] {
+  if (target.hostKey === undefined) return []
+  return [['HostKeyAlgorithms', algorithmsOf(parseHostKey(target.hostKey, target.machine)).join(',')]]
+}
+
+function agentLines(target: SshTarget): (readonly [string, string])[] {
+  if (!target.useAgent) return [['IdentityAgent', 'none']]
+  return target.agentSocket === undefined ? [] : [['IdentityAgent', fileWord(target.agentSocket)]]
+}
+
+function proxyLines(target: SshTarget): (readonly [string, string])[] {
+  if (target.jump !== undefined) return [['ProxyCommand', jumpCommand(target.jump)]]
+  // Its tokens are expanded already.
+  if (target.proxyCommand === undefined) return []
+  return [['ProxyCommand', target.proxyCommand.replaceAll('%', '%%')]]
+}
+
+function knownHost(target: SshTarget): string {
+  if (target.hostKey === undefined) return ''
+  const { type, blob } = parseHostKey(target.hostKey, target.machine)
+  return `${aliasOf(target)} ${type} ${blob.toString('base64')}\n`
+}
+
+/** ssh_config(5): in quotes, `%` begins a token and `${` a variable. */
+function fileWord(file: string): string {
+  if (/["\n\r\0]|\$\{/.test(file)) {
+    throw usageError(
+      `'${file}' cannot be written into an ssh configuration: it holds a quote, "\${" or a line break`,
+    )
+  }
+  return `"${file.replaceAll('%', '%%')}"`
+}

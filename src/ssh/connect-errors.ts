@@ -1,0 +1,97 @@
+import { unreachable } from '../core/errors.js'
+import type { SshTarget } from '../core/ssh.js'
+import type { AttemptFailed } from './attempt.js'
+import { type Login, loginRefused } from './login.js'
+
+/** What a way to a machine looked like, in words that wait states and errors share. */
+export function describeSocketError(code: string | undefined, message: string): string {
+  switch (code) {
+    case 'ECONNREFUSED':
+      return 'port closed'
+    case 'ETIMEDOUT':
+      return 'no answer'
+    case 'EHOSTUNREACH':
+    case 'ENETUNREACH':
+    case 'EHOSTDOWN':
+    case 'EADDRNOTAVAIL':
+      return 'no route to it'
+    case 'ENOTFOUND':
+    case 'EAI_AGAIN':
+    case 'EAI_NONAME':
+      return 'its name cannot be resolved'
+    case 'ECONNRESET':
+    case 'EPIPE':
+      return 'it closes the connection at once'
+    default:
+      return message
+  }
+}
+
+/** Is it worth trying again soon? sshd drops connections unseen when many arrive at once (MaxStartups). */
+export function mayPass(failed: AttemptFailed): boolean {
+  if (failed.phase === 'login' || failed.timedOut) return false
+  if (failed.said !== '') return /kex_exchange_identification|Connection (reset|closed)/.test(failed.said)
+  return failed.code === 'ECONNRESET' || failed.code === 'EPIPE' || isDroppedEarly(failed)
+}
+
+function isDroppedEarly(failed: AttemptFailed): boolean {
+  return /Connection lost before handshake|the connection was closed/.test(failed.message)
+}
+
+/** The sentence for a connection that could not be made. */
+export function connectError(
+  target: SshTarget,
+  login: Login,
+  failed: AttemptFailed,
+  timeoutMs: number,
+): Error {
+  if (failed.phase === 'login' && !failed.timedOut) {
+    if (/authentication|denied/i.test(failed.message)) return loginRefused(target, login, failed.message)
+  }
+  const { machine } = target
+  return unreachable(
+    machine,
+    `machine '${machine}': ${target.host}:${target.port}: ${reason(failed, timeoutMs)}`,
+    {
+      hint: hintFor(target, failed),
+      ...(failed.said === '' ? {} : { detail: failed.said }),
+    },
+  )
+}
+
+function reason(failed: AttemptFailed, timeoutMs: number): string {
+  if (failed.timedOut) return afterDeadline(failed, `within ${timeoutMs / 1000} s`)
+  if (failed.said !== '') return 'cannot be reached through its jump host'
+  if (failed.message.startsWith('Handshake failed: no matching')) {
+    return `it speaks SSH, but nothing that we speak (${failed.message.slice('Handshake failed: '.length)})`
+  }
+  if (isDroppedEarly(failed) && failed.phase !== 'login') {
+    return 'it closes the connection before saying anything (is sshd overloaded, or does it block us?)'
+  }
+  if (/identification|Invalid header|packet length/i.test(failed.message))
+    return 'what answers there is not SSH'
+  const said = describeSocketError(failed.code, failed.message)
+  return failed.phase === 'login' ? `the connection broke during the login (${said})` : said
+}
+
+function afterDeadline(failed: AttemptFailed, within: string): string {
+  switch (failed.phase) {
+    case 'dial':
+      return `no answer ${within}`
+    case 'banner':
+      return `accepts connections but stayed silent ${within}`
+    case 'handshake':
+      return `began to speak SSH, but did not go on ${within}`
+    case 'login':
+      return `did not finish the login ${within}`
+  }
+}
+
+function hintFor(target: SshTarget, failed: AttemptFailed): string {
+  if (failed.said !== '') {
+    return `try: ssh ${target.jump ?? target.host} (its host key must be in your known_hosts, its key in your agent)`
+  }
+  if (failed.code === 'ENOTFOUND' || failed.code === 'EAI_AGAIN') return 'is deployment.targetHost right?'
+  if (failed.code === 'ECONNREFUSED') return 'is the machine up, and does sshd listen on that port?'
+  return `is the machine up? try: hydra-ops check, or ssh -v -p ${target.port} ${target.user}@${target.host}`
+}

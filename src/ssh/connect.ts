@@ -1,0 +1,125 @@
+import type { Client } from 'ssh2'
+import { throwIfInterrupted } from '../core/errors.js'
+import type { ConnectOptions, HostKeySeen, SshTarget } from '../core/ssh.js'
+import { type Attempt, type AttemptFailed, attempt, type Keepalive } from './attempt.js'
+import { connectError, mayPass } from './connect-errors.js'
+import {
+  algorithmsOf,
+  allAlgorithms,
+  type HostKeyAlgorithm,
+  hostKeyChanged,
+  hostKeyUnknown,
+  parseHostKey,
+  seenKey,
+} from './host-key.js'
+import type { WayOptions } from './jump.js'
+import { type Login, nothingToOffer, planLogin } from './login.js'
+import { pause } from './pause.js'
+
+/** First pause before another try when sshd drops connections; doubled up to the second. */
+const firstPauseMs = 200
+const longestPauseMs = 3_000
+
+export interface ConnectTools extends Omit<WayOptions, 'signal'> {
+  readonly keepalive: Keepalive
+}
+
+/** A client that is logged in, and the key its server proved to have. */
+export interface LoggedIn {
+  readonly client: Client
+  readonly hostKey: string
+}
+
+/** Connects, verifies the host key against the pinned one, and logs in. */
+export async function logIn(
+  target: SshTarget,
+  options: ConnectOptions,
+  tools: ConnectTools,
+): Promise<LoggedIn> {
+  const login = await planLogin(target, tools.env)
+  if (login.methods.length === 0) throw nothingToOffer(target, login)
+  const dialler = new Dialler(target, login, options, tools)
+  const hostKey = target.hostKey ?? (await firstContact(target, dialler, options))
+  const pinned = parseHostKey(hostKey, target.machine)
+  const result = await dialler.dial(algorithmsOf(pinned), (key) => key.equals(pinned.blob))
+  if (result.kind === 'ready') return { client: result.client, hostKey: seenKey(pinned.blob).key }
+  if (result.kind === 'key refused') throw hostKeyChanged(target, pinned, seenKey(result.key))
+  // It has no key of the pinned type any more: look which it has, so that the error can show it.
+  if (/no matching host key format/.test(result.message)) {
+    throw hostKeyChanged(target, pinned, await dialler.look())
+  }
+  throw dialler.error(result)
+}
+
+/**
+ * The key is looked at on a connection of its own: a person who is asked takes longer than a server waits for a
+ * login.
+ */
+async function firstContact(target: SshTarget, dialler: Dialler, options: ConnectOptions): Promise<string> {
+  const seen = await dialler.look()
+  const accepted = await options.acceptHostKey?.(seen)
+  throwIfInterrupted(options.signal)
+  if (accepted !== true) throw hostKeyUnknown(target, seen)
+  dialler.restartClock()
+  return seen.key
+}
+
+/** Tries until the deadline, as long as a failure is of the kind that passes. */
+class Dialler {
+  #deadline: number
+  readonly #target: SshTarget
+  readonly #login: Login
+  readonly #options: ConnectOptions
+  readonly #tools: ConnectTools
+
+  constructor(target: SshTarget, login: Login, options: ConnectOptions, tools: ConnectTools) {
+    this.#target = target
+    this.#login = login
+    this.#options = options
+    this.#tools = tools
+    this.#deadline = Date.now() + options.timeoutMs
+  }
+
+  restartClock(): void {
+    this.#deadline = Date.now() + this.#options.timeoutMs
+  }
+
+  error(failed: AttemptFailed): Error {
+    return connectError(this.#target, this.#login, failed, this.#options.timeoutMs)
+  }
+
+  /** Only to see the host key. */
+  async look(): Promise<HostKeySeen> {
+    const result = await this.dial(allAlgorithms, () => false)
+    if (result.kind === 'key refused') return seenKey(result.key)
+    if (result.kind === 'ready') result.client.destroy()
+    throw this.error(result.kind === 'failed' ? result : neverReady)
+  }
+
+  async dial(algorithms: readonly HostKeyAlgorithm[], verify: (key: Buffer) => boolean): Promise<Attempt> {
+    for (let pauseMs = firstPauseMs; ; pauseMs = Math.min(pauseMs * 2, longestPauseMs)) {
+      const result = await attempt(this.#target, {
+        ...this.#tools,
+        signal: this.#options.signal,
+        algorithms,
+        verify,
+        login: this.#login,
+        timeoutMs: Math.max(1, this.#deadline - Date.now()),
+      })
+      if (result.kind !== 'failed' || !mayPass(result)) return result
+      // Spread, so that fifty that were dropped together do not come back together.
+      const wait = pauseMs * (0.5 + Math.random())
+      if (Date.now() + wait >= this.#deadline) return result
+      await pause(wait, this.#options.signal)
+    }
+  }
+}
+
+const neverReady: AttemptFailed = {
+  kind: 'failed',
+  phase: 'handshake',
+  code: undefined,
+  message: 'the host key was never shown',
+  said: '',
+  timedOut: false,
+}

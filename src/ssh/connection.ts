@@ -1,0 +1,197 @@
+import type { Client, ClientChannel } from 'ssh2'
+import { failure, messageOf, OpsError, unreachable } from '../core/errors.js'
+import type { RemoteOptions, SshTarget } from '../core/ssh.js'
+import { bounded, within } from './bounded.js'
+import { type Nonce, parameterScript } from './command-line.js'
+import { FramedCommand, type Outcome } from './framed-command.js'
+import { newNonce } from './framing.js'
+import { Slots } from './slots.js'
+import { stopArguments, stopScript } from './stop-command.js'
+import type { Launch } from './sudo.js'
+
+/** sshd's default allows ten sessions per connection; two are left for ending commands. */
+const maxCommands = 8
+const maxStops = 2
+/** How long a cancelled command that has not begun yet may take to say which process it is. */
+const beginMs = 3_000
+const stopMs = 8_000
+
+export type CommandOptions = Pick<RemoteOptions, 'signal' | 'timeoutMs' | 'what' | 'stdin' | 'onLine'>
+
+/** How a script becomes a command line: as the login user, or as root. */
+export type Launcher = (nonce: Nonce, script: string) => Launch
+
+export interface Ran {
+  readonly outcome: Outcome
+  /** The login shell wrote to stdout by itself. Complete only when the channel is closed. */
+  noisy(): boolean
+  readonly closed: Promise<void>
+}
+
+/** One logged-in connection: opens channels for framed commands and ends what is cancelled. */
+export class Connection {
+  readonly client: Client
+  readonly target: SshTarget
+  readonly #commands = new Slots(maxCommands)
+  readonly #stops = new Slots(maxStops)
+  #lost: string | undefined
+
+  constructor(client: Client, target: SshTarget) {
+    this.client = client
+    this.target = target
+    client.on('error', (error) => {
+      this.#lost ??= messageOf(error)
+    })
+    client.once('close', () => {
+      this.#lost ??= 'closed'
+    })
+  }
+
+  close(): void {
+    this.#lost ??= 'closed by us'
+    this.client.end()
+  }
+
+  /** Throws when it is cancelled, past its deadline, or cannot be started; how it ended is in the outcome. */
+  async run(script: string, launcher: Launcher, options: CommandOptions): Promise<Ran> {
+    const nonce = newNonce()
+    const command = await this.#start(launcher(nonce, script), nonce, options)
+    try {
+      const outcome = await waitFor(command.ended, this.target, options, () => command.stderrTail)
+      return { outcome, noisy: () => command.noisy, closed: command.closed }
+    } catch (error) {
+      if (await this.#stop(command, nonce, launcher)) throw error
+      throw stillRunning(error, this.target)
+    }
+  }
+
+  requireAlive(): void {
+    if (this.#lost === undefined) return
+    const { machine, host, port } = this.target
+    throw unreachable(
+      machine,
+      `machine '${machine}': the connection to ${host}:${port} is lost (${this.#lost})`,
+      {
+        hint: 'the same command again connects anew and goes on',
+      },
+    )
+  }
+
+  async #start(launch: Launch, nonce: Nonce, options: CommandOptions): Promise<FramedCommand> {
+    for (;;) {
+      await this.#commands.take(options.signal)
+      try {
+        const channel = await this.#channel(launch, options)
+        const command = new FramedCommand(channel, nonce, launch, options)
+        void command.closed.then(() => this.#commands.release())
+        return command
+      } catch (error) {
+        const others = this.#commands.taken > 1
+        const refused = isRefusedChannel(error)
+        // A server that allows fewer sessions than usual: wait until one of ours is over.
+        if (refused && others) this.#commands.shrink()
+        this.#commands.release()
+        if (!refused || !others) throw error instanceof OpsError ? error : this.#cannotStart(error, options)
+      }
+    }
+  }
+
+  async #channel(launch: Launch, options: CommandOptions): Promise<ClientChannel> {
+    this.requireAlive()
+    const opening = openChannel(this.client, launch.command)
+    try {
+      return await waitFor(opening, this.target, options, () => '')
+    } catch (error) {
+      void opening.then(
+        (late) => late.close(),
+        () => {},
+      )
+      throw error
+    }
+  }
+
+  #cannotStart(error: unknown, options: CommandOptions): Error {
+    this.requireAlive()
+    const { machine } = this.target
+    return failure(
+      'CHANNEL',
+      `machine '${machine}': ${options.what}: sshd opens no session (${messageOf(error)})`,
+      {
+        machine,
+        cause: error,
+      },
+    )
+  }
+
+  /** Ends the command and its children on the far side; false when that could not be made sure. */
+  async #stop(command: FramedCommand, nonce: Nonce, launcher: Launcher): Promise<boolean> {
+    const begun = await within(command.begun, beginMs)
+    let ended = true
+    if (begun !== undefined && this.#lost === undefined) {
+      ended = await this.#runStop(parameterScript(stopScript, stopArguments(begun, nonce)), launcher)
+    }
+    command.close()
+    return ended && this.#lost === undefined
+  }
+
+  async #runStop(script: string, launcher: Launcher): Promise<boolean> {
+    const never = new AbortController().signal
+    await this.#stops.take(never)
+    try {
+      const nonce = newNonce()
+      const launch = launcher(nonce, script)
+      const options = { signal: never, timeoutMs: stopMs, what: 'end a cancelled command' }
+      const channel = await this.#channel(launch, options)
+      const command = new FramedCommand(channel, nonce, launch, options)
+      const outcome = await within(command.ended, stopMs)
+      command.close()
+      return outcome?.kind === 'exited' && outcome.code === 0
+    } catch {
+      return false
+    } finally {
+      this.#stops.release()
+    }
+  }
+}
+
+function openChannel(client: Client, command: string): Promise<ClientChannel> {
+  return new Promise((resolve, reject) => {
+    client.exec(command, (error, channel) => (error ? reject(error) : resolve(channel)))
+  })
+}
+
+function waitFor<T>(
+  thing: Promise<T>,
+  target: SshTarget,
+  options: CommandOptions,
+  evidence: () => string,
+): Promise<T> {
+  const { timeoutMs, what } = options
+  const { machine } = target
+  return bounded(thing, options, {
+    what,
+    late: () => {
+      const detail = evidence()
+      return failure('DEADLINE', `machine '${machine}': ${what}: did not end within ${timeoutMs / 1000} s`, {
+        machine,
+        ...(detail === '' ? {} : { detail }),
+      })
+    },
+  })
+}
+
+/** ssh2 gives the reason code of SSH_MSG_CHANNEL_OPEN_FAILURE, which nothing else has. */
+function isRefusedChannel(error: unknown): boolean {
+  return typeof error === 'object' && error !== null && 'reason' in error
+}
+
+function stillRunning(error: unknown, target: SshTarget): unknown {
+  if (!(error instanceof OpsError)) return error
+  const detail = `it could not be ended on machine '${target.machine}' and may still be running there`
+  return new OpsError(error.code, error.exitCode, error.message, {
+    machine: target.machine,
+    cause: error,
+    detail: error.detail === undefined ? detail : `${error.detail}\n${detail}`,
+    ...(error.hint === undefined ? {} : { hint: error.hint }),
+  })
+}

@@ -1,0 +1,53 @@
+import type { LocalCommands } from '../core/context.js'
+import type { ConnectOptions, Host, Ssh, SshTarget } from '../core/ssh.js'
+import type { Keepalive } from './attempt.js'
+import { probe, waitForBanner } from './banner.js'
+import { probeLogin } from './become-root.js'
+import { renderConfig } from './config-file.js'
+import { type ConnectTools, logIn } from './connect.js'
+import { Connection } from './connection.js'
+import { RemoteHost } from './host.js'
+import { ensureKeyPair } from './keys.js'
+import { withSshOptions } from './ssh-options.js'
+import { resolveUserConfig } from './user-config.js'
+
+/** A machine that is frozen or gone is noticed after a minute; a guest under emulation may stall for half of one. */
+const keepalive: Keepalive = { intervalMs: 15_000, countMax: 3 }
+
+export interface SshDependencies {
+  readonly local: LocalCommands
+  readonly env: Readonly<Record<string, string | undefined>>
+  readonly homeDir: string
+  readonly keepalive?: Keepalive
+}
+
+export function createSsh(dependencies: SshDependencies): Ssh {
+  const { local, env, homeDir } = dependencies
+  const tools: ConnectTools = { local, env, keepalive: dependencies.keepalive ?? keepalive }
+  const followed = (target: SshTarget) => withSshOptions(target, homeDir)
+  return {
+    connect: async (target, options) => connect(target, followed(target), options, tools),
+    waitForBanner: async (target, options) => waitForBanner(followed(target), options, tools),
+    probe: async (target, options) => probe(followed(target), options, tools),
+    ensureKeyPair: (file, run) => ensureKeyPair(file, run, local),
+    resolveUserConfig: (host, run) => resolveUserConfig(host, run, { local, env, homeDir }),
+    renderConfig,
+  }
+}
+
+async function connect(
+  asked: SshTarget,
+  followed: SshTarget,
+  options: ConnectOptions,
+  tools: ConnectTools,
+): Promise<{ host: Host; hostKey: string }> {
+  const { client, hostKey } = await logIn(followed, options, tools)
+  const connection = new Connection(client, followed)
+  try {
+    const probed = await probeLogin(connection, options)
+    return { host: new RemoteHost(connection, { ...asked, hostKey }, probed, options), hostKey }
+  } catch (error) {
+    connection.close()
+    throw error
+  }
+}

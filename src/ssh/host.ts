@@ -1,0 +1,112 @@
+import type { Duplex } from 'node:stream'
+import type { CommandResult, ConnectOptions, Host, RemoteOptions, SshTarget } from '../core/ssh.js'
+import { askPassword, type Probed } from './become-root.js'
+import { argvScript, type Nonce, parameterScript } from './command-line.js'
+import type { Connection } from './connection.js'
+import { connectFromRemote, forwardFromRemote } from './forward.js'
+import type { Outcome } from './framed-command.js'
+import { loginShellBroken } from './login-shell.js'
+import { canTakePassword, type Escalation, launchAsLoginUser, launchAsRoot, noEscalation } from './sudo.js'
+
+/** One connection to one machine, as the rest of hydra-ops sees it. */
+export class RemoteHost implements Host {
+  readonly target: SshTarget
+  readonly #connection: Connection
+  readonly #options: ConnectOptions
+  #escalation: Escalation
+  #noisy: boolean | undefined
+  #asking: Promise<Escalation> | undefined
+
+  constructor(connection: Connection, target: SshTarget, probed: Probed, options: ConnectOptions) {
+    this.#connection = connection
+    this.#options = options
+    this.#escalation = probed.escalation
+    this.target = target
+    this.#noisy = probed.noisy
+  }
+
+  get machine(): SshTarget['machine'] {
+    return this.target.machine
+  }
+
+  get escalation(): Host['escalation'] {
+    return this.#escalation.kind
+  }
+
+  /** Until a command has run nothing is known of the shell, so nothing is trusted to it. */
+  get noisyShell(): boolean {
+    return this.#noisy ?? true
+  }
+
+  exec(argv: readonly string[], options: RemoteOptions): Promise<CommandResult> {
+    return this.#run(argvScript(argv), options)
+  }
+
+  script(text: string, args: readonly string[], options: RemoteOptions): Promise<CommandResult> {
+    return this.#run(parameterScript(text, args), options)
+  }
+
+  async forwardFromRemote(
+    operatorPort: number,
+    options: { signal: AbortSignal },
+  ): Promise<{ port: number; close(): Promise<void> }> {
+    this.#connection.requireAlive()
+    return forwardFromRemote(this.#connection.client, this.target, operatorPort, options)
+  }
+
+  async connectTcp(
+    host: string,
+    port: number,
+    options: { signal: AbortSignal; timeoutMs: number },
+  ): Promise<Duplex> {
+    this.#connection.requireAlive()
+    return connectFromRemote(this.#connection.client, this.target, { host, port }, options)
+  }
+
+  close(): void {
+    this.#connection.close()
+  }
+
+  async #run(script: string, options: RemoteOptions): Promise<CommandResult> {
+    try {
+      const used = this.#escalation
+      const outcome = await this.#runOnce(script, options)
+      if (outcome.kind !== 'not begun') return outcome
+      if (options.asLoginUser === true || used.kind === 'root') throw loginShellBroken(this.target, outcome)
+      if (used.kind !== 'sudo' || !canTakePassword(this.target)) throw this.#noRoot(outcome)
+      await this.#escalateAgain(outcome.said, options.signal)
+      const again = await this.#runOnce(script, options)
+      if (again.kind === 'not begun') throw this.#noRoot(again)
+      return again
+    } catch (error) {
+      discard(options.stdin)
+      throw error
+    }
+  }
+
+  async #runOnce(script: string, options: RemoteOptions): Promise<Outcome> {
+    const launcher =
+      options.asLoginUser === true
+        ? launchAsLoginUser
+        : (nonce: Nonce, text: string) => launchAsRoot(nonce, text, this.#connection.target, this.#escalation)
+    const ran = await this.#connection.run(script, launcher, options)
+    this.#noisy = this.#noisy === true || ran.noisy()
+    return ran.outcome
+  }
+
+  /** sudo let us in by a ticket at first, which has run out meanwhile: from now on with the password. Asked once. */
+  async #escalateAgain(said: string, signal: AbortSignal): Promise<void> {
+    this.#asking ??= askPassword(this.#connection, { ...this.#options, signal }, said)
+    this.#escalation = await this.#asking
+  }
+
+  #noRoot(outcome: Extract<Outcome, { kind: 'not begun' }>): Error {
+    return noEscalation({ target: this.target, said: outcome.said }, outcome.code ?? 1)
+  }
+}
+
+/** Whoever fills a stream learns that nobody reads it. */
+function discard(stdin: RemoteOptions['stdin']): void {
+  if (typeof stdin !== 'object' || !('on' in stdin)) return
+  if ('destroy' in stdin && typeof stdin.destroy === 'function') stdin.destroy()
+}

@@ -1,0 +1,46 @@
+import { chmodSync, existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { dirname } from 'node:path'
+import type { LocalCommands } from '../core/context.js'
+import { failure, messageOf } from '../core/errors.js'
+import type { Run } from '../core/run.js'
+import { seenKey } from './host-key.js'
+import { loadIdentity } from './identities.js'
+
+const deadlineMs = 60_000
+
+/** See `Ssh.ensureKeyPair`. A crash leaves the old pair, the new pair, or a private key whose public half is made again. */
+export async function ensureKeyPair(
+  file: string,
+  run: Run,
+  local: Pick<LocalCommands, 'run'>,
+): Promise<string> {
+  try {
+    if (!existsSync(file)) await generate(file, run, local)
+    chmodSync(file, 0o600)
+    const identity = loadIdentity(file)
+    if (identity.kind !== 'usable') throw failure('KEY_PAIR', `it is ${identity.kind}`)
+    const line = seenKey(identity.blob).key
+    const publicFile = `${file}.pub`
+    if (!existsSync(publicFile)) writeFileSync(publicFile, `${line} hydra-ops\n`, { mode: 0o644 })
+    return line
+  } catch (error) {
+    throw failure('KEY_PAIR', `there is no usable key pair at '${file}': ${messageOf(error)}`, {
+      cause: error,
+    })
+  }
+}
+
+async function generate(file: string, run: Run, local: Pick<LocalCommands, 'run'>): Promise<void> {
+  mkdirSync(dirname(file), { recursive: true, mode: 0o700 })
+  const fresh = `${file}.new`
+  rmSync(fresh, { force: true })
+  rmSync(`${fresh}.pub`, { force: true })
+  // No passphrase: the file itself, 0600, is what is protected.
+  const result = await local.run(
+    ['ssh-keygen', '-q', '-t', 'ed25519', '-N', '', '-C', 'hydra-ops', '-f', fresh],
+    { signal: run.signal, timeoutMs: deadlineMs, what: `make the key '${file}'` },
+  )
+  if (result.kind !== 'exited' || result.code !== 0) throw failure('SSH_KEYGEN', result.stderr.trim())
+  rmSync(`${fresh}.pub`, { force: true })
+  renameSync(fresh, file)
+}

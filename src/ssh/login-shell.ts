@@ -1,0 +1,19 @@
+import { unreachable } from '../core/errors.js'
+import type { SshTarget } from '../core/ssh.js'
+import type { Outcome } from './framed-command.js'
+
+/** The login worked, and then nothing could be run. */
+export function loginShellBroken(target: SshTarget, outcome: Outcome): Error {
+  const { machine, user } = target
+  const said = outcome.kind === 'not begun' ? outcome.said : ''
+  const how =
+    outcome.kind === 'not begun' ? `ends at once (status ${outcome.code ?? 'unknown'})` : 'was cut off'
+  return unreachable(
+    machine,
+    `machine '${machine}': the login shell of '${user}' ${how}: no command can be run`,
+    {
+      hint: `is it a real shell, and do its start files let commands pass? try: ssh ${user}@${target.host} true`,
+      ...(said === '' ? {} : { detail: said }),
+    },
+  )
+}

@@ -1,0 +1,101 @@
+import type { AgentAuthMethod, ParsedKey, PublicKeyAuthMethod } from 'ssh2'
+import { unreachable } from '../core/errors.js'
+import type { SshTarget } from '../core/ssh.js'
+import { agentKeys, ChosenAgentKeys, describeKey, type Identity, loadIdentity } from './identities.js'
+
+/** What is offered to the server, in order, and what could not be. */
+export interface Login {
+  readonly methods: readonly (AgentAuthMethod | PublicKeyAuthMethod)[]
+  /** For errors: `agent key SHA256:… (me@here)`, `/home/me/.ssh/id_rsa`. */
+  readonly offered: readonly string[]
+  readonly identities: readonly Identity[]
+  /** Identities whose private half only an agent could use, and none holds. */
+  readonly wantAgent: readonly Identity[]
+}
+
+/** The agent's keys first, those of the listed files before the others (as ssh does), then the files. */
+export async function planLogin(
+  target: SshTarget,
+  env: Readonly<Record<string, string | undefined>>,
+): Promise<Login> {
+  const identities = target.identityFiles.map(loadIdentity)
+  const socket = target.useAgent ? (target.agentSocket ?? env.SSH_AUTH_SOCK) : undefined
+  const held = socket === undefined || socket === '' ? [] : await agentKeys(socket)
+  const chosen = chooseAgentKeys(held, identities, target.identitiesOnly === true)
+  const username = target.user
+  const methods: (AgentAuthMethod | PublicKeyAuthMethod)[] = []
+  if (socket !== undefined && chosen.length > 0) {
+    methods.push({ type: 'agent', username, agent: new ChosenAgentKeys(socket, chosen) })
+  }
+  const byFile = identities.filter((identity) => !isHeld(held, identity))
+  for (const identity of byFile) {
+    if (identity.kind === 'usable') methods.push({ type: 'publickey', username, key: identity.key })
+  }
+  return {
+    methods,
+    offered: [
+      ...chosen.map((key) => `agent key ${describeKey(key)}`),
+      ...byFile.filter(({ kind }) => kind === 'usable').map(({ file }) => file),
+    ],
+    identities,
+    wantAgent: byFile.filter(({ kind }) => kind === 'encrypted' || kind === 'security-key'),
+  }
+}
+
+function chooseAgentKeys(
+  held: readonly ParsedKey[],
+  identities: readonly Identity[],
+  onlyListed: boolean,
+): ParsedKey[] {
+  const listed = identities.flatMap((identity) => held.filter((key) => sameKey(key, identity)))
+  return onlyListed ? listed : [...listed, ...held.filter((key) => !listed.includes(key))]
+}
+
+function isHeld(held: readonly ParsedKey[], identity: Identity): boolean {
+  return held.some((key) => sameKey(key, identity))
+}
+
+function sameKey(key: ParsedKey, identity: Identity): boolean {
+  return identity.blob?.equals(key.getPublicSSH()) ?? false
+}
+
+/** Nothing can be offered: said before anything is connected. */
+export function nothingToOffer(target: SshTarget, login: Login): Error {
+  return unreachable(
+    target.machine,
+    `machine '${target.machine}': there is no key to log in with as ${target.user}@${target.host}`,
+    withDetail(login, { hint: agentHint(login) ?? noKeyHint(target) }),
+  )
+}
+
+export function loginRefused(target: SshTarget, login: Login, said: string): Error {
+  const tooMany = /too many authentication failures/i.test(said)
+  const hint = tooMany
+    ? 'the agent holds more keys than the server lets try: set IdentityFile and IdentitiesOnly for it in ~/.ssh/config'
+    : (agentHint(login) ?? `is one of these keys in ~${target.user}/.ssh/authorized_keys there?`)
+  return unreachable(
+    target.machine,
+    `machine '${target.machine}': ${target.host}:${target.port} does not let '${target.user}' in with ${login.offered.join(', ')}`,
+    withDetail(login, { hint }),
+  )
+}
+
+function agentHint(login: Login): string | undefined {
+  const [first] = login.wantAgent
+  if (first === undefined) return undefined
+  const why = first.kind === 'encrypted' ? 'is protected by a passphrase' : 'belongs to a security key'
+  return `'${first.file}' ${why}, which only an agent can use: ssh-add ${first.file}`
+}
+
+function noKeyHint(target: SshTarget): string {
+  return target.useAgent
+    ? 'start an agent and add a key (ssh-add), or set IdentityFile for this host in ~/.ssh/config'
+    : 'its identity file is missing or cannot be read'
+}
+
+function withDetail(login: Login, facts: { hint: string }): { hint: string; detail?: string } {
+  const lines = login.identities.flatMap((identity) =>
+    identity.kind === 'unreadable' ? [`${identity.file}: ${identity.reason}`] : [],
+  )
+  return lines.length === 0 ? facts : { ...facts, detail: lines.join('\n') }
+}

@@ -1,0 +1,171 @@
+import { basename } from 'node:path'
+import { failure } from '../core/errors.js'
+import type { SshTarget } from '../core/ssh.js'
+import {
+  byStdin,
+  forLoginShell,
+  forSh,
+  framedScript,
+  type Handed,
+  type Nonce,
+  quote,
+  syncLine,
+} from './command-line.js'
+
+/** How a command becomes root's. */
+export type Escalation =
+  | { readonly kind: 'root' }
+  | { readonly kind: 'sudo' }
+  | { readonly kind: 'sudo-password'; readonly password: string }
+
+/** What is sent to sshd, and what goes to stdin around the command's own input. */
+export interface Launch {
+  readonly command: string
+  /** Written at once; may hold the sudo password. */
+  readonly atOnce: string
+  /** Written before the command's own input. */
+  readonly afterMark: string
+}
+
+/** A framed script as the login user. */
+export function launchAsLoginUser(nonce: Nonce, script: string): Launch {
+  const handed = forLoginShell(nonce, framedScript(nonce, script, false))
+  return { command: handed.words, atOnce: handed.stdinLine, afterMark: '' }
+}
+
+/**
+ * A framed script as root. The frame is inside of sudo, so what sudo itself says is never taken for output. With a
+ * password, everything up to a sync line is dropped on the far side: should sudo not have read the password after
+ * all, it does not become the command's input.
+ */
+export function launchAsRoot(
+  nonce: Nonce,
+  script: string,
+  target: SshTarget,
+  escalation: Escalation,
+): Launch {
+  if (escalation.kind === 'root') return launchAsLoginUser(nonce, script)
+  const withPassword = escalation.kind === 'sudo-password'
+  const framed = framedScript(nonce, script, withPassword)
+  const words = (withPassword ? passwordWords(target) : promptlessWords(target)).map(quote).join(' ')
+  const outer = (inner: Handed) => forLoginShell(nonce, `${inEnglish}\nexec ${words} ${inner.words}`)
+  const legible = forSh(framed)
+  const short = outer(legible).stdinLine === ''
+  const inner = short ? legible : byStdin(nonce, framed)
+  return {
+    command: outer(inner).words,
+    atOnce: (withPassword ? `${escalation.password}\n` : '') + inner.stdinLine,
+    afterMark: withPassword ? `${syncLine(nonce)}\n` : '',
+  }
+}
+
+/** Only for sudo's own words; the framed script sets its own. */
+const inEnglish = 'LC_ALL=C; export LC_ALL'
+
+function promptlessWords(target: SshTarget): string[] {
+  const [program = '', ...rest] = target.privilegeEscalation
+  return ['sudo', 'doas'].includes(basename(program)) ? [program, '-n', ...rest] : [program, ...rest]
+}
+
+/** `-k`: never by a cached ticket, so that the password line is always read. */
+function passwordWords(target: SshTarget): string[] {
+  const [program = '', ...rest] = target.privilegeEscalation
+  return [program, '-k', '-S', '-p', '', ...rest]
+}
+
+export function canTakePassword(target: SshTarget): boolean {
+  return basename(target.privilegeEscalation[0] ?? '') === 'sudo'
+}
+
+/** Run as the login user right after the login. stdout: own uid, root's uid by escalation, its status. */
+export function probeScript(target: SshTarget): string {
+  const words = promptlessWords(target).map(quote).join(' ')
+  return [
+    inEnglish,
+    'id -u || exit 1',
+    '[ "$(id -u)" = 0 ] && exit 0',
+    ...(target.privilegeEscalation.length === 0
+      ? ['exit 0']
+      : // Not `true`, but what the commands will be: sudoers may allow one and not the other.
+        [`${words} sh -c 'id -u' </dev/null`, 'printf "status %s\\n" "$?"']),
+  ].join('\n')
+}
+
+export type ProbeOutcome = 'root' | 'without password' | { readonly refused: string; readonly status: number }
+
+export function readProbe(stdout: string, stderr: string): ProbeOutcome {
+  const lines = stdout.trim().split('\n')
+  if (lines[0] === '0') return 'root'
+  const status = Number.parseInt(/^status (\d+)$/.exec(lines.at(-1) ?? '')?.[1] ?? '1', 10)
+  if (status === 0 && lines[1] === '0') return 'without password'
+  return { refused: stderr.trim(), status }
+}
+
+/** Run as the login user with the password and nothing else on stdin, so that sudo cannot ask for ever. */
+export function passwordCheckScript(target: SshTarget): string {
+  return [inEnglish, `${passwordWords(target).map(quote).join(' ')} sh -c 'id -u'`].join('\n')
+}
+
+/** The facts that the error sentences below need. */
+interface Who {
+  readonly target: SshTarget
+  readonly said: string
+}
+
+export function noEscalation({ target, said }: Who, status: number): Error {
+  const program = target.privilegeEscalation[0]
+  const { machine, user } = target
+  const asRoot = 'or log in as root (deployment.targetUser = "root")'
+  if (program === undefined) {
+    return failure(
+      'NOT_ROOT',
+      `machine '${machine}': user '${user}' is not root, and deployment.privilegeEscalationCommand is empty`,
+      { machine, hint: `set deployment.privilegeEscalationCommand, ${asRoot}` },
+    )
+  }
+  if (status === 127) {
+    return failure('NO_SUDO', `machine '${machine}': '${program}' is not installed there`, {
+      machine,
+      hint: `install it, ${asRoot}`,
+    })
+  }
+  return failure('NO_SUDO', `machine '${machine}': user '${user}' cannot become root by '${program}'`, {
+    machine,
+    hint: `allow it without a password, ${asRoot}`,
+    ...(said === '' ? {} : { detail: said }),
+  })
+}
+
+export function passwordNeeded({ target, said }: Who): Error {
+  return failure(
+    'SUDO_PASSWORD',
+    `machine '${target.machine}': sudo wants a password of user '${target.user}', and nobody can be asked`,
+    {
+      machine: target.machine,
+      hint: `run it in a terminal, allow '${target.user}' sudo without a password there (NOPASSWD), or log in as root`,
+      ...(said === '' ? {} : { detail: said }),
+    },
+  )
+}
+
+/** Which of the reasons it was, by sudo's own words (in English, `inEnglish`). */
+export function passwordRefused({ target, said }: Who): Error {
+  const { machine, user } = target
+  const wrong = /incorrect password|Sorry, try again|no password was provided|Authentication failed/i.test(
+    said,
+  )
+  const message = wrong
+    ? `machine '${machine}': sudo did not accept the password of user '${user}'`
+    : `machine '${machine}': user '${user}' cannot become root by sudo`
+  return failure('SUDO_PASSWORD', message, { machine, detail: lastWords(said) })
+}
+
+/** Without the lecture. */
+function lastWords(said: string): string {
+  return said
+    .split('\n')
+    .filter(
+      (line) => line.startsWith('sudo:') || line.startsWith('sudo-rs:') || /is not (in|allowed)/.test(line),
+    )
+    .join('\n')
+}
