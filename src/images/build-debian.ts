@@ -1,0 +1,166 @@
+import { chmodSync, copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { lastLines } from '../core/command-result.js'
+import type { LocalCommands } from '../core/context.js'
+import { failure } from '../core/errors.js'
+import type { Run } from '../core/run.js'
+import type { CommandResult } from '../core/ssh.js'
+import type { ImageFile } from './debian-files.js'
+import type { DebianRecipe } from './recipe.js'
+
+export interface DebianBuild {
+  readonly local: Pick<LocalCommands, 'run'>
+  readonly recipe: DebianRecipe
+  /** An empty folder of ours; `disk.qcow2`, `kernel` and `initrd` appear in it. */
+  readonly folder: string
+  /** Lines of a sources.list; undefined = what mmdebstrap does by itself. */
+  readonly sources: string | undefined
+  /** Is this process root? Then no user namespace is needed. */
+  readonly root: boolean
+}
+
+/** Much is downloaded, by somebody's slow line too. */
+const bootstrapMs = 20 * 60_000
+const packMs = 5 * 60_000
+
+/** Makes the image; answers the date of the package index it was made from, as `20261120T021110Z`. */
+export async function buildDebian(build: DebianBuild, run: Run): Promise<string> {
+  const work = join(build.folder, 'work')
+  mkdirSync(work)
+  // Entered by a user of the namespace, who is nobody outside of it; the folders above keep everybody else out.
+  chmodSync(work, 0o777)
+  await archive(build, 'early', build.recipe.earlyFiles, run)
+  await archive(build, 'files', build.recipe.files, run)
+  await bootstrap(build, run)
+  chmodSync(join(work, 'rootfs.tar'), 0o644)
+  await pack(build, run)
+  run.log('converting to qcow2')
+  await must(build, ['qemu-img', 'convert', '-O', 'qcow2', 'work/disk.raw', 'disk.qcow2'], packMs, run)
+  // Copied, for the originals belong to a user of the namespace.
+  for (const name of ['kernel', 'initrd']) copyFileSync(join(work, name), join(build.folder, name))
+  const dates = readFileSync(join(work, 'index-dates'), 'utf8')
+  for (const name of ['early.tar', 'files.tar']) rmSync(join(build.folder, name))
+  rmSync(work, { recursive: true })
+  for (const name of ['disk.qcow2', 'kernel', 'initrd']) chmodSync(join(build.folder, name), 0o444)
+  return newestDate(dates)
+}
+
+/** Only files are in it: directories that exist in the system keep their owner and mode. */
+async function archive(
+  build: DebianBuild,
+  name: string,
+  files: readonly ImageFile[],
+  run: Run,
+): Promise<void> {
+  const tree = join(build.folder, name)
+  for (const file of files) {
+    const path = join(tree, file.path)
+    mkdirSync(dirname(path), { recursive: true })
+    writeFileSync(path, file.text)
+  }
+  const owner = ['--owner=0', '--group=0', '--numeric-owner', '--mode=0644', '--mtime=@0']
+  const names = files.map((file) => file.path.slice(1))
+  await must(build, ['tar', ...owner, '-C', tree, '-cf', `${name}.tar`, ...names], packMs, run)
+  rmSync(tree, { recursive: true })
+}
+
+/** Its hooks run inside; what they need of ours is read before they enter (`tar-in`). */
+async function bootstrap(build: DebianBuild, run: Run): Promise<void> {
+  const { recipe, sources } = build
+  run.log(`installing Debian ${recipe.suite}: ${recipe.packages.length} packages and what they need`)
+  await must(
+    build,
+    [
+      'mmdebstrap',
+      build.root ? '--mode=root' : '--mode=unshare',
+      '--variant=minbase',
+      ...['APT::Install-Recommends "false"', 'Acquire::Languages "none"'].map(
+        (option) => `--aptopt=${option}`,
+      ),
+      ...['man', 'locale', 'doc'].map((folder) => `--dpkgopt=path-exclude=/usr/share/${folder}/*`),
+      '--dpkgopt=path-include=/usr/share/doc/*/copyright',
+      `--include=${recipe.packages.join(',')}`,
+      '--essential-hook=tar-in early.tar /',
+      '--customize-hook=tar-in files.tar /',
+      `--customize-hook=chroot "$1" sh -euc ${quote(recipe.configure)}`,
+      '--customize-hook=sed -n "s/^Date: //p" "$1"/var/lib/apt/lists/*Release > "$1"/index-dates',
+      recipe.suite,
+      'work/rootfs.tar',
+      ...(sources === undefined ? [] : ['-']),
+    ],
+    bootstrapMs,
+    run,
+    sources,
+  )
+}
+
+/** A string for the shell that runs a hook. The recipe is ours, not a user's. */
+function quote(text: string): string {
+  return `'${text.replaceAll("'", `'\\''`)}'`
+}
+
+/** Needs no loop device and no mount: mke2fs copies the tree by itself. Device nodes come from devtmpfs. */
+const packScript = `
+mkdir tree
+tar -C tree --exclude='./dev/*' -xf rootfs.tar
+mv tree/index-dates .
+cp -L tree/boot/vmlinuz-* kernel
+cp -L tree/boot/initrd.img-* initrd
+truncate -s "$1" disk.raw
+mke2fs -q -t ext4 -L root -E lazy_itable_init=0,lazy_journal_init=0 -d tree disk.raw
+rm -rf tree
+chmod 644 kernel initrd disk.raw
+`
+
+async function pack(build: DebianBuild, run: Run): Promise<void> {
+  run.log('making the file system')
+  const script = ['sh', '-euc', packScript, 'sh', String(build.recipe.virtualBytes)]
+  const argv = build.root ? script : ['mmdebstrap', '--unshare-helper', ...script]
+  await must({ ...build, folder: join(build.folder, 'work') }, argv, packMs, run)
+}
+
+async function must(
+  build: DebianBuild,
+  argv: readonly string[],
+  timeoutMs: number,
+  run: Run,
+  stdin?: string,
+): Promise<void> {
+  const what = `build image ${build.recipe.name}`
+  const result = await build.local.run(argv, {
+    signal: run.signal,
+    timeoutMs,
+    what,
+    cwd: build.folder,
+    // /sbin is not on every user's PATH, and mke2fs lies there.
+    env: { PATH: `${process.env.PATH ?? ''}:/usr/sbin:/sbin`, DEBIAN_FRONTEND: 'noninteractive' },
+    onLine: (line) => {
+      const progress = /^I: ((?:downloading|extracting|installing|creating) .+)$/.exec(line)?.[1]
+      if (progress !== undefined) run.log(progress)
+    },
+    ...(stdin === undefined ? {} : { stdin }),
+  })
+  if (result.kind === 'exited' && result.code === 0) return
+  throw buildFailure(what, argv, result)
+}
+
+function buildFailure(what: string, argv: readonly string[], result: CommandResult): Error {
+  const end = result.kind === 'exited' ? `status ${result.code}` : 'a signal'
+  const full = /No space left on device/.test(result.stderr)
+  return failure(full ? 'DISK_FULL' : 'IMAGE_BUILD', `${what}: '${argv[0]}' ended with ${end}`, {
+    detail: lastLines(result.stderr, 20),
+    hint: full
+      ? 'make room in the state folder and in $TMPDIR (or /tmp): 2.5 GiB are needed while it is built'
+      : 'is the Debian mirror reachable? Another one: DEBIAN_MIRROR=URL; see also: hydra-ops doctor',
+  })
+}
+
+/** `Date:` lines of the Release files → the newest. */
+export function newestDate(lines: string): string {
+  const times = lines
+    .split('\n')
+    .map((line) => Date.parse(line))
+    .filter((time) => !Number.isNaN(time))
+  if (times.length === 0) throw failure('IMAGE_BUILD', 'the package index has no date')
+  return new Date(Math.max(...times)).toISOString().replaceAll(/[-:]|\.\d+/g, '')
+}

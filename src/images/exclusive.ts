@@ -1,0 +1,55 @@
+import { mkdirSync } from 'node:fs'
+import { join } from 'node:path'
+import type { LocalCommands } from '../core/context.js'
+import { failure, throwIfInterrupted } from '../core/errors.js'
+import type { Run } from '../core/run.js'
+
+/** A whole build by somebody else, and some. */
+const deadlineMs = 30 * 60_000
+
+/** After so long somebody else must be at work. */
+const patienceMs = 500
+
+/**
+ * Runs `action` as the one process that makes images below this root. The lock is the kernel's (`flock`), held
+ * by a child that ends with us, so nothing is left to take over when we are killed.
+ */
+export async function exclusively<T>(
+  local: Pick<LocalCommands, 'spawnDuplex'>,
+  root: string,
+  run: Run,
+  action: () => Promise<T>,
+): Promise<T> {
+  mkdirSync(root, { recursive: true, mode: 0o700 })
+  const what = 'wait for another hydra-ops that makes an image'
+  const file = join(root, '.lock')
+  const holder = local.spawnDuplex(['flock', file, 'sh', '-c', 'echo locked; exec cat >/dev/null'], {
+    signal: run.signal,
+    what,
+  })
+  try {
+    await new Promise<void>((resolve, reject) => {
+      const waiting = setTimeout(
+        () => run.log('another hydra-ops makes an image: waiting for it'),
+        patienceMs,
+      )
+      const deadline = setTimeout(() => {
+        reject(failure('DEADLINE', `${what}: it still has ${file} after ${deadlineMs / 60_000} minutes`))
+      }, deadlineMs)
+      const settle = (end: () => void) => {
+        clearTimeout(waiting)
+        clearTimeout(deadline)
+        end()
+      }
+      holder.once('data', () => settle(resolve))
+      holder.once('error', (error) => settle(() => reject(error)))
+      holder.once('close', () => settle(() => reject(failure('IMAGE_LOCK', `cannot lock ${file}`))))
+    })
+    // From here on its end is ours to bring about.
+    holder.on('error', () => {})
+    throwIfInterrupted(run.signal)
+    return await action()
+  } finally {
+    holder.destroy()
+  }
+}

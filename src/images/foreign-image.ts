@@ -1,0 +1,172 @@
+import { createHash } from 'node:crypto'
+import {
+  closeSync,
+  constants,
+  createReadStream,
+  createWriteStream,
+  openSync,
+  readSync,
+  statSync,
+} from 'node:fs'
+import { copyFile } from 'node:fs/promises'
+import { Readable, Transform } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
+import { z } from 'zod'
+import type { LocalCommands } from '../core/context.js'
+import { failure, messageOf, throwIfInterrupted, usageError } from '../core/errors.js'
+import type { Run } from '../core/run.js'
+
+/** An image that we did not make. */
+export type ForeignReference =
+  | { readonly kind: 'path'; readonly path: string }
+  | { readonly kind: 'url'; readonly url: string; readonly sha256: string }
+
+/** Hours at a slow line; a connection that brings nothing ends earlier. */
+const downloadMs = 6 * 60 * 60_000
+const stalledMs = 60_000
+
+/** `/absolute/path`, or `https://…#sha256=HEX`; undefined = a name. */
+export function parseForeign(reference: string): ForeignReference | undefined {
+  if (reference.startsWith('/')) return { kind: 'path', path: reference }
+  if (!/^https?:\/\//.test(reference)) return undefined
+  const [, url, sha256] = /^(.*)#sha256=([0-9a-f]{64})$/.exec(reference) ?? []
+  if (url !== undefined && sha256 !== undefined) return { kind: 'url', url, sha256 }
+  throw usageError(`base image ${reference}: an image from a URL needs its SHA-256`, {
+    hint: 'deployment.libvirtd.baseImageSha256 = "64 hexadecimal digits"; or append #sha256=… to the URL',
+  })
+}
+
+/** What a file looked like when it was imported; another look means another image. */
+export function lookOf(path: string): { path: string; size: number; mtimeMs: number } {
+  try {
+    const { size, mtimeMs } = statSync(path)
+    return { path, size, mtimeMs }
+  } catch (error) {
+    throw usageError(`base image ${path}: ${messageOf(error)}`, { cause: error })
+  }
+}
+
+/** Copies a file and answers its SHA-256. Where the file system can, the copy shares its blocks. */
+export async function importFile(from: string, to: string, run: Run): Promise<string> {
+  run.log(`copying ${from}`)
+  await copyFile(from, to, constants.COPYFILE_FICLONE | constants.COPYFILE_EXCL)
+  throwIfInterrupted(run.signal)
+  const hash = createHash('sha256')
+  await pipeline(createReadStream(to), hash, { signal: run.signal })
+  return hash.digest('hex')
+}
+
+/** Fetches a URL into a file; an error unless what came has the SHA-256. */
+export async function download(
+  image: { readonly url: string; readonly sha256: string },
+  to: string,
+  run: Run,
+): Promise<void> {
+  const what = `download ${image.url}`
+  run.log(what)
+  const stalled = new AbortController()
+  const hash = createHash('sha256')
+  let watchdog = setTimeout(() => stalled.abort(), stalledMs)
+  const meter = new Transform({
+    transform(chunk: Buffer, _encoding, done) {
+      clearTimeout(watchdog)
+      watchdog = setTimeout(() => stalled.abort(), stalledMs)
+      hash.update(chunk)
+      done(null, chunk)
+    },
+  })
+  const signal = AbortSignal.any([run.signal, stalled.signal, AbortSignal.timeout(downloadMs)])
+  try {
+    const response = await fetch(image.url, { signal, redirect: 'follow' })
+    if (!response.ok || response.body === null) {
+      throw failure('DOWNLOAD', `${what}: the server answered ${response.status} ${response.statusText}`)
+    }
+    await pipeline(Readable.fromWeb(response.body), meter, createWriteStream(to, { flags: 'wx' }), { signal })
+  } catch (error) {
+    throwIfInterrupted(run.signal)
+    if (stalled.signal.aborted) throw failure('DOWNLOAD', `${what}: nothing came for ${stalledMs / 1000} s`)
+    throw asDownloadFailure(what, error)
+  } finally {
+    clearTimeout(watchdog)
+  }
+  const seen = hash.digest('hex')
+  if (seen === image.sha256) return
+  throw failure('DOWNLOAD', `${what}: its SHA-256 is ${seen}, not ${image.sha256}`, {
+    hint: 'was the file replaced? compare with what its publisher says',
+  })
+}
+
+function asDownloadFailure(what: string, error: unknown): Error {
+  if (error instanceof Error && error.name === 'OpsError') return error
+  // fetch hides the reason (ENOTFOUND, ECONNREFUSED) in the cause.
+  const cause = error instanceof Error && error.cause instanceof Error ? `: ${error.cause.message}` : ''
+  return failure('DOWNLOAD', `${what}: ${messageOf(error)}${cause}`, { cause: error })
+}
+
+const QemuImgInfo = z.object({
+  format: z.string(),
+  'virtual-size': z.number().int().positive(),
+  'backing-filename': z.string().optional(),
+  'format-specific': z
+    .object({ data: z.object({ 'data-file': z.string().optional() }).optional() })
+    .optional(),
+})
+
+/** First bytes of what QEMU would take for a raw disk and is none. */
+const packed: readonly { readonly magic: string; readonly name: string }[] = [
+  { magic: '1f8b', name: 'gzip' },
+  { magic: 'fd377a585a00', name: 'xz' },
+  { magic: '28b52ffd', name: 'zstd' },
+  { magic: '425a68', name: 'bzip2' },
+  { magic: '504b0304', name: 'zip' },
+]
+
+/** Format and size of a disk image; refuses one that would pull in other files of this host. */
+export async function examine(
+  local: Pick<LocalCommands, 'run'>,
+  file: string,
+  name: string,
+  run: Run,
+): Promise<{ format: 'qcow2' | 'raw'; virtualBytes: number }> {
+  const magic = firstBytes(file, 8)
+  const packing = packed.find((known) => magic.startsWith(known.magic))
+  if (packing !== undefined) {
+    throw usageError(`base image ${name}: it is packed by ${packing.name}`, {
+      hint: 'unpack it and name the result',
+    })
+  }
+  const what = `look at image ${name}`
+  const result = await local.run(['qemu-img', 'info', '--output=json', file], {
+    signal: run.signal,
+    timeoutMs: 60_000,
+    what,
+  })
+  if (result.kind !== 'exited' || result.code !== 0) {
+    throw usageError(`base image ${name}: qemu-img cannot read it`, { detail: result.stderr.trim() })
+  }
+  const info = QemuImgInfo.parse(JSON.parse(result.stdout))
+  const { format } = info
+  if (format !== 'qcow2' && format !== 'raw') {
+    throw usageError(`base image ${name}: its format is ${format}; qcow2 or raw is wanted`, {
+      hint: `qemu-img convert -O qcow2 ${name} image.qcow2`,
+    })
+  }
+  const other = info['backing-filename'] ?? info['format-specific']?.data?.['data-file']
+  if (other !== undefined) {
+    throw usageError(`base image ${name}: it is not complete, it needs ${other}`, {
+      hint: `qemu-img convert -O qcow2 ${name} image.qcow2`,
+    })
+  }
+  return { format, virtualBytes: info['virtual-size'] }
+}
+
+function firstBytes(file: string, count: number): string {
+  const descriptor = openSync(file, 'r')
+  try {
+    const bytes = Buffer.alloc(count)
+    readSync(descriptor, bytes, 0, count, 0)
+    return bytes.toString('hex')
+  } finally {
+    closeSync(descriptor)
+  }
+}

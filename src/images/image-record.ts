@@ -1,0 +1,87 @@
+import { readdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { z } from 'zod'
+import type { ImageInfo } from '../core/image.js'
+
+/** `image.json`: what is known of an image. Paths in it are relative to its folder. */
+export const ImageRecord = z.object({
+  schemaVersion: z.literal(1),
+  id: z.string().min(1),
+  reference: z.string().min(1),
+  disk: z.string(),
+  format: z.enum(['qcow2', 'raw']),
+  virtualBytes: z.number().int().positive(),
+  kernel: z.string().optional(),
+  initrd: z.string().optional(),
+  cmdline: z.string().optional(),
+  identity: z.enum(['fwcfg', 'nocloud', 'none']),
+  builtAt: z.iso.datetime(),
+  /** Hash of the recipe it was built by. */
+  recipe: z.string().optional(),
+  /** What the files it was imported from looked like. */
+  sources: z.array(z.object({ path: z.string(), size: z.number(), mtimeMs: z.number() })).optional(),
+})
+export type ImageRecord = z.infer<typeof ImageRecord>
+
+const recordName = 'image.json'
+
+export interface StoredImage {
+  readonly folder: string
+  readonly record: ImageRecord
+}
+
+export function writeImageRecord(folder: string, record: ImageRecord): void {
+  const file = join(folder, recordName)
+  writeFileSync(`${file}.new`, `${JSON.stringify(record, null, 2)}\n`, { mode: 0o600 })
+  renameSync(`${file}.new`, file)
+}
+
+/** Every complete image below the root, newest first. Folders without a good record are no images. */
+export function readImages(root: string): StoredImage[] {
+  const stored = foldersOf(root).flatMap((name) => {
+    const folder = join(root, name)
+    const record = readRecord(folder)
+    return record === undefined || record.id !== name ? [] : [{ folder, record }]
+  })
+  return stored.sort((a, b) => b.record.builtAt.localeCompare(a.record.builtAt))
+}
+
+function foldersOf(root: string): string[] {
+  try {
+    return readdirSync(root).filter((name) => !name.startsWith('.'))
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return []
+    throw error
+  }
+}
+
+function readRecord(folder: string): ImageRecord | undefined {
+  try {
+    return ImageRecord.parse(JSON.parse(readFileSync(join(folder, recordName), 'utf8')))
+  } catch {
+    return undefined
+  }
+}
+
+export function toImageInfo(image: StoredImage): ImageInfo {
+  const { folder, record } = image
+  const path = (name: string | undefined) => (name === undefined ? undefined : join(folder, name))
+  return {
+    id: record.id,
+    reference: record.reference,
+    disk: join(folder, record.disk),
+    format: record.format,
+    virtualBytes: record.virtualBytes,
+    kernel: path(record.kernel),
+    initrd: path(record.initrd),
+    cmdline: record.cmdline,
+    identity: record.identity,
+    bytes: diskUsage(folder),
+    builtAt: record.builtAt,
+  }
+}
+
+/** Bytes on disk, holes not counted. */
+function diskUsage(folder: string): number {
+  return readdirSync(folder).reduce((sum, name) => sum + statSync(join(folder, name)).blocks * 512, 0)
+}

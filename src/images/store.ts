@@ -1,0 +1,228 @@
+import { chmodSync, mkdirSync, renameSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { isDeepStrictEqual } from 'node:util'
+import type { LocalCommands } from '../core/context.js'
+import { usageError } from '../core/errors.js'
+import type { BaseImage, ImageInfo, ImageStore } from '../core/image.js'
+import type { Run } from '../core/run.js'
+import { suggest } from '../core/suggest.js'
+import { aptSources } from './apt-sources.js'
+import { buildDebian } from './build-debian.js'
+import { exclusively } from './exclusive.js'
+import { buildingFolder, removeBuilding, requireSpace, sweepUnfinished } from './folder.js'
+import {
+  download,
+  examine,
+  type ForeignReference,
+  importFile,
+  lookOf,
+  parseForeign,
+} from './foreign-image.js'
+import {
+  type ImageRecord,
+  readImages,
+  type StoredImage,
+  toImageInfo,
+  writeImageRecord,
+} from './image-record.js'
+import { type DebianRecipe, recipeHash, recipes } from './recipe.js'
+
+export interface ImageStoreParts {
+  /** `<state>/images` */
+  readonly root: string
+  readonly local: Pick<LocalCommands, 'run' | 'spawnDuplex'>
+  readonly env?: Readonly<Record<string, string | undefined>>
+  /** Default: all that there are. */
+  readonly recipes?: readonly DebianRecipe[]
+}
+
+/** What is needed at once while a Debian image is made, measured and rounded up. */
+const buildBytes = 2.5 * 1024 ** 3
+
+/** Base images on the operator host: each in a folder named by its id, never changed once it is there. */
+export function createImageStore(parts: ImageStoreParts): ImageStore {
+  const { root, local, env = process.env } = parts
+  const known = parts.recipes ?? recipes
+
+  const find = (reference: string, id?: string): StoredImage | undefined => {
+    const stored = readImages(root)
+    if (id !== undefined) return stored.find(({ record }) => record.id === id)
+    const wanted = wantedBy(reference, known)
+    return stored.find(({ record }) => matches(record, wanted))
+  }
+
+  const make = (wanted: Wanted, run: Run, target: string): Promise<NewImage> =>
+    wanted.kind === 'recipe'
+      ? makeDebian({ local, env, recipe: wanted.recipe, folder: target }, run)
+      : makeForeign({ local, foreign: wanted, folder: target }, run)
+
+  return {
+    list: async () => readImages(root).map(toImageInfo),
+
+    find: async (reference, id) => asBaseImage(find(reference, id)),
+
+    ensure: async (reference, run, options = {}) => {
+      const present = options.refresh === true ? undefined : asBaseImage(find(reference))
+      if (present !== undefined) return present
+      const wanted = wantedBy(reference, known)
+      return exclusively(local, root, run, async () => {
+        // Whoever we waited for may have made it.
+        const meanwhile = options.refresh === true ? undefined : asBaseImage(find(reference))
+        if (meanwhile !== undefined) return meanwhile
+        await sweepUnfinished(local, root, run)
+        const folder = buildingFolder(root, String(process.pid))
+        mkdirSync(folder, { mode: 0o700 })
+        try {
+          if (wanted.kind === 'recipe') requireSpace(root, buildBytes, `build image ${reference}`)
+          return place(root, folder, { ...(await make(wanted, run, folder)), reference })
+        } catch (error) {
+          await removeBuilding(local, folder, run)
+          throw error
+        }
+      })
+    },
+
+    remove: async (idOrReference, inUse) => {
+      const all = readImages(root).map(toImageInfo)
+      const chosen = all.filter(({ id, reference }) => id === idOrReference || reference === idOrReference)
+      if (chosen.length === 0) throw noSuchImage(idOrReference, all)
+      const free = chosen.filter(({ id }) => !inUse.has(id))
+      if (free.length === 0) {
+        throw usageError(`image '${idOrReference}' is in use by a machine`, {
+          hint: 'hydra-ops list; hydra-ops info',
+        })
+      }
+      for (const { id } of free) removeImage(root, id)
+      return free
+    },
+  }
+}
+
+type Wanted = { readonly kind: 'recipe'; readonly recipe: DebianRecipe } | ForeignReference
+
+/** An image that was made and has no place yet. */
+type NewImage = Omit<ImageRecord, 'schemaVersion' | 'builtAt' | 'reference'>
+
+function wantedBy(reference: string, known: readonly DebianRecipe[]): Wanted {
+  const recipe = known.find(({ name }) => name === reference)
+  if (recipe !== undefined) return { kind: 'recipe', recipe }
+  const foreign = parseForeign(reference)
+  if (foreign !== undefined) return foreign
+  if (reference === 'nixos') throw usageError("image 'nixos' is not there yet; 'debian-12' is")
+  const names = known.map(({ name }) => name)
+  const close = suggest(reference, names)
+  throw usageError(`there is no image '${reference}'`, {
+    hint:
+      close === undefined
+        ? `there are: ${names.join(', ')}; or an absolute path, or a URL with its SHA-256`
+        : `did you mean '${close}'?`,
+  })
+}
+
+function matches(record: ImageRecord, wanted: Wanted): boolean {
+  switch (wanted.kind) {
+    case 'recipe':
+      return record.reference === wanted.recipe.name && record.recipe === recipeHash(wanted.recipe)
+    case 'url':
+      return record.id === foreignId(wanted.sha256)
+    case 'path': {
+      const look = lookOf(wanted.path)
+      return record.sources?.some((source) => isDeepStrictEqual(source, look)) === true
+    }
+  }
+}
+
+async function makeDebian(
+  parts: Pick<ImageStoreParts, 'local'> & {
+    readonly env: Readonly<Record<string, string | undefined>>
+    readonly recipe: DebianRecipe
+    readonly folder: string
+  },
+  run: Run,
+): Promise<NewImage> {
+  const { recipe } = parts
+  const date = await buildDebian(
+    {
+      ...parts,
+      sources: aptSources(recipe.suite, parts.env),
+      root: process.getuid?.() === 0,
+    },
+    run,
+  )
+  const hash = recipeHash(recipe)
+  return {
+    id: `${recipe.name}-${hash}-${date}`,
+    disk: 'disk.qcow2',
+    format: 'qcow2',
+    virtualBytes: recipe.virtualBytes,
+    kernel: 'kernel',
+    initrd: 'initrd',
+    cmdline: recipe.cmdline,
+    identity: 'fwcfg',
+    recipe: hash,
+  }
+}
+
+/** A vendor's cloud image takes its identity from a seed disk. */
+async function makeForeign(
+  parts: Pick<ImageStoreParts, 'local'> & { readonly foreign: ForeignReference; readonly folder: string },
+  run: Run,
+): Promise<NewImage> {
+  const { local, foreign, folder } = parts
+  const disk = join(folder, 'disk')
+  const name = foreign.kind === 'path' ? foreign.path : foreign.url
+  const sources = foreign.kind === 'path' ? [lookOf(foreign.path)] : []
+  let sha256: string
+  if (foreign.kind === 'url') {
+    await download(foreign, disk, run)
+    sha256 = foreign.sha256
+  } else {
+    sha256 = await importFile(foreign.path, disk, run)
+  }
+  const { format, virtualBytes } = await examine(local, disk, name, run)
+  chmodSync(disk, 0o444)
+  return { id: foreignId(sha256), disk: 'disk', format, virtualBytes, identity: 'nocloud', sources }
+}
+
+function foreignId(sha256: string): string {
+  return `sha256-${sha256.slice(0, 32)}`
+}
+
+/** The one moment at which an image comes to be. An image of that id is the same image: it stays. */
+function place(root: string, folder: string, made: NewImage & { reference: string }): BaseImage {
+  const record: ImageRecord = { ...made, schemaVersion: 1, builtAt: new Date().toISOString() }
+  writeImageRecord(folder, record)
+  const there = readImages(root).find((image) => image.record.id === record.id)
+  const target = join(root, record.id)
+  if (there === undefined) {
+    rmSync(target, { recursive: true, force: true })
+    renameSync(folder, target)
+  } else {
+    // From here on it is found by the look of this file too.
+    const sources = [...(there.record.sources ?? []), ...(record.sources ?? [])]
+    writeImageRecord(target, { ...there.record, sources })
+    rmSync(folder, { recursive: true })
+  }
+  return toImageInfo({ folder: target, record })
+}
+
+function asBaseImage(image: StoredImage | undefined): BaseImage | undefined {
+  return image === undefined ? undefined : toImageInfo(image)
+}
+
+function removeImage(root: string, id: string): void {
+  // Renamed first, so that half an image is never taken for one.
+  const doomed = buildingFolder(root, `gone-${id}`)
+  renameSync(join(root, id), doomed)
+  rmSync(doomed, { recursive: true })
+}
+
+function noSuchImage(wanted: string, all: readonly ImageInfo[]): Error {
+  const close = suggest(
+    wanted,
+    all.flatMap(({ id, reference }) => [id, reference]),
+  )
+  return usageError(`there is no image '${wanted}'`, {
+    hint: close === undefined ? 'hydra-ops image list' : `did you mean '${close}'?`,
+  })
+}
