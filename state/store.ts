@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { existsSync, mkdirSync, readdirSync, renameSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Operator } from '../src/core/context.js'
 import type { DeploymentRecord } from '../src/core/deployment.js'
@@ -156,6 +156,7 @@ function makeDeployment(root: string, record: DeploymentRecord): void {
     renameSync(draft, folder)
     syncFolder(deploymentsFolder(root))
   } catch (error) {
+    rmSync(draft, { recursive: true, force: true })
     throw error instanceof OpsError ? error : fsFailure(error, 'make the deployment', folder)
   }
 }

@@ -33,6 +33,16 @@ export function startStoreProcessWithoutConf(...args: readonly string[]): StoreP
   ])
 }
 
+/**
+ * A test's own process with a file system of 64 KiB mounted on `folder`, which nobody else sees. As an ordinary
+ * user too: in a user namespace of its own.
+ */
+export function startOnSmallDisk(folder: string, script: string): StoreProcess {
+  const mount = 'mount -t tmpfs -o size=64k tmpfs "$1" && shift && exec "$@"'
+  const unshare = ['unshare', '--map-root-user', '--mount', 'sh', '-c', mount, 'sh', folder]
+  return startProcess([...unshare, process.execPath, runner, file(script), folder])
+}
+
 function startProcess([program = '', ...args]: readonly string[]): StoreProcess {
   const child = spawn(program, args, { cwd: packageRoot(), stdio: ['pipe', 'pipe', 'pipe'] })
   let stderr = ''

@@ -102,8 +102,8 @@ const actions: Readonly<Record<string, () => Promise<void>>> = {
       if (!enter(inside)) together += 1
       await sleep(Math.random() * 2)
       rmSync(inside, { force: true })
-      if (!attempt.lock.isOurs()) together += 1
-      dieHolding(folder)
+      if (attempt.lock.isOurs()) dieHolding(folder)
+      else together += 1
     }
     say({ won, together })
   },

@@ -1,0 +1,93 @@
+/** What the store does while its disk (a small one, given as argument) is full; what happened goes to stdout. */
+import { closeSync, existsSync, openSync, readdirSync, readFileSync, rmSync, writeSync } from 'node:fs'
+import { join } from 'node:path'
+import { OpsError } from '../../src/core/errors.js'
+import { DeploymentName, MachineName } from '../../src/core/names.js'
+import { createStore } from '../../state/store.js'
+import { machineRecord } from './machine-record.js'
+
+const disk = process.argv[2] ?? ''
+const filler = join(disk, 'filler')
+const operator = { user: 'alice', host: 'build1', command: 'test', run: 'run' }
+const store = await createStore({ root: join(disk, 'state'), operator, env: {} })
+const named = (name: string) => ({
+  name: DeploymentName.parse(name),
+  expressions: [],
+  searchPath: [],
+  args: {},
+})
+const { uuid } = store.create(named('lab'))
+const folder = store.paths(uuid).root
+
+/** Takes every block that is free. */
+function fill(): void {
+  const fd = openSync(filler, 'a')
+  try {
+    for (const size of [4096, 1]) writeUntilFull(fd, Buffer.alloc(size))
+  } finally {
+    closeSync(fd)
+  }
+}
+
+function writeUntilFull(fd: number, block: Buffer): void {
+  try {
+    for (;;) writeSync(fd, block)
+  } catch {}
+}
+
+/** How it ended, and whether state, backup and journal are as they were. */
+async function attempt(what: string, action: () => unknown): Promise<void> {
+  const files = ['state.json', 'state.json.bak', 'journal.ndjson'].map((name) => join(folder, name))
+  const before = files.map((file) => readFileSync(file, 'utf8'))
+  const error = await ended(action)
+  const intact = files.every((file, index) => readFileSync(file, 'utf8') === before[index])
+  const left = readdirSync(disk, { recursive: true }).filter((name) => String(name).endsWith('.tmp'))
+  process.stdout.write(`${JSON.stringify({ what, ...error, intact, left })}\n`)
+}
+
+async function ended(action: () => unknown): Promise<object> {
+  try {
+    await action()
+    return { code: 'done' }
+  } catch (error) {
+    if (!(error instanceof OpsError)) throw error
+    const { code, exitCode, message, hint } = error
+    return { code, exitCode, message, hint }
+  }
+}
+
+const large = 'x'.repeat(20_000)
+await store.lock(uuid, async (held) => {
+  const update = () =>
+    held.update((draft) => {
+      draft.machines[MachineName.parse('web')] = machineRecord({ handle: large })
+    })
+  const journal = () => held.journal({ event: 'large', data: large })
+  held.update((draft) => {
+    draft.description = 'the last good one'
+  })
+  held.journal({ event: 'begin' })
+  fill()
+  await attempt('update', update)
+  await attempt('journal', journal)
+  await attempt('create', () => store.create(named('prod')))
+  await attempt('preferences', () => store.setPreferences({ deployment: 'lab' }))
+})
+fill()
+await attempt('lock', () => store.lock(uuid, async () => {}))
+const listed = store.list().map((record) => [record.name, record.description])
+const locked = existsSync(join(folder, 'lock'))
+const events = store.history(uuid).map((entry) => entry.event)
+process.stdout.write(`${JSON.stringify({ listed, locked, events })}\n`)
+
+rmSync(filler)
+await store.lock(uuid, async (held) => {
+  held.journal({ event: 'room again' })
+  held.update((draft) => {
+    draft.machines[MachineName.parse('web')] = machineRecord({ handle: large })
+  })
+})
+const machines = Object.keys(store.resolve('lab').machines)
+process.stdout.write(
+  `${JSON.stringify({ machines, events: store.history(uuid).map((entry) => entry.event) })}\n`,
+)
