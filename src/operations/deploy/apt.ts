@@ -66,7 +66,6 @@ function isInstalled(installed: Installed, wanted: string): boolean {
 
 async function installedPackages(host: Host, run: Run): Promise<Installed> {
   const what = 'read which packages are installed'
-  // biome-ignore lint/suspicious/noTemplateCurlyInString: dpkg-query's own fields
   const format = '${db:Status-Abbrev}|${Package}|${Version}|${Provides}\n'
   const result = await host.exec(['dpkg-query', '-W', '-f', format], {
     signal: run.signal,
