@@ -4,6 +4,7 @@ import type { HealthChecks } from '../../core/definition.js'
 import { messageOf, throwIfInterrupted } from '../../core/errors.js'
 import type { MachineName } from '../../core/names.js'
 import type { Run } from '../../core/run.js'
+import { settleAll } from '../../core/settle.js'
 import type { Host } from '../../core/ssh.js'
 import { connectFromOperator, requestStatus } from './health-connections.js'
 
@@ -53,7 +54,7 @@ export async function runChecks(
     ...checks.tcp.map((check) => tcpCheck(check, context)),
     ...checks.systemd.map((check) => unitCheck(check, context)),
   ]
-  const failures = await Promise.all(all.map((check) => untilHealthy(kind, check, context.run)))
+  const failures = await settleAll(all.map((check) => untilHealthy(kind, check, context.run)))
   return failures.flatMap((failed) => failed ?? [])
 }
 

@@ -5,6 +5,7 @@ import type { KeyDefinition, MachineDefinition } from '../../core/definition.js'
 import { failure, usageError } from '../../core/errors.js'
 import type { PlanItem } from '../../core/plan.js'
 import type { Run } from '../../core/run.js'
+import { settleAll } from '../../core/settle.js'
 import { keyUnitName } from './key-units.js'
 
 /** A key whose destination and, unless only its command can tell, content are known. */
@@ -43,7 +44,7 @@ export async function resolveKeys(
 ): Promise<ResolvedKey[]> {
   checkKeys(machine)
   const entries = Object.entries(machine.options.keys)
-  return Promise.all(
+  return settleAll(
     entries.map(async ([name, key]) => ({
       name,
       path: pathOf(name, key),

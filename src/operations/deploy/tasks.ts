@@ -3,6 +3,7 @@ import { failure, messageOf, OpsError, throwIfInterrupted } from '../../core/err
 import type { TaskId } from '../../core/names.js'
 import type { PlanItem } from '../../core/plan.js'
 import type { Run } from '../../core/run.js'
+import { settleAll } from '../../core/settle.js'
 import type { TaskState, WantedTask } from '../../core/setup-task.js'
 import type { Host } from '../../core/ssh.js'
 
@@ -37,7 +38,7 @@ export async function probeTasks(
   tasks: readonly WantedTask[],
   context: TaskContext,
 ): Promise<TaskStatus[]> {
-  return Promise.all(
+  return settleAll(
     tasks.map(async (task) => {
       try {
         return { task, why: await reasonToRun(host, task, context) }
@@ -76,7 +77,7 @@ export async function runTasks(
     started.set(task.id, result)
     return result
   }
-  const results = await Promise.all(tasks.map(start))
+  const results = await settleAll(tasks.map(start))
   throwIfInterrupted(context.run.signal)
   return results
 }
@@ -86,7 +87,7 @@ async function afterOthers(
   task: WantedTask,
   go: () => Promise<TaskResult>,
 ): Promise<TaskResult> {
-  const ended = await Promise.all(others)
+  const ended = await settleAll(others)
   const failed = ended.find((result) => result.kind === 'failed' || result.kind === 'skipped')
   return failed === undefined ? go() : { id: task.id, kind: 'skipped', because: failed.id }
 }
