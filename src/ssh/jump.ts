@@ -2,8 +2,8 @@ import { connect as connectTcp } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { LocalCommands } from '../core/context.js'
 import { usageError } from '../core/errors.js'
+import { shellQuote } from '../core/shell-quote.js'
 import type { SshTarget } from '../core/ssh.js'
-import { quote } from './command-line.js'
 
 /** The way to a machine's sshd, before a word of SSH is spoken. */
 export interface Way {
@@ -113,7 +113,7 @@ export function jumpCommand(jump: string): string {
   const destination = '[%h]:%p'
   return jumpWords(jump, destination)
     .map((word) => (word === destination ? word : word.replaceAll('%', '%%')))
-    .map((word) => (/^[A-Za-z0-9_.,:=@%[\]/+~-]+$/.test(word) ? word : quote(word)))
+    .map(shellQuote)
     .join(' ')
 }
 

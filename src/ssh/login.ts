@@ -1,5 +1,6 @@
 import type { AgentAuthMethod, ParsedKey, PublicKeyAuthMethod } from 'ssh2'
 import { unreachable } from '../core/errors.js'
+import { shellQuote } from '../core/shell-quote.js'
 import type { SshTarget } from '../core/ssh.js'
 import { agentKeys, ChosenAgentKeys, describeKey, type Identity, loadIdentity } from './identities.js'
 
@@ -84,7 +85,7 @@ function agentHint(login: Login): string | undefined {
   const [first] = login.wantAgent
   if (first === undefined) return undefined
   const why = first.kind === 'encrypted' ? 'is protected by a passphrase' : 'belongs to a security key'
-  return `'${first.file}' ${why}, which only an agent can use: ssh-add ${first.file}`
+  return `'${first.file}' ${why}, which only an agent can use: ssh-add ${shellQuote(first.file)}`
 }
 
 function noKeyHint(target: SshTarget): string {

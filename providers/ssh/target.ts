@@ -1,0 +1,33 @@
+import type { Resource } from '../../src/core/provider.js'
+import type { Run } from '../../src/core/run.js'
+import type { Ssh, SshTarget } from '../../src/core/ssh.js'
+import type { SshAllocation, SshConfig, SshHandle } from './config.js'
+
+export type SshResource = Resource<SshConfig, SshAllocation, SshHandle>
+
+/** What the expression says, then what the user's ssh configuration says of that host, then NixOps' defaults. */
+export async function targetOf(
+  resource: SshResource,
+  ssh: Pick<Ssh, 'resolveUserConfig'>,
+  run: Run,
+): Promise<SshTarget> {
+  const wanted = resource.target
+  const config = await ssh.resolveUserConfig(wanted.host ?? resource.machine, run)
+  return {
+    machine: resource.machine,
+    host: config.hostName,
+    port: wanted.port ?? config.port,
+    user: wanted.user ?? config.user ?? 'root',
+    // The expression first: that is how a host whose key changed on purpose is let in again.
+    hostKey: wanted.hostKey ?? resource.hostKey,
+    identityFiles: config.identityFiles,
+    useAgent: config.useAgent,
+    agentSocket: config.agentSocket,
+    identitiesOnly: config.identitiesOnly,
+    existingHost: true,
+    jump: config.jump,
+    proxyCommand: config.proxyCommand,
+    sshOptions: wanted.sshOptions,
+    privilegeEscalation: wanted.privilegeEscalation,
+  }
+}
