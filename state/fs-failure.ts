@@ -1,4 +1,5 @@
 import { failure, type OpsError } from '../src/core/errors.js'
+import { shellQuote } from '../src/core/shell-quote.js'
 
 /** What errno names mean, as the end of a sentence (`man errno`). */
 const meanings: Readonly<Record<string, string>> = {
@@ -35,7 +36,7 @@ function hintFor(errno: string | undefined, file: string): string {
     return `make room on the disk of ${file}, then give the same command again`
   }
   if (errno === 'EACCES' || errno === 'EPERM') {
-    return `see whose it is (ls -ld ${file}): run hydra-ops as that user, or choose another state folder with --state`
+    return `see whose it is (ls -ld ${shellQuote(file)}): run hydra-ops as that user, or choose another state folder with --state`
   }
-  return `look at it: ls -ld ${file}`
+  return `look at it: ls -ld ${shellQuote(file)}`
 }

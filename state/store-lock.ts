@@ -4,6 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Operator } from '../src/core/context.js'
 import { locked, throwIfInterrupted } from '../src/core/errors.js'
 import type { Run } from '../src/core/run.js'
+import { shellQuote } from '../src/core/shell-quote.js'
 import { fsFailure } from './fs-failure.js'
 import { describeHolder, type Holder } from './holder.js'
 import { type HeldLock, tryLock } from './lock.js'
@@ -89,6 +90,6 @@ function nameOf(holder: Holder | undefined): string {
 
 function stillBusy(root: string, holder: Holder | undefined, waited: number): Error {
   return locked(`the state folder ${root} was in use for ${waited / 1000} s by ${nameOf(holder)}`, {
-    hint: `end that command, then try again; if it is gone for good: rm -r ${join(root, 'lock')}`,
+    hint: `end that command, then try again; if it is gone for good: rm -r ${shellQuote(join(root, 'lock'))}`,
   })
 }
