@@ -3,34 +3,10 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { MachineDefinition } from '../../../src/core/definition.js'
 import { deploy } from '../../../src/operations/deploy/deploy.js'
-import type { DeployRequest } from '../../../src/operations/deploy/request.js'
 import { type FakeDebianOptions, runFakeDebian } from '../../fakes/fake-debian.js'
 import { fakeMachine, fakeNetwork } from '../../fakes/fake-network.js'
 import { createFakeOps, type FakeOps } from '../../fakes/fake-ops.js'
-
-const standard: DeployRequest = {
-  deployment: 'net',
-  selection: {},
-  dryRun: false,
-  until: undefined,
-  check: false,
-  killObsolete: false,
-  allowRecreate: false,
-  alwaysActivate: false,
-  allowReboot: false,
-  forceReboot: false,
-  skipOffline: false,
-  keepGoing: false,
-  maxConcurrent: 4,
-  closures: new Map(),
-  retryFailed: false,
-  yes: true,
-  acceptHostKey: false,
-  args: {},
-  searchPath: [],
-  nix: { showTrace: false, options: [] },
-  onPlan: () => {},
-}
+import { standardRequest as standard } from '../../fakes/standard-request.js'
 
 let ops: FakeOps
 

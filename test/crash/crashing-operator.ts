@@ -1,0 +1,57 @@
+/**
+ * A process of its own that does one verb on made-up machines and is stopped (SIGKILL: nothing runs after it)
+ * at a given write of the store or a given change of the hypervisor. Started by fake.crash.test.ts.
+ */
+import { z } from 'zod'
+import { deploy } from '../../src/operations/deploy/deploy.js'
+import { destroyMachines } from '../../src/operations/destroy.js'
+import { runFakeDebian } from '../fakes/fake-debian.js'
+import { fakeMachine, fakeNetwork } from '../fakes/fake-network.js'
+import { createFakeOps } from '../fakes/fake-ops.js'
+import { standardRequest } from '../fakes/standard-request.js'
+
+const [folder, verb, at, nth] = z
+  .tuple([
+    z.string(),
+    z.enum(['create', 'deploy', 'destroy']),
+    z.enum(['write', 'operation', 'never']),
+    z.coerce.number(),
+  ])
+  .parse(process.argv.slice(2))
+
+let count = 0
+let counting = false
+const counted = { write: 0, operation: 0 }
+const stopAt = (kind: 'write' | 'operation') => () => {
+  if (!counting) return
+  counted[kind] += 1
+  if (kind !== at) return
+  count += 1
+  if (count === nth) process.kill(process.pid, 'SIGKILL')
+}
+
+const ops = await createFakeOps({
+  folder,
+  network: fakeNetwork([fakeMachine('web'), fakeMachine('db')]),
+  onWrite: stopAt('write'),
+  onOperation: stopAt('operation'),
+})
+runFakeDebian(ops)
+// What `create --or-modify` does: a script that is run again finds what an earlier run made.
+const create = () => {
+  if (ops.store.list().length === 0) ops.store.create({ expressions: ['/net.nix'], searchPath: [], args: {} })
+}
+if (verb !== 'create') create()
+counting = true
+if (verb === 'create') create()
+const results = verb === 'deploy' ? await deployAll() : verb === 'destroy' ? await destroyAll() : []
+if (results.some((row) => row.outcome === 'failed')) throw new Error(JSON.stringify(results))
+process.stdout.write(JSON.stringify(counted))
+
+async function deployAll() {
+  return (await deploy(ops, { ...standardRequest, deployment: undefined })).results
+}
+
+function destroyAll() {
+  return destroyMachines(ops, { deployment: undefined, selection: {}, yes: true, maxConcurrent: 2 })
+}

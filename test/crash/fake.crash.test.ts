@@ -1,0 +1,119 @@
+import { spawn } from 'node:child_process'
+import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import pLimit from 'p-limit'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { z } from 'zod'
+import { createFakeHypervisor } from '../fakes/fake-hypervisor.js'
+
+type Verb = 'create' | 'deploy' | 'destroy'
+type Kind = 'write' | 'operation'
+
+const Counted = z.object({ write: z.number(), operation: z.number() })
+/** Processes at once; each mostly starts. */
+const parallel = 3
+
+let base: string
+
+/** Runs one verb in a process of its own. Answers how many points it passed, or 'killed' when it stopped itself. */
+function operate(folder: string, verb: Verb, stop?: { kind: Kind; nth: number }) {
+  const script = join(import.meta.dirname, 'crashing-operator.ts')
+  const argv = ['--import', 'tsx', script, folder, verb, stop?.kind ?? 'never', String(stop?.nth ?? 0)]
+  return new Promise<'killed' | z.infer<typeof Counted>>((resolve, reject) => {
+    const child = spawn(process.execPath, argv, { stdio: ['ignore', 'pipe', 'pipe'] })
+    const said = { stdout: '', stderr: '' }
+    for (const name of ['stdout', 'stderr'] as const) {
+      child[name].setEncoding('utf8').on('data', (text) => {
+        said[name] += text
+      })
+    }
+    child.on('error', reject)
+    child.on('close', (code, signal) => {
+      if (signal === 'SIGKILL') resolve('killed')
+      else if (code === 0) resolve(Counted.parse(JSON.parse(said.stdout)))
+      else reject(new Error(`${argv.slice(3).join(' ')} ended with ${code}: ${said.stderr}`))
+    })
+  })
+}
+
+/** The made-up hypervisor's own listing, and what the state knows. */
+function whatIsThere(folder: string) {
+  const { domains, disks, running } = createFakeHypervisor(join(folder, 'hypervisor')).listing()
+  const deployments = readdirSync(join(folder, 'state', 'deployments')).filter((name) =>
+    /^[0-9a-f-]{36}$/.test(name),
+  )
+  const states = deployments.map((uuid) =>
+    readFileSync(join(folder, 'state', 'deployments', uuid, 'state.json'), 'utf8'),
+  )
+  return {
+    domains: domains.length,
+    disks: disks.length,
+    running: running.length,
+    deployments: deployments.length,
+    recorded: ['db', 'web'].filter((name) => states.some((text) => text.includes(`"${name}":`))),
+  }
+}
+
+const empty = { domains: 0, disks: 0, running: 0, deployments: 1, recorded: [] }
+const full = { domains: 2, disks: 2, running: 2, deployments: 1, recorded: ['db', 'web'] }
+
+/** Stops the verb at each of its points, runs the same verb again, and says what is then there, point by point. */
+async function afterEachPoint(verb: Verb, kind: Kind, start: string | undefined) {
+  const fresh = () => {
+    const folder = mkdtempSync(join(base, `${verb}-`))
+    if (start !== undefined) cpSync(start, folder, { recursive: true })
+    return folder
+  }
+  const counted = await operate(fresh(), verb)
+  if (counted === 'killed') throw new Error('a run that was not told to stop was killed')
+  const limit = pLimit(parallel)
+  const points = Array.from({ length: counted[kind] }, (_, index) => index + 1)
+  return Promise.all(
+    points.map((nth) =>
+      limit(async () => {
+        const folder = fresh()
+        const first = await operate(folder, verb, { kind, nth })
+        await operate(folder, verb)
+        const there = whatIsThere(folder)
+        rmSync(folder, { recursive: true, force: true })
+        return { nth, first, ...there }
+      }),
+    ),
+  )
+}
+
+describe.each(['write', 'operation'] as const)('a process that is killed after any %s', (kind) => {
+  let deployed: string
+  beforeAll(async () => {
+    base = mkdtempSync(join(tmpdir(), 'hydra-ops-crash-'))
+    deployed = join(base, 'deployed')
+    await operate(deployed, 'deploy')
+  })
+  afterAll(() => rmSync(base, { recursive: true, force: true }))
+
+  it('during deploy leaves no orphan and no double once deploy ran again', async () => {
+    const points = await afterEachPoint('deploy', kind, undefined)
+    expect(points.length).toBeGreaterThan(5)
+    expect(points).toEqual(points.map(({ nth }) => ({ nth, first: 'killed', ...full })))
+  })
+
+  it('during destroy leaves nothing once destroy ran again', async () => {
+    const points = await afterEachPoint('destroy', kind, deployed)
+    expect(points.length).toBeGreaterThan(3)
+    expect(points).toEqual(points.map(({ nth }) => ({ nth, first: 'killed', ...empty })))
+  })
+})
+
+describe('create', () => {
+  beforeAll(() => {
+    base = mkdtempSync(join(tmpdir(), 'hydra-ops-crash-'))
+  })
+  afterAll(() => rmSync(base, { recursive: true, force: true }))
+
+  it('killed after any write makes one deployment in the end, never two', async () => {
+    const points = await afterEachPoint('create', 'write', undefined)
+    expect(points.length).toBeGreaterThan(0)
+    expect(points).toEqual(points.map(({ nth }) => ({ nth, first: 'killed', ...empty })))
+  })
+})
