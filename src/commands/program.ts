@@ -120,7 +120,7 @@ function cliFor(argv: readonly string[], options: ProgramOptions, ended: (status
       if (how.handsOver !== true) signal.addEventListener('abort', say, { once: true })
       try {
         const ops = await options.openOps({ state: flags.state, signal, ui, argv })
-        ended((await action(ops, ui)) ?? 0)
+        ended((await actAndExplain(ops, () => action(ops, ui))) ?? 0)
       } catch (error) {
         // What is thrown once the user has cancelled is a consequence of that.
         throw signal.aborted && !(error instanceof OpsError)
@@ -131,6 +131,16 @@ function cliFor(argv: readonly string[], options: ProgramOptions, ended: (status
         await ui.settle()
       }
     },
+  }
+}
+
+/** Where this host is why something failed, the error says so. */
+async function actAndExplain<T>(ops: Ops, action: () => Promise<T>): Promise<T> {
+  try {
+    return await action()
+  } catch (error) {
+    const { explained } = await import('../operations/explain-failure.js')
+    throw await explained(ops, error)
   }
 }
 

@@ -29,8 +29,9 @@ function rowOf(record: DeploymentRecord): DeploymentRow {
 
 export interface Elsewhere {
   readonly user: string
-  readonly state: string
   readonly deployments: number
+  /** Lists them, when pasted. */
+  readonly command: string
 }
 
 /**
@@ -49,7 +50,11 @@ export function labElsewhere(
   const state = join(home, '.local', 'state', 'hydra-ops')
   if (state === root || !existsSync(join(state, 'deployments'))) return undefined
   const deployments = readdirSync(join(state, 'deployments')).length
-  return deployments === 0 ? undefined : { user, state, deployments }
+  if (deployments === 0) return undefined
+  // What `npm run lab` leaves there runs as that user; without it the state can at least be read.
+  const own = join(home, 'bin', 'hydra-ops')
+  const command = existsSync(own) ? `runuser -u ${user} -- ${own} list` : `hydra-ops list --state ${state}`
+  return { user, deployments, command }
 }
 
 function homeOf(user: string, passwd: string): string | undefined {

@@ -33,7 +33,9 @@ function sentences(error: OpsError, style: Style): string[] {
     `${style.bad('error:')} ${first}`,
     ...more.map((line) => `  ${line}`),
     ...detail.map((line) => `  ${style.faint(line)}`),
-    ...(error.hint === undefined ? [] : [`${style.strong('hint:')} ${printable(error.hint)}`]),
+    ...(error.hint === undefined
+      ? []
+      : printableLines(error.hint).map((line) => `${style.strong('hint:')} ${line}`)),
   ]
 }
 

@@ -58,7 +58,8 @@ function painted(cell: Cell | undefined, text: string): string {
 
 function pad(text: string, width: number, align: Column['align'] = 'left'): string {
   const missing = Math.max(0, width - displayWidth(text))
-  const before = align === 'left' ? 0 : align === 'right' ? missing : leftOfCentre(missing, displayWidth(text))
+  const before =
+    align === 'left' ? 0 : align === 'right' ? missing : leftOfCentre(missing, displayWidth(text))
   return ' '.repeat(before) + text + ' '.repeat(missing - before)
 }
 

@@ -276,9 +276,13 @@ describe('the lab of root', () => {
   it('is named to root with its state', () => {
     expect(labElsewhere('/var/lib/other', passwd(), 0)).toEqual({
       user: 'hydra-lab',
-      state: state(),
       deployments: 1,
+      command: `hydra-ops list --state ${state()}`,
     })
+    mkdirSync(join(folder, 'home', 'bin', 'hydra-ops'), { recursive: true })
+    expect(labElsewhere('/var/lib/other', passwd(), 0)?.command).toBe(
+      `runuser -u hydra-lab -- ${join(folder, 'home', 'bin', 'hydra-ops')} list`,
+    )
   })
 
   it('is of no interest to other users, or when it is what root looks at', () => {

@@ -1,0 +1,139 @@
+import { randomBytes } from 'node:crypto'
+import { homedir, hostname, userInfo } from 'node:os'
+import { join } from 'node:path'
+import { createNix } from '../nix/nix.js'
+import { createRegistry } from '../providers/registry.js'
+import { createStore } from '../state/store.js'
+import type { OpenRequest } from './commands/program.js'
+import type { LocalCommands, Operator, Ops } from './core/context.js'
+import type { ImageStore } from './core/image.js'
+import type { Ssh } from './core/ssh.js'
+import { commandLine } from './operations/command-line.js'
+import { createRunLogs, runId } from './operations/run-logs.js'
+import { setupTasks } from './setup/registry.js'
+import { renderConfig } from './ssh/config-file.js'
+
+/**
+ * Everything an operation works with: the only place that knows the concrete parts. What is costly to import
+ * (execa, ssh2, the images) is imported when it is first used; commands that only read the state never do.
+ */
+export async function openContext({ state, signal, ui, argv }: OpenRequest): Promise<Ops> {
+  const { env } = process
+  const now = () => new Date()
+  const operator = operatorOf(argv, now())
+  const store = await createStore({ root: state, operator, env, onWrite: stopAfterWrite(env) })
+  const local = lazyCommands()
+  const ssh = lazySsh(env)
+  const providers = await createRegistry({ local, ssh, env, plugins: store.preferences().plugins ?? [] })
+  const nix = createNix({ local, stateRoot: store.root, env, providers: providers.all(), cwd: process.cwd() })
+  return {
+    store,
+    providers,
+    nix,
+    ssh,
+    images: lazyImages(join(store.root, 'images'), env),
+    tasks: setupTasks,
+    events: ui.events,
+    questions: ui.questions,
+    operator,
+    local,
+    logs: (folder) =>
+      createRunLogs({
+        folder,
+        run: operator.run,
+        now,
+        onProblem: (text) => ui.events.emit({ kind: 'notice', text }),
+      }),
+    signal,
+    now,
+    doctor: async (run) => {
+      const { createDoctor } = await import('./doctor/doctor.js')
+      return createDoctor({ local, root: store.root, providers, nix, env })(run)
+    },
+  }
+}
+
+function operatorOf(argv: readonly string[], now: Date): Operator {
+  return {
+    user: userName(),
+    host: hostname(),
+    command: commandLine(argv),
+    run: runId(now, randomBytes(3).toString('hex')),
+  }
+}
+
+/** A user without an entry in passwd (a container's) has no name. */
+function userName(): string {
+  try {
+    return userInfo().username
+  } catch {
+    return process.env.USER ?? String(process.getuid?.() ?? 'unknown')
+  }
+}
+
+/** For crash tests: the process is killed after the n-th durable write, as by a power cut. */
+function stopAfterWrite(env: NodeJS.ProcessEnv): ((n: number) => void) | undefined {
+  const last = Number(env.HYDRA_OPS_TEST_STOP_AFTER_WRITE)
+  if (!(last > 0)) return undefined
+  return (n) => {
+    if (n === last) process.kill(process.pid, 'SIGKILL')
+  }
+}
+
+/** Loads something once, when it is first wanted. */
+function once<T>(load: () => Promise<T>): () => Promise<T> {
+  let loading: Promise<T> | undefined
+  return () => {
+    loading ??= load()
+    return loading
+  }
+}
+
+let loadedCommands: LocalCommands | undefined
+const commands = once(async () => {
+  loadedCommands = (await import('./exec/local-commands.js')).localCommands
+  return loadedCommands
+})
+
+/** What opens a byte pipe has run a program before, or was given the real commands. */
+function commandsNow(): LocalCommands {
+  if (loadedCommands === undefined) throw new Error('a byte pipe was wanted before any program was run')
+  return loadedCommands
+}
+
+function lazyCommands(): LocalCommands {
+  return {
+    run: async (argv, options) => (await commands()).run(argv, options),
+    interactive: async (argv, options) => (await commands()).interactive(argv, options),
+    spawnDuplex: (argv, options) => commandsNow().spawnDuplex(argv, options),
+    spawnReadable: (argv, options) => commandsNow().spawnReadable(argv, options),
+  }
+}
+
+function lazySsh(env: NodeJS.ProcessEnv): Ssh {
+  const ssh = once(async () => {
+    const [{ createSsh }, local] = await Promise.all([import('./ssh/create-ssh.js'), commands()])
+    return createSsh({ local, env, homeDir: homedir() })
+  })
+  return {
+    connect: async (target, options) => (await ssh()).connect(target, options),
+    waitForBanner: async (target, options) => (await ssh()).waitForBanner(target, options),
+    probe: async (target, options) => (await ssh()).probe(target, options),
+    ensureKeyPair: async (file, run) => (await ssh()).ensureKeyPair(file, run),
+    resolveUserConfig: async (host, run) => (await ssh()).resolveUserConfig(host, run),
+    renderConfig,
+  }
+}
+
+function lazyImages(root: string, env: NodeJS.ProcessEnv): ImageStore {
+  const images = once(async () => {
+    const [{ createImageStore }, local] = await Promise.all([import('./images/store.js'), commands()])
+    return createImageStore({ root, local, env })
+  })
+  return {
+    list: async () => (await images()).list(),
+    find: async (reference, id) => (await images()).find(reference, id),
+    ensure: async (reference, run, options) => (await images()).ensure(reference, run, options),
+    remove: async (idOrReference, inUse) => (await images()).remove(idOrReference, inUse),
+  }
+}
