@@ -11,7 +11,7 @@
 }:
 let
   inherit (builtins)
-    all attrNames concatMap elem filter hashFile hashString isBool isInt isList isPath isString length mapAttrs removeAttrs
+    all any attrNames concatMap elem filter hashFile hashString isBool isInt isList isPath isString length mapAttrs removeAttrs
     toJSON unsafeDiscardStringContext;
   inherit (merge) described isDerivation isSet present sources;
 
@@ -82,16 +82,17 @@ let
 
   foreign = tree: concatMap (name: foreignIn name tree.children.${name}) (attrNames tree.children);
 
+  # A set in which nothing is defined (all of it under false conditions, say) asks for nothing.
+  asks = node: ! node ? children || any (name: asks node.children.${name}) (attrNames (present node));
+
   foreignIn = name: node:
     let
-      inner = present node;
+      inner = removeAttrs (present node) (if name == "networking" then [ "hostKey" "hostName" "privateIPv4" "publicIPv4" ] else [ ]);
       report = at: option: { option = at; files = sources option; };
-      reportInner = options: map (option: report [ name option ] inner.${option}) (attrNames options);
     in
     if name == "deployment" || ! node.defined then [ ]
-    else if name == "networking" then reportInner (removeAttrs inner [ "hostKey" "hostName" "privateIPv4" "publicIPv4" ])
-    else if inner == { } then [ (report [ name ] node) ]
-    else reportInner inner;
+    else if ! node ? children then [ (report [ name ] node) ]
+    else map (option: report [ name option ] inner.${option}) (filter (option: asks inner.${option}) (attrNames inner));
 
   # --- types of what becomes the closure ---------------------------------------------------------------------
 

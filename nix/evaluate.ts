@@ -160,7 +160,7 @@ export function createEvaluator(parts: EvaluatorParts): Nix['evaluate'] {
     return {
       kind: 'error',
       nix,
-      shown: evaluationError(nix, result.stderr, { cwd, showTrace: flags.showTrace, input }),
+      shown: evaluationError(nix, result.stderr, { cwd, showTrace: flags.showTrace, input, files }),
     }
   }
 

@@ -34,6 +34,8 @@ export interface ErrorView {
   readonly cwd: string
   readonly showTrace: boolean
   readonly input: NixText
+  /** The network's files: named when Nix tells no place (2.8 says nothing of one when its stack overflows). */
+  readonly files: readonly string[]
 }
 
 /** Paths below the current folder as the user would type them. */
@@ -77,10 +79,9 @@ export function parseNixError(stderr: string, ownFolder: string): NixError {
 
 /** The message's first line and those that go on with it. */
 function messageAt(lines: readonly string[], start: number): string {
-  const rest = lines.slice(start + 1)
+  const rest = lines.slice(start + 1).filter((line) => line.trim() !== '')
   const end = rest.findIndex(
-    (line) =>
-      line.trim() === '' || positionLine.test(line) || snippetLine.test(line) || /^\s*(?:…|\()/.test(line),
+    (line) => positionLine.test(line) || snippetLine.test(line) || /^\s*(?:…|\(use '|\(stack )/.test(line),
   )
   const parts = [
     lines[start]?.replace(/^\s*error:\s*/, '') ?? '',
@@ -132,7 +133,7 @@ export function evaluationError(error: NixError, stderr: string, view: ErrorView
   if (code === 'host') return failure('NIX', `Nix cannot evaluate here: ${say}`, { ...detail })
   const machine = machinesOf(error)[0]
   const place = error.places[0]
-  const files = error.position === undefined ? (place?.files ?? []) : [positionText(error.position)]
+  const files = error.position === undefined ? (place?.files ?? view.files) : [positionText(error.position)]
   return usageError(`${subject(machine, files, view.cwd)}${optionPrefix(place)}${shorten(say, view.cwd)}`, {
     ...(machine === undefined ? {} : { machine }),
     ...(hint === undefined ? {} : { hint }),

@@ -11,12 +11,16 @@ export async function withTemporaryStore<T>(action: (remote: string) => Promise<
   try {
     return await action(folder)
   } finally {
-    await makeWritable(folder)
-    await rm(folder, { recursive: true, force: true })
+    await removeStore(folder)
   }
 }
 
-/** Folders of a store are read-only, and their owner can remove nothing from them. */
+/** Removes a folder with a chroot store in it. Folders of a store are read-only: their owner can take nothing out. */
+export async function removeStore(folder: string): Promise<void> {
+  await makeWritable(folder)
+  await rm(folder, { recursive: true, force: true })
+}
+
 async function makeWritable(folder: string): Promise<void> {
   await chmod(folder, 0o700)
   for (const name of await readdir(folder)) {

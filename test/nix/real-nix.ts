@@ -1,0 +1,133 @@
+import { lstatSync, mkdirSync, mkdtempSync, readdirSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { z } from 'zod'
+import { createEvaluator } from '../../nix/evaluate.js'
+import type { KnownProvider } from '../../nix/evaluation-output.js'
+import { createNixCommand, type NixCommand } from '../../nix/nix-command.js'
+import { removeStore } from '../../nix/temporary-store.js'
+import type { NetworkDefinition } from '../../src/core/definition.js'
+import { OpsError } from '../../src/core/errors.js'
+import { type Json, jsonSchema } from '../../src/core/json.js'
+import { MachineName } from '../../src/core/names.js'
+import type { EvaluationRequest } from '../../src/core/nix.js'
+import { localCommands } from '../../src/exec/local-commands.js'
+
+/** Options of a provider as a test needs them; stands in for the real ones. */
+const LibvirtLikeOptions: z.ZodType<Json> = z
+  .strictObject({
+    memorySize: z.number().int().optional(),
+    vcpu: z.number().int().optional(),
+    baseImage: z.string().optional(),
+    networks: z.array(z.string()).optional(),
+  })
+  .transform((options) => jsonSchema.parse(options))
+
+export const testProviders: readonly KnownProvider[] = [
+  {
+    name: 'libvirt',
+    targetEnvs: ['libvirtd', 'libvirt'],
+    optionKey: 'libvirtd',
+    configSchema: LibvirtLikeOptions,
+  },
+  { name: 'ssh', targetEnvs: ['none', 'ssh'], optionKey: undefined, configSchema: jsonSchema },
+]
+
+type Wanted = Partial<Omit<EvaluationRequest, 'files' | 'only'>> & { readonly only?: readonly string[] }
+
+/** A folder with network expressions and a chroot store of its own, evaluated by the real Nix. */
+export interface NixSandbox {
+  readonly folder: string
+  /** Where the store's files lie; absent until something is written. */
+  readonly storeFolder: string
+  readonly command: NixCommand
+  /** How often a program of Nix was started. */
+  readonly started: readonly string[]
+  /** Lines for the log of the run. */
+  readonly logged: readonly string[]
+  write(name: string, text: string): string
+  evaluate(files: string | readonly string[], wanted?: Wanted): Promise<NetworkDefinition>
+  /** What the evaluation is refused with. */
+  refusal(files: string | readonly string[], wanted?: Wanted): Promise<OpsError>
+  dispose(): Promise<void>
+}
+
+export function createNixSandbox(config = ''): NixSandbox {
+  const folder = mkdtempSync(join(tmpdir(), 'hydra-ops-eval-'))
+  const store = join(folder, 'state', 'nix')
+  const started: string[] = []
+  const logged: string[] = []
+  const command = createNixCommand({
+    local: {
+      ...localCommands,
+      run: (argv, options) => {
+        started.push(argv[0] ?? '')
+        return localCommands.run(argv, options)
+      },
+    },
+    stateRoot: join(folder, 'state'),
+    env: { NIX_REMOTE: store, NIX_CONFIG: ['substituters =', config].join('\n') },
+  })
+  const networks = join(folder, 'networks')
+  mkdirSync(networks)
+  const evaluate = createEvaluator({
+    command,
+    providers: testProviders,
+    planned: ['virtualbox'],
+    cwd: networks,
+  })
+  const sandbox: NixSandbox = {
+    folder: networks,
+    storeFolder: store,
+    command,
+    started,
+    logged,
+    write(name, text) {
+      const path = join(networks, name)
+      mkdirSync(dirname(path), { recursive: true })
+      writeFileSync(path, text)
+      return path
+    },
+    evaluate(files, { only, ...wanted } = {}) {
+      const request: EvaluationRequest = {
+        files: (typeof files === 'string' ? [files] : files).map((file) => join(networks, file)),
+        searchPath: [],
+        args: {},
+        deployment: { uuid: '8a4b1f2c-0000-4000-8000-000000000000', name: 'lab' },
+        physical: {},
+        mode: 'read',
+        flags: { showTrace: false, options: [] },
+        ...(only === undefined ? {} : { only: only.map((name) => MachineName.parse(name)) }),
+        ...wanted,
+      }
+      return evaluate(request, {
+        signal: new AbortController().signal,
+        log: (line) => logged.push(line),
+      })
+    },
+    async refusal(files, wanted) {
+      try {
+        await sandbox.evaluate(files, wanted)
+      } catch (error) {
+        if (error instanceof OpsError) return error
+        throw error
+      }
+      throw new Error('the evaluation was not refused')
+    },
+    async dispose() {
+      await removeStore(folder)
+    },
+  }
+  return sandbox
+}
+
+/** Every file below a folder with its size, or nothing when it is not there. */
+export function listing(folder: string): string[] {
+  try {
+    return readdirSync(folder, { recursive: true, encoding: 'utf8' })
+      .map((path) => `${path} ${lstatSync(join(folder, path)).size}`)
+      .sort()
+  } catch {
+    return []
+  }
+}
