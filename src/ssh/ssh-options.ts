@@ -132,7 +132,9 @@ function proxyOf(
   command: string | undefined,
   target: SshTarget,
 ): Pick<SshTarget, 'jump' | 'proxyCommand'> {
-  if (jump === undefined && command === undefined) return target
+  if (jump === undefined && command === undefined) {
+    return { jump: target.jump, proxyCommand: target.proxyCommand }
+  }
   const used = (value: string | undefined) => (value === 'none' ? undefined : value)
   const tokens: Record<string, string> = {
     '%%': '%',

@@ -1,0 +1,110 @@
+import { describe, expect, it } from 'vitest'
+import { MachineName } from '../../src/core/names.js'
+import { renderConfig } from '../../src/ssh/config-file.js'
+import { sshTarget } from '../fixtures/sshd-target.js'
+
+const hostKey = 'ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGpIxCj68bvynz61R5Osa+XN8/tQGT4mU4Ht7SFll91H'
+const files = { knownHosts: '/state/known_hosts' }
+
+function block(changes: Parameters<typeof sshTarget>[0]): string[] {
+  return renderConfig([sshTarget(changes)], files)
+    .config.split('\n')
+    .map((line) => line.trim())
+}
+
+describe('renderConfig', () => {
+  it('describes a machine of ours completely', () => {
+    const target = sshTarget({
+      host: '127.0.0.1',
+      port: 24231,
+      hostKey,
+      identityFiles: ['/state/keys/id_ed25519'],
+    })
+    expect(renderConfig([target], files)).toEqual({
+      config: `Host web
+  HostKeyAlias hydra-ops-web
+  UserKnownHostsFile "/state/known_hosts"
+  GlobalKnownHostsFile /dev/null
+  StrictHostKeyChecking yes
+  UpdateHostKeys no
+  HostKeyAlgorithms ssh-ed25519
+  HostName 127.0.0.1
+  Port 24231
+  User root
+  IdentityFile "/state/keys/id_ed25519"
+  IdentitiesOnly yes
+  IdentityAgent none
+  ConnectTimeout 30
+  ServerAliveInterval 15
+  ServerAliveCountMax 4
+`,
+      knownHosts: `hydra-ops-web ${hostKey}\n`,
+    })
+  })
+
+  it('has one block and one known host per machine', () => {
+    const db = sshTarget({ machine: MachineName.parse('db'), hostKey })
+    const { config, knownHosts } = renderConfig([sshTarget({ hostKey }), db], files)
+    expect(config.match(/^Host .*$/gm)).toEqual(['Host web', 'Host db'])
+    expect(knownHosts.split('\n')).toHaveLength(3)
+  })
+
+  it('knows no key of a host that was never contacted, so that ssh refuses it', () => {
+    expect(renderConfig([sshTarget()], files).knownHosts).toBe('')
+    expect(block({}).join('\n')).not.toContain('HostKeyAlgorithms')
+  })
+
+  it('quotes paths and escapes what ssh would expand', () => {
+    const lines = block({ identityFiles: ['/a b/100%/key'] })
+    expect(lines).toContain('IdentityFile "/a b/100%%/key"')
+  })
+
+  it.each(['/a"b', '/a\nHost *', '/${HOME}/x'])('refuses the path %j, which it cannot write', (file) => {
+    expect(() => block({ identityFiles: [file] })).toThrow('cannot be written into an ssh configuration')
+  })
+
+  it('writes a jump as a command that uses the user’s own configuration and asks nobody', () => {
+    expect(block({ jump: 'me@jump:2222' })).toContain(
+      "ProxyCommand ssh -o BatchMode=yes -o StrictHostKeyChecking=yes -o UpdateHostKeys=no -W '[%h]:%p' -l me -p 2222 -- jump",
+    )
+  })
+
+  it('leads through several jumps', () => {
+    expect(block({ jump: 'first,me@[2001:db8::1]:23' }).join('\n')).toContain(
+      '-J first -l me -p 23 -- 2001:db8::1',
+    )
+  })
+
+  it.each(['-oProxyCommand=id', 'a b', '$(id)', "a'b", ''])('refuses the jump %j', (jump) => {
+    expect(() => block({ jump })).toThrow('is not a jump host')
+  })
+
+  it.each(['-oProxyCommand=id', 'a b', '$(id)', 'a;b', ''])('refuses the host name %j', (host) => {
+    expect(() => block({ host })).toThrow('is not a host name')
+  })
+
+  it('keeps a ProxyCommand whose tokens are expanded as it is', () => {
+    expect(block({ proxyCommand: 'nc 192.0.2.1 22 # 100%' })).toContain(
+      'ProxyCommand nc 192.0.2.1 22 # 100%%',
+    )
+  })
+
+  it('lets the user’s agent in where it is to be used', () => {
+    expect(block({ useAgent: true })).toContain('IdentitiesOnly no')
+    expect(block({ useAgent: true, identitiesOnly: true })).toContain('IdentitiesOnly yes')
+    expect(block({ useAgent: true, agentSocket: '/run/a gent' })).toContain('IdentityAgent "/run/a gent"')
+  })
+
+  it('puts sshOptions before its own defaults, where the first value counts, but after the host key', () => {
+    const lines = block({ sshOptions: ['-p', '2222', '-o', 'StrictHostKeyChecking=no'] })
+    expect(lines.indexOf('Port 2222')).toBeLessThan(lines.indexOf('Port 22'))
+    expect(lines).not.toContain('StrictHostKeyChecking no')
+  })
+
+  it('offers only what an RSA host key may sign with today', () => {
+    const blob = Buffer.concat([Buffer.from([0, 0, 0, 7]), Buffer.from('ssh-rsa'), Buffer.alloc(20)])
+    expect(block({ hostKey: `ssh-rsa ${blob.toString('base64')}` })).toContain(
+      'HostKeyAlgorithms rsa-sha2-512,rsa-sha2-256',
+    )
+  })
+})

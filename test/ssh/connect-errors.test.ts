@@ -1,0 +1,115 @@
+import { describe, expect, it } from 'vitest'
+import { OpsError } from '../../src/core/errors.js'
+import type { AttemptFailed } from '../../src/ssh/attempt.js'
+import { connectError, mayPass } from '../../src/ssh/connect-errors.js'
+import type { Login } from '../../src/ssh/login.js'
+import { nothingToOffer } from '../../src/ssh/login.js'
+import { sshTarget } from '../fixtures/sshd-target.js'
+
+const login: Login = {
+  methods: [],
+  offered: ['agent key SHA256:abc (me@here)', '/home/me/.ssh/id_rsa'],
+  identities: [],
+  wantAgent: [],
+}
+
+function failed(changes: Partial<AttemptFailed>): AttemptFailed {
+  return {
+    kind: 'failed',
+    phase: 'dial',
+    code: undefined,
+    message: '',
+    said: '',
+    timedOut: false,
+    ...changes,
+  }
+}
+
+function errorOf(changes: Partial<AttemptFailed>, withLogin: Login = login): OpsError {
+  const error = connectError(sshTarget(), withLogin, failed(changes), 30_000)
+  if (!(error instanceof OpsError)) throw error
+  return error
+}
+
+describe('an error of a connection', () => {
+  it.each<[string, Partial<AttemptFailed>]>([
+    ['port closed', { code: 'ECONNREFUSED', message: 'connect ECONNREFUSED' }],
+    ['no route to it', { code: 'EHOSTUNREACH', message: 'x' }],
+    ['its name cannot be resolved', { code: 'ENOTFOUND', message: 'x' }],
+    ['no answer within 30 s', { timedOut: true, message: 'x' }],
+    ['accepts connections but stayed silent within 30 s', { timedOut: true, phase: 'banner', message: 'x' }],
+    ['did not finish the login within 30 s', { timedOut: true, phase: 'login', message: 'x' }],
+    ['before saying anything', { phase: 'banner', message: 'Connection lost before handshake' }],
+    ['not SSH', { phase: 'banner', message: 'Invalid identification string' }],
+    [
+      'no matching key exchange algorithm',
+      { phase: 'banner', message: 'Handshake failed: no matching key exchange algorithm' },
+    ],
+    ['the connection broke during the login', { phase: 'login', code: 'ECONNRESET', message: 'x' }],
+    ['through its jump host', { phase: 'banner', message: 'x', said: 'me@jump: Permission denied' }],
+  ])('says: %s', (sentence, facts) => {
+    const error = errorOf(facts)
+    expect(error.message).toContain(sentence)
+    expect(error.message).toContain("machine 'web': 192.0.2.1:22")
+    expect(error).toMatchObject({ code: 'UNREACHABLE', exitCode: 4, machine: 'web' })
+    expect(error.hint).not.toBe('')
+  })
+
+  it('names every identity that was refused', () => {
+    const error = errorOf({ phase: 'login', message: 'All configured authentication methods failed' })
+    expect(error.message).toContain('agent key SHA256:abc (me@here), /home/me/.ssh/id_rsa')
+    expect(error.hint).toContain('authorized_keys')
+  })
+
+  it('shows what a proxy said', () => {
+    expect(errorOf({ message: 'x', said: 'Host key verification failed.' }).detail).toContain('Host key')
+  })
+
+  it('points to ssh-add when a key with a passphrase was left out', () => {
+    const wantAgent = [{ file: '/home/me/a key', kind: 'encrypted', blob: undefined }] as const
+    const error = errorOf(
+      { phase: 'login', message: 'All configured authentication methods failed' },
+      { ...login, wantAgent },
+    )
+    expect(error.hint).toBe(
+      "'/home/me/a key' is protected by a passphrase, which only an agent can use: ssh-add '/home/me/a key'",
+    )
+  })
+
+  it('explains an agent with too many keys', () => {
+    const error = errorOf({ phase: 'login', message: 'Too many authentication failures' })
+    expect(error.hint).toContain('IdentitiesOnly')
+  })
+})
+
+describe('a login without any key', () => {
+  it('names the files that could not be read, and ssh-add for a security key', () => {
+    const error = nothingToOffer(sshTarget({ useAgent: true }), {
+      ...login,
+      identities: [{ file: '/k', kind: 'unreadable', blob: undefined, reason: 'Unsupported key format' }],
+      wantAgent: [{ file: '/sk', kind: 'security-key', blob: Buffer.from('x') }],
+    })
+    expect(error).toMatchObject({
+      hint: "'/sk' belongs to a security key, which only an agent can use: ssh-add /sk",
+      detail: '/k: Unsupported key format',
+    })
+  })
+})
+
+describe('what may pass', () => {
+  it.each<[boolean, string, Partial<AttemptFailed>]>([
+    [true, 'sshd dropped us unseen', { phase: 'banner', message: 'Connection lost before handshake' }],
+    [true, 'a reset', { phase: 'banner', code: 'ECONNRESET' }],
+    [
+      true,
+      'the jump’s sshd dropped us',
+      { said: 'kex_exchange_identification: Connection closed by remote host' },
+    ],
+    [false, 'a closed port', { code: 'ECONNREFUSED' }],
+    [false, 'a refused login', { phase: 'login', message: 'All configured authentication methods failed' }],
+    [false, 'a deadline', { timedOut: true }],
+    [false, 'a jump that refuses', { said: 'Permission denied (publickey)' }],
+  ])('%s: %s', (expected, _what, facts) => {
+    expect(mayPass(failed(facts))).toBe(expected)
+  })
+})

@@ -1,0 +1,62 @@
+import { describe, expect, it } from 'vitest'
+import { fingerprint, hostKeyChanged, hostKeyUnknown, parseHostKey, seenKey } from '../../src/ssh/host-key.js'
+import { sshTarget } from '../fixtures/sshd-target.js'
+
+// Made by ssh-keygen for this test; the fingerprint is what `ssh-keygen -l` prints for it.
+const line = 'ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGpIxCj68bvynz61R5Osa+XN8/tQGT4mU4Ht7SFll91H a comment'
+
+describe('host keys', () => {
+  it('are read with and without a comment', () => {
+    const key = parseHostKey(line, 'web')
+    expect(key.type).toBe('ssh-ed25519')
+    expect(seenKey(key.blob).key).toBe(line.replace(' a comment', ''))
+  })
+
+  it.each([
+    '',
+    'ssh-ed25519',
+    'ssh-ed25519 AAAA',
+    'ssh-rsa AAAAC3NzaC1lZDI1NTE5AAAAIJfP',
+    'ssh-dss AAAAB3NzaC1kc3M=',
+  ])('that are none (%j) are a mistake of the user, with the machine named', (text) => {
+    expect(() => parseHostKey(text, 'web')).toThrow("machine 'web'")
+  })
+
+  it('have the fingerprint that OpenSSH shows', () => {
+    expect(fingerprint(parseHostKey(line, 'web').blob)).toBe(
+      'SHA256:071dZhJ/AQ61BKKBwH06YMavSV/nqgxvh+pyEntRW48',
+    )
+  })
+})
+
+describe('a changed host key', () => {
+  const pinned = parseHostKey(line, 'web')
+  const seen = { key: 'ssh-ed25519 OTHER', fingerprint: 'SHA256:other' }
+
+  it('is refused with both fingerprints', () => {
+    const error = hostKeyChanged(sshTarget(), pinned, seen)
+    expect(error).toMatchObject({ code: 'HOST_KEY_CHANGED', machine: 'web' })
+    expect(error).toHaveProperty('detail', expect.stringContaining(fingerprint(pinned.blob)))
+    expect(error).toHaveProperty('detail', expect.stringContaining('SHA256:other'))
+  })
+
+  it('of a host that exists may be meant: the option to set is shown', () => {
+    expect(hostKeyChanged(sshTarget({ existingHost: true }), pinned, seen)).toHaveProperty(
+      'hint',
+      expect.stringContaining('deployment.targetHostKey = "ssh-ed25519 OTHER"'),
+    )
+  })
+
+  it('of a machine that we made was changed by hand', () => {
+    expect(hostKeyChanged(sshTarget(), pinned, seen)).toHaveProperty(
+      'hint',
+      expect.stringContaining('by hand'),
+    )
+  })
+
+  it('that is not known yet is refused with the ways to accept it', () => {
+    const error = hostKeyUnknown(sshTarget(), seen)
+    expect(error).toHaveProperty('hint', expect.stringContaining('--accept-host-key'))
+    expect(error.message).toContain('SHA256:other')
+  })
+})

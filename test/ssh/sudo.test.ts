@@ -1,0 +1,108 @@
+import { describe, expect, it } from 'vitest'
+import { encode, framedScript, quote, syncLine } from '../../src/ssh/command-line.js'
+import {
+  canTakePassword,
+  launchAsRoot,
+  noEscalation,
+  passwordRefused,
+  readProbe,
+} from '../../src/ssh/sudo.js'
+import { sshTarget } from '../fixtures/sshd-target.js'
+
+const nonce = { left: '0123456789abcdef', right: 'fedcba9876543210' }
+const password = { kind: 'sudo-password', password: 'geheim' } as const
+
+function decoded(command: string): string {
+  return command.replace(/\\0([0-7]{3})/g, (_, octal: string) =>
+    String.fromCharCode(Number.parseInt(octal, 8)),
+  )
+}
+
+describe('launchAsRoot', () => {
+  it('uses no sudo for root', () => {
+    const launch = launchAsRoot(nonce, 'exec id', sshTarget(), { kind: 'root' })
+    expect(decoded(launch.command)).not.toContain('sudo')
+    expect(launch).toMatchObject({ atOnce: '', afterMark: '' })
+  })
+
+  it('adds -n where no password is needed, and keeps the script legible in the log of sudo', () => {
+    const launch = launchAsRoot(nonce, 'exec id', sshTarget({ user: 'me' }), { kind: 'sudo' })
+    expect(decoded(launch.command)).toContain(
+      `exec 'sudo' '-n' '-H' '--' sh -c ${quote(framedScript(nonce, 'exec id', false))}`,
+    )
+  })
+
+  it('sends the password before anything else, never in the command, and ends it by a sync line', () => {
+    const launch = launchAsRoot(nonce, 'exec id', sshTarget({ user: 'me' }), password)
+    expect(decoded(launch.command)).toContain(`'sudo' '-k' '-S' '-p' '' '-H' '--' sh -c`)
+    expect(launch.command + decoded(launch.command)).not.toContain('geheim')
+    expect(launch.atOnce).toBe('geheim\n')
+    expect(launch.afterMark).toBe(`${syncLine(nonce)}\n`)
+  })
+
+  it('hands a script that is too long for an argument over stdin, after the password', () => {
+    const script = `: ${'x'.repeat(150_000)}`
+    const launch = launchAsRoot(nonce, script, sshTarget({ user: 'me' }), password)
+    expect(launch.command.length).toBeLessThan(1_000)
+    expect(launch.atOnce.startsWith('geheim\nscript-')).toBe(true)
+    expect(launch.atOnce).toContain(encode(script))
+  })
+
+  it('calls doas without asking, and any other program as it is given', () => {
+    const doas = sshTarget({ user: 'me', privilegeEscalation: ['/usr/bin/doas'] })
+    expect(decoded(launchAsRoot(nonce, 'x', doas, { kind: 'sudo' }).command)).toContain(
+      `exec '/usr/bin/doas' '-n' sh -c`,
+    )
+    const other = sshTarget({ user: 'me', privilegeEscalation: ['become', '--root'] })
+    expect(decoded(launchAsRoot(nonce, 'x', other, { kind: 'sudo' }).command)).toContain(
+      `exec 'become' '--root' sh -c`,
+    )
+    expect(canTakePassword(doas)).toBe(false)
+  })
+})
+
+describe('readProbe', () => {
+  it.each([
+    ['0\n', '', 'root'],
+    ['1000\n0\nstatus 0\n', '', 'without password'],
+    [
+      '1000\nstatus 1\n',
+      'sudo: a password is required\n',
+      { refused: 'sudo: a password is required', status: 1 },
+    ],
+    ['1000\nstatus 127\n', 'sudo: not found', { refused: 'sudo: not found', status: 127 }],
+    // A program that runs the command, but not as root.
+    ['1000\n1000\nstatus 0\n', '', { refused: '', status: 0 }],
+    ['1000\n', '', { refused: '', status: 1 }],
+    ['', 'id: not found', { refused: 'id: not found', status: 1 }],
+  ])('reads %j', (stdout, stderr, expected) => {
+    expect(readProbe(stdout, stderr)).toEqual(expected)
+  })
+})
+
+describe('a refused sudo', () => {
+  const target = sshTarget({ user: 'me' })
+
+  it('tells a wrong password from a user who may not, without the lecture', () => {
+    const lecture = 'We trust you have received the usual lecture from the local System Administrator.\n'
+    const wrong = passwordRefused({
+      target,
+      said: `${lecture}Sorry, try again.\nsudo: 1 incorrect password attempt`,
+    })
+    expect(wrong.message).toContain("did not accept the password of user 'me'")
+    expect(wrong).toHaveProperty('detail', 'sudo: 1 incorrect password attempt')
+    const notAllowed = passwordRefused({ target, said: `${lecture}me is not in the sudoers file.` })
+    expect(notAllowed.message).toContain("user 'me' cannot become root")
+    expect(notAllowed).toHaveProperty('detail', 'me is not in the sudoers file.')
+  })
+
+  it.each([
+    [127, ['sudo', '-H', '--'], "'sudo' is not installed there"],
+    [1, ['doas'], "user 'me' cannot become root by 'doas'"],
+    [1, [], 'privilegeEscalationCommand is empty'],
+  ])('with status %i of %j says so', (status, privilegeEscalation, sentence) => {
+    const error = noEscalation({ target: { ...target, privilegeEscalation }, said: '' }, status)
+    expect(error.message).toContain(sentence)
+    expect(error).toHaveProperty('hint', expect.stringContaining('deployment.targetUser = "root"'))
+  })
+})
