@@ -35,7 +35,7 @@ export interface Ui {
   readonly style: Style
   readonly events: EventSink
   readonly questions: Questions
-  /** The product: text of a view. */
+  /** The product: text of a view. None = nothing, not an empty line. */
   print(text: string): void
   /** The product to the letter, for other programs. */
   raw(text: string): void
@@ -67,7 +67,9 @@ export function createUi(options: UiOptions): Ui {
       signal: options.signal,
       pause: async () => (await live?.pause()) ?? (() => {}),
     }),
-    print: (text) => void stdout.write(`${text}\n`),
+    print: (text) => {
+      if (text !== '') stdout.write(`${text}\n`)
+    },
     raw: (text) => void stdout.write(text),
     line: (text, stream) => void (stream === 'stdout' ? stdout : stderr).write(`${text}\n`),
     printJson: (value) => void stdout.write(`${toJsonText(value)}\n`),

@@ -1,0 +1,197 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { runFakeDebian } from '../fakes/fake-debian.js'
+import { fakeMachine, fakeNetwork } from '../fakes/fake-network.js'
+import { createFakeOps, type FakeOps } from '../fakes/fake-ops.js'
+import { exit, succeed } from '../fakes/fake-ssh.js'
+import { type CliRun, runCli } from './run-cli.js'
+
+/** The whole life of a deployment on made-up machines, one verb after the other. */
+describe('from create to delete', () => {
+  let ops: FakeOps
+  let folder: string
+  let uuid: string
+
+  beforeAll(async () => {
+    folder = mkdtempSync(join(tmpdir(), 'hydra-ops-life-'))
+    writeFileSync(join(folder, 'net.nix'), '{ }')
+    const web = fakeMachine('web', { fake: { forwardPorts: [18080] } })
+    ops = await createFakeOps({
+      network: fakeNetwork([web, fakeMachine('db')], { description: 'Two machines' }),
+    })
+    runFakeDebian(ops)
+    ops.ssh.answer('look at disks and units', succeed('load 0 0 0\ndisk 1 /\nunits\n'))
+  })
+  afterAll(() => {
+    ops.cleanup()
+    rmSync(folder, { recursive: true, force: true })
+  })
+
+  const cli = (...argv: string[]) => runCli(argv, { ops })
+  const table = (run: CliRun) => run.stdout.split('\n').filter((line) => line.startsWith('|'))
+
+  it('create prints the UUID and nothing else', async () => {
+    const { code, stdout, stderr } = await cli('create', join(folder, 'net.nix'), '-d', 'lab')
+    uuid = stdout.trim()
+    expect([code, stdout, stderr]).toEqual([
+      0,
+      `${ops.store.resolve('lab').uuid}\n`,
+      "created deployment 'lab'\n",
+    ])
+  })
+
+  it('create refuses the name the second time, and takes it with --or-modify', async () => {
+    const { code, stderr } = await cli('create', join(folder, 'net.nix'), '-d', 'lab')
+    expect(code).toBe(2)
+    expect(stderr).toContain(`there is a deployment 'lab' already (${uuid})`)
+    const again = await cli('create', join(folder, 'net.nix'), '-d', 'lab', '--or-modify', '--json')
+    expect(JSON.parse(again.stdout)).toEqual({ uuid, name: 'lab', created: false })
+  })
+
+  it('list shows it', async () => {
+    expect((await cli('list', '--plain')).stdout).toBe(`${uuid}\tlab\t\t0\t\n`)
+    expect(JSON.parse((await cli('list', '--json')).stdout)).toMatchObject({ deployments: [{ name: 'lab' }] })
+  })
+
+  it('info shows machines that are still missing', async () => {
+    const { code, stdout } = await cli('info')
+    expect(code).toBe(0)
+    expect(stdout).toContain('Network description: Two machines\n')
+    expect(stdout).toMatch(/\| web +\| Missing \/ New \| fake/)
+  })
+
+  it('plan says what would happen, on standard output, and does nothing', async () => {
+    const { code, stdout } = await cli('plan')
+    expect(code).toBe(0)
+    expect(stdout).toMatch(/^web {3}fake +create/m)
+    expect(stdout).toMatch(/^db {4}fake +create/m)
+    expect(ops.hypervisor.listing().domains).toEqual([])
+    const { machines } = JSON.parse((await cli('plan', '--json')).stdout)
+    expect(machines).toHaveLength(2)
+    expect((await cli('deploy', '--dry-run')).stdout).toBe(stdout)
+  })
+
+  it('deploy makes them: plan and progress on standard error, results on standard output', async () => {
+    const run = await cli('deploy')
+    expect(run.code).toBe(0)
+    expect(run.stderr).toMatch(/^web {3}fake +create/m)
+    expect(run.stderr).toMatch(/^web> activate/m)
+    expect(table(run)).toEqual([
+      expect.stringMatching(/\| Name \|/),
+      expect.stringMatching(/^\| db +\| changed +\| +\d+\.\d s \|$/),
+      expect.stringMatching(/^\| web +\| changed +\| +\d+\.\d s \|$/),
+    ])
+  })
+
+  it('deploy again says Up-to-date', async () => {
+    const { code, stdout } = await cli('deploy')
+    expect(code).toBe(0)
+    expect(stdout).toContain('Up-to-date: nothing was changed')
+  })
+
+  it('info shows them up and current, with what they publish', async () => {
+    const { stdout } = await cli('info', '-d', uuid.slice(0, 6))
+    expect(stdout).toMatch(/\| web +\| Up \/ Up-to-date \| fake/)
+    expect(stdout).toContain('Published:\n  web  http://127.0.0.1:18080/\n')
+    const plain = (await cli('info', '--plain', '--no-eval', '--no-probe')).stdout.split('\n')
+    expect(plain[1]).toMatch(/^web\tUp\tfake\thydra-ops-/)
+  })
+
+  it('check finds nothing wrong', async () => {
+    const { code, stdout } = await cli('check')
+    expect(code).toBe(0)
+    expect(stdout).toMatch(/\| web +\| Yes/)
+  })
+
+  it('ssh-for-each returns the largest status', async () => {
+    ops.ssh.answer('run the command', ({ machine }) => (machine === 'web' ? exit(3) : exit(1)))
+    expect((await cli('ssh-for-each', 'false')).code).toBe(3)
+    const { code, stdout } = await cli('ssh-for-each', '--json', '--on', 'db', '--', 'false')
+    expect([code, JSON.parse(stdout)]).toEqual([1, [{ machine: 'db', status: 1, stdout: '', stderr: '' }]])
+    expect((await cli('ssh-for-each', '--on', 'dbb', 'x')).code).toBe(2)
+  })
+
+  it('ssh says 2 for a wrong name', async () => {
+    const { code, stderr } = await cli('ssh', 'wbe', '--', 'x')
+    expect([code, stderr]).toEqual([2, expect.stringContaining("did you mean 'web'?")])
+  })
+
+  it('stop and start them', async () => {
+    expect((await cli('stop', '--include', 'web')).code).toBe(0)
+    expect(ops.hypervisor.listing().running).toHaveLength(1)
+    expect((await cli('check')).code).toBe(0)
+    expect((await cli('start', '--include', 'web', '--json')).code).toBe(0)
+    expect(ops.hypervisor.listing().running).toHaveLength(2)
+  })
+
+  it('a machine that fails is 3, with the reason', async () => {
+    ops.nix.brokenCopies.add('db')
+    ops.nix.network = fakeNetwork([
+      fakeMachine('web', { version: 'v2' }),
+      fakeMachine('db', { version: 'v2' }),
+    ])
+    const run = await cli('deploy')
+    ops.nix.brokenCopies.clear()
+    expect(run.code).toBe(3)
+    expect(run.stdout).toMatch(/\| db +\| failed at copy/)
+    expect(run.stdout).toMatch(/^db: failed at copy: /m)
+    expect((await cli('deploy', '--retry-failed')).code).toBe(0)
+  })
+
+  it('set-args and modify are remembered', async () => {
+    expect((await cli('set-args', '--argstr', 'motd', 'hi')).stderr).toBe('arguments now: motd\n')
+    expect((await cli('modify', '-n', 'lab2')).code).toBe(0)
+    expect(ops.store.resolve('lab2').args).toEqual({ motd: '"hi"' })
+  })
+
+  it('history tells what was done', async () => {
+    const events = JSON.parse((await cli('history', '--json')).stdout).map(
+      (entry: { event: string }) => entry.event,
+    )
+    expect(events).toEqual(expect.arrayContaining(['create', 'deploy.begin', 'deploy.end', 'modify']))
+    expect((await cli('history', '--plain', '-n', '1')).stdout).toMatch(/\ttester@testhost\t\tmodify\tdone\t/)
+  })
+
+  it('config keeps preferences', async () => {
+    expect((await cli('config', 'set', 'deployment', 'lab2')).code).toBe(0)
+    expect((await cli('config', 'get', 'deployment')).stdout).toBe('lab2\n')
+    expect((await cli('config', 'set', 'deployment', 'labb2')).code).toBe(2)
+    expect((await cli('config', 'unset', 'deployment')).code).toBe(0)
+    expect((await cli('config', 'list')).stdout).toContain('deployment = (not set)\n')
+  })
+
+  it('delete refuses while machines remain', async () => {
+    const { code, stderr } = await cli('delete', '--yes')
+    expect([code, stderr]).toEqual([2, expect.stringContaining("'lab2' still has machines: ")])
+  })
+
+  it('destroy refuses without a terminal, and with --yes leaves nothing', async () => {
+    const refused = await cli('destroy')
+    expect(refused.code).not.toBe(0)
+    expect(ops.hypervisor.listing().domains).toHaveLength(2)
+    const { code, stdout } = await cli('destroy', '--yes')
+    expect(code).toBe(0)
+    expect(stdout).toMatch(/\| web +\| changed/)
+    expect(ops.hypervisor.listing()).toMatchObject({ domains: [], disks: [] })
+  })
+
+  it('delete forgets it', async () => {
+    const { code, stderr } = await cli('delete', '--yes')
+    expect([code, stderr]).toEqual([0, "deleted deployment 'lab2'\n"])
+    expect((await cli('list', '--plain')).stdout).toBe('')
+  })
+})
+
+describe('hydra-ops doctor', () => {
+  it('exits with 1 when something is wrong', async () => {
+    const problem = { id: 'x', level: 'problem' as const, what: 'x is missing', mend: 'apt-get install x' }
+    const ops = await createFakeOps({ parts: { doctor: async () => [problem] } })
+    const { code, stdout } = await runCli(['doctor'], { ops })
+    expect([code, stdout]).toEqual([1, 'problem  x: x is missing\n         mend it: apt-get install x\n'])
+    Object.assign(ops, { doctor: async () => [{ ...problem, level: 'note' }] })
+    expect((await runCli(['doctor', '--json'], { ops })).code).toBe(0)
+    ops.cleanup()
+  })
+})
