@@ -1,6 +1,7 @@
 import { execa, type Options } from 'execa'
 import type { LocalCommands } from '../core/context.js'
 import { failure } from '../core/errors.js'
+import { onAbort } from '../core/on-abort.js'
 import type { CommandResult } from '../core/ssh.js'
 import { endGroup, errorCodeOf, interruptedDuring, lines, missing } from './child-process.js'
 import { spawnDuplex } from './spawn-duplex.js'
@@ -43,7 +44,7 @@ export const localCommands: LocalCommands = {
       why = 'cancelled'
       ended()
     }
-    options.signal.addEventListener('abort', cancel, { once: true })
+    const stopListening = onAbort(options.signal, cancel)
     try {
       const result = await child
       if (why === 'cancelled') throw interruptedDuring(options.what)
@@ -64,7 +65,7 @@ export const localCommands: LocalCommands = {
       return toResult(file, result)
     } finally {
       clearTimeout(deadline)
-      options.signal.removeEventListener('abort', cancel)
+      stopListening()
     }
   },
 

@@ -2,6 +2,7 @@ import { Duplex } from 'node:stream'
 import { execa } from 'execa'
 import type { LocalCommands } from '../core/context.js'
 import { failure } from '../core/errors.js'
+import { onAbort } from '../core/on-abort.js'
 import { endGroup, errorCodeOf, interruptedDuring, lines, missing } from './child-process.js'
 
 /** See `LocalCommands.spawnDuplex`. The program has no terminal, so it cannot ask anybody anything. */
@@ -31,13 +32,13 @@ export const spawnDuplex: LocalCommands['spawnDuplex'] = (argv, options) => {
       child.stdin.end(done)
     },
     destroy: (error, done) => {
-      options.signal.removeEventListener('abort', cancel)
+      stopListening()
       if (!ended) end()
       done(error)
     },
   })
   const cancel = () => duplex.destroy(interruptedDuring(options.what))
-  options.signal.addEventListener('abort', cancel, { once: true })
+  const stopListening = onAbort(options.signal, cancel)
   child.stdin.on('error', (error) => duplex.destroy(error))
   child.stdout.on('error', (error) => duplex.destroy(error))
   child.stdout.on('data', (chunk) => {

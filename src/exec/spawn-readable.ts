@@ -1,6 +1,7 @@
 import { execa } from 'execa'
 import type { LocalCommands } from '../core/context.js'
 import { failure } from '../core/errors.js'
+import { onAbort } from '../core/on-abort.js'
 import { endGroup, errorCodeOf, interruptedDuring, missing } from './child-process.js'
 
 /** See `LocalCommands.spawnReadable`. */
@@ -18,7 +19,7 @@ export const spawnReadable: LocalCommands['spawnReadable'] = (argv, options) => 
     env: { LC_ALL: 'C.UTF-8', ...options.env },
   })
   const end = endGroup(child.pid)
-  options.signal.addEventListener('abort', end, { once: true })
+  const stopListening = onAbort(options.signal, end)
   // Whoever stops reading has no use for the rest; one that was read to its end is about to exit by itself.
   child.stdout.once('close', () => {
     if (!child.stdout.readableEnded) end()
@@ -37,7 +38,7 @@ export const spawnReadable: LocalCommands['spawnReadable'] = (argv, options) => 
         `${options.what}: '${file}' cannot be executed (${errorCodeOf(result)})`,
       )
     })
-    .finally(() => options.signal.removeEventListener('abort', end))
+    .finally(stopListening)
   // A caller that failed elsewhere need not look at it.
   done.catch(() => {})
   return { stdout: child.stdout, done }

@@ -1,5 +1,6 @@
 import ssh2, { type Client } from 'ssh2'
 import { messageOf, throwIfInterrupted } from '../core/errors.js'
+import { onAbort } from '../core/on-abort.js'
 import type { SshTarget } from '../core/ssh.js'
 import { reasonOf } from './bounded.js'
 import type { HostKeyAlgorithm } from './host-key.js'
@@ -57,7 +58,7 @@ export async function attempt(target: SshTarget, options: AttemptOptions): Promi
     const settle = (done: () => void) => {
       if (settled) return
       settled = true
-      options.signal.removeEventListener('abort', cancel)
+      stopListening()
       done()
     }
     const giveUp = (result: Attempt) =>
@@ -83,7 +84,7 @@ export async function attempt(target: SshTarget, options: AttemptOptions): Promi
         way.stream.destroy()
         reject(reasonOf(options.signal, `connect to machine '${target.machine}'`))
       })
-    options.signal.addEventListener('abort', cancel, { once: true })
+    const stopListening = onAbort(options.signal, cancel)
     client
       .on('handshake', () => {
         phase = 'login'

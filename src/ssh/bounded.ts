@@ -1,4 +1,5 @@
 import { interrupted, OpsError } from '../core/errors.js'
+import { onAbort } from '../core/on-abort.js'
 
 export interface Bounds {
   readonly signal: AbortSignal
@@ -12,18 +13,18 @@ export async function bounded<T>(
   errors: { readonly what: string; late(): Error },
 ): Promise<T> {
   let timer: NodeJS.Timeout | undefined
-  let cancel = () => {}
+  let stopListening = () => {}
   const end = new Promise<never>((_, reject) => {
     timer = setTimeout(() => reject(errors.late()), timeoutMs)
-    cancel = () => reject(reasonOf(signal, errors.what))
-    signal.addEventListener('abort', cancel, { once: true })
+    const cancel = () => reject(reasonOf(signal, errors.what))
+    stopListening = onAbort(signal, cancel)
     if (signal.aborted) cancel()
   })
   try {
     return await Promise.race([thing, end])
   } finally {
     clearTimeout(timer)
-    signal.removeEventListener('abort', cancel)
+    stopListening()
   }
 }
 

@@ -1,4 +1,6 @@
 import { throwIfInterrupted } from '../core/errors.js'
+import { onAbort } from '../core/on-abort.js'
+import { reasonOf } from './bounded.js'
 
 /**
  * At most so many at once. sshd allows ten sessions per connection (MaxSessions); a hardened one fewer, which shows
@@ -19,7 +21,10 @@ export class Slots {
 
   async take(signal: AbortSignal): Promise<void> {
     throwIfInterrupted(signal)
-    while (this.#taken >= this.#limit) await this.#wait(signal)
+    while (this.#taken >= this.#limit) {
+      await this.#wait(signal)
+      throwIfInterrupted(signal)
+    }
     this.#taken++
   }
 
@@ -39,20 +44,15 @@ export class Slots {
 
   #wait(signal: AbortSignal): Promise<void> {
     return new Promise((resolve, reject) => {
+      const stopListening = onAbort(signal, () => {
+        this.#waiting.splice(this.#waiting.indexOf(wake), 1)
+        reject(reasonOf(signal, 'wait for a free channel'))
+      })
       const wake = () => {
-        signal.removeEventListener('abort', cancel)
+        stopListening()
         resolve()
       }
-      const cancel = () => {
-        this.#waiting.splice(this.#waiting.indexOf(wake), 1)
-        try {
-          throwIfInterrupted(signal)
-        } catch (error) {
-          reject(error)
-        }
-      }
       this.#waiting.push(wake)
-      signal.addEventListener('abort', cancel, { once: true })
     })
   }
 }
