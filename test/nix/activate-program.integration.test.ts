@@ -252,7 +252,7 @@ describe('units', () => {
     deploy(m, { units: { 'a.service': { text: service('a') }, 'b.service': { text: service('b') } } })
     const output = deploy(m, { units: { 'b.service': { text: service('b'), enable: false } } })
     expect(output).toBe(
-      'file /etc/systemd/system/a.service removed\nunit a.service removed\nunit b.service stopped: it is not enabled any more\nresult 0\n',
+      'unit a.service removed\nunit b.service stopped: it is not enabled any more\nresult 0\n',
     )
     expect(m.unit('a.service')).toMatchObject({ active: 'inactive', boot: '' })
     expect(m.unit('b.service')).toMatchObject({ active: 'inactive', boot: '' })

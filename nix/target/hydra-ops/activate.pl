@@ -79,7 +79,7 @@ sub activate {
         return conclude(2) if run_activation_program($program) != 0;
         place_files($want, 1);
     }
-    my %failed = bring_up($plan);
+    my %failed = bring_up($plan, $is_new);
     push @leftovers, remove_packages($want);
 
     my $managed = State::settled($plan, \%failed, \@leftovers);
@@ -90,7 +90,8 @@ sub activate {
         print "error: not removed: @leftovers\n";
         return conclude(5);
     }
-    move_profile();
+    move_profile() if $is_new;
+    unlink map { Files::real("$gc_roots/$_") } Files::names_in($gc_roots);
     return conclude(0);
 }
 
@@ -153,8 +154,6 @@ sub move_profile {
     Files::step();
     system('nix-env', '-p', Files::real($profile), '--set', $closure) == 0
         or die "nix-env could not set the profile $profile\n";
-    opendir my $roots, Files::real($gc_roots) or return;
-    unlink map { Files::real("$gc_roots/$_") } grep { !/^\.\.?\z/ } readdir $roots;
     system('sync') == 0 or die "sync failed\n";
 }
 
@@ -166,18 +165,18 @@ sub drop {
     my @units = sort keys %{ $plan->{dropped_units} };
     my @stuck = Units::retire(@units);
     print "unit $_ would not stop\n" for @stuck;
-    my %stuck_file = map { (Units::file_of($_) => 1) } @stuck;
-    for my $path (grep { !$stuck_file{$_} } @{ $plan->{dropped_paths} }) {
+    my %stuck = map { (Units::file_of($_) => 1) } @stuck;
+    my %name_of = map { (Units::file_of($_) => "unit $_") } @units;
+    for my $path (grep { !$stuck{$_} } @{ $plan->{dropped_paths} }) {
+        my $name = $name_of{$path} // ($path =~ m{^/usr/local/s?bin/([^/]+)\z} ? "program $1" : "file $path");
         my $saved = $plan->{saved}{$path};
         if (defined $saved) {
             Files::put_back($path, State::saved_file($saved));
-            print "file $path put back as it was before\n";
-        } elsif (Files::remove($path)) {
-            print $path =~ m{^/usr/local/s?bin/([^/]+)\z} ? "program $1 removed\n" : "file $path removed\n";
+            print "$name put back as it was before\n";
         }
+        elsif (Files::remove($path)) { print "$name removed\n" }
     }
     Files::remove_folder($_) for reverse sort @{ $plan->{dropped_dirs} };
-    print "unit $_ removed\n" for grep { !$stuck_file{ Units::file_of($_) } } @units;
     return @stuck;
 }
 
@@ -239,8 +238,7 @@ sub run_activation_program {
 
 # Returns name -> why, of the units that failed.
 sub bring_up {
-    my ($plan) = @_;
-    return () unless $plan->{needs_systemd};
+    my ($plan, $is_new) = @_;
     my @units = @{ $plan->{units} };
     for my $unit (@units) {
         my $path = Units::file_of($unit->{name});
@@ -248,11 +246,11 @@ sub bring_up {
         my $wrote = Files::put($path, { text => $unit->{text}, mode => 0644, uid => 0, gid => 0 });
         $unit->{changed} ||= $wrote;
     }
+    my @changed = grep { $_->{changed} || $_->{turned_on} || $_->{turned_off} } @units;
+    # An activation that was cut short has not moved the profile: it may have got no further than here.
+    return () unless $plan->{needs_systemd} && ($is_new || @changed);
+    Units::enable(grep { $_->{enable} } @changed) or die "systemctl could not enable units\n";
     Units::reload();
-    for my $unit (grep { $_->{changed} || $_->{turned_on} } @units) {
-        next unless $unit->{enable};
-        Units::enable($unit->{name}, $unit->{text}) or die "systemctl could not enable $unit->{name}\n";
-    }
     return Units::settle(Units::begin(@units));
 }
 

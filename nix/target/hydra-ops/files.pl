@@ -35,6 +35,11 @@ sub read_bytes {
     return defined $bytes ? $bytes : '';
 }
 
+sub names_in {
+    opendir my $folder, real($_[0]) or return ();
+    return grep { !/^\.\.?\z/ } readdir $folder;
+}
+
 # --- writing -----------------------------------------------------------------------------------------------------
 
 # What is to be in a file: { text or source (a path), mode, uid, gid }.

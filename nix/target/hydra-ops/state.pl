@@ -155,6 +155,7 @@ sub unit_plan {
     return {
         %$want,
         name       => $name,
+        is_first   => !$have,
         was_on     => $have && $have->{enable},
         turned_on  => $want->{enable} && !($have && $have->{enable}),
         turned_off => $have && $have->{enable} && !$want->{enable},
@@ -190,8 +191,7 @@ sub settled {
 sub forget_saved {
     my ($managed) = @_;
     my %kept = map { ($_ => 1) } values %{ $managed->{saved} };
-    opendir my $saved, Files::real("$own/saved") or return;
-    Files::remove("$own/saved/$_") for grep { /^\d+\z/ && !$kept{$_} } readdir $saved;
+    Files::remove("$own/saved/$_") for grep { /^\d+\z/ && !$kept{$_} } Files::names_in("$own/saved");
 }
 
 1;

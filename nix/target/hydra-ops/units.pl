@@ -28,7 +28,7 @@ sub show {
     my (@units) = @_;
     return () unless @units;
     my @names = qw(Id LoadState ActiveState SubState Type Result Job NRestarts ConditionResult InvocationID
-        RemainAfterExit Triggers);
+        ConditionTimestampMonotonic RemainAfterExit Triggers After);
     open my $out, '-|', 'systemctl', 'show', '-p', join(',', @names), '--', @units
         or die "cannot run systemctl: $!\n";
     my @blocks = split /\n\n+/, do { local $/; my $text = <$out>; defined $text ? $text : '' };
@@ -51,23 +51,31 @@ my %wanted_by = (
     swap => 'swap.target', mount => 'local-fs.target', automount => 'local-fs.target',
 );
 
-# A unit that says nothing of its own start at boot is wanted by the target of its kind.
+# Each call of systemctl would reload the manager, which takes seconds on a small machine: once, later, for all.
+my @later = qw(--no-reload --quiet);
+
+# Units { name, text, is_first }: started at boot as their [Install] says, or with the target of their kind.
 sub enable {
-    my ($unit, $text) = @_;
-    return systemctl('reenable', '--quiet', '--', $unit) if says_when($text);
-    return 1 if is_template($unit);
-    disable($unit);
-    my $target = $unit =~ /\.(\w+)\z/ && $wanted_by{$1} || 'multi-user.target';
-    return systemctl('add-wants', '--quiet', $target, $unit);
+    my (@units) = @_;
+    my @told  = grep { says_when($_->{text}) } @units;
+    my @mute  = grep { !says_when($_->{text}) && !is_template($_->{name}) } @units;
+    # What an earlier text said of its start.
+    disable(map { $_->{name} } grep { !$_->{is_first} } @mute);
+    my %by_target;
+    push @{ $by_target{ $_->{name} =~ /\.(\w+)\z/ && $wanted_by{$1} || 'multi-user.target' } }, $_->{name} for @mute;
+    my $ok = !@told || systemctl('reenable', @later, '--', map { $_->{name} } @told);
+    $ok = systemctl('add-wants', @later, $_, @{ $by_target{$_} }) && $ok for sort keys %by_target;
+    return $ok;
 }
 
 sub says_when { $_[0] =~ /^\s*(?:WantedBy|RequiredBy|UpheldBy|Also|Alias)\s*=\s*\S/m }
 
 # Silent: systemctl explains at length what a unit without [Install] is.
 sub disable {
-    my ($unit) = @_;
+    my (@units) = @_;
+    return unless @units;
     Files::step();
-    return run_quietly('systemctl', 'disable', '--quiet', '--', $unit);
+    run_quietly('systemctl', 'disable', @later, '--', @units);
 }
 
 sub run_quietly {
@@ -92,14 +100,15 @@ sub retire {
     my %now = show(grep { !is_template($_) } @units);
     my @stuck = grep { ($now{$_}{ActiveState} // '') =~ /^(?:active|deactivating|reloading)$/ } sort keys %now;
     my %stuck = map { ($_ => 1) } @stuck;
-    disable($_) for grep { !$stuck{$_} } @units;
-    run_quietly('systemctl', 'reset-failed', '--', map { instances($_) } grep { !$stuck{$_} } @units);
+    my @retired = grep { !$stuck{$_} } @units;
+    disable(@retired);
+    run_quietly('systemctl', 'reset-failed', '--', map { instances($_) } @retired) if @retired;
     return @stuck;
 }
 
 # --- starting ----------------------------------------------------------------------------------------------------
 
-# Wanted units { name, text, enable, changed } -> what was begun: name -> [verb for the log, invocation before].
+# Wanted units { name, text, enable, changed } -> what was begun: name -> { verb for the log, state before }.
 sub begin {
     my (@units) = @_;
     my %before = show(map { $_->{name} } grep { !is_template($_->{name}) } @units);
@@ -122,7 +131,7 @@ sub begin {
     }
     for my $name (@restart, @start) {
         my $was_up = $before{$name}{ActiveState} =~ /^(?:active|reloading)$/;
-        $begun{$name} = [ $was_up ? 'restarted' : 'started', $before{$name}{InvocationID} // '' ];
+        $begun{$name} = { verb => $was_up ? 'restarted' : 'started', before => $before{$name} };
     }
     my @again = make_way_for_sockets(\%before, grep { /\.socket\z/ } @restart);
     my @failed = grep { $before{$_}{ActiveState} eq 'failed' } keys %begun;
@@ -166,18 +175,19 @@ sub settle {
         my %state   = show(sort keys %pending);
         my $elapsed = now() - $began;
         for my $name (sort keys %pending) {
-            my ($verdict, $why) = judge($state{$name}, $begun{$name}[1], \%{ $since{$name} }, $elapsed);
+            my ($verdict, $why) = judge($state{$name}, $begun{$name}{before}, \%{ $since{$name} }, $elapsed);
             $verdict = 'failed', $why = "still $state{$name}{ActiveState} after $settle_seconds s"
                 if $verdict eq 'wait' && $elapsed > $settle_seconds;
             next if $verdict eq 'wait';
             delete $pending{$name};
-            print "unit $name ", $verdict eq 'up' ? "$begun{$name}[0]$why" : "failed ($why)", "\n";
+            print "unit $name ", $verdict eq 'up' ? "$begun{$name}{verb}$why" : "failed ($why)", "\n";
             $failed{$name} = $why if $verdict eq 'failed';
         }
         last unless %pending;
-        if ($elapsed > $key_seconds && (my @keys = only_keys_run())) {
-            print "unit $_ waits for @keys\n" for sort keys %pending;
-            last;
+        if ($elapsed > $key_seconds) {
+            my %waiting = waiting_for_keys(map { ($_ => $state{$_}) } keys %pending);
+            print "unit $_ waits for $waiting{$_}\n" for sort keys %waiting;
+            delete @pending{ keys %waiting };
         }
         select undef, undef, undef, 0.25;
     }
@@ -193,7 +203,7 @@ sub now {
 
 # ('up', remark), ('failed', why) or ('wait').
 sub judge {
-    my ($state, $invocation_before, $memory, $elapsed) = @_;
+    my ($state, $before, $memory, $elapsed) = @_;
     my $active = $state->{ActiveState} // 'unknown';
     my $load   = $state->{LoadState}   // 'unknown';
     return ('failed', "systemd says $load of it") if $load ne 'loaded';
@@ -209,17 +219,28 @@ sub judge {
         return $elapsed - $memory->{seen} >= $steady_seconds ? ('up', '') : ('wait');
     }
     return ('failed', $state->{Result}) if ($state->{Result} // 'success') ne 'success';
-    return ('up', ' and done') if ($state->{InvocationID} // '') ne $invocation_before;
-    return ('up', ': a condition of it is not met') if ($state->{ConditionResult} // '') eq 'no';
+    return ('up', ' and done') if differs('InvocationID', $state, $before);
+    # "no" is also what systemd says of a condition that it never looked at.
+    return ('up', ', but a condition of it is not met')
+        if $state->{ConditionResult} eq 'no' && differs('ConditionTimestampMonotonic', $state, $before);
     return ('failed', 'it was not started: a unit that it requires failed or is missing');
 }
 
-# Names of the key units, when nothing else is being started any more.
-sub only_keys_run {
+sub differs { my ($name, $a, $b) = @_; ($a->{$name} // '') ne ($b->{$name} // '') }
+
+# Units that cannot start before a key has come (its unit is being started): name -> unit of the key.
+sub waiting_for_keys {
+    my (%state) = @_;
     open my $out, '-|', 'systemctl', 'list-jobs', '--no-legend', '--plain' or return ();
-    my @running = grep { defined } map { /^\s*\d+\s+(\S+)\s+\S+\s+running/ ? $1 : undef } <$out>;
+    my %awaited = map { /^\s*\d+\s+(\S+-key\.service)\s+start\s+running/ ? ($1 => 1) : () } <$out>;
     close $out;
-    return @running && !(grep { !/-key\.service\z/ } @running) ? @running : ();
+    my %waiting;
+    for my $name (keys %state) {
+        next unless $state{$name}{Job} && $state{$name}{ActiveState} ne 'activating';
+        my ($key) = grep { $awaited{$_} } split / /, $state{$name}{After} // '';
+        $waiting{$name} = $key if defined $key;
+    }
+    return %waiting;
 }
 
 1;
