@@ -10,7 +10,7 @@ import type { ImageStore } from './core/image.js'
 import type { Ssh } from './core/ssh.js'
 import { commandLine } from './operations/command-line.js'
 import { createRunLogs, runId } from './operations/run-logs.js'
-import { setupTasks } from './setup/registry.js'
+import { setupTasks } from './setup/tasks.js'
 import { renderConfig } from './ssh/config-file.js'
 
 /**

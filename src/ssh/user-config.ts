@@ -1,5 +1,5 @@
-import { existsSync } from 'node:fs'
-import { hostname, userInfo } from 'node:os'
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { hostname, tmpdir, userInfo } from 'node:os'
 import { isAbsolute, join } from 'node:path'
 import type { LocalCommands } from '../core/context.js'
 import { failure, usageError } from '../core/errors.js'
@@ -34,14 +34,12 @@ async function ask(
   flags: readonly string[],
   run: Run,
   tools: UserConfigTools,
-  stdin?: string,
 ): Promise<Map<string, string[]>> {
   const what = `read the ssh configuration for '${host}'`
   const result = await tools.local.run(['ssh', ...flags, '-G', '--', host], {
     signal: run.signal,
     timeoutMs: deadlineMs,
     what,
-    ...(stdin === undefined ? {} : { stdin }),
   })
   if (result.kind !== 'exited' || result.code !== 0) {
     const said = result.stderr.trim()
@@ -59,8 +57,15 @@ const unset = 'hydra-ops-user-not-set'
 /** The same files, followed by a User that counts only where they set none. */
 async function namesUser(host: string, run: Run, tools: UserConfigTools): Promise<boolean> {
   const config = `Include ~/.ssh/config\nInclude /etc/ssh/ssh_config\nMatch all\n  User ${unset}\n`
-  const values = await ask(host, ['-F', '/dev/stdin'], run, tools, config)
-  return values.get('user')?.[0] !== unset
+  // A file: Node's pipes are sockets, which cannot be opened again as /dev/stdin.
+  const folder = mkdtempSync(join(tmpdir(), 'hydra-ops-ssh-'))
+  try {
+    const file = join(folder, 'config')
+    writeFileSync(file, config, { mode: 0o600 })
+    return (await ask(host, ['-F', file], run, tools)).get('user')?.[0] !== unset
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
+  }
 }
 
 /** `keyword value` per line; a keyword may come more than once. */
