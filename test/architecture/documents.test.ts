@@ -2,6 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, it } from 'vitest'
 import { z } from 'zod'
+import { LibvirtConfig } from '../../providers/libvirt/config.js'
 import { verbs } from '../../src/commands/verbs.js'
 import { CommonOptions } from '../../src/core/definition.js'
 import { exitCodes } from '../../src/core/errors.js'
@@ -44,8 +45,8 @@ function codeWords(text: string): Set<string> {
 
 it('every option is described', () => {
   const described = codeWords(read('docs/options.md'))
-  const names = [...new Set(optionNames(inputOf(CommonOptions)))]
-  expect(names.length).toBeGreaterThan(40)
+  const names = [...new Set([CommonOptions, LibvirtConfig].map(inputOf).flatMap(optionNames))]
+  expect(names.length).toBeGreaterThan(60)
   expect(names.filter((name) => !described.has(name))).toEqual([])
 })
 
