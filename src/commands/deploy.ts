@@ -39,7 +39,7 @@ export function registerDeploy(command: Command, cli: Cli): void {
         ui.expect(plan.machines.map((machine) => machine.machine))
         if (ui.json) return
         if (dryRun) ui.print(planView(plan, ui.style))
-        else ui.remark(planView(plan, ui.style))
+        else ui.announce(planView(plan, ui.errStyle))
       })
       const { deployment, plan, results } = await deploy(ops, request)
       await ui.settle()

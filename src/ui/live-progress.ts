@@ -20,64 +20,84 @@ interface Row {
 export interface LiveProgress extends EventSink {
   /** Which machines the run is about. */
   expect(machines: readonly string[]): void
+  /** Prints lines above those that move, at once. */
+  announce(lines: readonly string[]): void
   /** Clears the moving lines; the answer brings them back. What was noted meanwhile is printed in between. */
   pause(): Promise<() => void>
   /** Clears them for good. */
   end(): Promise<void>
 }
 
+/** Machines that begin together get one screen together. */
+const gatherMs = 100
+
 /** Progress on a terminal: one line a machine that moves, cleared at the end (the table of results follows). */
 export function createLiveProgress(write: (text: string) => void, style: Style): LiveProgress {
   const rows = new Map<string, Row>()
-  let screen: Promise<{ close(): Promise<void> }> | undefined
-  let paused = 0
   const noted: string[] = []
+  let screen: Promise<Screen> | undefined
+  let gathering: NodeJS.Timeout | undefined
+  let paused = 0
+  /** The last screen that was given up, while it is still being cleared. */
+  let closing: Promise<void> = Promise.resolve()
 
-  const row = (machine: string): Row => {
-    const known = rows.get(machine) ?? {
-      since: Date.now(),
-      stage: 'waiting',
-      text: '',
-      ended: undefined,
-      failed: false,
-    }
-    rows.set(machine, known)
-    return known
+  const open = () => {
+    gathering = undefined
+    screen = closing.then(() => openScreen(rows))
   }
   const draw = () => {
-    if (paused === 0 && screen === undefined) screen = openScreen(rows)
+    if (paused === 0 && screen === undefined) gathering ??= setTimeout(open, gatherMs)
   }
   const clear = async () => {
-    const open = screen
+    clearTimeout(gathering)
+    gathering = undefined
+    const shown = screen
     screen = undefined
-    if (open !== undefined) await (await open).close()
-    for (const line of noted.splice(0)) write(`${line}\n`)
+    closing = closing.then(async () => {
+      await (await shown)?.close()
+      for (const line of noted.splice(0)) write(`${line}\n`)
+    })
+    await closing
   }
-  const tell = (lines: readonly string[]) => {
-    if (screen === undefined) for (const line of lines) write(`${line}\n`)
-    else noted.push(...lines)
+  const pause = async () => {
+    paused += 1
+    await clear()
+    return () => {
+      paused -= 1
+      if ([...rows.values()].some((row) => row.ended === undefined)) draw()
+    }
   }
+  const rowOf = (machine: string): Row => {
+    const known = rows.get(machine)
+    if (known !== undefined) return known
+    const row = { since: Date.now(), stage: '', text: '', ended: undefined, failed: false }
+    rows.set(machine, row)
+    // A screen shows the machines it was opened with.
+    if (screen !== undefined) redraw()
+    return row
+  }
+  const redraw = () => void pause().then((resume) => resume())
   return {
     expect: (machines) => {
-      for (const machine of machines) row(machine)
+      for (const machine of machines) rowOf(machine)
     },
     emit: (event) => {
-      if (event.kind === 'notice' || event.machine === undefined) return tell(linesOf(event, style))
-      take(row(event.machine), event)
-      if (event.kind === 'stage') draw()
-    },
-    pause: async () => {
-      paused += 1
-      const wasDrawn = screen !== undefined
-      await clear()
-      return () => {
-        paused -= 1
-        if (wasDrawn) draw()
+      if (event.kind !== 'notice' && event.machine !== undefined) {
+        take(rowOf(event.machine), event)
+        if (event.kind !== 'done') draw()
+        return
       }
+      const lines = linesOf(event, style)
+      if (screen === undefined) for (const line of lines) write(`${line}\n`)
+      else noted.push(...lines)
     },
+    announce: (lines) => {
+      noted.push(...lines)
+      redraw()
+    },
+    pause,
     end: async () => {
-      paused += 1
-      await clear()
+      await pause()
     },
   }
 }
@@ -94,27 +114,27 @@ function take(row: Row, event: Exclude<OpsEvent, { kind: 'notice' }>): void {
   }
 }
 
+/** One line on the screen: what it says now, and how it ended when it has. */
+interface Line {
+  text(): string
+  ended(): 'well' | 'badly' | undefined
+}
+
+interface Screen {
+  close(): Promise<void>
+}
+
 /** Draws until closed. listr2's own handler of Ctrl-C would exit before anything is recorded: it stays off. */
-async function openScreen(rows: ReadonlyMap<string, Row>): Promise<{ close(): Promise<void> }> {
+async function openScreen(rows: ReadonlyMap<string, Row>): Promise<Screen> {
   const { Listr, ListrLogger, ProcessOutput } = await import('listr2')
-  let finish = () => {}
-  const finished = new Promise<void>((resolve) => {
-    finish = resolve
-  })
-  const lines =
-    rows.size > linesAtMost ? [() => summary(rows)] : [...rows.keys()].map((name) => () => lineOf(name, rows))
-  const timers: NodeJS.Timeout[] = []
+  const closing = new AbortController()
   const list = new Listr(
-    lines.map((text) => ({
-      title: text(),
-      task: (_, task) => {
-        const timer = setInterval(() => {
-          const now = text()
-          if (task.title !== now) task.title = now
-        }, redrawEveryMs)
-        timers.push(timer)
-        return finished
-      },
+    linesFor(rows).map((line) => ({
+      title: line.text(),
+      task: (_, task) =>
+        follow(line, closing.signal, (text) => {
+          if (task.title !== text) task.title = text
+        }),
     })),
     {
       concurrent: true,
@@ -134,11 +154,39 @@ async function openScreen(rows: ReadonlyMap<string, Row>): Promise<{ close(): Pr
   const drawn = list.run()
   return {
     close: async () => {
-      for (const timer of timers) clearInterval(timer)
-      finish()
+      closing.abort()
       await drawn
     },
   }
+}
+
+/** Shows a line anew at intervals, until it has ended or the screen is closed. Rejects when it ended badly. */
+function follow(line: Line, closing: AbortSignal, show: (text: string) => void): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const stop = () => {
+      clearInterval(timer)
+      resolve()
+    }
+    const timer = setInterval(() => {
+      const ended = line.ended()
+      show(line.text())
+      if (ended === 'well') stop()
+      if (ended === 'badly') {
+        clearInterval(timer)
+        reject(new Error(line.text()))
+      }
+    }, redrawEveryMs)
+    if (closing.aborted) stop()
+    closing.addEventListener('abort', stop, { once: true })
+  })
+}
+
+function linesFor(rows: ReadonlyMap<string, Row>): Line[] {
+  if (rows.size > linesAtMost) return [{ text: () => summary(rows), ended: () => undefined }]
+  return [...rows].map(([name, row]) => ({
+    text: () => lineOf(name, rows),
+    ended: () => (row.ended === undefined ? undefined : row.failed ? 'badly' : 'well'),
+  }))
 }
 
 function lineOf(name: string, rows: ReadonlyMap<string, Row>): string {

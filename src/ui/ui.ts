@@ -8,6 +8,8 @@ import { createStyle, type Style, wantsColour } from './style.js'
 
 export interface OutStream {
   readonly isTTY?: boolean | undefined
+  /** Width; 0 = nobody said it. */
+  readonly columns?: number | undefined
   write(text: string): unknown
 }
 
@@ -33,6 +35,8 @@ export interface Ui {
   readonly plain: boolean
   /** For the product. */
   readonly style: Style
+  /** For standard error. */
+  readonly errStyle: Style
   readonly events: EventSink
   readonly questions: Questions
   /** The product: text of a view. None = nothing, not an empty line. */
@@ -44,6 +48,8 @@ export interface Ui {
   printJson(value: unknown): void
   /** A remark for people, on standard error; nothing with --json. */
   remark(text: string): void
+  /** Text that people should see before anything goes on: the plan of a deploy. */
+  announce(text: string): void
   /** Which machines the coming run is about. */
   expect(machines: readonly string[]): void
   /** Ends what moves, so that the product can follow. */
@@ -61,6 +67,7 @@ export function createUi(options: UiOptions): Ui {
     json,
     plain,
     style,
+    errStyle,
     events,
     questions: createQuestions({
       interactive: options.stdin.isTTY === true && stderr.isTTY === true,
@@ -74,6 +81,10 @@ export function createUi(options: UiOptions): Ui {
     line: (text, stream) => void (stream === 'stdout' ? stdout : stderr).write(`${text}\n`),
     printJson: (value) => void stdout.write(`${toJsonText(value)}\n`),
     remark: (text) => events.emit({ kind: 'line', machine: undefined, line: text }),
+    announce: (text) => {
+      if (live === undefined) error(`${text}\n`)
+      else live.announce(text.split('\n'))
+    },
     expect: (machines) => live?.expect(machines),
     settle: async () => live?.end(),
   }
@@ -83,6 +94,7 @@ export function createUi(options: UiOptions): Ui {
 function isLive({ stdout, stderr, plain, json, env }: UiOptions): boolean {
   return (
     stdout.isTTY === true &&
+    stdout.columns !== 0 &&
     stderr.isTTY === true &&
     !plain &&
     !json &&
