@@ -66,7 +66,8 @@ export function createBuilder(command: NixCommand, queries: StoreQueries): Pick<
     run: Run,
   ): Promise<OpsError> {
     const needed = new Set<string>(await queries.requisites(drv, run))
-    const culprit = failedDerivations(built.stderr).find((each) => each === drv || needed.has(each))
+    const failed = failedDerivations(built.stderr)
+    const culprit = [...failed.keys()].find((each) => each === drv || needed.has(each))
     if (culprit === undefined) {
       return failure('BUILD', `the closure could not be built: ${howItEnded(built)}`, {
         machine,
@@ -75,7 +76,8 @@ export function createBuilder(command: NixCommand, queries: StoreQueries): Pick<
     }
     const log = await logOf(culprit, run)
     const detail = lastLines(log ?? withoutNoise(built.stderr), evidenceLines)
-    return failure('BUILD', `building ${nameOf(culprit)} failed${reasonOf(built.stderr, culprit)}`, {
+    const why = failed.get(culprit) ?? ''
+    return failure('BUILD', `building ${nameOf(culprit)} failed${why === '' ? '' : ` (${why})`}`, {
       machine,
       detail,
       ...(/have the same priority/.test(detail) || /have the same priority/.test(built.stderr)
@@ -100,26 +102,20 @@ export function createBuilder(command: NixCommand, queries: StoreQueries): Pick<
 }
 
 /**
- * Derivations that Nix names in an error, but for those that only lack a dependency. Nix 2.8 says `builder for
- * '….drv' failed with exit code 1`, newer ones `Cannot build '….drv'. Reason: builder failed with exit code 1.`
+ * Derivations that Nix names in an error, with what it says of them, but for those that only lack a dependency.
+ * Nix 2.8: `error: builder for '….drv' failed with exit code 1;`. Newer ones: `error: Cannot build '….drv'.` and
+ * on the next line `Reason: builder failed with exit code 1.` (as in nix-community/nix4vscode#365).
  */
-export function failedDerivations(stderr: string): string[] {
-  const failed = new Set<string>()
-  for (const line of stderr.split('\n')) {
-    if (!/\berror:/.test(line) || /dependenc(?:y|ies) of derivation/.test(line)) continue
-    for (const [, drv] of line.matchAll(/'(\/nix\/store\/[^']+\.drv)'/g))
-      if (drv !== undefined) failed.add(drv)
+export function failedDerivations(stderr: string): Map<string, string> {
+  const failed = new Map<string, string>()
+  const errors = /error:[^\n]*'(\/nix\/store\/[^'\n]+\.drv)'[^\n]*(?:\n\s+Reason:[^\n]*)?/g
+  for (const [said, drv] of stderr.matchAll(errors)) {
+    if (drv === undefined || /\d+ dependenc(?:y|ies) /.test(said)) continue
+    const why =
+      /failed with exit code \d+|failed due to signal \d+|hash mismatch|timed out/.exec(said)?.[0] ?? ''
+    failed.set(drv, why.replace(/^failed (?:with )?/, ''))
   }
-  for (const [, drv] of stderr.matchAll(/Reason: \d+ dependenc[^\n]*\n[^\n]*'(\/nix\/store\/[^']+\.drv)'/g)) {
-    if (drv !== undefined) failed.delete(drv)
-  }
-  return [...failed]
-}
-
-function reasonOf(stderr: string, drv: string): string {
-  const line = stderr.split('\n').find((each) => each.includes(`'${drv}'`) && each.includes('error:')) ?? ''
-  const status = /failed with exit code \d+|failed due to signal \d+|hash mismatch|timed out/.exec(line)?.[0]
-  return status === undefined ? '' : ` (${status.replace(/^failed (?:with )?/, '')})`
+  return failed
 }
 
 function nameOf(drv: string): string {

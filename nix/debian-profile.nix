@@ -140,7 +140,7 @@ let
     path = ./target;
   };
 
-  shown = value: if isString value then quoted value else "a ${typeOf value}";
+  shown = value: if isString value then quoted value else "a value of type ${typeOf value}";
 in
 derivation {
   name = "hydra-ops-${replaceStrings [ " " ] [ "-" ] name}";
