@@ -66,7 +66,14 @@ async function checkOne(
     ...(seen.detail === undefined ? [] : [seen.detail]),
     ...(known?.obsolete === true ? ['obsolete'] : []),
   ]
-  const base = { ...fromState(seen), name: machine, stoppedOnPurpose: known?.stoppedOnPurpose === true }
+  // Of a host that does not answer, nobody can say whether it is switched on.
+  const dark = seen.state === 'unreachable' && provider?.makesMachines === false ? { up: undefined } : {}
+  const base = {
+    ...fromState(seen),
+    ...dark,
+    name: machine,
+    stoppedOnPurpose: known?.stoppedOnPurpose === true,
+  }
   const nothing = { disksOk: undefined, load: undefined, failedUnits: undefined }
   if (seen.state !== 'up' || provider === undefined) return { ...base, ...nothing, notes }
   try {

@@ -51,9 +51,10 @@ export async function observeMachine(subject: Subject, provider: AnyProvider | u
   try {
     const resource = resourceOf(ops, record, machine, definition)
     const observed = await provider.inspect(resource, within(subject.run, inspectMs))
-    const state = stateOf(observed)
+    const state = stateOf(observed, provider)
     const detail = detailOf(observed)
-    if (state !== 'up') return { state, detail }
+    // To look at a host that exists is to ask its sshd: once is enough.
+    if (state !== 'up' || !provider.makesMachines) return { state, detail }
     const target = await provider.target(resource, within(subject.run, inspectMs))
     const answers = await ops.ssh.probe(target, { signal: subject.run.signal, timeoutMs: greetMs })
     return answers
@@ -77,8 +78,10 @@ function within(run: Run, milliseconds: number): Run {
   return { ...run, signal: AbortSignal.any([run.signal, AbortSignal.timeout(milliseconds)]) }
 }
 
-function stateOf(observed: Observation): SeenState {
+function stateOf(observed: Observation, { makesMachines }: AnyProvider): SeenState {
   switch (observed.kind) {
+    case 'unknown':
+      return makesMachines ? 'unknown' : 'unreachable'
     case 'absent':
       return 'missing'
     case 'running':

@@ -128,6 +128,33 @@ describe('info', () => {
     expect(evaluationError).toMatchObject({ exitCode: 2 })
   })
 
+  it('calls a host that exists unreachable when it does not answer, and asks it only once', async () => {
+    const provider = createFakeProvider(ops.hypervisor)
+    const inspected: string[] = []
+    const existing = {
+      ...provider,
+      makesMachines: false,
+      inspect: async ({ machine: name }: Parameters<typeof provider.inspect>[0]) => {
+        inspected.push(name)
+        return name === 'web'
+          ? { kind: 'unknown' as const, reason: 'no route' }
+          : { kind: 'running' as const }
+      },
+    }
+    Object.assign(ops, { providers: fakeRegistry([bindProvider(existing)]) })
+    ops.ssh.probe = async () => {
+      throw new Error('it was asked again')
+    }
+    expect((await info()).machines).toMatchObject([
+      { name: 'db', state: 'up' },
+      { name: 'web', state: 'unreachable', detail: 'no route' },
+    ])
+    expect(inspected.sort()).toEqual(['db', 'web'])
+    const report = await checkMachines(ops, { deployment: undefined, selection: { on: 'web' } })
+    expect(report.machines[0]).toMatchObject({ exists: true, up: undefined, reachable: false })
+    expect(checkStatus(report)).toBe(4)
+  })
+
   it('is not kept from the others by one hypervisor that does not answer', async () => {
     const provider = createFakeProvider(ops.hypervisor)
     const silent = {
