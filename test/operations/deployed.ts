@@ -1,0 +1,51 @@
+import { readFileSync } from 'node:fs'
+import type { MachineDefinition } from '../../src/core/definition.js'
+import { MachineName } from '../../src/core/names.js'
+import { deploy } from '../../src/operations/deploy/deploy.js'
+import { runFakeDebian } from '../fakes/fake-debian.js'
+import { fakeMachine, fakeNetwork } from '../fakes/fake-network.js'
+import { createFakeOps, type FakeOps } from '../fakes/fake-ops.js'
+import { standardRequest } from '../fakes/standard-request.js'
+
+export interface Deployed {
+  readonly ops: FakeOps
+  /** Programs that were given the user's terminal. */
+  readonly ran: string[][]
+  resourceName(machine: string): string
+  stateText(): string
+  /** Changes what is recorded of a machine. */
+  change(machine: string, change: Record<string, unknown>): Promise<void>
+}
+
+/** Machines `web` (tag front, publishes port 18080) and `db` (tag back), deployed with success. */
+export async function deployed(): Promise<Deployed> {
+  const ran: string[][] = []
+  const ops = await createFakeOps({
+    network: fakeNetwork([tagged('web', 'front', [18080]), tagged('db', 'back')]),
+  })
+  Object.assign(ops.local, {
+    interactive: async (argv: readonly string[]) => {
+      ran.push([...argv])
+      return 7
+    },
+  })
+  runFakeDebian(ops)
+  const { uuid } = ops.store.create({ name: undefined, expressions: ['/net.nix'], searchPath: [], args: {} })
+  await deploy(ops, { ...standardRequest, deployment: undefined })
+  ops.nix.evaluations.length = 0
+  ops.ssh.execs.length = 0
+  return {
+    ops,
+    ran,
+    resourceName: (machine) => `hydra-ops-${uuid}-${machine}`,
+    stateText: () => readFileSync(`${ops.store.paths(uuid).root}/state.json`, 'utf8'),
+    change: (machine, change) =>
+      ops.store.lock(uuid, async (held) =>
+        held.update((draft) => Object.assign(draft.machines[MachineName.parse(machine)] ?? {}, change)),
+      ),
+  }
+}
+
+function tagged(name: string, tag: string, forwardPorts: number[] = []): MachineDefinition {
+  return fakeMachine(name, { deployment: { tags: [tag] }, fake: { forwardPorts } })
+}
