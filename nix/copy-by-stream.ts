@@ -1,5 +1,5 @@
 import { Transform } from 'node:stream'
-import { lastLines } from '../src/core/command-result.js'
+import { describeEnd, lastLines } from '../src/core/command-result.js'
 import type { LocalCommands } from '../src/core/context.js'
 import { failure } from '../src/core/errors.js'
 import type { StorePath } from '../src/core/names.js'
@@ -15,7 +15,7 @@ const what = 'copy the closure'
 
 export interface StreamParts {
   readonly command: NixCommand
-  readonly local: LocalCommands
+  readonly spawnReadable: LocalCommands['spawnReadable']
   readonly env: Environment
 }
 
@@ -33,7 +33,7 @@ export async function copyByStream(
   copy: StreamCopy,
   run: Run,
 ): Promise<void> {
-  const { stdout, done } = parts.local.spawnReadable(['nix-store', '--export', ...copy.missing], {
+  const { stdout, done } = parts.spawnReadable(['nix-store', '--export', ...copy.missing], {
     signal: run.signal,
     what,
     env: storeEnvironment(await parts.command.store(), parts.env),
@@ -54,9 +54,11 @@ export async function copyByStream(
   }
   const exported = await done
   // What ended by itself is the cause; the other end only saw the stream break.
-  if (exported.kind === 'exited' && exported.code !== 0) throw broken(host, 'the export', exported)
-  if (imported.kind !== 'exited' || imported.code !== 0) throw broken(host, 'the import', imported)
-  if (exported.kind !== 'exited') throw broken(host, 'the export', exported)
+  if (exported.kind === 'exited' && exported.code !== 0)
+    throw broken(host, `the export: ${howItEnded(exported)}`, exported)
+  if (imported.kind !== 'exited' || imported.code !== 0)
+    throw broken(host, `the import: ${describeEnd(imported)}`, imported)
+  if (exported.kind !== 'exited') throw broken(host, `the export: ${howItEnded(exported)}`, exported)
 }
 
 function counter(run: Run, paths: number): Transform {
@@ -76,11 +78,11 @@ function counter(run: Run, paths: number): Transform {
   })
 }
 
-function broken(host: Host, side: string, result: CommandResult): Error {
-  const end = result.kind === 'lost' ? 'the connection was lost' : howItEnded(result)
-  return failure(
-    result.kind === 'lost' ? 'CONNECTION_LOST' : 'COPY',
-    `machine '${host.machine}': ${what}: ${side}: ${end}`,
-    { machine: host.machine, detail: lastLines(result.stderr, evidenceLines), ...hintFor(result.stderr) },
-  )
+function broken(host: Host, why: string, result: CommandResult): Error {
+  const code = result.kind === 'lost' ? 'CONNECTION_LOST' : 'COPY'
+  return failure(code, `machine '${host.machine}': ${what}: ${why}`, {
+    machine: host.machine,
+    detail: lastLines(result.stderr, evidenceLines),
+    ...hintFor(result.stderr),
+  })
 }

@@ -6,9 +6,11 @@ const everyMs = 1_000
 /** Says now and then how far it is. */
 export function reporter(run: Run, now: () => number = Date.now): (line: string, isLast: boolean) => void {
   let saidAt = Number.NEGATIVE_INFINITY
+  let said = ''
   return (line, isLast) => {
-    if (!isLast && now() - saidAt < everyMs) return
+    if (line === said || (!isLast && now() - saidAt < everyMs)) return
     saidAt = now()
+    said = line
     run.log(line)
   }
 }

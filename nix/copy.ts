@@ -20,7 +20,7 @@ const syncMs = 15 * 60_000
 export interface CopyParts {
   readonly command: NixCommand
   readonly queries: StoreQueries
-  readonly local: LocalCommands
+  readonly spawnReadable: LocalCommands['spawnReadable']
   readonly env: Environment
 }
 

@@ -24,7 +24,7 @@ export function createNix({ local, stateRoot, env, ...evaluation }: NixParts): N
   const queries = createStoreQueries(command)
   return {
     ...createBuilder(command, queries),
-    ...createCopier({ command, queries, local, env }),
+    ...createCopier({ command, queries, env, spawnReadable: local.spawnReadable }),
     ...createRoots(command),
     evaluate: createEvaluator({ ...evaluation, command }),
     closure: queries.closure,
