@@ -39,7 +39,7 @@ export interface DeployFlags extends PlanFlags, YesFlags {
 
 export function planFlags(command: Command): void {
   command
-    .option('--check', 'ask providers and machines anew instead of trusting what is recorded')
+    .option('--check', 'verify the closure on the machines, path by path, also where it is said to be there')
     .option('-k, --kill-obsolete', 'destroy machines that are no longer in the network')
     .option('--allow-recreate', 'machines may be made anew: their disks are lost')
     .option('--always-activate', 'activate also what is active already')
