@@ -125,7 +125,7 @@ function readDebian(name: MachineName, raw: DebianMachine, rules: DefinitionRule
     ...(options.hydra === undefined ? [] : [{ path: ['deployment', 'hydra'], say: 'not there yet' }]),
     ...('issues' in parsed
       ? parsed.issues.map((issue) => betterSuggestion(issue, rules))
-      : keyIssues(parsed.value.keys)),
+      : [...missingPowers(parsed.value), ...keyIssues(parsed.value.keys)]),
     ...(typeof targetEnv === 'string' && provider === undefined ? [unknownProvider(targetEnv, rules)] : []),
     ...(provider === undefined ? [] : providerIssues(provider, options)),
   ]
@@ -144,6 +144,13 @@ function readDebian(name: MachineName, raw: DebianMachine, rules: DefinitionRule
     origins: Object.fromEntries(raw.origins.map(({ path, files }) => [optionName(path), files])),
   }
   return { definition, issues }
+}
+
+/** Options of the peers that are understood and would otherwise be ignored in silence. */
+function missingPowers(options: CommonOptions): Issue[] {
+  return (['buildOnTarget', 'allowLocalDeployment'] as const).flatMap((name) =>
+    options[name] ? [{ path: ['deployment', name], say: 'not there yet' }] : [],
+  )
 }
 
 /** What eval.nix itself found. */

@@ -49,7 +49,7 @@ export function createStoreQueries(command: NixCommand): StoreQueries {
   async function readClosure(path: StorePath, run: Pick<Run, 'signal'>): Promise<ClosureInfo> {
     const paths = await askPaths(['--query', '--requisites'], [path], 'read what a path needs', run)
     const sizes = await ask(['--query', '--size'], paths, 'read the sizes of paths', run)
-    return { paths, bytes: sizes.reduce((sum, size) => sum + Number(size), 0) }
+    return { paths, sizes: new Map(paths.map((each, index) => [each, Number(sizes[index] ?? 0)])) }
   }
 
   async function askPaths(

@@ -39,8 +39,10 @@ export interface EvaluationRequest {
 
 /** Size of what a machine would have to be sent. */
 export interface ClosureInfo {
+  /** Dependencies first. */
   readonly paths: readonly StorePath[]
-  readonly bytes: number
+  /** Size of each in bytes, as a NAR. */
+  readonly sizes: ReadonlyMap<StorePath, number>
 }
 
 export interface Nix {

@@ -57,7 +57,7 @@ export function createFakeNix(network: NetworkDefinition, folder: string): FakeN
       return results
     },
     isBuilt: async (path) => existsSync(mark('operator', path)),
-    closure: async (path) => ({ paths: [path], bytes: 1_000_000 }),
+    closure: async (path) => ({ paths: [path], sizes: new Map([[path, 1_000_000]]) }),
     missingOn: async (host, paths) => paths.filter((path) => !existsSync(mark(`on-${host.machine}`, path))),
     copy: async (host, path) => {
       nix.copies.push({ machine: host.machine, path })

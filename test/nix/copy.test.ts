@@ -62,7 +62,7 @@ function copierWith(answers: LocalAnswers = {}) {
     invalid: async () => [],
     outputs: async () => [],
     requisites: async () => [a, b, c],
-    closure: async () => ({ paths: [a, b, c], bytes: 3 }),
+    closure: async () => ({ paths: [a, b, c], sizes: new Map() }),
   }
   const copier = createCopier({ command, queries, spawnReadable, env: {} })
   return { calls, copier }

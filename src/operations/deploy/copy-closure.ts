@@ -1,5 +1,6 @@
 import { failure } from '../../core/errors.js'
 import type { StorePath } from '../../core/names.js'
+import type { ClosureInfo } from '../../core/nix.js'
 import { type Job, journal, recordOf, updateJob } from './job.js'
 import { hostOf } from './reach.js'
 import { writeMachineSshConfig } from './ssh-files.js'
@@ -17,11 +18,12 @@ export async function copyClosure(job: Job, path: StorePath, survey: Survey): Pr
   const { nix } = job.ops
   const unfinished = recordOf(job).unfinishedCopy
   const options = { sshConfig: writeMachineSshConfig(job) }
-  const { paths } = await nix.closure(path, job.run)
+  const closure = await nix.closure(path, job.run)
+  const { paths } = closure
   const missing = await nix.missingOn(host, paths, job.run)
-  const interruptedBoot = unfinished !== undefined && unfinished.bootId !== survey.bootId
-  if (missing.length === 0 && unfinished === undefined) return
-  await refuseWhenFull(job, path, missing.length, survey)
+  const verify = job.request.check || (unfinished !== undefined && unfinished.bootId !== survey.bootId)
+  if (missing.length === 0 && unfinished === undefined && !verify) return
+  refuseWhenFull(job, bytesOf(closure, missing), survey)
   updateJob(job, (draft) => {
     draft.unfinishedCopy = { path, bootId: unfinished?.bootId ?? survey.bootId }
   })
@@ -36,12 +38,12 @@ export async function copyClosure(job: Job, path: StorePath, survey: Survey): Pr
     )
     job.changed = true
   }
-  if (interruptedBoot) {
+  if (verify) {
     const mended = await nix.repair(host, path, options, job.run)
     if (mended.length > 0) {
       job.changed = true
       journal(job, 'copy.repaired', { data: mended })
-      job.run.log(`mended ${mended.length} paths that a power cut had emptied`)
+      job.run.log(`mended ${mended.length} damaged paths`)
     }
   }
   journal(job, 'copy', { result: 'done' })
@@ -50,16 +52,19 @@ export async function copyClosure(job: Job, path: StorePath, survey: Survey): Pr
   })
 }
 
-async function refuseWhenFull(job: Job, path: StorePath, missing: number, survey: Survey): Promise<void> {
-  if (missing === 0) return
-  const { bytes } = await job.ops.nix.closure(path, job.run)
+function refuseWhenFull(job: Job, bytes: number, survey: Survey): void {
+  if (bytes === 0) return
   const free = survey.freeKiB * 1024
   if (bytes + reserveBytes <= free) return
   throw failure(
     'NO_ROOM',
-    `machine '${job.machine}': the closure needs ${mebibytes(bytes)} and /nix has ${mebibytes(free)} free`,
+    `machine '${job.machine}': the paths to copy need ${mebibytes(bytes)} and /nix has ${mebibytes(free)} free`,
     { machine: job.machine, hint: 'collect garbage there (nix-store --gc), or give it a larger disk' },
   )
+}
+
+export function bytesOf(closure: ClosureInfo, paths: readonly StorePath[]): number {
+  return paths.reduce((sum, path) => sum + (closure.sizes.get(path) ?? 0), 0)
 }
 
 export function mebibytes(bytes: number): string {

@@ -60,7 +60,7 @@ async function stages(job: Job, seen: Assessment): Promise<void> {
   const wanted = seen.wanted
   if (wanted === undefined) throw failure('NO_CLOSURE', `machine '${job.machine}' has no closure to deploy`)
   enter(job, 'copy')
-  if (look.survey.profile !== wanted || recordOf(job).unfinishedCopy !== undefined) {
+  if (look.survey.profile !== wanted || recordOf(job).unfinishedCopy !== undefined || job.request.check) {
     await copyClosure(job, wanted, look.survey)
   }
   if (job.request.until === 'copy') return

@@ -2,7 +2,7 @@ import type { DeployedClosure } from '../../core/deployment.js'
 import type { MachinePlan, PlanItem } from '../../core/plan.js'
 import type { Observation, ResourceChange } from '../../core/provider.js'
 import type { Assessment } from './assess.js'
-import { mebibytes } from './copy-closure.js'
+import { bytesOf, mebibytes } from './copy-closure.js'
 import { type Job, recordOf } from './job.js'
 import { wantedTasks } from './look.js'
 
@@ -84,16 +84,16 @@ async function copyItem(
   const host = job.host
   const missing =
     host === undefined || seen.look?.survey.hasNix !== true
-      ? closure.paths.length
-      : (await job.ops.nix.missingOn(host, closure.paths, job.run)).length
+      ? closure.paths
+      : await job.ops.nix.missingOn(host, closure.paths, job.run)
   const way = host === undefined ? '' : ` · ${job.ops.nix.copyMethod(host)}`
   return {
     subject: 'closure',
-    action: missing === 0 ? 'activate' : 'copy',
+    action: missing.length === 0 ? 'activate' : 'copy',
     detail:
-      missing === 0
+      missing.length === 0
         ? 'already there'
-        : `${missing} of ${closure.paths.length} paths, ${mebibytes(closure.bytes)} in all${way}`,
+        : `${missing.length} of ${closure.paths.length} paths, ${mebibytes(bytesOf(closure, missing))}${way}`,
   }
 }
 

@@ -13,7 +13,7 @@ export interface DeployRequest {
   readonly dryRun: boolean
   /** Stop after the named stage. */
   readonly until: 'build' | 'create' | 'copy' | undefined
-  /** Ask providers and machines anew instead of trusting what is recorded. */
+  /** Verify the closure on the machine, path by path, also where it is said to be there. */
   readonly check: boolean
   readonly killObsolete: boolean
   readonly allowRecreate: boolean
