@@ -1,12 +1,12 @@
 import { randomBytes } from 'node:crypto'
 import { homedir, hostname, userInfo } from 'node:os'
 import { join } from 'node:path'
-import { createNix } from '../nix/nix.js'
 import { createRegistry } from '../providers/registry.js'
 import { createStore } from '../state/store.js'
 import type { OpenRequest } from './commands/program.js'
 import type { LocalCommands, Operator, Ops } from './core/context.js'
 import type { ImageStore } from './core/image.js'
+import type { Nix } from './core/nix.js'
 import type { Ssh } from './core/ssh.js'
 import { commandLine } from './operations/command-line.js'
 import { createRunLogs, runId } from './operations/run-logs.js'
@@ -25,7 +25,11 @@ export async function openContext({ state, signal, ui, argv }: OpenRequest): Pro
   const local = lazyCommands()
   const ssh = lazySsh(env)
   const providers = await createRegistry({ local, ssh, env, plugins: store.preferences().plugins ?? [] })
-  const nix = createNix({ local, stateRoot: store.root, env, providers: providers.all(), cwd: process.cwd() })
+  const nix = lazyNix(async () => {
+    const [{ createNix }, real] = await Promise.all([import('../nix/nix.js'), commands()])
+    const cwd = process.cwd()
+    return createNix({ local: real, stateRoot: store.root, env, providers: providers.all(), cwd })
+  })
   return {
     store,
     providers,
@@ -107,6 +111,31 @@ function lazyCommands(): LocalCommands {
     interactive: async (argv, options) => (await commands()).interactive(argv, options),
     spawnDuplex: (argv, options) => commandsNow().spawnDuplex(argv, options),
     spawnReadable: (argv, options) => commandsNow().spawnReadable(argv, options),
+  }
+}
+
+function lazyNix(load: () => Promise<Nix>): Nix {
+  let loaded: Nix | undefined
+  const nix = once(async () => {
+    loaded = await load()
+    return loaded
+  })
+  return {
+    describeStore: async () => (await nix()).describeStore(),
+    version: async (run) => (await nix()).version(run),
+    evaluate: async (request, run) => (await nix()).evaluate(request, run),
+    build: async (derivations, flags, run) => (await nix()).build(derivations, flags, run),
+    isBuilt: async (path) => (await nix()).isBuilt(path),
+    closure: async (path, run) => (await nix()).closure(path, run),
+    missingOn: async (host, paths, run) => (await nix()).missingOn(host, paths, run),
+    copy: async (host, path, options, run) => (await nix()).copy(host, path, options, run),
+    repair: async (host, path, options, run) => (await nix()).repair(host, path, options, run),
+    root: async (folder, name, path, run) => (await nix()).root(folder, name, path, run),
+    copyMethod: (host) => {
+      // What is to be copied was evaluated before.
+      if (loaded === undefined) throw new Error('a way to copy was wanted before anything was evaluated')
+      return loaded.copyMethod(host)
+    },
   }
 }
 

@@ -105,7 +105,7 @@ function cliFor(argv: readonly string[], options: ProgramOptions, ended: (status
   const { signal, world = processWorld() } = options
   return {
     run: async (flags: CommonFlags, action, how = {}) => {
-      const ui = createUi({
+      const ui = await createUi({
         json: flags.json ?? false,
         plain: flags.plain ?? false,
         colour: flags.color,

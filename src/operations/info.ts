@@ -1,4 +1,3 @@
-import pLimit from 'p-limit'
 import type { AnyProvider } from '../core/bind-provider.js'
 import type { Ops } from '../core/context.js'
 import type { MachineDefinition, NetworkDefinition } from '../core/definition.js'
@@ -37,7 +36,7 @@ async function infoOf(ops: Ops, record: DeploymentRecord, request: InfoRequest):
   const network = wanted?.network
   // With machines that were added, allocated in memory.
   const seen = wanted?.record ?? record
-  const limit = pLimit(probesAtOnce)
+  const limit = request.probe ? await limited(probesAtOnce) : unlimited
   const names = Object.keys(seen.machines).sort(naturally)
   const machines = await Promise.all(
     names.map((name) => {
@@ -65,6 +64,15 @@ async function infoOf(ops: Ops, record: DeploymentRecord, request: InfoRequest):
     probed: request.probe,
     evaluationError: wanted?.error,
   }
+}
+
+type Limit = (work: () => Promise<MachineInfo>) => Promise<MachineInfo>
+
+const unlimited: Limit = (work) => work()
+
+async function limited(atOnce: number): Promise<Limit> {
+  const limit = (await import('p-limit')).default(atOnce)
+  return (work) => limit(work)
 }
 
 interface Evaluated {

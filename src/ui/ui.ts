@@ -1,7 +1,6 @@
 import type { Questions } from '../core/context.js'
 import type { EventSink } from '../core/events.js'
 import { toJsonText } from './json.js'
-import { createLiveProgress } from './live-progress.js'
 import { createPlainProgress, linesOf } from './plain-progress.js'
 import { createQuestions } from './questions.js'
 import { createStyle, type Style, wantsColour } from './style.js'
@@ -56,12 +55,14 @@ export interface Ui {
   settle(): Promise<void>
 }
 
-export function createUi(options: UiOptions): Ui {
+export async function createUi(options: UiOptions): Promise<Ui> {
   const { stdout, stderr, json, plain, env } = options
   const style = createStyle(wantsColour(stdout, options.colour, env))
   const errStyle = createStyle(wantsColour(stderr, options.colour, env))
   const error = (text: string) => void stderr.write(text)
-  const live = isLive(options) ? createLiveProgress(error, errStyle) : undefined
+  const live = isLive(options)
+    ? (await import('./live-progress.js')).createLiveProgress(error, errStyle)
+    : undefined
   const events = json ? noticesOnly(error, errStyle) : (live ?? createPlainProgress(error, errStyle))
   return {
     json,

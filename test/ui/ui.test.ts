@@ -5,7 +5,7 @@ import { createUi, type UiOptions } from '../../src/ui/ui.js'
 
 const web = MachineName.parse('web')
 
-function makeUi(options: Partial<UiOptions> = {}) {
+async function makeUi(options: Partial<UiOptions> = {}) {
   const written = { stdout: '', stderr: '' }
   const stream = (name: 'stdout' | 'stderr') => ({
     isTTY: false,
@@ -13,7 +13,7 @@ function makeUi(options: Partial<UiOptions> = {}) {
       written[name] += text
     },
   })
-  const ui = createUi({
+  const ui = await createUi({
     json: false,
     plain: false,
     colour: true,
@@ -29,7 +29,7 @@ function makeUi(options: Partial<UiOptions> = {}) {
 
 describe('streams', () => {
   it('the product goes to standard output, everything else to standard error', async () => {
-    const { ui, written } = makeUi()
+    const { ui, written } = await makeUi()
     ui.print('the table')
     ui.raw('Host web\n')
     ui.printJson({ a: 1 })
@@ -43,8 +43,8 @@ describe('streams', () => {
     expect(written.stderr).toBe('web> err\ncreated\nnote: mind this\nweb> copying\n')
   })
 
-  it('with --json only notices are told besides', () => {
-    const { ui, written } = makeUi({ json: true })
+  it('with --json only notices are told besides', async () => {
+    const { ui, written } = await makeUi({ json: true })
     ui.remark('created')
     ui.events.emit({ kind: 'line', machine: web, line: 'copying' })
     ui.events.emit({ kind: 'stage', machine: web, stage: 'copy' })
@@ -55,7 +55,7 @@ describe('streams', () => {
 
 describe('questions without a terminal', () => {
   it('are refused with a sentence that names --yes', async () => {
-    const { ui } = makeUi()
+    const { ui } = await makeUi()
     await expect(ui.questions.confirm('destroy web?')).rejects.toMatchObject({
       exitCode: 2,
       message: 'there is no terminal to ask this on: destroy web?',
@@ -64,7 +64,7 @@ describe('questions without a terminal', () => {
   })
 
   it('for a password are refused too', async () => {
-    const { ui } = makeUi()
+    const { ui } = await makeUi()
     await expect(ui.questions.secret('sudo password:')).rejects.toMatchObject({ exitCode: 2 })
   })
 })
