@@ -25,10 +25,12 @@ const networkdDropIn = `[Unit]
 After=systemd-tmpfiles-setup.service hydra-ops-hostname.service
 `
 
+/** The machine's identity writes /etc/ssh/authorized_keys.d/root at every boot; root's own file is root's. */
 const sshd = `PasswordAuthentication no
 KbdInteractiveAuthentication no
 PermitRootLogin prohibit-password
 HostKey /etc/ssh/ssh_host_ed25519_key
+AuthorizedKeysFile .ssh/authorized_keys /etc/ssh/authorized_keys.d/%u
 UseDNS no
 `
 

@@ -77,8 +77,8 @@ export const recipes: readonly DebianRecipe[] = [
     ...debian12Bare,
     name: 'debian-12',
     packages: [...basePackages, 'nix-bin', 'nix-setup-systemd', 'nginx-light'],
-    // Baked in so that it need not be fetched; it runs where a machine's expression says so.
-    configure: configureScript(['nginx.service']),
+    // nginx runs where an expression says so; the Nix daemon when somebody calls at its socket.
+    configure: configureScript(['nginx.service', 'nix-daemon.service']),
   },
   /** Neither Nix nor nginx: they come by apt, at the first deploy. */
   debian12Bare,

@@ -1,0 +1,177 @@
+import { existsSync } from 'node:fs'
+import type { ResourceChange } from '../../src/core/provider.js'
+import type { Run } from '../../src/core/run.js'
+import { imageReference, type LibvirtHandle } from './config.js'
+import { gib, sizeChanges } from './disks.js'
+import { type DomainFacts, parseDomainXml } from './domain-facts.js'
+import { type DomainNic, type DomainSpec, type Forward, specDigest } from './domain-spec.js'
+import { hasIdentity } from './identity.js'
+import { lookAtOurs, type SeenDomain } from './look.js'
+import { forwardChanges, liveForwards } from './network.js'
+import { type LibvirtParts, type LibvirtResource, placesOf, readNote } from './places.js'
+import { createVirsh, type Virsh } from './virsh.js'
+import { reasonToRecreate, wantedHandle, wantedSpec } from './wanted.js'
+
+/** What differs between the wanted machine and the one there is. Reads only. */
+export async function planChanges(
+  parts: LibvirtParts,
+  resource: LibvirtResource,
+  run: Run,
+): Promise<ResourceChange[]> {
+  const places = placesOf(parts, resource)
+  const virsh = createVirsh(parts.local, places.uri)
+  const seen = await lookAtOurs(virsh, places, resource, run)
+  const known = withNotedHandle(resource, places)
+  const recreate = reasonToRecreate(parts, known)
+  if (recreate !== undefined) return [{ action: 'recreate', detail: recreate, needs: 'recreate' }]
+  if (seen.kind === 'absent' || known.handle === undefined) return [creation(resource)]
+  const handle = await wantedHandle(parts, places, known, run)
+  if (!existsSync(handle.disk)) {
+    return [{ action: 'recreate', detail: `its disk ${handle.disk} is gone`, needs: 'recreate' }]
+  }
+  const spec = await wantedSpec(parts, places, known, handle, run)
+  const live = await liveFacts(virsh, resource, seen, run)
+  return [
+    ...definitionChanges(seen.next, live?.facts, spec),
+    ...forwardItems(seen.next, live?.forwards, spec),
+    ...(await diskItems(parts, known, handle, run)),
+    ...(seen.autostart === resource.config.autostart ? [] : [autostartItem(resource)]),
+    ...(hasIdentity({ credential: spec.credential, seed: seedOf(spec) }) ? [] : [lostIdentity]),
+  ]
+}
+
+/** After a crash, or with an older state: what the note beside the disks says was made. */
+export function withNotedHandle(
+  resource: LibvirtResource,
+  places: Parameters<typeof readNote>[0],
+): LibvirtResource {
+  if (resource.handle !== undefined) return resource
+  const found = readNote(places, resource)
+  return found.kind === 'ours' ? { ...resource, handle: found.note.handle } : resource
+}
+
+function creation({ config }: LibvirtResource): ResourceChange {
+  const disks = Object.entries(config.extraDisks).map(([name, size]) => ` · disk ${name} ${size} GiB`)
+  const detail = `${config.memorySize} MiB, ${config.vcpu} vCPU, ${config.baseImageSize} GiB on ${imageReference(config)}`
+  return { action: 'create', detail: `${detail}${disks.join('')}`, needs: 'nothing' }
+}
+
+/** What QEMU runs with now; undefined when it does not. */
+async function liveFacts(
+  virsh: Virsh,
+  resource: LibvirtResource,
+  seen: SeenDomain,
+  run: Run,
+): Promise<{ facts: DomainFacts; forwards: Forward[] } | undefined> {
+  if (!seen.state.active) return undefined
+  const { name, machine } = resource
+  const xml = await virsh.must(['dumpxml', name], { what: `look at domain '${name}'`, machine }, run)
+  return { facts: parseDomainXml(xml), forwards: await liveForwards(virsh, resource, run) }
+}
+
+/** A running guest keeps what it was started with until it is started again, whatever its definition says. */
+function definitionChanges(
+  next: DomainFacts,
+  live: DomainFacts | undefined,
+  spec: DomainSpec,
+): ResourceChange[] {
+  const wanted = specDigest(spec)
+  if (live !== undefined && live.mark?.spec !== wanted) {
+    return differences(live, spec).map((detail) => ({ action: 'change', detail, needs: 'restart' }))
+  }
+  if (next.mark?.spec !== wanted || differsByHand(next, spec)) {
+    return differences(next, spec).map((detail) => ({ action: 'change', detail, needs: 'nothing' }))
+  }
+  return []
+}
+
+/** Somebody used `virsh edit` and left our mark as it was. */
+export function differsByHand(facts: DomainFacts, spec: DomainSpec): boolean {
+  return knownDifferences(facts, spec).length > 0
+}
+
+function differences(facts: DomainFacts, spec: DomainSpec): string[] {
+  const known = knownDifferences(facts, spec)
+  return known.length === 0 ? ['other options of the domain'] : known
+}
+
+function knownDifferences(facts: DomainFacts, spec: DomainSpec): string[] {
+  const pairs: readonly [string, string, string][] = [
+    ['memory', `${facts.memoryMiB}`, `${spec.memoryMiB} MiB`],
+    ['vCPU', `${facts.vcpu}`, `${spec.vcpu}`],
+    ['acceleration', nameOfType(facts.type), nameOfType(spec.type)],
+    ['networks', facts.nics.join(', ') || 'none', nicNames(spec.nics).join(', ') || 'none'],
+    ['outbound', facts.outbound ? 'allowed' : 'not allowed', spec.outbound ? 'allowed' : 'not allowed'],
+  ]
+  return [
+    ...pairs.flatMap(([what, from, to]) =>
+      from === to || `${from} MiB` === to ? [] : [`${what} ${from} → ${to}`],
+    ),
+    ...attachedDisks(facts, spec),
+  ]
+}
+
+function attachedDisks(facts: DomainFacts, spec: DomainSpec): string[] {
+  const had = new Set(facts.disks.values())
+  const wanted = new Set(spec.disks.map(({ path }) => path))
+  const added = spec.disks
+    .filter(({ path }) => !had.has(path))
+    .map((disk) => `disk ${disk.serial ?? disk.path} attached`)
+  const removed = [...had]
+    .filter((path) => !wanted.has(path))
+    .map((path) => `disk ${path} detached (its file is kept)`)
+  return [...added, ...removed]
+}
+
+function nameOfType(type: string): string {
+  return type === 'qemu' ? 'none (TCG)' : type.toUpperCase()
+}
+
+/** In the order in which a domain's XML shows them. */
+function nicNames(nics: readonly DomainNic[]): string[] {
+  const lans = nics.filter(({ kind }) => kind === 'lan').map(() => 'lan')
+  return [...lans, ...nics.flatMap((nic) => (nic.kind === 'lan' ? [] : [`${nic.kind} ${nic.source}`]))]
+}
+
+function forwardItems(
+  next: DomainFacts,
+  live: readonly Forward[] | undefined,
+  spec: DomainSpec,
+): ResourceChange[] {
+  const now = forwardChanges(live ?? next.forwards, spec.forwards)
+  const later = forwardChanges(next.forwards, spec.forwards)
+  const { added, removed } = now.added.length + now.removed.length > 0 ? now : later
+  const name = ({ host, guest }: Forward) => `port 127.0.0.1:${host} → :${guest}`
+  return [
+    ...removed.map((forward) => `${name(forward)} closed`),
+    ...added.map((forward) => `${name(forward)} opened`),
+  ].map((detail) => ({ action: 'change', detail, needs: 'nothing' }))
+}
+
+async function diskItems(
+  parts: LibvirtParts,
+  resource: LibvirtResource,
+  handle: LibvirtHandle,
+  run: Run,
+): Promise<ResourceChange[]> {
+  const changes = await sizeChanges(parts, resource, handle, run)
+  return changes.map(({ name, from, to }) => ({
+    action: 'change',
+    detail: `${name} ${gib(from)} → ${gib(to)}`,
+    needs: 'nothing',
+  }))
+}
+
+function autostartItem({ config }: LibvirtResource): ResourceChange {
+  return { action: 'change', detail: `autostart ${config.autostart ? 'on' : 'off'}`, needs: 'nothing' }
+}
+
+function seedOf(spec: DomainSpec): string | undefined {
+  return spec.disks.find((disk) => disk.readonly === true)?.path
+}
+
+const lostIdentity: ResourceChange = {
+  action: 'change',
+  detail: 'its identity files are gone: written anew',
+  needs: 'nothing',
+}

@@ -1,0 +1,117 @@
+import { chmodSync, chownSync, existsSync, readdirSync, readFileSync, rmdirSync, rmSync } from 'node:fs'
+import { basename, dirname, join } from 'node:path'
+import type { Run } from '../../src/core/run.js'
+import { allDisks } from './disks.js'
+import { lookAtOurs } from './look.js'
+import {
+  foreign,
+  type LibvirtParts,
+  type LibvirtResource,
+  type Places,
+  placesOf,
+  readNote,
+  withFiles,
+} from './places.js'
+import { createVirsh, type Virsh, virshError } from './virsh.js'
+
+/** Removes the domain and every file of it that is ours. Succeeds when all of it is gone already. */
+export async function destroyMachine(
+  parts: LibvirtParts,
+  resource: LibvirtResource,
+  run: Run,
+): Promise<void> {
+  const places = placesOf(parts, resource)
+  await removeDomain(createVirsh(parts.local, places.uri), places, resource, run)
+  await withFiles(resource, 'remove its files', async () => removeFiles(parts, places, resource))
+}
+
+async function removeDomain(
+  virsh: Virsh,
+  places: Places,
+  resource: LibvirtResource,
+  run: Run,
+): Promise<void> {
+  const { name, machine } = resource
+  const call = { what: `remove domain '${name}'`, machine }
+  const seen = await lookAtOurs(virsh, places, resource, run)
+  if (seen.kind === 'absent') return
+  // Undefined while it runs, a domain would live on until its end, and nobody would know of it.
+  await cutPower(virsh, resource, run)
+  const flags = ['--managed-save', '--snapshots-metadata']
+  let outcome = await virsh.attempt(['undefine', name, '--nvram', ...flags], call, run)
+  // Not every driver of libvirt knows firmware that remembers.
+  if (outcome.kind === 'failed' && outcome.failure.complaint === 'unsupported-flags') {
+    outcome = await virsh.attempt(['undefine', name, ...flags], call, run)
+  }
+  if (outcome.kind === 'failed' && outcome.failure.complaint !== 'no-domain') {
+    throw virshError(outcome.failure, call)
+  }
+}
+
+/** As pulling the plug; fine when it is off. */
+export async function cutPower(virsh: Virsh, { name, machine }: LibvirtResource, run: Run): Promise<void> {
+  const call = { what: `cut the power of domain '${name}'`, machine }
+  const outcome = await virsh.attempt(['destroy', name], call, run)
+  if (outcome.kind === 'done') return
+  if (outcome.failure.complaint === 'not-running' || outcome.failure.complaint === 'no-domain') return
+  throw virshError(outcome.failure, call)
+}
+
+function removeFiles(parts: LibvirtParts, places: Places, resource: LibvirtResource): void {
+  const found = readNote(places, resource)
+  if (found.kind === 'foreign') throw foreign(resource, found.what)
+  removeConsole(resource.console)
+  if (found.kind === 'none') return
+  for (const disk of allDisks(found.note.handle)) {
+    for (const file of [disk, `${disk}.new`]) rmSync(file, { force: true })
+  }
+  // The note goes last: as long as anything is left, it says whose that is.
+  for (const name of readdirSync(places.folder)) {
+    if (name !== basename(places.note)) rmSync(join(places.folder, name), { recursive: true, force: true })
+  }
+  rmSync(places.note)
+  rmdirSync(places.folder)
+  removeIfEmpty(dirname(places.folder))
+  if (places.system) tidySystemImages(parts, found.note.handle.image.id)
+}
+
+/** The serial log, and what virtlogd made of it when it grew: `….log.0`, `….log.1`. */
+function removeConsole(file: string): void {
+  const folder = dirname(file)
+  if (!existsSync(folder)) return
+  for (const name of readdirSync(folder)) {
+    const rest = name.startsWith(basename(file)) ? name.slice(basename(file).length) : undefined
+    if (rest !== undefined && /^(?:\.\d+)?$/.test(rest)) rmSync(join(folder, name), { force: true })
+  }
+  removeIfEmpty(folder)
+}
+
+function removeIfEmpty(folder: string): void {
+  if (existsSync(folder) && readdirSync(folder).length === 0) rmdirSync(folder)
+}
+
+/** An image that no machine of the system is made from any more goes; of any other, root is the owner again. */
+function tidySystemImages(parts: LibvirtParts, id: string): void {
+  const images = join(parts.systemRoot, 'images')
+  const folder = join(images, id)
+  if (!existsSync(folder)) return
+  if (notes(parts.systemRoot).some((text) => text.includes(JSON.stringify(id)))) {
+    for (const name of readdirSync(folder)) {
+      chownSync(join(folder, name), 0, 0)
+      chmodSync(join(folder, name), 0o444)
+    }
+    return
+  }
+  rmSync(folder, { recursive: true, force: true })
+  removeIfEmpty(images)
+  removeIfEmpty(parts.systemRoot)
+}
+
+function notes(systemRoot: string): string[] {
+  return readdirSync(systemRoot).flatMap((deployment) =>
+    readdirSync(join(systemRoot, deployment)).flatMap((machine) => {
+      const note = join(systemRoot, deployment, machine, 'owner.json')
+      return existsSync(note) ? [readFileSync(note, 'utf8')] : []
+    }),
+  )
+}

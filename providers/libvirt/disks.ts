@@ -1,0 +1,172 @@
+import { existsSync, renameSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { XMLParser } from 'fast-xml-parser'
+import { z } from 'zod'
+import { describeEnd } from '../../src/core/command-result.js'
+import { failure, usageError } from '../../src/core/errors.js'
+import type { BaseImage } from '../../src/core/image.js'
+import type { Run } from '../../src/core/run.js'
+import type { LibvirtHandle } from './config.js'
+import { foreign, type LibvirtParts, type LibvirtResource, type Places } from './places.js'
+import { createVirsh } from './virsh.js'
+
+const gibibyte = 1024 ** 3
+
+/** An empty disk, or an overlay, takes milliseconds; a busy host takes longer. */
+const deadlineMs = 120_000
+
+/** At least what the image holds. */
+export function rootBytes(resource: LibvirtResource, image: BaseImage): number {
+  return Math.max(resource.config.baseImageSize * gibibyte, image.virtualBytes)
+}
+
+/** The folder of a storage pool, or the machine's own. */
+export async function diskFolder(
+  parts: LibvirtParts,
+  places: Places,
+  resource: LibvirtResource,
+  run: Run,
+): Promise<string> {
+  const pool = resource.config.storagePool
+  if (pool === null) return places.folder
+  const { machine } = resource
+  const call = { what: `look up storage pool '${pool}'`, machine }
+  const text = await createVirsh(parts.local, places.uri).must(['pool-dumpxml', pool], call, run)
+  const parsed = Pool.safeParse(
+    new XMLParser({ ignoreAttributes: false, attributeNamePrefix: '@' }).parse(text),
+  )
+  if (parsed.success) return parsed.data.pool.target.path
+  throw usageError(`machine '${machine}': storage pool '${pool}' is not a directory`, {
+    machine,
+    hint: 'deployment.libvirtd.storagePool = null keeps the disks in a folder of the deployment',
+  })
+}
+
+const Pool = z.object({
+  pool: z.object({ '@type': z.literal('dir'), target: z.object({ path: z.string() }) }),
+})
+
+export function rootDiskPath(folder: string, resource: LibvirtResource): string {
+  return join(folder, `${resource.name}.qcow2`)
+}
+
+export function extraDiskPath(folder: string, resource: LibvirtResource, disk: string): string {
+  return join(folder, `${resource.name}.${disk}.qcow2`)
+}
+
+/** A file in a storage pool that has the name of ours: our note does not speak of it. */
+export function refuseForeignDisks(
+  resource: LibvirtResource,
+  wanted: LibvirtHandle,
+  noted: LibvirtHandle | undefined,
+): void {
+  const ours = new Set(noted === undefined ? [] : allDisks(noted))
+  const stranger = allDisks(wanted).find((path) => !ours.has(path) && existsSync(path))
+  if (stranger !== undefined) throw foreign(resource, `disk '${stranger}'`)
+}
+
+export function allDisks(handle: LibvirtHandle): string[] {
+  return [handle.disk, ...Object.values(handle.extraDisks)]
+}
+
+const QemuImgInfo = z.object({ 'virtual-size': z.number() })
+
+export async function virtualBytes(parts: LibvirtParts, path: string, run: Run): Promise<number> {
+  // -U: also while a guest has it.
+  const text = await qemuImg(parts, ['info', '-U', '--output=json', path], `look at disk ${path}`, run)
+  return QemuImgInfo.parse(JSON.parse(text))['virtual-size']
+}
+
+/** Complete or not there at all. */
+async function create(parts: LibvirtParts, path: string, args: readonly string[], run: Run): Promise<void> {
+  const draft = `${path}.new`
+  rmSync(draft, { force: true })
+  // The size comes after the file, the options before.
+  const [size, ...options] = args
+  await qemuImg(
+    parts,
+    ['create', '-q', '-f', 'qcow2', ...options, draft, size ?? ''],
+    `make disk ${path}`,
+    run,
+  )
+  renameSync(draft, path)
+}
+
+export async function createOverlay(
+  parts: LibvirtParts,
+  path: string,
+  image: BaseImage,
+  bytes: number,
+  run: Run,
+): Promise<void> {
+  await create(parts, path, [String(bytes), '-F', image.format, '-b', image.disk], run)
+}
+
+export async function createEmpty(parts: LibvirtParts, path: string, gib: number, run: Run): Promise<void> {
+  await create(parts, path, [String(gib * gibibyte)], run)
+}
+
+/** Of a machine that is off. */
+export async function growFile(parts: LibvirtParts, path: string, bytes: number, run: Run): Promise<void> {
+  await qemuImg(parts, ['resize', '-q', path, String(bytes)], `grow disk ${path}`, run)
+}
+
+async function qemuImg(
+  parts: LibvirtParts,
+  args: readonly string[],
+  what: string,
+  run: Run,
+): Promise<string> {
+  const result = await parts.local.run(['qemu-img', ...args], {
+    signal: run.signal,
+    timeoutMs: deadlineMs,
+    what,
+    env: { LC_ALL: 'C' },
+  })
+  if (result.kind === 'exited' && result.code === 0) return result.stdout
+  const full = /No space left on device/.test(result.stderr)
+  throw failure(full ? 'DISK_FULL' : 'DISK', `${what}: ${result.stderr.trim() || describeEnd(result)}`)
+}
+
+/** One disk whose size differs from what is wanted. */
+export interface SizeChange {
+  readonly path: string
+  /** `disk`, `disk data`. */
+  readonly name: string
+  readonly from: number
+  readonly to: number
+}
+
+/** Disks that are to grow; one that would shrink is refused. Those that do not exist yet are not looked at. */
+export async function sizeChanges(
+  parts: LibvirtParts,
+  resource: LibvirtResource,
+  handle: LibvirtHandle,
+  run: Run,
+): Promise<SizeChange[]> {
+  const wanted = [
+    { name: 'disk', path: handle.disk, to: rootBytes(resource, handle.image) },
+    ...Object.entries(resource.config.extraDisks).map(([name, gib]) => ({
+      name: `disk ${name}`,
+      path: handle.extraDisks[name] ?? '',
+      to: gib * gibibyte,
+    })),
+  ].filter(({ path }) => existsSync(path))
+  const sized = await Promise.all(
+    wanted.map(async (disk) => ({ ...disk, from: await virtualBytes(parts, disk.path, run) })),
+  )
+  const shrinking = sized.find(({ from, to }) => to < from)
+  if (shrinking !== undefined) {
+    const { machine } = resource
+    const { name, from, to } = shrinking
+    throw usageError(`machine '${machine}': ${name} has ${gib(from)} and cannot shrink to ${gib(to)}`, {
+      machine,
+      hint: 'to begin with a smaller one, destroy the machine and deploy again',
+    })
+  }
+  return sized.filter(({ from, to }) => to > from)
+}
+
+export function gib(bytes: number): string {
+  return `${Number((bytes / gibibyte).toFixed(1))} GiB`
+}

@@ -1,0 +1,61 @@
+import { existsSync } from 'node:fs'
+import type { Finding } from '../../src/core/provider.js'
+import type { Run } from '../../src/core/run.js'
+import type { LibvirtParts } from './places.js'
+import { createVirsh, daemonCode, defaultUri, isConnectionError, isSystem, startDaemon } from './virsh.js'
+
+/** What only this provider knows how to look at; programs and user namespaces are looked at for all. */
+export async function doctor(parts: LibvirtParts, run: Run): Promise<Finding[]> {
+  const uri = defaultUri(parts.uid)
+  const daemon = await checkDaemon(parts, uri, run)
+  // Without virsh there is no more to say than that it is missing, which is said elsewhere.
+  if (daemon === undefined) return []
+  const emulator = daemon.level === 'ok' ? [await checkEmulator(parts, uri, run)] : []
+  return [daemon, ...emulator, await checkKvm(parts, run)]
+}
+
+async function checkDaemon(parts: LibvirtParts, uri: string, run: Run): Promise<Finding | undefined> {
+  const id = 'libvirt.daemon'
+  try {
+    await createVirsh(parts.local, uri).must(['uri'], { what: 'connect to libvirt' }, run)
+    return { id, level: 'ok', what: `libvirt answers at ${uri}` }
+  } catch (error) {
+    if (!isConnectionError(error)) throw error
+    if (error.code !== daemonCode) return undefined
+    return { id, level: 'problem', what: error.message, mend: mendDaemon(uri) }
+  }
+}
+
+/** The system's daemon needs its own user and files, which the session's does not. */
+function mendDaemon(uri: string): string {
+  if (!isSystem(uri) || existsSync('/etc/libvirt/qemu.conf')) return startDaemon(uri)
+  return `sudo apt-get install -y --no-install-recommends libvirt-daemon-system && ${startDaemon(uri)}`
+}
+
+async function checkEmulator(parts: LibvirtParts, uri: string, run: Run): Promise<Finding> {
+  const id = 'libvirt.emulator'
+  const args = ['domcapabilities', '--virttype', 'qemu', '--arch', 'x86_64', '--machine', 'q35']
+  const outcome = await createVirsh(parts.local, uri).attempt(args, { what: 'ask libvirt for QEMU' }, run)
+  if (outcome.kind === 'done') return { id, level: 'ok', what: 'libvirt can run QEMU guests' }
+  return {
+    id,
+    level: 'problem',
+    what: `libvirt cannot run QEMU guests: ${outcome.failure.message}`,
+    mend: 'sudo apt-get install -y --no-install-recommends libvirt-daemon-driver-qemu qemu-system-x86',
+  }
+}
+
+/** Never a problem, for emulation stands in. */
+async function checkKvm(parts: LibvirtParts, run: Run): Promise<Finding> {
+  const id = 'libvirt.kvm'
+  const answer = await parts.kvm(run)
+  if (answer.works) return { id, level: 'ok', what: 'KVM works: a guest of some bytes ran' }
+  return {
+    id,
+    level: 'note',
+    what: `KVM does not work (${answer.why}): guests run by emulation (TCG), which works and is slow`,
+    mend: existsSync('/dev/kvm')
+      ? 'sudo adduser "$USER" kvm   # then log in anew; if it is not that: sudo dmesg | grep -i kvm'
+      : 'sudo modprobe kvm_intel || sudo modprobe kvm_amd',
+  }
+}

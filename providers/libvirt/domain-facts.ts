@@ -1,0 +1,138 @@
+import { XMLParser } from 'fast-xml-parser'
+import { z } from 'zod'
+import { failure } from '../../src/core/errors.js'
+import { type Forward, markUri } from './domain-spec.js'
+import { parseUserNetdev } from './network.js'
+
+/** What is read back of a domain. */
+export interface DomainFacts {
+  readonly name: string
+  readonly uuid: string
+  readonly type: string
+  readonly memoryMiB: number
+  readonly vcpu: number
+  readonly outbound: boolean
+  readonly forwards: readonly Forward[]
+  /** `lan`, `network default`, `bridge br0`, in order. */
+  readonly nics: readonly string[]
+  /** Device name → file. */
+  readonly disks: ReadonlyMap<string, string>
+  readonly mark: DomainMark | undefined
+}
+
+/** Whose a domain is, and what it was defined from. */
+export interface DomainMark {
+  readonly deployment: string
+  readonly machine: string
+  readonly spec: string
+}
+
+const Attributed = z.looseObject({})
+const Text = z.union([z.string(), z.looseObject({ '#text': z.string() }).transform((node) => node['#text'])])
+
+const ParsedDomain = z.object({
+  domain: z.object({
+    '@type': z.string(),
+    name: Text,
+    uuid: Text,
+    memory: z.object({ '@unit': z.string().default('KiB'), '#text': z.coerce.number() }),
+    vcpu: Text.transform(Number),
+    metadata: z.preprocess(nothingWhenEmpty, Attributed.default({})),
+    devices: z.object({
+      disk: z
+        .array(
+          z.object({
+            source: z.object({ '@file': z.string() }).optional(),
+            target: z.object({ '@dev': z.string() }),
+          }),
+        )
+        .default([]),
+      interface: z
+        .array(
+          z.object({
+            '@type': z.string(),
+            source: z
+              .object({ '@network': z.string().optional(), '@bridge': z.string().optional() })
+              .optional(),
+          }),
+        )
+        .default([]),
+    }),
+    'qemu:commandline': z
+      .object({ 'qemu:arg': z.array(z.object({ '@value': z.string() })).default([]) })
+      .optional(),
+  }),
+})
+
+const Mark = z.object({ '@uuid': z.string(), '@machine': z.string(), '@spec': z.string().default('') })
+
+function nothingWhenEmpty(node: unknown): unknown {
+  return node === '' ? undefined : node
+}
+
+/** Reads the output of `virsh dumpxml`. */
+export function parseDomainXml(text: string): DomainFacts {
+  const parser = new XMLParser({
+    ignoreAttributes: false,
+    attributeNamePrefix: '@',
+    // A name such as 007 is no number.
+    parseTagValue: false,
+    isArray: (name) => ['disk', 'interface', 'qemu:arg'].includes(name),
+  })
+  const parsed = ParsedDomain.safeParse(parser.parse(text))
+  if (!parsed.success) {
+    throw failure('LIBVIRT', `libvirt's description of a domain is not understood: ${parsed.error.message}`)
+  }
+  const { domain } = parsed.data
+  const args = (domain['qemu:commandline']?.['qemu:arg'] ?? []).map((arg) => arg['@value'])
+  return {
+    name: domain.name,
+    uuid: domain.uuid,
+    type: domain['@type'],
+    memoryMiB: Math.round((domain.memory['#text'] * bytesPer(domain.memory['@unit'])) / 1024 ** 2),
+    vcpu: domain.vcpu,
+    ...parseUserNetdev(args),
+    nics: [...lanNics(args), ...domain.devices.interface.map(nicName)],
+    disks: new Map(
+      domain.devices.disk.flatMap(({ source, target }) =>
+        source === undefined ? [] : [[target['@dev'], source['@file']] as const],
+      ),
+    ),
+    mark: markOf(domain.metadata),
+  }
+}
+
+function lanNics(args: readonly string[]): string[] {
+  return args.filter((value) => /^socket,id=lan\d+,mcast=/.test(value)).map(() => 'lan')
+}
+
+function nicName(nic: {
+  '@type': string
+  source?: { '@network'?: string | undefined; '@bridge'?: string | undefined } | undefined
+}): string {
+  return `${nic['@type']} ${nic.source?.['@network'] ?? nic.source?.['@bridge'] ?? '?'}`
+}
+
+/** Under whatever prefix: the namespace counts. */
+function markOf(metadata: Readonly<Record<string, unknown>>): DomainMark | undefined {
+  for (const [name, node] of Object.entries(metadata)) {
+    const [, prefix] = /^([^:]+):deployment$/.exec(name) ?? []
+    if (prefix === undefined || Attributed.safeParse(node).data?.[`@xmlns:${prefix}`] !== markUri) continue
+    const mark = Mark.safeParse(node)
+    if (!mark.success) continue
+    return { deployment: mark.data['@uuid'], machine: mark.data['@machine'], spec: mark.data['@spec'] }
+  }
+  return undefined
+}
+
+/** libvirt's units; `virsh dumpxml` prints KiB. */
+function bytesPer(unit: string): number {
+  const units: Readonly<Record<string, number>> = {
+    b: 1,
+    bytes: 1,
+    KiB: 1024,
+    MiB: 1024 ** 2,
+    GiB: 1024 ** 3,
+  }
+  return units[unit] ?? 1024
+}

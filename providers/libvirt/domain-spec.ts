@@ -1,0 +1,63 @@
+import { createHash } from 'node:crypto'
+
+/** Everything that is in a domain's XML. Its forwarded ports can be changed while it runs, all else at a start. */
+export interface DomainSpec {
+  readonly name: string
+  readonly uuid: string
+  readonly deployment: string
+  readonly machine: string
+  readonly type: 'kvm' | 'qemu'
+  readonly memoryMiB: number
+  readonly vcpu: number
+  readonly kernel: string | undefined
+  readonly initrd: string | undefined
+  readonly cmdline: string | undefined
+  /** File of the systemd credential `tmpfiles.extra`. */
+  readonly credential: string | undefined
+  /** Changes with what is in the identity files. */
+  readonly identity: string
+  readonly disks: readonly DomainDisk[]
+  readonly mac: string
+  readonly outbound: boolean
+  readonly forwards: readonly Forward[]
+  readonly nics: readonly DomainNic[]
+  readonly console: string
+  readonly headless: boolean
+  readonly extraDevicesXML: string
+  readonly extraDomainXML: string
+  /** In `qemu:///system` libvirt would give the shared base image to QEMU's user, and leave it so. */
+  readonly base: { readonly path: string; readonly format: string } | undefined
+}
+
+export interface DomainDisk {
+  /** `vda`, `vdb` … */
+  readonly dev: string
+  readonly path: string
+  readonly format: 'qcow2' | 'raw'
+  readonly serial?: string | undefined
+  readonly readonly?: boolean | undefined
+}
+
+export interface Forward {
+  readonly host: number
+  readonly guest: number
+}
+
+export type DomainNic =
+  | { readonly kind: 'lan'; readonly mac: string; readonly group: string; readonly port: number }
+  | { readonly kind: 'network' | 'bridge'; readonly mac: string; readonly source: string }
+
+/** The namespace of our mark in a domain's metadata. */
+export const markUri = 'urn:hydra-ops:deployment:1'
+
+/** Changes with everything that only a start brings to the guest. */
+export function specDigest(spec: DomainSpec): string {
+  return createHash('sha256')
+    .update(JSON.stringify({ ...spec, forwards: [] }))
+    .digest('hex')
+    .slice(0, 16)
+}
+
+export function domainTitle(deployment: string, machine: string): string {
+  return `${deployment.slice(0, 8)}/${machine}`
+}

@@ -1,0 +1,83 @@
+import { join } from 'node:path'
+import type { LocalCommands } from '../../src/core/context.js'
+import { packageRoot } from '../../src/core/package-root.js'
+import type { Provider } from '../../src/core/provider.js'
+import { allocate, ports, publishedUrls } from './allocation.js'
+import { imageReference, LibvirtAllocation, LibvirtConfig, LibvirtHandle } from './config.js'
+import { domainTitle } from './domain-spec.js'
+import { onceTried } from './kvm.js'
+import { type LibvirtParts, type LibvirtResource, placesOf } from './places.js'
+
+export interface LibvirtProviderParts {
+  readonly local: Pick<LocalCommands, 'run'>
+  readonly uid?: number | undefined
+  readonly systemRoot?: string
+  readonly kvm?: LibvirtParts['kvm']
+}
+
+type LibvirtProvider = Provider<LibvirtConfig, LibvirtAllocation, LibvirtHandle>
+
+/**
+ * Machines by libvirt and QEMU. This file is what every command loads; what talks to libvirt, with the XML
+ * library, is loaded when a machine of it is first worked on.
+ */
+export function createLibvirtProvider(given: LibvirtProviderParts): LibvirtProvider {
+  const parts: LibvirtParts = {
+    local: given.local,
+    uid: 'uid' in given ? given.uid : process.getuid?.(),
+    systemRoot: given.systemRoot ?? '/var/lib/libvirt/hydra-ops',
+    kvm: given.kvm ?? onceTried(async (run) => (await import('./kvm.js')).tryKvm(given.local, run)),
+  }
+  return {
+    name: 'libvirt',
+    targetEnvs: ['libvirtd', 'libvirt'],
+    optionKey: 'libvirtd',
+    optionsNix: join(packageRoot(), 'providers', 'libvirt', 'options.nix'),
+    configSchema: LibvirtConfig,
+    allocationSchema: LibvirtAllocation,
+    handleSchema: LibvirtHandle,
+    makesMachines: true,
+
+    imageReference,
+    imageId: (handle) => handle.image.id,
+    allocate,
+    ports,
+    physical: ({ lan }) => (lan === null ? {} : { privateIPv4: lan.address }),
+    publishedUrls: (_config, allocation) => publishedUrls(allocation),
+
+    inspect: async (resource, run) => (await import('./look.js')).inspect(parts, resource, run),
+    plan: async (resource, run) => (await import('./changes.js')).planChanges(parts, resource, run),
+    reconcile: async (resource, options, run) =>
+      (await import('./provision.js')).reconcile(parts, resource, options, run),
+    start: async (resource, run) => (await import('./power.js')).startMachine(parts, resource, run),
+    stop: async (resource, { graceMs }, run) =>
+      (await import('./power.js')).stopMachine(parts, resource, graceMs, run),
+    destroy: async (resource, run) => (await import('./destroy.js')).destroyMachine(parts, resource, run),
+
+    target: async (resource) => ({
+      machine: resource.machine,
+      host: '127.0.0.1',
+      port: resource.allocation.sshPort,
+      user: 'root',
+      hostKey: resource.hostKey,
+      identityFiles: resource.identity === undefined ? [] : [resource.identity.identityFile],
+      useAgent: false,
+      jump: undefined,
+      proxyCommand: undefined,
+      sshOptions: resource.target.sshOptions,
+      privilegeEscalation: resource.target.privilegeEscalation,
+    }),
+    resourceId: ({ deployment, machine }) => domainTitle(deployment.uuid, machine),
+
+    listOwned: async (run) => (await import('./owned.js')).listOwned(parts, run),
+    console: {
+      command: async (resource) => consoleCommand(parts, resource),
+      logFile: (resource) => resource.console,
+    },
+    doctor: async (run) => (await import('./doctor.js')).doctor(parts, run),
+  }
+}
+
+function consoleCommand(parts: LibvirtParts, resource: LibvirtResource): string[] {
+  return ['virsh', '-c', placesOf(parts, resource).uri, 'console', resource.name]
+}

@@ -1,0 +1,103 @@
+import type { OpsError } from '../../src/core/errors.js'
+import type { Observation } from '../../src/core/provider.js'
+import type { Run } from '../../src/core/run.js'
+import { type DomainFacts, parseDomainXml } from './domain-facts.js'
+import {
+  foreign,
+  type LibvirtParts,
+  type LibvirtResource,
+  type Places,
+  placesOf,
+  readNote,
+} from './places.js'
+import { createVirsh, isConnectionError, type Virsh, virshError } from './virsh.js'
+
+/** What there is under a machine's name. */
+export type Seen =
+  | { readonly kind: 'absent' }
+  | { readonly kind: 'foreign'; readonly what: string }
+  | SeenDomain
+
+export interface SeenDomain {
+  readonly kind: 'domain'
+  /** As it will be at the next start. */
+  readonly next: DomainFacts
+  readonly state: DomainState
+  readonly autostart: boolean
+}
+
+export interface DomainState {
+  /** A QEMU process is there. */
+  readonly active: boolean
+  /** virsh's own word: `running`, `paused`, `in shutdown`, `shut off`, `crashed` … */
+  readonly word: string
+}
+
+/** Looks for the domain of that name, and for files in its place; what is not ours is only named. */
+export async function look(virsh: Virsh, places: Places, resource: LibvirtResource, run: Run): Promise<Seen> {
+  const { name, machine } = resource
+  const call = { what: `look at domain '${name}'`, machine }
+  const xml = await virsh.attempt(['dumpxml', '--inactive', name], call, run)
+  if (xml.kind === 'failed') {
+    if (xml.failure.complaint !== 'no-domain') throw virshError(xml.failure, call)
+    const note = readNote(places, resource)
+    return note.kind === 'foreign' ? { kind: 'foreign', what: note.what } : { kind: 'absent' }
+  }
+  const next = parseDomainXml(xml.stdout)
+  if (next.mark?.deployment !== resource.deployment.uuid || next.mark.machine !== machine) {
+    return { kind: 'foreign', what: `domain '${name}'` }
+  }
+  const info = await virsh.attempt(['dominfo', name], call, run)
+  // It may have gone between the two.
+  if (info.kind === 'failed' && info.failure.complaint === 'no-domain') return { kind: 'absent' }
+  if (info.kind === 'failed') throw virshError(info.failure, call)
+  return { kind: 'domain', next, ...parseDominfo(info.stdout) }
+}
+
+/** As `look`, but what is not ours is an error. */
+export async function lookAtOurs(
+  virsh: Virsh,
+  places: Places,
+  resource: LibvirtResource,
+  run: Run,
+): Promise<Exclude<Seen, { kind: 'foreign' }>> {
+  const seen = await look(virsh, places, resource, run)
+  if (seen.kind === 'foreign') throw foreign(resource, seen.what)
+  return seen
+}
+
+/** `Key:   value` per line. */
+export function parseDominfo(text: string): Pick<SeenDomain, 'state' | 'autostart'> {
+  const fields = new Map(
+    text.split('\n').flatMap((line) => {
+      const [, key, value] = /^([^:]+):\s*(.*)$/.exec(line) ?? []
+      return key === undefined || value === undefined ? [] : [[key, value.trim()] as const]
+    }),
+  )
+  const word = fields.get('State') ?? 'unknown'
+  return {
+    state: { word, active: !['shut off', 'crashed'].includes(word) },
+    autostart: fields.get('Autostart') === 'enable',
+  }
+}
+
+export async function inspect(
+  parts: LibvirtParts,
+  resource: LibvirtResource,
+  run: Run,
+): Promise<Observation> {
+  const places = placesOf(parts, resource)
+  try {
+    const seen = await look(createVirsh(parts.local, places.uri), places, resource, run)
+    if (seen.kind !== 'domain') return seen
+    const { active, word } = seen.state
+    return active ? { kind: 'running', detail: word } : { kind: 'stopped', detail: word }
+  } catch (error) {
+    if (!isConnectionError(error)) throw error
+    return { kind: 'unknown', reason: reasonOf(error) }
+  }
+}
+
+function reasonOf(error: OpsError): string {
+  return error.hint === undefined ? error.message : `${error.message} (${error.hint})`
+}

@@ -1,0 +1,151 @@
+import { failure, type OpsError } from '../../src/core/errors.js'
+import type { Run } from '../../src/core/run.js'
+import type { LibvirtAllocation } from './config.js'
+import type { DomainNic, DomainSpec, Forward } from './domain-spec.js'
+import type { LibvirtResource } from './places.js'
+import type { Virsh } from './virsh.js'
+
+/** Fixed, so that they do not collide with the slots that libvirt gives out from below. */
+const firstQemuSlot = 0x10
+const sshGuestPort = 22
+
+/** ssh first, then what the user asked for. */
+export function forwardsOf(allocation: Pick<LibvirtAllocation, 'sshPort' | 'forwardPorts'>): Forward[] {
+  return [{ host: allocation.sshPort, guest: sshGuestPort }, ...allocation.forwardPorts]
+}
+
+/** An interface that libvirt's XML can say. */
+export function nativeNic(nic: Extract<DomainNic, { kind: 'network' | 'bridge' }>): object {
+  return {
+    '@type': nic.kind,
+    mac: { '@address': nic.mac },
+    source: nic.kind === 'network' ? { '@network': nic.source } : { '@bridge': nic.source },
+    model: { '@type': 'virtio' },
+  }
+}
+
+/**
+ * Interfaces that libvirt's XML cannot say: user networking with forwarded ports, and a multicast LAN bound to
+ * the loopback device (libvirt's own `mcast` drops the local address and joins where the default route is).
+ */
+export function qemuArguments(spec: DomainSpec): string[] {
+  const lans = spec.nics.flatMap((nic) => (nic.kind === 'lan' ? [nic] : []))
+  return [
+    '-netdev',
+    userNetdev(spec),
+    '-device',
+    nicDevice('management', spec.mac, 0),
+    ...lans.flatMap((nic, index) => [
+      '-netdev',
+      `socket,id=lan${index},mcast=${nic.group}:${nic.port},localaddr=127.0.0.1`,
+      '-device',
+      nicDevice(`lan${index}`, nic.mac, index + 1),
+    ]),
+  ]
+}
+
+export const managementNetdev = 'management'
+
+function userNetdev({ outbound, forwards }: Pick<DomainSpec, 'outbound' | 'forwards'>): string {
+  const restrict = outbound ? '' : ',restrict=on'
+  const rules = forwards.map((forward) => `,hostfwd=${forwardRule(forward)}`).join('')
+  return `user,id=${managementNetdev},ipv6=off${restrict}${rules}`
+}
+
+/** As QEMU writes it, on its command line and in its monitor. */
+export function forwardRule({ host, guest }: Forward): string {
+  return `tcp:127.0.0.1:${host}-:${guest}`
+}
+
+function nicDevice(netdev: string, mac: string, slot: number): string {
+  const address = `0x${(firstQemuSlot + slot).toString(16)}`
+  return `virtio-net-pci,netdev=${netdev},mac=${mac},addr=${address}`
+}
+
+/** The same XML with other forwarded ports; for a start that must not bring any other change along. */
+export function replaceForwards(xml: string, forwards: readonly Forward[]): string {
+  const pattern = new RegExp(`(['"])(user,id=${managementNetdev},[^'"]*)\\1`)
+  return xml.replace(pattern, (_, mark: string, old: string) => {
+    const { outbound } = parseUserNetdev([old])
+    return `${mark}${userNetdev({ outbound, forwards })}${mark}`
+  })
+}
+
+/** What of the user networking's argument is ours to know. */
+export function parseUserNetdev(args: readonly string[]): { outbound: boolean; forwards: Forward[] } {
+  const user = args.find((value) => value.startsWith(`user,id=${managementNetdev},`)) ?? ''
+  const rules = user.matchAll(/hostfwd=tcp:127\.0\.0\.1:(\d+)-:(\d+)/g)
+  return {
+    outbound: !user.includes(',restrict=on'),
+    forwards: [...rules].map(([, host, guest]) => ({ host: Number(host), guest: Number(guest) })),
+  }
+}
+
+/**
+ * The forwarded ports that QEMU has now, from `info usernet`:
+ * `TCP[HOST_FORWARD]  12  127.0.0.1 24231  10.0.2.15  22  0  0`
+ */
+export function parseUsernet(text: string): Forward[] {
+  const lines = text.matchAll(/TCP\[HOST_FORWARD\]\s+\d+\s+\S+\s+(\d+)\s+\S+\s+(\d+)/g)
+  return [...lines].map(([, host, guest]) => ({ host: Number(host), guest: Number(guest) }))
+}
+
+/** Forwards to be removed and to be added, to come from one list to the other. */
+export function forwardChanges(
+  from: readonly Forward[],
+  to: readonly Forward[],
+): { removed: Forward[]; added: Forward[] } {
+  const key = ({ host, guest }: Forward) => `${host}:${guest}`
+  const had = new Set(from.map(key))
+  const wanted = new Set(to.map(key))
+  return {
+    removed: from.filter((forward) => !wanted.has(key(forward))),
+    added: to.filter((forward) => !had.has(key(forward))),
+  }
+}
+
+/** Asks QEMU's monitor; the domain's XML keeps what it was started with. */
+export async function liveForwards(virsh: Virsh, resource: LibvirtResource, run: Run): Promise<Forward[]> {
+  return parseUsernet(await monitor(virsh, resource, 'info usernet', run))
+}
+
+/** Opens and closes forwarded ports of a running guest. */
+export async function applyForwards(
+  virsh: Virsh,
+  resource: LibvirtResource,
+  wanted: readonly Forward[],
+  run: Run,
+): Promise<void> {
+  const { removed, added } = forwardChanges(await liveForwards(virsh, resource, run), wanted)
+  for (const { host } of removed) {
+    await monitor(virsh, resource, `hostfwd_remove ${managementNetdev} tcp:127.0.0.1:${host}`, run)
+  }
+  for (const forward of added) {
+    // The monitor answers in words, with exit status 0 either way.
+    const answer = await monitor(
+      virsh,
+      resource,
+      `hostfwd_add ${managementNetdev} ${forwardRule(forward)}`,
+      run,
+    )
+    if (/Could not set up/i.test(answer)) throw portTaken(resource, forward.host)
+  }
+}
+
+async function monitor(
+  virsh: Virsh,
+  { name, machine }: LibvirtResource,
+  command: string,
+  run: Run,
+): Promise<string> {
+  const call = { what: `forward ports of domain '${name}'`, machine }
+  return virsh.must(['qemu-monitor-command', name, '--hmp', command], call, run)
+}
+
+/** A port that the user chose: only they can choose another. */
+export function portTaken({ machine }: LibvirtResource, port: number): OpsError {
+  return failure('PORT_TAKEN', `machine '${machine}': port ${port} of 127.0.0.1 is held by another program`, {
+    machine,
+    hint: `who: ss -ltnp 'sport = :${port}'; or another host port in deployment.libvirtd.forwardPorts`,
+  })
+}

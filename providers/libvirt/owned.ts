@@ -1,0 +1,41 @@
+import { DeploymentUuid, MachineName, resourceName } from '../../src/core/names.js'
+import type { OrphanResource } from '../../src/core/provider.js'
+import type { Run } from '../../src/core/run.js'
+import { parseDomainXml } from './domain-facts.js'
+import type { LibvirtParts } from './places.js'
+import { createVirsh, defaultUri, isConnectionError, virshError } from './virsh.js'
+
+/** Every domain with our mark, whoever's deployment it is, that this user's libvirt knows. */
+export async function listOwned(parts: LibvirtParts, run: Run): Promise<OrphanResource[]> {
+  const virsh = createVirsh(parts.local, defaultUri(parts.uid))
+  const call = { what: 'list the domains' }
+  let uuids: string[]
+  try {
+    uuids = (await virsh.must(['list', '--all', '--uuid'], call, run))
+      .split('\n')
+      .filter((line) => line !== '')
+  } catch (error) {
+    // Where there is no libvirt there is nothing of ours.
+    if (isConnectionError(error)) return []
+    throw error
+  }
+  const owned: OrphanResource[] = []
+  for (const uuid of uuids) {
+    const xml = await virsh.attempt(['dumpxml', '--inactive', uuid], call, run)
+    if (xml.kind === 'failed') {
+      // It went while we were looking.
+      if (xml.failure.complaint === 'no-domain') continue
+      throw virshError(xml.failure, call)
+    }
+    const { mark, name } = parseDomainXml(xml.stdout)
+    if (mark === undefined) continue
+    owned.push({ name: nameOf(mark) ?? name, deployment: mark.deployment, machine: mark.machine })
+  }
+  return owned
+}
+
+function nameOf(mark: { deployment: string; machine: string }): string | undefined {
+  const deployment = DeploymentUuid.safeParse(mark.deployment)
+  const machine = MachineName.safeParse(mark.machine)
+  return deployment.success && machine.success ? resourceName(deployment.data, machine.data) : undefined
+}

@@ -1,0 +1,137 @@
+import { describeEnd } from '../../src/core/command-result.js'
+import type { LocalCommands } from '../../src/core/context.js'
+import { failure, OpsError } from '../../src/core/errors.js'
+import type { Run } from '../../src/core/run.js'
+import type { CommandResult } from '../../src/core/ssh.js'
+
+/** What a failing virsh complains about, as far as we act on it. */
+export type VirshComplaint =
+  | 'no-connection'
+  | 'no-domain'
+  | 'not-running'
+  | 'already-active'
+  | 'no-metadata'
+  | 'unsupported-flags'
+  | 'port-taken'
+  | 'other'
+
+export interface VirshFailure {
+  readonly complaint: VirshComplaint
+  /** Its messages without `error:`, joined. */
+  readonly message: string
+  /** With `port-taken`: which one. */
+  readonly port: number | undefined
+}
+
+export type VirshOutcome =
+  | { readonly kind: 'done'; readonly stdout: string }
+  | { readonly kind: 'failed'; readonly failure: VirshFailure }
+
+/** virsh with one connection. */
+export interface Virsh {
+  readonly uri: string
+  /** Answers how it went; only a missing virsh or libvirt, or an expired deadline, is an error. */
+  attempt(args: readonly string[], call: VirshCall, run: Run): Promise<VirshOutcome>
+  /** Its stdout; every complaint is an error that names the machine. */
+  must(args: readonly string[], call: VirshCall, run: Run): Promise<string>
+}
+
+export interface VirshCall {
+  /** What is being done, for errors. */
+  readonly what: string
+  readonly machine?: string | undefined
+  readonly stdin?: string
+}
+
+/** The first call starts a session's daemon, which examines QEMU: 4 s measured, on an idle host. */
+const deadlineMs = 120_000
+
+export function createVirsh(local: Pick<LocalCommands, 'run'>, uri: string): Virsh {
+  const attempt: Virsh['attempt'] = async (args, call, run) => {
+    const result = await local.run(['virsh', '-q', '-c', uri, ...args], {
+      signal: run.signal,
+      timeoutMs: deadlineMs,
+      what: call.what,
+      env: { LC_ALL: 'C' },
+      ...(call.stdin === undefined ? {} : { stdin: call.stdin }),
+    })
+    if (result.kind === 'exited' && result.code === 0) return { kind: 'done', stdout: result.stdout }
+    const seen = readFailure(result)
+    if (seen.complaint === 'no-connection') throw noConnection(uri, seen.message)
+    return { kind: 'failed', failure: seen }
+  }
+  return {
+    uri,
+    attempt,
+    must: async (args, call, run) => {
+      const outcome = await attempt(args, call, run)
+      if (outcome.kind === 'done') return outcome.stdout
+      throw virshError(outcome.failure, call)
+    },
+  }
+}
+
+export function virshError({ message }: VirshFailure, { what, machine }: VirshCall): OpsError {
+  const subject = machine === undefined ? '' : `machine '${machine}': `
+  return failure('LIBVIRT', `${subject}${what}: ${message}`, machine === undefined ? {} : { machine })
+}
+
+/** virsh exits with 1 for everything: only its text (in the C locale) tells what it was. */
+export function readFailure(result: CommandResult): VirshFailure {
+  const message = messageOf(result.stderr) || describeEnd(result)
+  const port = /Could not set up host forwarding rule 'tcp:[\d.]+:(\d+)-/.exec(result.stderr)?.[1]
+  return {
+    complaint: complaints.find(([pattern]) => pattern.test(result.stderr))?.[1] ?? 'other',
+    message,
+    port: port === undefined ? undefined : Number(port),
+  }
+}
+
+const complaints: readonly (readonly [RegExp, VirshComplaint])[] = [
+  [/Could not set up host forwarding rule/, 'port-taken'],
+  [
+    /failed to connect to the hypervisor|Unable to get system bus connection|authentication unavailable/,
+    'no-connection',
+  ],
+  [/failed to get domain|Domain not found/, 'no-domain'],
+  [/domain is not running|domain '.*' not running/, 'not-running'],
+  [/Domain is already active/, 'already-active'],
+  [/metadata not found/, 'no-metadata'],
+  [/unsupported flags/, 'unsupported-flags'],
+]
+
+/** Usually two `error:` lines, of which the second is the cause; what follows them is QEMU's own words. */
+function messageOf(stderr: string): string {
+  return stderr
+    .split('\n')
+    .map((line) => line.replace(/^error: /, '').trim())
+    .filter((line) => line !== '')
+    .join('; ')
+}
+
+export function isSystem(uri: string): boolean {
+  return /^[a-z]+(?:\+unix)?:\/\/\/system/.test(uri)
+}
+
+/** The connection a machine is made with when its expression names none. */
+export function defaultUri(uid: number | undefined): string {
+  return uid === 0 ? 'qemu:///system' : 'qemu:///session'
+}
+
+export const daemonCode = 'LIBVIRT_DAEMON'
+
+function noConnection(uri: string, message: string): OpsError {
+  return failure(daemonCode, `no connection to libvirt (${uri}): ${message}`, { hint: startDaemon(uri) })
+}
+
+/** How the daemon of a connection is brought to life; a session's comes by itself. */
+export function startDaemon(uri: string): string {
+  if (!isSystem(uri))
+    return 'sudo apt-get install -y --no-install-recommends libvirt-daemon libvirt-daemon-driver-qemu'
+  const without = 'virtlogd -d -p /run/virtlogd.pid; libvirtd -d -p /run/libvirtd.pid'
+  return `sudo systemctl start libvirtd   # without systemd: sudo sh -c '${without}'`
+}
+
+export function isConnectionError(error: unknown): error is OpsError {
+  return error instanceof OpsError && (error.code === daemonCode || error.code === 'NOT_INSTALLED')
+}

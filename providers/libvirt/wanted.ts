@@ -1,0 +1,189 @@
+import { copyFileSync, existsSync, linkSync, mkdirSync } from 'node:fs'
+import { basename, dirname, join } from 'node:path'
+import { failure } from '../../src/core/errors.js'
+import type { BaseImage } from '../../src/core/image.js'
+import type { Run } from '../../src/core/run.js'
+import { imageReference, type LibvirtConfig, type LibvirtHandle, type Network } from './config.js'
+import { diskFolder, extraDiskPath, rootDiskPath } from './disks.js'
+import type { DomainNic, DomainSpec } from './domain-spec.js'
+import { identityDigest, identityFiles, identityMethod } from './identity.js'
+import { domainUuid } from './names.js'
+import { forwardsOf } from './network.js'
+import { type LibvirtParts, type LibvirtResource, type Places, wantedUri } from './places.js'
+
+/** Why a machine cannot become what is wanted without being made anew; undefined = it can. */
+export function reasonToRecreate(parts: LibvirtParts, resource: LibvirtResource): string | undefined {
+  const { handle, config } = resource
+  if (handle === undefined) return undefined
+  const wanted = imageReference(config)
+  if (handle.image.reference !== wanted) return `base image ${handle.image.reference} → ${wanted}`
+  const uri = wantedUri(parts, resource)
+  return handle.uri === uri ? undefined : `libvirt ${handle.uri} → ${uri}`
+}
+
+/** What the machine is, or will be made of. A machine keeps the image it was made from, and every disk. */
+export async function wantedHandle(
+  parts: LibvirtParts,
+  places: Places,
+  resource: LibvirtResource,
+  run: Run,
+): Promise<LibvirtHandle> {
+  const known = resource.handle
+  const disks = Object.keys(resource.config.extraDisks)
+  const folder =
+    known === undefined || disks.some((disk) => known.extraDisks[disk] === undefined)
+      ? await diskFolder(parts, places, resource, run)
+      : places.folder
+  return {
+    uri: places.uri,
+    uuid: domainUuid(resource.name),
+    folder: places.folder,
+    disk: known?.disk ?? rootDiskPath(folder, resource),
+    extraDisks: {
+      ...Object.fromEntries(disks.map((disk) => [disk, extraDiskPath(folder, resource, disk)])),
+      ...known?.extraDisks,
+    },
+    image: known?.image ?? imageFor(parts, places, resource),
+  }
+}
+
+function imageFor(parts: LibvirtParts, places: Places, resource: LibvirtResource): BaseImage {
+  const { image, machine } = resource
+  if (image === undefined) {
+    throw failure('NO_IMAGE', `machine '${machine}': its base image was not made yet`, {
+      machine,
+      hint: `hydra-ops image build ${imageReference(resource.config)}`,
+    })
+  }
+  return placed(image, places.system ? systemImageFolder(parts, image.id) : undefined)
+}
+
+export function systemImageFolder(parts: LibvirtParts, id: string): string {
+  return join(parts.systemRoot, 'images', id)
+}
+
+/** Only what a handle keeps: no size on disk, no date. */
+function placed(image: BaseImage, folder: string | undefined): BaseImage {
+  const at = (path: string) => (folder === undefined ? path : join(folder, basename(path)))
+  const { id, reference, format, virtualBytes, identity, disk, kernel, initrd, cmdline } = image
+  return {
+    id,
+    reference,
+    format,
+    virtualBytes,
+    identity,
+    disk: at(disk),
+    ...(kernel === undefined ? {} : { kernel: at(kernel) }),
+    ...(initrd === undefined ? {} : { initrd: at(initrd) }),
+    ...(cmdline === undefined ? {} : { cmdline }),
+  }
+}
+
+/** Puts an image where QEMU's own user can read it. A link where it can be one; both are the same file then. */
+export function publishImage(from: BaseImage, to: BaseImage): void {
+  const pairs = [
+    [from.disk, to.disk],
+    [from.kernel, to.kernel],
+    [from.initrd, to.initrd],
+  ] as const
+  for (const [source, target] of pairs) {
+    if (source === undefined || target === undefined || existsSync(target)) continue
+    mkdirSync(dirname(target), { recursive: true, mode: 0o755 })
+    try {
+      linkSync(source, target)
+    } catch {
+      // Another file system.
+      copyFileSync(source, target)
+    }
+  }
+}
+
+/** The domain as it should be. */
+export async function wantedSpec(
+  parts: LibvirtParts,
+  places: Places,
+  resource: LibvirtResource,
+  handle: LibvirtHandle,
+  run: Run,
+): Promise<DomainSpec> {
+  const { config, allocation } = resource
+  const { image } = handle
+  const method = identityMethod(resource, image)
+  const files = identityFiles(places, method)
+  const kernel = config.kernel ?? image.kernel
+  return {
+    name: resource.name,
+    uuid: handle.uuid,
+    deployment: resource.deployment.uuid,
+    machine: resource.machine,
+    type: await domainType(parts, config, run),
+    memoryMiB: config.memorySize,
+    vcpu: config.vcpu,
+    kernel,
+    initrd: config.initrd ?? image.initrd,
+    // libvirt takes a command line only together with a kernel.
+    cmdline: kernel === undefined ? undefined : (config.cmdline ?? image.cmdline),
+    credential: files.credential,
+    identity: identityDigest(resource, method),
+    disks: disksOf(config, handle, files.seed),
+    mac: allocation.mac,
+    outbound: config.outbound,
+    forwards: forwardsOf(allocation),
+    nics: config.networks.map((network, index) => nicOf(network, allocation.nics[index] ?? '', resource)),
+    console: resource.console,
+    headless: config.headless,
+    extraDevicesXML: config.extraDevicesXML,
+    extraDomainXML: config.extraDomainXML,
+    base: places.system ? { path: image.disk, format: image.format } : undefined,
+  }
+}
+
+async function domainType(
+  parts: LibvirtParts,
+  { domainType: wanted }: LibvirtConfig,
+  run: Run,
+): Promise<'kvm' | 'qemu'> {
+  if (wanted !== 'auto') return wanted
+  return (await parts.kvm(run)).works ? 'kvm' : 'qemu'
+}
+
+function disksOf(
+  config: LibvirtConfig,
+  handle: LibvirtHandle,
+  seed: string | undefined,
+): DomainSpec['disks'] {
+  const extra = Object.keys(config.extraDisks).sort()
+  const disks = [
+    { path: handle.disk, format: 'qcow2' as const },
+    ...extra.map((name) => ({
+      path: handle.extraDisks[name] ?? '',
+      format: 'qcow2' as const,
+      serial: name,
+    })),
+    ...(seed === undefined ? [] : [{ path: seed, format: 'raw' as const, readonly: true }]),
+  ]
+  return disks.map((disk, index) => ({ dev: deviceName(index), ...disk }))
+}
+
+/** vda … vdz, vdaa … */
+function deviceName(index: number): string {
+  const letters = 'abcdefghijklmnopqrstuvwxyz'
+  const last = letters[index % letters.length] ?? ''
+  const before = Math.floor(index / letters.length)
+  return `vd${before === 0 ? '' : (letters[before - 1] ?? '')}${last}`
+}
+
+function nicOf(network: Network, mac: string, resource: LibvirtResource): DomainNic {
+  if (network === 'lan') {
+    const { lan } = resource.allocation
+    if (lan !== null) return { kind: 'lan', mac, group: lan.group, port: lan.port }
+    throw failure('ALLOCATION', `machine '${resource.machine}' has no address in its LAN`, {
+      machine: resource.machine,
+      hint: 'hydra-ops deploy allocates one',
+    })
+  }
+  if (typeof network === 'string') return { kind: 'network', mac, source: network }
+  return 'bridge' in network
+    ? { kind: 'bridge', mac, source: network.bridge }
+    : { kind: 'network', mac, source: network.network }
+}
