@@ -66,6 +66,8 @@ const typeNames: Readonly<Record<string, string>> = {
 
 /** What the schema wants, as `expected …` goes on. */
 function expectation(issue: SchemaIssue): string {
+  // A schema's own words (`an octal mode such as "0600"`) say more than anything made of its rules.
+  if (!/^(?:Invalid|Too|Unrecognized) /.test(issue.message)) return issue.message
   switch (issue.code) {
     case 'invalid_type':
       return typeNames[issue.expected] ?? issue.expected
@@ -79,8 +81,7 @@ function expectation(issue: SchemaIssue): string {
       if (issue.format === 'starts_with' && 'prefix' in issue) {
         return `a text that begins with ${JSON.stringify(issue.prefix)}`
       }
-      // Schemas name what they want (`an octal mode such as "0600"`); zod's own messages do not.
-      return issue.message.startsWith('Invalid') ? `another form (${issue.format})` : issue.message
+      return `another form (${issue.format})`
     case 'invalid_union':
       return [...new Set(issue.errors.flatMap((branch) => branch.slice(0, 1).map(expectation)))].join(' or ')
     default:

@@ -65,7 +65,8 @@ export function parseNixError(stderr: string, ownFolder: string): NixError {
   const above = lines.slice(0, Math.max(start, 0)).reverse()
   const frames = [...lines.slice(Math.max(start, 0)), ...above]
   const positions = frames.flatMap((line) => positionOf(line))
-  const isOurs = ({ file }: Position) => file.startsWith(`${ownFolder}/`)
+  // Nix's own: `<nix/derivation-internal.nix>`, `«nix-internal»/…`.
+  const isOurs = ({ file }: Position) => file.startsWith(`${ownFolder}/`) || /^(?:<|«nix)/.test(file)
   // A user's own line says more than one of nixpkgs.
   const isTheirs = (position: Position) => !isOurs(position) && !position.file.startsWith('/nix/store/')
   const places = frames.flatMap((line) => jsonAfter('hydra-ops:at:', line, Place))

@@ -32,7 +32,7 @@ export interface NixCommand {
 const evidenceLines = 20
 
 export interface NixCommandParts {
-  readonly local: LocalCommands
+  readonly local: Pick<LocalCommands, 'run'>
   /** The state folder, in which our own store lies when there is no other. */
   readonly stateRoot: string
   readonly env: Environment

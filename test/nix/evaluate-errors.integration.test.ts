@@ -15,8 +15,8 @@ describe('an expression that is wrong ends with exit code 2, names the place, an
   it.each([
     [
       'a syntax error',
-      `{\n  web = { ${debian}\n}\n`,
-      /^hydra\.nix:3:2: syntax error, unexpected end of file/,
+      `{\n  web = { ${debian} ]; };\n}\n`,
+      /^hydra\.nix:2:37: syntax error, unexpected '\]'/,
     ],
     [
       'an undefined variable',
