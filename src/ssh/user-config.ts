@@ -5,6 +5,7 @@ import type { LocalCommands } from '../core/context.js'
 import { failure, usageError } from '../core/errors.js'
 import type { Run } from '../core/run.js'
 import type { UserSshConfig } from '../core/ssh.js'
+import { definedOnly } from './jump.js'
 
 /** `ssh -G` runs the `Match exec` commands of the user's configuration; one of them may hang. */
 const deadlineMs = 10_000
@@ -40,6 +41,7 @@ async function ask(
     signal: run.signal,
     timeoutMs: deadlineMs,
     what,
+    env: definedOnly(tools.env),
   })
   if (result.kind !== 'exited' || result.code !== 0) {
     const said = result.stderr.trim()

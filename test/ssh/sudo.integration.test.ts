@@ -1,0 +1,196 @@
+import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { Readable } from 'node:stream'
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import type { Host } from '../../src/core/ssh.js'
+import { type Sshd, startSshd, sudoPassword } from '../fixtures/sshd.js'
+import { connected, processesWith, remote, until } from '../fixtures/sshd-session.js'
+
+// sudo and id are stand-ins here; real guests try the real one.
+let sshd: Sshd
+
+beforeAll(async () => {
+  sshd = await startSshd({ sudo: 'password' })
+})
+
+afterAll(() => sshd.stop())
+
+const state = (name: string) => join(sshd.sudoState, name)
+const sudoLog = () => readFileSync(state('log'), 'utf8')
+
+async function withHost(
+  options: { readonly password?: string; readonly privilegeEscalation?: readonly string[] },
+  action: (host: Host) => Promise<void>,
+): Promise<void> {
+  const { password, privilegeEscalation } = options
+  const target = sshd.target(privilegeEscalation === undefined ? {} : { privilegeEscalation })
+  const host = await connected(target, password === undefined ? {} : { sudoPassword: async () => password })
+  try {
+    await action(host)
+  } finally {
+    host.close()
+  }
+}
+
+beforeEach(() => {
+  rmSync(state('nopasswd'), { force: true })
+  rmSync(state('ticket'), { force: true })
+  writeFileSync(state('log'), '')
+})
+
+/** Everything that must hold, whichever way root is reached. */
+async function actsAsRoot(host: Host): Promise<void> {
+  const id = await host.exec(['id', '-u'], remote())
+  expect(id).toMatchObject({ kind: 'exited', code: 0, stdout: '0\n', stderr: '' })
+  const own = await host.exec(['id', '-u'], remote({ asLoginUser: true }))
+  expect(own.stdout).toBe('1000\n')
+  const echoed = await host.exec(['cat'], remote({ stdin: 'secret\nof many\nlines' }))
+  expect(echoed.stdout).toBe('secret\nof many\nlines')
+  const streamed = await host.exec(['cat'], remote({ stdin: Readable.from(['a stream ', 'of text']) }))
+  expect(streamed.stdout).toBe('a stream of text')
+  const without = await host.script('cat; printf "%s;" "$@"; exit 4', ["a'b", '$(id)'], remote())
+  expect(without).toMatchObject({ code: 4, stdout: "a'b;$(id);" })
+  // Longer than one argument may be, so that the transport cannot use one.
+  const long = 'é'.repeat(40_000)
+  const large = await host.script('cat; printf "%s," "$@"', [long, long], remote({ stdin: 'in ' }))
+  expect(large.stdout).toBe(`in ${long},${long},`)
+}
+
+describe('sudo without a password', () => {
+  it('is used without asking anybody', async () => {
+    writeFileSync(state('nopasswd'), '')
+    await withHost({}, async (host) => {
+      expect(host.escalation).toBe('sudo')
+      await actsAsRoot(host)
+    })
+    expect(sudoLog()).not.toContain('-S')
+  })
+
+  it('keeps the command legible in the log of sudo', async () => {
+    writeFileSync(state('nopasswd'), '')
+    await withHost({}, async (host) => {
+      await host.exec(['systemctl', '--version'], remote())
+    })
+    expect(sudoLog()).toContain("exec 'systemctl' '--version'")
+  })
+})
+
+describe('sudo by a ticket of a moment ago', () => {
+  it('asks for the password only when the ticket has run out, and repeats what did not begin', async () => {
+    writeFileSync(state('ticket'), '')
+    let asked = 0
+    const host = await connected(sshd.target(), {
+      sudoPassword: async () => {
+        asked++
+        return sudoPassword
+      },
+    })
+    expect(host.escalation).toBe('sudo')
+    expect((await host.exec(['id', '-u'], remote())).stdout).toBe('0\n')
+    expect(asked).toBe(0)
+    rmSync(state('ticket'))
+    const results = await Promise.all(
+      ['a', 'b', 'c'].map((stdin) => host.exec(['cat'], remote({ stdin: Readable.from([stdin]) }))),
+    )
+    expect(results.map(({ stdout }) => stdout)).toEqual(['a', 'b', 'c'])
+    expect(asked).toBe(1)
+    expect(host.escalation).toBe('sudo-password')
+    host.close()
+  })
+
+  it('that runs out with nobody to ask is an error that says so', async () => {
+    writeFileSync(state('ticket'), '')
+    await withHost({}, async (host) => {
+      rmSync(state('ticket'))
+      await expect(host.exec(['id'], remote())).rejects.toMatchObject({ code: 'SUDO_PASSWORD' })
+    })
+  })
+})
+
+describe('sudo with a password', () => {
+  it('acts as root, and the password reaches nothing but sudo', async () => {
+    await withHost({ password: sudoPassword }, async (host) => {
+      expect(host.escalation).toBe('sudo-password')
+      await actsAsRoot(host)
+    })
+    expect(sudoLog()).not.toContain(sudoPassword)
+  })
+
+  it('never gives the password to the command, even when sudo does not want it any more', async () => {
+    await withHost({ password: sudoPassword }, async (host) => {
+      writeFileSync(state('nopasswd'), '')
+      const { stdout } = await host.exec(['cat'], remote({ stdin: 'input' }))
+      expect(stdout).toBe('input')
+      const nothing = await host.exec(['cat'], remote())
+      expect(nothing.stdout).toBe('')
+    })
+  })
+
+  it('is asked for once per connection', async () => {
+    let asked = 0
+    const host = await connected(sshd.target(), {
+      sudoPassword: async () => {
+        asked++
+        return sudoPassword
+      },
+    })
+    await Promise.all(Array.from({ length: 5 }, () => host.exec(['true'], remote())))
+    expect(asked).toBe(1)
+    host.close()
+  })
+
+  it('that is wrong is one clear error', async () => {
+    const error = await withHost({ password: 'wrong' }, async () => {}).catch((thrown: unknown) => thrown)
+    expect(error).toMatchObject({ code: 'SUDO_PASSWORD', machine: 'web' })
+    expect(error).toHaveProperty('message', expect.stringContaining('did not accept the password'))
+    expect(error).toHaveProperty('detail', expect.not.stringContaining('lecture'))
+  })
+
+  it.each(['', 'two\nlines'])('that cannot be one (%j) is not sent', async (password) => {
+    await expect(withHost({ password }, async () => {})).rejects.toMatchObject({ code: 'SUDO_PASSWORD' })
+    expect(sudoLog()).not.toContain('-S')
+  })
+
+  it('with nobody to ask is an error that says what to do', async () => {
+    await expect(withHost({}, async () => {})).rejects.toMatchObject({
+      code: 'SUDO_PASSWORD',
+      hint: expect.stringContaining('NOPASSWD'),
+    })
+  })
+
+  it('ends a cancelled command as root', async () => {
+    await withHost({ password: sudoPassword }, async (host) => {
+      const mark = `34${Date.now()}`
+      const cancel = new AbortController()
+      const running = host.exec(['sleep', mark], remote({ signal: cancel.signal }))
+      running.catch(() => {})
+      await until('it runs', () => processesWith(`sleep ${mark}`).length > 0)
+      cancel.abort()
+      await expect(running).rejects.toMatchObject({ code: 'INTERRUPTED' })
+      await until('it is gone', () => processesWith(`sleep ${mark}`).length === 0)
+    })
+  })
+})
+
+describe('another program than sudo', () => {
+  it('is called as deployment.privilegeEscalationCommand says', async () => {
+    await withHost({ privilegeEscalation: ['env', 'STANDIN_ROOT=yes'] }, async (host) => {
+      expect(host.escalation).toBe('sudo')
+      await actsAsRoot(host)
+    })
+    expect(existsSync(state('ticket'))).toBe(false)
+  })
+
+  it('that is not there is named', async () => {
+    await expect(withHost({ privilegeEscalation: ['doas'] }, async () => {})).rejects.toMatchObject({
+      code: 'NO_SUDO',
+      message: expect.stringContaining("'doas' is not installed"),
+    })
+  })
+
+  it('that runs the command as somebody else is not taken for root', async () => {
+    await expect(withHost({ privilegeEscalation: ['env'] }, async () => {})).rejects.toMatchObject({
+      code: 'NO_SUDO',
+    })
+  })
+})
