@@ -1,4 +1,4 @@
-import { execFile } from 'node:child_process'
+import { execFile, execFileSync } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -41,6 +41,10 @@ export function operatorHost(): OperatorHost {
       writeFileSync(file, text)
       return file
     },
-    dispose: () => rmSync(folder, { recursive: true, force: true }),
+    dispose: () => {
+      // A Nix store is read-only to its owner too.
+      execFileSync('chmod', ['-R', 'u+w', folder])
+      rmSync(folder, { recursive: true, force: true })
+    },
   }
 }

@@ -1,0 +1,44 @@
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { StorePath } from '../src/core/names.js'
+import { type Sshd, startSshd } from '../test/fixtures/sshd.js'
+
+/**
+ * A stand-in for a deployed machine: a real sshd of this host, whose sessions find two stand-in programs first. `id`
+ * says that they are root, `readlink` names the closure that the machine is to have had deployed. All else that
+ * a deploy asks is answered by this host. Nothing is deployed to it: it must look unchanged.
+ */
+export interface FarSide {
+  readonly sshd: Sshd
+  hasDeployed(closure: StorePath): void
+  stop(): Promise<void>
+}
+
+export async function startFarSide(profile: string): Promise<FarSide> {
+  const folder = mkdtempSync(join(tmpdir(), 'hydra-ops-far-side-'))
+  const programs = join(folder, 'programs')
+  const closure = join(folder, 'closure')
+  mkdirSync(programs)
+  program(programs, 'id', `[ "$*" != -u ] || { echo 0; exit; }\nexec /usr/bin/id "$@"`)
+  program(
+    programs,
+    'readlink',
+    `case "$*" in *${profile}) cat ${closure};; *) exec /usr/bin/readlink "$@";; esac`,
+  )
+  const path = `${programs}:${process.env.PATH ?? '/usr/bin:/bin'}`
+  const sshd = await startSshd({ config: [`SetEnv "PATH=${path}"`] })
+  return {
+    sshd,
+    hasDeployed: (path) => writeFileSync(closure, `${path}\n`),
+    stop: async () => {
+      await sshd.stop()
+      rmSync(folder, { recursive: true, force: true })
+    },
+  }
+}
+
+function program(folder: string, name: string, text: string): void {
+  writeFileSync(join(folder, name), `#!/bin/sh\n${text}\n`)
+  chmodSync(join(folder, name), 0o755)
+}

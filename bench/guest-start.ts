@@ -1,0 +1,116 @@
+import { mkdirSync, symlinkSync } from 'node:fs'
+import { connect } from 'node:net'
+import { homedir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { MachineName } from '../src/core/names.js'
+import type { SshTarget } from '../src/core/ssh.js'
+import { localCommands } from '../src/exec/local-commands.js'
+import { createSsh } from '../src/ssh/create-ssh.js'
+import type { Comparison } from './measure.js'
+import { type OperatorHost, operatorHost } from './operator-host.js'
+
+const bootMs = 300_000
+/** How soon an sshd that answers is to be noticed. */
+const noticedWithinMs = 250
+
+const network = `{
+  guest = {
+    deployment.os = "debian";
+    deployment.targetEnv = "libvirtd";
+    deployment.libvirtd.outbound = false;
+    deployment.libvirtd.memorySize = 512;
+  };
+}
+`
+
+/** From the start of a guest until it is known to be reachable, against the moment its sshd answers. */
+export async function guestStart(): Promise<Comparison[]> {
+  const host = operatorHost()
+  // Made once for all tests and benchmarks: the image is not what is measured.
+  const images = join(homedir(), '.cache', 'hydra-ops-test', 'images')
+  mkdirSync(images, { recursive: true })
+  mkdirSync(host.state, { mode: 0o700 })
+  symlinkSync(images, join(host.state, 'images'))
+  const file = host.write('network.nix', network)
+  try {
+    await host.hydraOps('create', file, '-d', 'bench')
+    await host.hydraOps('deploy', '-d', 'bench', '--yes', '--create-only')
+    await host.hydraOps('stop', '-d', 'bench')
+    const port = await sshPort(host)
+    const begin = performance.now()
+    const since = async (event: Promise<void>) => {
+      await event
+      return performance.now() - begin
+    }
+    const [, floorMs, ms] = await Promise.all([
+      host.hydraOps('start', '-d', 'bench'),
+      since(untilSshdAnswers(port)),
+      since(untilReachable(host, port)),
+    ])
+    const late = ms - floorMs
+    return [
+      {
+        what: 'guest start until reachable',
+        ms,
+        floor: 'until sshd answers',
+        floorMs,
+        budget: `noticed within ${noticedWithinMs} ms (here: ${late.toFixed(0)})`,
+        kept: late <= noticedWithinMs,
+      },
+    ]
+  } finally {
+    await host.hydraOps('destroy', '-d', 'bench', '--yes').catch(() => {})
+    host.dispose()
+  }
+}
+
+async function sshPort(host: OperatorHost): Promise<number> {
+  const config = await host.hydraOps('ssh-config', '-d', 'bench')
+  const port = /^\s*Port (\d+)$/m.exec(config)?.[1]
+  if (port === undefined) throw new Error(`no port in:\n${config}`)
+  return Number(port)
+}
+
+/** As the engine waits for a machine. */
+function untilReachable(host: OperatorHost, port: number): Promise<void> {
+  const ssh = createSsh({ local: localCommands, env: host.env, homeDir: host.folder })
+  const target: SshTarget = {
+    machine: MachineName.parse('guest'),
+    host: '127.0.0.1',
+    port,
+    user: 'root',
+    hostKey: undefined,
+    identityFiles: [],
+    useAgent: false,
+    jump: undefined,
+    proxyCommand: undefined,
+    sshOptions: [],
+    privilegeEscalation: [],
+  }
+  return ssh.waitForBanner(target, { signal: new AbortController().signal, timeoutMs: bootMs })
+}
+
+/** Many overlapping attempts, which no tool would make: as near to the very moment as can be. */
+async function untilSshdAnswers(port: number): Promise<void> {
+  const deadline = performance.now() + bootMs
+  let answered = false
+  while (!answered) {
+    if (performance.now() > deadline) throw new Error(`nothing on port ${port} speaks SSH`)
+    attempt(port, () => {
+      answered = true
+    })
+    await sleep(10)
+  }
+}
+
+function attempt(port: number, onAnswer: () => void): void {
+  const socket = connect({ port, host: '127.0.0.1' })
+  const end = () => socket.destroy()
+  socket.setTimeout(500, end)
+  socket.once('error', end)
+  socket.once('data', (data) => {
+    if (data.toString('latin1').startsWith('SSH-')) onAnswer()
+    end()
+  })
+}

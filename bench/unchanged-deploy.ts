@@ -1,0 +1,213 @@
+import pLimit from 'p-limit'
+import { createNix } from '../nix/nix.js'
+import { createSshProvider } from '../providers/ssh/index.js'
+import { bindProvider } from '../src/core/bind-provider.js'
+import type { Ops } from '../src/core/context.js'
+import { usageError } from '../src/core/errors.js'
+import { DeploymentName, MachineName } from '../src/core/names.js'
+import type { Plan } from '../src/core/plan.js'
+import { bindTask } from '../src/core/setup-task.js'
+import { localCommands } from '../src/exec/local-commands.js'
+import { deploy } from '../src/operations/deploy/deploy.js'
+import type { DeployRequest } from '../src/operations/deploy/request.js'
+import { debianProfile } from '../src/operations/deploy/survey.js'
+import { createRunLogs } from '../src/operations/run-logs.js'
+import { nixTask } from '../src/setup/nix.js'
+import { createSsh } from '../src/ssh/create-ssh.js'
+import { createStore } from '../state/store.js'
+import { type FarSide, startFarSide } from './far-side.js'
+import { type Comparison, inTurns, median } from './measure.js'
+import { debianNetwork } from './network.js'
+import { type OperatorHost, operatorHost } from './operator-host.js'
+
+/** What `deploy` works on at once unless told otherwise; the raw connections get the same. */
+const atOnce = 10
+const turns = 3
+
+/** A deploy that finds nothing to do, against as many raw `ssh` of the same parallelism. */
+export async function unchangedDeploy(): Promise<Comparison[]> {
+  return [await measureTargets(10), await measureTargets(50)]
+}
+
+async function measureTargets(count: number): Promise<Comparison> {
+  const host = operatorHost()
+  const far: FarSide[] = []
+  try {
+    for (let index = 0; index < count; index++) far.push(await startFarSide(debianProfile))
+    const { ops, evaluations } = await opsOver(host, far)
+    await deployAll(ops)
+    evaluations.length = 0
+    const times = await inTurns(
+      turns,
+      () => deployAll(ops),
+      () => rawConnections(host, far),
+    )
+    const evaluation = median(evaluations)
+    return {
+      what: `unchanged deploy to ${count} ssh targets, without its one evaluation (${evaluation.toFixed(0)} ms)`,
+      ms: times.ms - evaluation,
+      floor: `${count} × raw \`ssh\`, ${atOnce} at once`,
+      floorMs: times.floorMs,
+      budget: '≤ 1.5 × floor, evaluation once',
+      kept: times.ms - evaluation <= 1.5 * times.floorMs && evaluations.length === turns + 1,
+    }
+  } finally {
+    await Promise.all(far.map((each) => each.stop()))
+    host.dispose()
+  }
+}
+
+async function deployAll(ops: Ops): Promise<void> {
+  const { results } = await deploy(ops, request)
+  const other = results.filter((result) => result.outcome !== 'unchanged')
+  // The first deploy records the tasks, which counts as a change.
+  if (other.some((result) => result.outcome === 'failed')) {
+    throw new Error(other.map((result) => `${result.machine}: ${result.stage} ${result.reason}`).join('\n'))
+  }
+}
+
+function rawConnections(host: OperatorHost, far: readonly FarSide[]): Promise<string[]> {
+  const limit = pLimit(atOnce)
+  const options = ['-F', 'none', '-o', 'BatchMode=yes', '-o', 'StrictHostKeyChecking=no']
+  const unknown = ['-o', 'UserKnownHostsFile=/dev/null', '-o', 'LogLevel=ERROR']
+  return Promise.all(
+    far.map(({ sshd }) =>
+      limit(() =>
+        host.program('ssh', [
+          ...options,
+          ...unknown,
+          ...['-i', sshd.identityFile, '-p', String(sshd.port), `${sshd.user}@127.0.0.1`, 'true'],
+        ]),
+      ),
+    ),
+  )
+}
+
+const request: DeployRequest = {
+  deployment: undefined,
+  selection: { on: undefined, include: undefined, exclude: undefined },
+  dryRun: false,
+  until: undefined,
+  check: false,
+  killObsolete: false,
+  allowRecreate: false,
+  alwaysActivate: false,
+  allowReboot: false,
+  forceReboot: false,
+  skipOffline: false,
+  keepGoing: false,
+  maxConcurrent: atOnce,
+  closures: new Map(),
+  retryFailed: false,
+  yes: true,
+  acceptHostKey: false,
+  args: {},
+  searchPath: [],
+  nix: { showTrace: false, options: [] },
+  onPlan: refuseWork,
+}
+
+/** The far side is this very host: a plan that would do anything to it, but record the task, ends the benchmark. */
+function refuseWork(plan: Plan): void {
+  const work = plan.machines.flatMap(({ machine, items, unknown }) => [
+    ...(unknown === undefined ? [] : [`${machine}: ${unknown}`]),
+    ...items
+      .filter(({ subject }) => subject !== 'setup')
+      .map(({ subject, action, detail }) => `${machine}: ${subject} ${action} ${detail}`),
+  ])
+  if (work.length > 0) throw new Error(`the stand-ins do not look unchanged:\n${work.join('\n')}`)
+}
+
+/** The real engine over the real store, Nix and ssh; the far sides learn from the evaluation what they have. */
+async function opsOver(
+  host: OperatorHost,
+  far: readonly FarSide[],
+): Promise<{ ops: Ops; evaluations: number[] }> {
+  const operator = { user: 'bench', host: 'bench', command: 'bench', run: 'bench' }
+  const { env } = host
+  const store = await createStore({ root: host.state, operator, env })
+  const ssh = createSsh({ local: localCommands, env, homeDir: host.folder })
+  const provider = bindProvider(createSshProvider({ ssh }))
+  const nix = createNix({
+    local: localCommands,
+    stateRoot: store.root,
+    env,
+    providers: [provider],
+    cwd: host.folder,
+  })
+  const evaluations: number[] = []
+  const ops: Ops = {
+    store,
+    ssh,
+    operator,
+    local: localCommands,
+    providers: { all: () => [provider], named: () => provider },
+    nix: {
+      ...nix,
+      evaluate: async (...asked) => {
+        const begin = performance.now()
+        const network = await nix.evaluate(...asked)
+        evaluations.push(performance.now() - begin)
+        for (const [index, each] of far.entries()) {
+          const closure = network.machines.get(MachineName.parse(`m${index + 1}`))?.outPath
+          if (closure !== undefined) each.hasDeployed(closure)
+        }
+        return network
+      },
+    },
+    images: {
+      list: async () => [],
+      find: async () => undefined,
+      ensure: () => Promise.reject(new Error('no image is needed')),
+      remove: async () => [],
+    },
+    tasks: [unchangedNix],
+    events: { emit: () => {} },
+    questions: {
+      confirm: () => Promise.reject(usageError('nobody to ask')),
+      secret: () => Promise.reject(usageError('nobody to ask')),
+    },
+    logs: (folder) =>
+      createRunLogs({ folder, run: operator.run, now: () => new Date(), onProblem: () => {} }),
+    signal: new AbortController().signal,
+    now: () => new Date(),
+    doctor: async () => [],
+  }
+  rememberNetwork(host, store, far)
+  return { ops, evaluations }
+}
+
+/** Asks the far side what it asks every machine, and takes whatever this host says for a Nix that is set up. */
+const unchangedNix = bindTask({
+  ...nixTask,
+  debianPackages: () => ['base-files'],
+  probe: async (...asked) => {
+    await nixTask.probe(...asked)
+    return 'done' as const
+  },
+  apply: async () => ({}),
+  verify: async () => {},
+})
+
+function rememberNetwork(
+  host: OperatorHost,
+  store: Awaited<ReturnType<typeof createStore>>,
+  far: readonly FarSide[],
+): void {
+  const file = host.write(
+    'network.nix',
+    debianNetwork(far.length, (index) => targetOf(far[index - 1])),
+  )
+  const name = DeploymentName.parse('bench')
+  store.create({ name, expressions: [file], searchPath: [], args: {} })
+}
+
+function targetOf(far: FarSide | undefined): string {
+  if (far === undefined) throw new Error('a machine without a far side')
+  const { port, user, hostKey, identityFile } = far.sshd
+  return `    deployment.targetHost = "127.0.0.1";
+    deployment.targetPort = ${port};
+    deployment.targetUser = "${user}";
+    deployment.targetHostKey = "${hostKey}";
+    deployment.sshOptions = [ "-i" "${identityFile}" ];`
+}
