@@ -100,7 +100,7 @@ async function untilSshdAnswers(port: number): Promise<void> {
     attempt(port, () => {
       answered = true
     })
-    await sleep(10)
+    await sleep(50)
   }
 }
 
