@@ -84,7 +84,6 @@ function devicesOf(spec: DomainSpec): object {
       target: { '@port': 0 },
     },
     console: { '@type': 'pty', target: { '@type': 'serial', '@port': 0 } },
-    channel: { '@type': 'unix', target: { '@type': 'virtio', '@name': 'org.qemu.guest_agent.0' } },
     rng: { '@model': 'virtio', backend: { '@model': 'random', '#text': '/dev/urandom' } },
     memballoon: { '@model': 'none' },
     ...(spec.headless

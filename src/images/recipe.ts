@@ -34,7 +34,6 @@ const basePackages = [
   'procps',
   'rsync',
   'libnss-myhostname',
-  'qemu-guest-agent',
 ]
 
 const maskedUnits = [

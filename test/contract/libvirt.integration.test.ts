@@ -1,0 +1,56 @@
+import { existsSync, readdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { LibvirtConfig } from '../../providers/libvirt/config.js'
+import { defineForeign, openSession } from '../providers/libvirt/session.js'
+import { providerContract } from './provider-contract.js'
+
+/** Files of machines; the keys that the test makes for them are its own. */
+function filesBelow(folder: string): string[] {
+  return readdirSync(folder, { withFileTypes: true, recursive: true })
+    .filter((entry) => !entry.isDirectory())
+    .map((entry) => join(entry.parentPath, entry.name))
+    .filter((path) => /\/(?:disks|console)\//.test(path))
+}
+
+providerContract('libvirt', {
+  makesMachines: true,
+  open: async () => {
+    const session = await openSession()
+    const base = { baseImage: 'empty', memorySize: 64, baseImageSize: 1 }
+    return {
+      provider: session.provider,
+      run: session.run,
+      configExamples: [
+        {},
+        { vcpu: 2, memorySize: 2048, networks: ['lan', { bridge: 'br0' }, { network: 'default' }] },
+        { forwardPorts: [{ host: 8080, guest: 80 }], outbound: false, extraDisks: { data: 5 } },
+        {
+          baseImage: 'https://images.example/x.qcow2',
+          baseImageSha256: 'a'.repeat(64),
+          kernel: '',
+          cmdline: '',
+        },
+      ],
+      makeResource: (overrides) => session.makeResource({ baseImageSize: 1 }, overrides),
+      changedConfig: LibvirtConfig.parse({
+        ...base,
+        vcpu: 2,
+        baseImageSize: 2,
+        networks: [],
+        outbound: false,
+        extraDisks: { data: 1 },
+        autostart: true,
+      }),
+      listing: async () => {
+        const domains = (await session.virsh('list', '--all', '--name'))
+          .split('\n')
+          .filter((name) => name !== '')
+        const running = (await session.virsh('list', '--name')).split('\n').filter((name) => name !== '')
+        const files = existsSync(session.folder) ? filesBelow(session.folder) : []
+        return [...domains, ...running.map((name) => `running ${name}`), ...files].sort()
+      },
+      createForeign: (resource) => defineForeign(session, resource.name),
+      cleanup: async () => session.dispose(),
+    }
+  },
+})
