@@ -40,8 +40,15 @@ function describeIssue(issue: SchemaIssue, subject: Subject): Issue[] {
     const known = knownKeys(subject.schema, issue.path)
     return issue.keys.map((key) => ({ path: [...path, key], say: unknownOption(key, known) }))
   }
+  // A rule of the schema's own, in its own words.
+  if (issue.code === 'custom') return [{ path, say: issue.message }]
+  if (issue.code === 'invalid_key') {
+    const [inner] = issue.issues
+    const wanted = inner === undefined ? 'another name' : `a name of ${expectation(inner)}`
+    return [{ path, say: `expected ${wanted}, got ${JSON.stringify(path.at(-1))}` }]
+  }
   const given = valueAt(subject.value, issue.path)
-  if (given === undefined && issue.code !== 'custom') {
+  if (given === undefined) {
     return [{ path, say: `not given; expected ${expectation(issue)}` }]
   }
   const got = subject.hides(path) ? kindOf(given) : shown(given)

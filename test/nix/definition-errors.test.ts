@@ -21,6 +21,11 @@ const Options = z.strictObject({
     .optional(),
   disks: z.record(z.string(), z.strictObject({ size: z.number() })).optional(),
   path: z.string().startsWith('/').nullish(),
+  ports: z
+    .array(z.number())
+    .refine((ports) => new Set(ports).size === ports.length, 'the same port twice')
+    .optional(),
+  names: z.record(z.string().regex(/^[a-z]+$/, 'small letters'), z.number()).optional(),
 })
 
 function says(value: unknown, base = ['deployment', 'x']): string[] {
@@ -57,6 +62,8 @@ describe('a wrong option', () => {
       "deployment.x.disks.a.sise: unknown option; did you mean 'size'?",
     ],
     [{ memroySize: 1 }, "deployment.x.memroySize: unknown option; did you mean 'memorySize'?"],
+    [{ ports: [1, 1] }, 'deployment.x.ports: the same port twice'],
+    [{ names: { 'A b': 1 } }, 'deployment.x.names."A b": expected a name of small letters, got "A b"'],
     [{ somethingElse: 1 }, 'deployment.x.somethingElse: unknown option'],
   ])('%j reads %s', (value, sentence) => {
     expect(says(value)).toEqual([sentence])

@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
+import { chmodSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { createServer, type Server, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -78,6 +78,17 @@ describe('the store is', () => {
     await daemon(() => {})
     mkdirSync(join(nixRoot, 'store'))
     expect((await choose()).why).toContain('does not answer')
+  })
+
+  it('not that of a daemon whose socket this user may not reach', async () => {
+    await daemon((socket) => socket.write('answer'))
+    const sockets = join(nixRoot, 'var/nix/daemon-socket')
+    chmodSync(sockets, 0o000)
+    const store = await choose()
+    chmodSync(sockets, 0o755)
+    // Root may everything.
+    if (process.getuid?.() === 0) expect(store.kind).toBe('daemon')
+    else expect(store).toMatchObject({ kind: 'own', why: expect.stringContaining("group 'nix-users'") })
   })
 
   it('our own in the state folder when there is no other', async () => {
