@@ -6,7 +6,6 @@ import type { Finding } from '../core/provider.js'
 import type { Run } from '../core/run.js'
 import { settleAll } from '../core/settle.js'
 import type { HostProbe } from './host-probe.js'
-import { checkKvm } from './kvm.js'
 import { createLocalProbe } from './local-probe.js'
 import { checkNixStore, checkNixUsers } from './nix-store.js'
 import { checkNodeVersion } from './node-version.js'
@@ -36,7 +35,6 @@ export function createDoctor(
     const findings = await settleAll<Finding | Finding[]>([
       now(() => checkNodeVersion(host)),
       now(() => checkPrograms(host)),
-      checkKvm(host),
       checkUserNamespaces(host),
       now(() => checkSubordinateIds(host)),
       checkNixStore(parts.nix),

@@ -6,13 +6,20 @@ import type { Finding } from '../core/provider.js'
  * Which findings of `doctor` explain which error: code of an OpsError → beginnings of finding ids, the likeliest
  * first. A code that is not here has no finding that could explain it.
  */
-const explanations: Readonly<Record<string, readonly string[]>> = {
+export const explanations: Readonly<Record<string, readonly string[]>> = {
   NOT_INSTALLED: ['programs.'],
+  LIBVIRT_DAEMON: ['libvirt.daemon', 'programs.guests'],
+  LIBVIRT: ['libvirt.daemon', 'libvirt.emulator', 'state.space'],
+  PROVIDER: ['libvirt.daemon', 'libvirt.emulator', 'programs.guests'],
+  IMAGE_BUILD: ['programs.images', 'namespaces.', 'state.space'],
+  DOWNLOAD: ['state.space'],
   NIX: ['programs.nix', 'nix.store', 'namespaces.user', 'state.space'],
   BUILD: ['nix.store', 'namespaces.user', 'state.space'],
+  COPY: ['programs.nix', 'nix.store', 'state.space'],
   DISK_FULL: ['state.space'],
   STATE_DAMAGED: ['state.folder', 'state.space'],
-  UNREACHABLE: ['ssh.agent', 'kvm'],
+  SSH_CONFIG: ['ssh.config'],
+  UNREACHABLE: ['ssh.agent'],
 }
 
 /** Looking at this host must not keep the user from reading what went wrong. */
@@ -22,9 +29,7 @@ const lookMs = 20_000
 export async function explained(ops: Pick<Ops, 'doctor' | 'signal'>, error: unknown): Promise<unknown> {
   if (!(error instanceof OpsError) || !Object.hasOwn(explanations, error.code) || ops.signal.aborted)
     return error
-  const signal = AbortSignal.any([ops.signal, AbortSignal.timeout(lookMs)])
-  const findings = await ops.doctor({ signal, log: () => {} }).catch(() => [])
-  const finding = pointTo(findings, error.code)
+  const finding = pointTo(await findingsOf(ops), error.code)
   if (finding === undefined || (finding.mend !== undefined && error.hint?.includes(finding.mend) === true))
     return error
   const { code, exitCode, message, machine, detail, cause } = error
@@ -34,6 +39,18 @@ export async function explained(ops: Pick<Ops, 'doctor' | 'signal'>, error: unkn
     ...(detail === undefined ? {} : { detail }),
     ...(cause === undefined ? {} : { cause }),
   })
+}
+
+/** Looked for once, however many machines fail. */
+const looks = new WeakMap<object, Promise<readonly Finding[]>>()
+
+function findingsOf(ops: Pick<Ops, 'doctor' | 'signal'>): Promise<readonly Finding[]> {
+  const known = looks.get(ops)
+  if (known !== undefined) return known
+  const signal = AbortSignal.any([ops.signal, AbortSignal.timeout(lookMs)])
+  const look = ops.doctor({ signal, log: () => {} }).catch(() => [])
+  looks.set(ops, look)
+  return look
 }
 
 /** The finding that explains a failing step: the first that is a problem, else the first worth a note. */

@@ -9,6 +9,7 @@ import { settleAll } from '../core/settle.js'
 import { failedResult, secondsSince } from './deploy/finish.js'
 import { machineRun } from './deploy/job.js'
 import { type Session, writingSession } from './deploy/session.js'
+import { explained } from './explain-failure.js'
 import { type Selection, selectMachines } from './selection.js'
 
 export interface OnMachines {
@@ -63,7 +64,8 @@ async function one(
     const changed = await action(session, machine, machineRun(ops, machine, logs))
     result = { machine, outcome: changed ? 'changed' : 'unchanged', seconds: secondsSince(start) }
   } catch (error) {
-    result = failedResult(machine, undefined, secondsSince(start), error, logs.tail(machine, 10))
+    const why = await explained(ops, error)
+    result = failedResult(machine, undefined, secondsSince(start), why, logs.tail(machine, 10))
   }
   ops.events.emit({ kind: 'done', machine, result })
   return result

@@ -1,6 +1,5 @@
 import { describe, expect, it } from 'vitest'
 import type { Finding } from '../../src/core/provider.js'
-import { checkKvm } from '../../src/doctor/kvm.js'
 import { checkNixStore, checkNixUsers } from '../../src/doctor/nix-store.js'
 import { checkNodeVersion } from '../../src/doctor/node-version.js'
 import { checkPrograms } from '../../src/doctor/programs.js'
@@ -19,7 +18,6 @@ describe('a healthy host', () => {
     const findings = [
       checkNodeVersion(host),
       ...checkPrograms(host),
-      await checkKvm(host),
       await checkUserNamespaces(host),
       checkSubordinateIds(host),
       checkNixUsers(host),
@@ -71,35 +69,6 @@ describe('Node', () => {
 
   it.each(['20.11.0', '22.0.0', '24.1.0'])('%s will do', (nodeVersion) => {
     expect(checkNodeVersion(fakeHost({ nodeVersion }))).toMatchObject({ level: 'ok' })
-  })
-})
-
-describe('KVM', () => {
-  it('is not there: guests are slow, which is no problem', async () => {
-    const host = { ...fakeHost(), exists: () => false }
-    expect(await checkKvm(host)).toMatchObject({ level: 'note', mend: expect.stringContaining('modprobe') })
-  })
-
-  it('is there but forbidden: the command names the user', async () => {
-    const finding = await checkKvm(fakeHost({ forbidden: ['/dev/kvm'] }))
-    expect(finding).toMatchObject({ level: 'note', mend: expect.stringContaining('adduser ada kvm') })
-  })
-
-  it('is there, may be used, and does not work: what QEMU said is shown', async () => {
-    const said =
-      'Could not access KVM kernel module: No such device\nqemu: failed to initialize kvm: No such device\n'
-    const finding = await checkKvm(fakeHost({ ends: { 'qemu-system-x86_64': ended(1, said) } }))
-    expect(finding.level).toBe('note')
-    expect(finding.what).toContain('does not work (qemu: failed to initialize kvm: No such device)')
-  })
-
-  it('does not work either when QEMU never answers', async () => {
-    const finding = await checkKvm(fakeHost({ ends: { 'qemu-system-x86_64': undefined } }))
-    expect(finding.what).toContain('QEMU does not answer')
-  })
-
-  it('cannot be tried without QEMU', async () => {
-    expect(await checkKvm(fakeHost({ without: ['qemu-system-x86_64'] }))).toMatchObject({ level: 'note' })
   })
 })
 

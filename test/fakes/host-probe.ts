@@ -29,7 +29,6 @@ export const ended = (code: number, stderr = ''): CommandResult => ({
 /** A healthy Debian host of an ordinary user, but for what the test breaks. */
 export function fakeHost(broken: FakeHost = {}): HostProbe {
   const files: Record<string, string> = {
-    '/dev/kvm': '',
     '/etc/subuid': 'ada:100000:65536\n',
     '/etc/subgid': 'ada:100000:65536\n',
     '/etc/group': 'root:x:0:\nada:x:1000:\n',

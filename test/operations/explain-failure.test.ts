@@ -24,7 +24,7 @@ const hintOf = (error: unknown) => (error instanceof OpsError ? error.hint : 'no
 describe('which finding explains an error', () => {
   it('a program that is not installed points to what installs it', () => {
     const findings = [
-      finding('kvm', 'note'),
+      finding('libvirt.kvm', 'note'),
       finding('programs.ssh', 'ok'),
       finding('programs.nix', 'problem'),
     ]
@@ -48,6 +48,15 @@ describe('an error that this host explains', () => {
     const shown = await explained(ops, error)
     expect(shown).toMatchObject({ code: 'UNREACHABLE', exitCode: 4, machine: 'web', detail: 'console' })
     expect(hintOf(shown)).toBe('is it up?\nhydra-ops doctor says: ssh.agent; mended by: ssh-add')
+  })
+
+  it('costs one look at this host, however many machines fail', async () => {
+    const ops = opsThatFinds(finding('state.space', 'problem', 'hydra-ops image rm'))
+    const shown = await Promise.all([1, 2, 3].map(() => explained(ops, failure('BUILD', 'no'))))
+    expect(shown.map(hintOf)).toEqual(
+      Array(3).fill('hydra-ops doctor says: state.space; mended by: hydra-ops image rm'),
+    )
+    expect(ops.looks()).toBe(1)
   })
 
   it('is not told twice what mends it', async () => {

@@ -7,9 +7,11 @@ import type { MachinePlan, Plan } from '../../core/plan.js'
 import type { Run } from '../../core/run.js'
 import { settleAll } from '../../core/settle.js'
 import { destroyMachine } from '../destroy.js'
+import { explained } from '../explain-failure.js'
 import { selectMachines } from '../selection.js'
 import { type Assessment, assess } from './assess.js'
 import { buildEverything } from './build-everything.js'
+import { ensureLoginKey } from './create.js'
 import { evaluateNetwork } from './evaluate-network.js'
 import { failedResult, secondsSince } from './finish.js'
 import { closeJob, type Job, machineRun, newJob, updateJob } from './job.js'
@@ -124,7 +126,7 @@ async function assessOne(job: Job): Promise<Assessed> {
     return {
       job,
       seen: undefined,
-      failed: failedResult(job.machine, 'inspect', secondsSince(start), error, []),
+      failed: failedResult(job.machine, 'inspect', secondsSince(start), await explained(job.ops, error), []),
     }
   }
 }
@@ -200,6 +202,7 @@ async function apply(
     return finish(ops, session, results)
   }
   if (how.request.killObsolete) results.push(...(await killObsolete(ops, session, how)))
+  await ensureLoginKey(built.ready.map(({ job }) => job))
   const deployed = await inOrder(
     built.ready,
     how.network.ordering,

@@ -2,6 +2,7 @@ import type { RunLogs } from '../../core/context.js'
 import { failure } from '../../core/errors.js'
 import type { MachineResult } from '../../core/events.js'
 import type { StorePath } from '../../core/names.js'
+import { explained } from '../explain-failure.js'
 import { activateClosure, reattach } from './activation-stage.js'
 import type { Assessment } from './assess.js'
 import { copyClosure } from './copy-closure.js'
@@ -40,7 +41,8 @@ export async function deployMachine(
       seconds: secondsSince(start),
     }
   } catch (error) {
-    return failedResult(job.machine, job.at, secondsSince(start), error, logs?.tail(job.machine, 10) ?? [])
+    const why = await explained(job.ops, error)
+    return failedResult(job.machine, job.at, secondsSince(start), why, logs?.tail(job.machine, 10) ?? [])
   } finally {
     closeJob(job)
   }
