@@ -20,16 +20,18 @@ export const spawnDuplex: LocalCommands['spawnDuplex'] = (argv, options) => {
     env: { LC_ALL: 'C.UTF-8', ...options.env },
   })
   const end = endGroup(child.pid)
+  // Of a program that could not be started only the reason is of interest, which comes a moment later.
+  const started = child.pid !== undefined
   let ended = false
   const duplex = new Duplex({
     read: () => {
       child.stdout.resume()
     },
     write: (chunk, _encoding, done) => {
-      child.stdin.write(chunk, done)
+      if (started) child.stdin.write(chunk, done)
     },
     final: (done) => {
-      child.stdin.end(done)
+      if (started) child.stdin.end(done)
     },
     destroy: (error, done) => {
       stopListening()
@@ -39,18 +41,23 @@ export const spawnDuplex: LocalCommands['spawnDuplex'] = (argv, options) => {
   })
   const cancel = () => duplex.destroy(interruptedDuring(options.what))
   const stopListening = onAbort(options.signal, cancel)
-  child.stdin.on('error', (error) => duplex.destroy(error))
-  child.stdout.on('error', (error) => duplex.destroy(error))
+  const broken = (error: Error) => {
+    if (started) duplex.destroy(error)
+  }
+  child.stdin.on('error', broken)
+  child.stdout.on('error', broken)
   child.stdout.on('data', (chunk) => {
     if (!duplex.push(chunk)) child.stdout.pause()
   })
-  child.stdout.on('end', () => duplex.push(null))
+  child.stdout.on('end', () => {
+    if (started) duplex.push(null)
+  })
   child.stderr.setEncoding('utf8').on('data', lines(options.onLine ?? (() => {})))
   void child.then((result) => {
     ended = true
     const code = errorCodeOf(result)
     if (code === 'ENOENT') duplex.destroy(missing(file, options.what))
-    else if (child.pid === undefined) {
+    else if (!started) {
       duplex.destroy(failure('NOT_EXECUTABLE', `${options.what}: '${file}' cannot be executed (${code})`))
     }
   })

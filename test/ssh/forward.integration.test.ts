@@ -1,0 +1,81 @@
+import { createServer, connect as netConnect } from 'node:net'
+import { text } from 'node:stream/consumers'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import type { Host } from '../../src/core/ssh.js'
+import { freePort, type Sshd, startSshd } from '../fixtures/sshd.js'
+import { connected, never } from '../fixtures/sshd-session.js'
+
+let sshd: Sshd
+let host: Host
+/** Answers each line with itself, on a port of the loopback. */
+let echo: { port: number; close(): void }
+
+beforeAll(async () => {
+  sshd = await startSshd()
+  host = await connected(sshd.target())
+  const server = createServer({ allowHalfOpen: true }, (socket) => {
+    socket.on('error', () => {})
+    socket.pipe(socket)
+  })
+  const port = await freePort()
+  await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve))
+  echo = { port, close: () => server.close() }
+})
+
+afterAll(async () => {
+  host.close()
+  echo.close()
+  await sshd.stop()
+})
+
+const soon = { signal: never, timeoutMs: 60_000 }
+
+describe('a connection from the machine', () => {
+  it('carries bytes both ways, and ends', async () => {
+    const stream = await host.connectTcp('127.0.0.1', echo.port, soon)
+    stream.end('x'.repeat(500_000))
+    expect((await text(stream)).length).toBe(500_000)
+  })
+
+  it('to a closed port is an error that names it', async () => {
+    const port = await freePort()
+    await expect(host.connectTcp('127.0.0.1', port, soon)).rejects.toMatchObject({
+      code: 'CONNECT',
+      machine: 'web',
+      message: expect.stringContaining(`nothing accepts at 127.0.0.1:${port}`),
+    })
+  })
+})
+
+describe('a port of the operator', () => {
+  it('can be reached from the machine until it is closed', async () => {
+    const forward = await host.forwardFromRemote(echo.port, { signal: never })
+    const [one, two] = await Promise.all([roundTrip(forward.port, 'one'), roundTrip(forward.port, 'two')])
+    expect([one, two]).toEqual(['one', 'two'])
+    await forward.close()
+    await expect(roundTrip(forward.port, 'late')).rejects.toMatchObject({ code: 'ECONNREFUSED' })
+  })
+
+  it('where nothing listens closes what comes', async () => {
+    const forward = await host.forwardFromRemote(await freePort(), { signal: never })
+    expect(await roundTrip(forward.port, 'x').catch(() => '')).toBe('')
+    await forward.close()
+  })
+
+  it('cannot be offered where sshd forbids it, which is said', async () => {
+    const strict = await startSshd({ config: ['AllowTcpForwarding no'] })
+    const there = await connected(strict.target())
+    await expect(there.forwardFromRemote(echo.port, { signal: never })).rejects.toMatchObject({
+      code: 'FORWARD',
+      hint: expect.stringContaining('AllowTcpForwarding'),
+    })
+    there.close()
+    await strict.stop()
+  })
+})
+
+function roundTrip(port: number, word: string): Promise<string> {
+  const socket = netConnect(port, '127.0.0.1')
+  socket.end(word)
+  return text(socket)
+}

@@ -1,0 +1,238 @@
+import { execFile } from 'node:child_process'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import type { Ssh, SshTarget } from '../../src/core/ssh.js'
+import { makeKey, type Sshd, startSshd } from '../fixtures/sshd.js'
+import { connected, never, remote, testSsh } from '../fixtures/sshd-session.js'
+
+const run = { signal: never, log: () => {} }
+let folder: string
+let env: Record<string, string>
+let ssh: Ssh
+/** Where the jump lands, and the jump itself. */
+let sshd: Sshd
+let gate: Sshd
+
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'hydra-ops jump-'))
+  mkdirSync(join(folder, 'bin'))
+  symlinkSync(
+    fileURLToPath(new URL('../fixtures/sshd-programs/ssh-with-config', import.meta.url)),
+    join(folder, 'bin', 'ssh'),
+  )
+  env = {
+    PATH: `${join(folder, 'bin')}:${process.env.PATH}`,
+    STANDIN_SSH_CONFIG: join(folder, 'user config'),
+  }
+  ssh = testSsh({ env, homeDir: folder })
+  sshd = await startSshd()
+  gate = await startSshd()
+})
+
+afterAll(async () => {
+  await sshd.stop()
+  await gate.stop()
+  rmSync(folder, { recursive: true, force: true })
+})
+
+const knownHosts = () => join(folder, 'known_hosts')
+
+function userConfig(more: string): void {
+  writeFileSync(
+    join(folder, 'user config'),
+    `Host gate second-gate
+  HostName 127.0.0.1
+  Port ${gate.port}
+  User ${gate.user}
+  IdentityFile ${gate.identityFile}
+  IdentitiesOnly yes
+  UserKnownHostsFile "${knownHosts()}"
+${more}
+`,
+  )
+}
+
+beforeEach(() => {
+  writeFileSync(knownHosts(), `[127.0.0.1]:${gate.port} ${gate.hostKey}\n`)
+  userConfig('')
+})
+
+async function answersThrough(target: SshTarget): Promise<void> {
+  await ssh.waitForBanner(target, { signal: never, timeoutMs: 60_000 })
+  const host = await connected(target, {}, ssh)
+  const big = 'x'.repeat(3_000_000)
+  expect((await host.exec(['cat'], remote({ stdin: big }))).stdout).toBe(big)
+  host.close()
+}
+
+describe('through a jump', () => {
+  it('commands run, and the jump carries them', async () => {
+    const before = connectionsOf(gate)
+    await answersThrough(sshd.target({ jump: 'gate' }))
+    expect(connectionsOf(gate)).toBeGreaterThan(before)
+  })
+
+  it('written with user and port', async () => {
+    userConfig('')
+    await answersThrough(sshd.target({ jump: `${gate.user}@gate:${gate.port}` }))
+    await answersThrough(sshd.target({ jump: `ssh://${gate.user}@gate:${gate.port}` }))
+  })
+
+  it('a command of the user leads too', async () => {
+    await answersThrough(sshd.target({ proxyCommand: `ssh -W 127.0.0.1:${sshd.port} gate` }))
+  })
+
+  it('a changed host key behind it is refused all the same', async () => {
+    const target = sshd.target({ jump: 'gate', hostKey: gate.hostKey })
+    await expect(connected(target, {}, ssh)).rejects.toMatchObject({ code: 'HOST_KEY_CHANGED' })
+  })
+
+  it('whose own key is not known is an error at once, and nothing is written', async () => {
+    writeFileSync(knownHosts(), '')
+    const target = sshd.target({ jump: 'gate' })
+    await expect(connected(target, {}, ssh)).rejects.toMatchObject({
+      code: 'UNREACHABLE',
+      message: expect.stringContaining('through its jump host'),
+      detail: expect.stringContaining('Host key verification failed'),
+    })
+    await expect(ssh.waitForBanner(target, { signal: never, timeoutMs: 60_000 })).rejects.toThrow(
+      'Host key verification failed',
+    )
+    expect(readFileSync(knownHosts(), 'utf8')).toBe('')
+  })
+
+  it('that refuses the login says so', async () => {
+    const stranger = makeKey(folder, 'stranger')
+    userConfig('')
+    writeFileSync(
+      join(folder, 'user config'),
+      readFileSync(join(folder, 'user config'), 'utf8').replace(gate.identityFile, `"${stranger}"`),
+    )
+    await expect(connected(sshd.target({ jump: 'gate' }), {}, ssh)).rejects.toMatchObject({
+      detail: expect.stringContaining('Permission denied'),
+    })
+  })
+
+  it('to a port where nothing listens says so', async () => {
+    await expect(connected(sshd.target({ jump: 'gate', port: 1 }), {}, ssh)).rejects.toMatchObject({
+      code: 'UNREACHABLE',
+      detail: expect.stringContaining('open failed'),
+    })
+  })
+
+  it('without the program ssh names it', async () => {
+    const without = testSsh({ env: { PATH: '/nonexistent' } })
+    await expect(connected(sshd.target({ jump: 'gate' }), {}, without)).rejects.toThrow(
+      "the program 'ssh' is not installed",
+    )
+  })
+})
+
+describe('the generated configuration', () => {
+  interface Ended {
+    readonly code: number
+    readonly stdout: string
+    readonly stderr: string
+  }
+
+  function systemSsh(targets: readonly SshTarget[], ...words: string[]): Promise<Ended> {
+    const files = { knownHosts: join(folder, 'our known_hosts') }
+    const rendered = ssh.renderConfig(targets, files)
+    const config = join(folder, 'our config')
+    writeFileSync(config, rendered.config)
+    writeFileSync(files.knownHosts, rendered.knownHosts)
+    return new Promise((resolve) => {
+      // Not through the stand-in: -F is what is tried; a jump inside of it takes the user's.
+      const argv = ['-F', config, ...words]
+      execFile('/usr/bin/ssh', argv, { env: { ...process.env, ...env } }, (error, stdout, stderr) =>
+        resolve({ code: error === null ? 0 : Number(error.code), stdout, stderr }),
+      )
+    })
+  }
+
+  it('lets ssh in by the name of the machine', async () => {
+    expect(await systemSsh([sshd.target()], 'web', 'echo in')).toEqual({
+      code: 0,
+      stdout: 'in\n',
+      stderr: '',
+    })
+  })
+
+  it('leads through a jump', async () => {
+    const { code, stdout } = await systemSsh([sshd.target({ jump: 'gate' })], 'web', 'echo in')
+    expect({ code, stdout }).toEqual({ code: 0, stdout: 'in\n' })
+  })
+
+  it('has ssh refuse another host key', async () => {
+    const { code, stderr } = await systemSsh([sshd.target({ hostKey: gate.hostKey })], 'web', 'echo in')
+    expect(code).toBe(255)
+    expect(stderr).toMatch(/Host key verification failed|REMOTE HOST IDENTIFICATION/)
+  })
+
+  it('has ssh refuse a host that was never contacted', async () => {
+    const { code, stderr } = await systemSsh([sshd.target({ hostKey: undefined })], 'web', 'echo in')
+    expect(code).toBe(255)
+    expect(stderr).toContain('Host key verification failed')
+  })
+
+  it('is understood by ssh with every option there is', async () => {
+    const target = sshd.target({
+      useAgent: true,
+      identitiesOnly: true,
+      agentSocket: join(folder, 'a gent'),
+      identityFiles: [join(folder, '100% odd é')],
+      proxyCommand: 'nc %h 22 # 100%',
+      sshOptions: ['-C', '-o', 'ConnectTimeout=3', '-i', '/k'],
+    })
+    const { code, stdout } = await systemSsh([target], '-G', 'web')
+    expect(code).toBe(0)
+    expect(stdout).toContain('connecttimeout 3\n')
+    expect(stdout).toContain('compression yes\n')
+  })
+})
+
+describe('the user’s configuration', () => {
+  it('is asked for a host', async () => {
+    userConfig(`Host web
+  HostName 10.0.0.%h
+  Port 2222
+  User deploy
+  IdentityFile "${folder}/%n %r key"
+  IdentityFile ~/missing
+  ProxyJump gate
+  IdentityAgent none
+`)
+    writeFileSync(join(folder, 'web deploy key'), '')
+    expect(await ssh.resolveUserConfig('web', run)).toEqual({
+      hostName: '10.0.0.web',
+      port: 2222,
+      user: 'deploy',
+      identityFiles: [join(folder, 'web deploy key')],
+      identitiesOnly: false,
+      jump: 'gate',
+      proxyCommand: undefined,
+      useAgent: false,
+      agentSocket: undefined,
+    })
+  })
+
+  it.each(['-oProxyCommand=touch /tmp/x', '$(id)', 'a b'])('refuses %j as a host', async (host) => {
+    await expect(ssh.resolveUserConfig(host, run)).rejects.toMatchObject({ exitCode: 2 })
+  })
+
+  it('that has a mistake is an error with its file and line', async () => {
+    userConfig('NoSuchKeyword yes')
+    await expect(ssh.resolveUserConfig('web', run)).rejects.toMatchObject({
+      code: 'SSH_CONFIG',
+      detail: expect.stringContaining('line 8: Bad configuration option: nosuchkeyword'),
+    })
+  })
+})
+
+/** Logins that its sshd has seen. */
+function connectionsOf(server: Sshd): number {
+  return server.log().split('Accepted publickey').length
+}

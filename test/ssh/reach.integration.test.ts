@@ -1,0 +1,168 @@
+import { createServer, connect as netConnect, type Server, type Socket } from 'node:net'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { freePort, type Sshd, startSshd } from '../fixtures/sshd.js'
+import { connected, never, testSsh, until } from '../fixtures/sshd-session.js'
+
+const ssh = testSsh()
+let sshd: Sshd
+
+beforeAll(async () => {
+  sshd = await startSshd()
+})
+
+afterAll(() => sshd.stop())
+
+/** Accepts on 127.0.0.1 and does with each connection as it is told. */
+async function serve(
+  onConnection: (socket: Socket, count: number) => void,
+): Promise<{ port: number; close(): void }> {
+  const sockets = new Set<Socket>()
+  let count = 0
+  const server: Server = createServer((socket) => {
+    sockets.add(socket)
+    socket.on('error', () => {})
+    onConnection(socket, ++count)
+  })
+  const port = await freePort()
+  await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve))
+  return {
+    port,
+    close: () => {
+      server.close()
+      for (const socket of sockets) socket.destroy()
+    },
+  }
+}
+
+/** Waits for a banner that will not come; returns the error and the states on the way. */
+async function seenAt(port: number, timeoutMs = 1_800): Promise<{ error: unknown; states: string[] }> {
+  const states: string[] = []
+  const error = await ssh
+    .waitForBanner(sshd.target({ port }), {
+      signal: never,
+      timeoutMs,
+      onState: (state) => states.push(state),
+    })
+    .catch((thrown: unknown) => thrown)
+  return { error, states }
+}
+
+describe('waiting for ssh', () => {
+  it('ends when sshd answers', async () => {
+    await ssh.waitForBanner(sshd.target(), { signal: never, timeoutMs: 60_000 })
+  })
+
+  it('says that the port is closed', async () => {
+    const { error, states } = await seenAt(await freePort())
+    expect(states).toEqual(['port closed'])
+    expect(error).toMatchObject({ code: 'UNREACHABLE', exitCode: 4, machine: 'web' })
+    expect(error).toHaveProperty('message', expect.stringContaining('port closed, for 1.8 s'))
+  })
+
+  it('is not fooled by a port that accepts with nothing behind it', async () => {
+    const silent = await serve(() => {})
+    const { error, states } = await seenAt(silent.port)
+    expect(states).toEqual(['accepts but is silent'])
+    expect(error).toHaveProperty('message', expect.stringContaining('accepts but is silent'))
+    expect(await ssh.probe(sshd.target({ port: silent.port }), { signal: never, timeoutMs: 500 })).toBe(false)
+    silent.close()
+  })
+
+  it('says that something else answers', async () => {
+    const web = await serve((socket) => socket.end('HTTP/1.1 400 Bad Request\r\n\r\n'))
+    expect((await seenAt(web.port)).states).toEqual(['what answers there is not SSH'])
+    web.close()
+    const shut = await serve((socket) => socket.destroy())
+    expect((await seenAt(shut.port)).states).toEqual(['it closes the connection at once'])
+    shut.close()
+  })
+
+  it('says that a name cannot be resolved', async () => {
+    const { error, states } = await (async () => {
+      const seen: string[] = []
+      const thrown = await ssh
+        .waitForBanner(sshd.target({ host: 'no-such-host.invalid' }), {
+          signal: never,
+          timeoutMs: 5_000,
+          onState: (state) => seen.push(state),
+        })
+        .catch((reason: unknown) => reason)
+      return { error: thrown, states: seen }
+    })()
+    expect(states).toEqual(['its name cannot be resolved'])
+    expect(error).toMatchObject({ code: 'UNREACHABLE' })
+  })
+
+  it('goes on past connections that stay silent, as QEMU leaves them while a guest boots', async () => {
+    const booting = await serve((socket, count) => {
+      if (count <= 4) return
+      const onward = netConnect(sshd.port, '127.0.0.1')
+      onward.on('error', () => socket.destroy())
+      socket.pipe(onward).pipe(socket)
+    })
+    await ssh.waitForBanner(sshd.target({ port: booting.port }), { signal: never, timeoutMs: 60_000 })
+    booting.close()
+  })
+
+  it('is patient with an sshd that takes seconds for its first word', async () => {
+    const slow = await serve((socket) => {
+      setTimeout(() => socket.write('a line before\r\nSSH-2.0-slow\r\n'), 2_500)
+    })
+    await ssh.waitForBanner(sshd.target({ port: slow.port }), { signal: never, timeoutMs: 60_000 })
+    slow.close()
+  })
+
+  it('notices an sshd that comes up', async () => {
+    const port = await freePort()
+    const states: string[] = []
+    const waiting = ssh.waitForBanner(sshd.target({ port }), {
+      signal: never,
+      timeoutMs: 60_000,
+      onState: (state) => states.push(state),
+    })
+    await until('it says that the port is closed', () => states.includes('port closed'))
+    const late = await startSshd({ port })
+    await waiting
+    await late.stop()
+  })
+
+  it('can be cancelled', async () => {
+    const cancel = new AbortController()
+    const port = await freePort()
+    const waiting = ssh.waitForBanner(sshd.target({ port }), { signal: cancel.signal, timeoutMs: 60_000 })
+    cancel.abort()
+    await expect(waiting).rejects.toMatchObject({ code: 'INTERRUPTED' })
+  })
+
+  it.each(['-oProxyCommand=id', '$(id)'])('refuses the host %j before anything is tried', async (host) => {
+    await expect(
+      ssh.waitForBanner(sshd.target({ host }), { signal: never, timeoutMs: 60_000 }),
+    ).rejects.toThrow('is not a host name')
+  })
+})
+
+describe('a look', () => {
+  it('tells whether ssh is spoken there', async () => {
+    expect(await ssh.probe(sshd.target(), { signal: never, timeoutMs: 30_000 })).toBe(true)
+    expect(
+      await ssh.probe(sshd.target({ port: await freePort() }), { signal: never, timeoutMs: 30_000 }),
+    ).toBe(false)
+  })
+})
+
+describe('a connection to what is no sshd', () => {
+  const connect = (port: number) => connected(sshd.target({ port }), { timeoutMs: 1_500 })
+
+  it('says what it saw', async () => {
+    await expect(connect(await freePort())).rejects.toThrow('port closed')
+    const silent = await serve(() => {})
+    await expect(connect(silent.port)).rejects.toThrow('accepts connections but stayed silent within 1.5 s')
+    silent.close()
+    const web = await serve((socket) => socket.end('HTTP/1.1 400 Bad Request\r\n\r\n'))
+    await expect(connect(web.port)).rejects.toMatchObject({ code: 'UNREACHABLE' })
+    web.close()
+    const halfway = await serve((socket) => socket.write('SSH-2.0-stuck\r\n'))
+    await expect(connect(halfway.port)).rejects.toThrow('within 1.5 s')
+    halfway.close()
+  })
+})
