@@ -1,0 +1,207 @@
+import { describe, expect, it } from 'vitest'
+import { createSshProvider } from '../../../providers/ssh/index.js'
+import type { SshResource } from '../../../providers/ssh/target.js'
+import { bindProvider } from '../../../src/core/bind-provider.js'
+import { failure, unreachable } from '../../../src/core/errors.js'
+import { DeploymentUuid, MachineName } from '../../../src/core/names.js'
+import type { SshTarget, UserSshConfig } from '../../../src/core/ssh.js'
+
+const run = { signal: new AbortController().signal, log: () => {} }
+const machine = MachineName.parse('web')
+
+const userConfig: UserSshConfig = {
+  hostName: '192.0.2.7',
+  port: 2222,
+  user: 'deploy',
+  identityFiles: ['/home/me/.ssh/id_ed25519'],
+  identitiesOnly: true,
+  jump: 'gate',
+  proxyCommand: undefined,
+  useAgent: true,
+  agentSocket: '/run/agent',
+}
+
+/** An ssh layer that answers as it is told, and remembers what it was asked. */
+function fakeSsh(answers: { config?: Partial<UserSshConfig>; banner?: Error; configError?: Error } = {}) {
+  const asked: string[] = []
+  const looked: SshTarget[] = []
+  return {
+    asked,
+    looked,
+    resolveUserConfig: async (host: string) => {
+      asked.push(host)
+      if (answers.configError !== undefined) throw answers.configError
+      return { ...userConfig, ...answers.config }
+    },
+    waitForBanner: async (target: SshTarget) => {
+      looked.push(target)
+      if (answers.banner !== undefined) throw answers.banner
+    },
+  }
+}
+
+function resource(
+  changes: Partial<SshResource> = {},
+  target: Partial<SshResource['target']> = {},
+): SshResource {
+  return {
+    deployment: {
+      uuid: DeploymentUuid.parse('0b6ee60e-3a3f-4f0a-8d3c-6a3d2a1b9c11'),
+      name: 'lab',
+    },
+    machine,
+    name: 'hydra-ops-web',
+    index: 1,
+    config: {},
+    allocation: {},
+    handle: undefined,
+    identity: undefined,
+    image: undefined,
+    disks: '/state/disks/web',
+    console: '/state/console/web.log',
+    hostKey: undefined,
+    target: {
+      host: undefined,
+      port: undefined,
+      user: undefined,
+      hostKey: undefined,
+      sshOptions: [],
+      privilegeEscalation: ['sudo', '-H', '--'],
+      ...target,
+    },
+    ...changes,
+  }
+}
+
+describe('where a host is', () => {
+  it('comes from the user’s ssh configuration, asked by the machine’s name', async () => {
+    const ssh = fakeSsh()
+    const target = await createSshProvider({ ssh }).target(resource(), run)
+    expect(ssh.asked).toEqual(['web'])
+    expect(target).toEqual({
+      machine,
+      host: '192.0.2.7',
+      port: 2222,
+      user: 'deploy',
+      hostKey: undefined,
+      identityFiles: ['/home/me/.ssh/id_ed25519'],
+      identitiesOnly: true,
+      useAgent: true,
+      agentSocket: '/run/agent',
+      existingHost: true,
+      jump: 'gate',
+      proxyCommand: undefined,
+      sshOptions: [],
+      privilegeEscalation: ['sudo', '-H', '--'],
+    })
+  })
+
+  it('is what the expression says, before the configuration', async () => {
+    const ssh = fakeSsh()
+    const wanted = { host: 'web.example.org', port: 22, user: 'admin', sshOptions: ['-C'] }
+    const target = await createSshProvider({ ssh }).target(resource({}, wanted), run)
+    expect(ssh.asked).toEqual(['web.example.org'])
+    expect(target).toMatchObject({ host: '192.0.2.7', port: 22, user: 'admin', sshOptions: ['-C'] })
+  })
+
+  it('is root’s when nobody names a user, as in NixOps', async () => {
+    const ssh = fakeSsh({ config: { user: undefined } })
+    expect(await createSshProvider({ ssh }).target(resource(), run)).toMatchObject({ user: 'root' })
+  })
+
+  it('has the recorded host key, unless the expression names another', async () => {
+    const provider = createSshProvider({ ssh: fakeSsh() })
+    const recorded = { hostKey: 'ssh-ed25519 recorded' }
+    expect((await provider.target(resource(recorded), run)).hostKey).toBe('ssh-ed25519 recorded')
+    expect((await provider.target(resource(recorded, { hostKey: 'ssh-ed25519 new' }), run)).hostKey).toBe(
+      'ssh-ed25519 new',
+    )
+  })
+
+  it('is shown by the name the expression gives it', () => {
+    const provider = createSshProvider({ ssh: fakeSsh() })
+    expect(provider.resourceId(resource())).toBe('web')
+    expect(provider.resourceId(resource({}, { host: '192.0.2.1' }))).toBe('192.0.2.1')
+  })
+})
+
+describe('a host that exists', () => {
+  it('is running when it shows a banner', async () => {
+    expect(await createSshProvider({ ssh: fakeSsh() }).inspect(resource(), run)).toEqual({ kind: 'running' })
+  })
+
+  it('is unknown, with the reason, when it shows none or cannot even be looked for', async () => {
+    const silent = createSshProvider({ ssh: fakeSsh({ banner: unreachable('web', 'port closed') }) })
+    expect(await silent.inspect(resource(), run)).toEqual({ kind: 'unknown', reason: 'port closed' })
+    const broken = createSshProvider({ ssh: fakeSsh({ configError: failure('SSH_CONFIG', 'line 3') }) })
+    expect(await broken.inspect(resource(), run)).toEqual({ kind: 'unknown', reason: 'line 3' })
+  })
+
+  it('is not mistaken for unknown when our own code fails', async () => {
+    const provider = createSshProvider({ ssh: fakeSsh({ banner: new TypeError('a bug') }) })
+    await expect(provider.inspect(resource(), run)).rejects.toThrow('a bug')
+  })
+
+  it('needs nothing made, and nothing is planned', async () => {
+    const provider = createSshProvider({ ssh: fakeSsh() })
+    const kept: unknown[] = []
+    const handle = await provider.reconcile(
+      resource(),
+      { allowRestart: false, allowRecreate: false, checkpoint: (each) => kept.push(each) },
+      run,
+    )
+    expect(handle).toEqual({})
+    expect(kept).toEqual([{}])
+    expect(await provider.plan(resource(), run)).toEqual([])
+  })
+
+  it('is not started by us: when it does not answer, that is said', async () => {
+    await expect(createSshProvider({ ssh: fakeSsh() }).start(resource(), run)).resolves.toBeUndefined()
+    const down = createSshProvider({ ssh: fakeSsh({ banner: unreachable('web', 'no answer') }) })
+    await expect(down.start(resource(), run)).rejects.toMatchObject({
+      exitCode: 4,
+      message: 'no answer',
+      hint: expect.stringContaining('cannot switch it on'),
+    })
+  })
+
+  it('is not stopped by us', async () => {
+    const provider = createSshProvider({ ssh: fakeSsh() })
+    await expect(provider.stop(resource(), { graceMs: 1 }, run)).rejects.toMatchObject({
+      exitCode: 1,
+      hint: 'if you want it off: hydra-ops ssh web -- systemctl poweroff',
+    })
+  })
+
+  it('is forgotten without being touched', async () => {
+    const ssh = fakeSsh()
+    await createSshProvider({ ssh }).destroy(resource(), run)
+    expect(ssh.asked).toEqual([])
+    expect(ssh.looked).toEqual([])
+  })
+})
+
+describe('its options', () => {
+  it('are none: any is refused', () => {
+    const bound = bindProvider(createSshProvider({ ssh: fakeSsh() }))
+    expect(bound.imageReference({})).toBeUndefined()
+    expect(() => bound.imageReference({ memorySize: 1 })).toThrow('options of provider ssh')
+  })
+})
+
+describe('doctor', () => {
+  it('finds an ssh configuration that cannot be read, with how to mend it', async () => {
+    const good = await createSshProvider({ ssh: fakeSsh() }).doctor?.(run)
+    expect(good).toEqual([expect.objectContaining({ id: 'ssh.config', level: 'ok' })])
+    const configError = failure('SSH_CONFIG', 'cannot read it', { detail: 'config line 8: bad' })
+    const bad = await createSshProvider({ ssh: fakeSsh({ configError }) }).doctor?.(run)
+    expect(bad).toEqual([
+      {
+        id: 'ssh.config',
+        level: 'problem',
+        what: 'the ssh configuration cannot be read: cannot read it (config line 8: bad)',
+        mend: expect.stringContaining('ssh -G'),
+      },
+    ])
+  })
+})
