@@ -74,9 +74,10 @@ let
 
   names = filter (name: ! elem name reserved) (attrNames (foldl' (known: file: known // file.value) { } files));
 
+  # Some are for other tools, or for NixOS machines; what would change a deploy and is not there yet is not among them.
   known = [
-    "allowApplyAll" "buildShell" "description" "enableRollback" "evalConfig" "lib" "lock" "machinesFile" "name"
-    "nixConfig" "nixpkgs" "nodeNixpkgs" "nodeSpecialArgs" "ordering" "pkgs" "runCommand" "specialArgs" "storage"
+    "buildShell" "description" "enableRollback" "evalConfig" "lib" "lock" "name" "nixpkgs" "nodeNixpkgs"
+    "nodeSpecialArgs" "ordering" "pkgs" "runCommand" "specialArgs" "storage"
   ];
 
   networkFacts = {

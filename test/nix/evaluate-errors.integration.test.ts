@@ -129,6 +129,11 @@ describe('an expression that is wrong ends with exit code 2, names the place, an
       /^hydra\.nix: network\.descripton: unknown option; did you mean 'description'\?$/,
     ],
     [
+      "an attribute of another tool's network that would be missed",
+      `{ meta.allowApplyAll = false; web = { ${debian} }; }`,
+      /^hydra\.nix: network\.allowApplyAll: not there yet$/,
+    ],
+    [
       'a machine name that is no host name',
       `{ "web server" = { ${debian} }; }`,
       /^hydra\.nix: machine "web server": expected a host name/,

@@ -303,6 +303,17 @@ describe('the network', () => {
     })
   })
 
+  it('may lie in a file or folder of any name', async () => {
+    const name = 'a "strange" ${name} $(id) é'
+    nix.write(`${name}/default.nix`, '{ require = [ ./part.nix ]; web.imports = [ ./part ]; }')
+    nix.write(`${name}/part.nix`, '{ web.deployment.os = "debian"; }')
+    nix.write(`${name}/part/default.nix`, '{ deployment.targetHost = "found"; }')
+    const { machines } = await nix.evaluate(name)
+    const machine = machines.get(MachineName.parse('web'))
+    expect(machine?.options.targetHost).toBe('found')
+    expect(machine?.origins['deployment.targetHost']).toEqual([`${nix.folder}/${name}/part/default.nix`])
+  })
+
   it('gives nixpkgs as pkgs and its lib as lib, in each form that it can be given', async () => {
     nix.write(
       'pkgs/default.nix',
