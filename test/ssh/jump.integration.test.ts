@@ -1,33 +1,28 @@
 import { execFile } from 'node:child_process'
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import type { Ssh, SshTarget } from '../../src/core/ssh.js'
 import { makeKey, type Sshd, startSshd } from '../fixtures/sshd.js'
-import { connected, never, remote, testSsh } from '../fixtures/sshd-session.js'
+import {
+  connected,
+  never,
+  remote,
+  testSsh,
+  type UserSshConfigFixture,
+  userSshConfig,
+} from '../fixtures/sshd-session.js'
 
 const run = { signal: never, log: () => {} }
-let folder: string
-let env: Record<string, string>
+let user: UserSshConfigFixture
 let ssh: Ssh
 /** Where the jump lands, and the jump itself. */
 let sshd: Sshd
 let gate: Sshd
 
 beforeAll(async () => {
-  folder = mkdtempSync(join(tmpdir(), 'hydra-ops jump-'))
-  mkdirSync(join(folder, 'bin'))
-  symlinkSync(
-    fileURLToPath(new URL('../fixtures/sshd-programs/ssh-with-config', import.meta.url)),
-    join(folder, 'bin', 'ssh'),
-  )
-  env = {
-    PATH: `${join(folder, 'bin')}:${process.env.PATH}`,
-    STANDIN_SSH_CONFIG: join(folder, 'user config'),
-  }
-  ssh = testSsh({ env, homeDir: folder })
+  user = userSshConfig('')
+  ssh = testSsh({ env: user.env, homeDir: user.folder })
   sshd = await startSshd()
   gate = await startSshd()
 })
@@ -35,15 +30,13 @@ beforeAll(async () => {
 afterAll(async () => {
   await sshd.stop()
   await gate.stop()
-  rmSync(folder, { recursive: true, force: true })
+  user.remove()
 })
 
-const knownHosts = () => join(folder, 'known_hosts')
+const knownHosts = () => join(user.folder, 'known_hosts')
 
 function userConfig(more: string): void {
-  writeFileSync(
-    join(folder, 'user config'),
-    `Host gate second-gate
+  user.write(`Host gate second-gate
   HostName 127.0.0.1
   Port ${gate.port}
   User ${gate.user}
@@ -51,8 +44,7 @@ function userConfig(more: string): void {
   IdentitiesOnly yes
   UserKnownHostsFile "${knownHosts()}"
 ${more}
-`,
-  )
+`)
 }
 
 beforeEach(() => {
@@ -105,12 +97,9 @@ describe('through a jump', () => {
   })
 
   it('that refuses the login says so', async () => {
-    const stranger = makeKey(folder, 'stranger')
+    const stranger = makeKey(user.folder, 'stranger')
     userConfig('')
-    writeFileSync(
-      join(folder, 'user config'),
-      readFileSync(join(folder, 'user config'), 'utf8').replace(gate.identityFile, `"${stranger}"`),
-    )
+    user.write(user.read().replace(gate.identityFile, `"${stranger}"`))
     await expect(connected(sshd.target({ jump: 'gate' }), {}, ssh)).rejects.toMatchObject({
       detail: expect.stringContaining('Permission denied'),
     })
@@ -139,15 +128,15 @@ describe('the generated configuration', () => {
   }
 
   function systemSsh(targets: readonly SshTarget[], ...words: string[]): Promise<Ended> {
-    const files = { knownHosts: join(folder, 'our known_hosts') }
+    const files = { knownHosts: join(user.folder, 'our known_hosts') }
     const rendered = ssh.renderConfig(targets, files)
-    const config = join(folder, 'our config')
+    const config = join(user.folder, 'our config')
     writeFileSync(config, rendered.config)
     writeFileSync(files.knownHosts, rendered.knownHosts)
     return new Promise((resolve) => {
       // Not through the stand-in: -F is what is tried; a jump inside of it takes the user's.
       const argv = ['-F', config, ...words]
-      execFile('/usr/bin/ssh', argv, { env: { ...process.env, ...env } }, (error, stdout, stderr) =>
+      execFile('/usr/bin/ssh', argv, { env: { ...process.env, ...user.env } }, (error, stdout, stderr) =>
         resolve({ code: error === null ? 0 : Number(error.code), stdout, stderr }),
       )
     })
@@ -182,8 +171,8 @@ describe('the generated configuration', () => {
     const target = sshd.target({
       useAgent: true,
       identitiesOnly: true,
-      agentSocket: join(folder, 'a gent'),
-      identityFiles: [join(folder, '100% odd é')],
+      agentSocket: join(user.folder, 'a gent'),
+      identityFiles: [join(user.folder, '100% odd é')],
       proxyCommand: 'nc %h 22 # 100%',
       sshOptions: ['-C', '-o', 'ConnectTimeout=3', '-i', '/k'],
     })
@@ -200,17 +189,17 @@ describe('the user’s configuration', () => {
   HostName 10.0.0.%h
   Port 2222
   User deploy
-  IdentityFile "${folder}/%n %r key"
+  IdentityFile "${user.folder}/%n %r key"
   IdentityFile ~/missing
   ProxyJump gate
   IdentityAgent none
 `)
-    writeFileSync(join(folder, 'web deploy key'), '')
+    writeFileSync(join(user.folder, 'web deploy key'), '')
     expect(await ssh.resolveUserConfig('web', run)).toEqual({
       hostName: '10.0.0.web',
       port: 2222,
       user: 'deploy',
-      identityFiles: [join(folder, 'web deploy key')],
+      identityFiles: [join(user.folder, 'web deploy key')],
       identitiesOnly: false,
       jump: 'gate',
       proxyCommand: undefined,

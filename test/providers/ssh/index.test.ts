@@ -182,7 +182,7 @@ describe('a host that exists', () => {
 })
 
 describe('its options', () => {
-  it('are none: any is refused', () => {
+  it('are none, and every one is refused', () => {
     const bound = bindProvider(createSshProvider({ ssh: fakeSsh() }))
     expect(bound.imageReference({})).toBeUndefined()
     expect(() => bound.imageReference({ memorySize: 1 })).toThrow('options of provider ssh')
