@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { homedir, hostname, userInfo } from 'node:os'
 import { join } from 'node:path'
-import { createRegistry } from '../providers/registry.js'
+import { createRegistry, plannedProviders } from '../providers/registry.js'
 import { createStore } from '../state/store.js'
 import type { OpenRequest } from './commands/program.js'
 import type { LocalCommands, Operator, Ops } from './core/context.js'
@@ -17,18 +17,27 @@ import { renderConfig } from './ssh/config-file.js'
  * Everything an operation works with: the only place that knows the concrete parts. What is costly to import
  * (execa, ssh2, the images) is imported when it is first used; commands that only read the state never do.
  */
-export async function openContext({ state, signal, ui, argv }: OpenRequest): Promise<Ops> {
+export async function openContext(request: OpenRequest): Promise<Ops> {
+  const { state, signal, ui, argv } = request
   const { env } = process
   const now = () => new Date()
   const operator = operatorOf(argv, now())
   const store = await createStore({ root: state, operator, env, onWrite: stopAfterWrite(env) })
   const local = lazyCommands()
   const ssh = lazySsh(env)
-  const providers = await createRegistry({ local, ssh, env, plugins: store.preferences().plugins ?? [] })
+  const plugins = request.plugins ? (store.preferences().plugins ?? []) : []
+  const providers = await createRegistry({ local, ssh, env, plugins })
   const nix = lazyNix(async () => {
     const [{ createNix }, real] = await Promise.all([import('../nix/nix.js'), commands()])
     const cwd = process.cwd()
-    return createNix({ local: real, stateRoot: store.root, env, providers: providers.all(), cwd })
+    return createNix({
+      local: real,
+      stateRoot: store.root,
+      env,
+      providers: providers.all(),
+      planned: plannedProviders,
+      cwd,
+    })
   })
   return {
     store,

@@ -11,7 +11,7 @@ export function registerConfig(command: Command, cli: Cli): void {
   commonFlags(list, { deployment: false, json: true })
   example(list, 'hydra-ops config list')
   list.action((flags: CommonFlags) =>
-    cli.run(flags, async (ops, ui) => {
+    withoutPlugins(cli, flags, async (ops, ui) => {
       const all = (await import('../operations/preferences.js')).listPreferences(ops)
       if (ui.json) ui.printJson(Object.fromEntries(all.map(({ key, value }) => [key, value ?? null])))
       else for (const { key, value } of all) ui.print(`${key} = ${value ?? '(not set)'}`)
@@ -22,7 +22,7 @@ export function registerConfig(command: Command, cli: Cli): void {
   commonFlags(get, { deployment: false, json: true })
   example(get, 'hydra-ops config get deployment')
   get.action((key: string, flags: CommonFlags) =>
-    cli.run(flags, async (ops, ui) => {
+    withoutPlugins(cli, flags, async (ops, ui) => {
       const value = (await import('../operations/preferences.js')).getPreference(ops, key)
       if (ui.json) ui.printJson(value ?? null)
       else if (value !== undefined) ui.print(value)
@@ -39,8 +39,13 @@ export function registerConfig(command: Command, cli: Cli): void {
   unset.action((key: string, flags: CommonFlags) => change(cli, key, undefined, flags))
 }
 
+/** Else a broken plugin could not be taken out of the preferences any more. */
+function withoutPlugins(cli: Cli, flags: CommonFlags, action: Parameters<Cli['run']>[1]): Promise<void> {
+  return cli.run(flags, action, { plugins: false })
+}
+
 function change(cli: Cli, key: string, value: string | undefined, flags: CommonFlags): Promise<void> {
-  return cli.run(flags, async (ops) => {
+  return withoutPlugins(cli, flags, async (ops) => {
     const { setPreference } = await import('../operations/preferences.js')
     setPreference(ops, key, value)
     return 0

@@ -14,6 +14,8 @@ export interface OpenRequest {
   readonly ui: Ui
   /** As the user wrote it, for the journal. */
   readonly argv: readonly string[]
+  /** Load the provider plugins of the preferences. */
+  readonly plugins: boolean
 }
 
 export interface ProgramOptions {
@@ -119,7 +121,13 @@ function cliFor(argv: readonly string[], options: ProgramOptions, ended: (status
         })
       if (how.handsOver !== true) signal.addEventListener('abort', say, { once: true })
       try {
-        const ops = await options.openOps({ state: flags.state, signal, ui, argv })
+        const ops = await options.openOps({
+          state: flags.state,
+          signal,
+          ui,
+          argv,
+          plugins: how.plugins ?? true,
+        })
         ended((await actAndExplain(ops, () => action(ops, ui))) ?? 0)
       } catch (error) {
         // What is thrown once the user has cancelled is a consequence of that.

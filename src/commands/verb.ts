@@ -33,6 +33,8 @@ export interface Cli {
     options?: {
       /** The terminal belongs to a child process; Ctrl-C is its business. */
       readonly handsOver?: boolean
+      /** False = also when a provider plugin is broken: what mends that must work. */
+      readonly plugins?: boolean
     },
   ): Promise<void>
 }

@@ -1,3 +1,4 @@
+import type { ChildProcess } from 'node:child_process'
 import { ExecaError } from 'execa'
 import { failure, interrupted } from '../core/errors.js'
 import { installLine, packageOf } from '../core/programs.js'
@@ -10,13 +11,32 @@ export function errorCodeOf(result: unknown): string | undefined {
   return result instanceof ExecaError ? result.code : undefined
 }
 
-/** Ends a process and its children: SIGTERM, then after a grace SIGKILL. */
-export function endGroup(pid: number | undefined): () => void {
+/** Process groups that were started and have not ended. */
+const running = new Set<number>()
+
+/**
+ * How to end a process that was started in a group of its own: SIGTERM, then after a grace SIGKILL. The terminal's
+ * Ctrl-C does not reach such a group, so where this process exits at once (a second Ctrl-C) it takes them along.
+ */
+export function endGroup(child: Pick<ChildProcess, 'pid' | 'once'>): () => void {
+  const { pid } = child
+  if (pid !== undefined) {
+    if (running.size === 0) process.once('exit', killAll)
+    running.add(pid)
+    child.once('exit', () => {
+      running.delete(pid)
+      if (running.size === 0) process.off('exit', killAll)
+    })
+  }
   return () => {
     if (pid === undefined) return
     signalGroup(pid, 'SIGTERM')
     setTimeout(() => signalGroup(pid, 'SIGKILL'), killAfterMs).unref()
   }
+}
+
+function killAll(): void {
+  for (const pid of running) signalGroup(pid, 'SIGKILL')
 }
 
 function signalGroup(pid: number, signal: NodeJS.Signals): void {

@@ -34,7 +34,7 @@ export const localCommands: LocalCommands = {
     if (onLine !== undefined) {
       for (const stream of [child.stdout, child.stderr]) stream?.setEncoding('utf8').on('data', lines(onLine))
     }
-    const ended = endGroup(child.pid)
+    const ended = endGroup(child)
     let why: 'deadline' | 'cancelled' | undefined
     const deadline = setTimeout(() => {
       why = 'deadline'

@@ -19,7 +19,7 @@ export const spawnDuplex: LocalCommands['spawnDuplex'] = (argv, options) => {
     stderr: 'pipe',
     env: { LC_ALL: 'C.UTF-8', ...options.env },
   })
-  const end = endGroup(child.pid)
+  const end = endGroup(child)
   // Of a program that could not be started only the reason is of interest, which comes a moment later.
   const started = child.pid !== undefined
   let ended = false

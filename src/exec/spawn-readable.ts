@@ -18,7 +18,7 @@ export const spawnReadable: LocalCommands['spawnReadable'] = (argv, options) => 
     stderr: 'pipe',
     env: { LC_ALL: 'C.UTF-8', ...options.env },
   })
-  const end = endGroup(child.pid)
+  const end = endGroup(child)
   const stopListening = onAbort(options.signal, end)
   // Whoever stops reading has no use for the rest; one that was read to its end is about to exit by itself.
   child.stdout.once('close', () => {

@@ -29,7 +29,17 @@ export function consoleLog(ops: Ops, request: ConsoleRequest): string {
       machine: request.machine,
     })
   }
-  return readFileSync(file, 'utf8')
+  return lastBoot(readFileSync(file, 'utf8'))
+}
+
+/** From the last start of a Linux kernel, with what the firmware said before it; all where none is seen. */
+export function lastBoot(text: string): string {
+  const kernel = text.lastIndexOf('Linux version ')
+  if (kernel < 0) return text
+  const earlier = text.lastIndexOf('Linux version ', kernel - 1)
+  const firmware = text.lastIndexOf('SeaBIOS', kernel)
+  const start = firmware > earlier ? firmware : kernel
+  return text.slice(text.lastIndexOf('\n', start) + 1)
 }
 
 function terminalOf(

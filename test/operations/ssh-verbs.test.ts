@@ -2,7 +2,7 @@ import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'no
 import { dirname } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { bindProvider } from '../../src/core/bind-provider.js'
-import { consoleLog, openConsole } from '../../src/operations/console.js'
+import { consoleLog, lastBoot, openConsole } from '../../src/operations/console.js'
 import { imagesInUse } from '../../src/operations/images.js'
 import { copyFiles } from '../../src/operations/scp.js'
 import { printSshConfig } from '../../src/operations/ssh-config.js'
@@ -157,6 +157,32 @@ describe('console', () => {
     mkdirSync(folder, { recursive: true })
     writeFileSync(`${folder}/web.log`, 'Linux version 6.1\n')
     expect(consoleLog(ops, request)).toBe('Linux version 6.1\n')
+  })
+
+  it.each([
+    ['no boot at all', 'login: \n', 'login: \n'],
+    [
+      'one boot',
+      'SeaBIOS (1.16)\n[0.0] Linux version 6\nlogin:',
+      'SeaBIOS (1.16)\n[0.0] Linux version 6\nlogin:',
+    ],
+    [
+      'two boots',
+      'SeaBIOS\nLinux version 6\nx\nSeaBIOS\nLinux version 6\ny\n',
+      'SeaBIOS\nLinux version 6\ny\n',
+    ],
+    [
+      'two boots without firmware',
+      '[0] Linux version 6\nx\n[0] Linux version 6\ny\n',
+      '[0] Linux version 6\ny\n',
+    ],
+    [
+      'firmware of the first boot only',
+      'SeaBIOS\nLinux version 6\nx\nLinux version 6\ny\n',
+      'Linux version 6\ny\n',
+    ],
+  ])('log of the last boot, with %s', (_, text, expected) => {
+    expect(lastBoot(text)).toBe(expected)
   })
 
   it('is refused for providers that have none', () => {
