@@ -1,6 +1,7 @@
 import { failure } from '../../core/errors.js'
 import { resourceName } from '../../core/names.js'
 import type { ResourceChange } from '../../core/provider.js'
+import { hostKeyFile, loginKeyFile } from '../resources.js'
 import { type Job, journal, type Link, recordOf, resourceFor, updateJob } from './job.js'
 
 /** What an ACPI shutdown may take before the power is cut. */
@@ -15,7 +16,7 @@ export async function createResource(job: Job, changes: readonly ResourceChange[
   const known = recordOf(job)
   const resource = resourceName(job.session.record.uuid, job.machine)
   const action = known.handle === undefined ? 'create' : 'change'
-  await ensureIdentity(job)
+  await ensureHostKey(job)
   journal(job, `machine.${action}`, { data: resource })
   updateJob(job, (draft) => {
     draft.intent = { action, resource, since: job.ops.now().toISOString() }
@@ -94,11 +95,15 @@ async function removeForRecreation(job: Job): Promise<void> {
   })
 }
 
-/** The deployment's login key and the machine's host key, made before the machine is. */
-async function ensureIdentity(job: Job): Promise<void> {
+/** The key that logs in to every machine made; once, before machines are worked on in parallel. */
+export async function ensureLoginKey(jobs: readonly Job[]): Promise<void> {
+  const job = jobs.find((each) => each.provider.makesMachines)
+  if (job !== undefined) await job.ops.ssh.ensureKeyPair(loginKeyFile(job.session.paths), job.run)
+}
+
+/** The machine's host key, made before the machine is. */
+async function ensureHostKey(job: Job): Promise<void> {
   if (!job.provider.makesMachines) return
-  const { keys } = job.session.paths
-  await job.ops.ssh.ensureKeyPair(`${keys}/id_ed25519`, job.run)
-  const hostKey = await job.ops.ssh.ensureKeyPair(`${keys}/${job.machine}/ssh_host_ed25519_key`, job.run)
+  const hostKey = await job.ops.ssh.ensureKeyPair(hostKeyFile(job.session.paths, job.machine), job.run)
   if (recordOf(job).hostKey !== hostKey) updateJob(job, (draft) => Object.assign(draft, { hostKey }))
 }
