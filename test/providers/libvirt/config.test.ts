@@ -1,0 +1,77 @@
+import { readFileSync } from 'node:fs'
+import { describe, expect, it } from 'vitest'
+import { imageReference, LibvirtConfig } from '../../../providers/libvirt/config.js'
+import { createLibvirtProvider } from '../../../providers/libvirt/index.js'
+import { localCommands } from '../../../src/exec/local-commands.js'
+
+describe('deployment.libvirtd', () => {
+  it('needs nothing said', () => {
+    expect(LibvirtConfig.parse({})).toMatchObject({
+      URI: null,
+      vcpu: 1,
+      memorySize: 1024,
+      baseImageSize: 10,
+      networks: ['lan'],
+      outbound: true,
+      domainType: 'auto',
+    })
+  })
+
+  it('understands what NixOps users write: "" means not given, a string is a network of libvirt', () => {
+    const config = LibvirtConfig.parse({ kernel: '', initrd: '', cmdline: '', networks: ['default', 'lan'] })
+    expect(config).toMatchObject({ kernel: null, initrd: null, cmdline: null, networks: ['default', 'lan'] })
+  })
+
+  it.each([
+    [{ memorySize: '4G' }],
+    [{ vcpu: 0 }],
+    [{ baseImageSize: 1.5 }],
+    [{ URI: 'qemu+ssh://root@elsewhere/system' }],
+    [{ networks: ['lan', 'lan'] }],
+    [{ networks: [{ vlan: 3 }] }],
+    [{ forwardPorts: [{ host: 80_000, guest: 80 }] }],
+    [
+      {
+        forwardPorts: [
+          { host: 8080, guest: 80 },
+          { host: 8080, guest: 81 },
+        ],
+      },
+    ],
+    [{ extraDisks: { '../x': 1 } }],
+    [{ baseImageSha256: 'sha256-abc' }],
+    [{ domainType: 'xen' }],
+  ])('refuses %j', (value) => {
+    expect(LibvirtConfig.safeParse(value).success).toBe(false)
+  })
+
+  it('names an image from the network by its URL and its SHA-256', () => {
+    const sha = 'ab'.repeat(32)
+    const url = 'https://images.example/x.qcow2'
+    expect(imageReference(LibvirtConfig.parse({}))).toBe('debian-12')
+    expect(imageReference(LibvirtConfig.parse({ baseImage: '/x.qcow2' }))).toBe('/x.qcow2')
+    expect(imageReference(LibvirtConfig.parse({ baseImage: url, baseImageSha256: sha }))).toBe(
+      `${url}#sha256=${sha}`,
+    )
+  })
+
+  it('has the same options as its NixOS module, with the same defaults', () => {
+    const { optionsNix } = createLibvirtProvider({ local: localCommands })
+    const text = readFileSync(optionsNix, 'utf8')
+    const declared = [...text.matchAll(/^ {4}(\w+) = mkOption/gm)].map(([, name]) => name)
+    expect(declared.sort()).toEqual(Object.keys(LibvirtConfig.shape).sort())
+    const defaults: Record<string, unknown> = LibvirtConfig.parse({})
+    for (const [, name = '', value = ''] of text.matchAll(
+      /^ {4}(\w+) = mkOption \{[\s\S]*?^ {6}default = (.*);$/gm,
+    )) {
+      expect([name, nixText(defaults[name])]).toEqual([name, value])
+    }
+  })
+})
+
+/** The few kinds of defaults that there are, as nixfmt writes them. */
+function nixText(value: unknown): string {
+  if (Array.isArray(value)) return value.length === 0 ? '[ ]' : `[ ${value.map(nixText).join(' ')} ]`
+  if (typeof value === 'object' && value !== null) return '{ }'
+  return JSON.stringify(value)
+}
