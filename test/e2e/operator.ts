@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process'
+import { execFileSync, spawn } from 'node:child_process'
 import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { homedir, tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -29,6 +29,11 @@ export interface RunOptions {
   readonly stdin?: string
   readonly timeoutMs?: number
   readonly env?: Record<string, string>
+  /**
+   * Talks to the program: called with what it has printed since the last answer; true = this was an answer. Its input
+   * then stays open.
+   */
+  converse?(text: string, type: (input: string) => void): boolean
   /** Called with the process, for tests that interrupt or kill it. */
   onSpawn?(child: ReturnType<typeof spawn>): void
 }
@@ -36,7 +41,14 @@ export interface RunOptions {
 /** A guest boots in 11 to 40 s under emulation; a first image takes minutes. */
 const defaultMs = 12 * 60_000
 
-export function operatorHost(): OperatorHost {
+export interface OperatorOptions {
+  /** Default: the home of whoever runs the tests. */
+  readonly home?: string
+  /** The words that every program is started with. */
+  readonly within?: readonly string[]
+}
+
+export function operatorHost({ home = homedir(), within = [] }: OperatorOptions = {}): OperatorHost {
   const folder = mkdtempSync(join(tmpdir(), 'ho-e2e-'))
   const state = join(folder, 'state')
   const images = join(homedir(), '.cache', 'hydra-ops-test', 'images')
@@ -44,15 +56,16 @@ export function operatorHost(): OperatorHost {
   mkdirSync(state, { mode: 0o700 })
   symlinkSync(images, join(state, 'images'))
   const env = {
-    HOME: homedir(),
-    PATH: process.env['PATH'] ?? '/usr/bin:/bin',
+    HOME: home,
+    PATH: process.env.PATH ?? '/usr/bin:/bin',
     HYDRA_OPS_STATE: state,
     // The default substituter is a public host; tests reach nothing outside.
     NIX_CONFIG: 'substituters =',
     NO_COLOR: '1',
   }
   const cli = join(packageRoot(), 'dist', 'src', 'cli.js')
-  const program = (argv: readonly string[], options: RunOptions = {}) => execute(argv, env, folder, options)
+  const program = (argv: readonly string[], options: RunOptions = {}) =>
+    execute([...within, ...argv], env, folder, options)
   const run = (args: readonly string[], options: RunOptions = {}) =>
     program([process.execPath, cli, ...args], options)
   return {
@@ -75,7 +88,11 @@ export function operatorHost(): OperatorHost {
       writeFileSync(file, text)
       return file
     },
-    dispose: () => rmSync(folder, { recursive: true, force: true }),
+    dispose() {
+      // What is in a Nix store is read-only, its folders too.
+      execFileSync('chmod', ['-R', 'u+w', '--', folder])
+      rmSync(folder, { recursive: true, force: true })
+    },
   }
 }
 
@@ -90,8 +107,11 @@ function execute(
     const child = spawn(file, args, { cwd, env: { ...env, ...options.env }, stdio: 'pipe' })
     let stdout = ''
     let stderr = ''
+    let answeredTo = 0
     child.stdout.setEncoding('utf8').on('data', (text) => {
       stdout += text
+      const answered = options.converse?.(stdout.slice(answeredTo), (input) => child.stdin.write(input))
+      if (answered === true) answeredTo = stdout.length
     })
     child.stderr.setEncoding('utf8').on('data', (text) => {
       stderr += text
@@ -107,7 +127,7 @@ function execute(
     })
     // A program that ends without reading its input is not this test's failure.
     child.stdin.on('error', () => {})
-    child.stdin.end(options.stdin ?? '')
+    if (options.converse === undefined) child.stdin.end(options.stdin ?? '')
     options.onSpawn?.(child)
   })
 }
