@@ -113,6 +113,14 @@ describe('a provider plugin that is broken', () => {
   })
 })
 
+it('for crash tests the process is killed after the n-th write of the state', async () => {
+  const state = join(cli.folder, 'killed')
+  const env = { HYDRA_OPS_TEST_STOP_AFTER_WRITE: '1' }
+  const argv = ['create', cli.network, '-d', 'killed', '--state', state]
+  expect(await cli.run(argv, { env })).toMatchObject({ code: null, signal: 'SIGKILL', stdout: '' })
+  expect((await cli.run(['list', '--plain', '--state', state])).stdout).toMatch(/\tkilled\t/)
+})
+
 describe('signals', () => {
   /** Nix that does not end by itself. */
   function slowPrograms(first = ':'): { PATH: string } {

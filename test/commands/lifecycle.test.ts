@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { usageError } from '../../src/core/errors.js'
 import { runFakeDebian } from '../fakes/fake-debian.js'
 import { fakeMachine, fakeNetwork } from '../fakes/fake-network.js'
 import { createFakeOps, type FakeOps } from '../fakes/fake-ops.js'
@@ -97,6 +98,18 @@ describe('from create to delete', () => {
     expect(stdout).toContain('Published:\n  web  http://127.0.0.1:18080/\n')
     const plain = (await cli('info', '--plain', '--no-eval', '--no-probe')).stdout.split('\n')
     expect(plain[1]).toMatch(/^web\tUp\tfake\thydra-ops-/)
+  })
+
+  it('info of a broken expression shows what is known, then what is wrong with it', async () => {
+    const { evaluate } = ops.nix
+    ops.nix.evaluate = async () => {
+      throw usageError("net.nix:1:3: syntax error, unexpected ';'")
+    }
+    const { code, stdout, stderr } = await cli('info')
+    Object.assign(ops.nix, { evaluate })
+    expect(code).toBe(2)
+    expect(stdout).toMatch(/\| web +\| +Up +\| fake/)
+    expect(stderr).toBe("error: net.nix:1:3: syntax error, unexpected ';'\n")
   })
 
   it('check finds nothing wrong', async () => {
