@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import { chmodSync, mkdirSync, readlinkSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, describe, expect, it } from 'vitest'
@@ -203,6 +203,21 @@ describe('/etc/hosts', () => {
   })
 })
 
+describe('in a container', () => {
+  it('writes /etc/hosts that is a mount of its own, to which nothing can be renamed', () => {
+    const m = machine()
+    m.write('/etc/hosts', '127.0.0.1 localhost\n')
+    m.write('/run/mounted', '127.0.0.1 localhost\n')
+    const closure = m.closure({ hosts: [['10.1.0.1', 'db']] })
+    const script = 'mount --bind "$1/run/mounted" "$1/etc/hosts" && exec perl "$2" "$3" --root "$1"'
+    const argv = ['--map-root-user', '--mount', 'sh', '-c', script, 'sh', m.root, activationProgram, closure]
+    const ended = spawnSync('unshare', argv, { env: m.environment(), encoding: 'utf8' })
+    expect(ended).toMatchObject({ status: 0, stdout: 'hosts written: db\nresult 0\n', stderr: '' })
+    expect(m.read('/run/mounted')).toContain('10.1.0.1 db\n')
+    expect(m.exists('/etc/.hydra-ops-staged')).toBe(false)
+  })
+})
+
 describe('units', () => {
   const service = (text: string) => `[Service]\nExecStart=/bin/${text}\n`
 
@@ -318,12 +333,16 @@ describe('units', () => {
     expect(m.exists('/etc/systemd/system/a.service')).toBe(false)
   })
 
-  it('refuses a path that is a file and a unit at once', () => {
+  it('refuses a path that is two things at once', () => {
     const m = machine()
     const closure = m.closure({
-      files: { '/etc/systemd/system/a.service': 'x' },
+      files: { '/etc/systemd/system/a.service': 'x', '/usr/local/bin/tool': 'x' },
       units: { 'a.service': { text: 'y' } },
+      programs: ['tool'],
     })
+    expect(m.activate(closure).output).toContain(
+      '/usr/local/bin/tool is both in deployment.files and a program of deployment.packages\n',
+    )
     expect(m.activate(closure)).toMatchObject({
       code: 1,
       output: expect.stringContaining('is both in deployment.files'),

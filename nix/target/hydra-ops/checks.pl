@@ -39,6 +39,7 @@ sub file_problems {
     push @problems, "the source of $path is not a file: $file->{source}" if defined $file->{source} && !-f $file->{source};
     my ($unit) = $path =~ m{^/etc/systemd/system/([^/]+)\z};
     push @problems, "$path is both in deployment.files and in deployment.units" if defined $unit && $want->{units}{$unit};
+    push @problems, "$path is both in deployment.files and a program of deployment.packages" if $want->{links}{$path};
     # The activation program may make the user.
     push @problems, unknown_owner($path, $file) if !$want->{activate} && !owner($file);
     return @problems;
