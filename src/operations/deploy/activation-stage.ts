@@ -27,10 +27,10 @@ export async function activateClosure(job: Job, path: StorePath, always: boolean
   await settle(job, activation)
 }
 
-/** Reads the result of an activation that an earlier process started and did not see end. */
-export async function reattach(job: Job): Promise<void> {
+/** Reads the result of an activation that an earlier process started and did not see end. False = there is none. */
+export async function reattach(job: Job): Promise<boolean> {
   const activation = recordOf(job).activation
-  if (activation === undefined) return
+  if (activation === undefined) return false
   job.run.log(`an earlier run left activation ${activation.unit}; reading its result`)
   try {
     await settle(job, activation)
@@ -38,6 +38,7 @@ export async function reattach(job: Job): Promise<void> {
     // What it failed at is attempted again below; that it failed is in the journal and the log.
     job.run.log(`it had failed: ${error instanceof Error ? error.message : String(error)}`)
   }
+  return true
 }
 
 type Activation = NonNullable<ReturnType<typeof recordOf>['activation']>

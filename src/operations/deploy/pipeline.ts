@@ -52,7 +52,8 @@ async function stages(job: Job, seen: Assessment): Promise<void> {
   await provision(job, seen)
   if (job.request.until === 'create') return
   let look = await reach(job, seen)
-  await reattach(job)
+  // It ended after we looked: what it did need not be done again.
+  if (await reattach(job)) look = await lookAt(job)
   await checks(job, 'preDeployChecks')
 
   enter(job, 'bootstrap')
