@@ -30,7 +30,7 @@ export async function allocateMachines(
       if (machine !== undefined) machine.target = targetOptions(definition.options)
     }
     for (const [name, machine] of Object.entries(draft.machines)) {
-      machine.obsolete = !network.machines.has(MachineName.parse(name))
+      machine.obsolete = !isInNetwork(network, MachineName.parse(name))
     }
     refuseSharedPorts(ops, draft)
     draft.description = network.description
@@ -43,6 +43,11 @@ export async function allocateMachines(
   const anyStale = [...network.machines.values()].some((definition) => isStale(session.record, definition))
   if (anyStale && session.writable) await ops.store.allocating(run, decide)
   else await decide(ops.store.list())
+}
+
+/** A machine that was not selected and whose definition does not evaluate is still wanted. */
+function isInNetwork(network: NetworkDefinition, machine: MachineName): boolean {
+  return network.machines.has(machine) || network.failed?.has(machine) === true
 }
 
 /** New, or its provider options differ from those last applied. */
