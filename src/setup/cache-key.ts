@@ -14,9 +14,9 @@ export interface CacheKeyOptions {
   readonly group: string
 }
 
-const probeMs = 60_000
+const probeMs = 120_000
 /** A guest without entropy or under emulation takes its time. */
-const applyMs = 120_000
+const applyMs = 300_000
 
 /** The pair of keys that signs what this machine's binary cache serves. */
 export const cacheKeyTask: SetupTask<CacheKeyOptions> = {

@@ -15,8 +15,8 @@ import {
   nixSettingsFile,
 } from './nix-config.js'
 
-const probeMs = 60_000
-const applyMs = 180_000
+const probeMs = 120_000
+const applyMs = 300_000
 
 /** A path that no store has: asking for it is a question to the daemon that changes nothing. */
 const absentPath = '/nix/store/00000000000000000000000000000000-hydra-ops'

@@ -15,7 +15,7 @@ export interface WantedPackages {
   readonly own: readonly string[]
 }
 
-const inspectMs = 60_000
+const inspectMs = 120_000
 /** Hundreds of packages over a slow line; apt's own waits (lock: 5 minutes) are within. */
 const installMs = 45 * 60_000
 const evidenceLines = 20

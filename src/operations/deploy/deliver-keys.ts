@@ -7,10 +7,10 @@ import type { Host } from '../../core/ssh.js'
 import { keyUnitFile, keyUnitMark, keyUnitName, survivesReboot, unitFolder } from './key-units.js'
 import type { DroppedKeys, ResolvedKey, SeenKey } from './keys.js'
 
-const inspectMs = 60_000
+const inspectMs = 120_000
 /** A mount that waits for its device gives up after 90 s (systemd's default). */
 const mountMs = 120_000
-const unitsMs = 60_000
+const unitsMs = 180_000
 
 /** NixOps' directory for keys: its users see it through group `keys`. */
 const keyDirectory = { mode: 0o750, group: 'keys' }

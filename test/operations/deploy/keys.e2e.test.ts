@@ -1,0 +1,202 @@
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
+import { HealthChecks } from '../../../src/core/definition.js'
+import { placeFiles } from '../../../src/core/place-files.js'
+import type { Run } from '../../../src/core/run.js'
+import { deliverKeys, inspectKeys, removeKeys } from '../../../src/operations/deploy/deliver-keys.js'
+import { runChecks } from '../../../src/operations/deploy/health.js'
+import { keyUnitName } from '../../../src/operations/deploy/key-units.js'
+import type { ResolvedKey } from '../../../src/operations/deploy/keys.js'
+import { ConnectedGuest, slow } from '../../fixtures/connected-guest.js'
+
+const run: Run = { signal: new AbortController().signal, log: () => {} }
+
+let guest: ConnectedGuest
+
+beforeAll(async () => {
+  guest = await ConnectedGuest.start()
+})
+afterAll(async () => guest?.dispose())
+
+describe('keys on a guest', () => {
+  function key(name: string, content: string, more: Partial<ResolvedKey> = {}): ResolvedKey {
+    return {
+      name,
+      path: `/run/keys/${name}`,
+      user: 'root',
+      group: 'root',
+      mode: 0o600,
+      uploadAt: 'pre-activation',
+      content: Buffer.from(content),
+      ...more,
+    }
+  }
+  const deliver = (keys: ResolvedKey[], phase: ResolvedKey['uploadAt'] = 'pre-activation') =>
+    deliverKeys(guest.host, keys, phase, run)
+
+  /** A unit that waits for a key as NixOps documents it. */
+  async function consumer(name: string, keyUnit: string): Promise<void> {
+    const content = `[Unit]
+Requires=${keyUnit}
+After=${keyUnit}
+[Service]
+Type=oneshot
+RemainAfterExit=true
+ExecStart=/bin/true
+[Install]
+WantedBy=multi-user.target
+`
+    const path = `/etc/systemd/system/${name}`
+    const file = { path, content, mode: 0o644, user: 'root', group: 'root' }
+    await placeFiles(guest.host, [file], { run, what: 'write a unit' })
+    await guest.sh('systemctl daemon-reload && systemctl --quiet enable --now -- "$1"', name)
+  }
+
+  it('lie in a directory for group keys, which is made with it', async () => {
+    expect(await deliver([key('db-password', 'hunter2')])).toEqual({
+      changed: ['db-password'],
+      ownerless: [],
+    })
+    expect(
+      await guest.sh(`stat -c '%a %U %G' /run/keys /run/keys/db-password; cat /run/keys/db-password`),
+    ).toBe('750 root keys\n600 root root\nhunter2')
+    await guest.untilState('db-password-key.service', 'active')
+    expect(await deliver([key('db-password', 'hunter2')])).toEqual({ changed: [], ownerless: [] })
+  })
+
+  it('start what waits for them, under any name, also when they come back after a reboot', async () => {
+    const names = ['app-token', `it's "$HOME" %h\n\\x20 ü`]
+    const units = names.map((name) => keyUnitName(name) ?? '')
+    await deliver(names.map((name) => key(name, 'one')))
+    for (const [index, unit] of units.entries()) {
+      await guest.untilState(unit, 'active')
+      await consumer(`waits-${index}.service`, unit)
+    }
+    await guest.reboot()
+    const seen = await inspectKeys(
+      guest.host,
+      names.map((name) => key(name, 'one')),
+      run,
+    )
+    expect(seen.map((each) => [each.state, each.unitDiffers])).toEqual([
+      ['missing', false],
+      ['missing', false],
+    ])
+    for (const [index, unit] of units.entries()) {
+      await guest.untilState(unit, 'activating')
+      expect(await guest.unitState(`waits-${index}.service`)).toBe('inactive')
+    }
+    await deliver(names.map((name) => key(name, 'one')))
+    for (const index of units.keys()) await guest.untilState(`waits-${index}.service`, 'active')
+  })
+
+  it('restart what requires them when they are replaced', async () => {
+    const started = () => guest.sh('systemctl show -p ActiveEnterTimestampMonotonic --value waits-0.service')
+    const before = await started()
+    await deliver([key('app-token', 'two')])
+    await vi.waitFor(async () => {
+      expect(await started()).not.toBe(before)
+      expect(await guest.unitState('waits-0.service')).toBe('active')
+    }, slow)
+  })
+
+  it('have a unit that is active only while the file is there', async () => {
+    await deliver([key('db-password', 'hunter2')])
+    await guest.untilState('db-password-key.service', 'active')
+    await guest.sh('rm /run/keys/db-password')
+    await guest.untilState('db-password-key.service', 'activating')
+    await guest.sh('echo x > /run/keys/db-password')
+    await guest.untilState('db-password-key.service', 'active')
+  })
+
+  it('get their owner after the activation when it comes with it', async () => {
+    const mine = key('owned', 'x', { user: 'latecomer', group: 'latecomer', mode: 0o440 })
+    expect(await deliver([mine])).toEqual({ changed: ['owned'], ownerless: ['owned'] })
+    expect(await guest.sh(`stat -c '%a %U %G' /run/keys/owned`)).toBe('600 root root')
+    await guest.sh('useradd --system --user-group --groups keys latecomer')
+    expect(await deliver([mine], 'post-activation')).toEqual({ changed: ['owned'], ownerless: [] })
+    expect(
+      await guest.sh(`stat -c '%a %U %G' /run/keys/owned; runuser -u latecomer cat /run/keys/owned`),
+    ).toBe('440 latecomer latecomer\nx')
+  })
+
+  it('wait for the mount they are to lie on', async () => {
+    await guest.sh(`mkdir -p '/mnt/safe place'
+printf '%s\\n' 'tmpfs /mnt/safe\\040place tmpfs noauto 0 0' >> /etc/fstab
+systemctl daemon-reload`)
+    const mounted = key('mounted', 'x', { path: '/mnt/safe place/deep/mounted' })
+    await deliver([mounted])
+    expect(await guest.sh(`findmnt -n -o FSTYPE -T '/mnt/safe place/deep/mounted'`)).toBe('tmpfs')
+  })
+
+  it('are there at boot with their unit where they survive one', async () => {
+    const kept = key('kept', 'x', { path: '/var/lib/keys/kept' })
+    await deliver([kept])
+    await guest.untilState('kept-key.service', 'active')
+    await guest.reboot()
+    await guest.untilState('kept-key.service', 'active')
+    expect(await deliver([kept])).toEqual({ changed: [], ownerless: [] })
+  })
+
+  it('leave a unit of that name alone that is not ours', async () => {
+    await guest.sh(`echo '[Service]' > /etc/systemd/system/foreign-key.service`)
+    await expect(deliver([key('foreign', 'x')])).rejects.toThrow('foreign-key.service exists and is not ours')
+    expect(await guest.sh('cat /etc/systemd/system/foreign-key.service')).toBe('[Service]')
+  })
+
+  it('go with their units when they are dropped', async () => {
+    await removeKeys(
+      guest.host,
+      { paths: ['/run/keys/db-password', '/var/lib/keys/kept'], names: ['db-password', 'kept'] },
+      run,
+    )
+    for (const name of ['db-password', 'kept']) {
+      await guest.untilState(`${name}-key.service`, 'inactive')
+      expect(await guest.sh('systemctl show -p LoadState --value -- "$1"', `${name}-key.service`)).toBe(
+        'not-found',
+      )
+    }
+    expect(
+      await guest.sh(
+        'ls /run/keys/db-password /var/lib/keys/kept 2>/dev/null; find /etc/systemd -name "kept-key*"',
+      ),
+    ).toBe('')
+  })
+})
+
+describe('health checks on a guest', () => {
+  const once = { period: 0.01, total: 0.5, timeout: 30 }
+
+  it('are made on its own loopback, through the connection', async () => {
+    const checks = HealthChecks.parse({
+      cmd: [{ cmd: ['test', '-d', '/run/systemd/system'] }],
+      tcp: [{ port: 22 }],
+      systemd: [{ unit: 'ssh.service' }],
+    })
+    expect(
+      await runChecks('healthChecks', checks, { host: guest.host, machine: guest.host.machine, run }),
+    ).toEqual([])
+  })
+
+  it('say what is wrong, with the end of the unit’s journal', async () => {
+    await guest.sh(`printf '[Service]\\nExecStart=/bin/sh -c "echo out of paper; exit 7"\\n' > /etc/systemd/system/printer.service
+systemctl daemon-reload; systemctl start printer.service; journalctl --sync`)
+    await guest.untilState('printer.service', 'failed')
+    const checks = HealthChecks.parse({
+      http: [{ ...once, port: 81 }],
+      tcp: [{ ...once, port: 81 }],
+      systemd: [{ ...once, unit: 'printer.service' }],
+    })
+    const failures = await runChecks('healthChecks', checks, {
+      host: guest.host,
+      machine: guest.host.machine,
+      run,
+    })
+    expect(failures.map((failure) => failure.check)).toEqual([
+      'http: http://localhost:81/',
+      'tcp: localhost:81',
+      'systemd: printer.service',
+    ])
+    expect(failures[2]?.detail).toContain('the unit is failed')
+    expect(failures[2]?.detail).toContain('out of paper')
+  })
+})
