@@ -1,10 +1,11 @@
 import type { Client, ClientChannel } from 'ssh2'
 import { failure, messageOf, OpsError, unreachable } from '../core/errors.js'
 import type { RemoteOptions, SshTarget } from '../core/ssh.js'
-import { bounded, within } from './bounded.js'
+import { type Bounds, bounded, within } from './bounded.js'
 import { type Nonce, parameterScript } from './command-line.js'
 import { FramedCommand, type Outcome } from './framed-command.js'
 import { newNonce } from './framing.js'
+import { pause } from './pause.js'
 import { Slots } from './slots.js'
 import { stopArguments, stopScript } from './stop-command.js'
 import type { Launch } from './sudo.js'
@@ -15,6 +16,10 @@ const maxStops = 2
 /** How long a cancelled command that has not begun yet may take to say which process it is. */
 const beginMs = 3_000
 const stopMs = 8_000
+/** Between two tries to open a channel that the server refuses. */
+const refusedMs = 200
+/** sshd counts a session until its login shell has exited, which may be after its channel was closed. */
+const forgottenMs = 10_000
 
 export type CommandOptions = Pick<RemoteOptions, 'signal' | 'timeoutMs' | 'what' | 'stdin' | 'onLine'>
 
@@ -55,9 +60,9 @@ export class Connection {
   /** Throws when it is cancelled, past its deadline, or cannot be started; how it ended is in the outcome. */
   async run(script: string, launcher: Launcher, options: CommandOptions): Promise<Ran> {
     const nonce = newNonce()
-    const command = await this.#start(launcher(nonce, script), nonce, options)
+    const { command, bounds } = await this.#start(launcher(nonce, script), nonce, options)
     try {
-      const outcome = await waitFor(command.ended, this.target, options, () => command.stderrTail)
+      const outcome = await this.#waitFor(command.ended, options, bounds(), () => command.stderrTail)
       return { outcome, noisy: () => command.noisy, closed: command.closed }
     } catch (error) {
       if (await this.#stop(command, nonce, launcher)) throw error
@@ -77,36 +82,42 @@ export class Connection {
     )
   }
 
-  async #start(launch: Launch, nonce: Nonce, options: CommandOptions): Promise<FramedCommand> {
+  /** The deadline counts from the moment the command has a slot. */
+  async #start(launch: Launch, nonce: Nonce, options: CommandOptions): Promise<Started> {
+    let refusedUntil: number | undefined
     for (;;) {
       await this.#commands.take(options.signal)
+      const deadline = Date.now() + options.timeoutMs
+      const bounds = () => ({ signal: options.signal, timeoutMs: Math.max(1, deadline - Date.now()) })
       try {
-        const channel = await this.#channel(launch, options)
+        const channel = await this.#channel(launch, options, bounds())
         const command = new FramedCommand(channel, nonce, launch, options)
         void command.closed.then(() => this.#commands.release())
-        return command
+        return { command, bounds }
       } catch (error) {
-        const others = this.#commands.taken > 1
-        const refused = isRefusedChannel(error)
-        // A server that allows fewer sessions than usual: wait until one of ours is over.
-        if (refused && others) this.#commands.shrink()
+        const alone = this.#commands.taken === 1
+        // A server that allows fewer sessions than usual: wait until one of ours is over, or is forgotten there.
+        if (isRefusedChannel(error) && !alone) this.#commands.shrink()
         this.#commands.release()
-        if (!refused || !others) throw error instanceof OpsError ? error : this.#cannotStart(error, options)
+        refusedUntil ??= Date.now() + forgottenMs
+        if (!isRefusedChannel(error) || (alone && Date.now() > refusedUntil)) {
+          throw error instanceof OpsError ? error : this.#cannotStart(error, options)
+        }
       }
+      await pause(refusedMs, options.signal)
     }
   }
 
-  async #channel(launch: Launch, options: CommandOptions): Promise<ClientChannel> {
+  async #channel(launch: Launch, options: CommandOptions, bounds: Bounds): Promise<ClientChannel> {
     this.requireAlive()
     const opening = openChannel(this.client, launch.command)
     try {
-      return await waitFor(opening, this.target, options, () => '')
+      return await this.#waitFor(opening, options, bounds, () => '')
     } catch (error) {
-      void opening.then(
-        (late) => late.close(),
-        () => {},
-      )
-      throw error
+      // Given up on the way: it runs there none the less. The caller finds out that it is over and ends it.
+      const late = await within(opening, beginMs)
+      if (late === undefined) throw error
+      return late
     }
   }
 
@@ -136,12 +147,12 @@ export class Connection {
 
   async #runStop(script: string, launcher: Launcher): Promise<boolean> {
     const never = new AbortController().signal
+    const options = { signal: never, timeoutMs: stopMs, what: 'end a cancelled command' }
     await this.#stops.take(never)
     try {
       const nonce = newNonce()
       const launch = launcher(nonce, script)
-      const options = { signal: never, timeoutMs: stopMs, what: 'end a cancelled command' }
-      const channel = await this.#channel(launch, options)
+      const channel = await this.#stopChannel(launch, options)
       const command = new FramedCommand(channel, nonce, launch, options)
       const outcome = await within(command.ended, stopMs)
       command.close()
@@ -152,31 +163,53 @@ export class Connection {
       this.#stops.release()
     }
   }
+
+  /** Where the server refuses one more session, another stop may soon free one. */
+  async #stopChannel(launch: Launch, options: CommandOptions): Promise<ClientChannel> {
+    const deadline = Date.now() + options.timeoutMs
+    for (;;) {
+      try {
+        return await this.#channel(launch, options, options)
+      } catch (error) {
+        if (!isRefusedChannel(error) || Date.now() > deadline) throw error
+        await pause(refusedMs, options.signal)
+      }
+    }
+  }
+
+  #waitFor<T>(
+    thing: Promise<T>,
+    { what, timeoutMs }: CommandOptions,
+    bounds: Bounds,
+    evidence: () => string,
+  ): Promise<T> {
+    const { machine } = this.target
+    return bounded(thing, bounds, {
+      what,
+      late: () => {
+        const detail = evidence()
+        return failure(
+          'DEADLINE',
+          `machine '${machine}': ${what}: did not end within ${timeoutMs / 1000} s`,
+          {
+            machine,
+            ...(detail === '' ? {} : { detail }),
+          },
+        )
+      },
+    })
+  }
+}
+
+interface Started {
+  readonly command: FramedCommand
+  /** What is left of the command's time. */
+  bounds(): Bounds
 }
 
 function openChannel(client: Client, command: string): Promise<ClientChannel> {
   return new Promise((resolve, reject) => {
     client.exec(command, (error, channel) => (error ? reject(error) : resolve(channel)))
-  })
-}
-
-function waitFor<T>(
-  thing: Promise<T>,
-  target: SshTarget,
-  options: CommandOptions,
-  evidence: () => string,
-): Promise<T> {
-  const { timeoutMs, what } = options
-  const { machine } = target
-  return bounded(thing, options, {
-    what,
-    late: () => {
-      const detail = evidence()
-      return failure('DEADLINE', `machine '${machine}': ${what}: did not end within ${timeoutMs / 1000} s`, {
-        machine,
-        ...(detail === '' ? {} : { detail }),
-      })
-    },
   })
 }
 

@@ -33,9 +33,12 @@ export class Slots {
     this.#wake()
   }
 
-  /** From now on only as many as there are besides the caller's, who gives back its own. */
+  /**
+   * The caller's own was refused: from now on fewer than there are besides it, so that one stays free for ending
+   * a command.
+   */
   shrink(): void {
-    this.#limit = Math.max(1, this.#taken - 1)
+    this.#limit = Math.max(1, this.#taken - 2)
   }
 
   #wake(): void {

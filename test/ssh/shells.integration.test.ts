@@ -26,7 +26,8 @@ function runBy(shell: string, script: string, stdin = ''): Promise<Ran> {
   const out = new FrameParser(nonce, (bytes) => stdout.push(bytes))
   const err = new FrameParser(nonce, (bytes) => stderr.push(bytes))
   return new Promise((resolve, reject) => {
-    const child = spawn(shell, ['-c', handed.words])
+    // A folder of PATH that cannot be entered would make of "not found" a "not allowed".
+    const child = spawn(shell, ['-c', handed.words], { env: { PATH: '/usr/local/bin:/usr/bin:/bin' } })
     child.stdout.on('data', (chunk: Buffer) => out.push(chunk))
     child.stderr.on('data', (chunk: Buffer) => err.push(chunk))
     child.on('error', reject)

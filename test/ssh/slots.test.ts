@@ -36,20 +36,27 @@ describe('Slots', () => {
     expect(slots.taken).toBe(1)
   })
 
-  it('can shrink to what a server allows, but never to nothing', async () => {
+  it('can shrink to what a server allows and one less, but never to nothing', async () => {
     const slots = new Slots(8)
-    await slots.take(never)
-    await slots.take(never)
+    for (const _ of [1, 2, 3, 4]) await slots.take(never)
+    // The fourth was refused: two of three may be used.
     slots.shrink()
     slots.release()
     let entered = false
     void slots.take(never).then(() => {
       entered = true
     })
+    slots.release()
     await settle()
     expect(entered).toBe(false)
     slots.release()
     await settle()
     expect(entered).toBe(true)
+    slots.shrink()
+    slots.shrink()
+    slots.release()
+    slots.release()
+    await slots.take(never)
+    expect(slots.taken).toBe(1)
   })
 })
