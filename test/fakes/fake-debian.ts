@@ -8,6 +8,8 @@ export interface FakeDebianOptions {
   /** Machine → how its activation ends; default 0. */
   readonly activationCode?: (machine: string) => number
   readonly units?: readonly string[]
+  /** An activation ends when it is followed, not before. */
+  readonly slow?: boolean
 }
 
 /**
@@ -26,7 +28,7 @@ export function runFakeDebian(ops: FakeOps, options: FakeDebianOptions = {}): vo
   ops.ssh.answer('start the activation', ({ machine, argv }) => {
     const [unit = '', , path = ''] = argv
     const code = options.activationCode?.(machine) ?? 0
-    if (code === 0) writeFileSync(file(machine, 'profile'), path)
+    if (code === 0 && options.slow !== true) writeFileSync(file(machine, 'profile'), path)
     writeFileSync(
       file(machine, unit),
       JSON.stringify(['result', unit, path, String(code), ...(options.units ?? [])]),
@@ -36,6 +38,8 @@ export function runFakeDebian(ops: FakeOps, options: FakeDebianOptions = {}): vo
   ops.ssh.answer('follow the activation', ({ machine, argv }) => {
     const [unit = ''] = argv
     const record = read(file(machine, unit))
+    const [, , path, code] = record === '' ? [] : JSON.parse(record)
+    if (code === '0') writeFileSync(file(machine, 'profile'), path)
     return succeed(record === '' ? 'state LoadState=not-found\nboot boot-1\n' : `record ${record}\n`)
   })
   ops.ssh.answer('remove the unit of the activation', succeed())

@@ -34,6 +34,7 @@ export async function reattach(job: Job): Promise<boolean> {
   job.run.log(`an earlier run left activation ${activation.unit}; reading its result`)
   try {
     await settle(job, activation)
+    job.changed = true
   } catch (error) {
     // What it failed at is attempted again below; that it failed is in the journal and the log.
     job.run.log(`it had failed: ${error instanceof Error ? error.message : String(error)}`)

@@ -110,6 +110,18 @@ describe('deploy', () => {
 describe('deploy of machines whose activation fails', () => {
   afterEach(() => ops.cleanup())
 
+  it('follows an activation that an earlier run left to its end, and does not repeat it', async () => {
+    await open([fakeMachine('web'), fakeMachine('db')], { slow: true })
+    ops.ssh.answer('follow the activation', () => {
+      throw new Error('as if it were killed here')
+    })
+    expect(outcomes(await deploy(ops, standard))).toEqual({ web: 'failed', db: 'failed' })
+    runFakeDebian(ops, { slow: true })
+    expect(outcomes(await deploy(ops, standard))).toEqual({ web: 'changed', db: 'changed' })
+    expect(ops.ssh.execs.filter((exec) => exec.what === 'start the activation')).toHaveLength(2)
+    expect(outcomes(await deploy(ops, standard))).toEqual({ web: 'unchanged', db: 'unchanged' })
+  })
+
   it('calls a machine degraded when units failed, with the end of their journal', async () => {
     await open([fakeMachine('web')], { activationCode: () => 4, units: ['web.service'] })
     const report = await deploy(ops, standard)
