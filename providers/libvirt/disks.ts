@@ -1,4 +1,4 @@
-import { existsSync, renameSync, rmSync } from 'node:fs'
+import { chmodSync, existsSync, renameSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { XMLParser } from 'fast-xml-parser'
 import { z } from 'zod'
@@ -89,6 +89,8 @@ async function create(parts: LibvirtParts, path: string, args: readonly string[]
     `make disk ${path}`,
     run,
   )
+  // In the system's folder others may pass.
+  chmodSync(draft, 0o600)
   renameSync(draft, path)
 }
 

@@ -91,7 +91,8 @@ export async function inspect(
     const seen = await look(createVirsh(parts.local, places.uri), places, resource, run)
     if (seen.kind !== 'domain') return seen
     const { active, word } = seen.state
-    return active ? { kind: 'running', detail: word } : { kind: 'stopped', detail: word }
+    // A guest that stands still (its disk had no room to grow …) goes on when it is started.
+    return { kind: active && word !== 'paused' ? 'running' : 'stopped', detail: word }
   } catch (error) {
     if (!isConnectionError(error)) throw error
     return { kind: 'unknown', reason: reasonOf(error) }

@@ -1,0 +1,362 @@
+import { existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { createServer, type Server } from 'node:net'
+import { dirname, join } from 'node:path'
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { LibvirtConfig } from '../../../providers/libvirt/config.js'
+import { createLibvirtProvider } from '../../../providers/libvirt/index.js'
+import type { LibvirtResource } from '../../../providers/libvirt/places.js'
+import type { ResourceChange } from '../../../src/core/provider.js'
+import { localCommands } from '../../../src/exec/local-commands.js'
+import { defineForeign, openSession, type Session } from './session.js'
+
+const options = { allowRestart: false, allowRecreate: false, checkpoint: () => {} }
+
+let session: Session
+const made: LibvirtResource[] = []
+const servers: Server[] = []
+
+beforeAll(async () => {
+  session = await openSession()
+})
+afterEach(async () => {
+  for (const server of servers.splice(0)) server.close()
+  for (const resource of made.splice(0)) await session.provider.destroy(resource, session.run)
+})
+afterAll(() => session.dispose())
+
+async function make(config: object = {}): Promise<LibvirtResource> {
+  const resource = await session.makeResource({ baseImageSize: 1, ...config })
+  made.push(resource)
+  return { ...resource, handle: await session.provider.reconcile(resource, options, session.run) }
+}
+
+/** The same machine with other options, and what a deploy would say about them. */
+async function planned(
+  resource: LibvirtResource,
+  config: object,
+): Promise<{ wanted: LibvirtResource; changes: ResourceChange[] }> {
+  const parsed = LibvirtConfig.parse({ ...resource.config, ...config })
+  const allocation = await session.provider.allocate({
+    deployment: resource.deployment.uuid,
+    machine: resource.machine,
+    index: resource.index,
+    config: parsed,
+    known: resource.allocation,
+    takenPorts: new Set(),
+    siblings: new Map(),
+  })
+  const wanted = { ...resource, config: parsed, allocation }
+  return { wanted, changes: await session.provider.plan(wanted, session.run) }
+}
+
+function takePort(port: number): Promise<void> {
+  const server = createServer()
+  servers.push(server)
+  return new Promise((resolve, reject) => {
+    server.once('error', reject)
+    server.listen(port, '127.0.0.1', resolve)
+  })
+}
+
+describe('a plan', () => {
+  it('says each thing that differs in words of its own', async () => {
+    const resource = await make()
+    const { wanted, changes } = await planned(resource, {
+      vcpu: 2,
+      memorySize: 96,
+      networks: [],
+      outbound: false,
+      baseImageSize: 2,
+      extraDisks: { data: 1 },
+      autostart: true,
+      forwardPorts: [{ host: 29_990, guest: 80 }],
+    })
+    expect(changes).toEqual(
+      [
+        'memory 64 → 96 MiB',
+        'vCPU 1 → 2',
+        'networks lan → none',
+        'outbound allowed → not allowed',
+        'disk data attached',
+        'port 127.0.0.1:29990 → :80 opened',
+        'disk 1 GiB → 2 GiB',
+        'autostart on',
+      ].map((detail) => ({ action: 'change', detail, needs: 'nothing' })),
+    )
+    await session.provider.reconcile(wanted, options, session.run)
+    expect(await session.provider.plan(wanted, session.run)).toEqual([])
+  })
+
+  it('sees what somebody changed by hand, and mends it', async () => {
+    const resource = await make()
+    const xml = join(session.folder, 'edited.xml')
+    const text = await session.virsh('dumpxml', '--inactive', resource.name)
+    writeFileSync(xml, text.replaceAll(/(<(?:memory|currentMemory) unit='KiB'>)\d+/g, '$1131072'))
+    await session.virsh('define', xml)
+    expect(await session.provider.plan(resource, session.run)).toEqual([
+      { action: 'change', detail: 'memory 128 → 64 MiB', needs: 'nothing' },
+    ])
+    await session.provider.reconcile(resource, options, session.run)
+    expect(await session.provider.plan(resource, session.run)).toEqual([])
+  })
+
+  it('says that something else of the domain differs when it has no word for it', async () => {
+    const resource = await make()
+    const { changes } = await planned(resource, { headless: false })
+    expect(changes).toEqual([{ action: 'change', detail: 'other options of the domain', needs: 'nothing' }])
+  })
+
+  it('asks for another machine when the base image is to be another, and reconcile refuses that', async () => {
+    const resource = await make()
+    const { wanted, changes } = await planned(resource, { baseImage: 'debian-12' })
+    expect(changes).toEqual([
+      { action: 'recreate', detail: 'base image empty → debian-12', needs: 'recreate' },
+    ])
+    await expect(session.provider.reconcile(wanted, options, session.run)).rejects.toMatchObject({
+      code: 'NEEDS_RECREATE',
+      machine: resource.machine,
+    })
+    expect(existsSync(resource.handle?.disk ?? '')).toBe(true)
+  })
+
+  it('does not put an empty disk in the place of one that is gone, unless that is allowed', async () => {
+    const resource = await make()
+    rmSync(resource.handle?.disk ?? '')
+    expect(await session.provider.plan(resource, session.run)).toMatchObject([{ needs: 'recreate' }])
+    await expect(session.provider.reconcile(resource, options, session.run)).rejects.toMatchObject({
+      code: 'NEEDS_RECREATE',
+    })
+    await session.provider.reconcile(resource, { ...options, allowRecreate: true }, session.run)
+    expect(await session.provider.plan(resource, session.run)).toEqual([])
+  })
+
+  it('refuses to shrink a disk', async () => {
+    const resource = await make({ baseImageSize: 2, extraDisks: { data: 2 } })
+    await expect(planned(resource, { baseImageSize: 1 })).rejects.toMatchObject({ exitCode: 2 })
+    await expect(planned(resource, { extraDisks: { data: 1 } })).rejects.toMatchObject({
+      exitCode: 2,
+      message: expect.stringContaining('disk data has 2 GiB'),
+    })
+  })
+
+  it('keeps the file of a disk that is not wanted any more, and attaches it again', async () => {
+    const resource = await make({ extraDisks: { data: 1 } })
+    const file = resource.handle?.extraDisks.data ?? ''
+    const without = (await planned(resource, { extraDisks: {} })).wanted
+    const handle = await session.provider.reconcile(without, options, session.run)
+    expect(await session.virsh('domblklist', resource.name)).not.toContain(file)
+    expect(existsSync(file)).toBe(true)
+    const again = await session.provider.reconcile({ ...resource, handle }, options, session.run)
+    expect(again.extraDisks).toEqual({ data: file })
+    expect(await session.virsh('domblklist', resource.name)).toContain(file)
+  })
+})
+
+describe('ports that a stranger holds', () => {
+  it('get ssh another one, said once, which the definition then has', async () => {
+    const resource = await make()
+    await takePort(resource.allocation.sshPort)
+    session.logged.length = 0
+    const allocation = await session.provider.start(resource, session.run)
+    expect(allocation?.sshPort).not.toBe(resource.allocation.sshPort)
+    expect(session.logged.filter((line) => line.includes('another program holds port'))).toHaveLength(1)
+    const moved = { ...resource, allocation: allocation ?? resource.allocation }
+    expect(await session.provider.plan(moved, session.run)).toEqual([])
+    expect((await session.provider.target(moved, session.run)).port).toBe(allocation?.sshPort)
+    expect(await session.provider.start(moved, session.run)).toBeUndefined()
+  })
+
+  it('are an error that names machine and port when the user chose them', async () => {
+    const port = 29_991
+    const resource = await make({ forwardPorts: [{ host: port, guest: 80 }] })
+    await takePort(port)
+    await expect(session.provider.start(resource, session.run)).rejects.toMatchObject({
+      code: 'PORT_TAKEN',
+      message: expect.stringMatching(new RegExp(`machine '${resource.machine}': port ${port} `)),
+      hint: expect.stringContaining('forwardPorts'),
+    })
+    expect((await session.provider.inspect(resource, session.run)).kind).toBe('stopped')
+  })
+
+  it('are an error too when they are opened in a running guest', async () => {
+    const resource = await make()
+    await session.provider.start(resource, session.run)
+    const port = 29_992
+    const { wanted } = await planned(resource, { forwardPorts: [{ host: port, guest: 80 }] })
+    await takePort(port)
+    await expect(session.provider.reconcile(wanted, options, session.run)).rejects.toMatchObject({
+      code: 'PORT_TAKEN',
+    })
+  })
+})
+
+describe('what is not ours', () => {
+  it('a file in the place of a machine’s disks is not touched, and the error names it', async () => {
+    const resource = await session.makeResource()
+    mkdirSync(resource.disks, { recursive: true })
+    const stranger = join(resource.disks, `${resource.name}.qcow2`)
+    writeFileSync(stranger, 'precious')
+    const named = expect.objectContaining({ code: 'FOREIGN', message: expect.stringContaining(stranger) })
+    expect(await session.provider.inspect(resource, session.run)).toMatchObject({ kind: 'foreign' })
+    await expect(session.provider.reconcile(resource, options, session.run)).rejects.toEqual(named)
+    await expect(session.provider.destroy(resource, session.run)).rejects.toEqual(named)
+    expect(readFileSync(stranger, 'utf8')).toBe('precious')
+  })
+
+  it('the disks of another machine are not removed, whatever the note beside them says', async () => {
+    const one = await make()
+    const two = await session.makeResource({}, { disks: one.disks })
+    await expect(session.provider.destroy(two, session.run)).rejects.toMatchObject({ code: 'FOREIGN' })
+    expect(existsSync(one.handle?.disk ?? '')).toBe(true)
+  })
+
+  it('a volume of that name in a storage pool is not touched', async () => {
+    const pool = `hydra-ops-test-${process.pid}`
+    const folder = join(session.folder, 'pool')
+    mkdirSync(folder)
+    await session.virsh('pool-create-as', pool, 'dir', '--target', folder)
+    try {
+      const resource = await make({ storagePool: pool })
+      expect(dirname(resource.handle?.disk ?? '')).toBe(folder)
+      const other = await session.makeResource({ storagePool: pool })
+      const stranger = join(folder, `${other.name}.qcow2`)
+      writeFileSync(stranger, 'precious')
+      await expect(session.provider.reconcile(other, options, session.run)).rejects.toMatchObject({
+        code: 'FOREIGN',
+        message: expect.stringContaining(stranger),
+      })
+      await session.provider.destroy(other, session.run)
+      expect(readFileSync(stranger, 'utf8')).toBe('precious')
+      await session.provider.destroy(resource, session.run)
+      expect(existsSync(resource.handle?.disk ?? '')).toBe(false)
+    } finally {
+      await session.virsh('pool-destroy', pool)
+    }
+  })
+
+  it('a foreign domain is in no list of ours', async () => {
+    const resource = await session.makeResource()
+    const foreign = await defineForeign(session, resource.name)
+    const owned = (await session.provider.listOwned?.(session.run)) ?? []
+    expect(owned.map(({ name }) => name)).not.toContain(resource.name)
+    expect(await foreign.isUntouched()).toBe(true)
+  })
+})
+
+describe('identity', () => {
+  it('lies in files that only their owner reads, and not in the domain', async () => {
+    const resource = await make()
+    const secret = readFileSync(resource.identity?.hostKeyFile ?? '', 'utf8')
+    const credential = join(resource.disks, 'identity.tmpfiles')
+    expect(readFileSync(credential, 'utf8')).toContain(Buffer.from(secret).toString('base64'))
+    expect(statSync(credential).mode & 0o777).toBe(0o600)
+    expect(statSync(resource.disks).mode & 0o777).toBe(0o700)
+    expect(await session.virsh('dumpxml', resource.name)).not.toContain(secret.split('\n')[1])
+  })
+
+  it('is a seed disk for an image that wants one', async () => {
+    const resource = await make({ baseImageIdentity: 'nocloud' })
+    const seed = join(resource.disks, 'seed.iso')
+    expect(await session.virsh('domblklist', resource.name)).toContain(seed)
+    expect(statSync(seed).mode & 0o777).toBe(0o600)
+    // The label that cloud-init looks for, where ISO 9660 has it.
+    expect(readFileSync(seed).subarray(32_808, 32_814).toString()).toBe('cidata')
+    expect(await session.provider.plan(resource, session.run)).toEqual([])
+  })
+
+  it('is written anew when its files are gone', async () => {
+    const resource = await make()
+    rmSync(join(resource.disks, 'identity.tmpfiles'))
+    expect(await session.provider.plan(resource, session.run)).toMatchObject([
+      { detail: expect.stringContaining('identity files are gone') },
+    ])
+    await session.provider.reconcile(resource, options, session.run)
+    expect(await session.provider.plan(resource, session.run)).toEqual([])
+  })
+})
+
+describe('running', () => {
+  it('goes on when it was paused', async () => {
+    const resource = await make()
+    await session.provider.start(resource, session.run)
+    await session.virsh('suspend', resource.name)
+    expect(await session.provider.inspect(resource, session.run)).toEqual({
+      kind: 'stopped',
+      detail: 'paused',
+    })
+    await session.provider.start(resource, session.run)
+    expect(await session.provider.inspect(resource, session.run)).toEqual({
+      kind: 'running',
+      detail: 'running',
+    })
+  })
+
+  it('has a serial console by the name of its domain', async () => {
+    const resource = await make()
+    expect(await session.provider.console?.command(resource)).toEqual([
+      'virsh',
+      '-c',
+      'qemu:///session',
+      'console',
+      resource.name,
+    ])
+  })
+
+  it('cannot be started before it was made', async () => {
+    const resource = await session.makeResource()
+    await expect(session.provider.start(resource, session.run)).rejects.toMatchObject({
+      code: 'NOT_MADE',
+      hint: 'hydra-ops deploy',
+    })
+  })
+
+  it('is removed with its snapshots and the memory it saved', async () => {
+    const resource = await make()
+    await session.virsh('snapshot-create-as', resource.name, 'before')
+    await session.provider.start(resource, session.run)
+    await session.virsh('managedsave', resource.name)
+    await session.provider.destroy(resource, session.run)
+    expect(await session.virsh('list', '--all', '--name')).not.toContain(resource.name)
+    expect(existsSync(resource.disks)).toBe(false)
+  })
+})
+
+describe('a libvirt that does not answer', () => {
+  const uri = 'qemu+unix:///system?socket=/nonexistent/libvirt-sock'
+
+  it('makes the state of a machine unknown, and every step an error that says how to start it', async () => {
+    const resource = await session.makeResource({ URI: uri })
+    expect(await session.provider.inspect(resource, session.run)).toMatchObject({
+      kind: 'unknown',
+      reason: expect.stringContaining('systemctl start libvirtd'),
+    })
+    await expect(session.provider.reconcile(resource, options, session.run)).rejects.toMatchObject({
+      code: 'LIBVIRT_DAEMON',
+    })
+  })
+
+  it('is what doctor finds, with the command that mends it', async () => {
+    const asRoot = createLibvirtProvider({
+      local: {
+        run: (argv, given) =>
+          localCommands.run(
+            argv.map((word) => (word === 'qemu:///system' ? uri : word)),
+            given,
+          ),
+      },
+      uid: 0,
+    })
+    const findings = (await asRoot.doctor?.(session.run)) ?? []
+    expect(findings.find(({ id }) => id === 'libvirt.daemon')).toMatchObject({
+      level: 'problem',
+      mend: expect.stringMatching(/systemctl start libvirtd.*without systemd.*libvirtd -d/),
+    })
+    expect(await asRoot.listOwned?.(session.run)).toEqual([])
+  })
+})
+
+it('doctor finds a working session, its emulator, and says what it saw of KVM', async () => {
+  const findings = (await session.provider.doctor?.(session.run)) ?? []
+  expect(findings.map(({ id }) => id)).toEqual(['libvirt.daemon', 'libvirt.emulator', 'libvirt.kvm'])
+  expect(findings.filter(({ level }) => level === 'problem')).toEqual([])
+})
