@@ -1,4 +1,4 @@
-import type { Client, ClientChannel } from 'ssh2'
+import type { Client } from 'ssh2'
 import { failure, messageOf, OpsError, unreachable } from '../core/errors.js'
 import type { RemoteOptions, SshTarget } from '../core/ssh.js'
 import { type Bounds, bounded, within } from './bounded.js'
@@ -16,6 +16,8 @@ const maxStops = 2
 /** How long a cancelled command that has not begun yet may take to say which process it is. */
 const beginMs = 3_000
 const stopMs = 8_000
+/** How long a connection that we close may take to say good-bye. */
+const goodbyeMs = 1_000
 /** Between two tries to open a channel that the server refuses. */
 const refusedMs = 200
 /** sshd counts a session until its login shell has exited, which may be after its channel was closed. */
@@ -55,6 +57,9 @@ export class Connection {
   close(): void {
     this.#lost ??= 'closed by us'
     this.client.end()
+    // A peer that is frozen would keep the process alive until keepalive gives it up.
+    const cut = setTimeout(() => this.client.destroy(), goodbyeMs)
+    this.client.once('close', () => clearTimeout(cut))
   }
 
   /** Throws when it is cancelled, past its deadline, or cannot be started; how it ended is in the outcome. */
@@ -90,8 +95,7 @@ export class Connection {
       const deadline = Date.now() + options.timeoutMs
       const bounds = () => ({ signal: options.signal, timeoutMs: Math.max(1, deadline - Date.now()) })
       try {
-        const channel = await this.#channel(launch, options, bounds())
-        const command = new FramedCommand(channel, nonce, launch, options)
+        const command = await this.#open(launch, nonce, options, bounds())
         void command.closed.then(() => this.#commands.release())
         return { command, bounds }
       } catch (error) {
@@ -108,9 +112,9 @@ export class Connection {
     }
   }
 
-  async #channel(launch: Launch, options: CommandOptions, bounds: Bounds): Promise<ClientChannel> {
+  async #open(launch: Launch, nonce: Nonce, options: CommandOptions, bounds: Bounds): Promise<FramedCommand> {
     this.requireAlive()
-    const opening = openChannel(this.client, launch.command)
+    const opening = openCommand(this.client, launch, nonce, options)
     try {
       return await this.#waitFor(opening, options, bounds, () => '')
     } catch (error) {
@@ -150,10 +154,7 @@ export class Connection {
     const options = { signal: never, timeoutMs: stopMs, what: 'end a cancelled command' }
     await this.#stops.take(never)
     try {
-      const nonce = newNonce()
-      const launch = launcher(nonce, script)
-      const channel = await this.#stopChannel(launch, options)
-      const command = new FramedCommand(channel, nonce, launch, options)
+      const command = await this.#openStop(script, launcher, options)
       const outcome = await within(command.ended, stopMs)
       command.close()
       return outcome?.kind === 'exited' && outcome.code === 0
@@ -165,11 +166,13 @@ export class Connection {
   }
 
   /** Where the server refuses one more session, another stop may soon free one. */
-  async #stopChannel(launch: Launch, options: CommandOptions): Promise<ClientChannel> {
+  async #openStop(script: string, launcher: Launcher, options: CommandOptions): Promise<FramedCommand> {
+    const nonce = newNonce()
+    const launch = launcher(nonce, script)
     const deadline = Date.now() + options.timeoutMs
     for (;;) {
       try {
-        return await this.#channel(launch, options, options)
+        return await this.#open(launch, nonce, options, options)
       } catch (error) {
         if (!isRefusedChannel(error) || Date.now() > deadline) throw error
         await pause(refusedMs, options.signal)
@@ -207,9 +210,17 @@ interface Started {
   bounds(): Bounds
 }
 
-function openChannel(client: Client, command: string): Promise<ClientChannel> {
+/** Listens before anything else happens: a short command's status may be in the very packet that opens its channel. */
+function openCommand(
+  client: Client,
+  launch: Launch,
+  nonce: Nonce,
+  options: CommandOptions,
+): Promise<FramedCommand> {
   return new Promise((resolve, reject) => {
-    client.exec(command, (error, channel) => (error ? reject(error) : resolve(channel)))
+    client.exec(launch.command, (error, channel) =>
+      error ? reject(error) : resolve(new FramedCommand(channel, nonce, launch, options)),
+    )
   })
 }
 

@@ -1,0 +1,48 @@
+import { EventEmitter } from 'node:events'
+import { PassThrough } from 'node:stream'
+import type { Client, ClientChannel } from 'ssh2'
+import { describe, expect, it } from 'vitest'
+import { Connection } from '../../src/ssh/connection.js'
+import { launchAsLoginUser } from '../../src/ssh/sudo.js'
+import { sshTarget } from '../fixtures/sshd-target.js'
+
+const options = { signal: new AbortController().signal, timeoutMs: 5_000, what: 'try something' }
+
+/** A channel whose far side does at once what it is told, in the very tick in which it is opened. */
+function connectionThat(happens: (channel: PassThrough) => void): Connection {
+  const client = Object.assign(new EventEmitter(), {
+    exec: (_command: string, opened: (error: undefined, channel: ClientChannel) => void) => {
+      const channel = Object.assign(new PassThrough(), { stderr: new PassThrough(), close: () => {} })
+      opened(undefined, channel as unknown as ClientChannel)
+      happens(channel)
+    },
+    end: () => client.emit('close'),
+  })
+  return new Connection(client as unknown as Client, sshTarget())
+}
+
+describe('a connection', () => {
+  it('sees a status that comes in the very packet that opens the channel', async () => {
+    const connection = connectionThat((channel) => {
+      channel.emit('exit', 1)
+      channel.emit('close')
+    })
+    const { outcome } = await connection.run('exec true', launchAsLoginUser, options)
+    expect(outcome).toEqual({ kind: 'not begun', code: 1, said: '' })
+  })
+
+  it('that goes away at once is a lost one', async () => {
+    const connection = connectionThat((channel) => channel.emit('close'))
+    const { outcome } = await connection.run('exec true', launchAsLoginUser, options)
+    expect(outcome).toEqual({ kind: 'lost', stdout: '', stderr: '' })
+  })
+
+  it('that is closed runs nothing more', async () => {
+    const connection = connectionThat(() => {})
+    connection.close()
+    await expect(connection.run('exec true', launchAsLoginUser, options)).rejects.toMatchObject({
+      code: 'UNREACHABLE',
+      message: "machine 'web': the connection to 192.0.2.1:22 is lost (closed by us)",
+    })
+  })
+})
