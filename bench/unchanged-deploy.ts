@@ -9,7 +9,7 @@ import type { Plan } from '../src/core/plan.js'
 import { bindTask } from '../src/core/setup-task.js'
 import { localCommands } from '../src/exec/local-commands.js'
 import { deploy } from '../src/operations/deploy/deploy.js'
-import type { DeployRequest } from '../src/operations/deploy/request.js'
+import { type DeployRequest, plainDeploy } from '../src/operations/deploy/request.js'
 import { debianProfile } from '../src/operations/deploy/survey.js'
 import { createRunLogs } from '../src/operations/run-logs.js'
 import { nixTask } from '../src/setup/nix.js'
@@ -84,26 +84,9 @@ function rawConnections(host: OperatorHost, far: readonly FarSide[]): Promise<st
 }
 
 const request: DeployRequest = {
-  deployment: undefined,
-  selection: { on: undefined, include: undefined, exclude: undefined },
-  dryRun: false,
-  until: undefined,
-  check: false,
-  killObsolete: false,
-  allowRecreate: false,
-  alwaysActivate: false,
-  allowReboot: false,
-  forceReboot: false,
-  skipOffline: false,
-  keepGoing: false,
+  ...plainDeploy,
   maxConcurrent: atOnce,
-  closures: new Map(),
-  retryFailed: false,
   yes: true,
-  acceptHostKey: false,
-  args: {},
-  searchPath: [],
-  nix: { showTrace: false, options: [] },
   onPlan: refuseWork,
 }
 

@@ -11,7 +11,7 @@ import { evaluationRequest } from './deploy/evaluate-network.js'
 import { closeJob, type Job, newJob } from './deploy/job.js'
 import { lookAt, wantedTasks } from './deploy/look.js'
 import { connect } from './deploy/reach.js'
-import type { DeployRequest } from './deploy/request.js'
+import { type DeployRequest, plainDeploy } from './deploy/request.js'
 import { dryingSession, type Session } from './deploy/session.js'
 import { onMachines } from './on-machines.js'
 import { type Selection, selectMachines } from './selection.js'
@@ -25,29 +25,7 @@ export interface SetupRow {
   readonly outputs: Readonly<Record<string, string>>
 }
 
-const request: DeployRequest = {
-  deployment: undefined,
-  selection: {},
-  dryRun: false,
-  until: undefined,
-  check: false,
-  killObsolete: false,
-  allowRecreate: false,
-  alwaysActivate: false,
-  allowReboot: false,
-  forceReboot: false,
-  skipOffline: false,
-  keepGoing: false,
-  maxConcurrent: 10,
-  closures: new Map(),
-  retryFailed: false,
-  yes: true,
-  acceptHostKey: false,
-  args: {},
-  searchPath: [],
-  nix: { showTrace: false, options: [] },
-  onPlan: () => {},
-}
+const request: DeployRequest = { ...plainDeploy, yes: true }
 
 /** Every wanted task of the selected machines, also of those that do not answer (`unknown`). Writes nothing. */
 export async function setupStatus(

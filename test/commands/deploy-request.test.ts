@@ -6,6 +6,7 @@ import { type DeployFlags, deployRequest } from '../../src/commands/deploy-flags
 import { registerPlan } from '../../src/commands/plan.js'
 import type { Cli } from '../../src/commands/verb.js'
 import type { Preferences } from '../../src/core/store.js'
+import { plainDeploy } from '../../src/operations/deploy/request.js'
 import { createFakeOps } from '../fakes/fake-ops.js'
 
 /** The request that a command line stands for; nothing runs. */
@@ -30,27 +31,7 @@ async function requestOf(words: readonly string[], preferences: Preferences = {}
   }
 }
 
-const plain = {
-  deployment: undefined,
-  selection: { on: undefined, include: undefined, exclude: undefined },
-  dryRun: false,
-  until: undefined,
-  check: false,
-  killObsolete: false,
-  allowRecreate: false,
-  alwaysActivate: false,
-  allowReboot: false,
-  forceReboot: false,
-  skipOffline: false,
-  keepGoing: false,
-  maxConcurrent: 10,
-  closures: new Map(),
-  retryFailed: false,
-  yes: false,
-  acceptHostKey: false,
-  args: {},
-  searchPath: [],
-}
+const { nix: _, onPlan: __, ...plain } = { ...plainDeploy, maxConcurrent: 10 }
 
 const path = '/nix/store/0123456789abcdfghijklmnpqrsvwxyz-web'
 

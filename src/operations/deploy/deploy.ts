@@ -29,7 +29,7 @@ interface Assessed {
 }
 
 /**
- * The deploy pipeline (docs/deploy.md): evaluate, inspect, plan, ask, build everything, and only then work on the
+ * The deploy pipeline: evaluate, inspect, plan, ask, build everything, and only then work on the
  * machines. A dry run stops after the plan and writes nothing anywhere.
  */
 export async function deploy(ops: Ops, request: DeployRequest): Promise<DeployReport> {

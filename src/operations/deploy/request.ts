@@ -37,6 +37,31 @@ export interface DeployRequest {
   onPlan(plan: Plan, deployment: DeploymentRecord): void
 }
 
+/** A deploy without a flag. */
+export const plainDeploy: DeployRequest = {
+  deployment: undefined,
+  selection: {},
+  dryRun: false,
+  until: undefined,
+  check: false,
+  killObsolete: false,
+  allowRecreate: false,
+  alwaysActivate: false,
+  allowReboot: false,
+  forceReboot: false,
+  skipOffline: false,
+  keepGoing: false,
+  maxConcurrent: 10,
+  closures: new Map(),
+  retryFailed: false,
+  yes: false,
+  acceptHostKey: false,
+  args: {},
+  searchPath: [],
+  nix: { showTrace: false, options: [] },
+  onPlan: () => {},
+}
+
 export interface DeployReport {
   readonly deployment: DeploymentRecord
   readonly plan: Plan
