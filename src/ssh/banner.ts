@@ -1,4 +1,3 @@
-import { setInterval as every } from 'node:timers/promises'
 import { messageOf, OpsError, throwIfInterrupted, unreachable } from '../core/errors.js'
 import type { SshTarget } from '../core/ssh.js'
 import { bounded } from './bounded.js'
@@ -14,6 +13,13 @@ import { pause } from './pause.js'
 const overlapMs = 200
 const shortMs = 1_000
 const patientMs = 10_000
+/**
+ * The longer it has lasted, the longer and the rarer the attempts: each of them is a process to an sshd that runs, and
+ * five a second keep a guest on an overloaded host (or its MaxStartups) from ever saying a word (measured). So it is
+ * noticed within 200 ms or a fiftieth of the wait.
+ */
+const rarerBy = 50
+const longerBy = 20
 /** Through a proxy an attempt costs a process and a login at the jump host. */
 const proxiedMs = 20_000
 const betweenMs = 1_000
@@ -88,9 +94,12 @@ async function keepLooking(
     }
   }
   const overlapping = async () => {
-    for await (const _ of every(overlapMs, undefined, { signal })) {
+    const begin = Date.now()
+    while (!signal.aborted) {
+      const waited = Date.now() - begin
       // Should one throw, the patient one says so.
-      void look(shortMs).catch(() => {})
+      void look(Math.max(shortMs, waited / longerBy)).catch(() => {})
+      await pause(Math.max(overlapMs, waited / rarerBy), signal)
     }
   }
   try {
