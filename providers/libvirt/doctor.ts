@@ -54,8 +54,13 @@ async function checkKvm(parts: LibvirtParts, run: Run): Promise<Finding> {
     id,
     level: 'note',
     what: `KVM does not work (${answer.why}): guests run by emulation (TCG), which works and is slow`,
-    mend: existsSync('/dev/kvm')
-      ? 'sudo adduser "$USER" kvm   # then log in anew; if it is not that: sudo dmesg | grep -i kvm'
-      : 'sudo modprobe kvm_intel || sudo modprobe kvm_amd',
+    mend: mendKvm(answer.why),
   }
+}
+
+function mendKvm(why: string): string {
+  if (!existsSync('/dev/kvm')) return 'sudo modprobe kvm_intel || sudo modprobe kvm_amd'
+  if (/Permission denied/.test(why))
+    return 'sudo chgrp kvm /dev/kvm && sudo adduser "$USER" kvm   # then log in anew'
+  return 'sudo dmesg | grep -i kvm   # is virtualisation on in the firmware, or nested for this host?'
 }

@@ -36,13 +36,22 @@ const basePackages = [
   'libnss-myhostname',
 ]
 
+/** Housekeeping that a guest does not need, least of all during its boot, which emulation makes slow. */
 const maskedUnits = [
   'systemd-networkd-wait-online.service',
+  'systemd-pstore.service',
   'apt-daily.timer',
   'apt-daily-upgrade.timer',
   'dpkg-db-backup.timer',
   'e2scrub_all.timer',
   'fstrim.timer',
+  // The kernel loads these by itself when somebody wants them.
+  ...['configfs', 'dm_mod', 'drm', 'efi_pstore', 'fuse', 'loop'].map(
+    (module) => `modprobe@${module}.service`,
+  ),
+  ...['sys-kernel-config', 'sys-kernel-debug', 'sys-kernel-tracing', 'sys-fs-fuse-connections'].map(
+    (name) => `${name}.mount`,
+  ),
 ]
 
 /** No key, no machine id, no name: each machine gets its own. The kernel that boots is the one beside the disk. */
@@ -53,6 +62,8 @@ function configureScript(disabled: readonly string[]): string {
     `systemctl --quiet mask ${maskedUnits.join(' ')}`,
     'apt-mark -q hold linux-image-cloud-amd64 >/dev/null',
     ': > /etc/machine-id',
+    // What systemd does once after an update (users, catalogs) was done by the packages' own scripts.
+    'touch /etc/.updated /var/.updated',
     'rm -f /etc/ssh/ssh_host_* /etc/hostname /etc/resolv.conf /var/lib/dbus/machine-id',
   ].join('\n')
 }

@@ -1,0 +1,48 @@
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, expect, it } from 'vitest'
+import { localCommands } from '../../src/exec/local-commands.js'
+import { createImageStore } from '../../src/images/store.js'
+
+let root: string
+beforeEach(() => {
+  root = mkdtempSync(join(tmpdir(), 'hydra-ops-build-'))
+})
+afterEach(() => rmSync(root, { recursive: true }))
+
+/** What mmdebstrap keeps there while it works. */
+function unpacked(): string[] {
+  return readdirSync(tmpdir()).filter((name) => name.startsWith('mmdebstrap.'))
+}
+
+it('a build that is interrupted half-way says so and leaves nothing behind', async () => {
+  const before = unpacked()
+  const controller = new AbortController()
+  const seen: string[] = []
+  const run = {
+    signal: controller.signal,
+    log: (line: string) => {
+      seen.push(line)
+      if (line.startsWith('installing essential packages')) controller.abort()
+    },
+  }
+  const store = createImageStore({ root, local: localCommands })
+  await expect(store.ensure('debian-12-bare', run)).rejects.toMatchObject({ code: 'INTERRUPTED' })
+  expect(seen).toContain('installing essential packages...')
+  expect(await store.list()).toEqual([])
+  expect(readdirSync(root)).toEqual(['.lock'])
+  expect(unpacked()).toEqual(before)
+})
+
+it('a mirror that does not answer is named with what can be done', async () => {
+  const env = { ...process.env, DEBIAN_MIRROR: 'http://127.0.0.1:9/debian' }
+  const store = createImageStore({ root, local: localCommands, env })
+  const run = { signal: new AbortController().signal, log: () => {} }
+  await expect(store.ensure('debian-12-bare', run)).rejects.toMatchObject({
+    code: 'IMAGE_BUILD',
+    detail: expect.stringContaining('127.0.0.1'),
+    hint: expect.stringContaining('DEBIAN_MIRROR'),
+  })
+  expect(readdirSync(root)).toEqual(['.lock'])
+})
