@@ -124,9 +124,7 @@ describe('secrets of a deployment', () => {
   })
 
   it('were in no argument and no environment of any program, here or there', async () => {
-    const signingKey = (
-      await guest.sh('cat /etc/hydra-ops/cache-key/cache.sec')
-    ).trim()
+    const signingKey = (await guest.sh('cat /etc/hydra-ops/cache-key/cache.sec')).trim()
     const identity = readFileSync(guest.identityFile, 'utf8').split('\n')[2] ?? ''
     expect(identity).not.toBe('')
     for (const secret of [...Object.values(secrets), identity, ...(signingKey === '' ? [] : [signingKey])]) {
