@@ -17,12 +17,13 @@ printf '%s\\n' "$paths" | while IFS= read -r path; do
   nix-store --verify-path "$path" >/dev/null 2>&1 </dev/null || printf '%s\\n' "$path"
 done`
 
-/** Takes along what refers to a broken path; the copy that follows brings back what is wanted of it. */
+/**
+ * Nix deletes a path only together with all that refers to it, in one command (measured); the copy that follows
+ * brings back what is wanted of them. 1 MB is 13,000 paths.
+ */
 const removeScript = `${findNix}
-while IFS= read -r path; do
-  nix-store --check-validity "$path" >/dev/null 2>&1 </dev/null || continue
-  nix-store --delete --ignore-liveness "$path" </dev/null || exit
-done`
+closure=$(xargs -r nix-store --query --referrers-closure) || exit
+printf '%s\\n' "$closure" | xargs -r -x -s 1000000 nix-store --delete --ignore-liveness`
 
 /** Which of the paths are valid in the machine's database and not what they should be. */
 export async function brokenOn(host: Host, paths: readonly StorePath[], run: Run): Promise<StorePath[]> {

@@ -30,7 +30,11 @@ it('ends the program, and its children, on the signal', async () => {
 })
 
 it('says which program is missing', async () => {
-  const { stdout, done } = localCommands.spawnReadable(['no-such-program'], options)
+  const { stdout, done } = localCommands.spawnReadable(['no-such-program'], {
+    ...options,
+    // A folder on the tester's PATH that may not be entered would be the reason instead.
+    env: { PATH: '/usr/bin:/bin' },
+  })
   await expect(done).rejects.toThrow("try: the program 'no-such-program' is not installed")
   expect(await text(stdout)).toBe('')
 })

@@ -2,6 +2,7 @@ import { execFileSync } from 'node:child_process'
 import {
   copyFileSync,
   mkdirSync,
+  mkdtempSync,
   readdirSync,
   readFileSync,
   readlinkSync,
@@ -34,8 +35,7 @@ async function build(attributes: string): Promise<string> {
 
 /** What the activation program on the machine reads. */
 function records(out: string): string[][] {
-  const folder = join(scratch.folder, 'as-on-the-machine')
-  mkdirSync(folder, { recursive: true })
+  const folder = mkdtempSync(join(scratch.folder, 'as-on-the-machine-'))
   copyFileSync(scratch.real(readlinkSync(scratch.real(`${out}/manifest.nix`))), join(folder, 'manifest.nix'))
   const printed = execFileSync('perl', [activationProgram, folder, '--print'], {
     encoding: 'utf8',
