@@ -6,6 +6,7 @@ import { failure } from '../core/errors.js'
 import type { Run } from '../core/run.js'
 import type { CommandResult } from '../core/ssh.js'
 import type { ImageFile } from './debian-files.js'
+import { makeScratch, removeScratch } from './folder.js'
 import type { DebianRecipe } from './recipe.js'
 
 export interface DebianBuild {
@@ -31,7 +32,8 @@ export async function buildDebian(build: DebianBuild, run: Run): Promise<string>
   chmodSync(work, 0o777)
   await archive(build, 'early', build.recipe.earlyFiles, run)
   await archive(build, 'files', build.recipe.files, run)
-  await bootstrap(build, run)
+  await bootstrap(build, makeScratch(build.folder), run)
+  await removeScratch(build.local, build.folder)
   chmodSync(join(work, 'rootfs.tar'), 0o644)
   await pack(build, run)
   run.log('converting to qcow2')
@@ -65,7 +67,7 @@ async function archive(
 }
 
 /** Its hooks run inside; what they need of ours is read before they enter (`tar-in`). */
-async function bootstrap(build: DebianBuild, run: Run): Promise<void> {
+async function bootstrap(build: DebianBuild, scratch: string, run: Run): Promise<void> {
   const { recipe, sources } = build
   run.log(`installing Debian ${recipe.suite}: ${recipe.packages.length} packages and what they need`)
   await must(
@@ -90,7 +92,7 @@ async function bootstrap(build: DebianBuild, run: Run): Promise<void> {
     ],
     bootstrapMs,
     run,
-    sources,
+    { env: { TMPDIR: scratch }, ...(sources === undefined ? {} : { stdin: sources }) },
   )
 }
 
@@ -124,7 +126,7 @@ async function must(
   argv: readonly string[],
   timeoutMs: number,
   run: Run,
-  stdin?: string,
+  extra: { readonly env?: Readonly<Record<string, string>>; readonly stdin?: string } = {},
 ): Promise<void> {
   const what = `build image ${build.recipe.name}`
   const result = await build.local.run(argv, {
@@ -133,12 +135,16 @@ async function must(
     what,
     cwd: build.folder,
     // /sbin is not on every user's PATH, and mke2fs lies there.
-    env: { PATH: `${process.env.PATH ?? ''}:/usr/sbin:/sbin`, DEBIAN_FRONTEND: 'noninteractive' },
+    env: {
+      PATH: `${process.env.PATH ?? ''}:/usr/sbin:/sbin`,
+      DEBIAN_FRONTEND: 'noninteractive',
+      ...extra.env,
+    },
     onLine: (line) => {
       const progress = /^I: ((?:downloading|extracting|installing|creating) .+)$/.exec(line)?.[1]
       if (progress !== undefined) run.log(progress)
     },
-    ...(stdin === undefined ? {} : { stdin }),
+    ...(extra.stdin === undefined ? {} : { stdin: extra.stdin }),
   })
   if (result.kind === 'exited' && result.code === 0) return
   throw buildFailure(what, argv, result)

@@ -1,8 +1,20 @@
-import { readdirSync, rmSync, statfsSync } from 'node:fs'
+import {
+  chmodSync,
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statfsSync,
+  writeFileSync,
+} from 'node:fs'
+import { tmpdir } from 'node:os'
 import { basename, dirname, join } from 'node:path'
 import type { LocalCommands } from '../core/context.js'
 import { failure } from '../core/errors.js'
 import type { Run } from '../core/run.js'
+
+type Commands = Pick<LocalCommands, 'run'>
 
 const unfinished = '.building-'
 
@@ -12,35 +24,62 @@ export function buildingFolder(root: string, id: string): string {
 }
 
 /** Removes what builds left that did not end. Only to be called by the one that may build. */
-export async function sweepUnfinished(
-  local: Pick<LocalCommands, 'run'>,
-  root: string,
-  run: Run,
-): Promise<void> {
+export async function sweepUnfinished(local: Commands, root: string, run: Run): Promise<void> {
   for (const name of readdirSync(root)) {
     if (name.startsWith(unfinished)) await removeBuilding(local, join(root, name), run)
   }
 }
 
-/** Files of a namespace's users are not ours to remove from outside of it. */
-export async function removeBuilding(
-  local: Pick<LocalCommands, 'run'>,
-  folder: string,
-  run: Run,
-): Promise<void> {
+/**
+ * A folder for mmdebstrap's own files, noted in the building folder: where it is killed, they are ours to sweep.
+ * Not below the state folder, which the users of its namespace cannot enter.
+ */
+export function makeScratch(building: string): string {
+  const scratch = mkdtempSync(join(tmpdir(), scratchPrefix))
+  chmodSync(scratch, 0o755)
+  writeFileSync(join(building, scratchNote), scratch)
+  return scratch
+}
+
+const scratchPrefix = 'hydra-ops-image-'
+const scratchNote = 'scratch'
+
+/** The scratch folder of a build; undefined when it has none (any more). */
+function scratchOf(building: string): string | undefined {
+  const note = join(building, scratchNote)
+  if (!existsSync(note)) return undefined
+  const scratch = readFileSync(note, 'utf8')
+  return basename(scratch).startsWith(scratchPrefix) && existsSync(scratch) ? scratch : undefined
+}
+
+/** Removes a build that has ended, whichever way, with its scratch folder. */
+export async function removeBuilding(local: Commands, folder: string, run: Run): Promise<void> {
+  await removeScratch(local, folder)
+  await removeTree(local, join(folder, 'work'))
+  rmSync(folder, { recursive: true, force: true })
+  run.log(`removed ${join(basename(dirname(folder)), basename(folder))}`)
+}
+
+export async function removeScratch(local: Commands, building: string): Promise<void> {
+  const scratch = scratchOf(building)
+  if (scratch !== undefined) await removeTree(local, scratch)
+  rmSync(join(building, scratchNote), { force: true })
+}
+
+/** Files of a namespace's users are not ours to remove from outside of it; the folder itself is. */
+async function removeTree(local: Commands, folder: string): Promise<void> {
   try {
     rmSync(folder, { recursive: true, force: true })
   } catch {
-    await local.run(['mmdebstrap', '--unshare-helper', 'rm', '-rf', 'tree'], {
+    await local.run(['mmdebstrap', '--unshare-helper', 'rm', '-rf', ...readdirSync(folder)], {
       // It is swept also when the build was cancelled.
       signal: new AbortController().signal,
-      timeoutMs: 60_000,
+      timeoutMs: 120_000,
       what: 'remove an unfinished image',
-      cwd: join(folder, 'work'),
+      cwd: folder,
     })
     rmSync(folder, { recursive: true, force: true })
   }
-  run.log(`removed ${join(basename(dirname(folder)), basename(folder))}`)
 }
 
 export function requireSpace(root: string, bytes: number, what: string): void {
