@@ -1,7 +1,7 @@
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import type { Run } from '../../src/core/run.js'
 import { bindTask } from '../../src/core/setup-task.js'
 import { cacheKeyTask } from '../../src/setup/cache-key.js'
@@ -19,8 +19,13 @@ beforeAll(() => {
   root = mkdtempSync(join(tmpdir(), 'hydra-ops-cache-'))
   directory = join(root, "it's a $(folder)")
   host = new LocalShellHost({ asRoot: true })
+  // An ordinary user may not open /nix/store; making a key needs no store.
+  vi.stubEnv('NIX_REMOTE', 'dummy://')
 })
-afterAll(() => rmSync(root, { recursive: true, force: true }))
+afterAll(() => {
+  vi.unstubAllEnvs()
+  rmSync(root, { recursive: true, force: true })
+})
 
 function wanted(cacheKey: Record<string, unknown> = {}) {
   const definition = debianMachine({ cacheKey: { enable: true, directory, ...cacheKey } })
