@@ -27,11 +27,13 @@ function network(wish: Wish): string {
   return `{ network.description = "A whole life";${wish.machines.map(machine).join('\n')}\n}\n`
 }
 
-const rows = z.object({ machines: z.array(z.looseObject({ name: z.string(), status: z.string() })) })
+const rows = z.object({
+  machines: z.array(z.looseObject({ name: z.string(), state: z.string(), currency: z.string().optional() })),
+})
 
 async function statuses(): Promise<Record<string, string>> {
   const { machines } = rows.parse(JSON.parse(await host.ok(['info', ...d, '--json'])))
-  return Object.fromEntries(machines.map((row) => [row.name, row.status]))
+  return Object.fromEntries(machines.map(({ name, state, currency }) => [name, `${state} / ${currency}`]))
 }
 
 async function domains(): Promise<string[]> {
