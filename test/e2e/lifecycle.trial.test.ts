@@ -56,12 +56,12 @@ describe('the whole life of a network of Debian guests', () => {
     expect(plan).toMatch(/web\s+.*libvirt\s+create/)
     expect(plan).toMatch(/db\s+.*libvirt\s+create/)
     expect(await domains()).toEqual([])
-    expect(await statuses()).toEqual({ db: 'Missing / New', web: 'Missing / New' })
+    expect(await statuses()).toEqual({ db: 'missing / new', web: 'missing / new' })
   })
 
   it('deploys them, and both are up to date', async () => {
     await host.ok(['deploy', ...d, '--yes'])
-    expect(await statuses()).toEqual({ db: 'Up / Up-to-date', web: 'Up / Up-to-date' })
+    expect(await statuses()).toEqual({ db: 'up / up-to-date', web: 'up / up-to-date' })
     expect(await domains()).toHaveLength(2)
   })
 
@@ -84,7 +84,7 @@ describe('the whole life of a network of Debian guests', () => {
 
   it('brings a changed file and a changed key to the machines', async () => {
     host.write('network.nix', network({ machines: ['web', 'db'], motd: 'second', key: 'planted-secret-two' }))
-    expect(await statuses()).toEqual({ db: 'Up / Outdated', web: 'Up / Outdated' })
+    expect(await statuses()).toEqual({ db: 'up / outdated', web: 'up / outdated' })
     await host.ok(['deploy', ...d, '--yes'])
     expect(await host.ok(['ssh', ...d, 'db', '--', 'cat', '/etc/motd', '/run/keys/db-password'])).toBe(
       'second\nplanted-secret-two',
@@ -108,8 +108,8 @@ describe('the whole life of a network of Debian guests', () => {
     host.write('network.nix', network({ machines: ['web', 'extra'], motd: 'second', memory: 640 }))
     await host.ok(['deploy', ...d, '--yes'])
     expect(await statuses()).toMatchObject({
-      extra: 'Up / Up-to-date',
-      db: expect.stringContaining('Obsolete'),
+      extra: 'up / up-to-date',
+      db: expect.stringContaining('obsolete'),
     })
     await host.ok(['deploy', ...d, '--yes', '--kill-obsolete'])
     expect(Object.keys(await statuses())).toEqual(['extra', 'web'])
@@ -118,7 +118,7 @@ describe('the whole life of a network of Debian guests', () => {
 
   it('stops, starts and reboots, and sends the keys of /run again', async () => {
     await host.ok(['stop', ...d, '--include', 'extra'])
-    expect(await statuses()).toMatchObject({ extra: expect.stringContaining('Stopped') })
+    expect(await statuses()).toMatchObject({ extra: expect.stringContaining('stopped') })
     await host.ok(['start', ...d, '--include', 'extra'])
     const bootId = () => host.ok(['ssh', ...d, 'extra', '--', 'cat', '/proc/sys/kernel/random/boot_id'])
     const before = await bootId()
