@@ -62,6 +62,6 @@ function removeTraces(session: Session, machine: MachineName): void {
   const { gcroots } = session.paths
   rmSync(dirname(hostKeyFile(session.paths, machine)), { recursive: true, force: true })
   if (!existsSync(gcroots)) return
-  const root = new RegExp(`^${machine.replaceAll('.', '\\.')}-\\d+$`)
+  const root = new RegExp(`^${machine.replaceAll('.', '\\.')}(?:\\+built)?-\\d+$`)
   for (const name of readdirSync(gcroots)) if (root.test(name)) rmSync(join(gcroots, name), { force: true })
 }

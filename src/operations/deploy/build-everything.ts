@@ -46,7 +46,8 @@ export async function buildEverything(
       continue
     }
     if (item.seen.wanted !== undefined) {
-      await ops.nix.root(session.paths.gcroots, item.job.machine, item.seen.wanted, run)
+      // A name of its own: closures that are built and never run must not push out the one that does.
+      await ops.nix.root(session.paths.gcroots, builtRoot(item.job.machine), item.seen.wanted, run)
     }
     ready.push(item)
   }
@@ -61,6 +62,11 @@ export async function buildEverything(
     })
   }
   return { ready, failures }
+}
+
+/** No machine has a `+` in its name. */
+function builtRoot(machine: MachineName): string {
+  return `${machine}+built`
 }
 
 async function requireBuilt(ops: Ops, job: Job, seen: Assessment): Promise<void> {

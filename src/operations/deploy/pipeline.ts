@@ -69,6 +69,8 @@ async function stages(job: Job, seen: Assessment): Promise<void> {
   if (job.request.until === 'copy') return
   await deliver(job, look, wanted)
 
+  await job.ops.nix.root(job.session.paths.gcroots, job.machine, wanted, job.run)
+
   enter(job, 'health')
   await checks(job, 'healthChecks')
   enter(job, 'record')

@@ -4,7 +4,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { MachineDefinition } from '../../../src/core/definition.js'
 import { deploy } from '../../../src/operations/deploy/deploy.js'
 import { type FakeDebianOptions, runFakeDebian } from '../../fakes/fake-debian.js'
-import { fakeMachine, fakeNetwork } from '../../fakes/fake-network.js'
+import { fakeMachine, fakeNetwork, fakeStorePath } from '../../fakes/fake-network.js'
 import { createFakeOps, type FakeOps } from '../../fakes/fake-ops.js'
 import { standardRequest as standard } from '../../fakes/standard-request.js'
 
@@ -64,6 +64,16 @@ describe('deploy', () => {
     expect(ops.nix.builds).toEqual([])
     const { uuid } = ops.store.resolve('net')
     expect(existsSync(ops.store.paths(uuid).keys)).toBe(false)
+  })
+
+  it('keeps what runs from being collected apart from what was only built', async () => {
+    await deploy(ops, standard)
+    ops.nix.brokenCopies.add('web')
+    ops.nix.network = fakeNetwork([fakeMachine('web', { version: 'v2' })])
+    await deploy(ops, standard)
+    const running = ops.nix.roots.filter(({ name }) => name === 'web').map(({ path }) => path)
+    expect(running).toEqual([fakeStorePath('web-v1')])
+    expect(ops.nix.roots.filter(({ name }) => name === 'web+built')).toHaveLength(2)
   })
 
   it('touches no machine when one of them does not build', async () => {
