@@ -80,7 +80,7 @@ async function traceSshd(): Promise<void> {
   })
   const put = await guest.ssh(['sh', '-c', 'base64 -d | tar -xz -C /'], { stdin: archive })
   expect(put.code).toBe(0)
-  await guest.sh(`systemd-run --quiet --unit=trace-sshd strace -f -v -s 65535 -e trace=execve -o /root/execs -p "$(systemctl show -p MainPID --value ssh)"
+  await guest.sh(`systemd-run --quiet --unit=trace-sshd strace -f -v -s 65535 -e trace=execve -o /var/lib/execs -p "$(systemctl show -p MainPID --value ssh)"
 for i in $(seq 300); do grep -q '^TracerPid:.*[1-9]' "/proc/$(systemctl show -p MainPID --value ssh)/status" && exit 0; sleep 0.1; done; exit 1`)
 }
 
@@ -106,7 +106,7 @@ describe('secrets of a deployment', () => {
     const deploy = await tracedDeploy('execs')
     operatorExecs = deploy.execs
     said = deploy.said
-    guestExecs = await guest.sh('cat /root/execs')
+    guestExecs = await guest.sh('cat /var/lib/execs')
   })
   afterAll(async () => {
     await guest?.dispose()

@@ -144,7 +144,7 @@ const base = (version: string) => `
 const slowly = (seconds: number, mark: string) =>
   programPackage(
     'activate',
-    `#!/bin/sh\nfor i in $(seq ${seconds}); do echo "step $i"; sleep 1; done\necho ${mark} >>/root/marks\n`,
+    `#!/bin/sh\nfor i in $(seq ${seconds}); do echo "step $i"; sleep 1; done\necho ${mark} >>/var/lib/marks\n`,
   )
 
 describe('a closure on a machine', () => {
@@ -258,7 +258,7 @@ describe('an activation outlives', () => {
     expect(await following).toEqual({ kind: 'ok' })
     const steps = run.lines.filter((line) => line.startsWith('step'))
     expect(steps).toEqual([1, 2, 3, 4, 5, 6, 7, 8].map((n) => `step ${n}`))
-    expect(await sh('cat /root/marks')).toBe('after-the-drop')
+    expect(await sh('cat /var/lib/marks')).toBe('after-the-drop')
     await finishActivation(host, activation.unit, run)
   })
 
@@ -273,7 +273,7 @@ describe('an activation outlives', () => {
     const kill = "systemctl kill -s KILL ssh.service 'session-*.scope'; systemctl restart ssh.service"
     await other.exec(['systemd-run', '-q', 'sh', '-c', kill], quick)
     expect(await following).toEqual({ kind: 'ok' })
-    expect(await sh('tail -n 1 /root/marks')).toBe('after-the-kill')
+    expect(await sh('tail -n 1 /var/lib/marks')).toBe('after-the-kill')
     await finishActivation(host, activation.unit, run)
   })
 
