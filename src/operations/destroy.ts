@@ -7,8 +7,9 @@ import type { MachineName } from '../core/names.js'
 import { resourceName } from '../core/names.js'
 import type { Run } from '../core/run.js'
 import { machineRecord, type Session, updateMachine } from './deploy/session.js'
-import { onMachines, selectRecorded } from './on-machines.js'
+import { onMachines } from './on-machines.js'
 import { hostKeyFile, resourceOf } from './resources.js'
+import { selectRecordedMachines } from './select-by-tag.js'
 import type { Selection } from './selection.js'
 
 /** Destroys machines and what belongs to them. Asks first, naming each. */
@@ -17,7 +18,8 @@ export async function destroyMachines(
   request: { deployment: string | undefined; selection: Selection; yes: boolean; maxConcurrent: number },
 ): Promise<MachineResult[]> {
   const record = ops.store.resolve(request.deployment)
-  const machines = selectRecorded(record, request.selection)
+  const quiet: Run = { signal: ops.signal, log: () => {} }
+  const machines = await selectRecordedMachines(ops, record, request.selection, quiet)
   if (!request.yes && machines.length > 0) {
     const name = record.name ?? record.uuid
     const sure = await ops.questions.confirm(
@@ -25,7 +27,9 @@ export async function destroyMachines(
     )
     if (!sure) throw new OpsError('REFUSED', exitCodes.failed, 'nothing was destroyed')
   }
-  return onMachines(ops, { ...request, verb: 'destroy' }, async (session, machine, run) => {
+  // Those that were named in the question, and no others.
+  const selection = { include: machines }
+  return onMachines(ops, { ...request, selection, verb: 'destroy' }, async (session, machine, run) => {
     await destroyMachine(ops, session, machine, run)
     return true
   })

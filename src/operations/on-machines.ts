@@ -1,16 +1,15 @@
 import pLimit from 'p-limit'
 import type { Ops, RunLogs } from '../core/context.js'
-import type { DeploymentRecord } from '../core/deployment.js'
-import { usageError } from '../core/errors.js'
 import type { MachineResult } from '../core/events.js'
-import { MachineName } from '../core/names.js'
+import type { MachineName } from '../core/names.js'
 import type { Run } from '../core/run.js'
 import { settleAll } from '../core/settle.js'
 import { failedResult, secondsSince } from './deploy/finish.js'
 import { machineRun } from './deploy/job.js'
 import { type Session, writingSession } from './deploy/session.js'
 import { explained } from './explain-failure.js'
-import { type Selection, selectMachines } from './selection.js'
+import { selectRecordedMachines } from './select-by-tag.js'
+import type { Selection } from './selection.js'
 
 export interface OnMachines {
   readonly deployment: string | undefined
@@ -32,7 +31,8 @@ export async function onMachines(
   const { uuid } = ops.store.resolve(request.deployment)
   return ops.store.lock(uuid, async (held) => {
     const session = writingSession(held)
-    const machines = selectRecorded(session.record, request.selection)
+    const quiet: Run = { signal: ops.signal, log: () => {} }
+    const machines = await selectRecordedMachines(ops, session.record, request.selection, quiet)
     const logs = ops.logs(session.paths.logs)
     const limit = pLimit(request.maxConcurrent)
     session.journal({ event: `${request.verb}.begin`, data: machines })
@@ -69,17 +69,6 @@ async function one(
   }
   ops.events.emit({ kind: 'done', machine, result })
   return result
-}
-
-/** Machines of the state, obsolete ones too; tags are unknown without an evaluation and refused with a sentence. */
-export function selectRecorded(record: DeploymentRecord, selection: Selection): MachineName[] {
-  if (selection.on?.includes('@') === true) {
-    throw usageError('tags (@tag) need the network expression; this command goes by the state alone', {
-      hint: 'name the machines, or use a pattern such as web*',
-    })
-  }
-  const machines = Object.keys(record.machines).map((name) => ({ name: MachineName.parse(name), tags: [] }))
-  return selectMachines(machines, selection)
 }
 
 function summary(results: readonly MachineResult[]): string {

@@ -1,0 +1,38 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { destroyMachines } from '../../src/operations/destroy.js'
+import { stopMachines } from '../../src/operations/power.js'
+import { type Deployed, deployed } from './deployed.js'
+
+let world: Deployed
+beforeEach(async () => {
+  world = await deployed()
+})
+afterEach(() => world.ops.cleanup())
+
+const request = { deployment: undefined, maxConcurrent: 2 }
+const machines = () => Object.keys(world.ops.store.resolve(undefined).machines)
+
+describe('verbs that go by the state', () => {
+  it('select by tag with the network expression’s help', async () => {
+    const stopped = await stopMachines(world.ops, { ...request, selection: { on: '@front' }, graceMs: 1000 })
+    expect(stopped.map((result) => result.machine)).toEqual(['web'])
+    await destroyMachines(world.ops, { ...request, selection: { on: '!@front' }, yes: true })
+    expect(machines()).toEqual(['web'])
+    expect(world.ops.nix.evaluations.map((evaluation) => evaluation.mode)).toEqual(['shape', 'shape'])
+  })
+
+  it('need no expression where names are enough', async () => {
+    await destroyMachines(world.ops, { ...request, selection: { on: 'w*' }, yes: true })
+    expect(machines()).toEqual(['db'])
+    expect(world.ops.nix.evaluations).toEqual([])
+  })
+
+  it('touch nothing when a tag is mistyped', async () => {
+    const mistyped = { ...request, selection: { on: '@fronz' }, yes: true }
+    await expect(destroyMachines(world.ops, mistyped)).rejects.toMatchObject({
+      exitCode: 2,
+      hint: "did you mean '@front'?",
+    })
+    expect(machines()).toEqual(['web', 'db'])
+  })
+})
