@@ -16,7 +16,10 @@ const mostMachines = 254
 export async function allocate(request: Request): Promise<LibvirtAllocation> {
   const { config, known } = request
   refuseForeignForwards(request)
-  const forwardPorts = config.forwardPorts.map(({ host, guest }) => ({ host, guest }))
+  const forwardPorts = config.forwardPorts.map(
+    ({ host, guest }) =>
+      known?.forwardPorts.find((moved) => moved.asked === host && moved.guest === guest) ?? { host, guest },
+  )
   const avoid = new Set([...request.takenPorts, ...forwardPorts.map(({ host }) => host)])
   const others = new Set([...request.siblings.values()].flatMap((each) => [each.mac, ...each.nics]))
   const mac = known?.mac ?? freeMac(request, 'management', others)
@@ -66,10 +69,10 @@ export function ports(allocation: LibvirtAllocation): number[] {
   return [allocation.sshPort, ...allocation.forwardPorts.map(({ host }) => host)]
 }
 
-/** A port nobody has now, looking from `start` on and around. */
+/** A port nobody has now, looking from `start` on and around; of our range, wherever `start` lies. */
 export async function freePort(avoid: ReadonlySet<number>, start: number): Promise<number> {
   for (let step = 0; step < portCount; step += 1) {
-    const port = firstPort + ((start - firstPort + step) % portCount)
+    const port = firstPort + ((((start - firstPort + step) % portCount) + portCount) % portCount)
     if (!avoid.has(port) && (await isFree(port))) return port
   }
   throw failure('PORTS', `no free port on 127.0.0.1 between ${firstPort} and ${firstPort + portCount - 1}`)

@@ -84,7 +84,8 @@ export const LibvirtAllocation = z.object({
   nics: z.array(z.string()),
   /** On 127.0.0.1 of the operator host. */
   sshPort: port,
-  forwardPorts: z.array(z.object({ host: port, guest: port })),
+  /** `asked` = the host port of the user's choice, where a stranger had it and another was taken. */
+  forwardPorts: z.array(z.object({ host: port, guest: port, asked: port.optional() })),
   lan: LanAllocation.nullable(),
 })
 export type LibvirtAllocation = z.infer<typeof LibvirtAllocation>

@@ -49,7 +49,8 @@ export function createLibvirtProvider(given: LibvirtProviderParts): LibvirtProvi
     plan: async (resource, run) => (await import('./changes.js')).planChanges(parts, resource, run),
     reconcile: async (resource, options, run) =>
       (await import('./provision.js')).reconcile(parts, resource, options, run),
-    start: async (resource, run) => (await import('./power.js')).startMachine(parts, resource, run),
+    start: async (resource, run, takenPorts) =>
+      (await import('./power.js')).startMachine(parts, resource, run, takenPorts),
     stop: async (resource, { graceMs }, run) =>
       (await import('./power.js')).stopMachine(parts, resource, graceMs, run),
     destroy: async (resource, run) => (await import('./destroy.js')).destroyMachine(parts, resource, run),

@@ -11,7 +11,8 @@ const sshGuestPort = 22
 
 /** ssh first, then what the user asked for. */
 export function forwardsOf(allocation: Pick<LibvirtAllocation, 'sshPort' | 'forwardPorts'>): Forward[] {
-  return [{ host: allocation.sshPort, guest: sshGuestPort }, ...allocation.forwardPorts]
+  const asked = allocation.forwardPorts.map(({ host, guest }) => ({ host, guest }))
+  return [{ host: allocation.sshPort, guest: sshGuestPort }, ...asked]
 }
 
 /** An interface that libvirt's XML can say. */
@@ -142,7 +143,7 @@ async function monitor(
   return virsh.must(['qemu-monitor-command', name, '--hmp', command], call, run)
 }
 
-/** A port that the user chose: only they can choose another. */
+/** A port that was to be opened in a running guest: nothing was promised yet, so the user chooses another. */
 export function portTaken({ machine }: LibvirtResource, port: number): OpsError {
   return failure('PORT_TAKEN', `machine '${machine}': port ${port} of 127.0.0.1 is held by another program`, {
     machine,

@@ -3,12 +3,12 @@ import { dirname } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { failure, throwIfInterrupted } from '../../src/core/errors.js'
 import type { Run } from '../../src/core/run.js'
-import { freePort, isFree } from './allocation.js'
+import { freePort, isFree, ports } from './allocation.js'
 import type { LibvirtAllocation } from './config.js'
 import { cutPower } from './destroy.js'
 import { parseDomainXml } from './domain-facts.js'
 import { lookAtOurs } from './look.js'
-import { forwardChanges, forwardsOf, portTaken, replaceForwards } from './network.js'
+import { forwardChanges, forwardsOf, replaceForwards } from './network.js'
 import { type LibvirtParts, type LibvirtResource, type Places, placesOf } from './places.js'
 import { defineXml } from './provision.js'
 import { createVirsh, type Virsh, virshError } from './virsh.js'
@@ -24,11 +24,12 @@ const endingMs = 60_000
 /** Ports that strangers take between our look and QEMU's. */
 const startAttempts = 5
 
-/** Starts it. Where a stranger has its ssh port it gets another, and the new allocation is the answer. */
+/** Starts it. Where a stranger has one of its ports it gets another, and the new allocation is the answer. */
 export async function startMachine(
   parts: LibvirtParts,
   resource: LibvirtResource,
   run: Run,
+  takenPorts: ReadonlySet<number> = new Set(),
 ): Promise<LibvirtAllocation | undefined> {
   const places = placesOf(parts, resource)
   const virsh = createVirsh(parts.local, places.uri)
@@ -47,7 +48,7 @@ export async function startMachine(
   if (seen.state.word === 'in shutdown') await waitUntilOff(virsh, places, resource, endingMs, run)
   else if (seen.state.active) return undefined
   mkdirSync(dirname(resource.console), { recursive: true, mode: 0o700 })
-  const allocation = await startWithFreePorts(virsh, places, resource, run)
+  const allocation = await startWithFreePorts(virsh, places, resource, takenPorts, run)
   return allocation === resource.allocation ? undefined : allocation
 }
 
@@ -55,13 +56,15 @@ async function startWithFreePorts(
   virsh: Virsh,
   places: Places,
   resource: LibvirtResource,
+  takenPorts: ReadonlySet<number>,
   run: Run,
 ): Promise<LibvirtAllocation> {
   const { name, machine } = resource
   const call = { what: `start domain '${name}'`, machine }
   const refused = new Set<number>()
+  let { allocation } = resource
   for (let attempt = 1; ; attempt += 1) {
-    const allocation = await withFreePorts(resource, refused, run)
+    allocation = await withFreePorts(allocation, refused, takenPorts, run)
     await takeOnForwards(virsh, places, resource, allocation, run)
     const outcome = await virsh.attempt(['start', name], call, run)
     if (outcome.kind === 'done' || outcome.failure.complaint === 'already-active') return allocation
@@ -71,22 +74,32 @@ async function startWithFreePorts(
   }
 }
 
+/** The same allocation where all its ports are free, and else one with other ports. */
 async function withFreePorts(
-  resource: LibvirtResource,
+  allocation: LibvirtAllocation,
   refused: ReadonlySet<number>,
+  takenPorts: ReadonlySet<number>,
   run: Run,
 ): Promise<LibvirtAllocation> {
-  const { allocation } = resource
-  for (const { host } of allocation.forwardPorts) {
-    if (refused.has(host) || !(await isFree(host))) throw portTaken(resource, host)
+  const avoid = new Set([...refused, ...takenPorts, ...ports(allocation)])
+  let moved = false
+  const free = async (port: number, what: string): Promise<number> => {
+    if (!refused.has(port) && (await isFree(port))) return port
+    const other = await freePort(avoid, port + 1)
+    avoid.add(other)
+    moved = true
+    run.log(`another program holds port ${port} of 127.0.0.1: ${what} is on port ${other} from now on`)
+    return other
   }
-  if (!refused.has(allocation.sshPort) && (await isFree(allocation.sshPort))) return allocation
-  const avoid = new Set([...refused, ...allocation.forwardPorts.map(({ host }) => host)])
-  const sshPort = await freePort(avoid, allocation.sshPort + 1)
-  run.log(
-    `another program holds port ${allocation.sshPort} of 127.0.0.1: ssh is on port ${sshPort} from now on`,
-  )
-  return { ...allocation, sshPort }
+  const sshPort = await free(allocation.sshPort, 'ssh')
+  const forwardPorts: LibvirtAllocation['forwardPorts'] = []
+  for (const forward of allocation.forwardPorts) {
+    const host = await free(forward.host, `port ${forward.guest} of the guest`)
+    forwardPorts.push(
+      host === forward.host ? forward : { ...forward, host, asked: forward.asked ?? forward.host },
+    )
+  }
+  return moved ? { ...allocation, sshPort, forwardPorts } : allocation
 }
 
 /** The definition with these ports, and otherwise as it is. */

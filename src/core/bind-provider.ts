@@ -56,8 +56,8 @@ export function bindProvider<C, A, H>(provider: Provider<C, A, H>): AnyProvider 
           run,
         ),
       ),
-    start: async (raw, run) => {
-      const changed = await provider.start(typed(raw), run)
+    start: async (raw, run, takenPorts) => {
+      const changed = await provider.start(typed(raw), run, takenPorts)
       return changed === undefined ? undefined : toJson(changed)
     },
     stop: (raw, options, run) => provider.stop(typed(raw), options, run),

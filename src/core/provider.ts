@@ -148,8 +148,15 @@ export interface Provider<Config, Allocation, Handle> {
     options: ReconcileOptions<Handle>,
     run: Run,
   ): Promise<Handle>
-  /** May return a new allocation when a stranger holds one of its ports. */
-  start(resource: Resource<Config, Allocation, Handle>, run: Run): Promise<Allocation | undefined>
+  /**
+   * Returns a new allocation when a stranger holds one of its ports; a new port is none of `takenPorts`, which
+   * were handed out to other machines.
+   */
+  start(
+    resource: Resource<Config, Allocation, Handle>,
+    run: Run,
+    takenPorts?: ReadonlySet<number>,
+  ): Promise<Allocation | undefined>
   /** Asks, waits until the deadline, then cuts. */
   stop(resource: Resource<Config, Allocation, Handle>, options: { graceMs: number }, run: Run): Promise<void>
   /** Succeeds when it is already gone; leaves no disk, NVRAM, seed behind. */

@@ -101,7 +101,8 @@ function freeIndex(record: DeploymentRecord): number {
   return index
 }
 
-function portsOf(ops: Ops, record: DeploymentRecord, except?: MachineName): number[] {
+/** Loopback ports handed out to the machines of a deployment. */
+export function portsOf(ops: Ops, record: DeploymentRecord, except?: MachineName): number[] {
   return Object.entries(record.machines).flatMap(([name, machine]) =>
     name === except ? [] : ops.providers.named(machine.provider).ports(machine.allocation),
   )

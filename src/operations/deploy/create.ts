@@ -2,6 +2,7 @@ import { failure } from '../../core/errors.js'
 import { resourceName } from '../../core/names.js'
 import type { ResourceChange } from '../../core/provider.js'
 import { hostKeyFile, loginKeyFile } from '../resources.js'
+import { portsOf } from './allocate.js'
 import { type Job, journal, type Link, recordOf, resourceFor, updateJob } from './job.js'
 
 /** What an ACPI shutdown may take before the power is cut. */
@@ -42,7 +43,7 @@ export async function createResource(job: Job, changes: readonly ResourceChange[
 /** Starts it; a machine stopped on purpose is started by `deploy` too. */
 export async function startResource(link: Link): Promise<void> {
   journal(link, 'machine.start')
-  const allocation = await link.provider.start(await resourceFor(link), link.run)
+  const allocation = await link.provider.start(await resourceFor(link), link.run, othersPorts(link))
   updateJob(link, (draft) => {
     if (allocation !== undefined) draft.allocation = allocation
     draft.stoppedOnPurpose = undefined
@@ -55,6 +56,13 @@ export async function startResource(link: Link): Promise<void> {
     })
   }
   link.changed = true
+}
+
+function othersPorts({ ops, session, machine }: Link): ReadonlySet<number> {
+  const all = ops.store.list()
+  return new Set(
+    all.flatMap((record) => portsOf(ops, record, record.uuid === session.record.uuid ? machine : undefined)),
+  )
 }
 
 /** Off and on again, for changes that need it. */

@@ -166,19 +166,24 @@ describe('ports that a stranger holds', () => {
     expect(await session.provider.start(moved, session.run)).toBeUndefined()
   })
 
-  it('are an error that names machine and port when the user chose them', async () => {
+  it('are replaced where the user chose them too, by none that another machine has, and stay replaced', async () => {
     const port = 29_991
     const resource = await make({ forwardPorts: [{ host: port, guest: 80 }] })
     await takePort(port)
-    await expect(session.provider.start(resource, session.run)).rejects.toMatchObject({
-      code: 'PORT_TAKEN',
-      message: expect.stringMatching(new RegExp(`machine '${resource.machine}': port ${port} `)),
-      hint: expect.stringContaining('forwardPorts'),
-    })
-    expect((await session.provider.inspect(resource, session.run)).kind).toBe('stopped')
+    const handedOut = new Set([port + 1])
+    const allocation = await session.provider.start(resource, session.run, handedOut)
+    const [forward] = allocation?.forwardPorts ?? []
+    expect(forward).toEqual({ host: port + 2, guest: 80, asked: port })
+    expect(session.logged).toContainEqual(
+      `another program holds port ${port} of 127.0.0.1: port 80 of the guest is on port ${port + 2} from now on`,
+    )
+    const moved = { ...resource, allocation: allocation ?? resource.allocation }
+    expect(await session.provider.plan(moved, session.run)).toEqual([])
+    const { wanted } = await planned(moved, { memorySize: 96 })
+    expect(wanted.allocation.forwardPorts).toEqual([forward])
   })
 
-  it('are an error too when they are opened in a running guest', async () => {
+  it('are an error that names machine and port when they are opened in a running guest', async () => {
     const resource = await make()
     await session.provider.start(resource, session.run)
     const port = 29_992
@@ -186,6 +191,8 @@ describe('ports that a stranger holds', () => {
     await takePort(port)
     await expect(session.provider.reconcile(wanted, options, session.run)).rejects.toMatchObject({
       code: 'PORT_TAKEN',
+      message: expect.stringMatching(new RegExp(`machine '${resource.machine}': port ${port} `)),
+      hint: expect.stringContaining('forwardPorts'),
     })
   })
 })
