@@ -11,7 +11,7 @@
 }:
 let
   inherit (builtins)
-    all any attrNames concatMap elem filter hashFile hashString isBool isInt isList isPath isString length mapAttrs removeAttrs
+    all any attrNames concatMap elem filter hasContext hashFile hashString isBool isInt isList isPath isString length mapAttrs removeAttrs
     toJSON unsafeDiscardStringContext;
   inherit (merge) described isDerivation isSet present sources;
 
@@ -48,7 +48,10 @@ let
       units = view "units" { };
       activate = view "activate" null;
       aptPackages = view "aptPackages" [ ];
-      profile = import ./debian-profile.nix { inherit name system packages files units activate aptPackages hosts; };
+      # A check may run a program that no file, unit or package names.
+      commands = concatMap (check: check.cmd or [ ]) (concatMap (checks: (view checks { }).cmd or [ ]) [ "healthChecks" "preDeployChecks" ]);
+      keep = filter (word: isString word && hasContext word) commands;
+      profile = import ./debian-profile.nix { inherit name system packages files units activate aptPackages hosts keep; };
     in
     {
       # JSON is made in the order of names: what the profile refuses is said before a file is hashed. (An attribute

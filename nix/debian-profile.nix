@@ -10,6 +10,7 @@
 #   ["file", path, mode, user, group, text]       ["source", path, mode, user, group, store path]
 #   ["unit", name, "enable" or "", text, hash of restartTriggers]
 #   ["apt", package]  ["host", address, "name name2"]  ["activate", store path]  ["end", bytes]
+#   ["keep", text]: nothing to do; what the text names belongs to the closure
 {
   name,
   system ? builtins.currentSystem,
@@ -21,6 +22,8 @@
   units ? { },
   # A derivation with bin/activate.
   activate ? null,
+  # Texts that name packages which the machine must have, though nothing else of this mentions them.
+  keep ? [ ],
   aptPackages ? [ ],
   # [ { address; names; } ]
   hosts ? [ ],
@@ -116,7 +119,8 @@ let
     ++ map unitRecord (attrNames units)
     ++ map (package: [ "apt" package ]) aptPackages
     ++ map (host: [ "host" host.address (concatStringsSep " " host.names) ]) wantedHosts
-    ++ (if activate == null then [ ] else [ [ "activate" "${activate}" ] ]);
+    ++ (if activate == null then [ ] else [ [ "activate" "${activate}" ] ])
+    ++ map (text: [ "keep" text ]) keep;
   lines = concatStringsSep "" (map (record: "${toJSON record}\n") records);
   text = "${lines}${toJSON [ "end" (toString (stringLength lines)) ]}\n";
 

@@ -67,6 +67,18 @@ describe('the store', () => {
     expect(built).toMatchObject({ kind: 'exited', code: 0, stdout: `${outPath}\n` })
   })
 
+  it('has the program of a health check, which nothing else may name', async () => {
+    const drvPath = async (checks: string) => {
+      nix.write('hydra.nix', `{ web.deployment = { os = "debian"; ${checks} }; }`)
+      return web(await nix.evaluate('hydra.nix', { mode: 'write' })).drvPath
+    }
+    const plain = await drvPath('healthChecks.cmd = [ { cmd = [ "true" ]; } ];')
+    expect(await drvPath('healthChecks.cmd = [ { cmd = [ "false" ]; } ];')).toBe(plain)
+    const checked = await drvPath(`healthChecks.cmd = [ { cmd = [ "\${${tool}}" "-v" ]; } ];`)
+    expect(checked).not.toBe(plain)
+    expect(await drvPath(`preDeployChecks.cmd = [ { cmd = [ "\${${tool}}" "-q" ]; } ];`)).toBe(checked)
+  })
+
   it('never gets a key file, a base image or the text of a key', async () => {
     nix.write('password', 'hush-in-a-file')
     nix.write('image.qcow2', 'hush-the-image')

@@ -115,11 +115,12 @@ describe('the closure', () => {
       units."a.service".text = "ExecStart=\${${programPackage('of-a-unit')}}/bin/x";
       files."/etc/f".text = "\${${programPackage('of-a-file')}}";
       files."/etc/g".source = ${shellDerivation('of-a-source', 'echo x > $out')};
-      activate = ${programPackage('activate')};`)
+      activate = ${programPackage('activate')};
+      keep = [ "\${${programPackage('of-a-check')}}/bin/x" ];`)
     const names = (await requisites(out)).map((path) => path.replace(/^\/nix\/store\/[^-]*-/, '')).sort()
     expect(names).toEqual([
       ...['activate', 'hydra-ops-manifest', 'hydra-ops-program', 'hydra-ops-web'],
-      ...['of-a-file', 'of-a-source', 'of-a-unit'],
+      ...['of-a-check', 'of-a-file', 'of-a-source', 'of-a-unit'],
     ])
     expect(readdirSync(scratch.real(out)).sort()).toEqual(['hydra-ops', 'manifest.nix'])
   })

@@ -22,7 +22,7 @@ sub manifest_records {
 }
 
 # How many strings a record of a kind has.
-my %size = (file => 6, source => 6, unit => 5, apt => 2, host => 3, activate => 2);
+my %size = (file => 6, source => 6, unit => 5, apt => 2, host => 3, activate => 2, keep => 2);
 
 sub read_manifest {
     my ($closure) = @_;
@@ -42,7 +42,8 @@ sub read_manifest {
         elsif ($kind eq 'unit') { @{ $want{units}{ $rest[0] } }{qw(enable text trigger)} = @rest[1 .. 3] }
         elsif ($kind eq 'apt')  { $rest[0] =~ /^([^=]+)/ and $want{apt}{$1} = 1 }
         elsif ($kind eq 'host') { push @{ $want{hosts} }, \@rest }
-        else                    { $want{activate} = $rest[0] }
+        elsif ($kind eq 'activate') { $want{activate} = $rest[0] }
+        # `keep` asks for nothing: that it stands here holds a path in the closure.
     }
     $want{links} = programs($closure);
     return \%want;
