@@ -84,12 +84,14 @@ function userName(): string {
   }
 }
 
-/** For crash tests: the process is killed after the n-th durable write, as by a power cut. */
-function stopAfterWrite(env: NodeJS.ProcessEnv): ((n: number) => void) | undefined {
-  const last = Number(env.HYDRA_OPS_TEST_STOP_AFTER_WRITE)
-  if (!(last > 0)) return undefined
-  return (n) => {
-    if (n === last) process.kill(process.pid, 'SIGKILL')
+/** For crash tests: the process is killed after the n-th durable write or the first of an event, as by a power cut. */
+function stopAfterWrite(
+  env: NodeJS.ProcessEnv,
+): ((n: number, event: string | undefined) => void) | undefined {
+  const last = env.HYDRA_OPS_TEST_STOP_AFTER_WRITE
+  if (last === undefined) return undefined
+  return (n, event) => {
+    if (last === String(n) || last === event) process.kill(process.pid, 'SIGKILL')
   }
 }
 

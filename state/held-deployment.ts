@@ -17,8 +17,8 @@ export interface HoldingContext {
   readonly operator: Operator
   readonly lock: HeldLock
   now(): Date
-  /** After each durable write. */
-  wrote(): void
+  /** After each durable write; of the journal, with what was written. */
+  wrote(event?: string): void
   /** Runs `action` if no other deployment has that name. */
   claimingName(record: DeploymentRecord, action: () => void): void
 }
@@ -72,7 +72,7 @@ export function holdDeployment(context: HoldingContext, loaded: LoadedState): He
       checkThere()
       const { user, host, command, run } = operator
       appendJournal(files.journal, { at: context.now().toISOString(), user, host, command, run, ...entry })
-      context.wrote()
+      context.wrote(entry.event)
     },
     remove() {
       checkOurs()

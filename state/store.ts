@@ -24,8 +24,8 @@ export interface StoreOptions {
   readonly root?: string | undefined
   readonly operator: Operator
   readonly env: Environment
-  /** Called after each durable write with its number: where crash tests stop the process. */
-  readonly onWrite?: ((n: number) => void) | undefined
+  /** Called after each durable write with its number, and its event if it was one: where crash tests stop the process. */
+  readonly onWrite?: ((n: number, event: string | undefined) => void) | undefined
   now?(): Date
 }
 
@@ -37,9 +37,9 @@ export async function createStore(options: StoreOptions): Promise<DeploymentStor
   const storeLock = createStoreLock(root, operator, now)
   let preferences = await loadPreferences(root)
   let writes = 0
-  const wrote = () => {
+  const wrote = (event?: string) => {
     writes += 1
-    options.onWrite?.(writes)
+    options.onWrite?.(writes, event)
   }
   const paths = (uuid: DeploymentUuid) => deploymentPaths(root, uuid)
   const entries = (): Entry[] => uuidsIn(root).map((uuid) => ({ uuid, ...readState(root, uuid) }))
