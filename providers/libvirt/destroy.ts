@@ -1,9 +1,11 @@
 import { chmodSync, chownSync, existsSync, readdirSync, readFileSync, rmdirSync, rmSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import type { Run } from '../../src/core/run.js'
+import type { LibvirtHandle } from './config.js'
 import { allDisks } from './disks.js'
 import { lookAtOurs } from './look.js'
 import {
+  draftOf,
   foreign,
   type LibvirtParts,
   type LibvirtResource,
@@ -61,18 +63,24 @@ function removeFiles(parts: LibvirtParts, places: Places, resource: LibvirtResou
   const found = readNote(places, resource)
   if (found.kind === 'foreign') throw foreign(resource, found.what)
   removeConsole(resource.console)
-  if (found.kind === 'none') return
-  for (const disk of allDisks(found.note.handle)) {
-    for (const file of [disk, `${disk}.new`]) rmSync(file, { force: true })
+  if (found.kind === 'ours') removeNoted(places, found.note.handle)
+  // Also after a crash before the first note was whole, or when the last one had just gone.
+  rmSync(draftOf(places.note), { force: true })
+  removeIfEmpty(places.folder)
+  removeIfEmpty(dirname(places.folder))
+  const handle = found.kind === 'ours' ? found.note.handle : resource.handle
+  if (places.system && handle !== undefined) tidySystemImages(parts, handle.image.id)
+}
+
+/** The note goes last: as long as anything is left, it says whose that is. */
+function removeNoted(places: Places, handle: LibvirtHandle): void {
+  for (const disk of allDisks(handle)) {
+    for (const file of [disk, draftOf(disk)]) rmSync(file, { force: true })
   }
-  // The note goes last: as long as anything is left, it says whose that is.
   for (const name of readdirSync(places.folder)) {
     if (name !== basename(places.note)) rmSync(join(places.folder, name), { recursive: true, force: true })
   }
   rmSync(places.note)
-  rmdirSync(places.folder)
-  removeIfEmpty(dirname(places.folder))
-  if (places.system) tidySystemImages(parts, found.note.handle.image.id)
 }
 
 /** The serial log, and what virtlogd made of it when it grew: `….log.0`, `….log.1`. */

@@ -7,7 +7,7 @@ import { failure, usageError } from '../../src/core/errors.js'
 import type { BaseImage } from '../../src/core/image.js'
 import type { Run } from '../../src/core/run.js'
 import type { LibvirtHandle } from './config.js'
-import { foreign, type LibvirtParts, type LibvirtResource, type Places } from './places.js'
+import { draftOf, foreign, type LibvirtParts, type LibvirtResource, type Places } from './places.js'
 import { createVirsh } from './virsh.js'
 
 const gibibyte = 1024 ** 3
@@ -79,7 +79,7 @@ export async function virtualBytes(parts: LibvirtParts, path: string, run: Run):
 
 /** Complete or not there at all. */
 async function create(parts: LibvirtParts, path: string, args: readonly string[], run: Run): Promise<void> {
-  const draft = `${path}.new`
+  const draft = draftOf(path)
   rmSync(draft, { force: true })
   // The size comes after the file, the options before.
   const [size, ...options] = args

@@ -1,5 +1,5 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { z } from 'zod'
 import type { LocalCommands } from '../../src/core/context.js'
 import { failure, messageOf, type OpsError } from '../../src/core/errors.js'
@@ -79,9 +79,14 @@ export function readNote(places: Places, resource: LibvirtResource): NoteFound {
     if (ours !== undefined) return { kind: 'ours', note: ours }
     return { kind: 'foreign', what: `'${note}', the note of something else than ${resource.name},` }
   }
-  const [stranger] = existsSync(folder) ? readdirSync(folder) : []
+  // A crash may have left nothing but the draft of the first note.
+  const stranger = namesIn(folder).find((name) => name !== basename(draftOf(note)))
   if (stranger === undefined) return { kind: 'none' }
   return { kind: 'foreign', what: `'${join(folder, stranger)}', in the place of ${resource.name}'s files,` }
+}
+
+function namesIn(folder: string): string[] {
+  return existsSync(folder) ? readdirSync(folder) : []
 }
 
 function parseNote(file: string): Note | undefined {
@@ -102,8 +107,13 @@ export function writeNote(places: Places, note: Note): void {
 
 /** A file that only we can read; never seen half written. */
 export function writeWhole(file: string, content: string): void {
-  writeFileSync(`${file}.new`, content, { mode: 0o600 })
-  renameSync(`${file}.new`, file)
+  writeFileSync(draftOf(file), content, { mode: 0o600 })
+  renameSync(draftOf(file), file)
+}
+
+/** What a file is written as before it is whole; a crash leaves it. */
+export function draftOf(file: string): string {
+  return `${file}.new`
 }
 
 export function foreign(resource: LibvirtResource, what: string): OpsError {

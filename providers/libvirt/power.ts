@@ -10,7 +10,7 @@ import { parseDomainXml } from './domain-facts.js'
 import { lookAtOurs } from './look.js'
 import { forwardChanges, forwardsOf, replaceForwards } from './network.js'
 import { type LibvirtParts, type LibvirtResource, type Places, placesOf } from './places.js'
-import { defineXml } from './provision.js'
+import { defineXml, sweepDefinition } from './provision.js'
 import { createVirsh, type Virsh, virshError } from './virsh.js'
 
 const pollMs = 400
@@ -42,7 +42,7 @@ export async function startMachine(
     })
   }
   if (seen.state.word === 'paused') {
-    await virsh.must(['resume', name], { what: `resume domain '${name}'`, machine }, run)
+    await resume(virsh, resource, run)
     return undefined
   }
   if (seen.state.word === 'in shutdown') await waitUntilOff(virsh, places, resource, endingMs, run)
@@ -50,6 +50,15 @@ export async function startMachine(
   mkdirSync(dirname(resource.console), { recursive: true, mode: 0o700 })
   const allocation = await startWithFreePorts(virsh, places, resource, takenPorts, run)
   return allocation === resource.allocation ? undefined : allocation
+}
+
+/** Also of a domain that is just being started, by a virsh that outlived its hydra-ops: it is paused until it runs. */
+async function resume(virsh: Virsh, { name, machine }: LibvirtResource, run: Run): Promise<void> {
+  const call = { what: `resume domain '${name}'`, machine }
+  const outcome = await virsh.attempt(['resume', name], call, run)
+  if (outcome.kind === 'failed' && outcome.failure.complaint !== 'already-active') {
+    throw virshError(outcome.failure, call)
+  }
 }
 
 async function startWithFreePorts(
@@ -115,6 +124,7 @@ async function takeOnForwards(
   const xml = await virsh.must(['dumpxml', '--inactive', name], call, run)
   const wanted = forwardsOf(allocation)
   const { added, removed } = forwardChanges(parseDomainXml(xml).forwards, wanted)
+  sweepDefinition(places)
   if (added.length + removed.length === 0) return
   await defineXml(virsh, places, resource, replaceForwards(xml, wanted), run)
 }

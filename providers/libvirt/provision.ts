@@ -13,6 +13,7 @@ import { hasIdentity, identityDigest, identityFiles, identityMethod, writeIdenti
 import { lookAtOurs } from './look.js'
 import { applyForwards, forwardChanges } from './network.js'
 import {
+  draftOf,
   foreign,
   type LibvirtParts,
   type LibvirtResource,
@@ -53,6 +54,7 @@ export async function reconcile(
     const spec = await wantedSpec(parts, places, resource, handle, run)
     if (resource.config.domainType === 'auto' && spec.type === 'qemu') await sayWhy(parts, run)
     mkdirSync(dirname(resource.console), { recursive: true, mode: 0o700 })
+    sweepDefinition(places)
     if (isOutdated(seen, spec)) await defineXml(virsh, places, resource, buildDomainXml(spec), run)
     await setAutostart(virsh, resource, seen, run)
     if (seen.kind === 'domain' && seen.state.active) await applyForwards(virsh, resource, spec.forwards, run)
@@ -150,8 +152,13 @@ export async function defineXml(
   try {
     await virsh.must(['define', '--validate', places.domainXml], call, run)
   } finally {
-    rmSync(places.domainXml, { force: true })
+    sweepDefinition(places)
   }
+}
+
+/** Removes what was handed to virsh, and what a crash left of it. */
+export function sweepDefinition({ domainXml }: Places): void {
+  for (const file of [domainXml, draftOf(domainXml)]) rmSync(file, { force: true })
 }
 
 async function setAutostart(virsh: Virsh, resource: LibvirtResource, seen: Seen, run: Run): Promise<void> {

@@ -95,7 +95,7 @@ const complaints: readonly (readonly [RegExp, VirshComplaint])[] = [
   ],
   [/failed to get domain|Domain not found/, 'no-domain'],
   [/domain is not running|domain '.*' not running/, 'not-running'],
-  [/Domain is already active/, 'already-active'],
+  [/Domain is already active|domain is already running/, 'already-active'],
   [/metadata not found/, 'no-metadata'],
   [/unsupported flags/, 'unsupported-flags'],
 ]

@@ -87,6 +87,55 @@ describe('an activation', () => {
   })
 })
 
+describe('Ctrl-C', () => {
+  it('during the copy ends the copy; nothing is locked, and the next deploy goes on', async () => {
+    const more = `deployment.files."/etc/needs".source = "\${ballast (tool "interrupted")}/needs";`
+    box.want({ conf: 'interrupted', more })
+    const first = box.begin()
+    await until(box.guest, '[ -e /nix/store/*-ballast-interrupted ]')
+    first.interrupt()
+    expect(await ends(first.ended, 130)).toContain('interrupted')
+    await until(box.guest, '! pgrep -f "nix-store --(serve|import)"')
+    await ends(box.deploy(), 0)
+    expect(await box.guest.sh('cat /etc/box.conf; cut -d- -f2 /etc/needs')).toBe('interrupted\ninterrupted')
+  })
+
+  it('during the activation says what goes on without us; the next deploy follows it', async () => {
+    box.want({ conf: 'alone', more: 'deployment.activate = gated "alone";' })
+    const first = box.begin()
+    await until(box.guest, '[ -e /run/waits-alone ]')
+    first.interrupt()
+    expect(await ends(first.ended, 130)).toMatch(/box \(hydra-ops-\S+\.service\)/)
+    const second = box.begin()
+    await second.says('an earlier run left activation')
+    await box.guest.sh('touch /run/go-alone')
+    await ends(second.ended, 0)
+    expect(await box.guest.sh('cat /etc/box.conf; wc -l < /var/lib/runs-alone')).toBe('alone\n1')
+  })
+})
+
+describe('plan and deploy --dry-run', () => {
+  /** Every file that is not a log or of the running system, with all that can be seen of it. */
+  const ofTheGuest = `find / -xdev \\( -path /var/log -o -path /tmp -o -path /var/tmp -o -path /var/lib/systemd \\) -prune -o -type f -printf '%p %s %m %U %T@ %C@\\n' | sort
+readlink /nix/var/nix/profiles/hydra-ops*; ls -la --full-time /run/keys /run/systemd/system /etc/systemd/system; systemctl list-units --all --no-legend --plain 'hydra-ops-*'`
+  const ofTheOperator = `find . \\( -path ./images -o -name network.nix \\) -prune -o -printf '%p %s %m %T@ %C@\\n' | sort`
+
+  it('write nothing, there or here', async () => {
+    await ends(box.deploy(), 0)
+    const more = `deployment.packages = [ (tool "dry") ]; deployment.keys.dry.text = "dry"; deployment.cacheKey.enable = true;`
+    box.want({ conf: 'dry', more })
+    const seen = async () => [
+      await box.guest.sh(ofTheGuest),
+      (await box.operator.program(['sh', '-c', ofTheOperator])).stdout,
+    ]
+    const before = await seen()
+    expect(before.map((text) => text.split('\n').length > 100)).toEqual([true, true])
+    expect(await ends(box.deploy('--dry-run'), 0)).toContain('/etc/box.conf')
+    await box.operator.ok(['plan', '-d', 'box'])
+    expect(await seen()).toEqual(before)
+  })
+})
+
 describe('what was deployed', () => {
   const full = `deployment.packages = [ (tool "kept") ];
     deployment.files."/etc/original".text = "ours\\n";

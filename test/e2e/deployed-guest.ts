@@ -25,6 +25,8 @@ export interface BegunDeploy {
   /** Resolves when it has said this on stderr; fails when it ends without. */
   says(text: string): Promise<void>
   kill(): void
+  /** Ctrl-C. */
+  interrupt(): void
 }
 
 export async function deployedGuest(): Promise<DeployedGuest> {
@@ -78,6 +80,7 @@ function beginDeploy(operator: SshOperator): BegunDeploy {
       }
     },
     kill: () => process?.kill('SIGKILL'),
+    interrupt: () => process?.kill('SIGINT'),
   }
 }
 

@@ -8,6 +8,11 @@ import { type Ended, type OperatorHost, operatorHost, type RunOptions } from './
 /** What to wait for on the screen, and what to type then. */
 export type Answer = readonly [seen: string, typed: string]
 
+export interface TerminalOptions extends RunOptions {
+  /** A program that starts it, as strace does. */
+  readonly under?: readonly string[]
+}
+
 /** An operator host whose user has an ssh configuration of their own. */
 export interface SshOperator extends OperatorHost {
   /** Replaces `~/.ssh/config`. */
@@ -15,7 +20,7 @@ export interface SshOperator extends OperatorHost {
   /** Replaces `~/.ssh/known_hosts`. */
   knownHosts(text: string): void
   /** As `run`, on a terminal; stdout is what a person sees there, without control sequences. */
-  onTerminal(args: readonly string[], answers: readonly Answer[], options?: RunOptions): Promise<Ended>
+  onTerminal(args: readonly string[], answers: readonly Answer[], options?: TerminalOptions): Promise<Ended>
 }
 
 export function sshOperator(): SshOperator {
@@ -59,10 +64,12 @@ async function onTerminal(
   host: OperatorHost,
   args: readonly string[],
   answers: readonly Answer[],
-  options: RunOptions = {},
+  options: TerminalOptions = {},
 ): Promise<Ended> {
   const cli = join(packageRoot(), 'dist', 'src', 'cli.js')
-  const words = [process.execPath, cli, ...args].map((word) => `'${word}'`).join(' ')
+  const words = [...(options.under ?? []), process.execPath, cli, ...args]
+    .map((word) => `'${word}'`)
+    .join(' ')
   const waiting = [...answers]
   const ended = await host.program(['script', '-qec', `stty cols 200 rows 50; exec ${words}`, '/dev/null'], {
     ...options,

@@ -298,6 +298,25 @@ describe('running', () => {
     })
   })
 
+  it('is fine with it when whoever was starting it got there first', async () => {
+    const resource = await make()
+    await session.provider.start(resource, session.run)
+    // What dominfo says for a moment while a domain is started.
+    const early = createLibvirtProvider({
+      local: {
+        run: async (argv, given) => {
+          const result = await localCommands.run(argv, given)
+          return argv.includes('dominfo')
+            ? { ...result, stdout: result.stdout.replace('running', 'paused') }
+            : result
+        },
+      },
+    })
+    expect((await early.inspect(resource, session.run)).kind).toBe('stopped')
+    expect(await early.start(resource, session.run)).toBeUndefined()
+    expect((await session.provider.inspect(resource, session.run)).kind).toBe('running')
+  })
+
   it('has a serial console by the name of its domain', async () => {
     const resource = await make()
     expect(await session.provider.console?.command(resource)).toEqual([
