@@ -8,7 +8,10 @@ import { replaceDurably } from './durable-file.js'
 import { errnoOf, fsFailure } from './fs-failure.js'
 import { migrate } from './migrations.js'
 import { deploymentsFolder, fromStored, mapSearchPath, stateFiles, toStored } from './paths.js'
-import { StateFile, schemaVersion } from './schema.js'
+import { compiledStateFile, StateFile, schemaVersion } from './schema.js'
+
+/** Characters, of some 300 machines: from there on the compiled schema takes less time even where it is used once. */
+export const largeState = 300_000
 
 /** A state file that was read and is whole. */
 export interface LoadedState {
@@ -74,7 +77,8 @@ function parseState(
   const migrated = migrate(json)
   if (migrated.kind === 'newer') return migrated
   if (migrated.kind === 'alien') return { kind: 'damaged', how: 'it is not a state file of hydra-ops' }
-  const parsed = StateFile.safeParse(migrated.state)
+  const schema = text.length < largeState ? StateFile : compiledStateFile()
+  const parsed = schema.safeParse(migrated.state)
   if (!parsed.success) {
     const issue = parsed.error.issues[0]
     return { kind: 'damaged', how: `${issue?.path.join('.') ?? ''}: ${issue?.message ?? 'not valid'}` }

@@ -1,10 +1,14 @@
 import { stripVTControlCharacters } from 'node:util'
 
+/** Nearly all that is ever shown: one column a character, and nothing to hide. */
+const plain = /^[\x20-\x7e]*$/
+
 /**
  * One line that cannot move the cursor, ring, recolour or reorder: escape sequences are dropped, other control
  * characters (and those that turn the direction of writing) are shown as `\xNN`.
  */
 export function printable(text: string): string {
+  if (plain.test(text)) return text
   return stripVTControlCharacters(text)
     .replaceAll('\t', ' ')
     .replace(/[\p{Cc}\p{Bidi_Control}\p{Zl}\p{Zp}]/gu, shown)
@@ -26,6 +30,7 @@ function shown(character: string): string {
 
 /** Columns that text takes on a terminal. `text` is printable. */
 export function displayWidth(text: string): number {
+  if (plain.test(text)) return text.length
   let width = 0
   for (const character of text)
     width += /\p{Mn}|\p{Me}|\p{Cf}/u.test(character) ? 0 : isWide(character) ? 2 : 1

@@ -1,12 +1,14 @@
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 import type { DeploymentStore } from '../../src/core/store.js'
+import { largeState } from '../../state/state-file.js'
 import { machineRecord } from './machine-record.js'
 import { createLab, errorOf, snapshot, stateFile, temporaryStore, web } from './temporary-store.js'
 
 /** A deployment with a good backup whose state file `damage` then treats. */
 async function damaged(
   damage: (file: string) => void,
+  description = 'the newest',
 ): Promise<{ store: DeploymentStore; file: string; uuid: string }> {
   const store = await temporaryStore()
   const record = createLab(store)
@@ -15,7 +17,7 @@ async function damaged(
       draft.machines[web] = machineRecord()
     })
     held.update((draft) => {
-      draft.description = 'the newest'
+      draft.description = description
     })
   })
   const file = stateFile(store, record)
@@ -49,11 +51,16 @@ const mendable: [string, (file: string) => void, RegExp][] = [
   ],
 ]
 
-describe('a state file', () => {
+const sizes = [
+  ['a state file', undefined],
+  ['a state file as large as that of many machines', 'x'.repeat(largeState)],
+] as const
+
+describe.each(sizes)('%s', (_size, description) => {
   it.each(mendable)(
     'that is %s is refused with the command that puts the backup back',
     async (_, damage, message) => {
-      const { store, file, uuid } = await damaged(damage)
+      const { store, file, uuid } = await damaged(damage, description)
       const before = snapshot(store.root)
       const refused = {
         name: 'OpsError',
@@ -73,7 +80,9 @@ describe('a state file', () => {
       expect(snapshot(store.root)).toEqual(before)
     },
   )
+})
 
+describe('a state file', () => {
   it('is as good as before after that command', async () => {
     const { store, file } = await damaged((path) => writeFileSync(path, 'cut o'))
     writeFileSync(file, readFileSync(`${file}.bak`))

@@ -1,0 +1,79 @@
+import { expect, it } from 'vitest'
+import { DeploymentUuid, StorePath } from '../../src/core/names.js'
+import { compiledStateFile, StateFile } from '../../state/schema.js'
+import { machineRecord } from './machine-record.js'
+
+const whole = {
+  schemaVersion: 1,
+  revision: 7,
+  deployment: {
+    uuid: DeploymentUuid.parse('7e1d5a4e-0c58-4f0b-9a53-0d3f7a0c1c11'),
+    name: 'lab',
+    expressions: ['/srv/hydra.nix'],
+    searchPath: ['nixpkgs=/srv/nixpkgs'],
+    args: { size: '"big"' },
+    createdAt: '2026-01-01T00:00:00Z',
+    machines: {
+      web: machineRecord({
+        handle: { disks: ['a', 'b'] },
+        intent: { action: 'change', resource: 'disk', since: '2026-01-01T00:00:00Z' },
+        target: { host: 'web.example.org', port: 22, sshOptions: ['-4'], privilegeEscalation: ['sudo'] },
+        deployed: {
+          path: StorePath.parse(`/nix/store/${'0'.repeat(32)}-hydra-ops-profile`),
+          at: '2026-01-01T00:00:00Z',
+          run: 'run-1',
+          files: { '/etc/motd': 'hash' },
+          units: {},
+        },
+        tasks: { nix: { inputs: 'x', outputs: { version: '2.8.0' }, at: '2026-01-01T00:00:00Z' } },
+        facts: { osRelease: 'Debian GNU/Linux 12 (bookworm)', freeBytes: 1e9 },
+        lastResult: 'changed',
+      }),
+    },
+  },
+}
+
+/** Every object and array of the state, by its path. */
+function placesOf(value: unknown, path: readonly string[] = []): (readonly string[])[] {
+  if (typeof value !== 'object' || value === null) return []
+  return [path, ...Object.entries(value).flatMap(([key, each]) => placesOf(each, [...path, key]))]
+}
+
+function at(state: object, path: readonly string[]): object {
+  return path.reduce((found: object, key) => Reflect.get(found, key), state)
+}
+
+const values = [null, true, -1, 0, 1.5, 1e300, '', 'x', 'debian', [], [1], ['x'], {}, { x: 1 }, { x: 'y' }]
+
+/** The state after somebody removed one thing in it, or put something else there. */
+function* changed(): Generator<unknown> {
+  for (const path of placesOf(whole)) {
+    for (const key of [...Object.keys(at(whole, path)), '__proto__', 'constructor', 'new', 'we b']) {
+      for (const value of [undefined, ...values]) {
+        const state: typeof whole = JSON.parse(JSON.stringify(whole))
+        const place = at(state, path)
+        if (value === undefined) Reflect.deleteProperty(place, key)
+        else
+          Object.defineProperty(place, key, { value, enumerable: true, configurable: true, writable: true })
+        yield state
+      }
+    }
+  }
+}
+
+it('the compiled schema accepts and refuses what the schema does, for the same reasons', () => {
+  const compiled = compiledStateFile()
+  // What zod cannot compile it hands back as it was.
+  expect(compiled).not.toBe(StateFile)
+  expect(compiled.safeParse(whole)).toEqual({ success: true, data: whole })
+  const outcomes = { accepted: 0, refused: 0 }
+  for (const state of changed()) {
+    const expected = StateFile.safeParse(state)
+    const found = compiled.safeParse(state)
+    expect(found.data).toStrictEqual(expected.data)
+    expect(found.error?.issues).toEqual(expected.error?.issues)
+    outcomes[expected.success ? 'accepted' : 'refused'] += 1
+  }
+  expect(outcomes.accepted).toBeGreaterThan(100)
+  expect(outcomes.refused).toBeGreaterThan(1_000)
+})
