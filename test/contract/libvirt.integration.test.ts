@@ -1,6 +1,7 @@
-import { existsSync, readdirSync } from 'node:fs'
+import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { LibvirtConfig } from '../../providers/libvirt/config.js'
+import { DeploymentUuid } from '../../src/core/names.js'
 import { defineForeign, openSession } from '../providers/libvirt/session.js'
 import { providerContract } from './provider-contract.js'
 
@@ -42,12 +43,16 @@ providerContract('libvirt', {
         autostart: true,
       }),
       listing: async () => {
-        const domains = (await session.virsh('list', '--all', '--name'))
-          .split('\n')
-          .filter((name) => name !== '')
-        const running = (await session.virsh('list', '--name')).split('\n').filter((name) => name !== '')
-        const files = existsSync(session.folder) ? filesBelow(session.folder) : []
-        return [...domains, ...running.map((name) => `running ${name}`), ...files].sort()
+        // Other tests use the same libvirt meanwhile.
+        const deployments = readdirSync(session.folder).filter(
+          (name) => DeploymentUuid.safeParse(name).success,
+        )
+        const names = async (...flags: string[]) =>
+          (await session.virsh('list', ...flags, '--name'))
+            .split('\n')
+            .filter((name) => deployments.some((uuid) => name.includes(uuid)))
+        const running = (await names()).map((name) => `running ${name}`)
+        return [...(await names('--all')), ...running, ...filesBelow(session.folder)].sort()
       },
       createForeign: (resource) => defineForeign(session, resource.name),
       cleanup: async () => session.dispose(),

@@ -1,4 +1,3 @@
-import { spawn } from 'node:child_process'
 import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -6,6 +5,7 @@ import pLimit from 'p-limit'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import { createFakeHypervisor } from '../fakes/fake-hypervisor.js'
+import { runUntilKilled } from './killed-process.js'
 
 type Verb = 'create' | 'deploy' | 'destroy'
 type Kind = 'write' | 'operation'
@@ -17,24 +17,10 @@ const parallel = 3
 let base: string
 
 /** Runs one verb in a process of its own. Answers how many points it passed, or 'killed' when it stopped itself. */
-function operate(folder: string, verb: Verb, stop?: { kind: Kind; nth: number }) {
+async function operate(folder: string, verb: Verb, stop?: { kind: Kind; nth: number }) {
   const script = join(import.meta.dirname, 'crashing-operator.ts')
-  const argv = ['--import', 'tsx', script, folder, verb, stop?.kind ?? 'never', String(stop?.nth ?? 0)]
-  return new Promise<'killed' | z.infer<typeof Counted>>((resolve, reject) => {
-    const child = spawn(process.execPath, argv, { stdio: ['ignore', 'pipe', 'pipe'] })
-    const said = { stdout: '', stderr: '' }
-    for (const name of ['stdout', 'stderr'] as const) {
-      child[name].setEncoding('utf8').on('data', (text) => {
-        said[name] += text
-      })
-    }
-    child.on('error', reject)
-    child.on('close', (code, signal) => {
-      if (signal === 'SIGKILL') resolve('killed')
-      else if (code === 0) resolve(Counted.parse(JSON.parse(said.stdout)))
-      else reject(new Error(`${argv.slice(3).join(' ')} ended with ${code}: ${said.stderr}`))
-    })
-  })
+  const end = await runUntilKilled(script, [folder, verb, stop?.kind ?? 'never', String(stop?.nth ?? 0)])
+  return end === 'killed' ? end : Counted.parse(JSON.parse(end))
 }
 
 /** The made-up hypervisor's own listing, and what the state knows. */

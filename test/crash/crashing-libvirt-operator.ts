@@ -1,0 +1,80 @@
+/**
+ * A process of its own that does one verb with the real libvirt provider and is stopped (SIGKILL: nothing runs after
+ * it) at its n-th point: a write of the store, a change of one of the machine's files, or a command that changes
+ * something, once when it was begun and once when it ended. Started by libvirt.crash.test.ts; prints its points.
+ */
+import fs from 'node:fs'
+import { syncBuiltinESMExports } from 'node:module'
+import { basename, join } from 'node:path'
+import { z } from 'zod'
+import type { LocalCommands } from '../../src/core/context.js'
+import { localCommands } from '../../src/exec/local-commands.js'
+import { openOperator, operate, Place, storeWrite, verbs } from './libvirt-operator.js'
+
+const [placeText, verb, nth] = z
+  .tuple([z.string(), z.enum(verbs), z.coerce.number()])
+  .parse(process.argv.slice(2))
+const place = Place.parse(JSON.parse(placeText))
+
+const points: string[] = []
+let watching = false
+function point(what: string): void {
+  if (!watching) return
+  points.push(what)
+  if (points.length === nth) process.kill(process.pid, 'SIGKILL')
+}
+
+/** Of those, the ones that only look are no points. */
+const changing: ReadonlyMap<string, RegExp> = new Map([
+  ['virsh', /^(?:define|start|destroy|undefine|autostart|blockresize|resume|shutdown|qemu-monitor-command)$/],
+  ['qemu-img', /^(?:create|resize)$/],
+])
+
+const local: LocalCommands = {
+  ...localCommands,
+  run: async (argv, options) => {
+    const [program = '', ...args] = argv
+    const word = args.find((arg) => changing.get(program)?.test(arg) === true)
+    const running = localCommands.run(argv, options)
+    if (word === undefined) return running
+    point(`${program} ${word} begins`)
+    const result = await running
+    point(`${program} ${word} ended`)
+    return result
+  },
+}
+
+/** The provider's changes of files, which all name the file first; a rename's second name is the one that counts. */
+function watchFiles(): void {
+  const watched =
+    <A extends unknown[], R>(name: string, real: (...args: A) => R) =>
+    (...args: A): R => {
+      const result = real(...args)
+      const path = String(args[name === 'renameSync' ? 1 : 0])
+      if (isOfMachine(path)) point(`${name} ${withoutUuids(basename(path))}`)
+      return result
+    }
+  Object.assign(fs, {
+    mkdirSync: watched('mkdirSync', fs.mkdirSync),
+    renameSync: watched('renameSync', fs.renameSync),
+    rmdirSync: watched('rmdirSync', fs.rmdirSync),
+    rmSync: watched('rmSync', fs.rmSync),
+    writeFileSync: watched('writeFileSync', fs.writeFileSync),
+  })
+  syncBuiltinESMExports()
+}
+
+function isOfMachine(path: string): boolean {
+  const folders = [place.poolFolder, join(place.folder, 'state', 'deployments')]
+  return folders.some((folder) => path.startsWith(folder)) && /\/(?:disks|console|pool)(?:\/|$)/.test(path)
+}
+
+function withoutUuids(name: string): string {
+  return name.replaceAll(/[0-9a-f]{8}-[0-9a-f-]{27}/g, 'UUID')
+}
+
+watchFiles()
+const ops = await openOperator(place, verb, { onWrite: () => point(storeWrite), local })
+watching = true
+await operate(ops, verb)
+process.stdout.write(JSON.stringify(points))

@@ -1,0 +1,200 @@
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import pLimit from 'p-limit'
+import { afterAll, beforeAll, expect, it } from 'vitest'
+import { z } from 'zod'
+import { freePort } from '../../providers/libvirt/allocation.js'
+import type { FakeOps } from '../fakes/fake-ops.js'
+import { openSession, type Session } from '../providers/libvirt/session.js'
+import { runUntilKilled } from './killed-process.js'
+import { openOperator, operate, type Place, plannedItems, storeWrite, type Verb } from './libvirt-operator.js'
+
+/** Processes and firmwares at once. */
+const parallel = 2
+const everyPoint = process.env.HYDRA_OPS_CRASH_POINTS === 'all'
+
+let session: Session
+let shared: Pick<Place, 'images' | 'pool' | 'poolFolder'>
+const places: Place[] = []
+
+beforeAll(async () => {
+  session = await openSession()
+  const poolFolder = join(session.folder, 'pool')
+  shared = { images: session.folder, pool: `hydra-ops-crash-${process.pid}`, poolFolder }
+  mkdirSync(poolFolder)
+  await session.program(['cp', session.image.disk, join(session.folder, 'other.qcow2')])
+  await session.virsh('pool-create-as', shared.pool, 'dir', '--target', poolFolder)
+})
+afterAll(async () => {
+  // What a failing test left.
+  for (const place of places) await operate(await openOperator(place, 'destroy'), 'destroy')
+  await session.virsh('pool-destroy', shared.pool)
+  session.dispose()
+})
+
+/** What libvirt itself lists of the pool. */
+async function volumes(): Promise<string> {
+  await session.virsh('pool-refresh', shared.pool)
+  return session.virsh('vol-list', shared.pool)
+}
+
+/** One after the other, so that no two get the same port. */
+const alone = pLimit(1)
+function newPlace(): Promise<Place> {
+  return alone(async () => {
+    const port = await freePort(new Set(places.map((place) => place.port)), 29_000)
+    const place = { ...shared, folder: mkdtempSync(join(session.folder, 'run-')), port }
+    places.push(place)
+    return place
+  })
+}
+
+/** Does the verb in a process that kills itself at the n-th point; 0 = never, and then answers its points. */
+async function crash(place: Place, verb: Verb, nth: number): Promise<'killed' | string[]> {
+  const script = join(import.meta.dirname, 'crashing-libvirt-operator.ts')
+  const end = await runUntilKilled(script, [JSON.stringify(place), verb, String(nth)])
+  return end === 'killed' ? end : z.array(z.string()).parse(JSON.parse(end))
+}
+
+/** The same verb, by who comes after a crash. */
+async function again(place: Place, verb: Verb): Promise<FakeOps> {
+  const ops = await openOperator(place, verb)
+  await operate(ops, verb)
+  return ops
+}
+
+/** Everything of this deployment: what libvirt lists, QEMU's processes, files, and what the state knows. */
+async function whatIsThere(place: Place, { store }: FakeOps) {
+  const records = store.list()
+  const uuids = records.map(({ uuid }) => uuid)
+  const ours = (lines: readonly string[]) =>
+    lines
+      .filter((line) => uuids.some((uuid) => line.includes(uuid)))
+      .map((line) => uuids.reduce((text: string, uuid) => text.replaceAll(uuid, 'UUID'), line))
+      .sort()
+  const domains = async (...flags: string[]) =>
+    ours((await session.virsh('list', ...flags, '--name')).split('\n'))
+  const deployments = join(place.folder, 'state', 'deployments')
+  return {
+    domains: await domains('--all'),
+    running: await domains(),
+    processes: qemuProcesses(uuids).length,
+    volumes: ours(readdirSync(place.poolFolder)),
+    files: ours(readdirSync(deployments, { recursive: true, encoding: 'utf8' })).filter((path) =>
+      /\/(?:disks|console)(?:\/|$)/.test(path),
+    ),
+    machines: records.map(({ machines }) =>
+      Object.entries(machines).map(([name, { intent, handle }]) => [name, intent, handle !== undefined]),
+    ),
+  }
+}
+
+/** Those whose command line names one of our deployments, whether or not libvirt knows of them. */
+function qemuProcesses(uuids: readonly string[]): string[] {
+  return readdirSync('/proc').filter((pid) => {
+    const [program = '', ...args] = /^\d+$/.test(pid) ? commandLineOf(pid) : []
+    return (
+      /\/qemu-system-[^/]*$/.test(program) && args.some((arg) => uuids.some((uuid) => arg.includes(uuid)))
+    )
+  })
+}
+
+function commandLineOf(pid: string): string[] {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0')
+  } catch {
+    // It ended meanwhile.
+    return []
+  }
+}
+
+const nothing = { domains: [], running: [], processes: 0, volumes: [], files: [], machines: [[]] }
+
+/** A place of which the verb begins: a new one, or one with a machine that was deployed. */
+async function beginning(verb: Verb): Promise<Place> {
+  const place = await newPlace()
+  if (verb !== 'deploy') await again(place, 'deploy')
+  return place
+}
+
+/** What is there once the verb ran to its end, what a deploy would still do, and what is left after a destroy. */
+async function judge(place: Place, verb: Verb) {
+  const ops = await again(place, verb)
+  const there = await whatIsThere(place, ops)
+  const toDo = verb === 'destroy' ? [] : await plannedItems(ops)
+  await operate(ops, 'destroy')
+  return { there, toDo, left: await whatIsThere(place, ops) }
+}
+
+/**
+ * The points that tell the most: what libvirt and qemu-img were told is done; and, of the verbs that everybody uses,
+ * the note that says whose the files are, and the writes of the store next to what happens outside of it.
+ */
+function isTelling(points: readonly string[], index: number, verb: Verb): boolean {
+  const [before, at = '', after] = [points[index - 1], points[index], points[index + 1]]
+  if (/ ended$/.test(at)) return true
+  if (verb === 'change' || verb === 'recreate') return false
+  if (/ owner\.json/.test(at)) return true
+  return at === storeWrite && [before, after].some((next) => next !== undefined && next !== storeWrite)
+}
+
+/** Stops the verb at each of its points, does the same verb again, and says what is then there. */
+async function afterEachPoint(verb: Verb) {
+  const whole = await beginning(verb)
+  const points = await crash(whole, verb, 0)
+  if (points === 'killed') throw new Error('a run that was not told to stop was killed')
+  const normal = await judge(whole, verb)
+  const limit = pLimit(parallel)
+  const crashed = points.flatMap((at, index) =>
+    everyPoint || isTelling(points, index, verb)
+      ? limit(async () => {
+          const place = await beginning(verb)
+          const first = await crash(place, verb, index + 1)
+          const outcome = await judge(place, verb).catch((error: unknown) => String(error))
+          return { at: `${index + 1}: ${at}`, first, outcome }
+        })
+      : [],
+  )
+  return { normal, crashed: await Promise.all(crashed) }
+}
+
+/** Each with points that it must have, and what a deploy would still do afterwards. */
+const cases: [Verb, string[], string[]][] = [
+  ['deploy', ['qemu-img create ended', 'virsh define ended', 'virsh start ended', storeWrite], []],
+  ['destroy', ['virsh destroy ended', 'virsh undefine ended', storeWrite], []],
+  // A new disk waits until the guest is started again.
+  [
+    'change',
+    ['qemu-img create ended', 'virsh blockresize ended', 'virsh define ended'],
+    ['disk more attached'],
+  ],
+  [
+    'recreate',
+    ['virsh destroy ended', 'virsh undefine ended', 'virsh define ended', 'virsh start ended'],
+    [],
+  ],
+]
+
+it.each(cases)(
+  '%s, killed at its points and done again, ends as if nobody had killed it',
+  async (verb, told, toDo) => {
+    const { normal, crashed } = await afterEachPoint(verb)
+    expect(normal.left).toEqual(nothing)
+    expect(normal.toDo.map(({ detail }) => detail)).toEqual(toDo)
+    expect(crashed.map(({ at }) => at.replace(/^\d+: /, ''))).toEqual(expect.arrayContaining(told))
+    expect(crashed).toEqual(crashed.map(({ at }) => ({ at, first: 'killed', outcome: normal })))
+    expect(await volumes()).toBe('')
+  },
+)
+
+it('a deploy that nobody kills makes one domain, which runs, with its two disks', async () => {
+  const place = await beginning('deploy')
+  const { there } = await judge(place, 'deploy')
+  expect(there).toMatchObject({
+    domains: ['hydra-ops-UUID-web'],
+    running: ['hydra-ops-UUID-web'],
+    processes: 1,
+    volumes: ['hydra-ops-UUID-web.data.qcow2', 'hydra-ops-UUID-web.qcow2'],
+    machines: [[['web', undefined, true]]],
+  })
+})
