@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { existsSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Operator } from '../src/core/context.js'
-import type { DeploymentRecord } from '../src/core/deployment.js'
+import type { DeploymentPaths, DeploymentRecord } from '../src/core/deployment.js'
 import { locked, OpsError, usageError } from '../src/core/errors.js'
 import { DeploymentUuid } from '../src/core/names.js'
 import type { DeploymentStore, HeldDeployment } from '../src/core/store.js'
@@ -41,7 +41,13 @@ export async function createStore(options: StoreOptions): Promise<DeploymentStor
     writes += 1
     options.onWrite?.(writes, event)
   }
-  const paths = (uuid: DeploymentUuid) => deploymentPaths(root, uuid)
+  const knownPaths = new Map<DeploymentUuid, DeploymentPaths>()
+  // Asked for once for every machine that is shown.
+  const paths = (uuid: DeploymentUuid) => {
+    const known = knownPaths.get(uuid) ?? deploymentPaths(root, uuid)
+    knownPaths.set(uuid, known)
+    return known
+  }
   const entries = (): Entry[] => uuidsIn(root).map((uuid) => ({ uuid, ...readState(root, uuid) }))
   const readable = () => entries().flatMap((entry) => (entry.kind === 'whole' ? [entry.record] : []))
   const find = (reference: string, origin?: string) => {
