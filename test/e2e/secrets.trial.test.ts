@@ -63,7 +63,7 @@ function expression(check: string): string {
 /** Deploys under strace; what every program that it started was given, and what it said. */
 async function tracedDeploy(trace: string): Promise<{ execs: string; said: string }> {
   const file = join(operator.folder, trace)
-  const strace = ['strace', '-f', '-v', '-s', '65535', '-e', 'trace=execve', '-o', file]
+  const strace = ['strace', '-f', '--seccomp-bpf', '-v', '-s', '65535', '-e', 'trace=execve', '-o', file]
   const answers = [['sudo password', `${sudoPassword}\r`]] as const
   const ended = await operator.onTerminal(['deploy', '-d', 'box', '--debug'], answers, { under: strace })
   expect(ended.code, ended.stdout + ended.stderr).toBe(0)
