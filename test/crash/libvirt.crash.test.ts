@@ -26,10 +26,13 @@ beforeAll(async () => {
   await session.virsh('pool-create-as', shared.pool, 'dir', '--target', poolFolder)
 })
 afterAll(async () => {
-  // What a failing test left.
-  for (const place of places) await operate(await openOperator(place, 'destroy'), 'destroy')
-  await session.virsh('pool-destroy', shared.pool)
-  session.dispose()
+  try {
+    // What a failing test left.
+    for (const place of places) await operate(await openOperator(place, 'destroy'), 'destroy')
+  } finally {
+    await session.virsh('pool-destroy', shared.pool)
+    session.dispose()
+  }
 })
 
 /** What libvirt itself lists of the pool. */
