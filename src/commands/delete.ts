@@ -7,7 +7,10 @@ interface Flags extends CommonFlags, YesFlags {
 }
 
 export function registerDelete(command: Command, cli: Cli): void {
-  command.option('--force', 'also when machines remain: they are left behind')
+  command.option(
+    '--force',
+    'also when machines remain: they are left behind, but for those whose disks lie in the state folder',
+  )
   yesFlag(command)
   commonFlags(command, {})
   example(command, 'hydra-ops destroy -d lab && hydra-ops delete -d lab')

@@ -1,3 +1,4 @@
+import { existsSync, readdirSync } from 'node:fs'
 import type { Ops } from '../core/context.js'
 import type { DeploymentRecord } from '../core/deployment.js'
 import { exitCodes, OpsError, usageError } from '../core/errors.js'
@@ -21,6 +22,7 @@ export async function deleteDeployment(ops: Ops, request: DeleteRequest): Promis
   return ops.store.lock(record.uuid, async (held) => {
     // Somebody may have deployed while the question was on the screen.
     refuseWhileMachinesRemain(ops, held.record, request.force)
+    refuseWhileDisksRemain(held.paths.disks, called)
     held.remove()
     return record
   })
@@ -31,6 +33,18 @@ function refuseWhileMachinesRemain(ops: Ops, record: DeploymentRecord, force: bo
   if (remaining.length === 0 || force) return
   throw usageError(`deployment '${record.name ?? record.uuid}' still has machines: ${remaining.join(', ')}`, {
     hint: 'destroy them first: hydra-ops destroy (or delete --force, which leaves them behind)',
+  })
+}
+
+/** What is left behind is to live on: a guest of the user's own libvirt has its disk in the deployment's folder. */
+function refuseWhileDisksRemain(folder: string, called: string): void {
+  if (!existsSync(folder)) return
+  const disks = readdirSync(folder, { withFileTypes: true, recursive: true }).filter((entry) =>
+    entry.isFile(),
+  )
+  if (disks.length === 0) return
+  throw usageError(`disks of machines lie in the folder of deployment '${called}': ${folder}`, {
+    hint: 'hydra-ops destroy removes them with their machines; to keep them, move them away first',
   })
 }
 

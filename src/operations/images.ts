@@ -1,4 +1,7 @@
+import type { AnyProvider } from '../core/bind-provider.js'
 import type { Ops } from '../core/context.js'
+import type { MachineRecord } from '../core/deployment.js'
+import { failure, OpsError } from '../core/errors.js'
 import type { BaseImage, ImageInfo } from '../core/image.js'
 import type { Run } from '../core/run.js'
 
@@ -15,15 +18,44 @@ export function removeImage(ops: Ops, idOrReference: string): Promise<ImageInfo[
   return ops.images.remove(idOrReference, imagesInUse(ops))
 }
 
-/** Ids of the images that machines of any deployment stand on: their disks are overlays. */
+/**
+ * Ids of the images that machines of any deployment stand on: their disks are overlays, which a removed image takes
+ * along. So it is an error when it cannot be known of one.
+ */
 export function imagesInUse(ops: Ops): ReadonlySet<string> {
+  const [damaged] = ops.store.problems()
+  if (damaged !== undefined) {
+    throw failure('IMAGE_IN_USE', `what stands on an image cannot be known: ${damaged.message}`, {
+      hint: damaged instanceof OpsError && damaged.hint !== undefined ? damaged.hint : 'hydra-ops list',
+      cause: damaged,
+    })
+  }
   const providers = new Map(ops.providers.all().map((provider) => [provider.name, provider]))
-  const ids = ops.store.list().flatMap((record) =>
-    Object.values(record.machines).flatMap((machine) => {
-      const provider = providers.get(machine.provider)
-      const id = machine.handle === undefined ? undefined : provider?.imageId(machine.handle)
-      return id === undefined ? [] : [id]
-    }),
+  return new Set(
+    ops.store.list().flatMap((record) =>
+      Object.entries(record.machines).flatMap(([name, machine]) => {
+        const id = imageOf(name, machine, providers.get(machine.provider))
+        return id === undefined ? [] : [id]
+      }),
+    ),
   )
-  return new Set(ids)
+}
+
+function imageOf(
+  name: string,
+  machine: MachineRecord,
+  provider: AnyProvider | undefined,
+): string | undefined {
+  const { handle, intent } = machine
+  const unknown = (why: string, hint: string) =>
+    failure('IMAGE_IN_USE', `what machine '${name}' stands on cannot be known: ${why}`, {
+      machine: name,
+      hint,
+    })
+  if (handle === undefined && intent?.action === 'create') {
+    throw unknown('it is being made, or that was broken off', 'hydra-ops deploy, or hydra-ops destroy')
+  }
+  if (handle === undefined) return undefined
+  if (provider !== undefined) return provider.imageId(handle)
+  throw unknown(`provider ${machine.provider} is not loaded`, 'hydra-ops config get plugins')
 }

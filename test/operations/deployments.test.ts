@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
@@ -226,6 +226,22 @@ describe('delete', () => {
     )
     expect(ops.store.list()).toHaveLength(1)
     await deleteDeployment(ops, { deployment: 'lab', force: true, yes: true })
+    expect(ops.store.list()).toEqual([])
+  })
+
+  it('refuses while disks would go with the folder, also when forced', async () => {
+    await withMachine(true)
+    const disks = join(ops.store.paths(ops.store.resolve('lab').uuid).disks, 'web')
+    mkdirSync(disks, { recursive: true })
+    writeFileSync(join(disks, 'root.qcow2'), 'precious')
+    const forced = { deployment: 'lab', force: true, yes: true }
+    await expect(deleteDeployment(ops, forced)).rejects.toMatchObject({
+      exitCode: 2,
+      message: expect.stringContaining('disks of machines lie in the folder'),
+    })
+    expect(readFileSync(join(disks, 'root.qcow2'), 'utf8')).toBe('precious')
+    rmSync(disks, { recursive: true })
+    await deleteDeployment(ops, forced)
     expect(ops.store.list()).toEqual([])
   })
 

@@ -1,5 +1,5 @@
 import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
-import { dirname } from 'node:path'
+import { dirname, join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { bindProvider } from '../../src/core/bind-provider.js'
 import { consoleLog, lastBoot, openConsole } from '../../src/operations/console.js'
@@ -194,6 +194,25 @@ describe('console', () => {
   })
 })
 
-it('images that machines stand on are in use', () => {
-  expect([...imagesInUse(ops)]).toEqual(['fake-image'])
+describe('images', () => {
+  it('that machines stand on are in use', () => {
+    expect([...imagesInUse(ops)]).toEqual(['fake-image'])
+  })
+
+  it('cannot be known to be free while a state is damaged, a machine half made, or its provider not there', async () => {
+    const refused = (why: string) =>
+      expect(() => imagesInUse(ops)).toThrow(
+        expect.objectContaining({ code: 'IMAGE_IN_USE', message: expect.stringContaining(why) }),
+      )
+    await world.change('web', { provider: 'gone' })
+    refused('provider gone is not loaded')
+    await world.change('web', {
+      provider: 'fake',
+      handle: undefined,
+      intent: { action: 'create', resource: 'x', since: 'now' },
+    })
+    refused('it is being made')
+    writeFileSync(join(ops.store.paths(ops.store.resolve(undefined).uuid).root, 'state.json'), '{')
+    refused('cannot be known')
+  })
 })
