@@ -14,7 +14,7 @@ import {
 } from 'node:fs'
 import { dirname } from 'node:path'
 import { failure, OpsError } from '../src/core/errors.js'
-import { errnoOf, fsFailure } from './fs-failure.js'
+import { errnoOf, fsFailure } from '../src/core/file-failure.js'
 
 const intact = '; what was there before is intact'
 

@@ -1,7 +1,7 @@
 import { readFileSync, readlinkSync } from 'node:fs'
 import { z } from 'zod'
 import type { Operator } from '../src/core/context.js'
-import { errnoOf } from './fs-failure.js'
+import { errnoOf } from '../src/core/file-failure.js'
 
 /** Who holds a lock, with what it takes to find out whether that process still lives. */
 export const Holder = z.object({

@@ -1,5 +1,6 @@
 import type { Ops } from '../core/context.js'
 import { OpsError } from '../core/errors.js'
+import { withFileFailure } from '../core/file-failure.js'
 import type { Finding } from '../core/provider.js'
 
 /**
@@ -26,7 +27,8 @@ export const explanations: Readonly<Record<string, readonly string[]>> = {
 const lookMs = 20_000
 
 /** The same error; where this host is why, its hint says so and how to mend it. */
-export async function explained(ops: Pick<Ops, 'doctor' | 'signal'>, error: unknown): Promise<unknown> {
+export async function explained(ops: Pick<Ops, 'doctor' | 'signal'>, thrown: unknown): Promise<unknown> {
+  const error = withFileFailure(thrown)
   if (!(error instanceof OpsError) || !Object.hasOwn(explanations, error.code) || ops.signal.aborted)
     return error
   const finding = pointTo(await findingsOf(ops), error.code)

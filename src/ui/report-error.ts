@@ -1,4 +1,5 @@
 import { exitCodes, messageOf, OpsError } from '../core/errors.js'
+import { withFileFailure } from '../core/file-failure.js'
 import { printable, printableLines } from './printable.js'
 import { createStyle, type Style, wantsColour } from './style.js'
 
@@ -11,8 +12,9 @@ export interface ReportOptions {
 }
 
 /** Shows what was thrown and returns the exit status it means. */
-export function reportError(error: unknown, { debug, colour, env, stderr }: ReportOptions): number {
+export function reportError(thrown: unknown, { debug, colour, env, stderr }: ReportOptions): number {
   const style = createStyle(wantsColour(stderr, colour, env))
+  const error = withFileFailure(thrown)
   const say = (text: string) => void stderr.write(`${text}\n`)
   if (!(error instanceof OpsError)) {
     say(`${style.bad('error:')} this is a bug of hydra-ops: ${printable(messageOf(error))}`)

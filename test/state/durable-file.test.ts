@@ -1,8 +1,8 @@
 import * as fs from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, describe, expect, it, vi } from 'vitest'
+import { fsFailure } from '../../src/core/file-failure.js'
 import { appendLineDurably, replaceDurably } from '../../state/durable-file.js'
-import { fsFailure } from '../../state/fs-failure.js'
 import { temporaryFolder } from './temporary-store.js'
 
 /** Faults that no healthy disk shows when asked to; everything else is the real node:fs. */
@@ -69,7 +69,7 @@ describe('replacing a file', () => {
   it.each([
     ['ENOSPC', 'DISK_FULL', 'no space left on the disk'],
     ['EDQUOT', 'DISK_FULL', 'the disk quota is used up'],
-    ['EIO', 'STATE_FILE', 'the disk reports an input/output error'],
+    ['EIO', 'FILE', 'the disk reports an input/output error'],
   ])('says in one sentence that the disk answers %s, and leaves everything as it was', (errno, code, why) => {
     const { folder, file, backup } = fileWith('one')
     faults.sync = errno

@@ -1,5 +1,5 @@
-import { failure, type OpsError } from '../src/core/errors.js'
-import { shellQuote } from '../src/core/shell-quote.js'
+import { failure, OpsError } from './errors.js'
+import { shellQuote } from './shell-quote.js'
 
 /** What errno names mean, as the end of a sentence (`man errno`). */
 const meanings: Readonly<Record<string, string>> = {
@@ -25,15 +25,37 @@ export function fsFailure(error: unknown, doing: string, file: string, rest = ''
   const errno = errnoOf(error)
   const why = (errno === undefined ? undefined : meanings[errno]) ?? errno ?? String(error)
   const full = errno === 'ENOSPC' || errno === 'EDQUOT'
-  return failure(full ? 'DISK_FULL' : 'STATE_FILE', `cannot ${doing} ${file}: ${why}${rest}`, {
+  return failure(full ? 'DISK_FULL' : 'FILE', `cannot ${doing} ${file}: ${why}${rest}`, {
     cause: error,
     hint: hintFor(errno, file),
   })
 }
 
+/**
+ * The same error; of a file operation of which nobody foresaw the failure, the sentence that says it: a full disk or
+ * a file of somebody else's is no bug of ours, wherever it is met.
+ */
+export function withFileFailure(error: unknown): unknown {
+  if (error instanceof OpsError) return error
+  const errno = errnoOf(error)
+  if (!(error instanceof Error) || errno === undefined || !Object.hasOwn(meanings, errno)) return error
+  const path = 'path' in error && typeof error.path === 'string' ? error.path : undefined
+  // Node's write(2) on an open file does not say which.
+  if (path === undefined && errno !== 'ENOSPC' && errno !== 'EDQUOT') return error
+  const call = 'syscall' in error && typeof error.syscall === 'string' ? error.syscall : 'use'
+  return fsFailure(error, verbs[call] ?? call, path ?? 'a file')
+}
+
+const verbs: Readonly<Record<string, string>> = {
+  open: 'open',
+  scandir: 'read',
+  mkdir: 'make',
+  copyfile: 'copy',
+}
+
 function hintFor(errno: string | undefined, file: string): string {
   if (errno === 'ENOSPC' || errno === 'EDQUOT') {
-    return `make room on the disk of ${file}, then give the same command again`
+    return `make room on the disk of ${file} (df -h), then give the same command again`
   }
   if (errno === 'EACCES' || errno === 'EPERM') {
     return `see whose it is (ls -ld ${shellQuote(file)}): run hydra-ops as that user, or choose another state folder with --state`
