@@ -34,6 +34,12 @@ export function joinPairs(words: readonly string[]): string[] {
   for (let at = 0; at < words.length; at += 1) {
     const word = words[at] ?? ''
     if (word === '--') return [...joined, ...words.slice(at)]
+    const [flag = '', inline] = word.split('=', 2)
+    if (inline !== undefined && paired.has(flag)) {
+      throw usageError(`${flag} takes its name as the next word, not behind "="`, {
+        hint: `for example: ${flag} ${inline === '' ? 'name' : inline} value`,
+      })
+    }
     joined.push(word)
     if (!paired.has(word)) continue
     const [name, value] = words.slice(at + 1, at + 3)

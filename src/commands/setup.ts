@@ -39,10 +39,10 @@ function status(cli: Cli, task: string | undefined, flags: Flags): Promise<void>
 }
 
 function run(cli: Cli, task: string | undefined, flags: Flags): Promise<void> {
-  return runOnMachines(cli, flags, async (ops, { deployment, selection }) => {
+  return runOnMachines(cli, flags, async (ops, { deployment, selection, maxConcurrent }) => {
     if (task === undefined)
       throw usageError('which task?', { hint: 'hydra-ops setup names those that are wanted' })
     const { runSetup } = await import('../operations/setup.js')
-    return runSetup(ops, { deployment, selection, task, redo: flags.redo ?? false })
+    return runSetup(ops, { deployment, selection, task, maxConcurrent, redo: flags.redo ?? false })
   })
 }

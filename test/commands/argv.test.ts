@@ -40,5 +40,6 @@ describe('joinPairs', () => {
 
   it('refuses half a pair', () => {
     expect(() => joinPairs(['--arg', 'x'])).toThrow('--arg needs a name and a value')
+    expect(() => joinPairs(['--argstr=domain', 'example.org'])).toThrow('--argstr takes its name as the next')
   })
 })

@@ -54,7 +54,8 @@ function expression(check: string): string {
     deployment.keys.a.text = "${secrets.text}";
     deployment.keys.b.keyFile = ./secret-file;
     deployment.keys.c.keyCommand = [ "cat" "${join(operator.folder, 'command-output')}" ];
-    deployment.preDeployChecks.cmd = [ { cmd = [ "true" "${check}" ]; } ];
+    # strace makes the guest slower still.
+    deployment.preDeployChecks.cmd = [ { cmd = [ "true" "${check}" ]; timeout = 120; total = 300; } ];
   };
 }
 `

@@ -127,7 +127,10 @@ describe('the command in the journal', () => {
     expect(commandLine(['deploy', '--on', 'web*,!web3'])).toBe("hydra-ops deploy --on 'web*,!web3'")
   })
 
-  it('leaves out the values of arguments', () => {
+  it('leaves out the values of arguments and of Nix’ options', () => {
+    expect(commandLine(['deploy', '--option', 'access-tokens', 'github.com=ghp_x', '-y'])).toBe(
+      'hydra-ops deploy --option access-tokens … -y',
+    )
     expect(commandLine(['set-args', '--argstr', 'token', 'hunter2', '--arg', 'n', '1'])).toBe(
       "hydra-ops set-args --argstr token '…' --arg n '…'".replaceAll("'…'", '…'),
     )

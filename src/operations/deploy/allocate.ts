@@ -103,8 +103,10 @@ function freeIndex(record: DeploymentRecord): number {
 
 /** Loopback ports handed out to the machines of a deployment. */
 export function portsOf(ops: Ops, record: DeploymentRecord, except?: MachineName): number[] {
+  // A plugin that another deployment needs may not be installed any more.
+  const providers = new Map(ops.providers.all().map((provider) => [provider.name, provider]))
   return Object.entries(record.machines).flatMap(([name, machine]) =>
-    name === except ? [] : ops.providers.named(machine.provider).ports(machine.allocation),
+    name === except ? [] : (providers.get(machine.provider)?.ports(machine.allocation) ?? []),
   )
 }
 
