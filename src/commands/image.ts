@@ -1,6 +1,10 @@
+import { resolve } from 'node:path'
 import type { Command } from 'commander'
 import { commonFlags, example } from './flags.js'
 import type { Cli, CommonFlags } from './verb.js'
+
+/** `./disk.qcow2` is a path of this folder; a name without a dot and a slash is a recipe's. */
+const absolute = (reference: string) => (/^\.{1,2}\//.test(reference) ? resolve(reference) : reference)
 
 export function registerImage(command: Command, cli: Cli): void {
   example(command, 'hydra-ops image build debian-12 --refresh', 'hydra-ops image list')
@@ -14,7 +18,7 @@ export function registerImage(command: Command, cli: Cli): void {
     cli.run(flags, async (ops, ui) => {
       const { buildImage } = await import('../operations/images.js')
       const run = { signal: ops.signal, log: (line: string) => ui.remark(line) }
-      const image = await buildImage(ops, reference, flags.refresh ?? false, run)
+      const image = await buildImage(ops, absolute(reference), flags.refresh ?? false, run)
       await ui.settle()
       if (ui.json) ui.printJson(image)
       else ui.print(image.disk)

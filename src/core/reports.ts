@@ -20,6 +20,8 @@ export interface MachineInfo {
   readonly urls: readonly string[]
   /** Task → its outputs. */
   readonly outputs: Readonly<Record<string, Readonly<Record<string, string>>>>
+  /** `deployment.owners`; none without an evaluation. */
+  readonly owners: readonly string[]
   /** Why the state is what it is, where that helps. */
   readonly detail: string | undefined
 }

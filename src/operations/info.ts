@@ -119,6 +119,7 @@ async function machineInfo(
         .filter(([, task]) => Object.keys(task.outputs).length > 0)
         .map(([id, task]) => [id, task.outputs]),
     ),
+    owners: definition?.options.owners ?? [],
     detail: seen.detail,
   }
 }

@@ -142,6 +142,7 @@ describe('info', () => {
     address: '192.0.2.1',
     urls: [],
     outputs: {},
+    owners: [],
     detail: undefined,
     ...rest,
   })
