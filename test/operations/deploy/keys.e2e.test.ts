@@ -184,7 +184,8 @@ systemctl daemon-reload; systemctl start printer.service; journalctl --sync`)
     const checks = HealthChecks.parse({
       http: [{ ...once, port: 81 }],
       tcp: [{ ...once, port: 81 }],
-      systemd: [{ ...once, unit: 'printer.service' }],
+      // Long enough for one answer of a slow guest.
+      systemd: [{ ...once, total: 15, unit: 'printer.service' }],
     })
     const failures = await runChecks('healthChecks', checks, {
       host: guest.host,
