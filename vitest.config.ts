@@ -5,7 +5,7 @@ const layers = ['integration', 'e2e', 'crash', 'trial'] as const
 /** Deadlines per layer, for two busy cores: they end what hangs and measure nothing. */
 const minutes = { unit: 0.5, integration: 3, e2e: 15, crash: 10, trial: 15 }
 
-function layer(name: keyof typeof minutes, groupOrder: number, oneFileAtATime: boolean) {
+function layer(name: keyof typeof minutes, groupOrder: number, more: { maxWorkers?: number } = {}) {
   const deadline = minutes[name] * 60_000
   return {
     test: {
@@ -14,7 +14,7 @@ function layer(name: keyof typeof minutes, groupOrder: number, oneFileAtATime: b
       exclude: name === 'unit' ? layers.map((other) => `test/**/*.${other}.test.ts`) : [],
       testTimeout: deadline,
       hookTimeout: deadline,
-      fileParallelism: !oneFileAtATime,
+      ...more,
       sequence: { groupOrder },
     },
   }
@@ -27,13 +27,13 @@ export default defineConfig({
     passWithNoTests: false,
     teardownTimeout: 60_000,
     projects: [
-      layer('unit', 0, false),
-      layer('integration', 1, false),
-      layer('crash', 2, false),
-      // Guests share two cores: one file at a time.
-      layer('e2e', 3, true),
+      layer('unit', 0),
+      layer('integration', 1),
+      layer('crash', 2),
+      // An emulated guest keeps one of two cores busy.
+      layer('e2e', 3, { maxWorkers: 2 }),
       // On guests, and not yet seen to pass on a quiet machine: not part of `npm test`, run by `scripts/test trial`.
-      layer('trial', 4, true),
+      layer('trial', 4, { maxWorkers: 1 }),
     ],
   },
 })
