@@ -47,7 +47,9 @@ export function exit(code: number, stderr = ''): CommandResult {
 
 /** What the engine's survey script prints on a Debian machine. */
 export function surveyOf(
-  facts: Partial<Record<'boot_id' | 'profile' | 'nix' | 'free_kib' | 'reboot', string>>,
+  facts: Partial<
+    Record<'boot_id' | 'os_id' | 'os' | 'profile' | 'owner' | 'nix' | 'free_kib' | 'reboot', string>
+  >,
 ): CommandResult {
   const all = {
     boot_id: 'boot-1',

@@ -1,6 +1,6 @@
 import { describeEnd, requireSuccess } from '../../core/command-result.js'
 import { failure, interrupted, messageOf, OpsError } from '../../core/errors.js'
-import type { StorePath } from '../../core/names.js'
+import type { DeploymentUuid, StorePath } from '../../core/names.js'
 import type { Run } from '../../core/run.js'
 import type { CommandResult, Host } from '../../core/ssh.js'
 import { finishScript, followScript, journalScript, startScript } from './activation-scripts.js'
@@ -48,12 +48,15 @@ const graceMs = 30_000
 /** Starts the activation in a unit that needs no connection. Whether it started is seen by `followActivation`. */
 export async function startActivation(
   host: Host,
-  activation: Pick<Activation, 'unit' | 'log' | 'path'> & { readonly always: boolean },
+  activation: Pick<Activation, 'unit' | 'log' | 'path'> & {
+    readonly owner: DeploymentUuid
+    readonly always: boolean
+  },
   run: Run,
 ): Promise<void> {
   const what = 'start the activation'
-  const { unit, log, path, always } = activation
-  const args = [unit, log, path, ...(always ? ['--always'] : [])]
+  const { unit, log, path, owner, always } = activation
+  const args = [unit, log, path, '--owner', owner, ...(always ? ['--always'] : [])]
   const result = await host.script(startScript, args, { signal: run.signal, timeoutMs: startMs, what })
   // Then nobody knows whether it started; the unit itself tells.
   if (result.kind === 'lost') return

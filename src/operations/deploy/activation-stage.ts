@@ -23,7 +23,8 @@ export async function activateClosure(job: Job, path: StorePath, always: boolean
     draft.activation = activation
   })
   job.changed = true
-  await startActivation(hostOf(job), { ...activation, always }, job.run)
+  const owner = job.session.record.uuid
+  await startActivation(hostOf(job), { ...activation, owner, always }, job.run)
   await settle(job, activation)
 }
 

@@ -4,6 +4,7 @@ import type { Observation, ResourceChange } from '../../core/provider.js'
 import { type Job, resourceFor } from './job.js'
 import { type Look, lookAt } from './look.js'
 import { connect } from './reach.js'
+import { refuseMachine } from './refuse-machine.js'
 
 /** What was seen of one machine before anything is touched. */
 export interface Assessment {
@@ -48,7 +49,9 @@ async function tryLook(job: Job): Promise<Pick<Assessment, 'look' | 'unreachable
       return { look: undefined, unreachable: messageOf(error) }
     throw error
   }
-  return { look: await lookAt(job), unreachable: undefined }
+  const look = await lookAt(job)
+  refuseMachine(job, look.survey)
+  return { look, unreachable: undefined }
 }
 
 function refuseForeign(job: Job, observation: Observation): void {

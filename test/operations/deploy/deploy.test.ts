@@ -3,9 +3,11 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { MachineDefinition } from '../../../src/core/definition.js'
 import { deploy } from '../../../src/operations/deploy/deploy.js'
+import { sendKeys } from '../../../src/operations/send-keys.js'
 import { type FakeDebianOptions, runFakeDebian } from '../../fakes/fake-debian.js'
 import { fakeMachine, fakeNetwork, fakeStorePath } from '../../fakes/fake-network.js'
 import { createFakeOps, type FakeOps } from '../../fakes/fake-ops.js'
+import { surveyOf } from '../../fakes/fake-ssh.js'
 import { standardRequest as standard } from '../../fakes/standard-request.js'
 
 let ops: FakeOps
@@ -114,6 +116,46 @@ describe('deploy', () => {
       'nothing was changed',
     )
     expect(ops.hypervisor.listing().domains).toHaveLength(2)
+  })
+})
+
+describe('deploy to a machine that another deployment was activated on', () => {
+  const other = '0b6f3a4e-6f0c-4d51-9f3e-2a1f5f7c1a01'
+
+  beforeEach(() => open([fakeMachine('web')]))
+  afterEach(() => ops.cleanup())
+
+  function ownedBy(owner: string): void {
+    ops.ssh.answer('read the facts of the machine', surveyOf({ owner }))
+  }
+
+  it('is refused before anything is touched there, with the owner, the file and the way out', async () => {
+    ownedBy(other)
+    for (const attempt of ['seen after it was started', 'seen before the plan']) {
+      const report = await deploy(ops, standard)
+      expect({ attempt, ...report.results[0] }).toMatchObject({ attempt, outcome: 'failed' })
+      expect(report.results[0]?.reason).toContain(other)
+      expect(report.results[0]?.hint).toContain('hydra-ops ssh web -- rm /var/lib/hydra-ops/owner')
+    }
+    expect(new Set(ops.ssh.execs.map(({ what }) => what))).toEqual(new Set(['read the facts of the machine']))
+    expect(ops.nix.copies).toEqual([])
+  })
+
+  it('is refused to send-keys as well', async () => {
+    await deploy(ops, standard)
+    ownedBy(other)
+    const [sent] = await sendKeys(ops, { deployment: 'net', selection: {}, maxConcurrent: 1 })
+    expect(sent).toMatchObject({ outcome: 'failed', reason: expect.stringContaining(other) })
+  })
+
+  it('goes on where the owner is this deployment, and takes over where none is recorded', async () => {
+    await deploy(ops, standard)
+    expect(ops.ssh.execs.find(({ what }) => what === 'start the activation')?.argv).toContain(
+      ops.store.resolve('net').uuid,
+    )
+    expect(outcomes(await deploy(ops, { ...standard, alwaysActivate: true }))).toEqual({ web: 'changed' })
+    ownedBy('')
+    expect(outcomes(await deploy(ops, { ...standard, alwaysActivate: true }))).toEqual({ web: 'changed' })
   })
 })
 
