@@ -182,6 +182,26 @@ describe('following', () => {
     })
   })
 
+  it('says so as well between two attempts to connect again', async () => {
+    const { host, ssh } = await connectFake()
+    const controller = new AbortController()
+    ssh.answer(follow, lost)
+    const run = recordingRun(controller.signal)
+    const log = (line: string) => {
+      run.log(line)
+      if (line.endsWith('trying again')) controller.abort()
+    }
+    const reconnect = async () => {
+      throw unreachable('web', 'it does not answer')
+    }
+    await expect(
+      followActivation({ host, reconnect }, activation, { ...run, log }, { retryMs: 60_000 }),
+    ).rejects.toMatchObject({
+      code: 'INTERRUPTED',
+      message: expect.stringContaining('goes on by itself'),
+    })
+  })
+
   it('does not take a unit that is gone for a success', async () => {
     const { host, ssh } = await connectFake()
     ssh.answer(follow, ended({ load: 'not-found', active: 'inactive', sub: 'dead' }))
