@@ -7,7 +7,7 @@ import { sendKeys } from '../../../src/operations/send-keys.js'
 import { type FakeDebianOptions, runFakeDebian } from '../../fakes/fake-debian.js'
 import { fakeMachine, fakeNetwork, fakeStorePath } from '../../fakes/fake-network.js'
 import { createFakeOps, type FakeOps } from '../../fakes/fake-ops.js'
-import { surveyOf } from '../../fakes/fake-ssh.js'
+import { succeed, surveyOf } from '../../fakes/fake-ssh.js'
 import { standardRequest as standard } from '../../fakes/standard-request.js'
 
 let ops: FakeOps
@@ -172,6 +172,22 @@ describe('deploy of machines whose activation fails', () => {
     expect(outcomes(await deploy(ops, standard))).toEqual({ web: 'changed', db: 'changed' })
     expect(ops.ssh.execs.filter((exec) => exec.what === 'start the activation')).toHaveLength(2)
     expect(outcomes(await deploy(ops, standard))).toEqual({ web: 'unchanged', db: 'unchanged' })
+  })
+
+  it('starts no second one while that of an earlier run has not ended', async () => {
+    await open([fakeMachine('web')], { slow: true })
+    ops.ssh.answer('follow the activation', () => {
+      throw new Error('as if it were killed here')
+    })
+    await deploy(ops, standard)
+    ops.ssh.answer('follow the activation', ({ argv: [unit] }) =>
+      succeed(`state LoadState=loaded\nstate Id=${unit}\nstate ActiveState=active\nstate SubState=running\n`),
+    )
+    const [row] = (await deploy(ops, standard)).results
+    expect(row).toMatchObject({ outcome: 'failed', reason: expect.stringContaining('goes on by itself') })
+    expect(ops.ssh.execs.filter((exec) => exec.what === 'start the activation')).toHaveLength(1)
+    runFakeDebian(ops, { slow: true })
+    expect(outcomes(await deploy(ops, standard))).toEqual({ web: 'changed' })
   })
 
   it('calls a machine degraded when units failed, with the end of their journal', async () => {
