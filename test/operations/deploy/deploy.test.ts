@@ -78,6 +78,18 @@ describe('deploy', () => {
     expect(ops.nix.roots.filter(({ name }) => name === 'web+built')).toHaveLength(2)
   })
 
+  it('verifies after a power cut what the copy left, also when another closure is wanted by now', async () => {
+    ops.nix.brokenCopies.add('web')
+    await deploy(ops, standard)
+    ops.nix.brokenCopies.clear()
+    ops.nix.network = fakeNetwork([fakeMachine('web', { version: 'v2' })])
+    ops.ssh.answer('read the facts of the machine', surveyOf({ boot_id: 'boot-2' }))
+    expect(outcomes(await deploy(ops, standard))).toEqual({ web: 'changed' })
+    expect(ops.nix.verified).toEqual([{ machine: 'web', path: fakeStorePath('web-v1') }])
+    expect(ops.nix.repairs).toEqual([{ machine: 'web', path: fakeStorePath('web-v2') }])
+    expect(ops.store.resolve('net').machines['web' as never]?.unfinishedCopy).toBeUndefined()
+  })
+
   it('touches no machine when one of them does not build', async () => {
     ops.nix.brokenBuilds.add('db')
     await expect(deploy(ops, standard)).rejects.toThrow("machine 'db' does not build")
