@@ -50,12 +50,12 @@ export function exit(code: number, stderr = ''): CommandResult {
 /** What the engine's survey script prints on a Debian machine. */
 export function surveyOf(
   facts: Partial<
-    Record<'boot_id' | 'os_id' | 'os' | 'profile' | 'owner' | 'nix' | 'free_kib' | 'reboot', string>
+    Record<'boot_id' | 'systems' | 'os' | 'profile' | 'owner' | 'nix' | 'free_kib' | 'reboot', string>
   >,
 ): CommandResult {
   const all = {
     boot_id: 'boot-1',
-    os_id: 'debian',
+    systems: 'debian',
     os: 'Debian (made up)',
     nix: '2.8.1',
     free_kib: '9000000',

@@ -2,9 +2,9 @@ import { failure, messageOf, OpsError } from '../../core/errors.js'
 import type { StorePath } from '../../core/names.js'
 import type { Observation, ResourceChange } from '../../core/provider.js'
 import { type Job, resourceFor } from './job.js'
-import { type Look, lookAt } from './look.js'
+import type { Look } from './look.js'
 import { connect } from './reach.js'
-import { refuseMachine } from './refuse-machine.js'
+import { lookToChange } from './refuse-machine.js'
 
 /** What was seen of one machine before anything is touched. */
 export interface Assessment {
@@ -49,9 +49,7 @@ async function tryLook(job: Job): Promise<Pick<Assessment, 'look' | 'unreachable
       return { look: undefined, unreachable: messageOf(error) }
     throw error
   }
-  const look = await lookAt(job)
-  refuseMachine(job, look.survey)
-  return { look, unreachable: undefined }
+  return { look: await lookToChange(job), unreachable: undefined }
 }
 
 function refuseForeign(job: Job, observation: Observation): void {

@@ -7,8 +7,8 @@ import type { Host } from '../../core/ssh.js'
 export interface Survey {
   readonly facts: MachineFacts
   readonly bootId: string
-  /** `debian`, `ubuntu`: ID of os-release. */
-  readonly osId: string
+  /** ID of os-release and, after it, what it is like (os-release(5)): `raspbian`, `debian`. Empty = it says nothing. */
+  readonly systems: readonly string[]
   /** The closure its profile points to. */
   readonly profile: string | undefined
   /** UUID of the deployment that was activated there last. */
@@ -30,7 +30,7 @@ const surveyMs = 60_000
 const script = `
 echo "boot_id=$(cat /proc/sys/kernel/random/boot_id)"
 if [ -r /etc/os-release ]; then . /etc/os-release; fi
-echo "os_id=\${ID:-unknown}"
+echo "systems=\${ID:-} \${ID_LIKE:-}"
 echo "os=\${PRETTY_NAME:-unknown}"
 echo "profile=$(readlink -f ${debianProfile} 2>/dev/null || true)"
 echo "owner=$(head -n 1 ${ownerFile} 2>/dev/null | head -c 100)"
@@ -57,7 +57,7 @@ export async function surveyMachine(host: Host, run: Run): Promise<Survey> {
   const owner = values.get('owner')
   return {
     bootId,
-    osId: values.get('os_id') ?? 'unknown',
+    systems: (values.get('systems') ?? '').split(' ').filter((each) => each !== ''),
     profile: values.get('profile')?.startsWith('/nix/store/') ? values.get('profile') : undefined,
     owner: owner === '' ? undefined : owner,
     freeKiB,

@@ -7,7 +7,7 @@ import { sendKeys } from '../../../src/operations/send-keys.js'
 import { type FakeDebianOptions, runFakeDebian } from '../../fakes/fake-debian.js'
 import { fakeMachine, fakeNetwork, fakeStorePath } from '../../fakes/fake-network.js'
 import { createFakeOps, type FakeOps } from '../../fakes/fake-ops.js'
-import { succeed, surveyOf } from '../../fakes/fake-ssh.js'
+import { exit, succeed, surveyOf } from '../../fakes/fake-ssh.js'
 import { standardRequest as standard } from '../../fakes/standard-request.js'
 
 let ops: FakeOps
@@ -168,6 +168,34 @@ describe('deploy to a machine that another deployment was activated on', () => {
     expect(outcomes(await deploy(ops, { ...standard, alwaysActivate: true }))).toEqual({ web: 'changed' })
     ownedBy('')
     expect(outcomes(await deploy(ops, { ...standard, alwaysActivate: true }))).toEqual({ web: 'changed' })
+  })
+})
+
+describe('deploy to a machine that runs another system', () => {
+  beforeEach(() => open([fakeMachine('web', { deployment: { aptPackages: ['nix-bin'] } })]))
+  afterEach(() => ops.cleanup())
+
+  it('says so, and not what failed because of it', async () => {
+    ops.ssh.answer('read the facts of the machine', surveyOf({ systems: 'alpine', os: 'Alpine Linux v3.20' }))
+    ops.ssh.answer('read which packages are installed', exit(127, 'dpkg-query: not found'))
+    for (const attempt of ['seen after it was started', 'seen before the plan']) {
+      const [row] = (await deploy(ops, standard)).results
+      expect({ attempt, ...row }).toMatchObject({ attempt, outcome: 'failed' })
+      expect(row?.reason).toContain('runs Alpine Linux v3.20 (ID=alpine')
+    }
+    expect(ops.ssh.execs.map(({ what }) => what)).toContain('read which packages are installed')
+    expect(ops.nix.copies).toEqual([])
+  })
+
+  it('is none where its ID_LIKE names Debian or Ubuntu', async () => {
+    ops.ssh.answer('read the facts of the machine', surveyOf({ systems: 'linuxmint ubuntu debian' }))
+    expect(outcomes(await deploy(ops, standard))).toEqual({ web: 'changed' })
+  })
+
+  it('leaves another failure of the look as it is', async () => {
+    ops.ssh.answer('read the facts of the machine', exit(1, 'no disk'))
+    const [row] = (await deploy(ops, standard)).results
+    expect(row).toMatchObject({ outcome: 'failed', reason: expect.stringContaining('read the facts') })
   })
 })
 
