@@ -1,5 +1,5 @@
-import { existsSync, readFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { existsSync, mkdirSync, readFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { MachineDefinition } from '../../../src/core/definition.js'
 import { deploy } from '../../../src/operations/deploy/deploy.js'
@@ -88,6 +88,16 @@ describe('deploy', () => {
     expect(ops.nix.verified).toEqual([{ machine: 'web', path: fakeStorePath('web-v1') }])
     expect(ops.nix.repairs).toEqual([{ machine: 'web', path: fakeStorePath('web-v2') }])
     expect(ops.store.resolve('net').machines['web' as never]?.unfinishedCopy).toBeUndefined()
+  })
+
+  it('names the file when the configuration for nix-copy-closure cannot be written', async () => {
+    const { uuid } = ops.store.resolve('net')
+    mkdirSync(join(dirname(ops.store.paths(uuid).sshConfig), 'ssh', 'web.config'), { recursive: true })
+    const report = await deploy(ops, standard)
+    expect(outcomes(report)).toEqual({ web: 'failed', db: 'changed' })
+    const row = report.results.find(({ machine }) => machine === 'web')
+    expect(row).toMatchObject({ stage: 'copy', reason: expect.stringContaining('cannot write') })
+    expect(row?.hint ?? '').not.toContain('bug')
   })
 
   it('touches no machine when one of them does not build', async () => {
