@@ -1,7 +1,7 @@
 import { existsSync, mkdirSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import type { MachineDefinition } from '../../../src/core/definition.js'
+import { MachineDefinition } from '../../../src/core/definition.js'
 import { deploy } from '../../../src/operations/deploy/deploy.js'
 import { sendKeys } from '../../../src/operations/send-keys.js'
 import { type FakeDebianOptions, runFakeDebian } from '../../fakes/fake-debian.js'
@@ -54,6 +54,15 @@ describe('deploy', () => {
     expect(ops.nix.evaluations.length - evaluations).toBe(1)
     expect(ops.ssh.execs.slice(-30).filter((exec) => exec.what === 'start the activation').length).toBe(2)
     expect(ops.nix.copies).toHaveLength(2)
+  })
+
+  it('allocates nothing anew where the options of a provider stand in another order', async () => {
+    await deploy(ops, standard)
+    const web = fakeMachine('web')
+    const reversed = Object.fromEntries(Object.entries(Object(web.provider)).reverse())
+    ops.nix.network = fakeNetwork([{ ...web, provider: MachineDefinition.shape.provider.parse(reversed) }])
+    Object.assign(ops.store, { allocating: () => Promise.reject(new Error('it was allocated anew')) })
+    expect(outcomes(await deploy(ops, standard))).toEqual({ web: 'unchanged' })
   })
 
   it('writes nothing in a dry run, not even allocations', async () => {
