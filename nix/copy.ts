@@ -40,7 +40,7 @@ command -v nix-store || exit 127
 roots=/nix/var/nix/gcroots/hydra-ops
 mkdir -p "$roots" && ln -sfn -- "$1" "$roots/\${1##*/}"`
 
-export type Copier = Pick<Nix, 'missingOn' | 'copy' | 'copyMethod' | 'repair'>
+export type Copier = Pick<Nix, 'missingOn' | 'copy' | 'copyMethod' | 'repair' | 'removeBroken'>
 
 export function createCopier(parts: CopyParts): Copier {
   const { queries } = parts
@@ -63,11 +63,15 @@ export function createCopier(parts: CopyParts): Copier {
     },
 
     async repair(host, path, options, run) {
+      const broken = await copier.removeBroken(host, path, run)
+      if (broken.length > 0) await copier.copy(host, path, { ...options, substitute: false }, run)
+      return broken
+    },
+
+    async removeBroken(host, path, run) {
       const { paths } = await queries.closure(path, run)
       const broken = await brokenOn(host, paths, run)
-      if (broken.length === 0) return []
-      await removeBroken(host, broken, run)
-      await copier.copy(host, path, { ...options, substitute: false }, run)
+      if (broken.length > 0) await removeBroken(host, broken, run)
       return broken
     },
   }

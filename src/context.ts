@@ -141,6 +141,7 @@ function lazyNix(load: () => Promise<Nix>): Nix {
     missingOn: async (host, paths, run) => (await nix()).missingOn(host, paths, run),
     copy: async (host, path, options, run) => (await nix()).copy(host, path, options, run),
     repair: async (host, path, options, run) => (await nix()).repair(host, path, options, run),
+    removeBroken: async (host, path, run) => (await nix()).removeBroken(host, path, run),
     root: async (folder, name, path, run) => (await nix()).root(folder, name, path, run),
     copyMethod: (host) => {
       // What is to be copied was evaluated before.

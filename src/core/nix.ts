@@ -72,6 +72,8 @@ export interface Nix {
   copyMethod(host: Host): string
   /** `nix-store --verify-path` over the closure on the host; deletes and copies again what is broken. Returns what was mended. */
   repair(host: Host, path: StorePath, options: { readonly sshConfig: string }, run: Run): Promise<StorePath[]>
+  /** Verifies what the host has of the closure and removes what is broken; copies nothing. Returns what was broken. */
+  removeBroken(host: Host, path: StorePath, run: Run): Promise<StorePath[]>
   /** Makes `folder/<name>-<n>` a GC root of the path, keeping the newest three of that name. */
   root(folder: string, name: string, path: StorePath, run: Run): Promise<void>
 }

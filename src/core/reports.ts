@@ -61,6 +61,15 @@ export interface CheckReport {
   readonly problems: readonly string[]
 }
 
+/** One set-up task on one machine. */
+export interface SetupRow {
+  readonly machine: MachineName
+  readonly task: string
+  readonly state: 'done' | 'needed' | 'drifted' | 'unknown'
+  readonly detail?: string | undefined
+  readonly outputs: Readonly<Record<string, string>>
+}
+
 export interface DeploymentRow {
   readonly uuid: string
   readonly name: string | undefined

@@ -84,6 +84,11 @@ export interface ConnectOptions {
   readonly signal: AbortSignal
   /** Milliseconds until giving up; the error says what was seen meanwhile. */
   readonly timeoutMs: number
+  /**
+   * Only commands of the login user are to run: whether it can become root is not asked. A command as root is then
+   * tried without a password.
+   */
+  readonly asLoginUser?: boolean
   /** Asked for when sudo wants one. Never stored. */
   sudoPassword?(): Promise<string>
   /** Called at the first contact; answer false to refuse. Without it an unknown key is refused. */

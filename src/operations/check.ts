@@ -78,7 +78,8 @@ async function checkOne(
   if (seen.state !== 'up' || provider === undefined) return { ...base, ...nothing, notes }
   try {
     const target = await provider.target(resourceOf(ops, record, machine), run)
-    const { host } = await ops.ssh.connect(target, { signal: run.signal, timeoutMs: connectMs })
+    const how = { signal: run.signal, timeoutMs: connectMs, asLoginUser: true }
+    const { host } = await ops.ssh.connect(target, how)
     try {
       const inside = await lookInside(host, run)
       return { ...base, ...inside, notes: [...notes, ...inside.notes] }

@@ -3,6 +3,7 @@ import type { Ops } from '../core/context.js'
 import type { MachineDefinition, NetworkDefinition } from '../core/definition.js'
 import type { DeploymentRecord, MachineRecord } from '../core/deployment.js'
 import { throwIfInterrupted } from '../core/errors.js'
+import { sameJson } from '../core/json.js'
 import { MachineName } from '../core/names.js'
 import type { NixFlags } from '../core/nix.js'
 import type { Currency, DeploymentInfo, MachineInfo } from '../core/reports.js'
@@ -138,19 +139,6 @@ export function currencyOf(
   if (known.obsolete) return 'revived'
   const sameClosure = known.deployed !== undefined && known.deployed.path === definition.outPath
   return sameClosure && sameJson(known.config, definition.provider) ? 'up-to-date' : 'outdated'
-}
-
-/** Equal but for the order of keys: one side went through the state file, the other came from Nix. */
-function sameJson(a: unknown, b: unknown): boolean {
-  return sortedText(a) === sortedText(b)
-}
-
-function sortedText(value: unknown): string | undefined {
-  return JSON.stringify(value, (_, each: unknown) =>
-    typeof each === 'object' && each !== null && !Array.isArray(each)
-      ? Object.fromEntries(Object.entries(each).sort(([x], [y]) => (x < y ? -1 : 1)))
-      : each,
-  )
 }
 
 function addressOf(

@@ -10,7 +10,9 @@ import { closeJob, type Link, newLink } from './deploy/job.js'
 import { resolveKeys } from './deploy/keys.js'
 import { dropKeys, placeKeys } from './deploy/keys-stage.js'
 import { connect, hostOf } from './deploy/reach.js'
+import { refuseMachine } from './deploy/refuse-machine.js'
 import type { Session } from './deploy/session.js'
+import { surveyMachine } from './deploy/survey.js'
 import { type OnMachines, onMachines } from './on-machines.js'
 
 /** Evaluates at most once, and only when asked: most starts and reboots need no expression. */
@@ -52,6 +54,7 @@ export async function sendKeysTo(
   const link: Link = { ...newLink(ops, session, machine, run), definition }
   try {
     await connect(link)
+    refuseMachine(link, await surveyMachine(hostOf(link), run))
     const seen = await inspectKeys(hostOf(link), keys, run)
     await placeKeys(link, 'pre-activation', seen)
     await placeKeys(link, 'post-activation', seen)

@@ -1,12 +1,12 @@
-import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import type { Ops } from '../core/context.js'
 import type { DeploymentPaths, DeploymentRecord } from '../core/deployment.js'
-import { failure, messageOf, unreachable } from '../core/errors.js'
+import { messageOf, unreachable } from '../core/errors.js'
 import type { MachineName } from '../core/names.js'
 import type { Run } from '../core/run.js'
 import type { SshTarget } from '../core/ssh.js'
 import { machineOf, sshTargetOf } from './resources.js'
+import { writeIfChanged } from './write-if-changed.js'
 
 /**
  * A `-F` file for the system's ssh and scp with just these machines, named after them so that sessions side by
@@ -75,27 +75,4 @@ async function reachableTarget(
     })
   }
   return target
-}
-
-/** Whole or not at all: another session may be reading the one that is there. */
-function writeIfChanged(file: string, text: string): void {
-  if (contentOf(file) === text) return
-  const temporary = `${file}.${process.pid}.tmp`
-  try {
-    mkdirSync(dirname(file), { recursive: true, mode: 0o700 })
-    writeFileSync(temporary, text, { mode: 0o600 })
-    renameSync(temporary, file)
-  } catch (error) {
-    rmSync(temporary, { force: true })
-    throw failure('SSH_CONFIG', `cannot write ${file}: ${messageOf(error)}`, { cause: error })
-  }
-}
-
-function contentOf(file: string): string | undefined {
-  try {
-    return readFileSync(file, 'utf8')
-  } catch {
-    // Not there, or not readable: writing it tells.
-    return undefined
-  }
 }

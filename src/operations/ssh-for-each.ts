@@ -39,7 +39,8 @@ export async function sshForEach(ops: Ops, request: ForEachRequest): Promise<For
   const one = async (machine: MachineName): Promise<ForEachResult> => {
     try {
       const target = await sshTargetOf(ops, record, machine, run)
-      const { host } = await ops.ssh.connect(target, { signal: ops.signal, timeoutMs: connectMs })
+      const how = { signal: ops.signal, timeoutMs: connectMs, asLoginUser: true }
+      const { host } = await ops.ssh.connect(target, how)
       try {
         const result = await host.script(request.command.join(' '), [], {
           signal: ops.signal,

@@ -1,9 +1,9 @@
 import { messageOf, OpsError, throwIfInterrupted, unreachable } from '../core/errors.js'
+import { pause } from '../core/pause.js'
 import type { SshTarget } from '../core/ssh.js'
 import { bounded } from './bounded.js'
 import { describeSocketError } from './connect-errors.js'
 import { hasProxy, openWay, type WayOptions } from './jump.js'
-import { pause } from './pause.js'
 
 /**
  * A machine is reachable when it shows an SSH banner, not when its port accepts: QEMU's user networking accepts within

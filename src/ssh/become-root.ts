@@ -33,6 +33,7 @@ export interface Probed {
 export async function probeLogin(connection: Connection, options: ConnectOptions): Promise<Probed> {
   const { target } = connection
   if (target.user === 'root') return { escalation: { kind: 'root' }, noisy: undefined }
+  if (options.asLoginUser === true) return { escalation: { kind: 'sudo' }, noisy: undefined }
   const ran = await connection.run(probeScript(target), launchAsLoginUser, {
     signal: options.signal,
     timeoutMs: probeMs,

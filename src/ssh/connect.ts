@@ -1,5 +1,6 @@
 import type { Client } from 'ssh2'
 import { throwIfInterrupted } from '../core/errors.js'
+import { pause } from '../core/pause.js'
 import type { ConnectOptions, HostKeySeen, SshTarget } from '../core/ssh.js'
 import { type Attempt, type AttemptFailed, attempt, type Keepalive } from './attempt.js'
 import { connectError, mayPass } from './connect-errors.js'
@@ -14,7 +15,6 @@ import {
 } from './host-key.js'
 import type { WayOptions } from './jump.js'
 import { type Login, nothingToOffer, planLogin } from './login.js'
-import { pause } from './pause.js'
 
 /** First pause before another try when sshd drops connections; doubled up to the second. */
 const firstPauseMs = 200

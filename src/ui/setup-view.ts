@@ -1,14 +1,6 @@
+import type { SetupRow } from '../core/reports.js'
 import type { Paint, Style } from './style.js'
 import { boxTable, plainTable, type Row } from './table.js'
-
-/** What an operation says of one task on one machine. */
-export interface SetupRow {
-  readonly machine: string
-  readonly task: string
-  readonly state: 'done' | 'needed' | 'drifted' | 'unknown'
-  readonly detail?: string | undefined
-  readonly outputs: Readonly<Record<string, string>>
-}
 
 /** Every wanted set-up task of every machine, and what it left behind. */
 export function setupView(

@@ -22,11 +22,12 @@ export function runFakeDebian(ops: FakeOps, options: FakeDebianOptions = {}): vo
   const file = (machine: string, kind: string) => join(folder, `${machine}.${kind}`)
   const read = (path: string) => (existsSync(path) ? readFileSync(path, 'utf8') : '')
   ops.ssh.answer('read the facts of the machine', ({ machine }) =>
-    surveyOf({ profile: read(file(machine, 'profile')) }),
+    surveyOf({ profile: read(file(machine, 'profile')), owner: read(file(machine, 'owner')) }),
   )
   ops.ssh.answer('read which packages are installed', succeed('ii |nix-bin|2.8.0|\n'))
   ops.ssh.answer('start the activation', ({ machine, argv }) => {
-    const [unit = '', , path = ''] = argv
+    const [unit = '', , path = '', , owner = ''] = argv
+    writeFileSync(file(machine, 'owner'), owner)
     const code = options.activationCode?.(machine) ?? 0
     if (code === 0 && options.slow !== true) writeFileSync(file(machine, 'profile'), path)
     writeFileSync(

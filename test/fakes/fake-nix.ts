@@ -14,6 +14,8 @@ export interface FakeNix extends Nix {
   readonly copies: { readonly machine: MachineName; readonly path: StorePath }[]
   readonly roots: { readonly folder: string; readonly name: string; readonly path: StorePath }[]
   readonly repairs: { readonly machine: MachineName; readonly path: StorePath }[]
+  /** Closures that were verified without a copy. */
+  readonly verified: { readonly machine: MachineName; readonly path: StorePath }[]
   /** Machines whose build fails. */
   readonly brokenBuilds: Set<string>
   /** Machines to which a copy fails. */
@@ -34,6 +36,7 @@ export function createFakeNix(network: NetworkDefinition, folder: string): FakeN
     copies: [],
     roots: [],
     repairs: [],
+    verified: [],
     brokenBuilds: new Set(),
     brokenCopies: new Set(),
     describeStore: async () => ({ remote: 'fake', why: 'a test' }),
@@ -68,6 +71,10 @@ export function createFakeNix(network: NetworkDefinition, folder: string): FakeN
     copyMethod: () => 'pretending',
     repair: async (host, path) => {
       nix.repairs.push({ machine: host.machine, path })
+      return []
+    },
+    removeBroken: async (host, path) => {
+      nix.verified.push({ machine: host.machine, path })
       return []
     },
     root: async (rootFolder, name, path) => {

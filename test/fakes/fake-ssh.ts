@@ -27,6 +27,8 @@ export interface FakeSsh extends Ssh {
   answer(what: string | RegExp, answer: Answer): void
   /** The key a machine shows; by default the one that is expected of it. */
   readonly hostKeys: Map<string, string>
+  /** Machines whose login user cannot become root. */
+  readonly sudoless: Set<string>
 }
 
 export interface FakeSshOptions {
@@ -47,11 +49,13 @@ export function exit(code: number, stderr = ''): CommandResult {
 
 /** What the engine's survey script prints on a Debian machine. */
 export function surveyOf(
-  facts: Partial<Record<'boot_id' | 'profile' | 'nix' | 'free_kib' | 'reboot', string>>,
+  facts: Partial<
+    Record<'boot_id' | 'systems' | 'os' | 'profile' | 'owner' | 'nix' | 'free_kib' | 'reboot', string>
+  >,
 ): CommandResult {
   const all = {
     boot_id: 'boot-1',
-    os_id: 'debian',
+    systems: 'debian',
     os: 'Debian (made up)',
     nix: '2.8.1',
     free_kib: '9000000',
@@ -69,6 +73,7 @@ export function createFakeSsh(options: FakeSshOptions = {}): FakeSsh {
   const execs: RecordedExec[] = []
   const connects: string[] = []
   const hostKeys = new Map<string, string>()
+  const sudoless = new Set<string>()
   const reachable = (target: SshTarget) => options.reachable?.(target) ?? true
   const answerTo = async (command: RecordedExec): Promise<CommandResult> => {
     execs.push(command)
@@ -83,9 +88,13 @@ export function createFakeSsh(options: FakeSshOptions = {}): FakeSsh {
     execs,
     connects,
     hostKeys,
+    sudoless,
     answer: (what, answer) => rules.unshift({ what, answer }),
-    connect: async (target, { acceptHostKey }) => {
+    connect: async (target, { acceptHostKey, asLoginUser }) => {
       if (!reachable(target)) throw unreachable(target.machine, `machine '${target.machine}' does not answer`)
+      if (asLoginUser !== true && sudoless.has(target.machine)) {
+        throw failure('NO_SUDO', `machine '${target.machine}': its user cannot become root`)
+      }
       connects.push(target.machine)
       const key = hostKeys.get(target.machine) ?? target.hostKey ?? fakePublicKey(target.machine)
       if (

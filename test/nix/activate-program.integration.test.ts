@@ -226,6 +226,48 @@ describe('two at once', () => {
   })
 })
 
+describe('the owner', () => {
+  const a = '0b6f3a4e-6f0c-4d51-9f3e-2a1f5f7c1a01'
+  const b = '0b6f3a4e-6f0c-4d51-9f3e-2a1f5f7c1a02'
+  const ownerFile = '/var/lib/hydra-ops/owner'
+
+  it('is the deployment that was activated; it goes on, and nobody else changes anything', () => {
+    const m = machine()
+    deploy(m, { files: { '/etc/a': 'a' } }, '--owner', a)
+    expect(m.read(ownerFile)).toBe(`${a}\n`)
+    deploy(m, { files: { '/etc/a': 'a again' } }, '--owner', a)
+    deploy(m, { files: { '/etc/a': 'by hand' } })
+    const before = m.tree()
+    m.forgetCalls()
+    const refused = m.activate(m.closure({ files: { '/etc/b': 'b' } }), '--owner', b)
+    expect(refused).toMatchObject({ code: 1, stderr: '' })
+    expect(refused.output).toContain(`the machine belongs to deployment ${a} (${ownerFile})`)
+    expect(m.tree()).toEqual(before)
+    expect(m.calls()).toEqual([])
+  })
+
+  it('is whoever comes next where none is recorded, or the file was removed', () => {
+    const m = machine()
+    deploy(m, { files: { '/etc/a': 'a' } })
+    deploy(m, { files: { '/etc/a': 'a' } }, '--owner', a)
+    m.remove(ownerFile)
+    expect(deploy(m, { files: { '/etc/b': 'b' } }, '--owner', b)).toContain('file /etc/a removed')
+    expect(m.read(ownerFile)).toBe(`${b}\n`)
+  })
+
+  it('is on the disk before anything is promised', () => {
+    const managed = '/var/lib/hydra-ops/managed'
+    for (let points = 0; ; points += 1) {
+      const m = machine()
+      const wanted = m.closure({ files: { '/etc/a': 'a' } })
+      const { signal } = m.activate(wanted, '--owner', a, '--stop-after', String(points))
+      if (m.exists(managed)) expect(m.read(ownerFile)).toBe(`${a}\n`)
+      if (signal === null) break
+      expect(m.activate(wanted, '--owner', a).code).toBe(0)
+    }
+  })
+})
+
 describe('killed before any of its changes', () => {
   const first: WantedMachine = {
     files: { '/etc/motd': 'one', '/etc/app/old': 'old', '/etc/app/same': 'same' },

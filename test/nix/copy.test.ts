@@ -273,6 +273,16 @@ describe('repair', () => {
     expect(calls).toHaveLength(1)
   })
 
+  it('of a closure that is not wanted now removes what is broken, and copies nothing', async () => {
+    const { host, ssh } = await target()
+    ssh.answer('verify the closure', succeed(`${b}\n`))
+    ssh.answer('remove broken paths', succeed())
+    const { calls, copier } = copierWith()
+    expect(await copier.removeBroken(host, c, recordingRun())).toEqual([b])
+    expect(ssh.execs.map(({ what }) => what)).toEqual(['verify the closure', 'remove broken paths'])
+    expect(calls).toEqual([])
+  })
+
   it('copies nothing when what is broken cannot be removed', async () => {
     const { host, ssh } = await target()
     ssh.answer('verify the closure', succeed(`${b}\n`))

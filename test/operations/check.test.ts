@@ -44,6 +44,16 @@ describe('check', () => {
     expect(world.stateText()).toBe(before)
   })
 
+  it('needs no root on the machines', async () => {
+    look(healthy)
+    ops.ssh.sudoless.add('web')
+    expect((await check('web')).machines[0]).toMatchObject({
+      reachable: true,
+      load: '0.00 0.01 0.05',
+      notes: [],
+    })
+  })
+
   it('adds up what is wrong as NixOps does', async () => {
     ops.ssh.answer('look at disks and units', ({ machine: name }) =>
       succeed(name === 'db' ? 'load 9 9 9\ndisk 97 /nix\nunits\nfailed nginx.service\n' : healthy),

@@ -121,6 +121,12 @@ describe('ssh-for-each', () => {
     expect(exec).toMatchObject({ script: 'uptime | cat', asLoginUser: true })
   })
 
+  it('needs no root on the machines', async () => {
+    ops.ssh.answer('run the command', succeed('ok'))
+    ops.ssh.sudoless.add('web')
+    expect(await each('web', 'uptime')).toMatchObject([{ machine: 'web', status: 0 }])
+  })
+
   it('reports what a shell would for a signal, and 255 for no connection', async () => {
     ops.ssh.answer('run the command', ({ machine: name }) =>
       name === 'web'

@@ -172,6 +172,22 @@ describe('sudo with a password', () => {
   })
 })
 
+describe('a connection for the login user alone', () => {
+  it.each([
+    ['sudo that asks for a password', ['sudo', '-H', '--']],
+    ['no sudo', ['no-such-program']],
+    ['no way to become root', []],
+  ])('is made where there is %s, and asks for nothing', async (_, privilegeEscalation) => {
+    const host = await connected(sshd.target({ privilegeEscalation }), { asLoginUser: true })
+    expect((await host.exec(['id', '-u'], remote({ asLoginUser: true }))).stdout).toBe('1000\n')
+    expect(sudoLog()).toBe('')
+    await expect(host.exec(['id'], remote())).rejects.toMatchObject({
+      code: expect.stringMatching(/^(SUDO_PASSWORD|NO_SUDO|NOT_ROOT)$/),
+    })
+    host.close()
+  })
+})
+
 describe('another program than sudo', () => {
   it('is called as deployment.privilegeEscalationCommand says', async () => {
     await withHost({ privilegeEscalation: ['env', 'STANDIN_ROOT=yes'] }, async (host) => {

@@ -1,6 +1,6 @@
 # Makes a Debian machine what its closure says, and undoes what an earlier closure of ours did and this one does not.
 #
-#   perl <closure>/hydra-ops/activate.pl <closure> [--always] [--run NAME]
+#   perl <closure>/hydra-ops/activate.pl <closure> [--owner UUID] [--always] [--run NAME]
 #   perl <closure>/hydra-ops/activate.pl <closure> --print
 #
 # Runs as root with perl-base alone, which every Debian has. It may be killed at any point and run again.
@@ -29,6 +29,7 @@ GetOptions(
     'always'       => \my $always,
     'print'        => \my $print,
     'run=s'        => \my $run,
+    'owner=s'      => \my $owner,
     # For tests alone: a scratch folder as the machine, a kill before the n-th change, shorter waits.
     'root=s'       => \$Files::root,
     'stop-after=i' => \$Files::steps_left,
@@ -63,6 +64,7 @@ sub print_manifest {
 sub activate {
     $> == 0 || $Files::root ne '' or die "the activation needs root\n";
     my $lock = take_lock();
+    State::refuse_other_owner($owner);
     my $want = State::read_manifest($closure);
     my $have = State::read_managed();
     my $is_new = (readlink_all($profile) // '') ne $closure;
@@ -70,6 +72,7 @@ sub activate {
     Checks::refuse_what_cannot_be($want, $have, $closure);
     keep_alive($closure);
     Files::sweep(State::folders($want, $have));
+    State::own($owner);
     my $plan = State::claim($want, $have);
 
     my @leftovers = drop($plan);

@@ -4,6 +4,10 @@
 #   ["path", path]  ["dir", folder we made]  ["saved", path, number of its original in saved/]
 #   ["unit", name, "enable" or "", text, hash of restartTriggers]   as it last started with success
 # It is written before anything changes, as a promise of what may be there, and again at the end.
+#
+# `owner` is the UUID of the deployment that `managed` belongs to. An argument and not a part of the closure, which is
+# the same for every deployment of the same definition. Under the lock and before the first promise: what `managed`
+# names is its owner's at every point at which this may be killed. Whoever removes the file lets the next one take over.
 package State;
 use strict;
 use warnings;
@@ -66,6 +70,21 @@ sub wanted_paths {
 }
 
 # --- done --------------------------------------------------------------------------------------------------------
+
+# Another deployment would drop everything of this one's as if its own definition had dropped it.
+sub refuse_other_owner {
+    my ($deployment) = @_;
+    my $owner = Files::read_bytes("$own/owner") // return;
+    chomp $owner;
+    die "the machine belongs to deployment $owner ($own/owner); nothing was changed\n"
+        if defined $deployment && $owner ne $deployment;
+}
+
+# Started by hand, without a deployment, it goes on for the one that is there.
+sub own {
+    my ($deployment) = @_;
+    write_own('owner', "$deployment\n") if defined $deployment;
+}
 
 sub read_managed {
     my %have = (paths => {}, dirs => {}, saved => {}, units => {});

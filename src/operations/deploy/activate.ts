@@ -1,6 +1,7 @@
 import { describeEnd, requireSuccess } from '../../core/command-result.js'
 import { failure, interrupted, messageOf, OpsError } from '../../core/errors.js'
-import type { StorePath } from '../../core/names.js'
+import type { DeploymentUuid, StorePath } from '../../core/names.js'
+import { pause } from '../../core/pause.js'
 import type { Run } from '../../core/run.js'
 import type { CommandResult, Host } from '../../core/ssh.js'
 import { finishScript, followScript, journalScript, startScript } from './activation-scripts.js'
@@ -48,12 +49,15 @@ const graceMs = 30_000
 /** Starts the activation in a unit that needs no connection. Whether it started is seen by `followActivation`. */
 export async function startActivation(
   host: Host,
-  activation: Pick<Activation, 'unit' | 'log' | 'path'> & { readonly always: boolean },
+  activation: Pick<Activation, 'unit' | 'log' | 'path'> & {
+    readonly owner: DeploymentUuid
+    readonly always: boolean
+  },
   run: Run,
 ): Promise<void> {
   const what = 'start the activation'
-  const { unit, log, path, always } = activation
-  const args = [unit, log, path, ...(always ? ['--always'] : [])]
+  const { unit, log, path, owner, always } = activation
+  const args = [unit, log, path, '--owner', owner, ...(always ? ['--always'] : [])]
   const result = await host.script(startScript, args, { signal: run.signal, timeoutMs: startMs, what })
   // Then nobody knows whether it started; the unit itself tells.
   if (result.kind === 'lost') return
@@ -147,7 +151,9 @@ async function connectAgain(
       if (Date.now() + retryMs >= deadline) throw error
       run.log(`${messageOf(error)}; trying again`)
     }
-    await pause(retryMs, run.signal)
+    await pause(retryMs, run.signal).catch(() => {
+      throw goesOn(connection.host, activation)
+    })
   }
 }
 
@@ -195,16 +201,4 @@ function tooLate(host: Host, activation: Activation): OpsError {
       hint: `see it: hydra-ops ssh ${host.machine} -- tail -f ${activation.log}; the next deploy reads its result`,
     },
   )
-}
-
-function pause(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const done = () => {
-      clearTimeout(timer)
-      signal.removeEventListener('abort', done)
-      resolve()
-    }
-    const timer = setTimeout(done, ms)
-    signal.addEventListener('abort', done, { once: true })
-  })
 }

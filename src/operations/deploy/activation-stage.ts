@@ -1,4 +1,4 @@
-import { failure } from '../../core/errors.js'
+import { failure, OpsError } from '../../core/errors.js'
 import { StorePath } from '../../core/names.js'
 import { type ActivationResult, finishActivation, followActivation, startActivation } from './activate.js'
 import { type Job, journal, recordOf, updateJob } from './job.js'
@@ -23,9 +23,13 @@ export async function activateClosure(job: Job, path: StorePath, always: boolean
     draft.activation = activation
   })
   job.changed = true
-  await startActivation(hostOf(job), { ...activation, always }, job.run)
+  const owner = job.session.record.uuid
+  await startActivation(hostOf(job), { ...activation, owner, always }, job.run)
   await settle(job, activation)
 }
+
+/** How an activation that is over may have ended. Whatever else is thrown says nothing of it: it may run still. */
+const verdicts = new Set(['ACTIVATION', 'ACTIVATION_UNKNOWN', 'UNITS_FAILED'])
 
 /** Reads the result of an activation that an earlier process started and did not see end. False = there is none. */
 export async function reattach(job: Job): Promise<boolean> {
@@ -36,8 +40,9 @@ export async function reattach(job: Job): Promise<boolean> {
     await settle(job, activation)
     job.changed = true
   } catch (error) {
+    if (!(error instanceof OpsError) || !verdicts.has(error.code)) throw error
     // What it failed at is attempted again below; that it failed is in the journal and the log.
-    job.run.log(`it had failed: ${error instanceof Error ? error.message : String(error)}`)
+    job.run.log(`it had failed: ${error.message}`)
   }
   return true
 }

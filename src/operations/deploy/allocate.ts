@@ -3,7 +3,7 @@ import type { Ops } from '../../core/context.js'
 import type { MachineDefinition, NetworkDefinition } from '../../core/definition.js'
 import type { DeploymentRecord, MachineRecord } from '../../core/deployment.js'
 import { usageError } from '../../core/errors.js'
-import type { Json } from '../../core/json.js'
+import { type Json, sameJson } from '../../core/json.js'
 import { MachineName } from '../../core/names.js'
 import type { Run } from '../../core/run.js'
 import { targetOptions } from '../resources.js'
@@ -53,7 +53,7 @@ function isInNetwork(network: NetworkDefinition, machine: MachineName): boolean 
 /** New, or its provider options differ from those last applied. */
 function isStale(record: DeploymentRecord, definition: MachineDefinition): boolean {
   const known = record.machines[definition.name]
-  return known === undefined || JSON.stringify(known.config) !== JSON.stringify(definition.provider)
+  return known === undefined || !sameJson(known.config, definition.provider)
 }
 
 async function allocateOne(

@@ -2,8 +2,9 @@ import { failure, messageOf, OpsError } from '../../core/errors.js'
 import type { StorePath } from '../../core/names.js'
 import type { Observation, ResourceChange } from '../../core/provider.js'
 import { type Job, resourceFor } from './job.js'
-import { type Look, lookAt } from './look.js'
+import type { Look } from './look.js'
 import { connect } from './reach.js'
+import { lookToChange } from './refuse-machine.js'
 
 /** What was seen of one machine before anything is touched. */
 export interface Assessment {
@@ -48,7 +49,7 @@ async function tryLook(job: Job): Promise<Pick<Assessment, 'look' | 'unreachable
       return { look: undefined, unreachable: messageOf(error) }
     throw error
   }
-  return { look: await lookAt(job), unreachable: undefined }
+  return { look: await lookToChange(job), unreachable: undefined }
 }
 
 function refuseForeign(job: Job, observation: Observation): void {

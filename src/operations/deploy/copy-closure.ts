@@ -17,11 +17,13 @@ export async function copyClosure(job: Job, path: StorePath, survey: Survey): Pr
   const host = hostOf(job)
   const { nix } = job.ops
   const unfinished = recordOf(job).unfinishedCopy
+  const cutOff = unfinished !== undefined && unfinished.bootId !== survey.bootId
+  if (cutOff && unfinished.path !== path) await removeLeftovers(job, unfinished.path)
   const options = { sshConfig: writeMachineSshConfig(job) }
   const closure = await nix.closure(path, job.run)
   const { paths } = closure
   const missing = await nix.missingOn(host, paths, job.run)
-  const verify = job.request.check || (unfinished !== undefined && unfinished.bootId !== survey.bootId)
+  const verify = job.request.check || cutOff
   if (missing.length === 0 && unfinished === undefined && !verify) return
   refuseWhenFull(job, bytesOf(closure, missing), survey)
   updateJob(job, (draft) => {
@@ -50,6 +52,19 @@ export async function copyClosure(job: Job, path: StorePath, survey: Survey): Pr
   updateJob(job, (draft) => {
     draft.unfinishedCopy = undefined
   })
+}
+
+/** What a copy of another closure left: it would be taken for whole when that one is wanted again. */
+async function removeLeftovers(job: Job, path: StorePath): Promise<void> {
+  if (!(await job.ops.nix.isBuilt(path))) {
+    job.run.log(`${path} is not here any more: what its unfinished copy left on the machine is not verified`)
+    return
+  }
+  const broken = await job.ops.nix.removeBroken(hostOf(job), path, job.run)
+  if (broken.length === 0) return
+  job.changed = true
+  journal(job, 'copy.removed', { data: broken })
+  job.run.log(`removed ${broken.length} damaged paths of an unfinished copy`)
 }
 
 function refuseWhenFull(job: Job, bytes: number, survey: Survey): void {

@@ -3,11 +3,13 @@ import { installPackages } from './apt.js'
 import { type Job, journal, updateJob } from './job.js'
 import { type Look, taskContext } from './look.js'
 import { hostOf } from './reach.js'
+import { refuseMachine } from './refuse-machine.js'
 import { runTasks, type TaskResult } from './tasks.js'
 
 /** Installs what apt is to install, in one transaction; answers whether something was. */
 export async function deliverPackages(job: Job, look: Look): Promise<boolean> {
   if (look.missingPackages.length === 0) return false
+  refuseMachine(job, look.survey)
   journal(job, 'packages.install', { data: [...look.missingPackages] })
   const proxy = job.definition.options.aptProxy
   const installed = await installPackages(hostOf(job), look.packages, { proxy, run: job.run })
@@ -26,6 +28,7 @@ export async function deliverTasks(
     ({ task, why }) => task.stage === stage && (why !== undefined || redo.has(task.id)),
   )
   if (due.length === 0) return false
+  refuseMachine(job, look.survey)
   const results = await runTasks(
     hostOf(job),
     due.map(({ task }) => task),

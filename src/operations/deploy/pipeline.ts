@@ -17,6 +17,7 @@ import { type Look, lookAt } from './look.js'
 import { hashes } from './plan-machine.js'
 import { bootMs, connect, hostOf, waitAndConnect } from './reach.js'
 import { rebootMachine } from './reboot.js'
+import { lookToChange } from './refuse-machine.js'
 
 /** Takes one machine through every stage; whatever goes wrong stops this machine only. */
 export async function deployMachine(
@@ -104,7 +105,7 @@ async function reach(job: Job, seen: Assessment): Promise<Look> {
   }
   if (job.provider.makesMachines) await waitAndConnect(job, bootMs)
   else await connect(job)
-  return lookAt(job)
+  return lookToChange(job)
 }
 
 /** Keys, closure, tasks: in the order in which each finds what it needs. */

@@ -7,10 +7,12 @@ import type { Host } from '../../core/ssh.js'
 export interface Survey {
   readonly facts: MachineFacts
   readonly bootId: string
-  /** `debian`, `ubuntu`: ID of os-release. */
-  readonly osId: string
+  /** ID of os-release and, after it, what it is like (os-release(5)): `raspbian`, `debian`. Empty = it says nothing. */
+  readonly systems: readonly string[]
   /** The closure its profile points to. */
   readonly profile: string | undefined
+  /** UUID of the deployment that was activated there last. */
+  readonly owner: string | undefined
   readonly freeKiB: number
   readonly hasNix: boolean
   /** dpkg says that a reboot is wanted. */
@@ -20,14 +22,18 @@ export interface Survey {
 /** Where the profile of a Debian machine lies. */
 export const debianProfile = '/nix/var/nix/profiles/hydra-ops'
 
+/** Written by the activation program, beside its record of what it did to the machine (nix/target/hydra-ops/state.pl). */
+export const ownerFile = '/var/lib/hydra-ops/owner'
+
 const surveyMs = 60_000
 
 const script = `
 echo "boot_id=$(cat /proc/sys/kernel/random/boot_id)"
 if [ -r /etc/os-release ]; then . /etc/os-release; fi
-echo "os_id=\${ID:-unknown}"
+echo "systems=\${ID:-} \${ID_LIKE:-}"
 echo "os=\${PRETTY_NAME:-unknown}"
 echo "profile=$(readlink -f ${debianProfile} 2>/dev/null || true)"
+echo "owner=$(head -n 1 ${ownerFile} 2>/dev/null | head -c 100)"
 if command -v nix-store >/dev/null 2>&1; then echo "nix=$(nix-store --version 2>/dev/null | sed 's/.* //')"; fi
 d=/nix; [ -d "$d" ] || d=/
 echo "free_kib=$(df -Pk "$d" | awk 'NR == 2 { print $4 }')"
@@ -48,10 +54,12 @@ export async function surveyMachine(host: Host, run: Run): Promise<Survey> {
   const bootId = values.get('boot_id') ?? ''
   const freeKiB = Number(values.get('free_kib') ?? 0)
   const nixVersion = values.get('nix')
+  const owner = values.get('owner')
   return {
     bootId,
-    osId: values.get('os_id') ?? 'unknown',
+    systems: (values.get('systems') ?? '').split(' ').filter((each) => each !== ''),
     profile: values.get('profile')?.startsWith('/nix/store/') ? values.get('profile') : undefined,
+    owner: owner === '' ? undefined : owner,
     freeKiB,
     hasNix: nixVersion !== undefined && nixVersion !== '',
     rebootWanted: values.has('reboot'),

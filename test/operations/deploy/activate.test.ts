@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { interrupted, unreachable } from '../../../src/core/errors.js'
-import { StorePath } from '../../../src/core/names.js'
+import { DeploymentUuid, StorePath } from '../../../src/core/names.js'
 import type { CommandResult } from '../../../src/core/ssh.js'
 import {
   finishActivation,
@@ -12,6 +12,7 @@ import { connectFake, recordingRun } from '../../fakes/fake-target.js'
 
 const path = StorePath.parse(`/nix/store/${'a'.repeat(32)}-hydra-ops-web`)
 const activation = { unit: 'hydra-ops-r1.service', log: '/var/log/hydra-ops/r1.log', path, bootId: 'boot-1' }
+const owner = DeploymentUuid.parse('0b6f3a4e-6f0c-4d51-9f3e-2a1f5f7c1a01')
 const lost: CommandResult = { kind: 'lost', stdout: '', stderr: '' }
 const follow = 'follow the activation'
 
@@ -51,11 +52,11 @@ describe('starting', () => {
   it('gives the unit, the log and the closure to one script', async () => {
     const { host, ssh } = await connectFake()
     ssh.answer('start the activation', succeed())
-    await startActivation(host, { ...activation, always: false }, recordingRun())
-    await startActivation(host, { ...activation, always: true }, recordingRun())
+    await startActivation(host, { ...activation, owner, always: false }, recordingRun())
+    await startActivation(host, { ...activation, owner, always: true }, recordingRun())
     expect(ssh.execs.map(({ argv }) => argv)).toEqual([
-      [activation.unit, activation.log, path],
-      [activation.unit, activation.log, path, '--always'],
+      [activation.unit, activation.log, path, '--owner', owner],
+      [activation.unit, activation.log, path, '--owner', owner, '--always'],
     ])
     const script = ssh.execs[0]?.script ?? ''
     expect(script).toContain('--service-type=exec --remain-after-exit')
@@ -66,13 +67,13 @@ describe('starting', () => {
     const { host, ssh } = await connectFake()
     ssh.answer('start the activation', exit(1, 'systemd does not run here\n'))
     await expect(
-      startActivation(host, { ...activation, always: false }, recordingRun()),
+      startActivation(host, { ...activation, owner, always: false }, recordingRun()),
     ).rejects.toMatchObject({
       machine: 'web',
       detail: 'systemd does not run here',
     })
     ssh.answer('start the activation', lost)
-    await startActivation(host, { ...activation, always: false }, recordingRun())
+    await startActivation(host, { ...activation, owner, always: false }, recordingRun())
   })
 })
 
@@ -178,6 +179,26 @@ describe('following', () => {
     await expect(following).rejects.toMatchObject({
       code: 'INTERRUPTED',
       message: "interrupted; the activation on 'web' goes on by itself (unit hydra-ops-r1.service)",
+    })
+  })
+
+  it('says so as well between two attempts to connect again', async () => {
+    const { host, ssh } = await connectFake()
+    const controller = new AbortController()
+    ssh.answer(follow, lost)
+    const run = recordingRun(controller.signal)
+    const log = (line: string) => {
+      run.log(line)
+      if (line.endsWith('trying again')) controller.abort()
+    }
+    const reconnect = async () => {
+      throw unreachable('web', 'it does not answer')
+    }
+    await expect(
+      followActivation({ host, reconnect }, activation, { ...run, log }, { retryMs: 60_000 }),
+    ).rejects.toMatchObject({
+      code: 'INTERRUPTED',
+      message: expect.stringContaining('goes on by itself'),
     })
   })
 

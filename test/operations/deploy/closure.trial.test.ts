@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { nixString } from '../../../nix/evaluation-input.js'
 import { createNix } from '../../../nix/nix.js'
-import { MachineName, StorePath } from '../../../src/core/names.js'
+import { DeploymentUuid, MachineName, StorePath } from '../../../src/core/names.js'
 import { packageRoot } from '../../../src/core/package-root.js'
 import type { Host, RemoteOptions, SshTarget } from '../../../src/core/ssh.js'
 import { localCommands } from '../../../src/exec/local-commands.js'
@@ -23,6 +23,7 @@ import { type Guest, startGuest } from '../../fixtures/guest.js'
 const scratch = new ScratchNix()
 const nix = createNix({ local: localCommands, stateRoot: scratch.folder, env: scratch.env, providers: [] })
 const name = MachineName.parse('guest')
+const owner = DeploymentUuid.parse('0b6f3a4e-6f0c-4d51-9f3e-2a1f5f7c1a01')
 const profile = '/nix/var/nix/profiles/hydra-ops'
 /** Emulated, on a busy host. */
 const slow = { timeout: 120_000, interval: 300 }
@@ -99,7 +100,7 @@ async function begin(path: StorePath): Promise<Activation> {
   const bootId = await sh('cat /proc/sys/kernel/random/boot_id')
   const unit = `hydra-ops-test-${runs}.service`
   const activation = { unit, log: `/var/log/hydra-ops/test-${runs}.log`, path, bootId }
-  await startActivation(host, { ...activation, always: false }, scratch.run)
+  await startActivation(host, { ...activation, owner, always: false }, scratch.run)
   return activation
 }
 

@@ -1,11 +1,13 @@
-import { existsSync, readFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { existsSync, mkdirSync, readFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import type { MachineDefinition } from '../../../src/core/definition.js'
+import { MachineDefinition } from '../../../src/core/definition.js'
 import { deploy } from '../../../src/operations/deploy/deploy.js'
+import { sendKeys } from '../../../src/operations/send-keys.js'
 import { type FakeDebianOptions, runFakeDebian } from '../../fakes/fake-debian.js'
 import { fakeMachine, fakeNetwork, fakeStorePath } from '../../fakes/fake-network.js'
 import { createFakeOps, type FakeOps } from '../../fakes/fake-ops.js'
+import { exit, succeed, surveyOf } from '../../fakes/fake-ssh.js'
 import { standardRequest as standard } from '../../fakes/standard-request.js'
 
 let ops: FakeOps
@@ -54,6 +56,15 @@ describe('deploy', () => {
     expect(ops.nix.copies).toHaveLength(2)
   })
 
+  it('allocates nothing anew where the options of a provider stand in another order', async () => {
+    await deploy(ops, standard)
+    const web = fakeMachine('web')
+    const reversed = Object.fromEntries(Object.entries(Object(web.provider)).reverse())
+    ops.nix.network = fakeNetwork([{ ...web, provider: MachineDefinition.shape.provider.parse(reversed) }])
+    Object.assign(ops.store, { allocating: () => Promise.reject(new Error('it was allocated anew')) })
+    expect(outcomes(await deploy(ops, standard))).toEqual({ web: 'unchanged' })
+  })
+
   it('writes nothing in a dry run, not even allocations', async () => {
     const before = stateText()
     const report = await deploy(ops, { ...standard, dryRun: true })
@@ -74,6 +85,28 @@ describe('deploy', () => {
     const running = ops.nix.roots.filter(({ name }) => name === 'web').map(({ path }) => path)
     expect(running).toEqual([fakeStorePath('web-v1')])
     expect(ops.nix.roots.filter(({ name }) => name === 'web+built')).toHaveLength(2)
+  })
+
+  it('verifies after a power cut what the copy left, also when another closure is wanted by now', async () => {
+    ops.nix.brokenCopies.add('web')
+    await deploy(ops, standard)
+    ops.nix.brokenCopies.clear()
+    ops.nix.network = fakeNetwork([fakeMachine('web', { version: 'v2' })])
+    ops.ssh.answer('read the facts of the machine', surveyOf({ boot_id: 'boot-2' }))
+    expect(outcomes(await deploy(ops, standard))).toEqual({ web: 'changed' })
+    expect(ops.nix.verified).toEqual([{ machine: 'web', path: fakeStorePath('web-v1') }])
+    expect(ops.nix.repairs).toEqual([{ machine: 'web', path: fakeStorePath('web-v2') }])
+    expect(ops.store.resolve('net').machines['web' as never]?.unfinishedCopy).toBeUndefined()
+  })
+
+  it('names the file when the configuration for nix-copy-closure cannot be written', async () => {
+    const { uuid } = ops.store.resolve('net')
+    mkdirSync(join(dirname(ops.store.paths(uuid).sshConfig), 'ssh', 'web.config'), { recursive: true })
+    const report = await deploy(ops, standard)
+    expect(outcomes(report)).toEqual({ web: 'failed', db: 'changed' })
+    const row = report.results.find(({ machine }) => machine === 'web')
+    expect(row).toMatchObject({ stage: 'copy', reason: expect.stringContaining('cannot write') })
+    expect(row?.hint ?? '').not.toContain('bug')
   })
 
   it('touches no machine when one of them does not build', async () => {
@@ -117,6 +150,74 @@ describe('deploy', () => {
   })
 })
 
+describe('deploy to a machine that another deployment was activated on', () => {
+  const other = '0b6f3a4e-6f0c-4d51-9f3e-2a1f5f7c1a01'
+
+  beforeEach(() => open([fakeMachine('web')]))
+  afterEach(() => ops.cleanup())
+
+  function ownedBy(owner: string): void {
+    ops.ssh.answer('read the facts of the machine', surveyOf({ owner }))
+  }
+
+  it('is refused before anything is touched there, with the owner, the file and the way out', async () => {
+    ownedBy(other)
+    for (const attempt of ['seen after it was started', 'seen before the plan']) {
+      const report = await deploy(ops, standard)
+      expect({ attempt, ...report.results[0] }).toMatchObject({ attempt, outcome: 'failed' })
+      expect(report.results[0]?.reason).toContain(other)
+      expect(report.results[0]?.hint).toContain('hydra-ops ssh web -- rm /var/lib/hydra-ops/owner')
+    }
+    expect(new Set(ops.ssh.execs.map(({ what }) => what))).toEqual(new Set(['read the facts of the machine']))
+    expect(ops.nix.copies).toEqual([])
+  })
+
+  it('is refused to send-keys as well', async () => {
+    await deploy(ops, standard)
+    ownedBy(other)
+    const [sent] = await sendKeys(ops, { deployment: 'net', selection: {}, maxConcurrent: 1 })
+    expect(sent).toMatchObject({ outcome: 'failed', reason: expect.stringContaining(other) })
+  })
+
+  it('goes on where the owner is this deployment, and takes over where none is recorded', async () => {
+    await deploy(ops, standard)
+    expect(ops.ssh.execs.find(({ what }) => what === 'start the activation')?.argv).toContain(
+      ops.store.resolve('net').uuid,
+    )
+    expect(outcomes(await deploy(ops, { ...standard, alwaysActivate: true }))).toEqual({ web: 'changed' })
+    ownedBy('')
+    expect(outcomes(await deploy(ops, { ...standard, alwaysActivate: true }))).toEqual({ web: 'changed' })
+  })
+})
+
+describe('deploy to a machine that runs another system', () => {
+  beforeEach(() => open([fakeMachine('web', { deployment: { aptPackages: ['nix-bin'] } })]))
+  afterEach(() => ops.cleanup())
+
+  it('says so, and not what failed because of it', async () => {
+    ops.ssh.answer('read the facts of the machine', surveyOf({ systems: 'alpine', os: 'Alpine Linux v3.20' }))
+    ops.ssh.answer('read which packages are installed', exit(127, 'dpkg-query: not found'))
+    for (const attempt of ['seen after it was started', 'seen before the plan']) {
+      const [row] = (await deploy(ops, standard)).results
+      expect({ attempt, ...row }).toMatchObject({ attempt, outcome: 'failed' })
+      expect(row?.reason).toContain('runs Alpine Linux v3.20 (ID=alpine')
+    }
+    expect(ops.ssh.execs.map(({ what }) => what)).toContain('read which packages are installed')
+    expect(ops.nix.copies).toEqual([])
+  })
+
+  it('is none where its ID_LIKE names Debian or Ubuntu', async () => {
+    ops.ssh.answer('read the facts of the machine', surveyOf({ systems: 'linuxmint ubuntu debian' }))
+    expect(outcomes(await deploy(ops, standard))).toEqual({ web: 'changed' })
+  })
+
+  it('leaves another failure of the look as it is', async () => {
+    ops.ssh.answer('read the facts of the machine', exit(1, 'no disk'))
+    const [row] = (await deploy(ops, standard)).results
+    expect(row).toMatchObject({ outcome: 'failed', reason: expect.stringContaining('read the facts') })
+  })
+})
+
 describe('deploy of machines whose activation fails', () => {
   afterEach(() => ops.cleanup())
 
@@ -130,6 +231,22 @@ describe('deploy of machines whose activation fails', () => {
     expect(outcomes(await deploy(ops, standard))).toEqual({ web: 'changed', db: 'changed' })
     expect(ops.ssh.execs.filter((exec) => exec.what === 'start the activation')).toHaveLength(2)
     expect(outcomes(await deploy(ops, standard))).toEqual({ web: 'unchanged', db: 'unchanged' })
+  })
+
+  it('starts no second one while that of an earlier run has not ended', async () => {
+    await open([fakeMachine('web')], { slow: true })
+    ops.ssh.answer('follow the activation', () => {
+      throw new Error('as if it were killed here')
+    })
+    await deploy(ops, standard)
+    ops.ssh.answer('follow the activation', ({ argv: [unit] }) =>
+      succeed(`state LoadState=loaded\nstate Id=${unit}\nstate ActiveState=active\nstate SubState=running\n`),
+    )
+    const [row] = (await deploy(ops, standard)).results
+    expect(row).toMatchObject({ outcome: 'failed', reason: expect.stringContaining('goes on by itself') })
+    expect(ops.ssh.execs.filter((exec) => exec.what === 'start the activation')).toHaveLength(1)
+    runFakeDebian(ops, { slow: true })
+    expect(outcomes(await deploy(ops, standard))).toEqual({ web: 'changed' })
   })
 
   it('calls a machine degraded when units failed, with the end of their journal', async () => {

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { throwIfInterrupted } from '../core/errors.js'
+import { throwIfInterrupted } from './errors.js'
 
 /** Waits, or throws as soon as the signal fires. */
 export async function pause(ms: number, signal: AbortSignal): Promise<void> {
