@@ -1,18 +1,18 @@
 import type { Ops, RunLogs } from '../../core/context.js'
 import type { NetworkDefinition } from '../../core/definition.js'
-import { exitCodes, failure, interrupted, messageOf, OpsError } from '../../core/errors.js'
+import { exitCodes, interrupted, messageOf, OpsError } from '../../core/errors.js'
 import type { MachineResult } from '../../core/events.js'
-import { MachineName } from '../../core/names.js'
+import type { MachineName } from '../../core/names.js'
 import type { MachinePlan, Plan } from '../../core/plan.js'
 import type { Run } from '../../core/run.js'
 import { settleAll } from '../../core/settle.js'
 import { destroyMachine } from '../destroy.js'
 import { explained } from '../explain-failure.js'
-import { selectMachines } from '../selection.js'
 import { type Assessment, assess } from './assess.js'
 import { buildEverything } from './build-everything.js'
+import { chooseMachines, choosesSome } from './choose-machines.js'
 import { ensureLoginKey } from './create.js'
-import { evaluateNetwork } from './evaluate-network.js'
+import { definitionIn, evaluateNetwork } from './evaluate-network.js'
 import { failedResult, secondsSince } from './finish.js'
 import { closeJob, type Job, machineRun, newJob, updateJob } from './job.js'
 import { inOrder } from './ordering.js'
@@ -75,15 +75,21 @@ async function deployIn(
   const network = await evaluateNetwork(
     ops,
     session,
-    { args: request.args, searchPath: request.searchPath, nix: request.nix },
+    {
+      args: request.args,
+      searchPath: request.searchPath,
+      nix: request.nix,
+      select: choosesSome(request)
+        ? (shape) => chooseMachines(session.record, shape, request).wanted
+        : undefined,
+    },
     run,
   )
-  const obsolete = obsoleteMachines(session)
-  const jobs = select(session, network, request).map((name) => {
-    const definition = network.machines.get(name)
-    if (definition === undefined) throw failure('NO_MACHINE', `machine '${name}' has no definition`)
-    return newJob({ ops, session, request, definition }, logs)
-  })
+  const { wanted, obsolete } = chooseMachines(session.record, network, request)
+  noticeBroken(ops, network)
+  const jobs = wanted.map((name) =>
+    newJob({ ops, session, request, definition: definitionIn(network, name) }, logs),
+  )
   try {
     const assessed = await settleAll(jobs.map(assessOne))
     const plan = await makePlan(assessed, obsolete, request)
@@ -99,21 +105,11 @@ async function deployIn(
   }
 }
 
-function select(session: Session, network: NetworkDefinition, request: DeployRequest): MachineName[] {
-  const machines = [...network.machines.values()].map((definition) => ({
-    name: definition.name,
-    tags: definition.options.tags,
-  }))
-  const selected = selectMachines(machines, request.selection)
-  if (!request.retryFailed) return selected
-  const bad = new Set(['failed', 'degraded'])
-  return selected.filter((name) => bad.has(session.record.machines[name]?.lastResult ?? 'failed'))
-}
-
-function obsoleteMachines(session: Session): MachineName[] {
-  return Object.entries(session.record.machines).flatMap(([name, machine]) =>
-    machine.obsolete ? [MachineName.parse(name)] : [],
-  )
+/** Of those that are selected it is an error. */
+function noticeBroken(ops: Ops, network: NetworkDefinition): void {
+  for (const error of network.failed?.values() ?? []) {
+    ops.events.emit({ kind: 'notice', text: `left out, as it is not selected: ${messageOf(error)}` })
+  }
 }
 
 async function assessOne(job: Job): Promise<Assessed> {

@@ -1,0 +1,45 @@
+import type { NetworkDefinition } from '../../core/definition.js'
+import type { DeploymentRecord } from '../../core/deployment.js'
+import { MachineName } from '../../core/names.js'
+import { machinesIn, selectMachines } from '../selection.js'
+import type { DeployRequest } from './request.js'
+
+/** Which machines a deploy is about. */
+export interface ChosenMachines {
+  readonly wanted: readonly MachineName[]
+  /** No longer in the network. */
+  readonly obsolete: readonly MachineName[]
+}
+
+/** Is the deploy about some machines only, so that the others may be broken? */
+export function choosesSome({ selection, retryFailed }: DeployRequest): boolean {
+  const { on, include = [], exclude = [] } = selection
+  return retryFailed || on !== undefined || include.length > 0 || exclude.length > 0
+}
+
+/** The selected machines, obsolete ones too: what is not selected is not destroyed either. */
+export function chooseMachines(
+  record: DeploymentRecord,
+  network: NetworkDefinition,
+  request: DeployRequest,
+): ChosenMachines {
+  const present = machinesIn(network)
+  const names = new Set(present.map(({ name }) => name))
+  const gone = Object.keys(record.machines)
+    .map((name) => MachineName.parse(name))
+    .filter((name) => !names.has(name))
+  const candidates = [...present, ...gone.map((name) => ({ name, tags: [] }))]
+  const selected = selectMachines(candidates, request.selection).filter(
+    (name) => !request.retryFailed || hasFailed(record, name),
+  )
+  return {
+    wanted: selected.filter((name) => names.has(name)),
+    obsolete: selected.filter((name) => !names.has(name)),
+  }
+}
+
+/** Also one that no deploy has got to the end of yet. */
+function hasFailed(record: DeploymentRecord, machine: MachineName): boolean {
+  const last = record.machines[machine]?.lastResult
+  return last === undefined || last === 'failed' || last === 'degraded'
+}
