@@ -1,6 +1,8 @@
 import type { NetworkDefinition } from '../../core/definition.js'
 import type { DeploymentRecord } from '../../core/deployment.js'
+import { usageError } from '../../core/errors.js'
 import { MachineName } from '../../core/names.js'
+import { suggest } from '../../core/suggest.js'
 import { machinesIn, selectMachines } from '../selection.js'
 import type { DeployRequest } from './request.js'
 
@@ -32,10 +34,26 @@ export function chooseMachines(
   const selected = selectMachines(candidates, request.selection).filter(
     (name) => !request.retryFailed || hasFailed(record, name),
   )
-  return {
-    wanted: selected.filter((name) => names.has(name)),
-    obsolete: selected.filter((name) => !names.has(name)),
+  const wanted = selected.filter((name) => names.has(name))
+  refuseStrayClosures(request, wanted, names)
+  return { wanted, obsolete: selected.filter((name) => !names.has(name)) }
+}
+
+/** A closure for a machine that is not deployed would be ignored without a word. */
+function refuseStrayClosures(
+  request: DeployRequest,
+  wanted: readonly MachineName[],
+  names: ReadonlySet<MachineName>,
+): void {
+  const machine = [...request.closures.keys()].find((name) => !wanted.includes(name))
+  if (machine === undefined) return
+  if (names.has(machine)) {
+    throw usageError(`--closure ${machine}=…: machine '${machine}' is not selected`, { machine })
   }
+  const close = suggest(machine, [...names])
+  throw usageError(`--closure ${machine}=…: no machine of the network is called '${machine}'`, {
+    hint: close === undefined ? `there are: ${[...names].join(', ')}` : `did you mean '${close}'?`,
+  })
 }
 
 /** Also one that no deploy has got to the end of yet. */

@@ -14,7 +14,7 @@ import { runChecks } from './health.js'
 import { closeJob, enter, type Job, recordOf, updateJob } from './job.js'
 import { dropKeys, placeKeys } from './keys-stage.js'
 import { type Look, lookAt } from './look.js'
-import { hashes } from './plan-machine.js'
+import { contentsOf } from './plan-machine.js'
 import { bootMs, connect, hostOf, waitAndConnect } from './reach.js'
 import { rebootMachine } from './reboot.js'
 
@@ -161,8 +161,7 @@ function record(job: Job, wanted: StorePath, look: Look): void {
         path: wanted,
         at: seenAt,
         run: job.ops.operator.run,
-        files: hashes(job.definition.files),
-        units: hashes(job.definition.units),
+        ...contentsOf(job, wanted),
       }
     }
   })

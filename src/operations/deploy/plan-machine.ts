@@ -1,4 +1,5 @@
 import type { DeployedClosure } from '../../core/deployment.js'
+import type { StorePath } from '../../core/names.js'
 import type { MachinePlan, PlanItem } from '../../core/plan.js'
 import type { Observation, ResourceChange } from '../../core/provider.js'
 import type { Assessment } from './assess.js'
@@ -67,8 +68,10 @@ async function closureItems(job: Job, seen: Assessment): Promise<PlanItem[]> {
     return always ? [{ subject: 'closure', action: 'activate', detail: 'again (always activate)' }] : []
   }
   const items: PlanItem[] = [await copyItem(job, seen, wanted)]
-  items.push(...differences('files', recordOf(job).deployed?.files, hashes(job.definition.files)))
-  items.push(...differences('units', recordOf(job).deployed?.units, hashes(job.definition.units)))
+  if (wanted !== job.definition.outPath) return items
+  const { files, units } = contentsOf(job, wanted)
+  items.push(...differences('files', recordOf(job).deployed?.files, files))
+  items.push(...differences('units', recordOf(job).deployed?.units, units))
   return items
 }
 
@@ -114,8 +117,14 @@ function unseenItems(job: Job): PlanItem[] {
   ]
 }
 
+/** What is known to be in a closure: of one that was given with `--closure`, nothing. */
+export function contentsOf(job: Job, closure: StorePath): Pick<DeployedClosure, 'files' | 'units'> {
+  if (closure !== job.definition.outPath) return { files: {}, units: {} }
+  return { files: hashes(job.definition.files), units: hashes(job.definition.units) }
+}
+
 /** File path or unit name → hash, in the shape that is recorded. */
-export function hashes(entries: Record<string, { hash: string }>): Record<string, string> {
+function hashes(entries: Record<string, { hash: string }>): Record<string, string> {
   return Object.fromEntries(Object.entries(entries).map(([name, entry]) => [name, entry.hash]))
 }
 

@@ -8,7 +8,7 @@ import { startMachines } from '../../../src/operations/power.js'
 import { sendKeys } from '../../../src/operations/send-keys.js'
 import { setupStatus } from '../../../src/operations/setup.js'
 import { runFakeDebian } from '../../fakes/fake-debian.js'
-import { fakeMachine, fakeNetwork } from '../../fakes/fake-network.js'
+import { fakeMachine, fakeNetwork, fakeStorePath } from '../../fakes/fake-network.js'
 import { createFakeOps, type FakeOps } from '../../fakes/fake-ops.js'
 import { standardRequest } from '../../fakes/standard-request.js'
 
@@ -139,5 +139,43 @@ describe('obsolete machines', () => {
     expect(plan.machines).toMatchObject([{ machine: 'old1', items: [{ action: 'destroy' }] }])
     expect(await run({ selection: { on: 'old1' } })).toEqual({})
     expect(machines()).toContain('old1')
+  })
+})
+
+describe('--closure', () => {
+  const other = fakeStorePath('built-elsewhere')
+  const closures = (name: string) => new Map([[MachineName.parse(name), other]])
+
+  it.each([
+    ['a mistyped machine', 'wbe', {}, "--closure wbe=…: no machine of the network is called 'wbe'", 'web'],
+    [
+      'one that is not selected',
+      'db',
+      { selection: { on: 'web' } },
+      "machine 'db' is not selected",
+      undefined,
+    ],
+    ['an obsolete one', 'old', {}, "no machine of the network is called 'old'", undefined],
+  ])('of %s is refused before anything is touched', async (_, name, request, message, meant) => {
+    await open(web, db, fakeMachine('old'))
+    await run({ until: 'create', selection: { on: 'old' } })
+    ops.nix.network = fakeNetwork([web, db])
+    await expect(run({ ...request, closures: closures(name) })).rejects.toMatchObject({
+      exitCode: 2,
+      message: expect.stringContaining(message),
+      ...(meant === undefined ? {} : { hint: `did you mean '${meant}'?` }),
+    })
+    expect(ops.hypervisor.listing().domains).toHaveLength(1)
+  })
+
+  it('records nothing of a closure whose contents are not known', async () => {
+    const files = { '/etc/web.conf': { hash: 'a', mode: '0644', user: 'root', group: 'root' } }
+    await open(fakeMachine('web', { rest: { files } }))
+    ops.nix.isBuilt = async () => true
+    const { plan } = await deploy(ops, { ...standardRequest, closures: closures('web') })
+    expect(plan.machines[0]?.items.map(({ subject }) => subject)).not.toContain('files')
+    expect(ops.store.resolve('net').machines[web.name]?.deployed).toMatchObject({ path: other, files: {} })
+    expect(await run()).toEqual({ web: 'changed' })
+    expect(ops.store.resolve('net').machines[web.name]?.deployed?.files).toEqual({ '/etc/web.conf': 'a' })
   })
 })
