@@ -1,3 +1,4 @@
+import pLimit from 'p-limit'
 import type { Ops } from '../core/context.js'
 import type { MachineDefinition, NetworkDefinition } from '../core/definition.js'
 import { messageOf, OpsError, usageError } from '../core/errors.js'
@@ -30,14 +31,21 @@ const request: DeployRequest = { ...plainDeploy, yes: true }
 /** Every wanted task of the selected machines, also of those that do not answer (`unknown`). Writes nothing. */
 export async function setupStatus(
   ops: Ops,
-  wish: { readonly deployment: string | undefined; readonly selection: Selection },
+  wish: {
+    readonly deployment: string | undefined
+    readonly selection: Selection
+    readonly maxConcurrent?: number
+  },
 ): Promise<SetupRow[]> {
   const { uuid } = ops.store.resolve(wish.deployment)
   const session = dryingSession(ops.store, uuid)
   const run: Run = { signal: ops.signal, log: () => {} }
   const select = (network: NetworkDefinition) => selectMachines(machinesIn(network), wish.selection)
   const { network, selected } = await evaluateShape(ops, session.record, request, select, run)
-  const rows = await settleAll(selected.map((name) => rowsOf(ops, session, definitionIn(network, name))))
+  const slots = pLimit(wish.maxConcurrent ?? request.maxConcurrent)
+  const rows = await settleAll(
+    selected.map((name) => slots(() => rowsOf(ops, session, definitionIn(network, name)))),
+  )
   return rows.flat()
 }
 

@@ -7,8 +7,8 @@ import type { MachinePlan, Plan } from '../../core/plan.js'
 import type { Run } from '../../core/run.js'
 import { settleAll } from '../../core/settle.js'
 import { destroyMachine } from '../destroy.js'
-import { explained } from '../explain-failure.js'
-import { type Assessment, assess } from './assess.js'
+import type { Assessment } from './assess.js'
+import { type Assessed, assessAll } from './assess-all.js'
 import { buildEverything } from './build-everything.js'
 import { chooseMachines, choosesSome } from './choose-machines.js'
 import { ensureLoginKey } from './create.js'
@@ -20,13 +20,6 @@ import { deployMachine } from './pipeline.js'
 import { planMachine } from './plan-machine.js'
 import type { DeployReport, DeployRequest } from './request.js'
 import { dryingSession, type Session, writingSession } from './session.js'
-
-/** One machine with what was seen of it, or why nothing could be seen. */
-interface Assessed {
-  readonly job: Job
-  readonly seen: Assessment | undefined
-  readonly failed: MachineResult | undefined
-}
 
 /**
  * The deploy pipeline: evaluate, inspect, plan, ask, build everything, and only then work on the
@@ -91,7 +84,7 @@ async function deployIn(
     newJob({ ops, session, request, definition: definitionIn(network, name) }, logs),
   )
   try {
-    const assessed = await settleAll(jobs.map(assessOne))
+    const assessed = await assessAll(jobs, request.maxConcurrent)
     const plan = await makePlan(assessed, obsolete, request)
     request.onPlan(plan, session.record)
     if (request.dryRun) return { deployment: session.record, plan, results: [] }
@@ -109,21 +102,6 @@ async function deployIn(
 function noticeBroken(ops: Ops, network: NetworkDefinition): void {
   for (const error of network.failed?.values() ?? []) {
     ops.events.emit({ kind: 'notice', text: `left out, as it is not selected: ${messageOf(error)}` })
-  }
-}
-
-async function assessOne(job: Job): Promise<Assessed> {
-  const start = Date.now()
-  try {
-    return { job, seen: await assess(job), failed: undefined }
-  } catch (error) {
-    // A wish that cannot be (a disk that shrinks) is the expression's fault: nothing is touched anywhere.
-    if (error instanceof OpsError && error.exitCode === exitCodes.usage && job.session.writable) throw error
-    return {
-      job,
-      seen: undefined,
-      failed: failedResult(job.machine, 'inspect', secondsSince(start), await explained(job.ops, error), []),
-    }
   }
 }
 

@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { MachineDefinition } from '../../../src/core/definition.js'
 import { deploy } from '../../../src/operations/deploy/deploy.js'
+import { setupStatus } from '../../../src/operations/setup.js'
 import { type FakeDebianOptions, runFakeDebian } from '../../fakes/fake-debian.js'
 import { fakeMachine, fakeNetwork, fakeStorePath } from '../../fakes/fake-network.js'
 import { createFakeOps, type FakeOps } from '../../fakes/fake-ops.js'
@@ -52,6 +53,25 @@ describe('deploy', () => {
     expect(ops.nix.evaluations.length - evaluations).toBe(1)
     expect(ops.ssh.execs.slice(-30).filter((exec) => exec.what === 'start the activation').length).toBe(2)
     expect(ops.nix.copies).toHaveLength(2)
+  })
+
+  it('looks at no more machines at once than it was told to', async () => {
+    await deploy(ops, standard)
+    const { connect } = ops.ssh
+    let open = 0
+    let most = 0
+    ops.ssh.connect = async (...given) => {
+      open += 1
+      most = Math.max(most, open)
+      for (let turn = 0; turn < 100; turn += 1) await Promise.resolve()
+      open -= 1
+      return connect(...given)
+    }
+    await deploy(ops, { ...standard, dryRun: true, maxConcurrent: 1 })
+    await setupStatus(ops, { deployment: 'net', selection: {}, maxConcurrent: 1 })
+    expect(most).toBe(1)
+    await deploy(ops, { ...standard, dryRun: true, maxConcurrent: 2 })
+    expect(most).toBe(2)
   })
 
   it('writes nothing in a dry run, not even allocations', async () => {
