@@ -6,19 +6,19 @@ import type { MachineName } from '../../core/names.js'
 import type { MachinePlan, Plan } from '../../core/plan.js'
 import type { Run } from '../../core/run.js'
 import { settleAll } from '../../core/settle.js'
-import { destroyMachine } from '../destroy.js'
 import type { Assessment } from './assess.js'
 import { type Assessed, assessAll } from './assess-all.js'
-import { buildEverything } from './build-everything.js'
+import { buildEverything, type Ready } from './build-everything.js'
 import { chooseMachines, choosesSome } from './choose-machines.js'
 import { ensureLoginKey } from './create.js'
 import { definitionIn, evaluateNetwork } from './evaluate-network.js'
-import { failedResult, secondsSince } from './finish.js'
-import { closeJob, type Job, machineRun, newJob, updateJob } from './job.js'
+import { closeJob, type Job, newJob } from './job.js'
+import { killObsolete } from './kill-obsolete.js'
 import { inOrder } from './ordering.js'
 import { deployMachine } from './pipeline.js'
 import { planMachine } from './plan-machine.js'
 import type { DeployReport, DeployRequest } from './request.js'
+import { announceResults, failuresIn, recordResults, verdict } from './results.js'
 import { dryingSession, type Session, writingSession } from './session.js'
 
 /**
@@ -165,72 +165,36 @@ async function apply(
   assessed: readonly Assessed[],
   how: Applying,
 ): Promise<MachineResult[]> {
+  const { until } = how.request
   const results: MachineResult[] = assessed.flatMap(({ failed }) => failed ?? [])
+  // Now: a machine that does not build ends the deploy.
+  recordResults(session, results)
   const ready = assessed.flatMap(({ job, seen }) => (seen === undefined ? [] : [{ job, seen }]))
   const built = await buildEverything(ops, session, ready, how.request, how.run)
   results.push(...built.failures)
-  if (how.request.until === 'build') {
-    results.push(
-      ...built.ready.map(({ job }) => ({ machine: job.machine, outcome: 'unchanged' as const, seconds: 0 })),
-    )
-    return finish(ops, session, results)
-  }
-  if (how.request.killObsolete) results.push(...(await killObsolete(ops, session, how)))
-  await ensureLoginKey(built.ready.map(({ job }) => job))
-  const deployed = await inOrder(
-    built.ready,
-    how.network.ordering,
-    how.request.maxConcurrent,
-    ({ job, seen }) => deployMachine(job, seen, how.logs),
+  results.push(
+    ...(until === 'build' ? built.ready.map(onlyBuilt) : await work(ops, session, built.ready, how)),
   )
-  results.push(...deployed)
-  for (const { job } of built.ready) {
-    const result = deployed.find((each) => each.machine === job.machine)
-    if (
-      result !== undefined &&
-      result.outcome !== 'skipped' &&
-      Object.hasOwn(session.record.machines, job.machine)
-    ) {
-      const { outcome } = result
-      updateJob(job, (draft) => Object.assign(draft, { lastResult: outcome }))
-    }
-  }
-  return finish(ops, session, results)
+  // A part that went well says nothing of the whole.
+  recordResults(session, until === undefined ? results : failuresIn(results))
+  return announceResults(ops, session, results)
 }
 
-async function killObsolete(ops: Ops, session: Session, how: Applying): Promise<MachineResult[]> {
-  const results: MachineResult[] = []
-  for (const machine of how.obsolete) {
-    const start = Date.now()
-    try {
-      await destroyMachine(ops, session, machine, machineRun(ops, machine, how.logs))
-      results.push({
-        machine,
-        outcome: 'changed',
-        seconds: secondsSince(start),
-        reason: 'destroyed: obsolete',
-      })
-    } catch (error) {
-      results.push(failedResult(machine, 'create', secondsSince(start), error, []))
-    }
-  }
-  return results
+function onlyBuilt({ job }: Ready): MachineResult {
+  return { machine: job.machine, outcome: 'unchanged', seconds: 0 }
 }
 
-function finish(ops: Ops, session: Session, results: readonly MachineResult[]): MachineResult[] {
-  for (const result of results) {
-    session.journal({
-      event: 'machine.result',
-      machine: result.machine,
-      result: result.outcome,
-      data: result.reason ?? null,
-    })
-    ops.events.emit({ kind: 'done', machine: result.machine, result })
-  }
-  return [...results].sort((a, b) => a.machine.localeCompare(b.machine, 'en', { numeric: true }))
-}
-
-function verdict(results: readonly MachineResult[]): string {
-  const bad = results.filter((result) => result.outcome === 'failed' || result.outcome === 'degraded')
-  return bad.length === 0 ? 'done' : `failed on ${bad.map((result) => result.machine).join(', ')}`
+/** From here on machines are touched. */
+async function work(
+  ops: Ops,
+  session: Session,
+  ready: readonly Ready[],
+  { request, obsolete, network, logs }: Applying,
+): Promise<MachineResult[]> {
+  const killed = request.killObsolete ? await killObsolete(ops, session, obsolete, logs) : []
+  await ensureLoginKey(ready.map(({ job }) => job))
+  const deployed = await inOrder(ready, network.ordering, request.maxConcurrent, ({ job, seen }) =>
+    deployMachine(job, seen, logs),
+  )
+  return [...killed, ...deployed]
 }

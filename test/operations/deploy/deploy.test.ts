@@ -115,6 +115,40 @@ describe('deploy', () => {
     expect(outcomes(await deploy(ops, { ...standard, retryFailed: true }))).toEqual({ db: 'changed' })
   })
 
+  it('takes up with --retry-failed also what failed to be inspected or, with --keep-going, to build', async () => {
+    await open([fakeMachine('web'), fakeMachine('db'), fakeMachine('app')])
+    await deploy(ops, standard)
+    ops.ssh.hostKeys.set('web', 'another key')
+    ops.nix.brokenBuilds.add('db')
+    const broken = await deploy(ops, { ...standard, keepGoing: true })
+    expect(outcomes(broken)).toEqual({ web: 'failed', db: 'failed', app: 'unchanged' })
+    ops.ssh.hostKeys.clear()
+    ops.nix.brokenBuilds.clear()
+    expect(outcomes(await deploy(ops, { ...standard, retryFailed: true }))).toEqual({
+      web: 'unchanged',
+      db: 'unchanged',
+    })
+    expect(outcomes(await deploy(ops, { ...standard, retryFailed: true }))).toEqual({})
+  })
+
+  it('remembers what failed to be inspected also when another machine does not build', async () => {
+    await deploy(ops, standard)
+    ops.ssh.hostKeys.set('web', 'another key')
+    ops.nix.brokenBuilds.add('db')
+    await expect(deploy(ops, standard)).rejects.toThrow("machine 'db' does not build")
+    const { machines } = ops.store.resolve('net')
+    expect(Object.values(machines).map(({ lastResult }) => lastResult)).toEqual(['failed', 'failed'])
+  })
+
+  it('does not take a part of a deploy that went well for the whole', async () => {
+    await deploy(ops, standard)
+    ops.nix.brokenCopies.add('db')
+    ops.nix.network = fakeNetwork([fakeMachine('web'), fakeMachine('db', { version: 'v2' })])
+    await deploy(ops, standard)
+    for (const until of ['build', 'create'] as const) await deploy(ops, { ...standard, until })
+    expect(outcomes(await deploy(ops, { ...standard, retryFailed: true }))).toEqual({ db: 'failed' })
+  })
+
   it('destroys an obsolete machine only when told to', async () => {
     await deploy(ops, standard)
     ops.nix.network = fakeNetwork([fakeMachine('web')])
