@@ -3,20 +3,18 @@ import type { NetworkDefinition } from '../../core/definition.js'
 import { exitCodes, interrupted, messageOf, OpsError } from '../../core/errors.js'
 import type { MachineResult } from '../../core/events.js'
 import type { MachineName } from '../../core/names.js'
-import type { MachinePlan, Plan } from '../../core/plan.js'
+import type { Plan } from '../../core/plan.js'
 import type { Run } from '../../core/run.js'
-import { settleAll } from '../../core/settle.js'
-import type { Assessment } from './assess.js'
 import { type Assessed, assessAll } from './assess-all.js'
 import { buildEverything, type Ready } from './build-everything.js'
 import { chooseMachines, choosesSome } from './choose-machines.js'
 import { ensureLoginKey } from './create.js'
 import { definitionIn, evaluateNetwork } from './evaluate-network.js'
-import { closeJob, type Job, newJob } from './job.js'
+import { closeJob, newJob } from './job.js'
 import { killObsolete } from './kill-obsolete.js'
+import { makePlan } from './make-plan.js'
 import { inOrder } from './ordering.js'
 import { deployMachine } from './pipeline.js'
-import { planMachine } from './plan-machine.js'
 import type { DeployReport, DeployRequest } from './request.js'
 import { announceResults, failuresIn, recordResults, verdict } from './results.js'
 import { dryingSession, type Session, writingSession } from './session.js'
@@ -103,45 +101,6 @@ function noticeBroken(ops: Ops, network: NetworkDefinition): void {
   for (const error of network.failed?.values() ?? []) {
     ops.events.emit({ kind: 'notice', text: `left out, as it is not selected: ${messageOf(error)}` })
   }
-}
-
-async function makePlan(
-  assessed: readonly Assessed[],
-  obsolete: readonly MachineName[],
-  request: DeployRequest,
-): Promise<Plan> {
-  const machines: MachinePlan[] = await settleAll(
-    assessed.map(async ({ job, seen, failed }) =>
-      seen === undefined
-        ? { machine: job.machine, items: [], unknown: failed?.reason ?? 'unknown' }
-        : planMachine(job, seen),
-    ),
-  )
-  for (const machine of obsolete) {
-    const note = request.killObsolete ? undefined : 'needs --kill-obsolete'
-    machines.push({
-      machine,
-      items: [{ subject: 'machine', action: 'destroy', detail: 'obsolete: no longer in the network', note }],
-    })
-  }
-  const disruptive =
-    assessed.some(({ seen, job }) => seen !== undefined && disrupts(seen, job)) || killsSomething()
-  return { machines, disruptive }
-
-  function killsSomething(): boolean {
-    return request.killObsolete && obsolete.length > 0
-  }
-}
-
-function disrupts(seen: Assessment, job: Job): boolean {
-  const { allowReboot, forceReboot, allowRecreate } = job.request
-  if (forceReboot) return true
-  const running = seen.observation.kind === 'running'
-  return seen.changes.some(
-    (change) =>
-      (change.needs === 'recreate' && allowRecreate) ||
-      (change.needs === 'restart' && running && allowReboot),
-  )
 }
 
 async function confirmDisruption(ops: Ops, plan: Plan, request: DeployRequest): Promise<void> {

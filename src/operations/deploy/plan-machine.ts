@@ -5,7 +5,8 @@ import type { Observation, ResourceChange } from '../../core/provider.js'
 import type { Assessment } from './assess.js'
 import { bytesOf, mebibytes } from './copy-closure.js'
 import { type Job, recordOf } from './job.js'
-import { wantedTasks } from './look.js'
+import { type Look, wantedTasks } from './look.js'
+import type { DeployRequest } from './request.js'
 
 /** What a deploy would do to one machine, from what was seen of it. */
 export async function planMachine(job: Job, seen: Assessment): Promise<MachinePlan> {
@@ -15,6 +16,7 @@ export async function planMachine(job: Job, seen: Assessment): Promise<MachinePl
     ...startItems(seen.observation),
     ...(await closureItems(job, seen)),
     ...(seen.look?.items ?? unseenItems(job)),
+    ...rebootItems(job, seen),
   ]
   return {
     machine: job.machine,
@@ -98,6 +100,27 @@ async function copyItem(
         ? 'already there'
         : `${missing.length} of ${closure.paths.length} paths, ${mebibytes(bytesOf(closure, missing))}${way}`,
   }
+}
+
+/** Why this deploy reboots a machine from inside, at its end; undefined = it does not. */
+export function rebootReason(
+  { until, forceReboot, allowReboot }: DeployRequest,
+  look: Pick<Look, 'survey'> | undefined,
+): string | undefined {
+  // No other part of a deploy gets that far.
+  if (until !== undefined) return undefined
+  if (forceReboot) return 'as asked: --force-reboot'
+  return look?.survey.rebootWanted === true && allowReboot ? rebootNeeded : undefined
+}
+
+const rebootNeeded = 'reboot needed: /run/reboot-required'
+
+function rebootItems(job: Job, { look }: Assessment): PlanItem[] {
+  const reboot = { subject: 'machine', action: 'reboot' } as const
+  const reason = rebootReason(job.request, look)
+  if (reason !== undefined) return [{ ...reboot, detail: reason }]
+  if (look?.survey.rebootWanted !== true) return []
+  return [{ ...reboot, detail: rebootNeeded, note: 'needs --allow-reboot' }]
 }
 
 /** Before a machine can be looked at, everything the definition names is new to it. */
