@@ -27,7 +27,7 @@ async function assessOne(job: Job): Promise<Assessed> {
     return { job, seen: await assess(job), failed: undefined }
   } catch (error) {
     // A wish that cannot be (a disk that shrinks) is the expression's fault: nothing is touched anywhere.
-    if (error instanceof OpsError && error.exitCode === exitCodes.usage && job.session.writable) throw error
+    if (error instanceof OpsError && error.exitCode === exitCodes.usage) throw error
     const why = await explained(job.ops, error)
     return {
       job,

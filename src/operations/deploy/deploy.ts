@@ -85,7 +85,9 @@ async function deployIn(
     const assessed = await assessAll(jobs, request.maxConcurrent)
     const plan = await makePlan(assessed, obsolete, request)
     request.onPlan(plan, session.record)
-    if (request.dryRun) return { deployment: session.record, plan, results: [] }
+    if (request.dryRun) {
+      return { deployment: session.record, plan, results: assessed.flatMap(({ failed }) => failed ?? []) }
+    }
     await confirmDisruption(ops, plan, request)
     session.journal({ event: 'deploy.begin', data: jobs.map((job) => job.machine) })
     const results = await apply(ops, session, assessed, { obsolete, request, network, run, logs })

@@ -86,6 +86,29 @@ describe('deploy', () => {
     expect(existsSync(ops.store.paths(uuid).keys)).toBe(false)
   })
 
+  it('tells in a dry run of the machine that could not be planned, beside the plan of the others', async () => {
+    await deploy(ops, standard)
+    ops.ssh.hostKeys.set('web', 'another key')
+    ops.nix.network = fakeNetwork([fakeMachine('web'), fakeMachine('db', { version: 'v2' })])
+    const { plan, results } = await deploy(ops, { ...standard, dryRun: true })
+    expect(results).toMatchObject([{ machine: 'web', outcome: 'failed', stage: 'inspect' }])
+    expect(plan.machines).toMatchObject([
+      { machine: 'web', items: [], unknown: expect.stringContaining('host key changed') },
+      { machine: 'db', items: [{ subject: 'closure' }] },
+    ])
+  })
+
+  it('refuses in a dry run what a deploy refuses', async () => {
+    await deploy(ops, standard)
+    ops.nix.network = fakeNetwork([fakeMachine('web', { fake: { diskSize: 5 } }), fakeMachine('db')])
+    for (const dryRun of [true, false]) {
+      await expect(deploy(ops, { ...standard, dryRun })).rejects.toMatchObject({
+        exitCode: 2,
+        message: expect.stringContaining('cannot shrink'),
+      })
+    }
+  })
+
   it('keeps what runs from being collected apart from what was only built', async () => {
     await deploy(ops, standard)
     ops.nix.brokenCopies.add('web')
