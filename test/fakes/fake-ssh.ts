@@ -47,7 +47,7 @@ export function exit(code: number, stderr = ''): CommandResult {
 
 /** What the engine's survey script prints on a Debian machine. */
 export function surveyOf(
-  facts: Partial<Record<'boot_id' | 'profile' | 'nix' | 'free_kib' | 'reboot', string>>,
+  facts: Partial<Record<'boot_id' | 'profile' | 'nix' | 'free_kib' | 'reboot' | 'apt', string>>,
 ): CommandResult {
   const all = {
     boot_id: 'boot-1',
