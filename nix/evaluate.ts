@@ -36,7 +36,7 @@ const what = 'evaluate the network expression'
 
 /** After so many broken machines the others are not looked at: each costs an evaluation of all. */
 const mostBroken = 5
-const mostBrokenUnselected = 50
+const mostBrokenBesides = 50
 
 /** Where an evaluation may write: nowhere, or the store. */
 type Store = { readonly write: boolean; readonly remote?: string }
@@ -101,20 +101,20 @@ export function createEvaluator(parts: EvaluatorParts): Nix['evaluate'] {
   /** Evaluates, and again without each machine that turns out to be broken, so that one cannot hide the others. */
   async function evaluateIsolating(request: EvaluationRequest, store: Store, run: Run): Promise<Evaluated> {
     const broken = new Map<string, OpsError>()
-    const selected: OpsError[] = []
+    const blocking: OpsError[] = []
     for (;;) {
       const attempt = await evaluateOnce(request, store, [...broken.keys()], run)
       if (attempt.kind === 'data') {
-        if (selected.length > 0) throw together(selected)
+        if (blocking.length > 0) throw together(blocking)
         return { output: attempt.output, broken }
       }
       if (needsWritableStore(attempt.nix) && !store.write) throw new StoreNeeded(attempt.shown)
       const machine = machinesOf(attempt.nix).find((name) => !broken.has(name))
-      if (machine === undefined) throw together([...selected, attempt.shown])
+      if (machine === undefined) throw together([...blocking, attempt.shown])
       broken.set(machine, attempt.shown)
-      if (isSelected(machine, request)) selected.push(attempt.shown)
-      if (selected.length >= mostBroken || hasCommonCause(selected)) throw together(selected)
-      if (broken.size >= mostBrokenUnselected) throw together([...broken.values()])
+      if (isRequired(machine, request)) blocking.push(attempt.shown)
+      if (blocking.length >= mostBroken || hasCommonCause(blocking)) throw together(blocking)
+      if (broken.size >= mostBrokenBesides) throw together([...broken.values()])
     }
   }
 
@@ -191,7 +191,7 @@ export function createEvaluator(parts: EvaluatorParts): Nix['evaluate'] {
       if (machine instanceof OpsError) failed.set(name, machine)
       else machines.set(machine.name, machine)
     }
-    const blocking = [...failed].filter(([name]) => isSelected(name, request)).map(([, error]) => error)
+    const blocking = [...failed].filter(([name]) => isRequired(name, request)).map(([, error]) => error)
     if (blocking.length > 0) throw together(blocking)
     const valid = [...failed].flatMap(([name, error]) => {
       const parsed = MachineName.safeParse(name)
@@ -201,8 +201,9 @@ export function createEvaluator(parts: EvaluatorParts): Nix['evaluate'] {
   }
 }
 
-function isSelected(machine: string, request: EvaluationRequest): boolean {
-  return request.only === undefined || request.only.some((name) => name === machine)
+function isRequired(machine: string, request: EvaluationRequest): boolean {
+  const required = request.required ?? request.only
+  return required === undefined || required.some((name) => name === machine)
 }
 
 function readOutput(stdout: string): EvaluationOutput {

@@ -2,6 +2,7 @@ import type { Command } from 'commander'
 import { deployRequest, type PlanFlags, planFlags } from './deploy-flags.js'
 import { commonFlags, example, selectionFlags } from './flags.js'
 import { buildFlags, evaluationFlags, expressionFlags } from './nix-flags.js'
+import { machinesStatus } from './statuses.js'
 import type { Cli } from './verb.js'
 
 export function registerPlan(command: Command, cli: Cli): void {
@@ -17,12 +18,12 @@ export function registerPlan(command: Command, cli: Cli): void {
       const { deploy } = await import('../operations/deploy/deploy.js')
       const { planView } = await import('../ui/plan-view.js')
       const request = await deployRequest({ ...flags, dryRun: true }, ops, () => {})
-      const { deployment, plan } = await deploy(ops, request)
+      const { deployment, plan, results } = await deploy(ops, request)
       await ui.settle()
       const { uuid, name } = deployment
       if (ui.json) ui.printJson({ deployment: { uuid, name }, ...plan })
       else ui.print(planView(plan, ui.style))
-      return 0
+      return machinesStatus(results)
     }),
   )
 }

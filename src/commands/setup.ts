@@ -1,6 +1,13 @@
 import { Argument, type Command } from 'commander'
 import { usageError } from '../core/errors.js'
-import { commonFlags, example, type SelectionFlags, selectionFlags, selectionOf } from './flags.js'
+import {
+  commonFlags,
+  example,
+  maxConcurrentOf,
+  type SelectionFlags,
+  selectionFlags,
+  selectionOf,
+} from './flags.js'
 import { runOnMachines } from './run-on-machines.js'
 import type { Cli, CommonFlags } from './verb.js'
 
@@ -30,7 +37,11 @@ function status(cli: Cli, task: string | undefined, flags: Flags): Promise<void>
     if (task !== undefined) throw usageError(`setup status takes no task, got '${task}'`)
     if (flags.redo === true) throw usageError('--redo belongs to hydra-ops setup run TASK')
     const { setupStatus } = await import('../operations/setup.js')
-    const rows = await setupStatus(ops, { deployment: flags.deployment, selection: selectionOf(flags) })
+    const rows = await setupStatus(ops, {
+      deployment: flags.deployment,
+      selection: selectionOf(flags),
+      maxConcurrent: maxConcurrentOf({}, ops.store.preferences()),
+    })
     await ui.settle()
     if (ui.json) ui.printJson(rows)
     else ui.print((await import('../ui/setup-view.js')).setupView(rows, ui))

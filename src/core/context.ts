@@ -74,7 +74,7 @@ export interface LocalCommands {
   ): { readonly stdout: Readable; readonly done: Promise<import('./ssh.js').CommandResult> }
 }
 
-/** Questions only a person can answer. Without a terminal each refuses with a sentence. */
+/** Questions only a person can answer. Without a terminal each refuses with a sentence: `NO_TERMINAL`. */
 export interface Questions {
   confirm(question: string): Promise<boolean>
   secret(question: string): Promise<string>

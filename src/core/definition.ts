@@ -168,6 +168,6 @@ export interface NetworkDefinition {
   /** Tags in the order in which their machines are deployed; machines of no listed tag come last. */
   readonly ordering: readonly string[]
   readonly machines: ReadonlyMap<MachineName, MachineDefinition>
-  /** Machines that were not selected and whose definition is not valid. They are in the network all the same: not obsolete. */
+  /** Machines that were not required and whose definition is not valid. They are in the network all the same: not obsolete. */
   readonly failed?: ReadonlyMap<MachineName, Error>
 }

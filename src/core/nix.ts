@@ -34,6 +34,8 @@ export interface EvaluationRequest {
   readonly mode: 'shape' | 'read' | 'write'
   /** Only these machines' closures; all when undefined. */
   readonly only?: readonly MachineName[] | undefined
+  /** What is wrong with one of these is an error; with another it is told in `failed`. Default: those of `only`. */
+  readonly required?: readonly MachineName[] | undefined
   readonly flags: NixFlags
 }
 

@@ -1,9 +1,9 @@
 import type { Ops } from '../core/context.js'
 import type { DeploymentRecord } from '../core/deployment.js'
-import { MachineName } from '../core/names.js'
+import type { MachineName } from '../core/names.js'
 import type { Run } from '../core/run.js'
 import { machineNames } from './resources.js'
-import { type Selection, selectMachines } from './selection.js'
+import { machinesIn, type Selectable, type Selection, selectMachines } from './selection.js'
 
 /**
  * The selected machines of the state, obsolete ones too. The state knows no tags: where the selection names
@@ -16,22 +16,18 @@ export async function selectRecordedMachines(
   run: Run,
 ): Promise<MachineName[]> {
   const wantsTags = selection.on?.includes('@') === true
-  const tags = wantsTags ? await tagsOf(ops, record, run) : new Map<MachineName, readonly string[]>()
+  const known = new Map(
+    (wantsTags ? await machinesWithTags(ops, record, run) : []).map((each) => [each.name, each]),
+  )
   return selectMachines(
-    machineNames(record).map((name) => ({ name, tags: tags.get(name) ?? [] })),
+    machineNames(record).map((name) => known.get(name) ?? { name, tags: [] }),
     selection,
   )
 }
 
-async function tagsOf(
-  ops: Ops,
-  record: DeploymentRecord,
-  run: Run,
-): Promise<ReadonlyMap<MachineName, readonly string[]>> {
+async function machinesWithTags(ops: Ops, record: DeploymentRecord, run: Run): Promise<Selectable[]> {
   const { evaluationRequest } = await import('./deploy/evaluate-network.js')
   const options = { args: {}, searchPath: [], nix: { showTrace: false, options: [] } }
-  const network = await ops.nix.evaluate(evaluationRequest(ops, record, options, 'shape'), run)
-  return new Map(
-    [...network.machines].map(([name, definition]) => [MachineName.parse(name), definition.options.tags]),
-  )
+  const request = evaluationRequest(ops, record, options, 'shape', { required: [] })
+  return machinesIn(await ops.nix.evaluate(request, run))
 }

@@ -1,3 +1,4 @@
+import type { NetworkDefinition } from '../core/definition.js'
 import { usageError } from '../core/errors.js'
 import type { MachineName } from '../core/names.js'
 import { suggest } from '../core/suggest.js'
@@ -12,7 +13,16 @@ export interface Selection {
 
 export interface Selectable {
   readonly name: MachineName
-  readonly tags: readonly string[]
+  /** Undefined = not known, since its definition is not valid. */
+  readonly tags: readonly string[] | undefined
+}
+
+/** What of a network can be selected: also machines whose definition is not valid, by their name. */
+export function machinesIn(network: NetworkDefinition): Selectable[] {
+  return [
+    ...[...network.machines.values()].map(({ name, options }) => ({ name, tags: options.tags })),
+    ...[...(network.failed?.keys() ?? [])].map((name) => ({ name, tags: undefined })),
+  ]
 }
 
 /**
@@ -30,7 +40,23 @@ export function selectMachines(machines: readonly Selectable[], selection: Selec
   if (names.length === 0 && (listed || unwanted.length > 0)) {
     throw usageError('the selection leaves no machine', { hint: `there are: ${namesOf(machines)}` })
   }
+  refuseUnsure(machines, names, unwanted)
   return names
+}
+
+/** `!@tag` must not leave in a machine that may have the tag. */
+function refuseUnsure(
+  machines: readonly Selectable[],
+  names: readonly MachineName[],
+  unwanted: readonly string[],
+): void {
+  const pattern = unwanted.find((each) => each.startsWith('@'))
+  const unsure = machines.find((machine) => machine.tags === undefined && names.includes(machine.name))
+  if (pattern === undefined || unsure === undefined) return
+  throw usageError(
+    `the definition of machine '${unsure.name}' is not valid: nobody knows whether it has the tag '${pattern.slice(1)}'`,
+    { machine: unsure.name, hint: `mend it, or leave it out by its name: --on '…,!${unsure.name}'` },
+  )
 }
 
 interface Patterns {
@@ -60,7 +86,7 @@ function matching(machines: readonly Selectable[], pattern: string): MachineName
   const byTag = pattern.startsWith('@')
   const glob = globToRegExp(byTag ? pattern.slice(1) : pattern)
   const found = machines.filter((machine) =>
-    byTag ? machine.tags.some((tag) => glob.test(tag)) : glob.test(machine.name),
+    byTag ? machine.tags?.some((tag) => glob.test(tag)) : glob.test(machine.name),
   )
   if (found.length === 0) throw nothingMatches(machines, pattern, byTag)
   return found.map((machine) => machine.name)
@@ -68,13 +94,17 @@ function matching(machines: readonly Selectable[], pattern: string): MachineName
 
 function nothingMatches(machines: readonly Selectable[], pattern: string, byTag: boolean): Error {
   const candidates = byTag
-    ? [...new Set(machines.flatMap((machine) => machine.tags.map((tag) => `@${tag}`)))]
+    ? [...new Set(machines.flatMap((machine) => (machine.tags ?? []).map((tag) => `@${tag}`)))]
     : machines.map((machine) => machine.name)
   const what = byTag ? `no machine has the tag '${pattern.slice(1)}'` : `no machine is called '${pattern}'`
   const close = suggest(pattern, candidates)
   const there = byTag ? candidates.join(', ') : namesOf(machines)
+  const hint =
+    close === undefined ? `there are: ${there === '' ? 'none' : there}` : `did you mean '${close}'?`
+  const untold = byTag ? machines.filter((machine) => machine.tags === undefined) : []
+  if (untold.length === 0) return usageError(what, { hint })
   return usageError(what, {
-    hint: close === undefined ? `there are: ${there === '' ? 'none' : there}` : `did you mean '${close}'?`,
+    hint: `${hint}\nnot valid, so that their tags are not known: ${namesOf(untold)}`,
   })
 }
 

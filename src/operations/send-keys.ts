@@ -1,11 +1,10 @@
 import type { Ops } from '../core/context.js'
 import type { NetworkDefinition } from '../core/definition.js'
-import { failure } from '../core/errors.js'
 import type { MachineResult } from '../core/events.js'
 import type { MachineName } from '../core/names.js'
 import type { Run } from '../core/run.js'
 import { inspectKeys } from './deploy/deliver-keys.js'
-import { evaluationRequest } from './deploy/evaluate-network.js'
+import { definitionIn, evaluationRequest } from './deploy/evaluate-network.js'
 import { closeJob, type Link, newLink } from './deploy/job.js'
 import { resolveKeys } from './deploy/keys.js'
 import { dropKeys, placeKeys } from './deploy/keys-stage.js'
@@ -22,7 +21,11 @@ export function networkOnce(ops: Ops): NetworkOnce {
   let network: Promise<NetworkDefinition> | undefined
   return (session, run) => {
     const options = { args: {}, searchPath: [], nix: { showTrace: false, options: [] } }
-    network ??= ops.nix.evaluate(evaluationRequest(ops, session.record, options, 'read'), run)
+    // What is wrong with one machine is told of that machine: `definitionIn`.
+    network ??= ops.nix.evaluate(
+      evaluationRequest(ops, session.record, options, 'read', { required: [] }),
+      run,
+    )
     return network
   }
 }
@@ -43,13 +46,7 @@ export async function sendKeysTo(
   how: { readonly network: NetworkOnce; readonly run: Run },
 ): Promise<boolean> {
   const { run } = how
-  const definition = (await how.network(session, run)).machines.get(machine)
-  if (definition === undefined) {
-    throw failure('OBSOLETE', `machine '${machine}' is no longer in the network`, {
-      machine,
-      hint: 'hydra-ops deploy --kill-obsolete',
-    })
-  }
+  const definition = definitionIn(await how.network(session, run), machine)
   const keys = await resolveKeys(definition, { local: ops.local, runCommands: true, run })
   const link: Link = { ...newLink(ops, session, machine, run), definition }
   try {

@@ -1,5 +1,6 @@
+import pLimit from 'p-limit'
 import type { Ops } from '../core/context.js'
-import type { MachineDefinition } from '../core/definition.js'
+import type { MachineDefinition, NetworkDefinition } from '../core/definition.js'
 import { messageOf, OpsError, usageError } from '../core/errors.js'
 import type { MachineResult } from '../core/events.js'
 import type { MachineName } from '../core/names.js'
@@ -7,14 +8,14 @@ import type { Run } from '../core/run.js'
 import { settleAll } from '../core/settle.js'
 import { suggest } from '../core/suggest.js'
 import { deliverPackages, deliverTasks } from './deploy/delivery.js'
-import { evaluationRequest } from './deploy/evaluate-network.js'
+import { definitionIn, evaluateShape } from './deploy/evaluate-network.js'
 import { closeJob, type Job, newJob } from './deploy/job.js'
 import { lookAt, wantedTasks } from './deploy/look.js'
 import { connect } from './deploy/reach.js'
 import { type DeployRequest, plainDeploy } from './deploy/request.js'
 import { dryingSession, type Session } from './deploy/session.js'
 import { onMachines } from './on-machines.js'
-import { type Selection, selectMachines } from './selection.js'
+import { machinesIn, type Selection, selectMachines } from './selection.js'
 import { networkOnce } from './send-keys.js'
 
 export interface SetupRow {
@@ -30,18 +31,20 @@ const request: DeployRequest = { ...plainDeploy, yes: true }
 /** Every wanted task of the selected machines, also of those that do not answer (`unknown`). Writes nothing. */
 export async function setupStatus(
   ops: Ops,
-  wish: { readonly deployment: string | undefined; readonly selection: Selection },
+  wish: {
+    readonly deployment: string | undefined
+    readonly selection: Selection
+    readonly maxConcurrent?: number
+  },
 ): Promise<SetupRow[]> {
   const { uuid } = ops.store.resolve(wish.deployment)
   const session = dryingSession(ops.store, uuid)
   const run: Run = { signal: ops.signal, log: () => {} }
-  const network = await ops.nix.evaluate(evaluationRequest(ops, session.record, { ...request }, 'shape'), run)
-  const machines = [...network.machines.values()].map(({ name, options }) => ({ name, tags: options.tags }))
+  const select = (network: NetworkDefinition) => selectMachines(machinesIn(network), wish.selection)
+  const { network, selected } = await evaluateShape(ops, session.record, request, select, run)
+  const slots = pLimit(wish.maxConcurrent ?? request.maxConcurrent)
   const rows = await settleAll(
-    selectMachines(machines, wish.selection).map((name) => {
-      const definition = network.machines.get(name)
-      return definition === undefined ? Promise.resolve([]) : rowsOf(ops, session, definition)
-    }),
+    selected.map((name) => slots(() => rowsOf(ops, session, definitionIn(network, name)))),
   )
   return rows.flat()
 }
@@ -91,9 +94,7 @@ export function runSetup(
   const network = networkOnce(ops)
   const how = { ...wish, maxConcurrent: wish.maxConcurrent ?? request.maxConcurrent, verb: 'setup' }
   return onMachines(ops, how, async (session, machine, run) => {
-    const definition = (await network(session, run)).machines.get(machine)
-    if (definition === undefined)
-      throw usageError(`machine '${machine}' is no longer in the network`, { machine })
+    const definition = definitionIn(await network(session, run), machine)
     const job: Job = { ...newJob({ ops, session, request, definition }, undefined), run }
     refuseUnknownTask(job, wish.task)
     try {

@@ -1,5 +1,5 @@
 import type { Questions } from '../core/context.js'
-import { interrupted, usageError } from '../core/errors.js'
+import { exitCodes, interrupted, OpsError } from '../core/errors.js'
 import { printable } from './printable.js'
 
 export interface QuestionOptions {
@@ -48,7 +48,9 @@ export function createQuestions(options: QuestionOptions): Questions {
 }
 
 function refusal(question: string, hint: string): Error {
-  return usageError(`there is no terminal to ask this on: ${question}`, { hint })
+  return new OpsError('NO_TERMINAL', exitCodes.usage, `there is no terminal to ask this on: ${question}`, {
+    hint,
+  })
 }
 
 /** Ctrl-C at the prompt, or our own signal. */

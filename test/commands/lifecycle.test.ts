@@ -131,6 +131,15 @@ describe('from create to delete', () => {
     expect([code, stderr]).toEqual([2, expect.stringContaining("did you mean 'web'?")])
   })
 
+  it('plan and deploy --dry-run exit with 3 when a machine cannot be planned', async () => {
+    ops.ssh.hostKeys.set('db', 'another key')
+    const runs = [await cli('plan'), await cli('deploy', '--dry-run'), await cli('plan', '--json')]
+    ops.ssh.hostKeys.clear()
+    expect(runs.map(({ code }) => code)).toEqual([3, 3, 3])
+    expect(runs[0]?.stdout).toMatch(/^db +machine +unknown +machine 'db': its host key changed/m)
+    expect((await cli('plan')).code).toBe(0)
+  })
+
   it('stop and start them', async () => {
     expect((await cli('stop', '--include', 'web')).code).toBe(0)
     expect(ops.hypervisor.listing().running).toHaveLength(1)

@@ -135,8 +135,8 @@ describe('a host whose sudo asks for a password', () => {
 
   it('is deployed to once the right one was typed; it is not kept, and never becomes input', async () => {
     const nobody = await operator.run(['deploy', ...d])
-    expect(nobody.code).toBe(2)
-    expect(nobody.stderr).toContain("there is no terminal to ask this on: sudo password on machine 'box'")
+    expect(nobody.code).toBe(3)
+    expect(nobody.stdout).toContain("sudo on machine 'box' asks for a password, and there is no terminal")
 
     const wrong = await operator.onTerminal(['deploy', ...d], [['sudo password', 'guessed\r']])
     expect(wrong.code, everything(wrong)).toBe(3)
@@ -175,8 +175,9 @@ describe('the host key', () => {
     const before = fingerprint(guest.hostKey)
 
     const unknown = await deploy()
-    expect(unknown.code).toBe(2)
-    expect(unknown.stderr).toContain(before)
+    expect(unknown.code).toBe(3)
+    expect(unknown.stdout).toContain(before)
+    expect(unknown.stdout).toContain('--accept-host-key')
     expect((await deploy('--accept-host-key')).code).toBe(0)
     expect((await deploy()).code).toBe(0)
 

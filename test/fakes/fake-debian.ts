@@ -10,6 +10,8 @@ export interface FakeDebianOptions {
   readonly units?: readonly string[]
   /** An activation ends when it is followed, not before. */
   readonly slow?: boolean
+  /** dpkg wants a reboot, until there was one. */
+  readonly rebootWanted?: boolean
 }
 
 /**
@@ -21,9 +23,19 @@ export function runFakeDebian(ops: FakeOps, options: FakeDebianOptions = {}): vo
   mkdirSync(folder, { recursive: true })
   const file = (machine: string, kind: string) => join(folder, `${machine}.${kind}`)
   const read = (path: string) => (existsSync(path) ? readFileSync(path, 'utf8') : '')
+  const boot = (machine: string) => read(file(machine, 'boot')) || '1'
   ops.ssh.answer('read the facts of the machine', ({ machine }) =>
-    surveyOf({ profile: read(file(machine, 'profile')), owner: read(file(machine, 'owner')) }),
+    surveyOf({
+      profile: read(file(machine, 'profile')),
+      owner: read(file(machine, 'owner')),
+      ...(options.rebootWanted === true && boot(machine) === '1' ? { reboot: '1' } : {}),
+    }),
   )
+  ops.ssh.answer('read the boot id', ({ machine }) => succeed(`${boot(machine)}\n`))
+  ops.ssh.answer('reboot', ({ machine }) => {
+    writeFileSync(file(machine, 'boot'), String(Number(boot(machine)) + 1))
+    return succeed()
+  })
   ops.ssh.answer('read which packages are installed', succeed('ii |nix-bin|2.8.0|\n'))
   ops.ssh.answer('start the activation', ({ machine, argv }) => {
     const [unit = '', , path = '', , owner = ''] = argv

@@ -16,6 +16,8 @@ export interface FakeNix extends Nix {
   readonly repairs: { readonly machine: MachineName; readonly path: StorePath }[]
   /** Closures that were verified without a copy. */
   readonly verified: { readonly machine: MachineName; readonly path: StorePath }[]
+  /** Machines whose definition is not valid, and how. */
+  readonly invalid: Map<MachineName, Error>
   /** Machines whose build fails. */
   readonly brokenBuilds: Set<string>
   /** Machines to which a copy fails. */
@@ -37,13 +39,14 @@ export function createFakeNix(network: NetworkDefinition, folder: string): FakeN
     roots: [],
     repairs: [],
     verified: [],
+    invalid: new Map(),
     brokenBuilds: new Set(),
     brokenCopies: new Set(),
     describeStore: async () => ({ remote: 'fake', why: 'a test' }),
     version: async () => '2.8.1',
     evaluate: async (request) => {
       nix.evaluations.push(request)
-      return request.mode === 'shape' ? shapeOf(nix.network) : nix.network
+      return withClosures(withoutInvalid(nix, request), request)
     },
     build: async (derivations) => {
       const results = new Map<MachineName, { out: StorePath } | { error: Error }>()
@@ -84,9 +87,20 @@ export function createFakeNix(network: NetworkDefinition, folder: string): FakeN
   return nix
 }
 
-/** The cheap evaluation knows of no closures. */
-function shapeOf(network: NetworkDefinition): NetworkDefinition {
+/** As the real one does: what is wrong with a machine that is required is an error. */
+function withoutInvalid(nix: FakeNix, request: EvaluationRequest): NetworkDefinition {
+  const required = request.required ?? request.only
+  for (const [name, error] of nix.invalid) {
+    if (required === undefined || required.includes(name)) throw error
+  }
+  const machines = new Map([...nix.network.machines].filter(([name]) => !nix.invalid.has(name)))
+  return { ...nix.network, machines, failed: new Map(nix.invalid) }
+}
+
+/** The cheap evaluation knows of no closures, one of some machines knows theirs. */
+function withClosures(network: NetworkDefinition, { mode, only }: EvaluationRequest): NetworkDefinition {
   const machines = [...network.machines].map(([name, machine]) => {
+    if (mode !== 'shape' && (only === undefined || only.includes(name))) return [name, machine] as const
     const { drvPath: _, outPath: __, ...shape } = machine
     return [name, shape] as const
   })

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { type AnyProvider, bindProvider } from '../../src/core/bind-provider.js'
 import type { Operator, Ops, RunLogs } from '../../src/core/context.js'
 import type { NetworkDefinition } from '../../src/core/definition.js'
-import { failure, usageError } from '../../src/core/errors.js'
+import { exitCodes, OpsError, usageError } from '../../src/core/errors.js'
 import type { OpsEvent } from '../../src/core/events.js'
 import type { BaseImage, ImageStore } from '../../src/core/image.js'
 import type { MachineName } from '../../src/core/names.js'
@@ -68,7 +68,7 @@ export async function createFakeOps(options: FakeOpsOptions = {}): Promise<FakeO
   const asked: string[] = []
   const answered = (question: string): boolean => {
     asked.push(question)
-    if (ops.answerTo === undefined) throw failure('NO_TERMINAL', `nobody is there to answer: ${question}`)
+    if (ops.answerTo === undefined) throw noTerminal(question)
     return ops.answerTo
   }
   const ops: FakeOps = {
@@ -113,7 +113,7 @@ export async function createFakeOps(options: FakeOpsOptions = {}): Promise<FakeO
       confirm: async (question) => answered(question),
       secret: async (question) => {
         asked.push(question)
-        throw failure('NO_TERMINAL', `nobody is there to answer: ${question}`)
+        throw noTerminal(question)
       },
     },
     logs: () => fakeLogs(logged),
@@ -123,6 +123,10 @@ export async function createFakeOps(options: FakeOpsOptions = {}): Promise<FakeO
     cleanup: () => rmSync(folder, { recursive: true, force: true }),
   }
   return Object.assign(ops, options.parts)
+}
+
+function noTerminal(question: string): OpsError {
+  return new OpsError('NO_TERMINAL', exitCodes.usage, `nobody is there to answer: ${question}`)
 }
 
 export function fakeRun(log: (line: string) => void = () => {}): Run {

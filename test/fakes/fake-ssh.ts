@@ -50,7 +50,7 @@ export function exit(code: number, stderr = ''): CommandResult {
 /** What the engine's survey script prints on a Debian machine. */
 export function surveyOf(
   facts: Partial<
-    Record<'boot_id' | 'systems' | 'os' | 'profile' | 'owner' | 'nix' | 'free_kib' | 'reboot', string>
+    Record<'boot_id' | 'systems' | 'os' | 'profile' | 'owner' | 'nix' | 'free_kib' | 'reboot' | 'apt', string>
   >,
 ): CommandResult {
   const all = {

@@ -263,6 +263,17 @@ describe('one machine that does not evaluate', () => {
     expect((await nix.refusal('hydra.nix', { only: ['dc'] })).message).not.toMatch(/first/)
   })
 
+  it.each(['shape', 'read'] as const)(
+    'is told beside all the others when none is required (%s)',
+    async (mode) => {
+      nix.write('hydra.nix', `{ ${healthy} db = throw "first"; dc = { ${debian} deployment.tagz = [ ]; }; }`)
+      const network = await nix.evaluate('hydra.nix', { mode, required: [] })
+      expect([...network.machines.keys()]).toEqual(['web'])
+      expect([...(network.failed?.keys() ?? [])]).toEqual(['db', 'dc'])
+      expect(drvOf(network) === undefined).toBe(mode === 'shape')
+    },
+  )
+
   it('is still found by the others under its allocated address', async () => {
     const physical = { web: { privateIPv4: '192.0.2.1' }, db: { privateIPv4: '192.0.2.2' } }
     nix.write('hydra.nix', `{ ${healthy} db = { ${debian} }; }`)

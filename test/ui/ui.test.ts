@@ -57,6 +57,7 @@ describe('questions without a terminal', () => {
   it('are refused with a sentence that names --yes', async () => {
     const { ui } = await makeUi()
     await expect(ui.questions.confirm('destroy web?')).rejects.toMatchObject({
+      code: 'NO_TERMINAL',
       exitCode: 2,
       message: 'there is no terminal to ask this on: destroy web?',
       hint: 'say --yes if that is what you want',

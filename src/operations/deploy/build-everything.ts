@@ -5,8 +5,9 @@ import type { MachineName, StorePath } from '../../core/names.js'
 import type { Run } from '../../core/run.js'
 import type { Assessment } from './assess.js'
 import { failedResult, secondsSince } from './finish.js'
-import { enter, type Job, updateJob } from './job.js'
+import { enter, type Job } from './job.js'
 import type { DeployRequest } from './request.js'
+import { recordResults } from './results.js'
 import type { Session } from './session.js'
 
 export interface Ready {
@@ -52,10 +53,7 @@ export async function buildEverything(
     ready.push(item)
   }
   if (failures.length > 0 && !request.keepGoing) {
-    for (const { machine } of failures) {
-      const job = machines.find((item) => item.job.machine === machine)?.job
-      if (job !== undefined) updateJob(job, (draft) => Object.assign(draft, { lastResult: 'failed' }))
-    }
+    recordResults(session, failures)
     throw failure('BUILD', failures.map((each) => `machine '${each.machine}': ${each.reason}`).join('\n'), {
       hint: 'nothing was touched; mend it, or deploy the others with --keep-going',
       detail: failures.flatMap((each) => each.evidence ?? []).join('\n'),

@@ -1,32 +1,23 @@
 import type { Ops, RunLogs } from '../../core/context.js'
 import type { NetworkDefinition } from '../../core/definition.js'
-import { exitCodes, failure, interrupted, messageOf, OpsError } from '../../core/errors.js'
+import { exitCodes, interrupted, messageOf, OpsError } from '../../core/errors.js'
 import type { MachineResult } from '../../core/events.js'
-import { MachineName } from '../../core/names.js'
-import type { MachinePlan, Plan } from '../../core/plan.js'
+import type { MachineName } from '../../core/names.js'
+import type { Plan } from '../../core/plan.js'
 import type { Run } from '../../core/run.js'
-import { settleAll } from '../../core/settle.js'
-import { destroyMachine } from '../destroy.js'
-import { explained } from '../explain-failure.js'
-import { selectMachines } from '../selection.js'
-import { type Assessment, assess } from './assess.js'
-import { buildEverything } from './build-everything.js'
+import { type Assessed, assessAll } from './assess-all.js'
+import { buildEverything, type Ready } from './build-everything.js'
+import { chooseMachines, choosesSome } from './choose-machines.js'
 import { ensureLoginKey } from './create.js'
-import { evaluateNetwork } from './evaluate-network.js'
-import { failedResult, secondsSince } from './finish.js'
-import { closeJob, type Job, machineRun, newJob, updateJob } from './job.js'
+import { definitionIn, evaluateNetwork } from './evaluate-network.js'
+import { closeJob, newJob } from './job.js'
+import { killObsolete } from './kill-obsolete.js'
+import { makePlan } from './make-plan.js'
 import { inOrder } from './ordering.js'
 import { deployMachine } from './pipeline.js'
-import { planMachine } from './plan-machine.js'
 import type { DeployReport, DeployRequest } from './request.js'
+import { announceResults, failuresIn, recordResults, verdict } from './results.js'
 import { dryingSession, type Session, writingSession } from './session.js'
-
-/** One machine with what was seen of it, or why nothing could be seen. */
-interface Assessed {
-  readonly job: Job
-  readonly seen: Assessment | undefined
-  readonly failed: MachineResult | undefined
-}
 
 /**
  * The deploy pipeline: evaluate, inspect, plan, ask, build everything, and only then work on the
@@ -75,20 +66,28 @@ async function deployIn(
   const network = await evaluateNetwork(
     ops,
     session,
-    { args: request.args, searchPath: request.searchPath, nix: request.nix },
+    {
+      args: request.args,
+      searchPath: request.searchPath,
+      nix: request.nix,
+      select: choosesSome(request)
+        ? (shape) => chooseMachines(session.record, shape, request).wanted
+        : undefined,
+    },
     run,
   )
-  const obsolete = obsoleteMachines(session)
-  const jobs = select(session, network, request).map((name) => {
-    const definition = network.machines.get(name)
-    if (definition === undefined) throw failure('NO_MACHINE', `machine '${name}' has no definition`)
-    return newJob({ ops, session, request, definition }, logs)
-  })
+  const { wanted, obsolete } = chooseMachines(session.record, network, request)
+  noticeBroken(ops, network)
+  const jobs = wanted.map((name) =>
+    newJob({ ops, session, request, definition: definitionIn(network, name) }, logs),
+  )
   try {
-    const assessed = await settleAll(jobs.map(assessOne))
+    const assessed = await assessAll(jobs, request.maxConcurrent)
     const plan = await makePlan(assessed, obsolete, request)
     request.onPlan(plan, session.record)
-    if (request.dryRun) return { deployment: session.record, plan, results: [] }
+    if (request.dryRun) {
+      return { deployment: session.record, plan, results: assessed.flatMap(({ failed }) => failed ?? []) }
+    }
     await confirmDisruption(ops, plan, request)
     session.journal({ event: 'deploy.begin', data: jobs.map((job) => job.machine) })
     const results = await apply(ops, session, assessed, { obsolete, request, network, run, logs })
@@ -99,75 +98,11 @@ async function deployIn(
   }
 }
 
-function select(session: Session, network: NetworkDefinition, request: DeployRequest): MachineName[] {
-  const machines = [...network.machines.values()].map((definition) => ({
-    name: definition.name,
-    tags: definition.options.tags,
-  }))
-  const selected = selectMachines(machines, request.selection)
-  if (!request.retryFailed) return selected
-  const bad = new Set(['failed', 'degraded'])
-  return selected.filter((name) => bad.has(session.record.machines[name]?.lastResult ?? 'failed'))
-}
-
-function obsoleteMachines(session: Session): MachineName[] {
-  return Object.entries(session.record.machines).flatMap(([name, machine]) =>
-    machine.obsolete ? [MachineName.parse(name)] : [],
-  )
-}
-
-async function assessOne(job: Job): Promise<Assessed> {
-  const start = Date.now()
-  try {
-    return { job, seen: await assess(job), failed: undefined }
-  } catch (error) {
-    // A wish that cannot be (a disk that shrinks) is the expression's fault: nothing is touched anywhere.
-    if (error instanceof OpsError && error.exitCode === exitCodes.usage && job.session.writable) throw error
-    return {
-      job,
-      seen: undefined,
-      failed: failedResult(job.machine, 'inspect', secondsSince(start), await explained(job.ops, error), []),
-    }
+/** Of those that are selected it is an error. */
+function noticeBroken(ops: Ops, network: NetworkDefinition): void {
+  for (const error of network.failed?.values() ?? []) {
+    ops.events.emit({ kind: 'notice', text: `left out, as it is not selected: ${messageOf(error)}` })
   }
-}
-
-async function makePlan(
-  assessed: readonly Assessed[],
-  obsolete: readonly MachineName[],
-  request: DeployRequest,
-): Promise<Plan> {
-  const machines: MachinePlan[] = await settleAll(
-    assessed.map(async ({ job, seen, failed }) =>
-      seen === undefined
-        ? { machine: job.machine, items: [], unknown: failed?.reason ?? 'unknown' }
-        : planMachine(job, seen),
-    ),
-  )
-  for (const machine of obsolete) {
-    const note = request.killObsolete ? undefined : 'needs --kill-obsolete'
-    machines.push({
-      machine,
-      items: [{ subject: 'machine', action: 'destroy', detail: 'obsolete: no longer in the network', note }],
-    })
-  }
-  const disruptive =
-    assessed.some(({ seen, job }) => seen !== undefined && disrupts(seen, job)) || killsSomething()
-  return { machines, disruptive }
-
-  function killsSomething(): boolean {
-    return request.killObsolete && obsolete.length > 0
-  }
-}
-
-function disrupts(seen: Assessment, job: Job): boolean {
-  const { allowReboot, forceReboot, allowRecreate } = job.request
-  if (forceReboot) return true
-  const running = seen.observation.kind === 'running'
-  return seen.changes.some(
-    (change) =>
-      (change.needs === 'recreate' && allowRecreate) ||
-      (change.needs === 'restart' && running && allowReboot),
-  )
 }
 
 async function confirmDisruption(ops: Ops, plan: Plan, request: DeployRequest): Promise<void> {
@@ -191,72 +126,36 @@ async function apply(
   assessed: readonly Assessed[],
   how: Applying,
 ): Promise<MachineResult[]> {
+  const { until } = how.request
   const results: MachineResult[] = assessed.flatMap(({ failed }) => failed ?? [])
+  // Now: a machine that does not build ends the deploy.
+  recordResults(session, results)
   const ready = assessed.flatMap(({ job, seen }) => (seen === undefined ? [] : [{ job, seen }]))
   const built = await buildEverything(ops, session, ready, how.request, how.run)
   results.push(...built.failures)
-  if (how.request.until === 'build') {
-    results.push(
-      ...built.ready.map(({ job }) => ({ machine: job.machine, outcome: 'unchanged' as const, seconds: 0 })),
-    )
-    return finish(ops, session, results)
-  }
-  if (how.request.killObsolete) results.push(...(await killObsolete(ops, session, how)))
-  await ensureLoginKey(built.ready.map(({ job }) => job))
-  const deployed = await inOrder(
-    built.ready,
-    how.network.ordering,
-    how.request.maxConcurrent,
-    ({ job, seen }) => deployMachine(job, seen, how.logs),
+  results.push(
+    ...(until === 'build' ? built.ready.map(onlyBuilt) : await work(ops, session, built.ready, how)),
   )
-  results.push(...deployed)
-  for (const { job } of built.ready) {
-    const result = deployed.find((each) => each.machine === job.machine)
-    if (
-      result !== undefined &&
-      result.outcome !== 'skipped' &&
-      Object.hasOwn(session.record.machines, job.machine)
-    ) {
-      const { outcome } = result
-      updateJob(job, (draft) => Object.assign(draft, { lastResult: outcome }))
-    }
-  }
-  return finish(ops, session, results)
+  // A part that went well says nothing of the whole.
+  recordResults(session, until === undefined ? results : failuresIn(results))
+  return announceResults(ops, session, results)
 }
 
-async function killObsolete(ops: Ops, session: Session, how: Applying): Promise<MachineResult[]> {
-  const results: MachineResult[] = []
-  for (const machine of how.obsolete) {
-    const start = Date.now()
-    try {
-      await destroyMachine(ops, session, machine, machineRun(ops, machine, how.logs))
-      results.push({
-        machine,
-        outcome: 'changed',
-        seconds: secondsSince(start),
-        reason: 'destroyed: obsolete',
-      })
-    } catch (error) {
-      results.push(failedResult(machine, 'create', secondsSince(start), error, []))
-    }
-  }
-  return results
+function onlyBuilt({ job }: Ready): MachineResult {
+  return { machine: job.machine, outcome: 'unchanged', seconds: 0 }
 }
 
-function finish(ops: Ops, session: Session, results: readonly MachineResult[]): MachineResult[] {
-  for (const result of results) {
-    session.journal({
-      event: 'machine.result',
-      machine: result.machine,
-      result: result.outcome,
-      data: result.reason ?? null,
-    })
-    ops.events.emit({ kind: 'done', machine: result.machine, result })
-  }
-  return [...results].sort((a, b) => a.machine.localeCompare(b.machine, 'en', { numeric: true }))
-}
-
-function verdict(results: readonly MachineResult[]): string {
-  const bad = results.filter((result) => result.outcome === 'failed' || result.outcome === 'degraded')
-  return bad.length === 0 ? 'done' : `failed on ${bad.map((result) => result.machine).join(', ')}`
+/** From here on machines are touched. */
+async function work(
+  ops: Ops,
+  session: Session,
+  ready: readonly Ready[],
+  { request, obsolete, network, logs }: Applying,
+): Promise<MachineResult[]> {
+  const killed = request.killObsolete ? await killObsolete(ops, session, obsolete, logs) : []
+  await ensureLoginKey(ready.map(({ job }) => job))
+  const deployed = await inOrder(ready, network.ordering, request.maxConcurrent, ({ job, seen }) =>
+    deployMachine(job, seen, logs),
+  )
+  return [...killed, ...deployed]
 }

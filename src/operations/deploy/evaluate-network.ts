@@ -1,6 +1,7 @@
 import type { Ops } from '../../core/context.js'
-import type { NetworkDefinition } from '../../core/definition.js'
+import type { MachineDefinition, NetworkDefinition } from '../../core/definition.js'
 import type { DeploymentRecord } from '../../core/deployment.js'
+import { failure } from '../../core/errors.js'
 import { MachineName } from '../../core/names.js'
 import type { EvaluationRequest, NixFlags, PhysicalMachine } from '../../core/nix.js'
 import type { Run } from '../../core/run.js'
@@ -11,21 +12,30 @@ export interface EvaluateOptions {
   readonly args: Readonly<Record<string, string>>
   readonly searchPath: readonly string[]
   readonly nix: NixFlags
-  readonly only?: readonly MachineName[] | undefined
 }
+
+/** Chooses machines of a network in which some may be `failed`. */
+export type Select = (network: NetworkDefinition) => readonly MachineName[]
 
 /**
  * The network as it is wanted now, with every machine of it allocated in the session.
  * One evaluation when all machines are known; when some were added, a cheap one for their names and
- * provider options, their allocation, and then the real one.
+ * provider options, their allocation, and then the real one. With `select` the cheap one comes first and the
+ * real one is of the selected machines: what is wrong with the others does not concern it.
  */
 export async function evaluateNetwork(
   ops: Ops,
   session: Session,
-  options: EvaluateOptions,
+  options: EvaluateOptions & { readonly select?: Select | undefined },
   run: Run,
 ): Promise<NetworkDefinition> {
   const mode = session.writable ? 'write' : 'read'
+  if (options.select !== undefined) {
+    const { network, selected } = await evaluateShape(ops, session.record, options, options.select, run)
+    await allocateMachines(ops, session, network, run)
+    const only = { only: selected }
+    return ops.nix.evaluate(evaluationRequest(ops, session.record, options, mode, only), run)
+  }
   const evaluate = (wanted: EvaluationRequest['mode']) =>
     ops.nix.evaluate(evaluationRequest(ops, session.record, options, wanted), run)
   const known = () => new Set(Object.keys(session.record.machines))
@@ -51,11 +61,40 @@ export async function evaluateNetwork(
   return evaluate(mode)
 }
 
+/** The network without closures, and the selected machines; what is wrong with one of them is an error. */
+export async function evaluateShape(
+  ops: Ops,
+  record: DeploymentRecord,
+  options: EvaluateOptions,
+  select: Select,
+  run: Run,
+): Promise<{ readonly network: NetworkDefinition; readonly selected: readonly MachineName[] }> {
+  const evaluate = (required: readonly MachineName[]) =>
+    ops.nix.evaluate(evaluationRequest(ops, record, options, 'shape', { required }), run)
+  const network = await evaluate([])
+  const selected = select(network)
+  const broken = selected.some((name) => network.failed?.has(name) === true)
+  return { network: broken ? await evaluate(selected) : network, selected }
+}
+
+/** The machine as the network wants it; what is wrong with its definition is thrown. */
+export function definitionIn(network: NetworkDefinition, machine: MachineName): MachineDefinition {
+  const wrong = network.failed?.get(machine)
+  if (wrong !== undefined) throw wrong
+  const definition = network.machines.get(machine)
+  if (definition !== undefined) return definition
+  throw failure('OBSOLETE', `machine '${machine}' is no longer in the network`, {
+    machine,
+    hint: 'hydra-ops deploy --kill-obsolete',
+  })
+}
+
 export function evaluationRequest(
   ops: Ops,
   record: DeploymentRecord,
   options: EvaluateOptions,
   mode: EvaluationRequest['mode'],
+  about: Pick<EvaluationRequest, 'only' | 'required'> = {},
 ): EvaluationRequest {
   return {
     files: record.expressions,
@@ -64,7 +103,7 @@ export function evaluationRequest(
     deployment: { uuid: record.uuid, name: record.name ?? record.uuid.slice(0, 8) },
     physical: physicalOf(ops, record),
     mode,
-    only: options.only,
+    ...about,
     flags: options.nix,
   }
 }

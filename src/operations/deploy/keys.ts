@@ -47,7 +47,7 @@ export async function resolveKeys(
   return settleAll(
     entries.map(async ([name, key]) => ({
       name,
-      path: pathOf(name, key),
+      path: keyPath(name, key),
       user: key.user,
       group: key.group,
       mode: Number.parseInt(key.permissions, 8),
@@ -69,7 +69,7 @@ export function checkKeys(machine: Machine): void {
     if (/[/\0]/.test(file) || file === '.' || file === '..' || Buffer.byteLength(file) > nameMaxBytes) {
       throw refuse(`${JSON.stringify(file)} cannot be a file name`)
     }
-    const path = pathOf(name, key)
+    const path = keyPath(name, key)
     if (/\0/.test(path)) throw refuse('destDir cannot be a path')
     const other = taken.get(path)
     if (other !== undefined) throw refuse(`key ${JSON.stringify(other)} has the same destination ${path}`)
@@ -81,7 +81,8 @@ export function checkKeys(machine: Machine): void {
   }
 }
 
-function pathOf(name: string, key: KeyDefinition): string {
+/** Where it lies on the machine. */
+export function keyPath(name: string, key: KeyDefinition): string {
   return posix.join(key.destDir, key.name ?? name)
 }
 
@@ -181,7 +182,10 @@ export function recordOfKeys(wanted: readonly Pick<ResolvedKey, 'name' | 'path'>
 }
 
 /** What a deploy would do about keys; nothing when all are as they should be. */
-export function planKeys(seen: readonly SeenKey[], recorded: Readonly<Record<string, string>>): PlanItem[] {
+export function planKeys(
+  seen: readonly (Omit<SeenKey, 'key'> & { readonly key: Pick<ResolvedKey, 'name' | 'path'> })[],
+  recorded: Readonly<Record<string, string>>,
+): PlanItem[] {
   const named = (state: SeenKey['state']) =>
     seen.filter((each) => each.state === state).map((each) => shown(each.key.name))
   const units = seen.filter((each) => each.state === 'same' && each.unitDiffers)

@@ -14,7 +14,7 @@ import { runChecks } from './health.js'
 import { closeJob, enter, type Job, recordOf, updateJob } from './job.js'
 import { dropKeys, placeKeys } from './keys-stage.js'
 import { type Look, lookAt } from './look.js'
-import { hashes } from './plan-machine.js'
+import { contentsOf, rebootReason } from './plan-machine.js'
 import { bootMs, connect, hostOf, waitAndConnect } from './reach.js'
 import { rebootMachine } from './reboot.js'
 import { lookToChange } from './refuse-machine.js'
@@ -124,7 +124,7 @@ async function deliver(job: Job, look: Look, wanted: StorePath): Promise<void> {
 }
 
 async function rebootIfWanted(job: Job, look: Look): Promise<void> {
-  if (!job.request.forceReboot && !(look.survey.rebootWanted && job.request.allowReboot)) return
+  if (rebootReason(job.request, look) === undefined) return
   await rebootMachine(job)
   const again = await lookAt(job)
   await placeKeys(job, 'pre-activation', again.keys)
@@ -162,8 +162,7 @@ function record(job: Job, wanted: StorePath, look: Look): void {
         path: wanted,
         at: seenAt,
         run: job.ops.operator.run,
-        files: hashes(job.definition.files),
-        units: hashes(job.definition.units),
+        ...contentsOf(job, wanted),
       }
     }
   })

@@ -1,10 +1,13 @@
 import type { DeployedClosure } from '../../core/deployment.js'
+import type { StorePath } from '../../core/names.js'
 import type { MachinePlan, PlanItem } from '../../core/plan.js'
 import type { Observation, ResourceChange } from '../../core/provider.js'
 import type { Assessment } from './assess.js'
 import { bytesOf, mebibytes } from './copy-closure.js'
 import { type Job, recordOf } from './job.js'
-import { wantedTasks } from './look.js'
+import type { Look } from './look.js'
+import { remembered, unseenItems } from './plan-unseen.js'
+import type { DeployRequest } from './request.js'
 
 /** What a deploy would do to one machine, from what was seen of it. */
 export async function planMachine(job: Job, seen: Assessment): Promise<MachinePlan> {
@@ -13,7 +16,8 @@ export async function planMachine(job: Job, seen: Assessment): Promise<MachinePl
     ...resourceItems(job, seen),
     ...startItems(seen.observation),
     ...(await closureItems(job, seen)),
-    ...(seen.look?.items ?? unseenItems(job)),
+    ...(seen.look?.items ?? unseenItems(job, seen)),
+    ...rebootItems(job, seen),
   ]
   return {
     machine: job.machine,
@@ -61,14 +65,18 @@ function startItems(observation: Observation): PlanItem[] {
 async function closureItems(job: Job, seen: Assessment): Promise<PlanItem[]> {
   const { wanted } = seen
   if (wanted === undefined) return []
-  const present = seen.look?.survey.profile
+  const known = remembered(job, seen)?.deployed
+  const present = seen.look === undefined ? known?.path : seen.look.survey.profile
   const always = job.request.alwaysActivate || job.definition.options.alwaysActivate
   if (present === wanted) {
     return always ? [{ subject: 'closure', action: 'activate', detail: 'again (always activate)' }] : []
   }
   const items: PlanItem[] = [await copyItem(job, seen, wanted)]
-  items.push(...differences('files', recordOf(job).deployed?.files, hashes(job.definition.files)))
-  items.push(...differences('units', recordOf(job).deployed?.units, hashes(job.definition.units)))
+  if (wanted !== job.definition.outPath) return items
+  const { files, units } = contentsOf(job, wanted)
+  items.push(...differences('files', known?.files, files))
+  items.push(...differences('units', known?.units, units))
+  items.push(...droppedPackages(seen))
   return items
 }
 
@@ -97,26 +105,43 @@ async function copyItem(
   }
 }
 
-/** Before a machine can be looked at, everything the definition names is new to it. */
-function unseenItems(job: Job): PlanItem[] {
-  const tasks = wantedTasks(job)
-  const keys = Object.keys(job.definition.options.keys)
-  const list = (subject: string, action: PlanItem['action'], names: readonly string[]): PlanItem[] =>
-    names.length === 0 ? [] : [{ subject, action, detail: names.join(', ') }]
-  return [
-    ...list('packages', 'add', job.definition.options.aptPackages),
-    ...list('keys', 'add', keys),
-    ...list(
-      'setup',
-      'run',
-      tasks.map((task) => task.id),
-    ),
-  ]
+/** Why this deploy reboots a machine from inside, at its end; undefined = it does not. */
+export function rebootReason(
+  { until, forceReboot, allowReboot }: DeployRequest,
+  look: Pick<Look, 'survey'> | undefined,
+): string | undefined {
+  // No other part of a deploy gets that far.
+  if (until !== undefined) return undefined
+  if (forceReboot) return 'as asked: --force-reboot'
+  return look?.survey.rebootWanted === true && allowReboot ? rebootNeeded : undefined
+}
+
+const rebootNeeded = 'reboot needed: /run/reboot-required'
+
+function rebootItems(job: Job, { look }: Assessment): PlanItem[] {
+  const reboot = { subject: 'machine', action: 'reboot' } as const
+  const reason = rebootReason(job.request, look)
+  if (reason !== undefined) return [{ ...reboot, detail: reason }]
+  if (look?.survey.rebootWanted !== true) return []
+  return [{ ...reboot, detail: rebootNeeded, note: 'needs --allow-reboot' }]
+}
+
+/** What is known to be in a closure: of one that was given with `--closure`, nothing. */
+export function contentsOf(job: Job, closure: StorePath): Pick<DeployedClosure, 'files' | 'units'> {
+  if (closure !== job.definition.outPath) return { files: {}, units: {} }
+  return { files: hashes(job.definition.files), units: hashes(job.definition.units) }
 }
 
 /** File path or unit name → hash, in the shape that is recorded. */
-export function hashes(entries: Record<string, { hash: string }>): Record<string, string> {
+function hashes(entries: Record<string, { hash: string }>): Record<string, string> {
   return Object.fromEntries(Object.entries(entries).map(([name, entry]) => [name, entry.hash]))
+}
+
+/** The activation removes what was installed for `deployment.aptPackages` and is no longer among them. */
+function droppedPackages({ look }: Assessment): PlanItem[] {
+  if (look === undefined) return []
+  const dropped = look.survey.aptInstalled.filter((name) => !look.packages.own.includes(name))
+  return dropped.length === 0 ? [] : [{ subject: 'packages', action: 'remove', detail: dropped.join(', ') }]
 }
 
 function differences(

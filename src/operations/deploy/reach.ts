@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs'
-import { messageOf, OpsError, unreachable, usageError } from '../../core/errors.js'
+import { failure, messageOf, OpsError, unreachable } from '../../core/errors.js'
 import type { Host, HostKeySeen, SshTarget } from '../../core/ssh.js'
 import { journal, type Link, recordOf, resourceFor, updateJob } from './job.js'
 
@@ -55,24 +55,51 @@ export async function targetOf(link: Link): Promise<SshTarget> {
 }
 
 async function sudoPassword(link: Link): Promise<string> {
-  link.sudoPassword ??= await link.ops.questions.secret(`sudo password on machine '${link.machine}':`)
+  const { machine } = link
+  link.sudoPassword ??= await askOf(link.ops.questions.secret(`sudo password on machine '${machine}':`), () =>
+    failure(
+      'SUDO_PASSWORD',
+      `sudo on machine '${machine}' asks for a password, and there is no terminal to ask on`,
+      {
+        machine,
+        hint: 'run it in a terminal, or let sudo take this user without a password',
+      },
+    ),
+  )
   return link.sudoPassword
+}
+
+/** Without a terminal: a failure of this machine, not of the command, since the others need no answer. */
+async function askOf<T>(question: Promise<T>, nobody: () => Error): Promise<T> {
+  try {
+    return await question
+  } catch (error) {
+    throw error instanceof OpsError && error.code === 'NO_TERMINAL' ? nobody() : error
+  }
 }
 
 async function acceptHostKey(link: Link, target: SshTarget, seen: HostKeySeen): Promise<boolean> {
   const where = `machine '${link.machine}' (${target.host}:${target.port}) shows the host key ${seen.fingerprint}`
+  const pinned = `set deployment.targetHostKey = "${seen.key}"`
+  const unknownHostKey = (message: string, hint: string) =>
+    failure('HOST_KEY_UNKNOWN', message, { machine: link.machine, hint })
   if (!link.session.writable) {
-    throw usageError(`${where}, which is not known yet`, {
-      machine: link.machine,
-      hint: `a dry run pins nothing: run 'hydra-ops deploy' first, or set deployment.targetHostKey = "${seen.key}"`,
-    })
+    throw unknownHostKey(
+      `${where}, which is not known yet`,
+      `a dry run pins nothing: run 'hydra-ops deploy' first, or ${pinned}`,
+    )
   }
   if (link.acceptHostKey) {
     link.run.log(`accepted the host key ${seen.fingerprint} (--accept-host-key)`)
     journal(link, 'ssh.hostkey', { result: 'accepted', data: seen.fingerprint })
     return true
   }
-  const yes = await link.ops.questions.confirm(`${where}. Is it the right one?`)
+  const yes = await askOf(link.ops.questions.confirm(`${where}. Is it the right one?`), () =>
+    unknownHostKey(
+      `${where}, which is not known yet, and there is no terminal to ask on`,
+      `if it is the right one: hydra-ops deploy --accept-host-key, or ${pinned}`,
+    ),
+  )
   journal(link, 'ssh.hostkey', { result: yes ? 'accepted' : 'refused', data: seen.fingerprint })
   return yes
 }

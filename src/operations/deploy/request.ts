@@ -65,6 +65,6 @@ export const plainDeploy: DeployRequest = {
 export interface DeployReport {
   readonly deployment: DeploymentRecord
   readonly plan: Plan
-  /** Empty after a dry run. */
+  /** After a dry run: of the machines that could not be planned. */
   readonly results: readonly MachineResult[]
 }

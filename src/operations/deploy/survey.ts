@@ -17,6 +17,8 @@ export interface Survey {
   readonly hasNix: boolean
   /** dpkg says that a reboot is wanted. */
   readonly rebootWanted: boolean
+  /** Packages that we installed for `deployment.aptPackages`, as the machine has written down. */
+  readonly aptInstalled: readonly string[]
 }
 
 /** Where the profile of a Debian machine lies. */
@@ -38,6 +40,7 @@ if command -v nix-store >/dev/null 2>&1; then echo "nix=$(nix-store --version 2>
 d=/nix; [ -d "$d" ] || d=/
 echo "free_kib=$(df -Pk "$d" | awk 'NR == 2 { print $4 }')"
 if [ -e /run/reboot-required ] || [ -e /var/run/reboot-required ]; then echo reboot=1; fi
+echo "apt=$(cat /var/lib/hydra-ops/apt-installed 2>/dev/null | tr '\\n' ' ')"
 `
 
 /** Reads the facts of a machine in one command. */
@@ -63,6 +66,7 @@ export async function surveyMachine(host: Host, run: Run): Promise<Survey> {
     freeKiB,
     hasNix: nixVersion !== undefined && nixVersion !== '',
     rebootWanted: values.has('reboot'),
+    aptInstalled: (values.get('apt') ?? '').split(' ').filter(Boolean),
     facts: { osRelease: values.get('os'), bootId, nixVersion, freeBytes: freeKiB * 1024 },
   }
 }

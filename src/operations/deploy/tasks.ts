@@ -114,10 +114,18 @@ async function runTask(
 }
 
 async function reasonToRun(host: Host, task: WantedTask, context: TaskContext): Promise<string | undefined> {
-  const record = context.records[task.id]
   const state = await task.probe(host, context.run)
   if (context.redo.has(task.id)) return 'asked for'
   if (state !== 'done') return describeState(state)
+  return reasonByRecord(task, context)
+}
+
+/** Why a task would run by what is recorded of it alone: all there is to go by where the machine is not up. */
+export function reasonByRecord(
+  task: WantedTask,
+  context: Pick<TaskContext, 'records' | 'hmac'>,
+): string | undefined {
+  const record = context.records[task.id]
   if (record === undefined) return 'not recorded yet'
   return record.inputs === context.hmac(task.inputs) ? undefined : 'its options changed'
 }

@@ -4,6 +4,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { MachineDefinition } from '../../../src/core/definition.js'
 import { deploy } from '../../../src/operations/deploy/deploy.js'
 import { sendKeys } from '../../../src/operations/send-keys.js'
+import { setupStatus } from '../../../src/operations/setup.js'
 import { type FakeDebianOptions, runFakeDebian } from '../../fakes/fake-debian.js'
 import { fakeMachine, fakeNetwork, fakeStorePath } from '../../fakes/fake-network.js'
 import { createFakeOps, type FakeOps } from '../../fakes/fake-ops.js'
@@ -65,6 +66,25 @@ describe('deploy', () => {
     expect(outcomes(await deploy(ops, standard))).toEqual({ web: 'unchanged' })
   })
 
+  it('looks at no more machines at once than it was told to', async () => {
+    await deploy(ops, standard)
+    const { connect } = ops.ssh
+    let open = 0
+    let most = 0
+    ops.ssh.connect = async (...given) => {
+      open += 1
+      most = Math.max(most, open)
+      for (let turn = 0; turn < 100; turn += 1) await Promise.resolve()
+      open -= 1
+      return connect(...given)
+    }
+    await deploy(ops, { ...standard, dryRun: true, maxConcurrent: 1 })
+    await setupStatus(ops, { deployment: 'net', selection: {}, maxConcurrent: 1 })
+    expect(most).toBe(1)
+    await deploy(ops, { ...standard, dryRun: true, maxConcurrent: 2 })
+    expect(most).toBe(2)
+  })
+
   it('writes nothing in a dry run, not even allocations', async () => {
     const before = stateText()
     const report = await deploy(ops, { ...standard, dryRun: true })
@@ -75,6 +95,29 @@ describe('deploy', () => {
     expect(ops.nix.builds).toEqual([])
     const { uuid } = ops.store.resolve('net')
     expect(existsSync(ops.store.paths(uuid).keys)).toBe(false)
+  })
+
+  it('tells in a dry run of the machine that could not be planned, beside the plan of the others', async () => {
+    await deploy(ops, standard)
+    ops.ssh.hostKeys.set('web', 'another key')
+    ops.nix.network = fakeNetwork([fakeMachine('web'), fakeMachine('db', { version: 'v2' })])
+    const { plan, results } = await deploy(ops, { ...standard, dryRun: true })
+    expect(results).toMatchObject([{ machine: 'web', outcome: 'failed', stage: 'inspect' }])
+    expect(plan.machines).toMatchObject([
+      { machine: 'web', items: [], unknown: expect.stringContaining('host key changed') },
+      { machine: 'db', items: [{ subject: 'closure' }] },
+    ])
+  })
+
+  it('refuses in a dry run what a deploy refuses', async () => {
+    await deploy(ops, standard)
+    ops.nix.network = fakeNetwork([fakeMachine('web', { fake: { diskSize: 5 } }), fakeMachine('db')])
+    for (const dryRun of [true, false]) {
+      await expect(deploy(ops, { ...standard, dryRun })).rejects.toMatchObject({
+        exitCode: 2,
+        message: expect.stringContaining('cannot shrink'),
+      })
+    }
   })
 
   it('keeps what runs from being collected apart from what was only built', async () => {
@@ -126,6 +169,40 @@ describe('deploy', () => {
     expect(outcomes(await deploy(ops, standard))).toEqual({ web: 'changed', db: 'failed' })
     ops.nix.brokenCopies.clear()
     expect(outcomes(await deploy(ops, { ...standard, retryFailed: true }))).toEqual({ db: 'changed' })
+  })
+
+  it('takes up with --retry-failed also what failed to be inspected or, with --keep-going, to build', async () => {
+    await open([fakeMachine('web'), fakeMachine('db'), fakeMachine('app')])
+    await deploy(ops, standard)
+    ops.ssh.hostKeys.set('web', 'another key')
+    ops.nix.brokenBuilds.add('db')
+    const broken = await deploy(ops, { ...standard, keepGoing: true })
+    expect(outcomes(broken)).toEqual({ web: 'failed', db: 'failed', app: 'unchanged' })
+    ops.ssh.hostKeys.clear()
+    ops.nix.brokenBuilds.clear()
+    expect(outcomes(await deploy(ops, { ...standard, retryFailed: true }))).toEqual({
+      web: 'unchanged',
+      db: 'unchanged',
+    })
+    expect(outcomes(await deploy(ops, { ...standard, retryFailed: true }))).toEqual({})
+  })
+
+  it('remembers what failed to be inspected also when another machine does not build', async () => {
+    await deploy(ops, standard)
+    ops.ssh.hostKeys.set('web', 'another key')
+    ops.nix.brokenBuilds.add('db')
+    await expect(deploy(ops, standard)).rejects.toThrow("machine 'db' does not build")
+    const { machines } = ops.store.resolve('net')
+    expect(Object.values(machines).map(({ lastResult }) => lastResult)).toEqual(['failed', 'failed'])
+  })
+
+  it('does not take a part of a deploy that went well for the whole', async () => {
+    await deploy(ops, standard)
+    ops.nix.brokenCopies.add('db')
+    ops.nix.network = fakeNetwork([fakeMachine('web'), fakeMachine('db', { version: 'v2' })])
+    await deploy(ops, standard)
+    for (const until of ['build', 'create'] as const) await deploy(ops, { ...standard, until })
+    expect(outcomes(await deploy(ops, { ...standard, retryFailed: true }))).toEqual({ db: 'failed' })
   })
 
   it('destroys an obsolete machine only when told to', async () => {

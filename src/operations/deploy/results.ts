@@ -1,0 +1,48 @@
+import type { Ops } from '../../core/context.js'
+import type { MachineResult } from '../../core/events.js'
+import type { Session } from './session.js'
+
+/** Remembers how it ended for each machine: what `--retry-failed` goes by. */
+export function recordResults(session: Session, results: readonly MachineResult[]): void {
+  const { machines } = session.record
+  const news = results.flatMap(({ machine, outcome }) => {
+    const known = Object.hasOwn(machines, machine) ? machines[machine] : undefined
+    return outcome === 'skipped' || known === undefined || known.lastResult === outcome
+      ? []
+      : [{ machine, outcome }]
+  })
+  if (news.length === 0) return
+  session.update((draft) => {
+    for (const { machine, outcome } of news)
+      Object.assign(draft.machines[machine] ?? {}, { lastResult: outcome })
+  })
+}
+
+/** Those that did not go well. */
+export function failuresIn(results: readonly MachineResult[]): MachineResult[] {
+  return results.filter(({ outcome }) => outcome === 'failed' || outcome === 'degraded')
+}
+
+/** Tells of every machine how it ended, in the order in which people read them. */
+export function announceResults(
+  ops: Ops,
+  session: Session,
+  results: readonly MachineResult[],
+): MachineResult[] {
+  for (const result of results) {
+    session.journal({
+      event: 'machine.result',
+      machine: result.machine,
+      result: result.outcome,
+      data: result.reason ?? null,
+    })
+    ops.events.emit({ kind: 'done', machine: result.machine, result })
+  }
+  return [...results].sort((a, b) => a.machine.localeCompare(b.machine, 'en', { numeric: true }))
+}
+
+/** For the journal. */
+export function verdict(results: readonly MachineResult[]): string {
+  const bad = failuresIn(results)
+  return bad.length === 0 ? 'done' : `failed on ${bad.map((result) => result.machine).join(', ')}`
+}
