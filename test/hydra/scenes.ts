@@ -76,7 +76,7 @@ export const scenes: readonly Scene[] = [
       api-latestbuilds-empty api-latestbuilds-no-nr api-queue-empty api-queue-no-nr queue-empty build-404
       build-bad-id eval-404 eval-bad-id job-jobset-404 job-project-404 job-latest-404 job-latest-finished-404
       job-latest-for-404 job-latest-for-no-system job-get job-prometheus-no-builds jobset-evals-empty
-      jobset-latest-eval-404 machines nix-cache-info page-404 page-404-html queue-runner-status`),
+      jobset-latest-eval-404 machines nix-cache-info page-404 queue-runner-status`),
   },
   {
     name: 'a fleet',
@@ -102,7 +102,7 @@ export const scenes: readonly Scene[] = [
       build-status-4 build-status-6 build-status-7 build-status-9 build-status-10 build-status-11 build-status-12
       build-constituents build-constituents-404 build-constituents-failed build-constituents-none
       build-constituents-unfinished build-get-info build-get-info-queued build-download-1 build-download-2
-      build-download-404 build-download-type build-eval build-evals build-html build-log build-log-raw
+      build-download-404 build-download-type build-eval build-evals build-log build-log-raw
       build-nix-closure build-output build-step-log api-latestbuilds api-latestbuilds-bad-nr
       api-latestbuilds-filter api-latestbuilds-unknown api-nrbuilds api-nrqueue api-queue api-jobsets-full eval-1
       eval-1-builds eval-1-job eval-1-job-404 eval-1-store-paths eval-1-channel eval-2-cached eval-3-builds
@@ -174,7 +174,7 @@ export const scenes: readonly Scene[] = [
       '69b49e485ed4aaf8c5a0009caaf33ca313062515': 'robert',
     },
     exchanges: words(`
-      live2-flake-evals live2-jobset-main live2-job-html build-restart-anonymous build-restart-no-rights
+      live2-flake-evals live2-jobset-main build-restart-anonymous build-restart-no-rights
       build-restart build-restart-not-finished build-get-restarted build-cancel build-cancel-finished
       build-get-cancelled build-bump build-keep eval-bump eval-cancel eval-restart-failed admin
       admin-clear-queue users user-404 user-get user-get-other user-put-password user-put-short-password
