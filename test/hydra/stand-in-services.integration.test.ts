@@ -1,3 +1,4 @@
+import { spawn } from 'node:child_process'
 import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -247,6 +248,64 @@ describe('from a push to a signed path', () => {
       `cannot open file '${secret}': Permission denied\n`,
     )
     chmodSync(secret, 0o600)
+  })
+})
+
+describe('a daemon that does not let the queue runner do its work', () => {
+  const socket = join(standIns.nix.folder, 'socket')
+  const queued = async () => {
+    const id = postgres
+      ?.sql("update builds set finished = 0 where job = 'hello' returning id")
+      .trim()
+      .split('\n')[0]
+    return {
+      id,
+      unfinished: async () => postgres?.sql(`select finished from builds where id = ${id}`).trim(),
+    }
+  }
+  const withDaemon = () => ({ ...env, NIX_REMOTE: 'daemon', NIX_DAEMON_SOCKET_PATH: socket })
+  const says = (text: string) => async (daemon: Daemon) => daemon.log.includes(text)
+
+  it('no socket: the build stays queued, and the log says why', async () => {
+    const build = await queued()
+    const runner = await standIns.start(
+      'hydra',
+      ['hydra-queue-runner', '-v'],
+      withDaemon(),
+      says(`queue monitor: error: cannot connect to socket at '${socket}': No such file or directory`),
+    )
+    expect(await build.unfinished()).toBe('0')
+    await runner.stop()
+  })
+
+  it('no socket: an evaluation succeeds, and its jobset has the error', () => {
+    const ended = standIns.run('hydra', ['hydra-eval-jobset', 'hydra-ops-probe', 'trivial'], withDaemon())
+    expect(ended.status).toBe(0)
+    expect(postgres?.sql('select errormsg from jobsets')).toContain('cannot connect to socket at')
+  })
+
+  it('not trusted: each build is tried again later, as if the machine had failed', async () => {
+    const build = await queued()
+    const daemon = spawn('nix-daemon', ['--option', 'trusted-users', 'root'], {
+      env: { ...env, NIX_DAEMON_SOCKET_PATH: socket },
+      stdio: 'ignore',
+    })
+    try {
+      await server.until('the daemon listens', () => existsSync(socket))
+      const runner = await standIns.start(
+        'hydra',
+        ['hydra-queue-runner', '-v'],
+        withDaemon(),
+        says('will retry'),
+      )
+      expect(runner.log).toMatch(
+        /will disable machine ‘localhost’ for \d+s\npossibly transient failure building ‘.*-hello\.drv’ on ‘localhost’: error: unexpected end-of-file\nwill retry ‘.*-hello\.drv’ after \d+s/,
+      )
+      expect(await build.unfinished()).toBe('0')
+      await runner.stop()
+    } finally {
+      daemon.kill('SIGTERM')
+    }
   })
 })
 
