@@ -91,6 +91,30 @@ describe('an expression with', () => {
   )
 })
 
+describe('a machine that is broken', () => {
+  beforeEach(() => {
+    host = operatorHost()
+  })
+  afterEach(() => host.dispose())
+
+  it('does not keep the others from being planned where it is not selected', async () => {
+    // Nothing listens on port 1.
+    await create(`{
+      web = { ${debian} deployment.targetHost = "127.0.0.1"; deployment.targetPort = 1; };
+      db = { ${debian} deployment.targetHots = "x"; };
+    }`)
+    const some = await host.run(['plan', '-d', 'faults', '--on', 'web'])
+    expect(some.stderr).toMatch(/left out, as it is not selected: machine 'db' .*targetHots/)
+    expect(some.stdout).toMatch(/^web +closure +build/m)
+    expect(some.code).toBe(0)
+    for (const selection of [['--on', 'db'], []]) {
+      const all = await host.run(['plan', '-d', 'faults', ...selection])
+      expect(all.stderr).toMatch(/targetHots/)
+      expect([all.code, all.stdout]).toEqual([2, ''])
+    }
+  })
+})
+
 /** The journal may say that a deploy was tried; everything else must be as before. */
 function withoutJournal(files: Record<string, string>): Record<string, string> {
   return Object.fromEntries(Object.entries(files).filter(([path]) => !path.endsWith('journal.ndjson')))
