@@ -3,7 +3,7 @@ import type { Ops } from '../core/context.js'
 import type { MachineDefinition, NetworkDefinition } from '../core/definition.js'
 import { messageOf, OpsError, usageError } from '../core/errors.js'
 import type { MachineResult } from '../core/events.js'
-import type { MachineName } from '../core/names.js'
+import type { SetupRow } from '../core/reports.js'
 import type { Run } from '../core/run.js'
 import { settleAll } from '../core/settle.js'
 import { suggest } from '../core/suggest.js'
@@ -12,19 +12,12 @@ import { definitionIn, evaluateShape } from './deploy/evaluate-network.js'
 import { closeJob, type Job, newJob } from './deploy/job.js'
 import { lookAt, wantedTasks } from './deploy/look.js'
 import { connect } from './deploy/reach.js'
+import { lookToChange } from './deploy/refuse-machine.js'
 import { type DeployRequest, plainDeploy } from './deploy/request.js'
 import { dryingSession, type Session } from './deploy/session.js'
 import { onMachines } from './on-machines.js'
 import { machinesIn, type Selection, selectMachines } from './selection.js'
 import { networkOnce } from './send-keys.js'
-
-export interface SetupRow {
-  readonly machine: MachineName
-  readonly task: string
-  readonly state: 'done' | 'needed' | 'drifted' | 'unknown'
-  readonly detail?: string | undefined
-  readonly outputs: Readonly<Record<string, string>>
-}
 
 const request: DeployRequest = { ...plainDeploy, yes: true }
 
@@ -80,8 +73,11 @@ async function rowsOf(ops: Ops, session: Session, definition: MachineDefinition)
   }
 }
 
-/** Runs one task (and what apt must bring for it) on the selected machines; `redo` runs it whatever its state. */
-export function runSetup(
+/**
+ * Runs one task (and what apt must bring for it) on the selected machines that want it; `redo` runs it whatever its
+ * state. A task that none of them wants is a mistake.
+ */
+export async function runSetup(
   ops: Ops,
   wish: {
     readonly deployment: string | undefined
@@ -93,13 +89,21 @@ export function runSetup(
 ): Promise<MachineResult[]> {
   const network = networkOnce(ops)
   const how = { ...wish, maxConcurrent: wish.maxConcurrent ?? request.maxConcurrent, verb: 'setup' }
-  return onMachines(ops, how, async (session, machine, run) => {
+  const refusals: OpsError[] = []
+  let wanting = 0
+  const results = await onMachines(ops, how, async (session, machine, run) => {
     const definition = definitionIn(await network(session, run), machine)
     const job: Job = { ...newJob({ ops, session, request, definition }, undefined), run }
-    refuseUnknownTask(job, wish.task)
+    const refusal = unwantedTask(job, wish.task)
+    if (refusal !== undefined) {
+      refusals.push(refusal)
+      run.log(refusal.message)
+      return false
+    }
+    wanting += 1
     try {
       await connect(job)
-      const look = await lookAt(job)
+      const look = await lookToChange(job)
       const only = { ...look, tasks: look.tasks.filter(({ task }) => task.id === wish.task) }
       await deliverPackages(job, look)
       const redo = new Set(wish.redo ? [wish.task] : [])
@@ -109,13 +113,16 @@ export function runSetup(
       closeJob(job)
     }
   })
+  const [refusal] = refusals
+  if (wanting === 0 && refusal !== undefined) throw refusal
+  return results
 }
 
-function refuseUnknownTask(job: Job, task: string): void {
+function unwantedTask(job: Job, task: string): OpsError | undefined {
   const ids = wantedTasks(job).map(({ id }) => id)
-  if (ids.includes(task)) return
+  if (ids.includes(task)) return undefined
   const close = suggest(task, ids)
-  throw usageError(`machine '${job.machine}' wants no set-up task '${task}'`, {
+  return usageError(`machine '${job.machine}' wants no set-up task '${task}'`, {
     machine: job.machine,
     hint: close === undefined ? `it wants: ${ids.join(', ')}` : `did you mean '${close}'?`,
   })

@@ -1,0 +1,51 @@
+import { afterEach, beforeEach, expect, it } from 'vitest'
+import type { WantedTask } from '../../src/core/setup-task.js'
+import { runSetup } from '../../src/operations/setup.js'
+import { type Deployed, deployed } from './deployed.js'
+
+let world: Deployed
+let applied: string[]
+
+/** A task that web wants and db does not. */
+beforeEach(async () => {
+  world = await deployed()
+  applied = []
+  const task = (machine: string): WantedTask => ({
+    id: 'greet',
+    title: 'greet',
+    after: [],
+    stage: 'configure',
+    inputs: '{}',
+    packages: [],
+    probe: async () => 'needed',
+    apply: async () => {
+      applied.push(machine)
+      return {}
+    },
+    verify: async () => {},
+  })
+  Object.assign(world.ops, {
+    tasks: [
+      ({ definition }: { definition: { name: string } }) =>
+        definition.name === 'web' ? task('web') : undefined,
+    ],
+  })
+})
+afterEach(() => world.ops.cleanup())
+
+const run = (task: string, on?: string) =>
+  runSetup(world.ops, { deployment: undefined, selection: { on }, task, redo: false })
+
+it('setup run does the task where it is wanted, and leaves the other machines alone', async () => {
+  expect((await run('greet')).map(({ machine, outcome }) => [machine, outcome])).toEqual([
+    ['web', 'changed'],
+    ['db', 'unchanged'],
+  ])
+  expect(applied).toEqual(['web'])
+})
+
+it('setup run of a task that no selected machine wants is a mistake, with the name that was meant', async () => {
+  await expect(run('gret')).rejects.toMatchObject({ exitCode: 2, hint: "did you mean 'greet'?" })
+  await expect(run('greet', 'db')).rejects.toMatchObject({ exitCode: 2 })
+  expect(applied).toEqual([])
+})
