@@ -2,6 +2,7 @@ import { bindTask, type TaskMachine, type WantedTask } from '../core/setup-task.
 import { cacheKeyTask } from './cache-key.js'
 import { hydraAccountsTask } from './hydra/accounts.js'
 import { binaryCacheTask } from './hydra/binary-cache.js'
+import { hydraProbeTask } from './hydra/probe-task.js'
 import { hydraTask } from './hydra/task.js'
 import { adminUserTask } from './hydra/users-task.js'
 import { nginxTask } from './nginx/task.js'
@@ -20,4 +21,5 @@ export const setupTasks: readonly ((machine: TaskMachine) => WantedTask | undefi
   bindTask(hydraTask),
   bindTask(nginxTask),
   bindTask(adminUserTask),
+  bindTask(hydraProbeTask),
 ]

@@ -1,14 +1,6 @@
 import type { BuildMachine } from '../../core/hydra-options.js'
 import type { HydraFacts } from './package-facts.js'
-import {
-  gcRoots,
-  type HydraSettings,
-  hydraConfigFile,
-  hydraHome,
-  hydraMachinesFile,
-  hydraRole,
-  signs,
-} from './settings.js'
+import { gcRoots, type HydraSettings, hydraHome, hydraMachinesFile, hydraRole, signs } from './settings.js'
 
 /** Where Hydra finds its database. */
 export interface Database {

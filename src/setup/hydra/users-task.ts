@@ -61,7 +61,7 @@ export function usersOf({ options }: HydraSettings): HydraUser[] {
   return [{ name: userName, ...rest }, ...others]
 }
 
-function passwordOf({ name, password }: HydraUser): SecretNeed {
+export function passwordOf({ name, password }: HydraUser): SecretNeed {
   return { name: secretName(name), what: `password of Hydra's user '${name}'`, source: password }
 }
 
