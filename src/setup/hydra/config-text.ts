@@ -40,7 +40,7 @@ const noFeatures = '-'
 
 /**
  * Hydra's own list of builders. Never /etc/nix/machines: the daemon's own builds would be sent to localhost too, and
- * wait for their own lock for ever (measured). `localhost` by just this name: any other locks the store twice.
+ * wait for their own lock for ever (measured). `localhost` by just this name: every other one locks the store twice.
  */
 export function machinesFile(machines: readonly BuildMachine[], facts: HydraFacts): string {
   const lines =

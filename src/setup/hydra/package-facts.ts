@@ -39,22 +39,28 @@ export async function hydraFacts(host: Host, packagePath: string, run: Run): Pro
 }
 
 /**
- * The variable stands in Hydra's sources, in the package itself or in what its programs refer to. What the machine
- * builds: its own system, what binfmt emulates (as Nix' extra-platforms lists it), and Nix' own builders.
+ * Where Hydra reads the variable is Hydra/Model/DB.pm; a package that wraps another one has it not, then it is looked
+ * for in all of it and in what it refers to. What the machine builds: its own system, what binfmt emulates (as Nix'
+ * extra-platforms lists it), and Nix' own builders.
  */
 const factsScript = `
 package=$1
 for program in "$package"/bin/hydra-*; do [ -x "$program" ] && echo "program=\${program##*/}"; done
-mentions() { grep -rqaF -e "$1" -- "$package" 2>/dev/null; }
-in_references() {
-  for reference in $(nix-store -q --references "$package" 2>/dev/null); do
-    case $reference in *hydra*) grep -rqaF -e "$1" -- "$reference" 2>/dev/null && return 0 ;; esac
-  done
-  return 1
+reads_url() {
+  model=$(find "$1" -path '*/Hydra/Model/DB.pm' 2>/dev/null | head -n 1)
+  if [ -n "$model" ]; then grep -qF HYDRA_DATABASE_URL -- "$model"; return; fi
+  grep -rqaF HYDRA_DBI -- "$1" 2>/dev/null && return 1
+  grep -rqaF HYDRA_DATABASE_URL -- "$1" 2>/dev/null && return
+  return 2
 }
-if mentions HYDRA_DATABASE_URL; then echo url=yes
-elif ! mentions HYDRA_DBI && in_references HYDRA_DATABASE_URL; then echo url=yes
+reads_url "$package"
+answer=$?
+if [ "$answer" = 2 ]; then
+  for reference in $(nix-store -q --references "$package" 2>/dev/null); do
+    case $reference in *hydra*) [ "$reference" = "$package" ] || { reads_url "$reference" && answer=0 && break; } ;; esac
+  done
 fi
+[ "$answer" != 0 ] || echo url=yes
 system=$(nix-instantiate --eval -E builtins.currentSystem 2>/dev/null | tr -d '"')
 echo "system=\${system:-$(uname -m)-linux}"
 nix --extra-experimental-features nix-command show-config 2>/dev/null |

@@ -39,7 +39,8 @@ export const postgresqlTask: SetupTask<PostgresqlOptions> = {
   after: ['hydra-users'],
   stage: 'configure',
   irreplaceable: 'the database of Hydra',
-  debianPackages: () => ['postgresql', 'postgresql-contrib'],
+  // pg_trgm comes with the server since PostgreSQL 10.
+  debianPackages: () => ['postgresql'],
   wanted(machine) {
     const settings = hydraSettings(machine)
     if (settings === undefined) return undefined
