@@ -191,6 +191,7 @@ const healthScript = `
 package=$1 database=$2 database_port=$3 address=$4 port=$5
 shift 5
 cd /
+[ "$(readlink ${hydraHome}/hydra.conf)" = ${hydraConfigFile} ] || echo "wrong=${hydraHome}/hydra.conf does not lead to ${hydraConfigFile}"
 as() { user=$1; shift; runuser -u "$user" -- "$@" < /dev/null; }
 for user in ${hydraUsers.hydra} ${hydraUsers.queueRunner} ${hydraUsers.www}; do
   as "$user" env NIX_REMOTE=daemon nix-store -q --hash "$package" > /dev/null 2>&1 ||
