@@ -42,7 +42,8 @@ export async function httpAnswer(request: HttpRequest): Promise<HttpAnswer> {
     const response = await new Promise<IncomingMessage>((resolve, reject) => {
       const sent = (secure ? httpsRequest : httpRequest)(request.url, {
         method,
-        headers: { connection: 'close', ...headers, ...length },
+        // Over a connection of ours, node would name port 80 in it whatever the scheme is.
+        headers: { host: new URL(request.url).host, connection: 'close', ...headers, ...length },
         signal,
         createConnection: () => stream,
       })

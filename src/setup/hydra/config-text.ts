@@ -14,7 +14,7 @@ export function storeUri({ options, secretKeyFile }: HydraSettings): string {
 }
 
 /** hydra.conf(5), in the form of nixpkgs 20.03 and later. */
-export function hydraConfig(settings: HydraSettings): string {
+export function hydraConfig(settings: HydraSettings, facts: Pick<HydraFacts, 'asksRunner'>): string {
   const { options, hostName, url, secretKeyFile } = settings
   const line = (name: string, value: string | null | undefined) => (value ? [`${name} = ${value}`] : [])
   const lines = [
@@ -25,6 +25,8 @@ export function hydraConfig(settings: HydraSettings): string {
     'max_servers = 25',
     'compress_num_threads = 0',
     `gc_roots_dir = ${gcRoots}`,
+    // Without it hydra-send-stats ends at once (recorded).
+    ...(facts.asksRunner ? ['queue_runner_endpoint = http://[::1]:8080'] : []),
     `use-substitutes = ${options.useSubstitutes ? 1 : 0}`,
     ...line('hydra_logo', options.logo),
     ...line('tracker', options.tracker),

@@ -7,6 +7,8 @@ import { askMachine, fact } from '../remote-script.js'
 export interface HydraFacts {
   /** How Hydra is told its database: older ones by HYDRA_DBI, newer ones by a URL alone (the other is then ignored). */
   readonly database: 'dbi' | 'url'
+  /** It asks its queue runner over HTTP, where it is told. */
+  readonly asksRunner: boolean
   /** Programs of the package called hydra-*. */
   readonly programs: ReadonlySet<string>
   readonly systems: readonly string[]
@@ -31,6 +33,7 @@ export async function hydraFacts(host: Host, packagePath: string, run: Run): Pro
   }
   return {
     database: fact(facts, 'url') === 'yes' ? 'url' : 'dbi',
+    asksRunner: fact(facts, 'endpoint') === 'yes',
     programs,
     systems: facts.get('system') ?? [],
     cores: Math.max(1, Number(fact(facts, 'cores')) || 1),
@@ -61,6 +64,7 @@ if [ "$answer" = 2 ]; then
   done
 fi
 [ "$answer" != 0 ] || echo url=yes
+! grep -rqaF queue_runner_endpoint -- "$package" 2>/dev/null || echo endpoint=yes
 system=$(nix-instantiate --eval -E builtins.currentSystem 2>/dev/null | tr -d '"')
 echo "system=\${system:-$(uname -m)-linux}"
 nix --extra-experimental-features nix-command show-config 2>/dev/null |

@@ -78,7 +78,7 @@ async function wantedSet(host: Host, settings: HydraSettings, run: Run): Promise
     postgresql: clusterUnit(cluster),
   })
   const files = [
-    publicFile(hydraConfigFile, hydraConfig(settings)),
+    publicFile(hydraConfigFile, hydraConfig(settings, facts)),
     publicFile(hydraMachinesFile, machinesFile(options.buildMachines, facts)),
     publicFile(shellFile, shellProfile(database, facts)),
     ...units.map(({ name, text }) => publicFile(unitPath(name), text)),

@@ -72,7 +72,9 @@ function acme(tls: string): string[] {
 function hydraLocation({ options }: HydraSettings): string[] {
   const { listenHost, port } = options
   const host = listenHost === '0.0.0.0' || listenHost === '::' ? '127.0.0.1' : listenHost
-  return block('location /', [...proxyTo(host, port), 'proxy_read_timeout 120s;'])
+  // Behind TLS: Hydra takes this as its own base as it is, whatever the port of its own hop (recorded).
+  const base = options.nginx.tls === 'none' ? [] : ['proxy_set_header X-Request-Base https://$http_host;']
+  return block('location /', [...proxyTo(host, port), ...base, 'proxy_read_timeout 120s;'])
 }
 
 /** \`$http_host\`, for \`$host\` drops a published port: Hydra then refuses the login (measured). */

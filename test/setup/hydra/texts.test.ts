@@ -14,6 +14,7 @@ const database = { name: 'hydra', port: 5432 }
 const path = '/nix/store/00000000000000000000000000000000-hydra'
 const may2022: HydraFacts = {
   database: 'dbi',
+  asksRunner: false,
   programs: new Set([
     ...['hydra-init', 'hydra-server', 'hydra-evaluator', 'hydra-queue-runner', 'hydra-create-user'],
     ...['hydra-notify', 'hydra-send-stats', 'hydra-update-gc-roots'],
@@ -155,7 +156,9 @@ describe('where Hydra finds its database', () => {
 
 describe('hydra.conf', () => {
   it('is the one that worked', () => {
-    expect(hydraConfig(settings({ cache: { enable: true, secretKeyFile: '/etc/hydra/cache.sec' } }))).toBe(`\
+    expect(
+      hydraConfig(settings({ cache: { enable: true, secretKeyFile: '/etc/hydra/cache.sec' } }), may2022),
+    ).toBe(`\
 # Written by hydra-ops (set-up task "hydra"); changes made here are overwritten.
 using_frontend_proxy = 1
 base_uri = http://hydra.example.org:3000
@@ -170,14 +173,20 @@ binary_cache_secret_key_file = /etc/hydra/cache.sec
   })
 
   it('signs what hydra-server serves also where only nix-serve is wanted, and nothing without a key', () => {
-    expect(hydraConfig(settings({ nixServe: { enable: true } }))).toContain(
+    expect(hydraConfig(settings({ nixServe: { enable: true } }), may2022)).toContain(
       'binary_cache_secret_key_file = /etc/nix/web/secret\n',
     )
-    expect(hydraConfig(settings())).not.toMatch(/store_uri|secret/)
+    expect(hydraConfig(settings(), may2022)).not.toMatch(/store_uri|secret/)
+  })
+
+  it('tells newer ones where to ask their queue runner', () => {
+    expect(hydraConfig(settings(), { asksRunner: true })).toContain(
+      'queue_runner_endpoint = http://[::1]:8080\n',
+    )
   })
 
   it('takes further lines', () => {
-    expect(hydraConfig(settings({ extraConfig: 'max_concurrent_evals = 2\n' }))).toMatch(
+    expect(hydraConfig(settings({ extraConfig: 'max_concurrent_evals = 2\n' }), may2022)).toMatch(
       /\nmax_concurrent_evals = 2\n$/,
     )
   })
