@@ -51,7 +51,10 @@ let
       # A check may run a program that no file, unit or package names.
       commands = concatMap (check: check.cmd or [ ]) (concatMap (checks: (view checks { }).cmd or [ ]) [ "healthChecks" "preDeployChecks" ]);
       keep = filter (word: isString word && hasContext word) commands;
-      profile = import ./debian-profile.nix { inherit name system packages files units activate aptPackages hosts keep; };
+      profile = import ./debian-profile.nix {
+        inherit name system packages files units activate aptPackages hosts keep;
+        services = hydraPackages options;
+      };
     in
     {
       # JSON is made in the order of names: what the profile refuses is said before a file is hashed. (An attribute
@@ -63,6 +66,17 @@ let
       packageCount = length packages;
       units = mapAttrs (_: managedUnit) units;
     };
+
+  # What the set-up tasks make units of. It comes to the machine with its closure, whose profile keeps it there.
+  hydraPackages = options:
+    let
+      hydra = inner options "hydra";
+      serve = inner hydra "nixServe";
+      on = set: set ? enable && set.enable.view == true;
+      given = set: if set ? package && set.package.view != null then [ set.package.view ] else [ ];
+    in
+    if ! on hydra then [ ] else given hydra ++ (if on serve then given serve else [ ]);
+  inner = options: name: if options ? ${name} then present options.${name} else { };
 
   managedFile = file: {
     hash =
@@ -117,13 +131,25 @@ let
     holds = value: value == null || isStorePath value;
   };
 
+  service = {
+    expected = "a derivation or a store path";
+    holds = value: value == null || isDerivation value || (isString value && builtins.match "/nix/store/[^/]+" value != null);
+  };
+
   fileTypes = { text = textOrNull; inherit source; mode = text; user = text; group = text; };
   unitTypes = { inherit text; enable = bool; restartTriggers = list; };
 
   problemsOf = options:
     tableProblems "files" fileTypes options
     ++ tableProblems "units" unitTypes options
-    ++ (if cheap then [ ] else optionProblems packages "packages" options ++ optionProblems program "activate" options);
+    ++ (if cheap then [ ] else optionProblems packages "packages" options ++ optionProblems program "activate" options ++ hydraProblems options);
+
+  hydraProblems = options:
+    let
+      at = path: set: if set ? package then typeProblem service (path ++ [ "package" ]) set.package else [ ];
+      hydra = inner options "hydra";
+    in
+    at [ "deployment" "hydra" ] hydra ++ at [ "deployment" "hydra" "nixServe" ] (inner hydra "nixServe");
 
   costly = if cheap then [ "restartTriggers" "source" "text" ] else [ ];
 

@@ -16,6 +16,8 @@
   system ? builtins.currentSystem,
   # Derivations or store paths; their `bin` and `sbin` get onto everybody's PATH.
   packages ? [ ],
+  # Derivations or store paths that units run: on the PATH too, but weaker than `packages`.
+  services ? [ ],
   # path -> { text or source; mode, user, group }
   files ? { },
   # name with suffix -> { text; enable; restartTriggers }
@@ -109,6 +111,12 @@ let
   # buildenv's format: active, priority, number of paths, paths. A smaller priority wins.
   entry = priority: path: [ "true" priority 1 "${path}" ];
 
+  # A path given as text has no context, by which it would come along.
+  storePath = service:
+    if isString service && ! builtins.hasContext service
+    then builtins.appendContext service { ${service} = { path = true; }; }
+    else "${service}";
+
   # --- the closure -------------------------------------------------------------------------------------------
 
   # A file of the user's own wins over the block with the names of the LAN.
@@ -153,7 +161,9 @@ derivation {
   inherit manifest;
   derivations =
     [ (entry 0 program) ]
-    ++ concatMap (package: map (entry (priorityOf package)) (outputsOf package)) packages;
+    ++ concatMap (package: map (entry (priorityOf package)) (outputsOf package)) packages
+    # Each with a priority of its own: two that hold the same program do not clash.
+    ++ builtins.genList (index: entry (1000 + index) (storePath (builtins.elemAt services index))) (builtins.length services);
   preferLocalBuild = true;
   allowSubstitutes = false;
 }

@@ -148,7 +148,12 @@ export function knownKeys(schema: z.ZodType<unknown>, path: Path): string[] {
 }
 
 function unwrap(schema: z.ZodType<unknown>): z.ZodType<unknown> {
-  if (schema instanceof z.ZodOptional || schema instanceof z.ZodNullable || schema instanceof z.ZodDefault) {
+  if (
+    schema instanceof z.ZodOptional ||
+    schema instanceof z.ZodNullable ||
+    schema instanceof z.ZodDefault ||
+    schema instanceof z.ZodPrefault
+  ) {
     return unwrap(typed(schema.unwrap()))
   }
   return schema instanceof z.ZodPipe ? unwrap(typed(schema.in)) : schema

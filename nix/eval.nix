@@ -21,7 +21,8 @@ let
     optionSets =
       [ [ ] [ "networking" ] [ "deployment" ] ]
       ++ map (name: [ "deployment" name ]) (input.optionKeys ++ [ "cacheKey" "healthChecks" "hydra" "nix" "preDeployChecks" ])
-      ++ [ [ "deployment" "nix" "gc" ] ];
+      ++ map (name: [ "deployment" "hydra" name ]) [ "admin" "cache" "database" "gc" "nginx" "nixServe" "postfix" ]
+      ++ [ [ "deployment" "hydra" "admin" "password" ] [ "deployment" "nix" "gc" ] ];
   };
   inherit (merge) described fail plain within;
 
@@ -152,21 +153,27 @@ let
       modules = import ./modules.nix { inherit merge arguments; machine = name; };
       collected = modules.definitions { inherit own; defaults = definitionsOf "defaults"; };
 
-      tree = within { machine = name; files = ownFiles; } (merge.merge name [ ] (collected.defs ++ given name));
+      tree = within { machine = name; files = ownFiles; } (merge.merge name [ ] (collected.defs ++ given name pkgs));
       config = tree.view // { deployment = tree.view.deployment // { keys = mapAttrs keyView (tree.view.deployment.keys or { }); }; };
     in
     { inherit name tree config; files = ownFiles; inherit (collected) refused; };
 
   # What holds for a machine unless its definitions say otherwise.
-  given = name:
+  given = name: pkgs:
     let def = priority: value: { file = ours; defaults = false; conditions = [ ]; order = 1000; inherit priority value; }; in
     [
       (def 900 {
         networking = { hostName = name; } // (input.physical.${name} or { });
         deployment = { inherit (input.deployment) name uuid; };
       })
-      (def 1500 { deployment = { os = "nixos"; targetEnv = "none"; }; })
+      (def 1500 {
+        deployment = { os = "nixos"; targetEnv = "none"; hydra = { package = hydraOf pkgs; nixServe.package = nixServeOf pkgs; }; };
+      })
     ];
+
+  # nixpkgs' own, under the names that it had over the years.
+  hydraOf = pkgs: if pkgs == null then null else pkgs.hydra or pkgs.hydra_unstable or pkgs.hydra-unstable or null;
+  nixServeOf = pkgs: if pkgs == null then null else pkgs.nix-serve or null;
 
   # NixOps' definitions read `config.deployment.keys.<name>.path`.
   keyView = name: key:

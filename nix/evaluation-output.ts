@@ -113,16 +113,13 @@ type FiledIssue = Issue & { readonly files?: readonly string[] }
 function readDebian(name: MachineName, raw: DebianMachine, rules: DefinitionRules): Reading {
   const { options, issues: secretIssues } = withModernKeys(raw.deployment)
   const optionKeys = [...rules.providers.flatMap(({ optionKey }) => optionKey ?? []), ...rules.planned]
-  const common = Object.fromEntries(
-    Object.entries(options).filter(([key]) => !optionKeys.includes(key) && key !== 'hydra'),
-  )
+  const common = Object.fromEntries(Object.entries(options).filter(([key]) => !optionKeys.includes(key)))
   const parsed = check(CommonOptions, common, ['deployment'], isSecret)
   const targetEnv = options.targetEnv ?? 'none'
   const provider = rules.providers.find((each) => each.targetEnvs.includes(String(targetEnv)))
   const issues: FiledIssue[] = [
     ...structureIssues(raw),
     ...secretIssues,
-    ...(options.hydra === undefined ? [] : [{ path: ['deployment', 'hydra'], say: 'not there yet' }]),
     ...('issues' in parsed
       ? parsed.issues.map((issue) => betterSuggestion(issue, rules))
       : [...missingPowers(parsed.value), ...keyIssues(parsed.value.keys)]),

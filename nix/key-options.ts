@@ -7,9 +7,13 @@ import { check, type Issue } from './definition-errors.js'
 /** Options of a key whose values are not secret; of all others the value is never shown. */
 const publicOptions = ['destDir', 'group', 'name', 'permissions', 'uploadAt', 'user']
 
-/** `deployment.keys.db.text`, and in NixOps' old form `deployment.keys.db` itself. */
+/**
+ * `deployment.keys.db.text`, and in NixOps' old form `deployment.keys.db` itself; a password of Hydra that was
+ * written where its source belongs.
+ */
 export function isSecret(path: readonly (string | number)[]): boolean {
   const [deployment, keys, , option] = path
+  if (keys === 'hydra') return path.at(-1) === 'password'
   return deployment === 'deployment' && keys === 'keys' && !publicOptions.includes(String(option))
 }
 

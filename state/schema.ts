@@ -45,7 +45,10 @@ const machine = z.strictObject({
   activation: z
     .strictObject({ unit: z.string(), path: StorePath, log: z.string(), bootId: z.string() })
     .optional(),
-  tasks: z.record(z.string(), z.strictObject({ inputs: z.string(), outputs: texts, at: z.string() })),
+  tasks: z.record(
+    z.string(),
+    z.strictObject({ inputs: z.string(), secrets: texts.optional(), outputs: texts, at: z.string() }),
+  ),
   keys: texts,
   facts: z.strictObject({
     osRelease: z.string().optional(),

@@ -98,6 +98,14 @@ const schemes: ReadonlyMap<number, string> = new Map([
   [8443, 'https'],
 ])
 
+export function publishedPort(
+  allocation: LibvirtAllocation,
+  port: number,
+): { host: string; port: number } | undefined {
+  const found = allocation.forwardPorts.find(({ guest }) => guest === port)
+  return found === undefined ? undefined : { host: '127.0.0.1', port: found.host }
+}
+
 export function publishedUrls(allocation: LibvirtAllocation): string[] {
   return allocation.forwardPorts.map(({ host, guest }) => {
     const scheme = schemes.get(guest) ?? 'http'

@@ -2,7 +2,7 @@ import { join } from 'node:path'
 import type { LocalCommands } from '../../src/core/context.js'
 import { packageRoot } from '../../src/core/package-root.js'
 import type { Provider } from '../../src/core/provider.js'
-import { allocate, ports, publishedUrls } from './allocation.js'
+import { allocate, ports, publishedPort, publishedUrls } from './allocation.js'
 import { imageReference, LibvirtAllocation, LibvirtConfig, LibvirtHandle } from './config.js'
 import { domainTitle } from './domain-spec.js'
 import { onceTried } from './kvm.js'
@@ -44,6 +44,7 @@ export function createLibvirtProvider(given: LibvirtProviderParts): LibvirtProvi
     ports,
     physical: ({ lan }) => (lan === null ? {} : { privateIPv4: lan.address }),
     publishedUrls: (_config, allocation) => publishedUrls(allocation),
+    publishedPort,
 
     inspect: async (resource, run) => (await import('./look.js')).inspect(parts, resource, run),
     plan: async (resource, run) => (await import('./changes.js')).planChanges(parts, resource, run),

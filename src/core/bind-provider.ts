@@ -22,7 +22,7 @@ export function bindProvider<C, A, H>(provider: Provider<C, A, H>): AnyProvider 
     allocation: allocation(raw.allocation),
     handle: raw.handle === undefined ? undefined : handle(raw.handle),
   })
-  const { console: terminal, listOwned, doctor } = provider
+  const { console: terminal, listOwned, doctor, publishedPort } = provider
   return {
     name: provider.name,
     targetEnvs: provider.targetEnvs,
@@ -64,6 +64,9 @@ export function bindProvider<C, A, H>(provider: Provider<C, A, H>): AnyProvider 
     destroy: (raw, run) => provider.destroy(typed(raw), run),
     target: (raw, run) => provider.target(typed(raw), run),
     resourceId: (raw) => provider.resourceId(typed(raw)),
+    ...(publishedPort === undefined
+      ? {}
+      : { publishedPort: (a: Json, port: number) => publishedPort.call(provider, allocation(a), port) }),
     ...(listOwned === undefined ? {} : { listOwned: (run) => listOwned.call(provider, run) }),
     ...(doctor === undefined ? {} : { doctor: (run) => doctor.call(provider, run) }),
     ...(terminal === undefined

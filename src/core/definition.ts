@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { HydraOptions } from './hydra-options.js'
 import { jsonSchema } from './json.js'
 import { MachineName, StorePath } from './names.js'
 
@@ -126,6 +127,7 @@ export const CommonOptions = z.strictObject({
       group: z.string().min(1).default('root'),
     })
     .default({ enable: false, directory: '/etc/hydra-ops/cache-key', group: 'root' }),
+  hydra: HydraOptions.prefault({}),
 })
 export type CommonOptions = z.infer<typeof CommonOptions>
 

@@ -58,6 +58,8 @@ export interface DeployedClosure {
 export interface TaskRecord {
   /** Keyed hash of the inputs it ran with. */
   inputs: string
+  /** Keyed hashes of the secrets it ran with, by name. */
+  secrets?: Record<string, string> | undefined
   outputs: Record<string, string>
   at: string
 }

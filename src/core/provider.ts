@@ -138,6 +138,8 @@ export interface Provider<Config, Allocation, Handle> {
   physical(allocation: Allocation): { privateIPv4?: string; publicIPv4?: string }
   /** URLs it publishes on the operator host, for `info`. */
   publishedUrls(config: Config, allocation: Allocation): string[]
+  /** Where it publishes a TCP port of the machine on the operator host. */
+  publishedPort?(allocation: Allocation, port: number): { host: string; port: number } | undefined
 
   inspect(resource: Resource<Config, Allocation, Handle>, run: Run): Promise<Observation>
   /** Reads only. `[]` = present is as wanted. An invalid wish (a shrinking disk) throws a usage error. */

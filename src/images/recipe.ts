@@ -54,6 +54,9 @@ const maskedUnits = [
   ),
 ]
 
+/** Of what the lab and the tests have instead of a Hydra: their guests have no way to an archive. */
+const standInPackages = ['python3-psycopg2', 'python3-cryptography']
+
 /** No key, no machine id, no name: each machine gets its own. The kernel that boots is the one beside the disk. */
 function configureScript(disabled: readonly string[]): string {
   return [
@@ -86,9 +89,16 @@ export const recipes: readonly DebianRecipe[] = [
   {
     ...debian12Bare,
     name: 'debian-12',
-    packages: [...basePackages, 'nix-bin', 'nix-setup-systemd', 'nginx-light'],
-    // nginx runs where an expression says so; the Nix daemon when somebody calls at its socket.
-    configure: configureScript(['nginx.service', 'nix-daemon.service']),
+    packages: [
+      ...basePackages,
+      'nix-bin',
+      'nix-setup-systemd',
+      'nginx-light',
+      'postgresql',
+      ...standInPackages,
+    ],
+    // nginx and PostgreSQL run where an expression says so; the Nix daemon when somebody calls at its socket.
+    configure: configureScript(['nginx.service', 'nix-daemon.service', 'postgresql.service']),
   },
   /** Neither Nix nor nginx: they come by apt, at the first deploy. */
   debian12Bare,

@@ -1,8 +1,10 @@
+import { posix } from 'node:path'
 import { commandFailure, requireSuccess } from '../core/command-result.js'
 import { failure } from '../core/errors.js'
 import type { Run } from '../core/run.js'
 import type { SetupTask, TaskMachine, TaskState } from '../core/setup-task.js'
 import type { CommandResult, Host } from '../core/ssh.js'
+import { type HydraSettings, hydraGroup, hydraSettings, signs } from './hydra/settings.js'
 import { verifyNarInfo } from './narinfo-signature.js'
 
 export interface CacheKeyOptions {
@@ -10,7 +12,10 @@ export interface CacheKeyOptions {
   readonly keyName: string | undefined
   /** The name of a new one. */
   readonly newName: string
-  readonly directory: string
+  readonly secretFile: string
+  readonly publicFile: string
+  /** The folder of both where it is ours; in one that the user chose, nothing but the files is touched. */
+  readonly directory: string | undefined
   readonly group: string
 }
 
@@ -22,7 +27,8 @@ const applyMs = 300_000
 export const cacheKeyTask: SetupTask<CacheKeyOptions> = {
   id: 'cache-key',
   title: 'signing key of the binary cache',
-  after: ['nix'],
+  after: ['nix', 'hydra-users'],
+  irreplaceable: 'the secret key of the binary cache',
   stage: 'configure',
   debianPackages: () => ['nix-bin'],
   wanted: wantedCacheKey,
@@ -31,12 +37,37 @@ export const cacheKeyTask: SetupTask<CacheKeyOptions> = {
   verify: verifyCacheKey,
 }
 
-function wantedCacheKey({ definition, deployment }: TaskMachine): CacheKeyOptions | undefined {
+function wantedCacheKey(machine: TaskMachine): CacheKeyOptions | undefined {
+  const { definition, deployment } = machine
   const { enable, keyName, directory, group } = definition.options.cacheKey
-  if (!enable) return undefined
   // Nix separates name and key by a colon, and by custom the name ends in a number that rotation counts up.
-  const newName = keyName ?? `${deployment}-${definition.name}-1`
-  return { keyName: keyName ?? undefined, newName, directory, group }
+  const named = (name: string | null | undefined) => ({
+    keyName: name ?? undefined,
+    newName: name ?? `${deployment}-${definition.name}-1`,
+  })
+  const hydra = hydraSettings(machine)
+  if (hydra !== undefined && signs(hydra))
+    return { ...named(hydra.options.cache.keyName), ...keyOfHydra(hydra) }
+  if (!enable) return undefined
+  return {
+    ...named(keyName),
+    directory,
+    secretFile: `${directory}/cache.sec`,
+    publicFile: `${directory}/cache.pub`,
+    group,
+  }
+}
+
+/** Where tutorials of Hydra have it; the queue runner and the web server sign, both of Hydra's group. */
+function keyOfHydra({ options, secretKeyFile, publicKeyFile }: HydraSettings) {
+  const directory = posix.dirname(secretKeyFile)
+  const ours = options.cache.secretKeyFile == null && posix.dirname(publicKeyFile) === directory
+  return {
+    secretFile: secretKeyFile,
+    publicFile: publicKeyFile,
+    directory: ours ? directory : undefined,
+    group: hydraGroup,
+  }
 }
 
 interface SeenKeys {
@@ -53,11 +84,15 @@ interface SeenKeys {
 
 async function look(host: Host, options: CacheKeyOptions, run: Run): Promise<SeenKeys> {
   const what = 'look at the signing key'
-  const result = await host.script(probeScript, [options.directory], {
-    signal: run.signal,
-    timeoutMs: probeMs,
-    what,
-  })
+  const result = await host.script(
+    probeScript,
+    [options.secretFile, options.publicFile, options.directory ?? ''],
+    {
+      signal: run.signal,
+      timeoutMs: probeMs,
+      what,
+    },
+  )
   const { stdout } = requireSuccess(result, { machine: host.machine, what })
   const [kind = '', derived = '', published = '', ...modes] = stdout.split('\n')
   return {
@@ -71,14 +106,15 @@ async function look(host: Host, options: CacheKeyOptions, run: Run): Promise<See
 
 function stateOf(seen: SeenKeys, options: CacheKeyOptions): TaskState {
   if (seen.secret === 'absent') {
-    return seen.published === '' ? 'needed' : { drifted: 'the secret key is gone' }
+    return seen.published === '' ? 'needed' : { drifted: 'the secret key is gone', lost: true }
   }
   if (seen.secret === 'broken') return { drifted: 'the secret key is not a key' }
   if (options.keyName !== undefined && seen.name !== options.keyName) {
     return { drifted: `the key is called ${seen.name}` }
   }
   if (seen.published !== seen.derived) return { drifted: 'the public key does not belong to the secret one' }
-  const wanted = [`750 root ${options.group}`, `640 root ${options.group}`, '644 root root']
+  const directory = options.directory === undefined ? '-' : `750 root ${options.group}`
+  const wanted = [directory, `640 root ${options.group}`, '644 root root']
   return wanted.every((mode, index) => mode === seen.modes[index])
     ? 'done'
     : { drifted: 'owner, group or mode differ' }
@@ -93,17 +129,18 @@ async function applyCacheKey(
   const seen = await look(host, options, run)
   refuseForeignKey(host, seen, options)
   const what = 'make the signing key'
-  const args = [options.directory, options.newName, options.group]
+  const { secretFile, publicFile, directory = '', newName, group } = options
+  const args = [secretFile, publicFile, directory, newName, group]
   const result = await host.script(applyScript, args, { signal: run.signal, timeoutMs: applyMs, what })
   if (result.kind === 'exited' && result.code === noGroup) throw missingGroup(host, options)
   requireSuccess(result, { machine: host.machine, what })
   const { derived } = await look(host, options, run)
   run.log(`public key: ${derived}`)
-  return { publicKey: derived, secretKeyFile: `${options.directory}/${secretName}` }
+  return { publicKey: derived, secretKeyFile: secretFile }
 }
 
 function refuseForeignKey(host: Host, seen: SeenKeys, options: CacheKeyOptions): void {
-  const file = `${options.directory}/${secretName}`
+  const file = options.secretFile
   const facts = {
     machine: host.machine,
     hint: `move ${file} away on the machine to get a new key, then deploy again`,
@@ -127,7 +164,7 @@ function refuseForeignKey(host: Host, seen: SeenKeys, options: CacheKeyOptions):
 function missingGroup(host: Host, options: CacheKeyOptions): Error {
   return failure('CACHE_KEY', `machine '${host.machine}': group '${options.group}' does not exist`, {
     machine: host.machine,
-    hint: 'deployment.cacheKey.group names who may sign; it must exist on the machine',
+    hint: 'it names who may sign (deployment.cacheKey.group), and must exist on the machine',
   })
 }
 
@@ -135,7 +172,7 @@ function missingGroup(host: Host, options: CacheKeyOptions): Error {
 async function verifyCacheKey(host: Host, options: CacheKeyOptions, run: Run): Promise<void> {
   const what = 'sign a store path'
   // The key's path becomes part of a store URL.
-  const secretKey = encodeURIComponent(`${options.directory}/${secretName}`)
+  const secretKey = encodeURIComponent(options.secretFile)
   const result: CommandResult = await host.script(signScript, [secretKey], {
     signal: run.signal,
     timeoutMs: applyMs,
@@ -154,8 +191,6 @@ async function verifyCacheKey(host: Host, options: CacheKeyOptions, run: Run): P
   )
 }
 
-const secretName = 'cache.sec'
-const publicName = 'cache.pub'
 /** Exit status of the script when the group is missing. */
 const noGroup = 3
 
@@ -171,25 +206,25 @@ public_of() { printf '%s:%s\\n' "$(head -n 1 "$1" | cut -d: -f1)" "$(decoded "$1
 
 const probeScript = `
 ${keyFunctions}
-secret=$1/${secretName} public=$1/${publicName}
+secret=$1 public=$2 directory=$3
 if [ ! -s "$secret" ]; then printf 'absent\\n\\n'
 elif is_key "$secret"; then echo key; public_of "$secret"
 else printf 'broken\\n\\n'
 fi
 echo "$(head -n 1 -- "$public" 2>/dev/null)"
-for file in "$1" "$secret" "$public"; do stat -c '%a %U %G' -- "$file" 2>/dev/null || echo -; done
+for file in "$directory" "$secret" "$public"; do stat -c '%a %U %G' -- "$file" 2>/dev/null || echo -; done
 `
 
 /** The public file is always derived from the secret one, so a crash between the two leaves nothing wrong. */
 const applyScript = `
 ${keyFunctions}
-directory=$1 name=$2 group=$3
-secret=$directory/${secretName} public=$directory/${publicName}
+secret=$1 public=$2 directory=$3 name=$4 group=$5
+folder=$(dirname -- "$secret")
 getent group -- "$group" > /dev/null || exit ${noGroup}
 umask 022
-mkdir -p -- "$directory" || exit 1
+mkdir -p -- "$folder" "$(dirname -- "$public")" || exit 1
 umask 077
-staged=$directory/.hydra-ops-new
+staged=$folder/.hydra-ops-new
 rm -rf -- "$staged"
 mkdir -- "$staged" || exit 1
 trap 'rm -rf -- "$staged"' EXIT
@@ -203,9 +238,9 @@ fi
 public_of "$secret" > "$staged/public" && chmod 0644 "$staged/public" || exit 1
 sync "$staged/public"
 mv -fT -- "$staged/public" "$public" || exit 1
-chown root:root -- "$public" && chown "root:$group" -- "$directory" "$secret" || exit 1
-chmod 0640 -- "$secret" && chmod 0750 -- "$directory" || exit 1
-sync "$directory"
+chown root:root -- "$public" && chown "root:$group" -- "$secret" && chmod 0640 -- "$secret" || exit 1
+if [ -n "$directory" ]; then chown "root:$group" -- "$directory" && chmod 0750 -- "$directory" || exit 1; fi
+sync "$folder"
 `
 
 /**

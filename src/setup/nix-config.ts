@@ -1,6 +1,25 @@
 import type { CommonOptions } from '../core/definition.js'
+import { calendarOf } from './calendar.js'
+import { hydraUsers } from './hydra/settings.js'
 
-export type NixOptions = CommonOptions['nix']
+export type NixOptions = CommonOptions['nix'] & {
+  /** Keep what builds need, also when nothing but a build's result refers to it. */
+  readonly keepOutputs?: boolean
+}
+
+/** What `deployment.nix` says, and what a Hydra on the machine needs besides. */
+export function nixOptions(options: CommonOptions): NixOptions {
+  const { nix, hydra } = options
+  if (!hydra.enable) return nix
+  return {
+    ...nix,
+    // Untrusted, the queue runner could not build: `possibly transient failure … unexpected end-of-file` (measured).
+    trustedUsers: [...nix.trustedUsers, hydraUsers.queueRunner, ...hydra.trustedUsers],
+    gc: hydra.gc.automatic ? { ...hydra.gc, dates: calendarOf(hydra.gc.dates) } : nix.gc,
+    autoOptimiseStore: nix.autoOptimiseStore || hydra.autoOptimiseStore,
+    keepOutputs: true,
+  }
+}
 
 /** Our own settings; one line of Debian's nix.conf includes them. */
 export const nixSettingsFile = '/etc/nix/hydra-ops.conf'
@@ -28,6 +47,7 @@ export function nixSettings(options: NixOptions): string {
     'sandbox = true',
     `sandbox-paths = ${sandboxPaths.join(' ')}`,
     `auto-optimise-store = ${autoOptimiseStore}`,
+    ...(options.keepOutputs === true ? ['keep-outputs = true', 'keep-derivations = true'] : []),
   ]
   return `${lines.join('\n')}\n`
 }

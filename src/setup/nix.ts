@@ -11,6 +11,7 @@ import {
   gcUnits,
   type NixOptions,
   nixInclude,
+  nixOptions,
   nixSettings,
   nixSettingsFile,
 } from './nix-config.js'
@@ -28,7 +29,8 @@ export const nixTask: SetupTask<NixOptions> = {
   after: [],
   stage: 'bootstrap',
   debianPackages: () => ['nix-bin', 'nix-setup-systemd'],
-  wanted: ({ definition }) => (definition.options.os === 'debian' ? definition.options.nix : undefined),
+  wanted: ({ definition }) =>
+    definition.options.os === 'debian' ? nixOptions(definition.options) : undefined,
   probe: probeNix,
   apply: applyNix,
   verify: verifyNix,
@@ -116,7 +118,7 @@ async function checkSchedule(host: Host, dates: string, run: Run): Promise<void>
   throw commandFailure(result, {
     machine: host.machine,
     what,
-    hint: 'deployment.nix.gc.dates is a calendar event as in systemd.time(7), such as "weekly" or "03:15"',
+    hint: 'deployment.nix.gc.dates (or hydra.gc.dates) is a calendar event as in systemd.time(7), such as "weekly" or "03:15"',
   })
 }
 

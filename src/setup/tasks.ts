@@ -1,9 +1,25 @@
 import { bindTask, type TaskMachine, type WantedTask } from '../core/setup-task.js'
 import { cacheKeyTask } from './cache-key.js'
+import { hydraAccountsTask } from './hydra/accounts.js'
+import { binaryCacheTask } from './hydra/binary-cache.js'
+import { hydraProbeTask } from './hydra/probe-task.js'
+import { hydraTask } from './hydra/task.js'
+import { adminUserTask } from './hydra/users-task.js'
+import { nginxTask } from './nginx/task.js'
 import { nixTask } from './nix.js'
+import { nixServeTask } from './nix-serve.js'
+import { postgresqlTask } from './postgresql/task.js'
 
 /** Every set-up task there is. */
 export const setupTasks: readonly ((machine: TaskMachine) => WantedTask | undefined)[] = [
   bindTask(nixTask),
+  bindTask(hydraAccountsTask),
+  bindTask(postgresqlTask),
   bindTask(cacheKeyTask),
+  bindTask(binaryCacheTask),
+  bindTask(nixServeTask),
+  bindTask(hydraTask),
+  bindTask(nginxTask),
+  bindTask(adminUserTask),
+  bindTask(hydraProbeTask),
 ]

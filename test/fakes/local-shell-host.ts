@@ -15,7 +15,7 @@ export interface SeenCommand {
 /**
  * Stand-in for a machine reached over ssh: runs the real scripts and commands on this one, as the user who
  * runs the tests. `bin` goes before PATH, so that single programs can be replaced by stand-ins; `moved` has
- * folders of the machine and where they are instead, in scripts and in their arguments; `asRoot` runs all in
+ * folders of the machine and where they are instead, in scripts and in their arguments (also after `name:`); `asRoot` runs all in
  * a user namespace whose root is that user.
  */
 export class LocalShellHost implements Host {
@@ -58,8 +58,9 @@ export class LocalShellHost implements Host {
   }
 
   private relocate(argument: string): string {
-    const [from, to] = this.moved.find(([folder]) => argument.startsWith(folder)) ?? ['', '']
-    return to + argument.slice(from.length)
+    const [, prefix = '', path = ''] = /^((?:[a-z]+:)*)(.*)$/s.exec(argument) ?? []
+    const [from, to] = this.moved.find(([folder]) => path.startsWith(folder)) ?? ['', '']
+    return prefix + to + path.slice(from.length)
   }
 
   async forwardFromRemote(operatorPort: number): Promise<{ port: number; close(): Promise<void> }> {

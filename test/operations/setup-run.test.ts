@@ -17,6 +17,7 @@ beforeEach(async () => {
     stage: 'configure',
     inputs: '{}',
     packages: [],
+    secrets: [],
     probe: async () => 'needed',
     apply: async () => {
       applied.push(machine)

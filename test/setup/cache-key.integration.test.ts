@@ -2,14 +2,13 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'n
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
-import type { Run } from '../../src/core/run.js'
 import { bindTask } from '../../src/core/setup-task.js'
 import { cacheKeyTask } from '../../src/setup/cache-key.js'
-import { debianMachine } from '../fakes/debian-machine.js'
 import { LocalShellHost } from '../fakes/local-shell-host.js'
+import { taskMachine, taskRun } from '../fakes/task-run.js'
 import { taskContract } from './task-contract.js'
 
-const run: Run = { signal: new AbortController().signal, log: () => {} }
+const run = taskRun()
 
 let root: string
 let directory: string
@@ -28,8 +27,8 @@ afterAll(() => {
 })
 
 function wanted(cacheKey: Record<string, unknown> = {}) {
-  const definition = debianMachine({ cacheKey: { enable: true, directory, ...cacheKey } })
-  const task = bindTask(cacheKeyTask)({ definition, deployment: 'lab' })
+  const machine = taskMachine({ cacheKey: { enable: true, directory, ...cacheKey } })
+  const task = bindTask(cacheKeyTask)(machine)
   if (task === undefined) throw new Error('the cache-key task is not wanted')
   return task
 }
@@ -106,6 +105,6 @@ describe('the cache-key task with the real nix-store', () => {
 
 describe('the cache-key task', () => {
   it('is wanted only where it is enabled', () => {
-    expect(bindTask(cacheKeyTask)({ definition: debianMachine(), deployment: 'lab' })).toBeUndefined()
+    expect(bindTask(cacheKeyTask)(taskMachine())).toBeUndefined()
   })
 })

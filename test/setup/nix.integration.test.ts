@@ -2,11 +2,10 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import type { Run } from '../../src/core/run.js'
 import { bindTask } from '../../src/core/setup-task.js'
 import { nixTask } from '../../src/setup/nix.js'
-import { debianMachine } from '../fakes/debian-machine.js'
 import { LocalShellHost } from '../fakes/local-shell-host.js'
+import { taskMachine, taskRun } from '../fakes/task-run.js'
 import { taskContract } from './task-contract.js'
 
 /**
@@ -16,7 +15,7 @@ import { taskContract } from './task-contract.js'
 let root: string
 let host: LocalShellHost
 
-const run: Run = { signal: new AbortController().signal, log: () => {} }
+const run = taskRun()
 const debianConf = '# from Debian\nsandbox = false'
 
 const systemctl = (root: string) => `
@@ -59,7 +58,7 @@ function standIn(name: string, body: string): void {
 }
 
 function wanted(nix: Record<string, unknown> = {}) {
-  const task = bindTask(nixTask)({ definition: debianMachine({ nix }), deployment: 'lab' })
+  const task = bindTask(nixTask)(taskMachine({ nix }))
   if (task === undefined) throw new Error('the nix task is not wanted')
   return task
 }
@@ -131,8 +130,8 @@ describe('the nix task on a stand-in', () => {
 
 describe('the nix task', () => {
   it('is wanted on every Debian machine, and not on NixOS', () => {
-    const nixos = debianMachine({ os: 'nixos' })
-    expect(bindTask(nixTask)({ definition: nixos, deployment: 'lab' })).toBeUndefined()
+    const nixos = taskMachine({ os: 'nixos' })
+    expect(bindTask(nixTask)(nixos)).toBeUndefined()
     expect(wanted()).toMatchObject({ stage: 'bootstrap', packages: ['nix-bin', 'nix-setup-systemd'] })
   })
 })

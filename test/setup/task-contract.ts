@@ -1,8 +1,8 @@
 import { expect, it } from 'vitest'
 import { failure } from '../../src/core/errors.js'
-import type { Run } from '../../src/core/run.js'
 import type { WantedTask } from '../../src/core/setup-task.js'
 import type { CommandResult, Host, RemoteOptions } from '../../src/core/ssh.js'
+import { taskRun } from '../fakes/task-run.js'
 
 /** A task, a machine to run it on, and how to hurt what it leaves there. */
 export interface ContractSubject {
@@ -16,7 +16,7 @@ export interface ContractSubject {
   readonly damages: Readonly<Record<string, string>>
 }
 
-const silent: Run = { signal: new AbortController().signal, log: () => {} }
+const silent = taskRun()
 
 /** Ends an apply that has more steps than any task should. */
 const mostCrashes = 60

@@ -1,13 +1,12 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import type { Run } from '../../src/core/run.js'
 import { bindTask } from '../../src/core/setup-task.js'
 import { cacheKeyTask } from '../../src/setup/cache-key.js'
 import { nixTask } from '../../src/setup/nix.js'
-import { debianMachine } from '../fakes/debian-machine.js'
+import { taskMachine, taskRun } from '../fakes/task-run.js'
 import { ConnectedGuest } from '../fixtures/connected-guest.js'
 import { type ContractSubject, taskContract } from './task-contract.js'
 
-const run: Run = { signal: new AbortController().signal, log: () => {} }
+const run = taskRun()
 
 let guest: ConnectedGuest
 
@@ -17,7 +16,7 @@ beforeAll(async () => {
 afterAll(async () => guest?.dispose())
 
 function wanted(bind: ReturnType<typeof bindTask>, options: Record<string, unknown>) {
-  const task = bind({ definition: debianMachine(options), deployment: 'lab' })
+  const task = bind(taskMachine(options))
   if (task === undefined) throw new Error('the task is not wanted')
   return task
 }

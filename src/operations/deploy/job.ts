@@ -36,6 +36,8 @@ export interface Job extends Link {
   readonly request: DeployRequest
   /** The stage it is at; what an error is reported with. */
   at: Stage
+  /** Secrets of set-up tasks by name, each read once per run, kept in memory only. */
+  readonly secretTexts: Map<string, Promise<string>>
 }
 
 /** A machine as the state knows it, without its definition. */
@@ -67,6 +69,7 @@ export function newJob(
     acceptHostKey: base.request.acceptHostKey,
     run: machineRun(ops, machine, logs),
     at: 'inspect',
+    secretTexts: new Map(),
     changed: false,
     host: undefined,
     sudoPassword: undefined,

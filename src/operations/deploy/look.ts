@@ -1,5 +1,5 @@
 import type { PlanItem } from '../../core/plan.js'
-import type { WantedTask } from '../../core/setup-task.js'
+import type { TaskMachine, WantedTask } from '../../core/setup-task.js'
 import { missingPackages, planPackages, type WantedPackages, wantedPackages } from './apt.js'
 import { inspectKeys } from './deliver-keys.js'
 import { type Job, recordOf } from './job.js'
@@ -7,6 +7,7 @@ import { keyedHash } from './keyed-hash.js'
 import { planKeys, resolveKeys, type SeenKey } from './keys.js'
 import { hostOf } from './reach.js'
 import { type Survey, surveyMachine } from './survey.js'
+import { connectAsUser, taskSecrets } from './task-secrets.js'
 import { planTasks, probeTasks, type TaskContext, type TaskStatus } from './tasks.js'
 
 /** What one connection tells of a machine: enough to know everything that is to be done there. */
@@ -36,12 +37,23 @@ export async function lookAt(job: Job): Promise<Look> {
     missingPackages(host, packages, job.run),
     probeTasks(host, tasks, taskContext(job)),
   ])
-  const items = [...planPackages(missing), ...planTasks(statuses), ...planKeys(keys, recordOf(job).keys)]
+  const items = [
+    ...planPackages(missing),
+    ...planTasks(statuses, job.request.allowRecreate),
+    ...planKeys(keys, recordOf(job).keys),
+  ]
   return { survey, keys, packages, missingPackages: missing, tasks: statuses, items }
 }
 
 export function wantedTasks(job: Job): WantedTask[] {
-  const machine = { definition: job.definition, deployment: deploymentName(job) }
+  // The status of a machine that was never deployed is asked for too.
+  const allocation = job.session.record.machines[job.machine]?.allocation
+  const machine: TaskMachine = {
+    definition: job.definition,
+    deployment: deploymentName(job),
+    publishedPort: (port) =>
+      allocation === undefined ? undefined : job.provider.publishedPort?.(allocation, port),
+  }
   return job.ops.tasks.flatMap((bind) => bind(machine) ?? [])
 }
 
@@ -50,6 +62,9 @@ export function taskContext(job: Job, redo: ReadonlySet<string> = new Set()): Ta
     records: recordOf(job).tasks,
     redo,
     hmac: keyedHash(job.session),
+    secrets: taskSecrets(job),
+    allowRecreate: job.request.allowRecreate,
+    connect: (port) => connectAsUser(job, port),
     now: () => job.ops.now(),
     run: job.run,
   }

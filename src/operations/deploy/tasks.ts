@@ -1,11 +1,13 @@
+import type { Duplex } from 'node:stream'
 import type { TaskRecord } from '../../core/deployment.js'
 import { failure, messageOf, OpsError, throwIfInterrupted } from '../../core/errors.js'
 import type { TaskId } from '../../core/names.js'
 import type { PlanItem } from '../../core/plan.js'
 import type { Run } from '../../core/run.js'
 import { settleAll } from '../../core/settle.js'
-import type { TaskState, WantedTask } from '../../core/setup-task.js'
+import type { TaskRun, TaskState, WantedTask } from '../../core/setup-task.js'
 import type { Host } from '../../core/ssh.js'
+import { secretHashes, type TaskSecrets } from './task-secrets.js'
 
 export interface TaskContext {
   /** What is recorded of each task of this machine. */
@@ -14,6 +16,11 @@ export interface TaskContext {
   readonly redo: ReadonlySet<TaskId>
   /** Keyed hash: inputs may hold what must not be guessed from the state. */
   hmac(inputs: string): string
+  readonly secrets: TaskSecrets
+  /** May what is irreplaceable be made anew, empty? */
+  readonly allowRecreate: boolean
+  /** See `TaskRun.connect`. */
+  connect(port: number): Promise<Duplex>
   now(): Date
   readonly run: Run
 }
@@ -22,6 +29,8 @@ export interface TaskContext {
 export interface TaskStatus {
   readonly task: WantedTask
   readonly why: string | undefined
+  /** What was there according to the record, is gone, and would be made anew. */
+  readonly lost?: string | undefined
 }
 
 export type TaskResult = { readonly id: TaskId } & (
@@ -41,7 +50,7 @@ export async function probeTasks(
   return settleAll(
     tasks.map(async (task) => {
       try {
-        return { task, why: await reasonToRun(host, task, context) }
+        return { task, ...(await reasonToRun(host, task, context)) }
       } catch (error) {
         if (error instanceof OpsError && error.code === 'INTERRUPTED') throw error
         return { task, why: `its state cannot be read: ${messageOf(error)}` }
@@ -50,10 +59,13 @@ export async function probeTasks(
   )
 }
 
-export function planTasks(statuses: readonly TaskStatus[]): PlanItem[] {
-  return statuses.flatMap(({ task, why }): PlanItem[] =>
-    why === undefined ? [] : [{ subject: 'setup', action: 'run', detail: task.id, note: why }],
-  )
+export function planTasks(statuses: readonly TaskStatus[], allowRecreate = false): PlanItem[] {
+  return statuses.flatMap(({ task, why, lost }): PlanItem[] => {
+    if (why === undefined) return []
+    if (lost === undefined) return [{ subject: 'setup', action: 'run', detail: task.id, note: why }]
+    const note = `${lost} is gone: what was in it is lost${allowRecreate ? '' : ' (needs --allow-recreate)'}`
+    return [{ subject: 'setup', action: 'recreate', detail: task.id, note }]
+  })
 }
 
 /**
@@ -99,12 +111,11 @@ async function runTask(
 ): Promise<TaskResult> {
   const run: Run = { ...context.run, log: (line) => context.run.log(`${task.id}: ${line}`) }
   try {
-    const why = await reasonToRun(host, task, { ...context, run })
+    const { why, lost } = await reasonToRun(host, task, { ...context, run })
     if (why === undefined) return { id: task.id, kind: 'unchanged' }
+    if (lost !== undefined && !context.allowRecreate) throw gone(host, lost)
     run.log(`${task.title} (${why})`)
-    const outputs = await task.apply(host, run)
-    await task.verify(host, run)
-    context.onDone(task, { inputs: context.hmac(task.inputs), outputs, at: context.now().toISOString() })
+    const outputs = await withSecrets(host, task, context, run)
     return { id: task.id, kind: 'done', outputs }
   } catch (error) {
     if (error instanceof OpsError && error.code === 'INTERRUPTED') throw error
@@ -113,11 +124,47 @@ async function runTask(
   }
 }
 
-async function reasonToRun(host: Host, task: WantedTask, context: TaskContext): Promise<string | undefined> {
-  const state = await task.probe(host, context.run)
-  if (context.redo.has(task.id)) return 'asked for'
-  if (state !== 'done') return describeState(state)
-  return reasonByRecord(task, context)
+async function withSecrets(
+  host: Host,
+  task: WantedTask,
+  context: TaskContext & { onDone(task: WantedTask, record: TaskRecord): void },
+  run: Run,
+): Promise<Record<string, string>> {
+  const taskRun = await runOf(task, context, run)
+  const outputs = await task.apply(host, taskRun)
+  await task.verify(host, taskRun)
+  // After the task: a generated secret has come to be by now.
+  const secrets = await secretHashes(task.secrets, context)
+  context.onDone(task, {
+    inputs: context.hmac(task.inputs),
+    ...(task.secrets.length === 0 ? {} : { secrets }),
+    outputs,
+    at: context.now().toISOString(),
+  })
+  return outputs
+}
+
+/** What a task is given on the operator host, for one run of it. */
+export async function runOf(task: WantedTask, context: TaskContext, run: Run): Promise<TaskRun> {
+  const recorded = context.records[task.id]?.secrets ?? {}
+  const now = await secretHashes(task.secrets, context)
+  return {
+    ...run,
+    secret: (name) => {
+      const need = task.secrets.find((each) => each.name === name)
+      if (need === undefined) throw new Error(`task ${task.id} did not name the secret ${name}`)
+      return context.secrets.read(need)
+    },
+    secretChanged: (name) => recorded[name] === undefined || recorded[name] !== now[name],
+    connect: (port) => context.connect(port),
+  }
+}
+
+function gone(host: Host, lost: string): Error {
+  return failure('LOST', `machine '${host.machine}': ${lost} was there, and is gone`, {
+    machine: host.machine,
+    hint: 'put it back from a backup; or deploy with --allow-recreate, and it is made anew, empty',
+  })
 }
 
 /** Why a task would run by what is recorded of it alone: all there is to go by where the machine is not up. */
@@ -128,6 +175,30 @@ export function reasonByRecord(
   const record = context.records[task.id]
   if (record === undefined) return 'not recorded yet'
   return record.inputs === context.hmac(task.inputs) ? undefined : 'its options changed'
+}
+
+async function reasonToRun(
+  host: Host,
+  task: WantedTask,
+  context: TaskContext,
+): Promise<{ why: string | undefined; lost?: string | undefined }> {
+  const record = context.records[task.id]
+  const state = await task.probe(host, context.run)
+  const lost = record !== undefined && isLost(state) ? task.irreplaceable : undefined
+  if (context.redo.has(task.id)) return { why: 'asked for', lost }
+  if (state !== 'done') return { why: describeState(state), lost }
+  const byRecord = reasonByRecord(task, context)
+  if (byRecord !== undefined) return { why: byRecord }
+  const hashes = await secretHashes(task.secrets, context)
+  // What cannot be known (in a dry run) counts as unchanged.
+  const changed = task.secrets.find(
+    ({ name }) => hashes[name] !== undefined && hashes[name] !== record?.secrets?.[name],
+  )
+  return { why: changed === undefined ? undefined : `the ${changed.what} changed` }
+}
+
+function isLost(state: TaskState): boolean {
+  return state === 'needed' || (state !== 'done' && state.lost === true)
 }
 
 function describeState(state: Exclude<TaskState, 'done'>): string {

@@ -1,17 +1,21 @@
+import { PassThrough } from 'node:stream'
 import { beforeEach, describe, expect, it } from 'vitest'
 import type { TaskRecord } from '../../../src/core/deployment.js'
 import { failure, interrupted } from '../../../src/core/errors.js'
-import type { TaskState, WantedTask } from '../../../src/core/setup-task.js'
+import type { SecretNeed, TaskState, WantedTask } from '../../../src/core/setup-task.js'
 import { planTasks, probeTasks, runTasks } from '../../../src/operations/deploy/tasks.js'
 import { LocalShellHost } from '../../fakes/local-shell-host.js'
 
 const host = new LocalShellHost()
 let events: string[]
 let records: Record<string, TaskRecord>
+/** Of every secret; undefined = unknown. */
+let fingerprint: string | undefined
 
 beforeEach(() => {
   events = []
   records = {}
+  fingerprint = 'first'
 })
 
 /** A task whose state is kept here; a hook may fail or wait. */
@@ -24,6 +28,8 @@ function task(
     apply?: () => Promise<void>
     verify?: () => Promise<void>
     probe?: () => Promise<TaskState>
+    irreplaceable?: string
+    secrets?: SecretNeed[]
   } = {},
 ): WantedTask {
   return {
@@ -33,6 +39,8 @@ function task(
     stage: 'configure',
     inputs: more.inputs ?? '{}',
     packages: [],
+    irreplaceable: more.irreplaceable,
+    secrets: more.secrets ?? [],
     probe: more.probe ?? (async () => more.state ?? 'needed'),
     apply: async () => {
       events.push(`apply ${id}`)
@@ -51,6 +59,9 @@ function context(redo: string[] = []) {
     records,
     redo: new Set(redo),
     hmac: (inputs: string) => `keyed(${inputs})`,
+    secrets: { fingerprint: async () => fingerprint, read: async () => 'hunter2' },
+    allowRecreate: false,
+    connect: async () => new PassThrough(),
     now: () => new Date('2026-11-21T10:00:00Z'),
     run: { signal: new AbortController().signal, log: (_: string) => {} },
     onDone: (done: WantedTask, record: TaskRecord) => {
@@ -167,5 +178,72 @@ describe('probeTasks', () => {
       { subject: 'setup', action: 'run', detail: 'silent', note: 'its state cannot be read: no answer' },
     ])
     expect(events).toEqual([])
+  })
+})
+
+describe('what cannot be made again', () => {
+  const database = (state: TaskState) => task('database', { state, irreplaceable: 'the database' })
+  const recorded = { database: { inputs: 'keyed({})', outputs: {}, at: '' } }
+
+  it('is made where the record knows of none', async () => {
+    expect(await runTasks(host, [database('needed')], context())).toMatchObject([{ kind: 'done' }])
+  })
+
+  it.each<[string, TaskState]>([
+    ['needed', 'needed'],
+    ['lost', { drifted: 'dropped', lost: true }],
+  ])('is not made anew on a machine that had it (%s)', async (_, state) => {
+    records = recorded
+    const [result] = await runTasks(host, [database(state)], context())
+    expect(result).toMatchObject({ kind: 'failed', error: { code: 'LOST' } })
+    expect(events).toEqual([])
+    expect(planTasks(await probeTasks(host, [database(state)], context()))).toEqual([
+      expect.objectContaining({
+        action: 'recreate',
+        note: expect.stringContaining('needs --allow-recreate'),
+      }),
+    ])
+  })
+
+  it('is made anew when that is allowed', async () => {
+    records = recorded
+    const allowed = { ...context(), allowRecreate: true }
+    expect(await runTasks(host, [database('needed')], allowed)).toMatchObject([{ kind: 'done' }])
+  })
+
+  it('stands in the way of nothing else that drifted', async () => {
+    records = recorded
+    const drifted = database({ drifted: 'a rule is missing' })
+    expect(await runTasks(host, [drifted], context())).toMatchObject([{ kind: 'done' }])
+  })
+})
+
+describe('a task’s secret', () => {
+  const need: SecretNeed = {
+    name: 'user-alice',
+    what: 'password of alice',
+    source: { prompt: true, generate: false },
+  }
+  const user = () => task('user', { state: 'done', secrets: [need] })
+
+  it('leads to another run when its source gives another one, and not otherwise', async () => {
+    await runTasks(host, [user()], context())
+    expect(await probeTasks(host, [user()], context())).toMatchObject([{ why: undefined }])
+    fingerprint = 'second'
+    expect(await probeTasks(host, [user()], context())).toMatchObject([
+      { why: 'the password of alice changed' },
+    ])
+  })
+
+  it('counts as unchanged while it cannot be known', async () => {
+    await runTasks(host, [user()], context())
+    fingerprint = undefined
+    expect(await probeTasks(host, [user()], context())).toMatchObject([{ why: undefined }])
+  })
+
+  it('is recorded as a keyed hash only', async () => {
+    await runTasks(host, [user()], context())
+    expect(records.user).toMatchObject({ secrets: { 'user-alice': 'keyed(user-alice\0first)' } })
+    expect(JSON.stringify(records)).not.toContain('hunter2')
   })
 })

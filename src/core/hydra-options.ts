@@ -1,0 +1,264 @@
+import { z } from 'zod'
+import { passwordRoles, UserOptions } from './hydra-users.js'
+import { documented } from './option-docs.js'
+
+/** RFC 1123; at most 253 characters. */
+const hostName = z
+  .string()
+  .max(253)
+  .regex(
+    /^(?!-)[A-Za-z0-9-]{1,63}(?<!-)(?:\.(?!-)[A-Za-z0-9-]{1,63}(?<!-))*$/,
+    'a host name: letters, digits, "-" and "."',
+  )
+
+const port = z.number().int().min(1).max(65535)
+const gibibytes = z.number().int().min(0)
+
+/** One line of a file that others read line by line. */
+const oneLine = z.string().regex(/^[^\n\r]*$/, 'text on one line')
+
+const word = z.string().regex(/^[^\s#]+$/, 'text without blanks and "#"')
+
+/** A path that becomes part of unit files, of nginx' configuration and of a store URL. */
+const plainPath = z
+  .string()
+  .regex(/^(?:\/[A-Za-z0-9._+@=-]+)+$/, 'an absolute path of letters, digits and "._+@=-"')
+
+const mailAddress = z.string().regex(/^[^\s@"\\]+@[^\s@"\\]+$/, 'a mail address')
+
+/** Of an address to listen at; `*` would be everybody's. */
+const address = z.string().regex(/^[0-9A-Fa-f.:]+$|^localhost$/, 'an IP address or "localhost"')
+
+/** A derivation arrives as the path that it will have. */
+const storePath = z
+  .string()
+  .regex(/^\/nix\/store\/[0-9a-z]{32}-[0-9a-zA-Z+\-._?=]+$/, 'a derivation or a store path')
+
+const environment = z.record(z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/, 'letters, digits and "_"'), oneLine)
+
+/** As nixpkgs' `nix.buildMachines`. */
+const BuildMachine = z.strictObject({
+  hostName: documented(
+    word,
+    'name or address; the machine itself only as "localhost"',
+    'builder.example.org',
+  ),
+  systems: documented(z.array(word).min(1), 'what it builds for', ['x86_64-linux']),
+  sshUser: documented(word.nullish(), 'whom the queue runner logs in as', 'builder'),
+  sshKey: documented(plainPath.nullish(), 'private key on the machine', '/etc/hydra/builder.key'),
+  maxJobs: documented(z.number().int().min(1).default(1), 'builds at once', 4),
+  speedFactor: documented(z.number().int().min(1).default(1), 'the greater, the sooner it is chosen', 2),
+  supportedFeatures: documented(z.array(word).default([]), 'features it offers', ['big-parallel', 'kvm']),
+  mandatoryFeatures: documented(z.array(word).default([]), 'features a build must want', ['benchmark']),
+  publicHostKey: documented(word.nullish(), 'base64 of its host key', 'c3NoLWVkMjU1MTkgQUFBQQ=='),
+})
+export type BuildMachine = z.infer<typeof BuildMachine>
+
+const Database = z.strictObject({
+  name: documented(
+    z
+      .string()
+      .regex(/^[a-z_][a-z0-9_]{0,62}$/, 'small letters, digits and "_"')
+      .default('hydra'),
+    'the database; its owner is the role "hydra"',
+    'hydra',
+  ),
+  identMap: documented(
+    z.string().nullish(),
+    'lines of pg_ident.conf instead of the five that Hydra needs',
+    'hydra-users hydra hydra\nhydra-users root hydra',
+  ),
+  authentication: documented(
+    oneLine.nullish(),
+    'line of pg_hba.conf instead of the one that Hydra needs; stands before the general ones',
+    'local hydra all ident map=hydra-users',
+  ),
+})
+
+const Cache = z.strictObject({
+  enable: documented(
+    z.boolean().default(false),
+    'a static, signed binary cache of all that Hydra builds',
+    true,
+  ),
+  keyName: documented(
+    z
+      .string()
+      .regex(/^[^\s:-][^\s:]*$/, 'a key name such as "cache.example.org-1"')
+      .nullish(),
+    'name of the signing key; never changed on a machine that has one (default: deployment-machine-1)',
+    'cache.example.org-1',
+  ),
+  secretKeyFile: documented(
+    plainPath.nullish(),
+    'where the secret key lies on the machine (default: /etc/nix/MACHINE/secret)',
+    '/etc/nix/ci/secret',
+  ),
+  publicKeyFile: documented(
+    plainPath.nullish(),
+    'where the public key lies on the machine (default: /etc/nix/MACHINE/public)',
+    '/etc/nix/ci/public',
+  ),
+  directory: documented(plainPath.default('/var/lib/hydra/cache'), 'where the cache lies', '/srv/cache'),
+})
+
+const NixServe = z.strictObject({
+  enable: documented(z.boolean().default(false), "serve the machine's whole store, signed", true),
+  package: documented(storePath.nullish(), "nix-serve; nixpkgs' where there is one", 'pkgs.nix-serve'),
+  port: documented(port.default(5000), 'where it listens', 5000),
+  bindAddress: documented(address.default('127.0.0.1'), 'address it listens at', '127.0.0.1'),
+})
+
+const Nginx = z.strictObject({
+  enable: documented(z.boolean().default(false), 'a reverse proxy before Hydra and its caches', true),
+  hostName: documented(
+    hostName.nullish(),
+    "Hydra's name there (default: hydra.hostName)",
+    'hydra.example.org',
+  ),
+  serverAliases: documented(z.array(hostName).default([]), 'further names of it', ['ci.example.org']),
+  cacheHostName: documented(
+    hostName.nullish(),
+    'name under which nix-serve, else the static cache, is served at /',
+    'cache.example.org',
+  ),
+  tls: documented(
+    z.enum(['none', 'self-signed', 'files', 'acme']).default('none'),
+    'encryption; "acme" gets a certificate from Let\'s Encrypt and needs the public internet',
+    'self-signed',
+  ),
+  tlsCertificate: documented(
+    plainPath.nullish(),
+    'tls = "files": chain on the machine',
+    '/etc/ssl/hydra.pem',
+  ),
+  tlsKey: documented(plainPath.nullish(), 'tls = "files": its key on the machine', '/etc/ssl/hydra.key'),
+  acmeEmail: documented(mailAddress.nullish(), 'tls = "acme": whom to warn', 'admin@example.org'),
+})
+
+const Gc = z.strictObject({
+  automatic: documented(z.boolean().default(false), 'collect garbage by a timer', true),
+  dates: documented(oneLine.default('weekly'), 'when: a calendar event of systemd, or a cron line', '03:15'),
+  options: documented(oneLine.default(''), 'options of nix-collect-garbage', '--delete-older-than 30d'),
+})
+
+/** `deployment.hydra.*`: of a Debian machine the set-up tasks go by it; NixOS machines will have the same options. */
+export const HydraOptions = z
+  .strictObject({
+    enable: documented(z.boolean().default(false), 'a Hydra with all it needs', true),
+    package: documented(
+      storePath.nullish(),
+      "Hydra itself: a derivation or a store path; nixpkgs' where there is one",
+      'pkgs.hydra',
+    ),
+    hostName: documented(hostName.nullish(), "its name (default: the machine's)", 'hydra.example.org'),
+    url: documented(
+      z
+        .string()
+        .regex(
+          /^https?:\/\/[A-Za-z0-9.:[\]-]+\/?$/,
+          'a URL without a path, such as "https://hydra.example.org"',
+        )
+        .nullish(),
+      'what users open; by default the published port where the provider has one, else http(s)://hostName',
+      'https://hydra.example.org',
+    ),
+    listenHost: documented(address.default('127.0.0.1'), "address of Hydra's own web server", '127.0.0.1'),
+    port: documented(port.default(3000), 'and its port', 3000),
+    notificationSender: documented(
+      mailAddress.nullish(),
+      'sender of mails (default: hydra@hostName)',
+      'hydra@example.org',
+    ),
+    smtpHost: documented(hostName.nullish(), 'server that takes the mails', 'mail.example.org'),
+    useSubstitutes: documented(z.boolean().default(false), 'may builds come from other caches?', true),
+    extraConfig: documented(
+      z.string().default(''),
+      'further lines of hydra.conf',
+      'max_concurrent_evals = 2',
+    ),
+    extraEnv: documented(environment.default({}), "further environment of Hydra's services", {
+      HTTPS_PROXY: 'http://proxy.example.org:3128',
+    }),
+    minimumDiskFree: documented(
+      gibibytes.default(0),
+      'GiB on /nix/store below which the queue runner is stopped; 0 = never',
+      10,
+    ),
+    minimumDiskFreeEvaluator: documented(
+      gibibytes.default(0),
+      'GiB on /nix/store below which the evaluator is stopped; 0 = never',
+      10,
+    ),
+    logo: documented(plainPath.nullish(), 'picture on the machine', '/etc/hydra/logo.png'),
+    tracker: documented(
+      oneLine.default(''),
+      'HTML in the head of every page',
+      '<script src="/x.js"></script>',
+    ),
+    database: documented(Database.prefault({}), "Hydra's database", { name: 'hydra' }),
+    cache: documented(Cache.prefault({}), 'the static binary cache and the signing key', { enable: true }),
+    nixServe: documented(NixServe.prefault({}), 'nix-serve', { enable: true }),
+    nginx: documented(Nginx.prefault({}), 'the reverse proxy', { enable: true }),
+    admin: documented(
+      UserOptions.extend({
+        userName: documented(passwordRoles.userName, 'name of the first user', 'alice'),
+        roles: documented(z.array(passwordRoles.role).default(['admin']), 'what it may do', ['admin']),
+      }).nullish(),
+      'the first user',
+      { userName: 'alice', password: { generate: true } },
+    ),
+    users: documented(z.record(passwordRoles.userName, UserOptions).default({}), 'further users by name', {
+      bob: { roles: ['restart-jobs'], password: { generate: true } },
+    }),
+    postfix: documented(
+      z
+        .strictObject({ enable: documented(z.boolean().default(false), 'a local mail server', true) })
+        .prefault({}),
+      'mail of notifications',
+      { enable: true },
+    ),
+    buildMachines: documented(
+      z.array(BuildMachine).default([]),
+      'who builds; the machine itself, with all it can do, when the list is empty',
+      [{ hostName: 'localhost', systems: ['x86_64-linux'], maxJobs: 2 }],
+    ),
+    gc: documented(Gc.prefault({}), 'garbage collection', { automatic: true }),
+    autoOptimiseStore: documented(
+      z.boolean().default(false),
+      'equal files of the store share their blocks',
+      true,
+    ),
+    trustedUsers: documented(z.array(word).default([]), 'whom the Nix daemon trusts besides', ['alice']),
+    openFirewall: documented(
+      z.boolean().default(false),
+      'open the ports of nginx in the firewall, if any',
+      true,
+    ),
+    probe: documented(
+      z.boolean().default(true),
+      'prove by a build of its own that all of it works: project hydra-ops-probe, hidden',
+      false,
+    ),
+  })
+  .superRefine((hydra, context) => {
+    const refuse = (path: string[], message: string) => context.addIssue({ code: 'custom', path, message })
+    if (!hydra.enable) return
+    const { nginx, admin, users } = hydra
+    const files = (nginx.tlsCertificate ?? null) !== null && (nginx.tlsKey ?? null) !== null
+    if (nginx.tls === 'files' && !files)
+      refuse(['nginx', 'tls'], 'tls = "files" needs tlsCertificate and tlsKey')
+    if (nginx.tls === 'acme' && (nginx.acmeEmail ?? null) === null)
+      refuse(['nginx', 'tls'], 'tls = "acme" needs acmeEmail')
+    if (admin !== null && admin !== undefined && Object.hasOwn(users, admin.userName))
+      refuse(['users', admin.userName], `is the same user as admin.userName`)
+    if (!hydra.nginx.enable && hydra.nginx.tls !== 'none')
+      refuse(['nginx', 'tls'], 'needs nginx.enable = true')
+    for (const [index, machine] of hydra.buildMachines.entries())
+      if (/^(?:127\.|::1$|localhost\.)/.test(machine.hostName))
+        refuse(
+          ['buildMachines', String(index), 'hostName'],
+          'the machine itself is called "localhost": by another name the store would be locked twice',
+        )
+  })
+export type HydraOptions = z.infer<typeof HydraOptions>

@@ -1,0 +1,49 @@
+import { z } from 'zod'
+import { documented } from './option-docs.js'
+
+/** Hydra itself checks neither: `hydra-create-user` takes any name and any role, also one that grants nothing. */
+export const passwordRoles = {
+  userName: z
+    .string()
+    .regex(/^[A-Za-z0-9_][A-Za-z0-9_.@+-]{0,63}$/, 'a user name: letters, digits and "_.@+-", at most 64'),
+  role: z.enum(['admin', 'create-projects', 'restart-jobs', 'bump-to-front', 'cancel-build', 'eval-jobset']),
+}
+
+const sources = ['file', 'command', 'prompt', 'generate'] as const
+
+/** Where a password comes from. Never the password itself: an expression is no place for it. */
+export const PasswordSource = z
+  .strictObject({
+    file: documented(z.string().startsWith('/').nullish(), 'a file of the operator', './alice.password'),
+    command: documented(z.array(z.string()).min(1).nullish(), 'a command of the operator that prints it', [
+      'pass',
+      'hydra/alice',
+    ]),
+    prompt: documented(z.boolean().default(false), 'asked for, once', true),
+    generate: documented(z.boolean().default(false), "made up, and kept beside the deployment's keys", true),
+  })
+  .superRefine((source, context) => {
+    const given = sources.filter((each) => (source[each] ?? false) !== false)
+    if (given.length === 1) return
+    const got = given.length === 0 ? 'none of them' : given.join(' and ')
+    const message = `expected exactly one of ${sources.slice(0, -1).join(', ')} and ${sources.at(-1)}, got ${got}`
+    context.addIssue({ code: 'custom', message })
+  })
+export type PasswordSource = z.infer<typeof PasswordSource>
+
+const oneLine = z.string().regex(/^[^\n\r]*$/, 'text on one line')
+
+export const UserOptions = z.strictObject({
+  fullName: documented(oneLine.default(''), 'shown on pages and in mails', 'Alice Q. User'),
+  emailAddress: documented(
+    z
+      .string()
+      .regex(/^[^\s@]+@[^\s@]+$|^$/, 'a mail address')
+      .default(''),
+    'where notifications go',
+    'alice@example.org',
+  ),
+  roles: documented(z.array(passwordRoles.role).default([]), 'what the user may do', ['restart-jobs']),
+  password: documented(PasswordSource, 'where the password comes from', { generate: true }),
+})
+export type UserOptions = z.infer<typeof UserOptions>

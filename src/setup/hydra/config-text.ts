@@ -1,0 +1,122 @@
+import type { BuildMachine } from '../../core/hydra-options.js'
+import type { HydraFacts } from './package-facts.js'
+import { gcRoots, type HydraSettings, hydraHome, hydraMachinesFile, hydraRole, signs } from './settings.js'
+
+/** Where Hydra finds its database. */
+export interface Database {
+  readonly name: string
+  readonly port: number
+}
+
+/** The static cache as Hydra's queue runner fills it: every finished build comes there by itself, signed. */
+export function storeUri({ options, secretKeyFile }: HydraSettings): string {
+  return `file://${options.cache.directory}?secret-key=${secretKeyFile}`
+}
+
+/** hydra.conf(5), in the form of nixpkgs 20.03 and later. */
+export function hydraConfig(settings: HydraSettings, facts: Pick<HydraFacts, 'asksRunner'>): string {
+  const { options, hostName, url, secretKeyFile } = settings
+  const line = (name: string, value: string | null | undefined) => (value ? [`${name} = ${value}`] : [])
+  const lines = [
+    '# Written by hydra-ops (set-up task "hydra"); changes made here are overwritten.',
+    'using_frontend_proxy = 1',
+    `base_uri = ${url}`,
+    `notification_sender = ${options.notificationSender ?? `hydra@${hostName}`}`,
+    'max_servers = 25',
+    'compress_num_threads = 0',
+    `gc_roots_dir = ${gcRoots}`,
+    // Without it hydra-send-stats ends at once (recorded).
+    ...(facts.asksRunner ? ['queue_runner_endpoint = http://[::1]:8080'] : []),
+    `use-substitutes = ${options.useSubstitutes ? 1 : 0}`,
+    ...line('hydra_logo', options.logo),
+    ...line('tracker', options.tracker),
+    ...(options.cache.enable ? [`store_uri = ${storeUri(settings)}`] : []),
+    // The queue runner calls it deprecated; hydra-server signs with it what it serves from the store (measured).
+    ...(signs(settings) ? [`binary_cache_secret_key_file = ${secretKeyFile}`] : []),
+    ...(options.extraConfig === '' ? [] : [options.extraConfig.trimEnd()]),
+  ]
+  return `${lines.join('\n')}\n`
+}
+
+const noFeatures = '-'
+
+/**
+ * Hydra's own list of builders. Never /etc/nix/machines: the daemon's own builds would be sent to localhost too, and
+ * wait for their own lock for ever (measured). `localhost` by just this name: every other one locks the store twice.
+ */
+export function machinesFile(machines: readonly BuildMachine[], facts: HydraFacts): string {
+  const lines =
+    machines.length === 0 ? [ownLine(facts)] : machines.map((machine) => builderLine(machine, facts))
+  return `${lines.join('\n')}\n`
+}
+
+function ownLine({ systems, cores, kvm }: HydraFacts): string {
+  return ['localhost', systems.join(','), '-', String(cores), '1', ownFeatures(kvm).join(','), '-', '-'].join(
+    ' ',
+  )
+}
+
+/** Kernels want big-parallel, tests of NixOS the others: without them they are queued for ever. */
+function ownFeatures(kvm: boolean): string[] {
+  return [...(kvm ? ['kvm'] : []), 'nixos-test', 'benchmark', 'big-parallel']
+}
+
+function builderLine(machine: BuildMachine, facts: HydraFacts): string {
+  const local = machine.hostName === 'localhost'
+  const list = (values: readonly string[]) => (values.length === 0 ? noFeatures : values.join(','))
+  const features = [...machine.supportedFeatures, ...machine.mandatoryFeatures]
+  return [
+    machine.sshUser == null || local ? machine.hostName : `${machine.sshUser}@${machine.hostName}`,
+    machine.systems.join(','),
+    machine.sshKey ?? '-',
+    String(machine.maxJobs),
+    String(machine.speedFactor),
+    list(local && features.length === 0 ? ownFeatures(facts.kvm) : [...new Set(features)]),
+    list(machine.mandatoryFeatures),
+    machine.publicHostKey ?? '-',
+  ].join(' ')
+}
+
+/** How a program of Hydra is told where everything is. */
+export function hydraEnvironment(
+  database: Database,
+  facts: Pick<HydraFacts, 'database'>,
+  application?: string,
+): Record<string, string> {
+  return {
+    NIX_REMOTE: 'daemon',
+    HYDRA_DATA: hydraHome,
+    HYDRA_CONFIG: `${hydraHome}/hydra.conf`,
+    ...(facts.database === 'url'
+      ? { HYDRA_DATABASE_URL: databaseUrl(database, application) }
+      : { HYDRA_DBI: databaseDbi(database, application) }),
+    NIX_REMOTE_SYSTEMS: hydraMachinesFile,
+  }
+}
+
+function databaseDbi({ name, port }: Database, application: string | undefined): string {
+  const parts = [
+    `dbname=${name}`,
+    ...(port === 5432 ? [] : [`port=${port}`]),
+    `user=${hydraRole}`,
+    ...(application === undefined ? [] : [`application_name=${application}`]),
+  ]
+  return `dbi:Pg:${parts.map((part) => `${part};`).join('')}`.replace(
+    /;$/,
+    application === undefined ? ';' : '',
+  )
+}
+
+function databaseUrl({ name, port }: Database, application: string | undefined): string {
+  const query = application === undefined ? '' : `?application_name=${application}`
+  return `postgres://${hydraRole}@%2Frun%2Fpostgresql:${port}/${name}${query}`
+}
+
+/** For a login shell: without these, hydra-create-user would look for another database. */
+export function shellProfile(database: Database, facts: Pick<HydraFacts, 'database'>): string {
+  const variables = Object.entries(hydraEnvironment(database, facts)).filter(([name]) =>
+    name.startsWith('HYDRA_'),
+  )
+  const lines = variables.map(([name, value]) => `export ${name}='${value}'`)
+  return `# Written by hydra-ops (set-up task "hydra")\n${lines.join('\n')}\n`
+}

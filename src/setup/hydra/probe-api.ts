@@ -1,0 +1,114 @@
+import { z } from 'zod'
+import { failure } from '../../core/errors.js'
+import type { Host } from '../../core/ssh.js'
+import { hydraHome } from './settings.js'
+import { json, refusal, type WebSession } from './web-session.js'
+
+/** What the proof asks of Hydra's API. */
+
+export const project = 'hydra-ops-probe'
+const jobset = 'probe'
+/** Where its expressions lie on the machine. */
+export const folder = `${hydraHome}/hydra-ops-probe`
+
+/** Hidden, since \`visible\` is left out; \`enabled\` counts when it is there, whatever its value (measured). */
+export async function putProject(host: Host, session: WebSession, owner: string): Promise<void> {
+  const body = {
+    identifier: project,
+    displayname: project,
+    description: 'made by hydra-ops to prove that this Hydra builds',
+    homepage: '',
+    owner,
+    enabled: true,
+  }
+  const answer = await session.request('PUT', `/project/${project}`, body)
+  if (answer.status !== 200 && answer.status !== 201)
+    throw refused(host, `the project ${project}`, refusal(answer))
+}
+
+export async function putJobset(
+  host: Host,
+  session: WebSession,
+  stamp: string,
+  enabled: boolean,
+): Promise<void> {
+  const body = {
+    description: 'one build',
+    nixexprinput: 'src',
+    nixexprpath: 'default.nix',
+    enabled: enabled ? 1 : 0,
+    checkinterval: 0,
+    schedulingshares: 100,
+    keepnr: 1,
+    emailoverride: '',
+    inputs: { src: { type: 'path', value: `${folder}/${stamp}` } },
+  }
+  const answer = await session.request('PUT', `/jobset/${project}/${jobset}`, body)
+  if (answer.status !== 200 && answer.status !== 201)
+    throw refused(host, `the jobset ${jobset}`, refusal(answer))
+}
+
+const Pushed = z.looseObject({ jobsetsTriggered: z.array(z.string()), error: z.string().optional() })
+
+/** Errors come with status 200, so the list is what counts (measured). */
+export async function push(host: Host, session: WebSession): Promise<void> {
+  const answer = await session.request('POST', `/api/push?jobsets=${project}:${jobset}&force=1`)
+  const pushed = Pushed.safeParse(json(answer)).data
+  if (pushed?.jobsetsTriggered.includes(`${project}:${jobset}`) === true) return
+  throw refused(host, 'the evaluation', pushed?.error ?? refusal(answer))
+}
+
+function refused(host: Host, what: string, why: string): Error {
+  return failure('PROBE', `machine '${host.machine}': Hydra refuses ${what}: ${why}`, {
+    machine: host.machine,
+  })
+}
+
+const Jobset = z.looseObject({
+  errormsg: z.string().nullish(),
+  fetcherrormsg: z.string().nullish(),
+  errortime: z.number().nullish(),
+})
+const Evaluations = z.looseObject({
+  evals: z.array(z.looseObject({ builds: z.array(z.number()) })).default([]),
+})
+const Build = z.looseObject({
+  id: z.number(),
+  nixname: z.string().nullish(),
+  finished: z.number(),
+  buildstatus: z.number().nullish(),
+  buildoutputs: z.record(z.string(), z.looseObject({ path: z.string().nullish() })).default({}),
+})
+export type Build = z.infer<typeof Build>
+
+export async function findBuild(session: WebSession, stamp: string): Promise<Build | undefined> {
+  const evaluations = Evaluations.safeParse(
+    json(await session.request('GET', `/jobset/${project}/${jobset}/evals`)),
+  )
+  const [newest] = evaluations.data?.evals ?? []
+  for (const id of newest?.builds ?? []) {
+    const build = Build.safeParse(json(await session.request('GET', `/build/${id}`))).data
+    if (build?.nixname === `hydra-ops-probe-${stamp}`) return build
+  }
+  return undefined
+}
+
+/** When the jobset was last found to be wrong; 0 = never. */
+export async function errorTime(session: WebSession): Promise<number> {
+  const said = Jobset.safeParse(json(await session.request('GET', `/jobset/${project}/${jobset}`))).data
+  return said?.errortime ?? 0
+}
+
+/**
+ * What an evaluation since then said. Older ones tell it with the jobset, newer ones at a page of its own (measured);
+ * both keep the error of an earlier evaluation until the next one.
+ */
+export async function evaluationError(session: WebSession, before: number): Promise<string> {
+  if ((await errorTime(session)) === before) return ''
+  const texts: string[] = []
+  for (const path of [`/jobset/${project}/${jobset}`, `/jobset/${project}/${jobset}/errors`]) {
+    const said = Jobset.safeParse(json(await session.request('GET', path))).data
+    texts.push(said?.fetcherrormsg ?? '', said?.errormsg ?? '')
+  }
+  return texts.filter((text) => text.trim() !== '').join('\n')
+}

@@ -1,0 +1,234 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { requireSuccess } from '../../core/command-result.js'
+import { failure, throwIfInterrupted } from '../../core/errors.js'
+import { placeFiles } from '../../core/place-files.js'
+import type { Run } from '../../core/run.js'
+import type { SetupTask, TaskRun, TaskState } from '../../core/setup-task.js'
+import type { Host } from '../../core/ssh.js'
+import { verifyNarInfo } from '../narinfo-signature.js'
+import { staticCachePath } from '../nginx/site-text.js'
+import { findClusters } from '../postgresql/cluster.js'
+import { askMachine, fact } from '../remote-script.js'
+import { publicFile } from '../services.js'
+import { diagnose } from './diagnosis.js'
+import {
+  type Build,
+  errorTime,
+  evaluationError,
+  findBuild,
+  folder,
+  project,
+  push,
+  putJobset,
+  putProject,
+} from './probe-api.js'
+import { hydraRole, hydraSettings, hydraUsers, signs } from './settings.js'
+import { passwordOf, usersOf } from './users-task.js'
+import { json, refusal, WebSession } from './web-session.js'
+
+export interface ProbeOptions {
+  readonly url: string
+  readonly port: number
+  readonly database: string
+  /** Who asks for the build; has the role admin. */
+  readonly user: string
+  readonly password: ReturnType<typeof passwordOf>
+  /** Its narinfo is served at the URL, signed by this key. */
+  readonly publicKeyFile: string | undefined
+  /** Before HASH.narinfo. */
+  readonly cachePath: string
+}
+
+/** The measured build took a quarter of a minute; a busy guest under emulation many times that. */
+const greenMs = 900_000
+const signedMs = 120_000
+const pauseMs = 3_000
+
+/** The proof that all of it works: a build of its own, from the click to the signed path in the cache. */
+export const hydraProbeTask: SetupTask<ProbeOptions> = {
+  id: 'hydra-probe',
+  title: 'a build that proves that Hydra works',
+  after: ['hydra', 'nginx', 'admin-user', 'binary-cache', 'nix-serve'],
+  stage: 'configure',
+  debianPackages: () => [],
+  wanted(machine) {
+    const settings = hydraSettings(machine)
+    const admin =
+      settings === undefined ? undefined : usersOf(settings).find(({ roles }) => roles.includes('admin'))
+    if (settings === undefined || !settings.options.probe || admin === undefined) return undefined
+    const { options, url, port, publicKeyFile } = settings
+    return {
+      url,
+      port,
+      database: options.database.name,
+      user: admin.name,
+      password: passwordOf(admin),
+      publicKeyFile: signs(settings) ? publicKeyFile : undefined,
+      // The static cache where it is served, else what Hydra itself serves of the store.
+      cachePath: options.cache.enable && options.nginx.enable ? staticCachePath : '/',
+    }
+  },
+  secrets: ({ password }) => [password],
+  probe: probeProof,
+  apply: proveByBuild,
+  // Applying it is the proof.
+  verify: async () => {},
+}
+
+/** Was there a green build of ours? */
+async function probeProof(host: Host, { database }: ProbeOptions, run: Run): Promise<TaskState> {
+  const [cluster] = await findClusters(host, database, run)
+  if (cluster === undefined || !cluster.online) return 'needed'
+  const args = [String(cluster.port), database]
+  const facts = await askMachine(host, { what: 'look for the proof', script: proofScript, args }, run)
+  return fact(facts, 'green') === 'yes' ? 'done' : 'needed'
+}
+
+async function proveByBuild(
+  host: Host,
+  options: ProbeOptions,
+  run: TaskRun,
+): Promise<Record<string, string>> {
+  const began = new Date()
+  const stamp = began.toISOString().replace(/\W/g, '')
+  const system = await placeExpression(host, stamp, run)
+  const session = new WebSession(options, run)
+  await session.login(host.machine, options.user, await run.secret(options.password.name))
+  await putProject(host, session, options.user)
+  await putJobset(host, session, stamp, true)
+  try {
+    const before = await errorTime(session)
+    await push(host, session)
+    run.log(`waiting for the build hydra-ops-probe-${stamp} for ${system}`)
+    const path = await greenBuild(host, session, { stamp, before }, run)
+    await signedInCache(host, session, options, path, run)
+    return { url: options.url, path }
+  } finally {
+    // Nothing is to be evaluated again and again for a proof.
+    await putJobset(host, session, stamp, false).catch(() => {})
+  }
+}
+
+/** A folder of its own for each proof: Hydra does not look at one that it knows for half a minute (measured). */
+async function placeExpression(host: Host, stamp: string, run: TaskRun): Promise<string> {
+  const question = { what: 'prepare the proof', script: systemScript, args: [folder] }
+  const system = fact(await askMachine(host, question, run), 'system')
+  const text = `# Written by hydra-ops (set-up task "hydra-probe").
+{ }: {
+  probe = derivation {
+    name = "hydra-ops-probe-${stamp}";
+    system = "${system}";
+    builder = "/bin/sh";
+    args = [ "-c" "echo ${stamp} > $out" ];
+  };
+}
+`
+  await placeFiles(host, [publicFile(`${folder}/${stamp}/default.nix`, text)], {
+    run,
+    what: 'write the proof',
+  })
+  return system
+}
+
+/** The output of the build, once it is green. */
+async function greenBuild(
+  host: Host,
+  session: WebSession,
+  { stamp, before }: { readonly stamp: string; readonly before: number },
+  run: TaskRun,
+): Promise<string> {
+  const end = performance.now() + greenMs
+  let seen = ''
+  for (;;) {
+    const build = await findBuild(session, stamp)
+    if (build?.finished === 1 && build.buildstatus === 0) return build.buildoutputs.out?.path ?? ''
+    const evaluation = build === undefined ? await evaluationError(session, before) : ''
+    const state =
+      build === undefined ? 'not evaluated yet' : build.finished === 1 ? 'ended' : 'queued or building'
+    if (state !== seen) run.log(`proof: ${state}`)
+    seen = state
+    const hopeless = build?.finished === 1 || evaluation !== ''
+    if (hopeless || performance.now() > end)
+      throw await notGreen(host, session, { build, evaluation, state }, run)
+    await sleep(pauseMs, undefined, { signal: run.signal }).catch(() => {})
+    throwIfInterrupted(run.signal)
+  }
+}
+
+async function notGreen(
+  host: Host,
+  session: WebSession,
+  seen: { readonly build: Build | undefined; readonly evaluation: string; readonly state: string },
+  run: TaskRun,
+): Promise<Error> {
+  const what = 'read the journal of Hydra'
+  const argv = ['journalctl', '--quiet', '--no-pager', '--output=cat', '--since=-20min', '--lines=300']
+  const units = ['hydra-evaluator', 'hydra-queue-runner', 'hydra-server'].map((name) => `--unit=${name}`)
+  const journal = await host.exec([...argv, ...units], { signal: run.signal, timeoutMs: 60_000, what })
+  const queue = json(await session.request('GET', '/queue-runner-status'))
+  const why = diagnose({
+    journal: journal.stdout,
+    queue,
+    evaluation: seen.evaluation,
+    status: seen.build?.buildstatus ?? undefined,
+  })
+  return failure(
+    'PROBE',
+    `machine '${host.machine}': the build that proves Hydra is not green (${seen.state}): ${why}`,
+    {
+      machine: host.machine,
+      hint: 'hydra-ops deploy tries it again; deployment.hydra.probe = false leaves it out',
+      detail: journal.stdout.trim().split('\n').slice(-20).join('\n'),
+    },
+  )
+}
+
+/** What a client of the cache would ask for, at the URL that it would ask. */
+async function signedInCache(
+  host: Host,
+  session: WebSession,
+  options: ProbeOptions,
+  path: string,
+  run: TaskRun,
+): Promise<void> {
+  if (options.publicKeyFile === undefined) return
+  const what = 'read the public key'
+  const read = await host.exec(['cat', '--', options.publicKeyFile], {
+    signal: run.signal,
+    timeoutMs: 60_000,
+    what,
+  })
+  const publicKey = requireSuccess(read, { machine: host.machine, what }).stdout.trim()
+  const hash = /^\/nix\/store\/([0-9a-z]{32})-/.exec(path)?.[1] ?? ''
+  const narinfo = `${options.cachePath}${hash}.narinfo`
+  const end = performance.now() + signedMs
+  let wrong = ''
+  while (performance.now() < end) {
+    const answer = await session.request('GET', narinfo)
+    if (answer.status === 200 && verifyNarInfo(answer.body, publicKey)) return
+    wrong = answer.status === 200 ? 'it is not signed by the key of this machine' : refusal(answer)
+    await sleep(pauseMs, undefined, { signal: run.signal }).catch(() => {})
+    throwIfInterrupted(run.signal)
+  }
+  throw failure('PROBE', `machine '${host.machine}': ${options.url}${narinfo}: ${wrong}`, {
+    machine: host.machine,
+    hint: 'journalctl -u hydra-queue-runner on the machine says more',
+  })
+}
+
+const proofScript = `
+cd /
+green=$(runuser -u ${hydraUsers.hydra} -- psql -X -p "$1" -U ${hydraRole} -d "$2" -Atc "
+  select 1 from builds b join jobsets j on j.id = b.jobset_id
+  where j.project = '${project}' and b.finished = 1 and b.buildstatus = 0 limit 1" 2> /dev/null < /dev/null)
+[ "$green" != 1 ] || echo green=yes
+exit 0
+`
+
+/** Earlier proofs are of no use any more. */
+const systemScript = `
+mkdir -p -- "$1" && chmod 0755 -- "$1" || exit 1
+find "$1" -mindepth 1 -maxdepth 1 -type d -exec rm -rf -- {} +
+system=$(nix-instantiate --eval -E builtins.currentSystem 2>/dev/null | tr -d '"')
+echo "system=\${system:-$(uname -m)-linux}"
+`

@@ -1,0 +1,78 @@
+import { failure } from '../../core/errors.js'
+import type { HydraOptions } from '../../core/hydra-options.js'
+import type { TaskMachine } from '../../core/setup-task.js'
+import type { Host } from '../../core/ssh.js'
+
+/** Where things of Hydra lie; as nixpkgs' module has them. */
+export const hydraHome = '/var/lib/hydra'
+export const hydraConfigFile = '/etc/hydra/hydra.conf'
+export const hydraMachinesFile = '/etc/hydra/machines'
+export const gcRoots = '/nix/var/nix/gcroots/hydra'
+
+/** Hydra's users; the first one owns the database, the second one builds and signs, the third one serves pages. */
+export const hydraUsers = {
+  hydra: 'hydra',
+  queueRunner: 'hydra-queue-runner',
+  www: 'hydra-www',
+} as const
+export const hydraGroup = 'hydra'
+/** The role that owns the database. */
+export const hydraRole = 'hydra'
+
+/** What all of Hydra's tasks go by: the options, with what was left out filled in. */
+export interface HydraSettings {
+  readonly options: HydraOptions
+  readonly hostName: string
+  /** What users open; no slash at its end. */
+  readonly url: string
+  /** The TCP port of the machine that answers there. */
+  readonly port: number
+  readonly secretKeyFile: string
+  readonly publicKeyFile: string
+}
+
+/** Undefined = no Hydra is wanted on this machine. */
+export function hydraSettings(machine: TaskMachine): HydraSettings | undefined {
+  const { name, options: all } = machine.definition
+  const options = all.hydra
+  if (!options.enable || all.os !== 'debian') return undefined
+  const hostName = options.hostName ?? name
+  const { scheme, port } = entrance(options)
+  return {
+    options,
+    hostName,
+    url:
+      options.url?.replace(/\/$/, '') ??
+      urlOf(machine, { scheme, port, hostName: options.nginx.hostName ?? hostName }),
+    port,
+    secretKeyFile: options.cache.secretKeyFile ?? `/etc/nix/${name}/secret`,
+    publicKeyFile: options.cache.publicKeyFile ?? `/etc/nix/${name}/public`,
+  }
+}
+
+function entrance({ nginx, port }: HydraOptions): { scheme: 'http' | 'https'; port: number } {
+  if (!nginx.enable) return { scheme: 'http', port }
+  return nginx.tls === 'none' ? { scheme: 'http', port: 80 } : { scheme: 'https', port: 443 }
+}
+
+function urlOf(
+  machine: TaskMachine,
+  { scheme, port, hostName }: { scheme: 'http' | 'https'; port: number; hostName: string },
+): string {
+  const published = machine.publishedPort(port)
+  if (published !== undefined) return `${scheme}://${published.host}:${published.port}`
+  return port === 80 || port === 443 ? `${scheme}://${hostName}` : `${scheme}://${hostName}:${port}`
+}
+
+/** Does anything on this machine sign? */
+export function signs({ options }: HydraSettings): boolean {
+  return options.cache.enable || options.nixServe.enable
+}
+
+/** What stays undone, and how to give it. */
+export function noPackage(host: Host, name: 'Hydra' | 'nix-serve', option: string): Error {
+  return failure('NO_PACKAGE', `machine '${host.machine}': there is no package of ${name}`, {
+    machine: host.machine,
+    hint: `set deployment.hydra.${option} to a derivation or a store path, or give the network a nixpkgs (network.nixpkgs)`,
+  })
+}

@@ -1,0 +1,90 @@
+import { z } from 'zod'
+import { failure } from '../../core/errors.js'
+import type { TaskRun } from '../../core/setup-task.js'
+import { type HttpAnswer, httpAnswer } from '../http-request.js'
+
+const requestMs = 120_000
+
+const CurrentUser = z.object({ username: z.string(), userroles: z.array(z.string()) })
+export type CurrentUser = z.infer<typeof CurrentUser>
+
+/** Hydra's API as a user's browser speaks to it: at the URL that users open. */
+export class WebSession {
+  private readonly url: string
+  private readonly port: number
+  private readonly run: TaskRun
+  private cookie = ''
+
+  constructor(at: { readonly url: string; readonly port: number }, run: TaskRun) {
+    this.url = at.url
+    this.port = at.port
+    this.run = run
+  }
+
+  /** Hydra answers POST only to pages of its own: Origin must be the very URL it believes to have (measured). */
+  async request(method: string, path: string, body?: unknown): Promise<HttpAnswer> {
+    return httpAnswer({
+      url: `${this.url}${path}`,
+      method,
+      headers: {
+        accept: 'application/json',
+        origin: this.url,
+        ...(this.cookie === '' ? {} : { cookie: this.cookie }),
+        ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+      },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+      connect: () => this.run.connect(this.port),
+      signal: this.run.signal,
+      timeoutMs: requestMs,
+    })
+  }
+
+  /** Logs in. What Hydra refused is in the error; the password is not. */
+  async login(machine: string, username: string, password: string): Promise<void> {
+    const answer = await this.request('POST', '/login', { username, password })
+    // 302 to /current-user is how success looks; newer ones may say 200.
+    if (answer.status !== 302 && answer.status !== 200) {
+      throw failure(
+        'LOGIN',
+        `machine '${machine}': user '${username}' cannot log in at ${this.url}: ${refusal(answer)}`,
+        { machine, hint: loginHint(answer) },
+      )
+    }
+    const cookies = [answer.headers['set-cookie'] ?? []].flat()
+    this.cookie = cookies.map((each) => each.split(';', 1)[0] ?? '').join('; ')
+  }
+
+  async currentUser(machine: string): Promise<CurrentUser> {
+    const answer = await this.request('GET', '/current-user')
+    const parsed = answer.status === 200 ? CurrentUser.safeParse(json(answer)) : undefined
+    if (parsed?.success === true) return parsed.data
+    throw failure('LOGIN', `machine '${machine}': ${this.url}/current-user: ${refusal(answer)}`, { machine })
+  }
+}
+
+/** The body, when it is JSON. */
+export function json({ body }: HttpAnswer): unknown {
+  try {
+    return JSON.parse(body)
+  } catch {
+    return undefined
+  }
+}
+
+const Refusal = z.object({ error: z.string() })
+
+/** Hydra says why in JSON, mostly; some errors are plain text or a page. */
+export function refusal(answer: HttpAnswer): string {
+  const parsed = Refusal.safeParse(json(answer))
+  const [text = ''] = (parsed.success ? parsed.data.error : answer.body.trim()).split('\n')
+  const said = /^</.test(text) ? '' : text.slice(0, 300)
+  return said === '' ? `status ${answer.status}` : `status ${answer.status}, ${said}`
+}
+
+function loginHint(answer: HttpAnswer): string {
+  if (answer.body.includes('POST requests should come from'))
+    return 'what stands before Hydra changes the host name: it must pass Host, and X-Forwarded-Proto with TLS'
+  if (answer.status === 502 || answer.status === 504)
+    return 'journalctl -u hydra-server on the machine says more'
+  return 'hydra-ops logs says what was done about this user'
+}

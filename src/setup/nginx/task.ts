@@ -1,0 +1,275 @@
+import { createHash } from 'node:crypto'
+import { failure } from '../../core/errors.js'
+import { placeFiles } from '../../core/place-files.js'
+import type { Run } from '../../core/run.js'
+import type { SetupTask, TaskRun, TaskState } from '../../core/setup-task.js'
+import type { Host } from '../../core/ssh.js'
+import { httpAnswer } from '../http-request.js'
+import { type HydraSettings, hydraSettings } from '../hydra/settings.js'
+import { askMachine, type Facts, fact, runScript } from '../remote-script.js'
+import { publicFile } from '../services.js'
+import { waitUntil } from '../wait-until.js'
+import { acmeFolder, type SiteFacts, serverNames, siteText, staticCachePath } from './site-text.js'
+
+const answerMs = 60_000
+const requestMs = 30_000
+
+const site = 'hydra-ops'
+const siteFile = `/etc/nginx/sites-available/${site}`
+const stagedFile = `/etc/nginx/.${site}.new`
+const ownFolder = '/etc/ssl/hydra-ops'
+
+export const nginxTask: SetupTask<HydraSettings> = {
+  id: 'nginx',
+  title: 'nginx before Hydra and its caches',
+  after: ['binary-cache'],
+  stage: 'configure',
+  debianPackages: ({ options }) => [
+    'nginx',
+    ...(options.nginx.tls === 'none' ? [] : ['openssl']),
+    ...(options.nginx.tls === 'acme' ? ['certbot'] : []),
+  ],
+  wanted(machine) {
+    const settings = hydraSettings(machine)
+    return settings?.options.nginx.enable === true ? settings : undefined
+  },
+  probe: probeNginx,
+  apply: applyNginx,
+  verify: verifyNginx,
+}
+
+/** Name of the certificate: that of the site. */
+function mainName(settings: HydraSettings): string {
+  return settings.options.nginx.hostName ?? settings.hostName
+}
+
+async function look(host: Host, settings: HydraSettings, run: Run): Promise<Facts> {
+  const args = [settings.options.nginx.tls, mainName(settings)]
+  return askMachine(host, { what: 'look at nginx', script: lookScript, args }, run)
+}
+
+function siteFacts(settings: HydraSettings, facts: Facts): SiteFacts {
+  const { nginx } = settings.options
+  const name = mainName(settings)
+  const own = { certificate: `${ownFolder}/${name}.pem`, key: `${ownFolder}/${name}.key` }
+  const letsEncrypt = `/etc/letsencrypt/live/${name}`
+  const files =
+    nginx.tls === 'files'
+      ? { certificate: nginx.tlsCertificate ?? '', key: nginx.tlsKey ?? '' }
+      : nginx.tls === 'acme' && fact(facts, 'acme') === 'yes'
+        ? { certificate: `${letsEncrypt}/fullchain.pem`, key: `${letsEncrypt}/privkey.pem` }
+        : own
+  return { ipv6: fact(facts, 'ipv6') === 'yes', ...files }
+}
+
+async function probeNginx(host: Host, settings: HydraSettings, run: Run): Promise<TaskState> {
+  const facts = await look(host, settings, run)
+  const file = fact(facts, 'site')
+  if (file === '-') return 'needed'
+  const text = siteText(settings, siteFacts(settings, facts))
+  const { tls } = settings.options.nginx
+  const rules: readonly (readonly [boolean, string])[] = [
+    [file === createHash('sha256').update(text).digest('hex'), `${siteFile} differs`],
+    [fact(facts, 'link') === siteFile, 'the site of Hydra is not enabled'],
+    [fact(facts, 'default') !== 'shipped', "Debian's default site is enabled"],
+    [fact(facts, 'active') === 'active', `nginx is ${fact(facts, 'active')}`],
+    [fact(facts, 'enabled') === 'enabled', 'nginx is not started at boot'],
+    [fact(facts, 'reload') === 'no', 'nginx did not read its configuration again since it changed'],
+    [tls === 'none' || tls === 'files' || fact(facts, 'own') === 'yes', 'its certificate is gone'],
+    [tls !== 'acme' || fact(facts, 'acme') === 'yes', "there is no certificate of Let's Encrypt yet"],
+  ]
+  const wrong = rules.flatMap(([holds, otherwise]) => (holds ? [] : [otherwise]))
+  return wrong.length === 0 ? 'done' : { drifted: wrong.join('; ') }
+}
+
+async function applyNginx(
+  host: Host,
+  settings: HydraSettings,
+  run: TaskRun,
+): Promise<Record<string, string>> {
+  const { tls, acmeEmail } = settings.options.nginx
+  const name = mainName(settings)
+  if (tls === 'self-signed' || tls === 'acme') {
+    const names = serverNames(settings).map((each) => `${/^[\d.]+$|:/.test(each) ? 'IP' : 'DNS'}:${each}`)
+    const args = [ownFolder, name, names.join(',')]
+    await runScript(host, { what: 'make a certificate', script: certificateScript, args }, run)
+  }
+  await enableSite(host, settings, run)
+  if (tls === 'acme' && fact(await look(host, settings, run), 'acme') !== 'yes') {
+    run.log(
+      "asking Let's Encrypt for a certificate: the machine must be reached from the public internet as this name",
+    )
+    const script = {
+      what: "get a certificate of Let's Encrypt",
+      script: acmeScript,
+      args: [acmeFolder, name, acmeEmail ?? ''],
+    }
+    await runScript(host, { ...script, hint: acmeHint(name) }, run)
+    await enableSite(host, settings, run)
+  }
+  return { url: settings.url }
+}
+
+function acmeHint(name: string): string {
+  return `tls = "acme" needs that the public internet reaches port 80 of the machine as ${name}; without that take "self-signed" or "files"`
+}
+
+/** Puts the site in place only when nginx takes the whole of its configuration with it. */
+async function enableSite(host: Host, settings: HydraSettings, run: Run): Promise<void> {
+  const text = siteText(settings, siteFacts(settings, await look(host, settings, run)))
+  await refuseTakenPort(host, settings.port, run)
+  await placeFiles(host, [publicFile(stagedFile, text)], { run, what: 'write the site of Hydra' })
+  const what = 'enable the site of Hydra'
+  const result = await host.script(enableScript, [stagedFile], {
+    signal: run.signal,
+    timeoutMs: answerMs,
+    what,
+  })
+  if (result.kind === 'exited' && result.code === broken.before) {
+    throw failure(
+      'NGINX',
+      `machine '${host.machine}': the configuration of nginx was broken before; it was not changed`,
+      {
+        machine: host.machine,
+        hint: 'nginx -t on the machine says what is wrong; mend it, then deploy again',
+        detail: result.stderr.trim(),
+      },
+    )
+  }
+  if (result.kind === 'exited' && result.code === 0) return
+  const why =
+    result.kind === 'exited' && result.code === broken.after
+      ? 'nginx refuses the site of Hydra; the old one was put back'
+      : 'nginx could not be started'
+  throw failure('NGINX', `machine '${host.machine}': ${why}`, {
+    machine: host.machine,
+    hint: 'journalctl -u nginx on the machine says more',
+    detail: result.stderr.trim(),
+  })
+}
+
+async function refuseTakenPort(host: Host, port: number, run: Run): Promise<void> {
+  const question = { what: `look who listens on port ${port}`, script: portScript, args: [String(port)] }
+  const holder = fact(await askMachine(host, question, run), 'holder')
+  if (holder === '') return
+  throw failure('PORT_TAKEN', `machine '${host.machine}': port ${port} is taken by ${holder}`, {
+    machine: host.machine,
+    hint: 'stop it: nginx needs this port',
+  })
+}
+
+async function verifyNginx(host: Host, settings: HydraSettings, run: TaskRun): Promise<void> {
+  const { url, port, options } = settings
+  const get = (path: string) =>
+    httpAnswer({
+      url: `${url}${path}`,
+      connect: () => run.connect(port),
+      signal: run.signal,
+      timeoutMs: requestMs,
+    })
+  await waitUntil(host.machine, run, {
+    what: `nginx answers at ${url}`,
+    deadlineMs: answerMs,
+    hint: 'journalctl -u nginx on the machine says more',
+    wrong: async () => {
+      const { status, headers } = await get('/')
+      if (!String(headers.server).startsWith('nginx')) return 'something else answers there'
+      // Hydra itself may still be starting, or have no package: that is said by its own task.
+      if (status >= 400 && status !== 502 && status !== 504) return `it answers with status ${status}`
+      if (!options.cache.enable) return undefined
+      const cache = await get(`${staticCachePath}nix-cache-info`)
+      return cache.status === 200
+        ? undefined
+        : `${staticCachePath}nix-cache-info answers with status ${cache.status}`
+    },
+  })
+}
+
+const broken = { before: 3, after: 4 } as const
+const reloadMark = '/run/hydra-ops/nginx-reload'
+
+/** dpkg(1) keeps the MD5 of each configuration file as the package brought it. */
+const defaultFunctions = `
+default_state() {
+  [ -e /etc/nginx/sites-enabled/default ] || { echo absent; return; }
+  shipped=$(dpkg-query -W -f='\${Conffiles}\\n' 'nginx*' 2>/dev/null | sed -n 's|^ /etc/nginx/sites-available/default ||p' | head -n 1 | cut -d' ' -f1)
+  if [ "$(md5sum < /etc/nginx/sites-enabled/default | cut -d' ' -f1)" = "$shipped" ]; then echo shipped; else echo changed; fi
+}
+`
+
+const lookScript = `
+${defaultFunctions}
+tls=$1 name=$2
+if [ -f ${siteFile} ]; then echo "site=$(sha256sum < ${siteFile} | cut -d' ' -f1)"; else echo site=-; fi
+echo "link=$(readlink /etc/nginx/sites-enabled/${site} 2>/dev/null)"
+echo "default=$(default_state)"
+echo "active=$(systemctl is-active nginx.service 2>/dev/null)"
+echo "enabled=$(systemctl is-enabled nginx.service 2>/dev/null)"
+if [ -e ${reloadMark} ]; then echo reload=due; else echo reload=no; fi
+if [ -e /proc/net/if_inet6 ]; then echo ipv6=yes; fi
+if [ -s "${ownFolder}/$name.pem" ] && [ -s "${ownFolder}/$name.key" ]; then echo own=yes; fi
+if [ -s "/etc/letsencrypt/live/$name/fullchain.pem" ]; then echo acme=yes; fi
+exit 0
+`
+
+/** An existing pair is kept: somebody may have told a client to trust it. */
+const certificateScript = `
+folder=$1 name=$2 names=$3
+[ ! -s "$folder/$name.pem" ] || [ ! -s "$folder/$name.key" ] || exit 0
+umask 077
+mkdir -p -- "$folder" && chmod 0755 -- "$folder" || exit 1
+openssl req -x509 -newkey rsa:2048 -nodes -days 3650 -subj "/CN=$name" -addext "subjectAltName=$names" \\
+  -keyout "$folder/.key.new" -out "$folder/.pem.new" 2> /dev/null || exit 1
+chmod 0644 -- "$folder/.pem.new" || exit 1
+mv -f -- "$folder/.key.new" "$folder/$name.key" && mv -f -- "$folder/.pem.new" "$folder/$name.pem" || exit 1
+sync "$folder"
+`
+
+/** certbot's own timer renews it. */
+const acmeScript = `
+mkdir -p -- "$1" || exit 1
+certbot certonly --non-interactive --agree-tos --email "$3" --webroot --webroot-path "$1" --cert-name "$2" \\
+  --domain "$2" --deploy-hook 'systemctl reload nginx' >&2 || exit 1
+`
+
+/**
+ * A site of ours that a crash left behind must not pass for somebody else's mistake, so the configuration of the
+ * others is tried without it.
+ */
+const enableScript = `
+${defaultFunctions}
+staged=$1 file=${siteFile} link=/etc/nginx/sites-enabled/${site} default=/etc/nginx/sites-enabled/default
+test_all() { nginx -t -q; }
+mkdir -p /run/hydra-ops && : > ${reloadMark} || exit 1
+before=
+if [ -L "$link" ]; then before=$(readlink "$link"); rm -f -- "$link" || exit 1; fi
+put_back() { [ -z "$before" ] || ln -sfn -- "$before" "$link"; }
+test_all || { put_back; rm -f -- "$staged"; exit ${broken.before}; }
+rm -f -- "$file.before"
+[ ! -e "$file" ] || cp -p -- "$file" "$file.before" || exit 1
+off=no
+[ "$(default_state)" != shipped ] || { off=$(readlink "$default"); rm -f -- "$default" || exit 1; }
+mv -fT -- "$staged" "$file" || exit 1
+ln -sfn -- "$file" "$link" || exit 1
+test_all || {
+  if [ -e "$file.before" ]; then mv -fT -- "$file.before" "$file"; else rm -f -- "$file" "$link"; fi
+  put_back
+  [ "$off" = no ] || ln -sfn -- "\${off:-/etc/nginx/sites-available/default}" "$default"
+  exit ${broken.after}
+}
+rm -f -- "$file.before"
+sync "$file"
+systemctl --quiet enable nginx.service || exit 1
+if [ "$(systemctl is-active nginx.service)" = active ]; then systemctl reload nginx.service || exit 1
+else systemctl restart nginx.service || exit 1; fi
+rm -f ${reloadMark}
+`
+
+/** Who listens on a port while nginx does not run. */
+const portScript = `
+[ "$(systemctl is-active nginx.service 2>/dev/null)" != active ] || exit 0
+line=$(ss -Hltnp "sport = :$1" | grep -v '"nginx"' | head -n 1)
+[ -n "$line" ] || exit 0
+name=$(printf '%s' "$line" | sed -n 's/.*users:(("\\([^"]*\\)".*/\\1/p')
+echo "holder=\${name:-another program}"
+`

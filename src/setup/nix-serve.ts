@@ -1,0 +1,140 @@
+import { requireSuccess } from '../core/command-result.js'
+import { failure } from '../core/errors.js'
+import type { Run } from '../core/run.js'
+import type { SetupTask, TaskRun, TaskState } from '../core/setup-task.js'
+import type { Host } from '../core/ssh.js'
+import { httpAnswer } from './http-request.js'
+import { hydraSettings, noPackage } from './hydra/settings.js'
+import { verifyNarInfo } from './narinfo-signature.js'
+import { convergeServices, lookAtServices, publicFile, type ServiceSet, unitPath } from './services.js'
+import { waitUntil } from './wait-until.js'
+
+export interface NixServeOptions {
+  /** Its store path. */
+  readonly package: string | undefined
+  readonly address: string
+  readonly port: number
+  readonly secretKeyFile: string
+  readonly publicKeyFile: string
+}
+
+const answerMs = 120_000
+const requestMs = 30_000
+const unit = 'nix-serve.service'
+
+/** The machine's whole store as a binary cache that signs what it serves. */
+export const nixServeTask: SetupTask<NixServeOptions> = {
+  id: 'nix-serve',
+  title: 'nix-serve',
+  after: ['nix', 'cache-key'],
+  stage: 'configure',
+  debianPackages: () => [],
+  wanted(machine) {
+    const settings = hydraSettings(machine)
+    if (settings === undefined || !settings.options.nixServe.enable) return undefined
+    const { nixServe } = settings.options
+    return {
+      package: nixServe.package ?? undefined,
+      address: nixServe.bindAddress,
+      port: nixServe.port,
+      secretKeyFile: settings.secretKeyFile,
+      publicKeyFile: settings.publicKeyFile,
+    }
+  },
+  async probe(host, options, run): Promise<TaskState> {
+    if (options.package === undefined) return 'needed'
+    const { absent, wrong } = await lookAtServices(host, serviceSet(options, options.package), run)
+    if (absent) return 'needed'
+    return wrong.length === 0 ? 'done' : { drifted: wrong.join('; ') }
+  },
+  async apply(host, options, run) {
+    if (options.package === undefined) throw noPackage(host, 'nix-serve', 'nixServe.package')
+    await refuseOtherPackage(host, options.package, run)
+    await convergeServices(host, serviceSet(options, options.package), run)
+    return { listens: listensAt(options) }
+  },
+  verify: verifyNixServe,
+}
+
+function listensAt({ address, port }: Pick<NixServeOptions, 'address' | 'port'>): string {
+  return address.includes(':') ? `[${address}]:${port}` : `${address}:${port}`
+}
+
+function serviceSet(options: NixServeOptions, path: string): ServiceSet {
+  const file = publicFile(unitPath(unit), nixServeUnit({ ...options, package: path }))
+  return { owner: 'nix-serve', files: [file], units: [{ name: unit, reads: [file.path] }], obsolete: [] }
+}
+
+/** systemd reads the key as root (LoadCredential); the process itself has a user of its own making. */
+export function nixServeUnit(
+  options: Pick<NixServeOptions, 'address' | 'port' | 'secretKeyFile'> & { package: string },
+): string {
+  return `# Written by hydra-ops (set-up task "nix-serve"); changes made here are overwritten.
+[Unit]
+Description=nix-serve: the store as a binary cache
+After=nix-daemon.socket network.target
+StartLimitIntervalSec=0
+
+[Service]
+DynamicUser=true
+User=nix-serve
+SupplementaryGroups=nix-users
+RuntimeDirectory=nix-serve
+LoadCredential=key:${options.secretKeyFile}
+Environment=NIX_REMOTE=daemon NIX_SECRET_KEY_FILE=%d/key HOME=%t/nix-serve
+ExecStart=${options.package}/bin/nix-serve --listen ${listensAt(options)} --workers 2
+Restart=always
+RestartSec=5
+
+[Install]
+WantedBy=multi-user.target
+`
+}
+
+async function refuseOtherPackage(host: Host, path: string, run: Run): Promise<void> {
+  const what = 'look at the package of nix-serve'
+  const result = await host.exec(['test', '-x', `${path}/bin/nix-serve`], {
+    signal: run.signal,
+    timeoutMs: requestMs,
+    what,
+  })
+  if (result.kind === 'exited' && result.code === 0) return
+  throw failure('PACKAGE', `machine '${host.machine}': ${path} has no bin/nix-serve`, {
+    machine: host.machine,
+    hint: 'deployment.hydra.nixServe.package is what has it',
+  })
+}
+
+/** What it serves of itself verifies with the public key. \`GET /\` is a 404 (measured). */
+async function verifyNixServe(host: Host, options: NixServeOptions, run: TaskRun): Promise<void> {
+  const what = 'read the public key'
+  const read = await host.exec(['cat', '--', options.publicKeyFile], {
+    signal: run.signal,
+    timeoutMs: requestMs,
+    what,
+  })
+  const publicKey = requireSuccess(read, { machine: host.machine, what }).stdout.trim()
+  const get = (path: string) =>
+    httpAnswer({
+      url: `http://127.0.0.1:${options.port}${path}`,
+      connect: () => run.connect(options.port),
+      signal: run.signal,
+      timeoutMs: requestMs,
+    })
+  const hash = /^\/nix\/store\/([0-9a-z]{32})-/.exec(options.package ?? '')?.[1] ?? ''
+  await waitUntil(host.machine, run, {
+    what: 'nix-serve answers, and signs',
+    deadlineMs: answerMs,
+    hint: `journalctl -u ${unit} on the machine says more`,
+    wrong: async () => {
+      const info = await get('/nix-cache-info')
+      if (info.status !== 200) return `/nix-cache-info answers with status ${info.status}`
+      const narinfo = await get(`/${hash}.narinfo`)
+      if (narinfo.status !== 200)
+        return `the narinfo of its own package answers with status ${narinfo.status}`
+      return verifyNarInfo(narinfo.body, publicKey)
+        ? undefined
+        : 'what it serves is not signed by the key of this machine'
+    },
+  })
+}

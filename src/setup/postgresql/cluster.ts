@@ -1,0 +1,66 @@
+import { failure } from '../../core/errors.js'
+import type { Run } from '../../core/run.js'
+import type { Host } from '../../core/ssh.js'
+import { askMachine } from '../remote-script.js'
+
+/** A cluster of Debian's PostgreSQL, as pg_lsclusters(1) tells of it. */
+export interface Cluster {
+  readonly version: string
+  readonly name: string
+  readonly port: number
+  readonly online: boolean
+  /** The user who runs it, and its superuser. */
+  readonly owner: string
+}
+
+/** The systemd unit of a cluster. `postgresql.service` is `active` also over a dead one (measured). */
+export function clusterUnit(cluster: Pick<Cluster, 'version' | 'name'>): string {
+  return `postgresql@${cluster.version}-${cluster.name}.service`
+}
+
+/** Those that there are, the one for Hydra first. Empty without PostgreSQL. */
+export async function findClusters(host: Host, database: string, run: Run): Promise<Cluster[]> {
+  const question = { what: 'look for PostgreSQL', script: clustersScript, args: [database] }
+  const facts = await askMachine(host, question, run)
+  const holders = new Set(facts.get('holder') ?? [])
+  const clusters = (facts.get('cluster') ?? []).flatMap(readCluster)
+  const rank = (cluster: Cluster) =>
+    holders.has(`${cluster.version} ${cluster.name}`)
+      ? 0
+      : cluster.port === 5432
+        ? 1
+        : cluster.name === 'main'
+          ? 2
+          : 3
+  return clusters.sort((a, b) => rank(a) - rank(b) || Number(b.version) - Number(a.version))
+}
+
+/** The cluster for Hydra: the one that has its database, else the one on the usual port. */
+export async function requireCluster(host: Host, database: string, run: Run): Promise<Cluster> {
+  const [cluster] = await findClusters(host, database, run)
+  if (cluster !== undefined) return cluster
+  throw failure('NO_CLUSTER', `machine '${host.machine}': PostgreSQL has no cluster`, {
+    machine: host.machine,
+    hint: 'pg_createcluster makes one, for instance: pg_createcluster 15 main --start',
+  })
+}
+
+function readCluster(line: string): Cluster[] {
+  const [version = '', name = '', port = '', status = '', owner = ''] = line.trim().split(/\s+/)
+  if (!/^\d+$/.test(port)) return []
+  return [{ version, name, port: Number(port), online: status.split(',').includes('online'), owner }]
+}
+
+/** \`pg_lsclusters -h\`: version, name, port, status, owner, data, log. */
+const clustersScript = `
+command -v pg_lsclusters > /dev/null || exit 0
+cd /
+pg_lsclusters -h | while read -r version name port status owner rest; do
+  echo "cluster=$version $name $port $status $owner"
+  case $status in *online*)
+    found=$(runuser -u "$owner" -- psql -X -p "$port" -d postgres -Atc "select 1 from pg_database where datname = '$1'" 2>/dev/null < /dev/null)
+    [ "$found" != 1 ] || echo "holder=$version $name" ;;
+  esac
+done
+exit 0
+`

@@ -1,0 +1,277 @@
+import { failure } from '../../core/errors.js'
+import { type PlacedFile, placeFiles } from '../../core/place-files.js'
+import type { Run } from '../../core/run.js'
+import type { SetupTask, TaskState } from '../../core/setup-task.js'
+import type { Host } from '../../core/ssh.js'
+import { hydraRole, hydraSettings, hydraUsers } from '../hydra/settings.js'
+import { askMachine, type Facts, fact, runScript } from '../remote-script.js'
+import { publicFile } from '../services.js'
+import { hasMap, hasRuleFirst, withMap, withRule } from './access-files.js'
+import { type Cluster, clusterUnit, findClusters, requireCluster } from './cluster.js'
+
+export interface PostgresqlOptions {
+  readonly database: string
+  /** Line of pg_hba.conf. */
+  readonly rule: string
+  /** Rows of pg_ident.conf. */
+  readonly map: readonly string[]
+  /** Users of the machine who must get in. */
+  readonly users: readonly string[]
+}
+
+/**
+ * PostgreSQL checks who connects by the user of the process, and turns these users into the role by a map. Root is
+ * for hydra-create-user.
+ */
+const map = 'hydra-users'
+const mappedUsers = [hydraUsers.hydra, hydraUsers.queueRunner, hydraUsers.www, 'root']
+const usualMap = [...mappedUsers.map((user) => `${map} ${user} ${hydraRole}`)]
+
+/** Debian's unit has no Restart: a killed postmaster would stay dead (measured). */
+const restartDropIn = publicFile(
+  '/etc/systemd/system/postgresql@.service.d/hydra.conf',
+  '# Written by hydra-ops (set-up task "postgresql")\n[Service]\nRestart=on-failure\nRestartSec=2\n',
+)
+
+export const postgresqlTask: SetupTask<PostgresqlOptions> = {
+  id: 'postgresql',
+  title: 'PostgreSQL with the database of Hydra',
+  after: ['hydra-users'],
+  stage: 'configure',
+  irreplaceable: 'the database of Hydra',
+  // pg_trgm comes with the server since PostgreSQL 10.
+  debianPackages: () => ['postgresql'],
+  wanted(machine) {
+    const settings = hydraSettings(machine)
+    if (settings === undefined) return undefined
+    const { name, identMap, authentication } = settings.options.database
+    return {
+      database: name,
+      rule: authentication ?? `local ${name} all ident map=${map}`,
+      map: identMap == null ? usualMap : identMap.split('\n').filter((row) => row.trim() !== ''),
+      users: mappedUsers,
+    }
+  },
+  probe: probePostgresql,
+  apply: applyPostgresql,
+  verify: verifyPostgresql,
+}
+
+async function probePostgresql(host: Host, options: PostgresqlOptions, run: Run): Promise<TaskState> {
+  const [cluster] = await findClusters(host, options.database, run)
+  if (cluster === undefined) return 'needed'
+  if (!cluster.online) return { drifted: `the cluster ${cluster.version}/${cluster.name} is down` }
+  const facts = await look(host, cluster, options, run)
+  const files = await accessFiles(host, cluster, run)
+  const ruled = hasRuleFirst(files.hba, options.rule)
+  if (fact(facts, 'database') === 'absent') {
+    return ruled ? { drifted: `the database ${options.database} is gone`, lost: true } : 'needed'
+  }
+  const wrong = [
+    ...(facts.get('wrong') ?? []),
+    ...(ruled ? [] : [`Hydra's rule is not the first one of ${files.hbaPath}`]),
+    ...(hasMap(files.ident, options.map) ? [] : [`${files.identPath} does not have all rows of Hydra's map`]),
+  ]
+  return wrong.length === 0 ? 'done' : { drifted: wrong.join('; ') }
+}
+
+async function look(host: Host, cluster: Cluster, options: PostgresqlOptions, run: Run): Promise<Facts> {
+  const args = [String(cluster.port), cluster.owner, options.database, ...options.users]
+  return askMachine(host, { what: 'look at PostgreSQL', script: lookScript, args }, run)
+}
+
+async function applyPostgresql(
+  host: Host,
+  options: PostgresqlOptions,
+  run: Run,
+): Promise<Record<string, string>> {
+  const found = await requireCluster(host, options.database, run)
+  await placeFiles(host, [restartDropIn], { run, what: 'let systemd restart PostgreSQL' })
+  const start = { what: 'start PostgreSQL', script: startScript, args: [clusterUnit(found)] }
+  await runScript(host, start, run)
+  // A cluster that was down could not tell whether it has the database.
+  const cluster = found.online ? found : await requireCluster(host, options.database, run)
+  await allowHydra(host, cluster, options, run)
+  const args = [String(cluster.port), cluster.owner, options.database]
+  await runScript(host, { what: 'make the database of Hydra', script: databaseScript, args }, run)
+  return {
+    cluster: `${cluster.version}/${cluster.name}`,
+    port: String(cluster.port),
+    database: options.database,
+  }
+}
+
+interface AccessFiles {
+  readonly hbaPath: string
+  readonly hba: string
+  readonly identPath: string
+  readonly ident: string
+}
+
+/** The files that the running server uses, wherever they lie. */
+async function accessFiles(host: Host, cluster: Cluster, run: Run): Promise<AccessFiles> {
+  const args = [String(cluster.port), cluster.owner]
+  const facts = await askMachine(host, { what: 'read pg_hba.conf', script: filesScript, args }, run)
+  const text = (name: string) => Buffer.from(fact(facts, name), 'base64').toString('utf8')
+  return {
+    hbaPath: fact(facts, 'hba_file'),
+    hba: text('hba'),
+    identPath: fact(facts, 'ident_file'),
+    ident: text('ident'),
+  }
+}
+
+/**
+ * Changes the two files only when PostgreSQL finds no fault in them, before and after: a bad line keeps the old
+ * rules alive in silence, until the next restart ends the cluster (measured). What does not hold is put back.
+ */
+async function allowHydra(host: Host, cluster: Cluster, options: PostgresqlOptions, run: Run): Promise<void> {
+  const before = await accessFiles(host, cluster, run)
+  for (const [path, text] of [
+    [before.hbaPath, before.hba],
+    [before.identPath, before.ident],
+  ] as const)
+    if (text.includes('\r'))
+      throw untouched(host, `${path} has line ends of Windows (CRLF)`, `sed -i 's/\\r$//' ${path}`)
+  const faults = await accessFaults(host, cluster, run)
+  if (faults !== undefined) throw untouched(host, faults)
+  const file = (path: string, content: string): PlacedFile => ({
+    path,
+    content,
+    mode: 0o640,
+    user: cluster.owner,
+    group: cluster.owner,
+  })
+  const old = [file(before.hbaPath, before.hba), file(before.identPath, before.ident)]
+  // The rule applies to everybody who opens Hydra's database, so also to the superuser, whatever its name.
+  const rows = [...options.map, `${map} ${cluster.owner} ${cluster.owner}`]
+  const wanted = [
+    file(
+      before.hbaPath,
+      hasRuleFirst(before.hba, options.rule) ? before.hba : withRule(before.hba, options.rule),
+    ),
+    file(before.identPath, hasMap(before.ident, rows) ? before.ident : withMap(before.ident, rows)),
+  ]
+  const changed = wanted.filter((each, index) => each.content !== old[index]?.content)
+  await placeFiles(host, changed, { run, what: "let Hydra's users into PostgreSQL" })
+  const after = await accessFaults(host, cluster, run)
+  if (after !== undefined) {
+    await placeFiles(host, old, { run, what: 'put the rules of PostgreSQL back' })
+    throw failure('POSTGRESQL', `machine '${host.machine}': ${after}; the old files were put back`, {
+      machine: host.machine,
+      hint: 'is deployment.hydra.database.authentication or .identMap given? PostgreSQL does not take it',
+    })
+  }
+  const args = [String(cluster.port), cluster.owner]
+  await runScript(host, { what: 'reload PostgreSQL', script: reloadScript, args }, run)
+}
+
+async function accessFaults(host: Host, cluster: Cluster, run: Run): Promise<string | undefined> {
+  const args = [String(cluster.port), cluster.owner]
+  const facts = await askMachine(host, { what: 'check pg_hba.conf', script: faultsScript, args }, run)
+  return facts.get('fault')?.join('; ')
+}
+
+function untouched(host: Host, why: string, mend?: string): Error {
+  return failure('POSTGRESQL', `machine '${host.machine}': ${why}; it was not touched`, {
+    machine: host.machine,
+    hint:
+      mend === undefined ? 'mend it on the machine, then deploy again' : `mend it on the machine: ${mend}`,
+  })
+}
+
+/** Each of Hydra's users gets in as the role, and a stranger does not. */
+async function verifyPostgresql(host: Host, options: PostgresqlOptions, run: Run): Promise<void> {
+  const cluster = await requireCluster(host, options.database, run)
+  const facts = await look(host, cluster, options, run)
+  const wrong = facts.get('wrong') ?? []
+  if (wrong.length === 0) return
+  throw failure('POSTGRESQL', `machine '${host.machine}': ${wrong.join('; ')}`, {
+    machine: host.machine,
+    hint: 'the log below /var/log/postgresql says which line of pg_hba.conf matched',
+  })
+}
+
+/** As its superuser, over its socket, away from folders that this user may not enter. */
+const sqlFunctions = `
+cd /
+sql() { runuser -u "$owner" -- psql -X -v ON_ERROR_STOP=1 -p "$port" -d "\${2:-postgres}" -Atc "$1" < /dev/null; }
+`
+
+const lookScript = `
+port=$1 owner=$2 database=$3
+shift 3
+${sqlFunctions}
+if [ "$(sql "select 1 from pg_database where datname = '$database'")" != 1 ]; then echo database=absent; exit 0; fi
+[ "$(sql "select 1 from pg_roles where rolname = '${hydraRole}' and rolcanlogin")" = 1 ] || echo "wrong=the role ${hydraRole} is gone"
+[ "$(sql "select pg_get_userbyid(datdba) from pg_database where datname = '$database'")" = ${hydraRole} ] ||
+  echo "wrong=the database $database does not belong to ${hydraRole}"
+[ "$(sql "select 1 from pg_extension where extname = 'pg_trgm'" "$database")" = 1 ] || echo "wrong=pg_trgm is missing"
+enters() { [ "$(runuser -u "$1" -- psql -X -p "$port" -U ${hydraRole} -d "$database" -Atc 'select current_user' 2>/dev/null < /dev/null)" = ${hydraRole} ]; }
+for user do enters "$user" || echo "wrong=user $user does not get into the database $database as ${hydraRole}"; done
+! enters nobody || echo "wrong=everybody gets into the database $database as ${hydraRole}"
+exit 0
+`
+
+const startScript = `
+systemctl daemon-reload || exit 1
+systemctl --quiet enable postgresql.service || exit 1
+[ "$(systemctl is-active "$1")" = active ] || { systemctl reset-failed "$1" 2>/dev/null; systemctl start "$1" || exit 1; }
+`
+
+const filesScript = `
+port=$1 owner=$2
+${sqlFunctions}
+hba=$(sql 'show hba_file') && ident=$(sql 'show ident_file') || exit 1
+echo "hba_file=$hba"
+echo "hba=$(base64 -w0 -- "$hba")"
+echo "ident_file=$ident"
+echo "ident=$(base64 -w0 -- "$ident")"
+`
+
+/** Both views read the files as they are now. That of pg_ident.conf came with PostgreSQL 15. */
+const faultsScript = `
+port=$1 owner=$2
+${sqlFunctions}
+sql "select 'fault=' || current_setting('hba_file') || ' line ' || line_number || ': ' || error from pg_hba_file_rules where error is not null" || exit 1
+if [ "$(sql "select to_regclass('pg_ident_file_mappings') is not null")" = t ]; then
+  sql "select 'fault=' || current_setting('ident_file') || ' line ' || line_number || ': ' || error from pg_ident_file_mappings where error is not null" || exit 1
+fi
+`
+
+const reloadScript = `
+port=$1 owner=$2
+${sqlFunctions}
+loaded() { sql 'select extract(epoch from pg_conf_load_time())'; }
+before=$(loaded) && [ "$(sql 'select pg_reload_conf()')" = t ] || exit 1
+for attempt in $(seq 100); do
+  [ "$(loaded)" = "$before" ] || exit 0
+  sleep 0.2
+done
+echo 'it did not read its configuration again within 20 s' >&2
+exit 1
+`
+
+/**
+ * createuser and createdb fail where there is something already, so each is asked for first. A template in the
+ * machine's own encoding may be SQL_ASCII (a cluster made under LANG=C); Hydra's texts are UTF-8.
+ */
+const databaseScript = `
+port=$1 owner=$2 database=$3
+${sqlFunctions}
+run() { runuser -u "$owner" -- "$@" < /dev/null; }
+if [ "$(sql "select 1 from pg_roles where rolname = '${hydraRole}'")" != 1 ]; then
+  run createuser -p "$port" ${hydraRole} || exit 1
+fi
+sql "alter role ${hydraRole} login" > /dev/null || exit 1
+if [ "$(sql "select 1 from pg_database where datname = '$database'")" != 1 ]; then
+  if [ "$(sql "select pg_encoding_to_char(encoding) from pg_database where datname = 'template1'")" = UTF8 ]; then
+    run createdb -p "$port" -O ${hydraRole} "$database" || exit 1
+  else
+    run createdb -p "$port" -O ${hydraRole} -T template0 -E UTF8 --locale=C.UTF-8 "$database" || exit 1
+  fi
+fi
+sql "alter database \\"$database\\" owner to ${hydraRole}" > /dev/null || exit 1
+[ "$(sql "select 1 from pg_extension where extname = 'pg_trgm'" "$database")" = 1 ] ||
+  sql 'create extension if not exists pg_trgm' "$database" > /dev/null || exit 1
+`

@@ -1,0 +1,55 @@
+import { commandFailure, requireSuccess } from '../core/command-result.js'
+import type { Run } from '../core/run.js'
+import type { Host } from '../core/ssh.js'
+
+export interface RemoteScript {
+  readonly what: string
+  readonly script: string
+  readonly args?: readonly string[]
+  readonly stdin?: string
+  readonly hint?: string
+  /** Milliseconds; a guest under emulation takes its time. */
+  readonly timeoutMs?: number
+}
+
+const usualMs = 300_000
+
+/** What a script of `name=value` lines tells; a name may come more than once. */
+export type Facts = ReadonlyMap<string, readonly string[]>
+
+/** Asks a machine without changing it. */
+export async function askMachine(host: Host, question: RemoteScript, run: Run): Promise<Facts> {
+  const { stdout } = await runScript(host, question, run, () => {})
+  const facts = new Map<string, string[]>()
+  for (const line of stdout.split('\n')) {
+    const at = line.indexOf('=')
+    if (at < 0) continue
+    const name = line.slice(0, at)
+    facts.set(name, [...(facts.get(name) ?? []), line.slice(at + 1)])
+  }
+  return facts
+}
+
+/** The only value of a fact, or ''. */
+export function fact(facts: Facts, name: string): string {
+  return facts.get(name)?.[0] ?? ''
+}
+
+/** Runs a script that has to succeed; what it says goes to the log. */
+export async function runScript(
+  host: Host,
+  { what, script, args = [], stdin, hint, timeoutMs = usualMs }: RemoteScript,
+  run: Run,
+  onLine: (line: string) => void = (line) => run.log(line),
+): Promise<{ readonly stdout: string; readonly stderr: string }> {
+  const result = await host.script(script, args, {
+    signal: run.signal,
+    timeoutMs,
+    what,
+    ...(stdin === undefined ? {} : { stdin }),
+    onLine,
+  })
+  const facts = { machine: host.machine, what, ...(hint === undefined ? {} : { hint }) }
+  if (result.kind === 'exited' && result.code === 0) return requireSuccess(result, facts)
+  throw commandFailure(result, facts)
+}

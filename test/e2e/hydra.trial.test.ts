@@ -1,0 +1,165 @@
+import { cpSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { z } from 'zod'
+import { packageRoot } from '../../src/core/package-root.js'
+import { type Guest, startGuest } from '../fixtures/guest.js'
+import { type SshOperator, sshOperator } from './ssh-operator.js'
+
+/**
+ * One expression makes a whole Hydra on a guest. Hydra and nix-serve are stand-ins (test/fixtures/packages) that use
+ * the real PostgreSQL, nginx, Nix daemon and systemd; HYDRA_OPS_HYDRA_PACKAGE names a store path of the real one.
+ */
+const password = 'Kx7-päss "word" \\ $(false) `x` %n \'-Zq'
+const real = process.env.HYDRA_OPS_HYDRA_PACKAGE
+
+let guest: Guest
+let operator: SshOperator
+
+function expression(more = ''): string {
+  const packages = `(import ./packages { })`
+  return `{
+  ci = {
+    deployment.os = "debian";
+    deployment.targetEnv = "none";
+    deployment.targetHost = "ci.example";
+    deployment.targetHostKey = "${guest.hostKey}";
+    # What the stand-ins are made of.
+    deployment.aptPackages = [ "python3-psycopg2" "python3-cryptography" ];
+    deployment.hydra = {
+      enable = true;
+      package = ${real === undefined ? `${packages}.hydra` : JSON.stringify(real)};
+      hostName = "hydra.example.org";
+      cache.enable = true;
+      nixServe = { enable = true; package = ${packages}.nix-serve; };
+      nginx = { enable = true; cacheHostName = "cache.example.org"; };
+      admin = {
+        userName = "alice";
+        fullName = "Alice Q. User";
+        emailAddress = "alice@example.org";
+        password.file = ./password;
+      };
+      ${more}
+    };
+  };
+}
+`
+}
+
+beforeAll(async () => {
+  guest = await startGuest({ name: 'ci' })
+  operator = sshOperator()
+  operator.sshConfig(`Host ci.example
+  HostName 127.0.0.1
+  Port ${guest.port}
+  User root
+  IdentityFile ${guest.identityFile}
+`)
+  cpSync(join(packageRoot(), 'test/fixtures/packages'), join(operator.folder, 'packages'), {
+    recursive: true,
+  })
+  operator.write('password', `${password}\n`)
+  operator.write('network.nix', expression())
+  await operator.ok(['create', 'network.nix', '-d', 'ci'])
+})
+afterAll(async () => {
+  await guest?.dispose()
+  operator?.dispose()
+})
+
+/** Is the page at / there? The image has no curl. */
+const answers = `my $s = IO::Socket::INET->new("127.0.0.1:80") or exit 1;
+print $s "GET / HTTP/1.0\\r\\nHost: hydra.example.org\\r\\n\\r\\n"; exit(<$s> =~ / 200 / ? 0 : 1)`
+
+const Rows = z.array(z.object({ task: z.string(), state: z.string(), detail: z.string().optional() }))
+
+async function status(): Promise<Record<string, string>> {
+  const stdout = await operator.ok(['setup', 'status', '-d', 'ci', '--json'])
+  const rows = Rows.parse(JSON.parse(stdout))
+  return Object.fromEntries(
+    rows.map(({ task, state, detail }) => [task, detail === undefined ? state : `${state}: ${detail}`]),
+  )
+}
+
+const tasks = [
+  ...['nix', 'hydra-users', 'postgresql', 'cache-key', 'binary-cache'],
+  ...['nix-serve', 'hydra', 'nginx', 'admin-user', 'hydra-probe'],
+]
+const allDone = Object.fromEntries(tasks.map((task) => [task, 'done']))
+
+describe('one expression', () => {
+  it('makes a Hydra that builds and signs, with a user who can log in', async () => {
+    await operator.ok(['deploy', '-d', 'ci'])
+    expect(await status()).toEqual(allDone)
+  })
+
+  it('needs no second deploy: nothing is run again', async () => {
+    const before = await guest.sh(
+      'systemctl show -p ExecMainStartTimestampMonotonic hydra-server nginx postgresql@15-main',
+    )
+    const stdout = await operator.ok(['deploy', '-d', 'ci'])
+    expect(stdout).not.toContain('changed ')
+    expect(
+      await guest.sh(
+        'systemctl show -p ExecMainStartTimestampMonotonic hydra-server nginx postgresql@15-main',
+      ),
+    ).toBe(before)
+  })
+
+  it('keeps the password out of the machine but for Hydra’s own hash', async () => {
+    const found = await guest.sh(
+      `grep -rlF 'Kx7-p' /etc /var/log /var/lib/hydra /root /home /run/systemd /nix/var 2>/dev/null || true
+journalctl --no-pager | grep -cF 'Kx7-p' || true`,
+    )
+    expect(found.trim()).toBe('0')
+  })
+})
+
+describe('damage by hand', () => {
+  it.each<[string, string, string]>([
+    ['a service stopped', 'systemctl stop hydra-evaluator', 'hydra'],
+    ['a unit changed', 'echo "# x" >> /etc/systemd/system/hydra-server.service', 'hydra'],
+    [
+      'a rule of PostgreSQL moved',
+      `sed -i '1,2d' /etc/postgresql/15/main/pg_hba.conf && systemctl reload postgresql`,
+      'postgresql',
+    ],
+    ['the site disabled', 'rm /etc/nginx/sites-enabled/hydra-ops && systemctl reload nginx', 'nginx'],
+    ['the owner of the cache', 'chown root /var/lib/hydra/cache', 'binary-cache'],
+    [
+      'a role taken away',
+      `cd / && runuser -u hydra -- psql -U hydra hydra -c "delete from userroles" > /dev/null`,
+      'admin-user',
+    ],
+    ['PostgreSQL killed', 'systemctl stop postgresql@15-main', 'postgresql'],
+  ])('is seen and mended: %s', async (_, damage, task) => {
+    await guest.sh(damage)
+    expect((await status())[task]).toMatch(/^drifted: /)
+    await operator.ok(['deploy', '-d', 'ci'])
+    expect(await status()).toEqual(allDone)
+  })
+
+  it('that takes the database is not mended in silence', async () => {
+    await guest.sh(`systemctl stop 'hydra-*'; cd / && runuser -u postgres -- dropdb --force hydra`)
+    const refused = await operator.run(['deploy', '-d', 'ci', '--yes'])
+    expect(refused.code).toBe(3)
+    expect(refused.stderr).toContain('the database of Hydra was there, and is gone')
+    await operator.ok(['deploy', '-d', 'ci', '--yes', '--allow-recreate'])
+    expect(await status()).toEqual(allDone)
+  })
+})
+
+describe('a reboot', () => {
+  it('ends with everything up by itself', async () => {
+    await operator.ok(['reboot', '-d', 'ci'])
+    await guest.sh(
+      `for i in $(seq 300); do
+  if perl -MIO::Socket::INET -e "$1"; then exit 0; fi
+  sleep 1
+done
+echo 'Hydra does not answer' >&2
+exit 1`.replace('"$1"', `'${answers}'`),
+    )
+    expect(await status()).toEqual(allDone)
+  })
+})

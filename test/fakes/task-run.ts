@@ -1,0 +1,33 @@
+import { connect } from 'node:net'
+import type { TaskMachine, TaskRun } from '../../src/core/setup-task.js'
+import { debianMachine } from './debian-machine.js'
+
+/** What a task is given on the operator host; secrets by name, ports of this very machine. */
+export function taskRun(
+  secrets: Readonly<Record<string, string>> = {},
+  unchanged: readonly string[] = [],
+): TaskRun & { readonly lines: string[] } {
+  const lines: string[] = []
+  return {
+    signal: new AbortController().signal,
+    lines,
+    log: (line) => void lines.push(line),
+    secret: async (name) => {
+      const found = secrets[name]
+      if (found === undefined) throw new Error(`this test gave no secret ${name}`)
+      return found
+    },
+    secretChanged: (name) => !unchanged.includes(name),
+    connect: (port) =>
+      new Promise((resolve, reject) => {
+        const socket = connect({ host: '127.0.0.1', port })
+        socket.once('connect', () => resolve(socket))
+        socket.on('error', reject)
+      }),
+  }
+}
+
+/** A Debian machine of the deployment `lab`, called `web`. */
+export function taskMachine(options: Record<string, unknown> = {}): TaskMachine {
+  return { definition: debianMachine(options), deployment: 'lab', publishedPort: () => undefined }
+}

@@ -1,0 +1,243 @@
+import { describe, expect, it } from 'vitest'
+import {
+  hydraConfig,
+  hydraEnvironment,
+  machinesFile,
+  shellProfile,
+} from '../../../src/setup/hydra/config-text.js'
+import type { HydraFacts } from '../../../src/setup/hydra/package-facts.js'
+import { type HydraSettings, hydraSettings } from '../../../src/setup/hydra/settings.js'
+import { hydraUnits } from '../../../src/setup/hydra/units.js'
+import { taskMachine } from '../../fakes/task-run.js'
+
+const database = { name: 'hydra', port: 5432 }
+const path = '/nix/store/00000000000000000000000000000000-hydra'
+const may2022: HydraFacts = {
+  database: 'dbi',
+  asksRunner: false,
+  programs: new Set([
+    ...['hydra-init', 'hydra-server', 'hydra-evaluator', 'hydra-queue-runner', 'hydra-create-user'],
+    ...['hydra-notify', 'hydra-send-stats', 'hydra-update-gc-roots'],
+  ]),
+  systems: ['x86_64-linux', 'builtin'],
+  cores: 2,
+  kvm: true,
+}
+
+function settings(hydra: Record<string, unknown> = {}): HydraSettings {
+  const found = hydraSettings(
+    taskMachine({ hydra: { enable: true, hostName: 'hydra.example.org', ...hydra } }),
+  )
+  if (found === undefined) throw new Error('no Hydra is wanted')
+  return found
+}
+
+function unit(name: string, hydra: Record<string, unknown> = {}, facts = may2022): string {
+  const postgresql = 'postgresql@15-main.service'
+  const units = hydraUnits({ settings: settings(hydra), package: path, facts, database, postgresql })
+  return units.find((each) => each.name === name)?.text ?? ''
+}
+
+const names = (facts: HydraFacts) =>
+  hydraUnits({ settings: settings(), package: path, facts, database, postgresql: 'p.service' }).map(
+    ({ name }) => name,
+  )
+
+describe('the units of Hydra', () => {
+  it('are all that the package has programs for', () => {
+    expect(names(may2022)).toEqual([
+      'hydra-init.service',
+      'hydra-server.service',
+      'hydra-evaluator.service',
+      'hydra-queue-runner.service',
+      'hydra-notify.service',
+      'hydra-send-stats.service',
+      'hydra-update-gc-roots.service',
+      'hydra-update-gc-roots.timer',
+    ])
+    const old = new Set([...may2022.programs].filter((name) => !/notify|stats|gc-roots/.test(name)))
+    expect(names({ ...may2022, programs: old })).toEqual([
+      'hydra-init.service',
+      'hydra-server.service',
+      'hydra-evaluator.service',
+      'hydra-queue-runner.service',
+    ])
+  })
+
+  it('survive a stop of the database: they want it, and do not require it', () => {
+    const all = hydraUnits({
+      settings: settings(),
+      package: path,
+      facts: may2022,
+      database,
+      postgresql: 'postgresql@15-main.service',
+    })
+    expect(all.filter(({ text }) => text.includes('Requires='))).toEqual([])
+    expect(unit('hydra-init.service')).toContain(
+      'Wants=postgresql@15-main.service\nAfter=postgresql@15-main.service',
+    )
+    for (const name of [
+      'hydra-server',
+      'hydra-evaluator',
+      'hydra-queue-runner',
+      'hydra-notify',
+      'hydra-send-stats',
+    ])
+      expect(unit(`${name}.service`)).toMatch(
+        /Wants=hydra-init\.service\nAfter=hydra-init\.service nix-daemon\.socket network\.target[\s\S]*Restart=always/,
+      )
+  })
+
+  it('run as the users and write where the ones that ran on Debian did', () => {
+    expect(unit('hydra-server.service')).toContain(
+      `ExecStart=${path}/bin/hydra-server -f -h 127.0.0.1 -p 3000 --max_spare_servers 5 --max_servers 25 --max_requests 100\n`,
+    )
+    expect(unit('hydra-server.service')).toContain('User=hydra-www\n')
+    expect(unit('hydra-server.service')).toContain(
+      'ReadWritePaths=/var/lib/hydra/www /nix/var/nix/gcroots/hydra\n',
+    )
+    expect(unit('hydra-evaluator.service')).toContain('SuccessExitStatus=1\n')
+    expect(unit('hydra-notify.service')).toContain(
+      'ReadWritePaths=/var/lib/hydra/queue-runner /var/lib/hydra/build-logs /var/lib/hydra/runcommand-logs\n',
+    )
+    expect(unit('hydra-init.service')).toMatch(
+      /Type=oneshot\nRemainAfterExit=true\nUser=hydra\n[\s\S]*Restart=on-failure/,
+    )
+  })
+
+  it('let the queue runner write to the cache where there is one', () => {
+    expect(unit('hydra-queue-runner.service')).toContain(
+      'ReadWritePaths=/var/lib/hydra/queue-runner /var/lib/hydra/build-logs /nix/var/nix/gcroots/hydra\n',
+    )
+    expect(
+      unit('hydra-queue-runner.service', { cache: { enable: true, directory: '/srv/cache' } }),
+    ).toContain('/var/lib/hydra/build-logs /srv/cache /nix')
+  })
+
+  it('are hardened, each of them', () => {
+    const services = names(may2022).filter((name) => name.endsWith('.service'))
+    for (const name of services)
+      expect(unit(name)).toMatch(
+        /NoNewPrivileges=true[\s\S]*ProtectSystem=strict[\s\S]*RestrictSUIDSGID=true/,
+      )
+  })
+
+  it('escape what systemd would interpret', () => {
+    const text = unit('hydra-server.service', { extraEnv: { MOTD: '50% "off" \\o/' } })
+    expect(text).toContain('Environment="MOTD=50%% \\"off\\" \\\\o/"\n')
+    const newer = unit('hydra-server.service', {}, { ...may2022, database: 'url' })
+    expect(newer).toContain(
+      'Environment="HYDRA_DATABASE_URL=postgres://hydra@%%2Frun%%2Fpostgresql:5432/hydra?application_name=hydra-server"\n',
+    )
+    expect(newer).not.toContain('HYDRA_DBI')
+  })
+})
+
+describe('where Hydra finds its database', () => {
+  it('is told as each generation wants it', () => {
+    expect(hydraEnvironment(database, { database: 'dbi' }).HYDRA_DBI).toBe('dbi:Pg:dbname=hydra;user=hydra;')
+    expect(hydraEnvironment(database, { database: 'dbi' }, 'hydra-init').HYDRA_DBI).toBe(
+      'dbi:Pg:dbname=hydra;user=hydra;application_name=hydra-init',
+    )
+    expect(hydraEnvironment({ name: 'ci', port: 5433 }, { database: 'dbi' }).HYDRA_DBI).toBe(
+      'dbi:Pg:dbname=ci;port=5433;user=hydra;',
+    )
+    expect(hydraEnvironment(database, { database: 'url' }).HYDRA_DATABASE_URL).toBe(
+      'postgres://hydra@%2Frun%2Fpostgresql:5432/hydra',
+    )
+  })
+
+  it('is told to login shells too', () => {
+    expect(shellProfile(database, { database: 'dbi' })).toContain(
+      "export HYDRA_DBI='dbi:Pg:dbname=hydra;user=hydra;'\n",
+    )
+  })
+})
+
+describe('hydra.conf', () => {
+  it('is the one that worked', () => {
+    expect(
+      hydraConfig(settings({ cache: { enable: true, secretKeyFile: '/etc/hydra/cache.sec' } }), may2022),
+    ).toBe(`\
+# Written by hydra-ops (set-up task "hydra"); changes made here are overwritten.
+using_frontend_proxy = 1
+base_uri = http://hydra.example.org:3000
+notification_sender = hydra@hydra.example.org
+max_servers = 25
+compress_num_threads = 0
+gc_roots_dir = /nix/var/nix/gcroots/hydra
+use-substitutes = 0
+store_uri = file:///var/lib/hydra/cache?secret-key=/etc/hydra/cache.sec
+binary_cache_secret_key_file = /etc/hydra/cache.sec
+`)
+  })
+
+  it('signs what hydra-server serves also where only nix-serve is wanted, and nothing without a key', () => {
+    expect(hydraConfig(settings({ nixServe: { enable: true } }), may2022)).toContain(
+      'binary_cache_secret_key_file = /etc/nix/web/secret\n',
+    )
+    expect(hydraConfig(settings(), may2022)).not.toMatch(/store_uri|secret/)
+  })
+
+  it('tells newer ones where to ask their queue runner', () => {
+    expect(hydraConfig(settings(), { asksRunner: true })).toContain(
+      'queue_runner_endpoint = http://[::1]:8080\n',
+    )
+  })
+
+  it('takes further lines', () => {
+    expect(hydraConfig(settings({ extraConfig: 'max_concurrent_evals = 2\n' }), may2022)).toMatch(
+      /\nmax_concurrent_evals = 2\n$/,
+    )
+  })
+})
+
+describe('the builders', () => {
+  it('are the machine itself with all it can do, when none is named', () => {
+    expect(machinesFile([], may2022)).toBe(
+      'localhost x86_64-linux,builtin - 2 1 kvm,nixos-test,benchmark,big-parallel - -\n',
+    )
+    expect(machinesFile([], { ...may2022, kvm: false })).not.toContain('kvm')
+  })
+
+  it('are those that are named', () => {
+    const { buildMachines } = settings({
+      buildMachines: [
+        { hostName: 'localhost', systems: ['x86_64-linux'], maxJobs: 4 },
+        {
+          hostName: 'b.example.org',
+          systems: ['aarch64-linux'],
+          sshUser: 'builder',
+          sshKey: '/etc/hydra/key',
+          mandatoryFeatures: ['slow'],
+          publicHostKey: 'AAAA',
+        },
+      ],
+    }).options
+    expect(machinesFile(buildMachines, may2022)).toBe(
+      `localhost x86_64-linux - 4 1 kvm,nixos-test,benchmark,big-parallel - -
+builder@b.example.org aarch64-linux /etc/hydra/key 1 1 slow slow AAAA
+`,
+    )
+  })
+})
+
+describe('the URL', () => {
+  const urlOf = (hydra: Record<string, unknown>, published?: number) =>
+    hydraSettings({
+      ...taskMachine({ hydra: { enable: true, hostName: 'hydra.example.org', ...hydra } }),
+      publishedPort: (port) =>
+        port === 80 && published !== undefined ? { host: '127.0.0.1', port: published } : undefined,
+    })?.url
+
+  it.each<[Record<string, unknown>, number | undefined, string]>([
+    [{}, undefined, 'http://hydra.example.org:3000'],
+    [{ nginx: { enable: true } }, undefined, 'http://hydra.example.org'],
+    [{ nginx: { enable: true } }, 28080, 'http://127.0.0.1:28080'],
+    [{ nginx: { enable: true, tls: 'self-signed' } }, 28080, 'https://hydra.example.org'],
+    [{ nginx: { enable: true, hostName: 'ci.example.org' } }, undefined, 'http://ci.example.org'],
+    [{ nginx: { enable: true }, url: 'https://x.example.org/' }, 28080, 'https://x.example.org'],
+  ])('of %j, published at %s, is %s', (hydra, published, url) => {
+    expect(urlOf(hydra, published)).toBe(url)
+  })
+})

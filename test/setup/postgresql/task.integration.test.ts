@@ -1,0 +1,154 @@
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
+import { bindTask } from '../../../src/core/setup-task.js'
+import { postgresqlTask } from '../../../src/setup/postgresql/task.js'
+import { LocalShellHost } from '../../fakes/local-shell-host.js'
+import { taskMachine, taskRun } from '../../fakes/task-run.js'
+import { PostgresqlCluster } from '../../fixtures/postgresql.js'
+import { taskContract } from '../task-contract.js'
+
+let root: string
+let cluster: PostgresqlCluster
+let host: LocalShellHost
+let debianHba: string
+const run = taskRun()
+
+beforeAll(() => {
+  root = mkdtempSync(join(tmpdir(), 'ho-pg-'))
+  cluster = new PostgresqlCluster(root)
+  debianHba = 'local all all peer\nhost all all 127.0.0.1/32 scram-sha-256\n'
+  mkdirSync(join(root, 'systemd'))
+  vi.stubEnv('PGHOST', root)
+  host = new LocalShellHost({ bin: cluster.bin, moved: { '/etc/systemd/system': join(root, 'systemd') } })
+})
+afterAll(() => {
+  vi.unstubAllEnvs()
+  cluster?.stop()
+  rmSync(root, { recursive: true, force: true })
+})
+
+/** All of Hydra's users are the one who runs the tests; a guest has them all. */
+function wanted(database: Record<string, unknown> = {}) {
+  const identMap = `hydra-users ${cluster.owner} hydra\nhydra-users ${cluster.owner} ${cluster.owner}`
+  const task = bindTask(postgresqlTask)(
+    taskMachine({ hydra: { enable: true, database: { identMap, ...database } } }),
+  )
+  if (task === undefined) throw new Error('the postgresql task is not wanted')
+  return task
+}
+
+function fresh(): void {
+  cluster.write('pg_hba.conf', debianHba)
+  cluster.write('pg_ident.conf', '# MAPNAME SYSTEM-USERNAME PG-USERNAME\n')
+  cluster.reload()
+  cluster.sql('drop database if exists hydra')
+  cluster.sql('drop role if exists hydra')
+}
+
+const psql = (statement: string, database = 'postgres') =>
+  `psql -X -q -p ${cluster.port} -d ${database} -c "${statement}" > /dev/null`
+
+describe('the postgresql task with a real PostgreSQL', () => {
+  beforeEach(fresh)
+
+  taskContract(() => ({
+    host,
+    task: wanted(),
+    verifiable: true,
+    reset: `
+${psql('drop database if exists hydra')} && ${psql('drop role if exists hydra')}
+printf '${debianHba.replaceAll('\n', '\\n')}' > ${cluster.data}/pg_hba.conf; : > ${cluster.data}/pg_ident.conf
+${psql('select pg_reload_conf()')}`,
+    damages: {
+      'rules as Debian has them': `printf '${debianHba.replaceAll('\n', '\\n')}' > ${cluster.data}/pg_hba.conf; ${psql('select pg_reload_conf()')}`,
+      'map gone': `: > ${cluster.data}/pg_ident.conf`,
+      'database gone': psql('drop database hydra'),
+      'owner of the database changed': psql('alter database hydra owner to current_user'),
+      'pg_trgm dropped': psql('drop extension pg_trgm', 'hydra'),
+    },
+  }))
+
+  it('keeps databases, roles and rules of others', async () => {
+    const theirs = 'local app app peer map=app\n'
+    cluster.write('pg_hba.conf', `${theirs}${debianHba}`)
+    cluster.write('pg_ident.conf', `app ${cluster.owner} app\n`)
+    cluster.reload()
+    cluster.sql('create role app login')
+    cluster.sql('create database app owner app')
+    await wanted().apply(host, run)
+    expect(cluster.file('pg_hba.conf').endsWith(`${theirs}${debianHba}`)).toBe(true)
+    expect(cluster.sql("select count(*) from pg_database where datname in ('app', 'hydra')")).toBe('2')
+    expect(await wanted().probe(host, run)).toBe('done')
+    cluster.sql('drop database app')
+    cluster.sql('drop role app')
+  })
+
+  it('never drops what is in the database', async () => {
+    await wanted().apply(host, run)
+    cluster.sql('create table precious (n int)', 'hydra')
+    cluster.write('pg_hba.conf', debianHba)
+    await wanted().apply(host, run)
+    expect(cluster.sql('select count(*) from precious', 'hydra')).toBe('0')
+  })
+
+  it('says that the database is lost when the rules are there and it is not', async () => {
+    await wanted().apply(host, run)
+    cluster.sql('drop database hydra')
+    expect(await wanted().probe(host, run)).toEqual({ drifted: 'the database hydra is gone', lost: true })
+  })
+
+  it('names the faulty line of a file that PostgreSQL cannot read, and changes nothing', async () => {
+    const broken = `local all all identt\n${debianHba}`
+    cluster.write('pg_hba.conf', broken)
+    await expect(wanted().apply(host, run)).rejects.toThrow(
+      /pg_hba\.conf line 1: .*identt.*; it was not touched/,
+    )
+    expect(cluster.file('pg_hba.conf')).toBe(broken)
+  })
+
+  it('refuses files with the line ends of Windows', async () => {
+    const windows = debianHba.replaceAll('\n', '\r\n')
+    cluster.write('pg_hba.conf', windows)
+    await expect(wanted().apply(host, run)).rejects.toMatchObject({
+      message: expect.stringContaining('(CRLF); it was not touched'),
+      hint: expect.stringContaining('sed -i'),
+    })
+    expect(cluster.file('pg_hba.conf')).toBe(windows)
+  })
+
+  it('puts the files back when PostgreSQL does not take what the options say', async () => {
+    const task = wanted({ authentication: 'local hydra all nonsense' })
+    await expect(task.apply(host, run)).rejects.toThrow('the old files were put back')
+    expect(cluster.file('pg_hba.conf')).toBe(debianHba)
+  })
+
+  it('starts a cluster that is down', async () => {
+    await wanted().apply(host, run)
+    cluster.stop()
+    expect(await wanted().probe(host, run)).toEqual({
+      drifted: expect.stringMatching(/^the cluster .* is down$/),
+    })
+    await wanted().apply(host, run)
+    expect(await wanted().probe(host, run)).toBe('done')
+  })
+
+  it('finds the port, and tells it', async () => {
+    expect(await wanted().apply(host, run)).toMatchObject({ port: '5499', database: 'hydra' })
+  })
+})
+
+describe('the postgresql task', () => {
+  it('is wanted only with a Hydra', () => {
+    expect(bindTask(postgresqlTask)(taskMachine())).toBeUndefined()
+  })
+
+  it('needs no option of its own', () => {
+    const task = bindTask(postgresqlTask)(taskMachine({ hydra: { enable: true } }))
+    expect(JSON.parse(task?.inputs ?? '')).toMatchObject({
+      rule: 'local hydra all ident map=hydra-users',
+      users: ['hydra', 'hydra-queue-runner', 'hydra-www', 'root'],
+    })
+  })
+})
