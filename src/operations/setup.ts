@@ -9,10 +9,11 @@ import { suggest } from '../core/suggest.js'
 import { deliverPackages, deliverTasks } from './deploy/delivery.js'
 import { evaluationRequest } from './deploy/evaluate-network.js'
 import { closeJob, type Job, newJob } from './deploy/job.js'
-import { lookAt, wantedTasks } from './deploy/look.js'
-import { connect } from './deploy/reach.js'
+import { lookAt, taskContext, wantedTasks } from './deploy/look.js'
+import { connect, hostOf } from './deploy/reach.js'
 import { type DeployRequest, plainDeploy } from './deploy/request.js'
 import { dryingSession, type Session } from './deploy/session.js'
+import { verifyTasks } from './deploy/tasks.js'
 import { onMachines } from './on-machines.js'
 import { type Selection, selectMachines } from './selection.js'
 import { networkOnce } from './send-keys.js'
@@ -104,6 +105,28 @@ export function runSetup(
       const redo = new Set(wish.redo ? [wish.task] : [])
       for (const stage of ['bootstrap', 'configure'] as const) await deliverTasks(job, stage, only, redo)
       return job.changed
+    } finally {
+      closeJob(job)
+    }
+  })
+}
+
+/** Proves every wanted task of the selected machines from outside; changes nothing but what a proof leaves. */
+export function verifySetup(
+  ops: Ops,
+  wish: { readonly deployment: string | undefined; readonly selection: Selection },
+): Promise<MachineResult[]> {
+  const network = networkOnce(ops)
+  const how = { ...wish, maxConcurrent: request.maxConcurrent, verb: 'setup' }
+  return onMachines(ops, how, async (session, machine, run) => {
+    const definition = (await network(session, run)).machines.get(machine)
+    if (definition === undefined)
+      throw usageError(`machine '${machine}' is no longer in the network`, { machine })
+    const job: Job = { ...newJob({ ops, session, request, definition }, undefined), run }
+    try {
+      await connect(job)
+      await verifyTasks(hostOf(job), wantedTasks(job), taskContext(job))
+      return false
     } finally {
       closeJob(job)
     }

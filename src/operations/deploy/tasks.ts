@@ -145,7 +145,7 @@ async function withSecrets(
 }
 
 /** What a task is given on the operator host, for one run of it. */
-export async function runOf(task: WantedTask, context: TaskContext, run: Run): Promise<TaskRun> {
+async function runOf(task: WantedTask, context: TaskContext, run: Run): Promise<TaskRun> {
   const recorded = context.records[task.id]?.secrets ?? {}
   const now = await secretHashes(task.secrets, context)
   return {
@@ -164,6 +164,34 @@ function gone(host: Host, lost: string): Error {
   return failure('LOST', `machine '${host.machine}': ${lost} was there, and is gone`, {
     machine: host.machine,
     hint: 'put it back from a backup; or deploy with --allow-recreate, and it is made anew, empty',
+  })
+}
+
+/** Proves each task, one after the other; all that does not hold is in the error. */
+export async function verifyTasks(
+  host: Host,
+  tasks: readonly WantedTask[],
+  context: TaskContext,
+): Promise<void> {
+  const failed: { readonly id: TaskId; readonly error: unknown }[] = []
+  for (const task of tasks) {
+    const run: Run = { ...context.run, log: (line) => context.run.log(`${task.id}: ${line}`) }
+    try {
+      await task.verify(host, await runOf(task, context, run))
+      run.log('proved')
+    } catch (error) {
+      throwIfInterrupted(context.run.signal)
+      run.log(`failed: ${messageOf(error)}`)
+      failed.push({ id: task.id, error })
+    }
+  }
+  const [first] = failed
+  if (first === undefined) return
+  const reasons = failed.map(({ id, error }) => `${id}: ${messageOf(error)}`).join('; ')
+  throw failure('SETUP', `machine '${host.machine}': not proved: ${reasons}`, {
+    machine: host.machine,
+    cause: first.error,
+    ...(first.error instanceof OpsError && first.error.hint !== undefined ? { hint: first.error.hint } : {}),
   })
 }
 

@@ -107,6 +107,10 @@ async function applyNginx(
     await runScript(host, { ...script, hint: acmeHint(name) }, run)
     await enableSite(host, settings, run)
   }
+  if (settings.options.openFirewall) {
+    const args = tls === 'none' ? ['80'] : ['80', '443']
+    await runScript(host, { what: 'open the firewall', script: firewallScript, args }, run)
+  }
   return { url: settings.url }
 }
 
@@ -263,6 +267,24 @@ systemctl --quiet enable nginx.service || exit 1
 if [ "$(systemctl is-active nginx.service)" = active ]; then systemctl reload nginx.service || exit 1
 else systemctl restart nginx.service || exit 1; fi
 rm -f ${reloadMark}
+`
+
+/** nftables alone has no rules of its own to add to: what is in its file is the user's. */
+const firewallScript = `
+open=no
+if command -v ufw > /dev/null && ufw status | grep -q '^Status: active'; then
+  for port do ufw allow "$port/tcp" || exit 1; done
+  open=yes
+fi
+if [ "$(systemctl is-active firewalld.service 2>/dev/null)" = active ]; then
+  for port do firewall-cmd --quiet --permanent --add-port="$port/tcp" && firewall-cmd --quiet --add-port="$port/tcp" || exit 1; done
+  open=yes
+fi
+[ "$open" = yes ] || {
+  if [ "$(systemctl is-active nftables.service 2>/dev/null)" = active ]; then
+    echo "nftables is active, and its rules are the user's: nothing was opened; it must let in the ports $*"
+  else echo 'no firewall is active: nothing was to be opened'; fi
+}
 `
 
 /** Who listens on a port while nginx does not run. */
