@@ -111,7 +111,14 @@ async function applyNginx(
     const args = tls === 'none' ? ['80'] : ['80', '443']
     await runScript(host, { what: 'open the firewall', script: firewallScript, args }, run)
   }
-  return { url: settings.url }
+  return { url: settings.url, ...cacheUrl(settings) }
+}
+
+/** Where clients find the cache. */
+function cacheUrl({ options, url }: HydraSettings): Record<string, string> {
+  if (options.cache.enable) return { cacheUrl: `${url}${staticCachePath.replace(/\/$/, '')}` }
+  const { cacheHostName } = options.nginx
+  return options.nixServe.enable && cacheHostName != null ? { cacheUrl: `http://${cacheHostName}` } : {}
 }
 
 function acmeHint(name: string): string {
