@@ -202,11 +202,13 @@ async function reasonToRun(
 ): Promise<{ why: string | undefined; lost?: string | undefined }> {
   const record = context.records[task.id]
   const state = await task.probe(host, context.run)
-  const lost = record !== undefined && isLost(state) ? task.irreplaceable : undefined
+  // With other options it may be wanted at another place, and nothing be gone.
+  const same = record?.inputs === context.hmac(task.inputs)
+  const lost = same && isLost(state) ? task.irreplaceable : undefined
   if (context.redo.has(task.id)) return { why: 'asked for', lost }
   if (state !== 'done') return { why: describeState(state), lost }
   if (record === undefined) return { why: 'not recorded yet' }
-  if (record.inputs !== context.hmac(task.inputs)) return { why: 'its options changed' }
+  if (!same) return { why: 'its options changed' }
   const hashes = await secretHashes(task.secrets, context)
   // What cannot be known (in a dry run) counts as unchanged.
   const changed = task.secrets.find(

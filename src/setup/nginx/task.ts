@@ -70,7 +70,7 @@ async function probeNginx(host: Host, settings: HydraSettings, run: Run): Promis
   const { tls } = settings.options.nginx
   const rules: readonly (readonly [boolean, string])[] = [
     [file === createHash('sha256').update(text).digest('hex'), `${siteFile} differs`],
-    [fact(facts, 'link') === siteFile, 'the site of Hydra is not enabled'],
+    [fact(facts, 'link') === 'yes', 'the site of Hydra is not enabled'],
     [fact(facts, 'default') !== 'shipped', "Debian's default site is enabled"],
     [fact(facts, 'active') === 'active', `nginx is ${fact(facts, 'active')}`],
     [fact(facts, 'enabled') === 'enabled', 'nginx is not started at boot'],
@@ -212,7 +212,7 @@ const lookScript = `
 ${defaultFunctions}
 tls=$1 name=$2
 if [ -f ${siteFile} ]; then echo "site=$(sha256sum < ${siteFile} | cut -d' ' -f1)"; else echo site=-; fi
-echo "link=$(readlink /etc/nginx/sites-enabled/${site} 2>/dev/null)"
+[ "$(readlink /etc/nginx/sites-enabled/${site} 2>/dev/null)" != ${siteFile} ] || echo link=yes
 echo "default=$(default_state)"
 echo "active=$(systemctl is-active nginx.service 2>/dev/null)"
 echo "enabled=$(systemctl is-enabled nginx.service 2>/dev/null)"

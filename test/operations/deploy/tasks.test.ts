@@ -211,6 +211,11 @@ describe('what cannot be made again', () => {
     expect(await runTasks(host, [database('needed')], allowed)).toMatchObject([{ kind: 'done' }])
   })
 
+  it('is made where its options put it to another place', async () => {
+    records = { database: { inputs: 'keyed(elsewhere)', outputs: {}, at: '' } }
+    expect(await runTasks(host, [database('needed')], context())).toMatchObject([{ kind: 'done' }])
+  })
+
   it('stands in the way of nothing else that drifted', async () => {
     records = recorded
     const drifted = database({ drifted: 'a rule is missing' })
