@@ -18,18 +18,32 @@ interface Flags extends CommonFlags, SelectionFlags {
 export function registerSetup(command: Command, cli: Cli): void {
   command
     .addArgument(
-      new Argument('[action]', 'show every wanted task, or run one')
-        .choices(['status', 'run'])
+      new Argument('[action]', 'show every wanted task, run one, or prove all of them')
+        .choices(['status', 'run', 'verify'])
         .default('status'),
     )
     .argument('[task]', 'the task to run')
     .option('--redo', 'run it also where it is done')
   selectionFlags(command)
   commonFlags(command, { json: true, plain: true })
-  example(command, 'hydra-ops setup -d lab', 'hydra-ops setup run cache-key --redo -d lab --on web')
-  command.action((action: 'status' | 'run', task: string | undefined, flags: Flags) =>
-    action === 'run' ? run(cli, task, flags) : status(cli, task, flags),
+  example(
+    command,
+    'hydra-ops setup -d lab',
+    'hydra-ops setup run cache-key --redo -d lab --on web',
+    'hydra-ops setup verify',
   )
+  command.action((action: 'status' | 'run' | 'verify', task: string | undefined, flags: Flags) => {
+    if (action === 'run') return run(cli, task, flags)
+    return action === 'verify' ? verify(cli, task, flags) : status(cli, task, flags)
+  })
+}
+
+function verify(cli: Cli, task: string | undefined, flags: Flags): Promise<void> {
+  return runOnMachines(cli, flags, async (ops, { deployment, selection }) => {
+    if (task !== undefined) throw usageError(`setup verify takes no task, got '${task}'`)
+    const { verifySetup } = await import('../operations/setup.js')
+    return verifySetup(ops, { deployment, selection })
+  })
 }
 
 function status(cli: Cli, task: string | undefined, flags: Flags): Promise<void> {

@@ -96,8 +96,20 @@ export const verbs: readonly Verb[] = [
   {
     name: 'setup',
     group: 'Machines:',
-    summary: 'show the set-up tasks of machines, or run one',
+    summary: 'show the set-up tasks of machines, run one, or prove all',
     load: async () => (await import('./setup.js')).registerSetup,
+  },
+  {
+    name: 'hydra',
+    group: 'Machines:',
+    summary: 'show where Hydra is, open it, or show a password that was made up',
+    load: async () => (await import('./hydra.js')).registerHydra,
+  },
+  {
+    name: 'cache',
+    group: 'Machines:',
+    summary: 'show the public key of a binary cache, or what makes others trust it',
+    load: async () => (await import('./cache.js')).registerCache,
   },
   {
     name: 'ssh',

@@ -254,6 +254,7 @@ export const HydraOptions = z
       refuse(['users', admin.userName], `is the same user as admin.userName`)
     if (!hydra.nginx.enable && hydra.nginx.tls !== 'none')
       refuse(['nginx', 'tls'], 'needs nginx.enable = true')
+    if (hydra.postfix.enable) refuse(['postfix', 'enable'], 'not there yet')
     for (const [index, machine] of hydra.buildMachines.entries())
       if (/^(?:127\.|::1$|localhost\.)/.test(machine.hostName))
         refuse(

@@ -47,3 +47,8 @@ export const UserOptions = z.strictObject({
   password: documented(PasswordSource, 'where the password comes from', { generate: true }),
 })
 export type UserOptions = z.infer<typeof UserOptions>
+
+/** The name of a user's password among the secrets of a machine. */
+export function userSecretName(user: string): string {
+  return `hydra-user-${user}`
+}

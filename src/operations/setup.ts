@@ -10,11 +10,12 @@ import { suggest } from '../core/suggest.js'
 import { deliverPackages, deliverTasks } from './deploy/delivery.js'
 import { definitionIn, evaluateShape } from './deploy/evaluate-network.js'
 import { closeJob, type Job, newJob } from './deploy/job.js'
-import { lookAt, wantedTasks } from './deploy/look.js'
-import { connect } from './deploy/reach.js'
+import { lookAt, taskContext, wantedTasks } from './deploy/look.js'
+import { connect, hostOf } from './deploy/reach.js'
 import { lookToChange } from './deploy/refuse-machine.js'
 import { type DeployRequest, plainDeploy } from './deploy/request.js'
 import { dryingSession, type Session } from './deploy/session.js'
+import { verifyTasks } from './deploy/tasks.js'
 import { onMachines } from './on-machines.js'
 import { machinesIn, type Selection, selectMachines } from './selection.js'
 import { networkOnce } from './send-keys.js'
@@ -116,6 +117,30 @@ export async function runSetup(
   const [refusal] = refusals
   if (wanting === 0 && refusal !== undefined) throw refusal
   return results
+}
+
+/** Proves every wanted task of the selected machines from outside; changes nothing but what a proof leaves. */
+export function verifySetup(
+  ops: Ops,
+  wish: {
+    readonly deployment: string | undefined
+    readonly selection: Selection
+    readonly maxConcurrent?: number
+  },
+): Promise<MachineResult[]> {
+  const network = networkOnce(ops)
+  const how = { ...wish, maxConcurrent: wish.maxConcurrent ?? request.maxConcurrent, verb: 'setup' }
+  return onMachines(ops, how, async (session, machine, run) => {
+    const definition = definitionIn(await network(session, run), machine)
+    const job: Job = { ...newJob({ ops, session, request, definition }, undefined), run }
+    try {
+      await connect(job)
+      await verifyTasks(hostOf(job), wantedTasks(job), taskContext(job))
+      return false
+    } finally {
+      closeJob(job)
+    }
+  })
 }
 
 function unwantedTask(job: Job, task: string): OpsError | undefined {

@@ -7,7 +7,7 @@ import { keyedHash } from './keyed-hash.js'
 import { planKeys, resolveKeys, type SeenKey } from './keys.js'
 import { hostOf } from './reach.js'
 import { type Survey, surveyMachine } from './survey.js'
-import { connectAsUser, taskSecrets } from './task-secrets.js'
+import { connectAsUser, secretKeeper, taskSecrets } from './task-secrets.js'
 import { planTasks, probeTasks, type TaskContext, type TaskStatus } from './tasks.js'
 
 /** What one connection tells of a machine: enough to know everything that is to be done there. */
@@ -62,7 +62,7 @@ export function taskContext(job: Job, redo: ReadonlySet<string> = new Set()): Ta
     records: recordOf(job).tasks,
     redo,
     hmac: keyedHash(job.session),
-    secrets: taskSecrets(job),
+    secrets: taskSecrets(secretKeeper(job)),
     allowRecreate: job.request.allowRecreate,
     connect: (port) => connectAsUser(job, port),
     now: () => job.ops.now(),

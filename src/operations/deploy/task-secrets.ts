@@ -3,6 +3,7 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Duplex } from 'node:stream'
+import type { LocalCommands, Questions } from '../../core/context.js'
 import type { DeploymentPaths } from '../../core/deployment.js'
 import { failure, messageOf } from '../../core/errors.js'
 import type { MachineName } from '../../core/names.js'
@@ -35,13 +36,38 @@ export async function secretHashes(
   return Object.fromEntries(hashes)
 }
 
+/** What is needed to read them. */
+export interface SecretKeeper {
+  readonly machine: MachineName
+  readonly paths: DeploymentPaths
+  /** False = a dry run: no command is run, nothing written. */
+  readonly writable: boolean
+  readonly local: Pick<LocalCommands, 'run'>
+  readonly questions: Pick<Questions, 'secret'>
+  readonly signal: AbortSignal
+  /** What was read in this run. */
+  readonly known: Map<string, Promise<string>>
+}
+
+export function secretKeeper(job: Job): SecretKeeper {
+  return {
+    machine: job.machine,
+    paths: job.session.paths,
+    writable: job.session.writable,
+    local: job.ops.local,
+    questions: job.ops.questions,
+    signal: job.run.signal,
+    known: job.secretTexts,
+  }
+}
+
 /** Reads each secret once per run: a command may be slow, and a person is asked only once. */
-export function taskSecrets(job: Job): TaskSecrets {
-  const known = job.secretTexts
+export function taskSecrets(keeper: SecretKeeper): TaskSecrets {
+  const known = keeper.known
   const read = (need: SecretNeed) => {
     const earlier = known.get(need.name)
     if (earlier !== undefined) return earlier
-    const reading = readSecret(job, need).then((text) => usable(job, need, text))
+    const reading = readSecret(keeper, need).then((text) => usable(keeper, need, text))
     known.set(need.name, reading)
     return reading
   }
@@ -51,37 +77,41 @@ export function taskSecrets(job: Job): TaskSecrets {
       const { source } = need
       // Asked for once: what was typed then is nowhere to be compared with.
       if (source.prompt) return 'prompt'
-      if (source.generate) return `generate\0${readGenerated(job, need) ?? ''}`
-      if (source.command != null && !job.session.writable) return undefined
+      if (source.generate) return `generate\0${readGenerated(keeper, need) ?? ''}`
+      if (source.command != null && !keeper.writable) return undefined
       return read(need)
     },
   }
 }
 
-async function readSecret(job: Job, need: SecretNeed): Promise<string> {
+async function readSecret(keeper: SecretKeeper, need: SecretNeed): Promise<string> {
   const { file, command, prompt } = need.source
-  if (file != null) return readSecretFile(job, need, file)
-  if (command != null) return runSecretCommand(job, need, command)
-  if (prompt) return job.ops.questions.secret(`${need.what}, machine '${job.machine}'`)
-  return readGenerated(job, need) ?? makeGenerated(job, need)
+  if (file != null) return readSecretFile(keeper, need, file)
+  if (command != null) return runSecretCommand(keeper, need, command)
+  if (prompt) return keeper.questions.secret(`${need.what}, machine '${keeper.machine}'`)
+  return readGenerated(keeper, need) ?? makeGenerated(keeper, need)
 }
 
-async function readSecretFile(job: Job, need: SecretNeed, file: string): Promise<string> {
+async function readSecretFile(keeper: SecretKeeper, need: SecretNeed, file: string): Promise<string> {
   try {
     return await readFile(file, 'utf8')
   } catch (error) {
-    throw refused(job, need, `its file ${file} cannot be read (${codeOf(error)})`)
+    throw refused(keeper, need, `its file ${file} cannot be read (${codeOf(error)})`)
   }
 }
 
 /** Its stderr is not shown: tools put secrets there too. */
-async function runSecretCommand(job: Job, need: SecretNeed, argv: readonly string[]): Promise<string> {
+async function runSecretCommand(
+  keeper: SecretKeeper,
+  need: SecretNeed,
+  argv: readonly string[],
+): Promise<string> {
   const what = `the command for the ${need.what}`
-  const result = await job.ops.local.run(argv, { signal: job.run.signal, timeoutMs: commandMs, what })
+  const result = await keeper.local.run(argv, { signal: keeper.signal, timeoutMs: commandMs, what })
   if (result.kind === 'exited' && result.code === 0) return result.stdout
   const end = result.kind === 'exited' ? `ended with status ${result.code}` : 'did not end by itself'
-  throw failure('SECRET', `machine '${job.machine}': ${what}, '${argv[0]}', ${end}`, {
-    machine: job.machine,
+  throw failure('SECRET', `machine '${keeper.machine}': ${what}, '${argv[0]}', ${end}`, {
+    machine: keeper.machine,
     hint: 'run it by hand to see why; its messages are not shown here, since they may hold secrets',
   })
 }
@@ -91,33 +121,33 @@ export function generatedFile(paths: DeploymentPaths, machine: MachineName, name
   return join(paths.keys, `${machine}.${encodeURIComponent(name)}.generated`)
 }
 
-function readGenerated(job: Job, need: SecretNeed): string | undefined {
+function readGenerated(keeper: SecretKeeper, need: SecretNeed): string | undefined {
   try {
-    return readFileSync(generatedFile(job.session.paths, job.machine, need.name), 'utf8')
+    return readFileSync(generatedFile(keeper.paths, keeper.machine, need.name), 'utf8')
   } catch (error) {
     if (codeOf(error) === 'ENOENT') return undefined
-    throw refused(job, need, `its file cannot be read: ${messageOf(error)}`)
+    throw refused(keeper, need, `its file cannot be read: ${messageOf(error)}`)
   }
 }
 
-function makeGenerated(job: Job, need: SecretNeed): string {
+function makeGenerated(keeper: SecretKeeper, need: SecretNeed): string {
   const secret = randomBytes(18).toString('base64url')
-  mkdirSync(job.session.paths.keys, { recursive: true, mode: 0o700 })
-  const file = generatedFile(job.session.paths, job.machine, need.name)
+  mkdirSync(keeper.paths.keys, { recursive: true, mode: 0o700 })
+  const file = generatedFile(keeper.paths, keeper.machine, need.name)
   writeFileSync(file, `${secret}\n`, { mode: 0o600, flag: 'wx' })
   return secret
 }
 
 /** One newline at the end is the file's, not the secret's; one within cannot be typed by anybody. */
-function usable(job: Job, need: SecretNeed, text: string): string {
+function usable(keeper: SecretKeeper, need: SecretNeed, text: string): string {
   const secret = text.replace(/\r?\n$/, '')
-  if (secret === '') throw refused(job, need, 'it is empty')
-  if (/[\n\r\0]/.test(secret)) throw refused(job, need, 'it has more than one line')
+  if (secret === '') throw refused(keeper, need, 'it is empty')
+  if (/[\n\r\0]/.test(secret)) throw refused(keeper, need, 'it has more than one line')
   return secret
 }
 
-function refused(job: Job, need: SecretNeed, why: string): Error {
-  return failure('SECRET', `machine '${job.machine}': ${need.what}: ${why}`, { machine: job.machine })
+function refused(keeper: SecretKeeper, need: SecretNeed, why: string): Error {
+  return failure('SECRET', `machine '${keeper.machine}': ${need.what}: ${why}`, { machine: keeper.machine })
 }
 
 function codeOf(error: unknown): string {

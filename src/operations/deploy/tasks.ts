@@ -145,7 +145,7 @@ async function withSecrets(
 }
 
 /** What a task is given on the operator host, for one run of it. */
-export async function runOf(task: WantedTask, context: TaskContext, run: Run): Promise<TaskRun> {
+async function runOf(task: WantedTask, context: TaskContext, run: Run): Promise<TaskRun> {
   const recorded = context.records[task.id]?.secrets ?? {}
   const now = await secretHashes(task.secrets, context)
   return {
@@ -177,6 +177,34 @@ export function reasonByRecord(
   return record.inputs === context.hmac(task.inputs) ? undefined : 'its options changed'
 }
 
+/** Proves each task, one after the other; all that does not hold is in the error. */
+export async function verifyTasks(
+  host: Host,
+  tasks: readonly WantedTask[],
+  context: TaskContext,
+): Promise<void> {
+  const failed: { readonly id: TaskId; readonly error: unknown }[] = []
+  for (const task of tasks) {
+    const run: Run = { ...context.run, log: (line) => context.run.log(`${task.id}: ${line}`) }
+    try {
+      await task.verify(host, await runOf(task, context, run))
+      run.log('proved')
+    } catch (error) {
+      throwIfInterrupted(context.run.signal)
+      run.log(`failed: ${messageOf(error)}`)
+      failed.push({ id: task.id, error })
+    }
+  }
+  const [first] = failed
+  if (first === undefined) return
+  const reasons = failed.map(({ id, error }) => `${id}: ${messageOf(error)}`).join('; ')
+  throw failure('SETUP', `machine '${host.machine}': not proved: ${reasons}`, {
+    machine: host.machine,
+    cause: first.error,
+    ...(first.error instanceof OpsError && first.error.hint !== undefined ? { hint: first.error.hint } : {}),
+  })
+}
+
 async function reasonToRun(
   host: Host,
   task: WantedTask,
@@ -184,7 +212,9 @@ async function reasonToRun(
 ): Promise<{ why: string | undefined; lost?: string | undefined }> {
   const record = context.records[task.id]
   const state = await task.probe(host, context.run)
-  const lost = record !== undefined && isLost(state) ? task.irreplaceable : undefined
+  // With other options it may be wanted at another place, and nothing be gone.
+  const same = record?.inputs === context.hmac(task.inputs)
+  const lost = same && isLost(state) ? task.irreplaceable : undefined
   if (context.redo.has(task.id)) return { why: 'asked for', lost }
   if (state !== 'done') return { why: describeState(state), lost }
   const byRecord = reasonByRecord(task, context)

@@ -64,7 +64,7 @@ if [ "$answer" = 2 ]; then
   done
 fi
 [ "$answer" != 0 ] || echo url=yes
-! grep -rqaF queue_runner_endpoint -- "$package" 2>/dev/null || echo endpoint=yes
+! grep -rqIF queue_runner_endpoint -- "$package" 2>/dev/null || echo endpoint=yes
 system=$(nix-instantiate --eval -E builtins.currentSystem 2>/dev/null | tr -d '"')
 echo "system=\${system:-$(uname -m)-linux}"
 nix --extra-experimental-features nix-command show-config 2>/dev/null |

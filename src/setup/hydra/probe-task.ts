@@ -70,9 +70,9 @@ export const hydraProbeTask: SetupTask<ProbeOptions> = {
   },
   secrets: ({ password }) => [password],
   probe: probeProof,
-  apply: proveByBuild,
-  // Applying it is the proof.
-  verify: async () => {},
+  // It leaves nothing behind but what proving it does.
+  apply: async (_host, { url }) => ({ url }),
+  verify: proveByBuild,
 }
 
 /** Was there a green build of ours? */
@@ -84,11 +84,7 @@ async function probeProof(host: Host, { database }: ProbeOptions, run: Run): Pro
   return fact(facts, 'green') === 'yes' ? 'done' : 'needed'
 }
 
-async function proveByBuild(
-  host: Host,
-  options: ProbeOptions,
-  run: TaskRun,
-): Promise<Record<string, string>> {
+async function proveByBuild(host: Host, options: ProbeOptions, run: TaskRun): Promise<void> {
   const began = new Date()
   const stamp = began.toISOString().replace(/\W/g, '')
   const system = await placeExpression(host, stamp, run)
@@ -102,7 +98,7 @@ async function proveByBuild(
     run.log(`waiting for the build hydra-ops-probe-${stamp} for ${system}`)
     const path = await greenBuild(host, session, { stamp, before }, run)
     await signedInCache(host, session, options, path, run)
-    return { url: options.url, path }
+    run.log(`proof: green${options.publicKeyFile === undefined ? '' : ' and signed'}: ${path}`)
   } finally {
     // Nothing is to be evaluated again and again for a proof.
     await putJobset(host, session, stamp, false).catch(() => {})

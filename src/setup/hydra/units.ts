@@ -63,6 +63,7 @@ export function hydraUnits(input: HydraUnitsInput): HydraUnit[] {
       runs: true,
     })),
     ...gcRootsUnits(input),
+    ...spaceUnits(input.settings),
   ]
 }
 
@@ -76,6 +77,8 @@ export const allHydraUnits: readonly string[] = [
   'hydra-send-stats.service',
   'hydra-update-gc-roots.service',
   'hydra-update-gc-roots.timer',
+  'hydra-check-space.service',
+  'hydra-check-space.timer',
 ]
 
 function servicesOf({ settings, package: path, facts }: HydraUnitsInput): Service[] {
@@ -213,6 +216,48 @@ WantedBy=timers.target
     { name: 'hydra-update-gc-roots.service', text: service, runs: false },
     { name: 'hydra-update-gc-roots.timer', text: timer, runs: true },
   ]
+}
+
+/**
+ * Stops what fills the disk while there is less room than wished, and starts again what it stopped itself: at a tenth
+ * more than the wish (nixpkgs waits for 10 GiB more, which a small disk never has).
+ */
+function spaceUnits({ options }: HydraSettings): HydraUnit[] {
+  const wishes = [
+    ['hydra-queue-runner', options.minimumDiskFree],
+    ['hydra-evaluator', options.minimumDiskFreeEvaluator],
+  ] as const
+  const checks = wishes.filter(([, gib]) => gib > 0).map(([unit, gib]) => spaceCheck(unit, gib * 1024 * 1024))
+  if (checks.length === 0) return []
+  const service = unitText({
+    unit: ['Description=Hydra: is there room on the disk?'],
+    service: ['Type=oneshot', ...checks.map((check) => `ExecStart=/bin/sh -c ${quoted(check)}`)],
+  })
+  const timer = `${owner}
+[Unit]
+Description=Hydra: is there room on the disk?
+
+[Timer]
+OnCalendar=*:0/5
+
+[Install]
+WantedBy=timers.target
+`
+  return [
+    { name: 'hydra-check-space.service', text: service, runs: false },
+    { name: 'hydra-check-space.timer', text: timer, runs: true },
+  ]
+}
+
+/** `$$` is systemd's way to write `$`. */
+function spaceCheck(unit: string, kibibytes: number): string {
+  const mark = `${hydraHome}/.${unit}-stopped-disk-space`
+  const script = [
+    'free=$(df --output=avail -k /nix/store | tail -n 1)',
+    `if [ "$free" -lt ${kibibytes} ]; then if systemctl -q is-active ${unit}; then touch ${mark}; systemctl stop ${unit}; fi`,
+    `elif [ -e ${mark} ] && [ "$free" -gt ${Math.ceil(kibibytes * 1.1)} ]; then rm ${mark}; systemctl start ${unit}; fi`,
+  ].join('; ')
+  return script.replaceAll('$', '$$$$')
 }
 
 function environmentOf({ settings, database, facts }: HydraUnitsInput, unit: string): Record<string, string> {

@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { failure } from '../../core/errors.js'
-import type { UserOptions } from '../../core/hydra-users.js'
+import { type UserOptions, userSecretName } from '../../core/hydra-users.js'
 import type { Run } from '../../core/run.js'
 import type { SecretNeed, SetupTask, TaskRun, TaskState } from '../../core/setup-task.js'
 import type { Host } from '../../core/ssh.js'
@@ -62,11 +62,7 @@ export function usersOf({ options }: HydraSettings): HydraUser[] {
 }
 
 export function passwordOf({ name, password }: HydraUser): SecretNeed {
-  return { name: secretName(name), what: `password of Hydra's user '${name}'`, source: password }
-}
-
-export function secretName(user: string): string {
-  return `hydra-user-${user}`
+  return { name: userSecretName(name), what: `password of Hydra's user '${name}'`, source: password }
 }
 
 const SeenUsers = z.array(
@@ -120,12 +116,12 @@ async function applyUsers(host: Host, options: UsersOptions, run: TaskRun): Prom
   const seen = await seenUsers(host, port, options, run)
   for (const user of options.users) {
     const found = seen.get(user.name)
-    const changed = found?.canlogin !== true || run.secretChanged(secretName(user.name))
+    const changed = found?.canlogin !== true || run.secretChanged(userSecretName(user.name))
     if (!changed && !differs(user, found)) continue
     run.log(
       `${found === undefined ? 'making' : 'changing'} user '${user.name}'${changed ? ', with password' : ''}`,
     )
-    const password = changed ? await run.secret(secretName(user.name)) : undefined
+    const password = changed ? await run.secret(userSecretName(user.name)) : undefined
     await createUser(host, { user, password, path: options.package, environment }, run)
   }
   return { users: options.users.map(({ name }) => name).join(', ') }
@@ -164,9 +160,9 @@ async function createUser(
 async function verifyUsers(host: Host, options: UsersOptions, run: TaskRun): Promise<void> {
   for (const user of options.users) {
     // Somebody typed it at another time, and is not asked again only for this.
-    if (user.password.prompt && !run.secretChanged(secretName(user.name))) continue
+    if (user.password.prompt && !run.secretChanged(userSecretName(user.name))) continue
     const session = new WebSession(options.settings, run)
-    await session.login(host.machine, user.name, await run.secret(secretName(user.name)))
+    await session.login(host.machine, user.name, await run.secret(userSecretName(user.name)))
     const { username, userroles } = await session.currentUser(host.machine)
     const missing = user.roles.filter((role) => !userroles.includes(role))
     if (username === user.name && missing.length === 0) continue

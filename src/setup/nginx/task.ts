@@ -70,7 +70,7 @@ async function probeNginx(host: Host, settings: HydraSettings, run: Run): Promis
   const { tls } = settings.options.nginx
   const rules: readonly (readonly [boolean, string])[] = [
     [file === createHash('sha256').update(text).digest('hex'), `${siteFile} differs`],
-    [fact(facts, 'link') === siteFile, 'the site of Hydra is not enabled'],
+    [fact(facts, 'link') === 'yes', 'the site of Hydra is not enabled'],
     [fact(facts, 'default') !== 'shipped', "Debian's default site is enabled"],
     [fact(facts, 'active') === 'active', `nginx is ${fact(facts, 'active')}`],
     [fact(facts, 'enabled') === 'enabled', 'nginx is not started at boot'],
@@ -107,7 +107,18 @@ async function applyNginx(
     await runScript(host, { ...script, hint: acmeHint(name) }, run)
     await enableSite(host, settings, run)
   }
-  return { url: settings.url }
+  if (settings.options.openFirewall) {
+    const args = tls === 'none' ? ['80'] : ['80', '443']
+    await runScript(host, { what: 'open the firewall', script: firewallScript, args }, run)
+  }
+  return { url: settings.url, ...cacheUrl(settings) }
+}
+
+/** Where clients find the cache. */
+function cacheUrl({ options, url }: HydraSettings): Record<string, string> {
+  if (options.cache.enable) return { cacheUrl: `${url}${staticCachePath.replace(/\/$/, '')}` }
+  const { cacheHostName } = options.nginx
+  return options.nixServe.enable && cacheHostName != null ? { cacheUrl: `http://${cacheHostName}` } : {}
 }
 
 function acmeHint(name: string): string {
@@ -201,7 +212,7 @@ const lookScript = `
 ${defaultFunctions}
 tls=$1 name=$2
 if [ -f ${siteFile} ]; then echo "site=$(sha256sum < ${siteFile} | cut -d' ' -f1)"; else echo site=-; fi
-echo "link=$(readlink /etc/nginx/sites-enabled/${site} 2>/dev/null)"
+[ "$(readlink /etc/nginx/sites-enabled/${site} 2>/dev/null)" != ${siteFile} ] || echo link=yes
 echo "default=$(default_state)"
 echo "active=$(systemctl is-active nginx.service 2>/dev/null)"
 echo "enabled=$(systemctl is-enabled nginx.service 2>/dev/null)"
@@ -263,6 +274,24 @@ systemctl --quiet enable nginx.service || exit 1
 if [ "$(systemctl is-active nginx.service)" = active ]; then systemctl reload nginx.service || exit 1
 else systemctl restart nginx.service || exit 1; fi
 rm -f ${reloadMark}
+`
+
+/** nftables alone has no rules of its own to add to: what is in its file is the user's. */
+const firewallScript = `
+open=no
+if command -v ufw > /dev/null && ufw status | grep -q '^Status: active'; then
+  for port do ufw allow "$port/tcp" || exit 1; done
+  open=yes
+fi
+if [ "$(systemctl is-active firewalld.service 2>/dev/null)" = active ]; then
+  for port do firewall-cmd --quiet --permanent --add-port="$port/tcp" && firewall-cmd --quiet --add-port="$port/tcp" || exit 1; done
+  open=yes
+fi
+[ "$open" = yes ] || {
+  if [ "$(systemctl is-active nftables.service 2>/dev/null)" = active ]; then
+    echo "nftables is active, and its rules are the user's: nothing was opened; it must let in the ports $*"
+  else echo 'no firewall is active: nothing was to be opened'; fi
+}
 `
 
 /** Who listens on a port while nginx does not run. */

@@ -3,7 +3,7 @@ import { beforeEach, describe, expect, it } from 'vitest'
 import type { TaskRecord } from '../../../src/core/deployment.js'
 import { failure, interrupted } from '../../../src/core/errors.js'
 import type { SecretNeed, TaskState, WantedTask } from '../../../src/core/setup-task.js'
-import { planTasks, probeTasks, runTasks } from '../../../src/operations/deploy/tasks.js'
+import { planTasks, probeTasks, runTasks, verifyTasks } from '../../../src/operations/deploy/tasks.js'
 import { LocalShellHost } from '../../fakes/local-shell-host.js'
 
 const host = new LocalShellHost()
@@ -211,6 +211,11 @@ describe('what cannot be made again', () => {
     expect(await runTasks(host, [database('needed')], allowed)).toMatchObject([{ kind: 'done' }])
   })
 
+  it('is made where its options put it to another place', async () => {
+    records = { database: { inputs: 'keyed(elsewhere)', outputs: {}, at: '' } }
+    expect(await runTasks(host, [database('needed')], context())).toMatchObject([{ kind: 'done' }])
+  })
+
   it('stands in the way of nothing else that drifted', async () => {
     records = recorded
     const drifted = database({ drifted: 'a rule is missing' })
@@ -245,5 +250,24 @@ describe('a task’s secret', () => {
     await runTasks(host, [user()], context())
     expect(records.user).toMatchObject({ secrets: { 'user-alice': 'keyed(user-alice\0first)' } })
     expect(JSON.stringify(records)).not.toContain('hunter2')
+  })
+})
+
+describe('proving all tasks', () => {
+  it('names every one that does not hold, and applies none', async () => {
+    const tasks = [
+      task('a', { verify: async () => Promise.reject(failure('A', 'a is not reached')) }),
+      task('b'),
+      task('c', { verify: async () => Promise.reject(failure('C', 'c is not signed', { hint: 'try' })) }),
+    ]
+    await expect(verifyTasks(host, tasks, context())).rejects.toThrow(
+      'not proved: a: a is not reached; c: c is not signed',
+    )
+    expect(events).toEqual(['verified b'])
+  })
+
+  it('is silent when all hold', async () => {
+    await verifyTasks(host, [task('a'), task('b')], context())
+    expect(events).toEqual(['verified a', 'verified b'])
   })
 })

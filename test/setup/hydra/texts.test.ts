@@ -122,6 +122,14 @@ describe('the units of Hydra', () => {
       )
   })
 
+  it('watch the disk where that is wished', () => {
+    expect(unit('hydra-check-space.timer')).toBe('')
+    const text = unit('hydra-check-space.service', { minimumDiskFree: 2 })
+    expect(text).toContain('[ \\"$$free\\" -lt 2097152 ]')
+    expect(text).toContain('systemctl stop hydra-queue-runner')
+    expect(text).not.toContain('hydra-evaluator')
+  })
+
   it('escape what systemd would interpret', () => {
     const text = unit('hydra-server.service', { extraEnv: { MOTD: '50% "off" \\o/' } })
     expect(text).toContain('Environment="MOTD=50%% \\"off\\" \\\\o/"\n')

@@ -1,0 +1,23 @@
+import { Argument, type Command } from 'commander'
+import { commonFlags, example } from './flags.js'
+import type { Cli, CommonFlags } from './verb.js'
+
+export function registerCache(command: Command, cli: Cli): void {
+  command.addArgument(
+    new Argument('[action]', 'show the public keys, or lines for those who shall trust them')
+      .choices(['key', 'trust-snippet'])
+      .default('key'),
+  )
+  commonFlags(command, { json: true })
+  example(command, 'hydra-ops cache key -d lab', 'hydra-ops cache trust-snippet -d lab')
+  command.action((action: 'key' | 'trust-snippet', flags: CommonFlags) =>
+    cli.run(flags, async (ops, ui) => {
+      const { caches, trustSnippet } = await import('../operations/hydra.js')
+      const found = caches(ops, flags.deployment)
+      if (ui.json) ui.printJson(found)
+      else if (action === 'key') ui.print(found.map(({ publicKey }) => publicKey).join('\n'))
+      else ui.print(trustSnippet(found))
+      return 0
+    }),
+  )
+}

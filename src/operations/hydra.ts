@@ -1,0 +1,107 @@
+import { readFileSync } from 'node:fs'
+import type { Ops } from '../core/context.js'
+import type { DeploymentRecord } from '../core/deployment.js'
+import { failure, messageOf, usageError } from '../core/errors.js'
+import { userSecretName } from '../core/hydra-users.js'
+import { MachineName } from '../core/names.js'
+import { generatedFile } from './deploy/task-secrets.js'
+
+export interface HydraAt {
+  readonly machine: string
+  readonly url: string
+}
+
+/** Where the Hydras of a deployment are, as its last deploy left them. */
+export function hydraUrls(ops: Ops, deployment: string | undefined): HydraAt[] {
+  const record = ops.store.resolve(deployment)
+  const found = outputsOf(record, 'hydra').flatMap(({ machine, outputs }) =>
+    outputs.url === undefined ? [] : [{ machine, url: outputs.url }],
+  )
+  if (found.length === 0)
+    throw failure('NO_HYDRA', `${nameOf(record)} has no Hydra yet`, {
+      hint: 'hydra-ops deploy makes it, where deployment.hydra.enable = true',
+    })
+  return found
+}
+
+/** Opens the only Hydra there is in the user's browser. */
+export async function openHydra(ops: Ops, deployment: string | undefined): Promise<HydraAt> {
+  const [first, ...others] = hydraUrls(ops, deployment)
+  if (first === undefined || others.length > 0)
+    throw usageError('there is more than one Hydra', { hint: 'hydra-ops hydra url names them' })
+  const result = await ops.local.run(['xdg-open', first.url], {
+    signal: ops.signal,
+    timeoutMs: 30_000,
+    what: 'open the browser',
+  })
+  if (result.kind !== 'exited' || result.code !== 0)
+    throw failure('BROWSER', 'no browser could be opened', { hint: `open it yourself: ${first.url}` })
+  return first
+}
+
+/** The password of a user that was made up. Those from elsewhere are not kept. */
+export function generatedPassword(ops: Ops, deployment: string | undefined, user: string): string {
+  const record = ops.store.resolve(deployment)
+  const paths = ops.store.paths(record.uuid)
+  for (const name of Object.keys(record.machines)) {
+    const file = generatedFile(paths, MachineName.parse(name), userSecretName(user))
+    try {
+      return readFileSync(file, 'utf8').trimEnd()
+    } catch (error) {
+      if (!(error instanceof Error && 'code' in error && error.code === 'ENOENT'))
+        throw failure('SECRET', `the password of '${user}' cannot be read: ${messageOf(error)}`)
+    }
+  }
+  throw failure('SECRET', `no password was made up for a user '${user}' of ${nameOf(record)}`, {
+    hint: 'only those with password.generate = true are kept here, once they were deployed',
+  })
+}
+
+export interface CacheAt {
+  readonly machine: string
+  readonly publicKey: string
+  readonly url: string | undefined
+}
+
+/** The binary caches of a deployment with their public keys. */
+export function caches(ops: Ops, deployment: string | undefined): CacheAt[] {
+  const record = ops.store.resolve(deployment)
+  const urls = new Map(outputsOf(record, 'nginx').map(({ machine, outputs }) => [machine, outputs.cacheUrl]))
+  const found = outputsOf(record, 'cache-key').flatMap(({ machine, outputs }) =>
+    outputs.publicKey === undefined
+      ? []
+      : [{ machine, publicKey: outputs.publicKey, url: urls.get(machine) }],
+  )
+  if (found.length === 0)
+    throw failure('NO_CACHE', `${nameOf(record)} has no binary cache yet`, {
+      hint: 'hydra-ops deploy makes it, where deployment.hydra.cache.enable = true',
+    })
+  return found
+}
+
+/** What to write on a machine that shall take paths from these caches. */
+export function trustSnippet(all: readonly CacheAt[]): string {
+  const urls = all.flatMap(({ url }) => url ?? [])
+  const keys = all.map(({ publicKey }) => publicKey)
+  const list = (texts: readonly string[]) => `[ ${texts.map((text) => JSON.stringify(text)).join(' ')} ]`
+  return [
+    '# nix.conf',
+    ...(urls.length === 0 ? [] : [`extra-substituters = ${urls.join(' ')}`]),
+    `extra-trusted-public-keys = ${keys.join(' ')}`,
+    '',
+    '# NixOS',
+    ...(urls.length === 0 ? [] : [`nix.settings.extra-substituters = ${list(urls)};`]),
+    `nix.settings.extra-trusted-public-keys = ${list(keys)};`,
+  ].join('\n')
+}
+
+function outputsOf(record: DeploymentRecord, task: string) {
+  return Object.entries(record.machines).flatMap(([machine, { tasks }]) => {
+    const outputs = tasks[task]?.outputs
+    return outputs === undefined ? [] : [{ machine, outputs }]
+  })
+}
+
+function nameOf(record: DeploymentRecord): string {
+  return `deployment '${record.name ?? record.uuid.slice(0, 8)}'`
+}
