@@ -56,9 +56,9 @@ const wrong: [string, string, RegExp[]][] = [
     [/"virtualbox" is not there yet/],
   ],
   [
-    'Hydra',
-    `{ web = { ${debian} deployment.hydra.enable = true; }; }`,
-    [/deployment\.hydra/, /not there yet/],
+    'mail by postfix',
+    `{ web = { ${debian} deployment.hydra = { enable = true; hostName = "hydra.example.org"; notificationSender = "hydra@example.org"; postfix.enable = true; }; }; }`,
+    [/deployment\.hydra\.postfix\.enable/, /not there yet/],
   ],
   [
     'two machines on one port',
