@@ -32,7 +32,7 @@ export default defineConfig({
       layer('crash', 2),
       // An emulated guest keeps one of two cores busy.
       layer('e2e', 3, { maxWorkers: 2 }),
-      // On guests, and not yet seen to pass on a quiet machine: not part of `npm test`, run by `scripts/test trial`.
+      // On guests, too long for every run or not proven yet: run by `scripts/test trial`.
       layer('trial', 4, { maxWorkers: 1 }),
     ],
   },
