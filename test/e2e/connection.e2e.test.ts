@@ -117,8 +117,9 @@ describe('Ctrl-C', () => {
 describe('plan and deploy --dry-run', () => {
   /** Every file that is not a log or of the running system, with all that can be seen of it. */
   const ofTheGuest = `find / -xdev \\( -path /var/log -o -path /tmp -o -path /var/tmp -o -path /var/lib/systemd \\) -prune -o -type f -printf '%p %s %m %U %T@ %C@\\n' | sort
-readlink /nix/var/nix/profiles/hydra-ops*; find /run/keys /run/systemd/system /etc/systemd/system -printf '%p %s %m %T@\\n' 2>/dev/null | sort; systemctl list-units --all --no-legend --plain 'hydra-ops-*'`
-  const ofTheOperator = `find . \\( -path ./images -o -name network.nix \\) -prune -o -printf '%p %s %m %T@ %C@\\n' | sort`
+readlink /nix/var/nix/profiles/hydra-ops*; { find /run/keys /run/systemd/system /etc/systemd/system -printf '%p %s %m %T@\\n' 2>/dev/null || true; } | sort; systemctl list-units --all --no-legend --plain 'hydra-ops-*'`
+  /** Nix sets the times of its own folders whenever it opens its store; no file of it. */
+  const ofTheOperator = `find . \\( -path ./images -o -name network.nix \\) -prune -o -type f -printf '%p %s %m %T@ %C@\\n' | sort`
 
   it('write nothing, there or here', async () => {
     await ends(box.deploy(), 0)
@@ -129,7 +130,8 @@ readlink /nix/var/nix/profiles/hydra-ops*; find /run/keys /run/systemd/system /e
       (await box.operator.program(['sh', '-c', ofTheOperator])).stdout,
     ]
     const before = await seen()
-    expect(before.map((text) => text.split('\n').length > 100)).toEqual([true, true])
+    expect(before[0]).toContain('/etc/box.conf ')
+    expect(before[1]).toContain('/state.json ')
     expect(await ends(box.deploy('--dry-run'), 0)).toContain('/etc/box.conf')
     await box.operator.ok(['plan', '-d', 'box'])
     expect(await seen()).toEqual(before)
