@@ -1,9 +1,9 @@
 import { defineConfig } from 'vitest/config'
 
-const layers = ['integration', 'e2e', 'crash', 'trial'] as const
+const layers = ['integration', 'e2e', 'crash', 'long'] as const
 
 /** Deadlines per layer, for two busy cores: they end what hangs and measure nothing. */
-const minutes = { unit: 0.5, integration: 3, e2e: 15, crash: 10, trial: 15 }
+const minutes = { unit: 0.5, integration: 3, e2e: 15, crash: 10, long: 15 }
 
 function layer(name: keyof typeof minutes, groupOrder: number, more: { maxWorkers?: number } = {}) {
   const deadline = minutes[name] * 60_000
@@ -28,12 +28,12 @@ export default defineConfig({
     teardownTimeout: 60_000,
     projects: [
       layer('unit', 0),
-      layer('integration', 1),
+      layer('integration', 1, { maxWorkers: 2 }),
       layer('crash', 2),
       // An emulated guest keeps one of two cores busy.
       layer('e2e', 3, { maxWorkers: 2 }),
-      // On guests, too long for every run or not proven yet: run by `scripts/test trial`.
-      layer('trial', 4, { maxWorkers: 1 }),
+      // On guests, too long for every run: run by `scripts/test long`.
+      layer('long', 4, { maxWorkers: 2 }),
     ],
   },
 })
