@@ -7,6 +7,8 @@ import { journal, type Link, recordOf, resourceFor, updateJob } from './job.js'
 export const bootMs = 5 * 60_000
 /** A machine that is said to be up already. */
 export const connectMs = 30_000
+/** One whose sshd has just begun to answer still boots; sshd itself gives up after 120 s (LoginGraceTime). */
+const bootingMs = 110_000
 const consoleLines = 20
 
 /** Waits until sshd answers, then logs in. Its error says what was seen, with the end of the serial console. */
@@ -25,17 +27,17 @@ export async function waitAndConnect(link: Link, timeoutMs: number): Promise<Hos
   } catch (error) {
     throw await withConsole(link, error)
   }
-  return connect(link)
+  return connect(link, bootingMs)
 }
 
 /** Logs in; pins the host key at the first contact. Closes an older connection of this link. */
-export async function connect(link: Link): Promise<Host> {
+export async function connect(link: Link, timeoutMs = connectMs): Promise<Host> {
   link.host?.close()
   link.host = undefined
   const target = await targetOf(link)
   const { host, hostKey } = await link.ops.ssh.connect(target, {
     signal: link.run.signal,
-    timeoutMs: connectMs,
+    timeoutMs,
     sudoPassword: () => sudoPassword(link),
     acceptHostKey: (seen) => acceptHostKey(link, target, seen),
   })
