@@ -1,11 +1,11 @@
-import { failure } from '../../core/errors.js'
 import type { Run } from '../../core/run.js'
 import type { SetupTask, TaskRun, TaskState } from '../../core/setup-task.js'
 import type { Host } from '../../core/ssh.js'
 import { httpAnswer } from '../http-request.js'
 import { clusterUnit, requireCluster } from '../postgresql/cluster.js'
-import { askMachine, fact, runScript } from '../remote-script.js'
+import { askMachine, runScript } from '../remote-script.js'
 import { convergeServices, lookAtServices, publicFile, type ServiceSet, unitPath } from '../services.js'
+import { refuseTakenPort } from '../taken-port.js'
 import { waitUntil } from '../wait-until.js'
 import { hydraConfig, hydraEnvironment, machinesFile, shellProfile } from './config-text.js'
 import { type HydraFacts, hydraFacts } from './package-facts.js'
@@ -127,22 +127,13 @@ async function applyHydra(
 ): Promise<Record<string, string>> {
   const { options } = settings
   const wanted = await wantedSet(host, settings, run)
-  await refuseTakenPort(host, options.port, run)
+  // hydra-server ends with status 0 when its port is taken, and is started again for ever (measured).
+  const hint = 'stop it, or set deployment.hydra.port to another one'
+  await refuseTakenPort(host, { port: options.port, unit: 'hydra-server.service', program: '', hint }, run)
   const args = [hydraHome, hydraConfigFile]
   await runScript(host, { what: 'link the configuration of Hydra', script: linkScript, args }, run)
   await convergeServices(host, wanted.set, run)
   return { url: settings.url, package: options.package ?? '' }
-}
-
-/** hydra-server ends with status 0 when its port is taken, and is started again for ever (measured). */
-async function refuseTakenPort(host: Host, port: number, run: Run): Promise<void> {
-  const question = { what: `look who listens on port ${port}`, script: portScript, args: [String(port)] }
-  const holder = fact(await askMachine(host, question, run), 'holder')
-  if (holder === '') return
-  throw failure('PORT_TAKEN', `machine '${host.machine}': port ${port} is taken by ${holder}`, {
-    machine: host.machine,
-    hint: 'stop it, or set deployment.hydra.port to another one',
-  })
 }
 
 async function verifyHydra(host: Host, settings: HydraSettings, run: TaskRun): Promise<void> {
@@ -175,14 +166,6 @@ ln -sfn -- "$2" "$1/hydra.conf" || exit 1
 `
 
 /** Who listens on a port and is not hydra-server itself: its program, or "another program". */
-const portScript = `
-[ "$(systemctl is-active hydra-server.service 2>/dev/null)" != active ] || exit 0
-line=$(ss -Hltnp "sport = :$1" | head -n 1)
-[ -n "$line" ] || exit 0
-name=$(printf '%s' "$line" | sed -n 's/.*users:(("\\([^"]*\\)".*/\\1/p')
-echo "holder=\${name:-another program}"
-`
-
 /**
  * An unknown option makes hydra-server drop all of them and listen everywhere (measured), so the address is looked
  * at too. The evaluator says nothing when it has started; it holds connections to the database.

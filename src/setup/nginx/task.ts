@@ -8,6 +8,7 @@ import { httpAnswer } from '../http-request.js'
 import { type HydraSettings, hydraSettings } from '../hydra/settings.js'
 import { askMachine, type Facts, fact, runScript } from '../remote-script.js'
 import { publicFile } from '../services.js'
+import { refuseTakenPort } from '../taken-port.js'
 import { waitUntil } from '../wait-until.js'
 import { acmeFolder, type SiteFacts, serverNames, siteText, staticCachePath } from './site-text.js'
 
@@ -128,7 +129,8 @@ function acmeHint(name: string): string {
 /** Puts the site in place only when nginx takes the whole of its configuration with it. */
 async function enableSite(host: Host, settings: HydraSettings, run: Run): Promise<void> {
   const text = siteText(settings, siteFacts(settings, await look(host, settings, run)))
-  await refuseTakenPort(host, settings.port, run)
+  const hint = 'stop it: nginx needs this port'
+  await refuseTakenPort(host, { port: settings.port, unit: 'nginx.service', program: 'nginx', hint }, run)
   await placeFiles(host, [publicFile(stagedFile, text)], { run, what: 'write the site of Hydra' })
   const what = 'enable the site of Hydra'
   const result = await host.script(enableScript, [stagedFile], {
@@ -156,16 +158,6 @@ async function enableSite(host: Host, settings: HydraSettings, run: Run): Promis
     machine: host.machine,
     hint: 'journalctl -u nginx on the machine says more',
     detail: result.stderr.trim(),
-  })
-}
-
-async function refuseTakenPort(host: Host, port: number, run: Run): Promise<void> {
-  const question = { what: `look who listens on port ${port}`, script: portScript, args: [String(port)] }
-  const holder = fact(await askMachine(host, question, run), 'holder')
-  if (holder === '') return
-  throw failure('PORT_TAKEN', `machine '${host.machine}': port ${port} is taken by ${holder}`, {
-    machine: host.machine,
-    hint: 'stop it: nginx needs this port',
   })
 }
 
@@ -292,13 +284,4 @@ fi
     echo "nftables is active, and its rules are the user's: nothing was opened; it must let in the ports $*"
   else echo 'no firewall is active: nothing was to be opened'; fi
 }
-`
-
-/** Who listens on a port while nginx does not run. */
-const portScript = `
-[ "$(systemctl is-active nginx.service 2>/dev/null)" != active ] || exit 0
-line=$(ss -Hltnp "sport = :$1" | grep -v '"nginx"' | head -n 1)
-[ -n "$line" ] || exit 0
-name=$(printf '%s' "$line" | sed -n 's/.*users:(("\\([^"]*\\)".*/\\1/p')
-echo "holder=\${name:-another program}"
 `
