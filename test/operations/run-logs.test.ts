@@ -12,14 +12,16 @@ const web = MachineName.parse('web')
 const db = MachineName.parse('db')
 const now = () => new Date('2026-11-21T10:15:00.123Z')
 
+let scratch: string
 let folder: string
 let problems: string[]
 
 beforeEach(() => {
-  folder = mkdtempSync(join(tmpdir(), 'hydra-ops-logs-'))
+  scratch = mkdtempSync(join(tmpdir(), 'hydra-ops-logs-'))
+  folder = scratch
   problems = []
 })
-afterEach(() => rmSync(folder, { recursive: true, force: true }))
+afterEach(() => rmSync(scratch, { recursive: true, force: true }))
 
 const open = (run = 'r1', at = folder) =>
   createRunLogs({ folder: at, run, now, onProblem: (text) => problems.push(text) })
