@@ -1,9 +1,9 @@
 import { requireSuccess } from '../core/command-result.js'
 import { failure } from '../core/errors.js'
+import { httpAnswer } from '../core/http-request.js'
 import type { Run } from '../core/run.js'
 import type { SetupTask, TaskRun, TaskState } from '../core/setup-task.js'
 import type { Host } from '../core/ssh.js'
-import { httpAnswer } from './http-request.js'
 import { hydraSettings, noPackage } from './hydra/settings.js'
 import { verifyNarInfo } from './narinfo-signature.js'
 import { convergeServices, lookAtServices, publicFile, type ServiceSet, unitPath } from './services.js'
@@ -117,6 +117,7 @@ async function verifyNixServe(host: Host, options: NixServeOptions, run: TaskRun
   const get = (path: string) =>
     httpAnswer({
       url: `http://127.0.0.1:${options.port}${path}`,
+      checkCertificate: false,
       connect: () => run.connect(options.port),
       signal: run.signal,
       timeoutMs: requestMs,

@@ -8,8 +8,8 @@ import type { DeploymentPaths } from '../../core/deployment.js'
 import { failure, messageOf } from '../../core/errors.js'
 import type { MachineName } from '../../core/names.js'
 import type { SecretNeed } from '../../core/setup-task.js'
-import { connectFromOperator } from './health-connections.js'
 import { type Job, recordOf } from './job.js'
+import { connectFromOperator } from './operator-connection.js'
 import { hostOf } from './reach.js'
 
 /** The secrets of set-up tasks, as the operator has them. */

@@ -1,7 +1,7 @@
+import { httpAnswer } from '../../core/http-request.js'
 import type { Run } from '../../core/run.js'
 import type { SetupTask, TaskRun, TaskState } from '../../core/setup-task.js'
 import type { Host } from '../../core/ssh.js'
-import { httpAnswer } from '../http-request.js'
 import { clusterUnit, requireCluster } from '../postgresql/cluster.js'
 import { askMachine, runScript } from '../remote-script.js'
 import { convergeServices, lookAtServices, publicFile, type ServiceSet, unitPath } from '../services.js'
@@ -146,7 +146,13 @@ async function verifyHydra(host: Host, settings: HydraSettings, run: TaskRun): P
     wrong: async () => {
       const url = `http://127.0.0.1:${port}/`
       const connect = () => run.connect(port)
-      const { status } = await httpAnswer({ url, connect, signal: run.signal, timeoutMs: requestMs })
+      const { status } = await httpAnswer({
+        url,
+        checkCertificate: false,
+        connect,
+        signal: run.signal,
+        timeoutMs: requestMs,
+      })
       return status === 200 ? undefined : `it answers with status ${status}`
     },
   })
