@@ -7,6 +7,7 @@ import { httpAnswer } from './http-request.js'
 import { hydraSettings, noPackage } from './hydra/settings.js'
 import { verifyNarInfo } from './narinfo-signature.js'
 import { convergeServices, lookAtServices, publicFile, type ServiceSet, unitPath } from './services.js'
+import { portPackages, refuseTakenPort } from './taken-port.js'
 import { waitUntil } from './wait-until.js'
 
 export interface NixServeOptions {
@@ -28,7 +29,7 @@ export const nixServeTask: SetupTask<NixServeOptions> = {
   title: 'nix-serve',
   after: ['nix', 'cache-key'],
   stage: 'configure',
-  debianPackages: () => [],
+  debianPackages: () => portPackages,
   wanted(machine) {
     const settings = hydraSettings(machine)
     if (settings === undefined || !settings.options.nixServe.enable) return undefined
@@ -50,6 +51,8 @@ export const nixServeTask: SetupTask<NixServeOptions> = {
   async apply(host, options, run) {
     if (options.package === undefined) throw noPackage(host, 'nix-serve', 'nixServe.package')
     await refuseOtherPackage(host, options.package, run)
+    const hint = 'stop it, or set deployment.hydra.nixServe.port to another one'
+    await refuseTakenPort(host, { port: options.port, unit, hint }, run)
     await convergeServices(host, serviceSet(options, options.package), run)
     return { listens: listensAt(options) }
   },

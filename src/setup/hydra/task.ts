@@ -5,7 +5,7 @@ import { httpAnswer } from '../http-request.js'
 import { clusterUnit, requireCluster } from '../postgresql/cluster.js'
 import { askMachine, runScript } from '../remote-script.js'
 import { convergeServices, lookAtServices, publicFile, type ServiceSet, unitPath } from '../services.js'
-import { refuseTakenPort } from '../taken-port.js'
+import { portPackages, refuseTakenPort } from '../taken-port.js'
 import { waitUntil } from '../wait-until.js'
 import { hydraConfig, hydraEnvironment, machinesFile, shellProfile } from './config-text.js'
 import { type HydraFacts, hydraFacts } from './package-facts.js'
@@ -30,7 +30,7 @@ export const hydraTask: SetupTask<HydraSettings> = {
   title: 'Hydra and its services',
   after: ['nix', 'hydra-users', 'postgresql', 'cache-key', 'binary-cache'],
   stage: 'configure',
-  debianPackages: () => [],
+  debianPackages: () => portPackages,
   wanted: hydraSettings,
   probe: probeHydra,
   apply: applyHydra,
@@ -129,7 +129,7 @@ async function applyHydra(
   const wanted = await wantedSet(host, settings, run)
   // hydra-server ends with status 0 when its port is taken, and is started again for ever (measured).
   const hint = 'stop it, or set deployment.hydra.port to another one'
-  await refuseTakenPort(host, { port: options.port, unit: 'hydra-server.service', program: '', hint }, run)
+  await refuseTakenPort(host, { port: options.port, unit: 'hydra-server.service', hint }, run)
   const args = [hydraHome, hydraConfigFile]
   await runScript(host, { what: 'link the configuration of Hydra', script: linkScript, args }, run)
   await convergeServices(host, wanted.set, run)
@@ -165,7 +165,6 @@ const linkScript = `
 ln -sfn -- "$2" "$1/hydra.conf" || exit 1
 `
 
-/** Who listens on a port and is not hydra-server itself: its program, or "another program". */
 /**
  * An unknown option makes hydra-server drop all of them and listen everywhere (measured), so the address is looked
  * at too. The evaluator says nothing when it has started; it holds connections to the database.
