@@ -6,7 +6,14 @@ import type { Host } from '../core/ssh.js'
 import { httpAnswer } from './http-request.js'
 import { hydraSettings, noPackage } from './hydra/settings.js'
 import { verifyNarInfo } from './narinfo-signature.js'
-import { convergeServices, lookAtServices, publicFile, type ServiceSet, unitPath } from './services.js'
+import {
+  convergeServices,
+  lookAtServices,
+  publicFile,
+  type ServiceSet,
+  unitPath,
+  unsteadyUnits,
+} from './services.js'
 import { portPackages, refuseTakenPort } from './taken-port.js'
 import { waitUntil } from './wait-until.js'
 
@@ -135,9 +142,10 @@ async function verifyNixServe(host: Host, options: NixServeOptions, run: TaskRun
       const narinfo = await get(`/${hash}.narinfo`)
       if (narinfo.status !== 200)
         return `the narinfo of its own package answers with status ${narinfo.status}`
-      return verifyNarInfo(narinfo.body, publicKey)
-        ? undefined
-        : 'what it serves is not signed by the key of this machine'
+      if (!verifyNarInfo(narinfo.body, publicKey))
+        return 'what it serves is not signed by the key of this machine'
+      const [unsteady] = await unsteadyUnits(host, [unit], run)
+      return unsteady
     },
   })
 }
