@@ -21,6 +21,9 @@ const silent = taskRun()
 /** Ends an apply that has more steps than any task should. */
 const mostCrashes = 60
 
+/** Each of those is a whole attempt and another one. */
+const crashesMs = 15 * 60_000
+
 /** What the engine expects of every set-up task (design, section 9). */
 export function taskContract(subject: () => ContractSubject): void {
   const apply = async (host = subject().host) => subject().task.apply(host, silent)
@@ -62,7 +65,7 @@ export function taskContract(subject: () => ContractSubject): void {
     }
   })
 
-  it('is done after a crash at any step and another attempt', async () => {
+  it('is done after a crash at any step and another attempt', { timeout: crashesMs }, async () => {
     let crashes = 0
     for (; crashes < mostCrashes; crashes += 1) {
       await remote(subject().reset)

@@ -8,7 +8,7 @@ import type { Host } from '../../core/ssh.js'
 import { type HydraSettings, hydraSettings } from '../hydra/settings.js'
 import { askMachine, type Facts, fact, runScript } from '../remote-script.js'
 import { publicFile } from '../services.js'
-import { refuseTakenPort } from '../taken-port.js'
+import { portPackages, refuseTakenPort } from '../taken-port.js'
 import { waitUntil } from '../wait-until.js'
 import { acmeFolder, type SiteFacts, serverNames, siteText, staticCachePath } from './site-text.js'
 
@@ -27,6 +27,7 @@ export const nginxTask: SetupTask<HydraSettings> = {
   stage: 'configure',
   debianPackages: ({ options }) => [
     'nginx',
+    ...portPackages,
     ...(options.nginx.tls === 'none' ? [] : ['openssl']),
     ...(options.nginx.tls === 'acme' ? ['certbot'] : []),
   ],
@@ -130,7 +131,8 @@ function acmeHint(name: string): string {
 async function enableSite(host: Host, settings: HydraSettings, run: Run): Promise<void> {
   const text = siteText(settings, siteFacts(settings, await look(host, settings, run)))
   const hint = 'stop it: nginx needs this port'
-  await refuseTakenPort(host, { port: settings.port, unit: 'nginx.service', program: 'nginx', hint }, run)
+  for (const port of settings.options.nginx.tls === 'none' ? [80] : [443, 80])
+    await refuseTakenPort(host, { port, unit: 'nginx.service', hint }, run)
   await placeFiles(host, [publicFile(stagedFile, text)], { run, what: 'write the site of Hydra' })
   const what = 'enable the site of Hydra'
   const result = await host.script(enableScript, [stagedFile], {

@@ -39,7 +39,7 @@ beforeAll(() => {
     'dpkg-query',
     `printf '\\n ${root}/etc/sites-available/default %s\\n' "$(printf 'as Debian ships it\\n' | md5sum | cut -d' ' -f1)"`,
   )
-  standIn('ss', `cat '${root}/listens' 2>/dev/null`)
+  standIn('ss', `cat "${root}/listens-\${2##*:}" 2>/dev/null`)
   const moved = {
     '/etc/nginx': join(root, 'etc'),
     '/etc/ssl/hydra-ops': join(root, 'ssl'),
@@ -59,7 +59,7 @@ const enabled = (name: string) => join(root, 'etc/sites-enabled', name)
 
 function fresh(): void {
   for (const folder of ['etc', 'run', 'ssl']) rmSync(join(root, folder), { recursive: true, force: true })
-  for (const name of ['active-nginx.service', 'enabled-nginx.service', 'listens'])
+  for (const name of ['active-nginx.service', 'enabled-nginx.service', 'listens-80', 'listens-443'])
     rmSync(join(root, name), { force: true })
   mkdirSync(join(root, 'etc/sites-available'), { recursive: true })
   mkdirSync(join(root, 'etc/sites-enabled'))
@@ -145,9 +145,17 @@ ln -sfn ../sites-available/default @/etc/sites-enabled/default`),
     expect(readFileSync(join(root, 'ssl/hydra.example.org.pem'), 'utf8')).toBe(before)
   })
 
-  it('names who has its port', async () => {
-    writeFileSync(join(root, 'listens'), 'LISTEN 0 511 *:80 *:* users:(("apache2",pid=7,fd=4))\n')
-    await expect(wanted().apply(host, run)).rejects.toThrow('port 80 is taken by apache2')
+  it.each<[number, string]>([
+    [80, 'none'],
+    [80, 'self-signed'],
+    [443, 'self-signed'],
+  ])('names who has port %d with tls = "%s", and changes nothing', async (port, tls) => {
+    const line = `LISTEN 0 511 *:${port} *:* users:(("apache2",pid=7,fd=4),("apache2",pid=8,fd=4))\n`
+    writeFileSync(join(root, `listens-${port}`), line)
+    writeFileSync(join(root, 'active-nginx.service'), '')
+    await expect(wanted({ nginx: { enable: true, tls } }).apply(host, run)).rejects.toThrow(
+      `port ${port} is taken by apache2 (process 7)`,
+    )
     expect(existsSync(enabled('hydra-ops'))).toBe(false)
   })
 })
