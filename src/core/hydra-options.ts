@@ -148,7 +148,7 @@ export const HydraOptions = z
     enable: documented(z.boolean().default(false), 'a Hydra with all it needs', true),
     package: documented(
       storePath.nullish(),
-      "Hydra itself: a derivation or a store path; nixpkgs' where there is one",
+      "Hydra itself: a derivation or a store path; nixpkgs' where there is one. One of several packages (since 2026) is given joined: with hydra-queue-runner, hydra-builder and, where it is apart, hydra-evaluator",
       'pkgs.hydra',
     ),
     hostName: documented(hostName.nullish(), "its name (default: the machine's)", 'hydra.example.org'),
@@ -165,6 +165,11 @@ export const HydraOptions = z
     ),
     listenHost: documented(address.default('127.0.0.1'), "address of Hydra's own web server", '127.0.0.1'),
     port: documented(port.default(3000), 'and its port', 3000),
+    queueRunnerPort: documented(
+      port.default(8080),
+      'where the queue runner tells its status, on 127.0.0.1 (Hydra since March 2026)',
+      8080,
+    ),
     notificationSender: documented(
       mailAddress.nullish(),
       'sender of mails (default: hydra@hostName)',

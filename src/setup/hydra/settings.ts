@@ -7,6 +7,13 @@ import type { Host } from '../../core/ssh.js'
 export const hydraHome = '/var/lib/hydra'
 export const hydraConfigFile = '/etc/hydra/hydra.conf'
 export const hydraMachinesFile = '/etc/hydra/machines'
+export const queueRunnerFile = '/etc/hydra/queue-runner.toml'
+export const builderFile = '/etc/hydra/builder.toml'
+export const evaluatorFile = '/etc/hydra/evaluator.toml'
+/** Below /run; its own user's alone. */
+export const runnerFolder = 'hydra-queue-runner'
+/** Where builders come to the queue runner. */
+export const builderSocket = `/run/${runnerFolder}/builders.sock`
 export const gcRoots = '/nix/var/nix/gcroots/hydra'
 
 /** Hydra's users; the first one owns the database, the second one builds and signs, the third one serves pages. */

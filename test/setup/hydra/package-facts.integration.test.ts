@@ -1,0 +1,119 @@
+import { chmodSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { hydraFacts } from '../../../src/setup/hydra/package-facts.js'
+import { LocalShellHost } from '../../fakes/local-shell-host.js'
+import { taskRun } from '../../fakes/task-run.js'
+import { StandIns } from '../../hydra/stand-in-packages.js'
+
+const standIns = new StandIns()
+let folder: string
+let host: LocalShellHost
+
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'hydra-ops-facts-'))
+  // Whoever runs the tests becomes nobody else.
+  program('machine', 'runuser', 'while [ "$1" != -- ]; do shift; done; shift; exec "$@"')
+  host = new LocalShellHost({ bin: join(folder, 'machine/bin') })
+  await standIns.build('hydra', 'hydra-database-url')
+})
+afterAll(() => {
+  standIns.nix.dispose()
+  rmSync(folder, { recursive: true, force: true })
+})
+
+/** A program that does what a line of sh does, in a package of this test. */
+function program(name: string, file: string, line: string): void {
+  const path = join(folder, name, 'bin', file)
+  mkdirSync(dirname(path), { recursive: true })
+  writeFileSync(path, `#!/bin/sh\n${line}\n`)
+  chmodSync(path, 0o755)
+}
+
+/** Like nixpkgs' symlinkJoin: folders of its own, links to the files of several packages. */
+function joined(name: string, ...sources: readonly string[]): string {
+  const path = join(folder, name)
+  const link = (from: string, to: string) => {
+    mkdirSync(to, { recursive: true })
+    for (const entry of readdirSync(from, { withFileTypes: true })) {
+      if (entry.isDirectory()) link(join(from, entry.name), join(to, entry.name))
+      else symlinkSync(join(from, entry.name), join(to, entry.name))
+    }
+  }
+  for (const source of sources) link(source, path)
+  return path
+}
+
+const packageOf = (name: 'hydra' | 'hydra-database-url') => dirname(standIns.bin(name))
+const facts = (path: string) => hydraFacts(host, path, taskRun())
+
+describe('a package of Hydra', () => {
+  it('whose queue runner goes to builders is seen as one', async () => {
+    expect(await facts(packageOf('hydra'))).toMatchObject({
+      database: 'dbi',
+      runner: 'goes-to-builders',
+      evaluatorSettings: 'hydra.conf',
+    })
+  })
+
+  it('whose queue runner takes builders is seen as one', async () => {
+    const found = await facts(packageOf('hydra-database-url'))
+    expect(found).toMatchObject({
+      database: 'url',
+      runner: 'takes-builders',
+      builderSettings: 'file',
+      evaluatorSettings: 'hydra.conf',
+    })
+    expect([...found.programs]).toContain('hydra-builder')
+  })
+
+  it('that was joined of several ones is seen as what they are together', async () => {
+    program('apart', 'hydra-queue-runner', 'echo "  -g, --grpc-bind <GRPC_BIND>"')
+    program('apart', 'hydra-builder', 'echo "  --gateway-endpoint <X>"; echo "  --max-jobs <N>"')
+    const older = joined('older', packageOf('hydra'))
+    rmSync(join(older, 'bin/hydra-queue-runner'))
+    expect(await facts(joined('older', join(folder, 'apart')))).toMatchObject({
+      database: 'dbi',
+      runner: 'takes-builders',
+      builderSettings: 'options',
+    })
+  })
+
+  it('whose evaluator has settings of its own is seen as one', async () => {
+    program('own-evaluator', 'hydra-evaluator', 'echo "      --config-path <CONFIG_PATH>"')
+    const newer = joined('newer', packageOf('hydra-database-url'))
+    rmSync(join(newer, 'bin/hydra-evaluator'))
+    expect(await facts(joined('newer', join(folder, 'own-evaluator')))).toMatchObject({
+      database: 'url',
+      evaluatorSettings: 'file',
+    })
+  })
+
+  it('is asked for its options without anything of ours in the environment', async () => {
+    const careless = joined('careless', packageOf('hydra'))
+    rmSync(join(careless, 'bin/hydra-evaluator'))
+    program('curious', 'hydra-evaluator', 'env | grep -q LC_ALL && echo "--config-path"; true')
+    expect(await facts(joined('careless', join(folder, 'curious')))).toMatchObject({
+      evaluatorSettings: 'hydra.conf',
+    })
+  })
+
+  it('without the parts that are packages of their own is refused with how to join them', async () => {
+    const alone = joined('alone', packageOf('hydra-database-url'))
+    rmSync(join(alone, 'bin/hydra-builder'))
+    await expect(facts(alone)).rejects.toMatchObject({
+      code: 'PACKAGE',
+      message: expect.stringContaining('it has no hydra-builder'),
+      hint: expect.stringContaining('pkgs.symlinkJoin'),
+    })
+  })
+
+  it('is none when it has nothing of Hydra', async () => {
+    await expect(facts(join(folder, 'machine'))).rejects.toMatchObject({
+      code: 'PACKAGE',
+      message: expect.stringContaining('has no hydra-init, hydra-server'),
+      hint: expect.not.stringContaining('symlinkJoin'),
+    })
+  })
+})
