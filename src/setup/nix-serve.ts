@@ -4,7 +4,7 @@ import { httpAnswer } from '../core/http-request.js'
 import type { Run } from '../core/run.js'
 import type { SetupTask, TaskRun, TaskState } from '../core/setup-task.js'
 import type { Host } from '../core/ssh.js'
-import { hydraSettings, noPackage } from './hydra/settings.js'
+import { hydraSettings, noPackage, reachedAt } from './hydra/settings.js'
 import { verifyNarInfo } from './narinfo-signature.js'
 import {
   convergeServices,
@@ -128,7 +128,7 @@ async function verifyNixServe(host: Host, options: NixServeOptions, run: TaskRun
     httpAnswer({
       url: `http://127.0.0.1:${options.port}${path}`,
       checkCertificate: false,
-      connect: () => run.connect(options.port),
+      connect: () => run.connect(options.port, reachedAt(options.address)),
       signal: run.signal,
       timeoutMs: requestMs,
     })

@@ -1,9 +1,18 @@
 import { z } from 'zod'
+import { httpAnswer } from '../../core/http-request.js'
 import type { Run } from '../../core/run.js'
+import type { TaskRun } from '../../core/setup-task.js'
 import type { Host } from '../../core/ssh.js'
 import { askMachine, fact } from '../remote-script.js'
 import type { HydraFacts } from './package-facts.js'
-import { type HydraSettings, hydraConfigFile, hydraHome, hydraRole, hydraUsers } from './settings.js'
+import {
+  type HydraSettings,
+  hydraConfigFile,
+  hydraHome,
+  hydraRole,
+  hydraUsers,
+  reachedAt,
+} from './settings.js'
 
 /** What is asked of a Hydra that should run. */
 export interface Installed {
@@ -11,6 +20,22 @@ export interface Installed {
   readonly environment: Readonly<Record<string, string>>
   /** Of the database. */
   readonly databasePort: number
+}
+
+const requestMs = 60_000
+
+/** What its web server answers; undefined = as it should. */
+export async function webProblem(settings: HydraSettings, run: TaskRun): Promise<string | undefined> {
+  const { port, listenHost } = settings.options
+  const { status } = await httpAnswer({
+    url: `http://127.0.0.1:${port}/`,
+    checkCertificate: false,
+    connect: () => run.connect(port, reachedAt(listenHost)),
+    signal: run.signal,
+    timeoutMs: requestMs,
+  })
+  // With `private = 1` in hydra.conf it shows nothing to who is not signed in (recorded).
+  return status === 200 || status === 403 ? undefined : `it answers with status ${status}`
 }
 
 /**

@@ -71,6 +71,11 @@ function urlOf(
   return port === 80 || port === 443 ? `${scheme}://${hostName}` : `${scheme}://${hostName}:${port}`
 }
 
+/** Where the machine itself reaches a service that listens at an address. */
+export function reachedAt(listens: string): string {
+  return listens === '0.0.0.0' || listens === '::' ? '127.0.0.1' : listens
+}
+
 /** Does anything on this machine sign? */
 export function signs({ options }: HydraSettings): boolean {
   return options.cache.enable || options.nixServe.enable

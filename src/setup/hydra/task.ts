@@ -1,5 +1,4 @@
 import { failure } from '../../core/errors.js'
-import { httpAnswer } from '../../core/http-request.js'
 import type { PlacedFile } from '../../core/place-files.js'
 import type { Run } from '../../core/run.js'
 import type { SetupTask, TaskRun, TaskState } from '../../core/setup-task.js'
@@ -17,7 +16,7 @@ import {
 import { portPackages, refuseTakenPort } from '../taken-port.js'
 import { waitUntil } from '../wait-until.js'
 import { type Database, hydraConfig, hydraEnvironment, machinesFile, shellProfile } from './config-text.js'
-import { healthProblems, type Installed } from './health.js'
+import { healthProblems, type Installed, webProblem } from './health.js'
 import {
   builderSettings,
   evaluatorSettings,
@@ -114,6 +113,10 @@ async function wantedSet(host: Host, settings: HydraSettings, run: Run): Promise
   return { set, facts, environment: hydraEnvironment(database, facts), databasePort: cluster.port }
 }
 
+function unitNames({ set }: Wanted): string[] {
+  return set.units.map(({ name }) => name)
+}
+
 function noSuchBuilders(host: Host, why: string): Error {
   return failure('BUILD_MACHINES', `machine '${host.machine}': ${why}`, {
     machine: host.machine,
@@ -167,21 +170,10 @@ async function verifyHydra(host: Host, settings: HydraSettings, run: TaskRun): P
     deadlineMs: answerMs,
     hint,
     evidence: () => newestLines(host, ['hydra-server.service'], run),
-    wrong: async () => {
-      const url = `http://127.0.0.1:${port}/`
-      const connect = () => run.connect(port)
-      const { status } = await httpAnswer({
-        url,
-        checkCertificate: false,
-        connect,
-        signal: run.signal,
-        timeoutMs: requestMs,
-      })
-      return status === 200 ? undefined : `it answers with status ${status}`
-    },
+    wrong: () => webProblem(settings, run),
   })
   const wanted = await wantedSet(host, settings, run)
-  const units = wanted.set.units.map(({ name }) => name)
+  const units = unitNames(wanted)
   await waitUntil(host.machine, run, {
     what: "all of Hydra's services work",
     deadlineMs: answerMs,
