@@ -11,6 +11,7 @@ import {
   hydraHome,
   hydraRole,
   hydraUsers,
+  nixSocketGroup,
   reachedAt,
 } from './settings.js'
 
@@ -37,6 +38,26 @@ export async function webProblem(settings: HydraSettings, run: TaskRun): Promise
   // With `private = 1` in hydra.conf it shows nothing to who is not signed in (recorded).
   return status === 200 || status === 403 ? undefined : `it answers with status ${status}`
 }
+
+/**
+ * Units whose processes began before their user was let in to the Nix daemon: groups come with the start of a process
+ * (credentials(7)), and until they are started again evaluations and builds fail.
+ */
+export async function shutOutUnits(host: Host, units: readonly string[], run: Run): Promise<string[]> {
+  const question = { what: "look at the groups of Hydra's services", script: groupsScript, args: units }
+  return [...((await askMachine(host, question, run)).get('unit') ?? [])]
+}
+
+const groupsScript = `
+group=$(getent group ${nixSocketGroup} | cut -d: -f3)
+[ -n "$group" ] || exit 0
+for unit do
+  process=$(systemctl show --property=MainPID --value -- "$unit" 2>/dev/null)
+  [ "\${process:-0}" != 0 ] && [ -r "/proc/$process/status" ] || continue
+  sed -n 's/^Groups:[[:space:]]*//p' "/proc/$process/status" | tr ' ' '\\n' | grep -qx "$group" || echo "unit=$unit"
+done
+exit 0
+`
 
 /**
  * That a unit is active proves nothing: a queue runner without the daemon and a server whose every page is an error

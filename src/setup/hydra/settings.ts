@@ -23,6 +23,8 @@ export const hydraUsers = {
   www: 'hydra-www',
 } as const
 export const hydraGroup = 'hydra'
+/** Debian's nix-setup-systemd lets only this group into the folder of the daemon's socket. */
+export const nixSocketGroup = 'nix-users'
 /** The role that owns the database. */
 export const hydraRole = 'hydra'
 

@@ -16,7 +16,7 @@ import {
 import { portPackages, refuseTakenPort } from '../taken-port.js'
 import { waitUntil } from '../wait-until.js'
 import { type Database, hydraConfig, hydraEnvironment, machinesFile, shellProfile } from './config-text.js'
-import { healthProblems, type Installed, webProblem } from './health.js'
+import { healthProblems, type Installed, shutOutUnits, webProblem } from './health.js'
 import {
   builderSettings,
   evaluatorSettings,
@@ -33,6 +33,7 @@ import {
   hydraHome,
   hydraMachinesFile,
   hydraSettings,
+  nixSocketGroup,
   noPackage,
   queueRunnerFile,
 } from './settings.js'
@@ -62,7 +63,7 @@ async function probeHydra(host: Host, settings: HydraSettings, run: Run): Promis
   const wanted = await wantedSet(host, settings, run)
   const { absent, wrong } = await lookAtServices(host, wanted.set, run)
   if (absent) return 'needed'
-  const more = await healthProblems(host, settings, wanted, run)
+  const more = await whatIsWrong(host, settings, wanted, run)
   const all = [...wrong, ...more]
   return all.length === 0 ? 'done' : { drifted: all.join('; ') }
 }
@@ -113,6 +114,13 @@ async function wantedSet(host: Host, settings: HydraSettings, run: Run): Promise
   return { set, facts, environment: hydraEnvironment(database, facts), databasePort: cluster.port }
 }
 
+/** Besides files and units. */
+async function whatIsWrong(host: Host, settings: HydraSettings, wanted: Wanted, run: Run): Promise<string[]> {
+  const shutOut = await shutOutUnits(host, unitNames(wanted), run)
+  const unheard = shutOut.map((unit) => `${unit} began before its user was in group ${nixSocketGroup}`)
+  return [...unheard, ...(await healthProblems(host, settings, wanted, run))]
+}
+
 function unitNames({ set }: Wanted): string[] {
   return set.units.map(({ name }) => name)
 }
@@ -158,7 +166,8 @@ async function applyHydra(
   }
   const args = [hydraHome, hydraConfigFile]
   await runScript(host, { what: 'link the configuration of Hydra', script: linkScript, args }, run)
-  await convergeServices(host, wanted.set, run)
+  const again = [...(wanted.set.again ?? []), ...(await shutOutUnits(host, unitNames(wanted), run))]
+  await convergeServices(host, { ...wanted.set, again }, run)
   return { url: settings.url, package: options.package ?? '' }
 }
 
@@ -182,7 +191,7 @@ async function verifyHydra(host: Host, settings: HydraSettings, run: TaskRun): P
     wrong: async () => {
       const problems = [
         ...(await unsteadyUnits(host, units, run)),
-        ...(await healthProblems(host, settings, wanted, run)),
+        ...(await whatIsWrong(host, settings, wanted, run)),
       ]
       return problems.length === 0 ? undefined : problems.join('; ')
     },
