@@ -126,6 +126,11 @@ else
     bash "$runner_port" 2>/dev/null)
   echo "builders=$(printf '%s' "$answer" | tail -n 1)"
 fi
+for mark in ${hydraHome}/.*-stopped-disk-space; do
+  [ -e "$mark" ] || continue
+  unit=\${mark##*/.} unit=\${unit%-stopped-disk-space}
+  [ "$(systemctl is-active "$unit")" = active ] || echo "wrong=$unit was stopped since there is too little room on /nix/store"
+done
 sql() { as ${hydraUsers.hydra} psql -X -U ${hydraRole} -p "$database_port" -d "$database" -Atc "$1" 2>/dev/null; }
 schema=$(sql 'select max(version) from schemaversion')
 newest=$(find "$package/libexec/hydra/sql/" -name 'upgrade-*.sql' 2>/dev/null | sed 's/.*upgrade-//; s/\\.sql$//' | sort -n | tail -n 1)

@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { shutOutUnits, webProblem } from '../../../src/setup/hydra/health.js'
+import { healthProblems, shutOutUnits, webProblem } from '../../../src/setup/hydra/health.js'
 import { type HydraSettings, hydraSettings } from '../../../src/setup/hydra/settings.js'
 import { LocalShellHost } from '../../fakes/local-shell-host.js'
 import { taskMachine, taskRun } from '../../fakes/task-run.js'
@@ -85,5 +85,22 @@ describe('services that began before their user was let in to the Nix daemon', (
     standIn('getent', 'exit 2')
     runsWith('101 ')
     expect(await shutOutUnits(host, ['runs.service'], taskRun())).toEqual([])
+  })
+})
+
+describe('a service that was stopped for want of room', () => {
+  it('is told apart from one that somebody stopped', async () => {
+    standIn('runuser', 'exit 1')
+    standIn('systemctl', 'echo inactive; exit 3')
+    const installed = { facts: { runner: 'goes-to-builders' }, environment: {}, databasePort: 5432 } as const
+    const about = async () =>
+      (await healthProblems(host, settings({}), installed, taskRun())).filter((each) => each.includes('room'))
+    expect(await about()).toEqual([])
+    writeFileSync(join(folder, 'hydra/.hydra-evaluator-stopped-disk-space'), '')
+    expect(await about()).toEqual([
+      'hydra-evaluator was stopped since there is too little room on /nix/store',
+    ])
+    standIn('systemctl', 'echo active')
+    expect(await about()).toEqual([])
   })
 })
