@@ -37,6 +37,8 @@ export interface ProbeOptions {
   readonly publicKeyFile: string | undefined
   /** Before HASH.narinfo. */
   readonly cachePath: string
+  /** What the builders build for that the options name; empty = the machine is the only one. */
+  readonly systems: readonly string[]
 }
 
 /** The measured build took a quarter of a minute; a busy guest under emulation many times that. */
@@ -66,6 +68,7 @@ export const hydraProbeTask: SetupTask<ProbeOptions> = {
       publicKeyFile: signs(settings) ? publicKeyFile : undefined,
       // The static cache where it is served, else what Hydra itself serves of the store.
       cachePath: options.cache.enable && options.nginx.enable ? staticCachePath : '/',
+      systems: [...new Set(options.buildMachines.flatMap(({ systems }) => systems))],
     }
   },
   secrets: ({ password }) => [password],
@@ -86,7 +89,7 @@ async function probeProof(host: Host, { database }: ProbeOptions, run: Run): Pro
 
 async function proveByBuild(host: Host, options: ProbeOptions, run: TaskRun): Promise<void> {
   const stamp = new Date().toISOString().replace(/\W/g, '')
-  const { system, since } = await placeExpression(host, stamp, run)
+  const { system, since } = await placeExpression(host, stamp, options.systems, run)
   const session = new WebSession(options, run)
   await session.login(host.machine, options.user, await run.secret(options.password.name))
   await putProject(host, session, options.user)
@@ -104,15 +107,22 @@ async function proveByBuild(host: Host, options: ProbeOptions, run: TaskRun): Pr
   }
 }
 
+/** The machine's own system, unless only others are built for. */
+export function provenSystem(own: string, systems: readonly string[]): string {
+  const [first = own] = systems
+  return systems.includes(own) ? own : first
+}
+
 /** A folder of its own for each proof: Hydra does not look at one that it knows for half a minute (measured). */
 async function placeExpression(
   host: Host,
   stamp: string,
+  systems: readonly string[],
   run: TaskRun,
 ): Promise<{ readonly system: string; readonly since: string }> {
   const question = { what: 'prepare the proof', script: systemScript, args: [folder] }
   const facts = await askMachine(host, question, run)
-  const system = fact(facts, 'system')
+  const system = provenSystem(fact(facts, 'system'), systems)
   const text = `# Written by hydra-ops (set-up task "hydra-probe").
 { }: {
   probe = derivation {
