@@ -179,12 +179,16 @@ export const HydraOptions = z
     useSubstitutes: documented(z.boolean().default(false), 'may builds come from other caches?', true),
     extraConfig: documented(
       z.string().default(''),
-      'further lines of hydra.conf',
+      'further lines of hydra.conf, which everybody on the machine may read: a secret goes to a file of its own, named by Include',
       'max_concurrent_evals = 2',
     ),
-    extraEnv: documented(environment.default({}), "further environment of Hydra's services", {
-      HTTPS_PROXY: 'http://proxy.example.org:3128',
-    }),
+    extraEnv: documented(
+      environment.default({}),
+      "further environment of Hydra's services, which everybody on the machine may read",
+      {
+        HTTPS_PROXY: 'http://proxy.example.org:3128',
+      },
+    ),
     minimumDiskFree: documented(
       gibibytes.default(0),
       'GiB on /nix/store below which the queue runner is stopped; 0 = never',
