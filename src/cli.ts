@@ -3,7 +3,11 @@ import { existsSync, readFileSync } from 'node:fs'
 
 const argv = process.argv.slice(2)
 if (argv[0] === '--version' || argv[0] === '-V') process.stdout.write(`${version()}\n`)
-else process.exit(await run(argv))
+else {
+  const status = await run(argv)
+  await Promise.all([process.stdout, process.stderr].map(taken))
+  process.exit(status)
+}
 
 /** The package's own; dist/src/cli.js lies one folder deeper than src/cli.ts. */
 function version(): string {
@@ -42,6 +46,11 @@ function cancelOnSignals(): AbortSignal {
   process.on('SIGINT', cancel)
   process.on('SIGTERM', cancel)
   return controller.signal
+}
+
+/** A pipe holds 64 KiB: what its reader has not taken yet would end with the process. */
+function taken(stream: NodeJS.WriteStream): Promise<void> {
+  return new Promise((resolve) => stream.write('', () => resolve()))
 }
 
 function ignoreBrokenPipe(error: NodeJS.ErrnoException): void {
