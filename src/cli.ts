@@ -21,6 +21,7 @@ function version(): string {
 async function run(args: readonly string[]): Promise<number> {
   // Whoever read our output went away (`| head`): the work goes on, the rest of the output is dropped.
   for (const stream of [process.stdout, process.stderr]) stream.on('error', ignoreBrokenPipe)
+  if (args.includes('--debug')) process.setSourceMapsEnabled(true)
   try {
     const { runProgram } = await import('./commands/program.js')
     return await runProgram(args, {
