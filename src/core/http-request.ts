@@ -1,8 +1,5 @@
-import { request as httpRequest, type IncomingMessage } from 'node:http'
-import { request as httpsRequest } from 'node:https'
-import { isIP } from 'node:net'
+import type { IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
-import { connect as connectTls } from 'node:tls'
 
 export interface HttpAnswer {
   readonly status: number
@@ -51,27 +48,46 @@ async function exchange<T>(
   read: (response: IncomingMessage) => Promise<T>,
 ): Promise<T> {
   const signal = AbortSignal.any([request.signal, AbortSignal.timeout(request.timeoutMs)])
+  const modules = await node()
   const raw = await request.connect()
   // What breaks the connection is reported by what reads from it.
   raw.on('error', () => {})
   const abort = () => raw.destroy(new Error('no answer in time'))
   signal.addEventListener('abort', abort, { once: true })
   try {
-    return await read(await responseTo(request, raw, signal))
+    return await read(await responseTo(request, modules, raw, signal))
   } finally {
     signal.removeEventListener('abort', abort)
     raw.destroy()
   }
 }
 
-function responseTo(request: HttpRequest, raw: Duplex, signal: AbortSignal): Promise<IncomingMessage> {
+/** Every start knows who asks; few starts ask anything over HTTP. */
+async function node() {
+  const [http, https, net, tls] = await Promise.all([
+    import('node:http'),
+    import('node:https'),
+    import('node:net'),
+    import('node:tls'),
+  ])
+  return { http, https, net, tls }
+}
+
+type Node = Awaited<ReturnType<typeof node>>
+
+function responseTo(
+  request: HttpRequest,
+  modules: Node,
+  raw: Duplex,
+  signal: AbortSignal,
+): Promise<IncomingMessage> {
   const { url, method = 'GET', headers = {}, body } = request
   const { protocol, host } = new URL(url)
   const secure = protocol === 'https:'
-  const stream = secure ? encrypted(request, raw) : raw
+  const stream = secure ? encrypted(request, modules, raw) : raw
   const length = body === undefined ? {} : { 'content-length': String(Buffer.byteLength(body)) }
   return new Promise((resolve, reject) => {
-    const sent = (secure ? httpsRequest : httpRequest)(url, {
+    const sent = (secure ? modules.https : modules.http).request(url, {
       method,
       // Without an agent Node takes 80 for the default port of https too, and names it: `Host: name:80` (seen).
       headers: { host, connection: 'close', ...headers, ...length },
@@ -85,13 +101,13 @@ function responseTo(request: HttpRequest, raw: Duplex, signal: AbortSignal): Pro
 }
 
 /** The name goes with the handshake (SNI), by which a server chooses its certificate; an address is no name there. */
-function encrypted({ url, checkCertificate }: HttpRequest, raw: Duplex): Duplex {
+function encrypted({ url, checkCertificate }: HttpRequest, { net, tls }: Node, raw: Duplex): Duplex {
   const name = new URL(url).hostname.replace(/^\[|\]$/g, '')
-  return connectTls({
+  return tls.connect({
     socket: raw,
     // Whom the certificate must name. Left out, it would be `localhost`, whatever the URL says (seen).
     host: name,
-    servername: isIP(name) === 0 ? name : '',
+    servername: net.isIP(name) === 0 ? name : '',
     rejectUnauthorized: checkCertificate,
   })
 }

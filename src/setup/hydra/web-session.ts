@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { failure } from '../../core/errors.js'
 import { type HttpAnswer, httpAnswer } from '../../core/http-request.js'
 import type { TaskRun } from '../../core/setup-task.js'
