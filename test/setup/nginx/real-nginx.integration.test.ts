@@ -45,7 +45,11 @@ include ${root}/etc/sites-enabled/*; }\n`,
   )
   put('sites-available/default', shipped)
   symlinkSync('../sites-available/default', join(root, 'etc/sites-enabled/default'))
-  const moved = { '/etc/nginx': join(root, 'etc'), '/run/hydra-ops': join(root, 'run') }
+  const moved = {
+    '/etc/nginx': join(root, 'etc'),
+    '/run/hydra-ops': join(root, 'run'),
+    '/etc/systemd/system': join(root, 'systemd'),
+  }
   host = new LocalShellHost({ bin: join(root, 'bin'), moved, asRoot: true })
 })
 afterEach(() => rmSync(root, { recursive: true, force: true }))
