@@ -99,14 +99,14 @@ if [ "$free" -lt ${leastMiB * 1024} ]; then echo "$free KiB are free" >&2; exit 
 `
 
 const probeScript = `
-echo "directory=$(stat -c '%a %U %G' -- "$1" 2>/dev/null || echo -)"
+echo "directory=$(stat -Lc '%a %U %G' -- "$1" 2>/dev/null || echo -)"
 echo "store=$(sed -n 's/^StoreDir: //p' "$1/nix-cache-info" 2>/dev/null)"
 exit 0
 `
 
 /** The queue runner would write nix-cache-info at its start (measured); before that, nobody could ask for it. */
 const applyScript = `
-if [ -d "$1" ] && [ "$(stat -c %U -- "$1")" != ${owner} ]; then
+if [ -d "$1" ] && [ "$(stat -Lc %U -- "$1")" != ${owner} ]; then
   others=$(ls -A -- "$1" | grep -vxF lost+found)
   [ -z "$others" ] || printf '%s\\n' "$others" | grep -q '^nix-cache-info$\\|\\.narinfo$' || exit ${foreign}
 fi
