@@ -85,9 +85,9 @@ describe('the units of Hydra', () => {
 
   it('would not be taken with a mistake in them', () => {
     const [first] = unitsOf({})
-    expect(complaints([{ name: 'broken.service', text: `${first?.text}\n[Service]\nUser=a b\n` }])).toMatch(
-      /User/,
-    )
+    expect(
+      complaints([{ name: 'broken.service', text: `${first?.text}\n[Service]\nRestart=sometimes\n` }]),
+    ).toMatch(/restart specifier/)
   })
 
   it('give a program each variable as it is', () => {
