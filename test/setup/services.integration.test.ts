@@ -2,6 +2,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { tmpdir, uptime } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { bindTask, type SetupTask } from '../../src/core/setup-task.js'
 import {
   convergeServices,
   lookAtServices,
@@ -11,7 +12,8 @@ import {
 } from '../../src/setup/services.js'
 import { LocalShellHost } from '../fakes/local-shell-host.js'
 import { standInSystemctl } from '../fakes/stand-in-systemctl.js'
-import { taskRun } from '../fakes/task-run.js'
+import { taskMachine, taskRun } from '../fakes/task-run.js'
+import { taskContract } from './task-contract.js'
 
 let root: string
 let host: LocalShellHost
@@ -157,6 +159,45 @@ describe('files and the units that live by them', () => {
     await convergeServices(host, slow, run)
     expect(restarted()).toEqual([])
     expect((await lookAtServices(host, slow, run)).wrong).toEqual([])
+  })
+})
+
+describe('what a task does about files and units', () => {
+  const task: SetupTask<ServiceSet> = {
+    id: 'app',
+    title: 'services of an app',
+    after: [],
+    stage: 'configure',
+    debianPackages: () => [],
+    wanted: () => set(),
+    probe: async (host, wanted, run) => {
+      const { absent, wrong } = await lookAtServices(host, wanted, run)
+      if (absent) return 'needed'
+      return wrong.length === 0 ? 'done' : { drifted: wrong.join('; ') }
+    },
+    apply: async (host, wanted, run) => {
+      await convergeServices(host, wanted, run)
+      return {}
+    },
+    verify: async () => {},
+  }
+
+  taskContract(() => {
+    const bound = bindTask(task)(taskMachine())
+    if (bound === undefined) throw new Error('the task is not wanted')
+    return {
+      host,
+      task: bound,
+      verifiable: false,
+      reset: `rm -rf ${root}/units/* ${root}/etc/* ${root}/run/* ${root}/active-* ${root}/enabled-*`,
+      damages: {
+        'a file changed': `cd ${root}/etc; echo x >> app.conf`,
+        'a file gone': `rm ${root}/units/a.service`,
+        'a file of other rights': `cd ${root}/etc; chmod 0600 app.conf`,
+        'a unit stopped': `rm ${root}/active-a.service`,
+        'a unit disabled': `rm ${root}/enabled-b.service`,
+      },
+    }
   })
 })
 

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { failure } from '../../core/errors.js'
 import { type PlacedFile, placeFiles } from '../../core/place-files.js'
 import type { Run } from '../../core/run.js'
@@ -78,7 +79,8 @@ async function probePostgresql(host: Host, options: PostgresqlOptions, run: Run)
 }
 
 async function look(host: Host, cluster: Cluster, options: PostgresqlOptions, run: Run): Promise<Facts> {
-  const args = [String(cluster.port), cluster.owner, options.database, ...options.users]
+  const dropIn = createHash('sha256').update(restartDropIn.content).digest('hex')
+  const args = [String(cluster.port), cluster.owner, options.database, dropIn, ...options.users]
   return askMachine(host, { what: 'look at PostgreSQL', script: lookScript, args }, run)
 }
 
@@ -226,9 +228,10 @@ sql() { runuser -u "$owner" -- psql -X -v ON_ERROR_STOP=1 -p "$port" -d "\${2:-p
 `
 
 const lookScript = `
-port=$1 owner=$2 database=$3
-shift 3
+port=$1 owner=$2 database=$3 drop_in=$4
+shift 4
 ${sqlFunctions}
+[ "$(sha256sum < ${restartDropIn.path} 2>/dev/null | cut -d' ' -f1)" = "$drop_in" ] || echo "wrong=${restartDropIn.path} differs"
 if [ "$(sql "select 1 from pg_database where datname = '$database'")" != 1 ]; then echo database=absent; exit 0; fi
 [ "$(sql "select 1 from pg_roles where rolname = '${hydraRole}' and rolcanlogin")" = 1 ] || echo "wrong=the role ${hydraRole} is gone"
 [ "$(sql "select pg_get_userbyid(datdba) from pg_database where datname = '$database'")" = ${hydraRole} ] ||

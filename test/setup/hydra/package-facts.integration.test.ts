@@ -1,7 +1,7 @@
 import { chmodSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { hydraFacts } from '../../../src/setup/hydra/package-facts.js'
 import { LocalShellHost } from '../../fakes/local-shell-host.js'
 import { taskRun } from '../../fakes/task-run.js'
@@ -108,12 +108,48 @@ describe('a package of Hydra', () => {
       hint: expect.stringContaining('pkgs.symlinkJoin'),
     })
   })
+})
 
-  it('is none when it has nothing of Hydra', async () => {
-    await expect(facts(join(folder, 'machine'))).rejects.toMatchObject({
+describe('the programs of a package', () => {
+  let root: string
+  const file = (path: string, text: string, mode = 0o644) => {
+    mkdirSync(dirname(join(root, path)), { recursive: true })
+    writeFileSync(join(root, path), text, { mode })
+  }
+  beforeEach(() => {
+    root = mkdtempSync(join(folder, 'package-'))
+    for (const each of ['init', 'server', 'evaluator', 'queue-runner', 'create-user'])
+      file(`bin/hydra-${each}`, '#!/bin/sh\n', 0o755)
+  })
+
+  it('are what it is known by', async () => {
+    file('bin/hydra-notify', '#!/bin/sh\n', 0o755)
+    file('bin/other', '#!/bin/sh\n', 0o755)
+    const { programs } = await facts(root)
+    expect([...programs].sort()).toEqual([
+      ...['hydra-create-user', 'hydra-evaluator', 'hydra-init', 'hydra-notify'],
+      ...['hydra-queue-runner', 'hydra-server'],
+    ])
+  })
+
+  it('without hydra-create-user are refused, and what is missing is named', async () => {
+    rmSync(join(root, 'bin/hydra-create-user'))
+    await expect(facts(root)).rejects.toMatchObject({
       code: 'PACKAGE',
-      message: expect.stringContaining('has no hydra-init, hydra-server'),
-      hint: expect.not.stringContaining('symlinkJoin'),
+      message: `machine 'local': ${root} is no package of Hydra: it has no hydra-create-user`,
+      hint: expect.stringContaining('deployment.hydra.package'),
     })
+  })
+
+  it('of which one may not be run are refused too', async () => {
+    chmodSync(join(root, 'bin/hydra-init'), 0o644)
+    await expect(facts(root)).rejects.toThrow('it has no hydra-init')
+  })
+
+  it('of something else are refused, with all that is missing', async () => {
+    rmSync(join(root, 'bin'), { recursive: true })
+    await expect(facts(root)).rejects.toThrow(
+      'it has no hydra-init, hydra-server, hydra-evaluator, hydra-queue-runner, hydra-create-user',
+    )
   })
 })

@@ -74,6 +74,7 @@ printf '${debianHba.replaceAll('\n', '\\n')}' > ${cluster.data}/pg_hba.conf; : >
 ${psql('select pg_reload_conf()')}`,
     damages: {
       'rules as Debian has them': `printf '${debianHba.replaceAll('\n', '\\n')}' > ${cluster.data}/pg_hba.conf; ${psql('select pg_reload_conf()')}`,
+      'not restarted when it is killed': `rm ${root}/systemd/postgresql@.service.d/hydra.conf`,
       'map gone': `: > ${cluster.data}/pg_ident.conf`,
       'database gone': psql('drop database hydra'),
       'owner of the database changed': psql('alter database hydra owner to current_user'),
