@@ -105,6 +105,16 @@ systemctl status --no-pager hydra-queue-runner hydra-builder >&2; exit 1`)
     await doneInTheEnd()
   })
 
+  it('lets a queue runner rest that was stopped, and its builder with it', async () => {
+    await guest.sh('systemctl stop hydra-queue-runner')
+    // Dead: one that waits for its next attempt would be in `auto-restart`.
+    expect(await guest.sh('systemctl show -p SubState --value hydra-queue-runner hydra-builder')).toBe(
+      'dead\n\ndead\n',
+    )
+    await guest.sh('systemctl start hydra-queue-runner')
+    await doneInTheEnd()
+  })
+
   it('is drifted without its builder, and a deploy mends that', async () => {
     await guest.sh('systemctl stop hydra-builder')
     expect((await notDone()).join()).toMatch(/hydra drifted: .*hydra-builder\.service is inactive/)

@@ -36,8 +36,8 @@ export interface Daemon {
   readonly notifies?: boolean
   /** By default always. */
   readonly restart?: 'on-failure'
-  /** Services to wait for besides those that all wait for. */
-  readonly after?: readonly string[]
+  /** Further lines of [Unit]. */
+  readonly ties?: readonly string[]
   /** Further lines of [Service]. */
   readonly lines?: readonly string[]
   readonly environment?: Readonly<Record<string, string>>
@@ -87,7 +87,7 @@ function server({ settings: { options } }: HydraUnitsInput): Daemon {
 }
 
 function evaluator(input: HydraUnitsInput): Daemon {
-  const ownSettings = input.facts.evaluatorSettings === 'file'
+  const ownSettings = input.facts.evaluatorToldBy === 'file'
   const options = ownSettings ? ['--config-path', evaluatorFile] : []
   const unlock = [`${input.package}/bin/hydra-evaluator`, ...options, '--unlock'].join(' ')
   return {
@@ -142,6 +142,8 @@ function gateway(input: HydraUnitsInput): Daemon {
       ...['--grpc-bind', builderSocket, '--config-path', queueRunnerFile],
     ],
     notifies: true,
+    // Stopped for want of room and started again, it has its builder again.
+    ties: ['Wants=hydra-builder.service'],
     lines: [
       // It goes with each stop, and the socket in it: on one that is there the runner would not start again.
       `RuntimeDirectory=${runnerFolder}`,
@@ -157,11 +159,11 @@ function gateway(input: HydraUnitsInput): Daemon {
 
 /**
  * The machine's own builder, without which nothing would be built. It is the queue runner's user: the daemon must trust
- * both, and only that user reaches the socket. It ends with the queue runner, and comes back until that is there.
+ * both, and only that user reaches the socket. It ends when it loses the queue runner, and tries until that is back.
  */
 function builder(input: HydraUnitsInput): Daemon {
   const { facts, settings } = input
-  const fromFile = facts.builderSettings === 'file'
+  const fromFile = facts.builderToldBy === 'file'
   return {
     name: 'hydra-builder',
     description: "Hydra: the machine's own builder",
@@ -171,7 +173,8 @@ function builder(input: HydraUnitsInput): Daemon {
       ...(fromFile ? ['--config-path', builderFile] : builderOptions(ownBuilder(settings.options, facts))),
     ],
     notifies: true,
-    after: ['hydra-queue-runner.service'],
+    // Not Wants=: the builder, which is started again and again without it, would start a queue runner that was stopped.
+    ties: ['After=hydra-queue-runner.service', 'PartOf=hydra-queue-runner.service'],
     lines: ['RuntimeDirectory=hydra-builder'],
     environment: { PATH: programPath(input), HOME: '/run/hydra-builder' },
     writes: [],

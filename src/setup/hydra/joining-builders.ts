@@ -8,6 +8,7 @@ import { gcRoots, type HydraSettings, hydraHome } from './settings.js'
  * know, so only those are written that every version of them has. (Keys, defaults and options: read in Hydra's source
  * from d92a6b69, 2026-03-17, to 14332fbf, 2026-08-21. Neither program could be run.)
  */
+
 type TomlValue = string | number | boolean | readonly string[]
 
 const writtenBy = '# Written by hydra-ops (set-up task "hydra"); changes made here are overwritten.'

@@ -13,9 +13,9 @@ export interface HydraFacts {
    */
   readonly runner: 'goes-to-builders' | 'takes-builders'
   /** How hydra-builder is told what it builds: since the end of July 2026 by a file. */
-  readonly builderSettings: 'file' | 'options'
+  readonly builderToldBy: 'file' | 'options'
   /** Where the evaluator's settings are: since September 2026 (in Rust) in a file of its own. */
-  readonly evaluatorSettings: 'file' | 'hydra.conf'
+  readonly evaluatorToldBy: 'file' | 'hydra.conf'
   /** Programs of the package called hydra-*. */
   readonly programs: ReadonlySet<string>
   readonly systems: readonly string[]
@@ -40,8 +40,8 @@ export async function hydraFacts(host: Host, packagePath: string, run: Run): Pro
   return {
     database: fact(facts, 'url') === 'yes' ? 'url' : 'dbi',
     runner: takesBuilders ? 'takes-builders' : 'goes-to-builders',
-    builderSettings: takes(facts, 'hydra-builder', '--config-path') ? 'file' : 'options',
-    evaluatorSettings: takes(facts, 'hydra-evaluator', '--config-path') ? 'file' : 'hydra.conf',
+    builderToldBy: takes(facts, 'hydra-builder', '--config-path') ? 'file' : 'options',
+    evaluatorToldBy: takes(facts, 'hydra-evaluator', '--config-path') ? 'file' : 'hydra.conf',
     programs,
     systems: facts.get('system') ?? [],
     cores: Math.max(1, Number(fact(facts, 'cores')) || 1),

@@ -140,11 +140,11 @@ function generationFiles(settings: HydraSettings, facts: HydraFacts, database: D
       ? [publicFile(hydraMachinesFile, machinesFile(options.buildMachines, facts))]
       : [
           publicFile(queueRunnerFile, queueRunnerSettings(settings, database)),
-          ...(facts.builderSettings === 'file'
+          ...(facts.builderToldBy === 'file'
             ? [publicFile(builderFile, builderSettings(ownBuilder(options, facts)))]
             : []),
         ]
-  return facts.evaluatorSettings === 'file'
+  return facts.evaluatorToldBy === 'file'
     ? [...builders, publicFile(evaluatorFile, evaluatorSettings)]
     : builders
 }

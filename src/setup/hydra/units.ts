@@ -68,12 +68,13 @@ function initText(input: HydraUnitsInput): string {
 }
 
 function daemonText(input: HydraUnitsInput, daemon: Daemon): string {
-  const { exec, notifies, after = [], lines = [], environment = {}, writes } = daemon
+  const { exec, notifies, ties = [], lines = [], environment = {}, writes } = daemon
   return unitText({
     unit: [
       `Description=${daemon.description}`,
-      `Wants=${[initUnit, ...after].join(' ')}`,
-      `After=${[initUnit, ...after, 'nix-daemon.socket', 'network.target'].join(' ')}`,
+      `Wants=${initUnit}`,
+      `After=${initUnit} nix-daemon.socket network.target`,
+      ...ties,
       'StartLimitIntervalSec=0',
     ],
     service: [

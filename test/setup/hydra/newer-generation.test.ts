@@ -21,8 +21,8 @@ const path = '/nix/store/00000000000000000000000000000000-hydra'
 const august2026: HydraFacts = {
   database: 'url',
   runner: 'takes-builders',
-  builderSettings: 'file',
-  evaluatorSettings: 'hydra.conf',
+  builderToldBy: 'file',
+  evaluatorToldBy: 'hydra.conf',
   programs: new Set([
     ...['hydra-init', 'hydra-server', 'hydra-evaluator', 'hydra-queue-runner', 'hydra-create-user'],
     ...['hydra-notify', 'hydra-send-stats', 'hydra-update-gc-roots', 'hydra-builder'],
@@ -98,9 +98,15 @@ describe('the units of a Hydra to whose queue runner builders come', () => {
     expect(text).toContain(
       `ExecStart=${path}/bin/hydra-builder --gateway-endpoint unix:///run/hydra-queue-runner/builders.sock --config-path /etc/hydra/builder.toml\n`,
     )
-    expect(text).toMatch(/After=hydra-init\.service hydra-queue-runner\.service /)
     expect(text).toContain('Type=notify\nUser=hydra-queue-runner\n')
     expect(text).toContain('Restart=always\nRestartSec=5\n')
+  })
+
+  it('stop the builder with the queue runner and start it with it, and never the other way round', () => {
+    expect(unit('hydra-queue-runner.service')).toContain('\nWants=hydra-builder.service\n')
+    const text = unit('hydra-builder.service')
+    expect(text).toContain('\nAfter=hydra-queue-runner.service\nPartOf=hydra-queue-runner.service\n')
+    expect(text.match(/^Wants=.*$/gm)).toEqual(['Wants=hydra-init.service'])
   })
 
   it('are hardened, and none requires another', () => {
@@ -127,7 +133,7 @@ describe('the units of a Hydra to whose queue runner builders come', () => {
   })
 
   it('give a builder of before July 2026 its settings as options', () => {
-    const text = unit('hydra-builder.service', {}, { ...august2026, builderSettings: 'options' })
+    const text = unit('hydra-builder.service', {}, { ...august2026, builderToldBy: 'options' })
     expect(text).toContain(
       'hydra-builder --gateway-endpoint unix:///run/hydra-queue-runner/builders.sock --max-jobs 2 --speed-factor 1 --systems x86_64-linux --systems aarch64-linux --supported-features kvm ',
     )
@@ -135,7 +141,7 @@ describe('the units of a Hydra to whose queue runner builders come', () => {
   })
 
   it('name the file of an evaluator that has one, also where it only unlocks', () => {
-    const text = unit('hydra-evaluator.service', {}, { ...august2026, evaluatorSettings: 'file' })
+    const text = unit('hydra-evaluator.service', {}, { ...august2026, evaluatorToldBy: 'file' })
     expect(text).toContain(`ExecStart=${path}/bin/hydra-evaluator --config-path /etc/hydra/evaluator.toml\n`)
     expect(text).toContain(
       `ExecStopPost=${path}/bin/hydra-evaluator --config-path /etc/hydra/evaluator.toml --unlock\n`,

@@ -53,7 +53,7 @@ describe('a package of Hydra', () => {
     expect(await facts(packageOf('hydra'))).toMatchObject({
       database: 'dbi',
       runner: 'goes-to-builders',
-      evaluatorSettings: 'hydra.conf',
+      evaluatorToldBy: 'hydra.conf',
     })
   })
 
@@ -62,8 +62,8 @@ describe('a package of Hydra', () => {
     expect(found).toMatchObject({
       database: 'url',
       runner: 'takes-builders',
-      builderSettings: 'file',
-      evaluatorSettings: 'hydra.conf',
+      builderToldBy: 'file',
+      evaluatorToldBy: 'hydra.conf',
     })
     expect([...found.programs]).toContain('hydra-builder')
   })
@@ -76,7 +76,7 @@ describe('a package of Hydra', () => {
     expect(await facts(joined('older', join(folder, 'apart')))).toMatchObject({
       database: 'dbi',
       runner: 'takes-builders',
-      builderSettings: 'options',
+      builderToldBy: 'options',
     })
   })
 
@@ -86,7 +86,7 @@ describe('a package of Hydra', () => {
     rmSync(join(newer, 'bin/hydra-evaluator'))
     expect(await facts(joined('newer', join(folder, 'own-evaluator')))).toMatchObject({
       database: 'url',
-      evaluatorSettings: 'file',
+      evaluatorToldBy: 'file',
     })
   })
 
@@ -95,7 +95,7 @@ describe('a package of Hydra', () => {
     rmSync(join(careless, 'bin/hydra-evaluator'))
     program('curious', 'hydra-evaluator', 'env | grep -q LC_ALL && echo "--config-path"; true')
     expect(await facts(joined('careless', join(folder, 'curious')))).toMatchObject({
-      evaluatorSettings: 'hydra.conf',
+      evaluatorToldBy: 'hydra.conf',
     })
   })
 

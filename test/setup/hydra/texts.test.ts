@@ -15,8 +15,8 @@ const path = '/nix/store/00000000000000000000000000000000-hydra'
 const may2022: HydraFacts = {
   database: 'dbi',
   runner: 'goes-to-builders',
-  builderSettings: 'options',
-  evaluatorSettings: 'hydra.conf',
+  builderToldBy: 'options',
+  evaluatorToldBy: 'hydra.conf',
   programs: new Set([
     ...['hydra-init', 'hydra-server', 'hydra-evaluator', 'hydra-queue-runner', 'hydra-create-user'],
     ...['hydra-notify', 'hydra-send-stats', 'hydra-update-gc-roots'],

@@ -51,8 +51,8 @@ function unitsOf(hydra: Record<string, unknown>, more: Partial<HydraFacts> = {})
     facts: {
       database: 'url',
       runner: 'goes-to-builders',
-      builderSettings: 'file',
-      evaluatorSettings: 'hydra.conf',
+      builderToldBy: 'file',
+      evaluatorToldBy: 'hydra.conf',
       programs: new Set(programs),
       systems: ['x86_64-linux'],
       cores: 2,
@@ -89,8 +89,8 @@ describe('the units of Hydra', () => {
 
   it.each<[string, Partial<HydraFacts>]>([
     ['as they are', {}],
-    ['with settings as options', { builderSettings: 'options' }],
-    ['with an evaluator that has settings of its own', { evaluatorSettings: 'file' }],
+    ['with settings as options', { builderToldBy: 'options' }],
+    ['with an evaluator that has settings of its own', { evaluatorToldBy: 'file' }],
   ])('are what systemd takes where builders come to the queue runner: %s', (_, facts) => {
     const units = unitsOf({ cache: { enable: true } }, { ...facts, runner: 'takes-builders' })
     expect(units.map(({ name }) => name)).toContain('hydra-builder.service')
