@@ -8,8 +8,10 @@ export interface Code {
 }
 
 export interface CodeBlock extends Code {
-  /** The word after the fence; '' = none. */
+  /** The first word after the fence; '' = none. */
   readonly language: string
+  /** Further ones. */
+  readonly mark: string
 }
 
 /** The fenced blocks of a document, in order. */
@@ -43,18 +45,18 @@ interface Parsed {
 function parsed(markdown: string): Parsed {
   const found: Parsed = { blocks: [], spans: [], headings: [] }
   let heading = ''
-  let open: { readonly language: string; readonly line: number; readonly lines: string[] } | undefined
+  let open: (Omit<CodeBlock, 'heading' | 'text'> & { readonly lines: string[] }) | undefined
   markdown.split('\n').forEach((text, index) => {
-    const fence = /^```\s*(\S*)/.exec(text)
+    const fence = /^```\s*(\S*)\s*(.*?)\s*$/.exec(text)
     if (open !== undefined) {
       if (fence === null) open.lines.push(text)
       else {
-        const { language, line, lines } = open
-        found.blocks.push({ heading, language, line, text: lines.join('\n') })
+        const { lines, ...block } = open
+        found.blocks.push({ heading, ...block, text: lines.join('\n') })
         open = undefined
       }
     } else if (fence !== null) {
-      open = { language: fence[1] ?? '', line: index + 2, lines: [] }
+      open = { language: fence[1] ?? '', mark: fence[2] ?? '', line: index + 2, lines: [] }
     } else {
       const title = /^#+\s+(.*?)\s*$/.exec(text)?.[1]
       if (title !== undefined) {

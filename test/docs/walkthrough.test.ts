@@ -22,7 +22,7 @@ two … three
 rm -rf /
 \`\`\`
 
-\`\`\`sh
+\`\`\`sh stand-in
 true
 \`\`\`
 `
@@ -53,10 +53,11 @@ describe('a walkthrough', () => {
       {
         heading: 'A page',
         line: 6,
+        mark: '',
         commands: 'echo one\necho two   three',
         prints: [['one'], ['two', 'three']],
       },
-      { heading: 'Not run', line: 22, commands: 'true', prints: [] },
+      { heading: 'Not run', line: 22, mark: 'stand-in', commands: 'true', prints: [] },
     ])
   })
 

@@ -5,6 +5,8 @@ export interface Step {
   readonly heading: string
   /** Of the document. */
   readonly line: number
+  /** What else stands after the fence: why one may do without it. */
+  readonly mark: string
   readonly commands: string
   /** Lines that the output has, in this order; each is what must occur in it, in order: `…` stands between. */
   readonly prints: readonly (readonly string[])[]
@@ -13,7 +15,7 @@ export interface Step {
 /** Its blocks marked `sh`, each with the block marked `text` that follows it. Others are not run. */
 export function stepsOf(markdown: string): Step[] {
   const blocks = codeBlocks(markdown)
-  return blocks.flatMap(({ heading, line, language, text }, index) => {
+  return blocks.flatMap(({ heading, line, mark, language, text }, index) => {
     if (language !== 'sh') return []
     const next = blocks[index + 1]
     const printed = next?.language === 'text' ? next.text : ''
@@ -26,7 +28,7 @@ export function stepsOf(markdown: string): Step[] {
           .map(squeezed)
           .filter((part) => part !== ''),
       )
-    return [{ heading, line, commands: text, prints }]
+    return [{ heading, line, mark, commands: text, prints }]
   })
 }
 
