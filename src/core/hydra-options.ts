@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { passwordRoles, UserOptions } from './hydra-users.js'
 import { documented } from './option-docs.js'
 

@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { failure } from '../../core/errors.js'
 import { type UserOptions, userSecretName } from '../../core/hydra-users.js'
 import type { Run } from '../../core/run.js'
