@@ -43,6 +43,8 @@ class Bash implements ShellSession {
     this.bash.on('close', () => this.changed())
     // Writing to a shell that has ended is reported by `run`.
     this.bash.stdin?.on('error', () => {})
+    // One pipe: what comes after the other on a screen does so here.
+    this.bash.stdin?.write('exec 2>&1\n')
   }
 
   get alive(): boolean {
