@@ -20,7 +20,7 @@ export interface TaskContext {
   /** May what is irreplaceable be made anew, empty? */
   readonly allowRecreate: boolean
   /** See `TaskRun.connect`. */
-  connect(port: number): Promise<Duplex>
+  connect(port: number, address?: string): Promise<Duplex>
   now(): Date
   readonly run: Run
 }
@@ -157,7 +157,7 @@ async function runOf(task: WantedTask, context: TaskContext, run: Run): Promise<
       return context.secrets.read(need)
     },
     secretChanged: (name) => recorded[name] === undefined || recorded[name] !== now[name],
-    connect: (port) => context.connect(port),
+    connect: (port, address) => context.connect(port, address),
   }
 }
 
