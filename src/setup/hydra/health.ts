@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { httpAnswer } from '../../core/http-request.js'
 import type { Run } from '../../core/run.js'
 import type { TaskRun } from '../../core/setup-task.js'
