@@ -31,6 +31,8 @@ export interface TaskStatus {
   readonly why: string | undefined
   /** What was there according to the record, is gone, and would be made anew. */
   readonly lost?: string | undefined
+  /** The machine did not tell: it would be run, and may well be done. */
+  readonly unread?: boolean
 }
 
 export type TaskResult = { readonly id: TaskId } & (
@@ -53,7 +55,7 @@ export async function probeTasks(
         return { task, ...(await reasonToRun(host, task, context)) }
       } catch (error) {
         if (error instanceof OpsError && error.code === 'INTERRUPTED') throw error
-        return { task, why: `its state cannot be read: ${messageOf(error)}` }
+        return { task, why: `its state cannot be read: ${messageOf(error)}`, unread: true }
       }
     }),
   )
