@@ -50,3 +50,20 @@ it('setup run of a task that no selected machine wants is a mistake, with the na
   await expect(run('greet', 'db')).rejects.toMatchObject({ exitCode: 2 })
   expect(applied).toEqual([])
 })
+
+it('setup run leaves a machine alone that another operator sets up at that moment', async () => {
+  world.ops.ssh.answer('keep other operators from setting up the machine', {
+    kind: 'exited',
+    code: 75,
+    stdout: 'bob@desk with the state /home/bob/s\n180\n',
+    stderr: '',
+  })
+  const [web] = await run('greet')
+  expect(web).toMatchObject({
+    outcome: 'failed',
+    reason: expect.stringContaining(
+      "machine 'web' is being set up by bob@desk with the state /home/bob/s, since 3 min",
+    ),
+  })
+  expect(applied).toEqual([])
+})
