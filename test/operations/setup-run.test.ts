@@ -72,3 +72,20 @@ it('setup status tells what was never done from what was done and differs, and f
   probe = async () => 'done'
   expect(await status()).toEqual([['done', undefined]])
 })
+
+it('setup run leaves a machine alone that another operator sets up at that moment', async () => {
+  world.ops.ssh.answer('keep other operators from setting up the machine', {
+    kind: 'exited',
+    code: 75,
+    stdout: 'bob@desk with the state /home/bob/s\n180\n',
+    stderr: '',
+  })
+  const [web] = await run('greet')
+  expect(web).toMatchObject({
+    outcome: 'failed',
+    reason: expect.stringContaining(
+      "machine 'web' is being set up by bob@desk with the state /home/bob/s, since 3 min",
+    ),
+  })
+  expect(applied).toEqual([])
+})
