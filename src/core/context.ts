@@ -76,8 +76,22 @@ export interface LocalCommands {
 
 /** Questions only a person can answer. Without a terminal each refuses with a sentence: `NO_TERMINAL`. */
 export interface Questions {
+  /** There is a person to ask. */
+  readonly interactive: boolean
   confirm(question: string): Promise<boolean>
   secret(question: string): Promise<string>
+  /** One line. Asked again while it is `wrong`, which says why; an empty answer takes the suggestion. */
+  text(
+    question: string,
+    how: { readonly suggestion: string; wrong(answer: string): string | undefined },
+  ): Promise<string>
+  /** One of several; the first is suggested. */
+  choose<T extends string>(
+    question: string,
+    choices: readonly { readonly value: T; readonly text: string }[],
+  ): Promise<T>
+  /** What is piped to us, to its end; refused, with the hint, where standard input is a terminal. */
+  piped(what: string, hint: string): Promise<string>
 }
 
 /** The log files of one run. */

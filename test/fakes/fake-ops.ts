@@ -71,6 +71,10 @@ export async function createFakeOps(options: FakeOpsOptions = {}): Promise<FakeO
     if (ops.answerTo === undefined) throw noTerminal(question)
     return ops.answerTo
   }
+  const nobody = async (question: string): Promise<never> => {
+    asked.push(question)
+    throw noTerminal(question)
+  }
   const ops: FakeOps = {
     folder,
     hypervisor,
@@ -110,11 +114,12 @@ export async function createFakeOps(options: FakeOpsOptions = {}): Promise<FakeO
       },
     },
     questions: {
+      interactive: false,
       confirm: async (question) => answered(question),
-      secret: async (question) => {
-        asked.push(question)
-        throw noTerminal(question)
-      },
+      secret: nobody,
+      text: nobody,
+      choose: nobody,
+      piped: nobody,
     },
     logs: () => fakeLogs(logged),
     signal: new AbortController().signal,
