@@ -146,6 +146,7 @@ async function opsOver(
       remove: async () => [],
     },
     tasks: [unchangedNix],
+    hydraUsers: () => undefined,
     events: { emit: () => {} },
     questions: {
       interactive: false,

@@ -102,7 +102,7 @@ export const verbs: readonly Verb[] = [
   {
     name: 'hydra',
     group: 'Machines:',
-    summary: 'show where Hydra is, open it, or show a password that was made up',
+    summary: 'show where Hydra is, open it, and keep its users',
     load: async () => (await import('./hydra.js')).registerHydra,
   },
   {

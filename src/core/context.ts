@@ -1,6 +1,7 @@
 import type { Duplex, Readable } from 'node:stream'
 import type { AnyProvider } from './bind-provider.js'
 import type { EventSink } from './events.js'
+import type { HydraUserAdmin } from './hydra-user-admin.js'
 import type { ImageStore } from './image.js'
 import type { MachineName } from './names.js'
 import type { Nix } from './nix.js'
@@ -111,6 +112,8 @@ export interface Ops {
   readonly images: ImageStore
   /** Every set-up task there is, in no particular order. */
   readonly tasks: readonly ((machine: TaskMachine) => WantedTask | undefined)[]
+  /** The users of a machine's Hydra; `deployed` is the package that runs there. Undefined = it wants no Hydra. */
+  hydraUsers(machine: TaskMachine, deployed: string | undefined): HydraUserAdmin | undefined
   readonly events: EventSink
   readonly operator: Operator
   readonly local: LocalCommands
