@@ -33,6 +33,7 @@ describe('deployment.hydra', () => {
         nixServe: { enable: true },
         nginx: { enable: true },
         cache: { enable: true },
+        postfix: { enable: true },
         admin: {
           userName: 'alice',
           fullName: 'Alice Q. User',
@@ -50,7 +51,6 @@ describe('deployment.hydra', () => {
     [{ hostName: `${'a'.repeat(64)}.org` }, /hostName: expected a host name/],
     [{ url: 'https://example.org/hydra' }, /url: expected a URL without a path/],
     [{ port: 0 }, /port: expected a number of at least 1/],
-    [{ postfix: { enable: true } }, /postfix\.enable: not there yet/],
     [{ listenHost: '*' }, /listenHost: expected an IP address/],
     [{ package: 'hydra' }, /package: expected a derivation or a store path, got "hydra"/],
     [{ database: { name: 'Hydra; drop' } }, /database\.name: expected small letters/],

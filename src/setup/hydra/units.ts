@@ -1,6 +1,6 @@
 import { type Database, hydraEnvironment } from './config-text.js'
 import type { HydraFacts } from './package-facts.js'
-import { gcRoots, type HydraSettings, hydraHome, hydraUsers } from './settings.js'
+import { gcRoots, type HydraSettings, hydraHome, hydraUsers, mailServer } from './settings.js'
 
 export interface HydraUnit {
   readonly name: string
@@ -261,11 +261,11 @@ function spaceCheck(unit: string, kibibytes: number): string {
 }
 
 function environmentOf({ settings, database, facts }: HydraUnitsInput, unit: string): Record<string, string> {
-  const { smtpHost, extraEnv } = settings.options
+  const server = mailServer(settings)
   // Perl's Email::Sender goes by these.
   const mail =
-    smtpHost == null ? {} : { EMAIL_SENDER_TRANSPORT: 'SMTP', EMAIL_SENDER_TRANSPORT_host: smtpHost }
-  return { ...hydraEnvironment(database, facts, unit), ...mail, ...extraEnv }
+    server === undefined ? {} : { EMAIL_SENDER_TRANSPORT: 'SMTP', EMAIL_SENDER_TRANSPORT_host: server }
+  return { ...hydraEnvironment(database, facts, unit), ...mail, ...settings.options.extraEnv }
 }
 
 function environmentLines(environment: Readonly<Record<string, string>>): string[] {
