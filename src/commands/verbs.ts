@@ -4,6 +4,12 @@ import type { Verb } from './verb.js'
 /** Every verb there is, in the order of `--help`. */
 export const verbs: readonly Verb[] = [
   {
+    name: 'init',
+    group: 'Deployments:',
+    summary: 'write a network expression to begin with: a whole Hydra',
+    load: async () => (await import('./init.js')).registerInit,
+  },
+  {
     name: 'create',
     group: 'Deployments:',
     summary: 'remember a network expression as a new deployment',

@@ -2,6 +2,7 @@ import type { Readable } from 'node:stream'
 import { buffer } from 'node:stream/consumers'
 import type { Questions } from '../core/context.js'
 import { exitCodes, failure, interrupted, OpsError, throwIfInterrupted, usageError } from '../core/errors.js'
+import { onAbort } from '../core/on-abort.js'
 import { printable } from './printable.js'
 
 export interface QuestionOptions {
@@ -78,11 +79,11 @@ export function createQuestions(options: QuestionOptions): Questions {
 async function readPiped(what: string, hint: string, { stdin, signal }: QuestionOptions): Promise<string> {
   if (stdin.isTTY === true) throw usageError(`${what}: standard input is a terminal`, { hint })
   const late = AbortSignal.timeout(pipedMs)
-  const stop = () => stdin.destroy()
-  const ended = AbortSignal.any([signal, late])
-  ended.addEventListener('abort', stop, { once: true })
+  throwIfInterrupted(signal)
+  const stopListening = onAbort(AbortSignal.any([signal, late]), () => {
+    stdin.destroy()
+  })
   try {
-    if (ended.aborted) stop()
     return (await buffer(stdin)).toString('utf8')
   } catch (error) {
     throwIfInterrupted(signal)
@@ -90,7 +91,7 @@ async function readPiped(what: string, hint: string, { stdin, signal }: Question
       throw failure('DEADLINE', `${what}: standard input did not end within ${pipedMs / 60_000} minutes`)
     throw failure('STDIN', `${what}: standard input cannot be read`, { cause: error })
   } finally {
-    ended.removeEventListener('abort', stop)
+    stopListening()
   }
 }
 
