@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { suggest } from '../src/core/suggest.js'
 
 /** One thing that is wrong with an option, as a sentence without its machine. */

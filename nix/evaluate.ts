@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import type { MachineDefinition, NetworkDefinition } from '../src/core/definition.js'
 import { failure, OpsError, usageError } from '../src/core/errors.js'
 import { MachineName } from '../src/core/names.js'

@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { failure, type OpsError, usageError } from '../src/core/errors.js'
 import type { NixText } from './evaluation-input.js'
 

@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import type { AnyProvider } from '../src/core/bind-provider.js'
 import { CommonOptions, type MachineDefinition, ManagedFile, ManagedUnit } from '../src/core/definition.js'
 import { type OpsError, usageError } from '../src/core/errors.js'

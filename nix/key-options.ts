@@ -1,5 +1,5 @@
 import { basename, dirname, join, normalize } from 'node:path'
-import { z } from 'zod'
+import * as z from 'zod'
 import type { CommonOptions, KeyDefinition } from '../src/core/definition.js'
 import type { Json } from '../src/core/json.js'
 import { check, type Issue } from './definition-errors.js'

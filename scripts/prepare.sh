@@ -89,7 +89,7 @@ ensure_modules() {
 
 ensure_built() {
   local cli="$checkout/dist/src/cli.js"
-  [ -e "$cli" ] && [ -z "$(find "$checkout"/{src,providers,nix,state,package.json,tsconfig.json} -newer "$cli" -print -quit)" ] &&
+  [ -e "$cli" ] && [ -z "$(find "$checkout"/{src,providers,nix,state,package-lock.json,package.json,tsconfig.json,scripts/build.ts} -newer "$cli" -print -quit)" ] &&
     return
   say 'building (npm run build)'
   (cd "$checkout" && npm run --silent build) || return 1

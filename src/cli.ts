@@ -3,7 +3,11 @@ import { existsSync, readFileSync } from 'node:fs'
 
 const argv = process.argv.slice(2)
 if (argv[0] === '--version' || argv[0] === '-V') process.stdout.write(`${version()}\n`)
-else process.exit(await run(argv))
+else {
+  const status = await run(argv)
+  await Promise.all([process.stdout, process.stderr].map(taken))
+  process.exit(status)
+}
 
 /** The package's own; dist/src/cli.js lies one folder deeper than src/cli.ts. */
 function version(): string {
@@ -17,6 +21,7 @@ function version(): string {
 async function run(args: readonly string[]): Promise<number> {
   // Whoever read our output went away (`| head`): the work goes on, the rest of the output is dropped.
   for (const stream of [process.stdout, process.stderr]) stream.on('error', ignoreBrokenPipe)
+  if (args.includes('--debug')) process.setSourceMapsEnabled(true)
   try {
     const { runProgram } = await import('./commands/program.js')
     return await runProgram(args, {
@@ -42,6 +47,11 @@ function cancelOnSignals(): AbortSignal {
   process.on('SIGINT', cancel)
   process.on('SIGTERM', cancel)
   return controller.signal
+}
+
+/** A pipe holds 64 KiB: what its reader has not taken yet would end with the process. */
+function taken(stream: NodeJS.WriteStream): Promise<void> {
+  return new Promise((resolve) => stream.write('', () => resolve()))
 }
 
 function ignoreBrokenPipe(error: NodeJS.ErrnoException): void {

@@ -1,5 +1,5 @@
 import { readFileSync, readlinkSync } from 'node:fs'
-import { z } from 'zod'
+import * as z from 'zod'
 import type { Operator } from '../src/core/context.js'
 import { errnoOf } from '../src/core/file-failure.js'
 

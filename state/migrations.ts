@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { schemaVersion } from './schema.js'
 
 /** Changes a state file of one version into the next one's form. */

@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import type { DeploymentRecord, JournalEntry, MachineRecord } from '../src/core/deployment.js'
 import type { Json } from '../src/core/json.js'
 import { DeploymentName, DeploymentUuid, MachineName, StorePath } from '../src/core/names.js'

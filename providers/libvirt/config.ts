@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import type { BaseImage } from '../../src/core/image.js'
 
 const port = z.number().int().min(1).max(65535)

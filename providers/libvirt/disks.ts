@@ -1,7 +1,7 @@
 import { chmodSync, existsSync, renameSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { XMLParser } from 'fast-xml-parser'
-import { z } from 'zod'
+import * as z from 'zod'
 import { describeEnd } from '../../src/core/command-result.js'
 import { failure, usageError } from '../../src/core/errors.js'
 import type { BaseImage } from '../../src/core/image.js'

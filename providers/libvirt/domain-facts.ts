@@ -1,5 +1,5 @@
 import { XMLParser } from 'fast-xml-parser'
-import { z } from 'zod'
+import * as z from 'zod'
 import { failure } from '../../src/core/errors.js'
 import { type Forward, markUri } from './domain-spec.js'
 import { parseUserNetdev } from './network.js'

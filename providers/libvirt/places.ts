@@ -1,6 +1,6 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
-import { z } from 'zod'
+import * as z from 'zod'
 import type { LocalCommands } from '../../src/core/context.js'
 import { failure, messageOf, type OpsError } from '../../src/core/errors.js'
 import type { Resource } from '../../src/core/provider.js'

@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 
 /**
  * Nothing of its own: how a host is reached are the common options `deployment.targetHost`, `.targetPort`,

@@ -167,6 +167,12 @@ function noSuchVerb(name: string | undefined, rest: readonly string[]): Error {
 /** commander's complaints as usage errors: its sentence, and its suggestion as the hint. */
 function toOpsError(error: unknown, verb: Verb | undefined): unknown {
   if (!(error instanceof CommanderError)) return error
+  // commander would show the help, as an error.
+  if (error.code === 'commander.help')
+    return usageError(`which part of '${verb?.name ?? ''}'?`, {
+      hint: `hydra-ops ${verb?.name ?? ''} --help`,
+      cause: error,
+    })
   const [first = '', ...more] = error.message.replace(/^error: /, '').split('\n')
   const suggestion = /Did you mean (.*?)\??\)?$/.exec(more.join(' '))?.[1]
   return usageError(first, {

@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { HydraOptions } from './hydra-options.js'
 import { jsonSchema } from './json.js'
 import { MachineName, StorePath } from './names.js'

@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { passwordRoles, UserOptions } from './hydra-users.js'
 import { documented } from './option-docs.js'
 
@@ -16,6 +16,12 @@ const gibibytes = z.number().int().min(0)
 
 /** One line of a file that others read line by line. */
 const oneLine = z.string().regex(/^[^\n\r]*$/, 'text on one line')
+
+/** What Perl's Config::General cannot hold in a value, however it is written. */
+const configValue = oneLine.refine(
+  (text) => !text.includes('/*') && !text.endsWith('\\') && !text.startsWith('<<'),
+  'text without "/*", "<<" at its begin and "\\" at its end, which hydra.conf cannot hold',
+)
 
 const word = z.string().regex(/^[^\s#]+$/, 'text without blanks and "#"')
 
@@ -196,7 +202,7 @@ export const HydraOptions = z
     ),
     logo: documented(plainPath.nullish(), 'picture on the machine', '/etc/hydra/logo.png'),
     tracker: documented(
-      oneLine.default(''),
+      configValue.default(''),
       'HTML in the head of every page',
       '<script src="/x.js"></script>',
     ),

@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { documented } from './option-docs.js'
 
 /** Hydra itself checks neither: `hydra-create-user` takes any name and any role, also one that grants nothing. */

@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 
 /**
  * A machine is found by this name on its LAN and in /etc/hosts, so it must be a host name

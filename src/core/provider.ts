@@ -4,6 +4,9 @@ import type { DeploymentUuid, MachineName } from './names.js'
 import type { Run } from './run.js'
 import type { SshTarget } from './ssh.js'
 
+/** For providers of third parties: how they fail so that it is shown as a failure and not as a bug. */
+export { failure, OpsError, unreachable, usageError } from './errors.js'
+
 /** What is seen of a resource now. */
 export type Observation =
   /** Nothing of that name. */

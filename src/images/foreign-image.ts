@@ -11,7 +11,7 @@ import {
 import { copyFile } from 'node:fs/promises'
 import { Readable, Transform } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
-import { z } from 'zod'
+import * as z from 'zod'
 import type { LocalCommands } from '../core/context.js'
 import { failure, messageOf, throwIfInterrupted, usageError } from '../core/errors.js'
 import type { Run } from '../core/run.js'

@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { z } from 'zod'
+import * as z from 'zod'
 import type { ImageInfo } from '../core/image.js'
 
 /** `image.json`: what is known of an image. Paths in it are relative to its folder. */

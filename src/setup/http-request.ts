@@ -1,7 +1,5 @@
-import { request as httpRequest, type IncomingMessage } from 'node:http'
-import { request as httpsRequest } from 'node:https'
+import type { IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
-import { connect as connectTls } from 'node:tls'
 
 export interface HttpAnswer {
   readonly status: number
@@ -29,6 +27,12 @@ const mostBytes = 4 * 1024 * 1024
  */
 export async function httpAnswer(request: HttpRequest): Promise<HttpAnswer> {
   const signal = AbortSignal.any([request.signal, AbortSignal.timeout(request.timeoutMs)])
+  // Every start knows the tasks; few ask anything over HTTP.
+  const [http, https, tls] = await Promise.all([
+    import('node:http'),
+    import('node:https'),
+    import('node:tls'),
+  ])
   const raw = await request.connect()
   // What breaks the connection is reported by what reads from it.
   raw.on('error', () => {})
@@ -36,11 +40,11 @@ export async function httpAnswer(request: HttpRequest): Promise<HttpAnswer> {
   signal.addEventListener('abort', abort, { once: true })
   try {
     const secure = new URL(request.url).protocol === 'https:'
-    const stream = secure ? connectTls({ socket: raw, rejectUnauthorized: false }) : raw
+    const stream = secure ? tls.connect({ socket: raw, rejectUnauthorized: false }) : raw
     const { method = 'GET', headers = {}, body } = request
     const length = body === undefined ? {} : { 'content-length': String(Buffer.byteLength(body)) }
     const response = await new Promise<IncomingMessage>((resolve, reject) => {
-      const sent = (secure ? httpsRequest : httpRequest)(request.url, {
+      const sent = (secure ? https : http).request(request.url, {
         method,
         // Over a connection of ours, node would name port 80 in it whatever the scheme is.
         headers: { host: new URL(request.url).host, connection: 'close', ...headers, ...length },

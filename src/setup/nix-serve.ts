@@ -6,7 +6,15 @@ import type { Host } from '../core/ssh.js'
 import { httpAnswer } from './http-request.js'
 import { hydraSettings, noPackage } from './hydra/settings.js'
 import { verifyNarInfo } from './narinfo-signature.js'
-import { convergeServices, lookAtServices, publicFile, type ServiceSet, unitPath } from './services.js'
+import {
+  convergeServices,
+  lookAtServices,
+  publicFile,
+  type ServiceSet,
+  unitPath,
+  unsteadyUnits,
+} from './services.js'
+import { portPackages, refuseTakenPort } from './taken-port.js'
 import { waitUntil } from './wait-until.js'
 
 export interface NixServeOptions {
@@ -28,7 +36,7 @@ export const nixServeTask: SetupTask<NixServeOptions> = {
   title: 'nix-serve',
   after: ['nix', 'cache-key'],
   stage: 'configure',
-  debianPackages: () => [],
+  debianPackages: () => portPackages,
   wanted(machine) {
     const settings = hydraSettings(machine)
     if (settings === undefined || !settings.options.nixServe.enable) return undefined
@@ -50,6 +58,8 @@ export const nixServeTask: SetupTask<NixServeOptions> = {
   async apply(host, options, run) {
     if (options.package === undefined) throw noPackage(host, 'nix-serve', 'nixServe.package')
     await refuseOtherPackage(host, options.package, run)
+    const hint = 'stop it, or set deployment.hydra.nixServe.port to another one'
+    await refuseTakenPort(host, { port: options.port, unit, hint }, run)
     await convergeServices(host, serviceSet(options, options.package), run)
     return { listens: listensAt(options) }
   },
@@ -132,9 +142,10 @@ async function verifyNixServe(host: Host, options: NixServeOptions, run: TaskRun
       const narinfo = await get(`/${hash}.narinfo`)
       if (narinfo.status !== 200)
         return `the narinfo of its own package answers with status ${narinfo.status}`
-      return verifyNarInfo(narinfo.body, publicKey)
-        ? undefined
-        : 'what it serves is not signed by the key of this machine'
+      if (!verifyNarInfo(narinfo.body, publicKey))
+        return 'what it serves is not signed by the key of this machine'
+      const [unsteady] = await unsteadyUnits(host, [unit], run)
+      return unsteady
     },
   })
 }

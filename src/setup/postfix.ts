@@ -5,7 +5,7 @@ import type { Host } from '../core/ssh.js'
 import { hydraSettings, mailHost } from './hydra/settings.js'
 import { askMachine, type Facts, fact, runScript } from './remote-script.js'
 import { smtpGreeting } from './smtp-greeting.js'
-import { refuseTakenPort } from './taken-port.js'
+import { portPackages, refuseTakenPort } from './taken-port.js'
 import { waitUntil } from './wait-until.js'
 
 interface PostfixOptions {
@@ -29,11 +29,11 @@ const restartMark = '/run/hydra-ops/postfix-restart'
  */
 export const postfixTask: SetupTask<PostfixOptions> = {
   id: 'postfix',
-  title: 'postfix: mail from this machine',
+  title: 'mail from this machine',
   after: [],
   stage: 'configure',
   // Where another program sends the mail, apt would remove that one for it.
-  debianPackages: () => ['postfix | mail-transport-agent'],
+  debianPackages: () => ['postfix | mail-transport-agent', ...portPackages],
   debconf: () => debconfAnswers,
   wanted(machine) {
     const settings = hydraSettings(machine)
@@ -135,8 +135,11 @@ async function applyPostfix(
     run.log(`left as it is: ${found.why}`)
     return { mail: `left as it was: ${found.why}` }
   }
-  const hint = 'stop it: postfix needs this port of the loopback interface'
-  await refuseTakenPort(host, { port: 25, unit: 'postfix@-.service', program: 'master', hint }, run)
+  // Where postfix runs, be it that somebody started it by hand, the port is its own.
+  if (fact(found.facts, 'running') !== 'yes') {
+    const hint = 'stop it: postfix needs this port of the loopback interface'
+    await refuseTakenPort(host, { port: 25, unit: 'postfix@-.service', hint }, run)
+  }
   if (!options.forHydra)
     run.log('deployment.hydra.smtpHost is set: Hydra sends its mails there, past this postfix')
   const args = [options.hostName ?? '']
@@ -222,6 +225,9 @@ postconf -e 'inet_interfaces = loopback-only' "mydestination = $(wanted_destinat
 [ -z "$1" ] || postconf -e "myhostname = $1" || exit 1
 sync main.cf
 systemctl --quiet enable postfix.service || exit 1
+if [ "$(systemctl is-active postfix@-.service)" != active ] && postfix status > /dev/null 2>&1; then
+  postfix stop || exit 1
+fi
 systemctl restart postfix.service || exit 1
 rm -f ${restartMark} || exit 1
 `

@@ -12,6 +12,10 @@ export interface ServiceSet {
   readonly units: readonly ServiceUnit[]
   /** Units that an earlier version of the options or of the package had. */
   readonly obsolete: readonly string[]
+  /** Units among them that do their work once and are to do it again, though nothing of theirs changed. */
+  readonly again?: readonly string[]
+  /** How long they may take to start; by default a quarter of an hour. */
+  readonly startMs?: number
 }
 
 export interface ServiceUnit {
@@ -83,18 +87,33 @@ export async function convergeServices(host: Host, set: ServiceSet, run: Run): P
     await runScript(host, { what, script: markScript, args: [set.owner, ...due] }, run)
   }
   await placeFiles(host, changedFiles, { run, what: `write the files of ${set.owner}` })
+  const startMs = set.startMs ?? usualStartMs
   const args = [
     set.owner,
+    String(Math.ceil(startMs / 1_000)),
     ...set.obsolete.map((name) => `obsolete:${name}`),
     ...set.units.map(({ name }) => `unit:${name}`),
+    ...(set.again ?? []).map((name) => `again:${name}`),
   ]
   const what = `start the services of ${set.owner}`
   const hint = `journalctl -u ${set.units[0]?.name ?? set.owner} on the machine says more`
-  await runScript(host, { what, script: convergeScript, args, hint, timeoutMs: startMs }, run)
+  const timeoutMs = startMs + scriptMs
+  await runScript(host, { what, script: convergeScript, args, hint, timeoutMs }, run)
 }
 
 /** Hydra's database is made, or migrated, while one of them starts. */
-const startMs = 900_000
+const usualStartMs = 900_000
+/** For everything but the start itself. */
+const scriptMs = 120_000
+
+/**
+ * Units that are not up, or that do not stay up: with \`Restart=always\` a service that ends again and again is
+ * \`active\` for a moment each time.
+ */
+export async function unsteadyUnits(host: Host, names: readonly string[], run: Run): Promise<string[]> {
+  const question = { what: 'see whether the services stay up', script: steadyScript, args: names }
+  return [...((await askMachine(host, question, run)).get('wrong') ?? [])]
+}
 
 const marks = '/run/hydra-ops/restart'
 
@@ -129,10 +148,14 @@ for unit do : > "${marks}/$owner/$unit" || exit 1
 done
 `
 
-/** One transaction of systemd: it knows the order in which the units come. */
+/**
+ * One transaction of systemd: it knows the order in which the units come. It is begun without waiting and waited for
+ * by another \`start\`, which joins it: what takes longer than we wait (a migration of the database) goes on, and the
+ * next attempt waits for it too instead of beginning it anew.
+ */
 const convergeScript = `
-owner=$1
-shift
+owner=$1 seconds=$2
+shift 2
 for each do
   case $each in obsolete:*)
     unit=\${each#obsolete:}
@@ -142,21 +165,56 @@ for each do
   esac
 done
 systemctl daemon-reload || exit 1
-due=
+all='' restart='' ended=''
 for each do
-  case $each in unit:*)
-    unit=\${each#unit:}
-    systemctl --quiet enable "$unit" || exit 1
-    if [ -e "${marks}/$owner/$unit" ] || [ "$(systemctl is-active "$unit")" != active ]; then due="$due $unit"; fi
+  case $each in
+    unit:*)
+      unit=\${each#unit:} all="$all $unit"
+      systemctl --quiet enable "$unit" || exit 1
+      if [ -e "${marks}/$owner/$unit" ]; then restart="$restart $unit"
+      elif [ "$(systemctl is-active "$unit")" = failed ]; then ended="$ended $unit"; fi ;;
+    again:*)
+      unit=\${each#again:}
+      if [ ! -e "${marks}/$owner/$unit" ] && [ "$(systemctl is-active "$unit")" = active ]; then restart="$restart $unit"; fi ;;
   esac
 done
-[ -n "$due" ] || exit 0
-systemctl reset-failed $due 2>/dev/null
-systemctl restart $due || {
-  for unit in $due; do
-    [ "$(systemctl is-active "$unit")" = active ] || journalctl --quiet --no-pager --lines=20 --output=cat --unit="$unit" >&2
-  done
-  exit 1
-}
-for unit in $due; do rm -f "${marks}/$owner/$unit"; done
+[ -z "$restart$ended" ] || systemctl reset-failed $restart $ended 2>/dev/null
+if [ -n "$restart" ]; then
+  systemctl --no-block restart $restart || exit 1
+  for unit in $restart; do rm -f "${marks}/$owner/$unit"; done
+fi
+timeout "$seconds" systemctl start $all && exit 0
+[ $? != 124 ] || echo "they did not start within $seconds s; what is starting goes on" >&2
+for unit in $all; do
+  state=$(systemctl is-active "$unit")
+  [ "$state" != active ] || continue
+  echo "$unit is $state:" >&2
+  journalctl --quiet --no-pager --lines=15 --output=cat --unit="$unit" >&2
+  break
+done
+exit 1
+`
+
+/** In seconds. More than the units' RestartSec, and than Perl takes to find out that it cannot work. */
+const steadyFor = 15
+
+const steadyScript = `
+uptime=$(cut -d. -f1 /proc/uptime)
+systemctl show --property=Id,ActiveState,SubState,NRestarts,ActiveEnterTimestampMonotonic -- "$@" |
+  awk -F= -v now="$uptime" '
+    function tell() {
+      if (id == "") return
+      if (active != "active") print "wrong=" id " is " active " (" sub_state ")"
+      else if (restarts > 0 && now - since / 1000000 < ${steadyFor})
+        print "wrong=" id " ended and was started again, " restarts " times until now"
+      id = ""; restarts = 0
+    }
+    $1 == "Id" { id = $2 }
+    $1 == "ActiveState" { active = $2 }
+    $1 == "SubState" { sub_state = $2 }
+    $1 == "NRestarts" { restarts = $2 }
+    $1 == "ActiveEnterTimestampMonotonic" { since = $2 }
+    /^$/ { tell() }
+    END { tell() }'
+exit 0
 `

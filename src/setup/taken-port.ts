@@ -6,22 +6,26 @@ import { askMachine, fact } from './remote-script.js'
 /** A port that a service is to listen on. */
 export interface ServicePort {
   readonly port: number
-  /** While this unit is active the port is its own. */
+  /** The unit whose own processes may have it. */
   readonly unit: string
-  /** A program of this name may have it already; '' = none may. */
-  readonly program: string
   /** What to do about a stranger. */
   readonly hint: string
 }
 
+/** `ss` of Debian's iproute2 tells who listens. */
+export const portPackages = ['iproute2']
+
 /** An error that names who has the port, where it is somebody else. */
 export async function refuseTakenPort(
   host: Host,
-  { port, unit, program, hint }: ServicePort,
+  { port, unit, hint }: ServicePort,
   run: Run,
 ): Promise<void> {
-  const args = [String(port), unit, program]
-  const question = { what: `look who listens on port ${port}`, script: portScript, args }
+  const question = {
+    what: `look who listens on port ${port}`,
+    script: portScript,
+    args: [String(port), unit],
+  }
   const holder = fact(await askMachine(host, question, run), 'holder')
   if (holder === '') return
   throw failure('PORT_TAKEN', `machine '${host.machine}': port ${port} is taken by ${holder}`, {
@@ -30,11 +34,23 @@ export async function refuseTakenPort(
   })
 }
 
+/**
+ * Whose the port is, is told by the control group of the process that has it. That the unit is active does not tell:
+ * hydra-server is `active` for 20 s before it notices that its port is taken (measured).
+ */
 const portScript = `
-port=$1 unit=$2 program=$3
-[ "$(systemctl is-active "$unit" 2>/dev/null)" != active ] || exit 0
-line=$(ss -Hltnp "sport = :$port" | { [ -z "$program" ] && cat || grep -vF "\\"$program\\""; } | head -n 1)
-[ -n "$line" ] || exit 0
-name=$(printf '%s' "$line" | sed -n 's/.*users:(("\\([^"]*\\)".*/\\1/p')
-echo "holder=\${name:-another program}"
+port=$1 unit=$2
+ss -Hltnp "sport = :$port" | while IFS= read -r line; do
+  case $line in
+    *'users:(('*) printf '%s\\n' "$line" | sed 's/.*users:((//; s/)).*//; s/),(/\\n/g' ;;
+    *) echo '"another program"' ;;
+  esac
+done | while IFS= read -r process; do
+  pid=$(printf '%s' "$process" | sed -n 's/.*,pid=\\([0-9]*\\).*/\\1/p')
+  name=$(printf '%s' "$process" | cut -d'"' -f2)
+  if ! sed 's|$|/|' "/proc/$pid/cgroup" 2>/dev/null | grep -qF "/$unit/"; then
+    echo "holder=$name\${pid:+ (process $pid)}"
+  fi
+done
+exit 0
 `

@@ -12,6 +12,8 @@ export async function waitUntil(
     readonly deadlineMs: number
     readonly pauseMs?: number
     readonly hint?: string
+    /** What the machine says of it, for the error. */
+    evidence?(): Promise<string>
     /** Undefined = it holds; else what is seen instead. */
     wrong(): Promise<string | undefined>
   },
@@ -29,9 +31,11 @@ export async function waitUntil(
     await sleep(wish.pauseMs ?? 2_000, undefined, { signal: run.signal }).catch(() => {})
     throwIfInterrupted(run.signal)
   } while (performance.now() < end)
+  const detail = await wish.evidence?.().catch(() => '')
   const seconds = Math.round(wish.deadlineMs / 1_000)
   throw failure('DEADLINE', `machine '${machine}': waited ${seconds} s until ${wish.what}: ${last}`, {
     machine,
     ...(wish.hint === undefined ? {} : { hint: wish.hint }),
+    ...(detail === undefined || detail === '' ? {} : { detail }),
   })
 }

@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, it } from 'vitest'
 import { z } from 'zod'
@@ -10,14 +10,6 @@ import { exitCodes } from '../../src/core/errors.js'
 import { top } from './source-files.js'
 
 const read = (file: string) => readFileSync(join(top, file), 'utf8')
-const documents = ['README.md', 'CONTRIBUTING.md', 'CHANGELOG.md', ...below('docs'), ...below('examples')]
-
-function below(folder: string): string[] {
-  return readdirSync(join(top, folder), { recursive: true, encoding: 'utf8' })
-    .filter((name) => name.endsWith('.md'))
-    .map((name) => join(folder, name))
-}
-
 const Schema = z.object({
   properties: z.record(z.string(), z.unknown()).optional(),
   additionalProperties: z.unknown().optional(),
@@ -70,16 +62,6 @@ it('the README has every exit code', () => {
   expect(Object.values(exitCodes).filter((code) => !rows.has(code))).toEqual([])
 })
 
-it('links between documents lead somewhere', () => {
-  const broken = documents.flatMap((document) =>
-    [...read(document).matchAll(/\]\((?!https?:)([^)#]+)(?:#[^)]*)?\)/g)]
-      .map(([, target = '']) => join(document, '..', target))
-      .filter((target) => !exists(target))
-      .map((target) => `${document} → ${target}`),
-  )
-  expect(broken).toEqual([])
-})
-
 it('the README justifies every dependency', () => {
   const { dependencies } = z
     .object({ dependencies: z.record(z.string(), z.string()) })
@@ -87,12 +69,3 @@ it('the README justifies every dependency', () => {
   const rows = new Set([...read('README.md').matchAll(/^\| (@?[\w/-]+) \|/gm)].map(([, name]) => name))
   expect(Object.keys(dependencies).filter((name) => !rows.has(name))).toEqual([])
 })
-
-function exists(file: string): boolean {
-  try {
-    readFileSync(join(top, file))
-    return true
-  } catch {
-    return false
-  }
-}

@@ -53,6 +53,10 @@ it('no test is skipped, focused, left for later, or unable to fail', () => {
   ).toEqual([])
 })
 
+it('zod is imported so that a build can leave out what is not used of it', () => {
+  expect(lines(shipped, /^import \{[^}]*\} from 'zod'/)).toEqual([])
+})
+
 it('only the user interface writes to the terminal', () => {
   const others = shipped.filter(({ path }) => !path.startsWith('src/ui/') && path !== 'src/cli.ts')
   expect(lines(others, /\bconsole\.\w+\(|process\.(?:stdout|stderr)\.write\b/)).toEqual([])

@@ -67,6 +67,14 @@ describe('verbs', () => {
   })
 })
 
+describe('verbs with parts', () => {
+  it.each(['image', 'config'])('ask for the part: %s', async (verb) => {
+    const { code, stdout, stderr } = await runCli([verb])
+    expect([code, stdout]).toEqual([2, ''])
+    expect(stderr).toBe(`error: which part of '${verb}'?\nhint: hydra-ops ${verb} --help\n`)
+  })
+})
+
 describe('flags', () => {
   it('that are mistyped get a suggestion, and nothing is opened', async () => {
     const { code, stdout, stderr } = await runCli(['destroy', '--yse'])

@@ -2,21 +2,32 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 
 /**
- * A systemctl in `root`/bin that keeps a file per unit (`active-NAME`, `enabled-NAME`) and writes down its calls.
- * Where the file `fail-restart` is, nothing can be restarted.
+ * A systemctl in `root`/bin that keeps a file per unit (`active-NAME`, `enabled-NAME`) and writes down its calls. What
+ * cannot go well is a file too: `fail-restart` = nothing is restarted, `fails-NAME` = this unit does not become active,
+ * `hangs-NAME` = it is for ever about to. `show` answers with the file `shown`.
  */
 export function standInSystemctl(root: string): void {
   const body = `
 echo "$*" >> '${root}/calls'
-[ "$1" != --quiet ] || shift
+case $1 in --quiet | --no-block) shift ;; esac
 verb=$1
 shift
+begin() {
+  rm -f "${root}/active-$1"
+  [ ! -e "${root}/hangs-$1" ] || return 0
+  [ ! -e "${root}/fails-$1" ] || return 1
+  : > "${root}/active-$1"
+}
 [ "$1" != --now ] || { rm -f "${root}/active-$2"; shift; }
 case $verb in
   is-active) if [ -e "${root}/active-$1" ]; then echo active; else echo inactive; exit 3; fi ;;
   is-enabled) if [ -e "${root}/enabled-$1" ]; then echo enabled; else echo disabled; exit 1; fi ;;
-  restart) [ ! -e '${root}/fail-restart' ] || exit 1; for unit do : > "${root}/active-$unit"; done ;;
-  start) for unit do : > "${root}/active-$unit"; done ;;
+  restart) [ ! -e '${root}/fail-restart' ] || exit 1; for unit do begin "$unit"; done ;;
+  start)
+    for unit do begin "$unit" || status=1; done
+    for unit do [ ! -e "${root}/hangs-$unit" ] || exec sleep 600; done
+    exit "\${status:-0}" ;;
+  show) cat '${root}/shown' ;;
   stop) for unit do rm -f "${root}/active-$unit"; done ;;
   enable) for unit do : > "${root}/enabled-$unit"; done ;;
   disable) for unit do rm -f "${root}/enabled-$unit"; done ;;

@@ -1,10 +1,13 @@
-import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, expect, it } from 'vitest'
+import type { MachineRecord } from '../../src/core/deployment.js'
+import { DeploymentName, MachineName } from '../../src/core/names.js'
 import type { CommandResult } from '../../src/core/ssh.js'
 import { localCommands } from '../../src/exec/local-commands.js'
+import { createStore } from '../../state/store.js'
 
 const top = join(dirname(fileURLToPath(import.meta.url)), '../..')
 const minutes = 60_000
@@ -12,18 +15,66 @@ const minutes = 60_000
 let folder: string
 let installed: string
 
-async function run(argv: string[], cwd: string): Promise<CommandResult & { code?: number }> {
+async function run(
+  argv: string[],
+  cwd: string,
+  state = join(folder, 'state'),
+): Promise<CommandResult & { code?: number }> {
   const { signal } = new AbortController()
   return localCommands.run(argv, {
     signal,
     timeoutMs: 5 * minutes,
     what: argv.join(' '),
     cwd,
-    env: { HYDRA_OPS_STATE: join(folder, 'state') },
+    env: { HYDRA_OPS_STATE: state },
   })
 }
 
-const hydraOps = (...args: string[]) => run([join(folder, 'node_modules/.bin/hydra-ops'), ...args], folder)
+const hydraOps = (...args: string[]) => hydraOpsWith(join(folder, 'state'), ...args)
+const hydraOpsWith = (state: string, ...args: string[]) =>
+  run([join(folder, 'node_modules/.bin/hydra-ops'), ...args], folder, state)
+
+/** A state folder with a deployment whose machines a provider made. */
+async function remember(name: string, provider: string, count: number): Promise<string> {
+  const root = join(folder, name)
+  const operator = { user: 'test', host: 'test', command: 'test', run: 'test' }
+  const store = await createStore({ root, operator, env: {} })
+  const record = { name: DeploymentName.parse(name), expressions: ['/x.nix'], searchPath: [], args: {} }
+  await store.lock(store.create(record).uuid, async (held) => {
+    held.update((draft) => {
+      for (let index = 1; index <= count; index++)
+        draft.machines[MachineName.parse(`m${index}`)] = machine(provider, index)
+    })
+  })
+  return root
+}
+
+function machine(provider: string, index: number): MachineRecord {
+  return {
+    ...{ provider, os: 'debian', index, allocation: {}, handle: {}, config: {} },
+    ...{ obsolete: false, tasks: {}, keys: {}, facts: {} },
+  }
+}
+
+/** Of a third party, installed beside hydra-ops: it never knows what its machines are called. */
+function installPlugin(name: string): void {
+  const methods = ['imageReference', 'imageId', 'allocate', 'ports', 'physical', 'publishedUrls', 'inspect']
+    .concat('plan', 'reconcile', 'start', 'stop', 'destroy', 'target')
+    .map((method) => `${method}: () => undefined`)
+  const module = join(folder, 'node_modules', name)
+  mkdirSync(module)
+  writeFileSync(join(module, 'package.json'), JSON.stringify({ name, type: 'module', exports: './index.js' }))
+  writeFileSync(
+    join(module, 'index.js'),
+    `import { failure } from 'hydra-ops/provider'
+const schema = { safeParse: (data) => ({ success: true, data }) }
+export default {
+  name: 'cloud', targetEnvs: ['cloud'], optionsNix: '/x.nix', makesMachines: true, ${methods.join(', ')},
+  configSchema: schema, allocationSchema: schema, handleSchema: schema,
+  resourceId: ({ machine }) => { throw failure('CLOUD', 'the cloud forgot ' + machine, { hint: 'wait for rain' }) },
+}`,
+  )
+}
 
 // From the sources to an installation, as a user gets it: packed, and installed into an empty folder.
 beforeAll(async () => {
@@ -69,4 +120,42 @@ it('brings the Nix files, the examples and the documents, and nothing of the tes
   for (const unwanted of ['test', 'dist/test', 'scripts', 'bench', 'src']) {
     expect(existsSync(join(installed, unwanted)), unwanted).toBe(false)
   }
+})
+
+it('brings the licence of what is bundled, and of that only what is used', () => {
+  expect(readFileSync(join(installed, 'dist/THIRD-PARTY.txt'), 'utf8')).toMatch(/^zod [\d.]+\n\nMIT License/m)
+  const chunks = join(installed, 'dist/chunks')
+  const code = readdirSync(chunks).filter((name) => name.endsWith('.js'))
+  expect(code.length).toBeGreaterThan(10)
+  // Where zod keeps what it says in Finnish.
+  expect(code.filter((name) => readFileSync(join(chunks, name), 'utf8').includes('locales/fi.js'))).toEqual(
+    [],
+  )
+})
+
+it('shows where something happened in terms of the sources', async () => {
+  const debugged = await hydraOps('no-such-verb', '--debug')
+  expect(debugged).toMatchObject({
+    code: 2,
+    stderr: expect.stringMatching(/at .*src\/commands\/program\.ts:\d+/),
+  })
+})
+
+it('knows the failure of a plugin for a failure', async () => {
+  const state = await remember('clouds', 'cloud', 1)
+  installPlugin('hydra-ops-cloud')
+  expect(await hydraOpsWith(state, 'config', 'set', 'plugins', 'hydra-ops-cloud')).toMatchObject({ code: 0 })
+  expect(await hydraOpsWith(state, 'info', '--no-eval', '--no-probe')).toMatchObject({
+    code: 1,
+    stderr: 'error: the cloud forgot m1\nhint: wait for rain\n',
+  })
+})
+
+it('gives a pipe all it has to say, which is more than a pipe holds', async () => {
+  const state = await remember('many', 'ssh', 1_000)
+  const hydra = join(folder, 'node_modules/.bin/hydra-ops')
+  const piped = ['sh', '-c', '"$0" info --no-eval --no-probe --json | cat', hydra]
+  const { stdout } = await run(piped, folder, state)
+  expect(stdout.length).toBeGreaterThan(100_000)
+  expect(JSON.parse(stdout).machines).toHaveLength(1_000)
 })

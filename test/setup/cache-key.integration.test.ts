@@ -1,4 +1,14 @@
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import {
+  chmodSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
@@ -31,6 +41,14 @@ function wanted(cacheKey: Record<string, unknown> = {}) {
   const task = bindTask(cacheKeyTask)(machine)
   if (task === undefined) throw new Error('the cache-key task is not wanted')
   return task
+}
+
+/** As `nix-store --generate-binary-cache-key` makes it. */
+function aKey(): string {
+  const folder = mkdtempSync(join(root, 'key-'))
+  const [secret, publicFile] = [join(folder, 'secret'), join(folder, 'public')]
+  execFileSync('nix-store', ['--generate-binary-cache-key', 'lab-web-1', secret, publicFile])
+  return readFileSync(secret, 'utf8')
 }
 
 /** In single quotes for sh. */
@@ -80,13 +98,50 @@ describe('the cache-key task with the real nix-store', () => {
     expect(await wanted().probe(host, run)).toBe('done')
   })
 
-  it('refuses to touch what is no key', async () => {
+  it.each<[string, (file: string) => void]>([
+    ['something else', (file) => writeFileSync(file, 'precious')],
+    ['half a key', (file) => writeFileSync(file, aKey().slice(0, 60))],
+    ['a public key', (file) => writeFileSync(file, `lab-web-1:${'A'.repeat(43)}=\n`)],
+    [
+      'a key of another kind',
+      (file) => execFileSync('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-f', file]),
+    ],
+    ['a key without its name', (file) => writeFileSync(file, aKey().replace(/^[^:]*/, ''))],
+    ['a folder', (file) => mkdirSync(file)],
+  ])('refuses to touch what is no key: %s', async (_, put) => {
     const folder = mkdtempSync(join(root, 'broken-'))
-    writeFileSync(join(folder, 'cache.sec'), 'precious')
+    const file = join(folder, 'cache.sec')
+    put(file)
+    const before = execFileSync('tar', ['-C', folder, '-cf-', '.'])
     const task = wanted({ directory: folder })
     expect(await task.probe(host, run)).toEqual({ drifted: 'the secret key is not a key' })
     await expect(task.apply(host, run)).rejects.toThrow('is not a Nix signing key; it was not touched')
-    expect(readFileSync(join(folder, 'cache.sec'), 'utf8')).toBe('precious')
+    expect(execFileSync('tar', ['-C', folder, '-cf-', '.'])).toEqual(before)
+  })
+
+  it('makes the pair anew where a crash left an empty secret key and no public one', async () => {
+    const folder = mkdtempSync(join(root, 'empty-'))
+    writeFileSync(join(folder, 'cache.sec'), '')
+    const task = wanted({ directory: folder })
+    expect(await task.probe(host, run)).toBe('needed')
+    await task.apply(host, run)
+    expect(await task.probe(host, run)).toBe('done')
+  })
+
+  it('calls the key lost, not needed, where an empty file is left of it and a public key that people trust', async () => {
+    const folder = mkdtempSync(join(root, 'lost-'))
+    const task = wanted({ directory: folder })
+    await task.apply(host, run)
+    writeFileSync(join(folder, 'cache.sec'), '')
+    expect(await task.probe(host, run)).toEqual({ drifted: 'the secret key is gone', lost: true })
+  })
+
+  it('makes a key that only root could read readable again for those who sign', async () => {
+    await wanted().apply(host, run)
+    chmodSync(join(directory, 'cache.sec'), 0o600)
+    expect(await wanted().probe(host, run)).toEqual({ drifted: 'owner, group or mode differ' })
+    await wanted().apply(host, run)
+    expect((statSync(join(directory, 'cache.sec')).mode & 0o777).toString(8)).toBe('640')
   })
 
   it('names a group that does not exist, and makes nothing', async () => {

@@ -48,7 +48,10 @@ beforeAll(() => {
   standIn('ss', `cat '${root}/listens' 2>/dev/null; true`)
   standIn('dpkg-query', `[ "$1" = -S ] && echo "exim4-daemon-light: $2"`)
   standIn('uname', 'echo web')
-  standIn('postfix', `[ "$1" = status ] && [ -e '${root}/active-postfix.service' ]`)
+  standIn(
+    'postfix',
+    `case $1 in status) [ -e '${root}/active-postfix.service' ] ;; stop) rm '${root}/active-postfix.service' ;; esac`,
+  )
   standInPostconf()
   const moved = {
     '/etc/postfix': join(root, 'postfix'),
@@ -131,7 +134,7 @@ ${shipped}END`),
   })
 
   it('asks for postfix where no other mail server is installed, and lets it listen to nobody else meanwhile', () => {
-    expect(wanted().packages).toEqual(['postfix | mail-transport-agent'])
+    expect(wanted().packages).toEqual(['postfix | mail-transport-agent', 'iproute2'])
     expect(wanted().debconf).toEqual([
       'postfix postfix/main_mailer_type select Satellite system',
       'postfix postfix/relayhost string ',
@@ -177,7 +180,7 @@ ${shipped}END`),
 
   it('names who has its port', async () => {
     writeFileSync(join(root, 'listens'), 'LISTEN 0 1 127.0.0.1:25 *:* users:(("aiosmtpd",pid=7,fd=4))\n')
-    await expect(wanted().apply(host, run)).rejects.toThrow('port 25 is taken by aiosmtpd')
+    await expect(wanted().apply(host, run)).rejects.toThrow('port 25 is taken by aiosmtpd (process 7)')
     expect(mainText()).toBe(shipped)
   })
 

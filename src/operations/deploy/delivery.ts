@@ -4,6 +4,7 @@ import { type Job, journal, updateJob } from './job.js'
 import { type Look, taskContext } from './look.js'
 import { hostOf } from './reach.js'
 import { refuseMachine } from './refuse-machine.js'
+import { aloneOnMachine } from './set-up-lock.js'
 import { runTasks, type TaskResult } from './tasks.js'
 
 /** Installs what apt is to install, in one transaction; answers whether something was. */
@@ -29,18 +30,20 @@ export async function deliverTasks(
   )
   if (due.length === 0) return false
   refuseMachine(job, look.survey)
-  const results = await runTasks(
-    hostOf(job),
-    due.map(({ task }) => task),
-    {
-      ...taskContext(job, redo),
-      onDone: (task, record) => {
-        updateJob(job, (draft) => {
-          draft.tasks[task.id] = record
-        })
-        journal(job, 'task.done', { data: task.id })
+  const results = await aloneOnMachine(job, () =>
+    runTasks(
+      hostOf(job),
+      due.map(({ task }) => task),
+      {
+        ...taskContext(job, redo),
+        onDone: (task, record) => {
+          updateJob(job, (draft) => {
+            draft.tasks[task.id] = record
+          })
+          journal(job, 'task.done', { data: task.id })
+        },
       },
-    },
+    ),
   )
   if (results.some((result) => result.kind === 'done')) job.changed = true
   refuseFailed(job, results)

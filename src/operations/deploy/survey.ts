@@ -27,7 +27,8 @@ export const debianProfile = '/nix/var/nix/profiles/hydra-ops'
 /** Written by the activation program, beside its record of what it did to the machine (nix/target/hydra-ops/state.pl). */
 export const ownerFile = '/var/lib/hydra-ops/owner'
 
-const surveyMs = 60_000
+/** A blink on a machine that is up; an emulated guest that still boots, on a busy host, has needed over a minute. */
+const surveyMs = 3 * 60_000
 
 const script = `
 echo "boot_id=$(cat /proc/sys/kernel/random/boot_id)"

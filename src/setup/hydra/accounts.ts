@@ -98,7 +98,7 @@ END
       elif ! id -Gn -- "$first" | tr ' ' '\\n' | grep -qx ${socketGroup}; then echo "wrong=user $first is not in group ${socketGroup}"
       fi ;;
     directory)
-      seen=$(stat -c '%a %U %G' -- "$third" 2>/dev/null) || seen=missing
+      seen=$(stat -Lc '%a %U %G' -- "$third" 2>/dev/null) || seen=missing
       [ "$seen" = "$first $second ${group}" ] || echo "wrong=$third is $seen" ;;
   esac
 done

@@ -13,15 +13,21 @@ export function storeUri({ options, secretKeyFile }: HydraSettings): string {
   return `file://${options.cache.directory}?secret-key=${secretKeyFile}`
 }
 
+/** Perl's Config::General, which reads hydra.conf, takes the rest of the line after a bare `#` for a comment. */
+function escaped(value: string): string {
+  return value.replaceAll('#', '\\#')
+}
+
 /** hydra.conf(5), in the form of nixpkgs 20.03 and later. */
 export function hydraConfig(settings: HydraSettings, facts: Pick<HydraFacts, 'asksRunner'>): string {
   const { options, hostName, url, secretKeyFile } = settings
-  const line = (name: string, value: string | null | undefined) => (value ? [`${name} = ${value}`] : [])
+  const line = (name: string, value: string | null | undefined) =>
+    value ? [`${name} = ${escaped(value)}`] : []
   const lines = [
     '# Written by hydra-ops (set-up task "hydra"); changes made here are overwritten.',
     'using_frontend_proxy = 1',
     `base_uri = ${url}`,
-    `notification_sender = ${options.notificationSender ?? `hydra@${hostName}`}`,
+    ...line('notification_sender', options.notificationSender ?? `hydra@${hostName}`),
     'max_servers = 25',
     'compress_num_threads = 0',
     `gc_roots_dir = ${gcRoots}`,

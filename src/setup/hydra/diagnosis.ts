@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 
 /** What can be seen of a build that does not come to its end. */
 export interface Evidence {

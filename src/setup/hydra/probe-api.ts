@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { failure } from '../../core/errors.js'
 import type { Host } from '../../core/ssh.js'
 import { hydraHome } from './settings.js'

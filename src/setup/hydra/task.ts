@@ -4,8 +4,15 @@ import type { Host } from '../../core/ssh.js'
 import { httpAnswer } from '../http-request.js'
 import { clusterUnit, requireCluster } from '../postgresql/cluster.js'
 import { askMachine, runScript } from '../remote-script.js'
-import { convergeServices, lookAtServices, publicFile, type ServiceSet, unitPath } from '../services.js'
-import { refuseTakenPort } from '../taken-port.js'
+import {
+  convergeServices,
+  lookAtServices,
+  publicFile,
+  type ServiceSet,
+  unitPath,
+  unsteadyUnits,
+} from '../services.js'
+import { portPackages, refuseTakenPort } from '../taken-port.js'
 import { waitUntil } from '../wait-until.js'
 import { hydraConfig, hydraEnvironment, machinesFile, shellProfile } from './config-text.js'
 import { type HydraFacts, hydraFacts } from './package-facts.js'
@@ -14,6 +21,7 @@ import {
   hydraConfigFile,
   hydraHome,
   hydraMachinesFile,
+  hydraRole,
   hydraSettings,
   hydraUsers,
   noPackage,
@@ -24,13 +32,14 @@ import { allHydraUnits, hydraUnits } from './units.js'
 const answerMs = 300_000
 const requestMs = 60_000
 const shellFile = '/etc/profile.d/hydra.sh'
+const initUnitName = 'hydra-init.service'
 
 export const hydraTask: SetupTask<HydraSettings> = {
   id: 'hydra',
   title: 'Hydra and its services',
   after: ['nix', 'hydra-users', 'postgresql', 'cache-key', 'binary-cache'],
   stage: 'configure',
-  debianPackages: () => [],
+  debianPackages: () => portPackages,
   wanted: hydraSettings,
   probe: probeHydra,
   apply: applyHydra,
@@ -94,10 +103,12 @@ async function wantedSet(host: Host, settings: HydraSettings, run: Run): Promise
         // The runner reads its machines again by itself, and all others read hydra.conf only at their start.
         reads: [
           unitPath(name),
-          ...(name.endsWith('.timer') || name === 'hydra-init.service' ? [] : [hydraConfigFile]),
+          ...(name.endsWith('.timer') || name === initUnitName ? [] : [hydraConfigFile]),
         ],
       })),
     obsolete: allHydraUnits.filter((name) => !names.has(name)),
+    // The database may have been made anew, or put back from an older Hydra, since it ran.
+    again: [initUnitName],
   }
   return { set, facts, environment: hydraEnvironment(database, facts), databasePort: cluster.port }
 }
@@ -129,7 +140,7 @@ async function applyHydra(
   const wanted = await wantedSet(host, settings, run)
   // hydra-server ends with status 0 when its port is taken, and is started again for ever (measured).
   const hint = 'stop it, or set deployment.hydra.port to another one'
-  await refuseTakenPort(host, { port: options.port, unit: 'hydra-server.service', program: '', hint }, run)
+  await refuseTakenPort(host, { port: options.port, unit: 'hydra-server.service', hint }, run)
   const args = [hydraHome, hydraConfigFile]
   await runScript(host, { what: 'link the configuration of Hydra', script: linkScript, args }, run)
   await convergeServices(host, wanted.set, run)
@@ -143,6 +154,7 @@ async function verifyHydra(host: Host, settings: HydraSettings, run: TaskRun): P
     what: `Hydra's web server answers on port ${port}`,
     deadlineMs: answerMs,
     hint,
+    evidence: () => newestLines(host, ['hydra-server.service'], run),
     wrong: async () => {
       const url = `http://127.0.0.1:${port}/`
       const connect = () => run.connect(port)
@@ -151,21 +163,39 @@ async function verifyHydra(host: Host, settings: HydraSettings, run: TaskRun): P
     },
   })
   const wanted = await wantedSet(host, settings, run)
+  const units = wanted.set.units.map(({ name }) => name)
   await waitUntil(host.machine, run, {
     what: "all of Hydra's services work",
     deadlineMs: answerMs,
+    hint: 'journalctl -u "hydra-*" on the machine says more',
+    evidence: () => newestLines(host, units, run),
     wrong: async () => {
-      const problems = await healthProblems(host, settings, wanted, run)
+      const problems = [
+        ...(await unsteadyUnits(host, units, run)),
+        ...(await healthProblems(host, settings, wanted, run)),
+      ]
       return problems.length === 0 ? undefined : problems.join('; ')
     },
   })
 }
 
+/** Of the journal. */
+async function newestLines(host: Host, units: readonly string[], run: Run): Promise<string> {
+  const argv = ['journalctl', '--quiet', '--no-pager', '--output=cat', '--lines=20']
+  const what = 'read the journal'
+  const options = { signal: run.signal, timeoutMs: requestMs, what }
+  return (await host.exec([...argv, ...units.map((unit) => `--unit=${unit}`)], options)).stdout.trim()
+}
+
+/** Where somebody's own configuration is, it is kept beside it. */
 const linkScript = `
+if [ -e "$1/hydra.conf" ] && [ ! -L "$1/hydra.conf" ]; then
+  mv --backup=numbered -T -- "$1/hydra.conf" "$1/hydra.conf.before-hydra-ops" || exit 1
+  echo "$1/hydra.conf was somebody's own: it is now hydra.conf.before-hydra-ops"
+fi
 ln -sfn -- "$2" "$1/hydra.conf" || exit 1
 `
 
-/** Who listens on a port and is not hydra-server itself: its program, or "another program". */
 /**
  * An unknown option makes hydra-server drop all of them and listen everywhere (measured), so the address is looked
  * at too. The evaluator says nothing when it has started; it holds connections to the database.
@@ -187,8 +217,12 @@ case $status in
   '') ;;
   *) echo "wrong=the queue runner is not up" ;;
 esac
-sessions=$(as ${hydraUsers.hydra} env "$@" psql -X -U hydra -p "$database_port" -d "$database" -Atc \\
-  "select count(*) from pg_stat_activity where application_name = 'hydra-evaluator'" 2>/dev/null)
+sql() { as ${hydraUsers.hydra} psql -X -U ${hydraRole} -p "$database_port" -d "$database" -Atc "$1" 2>/dev/null; }
+schema=$(sql 'select max(version) from schemaversion')
+newest=$(find "$package/libexec/hydra/sql/" -name 'upgrade-*.sql' 2>/dev/null | sed 's/.*upgrade-//; s/\\.sql$//' | sort -n | tail -n 1)
+if [ -z "$schema" ]; then echo "wrong=the database $database does not have the tables of Hydra"
+elif [ "$schema" -lt "\${newest:-0}" ]; then echo "wrong=the tables of Hydra are of version $schema, and its package wants $newest"; fi
+sessions=$(sql "select count(*) from pg_stat_activity where application_name = 'hydra-evaluator'")
 [ "\${sessions:-0}" -ge 1 ] || echo "wrong=the evaluator has no connection to the database"
 listening=$(ss -Hltn "sport = :$port" | awk '{ print $4 }')
 case $listening in

@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import type { HydraUserChange, HydraUserSeen } from '../../core/hydra-user-admin.js'
 import type { Run } from '../../core/run.js'
 import type { Host } from '../../core/ssh.js'

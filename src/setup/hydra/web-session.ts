@@ -1,4 +1,4 @@
-import { z } from 'zod'
+import * as z from 'zod'
 import { failure } from '../../core/errors.js'
 import type { TaskRun } from '../../core/setup-task.js'
 import { type HttpAnswer, httpAnswer } from '../http-request.js'

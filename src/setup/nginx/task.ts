@@ -8,7 +8,7 @@ import { httpAnswer } from '../http-request.js'
 import { type HydraSettings, hydraSettings } from '../hydra/settings.js'
 import { askMachine, type Facts, fact, runScript } from '../remote-script.js'
 import { publicFile } from '../services.js'
-import { refuseTakenPort } from '../taken-port.js'
+import { portPackages, refuseTakenPort } from '../taken-port.js'
 import { waitUntil } from '../wait-until.js'
 import { acmeFolder, type SiteFacts, serverNames, siteText, staticCachePath } from './site-text.js'
 
@@ -20,6 +20,12 @@ const siteFile = `/etc/nginx/sites-available/${site}`
 const stagedFile = `/etc/nginx/.${site}.new`
 const ownFolder = '/etc/ssl/hydra-ops'
 
+/** Debian's unit has no Restart: a killed nginx would stay dead. */
+const restartDropIn = publicFile(
+  '/etc/systemd/system/nginx.service.d/hydra.conf',
+  '# Written by hydra-ops (set-up task "nginx")\n[Service]\nRestart=on-failure\nRestartSec=2\n',
+)
+
 export const nginxTask: SetupTask<HydraSettings> = {
   id: 'nginx',
   title: 'nginx before Hydra and its caches',
@@ -27,6 +33,7 @@ export const nginxTask: SetupTask<HydraSettings> = {
   stage: 'configure',
   debianPackages: ({ options }) => [
     'nginx',
+    ...portPackages,
     ...(options.nginx.tls === 'none' ? [] : ['openssl']),
     ...(options.nginx.tls === 'acme' ? ['certbot'] : []),
   ],
@@ -70,7 +77,8 @@ async function probeNginx(host: Host, settings: HydraSettings, run: Run): Promis
   const text = siteText(settings, siteFacts(settings, facts))
   const { tls } = settings.options.nginx
   const rules: readonly (readonly [boolean, string])[] = [
-    [file === createHash('sha256').update(text).digest('hex'), `${siteFile} differs`],
+    [file === sha256(text), `${siteFile} differs`],
+    [fact(facts, 'restart') === sha256(restartDropIn.content), `${restartDropIn.path} differs`],
     [fact(facts, 'link') === 'yes', 'the site of Hydra is not enabled'],
     [fact(facts, 'default') !== 'shipped', "Debian's default site is enabled"],
     [fact(facts, 'active') === 'active', `nginx is ${fact(facts, 'active')}`],
@@ -81,6 +89,10 @@ async function probeNginx(host: Host, settings: HydraSettings, run: Run): Promis
   ]
   const wrong = rules.flatMap(([holds, otherwise]) => (holds ? [] : [otherwise]))
   return wrong.length === 0 ? 'done' : { drifted: wrong.join('; ') }
+}
+
+function sha256(text: string | Uint8Array): string {
+  return createHash('sha256').update(text).digest('hex')
 }
 
 async function applyNginx(
@@ -130,8 +142,12 @@ function acmeHint(name: string): string {
 async function enableSite(host: Host, settings: HydraSettings, run: Run): Promise<void> {
   const text = siteText(settings, siteFacts(settings, await look(host, settings, run)))
   const hint = 'stop it: nginx needs this port'
-  await refuseTakenPort(host, { port: settings.port, unit: 'nginx.service', program: 'nginx', hint }, run)
-  await placeFiles(host, [publicFile(stagedFile, text)], { run, what: 'write the site of Hydra' })
+  for (const port of settings.options.nginx.tls === 'none' ? [80] : [443, 80])
+    await refuseTakenPort(host, { port, unit: 'nginx.service', hint }, run)
+  await placeFiles(host, [publicFile(stagedFile, text), restartDropIn], {
+    run,
+    what: 'write the site of Hydra',
+  })
   const what = 'enable the site of Hydra'
   const result = await host.script(enableScript, [stagedFile], {
     signal: run.signal,
@@ -204,6 +220,7 @@ const lookScript = `
 ${defaultFunctions}
 tls=$1 name=$2
 if [ -f ${siteFile} ]; then echo "site=$(sha256sum < ${siteFile} | cut -d' ' -f1)"; else echo site=-; fi
+echo "restart=$(sha256sum < ${restartDropIn.path} 2>/dev/null | cut -d' ' -f1)"
 [ "$(readlink /etc/nginx/sites-enabled/${site} 2>/dev/null)" != ${siteFile} ] || echo link=yes
 echo "default=$(default_state)"
 echo "active=$(systemctl is-active nginx.service 2>/dev/null)"
@@ -215,7 +232,10 @@ if [ -s "/etc/letsencrypt/live/$name/fullchain.pem" ]; then echo acme=yes; fi
 exit 0
 `
 
-/** An existing pair is kept: somebody may have told a client to trust it. */
+/**
+ * An existing pair is kept: somebody may have told a client to trust it. What is left of half a pair goes first, so that
+ * a crash between the two never leaves a key beside the certificate of another one.
+ */
 const certificateScript = `
 folder=$1 name=$2 names=$3
 [ ! -s "$folder/$name.pem" ] || [ ! -s "$folder/$name.key" ] || exit 0
@@ -224,7 +244,9 @@ mkdir -p -- "$folder" && chmod 0755 -- "$folder" || exit 1
 openssl req -x509 -newkey rsa:2048 -nodes -days 3650 -subj "/CN=$name" -addext "subjectAltName=$names" \\
   -keyout "$folder/.key.new" -out "$folder/.pem.new" 2> /dev/null || exit 1
 chmod 0644 -- "$folder/.pem.new" || exit 1
-mv -f -- "$folder/.key.new" "$folder/$name.key" && mv -f -- "$folder/.pem.new" "$folder/$name.pem" || exit 1
+rm -f -- "$folder/$name.pem" || exit 1
+mv -f -- "$folder/.key.new" "$folder/$name.key" || exit 1
+mv -f -- "$folder/.pem.new" "$folder/$name.pem" || exit 1
 sync "$folder"
 `
 
@@ -262,6 +284,7 @@ test_all || {
 }
 rm -f -- "$file.before"
 sync "$file"
+systemctl daemon-reload || exit 1
 systemctl --quiet enable nginx.service || exit 1
 if [ "$(systemctl is-active nginx.service)" = active ]; then systemctl reload nginx.service || exit 1
 else systemctl restart nginx.service || exit 1; fi

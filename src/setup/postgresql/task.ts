@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { failure } from '../../core/errors.js'
 import { type PlacedFile, placeFiles } from '../../core/place-files.js'
 import type { Run } from '../../core/run.js'
@@ -6,7 +7,7 @@ import type { Host } from '../../core/ssh.js'
 import { hydraRole, hydraSettings, hydraUsers } from '../hydra/settings.js'
 import { askMachine, type Facts, fact, runScript } from '../remote-script.js'
 import { publicFile } from '../services.js'
-import { hasMap, hasRuleFirst, withMap, withRule } from './access-files.js'
+import { hasMap, hasRuleFirst, isOurs, withMap, withRule } from './access-files.js'
 import { type Cluster, clusterUnit, findClusters, requireCluster } from './cluster.js'
 
 export interface PostgresqlOptions {
@@ -63,20 +64,23 @@ async function probePostgresql(host: Host, options: PostgresqlOptions, run: Run)
   if (!cluster.online) return { drifted: `the cluster ${cluster.version}/${cluster.name} is down` }
   const facts = await look(host, cluster, options, run)
   const files = await accessFiles(host, cluster, run)
-  const ruled = hasRuleFirst(files.hba, options.rule)
+  const ruled = hasRuleFirst(files.hba.text, bytes(options.rule))
   if (fact(facts, 'database') === 'absent') {
     return ruled ? { drifted: `the database ${options.database} is gone`, lost: true } : 'needed'
   }
   const wrong = [
     ...(facts.get('wrong') ?? []),
-    ...(ruled ? [] : [`Hydra's rule is not the first one of ${files.hbaPath}`]),
-    ...(hasMap(files.ident, options.map) ? [] : [`${files.identPath} does not have all rows of Hydra's map`]),
+    ...(ruled ? [] : [`Hydra's rule is not the first one of ${files.hba.path}`]),
+    ...(hasMap(files.ident.text, options.map.map(bytes))
+      ? []
+      : [`${files.ident.path} does not have all rows of Hydra's map`]),
   ]
   return wrong.length === 0 ? 'done' : { drifted: wrong.join('; ') }
 }
 
 async function look(host: Host, cluster: Cluster, options: PostgresqlOptions, run: Run): Promise<Facts> {
-  const args = [String(cluster.port), cluster.owner, options.database, ...options.users]
+  const dropIn = createHash('sha256').update(restartDropIn.content).digest('hex')
+  const args = [String(cluster.port), cluster.owner, options.database, dropIn, ...options.users]
   return askMachine(host, { what: 'look at PostgreSQL', script: lookScript, args }, run)
 }
 
@@ -88,7 +92,8 @@ async function applyPostgresql(
   const found = await requireCluster(host, options.database, run)
   await placeFiles(host, [restartDropIn], { run, what: 'let systemd restart PostgreSQL' })
   const start = { what: 'start PostgreSQL', script: startScript, args: [clusterUnit(found)] }
-  await runScript(host, start, run)
+  const hint = `is there a mistake in its files below /etc/postgresql/${found.version}/${found.name}?`
+  await runScript(host, { ...start, hint }, run)
   // A cluster that was down could not tell whether it has the database.
   const cluster = found.online ? found : await requireCluster(host, options.database, run)
   await allowHydra(host, cluster, options, run)
@@ -101,24 +106,43 @@ async function applyPostgresql(
   }
 }
 
-interface AccessFiles {
-  readonly hbaPath: string
-  readonly hba: string
-  readonly identPath: string
-  readonly ident: string
+interface AccessFile {
+  /** As the server calls it. */
+  readonly path: string
+  /** A character per byte: what others wrote there need not be UTF-8. */
+  readonly text: string
+  /** With this text it would be the same file, with its owner and mode. */
+  with(text: string): PlacedFile
 }
 
 /** The files that the running server uses, wherever they lie. */
-async function accessFiles(host: Host, cluster: Cluster, run: Run): Promise<AccessFiles> {
+async function accessFiles(
+  host: Host,
+  cluster: Cluster,
+  run: Run,
+): Promise<{ readonly hba: AccessFile; readonly ident: AccessFile }> {
   const args = [String(cluster.port), cluster.owner]
   const facts = await askMachine(host, { what: 'read pg_hba.conf', script: filesScript, args }, run)
-  const text = (name: string) => Buffer.from(fact(facts, name), 'base64').toString('utf8')
-  return {
-    hbaPath: fact(facts, 'hba_file'),
-    hba: text('hba'),
-    identPath: fact(facts, 'ident_file'),
-    ident: text('ident'),
+  const read = (name: string): AccessFile => {
+    const [mode = '', user = '', group = ''] = fact(facts, `${name}_stat`).split(' ')
+    return {
+      path: fact(facts, `${name}_file`),
+      text: Buffer.from(fact(facts, name), 'base64').toString('latin1'),
+      with: (text) => ({
+        path: fact(facts, `${name}_real`),
+        content: Buffer.from(text, 'latin1'),
+        mode: Number.parseInt(mode, 8),
+        user,
+        group,
+      }),
+    }
   }
+  return { hba: read('hba'), ident: read('ident') }
+}
+
+/** Text of ours among a file's bytes. */
+function bytes(text: string): string {
+  return Buffer.from(text, 'utf8').toString('latin1')
 }
 
 /**
@@ -126,38 +150,29 @@ async function accessFiles(host: Host, cluster: Cluster, run: Run): Promise<Acce
  * rules alive in silence, until the next restart ends the cluster (measured). What does not hold is put back.
  */
 async function allowHydra(host: Host, cluster: Cluster, options: PostgresqlOptions, run: Run): Promise<void> {
-  const before = await accessFiles(host, cluster, run)
-  for (const [path, text] of [
-    [before.hbaPath, before.hba],
-    [before.identPath, before.ident],
-  ] as const)
+  const { hba, ident } = await accessFiles(host, cluster, run)
+  for (const { path, text } of [hba, ident])
     if (text.includes('\r'))
       throw untouched(host, `${path} has line ends of Windows (CRLF)`, `sed -i 's/\\r$//' ${path}`)
-  const faults = await accessFaults(host, cluster, run)
-  if (faults !== undefined) throw untouched(host, faults)
-  const file = (path: string, content: string): PlacedFile => ({
-    path,
-    content,
-    mode: 0o640,
-    user: cluster.owner,
-    group: cluster.owner,
-  })
-  const old = [file(before.hbaPath, before.hba), file(before.identPath, before.ident)]
+  // A line of ours that a crash left behind is about to be replaced.
+  const faults = (await accessFaults(host, cluster, run)).filter(
+    ({ name, line }) => !isOurs(name === 'hba' ? hba.text : ident.text, line),
+  )
+  if (faults.length > 0) throw untouched(host, told(faults))
+  const rule = bytes(options.rule)
   // The rule applies to everybody who opens Hydra's database, so also to the superuser, whatever its name.
-  const rows = [...options.map, `${map} ${cluster.owner} ${cluster.owner}`]
-  const wanted = [
-    file(
-      before.hbaPath,
-      hasRuleFirst(before.hba, options.rule) ? before.hba : withRule(before.hba, options.rule),
-    ),
-    file(before.identPath, hasMap(before.ident, rows) ? before.ident : withMap(before.ident, rows)),
-  ]
-  const changed = wanted.filter((each, index) => each.content !== old[index]?.content)
+  const rows = [...options.map.map(bytes), `${map} ${cluster.owner} ${cluster.owner}`]
+  const changes = [
+    { file: hba, text: hasRuleFirst(hba.text, rule) ? hba.text : withRule(hba.text, rule) },
+    { file: ident, text: hasMap(ident.text, rows) ? ident.text : withMap(ident.text, rows) },
+  ].filter(({ file, text }) => text !== file.text)
+  const changed = changes.map(({ file, text }) => file.with(text))
   await placeFiles(host, changed, { run, what: "let Hydra's users into PostgreSQL" })
   const after = await accessFaults(host, cluster, run)
-  if (after !== undefined) {
+  if (after.length > 0) {
+    const old = changes.map(({ file }) => file.with(file.text))
     await placeFiles(host, old, { run, what: 'put the rules of PostgreSQL back' })
-    throw failure('POSTGRESQL', `machine '${host.machine}': ${after}; the old files were put back`, {
+    throw failure('POSTGRESQL', `machine '${host.machine}': ${told(after)}; the old files were put back`, {
       machine: host.machine,
       hint: 'is deployment.hydra.database.authentication or .identMap given? PostgreSQL does not take it',
     })
@@ -166,10 +181,24 @@ async function allowHydra(host: Host, cluster: Cluster, options: PostgresqlOptio
   await runScript(host, { what: 'reload PostgreSQL', script: reloadScript, args }, run)
 }
 
-async function accessFaults(host: Host, cluster: Cluster, run: Run): Promise<string | undefined> {
+interface Fault {
+  readonly name: string
+  readonly line: number
+  /** `/etc/…/pg_hba.conf line 3: invalid authentication method "identt"`. */
+  readonly text: string
+}
+
+async function accessFaults(host: Host, cluster: Cluster, run: Run): Promise<Fault[]> {
   const args = [String(cluster.port), cluster.owner]
   const facts = await askMachine(host, { what: 'check pg_hba.conf', script: faultsScript, args }, run)
-  return facts.get('fault')?.join('; ')
+  return (facts.get('fault') ?? []).map((fault) => {
+    const [, name = '', line = '', text = ''] = /^(\w+) (\d+) (.*)$/s.exec(fault) ?? []
+    return { name, line: Number(line), text }
+  })
+}
+
+function told(faults: readonly Fault[]): string {
+  return faults.map(({ text }) => text).join('; ')
 }
 
 function untouched(host: Host, why: string, mend?: string): Error {
@@ -199,9 +228,10 @@ sql() { runuser -u "$owner" -- psql -X -v ON_ERROR_STOP=1 -p "$port" -d "\${2:-p
 `
 
 const lookScript = `
-port=$1 owner=$2 database=$3
-shift 3
+port=$1 owner=$2 database=$3 drop_in=$4
+shift 4
 ${sqlFunctions}
+[ "$(sha256sum < ${restartDropIn.path} 2>/dev/null | cut -d' ' -f1)" = "$drop_in" ] || echo "wrong=${restartDropIn.path} differs"
 if [ "$(sql "select 1 from pg_database where datname = '$database'")" != 1 ]; then echo database=absent; exit 0; fi
 [ "$(sql "select 1 from pg_roles where rolname = '${hydraRole}' and rolcanlogin")" = 1 ] || echo "wrong=the role ${hydraRole} is gone"
 [ "$(sql "select pg_get_userbyid(datdba) from pg_database where datname = '$database'")" = ${hydraRole} ] ||
@@ -216,7 +246,7 @@ exit 0
 const startScript = `
 systemctl daemon-reload || exit 1
 systemctl --quiet enable postgresql.service || exit 1
-[ "$(systemctl is-active "$1")" = active ] || { systemctl reset-failed "$1" 2>/dev/null; systemctl start "$1" || exit 1; }
+[ "$(systemctl is-active "$1")" = active ] || { systemctl reset-failed "$1" 2>/dev/null; systemctl start "$1" || { journalctl --quiet --no-pager --lines=20 --output=cat --unit="$1" >&2; exit 1; }; }
 # Debian's name for all clusters, which people use: it does nothing but be active.
 [ "$(systemctl is-active postgresql.service)" = active ] || systemctl start postgresql.service || exit 1
 `
@@ -225,19 +255,23 @@ const filesScript = `
 port=$1 owner=$2
 ${sqlFunctions}
 hba=$(sql 'show hba_file') && ident=$(sql 'show ident_file') || exit 1
-echo "hba_file=$hba"
-echo "hba=$(base64 -w0 -- "$hba")"
-echo "ident_file=$ident"
-echo "ident=$(base64 -w0 -- "$ident")"
+tell() {
+  real=$(readlink -e -- "$2") || { echo "$2 is not there" >&2; exit 1; }
+  printf '%s=%s\\n' "$1_file" "$2" "$1_real" "$real"
+  echo "$1_stat=$(stat -c '%a %u %g' -- "$real")"
+  echo "$1=$(base64 -w0 -- "$real")"
+}
+tell hba "$hba"
+tell ident "$ident"
 `
 
 /** Both views read the files as they are now. That of pg_ident.conf came with PostgreSQL 15. */
 const faultsScript = `
 port=$1 owner=$2
 ${sqlFunctions}
-sql "select 'fault=' || current_setting('hba_file') || ' line ' || line_number || ': ' || error from pg_hba_file_rules where error is not null" || exit 1
+sql "select 'fault=hba ' || line_number || ' ' || current_setting('hba_file') || ' line ' || line_number || ': ' || error from pg_hba_file_rules where error is not null" || exit 1
 if [ "$(sql "select to_regclass('pg_ident_file_mappings') is not null")" = t ]; then
-  sql "select 'fault=' || current_setting('ident_file') || ' line ' || line_number || ': ' || error from pg_ident_file_mappings where error is not null" || exit 1
+  sql "select 'fault=ident ' || line_number || ' ' || current_setting('ident_file') || ' line ' || line_number || ': ' || error from pg_ident_file_mappings where error is not null" || exit 1
 fi
 `
 

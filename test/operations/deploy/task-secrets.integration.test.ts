@@ -1,7 +1,16 @@
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import type { PasswordSource } from '../../../src/core/hydra-users.js'
 import { MachineName } from '../../../src/core/names.js'
 import { localCommands } from '../../../src/exec/local-commands.js'
@@ -93,6 +102,45 @@ describe('a password', () => {
     const error = await failing.catch((thrown: unknown) => thrown)
     expect(String(error)).toContain("'sh', ended with status 3")
     expect(JSON.stringify(error) + String(error)).not.toContain('hunter2')
+  })
+
+  it('is not waited for longer than two minutes when its command hangs, which is ended', async () => {
+    const mark = join(folder, 'hung')
+    const patient = keeper()
+    const asked: number[] = []
+    const impatient: SecretKeeper = {
+      ...patient,
+      local: {
+        run: (argv, options) => {
+          asked.push(options.timeoutMs)
+          return patient.local.run(argv, { ...options, timeoutMs: 500 })
+        },
+      },
+    }
+    const command = ['sh', '-c', `echo hunter2; echo $$ > ${mark}; exec sleep 600`]
+    const hanging = taskSecrets(impatient).read(need({ command }))
+    const error = await hanging.catch((thrown: unknown) => thrown)
+    expect(String(error)).toContain("the command for the password of Hydra's user 'alice'")
+    expect(JSON.stringify(error) + String(error)).not.toContain('hunter2')
+    expect(asked).toEqual([120_000])
+    expect(existsSync(`/proc/${readFileSync(mark, 'utf8').trim()}`)).toBe(false)
+  })
+
+  it('whose command is not there is told so', async () => {
+    await expect(read({ command: ['no-such-password-store', 'hydra/alice'] })).rejects.toThrow(
+      /no-such-password-store/,
+    )
+  })
+
+  it('is not waited for after Ctrl-C', async () => {
+    const ctrl = new AbortController()
+    const mark = join(folder, 'asked')
+    const secrets = taskSecrets({ ...keeper(), signal: ctrl.signal })
+    const reading = secrets.read(need({ command: ['sh', '-c', `touch ${mark}; exec sleep 600`] }))
+    const ended = expect(reading).rejects.toMatchObject({ code: 'INTERRUPTED' })
+    await vi.waitFor(() => expect(existsSync(mark)).toBe(true), { timeout: 60_000 })
+    ctrl.abort()
+    await ended
   })
 
   it('is asked for once in a run', async () => {

@@ -208,6 +208,15 @@ binary_cache_secret_key_file = /etc/hydra/cache.sec
     )
   })
 
+  it('holds a "#" as Perl’s Config::General reads it, which begins a comment otherwise', () => {
+    const text = hydraConfig(
+      settings({ tracker: '<a href="#top">up</a>', notificationSender: 'hydra#1@example.org' }),
+      may2022,
+    )
+    expect(text).toContain('tracker = <a href="\\#top">up</a>\n')
+    expect(text).toContain('notification_sender = hydra\\#1@example.org\n')
+  })
+
   it('takes further lines', () => {
     expect(hydraConfig(settings({ extraConfig: 'max_concurrent_evals = 2\n' }), may2022)).toMatch(
       /\nmax_concurrent_evals = 2\n$/,

@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process'
 import {
   existsSync,
   mkdirSync,
@@ -12,11 +13,12 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { bindTask } from '../../../src/core/setup-task.js'
+import type { Host } from '../../../src/core/ssh.js'
 import { nginxTask } from '../../../src/setup/nginx/task.js'
 import { LocalShellHost } from '../../fakes/local-shell-host.js'
 import { standInSystemctl } from '../../fakes/stand-in-systemctl.js'
 import { taskMachine, taskRun } from '../../fakes/task-run.js'
-import { taskContract } from '../task-contract.js'
+import { CrashingHost, taskContract } from '../task-contract.js'
 
 /**
  * The real scripts on a folder instead of /etc/nginx. nginx is a stand-in whose `-t` dislikes what mentions "broken";
@@ -39,11 +41,12 @@ beforeAll(() => {
     'dpkg-query',
     `printf '\\n ${root}/etc/sites-available/default %s\\n' "$(printf 'as Debian ships it\\n' | md5sum | cut -d' ' -f1)"`,
   )
-  standIn('ss', `cat '${root}/listens' 2>/dev/null`)
+  standIn('ss', `cat "${root}/listens-\${2##*:}" 2>/dev/null`)
   const moved = {
     '/etc/nginx': join(root, 'etc'),
     '/etc/ssl/hydra-ops': join(root, 'ssl'),
     '/run/hydra-ops': join(root, 'run'),
+    '/etc/systemd/system': join(root, 'systemd'),
   }
   host = new LocalShellHost({ bin: join(root, 'bin'), moved, asRoot: true })
 })
@@ -59,7 +62,7 @@ const enabled = (name: string) => join(root, 'etc/sites-enabled', name)
 
 function fresh(): void {
   for (const folder of ['etc', 'run', 'ssl']) rmSync(join(root, folder), { recursive: true, force: true })
-  for (const name of ['active-nginx.service', 'enabled-nginx.service', 'listens'])
+  for (const name of ['active-nginx.service', 'enabled-nginx.service', 'listens-80', 'listens-443'])
     rmSync(join(root, name), { force: true })
   mkdirSync(join(root, 'etc/sites-available'), { recursive: true })
   mkdirSync(join(root, 'etc/sites-enabled'))
@@ -90,6 +93,7 @@ ln -sfn ../sites-available/default @/etc/sites-enabled/default`),
       'Debian’s site enabled again': script('ln -sfn ../sites-available/default @/etc/sites-enabled/default'),
       'nginx stopped': script('rm @/active-nginx.service'),
       'nginx disabled': script('rm @/enabled-nginx.service'),
+      'not restarted when it is killed': script('rm @/systemd/nginx.service.d/hydra.conf'),
       'certificate gone': script('rm @/ssl/*.pem'),
     },
   }))
@@ -145,9 +149,34 @@ ln -sfn ../sites-available/default @/etc/sites-enabled/default`),
     expect(readFileSync(join(root, 'ssl/hydra.example.org.pem'), 'utf8')).toBe(before)
   })
 
-  it('names who has its port', async () => {
-    writeFileSync(join(root, 'listens'), 'LISTEN 0 511 *:80 *:* users:(("apache2",pid=7,fd=4))\n')
-    await expect(wanted().apply(host, run)).rejects.toThrow('port 80 is taken by apache2')
+  it('makes a pair that belongs together where half of one was left, also when it is killed meanwhile', async () => {
+    const tls = wanted({ nginx: { enable: true, tls: 'self-signed' } })
+    const file = (name: string) => join(root, `ssl/hydra.example.org.${name}`)
+    const publicKey = (argv: string[]) => execFileSync('openssl', argv, { encoding: 'utf8' })
+    // Its first steps make the certificate.
+    for (let step = 1; step <= 6; step += 1) {
+      await tls.apply(host, run)
+      rmSync(file('key'))
+      const crashing = new CrashingHost(host, step) as unknown as Host
+      await expect(tls.apply(crashing, run)).rejects.toThrow()
+      await tls.apply(host, run)
+      expect(publicKey(['x509', '-noout', '-pubkey', '-in', file('pem')]), `step ${step}`).toBe(
+        publicKey(['pkey', '-pubout', '-in', file('key')]),
+      )
+    }
+  })
+
+  it.each<[number, string]>([
+    [80, 'none'],
+    [80, 'self-signed'],
+    [443, 'self-signed'],
+  ])('names who has port %d with tls = "%s", and changes nothing', async (port, tls) => {
+    const line = `LISTEN 0 511 *:${port} *:* users:(("apache2",pid=7,fd=4),("apache2",pid=8,fd=4))\n`
+    writeFileSync(join(root, `listens-${port}`), line)
+    writeFileSync(join(root, 'active-nginx.service'), '')
+    await expect(wanted({ nginx: { enable: true, tls } }).apply(host, run)).rejects.toThrow(
+      `port ${port} is taken by apache2 (process 7)`,
+    )
     expect(existsSync(enabled('hydra-ops'))).toBe(false)
   })
 })

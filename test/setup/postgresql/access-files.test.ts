@@ -1,5 +1,11 @@
 import { describe, expect, it } from 'vitest'
-import { hasMap, hasRuleFirst, withMap, withRule } from '../../../src/setup/postgresql/access-files.js'
+import {
+  hasMap,
+  hasRuleFirst,
+  isOurs,
+  withMap,
+  withRule,
+} from '../../../src/setup/postgresql/access-files.js'
 
 const rule = 'local hydra all ident map=hydra-users'
 const debian = `# PostgreSQL Client Authentication Configuration File
@@ -16,7 +22,7 @@ describe('the rule in pg_hba.conf', () => {
     const text = withRule(debian, rule)
     expect(hasRuleFirst(text, rule)).toBe(true)
     expect(text.endsWith(debian)).toBe(true)
-    expect(text.split('\n').slice(0, 2)).toEqual(["# hydra-ops: Hydra's users", rule])
+    expect(text.split('\n')[0]).toBe(`${rule} # hydra-ops: Hydra's users`)
   })
 
   it('is moved up when it stands in the wrong place, however it is written there', () => {
@@ -28,6 +34,12 @@ describe('the rule in pg_hba.conf', () => {
 
   it('is written once, however often', () => {
     expect(withRule(withRule(debian, rule), rule)).toBe(withRule(debian, rule))
+  })
+
+  it('takes the place of the one that earlier options said, which may have let in everybody', () => {
+    const open = withRule(debian, 'host hydra all 0.0.0.0/0 trust')
+    expect(hasRuleFirst(open, rule)).toBe(false)
+    expect(withRule(open, rule)).toBe(withRule(debian, rule))
   })
 
   it('is first also behind comments and empty lines', () => {
@@ -61,5 +73,14 @@ describe('the map in pg_ident.conf', () => {
     expect(withMap('# end hydra-ops\nother root app\n# begin hydra-ops\n', rows)).toContain(
       'other root app\n',
     )
+  })
+})
+
+describe('a line of ours', () => {
+  it('is known in both files, and no other one is', () => {
+    const hba = withRule(debian, rule)
+    expect([1, 2, 5].map((line) => isOurs(hba, line))).toEqual([true, false, false])
+    const ident = withMap('other root app\n', ['hydra-users root hydra'])
+    expect([1, 2, 3, 4, 9].map((line) => isOurs(ident, line))).toEqual([false, false, true, false, false])
   })
 })

@@ -1,8 +1,19 @@
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
+import {
+  chmodSync,
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
 import { bindTask } from '../../../src/core/setup-task.js'
+import { withRule } from '../../../src/setup/postgresql/access-files.js'
 import { postgresqlTask } from '../../../src/setup/postgresql/task.js'
 import { LocalShellHost } from '../../fakes/local-shell-host.js'
 import { taskMachine, taskRun } from '../../fakes/task-run.js'
@@ -63,6 +74,7 @@ printf '${debianHba.replaceAll('\n', '\\n')}' > ${cluster.data}/pg_hba.conf; : >
 ${psql('select pg_reload_conf()')}`,
     damages: {
       'rules as Debian has them': `printf '${debianHba.replaceAll('\n', '\\n')}' > ${cluster.data}/pg_hba.conf; ${psql('select pg_reload_conf()')}`,
+      'not restarted when it is killed': `rm ${root}/systemd/postgresql@.service.d/hydra.conf`,
       'map gone': `: > ${cluster.data}/pg_ident.conf`,
       'database gone': psql('drop database hydra'),
       'owner of the database changed': psql('alter database hydra owner to current_user'),
@@ -83,6 +95,35 @@ ${psql('select pg_reload_conf()')}`,
     expect(await wanted().probe(host, run)).toBe('done')
     cluster.sql('drop database app')
     cluster.sql('drop role app')
+  })
+
+  it('keeps a file’s bytes, owner and mode, and what the name leads to', async () => {
+    const latin1 = Buffer.concat([Buffer.from('# für Änderungen\n', 'latin1'), Buffer.from(debianHba)])
+    const real = join(root, 'managed-elsewhere.conf')
+    writeFileSync(real, latin1, { mode: 0o604 })
+    chmodSync(real, 0o604)
+    rmSync(join(cluster.data, 'pg_hba.conf'))
+    symlinkSync(real, join(cluster.data, 'pg_hba.conf'))
+    cluster.reload()
+    await wanted().apply(host, run)
+    expect(readFileSync(real).subarray(-latin1.length)).toEqual(latin1)
+    expect((statSync(real).mode & 0o777).toString(8)).toBe('604')
+    expect(lstatSync(join(cluster.data, 'pg_hba.conf')).isSymbolicLink()).toBe(true)
+    rmSync(join(cluster.data, 'pg_hba.conf'))
+  })
+
+  it('puts its rule before a rule of others that would refuse Hydra, which stays', async () => {
+    cluster.write('pg_hba.conf', `local hydra all reject\nlocal all all peer\n`)
+    cluster.reload()
+    await wanted().apply(host, run)
+    await wanted().verify(host, run)
+    expect(cluster.file('pg_hba.conf')).toMatch(/^local hydra all ident .*\nlocal hydra all reject\nlocal/)
+  })
+
+  it('mends a line of its own that PostgreSQL does not take, as a crash may leave it', async () => {
+    cluster.write('pg_hba.conf', withRule(debianHba, 'local hydra all nonsense'))
+    await wanted().apply(host, run)
+    expect(cluster.file('pg_hba.conf')).toBe(withRule(debianHba, 'local hydra all ident map=hydra-users'))
   })
 
   it('never drops what is in the database', async () => {

@@ -1,0 +1,55 @@
+import { readFileSync } from 'node:fs'
+import { dirname, join, relative } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { build } from 'esbuild'
+import { placeBuild } from './place-build.js'
+
+/**
+ * The second half of `npm run build`: the sources as a few files in dist/, each loaded when it is first needed. A start
+ * from a few hundred small files, and from all of zod, takes twice the time.
+ */
+
+const top = join(dirname(fileURLToPath(import.meta.url)), '..')
+const dist = join(top, 'dist')
+
+/** Bundled, for of most of it nothing is used. Everything else is loaded from node_modules as it is. */
+const inlined = ['zod']
+
+const { dependencies }: { dependencies: Record<string, string> } = JSON.parse(
+  readFileSync(join(top, 'package.json'), 'utf8'),
+)
+
+const { outputFiles, metafile } = await build({
+  absWorkingDir: top,
+  entryPoints: ['src/cli.ts', 'src/core/provider.ts'],
+  outbase: '.',
+  outdir: 'dist',
+  chunkNames: 'chunks/[name]-[hash]',
+  bundle: true,
+  splitting: true,
+  format: 'esm',
+  platform: 'node',
+  target: 'node20.11',
+  external: Object.keys(dependencies).filter((name) => !inlined.includes(name)),
+  // For the stacks of --debug; read by nobody else.
+  sourcemap: true,
+  sourcesContent: false,
+  metafile: true,
+  write: false,
+  logLevel: 'warning',
+})
+
+const files = new Map(outputFiles.map(({ path, contents }) => [relative(dist, path), contents]))
+files.set('THIRD-PARTY.txt', Buffer.from(licences(Object.keys(metafile.inputs))))
+placeBuild(dist, files)
+
+/** What the licences of bundled packages ask for: that they come along. */
+function licences(inputs: readonly string[]): string {
+  const names = inputs.flatMap((path) => /^node_modules\/((?:@[^/]+\/)?[^/]+)\//.exec(path)?.[1] ?? [])
+  const texts = [...new Set(names)].map((name) => {
+    const folder = join(top, 'node_modules', name)
+    const { version }: { version: string } = JSON.parse(readFileSync(join(folder, 'package.json'), 'utf8'))
+    return `${name} ${version}\n\n${readFileSync(join(folder, 'LICENSE'), 'utf8').trim()}\n`
+  })
+  return `The files in chunks/ contain code of these packages.\n\n${texts.join('\n\n')}`
+}

@@ -1,0 +1,82 @@
+import { requireSuccess } from '../../core/command-result.js'
+import { failure } from '../../core/errors.js'
+import type { Run } from '../../core/run.js'
+import type { Host } from '../../core/ssh.js'
+import type { Job } from './job.js'
+import { hostOf } from './reach.js'
+
+/** On the machine, and gone with a reboot: what was being done there ended with it. */
+const lockFile = '/run/hydra-ops/set-up-by'
+/** Longer than any set-up takes; an operator who vanished for good is in nobody's way after it. */
+const staleSeconds = 2 * 3_600
+const askMs = 60_000
+const held = 75
+
+/**
+ * Runs set-up tasks as the only operator on the machine. The state's own lock keeps apart those who share a state;
+ * this one those who do not, such as colleagues with a copy each.
+ */
+export function aloneOnMachine<T>(job: Job, action: () => Promise<T>): Promise<T> {
+  const { user, host } = job.ops.operator
+  const who = `${user}@${host} with the state ${job.session.paths.root}`
+  return withSetUpLock(hostOf(job), who, job.run, action)
+}
+
+export async function withSetUpLock<T>(
+  host: Host,
+  who: string,
+  run: Run,
+  action: () => Promise<T>,
+): Promise<T> {
+  await take(host, who, run)
+  try {
+    return await action()
+  } finally {
+    // Also after Ctrl-C, when the signal of the run forbids everything. What stays behind is ours at the next attempt.
+    const signal = AbortSignal.timeout(askMs)
+    const what = 'let other operators set up the machine'
+    await host.script(releaseScript, [lockFile, who], { signal, timeoutMs: askMs, what }).catch(() => {})
+  }
+}
+
+async function take(host: Host, who: string, run: Run): Promise<void> {
+  const what = 'keep other operators from setting up the machine'
+  const args = [lockFile, who, String(staleSeconds)]
+  const result = await host.script(takeScript, args, { signal: run.signal, timeoutMs: askMs, what })
+  if (result.kind !== 'exited' || result.code !== held) {
+    requireSuccess(result, { machine: host.machine, what })
+    return
+  }
+  const [holder = 'somebody', seconds = '0'] = result.stdout.trim().split('\n')
+  const minutes = Math.round(Number(seconds) / 60)
+  throw failure(
+    'BEING_SET_UP',
+    `machine '${host.machine}' is being set up by ${holder}, since ${minutes === 0 ? 'less than a minute' : `${minutes} min`}`,
+    {
+      machine: host.machine,
+      hint: `wait for that one; if it is dead for good, remove ${lockFile} on the machine`,
+    },
+  )
+}
+
+/** A link appears as a whole, with what is in it, and only where there is none. */
+const takeScript = `
+file=$1 who=$2 stale=$3
+new=$file.$$
+mkdir -p -- "\${file%/*}" && printf '%s\\n' "$who" > "$new" || exit 1
+if ! ln -T -- "$new" "$file" 2>/dev/null; then
+  holder=$(cat -- "$file" 2>/dev/null)
+  age=$(( $(date +%s) - $(stat -c %Y -- "$file" 2>/dev/null || echo 0) ))
+  if [ "$holder" != "$who" ] && [ "$age" -lt "$stale" ]; then
+    rm -f -- "$new"
+    printf '%s\\n' "$holder" "$age"
+    exit ${held}
+  fi
+  mv -fT -- "$new" "$file" || exit 1
+fi
+rm -f -- "$new"
+`
+
+const releaseScript = `
+[ "$(cat -- "$1" 2>/dev/null)" != "$2" ] || rm -f -- "$1"
+`

@@ -1,0 +1,110 @@
+import { describe, expect, it } from 'vitest'
+import { MachineName } from '../../src/core/names.js'
+import { hydraConfig, machinesFile } from '../../src/setup/hydra/config-text.js'
+import { type HydraSettings, hydraSettings } from '../../src/setup/hydra/settings.js'
+import { hydraUnits } from '../../src/setup/hydra/units.js'
+import { siteText } from '../../src/setup/nginx/site-text.js'
+import { nixOptions, nixSettings } from '../../src/setup/nix-config.js'
+import { nixServeUnit } from '../../src/setup/nix-serve.js'
+import { postgresqlTask } from '../../src/setup/postgresql/task.js'
+import { setupTasks } from '../../src/setup/tasks.js'
+import { debianMachine } from '../fakes/debian-machine.js'
+import { readDocument } from './documents.js'
+import { codeBlocks, headings } from './markdown.js'
+
+/** The machine that the document speaks of; it wants all there is. */
+const definition = {
+  ...debianMachine({
+    hydra: {
+      enable: true,
+      hostName: 'hydra.example.org',
+      cache: { enable: true },
+      nixServe: { enable: true },
+      nginx: { enable: true, cacheHostName: 'cache.example.org' },
+      admin: { userName: 'alice', password: { generate: true } },
+    },
+  }),
+  name: MachineName.parse('ci'),
+}
+const machine = { definition, deployment: 'lab', publishedPort: () => undefined }
+const document = readDocument('docs/how-it-works.md')
+
+describe('set-up tasks', () => {
+  // Mail adds two lines to each unit, which are not shown.
+  const { hydra } = definition.options
+  const all = {
+    ...definition,
+    options: { ...definition.options, hydra: { ...hydra, postfix: { enable: true } } },
+  }
+  const tasks = setupTasks.map((bind) => bind({ ...machine, definition: all }))
+
+  it('are all of them wanted here', () => {
+    expect(tasks.filter((task) => task === undefined)).toEqual([])
+  })
+
+  it('have each a part with its title', () => {
+    const wanted = tasks.map((task) => `\`${task?.id}\`: ${task?.title}`)
+    expect(headings(document).filter((heading) => heading.startsWith('`'))).toEqual(wanted)
+  })
+
+  it('wait for what the table says', () => {
+    const rows = tasks.map((task) => {
+      const others = task?.after.map((id) => `\`${id}\``).join(', ') ?? ''
+      return `| \`${task?.id}\` | ${others}${others === '' ? '' : ' '}|`
+    })
+    expect(document).toContain(`| --- | --- |\n${rows.join('\n')}\n`)
+  })
+
+  it('have what they need of Debian named', () => {
+    const packages = [...new Set(tasks.flatMap((task) => task?.packages ?? []))]
+    expect(packages.filter((name) => !document.includes(`\`${name}\``))).toEqual([])
+  })
+})
+
+describe('what they leave behind is shown as it is', () => {
+  const blocks = codeBlocks(document).map(({ text }) => text)
+  const settings = settingsOf(hydraSettings(machine))
+  const facts = {
+    database: 'dbi' as const,
+    asksRunner: false,
+    programs: new Set(['hydra-server']),
+    systems: ['x86_64-linux', 'builtin'],
+    cores: 2,
+    kvm: false,
+  }
+  const database = { name: 'hydra', port: 5432 }
+  const units = hydraUnits({
+    settings,
+    package: '/nix/store/…-hydra',
+    facts,
+    database,
+    postgresql: 'postgresql@15-main.service',
+  })
+  const server = units.find(({ name }) => name === 'hydra-server.service')?.text ?? ''
+  const access = postgresqlTask.wanted(machine)
+  const serve = nixServeUnit({
+    package: '/nix/store/…-nix-serve',
+    address: '127.0.0.1',
+    port: 5000,
+    secretKeyFile: settings.secretKeyFile,
+  })
+
+  it.each<[string, string]>([
+    ['the rule of PostgreSQL', access?.rule ?? ''],
+    ['the map of PostgreSQL', [...(access?.map ?? []), 'hydra-users postgres postgres'].join('\n')],
+    ['the settings of Nix', nixSettings(nixOptions(definition.options))],
+    ['hydra.conf', hydraConfig(settings, facts)],
+    ['the list of builders', machinesFile([], facts)],
+    ['a unit of Hydra', server],
+    ['the unit of nix-serve', serve],
+    ['the site of nginx', siteText(settings, { ipv6: true, certificate: '', key: '' })],
+  ])('%s', (_, text) => {
+    // The first line says who wrote it.
+    expect(blocks).toContain(text.trimEnd().replace(/^# Written by .*\n/, ''))
+  })
+})
+
+function settingsOf(settings: HydraSettings | undefined): HydraSettings {
+  if (settings === undefined) throw new Error('the machine wants no Hydra')
+  return settings
+}

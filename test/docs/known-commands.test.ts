@@ -1,0 +1,85 @@
+import { describe, expect, it } from 'vitest'
+import { verbs } from '../../src/commands/verbs.js'
+import { runCli } from '../commands/run-cli.js'
+import { userDocuments } from './documents.js'
+import { codeBlocks, codeSpans } from './markdown.js'
+import { commandsIn } from './shell-commands.js'
+
+/** What comes of a command line that is one: the verb begins its work, for which it has nothing here. */
+const begins = 'the command line opened the context'
+
+/** What is wrong with a command line by the real flags and arguments; undefined = nothing. */
+async function refusal(words: readonly string[]): Promise<string | undefined> {
+  const [first = ''] = words
+  // `hydra-ops VERB --help`; the version is answered before there is a program.
+  if (/^[A-Z]+$/.test(first) || first === '--version') return undefined
+  const { code, stderr } = await runCli(words)
+  return code === 0 || stderr.includes(begins) ? undefined : stderr.trim()
+}
+
+/** Of `hydra-ops a b | x`: [a, b]. */
+function callsIn(script: string): string[][] {
+  return commandsIn(script).flatMap(([program = '', ...words]) => {
+    if (program === 'hydra-ops') return [words]
+    // Those that start another program.
+    const at = ['timeout', 'env', 'time'].includes(program) ? words.indexOf('hydra-ops') : -1
+    return at < 0 ? [] : [words.slice(at + 1)]
+  })
+}
+
+/** Not what was: a verb of then may be none now. */
+const documents = userDocuments().filter(({ path }) => path !== 'CHANGELOG.md')
+const shell = new Set(['', 'sh', 'console'])
+
+describe.each(documents.map(({ path, text }) => [path, text] as const))('%s', (_, text) => {
+  it('has no block with a command that there is not', async () => {
+    const wrong: string[] = []
+    for (const block of codeBlocks(text).filter(({ language }) => shell.has(language)))
+      for (const words of callsIn(block.text)) {
+        const why = await refusal(words)
+        if (why !== undefined) wrong.push(`line ${block.line}: hydra-ops ${words.join(' ')}: ${why}`)
+      }
+    expect(wrong).toEqual([])
+  })
+
+  it('names no verb or flag that there is not', async () => {
+    const wrong: string[] = []
+    for (const { line, text: span } of codeSpans(text).filter((each) => /^hydra-ops\s/.test(each.text)))
+      for (const words of callsIn(span)) {
+        const why = await refusal(words)
+        // In a sentence, what a verb works on may be left out.
+        if (why !== undefined && !/missing required argument|which part of/.test(why))
+          wrong.push(`line ${line}: ${span}: ${why}`)
+      }
+    expect(wrong).toEqual([])
+  })
+})
+
+it.each(verbs.map(({ name }) => [name]))(
+  'the examples of %s --help are commands that there are',
+  async (verb) => {
+    const { stdout } = await runCli([verb, '--help'])
+    const [, examples = ''] = stdout.split(/\nExamples?:\n/)
+    const calls = callsIn(examples)
+    expect(calls).not.toEqual([])
+    for (const words of calls) expect([words, await refusal(words)]).toEqual([words, undefined])
+  },
+)
+
+describe('a command that there is not', () => {
+  it.each([
+    ['of another verb', 'hydra-ops dploy -d lab', "there is no verb 'dploy'"],
+    ['of another flag', 'hydra-ops deploy --dry-rum', "unknown option '--dry-rum'"],
+    ['of a flag without its value', 'hydra-ops deploy -d', 'argument missing'],
+    ['of another part of a verb', 'hydra-ops cache kee -d lab', "'kee' is invalid"],
+    ['in a substitution', 'x="$(hydra-ops hydra uri)"', "hydra-ops hydra has no 'uri'"],
+    ['with too many arguments', 'hydra-ops delete a b -d lab', 'too many arguments'],
+  ])('is found: %s', async (_, script, why) => {
+    const found = await Promise.all(callsIn(script).map(refusal))
+    expect(found.join()).toContain(why)
+  })
+
+  it('is not taken from the arguments of another program', () => {
+    expect(callsIn('git clone URL hydra-ops && cd hydra-ops')).toEqual([])
+  })
+})

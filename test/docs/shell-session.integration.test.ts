@@ -1,0 +1,40 @@
+import { tmpdir } from 'node:os'
+import { afterEach, beforeEach, expect, it } from 'vitest'
+import { type ShellSession, shellSession } from './shell-session.js'
+
+const deadlineMs = 60_000
+let shell: ShellSession
+beforeEach(() => {
+  shell = shellSession({ cwd: tmpdir(), env: { PATH: process.env.PATH ?? '', GREETING: 'hello' } })
+})
+afterEach(() => shell.dispose())
+
+it('keeps what earlier commands set, and where they went', async () => {
+  await shell.run('name=world\ncd /\nsay() { echo "$1"; }', deadlineMs)
+  expect(await shell.run('say "$GREETING $name from $PWD"', deadlineMs)).toBe('hello world from /\n')
+})
+
+it('has what a command says on both its outputs', async () => {
+  expect(await shell.run('echo one; echo two >&2; echo three', deadlineMs)).toBe('one\ntwo\nthree\n')
+})
+
+it('gives a command that reads its input none', async () => {
+  expect(await shell.run('cat\necho end', deadlineMs)).toBe('end\n')
+})
+
+it.each([
+  ['a command that fails', 'echo before\nfalse\necho after', /failed with 1:[\s\S]*before/],
+  ['one within a pipe', 'false | cat', /failed with 1/],
+  ['one that ends the shell', 'exit 3', /failed with 3/],
+])('ends with %s, and says which commands those were', async (_, commands, why) => {
+  const failed = shell.run(commands, deadlineMs)
+  await expect(failed).rejects.toThrow(why)
+  await expect(failed).rejects.toThrow(commands)
+  expect(shell.alive).toBe(false)
+  await expect(shell.run('true', deadlineMs)).rejects.toThrow('an earlier command has failed')
+})
+
+it('ends what does not end by itself', async () => {
+  await expect(shell.run('echo begun\nsleep 1000', 500)).rejects.toThrow(/not done after 0.5 s[\s\S]*begun/)
+  await expect.poll(() => shell.alive).toBe(false)
+})

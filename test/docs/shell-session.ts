@@ -1,0 +1,93 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+
+export interface ShellSession {
+  /** Runs commands as if they were typed one after the other; the first that fails ends the shell. */
+  run(commands: string, timeoutMs: number): Promise<string>
+  /** Whether the shell is still there. */
+  readonly alive: boolean
+  dispose(): void
+}
+
+/** One bash for several pieces of shell, so that what one sets is there for the next. */
+export function shellSession(options: {
+  readonly cwd: string
+  readonly env: Readonly<Record<string, string>>
+}): ShellSession {
+  return new Bash(options)
+}
+
+class Bash implements ShellSession {
+  private readonly folder = mkdtempSync(join(tmpdir(), 'ho-shell-'))
+  private readonly bash: ChildProcess
+  private readonly done = `done-${process.pid}-${Math.random()}`
+  private output = ''
+  private pieces = 0
+  private changed = () => {}
+
+  constructor(options: { readonly cwd: string; readonly env: Readonly<Record<string, string>> }) {
+    // Of its own group, so that what it starts can be ended with it.
+    this.bash = spawn('bash', ['--norc', '-e', '-o', 'pipefail'], {
+      ...options,
+      stdio: 'pipe',
+      detached: true,
+    })
+    for (const stream of [this.bash.stdout, this.bash.stderr]) {
+      stream?.setEncoding('utf8').on('data', (text: string) => {
+        this.output += text
+        this.changed()
+      })
+    }
+    this.bash.on('close', () => this.changed())
+    // Writing to a shell that has ended is reported by `run`.
+    this.bash.stdin?.on('error', () => {})
+    // One pipe: what comes after the other on a screen does so here.
+    this.bash.stdin?.write('exec 2>&1\n')
+  }
+
+  get alive(): boolean {
+    return this.bash.exitCode === null && this.bash.signalCode === null
+  }
+
+  async run(commands: string, timeoutMs: number): Promise<string> {
+    if (!this.alive) throw new Error('an earlier command has failed')
+    this.output = ''
+    this.pieces += 1
+    const file = join(this.folder, `${this.pieces}.sh`)
+    writeFileSync(file, `${commands}\n`)
+    // They must not read what comes after them.
+    this.bash.stdin?.write(`. '${file}' < /dev/null\necho '${this.done}'\n`)
+    await this.ended(commands, timeoutMs)
+    return this.output.replace(`${this.done}\n`, '')
+  }
+
+  private ended(commands: string, timeoutMs: number): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const fail = (how: string) => reject(new Error(`${how}:\n${commands}\n\n${this.output}`))
+      const deadline = setTimeout(() => {
+        fail(`not done after ${timeoutMs / 1000} s`)
+        this.end()
+      }, timeoutMs)
+      this.changed = () => {
+        const done = this.output.includes(this.done)
+        if (!done && this.alive) return
+        clearTimeout(deadline)
+        if (done) resolve()
+        else fail(`failed with ${this.bash.exitCode ?? this.bash.signalCode}`)
+      }
+      this.changed()
+    })
+  }
+
+  dispose(): void {
+    this.end()
+    rmSync(this.folder, { recursive: true, force: true })
+  }
+
+  private end(): void {
+    const { pid } = this.bash
+    if (pid !== undefined && this.alive) process.kill(-pid, 'SIGKILL')
+  }
+}

@@ -1,0 +1,78 @@
+import { describe, expect, it } from 'vitest'
+import { anchorOf, codeBlocks, codeSpans } from './markdown.js'
+import { missingLine, stepsOf } from './walkthrough.js'
+
+const document = `# A page
+
+Say \`hello\`, or:
+
+\`\`\`sh
+echo one
+echo two   three
+\`\`\`
+
+\`\`\`text
+one
+two … three
+\`\`\`
+
+## Not run
+
+\`\`\`console
+rm -rf /
+\`\`\`
+
+\`\`\`sh stand-in
+true
+\`\`\`
+`
+
+describe('a document', () => {
+  it('has blocks with their language and place, and spans outside of them', () => {
+    expect(codeBlocks(document).map(({ heading, language, line }) => [heading, language, line])).toEqual([
+      ['A page', 'sh', 6],
+      ['A page', 'text', 11],
+      ['Not run', 'console', 18],
+      ['Not run', 'sh', 22],
+    ])
+    expect(codeSpans(document)).toEqual([{ heading: 'A page', line: 3, text: 'hello' }])
+  })
+
+  it('with a block that does not end is refused', () => {
+    expect(() => codeBlocks('```sh\nx\n')).toThrow('the block of line 2 has no end')
+  })
+
+  it('has headings that are linked to as GitHub does', () => {
+    expect(anchorOf('`hydra-probe`: the proof, at last')).toBe('hydra-probe-the-proof-at-last')
+  })
+})
+
+describe('a walkthrough', () => {
+  it('is its blocks marked sh, with what they print', () => {
+    expect(stepsOf(document)).toEqual([
+      {
+        heading: 'A page',
+        line: 6,
+        mark: '',
+        commands: 'echo one\necho two   three',
+        prints: [['one'], ['two', 'three']],
+      },
+      { heading: 'Not run', line: 22, mark: 'stand-in', commands: 'true', prints: [] },
+    ])
+  })
+
+  it.each<[string, string, string | undefined]>([
+    ['all of it', 'one\ntwo and three\n', undefined],
+    ['more than that', 'zero\n  one  \nmore\nI have two: three!\n', undefined],
+    ['a line less', 'one\n', 'two … three'],
+    ['its parts in another order', 'one\nthree two\n', 'two … three'],
+    ['its lines in another order', 'two three\none\n', 'two … three'],
+    ['nothing', '', 'one'],
+  ])('finds the line that is missing in an output with %s', (_, output, missing) => {
+    expect(missingLine([['one'], ['two', 'three']], output)).toBe(missing)
+  })
+
+  it('does not mind how wide columns are', () => {
+    expect(missingLine([['a b']], '|  a     b  |')).toBeUndefined()
+  })
+})

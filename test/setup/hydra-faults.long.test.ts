@@ -1,0 +1,340 @@
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
+import { unsteadyUnits } from '../../src/setup/services.js'
+import { slow } from '../fixtures/connected-guest.js'
+import { HydraGuest, password } from './hydra-guest.js'
+import { dyingBefore } from './task-contract.js'
+
+/**
+ * What goes wrong on real machines, on a guest with users, systemd, PostgreSQL and nginx of its own. Hydra and
+ * nix-serve are stand-ins. The order counts: first what is there before us, then what happens to a whole Hydra.
+ */
+let guest: HydraGuest
+
+beforeAll(async () => {
+  guest = await HydraGuest.start()
+})
+afterAll(async () => guest?.dispose())
+
+const minute = 60_000
+
+async function refusal(
+  attempt: Promise<unknown>,
+): Promise<{ message: string; hint: string; detail: string }> {
+  const error: unknown = await attempt.then(
+    () => undefined,
+    (thrown: unknown) => thrown,
+  )
+  const said = (name: string) =>
+    typeof error === 'object' && error !== null ? String(Reflect.get(error, name) ?? '') : ''
+  return { message: said('message'), hint: said('hint'), detail: said('detail') }
+}
+
+/** Somebody else's program on a port. */
+async function squat(port: number): Promise<void> {
+  await guest.sh(
+    `systemd-run --quiet --collect --unit="squatter-$1" perl -MIO::Socket::INET -e '
+$s = IO::Socket::INET->new(Listen => 5, LocalAddr => "0.0.0.0:$ARGV[0]", ReuseAddr => 1) or die; sleep' "$1"
+for i in $(seq 100); do [ -z "$(ss -Hltn "sport = :$1")" ] || exit 0; sleep 0.2; done; exit 1`,
+    String(port),
+  )
+}
+
+const leave = (port: number) => guest.sh('systemctl stop "squatter-$1"', String(port))
+
+describe('a PostgreSQL that was there before us', () => {
+  it('keeps the database, the rules and the map of others, who get in as before', async () => {
+    await guest.apply('hydra-users')
+    await guest.sh(`cd /; useradd --system shop; useradd --system seller
+runuser -u postgres -- psql -qX -c 'create role shop login' -c 'create database shop owner shop'
+conf=/etc/postgresql/15/main
+printf 'local all hydra reject\\nlocal shop shop peer map=shop\\n' | cat - $conf/pg_hba.conf > $conf/new && cat $conf/new > $conf/pg_hba.conf && rm $conf/new
+echo 'shop seller shop' >> $conf/pg_ident.conf
+systemctl reload postgresql@15-main`)
+    const before = await guest.sh('cat /etc/postgresql/15/main/pg_hba.conf')
+    await guest.apply('postgresql')
+    expect(await guest.sh('tail -n +2 /etc/postgresql/15/main/pg_hba.conf')).toBe(before)
+    const enters = (user: string, role: string, database: string) =>
+      guest.sh(
+        `cd /; runuser -u ${user} -- psql -XAtU ${role} -d ${database} -c 'select current_user' 2>&1 || true`,
+      )
+    expect(await enters('seller', 'shop', 'shop')).toBe('shop')
+    expect(await enters('hydra-www', 'hydra', 'hydra')).toBe('hydra')
+    expect(await enters('seller', 'hydra', 'hydra')).toContain('authentication failed')
+    expect(await enters('hydra', 'shop', 'shop')).toContain('authentication failed')
+  })
+
+  it('that died of a bad line in its rules is named with that line, and left alone', async () => {
+    const hba = '/etc/postgresql/15/main/pg_hba.conf'
+    await guest.sh(`cp -p ${hba} /root/hba; echo 'local all all identt' >> ${hba}; systemctl restart postgresql || true
+for i in $(seq 100); do ! pg_lsclusters -h | grep -q down || exit 0; sleep 0.2; done; exit 1`)
+    const { message, hint, detail } = await refusal(guest.apply('postgresql'))
+    expect(message).toContain('start PostgreSQL')
+    expect(detail).toMatch(/pg_hba\.conf.*line|line \d+ of configuration file ".*pg_hba\.conf"/s)
+    expect(hint).toContain('/etc/postgresql/15/main')
+    await guest.sh(`cat /root/hba > ${hba}`)
+    await guest.apply('postgresql')
+  })
+})
+
+describe('a reboot between two tasks', () => {
+  it(
+    'loses nothing of what is done, and the rest follows',
+    async () => {
+      await guest.apply('cache-key')
+      const key = await guest.sh('cat /etc/nix/web/public')
+      await guest.connected.reboot()
+      expect(await guest.notDone('cache-key')).toEqual({})
+      await guest.applyUpTo('admin-user')
+      expect(await guest.notDone()).toEqual({})
+      expect(await guest.sh('cat /etc/nix/web/public')).toBe(key)
+    },
+    60 * minute,
+  )
+
+  it(
+    'in the middle of one is made good by the next attempt',
+    async () => {
+      // Everything is written, and nothing of it was told to systemd.
+      const changed = { extraConfig: 'max_concurrent_evals = 2\n', extraEnv: { LEFT: 'half-way' } }
+      const task = guest.task('hydra', changed)
+      const dying = dyingBefore(guest.host, 'start the services')
+      await expect(task.apply(dying, guest.run())).rejects.toThrow('the machine is gone')
+      await guest.connected.reboot()
+      await task.apply(guest.host, guest.run())
+      await task.verify(guest.host, guest.run())
+      expect(await task.probe(guest.host, guest.run())).toBe('done')
+      const environment = await guest.sh(
+        `tr '\\0' '\\n' < /proc/$(systemctl show -p MainPID --value hydra-evaluator)/environ | grep ^LEFT=`,
+      )
+      expect(environment).toBe('LEFT=half-way')
+      await guest.apply('hydra')
+    },
+    60 * minute,
+  )
+})
+
+describe('a port that somebody else has', () => {
+  it.each<[number, string, string]>([
+    [80, 'nginx', 'nginx'],
+    [3000, 'hydra', 'hydra-server'],
+    [5000, 'nix-serve', 'nix-serve'],
+  ])(
+    '%d is named with its holder, also while our unit tries in vain, and had back once it is free',
+    async (port, id, unit) => {
+      await guest.sh('systemctl stop "$1"', unit)
+      await squat(port)
+      for (const tries of ['', 'systemctl start "$1" || true']) {
+        await guest.sh(tries, unit)
+        const { message, hint } = await refusal(guest.apply(id))
+        expect(message).toMatch(new RegExp(`port ${port} is taken by perl \\(process \\d+\\)$`))
+        expect(hint).toContain('stop it')
+      }
+      await leave(port)
+      await guest.apply(id)
+      expect(await guest.notDone()).toEqual({})
+    },
+    30 * minute,
+  )
+})
+
+describe('nginx with a site of somebody else’s that is broken', () => {
+  it('goes on with what it had, and so does Hydra behind it', async () => {
+    await guest.sh(
+      `echo 'server { server_nam x; }' > /etc/nginx/sites-enabled/shop; echo '# x' >> /etc/nginx/sites-available/hydra-ops`,
+    )
+    const { message, detail } = await refusal(guest.apply('nginx'))
+    expect(message).toContain('was broken before; it was not changed')
+    expect(detail).toContain('unknown directive "server_nam" in /etc/nginx/sites-enabled/shop:1')
+    await guest.task('admin-user').verify(guest.host, guest.run())
+    await guest.sh('rm /etc/nginx/sites-enabled/shop')
+    await guest.apply('nginx')
+  })
+})
+
+describe('the secret key', () => {
+  it.each<[string, string]>([
+    ['readable by root alone', 'chmod 0600 /etc/nix/web/secret'],
+    ['in a folder that is closed', 'chmod 0700 /etc/nix/web'],
+  ])('%s is missed by who signs, and given back', async (_, damage) => {
+    await guest.sh(damage)
+    const { message, detail } = await refusal(guest.task('binary-cache').verify(guest.host, guest.run()))
+    expect(`${message}\n${detail}`).toContain('hydra-queue-runner cannot read /etc/nix/web/secret')
+    expect(await guest.notDone()).toEqual({ 'cache-key': { drifted: 'owner, group or mode differ' } })
+    await guest.apply('cache-key')
+    await guest.task('binary-cache').verify(guest.host, guest.run())
+  })
+})
+
+describe('the static cache', () => {
+  const verify = () => refusal(guest.task('binary-cache').verify(guest.host, guest.run()))
+
+  it('without room says so, and how much there is', async () => {
+    await guest.sh('mount -t tmpfs -o size=1m tmpfs /var/lib/hydra/cache')
+    expect(await refusal(guest.apply('binary-cache'))).toMatchObject({
+      message: "machine 'guest': there is no room for the cache in /var/lib/hydra/cache",
+      detail: expect.stringMatching(/^\d+ KiB are free$/),
+    })
+    await guest.sh('umount /var/lib/hydra/cache')
+    expect((await verify()).message).toBe('')
+  })
+
+  it('without an inode left says so too', async () => {
+    await guest.sh(`mount -t tmpfs -o size=64m,nr_inodes=2,mode=777 tmpfs /var/lib/hydra/cache
+touch /var/lib/hydra/cache/last`)
+    expect((await verify()).detail).toContain('No space left on device')
+    await guest.sh('umount /var/lib/hydra/cache')
+  })
+
+  it('takes no folder that holds somebody’s files, but one with nothing but lost+found', async () => {
+    await guest.sh('mkdir -p /srv/shop /srv/disk/lost+found; touch /srv/shop/orders')
+    const other = (directory: string) => ({ cache: { enable: true, directory } })
+    const { message } = await refusal(guest.apply('binary-cache', other('/srv/shop')))
+    expect(message).toBe(
+      "machine 'guest': /srv/shop holds files that are no binary cache; it was not touched",
+    )
+    expect(await guest.sh('stat -c %U /srv/shop')).toBe('root')
+    await guest.apply('binary-cache', other('/srv/disk'))
+  })
+})
+
+describe('a database', () => {
+  const version = () => guest.sql('select version from schemaversion')
+
+  it(
+    'of an older Hydra is seen, and brought up by hydra-init',
+    async () => {
+      await guest.sql(`alter table buildsteps drop constraint buildsteps_resolved_consistent, drop column resolveddrvpath,
+alter column drvpath drop not null; update schemaversion set version = 85`)
+      expect(await guest.notDone('hydra')).toEqual({
+        hydra: {
+          drifted: expect.stringContaining('the tables of Hydra are of version 85, and its package wants 87'),
+        },
+      })
+      await guest.apply('hydra')
+      expect(await version()).toBe('87')
+      expect(await guest.notDone()).toEqual({})
+    },
+    30 * minute,
+  )
+
+  it(
+    'that cannot be brought up is left as it is, and hydra-init’s words are shown',
+    async () => {
+      // What a later version adds is there already.
+      await guest.sql('update schemaversion set version = 86')
+      const { message, detail } = await refusal(guest.apply('hydra'))
+      expect(message).toContain('start the services of hydra')
+      expect(detail).toMatch(/hydra-init\.service is \w+:/)
+      expect(detail).toContain('column "resolveddrvpath" of relation "buildsteps" already exists')
+      expect(await version()).toBe('86')
+      await guest.sql('update schemaversion set version = 87')
+      await guest.apply('hydra')
+      expect(await guest.notDone()).toEqual({})
+    },
+    30 * minute,
+  )
+
+  it(
+    'that was made anew under a running Hydra gets its tables',
+    async () => {
+      await guest.sh('cd /; runuser -u postgres -- psql -qX -c "drop database hydra with (force)"')
+      expect(await guest.notDone('postgresql')).toEqual({
+        postgresql: { drifted: 'the database hydra is gone', lost: true },
+      })
+      for (const id of ['postgresql', 'hydra', 'admin-user']) await guest.apply(id)
+      expect(await guest.notDone()).toEqual({})
+    },
+    30 * minute,
+  )
+})
+
+describe('a service', () => {
+  it('that ends again and again is not taken for one that is up', async () => {
+    await guest.sh(`mkdir -p /etc/systemd/system/hydra-notify.service.d
+printf '[Service]\\nExecStart=\\nExecStart=/bin/sh -c "sleep 2; exit 1"\\nRestartSec=1\\n' > /etc/systemd/system/hydra-notify.service.d/broken.conf
+systemctl daemon-reload; systemctl restart hydra-notify`)
+    const told = () =>
+      unsteadyUnits(guest.host, ['hydra-notify.service', 'hydra-server.service'], guest.run())
+    await vi.waitFor(
+      async () =>
+        expect(await told()).toEqual([
+          expect.stringMatching(/^hydra-notify\.service ended and was started again, \d+ times until now$/),
+        ]),
+      slow,
+    )
+    await guest.sh(
+      'rm -r /etc/systemd/system/hydra-notify.service.d; systemctl daemon-reload; systemctl restart hydra-notify',
+    )
+    await vi.waitFor(async () => expect(await told()).toEqual([]), slow)
+  })
+
+  it(
+    'that is killed comes back by itself, each of them, and PostgreSQL too',
+    async () => {
+      await guest.sh(`for unit in hydra-server hydra-evaluator hydra-queue-runner hydra-notify nix-serve nginx postgresql@15-main; do
+  kill -9 $(systemctl show -p MainPID --value $unit)
+done`)
+      await vi.waitFor(async () => expect(await guest.notDone()).toEqual({}), {
+        timeout: 10 * minute,
+        interval: 1_000,
+      })
+      await guest.task('hydra').verify(guest.host, guest.run())
+    },
+    30 * minute,
+  )
+})
+
+describe('a user', () => {
+  it.each<[string, string]>([
+    [
+      'of every character',
+      Array.from({ length: 95 }, (_, index) => String.fromCharCode(32 + index)).join(''),
+    ],
+    ['of 200 characters', `${'ä€'.repeat(99)} "`],
+  ])('with a password %s logs in through nginx', async (_, text) => {
+    const users = { bob: { roles: ['restart-jobs'], password: { prompt: true } } }
+    const task = guest.task('admin-user', { users })
+    const run = guest.run({ secrets: { 'hydra-user-bob': text } })
+    await task.apply(guest.host, run)
+    await task.verify(guest.host, run)
+    expect(await guest.sh(`journalctl --no-pager | grep -cF -- "$1" || true`, text)).toBe('0')
+  })
+})
+
+describe('two operators at once, whom no lock keeps apart', () => {
+  it(
+    'spoil nothing: the machine is done when both are',
+    async () => {
+      await guest.sh(
+        'systemctl stop hydra-notify; echo "# x" >> /etc/hydra/hydra.conf; rm /etc/nginx/sites-enabled/hydra-ops',
+      )
+      const attempt = async () => {
+        for (const id of [
+          'postgresql',
+          'cache-key',
+          'binary-cache',
+          'nix-serve',
+          'hydra',
+          'nginx',
+          'admin-user',
+        ])
+          await guest.task(id).apply(guest.host, guest.run())
+      }
+      const key = await guest.sh('sha256sum /etc/nix/web/secret /etc/nix/web/public')
+      await Promise.allSettled([attempt(), attempt()])
+      for (const id of ['hydra', 'nginx']) await guest.apply(id)
+      expect(await guest.notDone()).toEqual({})
+      expect(await guest.sh('sha256sum /etc/nix/web/secret /etc/nix/web/public')).toBe(key)
+    },
+    30 * minute,
+  )
+})
+
+describe('after all of that', () => {
+  it('a build is green and signed, and the password is in no log', async () => {
+    const task = guest.task('hydra-probe')
+    await task.verify(guest.host, guest.run())
+    expect(await task.probe(guest.host, guest.run())).toBe('done')
+    expect(await guest.sh('journalctl --no-pager | grep -cF "$1" || true', password.slice(0, 8))).toBe('0')
+  })
+})

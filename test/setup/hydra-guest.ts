@@ -1,0 +1,158 @@
+import { readdirSync, readFileSync, statSync } from 'node:fs'
+import { join, relative } from 'node:path'
+import { packageRoot } from '../../src/core/package-root.js'
+import { placeFiles } from '../../src/core/place-files.js'
+import { bindTask, type TaskMachine, type TaskRun, type WantedTask } from '../../src/core/setup-task.js'
+import type { Host } from '../../src/core/ssh.js'
+import { cacheKeyTask } from '../../src/setup/cache-key.js'
+import { hydraAccountsTask } from '../../src/setup/hydra/accounts.js'
+import { binaryCacheTask } from '../../src/setup/hydra/binary-cache.js'
+import { hydraProbeTask } from '../../src/setup/hydra/probe-task.js'
+import { hydraTask } from '../../src/setup/hydra/task.js'
+import { adminUserTask } from '../../src/setup/hydra/users-task.js'
+import { nginxTask } from '../../src/setup/nginx/task.js'
+import { nixTask } from '../../src/setup/nix.js'
+import { nixServeTask } from '../../src/setup/nix-serve.js'
+import { postgresqlTask } from '../../src/setup/postgresql/task.js'
+import { taskMachine, taskRun } from '../fakes/task-run.js'
+import { ConnectedGuest } from '../fixtures/connected-guest.js'
+
+const tasks: Readonly<Record<string, (machine: TaskMachine) => WantedTask | undefined>> = {
+  nix: bindTask(nixTask),
+  'hydra-users': bindTask(hydraAccountsTask),
+  postgresql: bindTask(postgresqlTask),
+  'cache-key': bindTask(cacheKeyTask),
+  'binary-cache': bindTask(binaryCacheTask),
+  'nix-serve': bindTask(nixServeTask),
+  hydra: bindTask(hydraTask),
+  nginx: bindTask(nginxTask),
+  'admin-user': bindTask(adminUserTask),
+  'hydra-probe': bindTask(hydraProbeTask),
+}
+
+export const password = 'Kx7-päss "word" \\ $(false) `x` %n \'-Zq'
+
+/** A guest for Hydra's tasks, one by one. Hydra and nix-serve are the stand-ins, built on the guest. */
+export class HydraGuest {
+  readonly connected: ConnectedGuest
+  private packages = { hydra: '', nixServe: '' }
+
+  private constructor(connected: ConnectedGuest) {
+    this.connected = connected
+  }
+
+  /** With all tasks done up to this one. */
+  static async start(upTo?: string): Promise<HydraGuest> {
+    const guest = new HydraGuest(await ConnectedGuest.start())
+    try {
+      await guest.apply('nix')
+      await guest.buildPackages()
+      if (upTo !== undefined) await guest.applyUpTo(upTo)
+      return guest
+    } catch (error) {
+      await guest.dispose()
+      throw error
+    }
+  }
+
+  get host(): Host {
+    return this.connected.host
+  }
+
+  get hydraPackage(): string {
+    return this.packages.hydra
+  }
+
+  sh(text: string, ...args: string[]): Promise<string> {
+    return this.connected.sh(text, ...args)
+  }
+
+  /** A statement to Hydra's database, as the role that owns it. */
+  sql(statement: string): Promise<string> {
+    return this.sh('cd /; runuser -u hydra -- psql -XqAt -U hydra -d hydra -c "$1"', statement)
+  }
+
+  task(id: string, hydra: Record<string, unknown> = {}): WantedTask {
+    const found = tasks[id]?.(taskMachine({ hydra: { ...this.options(), ...hydra } }))
+    if (found === undefined) throw new Error(`no task ${id} is wanted`)
+    return found
+  }
+
+  private options(): Record<string, unknown> {
+    const alice = { userName: 'alice', fullName: 'Alice Q. User', emailAddress: 'alice@example.org' }
+    return {
+      enable: true,
+      hostName: 'hydra.example.org',
+      package: this.packages.hydra || null,
+      cache: { enable: true },
+      nginx: { enable: true, cacheHostName: 'cache.example.org' },
+      nixServe: { enable: true, package: this.packages.nixServe || null },
+      admin: { ...alice, password: { prompt: true } },
+    }
+  }
+
+  /** Its users reach the guest over ssh alone. */
+  run(more: { secrets?: Readonly<Record<string, string>> } = {}): TaskRun & { readonly lines: string[] } {
+    const run = taskRun({ 'hydra-user-alice': password, ...more.secrets })
+    const { signal } = run
+    return {
+      ...run,
+      connect: (port) => this.host.connectTcp('127.0.0.1', port, { signal, timeoutMs: 60_000 }),
+    }
+  }
+
+  /** As the engine does it: what is applied is proved. */
+  async apply(id: string, hydra?: Record<string, unknown>): Promise<void> {
+    const task = this.task(id, hydra)
+    await task.apply(this.host, this.run())
+    await task.verify(this.host, this.run())
+  }
+
+  async applyUpTo(last: string): Promise<void> {
+    for (const id of Object.keys(tasks)) {
+      await this.apply(id)
+      if (id === last) return
+    }
+  }
+
+  /** What each task says of itself, where it is not done. */
+  async notDone(upTo = 'admin-user'): Promise<Record<string, unknown>> {
+    const seen: [string, unknown][] = []
+    for (const id of Object.keys(tasks)) {
+      const state = await this.task(id).probe(this.host, this.run())
+      if (state !== 'done') seen.push([id, state])
+      if (id === upTo) break
+    }
+    return Object.fromEntries(seen)
+  }
+
+  async dispose(): Promise<void> {
+    await this.connected.dispose()
+  }
+
+  private async buildPackages(): Promise<void> {
+    const source = join(packageRoot(), 'test/fixtures/packages')
+    const files = filesBelow(source).map((file) => ({
+      path: join('/root/packages', relative(source, file)),
+      content: readFileSync(file),
+      mode: 0o644,
+      user: 'root',
+      group: 'root',
+    }))
+    await placeFiles(this.host, files, { run: this.run(), what: 'bring the stand-ins' })
+    const build = (attribute: string) =>
+      this.sh(
+        'NIX_REMOTE=daemon nix-build /root/packages -A "$1" -o "/nix/var/nix/gcroots/$1" 2>/dev/null',
+        attribute,
+      )
+    this.packages = { hydra: await build('hydra'), nixServe: await build('nix-serve') }
+  }
+}
+
+function filesBelow(folder: string): string[] {
+  return readdirSync(folder).flatMap((name) => {
+    const path = join(folder, name)
+    if (name === '__pycache__') return []
+    return statSync(path).isDirectory() ? filesBelow(path) : [path]
+  })
+}

@@ -1,0 +1,107 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { failure } from '../../src/core/errors.js'
+import type { TaskRun } from '../../src/core/setup-task.js'
+import { HydraGuest } from './hydra-guest.js'
+import { taskContract } from './task-contract.js'
+
+/** What needs packages, on a guest, in this order; Hydra and nix-serve are stand-ins. */
+let guest: HydraGuest
+
+beforeAll(async () => {
+  guest = await HydraGuest.start('binary-cache')
+})
+afterAll(async () => guest?.dispose())
+
+describe('the nix-serve task on a guest', () => {
+  taskContract(() => ({
+    host: guest.host,
+    task: guest.task('nix-serve'),
+    run: guest.run(),
+    verifiable: true,
+    reset: `systemctl disable --quiet --now nix-serve 2>/dev/null
+rm -rf /etc/systemd/system/nix-serve.service /run/hydra-ops/restart/nix-serve; systemctl daemon-reload`,
+    damages: {
+      'unit changed': 'echo "# x" >> /etc/systemd/system/nix-serve.service',
+      stopped: 'systemctl stop nix-serve',
+      'not started at boot': 'systemctl --quiet disable nix-serve',
+    },
+  }))
+})
+
+const units = 'hydra-init hydra-server hydra-evaluator hydra-queue-runner hydra-notify hydra-send-stats'
+
+describe('the hydra task on a guest', () => {
+  taskContract(() => ({
+    host: guest.host,
+    task: guest.task('hydra'),
+    run: guest.run(),
+    verifiable: true,
+    reset: `systemctl disable --quiet --now ${units} hydra-update-gc-roots.timer 2>/dev/null
+rm -rf /etc/systemd/system/hydra-* /etc/hydra /etc/profile.d/hydra.sh /var/lib/hydra/hydra.conf /run/hydra-ops/restart/hydra
+systemctl daemon-reload`,
+    damages: {
+      'a service stopped': 'systemctl stop hydra-evaluator',
+      'a unit changed': 'echo "# x" >> /etc/systemd/system/hydra-server.service',
+      'its configuration changed': 'echo "# x" >> /etc/hydra/hydra.conf',
+      'its configuration led elsewhere': 'ln -sfn /dev/null /var/lib/hydra/hydra.conf',
+      'its tables gone': `systemctl stop hydra-server hydra-evaluator hydra-queue-runner hydra-notify hydra-send-stats; cd /
+runuser -u hydra -- psql -Xq -U hydra -c 'drop schema public cascade; create schema public' 2>/dev/null
+systemctl start hydra-server hydra-evaluator hydra-queue-runner hydra-notify hydra-send-stats`,
+    },
+    crashEvery: 2,
+  }))
+})
+
+describe('the admin-user task on a guest', () => {
+  beforeAll(async () => {
+    await guest.apply('hydra')
+    await guest.apply('nginx')
+  })
+  const sql = (statement: string) =>
+    `cd /; runuser -u hydra -- psql -XqAt -U hydra -c "${statement}" > /dev/null`
+
+  taskContract(() => ({
+    host: guest.host,
+    task: guest.task('admin-user'),
+    run: guest.run(),
+    verifiable: true,
+    reset: sql('delete from userroles; delete from projects; delete from users'),
+    damages: {
+      'role taken away': sql('delete from userroles'),
+      'role added': sql("insert into userroles values ('alice', 'restart-jobs')"),
+      'name changed': sql("update users set fullname = 'Mallory'"),
+      'mail changed': sql("update users set emailaddress = 'mallory@example.org'"),
+    },
+  }))
+})
+
+describe('the proof on a guest', () => {
+  /** As when the operator's process dies: after so many requests to Hydra none is made any more. */
+  function dying(after: number): TaskRun {
+    const run = guest.run()
+    let left = after
+    return {
+      ...run,
+      connect: async (port) => {
+        if (left <= 0) throw failure('CONNECTION_LOST', 'the machine is gone (by this test)')
+        left -= 1
+        return run.connect(port)
+      },
+    }
+  }
+
+  it.each([
+    ['before the project is there', 1],
+    ['before the jobset is there', 2],
+    ['before the build is asked for', 4],
+    ['while it is built', 5],
+  ])('that was killed %s is given by the next attempt', async (_, requests) => {
+    await guest.sql("delete from projects where name = 'hydra-ops-probe'")
+    const proof = guest.task('hydra-probe')
+    await expect(proof.verify(guest.host, dying(requests))).rejects.toThrow('the machine is gone')
+    expect(await proof.probe(guest.host, guest.run())).toBe('needed')
+    await proof.verify(guest.host, guest.run())
+    expect(await proof.probe(guest.host, guest.run())).toBe('done')
+    expect(await guest.sql("select enabled from jobsets where project = 'hydra-ops-probe'")).toBe('0')
+  })
+})

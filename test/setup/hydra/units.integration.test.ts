@@ -1,0 +1,122 @@
+import { execFileSync, spawnSync } from 'node:child_process'
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { hydraSettings } from '../../../src/setup/hydra/settings.js'
+import { hydraUnits } from '../../../src/setup/hydra/units.js'
+import { gcUnits, nixOptions } from '../../../src/setup/nix-config.js'
+import { nixServeUnit } from '../../../src/setup/nix-serve.js'
+import { taskMachine } from '../../fakes/task-run.js'
+
+/** The real systemd reads what would be written, without running any of it. */
+let root: string
+const programs = [
+  ...['hydra-init', 'hydra-server', 'hydra-evaluator', 'hydra-queue-runner', 'hydra-create-user'],
+  ...['hydra-notify', 'hydra-send-stats', 'hydra-update-gc-roots'],
+]
+
+beforeAll(() => {
+  root = mkdtempSync(join(tmpdir(), 'ho-units-'))
+  mkdirSync(join(root, 'package/bin'), { recursive: true })
+  for (const name of [...programs, 'nix-serve']) {
+    writeFileSync(join(root, 'package/bin', name), '#!/bin/sh\n')
+    chmodSync(join(root, 'package/bin', name), 0o755)
+  }
+})
+afterAll(() => rmSync(root, { recursive: true, force: true }))
+
+/** What systemd has against units; '' = nothing. */
+function complaints(units: readonly { readonly name: string; readonly text: string }[]): string {
+  const folder = mkdtempSync(join(root, 'units-'))
+  for (const { name, text } of units) writeFileSync(join(folder, name), text)
+  const files = units.map(({ name }) => join(folder, name))
+  const verified = spawnSync('systemd-analyze', ['verify', '--man=no', '--recursive-errors=no', ...files], {
+    encoding: 'utf8',
+    env: { ...process.env, SYSTEMD_UNIT_PATH: `${folder}:` },
+  })
+  return `${verified.stdout}${verified.stderr}`
+    .split('\n')
+    .filter((line) => line.includes(folder))
+    .join('\n')
+}
+
+function unitsOf(hydra: Record<string, unknown>) {
+  const settings = hydraSettings(taskMachine({ hydra: { enable: true, ...hydra } }))
+  if (settings === undefined) throw new Error('no Hydra is wanted')
+  return hydraUnits({
+    settings,
+    package: join(root, 'package'),
+    facts: {
+      database: 'url',
+      asksRunner: false,
+      programs: new Set(programs),
+      systems: ['x86_64-linux'],
+      cores: 2,
+      kvm: false,
+    },
+    database: { name: 'hydra', port: 5432 },
+    postgresql: 'postgresql@15-main.service',
+  })
+}
+
+/** How systemd understands a variable of a unit. */
+function environmentIn(text: string): string[] {
+  const lines = text.split('\n').filter((line) => line.startsWith('Environment='))
+  return lines.map((line) => line.slice('Environment='.length))
+}
+
+describe('the units of Hydra', () => {
+  it.each<[string, Record<string, unknown>]>([
+    ['as they are', {}],
+    [
+      'with all there is',
+      {
+        cache: { enable: true, directory: '/srv/a+b@c=d' },
+        minimumDiskFree: 2,
+        smtpHost: 'mail.example.org',
+      },
+    ],
+    ['with an environment of every character', { extraEnv: { EVERY: everyCharacter(), EMPTY: '' } }],
+    ['with IPv6', { listenHost: '::1' }],
+  ])('are what systemd takes: %s', (_, hydra) => {
+    expect(complaints(unitsOf(hydra))).toBe('')
+  })
+
+  it('would not be taken with a mistake in them', () => {
+    const [first] = unitsOf({})
+    expect(
+      complaints([{ name: 'broken.service', text: `${first?.text}\n[Service]\nRestart=sometimes\n` }]),
+    ).toMatch(/restart specifier/)
+  })
+
+  it('give a program each variable as it is', () => {
+    const value = everyCharacter()
+    const server = unitsOf({ extraEnv: { EVERY: value } }).find(({ name }) => name === 'hydra-server.service')
+    const line = environmentIn(server?.text ?? '').find((each) => each.includes('EVERY=')) ?? ''
+    // printf knows the same escapes as systemd.syntax(7) has for quotes and backslashes; `%%` is systemd's percent.
+    const inner = line.slice(1, -1).replaceAll('%%', '%').replaceAll('\\"', '"')
+    expect(execFileSync('printf', ['%b', inner], { encoding: 'utf8' })).toBe(`EVERY=${value}`)
+  })
+})
+
+function everyCharacter(): string {
+  return Array.from({ length: 95 }, (_, index) => String.fromCharCode(32 + index)).join('')
+}
+
+describe('the other units', () => {
+  it('are what systemd takes', () => {
+    const options = { address: '127.0.0.1', port: 5000, secretKeyFile: '/etc/nix/ci/secret' }
+    const nixServe = nixServeUnit({ ...options, package: join(root, 'package') })
+    expect(complaints([{ name: 'nix-serve.service', text: nixServe }])).toBe('')
+    const { definition } = taskMachine({
+      nix: { gc: { automatic: true, dates: '*-*-* 03:15:00', options: '--delete-older-than 30d' } },
+    })
+    const units = gcUnits(nixOptions(definition.options)).map(({ path, content }) => ({
+      name: path.split('/').at(-1) ?? '',
+      text: content.replaceAll('/usr/bin/nix-collect-garbage', '/bin/true'),
+    }))
+    expect(units).toHaveLength(2)
+    expect(complaints(units)).toBe('')
+  })
+})

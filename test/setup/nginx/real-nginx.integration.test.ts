@@ -1,0 +1,139 @@
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { bindTask } from '../../../src/core/setup-task.js'
+import { nginxTask } from '../../../src/setup/nginx/task.js'
+import { LocalShellHost } from '../../fakes/local-shell-host.js'
+import { standInSystemctl } from '../../fakes/stand-in-systemctl.js'
+import { taskMachine, taskRun } from '../../fakes/task-run.js'
+
+/**
+ * The real `nginx -t`, on a folder instead of /etc/nginx and with a network of its own: it binds the real ports.
+ * That it runs and reloads is systemd's part, which is a stand-in here.
+ */
+const run = taskRun()
+const shipped = 'server { listen 80 default_server; listen [::]:80 default_server; root /var/www/html; }\n'
+let root: string
+let host: LocalShellHost
+
+beforeEach(() => {
+  root = mkdtempSync(join(tmpdir(), 'ho-real-nginx-'))
+  for (const folder of ['bin', 'run', 'etc/sites-available', 'etc/sites-enabled'])
+    mkdirSync(join(root, folder), { recursive: true })
+  standInSystemctl(root)
+  program('nginx', `exec unshare -n /usr/sbin/nginx -p '${root}/etc' -c '${root}/etc/nginx.conf' "$@"`)
+  program(
+    'dpkg-query',
+    `printf '\\n ${root}/etc/sites-available/default %s\\n' "$(printf '%s\\n' '${shipped.trim()}' | md5sum | cut -d' ' -f1)"`,
+  )
+  const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi']
+  put(
+    'nginx.conf',
+    `user root; pid ${root}/pid; error_log ${root}/error; events {}
+http { access_log off; ${temporary.map((each) => `${each}_temp_path ${root}/${each};`).join(' ')}
+include ${root}/etc/sites-enabled/*; }\n`,
+  )
+  put('sites-available/default', shipped)
+  symlinkSync('../sites-available/default', join(root, 'etc/sites-enabled/default'))
+  const moved = {
+    '/etc/nginx': join(root, 'etc'),
+    '/run/hydra-ops': join(root, 'run'),
+    '/etc/systemd/system': join(root, 'systemd'),
+  }
+  host = new LocalShellHost({ bin: join(root, 'bin'), moved, asRoot: true })
+})
+afterEach(() => rmSync(root, { recursive: true, force: true }))
+
+function program(name: string, body: string): void {
+  writeFileSync(join(root, 'bin', name), `#!/bin/sh\n${body}\n`, { mode: 0o755 })
+}
+
+function put(path: string, text: string): void {
+  writeFileSync(join(root, 'etc', path), text)
+}
+
+function wanted(nginx: Record<string, unknown> = {}) {
+  const options = { enable: true, hostName: 'hydra.example.org', cache: { enable: true } }
+  const task = bindTask(nginxTask)(taskMachine({ hydra: { ...options, nginx: { enable: true, ...nginx } } }))
+  if (task === undefined) throw new Error('the nginx task is not wanted')
+  return task
+}
+
+function files(): Record<string, string> {
+  const found: [string, string][] = []
+  for (const folder of ['sites-available', 'sites-enabled'])
+    for (const name of readdirSync(join(root, 'etc', folder)))
+      found.push([`${folder}/${name}`, readFileSync(join(root, 'etc', folder, name), 'utf8')])
+  return Object.fromEntries(found)
+}
+
+describe('a site that is broken before we come', () => {
+  it.each<[string, string, RegExp]>([
+    [
+      'a word that nginx does not know',
+      'server { listen 80; server_nam shop; }',
+      /unknown directive "server_nam"/,
+    ],
+    ['a brace that is missing', 'server { listen 80;', /unexpected end of file/],
+    ['a file that is not there', 'include /nonexistent/snippet.conf;', /open\(\) "\/nonexistent/],
+    [
+      'a certificate that is gone',
+      'server { listen 443 ssl; ssl_certificate /nonexistent.pem; ssl_certificate_key /nonexistent.key; }',
+      /cannot load certificate/,
+    ],
+    [
+      'a host that does not resolve',
+      'server { listen 80; location / { proxy_pass http://backend.invalid; } }',
+      /host not found/,
+    ],
+  ])('is called theirs, with the words of nginx, and nothing is changed: %s', async (_, text, words) => {
+    put('sites-enabled/shop', `${text}\n`)
+    const before = files()
+    await expect(wanted().apply(host, run)).rejects.toMatchObject({
+      message: "machine 'local': the configuration of nginx was broken before; it was not changed",
+      hint: expect.stringContaining('nginx -t'),
+      detail: expect.stringMatching(words),
+    })
+    expect(files()).toEqual(before)
+    put('sites-enabled/shop', '# mended\n')
+    await wanted().apply(host, run)
+    expect(await wanted().probe(host, run)).toBe('done')
+  })
+})
+
+describe('the site of Hydra', () => {
+  it('gets on with others: one that answers by default, one on another port, one of the same name', async () => {
+    rmSync(join(root, 'etc/sites-enabled/default'))
+    put('sites-enabled/shop', 'server { listen 80 default_server; server_name shop; }\n')
+    put('sites-enabled/other', 'server { listen 8081; server_name hydra.example.org; }\n')
+    await wanted({ cacheHostName: 'cache.example.org' }).apply(host, run)
+    expect(await wanted({ cacheHostName: 'cache.example.org' }).probe(host, run)).toBe('done')
+  })
+
+  it('takes the place of Debian’s own, which says that it is the one by default', async () => {
+    put('sites-available/default', shipped)
+    await wanted().apply(host, run)
+    expect(existsSync(join(root, 'etc/sites-enabled/default'))).toBe(false)
+  })
+
+  it('that needs a certificate which is not there is refused, and the one before it stays', async () => {
+    await wanted().apply(host, run)
+    const before = files()
+    const tls = wanted({ tls: 'files', tlsCertificate: '/nonexistent.pem', tlsKey: '/nonexistent.key' })
+    await expect(tls.apply(host, run)).rejects.toMatchObject({
+      message: "machine 'local': nginx refuses the site of Hydra; the old one was put back",
+      detail: expect.stringContaining('cannot load certificate "/nonexistent.pem"'),
+    })
+    expect(files()).toEqual(before)
+  })
+})
