@@ -181,7 +181,11 @@ export const HydraOptions = z
       'sender of mails (default: hydra@hostName)',
       'hydra@example.org',
     ),
-    smtpHost: documented(hostName.nullish(), 'server that takes the mails', 'mail.example.org'),
+    smtpHost: documented(
+      hostName.nullish(),
+      "server that takes Hydra's mails; else postfix of this machine, if enabled",
+      'mail.example.org',
+    ),
     useSubstitutes: documented(z.boolean().default(false), 'may builds come from other caches?', true),
     extraConfig: documented(
       z.string().default(''),
@@ -228,7 +232,13 @@ export const HydraOptions = z
     }),
     postfix: documented(
       z
-        .strictObject({ enable: documented(z.boolean().default(false), 'a local mail server', true) })
+        .strictObject({
+          enable: documented(
+            z.boolean().default(false),
+            'postfix, which takes mail from this machine alone and delivers it; one that was set up for more, or another mail server, is left as it is',
+            true,
+          ),
+        })
         .prefault({}),
       'mail of notifications',
       { enable: true },
@@ -269,7 +279,6 @@ export const HydraOptions = z
       refuse(['users', admin.userName], `is the same user as admin.userName`)
     if (!hydra.nginx.enable && hydra.nginx.tls !== 'none')
       refuse(['nginx', 'tls'], 'needs nginx.enable = true')
-    if (hydra.postfix.enable) refuse(['postfix', 'enable'], 'not there yet')
     for (const [index, machine] of hydra.buildMachines.entries())
       if (/^(?:127\.|::1$|localhost\.)/.test(machine.hostName))
         refuse(

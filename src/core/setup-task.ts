@@ -51,7 +51,13 @@ export interface SetupTask<Options> {
   readonly stage: 'bootstrap' | 'configure'
   /** What cannot be made again once it is gone: `the database`. Then it takes --allow-recreate. */
   readonly irreplaceable?: string
+  /** `a | b` = nothing where one of them is installed, else the first. */
   debianPackages(options: Options): readonly string[]
+  /**
+   * Answers to what the installation of these packages asks, as debconf-set-selections(1) takes them: `PACKAGE QUESTION
+   * TYPE ANSWER`. One that somebody gave before stands.
+   */
+  debconf?(options: Options): readonly string[]
   /** Does it apply, and with what; undefined = not wanted. */
   wanted(machine: TaskMachine): Options | undefined
   /** The secrets it needs; they are no part of its options. */
@@ -73,6 +79,7 @@ export interface WantedTask {
   /** The inputs, for the keyed hash that is recorded. */
   readonly inputs: string
   readonly packages: readonly string[]
+  readonly debconf?: readonly string[]
   readonly irreplaceable?: string | undefined
   readonly secrets: readonly SecretNeed[]
   probe(host: Host, run: Run): Promise<TaskState>
@@ -94,6 +101,7 @@ export function bindTask<Options>(
       stage: task.stage,
       inputs: JSON.stringify(options),
       packages: task.debianPackages(options),
+      debconf: task.debconf?.(options) ?? [],
       irreplaceable: task.irreplaceable,
       secrets: task.secrets?.(options) ?? [],
       probe: (host, run) => task.probe(host, options, run),

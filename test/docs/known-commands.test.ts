@@ -72,7 +72,7 @@ describe('a command that there is not', () => {
     ['of another flag', 'hydra-ops deploy --dry-rum', "unknown option '--dry-rum'"],
     ['of a flag without its value', 'hydra-ops deploy -d', 'argument missing'],
     ['of another part of a verb', 'hydra-ops cache kee -d lab', "'kee' is invalid"],
-    ['in a substitution', 'x="$(hydra-ops hydra uri)"', "'uri' is invalid"],
+    ['in a substitution', 'x="$(hydra-ops hydra uri)"', "hydra-ops hydra has no 'uri'"],
     ['with too many arguments', 'hydra-ops delete a b -d lab', 'too many arguments'],
   ])('is found: %s', async (_, script, why) => {
     const found = await Promise.all(callsIn(script).map(refusal))

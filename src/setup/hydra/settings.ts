@@ -78,6 +78,17 @@ export function reachedAt(listens: string): string {
   return listens === '0.0.0.0' || listens === '::' ? '127.0.0.1' : listens
 }
 
+/** Where postfix takes mail on the machine itself. */
+export const mailHost = '127.0.0.1'
+
+/**
+ * Whom Hydra hands its mails to by SMTP; undefined = it looks for sendmail(1). That one needs a set-group-ID program,
+ * which the units of Hydra forbid (NoNewPrivileges), so postfix is given them by SMTP too.
+ */
+export function mailServer({ options }: HydraSettings): string | undefined {
+  return options.smtpHost ?? (options.postfix.enable ? mailHost : undefined)
+}
+
 /** Does anything on this machine sign? */
 export function signs({ options }: HydraSettings): boolean {
   return options.cache.enable || options.nixServe.enable

@@ -1,4 +1,4 @@
-import type { HydraSettings } from './settings.js'
+import { type HydraSettings, mailServer } from './settings.js'
 
 /** Unit files of Hydra: what each of them has. */
 
@@ -53,10 +53,10 @@ export function quoted(text: string): string {
 }
 
 /** What the options give every service of Hydra. */
-export function wishedEnvironment({ options }: HydraSettings): Record<string, string> {
-  const { smtpHost, extraEnv } = options
+export function wishedEnvironment(settings: HydraSettings): Record<string, string> {
+  const server = mailServer(settings)
   // Perl's Email::Sender goes by these.
   const mail =
-    smtpHost == null ? {} : { EMAIL_SENDER_TRANSPORT: 'SMTP', EMAIL_SENDER_TRANSPORT_host: smtpHost }
-  return { ...mail, ...extraEnv }
+    server === undefined ? {} : { EMAIL_SENDER_TRANSPORT: 'SMTP', EMAIL_SENDER_TRANSPORT_host: server }
+  return { ...mail, ...settings.options.extraEnv }
 }

@@ -139,6 +139,21 @@ describe('the units of Hydra', () => {
       )
   })
 
+  it('hand mails to postfix of the machine by SMTP: sendmail they could not use', () => {
+    const mail = (hydra: Record<string, unknown>) =>
+      [...unit('hydra-notify.service', hydra).matchAll(/EMAIL_SENDER_TRANSPORT\w*=[^"]*/g)].map(
+        ([line]) => line,
+      )
+    expect(mail({})).toEqual([])
+    expect(mail({ postfix: { enable: true } })).toEqual([
+      'EMAIL_SENDER_TRANSPORT=SMTP',
+      'EMAIL_SENDER_TRANSPORT_host=127.0.0.1',
+    ])
+    expect(mail({ postfix: { enable: true }, smtpHost: 'mail.example.org' })).toContain(
+      'EMAIL_SENDER_TRANSPORT_host=mail.example.org',
+    )
+  })
+
   it('watch the disk where that is wished', () => {
     expect(unit('hydra-check-space.timer')).toBe('')
     const text = unit('hydra-check-space.service', { minimumDiskFree: 2 })
