@@ -1,66 +1,18 @@
-import { cpSync } from 'node:fs'
-import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { z } from 'zod'
-import { packageRoot } from '../../src/core/package-root.js'
 import { type Guest, startGuest } from '../fixtures/guest.js'
-import { type SshOperator, sshOperator } from './ssh-operator.js'
+import { hydraOperator } from './hydra-operator.js'
+import type { SshOperator } from './ssh-operator.js'
 
-/**
- * One expression makes a whole Hydra on a guest. Hydra and nix-serve are stand-ins (test/fixtures/packages) that use
- * the real PostgreSQL, nginx, Nix daemon and systemd; HYDRA_OPS_HYDRA_PACKAGE names a store path of the real one.
- */
+/** One expression makes a whole Hydra on a guest. */
 const password = 'Kx7-päss "word" \\ $(false) `x` %n \'-Zq'
-const real = process.env.HYDRA_OPS_HYDRA_PACKAGE
 
 let guest: Guest
 let operator: SshOperator
 
-function expression(more = ''): string {
-  const packages = `(import ./packages { })`
-  return `{
-  ci = {
-    deployment.os = "debian";
-    deployment.targetEnv = "none";
-    deployment.targetHost = "ci.example";
-    deployment.targetHostKey = "${guest.hostKey}";
-    # What the stand-ins are made of.
-    deployment.aptPackages = [ "python3-psycopg2" "python3-cryptography" ];
-    deployment.hydra = {
-      enable = true;
-      package = ${real === undefined ? `${packages}.hydra` : JSON.stringify(real)};
-      hostName = "hydra.example.org";
-      cache.enable = true;
-      nixServe = { enable = true; package = ${packages}.nix-serve; };
-      nginx = { enable = true; cacheHostName = "cache.example.org"; };
-      admin = {
-        userName = "alice";
-        fullName = "Alice Q. User";
-        emailAddress = "alice@example.org";
-        password.file = ./password;
-      };
-      ${more}
-    };
-  };
-}
-`
-}
-
 beforeAll(async () => {
   guest = await startGuest({ name: 'ci' })
-  operator = sshOperator()
-  operator.sshConfig(`Host ci.example
-  HostName 127.0.0.1
-  Port ${guest.port}
-  User root
-  IdentityFile ${guest.identityFile}
-`)
-  cpSync(join(packageRoot(), 'test/fixtures/packages'), join(operator.folder, 'packages'), {
-    recursive: true,
-  })
-  operator.write('password', `${password}\n`)
-  operator.write('network.nix', expression())
-  await operator.ok(['create', 'network.nix', '-d', 'ci'])
+  operator = await hydraOperator(guest, password)
 })
 afterAll(async () => {
   await guest?.dispose()

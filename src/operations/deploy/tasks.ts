@@ -116,6 +116,7 @@ async function runTask(
     if (lost !== undefined && !context.allowRecreate) throw gone(host, lost)
     run.log(`${task.title} (${why})`)
     const outputs = await withSecrets(host, task, context, run)
+    run.log('done')
     return { id: task.id, kind: 'done', outputs }
   } catch (error) {
     if (error instanceof OpsError && error.code === 'INTERRUPTED') throw error

@@ -1,0 +1,45 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { AptRelay } from '../fixtures/apt-relay.js'
+import { type Guest, startGuest } from '../fixtures/guest.js'
+import { hydraOperator } from './hydra-operator.js'
+import type { SshOperator } from './ssh-operator.js'
+
+/** Hundreds of packages are unpacked and set up by an emulated processor. */
+const deployMs = 45 * 60_000
+
+let guest: Guest
+let operator: SshOperator
+let relay: AptRelay
+
+beforeAll(async () => {
+  relay = new AptRelay()
+  const port = await relay.listen()
+  guest = await startGuest({ name: 'ci', image: 'debian-12-bare' })
+  operator = await hydraOperator(guest, 'from-a-file-5Yh', {
+    machine: `deployment.aptProxy = "operator:${port}";`,
+  })
+})
+afterAll(async () => {
+  await guest?.dispose()
+  operator?.dispose()
+  relay?.dispose()
+})
+
+describe('a Hydra on a system without Nix, PostgreSQL and nginx', () => {
+  it('comes by apt through the operator, builds, signs, and lets its admin in', async () => {
+    const before = await guest.ssh(['sh', '-c', 'command -v nix-store psql nginx'])
+    expect(before).toMatchObject({ stdout: '' })
+    await operator.ok(['deploy', '-d', 'ci'], { timeoutMs: deployMs })
+    expect(relay.asked.some((url) => url.includes('/postgresql-15_'))).toBe(true)
+    // As its admin, through nginx, at the published URL: a build of its own turns green and is signed.
+    const verified = await operator.ok(['setup', 'verify', '-d', 'ci'], { timeoutMs: deployMs })
+    expect(verified).toContain('hydra-probe: proved')
+  })
+
+  it('needs apt no more', async () => {
+    relay.asked.length = 0
+    const stdout = await operator.ok(['deploy', '-d', 'ci'], { timeoutMs: deployMs })
+    expect(stdout).not.toMatch(/\bchanged\b/)
+    expect(relay.asked).toEqual([])
+  })
+})

@@ -1,0 +1,63 @@
+import { cpSync } from 'node:fs'
+import { join } from 'node:path'
+import { packageRoot } from '../../src/core/package-root.js'
+import type { Guest } from '../fixtures/guest.js'
+import { type SshOperator, sshOperator } from './ssh-operator.js'
+
+const real = process.env.HYDRA_OPS_HYDRA_PACKAGE
+
+/**
+ * An operator whose deployment `ci` is a Hydra on a guest, not deployed yet. Hydra and nix-serve are stand-ins
+ * (test/fixtures/packages) that use the real PostgreSQL, nginx, Nix daemon and systemd; HYDRA_OPS_HYDRA_PACKAGE
+ * names a store path of the real Hydra.
+ */
+export async function hydraOperator(
+  guest: Guest,
+  password: string,
+  options: { readonly machine?: string } = {},
+): Promise<SshOperator> {
+  const operator = sshOperator()
+  operator.sshConfig(`Host ci.example
+  HostName 127.0.0.1
+  Port ${guest.port}
+  User root
+  IdentityFile ${guest.identityFile}
+`)
+  cpSync(join(packageRoot(), 'test/fixtures/packages'), join(operator.folder, 'packages'), {
+    recursive: true,
+  })
+  operator.write('password', `${password}\n`)
+  operator.write('network.nix', network(guest, options.machine ?? ''))
+  await operator.ok(['create', 'network.nix', '-d', 'ci'])
+  return operator
+}
+
+function network(guest: Guest, machine: string): string {
+  const packages = `(import ./packages { })`
+  return `{
+  ci = {
+    deployment.os = "debian";
+    deployment.targetEnv = "none";
+    deployment.targetHost = "ci.example";
+    deployment.targetHostKey = "${guest.hostKey}";
+    # What the stand-ins are made of.
+    deployment.aptPackages = [ "python3-psycopg2" "python3-cryptography" ];
+    deployment.hydra = {
+      enable = true;
+      package = ${real === undefined ? `${packages}.hydra` : JSON.stringify(real)};
+      hostName = "hydra.example.org";
+      cache.enable = true;
+      nixServe = { enable = true; package = ${packages}.nix-serve; };
+      nginx = { enable = true; cacheHostName = "cache.example.org"; };
+      admin = {
+        userName = "alice";
+        fullName = "Alice Q. User";
+        emailAddress = "alice@example.org";
+        password.file = ./password;
+      };
+    };
+    ${machine}
+  };
+}
+`
+}
