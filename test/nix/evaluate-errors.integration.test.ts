@@ -145,8 +145,8 @@ describe('an expression that is wrong ends with exit code 2, names the place, an
     ],
     [
       'options that are coming',
-      `{ web = { ${debian} deployment.hydra = { enable = true; postfix.enable = true; }; }; }`,
-      /deployment\.hydra\.postfix\.enable: not there yet$/,
+      `{ web = { ${debian} deployment.buildOnTarget = true; }; }`,
+      /deployment\.buildOnTarget: not there yet$/,
     ],
     [
       'a source that does not exist',
