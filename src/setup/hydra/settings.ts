@@ -59,6 +59,13 @@ export function hydraSettings(machine: TaskMachine): HydraSettings | undefined {
   }
 }
 
+/** The same for tasks that do not care who logs in: a changed user is no reason to run them again. */
+export function settingsWithoutUsers(machine: TaskMachine): HydraSettings | undefined {
+  const settings = hydraSettings(machine)
+  if (settings === undefined) return undefined
+  return { ...settings, options: { ...settings.options, admin: null, users: {} } }
+}
+
 function entrance({ nginx, port }: HydraOptions): { scheme: 'http' | 'https'; port: number } {
   if (!nginx.enable) return { scheme: 'http', port }
   return nginx.tls === 'none' ? { scheme: 'http', port: 80 } : { scheme: 'https', port: 443 }

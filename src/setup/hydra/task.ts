@@ -32,10 +32,10 @@ import {
   hydraConfigFile,
   hydraHome,
   hydraMachinesFile,
-  hydraSettings,
   nixSocketGroup,
   noPackage,
   queueRunnerFile,
+  settingsWithoutUsers,
 } from './settings.js'
 import { allHydraUnits, hydraUnits, initUnit } from './units.js'
 
@@ -50,7 +50,7 @@ export const hydraTask: SetupTask<HydraSettings> = {
   after: ['nix', 'hydra-users', 'postgresql', 'cache-key', 'binary-cache'],
   stage: 'configure',
   debianPackages: () => portPackages,
-  wanted: hydraSettings,
+  wanted: settingsWithoutUsers,
   probe: probeHydra,
   apply: applyHydra,
   verify: verifyHydra,

@@ -5,7 +5,7 @@ import { placeFiles } from '../../core/place-files.js'
 import type { Run } from '../../core/run.js'
 import type { SetupTask, TaskRun, TaskState } from '../../core/setup-task.js'
 import type { Host } from '../../core/ssh.js'
-import { type HydraSettings, hydraSettings } from '../hydra/settings.js'
+import { type HydraSettings, settingsWithoutUsers } from '../hydra/settings.js'
 import { askMachine, type Facts, fact, runScript } from '../remote-script.js'
 import { publicFile } from '../services.js'
 import { portPackages, refuseTakenPort } from '../taken-port.js'
@@ -38,7 +38,7 @@ export const nginxTask: SetupTask<HydraSettings> = {
     ...(options.nginx.tls === 'acme' ? ['certbot'] : []),
   ],
   wanted(machine) {
-    const settings = hydraSettings(machine)
+    const settings = settingsWithoutUsers(machine)
     return settings?.options.nginx.enable === true ? settings : undefined
   },
   probe: probeNginx,
