@@ -119,6 +119,7 @@ async function opsOver(
     cwd: host.folder,
   })
   const evaluations: number[] = []
+  const nobody = () => Promise.reject(usageError('nobody to ask'))
   const ops: Ops = {
     store,
     ssh,
@@ -145,10 +146,15 @@ async function opsOver(
       remove: async () => [],
     },
     tasks: [unchangedNix],
+    hydraUsers: () => undefined,
     events: { emit: () => {} },
     questions: {
-      confirm: () => Promise.reject(usageError('nobody to ask')),
-      secret: () => Promise.reject(usageError('nobody to ask')),
+      interactive: false,
+      confirm: nobody,
+      secret: nobody,
+      text: nobody,
+      choose: nobody,
+      piped: nobody,
     },
     logs: (folder) =>
       createRunLogs({ folder, run: operator.run, now: () => new Date(), onProblem: () => {} }),

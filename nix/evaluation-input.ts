@@ -1,4 +1,5 @@
 import { join } from 'node:path'
+import { nixString } from '../src/core/nix-string.js'
 import { packageRoot } from '../src/core/package-root.js'
 
 /** What `eval.nix` is told, besides the function arguments. */
@@ -44,15 +45,4 @@ export function evaluationText(input: EvaluationInput, args: Readonly<Record<str
   })
   lines.push('};', '}')
   return { text: lines.join('\n'), arguments: places }
-}
-
-/** A Nix string literal of exactly this text. */
-export function nixString(text: string): string {
-  const escaped = text
-    .replaceAll(/[\\"]/g, '\\$&')
-    .replaceAll('$', '\\$')
-    .replaceAll('\n', '\\n')
-    .replaceAll('\r', '\\r')
-    .replaceAll('\t', '\\t')
-  return `"${escaped}"`
 }

@@ -10,6 +10,7 @@ import type { Nix } from './core/nix.js'
 import type { Ssh } from './core/ssh.js'
 import { commandLine } from './operations/command-line.js'
 import { createRunLogs, runId } from './operations/run-logs.js'
+import { hydraUserAdmin } from './setup/hydra/user-admin.js'
 import { setupTasks } from './setup/tasks.js'
 import { renderConfig } from './ssh/config-file.js'
 
@@ -46,6 +47,7 @@ export async function openContext(request: OpenRequest): Promise<Ops> {
     ssh,
     images: lazyImages(join(store.root, 'images'), env),
     tasks: setupTasks,
+    hydraUsers: hydraUserAdmin,
     events: ui.events,
     questions: ui.questions,
     operator,

@@ -1,36 +1,56 @@
-import { Argument, type Command } from 'commander'
-import { usageError } from '../core/errors.js'
+import type { Command } from 'commander'
 import { commonFlags, example } from './flags.js'
+import { registerHydraUser, showPassword } from './hydra-user.js'
+import { noSuchAction } from './no-such-action.js'
 import type { Cli, CommonFlags } from './verb.js'
 
-type Action = 'url' | 'open' | 'password'
-
 export function registerHydra(command: Command, cli: Cli): void {
-  command
-    .addArgument(
-      new Argument('[action]', 'show its URL, open it in a browser, or show a password that was made up')
-        .choices(['url', 'open', 'password'])
-        .default('url'),
-    )
-    .argument('[user]', 'whose password')
+  command.argument('[action]', 'what to do; without one, the URLs are shown')
   commonFlags(command, { json: true })
-  example(command, 'hydra-ops hydra url -d lab', 'hydra-ops hydra password alice -d lab')
-  command.action((action: Action, user: string | undefined, flags: CommonFlags) =>
-    cli.run(flags, async (ops, ui) => {
-      const { generatedPassword, hydraUrls, openHydra } = await import('../operations/hydra.js')
-      if (action === 'password') {
-        if (user === undefined) throw usageError('whose password?', { hint: 'hydra-ops hydra password NAME' })
-        const password = generatedPassword(ops, flags.deployment, user)
-        if (ui.json) ui.printJson({ user, password })
-        else ui.print(password)
-        return 0
-      }
-      if (user !== undefined) throw usageError(`hydra ${action} takes no user, got '${user}'`)
-      const found =
-        action === 'open' ? [await openHydra(ops, flags.deployment)] : hydraUrls(ops, flags.deployment)
-      if (ui.json) ui.printJson(found)
-      else ui.print(found.map(({ url }) => url).join('\n'))
-      return 0
-    }),
+  example(
+    command,
+    'hydra-ops hydra url -d lab',
+    'hydra-ops hydra password alice -d lab',
+    'hydra-ops hydra user add bob --role restart-jobs -d lab',
   )
+  command.action((action: string | undefined, flags: CommonFlags) => {
+    if (action !== undefined) throw noSuchAction(action, command)
+    return showUrls(cli, flags)
+  })
+  const part = (name: string, description: string, line: string) => {
+    const each = command.command(name).description(description)
+    commonFlags(each, { json: true })
+    example(each, line)
+    return each
+  }
+  part('url', 'show where Hydra is', 'hydra-ops hydra url -d lab').action((_, self: Command) =>
+    showUrls(cli, self.optsWithGlobals()),
+  )
+  part('open', 'open it in a browser', 'hydra-ops hydra open -d lab').action((_, self: Command) =>
+    open(cli, self.optsWithGlobals()),
+  )
+  part('password', 'show a password that was made up', 'hydra-ops hydra password alice -d lab')
+    .argument('<user>', 'whose password')
+    .action((user: string, _: CommonFlags, self: Command) => showPassword(cli, user, self.optsWithGlobals()))
+  registerHydraUser(command.command('user'), cli)
+}
+
+function showUrls(cli: Cli, flags: CommonFlags): Promise<void> {
+  return cli.run(flags, async (ops, ui) => {
+    const { hydraUrls } = await import('../operations/hydra.js')
+    const found = hydraUrls(ops, flags.deployment)
+    if (ui.json) ui.printJson(found)
+    else ui.print(found.map(({ url }) => url).join('\n'))
+    return 0
+  })
+}
+
+function open(cli: Cli, flags: CommonFlags): Promise<void> {
+  return cli.run(flags, async (ops, ui) => {
+    const { openHydra } = await import('../operations/hydra.js')
+    const opened = await openHydra(ops, flags.deployment)
+    if (ui.json) ui.printJson([opened])
+    else ui.print(opened.url)
+    return 0
+  })
 }

@@ -53,7 +53,7 @@ export async function argumentsOf(flags: PairFlags): Promise<Record<string, stri
   if (flags.arg === undefined && flags.argstr === undefined) return {}
   const [{ argumentName }, { nixString }] = await Promise.all([
     import('../operations/create.js'),
-    import('../operations/set-args.js'),
+    import('../core/nix-string.js'),
   ])
   return Object.fromEntries([
     ...(flags.arg ?? []).map(([name, text]) => [argumentName(name), text]),

@@ -4,6 +4,12 @@ import type { Verb } from './verb.js'
 /** Every verb there is, in the order of `--help`. */
 export const verbs: readonly Verb[] = [
   {
+    name: 'init',
+    group: 'Deployments:',
+    summary: 'write a network expression to begin with: a whole Hydra',
+    load: async () => (await import('./init.js')).registerInit,
+  },
+  {
     name: 'create',
     group: 'Deployments:',
     summary: 'remember a network expression as a new deployment',
@@ -102,7 +108,7 @@ export const verbs: readonly Verb[] = [
   {
     name: 'hydra',
     group: 'Machines:',
-    summary: 'show where Hydra is, open it, or show a password that was made up',
+    summary: 'show where Hydra is, open it, and keep its users',
     load: async () => (await import('./hydra.js')).registerHydra,
   },
   {

@@ -1,6 +1,7 @@
 import type { Duplex, Readable } from 'node:stream'
 import type { AnyProvider } from './bind-provider.js'
 import type { EventSink } from './events.js'
+import type { HydraUserAdmin } from './hydra-user-admin.js'
 import type { ImageStore } from './image.js'
 import type { MachineName } from './names.js'
 import type { Nix } from './nix.js'
@@ -76,8 +77,22 @@ export interface LocalCommands {
 
 /** Questions only a person can answer. Without a terminal each refuses with a sentence: `NO_TERMINAL`. */
 export interface Questions {
+  /** There is a person to ask. */
+  readonly interactive: boolean
   confirm(question: string): Promise<boolean>
   secret(question: string): Promise<string>
+  /** One line. Asked again while it is `wrong`, which says why; an empty answer takes the suggestion. */
+  text(
+    question: string,
+    how: { readonly suggestion: string; wrong(answer: string): string | undefined },
+  ): Promise<string>
+  /** One of several; the first is suggested. */
+  choose<T extends string>(
+    question: string,
+    choices: readonly { readonly value: T; readonly text: string }[],
+  ): Promise<T>
+  /** What is piped to us, to its end; refused, with the hint, where standard input is a terminal. */
+  piped(what: string, hint: string): Promise<string>
 }
 
 /** The log files of one run. */
@@ -97,6 +112,8 @@ export interface Ops {
   readonly images: ImageStore
   /** Every set-up task there is, in no particular order. */
   readonly tasks: readonly ((machine: TaskMachine) => WantedTask | undefined)[]
+  /** The users of a machine's Hydra; `deployed` is the package that runs there. Undefined = it wants no Hydra. */
+  hydraUsers(machine: TaskMachine, deployed: string | undefined): HydraUserAdmin | undefined
   readonly events: EventSink
   readonly operator: Operator
   readonly local: LocalCommands

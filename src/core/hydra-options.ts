@@ -154,7 +154,7 @@ export const HydraOptions = z
     enable: documented(z.boolean().default(false), 'a Hydra with all it needs', true),
     package: documented(
       storePath.nullish(),
-      "Hydra itself: a derivation or a store path; nixpkgs' where there is one",
+      "Hydra itself: a derivation or a store path; nixpkgs' where there is one. One of several packages (since 2026) is given joined: with hydra-queue-runner, hydra-builder and, where it is apart, hydra-evaluator",
       'pkgs.hydra',
     ),
     hostName: documented(hostName.nullish(), "its name (default: the machine's)", 'hydra.example.org'),
@@ -171,21 +171,34 @@ export const HydraOptions = z
     ),
     listenHost: documented(address.default('127.0.0.1'), "address of Hydra's own web server", '127.0.0.1'),
     port: documented(port.default(3000), 'and its port', 3000),
+    queueRunnerPort: documented(
+      port.default(8080),
+      'where the queue runner tells its status, on 127.0.0.1 (Hydra since March 2026)',
+      8080,
+    ),
     notificationSender: documented(
       mailAddress.nullish(),
       'sender of mails (default: hydra@hostName)',
       'hydra@example.org',
     ),
-    smtpHost: documented(hostName.nullish(), 'server that takes the mails', 'mail.example.org'),
+    smtpHost: documented(
+      hostName.nullish(),
+      "server that takes Hydra's mails; else postfix of this machine, if enabled",
+      'mail.example.org',
+    ),
     useSubstitutes: documented(z.boolean().default(false), 'may builds come from other caches?', true),
     extraConfig: documented(
       z.string().default(''),
-      'further lines of hydra.conf',
+      'further lines of hydra.conf, which everybody on the machine may read: a secret goes to a file of its own, named by Include',
       'max_concurrent_evals = 2',
     ),
-    extraEnv: documented(environment.default({}), "further environment of Hydra's services", {
-      HTTPS_PROXY: 'http://proxy.example.org:3128',
-    }),
+    extraEnv: documented(
+      environment.default({}),
+      "further environment of Hydra's services, which everybody on the machine may read",
+      {
+        HTTPS_PROXY: 'http://proxy.example.org:3128',
+      },
+    ),
     minimumDiskFree: documented(
       gibibytes.default(0),
       'GiB on /nix/store below which the queue runner is stopped; 0 = never',
@@ -219,7 +232,13 @@ export const HydraOptions = z
     }),
     postfix: documented(
       z
-        .strictObject({ enable: documented(z.boolean().default(false), 'a local mail server', true) })
+        .strictObject({
+          enable: documented(
+            z.boolean().default(false),
+            'postfix, which takes mail from this machine alone and delivers it; one that was set up for more, or another mail server, is left as it is',
+            true,
+          ),
+        })
         .prefault({}),
       'mail of notifications',
       { enable: true },
@@ -260,7 +279,6 @@ export const HydraOptions = z
       refuse(['users', admin.userName], `is the same user as admin.userName`)
     if (!hydra.nginx.enable && hydra.nginx.tls !== 'none')
       refuse(['nginx', 'tls'], 'needs nginx.enable = true')
-    if (hydra.postfix.enable) refuse(['postfix', 'enable'], 'not there yet')
     for (const [index, machine] of hydra.buildMachines.entries())
       if (/^(?:127\.|::1$|localhost\.)/.test(machine.hostName))
         refuse(

@@ -32,8 +32,11 @@ export interface TaskRun extends Run {
   secret(name: string): Promise<string>
   /** Its source gives another one than the last time this task was done, or it was never done. */
   secretChanged(name: string): boolean
-  /** A connection to a TCP port of the machine, made as its users make it; through ssh where nothing is published. */
-  connect(port: number): Promise<Duplex>
+  /**
+   * A connection to a TCP port of the machine, made as its users make it; through ssh where nothing is published, then
+   * to this address of the machine (its loopback where none is said).
+   */
+  connect(port: number, address?: string): Promise<Duplex>
 }
 
 /**
@@ -48,7 +51,13 @@ export interface SetupTask<Options> {
   readonly stage: 'bootstrap' | 'configure'
   /** What cannot be made again once it is gone: `the database`. Then it takes --allow-recreate. */
   readonly irreplaceable?: string
+  /** `a | b` = nothing where one of them is installed, else the first. */
   debianPackages(options: Options): readonly string[]
+  /**
+   * Answers to what the installation of these packages asks, as debconf-set-selections(1) takes them: `PACKAGE QUESTION
+   * TYPE ANSWER`. One that somebody gave before stands.
+   */
+  debconf?(options: Options): readonly string[]
   /** Does it apply, and with what; undefined = not wanted. */
   wanted(machine: TaskMachine): Options | undefined
   /** The secrets it needs; they are no part of its options. */
@@ -70,6 +79,7 @@ export interface WantedTask {
   /** The inputs, for the keyed hash that is recorded. */
   readonly inputs: string
   readonly packages: readonly string[]
+  readonly debconf?: readonly string[]
   readonly irreplaceable?: string | undefined
   readonly secrets: readonly SecretNeed[]
   probe(host: Host, run: Run): Promise<TaskState>
@@ -91,6 +101,7 @@ export function bindTask<Options>(
       stage: task.stage,
       inputs: JSON.stringify(options),
       packages: task.debianPackages(options),
+      debconf: task.debconf?.(options) ?? [],
       irreplaceable: task.irreplaceable,
       secrets: task.secrets?.(options) ?? [],
       probe: (host, run) => task.probe(host, options, run),

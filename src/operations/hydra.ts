@@ -1,10 +1,10 @@
-import { readFileSync } from 'node:fs'
 import type { Ops } from '../core/context.js'
 import type { DeploymentRecord } from '../core/deployment.js'
-import { failure, messageOf, usageError } from '../core/errors.js'
+import { failure, usageError } from '../core/errors.js'
 import { userSecretName } from '../core/hydra-users.js'
 import { MachineName } from '../core/names.js'
-import { generatedFile } from './deploy/task-secrets.js'
+import { generatedFile, readGeneratedSecret } from './generated-secret.js'
+import { nameOf, noHydra } from './hydra-machine.js'
 
 export interface HydraAt {
   readonly machine: string
@@ -17,10 +17,7 @@ export function hydraUrls(ops: Ops, deployment: string | undefined): HydraAt[] {
   const found = outputsOf(record, 'hydra').flatMap(({ machine, outputs }) =>
     outputs.url === undefined ? [] : [{ machine, url: outputs.url }],
   )
-  if (found.length === 0)
-    throw failure('NO_HYDRA', `${nameOf(record)} has no Hydra yet`, {
-      hint: 'hydra-ops deploy makes it, where deployment.hydra.enable = true',
-    })
+  if (found.length === 0) throw noHydra(record)
   return found
 }
 
@@ -45,12 +42,8 @@ export function generatedPassword(ops: Ops, deployment: string | undefined, user
   const paths = ops.store.paths(record.uuid)
   for (const name of Object.keys(record.machines)) {
     const file = generatedFile(paths, MachineName.parse(name), userSecretName(user))
-    try {
-      return readFileSync(file, 'utf8').trimEnd()
-    } catch (error) {
-      if (!(error instanceof Error && 'code' in error && error.code === 'ENOENT'))
-        throw failure('SECRET', `the password of '${user}' cannot be read: ${messageOf(error)}`)
-    }
+    const kept = readGeneratedSecret(file, `password of '${user}'`)
+    if (kept !== undefined) return kept.trimEnd()
   }
   throw failure('SECRET', `no password was made up for a user '${user}' of ${nameOf(record)}`, {
     hint: 'only those with password.generate = true are kept here, once they were deployed',
@@ -100,8 +93,4 @@ function outputsOf(record: DeploymentRecord, task: string) {
     const outputs = tasks[task]?.outputs
     return outputs === undefined ? [] : [{ machine, outputs }]
   })
-}
-
-function nameOf(record: DeploymentRecord): string {
-  return `deployment '${record.name ?? record.uuid.slice(0, 8)}'`
 }

@@ -36,8 +36,3 @@ export async function setArguments(ops: Ops, request: SetArgsRequest): Promise<D
     return held.record
   })
 }
-
-/** Text as a string of the Nix language. */
-export function nixString(text: string): string {
-  return `"${text.replace(/[\\"]|\$(?=\{)/g, '\\$&')}"`
-}

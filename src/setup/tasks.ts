@@ -8,6 +8,7 @@ import { adminUserTask } from './hydra/users-task.js'
 import { nginxTask } from './nginx/task.js'
 import { nixTask } from './nix.js'
 import { nixServeTask } from './nix-serve.js'
+import { postfixTask } from './postfix.js'
 import { postgresqlTask } from './postgresql/task.js'
 
 /** Every set-up task there is. */
@@ -20,6 +21,7 @@ export const setupTasks: readonly ((machine: TaskMachine) => WantedTask | undefi
   bindTask(nixServeTask),
   bindTask(hydraTask),
   bindTask(nginxTask),
+  bindTask(postfixTask),
   bindTask(adminUserTask),
   bindTask(hydraProbeTask),
 ]

@@ -1,10 +1,15 @@
 import type { JournalEntry } from '../core/deployment.js'
+import type { HydraUserSeen } from '../core/hydra-user-admin.js'
 import type { ImageInfo } from '../core/image.js'
 import type { Finding } from '../core/provider.js'
 import type { DeploymentList } from '../core/reports.js'
 import { printable } from './printable.js'
 import type { Style } from './style.js'
 import { boxTable, plainTable, type Row } from './table.js'
+
+interface HydraUserView extends HydraUserSeen {
+  readonly named: boolean
+}
 
 export function deploymentsView({ deployments }: DeploymentList, plain: boolean): string {
   return table(
@@ -45,6 +50,32 @@ export function imagesView(images: readonly ImageInfo[], plain: boolean): string
       plain ? String(image.bytes) : `${Math.round(image.bytes / 1024 / 1024)} MiB`,
       image.builtAt,
       image.identity,
+    ]),
+    plain,
+  )
+}
+
+export function templatesView(
+  templates: readonly { readonly name: string; readonly summary: string }[],
+  plain: boolean,
+): string {
+  return table(
+    ['Template', 'What it writes'],
+    templates.map(({ name, summary }) => [name, summary]),
+    plain,
+  )
+}
+
+export function hydraUsersView(users: readonly HydraUserView[], plain: boolean): string {
+  return table(
+    ['User', 'Full name', 'Mail', 'Roles', 'In the expression', 'Notes'],
+    users.map(({ name, fullName, emailAddress, roles, named, canLogin }) => [
+      name,
+      fullName,
+      emailAddress,
+      roles.join(', '),
+      named ? 'yes' : 'no',
+      canLogin ? '' : 'has no password: cannot log in',
     ]),
     plain,
   )

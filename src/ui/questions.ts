@@ -1,14 +1,23 @@
+import type { Readable } from 'node:stream'
+import { buffer } from 'node:stream/consumers'
 import type { Questions } from '../core/context.js'
-import { exitCodes, interrupted, OpsError } from '../core/errors.js'
+import { exitCodes, failure, interrupted, OpsError, throwIfInterrupted, usageError } from '../core/errors.js'
+import { onAbort } from '../core/on-abort.js'
 import { printable } from './printable.js'
 
 export interface QuestionOptions {
   /** There is a person: standard input and error are terminals. */
   readonly interactive: boolean
+  readonly stdin: InStream
   readonly signal: AbortSignal
   /** Clears the screen of what moves; the answer says how to bring it back. */
   pause(): Promise<() => void>
 }
+
+export type InStream = Readable & { readonly isTTY?: boolean | undefined }
+
+/** Whoever fills the pipe may itself ask somebody, as a password store does. */
+const pipedMs = 10 * 60_000
 
 /** Questions on standard error, one at a time. Without a terminal each is refused rather than assumed. */
 export function createQuestions(options: QuestionOptions): Questions {
@@ -27,13 +36,15 @@ export function createQuestions(options: QuestionOptions): Questions {
     turn = mine.catch(() => undefined)
     return mine
   }
+  const where = { output: process.stderr, signal: options.signal }
   return {
+    interactive: options.interactive,
     confirm: async (question) => {
       const message = printable(question)
       if (!options.interactive) throw refusal(message, 'say --yes if that is what you want')
       return inTurn(async () => {
         const { confirm } = await import('@inquirer/prompts')
-        return confirm({ message, default: false }, { output: process.stderr, signal: options.signal })
+        return confirm({ message, default: false }, where)
       })
     },
     secret: async (question) => {
@@ -41,9 +52,46 @@ export function createQuestions(options: QuestionOptions): Questions {
       if (!options.interactive) throw refusal(message, 'run it in a terminal')
       return inTurn(async () => {
         const { password } = await import('@inquirer/prompts')
-        return password({ message }, { output: process.stderr, signal: options.signal })
+        return password({ message }, where)
       })
     },
+    text: async (question, { suggestion, wrong }) => {
+      const message = printable(question)
+      if (!options.interactive) throw refusal(message, 'run it in a terminal')
+      return inTurn(async () => {
+        const { input } = await import('@inquirer/prompts')
+        const validate = (answer: string) => wrong(answer) ?? true
+        return input({ message, validate, ...(suggestion === '' ? {} : { default: suggestion }) }, where)
+      })
+    },
+    choose: async (question, choices) => {
+      const message = printable(question)
+      if (!options.interactive) throw refusal(message, 'run it in a terminal')
+      return inTurn(async () => {
+        const { select } = await import('@inquirer/prompts')
+        return select({ message, choices: choices.map(({ value, text }) => ({ value, name: text })) }, where)
+      })
+    },
+    piped: (what, hint) => readPiped(what, hint, options),
+  }
+}
+
+async function readPiped(what: string, hint: string, { stdin, signal }: QuestionOptions): Promise<string> {
+  if (stdin.isTTY === true) throw usageError(`${what}: standard input is a terminal`, { hint })
+  const late = AbortSignal.timeout(pipedMs)
+  throwIfInterrupted(signal)
+  const stopListening = onAbort(AbortSignal.any([signal, late]), () => {
+    stdin.destroy()
+  })
+  try {
+    return (await buffer(stdin)).toString('utf8')
+  } catch (error) {
+    throwIfInterrupted(signal)
+    if (late.aborted)
+      throw failure('DEADLINE', `${what}: standard input did not end within ${pipedMs / 60_000} minutes`)
+    throw failure('STDIN', `${what}: standard input cannot be read`, { cause: error })
+  } finally {
+    stopListening()
   }
 }
 

@@ -2,7 +2,7 @@ import type { Questions } from '../core/context.js'
 import type { EventSink } from '../core/events.js'
 import { toJsonText } from './json.js'
 import { createPlainProgress, linesOf } from './plain-progress.js'
-import { createQuestions } from './questions.js'
+import { createQuestions, type InStream } from './questions.js'
 import { createStyle, type Style, wantsColour } from './style.js'
 
 export interface OutStream {
@@ -14,7 +14,7 @@ export interface OutStream {
 
 /** The standard streams and the environment: those of the process, or a test's. */
 export interface World {
-  readonly stdin: { readonly isTTY?: boolean | undefined }
+  readonly stdin: InStream
   readonly stdout: OutStream
   readonly stderr: OutStream
   readonly env: Readonly<Record<string, string | undefined>>
@@ -72,6 +72,7 @@ export async function createUi(options: UiOptions): Promise<Ui> {
     events,
     questions: createQuestions({
       interactive: options.stdin.isTTY === true && stderr.isTTY === true,
+      stdin: options.stdin,
       signal: options.signal,
       pause: async () => (await live?.pause()) ?? (() => {}),
     }),

@@ -24,7 +24,7 @@ describe.each(verbs.map((verb) => [verb.name, verb] as const))('%s', (name) => {
 })
 
 it('verbs that work on a deployment take -d before and after the verb', async () => {
-  const global = ['list', 'image', 'doctor', 'config']
+  const global = ['init', 'list', 'image', 'doctor', 'config']
   for (const { name } of verbs) {
     const { stdout } = await runCli([name, '--help'])
     expect([name, /-d, --deployment/.test(stdout)]).toEqual([name, !global.includes(name)])

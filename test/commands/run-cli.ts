@@ -1,3 +1,4 @@
+import { Readable } from 'node:stream'
 import { runProgram } from '../../src/commands/program.js'
 import type { Ops } from '../../src/core/context.js'
 
@@ -14,6 +15,8 @@ export interface CliOptions {
   readonly signal?: AbortSignal
   /** What a real process would see of its terminal. Default: none. */
   readonly terminal?: boolean
+  /** What is piped to it. */
+  readonly stdin?: string
 }
 
 /** One command line in this process, with its own streams. */
@@ -33,7 +36,7 @@ export async function runCli(argv: readonly string[], options: CliOptions = {}):
       return { ...options.ops, events: ui.events, questions: options.ops.questions }
     },
     world: {
-      stdin: { isTTY },
+      stdin: Object.assign(Readable.from([options.stdin ?? '']), { isTTY }),
       stdout: stream('stdout'),
       stderr: stream('stderr'),
       env: { TERM: 'xterm', CI: '1', ...options.env },

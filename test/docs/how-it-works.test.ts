@@ -30,7 +30,13 @@ const machine = { definition, deployment: 'lab', publishedPort: () => undefined 
 const document = readDocument('docs/how-it-works.md')
 
 describe('set-up tasks', () => {
-  const tasks = setupTasks.map((bind) => bind(machine))
+  // Mail adds two lines to each unit, which are not shown.
+  const { hydra } = definition.options
+  const all = {
+    ...definition,
+    options: { ...definition.options, hydra: { ...hydra, postfix: { enable: true } } },
+  }
+  const tasks = setupTasks.map((bind) => bind({ ...machine, definition: all }))
 
   it('are all of them wanted here', () => {
     expect(tasks.filter((task) => task === undefined)).toEqual([])
@@ -60,7 +66,9 @@ describe('what they leave behind is shown as it is', () => {
   const settings = settingsOf(hydraSettings(machine))
   const facts = {
     database: 'dbi' as const,
-    asksRunner: false,
+    runner: 'goes-to-builders' as const,
+    builderToldBy: 'options' as const,
+    evaluatorToldBy: 'hydra.conf' as const,
     programs: new Set(['hydra-server']),
     systems: ['x86_64-linux', 'builtin'],
     cores: 2,

@@ -9,6 +9,7 @@ import type { OpsEvent } from '../../src/core/events.js'
 import type { BaseImage, ImageStore } from '../../src/core/image.js'
 import type { MachineName } from '../../src/core/names.js'
 import type { Run } from '../../src/core/run.js'
+import { hydraUserAdmin } from '../../src/setup/hydra/user-admin.js'
 import { createStore } from '../../state/store.js'
 import { createFakeHypervisor, type FakeHypervisor } from './fake-hypervisor.js'
 import { fakeNetwork } from './fake-network.js'
@@ -71,6 +72,10 @@ export async function createFakeOps(options: FakeOpsOptions = {}): Promise<FakeO
     if (ops.answerTo === undefined) throw noTerminal(question)
     return ops.answerTo
   }
+  const nobody = async (question: string): Promise<never> => {
+    asked.push(question)
+    throw noTerminal(question)
+  }
   const ops: FakeOps = {
     folder,
     hypervisor,
@@ -93,6 +98,7 @@ export async function createFakeOps(options: FakeOpsOptions = {}): Promise<FakeO
     }),
     images: fakeImages(folder),
     tasks: [],
+    hydraUsers: hydraUserAdmin,
     events: { emit: (event) => emitted.push(event) },
     operator: fakeOperator,
     local: {
@@ -110,11 +116,12 @@ export async function createFakeOps(options: FakeOpsOptions = {}): Promise<FakeO
       },
     },
     questions: {
+      interactive: false,
       confirm: async (question) => answered(question),
-      secret: async (question) => {
-        asked.push(question)
-        throw noTerminal(question)
-      },
+      secret: nobody,
+      text: nobody,
+      choose: nobody,
+      piped: nobody,
     },
     logs: () => fakeLogs(logged),
     signal: new AbortController().signal,

@@ -1,9 +1,9 @@
 import { chmodSync, existsSync, lstatSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { nixString } from '../../nix/evaluation-input.js'
 import { createNixCommand, expectSuccess, type NixCommand, type NixTool } from '../../nix/nix-command.js'
 import type { NixFlags } from '../../src/core/nix.js'
+import { nixString } from '../../src/core/nix-string.js'
 import type { Run } from '../../src/core/run.js'
 import { localCommands } from '../../src/exec/local-commands.js'
 

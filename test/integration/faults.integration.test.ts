@@ -56,11 +56,6 @@ const wrong: [string, string, RegExp[]][] = [
     [/"virtualbox" is not there yet/],
   ],
   [
-    'mail by postfix',
-    `{ web = { ${debian} deployment.hydra = { enable = true; hostName = "hydra.example.org"; notificationSender = "hydra@example.org"; postfix.enable = true; }; }; }`,
-    [/deployment\.hydra\.postfix\.enable/, /not there yet/],
-  ],
-  [
     'two machines on one port',
     `{ defaults = { ${debian} deployment.targetEnv = "libvirtd"; deployment.libvirtd.forwardPorts = [ { host = 28080; guest = 80; } ]; }; a = {}; b = {}; }`,
     [/machines 'a' and 'b' both want port 28080/],

@@ -6,9 +6,9 @@ import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import { nixString } from '../../nix/evaluation-input.js'
 import type { MachineDefinition, NetworkDefinition } from '../../src/core/definition.js'
 import { MachineName } from '../../src/core/names.js'
+import { nixString } from '../../src/core/nix-string.js'
 import { createNixSandbox, listing, type NixSandbox } from './real-nix.js'
 
 let nix: NixSandbox

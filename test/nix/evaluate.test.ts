@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, it } from 'vitest'
 import { createEvaluator } from '../../nix/evaluate.js'
-import { evaluationText, nixString } from '../../nix/evaluation-input.js'
+import { evaluationText } from '../../nix/evaluation-input.js'
 import type { NixCommand, NixCommandOptions } from '../../nix/nix-command.js'
 import type { EvaluationRequest } from '../../src/core/nix.js'
 import type { CommandResult } from '../../src/core/ssh.js'
@@ -126,12 +126,4 @@ it('the lines of each argument are known, so that an error in it can be laid to 
     ['first', ['"first" = (', '1', ');']],
     ['second', ['"second" = (', '2', '+', '3', ');']],
   ])
-})
-
-it.each([
-  ['a"b', '"a\\"b"'],
-  ['$' + '{x}', '"\\${x}"'],
-  ['a\\n\n', '"a\\\\n\\n"'],
-])('%j is written as a Nix string', (value, literal) => {
-  expect(nixString(value)).toBe(literal)
 })

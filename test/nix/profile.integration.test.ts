@@ -12,7 +12,7 @@ import {
 import { join } from 'node:path'
 import fc from 'fast-check'
 import { afterAll, beforeEach, describe, expect, it } from 'vitest'
-import { nixString } from '../../nix/evaluation-input.js'
+import { nixString } from '../../src/core/nix-string.js'
 import { packageRoot } from '../../src/core/package-root.js'
 import { activationProgram } from '../fakes/scratch-machine.js'
 import { programPackage, ScratchNix, shellDerivation } from '../fakes/scratch-nix.js'

@@ -8,7 +8,7 @@ import { deleteDeployment } from '../../src/operations/delete.js'
 import { labElsewhere, listDeployments } from '../../src/operations/list.js'
 import { modifyDeployment } from '../../src/operations/modify.js'
 import { getPreference, listPreferences, setPreference } from '../../src/operations/preferences.js'
-import { nixString, setArguments } from '../../src/operations/set-args.js'
+import { setArguments } from '../../src/operations/set-args.js'
 import { unlockDeployment } from '../../src/operations/unlock.js'
 import { createFakeOps, type FakeOps } from '../fakes/fake-ops.js'
 
@@ -181,16 +181,6 @@ describe('set-args', () => {
     await expect(setArguments(ops, { deployment: 'lab', set: {}, unset: [] })).rejects.toMatchObject({
       exitCode: 2,
     })
-  })
-
-  it.each([
-    ['plain', '"plain"'],
-    ['say "hi"', '"say \\"hi\\""'],
-    ['a\\b', '"a\\\\b"'],
-    ['${x} $y', '"\\${x} $y"'],
-    ['$${x}', '"$\\${x}"'],
-  ])('writes %j as a string of Nix', (text, nix) => {
-    expect(nixString(text)).toBe(nix)
   })
 })
 

@@ -94,4 +94,17 @@ describe('progress on a terminal', () => {
     expect(lines(text)).toContain('got 5 and 6 letters')
     expect(text).not.toMatch(/xyzzy|plugh1/)
   })
+
+  it('asks for one of several and for text, again while that is wrong, with a suggestion', async () => {
+    const { text } = await onTerminal(
+      ['text', '2'],
+      [
+        ['which colour?', '\u001b[B\r'],
+        ['how many?', 'x\r'],
+        ['digits, please', '\u007f\r'],
+        ['which name?', '\r'],
+      ],
+    )
+    expect(lines(text)).toContain("got blue, 7 and ''")
+  })
 })

@@ -1,3 +1,4 @@
+import { Readable } from 'node:stream'
 import { describe, expect, it } from 'vitest'
 import { MachineName } from '../../src/core/names.js'
 import { wantsColour } from '../../src/ui/style.js'
@@ -19,7 +20,7 @@ async function makeUi(options: Partial<UiOptions> = {}) {
     colour: true,
     signal: new AbortController().signal,
     env: {},
-    stdin: { isTTY: false },
+    stdin: Object.assign(Readable.from(['']), { isTTY: false }),
     stdout: stream('stdout'),
     stderr: stream('stderr'),
     ...options,

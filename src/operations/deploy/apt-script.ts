@@ -11,7 +11,7 @@ const indexMinutes = 24 * 60
  */
 const transaction = `
 umask 022
-conf=$1 count=$2
+conf=$1 answers=$2
 shift 2
 trap 'rm -f -- "$conf"' EXIT
 export DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8
@@ -39,6 +39,12 @@ write_down() {
   sync "$own/apt-installed.new"
   mv -f -- "$own/apt-installed.new" "$own/apt-installed" || exit 1
 }
+answer() {
+  package=\${1%% *} rest=\${1#* }
+  question=\${rest%% *}
+  if debconf-show "$package" 2>/dev/null | grep -qF "* $question:"; then return; fi
+  printf '%s\\n' "$1" | debconf-set-selections || { echo "E: debconf does not take the answer to $question"; exit 1; }
+}
 index_is_fresh() {
   [ -n "$(find "$own/apt-updated" -mmin -${indexMinutes} 2>/dev/null)" ] || return 1
   for list in /var/lib/apt/lists/*_Packages*; do [ -e "$list" ] && return 0; done
@@ -51,6 +57,9 @@ install() { apt-get -q -c "$conf" install -- "$@"; }
 
 wait_for_locks
 dpkg --force-confold --configure -a
+while [ "$answers" -gt 0 ]; do answer "$1"; shift; answers=$((answers - 1)); done
+count=$1
+shift
 taken=0
 while [ $taken -lt "$count" ]; do write_down "$1"; shift; taken=$((taken + 1)); done
 if index_is_fresh; then install "$@" && exit 0; fi
@@ -60,8 +69,8 @@ install "$@"
 
 /**
  * Runs the transaction in a session of its own with its output in a file, so that it neither dies with the
- * connection nor of a broken pipe. Standard input: apt's configuration. Arguments: how many names follow
- * that are to be written down, those names, then what is to be installed.
+ * connection nor of a broken pipe. Standard input: apt's configuration. Arguments: how many answers for debconf
+ * follow, those answers, how many names follow that are to be written down, those names, then what is to be installed.
  */
 export const aptScript = `
 umask 077

@@ -9,10 +9,12 @@ import { aptScript } from './apt-script.js'
 
 /** What one machine wants of apt. */
 export interface WantedPackages {
-  /** All of them, once: `name` or `name=version`. */
+  /** All of them, once: `name`, `name=version`, or `name | other`. */
   readonly all: readonly string[]
   /** Those of `deployment.aptPackages`: recorded when we install them, removed when they are dropped. */
   readonly own: readonly string[]
+  /** Answers to debconf's questions: see `SetupTask.debconf`. */
+  readonly answers?: readonly string[]
 }
 
 const inspectMs = 120_000
@@ -23,11 +25,12 @@ const evidenceLines = 20
 /** `deployment.aptPackages` and what the set-up tasks need; a version that is asked for anywhere holds. */
 export function wantedPackages(
   machine: Pick<MachineDefinition, 'name' | 'options'>,
-  tasks: readonly Pick<WantedTask, 'packages'>[],
+  tasks: readonly Pick<WantedTask, 'packages' | 'debconf'>[],
 ): WantedPackages {
   const own = machine.options.aptPackages
   const versions = new Map<string, string | undefined>()
-  for (const each of [...own, ...tasks.flatMap((task) => task.packages)]) {
+  const wanted = [...own, ...tasks.flatMap((task) => task.packages)]
+  for (const each of wanted.filter((one) => !hasAlternatives(one))) {
     const { name, version } = split(each)
     const known = versions.get(name)
     if (known !== undefined && version !== undefined && known !== version) {
@@ -39,7 +42,24 @@ export function wantedPackages(
     versions.set(name, version ?? known)
   }
   const all = [...versions].map(([name, version]) => (version === undefined ? name : `${name}=${version}`))
-  return { all, own: [...new Set(own.map((each) => split(each).name))] }
+  // Who names it without an alternative wants this very one.
+  const eitherOr = wanted.filter(
+    (each) => hasAlternatives(each) && !versions.has(split(preferred(each)).name),
+  )
+  return {
+    all: [...all, ...new Set(eitherOr)],
+    own: [...new Set(own.map((each) => split(each).name))],
+    answers: [...new Set(tasks.flatMap((task) => task.debconf ?? []))],
+  }
+}
+
+function hasAlternatives(wanted: string): boolean {
+  return wanted.includes('|')
+}
+
+/** What is installed where none of the alternatives is. */
+function preferred(wanted: string): string {
+  return wanted.split('|')[0]?.trim() ?? wanted
 }
 
 function split(wanted: string): { name: string; version: string | undefined } {
@@ -53,15 +73,21 @@ function split(wanted: string): { name: string; version: string | undefined } {
 export async function missingPackages(host: Host, wanted: WantedPackages, run: Run): Promise<string[]> {
   if (wanted.all.length === 0) return []
   const installed = await installedPackages(host, run)
-  return wanted.all.filter((each) => !isInstalled(installed, each))
+  return missingOf(wanted, installed)
+}
+
+function missingOf(wanted: WantedPackages, installed: Installed): string[] {
+  return wanted.all.filter((each) => !isInstalled(installed, each)).map(preferred)
 }
 
 /** Package (or what one provides) → its version; undefined for what is only provided. */
 type Installed = ReadonlyMap<string, string | undefined>
 
 function isInstalled(installed: Installed, wanted: string): boolean {
-  const { name, version } = split(wanted)
-  return installed.has(name) && (version === undefined || installed.get(name) === version)
+  return wanted.split('|').some((each) => {
+    const { name, version } = split(each.trim())
+    return installed.has(name) && (version === undefined || installed.get(name) === version)
+  })
 }
 
 async function installedPackages(host: Host, run: Run): Promise<Installed> {
@@ -107,14 +133,15 @@ export async function installPackages(
   const { run } = options
   if (wanted.all.length === 0) return []
   const installed = await installedPackages(host, run)
-  const missing = wanted.all.filter((each) => !isInstalled(installed, each))
+  const missing = missingOf(wanted, installed)
   if (missing.length === 0) return []
   const names = missing.map((each) => split(each).name)
   const ours = wanted.own.filter((name) => names.includes(name) && !installed.has(name))
+  const answers = (wanted.answers ?? []).filter((answer) => names.includes(answer.split(' ')[0] ?? ''))
   const proxy = await openProxy(host, options.proxy, run)
   try {
     run.log(`apt: installing ${missing.join(' ')}`)
-    await transaction(host, { missing, ours, proxyUrl: proxy?.url }, run)
+    await transaction(host, { missing, ours, answers, proxyUrl: proxy?.url }, run)
   } finally {
     await proxy?.close()
   }
@@ -126,13 +153,15 @@ async function transaction(
   packages: {
     readonly missing: readonly string[]
     readonly ours: readonly string[]
+    readonly answers: readonly string[]
     readonly proxyUrl?: string | undefined
   },
   run: Run,
 ): Promise<void> {
-  const { missing, ours, proxyUrl } = packages
+  const { missing, ours, answers, proxyUrl } = packages
   const said: string[] = []
-  const result = await host.script(aptScript, [String(ours.length), ...ours, ...missing], {
+  const args = [String(answers.length), ...answers, String(ours.length), ...ours, ...missing]
+  const result = await host.script(aptScript, args, {
     signal: run.signal,
     timeoutMs: installMs,
     what: 'install packages',

@@ -46,15 +46,20 @@ export async function lookAt(job: Job): Promise<Look> {
 }
 
 export function wantedTasks(job: Job): WantedTask[] {
+  const machine = taskMachineOf(job)
+  return job.ops.tasks.flatMap((bind) => bind(machine) ?? [])
+}
+
+/** The machine as set-up tasks know it. */
+export function taskMachineOf(job: Job): TaskMachine {
   // The status of a machine that was never deployed is asked for too.
   const allocation = job.session.record.machines[job.machine]?.allocation
-  const machine: TaskMachine = {
+  return {
     definition: job.definition,
     deployment: deploymentName(job),
     publishedPort: (port) =>
       allocation === undefined ? undefined : job.provider.publishedPort?.(allocation, port),
   }
-  return job.ops.tasks.flatMap((bind) => bind(machine) ?? [])
 }
 
 export function taskContext(job: Job, redo: ReadonlySet<string> = new Set()): TaskContext {
@@ -64,7 +69,7 @@ export function taskContext(job: Job, redo: ReadonlySet<string> = new Set()): Ta
     hmac: keyedHash(job.session),
     secrets: taskSecrets(secretKeeper(job)),
     allowRecreate: job.request.allowRecreate,
-    connect: (port) => connectAsUser(job, port),
+    connect: (port, address) => connectAsUser(job, port, address),
     now: () => job.ops.now(),
     run: job.run,
   }

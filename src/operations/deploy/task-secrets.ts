@@ -1,15 +1,13 @@
-import { randomBytes } from 'node:crypto'
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
-import { join } from 'node:path'
 import type { Duplex } from 'node:stream'
 import type { LocalCommands, Questions } from '../../core/context.js'
 import type { DeploymentPaths } from '../../core/deployment.js'
 import { failure, messageOf } from '../../core/errors.js'
 import type { MachineName } from '../../core/names.js'
 import type { SecretNeed } from '../../core/setup-task.js'
-import { connectFromOperator } from './health-connections.js'
+import { generatedFile, keepGeneratedSecret, newSecret, readGeneratedSecret } from '../generated-secret.js'
 import { type Job, recordOf } from './job.js'
+import { connectFromOperator } from './operator-connection.js'
 import { hostOf } from './reach.js'
 
 /** The secrets of set-up tasks, as the operator has them. */
@@ -116,34 +114,28 @@ async function runSecretCommand(
   })
 }
 
-/** Where a generated secret is kept. */
-export function generatedFile(paths: DeploymentPaths, machine: MachineName, name: string): string {
-  return join(paths.keys, `${machine}.${encodeURIComponent(name)}.generated`)
-}
-
 function readGenerated(keeper: SecretKeeper, need: SecretNeed): string | undefined {
-  try {
-    return readFileSync(generatedFile(keeper.paths, keeper.machine, need.name), 'utf8')
-  } catch (error) {
-    if (codeOf(error) === 'ENOENT') return undefined
-    throw refused(keeper, need, `its file cannot be read: ${messageOf(error)}`)
-  }
+  return readGeneratedSecret(generatedFile(keeper.paths, keeper.machine, need.name), need.what)
 }
 
 function makeGenerated(keeper: SecretKeeper, need: SecretNeed): string {
-  const secret = randomBytes(18).toString('base64url')
-  mkdirSync(keeper.paths.keys, { recursive: true, mode: 0o700 })
-  const file = generatedFile(keeper.paths, keeper.machine, need.name)
-  writeFileSync(file, `${secret}\n`, { mode: 0o600, flag: 'wx' })
+  const secret = newSecret()
+  keepGeneratedSecret(generatedFile(keeper.paths, keeper.machine, need.name), secret)
   return secret
 }
 
-/** One newline at the end is the file's, not the secret's; one within cannot be typed by anybody. */
 function usable(keeper: SecretKeeper, need: SecretNeed, text: string): string {
+  const secret = usableSecret(text)
+  if ('wrong' in secret) throw refused(keeper, need, secret.wrong)
+  return secret.secret
+}
+
+/** One newline at the end is the file's, not the secret's; one within cannot be typed by anybody. */
+export function usableSecret(text: string): { readonly secret: string } | { readonly wrong: string } {
   const secret = text.replace(/\r?\n$/, '')
-  if (secret === '') throw refused(keeper, need, 'it is empty')
-  if (/[\n\r\0]/.test(secret)) throw refused(keeper, need, 'it has more than one line')
-  return secret
+  if (secret === '') return { wrong: 'it is empty' }
+  if (/[\n\r\0]/.test(secret)) return { wrong: 'it has more than one line' }
+  return { secret }
 }
 
 function refused(keeper: SecretKeeper, need: SecretNeed, why: string): Error {
@@ -155,9 +147,9 @@ function codeOf(error: unknown): string {
 }
 
 /** See `TaskRun.connect`. */
-export function connectAsUser(job: Job, port: number): Promise<Duplex> {
+export function connectAsUser(job: Job, port: number, address = '127.0.0.1'): Promise<Duplex> {
   const published = job.provider.publishedPort?.(recordOf(job).allocation, port)
   const { signal } = job.run
   if (published !== undefined) return connectFromOperator(published.host, published.port, signal)
-  return hostOf(job).connectTcp('127.0.0.1', port, { signal, timeoutMs: connectMs })
+  return hostOf(job).connectTcp(address, port, { signal, timeoutMs: connectMs })
 }

@@ -89,6 +89,41 @@ describe('installPackages', () => {
     expect(readFileSync(join(root, 'written-down'), 'utf8')).toBe('earlier\njq\n')
   })
 
+  it('installs the first of alternatives where none is there', async () => {
+    const packages = { all: ['postfix | mail-transport-agent'], own: [] }
+    expect(await missingPackages(host, packages, run)).toEqual(['postfix'])
+    expect(await installPackages(host, packages, { proxy: undefined, run })).toEqual(['postfix'])
+    expect(calls().at(-1)).toBe('apt-get install -- postfix')
+    writeFileSync(join(root, 'installed'), 'ii |exim4|4|default-mta, mail-transport-agent\n')
+    expect(await installPackages(host, packages, { proxy: undefined, run })).toEqual([])
+  })
+
+  it('answers what an installation asks before it asks, unless somebody answered that before', async () => {
+    standIn('debconf-show', `[ "$1" = postfix ] && printf '* postfix/old: x\\n  postfix/type: y\\n'`)
+    standIn('debconf-set-selections', `sed 's/^/debconf /' >> '${root}/calls'`)
+    const answers = [
+      'postfix postfix/type select A B',
+      'postfix postfix/old string z',
+      'other other/x string y',
+    ]
+    await installPackages(host, { all: ['postfix', 'dash'], own: [], answers }, { proxy: undefined, run })
+    expect(calls().slice(0, 2)).toEqual([
+      'dpkg --force-confold --configure -a',
+      'debconf postfix postfix/type select A B',
+    ])
+    expect(calls().filter((call) => call.startsWith('debconf'))).toHaveLength(1)
+  })
+
+  it('installs nothing when an answer is not taken', async () => {
+    standIn('debconf-show', '')
+    standIn('debconf-set-selections', 'exit 1')
+    const packages = { all: ['postfix'], own: [], answers: ['postfix postfix/type select A'] }
+    await expect(installPackages(host, packages, { proxy: undefined, run })).rejects.toThrow(
+      'packages could not be installed: debconf does not take the answer to postfix/type',
+    )
+    expect(calls().some((call) => call.startsWith('apt-get'))).toBe(false)
+  })
+
   it('fetches no index that is fresh, unless the installation fails with it', async () => {
     mkdirSync(join(root, 'lib/hydra-ops'))
     writeFileSync(join(root, 'lib/hydra-ops/apt-updated'), '')

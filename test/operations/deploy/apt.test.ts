@@ -16,7 +16,18 @@ describe('wantedPackages', () => {
     ).toEqual({
       all: ['curl', 'jq=1.6', 'nix-bin'],
       own: ['curl', 'jq'],
+      answers: [],
     })
+  })
+
+  it('keeps alternatives, but where somebody wants the very package', () => {
+    const task = { packages: ['postfix | mail-transport-agent'], debconf: ['postfix a/b string c'] }
+    expect(wantedPackages(debianMachine(), [task, task])).toEqual({
+      all: ['postfix | mail-transport-agent'],
+      own: [],
+      answers: ['postfix a/b string c'],
+    })
+    expect(wantedPackages(debianMachine({ aptPackages: ['postfix=3'] }), [task]).all).toEqual(['postfix=3'])
   })
 
   it('refuses one package in two versions', () => {

@@ -1,0 +1,159 @@
+import type { Command } from 'commander'
+import { usageError } from '../core/errors.js'
+import type { PasswordWish } from '../operations/hydra-password.js'
+import type { HydraUserRow } from '../operations/hydra-users.js'
+import type { Ui } from '../ui/ui.js'
+import { commonFlags, example } from './flags.js'
+import { noSuchAction } from './no-such-action.js'
+import type { Cli, CommonFlags } from './verb.js'
+
+interface HydraFlags extends CommonFlags {
+  readonly machine?: string | undefined
+}
+
+interface PasswordFlags {
+  readonly passwordFile?: string | undefined
+  readonly passwordStdin?: boolean | undefined
+  readonly generate?: boolean | undefined
+}
+
+interface AddFlags extends HydraFlags, PasswordFlags {
+  readonly fullName?: string | undefined
+  readonly email?: string | undefined
+  readonly role?: string[] | undefined
+}
+
+export function registerHydraUser(command: Command, cli: Cli): void {
+  command
+    .description('the users of Hydra: list, add, set-password, password')
+    .argument('[action]', 'what to do; without one, the users are listed')
+  hydraFlags(command)
+  example(command, 'hydra-ops hydra user list -d lab', 'hydra-ops hydra user set-password alice -d lab')
+  command.action((action: string | undefined, _: HydraFlags, self: Command) => {
+    if (action !== undefined) throw noSuchAction(action, command)
+    return list(cli, self.optsWithGlobals())
+  })
+  registerList(command.command('list'), cli)
+  registerAdd(command.command('add'), cli)
+  registerSetPassword(command.command('set-password'), cli)
+  const password = command.command('password').description('show a password that was made up')
+  password.argument('<user>', 'whose password')
+  commonFlags(password, { json: true })
+  example(password, 'hydra-ops hydra user password alice -d lab')
+  password.action((user: string, _: CommonFlags, self: Command) =>
+    showPassword(cli, user, self.optsWithGlobals()),
+  )
+}
+
+export function showPassword(cli: Cli, user: string, flags: CommonFlags): Promise<void> {
+  return cli.run(flags, async (ops, ui) => {
+    const { generatedPassword } = await import('../operations/hydra.js')
+    const password = generatedPassword(ops, flags.deployment, user)
+    if (ui.json) ui.printJson({ user, password })
+    else ui.print(password)
+    return 0
+  })
+}
+
+function registerList(command: Command, cli: Cli): void {
+  command.description('list the users, and which of them the network expression names')
+  hydraFlags(command)
+  example(command, 'hydra-ops hydra user list -d lab')
+  command.action((_, self: Command) => list(cli, self.optsWithGlobals()))
+}
+
+function list(cli: Cli, flags: HydraFlags): Promise<void> {
+  return cli.run(flags, async (ops, ui) => {
+    const { listHydraUsers } = await import('../operations/hydra-users.js')
+    const { deployment, machine } = flags
+    const users = await listHydraUsers(ops, { deployment, machine })
+    await ui.settle()
+    if (ui.json) ui.printJson(users)
+    else ui.print((await import('../ui/list-view.js')).hydraUsersView(users, ui.plain))
+    return 0
+  })
+}
+
+function registerAdd(command: Command, cli: Cli): void {
+  command
+    .description('make a user whom the network expression does not name')
+    .argument('<name>', 'name of the user')
+    .option('--full-name <text>', 'shown on pages and in mails')
+    .option('--email <address>', 'where notifications go')
+    .option(
+      '--role <role...>',
+      'what the user may do: admin, create-projects, restart-jobs, bump-to-front, cancel-build, eval-jobset',
+    )
+  passwordFlags(command)
+  hydraFlags(command)
+  example(
+    command,
+    "hydra-ops hydra user add bob --full-name 'Bob R.' --email bob@example.org --role restart-jobs -d lab",
+    'pass hydra/bob | hydra-ops hydra user add bob --password-stdin -d lab',
+    'hydra-ops hydra user add bob --generate -d lab',
+  )
+  command.action((name: string, _: AddFlags, self: Command) => {
+    const flags: AddFlags = self.optsWithGlobals()
+    return cli.run(flags, async (ops, ui) => {
+      const { addHydraUser } = await import('../operations/hydra-users.js')
+      const { deployment, machine, fullName = '', email: emailAddress = '', role: roles = [] } = flags
+      const password = passwordOf(flags)
+      const wish = { deployment, machine, name, fullName, emailAddress, roles, password }
+      await show(ui, await addHydraUser(ops, wish), `made user '${name}'`, password)
+      return 0
+    })
+  })
+}
+
+function registerSetPassword(command: Command, cli: Cli): void {
+  command.description('give a user another password').argument('<name>', 'name of the user')
+  passwordFlags(command)
+  hydraFlags(command)
+  example(
+    command,
+    'hydra-ops hydra user set-password alice -d lab',
+    'hydra-ops hydra user set-password alice --password-file ./alice.password -d lab',
+  )
+  command.action((name: string, _: HydraFlags & PasswordFlags, self: Command) => {
+    const flags: HydraFlags & PasswordFlags = self.optsWithGlobals()
+    return cli.run(flags, async (ops, ui) => {
+      const { setHydraPassword } = await import('../operations/hydra-users.js')
+      const { deployment, machine } = flags
+      const password = passwordOf(flags)
+      const user = await setHydraPassword(ops, { deployment, machine, name, password })
+      await show(ui, user, `set the password of user '${name}'`, password)
+      return 0
+    })
+  })
+}
+
+async function show(ui: Ui, user: HydraUserRow, what: string, password: PasswordWish): Promise<void> {
+  await ui.settle()
+  if (ui.json) ui.printJson(user)
+  const where = password.kind === 'generate' ? `; hydra-ops hydra password ${user.name} shows it` : ''
+  ui.remark(`${what} on machine '${user.machine}'${where}`)
+}
+
+function hydraFlags(command: Command): void {
+  command.option('--machine <name>', 'whose Hydra (default: the only one of the deployment)')
+  commonFlags(command, { json: true, plain: true })
+}
+
+function passwordFlags(command: Command): void {
+  command
+    .option('--password-file <file>', 'read the password from a file (default: it is asked for, twice)')
+    .option('--password-stdin', 'read it from standard input')
+    .option('--generate', 'make one up, which hydra-ops hydra password shows')
+}
+
+function passwordOf({ passwordFile, passwordStdin, generate }: PasswordFlags): PasswordWish {
+  const wishes: PasswordWish[] = [
+    ...(passwordFile === undefined ? [] : [{ kind: 'file', path: passwordFile } as const]),
+    ...(passwordStdin === true ? [{ kind: 'stdin' } as const] : []),
+    ...(generate === true ? [{ kind: 'generate' } as const] : []),
+  ]
+  const [first, ...others] = wishes
+  if (others.length > 0)
+    throw usageError('one password, from one source: --password-file, --password-stdin or --generate')
+  return first ?? { kind: 'ask' }
+}

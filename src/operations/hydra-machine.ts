@@ -1,0 +1,121 @@
+import type { Ops } from '../core/context.js'
+import type { DeploymentRecord } from '../core/deployment.js'
+import { failure, usageError } from '../core/errors.js'
+import type { HydraUserAdmin } from '../core/hydra-user-admin.js'
+import { MachineName } from '../core/names.js'
+import type { Run } from '../core/run.js'
+import { suggest } from '../core/suggest.js'
+import { definitionIn } from './deploy/evaluate-network.js'
+import { closeJob, type Job, machineRun, newJob } from './deploy/job.js'
+import { taskMachineOf } from './deploy/look.js'
+import { connect, hostOf } from './deploy/reach.js'
+import { refuseMachine } from './deploy/refuse-machine.js'
+import { plainDeploy } from './deploy/request.js'
+import { dryingSession, type Session, writingSession } from './deploy/session.js'
+import { surveyMachine } from './deploy/survey.js'
+import { networkOnce } from './send-keys.js'
+
+/** Which Hydra is meant. */
+export interface HydraWish {
+  readonly deployment: string | undefined
+  /** Needed where the deployment has several. */
+  readonly machine: string | undefined
+}
+
+/** A deployed Hydra, with an open connection to its machine. */
+export interface OpenHydra {
+  readonly job: Job
+  readonly users: HydraUserAdmin
+}
+
+/** Looks at a Hydra without lock or trace. */
+export async function lookAtHydra<T>(
+  ops: Ops,
+  wish: HydraWish,
+  action: (hydra: OpenHydra) => Promise<T>,
+): Promise<T> {
+  const { uuid } = ops.store.resolve(wish.deployment)
+  const session = dryingSession(ops.store, uuid)
+  const machine = hydraMachine(session.record, wish.machine)
+  return withHydra(ops, session, { machine, run: { signal: ops.signal, log: () => {} } }, action)
+}
+
+/** Changes something about a Hydra, as the one writer of its deployment; what is said goes to the log of the run. */
+export async function changeHydra<T>(
+  ops: Ops,
+  wish: HydraWish,
+  action: (hydra: OpenHydra) => Promise<T>,
+): Promise<T> {
+  const { uuid } = ops.store.resolve(wish.deployment)
+  return ops.store.lock(uuid, async (held) => {
+    const session = writingSession(held)
+    const machine = hydraMachine(session.record, wish.machine)
+    const logs = ops.logs(session.paths.logs)
+    try {
+      return await withHydra(
+        ops,
+        session,
+        { machine, run: machineRun(ops, machine, logs) },
+        async (hydra) => {
+          refuseMachine(hydra.job, await surveyMachine(hostOf(hydra.job), hydra.job.run))
+          return action(hydra)
+        },
+      )
+    } finally {
+      logs.close()
+    }
+  })
+}
+
+async function withHydra<T>(
+  ops: Ops,
+  session: Session,
+  { machine, run }: { readonly machine: MachineName; readonly run: Run },
+  action: (hydra: OpenHydra) => Promise<T>,
+): Promise<T> {
+  const definition = definitionIn(await networkOnce(ops)(session, run), machine)
+  const job: Job = { ...newJob({ ops, session, request: plainDeploy, definition }, undefined), run }
+  const deployed = session.record.machines[machine]?.tasks.hydra?.outputs.package
+  const users = ops.hydraUsers(taskMachineOf(job), deployed === '' ? undefined : deployed)
+  if (users === undefined)
+    throw failure('NO_HYDRA', `machine '${machine}' wants no Hydra any more`, {
+      machine,
+      hint: 'deployment.hydra.enable is false in the network expression',
+    })
+  try {
+    await connect(job)
+    return await action({ job, users })
+  } finally {
+    closeJob(job)
+  }
+}
+
+/** The machine whose Hydra was deployed. */
+function hydraMachine(record: DeploymentRecord, wanted: string | undefined): MachineName {
+  const machines = Object.entries(record.machines)
+  const hydras = machines.filter(([, { tasks }]) => tasks.hydra !== undefined).map(([name]) => name)
+  const list = hydras.join(', ')
+  if (wanted !== undefined && !hydras.includes(wanted)) {
+    const close = suggest(wanted, hydras)
+    const known = machines.some(([name]) => name === wanted)
+    throw usageError(
+      known ? `machine '${wanted}' has no Hydra yet` : `there is no machine '${wanted}' with a Hydra`,
+      { hint: close === undefined ? `Hydra is on: ${list || 'no machine yet'}` : `did you mean '${close}'?` },
+    )
+  }
+  const [first, ...others] = wanted === undefined ? hydras : [wanted]
+  if (first === undefined) throw noHydra(record)
+  if (others.length > 0)
+    throw usageError('there is more than one Hydra', { hint: `say which: --machine NAME (${list})` })
+  return MachineName.parse(first)
+}
+
+export function noHydra(record: DeploymentRecord): Error {
+  return failure('NO_HYDRA', `${nameOf(record)} has no Hydra yet`, {
+    hint: 'hydra-ops deploy makes it, where deployment.hydra.enable = true',
+  })
+}
+
+export function nameOf(record: DeploymentRecord): string {
+  return `deployment '${record.name ?? record.uuid.slice(0, 8)}'`
+}

@@ -1,0 +1,160 @@
+import type { Ops } from '../core/context.js'
+import { failure, messageOf, usageError } from '../core/errors.js'
+import type { HydraUserChange, HydraUserSeen } from '../core/hydra-user-admin.js'
+import { type PasswordSource, passwordRoles, UserOptions } from '../core/hydra-users.js'
+import { suggest } from '../core/suggest.js'
+import { journal } from './deploy/job.js'
+import { hostOf } from './deploy/reach.js'
+import { changeHydra, type HydraWish, lookAtHydra, type OpenHydra } from './hydra-machine.js'
+import { type PasswordWish, readPassword, withPassword } from './hydra-password.js'
+
+/** A user of Hydra, and whether the network expression names it. */
+export interface HydraUserRow extends HydraUserSeen {
+  readonly machine: string
+  readonly named: boolean
+}
+
+/** Everybody who is known to Hydra. Of users whom the expression names and who are not there a notice is given. */
+export function listHydraUsers(ops: Ops, wish: HydraWish): Promise<HydraUserRow[]> {
+  return lookAtHydra(ops, wish, async (hydra) => {
+    const seen = await seenUsers(hydra)
+    const absent = [...hydra.users.named.keys()].filter((name) => !seen.has(name))
+    if (absent.length > 0)
+      ops.events.emit({
+        kind: 'notice',
+        text: `the network expression names ${absent.map((name) => `'${name}'`).join(', ')}, not there yet: hydra-ops deploy`,
+      })
+    return [...seen.values()].map((user) => rowOf(hydra, user))
+  })
+}
+
+export interface AddUser extends HydraWish {
+  readonly name: string
+  readonly fullName: string
+  readonly emailAddress: string
+  readonly roles: readonly string[]
+  readonly password: PasswordWish
+}
+
+/** Makes a user of Hydra whom the network expression does not name. */
+export async function addHydraUser(ops: Ops, wish: AddUser): Promise<HydraUserRow> {
+  refuseUser(wish)
+  const { name, fullName, emailAddress, roles } = wish
+  const given = await readPassword(ops, name, wish.password)
+  return changeHydra(ops, wish, async (hydra) => {
+    if (hydra.users.named.has(name))
+      throw usageError(`the network expression names user '${name}'`, {
+        hint: 'hydra-ops deploy makes it; what is to be changed about it is changed there',
+      })
+    if ((await seenUsers(hydra)).has(name))
+      throw usageError(`Hydra has a user '${name}' already`, {
+        hint: `hydra-ops hydra user set-password ${name} gives it another password`,
+      })
+    const user = { name, fullName, emailAddress, roles }
+    return changed(ops, hydra, { event: 'hydra.user-add', user, given, keep: false })
+  })
+}
+
+export interface SetPassword extends HydraWish {
+  readonly name: string
+  readonly password: PasswordWish
+}
+
+/** Gives a user of Hydra another password; all else about it stays. */
+export async function setHydraPassword(ops: Ops, wish: SetPassword): Promise<HydraUserRow> {
+  const { name } = wish
+  const given = await readPassword(ops, name, wish.password)
+  return changeHydra(ops, wish, async (hydra) => {
+    const seen = await seenUsers(hydra)
+    if (!seen.has(name)) {
+      const close = suggest(name, [...seen.keys()])
+      throw usageError(`Hydra has no user '${name}'`, {
+        hint: close === undefined ? `hydra-ops hydra user add ${name} makes one` : `did you mean '${close}'?`,
+      })
+    }
+    const source = hydra.users.named.get(name)
+    // The file is the source: without it the next deploy would make up a third password.
+    const keep = source?.generate === true
+    const row = await changed(ops, hydra, { event: 'hydra.user-set-password', user: { name }, given, keep })
+    if (source !== undefined && !(keep && given.kind === 'generate'))
+      ops.events.emit({ kind: 'notice', text: overruled(name, source) })
+    return row
+  })
+}
+
+/** What happens to a password that somebody sets besides the expression. */
+function overruled(name: string, source: PasswordSource): string {
+  const from = (['file', 'command', 'prompt', 'generate'] as const).find((each) => source[each])
+  const stale = source.generate ? `, which hydra-ops hydra password ${name} still shows` : ''
+  return `the network expression names user '${name}' and gives password.${from}${stale}: setup verify logs in with that one, and its next change sets it again`
+}
+
+interface Change {
+  readonly event: string
+  readonly user: Omit<HydraUserChange, 'password'>
+  readonly given: PasswordWish
+  /** A password that was made up earlier stays in its file. */
+  readonly keep: boolean
+}
+
+/** Does it, with its intent and its result in the journal, and reads the user back. */
+async function changed(
+  ops: Ops,
+  hydra: OpenHydra,
+  { event, user, given, keep }: Change,
+): Promise<HydraUserRow> {
+  const { job, users } = hydra
+  const about = { ops, paths: job.session.paths, machine: job.machine, user: user.name }
+  return withPassword({ ...about, given, keep }, async (password) => {
+    journal(job, event, { data: user.name })
+    try {
+      await users.change(hostOf(job), { ...user, password }, job.run)
+      const found = (await seenUsers(hydra)).get(user.name)
+      if (found?.canLogin !== true)
+        throw failure(
+          'HYDRA_USER',
+          `machine '${job.machine}': Hydra has no user '${user.name}' who can log in`,
+          {
+            machine: job.machine,
+            hint: 'hydra-create-user ended without an error; hydra-ops logs has what it said',
+          },
+        )
+      journal(job, event, { data: user.name, result: 'done' })
+      return rowOf(hydra, found)
+    } catch (error) {
+      journal(job, event, { data: user.name, result: messageOf(error) })
+      throw error
+    }
+  })
+}
+
+async function seenUsers({ job, users }: OpenHydra): Promise<ReadonlyMap<string, HydraUserSeen>> {
+  return new Map((await users.list(hostOf(job), job.run)).map((user) => [user.name, user]))
+}
+
+function rowOf({ job, users }: OpenHydra, user: HydraUserSeen): HydraUserRow {
+  return { machine: job.machine, ...user, named: users.named.has(user.name) }
+}
+
+/** Hydra itself checks nothing of this: it would take any name, and roles that grant nothing. */
+function refuseUser({ name, fullName, emailAddress, roles }: AddUser): void {
+  const known: readonly string[] = passwordRoles.role.options
+  for (const role of roles) {
+    if (known.includes(role)) continue
+    const close = suggest(role, known)
+    throw usageError(`Hydra knows no role '${role}'`, {
+      hint: close === undefined ? `there are: ${known.join(', ')}` : `did you mean '${close}'?`,
+    })
+  }
+  const { shape } = UserOptions
+  const checks = [
+    [passwordRoles.userName, name, 'the name of a user'],
+    [shape.fullName, fullName, 'a full name'],
+    [shape.emailAddress, emailAddress, 'the mail address of a user'],
+  ] as const
+  for (const [schema, text, what] of checks) {
+    const issue = schema.safeParse(text).error?.issues[0]
+    if (issue !== undefined)
+      throw usageError(`${JSON.stringify(text)} cannot be ${what}: expected ${issue.message}`)
+  }
+}

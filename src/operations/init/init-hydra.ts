@@ -1,0 +1,58 @@
+import { basename, resolve } from 'node:path'
+import type { Ops } from '../../core/context.js'
+import { DeploymentName } from '../../core/names.js'
+import { shellQuote } from '../../core/shell-quote.js'
+import { type HydraFlags, hydraAnswers } from './hydra-answers.js'
+import { hydraTemplate } from './hydra-template.js'
+import { refuseExisting, writeNewFile } from './new-file.js'
+
+export interface InitHydra {
+  /** As the user wrote it, relative to `folder`. */
+  readonly file: string
+  readonly folder: string
+  /** As the user wrote it: the commands that follow need it too. */
+  readonly state: string | undefined
+  readonly flags: HydraFlags
+}
+
+export interface Initialised {
+  /** Absolute. */
+  readonly file: string
+  /** Free for a new deployment. */
+  readonly deployment: string
+  /** Command lines that bring it to life, to be pasted. */
+  readonly next: readonly string[]
+}
+
+/** Writes a network expression with a whole Hydra. Nothing is made and nothing remembered yet. */
+export async function initHydra(ops: Ops, request: InitHydra): Promise<Initialised> {
+  const file = resolve(request.folder, request.file)
+  // Before anybody answers questions in vain.
+  refuseExisting(file, request.file)
+  const answers = await hydraAnswers(ops, request.flags, request.folder)
+  const deployment = freeName(ops, file)
+  const state = request.state === undefined ? [] : ['--state', request.state]
+  // What begins with a dash would be taken for a flag.
+  const shown = request.file.startsWith('-') ? `./${request.file}` : request.file
+  const next = [
+    ['create', shown, '-d', deployment, ...state],
+    ['deploy', '-d', deployment, ...state],
+  ].map((argv) => ['hydra-ops', ...argv].map(shellQuote).join(' '))
+  writeNewFile(file, request.file, hydraTemplate(answers, next))
+  if (answers.package === undefined && !answers.nixpkgs)
+    ops.events.emit({
+      kind: 'notice',
+      text: `this host has no nixpkgs: before the deploy, name Hydra's package in ${request.file} (deployment.hydra.package)`,
+    })
+  return { file, deployment, next }
+}
+
+function freeName(ops: Ops, file: string): string {
+  const wished = basename(file).replace(/\.nix$/, '')
+  const base = DeploymentName.safeParse(wished).success && !wished.startsWith('-') ? wished : 'hydra'
+  const taken = new Set<string | undefined>(ops.store.list().map(({ name }) => name))
+  for (let number = 1; ; number += 1) {
+    const name = number === 1 ? base : `${base}-${number}`
+    if (!taken.has(name)) return name
+  }
+}

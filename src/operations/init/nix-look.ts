@@ -1,0 +1,40 @@
+import { describeEnd } from '../../core/command-result.js'
+import type { Ops } from '../../core/context.js'
+import { failure, OpsError, usageError } from '../../core/errors.js'
+
+const lookMs = 60_000
+/** Whatever the host's store is like: nothing is read from it, and nothing written. */
+const env = { NIX_REMOTE: 'dummy://' }
+
+/** Has this host a nixpkgs on its search path? Without Nix it has none. */
+export async function findNixpkgs({ local, signal }: Pick<Ops, 'local' | 'signal'>): Promise<boolean> {
+  try {
+    const argv = ['nix-instantiate', '--find-file', 'nixpkgs']
+    const result = await local.run(argv, { signal, timeoutMs: lookMs, what: 'look for nixpkgs', env })
+    return result.kind === 'exited' && result.code === 0
+  } catch (error) {
+    if (error instanceof OpsError && error.code !== 'INTERRUPTED') return false
+    throw error
+  }
+}
+
+/**
+ * Refuses text that is no expression by itself, where `pkgs` is known and nothing else: in the file it would end what
+ * stands around it, or fail there.
+ */
+export async function refuseBrokenExpression(
+  { local, signal }: Pick<Ops, 'local' | 'signal'>,
+  text: string,
+  flag: string,
+): Promise<void> {
+  const what = `read the expression of ${flag}`
+  const options = { signal, timeoutMs: lookMs, what, env, stdin: `{ pkgs, ... }:\n${text}` }
+  const result = await local.run(['nix-instantiate', '--parse', '-'], options)
+  if (result.kind === 'exited' && result.code === 0) return
+  if (result.kind !== 'exited')
+    throw failure('NIX', `${what}: ${describeEnd(result)}`, { detail: result.stderr.trim() })
+  const said = result.stderr.split('\n').find((line) => line.startsWith('error:')) ?? ''
+  throw usageError(`${flag}: not an expression of Nix: ${said.replace(/^error:\s*/, '')}`, {
+    detail: result.stderr.trim(),
+  })
+}

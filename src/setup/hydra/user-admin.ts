@@ -1,0 +1,37 @@
+import { failure } from '../../core/errors.js'
+import type { HydraUserAdmin } from '../../core/hydra-user-admin.js'
+import type { TaskMachine } from '../../core/setup-task.js'
+import { requireCluster } from '../postgresql/cluster.js'
+import { hydraSettings, noPackage } from './settings.js'
+import { changeUser, readUsers, userProgram } from './users.js'
+import { usersOf } from './users-task.js'
+
+/**
+ * The users of a machine's Hydra; undefined where none is wanted. `deployed` is the package that runs there: the
+ * expression may name another one by now, which the machine does not have yet.
+ */
+export function hydraUserAdmin(
+  machine: TaskMachine,
+  deployed: string | undefined,
+): HydraUserAdmin | undefined {
+  const settings = hydraSettings(machine)
+  if (settings === undefined) return undefined
+  const database = settings.options.database.name
+  const path = deployed ?? settings.options.package ?? undefined
+  return {
+    named: new Map(usersOf(settings).map(({ name, password }) => [name, password])),
+    list: async (host, run) => {
+      const { port, online } = await requireCluster(host, database, run)
+      if (online) return readUsers(host, { database, port }, { absent: 'error' }, run)
+      throw failure('NO_CLUSTER', `machine '${host.machine}': PostgreSQL does not run`, {
+        machine: host.machine,
+        hint: 'hydra-ops deploy starts it',
+      })
+    },
+    change: async (host, change, run) => {
+      if (path === undefined) throw noPackage(host, 'Hydra', 'package')
+      const { port } = await requireCluster(host, database, run)
+      await changeUser(host, change, await userProgram(host, path, { database, port }, run), run)
+    },
+  }
+}

@@ -1,0 +1,233 @@
+import { failure } from '../core/errors.js'
+import type { Run } from '../core/run.js'
+import type { SetupTask, TaskRun, TaskState } from '../core/setup-task.js'
+import type { Host } from '../core/ssh.js'
+import { hydraSettings, mailHost } from './hydra/settings.js'
+import { askMachine, type Facts, fact, runScript } from './remote-script.js'
+import { smtpGreeting } from './smtp-greeting.js'
+import { portPackages, refuseTakenPort } from './taken-port.js'
+import { waitUntil } from './wait-until.js'
+
+interface PostfixOptions {
+  /** The name by which it greets and from which it sends; undefined = as Debian set it. */
+  readonly hostName: string | undefined
+  /** Hydra hands its mails to this machine's port 25. */
+  readonly forHydra: boolean
+}
+
+const answerMs = 60_000
+const greetingMs = 20_000
+
+/** Says in main.cf whose settings these are; on a machine without it nothing of ours was set yet. */
+const mark =
+  '# hydra-ops (set-up task "postfix") sets inet_interfaces, mydestination and myhostname; all else is yours.'
+const restartMark = '/run/hydra-ops/postfix-restart'
+
+/**
+ * A mail server that takes mail from the machine itself and from nobody else, and delivers it. One that somebody set
+ * up for more, or another program that sends the machine's mail, is left as it is.
+ */
+export const postfixTask: SetupTask<PostfixOptions> = {
+  id: 'postfix',
+  title: 'mail from this machine',
+  after: [],
+  stage: 'configure',
+  // Where another program sends the mail, apt would remove that one for it.
+  debianPackages: () => ['postfix | mail-transport-agent', ...portPackages],
+  debconf: () => debconfAnswers,
+  wanted(machine) {
+    const settings = hydraSettings(machine)
+    if (settings?.options.postfix.enable !== true) return undefined
+    const { hostName, options } = settings
+    return { hostName: isQualified(hostName) ? hostName : undefined, forHydra: options.smtpHost == null }
+  },
+  probe: probePostfix,
+  apply: applyPostfix,
+  verify: verifyPostfix,
+}
+
+/**
+ * From its first start it listens on the loopback interface alone: a "Satellite system" does, and without a relay host
+ * it delivers by itself. (Of the other choices "Internet Site", the default, listens to everybody until we come, and
+ * "Local only" refuses whatever goes to another host: postinst of postfix 3.7.)
+ */
+const debconfAnswers = [
+  'postfix postfix/main_mailer_type select Satellite system',
+  'postfix postfix/relayhost string ',
+]
+
+/** Postfix refuses a myhostname that is an address. */
+function isQualified(name: string): boolean {
+  return /\.[A-Za-z][^.]*$/.test(name)
+}
+
+/** What is found: `ours` = to be set, or set, by this task. */
+type Found =
+  | { readonly kind: 'absent' }
+  | { readonly kind: 'left alone'; readonly why: string }
+  | { readonly kind: 'ours'; readonly facts: Facts }
+
+async function look(host: Host, { hostName }: PostfixOptions, run: Run): Promise<Found> {
+  const question = { what: 'look at the mail server', script: lookScript, args: [hostName ?? ''] }
+  const facts = await askMachine(host, question, run)
+  if (fact(facts, 'postfix') !== 'yes') {
+    const other = fact(facts, 'other')
+    return other === ''
+      ? { kind: 'absent' }
+      : { kind: 'left alone', why: `${other} sends the mail of this machine` }
+  }
+  const relay = fact(facts, 'relayhost')
+  const interfaces = fact(facts, 'interfaces')
+  if (fact(facts, 'mark') === 'yes') return { kind: 'ours', facts }
+  if (fact(facts, 'config') === 'absent')
+    return { kind: 'left alone', why: 'postfix has no configuration (dpkg-reconfigure postfix)' }
+  if (relay !== '') return { kind: 'left alone', why: `postfix sends all mail to ${relay} (relayhost)` }
+  if (!isLoopback(interfaces))
+    return {
+      kind: 'left alone',
+      why: `postfix takes mail from other hosts (inet_interfaces = ${interfaces})`,
+    }
+  return { kind: 'ours', facts }
+}
+
+function isLoopback(interfaces: string): boolean {
+  const loopback = ['loopback-only', 'localhost', '127.0.0.1', '[::1]', '::1']
+  return interfaces.split(/[\s,]+/).every((each) => loopback.includes(each))
+}
+
+async function probePostfix(host: Host, options: PostfixOptions, run: Run): Promise<TaskState> {
+  const found = await look(host, options, run)
+  if (found.kind === 'left alone') return 'done'
+  if (found.kind === 'absent' || fact(found.facts, 'mark') !== 'yes') return 'needed'
+  const wrong = wrongOf(found.facts, options)
+  return wrong.length === 0 ? 'done' : { drifted: wrong.join('; ') }
+}
+
+function wrongOf(facts: Facts, { hostName }: PostfixOptions): string[] {
+  const seen = (name: string) => fact(facts, name)
+  const rules: readonly (readonly [boolean, string])[] = [
+    [seen('interfaces') === 'loopback-only', `inet_interfaces is ${seen('interfaces')}`],
+    [seen('destinations') === seen('wanted'), `mydestination is ${seen('destinations')}`],
+    [hostName === undefined || seen('hostname') === hostName, `myhostname is ${seen('hostname')}`],
+    [seen('running') === 'yes', 'postfix does not run'],
+    [seen('enabled') === 'enabled', 'postfix is not started at boot'],
+    [seen('restart') !== 'due', 'postfix was not restarted since its configuration changed'],
+    [seen('open') === '', `port 25 is open to other hosts, at ${seen('open')}`],
+  ]
+  return rules.flatMap(([holds, otherwise]) => (holds ? [] : [otherwise]))
+}
+
+async function applyPostfix(
+  host: Host,
+  options: PostfixOptions,
+  run: TaskRun,
+): Promise<Record<string, string>> {
+  const found = await look(host, options, run)
+  if (found.kind === 'absent')
+    throw failure(
+      'NO_POSTFIX',
+      `machine '${host.machine}': postfix is not installed, though apt was to install it`,
+      {
+        machine: host.machine,
+      },
+    )
+  if (found.kind === 'left alone') {
+    run.log(`left as it is: ${found.why}`)
+    return { mail: `left as it was: ${found.why}` }
+  }
+  // Where postfix runs, be it that somebody started it by hand, the port is its own.
+  if (fact(found.facts, 'running') !== 'yes') {
+    const hint = 'stop it: postfix needs this port of the loopback interface'
+    await refuseTakenPort(host, { port: 25, unit: 'postfix@-.service', hint }, run)
+  }
+  if (!options.forHydra)
+    run.log('deployment.hydra.smtpHost is set: Hydra sends its mails there, past this postfix')
+  const args = [options.hostName ?? '']
+  const journal = 'journalctl -u postfix@- on the machine says more'
+  await runScript(host, { what: 'set up postfix', script: applyScript, args, hint: journal }, run)
+  return { mail: 'postfix, from this machine alone' }
+}
+
+async function verifyPostfix(host: Host, options: PostfixOptions, run: TaskRun): Promise<void> {
+  const found = await look(host, options, run)
+  if (found.kind === 'left alone' && !options.forHydra) return
+  const hint =
+    found.kind === 'left alone'
+      ? `${found.why}; let it listen there, or name a server that takes Hydra's mails: deployment.hydra.smtpHost`
+      : 'journalctl -u postfix@- on the machine says more'
+  await waitUntil(host.machine, run, {
+    what: `a mail server answers at ${mailHost}:25 of the machine`,
+    deadlineMs: answerMs,
+    hint,
+    wrong: async () => {
+      const { signal } = run
+      const connect = () => host.connectTcp(mailHost, 25, { signal, timeoutMs: greetingMs })
+      const greeting = await smtpGreeting({ connect, signal, timeoutMs: greetingMs })
+      if (!greeting.startsWith('220 ')) return `it greets with "${greeting}"`
+      const now = await look(host, options, run)
+      const wrong = now.kind === 'ours' ? wrongOf(now.facts, options) : []
+      return wrong.length === 0 ? undefined : wrong.join('; ')
+    },
+  })
+}
+
+/**
+ * `mydestination` of the host: its own names, so that mail to others, be they of the same domain, goes out. The name in
+ * /etc/mailname is one of them where it is this host's.
+ */
+const wantedFunction = `
+wanted_destinations() {
+  node=$(uname -n) mailname=$(head -n 1 /etc/mailname 2>/dev/null)
+  list='$myhostname'
+  case $mailname in "$node" | "\${node%%.*}".*) names="$node $mailname" ;; *) names=$node ;; esac
+  for name in $names 'localhost.$mydomain' localhost; do
+    case ", $list," in *", $name,"*) ;; *) list="$list, $name" ;; esac
+  done
+  printf '%s' "$list"
+}
+`
+
+/** On Debian 12 postfix.service is active whatever becomes of postfix itself; \`postfix status\` asks its master. */
+const lookScript = `
+${wantedFunction}
+command -v postconf > /dev/null || {
+  [ -e /usr/sbin/sendmail ] || exit 0
+  owner=$(dpkg-query -S "$(readlink -f /usr/sbin/sendmail)" 2>/dev/null | head -n 1)
+  owner=\${owner%%:*}
+  echo "other=\${owner:-/usr/sbin/sendmail}"
+  exit 0
+}
+echo postfix=yes
+[ -f /etc/postfix/main.cf ] || { echo config=absent; exit 0; }
+grep -qxF '${mark}' /etc/postfix/main.cf && echo mark=yes
+echo "relayhost=$(postconf -xh relayhost)"
+echo "interfaces=$(postconf -xh inet_interfaces)"
+echo "destinations=$(postconf -h mydestination)"
+echo "hostname=$(postconf -xh myhostname)"
+echo "wanted=$(wanted_destinations)"
+if postfix status > /dev/null 2>&1; then echo running=yes; fi
+echo "enabled=$(systemctl is-enabled postfix.service 2>/dev/null)"
+[ ! -e ${restartMark} ] || echo restart=due
+open=$(ss -Hltn 'sport = :25' | awk '{ print $4 }' | grep -v -e '^127\\.' -e '^\\[::1\\]:' | head -n 1)
+echo "open=$open"
+exit 0
+`
+
+/** \`inet_interfaces\` is read at the start alone: postconf(5). */
+const applyScript = `
+${wantedFunction}
+cd /etc/postfix || exit 1
+mkdir -p /run/hydra-ops && : > ${restartMark} || exit 1
+grep -qxF '${mark}' main.cf || {
+  cp -p main.cf main.cf.hydra-ops && printf '%s\\n' '${mark}' >> main.cf.hydra-ops && mv -f main.cf.hydra-ops main.cf
+} || exit 1
+postconf -e 'inet_interfaces = loopback-only' "mydestination = $(wanted_destinations)" || exit 1
+[ -z "$1" ] || postconf -e "myhostname = $1" || exit 1
+sync main.cf
+systemctl --quiet enable postfix.service || exit 1
+if [ "$(systemctl is-active postfix@-.service)" != active ] && postfix status > /dev/null 2>&1; then
+  postfix stop || exit 1
+fi
+systemctl restart postfix.service || exit 1
+rm -f ${restartMark} || exit 1
+`

@@ -1,0 +1,84 @@
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { createFakeOps, type FakeOps } from '../fakes/fake-ops.js'
+import { runCli } from './run-cli.js'
+
+let ops: FakeOps
+let folder: string
+beforeEach(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'ho-init-'))
+  ops = await createFakeOps()
+  Object.assign(ops.local, { run: async () => ({ kind: 'exited', code: 1, stdout: '', stderr: '' }) })
+})
+afterEach(() => {
+  ops.cleanup()
+  rmSync(folder, { recursive: true, force: true })
+})
+
+const run = (...argv: string[]) => runCli(argv, { ops })
+
+describe('init', () => {
+  it('alone lists its templates', async () => {
+    expect((await run('init')).stdout).toMatch(/\| hydra +\| a whole Hydra on one Debian machine/)
+    expect((await run('init', '--plain')).stdout).toMatch(/^hydra\ta whole Hydra/)
+    expect(JSON.parse((await run('init', '--json')).stdout)).toEqual([
+      { name: 'hydra', summary: expect.stringContaining('Debian') },
+    ])
+  })
+
+  it('of what is no template says which was meant', async () => {
+    const { code, stderr } = await run('init', 'hdyra', '--admin', 'alice')
+    expect(code).toBe(2)
+    expect(stderr).toContain("unknown option '--admin'")
+    expect((await run('init', 'hdyra')).stderr).toBe(
+      "error: hydra-ops init has no 'hdyra'\nhint: did you mean: hydra-ops init hydra\n",
+    )
+  })
+
+  it('hydra ends with the next two commands on standard output', async () => {
+    const file = join(folder, 'hydra.nix')
+    expect(await run('init', 'hydra', file, '--admin', 'alice', '--state', '/s')).toEqual({
+      code: 0,
+      stdout: `hydra-ops create ${file} -d hydra --state /s\nhydra-ops deploy -d hydra --state /s\n`,
+      stderr: expect.stringMatching(/^note: this host has no nixpkgs: .*\nwrote .*; read it, then:\n$/),
+    })
+    expect(readFileSync(file, 'utf8')).toContain('userName = "alice";')
+  })
+
+  it('hydra tells scripts the same as JSON, with flags before the verb too', async () => {
+    const file = join(folder, 'hydra.nix')
+    const { code, stdout } = await run('--state', '/s', 'init', 'hydra', file, '--admin', 'alice', '--json')
+    expect(code).toBe(0)
+    expect(JSON.parse(stdout)).toEqual({
+      file,
+      deployment: 'hydra',
+      next: [`hydra-ops create ${file} -d hydra --state /s`, 'hydra-ops deploy -d hydra --state /s'],
+    })
+  })
+
+  it('hydra explains every flag, with examples', async () => {
+    const { stdout } = await run('init', 'hydra', '--help')
+    for (const flag of [
+      'provider',
+      'target-host',
+      'host-name',
+      'http-port',
+      'admin',
+      'full-name',
+      'email',
+      'password',
+      'package',
+    ])
+      expect(stdout).toContain(`--${flag} <`)
+    expect(stdout).toMatch(/\nExamples:\n {2}hydra-ops init hydra\n/)
+  })
+
+  it('hydra without a terminal says which flags are missing', async () => {
+    const { code, stderr } = await run('init', 'hydra', join(folder, 'x.nix'), '--provider', 'none')
+    expect(code).toBe(2)
+    expect(stderr).toContain('not given: --target-host HOST, --host-name NAME, --admin NAME\nhint: ')
+    expect((await run('init', 'hydra', '--provider', 'libvrit')).code).toBe(2)
+  })
+})

@@ -1,0 +1,354 @@
+import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { generatedPassword } from '../../src/operations/hydra.js'
+import {
+  type AddUser,
+  addHydraUser,
+  listHydraUsers,
+  setHydraPassword,
+} from '../../src/operations/hydra-users.js'
+import { type FakeHydra, fakeHydra } from '../fakes/fake-hydra-users.js'
+import { exit } from '../fakes/fake-ssh.js'
+
+const admin = { userName: 'alice', fullName: 'Alice Q. User', password: { generate: true } }
+
+let hydra: FakeHydra
+beforeEach(async () => {
+  hydra = await fakeHydra({ admin, users: { carol: { password: { file: '/carol' } } } })
+  known('alice', ['admin'])
+})
+afterEach(() => hydra.ops.cleanup())
+
+function known(name: string, roles: readonly string[] = [], canLogin = true): void {
+  hydra.users.set(name, { name, fullName: '', emailAddress: '', roles, canLogin, password: 'earlier' })
+}
+
+const here = { deployment: undefined, machine: undefined }
+const bob: AddUser = {
+  ...here,
+  name: 'bob',
+  fullName: 'Bob "B" $R',
+  emailAddress: 'bob@example.org',
+  roles: ['restart-jobs', 'cancel-build'],
+  password: { kind: 'stdin' },
+}
+
+const notices = () => hydra.ops.emitted.flatMap((event) => (event.kind === 'notice' ? [event.text] : []))
+
+/** Everything that is written down anywhere, but for the made-up passwords themselves. */
+function writtenDown(): string {
+  const { store, folder, logged, emitted, ssh } = hydra.ops
+  const root = store.paths(store.resolve(undefined).uuid).root
+  const files = readdirSync(root, { recursive: true, encoding: 'utf8' })
+    .map((name) => join(root, name))
+    .filter((file) => statSync(file).isFile() && !file.endsWith('.generated'))
+  return [
+    ...files.map((file) => readFileSync(file, 'utf8')),
+    JSON.stringify([logged, emitted, ssh.execs.map(({ argv, script }) => [argv, script])]),
+    folder,
+  ].join('\n')
+}
+
+describe('the list of users', () => {
+  it('says whom the expression names, and who cannot log in', async () => {
+    known('dave', [], false)
+    expect(await listHydraUsers(hydra.ops, here)).toEqual([
+      {
+        ...{ machine: 'ci', name: 'alice', fullName: '', emailAddress: '' },
+        ...{ roles: ['admin'], canLogin: true, named: true },
+      },
+      {
+        ...{ machine: 'ci', name: 'dave', fullName: '', emailAddress: '' },
+        ...{ roles: [], canLogin: false, named: false },
+      },
+    ])
+    expect(notices()).toEqual(["the network expression names 'carol', not there yet: hydra-ops deploy"])
+  })
+
+  it('neither locks nor writes', async () => {
+    const { store } = hydra.ops
+    const { uuid } = store.resolve(undefined)
+    hydra.ops.emitted.length = 0
+    const before = writtenDown()
+    await store.lock(uuid, async () => expect(await listHydraUsers(hydra.ops, here)).toHaveLength(1))
+    hydra.ops.ssh.execs.length = 0
+    hydra.ops.emitted.length = 0
+    expect(writtenDown()).toBe(before)
+  })
+
+  it('fails when the database does not answer, instead of being empty', async () => {
+    hydra.ops.ssh.answer('look at the users of Hydra', exit(2, 'psql: error: no'))
+    await expect(listHydraUsers(hydra.ops, here)).rejects.toMatchObject({
+      exitCode: 1,
+      detail: 'psql: error: no',
+    })
+    hydra.ops.ssh.answer('look for PostgreSQL', {
+      kind: 'exited',
+      code: 0,
+      stdout: 'cluster=15 main 5432 down postgres\n',
+      stderr: '',
+    })
+    await expect(listHydraUsers(hydra.ops, here)).rejects.toThrow('PostgreSQL does not run')
+  })
+
+  it('of a machine that does not answer ends with 4', async () => {
+    const name = `hydra-ops-${hydra.ops.store.resolve(undefined).uuid}-ci`
+    hydra.ops.hypervisor.stop(name)
+    await expect(listHydraUsers(hydra.ops, here)).rejects.toMatchObject({ exitCode: 4 })
+  })
+})
+
+describe('a new user', () => {
+  it('is made by hydra-create-user as it was deployed, the password on its standard input alone', async () => {
+    hydra.typed.push('s3cret "x"\n')
+    const row = await addHydraUser(hydra.ops, bob)
+    expect(row).toMatchObject({
+      machine: 'ci',
+      name: 'bob',
+      roles: ['restart-jobs', 'cancel-build'],
+      named: false,
+    })
+    expect(hydra.calls).toEqual([
+      {
+        argv: [
+          '/nix/store/00000000000000000000000000000000-hydra-deployed/bin/hydra-create-user',
+          ...['bob', '--full-name', 'Bob "B" $R', '--email-address', 'bob@example.org', '--password-prompt'],
+          ...['--wipe-roles', '--role', 'restart-jobs', '--role', 'cancel-build'],
+        ],
+        stdin: 's3cret "x"\ns3cret "x"\n',
+      },
+    ])
+    expect(writtenDown()).not.toContain('s3cret')
+    expect(hydra.history()).toEqual([
+      { event: 'hydra.user-add', result: undefined },
+      { event: 'hydra.user-add', result: 'done' },
+    ])
+  })
+
+  it('is asked for its password twice', async () => {
+    hydra.typed.push('one', 'one')
+    await addHydraUser(hydra.ops, { ...bob, password: { kind: 'ask' } })
+    expect(hydra.ops.asked).toEqual(["new password of Hydra's user 'bob':", 'the same again:'])
+    expect(hydra.users.get('bob')?.password).toBe('one')
+  })
+
+  it('is not made when the two differ', async () => {
+    hydra.typed.push('one', 'two')
+    await expect(addHydraUser(hydra.ops, { ...bob, password: { kind: 'ask' } })).rejects.toMatchObject({
+      exitCode: 2,
+      message: expect.stringContaining('differ; nothing was changed'),
+    })
+    expect(hydra.calls).toEqual([])
+    expect(hydra.history()).toEqual([])
+  })
+
+  it('is not asked for a password without a terminal: the flags are named, and no machine contacted', async () => {
+    await expect(addHydraUser(hydra.ops, { ...bob, password: { kind: 'ask' } })).rejects.toMatchObject({
+      exitCode: 2,
+      hint: 'give --password-file FILE, --password-stdin or --generate',
+    })
+    expect(hydra.ops.ssh.execs).toEqual([])
+  })
+
+  it('may have a password from a file, less its last newline', async () => {
+    const path = join(hydra.ops.folder, 'password')
+    writeFileSync(path, 'from a file\n')
+    await addHydraUser(hydra.ops, { ...bob, password: { kind: 'file', path } })
+    expect(hydra.users.get('bob')?.password).toBe('from a file')
+  })
+
+  it.each([
+    ['is not there', undefined, 2, 'cannot be read from'],
+    ['is empty', '\n', 1, 'it is empty'],
+    ['has two lines', 'a\nb\n', 1, 'it has more than one line'],
+  ])('is refused before anything is contacted when that file %s', async (_, text, exitCode, sentence) => {
+    const path = join(hydra.ops.folder, 'password')
+    if (text !== undefined) writeFileSync(path, text)
+    await expect(addHydraUser(hydra.ops, { ...bob, password: { kind: 'file', path } })).rejects.toMatchObject(
+      {
+        exitCode,
+        message: expect.stringContaining(sentence),
+      },
+    )
+    expect(hydra.ops.ssh.execs).toEqual([])
+  })
+
+  it('may have a password that is made up, kept for its owner alone, and shown on request', async () => {
+    await addHydraUser(hydra.ops, { ...bob, password: { kind: 'generate' } })
+    const password = generatedPassword(hydra.ops, undefined, 'bob')
+    expect(password).toMatch(/^[\w-]{24}$/)
+    expect(hydra.users.get('bob')?.password).toBe(password)
+    const { keys } = hydra.ops.store.paths(hydra.ops.store.resolve(undefined).uuid)
+    expect(statSync(join(keys, 'ci.hydra-user-bob.generated')).mode & 0o777).toBe(0o600)
+    expect(writtenDown()).not.toContain(password)
+  })
+
+  it('leaves no made-up password behind when it could not be made', async () => {
+    hydra.ops.ssh.answer("make Hydra's user 'bob'", exit(255, 'DBI Connection failed'))
+    await expect(addHydraUser(hydra.ops, { ...bob, password: { kind: 'generate' } })).rejects.toMatchObject({
+      exitCode: 1,
+      detail: 'DBI Connection failed',
+    })
+    expect(() => generatedPassword(hydra.ops, undefined, 'bob')).toThrow('no password was made up')
+    expect(hydra.history().at(-1)).toMatchObject({
+      event: 'hydra.user-add',
+      result: expect.stringContaining("make Hydra's user 'bob'"),
+    })
+  })
+
+  it('is not believed in when it is not there afterwards', async () => {
+    hydra.ops.ssh.answer("make Hydra's user 'bob'", exit(0))
+    hydra.typed.push('x')
+    await expect(addHydraUser(hydra.ops, bob)).rejects.toThrow("no user 'bob' who can log in")
+  })
+
+  it('is refused where there is one of that name, or where the expression names it', async () => {
+    known('bob')
+    hydra.typed.push('x', 'x')
+    await expect(addHydraUser(hydra.ops, bob)).rejects.toMatchObject({
+      exitCode: 2,
+      hint: 'hydra-ops hydra user set-password bob gives it another password',
+    })
+    await expect(addHydraUser(hydra.ops, { ...bob, name: 'carol' })).rejects.toMatchObject({
+      exitCode: 2,
+      hint: expect.stringContaining('hydra-ops deploy makes it'),
+    })
+    expect(hydra.calls).toEqual([])
+  })
+
+  it.each([
+    [{ roles: ['admni'] }, "no role 'admni'", "did you mean 'admin'?"],
+    [{ roles: ['xyzzy'] }, "no role 'xyzzy'", /^there are: admin, create-projects/],
+    [{ name: 'al ice' }, '"al ice" cannot be the name of a user', undefined],
+    [{ name: '-x' }, '"-x" cannot be the name of a user', undefined],
+    [{ fullName: 'a\nb' }, 'cannot be a full name', undefined],
+    [{ emailAddress: 'nowhere' }, 'cannot be the mail address of a user', undefined],
+  ])('is refused with %j, before its password is asked for', async (part, sentence, hint) => {
+    const refusal = await addHydraUser(hydra.ops, { ...bob, ...part }).catch((error: unknown) => error)
+    expect(refusal).toMatchObject({ exitCode: 2, message: expect.stringContaining(sentence) })
+    if (hint !== undefined) expect(refusal).toMatchObject({ hint: expect.stringMatching(hint) })
+    expect([hydra.ops.asked, hydra.ops.ssh.execs]).toEqual([[], []])
+  })
+
+  it('waits for nobody who has the lock', async () => {
+    const { store } = hydra.ops
+    hydra.typed.push('x')
+    await store.lock(store.resolve(undefined).uuid, async () => {
+      await expect(addHydraUser(hydra.ops, bob)).rejects.toMatchObject({ exitCode: 5 })
+    })
+  })
+
+  it('is not made on a machine that belongs to another deployment', async () => {
+    const folder = join(hydra.ops.folder, 'machines')
+    mkdirSync(folder, { recursive: true })
+    writeFileSync(join(folder, 'ci.owner'), '11111111-1111-4111-8111-111111111111')
+    hydra.typed.push('x')
+    await expect(addHydraUser(hydra.ops, bob)).rejects.toThrow('belongs to another deployment')
+    expect(hydra.calls).toEqual([])
+  })
+})
+
+describe('another password', () => {
+  const dave = { ...here, name: 'dave', password: { kind: 'stdin' } as const }
+
+  it('is all that changes about a user', async () => {
+    known('dave', ['admin', 'a-role-of-old'])
+    hydra.typed.push('new')
+    expect(await setHydraPassword(hydra.ops, dave)).toMatchObject({ roles: ['admin', 'a-role-of-old'] })
+    expect(hydra.calls[0]?.argv.slice(1)).toEqual(['dave', '--password-prompt'])
+    expect(hydra.users.get('dave')?.password).toBe('new')
+    expect(notices()).toEqual([])
+  })
+
+  it('takes the place of one that was made up, which is forgotten', async () => {
+    await addHydraUser(hydra.ops, { ...bob, password: { kind: 'generate' } })
+    hydra.typed.push('new')
+    await setHydraPassword(hydra.ops, { ...here, name: 'bob', password: { kind: 'stdin' } })
+    expect(() => generatedPassword(hydra.ops, undefined, 'bob')).toThrow('no password was made up')
+  })
+
+  it('that could not be set leaves the made-up one as it was', async () => {
+    await addHydraUser(hydra.ops, { ...bob, password: { kind: 'generate' } })
+    const before = generatedPassword(hydra.ops, undefined, 'bob')
+    hydra.ops.ssh.answer("change Hydra's user 'bob'", exit(255, 'no'))
+    await expect(
+      setHydraPassword(hydra.ops, { ...here, name: 'bob', password: { kind: 'generate' } }),
+    ).rejects.toMatchObject({ exitCode: 1 })
+    expect(generatedPassword(hydra.ops, undefined, 'bob')).toBe(before)
+  })
+
+  it('that may have been set, the connection being lost, is kept', async () => {
+    hydra.ops.ssh.answer("make Hydra's user 'bob'", { kind: 'lost', stdout: '', stderr: '' })
+    await expect(addHydraUser(hydra.ops, { ...bob, password: { kind: 'generate' } })).rejects.toMatchObject({
+      code: 'CONNECTION_LOST',
+    })
+    expect(generatedPassword(hydra.ops, undefined, 'bob')).toMatch(/^[\w-]{24}$/)
+  })
+
+  it('of a user whom the expression names comes with what overrules it', async () => {
+    known('carol')
+    hydra.typed.push('new', 'new')
+    await setHydraPassword(hydra.ops, { ...here, name: 'carol', password: { kind: 'stdin' } })
+    await setHydraPassword(hydra.ops, { ...here, name: 'alice', password: { kind: 'stdin' } })
+    expect(notices()).toEqual([
+      expect.stringMatching(/names user 'carol' and gives password\.file: .* its next change sets it again/),
+      expect.stringMatching(
+        /names user 'alice' and gives password\.generate, which hydra-ops hydra password alice still shows/,
+      ),
+    ])
+  })
+
+  it('that is made up anew is that of the expression, where it wants one made up', async () => {
+    await setHydraPassword(hydra.ops, { ...here, name: 'alice', password: { kind: 'generate' } })
+    expect(hydra.users.get('alice')?.password).toBe(generatedPassword(hydra.ops, undefined, 'alice'))
+    expect(notices()).toEqual([])
+  })
+
+  it('needs a user, and says who was meant', async () => {
+    hydra.typed.push('x', 'x')
+    await expect(setHydraPassword(hydra.ops, { ...dave, name: 'alcie' })).rejects.toMatchObject({
+      exitCode: 2,
+      hint: "did you mean 'alice'?",
+    })
+    await expect(setHydraPassword(hydra.ops, { ...dave, name: 'nobody' })).rejects.toMatchObject({
+      hint: 'hydra-ops hydra user add nobody makes one',
+    })
+  })
+})
+
+describe('with several Hydras', () => {
+  beforeEach(async () => {
+    hydra.ops.cleanup()
+    hydra = await fakeHydra({}, ['east', 'west'])
+  })
+
+  it('it must be said which is meant', async () => {
+    await expect(listHydraUsers(hydra.ops, here)).rejects.toMatchObject({
+      exitCode: 2,
+      hint: 'say which: --machine NAME (east, west)',
+    })
+    expect(await listHydraUsers(hydra.ops, { ...here, machine: 'west' })).toEqual([])
+    expect(hydra.ops.ssh.connects.at(-1)).toBe('west')
+  })
+
+  it('a machine that has none is refused, with the one that was meant', async () => {
+    await expect(listHydraUsers(hydra.ops, { ...here, machine: 'wset' })).rejects.toMatchObject({
+      exitCode: 2,
+      hint: "did you mean 'west'?",
+    })
+  })
+})
+
+it('where no Hydra was deployed, that is said', async () => {
+  const { store } = hydra.ops
+  await store.lock(store.resolve(undefined).uuid, async (held) =>
+    held.update((draft) => {
+      for (const machine of Object.values(draft.machines)) machine.tasks = {}
+    }),
+  )
+  await expect(listHydraUsers(hydra.ops, here)).rejects.toMatchObject({ code: 'NO_HYDRA', exitCode: 1 })
+  await expect(listHydraUsers(hydra.ops, { ...here, machine: 'ci' })).rejects.toThrow(
+    "machine 'ci' has no Hydra yet",
+  )
+})

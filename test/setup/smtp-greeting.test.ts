@@ -1,0 +1,47 @@
+import { Duplex } from 'node:stream'
+import { expect, it } from 'vitest'
+import { smtpGreeting } from '../../src/setup/smtp-greeting.js'
+
+/** Somebody who says `text` bit by bit, then hangs up where `end` says so; keeps what is said to it. */
+function server(parts: readonly string[], end = false) {
+  const said: string[] = []
+  const stream = new Duplex({
+    read() {},
+    write(chunk: Buffer, _, done) {
+      said.push(chunk.toString())
+      done()
+    },
+  })
+  for (const part of parts) stream.push(part)
+  if (end) stream.push(null)
+  return { said, connect: async () => stream, stream }
+}
+
+const ask = ({ connect }: { connect(): Promise<Duplex> }, signal = new AbortController().signal) =>
+  smtpGreeting({ connect, signal, timeoutMs: 20_000 })
+
+it('the greeting is its last line, however it comes', async () => {
+  const mail = server(['220-one\r\n22', '0 two ESM', 'TP\r\n'])
+  expect(await ask(mail)).toBe('220 two ESMTP')
+  expect(mail.said).toEqual(['QUIT\r\n'])
+})
+
+it('a refusal is a greeting too', async () => {
+  expect(await ask(server(['554 5.3.2 not now\r\n']))).toBe('554 5.3.2 not now')
+})
+
+it.each([
+  ['hangs up', server([], true), 'the connection was closed without a greeting'],
+  ['talks of something else', server(['x'.repeat(20_000)]), 'what answers is no mail server'],
+])('who %s is no mail server', async (_, other, why) => {
+  await expect(ask(other)).rejects.toThrow(why)
+  expect(other.stream.destroyed).toBe(true)
+})
+
+it('who says nothing is given up when we are', async () => {
+  const controller = new AbortController()
+  const silent = server([])
+  const asking = ask(silent, controller.signal)
+  controller.abort()
+  await expect(asking).rejects.toThrow('no greeting')
+})
