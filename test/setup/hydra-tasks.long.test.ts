@@ -64,6 +64,8 @@ describe('the postgresql task on a guest, with users of their own', () => {
       'database gone': `cd /; runuser -u postgres -- dropdb hydra`,
       'cluster stopped': 'systemctl stop postgresql@15-main',
     },
+    // Each of them with a real PostgreSQL and no guest: postgresql/task.integration.test.ts.
+    crashEvery: 5,
   }))
 })
 
@@ -77,6 +79,8 @@ describe('the signing key of Hydra on a guest', () => {
       'public key gone': 'rm /etc/nix/web/public',
       'secret key closed to its group': 'chmod 0600 /etc/nix/web/secret',
     },
+    // Each of them without a guest: cache-key.integration.test.ts.
+    crashEvery: 4,
   }))
 })
 
@@ -107,5 +111,7 @@ ln -sfn ../sites-available/default /etc/nginx/sites-enabled/default`,
       'nginx stopped': 'systemctl stop nginx',
       'nginx not started at boot': 'systemctl --quiet disable nginx',
     },
+    // Each of them on a stand-in: nginx/task.integration.test.ts.
+    crashEvery: 4,
   }))
 })
