@@ -1,0 +1,101 @@
+import { cpSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterAll, beforeAll, expect, it } from 'vitest'
+import { z } from 'zod'
+import { packageRoot } from '../../src/core/package-root.js'
+import { type SshOperator, sshOperator } from '../e2e/ssh-operator.js'
+import { type Guest, startGuest } from '../fixtures/guest.js'
+import { readDocument } from './documents.js'
+import { codeBlocks } from './markdown.js'
+
+/**
+ * What docs/how-it-works.md says of doing it by hand, done by hand on a guest; then hydra-ops looks at it. Of Hydra itself
+ * and nginx the document shows examples only.
+ */
+let guest: Guest
+let operator: SshOperator
+
+beforeAll(async () => {
+  guest = await startGuest({ name: 'ci' })
+  operator = sshOperator()
+  operator.sshConfig(`Host ci.example
+  HostName 127.0.0.1
+  Port ${guest.port}
+  User root
+  IdentityFile ${guest.identityFile}
+`)
+  const packages = join(packageRoot(), 'test/fixtures/packages')
+  cpSync(packages, join(operator.folder, 'packages'), { recursive: true })
+  operator.write(
+    'network.nix',
+    `{
+  ci.deployment = {
+    os = "debian";
+    targetEnv = "none";
+    targetHost = "ci.example";
+    targetHostKey = "${guest.hostKey}";
+    hydra = {
+      enable = true;
+      package = (import ./packages { }).hydra;
+      hostName = "hydra.example.org";
+      cache.enable = true;
+    };
+  };
+}
+`,
+  )
+  await operator.ok(['create', 'network.nix', '-d', 'ci'])
+  await operator.ok(['deploy', '-d', 'ci', '--create-only'])
+})
+afterAll(async () => {
+  await guest?.dispose()
+  operator?.dispose()
+})
+
+const Rows = z.array(z.object({ task: z.string(), detail: z.string().optional() }))
+
+async function detail(id: string): Promise<string | undefined> {
+  const rows = Rows.parse(JSON.parse(await operator.ok(['setup', 'status', '-d', 'ci', '--json'])))
+  return rows.find(({ task }) => task === id)?.detail
+}
+
+/** The blocks of a task's part. */
+function blocksOf(id: string, language: string): string[] {
+  const blocks = codeBlocks(readDocument('docs/how-it-works.md'))
+  return blocks
+    .filter((block) => block.heading.startsWith(`\`${id}\`:`) && block.language === language)
+    .map(({ text }) => text)
+}
+
+const clusterFiles = '/etc/postgresql/15/main'
+const dropIn = '/etc/systemd/system/postgresql@.service.d/hydra.conf'
+const settings = '/etc/nix/hydra-ops.conf'
+
+/** Where the files that the document shows belong, as commands that read them. */
+const placed: Readonly<Record<string, readonly string[]>> = {
+  nix: [`cat > ${settings}`],
+  postgresql: [
+    `{ cat; cat ${clusterFiles}/pg_hba.conf; } > /root/new && cat /root/new > ${clusterFiles}/pg_hba.conf`,
+    `cat >> ${clusterFiles}/pg_ident.conf`,
+    `mkdir -p "$(dirname ${dropIn})" && cat > ${dropIn}`,
+  ],
+}
+
+// It is done, and was not done by hydra-ops; the first line of its files would say so.
+it.each<[string, string]>([
+  ['nix', `${settings} differs`],
+  ['hydra-users', 'not recorded yet'],
+  ['postgresql', `${dropIn} differs`],
+  ['cache-key', 'not recorded yet'],
+  ['binary-cache', 'not recorded yet'],
+])('%s', async (id, seen) => {
+  const files = blocksOf(id, 'ini')
+  expect(files).toHaveLength(placed[id]?.length ?? 0)
+  for (const [index, place] of (placed[id] ?? []).entries())
+    await guest.sh(`(${place}) <<'END'\n${files[index]}\nEND`)
+  const commands = blocksOf(id, 'console')
+  expect(commands).toHaveLength(1)
+  if (id === 'postgresql') await guest.sh('systemctl start postgresql')
+  await guest.sh(commands.join('\n'))
+  expect(await detail(id)).toBe(seen)
+})
