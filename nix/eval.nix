@@ -171,8 +171,15 @@ let
       })
     ];
 
-  # nixpkgs' own, under the names that it had over the years.
-  hydraOf = pkgs: if pkgs == null then null else pkgs.hydra or pkgs.hydra_unstable or pkgs.hydra-unstable or null;
+  # nixpkgs' own, under the names that it had over the years. Since 2026 its programs are in several packages: then one
+  # that has them all; where two have the same file, it is the first one's.
+  hydraOf = pkgs:
+    if pkgs == null then null
+    else if pkgs ? hydra-queue-runner && pkgs ? hydra-builder then pkgs.symlinkJoin {
+      name = "hydra";
+      paths = concatMap (part: if pkgs ? ${part} then [ pkgs.${part} ] else [ ]) [ "hydra-queue-runner" "hydra-builder" "hydra-evaluator" "hydra" ];
+    }
+    else pkgs.hydra or pkgs.hydra_unstable or pkgs.hydra-unstable or null;
   nixServeOf = pkgs: if pkgs == null then null else pkgs.nix-serve or null;
 
   # NixOps' definitions read `config.deployment.keys.<name>.path`.

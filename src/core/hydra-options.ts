@@ -154,7 +154,7 @@ export const HydraOptions = z
     enable: documented(z.boolean().default(false), 'a Hydra with all it needs', true),
     package: documented(
       storePath.nullish(),
-      "Hydra itself: a derivation or a store path; nixpkgs' where there is one",
+      "Hydra itself: a derivation or a store path; nixpkgs' where there is one. One of several packages (since 2026) is given joined: with hydra-queue-runner, hydra-builder and, where it is apart, hydra-evaluator",
       'pkgs.hydra',
     ),
     hostName: documented(hostName.nullish(), "its name (default: the machine's)", 'hydra.example.org'),
@@ -171,6 +171,11 @@ export const HydraOptions = z
     ),
     listenHost: documented(address.default('127.0.0.1'), "address of Hydra's own web server", '127.0.0.1'),
     port: documented(port.default(3000), 'and its port', 3000),
+    queueRunnerPort: documented(
+      port.default(8080),
+      'where the queue runner tells its status, on 127.0.0.1 (Hydra since March 2026)',
+      8080,
+    ),
     notificationSender: documented(
       mailAddress.nullish(),
       'sender of mails (default: hydra@hostName)',
@@ -184,12 +189,16 @@ export const HydraOptions = z
     useSubstitutes: documented(z.boolean().default(false), 'may builds come from other caches?', true),
     extraConfig: documented(
       z.string().default(''),
-      'further lines of hydra.conf',
+      'further lines of hydra.conf, which everybody on the machine may read: a secret goes to a file of its own, named by Include',
       'max_concurrent_evals = 2',
     ),
-    extraEnv: documented(environment.default({}), "further environment of Hydra's services", {
-      HTTPS_PROXY: 'http://proxy.example.org:3128',
-    }),
+    extraEnv: documented(
+      environment.default({}),
+      "further environment of Hydra's services, which everybody on the machine may read",
+      {
+        HTTPS_PROXY: 'http://proxy.example.org:3128',
+      },
+    ),
     minimumDiskFree: documented(
       gibibytes.default(0),
       'GiB on /nix/store below which the queue runner is stopped; 0 = never',

@@ -32,8 +32,11 @@ export interface TaskRun extends Run {
   secret(name: string): Promise<string>
   /** Its source gives another one than the last time this task was done, or it was never done. */
   secretChanged(name: string): boolean
-  /** A connection to a TCP port of the machine, made as its users make it; through ssh where nothing is published. */
-  connect(port: number): Promise<Duplex>
+  /**
+   * A connection to a TCP port of the machine, made as its users make it; through ssh where nothing is published, then
+   * to this address of the machine (its loopback where none is said).
+   */
+  connect(port: number, address?: string): Promise<Duplex>
 }
 
 /**

@@ -15,7 +15,7 @@ import { connect, hostOf } from './deploy/reach.js'
 import { lookToChange } from './deploy/refuse-machine.js'
 import { type DeployRequest, plainDeploy } from './deploy/request.js'
 import { dryingSession, type Session } from './deploy/session.js'
-import { verifyTasks } from './deploy/tasks.js'
+import { type TaskStatus, verifyTasks } from './deploy/tasks.js'
 import { onMachines } from './on-machines.js'
 import { machinesIn, type Selection, selectMachines } from './selection.js'
 import { networkOnce } from './send-keys.js'
@@ -59,12 +59,12 @@ async function rowsOf(ops: Ops, session: Session, definition: MachineDefinition)
   try {
     await connect(job)
     const { tasks } = await lookAt(job)
-    return tasks.map(({ task, why }) => ({
+    return tasks.map((status) => ({
       machine: job.machine,
-      task: task.id,
-      state: why === undefined ? 'done' : known.tasks[task.id] === undefined ? 'needed' : 'drifted',
-      detail: why,
-      outputs: outputsOf(task.id),
+      task: status.task.id,
+      state: stateOf(status, known.tasks[status.task.id] !== undefined),
+      detail: status.why,
+      outputs: outputsOf(status.task.id),
     }))
   } catch (error) {
     if (error instanceof OpsError && error.code === 'INTERRUPTED') throw error
@@ -72,6 +72,12 @@ async function rowsOf(ops: Ops, session: Session, definition: MachineDefinition)
   } finally {
     closeJob(job)
   }
+}
+
+function stateOf({ why, unread }: TaskStatus, recorded: boolean): SetupRow['state'] {
+  if (why === undefined) return 'done'
+  if (unread === true) return 'unknown'
+  return recorded ? 'drifted' : 'needed'
 }
 
 /**

@@ -1,10 +1,10 @@
 import { requireSuccess } from '../core/command-result.js'
 import { failure } from '../core/errors.js'
+import { httpAnswer } from '../core/http-request.js'
 import type { Run } from '../core/run.js'
 import type { SetupTask, TaskRun, TaskState } from '../core/setup-task.js'
 import type { Host } from '../core/ssh.js'
-import { httpAnswer } from './http-request.js'
-import { hydraSettings, noPackage } from './hydra/settings.js'
+import { hydraSettings, noPackage, reachedAt } from './hydra/settings.js'
 import { verifyNarInfo } from './narinfo-signature.js'
 import {
   convergeServices,
@@ -127,7 +127,8 @@ async function verifyNixServe(host: Host, options: NixServeOptions, run: TaskRun
   const get = (path: string) =>
     httpAnswer({
       url: `http://127.0.0.1:${options.port}${path}`,
-      connect: () => run.connect(options.port),
+      checkCertificate: false,
+      connect: () => run.connect(options.port, reachedAt(options.address)),
       signal: run.signal,
       timeoutMs: requestMs,
     })

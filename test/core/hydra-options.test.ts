@@ -65,7 +65,7 @@ describe('deployment.hydra', () => {
     [{ hostName: 'hydra.exämple.org' }, /hostName: expected a host name/],
     [{ hostName: '$host' }, /hostName: expected a host name/],
     [{ hostName: 'hydra..org' }, /hostName: expected a host name/],
-    [{ nginx: { enable: true, serverAliases: ['a b'] } }, /serverAliases\[0\]: expected a host name/],
+    [{ nginx: { enable: true, serverAliases: ['a b'] } }, /serverAliases\.0: expected a host name/],
     [{ nginx: { enable: true, cacheHostName: 'cache;' } }, /cacheHostName: expected a host name/],
     [{ users: { bob: { password, roles: ['amdin'] } } }, /users\.bob\.roles.*: expected "admin"/],
     [{ package: '/nix/store/00000000000000000000000000000000-a b' }, /package: expected a derivation/],

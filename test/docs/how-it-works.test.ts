@@ -66,7 +66,9 @@ describe('what they leave behind is shown as it is', () => {
   const settings = settingsOf(hydraSettings(machine))
   const facts = {
     database: 'dbi' as const,
-    asksRunner: false,
+    runner: 'goes-to-builders' as const,
+    builderToldBy: 'options' as const,
+    evaluatorToldBy: 'hydra.conf' as const,
     programs: new Set(['hydra-server']),
     systems: ['x86_64-linux', 'builtin'],
     cores: 2,

@@ -12,7 +12,7 @@ const begins = 'the command line opened the context'
 async function refusal(words: readonly string[]): Promise<string | undefined> {
   const [first = ''] = words
   // `hydra-ops VERB --help`; the version is answered before there is a program.
-  if (/^[A-Z]+$/.test(first) || first === '--version') return undefined
+  if (/^[A-Z…]+$/.test(first) || first === '--version') return undefined
   const { code, stderr } = await runCli(words)
   return code === 0 || stderr.includes(begins) ? undefined : stderr.trim()
 }

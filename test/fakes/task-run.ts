@@ -18,9 +18,9 @@ export function taskRun(
       return found
     },
     secretChanged: (name) => !unchanged.includes(name),
-    connect: (port) =>
+    connect: (port, address = '127.0.0.1') =>
       new Promise((resolve, reject) => {
-        const socket = connect({ host: '127.0.0.1', port })
+        const socket = connect({ host: address, port })
         socket.once('connect', () => resolve(socket))
         socket.on('error', reject)
       }),

@@ -10,15 +10,17 @@ const name = 'hydra-database-url'
 const standIns = new StandIns()
 const cache = join(standIns.nix.folder, 'cache')
 const settings = join(standIns.nix.folder, 'queue-runner.toml')
+const socket = join(standIns.nix.folder, 'grpc.sock')
 let postgres: PrivatePostgres | undefined
 let env: Record<string, string> = {}
-let ports = { rest: 0, builders: 0 }
+let without: Record<string, string> = {}
+let restPort = 0
 let runner: Daemon
 
 beforeAll(async () => {
   postgres = startPostgres()
   await standIns.build(name)
-  ports = { rest: await freePort(), builders: await freePort() }
+  restPort = await freePort()
   const database = `postgres://hydra@${encodeURIComponent(postgres.socket)}:5432/hydra`
   env = await standIns.env({ HYDRA_DATABASE_URL: database })
   const source = join(standIns.nix.folder, 'source')
@@ -39,15 +41,17 @@ beforeAll(async () => {
     settings,
     `dbUrl = "${database}"\nhydraDataDir = "${standIns.data}"\nrootsDir = "${standIns.data}/roots"\nremoteStoreAddr = ["file://${cache}"]\n`,
   )
-  const { HYDRA_DATABASE_URL: _, ...without } = env
-  const sockets = ['--rest-bind', `127.0.0.1:${ports.rest}`, '--grpc-bind', `127.0.0.1:${ports.builders}`]
-  runner = await standIns.start(
-    name,
-    ['hydra-queue-runner', ...sockets, '--config-path', settings],
-    without,
-    async (daemon) => daemon.log.includes('checking the queue'),
+  const { HYDRA_DATABASE_URL: _, ...rest } = env
+  without = { ...rest, LOGNAME: 'hydra-queue-runner' }
+  runner = await standIns.start(name, runnerArgs(), without, async (daemon) =>
+    daemon.log.includes('checking the queue'),
   )
 })
+
+const runnerArgs = (more: readonly string[] = ['--config-path', settings]) => [
+  ...['hydra-queue-runner', '--rest-bind', `127.0.0.1:${restPort}`, '--grpc-bind', socket],
+  ...more,
+]
 
 afterAll(async () => {
   await standIns.dispose()
@@ -61,25 +65,94 @@ it('the package says by where the real one reads its variable which generation i
   expect(readFileSync(module, 'utf8')).toContain('HYDRA_DATABASE_URL')
 })
 
+it('each program that is written in Rust tells its options, and the others refuse to', () => {
+  expect(standIns.run(name, ['hydra-queue-runner', '--help'], env)).toMatchObject({
+    status: 0,
+    stdout: expect.stringContaining('--grpc-bind <GRPC_BIND>'),
+  })
+  expect(standIns.run(name, ['hydra-builder', '--help'], env)).toMatchObject({
+    status: 0,
+    stdout: expect.stringContaining('--config-path <CONFIG_PATH>'),
+  })
+  expect(standIns.run(name, ['hydra-evaluator', '--help'], env)).toMatchObject({
+    status: 1,
+    stderr: expect.stringContaining("error: unrecognised flag '--help'"),
+  })
+})
+
+const machines = async () =>
+  (await send(restPort, { method: 'GET', path: '/status/machines', headers: {} })).body
+
 it('the queue runner tells its status over HTTP, and builds nothing while no builder is there', async () => {
   await runner.until('the build is looked at', () => runner.log.includes('loading build 1 (p:j:hello)'))
-  const status = await send(ports.rest, { method: 'GET', path: '/status', headers: {} })
-  expect(JSON.parse(status.body)).toMatchObject({ status: 'up', nrQueuedBuilds: 1, machines: {} })
+  const status = await send(restPort, { method: 'GET', path: '/status', headers: {} })
+  expect(JSON.parse(status.body)).toMatchObject({
+    queueRunner: { status: 'up', nrStepsRunnable: 1 },
+    machines: {},
+  })
+  expect(JSON.parse(await machines())).toEqual({ machines: {}, machinesCount: 0 })
   expect(finished()).toBe('0|')
 })
 
-it('a builder that comes makes the queue move', async () => {
-  const builder = ['hydra-builder', '--gateway-endpoint', `http://127.0.0.1:${ports.builders}`]
-  await standIns.start(name, builder, env, async () => runner.log.includes(' joined'))
+it('a builder that comes makes the queue move, and what was built is copied afterwards', async () => {
+  const argv = ['hydra-builder', '--gateway-endpoint', `unix://${socket}`]
+  const builder = await standIns.start(name, argv, env, async () =>
+    runner.log.includes('Registered new machine'),
+  )
+  expect(JSON.parse(await machines())).toMatchObject({ machinesCount: 1 })
   await runner.until('the build is finished', () => finished() === '1|0')
   const path = postgres?.sql('select path from buildoutputs').trim() ?? ''
-  expect(existsSync(join(cache, `${path.slice(11, 43)}.narinfo`))).toBe(true)
+  await runner.until('it is copied', () => existsSync(join(cache, `${path.slice(11, 43)}.narinfo`)))
+  expect(await builder.stop()).toBe(0)
+  await runner.until('the builder is gone', () => runner.log.includes('Removed machine'))
 })
 
-it('settings that are not there are named', () => {
-  const ended = standIns.run(name, ['hydra-queue-runner', '--config-path', '/nonexistent.toml'], env)
-  expect(ended).toMatchObject({
-    status: 1,
-    stderr: 'Error: Reading configuration file: /nonexistent.toml: No such file or directory\n',
+it('hydra-server asks the queue runner where it is told, and tells apart that it is not', async () => {
+  const answer = async (config: string) => {
+    const port = await freePort()
+    const file = join(standIns.nix.folder, `hydra-${port}.conf`)
+    writeFileSync(file, config)
+    const server = await standIns.start(
+      name,
+      ['hydra-server', '-f', '-h', '127.0.0.1', '-p', `${port}`],
+      { ...env, HYDRA_CONFIG: file },
+      async (daemon) => daemon.log.includes('Accepting connections'),
+    )
+    const path = '/queue-runner-status'
+    const { body } = await send(port, { method: 'GET', path, headers: { Accept: 'application/json' } })
+    await server.stop()
+    return JSON.parse(body)
+  }
+  expect(await answer('')).toEqual({ status: 'unknown' })
+  expect(await answer(`queue_runner_endpoint = http://127.0.0.1:${await freePort()}\n`)).toEqual({
+    status: 'unreachable',
   })
+  expect(await answer(`queue_runner_endpoint = http://127.0.0.1:${restPort}\n`)).toMatchObject({
+    queueRunner: { status: 'up' },
+  })
+})
+
+it('a second queue runner, a setting that is not known, and no name of a user are refused', () => {
+  const bad = join(standIns.nix.folder, 'bad.toml')
+  writeFileSync(bad, 'hydraDataDri = "/x"\n')
+  const refused = (argv: readonly string[], variables = without) => standIns.run(name, argv, variables)
+  expect(refused(runnerArgs())).toMatchObject({
+    status: 1,
+    stderr: expect.stringContaining('already running'),
+  })
+  expect(refused(runnerArgs(['--config-path', bad]))).toMatchObject({
+    status: 1,
+    stderr: `Error: loading config from '${bad}': unknown field \`hydraDataDri\`\n`,
+  })
+  expect(refused(['hydra-queue-runner', '--status'])).toMatchObject({
+    status: 2,
+    stderr: expect.stringContaining("error: unexpected argument '--status' found"),
+  })
+  const { LOGNAME: _, ...nameless } = without
+  expect(refused(['hydra-queue-runner', '--config-path', settings], nameless).stderr).toContain('LOGNAME')
+})
+
+it('a builder without a queue runner ends with an error', () => {
+  const ended = standIns.run(name, ['hydra-builder', '--gateway-endpoint', 'unix:///nonexistent/sock'], env)
+  expect(ended).toMatchObject({ status: 1, stderr: expect.stringContaining('Error: Connecting to channel') })
 })

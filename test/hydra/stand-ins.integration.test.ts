@@ -118,12 +118,14 @@ describe('the stand-ins answer as the real Hydra did', () => {
   })
 })
 
-it('every page names itself a stand-in', async () => {
+it('every page names itself a stand-in, and has the form that one signs in by', async () => {
   const page = await replay.send({
     ...recorded('root-projects'),
     request: { ...recorded('root-projects').request, headers: { Accept: 'text/html' } },
   })
   expect(page.body).toContain('stand-in for Hydra, not Hydra itself')
+  // What such a form sends is among the recordings: login-form.
+  expect(page.body).toMatch(/<form method="post" action="\/login">.*"username".*"password".*<\/form>/s)
 })
 
 it('nix-serve signs with the key it is given', async () => {

@@ -48,6 +48,22 @@ describe('the package of Hydra', () => {
     expect((await machine('enable = true;')).options.hydra.package).toBeNull()
   })
 
+  it('is all packages of nixpkgs that make up a Hydra there, joined to one', async () => {
+    // As nixpkgs' own, for this: its name tells how many there were.
+    const join =
+      'symlinkJoin = { name, paths }: derivation { inherit paths; name = name + "-of-" + toString (builtins.length paths); system = builtins.currentSystem; builder = "/bin/sh"; };'
+    const packageOf = async (...names: string[]) => {
+      const parts = names.map((name) => `${name} = ${made(name)};`).join(' ')
+      return (await machine('enable = true;', `network.pkgs = { lib = { }; ${join} ${parts} };`)).options
+        .hydra.package
+    }
+    expect(await packageOf('hydra', 'hydra-queue-runner', 'hydra-builder')).toMatch(/-hydra-of-3$/)
+    expect(
+      await packageOf('hydra', 'hydra-queue-runner', 'hydra-builder', 'hydra-evaluator', 'other'),
+    ).toMatch(/-hydra-of-4$/)
+    expect(await packageOf('hydra', 'hydra-builder')).toMatch(/-hydra$/)
+  })
+
   it('is decided by conditions as every other option', async () => {
     const conditional = `enable = true; package = { _type = "if"; condition = false; content = ${made('never')}; };`
     expect((await machine(conditional)).options.hydra.package).toBeNull()

@@ -1,15 +1,18 @@
 import { afterEach, beforeEach, expect, it } from 'vitest'
+import { failure } from '../../src/core/errors.js'
 import type { WantedTask } from '../../src/core/setup-task.js'
-import { runSetup } from '../../src/operations/setup.js'
+import { runSetup, setupStatus } from '../../src/operations/setup.js'
 import { type Deployed, deployed } from './deployed.js'
 
 let world: Deployed
 let applied: string[]
+let probe: WantedTask['probe']
 
 /** A task that web wants and db does not. */
 beforeEach(async () => {
   world = await deployed()
   applied = []
+  probe = async () => 'needed'
   const task = (machine: string): WantedTask => ({
     id: 'greet',
     title: 'greet',
@@ -18,7 +21,7 @@ beforeEach(async () => {
     inputs: '{}',
     packages: [],
     secrets: [],
-    probe: async () => 'needed',
+    probe: (...args) => probe(...args),
     apply: async () => {
       applied.push(machine)
       return {}
@@ -48,5 +51,41 @@ it('setup run does the task where it is wanted, and leaves the other machines al
 it('setup run of a task that no selected machine wants is a mistake, with the name that was meant', async () => {
   await expect(run('gret')).rejects.toMatchObject({ exitCode: 2, hint: "did you mean 'greet'?" })
   await expect(run('greet', 'db')).rejects.toMatchObject({ exitCode: 2 })
+  expect(applied).toEqual([])
+})
+
+it('setup status tells what was never done from what was done and differs, and from what the machine does not tell', async () => {
+  const status = async () =>
+    (await setupStatus(world.ops, { deployment: undefined, selection: {} })).map(({ state, detail }) => [
+      state,
+      detail,
+    ])
+  expect(await status()).toEqual([['needed', 'not done yet']])
+  await run('greet')
+  expect(await status()).toEqual([['drifted', 'not done yet']])
+  probe = async () => ({ drifted: 'it is rude' })
+  expect(await status()).toEqual([['drifted', 'it is rude']])
+  probe = async () => {
+    throw failure('X', 'no answer')
+  }
+  expect(await status()).toEqual([['unknown', 'its state cannot be read: no answer']])
+  probe = async () => 'done'
+  expect(await status()).toEqual([['done', undefined]])
+})
+
+it('setup run leaves a machine alone that another operator sets up at that moment', async () => {
+  world.ops.ssh.answer('keep other operators from setting up the machine', {
+    kind: 'exited',
+    code: 75,
+    stdout: 'bob@desk with the state /home/bob/s\n180\n',
+    stderr: '',
+  })
+  const [web] = await run('greet')
+  expect(web).toMatchObject({
+    outcome: 'failed',
+    reason: expect.stringContaining(
+      "machine 'web' is being set up by bob@desk with the state /home/bob/s, since 3 min",
+    ),
+  })
   expect(applied).toEqual([])
 })

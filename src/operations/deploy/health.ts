@@ -2,11 +2,12 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { describeEnd, lastLines } from '../../core/command-result.js'
 import type { HealthChecks } from '../../core/definition.js'
 import { messageOf, throwIfInterrupted } from '../../core/errors.js'
+import { httpStatus } from '../../core/http-request.js'
 import type { MachineName } from '../../core/names.js'
 import type { Run } from '../../core/run.js'
 import { settleAll } from '../../core/settle.js'
 import type { Host } from '../../core/ssh.js'
-import { connectFromOperator, requestStatus } from './health-connections.js'
+import { connectFromOperator } from './operator-connection.js'
 
 export interface CheckContext {
   readonly host: Host
@@ -113,10 +114,12 @@ function httpCheck(check: HealthChecks['http'][number], { host, run }: CheckCont
     attempt: async ({ timeoutMs }) => {
       const signal = AbortSignal.any([run.signal, AbortSignal.timeout(timeoutMs)])
       try {
-        const status = await requestStatus(url, {
+        const status = await httpStatus({
+          url,
           headers: check.headers,
-          insecure: check.insecureSSL,
+          checkCertificate: !check.insecureSSL,
           signal,
+          timeoutMs,
           connect: () => connectFor(check.host, check.port, host, { signal, timeoutMs }),
         })
         return status >= 200 && status < 300 ? undefined : `it answered with status ${status}`

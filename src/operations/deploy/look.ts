@@ -69,7 +69,7 @@ export function taskContext(job: Job, redo: ReadonlySet<string> = new Set()): Ta
     hmac: keyedHash(job.session),
     secrets: taskSecrets(secretKeeper(job)),
     allowRecreate: job.request.allowRecreate,
-    connect: (port) => connectAsUser(job, port),
+    connect: (port, address) => connectAsUser(job, port, address),
     now: () => job.ops.now(),
     run: job.run,
   }

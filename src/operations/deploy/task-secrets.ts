@@ -6,8 +6,8 @@ import { failure, messageOf } from '../../core/errors.js'
 import type { MachineName } from '../../core/names.js'
 import type { SecretNeed } from '../../core/setup-task.js'
 import { generatedFile, keepGeneratedSecret, newSecret, readGeneratedSecret } from '../generated-secret.js'
-import { connectFromOperator } from './health-connections.js'
 import { type Job, recordOf } from './job.js'
+import { connectFromOperator } from './operator-connection.js'
 import { hostOf } from './reach.js'
 
 /** The secrets of set-up tasks, as the operator has them. */
@@ -147,9 +147,9 @@ function codeOf(error: unknown): string {
 }
 
 /** See `TaskRun.connect`. */
-export function connectAsUser(job: Job, port: number): Promise<Duplex> {
+export function connectAsUser(job: Job, port: number, address = '127.0.0.1'): Promise<Duplex> {
   const published = job.provider.publishedPort?.(recordOf(job).allocation, port)
   const { signal } = job.run
   if (published !== undefined) return connectFromOperator(published.host, published.port, signal)
-  return hostOf(job).connectTcp('127.0.0.1', port, { signal, timeoutMs: connectMs })
+  return hostOf(job).connectTcp(address, port, { signal, timeoutMs: connectMs })
 }

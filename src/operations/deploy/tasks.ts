@@ -20,7 +20,7 @@ export interface TaskContext {
   /** May what is irreplaceable be made anew, empty? */
   readonly allowRecreate: boolean
   /** See `TaskRun.connect`. */
-  connect(port: number): Promise<Duplex>
+  connect(port: number, address?: string): Promise<Duplex>
   now(): Date
   readonly run: Run
 }
@@ -31,6 +31,8 @@ export interface TaskStatus {
   readonly why: string | undefined
   /** What was there according to the record, is gone, and would be made anew. */
   readonly lost?: string | undefined
+  /** The machine did not tell: it would be run, and may well be done. */
+  readonly unread?: boolean
 }
 
 export type TaskResult = { readonly id: TaskId } & (
@@ -53,7 +55,7 @@ export async function probeTasks(
         return { task, ...(await reasonToRun(host, task, context)) }
       } catch (error) {
         if (error instanceof OpsError && error.code === 'INTERRUPTED') throw error
-        return { task, why: `its state cannot be read: ${messageOf(error)}` }
+        return { task, why: `its state cannot be read: ${messageOf(error)}`, unread: true }
       }
     }),
   )
@@ -157,7 +159,7 @@ async function runOf(task: WantedTask, context: TaskContext, run: Run): Promise<
       return context.secrets.read(need)
     },
     secretChanged: (name) => recorded[name] === undefined || recorded[name] !== now[name],
-    connect: (port) => context.connect(port),
+    connect: (port, address) => context.connect(port, address),
   }
 }
 

@@ -1,6 +1,6 @@
 import type { SetupTask } from '../../core/setup-task.js'
 import { askMachine, fact, runScript } from '../remote-script.js'
-import { gcRoots, hydraGroup, hydraHome, hydraSettings, hydraUsers } from './settings.js'
+import { gcRoots, hydraGroup, hydraHome, hydraSettings, hydraUsers, nixSocketGroup } from './settings.js'
 
 interface AccountOptions {
   readonly users: readonly Account[]
@@ -82,8 +82,7 @@ function argsOf({ users, directories }: AccountOptions): string[] {
 }
 
 const group = hydraGroup
-/** Debian's nix-setup-systemd lets only this group into the folder of the daemon's socket. */
-const socketGroup = 'nix-users'
+const socketGroup = nixSocketGroup
 
 const probeScript = `
 getent group ${group} > /dev/null || echo group=absent

@@ -19,7 +19,7 @@ function escaped(value: string): string {
 }
 
 /** hydra.conf(5), in the form of nixpkgs 20.03 and later. */
-export function hydraConfig(settings: HydraSettings, facts: Pick<HydraFacts, 'asksRunner'>): string {
+export function hydraConfig(settings: HydraSettings, facts: Pick<HydraFacts, 'runner'>): string {
   const { options, hostName, url, secretKeyFile } = settings
   const line = (name: string, value: string | null | undefined) =>
     value ? [`${name} = ${escaped(value)}`] : []
@@ -31,8 +31,10 @@ export function hydraConfig(settings: HydraSettings, facts: Pick<HydraFacts, 'as
     'max_servers = 25',
     'compress_num_threads = 0',
     `gc_roots_dir = ${gcRoots}`,
-    // Without it hydra-send-stats ends at once (recorded).
-    ...(facts.asksRunner ? ['queue_runner_endpoint = http://[::1]:8080'] : []),
+    // Where hydra-server and hydra-send-stats ask; the latter may end without it (recorded).
+    ...(facts.runner === 'takes-builders'
+      ? [`queue_runner_endpoint = http://127.0.0.1:${options.queueRunnerPort}`]
+      : []),
     `use-substitutes = ${options.useSubstitutes ? 1 : 0}`,
     ...line('hydra_logo', options.logo),
     ...line('tracker', options.tracker),
@@ -63,7 +65,7 @@ function ownLine({ systems, cores, kvm }: HydraFacts): string {
 }
 
 /** Kernels want big-parallel, tests of NixOS the others: without them they are queued for ever. */
-function ownFeatures(kvm: boolean): string[] {
+export function ownFeatures(kvm: boolean): string[] {
   return [...(kvm ? ['kvm'] : []), 'nixos-test', 'benchmark', 'big-parallel']
 }
 
@@ -86,7 +88,7 @@ function builderLine(machine: BuildMachine, facts: HydraFacts): string {
 /** How a program of Hydra is told where everything is. */
 export function hydraEnvironment(
   database: Database,
-  facts: Pick<HydraFacts, 'database'>,
+  facts: Pick<HydraFacts, 'database' | 'runner'>,
   application?: string,
 ): Record<string, string> {
   return {
@@ -96,7 +98,7 @@ export function hydraEnvironment(
     ...(facts.database === 'url'
       ? { HYDRA_DATABASE_URL: databaseUrl(database, application) }
       : { HYDRA_DBI: databaseDbi(database, application) }),
-    NIX_REMOTE_SYSTEMS: hydraMachinesFile,
+    ...(facts.runner === 'goes-to-builders' ? { NIX_REMOTE_SYSTEMS: hydraMachinesFile } : {}),
   }
 }
 
@@ -113,13 +115,13 @@ function databaseDbi({ name, port }: Database, application: string | undefined):
   )
 }
 
-function databaseUrl({ name, port }: Database, application: string | undefined): string {
+export function databaseUrl({ name, port }: Database, application: string | undefined): string {
   const query = application === undefined ? '' : `?application_name=${application}`
   return `postgres://${hydraRole}@%2Frun%2Fpostgresql:${port}/${name}${query}`
 }
 
 /** For a login shell: without these, hydra-create-user would look for another database. */
-export function shellProfile(database: Database, facts: Pick<HydraFacts, 'database'>): string {
+export function shellProfile(database: Database, facts: Pick<HydraFacts, 'database' | 'runner'>): string {
   const variables = Object.entries(hydraEnvironment(database, facts)).filter(([name]) =>
     name.startsWith('HYDRA_'),
   )

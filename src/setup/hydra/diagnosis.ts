@@ -12,14 +12,71 @@ export interface Evidence {
   readonly status: number | undefined
 }
 
-const Queue = z.looseObject({
-  status: z.string().optional(),
+/** As a queue runner in C++ tells it; `unknown` and `unreachable` are what hydra-server says of one in Rust. */
+const Flat = z.looseObject({
+  status: z.string(),
   nrRunnableSteps: z.number().default(0),
   nrActiveSteps: z.number().default(0),
   nrUnsupportedSteps: z.number().default(0),
 })
 
-/** What each fault looked like on a Hydra that was broken on purpose; the first that fits is named. */
+const Machine = z.looseObject({
+  hasCapacity: z.boolean().default(true),
+  stats: z.looseObject({ currentJobs: z.number().default(0) }).optional(),
+})
+
+/** As one in Rust tells it (read in its source at 14332fbf). */
+const Nested = z.looseObject({
+  queueRunner: z.looseObject({
+    status: z.string(),
+    nrStepsRunnable: z.number().default(0),
+    nrStepsBuilding: z.number().default(0),
+    nrUnsupportedSteps: z.number().default(0),
+  }),
+  machines: z.record(z.string(), Machine),
+})
+
+interface Queue {
+  readonly status: string
+  readonly runnable: number
+  readonly building: number
+  readonly unsupported: number
+  /** Who has come to the queue runner; undefined = it goes to them itself. */
+  readonly builders: readonly z.infer<typeof Machine>[] | undefined
+}
+
+function queueOf(said: unknown): Queue | undefined {
+  const nested = Nested.safeParse(said).data
+  if (nested !== undefined) {
+    const { status, nrStepsRunnable, nrStepsBuilding, nrUnsupportedSteps } = nested.queueRunner
+    const builders = Object.values(nested.machines)
+    return {
+      status,
+      runnable: nrStepsRunnable,
+      building: nrStepsBuilding,
+      unsupported: nrUnsupportedSteps,
+      builders,
+    }
+  }
+  const flat = Flat.safeParse(said).data
+  if (flat === undefined) return undefined
+  const { status, nrRunnableSteps, nrActiveSteps, nrUnsupportedSteps } = flat
+  return {
+    status,
+    runnable: nrRunnableSteps,
+    building: nrActiveSteps,
+    unsupported: nrUnsupportedSteps,
+    builders: undefined,
+  }
+}
+
+const notTrusted =
+  'the Nix daemon does not trust the queue runner: hydra-queue-runner is missing in trusted-users of nix.conf'
+
+/**
+ * What each fault looked like on a Hydra that was broken on purpose; the first that fits is named. Those of Hydra since
+ * March 2026 were read in its source, and in that of harmonia, by which it speaks to the Nix daemon.
+ */
 const signs: readonly (readonly [RegExp, string])[] = [
   [
     /hydra-eval-jobset.*(?:No such file|status 32512)|failed to run command ‘hydra-eval-jobset’/,
@@ -29,10 +86,12 @@ const signs: readonly (readonly [RegExp, string])[] = [
     /cannot connect to socket at '[^']*daemon-socket/,
     'a service may not use the socket of the Nix daemon: its user is not in the group nix-users',
   ],
+  [/unexpected end-of-file|you are not privileged to build/, notTrusted],
   [
-    /unexpected end-of-file/,
-    'the Nix daemon does not trust the queue runner: hydra-queue-runner is missing in trusted-users of nix.conf',
+    /unsupported version 1\.\d+/,
+    'the Nix daemon of the machine is too old for this Hydra, which wants Nix 2.20 or newer (Debian 12 has 2.8): an older Hydra works there, or a newer Debian',
   ],
+  [/API version mismatch: client has/, 'hydra-builder and hydra-queue-runner are not of the same version'],
   [
     /opening file '[^']*(?:secret|\.sec)[^']*': Permission denied/,
     'the queue runner cannot read the secret key of the cache: it must belong to the group hydra, mode 0640',
@@ -50,32 +109,47 @@ const signs: readonly (readonly [RegExp, string])[] = [
     /(?:Peer authentication failed|role "\w+" does not exist|could not connect to server|connection to server on socket)/,
     'a service does not get into the database',
   ],
+  [/nix copy to \S+ failed/, 'the queue runner could not copy what was built to the cache'],
 ]
 
-const unsupported = 9
+/** What the services' own words say, where they are known words. */
+export function namedCause(text: string): string | undefined {
+  return signs.find(([pattern]) => pattern.test(text))?.[1]
+}
+
+const noBuilderOffers = 'no builder offers its system: see deployment.hydra.buildMachines'
 const ends: Readonly<Record<number, string>> = {
   1: 'the build itself failed',
   2: 'a build that it depends on failed',
   3: 'the build was aborted: what it needed could not be had',
   4: 'somebody cancelled the build',
   7: 'the build took too long',
-  9: 'no builder offers its system',
+  9: noBuilderOffers,
 }
 
 /** Why a build does not turn green, in one sentence. */
 export function diagnose(evidence: Evidence): string {
-  const queue = Queue.safeParse(evidence.queue).data
-  const text = `${evidence.evaluation}\n${evidence.journal}`
-  const sign = signs.find(([pattern]) => pattern.test(text))
-  if (sign !== undefined) return sign[1]
-  if (queue?.status === 'down') return 'the queue runner is down'
-  if (evidence.evaluation !== '') return `its evaluation failed: ${firstLines(evidence.evaluation)}`
-  if (evidence.status === unsupported || (queue?.nrUnsupportedSteps ?? 0) > 0)
-    return 'no builder offers its system: see deployment.hydra.buildMachines'
-  if ((queue?.nrRunnableSteps ?? 0) > 0 && queue?.nrActiveSteps === 0)
-    return 'builds are queued and none is running: no builder offers their system and features (deployment.hydra.buildMachines)'
-  const end = evidence.status === undefined ? undefined : ends[evidence.status]
+  const { evaluation, journal, status } = evidence
+  const cause = namedCause(`${evaluation}\n${journal}`)
+  if (cause !== undefined) return cause
+  const queue = queueOf(evidence.queue)
+  if (queue?.status === 'down' || queue?.status === 'unreachable') return 'the queue runner is down'
+  if (evaluation !== '') return `its evaluation failed: ${firstLines(evaluation)}`
+  const why = queue === undefined ? undefined : stuck(queue)
+  // What others wait for is no reason once it has ended itself.
+  const end = status === undefined ? why : ends[status]
   return end ?? 'it was not built, and nothing says why'
+}
+
+/** Why builds wait, when none is being built. */
+function stuck({ runnable, building, unsupported, builders }: Queue): string | undefined {
+  if (builders?.length === 0)
+    return 'no builder has come to the queue runner: journalctl -u hydra-builder says more'
+  if (unsupported > 0) return noBuilderOffers
+  if (runnable === 0 || building > 0) return undefined
+  if (builders?.every(({ hasCapacity, stats }) => !hasCapacity && stats?.currentJobs === 0))
+    return 'builds are queued and its builder takes none: less than a tenth of the disk is free'
+  return 'builds are queued and none is running: no builder offers their system and features (deployment.hydra.buildMachines)'
 }
 
 function firstLines(text: string): string {

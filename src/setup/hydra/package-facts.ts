@@ -1,14 +1,21 @@
 import { failure } from '../../core/errors.js'
 import type { Run } from '../../core/run.js'
 import type { Host } from '../../core/ssh.js'
-import { askMachine, fact } from '../remote-script.js'
+import { askMachine, type Facts, fact } from '../remote-script.js'
 
 /** What can only be seen where Hydra is: of its package and of the machine. */
 export interface HydraFacts {
-  /** How Hydra is told its database: older ones by HYDRA_DBI, newer ones by a URL alone (the other is then ignored). */
+  /** How Hydra is told its database: older ones by HYDRA_DBI, since August 2026 by a URL (the other is then ignored). */
   readonly database: 'dbi' | 'url'
-  /** It asks its queue runner over HTTP, where it is told. */
-  readonly asksRunner: boolean
+  /**
+   * Older queue runners go to the machines of a list, over ssh or on localhost; since March 2026 (in Rust) builders
+   * come to it, also the machine's own.
+   */
+  readonly runner: 'goes-to-builders' | 'takes-builders'
+  /** How hydra-builder is told what it builds: since the end of July 2026 by a file. */
+  readonly builderToldBy: 'file' | 'options'
+  /** Where the evaluator's settings are: since September 2026 (in Rust) in a file of its own. */
+  readonly evaluatorToldBy: 'file' | 'hydra.conf'
   /** Programs of the package called hydra-*. */
   readonly programs: ReadonlySet<string>
   readonly systems: readonly string[]
@@ -19,21 +26,22 @@ export interface HydraFacts {
 /** What no Hydra can do without. */
 const essential = ['hydra-init', 'hydra-server', 'hydra-evaluator', 'hydra-queue-runner', 'hydra-create-user']
 
+/** The three that are packages of their own since March and September 2026. */
+const apart = ['hydra-queue-runner', 'hydra-builder', 'hydra-evaluator']
+
 export async function hydraFacts(host: Host, packagePath: string, run: Run): Promise<HydraFacts> {
   const question = { what: 'look at the package of Hydra', script: factsScript, args: [packagePath] }
   const facts = await askMachine(host, question, run)
+  const takesBuilders = takes(facts, 'hydra-queue-runner', '--grpc-bind')
   const programs = new Set(facts.get('program') ?? [])
-  const missing = essential.filter((program) => !programs.has(program))
-  if (missing.length > 0) {
-    throw failure(
-      'PACKAGE',
-      `machine '${host.machine}': ${packagePath} is no package of Hydra: it has no ${missing.join(', ')}`,
-      { machine: host.machine, hint: 'deployment.hydra.package is what has bin/hydra-server and the others' },
-    )
-  }
+  const needed = [...essential, ...(takesBuilders ? ['hydra-builder'] : [])]
+  const missing = needed.filter((program) => !programs.has(program))
+  if (missing.length > 0) throw incomplete(host, packagePath, missing)
   return {
     database: fact(facts, 'url') === 'yes' ? 'url' : 'dbi',
-    asksRunner: fact(facts, 'endpoint') === 'yes',
+    runner: takesBuilders ? 'takes-builders' : 'goes-to-builders',
+    builderToldBy: takes(facts, 'hydra-builder', '--config-path') ? 'file' : 'options',
+    evaluatorToldBy: takes(facts, 'hydra-evaluator', '--config-path') ? 'file' : 'hydra.conf',
     programs,
     systems: facts.get('system') ?? [],
     cores: Math.max(1, Number(fact(facts, 'cores')) || 1),
@@ -41,19 +49,41 @@ export async function hydraFacts(host: Host, packagePath: string, run: Run): Pro
   }
 }
 
+function takes(facts: Facts, program: string, option: string): boolean {
+  return (facts.get('takes') ?? []).includes(`${program} ${option}`)
+}
+
+function incomplete(host: Host, path: string, missing: readonly string[]): Error {
+  const why = `${path} is no package of Hydra: it has no ${missing.join(', ')}`
+  return failure('PACKAGE', `machine '${host.machine}': ${why}`, {
+    machine: host.machine,
+    hint: missing.every((program) => apart.includes(program))
+      ? 'since 2026 Hydra is several packages; join them for deployment.hydra.package: pkgs.symlinkJoin { name = "hydra"; paths = [ hydra hydra-queue-runner hydra-builder ]; }'
+      : 'deployment.hydra.package is what has bin/hydra-server and the others',
+  })
+}
+
 /**
  * Where Hydra reads the variable is Hydra/Model/DB.pm; a package that wraps another one has it not, then it is looked
- * for in all of it and in what it refers to. What the machine builds: its own system, what binfmt emulates (as Nix'
- * extra-platforms lists it), and Nix' own builders.
+ * for in all of it and in what it refers to. Which options a program takes, it tells itself: those in Rust list them,
+ * those in C++ refuse --help and do nothing (read in their source). They are asked as nobody, with nothing of ours in
+ * the environment. What the machine builds: its own system, what binfmt emulates (as Nix' extra-platforms lists it),
+ * and Nix' own builders.
  */
 const factsScript = `
 package=$1
+cd /
 for program in "$package"/bin/hydra-*; do [ -x "$program" ] && echo "program=\${program##*/}"; done
+for program in ${apart.join(' ')}; do
+  [ -x "$package/bin/$program" ] || continue
+  runuser -u nobody -- env -i PATH=/usr/bin:/bin HOME=/nonexistent timeout 60 "$package/bin/$program" --help < /dev/null 2> /dev/null |
+    grep -oE -- '--(config-path|grpc-bind)' | sort -u | sed "s/^/takes=$program /"
+done
 reads_url() {
   model=$(find "$1" -path '*/Hydra/Model/DB.pm' 2>/dev/null | head -n 1)
   if [ -n "$model" ]; then grep -qF HYDRA_DATABASE_URL -- "$model"; return; fi
-  grep -rqaF HYDRA_DBI -- "$1" 2>/dev/null && return 1
-  grep -rqaF HYDRA_DATABASE_URL -- "$1" 2>/dev/null && return
+  grep -RqaF HYDRA_DBI -- "$1" 2>/dev/null && return 1
+  grep -RqaF HYDRA_DATABASE_URL -- "$1" 2>/dev/null && return
   return 2
 }
 reads_url "$package"
@@ -64,7 +94,6 @@ if [ "$answer" = 2 ]; then
   done
 fi
 [ "$answer" != 0 ] || echo url=yes
-! grep -rqIF queue_runner_endpoint -- "$package" 2>/dev/null || echo endpoint=yes
 system=$(nix-instantiate --eval -E builtins.currentSystem 2>/dev/null | tr -d '"')
 echo "system=\${system:-$(uname -m)-linux}"
 nix --extra-experimental-features nix-command show-config 2>/dev/null |

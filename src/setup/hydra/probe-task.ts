@@ -10,7 +10,7 @@ import { staticCachePath } from '../nginx/site-text.js'
 import { findClusters } from '../postgresql/cluster.js'
 import { askMachine, fact } from '../remote-script.js'
 import { publicFile } from '../services.js'
-import { diagnose } from './diagnosis.js'
+import { diagnose, namedCause } from './diagnosis.js'
 import {
   type Build,
   errorTime,
@@ -37,6 +37,8 @@ export interface ProbeOptions {
   readonly publicKeyFile: string | undefined
   /** Before HASH.narinfo. */
   readonly cachePath: string
+  /** What the builders build for that the options name; empty = the machine is the only one. */
+  readonly systems: readonly string[]
 }
 
 /** The measured build took a quarter of a minute; a busy guest under emulation many times that. */
@@ -66,6 +68,7 @@ export const hydraProbeTask: SetupTask<ProbeOptions> = {
       publicKeyFile: signs(settings) ? publicKeyFile : undefined,
       // The static cache where it is served, else what Hydra itself serves of the store.
       cachePath: options.cache.enable && options.nginx.enable ? staticCachePath : '/',
+      systems: [...new Set(options.buildMachines.flatMap(({ systems }) => systems))],
     }
   },
   secrets: ({ password }) => [password],
@@ -85,9 +88,8 @@ async function probeProof(host: Host, { database }: ProbeOptions, run: Run): Pro
 }
 
 async function proveByBuild(host: Host, options: ProbeOptions, run: TaskRun): Promise<void> {
-  const began = new Date()
-  const stamp = began.toISOString().replace(/\W/g, '')
-  const system = await placeExpression(host, stamp, run)
+  const stamp = new Date().toISOString().replace(/\W/g, '')
+  const { system, since } = await placeExpression(host, stamp, options.systems, run)
   const session = new WebSession(options, run)
   await session.login(host.machine, options.user, await run.secret(options.password.name))
   await putProject(host, session, options.user)
@@ -96,8 +98,8 @@ async function proveByBuild(host: Host, options: ProbeOptions, run: TaskRun): Pr
     const before = await errorTime(session)
     await push(host, session)
     run.log(`waiting for the build hydra-ops-probe-${stamp} for ${system}`)
-    const path = await greenBuild(host, session, { stamp, before }, run)
-    await signedInCache(host, session, options, path, run)
+    const path = await greenBuild(host, session, { stamp, before, since }, run)
+    await signedInCache(host, session, options, { path, since }, run)
     run.log(`proof: green${options.publicKeyFile === undefined ? '' : ' and signed'}: ${path}`)
   } finally {
     // Nothing is to be evaluated again and again for a proof.
@@ -105,10 +107,22 @@ async function proveByBuild(host: Host, options: ProbeOptions, run: TaskRun): Pr
   }
 }
 
+/** The machine's own system, unless only others are built for. */
+export function provenSystem(own: string, systems: readonly string[]): string {
+  const [first = own] = systems
+  return systems.includes(own) ? own : first
+}
+
 /** A folder of its own for each proof: Hydra does not look at one that it knows for half a minute (measured). */
-async function placeExpression(host: Host, stamp: string, run: TaskRun): Promise<string> {
+async function placeExpression(
+  host: Host,
+  stamp: string,
+  systems: readonly string[],
+  run: TaskRun,
+): Promise<{ readonly system: string; readonly since: string }> {
   const question = { what: 'prepare the proof', script: systemScript, args: [folder] }
-  const system = fact(await askMachine(host, question, run), 'system')
+  const facts = await askMachine(host, question, run)
+  const system = provenSystem(fact(facts, 'system'), systems)
   const text = `# Written by hydra-ops (set-up task "hydra-probe").
 { }: {
   probe = derivation {
@@ -123,14 +137,14 @@ async function placeExpression(host: Host, stamp: string, run: TaskRun): Promise
     run,
     what: 'write the proof',
   })
-  return system
+  return { system, since: fact(facts, 'now') }
 }
 
 /** The output of the build, once it is green. */
 async function greenBuild(
   host: Host,
   session: WebSession,
-  { stamp, before }: { readonly stamp: string; readonly before: number },
+  { stamp, before, since }: { readonly stamp: string; readonly before: number; readonly since: string },
   run: TaskRun,
 ): Promise<string> {
   const end = performance.now() + greenMs
@@ -145,7 +159,7 @@ async function greenBuild(
     seen = state
     const hopeless = build?.finished === 1 || evaluation !== ''
     if (hopeless || performance.now() > end)
-      throw await notGreen(host, session, { build, evaluation, state }, run)
+      throw await notGreen(host, session, { build, evaluation, state, since }, run)
     await sleep(pauseMs, undefined, { signal: run.signal }).catch(() => {})
     throwIfInterrupted(run.signal)
   }
@@ -154,16 +168,18 @@ async function greenBuild(
 async function notGreen(
   host: Host,
   session: WebSession,
-  seen: { readonly build: Build | undefined; readonly evaluation: string; readonly state: string },
+  seen: {
+    readonly build: Build | undefined
+    readonly evaluation: string
+    readonly state: string
+    readonly since: string
+  },
   run: TaskRun,
 ): Promise<Error> {
-  const what = 'read the journal of Hydra'
-  const argv = ['journalctl', '--quiet', '--no-pager', '--output=cat', '--since=-20min', '--lines=300']
-  const units = ['hydra-evaluator', 'hydra-queue-runner', 'hydra-server'].map((name) => `--unit=${name}`)
-  const journal = await host.exec([...argv, ...units], { signal: run.signal, timeoutMs: 60_000, what })
+  const journal = await journalOf(host, seen.since, run)
   const queue = json(await session.request('GET', '/queue-runner-status'))
   const why = diagnose({
-    journal: journal.stdout,
+    journal,
     queue,
     evaluation: seen.evaluation,
     status: seen.build?.buildstatus ?? undefined,
@@ -174,9 +190,23 @@ async function notGreen(
     {
       machine: host.machine,
       hint: 'hydra-ops deploy tries it again; deployment.hydra.probe = false leaves it out',
-      detail: journal.stdout.trim().split('\n').slice(-20).join('\n'),
+      detail: lastLines(journal),
     },
   )
+}
+
+const witnesses = ['hydra-evaluator', 'hydra-queue-runner', 'hydra-builder', 'hydra-server']
+
+/** What was said since the proof began: what was wrong before it may be mended. Seconds of the machine's own clock. */
+async function journalOf(host: Host, since: string, run: Run): Promise<string> {
+  const what = 'read the journal of Hydra'
+  const argv = ['journalctl', '--quiet', '--no-pager', '--output=cat', `--since=@${since}`, '--lines=300']
+  const units = witnesses.map((name) => `--unit=${name}`)
+  return (await host.exec([...argv, ...units], { signal: run.signal, timeoutMs: 60_000, what })).stdout
+}
+
+function lastLines(journal: string): string {
+  return journal.trim().split('\n').slice(-20).join('\n')
 }
 
 /** What a client of the cache would ask for, at the URL that it would ask. */
@@ -184,7 +214,7 @@ async function signedInCache(
   host: Host,
   session: WebSession,
   options: ProbeOptions,
-  path: string,
+  { path, since }: { readonly path: string; readonly since: string },
   run: TaskRun,
 ): Promise<void> {
   if (options.publicKeyFile === undefined) return
@@ -206,9 +236,13 @@ async function signedInCache(
     await sleep(pauseMs, undefined, { signal: run.signal }).catch(() => {})
     throwIfInterrupted(run.signal)
   }
-  throw failure('PROBE', `machine '${host.machine}': ${options.url}${narinfo}: ${wrong}`, {
+  const journal = await journalOf(host, since, run)
+  const cause = namedCause(journal)
+  const why = cause === undefined ? wrong : `${wrong}; ${cause}`
+  throw failure('PROBE', `machine '${host.machine}': ${options.url}${narinfo}: ${why}`, {
     machine: host.machine,
     hint: 'journalctl -u hydra-queue-runner on the machine says more',
+    detail: lastLines(journal),
   })
 }
 
@@ -227,4 +261,5 @@ mkdir -p -- "$1" && chmod 0755 -- "$1" || exit 1
 find "$1" -mindepth 1 -maxdepth 1 -type d -exec rm -rf -- {} +
 system=$(nix-instantiate --eval -E builtins.currentSystem 2>/dev/null | tr -d '"')
 echo "system=\${system:-$(uname -m)-linux}"
+echo "now=$(date +%s)"
 `

@@ -7,6 +7,13 @@ import type { Host } from '../../core/ssh.js'
 export const hydraHome = '/var/lib/hydra'
 export const hydraConfigFile = '/etc/hydra/hydra.conf'
 export const hydraMachinesFile = '/etc/hydra/machines'
+export const queueRunnerFile = '/etc/hydra/queue-runner.toml'
+export const builderFile = '/etc/hydra/builder.toml'
+export const evaluatorFile = '/etc/hydra/evaluator.toml'
+/** Below /run; its own user's alone. */
+export const runnerFolder = 'hydra-queue-runner'
+/** Where builders come to the queue runner. */
+export const builderSocket = `/run/${runnerFolder}/builders.sock`
 export const gcRoots = '/nix/var/nix/gcroots/hydra'
 
 /** Hydra's users; the first one owns the database, the second one builds and signs, the third one serves pages. */
@@ -16,6 +23,8 @@ export const hydraUsers = {
   www: 'hydra-www',
 } as const
 export const hydraGroup = 'hydra'
+/** Debian's nix-setup-systemd lets only this group into the folder of the daemon's socket. */
+export const nixSocketGroup = 'nix-users'
 /** The role that owns the database. */
 export const hydraRole = 'hydra'
 
@@ -62,6 +71,11 @@ function urlOf(
   const published = machine.publishedPort(port)
   if (published !== undefined) return `${scheme}://${published.host}:${published.port}`
   return port === 80 || port === 443 ? `${scheme}://${hostName}` : `${scheme}://${hostName}:${port}`
+}
+
+/** Where the machine itself reaches a service that listens at an address. */
+export function reachedAt(listens: string): string {
+  return listens === '0.0.0.0' || listens === '::' ? '127.0.0.1' : listens
 }
 
 /** Where postfix takes mail on the machine itself. */

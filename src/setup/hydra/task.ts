@@ -1,9 +1,10 @@
+import { failure } from '../../core/errors.js'
+import type { PlacedFile } from '../../core/place-files.js'
 import type { Run } from '../../core/run.js'
 import type { SetupTask, TaskRun, TaskState } from '../../core/setup-task.js'
 import type { Host } from '../../core/ssh.js'
-import { httpAnswer } from '../http-request.js'
 import { clusterUnit, requireCluster } from '../postgresql/cluster.js'
-import { askMachine, runScript } from '../remote-script.js'
+import { runScript } from '../remote-script.js'
 import {
   convergeServices,
   lookAtServices,
@@ -14,25 +15,34 @@ import {
 } from '../services.js'
 import { portPackages, refuseTakenPort } from '../taken-port.js'
 import { waitUntil } from '../wait-until.js'
-import { hydraConfig, hydraEnvironment, machinesFile, shellProfile } from './config-text.js'
+import { type Database, hydraConfig, hydraEnvironment, machinesFile, shellProfile } from './config-text.js'
+import { healthProblems, type Installed, shutOutUnits, webProblem } from './health.js'
+import {
+  builderSettings,
+  evaluatorSettings,
+  ownBuilder,
+  queueRunnerSettings,
+  unusableBuilders,
+} from './joining-builders.js'
 import { type HydraFacts, hydraFacts } from './package-facts.js'
 import {
+  builderFile,
+  evaluatorFile,
   type HydraSettings,
   hydraConfigFile,
   hydraHome,
   hydraMachinesFile,
-  hydraRole,
   hydraSettings,
-  hydraUsers,
+  nixSocketGroup,
   noPackage,
+  queueRunnerFile,
 } from './settings.js'
-import { allHydraUnits, hydraUnits } from './units.js'
+import { allHydraUnits, hydraUnits, initUnit } from './units.js'
 
 /** Perl takes its time to start, on a guest under emulation half a minute. */
 const answerMs = 300_000
 const requestMs = 60_000
 const shellFile = '/etc/profile.d/hydra.sh'
-const initUnitName = 'hydra-init.service'
 
 export const hydraTask: SetupTask<HydraSettings> = {
   id: 'hydra',
@@ -53,7 +63,7 @@ async function probeHydra(host: Host, settings: HydraSettings, run: Run): Promis
   const wanted = await wantedSet(host, settings, run)
   const { absent, wrong } = await lookAtServices(host, wanted.set, run)
   if (absent) return 'needed'
-  const more = await healthProblems(host, settings, wanted, run)
+  const more = await whatIsWrong(host, settings, wanted, run)
   const all = [...wrong, ...more]
   return all.length === 0 ? 'done' : { drifted: all.join('; ') }
 }
@@ -64,12 +74,8 @@ async function isThere(host: Host, path: string, run: Run): Promise<boolean> {
   return result.kind === 'exited' && result.code === 0
 }
 
-interface Wanted {
+interface Wanted extends Installed {
   readonly set: ServiceSet
-  readonly facts: HydraFacts
-  readonly environment: Readonly<Record<string, string>>
-  /** Of the database. */
-  readonly databasePort: number
 }
 
 /** Everything that Hydra consists of, as this machine and this package want it. */
@@ -77,6 +83,8 @@ async function wantedSet(host: Host, settings: HydraSettings, run: Run): Promise
   const { options } = settings
   if (options.package == null) throw noPackage(host, 'Hydra', 'package')
   const facts = await hydraFacts(host, options.package, run)
+  const unusable = facts.runner === 'takes-builders' ? unusableBuilders(options.buildMachines) : undefined
+  if (unusable !== undefined) throw noSuchBuilders(host, unusable)
   const cluster = await requireCluster(host, options.database.name, run)
   const database = { name: options.database.name, port: cluster.port }
   const units = hydraUnits({
@@ -88,7 +96,7 @@ async function wantedSet(host: Host, settings: HydraSettings, run: Run): Promise
   })
   const files = [
     publicFile(hydraConfigFile, hydraConfig(settings, facts)),
-    publicFile(hydraMachinesFile, machinesFile(options.buildMachines, facts)),
+    ...generationFiles(settings, facts, database),
     publicFile(shellFile, shellProfile(database, facts)),
     ...units.map(({ name, text }) => publicFile(unitPath(name), text)),
   ]
@@ -98,37 +106,47 @@ async function wantedSet(host: Host, settings: HydraSettings, run: Run): Promise
     files,
     units: units
       .filter(({ runs }) => runs)
-      .map(({ name }) => ({
-        name,
-        // The runner reads its machines again by itself, and all others read hydra.conf only at their start.
-        reads: [
-          unitPath(name),
-          ...(name.endsWith('.timer') || name === initUnitName ? [] : [hydraConfigFile]),
-        ],
-      })),
+      .map(({ name, reads }) => ({ name, reads: [unitPath(name), ...reads] })),
     obsolete: allHydraUnits.filter((name) => !names.has(name)),
     // The database may have been made anew, or put back from an older Hydra, since it ran.
-    again: [initUnitName],
+    again: [initUnit],
   }
   return { set, facts, environment: hydraEnvironment(database, facts), databasePort: cluster.port }
 }
 
-/**
- * That a unit is active proves nothing: a queue runner without the daemon and a server whose every page is an error
- * are active too (measured). So each is asked as the user who runs it.
- */
-async function healthProblems(
-  host: Host,
-  settings: HydraSettings,
-  { environment, databasePort }: Wanted,
-  run: Run,
-): Promise<string[]> {
+/** Besides files and units. */
+async function whatIsWrong(host: Host, settings: HydraSettings, wanted: Wanted, run: Run): Promise<string[]> {
+  const shutOut = await shutOutUnits(host, unitNames(wanted), run)
+  const unheard = shutOut.map((unit) => `${unit} began before its user was in group ${nixSocketGroup}`)
+  return [...unheard, ...(await healthProblems(host, settings, wanted, run))]
+}
+
+function unitNames({ set }: Wanted): string[] {
+  return set.units.map(({ name }) => name)
+}
+
+function noSuchBuilders(host: Host, why: string): Error {
+  return failure('BUILD_MACHINES', `machine '${host.machine}': ${why}`, {
+    machine: host.machine,
+    hint: 'name localhost alone, once, or leave the list empty; other builders need an older Hydra',
+  })
+}
+
+/** What one generation reads and another has not. */
+function generationFiles(settings: HydraSettings, facts: HydraFacts, database: Database): PlacedFile[] {
   const { options } = settings
-  const variables = Object.entries(environment).map(([name, value]) => `${name}=${value}`)
-  const { package: path, database, listenHost, port } = options
-  const args = [path ?? '', database.name, String(databasePort), listenHost, String(port), ...variables]
-  const facts = await askMachine(host, { what: 'ask the services of Hydra', script: healthScript, args }, run)
-  return [...(facts.get('wrong') ?? [])]
+  const builders =
+    facts.runner === 'goes-to-builders'
+      ? [publicFile(hydraMachinesFile, machinesFile(options.buildMachines, facts))]
+      : [
+          publicFile(queueRunnerFile, queueRunnerSettings(settings, database)),
+          ...(facts.builderToldBy === 'file'
+            ? [publicFile(builderFile, builderSettings(ownBuilder(options, facts)))]
+            : []),
+        ]
+  return facts.evaluatorToldBy === 'file'
+    ? [...builders, publicFile(evaluatorFile, evaluatorSettings)]
+    : builders
 }
 
 async function applyHydra(
@@ -141,9 +159,15 @@ async function applyHydra(
   // hydra-server ends with status 0 when its port is taken, and is started again for ever (measured).
   const hint = 'stop it, or set deployment.hydra.port to another one'
   await refuseTakenPort(host, { port: options.port, unit: 'hydra-server.service', hint }, run)
+  if (wanted.facts.runner === 'takes-builders') {
+    const runner = { port: options.queueRunnerPort, unit: 'hydra-queue-runner.service' }
+    const other = 'stop it, or set deployment.hydra.queueRunnerPort to another one'
+    await refuseTakenPort(host, { ...runner, hint: other }, run)
+  }
   const args = [hydraHome, hydraConfigFile]
   await runScript(host, { what: 'link the configuration of Hydra', script: linkScript, args }, run)
-  await convergeServices(host, wanted.set, run)
+  const again = [...(wanted.set.again ?? []), ...(await shutOutUnits(host, unitNames(wanted), run))]
+  await convergeServices(host, { ...wanted.set, again }, run)
   return { url: settings.url, package: options.package ?? '' }
 }
 
@@ -155,15 +179,10 @@ async function verifyHydra(host: Host, settings: HydraSettings, run: TaskRun): P
     deadlineMs: answerMs,
     hint,
     evidence: () => newestLines(host, ['hydra-server.service'], run),
-    wrong: async () => {
-      const url = `http://127.0.0.1:${port}/`
-      const connect = () => run.connect(port)
-      const { status } = await httpAnswer({ url, connect, signal: run.signal, timeoutMs: requestMs })
-      return status === 200 ? undefined : `it answers with status ${status}`
-    },
+    wrong: () => webProblem(settings, run),
   })
   const wanted = await wantedSet(host, settings, run)
-  const units = wanted.set.units.map(({ name }) => name)
+  const units = unitNames(wanted)
   await waitUntil(host.machine, run, {
     what: "all of Hydra's services work",
     deadlineMs: answerMs,
@@ -172,7 +191,7 @@ async function verifyHydra(host: Host, settings: HydraSettings, run: TaskRun): P
     wrong: async () => {
       const problems = [
         ...(await unsteadyUnits(host, units, run)),
-        ...(await healthProblems(host, settings, wanted, run)),
+        ...(await whatIsWrong(host, settings, wanted, run)),
       ]
       return problems.length === 0 ? undefined : problems.join('; ')
     },
@@ -194,41 +213,4 @@ if [ -e "$1/hydra.conf" ] && [ ! -L "$1/hydra.conf" ]; then
   echo "$1/hydra.conf was somebody's own: it is now hydra.conf.before-hydra-ops"
 fi
 ln -sfn -- "$2" "$1/hydra.conf" || exit 1
-`
-
-/**
- * An unknown option makes hydra-server drop all of them and listen everywhere (measured), so the address is looked
- * at too. The evaluator says nothing when it has started; it holds connections to the database.
- */
-const healthScript = `
-package=$1 database=$2 database_port=$3 address=$4 port=$5
-shift 5
-cd /
-[ "$(readlink ${hydraHome}/hydra.conf)" = ${hydraConfigFile} ] || echo "wrong=${hydraHome}/hydra.conf does not lead to ${hydraConfigFile}"
-as() { user=$1; shift; runuser -u "$user" -- "$@" < /dev/null; }
-for user in ${hydraUsers.hydra} ${hydraUsers.queueRunner} ${hydraUsers.www}; do
-  as "$user" env NIX_REMOTE=daemon nix-store -q --hash "$package" > /dev/null 2>&1 ||
-    echo "wrong=user $user cannot use the Nix daemon"
-done
-status=$(as ${hydraUsers.queueRunner} env "$@" "$package/bin/hydra-queue-runner" --status 2>/dev/null)
-case $status in
-  *'"status":"up"'* | *'"status": "up"'*) ;;
-  # One that cannot be asked so (newer ones are another program); systemd says that it runs.
-  '') ;;
-  *) echo "wrong=the queue runner is not up" ;;
-esac
-sql() { as ${hydraUsers.hydra} psql -X -U ${hydraRole} -p "$database_port" -d "$database" -Atc "$1" 2>/dev/null; }
-schema=$(sql 'select max(version) from schemaversion')
-newest=$(find "$package/libexec/hydra/sql/" -name 'upgrade-*.sql' 2>/dev/null | sed 's/.*upgrade-//; s/\\.sql$//' | sort -n | tail -n 1)
-if [ -z "$schema" ]; then echo "wrong=the database $database does not have the tables of Hydra"
-elif [ "$schema" -lt "\${newest:-0}" ]; then echo "wrong=the tables of Hydra are of version $schema, and its package wants $newest"; fi
-sessions=$(sql "select count(*) from pg_stat_activity where application_name = 'hydra-evaluator'")
-[ "\${sessions:-0}" -ge 1 ] || echo "wrong=the evaluator has no connection to the database"
-listening=$(ss -Hltn "sport = :$port" | awk '{ print $4 }')
-case $listening in
-  '') echo "wrong=nothing listens on port $port" ;;
-  '*:'* | '0.0.0.0:'* | '[::]:'*)
-    case $address in 0.0.0.0 | ::) ;; *) echo "wrong=hydra-server listens on $listening instead of $address:$port" ;; esac ;;
-esac
-exit 0
 `

@@ -1,150 +1,50 @@
-import { type Database, hydraEnvironment } from './config-text.js'
-import type { HydraFacts } from './package-facts.js'
-import { gcRoots, type HydraSettings, hydraHome, hydraUsers, mailServer } from './settings.js'
+import { hydraEnvironment } from './config-text.js'
+import { type Daemon, daemonNames, daemonsOf, type HydraUnitsInput } from './daemons.js'
+import { gcRoots, type HydraSettings, hydraHome, hydraUsers } from './settings.js'
+import { environmentLines, hardening, quoted, timerText, unitText, wishedEnvironment } from './unit-text.js'
 
 export interface HydraUnit {
   readonly name: string
   readonly text: string
   /** Started and kept running; false = a timer starts it. */
   readonly runs: boolean
+  /** Files that it reads at its start, besides its own. */
+  readonly reads: readonly string[]
 }
 
-export interface HydraUnitsInput {
-  readonly settings: HydraSettings
-  /** The package's store path. */
-  readonly package: string
-  readonly facts: HydraFacts
-  readonly database: Database
-  /** The unit of the cluster. */
-  readonly postgresql: string
-}
-
-interface Service {
-  readonly name: string
-  readonly description: string
-  readonly user: string
-  /** Program and arguments, without the folder. */
-  readonly exec: string
-  /** Further lines of [Service]. */
-  readonly lines?: readonly string[]
-  readonly environment?: Readonly<Record<string, string>>
-  readonly writes: readonly string[]
-}
-
-const { hydra, queueRunner, www } = hydraUsers
-
-/**
- * What ran under systemd on Debian. Tied to the database by Wants=, not Requires=: after a stop and a start of
- * PostgreSQL the latter would leave all of them down (measured); Restart=always brings back what dies meanwhile.
- */
-const hardening = [
-  'NoNewPrivileges=true',
-  'PrivateTmp=true',
-  'PrivateDevices=true',
-  'ProtectHome=true',
-  'ProtectSystem=strict',
-  'ProtectKernelTunables=true',
-  'ProtectKernelModules=true',
-  'ProtectControlGroups=true',
-  'RestrictSUIDSGID=true',
-  'LockPersonality=true',
-]
-
-const owner = '# Written by hydra-ops (set-up task "hydra"); changes made here are overwritten.'
+/** Makes the database, and brings it up to the version of the package. */
+export const initUnit = 'hydra-init.service'
 
 /** The units of a Hydra, the one that makes the database first. */
 export function hydraUnits(input: HydraUnitsInput): HydraUnit[] {
-  const services = servicesOf(input).filter(({ exec }) => input.facts.programs.has(exec.split(' ')[0] ?? ''))
   return [
-    { name: 'hydra-init.service', text: initUnit(input), runs: true },
-    ...services.map((service) => ({
-      name: `${service.name}.service`,
-      text: serviceUnit(input, service),
+    { name: initUnit, text: initText(input), runs: true, reads: [] },
+    ...daemonsOf(input).map((daemon) => ({
+      name: `${daemon.name}.service`,
+      text: daemonText(input, daemon),
       runs: true,
+      reads: daemon.reads,
     })),
     ...gcRootsUnits(input),
     ...spaceUnits(input.settings),
   ]
 }
 
+const gcRootsName = 'hydra-update-gc-roots'
+const spaceName = 'hydra-check-space'
+
 /** Every unit that any Hydra has: those that this one has not are removed. */
 export const allHydraUnits: readonly string[] = [
-  'hydra-init.service',
-  'hydra-server.service',
-  'hydra-evaluator.service',
-  'hydra-queue-runner.service',
-  'hydra-notify.service',
-  'hydra-send-stats.service',
-  'hydra-update-gc-roots.service',
-  'hydra-update-gc-roots.timer',
-  'hydra-check-space.service',
-  'hydra-check-space.timer',
+  initUnit,
+  ...daemonNames.map((name) => `${name}.service`),
+  ...[gcRootsName, spaceName].flatMap((name) => [`${name}.service`, `${name}.timer`]),
 ]
 
-function servicesOf({ settings, package: path, facts }: HydraUnitsInput): Service[] {
-  const { options } = settings
-  const programs = `${path}/bin:/usr/bin:/bin`
-  const cache = options.cache.enable ? [options.cache.directory] : []
-  return [
-    {
-      name: 'hydra-server',
-      description: 'Hydra: web server',
-      user: www,
-      exec: `hydra-server -f -h ${options.listenHost} -p ${options.port} --max_spare_servers 5 --max_servers 25 --max_requests 100`,
-      environment: { COLUMNS: '80', XDG_CACHE_HOME: `${hydraHome}/www/.cache` },
-      writes: [`${hydraHome}/www`, gcRoots],
-    },
-    {
-      name: 'hydra-evaluator',
-      description: 'Hydra: evaluator',
-      user: hydra,
-      exec: 'hydra-evaluator',
-      // It ends with 1 when it is told to stop: each stop would leave it `failed` (measured).
-      lines: [
-        `ExecStopPost=${path}/bin/hydra-evaluator --unlock`,
-        'SuccessExitStatus=1',
-        `WorkingDirectory=${hydraHome}`,
-      ],
-      // It calls hydra-eval-jobset by name.
-      environment: { PATH: programs },
-      writes: [hydraHome, gcRoots],
-    },
-    {
-      name: 'hydra-queue-runner',
-      description: 'Hydra: queue runner',
-      user: queueRunner,
-      exec: 'hydra-queue-runner -v',
-      lines: [
-        `ExecStopPost=${path}/bin/hydra-queue-runner --unlock`,
-        `WorkingDirectory=${hydraHome}/queue-runner`,
-        'LimitCORE=infinity',
-      ],
-      environment: { PATH: programs, IN_SYSTEMD: '1' },
-      writes: [`${hydraHome}/queue-runner`, `${hydraHome}/build-logs`, ...cache, gcRoots],
-    },
-    {
-      name: 'hydra-notify',
-      description: 'Hydra: notifications',
-      user: queueRunner,
-      exec: 'hydra-notify',
-      // It compresses the logs of builds.
-      writes: [`${hydraHome}/queue-runner`, `${hydraHome}/build-logs`, `${hydraHome}/runcommand-logs`],
-    },
-    ...(facts.programs.has('hydra-send-stats')
-      ? [
-          {
-            name: 'hydra-send-stats',
-            description: 'Hydra: statistics to statsd',
-            user: hydra,
-            exec: 'hydra-send-stats',
-            writes: [],
-          },
-        ]
-      : []),
-  ]
-}
-
-function initUnit(input: HydraUnitsInput): string {
+/**
+ * Tied to the database by Wants=, not Requires=: after a stop and a start of PostgreSQL the latter would leave all of
+ * them down (measured); Restart= brings back what dies meanwhile.
+ */
+function initText(input: HydraUnitsInput): string {
   return unitText({
     unit: [
       'Description=Hydra: database schema',
@@ -155,7 +55,7 @@ function initUnit(input: HydraUnitsInput): string {
     service: [
       'Type=oneshot',
       'RemainAfterExit=true',
-      `User=${hydra}`,
+      `User=${hydraUsers.hydra}`,
       ...environmentLines(environmentOf(input, 'hydra-init')),
       `ExecStart=${input.package}/bin/hydra-init`,
       'Restart=on-failure',
@@ -167,55 +67,46 @@ function initUnit(input: HydraUnitsInput): string {
   })
 }
 
-function serviceUnit(input: HydraUnitsInput, service: Service): string {
+function daemonText(input: HydraUnitsInput, daemon: Daemon): string {
+  const { exec, notifies, ties = [], lines = [], environment = {}, writes } = daemon
   return unitText({
     unit: [
-      `Description=${service.description}`,
-      'Wants=hydra-init.service',
-      'After=hydra-init.service nix-daemon.socket network.target',
+      `Description=${daemon.description}`,
+      `Wants=${initUnit}`,
+      `After=${initUnit} nix-daemon.socket network.target`,
+      ...ties,
       'StartLimitIntervalSec=0',
     ],
     service: [
-      `User=${service.user}`,
-      ...environmentLines({ ...environmentOf(input, service.name), ...service.environment }),
-      `ExecStart=${input.package}/bin/${service.exec}`,
-      ...(service.lines ?? []),
-      'Restart=always',
+      ...(notifies === true ? ['Type=notify'] : []),
+      `User=${daemon.user}`,
+      ...environmentLines({ ...environmentOf(input, daemon.name), ...environment }),
+      `ExecStart=${input.package}/bin/${exec.join(' ')}`,
+      ...lines,
+      `Restart=${daemon.restart ?? 'always'}`,
       'RestartSec=5',
       ...hardening,
-      ...(service.writes.length === 0 ? [] : [`ReadWritePaths=${service.writes.join(' ')}`]),
+      ...(writes.length === 0 ? [] : [`ReadWritePaths=${writes.join(' ')}`]),
     ],
     wantedBy: 'multi-user.target',
   })
 }
 
 function gcRootsUnits(input: HydraUnitsInput): HydraUnit[] {
-  if (!input.facts.programs.has('hydra-update-gc-roots')) return []
+  if (!input.facts.programs.has(gcRootsName)) return []
+  const description = 'Hydra: what the garbage collector keeps'
   const service = unitText({
-    unit: ['Description=Hydra: what the garbage collector keeps', 'After=hydra-init.service'],
+    unit: [`Description=${description}`, `After=${initUnit}`],
     service: [
       'Type=oneshot',
-      `User=${hydra}`,
-      ...environmentLines(environmentOf(input, 'hydra-update-gc-roots')),
-      `ExecStart=${input.package}/bin/hydra-update-gc-roots`,
+      `User=${hydraUsers.hydra}`,
+      ...environmentLines(environmentOf(input, gcRootsName)),
+      `ExecStart=${input.package}/bin/${gcRootsName}`,
       ...hardening,
       `ReadWritePaths=${gcRoots}`,
     ],
   })
-  const timer = `${owner}
-[Unit]
-Description=Hydra: what the garbage collector keeps
-
-[Timer]
-OnCalendar=2,14:15
-
-[Install]
-WantedBy=timers.target
-`
-  return [
-    { name: 'hydra-update-gc-roots.service', text: service, runs: false },
-    { name: 'hydra-update-gc-roots.timer', text: timer, runs: true },
-  ]
+  return timed(gcRootsName, service, timerText(description, '2,14:15'))
 }
 
 /**
@@ -229,23 +120,18 @@ function spaceUnits({ options }: HydraSettings): HydraUnit[] {
   ] as const
   const checks = wishes.filter(([, gib]) => gib > 0).map(([unit, gib]) => spaceCheck(unit, gib * 1024 * 1024))
   if (checks.length === 0) return []
+  const description = 'Hydra: is there room on the disk?'
   const service = unitText({
-    unit: ['Description=Hydra: is there room on the disk?'],
+    unit: [`Description=${description}`],
     service: ['Type=oneshot', ...checks.map((check) => `ExecStart=/bin/sh -c ${quoted(check)}`)],
   })
-  const timer = `${owner}
-[Unit]
-Description=Hydra: is there room on the disk?
+  return timed(spaceName, service, timerText(description, '*:0/5'))
+}
 
-[Timer]
-OnCalendar=*:0/5
-
-[Install]
-WantedBy=timers.target
-`
+function timed(name: string, service: string, timer: string): HydraUnit[] {
   return [
-    { name: 'hydra-check-space.service', text: service, runs: false },
-    { name: 'hydra-check-space.timer', text: timer, runs: true },
+    { name: `${name}.service`, text: service, runs: false, reads: [] },
+    { name: `${name}.timer`, text: timer, runs: true, reads: [] },
   ]
 }
 
@@ -261,31 +147,5 @@ function spaceCheck(unit: string, kibibytes: number): string {
 }
 
 function environmentOf({ settings, database, facts }: HydraUnitsInput, unit: string): Record<string, string> {
-  const server = mailServer(settings)
-  // Perl's Email::Sender goes by these.
-  const mail =
-    server === undefined ? {} : { EMAIL_SENDER_TRANSPORT: 'SMTP', EMAIL_SENDER_TRANSPORT_host: server }
-  return { ...hydraEnvironment(database, facts, unit), ...mail, ...settings.options.extraEnv }
-}
-
-function environmentLines(environment: Readonly<Record<string, string>>): string[] {
-  return Object.entries(environment).map(([name, value]) => `Environment=${quoted(`${name}=${value}`)}`)
-}
-
-/** systemd.syntax(7): quotes and backslashes are escaped, and `%` begins a specifier. */
-function quoted(text: string): string {
-  return `"${text.replaceAll(/["\\]/g, '\\$&').replaceAll('%', '%%')}"`
-}
-
-function unitText(unit: {
-  readonly unit: readonly string[]
-  readonly service: readonly string[]
-  readonly wantedBy?: string
-}): string {
-  const parts = [
-    ['[Unit]', ...unit.unit],
-    ['[Service]', ...unit.service],
-    ...(unit.wantedBy === undefined ? [] : [['[Install]', `WantedBy=${unit.wantedBy}`]]),
-  ]
-  return `${owner}\n${parts.map((lines) => `${lines.join('\n')}\n`).join('\n')}`
+  return { ...hydraEnvironment(database, facts, unit), ...wishedEnvironment(settings) }
 }

@@ -1,4 +1,4 @@
-import type { HydraSettings } from '../hydra/settings.js'
+import { type HydraSettings, reachedAt } from '../hydra/settings.js'
 
 /** Where the static cache is served beside Hydra. */
 export const staticCachePath = '/static-cache/'
@@ -71,10 +71,9 @@ function acme(tls: string): string[] {
 
 function hydraLocation({ options }: HydraSettings): string[] {
   const { listenHost, port } = options
-  const host = listenHost === '0.0.0.0' || listenHost === '::' ? '127.0.0.1' : listenHost
   // Behind TLS: Hydra takes this as its own base as it is, whatever the port of its own hop (recorded).
   const base = options.nginx.tls === 'none' ? [] : ['proxy_set_header X-Request-Base https://$http_host;']
-  return block('location /', [...proxyTo(host, port), ...base, 'proxy_read_timeout 120s;'])
+  return block('location /', [...proxyTo(reachedAt(listenHost), port), ...base, 'proxy_read_timeout 120s;'])
 }
 
 /** \`$http_host\`, for \`$host\` drops a published port: Hydra then refuses the login (measured). */
@@ -103,7 +102,7 @@ function staticCache({ options }: HydraSettings): string[] {
 /** nix-serve where there is one: it has the whole store. Undefined = there is no cache. */
 function cacheServer({ options }: HydraSettings): string[] | undefined {
   const { nixServe, cache } = options
-  if (nixServe.enable) return block('location /', proxyTo(nixServe.bindAddress, nixServe.port))
+  if (nixServe.enable) return block('location /', proxyTo(reachedAt(nixServe.bindAddress), nixServe.port))
   if (!cache.enable) return undefined
   return [`root ${cache.directory};`, ...cacheTypes]
 }

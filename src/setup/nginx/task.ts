@@ -1,10 +1,10 @@
 import { createHash } from 'node:crypto'
 import { failure } from '../../core/errors.js'
+import { httpAnswer } from '../../core/http-request.js'
 import { placeFiles } from '../../core/place-files.js'
 import type { Run } from '../../core/run.js'
 import type { SetupTask, TaskRun, TaskState } from '../../core/setup-task.js'
 import type { Host } from '../../core/ssh.js'
-import { httpAnswer } from '../http-request.js'
 import { type HydraSettings, hydraSettings } from '../hydra/settings.js'
 import { askMachine, type Facts, fact, runScript } from '../remote-script.js'
 import { publicFile } from '../services.js'
@@ -182,6 +182,8 @@ async function verifyNginx(host: Host, settings: HydraSettings, run: TaskRun): P
   const get = (path: string) =>
     httpAnswer({
       url: `${url}${path}`,
+      // A self-signed one is among the choices; whether users trust theirs is not seen from here.
+      checkCertificate: false,
       connect: () => run.connect(port),
       signal: run.signal,
       timeoutMs: requestMs,

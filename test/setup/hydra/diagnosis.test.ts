@@ -5,6 +5,12 @@ import { diagnose, type Evidence } from '../../../src/setup/hydra/diagnosis.js'
 const recorded = (name: string) => readFileSync(`test/fixtures/hydra-journals/${name}`, 'utf8')
 const nothing: Evidence = { journal: '', queue: {}, evaluation: '', status: undefined }
 
+/** As hydra-server passes on what a queue runner in Rust says. */
+const newer = (queueRunner: Record<string, unknown>, machine: Record<string, unknown>) => ({
+  queueRunner: { status: 'up', ...queueRunner },
+  machines: { ci: { systems: ['x86_64-linux'], ...machine } },
+})
+
 describe('why a build does not turn green', () => {
   it.each<[string, Partial<Evidence>, RegExp]>([
     [
@@ -38,6 +44,47 @@ describe('why a build does not turn green', () => {
       'nobody builds it',
       { queue: { status: 'up', nrRunnableSteps: 1, nrActiveSteps: 0 } },
       /no builder offers/,
+    ],
+    [
+      'no builder came (since March 2026)',
+      { queue: { queueRunner: { status: 'up', nrStepsRunnable: 1 }, machines: {} } },
+      /no builder has come/,
+    ],
+    [
+      'its builder has another system (since March 2026)',
+      { queue: newer({ nrStepsRunnable: 1 }, { hasCapacity: true }) },
+      /no builder offers/,
+    ],
+    [
+      'the disk of its builder is nearly full (since March 2026)',
+      { queue: newer({ nrStepsRunnable: 1 }, { hasCapacity: false, stats: { currentJobs: 0 } }) },
+      /tenth of the disk/,
+    ],
+    [
+      'its builder is busy (since March 2026)',
+      { queue: newer({ nrStepsRunnable: 1, nrStepsBuilding: 1 }, { hasCapacity: false }) },
+      /nothing says why/,
+    ],
+    ['the queue runner does not answer (since March 2026)', { queue: { status: 'unreachable' } }, /is down/],
+    [
+      'the daemon is too old (since June 2026)',
+      { journal: 'Build of x.drv failed with: Preparing failure: unsupported version 1.34' },
+      /Nix 2\.20 or newer/,
+    ],
+    [
+      'the builder is not trusted',
+      { journal: 'error: you are not privileged to build input-addressed derivations' },
+      /trusted-users/,
+    ],
+    [
+      'builder and queue runner differ',
+      { journal: 'API version mismatch: client has 1, server has 2' },
+      /not of the same version/,
+    ],
+    [
+      'it fails itself, while nobody builds another one',
+      { status: 1, queue: { status: 'up', nrRunnableSteps: 3, nrUnsupportedSteps: 2 } },
+      /the build itself failed/,
     ],
     ['its system is unknown', { status: 9 }, /no builder offers its system/],
     ['the folder of the cache is gone', { journal: 'Failed at step NAMESPACE spawning x' }, /ReadWritePaths/],

@@ -1,54 +1,154 @@
-import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { hydraFacts } from '../../../src/setup/hydra/package-facts.js'
 import { LocalShellHost } from '../../fakes/local-shell-host.js'
 import { taskRun } from '../../fakes/task-run.js'
+import { StandIns } from '../../hydra/stand-in-packages.js'
 
-const run = taskRun()
-const host = new LocalShellHost()
-let root: string
-beforeEach(() => {
-  root = mkdtempSync(join(tmpdir(), 'ho-package-'))
-  for (const program of ['init', 'server', 'evaluator', 'queue-runner', 'create-user'])
-    file(`bin/hydra-${program}`, '#!/bin/sh\n', 0o755)
+const standIns = new StandIns()
+let folder: string
+let host: LocalShellHost
+
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'hydra-ops-facts-'))
+  // Whoever runs the tests becomes nobody else.
+  program('machine', 'runuser', 'while [ "$1" != -- ]; do shift; done; shift; exec "$@"')
+  host = new LocalShellHost({ bin: join(folder, 'machine/bin') })
+  await standIns.build('hydra', 'hydra-database-url')
 })
-afterEach(() => rmSync(root, { recursive: true, force: true }))
+afterAll(() => {
+  standIns.nix.dispose()
+  rmSync(folder, { recursive: true, force: true })
+})
 
-function file(path: string, text: string, mode = 0o644): void {
-  mkdirSync(join(root, dirname(path)), { recursive: true })
-  writeFileSync(join(root, path), text, { mode })
+/** A program that does what a line of sh does, in a package of this test. */
+function program(name: string, file: string, line: string): void {
+  const path = join(folder, name, 'bin', file)
+  mkdirSync(dirname(path), { recursive: true })
+  writeFileSync(path, `#!/bin/sh\n${line}\n`)
+  chmodSync(path, 0o755)
 }
 
+/** Like nixpkgs' symlinkJoin: folders of its own, links to the files of several packages. */
+function joined(name: string, ...sources: readonly string[]): string {
+  const path = join(folder, name)
+  const link = (from: string, to: string) => {
+    mkdirSync(to, { recursive: true })
+    for (const entry of readdirSync(from, { withFileTypes: true })) {
+      if (entry.isDirectory()) link(join(from, entry.name), join(to, entry.name))
+      else symlinkSync(join(from, entry.name), join(to, entry.name))
+    }
+  }
+  for (const source of sources) link(source, path)
+  return path
+}
+
+const packageOf = (name: 'hydra' | 'hydra-database-url') => dirname(standIns.bin(name))
+const facts = (path: string) => hydraFacts(host, path, taskRun())
+
 describe('a package of Hydra', () => {
-  it('is known by its programs', async () => {
+  it('whose queue runner goes to builders is seen as one', async () => {
+    expect(await facts(packageOf('hydra'))).toMatchObject({
+      database: 'dbi',
+      runner: 'goes-to-builders',
+      evaluatorToldBy: 'hydra.conf',
+    })
+  })
+
+  it('whose queue runner takes builders is seen as one', async () => {
+    const found = await facts(packageOf('hydra-database-url'))
+    expect(found).toMatchObject({
+      database: 'url',
+      runner: 'takes-builders',
+      builderToldBy: 'file',
+      evaluatorToldBy: 'hydra.conf',
+    })
+    expect([...found.programs]).toContain('hydra-builder')
+  })
+
+  it('that was joined of several ones is seen as what they are together', async () => {
+    program('apart', 'hydra-queue-runner', 'echo "  -g, --grpc-bind <GRPC_BIND>"')
+    program('apart', 'hydra-builder', 'echo "  --gateway-endpoint <X>"; echo "  --max-jobs <N>"')
+    const older = joined('older', packageOf('hydra'))
+    rmSync(join(older, 'bin/hydra-queue-runner'))
+    expect(await facts(joined('older', join(folder, 'apart')))).toMatchObject({
+      database: 'dbi',
+      runner: 'takes-builders',
+      builderToldBy: 'options',
+    })
+  })
+
+  it('whose evaluator has settings of its own is seen as one', async () => {
+    program('own-evaluator', 'hydra-evaluator', 'echo "      --config-path <CONFIG_PATH>"')
+    const newer = joined('newer', packageOf('hydra-database-url'))
+    rmSync(join(newer, 'bin/hydra-evaluator'))
+    expect(await facts(joined('newer', join(folder, 'own-evaluator')))).toMatchObject({
+      database: 'url',
+      evaluatorToldBy: 'file',
+    })
+  })
+
+  it('is asked for its options without anything of ours in the environment', async () => {
+    const careless = joined('careless', packageOf('hydra'))
+    rmSync(join(careless, 'bin/hydra-evaluator'))
+    program('curious', 'hydra-evaluator', 'env | grep -q LC_ALL && echo "--config-path"; true')
+    expect(await facts(joined('careless', join(folder, 'curious')))).toMatchObject({
+      evaluatorToldBy: 'hydra.conf',
+    })
+  })
+
+  it('without the parts that are packages of their own is refused with how to join them', async () => {
+    const alone = joined('alone', packageOf('hydra-database-url'))
+    rmSync(join(alone, 'bin/hydra-builder'))
+    await expect(facts(alone)).rejects.toMatchObject({
+      code: 'PACKAGE',
+      message: expect.stringContaining('it has no hydra-builder'),
+      hint: expect.stringContaining('pkgs.symlinkJoin'),
+    })
+  })
+})
+
+describe('the programs of a package', () => {
+  let root: string
+  const file = (path: string, text: string, mode = 0o644) => {
+    mkdirSync(dirname(join(root, path)), { recursive: true })
+    writeFileSync(join(root, path), text, { mode })
+  }
+  beforeEach(() => {
+    root = mkdtempSync(join(folder, 'package-'))
+    for (const each of ['init', 'server', 'evaluator', 'queue-runner', 'create-user'])
+      file(`bin/hydra-${each}`, '#!/bin/sh\n', 0o755)
+  })
+
+  it('are what it is known by', async () => {
     file('bin/hydra-notify', '#!/bin/sh\n', 0o755)
     file('bin/other', '#!/bin/sh\n', 0o755)
-    const { programs } = await hydraFacts(host, root, run)
+    const { programs } = await facts(root)
     expect([...programs].sort()).toEqual([
       ...['hydra-create-user', 'hydra-evaluator', 'hydra-init', 'hydra-notify'],
       ...['hydra-queue-runner', 'hydra-server'],
     ])
   })
 
-  it('without hydra-create-user is refused, and what it lacks is named', async () => {
+  it('without hydra-create-user are refused, and what is missing is named', async () => {
     rmSync(join(root, 'bin/hydra-create-user'))
-    await expect(hydraFacts(host, root, run)).rejects.toMatchObject({
+    await expect(facts(root)).rejects.toMatchObject({
       code: 'PACKAGE',
       message: `machine 'local': ${root} is no package of Hydra: it has no hydra-create-user`,
       hint: expect.stringContaining('deployment.hydra.package'),
     })
   })
 
-  it('whose program may not be run is refused too', async () => {
+  it('of which one may not be run are refused too', async () => {
     chmodSync(join(root, 'bin/hydra-init'), 0o644)
-    await expect(hydraFacts(host, root, run)).rejects.toThrow('it has no hydra-init')
+    await expect(facts(root)).rejects.toThrow('it has no hydra-init')
   })
 
-  it('that is something else is refused, with all that it lacks', async () => {
+  it('of something else are refused, with all that is missing', async () => {
     rmSync(join(root, 'bin'), { recursive: true })
-    await expect(hydraFacts(host, root, run)).rejects.toThrow(
+    await expect(facts(root)).rejects.toThrow(
       'it has no hydra-init, hydra-server, hydra-evaluator, hydra-queue-runner, hydra-create-user',
     )
   })

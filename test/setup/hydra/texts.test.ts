@@ -14,7 +14,9 @@ const database = { name: 'hydra', port: 5432 }
 const path = '/nix/store/00000000000000000000000000000000-hydra'
 const may2022: HydraFacts = {
   database: 'dbi',
-  asksRunner: false,
+  runner: 'goes-to-builders',
+  builderToldBy: 'options',
+  evaluatorToldBy: 'hydra.conf',
   programs: new Set([
     ...['hydra-init', 'hydra-server', 'hydra-evaluator', 'hydra-queue-runner', 'hydra-create-user'],
     ...['hydra-notify', 'hydra-send-stats', 'hydra-update-gc-roots'],
@@ -76,16 +78,31 @@ describe('the units of Hydra', () => {
     expect(unit('hydra-init.service')).toContain(
       'Wants=postgresql@15-main.service\nAfter=postgresql@15-main.service',
     )
-    for (const name of [
-      'hydra-server',
-      'hydra-evaluator',
-      'hydra-queue-runner',
-      'hydra-notify',
-      'hydra-send-stats',
-    ])
+    for (const name of ['hydra-server', 'hydra-evaluator', 'hydra-queue-runner', 'hydra-notify'])
       expect(unit(`${name}.service`)).toMatch(
         /Wants=hydra-init\.service\nAfter=hydra-init\.service nix-daemon\.socket network\.target[\s\S]*Restart=always/,
       )
+  })
+
+  it('do not start statistics again that ended because there is nobody to ask', () => {
+    expect(unit('hydra-send-stats.service')).toContain('Restart=on-failure\n')
+  })
+
+  it('are started again when what they read at their start has changed', () => {
+    const postgresql = 'p.service'
+    const reads = hydraUnits({
+      settings: settings(),
+      package: path,
+      facts: may2022,
+      database,
+      postgresql,
+    }).map((each) => [each.name, each.reads.join(' ')])
+    expect(Object.fromEntries(reads)).toMatchObject({
+      'hydra-init.service': '',
+      'hydra-server.service': '/etc/hydra/hydra.conf',
+      'hydra-queue-runner.service': '/etc/hydra/hydra.conf',
+      'hydra-update-gc-roots.timer': '',
+    })
   })
 
   it('run as the users and write where the ones that ran on Debian did', () => {
@@ -148,32 +165,28 @@ describe('the units of Hydra', () => {
   it('escape what systemd would interpret', () => {
     const text = unit('hydra-server.service', { extraEnv: { MOTD: '50% "off" \\o/' } })
     expect(text).toContain('Environment="MOTD=50%% \\"off\\" \\\\o/"\n')
-    const newer = unit('hydra-server.service', {}, { ...may2022, database: 'url' })
-    expect(newer).toContain(
-      'Environment="HYDRA_DATABASE_URL=postgres://hydra@%%2Frun%%2Fpostgresql:5432/hydra?application_name=hydra-server"\n',
-    )
-    expect(newer).not.toContain('HYDRA_DBI')
   })
 })
 
 describe('where Hydra finds its database', () => {
+  const older = { database: 'dbi', runner: 'goes-to-builders' } as const
+  const newer = { database: 'url', runner: 'takes-builders' } as const
+
   it('is told as each generation wants it', () => {
-    expect(hydraEnvironment(database, { database: 'dbi' }).HYDRA_DBI).toBe('dbi:Pg:dbname=hydra;user=hydra;')
-    expect(hydraEnvironment(database, { database: 'dbi' }, 'hydra-init').HYDRA_DBI).toBe(
+    expect(hydraEnvironment(database, older).HYDRA_DBI).toBe('dbi:Pg:dbname=hydra;user=hydra;')
+    expect(hydraEnvironment(database, older, 'hydra-init').HYDRA_DBI).toBe(
       'dbi:Pg:dbname=hydra;user=hydra;application_name=hydra-init',
     )
-    expect(hydraEnvironment({ name: 'ci', port: 5433 }, { database: 'dbi' }).HYDRA_DBI).toBe(
+    expect(hydraEnvironment({ name: 'ci', port: 5433 }, older).HYDRA_DBI).toBe(
       'dbi:Pg:dbname=ci;port=5433;user=hydra;',
     )
-    expect(hydraEnvironment(database, { database: 'url' }).HYDRA_DATABASE_URL).toBe(
+    expect(hydraEnvironment(database, newer).HYDRA_DATABASE_URL).toBe(
       'postgres://hydra@%2Frun%2Fpostgresql:5432/hydra',
     )
   })
 
   it('is told to login shells too', () => {
-    expect(shellProfile(database, { database: 'dbi' })).toContain(
-      "export HYDRA_DBI='dbi:Pg:dbname=hydra;user=hydra;'\n",
-    )
+    expect(shellProfile(database, older)).toContain("export HYDRA_DBI='dbi:Pg:dbname=hydra;user=hydra;'\n")
   })
 })
 
@@ -200,12 +213,6 @@ binary_cache_secret_key_file = /etc/hydra/cache.sec
       'binary_cache_secret_key_file = /etc/nix/web/secret\n',
     )
     expect(hydraConfig(settings(), may2022)).not.toMatch(/store_uri|secret/)
-  })
-
-  it('tells newer ones where to ask their queue runner', () => {
-    expect(hydraConfig(settings(), { asksRunner: true })).toContain(
-      'queue_runner_endpoint = http://[::1]:8080\n',
-    )
   })
 
   it('holds a "#" as Perl’s Config::General reads it, which begins a comment otherwise', () => {

@@ -3,6 +3,7 @@ import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:f
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import type { HydraFacts } from '../../../src/setup/hydra/package-facts.js'
 import { hydraSettings } from '../../../src/setup/hydra/settings.js'
 import { hydraUnits } from '../../../src/setup/hydra/units.js'
 import { gcUnits, nixOptions } from '../../../src/setup/nix-config.js'
@@ -13,7 +14,7 @@ import { taskMachine } from '../../fakes/task-run.js'
 let root: string
 const programs = [
   ...['hydra-init', 'hydra-server', 'hydra-evaluator', 'hydra-queue-runner', 'hydra-create-user'],
-  ...['hydra-notify', 'hydra-send-stats', 'hydra-update-gc-roots'],
+  ...['hydra-notify', 'hydra-send-stats', 'hydra-update-gc-roots', 'hydra-builder'],
 ]
 
 beforeAll(() => {
@@ -41,7 +42,7 @@ function complaints(units: readonly { readonly name: string; readonly text: stri
     .join('\n')
 }
 
-function unitsOf(hydra: Record<string, unknown>) {
+function unitsOf(hydra: Record<string, unknown>, more: Partial<HydraFacts> = {}) {
   const settings = hydraSettings(taskMachine({ hydra: { enable: true, ...hydra } }))
   if (settings === undefined) throw new Error('no Hydra is wanted')
   return hydraUnits({
@@ -49,11 +50,14 @@ function unitsOf(hydra: Record<string, unknown>) {
     package: join(root, 'package'),
     facts: {
       database: 'url',
-      asksRunner: false,
+      runner: 'goes-to-builders',
+      builderToldBy: 'file',
+      evaluatorToldBy: 'hydra.conf',
       programs: new Set(programs),
       systems: ['x86_64-linux'],
       cores: 2,
       kvm: false,
+      ...more,
     },
     database: { name: 'hydra', port: 5432 },
     postgresql: 'postgresql@15-main.service',
@@ -81,6 +85,16 @@ describe('the units of Hydra', () => {
     ['with IPv6', { listenHost: '::1' }],
   ])('are what systemd takes: %s', (_, hydra) => {
     expect(complaints(unitsOf(hydra))).toBe('')
+  })
+
+  it.each<[string, Partial<HydraFacts>]>([
+    ['as they are', {}],
+    ['with settings as options', { builderToldBy: 'options' }],
+    ['with an evaluator that has settings of its own', { evaluatorToldBy: 'file' }],
+  ])('are what systemd takes where builders come to the queue runner: %s', (_, facts) => {
+    const units = unitsOf({ cache: { enable: true } }, { ...facts, runner: 'takes-builders' })
+    expect(units.map(({ name }) => name)).toContain('hydra-builder.service')
+    expect(complaints(units)).toBe('')
   })
 
   it('would not be taken with a mistake in them', () => {

@@ -1,0 +1,64 @@
+# shellcheck shell=bash
+# What the lab shows at its end: `client` takes over the LAN what Hydra built and signed on `ci`, and refuses what
+# somebody else signed. Sourced by scripts/lab, whose `name`, `paste` and `folder` it uses; each command is shown as it
+# can be pasted.
+# shellcheck disable=SC2154
+
+# What Hydra built last: by the set-up task hydra-probe, if nobody built anything since.
+newest_build="select path from buildoutputs o join builds b on b.id = o.build where b.buildstatus = 0 order by b.id desc limit 1"
+path_info='nix --extra-experimental-features nix-command path-info --sigs'
+
+prove() {
+  local built
+  built=$(ops ssh -d "$name" ci -- "cd / && runuser -u hydra -- psql -At -c '$newest_build' hydra")
+  [ -n "$built" ] || give_up 'Hydra has built nothing yet' "$paste setup verify -d $name"
+  if on_client nix-store --check-validity "$built" 2>/dev/null; then
+    printf '\nclient has what Hydra built last: %s\n' "$built"
+    return
+  fi
+  prove_substitution "$built"
+  prove_refusal
+}
+
+prove_substitution() {
+  heading 'Hydra built a path on ci. client does not have it, and takes it from the cache: signed by the key it trusts'
+  expect_failure on_client_shown nix-store --check-validity "$1"
+  on_client_shown nix-store --realise "$1"
+  on_client_shown "$path_info" "$1"
+}
+
+prove_refusal() {
+  local script="$folder/examples/lab/stranger.sh" theirs
+  heading 'Somebody else signs another path in the same cache: client refuses it'
+  show ssh -d "$name" ci -- sh "< $script"
+  theirs=$(ops ssh -d "$name" ci -- sh <"$script")
+  printf '%s\n' "$theirs"
+  expect_failure on_client_shown nix-store --realise "$theirs"
+  if on_client nix-store --check-validity "$theirs" 2>/dev/null; then
+    give_up "client took $theirs, which is not signed by the key it trusts"
+  fi
+}
+
+heading() { printf '\n-- %s\n' "$1"; }
+
+show() {
+  printf '$ %s %s\n' "$paste" "$*"
+}
+
+on_client() { ops ssh -d "$name" client -- "$@"; }
+
+on_client_shown() {
+  show ssh -d "$name" client -- "$@"
+  on_client "$@" 2>&1
+}
+
+# For what must not work: a connection that fails (255) is none of it.
+expect_failure() {
+  local status=0
+  "$@" || status=$?
+  case $status in
+    0) give_up "this should have failed: ${*:2}" ;;
+    1) return 0 ;;
+    *) give_up "this ended with status $status: ${*:2}" ;;
+  esac
+}

@@ -1,0 +1,125 @@
+import type { IncomingMessage } from 'node:http'
+import type { Duplex } from 'node:stream'
+
+export interface HttpAnswer {
+  readonly status: number
+  readonly headers: Readonly<Record<string, string | string[] | undefined>>
+  readonly body: string
+}
+
+export interface HttpRequest {
+  readonly url: string
+  readonly method?: string
+  readonly headers?: Readonly<Record<string, string>>
+  readonly body?: string
+  /** Must the certificate be one that this host trusts, made out to the name in the URL? */
+  readonly checkCertificate: boolean
+  connect(): Promise<Duplex>
+  readonly signal: AbortSignal
+  readonly timeoutMs: number
+}
+
+/** More than any page that is asked for. */
+const mostBytes = 4 * 1024 * 1024
+
+/** One request over a connection that somebody else makes. Redirects are not followed. */
+export function httpAnswer(request: HttpRequest): Promise<HttpAnswer> {
+  return exchange(request, async (response) => ({
+    status: statusOf(response),
+    headers: response.headers,
+    body: await text(response),
+  }))
+}
+
+/** The status alone: the body is not read. */
+export function httpStatus(request: HttpRequest): Promise<number> {
+  return exchange(request, async (response) => {
+    response.on('error', () => {})
+    return statusOf(response)
+  })
+}
+
+function statusOf(response: IncomingMessage): number {
+  return response.statusCode ?? 0
+}
+
+async function exchange<T>(
+  request: HttpRequest,
+  read: (response: IncomingMessage) => Promise<T>,
+): Promise<T> {
+  const signal = AbortSignal.any([request.signal, AbortSignal.timeout(request.timeoutMs)])
+  const modules = await node()
+  const raw = await request.connect()
+  // What breaks the connection is reported by what reads from it.
+  raw.on('error', () => {})
+  const abort = () => raw.destroy(new Error('no answer in time'))
+  signal.addEventListener('abort', abort, { once: true })
+  try {
+    return await read(await responseTo(request, modules, raw, signal))
+  } finally {
+    signal.removeEventListener('abort', abort)
+    raw.destroy()
+  }
+}
+
+/** Every start knows who asks; few starts ask anything over HTTP. */
+async function node() {
+  const [http, https, net, tls] = await Promise.all([
+    import('node:http'),
+    import('node:https'),
+    import('node:net'),
+    import('node:tls'),
+  ])
+  return { http, https, net, tls }
+}
+
+type Node = Awaited<ReturnType<typeof node>>
+
+function responseTo(
+  request: HttpRequest,
+  modules: Node,
+  raw: Duplex,
+  signal: AbortSignal,
+): Promise<IncomingMessage> {
+  const { url, method = 'GET', headers = {}, body } = request
+  const { protocol, host } = new URL(url)
+  const secure = protocol === 'https:'
+  const stream = secure ? encrypted(request, modules, raw) : raw
+  const length = body === undefined ? {} : { 'content-length': String(Buffer.byteLength(body)) }
+  return new Promise((resolve, reject) => {
+    const sent = (secure ? modules.https : modules.http).request(url, {
+      method,
+      // Without an agent Node takes 80 for the default port of https too, and names it: `Host: name:80` (seen).
+      headers: { host, connection: 'close', ...headers, ...length },
+      signal,
+      createConnection: () => stream,
+    })
+    sent.once('response', resolve)
+    sent.on('error', reject)
+    sent.end(body)
+  })
+}
+
+/** The name goes with the handshake (SNI), by which a server chooses its certificate; an address is no name there. */
+function encrypted({ url, checkCertificate }: HttpRequest, { net, tls }: Node, raw: Duplex): Duplex {
+  const name = new URL(url).hostname.replace(/^\[|\]$/g, '')
+  return tls.connect({
+    socket: raw,
+    // Whom the certificate must name. Left out, it would be `localhost`, whatever the URL says (seen).
+    host: name,
+    servername: net.isIP(name) === 0 ? name : '',
+    rejectUnauthorized: checkCertificate,
+  })
+}
+
+async function text(response: IncomingMessage): Promise<string> {
+  const chunks: Buffer[] = []
+  let size = 0
+  for await (const chunk of response) {
+    const bytes = Buffer.from(chunk)
+    size += bytes.length
+    if (size > mostBytes) throw new Error('the answer is too long')
+    chunks.push(bytes)
+  }
+  return Buffer.concat(chunks).toString('utf8')
+}

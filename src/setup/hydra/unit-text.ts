@@ -1,0 +1,62 @@
+import { type HydraSettings, mailServer } from './settings.js'
+
+/** Unit files of Hydra: what each of them has. */
+
+const owner = '# Written by hydra-ops (set-up task "hydra"); changes made here are overwritten.'
+
+/** What ran under systemd on Debian. */
+export const hardening: readonly string[] = [
+  'NoNewPrivileges=true',
+  'PrivateTmp=true',
+  'PrivateDevices=true',
+  'ProtectHome=true',
+  'ProtectSystem=strict',
+  'ProtectKernelTunables=true',
+  'ProtectKernelModules=true',
+  'ProtectControlGroups=true',
+  'RestrictSUIDSGID=true',
+  'LockPersonality=true',
+]
+
+export function unitText(unit: {
+  readonly unit: readonly string[]
+  readonly service: readonly string[]
+  readonly wantedBy?: string
+}): string {
+  return sections([
+    ['[Unit]', ...unit.unit],
+    ['[Service]', ...unit.service],
+    ...(unit.wantedBy === undefined ? [] : [['[Install]', `WantedBy=${unit.wantedBy}`]]),
+  ])
+}
+
+/** A timer of the service that is called as it is. */
+export function timerText(description: string, onCalendar: string): string {
+  return sections([
+    ['[Unit]', `Description=${description}`],
+    ['[Timer]', `OnCalendar=${onCalendar}`],
+    ['[Install]', 'WantedBy=timers.target'],
+  ])
+}
+
+function sections(parts: readonly (readonly string[])[]): string {
+  return `${owner}\n${parts.map((lines) => `${lines.join('\n')}\n`).join('\n')}`
+}
+
+export function environmentLines(environment: Readonly<Record<string, string>>): string[] {
+  return Object.entries(environment).map(([name, value]) => `Environment=${quoted(`${name}=${value}`)}`)
+}
+
+/** systemd.syntax(7): quotes and backslashes are escaped, and `%` begins a specifier. */
+export function quoted(text: string): string {
+  return `"${text.replaceAll(/["\\]/g, '\\$&').replaceAll('%', '%%')}"`
+}
+
+/** What the options give every service of Hydra. */
+export function wishedEnvironment(settings: HydraSettings): Record<string, string> {
+  const server = mailServer(settings)
+  // Perl's Email::Sender goes by these.
+  const mail =
+    server === undefined ? {} : { EMAIL_SENDER_TRANSPORT: 'SMTP', EMAIL_SENDER_TRANSPORT_host: server }
+  return { ...mail, ...settings.options.extraEnv }
+}

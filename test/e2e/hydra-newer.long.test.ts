@@ -1,0 +1,129 @@
+import { cpSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { z } from 'zod'
+import { packageRoot } from '../../src/core/package-root.js'
+import { type Guest, startGuest } from '../fixtures/guest.js'
+import { type SshOperator, sshOperator } from './ssh-operator.js'
+
+/**
+ * Hydra since August 2026 on a guest: its database is told by a URL, and builders come to its queue runner. Hydra is a
+ * stand-in (test/fixtures/packages) that uses the real PostgreSQL, nginx, Nix daemon and systemd.
+ */
+let guest: Guest
+let operator: SshOperator
+
+const expression = () => `{
+  ci = {
+    deployment.os = "debian";
+    deployment.targetEnv = "none";
+    deployment.targetHost = "ci.example";
+    deployment.targetHostKey = "${guest.hostKey}";
+    # What the stand-in is made of.
+    deployment.aptPackages = [ "python3-psycopg2" "python3-cryptography" ];
+    deployment.hydra = {
+      enable = true;
+      package = (import ./packages { }).hydra-database-url;
+      hostName = "hydra.example.org";
+      queueRunnerPort = 18080;
+      cache.enable = true;
+      nginx.enable = true;
+      admin = { userName = "alice"; fullName = "Alice Q. User"; emailAddress = "alice@example.org"; password.generate = true; };
+    };
+  };
+}
+`
+
+beforeAll(async () => {
+  guest = await startGuest({ name: 'ci' })
+  operator = sshOperator()
+  operator.sshConfig(`Host ci.example
+  HostName 127.0.0.1
+  Port ${guest.port}
+  User root
+  IdentityFile ${guest.identityFile}
+`)
+  cpSync(join(packageRoot(), 'test/fixtures/packages'), join(operator.folder, 'packages'), {
+    recursive: true,
+  })
+  operator.write('network.nix', expression())
+  await operator.ok(['create', 'network.nix', '-d', 'ci'])
+})
+afterAll(async () => {
+  await guest?.dispose()
+  operator?.dispose()
+})
+
+const Rows = z.array(z.object({ task: z.string(), state: z.string(), detail: z.string().optional() }))
+
+async function notDone(): Promise<string[]> {
+  const rows = Rows.parse(JSON.parse(await operator.ok(['setup', 'status', '-d', 'ci', '--json'])))
+  expect(rows.map(({ task }) => task)).toContain('hydra-probe')
+  return rows
+    .filter(({ state }) => state !== 'done')
+    .map(({ task, state, detail }) => `${task} ${state}: ${detail}`)
+}
+
+/** Services that come up one after the other need a while. */
+const doneInTheEnd = () => expect.poll(notDone, { timeout: 300_000, interval: 2_000 }).toEqual([])
+
+describe('a Hydra to whose queue runner builders come', () => {
+  it('builds and signs after one deploy: the machine is its own builder', async () => {
+    await operator.ok(['deploy', '-d', 'ci'])
+    expect(await notDone()).toEqual([])
+    expect((await guest.sh('systemctl is-active hydra-queue-runner hydra-builder')).trim()).toBe(
+      'active\nactive',
+    )
+  })
+
+  it('lets nobody but its own user come as a builder', async () => {
+    const socket = '/run/hydra-queue-runner/builders.sock'
+    expect(await guest.sh(`test -S ${socket} && stat -c '%a %U' /run/hydra-queue-runner`)).toBe(
+      '700 hydra-queue-runner\n',
+    )
+    expect(await guest.sh(`ss -Hltn 'sport = :50051'`)).toBe('')
+    expect(await guest.sh(`ss -Hltn 'sport = :18080' | awk '{ print $4 }'`)).toBe('127.0.0.1:18080\n')
+  })
+
+  it('needs no second deploy', async () => {
+    const started =
+      'systemctl show -p ExecMainStartTimestampMonotonic hydra-server hydra-queue-runner hydra-builder'
+    const before = await guest.sh(started)
+    expect(await operator.ok(['deploy', '-d', 'ci'])).not.toMatch(/\bchanged\b/)
+    expect(await guest.sh(started)).toBe(before)
+  })
+
+  it('gets its builder back by itself when its queue runner was killed', async () => {
+    const joined = `journalctl --quiet --no-pager --output=cat -u hydra-queue-runner | grep -c 'Registered new machine'`
+    await guest.sh(`before=$(${joined})
+systemctl kill --signal=KILL hydra-queue-runner
+for i in $(seq 180); do
+  [ "$(${joined})" -le "$before" ] || exit 0
+  sleep 1
+done
+systemctl status --no-pager hydra-queue-runner hydra-builder >&2; exit 1`)
+    await doneInTheEnd()
+  })
+
+  it('lets a queue runner rest that was stopped, and its builder with it', async () => {
+    await guest.sh('systemctl stop hydra-queue-runner')
+    // Dead: one that waits for its next attempt would be in `auto-restart`.
+    expect(await guest.sh('systemctl show -p SubState --value hydra-queue-runner hydra-builder')).toBe(
+      'dead\n\ndead\n',
+    )
+    await guest.sh('systemctl start hydra-queue-runner')
+    await doneInTheEnd()
+  })
+
+  it('is drifted without its builder, and a deploy mends that', async () => {
+    await guest.sh('systemctl stop hydra-builder')
+    expect((await notDone()).join()).toMatch(/hydra drifted: .*hydra-builder\.service is inactive/)
+    await operator.ok(['deploy', '-d', 'ci'])
+    expect(await notDone()).toEqual([])
+  })
+
+  it('has everything up by itself after a reboot', async () => {
+    await operator.ok(['reboot', '-d', 'ci'])
+    await doneInTheEnd()
+  })
+})

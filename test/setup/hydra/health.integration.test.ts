@@ -1,0 +1,106 @@
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer, type Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { healthProblems, shutOutUnits, webProblem } from '../../../src/setup/hydra/health.js'
+import { type HydraSettings, hydraSettings } from '../../../src/setup/hydra/settings.js'
+import { LocalShellHost } from '../../fakes/local-shell-host.js'
+import { taskMachine, taskRun } from '../../fakes/task-run.js'
+
+let folder: string
+let host: LocalShellHost
+let server: Server | undefined
+
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'hydra-ops-health-'))
+  mkdirSync(join(folder, 'hydra'))
+  const moved = { '/var/lib/hydra': join(folder, 'hydra'), '/proc': join(folder, 'proc') }
+  host = new LocalShellHost({ bin: folder, moved })
+})
+afterEach(() => {
+  server?.close()
+  rmSync(folder, { recursive: true, force: true })
+})
+
+function standIn(name: string, body: string): void {
+  writeFileSync(join(folder, name), `#!/bin/sh\n${body}\n`, { mode: 0o755 })
+}
+
+function settings(hydra: Record<string, unknown>): HydraSettings {
+  const found = hydraSettings(taskMachine({ hydra: { enable: true, ...hydra } }))
+  if (found === undefined) throw new Error('no Hydra is wanted')
+  return found
+}
+
+/** A web server that answers all with one status. */
+async function web(address: string, status: number): Promise<number> {
+  const listening = createServer((_, response) => response.writeHead(status).end())
+  server = listening
+  await new Promise<void>((resolve) => listening.listen(0, address, resolve))
+  return (listening.address() as AddressInfo).port
+}
+
+describe('hydra-server', () => {
+  it.each<[number, string | undefined]>([
+    [200, undefined],
+    // Shows nothing to strangers: `private = 1` in hydra.conf.
+    [403, undefined],
+    [500, 'it answers with status 500'],
+  ])('that answers with %i: %s', async (status, wrong) => {
+    const port = await web('127.0.0.1', status)
+    expect(await webProblem(settings({ port }), taskRun())).toBe(wrong)
+  })
+
+  it('is asked where it listens', async () => {
+    const port = await web('127.0.0.2', 200)
+    expect(await webProblem(settings({ port, listenHost: '127.0.0.2' }), taskRun())).toBeUndefined()
+    await expect(webProblem(settings({ port }), taskRun())).rejects.toThrow('ECONNREFUSED')
+  })
+})
+
+describe('services that began before their user was let in to the Nix daemon', () => {
+  beforeEach(() => {
+    standIn('systemctl', 'case $5 in runs.service) echo 4711 ;; *) echo 0 ;; esac')
+    standIn('getent', 'echo nix-users:x:30000:hydra')
+    mkdirSync(join(folder, 'proc/4711'), { recursive: true })
+  })
+  const runsWith = (groups: string) =>
+    writeFileSync(join(folder, 'proc/4711/status'), `Name:\tperl\nGroups:\t${groups}\nVmPeak:\t30000 kB\n`)
+
+  it('are told by the groups of their processes', async () => {
+    runsWith('101 300000 ')
+    expect(await shutOutUnits(host, ['runs.service', 'stopped.service', 'x.timer'], taskRun())).toEqual([
+      'runs.service',
+    ])
+  })
+
+  it('are none when their processes have the group', async () => {
+    runsWith('101 30000 ')
+    expect(await shutOutUnits(host, ['runs.service'], taskRun())).toEqual([])
+  })
+
+  it('are none where there is no such group', async () => {
+    standIn('getent', 'exit 2')
+    runsWith('101 ')
+    expect(await shutOutUnits(host, ['runs.service'], taskRun())).toEqual([])
+  })
+})
+
+describe('a service that was stopped for want of room', () => {
+  it('is told apart from one that somebody stopped', async () => {
+    standIn('runuser', 'exit 1')
+    standIn('systemctl', 'echo inactive; exit 3')
+    const installed = { facts: { runner: 'goes-to-builders' }, environment: {}, databasePort: 5432 } as const
+    const about = async () =>
+      (await healthProblems(host, settings({}), installed, taskRun())).filter((each) => each.includes('room'))
+    expect(await about()).toEqual([])
+    writeFileSync(join(folder, 'hydra/.hydra-evaluator-stopped-disk-space'), '')
+    expect(await about()).toEqual([
+      'hydra-evaluator was stopped since there is too little room on /nix/store',
+    ])
+    standIn('systemctl', 'echo active')
+    expect(await about()).toEqual([])
+  })
+})

@@ -1,0 +1,23 @@
+import { describe, expect, it } from 'vitest'
+import { bindTask } from '../../../src/core/setup-task.js'
+import { hydraProbeTask, provenSystem } from '../../../src/setup/hydra/probe-task.js'
+import { taskMachine } from '../../fakes/task-run.js'
+
+const admin = { userName: 'alice', roles: ['admin'], password: { generate: true } }
+
+describe('the proof', () => {
+  it('is a build for the machine itself, or for what is built for at all', () => {
+    expect(provenSystem('x86_64-linux', [])).toBe('x86_64-linux')
+    expect(provenSystem('x86_64-linux', ['aarch64-linux', 'x86_64-linux'])).toBe('x86_64-linux')
+    expect(provenSystem('x86_64-linux', ['aarch64-linux', 'i686-linux'])).toBe('aarch64-linux')
+  })
+
+  it('is wanted where somebody can ask for it, and not where it was left out', () => {
+    const wanted = (hydra: Record<string, unknown>) =>
+      bindTask(hydraProbeTask)(taskMachine({ hydra: { enable: true, ...hydra } }))
+    expect(wanted({ admin })?.secrets).toHaveLength(1)
+    expect(wanted({})).toBeUndefined()
+    expect(wanted({ admin: { ...admin, roles: ['restart-jobs'] } })).toBeUndefined()
+    expect(wanted({ admin, probe: false })).toBeUndefined()
+  })
+})
