@@ -67,6 +67,41 @@ journalctl --no-pager | grep -cF 'Kx7-p' || true`,
   })
 })
 
+/** Logs in as a browser would; the image has no curl. The answer's status line. */
+const login = `my ($name, $password) = map { chomp; $_ } <STDIN>;
+my $body = qq({"username":"$name","password":"$password"});
+my $s = IO::Socket::INET->new("127.0.0.1:80") or die $!;
+print $s join("\r\n", "POST /login HTTP/1.0", "Host: hydra.example.org", "Origin: http://hydra.example.org",
+  "Accept: application/json", "Content-Type: application/json", "Content-Length: " . length $body, "", $body);
+print scalar <$s>`
+
+async function loginStatus(name: string, secret: string): Promise<string> {
+  return guest.sh(`printf '%s\n' '${name}' '${secret}' | perl -MIO::Socket::INET -e '${login}'`)
+}
+
+const Users = z.array(z.object({ name: z.string(), roles: z.array(z.string()), named: z.boolean() }))
+
+describe('users besides those of the expression', () => {
+  it('are made, log in, get another password, and are left alone by a deploy', async () => {
+    const flags = ['--role', 'restart-jobs', '--role', 'cancel-build', '-d', 'ci']
+    await operator.ok(['hydra', 'user', 'add', 'bob', '--generate', ...flags])
+    const first = (await operator.ok(['hydra', 'password', 'bob', '-d', 'ci'])).trim()
+    expect(await loginStatus('bob', first)).toContain(' 302 ')
+    const set = ['hydra', 'user', 'set-password', 'bob', '--password-stdin', '-d', 'ci']
+    expect(await operator.run(set, { stdin: 'another one\n' })).toMatchObject({ code: 0 })
+    expect(await loginStatus('bob', first)).toContain(' 403 ')
+    expect(await loginStatus('bob', 'another one')).toContain(' 302 ')
+    await operator.ok(['deploy', '-d', 'ci'])
+    const listed = Users.parse(JSON.parse(await operator.ok(['hydra', 'user', 'list', '-d', 'ci', '--json'])))
+    expect(listed).toEqual([
+      { name: 'alice', roles: ['admin'], named: true },
+      { name: 'bob', roles: ['cancel-build', 'restart-jobs'], named: false },
+    ])
+    const twice = await operator.run(['hydra', 'user', 'add', 'bob', '--generate', '-d', 'ci'])
+    expect([twice.code, twice.stderr]).toEqual([2, expect.stringContaining('set-password bob')])
+  })
+})
+
 describe('damage by hand', () => {
   it.each<[string, string, string]>([
     ['a service stopped', 'systemctl stop hydra-evaluator', 'hydra'],

@@ -80,7 +80,7 @@ const fields: Readonly<
   },
   package: {
     flag: '--package EXPR',
-    question: 'Package of Hydra, a Nix expression or a store path (empty = that of nixpkgs):',
+    question: 'Package of Hydra, a Nix expression or a store path (this host has no nixpkgs; empty = later):',
     wrong: withoutNul,
   },
 }
