@@ -279,6 +279,17 @@ export const HydraOptions = z
       refuse(['users', admin.userName], `is the same user as admin.userName`)
     if (!hydra.nginx.enable && hydra.nginx.tls !== 'none')
       refuse(['nginx', 'tls'], 'needs nginx.enable = true')
+    const { cacheHostName } = nginx
+    const names = [nginx.hostName ?? hydra.hostName, ...nginx.serverAliases]
+    if (nginx.enable && typeof cacheHostName === 'string' && names.includes(cacheHostName))
+      refuse(['nginx', 'cacheHostName'], 'is a name of Hydra itself: nginx would never ask the cache')
+    const { nixServe } = hydra
+    // Below, only root may listen (ip_unprivileged_port_start of Debian), and these are not root.
+    if (hydra.port < 1024) refuse(['port'], 'expected a number of at least 1024: hydra-server is not root')
+    if (nixServe.enable && nixServe.port < 1024)
+      refuse(['nixServe', 'port'], 'expected a number of at least 1024: nix-serve is not root')
+    if (nixServe.enable && nixServe.port === hydra.port)
+      refuse(['nixServe', 'port'], 'is the port of hydra-server')
     for (const [index, machine] of hydra.buildMachines.entries())
       if (/^(?:127\.|::1$|localhost\.)/.test(machine.hostName))
         refuse(

@@ -51,6 +51,20 @@ describe('deployment.hydra', () => {
     [{ hostName: `${'a'.repeat(64)}.org` }, /hostName: expected a host name/],
     [{ url: 'https://example.org/hydra' }, /url: expected a URL without a path/],
     [{ port: 0 }, /port: expected a number of at least 1/],
+    [{ port: 80 }, /port: expected a number of at least 1024: hydra-server is not root/],
+    [{ nixServe: { enable: true, port: 443 } }, /nixServe\.port: .*nix-serve is not root/],
+    [{ nixServe: { enable: true, port: 3000 } }, /nixServe\.port: is the port of hydra-server/],
+    [
+      {
+        hostName: 'hydra.example.org',
+        nginx: { enable: true, cacheHostName: 'hydra.example.org' },
+      },
+      /nginx\.cacheHostName: is a name of Hydra itself/,
+    ],
+    [
+      { nginx: { enable: true, serverAliases: ['c.example.org'], cacheHostName: 'c.example.org' } },
+      /nginx\.cacheHostName: is a name of Hydra itself/,
+    ],
     [{ listenHost: '*' }, /listenHost: expected an IP address/],
     [{ package: 'hydra' }, /package: expected a derivation or a store path, got "hydra"/],
     [{ database: { name: 'Hydra; drop' } }, /database\.name: expected small letters/],
