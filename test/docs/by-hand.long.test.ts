@@ -75,7 +75,7 @@ const settings = '/etc/nix/hydra-ops.conf'
 const placed: Readonly<Record<string, readonly string[]>> = {
   nix: [`cat > ${settings}`],
   postgresql: [
-    `{ cat; cat ${clusterFiles}/pg_hba.conf; } > /root/new && cat /root/new > ${clusterFiles}/pg_hba.conf`,
+    `{ cat; cat ${clusterFiles}/pg_hba.conf; } > /var/tmp/new && cat /var/tmp/new > ${clusterFiles}/pg_hba.conf`,
     `cat >> ${clusterFiles}/pg_ident.conf`,
     `mkdir -p "$(dirname ${dropIn})" && cat > ${dropIn}`,
   ],

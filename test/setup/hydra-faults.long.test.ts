@@ -65,13 +65,13 @@ systemctl reload postgresql@15-main`)
 
   it('that died of a bad line in its rules is named with that line, and left alone', async () => {
     const hba = '/etc/postgresql/15/main/pg_hba.conf'
-    await guest.sh(`cp -p ${hba} /root/hba; echo 'local all all identt' >> ${hba}; systemctl restart postgresql || true
+    await guest.sh(`cp -p ${hba} /var/tmp/hba; echo 'local all all identt' >> ${hba}; systemctl restart postgresql || true
 for i in $(seq 100); do ! pg_lsclusters -h | grep -q down || exit 0; sleep 0.2; done; exit 1`)
     const { message, hint, detail } = await refusal(guest.apply('postgresql'))
     expect(message).toContain('start PostgreSQL')
     expect(detail).toMatch(/pg_hba\.conf.*line|line \d+ of configuration file ".*pg_hba\.conf"/s)
     expect(hint).toContain('/etc/postgresql/15/main')
-    await guest.sh(`cat /root/hba > ${hba}`)
+    await guest.sh(`cat /var/tmp/hba > ${hba}`)
     await guest.apply('postgresql')
   })
 })

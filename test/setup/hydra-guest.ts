@@ -133,7 +133,7 @@ export class HydraGuest {
   private async buildPackages(): Promise<void> {
     const source = join(packageRoot(), 'test/fixtures/packages')
     const files = filesBelow(source).map((file) => ({
-      path: join('/root/packages', relative(source, file)),
+      path: join('/var/tmp/packages', relative(source, file)),
       content: readFileSync(file),
       mode: 0o644,
       user: 'root',
@@ -142,7 +142,7 @@ export class HydraGuest {
     await placeFiles(this.host, files, { run: this.run(), what: 'bring the stand-ins' })
     const build = (attribute: string) =>
       this.sh(
-        'NIX_REMOTE=daemon nix-build /root/packages -A "$1" -o "/nix/var/nix/gcroots/$1" 2>/dev/null',
+        'NIX_REMOTE=daemon nix-build /var/tmp/packages -A "$1" -o "/nix/var/nix/gcroots/$1" 2>/dev/null',
         attribute,
       )
     this.packages = { hydra: await build('hydra'), nixServe: await build('nix-serve') }

@@ -33,7 +33,7 @@ beforeAll(async () => {
     sourcesLine,
   )
   await installPackages(guest.host, wantedPackages(debianMachine(), [wanted()]), { proxy, run })
-  await guest.sh('cp -p /etc/postfix/main.cf /root/main.cf.shipped')
+  await guest.sh('cp -p /etc/postfix/main.cf /var/tmp/main.cf.shipped')
 })
 afterAll(async () => {
   repository?.dispose()
@@ -65,7 +65,7 @@ function wanted(hydra: Record<string, unknown> = {}): WantedTask {
 
 const setting = (name: string) => guest.sh('postconf -h "$1"', name)
 const listening = () => guest.sh(`ss -Hltn 'sport = :25' | awk '{ print $4 }' | sort`)
-const shipped = `cp -p /root/main.cf.shipped /etc/postfix/main.cf; rm -f /run/hydra-ops/postfix-restart
+const shipped = `cp -p /var/tmp/main.cf.shipped /etc/postfix/main.cf; rm -f /run/hydra-ops/postfix-restart
 systemctl --quiet disable postfix.service; systemctl stop postfix.service`
 
 describe('postfix on a guest', () => {
