@@ -67,9 +67,8 @@ type Found =
   | { readonly kind: 'left alone'; readonly why: string }
   | { readonly kind: 'ours'; readonly facts: Facts }
 
-async function look(host: Host, { hostName }: PostfixOptions, run: Run): Promise<Found> {
-  const question = { what: 'look at the mail server', script: lookScript, args: [hostName ?? ''] }
-  const facts = await askMachine(host, question, run)
+async function look(host: Host, run: Run): Promise<Found> {
+  const facts = await askMachine(host, { what: 'look at the mail server', script: lookScript }, run)
   if (fact(facts, 'postfix') !== 'yes') {
     const other = fact(facts, 'other')
     return other === ''
@@ -96,7 +95,7 @@ function isLoopback(interfaces: string): boolean {
 }
 
 async function probePostfix(host: Host, options: PostfixOptions, run: Run): Promise<TaskState> {
-  const found = await look(host, options, run)
+  const found = await look(host, run)
   if (found.kind === 'left alone') return 'done'
   if (found.kind === 'absent' || fact(found.facts, 'mark') !== 'yes') return 'needed'
   const wrong = wrongOf(found.facts, options)
@@ -122,7 +121,7 @@ async function applyPostfix(
   options: PostfixOptions,
   run: TaskRun,
 ): Promise<Record<string, string>> {
-  const found = await look(host, options, run)
+  const found = await look(host, run)
   if (found.kind === 'absent')
     throw failure(
       'NO_POSTFIX',
@@ -149,7 +148,7 @@ async function applyPostfix(
 }
 
 async function verifyPostfix(host: Host, options: PostfixOptions, run: TaskRun): Promise<void> {
-  const found = await look(host, options, run)
+  const found = await look(host, run)
   if (found.kind === 'left alone' && !options.forHydra) return
   const hint =
     found.kind === 'left alone'
@@ -164,7 +163,7 @@ async function verifyPostfix(host: Host, options: PostfixOptions, run: TaskRun):
       const connect = () => host.connectTcp(mailHost, 25, { signal, timeoutMs: greetingMs })
       const greeting = await smtpGreeting({ connect, signal, timeoutMs: greetingMs })
       if (!greeting.startsWith('220 ')) return `it greets with "${greeting}"`
-      const now = await look(host, options, run)
+      const now = await look(host, run)
       const wrong = now.kind === 'ours' ? wrongOf(now.facts, options) : []
       return wrong.length === 0 ? undefined : wrong.join('; ')
     },
@@ -199,9 +198,10 @@ command -v postconf > /dev/null || {
 }
 echo postfix=yes
 [ -f /etc/postfix/main.cf ] || { echo config=absent; exit 0; }
+relayhost=$(postconf -xh relayhost) && interfaces=$(postconf -xh inet_interfaces) || exit 1
+echo "relayhost=$relayhost"
+echo "interfaces=$interfaces"
 grep -qxF '${mark}' /etc/postfix/main.cf && echo mark=yes
-echo "relayhost=$(postconf -xh relayhost)"
-echo "interfaces=$(postconf -xh inet_interfaces)"
 echo "destinations=$(postconf -h mydestination)"
 echo "hostname=$(postconf -xh myhostname)"
 echo "wanted=$(wanted_destinations)"

@@ -73,6 +73,7 @@ function standInPostconf(): void {
     'postconf',
     `
 main='${root}/postfix/main.cf'
+! grep broken "$main" >&2 || exit 1
 case $1 in
   -h | -xh)
     if grep -q "^$2 *=" "$main"; then sed -n "s/^$2 *= *//p" "$main"; exit 0; fi
@@ -241,6 +242,14 @@ describe('a mail server that somebody set up', () => {
     expect(await wanted().probe(host, run)).toBe('needed')
     await wanted().apply(host, run)
     expect(mainText()).toContain('inet_interfaces = loopback-only\n')
+  })
+
+  it('whose configuration nobody can read is not touched: what postfix says of it is the error', async () => {
+    const text = `${shipped}a broken line\n`
+    fresh(text)
+    await expect(wanted().probe(host, run)).rejects.toMatchObject({ detail: 'a broken line' })
+    await expect(wanted().apply(host, run)).rejects.toMatchObject({ detail: 'a broken line' })
+    expect(mainText()).toBe(text)
   })
 
   it('without any configuration is left alone', async () => {
