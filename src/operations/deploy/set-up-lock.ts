@@ -10,6 +10,8 @@ const lockFile = '/run/hydra-ops/set-up-by'
 /** Longer than any set-up takes; an operator who vanished for good is in nobody's way after it. */
 const staleSeconds = 2 * 3_600
 const askMs = 60_000
+/** Nobody waits long for that: what stays behind is ours at the next attempt. */
+const releaseMs = 10_000
 const held = 75
 
 /**
@@ -32,10 +34,10 @@ export async function withSetUpLock<T>(
   try {
     return await action()
   } finally {
-    // Also after Ctrl-C, when the signal of the run forbids everything. What stays behind is ours at the next attempt.
-    const signal = AbortSignal.timeout(askMs)
+    // Also after Ctrl-C, when the signal of the run forbids everything.
+    const signal = AbortSignal.timeout(releaseMs)
     const what = 'let other operators set up the machine'
-    await host.script(releaseScript, [lockFile, who], { signal, timeoutMs: askMs, what }).catch(() => {})
+    await host.script(releaseScript, [lockFile, who], { signal, timeoutMs: releaseMs, what }).catch(() => {})
   }
 }
 
