@@ -16,7 +16,7 @@ export interface SeenCommand {
  * Stand-in for a machine reached over ssh: runs the real scripts and commands on this one, as the user who
  * runs the tests. `bin` goes before PATH, so that single programs can be replaced by stand-ins; `moved` has
  * folders of the machine and where they are instead, in scripts and in their arguments (also after `name:`); `asRoot` runs all in
- * a user namespace whose root is that user.
+ * a user namespace whose root is that user; `prefix` is put before every command.
  */
 export class LocalShellHost implements Host {
   readonly machine = MachineName.parse('local')
@@ -40,11 +40,18 @@ export class LocalShellHost implements Host {
   private readonly moved: readonly (readonly [string, string])[]
   private readonly prefix: readonly string[]
 
-  constructor(options: { bin?: string; moved?: Readonly<Record<string, string>>; asRoot?: boolean } = {}) {
+  constructor(
+    options: {
+      bin?: string
+      moved?: Readonly<Record<string, string>>
+      asRoot?: boolean
+      prefix?: readonly string[]
+    } = {},
+  ) {
     const path = process.env.PATH ?? '/usr/bin:/bin'
     this.path = options.bin === undefined ? path : `${options.bin}:${path}`
     this.moved = Object.entries(options.moved ?? {})
-    this.prefix = options.asRoot === true ? ['unshare', '-r', '--'] : []
+    this.prefix = options.prefix ?? (options.asRoot === true ? ['unshare', '-r', '--'] : [])
   }
 
   exec(argv: readonly string[], options: RemoteOptions): Promise<CommandResult> {

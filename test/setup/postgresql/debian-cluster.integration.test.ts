@@ -1,0 +1,145 @@
+import { readdirSync } from 'node:fs'
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { bindTask } from '../../../src/core/setup-task.js'
+import { hydraAccountsTask } from '../../../src/setup/hydra/accounts.js'
+import { postgresqlTask } from '../../../src/setup/postgresql/task.js'
+import { taskMachine, taskRun } from '../../fakes/task-run.js'
+import { RootNamespace } from '../../fixtures/root-namespace.js'
+
+/** Debian's own cluster with the files that Debian gives it, and Hydra's users as users of their own. */
+const run = taskRun()
+const [version = ''] = readdirSync('/usr/lib/postgresql').sort((a, b) => Number(b) - Number(a))
+const conf = `/etc/postgresql/${version}/main`
+let machine: RootNamespace
+
+/** Of systemd, what the task asks of it. */
+const systemctl = `cluster=\${2#postgresql@*-} cluster=\${cluster%.service}
+case "$1 $2" in
+  'is-active postgresql@'*) if pg_lsclusters -h | grep -q " $cluster .* online"; then echo active; else echo failed; fi ;;
+  'start postgresql@'*) pg_ctlcluster ${version} "$cluster" start > /run/said 2>&1 || { echo 'Job failed.' >&2; exit 1; } ;;
+  'is-active '*) echo active ;;
+esac`
+
+beforeAll(async () => {
+  machine = await RootNamespace.start({ systemctl, journalctl: 'cat /run/said' })
+  await machine.sh('useradd --system shop; useradd --system seller')
+  await wanted(bindTask(hydraAccountsTask)).apply(machine.host, run)
+  await machine.sh(`install -d -o postgres -g postgres /var/lib/postgresql /var/log/postgresql
+install -d -m 2775 -o postgres -g postgres /run/postgresql`)
+})
+afterAll(async () => machine?.dispose())
+beforeEach(() => fresh())
+
+async function fresh(): Promise<void> {
+  await machine.sh(
+    `for cluster in $(pg_lsclusters -h | awk '{ print $2 }'); do pg_dropcluster --stop ${version} $cluster; done
+pg_createcluster ${version} main -- --no-sync > /dev/null 2>&1 && pg_ctlcluster ${version} main start`,
+  )
+}
+
+function wanted(bind = bindTask(postgresqlTask), database: Record<string, unknown> = {}) {
+  const task = bind(taskMachine({ hydra: { enable: true, database } }))
+  if (task === undefined) throw new Error('the task is not wanted')
+  return task
+}
+
+async function applied(): Promise<void> {
+  await wanted().apply(machine.host, run)
+  await wanted().verify(machine.host, run)
+  expect(await wanted().probe(machine.host, run)).toBe('done')
+}
+
+const asOwner = (statement: string) =>
+  machine.sh('cd /; runuser -u postgres -- psql -XqAt -c "$1"', statement)
+const reload = `runuser -u postgres -- psql -Xq -c 'select pg_reload_conf()' > /dev/null`
+const enters = (user: string, role: string, database: string) =>
+  machine.sh(
+    'cd /; runuser -u "$1" -- psql -XAt -U "$2" -d "$3" -c "select current_user" 2>&1 || true',
+    ...[user, role, database],
+  )
+
+describe('a PostgreSQL as Debian makes it', () => {
+  it('lets in the four users of Hydra, and no fifth', async () => {
+    await applied()
+    for (const user of ['hydra', 'hydra-queue-runner', 'hydra-www', 'root'])
+      expect(await enters(user, 'hydra', 'hydra'), user).toBe('hydra')
+    for (const user of ['nobody', 'seller'])
+      expect(await enters(user, 'hydra', 'hydra'), user).toContain('Peer authentication failed')
+    // The superuser is mapped to itself alone.
+    expect(await enters('postgres', 'postgres', 'hydra')).toBe('postgres')
+    expect(await enters('postgres', 'hydra', 'hydra')).toContain('Peer authentication failed')
+  })
+
+  it('that lets everybody in is refused as no proof', async () => {
+    const trusting = wanted(undefined, { authentication: 'local hydra all trust' })
+    await trusting.apply(machine.host, run)
+    await expect(trusting.verify(machine.host, run)).rejects.toThrow(
+      'everybody gets into the database hydra as hydra',
+    )
+    await applied()
+  })
+})
+
+describe('a PostgreSQL that others use', () => {
+  it('keeps their databases, rules and map; they get in as before, and not to Hydra', async () => {
+    await asOwner('create role shop login')
+    await asOwner('create database shop owner shop')
+    await machine.sh(`printf 'local all hydra reject\\nlocal shop shop peer map=shop\\n' | cat - ${conf}/pg_hba.conf > /run/hba
+cat /run/hba > ${conf}/pg_hba.conf; echo 'shop seller shop' >> ${conf}/pg_ident.conf; cd /; ${reload}`)
+    const before = await machine.sh(`cat ${conf}/pg_hba.conf`)
+    const owner = await machine.sh(`stat -c '%a %U %G' ${conf}/pg_hba.conf ${conf}/pg_ident.conf`)
+    expect(await enters('seller', 'shop', 'shop')).toBe('shop')
+    await applied()
+    expect(await machine.sh(`tail -n +2 ${conf}/pg_hba.conf`)).toBe(before)
+    expect(await machine.sh(`stat -c '%a %U %G' ${conf}/pg_hba.conf ${conf}/pg_ident.conf`)).toBe(owner)
+    expect(await enters('seller', 'shop', 'shop')).toBe('shop')
+    expect(await enters('seller', 'hydra', 'hydra')).toContain('authentication failed')
+    expect(await enters('hydra', 'shop', 'shop')).toContain('authentication failed')
+    expect(await asOwner("select string_agg(datname, ' ' order by datname) from pg_database")).toBe(
+      'hydra postgres shop template0 template1',
+    )
+  })
+
+  it('with Hydra’s line behind the general ones gets it before them, once', async () => {
+    await machine.sh(
+      `echo 'local   hydra  all  ident map=hydra-users' >> ${conf}/pg_hba.conf; cd /; ${reload}`,
+    )
+    await applied()
+    const lines = await machine.sh(`grep -n 'hydra-users' ${conf}/pg_hba.conf`)
+    expect(lines).toMatch(/^1:local hydra all ident map=hydra-users #[^\n]*$/)
+  })
+
+  it('on another port, and another cluster on the usual one: the database decides', async () => {
+    await applied()
+    await machine.sh(`cd /; pg_ctlcluster ${version} main stop; sed -i 's/^port = .*/port = 5444/' ${conf}/postgresql.conf
+pg_ctlcluster ${version} main start; pg_createcluster --port 5432 ${version} other -- --no-sync > /dev/null 2>&1
+pg_ctlcluster ${version} other start`)
+    expect(await wanted().probe(machine.host, run)).toBe('done')
+    expect(await wanted().apply(machine.host, run)).toMatchObject({
+      cluster: `${version}/main`,
+      port: '5444',
+    })
+    expect(await asOwner("select count(*) from pg_database where datname = 'hydra'")).toBe('0')
+  })
+})
+
+describe('a PostgreSQL that died of its own rules', () => {
+  it('is named with the line that it died of, and nothing is changed', async () => {
+    await machine.sh(`echo 'local all all identt' >> ${conf}/pg_hba.conf; cd /
+pg_ctlcluster ${version} main restart > /dev/null 2>&1; ! pg_lsclusters -h | grep -q online`)
+    const before = await machine.sh(`sha256sum ${conf}/*.conf`)
+    expect(await wanted().probe(machine.host, run)).toEqual({
+      drifted: `the cluster ${version}/main is down`,
+    })
+    await expect(wanted().apply(machine.host, run)).rejects.toMatchObject({
+      message: expect.stringContaining('start PostgreSQL'),
+      detail: expect.stringMatching(
+        /invalid authentication method "identt"[\s\S]*line \d+ of configuration file/,
+      ),
+      hint: `is there a mistake in its files below ${conf}?`,
+    })
+    expect(await machine.sh(`sha256sum ${conf}/*.conf`)).toBe(before)
+    await machine.sh(`sed -i '$d' ${conf}/pg_hba.conf`)
+    await applied()
+  })
+})
