@@ -1,8 +1,8 @@
-import { execFileSync } from 'node:child_process'
-import { lstatSync, readdirSync, readFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type Guest, startGuest } from '../fixtures/guest.js'
+import { holds, recordedOnGuest, recordExecs, recordGuest, textsOfState } from './audit.js'
 import { type SshOperator, sshOperator } from './ssh-operator.js'
 
 /** Long and strange enough not to be met by chance. */
@@ -18,30 +18,6 @@ const planted = 'Kx7-planted-where-it-may-be-found-Pm'
 
 let guest: Guest
 let operator: SshOperator
-
-/** Every way in which a text may stand in what was recorded: as it is, in hex, in base64 at each of three offsets. */
-function forms(text: string): string[] {
-  const base64 = [0, 1, 2].map((offset) => {
-    const encoded = Buffer.from(' '.repeat(offset) + text).toString('base64')
-    // The ends depend on what stands beside it.
-    return encoded.slice(offset === 0 ? 0 : 4, -4)
-  })
-  return [text, Buffer.from(text).toString('hex'), ...base64]
-}
-
-function findIn(text: string, secret: string): boolean {
-  return forms(secret).some((form) => text.includes(form))
-}
-
-/** Every file below a folder, links not followed. */
-function filesBelow(folder: string): string[] {
-  return readdirSync(folder).flatMap((name) => {
-    const path = join(folder, name)
-    const seen = lstatSync(path)
-    if (seen.isDirectory()) return filesBelow(path)
-    return seen.isFile() ? [path] : []
-  })
-}
 
 function expression(check: string): string {
   return `{
@@ -64,26 +40,11 @@ function expression(check: string): string {
 /** Deploys under strace; what every program that it started was given, and what it said. */
 async function tracedDeploy(trace: string): Promise<{ execs: string; said: string }> {
   const file = join(operator.folder, trace)
-  const strace = ['strace', '-f', '--seccomp-bpf', '-v', '-s', '65535', '-e', 'trace=execve', '-o', file]
+  const strace = ['strace', '--seccomp-bpf', ...recordExecs, file]
   const answers = [['sudo password', `${sudoPassword}\r`]] as const
   const ended = await operator.onTerminal(['deploy', '-d', 'box', '--debug'], answers, { under: strace })
   expect(ended.code, ended.stdout + ended.stderr).toBe(0)
   return { execs: readFileSync(file, 'utf8'), said: ended.stdout + ended.stderr }
-}
-
-/** strace and what it needs beside the C library, carried into the guest, where apt reaches nothing. */
-async function traceSshd(): Promise<void> {
-  const libraries = execFileSync('ldd', ['/usr/bin/strace'], { encoding: 'utf8' })
-    .split('\n')
-    .flatMap((line) => /=> (\S*(?:libunwind|liblzma)\S*)/.exec(line)?.[1] ?? [])
-  const archive = execFileSync('tar', ['-chzf', '-', '-C', '/', '/usr/bin/strace', ...libraries], {
-    encoding: 'base64',
-    stdio: ['ignore', 'pipe', 'ignore'],
-  })
-  const put = await guest.ssh(['sh', '-c', 'base64 -d | tar -xz -C /'], { stdin: archive })
-  expect(put.code).toBe(0)
-  await guest.sh(`systemd-run --quiet --unit=trace-sshd strace -f -v -s 65535 -e trace=execve -o /var/lib/execs -p "$(systemctl show -p MainPID --value ssh)"
-for i in $(seq 300); do grep -q '^TracerPid:.*[1-9]' "/proc/$(systemctl show -p MainPID --value ssh)/status" && exit 0; sleep 0.1; done; exit 1`)
 }
 
 describe('secrets of a deployment', () => {
@@ -105,11 +66,11 @@ describe('secrets of a deployment', () => {
     operator.write('command-output', secrets.command)
     operator.write('network.nix', expression(planted))
     await operator.ok(['create', 'network.nix', '-d', 'box'])
-    await traceSshd()
+    await recordGuest(guest, 'sshd')
     const deploy = await tracedDeploy('execs')
     operatorExecs = deploy.execs
     said = deploy.said
-    guestExecs = await guest.sh('cat /var/lib/execs')
+    guestExecs = await recordedOnGuest(guest)
   })
   afterAll(async () => {
     await guest?.dispose()
@@ -121,7 +82,7 @@ describe('secrets of a deployment', () => {
   })
 
   it('would be found: a text that was planted in a command is', () => {
-    expect(findIn(guestExecs, planted)).toBe(true)
+    expect(holds(guestExecs, planted)).toBe(true)
     expect(operatorExecs).toContain('nix-instantiate')
     expect(guestExecs).toContain('sha256sum')
   })
@@ -132,19 +93,17 @@ describe('secrets of a deployment', () => {
     expect(identity).not.toBe('')
     expect(signingKey).toContain(':')
     for (const secret of [...everySecret, identity, signingKey]) {
-      expect(findIn(operatorExecs, secret)).toBe(false)
-      expect(findIn(guestExecs, secret)).toBe(false)
+      expect(holds(operatorExecs, secret)).toBe(false)
+      expect(holds(guestExecs, secret)).toBe(false)
     }
   })
 
   it('are in nothing that was said, nor in the state, the journal, the logs or the Nix store', () => {
-    const files = filesBelow(operator.state).filter(
-      (path) => !path.startsWith(join(operator.state, 'images')),
-    )
-    expect(files.some((path) => path.endsWith('journal.ndjson'))).toBe(true)
-    const texts = [said, ...files.map((path) => readFileSync(path, 'latin1'))]
+    const kept = textsOfState(operator)
+    expect(kept.some(({ path }) => path.endsWith('journal.ndjson'))).toBe(true)
+    const texts = [said, ...kept.map(({ text }) => text)]
     for (const secret of everySecret) {
-      expect(texts.filter((text) => findIn(text, secret))).toEqual([])
+      expect(texts.filter((text) => holds(text, secret))).toEqual([])
     }
   })
 

@@ -1,0 +1,118 @@
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { packageRoot } from '../../src/core/package-root.js'
+import { type Guest, startGuest } from '../fixtures/guest.js'
+import { holds, recordedOnGuest, recordExecs, recordGuest, textsOfState } from './audit.js'
+import { hydraOperator } from './hydra-operator.js'
+import type { SshOperator } from './ssh-operator.js'
+
+/** Long and strange enough not to be met by chance; of characters that strace writes as they are. */
+const passwords = {
+  file: 'Kx7-password-of-alice-in-a-file-Wv',
+  command: 'Kx7-password-of-bob-from-a-command-Tn',
+  stdin: 'Kx7-password-of-carol-on-stdin-Rb',
+}
+const planted = 'Kx7-planted-where-it-may-be-found-Pm'
+const machine = `
+    deployment.hydra.nginx.tls = "self-signed";
+    deployment.hydra.users = {
+      bob = { emailAddress = "bob@example.org"; password.command = [ "cat" (toString ./bob) ]; };
+      dora = { emailAddress = "dora@example.org"; password.generate = true; };
+    };
+    deployment.preDeployChecks.cmd = [ { cmd = [ "true" "${planted}" ]; timeout = 300; total = 600; } ];`
+/** Every system call of the guest is stopped at twice, under emulation. */
+const tracedMs = 60 * 60_000
+
+let guest: Guest
+let operator: SshOperator
+let execs = { operator: '', guest: '' }
+let said = ''
+let secrets: string[] = []
+
+/** Runs hydra-ops under strace; what it and all that it started were given is added to `execs`. */
+async function traced(args: readonly string[], stdin = ''): Promise<string> {
+  const file = join(operator.folder, 'execs')
+  const cli = [process.execPath, join(packageRoot(), 'dist', 'src', 'cli.js')]
+  const argv = ['strace', '--seccomp-bpf', ...recordExecs, file, ...cli, ...args]
+  const ended = await operator.program(argv, { stdin, timeoutMs: tracedMs })
+  expect(ended.code, ended.stdout + ended.stderr).toBe(0)
+  execs = { ...execs, operator: execs.operator + readFileSync(file, 'utf8') }
+  said += ended.stderr
+  return ended.stdout
+}
+
+/** The lines of a private key that say something. */
+function keyLines(text: string): string[] {
+  return text.split('\n').filter((line) => line.length > 40 && !line.startsWith('-----'))
+}
+
+beforeAll(async () => {
+  guest = await startGuest({ name: 'ci' })
+  operator = await hydraOperator(guest, passwords.file, { machine })
+  operator.write('bob', `${passwords.command}\n`)
+  await recordGuest(guest, 'sshd and systemd')
+  const told = [await traced(['deploy', '-d', 'ci', '--debug'])]
+  const carol = ['hydra', 'user', 'add', 'carol', '--password-stdin', '--debug', '-d', 'ci']
+  told.push(await traced(carol, `${passwords.stdin}\n`))
+  told.push(await traced(['setup', 'verify', '-d', 'ci', '--debug']))
+  said += told.join('')
+  // Its output is the password: that is what it is asked for.
+  const generated = (await traced(['hydra', 'password', 'dora', '-d', 'ci'])).trim()
+  execs = { ...execs, guest: await recordedOnGuest(guest) }
+  secrets = [
+    ...Object.values(passwords),
+    generated,
+    (await guest.sh('cat /etc/nix/ci/secret')).trim().split(':')[1] ?? '',
+    ...keyLines(await guest.sh('cat /etc/ssl/hydra-ops/*.key')),
+    ...keyLines(readFileSync(guest.identityFile, 'utf8')),
+  ]
+}, tracedMs)
+afterAll(async () => {
+  await guest?.dispose()
+  operator?.dispose()
+})
+
+describe('the secrets of a Hydra', () => {
+  it('are all known to this test', () => {
+    expect(secrets.length).toBeGreaterThanOrEqual(7)
+    for (const secret of secrets) expect(secret.length).toBeGreaterThan(15)
+  })
+
+  it('would be found: a text that was planted in a command is, and the programs of both sides are', () => {
+    expect(holds(execs.guest, planted)).toBe(true)
+    expect(execs.operator).toContain('nix-instantiate')
+    // By our own commands, and by systemd.
+    expect(execs.guest).toMatch(/execve\("\S*hydra-create-user"/)
+    expect(execs.guest).toMatch(/execve\("\S*hydra-queue-runner"/)
+  })
+
+  it('were in no argument and no environment of any program, here or there', () => {
+    for (const secret of secrets) {
+      expect(holds(execs.operator, secret)).toBe(false)
+      expect(holds(execs.guest, secret)).toBe(false)
+    }
+  })
+
+  it('are in nothing that was said, nor in the state, but for the one that was made up', () => {
+    const kept = textsOfState(operator)
+    expect(kept.some(({ path }) => path.endsWith('journal.ndjson'))).toBe(true)
+    for (const secret of secrets) {
+      expect(holds(said, secret)).toBe(false)
+      const found = kept.filter(({ text }) => holds(text, secret)).map(({ path }) => path)
+      expect(found.filter((path) => !path.endsWith('/ci.dora.generated'))).toEqual([])
+    }
+  })
+
+  it('are on the machine only where they belong', async () => {
+    const found = await guest.sh(`patterns=$(mktemp -p /run)
+cat > "$patterns" <<'END'
+${secrets.join('\n')}
+END
+find / -xdev -type f -not -path /var/lib/execs -exec grep -laFf "$patterns" {} + 2> /dev/null || true
+journalctl --no-pager --output=export | grep -acFf "$patterns" || true`)
+    const [count, ...paths] = found.split('\n').reverse()
+    expect(count).toBe('0')
+    expect(paths.sort()).toEqual(['/etc/nix/ci/secret', '/etc/ssl/hydra-ops/hydra.example.org.key'])
+  })
+})
