@@ -29,7 +29,7 @@ export default defineConfig({
     projects: [
       layer('unit', 0),
       layer('integration', 1, { maxWorkers: 2 }),
-      layer('crash', 2),
+      layer('crash', 2, { maxWorkers: 2 }),
       // One guest each: emulated, it keeps one of two cores busy.
       layer('guest', 3, { maxWorkers: 2 }),
       // Several guests at once.
