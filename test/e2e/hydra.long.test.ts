@@ -102,26 +102,33 @@ describe('users besides those of the expression', () => {
   })
 })
 
+/** What somebody did by hand, and the task that must see it. */
+const damages: readonly (readonly [string, Readonly<Record<string, string>>])[] = [
+  [
+    'a stopped service, a disabled site, a cache of another owner, a role taken away',
+    {
+      hydra: 'systemctl stop hydra-evaluator',
+      nginx: 'rm /etc/nginx/sites-enabled/hydra-ops && systemctl reload nginx',
+      'binary-cache': 'chown root /var/lib/hydra/cache',
+      'admin-user': `cd / && runuser -u hydra -- psql -U hydra hydra -c "delete from userroles" > /dev/null`,
+    },
+  ],
+  [
+    'a changed unit, a rule of PostgreSQL taken away',
+    {
+      hydra: 'echo "# x" >> /etc/systemd/system/hydra-server.service',
+      postgresql: `sed -i '1,2d' /etc/postgresql/15/main/pg_hba.conf && systemctl reload postgresql`,
+    },
+  ],
+  ['PostgreSQL stopped', { postgresql: 'systemctl stop postgresql@15-main' }],
+]
+
 describe('damage by hand', () => {
-  it.each<[string, string, string]>([
-    ['a service stopped', 'systemctl stop hydra-evaluator', 'hydra'],
-    ['a unit changed', 'echo "# x" >> /etc/systemd/system/hydra-server.service', 'hydra'],
-    [
-      'a rule of PostgreSQL moved',
-      `sed -i '1,2d' /etc/postgresql/15/main/pg_hba.conf && systemctl reload postgresql`,
-      'postgresql',
-    ],
-    ['the site disabled', 'rm /etc/nginx/sites-enabled/hydra-ops && systemctl reload nginx', 'nginx'],
-    ['the owner of the cache', 'chown root /var/lib/hydra/cache', 'binary-cache'],
-    [
-      'a role taken away',
-      `cd / && runuser -u hydra -- psql -U hydra hydra -c "delete from userroles" > /dev/null`,
-      'admin-user',
-    ],
-    ['PostgreSQL killed', 'systemctl stop postgresql@15-main', 'postgresql'],
-  ])('is seen and mended: %s', async (_, damage, task) => {
-    await guest.sh(damage)
-    expect((await status())[task]).toMatch(/^drifted: /)
+  it.each(damages)('is seen by its task, and mended: %s', async (_, byTask) => {
+    for (const damage of Object.values(byTask)) await guest.sh(damage)
+    expect(await status()).toMatchObject(
+      Object.fromEntries(Object.keys(byTask).map((task) => [task, expect.stringMatching(/^drifted: /)])),
+    )
     await operator.ok(['deploy', '-d', 'ci'])
     expect(await status()).toEqual(allDone)
   })
