@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { packageRoot } from '../../src/core/package-root.js'
 import { type Guest, startGuest } from '../fixtures/guest.js'
-import { holds, recordedOnGuest, recordExecs, recordGuest, textsOfState } from './audit.js'
+import { holds, recordExecs, recordedOnGuest, recordGuest, textsOfState } from './audit.js'
 import { hydraOperator } from './hydra-operator.js'
 import type { SshOperator } from './ssh-operator.js'
 

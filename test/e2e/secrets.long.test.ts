@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type Guest, startGuest } from '../fixtures/guest.js'
-import { holds, recordedOnGuest, recordExecs, recordGuest, textsOfState } from './audit.js'
+import { holds, recordExecs, recordedOnGuest, recordGuest, textsOfState } from './audit.js'
 import { type SshOperator, sshOperator } from './ssh-operator.js'
 
 /** Long and strange enough not to be met by chance. */
