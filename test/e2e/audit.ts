@@ -15,7 +15,8 @@ function forms(secret: string): string[] {
     // The ends depend on what stands beside it.
     return encoded.slice(offset === 0 ? 0 : 4, -4)
   })
-  return [secret, Buffer.from(secret).toString('hex'), ...base64]
+  const hex = Buffer.from(secret).toString('hex')
+  return [secret, hex, hex.toUpperCase(), ...base64]
 }
 
 /** The text of every file that an operator's state has, but the images. */
@@ -52,14 +53,66 @@ async function carryStrace(guest: Guest): Promise<void> {
   if (put.code !== 0) throw new Error(`strace did not get into the guest\n${put.stderr}`)
 }
 
-/** Of what is started on a guest from now on, by sshd or also by systemd: every program. */
-export async function recordGuest(guest: Guest, whom: 'sshd' | 'sshd and systemd'): Promise<void> {
+/** Every program that is started over ssh from now on, with its arguments and its environment. */
+export async function recordSsh(guest: Guest): Promise<void> {
   await carryStrace(guest)
-  await guest.sh(`sshd=$(systemctl show -p MainPID --value ssh)
-systemd-run --quiet --unit=recorder strace ${recordExecs.join(' ')} /var/lib/execs -p "$sshd" ${whom === 'sshd' ? '' : '-p 1'}
-for i in $(seq 300); do grep -q '^TracerPid:.*[1-9]' "/proc/$sshd/status" && exit 0; sleep 0.1; done; exit 1`)
+  await guest.sh(`systemd-run --quiet --unit=trace-sshd strace ${recordExecs.join(' ')} ${execsFile} -p "$(systemctl show -p MainPID --value ssh)"
+for i in $(seq 300); do grep -q '^TracerPid:.*[1-9]' "/proc/$(systemctl show -p MainPID --value ssh)/status" && exit 0; sleep 0.1; done; exit 1`)
 }
 
+/**
+ * As above, and the arguments of everything else that is started on the guest. strace stops at nothing but execve here,
+ * which it can do for what it starts itself, and what it starts cannot become root by sudo.
+ */
+export async function recordAll(guest: Guest): Promise<void> {
+  await carryStrace(guest)
+  await guest.sh(`mkdir -p /etc/systemd/system/ssh.service.d
+cat > /etc/systemd/system/ssh.service.d/recorded.conf <<'END'
+[Service]
+NotifyAccess=all
+ExecStart=
+ExecStart=strace --seccomp-bpf ${recordExecs.join(' ')} ${execsFile} /usr/sbin/sshd -D $SSHD_OPTS
+END
+cat > /usr/local/sbin/record-execs <<'END'
+${auditListener}END
+systemctl daemon-reload
+systemd-run --quiet --service-type=notify --property=NotifyAccess=all --unit=record-execs python3 /usr/local/sbin/record-execs
+systemctl restart ssh`)
+}
+
+const execsFile = '/var/lib/execs'
+
+/** Asks the kernel's audit for each execve, and writes down what it says (linux/audit.h). */
+const auditListener = `import os, socket, struct
+SET, ADD_RULE, EXECVE, RULE_FLAGS = 1001, 1011, 1309, struct.pack("=II", 4, 2)
+sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 9)
+sock.setsockopt(socket.SOL_SOCKET, 33, 1 << 26)
+sock.bind((os.getpid(), 0))
+def tell(kind, payload):
+    sock.send(struct.pack("=IHHII", 16 + len(payload), kind, 5, 1, 0) + payload)
+    while True:
+        answer = sock.recv(65536)
+        if struct.unpack_from("=H", answer, 4)[0] == 2:
+            if struct.unpack_from("=i", answer, 16)[0]: raise SystemExit("refused: %r" % answer)
+            return
+# enabled, failure = silent, pid, rate limit = none, backlog limit
+tell(SET, struct.pack("=11I", 0x1f, 1, 0, os.getpid(), 0, 1 << 16, 0, 0, 0, 0, 0))
+mask = [0] * 64
+for call in (59, 322):
+    mask[call // 32] |= 1 << (call % 32)
+none = [0] * 63
+tell(ADD_RULE, RULE_FLAGS + struct.pack("=I64I", 1, *mask) + struct.pack("=64I", 11, *none)
+     + struct.pack("=64I", 0xC000003E, *none) + struct.pack("=64I", 0x40000000, *none) + struct.pack("=I", 0))
+with open("${execsFile}.audit", "ab", buffering=0) as out:
+    notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    notify.connect(os.environ["NOTIFY_SOCKET"])
+    notify.send(b"READY=1")
+    while True:
+        message = sock.recv(65536)
+        if struct.unpack_from("=H", message, 4)[0] == EXECVE: out.write(message[16:].rstrip(b"\\0") + b"\\n")
+`
+
+/** What was recorded until now: strace's words first, then the kernel's. */
 export function recordedOnGuest(guest: Guest): Promise<string> {
-  return guest.sh('cat /var/lib/execs')
+  return guest.sh(`cat ${execsFile}; ! test -e ${execsFile}.audit || cat ${execsFile}.audit`)
 }

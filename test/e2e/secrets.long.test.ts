@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type Guest, startGuest } from '../fixtures/guest.js'
-import { holds, recordExecs, recordedOnGuest, recordGuest, textsOfState } from './audit.js'
+import { holds, recordExecs, recordedOnGuest, recordSsh, textsOfState } from './audit.js'
 import { type SshOperator, sshOperator } from './ssh-operator.js'
 
 /** Long and strange enough not to be met by chance. */
@@ -66,7 +66,7 @@ describe('secrets of a deployment', () => {
     operator.write('command-output', secrets.command)
     operator.write('network.nix', expression(planted))
     await operator.ok(['create', 'network.nix', '-d', 'box'])
-    await recordGuest(guest, 'sshd')
+    await recordSsh(guest)
     const deploy = await tracedDeploy('execs')
     operatorExecs = deploy.execs
     said = deploy.said

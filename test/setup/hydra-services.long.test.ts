@@ -25,6 +25,8 @@ rm -rf /etc/systemd/system/nix-serve.service /run/hydra-ops/restart/nix-serve; s
       stopped: 'systemctl stop nix-serve',
       'not started at boot': 'systemctl --quiet disable nix-serve',
     },
+    // Each of them without a guest, here and below: services.integration.test.ts, hydra/users-task.integration.test.ts.
+    crashEvery: 4,
   }))
 })
 
@@ -48,7 +50,7 @@ systemctl daemon-reload`,
 runuser -u hydra -- psql -Xq -U hydra -c 'drop schema public cascade; create schema public' 2>/dev/null
 systemctl start hydra-server hydra-evaluator hydra-queue-runner hydra-notify hydra-send-stats`,
     },
-    crashEvery: 2,
+    crashEvery: 7,
   }))
 })
 
@@ -72,6 +74,7 @@ describe('the admin-user task on a guest', () => {
       'name changed': sql("update users set fullname = 'Mallory'"),
       'mail changed': sql("update users set emailaddress = 'mallory@example.org'"),
     },
+    crashEvery: 4,
   }))
 })
 

@@ -65,7 +65,7 @@ describe('the postgresql task on a guest, with users of their own', () => {
       'cluster stopped': 'systemctl stop postgresql@15-main',
     },
     // Each of them with a real PostgreSQL and no guest: postgresql/task.integration.test.ts.
-    crashEvery: 5,
+    crashEvery: 8,
   }))
 })
 
@@ -94,6 +94,8 @@ describe('the static cache on a guest', () => {
       'of another owner': 'chown root /var/lib/hydra/cache',
       'nix-cache-info gone': 'rm /var/lib/hydra/cache/nix-cache-info',
     },
+    // Each of them without a guest: hydra/on-real-users.integration.test.ts.
+    crashEvery: 3,
   }))
 })
 
