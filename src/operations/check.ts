@@ -7,7 +7,7 @@ import type { OrphanResource } from '../core/provider.js'
 import type { CheckReport, MachineCheck } from '../core/reports.js'
 import type { Run } from '../core/run.js'
 import type { Host } from '../core/ssh.js'
-import { naturally } from './natural-order.js'
+import { inNaturalOrder } from './natural-order.js'
 import { observeMachine, type Seen, type Subject } from './observe-machine.js'
 import { resourceOf } from './resources.js'
 import { selectRecordedMachines } from './select-by-tag.js'
@@ -45,7 +45,7 @@ export async function checkMachines(
   const names = await selectRecordedMachines(ops, record, request.selection, run)
   const limit = pLimit(machinesAtOnce)
   const machines = await Promise.all(
-    names.sort(naturally).map((machine) => limit(() => checkOne(ops, record, machine, run))),
+    inNaturalOrder(names).map((machine) => limit(() => checkOne(ops, record, machine, run))),
   )
   throwIfInterrupted(ops.signal)
   const { orphans, problems } = await findOrphans(ops, run)

@@ -8,7 +8,7 @@ import { MachineName } from '../core/names.js'
 import type { NixFlags } from '../core/nix.js'
 import type { Currency, DeploymentInfo, MachineInfo } from '../core/reports.js'
 import type { Run } from '../core/run.js'
-import { naturally } from './natural-order.js'
+import { inNaturalOrder } from './natural-order.js'
 import { observeMachine, recordedState, resourceIdOf, type Subject } from './observe-machine.js'
 
 /** Hypervisors and machines that are asked at once. */
@@ -38,7 +38,7 @@ async function infoOf(ops: Ops, record: DeploymentRecord, request: InfoRequest):
   // With machines that were added, allocated in memory.
   const seen = wanted?.record ?? record
   const limit = request.probe ? await limited(probesAtOnce) : unlimited
-  const names = Object.keys(seen.machines).sort(naturally)
+  const names = inNaturalOrder(Object.keys(seen.machines))
   const machines = await Promise.all(
     names.map((name) => {
       const machine = MachineName.parse(name)

@@ -4,12 +4,11 @@ import type { Ops } from '../core/context.js'
 import type { DeploymentRecord } from '../core/deployment.js'
 import { messageOf, OpsError } from '../core/errors.js'
 import type { DeploymentList, DeploymentRow } from '../core/reports.js'
-import { naturally } from './natural-order.js'
+import { inNaturalOrder } from './natural-order.js'
 
 /** Every deployment of the store, by what the state says. */
 export function listDeployments(ops: Ops): DeploymentList {
-  const deployments = ops.store.list().map(rowOf)
-  deployments.sort((a, b) => naturally(a.name ?? a.uuid, b.name ?? b.uuid))
+  const deployments = inNaturalOrder(ops.store.list().map(rowOf), ({ name, uuid }) => name ?? uuid)
   const problems = ops.store
     .problems()
     .map((error) => ({ message: messageOf(error), hint: error instanceof OpsError ? error.hint : undefined }))

@@ -4,7 +4,7 @@ import type { Ops } from '../core/context.js'
 import { usageError } from '../core/errors.js'
 import type { RunLog } from '../core/reports.js'
 import { suggest } from '../core/suggest.js'
-import { naturally } from './natural-order.js'
+import { inNaturalOrder } from './natural-order.js'
 import { wholeRunLog } from './run-logs.js'
 
 export interface LogRequest {
@@ -61,7 +61,7 @@ function machinesIn(logs: string, run: string): string[] {
   const names = readdirSync(join(logs, run)).flatMap((file) =>
     file.endsWith('.log') ? [file.slice(0, -4)] : [],
   )
-  return names.sort(naturally)
+  return inNaturalOrder(names)
 }
 
 function noLogOf(machine: string, run: string, logs: string, runs: readonly string[]): Error {

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest'
-import { naturally } from '../../src/operations/natural-order.js'
+import { inNaturalOrder } from '../../src/operations/natural-order.js'
 
 it.each([
   [
@@ -27,6 +27,6 @@ it.each([
     ['9', 'a'],
   ],
 ])('names stand in the order in which people count: %j', (names, sorted) => {
-  expect([...names].sort(naturally)).toEqual(sorted)
-  expect([...names].reverse().sort(naturally)).toEqual(sorted)
+  expect(inNaturalOrder(names)).toEqual(sorted)
+  expect(inNaturalOrder([...names].reverse())).toEqual(sorted)
 })
