@@ -17,6 +17,9 @@ const patientMs = 10_000
  * The longer it has lasted, the longer and the rarer the attempts: each of them is a process to an sshd that runs, and
  * five a second keep a guest on an overloaded host (or its MaxStartups) from ever saying a word (measured). So it is
  * noticed within 200 ms or a fiftieth of the wait.
+ *
+ * A host that has refused an attempt has a network: QEMU passes that on. What it accepts afterwards is its sshd at work,
+ * which is not asked again meanwhile: beside others on a slow host it took two minutes longer else (measured).
  */
 const rarerBy = 50
 const longerBy = 20
@@ -29,8 +32,8 @@ const maxPreamble = 8_192
 
 type Look =
   | { readonly kind: 'banner' }
-  /** `hopeless`: waiting longer cannot mend it. */
-  | { readonly kind: 'none'; readonly state: string; readonly hopeless: boolean }
+  /** `hopeless`: waiting longer cannot mend it. `refused`: the host is there, and lets nobody in yet. */
+  | { readonly kind: 'none'; readonly state: string; readonly hopeless: boolean; readonly refused: boolean }
 
 type Tools = Omit<WayOptions, 'signal'>
 
@@ -43,15 +46,18 @@ export async function waitForBanner(
   throwIfInterrupted(wait.signal)
   const stop = new AbortController()
   let state = 'no answer yet'
+  let refused = false
   const seen = new Promise<Look>((resolve, reject) => {
     const look = async (lastMs: number) => {
       const result = await lookOnce(target, lastMs, { ...tools, signal: stop.signal })
-      if (stop.signal.aborted) return
+      if (stop.signal.aborted) return refused
+      refused ||= result.kind === 'none' && result.refused
       if (result.kind === 'none' && result.state !== state) {
         state = result.state
         wait.onState?.(state)
       }
       if (result.kind === 'banner' || result.hopeless) resolve(result)
+      return refused
     }
     keepLooking(target, look, stop.signal).catch(reject)
   })
@@ -81,10 +87,13 @@ export async function probe(
   return result.kind === 'banner'
 }
 
-/** Resolves when it is stopped; rejects when an attempt cannot even be made. */
+/**
+ * Resolves when it is stopped; rejects when an attempt cannot even be made. `look` tells whether the host has ever
+ * refused one.
+ */
 async function keepLooking(
   target: SshTarget,
-  look: (lastMs: number) => Promise<void>,
+  look: (lastMs: number) => Promise<boolean>,
   signal: AbortSignal,
 ): Promise<void> {
   const patiently = async (lastMs: number) => {
@@ -95,10 +104,17 @@ async function keepLooking(
   }
   const overlapping = async () => {
     const begin = Date.now()
+    let refused = false
     while (!signal.aborted) {
       const waited = Date.now() - begin
       // Should one throw, the patient one says so.
-      void look(Math.max(shortMs, waited / longerBy)).catch(() => {})
+      const attempt = look(refused ? patientMs : Math.max(shortMs, waited / longerBy)).then(
+        (told) => {
+          refused = told
+        },
+        () => {},
+      )
+      if (refused) await attempt
       await pause(Math.max(overlapMs, waited / rarerBy), signal)
     }
   }
@@ -120,14 +136,14 @@ async function lookOnce(target: SshTarget, lastMs: number, options: WayOptions):
     },
     () => {},
   )
-  const none = (state: string): Look => {
+  const none = (state: string, refused = false): Look => {
     const said = way.said()
-    return { kind: 'none', state: said === '' ? state : said, hopeless: isHopeless(said) }
+    return { kind: 'none', state: said === '' ? state : said, hopeless: isHopeless(said), refused }
   }
   try {
     return await new Promise<Look>((resolve) => {
       const timer = setTimeout(() => resolve(none(whenSilent(accepted, text))), lastMs)
-      const end = () => resolve(none(text === '' ? 'it closes the connection at once' : notSsh))
+      const end = () => resolve(text === '' ? none('it closes the connection at once', true) : none(notSsh))
       way.stream
         .on('data', (chunk: Buffer) => {
           text += chunk.toString('latin1')
@@ -136,8 +152,9 @@ async function lookOnce(target: SshTarget, lastMs: number, options: WayOptions):
         })
         .on('error', (error) => {
           // A proxy's program that is missing will not come.
-          if (error instanceof OpsError) resolve({ kind: 'none', state: error.message, hopeless: true })
-          else resolve(none(describeSocketError(codeOf(error), messageOf(error))))
+          if (error instanceof OpsError)
+            resolve({ kind: 'none', state: error.message, hopeless: true, refused: false })
+          else resolve(none(describeSocketError(codeOf(error), messageOf(error)), isRefusal(codeOf(error))))
         })
         .on('end', end)
         .on('close', () => {
@@ -155,6 +172,10 @@ const notSsh = 'what answers there is not SSH'
 function whenSilent(accepted: boolean, text: string): string {
   if (!accepted) return 'no answer'
   return text === '' ? 'accepts but is silent' : notSsh
+}
+
+function isRefusal(code: string | undefined): boolean {
+  return code === 'ECONNREFUSED' || code === 'ECONNRESET'
 }
 
 function isHopeless(said: string): boolean {

@@ -112,6 +112,27 @@ describe('waiting for ssh', () => {
     slow.close()
   })
 
+  it('does not ask an sshd again that is at work: each attempt is a process to it', async () => {
+    let open = 0
+    let most = 0
+    const busy = await serve((socket, count) => {
+      // As QEMU does it for a guest that has a network and no sshd yet.
+      if (count <= 5) {
+        socket.destroy()
+        return
+      }
+      open += 1
+      most = Math.max(most, open)
+      socket.on('close', () => {
+        open -= 1
+      })
+      setTimeout(() => socket.write('SSH-2.0-busy\r\n'), 3_000)
+    })
+    await ssh.waitForBanner(sshd.target({ port: busy.port }), { signal: never, timeoutMs: 60_000 })
+    expect(most).toBeLessThanOrEqual(2)
+    busy.close()
+  })
+
   it('notices an sshd that comes up', async () => {
     const port = await freePort()
     const states: string[] = []
