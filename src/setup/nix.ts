@@ -199,6 +199,8 @@ if [ "$automatic" = yes ]; then
 fi
 if [ "$(systemctl is-active nix-daemon.socket)" != active ]; then
   systemctl reset-failed nix-daemon.service nix-daemon.socket 2>/dev/null
+  # Debian's package starts the service at once, and systemd refuses a socket whose service already runs (measured).
+  systemctl stop nix-daemon.service || exit 1
 fi
 systemctl --quiet enable nix-daemon.socket || exit 1
 if [ -e ${restartMark} ]; then

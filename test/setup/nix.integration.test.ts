@@ -27,7 +27,11 @@ shift
 case $verb in
   is-active) if [ -e "${root}/active-$1" ]; then echo active; else echo inactive; exit 3; fi ;;
   is-enabled) if [ -e "${root}/enabled-$1" ]; then echo enabled; else echo disabled; exit 1; fi ;;
-  start|restart) : > "${root}/active-$1" ;;
+  start)
+    if [ "$1" = nix-daemon.socket ] && [ ! -e "${root}/active-$1" ] && [ -e "${root}/active-nix-daemon.service" ]
+    then echo 'Job failed. See "journalctl -xe" for details.' >&2; exit 1; fi
+    : > "${root}/active-$1" ;;
+  restart) : > "${root}/active-$1" ;;
   stop) rm -f "${root}/active-$1" ;;
   enable) : > "${root}/enabled-$1" ;;
   disable) rm -f "${root}/enabled-$1" ;;
@@ -77,6 +81,7 @@ describe('the nix task on a stand-in', () => {
       'Debian’s file restored': `echo sandbox=false > '/etc/nix/nix.conf'`,
       'Debian’s file gone': `rm '/etc/nix/nix.conf'`,
       'socket stopped': `rm '${root}/active-nix-daemon.socket'`,
+      'only the service running, as Debian’s package leaves it': `rm '${root}/active-nix-daemon.socket'; : > '${root}/active-nix-daemon.service'`,
       'socket disabled': `rm '${root}/enabled-nix-daemon.socket'`,
       'timer stopped': `rm '${root}/active-hydra-ops-nix-gc.timer'`,
       'timer changed': `echo x >> '/etc/systemd/system/hydra-ops-nix-gc.timer'`,
