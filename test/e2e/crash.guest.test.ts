@@ -45,9 +45,9 @@ const everyPoint = [
   'activate.result',
   'task.done',
 ]
-/** Those that tell the most, where not all are asked for; a copy that is cut off is in closure.guest.test.ts. */
+/** Those that tell the most, where not all are asked for. */
 const points =
-  process.env.HYDRA_OPS_CRASH_POINTS === 'all' ? everyPoint : ['activate.start', 'activate.result']
+  process.env.HYDRA_OPS_CRASH_POINTS === 'all' ? everyPoint : ['copy', 'activate.start', 'activate.result']
 
 describe('a deploy that is killed', () => {
   it.each(points)('right after it wrote "%s" is made good by the same command', async (event) => {
