@@ -26,7 +26,7 @@ const network = `{
 
 /**
  * From the start of a guest until it is known to be reachable, against the moment when its console says that sshd is
- * ready, and the time that sshd takes for an answer. Nothing else asks it meanwhile: each attempt costs the guest.
+ * ready, and the time that sshd takes for an answer. The floor asks nothing meanwhile: each attempt costs the guest.
  */
 export async function guestStart(): Promise<Comparison[]> {
   const host = operatorHost()
@@ -133,6 +133,7 @@ function firstWord(port: number): Promise<void> {
     }
     socket.setTimeout(bootMs, () => end(new Error(`port ${port} is silent`)))
     socket.once('error', end)
+    socket.once('close', () => end(new Error(`port ${port} closes without a word`)))
     socket.once('data', () => end())
   })
 }

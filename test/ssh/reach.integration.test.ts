@@ -126,11 +126,21 @@ describe('waiting for ssh', () => {
       socket.on('close', () => {
         open -= 1
       })
-      setTimeout(() => socket.write('SSH-2.0-busy\r\n'), 3_000)
+      setTimeout(() => socket.write('SSH-2.0-busy\r\n'), 1_500)
     })
     await ssh.waitForBanner(sshd.target({ port: busy.port }), { signal: never, timeoutMs: 60_000 })
     expect(most).toBeLessThanOrEqual(2)
     busy.close()
+  })
+
+  it('notices a guest that reboots: it refuses, then stays silent, then answers', async () => {
+    const rebooting = await serve((socket, count) => {
+      if (count <= 2) socket.destroy()
+      else if (count > 4) socket.write('SSH-2.0-again\r\n')
+    })
+    // Less than a patient attempt lasts: those that stay silent must not be waited for.
+    await ssh.waitForBanner(sshd.target({ port: rebooting.port }), { signal: never, timeoutMs: 9_000 })
+    rebooting.close()
   })
 
   it('notices an sshd that comes up', async () => {
