@@ -8,6 +8,7 @@ import { nixTask } from '../../src/setup/nix.js'
 import { postgresqlTask } from '../../src/setup/postgresql/task.js'
 import { taskMachine, taskRun } from '../fakes/task-run.js'
 import { ConnectedGuest } from '../fixtures/connected-guest.js'
+import { accountDamages, resetAccounts } from './hydra/accounts-on-machine.js'
 import { taskContract } from './task-contract.js'
 
 /** What needs no package of Hydra, on a guest; in this order, as each needs what came before. */
@@ -41,15 +42,8 @@ describe('users and directories of Hydra on a guest', () => {
     host: guest.host,
     task: wanted(bindTask(hydraAccountsTask)),
     verifiable: true,
-    reset: `for user in hydra hydra-queue-runner hydra-www; do userdel $user 2>/dev/null; done
-groupdel hydra 2>/dev/null
-rm -rf /var/lib/hydra /nix/var/nix/gcroots/hydra`,
-    damages: {
-      'no way to the daemon': 'gpasswd -d hydra-www nix-users > /dev/null',
-      'directory closed': 'chmod 0750 /var/lib/hydra',
-      'directory gone': 'rm -r /var/lib/hydra/build-logs',
-      'directory of another': 'chown root /var/lib/hydra/www',
-    },
+    reset: resetAccounts,
+    damages: accountDamages,
   }))
 })
 

@@ -5,6 +5,7 @@ import { binaryCacheTask } from '../../../src/setup/hydra/binary-cache.js'
 import { taskMachine, taskRun } from '../../fakes/task-run.js'
 import { RootNamespace } from '../../fixtures/root-namespace.js'
 import { taskContract } from '../task-contract.js'
+import { accountDamages, resetAccounts } from './accounts-on-machine.js'
 
 const run = taskRun()
 let machine: RootNamespace
@@ -29,16 +30,11 @@ describe('users and directories of Hydra, on real users', () => {
     task: accounts(),
     // There is no Nix daemon.
     verifiable: false,
-    reset: `for user in hydra hydra-queue-runner hydra-www; do userdel $user 2>/dev/null; done
-groupdel hydra 2>/dev/null
-rm -rf /var/lib/hydra /nix/var/nix/gcroots/hydra`,
+    reset: resetAccounts,
     damages: {
-      'no way to the daemon': 'gpasswd -d hydra-www nix-users > /dev/null',
+      ...accountDamages,
       'user of another group': 'usermod -g nogroup hydra-www',
       'user gone': 'userdel hydra-queue-runner',
-      'directory closed': 'chmod 0750 /var/lib/hydra',
-      'directory gone': 'rm -r /var/lib/hydra/build-logs',
-      'directory of another': 'chown root /var/lib/hydra/www',
     },
   }))
 
