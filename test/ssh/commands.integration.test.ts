@@ -4,7 +4,14 @@ import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Host } from '../../src/core/ssh.js'
 import { type Sshd, startSshd } from '../fixtures/sshd.js'
-import { connected, processesWith, remote, testSsh, until } from '../fixtures/sshd-session.js'
+import {
+  connected,
+  endProcessesWith,
+  processesWith,
+  remote,
+  testSsh,
+  until,
+} from '../fixtures/sshd-session.js'
 
 let sshd: Sshd
 let host: Host
@@ -84,7 +91,7 @@ describe('a command', () => {
     const mark = `30${Date.now()}`
     const result = await host.script(`echo started; sleep ${mark} &`, [], remote())
     expect(result).toMatchObject({ code: 0, stdout: 'started\n' })
-    for (const pid of processesWith(`sleep ${mark}`)) process.kill(pid)
+    endProcessesWith(`sleep ${mark}`)
   })
 })
 
@@ -241,7 +248,7 @@ describe('a connection that is lost', () => {
     for (const pid of doomed.connections()) process.kill(pid, 'SIGKILL')
     expect(await running).toMatchObject({ kind: 'lost', stdout: 'begun\n' })
     await expect(lost.exec(['true'], remote())).rejects.toMatchObject({ code: 'UNREACHABLE', exitCode: 4 })
-    for (const pid of processesWith(`sleep ${mark}`)) process.kill(pid)
+    endProcessesWith(`sleep ${mark}`)
     await doomed.stop()
   })
 
