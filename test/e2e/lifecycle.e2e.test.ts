@@ -36,15 +36,19 @@ async function statuses(): Promise<Record<string, string>> {
   return Object.fromEntries(machines.map(({ name, state, currency }) => [name, `${state} / ${currency}`]))
 }
 
+/** Of this deployment; the same session may have guests of somebody else. */
+let uuid: string
+
 async function domains(): Promise<string[]> {
   const { stdout } = await host.program(['virsh', '-c', 'qemu:///session', 'list', '--all', '--name'])
-  return stdout.split('\n').filter((name) => name.startsWith('hydra-ops-'))
+  return stdout.split('\n').filter((name) => name.includes(uuid))
 }
 
 describe('the whole life of a network of Debian guests', () => {
   beforeAll(async () => {
     host.write('network.nix', network({ machines: ['web', 'db'] }))
     await host.ok(['create', 'network.nix', ...d])
+    uuid = z.object({ uuid: z.uuid() }).parse(JSON.parse(await host.ok(['info', ...d, '--json']))).uuid
   })
   afterAll(async () => {
     await host.run(['destroy', ...d, '--yes'])
