@@ -145,8 +145,8 @@ async function opsOver(
       ensure: () => Promise.reject(new Error('no image is needed')),
       remove: async () => [],
     },
-    tasks: [unchangedNix],
-    hydraUsers: () => undefined,
+    tasks: async () => [unchangedNix],
+    hydraUsers: async () => undefined,
     events: { emit: () => {} },
     questions: {
       interactive: false,

@@ -10,13 +10,11 @@ import type { Nix } from './core/nix.js'
 import type { Ssh } from './core/ssh.js'
 import { commandLine } from './operations/command-line.js'
 import { createRunLogs, runId } from './operations/run-logs.js'
-import { hydraUserAdmin } from './setup/hydra/user-admin.js'
-import { setupTasks } from './setup/tasks.js'
 import { renderConfig } from './ssh/config-file.js'
 
 /**
  * Everything an operation works with: the only place that knows the concrete parts. What is costly to import
- * (execa, ssh2, the images) is imported when it is first used; commands that only read the state never do.
+ * (execa, ssh2, the images, the set-up tasks) is imported when it is first used; commands that only read the state never do.
  */
 export async function openContext(request: OpenRequest): Promise<Ops> {
   const { state, signal, ui, argv } = request
@@ -46,8 +44,9 @@ export async function openContext(request: OpenRequest): Promise<Ops> {
     nix,
     ssh,
     images: lazyImages(join(store.root, 'images'), env),
-    tasks: setupTasks,
-    hydraUsers: hydraUserAdmin,
+    tasks: async () => (await import('./setup/tasks.js')).setupTasks,
+    hydraUsers: async (machine, deployed) =>
+      (await import('./setup/hydra/user-admin.js')).hydraUserAdmin(machine, deployed),
     events: ui.events,
     questions: ui.questions,
     operator,

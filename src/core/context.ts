@@ -111,9 +111,9 @@ export interface Ops {
   readonly ssh: Ssh
   readonly images: ImageStore
   /** Every set-up task there is, in no particular order. */
-  readonly tasks: readonly ((machine: TaskMachine) => WantedTask | undefined)[]
+  tasks(): Promise<readonly ((machine: TaskMachine) => WantedTask | undefined)[]>
   /** The users of a machine's Hydra; `deployed` is the package that runs there. Undefined = it wants no Hydra. */
-  hydraUsers(machine: TaskMachine, deployed: string | undefined): HydraUserAdmin | undefined
+  hydraUsers(machine: TaskMachine, deployed: string | undefined): Promise<HydraUserAdmin | undefined>
   readonly events: EventSink
   readonly operator: Operator
   readonly local: LocalCommands

@@ -76,7 +76,7 @@ async function withHydra<T>(
   const definition = definitionIn(await networkOnce(ops)(session, run), machine)
   const job: Job = { ...newJob({ ops, session, request: plainDeploy, definition }, undefined), run }
   const deployed = session.record.machines[machine]?.tasks.hydra?.outputs.package
-  const users = ops.hydraUsers(taskMachineOf(job), deployed === '' ? undefined : deployed)
+  const users = await ops.hydraUsers(taskMachineOf(job), deployed === '' ? undefined : deployed)
   if (users === undefined)
     throw failure('NO_HYDRA', `machine '${machine}' wants no Hydra any more`, {
       machine,

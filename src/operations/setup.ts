@@ -47,8 +47,8 @@ async function rowsOf(ops: Ops, session: Session, definition: MachineDefinition)
   const known = session.record.machines[definition.name]
   const job = newJob({ ops, session, request, definition }, undefined)
   const outputsOf = (task: string) => known?.tasks[task]?.outputs ?? {}
-  const all = (state: SetupRow['state'], detail: string): SetupRow[] =>
-    wantedTasks(job).map((task) => ({
+  const all = async (state: SetupRow['state'], detail: string): Promise<SetupRow[]> =>
+    (await wantedTasks(job)).map((task) => ({
       machine: job.machine,
       task: task.id,
       state,
@@ -68,7 +68,7 @@ async function rowsOf(ops: Ops, session: Session, definition: MachineDefinition)
     }))
   } catch (error) {
     if (error instanceof OpsError && error.code === 'INTERRUPTED') throw error
-    return all('unknown', messageOf(error))
+    return await all('unknown', messageOf(error))
   } finally {
     closeJob(job)
   }
@@ -101,7 +101,7 @@ export async function runSetup(
   const results = await onMachines(ops, how, async (session, machine, run) => {
     const definition = definitionIn(await network(session, run), machine)
     const job: Job = { ...newJob({ ops, session, request, definition }, undefined), run }
-    const refusal = unwantedTask(job, wish.task)
+    const refusal = await unwantedTask(job, wish.task)
     if (refusal !== undefined) {
       refusals.push(refusal)
       run.log(refusal.message)
@@ -141,7 +141,7 @@ export function verifySetup(
     const job: Job = { ...newJob({ ops, session, request, definition }, undefined), run }
     try {
       await connect(job)
-      await verifyTasks(hostOf(job), wantedTasks(job), taskContext(job))
+      await verifyTasks(hostOf(job), await wantedTasks(job), taskContext(job))
       return false
     } finally {
       closeJob(job)
@@ -149,8 +149,8 @@ export function verifySetup(
   })
 }
 
-function unwantedTask(job: Job, task: string): OpsError | undefined {
-  const ids = wantedTasks(job).map(({ id }) => id)
+async function unwantedTask(job: Job, task: string): Promise<OpsError | undefined> {
+  const ids = (await wantedTasks(job)).map(({ id }) => id)
   if (ids.includes(task)) return undefined
   const close = suggest(task, ids)
   return usageError(`machine '${job.machine}' wants no set-up task '${task}'`, {

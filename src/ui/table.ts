@@ -13,16 +13,13 @@ export type Row = readonly Cell[]
 
 /** The table that NixOps users know: `+---+` and `|`. */
 export function boxTable(columns: readonly Column[], rows: readonly Row[]): string {
-  const widths = columns.map((column, at) =>
-    Math.max(displayWidth(column.title), ...rows.map((row) => displayWidth(textOf(row[at])))),
-  )
+  const titles = columns.map(({ title }) => measured(title))
+  const cells = rows.map((row) => columns.map((_, at) => measured(row[at])))
+  const widths = titles.map((title, at) => widest([title, ...cells.map((row) => row[at])]))
   const rule = `+${widths.map((width) => '-'.repeat(width + 2)).join('+')}+`
-  const line = (cells: readonly string[]) => `|${cells.map((cell) => ` ${cell} `).join('|')}|`
-  const width = (at: number) => widths[at] ?? 0
-  const head = line(columns.map((column, at) => pad(column.title, width(at), 'center')))
-  const body = rows.map((row) =>
-    line(columns.map((column, at) => painted(row[at], pad(textOf(row[at]), width(at), column.align)))),
-  )
+  const line = (parts: readonly string[]) => `|${parts.map((part) => ` ${part} `).join('|')}|`
+  const head = line(titles.map((title, at) => padded(title, widths[at], 'center')))
+  const body = cells.map((row) => line(row.map((cell, at) => padded(cell, widths[at], columns[at]?.align))))
   return [rule, head, rule, ...body, ...(body.length === 0 ? [] : [rule])].join('\n')
 }
 
@@ -33,18 +30,35 @@ export function plainTable(rows: readonly Row[]): string {
 
 /** Left-aligned columns with gaps of `gap` blanks; the last column is not padded. */
 export function columnsOf(rows: readonly Row[], gap: number): string[] {
-  const count = Math.max(0, ...rows.map((row) => row.length))
-  const widths = Array.from({ length: count }, (_, at) =>
-    Math.max(0, ...rows.map((row) => displayWidth(textOf(row[at])))),
-  )
-  return rows.map((row) =>
+  const cells = rows.map((row) => row.map(measured))
+  const count = Math.max(0, ...cells.map((row) => row.length))
+  const widths = Array.from({ length: count }, (_, at) => widest(cells.map((row) => row[at])))
+  return cells.map((row) =>
     row
-      .map((cell, at) =>
-        painted(cell, at === row.length - 1 ? textOf(cell) : pad(textOf(cell), widths[at] ?? 0)),
-      )
+      .map((cell, at) => padded(cell, at === row.length - 1 ? 0 : widths[at]))
       .join(' '.repeat(gap))
       .trimEnd(),
   )
+}
+
+/** A cell's text as it is printed, and how many columns of a terminal it takes: looked at once, for tables are long. */
+interface Measured {
+  readonly text: string
+  readonly width: number
+  readonly paint: Paint | undefined
+}
+
+function measured(cell: Cell | undefined): Measured {
+  const text = textOf(cell)
+  return {
+    text,
+    width: displayWidth(text),
+    paint: cell === undefined || typeof cell === 'string' ? undefined : cell.paint,
+  }
+}
+
+function widest(cells: readonly (Measured | undefined)[]): number {
+  return cells.reduce((most, cell) => Math.max(most, cell?.width ?? 0), 0)
 }
 
 function textOf(cell: Cell | undefined): string {
@@ -52,15 +66,11 @@ function textOf(cell: Cell | undefined): string {
   return printable(typeof cell === 'string' ? cell : cell.text)
 }
 
-function painted(cell: Cell | undefined, text: string): string {
-  return cell === undefined || typeof cell === 'string' ? text : cell.paint(text)
-}
-
-function pad(text: string, width: number, align: Column['align'] = 'left'): string {
-  const missing = Math.max(0, width - displayWidth(text))
-  const before =
-    align === 'left' ? 0 : align === 'right' ? missing : leftOfCentre(missing, displayWidth(text))
-  return ' '.repeat(before) + text + ' '.repeat(missing - before)
+function padded(cell: Measured, to = 0, align: Column['align'] = 'left'): string {
+  const { text, width, paint = (plain: string) => plain } = cell
+  const missing = Math.max(0, to - width)
+  const before = align === 'left' ? 0 : align === 'right' ? missing : leftOfCentre(missing, width)
+  return paint(' '.repeat(before) + text + ' '.repeat(missing - before))
 }
 
 /** An odd blank stands left of text of even width and right of text of odd width: so does Python's PrettyTable. */

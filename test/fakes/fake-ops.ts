@@ -97,8 +97,8 @@ export async function createFakeOps(options: FakeOpsOptions = {}): Promise<FakeO
       ...(options.fallback === undefined ? {} : { fallback: options.fallback }),
     }),
     images: fakeImages(folder),
-    tasks: [],
-    hydraUsers: hydraUserAdmin,
+    tasks: async () => [],
+    hydraUsers: async (machine, deployed) => hydraUserAdmin(machine, deployed),
     events: { emit: (event) => emitted.push(event) },
     operator: fakeOperator,
     local: {

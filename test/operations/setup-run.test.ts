@@ -29,7 +29,7 @@ beforeEach(async () => {
     verify: async () => {},
   })
   Object.assign(world.ops, {
-    tasks: [
+    tasks: async () => [
       ({ definition }: { definition: { name: string } }) =>
         definition.name === 'web' ? task('web') : undefined,
     ],

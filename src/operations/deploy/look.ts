@@ -23,7 +23,7 @@ export interface Look {
 /** Looks at a machine over its open connection; changes nothing there. */
 export async function lookAt(job: Job): Promise<Look> {
   const host = hostOf(job)
-  const tasks = wantedTasks(job)
+  const tasks = await wantedTasks(job)
   const packages = wantedPackages(job.definition, tasks)
   // In a dry run no command of the user's is run, not even to learn a key.
   const resolved = await resolveKeys(job.definition, {
@@ -45,9 +45,9 @@ export async function lookAt(job: Job): Promise<Look> {
   return { survey, keys, packages, missingPackages: missing, tasks: statuses, items }
 }
 
-export function wantedTasks(job: Job): WantedTask[] {
+export async function wantedTasks(job: Job): Promise<WantedTask[]> {
   const machine = taskMachineOf(job)
-  return job.ops.tasks.flatMap((bind) => bind(machine) ?? [])
+  return (await job.ops.tasks()).flatMap((bind) => bind(machine) ?? [])
 }
 
 /** The machine as set-up tasks know it. */

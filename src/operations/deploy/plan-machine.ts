@@ -16,7 +16,7 @@ export async function planMachine(job: Job, seen: Assessment): Promise<MachinePl
     ...resourceItems(job, seen),
     ...startItems(seen.observation),
     ...(await closureItems(job, seen)),
-    ...(seen.look?.items ?? unseenItems(job, seen)),
+    ...(seen.look?.items ?? (await unseenItems(job, seen))),
     ...rebootItems(job, seen),
   ]
   return {

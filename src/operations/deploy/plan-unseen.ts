@@ -14,12 +14,13 @@ export function remembered(job: Job, { look, observation, changes }: Assessment)
 }
 
 /** Of a machine that is not up: what its record lacks. To one that is new everything is new. */
-export function unseenItems(job: Job, seen: Assessment): PlanItem[] {
+export async function unseenItems(job: Job, seen: Assessment): Promise<PlanItem[]> {
   const record = remembered(job, seen)
+  const tasks = await wantedTasks(job)
   return [
     ...packageItems(job, seen, record),
     ...planTasks(
-      wantedTasks(job).map((task) => ({
+      tasks.map((task) => ({
         task,
         why: reasonByRecord(task, { ...taskContext(job), records: record?.tasks ?? {} }),
       })),

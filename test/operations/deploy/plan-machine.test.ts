@@ -73,7 +73,7 @@ describe('a machine that is stopped', () => {
         apply: async () => ({}),
         verify: async () => {},
       })
-    Object.assign(ops, { tasks: [task('ran'), task('new')] })
+    Object.assign(ops, { tasks: async () => [task('ran'), task('new')] })
     const inputs = keyedHash(dryingSession(ops.store, ops.store.resolve(undefined).uuid))('{}')
     await world.change('web', {
       keys: { lasting: '/etc/keys/lasting', passing: '/run/keys/passing', dropped: '/etc/keys/dropped' },
