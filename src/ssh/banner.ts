@@ -145,7 +145,10 @@ async function lookOnce(target: SshTarget, lastMs: number, options: WayOptions):
   try {
     return await new Promise<Look>((resolve) => {
       const timer = setTimeout(() => resolve(none(whenSilent(accepted, text))), lastMs)
-      const end = () => resolve(text === '' ? none('it closes the connection at once', true) : none(notSsh))
+      const end = () => {
+        if (isFull(text)) resolve(none('its sshd has more connections that begin than it takes', true))
+        else resolve(text === '' ? none('it closes the connection at once', true) : none(notSsh))
+      }
       way.stream
         .on('data', (chunk: Buffer) => {
           text += chunk.toString('latin1')
@@ -174,6 +177,11 @@ const notSsh = 'what answers there is not SSH'
 function whenSilent(accepted: boolean, text: string): string {
   if (!accepted) return 'no answer'
   return text === '' ? 'accepts but is silent' : notSsh
+}
+
+/** What sshd says instead of a banner beyond MaxStartups: up to OpenSSH 9.7, and since. */
+function isFull(text: string): boolean {
+  return /^(?:Exceeded MaxStartups|Not allowed at this time)\r?\n/.test(text)
 }
 
 function isRefusal(code: string | undefined): boolean {

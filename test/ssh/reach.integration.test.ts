@@ -112,26 +112,40 @@ describe('waiting for ssh', () => {
     slow.close()
   })
 
-  it('does not ask an sshd again that is at work: each attempt is a process to it', async () => {
-    let open = 0
-    let most = 0
-    const busy = await serve((socket, count) => {
-      // As QEMU does it for a guest that has a network and no sshd yet.
-      if (count <= 5) {
-        socket.destroy()
-        return
-      }
-      open += 1
-      most = Math.max(most, open)
-      socket.on('close', () => {
-        open -= 1
-      })
-      setTimeout(() => socket.write('SSH-2.0-busy\r\n'), 1_500)
-    })
-    await ssh.waitForBanner(sshd.target({ port: busy.port }), { signal: never, timeoutMs: 60_000 })
-    expect(most).toBeLessThanOrEqual(2)
-    busy.close()
+  it('tells an sshd that is full from what is no ssh', async () => {
+    const full = await serve((socket) => socket.end('Exceeded MaxStartups\r\n'))
+    expect((await seenAt(full.port)).states).toEqual([
+      'its sshd has more connections that begin than it takes',
+    ])
+    full.close()
   })
+
+  it.each([
+    // As QEMU does it for a guest that has a network and no sshd yet.
+    ['refused', (socket: Socket) => socket.destroy()],
+    ['was full', (socket: Socket) => socket.end('Not allowed at this time\r\n')],
+  ])(
+    'does not ask an sshd that %s again while it is at work: each attempt is a process to it',
+    async (_, refuse) => {
+      let open = 0
+      let most = 0
+      const busy = await serve((socket, count) => {
+        if (count <= 5) {
+          refuse(socket)
+          return
+        }
+        open += 1
+        most = Math.max(most, open)
+        socket.on('close', () => {
+          open -= 1
+        })
+        setTimeout(() => socket.write('SSH-2.0-busy\r\n'), 1_500)
+      })
+      await ssh.waitForBanner(sshd.target({ port: busy.port }), { signal: never, timeoutMs: 60_000 })
+      expect(most).toBeLessThanOrEqual(2)
+      busy.close()
+    },
+  )
 
   it('notices a guest that reboots: it refuses, then stays silent, then answers', async () => {
     const rebooting = await serve((socket, count) => {
