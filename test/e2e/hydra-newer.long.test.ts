@@ -71,18 +71,16 @@ describe('a Hydra to whose queue runner builders come', () => {
   it('builds and signs after one deploy: the machine is its own builder', async () => {
     await operator.ok(['deploy', '-d', 'ci'])
     expect(await notDone()).toEqual([])
-    expect((await guest.sh('systemctl is-active hydra-queue-runner hydra-builder')).trim()).toBe(
-      'active\nactive',
-    )
+    expect(await guest.sh('systemctl is-active hydra-queue-runner hydra-builder')).toBe('active\nactive')
   })
 
   it('lets nobody but its own user come as a builder', async () => {
     const socket = '/run/hydra-queue-runner/builders.sock'
     expect(await guest.sh(`test -S ${socket} && stat -c '%a %U' /run/hydra-queue-runner`)).toBe(
-      '700 hydra-queue-runner\n',
+      '700 hydra-queue-runner',
     )
     expect(await guest.sh(`ss -Hltn 'sport = :50051'`)).toBe('')
-    expect(await guest.sh(`ss -Hltn 'sport = :18080' | awk '{ print $4 }'`)).toBe('127.0.0.1:18080\n')
+    expect(await guest.sh(`ss -Hltn 'sport = :18080' | awk '{ print $4 }'`)).toBe('127.0.0.1:18080')
   })
 
   it('needs no second deploy', async () => {
@@ -109,7 +107,7 @@ systemctl status --no-pager hydra-queue-runner hydra-builder >&2; exit 1`)
     await guest.sh('systemctl stop hydra-queue-runner')
     // Dead: one that waits for its next attempt would be in `auto-restart`.
     expect(await guest.sh('systemctl show -p SubState --value hydra-queue-runner hydra-builder')).toBe(
-      'dead\n\ndead\n',
+      'dead\n\ndead',
     )
     await guest.sh('systemctl start hydra-queue-runner')
     await doneInTheEnd()
