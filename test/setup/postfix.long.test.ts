@@ -89,7 +89,8 @@ describe('postfix on a guest', () => {
         'another name': `postconf -e 'myhostname = other.example.org'`,
         stopped: 'systemctl stop postfix',
         'its master alone stopped': 'postfix stop',
-        'started by hand': `systemctl --quiet disable postfix; systemctl stop postfix; postfix start`,
+        // Stopped by both names: systemctl does not wait for the second where only the first is named.
+        'started by hand': `systemctl --quiet disable postfix; systemctl stop postfix postfix@-; postfix start`,
         killed:
           'kill -9 $(cat /var/spool/postfix/pid/master.pid | tr -d " "); while postfix status; do sleep 0.2; done',
         'not started at boot': 'systemctl --quiet disable postfix',

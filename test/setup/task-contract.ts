@@ -35,7 +35,8 @@ export function taskContract(subject: () => ContractSubject): void {
   const probe = () => subject().task.probe(subject().host, run())
   const remote = async (script: string) => {
     const options = { signal: silent.signal, timeoutMs: 120_000, what: 'hurt the machine' }
-    expect(await subject().host.script(script, [], options)).toMatchObject({ kind: 'exited', code: 0 })
+    const ended = await subject().host.script(script, [], options)
+    expect(ended, `${script}\n${ended.stderr}`).toMatchObject({ kind: 'exited', code: 0 })
   }
   /** A service may need its time after it was applied: to wait for it is part of the proof. */
   const expectDone = async (when?: string) => {
