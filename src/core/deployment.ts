@@ -67,6 +67,7 @@ export interface TaskRecord {
 export interface MachineFacts {
   osRelease?: string | undefined
   bootId?: string | undefined
+  /** As the set-up task `nix` found it. */
   nixVersion?: string | undefined
   /** Bytes free on the file system of /nix. */
   freeBytes?: number | undefined

@@ -156,7 +156,7 @@ function record(job: Job, wanted: StorePath, look: Look): void {
   // An unchanged machine costs no write: its record says all this already.
   if (!job.changed && sameClosure && known.facts.bootId === look.survey.bootId) return
   updateJob(job, (draft) => {
-    draft.facts = { ...look.survey.facts, seenAt }
+    draft.facts = { ...look.survey.facts, nixVersion: draft.tasks.nix?.outputs.version, seenAt }
     if (!sameClosure || job.changed) {
       draft.deployed = {
         path: wanted,
