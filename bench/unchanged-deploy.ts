@@ -16,6 +16,7 @@ import { createRunLogs } from '../src/operations/run-logs.js'
 import { nixTask } from '../src/setup/nix.js'
 import { createSsh } from '../src/ssh/create-ssh.js'
 import { createStore } from '../state/store.js'
+import { withScript } from '../test/fixtures/with-script.js'
 import { type FarSide, startFarSide } from './far-side.js'
 import { type Comparison, inTurns, median } from './measure.js'
 import { debianNetwork } from './network.js'
@@ -178,17 +179,11 @@ async function opsOver(
  * measured: an unchanged machine needs none.
  */
 function unlockable(host: Host): Host {
-  const script: Host['script'] = async (text, args, options) =>
+  return withScript(host, async (text, args, options) =>
     options.what.includes('other operators')
       ? { kind: 'exited', code: 0, stdout: '', stderr: '' }
-      : host.script(text, args, options)
-  return new Proxy(host, {
-    get(target, name) {
-      if (name === 'script') return script
-      const value: unknown = Reflect.get(target, name)
-      return typeof value === 'function' ? value.bind(target) : value
-    },
-  })
+      : host.script(text, args, options),
+  )
 }
 
 /** Asks the far side what it asks every machine, and takes whatever this host says for a Nix that is set up. */

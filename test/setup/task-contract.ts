@@ -3,6 +3,7 @@ import { failure } from '../../src/core/errors.js'
 import type { TaskRun, WantedTask } from '../../src/core/setup-task.js'
 import type { CommandResult, Host, RemoteOptions } from '../../src/core/ssh.js'
 import { taskRun } from '../fakes/task-run.js'
+import { withScript } from '../fixtures/with-script.js'
 
 /** A task, a machine to run it on, and how to hurt what it leaves there. */
 export interface ContractSubject {
@@ -127,13 +128,7 @@ function lost(): Error {
 
 /** A host that loses the machine before what is called so begins. */
 export function dyingBefore(host: Host, what: string): Host {
-  const script: Host['script'] = (text, args, options) =>
-    options.what.startsWith(what) ? Promise.reject(lost()) : host.script(text, args, options)
-  return new Proxy(host, {
-    get(target, name) {
-      if (name === 'script') return script
-      const value: unknown = Reflect.get(target, name)
-      return typeof value === 'function' ? value.bind(target) : value
-    },
-  })
+  return withScript(host, (text, args, options) =>
+    options.what.startsWith(what) ? Promise.reject(lost()) : host.script(text, args, options),
+  )
 }
