@@ -57,7 +57,7 @@ export function surveyOf(
     boot_id: 'boot-1',
     systems: 'debian',
     os: 'Debian (made up)',
-    nix: '2.8.1',
+    nix: 'yes',
     free_kib: '9000000',
     ...facts,
   }

@@ -2,6 +2,7 @@ import { existsSync, mkdirSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { MachineDefinition } from '../../../src/core/definition.js'
+import { bindTask } from '../../../src/core/setup-task.js'
 import { deploy } from '../../../src/operations/deploy/deploy.js'
 import { sendKeys } from '../../../src/operations/send-keys.js'
 import { setupStatus } from '../../../src/operations/setup.js'
@@ -43,6 +44,26 @@ describe('deploy', () => {
       expect(machine.activation).toBeUndefined()
       expect(machine.lastResult).toBe('changed')
     }
+  })
+
+  it('records of a machine what it saw there, and the version that the task nix found', async () => {
+    const nix = bindTask({
+      id: 'nix',
+      title: 'Nix',
+      after: [],
+      stage: 'bootstrap',
+      debianPackages: () => [],
+      wanted: () => ({}),
+      probe: async () => 'needed',
+      apply: async () => ({ version: '2.8.0' }),
+      verify: async () => {},
+    })
+    Object.assign(ops, { tasks: async () => [nix] })
+    expect(outcomes(await deploy(ops, standard))).toEqual({ web: 'changed', db: 'changed' })
+    expect(ops.store.resolve('net').machines['web' as never]?.facts).toMatchObject({
+      nixVersion: '2.8.0',
+      bootId: expect.any(String),
+    })
   })
 
   it('evaluates once, connects once to each machine and changes nothing the second time', async () => {
