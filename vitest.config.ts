@@ -32,11 +32,10 @@ export default defineConfig({
       layer('crash', 2, { maxWorkers: 2 }),
       // One guest each: emulated, it keeps one of two cores busy.
       layer('guest', 3, { maxWorkers: 2 }),
-      // Several guests at once, of which one or two are busy. Same group as the layer before: a file of either goes on
-      // where a core would be idle.
-      layer('e2e', 3, { maxWorkers: 2 }),
+      // Several guests at once.
+      layer('e2e', 4, { maxWorkers: 1 }),
       // On guests, too long for every run: run by `scripts/test long`.
-      layer('long', 4, { maxWorkers: 1 }),
+      layer('long', 5, { maxWorkers: 1 }),
     ],
   },
 })
