@@ -14,7 +14,8 @@ import { renderConfig } from './ssh/config-file.js'
 
 /**
  * Everything an operation works with: the only place that knows the concrete parts. What is costly to import
- * (execa, ssh2, the images, the set-up tasks) is imported when it is first used; commands that only read the state never do.
+ * (execa, ssh2, the images, the set-up tasks) is imported when it is first used; commands that only read the state
+ * never do.
  */
 export async function openContext(request: OpenRequest): Promise<Ops> {
   const { state, signal, ui, argv } = request
