@@ -66,16 +66,25 @@ const takeScript = `
 file=$1 who=$2 stale=$3
 new=$file.$$
 mkdir -p -- "\${file%/*}" && printf '%s\\n' "$who" > "$new" || exit 1
-if ! ln -T -- "$new" "$file" 2>/dev/null; then
+tries=0
+until ln -T -- "$new" "$file" 2>/dev/null; do
+  # Let go meanwhile: nobody's, so it is asked for again; taken from whoever came first it would have two holders.
+  if ! since=$(stat -c %Y -- "$file" 2>/dev/null); then
+    tries=$(( tries + 1 ))
+    if [ "$tries" -lt 100 ]; then continue; fi
+    rm -f -- "$new"
+    exit 1
+  fi
   holder=$(cat -- "$file" 2>/dev/null)
-  age=$(( $(date +%s) - $(stat -c %Y -- "$file" 2>/dev/null || echo 0) ))
+  age=$(( $(date +%s) - since ))
   if [ "$holder" != "$who" ] && [ "$age" -lt "$stale" ]; then
     rm -f -- "$new"
     printf '%s\\n' "$holder" "$age"
     exit ${held}
   fi
   mv -fT -- "$new" "$file" || exit 1
-fi
+  break
+done
 rm -f -- "$new"
 `
 
