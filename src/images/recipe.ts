@@ -54,6 +54,9 @@ const maskedUnits = [
   ),
 ]
 
+/** They look for what no disk of this image has, at each boot and at each `daemon-reload`. */
+const maskedGenerators = ['gpt-auto', 'hibernate-resume', 'integritysetup', 'system-update', 'veritysetup']
+
 /** Of what the lab and the tests have instead of a Hydra: their guests have no way to an archive. */
 const standInPackages = ['python3-psycopg2', 'python3-cryptography']
 
@@ -63,6 +66,10 @@ function configureScript(disabled: readonly string[]): string {
     'systemctl --quiet enable systemd-networkd.service hydra-ops-hostname.service',
     `systemctl --quiet disable ${['getty@tty1.service', 'e2scrub_reap.service', ...disabled].join(' ')}`,
     `systemctl --quiet mask ${maskedUnits.join(' ')}`,
+    'mkdir -p /etc/systemd/system-generators',
+    ...maskedGenerators.map(
+      (name) => `ln -s /dev/null /etc/systemd/system-generators/systemd-${name}-generator`,
+    ),
     'apt-mark -q hold linux-image-cloud-amd64 >/dev/null',
     ': > /etc/machine-id',
     // What systemd does once after an update (users, catalogs) was done by the packages' own scripts.

@@ -47,12 +47,18 @@ async function probeNix(host: Host, options: NixOptions, run: Run): Promise<Task
 }
 
 async function look(host: Host, run: Run): Promise<Seen> {
-  const what = 'look at Nix'
-  const args = [nixSettingsFile, nixInclude, gcUnit]
-  const result = await host.script(probeScript, args, { signal: run.signal, timeoutMs: probeMs, what })
+  return ask(host, 'look at Nix', probeScript, [nixSettingsFile, nixInclude, gcUnit], run)
+}
+
+async function ask(host: Host, what: string, text: string, args: readonly string[], run: Run): Promise<Seen> {
+  const result = await host.script(text, args, { signal: run.signal, timeoutMs: probeMs, what })
   const { stdout } = requireSuccess(result, { machine: host.machine, what })
   return new Map(
-    stdout.split('\n').map((line) => [line.split('=', 1)[0] ?? '', line.slice(line.indexOf('=') + 1)]),
+    stdout.split('\n').map((line) => {
+      const at = line.indexOf('=')
+      // sha256sum of its input says "HASH  -".
+      return [line.slice(0, at), line.slice(at + 1).replace(/ {2}-$/, '')]
+    }),
   )
 }
 
@@ -86,20 +92,19 @@ function sha256(text: string): string {
 async function applyNix(host: Host, options: NixOptions, run: Run): Promise<Record<string, string>> {
   const { gc } = options
   if (gc.automatic) await checkSchedule(host, gc.dates, run)
-  const seen = await look(host, run)
+  const settings = nixSettings(options)
+  const what = 'note whether nix-daemon must restart'
+  const seen = await ask(host, what, markScript, [nixSettingsFile, sha256(settings), nixInclude], run)
   if (!seen.has('nix')) {
     throw failure(
       'NO_NIX',
       `machine '${host.machine}': nix-store is not installed, though its packages should be`,
     )
   }
-  const settings = nixSettings(options)
-  const stale = seen.get('settings') !== sha256(settings)
+  const stale = seen.has('stale')
   const files = [...(stale ? [{ path: nixSettingsFile, content: settings }] : []), ...gcUnits(options)].map(
     rootFile,
   )
-  if (stale || seen.get('include') !== 'yes')
-    await oneScript(host, 'note that nix-daemon must restart', markScript, [], run)
   await placeFiles(host, files, { run, what: 'write the settings of Nix' })
   const args = [nixInclude, gcUnit, gc.automatic ? 'yes' : 'no']
   await oneScript(host, 'set up the Nix daemon', applyScript, args, run)
@@ -159,21 +164,28 @@ const restartMark = '/run/hydra-ops/nix-daemon-restart'
 
 const probeScript = `
 settings=$1 include=$2 gc=$3
-hash() { if [ -f "$1" ]; then sha256sum < "$1" | cut -d' ' -f1; else echo -; fi; }
 version=$(nix-store --version 2>/dev/null) && echo "nix=\${version##* }"
+hash() { if [ -f "$1" ]; then sha256sum < "$1"; else echo -; fi; }
 echo "settings=$(hash "$settings")"
 if grep -qxF -e "$include" /etc/nix/nix.conf 2>/dev/null; then echo include=yes; else echo include=no; fi
 if [ -e ${restartMark} ]; then echo restart=due; else echo restart=no; fi
-echo "socket=$(systemctl is-active nix-daemon.socket 2>/dev/null)"
+systemctl is-active nix-daemon.socket "$gc.timer" 2>/dev/null | { read -r socket; read -r timer; echo "socket=$socket"; echo "gc-active=$timer"; }
 echo "enabled=$(systemctl is-enabled nix-daemon.socket 2>/dev/null)"
 echo "gc-service=$(hash "/etc/systemd/system/$gc.service")"
 echo "gc-timer=$(hash "/etc/systemd/system/$gc.timer")"
-echo "gc-active=$(systemctl is-active "$gc.timer" 2>/dev/null)"
 exit 0
 `
 
 const markScript = `
-mkdir -p /run/hydra-ops && touch ${restartMark}
+settings=$1 wanted=$2 include=$3
+version=$(nix-store --version 2>/dev/null) || exit 0
+echo "nix=\${version##* }"
+stale=
+[ "$(sha256sum < "$settings" 2>/dev/null)" = "$wanted  -" ] || stale=yes
+[ -z "$stale" ] || echo stale=yes
+if [ -n "$stale" ] || ! grep -qxF -e "$include" /etc/nix/nix.conf 2>/dev/null; then
+  mkdir -p /run/hydra-ops && touch ${restartMark}
+fi
 `
 
 /** nix.conf is Debian's and may be the user's too: only our one line is added, in a copy that replaces it whole. */
@@ -190,19 +202,22 @@ if ! grep -qxF -e "$include" "$conf" 2>/dev/null; then
   mv -f -- "$new" "$conf" || exit 1
 fi
 if [ "$automatic" = no ]; then
-  if [ -e "/etc/systemd/system/$gc.timer" ]; then systemctl --quiet disable --now "$gc.timer"; fi
-  rm -f -- "/etc/systemd/system/$gc.timer" "/etc/systemd/system/$gc.service"
-fi
-systemctl daemon-reload || exit 1
-if [ "$automatic" = yes ]; then
-  systemctl --quiet enable "$gc.timer" && systemctl restart "$gc.timer" || exit 1
+  if [ -e "/etc/systemd/system/$gc.timer" ]; then
+    systemctl --quiet --no-reload disable --now "$gc.timer"
+    rm -f -- "/etc/systemd/system/$gc.timer" "/etc/systemd/system/$gc.service"
+    systemctl daemon-reload || exit 1
+  fi
+else
+  systemctl daemon-reload || exit 1
+  systemctl --quiet --no-reload enable "$gc.timer" && systemctl restart "$gc.timer" || exit 1
 fi
 if [ "$(systemctl is-active nix-daemon.socket)" != active ]; then
   systemctl reset-failed nix-daemon.service nix-daemon.socket 2>/dev/null
   # Debian's package starts the service at once, and systemd refuses a socket whose service already runs (measured).
   systemctl stop nix-daemon.service || exit 1
 fi
-systemctl --quiet enable nix-daemon.socket || exit 1
+[ "$(systemctl is-enabled nix-daemon.socket 2>/dev/null)" = enabled ] ||
+  systemctl --quiet --no-reload enable nix-daemon.socket || exit 1
 if [ -e ${restartMark} ]; then
   systemctl try-restart nix-daemon.service || exit 1
   rm -f ${restartMark}

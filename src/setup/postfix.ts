@@ -224,7 +224,8 @@ grep -qxF '${mark}' main.cf || {
 postconf -e 'inet_interfaces = loopback-only' "mydestination = $(wanted_destinations)" || exit 1
 [ -z "$1" ] || postconf -e "myhostname = $1" || exit 1
 sync main.cf
-systemctl --quiet enable postfix.service || exit 1
+[ "$(systemctl is-enabled postfix.service 2>/dev/null)" = enabled ] ||
+  systemctl --quiet --no-reload enable postfix.service || exit 1
 if [ "$(systemctl is-active postfix@-.service)" != active ] && postfix status > /dev/null 2>&1; then
   postfix stop || exit 1
 fi

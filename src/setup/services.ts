@@ -160,7 +160,7 @@ for each do
   case $each in obsolete:*)
     unit=\${each#obsolete:}
     [ -e "/etc/systemd/system/$unit" ] || continue
-    systemctl --quiet disable --now "$unit"
+    systemctl --quiet --no-reload disable --now "$unit"
     rm -f -- "/etc/systemd/system/$unit" || exit 1
   esac
 done
@@ -170,7 +170,7 @@ for each do
   case $each in
     unit:*)
       unit=\${each#unit:} all="$all $unit"
-      systemctl --quiet enable "$unit" || exit 1
+      systemctl --quiet --no-reload enable "$unit" || exit 1
       if [ -e "${marks}/$owner/$unit" ]; then restart="$restart $unit"
       elif [ "$(systemctl is-active "$unit")" = failed ]; then ended="$ended $unit"; fi ;;
     again:*)

@@ -9,7 +9,7 @@ import { join } from 'node:path'
 export function standInSystemctl(root: string): void {
   const body = `
 echo "$*" >> '${root}/calls'
-case $1 in --quiet | --no-block) shift ;; esac
+while case $1 in --*) ;; *) false ;; esac; do shift; done
 verb=$1
 shift
 begin() {
@@ -20,7 +20,10 @@ begin() {
 }
 [ "$1" != --now ] || { rm -f "${root}/active-$2"; shift; }
 case $verb in
-  is-active) if [ -e "${root}/active-$1" ]; then echo active; else echo inactive; exit 3; fi ;;
+  is-active)
+    status=3
+    for unit do if [ -e "${root}/active-$unit" ]; then echo active; status=0; else echo inactive; fi; done
+    exit $status ;;
   is-enabled) if [ -e "${root}/enabled-$1" ]; then echo enabled; else echo disabled; exit 1; fi ;;
   restart) [ ! -e '${root}/fail-restart' ] || exit 1; for unit do begin "$unit"; done ;;
   start)

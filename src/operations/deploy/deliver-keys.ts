@@ -237,7 +237,7 @@ const startScript = `
 if [ "$1" = reload ]; then systemctl daemon-reload || exit 1; fi
 shift
 while [ $# -gt 0 ]; do
-  systemctl --quiet "$3" -- "$1" || exit 1
+  systemctl --quiet --no-reload "$3" -- "$1" || exit 1
   systemctl --no-block "$2" -- "$1" || exit 1
   shift 3
 done
@@ -248,7 +248,7 @@ mark=$1 folder=$2 units=$3 reload=
 shift 3
 while [ $units -gt 0 ]; do
   if [ -d /run/systemd/system ] && [ "$(head -n 1 -- "$folder/$1" 2>/dev/null)" = "$mark" ]; then
-    systemctl --quiet --no-block disable --now -- "$1" || exit 1
+    systemctl --quiet --no-reload --no-block disable --now -- "$1" || exit 1
     rm -f -- "$folder/$1" || exit 1
     reload=yes
   fi

@@ -45,6 +45,12 @@ export async function lookAt(job: Job): Promise<Look> {
   return { survey, keys, packages, missingPackages: missing, tasks: statuses, items }
 }
 
+/** After the tasks of `bootstrap`: those that come later may see something else now; all else is as it was. */
+export async function lookAtLaterTasks(job: Job, look: Look): Promise<Look> {
+  const later = look.tasks.flatMap(({ task }) => (task.stage === 'configure' ? [task] : []))
+  return { ...look, tasks: await probeTasks(hostOf(job), later, taskContext(job)) }
+}
+
 export async function wantedTasks(job: Job): Promise<WantedTask[]> {
   const machine = taskMachineOf(job)
   return (await job.ops.tasks()).flatMap((bind) => bind(machine) ?? [])

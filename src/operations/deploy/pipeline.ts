@@ -13,7 +13,7 @@ import { growRootFilesystem } from './grow.js'
 import { runChecks } from './health.js'
 import { closeJob, enter, type Job, recordOf, updateJob } from './job.js'
 import { dropKeys, placeKeys } from './keys-stage.js'
-import { type Look, lookAt } from './look.js'
+import { type Look, lookAt, lookAtLaterTasks } from './look.js'
 import { contentsOf, rebootReason } from './plan-machine.js'
 import { bootMs, connect, hostOf, waitAndConnect } from './reach.js'
 import { rebootMachine } from './reboot.js'
@@ -59,7 +59,7 @@ async function stages(job: Job, seen: Assessment): Promise<void> {
 
   enter(job, 'bootstrap')
   if (await deliverPackages(job, look)) look = await lookAt(job)
-  if (await deliverTasks(job, 'bootstrap', look)) look = await lookAt(job)
+  if (await deliverTasks(job, 'bootstrap', look)) look = await lookAtLaterTasks(job, look)
 
   const wanted = seen.wanted
   if (wanted === undefined) throw failure('NO_CLOSURE', `machine '${job.machine}' has no closure to deploy`)

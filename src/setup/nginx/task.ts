@@ -287,7 +287,8 @@ test_all || {
 rm -f -- "$file.before"
 sync "$file"
 systemctl daemon-reload || exit 1
-systemctl --quiet enable nginx.service || exit 1
+[ "$(systemctl is-enabled nginx.service 2>/dev/null)" = enabled ] ||
+  systemctl --quiet --no-reload enable nginx.service || exit 1
 if [ "$(systemctl is-active nginx.service)" = active ]; then systemctl reload nginx.service || exit 1
 else systemctl restart nginx.service || exit 1; fi
 rm -f ${reloadMark}

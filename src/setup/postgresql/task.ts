@@ -245,7 +245,8 @@ exit 0
 
 const startScript = `
 systemctl daemon-reload || exit 1
-systemctl --quiet enable postgresql.service || exit 1
+[ "$(systemctl is-enabled postgresql.service 2>/dev/null)" = enabled ] ||
+  systemctl --quiet --no-reload enable postgresql.service || exit 1
 [ "$(systemctl is-active "$1")" = active ] || { systemctl reset-failed "$1" 2>/dev/null; systemctl start "$1" || { journalctl --quiet --no-pager --lines=20 --output=cat --unit="$1" >&2; exit 1; }; }
 # Debian's name for all clusters, which people use: it does nothing but be active.
 [ "$(systemctl is-active postgresql.service)" = active ] || systemctl start postgresql.service || exit 1
