@@ -28,7 +28,8 @@ export default defineConfig({
     teardownTimeout: 60_000,
     projects: [
       layer('unit', 0),
-      layer('integration', 1, { maxWorkers: 2 }),
+      // They wait for other programs for a third of their time: three at a time keep two cores busy.
+      layer('integration', 1, { maxWorkers: 3 }),
       layer('crash', 2, { maxWorkers: 2 }),
       // One guest each: emulated, it keeps one of two cores busy.
       layer('guest', 3, { maxWorkers: 2 }),

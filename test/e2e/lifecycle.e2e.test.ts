@@ -20,6 +20,7 @@ function network(wish: Wish): string {
     deployment.os = "debian";
     deployment.targetEnv = "libvirtd";
     deployment.libvirtd.outbound = false;
+    deployment.libvirtd.vcpu = 2;
     deployment.libvirtd.memorySize = ${name === 'web' ? (wish.memory ?? 512) : 512};
     deployment.files."/etc/motd".text = "${wish.motd ?? 'first'}\\n";
     deployment.keys.db-password.text = "${wish.key ?? 'planted-secret-one'}";
