@@ -27,7 +27,7 @@ export default defineConfig({
     passWithNoTests: false,
     teardownTimeout: 60_000,
     projects: [
-      layer('unit', 0),
+      layer('unit', 0, { maxWorkers: 2 }),
       // They wait for other programs for a third of their time: three at a time keep two cores busy.
       layer('integration', 1, { maxWorkers: 3 }),
       layer('crash', 2, { maxWorkers: 2 }),

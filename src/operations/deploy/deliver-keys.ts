@@ -232,9 +232,19 @@ for unit in "$@"; do
 done
 `
 
+/** systemd finds a new unit by itself; it reads all of them again, which can take seconds, where it knows an older text. */
 const startScript = `
 [ -d /run/systemd/system ] || exit 0
-if [ "$1" = reload ]; then systemctl daemon-reload || exit 1; fi
+known() {
+  shift
+  while [ $# -gt 0 ]; do
+    systemctl show -p LoadState -p NeedDaemonReload -- "$1" || echo unknown
+    shift 3
+  done
+}
+if [ "$1" = reload ] && known "$@" | grep -vx -e LoadState=loaded -e NeedDaemonReload=no -e '' > /dev/null; then
+  systemctl daemon-reload || exit 1
+fi
 shift
 while [ $# -gt 0 ]; do
   systemctl --quiet --no-reload "$3" -- "$1" || exit 1
