@@ -202,7 +202,7 @@ if ! grep -qxF -e "$include" "$conf" 2>/dev/null; then
   mv -f -- "$new" "$conf" || exit 1
 fi
 if [ "$automatic" = no ]; then
-  if [ -e "/etc/systemd/system/$gc.timer" ]; then
+  if [ -e "/etc/systemd/system/$gc.timer" ] || [ -e "/etc/systemd/system/$gc.service" ]; then
     systemctl --quiet --no-reload disable --now "$gc.timer"
     rm -f -- "/etc/systemd/system/$gc.timer" "/etc/systemd/system/$gc.service"
     systemctl daemon-reload || exit 1

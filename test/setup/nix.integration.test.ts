@@ -137,6 +137,14 @@ describe('the nix task on a stand-in', () => {
     expect(await wanted(gc).probe(host, run)).not.toBe('done')
   })
 
+  it('takes away what is left of the schedule where somebody was cut off while it was taken away', async () => {
+    await wanted().apply(host, run)
+    writeFileSync(join(root, 'etc/systemd/system/hydra-ops-nix-gc.service'), '[Service]\n')
+    expect(await wanted().probe(host, run)).not.toBe('done')
+    await wanted().apply(host, run)
+    expect(await wanted().probe(host, run)).toBe('done')
+  })
+
   it('names the option when systemd cannot read the schedule, before it writes anything', async () => {
     await wanted().apply(host, run)
     await expect(
