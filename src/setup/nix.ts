@@ -169,7 +169,12 @@ hash() { if [ -f "$1" ]; then sha256sum < "$1"; else echo -; fi; }
 echo "settings=$(hash "$settings")"
 if grep -qxF -e "$include" /etc/nix/nix.conf 2>/dev/null; then echo include=yes; else echo include=no; fi
 if [ -e ${restartMark} ]; then echo restart=due; else echo restart=no; fi
-systemctl is-active nix-daemon.socket "$gc.timer" 2>/dev/null | { read -r socket; read -r timer; echo "socket=$socket"; echo "gc-active=$timer"; }
+systemctl is-active nix-daemon.socket "$gc.timer" 2>/dev/null | {
+  read -r socket
+  read -r timer
+  echo "socket=$socket"
+  echo "gc-active=$timer"
+}
 echo "enabled=$(systemctl is-enabled nix-daemon.socket 2>/dev/null)"
 echo "gc-service=$(hash "/etc/systemd/system/$gc.service")"
 echo "gc-timer=$(hash "/etc/systemd/system/$gc.timer")"

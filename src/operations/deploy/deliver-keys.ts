@@ -232,7 +232,7 @@ for unit in "$@"; do
 done
 `
 
-/** systemd finds a new unit by itself; it reads all of them again, which can take seconds, where it knows an older text. */
+/** systemd finds a new unit by itself. It reads all of them again, which takes seconds, where it has an older text. */
 const startScript = `
 [ -d /run/systemd/system ] || exit 0
 known() {
