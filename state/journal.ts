@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import type { JournalEntry } from '../src/core/deployment.js'
+import { appendLineDurably } from '../src/core/durable-file.js'
 import { errnoOf, fsFailure } from '../src/core/file-failure.js'
-import { appendLineDurably } from './durable-file.js'
 import { JournalLine } from './schema.js'
 
 export function appendJournal(file: string, entry: JournalEntry): void {

@@ -11,8 +11,8 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import type { Operator } from '../src/core/context.js'
+import { temporary } from '../src/core/durable-file.js'
 import { errnoOf, fsFailure } from '../src/core/file-failure.js'
-import { temporary } from './durable-file.js'
 import { claimOf, Holder, isDead } from './holder.js'
 
 /** A lock that this process has. */

@@ -1,10 +1,10 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
+import { replaceDurably } from '../src/core/durable-file.js'
 import { failure, messageOf, type OpsError } from '../src/core/errors.js'
 import { errnoOf, fsFailure } from '../src/core/file-failure.js'
 import { shellQuote } from '../src/core/shell-quote.js'
 import type { Preferences } from '../src/core/store.js'
-import { replaceDurably } from './durable-file.js'
 import { PreferencesFile } from './schema.js'
 
 function preferencesPath(root: string): string {

@@ -1,11 +1,11 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { DeploymentRecord } from '../src/core/deployment.js'
+import { replaceDurably } from '../src/core/durable-file.js'
 import { failure, type OpsError } from '../src/core/errors.js'
 import { errnoOf, fsFailure } from '../src/core/file-failure.js'
 import type { DeploymentUuid } from '../src/core/names.js'
 import { shellQuote } from '../src/core/shell-quote.js'
-import { replaceDurably } from './durable-file.js'
 import { migrate } from './migrations.js'
 import { deploymentsFolder, fromStored, mapSearchPath, stateFiles, toStored } from './paths.js'
 import { compiledStateFile, StateFile, schemaVersion } from './schema.js'
@@ -129,7 +129,7 @@ export function renderState(root: string, record: DeploymentRecord, revision: nu
 /** Puts a state file into a deployment's folder; the one that was there becomes the backup. */
 export function writeState(folder: string, text: string): void {
   const files = stateFiles(folder)
-  replaceDurably(files.state, text, existsSync(files.state) ? files.backup : undefined)
+  replaceDurably(files.state, text, { backup: existsSync(files.state) ? files.backup : undefined })
 }
 
 function mapPaths(record: DeploymentRecord, change: (path: string) => string): DeploymentRecord {

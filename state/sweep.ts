@@ -1,6 +1,6 @@
 import { readdirSync, rmSync, statSync } from 'node:fs'
 import { join } from 'node:path'
-import { temporaryName } from './durable-file.js'
+import { temporaryName } from '../src/core/durable-file.js'
 
 /** A lock being made by a process that lives has such a name for an instant. */
 const lockDraftAgeMs = 60_000

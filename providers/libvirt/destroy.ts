@@ -7,6 +7,7 @@ import { lookAtOurs } from './look.js'
 import {
   draftOf,
   foreign,
+  isDraftOf,
   type LibvirtParts,
   type LibvirtResource,
   type Places,
@@ -65,11 +66,18 @@ function removeFiles(parts: LibvirtParts, places: Places, resource: LibvirtResou
   removeConsole(resource.console)
   if (found.kind === 'ours') removeNoted(places, found.note.handle)
   // Also after a crash before the first note was whole, or when the last one had just gone.
-  rmSync(draftOf(places.note), { force: true })
+  removeDrafts(places)
   removeIfEmpty(places.folder)
   removeIfEmpty(dirname(places.folder))
   const handle = found.kind === 'ours' ? found.note.handle : resource.handle
   if (places.system && handle !== undefined) tidySystemImages(parts, handle.image.id)
+}
+
+function removeDrafts({ folder, note }: Places): void {
+  if (!existsSync(folder)) return
+  for (const name of readdirSync(folder)) {
+    if (isDraftOf(note, name)) rmSync(join(folder, name), { force: true })
+  }
 }
 
 /** The note goes last: as long as anything is left, it says whose that is. */

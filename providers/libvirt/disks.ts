@@ -1,8 +1,9 @@
-import { chmodSync, existsSync, renameSync, rmSync } from 'node:fs'
+import { chmodSync, existsSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { XMLParser } from 'fast-xml-parser'
 import * as z from 'zod'
 import { describeEnd } from '../../src/core/command-result.js'
+import { renameDurably } from '../../src/core/durable-file.js'
 import { failure, usageError } from '../../src/core/errors.js'
 import type { BaseImage } from '../../src/core/image.js'
 import type { Run } from '../../src/core/run.js'
@@ -91,7 +92,7 @@ async function create(parts: LibvirtParts, path: string, args: readonly string[]
   )
   // In the system's folder others may pass.
   chmodSync(draft, 0o600)
-  renameSync(draft, path)
+  renameDurably(draft, path)
 }
 
 export async function createOverlay(

@@ -1,12 +1,13 @@
 import { createHash } from 'node:crypto'
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describeEnd } from '../../src/core/command-result.js'
+import { renameDurably, replaceDurably } from '../../src/core/durable-file.js'
 import { failure } from '../../src/core/errors.js'
 import type { IdentityMethod } from '../../src/core/image.js'
 import type { MachineIdentity } from '../../src/core/provider.js'
 import type { Run } from '../../src/core/run.js'
-import { type LibvirtParts, type LibvirtResource, type Places, writeWhole } from './places.js'
+import { draftOf, type LibvirtParts, type LibvirtResource, type Places } from './places.js'
 
 /** Of QEMU's user networking (its documentation, `-netdev user`). */
 const guestAddress = '10.0.2.15/24'
@@ -69,7 +70,7 @@ export async function writeIdentity(
     throw failure('IDENTITY', `machine '${machine}': its host key was not made yet`, { machine })
   }
   const hostKey = readFileSync(identity.hostKeyFile, 'utf8')
-  if (method === 'fwcfg') writeWhole(places.credential, tmpfilesCredential(resource, identity, hostKey))
+  if (method === 'fwcfg') replaceDurably(places.credential, tmpfilesCredential(resource, identity, hostKey))
   else await writeSeed(parts, places, seedFiles(resource, identity, hostKey), run)
 }
 
@@ -184,7 +185,7 @@ async function writeSeed(
   const what = 'make the seed disk'
   mkdirSync(places.folder, { recursive: true })
   const folder = mkdtempSync(join(places.folder, '.seed-'))
-  const draft = `${places.seed}.new`
+  const draft = draftOf(places.seed)
   try {
     for (const [name, text] of Object.entries(files)) writeFileSync(join(folder, name), text, { mode: 0o600 })
     // Made first, for xorriso would let everybody read it.
@@ -194,7 +195,7 @@ async function writeSeed(
     if (result.kind !== 'exited' || result.code !== 0) {
       throw failure('SEED', `${what}: ${result.stderr.trim() || describeEnd(result)}`)
     }
-    renameSync(draft, places.seed)
+    renameDurably(draft, places.seed)
   } finally {
     rmSync(folder, { recursive: true, force: true })
   }

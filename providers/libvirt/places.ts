@@ -1,7 +1,8 @@
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
-import { basename, dirname, join } from 'node:path'
+import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { basename, join } from 'node:path'
 import * as z from 'zod'
 import type { LocalCommands } from '../../src/core/context.js'
+import { makeFolderDurably, replaceDurably, temporaryName } from '../../src/core/durable-file.js'
 import { failure, messageOf, type OpsError } from '../../src/core/errors.js'
 import type { Resource } from '../../src/core/provider.js'
 import type { Run } from '../../src/core/run.js'
@@ -80,7 +81,7 @@ export function readNote(places: Places, resource: LibvirtResource): NoteFound {
     return { kind: 'foreign', what: `'${note}', the note of something else than ${resource.name},` }
   }
   // A crash may have left nothing but the draft of the first note.
-  const stranger = namesIn(folder).find((name) => name !== basename(draftOf(note)))
+  const stranger = namesIn(folder).find((name) => !isDraftOf(note, name))
   if (stranger === undefined) return { kind: 'none' }
   return { kind: 'foreign', what: `'${join(folder, stranger)}', in the place of ${resource.name}'s files,` }
 }
@@ -100,20 +101,21 @@ function parseNote(file: string): Note | undefined {
 /** Makes the folder and the note. In the system's folder QEMU's user must be able to pass, not to look. */
 export function writeNote(places: Places, note: Note): void {
   const mode = places.system ? 0o711 : 0o700
-  mkdirSync(dirname(places.folder), { recursive: true, mode })
-  mkdirSync(places.folder, { recursive: true, mode })
-  writeWhole(places.note, `${JSON.stringify(note, null, 2)}\n`)
+  makeFolderDurably(places.folder, mode)
+  replaceDurably(places.note, `${JSON.stringify(note, null, 2)}\n`)
+  for (const name of namesIn(places.folder)) {
+    if (temporaryName.test(name)) rmSync(join(places.folder, name), { force: true })
+  }
 }
 
-/** A file that only we can read; never seen half written. */
-export function writeWhole(file: string, content: string): void {
-  writeFileSync(draftOf(file), content, { mode: 0o600 })
-  renameSync(draftOf(file), file)
-}
-
-/** What a file is written as before it is whole; a crash leaves it. */
+/** Name under which another program writes a file until it is whole; a crash leaves it. */
 export function draftOf(file: string): string {
   return `${file}.new`
+}
+
+/** Is it what a crash leaves of a file of ours? */
+export function isDraftOf(file: string, name: string): boolean {
+  return name.startsWith(`${basename(file)}.`) && temporaryName.test(name)
 }
 
 export function foreign(resource: LibvirtResource, what: string): OpsError {

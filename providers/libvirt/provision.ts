@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, rmSync } from 'node:fs'
+import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { failure } from '../../src/core/errors.js'
 import type { ReconcileOptions } from '../../src/core/provider.js'
@@ -13,7 +13,6 @@ import { hasIdentity, identityDigest, identityFiles, identityMethod, writeIdenti
 import { lookAtOurs } from './look.js'
 import { applyForwards, forwardChanges } from './network.js'
 import {
-  draftOf,
   foreign,
   type LibvirtParts,
   type LibvirtResource,
@@ -22,7 +21,6 @@ import {
   readNote,
   withFiles,
   writeNote,
-  writeWhole,
 } from './places.js'
 import { createVirsh, type Virsh } from './virsh.js'
 import { publishImage, reasonToRecreate, wantedHandle, wantedSpec } from './wanted.js'
@@ -139,7 +137,7 @@ function isOutdated(seen: Seen, spec: DomainSpec): boolean {
   return added.length + removed.length > 0 || differsByHand(seen.next, spec)
 }
 
-/** From a file, for virsh cannot read a pipe that is a socket. Nothing in it is secret. */
+/** Defines a domain from a file, for virsh cannot read a pipe that is a socket. Nothing in it is secret. */
 export async function defineXml(
   virsh: Virsh,
   places: Places,
@@ -147,7 +145,7 @@ export async function defineXml(
   xml: string,
   run: Run,
 ): Promise<void> {
-  writeWhole(places.domainXml, xml)
+  writeFileSync(places.domainXml, xml, { mode: 0o600 })
   const call = { what: `define domain '${name}'`, machine }
   try {
     await virsh.must(['define', '--validate', places.domainXml], call, run)
@@ -156,9 +154,9 @@ export async function defineXml(
   }
 }
 
-/** Removes what was handed to virsh, and what a crash left of it. */
+/** Removes the file that was handed to virsh; a crash leaves it. */
 export function sweepDefinition({ domainXml }: Places): void {
-  for (const file of [domainXml, draftOf(domainXml)]) rmSync(file, { force: true })
+  rmSync(domainXml, { force: true })
 }
 
 async function setAutostart(virsh: Virsh, resource: LibvirtResource, seen: Seen, run: Run): Promise<void> {

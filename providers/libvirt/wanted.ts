@@ -1,5 +1,6 @@
-import { copyFileSync, existsSync, linkSync, mkdirSync } from 'node:fs'
+import { copyFileSync, existsSync, linkSync, mkdirSync, rmSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
+import { renameDurably } from '../../src/core/durable-file.js'
 import { failure } from '../../src/core/errors.js'
 import type { BaseImage } from '../../src/core/image.js'
 import type { Run } from '../../src/core/run.js'
@@ -9,7 +10,7 @@ import type { DomainNic, DomainSpec } from './domain-spec.js'
 import { identityDigest, identityFiles, identityMethod } from './identity.js'
 import { domainUuid } from './names.js'
 import { forwardsOf } from './network.js'
-import { type LibvirtParts, type LibvirtResource, type Places, wantedUri } from './places.js'
+import { draftOf, type LibvirtParts, type LibvirtResource, type Places, wantedUri } from './places.js'
 
 /** Why a machine cannot become what is wanted without being made anew; undefined = it can. */
 export function reasonToRecreate(parts: LibvirtParts, resource: LibvirtResource): string | undefined {
@@ -93,9 +94,17 @@ export function publishImage(from: BaseImage, to: BaseImage): void {
       linkSync(source, target)
     } catch {
       // Another file system.
-      copyFileSync(source, target)
+      copyWhole(source, target)
     }
   }
+}
+
+/** Copies a file under a draft's name first: half a copy would pass for the image. */
+function copyWhole(source: string, target: string): void {
+  const draft = draftOf(target)
+  rmSync(draft, { force: true })
+  copyFileSync(source, draft)
+  renameDurably(draft, target)
 }
 
 /** The domain as it should be. */

@@ -1,6 +1,7 @@
-import { readdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs'
+import { readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import * as z from 'zod'
+import { replaceDurably } from '../core/durable-file.js'
 import type { ImageInfo } from '../core/image.js'
 
 /** `image.json`: what is known of an image. Paths in it are relative to its folder. */
@@ -31,9 +32,7 @@ export interface StoredImage {
 }
 
 export function writeImageRecord(folder: string, record: ImageRecord): void {
-  const file = join(folder, recordName)
-  writeFileSync(`${file}.new`, `${JSON.stringify(record, null, 2)}\n`, { mode: 0o600 })
-  renameSync(`${file}.new`, file)
+  replaceDurably(join(folder, recordName), `${JSON.stringify(record, null, 2)}\n`)
 }
 
 /** Every complete image below the root, newest first. Folders without a good record are no images. */

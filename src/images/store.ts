@@ -1,7 +1,8 @@
-import { chmodSync, mkdirSync, renameSync, rmSync } from 'node:fs'
+import { chmodSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { isDeepStrictEqual } from 'node:util'
 import type { LocalCommands } from '../core/context.js'
+import { syncFile, syncFolder } from '../core/durable-file.js'
 import { usageError } from '../core/errors.js'
 import type { BaseImage, ImageInfo, ImageStore } from '../core/image.js'
 import type { Run } from '../core/run.js'
@@ -188,7 +189,10 @@ function foreignId(sha256: string): string {
   return `sha256-${sha256.slice(0, 32)}`
 }
 
-/** The one moment at which an image comes to be. An image of that id is the same image: it stays. */
+/**
+ * Gives an image its place: the one moment at which it comes to be, after all of it is on the disk. An image that has
+ * the id already is the same image and stays.
+ */
 function place(root: string, folder: string, made: NewImage & { reference: string }): BaseImage {
   const record: ImageRecord = { ...made, schemaVersion: 1, builtAt: new Date().toISOString() }
   writeImageRecord(folder, record)
@@ -196,7 +200,9 @@ function place(root: string, folder: string, made: NewImage & { reference: strin
   const target = join(root, record.id)
   if (there === undefined) {
     rmSync(target, { recursive: true, force: true })
+    for (const name of readdirSync(folder)) syncFile(join(folder, name))
     renameSync(folder, target)
+    syncFolder(root)
   } else {
     // From here on it is found by the look of this file too.
     const sources = [...(there.record.sources ?? []), ...(record.sources ?? [])]

@@ -1,19 +1,12 @@
 import { randomBytes } from 'node:crypto'
-import {
-  closeSync,
-  fsyncSync,
-  mkdirSync,
-  openSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs'
+import { readFileSync, rmSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import type { DeploymentPaths } from '../core/deployment.js'
+import { makeFolderDurably, replaceDurably } from '../core/durable-file.js'
 import { failure, messageOf } from '../core/errors.js'
 import { errnoOf } from '../core/file-failure.js'
 import type { MachineName } from '../core/names.js'
+import { shellQuote } from '../core/shell-quote.js'
 
 /** Where a generated secret is kept: beside the deployment's keys, for its owner alone. */
 export function generatedFile(paths: DeploymentPaths, machine: MachineName, name: string): string {
@@ -24,29 +17,25 @@ export function newSecret(): string {
   return randomBytes(18).toString('base64url')
 }
 
-/** As it was kept, with its newline; undefined = none was made up. */
+/** Reads a secret as it was kept, with its newline; undefined = none was made up. */
 export function readGeneratedSecret(file: string, what: string): string | undefined {
+  let kept: string
   try {
-    return readFileSync(file, 'utf8')
+    kept = readFileSync(file, 'utf8')
   } catch (error) {
     if (errnoOf(error) === 'ENOENT') return undefined
     throw failure('SECRET', `the ${what} cannot be read: ${messageOf(error)}`, { cause: error })
   }
+  if (kept.trim() !== '') return kept
+  throw failure('SECRET', `the ${what} was kept in ${file}, which is empty`, {
+    hint: `put back a copy of it; or rm ${shellQuote(file)}: the next deploy makes up a new one`,
+  })
 }
 
-/** Whole or not at all, and on the disk on return; in the place of an older one. */
+/** Keeps a secret in the place of an older one, whole or not at all; on return it is on the disk. */
 export function keepGeneratedSecret(file: string, secret: string): void {
-  mkdirSync(dirname(file), { recursive: true, mode: 0o700 })
-  const draft = `${file}.new`
-  rmSync(draft, { force: true })
-  const fd = openSync(draft, 'wx', 0o600)
-  try {
-    writeFileSync(fd, `${secret}\n`)
-    fsyncSync(fd)
-  } finally {
-    closeSync(fd)
-  }
-  renameSync(draft, file)
+  makeFolderDurably(dirname(file))
+  replaceDurably(file, `${secret}\n`)
 }
 
 export function forgetGeneratedSecret(file: string): void {

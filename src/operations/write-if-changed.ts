@@ -1,23 +1,23 @@
-import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { dirname } from 'node:path'
-import { failure, messageOf } from '../core/errors.js'
+import { makeFolderDurably, replaceDurably } from '../core/durable-file.js'
+import { fsFailure } from '../core/file-failure.js'
 
 /**
- * Writes a file that follows from the state, for the system's ssh. Whole or not at all: another session may be
- * reading the one that is there.
+ * Writes a file that follows from the state, for the system's ssh. The file is whole at every moment: another session
+ * may be reading it.
  */
 export function writeIfChanged(file: string, text: string): void {
   if (contentOf(file) === text) return
-  const temporary = `${file}.${process.pid}.tmp`
+  makeFolder(dirname(file))
+  replaceDurably(file, text)
+}
+
+function makeFolder(folder: string): void {
   try {
-    mkdirSync(dirname(file), { recursive: true, mode: 0o700 })
-    writeFileSync(temporary, text, { mode: 0o600 })
-    renameSync(temporary, file)
+    makeFolderDurably(folder)
   } catch (error) {
-    rmSync(temporary, { force: true })
-    throw failure(isFull(error) ? 'DISK_FULL' : 'STATE_FILE', `cannot write ${file}: ${messageOf(error)}`, {
-      cause: error,
-    })
+    throw fsFailure(error, 'make the folder', folder)
   }
 }
 
@@ -28,8 +28,4 @@ function contentOf(file: string): string | undefined {
     // Not there, or not readable: writing it tells.
     return undefined
   }
-}
-
-function isFull(error: unknown): boolean {
-  return error instanceof Error && 'code' in error && (error.code === 'ENOSPC' || error.code === 'EDQUOT')
 }

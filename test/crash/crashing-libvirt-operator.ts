@@ -51,11 +51,13 @@ function watchFiles(): void {
     (...args: A): R => {
       const result = real(...args)
       const path = String(args[name === 'renameSync' ? 1 : 0])
-      if (isOfMachine(path)) point(`${name} ${withoutUuids(basename(path))}`)
+      const reads = name === 'openSync' && args[1] !== 'wx'
+      if (isOfMachine(path) && !reads) point(`${name} ${withoutUuids(basename(path))}`)
       return result
     }
   Object.assign(fs, {
     mkdirSync: watched('mkdirSync', fs.mkdirSync),
+    openSync: watched('openSync', fs.openSync),
     renameSync: watched('renameSync', fs.renameSync),
     rmdirSync: watched('rmdirSync', fs.rmdirSync),
     rmSync: watched('rmSync', fs.rmSync),
@@ -70,7 +72,7 @@ function isOfMachine(path: string): boolean {
 }
 
 function withoutUuids(name: string): string {
-  return name.replaceAll(/[0-9a-f]{8}-[0-9a-f-]{27}/g, 'UUID')
+  return name.replaceAll(/[0-9a-f]{8}-[0-9a-f-]{27}/g, 'UUID').replace(/[0-9a-f]{12}\.tmp$/, 'DRAFT')
 }
 
 watchFiles()

@@ -167,7 +167,7 @@ async function afterEachPoint(wanted: Case) {
   return { normal, crashed: await Promise.all(crashed) }
 }
 
-const notes = ['writeFileSync owner.json.new', 'renameSync owner.json']
+const notes = ['openSync owner.json.DRAFT', 'renameSync owner.json']
 
 it.each<Case>([
   {

@@ -27,7 +27,7 @@ describe('a file for the system’s ssh', () => {
   it('that cannot be written is one sentence with its name, and leaves nothing behind', () => {
     mkdirSync(join(folder, 'web.config'))
     expect(() => writeIfChanged(join(folder, 'web.config'), 'text')).toThrowError(
-      expect.objectContaining({ code: 'STATE_FILE', message: expect.stringContaining('cannot write') }),
+      expect.objectContaining({ code: 'FILE', message: expect.stringContaining('cannot write') }),
     )
     expect(readdirSync(folder)).toEqual(['web.config'])
   })

@@ -1,7 +1,10 @@
 import { createHmac, randomBytes } from 'node:crypto'
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { makeFolderDurably, replaceDurably } from '../../core/durable-file.js'
 import { failure, messageOf } from '../../core/errors.js'
+import { errnoOf } from '../../core/file-failure.js'
+import { shellQuote } from '../../core/shell-quote.js'
 import type { Session } from './session.js'
 
 /**
@@ -18,20 +21,32 @@ function keyFile(session: Session): string {
   return join(session.paths.keys, 'hash.key')
 }
 
+const keyBytes = 32
+
 function readKey(session: Session): Buffer | undefined {
+  const file = keyFile(session)
+  let key: Buffer
   try {
-    return readFileSync(keyFile(session))
+    key = readFileSync(file)
   } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined
+    if (errnoOf(error) === 'ENOENT') return undefined
     throw failure('HASH_KEY', `the deployment's hash key cannot be read: ${messageOf(error)}`)
   }
+  if (key.length === keyBytes) return key
+  throw failure(
+    'HASH_KEY',
+    `the deployment's hash key is damaged: ${file} has ${key.length} bytes instead of ${keyBytes}`,
+    {
+      hint: `put back a copy of it; or rm ${shellQuote(file)}: the next deploy makes a new one and runs each set-up task once more`,
+    },
+  )
 }
 
 function makeKey(session: Session): Buffer {
-  const key = randomBytes(32)
+  const key = randomBytes(keyBytes)
   if (session.writable) {
-    mkdirSync(session.paths.keys, { recursive: true, mode: 0o700 })
-    writeFileSync(keyFile(session), key, { mode: 0o600, flag: 'wx' })
+    makeFolderDurably(session.paths.keys)
+    replaceDurably(keyFile(session), key)
   }
   return key
 }

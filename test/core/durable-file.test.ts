@@ -1,9 +1,9 @@
 import * as fs from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, describe, expect, it, vi } from 'vitest'
+import { appendLineDurably, replaceDurably } from '../../src/core/durable-file.js'
 import { fsFailure } from '../../src/core/file-failure.js'
-import { appendLineDurably, replaceDurably } from '../../state/durable-file.js'
-import { temporaryFolder } from './temporary-store.js'
+import { temporaryFolder } from '../state/temporary-store.js'
 
 /** Faults that no healthy disk shows when asked to; everything else is the real node:fs. */
 const faults = vi.hoisted((): { write?: (data: string) => string; link?: string; sync?: string } => ({}))
@@ -36,8 +36,8 @@ function fileWith(text: string): { folder: string; file: string; backup: string 
 describe('replacing a file', () => {
   it('leaves the new text, the old one as backup, mode 0600, and nothing else', () => {
     const { folder, file, backup } = fileWith('one')
-    replaceDurably(file, 'two', backup)
-    replaceDurably(file, 'three', backup)
+    replaceDurably(file, 'two', { backup })
+    replaceDurably(file, 'three', { backup })
     expect(fs.readFileSync(file, 'utf8')).toBe('three')
     expect(fs.readFileSync(backup, 'utf8')).toBe('two')
     for (const each of [file, backup]) expect(fs.statSync(each).mode & 0o777).toBe(0o600)
@@ -47,7 +47,7 @@ describe('replacing a file', () => {
   it('keeps a backup on a file system without hard links', () => {
     const { folder, file, backup } = fileWith('one')
     faults.link = 'EPERM'
-    replaceDurably(file, 'two', backup)
+    replaceDurably(file, 'two', { backup })
     expect(fs.readFileSync(backup, 'utf8')).toBe('one')
     expect(fs.readdirSync(folder).sort()).toEqual(['state.json', 'state.json.bak'])
   })
@@ -55,7 +55,7 @@ describe('replacing a file', () => {
   it('does not believe a write that succeeded and was cut short', () => {
     const { folder, file, backup } = fileWith('one')
     faults.write = (data) => data.slice(0, 2)
-    expect(() => replaceDurably(file, 'two', backup)).toThrow(
+    expect(() => replaceDurably(file, 'two', { backup })).toThrow(
       expect.objectContaining({
         code: 'DISK_FULL',
         exitCode: 1,
@@ -73,7 +73,7 @@ describe('replacing a file', () => {
   ])('says in one sentence that the disk answers %s, and leaves everything as it was', (errno, code, why) => {
     const { folder, file, backup } = fileWith('one')
     faults.sync = errno
-    expect(() => replaceDurably(file, 'two', backup)).toThrow(
+    expect(() => replaceDurably(file, 'two', { backup })).toThrow(
       expect.objectContaining({
         code,
         message: `cannot write ${file}: ${why}; what was there before is intact`,

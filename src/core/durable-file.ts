@@ -1,0 +1,169 @@
+import { randomBytes } from 'node:crypto'
+import {
+  closeSync,
+  fstatSync,
+  fsyncSync,
+  ftruncateSync,
+  linkSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  readSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
+import { dirname } from 'node:path'
+import { failure, OpsError } from './errors.js'
+import { errnoOf, fsFailure } from './file-failure.js'
+
+const intact = '; what was there before is intact'
+
+/** Names of our own temporary files; the holder of the lock may sweep what a crash leaves of them. */
+export const temporaryName = /\.[0-9a-f]{12}\.tmp$/
+
+export function temporary(file: string): string {
+  return `${file}.${randomBytes(6).toString('hex')}.tmp`
+}
+
+type Content = string | Uint8Array
+
+export interface ReplaceOptions {
+  /** The old file stays under this name. */
+  readonly backup?: string | undefined
+  /** Permissions of the new file; only its owner reads it otherwise. */
+  readonly mode?: number
+}
+
+/**
+ * Replaces a file. A crash or a full disk leaves either the old file or the new one, whole; on return the new one is
+ * on the disk.
+ */
+export function replaceDurably(file: string, content: Content, options: ReplaceOptions = {}): void {
+  const { backup, mode = 0o600 } = options
+  const draft = temporary(file)
+  try {
+    writeChecked(draft, content, mode)
+    if (backup !== undefined) keepAs(file, backup)
+    renameSync(draft, file)
+    syncFolder(dirname(file))
+  } catch (error) {
+    rmSync(draft, { force: true })
+    throw error instanceof OpsError ? error : fsFailure(error, 'write', file, intact)
+  }
+}
+
+/**
+ * Makes a file that is not there yet, whole or not at all. A file that has the name already stays, and the error is
+ * node's own `EEXIST`.
+ */
+export function createDurably(file: string, content: Content, mode = 0o600): void {
+  const draft = temporary(file)
+  try {
+    writeChecked(draft, content, mode)
+    try {
+      linkSync(draft, file)
+    } catch (error) {
+      if (!hasNoLinks(error)) throw error
+      writeChecked(file, content, mode)
+    }
+    syncFolder(dirname(file))
+  } catch (error) {
+    if (error instanceof OpsError || errnoOf(error) === 'EEXIST') throw error
+    throw fsFailure(error, 'write', file)
+  } finally {
+    rmSync(draft, { force: true })
+  }
+}
+
+/** Gives a file that another program wrote its name, after its content is on the disk. */
+export function renameDurably(draft: string, file: string): void {
+  syncFile(draft)
+  renameSync(draft, file)
+  syncFolder(dirname(file))
+}
+
+/** Makes a folder for its owner alone, with those above it; on return they are on the disk. */
+export function makeFolderDurably(folder: string, mode = 0o700): void {
+  const first = mkdirSync(folder, { recursive: true, mode })
+  if (first === undefined) return
+  for (let made = folder; made.length >= first.length; made = dirname(made)) syncFolder(dirname(made))
+}
+
+/** Reads the file again: on a full disk conf and write-file-atomic take a short write for success. */
+function writeChecked(file: string, content: Content, mode: number): void {
+  const fd = openSync(file, 'wx', mode)
+  try {
+    writeFileSync(fd, content)
+    fsyncSync(fd)
+  } finally {
+    closeSync(fd)
+  }
+  if (readFileSync(file).equals(Buffer.from(content))) return
+  throw failure('DISK_FULL', `cannot write ${file}: less arrived on the disk than was written${intact}`, {
+    hint: `make room on the disk of ${file}, then give the same command again`,
+  })
+}
+
+/** Gives the file as it is a second name: no bytes are copied, so a full disk cannot cut the backup short. */
+function keepAs(file: string, backup: string): void {
+  const draft = temporary(backup)
+  try {
+    linkSync(file, draft)
+  } catch (error) {
+    if (!hasNoLinks(error)) throw error
+    replaceDurably(backup, readFileSync(file))
+    return
+  }
+  renameSync(draft, backup)
+}
+
+/** Some file systems know no hard links (vfat, folders shared into a VM). */
+function hasNoLinks(error: unknown): boolean {
+  return ['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'EMLINK'].includes(errnoOf(error) ?? '')
+}
+
+/** Brings a file's content to the disk. */
+export function syncFile(file: string): void {
+  syncFolder(file)
+}
+
+/** Brings the names in a folder to the disk: renames inside it then survive a power cut. */
+export function syncFolder(folder: string): void {
+  const fd = openSync(folder, 'r')
+  try {
+    fsyncSync(fd)
+  } finally {
+    closeSync(fd)
+  }
+}
+
+/**
+ * Appends one line; on return it is on the disk. A line that a crash cut off is ended first, so that it spoils
+ * no other line; a line that does not fit is taken back.
+ */
+export function appendLineDurably(file: string, line: string): void {
+  try {
+    const fd = openSync(file, 'a+', 0o600)
+    try {
+      appendWhole(fd, line)
+    } finally {
+      closeSync(fd)
+    }
+  } catch (error) {
+    throw fsFailure(error, 'write', file, intact)
+  }
+}
+
+function appendWhole(fd: number, line: string): void {
+  const { size } = fstatSync(fd)
+  const last = Buffer.alloc(1)
+  const torn = size > 0 && readSync(fd, last, 0, 1, size - 1) === 1 && last[0] !== 0x0a
+  try {
+    writeFileSync(fd, `${torn ? '\n' : ''}${line}\n`)
+    fsyncSync(fd)
+  } catch (error) {
+    ftruncateSync(fd, size)
+    throw error
+  }
+}

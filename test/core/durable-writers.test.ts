@@ -1,0 +1,199 @@
+import * as fs from 'node:fs'
+import { basename, dirname, join } from 'node:path'
+import { PassThrough } from 'node:stream'
+import ssh2 from 'ssh2'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { publishImage } from '../../providers/libvirt/wanted.js'
+import type { LocalCommands } from '../../src/core/context.js'
+import type { BaseImage } from '../../src/core/image.js'
+import { DeploymentUuid, MachineName } from '../../src/core/names.js'
+import { createImageStore } from '../../src/images/store.js'
+import { keyedHash } from '../../src/operations/deploy/keyed-hash.js'
+import {
+  generatedFile,
+  keepGeneratedSecret,
+  readGeneratedSecret,
+} from '../../src/operations/generated-secret.js'
+import { writeNewFile } from '../../src/operations/init/new-file.js'
+import { writeIfChanged } from '../../src/operations/write-if-changed.js'
+import { ensureKeyPair } from '../../src/ssh/keys.js'
+import { deploymentPaths } from '../../state/paths.js'
+import { errorOf, temporaryFolder } from '../state/temporary-store.js'
+
+/** What a power cut would and would not spare: names that were given, and what was brought to the disk before. */
+const disk = vi.hoisted(() => ({ calls: [] as string[], noLinks: false }))
+
+vi.mock('node:fs', async (original) => {
+  const real = await original<typeof fs>()
+  const name = (path: unknown) => String(path).replace(/[0-9a-f]{12}\.tmp$/, 'DRAFT')
+  return {
+    ...real,
+    fsyncSync: (fd: number) => {
+      disk.calls.push(`sync ${name(real.readlinkSync(`/proc/self/fd/${fd}`))}`)
+      real.fsyncSync(fd)
+    },
+    renameSync: (from: string, to: string) => {
+      real.renameSync(from, to)
+      disk.calls.push(`name ${to}`)
+    },
+    linkSync: (from: string, to: string) => {
+      if (disk.noLinks) throw Object.assign(new Error('EXDEV'), { code: 'EXDEV' })
+      real.linkSync(from, to)
+      disk.calls.push(`name ${to}`)
+    },
+  }
+})
+
+let folder: string
+beforeEach(() => {
+  folder = fs.realpathSync(temporaryFolder())
+  disk.calls.length = 0
+})
+afterEach(() => {
+  disk.noLinks = false
+})
+
+const web = MachineName.parse('web')
+const uuid = DeploymentUuid.parse('0b7c3d1e-1111-4a2b-9c3d-000000000001')
+
+/** The content is on the disk before the file has its name, and the name is on the disk afterwards. */
+function expectDurable(file: string, draft = `${file}.DRAFT`): void {
+  const named = disk.calls.indexOf(`name ${file}`)
+  expect(named, `${basename(file)} gets its name once it is whole`).toBeGreaterThan(-1)
+  expect(disk.calls.slice(0, named)).toContain(`sync ${draft}`)
+  expect(disk.calls.slice(named)).toContain(`sync ${dirname(file)}`)
+}
+
+function session() {
+  const paths = deploymentPaths(folder, uuid)
+  const record = {
+    uuid,
+    expressions: [],
+    searchPath: [],
+    args: {},
+    createdAt: '2026-11-21T10:15:00.000Z',
+    machines: {},
+  }
+  return { writable: true, paths, record, update: () => {}, journal: () => {} }
+}
+
+describe('the key under which secrets are hashed', () => {
+  const file = () => join(deploymentPaths(folder, uuid).keys, 'hash.key')
+
+  it('is on the disk before it is used, for its owner alone', () => {
+    const hash = keyedHash(session())('secret')
+    expectDurable(file())
+    expect(fs.statSync(file()).mode & 0o777).toBe(0o600)
+    expect(fs.readFileSync(file())).toHaveLength(32)
+    expect(keyedHash(session())('secret')).toBe(hash)
+  })
+
+  it.each([
+    ['empty', 0],
+    ['cut short', 31],
+    ['too long', 33],
+  ])('is refused when it is %s, with the file and the way out', async (_what, bytes) => {
+    fs.mkdirSync(dirname(file()), { recursive: true })
+    fs.writeFileSync(file(), Buffer.alloc(bytes, 7))
+    expect(await errorOf(() => keyedHash(session()))).toMatchObject({
+      code: 'HASH_KEY',
+      message: expect.stringContaining(`${file()} has ${bytes} bytes`),
+      hint: expect.stringContaining(`rm ${file()}`),
+    })
+    expect(fs.readFileSync(file())).toHaveLength(bytes)
+  })
+})
+
+describe('a generated secret', () => {
+  const file = () => generatedFile(deploymentPaths(folder, uuid), web, 'admin')
+
+  it('is on the disk, with its folder, before anybody is told of it', () => {
+    keepGeneratedSecret(file(), 'geheim')
+    expectDurable(file())
+    expect(disk.calls).toContain(`sync ${dirname(dirname(file()))}`)
+    expect(readGeneratedSecret(file(), 'password')).toBe('geheim\n')
+  })
+
+  it('is refused when a power cut of an older program left it empty', async () => {
+    fs.mkdirSync(dirname(file()), { recursive: true })
+    fs.writeFileSync(file(), '\n')
+    expect(await errorOf(() => readGeneratedSecret(file(), 'password of admin'))).toMatchObject({
+      code: 'SECRET',
+      message: `the password of admin was kept in ${file()}, which is empty`,
+      hint: expect.stringContaining(`rm ${file()}`),
+    })
+  })
+})
+
+it('a configuration for ssh is on the disk before it has its name', () => {
+  const file = join(folder, 'ssh', 'web.config')
+  writeIfChanged(file, 'Host web\n')
+  expectDurable(file)
+})
+
+it('a new network expression is on the disk before it has its name', () => {
+  const file = join(folder, 'hydra.nix')
+  writeNewFile(file, 'hydra.nix', '{}\n')
+  expectDurable(file)
+})
+
+it('a key pair is on the disk before it has its name', async () => {
+  const file = join(folder, 'keys', 'id_ed25519')
+  const local: Pick<LocalCommands, 'run'> = {
+    run: async (argv) => {
+      const { private: key } = ssh2.utils.generateKeyPairSync('ed25519')
+      fs.writeFileSync(argv.at(-1) ?? '', key, { mode: 0o600 })
+      return { kind: 'exited', code: 0, stdout: '', stderr: '' }
+    },
+  }
+  const run = { signal: new AbortController().signal, log: () => {} }
+  expect(await ensureKeyPair(file, run, local)).toMatch(/^ssh-ed25519 /)
+  expectDurable(file, `${file}.new`)
+  expectDurable(`${file}.pub`)
+})
+
+describe('an image', () => {
+  it('is on the disk with each of its files before it counts as one', async () => {
+    const source = join(folder, 'vendor.qcow2')
+    fs.writeFileSync(source, 'a disk')
+    const root = join(folder, 'images')
+    const local: Pick<LocalCommands, 'run' | 'spawnDuplex'> = {
+      run: async () => ({
+        kind: 'exited',
+        code: 0,
+        stdout: JSON.stringify({ format: 'qcow2', 'virtual-size': 1024 }),
+        stderr: '',
+      }),
+      spawnDuplex: () => {
+        const holder = new PassThrough()
+        holder.write('locked')
+        return holder
+      },
+    }
+    const run = { signal: new AbortController().signal, log: () => {} }
+    const image = await createImageStore({ root, local, env: {} }).ensure(source, run)
+    const named = disk.calls.indexOf(`name ${dirname(image.disk)}`)
+    expect(named).toBeGreaterThan(-1)
+    const before = disk.calls.slice(0, named).join('\n')
+    expect(before).toMatch(/^sync .*\/disk$/m)
+    expect(before).toMatch(/^sync .*\/image\.json\.DRAFT$/m)
+    expect(disk.calls.slice(named)).toContain(`sync ${root}`)
+  })
+
+  it('is copied for QEMU whole or not at all where it cannot be linked', () => {
+    const from = imageIn(join(folder, 'images'))
+    const to = imageIn(join(folder, 'system'), false)
+    disk.noLinks = true
+    publishImage(from, to)
+    expect(fs.readFileSync(to.disk, 'utf8')).toBe('a disk')
+    expectDurable(to.disk, `${to.disk}.new`)
+    expect(fs.readdirSync(dirname(to.disk))).toEqual(['disk.qcow2'])
+  })
+})
+
+function imageIn(root: string, there = true): BaseImage {
+  const disk = join(root, 'disk.qcow2')
+  fs.mkdirSync(root, { recursive: true })
+  if (there) fs.writeFileSync(disk, 'a disk')
+  return { id: 'a', reference: 'a', disk, format: 'qcow2', virtualBytes: 1024, identity: 'none' }
+}
