@@ -17,10 +17,10 @@ const gibibytes = z.number().int().min(0)
 /** One line of a file that others read line by line. */
 const oneLine = z.string().regex(/^[^\n\r]*$/, 'text on one line')
 
-/** What Perl's Config::General cannot hold in a value, however it is written. */
+/** Text that Perl's Config::General can hold in a value; it takes a tag with "/>" at the end for an empty block. */
 const configValue = oneLine.refine(
-  (text) => !text.includes('/*') && !text.endsWith('\\') && !text.startsWith('<<'),
-  'text without "/*", "<<" at its begin and "\\" at its end, which hydra.conf cannot hold',
+  (text) => !text.includes('/*') && !text.startsWith('<<') && !/\\$|\/>\s*$/.test(text),
+  'text without "/*", "<<" at its begin and "\\" or "/>" at its end, which hydra.conf cannot hold',
 )
 
 const word = z.string().regex(/^[^\s#]+$/, 'text without blanks and "#"')
@@ -189,7 +189,7 @@ export const HydraOptions = z
     useSubstitutes: documented(z.boolean().default(false), 'may builds come from other caches?', true),
     extraConfig: documented(
       z.string().default(''),
-      'further lines of hydra.conf, which everybody on the machine may read: a secret goes to a file of its own, named by Include',
+      'further lines of hydra.conf; an option that they set takes the place of ours. Everybody on the machine may read them: a secret goes to a file of its own, named by Include',
       'max_concurrent_evals = 2',
     ),
     extraEnv: documented(

@@ -74,6 +74,8 @@ describe('deployment.hydra', () => {
     [{ tracker: 'a\nuse-substitutes = 1' }, /tracker: expected text on one line/],
     [{ tracker: 'swallows the next line \\' }, /tracker: .*which hydra\.conf cannot hold/],
     [{ tracker: '<script>/* x */</script>' }, /tracker: .*which hydra\.conf cannot hold/],
+    [{ tracker: '<link href="/x.css" />' }, /tracker: .*which hydra\.conf cannot hold/],
+    [{ tracker: '<p>x</p><br/> ' }, /tracker: .*which hydra\.conf cannot hold/],
     [{ hostName: 'hydra.example.org\n' }, /hostName: expected a host name/],
     [{ hostName: 'hydra example.org' }, /hostName: expected a host name/],
     [{ hostName: 'hydra.exämple.org' }, /hostName: expected a host name/],

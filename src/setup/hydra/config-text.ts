@@ -1,4 +1,5 @@
 import type { BuildMachine } from '../../core/hydra-options.js'
+import { optionsSetBy } from './config-general.js'
 import type { HydraFacts } from './package-facts.js'
 import { gcRoots, type HydraSettings, hydraHome, hydraMachinesFile, hydraRole, signs } from './settings.js'
 
@@ -18,32 +19,45 @@ function escaped(value: string): string {
   return value.replaceAll('#', '\\#')
 }
 
-/** hydra.conf(5), in the form of nixpkgs 20.03 and later. */
+/** hydra.conf(5), in the form of nixpkgs 20.03 and later. What `extraConfig` sets takes the place of ours. */
 export function hydraConfig(settings: HydraSettings, facts: Pick<HydraFacts, 'runner'>): string {
-  const { options, hostName, url, secretKeyFile } = settings
-  const line = (name: string, value: string | null | undefined) =>
-    value ? [`${name} = ${escaped(value)}`] : []
+  const { extraConfig } = settings.options
+  const theirs = optionsSetBy(extraConfig)
   const lines = [
     '# Written by hydra-ops (set-up task "hydra"); changes made here are overwritten.',
-    'using_frontend_proxy = 1',
-    `base_uri = ${url}`,
-    ...line('notification_sender', options.notificationSender ?? `hydra@${hostName}`),
-    'max_servers = 25',
-    'compress_num_threads = 0',
-    `gc_roots_dir = ${gcRoots}`,
-    // Where hydra-server and hydra-send-stats ask; the latter may end without it (recorded).
-    ...(facts.runner === 'takes-builders'
-      ? [`queue_runner_endpoint = http://127.0.0.1:${options.queueRunnerPort}`]
-      : []),
-    `use-substitutes = ${options.useSubstitutes ? 1 : 0}`,
-    ...line('hydra_logo', options.logo),
-    ...line('tracker', options.tracker),
-    ...(options.cache.enable ? [`store_uri = ${storeUri(settings)}`] : []),
-    // The queue runner calls it deprecated; hydra-server signs with it what it serves from the store (measured).
-    ...(signs(settings) ? [`binary_cache_secret_key_file = ${secretKeyFile}`] : []),
-    ...(options.extraConfig === '' ? [] : [options.extraConfig.trimEnd()]),
+    ...ownOptions(settings, facts)
+      .filter(([name, value]) => value && !theirs.has(name))
+      .map(([name, value]) => `${name} = ${value}`),
+    ...(extraConfig === '' ? [] : [extraConfig.trimEnd()]),
   ]
   return `${lines.join('\n')}\n`
+}
+
+/** Every option of hydra.conf that we set, with its value as it is written; those without a value are left out. */
+function ownOptions(
+  settings: HydraSettings,
+  { runner }: Pick<HydraFacts, 'runner'>,
+): (readonly [string, string | undefined])[] {
+  const { options, hostName, url, secretKeyFile } = settings
+  return [
+    ['using_frontend_proxy', '1'],
+    ['base_uri', url],
+    ['notification_sender', escaped(options.notificationSender ?? `hydra@${hostName}`)],
+    ['max_servers', '25'],
+    ['compress_num_threads', '0'],
+    ['gc_roots_dir', gcRoots],
+    // Where hydra-server and hydra-send-stats ask; the latter may end without it (recorded).
+    [
+      'queue_runner_endpoint',
+      runner === 'takes-builders' ? `http://127.0.0.1:${options.queueRunnerPort}` : undefined,
+    ],
+    ['use-substitutes', options.useSubstitutes ? '1' : '0'],
+    ['hydra_logo', escaped(options.logo ?? '')],
+    ['tracker', escaped(options.tracker)],
+    ['store_uri', options.cache.enable ? storeUri(settings) : undefined],
+    // The queue runner calls it deprecated; hydra-server signs with it what it serves from the store (measured).
+    ['binary_cache_secret_key_file', signs(settings) ? secretKeyFile : undefined],
+  ]
 }
 
 const noFeatures = '-'

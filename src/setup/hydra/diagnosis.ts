@@ -109,6 +109,10 @@ const signs: readonly (readonly [RegExp, string])[] = [
     /(?:Peer authentication failed|role "\w+" does not exist|could not connect to server|connection to server on socket)/,
     'a service does not get into the database',
   ],
+  [
+    /ARRAY\(0x[0-9a-f]+\)/,
+    'hydra.conf has an option twice: a file that extraConfig includes sets one that hydra-ops writes; set it in extraConfig itself',
+  ],
   [/nix copy to \S+ failed/, 'the queue runner could not copy what was built to the cache'],
 ]
 

@@ -94,6 +94,11 @@ describe('why a build does not turn green', () => {
       { journal: 'FATAL:  Peer authentication failed for user "hydra"' },
       /database/,
     ],
+    [
+      'an included file repeats an option',
+      { journal: 'sending to ARRAY(0x55d0c8a3e2f0): no such store' },
+      /hydra\.conf has an option twice/,
+    ],
     ['the expression is wrong', { evaluation: 'error: undefined variable' }, /undefined variable/],
     ['the build fails', { status: 1 }, /the build itself failed/],
     ['nothing is seen', {}, /nothing says why/],

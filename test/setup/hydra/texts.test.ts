@@ -231,6 +231,55 @@ binary_cache_secret_key_file = /etc/hydra/cache.sec
   })
 })
 
+describe('hydra.conf with further lines that repeat an option of ours', () => {
+  const all = {
+    cache: { enable: true, secretKeyFile: '/etc/hydra/cache.sec' },
+    logo: '/etc/hydra/logo.png',
+    tracker: '<b>t</b>',
+  }
+  const conf = (extraConfig: string, facts = may2022) => hydraConfig(settings({ ...all, extraConfig }), facts)
+  const linesOf = (text: string) => text.split('\n')
+  const ours = (facts: HydraFacts) =>
+    linesOf(conf('', facts)).flatMap((line) => /^([\w-]+) = /.exec(line)?.[1] ?? [])
+
+  it('has the user’s S3 bucket in the place of the cache on the machine', () => {
+    const bucket = 'store_uri = s3://bucket?region=eu-west-1&secret-key=/etc/hydra/key'
+    expect(linesOf(conf(bucket)).filter((line) => line.startsWith('store_uri'))).toEqual([bucket])
+  })
+
+  it('has each option once, whichever is repeated, in either form', () => {
+    for (const facts of [may2022, { ...may2022, runner: 'takes-builders' } as const]) {
+      expect(ours(facts).length).toBeGreaterThan(10)
+      for (const name of ours(facts))
+        for (const line of [`${name} = mine`, `  ${name}\tmine`, `${name} <<E\nmine\nE`]) {
+          const text = conf(line, facts)
+          expect(text.match(new RegExp(`^\\s*${name}\\s`, 'gm')), line).toHaveLength(1)
+          expect(text).toContain(`\n${line}\n`)
+        }
+    }
+  })
+
+  it('leaves ours alone for a block, a comment, an Include and a name in other letters', () => {
+    const kept = [
+      '<githubstatus>\n  base_uri = https://github.example.org\n</githubstatus>',
+      '# base_uri = x',
+      'Include /etc/hydra/base_uri',
+      'Base_URI = x',
+    ]
+    for (const lines of kept) {
+      const text = conf(lines)
+      expect(text).toContain('\nbase_uri = http://hydra.example.org:3000\n')
+      expect(text.endsWith(`${lines}\n`)).toBe(true)
+    }
+  })
+
+  it('keeps what the user repeats himself: Hydra reads a list there', () => {
+    const lines = 'dynamicruncommand = 1\nmax_servers = 3\nmax_servers = 4'
+    expect(conf(lines)).toMatch(/\ndynamicruncommand = 1\nmax_servers = 3\nmax_servers = 4\n$/)
+    expect(conf(lines)).not.toContain('max_servers = 25')
+  })
+})
+
 describe('the builders', () => {
   it('are the machine itself with all it can do, when none is named', () => {
     expect(machinesFile([], may2022)).toBe(
