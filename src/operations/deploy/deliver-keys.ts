@@ -1,19 +1,17 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { requireSuccess } from '../../core/command-result.js'
 import { failure } from '../../core/errors.js'
-import { ownerFunctions, type PlacedFile, placeFiles, stagedPath } from '../../core/place-files.js'
+import { type PlacedFile, placeFiles, stagedPath } from '../../core/place-files.js'
 import type { Run } from '../../core/run.js'
 import type { Host } from '../../core/ssh.js'
+import { folderFunctions, keyDirectory, openFolders, ownerArguments } from './key-folders.js'
 import { keyUnitFile, keyUnitMark, keyUnitName, survivesReboot, unitFolder } from './key-units.js'
-import type { DroppedKeys, ResolvedKey, SeenKey } from './keys.js'
+import { type DroppedKeys, isFine, type ResolvedKey, type SeenKey } from './keys.js'
 
 const inspectMs = 120_000
 /** A mount that waits for its device gives up after 90 s (systemd's default). */
 const mountMs = 120_000
 const unitsMs = 180_000
-
-/** NixOps' directory for keys: its users see it through group `keys`. */
-const keyDirectory = { mode: 0o750, group: 'keys' }
 
 export interface Delivered {
   /** Names of the keys (or of their units) that were changed. */
@@ -30,7 +28,7 @@ export async function inspectKeys(host: Host, keys: readonly ResolvedKey[], run:
   if (keys.length === 0) return []
   const what = 'compare keys'
   const nonce = randomBytes(32).toString('hex')
-  const args = keys.flatMap((key) => [key.path, key.user, key.group, keyUnitFile(key)?.path ?? ''])
+  const args = keys.flatMap((key) => [key.path, keyUnitFile(key)?.path ?? '', ...ownerArguments(key)])
   const result = await host.script(inspectScript, args, {
     signal: run.signal,
     timeoutMs: inspectMs,
@@ -48,9 +46,9 @@ export async function inspectKeys(host: Host, keys: readonly ResolvedKey[], run:
   return keys.map((key, index) => seenKey(key, nonce, answers[index] ?? ''))
 }
 
-/** One answer: `HASH MODE UID:GID WANTED-UID:WANTED-GID UNIT-HASH`; HASH is `-` for a missing file. */
+/** One answer: `HASH MODE UID:GID WANTED-UID:WANTED-GID SHUT UNIT-HASH`; HASH is `-` for a missing file. */
 function seenKey(key: ResolvedKey, nonce: string, answer: string): SeenKey {
-  const [hash = '-', mode = '', owner = '', wantedOwner = '', unitHash = ''] = answer.split(' ')
+  const [hash = '-', mode = '', owner = '', wantedOwner = '', shut = '', unitHash = ''] = answer.split(' ')
   const unit = keyUnitFile(key)
   const unitDiffers = unit !== undefined && unitHash !== 'none' && unitHash !== sha256(unit.content)
   const state = (): SeenKey['state'] => {
@@ -59,7 +57,7 @@ function seenKey(key: ResolvedKey, nonce: string, answer: string): SeenKey {
     if (hash !== sha256(nonce, key.content)) return 'differs'
     return Number.parseInt(mode, 8) === key.mode && owner === wantedOwner ? 'same' : 'metadata differs'
   }
-  return { key, state: state(), unitDiffers }
+  return { key, state: state(), unitDiffers, shut: shut === 'shut' }
 }
 
 function sha256(...parts: readonly (string | Uint8Array)[]): string {
@@ -81,7 +79,7 @@ export async function deliverKeys(
   const due = phase === 'post-activation' ? keys : keys.filter((key) => key.uploadAt === phase)
   const seen = await inspectKeys(host, due, run)
   const stale = seen.filter((each) => each.state !== 'same')
-  const changed = seen.filter((each) => each.state !== 'same' || each.unitDiffers)
+  const changed = seen.filter((each) => !isFine(each))
   if (changed.length === 0) return { changed: [], ownerless: [] }
   await mountDestinations(
     host,
@@ -91,6 +89,8 @@ export async function deliverKeys(
   run.log(`keys: ${changed.map((each) => JSON.stringify(each.key.name)).join(', ')}`)
   const files = stale.map((each) => keyFile(each.key, phase === 'pre-activation'))
   const ownerless = await placeFiles(host, files, { run, what: 'deliver keys' })
+  // All keys count: those of the other phase lie there already, or will.
+  if (stale.length > 0 || changed.some((each) => each.shut)) await openFolders(host, keys, run)
   await refreshUnits(host, changed, run)
   return {
     changed: changed.map((each) => each.key.name),
@@ -197,9 +197,9 @@ export async function removeKeys(host: Host, dropped: DroppedKeys, run: Run): Pr
 /** `none` for the unit where no systemd runs. A link is not a key of ours, whatever it points to. */
 const inspectScript = `
 IFS= read -r nonce || exit 1
-${ownerFunctions}
+${folderFunctions}
 while [ $# -gt 0 ]; do
-  hash=- meta='- -'
+  hash=- meta='- -' open=open
   if [ -L "$1" ]; then
     hash=link
   elif [ -f "$1" ]; then
@@ -208,10 +208,11 @@ while [ $# -gt 0 ]; do
   elif [ -e "$1" ]; then
     hash=other
   fi
+  if [ "$hash" != - ] && ours "\${1%/*}" && shut "\${1%/*}" "$3" "$4" "$5"; then open=shut; fi
   unit=none
-  if [ -d /run/systemd/system ]; then unit=$(sha256sum < "$4" 2>/dev/null) || unit=-; fi
-  printf '%s %s %s:%s %s\\n' "\${hash%% *}" "$meta" "$(user_id "$2")" "$(group_id "$3")" "\${unit%% *}"
-  shift 4
+  if [ -d /run/systemd/system ]; then unit=$(sha256sum < "$2" 2>/dev/null) || unit=-; fi
+  printf '%s %s %s:%s %s %s\\n' "\${hash%% *}" "$meta" "$(user_id "$3")" "$(group_id "$4")" $open "\${unit%% *}"
+  shift 5
 done
 `
 

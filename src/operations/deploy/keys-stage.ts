@@ -1,6 +1,15 @@
+import { posix } from 'node:path'
 import { deliverKeys, removeKeys } from './deliver-keys.js'
 import { journal, type Link, recordOf, updateJob } from './job.js'
-import { droppedKeys, type ResolvedKey, recordOfKeys, recordWhileDelivering, type SeenKey } from './keys.js'
+import { openFolders } from './key-folders.js'
+import {
+  droppedKeys,
+  isFine,
+  type ResolvedKey,
+  recordOfKeys,
+  recordWhileDelivering,
+  type SeenKey,
+} from './keys.js'
 import { hostOf } from './reach.js'
 
 /** Brings the keys of one phase into place; costs nothing when all were seen to be as they should be. */
@@ -9,7 +18,7 @@ export async function placeKeys(
   phase: ResolvedKey['uploadAt'],
   seen: readonly SeenKey[],
 ): Promise<void> {
-  if (seen.every((each) => each.state === 'same' && !each.unitDiffers)) return
+  if (seen.every(isFine)) return
   const keys = seen.map((each) => each.key)
   const recorded = recordWhileDelivering(recordOf(link).keys, keys)
   writeKeys(link, recorded)
@@ -25,6 +34,12 @@ export async function dropKeys(link: Link, seen: readonly SeenKey[]): Promise<vo
   const dropped = droppedKeys(recordOf(link).keys, keys)
   if (dropped.paths.length > 0 || dropped.names.length > 0) {
     await removeKeys(hostOf(link), dropped, link.run)
+    await openFolders(
+      hostOf(link),
+      keys,
+      link.run,
+      dropped.paths.map((path) => posix.dirname(path)),
+    )
     link.changed = true
     journal(link, 'keys.removed', { data: [...dropped.names] })
   }

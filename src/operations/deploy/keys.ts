@@ -27,6 +27,12 @@ export interface SeenKey {
   readonly state: 'same' | 'missing' | 'differs' | 'metadata differs' | 'unknown'
   /** Its unit is not as it should be. */
   readonly unitDiffers: boolean
+  /** Its folder, which we made, keeps its owner out. */
+  readonly shut: boolean
+}
+
+export function isFine({ state, unitDiffers, shut }: Omit<SeenKey, 'key'>): boolean {
+  return state === 'same' && !unitDiffers && !shut
 }
 
 /** Long enough for a password store that asks a server. */
@@ -186,9 +192,9 @@ export function planKeys(
   seen: readonly (Omit<SeenKey, 'key'> & { readonly key: Pick<ResolvedKey, 'name' | 'path'> })[],
   recorded: Readonly<Record<string, string>>,
 ): PlanItem[] {
-  const named = (state: SeenKey['state']) =>
-    seen.filter((each) => each.state === state).map((each) => shown(each.key.name))
-  const units = seen.filter((each) => each.state === 'same' && each.unitDiffers)
+  const namesOf = (some: typeof seen) => some.map((each) => shown(each.key.name))
+  const named = (state: SeenKey['state']) => namesOf(seen.filter((each) => each.state === state))
+  const same = seen.filter((each) => each.state === 'same')
   const wanted = seen.map((each) => each.key)
   const names = new Map(Object.entries(recorded).map(([name, path]) => [path, name]))
   const dropped = droppedKeys(recorded, wanted).paths.map((path) => shown(names.get(path) ?? path))
@@ -196,11 +202,8 @@ export function planKeys(
     ...item('add', named('missing')),
     ...item('replace', named('differs')),
     ...item('change', named('metadata differs'), 'owner, group or mode'),
-    ...item(
-      'change',
-      units.map((each) => shown(each.key.name)),
-      'its unit',
-    ),
+    ...item('change', namesOf(same.filter((each) => each.unitDiffers)), 'its unit'),
+    ...item('change', namesOf(same.filter((each) => each.shut)), 'its folder lets its owner in'),
     ...item('replace', named('unknown'), 'unknown until deploy'),
     ...item('remove', dropped),
   ]

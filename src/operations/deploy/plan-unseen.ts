@@ -42,7 +42,12 @@ function keyItems(job: Job, recorded: Readonly<Record<string, string>>): PlanIte
   const wanted = Object.entries(job.definition.options.keys).map(([name, key]) => {
     const path = keyPath(name, key)
     const kept = recorded[name] === path && !path.startsWith('/run/')
-    return { key: { name, path }, state: kept ? ('same' as const) : ('missing' as const), unitDiffers: false }
+    return {
+      key: { name, path },
+      state: kept ? ('same' as const) : ('missing' as const),
+      unitDiffers: false,
+      shut: false,
+    }
   })
   return planKeys(wanted, recorded)
 }

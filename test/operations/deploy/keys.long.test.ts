@@ -4,6 +4,7 @@ import { placeFiles } from '../../../src/core/place-files.js'
 import type { Run } from '../../../src/core/run.js'
 import { deliverKeys, inspectKeys, removeKeys } from '../../../src/operations/deploy/deliver-keys.js'
 import { runChecks } from '../../../src/operations/deploy/health.js'
+import { openFolders } from '../../../src/operations/deploy/key-folders.js'
 import { keyUnitName } from '../../../src/operations/deploy/key-units.js'
 import type { ResolvedKey } from '../../../src/operations/deploy/keys.js'
 import { ConnectedGuest, slow } from '../../fixtures/connected-guest.js'
@@ -61,6 +62,59 @@ WantedBy=multi-user.target
     ).toBe('750 root keys\n600 root root\nhunter2')
     await guest.untilState('db-password-key.service', 'active')
     expect(await deliver([key('db-password', 'hunter2')])).toEqual({ changed: [], ownerless: [] })
+  })
+
+  /** What a user without any right of its own sees of a key. */
+  const asUser = (user: string, command: string, ...args: string[]) =>
+    guest.sh(
+      `user=$1; shift; runuser -u "$user" -- sh -c '${command}' sh "$@" 2>&1 || echo refused`,
+      user,
+      ...args,
+    )
+
+  it('are read by the user and the group that they belong to, without a right for anybody else', async () => {
+    await guest.sh('useradd --system app; useradd --system guest1; useradd --system --groups keys lister')
+    await guest.sh('groupadd --system readers; usermod -aG readers guest1')
+    const folders = ['/run/keys', '/srv/of its own/ü %h %%/keys']
+    for (const folder of folders) {
+      const mine = key('mine', 'for app', { path: `${folder}/mine`, user: 'app', mode: 0o400 })
+      await deliver([mine, key('roots', 'for root', { path: `${folder}/roots` })])
+      expect(await asUser('app', 'cat -- "$1"', mine.path)).toBe('for app')
+      expect(await asUser('app', 'ls -- "$1"', folder)).toContain('refused')
+      expect(await asUser('app', 'cat -- "$1"', `${folder}/roots`)).toContain('refused')
+      expect(await asUser('guest1', 'stat -- "$1"', mine.path)).toContain('refused')
+      expect(await asUser('lister', 'ls -- "$1"', folder)).toContain('mine')
+      expect(await guest.sh(`stat -c '%a %U %G' -- "$1"`, folder)).toBe('750 root keys')
+      const shared = key('shared', 'for readers', { path: `${folder}/shared`, group: 'readers', mode: 0o640 })
+      expect(await deliver([mine, shared])).toEqual({ changed: ['shared'], ownerless: [] })
+      expect(await asUser('guest1', 'cat -- "$1"', shared.path)).toBe('for readers')
+      expect(await asUser('guest1', 'ls -- "$1"', folder)).toContain('refused')
+      expect(await asUser('app', 'cat -- "$1"', mine.path)).toBe('for app')
+    }
+  })
+
+  it('have their folder opened where an earlier deploy left it shut, and shut again with the last of them', async () => {
+    const mine = key('mine', 'for app', { user: 'app', mode: 0o400 })
+    await guest.sh(
+      'install -d -m 0750 -g keys /run/new && mv /run/keys/mine /run/new && rm -r /run/keys && mv /run/new /run/keys',
+    )
+    expect(await asUser('app', 'cat /run/keys/mine')).toContain('refused')
+    expect(await inspectKeys(guest.host, [mine], run)).toMatchObject([{ state: 'same', shut: true }])
+    expect(await deliver([mine])).toEqual({ changed: ['mine'], ownerless: [] })
+    expect(await asUser('app', 'cat /run/keys/mine')).toBe('for app')
+    expect(await deliver([mine])).toEqual({ changed: [], ownerless: [] })
+    await removeKeys(guest.host, { paths: [mine.path], names: ['mine'] }, run)
+    await openFolders(guest.host, [], run, ['/run/keys'])
+    expect(await asUser('app', 'cd /run/keys')).toContain('refused')
+  })
+
+  it('leave a folder as it is that somebody else made', async () => {
+    await guest.sh('install -d -m 0700 /srv/private')
+    const before = await guest.sh(`stat -c '%a %U %G %Z' /srv/private`)
+    const mine = key('mine', 'for app', { path: '/srv/private/mine', user: 'app', mode: 0o400 })
+    await deliver([mine])
+    expect(await inspectKeys(guest.host, [mine], run)).toMatchObject([{ state: 'same', shut: false }])
+    expect(await guest.sh(`stat -c '%a %U %G' /srv/private`)).toBe(before.split(' ').slice(0, 3).join(' '))
   })
 
   it('start what waits for them, under any name, also when they come back after a reboot', async () => {

@@ -184,8 +184,8 @@ describe('what is recorded', () => {
 })
 
 describe('planKeys', () => {
-  function seen(name: string, state: SeenKey['state'], unitDiffers = false): SeenKey {
-    return { key: resolved(name), state, unitDiffers }
+  function seen(name: string, state: SeenKey['state'], more: Partial<SeenKey> = {}): SeenKey {
+    return { key: resolved(name), state, unitDiffers: false, shut: false, ...more }
   }
 
   it('says nothing when all is as it should be', () => {
@@ -199,7 +199,8 @@ describe('planKeys', () => {
         seen('odd name', 'missing'),
         seen('db', 'differs'),
         seen('owner', 'metadata differs'),
-        seen('unit', 'same', true),
+        seen('unit', 'same', { unitDiffers: true }),
+        seen('folder', 'same', { shut: true }),
         seen('token', 'unknown'),
       ],
       { db: '/run/keys/db', gone: '/run/keys/gone' },
@@ -209,6 +210,7 @@ describe('planKeys', () => {
       { subject: 'keys', action: 'replace', detail: 'db' },
       { subject: 'keys', action: 'change', detail: 'owner', note: 'owner, group or mode' },
       { subject: 'keys', action: 'change', detail: 'unit', note: 'its unit' },
+      { subject: 'keys', action: 'change', detail: 'folder', note: 'its folder lets its owner in' },
       { subject: 'keys', action: 'replace', detail: 'token', note: 'unknown until deploy' },
       { subject: 'keys', action: 'remove', detail: 'gone' },
     ])
