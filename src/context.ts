@@ -163,8 +163,8 @@ function lazySsh(env: NodeJS.ProcessEnv): Ssh {
     waitForBanner: async (target, options) => (await ssh()).waitForBanner(target, options),
     probe: async (target, options) => (await ssh()).probe(target, options),
     ensureKeyPair: async (file, run) => (await ssh()).ensureKeyPair(file, run),
-    resolveUserConfig: async (host, run) => (await ssh()).resolveUserConfig(host, run),
-    renderConfig,
+    resolveUserConfig: async (host, run, wish) => (await ssh()).resolveUserConfig(host, run, wish),
+    renderConfig: (targets, files) => renderConfig(targets, files, { env, homeDir: homedir() }),
   }
 }
 

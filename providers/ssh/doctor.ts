@@ -7,7 +7,7 @@ import type { Ssh } from '../../src/core/ssh.js'
 export async function doctor(ssh: Pick<Ssh, 'resolveUserConfig'>, run: Run): Promise<Finding[]> {
   const id = 'ssh.config'
   try {
-    await ssh.resolveUserConfig('localhost', run)
+    await ssh.resolveUserConfig('localhost', run, { user: undefined, port: undefined, sshOptions: [] })
     return [{ id, level: 'ok', what: 'the ssh configuration can be read' }]
   } catch (error) {
     if (error instanceof OpsError && error.code === 'INTERRUPTED') throw error

@@ -12,15 +12,16 @@ export async function targetOf(
   run: Run,
 ): Promise<SshTarget> {
   const wanted = resource.target
-  const config = await ssh.resolveUserConfig(wanted.host ?? resource.machine, run)
+  const config = await ssh.resolveUserConfig(wanted.host ?? resource.machine, run, wanted)
   return {
     machine: resource.machine,
     host: config.hostName,
-    port: wanted.port ?? config.port,
-    user: wanted.user ?? config.user ?? 'root',
+    port: config.port,
+    user: config.user,
     // The expression first: that is how a host whose key changed on purpose is let in again.
     hostKey: wanted.hostKey ?? resource.hostKey,
     identityFiles: config.identityFiles,
+    certificateFiles: config.certificateFiles,
     useAgent: config.useAgent,
     agentSocket: config.agentSocket,
     identitiesOnly: config.identitiesOnly,

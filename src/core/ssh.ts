@@ -12,6 +12,8 @@ export interface SshTarget {
   readonly hostKey: string | undefined
   /** Absolute paths of private keys that exist. */
   readonly identityFiles: readonly string[]
+  /** Absolute paths of certificates that are named beside the keys (`CertificateFile`). */
+  readonly certificateFiles?: readonly string[] | undefined
   readonly useAgent: boolean
   /** Socket of the agent, where it is not `$SSH_AUTH_SOCK` (`IdentityAgent`). */
   readonly agentSocket?: string | undefined
@@ -21,7 +23,7 @@ export interface SshTarget {
   readonly existingHost?: boolean | undefined
   /** A jump as the user writes it (`user@host:port`), carried by the system's `ssh -W`. */
   readonly jump: string | undefined
-  /** The user's own ProxyCommand, with %h %p %r expanded. */
+  /** The user's own ProxyCommand, its tokens filled in. */
   readonly proxyCommand: string | undefined
   /** `deployment.sshOptions` as given, for the system's ssh. */
   readonly sshOptions: readonly string[]
@@ -108,8 +110,8 @@ export interface Ssh {
   probe(target: SshTarget, options: { signal: AbortSignal; timeoutMs: number }): Promise<boolean>
   /** Makes an ed25519 key pair (0600) unless there is one; returns the public key `ssh-ed25519 AAAA…`. */
   ensureKeyPair(file: string, run: Run): Promise<string>
-  /** Reads the user's ~/.ssh/config for a host that exists (`ssh -G`). */
-  resolveUserConfig(host: string, run: Run): Promise<UserSshConfig>
+  /** Reads the user's ~/.ssh/config for a host that exists, and for the login that will be made there (`ssh -G`). */
+  resolveUserConfig(host: string, run: Run, wish: LoginWish): Promise<UserSshConfig>
   /** The text of the configuration for the system's ssh, and of its known_hosts; alias of a machine = its name. */
   renderConfig(
     targets: readonly SshTarget[],
@@ -117,13 +119,22 @@ export interface Ssh {
   ): { config: string; knownHosts: string }
 }
 
+/** What the expression says of a login; the ssh configuration says the rest. */
+export interface LoginWish {
+  readonly user: string | undefined
+  readonly port: number | undefined
+  /** `deployment.sshOptions`: what they say of user, port and host name comes first. */
+  readonly sshOptions: readonly string[]
+}
+
 /** What `ssh -G` says that concerns us; `~` and `%` tokens expanded, missing identity files dropped. */
 export interface UserSshConfig {
   readonly hostName: string
   readonly port: number
-  /** Undefined = the configuration names none. */
-  readonly user: string | undefined
+  /** The one that was asked for, else that of the configuration, else root. */
+  readonly user: string
   readonly identityFiles: readonly string[]
+  readonly certificateFiles: readonly string[]
   readonly jump: string | undefined
   readonly proxyCommand: string | undefined
   readonly useAgent: boolean

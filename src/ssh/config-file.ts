@@ -2,7 +2,8 @@ import { usageError } from '../core/errors.js'
 import type { SshTarget } from '../core/ssh.js'
 import { algorithmsOf, parseHostKey } from './host-key.js'
 import { checkHostName, jumpCommand } from './jump.js'
-import { parseSshOptions } from './ssh-options.js'
+import { optionsForSsh, withSshOptions } from './ssh-options.js'
+import type { UserPlace } from './tokens.js'
 
 /** Host keys are looked up by this name, whatever address or forwarded port the machine has today. */
 function aliasOf(target: SshTarget): string {
@@ -13,17 +14,20 @@ function aliasOf(target: SshTarget): string {
 export function renderConfig(
   targets: readonly SshTarget[],
   files: { readonly knownHosts: string },
+  place: UserPlace,
 ): { config: string; knownHosts: string } {
   return {
-    config: targets.map((target) => block(target, files.knownHosts)).join('\n'),
+    config: targets.map((target) => block(withSshOptions(target, place), files.knownHosts)).join('\n'),
     knownHosts: targets.map(knownHost).join(''),
   }
 }
 
-/** In ssh_config the first value of a keyword counts: what is ours first, then sshOptions, then the rest. */
+/**
+ * Writes one machine. In ssh_config the first value of a keyword counts: what guards the host key, then those of
+ * sshOptions that our own connection does not follow, then the way that both take.
+ */
 function block(target: SshTarget, knownHosts: string): string {
   checkHostName(target)
-  const options = parseSshOptions(target)
   const lines: (readonly [string, string])[] = [
     ['HostKeyAlias', aliasOf(target)],
     ['UserKnownHostsFile', fileWord(knownHosts)],
@@ -31,11 +35,12 @@ function block(target: SshTarget, knownHosts: string): string {
     ['StrictHostKeyChecking', 'yes'],
     ['UpdateHostKeys', 'no'],
     ...hostKeyAlgorithms(target),
-    ...options.map(({ keyword, value }) => [keyword, value] as const),
+    ...optionsForSsh(target).map(({ keyword, value }) => [keyword, value] as const),
     ['HostName', target.host],
     ['Port', String(target.port)],
     ['User', target.user],
     ...target.identityFiles.map((file) => ['IdentityFile', fileWord(file)] as const),
+    ...(target.certificateFiles ?? []).map((file) => ['CertificateFile', fileWord(file)] as const),
     ['IdentitiesOnly', target.identitiesOnly === true || !target.useAgent ? 'yes' : 'no'],
     ...agentLines(target),
     ...proxyLines(target),

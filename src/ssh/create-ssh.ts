@@ -24,14 +24,14 @@ export interface SshDependencies {
 export function createSsh(dependencies: SshDependencies): Ssh {
   const { local, env, homeDir } = dependencies
   const tools: ConnectTools = { local, env, keepalive: dependencies.keepalive ?? keepalive }
-  const followed = (target: SshTarget) => withSshOptions(target, homeDir)
+  const followed = (target: SshTarget) => withSshOptions(target, { env, homeDir })
   return {
     connect: async (target, options) => connect(target, followed(target), options, tools),
     waitForBanner: async (target, options) => waitForBanner(followed(target), options, tools),
     probe: async (target, options) => probe(followed(target), options, tools),
     ensureKeyPair: (file, run) => ensureKeyPair(file, run, local),
-    resolveUserConfig: (host, run) => resolveUserConfig(host, run, { local, env, homeDir }),
-    renderConfig,
+    resolveUserConfig: (host, run, wish) => resolveUserConfig(host, run, wish, { local, env, homeDir }),
+    renderConfig: (targets, files) => renderConfig(targets, files, { env, homeDir }),
   }
 }
 

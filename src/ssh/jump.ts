@@ -4,6 +4,7 @@ import type { LocalCommands } from '../core/context.js'
 import { usageError } from '../core/errors.js'
 import { shellQuote } from '../core/shell-quote.js'
 import type { SshTarget } from '../core/ssh.js'
+import { isHop } from '../core/ssh-options.js'
 
 /** The way to a machine's sshd, before a word of SSH is spoken. */
 export interface Way {
@@ -43,7 +44,7 @@ function destinationWords(hop: string): string[] {
 }
 
 function checked(hop: string, jump: string): string {
-  if (/^[A-Za-z0-9_[][A-Za-z0-9_.@:%[\]/+=~-]*$/.test(hop)) return hop
+  if (isHop(hop)) return hop
   throw usageError(`'${jump}' is not a jump host`, { hint: 'write it as user@host:port' })
 }
 

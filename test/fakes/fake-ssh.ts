@@ -125,11 +125,12 @@ export function createFakeSsh(options: FakeSshOptions = {}): FakeSsh {
       }
       return readFileSync(`${file}.pub`, 'utf8').trim()
     },
-    resolveUserConfig: async (host) => ({
+    resolveUserConfig: async (host, _run, wish) => ({
       hostName: host,
-      port: 22,
-      user: 'root',
+      port: wish.port ?? 22,
+      user: wish.user ?? 'root',
       identityFiles: [],
+      certificateFiles: [],
       jump: undefined,
       proxyCommand: undefined,
       useAgent: false,

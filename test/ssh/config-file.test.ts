@@ -5,9 +5,10 @@ import { sshTarget } from '../fixtures/sshd-target.js'
 
 const hostKey = 'ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGpIxCj68bvynz61R5Osa+XN8/tQGT4mU4Ht7SFll91H'
 const files = { knownHosts: '/state/known_hosts' }
+const place = { env: {}, homeDir: '/home/me' }
 
 function block(changes: Parameters<typeof sshTarget>[0]): string[] {
-  return renderConfig([sshTarget(changes)], files)
+  return renderConfig([sshTarget(changes)], files, place)
     .config.split('\n')
     .map((line) => line.trim())
 }
@@ -20,7 +21,7 @@ describe('renderConfig', () => {
       hostKey,
       identityFiles: ['/state/keys/id_ed25519'],
     })
-    expect(renderConfig([target], files)).toEqual({
+    expect(renderConfig([target], files, place)).toEqual({
       config: `Host web
   HostKeyAlias hydra-ops-web
   UserKnownHostsFile "/state/known_hosts"
@@ -44,13 +45,13 @@ describe('renderConfig', () => {
 
   it('has one block and one known host per machine', () => {
     const db = sshTarget({ machine: MachineName.parse('db'), hostKey })
-    const { config, knownHosts } = renderConfig([sshTarget({ hostKey }), db], files)
+    const { config, knownHosts } = renderConfig([sshTarget({ hostKey }), db], files, place)
     expect(config.match(/^Host .*$/gm)).toEqual(['Host web', 'Host db'])
     expect(knownHosts.split('\n')).toHaveLength(3)
   })
 
   it('knows no key of a host that was never contacted, so that ssh refuses it', () => {
-    expect(renderConfig([sshTarget()], files).knownHosts).toBe('')
+    expect(renderConfig([sshTarget()], files, place).knownHosts).toBe('')
     expect(block({}).join('\n')).not.toContain('HostKeyAlgorithms')
   })
 
@@ -95,10 +96,38 @@ describe('renderConfig', () => {
     expect(block({ useAgent: true, agentSocket: '/run/a gent' })).toContain('IdentityAgent "/run/a gent"')
   })
 
-  it('puts sshOptions before its own defaults, where the first value counts, but after the host key', () => {
-    const lines = block({ sshOptions: ['-p', '2222', '-o', 'StrictHostKeyChecking=no'] })
-    expect(lines.indexOf('Port 2222')).toBeLessThan(lines.indexOf('Port 22'))
+  it('writes port, user and files of sshOptions in the place of its own', () => {
+    const lines = block({ sshOptions: ['-p', '2222', '-l', 'me', '-i', '~/id_%r_%p'] })
+    expect(lines.filter((line) => /^(Port|User|IdentityFile) /.test(line))).toEqual([
+      'Port 2222',
+      'User me',
+      'IdentityFile "/home/me/id_me_2222"',
+    ])
+  })
+
+  it('puts other sshOptions before its own defaults, where the first value counts, but after the host key', () => {
+    const lines = block({ sshOptions: ['-o', 'ConnectTimeout=3', '-o', 'StrictHostKeyChecking=no'] })
+    expect(lines.indexOf('ConnectTimeout 3')).toBeLessThan(lines.indexOf('ConnectTimeout 30'))
     expect(lines).not.toContain('StrictHostKeyChecking no')
+  })
+
+  it.each([
+    [['-J', 'me@jump:2222']],
+    [['-o', 'ProxyJump=me@jump:2222']],
+    [['-o', 'proxyjump me@jump:2222', '-o', 'ProxyCommand=nc %h %p']],
+  ])('writes the jump of %j as it writes one of ssh_config', (sshOptions) => {
+    const lines = block({ jump: 'other', sshOptions }).filter((line) => /^proxy/i.test(line))
+    expect(lines).toEqual(block({ jump: 'me@jump:2222' }).filter((line) => /^proxy/i.test(line)))
+  })
+
+  it('fills in the tokens of a ProxyCommand of sshOptions with the login that will be made', () => {
+    const lines = block({ sshOptions: ['-o', 'ProxyCommand=nc %h %p # %r 100%%', '-p', '77', '-l', 'me'] })
+    expect(lines).toContain('ProxyCommand nc 192.0.2.1 77 # me 100%%')
+  })
+
+  it('goes straight there when sshOptions say none', () => {
+    const lines = block({ jump: 'gate', sshOptions: ['-J', 'none'] })
+    expect(lines.filter((line) => /^proxy/i.test(line))).toEqual([])
   })
 
   it('offers only what an RSA host key may sign with today', () => {

@@ -14,6 +14,7 @@ import {
 } from '../fixtures/sshd-session.js'
 
 const run = { signal: never, log: () => {} }
+const anyLogin = { user: undefined, port: undefined, sshOptions: [] }
 let user: UserSshConfigFixture
 let ssh: Ssh
 /** Where the jump lands, and the jump itself. */
@@ -155,6 +156,21 @@ describe('the generated configuration', () => {
     expect({ code, stdout }).toEqual({ code: 0, stdout: 'in\n' })
   })
 
+  it.each(['-J', '-oProxyJump='])('leads through a jump of sshOptions, given by %s', async (flag) => {
+    const target = sshd.target({ sshOptions: flag === '-J' ? ['-J', 'gate'] : [`${flag}gate`] })
+    const before = connectionsOf(gate)
+    const { code, stdout } = await systemSsh([target], 'web', 'echo in')
+    expect({ code, stdout }).toEqual({ code: 0, stdout: 'in\n' })
+    await answersThrough(target)
+    expect(connectionsOf(gate)).toBeGreaterThan(before + 1)
+  })
+
+  it('leads through a ProxyCommand of sshOptions', async () => {
+    const target = sshd.target({ sshOptions: ['-o', 'ProxyCommand=ssh -W %h:%p gate'] })
+    const { code, stdout } = await systemSsh([target], 'web', 'echo in')
+    expect({ code, stdout }).toEqual({ code: 0, stdout: 'in\n' })
+  })
+
   it('has ssh refuse another host key', async () => {
     const { code, stderr } = await systemSsh([sshd.target({ hostKey: gate.hostKey })], 'web', 'echo in')
     expect(code).toBe(255)
@@ -195,11 +211,12 @@ describe('the user’s configuration', () => {
   IdentityAgent none
 `)
     writeFileSync(join(user.folder, 'web deploy key'), '')
-    expect(await ssh.resolveUserConfig('web', run)).toEqual({
+    expect(await ssh.resolveUserConfig('web', run, anyLogin)).toEqual({
       hostName: '10.0.0.web',
       port: 2222,
       user: 'deploy',
       identityFiles: [join(user.folder, 'web deploy key')],
+      certificateFiles: [],
       identitiesOnly: false,
       jump: 'gate',
       proxyCommand: undefined,
@@ -209,12 +226,12 @@ describe('the user’s configuration', () => {
   })
 
   it.each(['-oProxyCommand=touch /tmp/x', '$(id)', 'a b'])('refuses %j as a host', async (host) => {
-    await expect(ssh.resolveUserConfig(host, run)).rejects.toMatchObject({ exitCode: 2 })
+    await expect(ssh.resolveUserConfig(host, run, anyLogin)).rejects.toMatchObject({ exitCode: 2 })
   })
 
   it('that has a mistake is an error with its file and line', async () => {
     userConfig('NoSuchKeyword yes')
-    await expect(ssh.resolveUserConfig('web', run)).rejects.toMatchObject({
+    await expect(ssh.resolveUserConfig('web', run, anyLogin)).rejects.toMatchObject({
       code: 'SSH_CONFIG',
       detail: expect.stringContaining('line 8: Bad configuration option: nosuchkeyword'),
     })

@@ -30,6 +30,7 @@ describe('readUserConfig', () => {
       port: 22,
       user: 'me',
       identityFiles: ['/home/me/.ssh/id_rsa', '/home/me/.ssh/id_ed25519'],
+      certificateFiles: [],
       identitiesOnly: false,
       jump: undefined,
       proxyCommand: undefined,

@@ -63,7 +63,7 @@ async function connect(user = 'root'): Promise<Host> {
 function sshConfig(target: SshTarget, folder = join(scratch.folder, 'a folder')): string {
   mkdirSync(folder, { recursive: true })
   const knownHosts = join(folder, 'known_hosts')
-  const rendered = renderConfig([target], { knownHosts })
+  const rendered = renderConfig([target], { knownHosts }, { env: {}, homeDir: folder })
   writeFileSync(join(folder, 'ssh_config'), rendered.config)
   writeFileSync(knownHosts, rendered.knownHosts)
   return join(folder, 'ssh_config')

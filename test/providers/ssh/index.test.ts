@@ -4,7 +4,8 @@ import type { SshResource } from '../../../providers/ssh/target.js'
 import { bindProvider } from '../../../src/core/bind-provider.js'
 import { failure, unreachable } from '../../../src/core/errors.js'
 import { DeploymentUuid, MachineName } from '../../../src/core/names.js'
-import type { SshTarget, UserSshConfig } from '../../../src/core/ssh.js'
+import type { Run } from '../../../src/core/run.js'
+import type { LoginWish, SshTarget, UserSshConfig } from '../../../src/core/ssh.js'
 
 const run = { signal: new AbortController().signal, log: () => {} }
 const machine = MachineName.parse('web')
@@ -14,6 +15,7 @@ const userConfig: UserSshConfig = {
   port: 2222,
   user: 'deploy',
   identityFiles: ['/home/me/.ssh/id_ed25519'],
+  certificateFiles: ['/home/me/.ssh/deploy-cert.pub'],
   identitiesOnly: true,
   jump: 'gate',
   proxyCommand: undefined,
@@ -24,14 +26,18 @@ const userConfig: UserSshConfig = {
 /** An ssh layer that answers as it is told, and remembers what it was asked. */
 function fakeSsh(answers: { config?: Partial<UserSshConfig>; banner?: Error; configError?: Error } = {}) {
   const asked: string[] = []
+  const wishes: LoginWish[] = []
   const looked: SshTarget[] = []
   return {
     asked,
+    wishes,
     looked,
-    resolveUserConfig: async (host: string) => {
+    resolveUserConfig: async (host: string, _run: Run, wish: LoginWish) => {
       asked.push(host)
+      wishes.push(wish)
       if (answers.configError !== undefined) throw answers.configError
-      return { ...userConfig, ...answers.config }
+      const { user = userConfig.user, port = userConfig.port } = wish
+      return { ...userConfig, user, port, ...answers.config }
     },
     waitForBanner: async (target: SshTarget) => {
       looked.push(target)
@@ -85,6 +91,7 @@ describe('where a host is', () => {
       user: 'deploy',
       hostKey: undefined,
       identityFiles: ['/home/me/.ssh/id_ed25519'],
+      certificateFiles: ['/home/me/.ssh/deploy-cert.pub'],
       identitiesOnly: true,
       useAgent: true,
       agentSocket: '/run/agent',
@@ -101,12 +108,8 @@ describe('where a host is', () => {
     const wanted = { host: 'web.example.org', port: 22, user: 'admin', sshOptions: ['-C'] }
     const target = await createSshProvider({ ssh }).target(resource({}, wanted), run)
     expect(ssh.asked).toEqual(['web.example.org'])
+    expect(ssh.wishes).toMatchObject([{ user: 'admin', port: 22, sshOptions: ['-C'] }])
     expect(target).toMatchObject({ host: '192.0.2.7', port: 22, user: 'admin', sshOptions: ['-C'] })
-  })
-
-  it('is root’s when nobody names a user, as in NixOps', async () => {
-    const ssh = fakeSsh({ config: { user: undefined } })
-    expect(await createSshProvider({ ssh }).target(resource(), run)).toMatchObject({ user: 'root' })
   })
 
   it('has the recorded host key, unless the expression names another', async () => {

@@ -1,0 +1,161 @@
+import { suggest } from './suggest.js'
+
+/** One line of ssh_config(5). */
+export interface SshOption {
+  readonly keyword: string
+  readonly value: string
+}
+
+export interface SshOptionsRead {
+  readonly options: readonly SshOption[]
+  /** One sentence for each word that cannot be followed. */
+  readonly refused: readonly string[]
+}
+
+/** Flags of ssh(1) with a value, as the keyword of ssh_config(5) that says the same. */
+const withValue: Readonly<Record<string, string>> = {
+  b: 'BindAddress',
+  B: 'BindInterface',
+  c: 'Ciphers',
+  i: 'IdentityFile',
+  J: 'ProxyJump',
+  l: 'User',
+  m: 'MACs',
+  p: 'Port',
+  S: 'ControlPath',
+}
+
+const withoutValue: Readonly<Record<string, SshOption>> = {
+  4: { keyword: 'AddressFamily', value: 'inet' },
+  6: { keyword: 'AddressFamily', value: 'inet6' },
+  A: { keyword: 'ForwardAgent', value: 'yes' },
+  a: { keyword: 'ForwardAgent', value: 'no' },
+  C: { keyword: 'Compression', value: 'yes' },
+  K: { keyword: 'GSSAPIAuthentication', value: 'yes' },
+  k: { keyword: 'GSSAPIDelegateCredentials', value: 'no' },
+  q: { keyword: 'LogLevel', value: 'QUIET' },
+  t: { keyword: 'RequestTTY', value: 'yes' },
+  T: { keyword: 'RequestTTY', value: 'no' },
+  v: { keyword: 'LogLevel', value: 'VERBOSE' },
+  X: { keyword: 'ForwardX11', value: 'yes' },
+  x: { keyword: 'ForwardX11', value: 'no' },
+}
+
+/** Further flags of ssh(1) that take the next word with them. */
+const refusedWithValue = 'DEeFILOQRWw'
+
+/** The keywords of ssh_config(5), OpenSSH 8 to 10, and those of Debian and macOS. */
+const keywords = `AddKeysToAgent AddressFamily BatchMode BindAddress BindInterface CanonicalDomains
+CanonicalizeFallbackLocal CanonicalizeHostname CanonicalizeMaxDots CanonicalizePermittedCNAMEs CASignatureAlgorithms
+CertificateFile ChallengeResponseAuthentication ChannelTimeout CheckHostIP Cipher Ciphers ClearAllForwardings
+Compression ConnectionAttempts ConnectTimeout ControlMaster ControlPath ControlPersist DynamicForward
+EnableEscapeCommandline EnableSSHKeysign EscapeChar ExitOnForwardFailure FingerprintHash ForwardAgent ForwardX11
+ForwardX11Timeout ForwardX11Trusted GatewayPorts GlobalKnownHostsFile GSSAPIAuthentication GSSAPIClientIdentity
+GSSAPIDelegateCredentials GSSAPIKexAlgorithms GSSAPIKeyExchange GSSAPIRenewalForcesRekey GSSAPIServerIdentity
+GSSAPITrustDns HashKnownHosts HostbasedAcceptedAlgorithms HostbasedAuthentication HostbasedKeyTypes HostKeyAlgorithms
+HostKeyAlias Hostname IdentitiesOnly IdentityAgent IdentityFile IgnoreUnknown IPQoS KbdInteractiveAuthentication
+KbdInteractiveDevices KexAlgorithms KnownHostsCommand LocalCommand LocalForward LogLevel LogVerbose MACs
+NoHostAuthenticationForLocalhost NumberOfPasswordPrompts ObscureKeystrokeTiming PasswordAuthentication
+PermitLocalCommand PermitRemoteOpen PKCS11Provider Port PreferredAuthentications Protocol ProtocolKeepAlives
+ProxyCommand ProxyJump ProxyUseFdpass PubkeyAcceptedAlgorithms PubkeyAcceptedKeyTypes PubkeyAuthentication
+RefuseConnection RekeyLimit RemoteForward RequestTTY RequiredRSASize RevokedHostKeys RhostsRSAAuthentication
+RSAAuthentication SecurityKeyProvider SendEnv ServerAliveCountMax ServerAliveInterval SetEnv SetupTimeOut
+StreamLocalBindMask StreamLocalBindUnlink StrictHostKeyChecking SyslogFacility Tag TCPKeepAlive Tunnel TunnelDevice
+UpdateHostKeys UseKeychain UsePrivilegedPort User UserKnownHostsFile VerifyHostKeyDNS VersionAddendum VisualHostKey
+WarnWeakCrypto XAuthLocation`.split(/\s+/)
+
+const known = new Set(keywords.map((keyword) => keyword.toLowerCase()))
+
+/** Keywords that would end our block of the configuration, or read another one. */
+const structure = new Set(['host', 'match', 'include'])
+
+/** Keywords after which ssh runs no command that it is given, or gives the command no input. */
+const otherSessions = new Set(['remotecommand', 'sessiontype', 'stdinnull', 'forkafterauthentication'])
+
+const elsewhere = 'write what it says into ~/.ssh/config, or here as "-o" "Keyword=value"'
+
+/** Reads `deployment.sshOptions`: `-o X=Y`, `X=Y`, `-p 2222`, `-i file` and the like, as lines of ssh_config(5). */
+export function readSshOptions(given: readonly string[]): SshOptionsRead {
+  const words = given.flatMap(splitOnce)
+  const options: SshOption[] = []
+  const refused: string[] = []
+  const take = (option: SshOption) => {
+    const why = refusal(option)
+    if (why === undefined) options.push({ ...option, value: option.value.trim() })
+    else refused.push(why)
+  }
+  while (words.length > 0) {
+    const word = words.shift() ?? ''
+    const flag = /^-([^-\s])(.*)$/s.exec(word)
+    const [, letter = '', attached = ''] = flag ?? []
+    const plain = flag === null ? undefined : withoutValue[letter]
+    if (plain !== undefined) {
+      options.push(plain)
+      // Several in one word, as in -4C.
+      if (attached !== '') words.unshift(`-${attached}`)
+      continue
+    }
+    const keyword = withValue[letter]
+    const takesNext = letter === 'o' || keyword !== undefined || refusedWithValue.includes(letter)
+    const value = flag === null ? word : attached !== '' || !takesNext ? attached : words.shift()
+    if (flag !== null && letter !== 'o' && keyword === undefined) {
+      refused.push(refusedFlag(letter))
+    } else if (value === undefined || value === '') {
+      refused.push(flag === null ? `'' is no option of ssh; ${asLine}` : `'-${letter}' has no value`)
+    } else if (keyword !== undefined) {
+      take({ keyword, value })
+    } else {
+      const parts = /^([A-Za-z][A-Za-z0-9]*)(?:\s*=\s*|\s+)(.+)$/s.exec(value)
+      if (parts === null) refused.push(`'${value}' is no option of ssh; ${asLine}`)
+      else take({ keyword: parts[1] ?? '', value: parts[2] ?? '' })
+    }
+  }
+  return { options, refused }
+}
+
+const asLine = 'write it as "-o" "Keyword=value", with a keyword of ssh_config(5)'
+
+/** Splits `-p 2222` in one string, as NixOps users write it. */
+function splitOnce(option: string): string[] {
+  const parts = /^(-[A-Za-z0-9])\s+(.*)$/s.exec(option.trim())
+  return parts === null ? [option.trim()] : [parts[1] ?? '', parts[2] ?? '']
+}
+
+function refusedFlag(letter: string): string {
+  if (letter === 'F') {
+    return `'-F' names another configuration file, and hydra-ops reads none but yours; ${elsewhere}`
+  }
+  return `'-${letter}' is for one call of ssh, or is no option of it; ${asLine}`
+}
+
+function refusal({ keyword, value }: SshOption): string | undefined {
+  const name = keyword.toLowerCase()
+  if (/[\n\r\0]/.test(value)) return `the value of '${keyword}' has more than one line`
+  if (structure.has(name)) return `'${keyword}' begins or reads other parts of a configuration; ${elsewhere}`
+  if (otherSessions.has(name))
+    return `'${keyword}' would keep hydra-ops from running commands and from copying`
+  if (!known.has(name)) {
+    const near = suggest(keyword, keywords)
+    const meant = near === undefined ? '' : `; did you mean '${near}'?`
+    return `'${keyword}' is no keyword of ssh_config(5)${meant}`
+  }
+  if (name === 'port' && !isPort(value.trim())) return `'${value}' is no port`
+  if (name === 'proxyjump' && !isJump(value.trim())) {
+    return `'${value}' is not a jump host; write it as user@host:port`
+  }
+  return undefined
+}
+
+function isPort(text: string): boolean {
+  return /^\d{1,5}$/.test(text) && Number(text) > 0 && Number(text) < 65536
+}
+
+/** `none`, or hosts with commas between them. */
+function isJump(text: string): boolean {
+  return text.split(',').every((hop) => isHop(hop.trim()))
+}
+
+/** One `user@host:port`, `ssh://…` or `[v6]:port` that no shell and no ssh can take for more than a name. */
+export function isHop(hop: string): boolean {
+  return /^[A-Za-z0-9_[%][A-Za-z0-9_.@:%[\]/+=~-]*$/.test(hop)
+}

@@ -1,0 +1,65 @@
+import { hostname, userInfo } from 'node:os'
+import { isAbsolute, join } from 'node:path'
+
+/** Where the user's ssh finds what a path leaves out. */
+export interface UserPlace {
+  readonly env: Readonly<Record<string, string | undefined>>
+  readonly homeDir: string
+}
+
+/** What tokens stand for: the login as it will be made. */
+export interface TokenValues {
+  readonly host: string
+  readonly port: number
+  readonly user: string
+  /** The name of the host as it was asked for. */
+  readonly asked: string
+  /** The user at this computer; who runs the process, when it is left out. */
+  readonly localUser?: string | undefined
+}
+
+/** Fills in the tokens of ssh_config(5); one that is not known stays, and a file of that name does not exist. */
+export function fillTokens(text: string, values: TokenValues, homeDir: string): string {
+  const local = hostname()
+  const tokens: Readonly<Record<string, string>> = {
+    '%%': '%',
+    '%d': homeDir,
+    '%h': values.host,
+    '%i': String(process.getuid?.() ?? ''),
+    '%k': values.host,
+    '%L': local.split('.')[0] ?? local,
+    '%l': local,
+    '%n': values.asked,
+    '%p': String(values.port),
+    '%r': values.user,
+  }
+  const fill = (token: string) =>
+    token === '%u' ? (values.localUser ?? userInfo().username) : (tokens[token] ?? token)
+  return text.replace(/%./g, fill)
+}
+
+/** Turns a path of a configuration into one of this computer: quotes, `~`, `${NAME}` and tokens. */
+export function fillPath(path: string, values: TokenValues, { env, homeDir }: UserPlace): string {
+  const bare = path.replace(/^"(.*)"$/, '$1')
+  const home = bare === '~' || bare.startsWith('~/') ? homeDir + bare.slice(1) : bare
+  const named = home.replace(/\$\{(\w+)\}/g, (_, name: string) => env[name] ?? '')
+  return fillTokens(named, values, homeDir)
+}
+
+/** As `fillPath`; a relative path is looked for in the home folder. */
+export function fillFile(path: string, values: TokenValues, place: UserPlace): string {
+  const filled = fillPath(path, values, place)
+  return isAbsolute(filled) ? filled : join(place.homeDir, filled)
+}
+
+/** Reads `IdentityAgent`: undefined = the socket that `SSH_AUTH_SOCK` names, or none at all. */
+export function agentSocketOf(
+  agent: string | undefined,
+  values: TokenValues,
+  place: UserPlace,
+): string | undefined {
+  if (agent === undefined || agent === 'none' || agent === 'SSH_AUTH_SOCK') return undefined
+  // `$NAME` = the variable that holds the path.
+  if (/^\$[A-Za-z_]\w*$/.test(agent)) return place.env[agent.slice(1)]
+  return fillPath(agent, values, place)
+}

@@ -1,0 +1,78 @@
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import type { LoginWish, UserSshConfig } from '../../src/core/ssh.js'
+import { never, testSsh, type UserSshConfigFixture, userSshConfig } from '../fixtures/sshd-session.js'
+
+let user: UserSshConfigFixture
+beforeEach(() => {
+  user = userSshConfig('')
+})
+afterEach(() => user.remove())
+
+/** The answer of the real `ssh -G` for a host of this configuration. */
+function ask(config: string, wish: Partial<LoginWish>): Promise<UserSshConfig> {
+  user.write(config)
+  const ssh = testSsh({ env: user.env, homeDir: user.folder })
+  return ssh.resolveUserConfig(
+    'web.example.org',
+    { signal: never, log: () => {} },
+    { user: undefined, port: undefined, sshOptions: [], ...wish },
+  )
+}
+
+describe('the user’s ssh configuration is asked for the login that will be made', () => {
+  // The report: a ProxyCommand was given port 22 and the local user.
+  it('gives a ProxyCommand the user and the port of the deployment', async () => {
+    const { proxyCommand } = await ask('Host *.example.org\n  ProxyCommand nc -X 5 %h %p # %r\n', {
+      user: 'deploy',
+      port: 2222,
+    })
+    expect(proxyCommand).toBe('nc -X 5 web.example.org 2222 # deploy')
+  })
+
+  it('takes the block of the user who logs in', async () => {
+    const config = 'Match user deploy\n  Port 2200\nMatch user other\n  Port 2300\n'
+    expect(await ask(config, { user: 'deploy' })).toMatchObject({ user: 'deploy', port: 2200 })
+  })
+
+  it('finds the key that is named after the user and the port', async () => {
+    const key = join(user.folder, 'id_deploy_2222')
+    writeFileSync(key, '')
+    const config = `Host *\n  IdentityFile ${JSON.stringify(join(user.folder, 'id_%r_%p'))}\n`
+    expect((await ask(config, { user: 'deploy', port: 2222 })).identityFiles).toEqual([key])
+  })
+
+  it('takes user, port and host name of sshOptions before those of the deployment', async () => {
+    const config = 'Match user me\n  ProxyCommand nc %h %p # %r\n'
+    const sshOptions = ['-l', 'me', '-p', '77', '-o', 'HostName=inner.example.org']
+    expect(await ask(config, { user: 'deploy', port: 2222, sshOptions })).toMatchObject({
+      user: 'me',
+      port: 77,
+      hostName: 'inner.example.org',
+      proxyCommand: 'nc inner.example.org 77 # me',
+    })
+  })
+
+  it('asks as root when nobody names a user, since root logs in then', async () => {
+    const config = 'Match user root\n  ProxyCommand nc %h %p # %r\n'
+    expect(await ask(config, {})).toMatchObject({
+      user: 'root',
+      port: 22,
+      proxyCommand: 'nc web.example.org 22 # root',
+    })
+  })
+
+  it('keeps the user of the configuration when the deployment names none', async () => {
+    const config = 'Host *.example.org\n  User deploy\n  ProxyCommand nc %h %p # %r\n'
+    expect(await ask(config, { port: 2222 })).toMatchObject({
+      user: 'deploy',
+      proxyCommand: 'nc web.example.org 2222 # deploy',
+    })
+  })
+
+  it('fills in the tokens of a jump', async () => {
+    const { jump } = await ask('Host *\n  ProxyJump %r@gate.%h:22\n', { user: 'deploy' })
+    expect(jump).toBe('deploy@gate.web.example.org:22')
+  })
+})
