@@ -2,6 +2,7 @@ import * as z from 'zod'
 import { HydraOptions } from './hydra-options.js'
 import { jsonSchema } from './json.js'
 import { MachineName, StorePath } from './names.js'
+import { readSshOptions } from './ssh-options.js'
 
 /** One secret delivered outside the Nix store (NixOps' and Colmena's `deployment.keys`). */
 export const KeyDefinition = z.strictObject({
@@ -70,7 +71,12 @@ export const CommonOptions = z.strictObject({
   targetUser: z.string().min(1).nullish(),
   /** `ssh-ed25519 AAAA…`: the key the host must show. */
   targetHostKey: z.string().min(1).nullish(),
-  sshOptions: z.array(z.string()).default([]),
+  sshOptions: z
+    .array(z.string())
+    .superRefine((words, found) => {
+      for (const message of readSshOptions(words).refused) found.addIssue({ code: 'custom', message })
+    })
+    .default([]),
   privilegeEscalationCommand: z.array(z.string()).default(['sudo', '-H', '--']),
   hasFastConnection: z.boolean().default(false),
   substituteOnDestination: z.boolean().default(false),

@@ -200,6 +200,26 @@ it('lists everything that is wrong with options, not only the first', async () =
   ])
 })
 
+it('refuses options of ssh that cannot be followed, each with a sentence, beside all other mistakes', async () => {
+  nix.write(
+    'hydra.nix',
+    `{ web = { ${debian} deployment.sshOptions = [ "-F" "x" "-p" "22" "-o" "Prt=1" ]; deployment.targetPort = "x"; };
+       db = { ${debian} deployment.sshOptions = [ "-L 1:a:2" ]; }; }`,
+  )
+  const { message } = await nix.refusal('hydra.nix', { mode: 'write' })
+  expect(message.split('\n')).toEqual([
+    expect.stringMatching(
+      /^machine 'db' \(hydra\.nix\): deployment\.sshOptions: '-L' is for one call of ssh/,
+    ),
+    `machine 'web' (hydra.nix): deployment.targetPort: expected a number, got "x"`,
+    expect.stringMatching(
+      /^machine 'web' \(hydra\.nix\): deployment\.sshOptions: '-F' names another configuration file/,
+    ),
+    expect.stringMatching(/'Prt' is no keyword of ssh_config\(5\); did you mean 'Port'\?$/),
+  ])
+  expect(listing(nix.storeFolder)).toEqual([])
+})
+
 it('says once what all machines have from the defaults', async () => {
   nix.write(
     'hydra.nix',
