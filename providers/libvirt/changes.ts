@@ -2,13 +2,13 @@ import { existsSync } from 'node:fs'
 import type { ResourceChange } from '../../src/core/provider.js'
 import type { Run } from '../../src/core/run.js'
 import { imageReference, type LibvirtHandle } from './config.js'
-import { gib, sizeChanges } from './disks.js'
+import { gib, lostDisks, sizeChanges } from './disks.js'
 import { type DomainFacts, parseDomainXml } from './domain-facts.js'
 import { type DomainNic, type DomainSpec, type Forward, specDigest } from './domain-spec.js'
 import { hasIdentity } from './identity.js'
-import { lookAtOurs, type SeenDomain } from './look.js'
+import { lookAtOurs, type Seen, type SeenDomain } from './look.js'
 import { forwardChanges, liveForwards } from './network.js'
-import { type LibvirtParts, type LibvirtResource, placesOf, readNote } from './places.js'
+import { type LibvirtParts, type LibvirtResource, type Places, placesOf, readNote } from './places.js'
 import { createVirsh, type Virsh } from './virsh.js'
 import { reasonToRecreate, wantedHandle, wantedSpec } from './wanted.js'
 
@@ -24,7 +24,8 @@ export async function planChanges(
   const known = withNotedHandle(resource, places)
   const recreate = reasonToRecreate(parts, known)
   if (recreate !== undefined) return [{ action: 'recreate', detail: recreate, needs: 'recreate' }]
-  if (seen.kind === 'absent' || known.handle === undefined) return [creation(resource)]
+  const lost = lostDiskItems(known, seen, places)
+  if (seen.kind === 'absent' || known.handle === undefined) return [creation(resource), ...lost]
   const handle = await wantedHandle(parts, places, known, run)
   if (!existsSync(handle.disk)) {
     return [{ action: 'recreate', detail: `its disk ${handle.disk} is gone`, needs: 'recreate' }]
@@ -32,6 +33,7 @@ export async function planChanges(
   const spec = await wantedSpec(parts, places, known, handle, run)
   const live = await liveFacts(virsh, resource, seen, run)
   return [
+    ...lost,
     ...definitionChanges(seen.next, live?.facts, spec),
     ...forwardItems(seen.next, live?.forwards, spec),
     ...(await diskItems(parts, known, handle, run)),
@@ -48,6 +50,25 @@ export function withNotedHandle(
   if (resource.handle !== undefined) return resource
   const found = readNote(places, resource)
   return found.kind === 'ours' ? { ...resource, handle: found.note.handle } : resource
+}
+
+function lostDiskItems(known: LibvirtResource, seen: Seen, places: Places): ResourceChange[] {
+  return lostDisks(known, madeDisks(places, known), attachedFiles(seen)).map(({ name, path }) => ({
+    action: 'recreate',
+    detail: `disk ${name}: its file ${path} is gone; an empty disk takes its place`,
+    needs: 'new-disk',
+  }))
+}
+
+/** Names the data disks that the note beside them says were made. */
+export function madeDisks(places: Places, resource: LibvirtResource): readonly string[] {
+  const found = readNote(places, resource)
+  return found.kind === 'ours' ? found.note.madeDisks : []
+}
+
+/** Files that the domain's definition attaches; undefined without a domain. */
+export function attachedFiles(seen: Seen): ReadonlySet<string> | undefined {
+  return seen.kind === 'domain' ? new Set(seen.next.disks.values()) : undefined
 }
 
 function creation({ config }: LibvirtResource): ResourceChange {

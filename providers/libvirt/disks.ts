@@ -131,6 +131,30 @@ async function qemuImg(
   throw failure(full ? 'DISK_FULL' : 'DISK', `${what}: ${result.stderr.trim() || describeEnd(result)}`)
 }
 
+/** A data disk that was made and is gone. */
+export interface LostDisk {
+  readonly name: string
+  readonly path: string
+}
+
+/**
+ * Names wanted data disks that were made and are gone. A machine without a domain and without a root disk has lost
+ * nothing that would be kept: all of it is made.
+ */
+export function lostDisks(
+  resource: LibvirtResource,
+  madeDisks: readonly string[],
+  attached: ReadonlySet<string> | undefined,
+): LostDisk[] {
+  const { handle, config } = resource
+  if (handle === undefined || (attached === undefined && !existsSync(handle.disk))) return []
+  return Object.keys(config.extraDisks).flatMap((name) => {
+    const path = handle.extraDisks[name]
+    if (path === undefined || existsSync(path)) return []
+    return madeDisks.includes(name) || attached?.has(path) === true ? [{ name, path }] : []
+  })
+}
+
 /** One disk whose size differs from what is wanted. */
 export interface SizeChange {
   readonly path: string

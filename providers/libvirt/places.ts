@@ -60,6 +60,8 @@ const Note = z.object({
   handle: LibvirtHandle,
   /** Changes with what is in the identity files. */
   identity: z.string(),
+  /** Names of the data disks that were made: a file that is missing is lost, and not yet to be made. */
+  madeDisks: z.array(z.string()).default([]),
 })
 export type Note = z.infer<typeof Note>
 

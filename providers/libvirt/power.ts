@@ -12,6 +12,7 @@ import { forwardChanges, forwardsOf, replaceForwards } from './network.js'
 import { type LibvirtParts, type LibvirtResource, type Places, placesOf } from './places.js'
 import { defineXml, sweepDefinition } from './provision.js'
 import { createVirsh, type Virsh, virshError } from './virsh.js'
+import { requireBootFiles } from './wanted.js'
 
 const pollMs = 400
 
@@ -47,6 +48,7 @@ export async function startMachine(
   }
   if (seen.state.word === 'in shutdown') await waitUntilOff(virsh, places, resource, endingMs, run)
   else if (seen.state.active) return undefined
+  requireBootFiles(resource)
   mkdirSync(dirname(resource.console), { recursive: true, mode: 0o700 })
   const allocation = await startWithFreePorts(virsh, places, resource, takenPorts, run)
   return allocation === resource.allocation ? undefined : allocation

@@ -3,10 +3,19 @@ import { dirname } from 'node:path'
 import { failure } from '../../src/core/errors.js'
 import type { ReconcileOptions } from '../../src/core/provider.js'
 import type { Run } from '../../src/core/run.js'
-import { differsByHand, withNotedHandle } from './changes.js'
+import { attachedFiles, differsByHand, madeDisks, withNotedHandle } from './changes.js'
 import type { LibvirtHandle } from './config.js'
 import { destroyMachine } from './destroy.js'
-import { createEmpty, createOverlay, growFile, refuseForeignDisks, rootBytes, sizeChanges } from './disks.js'
+import {
+  createEmpty,
+  createOverlay,
+  growFile,
+  type LostDisk,
+  lostDisks,
+  refuseForeignDisks,
+  rootBytes,
+  sizeChanges,
+} from './disks.js'
 import { type DomainSpec, specDigest } from './domain-spec.js'
 import { buildDomainXml } from './domain-xml.js'
 import { hasIdentity, identityDigest, identityFiles, identityMethod, writeIdentity } from './identity.js'
@@ -44,11 +53,14 @@ export async function reconcile(
     await destroyMachine(parts, known, run)
     return reconcile(parts, { ...resource, handle: undefined }, options, run)
   }
+  if (!options.allowRecreate)
+    refuseLostDisks(resource, lostDisks(known, madeDisks(places, known), attachedFiles(seen)))
   return withFiles(resource, 'make its files', async () => {
     const handle = await wantedHandle(parts, places, known, run)
     await claimFiles(parts, places, known, handle, run)
     options.checkpoint(handle)
-    await makeDisks(parts, virsh, { resource, known, handle, seen, places }, run)
+    await makeDisks(parts, virsh, { resource, handle, seen }, run)
+    noteDisks(places, resource)
     const spec = await wantedSpec(parts, places, resource, handle, run)
     if (resource.config.domainType === 'auto' && spec.type === 'qemu') await sayWhy(parts, run)
     mkdirSync(dirname(resource.console), { recursive: true, mode: 0o700 })
@@ -70,7 +82,16 @@ function requireRecreate({ name, machine }: LibvirtResource, why: string, allowe
   if (allowed) return
   throw failure('NEEDS_RECREATE', `machine '${machine}' (${name}) would have to be made anew: ${why}`, {
     machine,
-    hint: 'hydra-ops deploy --allow-recreate; its disks are lost',
+    hint: 'put it back if there is a copy; or hydra-ops deploy --allow-recreate, and its disks are lost',
+  })
+}
+
+function refuseLostDisks({ name, machine }: LibvirtResource, lost: readonly LostDisk[]): void {
+  if (lost.length === 0) return
+  const files = lost.map((disk) => `disk ${disk.name}, ${disk.path}`).join('; ')
+  throw failure('NEEDS_RECREATE', `machine '${machine}' (${name}): its file is gone: ${files}`, {
+    machine,
+    hint: 'put it back if there is a copy; or hydra-ops deploy --allow-recreate, and an empty disk takes its place',
   })
 }
 
@@ -89,7 +110,8 @@ async function claimFiles(
   if (places.system && resource.image !== undefined) publishImage(resource.image, handle.image)
   const method = identityMethod(resource, handle.image)
   const identity = identityDigest(resource, method)
-  const note = { deployment: resource.deployment.uuid, machine: resource.machine, handle }
+  const madeDisks = noted?.madeDisks ?? []
+  const note = { deployment: resource.deployment.uuid, machine: resource.machine, handle, madeDisks }
   // The identity that is noted is the one whose files were written to their end.
   writeNote(places, { ...note, identity: noted?.identity ?? '' })
   if (noted?.identity === identity && hasIdentity(identityFiles(places, method))) return
@@ -99,10 +121,17 @@ async function claimFiles(
 
 interface DiskWork {
   readonly resource: LibvirtResource
-  readonly known: LibvirtResource
   readonly handle: LibvirtHandle
   readonly seen: Seen
-  readonly places: Places
+}
+
+/** Notes that every wanted data disk was made. */
+function noteDisks(places: Places, resource: LibvirtResource): void {
+  const found = readNote(places, resource)
+  const wanted = Object.keys(resource.config.extraDisks)
+  if (found.kind !== 'ours' || wanted.every((name) => found.note.madeDisks.includes(name))) return
+  const madeDisks = [...new Set([...found.note.madeDisks, ...wanted])]
+  writeNote(places, { ...found.note, madeDisks })
 }
 
 async function makeDisks(parts: LibvirtParts, virsh: Virsh, work: DiskWork, run: Run): Promise<void> {

@@ -4,6 +4,7 @@ import { renameDurably } from '../../src/core/durable-file.js'
 import { failure } from '../../src/core/errors.js'
 import type { BaseImage } from '../../src/core/image.js'
 import type { Run } from '../../src/core/run.js'
+import { shellQuote } from '../../src/core/shell-quote.js'
 import { imageReference, type LibvirtConfig, type LibvirtHandle, type Network } from './config.js'
 import { diskFolder, extraDiskPath, rootDiskPath } from './disks.js'
 import type { DomainNic, DomainSpec } from './domain-spec.js'
@@ -11,6 +12,7 @@ import { identityDigest, identityFiles, identityMethod } from './identity.js'
 import { domainUuid } from './names.js'
 import { forwardsOf } from './network.js'
 import { draftOf, type LibvirtParts, type LibvirtResource, type Places, wantedUri } from './places.js'
+import { isSystem } from './virsh.js'
 
 /** Why a machine cannot become what is wanted without being made anew; undefined = it can. */
 export function reasonToRecreate(parts: LibvirtParts, resource: LibvirtResource): string | undefined {
@@ -19,7 +21,44 @@ export function reasonToRecreate(parts: LibvirtParts, resource: LibvirtResource)
   const wanted = imageReference(config)
   if (handle.image.reference !== wanted) return `base image ${handle.image.reference} → ${wanted}`
   const uri = wantedUri(parts, resource)
-  return handle.uri === uri ? undefined : `libvirt ${handle.uri} → ${uri}`
+  if (handle.uri !== uri) return `libvirt ${handle.uri} → ${uri}`
+  const { disk } = handle.image
+  // The one in the system's folder is put there again from the image store.
+  const published = isSystem(uri) && resource.image !== undefined
+  return published || existsSync(disk) ? undefined : `its base image ${disk} is gone`
+}
+
+/** Throws where a file is missing without which QEMU cannot start the machine; libvirt would name it in one raw sentence. */
+export function requireBootFiles(resource: LibvirtResource): void {
+  const { handle, config, machine } = resource
+  if (handle === undefined) return
+  const { image } = handle
+  const gone = (file: string | null | undefined): file is string => file != null && !existsSync(file)
+  if (gone(image.disk)) {
+    throw failure(
+      'NO_BACKING_FILE',
+      `machine '${machine}': its base image ${image.disk} is gone, and its disk holds only what differs from it`,
+      {
+        machine,
+        hint: `put it back from a copy${madeAgain(image)}; else hydra-ops deploy --allow-recreate, and its disks are lost`,
+      },
+    )
+  }
+  for (const [what, file] of [
+    ['kernel', config.kernel ?? image.kernel],
+    ['initrd', config.initrd ?? image.initrd],
+  ] as const) {
+    if (!gone(file)) continue
+    throw failure('NO_BACKING_FILE', `machine '${machine}': its ${what} ${file} is gone`, {
+      machine,
+      hint: `put it back from a copy; or name another one: deployment.libvirtd.${what}`,
+    })
+  }
+}
+
+/** An image that is named by its content is the same one when it is fetched or copied again. */
+function madeAgain({ id, reference }: BaseImage): string {
+  return id.startsWith('sha256-') ? `, or bring it again: hydra-ops image build ${shellQuote(reference)}` : ''
 }
 
 /** What the machine is, or will be made of. A machine keeps the image it was made from, and every disk. */

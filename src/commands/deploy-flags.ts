@@ -41,7 +41,10 @@ export function planFlags(command: Command): void {
   command
     .option('--check', 'verify the closure on the machines, path by path, also where it is said to be there')
     .option('-k, --kill-obsolete', 'destroy machines that are no longer in the network')
-    .option('--allow-recreate', 'machines may be made anew: their disks are lost')
+    .option(
+      '--allow-recreate',
+      'machines may be made anew, and disks that are gone: what was on them is lost',
+    )
     .option('--always-activate', 'activate also what is active already')
     .option('--allow-reboot', 'machines may be restarted for changes that need it')
     .option('--force-reboot', 'reboot every selected machine')

@@ -69,8 +69,11 @@ export interface ResourceChange {
   readonly action: 'create' | 'change' | 'recreate'
   /** For the plan: `memory 1024 → 2048 MiB`. */
   readonly detail: string
-  /** When it reaches the machine: at once, at the next restart, or only by making the machine anew. */
-  readonly needs: 'nothing' | 'restart' | 'recreate'
+  /**
+   * When it reaches the machine: at once, at the next restart, or only by making the machine anew. `new-disk`: a disk
+   * is lost, and only `--allow-recreate` puts an empty one in its place.
+   */
+  readonly needs: 'nothing' | 'restart' | 'recreate' | 'new-disk'
 }
 
 export interface AllocationRequest<Config, Allocation> {
@@ -89,7 +92,7 @@ export interface AllocationRequest<Config, Allocation> {
 export interface ReconcileOptions<Handle> {
   /** May a running machine be stopped and started for changes that need it? */
   readonly allowRestart: boolean
-  /** May the machine be made anew (its disks are lost)? */
+  /** May the machine be made anew (its disks are lost), or an empty disk take the place of one that is gone? */
   readonly allowRecreate: boolean
   /** Persists the handle; to be called as soon as anything that costs disk or memory exists. */
   checkpoint(handle: Handle): void

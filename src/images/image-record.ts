@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync, statSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import * as z from 'zod'
 import { replaceDurably } from '../core/durable-file.js'
@@ -35,14 +35,20 @@ export function writeImageRecord(folder: string, record: ImageRecord): void {
   replaceDurably(join(folder, recordName), `${JSON.stringify(record, null, 2)}\n`)
 }
 
-/** Every complete image below the root, newest first. Folders without a good record are no images. */
+/** Every complete image below the root, newest first. A folder without a good record, or without one of its files, is none. */
 export function readImages(root: string): StoredImage[] {
   const stored = foldersOf(root).flatMap((name) => {
     const folder = join(root, name)
     const record = readRecord(folder)
-    return record === undefined || record.id !== name ? [] : [{ folder, record }]
+    return record === undefined || record.id !== name || !isComplete(folder, record)
+      ? []
+      : [{ folder, record }]
   })
   return stored.sort((a, b) => b.record.builtAt.localeCompare(a.record.builtAt))
+}
+
+function isComplete(folder: string, { disk, kernel, initrd }: ImageRecord): boolean {
+  return [disk, kernel, initrd].every((name) => name === undefined || existsSync(join(folder, name)))
 }
 
 function foldersOf(root: string): string[] {

@@ -33,7 +33,13 @@ export const FakeDomain = z.object({
 })
 export type FakeDomain = z.infer<typeof FakeDomain>
 
-export const FakeDisk = z.object({ owner: z.string().optional(), gib: z.number(), image: z.string() })
+export const FakeDisk = z.object({
+  owner: z.string().optional(),
+  gib: z.number(),
+  image: z.string(),
+  /** Somebody removed the data disk beside it. */
+  lostData: z.boolean().optional(),
+})
 export type FakeDisk = z.infer<typeof FakeDisk>
 
 export const FakeRunning = z.object({ memorySize: z.number() })

@@ -79,7 +79,9 @@ export function createFakeProvider(
       const { name, config } = resource
       const disk = hypervisor.disk(name)
       const image = disk?.image ?? config.baseImage
-      if (disk === undefined || disk.gib !== config.diskSize) {
+      if (disk?.lostData === true && !allowRecreate)
+        throw failure('NEEDS_RECREATE', `machine '${resource.machine}': its data disk is gone`)
+      if (disk === undefined || disk.gib !== config.diskSize || disk.lostData === true) {
         hypervisor.makeDisk(name, { owner: resource.deployment.uuid, gib: config.diskSize, image })
       }
       checkpoint({ disk: name, image })
@@ -206,6 +208,8 @@ function changes(hypervisor: FakeHypervisor, resource: FakeResource): ResourceCh
     return [{ action: 'recreate', detail: `image ${disk.image} → ${config.baseImage}`, needs: 'recreate' }]
   }
   const found: ResourceChange[] = []
+  if (disk.lostData === true)
+    found.push({ action: 'recreate', detail: 'disk data is gone', needs: 'new-disk' })
   const compare = (what: string, from: number, to: number, needs: ResourceChange['needs']) => {
     if (from !== to) found.push({ action: 'change', detail: `${what} ${from} → ${to}`, needs })
   }

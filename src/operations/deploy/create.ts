@@ -14,6 +14,7 @@ const graceMs = 60_000
  */
 export async function createResource(job: Job, changes: readonly ResourceChange[]): Promise<void> {
   if (changes.some((change) => change.needs === 'recreate')) await removeForRecreation(job)
+  refuseLostDisks(job, changes)
   const known = recordOf(job)
   const resource = resourceName(job.session.record.uuid, job.machine)
   const action = known.handle === undefined ? 'create' : 'change'
@@ -70,6 +71,15 @@ export async function restartResource(link: Link): Promise<void> {
   journal(link, 'machine.restart')
   await link.provider.stop(await resourceFor(link), { graceMs }, link.run)
   await startResource(link)
+}
+
+function refuseLostDisks({ machine, request }: Job, changes: readonly ResourceChange[]): void {
+  const lost = changes.filter(({ needs }) => needs === 'new-disk').map(({ detail }) => detail)
+  if (lost.length === 0 || request.allowRecreate) return
+  throw failure('NEEDS_RECREATE', `machine '${machine}': ${lost.join('; ')} only with --allow-recreate`, {
+    machine,
+    hint: 'put the file back; or hydra-ops deploy --allow-recreate, and what was on it is lost',
+  })
 }
 
 async function removeForRecreation(job: Job): Promise<void> {

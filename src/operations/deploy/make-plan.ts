@@ -40,7 +40,7 @@ function disrupts(seen: Assessment, job: Job): boolean {
   const running = seen.observation.kind === 'running'
   return seen.changes.some(
     (change) =>
-      (change.needs === 'recreate' && allowRecreate) ||
+      ((change.needs === 'recreate' || change.needs === 'new-disk') && allowRecreate) ||
       (change.needs === 'restart' && running && allowReboot),
   )
 }

@@ -44,6 +44,8 @@ function resourceItems(job: Job, seen: Assessment): PlanItem[] {
 function noteOf(job: Job, change: ResourceChange, running: boolean): string | undefined {
   if (change.needs === 'recreate')
     return job.request.allowRecreate ? 'its disks are lost' : 'needs --allow-recreate'
+  if (change.needs === 'new-disk')
+    return job.request.allowRecreate ? 'what was on it is lost' : 'needs --allow-recreate'
   if (change.needs !== 'restart' || !running) return undefined
   return job.request.allowReboot
     ? 'restart needed'

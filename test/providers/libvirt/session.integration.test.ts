@@ -1,53 +1,24 @@
 import { existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { createServer, type Server } from 'node:net'
 import { dirname, join } from 'node:path'
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
-import { LibvirtConfig } from '../../../providers/libvirt/config.js'
+import { afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { createLibvirtProvider } from '../../../providers/libvirt/index.js'
-import type { LibvirtResource } from '../../../providers/libvirt/places.js'
-import type { ResourceChange } from '../../../src/core/provider.js'
 import { localCommands } from '../../../src/exec/local-commands.js'
-import { defineForeign, openSession, type Session } from './session.js'
+import { carefully, madeMachines } from './made-machines.js'
+import { defineForeign, type Session } from './session.js'
 
-const options = { allowRestart: false, allowRecreate: false, checkpoint: () => {} }
-
-let session: Session
-const made: LibvirtResource[] = []
+const machines = madeMachines()
+const { make, planned } = machines
+const options = carefully
 const servers: Server[] = []
 
-beforeAll(async () => {
-  session = await openSession()
+let session: Session
+beforeAll(() => {
+  session = machines.session
 })
-afterEach(async () => {
+afterEach(() => {
   for (const server of servers.splice(0)) server.close()
-  for (const resource of made.splice(0)) await session.provider.destroy(resource, session.run)
 })
-afterAll(() => session.dispose())
-
-async function make(config: object = {}): Promise<LibvirtResource> {
-  const resource = await session.makeResource({ baseImageSize: 1, ...config })
-  made.push(resource)
-  return { ...resource, handle: await session.provider.reconcile(resource, options, session.run) }
-}
-
-/** The same machine with other options, and what a deploy would say about them. */
-async function planned(
-  resource: LibvirtResource,
-  config: object,
-): Promise<{ wanted: LibvirtResource; changes: ResourceChange[] }> {
-  const parsed = LibvirtConfig.parse({ ...resource.config, ...config })
-  const allocation = await session.provider.allocate({
-    deployment: resource.deployment.uuid,
-    machine: resource.machine,
-    index: resource.index,
-    config: parsed,
-    known: resource.allocation,
-    takenPorts: new Set(),
-    siblings: new Map(),
-  })
-  const wanted = { ...resource, config: parsed, allocation }
-  return { wanted, changes: await session.provider.plan(wanted, session.run) }
-}
 
 function takePort(port: number): Promise<void> {
   const server = createServer()
@@ -117,17 +88,6 @@ describe('a plan', () => {
       machine: resource.machine,
     })
     expect(existsSync(resource.handle?.disk ?? '')).toBe(true)
-  })
-
-  it('does not put an empty disk in the place of one that is gone, unless that is allowed', async () => {
-    const resource = await make()
-    rmSync(resource.handle?.disk ?? '')
-    expect(await session.provider.plan(resource, session.run)).toMatchObject([{ needs: 'recreate' }])
-    await expect(session.provider.reconcile(resource, options, session.run)).rejects.toMatchObject({
-      code: 'NEEDS_RECREATE',
-    })
-    await session.provider.reconcile(resource, { ...options, allowRecreate: true }, session.run)
-    expect(await session.provider.plan(resource, session.run)).toEqual([])
   })
 
   it('refuses to shrink a disk', async () => {

@@ -1,0 +1,139 @@
+import { existsSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { beforeAll, describe, expect, it } from 'vitest'
+import { carefully, madeMachines } from './made-machines.js'
+import type { Session } from './session.js'
+
+const machines = madeMachines()
+const { make, planned } = machines
+const options = carefully
+
+let session: Session
+beforeAll(() => {
+  session = machines.session
+})
+
+describe('a deploy to a machine whose disk is gone', () => {
+  it('does not make its root disk anew, unless that is allowed', async () => {
+    const resource = await make()
+    rmSync(resource.handle?.disk ?? '')
+    expect(await session.provider.plan(resource, session.run)).toMatchObject([{ needs: 'recreate' }])
+    await expect(session.provider.reconcile(resource, options, session.run)).rejects.toMatchObject({
+      code: 'NEEDS_RECREATE',
+    })
+    await session.provider.reconcile(resource, { ...options, allowRecreate: true }, session.run)
+    expect(await session.provider.plan(resource, session.run)).toEqual([])
+  })
+
+  it.each(['data', 'more'])(
+    'does not put an empty disk in the place of disk %s that is gone, unless that is allowed',
+    async (name) => {
+      const resource = await make({ extraDisks: { data: 1, more: 1 } })
+      const file = resource.handle?.extraDisks[name] ?? ''
+      const root = statSync(resource.handle?.disk ?? '').ino
+      rmSync(file)
+      const lost = {
+        action: 'recreate',
+        detail: `disk ${name}: its file ${file} is gone; an empty disk takes its place`,
+        needs: 'new-disk',
+      }
+      expect(await session.provider.plan(resource, session.run)).toEqual([lost])
+      await expect(session.provider.reconcile(resource, options, session.run)).rejects.toMatchObject({
+        code: 'NEEDS_RECREATE',
+        message: expect.stringContaining(file),
+        hint: expect.stringContaining('--allow-recreate'),
+      })
+      expect(existsSync(file)).toBe(false)
+      await session.provider.reconcile(resource, { ...options, allowRecreate: true }, session.run)
+      expect(await session.provider.plan(resource, session.run)).toEqual([])
+      expect(statSync(resource.handle?.disk ?? '').ino).toBe(root)
+    },
+  )
+
+  it('does not take a disk that was detached and is gone for one that was never made', async () => {
+    const resource = await make({ extraDisks: { data: 1 } })
+    const without = (await planned(resource, { extraDisks: {} })).wanted
+    const handle = await session.provider.reconcile(without, options, session.run)
+    rmSync(handle.extraDisks.data ?? '')
+    expect(await session.provider.plan({ ...without, handle }, session.run)).toEqual([])
+    const again = { ...resource, handle }
+    expect(await session.provider.plan(again, session.run)).toContainEqual(
+      expect.objectContaining({ needs: 'new-disk' }),
+    )
+    await expect(session.provider.reconcile(again, options, session.run)).rejects.toMatchObject({
+      code: 'NEEDS_RECREATE',
+    })
+  })
+
+  it('says that a data disk is gone although somebody undefined the domain', async () => {
+    const resource = await make({ extraDisks: { data: 1 } })
+    await session.virsh('undefine', resource.name)
+    rmSync(resource.handle?.extraDisks.data ?? '')
+    expect(await session.provider.plan(resource, session.run)).toMatchObject([
+      { action: 'create' },
+      { needs: 'new-disk' },
+    ])
+    await expect(session.provider.reconcile(resource, options, session.run)).rejects.toMatchObject({
+      code: 'NEEDS_RECREATE',
+    })
+  })
+})
+
+describe('a base image that is gone', () => {
+  const lost = async () => {
+    const resource = await make()
+    const { image } = session
+    renameSync(image.disk, `${image.disk}.away`)
+    return { resource, back: () => renameSync(`${image.disk}.away`, image.disk) }
+  }
+
+  it('is said in the plan as what it costs, and reconcile refuses that', async () => {
+    const { resource, back } = await lost()
+    try {
+      expect(await session.provider.plan(resource, session.run)).toEqual([
+        {
+          action: 'recreate',
+          detail: `its base image ${session.image.disk} is gone`,
+          needs: 'recreate',
+        },
+      ])
+      await expect(session.provider.reconcile(resource, options, session.run)).rejects.toMatchObject({
+        code: 'NEEDS_RECREATE',
+        hint: expect.stringContaining('put it back'),
+      })
+    } finally {
+      back()
+    }
+    expect(await session.provider.plan(resource, session.run)).toEqual([])
+  })
+
+  it('is named when the machine is started, with what to do', async () => {
+    const { resource, back } = await lost()
+    try {
+      await expect(session.provider.start(resource, session.run)).rejects.toMatchObject({
+        code: 'NO_BACKING_FILE',
+        machine: resource.machine,
+        message: `machine '${resource.machine}': its base image ${session.image.disk} is gone, and its disk holds only what differs from it`,
+        hint: expect.stringMatching(/put it back.*--allow-recreate/s),
+      })
+    } finally {
+      back()
+    }
+  })
+
+  it.each(['kernel', 'initrd'] as const)('is named when only its %s is gone', async (part) => {
+    const file = join(session.folder, part)
+    writeFileSync(file, 'not much')
+    const given = await session.makeResource(
+      { baseImageSize: 1 },
+      { image: { ...session.image, [part]: file } },
+    )
+    machines.tidy(given)
+    const handle = await session.provider.reconcile(given, options, session.run)
+    rmSync(file)
+    await expect(session.provider.start({ ...given, handle }, session.run)).rejects.toMatchObject({
+      code: 'NO_BACKING_FILE',
+      message: expect.stringContaining(`${file} is gone`),
+    })
+  })
+})
