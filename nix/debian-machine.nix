@@ -11,11 +11,12 @@
 }:
 let
   inherit (builtins)
-    all any attrNames concatMap elem filter hasContext hashFile hashString isBool isInt isList isPath isString length mapAttrs removeAttrs
+    all any attrNames concatMap elem filter hasContext hashFile hashString isBool isInt isList isPath isString length map mapAttrs removeAttrs
     toJSON unsafeDiscardStringContext;
   inherit (merge) described isDerivation isSet present sources;
 
   cheap = mode == "shape";
+  checks = import ./debian-checks.nix;
 
   # What is not data but becomes the closure.
   closureOptions = [ "activate" "files" "packages" "units" ];
@@ -34,9 +35,13 @@ let
       origins = filter (origin: origin.files != [ ours ]) (concatMap (name: theirs.${name}.origins) (attrNames theirs));
       foreign = foreign machine.tree;
       inherit (machine) files refused;
+      placed = { files = namesIn "files" theirs; units = namesIn "units" theirs; };
       inherit problems;
       closure = if closureWanted && sound then closure machine.name theirs else null;
     };
+
+  namesIn = table: options:
+    if options ? ${table} && isSet options.${table}.view then attrNames (present options.${table}) else [ ];
 
   # --- the closure -------------------------------------------------------------------------------------------
 
@@ -140,8 +145,8 @@ let
   unitTypes = { inherit text; enable = bool; restartTriggers = list; };
 
   problemsOf = options:
-    tableProblems "files" fileTypes options
-    ++ tableProblems "units" unitTypes options
+    tableProblems "files" fileTypes fileChecks options
+    ++ tableProblems "units" unitTypes unitChecks options
     ++ (if cheap then [ ] else optionProblems packages "packages" options ++ optionProblems program "activate" options ++ hydraProblems options);
 
   hydraProblems = options:
@@ -156,21 +161,35 @@ let
   optionProblems = type: name: options:
     if ! options ? ${name} then [ ] else typeProblem type [ "deployment" name ] options.${name};
 
-  tableProblems = name: types: options:
+  # Of a text or source that is of a wrong type, or whose name is mistyped, nobody says that it is not given.
+  fileChecks = path: wrong: file:
+    let mode = if elem "mode" wrong then { } else { mode = file.mode or "0644"; }; in
+    checks.fileProblems (! cheap && all (name: elem name [ "group" "mode" "user" ]) wrong) path (
+      (if cheap then { } else removeAttrs file [ "mode" ]) // mode
+    );
+  unitChecks = name: wrong: unit:
+    filter (problem: wrong == [ ] || problem.option != [ "text" ]) (checks.unitProblems name unit);
+
+  tableProblems = name: types: checksOf: options:
     let table = options.${name}; option = [ "deployment" name ]; in
     if ! options ? ${name} then [ ]
     else if ! isSet table.view then typeProblem set option table
-    else concatMap (entry: entryProblems types (option ++ [ entry ]) table.children.${entry}) (attrNames (present table));
+    else concatMap (entry: entryProblems types (checksOf entry) (option ++ [ entry ]) table.children.${entry}) (attrNames (present table));
 
-  entryProblems = types: option: node:
+  entryProblems = types: checksOf: option: node:
     let
+      wrong = concatMap check (attrNames (present node));
+      names = map (problem: builtins.elemAt problem.option (length option)) wrong;
+      more = map
+        (problem: { option = option ++ problem.option; files = sources node; inherit (problem) say; })
+        (checksOf names node.view);
       check = name:
         let given = node.children.${name}; at = option ++ [ name ]; in
         if ! types ? ${name} then [ { option = at; files = sources given; known = attrNames types; } ]
         else if elem name costly then [ ]
         else typeProblem types.${name} at given;
     in
-    if ! isSet node.view then typeProblem set option node else concatMap check (attrNames (present node));
+    if ! isSet node.view then typeProblem set option node else wrong ++ more;
 
   typeProblem = type: option: node:
     if type.holds node.view then [ ]

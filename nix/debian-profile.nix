@@ -31,72 +31,41 @@
   hosts ? [ ],
 }:
 let
-  inherit (builtins) attrNames concatMap concatStringsSep elem filter hashString isAttrs isString map match;
-  inherit (builtins) pathExists replaceStrings split stringLength substring toJSON typeOf;
+  inherit (builtins) attrNames concatMap concatStringsSep hashString isAttrs isString map replaceStrings stringLength toJSON typeOf;
 
   quoted = text: "\"${text}\"";
 
   # --- files -------------------------------------------------------------------------------------------------
 
-  # Changing anything below these would break the machine or this program's own record.
-  reserved = [ "/dev" "/nix" "/proc" "/run/hydra-ops" "/sys" "/var/lib/hydra-ops" ];
-  isBelow = folder: path: path == folder || substring 0 (stringLength folder + 1) path == "${folder}/";
-
-  checkedPath = path:
-    let
-      parts = builtins.tail (filter isString (split "/" path));
-      refuse = why: throw "deployment.files.${quoted path}: ${why}";
-    in
-    if substring 0 1 path != "/" then refuse "the path must begin with \"/\""
-    else if builtins.any (part: elem part [ "" "." ".." ]) parts then refuse "the path must hold no empty part, \".\" or \"..\""
-    else if builtins.any (folder: isBelow folder path) reserved then refuse "this place is not for files of a deployment"
-    else path;
-
-  checkedMode = path: mode:
-    if isString mode && match "[0-7]{3,4}" mode != null then mode
-    else throw "deployment.files.${quoted path}.mode: expected an octal mode such as \"0644\", got ${shown mode}";
+  checks = import ./debian-checks.nix;
+  checked = option: problems: value:
+    if problems == [ ] then value
+    else
+      let first = builtins.head problems; in
+      throw "${concatStringsSep "." ([ option ] ++ first.option)}: ${first.say}";
 
   # A path of the operator host is copied into the store, under a name that the store allows.
-  sourcePath = path: source:
-    let refuse = why: throw "deployment.files.${quoted path}.source: ${why}"; in
-    if typeOf source == "path" then
-      if ! pathExists source then refuse "${toString source} does not exist"
-      else if kindOf source == "directory" then refuse "${toString source} is a folder; name its files one by one"
-      # The store would get the link, and the machine has not what it points to.
-      else if kindOf source == "symlink" then refuse "${toString source} is a symbolic link; name the file itself"
-      else builtins.path { path = source; name = "file"; }
-    else if builtins.isFunction source then refuse "expected a path, a derivation or a store path, got a function"
-    else if substring 0 11 "${source}" == "/nix/store/" then "${source}"
-    else refuse "${quoted source} is not copied; write it as a path, without quotes";
-
-  kindOf = path: (builtins.readDir (dirOf path)).${baseNameOf path} or "unknown";
+  sourcePath = source: if typeOf source == "path" then builtins.path { path = source; name = "file"; } else "${source}";
 
   fileRecord = path:
     let
       file = files.${path};
       text = file.text or null;
-      source = file.source or null;
-      owner = [ (checkedMode path (file.mode or "0644")) (file.user or "root") (file.group or "root") ];
+      owner = [ (file.mode or "0644") (file.user or "root") (file.group or "root") ];
     in
-    if text != null && source != null then throw "deployment.files.${quoted path}: give text or source, not both"
-    else if text != null then [ "file" (checkedPath path) ] ++ owner ++ [ text ]
-    else if source != null then [ "source" (checkedPath path) ] ++ owner ++ [ "${sourcePath path source}" ]
-    else throw "deployment.files.${quoted path}: neither text nor source is given";
+    checked "deployment.files.${quoted path}" (checks.fileProblems true path file) (
+      if text != null then [ "file" path ] ++ owner ++ [ text ] else [ "source" path ] ++ owner ++ [ (sourcePath file.source) ]
+    );
 
   # --- units -------------------------------------------------------------------------------------------------
 
-  suffixes = "service|socket|timer|path|target|mount|automount|swap|slice";
-  checkedUnit = unit:
-    if match "[A-Za-z0-9:_.@\\-]+\\.(${suffixes})" unit != null then unit
-    else throw "deployment.units.${quoted unit}: a unit's name has letters, digits, \":-_.@\\\" and a suffix, as in \"${unit}.service\"";
-
   unitRecord = unit:
     let wanted = units.${unit}; in
-    [
+    checked "deployment.units.${quoted unit}" (checks.unitProblems unit wanted) [
       "unit"
-      (checkedUnit unit)
+      unit
       (if wanted.enable or true then "enable" else "")
-      (wanted.text or (throw "deployment.units.${quoted unit}.text is not given"))
+      wanted.text
       (hashString "sha256" (toJSON (wanted.restartTriggers or [ ])))
     ];
 
@@ -151,8 +120,6 @@ let
     name = "hydra-ops-program";
     path = ./target;
   };
-
-  shown = value: if isString value then quoted value else "a value of type ${typeOf value}";
 in
 derivation {
   name = "hydra-ops-${replaceStrings [ " " ] [ "-" ] name}";

@@ -19,6 +19,7 @@ import { checkExpressionFiles } from './expression-files.js'
 import { hasCommonCause, together } from './joined-errors.js'
 import { howItEnded, type NixCommand, wasOutOfMemory } from './nix-command.js'
 import { isUnbornStore } from './nix-store-choice.js'
+import type { TaskBinder } from './reserved-places.js'
 import { withTemporaryStore } from './temporary-store.js'
 
 export interface EvaluatorParts {
@@ -26,6 +27,8 @@ export interface EvaluatorParts {
   readonly providers: readonly KnownProvider[]
   /** Values of `deployment.targetEnv` that are planned and not there yet. */
   readonly planned?: readonly string[]
+  /** The set-up tasks there are: what they write is reserved. Loaded when something is evaluated. */
+  readonly tasks?: () => Promise<readonly TaskBinder[]>
   /** Paths below it are shown relative to it. */
   readonly cwd?: string
   readonly deadlineMs?: number
@@ -61,17 +64,17 @@ class StoreNeeded extends Error {
 }
 
 export function createEvaluator(parts: EvaluatorParts): Nix['evaluate'] {
-  const rules = { providers: parts.providers, planned: parts.planned ?? [], cwd: parts.cwd ?? process.cwd() }
-  const { cwd } = rules
+  const planned = parts.planned ?? []
+  const cwd = parts.cwd ?? process.cwd()
 
   return async (request, run) => {
     checkExpressionFiles(request.files, cwd)
     const dry = await evaluateWithoutWriting(request, run)
     if (dry !== undefined) {
-      const network = readNetwork(dry, request)
+      const network = await readNetwork(dry, request)
       if (request.mode !== 'write' || (await areInstantiated(network, request, run))) return network
     }
-    return readNetwork(await evaluateIsolating(request, { write: true }, run), request)
+    return await readNetwork(await evaluateIsolating(request, { write: true }, run), request)
   }
 
   /**
@@ -125,7 +128,7 @@ export function createEvaluator(parts: EvaluatorParts): Nix['evaluate'] {
     run: Run,
   ): Promise<Attempt> {
     const { files, physical, deployment, mode, args, flags, searchPath } = request
-    const optionKeys = [...parts.providers.flatMap(({ optionKey }) => optionKey ?? []), ...rules.planned]
+    const optionKeys = [...parts.providers.flatMap(({ optionKey }) => optionKey ?? []), ...planned]
     const only = request.only === undefined ? null : request.only
     const input = evaluationText({ files, physical, deployment, mode, only, exclude, optionKeys }, args)
     const result = await parts.command.run(
@@ -182,7 +185,12 @@ export function createEvaluator(parts: EvaluatorParts): Nix['evaluate'] {
     return result.kind === 'exited' && result.code === 0
   }
 
-  function readNetwork({ output, broken }: Evaluated, request: EvaluationRequest): NetworkDefinition {
+  async function readNetwork(
+    { output, broken }: Evaluated,
+    request: EvaluationRequest,
+  ): Promise<NetworkDefinition> {
+    const tasks = (await parts.tasks?.()) ?? []
+    const rules = { providers: parts.providers, planned, tasks, deployment: request.deployment.name, cwd }
     const facts = readFacts(output.network, cwd)
     const machines = new Map<MachineName, MachineDefinition>()
     const failed = new Map(broken)

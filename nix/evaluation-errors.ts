@@ -170,7 +170,8 @@ function positionText({ file, line, column }: Position): string {
   return `${file}:${line}:${column}`
 }
 
-function shorten(text: string, cwd: string): string {
+/** Paths below the current folder, in a sentence, as the user would type them. */
+export function shorten(text: string, cwd: string): string {
   return cwd === '/' ? text : text.replaceAll(`${cwd}/`, '')
 }
 

@@ -4,10 +4,12 @@ import { CommonOptions, type MachineDefinition, ManagedFile, ManagedUnit } from 
 import { type OpsError, usageError } from '../src/core/errors.js'
 import { type Json, jsonSchema } from '../src/core/json.js'
 import { MachineName, StorePath } from '../src/core/names.js'
+import type { ReservedPlace } from '../src/core/owned-places.js'
 import { suggest } from '../src/core/suggest.js'
 import { check, type Issue, knownKeys, unknownOption } from './definition-errors.js'
-import { optionName, subject } from './evaluation-errors.js'
+import { optionName, shorten, subject } from './evaluation-errors.js'
 import { isSecret, keyIssues, withModernKeys } from './key-options.js'
+import { reservedIssues, type TaskBinder } from './reserved-places.js'
 
 const Files = z.array(z.string())
 const Option = z.array(z.union([z.string(), z.number()]))
@@ -24,6 +26,8 @@ const Closure = z.object({
 const DebianMachine = z.object({
   os: z.literal('debian'),
   files: Files,
+  /** Names of the files and units that are asked for. */
+  placed: z.object({ files: z.array(z.string()), units: z.array(z.string()) }),
   /** Files that declare `options`. */
   refused: Files,
   deployment: z.record(z.string(), jsonSchema),
@@ -35,6 +39,7 @@ const DebianMachine = z.object({
     z.union([
       z.object({ option: Option, files: Files, expected: z.string(), got: z.string() }),
       z.object({ option: Option, files: Files, known: z.array(z.string()) }),
+      z.object({ option: Option, files: Files, say: z.string() }),
     ]),
   ),
   closure: Closure.nullable(),
@@ -58,12 +63,18 @@ export const EvaluationOutput = z.object({
 export type EvaluationOutput = z.infer<typeof EvaluationOutput>
 
 /** What is needed of a provider to read its options. */
-export type KnownProvider = Pick<AnyProvider, 'name' | 'targetEnvs' | 'optionKey' | 'configSchema'>
+export type KnownProvider = Pick<
+  AnyProvider,
+  'name' | 'targetEnvs' | 'optionKey' | 'configSchema' | 'ownedPlaces'
+>
 
 export interface DefinitionRules {
   readonly providers: readonly KnownProvider[]
   /** Values of `deployment.targetEnv` that are planned: also the names of their options. */
   readonly planned: readonly string[]
+  readonly tasks: readonly TaskBinder[]
+  /** What set-up tasks call the deployment. */
+  readonly deployment: string
   readonly cwd: string
 }
 
@@ -104,7 +115,7 @@ function systemError(name: string, raw: z.infer<typeof OtherMachine>, cwd: strin
 }
 
 interface Reading {
-  readonly definition?: MachineDefinition
+  readonly definition: MachineDefinition | undefined
   readonly issues: readonly FiledIssue[]
 }
 
@@ -117,22 +128,49 @@ function readDebian(name: MachineName, raw: DebianMachine, rules: DefinitionRule
   const parsed = check(CommonOptions, common, ['deployment'], isSecret)
   const targetEnv = options.targetEnv ?? 'none'
   const provider = rules.providers.find((each) => each.targetEnvs.includes(String(targetEnv)))
+  const wrongOfProvider = provider === undefined ? [] : providerIssues(provider, options)
+  const known = 'issues' in parsed ? soundPart(common, parsed.issues) : parsed.value
+  const definition = definitionOf(name, raw, known, {
+    name: provider?.name ?? '',
+    options: provider === undefined ? {} : ownOptions(provider, options),
+  })
   const issues: FiledIssue[] = [
     ...structureIssues(raw),
     ...secretIssues,
-    ...('issues' in parsed
-      ? parsed.issues.map((issue) => betterSuggestion(issue, rules))
-      : [...missingPowers(parsed.value), ...keyIssues(parsed.value.keys)]),
+    ...('issues' in parsed ? parsed.issues.map((issue) => betterSuggestion(issue, rules)) : []),
+    ...missingPowers(known),
+    ...keyIssues(known.keys),
     ...(typeof targetEnv === 'string' && provider === undefined ? [unknownProvider(targetEnv, rules)] : []),
-    ...(provider === undefined ? [] : providerIssues(provider, options)),
+    ...wrongOfProvider,
+    ...reservedIssues(definition, raw.placed, {
+      deployment: rules.deployment,
+      tasks: rules.tasks,
+      ofProvider: provider === undefined || wrongOfProvider.length > 0 ? [] : placesOf(provider, options),
+    }),
   ]
-  if (issues.length > 0 || provider === undefined || 'issues' in parsed) return { issues }
+  return { definition: issues.length > 0 ? undefined : definition, issues }
+}
+
+/** The options without those that are wrong, so that what is wrong with the others is told in the same error. */
+function soundPart(common: Readonly<Record<string, Json>>, issues: readonly Issue[]): CommonOptions {
+  const wrong = new Set(issues.map(({ path }) => String(path[1])))
+  const sound = Object.entries(common).filter(([name]) => !wrong.has(name))
+  const parsed = CommonOptions.safeParse(Object.fromEntries(sound))
+  return parsed.success ? parsed.data : CommonOptions.parse({ os: 'debian' })
+}
+
+function definitionOf(
+  name: MachineName,
+  raw: DebianMachine,
+  options: CommonOptions,
+  provider: { readonly name: string; readonly options: Json },
+): MachineDefinition {
   const { closure } = raw
-  const definition: MachineDefinition = {
+  return {
     name,
-    options: parsed.value,
+    options,
     providerName: provider.name,
-    provider: ownOptions(provider, options),
+    provider: provider.options,
     ...(closure === null ? {} : { drvPath: closure.derivation, outPath: closure.output }),
     files: closure?.files ?? {},
     units: closure?.units ?? {},
@@ -140,7 +178,11 @@ function readDebian(name: MachineName, raw: DebianMachine, rules: DefinitionRule
     hasActivate: closure?.hasActivate ?? false,
     origins: Object.fromEntries(raw.origins.map(({ path, files }) => [optionName(path), files])),
   }
-  return { definition, issues }
+}
+
+function placesOf(provider: KnownProvider, options: Readonly<Record<string, Json>>): ReservedPlace[] {
+  const owner = `provider ${provider.name}`
+  return (provider.ownedPlaces?.(ownOptions(provider, options)) ?? []).map((place) => ({ ...place, owner }))
 }
 
 /** Options of the peers that are understood and would otherwise be ignored in silence. */
@@ -166,12 +208,16 @@ function structureIssues(raw: DebianMachine): FiledIssue[] {
     ...raw.problems.map((problem) => ({
       path: problem.option,
       files: problem.files,
-      say:
-        'known' in problem
-          ? unknownOption(String(problem.option.at(-1)), problem.known)
-          : `expected ${problem.expected}, got ${problem.got}`,
+      say: sayOf(problem),
     })),
   ]
+}
+
+function sayOf(problem: DebianMachine['problems'][number]): string {
+  if ('say' in problem) return problem.say
+  return 'known' in problem
+    ? unknownOption(String(problem.option.at(-1)), problem.known)
+    : `expected ${problem.expected}, got ${problem.got}`
 }
 
 function ownOptions(provider: KnownProvider, options: Readonly<Record<string, Json>>): Json {
@@ -220,7 +266,7 @@ function issuesError(name: string, raw: DebianMachine, issues: readonly FiledIss
   const lines = issues.map((issue) => {
     const files = issue.files ?? originsOf(issue.path, raw)
     const option = issue.path.length === 0 ? '' : `${optionName(issue.path)}: `
-    return `${subject(name, files, cwd)}${option}${issue.say}`
+    return `${subject(name, files, cwd)}${option}${shorten(issue.say, cwd)}`
   })
   return usageError(lines.join('\n'), { machine: name })
 }

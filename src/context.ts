@@ -36,6 +36,7 @@ export async function openContext(request: OpenRequest): Promise<Ops> {
       env,
       providers: providers.all(),
       planned: plannedProviders,
+      tasks: async () => (await import('./setup/tasks.js')).setupTasks,
       cwd,
     })
   })

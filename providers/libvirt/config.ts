@@ -1,5 +1,6 @@
 import * as z from 'zod'
 import type { BaseImage } from '../../src/core/image.js'
+import type { OwnedPlace } from '../../src/core/owned-places.js'
 
 const port = z.number().int().min(1).max(65535)
 const gibibytes = z.number().int().min(1).max(65_536)
@@ -117,6 +118,20 @@ export const LibvirtHandle = z.object({
 export type LibvirtHandle = z.infer<typeof LibvirtHandle>
 
 const defaultImage = 'debian-12'
+
+/** Names the files that an image of ours writes at each boot (see identity.ts); of other images nothing is known. */
+export function ownedPlaces({ baseImage, baseImageIdentity }: LibvirtConfig): OwnedPlace[] {
+  const ours = baseImage === null || baseImage === defaultImage
+  if ((baseImageIdentity ?? (ours ? 'fwcfg' : 'none')) !== 'fwcfg') return []
+  return [
+    { path: '/etc/hostname', instead: "the machine's name in the network" },
+    { path: '/etc/ssh/ssh_host_ed25519_key', instead: 'a host key of another kind' },
+    { path: '/etc/ssh/ssh_host_ed25519_key.pub', instead: 'a host key of another kind' },
+    { path: '/etc/ssh/authorized_keys.d/root', instead: '/root/.ssh/authorized_keys' },
+    { path: '/etc/resolv.conf', instead: 'deployment.libvirtd.outbound' },
+    { path: '/etc/systemd/network/10-hydra-ops-*.network', instead: 'a drop-in beside it' },
+  ]
+}
 
 /** What the image store is asked for. */
 export function imageReference(config: LibvirtConfig): string {

@@ -3,7 +3,7 @@ import type { LocalCommands } from '../../src/core/context.js'
 import { packageRoot } from '../../src/core/package-root.js'
 import type { Provider } from '../../src/core/provider.js'
 import { allocate, ports, publishedPort, publishedUrls } from './allocation.js'
-import { imageReference, LibvirtAllocation, LibvirtConfig, LibvirtHandle } from './config.js'
+import { imageReference, LibvirtAllocation, LibvirtConfig, LibvirtHandle, ownedPlaces } from './config.js'
 import { domainTitle } from './domain-spec.js'
 import { onceTried } from './kvm.js'
 import { type LibvirtParts, type LibvirtResource, placesOf } from './places.js'
@@ -39,6 +39,7 @@ export function createLibvirtProvider(given: LibvirtProviderParts): LibvirtProvi
     makesMachines: true,
 
     imageReference,
+    ownedPlaces,
     imageId: (handle) => handle.image.id,
     allocate,
     ports,

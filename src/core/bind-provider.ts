@@ -22,7 +22,7 @@ export function bindProvider<C, A, H>(provider: Provider<C, A, H>): AnyProvider 
     allocation: allocation(raw.allocation),
     handle: raw.handle === undefined ? undefined : handle(raw.handle),
   })
-  const { console: terminal, listOwned, doctor, publishedPort } = provider
+  const { console: terminal, listOwned, doctor, ownedPlaces, publishedPort } = provider
   return {
     name: provider.name,
     targetEnvs: provider.targetEnvs,
@@ -67,6 +67,9 @@ export function bindProvider<C, A, H>(provider: Provider<C, A, H>): AnyProvider 
     ...(publishedPort === undefined
       ? {}
       : { publishedPort: (a: Json, port: number) => publishedPort.call(provider, allocation(a), port) }),
+    ...(ownedPlaces === undefined
+      ? {}
+      : { ownedPlaces: (value: Json) => ownedPlaces.call(provider, config(value)) }),
     ...(listOwned === undefined ? {} : { listOwned: (run) => listOwned.call(provider, run) }),
     ...(doctor === undefined ? {} : { doctor: (run) => doctor.call(provider, run) }),
     ...(terminal === undefined

@@ -2,6 +2,7 @@ import * as z from 'zod'
 import { HydraOptions } from './hydra-options.js'
 import { jsonSchema } from './json.js'
 import { MachineName, StorePath } from './names.js'
+import { NixTaskOptions } from './nix-options.js'
 import { readSshOptions } from './ssh-options.js'
 
 /** One secret delivered outside the Nix store (NixOps' and Colmena's `deployment.keys`). */
@@ -57,11 +58,6 @@ export type HealthChecks = z.infer<typeof HealthChecks>
 
 const noChecks = { cmd: [], http: [], tcp: [], systemd: [] }
 
-/** One entry of a list in nix.conf, where blanks separate and "#" begins a comment. */
-const nixWord = z.string().regex(/^[^\s#]+$/, 'text without blanks and "#"')
-
-const oneLine = z.string().regex(/^[^\n\r]*$/, 'text on one line')
-
 /** What of `deployment.*` does not belong to one provider. */
 export const CommonOptions = z.strictObject({
   os: z.enum(['nixos', 'debian']).default('nixos'),
@@ -100,27 +96,7 @@ export const CommonOptions = z.strictObject({
     )
     .nullish(),
   /** Options of the `nix` task. */
-  nix: z
-    .strictObject({
-      substituters: z.array(nixWord).default([]),
-      trustedPublicKeys: z.array(nixWord).default([]),
-      trustedUsers: z.array(nixWord).default([]),
-      gc: z
-        .strictObject({
-          automatic: z.boolean().default(false),
-          dates: oneLine.default('weekly'),
-          options: oneLine.default(''),
-        })
-        .default({ automatic: false, dates: 'weekly', options: '' }),
-      autoOptimiseStore: z.boolean().default(false),
-    })
-    .default({
-      substituters: [],
-      trustedPublicKeys: [],
-      trustedUsers: [],
-      gc: { automatic: false, dates: 'weekly', options: '' },
-      autoOptimiseStore: false,
-    }),
+  nix: NixTaskOptions.prefault({}),
   /** Options of the `cache-key` task; absent = not wanted. */
   cacheKey: z
     .strictObject({

@@ -1,6 +1,7 @@
 import type { z } from 'zod'
 import type { BaseImage } from './image.js'
 import type { DeploymentUuid, MachineName } from './names.js'
+import type { OwnedPlace } from './owned-places.js'
 import type { Run } from './run.js'
 import type { SshTarget } from './ssh.js'
 
@@ -138,6 +139,8 @@ export interface Provider<Config, Allocation, Handle> {
   imageId(handle: Handle): string | undefined
   /** Decides MACs, ports, addresses before anything exists. Must not touch the hypervisor's machines. */
   allocate(request: AllocationRequest<Config, Allocation>): Promise<Allocation>
+  /** What it writes inside the machine at each boot, so that no definition may write it too. */
+  ownedPlaces?(config: Config): readonly OwnedPlace[]
   /** Loopback TCP ports the allocation uses. */
   ports(allocation: Allocation): number[]
   /** Plain data for the evaluation, `nodes.<n>.config.networking.privateIPv4` and such. */

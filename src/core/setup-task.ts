@@ -2,6 +2,7 @@ import type { Duplex } from 'node:stream'
 import type { MachineDefinition } from './definition.js'
 import type { PasswordSource } from './hydra-users.js'
 import type { TaskId } from './names.js'
+import type { OwnedPlace, ReservedPlace } from './owned-places.js'
 import type { Run } from './run.js'
 import type { Host } from './ssh.js'
 
@@ -60,6 +61,11 @@ export interface SetupTask<Options> {
   debconf?(options: Options): readonly string[]
   /** Does it apply, and with what; undefined = not wanted. */
   wanted(machine: TaskMachine): Options | undefined
+  /**
+   * Every file that it writes, and every unit that it starts or stops: no definition may have them too, or the two
+   * would undo each other at every deploy.
+   */
+  owns(options: Options): readonly OwnedPlace[]
   /** The secrets it needs; they are no part of its options. */
   secrets?(options: Options): readonly SecretNeed[]
   /** Reads the machine, never our record. */
@@ -81,6 +87,8 @@ export interface WantedTask {
   readonly packages: readonly string[]
   readonly debconf?: readonly string[]
   readonly irreplaceable?: string | undefined
+  /** What no definition of its machine may write. */
+  readonly owns?: readonly ReservedPlace[]
   readonly secrets: readonly SecretNeed[]
   probe(host: Host, run: Run): Promise<TaskState>
   apply(host: Host, run: TaskRun): Promise<Record<string, string>>
@@ -103,6 +111,7 @@ export function bindTask<Options>(
       packages: task.debianPackages(options),
       debconf: task.debconf?.(options) ?? [],
       irreplaceable: task.irreplaceable,
+      owns: task.owns(options).map((place) => ({ ...place, owner: `set-up task '${task.id}'` })),
       secrets: task.secrets?.(options) ?? [],
       probe: (host, run) => task.probe(host, options, run),
       apply: (host, run) => task.apply(host, options, run),

@@ -32,6 +32,11 @@ export const cacheKeyTask: SetupTask<CacheKeyOptions> = {
   stage: 'configure',
   debianPackages: () => ['nix-bin'],
   wanted: wantedCacheKey,
+  owns: ({ secretFile, publicFile }) => [
+    // An existing key is taken, so it may come as one of deployment.keys.
+    { path: secretFile, instead: 'deployment.keys, if the key is to be yours', takesKey: true },
+    { path: publicFile, instead: 'no file: it follows from the secret key' },
+  ],
   probe: async (host, options, run) => stateOf(await look(host, options, run), options),
   apply: applyCacheKey,
   verify: verifyCacheKey,

@@ -1,4 +1,5 @@
 import type { CommonOptions } from '../core/definition.js'
+import { settingNames } from '../core/nix-options.js'
 import { calendarOf } from './calendar.js'
 import { hydraUsers } from './hydra/settings.js'
 
@@ -33,11 +34,14 @@ export const gcUnit = 'hydra-ops-nix-gc'
  */
 const sandboxPaths = ['/bin/sh=/bin/dash', '/usr/bin', '/usr/lib', '/lib?', '/lib64?']
 
-/** nix.conf(5). */
+/**
+ * Text of our settings (nix.conf(5)). A setting of ours that `extraOptions` has too is left out, so that the file says
+ * what holds; those that have an option of their own are refused there.
+ */
 export function nixSettings(options: NixOptions): string {
-  const { substituters, trustedPublicKeys, trustedUsers, autoOptimiseStore } = options
-  const lines = [
-    '# Written by hydra-ops (set-up task "nix"); changes made here are overwritten.',
+  const { substituters, trustedPublicKeys, trustedUsers, allowedUris, autoOptimiseStore } = options
+  const theirs = new Set(settingNames(options.extraOptions))
+  const ours = [
     // Empty on purpose where none is asked for: Nix would look up its public default at every build.
     `substituters =${substituters.map((each) => ` ${each}`).join('')}`,
     ...(trustedPublicKeys.length === 0 ? [] : [`extra-trusted-public-keys = ${trustedPublicKeys.join(' ')}`]),
@@ -47,9 +51,16 @@ export function nixSettings(options: NixOptions): string {
     'sandbox = true',
     `sandbox-paths = ${sandboxPaths.join(' ')}`,
     `auto-optimise-store = ${autoOptimiseStore}`,
+    ...(allowedUris.length === 0 ? [] : [`allowed-uris = ${allowedUris.join(' ')}`]),
     ...(options.keepOutputs === true ? ['keep-outputs = true', 'keep-derivations = true'] : []),
   ]
-  return `${lines.join('\n')}\n`
+  return [
+    '# Written by hydra-ops (set-up task "nix"); changes made here are overwritten.\n',
+    ...ours.filter((line) => !settingNames(line).some((name) => theirs.has(name))).map((line) => `${line}\n`),
+    ...(options.extraOptions.trim() === ''
+      ? []
+      : [`# deployment.nix.extraOptions\n${options.extraOptions.replace(/\n*$/, '\n')}`]),
+  ].join('')
 }
 
 /** The unit files of the scheduled garbage collection; none when it is not wanted. */

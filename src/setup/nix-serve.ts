@@ -1,6 +1,7 @@
 import { requireSuccess } from '../core/command-result.js'
 import { failure } from '../core/errors.js'
 import { httpAnswer } from '../core/http-request.js'
+import { ownedService } from '../core/owned-places.js'
 import type { Run } from '../core/run.js'
 import type { SetupTask, TaskRun, TaskState } from '../core/setup-task.js'
 import type { Host } from '../core/ssh.js'
@@ -49,6 +50,7 @@ export const nixServeTask: SetupTask<NixServeOptions> = {
       publicKeyFile: settings.publicKeyFile,
     }
   },
+  owns: () => ownedService(unit),
   async probe(host, options, run): Promise<TaskState> {
     if (options.package === undefined) return 'needed'
     const { absent, wrong } = await lookAtServices(host, serviceSet(options, options.package), run)

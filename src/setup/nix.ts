@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { commandFailure, requireSuccess } from '../core/command-result.js'
 import { failure } from '../core/errors.js'
+import { ownedService, ownedUnit } from '../core/owned-places.js'
 import { type PlacedFile, placeFiles } from '../core/place-files.js'
 import type { Run } from '../core/run.js'
 import type { SetupTask, TaskState } from '../core/setup-task.js'
@@ -31,10 +32,21 @@ export const nixTask: SetupTask<NixOptions> = {
   debianPackages: () => ['nix-bin', 'nix-setup-systemd'],
   wanted: ({ definition }) =>
     definition.options.os === 'debian' ? nixOptions(definition.options) : undefined,
+  owns: () => [
+    { path: nixConf, instead: 'deployment.nix.extraOptions' },
+    { path: nixSettingsFile, instead: 'deployment.nix.extraOptions' },
+    ...ownedUnit(`${gcUnit}.service`, 'deployment.nix.gc'),
+    ...ownedUnit(`${gcUnit}.timer`, 'deployment.nix.gc'),
+    ...ownedService('nix-daemon.service'),
+    ...ownedService('nix-daemon.socket'),
+  ],
   probe: probeNix,
   apply: applyNix,
   verify: verifyNix,
 }
+
+/** Debian's own; it includes ours. */
+const nixConf = '/etc/nix/nix.conf'
 
 /** What the probe's script says: `name=value` lines. */
 type Seen = ReadonlyMap<string, string>
@@ -93,6 +105,7 @@ async function applyNix(host: Host, options: NixOptions, run: Run): Promise<Reco
   const { gc } = options
   if (gc.automatic) await checkSchedule(host, gc.dates, run)
   const settings = nixSettings(options)
+  if (options.extraOptions.trim() !== '') await checkSettings(host, settings, run)
   const what = 'note whether nix-daemon must restart'
   const seen = await ask(host, what, markScript, [nixSettingsFile, sha256(settings), nixInclude], run)
   if (!seen.has('nix')) {
@@ -113,6 +126,19 @@ async function applyNix(host: Host, options: NixOptions, run: Run): Promise<Reco
 
 function rootFile(file: { readonly path: string; readonly content: string }): PlacedFile {
   return { ...file, mode: 0o644, user: 'root', group: 'root' }
+}
+
+/** Lets Nix read the settings before they are in place: with a wrong value none of its programs would start. */
+async function checkSettings(host: Host, settings: string, run: Run): Promise<void> {
+  const what = 'read the settings of Nix'
+  const options = { signal: run.signal, timeoutMs: probeMs, what, stdin: settings }
+  const result = await host.script(checkScript, [], options)
+  if (result.kind === 'exited' && result.code === 0) return
+  throw commandFailure(result, {
+    machine: host.machine,
+    what,
+    hint: 'correct deployment.nix.extraOptions; nothing was changed',
+  })
 }
 
 async function checkSchedule(host: Host, dates: string, run: Run): Promise<void> {
@@ -179,6 +205,14 @@ echo "enabled=$(systemctl is-enabled nix-daemon.socket 2>/dev/null)"
 echo "gc-service=$(hash "/etc/systemd/system/$gc.service")"
 echo "gc-timer=$(hash "/etc/systemd/system/$gc.timer")"
 exit 0
+`
+
+const checkScript = `
+folder=$(mktemp -d) || exit 1
+trap 'rm -rf -- "$folder"' EXIT
+cat > "$folder/nix.conf" || exit 1
+export NIX_CONF_DIR=$folder NIX_USER_CONF_FILES= NIX_CONFIG=
+NIX_STORE_DIR=$folder/store NIX_STATE_DIR=$folder/var NIX_LOG_DIR=$folder/log nix-store --version > /dev/null
 `
 
 const markScript = `

@@ -1,4 +1,5 @@
 import { failure } from '../core/errors.js'
+import { ownedService } from '../core/owned-places.js'
 import type { Run } from '../core/run.js'
 import type { SetupTask, TaskRun, TaskState } from '../core/setup-task.js'
 import type { Host } from '../core/ssh.js'
@@ -41,6 +42,11 @@ export const postfixTask: SetupTask<PostfixOptions> = {
     const { hostName, options } = settings
     return { hostName: isQualified(hostName) ? hostName : undefined, forHydra: options.smtpHost == null }
   },
+  owns: () => [
+    { path: '/etc/postfix/main.cf', instead: 'deployment.hydra.postfix.enable = false, and set up your own' },
+    ...ownedService('postfix.service'),
+    ...ownedService('postfix@-.service'),
+  ],
   probe: probePostfix,
   apply: applyPostfix,
   verify: verifyPostfix,

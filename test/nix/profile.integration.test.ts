@@ -229,7 +229,7 @@ describe('what cannot be', () => {
     [`files."/etc/x".source = ${folder}/link;`, `${folder}/link is a symbolic link; name the file itself`],
     ['units."web".text = "";', 'and a suffix, as in "web.service"'],
     ['units."a/b.service".text = "";', "a unit's name has letters, digits"],
-    ['units."a.service" = { };', 'deployment.units."a.service".text is not given'],
+    ['units."a.service" = { };', 'deployment.units."a.service".text: is not given'],
   ])('%s', async (attributes, message) => {
     await expect(scratch.instantiate(wanted(attributes))).rejects.toMatchObject({
       detail: expect.stringContaining(message),

@@ -12,6 +12,7 @@ import { type Json, jsonSchema } from '../../src/core/json.js'
 import { MachineName } from '../../src/core/names.js'
 import type { EvaluationRequest } from '../../src/core/nix.js'
 import { localCommands } from '../../src/exec/local-commands.js'
+import { setupTasks } from '../../src/setup/tasks.js'
 
 /** Options of a provider as a test needs them; stands in for the real ones. */
 const LibvirtLikeOptions: z.ZodType<Json> = z
@@ -74,6 +75,7 @@ export function createNixSandbox(config = ''): NixSandbox {
     command,
     providers: testProviders,
     planned: ['virtualbox'],
+    tasks: async () => setupTasks,
     cwd: networks,
   })
   const sandbox: NixSandbox = {

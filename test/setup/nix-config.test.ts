@@ -42,6 +42,55 @@ describe('nixSettings', () => {
   })
 })
 
+describe('further lines of nix.conf', () => {
+  const lines = (text: string) => nixSettings(options({ extraOptions: text })).split('\n')
+
+  it('stand at the end as they were given', () => {
+    expect(lines('max-jobs = 4\n!include secret.conf').slice(-4)).toEqual([
+      '# deployment.nix.extraOptions',
+      'max-jobs = 4',
+      '!include secret.conf',
+      '',
+    ])
+  })
+
+  it.each([
+    ['sandbox = false', 'sandbox = true'],
+    ['build-use-sandbox = relaxed', 'sandbox = true'],
+    ['\tsandbox-paths = /bin/sh', 'sandbox-paths = /bin/sh=/bin/dash /usr/bin /usr/lib /lib? /lib64?'],
+    ['sync-before-registering = false', 'sync-before-registering = true'],
+  ])('replace ours, which is then not in the file: %s', (theirs, ours) => {
+    expect(lines('')).toContain(ours)
+    expect(lines(theirs)).toContain(theirs)
+    expect(lines(theirs)).not.toContain(ours)
+  })
+
+  it('leave ours where they add to it or only name it', () => {
+    const text = lines('extra-sandbox-paths = /opt\n# sandbox = false\n')
+    expect(text).toContain('sandbox = true')
+    expect(text.filter((line) => line.includes('sandbox-paths'))).toHaveLength(2)
+  })
+
+  it.each([
+    ['trusted-users = alice', 'use deployment.nix.trustedUsers'],
+    ['binary-caches = https://a.example.org', 'use deployment.nix.substituters'],
+    ['allowed-uris = https://a.example.org/', 'use deployment.nix.allowedUris'],
+    ['max-jobs=4', 'is no line of nix.conf'],
+    ['max-jobs', 'is no line of nix.conf'],
+    ['include more.conf', 'write !include'],
+    ['cores = 1\rmax-jobs', 'is no line of nix.conf'],
+  ])('are refused where Nix would not read them or an option does it: %j', (text, why) => {
+    expect(() => options({ extraOptions: text })).toThrow(why)
+  })
+
+  it('are joined by the places from which a restricted evaluation may fetch', () => {
+    expect(lines('')).not.toContain('allowed-uris')
+    expect(nixSettings(options({ allowedUris: ['https://a.example.org/', 'github:'] }))).toContain(
+      '\nallowed-uris = https://a.example.org/ github:\n',
+    )
+  })
+})
+
 describe('gcUnits', () => {
   it('are a service and a timer where the collection is automatic, else none', () => {
     expect(gcUnits(options())).toEqual([])

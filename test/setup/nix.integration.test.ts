@@ -47,7 +47,8 @@ beforeAll(() => {
     mkdirSync(join(root, folder), { recursive: true })
   standIn('systemctl', systemctl(root))
   standIn('systemd-analyze', '[ "$3" != nonsense ]')
-  standIn('nix-store', 'echo "nix-store (Nix) 2.8.0"')
+  // The real one, where it is to read settings.
+  standIn('nix-store', '[ -z "$NIX_CONF_DIR" ] || exec /usr/bin/nix-store "$@"; echo "nix-store (Nix) 2.8.0"')
   host = new LocalShellHost({
     bin: join(root, 'bin'),
     moved: {
@@ -106,6 +107,28 @@ describe('the nix task on a stand-in', () => {
       `${debianConf}\n!include hydra-ops.conf\n`,
     )
   })
+
+  it('has drifted where a line of extraOptions was taken from the file', async () => {
+    const task = wanted({ extraOptions: 'max-jobs = 4' })
+    await task.apply(host, run)
+    expect(await task.probe(host, run)).toBe('done')
+    const file = join(root, 'etc/nix/hydra-ops.conf')
+    writeFileSync(file, readFileSync(file, 'utf8').replace('max-jobs = 4\n', ''))
+    expect(await task.probe(host, run)).toEqual({ drifted: '/etc/nix/hydra-ops.conf differs' })
+  })
+
+  it.each(['max-jobs = many', 'sandbox = perhaps'])(
+    'writes no settings that would stop every program of Nix: %s',
+    async (line) => {
+      await wanted().apply(host, run)
+      const before = readFileSync(join(root, 'etc/nix/hydra-ops.conf'), 'utf8')
+      await expect(wanted({ extraOptions: line }).apply(host, run)).rejects.toMatchObject({
+        message: expect.stringContaining('read the settings of Nix'),
+        hint: 'correct deployment.nix.extraOptions; nothing was changed',
+      })
+      expect(readFileSync(join(root, 'etc/nix/hydra-ops.conf'), 'utf8')).toBe(before)
+    },
+  )
 
   it('restarts the daemon once when the settings change, and not at all when they do not', async () => {
     await wanted().apply(host, run)

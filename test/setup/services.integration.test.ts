@@ -169,6 +169,7 @@ describe('what a task does about files and units', () => {
     after: [],
     stage: 'configure',
     debianPackages: () => [],
+    owns: () => [],
     wanted: () => set(),
     probe: async (host, wanted, run) => {
       const { absent, wrong } = await lookAtServices(host, wanted, run)

@@ -1,11 +1,12 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { requireSuccess } from '../../core/command-result.js'
 import { failure } from '../../core/errors.js'
+import { keyUnitName } from '../../core/key-unit-name.js'
 import { type PlacedFile, placeFiles, stagedPath } from '../../core/place-files.js'
 import type { Run } from '../../core/run.js'
 import type { Host } from '../../core/ssh.js'
 import { folderFunctions, keyDirectory, openFolders, ownerArguments } from './key-folders.js'
-import { keyUnitFile, keyUnitMark, keyUnitName, survivesReboot, unitFolder } from './key-units.js'
+import { keyUnitFile, keyUnitMark, survivesReboot, unitFolder } from './key-units.js'
 import { type DroppedKeys, isFine, type ResolvedKey, type SeenKey } from './keys.js'
 
 const inspectMs = 120_000

@@ -1,28 +1,10 @@
+import { hexEscape, keyUnitName } from '../../core/key-unit-name.js'
 import type { PlacedFile } from '../../core/place-files.js'
-
-/** systemd.unit(5): at most 255 characters. */
-const unitNameMax = 255
 
 /** First line of each unit file that is ours; files without it are never touched. */
 export const keyUnitMark = '# Written by hydra-ops for deployment.keys'
 
 export const unitFolder = '/etc/systemd/system'
-
-/**
- * NixOps' name of the unit that is active while the key is there: `<name>-key.service`. Characters that a unit
- * name cannot have are written `\xNN`, as systemd-escape does; a name that gets too long by that has no unit.
- */
-export function keyUnitName(key: string): string | undefined {
-  const escaped = [...Buffer.from(key)]
-    .map((byte, index) => {
-      const char = String.fromCharCode(byte)
-      const allowed = index === 0 ? /[A-Za-z0-9:_-]/ : /[A-Za-z0-9:_.-]/
-      return allowed.test(char) ? char : hexEscape(byte)
-    })
-    .join('')
-  const unit = `${escaped}-key.service`
-  return unit.length <= unitNameMax ? unit : undefined
-}
 
 export interface KeyPlace {
   readonly name: string
@@ -82,8 +64,4 @@ function systemdWord(text: string): string {
 /** For a description: specifiers and control characters cannot stand in it. */
 function printable(text: string): string {
   return JSON.stringify(text).replaceAll('%', '%%')
-}
-
-function hexEscape(byte: number): string {
-  return `\\x${byte.toString(16).padStart(2, '0')}`
 }

@@ -3,10 +3,10 @@ import { posix } from 'node:path'
 import type { LocalCommands } from '../../core/context.js'
 import type { KeyDefinition, MachineDefinition } from '../../core/definition.js'
 import { failure, usageError } from '../../core/errors.js'
+import { keyUnitName } from '../../core/key-unit-name.js'
 import type { PlanItem } from '../../core/plan.js'
 import type { Run } from '../../core/run.js'
 import { settleAll } from '../../core/settle.js'
-import { keyUnitName } from './key-units.js'
 
 /** A key whose destination and, unless only its command can tell, content are known. */
 export interface ResolvedKey {

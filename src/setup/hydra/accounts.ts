@@ -48,6 +48,8 @@ export const hydraAccountsTask: SetupTask<AccountOptions> = {
   stage: 'configure',
   debianPackages: () => [],
   wanted: (machine) => (hydraSettings(machine) === undefined ? undefined : { users: accounts, directories }),
+  // Their users stand in files that hydra-ops reserves on every machine.
+  owns: () => [],
   async probe(host, options, run) {
     const what = 'look at the users of Hydra'
     const facts = await askMachine(host, { what, script: probeScript, args: argsOf(options) }, run)

@@ -26,6 +26,9 @@ export const binaryCacheTask: SetupTask<BinaryCacheOptions> = {
     if (settings === undefined || !settings.options.cache.enable) return undefined
     return { directory: settings.options.cache.directory, secretKeyFile: settings.secretKeyFile }
   },
+  owns: ({ directory }) => [
+    { path: `${directory}/**`, instead: 'another folder, or another deployment.hydra.cache.directory' },
+  ],
   async probe(host, { directory }, run) {
     const facts = await askMachine(
       host,

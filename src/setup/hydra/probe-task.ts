@@ -71,6 +71,7 @@ export const hydraProbeTask: SetupTask<ProbeOptions> = {
       systems: [...new Set(options.buildMachines.flatMap(({ systems }) => systems))],
     }
   },
+  owns: () => [],
   secrets: ({ password }) => [password],
   probe: probeProof,
   // It leaves nothing behind but what proving it does.

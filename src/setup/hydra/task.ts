@@ -1,4 +1,5 @@
 import { failure } from '../../core/errors.js'
+import { ownedService } from '../../core/owned-places.js'
 import type { PlacedFile } from '../../core/place-files.js'
 import type { Run } from '../../core/run.js'
 import type { SetupTask, TaskRun, TaskState } from '../../core/setup-task.js'
@@ -51,6 +52,17 @@ export const hydraTask: SetupTask<HydraSettings> = {
   stage: 'configure',
   debianPackages: () => portPackages,
   wanted: settingsWithoutUsers,
+  owns: () => [
+    { path: hydraConfigFile, instead: 'deployment.hydra.extraConfig' },
+    { path: `${hydraHome}/hydra.conf`, instead: 'deployment.hydra.extraConfig' },
+    { path: hydraMachinesFile, instead: 'deployment.hydra.buildMachines' },
+    ...[queueRunnerFile, builderFile, evaluatorFile].map((path) => ({
+      path,
+      instead: 'the options below deployment.hydra',
+    })),
+    { path: shellFile, instead: 'a file of another name beside it' },
+    ...allHydraUnits.flatMap(ownedService),
+  ],
   probe: probeHydra,
   apply: applyHydra,
   verify: verifyHydra,

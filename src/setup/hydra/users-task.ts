@@ -41,6 +41,7 @@ export const adminUserTask: SetupTask<UsersOptions> = {
       users,
     }
   },
+  owns: () => [],
   secrets: ({ users }) => users.map(passwordOf),
   probe: probeUsers,
   apply: applyUsers,

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import { failure } from '../../core/errors.js'
 import { httpAnswer } from '../../core/http-request.js'
+import { type OwnedPlace, ownedService } from '../../core/owned-places.js'
 import { placeFiles } from '../../core/place-files.js'
 import type { Run } from '../../core/run.js'
 import type { SetupTask, TaskRun, TaskState } from '../../core/setup-task.js'
@@ -41,9 +42,27 @@ export const nginxTask: SetupTask<HydraSettings> = {
     const settings = settingsWithoutUsers(machine)
     return settings?.options.nginx.enable === true ? settings : undefined
   },
+  owns: ({ options }) => ownedByNginx(options.nginx.tls),
   probe: probeNginx,
   apply: applyNginx,
   verify: verifyNginx,
+}
+
+function ownedByNginx(tls: HydraSettings['options']['nginx']['tls']): OwnedPlace[] {
+  const instead = 'deployment.hydra.nginx, or a file of another name below /etc/nginx/conf.d'
+  const sites = [siteFile, `/etc/nginx/sites-enabled/${site}`, '/etc/nginx/sites-enabled/default', stagedFile]
+  const certificates = {
+    none: [],
+    files: [],
+    'self-signed': [`${ownFolder}/**`],
+    acme: [`${ownFolder}/**`, '/etc/letsencrypt/live/**', '/etc/letsencrypt/archive/**', `${acmeFolder}/**`],
+  }
+  return [
+    ...sites.map((path) => ({ path, instead })),
+    ...certificates[tls].map((path) => ({ path, instead: 'deployment.hydra.nginx.tls = "files"' })),
+    { path: restartDropIn.path, instead: 'a drop-in of another name beside it' },
+    ...ownedService('nginx.service'),
+  ]
 }
 
 /** Name of the certificate: that of the site. */

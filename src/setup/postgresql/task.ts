@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import { failure } from '../../core/errors.js'
+import { ownedService } from '../../core/owned-places.js'
 import { type PlacedFile, placeFiles } from '../../core/place-files.js'
 import type { Run } from '../../core/run.js'
 import type { SetupTask, TaskState } from '../../core/setup-task.js'
@@ -53,6 +54,13 @@ export const postgresqlTask: SetupTask<PostgresqlOptions> = {
       users: mappedUsers,
     }
   },
+  owns: () => [
+    { path: '/etc/postgresql/*/*/pg_hba.conf', instead: 'deployment.hydra.database.authentication' },
+    { path: '/etc/postgresql/*/*/pg_ident.conf', instead: 'deployment.hydra.database.identMap' },
+    { path: restartDropIn.path, instead: 'a drop-in of another name beside it' },
+    ...ownedService('postgresql.service'),
+    ...ownedService('postgresql@*.service'),
+  ],
   probe: probePostgresql,
   apply: applyPostgresql,
   verify: verifyPostgresql,

@@ -53,6 +53,7 @@ describe('deploy', () => {
       after: [],
       stage: 'bootstrap',
       debianPackages: () => [],
+      owns: () => [],
       wanted: () => ({}),
       probe: async () => 'needed',
       apply: async () => ({ version: '2.8.0' }),

@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { keyUnitFile, keyUnitName } from '../../../src/operations/deploy/key-units.js'
+import { keyUnitName } from '../../../src/core/key-unit-name.js'
+import { keyUnitFile } from '../../../src/operations/deploy/key-units.js'
 
 describe('keyUnitName', () => {
   it('is NixOps’ name for ordinary keys', () => {

@@ -1,11 +1,11 @@
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { HealthChecks } from '../../../src/core/definition.js'
+import { keyUnitName } from '../../../src/core/key-unit-name.js'
 import { placeFiles } from '../../../src/core/place-files.js'
 import type { Run } from '../../../src/core/run.js'
 import { deliverKeys, inspectKeys, removeKeys } from '../../../src/operations/deploy/deliver-keys.js'
 import { runChecks } from '../../../src/operations/deploy/health.js'
 import { openFolders } from '../../../src/operations/deploy/key-folders.js'
-import { keyUnitName } from '../../../src/operations/deploy/key-units.js'
 import type { ResolvedKey } from '../../../src/operations/deploy/keys.js'
 import { ConnectedGuest, slow } from '../../fixtures/connected-guest.js'
 

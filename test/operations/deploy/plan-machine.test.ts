@@ -68,6 +68,7 @@ describe('a machine that is stopped', () => {
         after: [],
         stage: 'configure',
         debianPackages: () => [],
+        owns: () => [],
         wanted: () => ({}),
         probe: async () => 'needed',
         apply: async () => ({}),

@@ -1,0 +1,79 @@
+import * as z from 'zod'
+
+/** One entry of a list in nix.conf, where blanks separate and "#" begins a comment. */
+const nixWord = z.string().regex(/^[^\s#]+$/, 'text without blanks and "#"')
+
+const oneLine = z.string().regex(/^[^\n\r]*$/, 'text on one line')
+
+/** Settings of nix.conf(5) that options of ours write, also under their old names. */
+const optionOf: Readonly<Record<string, string>> = {
+  'allowed-uris': 'allowedUris',
+  'auto-optimise-store': 'autoOptimiseStore',
+  'binary-cache-public-keys': 'trustedPublicKeys',
+  'binary-caches': 'substituters',
+  substituters: 'substituters',
+  'trusted-public-keys': 'trustedPublicKeys',
+  'trusted-users': 'trustedUsers',
+}
+
+/** Old names of settings that the nix task writes. */
+const newName: Readonly<Record<string, string>> = {
+  'build-chroot-dirs': 'sandbox-paths',
+  'build-sandbox-paths': 'sandbox-paths',
+  'build-use-chroot': 'sandbox',
+  'build-use-sandbox': 'sandbox',
+  'gc-keep-derivations': 'keep-derivations',
+  'gc-keep-outputs': 'keep-outputs',
+}
+
+/** Names of the settings in lines of nix.conf(5). */
+export function settingNames(lines: string): string[] {
+  return lines.split('\n').flatMap((line) => {
+    const name = /^\s*([^\s#!]+)\s/.exec(line)?.[1]
+    return name === undefined ? [] : [newName[name] ?? name]
+  })
+}
+
+/** Says what Nix would not take of a line: then no program of Nix would start on the machine. */
+function lineProblem(line: string): string | undefined {
+  const [name, sign, ...rest] = line.replace(/#.*/s, '').split(/\s+/).filter(Boolean)
+  if (name === undefined || (name === '!include' && sign !== undefined && rest.length === 0)) return undefined
+  const shown = JSON.stringify(line.trim())
+  if (name === 'include') {
+    return `${shown}: write !include, without which a file that is missing stops every program of Nix`
+  }
+  if (sign !== '=' || !/^[a-z0-9-]+$/.test(name)) {
+    return `${shown} is no line of nix.conf: expected "name = value" (with blanks around "=") or "!include FILE"`
+  }
+  const option = optionOf[name]
+  return option === undefined ? undefined : `${shown}: use deployment.nix.${option}`
+}
+
+const extraOptions = z
+  .string()
+  .default('')
+  .superRefine((text, context) => {
+    for (const line of text.split(/[\n\r]/)) {
+      const message = lineProblem(line)
+      if (message !== undefined) context.addIssue({ code: 'custom', message })
+    }
+  })
+
+/** `deployment.nix`: options of the set-up task `nix`. */
+export const NixTaskOptions = z.strictObject({
+  substituters: z.array(nixWord).default([]),
+  trustedPublicKeys: z.array(nixWord).default([]),
+  trustedUsers: z.array(nixWord).default([]),
+  /** Where an evaluation that is restricted, as Hydra's, may fetch from. */
+  allowedUris: z.array(nixWord).default([]),
+  gc: z
+    .strictObject({
+      automatic: z.boolean().default(false),
+      dates: oneLine.default('weekly'),
+      options: oneLine.default(''),
+    })
+    .prefault({}),
+  autoOptimiseStore: z.boolean().default(false),
+  /** Further lines of nix.conf(5). */
+  extraOptions,
+})

@@ -1,0 +1,93 @@
+/** A place on a machine that hydra-ops itself writes, so that no definition may write it too. */
+export interface OwnedPlace {
+  /** An absolute path; `*` stands for any characters of one name, `/**` at the end for everything below. */
+  readonly path: string
+  /** What users write instead, as `use …` goes on. */
+  readonly instead: string
+  /** A key may be delivered there: the task takes what it finds. */
+  readonly takesKey?: boolean
+}
+
+/** A place with the part of hydra-ops that writes it. */
+export interface ReservedPlace extends OwnedPlace {
+  /** For error texts: `set-up task 'nix'`. */
+  readonly owner: string
+}
+
+/** A place that a definition asks for: one of its files, units or keys. */
+export interface WantedPlace {
+  /** Path of the option. */
+  readonly option: readonly string[]
+  /** Absolute path on the machine. */
+  readonly path: string
+  readonly isKey?: boolean
+}
+
+const unitFolder = '/etc/systemd/system'
+
+/** The unit file of a unit, and the links by which it is started at boot. */
+export function ownedUnit(name: string, instead: string): OwnedPlace[] {
+  return [
+    { path: unitFile(name), instead },
+    { path: `${unitFolder}/*.wants/${name}`, instead },
+  ]
+}
+
+/** A unit that people change by a drop-in. */
+export function ownedService(name: string): OwnedPlace[] {
+  const dropIn = `${unitFile(name.replaceAll('*', 'NAME'))}.d/own.conf`
+  return ownedUnit(name, `a drop-in: deployment.files.${JSON.stringify(dropIn)}`)
+}
+
+export function unitFile(name: string): string {
+  return `${unitFolder}/${name}`
+}
+
+/** Says of each wanted place that is reserved, or asked for twice, why it cannot be had. */
+export function placeProblems(
+  wanted: readonly WantedPlace[],
+  reserved: readonly ReservedPlace[],
+): { readonly path: readonly string[]; readonly say: string }[] {
+  const firstAt = new Map<string, string>()
+  return wanted.flatMap(({ option, path, isKey = false }) => {
+    const place = realPlace(path)
+    const owner = reserved.find((each) => covers(each.path, place) && !(isKey && each.takesKey === true))
+    if (owner !== undefined) {
+      return [{ path: option, say: `${owner.owner} writes ${path}; use ${owner.instead}` }]
+    }
+    const below = reserved.find((each) => realPlace(each.path).startsWith(`${place}/`))
+    if (below !== undefined) {
+      return [
+        { path: option, say: `${path} is a folder on the machine: ${below.owner} writes ${below.path}` },
+      ]
+    }
+    const other = firstAt.get(place)
+    if (other !== undefined)
+      return [{ path: option, say: `${path} is what ${other} writes; keep one of them` }]
+    firstAt.set(place, optionText(option))
+    return []
+  })
+}
+
+/** Whether a pattern means a path. */
+function covers(pattern: string, path: string): boolean {
+  const [whole = '', below] = realPlace(pattern).split(/(\/\*\*)$/)
+  const names = whole.split('*').map((text) => text.replaceAll(/[\\^$.*+?()[\]{}|]/g, '\\$&'))
+  return new RegExp(`^${names.join('[^/]*')}${below === undefined ? '' : '(?:/.*)?'}$`).test(path)
+}
+
+/** The path without the links that every Debian has, and without empty and dot parts. */
+function realPlace(path: string): string {
+  const parts: string[] = []
+  for (const part of path.split('/')) {
+    if (part === '..') parts.pop()
+    else if (part !== '' && part !== '.') parts.push(part)
+  }
+  return `/${parts.join('/')}`.replace(/^\/var\/(run|lock)(?=\/|$)/, (_, name) =>
+    name === 'run' ? '/run' : '/run/lock',
+  )
+}
+
+function optionText(option: readonly string[]): string {
+  return option.map((part) => (/^[A-Za-z_][\w'-]*$/.test(part) ? part : JSON.stringify(part))).join('.')
+}
