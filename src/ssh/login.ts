@@ -2,6 +2,7 @@ import type { AgentAuthMethod, ParsedKey, PublicKeyAuthMethod } from 'ssh2'
 import { unreachable } from '../core/errors.js'
 import { shellQuote } from '../core/shell-quote.js'
 import type { SshTarget } from '../core/ssh.js'
+import { type Certificate, findCertificates } from './certificates.js'
 import { agentKeys, ChosenAgentKeys, describeKey, type Identity, loadIdentity } from './identities.js'
 
 /** What is offered to the server, in order, and what could not be. */
@@ -12,6 +13,8 @@ export interface Login {
   readonly identities: readonly Identity[]
   /** Identities whose private half only an agent could use, and none holds. */
   readonly wantAgent: readonly Identity[]
+  /** Certificates that ssh would offer and hydra-ops does not. */
+  readonly certificates: readonly Certificate[]
 }
 
 /** The agent's keys first, those of the listed files before the others (as ssh does), then the files. */
@@ -21,7 +24,11 @@ export async function planLogin(
 ): Promise<Login> {
   const identities = target.identityFiles.map(loadIdentity)
   const socket = target.useAgent ? (target.agentSocket ?? env.SSH_AUTH_SOCK) : undefined
-  const held = socket === undefined || socket === '' ? [] : await agentKeys(socket)
+  const agent = socket === '' ? undefined : socket
+  const [held, certificates] = await Promise.all([
+    agent === undefined ? [] : agentKeys(agent),
+    findCertificates(target, agent),
+  ])
   const chosen = chooseAgentKeys(held, identities, target.identitiesOnly === true)
   const username = target.user
   const methods: (AgentAuthMethod | PublicKeyAuthMethod)[] = []
@@ -40,6 +47,7 @@ export async function planLogin(
     ],
     identities,
     wantAgent: byFile.filter(({ kind }) => kind === 'encrypted' || kind === 'security-key'),
+    certificates,
   }
 }
 
@@ -64,8 +72,8 @@ function sameKey(key: ParsedKey, identity: Identity): boolean {
 export function nothingToOffer(target: SshTarget, login: Login): Error {
   return unreachable(
     target.machine,
-    `machine '${target.machine}': there is no key to log in with as ${target.user}@${target.host}`,
-    withDetail(login, { hint: agentHint(login) ?? noKeyHint(target) }),
+    `machine '${target.machine}': there is no key to log in with as ${target.user}@${target.host}${notOffered(login)}`,
+    withDetail(login, { hint: agentHint(login) ?? certificateHint(target, login) ?? noKeyHint(target) }),
   )
 }
 
@@ -73,12 +81,32 @@ export function loginRefused(target: SshTarget, login: Login, said: string): Err
   const tooMany = /too many authentication failures/i.test(said)
   const hint = tooMany
     ? 'the agent holds more keys than the server lets try: set IdentityFile and IdentitiesOnly for it in ~/.ssh/config'
-    : (agentHint(login) ?? `is one of these keys in ~${target.user}/.ssh/authorized_keys there?`)
+    : (agentHint(login) ??
+      certificateHint(target, login) ??
+      `is one of these keys in ~${target.user}/.ssh/authorized_keys there?`)
   return unreachable(
     target.machine,
-    `machine '${target.machine}': ${target.host}:${target.port} does not let '${target.user}' in with ${login.offered.join(', ')}`,
+    `machine '${target.machine}': ${target.host}:${target.port} does not let '${target.user}' in with ${login.offered.join(', ')}${notOffered(login)}`,
     withDetail(login, { hint }),
   )
+}
+
+function notOffered({ certificates }: Login): string {
+  const names = certificates.map(({ name }) => name).join(', ')
+  if (certificates.length === 0) return ''
+  return certificates.length === 1
+    ? `; the certificate ${names} was not offered`
+    : `; the certificates ${names} were not offered`
+}
+
+function certificateHint({ host, port, user }: SshTarget, { certificates }: Login): string | undefined {
+  if (certificates.length === 0) return undefined
+  const key = certificates.find(({ publicKey }) => publicKey !== undefined)?.publicKey
+  const how =
+    key === undefined
+      ? `add its public half to ~${user}/.ssh/authorized_keys`
+      : `ssh-copy-id -f -i ${shellQuote(key)} -p ${port} ${shellQuote(`${user}@${host}`)}`
+  return `hydra-ops logs in with keys, the system's ssh also with certificates: let the key itself in there: ${how}`
 }
 
 function agentHint(login: Login): string | undefined {

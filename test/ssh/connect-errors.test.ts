@@ -11,6 +11,7 @@ const login: Login = {
   offered: ['agent key SHA256:abc (me@here)', '/home/me/.ssh/id_rsa'],
   identities: [],
   wantAgent: [],
+  certificates: [],
 }
 
 function failed(changes: Partial<AttemptFailed>): AttemptFailed {
@@ -92,6 +93,33 @@ describe('a login without any key', () => {
     expect(error).toMatchObject({
       hint: "'/sk' belongs to a security key, which only an agent can use: ssh-add /sk",
       detail: '/k: Unsupported key format',
+    })
+  })
+})
+
+describe('a login that would need a certificate', () => {
+  const certificates = [
+    { name: '/home/me/.ssh/id_rsa-cert.pub', publicKey: undefined },
+    { name: 'of the agent (me@ca)', publicKey: undefined },
+  ]
+
+  it('names every certificate that was not offered, and what to do', () => {
+    const refused = { phase: 'login', message: 'All configured authentication methods failed' } as const
+    const error = errorOf(refused, { ...login, certificates })
+    expect(error.message).toMatch(
+      /; the certificates \/home\/me\/\.ssh\/id_rsa-cert\.pub, of the agent \(me@ca\) were not offered$/,
+    )
+    expect(error.hint).toContain(
+      'let the key itself in there: add its public half to ~root/.ssh/authorized_keys',
+    )
+  })
+
+  it('names the agent first when the key of the certificate is locked', () => {
+    const wantAgent = [{ file: '/sk', kind: 'security-key' as const, blob: Buffer.from('x') }]
+    const error = nothingToOffer(sshTarget(), { ...login, wantAgent, certificates })
+    expect(error).toMatchObject({
+      message: expect.stringContaining('were not offered'),
+      hint: expect.stringContaining('ssh-add /sk'),
     })
   })
 })

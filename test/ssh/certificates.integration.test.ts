@@ -1,0 +1,111 @@
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
+import { copyFileSync, existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir, userInfo } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import type { SshTarget } from '../../src/core/ssh.js'
+import { makeKey, type Sshd, startSshd } from '../fixtures/sshd.js'
+import { connected, never, testSsh, until, userSshConfig } from '../fixtures/sshd-session.js'
+
+let folder: string
+let agent: ChildProcess
+let socket: string
+/** A key with its certificate beside it, the certificate alone, and the same key without. */
+let signed: string
+let certificate: string
+let bare: string
+/** Trusts the authority that signed; no authorized_keys has the key. */
+let sshd: Sshd
+
+beforeAll(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'hydra-ops-signed-'))
+  const authority = makeKey(folder, 'authority')
+  signed = makeKey(folder, 'signed')
+  const user = userInfo().username
+  execFileSync('ssh-keygen', ['-q', '-s', authority, '-I', 'me', '-n', user, `${signed}.pub`], {
+    stdio: 'pipe',
+  })
+  certificate = join(folder, 'elsewhere.pub')
+  copyFileSync(`${signed}-cert.pub`, certificate)
+  bare = join(folder, 'bare')
+  copyFileSync(signed, bare)
+  sshd = await startSshd({ config: [`TrustedUserCAKeys ${authority}.pub`] })
+  socket = join(folder, 'agent')
+  agent = spawn('ssh-agent', ['-D', '-a', socket], { stdio: 'ignore' })
+  await until('the agent listens', () => existsSync(socket))
+})
+
+afterAll(async () => {
+  agent.kill()
+  await sshd.stop()
+  rmSync(folder, { recursive: true, force: true })
+})
+
+/** What `hydra-ops ssh` does: the system's ssh with our configuration. */
+function systemSsh(target: SshTarget): string {
+  const knownHosts = join(folder, 'known_hosts')
+  const rendered = testSsh().renderConfig([target], { knownHosts })
+  writeFileSync(join(folder, 'config'), rendered.config)
+  writeFileSync(knownHosts, rendered.knownHosts)
+  return execFileSync('ssh', ['-F', join(folder, 'config'), 'web', 'echo in'], {
+    encoding: 'utf8',
+    stdio: 'pipe',
+  })
+}
+
+describe('where a server lets in certificates only', () => {
+  it('names the certificate beside the key, and what to do', async () => {
+    const target = sshd.target({ identityFiles: [signed] })
+    expect(systemSsh(target)).toBe('in\n')
+    await expect(connected(target)).rejects.toMatchObject({
+      code: 'UNREACHABLE',
+      message: `machine 'web': 127.0.0.1:${sshd.port} does not let '${sshd.user}' in with ${signed}; the certificate ${signed}-cert.pub was not offered`,
+      hint: `hydra-ops logs in with keys, the system's ssh also with certificates: let the key itself in there: ssh-copy-id -f -i ${signed}.pub -p ${sshd.port} ${sshd.user}@127.0.0.1`,
+    })
+  })
+
+  it('names a CertificateFile of ssh_config, with which hydra-ops ssh gets in', async () => {
+    const config = `Host web\n  IdentityFile "${bare}"\n  CertificateFile "${certificate}"\n`
+    const user = userSshConfig(config)
+    const wish = { user: sshd.user, port: sshd.port, sshOptions: [] }
+    const found = await testSsh({ env: user.env, homeDir: user.folder }).resolveUserConfig(
+      'web',
+      { signal: never, log: () => {} },
+      wish,
+    )
+    user.remove()
+    const target = sshd.target({
+      identityFiles: found.identityFiles,
+      certificateFiles: found.certificateFiles,
+    })
+    expect(systemSsh(target)).toBe('in\n')
+    await expect(connected(target)).rejects.toThrow(`the certificate ${certificate} was not offered`)
+  })
+
+  it('names a CertificateFile of sshOptions', async () => {
+    const target = sshd.target({
+      identityFiles: [bare],
+      sshOptions: ['-o', `CertificateFile=${certificate}`],
+    })
+    expect(systemSsh(target)).toBe('in\n')
+    await expect(connected(target)).rejects.toThrow(`the certificate ${certificate} was not offered`)
+  })
+
+  it('names a certificate that only the agent holds', async () => {
+    const environment = { ...process.env, SSH_AUTH_SOCK: socket }
+    execFileSync('ssh-add', ['-q', signed], { env: environment, stdio: 'pipe' })
+    const target = sshd.target({ identityFiles: [], useAgent: true, agentSocket: socket })
+    expect(systemSsh(target)).toBe('in\n')
+    await expect(connected(target)).rejects.toMatchObject({
+      message: expect.stringMatching(/; the certificate of the agent \(.*signed.*\) was not offered$/),
+      hint: expect.stringContaining('let the key itself in there'),
+    })
+  })
+
+  it('says nothing of certificates where there are none', async () => {
+    await expect(connected(sshd.target({ identityFiles: [bare] }))).rejects.toMatchObject({
+      message: expect.not.stringContaining('certificate'),
+      hint: expect.not.stringContaining('certificate'),
+    })
+  })
+})
