@@ -1,10 +1,15 @@
 import type { IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
+import { withDeadline } from './deadline.js'
+import { throwIfInterrupted } from './errors.js'
+import { onAbort } from './on-abort.js'
 
 export interface HttpAnswer {
   readonly status: number
   readonly headers: Readonly<Record<string, string | string[] | undefined>>
   readonly body: string
+  /** The body as it came; not every one is text. */
+  readonly bytes: Uint8Array
 }
 
 export interface HttpRequest {
@@ -24,11 +29,15 @@ const mostBytes = 4 * 1024 * 1024
 
 /** One request over a connection that somebody else makes. Redirects are not followed. */
 export function httpAnswer(request: HttpRequest): Promise<HttpAnswer> {
-  return exchange(request, async (response) => ({
-    status: statusOf(response),
-    headers: response.headers,
-    body: await text(response),
-  }))
+  return exchange(request, async (response) => {
+    const bytes = await wholeBody(response)
+    return {
+      status: statusOf(response),
+      headers: response.headers,
+      body: bytes.toString('utf8'),
+      bytes,
+    }
+  })
 }
 
 /** The status alone: the body is not read. */
@@ -47,18 +56,28 @@ async function exchange<T>(
   request: HttpRequest,
   read: (response: IncomingMessage) => Promise<T>,
 ): Promise<T> {
-  const signal = AbortSignal.any([request.signal, AbortSignal.timeout(request.timeoutMs)])
-  const modules = await node()
-  const raw = await request.connect()
-  // What breaks the connection is reported by what reads from it.
-  raw.on('error', () => {})
-  const abort = () => raw.destroy(new Error('no answer in time'))
-  signal.addEventListener('abort', abort, { once: true })
+  const deadline = withDeadline(request.signal, request.timeoutMs)
+  const { signal } = deadline
   try {
-    return await read(await responseTo(request, modules, raw, signal))
+    const modules = await node()
+    const raw = await request.connect()
+    // What breaks the connection is reported by what reads from it.
+    raw.on('error', () => {})
+    const stopListening = onAbort(signal, () => {
+      raw.destroy()
+    })
+    try {
+      return await read(await responseTo(request, modules, raw, signal))
+    } finally {
+      stopListening()
+      raw.destroy()
+    }
+  } catch (error) {
+    // Both end the connection, so that its error would blame the peer.
+    throwIfInterrupted(request.signal)
+    throw deadline.expired() ? new Error(`no answer within ${request.timeoutMs / 1_000} s`) : error
   } finally {
-    signal.removeEventListener('abort', abort)
-    raw.destroy()
+    deadline.stop()
   }
 }
 
@@ -112,14 +131,29 @@ function encrypted({ url, checkCertificate }: HttpRequest, { net, tls }: Node, r
   })
 }
 
-async function text(response: IncomingMessage): Promise<string> {
+/** Reads the body to its announced end; a connection that closes before that end is an error. */
+async function wholeBody(response: IncomingMessage): Promise<Buffer> {
   const chunks: Buffer[] = []
   let size = 0
-  for await (const chunk of response) {
-    const bytes = Buffer.from(chunk)
-    size += bytes.length
-    if (size > mostBytes) throw new Error('the answer is too long')
-    chunks.push(bytes)
+  try {
+    for await (const chunk of response) {
+      const bytes = Buffer.from(chunk)
+      size += bytes.length
+      if (size > mostBytes) throw new Error('the answer is too long')
+      chunks.push(bytes)
+    }
+  } catch (error) {
+    throw closedTooEarly(error) ? new Error(endedAfter(size, response)) : error
   }
-  return Buffer.concat(chunks).toString('utf8')
+  return Buffer.concat(chunks)
+}
+
+/** Tells the peer's early close from a deadline and from a cancel, which Node reports by other codes. */
+function closedTooEarly(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && error.code === 'ECONNRESET'
+}
+
+function endedAfter(size: number, { headers }: IncomingMessage): string {
+  const announced = headers['content-length']
+  return `the answer ended after ${size}${announced === undefined ? '' : ` of ${announced}`} bytes`
 }

@@ -8,10 +8,8 @@ const spkiPrefix = Buffer.from('302a300506032b6570032100', 'hex')
  * "fingerprint": `1;PATH;NARHASH;NARSIZE;REFERENCES`, the references as full paths, separated by commas.
  */
 export function verifyNarInfo(narinfo: string, publicKey: string): boolean {
-  const fields = narinfo
-    .split('\n')
-    .map((line) => [line.split(': ', 1)[0] ?? '', line.slice(line.indexOf(': ') + 2)])
-  const field = (name: string) => fields.find(([key]) => key === name)?.[1] ?? ''
+  const fields = fieldsOf(narinfo)
+  const field = (name: string) => narInfoField(narinfo, name)
   const store = field('StorePath').slice(0, field('StorePath').lastIndexOf('/'))
   const references = field('References')
     .split(' ')
@@ -29,10 +27,19 @@ export function verifyNarInfo(narinfo: string, publicKey: string): boolean {
   const verifier = createPublicKey({ key: Buffer.concat([spkiPrefix, key]), format: 'der', type: 'spki' })
   return fields
     .filter(([name]) => name === 'Sig')
-    .map(([, value]) => splitKey(value ?? ''))
+    .map(([, value]) => splitKey(value))
     .some(
       ([name, signature]) => name === keyName && verify(null, Buffer.from(fingerprint), verifier, signature),
     )
+}
+
+/** Finds a field of a narinfo; '' where the narinfo lacks it. */
+export function narInfoField(narinfo: string, name: string): string {
+  return fieldsOf(narinfo).find(([key]) => key === name)?.[1] ?? ''
+}
+
+function fieldsOf(narinfo: string): (readonly [string, string])[] {
+  return narinfo.split('\n').map((line) => [line.split(': ', 1)[0] ?? '', line.slice(line.indexOf(': ') + 2)])
 }
 
 function splitKey(text: string): [string, Buffer] {

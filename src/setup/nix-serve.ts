@@ -6,7 +6,8 @@ import type { Run } from '../core/run.js'
 import type { SetupTask, TaskRun, TaskState } from '../core/setup-task.js'
 import type { Host } from '../core/ssh.js'
 import { hydraSettings, noPackage, reachedAt } from './hydra/settings.js'
-import { verifyNarInfo } from './narinfo-signature.js'
+import { askMachine, fact } from './remote-script.js'
+import { hashPart, servedProblem } from './served-path.js'
 import {
   convergeServices,
   lookAtServices,
@@ -77,7 +78,10 @@ function serviceSet(options: NixServeOptions, path: string): ServiceSet {
   return { owner: 'nix-serve', files: [file], units: [{ name: unit, reads: [file.path] }], obsolete: [] }
 }
 
-/** systemd reads the key as root (LoadCredential); the process itself has a user of its own making. */
+/**
+ * Describes the unit. systemd reads the key as root (LoadCredential); the process itself has a user of its own making.
+ * nix-serve calls `nix dump-path` since 2020: without `nix-command` every NAR is empty, with status 200 (measured).
+ */
 export function nixServeUnit(
   options: Pick<NixServeOptions, 'address' | 'port' | 'secretKeyFile'> & { package: string },
 ): string {
@@ -94,6 +98,7 @@ SupplementaryGroups=nix-users
 RuntimeDirectory=nix-serve
 LoadCredential=key:${options.secretKeyFile}
 Environment=NIX_REMOTE=daemon NIX_SECRET_KEY_FILE=%d/key HOME=%t/nix-serve
+Environment="NIX_CONFIG=extra-experimental-features = nix-command"
 ExecStart=${options.package}/bin/nix-serve --listen ${listensAt(options)} --workers 2
 Restart=always
 RestartSec=5
@@ -117,7 +122,7 @@ async function refuseOtherPackage(host: Host, path: string, run: Run): Promise<v
   })
 }
 
-/** What it serves of itself verifies with the public key. \`GET /\` is a 404 (measured). */
+/** Proves nix-serve by a small path of the store: signature and NAR. `GET /` is a 404 (measured). */
 async function verifyNixServe(host: Host, options: NixServeOptions, run: TaskRun): Promise<void> {
   const what = 'read the public key'
   const read = await host.exec(['cat', '--', options.publicKeyFile], {
@@ -134,21 +139,35 @@ async function verifyNixServe(host: Host, options: NixServeOptions, run: TaskRun
       signal: run.signal,
       timeoutMs: requestMs,
     })
-  const hash = /^\/nix\/store\/([0-9a-z]{32})-/.exec(options.package ?? '')?.[1] ?? ''
   await waitUntil(host.machine, run, {
     what: 'nix-serve answers, and signs',
     deadlineMs: answerMs,
     hint: `journalctl -u ${unit} on the machine says more`,
+    evidence: () => newestLines(host, run),
     wrong: async () => {
       const info = await get('/nix-cache-info')
       if (info.status !== 200) return `/nix-cache-info answers with status ${info.status}`
-      const narinfo = await get(`/${hash}.narinfo`)
-      if (narinfo.status !== 200)
-        return `the narinfo of its own package answers with status ${narinfo.status}`
-      if (!verifyNarInfo(narinfo.body, publicKey))
-        return 'what it serves is not signed by the key of this machine'
+      const question = { what: 'put a small file into the Nix store', script: smallPathScript }
+      const hash = hashPart(fact(await askMachine(host, question, run), 'path'))
+      const problem = await servedProblem(host, { hash, folder: '/', publicKey, get }, run)
+      if (problem !== undefined) return problem
       const [unsteady] = await unsteadyUnits(host, [unit], run)
       return unsteady
     },
   })
 }
+
+async function newestLines(host: Host, run: Run): Promise<string> {
+  const what = 'read the journal of nix-serve'
+  const argv = ['journalctl', '--quiet', '--no-pager', '--output=cat', '--lines=20', `--unit=${unit}`]
+  return (await host.exec(argv, { signal: run.signal, timeoutMs: requestMs, what })).stdout.trim()
+}
+
+/** Adds a path of a few bytes: its own package may have hundreds of MiB. The garbage collector may take the path. */
+const smallPathScript = `
+folder=$(mktemp -d) || exit 1
+trap 'rm -rf -- "$folder"' EXIT
+echo 'hydra-ops asks for this file, to prove that nix-serve serves' > "$folder/hydra-ops-nix-serve-proof" || exit 1
+path=$(nix-store --add "$folder/hydra-ops-nix-serve-proof") || exit 1
+echo "path=$path"
+`

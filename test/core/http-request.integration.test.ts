@@ -2,7 +2,12 @@ import { execFile } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { createServer as createHttpServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import { createServer as createHttpsServer, type Server } from 'node:https'
-import { type AddressInfo, connect, type Server as NetServer } from 'node:net'
+import {
+  type AddressInfo,
+  connect,
+  createServer as createNetServer,
+  type Server as NetServer,
+} from 'node:net'
 import type { Duplex } from 'node:stream'
 import { TLSSocket } from 'node:tls'
 import { fileURLToPath } from 'node:url'
@@ -108,9 +113,13 @@ describe('a request over a connection of ours', () => {
     await expect(httpAnswer(overSsh('http://hydra.example.org/long'))).rejects.toThrow('too long')
   })
 
-  it('ends with the time that it was given', async () => {
+  it('ends with the time that it was given, or with a cancel, and says which', async () => {
     const request = overSsh('https://hydra.example.org/never', { timeoutMs: 500 })
-    await expect(httpAnswer(request)).rejects.toThrow(/no answer in time|aborted/)
+    await expect(httpAnswer(request)).rejects.toThrow('no answer within 0.5 s')
+    const cancel = new AbortController()
+    const cancelled = httpAnswer(overSsh('https://hydra.example.org/never', { signal: cancel.signal }))
+    cancel.abort()
+    await expect(cancelled).rejects.toMatchObject({ code: 'INTERRUPTED' })
   })
 
   it('does not take a certificate that nobody vouches for, where it is checked', async () => {
@@ -139,6 +148,52 @@ describe('a certificate that is vouched for', () => {
     expect(await status('https://localhost/')).toBe('200')
     expect(await status('https://hydra.example.org/')).toBe('ERR_TLS_CERT_ALTNAME_INVALID')
     expect(await status('https://127.0.0.1/')).toBe('ERR_TLS_CERT_ALTNAME_INVALID')
+  })
+})
+
+describe('an answer that ends too early', () => {
+  let cut: NetServer
+  let text: string
+  beforeAll(async () => {
+    cut = createNetServer((socket) => {
+      socket.once('data', () => socket.end(text)).on('error', () => {})
+    })
+    await new Promise<void>((resolve) => cut.listen(0, '127.0.0.1', resolve))
+  })
+  afterAll(() => cut?.close())
+
+  const direct = async (): Promise<Duplex> => {
+    const socket = connect(portOf(cut), '127.0.0.1')
+    await new Promise((resolve) => socket.once('connect', resolve))
+    return socket
+  }
+  const throughSsh = () => machine.connectTcp('127.0.0.1', portOf(cut), { signal: never, timeoutMs: 60_000 })
+
+  it.each([
+    ['no body at all', 'content-length: 152\r\n\r\n', 'the answer ended after 0 of 152 bytes'],
+    ['half of the body', 'content-length: 10\r\n\r\nhello', 'the answer ended after 5 of 10 bytes'],
+    ['a chunk too few', 'transfer-encoding: chunked\r\n\r\n5\r\nhello\r\n', 'the answer ended after 5 bytes'],
+  ])('is an error with %s, at a port as well as through ssh', async (_, rest, message) => {
+    text = `HTTP/1.1 200 OK\r\n${rest}`
+    for (const way of [direct, throughSsh])
+      await expect(httpAnswer(overSsh('http://hydra.example.org/', { connect: way }))).rejects.toThrow(
+        message,
+      )
+  })
+
+  it('is none where the server does not say how long it is, or has nothing to send', async () => {
+    for (const [rest, body] of [
+      ['\r\nhello', 'hello'],
+      ['content-length: 0\r\n\r\n', ''],
+    ] as const) {
+      text = `HTTP/1.1 200 OK\r\n${rest}`
+      expect(await httpAnswer(overSsh('http://hydra.example.org/', { connect: direct }))).toMatchObject({
+        body,
+      })
+    }
+    text = 'HTTP/1.1 200 OK\r\ncontent-length: 152\r\n\r\n'
+    const head = overSsh('http://hydra.example.org/', { connect: direct, method: 'HEAD' })
+    expect(await httpAnswer(head)).toMatchObject({ status: 200, body: '' })
   })
 })
 

@@ -35,6 +35,11 @@ export class StandIns {
     return bin
   }
 
+  /** Its store path. */
+  path(name: StandIn): string {
+    return this.bin(name).slice(this.nix.real('/').length - 1, -'/bin'.length)
+  }
+
   /** Variables of a service, and nothing of ours. */
   async env(more: Readonly<Record<string, string>>): Promise<Record<string, string>> {
     const env = storeEnvironment(await this.nix.command.store(), this.nix.env)

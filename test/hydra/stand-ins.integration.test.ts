@@ -37,7 +37,8 @@ beforeAll(async () => {
   await standIns.start(
     'nix-serve',
     ['nix-serve', '--listen', `127.0.0.1:${nixServe}`, '--workers', '2'],
-    { ...env, NIX_SECRET_KEY_FILE: secret },
+    // It calls `nix dump-path`.
+    { ...env, NIX_SECRET_KEY_FILE: secret, NIX_CONFIG: 'extra-experimental-features = nix-command' },
     () => answers(nixServe),
   )
   // What nginx did to those requests is in their headers already.

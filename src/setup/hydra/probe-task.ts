@@ -1,14 +1,14 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { requireSuccess } from '../../core/command-result.js'
-import { failure, throwIfInterrupted } from '../../core/errors.js'
+import { failure, messageOf, throwIfInterrupted } from '../../core/errors.js'
 import { placeFiles } from '../../core/place-files.js'
 import type { Run } from '../../core/run.js'
 import type { SetupTask, TaskRun, TaskState } from '../../core/setup-task.js'
 import type { Host } from '../../core/ssh.js'
-import { verifyNarInfo } from '../narinfo-signature.js'
 import { staticCachePath } from '../nginx/site-text.js'
 import { findClusters } from '../postgresql/cluster.js'
 import { askMachine, fact } from '../remote-script.js'
+import { hashPart, servedProblem } from '../served-path.js'
 import { publicFile } from '../services.js'
 import { diagnose, namedCause } from './diagnosis.js'
 import {
@@ -24,7 +24,7 @@ import {
 } from './probe-api.js'
 import { hydraRole, hydraSettings, hydraUsers, signs } from './settings.js'
 import { passwordOf, usersOf } from './users-task.js'
-import { json, refusal, WebSession } from './web-session.js'
+import { json, WebSession } from './web-session.js'
 
 export interface ProbeOptions {
   readonly url: string
@@ -52,7 +52,9 @@ export const hydraProbeTask: SetupTask<ProbeOptions> = {
   title: 'a build that proves that Hydra works',
   after: ['hydra', 'nginx', 'admin-user', 'binary-cache', 'nix-serve'],
   stage: 'configure',
-  debianPackages: () => [],
+  // Hydra's own cache serves xz, and names no hash of the file.
+  debianPackages: ({ publicKeyFile, cachePath }) =>
+    publicKeyFile !== undefined && cachePath === '/' ? ['xz-utils'] : [],
   wanted(machine) {
     const settings = hydraSettings(machine)
     const admin =
@@ -226,23 +228,33 @@ async function signedInCache(
     what,
   })
   const publicKey = requireSuccess(read, { machine: host.machine, what }).stdout.trim()
-  const hash = /^\/nix\/store\/([0-9a-z]{32})-/.exec(path)?.[1] ?? ''
-  const narinfo = `${options.cachePath}${hash}.narinfo`
+  const served = {
+    hash: hashPart(path),
+    folder: options.cachePath,
+    publicKey,
+    get: (file: string) => session.request('GET', file),
+  }
   const end = performance.now() + signedMs
   let wrong = ''
   while (performance.now() < end) {
-    const answer = await session.request('GET', narinfo)
-    if (answer.status === 200 && verifyNarInfo(answer.body, publicKey)) return
-    wrong = answer.status === 200 ? 'it is not signed by the key of this machine' : refusal(answer)
+    const problem = await servedProblem(host, served, run).catch((error: unknown) => {
+      throwIfInterrupted(run.signal)
+      return messageOf(error)
+    })
+    if (problem === undefined) return
+    wrong = problem
     await sleep(pauseMs, undefined, { signal: run.signal }).catch(() => {})
     throwIfInterrupted(run.signal)
   }
   const journal = await journalOf(host, since, run)
   const cause = namedCause(journal)
   const why = cause === undefined ? wrong : `${wrong}; ${cause}`
-  throw failure('PROBE', `machine '${host.machine}': ${options.url}${narinfo}: ${why}`, {
+  throw failure('PROBE', `machine '${host.machine}': the cache at ${options.url}: ${why}`, {
     machine: host.machine,
-    hint: 'journalctl -u hydra-queue-runner on the machine says more',
+    hint:
+      options.cachePath === '/'
+        ? 'Hydra\'s own cache needs pixz (deployment.aptPackages = [ "pixz" ]); journalctl -u hydra-server says more'
+        : 'journalctl -u hydra-queue-runner on the machine says more',
     detail: lastLines(journal),
   })
 }

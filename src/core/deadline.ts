@@ -1,0 +1,40 @@
+import { onAbort } from './on-abort.js'
+
+export interface Deadline {
+  /** Fires with the signal it was made from, or when the time is over. */
+  readonly signal: AbortSignal
+  /** Whether the time was over first. */
+  expired(): boolean
+  /** Ends the timer, and listens to the other signal no more. */
+  stop(): void
+}
+
+/**
+ * Derives a signal that also fires after some time. `AbortSignal.any([signal, AbortSignal.timeout(…)])` does not do:
+ * Node 20 collects the timeout as garbage, and such a wait never ends (measured).
+ */
+export function withDeadline(signal: AbortSignal, milliseconds: number): Deadline {
+  const controller = new AbortController()
+  let expired = false
+  const timer = setTimeout(() => {
+    expired = !controller.signal.aborted
+    stopListening()
+    controller.abort(new DOMException(`nothing within ${milliseconds / 1_000} s`, 'TimeoutError'))
+  }, milliseconds)
+  // A wait that nobody waits for any more does not keep the process.
+  timer.unref()
+  const stopListening = onAbort(signal, () => end(signal.reason))
+  const end = (reason: unknown) => {
+    clearTimeout(timer)
+    controller.abort(reason)
+  }
+  if (signal.aborted) end(signal.reason)
+  return {
+    signal: controller.signal,
+    expired: () => expired,
+    stop() {
+      clearTimeout(timer)
+      stopListening()
+    },
+  }
+}

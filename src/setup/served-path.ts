@@ -1,0 +1,106 @@
+import { createHash } from 'node:crypto'
+import { requireSuccess } from '../core/command-result.js'
+import { messageOf, throwIfInterrupted } from '../core/errors.js'
+import type { HttpAnswer } from '../core/http-request.js'
+import type { Run } from '../core/run.js'
+import type { Host } from '../core/ssh.js'
+import { refusal } from './hydra/web-session.js'
+import { narInfoField, verifyNarInfo } from './narinfo-signature.js'
+
+/** One path, and the cache that is asked for it. */
+export interface ServedPath {
+  /** The 32 characters before its name. */
+  readonly hash: string
+  /** Where the cache begins: `/`, or `/static-cache/`. */
+  readonly folder: string
+  readonly publicKey: string
+  get(path: string): Promise<HttpAnswer>
+}
+
+const unpackMs = 120_000
+
+/** Finds the 32 characters by which a cache knows a store path; '' where the text is no store path. */
+export function hashPart(path: string): string {
+  return /^\/nix\/store\/([0-9a-z]{32})-/.exec(path)?.[1] ?? ''
+}
+
+/**
+ * Names what is wrong with a path as a cache serves it; undefined = its narinfo is signed, and its NAR is the signed one.
+ * A narinfo alone proves nothing: a cache may sign paths whose NARs are empty (measured).
+ */
+export async function servedProblem(host: Host, served: ServedPath, run: Run): Promise<string | undefined> {
+  const name = `${served.folder}${served.hash}.narinfo`
+  const narinfo = await served.get(name)
+  if (narinfo.status !== 200) return `${name} answers with ${refusal(narinfo)}`
+  if (!verifyNarInfo(narinfo.body, served.publicKey))
+    return `${name} is not signed by the key of this machine`
+  const url = narInfoField(narinfo.body, 'URL')
+  const problem = await narProblem(host, narinfo.body, () => served.get(`${served.folder}${url}`), run)
+  return problem === undefined ? undefined : `${served.folder}${url}: ${problem}`
+}
+
+async function narProblem(
+  host: Host,
+  narinfo: string,
+  fetchNar: () => Promise<HttpAnswer>,
+  run: Run,
+): Promise<string | undefined> {
+  const answer = await fetchNar().catch((error: unknown) => {
+    throwIfInterrupted(run.signal)
+    return messageOf(error)
+  })
+  if (typeof answer === 'string') return answer
+  const { bytes } = answer
+  if (answer.status !== 200) return `the NAR answers with ${refusal(answer)}`
+  if (bytes.length === 0) return 'the NAR is empty'
+  const fileHash = narInfoField(narinfo, 'FileHash')
+  if (fileHash !== '') return hashProblem(sha256(bytes), fileHash)
+  const compression = narInfoField(narinfo, 'Compression')
+  if (!unpackers.includes(compression)) return `its NAR is compressed by '${compression}', which is not known`
+  const seen = compression === 'none' ? sha256(bytes) : await unpackedHash(host, compression, bytes, run)
+  return hashProblem(seen, narInfoField(narinfo, 'NarHash'))
+}
+
+/** Programs of Debian by the names that a narinfo has for them; `none` needs no program. */
+const unpackers = ['none', 'xz', 'bzip2', 'gzip', 'zstd']
+
+function sha256(bytes: Uint8Array): Buffer {
+  return createHash('sha256').update(bytes).digest()
+}
+
+async function unpackedHash(host: Host, program: string, bytes: Uint8Array, run: Run): Promise<Buffer> {
+  const what = `unpack a NAR by ${program}`
+  const options = { signal: run.signal, timeoutMs: unpackMs, what, stdin: bytes }
+  const result = await host.script(unpackScript, [program], options)
+  const { stdout } = requireSuccess(result, { machine: host.machine, what })
+  return Buffer.from(stdout.trim(), 'hex')
+}
+
+/** The file between both programs keeps the exit status of the first one. */
+const unpackScript = `
+file=$(mktemp) || exit 1
+trap 'rm -f -- "$file"' EXIT
+"$1" -dc > "$file" || exit 1
+sha256sum < "$file" | cut -d' ' -f1
+`
+
+function hashProblem(seen: Buffer, promised: string): string | undefined {
+  const forms = [
+    `sha256:${nixBase32(seen)}`,
+    `sha256:${seen.toString('hex')}`,
+    `sha256-${seen.toString('base64')}`,
+  ]
+  return forms.includes(promised) ? undefined : `its NAR has the hash ${forms[0]} instead of ${promised}`
+}
+
+const digits = '0123456789abcdfghijklmnpqrsvwxyz'
+
+/** Writes a hash as Nix does: base 32, the last digit first, in an alphabet without e, o, t and u. */
+export function nixBase32(bytes: Uint8Array): string {
+  const length = Math.ceil((bytes.length * 8) / 5)
+  return Array.from({ length }, (_, index) => {
+    const bit = (length - 1 - index) * 5
+    const pair = (bytes[bit >> 3] ?? 0) | ((bytes[(bit >> 3) + 1] ?? 0) << 8)
+    return digits.charAt((pair >> (bit & 7)) & 31)
+  }).join('')
+}

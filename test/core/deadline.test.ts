@@ -1,0 +1,64 @@
+import { getEventListeners } from 'node:events'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { withDeadline } from '../../src/core/deadline.js'
+
+setFlagsFromString('--expose-gc')
+const collectGarbage: () => void = runInNewContext('gc')
+
+describe('a signal with a deadline', () => {
+  beforeEach(() => {
+    vi.useFakeTimers()
+  })
+  afterEach(() => {
+    vi.useRealTimers()
+  })
+
+  it('fires when the time is over, and tells that from a cancel', () => {
+    const cancel = new AbortController()
+    const late = withDeadline(cancel.signal, 500)
+    vi.advanceTimersByTime(499)
+    expect([late.signal.aborted, late.expired()]).toEqual([false, false])
+    vi.advanceTimersByTime(1)
+    expect([late.signal.aborted, late.expired()]).toEqual([true, true])
+    expect(late.signal.reason).toMatchObject({ name: 'TimeoutError', message: 'nothing within 0.5 s' })
+  })
+
+  it('fires with the signal it was made from, for the same reason, also when that one fired before', () => {
+    const cancel = new AbortController()
+    const before = withDeadline(cancel.signal, 500)
+    cancel.abort(new Error('Ctrl-C'))
+    const after = withDeadline(cancel.signal, 500)
+    vi.advanceTimersByTime(1_000)
+    for (const each of [before, after])
+      expect([each.signal.reason, each.expired()]).toEqual([cancel.signal.reason, false])
+  })
+
+  it('leaves no timer and no listener behind, however it ends', () => {
+    const cancel = new AbortController()
+    for (let round = 0; round < 20; round += 1) withDeadline(cancel.signal, 500).stop()
+    expect(getEventListeners(cancel.signal, 'abort')).toHaveLength(0)
+    withDeadline(cancel.signal, 500)
+    vi.advanceTimersByTime(500)
+    expect(getEventListeners(cancel.signal, 'abort')).toHaveLength(0)
+    withDeadline(cancel.signal, 500)
+    cancel.abort()
+    expect(getEventListeners(cancel.signal, 'abort')).toHaveLength(0)
+    expect(vi.getTimerCount()).toBe(0)
+  })
+
+  it('does not fire once it was stopped', () => {
+    const late = withDeadline(new AbortController().signal, 500)
+    late.stop()
+    vi.advanceTimersByTime(1_000)
+    expect(late.signal.aborted).toBe(false)
+  })
+})
+
+it('a deadline survives the garbage collector', async () => {
+  const { signal } = withDeadline(new AbortController().signal, 50)
+  const fired = new Promise((resolve) => signal.addEventListener('abort', () => resolve('fired')))
+  collectGarbage()
+  expect(await fired).toBe('fired')
+})

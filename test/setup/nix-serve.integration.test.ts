@@ -1,0 +1,105 @@
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { bindTask, type WantedTask } from '../../src/core/setup-task.js'
+import { nixServeTask, nixServeUnit } from '../../src/setup/nix-serve.js'
+import { LocalShellHost } from '../fakes/local-shell-host.js'
+import { standInSystemctl } from '../fakes/stand-in-systemctl.js'
+import { taskMachine, taskRun } from '../fakes/task-run.js'
+import { freePort } from '../fixtures/sshd.js'
+import { StandIns } from '../hydra/stand-in-packages.js'
+
+/** The proof of the nix-serve task, at the stand-in of nix-serve on a store of the test's own. */
+const standIns = new StandIns()
+const secret = join(standIns.nix.folder, 'secret')
+let root: string
+let env: Record<string, string>
+let host: LocalShellHost
+
+beforeAll(async () => {
+  root = mkdtempSync(join(tmpdir(), 'ho-nix-serve-'))
+  mkdirSync(join(root, 'bin'))
+  standInSystemctl(root)
+  writeFileSync(join(root, 'active-nix-serve.service'), '')
+  writeFileSync(join(root, 'shown'), 'Id=nix-serve.service\nActiveState=active\nNRestarts=0\n')
+  await standIns.build('nix-serve')
+  await standIns.nix.nix('nix-store', ['--generate-binary-cache-key', 'ci-1', secret, `${secret}.pub`])
+  env = await standIns.env({ NIX_SECRET_KEY_FILE: secret })
+  const variables = Object.entries({ ...env, PATH: `${join(root, 'bin')}:${env.PATH}` })
+  host = new LocalShellHost({ prefix: ['env', ...variables.map(([name, value]) => `${name}=${value}`)] })
+})
+afterAll(async () => {
+  await standIns.dispose()
+  rmSync(root, { recursive: true, force: true })
+})
+
+/** What the unit gives to nix-serve, of one variable. */
+function unitVariable(name: string): string | undefined {
+  const unit = nixServeUnit({ package: '/x', address: '127.0.0.1', port: 5000, secretKeyFile: secret })
+  return new RegExp(`^Environment=.*\\b${name}=([^"\\n]*)`, 'm').exec(unit)?.[1]
+}
+
+async function started(more: Record<string, string>): Promise<WantedTask> {
+  const port = await freePort()
+  await standIns.start(
+    'nix-serve',
+    ['nix-serve', '--listen', `127.0.0.1:${port}`],
+    { ...env, ...more },
+    async (daemon) => daemon.log.includes('Binding to TCP port'),
+  )
+  const nixServe = { enable: true, port, package: standIns.path('nix-serve') }
+  const cache = { secretKeyFile: secret, publicKeyFile: `${secret}.pub` }
+  const task = bindTask(nixServeTask)(taskMachine({ hydra: { enable: true, nixServe, cache } }))
+  if (task === undefined) throw new Error('the nix-serve task is not wanted')
+  return task
+}
+
+/** The first state that the proof waits over. */
+async function firstComplaint(task: WantedTask): Promise<string> {
+  const stop = new AbortController()
+  let seen = ''
+  const log = (line: string) => {
+    seen ||= line
+    stop.abort()
+  }
+  const failed = await task.verify(host, { ...taskRun(), signal: stop.signal, log }).then(
+    () => '',
+    (error: unknown) => String(error),
+  )
+  return seen === '' ? failed : seen
+}
+
+describe('the proof of nix-serve', () => {
+  it('holds where the unit lets it call `nix dump-path`', async () => {
+    const config = unitVariable('NIX_CONFIG')
+    const task = await started(config === undefined ? {} : { NIX_CONFIG: config })
+    expect(await firstComplaint(task)).toBe('')
+  })
+
+  it('does not hold where `nix dump-path` fails: the answer has a status of 200 and no body', async () => {
+    const task = await started({ NIX_CONFIG: 'experimental-features =' })
+    expect(await firstComplaint(task)).toMatch(/the answer ended after 0 of \d+ bytes$/)
+  })
+
+  it('does not hold where the key of another machine signs', async () => {
+    const other = join(standIns.nix.folder, 'other')
+    await standIns.nix.nix('nix-store', ['--generate-binary-cache-key', 'ci-1', other, `${other}.pub`])
+    const task = await started({
+      NIX_CONFIG: 'extra-experimental-features = nix-command',
+      NIX_SECRET_KEY_FILE: other,
+    })
+    expect(await firstComplaint(task)).toContain('is not signed by the key of this machine')
+  })
+
+  it('does not hold where a NAR of the right length has another content', async () => {
+    const bin = join(root, 'wrong-nix')
+    mkdirSync(bin)
+    writeFileSync(join(bin, 'nix'), '#!/bin/sh\n/usr/bin/nix "$@" | tr h H\n', { mode: 0o755 })
+    const task = await started({
+      NIX_CONFIG: 'extra-experimental-features = nix-command',
+      PATH: `${bin}:${env.PATH}`,
+    })
+    expect(await firstComplaint(task)).toMatch(/its NAR has the hash sha256:\w{52} instead of sha256:\w{52}/)
+  })
+})
