@@ -13,7 +13,9 @@ import { Readable, Transform } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import * as z from 'zod'
 import type { LocalCommands } from '../core/context.js'
+import { withDeadline } from '../core/deadline.js'
 import { failure, messageOf, throwIfInterrupted, usageError } from '../core/errors.js'
+import { onAbort } from '../core/on-abort.js'
 import type { Run } from '../core/run.js'
 
 /** An image that we did not make. */
@@ -75,7 +77,9 @@ export async function download(
       done(null, chunk)
     },
   })
-  const signal = AbortSignal.any([run.signal, stalled.signal, AbortSignal.timeout(downloadMs)])
+  const stopListening = onAbort(run.signal, () => stalled.abort())
+  const deadline = withDeadline(stalled.signal, downloadMs)
+  const { signal } = deadline
   try {
     const response = await fetch(image.url, { signal, redirect: 'follow' })
     if (!response.ok || response.body === null) {
@@ -88,6 +92,8 @@ export async function download(
     throw asDownloadFailure(what, error)
   } finally {
     clearTimeout(watchdog)
+    deadline.stop()
+    stopListening()
   }
   const seen = hash.digest('hex')
   if (seen === image.sha256) return

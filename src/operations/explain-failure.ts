@@ -1,4 +1,5 @@
 import type { Ops } from '../core/context.js'
+import { withDeadline } from '../core/deadline.js'
 import { OpsError } from '../core/errors.js'
 import { withFileFailure } from '../core/file-failure.js'
 import type { Finding } from '../core/provider.js'
@@ -49,8 +50,11 @@ const looks = new WeakMap<object, Promise<readonly Finding[]>>()
 function findingsOf(ops: Pick<Ops, 'doctor' | 'signal'>): Promise<readonly Finding[]> {
   const known = looks.get(ops)
   if (known !== undefined) return known
-  const signal = AbortSignal.any([ops.signal, AbortSignal.timeout(lookMs)])
-  const look = ops.doctor({ signal, log: () => {} }).catch(() => [])
+  const deadline = withDeadline(ops.signal, lookMs)
+  const look = ops
+    .doctor({ signal: deadline.signal, log: () => {} })
+    .catch(() => [])
+    .finally(deadline.stop)
   looks.set(ops, look)
   return look
 }

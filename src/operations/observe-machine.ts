@@ -1,5 +1,6 @@
 import type { AnyProvider } from '../core/bind-provider.js'
 import type { Ops } from '../core/context.js'
+import { withDeadline } from '../core/deadline.js'
 import type { MachineDefinition } from '../core/definition.js'
 import type { DeploymentRecord, MachineRecord } from '../core/deployment.js'
 import { messageOf, throwIfInterrupted } from '../core/errors.js'
@@ -50,12 +51,12 @@ export async function observeMachine(subject: Subject, provider: AnyProvider | u
   }
   try {
     const resource = resourceOf(ops, record, machine, definition)
-    const observed = await provider.inspect(resource, within(subject.run, inspectMs))
+    const observed = await within(subject.run, inspectMs, (run) => provider.inspect(resource, run))
     const state = stateOf(observed, provider)
     const detail = detailOf(observed)
     // To look at a host that exists is to ask its sshd: once is enough.
     if (state !== 'up' || !provider.makesMachines) return { state, detail }
-    const target = await provider.target(resource, within(subject.run, inspectMs))
+    const target = await within(subject.run, inspectMs, (run) => provider.target(resource, run))
     const answers = await ops.ssh.probe(target, { signal: subject.run.signal, timeoutMs: greetMs })
     return answers
       ? { state: 'up', detail }
@@ -74,8 +75,13 @@ export function resourceIdOf(
   return provider?.resourceId(resourceOf(ops, record, machine, definition)) ?? ''
 }
 
-function within(run: Run, milliseconds: number): Run {
-  return { ...run, signal: AbortSignal.any([run.signal, AbortSignal.timeout(milliseconds)]) }
+async function within<T>(run: Run, milliseconds: number, action: (run: Run) => Promise<T>): Promise<T> {
+  const deadline = withDeadline(run.signal, milliseconds)
+  try {
+    return await action({ ...run, signal: deadline.signal })
+  } finally {
+    deadline.stop()
+  }
 }
 
 function stateOf(observed: Observation, { makesMachines }: AnyProvider): SeenState {

@@ -1,4 +1,5 @@
 import type { Duplex } from 'node:stream'
+import { withDeadline } from '../core/deadline.js'
 import { onAbort } from '../core/on-abort.js'
 
 export interface SmtpQuestion {
@@ -12,7 +13,19 @@ const mostBytes = 16 * 1024
 
 /** The last line of what a mail server says to somebody who connects (RFC 5321, 4.2): `220 NAME ESMTP`. */
 export async function smtpGreeting({ connect, signal, timeoutMs }: SmtpQuestion): Promise<string> {
-  const ended = AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)])
+  const deadline = withDeadline(signal, timeoutMs)
+  try {
+    return await greetingBefore(deadline.signal, connect, timeoutMs)
+  } finally {
+    deadline.stop()
+  }
+}
+
+async function greetingBefore(
+  ended: AbortSignal,
+  connect: () => Promise<Duplex>,
+  timeoutMs: number,
+): Promise<string> {
   const stream = await connect()
   const greeted = lastLine(stream)
   const giveUp = () => {

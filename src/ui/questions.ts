@@ -1,6 +1,7 @@
 import type { Readable } from 'node:stream'
 import { buffer } from 'node:stream/consumers'
 import type { Questions } from '../core/context.js'
+import { withDeadline } from '../core/deadline.js'
 import { exitCodes, failure, interrupted, OpsError, throwIfInterrupted, usageError } from '../core/errors.js'
 import { onAbort } from '../core/on-abort.js'
 import { printable } from './printable.js'
@@ -78,20 +79,21 @@ export function createQuestions(options: QuestionOptions): Questions {
 
 async function readPiped(what: string, hint: string, { stdin, signal }: QuestionOptions): Promise<string> {
   if (stdin.isTTY === true) throw usageError(`${what}: standard input is a terminal`, { hint })
-  const late = AbortSignal.timeout(pipedMs)
   throwIfInterrupted(signal)
-  const stopListening = onAbort(AbortSignal.any([signal, late]), () => {
+  const late = withDeadline(signal, pipedMs)
+  const stopListening = onAbort(late.signal, () => {
     stdin.destroy()
   })
   try {
     return (await buffer(stdin)).toString('utf8')
   } catch (error) {
     throwIfInterrupted(signal)
-    if (late.aborted)
+    if (late.expired())
       throw failure('DEADLINE', `${what}: standard input did not end within ${pipedMs / 60_000} minutes`)
     throw failure('STDIN', `${what}: standard input cannot be read`, { cause: error })
   } finally {
     stopListening()
+    late.stop()
   }
 }
 

@@ -62,6 +62,11 @@ it('only the user interface writes to the terminal', () => {
   expect(lines(others, /\bconsole\.\w+\(|process\.(?:stdout|stderr)\.write\b/)).toEqual([])
 })
 
+it('no deadline is left to a timeout that the garbage collector takes away', () => {
+  const others = shipped.filter(({ path }) => path !== 'src/core/deadline.ts')
+  expect(lines(others, /AbortSignal\.any\([^)]*AbortSignal\.timeout/)).toEqual([])
+})
+
 it('names say what a file is about', () => {
   const vague = all.filter(({ path }) => /^(?:utils?|helpers?|common|misc)\.ts$/.test(basename(path)))
   const notKebab = all.filter(({ path }) => !/^[a-z0-9]+(?:[-.][a-z0-9]+)*\.(?:ts|mjs)$/.test(basename(path)))

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { describeEnd, lastLines } from '../../core/command-result.js'
+import { withDeadline } from '../../core/deadline.js'
 import type { HealthChecks } from '../../core/definition.js'
 import { messageOf, throwIfInterrupted } from '../../core/errors.js'
 import { httpStatus } from '../../core/http-request.js'
@@ -112,7 +113,8 @@ function httpCheck(check: HealthChecks['http'][number], { host, run }: CheckCont
     ...check,
     name: check.description ?? `http: ${url}`,
     attempt: async ({ timeoutMs }) => {
-      const signal = AbortSignal.any([run.signal, AbortSignal.timeout(timeoutMs)])
+      const deadline = withDeadline(run.signal, timeoutMs)
+      const { signal } = deadline
       try {
         const status = await httpStatus({
           url,
@@ -126,6 +128,8 @@ function httpCheck(check: HealthChecks['http'][number], { host, run }: CheckCont
       } catch (error) {
         if (signal.aborted) return `no answer within ${seconds(timeoutMs)} s`
         throw error
+      } finally {
+        deadline.stop()
       }
     },
   }
@@ -136,7 +140,8 @@ function tcpCheck(check: HealthChecks['tcp'][number], { host, run }: CheckContex
     ...check,
     name: check.description ?? `tcp: ${check.host ?? 'localhost'}:${check.port}`,
     attempt: async ({ timeoutMs }) => {
-      const signal = AbortSignal.any([run.signal, AbortSignal.timeout(timeoutMs)])
+      const deadline = withDeadline(run.signal, timeoutMs)
+      const { signal } = deadline
       try {
         const connection = await connectFor(check.host, check.port, host, { signal, timeoutMs })
         connection.on('error', () => {}).destroy()
@@ -144,6 +149,8 @@ function tcpCheck(check: HealthChecks['tcp'][number], { host, run }: CheckContex
       } catch (error) {
         if (signal.aborted) return `no connection within ${seconds(timeoutMs)} s`
         throw error
+      } finally {
+        deadline.stop()
       }
     },
   }
