@@ -55,7 +55,14 @@ function placingFailed(
   const [, index, why] = /^failed (\d+) (.*)$/.exec(answers.at(-1) ?? '') ?? []
   const path = index === undefined ? undefined : pathAt(files, index)
   if (path === undefined) return commandFailure(result, { machine: host.machine, what })
-  return failure('PLACE_FILE', `machine '${host.machine}': ${what}: ${JSON.stringify(path)}: ${why}`, {
+  const file = files[Number(index)]
+  const reason =
+    why === 'no user'
+      ? `the machine has no user '${file?.user}'`
+      : why === 'no group'
+        ? `the machine has no group '${file?.group}'`
+        : why
+  return failure('PLACE_FILE', `machine '${host.machine}': ${what}: ${JSON.stringify(path)}: ${reason}`, {
     machine: host.machine,
     detail: result.stderr.trim(),
   })
@@ -141,7 +148,10 @@ stage() {
     make_directory "$1" "$8" "$9" || { failed $index 'its directory could not be made'; return 1; }
     uid=$(user_id "$4") gid=$(group_id "$5") mode=$6
     if [ -z "$uid" ] || [ -z "$gid" ]; then
-      if [ "$7" = no ]; then failed $index 'its user or group does not exist'; return 1; fi
+      if [ "$7" = no ]; then
+        if [ -z "$uid" ]; then failed $index 'no user'; else failed $index 'no group'; fi
+        return 1
+      fi
       uid=0 gid=0 mode=0600
       printf 'ownerless %s\\n' $index
     fi

@@ -6,6 +6,7 @@ import type { Run } from '../core/run.js'
 import { inspectKeys } from './deploy/deliver-keys.js'
 import { definitionIn, evaluationRequest } from './deploy/evaluate-network.js'
 import { closeJob, type Link, newLink } from './deploy/job.js'
+import { refuseMissingOwners } from './deploy/key-owners.js'
 import { resolveKeys } from './deploy/keys.js'
 import { dropKeys, placeKeys } from './deploy/keys-stage.js'
 import { connect, hostOf } from './deploy/reach.js'
@@ -53,6 +54,7 @@ export async function sendKeysTo(
     await connect(link)
     refuseMachine(link, await surveyMachine(hostOf(link), run))
     const seen = await inspectKeys(hostOf(link), keys, run)
+    refuseMissingOwners(machine, seen)
     await placeKeys(link, 'pre-activation', seen)
     await placeKeys(link, 'post-activation', seen)
     await dropKeys(link, seen)

@@ -163,9 +163,12 @@ describe('placeFiles', () => {
     expect(readFileSync(join(root, 'a'), 'utf8')).toBe('old')
   })
 
-  it('refuses a user that does not exist, and names the file', async () => {
+  it('refuses a user or group that does not exist, and names file and owner', async () => {
     await expect(placeFiles(host, [file('a', '1', { user: 'no-such-user' })], options)).rejects.toThrow(
-      /\/a": its user or group does not exist/,
+      /\/a": the machine has no user 'no-such-user'/,
+    )
+    await expect(placeFiles(host, [file('a', '1', { group: 'no-such-group' })], options)).rejects.toThrow(
+      /\/a": the machine has no group 'no-such-group'/,
     )
     expect(readdirSync(root)).toEqual([])
   })

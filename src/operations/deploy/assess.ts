@@ -2,6 +2,7 @@ import { failure, messageOf, OpsError } from '../../core/errors.js'
 import type { StorePath } from '../../core/names.js'
 import type { Observation, ResourceChange } from '../../core/provider.js'
 import { type Job, resourceFor } from './job.js'
+import { refuseKeysThatStayUnowned } from './key-owners.js'
 import type { Look } from './look.js'
 import { connect } from './reach.js'
 import { lookToChange } from './refuse-machine.js'
@@ -37,7 +38,9 @@ export async function assess(job: Job): Promise<Assessment> {
     return { ...base, look: undefined, unreachable: observation.reason }
   }
   if (observation.kind !== 'running') return { ...base, look: undefined, unreachable: undefined }
-  return { ...base, ...(await tryLook(job)) }
+  const seen = { ...base, ...(await tryLook(job)) }
+  refuseKeysThatStayUnowned(job, seen)
+  return seen
 }
 
 async function tryLook(job: Job): Promise<Pick<Assessment, 'look' | 'unreachable'>> {

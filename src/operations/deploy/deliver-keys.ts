@@ -6,6 +6,7 @@ import { type PlacedFile, placeFiles, stagedPath } from '../../core/place-files.
 import type { Run } from '../../core/run.js'
 import type { Host } from '../../core/ssh.js'
 import { folderFunctions, keyDirectory, openFolders, ownerArguments } from './key-folders.js'
+import { missingOwner, refuseMissingOwners } from './key-owners.js'
 import { keyUnitFile, keyUnitMark, survivesReboot, unitFolder } from './key-units.js'
 import { type DroppedKeys, isFine, type ResolvedKey, type SeenKey } from './keys.js'
 
@@ -58,7 +59,9 @@ function seenKey(key: ResolvedKey, nonce: string, answer: string): SeenKey {
     if (hash !== sha256(nonce, key.content)) return 'differs'
     return Number.parseInt(mode, 8) === key.mode && owner === wantedOwner ? 'same' : 'metadata differs'
   }
-  return { key, state: state(), unitDiffers, shut: shut === 'shut' }
+  const [wantedUser = '', wantedGroup = ''] = wantedOwner.split(':')
+  const has = { user: wantedUser !== '', group: wantedGroup !== '' }
+  return { key, state: state(), unitDiffers, shut: shut === 'shut', missingOwner: missingOwner(key, has) }
 }
 
 function sha256(...parts: readonly (string | Uint8Array)[]): string {
@@ -79,6 +82,7 @@ export async function deliverKeys(
 ): Promise<Delivered> {
   const due = phase === 'post-activation' ? keys : keys.filter((key) => key.uploadAt === phase)
   const seen = await inspectKeys(host, due, run)
+  if (phase === 'post-activation') refuseMissingOwners(host.machine, seen)
   const stale = seen.filter((each) => each.state !== 'same')
   const changed = seen.filter((each) => !isFine(each))
   if (changed.length === 0) return { changed: [], ownerless: [] }

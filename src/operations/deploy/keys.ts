@@ -29,9 +29,11 @@ export interface SeenKey {
   readonly unitDiffers: boolean
   /** Its folder, which we made, keeps its owner out. */
   readonly shut: boolean
+  /** Its user or group, where the machine does not have it: `no user 'app'`. */
+  readonly missingOwner: string | undefined
 }
 
-export function isFine({ state, unitDiffers, shut }: Omit<SeenKey, 'key'>): boolean {
+export function isFine({ state, unitDiffers, shut }: SeenKey): boolean {
   return state === 'same' && !unitDiffers && !shut
 }
 
@@ -193,7 +195,8 @@ export function planKeys(
   recorded: Readonly<Record<string, string>>,
 ): PlanItem[] {
   const namesOf = (some: typeof seen) => some.map((each) => shown(each.key.name))
-  const named = (state: SeenKey['state']) => namesOf(seen.filter((each) => each.state === state))
+  const owned = seen.filter((each) => each.missingOwner === undefined)
+  const named = (state: SeenKey['state']) => namesOf(owned.filter((each) => each.state === state))
   const same = seen.filter((each) => each.state === 'same')
   const wanted = seen.map((each) => each.key)
   const names = new Map(Object.entries(recorded).map(([name, path]) => [path, name]))
@@ -205,8 +208,17 @@ export function planKeys(
     ...item('change', namesOf(same.filter((each) => each.unitDiffers)), 'its unit'),
     ...item('change', namesOf(same.filter((each) => each.shut)), 'its folder lets its owner in'),
     ...item('replace', named('unknown'), 'unknown until deploy'),
+    ...seen.filter((each) => each.missingOwner !== undefined).flatMap(unownedItem),
     ...item('remove', dropped),
   ]
+}
+
+function unownedItem({ key, state, missingOwner }: Parameters<typeof planKeys>[0][number]): PlanItem[] {
+  return item(
+    state === 'missing' ? 'add' : 'change',
+    [shown(key.name)],
+    `${missingOwner} yet: this deploy must make it`,
+  )
 }
 
 function item(action: PlanItem['action'], names: readonly string[], note?: string): PlanItem[] {

@@ -47,6 +47,7 @@ function keyItems(job: Job, recorded: Readonly<Record<string, string>>): PlanIte
       state: kept ? ('same' as const) : ('missing' as const),
       unitDiffers: false,
       shut: false,
+      missingOwner: undefined,
     }
   })
   return planKeys(wanted, recorded)

@@ -222,11 +222,16 @@ describe('deliverKeys', () => {
     expect(await states(key('a', 'x', { mode: 0o444 }))).toEqual(['same'])
   })
 
-  it('fails after the activation when the owner still does not exist, and names the key’s place', async () => {
-    await expect(
-      deliverKeys(host, [key('a', 'x', { user: 'no-such-user' })], 'post-activation', run),
-    ).rejects.toThrow(/deliver keys: ".*\/a": its user or group does not exist/)
-    expect(existsSync(join(root, 'a'))).toBe(false)
+  it('fails after the activation when owners still do not exist, and names each with its key', async () => {
+    const keys = [
+      key('a', 'x', { user: 'no-such-user' }),
+      key('b', 'x', { group: 'no-such-group' }),
+      key('c', 'x'),
+    ]
+    await expect(deliverKeys(host, keys, 'post-activation', run)).rejects.toThrow(
+      `machine 'local': key "a": the machine has no user 'no-such-user'; key "b": the machine has no group 'no-such-group'`,
+    )
+    for (const name of ['a', 'b', 'c']) expect(existsSync(join(root, name))).toBe(false)
   })
 })
 

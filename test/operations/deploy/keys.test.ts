@@ -185,7 +185,7 @@ describe('what is recorded', () => {
 
 describe('planKeys', () => {
   function seen(name: string, state: SeenKey['state'], more: Partial<SeenKey> = {}): SeenKey {
-    return { key: resolved(name), state, unitDiffers: false, shut: false, ...more }
+    return { key: resolved(name), state, unitDiffers: false, shut: false, missingOwner: undefined, ...more }
   }
 
   it('says nothing when all is as it should be', () => {
@@ -202,6 +202,7 @@ describe('planKeys', () => {
         seen('unit', 'same', { unitDiffers: true }),
         seen('folder', 'same', { shut: true }),
         seen('token', 'unknown'),
+        seen('early', 'missing', { missingOwner: "no user 'app'" }),
       ],
       { db: '/run/keys/db', gone: '/run/keys/gone' },
     )
@@ -212,6 +213,12 @@ describe('planKeys', () => {
       { subject: 'keys', action: 'change', detail: 'unit', note: 'its unit' },
       { subject: 'keys', action: 'change', detail: 'folder', note: 'its folder lets its owner in' },
       { subject: 'keys', action: 'replace', detail: 'token', note: 'unknown until deploy' },
+      {
+        subject: 'keys',
+        action: 'add',
+        detail: 'early',
+        note: "no user 'app' yet: this deploy must make it",
+      },
       { subject: 'keys', action: 'remove', detail: 'gone' },
     ])
   })

@@ -1,0 +1,48 @@
+import { failure } from '../../core/errors.js'
+import type { MachineName } from '../../core/names.js'
+import type { Assessment } from './assess.js'
+import type { Job } from './job.js'
+import type { SeenKey } from './keys.js'
+
+/** Says which of a key's owners the machine does not have; undefined = it has both. */
+export function missingOwner(
+  key: { readonly user: string; readonly group: string },
+  has: { readonly user: boolean; readonly group: boolean },
+): string | undefined {
+  const missing = [
+    ...(has.user ? [] : [`no user '${key.user}'`]),
+    ...(has.group ? [] : [`no group '${key.group}'`]),
+  ]
+  return missing.length === 0 ? undefined : missing.join(' and ')
+}
+
+/** Throws an error that names every key whose user or group the machine does not have. */
+export function refuseMissingOwners(machine: MachineName, seen: readonly SeenKey[]): void {
+  const unowned = seen.filter((each) => each.missingOwner !== undefined)
+  const [first] = unowned
+  if (first === undefined) return
+  const reasons = unowned.map(
+    ({ key, missingOwner: what }) => `key ${JSON.stringify(key.name)}: the machine has ${what}`,
+  )
+  const option = first.missingOwner?.startsWith('no user') === true ? 'user' : 'group'
+  throw failure('KEY_OWNER', `machine '${machine}': ${reasons.join('; ')}`, {
+    machine,
+    hint: `correct deployment.keys.${first.key.name}.${option}; or let this deployment make it: deployment.activate, a package of deployment.aptPackages, or a set-up task`,
+  })
+}
+
+/**
+ * Refuses keys without an owner before anything is written, where nothing that this deploy does could make a
+ * user: no activation, no task and no package is due. Otherwise the keys after the activation tell.
+ */
+export function refuseKeysThatStayUnowned(job: Job, { look, wanted, changes }: Assessment): void {
+  if (look === undefined || job.request.until !== undefined) return
+  const always = job.request.alwaysActivate || job.definition.options.alwaysActivate
+  const mayMakeUsers =
+    changes.some((change) => change.needs === 'recreate') ||
+    look.survey.profile !== wanted ||
+    always ||
+    look.missingPackages.length > 0 ||
+    look.tasks.some((task) => task.why !== undefined)
+  if (!mayMakeUsers) refuseMissingOwners(job.machine, look.keys)
+}

@@ -1,0 +1,135 @@
+import { afterEach, describe, expect, it } from 'vitest'
+import { bindTask } from '../../../src/core/setup-task.js'
+import { deploy } from '../../../src/operations/deploy/deploy.js'
+import type { DeployRequest } from '../../../src/operations/deploy/request.js'
+import { sendKeys } from '../../../src/operations/send-keys.js'
+import { runFakeDebian } from '../../fakes/fake-debian.js'
+import { fakeMachine, fakeNetwork } from '../../fakes/fake-network.js'
+import { createFakeOps, type FakeOps } from '../../fakes/fake-ops.js'
+import { succeed } from '../../fakes/fake-ssh.js'
+import { standardRequest } from '../../fakes/standard-request.js'
+
+let ops: FakeOps
+/** Users and groups of the machine. */
+const known = new Set(['root'])
+
+afterEach(() => {
+  ops.cleanup()
+  known.clear()
+  known.add('root')
+})
+
+const again = (request: Partial<DeployRequest> = {}) => deploy(ops, { ...standardRequest, ...request })
+const written = () => ops.ssh.execs.filter(({ what }) => what === 'deliver keys').length
+
+/** A machine that is up to date, and then wants keys of these owners. */
+async function upToDate(keys: Record<string, { user?: string; group?: string; destDir?: string }>) {
+  ops = await createFakeOps({ network: fakeNetwork([fakeMachine('web')]) })
+  runFakeDebian(ops)
+  ops.ssh.answer('compare keys', ({ argv }) => {
+    const answers: string[] = []
+    for (let at = 0; at < argv.length; at += 5) {
+      const ids = argv.slice(at + 2, at + 4).map((name) => (known.has(name) ? '7' : ''))
+      answers.push(`- - - ${ids.join(':')} open none`)
+    }
+    return succeed(`${answers.join('\n')}\n`)
+  })
+  for (const what of [
+    'mount the destination of keys',
+    'deliver keys',
+    'start the units of keys',
+    'open the folders of keys to their users',
+  ])
+    ops.ssh.answer(what, succeed())
+  ops.store.create({ name: 'net' as never, expressions: ['/net.nix'], searchPath: [], args: {} })
+  await again()
+  wants('v1', keys)
+}
+
+function wants(version: string, keys: Record<string, object>): void {
+  const texts = Object.fromEntries(Object.entries(keys).map(([name, key]) => [name, { text: 'x', ...key }]))
+  ops.nix.network = fakeNetwork([fakeMachine('web', { version, deployment: { keys: texts } })])
+}
+
+describe('a key whose owner the machine does not have', () => {
+  it('is named before anything is written where nothing of the deploy could make the owner', async () => {
+    await upToDate({ token: { user: 'app' }, tls: { group: 'www', destDir: '/etc/tls' }, fine: {} })
+    const before = ops.ssh.execs.length
+    const { results } = await again()
+    expect(results).toMatchObject([
+      {
+        outcome: 'failed',
+        stage: 'inspect',
+        reason: `machine 'web': key "token": the machine has no user 'app'; key "tls": the machine has no group 'www'`,
+        hint: expect.stringContaining('deployment.keys.token.user'),
+      },
+    ])
+    expect(ops.ssh.execs.slice(before).map(({ what }) => what)).not.toContain('deliver keys')
+  })
+
+  it('is named by a dry run and by send-keys too', async () => {
+    await upToDate({ token: { user: 'app', group: 'www' } })
+    const reason = `machine 'web': key "token": the machine has no user 'app' and no group 'www'`
+    expect((await again({ dryRun: true })).plan.machines).toMatchObject([{ unknown: reason }])
+    const wish = { deployment: undefined, selection: {}, maxConcurrent: 1 }
+    expect(await sendKeys(ops, wish)).toMatchObject([{ outcome: 'failed', reason }])
+    expect(written()).toBe(0)
+  })
+
+  it.each([
+    ['the activation', 'v2', false],
+    ['a set-up task', 'v1', true],
+  ])('waits for %s, which may make the owner, and is delivered with it', async (_, next, task) => {
+    await upToDate({ token: { user: 'app' } })
+    const made = () => {
+      known.add('app')
+      return succeed()
+    }
+    wants(next, { token: { user: 'app' } })
+    const maker = bindTask({
+      id: 'users',
+      title: 'users',
+      after: [],
+      stage: 'configure',
+      debianPackages: () => [],
+      owns: () => [],
+      wanted: () => ({}),
+      probe: async () => 'needed',
+      apply: async () => {
+        made()
+        return {}
+      },
+      verify: async () => {},
+    })
+    if (task) Object.assign(ops, { tasks: async () => [maker] })
+    else ops.ssh.answer('remove the unit of the activation', made)
+    const { plan, results } = await again()
+    expect(plan.machines[0]?.items).toContainEqual({
+      subject: 'keys',
+      action: 'add',
+      detail: 'token',
+      note: "no user 'app' yet: this deploy must make it",
+    })
+    expect(results).toMatchObject([{ outcome: 'changed' }])
+    expect(written()).toBeGreaterThan(0)
+  })
+
+  it('is named after the activation and the tasks where they made no such owner', async () => {
+    await upToDate({ token: { user: 'app' } })
+    wants('v2', { token: { user: 'app' } })
+    const { results } = await again()
+    expect(results).toMatchObject([
+      {
+        outcome: 'failed',
+        stage: 'keys',
+        reason: `machine 'web': key "token": the machine has no user 'app'`,
+      },
+    ])
+  })
+
+  it('hinders no part of a deploy that brings no key', async () => {
+    await upToDate({ token: { user: 'app' } })
+    for (const until of ['build', 'create', 'copy'] as const)
+      expect((await again({ until })).results).toMatchObject([{ outcome: 'unchanged' }])
+  })
+})
