@@ -100,6 +100,9 @@ export interface RunLogs {
   /** Appends one line to the machine's log of this run; timestamps are added. */
   append(machine: MachineName | undefined, line: string): void
   tail(machine: MachineName, lines: number): string[]
+  /** Keeps lines in memory until `release`: a run that works on nothing leaves no log. */
+  hold(): void
+  release(): void
   close(): void
 }
 

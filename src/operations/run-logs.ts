@@ -25,13 +25,18 @@ export function createRunLogs({ folder, run, now, onProblem }: RunLogsOptions): 
   const own = join(folder, run)
   const recent = new Map<string, string[]>()
   let state: 'new' | 'open' | 'broken' | 'closed' = 'new'
+  let held: { readonly name: string; readonly text: string }[] | undefined
 
-  const write = (name: string, line: string) => {
+  const write = (name: string, text: string) => {
     if (state === 'broken' || state === 'closed') return
+    if (held !== undefined) {
+      held.push({ name, text })
+      return
+    }
     try {
       if (state === 'new') mkdirSync(own, { recursive: true, mode: 0o700 })
       state = 'open'
-      appendFileSync(join(own, `${name}.log`), `${now().toISOString()} ${line}\n`, { mode: 0o600 })
+      appendFileSync(join(own, `${name}.log`), text, { mode: 0o600 })
     } catch (error) {
       state = 'broken'
       onProblem(`the logs of this run cannot be written (${messageOf(error)}); the work goes on without them`)
@@ -42,10 +47,18 @@ export function createRunLogs({ folder, run, now, onProblem }: RunLogsOptions): 
       const name = machine ?? wholeRunLog
       for (const each of line.split('\n')) {
         remember(recent, name, each)
-        write(name, each)
+        write(name, `${now().toISOString()} ${each}\n`)
       }
     },
     tail: (machine: MachineName, lines: number) => recent.get(machine)?.slice(-lines) ?? [],
+    hold: () => {
+      held ??= []
+    },
+    release: () => {
+      const lines = held ?? []
+      held = undefined
+      for (const { name, text } of lines) write(name, text)
+    },
     close: () => {
       state = 'closed'
     },

@@ -9,6 +9,7 @@ import type { BaseImage } from '../../src/core/image.js'
 import { DeploymentUuid, MachineName } from '../../src/core/names.js'
 import { createImageStore } from '../../src/images/store.js'
 import { keyedHash } from '../../src/operations/deploy/keyed-hash.js'
+import { writingSession } from '../../src/operations/deploy/session.js'
 import {
   generatedFile,
   keepGeneratedSecret,
@@ -74,7 +75,7 @@ function session() {
     createdAt: '2026-11-21T10:15:00.000Z',
     machines: {},
   }
-  return { writable: true, paths, record, update: () => {}, journal: () => {} }
+  return writingSession({ paths, record, update: () => {}, journal: () => {}, remove: () => {} })
 }
 
 describe('the key under which secrets are hashed', () => {

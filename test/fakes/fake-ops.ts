@@ -159,6 +159,8 @@ function fakeLogs(logged: FakeOps['logged']): RunLogs {
         .filter((each) => each.machine === machine)
         .slice(-lines)
         .map((each) => each.line),
+    hold: () => {},
+    release: () => {},
     close: () => {},
   }
 }

@@ -1,3 +1,4 @@
+import pLimit, { type LimitFunction } from 'p-limit'
 import type { AnyProvider } from '../../core/bind-provider.js'
 import type { Ops } from '../../core/context.js'
 import type { MachineDefinition, NetworkDefinition } from '../../core/definition.js'
@@ -5,44 +6,85 @@ import type { DeploymentRecord, MachineRecord } from '../../core/deployment.js'
 import { usageError } from '../../core/errors.js'
 import { type Json, sameJson } from '../../core/json.js'
 import { MachineName } from '../../core/names.js'
-import type { Run } from '../../core/run.js'
 import { targetOptions } from '../resources.js'
-import type { Session } from './session.js'
+import type { Job } from './job.js'
+import { machineRecord, type Session, updateMachine } from './session.js'
 
 /**
- * Gives every machine of the network its MACs, ports and addresses before anything is created, under the
- * short lock of the whole store (ports are unique over all deployments), and marks those that left the
- * network as obsolete. All of it is decided first and written once, so that a refusal writes nothing.
+ * Gives every machine of the network its MACs, ports and addresses before anything is created, and marks those
+ * that left the network as obsolete. All of it is a proposal in the session: `commitAllocation` writes it,
+ * machine by machine.
  */
 export async function allocateMachines(
   ops: Ops,
   session: Session,
   network: NetworkDefinition,
-  run: Run,
 ): Promise<void> {
   refuseChangedProviders(session.record, network)
-  const decide = async (all: readonly DeploymentRecord[]) => {
-    const draft = structuredClone(session.record)
-    const others = all.filter((record) => record.uuid !== draft.uuid)
-    for (const definition of network.machines.values()) {
-      if (isStale(session.record, definition)) await allocateOne(ops, draft, definition, others)
-      const machine = draft.machines[definition.name]
-      if (machine !== undefined) machine.target = targetOptions(definition.options)
-    }
-    for (const [name, machine] of Object.entries(draft.machines)) {
-      machine.obsolete = !isInNetwork(network, MachineName.parse(name))
-    }
-    refuseSharedPorts(ops, draft)
-    draft.description = network.description
-    if (JSON.stringify(draft) === JSON.stringify(session.record)) return
-    session.update((written) => {
-      written.machines = draft.machines
-      written.description = draft.description
-    })
+  const draft = structuredClone(session.record)
+  const others = ops.store.list().filter((record) => record.uuid !== draft.uuid)
+  for (const definition of network.machines.values()) {
+    if (isStale(session.record, definition)) await allocateOne(ops, draft, definition, others)
+    const machine = draft.machines[definition.name]
+    if (machine !== undefined) machine.target = targetOptions(definition.options)
   }
-  const anyStale = [...network.machines.values()].some((definition) => isStale(session.record, definition))
-  if (anyStale && session.writable) await ops.store.allocating(run, decide)
-  else await decide(ops.store.list())
+  for (const [name, machine] of Object.entries(draft.machines)) {
+    machine.obsolete = !isInNetwork(network, MachineName.parse(name))
+  }
+  refuseSharedPorts(ops, draft)
+  draft.description = network.description
+  if (JSON.stringify(draft) === JSON.stringify(session.record)) return
+  session.update((proposed) => {
+    proposed.machines = draft.machines
+    proposed.description = draft.description
+  })
+}
+
+/** Machines of one run wait here for the lock of the store, instead of asking for it over and over. */
+const turns = new WeakMap<Session, LimitFunction>()
+
+/**
+ * Writes what was decided about a machine, when its work begins. Ports are handed out under the short lock of the
+ * whole store, as they are unique over all deployments; a port that another deployment took since is replaced.
+ */
+export async function commitAllocation({ ops, session, machine, definition, run }: Job): Promise<void> {
+  const decided = machineRecord(session.record, machine).allocation
+  const before = session.written.machines[machine]?.allocation
+  const wanted = ops.providers.named(definition.providerName).ports(decided)
+  if (wanted.length === 0 || (before !== undefined && sameJson(before, decided))) {
+    session.commit(machine)
+    return
+  }
+  const turn = turns.get(session) ?? pLimit(1)
+  turns.set(session, turn)
+  await turn(() =>
+    ops.store.allocating(run, async (all) => {
+      const others = all.filter((record) => record.uuid !== session.record.uuid)
+      const taken = new Set(others.flatMap((record) => portsOf(ops, record)))
+      const lost = wanted.filter((port) => taken.has(port))
+      if (lost.length > 0) await allocateAgain({ ops, session, definition }, others, lost)
+      session.commit(machine)
+    }),
+  )
+}
+
+async function allocateAgain(
+  { ops, session, definition }: Pick<Job, 'ops' | 'session' | 'definition'>,
+  others: readonly DeploymentRecord[],
+  lost: readonly number[],
+): Promise<void> {
+  const { name } = definition
+  const draft = structuredClone(session.record)
+  await allocateOne(ops, draft, definition, others)
+  const { allocation } = machineRecord(draft, name)
+  updateMachine(session, name, (proposed) => Object.assign(proposed, { allocation }))
+  const now = ops.providers.named(definition.providerName).ports(allocation)
+  ops.events.emit({
+    kind: 'notice',
+    text:
+      `machine '${name}': another deployment took port ${lost.join(', ')} meanwhile; ` +
+      `it now has ${now.map((port) => `127.0.0.1:${port}`).join(', ')}`,
+  })
 }
 
 /** A machine that was not selected and whose definition does not evaluate is still wanted. */

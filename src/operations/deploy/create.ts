@@ -59,11 +59,11 @@ export async function startResource(link: Link): Promise<void> {
   link.changed = true
 }
 
+/** Ports of other machines, also those that are not written yet. */
 function othersPorts({ ops, session, machine }: Link): ReadonlySet<number> {
-  const all = ops.store.list()
-  return new Set(
-    all.flatMap((record) => portsOf(ops, record, record.uuid === session.record.uuid ? machine : undefined)),
-  )
+  const own = session.record
+  const others = ops.store.list().filter((record) => record.uuid !== own.uuid)
+  return new Set([...others.flatMap((record) => portsOf(ops, record)), ...portsOf(ops, own, machine)])
 }
 
 /** Off and on again, for changes that need it. */

@@ -9,6 +9,7 @@ import { type Assessed, assessAll } from './assess-all.js'
 import { buildEverything, type Ready } from './build-everything.js'
 import { chooseMachines, choosesSome } from './choose-machines.js'
 import { ensureLoginKey } from './create.js'
+import { draftSession } from './draft-session.js'
 import { definitionIn, evaluateNetwork } from './evaluate-network.js'
 import { closeJob, newJob } from './job.js'
 import { killObsolete } from './kill-obsolete.js'
@@ -17,22 +18,24 @@ import { inOrder } from './ordering.js'
 import { deployMachine } from './pipeline.js'
 import type { DeployReport, DeployRequest } from './request.js'
 import { announceResults, failuresIn, recordResults, verdict } from './results.js'
-import { dryingSession, type Session, writingSession } from './session.js'
+import { dryingSession, type Session } from './session.js'
 
 /**
- * The deploy pipeline: evaluate, inspect, plan, ask, build everything, and only then work on the
- * machines. A dry run stops after the plan and writes nothing anywhere.
+ * Runs the deploy pipeline: evaluate, inspect, plan, ask, build everything, and only then work on the
+ * machines. A dry run stops after the plan and writes nothing anywhere. A deploy writes nothing of its own before
+ * the plan is confirmed, and of a machine nothing before it is worked on.
  */
 export async function deploy(ops: Ops, request: DeployRequest): Promise<DeployReport> {
   const { uuid } = ops.store.resolve(request.deployment)
   if (request.dryRun) return deployIn(ops, dryingSession(ops.store, uuid), request, undefined)
   return ops.store.lock(uuid, async (held) => {
-    const session = writingSession(held)
+    const session = draftSession(held)
     const logs = ops.logs(session.paths.logs)
+    logs.hold()
     try {
       return await deployIn(ops, session, request, logs)
     } catch (error) {
-      session.journal({ event: 'deploy.end', result: messageOf(error) })
+      if (session.begun) session.journal({ event: 'deploy.end', result: messageOf(error) })
       throw withWhatGoesOn(session, error)
     } finally {
       logs.close()
@@ -89,7 +92,10 @@ async function deployIn(
       return { deployment: session.record, plan, results: assessed.flatMap(({ failed }) => failed ?? []) }
     }
     await confirmDisruption(ops, plan, request)
-    session.journal({ event: 'deploy.begin', data: jobs.map((job) => job.machine) })
+    if (request.until !== 'build') {
+      session.begin({ event: 'deploy.begin', data: jobs.map((job) => job.machine) })
+      logs?.release()
+    }
     const results = await apply(ops, session, assessed, { obsolete, request, network, run, logs })
     session.journal({ event: 'deploy.end', result: verdict(results) })
     return { deployment: session.record, plan, results }
@@ -145,13 +151,14 @@ function onlyBuilt({ job }: Ready): MachineResult {
   return { machine: job.machine, outcome: 'unchanged', seconds: 0 }
 }
 
-/** From here on machines are touched. */
+/** From here on machines are touched, and what was decided about each is written. */
 async function work(
   ops: Ops,
   session: Session,
   ready: readonly Ready[],
   { request, obsolete, network, logs }: Applying,
 ): Promise<MachineResult[]> {
+  session.commitNetwork()
   const killed = request.killObsolete ? await killObsolete(ops, session, obsolete, logs) : []
   await ensureLoginKey(ready.map(({ job }) => job))
   const deployed = await inOrder(ready, network.ordering, request.maxConcurrent, ({ job, seen }) =>

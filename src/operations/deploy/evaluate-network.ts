@@ -18,7 +18,7 @@ export interface EvaluateOptions {
 export type Select = (network: NetworkDefinition) => readonly MachineName[]
 
 /**
- * The network as it is wanted now, with every machine of it allocated in the session.
+ * Evaluates the network as it is wanted now, with every machine of it allocated in the session.
  * One evaluation when all machines are known; when some were added, a cheap one for their names and
  * provider options, their allocation, and then the real one. With `select` the cheap one comes first and the
  * real one is of the selected machines: what is wrong with the others does not concern it.
@@ -32,13 +32,17 @@ export async function evaluateNetwork(
   const mode = session.writable ? 'write' : 'read'
   if (options.select !== undefined) {
     const { network, selected } = await evaluateShape(ops, session.record, options, options.select, run)
-    await allocateMachines(ops, session, network, run)
+    await allocateMachines(ops, session, network)
     const only = { only: selected }
     return ops.nix.evaluate(evaluationRequest(ops, session.record, options, mode, only), run)
   }
   const evaluate = (wanted: EvaluationRequest['mode']) =>
     ops.nix.evaluate(evaluationRequest(ops, session.record, options, wanted), run)
-  const known = () => new Set(Object.keys(session.record.machines))
+  // The evaluation is told nothing of an obsolete machine: one that is wanted again counts as added.
+  const known = () =>
+    new Set(
+      Object.entries(session.record.machines).flatMap(([name, { obsolete }]) => (obsolete ? [] : [name])),
+    )
   const complete = (network: NetworkDefinition) =>
     [...network.machines.keys()].every((name) => known().has(name))
 
@@ -47,7 +51,7 @@ export async function evaluateNetwork(
     try {
       const network = await evaluate(mode)
       if (complete(network)) {
-        await allocateMachines(ops, session, network, run)
+        await allocateMachines(ops, session, network)
         return network
       }
     } catch (error) {
@@ -57,7 +61,7 @@ export async function evaluateNetwork(
   }
   const shape = await evaluate('shape')
   if (early !== undefined && complete(shape)) throw early
-  await allocateMachines(ops, session, shape, run)
+  await allocateMachines(ops, session, shape)
   return evaluate(mode)
 }
 

@@ -7,13 +7,16 @@ import { errnoOf } from '../../core/file-failure.js'
 import { shellQuote } from '../../core/shell-quote.js'
 import type { Session } from './session.js'
 
+/** Keys that were made in a session and are not on disk yet, or never will be. */
+const unwritten = new WeakMap<Session, Buffer>()
+
 /**
  * What is recorded of inputs that may hold secrets: an HMAC under a random key of the deployment, kept 0600.
- * A plain hash of a password could be guessed. A dry run before the first deploy has no key and gets one that
- * is forgotten: nothing was recorded yet that it could be compared with.
+ * A plain hash of a password could be guessed. Before the first deploy there is no key: one is made, which a dry
+ * run forgets and a deploy writes when its work begins.
  */
 export function keyedHash(session: Session): (inputs: string) => string {
-  const key = readKey(session) ?? makeKey(session)
+  const key = readKey(session) ?? unwritten.get(session) ?? makeKey(session)
   return (inputs) => createHmac('sha256', key).update(inputs).digest('hex')
 }
 
@@ -44,9 +47,10 @@ function readKey(session: Session): Buffer | undefined {
 
 function makeKey(session: Session): Buffer {
   const key = randomBytes(keyBytes)
-  if (session.writable) {
+  unwritten.set(session, key)
+  session.whenWriting(() => {
     makeFolderDurably(session.paths.keys)
     replaceDurably(keyFile(session), key)
-  }
+  })
   return key
 }

@@ -16,6 +16,7 @@ export async function killObsolete(
   const results: MachineResult[] = []
   for (const machine of machines) {
     const start = Date.now()
+    session.commit(machine)
     try {
       await destroyMachine(ops, session, machine, machineRun(ops, machine, logs))
       results.push({

@@ -4,6 +4,7 @@ import type { MachineResult } from '../../core/events.js'
 import type { StorePath } from '../../core/names.js'
 import { explained } from '../explain-failure.js'
 import { activateClosure, reattach } from './activation-stage.js'
+import { commitAllocation } from './allocate.js'
 import type { Assessment } from './assess.js'
 import { copyClosure } from './copy-closure.js'
 import { createResource, restartResource, startResource } from './create.js'
@@ -35,6 +36,7 @@ export async function deployMachine(
         reason: seen.unreachable,
       }
     }
+    await commitAllocation(job)
     await stages(job, seen)
     return {
       machine: job.machine,

@@ -1,4 +1,5 @@
 import type { DeployedClosure } from '../../core/deployment.js'
+import { sameJson } from '../../core/json.js'
 import type { StorePath } from '../../core/names.js'
 import type { MachinePlan, PlanItem } from '../../core/plan.js'
 import type { Observation, ResourceChange } from '../../core/provider.js'
@@ -52,11 +53,13 @@ function noteOf(job: Job, change: ResourceChange, running: boolean): string | un
     : 'restart needed: at the next start, or now with --allow-reboot'
 }
 
-/** A port that only a dry run thought of may be another one when it is handed out. */
+/** A port that is not written yet may be another one when it is handed out. */
 function portsNote(job: Job): string {
   const ports = job.provider.ports(recordOf(job).allocation)
   if (ports.length === 0) return ''
-  return ` · ${job.session.writable ? 'ports' : 'proposed ports'} ${ports.map((port) => `127.0.0.1:${port}`).join(', ')}`
+  const written = job.session.written.machines[job.machine]?.allocation
+  const isWritten = written !== undefined && sameJson(written, recordOf(job).allocation)
+  return ` · ${isWritten ? 'ports' : 'proposed ports'} ${ports.map((port) => `127.0.0.1:${port}`).join(', ')}`
 }
 
 function startItems(observation: Observation): PlanItem[] {

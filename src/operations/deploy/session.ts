@@ -3,16 +3,35 @@ import { failure } from '../../core/errors.js'
 import type { DeploymentUuid, MachineName } from '../../core/names.js'
 import type { DeploymentStore, HeldDeployment } from '../../core/store.js'
 
-/** What a deploy writes to. A dry run gets one that forgets, so that both go through the same code. */
+export type JournalFacts = Pick<JournalEntry, 'event' | 'machine' | 'result' | 'data'>
+
+/**
+ * What a verb writes to. A dry run has one that forgets, a deploy one that keeps its plan in memory until the work
+ * begins: all three go through the same code.
+ */
 export interface Session {
+  /** What is known, with what was decided in this run. */
   readonly record: DeploymentRecord
+  /** What is on disk. */
+  readonly written: DeploymentRecord
   readonly paths: DeploymentPaths
   /** False = nothing may be written anywhere. */
   readonly writable: boolean
   update(change: (draft: DeploymentRecord) => void): void
-  journal(entry: Pick<JournalEntry, 'event' | 'machine' | 'result' | 'data'>): void
+  journal(entry: JournalFacts): void
+  /** True once the journal is written. */
+  readonly begun: boolean
+  /** Writes the entry and the journal from now on, and how it ends for the machines that are on disk. */
+  begin(entry: JournalFacts): void
+  /** Writes the description and which machines are obsolete; files are written from now on. */
+  commitNetwork(): void
+  /** Writes what was decided about a machine, whose work begins now. */
+  commit(machine: MachineName): void
+  /** Writes a file: now, or when files are written; never in a dry run. */
+  whenWriting(action: () => void): void
 }
 
+/** A session in which every change is written at once. */
 export function writingSession(held: HeldDeployment): Session {
   return {
     writable: true,
@@ -20,16 +39,26 @@ export function writingSession(held: HeldDeployment): Session {
     get record() {
       return held.record
     },
+    get written() {
+      return held.record
+    },
     update: (change) => held.update(change),
     journal: (entry) => held.journal(entry),
+    begun: true,
+    begin: (entry) => held.journal(entry),
+    commitNetwork: () => {},
+    commit: () => {},
+    whenWriting: (action) => action(),
   }
 }
 
 /** Changes are kept in memory and dropped. */
 export function dryingSession(store: DeploymentStore, uuid: DeploymentUuid): Session {
-  let record = structuredClone(store.resolve(uuid))
+  const written = store.resolve(uuid)
+  let record = structuredClone(written)
   return {
     writable: false,
+    written,
     paths: store.paths(uuid),
     get record() {
       return record
@@ -40,6 +69,11 @@ export function dryingSession(store: DeploymentStore, uuid: DeploymentUuid): Ses
       record = draft
     },
     journal: () => {},
+    begun: false,
+    begin: () => {},
+    commitNetwork: () => {},
+    commit: () => {},
+    whenWriting: () => {},
   }
 }
 
