@@ -1,4 +1,5 @@
 import * as z from 'zod'
+import { CommandWords, RecurringTime } from './calendar.js'
 import { passwordRoles, UserOptions } from './hydra-users.js'
 import { documented } from './option-docs.js'
 
@@ -144,8 +145,12 @@ const Nginx = z.strictObject({
 
 const Gc = z.strictObject({
   automatic: documented(z.boolean().default(false), 'collect garbage by a timer', true),
-  dates: documented(oneLine.default('weekly'), 'when: a calendar event of systemd, or a cron line', '03:15'),
-  options: documented(oneLine.default(''), 'options of nix-collect-garbage', '--delete-older-than 30d'),
+  dates: documented(
+    RecurringTime.default('weekly'),
+    'when: a calendar event of systemd, or a cron line',
+    '03:15',
+  ),
+  options: documented(CommandWords.default(''), 'options of nix-collect-garbage', '--delete-older-than 30d'),
 })
 
 /** `deployment.hydra.*`: of a Debian machine the set-up tasks go by it; NixOS machines will have the same options. */

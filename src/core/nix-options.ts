@@ -1,9 +1,8 @@
 import * as z from 'zod'
+import { CommandWords, RecurringTime } from './calendar.js'
 
 /** One entry of a list in nix.conf, where blanks separate and "#" begins a comment. */
 const nixWord = z.string().regex(/^[^\s#]+$/, 'text without blanks and "#"')
-
-const oneLine = z.string().regex(/^[^\n\r]*$/, 'text on one line')
 
 /** Settings of nix.conf(5) that options of ours write, also under their old names. */
 const optionOf: Readonly<Record<string, string>> = {
@@ -69,8 +68,8 @@ export const NixTaskOptions = z.strictObject({
   gc: z
     .strictObject({
       automatic: z.boolean().default(false),
-      dates: oneLine.default('weekly'),
-      options: oneLine.default(''),
+      dates: RecurringTime.default('weekly'),
+      options: CommandWords.default(''),
     })
     .prefault({}),
   autoOptimiseStore: z.boolean().default(false),

@@ -1,6 +1,6 @@
+import { calendarEvents } from '../core/calendar.js'
 import type { CommonOptions } from '../core/definition.js'
 import { settingNames } from '../core/nix-options.js'
-import { calendarOf } from './calendar.js'
 import { hydraUsers } from './hydra/settings.js'
 
 export type NixOptions = CommonOptions['nix'] & {
@@ -16,7 +16,7 @@ export function nixOptions(options: CommonOptions): NixOptions {
     ...nix,
     // Untrusted, the queue runner could not build: `possibly transient failure … unexpected end-of-file` (measured).
     trustedUsers: [...nix.trustedUsers, hydraUsers.queueRunner, ...hydra.trustedUsers],
-    gc: hydra.gc.automatic ? { ...hydra.gc, dates: calendarOf(hydra.gc.dates) } : nix.gc,
+    gc: hydra.gc.automatic ? hydra.gc : nix.gc,
     autoOptimiseStore: nix.autoOptimiseStore || hydra.autoOptimiseStore,
     keepOutputs: true,
   }
@@ -79,8 +79,9 @@ ExecStart=:/usr/bin/nix-collect-garbage ${options.gc.options.replaceAll('%', '%%
 Description=Garbage collection of the Nix store
 
 [Timer]
-OnCalendar=${options.gc.dates}
-Persistent=true
+${calendarEvents(options.gc.dates)
+  .map((event) => `OnCalendar=${event}\n`)
+  .join('')}Persistent=true
 
 [Install]
 WantedBy=timers.target

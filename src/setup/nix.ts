@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { calendarEvents } from '../core/calendar.js'
 import { commandFailure, requireSuccess } from '../core/command-result.js'
 import { failure } from '../core/errors.js'
 import { ownedService, ownedUnit } from '../core/owned-places.js'
@@ -143,7 +144,7 @@ async function checkSettings(host: Host, settings: string, run: Run): Promise<vo
 
 async function checkSchedule(host: Host, dates: string, run: Run): Promise<void> {
   const what = `read gc.dates = ${JSON.stringify(dates)}`
-  const argv = ['systemd-analyze', 'calendar', '--', dates]
+  const argv = ['systemd-analyze', 'calendar', '--', ...calendarEvents(dates)]
   const result = await host.exec(argv, { signal: run.signal, timeoutMs: probeMs, what })
   if (result.kind === 'exited' && result.code === 0) return
   throw commandFailure(result, {

@@ -46,7 +46,6 @@ beforeAll(() => {
   for (const folder of ['bin', 'etc/nix', 'etc/systemd/system', 'run'])
     mkdirSync(join(root, folder), { recursive: true })
   standIn('systemctl', systemctl(root))
-  standIn('systemd-analyze', '[ "$3" != nonsense ]')
   // The real one, where it is to read settings.
   standIn('nix-store', '[ -z "$NIX_CONF_DIR" ] || exec /usr/bin/nix-store "$@"; echo "nix-store (Nix) 2.8.0"')
   host = new LocalShellHost({
@@ -150,6 +149,16 @@ describe('the nix task on a stand-in', () => {
     expect(calls('daemon-reload')).toBe(before + 2)
   })
 
+  it('writes a line of cron as the calendar events that systemd reads', async () => {
+    const task = wanted({ gc: { automatic: true, dates: '30 4 13 * Sun-Tue' } })
+    await task.apply(host, run)
+    expect(readFileSync(join(root, 'etc/systemd/system/hydra-ops-nix-gc.timer'), 'utf8')).toContain(
+      '[Timer]\nOnCalendar=*-*-13 4:30:00\nOnCalendar=Mon,Tue,Sun *-*-* 4:30:00\nPersistent=true\n',
+    )
+    expect(await task.probe(host, run)).toBe('done')
+    await wanted().apply(host, run)
+  })
+
   it('takes the schedule of the garbage collection away when it is dropped', async () => {
     await wanted(gc).apply(host, run)
     expect(await wanted().probe(host, run)).toEqual({
@@ -171,7 +180,7 @@ describe('the nix task on a stand-in', () => {
   it('names the option when systemd cannot read the schedule, before it writes anything', async () => {
     await wanted().apply(host, run)
     await expect(
-      wanted({ gc: { automatic: true, dates: 'nonsense' } }).apply(host, run),
+      wanted({ gc: { automatic: true, dates: 'weekly Nowhere/Atall' } }).apply(host, run),
     ).rejects.toMatchObject({
       hint: expect.stringContaining('deployment.nix.gc.dates'),
     })

@@ -1,0 +1,152 @@
+/** A field of a line of crontab(5). */
+interface Field {
+  readonly name: string
+  readonly least: number
+  readonly most: number
+  /** Words for its numbers, from the least one on. */
+  readonly words: readonly string[]
+}
+
+const monthWords = ['jan', 'feb', 'mar', 'apr', 'may', 'jun', 'jul', 'aug', 'sep', 'oct', 'nov', 'dec']
+const dayWords = ['sun', 'mon', 'tue', 'wed', 'thu', 'fri', 'sat']
+
+const minutes: Field = { name: 'minute', least: 0, most: 59, words: [] }
+const hours: Field = { name: 'hour', least: 0, most: 23, words: [] }
+const days: Field = { name: 'day of the month', least: 1, most: 31, words: [] }
+const months: Field = { name: 'month', least: 1, most: 12, words: monthWords }
+/** Both 0 and 7 are Sunday. */
+const weekdays: Field = { name: 'day of the week', least: 0, most: 7, words: dayWords }
+
+/** cron's own words for times. */
+const lines: Readonly<Record<string, string>> = {
+  '@yearly': '0 0 1 1 *',
+  '@annually': '0 0 1 1 *',
+  '@monthly': '0 0 1 * *',
+  '@weekly': '0 0 * * 0',
+  '@daily': '0 0 * * *',
+  '@midnight': '0 0 * * *',
+  '@hourly': '0 * * * *',
+}
+
+/** Calendar events that together are a line of crontab(5), or why there are none. */
+export type Translated = { readonly events: readonly string[] } | { readonly problem: string }
+
+/** Tells a line of crontab(5) from a calendar event, which has at most four words and begins with no "@word". */
+export function looksLikeCron(text: string): boolean {
+  return /^@[a-z]/i.test(text) || text.split(/\s+/).length > 4
+}
+
+/** Translates the times of a line of crontab(5) to calendar events of systemd.time(7). */
+export function translateCron(text: string): Translated {
+  const line = text.startsWith('@') ? lines[text.toLowerCase()] : text
+  const known = Object.keys(lines).join(', ')
+  if (line === undefined) return { problem: `${text} is no time of cron that recurs; there are ${known}` }
+  const [minute, hour, day, month, weekday, ...more] = line.split(/\s+/)
+  if (
+    minute === undefined ||
+    hour === undefined ||
+    day === undefined ||
+    month === undefined ||
+    weekday === undefined ||
+    more.length > 0
+  ) {
+    return { problem: 'a line of cron has five fields here, without a user and a command' }
+  }
+  try {
+    const time = `${listOf(numbers(hour, hours), hours.least, hours.most)}:${listOf(numbers(minute, minutes), minutes.least, minutes.most)}:00`
+    const inMonth = listOf(numbers(month, months), months.least, months.most)
+    return { events: dates(day, weekday).map((date) => `${date(inMonth)} ${time}`) }
+  } catch (error) {
+    if (error instanceof NotCron) return { problem: error.message }
+    throw error
+  }
+}
+
+/** Thrown within this file alone. */
+class NotCron extends Error {}
+
+/**
+ * Both fields of days restrict the day; when neither begins with `*`, either of the two is enough (crontab(5)), which
+ * one calendar event cannot say, and two can.
+ */
+function dates(day: string, weekday: string): ((month: string) => string)[] {
+  const ofMonth = numbers(day, days)
+  const ofWeek = new Set([...numbers(weekday, weekdays)].map((number) => number % 7))
+  const starred = [day, weekday].map((field) => field.startsWith('*'))
+  for (const field of [day, weekday])
+    if (field.lastIndexOf('*') > 0 && !(day === '*' || weekday === '*'))
+      throw new NotCron(
+        `${JSON.stringify(field)}: crons differ about a "*" that is not the first; leave it out`,
+      )
+  const monthDays = listOf(ofMonth, days.least, days.most)
+  const weekDays = weekdayText(ofWeek)
+  const both = (month: string) => `${weekDays}*-${month}-${monthDays}`
+  if (starred.includes(true)) return [both]
+  if (monthDays === '*' || weekDays === '') return [(month) => `*-${month}-*`]
+  return [(month) => `*-${month}-${monthDays}`, (month) => `${weekDays}*-${month}-*`]
+}
+
+/** The numbers that a field means. */
+function numbers(field: string, kind: Field): Set<number> {
+  const wrong = (why: string) => new NotCron(`${kind.name} ${JSON.stringify(field)}: ${why}`)
+  const number = (text: string): number => {
+    const word = kind.words.indexOf(text.toLowerCase())
+    const value = word >= 0 ? word + kind.least : /^\d+$/.test(text) ? Number(text) : Number.NaN
+    if (Number.isNaN(value)) throw wrong(`expected a number${kind.words.length > 0 ? ' or a name' : ''}`)
+    if (value < kind.least || value > kind.most) throw wrong(`expected ${kind.least} to ${kind.most}`)
+    return value
+  }
+  const found = field.split(',').flatMap((part) => {
+    const [range = '', step, ...rest] = part.split('/')
+    const [first = '', last, ...more] = range.split('-')
+    if (rest.length > 0 || more.length > 0)
+      throw wrong('expected numbers, ranges such as 1-5, and steps such as */2')
+    if (step !== undefined && !/^0*[1-9]\d*$/.test(step)) throw wrong('a step is a number of at least 1')
+    if (step !== undefined && range !== '*' && last === undefined)
+      throw wrong(`a step needs a range: write ${range}-${kind.most}/${step}`)
+    const from = range === '*' ? kind.least : number(first)
+    const to = range === '*' ? kind.most : last === undefined ? from : number(last)
+    if (last?.toLowerCase() === 'sun')
+      throw wrong('crons differ about a range that ends with Sunday; write it as two')
+    if (from > to) throw wrong(`a range goes upwards: write ${range} as two`)
+    const by = Number(step ?? 1)
+    return Array.from({ length: Math.floor((to - from) / by) + 1 }, (_, index) => from + index * by)
+  })
+  return new Set(found)
+}
+
+/** Numbers as systemd writes them: all, even steps, or runs. */
+function listOf(set: ReadonlySet<number>, least: number, most: number): string {
+  const all = [...set].sort((a, b) => a - b)
+  const [first = least, second = least] = all
+  if (all.length === most - least + 1) return '*'
+  const last = all.at(-1) ?? first
+  const step = second - first
+  const isEven = all.every((number, index) => number === first + index * step)
+  // An end is always given: without one, systemd 252 goes from 29 December of `*-*-1/4` to 5 January (measured).
+  if (all.length > 2 && step > 1 && isEven) return `${first}..${last}/${step}`
+  return runs(all, String)
+}
+
+/** Days of the week with a blank behind them; nothing where all are meant. */
+function weekdayText(set: ReadonlySet<number>): string {
+  const names = ['Mon', 'Tue', 'Wed', 'Thu', 'Fri', 'Sat', 'Sun']
+  // The week of systemd begins on Monday.
+  const all = [...set].map((day) => (day + 6) % 7).sort((a, b) => a - b)
+  return all.length === names.length ? '' : `${runs(all, (day) => names[day] ?? '')} `
+}
+
+function runs(sorted: readonly number[], nameOf: (number: number) => string): string {
+  const parts: [number, number][] = []
+  for (const number of sorted) {
+    const open = parts.at(-1)
+    if (open !== undefined && open[1] + 1 === number) open[1] = number
+    else parts.push([number, number])
+  }
+  return parts
+    .flatMap(([from, to]) => {
+      if (from === to) return [nameOf(from)]
+      return to === from + 1 ? [nameOf(from), nameOf(to)] : [`${nameOf(from)}..${nameOf(to)}`]
+    })
+    .join(',')
+}
