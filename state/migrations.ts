@@ -1,11 +1,19 @@
 import * as z from 'zod'
 import { schemaVersion } from './schema.js'
+import { relativeHandles } from './stored-handle.js'
 
 /** Changes a state file of one version into the next one's form. */
 export type Migration = (state: Record<string, unknown>) => Record<string, unknown>
 
+const Deployment = z.looseObject({})
+
 /** By the version they start from. A migration is never changed once it was released. */
-const migrations: Readonly<Record<number, Migration>> = {}
+const migrations: Readonly<Record<number, Migration>> = {
+  1: ({ deployment, ...rest }) => {
+    const found = Deployment.safeParse(deployment)
+    return { ...rest, deployment: found.success ? relativeHandles(found.data) : deployment }
+  },
+}
 
 const Versioned = z.looseObject({ schemaVersion: z.int().nonnegative() })
 

@@ -5,7 +5,7 @@ import { DeploymentName, DeploymentUuid, MachineName, StorePath } from '../src/c
 import type { Preferences } from '../src/core/store.js'
 
 /** The form of state.json that this program writes. Every change of the schemas below needs a new one and a migration. */
-export const schemaVersion = 1
+export const schemaVersion = 2
 
 /** Whatever came out of JSON.parse is JSON: looking again would cost more than all the rest. */
 const json = z.custom<Json>((value) => value !== undefined)

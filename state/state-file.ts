@@ -9,6 +9,7 @@ import { shellQuote } from '../src/core/shell-quote.js'
 import { migrate } from './migrations.js'
 import { deploymentsFolder, fromStored, mapSearchPath, stateFiles, toStored } from './paths.js'
 import { compiledStateFile, StateFile, schemaVersion } from './schema.js'
+import { presentHandles, storedHandles } from './stored-handle.js'
 
 /** Characters, of some 300 machines: from there on the compiled schema takes less time even where it is used once. */
 export const largeState = 300_000
@@ -87,7 +88,15 @@ function parseState(
   if (deployment.uuid !== uuid) {
     return { kind: 'damaged', how: `it is the state of another deployment, ${deployment.uuid}` }
   }
-  return { kind: 'whole', record: mapPaths(deployment, (path) => fromStored(root, path)), revision, text }
+  return {
+    kind: 'whole',
+    record: presentHandles(
+      root,
+      mapPaths(deployment, (path) => fromStored(root, path)),
+    ),
+    revision,
+    text,
+  }
 }
 
 /** One sentence on what is wrong, and the very command that mends it where there is one. */
@@ -118,7 +127,10 @@ function refusal(
 
 /** The text of a state file. Refuses a record that could not be read back. */
 export function renderState(root: string, record: DeploymentRecord, revision: number): string {
-  const deployment = mapPaths(record, (path) => toStored(root, path))
+  const deployment = storedHandles(
+    root,
+    mapPaths(record, (path) => toStored(root, path)),
+  )
   const text = `${JSON.stringify({ schemaVersion, revision, deployment }, undefined, 1)}\n`
   const again = parseState(root, record.uuid, text)
   if (again.kind === 'whole') return text

@@ -3,10 +3,11 @@ import type { ResourceChange } from '../../src/core/provider.js'
 import type { Run } from '../../src/core/run.js'
 import { imageReference, type LibvirtHandle } from './config.js'
 import { gib, lostDisks, sizeChanges } from './disks.js'
-import { type DomainFacts, parseDomainXml } from './domain-facts.js'
-import { type DomainNic, type DomainSpec, type Forward, specDigest } from './domain-spec.js'
+import { parseDomainXml } from './domain-facts.js'
+import type { DomainNic, DomainSpec, Forward } from './domain-spec.js'
 import { hasIdentity } from './identity.js'
 import { lookAtOurs, type Seen, type SeenDomain } from './look.js'
+import { isDefinedFrom, isReal, type Move, type PlacedFacts, placedFacts, refuseOtherFiles } from './moved.js'
 import { forwardChanges, liveForwards } from './network.js'
 import { type LibvirtParts, type LibvirtResource, type Places, placesOf, readNote } from './places.js'
 import { createVirsh, type Virsh } from './virsh.js'
@@ -32,9 +33,11 @@ export async function planChanges(
   }
   const spec = await wantedSpec(parts, places, known, handle, run)
   const live = await liveFacts(virsh, resource, seen, run)
+  if (live?.facts.move !== undefined) refuseOtherFiles({ ...known, handle })
   return [
     ...lost,
     ...definitionChanges(seen.next, live?.facts, spec),
+    ...moveItems(seen.next, live?.facts),
     ...forwardItems(seen.next, live?.forwards, spec),
     ...(await diskItems(parts, known, handle, run)),
     ...(seen.autostart === resource.config.autostart ? [] : [autostartItem(resource)]),
@@ -83,40 +86,50 @@ async function liveFacts(
   resource: LibvirtResource,
   seen: SeenDomain,
   run: Run,
-): Promise<{ facts: DomainFacts; forwards: Forward[] } | undefined> {
+): Promise<{ facts: PlacedFacts; forwards: Forward[] } | undefined> {
   if (!seen.state.active) return undefined
   const { name, machine } = resource
   const xml = await virsh.must(['dumpxml', name], { what: `look at domain '${name}'`, machine }, run)
-  return { facts: parseDomainXml(xml), forwards: await liveForwards(virsh, resource, run) }
+  const facts = placedFacts(parseDomainXml(xml), resource)
+  return { facts, forwards: await liveForwards(virsh, resource, run) }
 }
 
 /** A running guest keeps what it was started with until it is started again, whatever its definition says. */
 function definitionChanges(
-  next: DomainFacts,
-  live: DomainFacts | undefined,
+  next: PlacedFacts,
+  live: PlacedFacts | undefined,
   spec: DomainSpec,
 ): ResourceChange[] {
-  const wanted = specDigest(spec)
-  if (live !== undefined && live.mark?.spec !== wanted) {
+  if (live !== undefined && !isDefinedFrom(live, spec)) {
     return differences(live, spec).map((detail) => ({ action: 'change', detail, needs: 'restart' }))
   }
-  if (next.mark?.spec !== wanted || differsByHand(next, spec)) {
+  if (!isDefinedFrom(next, spec) || differsByHand(next, spec)) {
     return differences(next, spec).map((detail) => ({ action: 'change', detail, needs: 'nothing' }))
   }
   return []
 }
 
+/** A guest that runs keeps the files it has open; its next start finds them at their new place. */
+function moveItems(next: PlacedFacts, live: PlacedFacts | undefined): ResourceChange[] {
+  const item = (move: Move | undefined, needs: ResourceChange['needs']): ResourceChange[] =>
+    move === undefined || !isReal(move)
+      ? []
+      : [{ action: 'change', detail: `its files were moved here from ${move.from}`, needs }]
+  const running = item(live?.move, 'restart')
+  return running.length > 0 ? running : item(next.move, 'nothing')
+}
+
 /** Somebody used `virsh edit` and left our mark as it was. */
-export function differsByHand(facts: DomainFacts, spec: DomainSpec): boolean {
+export function differsByHand(facts: PlacedFacts, spec: DomainSpec): boolean {
   return knownDifferences(facts, spec).length > 0
 }
 
-function differences(facts: DomainFacts, spec: DomainSpec): string[] {
+function differences(facts: PlacedFacts, spec: DomainSpec): string[] {
   const known = knownDifferences(facts, spec)
   return known.length === 0 ? ['other options of the domain'] : known
 }
 
-function knownDifferences(facts: DomainFacts, spec: DomainSpec): string[] {
+function knownDifferences(facts: PlacedFacts, spec: DomainSpec): string[] {
   const pairs: readonly [string, string, string][] = [
     ['memory', `${facts.memoryMiB}`, `${spec.memoryMiB} MiB`],
     ['vCPU', `${facts.vcpu}`, `${spec.vcpu}`],
@@ -132,7 +145,7 @@ function knownDifferences(facts: DomainFacts, spec: DomainSpec): string[] {
   ]
 }
 
-function attachedDisks(facts: DomainFacts, spec: DomainSpec): string[] {
+function attachedDisks(facts: PlacedFacts, spec: DomainSpec): string[] {
   const had = new Set(facts.disks.values())
   const wanted = new Set(spec.disks.map(({ path }) => path))
   const added = spec.disks
@@ -155,7 +168,7 @@ function nicNames(nics: readonly DomainNic[]): string[] {
 }
 
 function forwardItems(
-  next: DomainFacts,
+  next: PlacedFacts,
   live: readonly Forward[] | undefined,
   spec: DomainSpec,
 ): ResourceChange[] {

@@ -1,5 +1,5 @@
 import { chmodSync, existsSync, rmSync } from 'node:fs'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { XMLParser } from 'fast-xml-parser'
 import * as z from 'zod'
 import { describeEnd } from '../../src/core/command-result.js'
@@ -70,12 +70,31 @@ export function allDisks(handle: LibvirtHandle): string[] {
   return [handle.disk, ...Object.values(handle.extraDisks)]
 }
 
-const QemuImgInfo = z.object({ 'virtual-size': z.number() })
+const QemuImgInfo = z.object({ 'virtual-size': z.number(), 'backing-filename': z.string().optional() })
 
 export async function virtualBytes(parts: LibvirtParts, path: string, run: Run): Promise<number> {
+  return (await diskInfo(parts, path, run))['virtual-size']
+}
+
+async function diskInfo(parts: LibvirtParts, path: string, run: Run): Promise<z.infer<typeof QemuImgInfo>> {
   // -U: also while a guest has it.
   const text = await qemuImg(parts, ['info', '-U', '--output=json', path], `look at disk ${path}`, run)
-  return QemuImgInfo.parse(JSON.parse(text))['virtual-size']
+  return QemuImgInfo.parse(JSON.parse(text))
+}
+
+/**
+ * Names the base image at its present place in the disk that builds on it, for a machine that is off. Only the name is
+ * written; a disk that somebody made build on something else stays.
+ */
+export async function followImage(
+  parts: LibvirtParts,
+  { disk, image }: LibvirtHandle,
+  run: Run,
+): Promise<void> {
+  const backing = (await diskInfo(parts, disk, run))['backing-filename']
+  if (backing === undefined || backing === image.disk || basename(backing) !== basename(image.disk)) return
+  const args = ['rebase', '-u', '-q', '-f', 'qcow2', '-F', image.format, '-b', image.disk, disk]
+  await qemuImg(parts, args, `name the base image of disk ${disk}`, run)
 }
 
 /** Complete or not there at all. */

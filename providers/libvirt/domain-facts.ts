@@ -17,6 +17,8 @@ export interface DomainFacts {
   readonly nics: readonly string[]
   /** Device name → file. */
   readonly disks: ReadonlyMap<string, string>
+  /** File of the serial console's log. */
+  readonly console: string | undefined
   readonly mark: DomainMark | undefined
 }
 
@@ -47,6 +49,7 @@ const ParsedDomain = z.object({
           }),
         )
         .default([]),
+      serial: z.array(z.object({ log: z.object({ '@file': z.string() }).optional() })).default([]),
       interface: z
         .array(
           z.object({
@@ -77,7 +80,7 @@ export function parseDomainXml(text: string): DomainFacts {
     attributeNamePrefix: '@',
     // A name such as 007 is no number.
     parseTagValue: false,
-    isArray: (name) => ['disk', 'interface', 'qemu:arg'].includes(name),
+    isArray: (name) => ['disk', 'interface', 'serial', 'qemu:arg'].includes(name),
   })
   const parsed = ParsedDomain.safeParse(parser.parse(text))
   if (!parsed.success) {
@@ -98,6 +101,7 @@ export function parseDomainXml(text: string): DomainFacts {
         source === undefined ? [] : [[target['@dev'], source['@file']] as const],
       ),
     ),
+    console: domain.devices.serial[0]?.log?.['@file'],
     mark: markOf(domain.metadata),
   }
 }

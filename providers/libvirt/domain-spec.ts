@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { mapTexts } from '../../src/core/moved-paths.js'
 
 /** Everything that is in a domain's XML. Its forwarded ports can be changed while it runs, all else at a start. */
 export interface DomainSpec {
@@ -51,9 +52,9 @@ export type DomainNic =
 export const markUri = 'urn:hydra-ops:deployment:1'
 
 /** Changes with everything that only a start brings to the guest. */
-export function specDigest(spec: DomainSpec): string {
+export function specDigest(spec: DomainSpec, place: (path: string) => string = (path) => path): string {
   return createHash('sha256')
-    .update(JSON.stringify({ ...spec, forwards: [] }))
+    .update(JSON.stringify(mapTexts({ ...spec, forwards: [] }, place)))
     .digest('hex')
     .slice(0, 16)
 }

@@ -1,7 +1,8 @@
 import type { OpsError } from '../../src/core/errors.js'
 import type { Observation } from '../../src/core/provider.js'
 import type { Run } from '../../src/core/run.js'
-import { type DomainFacts, parseDomainXml } from './domain-facts.js'
+import { parseDomainXml } from './domain-facts.js'
+import { type PlacedFacts, placedFacts } from './moved.js'
 import {
   foreign,
   type LibvirtParts,
@@ -21,7 +22,7 @@ export type Seen =
 export interface SeenDomain {
   readonly kind: 'domain'
   /** As it will be at the next start. */
-  readonly next: DomainFacts
+  readonly next: PlacedFacts
   readonly state: DomainState
   readonly autostart: boolean
 }
@@ -43,7 +44,7 @@ export async function look(virsh: Virsh, places: Places, resource: LibvirtResour
     const note = readNote(places, resource)
     return note.kind === 'foreign' ? { kind: 'foreign', what: note.what } : { kind: 'absent' }
   }
-  const next = parseDomainXml(xml.stdout)
+  const next = placedFacts(parseDomainXml(xml.stdout), resource)
   if (next.mark?.deployment !== resource.deployment.uuid || next.mark.machine !== machine) {
     return { kind: 'foreign', what: `domain '${name}'` }
   }

@@ -4,6 +4,7 @@ import * as z from 'zod'
 import type { LocalCommands } from '../../src/core/context.js'
 import { makeFolderDurably, replaceDurably, temporaryName } from '../../src/core/durable-file.js'
 import { failure, messageOf, type OpsError } from '../../src/core/errors.js'
+import { mapTexts, movedPath, stateFolderOf } from '../../src/core/moved-paths.js'
 import type { Resource } from '../../src/core/provider.js'
 import type { Run } from '../../src/core/run.js'
 import { type LibvirtAllocation, type LibvirtConfig, LibvirtHandle } from './config.js'
@@ -79,13 +80,21 @@ export function readNote(places: Places, resource: LibvirtResource): NoteFound {
       parsed?.deployment === resource.deployment.uuid && parsed.machine === resource.machine
         ? parsed
         : undefined
-    if (ours !== undefined) return { kind: 'ours', note: ours }
+    if (ours !== undefined) return { kind: 'ours', note: { ...ours, handle: here(ours.handle, resource) } }
     return { kind: 'foreign', what: `'${note}', the note of something else than ${resource.name},` }
   }
   // A crash may have left nothing but the draft of the first note.
   const stranger = namesIn(folder).find((name) => !isDraftOf(note, name))
   if (stranger === undefined) return { kind: 'none' }
   return { kind: 'foreign', what: `'${join(folder, stranger)}', in the place of ${resource.name}'s files,` }
+}
+
+/** What was noted before the state folder was moved, at its present place. */
+function here(handle: LibvirtHandle, { deployment, disks }: LibvirtResource): LibvirtHandle {
+  const from = stateFolderOf(handle.folder, deployment.uuid)
+  const to = stateFolderOf(disks, deployment.uuid)
+  if (from === undefined || to === undefined || from === to) return handle
+  return LibvirtHandle.parse(mapTexts(handle, (text) => movedPath(text, from, to)))
 }
 
 function namesIn(folder: string): string[] {

@@ -6,11 +6,13 @@ import type { Run } from '../../src/core/run.js'
 import { freePort, isFree, ports } from './allocation.js'
 import type { LibvirtAllocation } from './config.js'
 import { cutPower } from './destroy.js'
+import { followImage } from './disks.js'
 import { parseDomainXml } from './domain-facts.js'
 import { lookAtOurs } from './look.js'
+import { isReal, type Move, movedXml } from './moved.js'
 import { forwardChanges, forwardsOf, replaceForwards } from './network.js'
 import { type LibvirtParts, type LibvirtResource, type Places, placesOf } from './places.js'
-import { defineXml, sweepDefinition } from './provision.js'
+import { defineXml, sweepDefinition, withDefinition } from './provision.js'
 import { createVirsh, type Virsh, virshError } from './virsh.js'
 import { requireBootFiles } from './wanted.js'
 
@@ -49,8 +51,12 @@ export async function startMachine(
   if (seen.state.word === 'in shutdown') await waitUntilOff(virsh, places, resource, endingMs, run)
   else if (seen.state.active) return undefined
   requireBootFiles(resource)
+  if (resource.handle !== undefined) await followImage(parts, resource.handle, run)
+  const { move } = seen.next
+  const moved = move !== undefined && isReal(move) ? move : undefined
+  if (moved !== undefined) await moveSavedMemory(virsh, places, resource, moved, run)
   mkdirSync(dirname(resource.console), { recursive: true, mode: 0o700 })
-  const allocation = await startWithFreePorts(virsh, places, resource, takenPorts, run)
+  const allocation = await startWithFreePorts(virsh, places, resource, { takenPorts, moved }, run)
   return allocation === resource.allocation ? undefined : allocation
 }
 
@@ -67,7 +73,7 @@ async function startWithFreePorts(
   virsh: Virsh,
   places: Places,
   resource: LibvirtResource,
-  takenPorts: ReadonlySet<number>,
+  { takenPorts, moved }: { readonly takenPorts: ReadonlySet<number>; readonly moved: Move | undefined },
   run: Run,
 ): Promise<LibvirtAllocation> {
   const { name, machine } = resource
@@ -76,7 +82,7 @@ async function startWithFreePorts(
   let { allocation } = resource
   for (let attempt = 1; ; attempt += 1) {
     allocation = await withFreePorts(allocation, refused, takenPorts, run)
-    await takeOnForwards(virsh, places, resource, allocation, run)
+    await takeOn(virsh, places, resource, { allocation, moved }, run)
     const outcome = await virsh.attempt(['start', name], call, run)
     if (outcome.kind === 'done' || outcome.failure.complaint === 'already-active') return allocation
     const { port } = outcome.failure
@@ -113,12 +119,30 @@ async function withFreePorts(
   return moved ? { ...allocation, sshPort, forwardPorts } : allocation
 }
 
-/** The definition with these ports, and otherwise as it is. */
-async function takeOnForwards(
+/** Memory that was saved before the state folder was moved names the disks at their old place. */
+async function moveSavedMemory(
   virsh: Virsh,
   places: Places,
   resource: LibvirtResource,
-  allocation: LibvirtAllocation,
+  move: Move,
+  run: Run,
+): Promise<void> {
+  const { name, machine } = resource
+  const call = { what: `look at the saved memory of domain '${name}'`, machine }
+  const saved = await virsh.attempt(['managedsave-dumpxml', name, '--security-info'], call, run)
+  // Mostly there is none.
+  if (saved.kind === 'failed') return
+  await withDefinition(places, movedXml(saved.stdout, move), (file) =>
+    virsh.must(['managedsave-define', name, file], call, run),
+  )
+}
+
+/** Takes on these ports and the present place of the files; all else stays as it is defined. */
+async function takeOn(
+  virsh: Virsh,
+  places: Places,
+  resource: LibvirtResource,
+  { allocation, moved }: { readonly allocation: LibvirtAllocation; readonly moved: Move | undefined },
   run: Run,
 ): Promise<void> {
   const { name, machine } = resource
@@ -127,8 +151,9 @@ async function takeOnForwards(
   const wanted = forwardsOf(allocation)
   const { added, removed } = forwardChanges(parseDomainXml(xml).forwards, wanted)
   sweepDefinition(places)
-  if (added.length + removed.length === 0) return
-  await defineXml(virsh, places, resource, replaceForwards(xml, wanted), run)
+  if (added.length + removed.length === 0 && moved === undefined) return
+  const placed = moved === undefined ? xml : movedXml(xml, moved)
+  await defineXml(virsh, places, resource, replaceForwards(placed, wanted), run)
 }
 
 /** Asks the guest, again and again, and cuts its power when the time is over. */

@@ -1,6 +1,7 @@
 import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { failure } from '../../src/core/errors.js'
+import { movedPath } from '../../src/core/moved-paths.js'
 import type { ReconcileOptions } from '../../src/core/provider.js'
 import type { Run } from '../../src/core/run.js'
 import { attachedFiles, differsByHand, madeDisks, withNotedHandle } from './changes.js'
@@ -9,6 +10,7 @@ import { destroyMachine } from './destroy.js'
 import {
   createEmpty,
   createOverlay,
+  followImage,
   growFile,
   type LostDisk,
   lostDisks,
@@ -16,10 +18,12 @@ import {
   rootBytes,
   sizeChanges,
 } from './disks.js'
-import { type DomainSpec, specDigest } from './domain-spec.js'
+import { parseDomainXml } from './domain-facts.js'
+import type { DomainSpec } from './domain-spec.js'
 import { buildDomainXml } from './domain-xml.js'
 import { hasIdentity, identityDigest, identityFiles, identityMethod, writeIdentity } from './identity.js'
 import { lookAtOurs } from './look.js'
+import { isDefinedFrom, isReal, type Move, placedFacts, refuseOtherFiles } from './moved.js'
 import { applyForwards, forwardChanges } from './network.js'
 import {
   foreign,
@@ -55,11 +59,15 @@ export async function reconcile(
   }
   if (!options.allowRecreate)
     refuseLostDisks(resource, lostDisks(known, madeDisks(places, known), attachedFiles(seen)))
+  const active = seen.kind === 'domain' && seen.state.active
   return withFiles(resource, 'make its files', async () => {
     const handle = await wantedHandle(parts, places, known, run)
     await claimFiles(parts, places, known, handle, run)
     options.checkpoint(handle)
+    if (active && (await liveDisks(virsh, resource, run)).move !== undefined)
+      refuseOtherFiles({ ...known, handle })
     await makeDisks(parts, virsh, { resource, handle, seen }, run)
+    if (!active) await followImage(parts, handle, run)
     noteDisks(places, resource)
     const spec = await wantedSpec(parts, places, resource, handle, run)
     if (resource.config.domainType === 'auto' && spec.type === 'qemu') await sayWhy(parts, run)
@@ -67,7 +75,7 @@ export async function reconcile(
     sweepDefinition(places)
     if (isOutdated(seen, spec)) await defineXml(virsh, places, resource, buildDomainXml(spec), run)
     await setAutostart(virsh, resource, seen, run)
-    if (seen.kind === 'domain' && seen.state.active) await applyForwards(virsh, resource, spec.forwards, run)
+    if (active) await applyForwards(virsh, resource, spec.forwards, run)
     return handle
   })
 }
@@ -147,11 +155,31 @@ async function makeDisks(parts: LibvirtParts, virsh: Virsh, work: DiskWork, run:
   for (const { path, to } of await sizeChanges(parts, resource, handle, run)) {
     if (seen.kind === 'domain' && seen.state.active && [...seen.next.disks.values()].includes(path)) {
       const call = { what: `grow disk ${path}`, machine: resource.machine }
-      await virsh.must(['blockresize', resource.name, path, `${to}B`], call, run)
+      const name = await liveName(virsh, resource, path, run)
+      await virsh.must(['blockresize', resource.name, name, `${to}B`], call, run)
     } else {
       await growFile(parts, path, to, run)
     }
   }
+}
+
+/** The name under which a running guest has a disk: the path at its start, before its folder was moved. */
+async function liveName(virsh: Virsh, resource: LibvirtResource, path: string, run: Run): Promise<string> {
+  const { files, move } = await liveDisks(virsh, resource, run)
+  const old = move === undefined ? path : movedPath(path, move.to, move.from)
+  return files.includes(old) ? old : path
+}
+
+/** The disks that a guest was started with, under the names of that time. */
+async function liveDisks(
+  virsh: Virsh,
+  resource: LibvirtResource,
+  run: Run,
+): Promise<{ files: string[]; move: Move | undefined }> {
+  const { name, machine } = resource
+  const xml = await virsh.must(['dumpxml', name], { what: `look at domain '${name}'`, machine }, run)
+  const facts = parseDomainXml(xml)
+  return { files: [...facts.disks.values()], move: placedFacts(facts, resource).move }
 }
 
 async function sayWhy(parts: LibvirtParts, run: Run): Promise<void> {
@@ -161,7 +189,8 @@ async function sayWhy(parts: LibvirtParts, run: Run): Promise<void> {
 }
 
 function isOutdated(seen: Seen, spec: DomainSpec): boolean {
-  if (seen.kind === 'absent' || seen.next.mark?.spec !== specDigest(spec)) return true
+  if (seen.kind === 'absent' || !isDefinedFrom(seen.next, spec)) return true
+  if (seen.next.move !== undefined && isReal(seen.next.move)) return true
   const { added, removed } = forwardChanges(seen.next.forwards, spec.forwards)
   return added.length + removed.length > 0 || differsByHand(seen.next, spec)
 }
@@ -174,10 +203,19 @@ export async function defineXml(
   xml: string,
   run: Run,
 ): Promise<void> {
-  writeFileSync(places.domainXml, xml, { mode: 0o600 })
   const call = { what: `define domain '${name}'`, machine }
+  await withDefinition(places, xml, (file) => virsh.must(['define', '--validate', file], call, run))
+}
+
+/** Hands a description of a domain to virsh in a file, which is gone afterwards. */
+export async function withDefinition(
+  places: Places,
+  xml: string,
+  action: (file: string) => Promise<unknown>,
+): Promise<void> {
+  writeFileSync(places.domainXml, xml, { mode: 0o600 })
   try {
-    await virsh.must(['define', '--validate', places.domainXml], call, run)
+    await action(places.domainXml)
   } finally {
     sweepDefinition(places)
   }

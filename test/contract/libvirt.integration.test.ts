@@ -44,7 +44,7 @@ providerContract('libvirt', {
       }),
       listing: async () => {
         // Other tests use the same libvirt meanwhile.
-        const deployments = readdirSync(session.folder).filter(
+        const deployments = readdirSync(session.deployments).filter(
           (name) => DeploymentUuid.safeParse(name).success,
         )
         const names = async (...flags: string[]) =>

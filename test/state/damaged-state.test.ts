@@ -105,11 +105,11 @@ describe('a state file', () => {
   })
 
   it('of a newer schema is refused without offering the older backup', async () => {
-    const { store } = await damaged((file) => change(file, '"schemaVersion": 1', '"schemaVersion": 99'))
+    const { store } = await damaged((file) => change(file, '"schemaVersion": 2', '"schemaVersion": 99'))
     expect(await errorOf(() => store.resolve('lab'))).toMatchObject({
       code: 'STATE_NEWER',
       exitCode: 1,
-      message: expect.stringMatching(/newer hydra-ops \(schema 99, this one knows 1\)/),
+      message: expect.stringMatching(/newer hydra-ops \(schema 99, this one knows 2\)/),
       hint: expect.not.stringContaining('cp '),
     })
   })

@@ -4,7 +4,7 @@ import { compiledStateFile, StateFile } from '../../state/schema.js'
 import { machineRecord } from './machine-record.js'
 
 const whole = {
-  schemaVersion: 1,
+  schemaVersion: 2,
   revision: 7,
   deployment: {
     uuid: DeploymentUuid.parse('7e1d5a4e-0c58-4f0b-9a53-0d3f7a0c1c11'),

@@ -58,7 +58,7 @@ describe('creating', () => {
     for (const folder of [dirname(file), dirname(dirname(file)), store.root]) {
       expect(statSync(folder).mode & 0o777).toBe(0o700)
     }
-    expect(JSON.parse(readFileSync(file, 'utf8'))).toMatchObject({ schemaVersion: 1, revision: 0 })
+    expect(JSON.parse(readFileSync(file, 'utf8'))).toMatchObject({ schemaVersion: 2, revision: 0 })
   })
 
   it('refuses a name that is taken, also by a deployment whose state is damaged', async () => {

@@ -244,7 +244,7 @@ describe('two Debian guests with a LAN', () => {
   it('leave nothing behind', async () => {
     for (const resource of [web, db]) await session.provider.destroy(resource, session.run)
     expect(await session.virsh('list', '--all', '--name')).not.toContain(web.deployment.uuid)
-    const root = join(session.folder, web.deployment.uuid)
+    const root = join(session.deployments, web.deployment.uuid)
     expect(readdirSync(root)).toEqual(['keys'])
   })
 })

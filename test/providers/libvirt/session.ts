@@ -14,6 +14,8 @@ export const sessionUri = 'qemu:///session'
 /** A real libvirt session of the user that runs the tests, and resources that cost next to nothing. */
 export interface Session {
   readonly folder: string
+  /** Folders of the deployments, laid out as in a state folder. */
+  readonly deployments: string
   readonly image: BaseImage
   readonly run: Run
   readonly logged: string[]
@@ -29,6 +31,8 @@ let made = 0
 
 export async function openSession(options: { image?: BaseImage } = {}): Promise<Session> {
   const folder = mkdtempSync(join(tmpdir(), 'hydra-ops-libvirt-'))
+  const state = join(folder, 'state')
+  const deployments = join(state, 'deployments')
   const logged: string[] = []
   const run: Run = { signal: new AbortController().signal, log: (line) => logged.push(line) }
   const program = async (argv: readonly string[]): Promise<string> => {
@@ -37,14 +41,15 @@ export async function openSession(options: { image?: BaseImage } = {}): Promise<
     if (result.kind !== 'exited' || result.code !== 0) throw new Error(`${what}: ${result.stderr}`)
     return result.stdout
   }
-  const image = options.image ?? (await emptyImage(folder, program))
+  mkdirSync(deployments, { recursive: true })
+  const image = options.image ?? (await emptyImage(join(state, 'images', 'empty-1'), program))
   const provider = createLibvirtProvider({ local: localCommands })
 
   const makeResource: Session['makeResource'] = async (config = {}, overrides = {}) => {
     made += 1
     const uuid = overrides.deployment?.uuid ?? DeploymentUuid.parse(crypto.randomUUID())
     const machine = overrides.machine ?? MachineName.parse(`web${made}`)
-    const root = join(folder, uuid)
+    const root = join(deployments, uuid)
     const keys = join(root, 'keys', machine)
     mkdirSync(keys, { recursive: true })
     const keyFile = join(keys, 'ssh_host_ed25519_key')
@@ -91,6 +96,7 @@ export async function openSession(options: { image?: BaseImage } = {}): Promise<
 
   return {
     folder,
+    deployments,
     image,
     run,
     logged,
@@ -116,6 +122,7 @@ async function emptyImage(
   folder: string,
   program: (argv: readonly string[]) => Promise<string>,
 ): Promise<BaseImage> {
+  mkdirSync(folder, { recursive: true })
   const disk = join(folder, 'empty.qcow2')
   await program(['qemu-img', 'create', '-q', '-f', 'qcow2', disk, '16M'])
   return {

@@ -1,0 +1,132 @@
+import { readdirSync, readFileSync, readlinkSync, realpathSync, statSync } from 'node:fs'
+import { basename } from 'node:path'
+import { failure } from '../../src/core/errors.js'
+import { movedPath, stateFolderOf } from '../../src/core/moved-paths.js'
+import type { DomainFacts } from './domain-facts.js'
+import { type DomainSpec, specDigest } from './domain-spec.js'
+import type { LibvirtResource } from './places.js'
+
+/** Where the state folder was when a domain was defined or started, and where it is now. */
+export interface Move {
+  readonly from: string
+  readonly to: string
+}
+
+/** The domain with its files at their present place, and the move that brought them there, if there was one. */
+export interface PlacedFacts extends DomainFacts {
+  readonly move: Move | undefined
+}
+
+/** A domain names its files by absolute paths; the state folder may have been moved since. */
+export function placedFacts(facts: DomainFacts, { deployment, disks }: LibvirtResource): PlacedFacts {
+  const to = stateFolderOf(disks, deployment.uuid)
+  const named = [facts.console, ...facts.disks.values()]
+  const from = named.flatMap((path) =>
+    path === undefined ? [] : (stateFolderOf(path, deployment.uuid) ?? []),
+  )[0]
+  if (from === undefined || to === undefined || from === to) return { ...facts, move: undefined }
+  const placed = [...facts.disks].map(([dev, path]) => [dev, movedPath(path, from, to)] as const)
+  return { ...facts, disks: new Map(placed), move: { from, to } }
+}
+
+/** False where the old name still leads to the same folder, as a link does. */
+export function isReal({ from, to }: Move): boolean {
+  try {
+    return realpathSync(from) !== realpathSync(to)
+  } catch {
+    return true
+  }
+}
+
+/** Was the domain defined from this, wherever the state folder was then? */
+export function isDefinedFrom({ mark, move }: PlacedFacts, spec: DomainSpec): boolean {
+  if (mark?.spec === specDigest(spec)) return true
+  if (move === undefined) return false
+  const { from, to } = move
+  return mark?.spec === specDigest(spec, (text) => movedPath(text, to, from))
+}
+
+/** A description of a domain with the paths in it at their present place. */
+export function movedXml(xml: string, { from, to }: Move): string {
+  return xml.replaceAll(/(?<=['">])[^'"<>]+/g, (text) => {
+    const path = unescaped(text)
+    const there = movedPath(path, from, to)
+    return there === path ? text : escaped(there)
+  })
+}
+
+function unescaped(text: string): string {
+  return text
+    .replaceAll('&lt;', '<')
+    .replaceAll('&gt;', '>')
+    .replaceAll('&apos;', "'")
+    .replaceAll('&quot;', '"')
+    .replaceAll('&amp;', '&')
+}
+
+function escaped(text: string): string {
+  return text
+    .replaceAll('&', '&amp;')
+    .replaceAll('<', '&lt;')
+    .replaceAll('>', '&gt;')
+    .replaceAll("'", '&apos;')
+    .replaceAll('"', '&quot;')
+}
+
+/**
+ * Refuses to go on with a guest that runs on another file than the one of the state: its folder was copied, or moved
+ * to another disk, and what the guest writes gets lost.
+ */
+export function refuseOtherFiles({ machine, handle }: LibvirtResource): void {
+  if (handle === undefined) return
+  const open = openFiles(handle.uuid).filter((file) => basename(file.path).startsWith(basename(handle.disk)))
+  const wanted = statSync(handle.disk, { throwIfNoEntry: false })
+  // Where QEMU belongs to another user its files cannot be seen.
+  const stranger = open[0]
+  if (stranger === undefined || open.some(({ dev, ino }) => dev === wanted?.dev && ino === wanted?.ino))
+    return
+  throw failure(
+    'RUNS_ELSEWHERE',
+    `machine '${machine}': it runs on ${stranger.path}, and the disk of the state is another file, ${handle.disk}`,
+    {
+      machine,
+      hint: `the state folder was copied or moved to another disk while it ran: move it back, hydra-ops stop --on ${machine}, then move it again`,
+    },
+  )
+}
+
+interface OpenFile {
+  readonly path: string
+  readonly dev: number
+  readonly ino: number
+}
+
+/** Files that the QEMU process of a domain has open. */
+function openFiles(uuid: string): OpenFile[] {
+  const pid = readdirSync('/proc').find((name) => /^\d+$/.test(name) && argumentsOf(name).includes(uuid))
+  if (pid === undefined) return []
+  const folder = `/proc/${pid}/fd`
+  return orNothing(() => readdirSync(folder)).flatMap((name) =>
+    orNothing(() => {
+      const { dev, ino } = statSync(`${folder}/${name}`)
+      return [{ path: readlinkSync(`${folder}/${name}`), dev, ino }]
+    }),
+  )
+}
+
+/** `-uuid` and its value are in QEMU's arguments. */
+function argumentsOf(pid: string): string[] {
+  return orNothing(() => {
+    const [program = '', ...args] = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0')
+    return /qemu/.test(program) ? args : []
+  })
+}
+
+/** A process may end, or belong to somebody else, while it is looked at. */
+function orNothing<T>(look: () => T[]): T[] {
+  try {
+    return look()
+  } catch {
+    return []
+  }
+}

@@ -1,0 +1,58 @@
+import type { DeploymentRecord, MachineRecord } from '../src/core/deployment.js'
+import type { Json } from '../src/core/json.js'
+import { mapTexts, movedPath, stateFolderOf } from '../src/core/moved-paths.js'
+
+/** Stands for the state folder in what the state keeps of a provider, so that the folder can be moved. */
+const stateMark = '{state}'
+
+/** The record with the paths in each machine's handle as the state keeps them. */
+export function storedHandles(root: string, record: DeploymentRecord): DeploymentRecord {
+  return withHandles(record, (path) => movedPath(path, root, stateMark))
+}
+
+/** The record with the paths in each machine's handle as they are on this host. */
+export function presentHandles(root: string, record: DeploymentRecord): DeploymentRecord {
+  return withHandles(record, (path) => movedPath(path, stateMark, root))
+}
+
+function withHandles(record: DeploymentRecord, change: (path: string) => string): DeploymentRecord {
+  const machines: Record<string, MachineRecord> = {}
+  for (const [name, machine] of Object.entries(record.machines)) {
+    machines[name] =
+      machine.handle === undefined ? machine : { ...machine, handle: mapJson(machine.handle, change) }
+  }
+  return { ...record, machines }
+}
+
+function mapJson(value: Json, change: (path: string) => string): Json {
+  if (typeof value === 'string') return change(value)
+  if (Array.isArray(value)) return value.map((each) => mapJson(each, change))
+  if (typeof value !== 'object' || value === null) return value
+  return Object.fromEntries(Object.entries(value).map(([name, each]) => [name, mapJson(each, change)]))
+}
+
+/**
+ * Makes the absolute paths in the handles of a state of schema 1 relative to its folder, which may have been moved
+ * since: the folder is found in the paths themselves, for they name the deployment.
+ */
+export function relativeHandles(deployment: Record<string, unknown>): Record<string, unknown> {
+  const { uuid, machines } = deployment
+  if (typeof uuid !== 'string' || typeof machines !== 'object' || machines === null) return deployment
+  const changed = Object.entries(machines).map(([name, machine]: [string, unknown]) => [
+    name,
+    withRelativeHandle(machine, uuid),
+  ])
+  return { ...deployment, machines: Object.fromEntries(changed) }
+}
+
+function withRelativeHandle(machine: unknown, uuid: string): unknown {
+  if (typeof machine !== 'object' || machine === null || !('handle' in machine)) return machine
+  let folder: string | undefined
+  mapTexts(machine.handle, (text) => {
+    folder ??= text.startsWith('/') ? stateFolderOf(text, uuid) : undefined
+    return text
+  })
+  const from = folder
+  if (from === undefined) return machine
+  return { ...machine, handle: mapTexts(machine.handle, (text) => movedPath(text, from, stateMark)) }
+}

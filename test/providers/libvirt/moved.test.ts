@@ -1,0 +1,79 @@
+import { describe, expect, it } from 'vitest'
+import type { DomainFacts } from '../../../providers/libvirt/domain-facts.js'
+import { movedXml, placedFacts } from '../../../providers/libvirt/moved.js'
+import { plainResource } from './plain-resource.js'
+
+const uuid = plainResource().deployment.uuid
+function domainWith(given: Partial<DomainFacts>): DomainFacts {
+  return {
+    name: 'hydra-ops-web',
+    uuid: '9ad8e919-f49d-8898-923f-6eed0563c4f8',
+    type: 'qemu',
+    memoryMiB: 64,
+    vcpu: 1,
+    outbound: true,
+    forwards: [],
+    nics: [],
+    disks: new Map(),
+    console: undefined,
+    mark: undefined,
+    ...given,
+  }
+}
+
+const resource = plainResource({ disks: `/new/deployments/${uuid}/disks/web` })
+
+describe('a description of a domain that was moved', () => {
+  const move = { from: "/srv/o'ps & <co>", to: '/mnt/"new" & last' }
+
+  it('has every path below the old folder below the new one, escaped as XML wants it', () => {
+    const old = '/srv/o&apos;ps &amp; &lt;co&gt;'
+    expect(movedXml(`<source file='${old}/disks/a'/><kernel>${old}/images/k</kernel>`, move)).toBe(
+      "<source file='/mnt/&quot;new&quot; &amp; last/disks/a'/><kernel>/mnt/&quot;new&quot; &amp; last/images/k</kernel>",
+    )
+  })
+
+  it.each([
+    "<source file='/srv/other/disks/a'/>",
+    "<source file='/srv/o&apos;ps &amp; &lt;co&gt;2/disks/a'/>",
+    "<title>see /srv/o'ps</title>",
+    '<name>a &amp; b</name><empty/>',
+  ])('keeps what is not below the old folder: %s', (xml) => {
+    expect(movedXml(xml, move)).toBe(xml)
+  })
+})
+
+describe('the files that a domain names', () => {
+  const facts = domainWith({
+    console: `/old/deployments/${uuid}/console/web.log`,
+    disks: new Map([
+      ['vda', `/old/deployments/${uuid}/disks/web/a.qcow2`],
+      ['vdb', '/pool/b.qcow2'],
+    ]),
+  })
+
+  it('are those at the present place of the state folder; those elsewhere stay', () => {
+    expect(placedFacts(facts, resource)).toMatchObject({
+      move: { from: '/old', to: '/new' },
+      disks: new Map([
+        ['vda', `/new/deployments/${uuid}/disks/web/a.qcow2`],
+        ['vdb', '/pool/b.qcow2'],
+      ]),
+    })
+  })
+
+  it('tell of the move by the log of the console where every disk lies in a storage pool', () => {
+    const pooled = domainWith({ console: facts.console, disks: new Map([['vda', '/pool/a.qcow2']]) })
+    expect(placedFacts(pooled, resource).move).toEqual({ from: '/old', to: '/new' })
+  })
+
+  it('tell of no move where they are those of another deployment', () => {
+    const other = domainWith({
+      console: '/old/deployments/0b7c3d1e-2222-4a2b-9c3d-000000000001/console/web.log',
+    })
+    expect(placedFacts(other, resource).move).toBeUndefined()
+    expect(
+      placedFacts(facts, plainResource({ disks: `/old/deployments/${uuid}/disks/web` })).move,
+    ).toBeUndefined()
+  })
+})
