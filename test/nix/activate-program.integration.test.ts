@@ -178,6 +178,63 @@ describe('the activation program of the user', () => {
   })
 })
 
+describe('owners that a set-up task makes after the activation', () => {
+  const wanted = {
+    files: { '/etc/a': { text: 'theirs', user: 'no-such-user' }, '/etc/b': 'ours' },
+    units: {
+      'theirs.service': { text: '[Service]\nUser=no-such-user\nExecStart=/bin/true\n' },
+      'group.service': { text: '[Service]\n Group = no-such-group\nExecStart=/bin/true\n' },
+      'dynamic.service': { text: '[Service]\nDynamicUser=yes\nUser=no-such-user\nExecStart=/bin/true\n' },
+      'ours.service': { text: '[Service]\nUser=root\nExecStart=/bin/true\n' },
+    },
+  }
+  const profile = '/nix/var/nix/profiles/hydra-ops'
+
+  it('leave out their files and start none of their units, do all else, and end with 6', () => {
+    const m = machine()
+    const result = m.activate(m.closure(wanted), '--later-owners')
+    expect(result).toMatchObject({ code: 6, stderr: '' })
+    expect(result.output).toContain(
+      'waiting for their owner: file /etc/a, unit group.service, unit theirs.service\nresult 6\n',
+    )
+    expect([m.exists('/etc/a'), m.read('/etc/b')]).toEqual([false, 'ours'])
+    expect(m.exists('/etc/systemd/system/theirs.service')).toBe(true)
+    expect(m.unit('theirs.service').started).toBe('')
+    expect(m.unit('group.service').started).toBe('')
+    expect(m.unit('dynamic.service').active).toBe('active')
+    expect(m.unit('ours.service').active).toBe('active')
+    expect(m.exists(profile)).toBe(false)
+  })
+
+  it('are an error once the tasks have run, and nothing else is done again then', () => {
+    const m = machine()
+    const closure = m.closure(wanted)
+    m.activate(closure, '--later-owners')
+    expect(m.activate(closure)).toMatchObject({
+      code: 1,
+      output: expect.stringContaining("the owner of /etc/a does not exist here: user 'no-such-user'"),
+    })
+    m.forgetCalls()
+    const { '/etc/a': _, ...files } = wanted.files
+    expect(m.activate(m.closure({ ...wanted, files })).code).toBe(0)
+    const restarted = m
+      .calls()
+      .filter((call) => call.includes(' restart '))
+      .join()
+    expect(restarted).toContain('theirs.service')
+    expect(restarted).toContain('group.service')
+    expect(restarted).not.toContain('ours.service')
+    expect(m.exists(profile)).toBe(true)
+  })
+
+  it('change nothing where every owner is there', () => {
+    const m = machine()
+    expect(deploy(m, { files: { '/etc/b': 'ours' } }, '--later-owners')).toBe(
+      'file /etc/b written\nresult 0\n',
+    )
+  })
+})
+
 describe('packages of Debian', () => {
   it('removes what we installed and nobody wants, and nothing else', () => {
     const m = machine()

@@ -1,11 +1,12 @@
 # Makes a Debian machine what its closure says, and undoes what an earlier closure of ours did and this one does not.
 #
-#   perl <closure>/hydra-ops/activate.pl <closure> [--owner UUID] [--always] [--run NAME]
+#   perl <closure>/hydra-ops/activate.pl <closure> [--owner UUID] [--always] [--later-owners] [--run NAME]
 #   perl <closure>/hydra-ops/activate.pl <closure> --print
 #
 # Runs as root with perl-base alone, which every Debian has. It may be killed at any point and run again.
 # Ends with 0, or 1: it failed before or while files were changed, 2: the activation program failed, 4: units failed,
-# 5: something dropped could not be removed. Only 0 moves the profile, so anything else is tried again by a deploy.
+# 5: something dropped could not be removed, 6: with --later-owners, all is done but for files and units whose users
+# do not exist yet. Only 0 moves the profile, so anything else is tried again by a deploy.
 use strict;
 use warnings;
 use Fcntl qw(:flock :mode);
@@ -27,6 +28,7 @@ $SIG{PIPE} = 'IGNORE';
 
 GetOptions(
     'always'       => \my $always,
+    'later-owners' => \my $later_owners,
     'print'        => \my $print,
     'run=s'        => \my $run,
     'owner=s'      => \my $owner,
@@ -69,7 +71,7 @@ sub activate {
     my $have = State::read_managed();
     my $is_new = (readlink_all($profile) // '') ne $closure;
 
-    Checks::refuse_what_cannot_be($want, $have, $closure);
+    Checks::refuse_what_cannot_be($want, $have, $closure, $later_owners);
     keep_alive($closure);
     Files::sweep(State::folders($want, $have));
     State::own($owner);
@@ -77,17 +79,23 @@ sub activate {
 
     my @leftovers = drop($plan);
     my $program = ($is_new || $always) && $want->{activate};
-    place($want, !$program);
+    my @left = place($want, !$program && !$later_owners);
     if ($program) {
         return conclude(2) if run_activation_program($program) != 0;
-        place_files($want, 1);
+        @left = place_files($want, !$later_owners);
     }
-    my %failed = bring_up($plan, $is_new);
+    my %wait   = map { ($_->{name} => 1) } grep { $later_owners && Checks::lacks_user($_->{text}) } @{ $plan->{units} };
+    my %failed = bring_up($plan, $is_new, \%wait);
     push @leftovers, remove_packages($want);
 
-    my $managed = State::settled($plan, \%failed, \@leftovers);
+    my $managed = State::settled($plan, { %failed, %wait }, \@leftovers);
     State::write_managed($managed);
     State::forget_saved($managed);
+    # A unit that failed may need what waits: the run after the set-up tasks starts it again.
+    if ($later_owners && (@left || %wait)) {
+        print 'waiting for their owner: ', join(', ', (map { "file $_" } @left), map { "unit $_" } sort keys %wait), "\n";
+        return conclude(6);
+    }
     return conclude(4, sort keys %failed) if %failed;
     if (@leftovers) {
         print "error: not removed: @leftovers\n";
@@ -185,28 +193,32 @@ sub drop {
 
 sub place {
     my ($want, $owners_exist) = @_;
-    place_files($want, $owners_exist);
+    my @left = place_files($want, $owners_exist);
     for my $path (sort keys %{ $want->{links} }) {
         my $is_new = !Files::exists_at($path);
         Files::make_parents($path);
         Files::link_to($path, $want->{links}{$path}) && $is_new && print "program ${\ ($path =~ m{([^/]+)\z})} added\n";
     }
     place_hosts($want->{hosts});
+    return @left;
 }
 
-# Twice when there is an activation program: it may make the users that own some of them.
+# Twice when there is an activation program: it may make the users that own some of them. Returns those left out.
 sub place_files {
     my ($want, $owners_exist) = @_;
+    my @left;
     for my $path (sort keys %{ $want->{files} }) {
         my $file = $want->{files}{$path};
         my $owned = Checks::owner($file);
         if (!$owned) {
-            next unless $owners_exist;
-            die Checks::unknown_owner($path, $file), "\n";
+            die Checks::unknown_owner($path, $file), "\n" if $owners_exist;
+            push @left, $path;
+            next;
         }
         Files::make_parents($path);
         Files::put($path, { %$file, %$owned }) && print "file $path written\n";
     }
+    return @left;
 }
 
 # The block between the marks is ours, the rest of the file is not.
@@ -239,9 +251,9 @@ sub run_activation_program {
     return $status;
 }
 
-# Returns name -> why, of the units that failed.
+# Starts all but those that wait. Returns name -> why, of the units that failed.
 sub bring_up {
-    my ($plan, $is_new) = @_;
+    my ($plan, $is_new, $wait) = @_;
     my @units = @{ $plan->{units} };
     for my $unit (@units) {
         my $path = Units::file_of($unit->{name});
@@ -254,7 +266,7 @@ sub bring_up {
     return () unless $plan->{needs_systemd} && ($is_new || @changed);
     Units::enable(grep { $_->{enable} } @changed) or die "systemctl could not enable units\n";
     Units::reload();
-    return Units::settle(Units::begin(@units));
+    return Units::settle(Units::begin(grep { !$wait->{ $_->{name} } } @units));
 }
 
 # Packages that we installed and nobody wants any more. Returns those that had to stay.

@@ -5,10 +5,10 @@ use warnings;
 
 # Dies with every reason at once why the machine cannot become what is wanted.
 sub refuse_what_cannot_be {
-    my ($want, $have, $closure) = @_;
+    my ($want, $have, $closure, $later_owners) = @_;
     my @problems = (
         (map { path_problems($_, $have) } sort(State::wanted_paths($want))),
-        (map { file_problems($_, $want) } sort keys %{ $want->{files} }),
+        (map { file_problems($_, $want, $later_owners) } sort keys %{ $want->{files} }),
         (map { link_problems($_, $have) } sort keys %{ $want->{links} }),
         unit_problems($want, $have),
     );
@@ -33,15 +33,15 @@ sub path_problems {
 }
 
 sub file_problems {
-    my ($path, $want) = @_;
+    my ($path, $want, $later_owners) = @_;
     my $file = $want->{files}{$path};
     my @problems;
     push @problems, "the source of $path is not a file: $file->{source}" if defined $file->{source} && !-f $file->{source};
     my ($unit) = $path =~ m{^/etc/systemd/system/([^/]+)\z};
     push @problems, "$path is both in deployment.files and in deployment.units" if defined $unit && $want->{units}{$unit};
     push @problems, "$path is both in deployment.files and a program of deployment.packages" if $want->{links}{$path};
-    # The activation program may make the user.
-    push @problems, unknown_owner($path, $file) if !$want->{activate} && !owner($file);
+    # The activation program may make the user, or a set-up task after it.
+    push @problems, unknown_owner($path, $file) if !$want->{activate} && !$later_owners && !owner($file);
     return @problems;
 }
 
@@ -56,6 +56,16 @@ sub owner {
     my $uid = $file->{user}  =~ /^\d+\z/ ? $file->{user}  : getpwnam $file->{user};
     my $gid = $file->{group} =~ /^\d+\z/ ? $file->{group} : getgrnam $file->{group};
     return defined $uid && defined $gid ? { uid => $uid, gid => $gid } : undef;
+}
+
+# Would a unit of this text run as a user or group that does not exist here? Of one with a specifier nobody knows.
+sub lacks_user {
+    my ($text) = @_;
+    return 0 if $text =~ /^\s*DynamicUser\s*=\s*(?:1|yes|true|on|y|t)\s*$/mi;
+    my ($user)  = reverse $text =~ /^\s*User\s*=\s*(\S+)\s*$/mg;
+    my ($group) = reverse $text =~ /^\s*Group\s*=\s*(\S+)\s*$/mg;
+    my @names = map { $_ // 'root' } $user, $group;
+    return !(grep { /%/ } @names) && !owner({ user => $names[0], group => $names[1] });
 }
 
 sub link_problems {

@@ -21,7 +21,7 @@ export type ActivationResult =
   | { readonly kind: 'ok' }
   | {
       readonly kind: 'failed'
-      /** 1: before or while files were changed, 2: the user's program, 4: units, 5: something dropped is still there. */
+      /** 1: before or while files were changed, 2: the user's program, 4: units, 5: something dropped is still there, 6: owners are still to come. */
       readonly code: number
       /** Those that failed. */
       readonly units: readonly string[]
@@ -52,12 +52,15 @@ export async function startActivation(
   activation: Pick<Activation, 'unit' | 'log' | 'path'> & {
     readonly owner: DeploymentUuid
     readonly always: boolean
+    /** Set-up tasks that come after it may make users: what belongs to those is left out. */
+    readonly laterOwners?: boolean
   },
   run: Run,
 ): Promise<void> {
   const what = 'start the activation'
-  const { unit, log, path, owner, always } = activation
-  const args = [unit, log, path, '--owner', owner, ...(always ? ['--always'] : [])]
+  const { unit, log, path, owner, always, laterOwners } = activation
+  const flags = [...(always ? ['--always'] : []), ...(laterOwners === true ? ['--later-owners'] : [])]
+  const args = [unit, log, path, '--owner', owner, ...flags]
   const result = await host.script(startScript, args, { signal: run.signal, timeoutMs: startMs, what })
   // Then nobody knows whether it started; the unit itself tells.
   if (result.kind === 'lost') return

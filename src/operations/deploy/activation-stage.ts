@@ -5,13 +5,23 @@ import { type Job, journal, recordOf, updateJob } from './job.js'
 import { connect, hostOf } from './reach.js'
 import { surveyMachine } from './survey.js'
 
+/** `later`: all is done but for what belongs to users that do not exist yet. */
+export type Settled = 'done' | 'later'
+
+/** How the activation program says so (nix/target/hydra-ops/activate.pl). */
+const ownersLater = 6
+
 /**
  * Activates the closure in a unit of the machine's own systemd, which goes on when we do not. Its name is
- * on disk before it starts, so that a later process can find its result.
+ * on disk before it starts, so that a later process can find its result. `again` = the second one of this run.
  */
-export async function activateClosure(job: Job, path: StorePath, always: boolean): Promise<void> {
+export async function activateClosure(
+  job: Job,
+  path: StorePath,
+  how: { readonly always: boolean; readonly laterOwners: boolean; readonly again?: boolean },
+): Promise<Settled> {
   const { bootId } = await surveyMachine(hostOf(job), job.run)
-  const run = job.ops.operator.run
+  const run = how.again === true ? `${job.ops.operator.run}-2` : job.ops.operator.run
   const activation = {
     unit: `hydra-ops-${run}.service`,
     log: `/var/log/hydra-ops/${run}.log`,
@@ -24,8 +34,8 @@ export async function activateClosure(job: Job, path: StorePath, always: boolean
   })
   job.changed = true
   const owner = job.session.record.uuid
-  await startActivation(hostOf(job), { ...activation, owner, always }, job.run)
-  await settle(job, activation)
+  await startActivation(hostOf(job), { ...activation, owner, ...how }, job.run)
+  return settle(job, activation)
 }
 
 /** How an activation that is over may have ended. Whatever else is thrown says nothing of it: it may run still. */
@@ -49,7 +59,7 @@ export async function reattach(job: Job): Promise<boolean> {
 
 type Activation = NonNullable<ReturnType<typeof recordOf>['activation']>
 
-async function settle(job: Job, activation: Activation): Promise<void> {
+async function settle(job: Job, activation: Activation): Promise<Settled> {
   const path = StorePath.parse(activation.path)
   const connection = { host: hostOf(job), reconnect: () => connect(job) }
   const result = await followActivation(connection, { ...activation, path }, job.run)
@@ -61,15 +71,15 @@ async function settle(job: Job, activation: Activation): Promise<void> {
   updateJob(job, (draft) => {
     draft.activation = undefined
   })
-  await judge(job, path, result)
+  return judge(job, path, result)
 }
 
-async function judge(job: Job, path: StorePath, result: ActivationResult): Promise<void> {
-  if (result.kind === 'ok') return
+async function judge(job: Job, path: StorePath, result: ActivationResult): Promise<Settled> {
+  if (result.kind === 'ok') return 'done'
   const { machine } = job
   if (result.kind === 'unknown') {
     const { profile } = await surveyMachine(hostOf(job), job.run)
-    if (profile === path) return
+    if (profile === path) return 'done'
     throw failure(
       'ACTIVATION_UNKNOWN',
       `machine '${machine}': the result of the activation is lost: ${result.why}`,
@@ -79,6 +89,7 @@ async function judge(job: Job, path: StorePath, result: ActivationResult): Promi
       },
     )
   }
+  if (result.code === ownersLater) return 'later'
   const facts = { machine, detail: [...result.log, ...result.journal].join('\n') }
   if (result.units.length > 0) {
     throw failure('UNITS_FAILED', `machine '${machine}': units failed: ${result.units.join(', ')}`, {

@@ -116,9 +116,16 @@ async function deliver(job: Job, look: Look, wanted: StorePath): Promise<void> {
   await placeKeys(job, 'pre-activation', look.keys)
   enter(job, 'activate')
   const always = job.request.alwaysActivate || job.definition.options.alwaysActivate
-  if (look.survey.profile !== wanted || always) await activateClosure(job, wanted, always)
+  const due = look.survey.profile !== wanted || always
+  // Only where a task is to run: what waits for an owner is activated after it.
+  const laterOwners = look.tasks.some(({ task, why }) => task.stage === 'configure' && why !== undefined)
+  const settled = due ? await activateClosure(job, wanted, { always, laterOwners }) : 'done'
   enter(job, 'setup')
   await deliverTasks(job, 'configure', look)
+  if (settled === 'later') {
+    enter(job, 'activate', 'what waited for its owner')
+    await activateClosure(job, wanted, { always: false, laterOwners: false, again: true })
+  }
   enter(job, 'keys')
   await placeKeys(job, 'post-activation', look.keys)
   await dropKeys(job, look.keys)

@@ -1,0 +1,87 @@
+import { afterEach, describe, expect, it } from 'vitest'
+import { failure } from '../../../src/core/errors.js'
+import { bindTask } from '../../../src/core/setup-task.js'
+import { deploy } from '../../../src/operations/deploy/deploy.js'
+import { runFakeDebian } from '../../fakes/fake-debian.js'
+import { fakeMachine, fakeNetwork } from '../../fakes/fake-network.js'
+import { createFakeOps, type FakeOps } from '../../fakes/fake-ops.js'
+import { standardRequest } from '../../fakes/standard-request.js'
+
+let ops: FakeOps
+afterEach(() => ops.cleanup())
+
+/** A new machine whose task `users` makes the user that a file of the closure belongs to. */
+async function machineWithTask(task: { done: boolean; apply(): void }): Promise<void> {
+  ops = await createFakeOps({ network: fakeNetwork([fakeMachine('web')]) })
+  // The activation program: 6 while the user is not there and may come later, 1 where it must be there.
+  runFakeDebian(ops, { activationCode: () => (task.done ? 0 : activations().at(-1)?.later === true ? 6 : 1) })
+  const users = bindTask({
+    id: 'users',
+    title: 'users',
+    after: [],
+    stage: 'configure',
+    debianPackages: () => [],
+    owns: () => [],
+    wanted: () => ({}),
+    probe: async () => (task.done ? 'done' : 'needed'),
+    apply: async () => {
+      task.apply()
+      return {}
+    },
+    verify: async () => {},
+  })
+  Object.assign(ops, { tasks: async () => [users] })
+  ops.store.create({ name: 'net' as never, expressions: ['/net.nix'], searchPath: [], args: {} })
+}
+
+function activations(): { later: boolean; unit: string | undefined }[] {
+  return ops.ssh.execs
+    .filter(({ what }) => what === 'start the activation')
+    .map(({ argv }) => ({ later: argv.includes('--later-owners'), unit: argv[0] }))
+}
+
+describe('a file whose owner a set-up task makes', () => {
+  it('is placed by a second activation after the task, at the first deploy', async () => {
+    const task = { done: false, apply: () => Object.assign(task, { done: true }) }
+    await machineWithTask(task)
+    const { results } = await deploy(ops, standardRequest)
+    expect(results).toMatchObject([{ outcome: 'changed' }])
+    expect(activations().map(({ later }) => later)).toEqual([true, false])
+    expect(new Set(activations().map(({ unit }) => unit)).size).toBe(2)
+    expect((await deploy(ops, standardRequest)).results).toMatchObject([{ outcome: 'unchanged' }])
+    expect(activations()).toHaveLength(2)
+  })
+
+  it('waits for the next deploy where the task failed', async () => {
+    let broken = true
+    const task = {
+      done: false,
+      apply: () => {
+        if (broken) throw failure('TASK', 'out of users')
+        task.done = true
+      },
+    }
+    await machineWithTask(task)
+    const { results } = await deploy(ops, standardRequest)
+    expect(results).toMatchObject([{ outcome: 'failed', stage: 'setup' }])
+    expect(activations().map(({ later }) => later)).toEqual([true])
+    broken = false
+    expect((await deploy(ops, standardRequest)).results).toMatchObject([{ outcome: 'changed' }])
+    expect(activations().map(({ later }) => later)).toEqual([true, true, false])
+  })
+
+  it('is an error where the task did not make it', async () => {
+    await machineWithTask({ done: false, apply: () => {} })
+    const { results } = await deploy(ops, standardRequest)
+    expect(results).toMatchObject([
+      { outcome: 'failed', stage: 'activate', reason: "machine 'web': the activation ended with status 1" },
+    ])
+  })
+
+  it('must be there already where no task is to run', async () => {
+    await machineWithTask({ done: true, apply: () => {} })
+    Object.assign(ops, { tasks: async () => [] })
+    await deploy(ops, standardRequest)
+    expect(activations().map(({ later }) => later)).toEqual([false])
+  })
+})
