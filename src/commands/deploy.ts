@@ -2,6 +2,7 @@ import type { Command } from 'commander'
 import { type DeployFlags, deployRequest, planFlags } from './deploy-flags.js'
 import { commonFlags, example, maxConcurrentFlag, selectionFlags, yesFlag } from './flags.js'
 import { buildFlags, evaluationFlags, expressionFlags } from './nix-flags.js'
+import { showResults } from './run-on-machines.js'
 import { machinesStatus } from './statuses.js'
 import type { Cli } from './verb.js'
 
@@ -30,10 +31,7 @@ export function registerDeploy(command: Command, cli: Cli): void {
   command.action((flags: DeployFlags) =>
     cli.run(flags, async (ops, ui) => {
       const { deploy } = await import('../operations/deploy/deploy.js')
-      const [{ planView }, { resultsView }] = await Promise.all([
-        import('../ui/plan-view.js'),
-        import('../ui/results-view.js'),
-      ])
+      const { planView } = await import('../ui/plan-view.js')
       const dryRun = flags.dryRun ?? false
       const request = await deployRequest(flags, ops, (plan) => {
         ui.expect(plan.machines.map((machine) => machine.machine))
@@ -45,8 +43,13 @@ export function registerDeploy(command: Command, cli: Cli): void {
       await ui.settle()
       const { uuid, name } = deployment
       if (ui.json) ui.printJson({ deployment: { uuid, name }, plan, results })
-      else if (!dryRun) ui.print(resultsView(results, ui))
+      else if (!dryRun) await showResults(ui, results, nothingToDeploy(request))
       return machinesStatus(results)
     }),
   )
+}
+
+function nothingToDeploy({ retryFailed }: { readonly retryFailed: boolean }): string {
+  const why = retryFailed ? ': the last deploy failed on no machine' : ''
+  return `there was nothing to deploy${why}`
 }

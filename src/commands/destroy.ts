@@ -8,7 +8,7 @@ export function registerDestroy(command: Command, cli: Cli): void {
   machinesFlags(command)
   example(command, 'hydra-ops destroy -d lab', 'hydra-ops destroy -d lab --include old-web --yes')
   command.action((flags: MachinesFlags & YesFlags) =>
-    runOnMachines(cli, flags, async (ops, request) => {
+    runOnMachines(cli, flags, 'to destroy', async (ops, request) => {
       const { destroyMachines } = await import('../operations/destroy.js')
       return destroyMachines(ops, { ...request, yes: saysYes(flags) })
     }),

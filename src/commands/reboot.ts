@@ -12,7 +12,7 @@ export function registerReboot(command: Command, cli: Cli): void {
   machinesFlags(command)
   example(command, 'hydra-ops reboot -d lab --on web')
   command.action((flags: Flags) =>
-    runOnMachines(cli, flags, async (ops, request) => {
+    runOnMachines(cli, flags, 'to reboot', async (ops, request) => {
       const { rebootMachines } = await import('../operations/power.js')
       return rebootMachines(ops, { ...request, hard: flags.hard ?? false })
     }),

@@ -2,6 +2,7 @@ import type { Command } from 'commander'
 import type { Ops } from '../core/context.js'
 import type { MachineResult } from '../core/events.js'
 import type { Selection } from '../operations/selection.js'
+import type { Ui } from '../ui/ui.js'
 import {
   commonFlags,
   maxConcurrentFlag,
@@ -30,10 +31,11 @@ export function machinesFlags(command: Command): void {
   commonFlags(command, { json: true, plain: true })
 }
 
-/** Runs it and shows the table of results. */
+/** Runs it and shows the table of results, or that there was nothing `what` (`to start`). */
 export function runOnMachines(
   cli: Cli,
   flags: MachinesFlags,
+  what: string,
   work: (ops: Ops, request: MachinesRequest) => Promise<MachineResult[]>,
 ): Promise<void> {
   return cli.run(flags, async (ops, ui) => {
@@ -44,7 +46,17 @@ export function runOnMachines(
     })
     await ui.settle()
     if (ui.json) ui.printJson(results)
-    else ui.print((await import('../ui/results-view.js')).resultsView(results, ui))
+    else await showResults(ui, results, `there was nothing ${what}`)
     return machinesStatus(results)
   })
+}
+
+/** Shows the table of results; a table without a row says nothing, so a sentence takes its place. */
+export async function showResults(
+  ui: Ui,
+  results: readonly MachineResult[],
+  whenNone: string,
+): Promise<void> {
+  if (results.length > 0) ui.print((await import('../ui/results-view.js')).resultsView(results, ui))
+  else if (!ui.plain) ui.announce(whenNone)
 }

@@ -7,7 +7,7 @@ export function registerSendKeys(command: Command, cli: Cli): void {
   machinesFlags(command)
   example(command, 'hydra-ops send-keys -d lab --on web')
   command.action((flags: MachinesFlags) =>
-    runOnMachines(cli, flags, async (ops, request) => {
+    runOnMachines(cli, flags, 'to send keys to', async (ops, request) => {
       const { sendKeys } = await import('../operations/send-keys.js')
       return sendKeys(ops, request)
     }),

@@ -39,7 +39,7 @@ export function registerSetup(command: Command, cli: Cli): void {
 }
 
 function verify(cli: Cli, task: string | undefined, flags: Flags): Promise<void> {
-  return runOnMachines(cli, flags, async (ops, { deployment, selection }) => {
+  return runOnMachines(cli, flags, 'to verify', async (ops, { deployment, selection }) => {
     if (task !== undefined) throw usageError(`setup verify takes no task, got '${task}'`)
     const { verifySetup } = await import('../operations/setup.js')
     return verifySetup(ops, { deployment, selection })
@@ -64,7 +64,7 @@ function status(cli: Cli, task: string | undefined, flags: Flags): Promise<void>
 }
 
 function run(cli: Cli, task: string | undefined, flags: Flags): Promise<void> {
-  return runOnMachines(cli, flags, async (ops, { deployment, selection, maxConcurrent }) => {
+  return runOnMachines(cli, flags, 'to set up', async (ops, { deployment, selection, maxConcurrent }) => {
     if (task === undefined)
       throw usageError('which task?', { hint: 'hydra-ops setup names those that are wanted' })
     const { runSetup } = await import('../operations/setup.js')

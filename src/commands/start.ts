@@ -7,7 +7,7 @@ export function registerStart(command: Command, cli: Cli): void {
   machinesFlags(command)
   example(command, 'hydra-ops start -d lab --include web')
   command.action((flags: MachinesFlags) =>
-    runOnMachines(cli, flags, async (ops, request) => {
+    runOnMachines(cli, flags, 'to start', async (ops, request) => {
       const { startMachines } = await import('../operations/power.js')
       return startMachines(ops, request)
     }),

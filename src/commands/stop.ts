@@ -23,7 +23,7 @@ export function registerStop(command: Command, cli: Cli): void {
   machinesFlags(command)
   example(command, 'hydra-ops stop -d lab', 'hydra-ops stop -d lab --on db --grace 300')
   command.action((flags: Flags) =>
-    runOnMachines(cli, flags, async (ops, request) => {
+    runOnMachines(cli, flags, 'to stop', async (ops, request) => {
       const { stopMachines } = await import('../operations/power.js')
       return stopMachines(ops, { ...request, graceMs: flags.hard === true ? 0 : flags.grace * 1000 })
     }),

@@ -1,6 +1,7 @@
 import { existsSync, readdirSync, rmSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import type { Ops } from '../core/context.js'
+import type { MachineRecord } from '../core/deployment.js'
 import { exitCodes, OpsError } from '../core/errors.js'
 import type { MachineResult } from '../core/events.js'
 import type { MachineName } from '../core/names.js'
@@ -20,19 +21,27 @@ export async function destroyMachines(
   const record = ops.store.resolve(request.deployment)
   const quiet: Run = { signal: ops.signal, log: () => {} }
   const machines = await selectRecordedMachines(ops, record, request.selection, quiet)
-  if (!request.yes && machines.length > 0) {
+  const made = machines.filter((machine) => !nothingMade(ops, machineRecord(record, machine)))
+  if (!request.yes && made.length > 0) {
     const name = record.name ?? record.uuid
     const sure = await ops.questions.confirm(
-      `destroy ${machines.join(', ')} of deployment '${name}', with their disks?`,
+      `destroy ${made.join(', ')} of deployment '${name}', with their disks?`,
     )
     if (!sure) throw new OpsError('REFUSED', exitCodes.failed, 'nothing was destroyed')
   }
   // Those that were named in the question, and no others.
   const selection = { include: machines }
   return onMachines(ops, { ...request, selection, verb: 'destroy' }, async (session, machine, run) => {
+    const nothing = nothingMade(ops, machineRecord(session.record, machine))
+    // The provider sweeps all the same: a disk may have been left by a crash of long ago.
     await destroyMachine(ops, session, machine, run)
-    return true
+    return nothing ? { unchanged: 'there was nothing to destroy: it was never made' } : true
   })
+}
+
+/** Is the machine one of which only a plan was written? */
+function nothingMade(ops: Ops, { provider, handle, intent }: MachineRecord): boolean {
+  return ops.providers.named(provider).makesMachines && handle === undefined && intent === undefined
 }
 
 /**

@@ -19,20 +19,26 @@ export interface OnMachines {
   readonly verb: string
 }
 
+/** Why a machine was left as it is. */
+export interface Unchanged {
+  readonly unchanged: string
+}
+
 /**
  * Does one thing to every selected machine of the state, at most `maxConcurrent` at once, as the one writer.
- * A machine's failure stops that machine only; `action` answers whether it changed something.
+ * A machine's failure stops that machine only; `action` answers whether it changed something, or why it did not.
  */
 export async function onMachines(
   ops: Ops,
   request: OnMachines,
-  action: (session: Session, machine: MachineName, run: Run) => Promise<boolean>,
+  action: (session: Session, machine: MachineName, run: Run) => Promise<boolean | Unchanged>,
 ): Promise<MachineResult[]> {
   const { uuid } = ops.store.resolve(request.deployment)
   return ops.store.lock(uuid, async (held) => {
     const session = writingSession(held)
     const quiet: Run = { signal: ops.signal, log: () => {} }
     const machines = await selectRecordedMachines(ops, session.record, request.selection, quiet)
+    if (machines.length === 0) return []
     const logs = ops.logs(session.paths.logs)
     const limit = pLimit(request.maxConcurrent)
     session.journal({ event: `${request.verb}.begin`, data: machines })
@@ -56,13 +62,17 @@ async function one(
   session: Session,
   logs: RunLogs,
   machine: MachineName,
-  action: (session: Session, machine: MachineName, run: Run) => Promise<boolean>,
+  action: (session: Session, machine: MachineName, run: Run) => Promise<boolean | Unchanged>,
 ): Promise<MachineResult> {
   const start = Date.now()
   let result: MachineResult
   try {
     const changed = await action(session, machine, machineRun(ops, machine, logs))
-    result = { machine, outcome: changed ? 'changed' : 'unchanged', seconds: secondsSince(start) }
+    const ended = { machine, seconds: secondsSince(start) }
+    result =
+      typeof changed === 'boolean'
+        ? { ...ended, outcome: changed ? 'changed' : 'unchanged' }
+        : { ...ended, outcome: 'unchanged', reason: changed.unchanged }
   } catch (error) {
     const why = await explained(ops, error)
     result = failedResult(machine, undefined, secondsSince(start), why, logs.tail(machine, 10))

@@ -17,7 +17,9 @@ export function resultsView(
   const explained = results
     .filter((result) => result.reason !== undefined)
     .map((result) => explain(result, style))
-  const quiet = results.length > 0 && results.every((result) => result.outcome === 'unchanged')
+  const quiet =
+    results.length > 0 &&
+    results.every(({ outcome, reason }) => outcome === 'unchanged' && reason === undefined)
   return [table, ...explained, ...(quiet ? ['Up-to-date: nothing was changed'] : [])].join('\n')
 }
 
