@@ -1,9 +1,9 @@
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import type { Operator } from '../src/core/context.js'
-import { locked, throwIfInterrupted } from '../src/core/errors.js'
+import { locked } from '../src/core/errors.js'
 import { fsFailure } from '../src/core/file-failure.js'
+import { pause } from '../src/core/pause.js'
 import type { Run } from '../src/core/run.js'
 import { shellQuote } from '../src/core/shell-quote.js'
 import { describeHolder, type Holder } from './holder.js'
@@ -47,7 +47,7 @@ export function createStoreLock(
       if (!holding(taken)) run.log(`waiting for the state folder, in use by ${nameOf(taken)}`)
       while (!holding(taken)) {
         if (Date.now() > deadline) throw stillBusy(root, taken, waitMs)
-        await sleep(pauseMs, undefined, { signal: run.signal }).catch(() => throwIfInterrupted(run.signal))
+        await pause(pauseMs, run.signal)
         taken = attempt()
       }
       inside = true

@@ -1,7 +1,7 @@
 import { mkdirSync } from 'node:fs'
 import { dirname } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { failure, throwIfInterrupted } from '../../src/core/errors.js'
+import { pause } from '../../src/core/pause.js'
 import type { Run } from '../../src/core/run.js'
 import { freePort, isFree, ports } from './allocation.js'
 import type { LibvirtAllocation } from './config.js'
@@ -194,9 +194,7 @@ async function waitUntilOff(
     }
     const seen = await lookAtOurs(virsh, places, resource, run)
     if (seen.kind === 'absent' || !seen.state.active) return true
-    await sleep(Math.min(pollMs, Math.max(0, end - Date.now())), undefined, { signal: run.signal }).catch(
-      () => {},
-    )
+    await pause(Math.min(pollMs, Math.max(0, end - Date.now())), run.signal)
   }
   return false
 }

@@ -1,6 +1,7 @@
 import { Command, CommanderError } from 'commander'
 import type { Ops } from '../core/context.js'
 import { interrupted, OpsError, usageError } from '../core/errors.js'
+import { onAbort } from '../core/on-abort.js'
 import { reportError } from '../ui/report-error.js'
 import { createUi, type Ui, type World } from '../ui/ui.js'
 import { joinPairs, splitArgv } from './argv.js'
@@ -119,7 +120,7 @@ function cliFor(argv: readonly string[], options: ProgramOptions, ended: (status
           kind: 'notice',
           text: 'interrupted: ending in order; Ctrl-C again ends it as it is',
         })
-      if (how.handsOver !== true) signal.addEventListener('abort', say, { once: true })
+      const stopListening = how.handsOver === true ? () => {} : onAbort(signal, say)
       try {
         const ops = await options.openOps({
           state: flags.state,
@@ -135,7 +136,7 @@ function cliFor(argv: readonly string[], options: ProgramOptions, ended: (status
           ? interrupted('interrupted', { cause: error })
           : error
       } finally {
-        signal.removeEventListener('abort', say)
+        stopListening()
         await ui.settle()
       }
     },

@@ -1,13 +1,26 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import { throwIfInterrupted } from './errors.js'
+import { onAbort } from './on-abort.js'
 
 /** Waits, or throws as soon as the signal fires. */
 export async function pause(ms: number, signal: AbortSignal): Promise<void> {
+  await pauseUnless(new Promise<never>(() => {}), ms, signal)
+}
+
+/** Waits as `pause` does, but no longer than until `event` has settled. No timer and no listener stays behind. */
+export async function pauseUnless(event: Promise<unknown>, ms: number, signal: AbortSignal): Promise<void> {
   throwIfInterrupted(signal)
+  let timer: NodeJS.Timeout | undefined
+  let stopListening = () => {}
   try {
-    await sleep(ms, undefined, { signal })
-  } catch (error) {
-    throwIfInterrupted(signal)
-    throw error
+    await new Promise<void>((resolve) => {
+      const end = () => resolve()
+      timer = setTimeout(end, ms)
+      stopListening = onAbort(signal, end)
+      event.then(end, end)
+    })
+  } finally {
+    clearTimeout(timer)
+    stopListening()
   }
+  throwIfInterrupted(signal)
 }

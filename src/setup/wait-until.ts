@@ -1,5 +1,5 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import { failure, messageOf, throwIfInterrupted } from '../core/errors.js'
+import { pause } from '../core/pause.js'
 import type { Run } from '../core/run.js'
 
 /** Asks again and again until nothing is wrong any more; when the time is over, what was seen last is the error. */
@@ -28,8 +28,7 @@ export async function waitUntil(
     if (seen === undefined) return
     if (seen !== last) run.log(`waiting until ${wish.what}: ${seen}`)
     last = seen
-    await sleep(wish.pauseMs ?? 2_000, undefined, { signal: run.signal }).catch(() => {})
-    throwIfInterrupted(run.signal)
+    await pause(wish.pauseMs ?? 2_000, run.signal)
   } while (performance.now() < end)
   const detail = await wish.evidence?.().catch(() => '')
   const seconds = Math.round(wish.deadlineMs / 1_000)

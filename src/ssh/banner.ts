@@ -1,5 +1,5 @@
 import { messageOf, OpsError, throwIfInterrupted, unreachable } from '../core/errors.js'
-import { pause } from '../core/pause.js'
+import { pause, pauseUnless } from '../core/pause.js'
 import type { SshTarget } from '../core/ssh.js'
 import { bounded } from './bounded.js'
 import { describeSocketError } from './connect-errors.js'
@@ -116,7 +116,7 @@ async function keepLooking(
         },
         () => {},
       )
-      if (refused) await Promise.race([attempt, pause(atWorkMs, signal)])
+      if (refused) await pauseUnless(attempt, atWorkMs, signal)
       await pause(Math.max(overlapMs, waited / rarerBy), signal)
     }
   }

@@ -1,4 +1,5 @@
 import type { EventSink, OpsEvent } from '../core/events.js'
+import { onAbort } from '../core/on-abort.js'
 import { linesOf } from './plain-progress.js'
 import { printable, printableLines } from './printable.js'
 import { outcomeText } from './results-view.js'
@@ -163,8 +164,12 @@ async function openScreen(rows: ReadonlyMap<string, Row>): Promise<Screen> {
 /** Shows a line anew at intervals, until it has ended or the screen is closed. Rejects when it ended badly. */
 function follow(line: Line, closing: AbortSignal, show: (text: string) => void): Promise<void> {
   return new Promise((resolve, reject) => {
-    const stop = () => {
+    const end = () => {
       clearInterval(timer)
+      stopListening()
+    }
+    const stop = () => {
+      end()
       resolve()
     }
     const timer = setInterval(() => {
@@ -172,12 +177,12 @@ function follow(line: Line, closing: AbortSignal, show: (text: string) => void):
       show(line.text())
       if (ended === 'well') stop()
       if (ended === 'badly') {
-        clearInterval(timer)
+        end()
         reject(new Error(line.text()))
       }
     }, redrawEveryMs)
+    const stopListening = onAbort(closing, stop)
     if (closing.aborted) stop()
-    closing.addEventListener('abort', stop, { once: true })
   })
 }
 

@@ -76,3 +76,8 @@ it('names say what a file is about', () => {
 it('exports have names', () => {
   expect(lines(shipped, /^export default\b/)).toEqual([])
 })
+
+it('every wait listens to its signal by onAbort, and rests by pause: both take away what they set up', () => {
+  const waits = shipped.filter(({ path }) => path !== 'src/core/on-abort.ts')
+  expect(lines(waits, /addEventListener\(\s*'abort'|timers\/promises|\.onabort\b/)).toEqual([])
+})

@@ -1,10 +1,10 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import { describeEnd, lastLines } from '../../core/command-result.js'
 import { withDeadline } from '../../core/deadline.js'
 import type { HealthChecks } from '../../core/definition.js'
 import { messageOf, throwIfInterrupted } from '../../core/errors.js'
 import { httpStatus } from '../../core/http-request.js'
 import type { MachineName } from '../../core/names.js'
+import { pause } from '../../core/pause.js'
 import type { Run } from '../../core/run.js'
 import { settleAll } from '../../core/settle.js'
 import type { Host } from '../../core/ssh.js'
@@ -73,9 +73,7 @@ async function untilHealthy(kind: string, check: Check, run: Run): Promise<Check
     }
     if (wrong !== last) run.log(`${kind}: ${check.name}: ${wrong}`)
     last = wrong
-    const pause = Math.min(check.period * 1000, end - performance.now())
-    if (pause > 0) await sleep(pause, undefined, { signal: run.signal }).catch(() => {})
-    throwIfInterrupted(run.signal)
+    await pause(Math.max(0, Math.min(check.period * 1000, end - performance.now())), run.signal)
   } while (performance.now() < end)
   const evidence = (await check.evidence?.()) ?? ''
   const detail = `${check.name}: ${last} (tried for ${check.total} s)`

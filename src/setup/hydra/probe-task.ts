@@ -1,6 +1,6 @@
-import { setTimeout as sleep } from 'node:timers/promises'
 import { requireSuccess } from '../../core/command-result.js'
 import { failure, messageOf, throwIfInterrupted } from '../../core/errors.js'
+import { pause } from '../../core/pause.js'
 import { placeFiles } from '../../core/place-files.js'
 import type { Run } from '../../core/run.js'
 import type { SetupTask, TaskRun, TaskState } from '../../core/setup-task.js'
@@ -163,8 +163,7 @@ async function greenBuild(
     const hopeless = build?.finished === 1 || evaluation !== ''
     if (hopeless || performance.now() > end)
       throw await notGreen(host, session, { build, evaluation, state, since }, run)
-    await sleep(pauseMs, undefined, { signal: run.signal }).catch(() => {})
-    throwIfInterrupted(run.signal)
+    await pause(pauseMs, run.signal)
   }
 }
 
@@ -243,8 +242,7 @@ async function signedInCache(
     })
     if (problem === undefined) return
     wrong = problem
-    await sleep(pauseMs, undefined, { signal: run.signal }).catch(() => {})
-    throwIfInterrupted(run.signal)
+    await pause(pauseMs, run.signal)
   }
   const journal = await journalOf(host, since, run)
   const cause = namedCause(journal)
