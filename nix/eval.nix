@@ -11,7 +11,7 @@
 }:
 let
   inherit (builtins)
-    attrNames concatMap concatStringsSep deepSeq elem filter foldl' functionArgs genericClosure intersectAttrs isAttrs
+    any attrNames concatMap concatStringsSep deepSeq elem filter foldl' functionArgs genericClosure intersectAttrs isAttrs
     isFunction isList isPath isString listToAttrs map mapAttrs pathExists removeAttrs;
 
   system = input.system or builtins.currentSystem;
@@ -53,7 +53,12 @@ let
       expression = import path;
       value = if isFunction expression then expression (argumentsFor path expression) else expression;
     in
-    if ! isAttrs value then fail { files = [ path ]; say = "expected a set of machines, or a function that returns one, got ${described value}"; }
+    if isAttrs value && isFunction (value.outputs or null) then fail {
+      files = [ path ];
+      say = "is a flake, which is not there yet as a network expression";
+      hint = "write the network to a file of its own, such as hydra.nix, with network.nixpkgs where it needs one";
+    }
+    else if ! isAttrs value then fail { files = [ path ]; say = "expected a set of machines, or a function that returns one, got ${described value}"; }
     else { file = toString (value._file or path); inherit value; };
 
   argumentsFor = path: function:
@@ -70,7 +75,11 @@ let
 
   # --- the network -------------------------------------------------------------------------------------------
 
-  networkOf = file: (file.value.meta or { }) // (file.value.network or { });
+  networkOf = file: optionsOf "meta" file // optionsOf "network" file;
+  optionsOf = name: file:
+    let given = file.value.${name} or { }; in
+    if isAttrs given then given
+    else fail { files = [ file.file ]; say = "${name}: expected a set of options, got ${described given}"; };
   network = foldl' (all: file: all // networkOf file) { } files;
 
   names = filter (name: ! elem name reserved) (attrNames (foldl' (known: file: known // file.value) { } files));
@@ -114,10 +123,29 @@ let
     else result;
 
   networkPkgs =
-    if network ? nixpkgs then instantiate network.nixpkgs
+    if network ? nixpkgs then instantiate (usable "nixpkgs" network.nixpkgs)
     else network.pkgs or null;
 
-  pkgsOf = name: if network ? nodeNixpkgs.${name} then instantiate network.nodeNixpkgs.${name} else networkPkgs;
+  pkgsOf = name:
+    if network ? nodeNixpkgs.${name} then instantiate (usable "nodeNixpkgs.${name}" network.nodeNixpkgs.${name})
+    else networkPkgs;
+
+  # Under the name that the network has it by: Colmena's is `meta`.
+  networkName = if any (file: file.value ? meta && ! (file.value ? network)) files then "meta" else "network";
+  usable = option: given:
+    let
+      refuse = say: fail {
+        files = map (file: file.file) (filter (file: networkOf file ? ${builtins.head (filter isString (builtins.split "[.]" option))}) files);
+        say = "${networkName}.${option}: ${say}";
+      };
+      text = toString given;
+    in
+    if isPath given || isString given then
+      if builtins.substring 0 1 text != "/" then refuse "expected a path, a function or a set, got \"${text}\""
+      else if ! (builtins.hasContext text) && ! pathExists given then refuse "${text} does not exist"
+      else given
+    else if given == null || isAttrs given || isFunction given then given
+    else refuse "expected a path, a function or a set, got ${described given}";
 
   ownLib = import ./lib.nix;
   libOf = pkgs: network.lib or (if pkgs == null then ownLib else pkgs.lib);
@@ -141,7 +169,7 @@ let
           machine = name;
           files = ownFiles;
           say = "uses pkgs, but this network has no nixpkgs";
-          hint = "give it one, for instance network.nixpkgs = import <nixpkgs> { };";
+          hint = "give it one, for instance ${networkName}.nixpkgs = import <nixpkgs> { };";
         };
         resources = { machines = mapAttrs (_: node: node.config) nodes; };
         uuid = input.deployment.uuid;

@@ -38,7 +38,7 @@ const tenMinutes = 600_000
 const what = 'evaluate the network expression'
 
 /** After so many broken machines the others are not looked at: each costs an evaluation of all. */
-const mostBroken = 5
+const mostBroken = 10
 const mostBrokenBesides = 50
 
 /** Where an evaluation may write: nowhere, or the store. */
@@ -107,17 +107,14 @@ export function createEvaluator(parts: EvaluatorParts): Nix['evaluate'] {
     const blocking: OpsError[] = []
     for (;;) {
       const attempt = await evaluateOnce(request, store, [...broken.keys()], run)
-      if (attempt.kind === 'data') {
-        if (blocking.length > 0) throw together(blocking)
-        return { output: attempt.output, broken }
-      }
+      if (attempt.kind === 'data') return { output: attempt.output, broken }
       if (needsWritableStore(attempt.nix) && !store.write) throw new StoreNeeded(attempt.shown)
       const machine = machinesOf(attempt.nix).find((name) => !broken.has(name))
       if (machine === undefined) throw together([...blocking, attempt.shown])
       broken.set(machine, attempt.shown)
       if (isRequired(machine, request)) blocking.push(attempt.shown)
-      if (blocking.length >= mostBroken || hasCommonCause(blocking)) throw together(blocking)
-      if (broken.size >= mostBrokenBesides) throw together([...broken.values()])
+      if (blocking.length >= mostBroken || hasCommonCause(blocking)) throw notAll(together(blocking))
+      if (broken.size >= mostBrokenBesides) throw notAll(together([...broken.values()]))
     }
   }
 
@@ -192,6 +189,7 @@ export function createEvaluator(parts: EvaluatorParts): Nix['evaluate'] {
     const tasks = (await parts.tasks?.()) ?? []
     const rules = { providers: parts.providers, planned, tasks, deployment: request.deployment.name, cwd }
     const facts = readFacts(output.network, cwd)
+    const wrongFacts = facts instanceof OpsError ? [facts] : []
     const machines = new Map<MachineName, MachineDefinition>()
     const failed = new Map(broken)
     for (const [name, raw] of Object.entries(output.machines)) {
@@ -199,8 +197,9 @@ export function createEvaluator(parts: EvaluatorParts): Nix['evaluate'] {
       if (machine instanceof OpsError) failed.set(name, machine)
       else machines.set(machine.name, machine)
     }
-    const blocking = [...failed].filter(([name]) => isRequired(name, request)).map(([, error]) => error)
-    if (blocking.length > 0) throw together(blocking)
+    const required = [...failed].filter(([name]) => isRequired(name, request)).map(([, error]) => error)
+    const blocking = [...wrongFacts, ...required]
+    if (blocking.length > 0 || facts instanceof OpsError) throw together(blocking)
     const valid = [...failed].flatMap(([name, error]) => {
       const parsed = MachineName.safeParse(name)
       return parsed.success ? [[parsed.data, error] as const] : []
@@ -212,6 +211,16 @@ export function createEvaluator(parts: EvaluatorParts): Nix['evaluate'] {
 function isRequired(machine: string, request: EvaluationRequest): boolean {
   const required = request.required ?? request.only
   return required === undefined || required.some((name) => name === machine)
+}
+
+/** The error, which says that it may not be the only one. */
+function notAll(error: OpsError): OpsError {
+  const more = 'not every machine was looked at; the others may have mistakes of their own'
+  const { hint, detail } = error
+  return usageError(error.message, {
+    hint: hint === undefined ? more : `${hint}; ${more}`,
+    ...(detail === undefined ? {} : { detail }),
+  })
 }
 
 function readOutput(stdout: string): EvaluationOutput {
@@ -235,7 +244,7 @@ const Facts = z.object({
 function readFacts(
   network: EvaluationOutput['network'],
   cwd: string,
-): Pick<NetworkDefinition, 'name' | 'description' | 'ordering'> {
+): Pick<NetworkDefinition, 'name' | 'description' | 'ordering'> | OpsError {
   const problems = [
     ...network.unknown.map(({ name, files }) => ({
       files,
@@ -244,14 +253,14 @@ function readFacts(
     ...network.resources.map(({ name, files }) => ({ files, say: `resources.${name}: not there yet` })),
   ]
   if (problems.length > 0) {
-    throw usageError(problems.map(({ files, say }) => `${subject(undefined, files, cwd)}${say}`).join('\n'))
+    return usageError(problems.map(({ files, say }) => `${subject(undefined, files, cwd)}${say}`).join('\n'))
   }
   const facts = Facts.safeParse(network)
   if (!facts.success) {
     const option = String(facts.error.issues[0]?.path[0])
     const expected =
       option === 'ordering' ? 'ordering.tags: expected a list of strings' : `${option}: expected a string`
-    throw usageError(`network.${expected}`)
+    return usageError(`network.${expected}`)
   }
   const { name, description, ordering } = facts.data
   return { name: name ?? undefined, description: description ?? undefined, ordering }

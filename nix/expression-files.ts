@@ -13,6 +13,15 @@ export function checkExpressionFiles(files: readonly string[], cwd: string): voi
         hint: 'hydra-ops modify gives the deployment other files',
       })
     }
+    if (
+      statSync(file).isDirectory() &&
+      !existsSync(join(file, 'default.nix')) &&
+      existsSync(join(file, 'flake.nix'))
+    ) {
+      throw usageError(`${shown} is a flake, which is not there yet as a network expression`, {
+        hint: 'write the network to a file of its own, such as hydra.nix',
+      })
+    }
     if (statSync(file).isDirectory() && !existsSync(join(file, 'default.nix'))) {
       throw usageError(`the network expression ${shown} is a folder without a default.nix`)
     }

@@ -13,11 +13,16 @@ const optionalText = z
   .transform((text) => (text === '' ? null : text))
 
 /** `"lan"` is the deployment's own; any other name is one of libvirt's networks, as in NixOps. */
-const Network = z.union([
-  z.string().min(1),
-  z.strictObject({ network: z.string().min(1) }),
-  z.strictObject({ bridge: z.string().min(1) }),
-])
+const Network = z.union(
+  [
+    z.string().min(1),
+    z.strictObject({ network: z.string().min(1) }),
+    z.strictObject({
+      bridge: z.string().regex(/^[^\s/]{1,15}$/, 'a name of at most 15 characters without "/"'),
+    }),
+  ],
+  '"lan", the name of a network of libvirt, { network = NAME; } or { bridge = NAME; }',
+)
 export type Network = z.infer<typeof Network>
 
 const ForwardPort = z.strictObject({ host: port, guest: port, proto: z.literal('tcp').default('tcp') })

@@ -3,6 +3,7 @@ import type { LocalCommands } from '../../src/core/context.js'
 import { packageRoot } from '../../src/core/package-root.js'
 import type { Provider } from '../../src/core/provider.js'
 import { allocate, ports, publishedPort, publishedUrls } from './allocation.js'
+import { refuseMissingBridges } from './bridges.js'
 import { imageReference, LibvirtAllocation, LibvirtConfig, LibvirtHandle, ownedPlaces } from './config.js'
 import { domainTitle } from './domain-spec.js'
 import { onceTried } from './kvm.js'
@@ -12,6 +13,8 @@ export interface LibvirtProviderParts {
   readonly local: Pick<LocalCommands, 'run'>
   readonly uid?: number | undefined
   readonly systemRoot?: string
+  /** Where the kernel lists the network interfaces of this host. */
+  readonly interfaces?: string
   readonly kvm?: LibvirtParts['kvm']
 }
 
@@ -41,7 +44,10 @@ export function createLibvirtProvider(given: LibvirtProviderParts): LibvirtProvi
     imageReference,
     ownedPlaces,
     imageId: (handle) => handle.image.id,
-    allocate,
+    allocate: async (request) => {
+      refuseMissingBridges(request.machine, request.config.networks, given.interfaces)
+      return await allocate(request)
+    },
     ports,
     physical: ({ lan }) => (lan === null ? {} : { privateIPv4: lan.address }),
     publishedUrls: (_config, allocation) => publishedUrls(allocation),

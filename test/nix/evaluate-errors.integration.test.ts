@@ -139,6 +139,31 @@ describe('an expression that is wrong ends with exit code 2, names the place, an
       /^hydra\.nix: machine "web server": expected a host name/,
     ],
     [
+      'a flake',
+      '{ description = "x"; inputs = { }; outputs = { self }: { }; }',
+      /^hydra\.nix: is a flake, which is not there yet as a network expression$/,
+    ],
+    [
+      'a nixpkgs of Colmena that does not exist',
+      `{ meta.nixpkgs = ./absent; web = { ${debian} }; db = { ${debian} }; }`,
+      /^hydra\.nix: meta\.nixpkgs: absent does not exist$/,
+    ],
+    [
+      'a nixpkgs that is no path',
+      `{ network.nixpkgs = "nixpkgs"; web = { ${debian} }; }`,
+      /^hydra\.nix: network\.nixpkgs: expected a path, a function or a set, got "nixpkgs"$/,
+    ],
+    [
+      'a nixpkgs of one machine that is none',
+      `{ network.nodeNixpkgs.web = 5; web = { ${debian} }; }`,
+      /^hydra\.nix: network\.nodeNixpkgs\.web: expected a path, a function or a set, got an integer$/,
+    ],
+    [
+      'a network that is no set',
+      `{ network = 5; web = { ${debian} }; }`,
+      /^hydra\.nix: network: expected a set of options, got an integer$/,
+    ],
+    [
       'no set of machines',
       '[ 1 2 ]',
       /^hydra\.nix: expected a set of machines, or a function that returns one, got a list$/,
@@ -218,6 +243,39 @@ it('refuses options of ssh that cannot be followed, each with a sentence, beside
     expect.stringMatching(/'Prt' is no keyword of ssh_config\(5\); did you mean 'Port'\?$/),
   ])
   expect(listing(nix.storeFolder)).toEqual([])
+})
+
+it('tells what is not there yet, and what Nix itself refuses, beside all else', async () => {
+  nix.write(
+    'hydra.nix',
+    `{ meta.allowApplyAll = false; resources.x = { };
+       a = { ${debian} deployment.buildOnTarget = true; deployment.tagz = [ ]; };
+       b = { ${debian} deployment.targetEnv = "virtualbox"; };
+       c = { deployment.targetHost = "x"; };
+       d = { ${debian} deployment.targetHost = throw "no host"; }; }`,
+  )
+  const { message, exitCode } = await nix.refusal('hydra.nix')
+  expect(exitCode).toBe(2)
+  const told = message.split('\n')
+  for (const piece of [
+    'allowApplyAll',
+    'resources.x',
+    'buildOnTarget',
+    'tagz',
+    '"virtualbox"',
+    '"nixos"',
+    'no host',
+  ])
+    expect(told.filter((line) => line.includes(piece))).toHaveLength(1)
+})
+
+it('names the way of Colmena to give a nixpkgs where the network is one of Colmena', async () => {
+  nix.write(
+    'hydra.nix',
+    `{ meta = { }; web = { pkgs, ... }: { ${debian} deployment.packages = [ pkgs.hello ]; }; }`,
+  )
+  const { hint } = await nix.refusal('hydra.nix')
+  expect(hint).toBe('give it one, for instance meta.nixpkgs = import <nixpkgs> { };')
 })
 
 it('says once what all machines have from the defaults', async () => {
