@@ -33,6 +33,7 @@ export interface DeployFlags extends PlanFlags, YesFlags {
   readonly createOnly?: boolean | undefined
   readonly copyOnly?: boolean | undefined
   readonly skipOffline?: boolean | undefined
+  readonly keepGoingGroups?: boolean | undefined
   readonly maxConcurrent?: number | undefined
   readonly acceptHostKey?: boolean | undefined
 }
@@ -82,6 +83,7 @@ export async function deployRequest(
     forceReboot: flags.forceReboot ?? false,
     skipOffline: flags.skipOffline ?? false,
     keepGoing: flags.keepGoing ?? false,
+    keepGoingGroups: flags.keepGoingGroups ?? false,
     maxConcurrent: maxConcurrentOf(flags, ops.store.preferences()),
     closures: closuresOf(flags.closure ?? []),
     retryFailed: flags.retryFailed ?? false,

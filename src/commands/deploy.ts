@@ -14,6 +14,7 @@ export function registerDeploy(command: Command, cli: Cli): void {
     .option('--copy-only', 'stop when the closures are copied')
     .option('--skip-offline', 'leave out hosts that do not answer')
     .option('--keep-going', 'Nix: build the rest when one build fails')
+    .option('--keep-going-groups', 'begin every group of network.ordering, also after one that failed')
     .option('--accept-host-key', 'take the host key that a host shows at the first contact')
   planFlags(command)
   selectionFlags(command)

@@ -59,6 +59,7 @@ describe('deploy', () => {
     [['--allow-reboot'], { allowReboot: true }],
     [['--force-reboot'], { forceReboot: true }],
     [['--skip-offline'], { skipOffline: true }],
+    [['--keep-going-groups'], { keepGoingGroups: true }],
     [['--retry-failed'], { retryFailed: true }],
     [['--max-concurrent', '3'], { maxConcurrent: 3 }],
     [['-y'], { yes: true }],

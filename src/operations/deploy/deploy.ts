@@ -11,7 +11,7 @@ import { chooseMachines, choosesSome } from './choose-machines.js'
 import { ensureLoginKey } from './create.js'
 import { draftSession } from './draft-session.js'
 import { definitionIn, evaluateNetwork } from './evaluate-network.js'
-import { closeJob, newJob } from './job.js'
+import { closeJob, type Job, newJob } from './job.js'
 import { killObsolete } from './kill-obsolete.js'
 import { makePlan } from './make-plan.js'
 import { inOrder } from './ordering.js'
@@ -139,8 +139,12 @@ async function apply(
   const ready = assessed.flatMap(({ job, seen }) => (seen === undefined ? [] : [{ job, seen }]))
   const built = await buildEverything(ops, session, ready, how.request, how.run)
   results.push(...built.failures)
+  const failed = new Set(results.map((result) => result.machine))
+  const broken = assessed.flatMap(({ job }) => (failed.has(job.machine) ? [job] : []))
   results.push(
-    ...(until === 'build' ? built.ready.map(onlyBuilt) : await work(ops, session, built.ready, how)),
+    ...(until === 'build'
+      ? built.ready.map(onlyBuilt)
+      : await work(ops, session, built.ready, { ...how, broken })),
   )
   // A part that went well says nothing of the whole.
   recordResults(session, until === undefined ? results : failuresIn(results))
@@ -156,13 +160,13 @@ async function work(
   ops: Ops,
   session: Session,
   ready: readonly Ready[],
-  { request, obsolete, network, logs }: Applying,
+  { request, obsolete, network, logs, broken }: Applying & { readonly broken: readonly Job[] },
 ): Promise<MachineResult[]> {
   session.commitNetwork()
   const killed = request.killObsolete ? await killObsolete(ops, session, obsolete, logs) : []
   await ensureLoginKey(ready.map(({ job }) => job))
-  const deployed = await inOrder(ready, network.ordering, request.maxConcurrent, ({ job, seen }) =>
-    deployMachine(job, seen, logs),
-  )
+  const { maxConcurrent: limit, keepGoingGroups: keepGoing } = request
+  const ordering = { tags: network.ordering, limit, broken, keepGoing }
+  const deployed = await inOrder(ready, ordering, ({ job, seen }) => deployMachine(job, seen, logs))
   return [...killed, ...deployed]
 }

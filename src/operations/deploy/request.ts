@@ -22,6 +22,8 @@ export interface DeployRequest {
   readonly forceReboot: boolean
   readonly skipOffline: boolean
   readonly keepGoing: boolean
+  /** Begin a group of `network.ordering` also when a machine of an earlier one failed. */
+  readonly keepGoingGroups: boolean
   readonly maxConcurrent: number
   /** Machine → store path to deploy instead of the evaluated one. */
   readonly closures: ReadonlyMap<MachineName, StorePath>
@@ -51,6 +53,7 @@ export const plainDeploy: DeployRequest = {
   forceReboot: false,
   skipOffline: false,
   keepGoing: false,
+  keepGoingGroups: false,
   maxConcurrent: 10,
   closures: new Map(),
   retryFailed: false,
