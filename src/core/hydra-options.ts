@@ -171,7 +171,7 @@ export const HydraOptions = z
           'a URL without a path, such as "https://hydra.example.org"',
         )
         .nullish(),
-      'what users open; by default the published port where the provider has one, else http(s)://hostName',
+      'what users open; by default the published port where the provider has one, else http(s)://hostName. With https:// and nginx.tls = "none" a proxy of yours decrypts before the machine',
       'https://hydra.example.org',
     ),
     listenHost: documented(address.default('127.0.0.1'), "address of Hydra's own web server", '127.0.0.1'),
@@ -284,6 +284,8 @@ export const HydraOptions = z
       refuse(['users', admin.userName], `is the same user as admin.userName`)
     if (!hydra.nginx.enable && hydra.nginx.tls !== 'none')
       refuse(['nginx', 'tls'], 'needs nginx.enable = true')
+    if (nginx.tls !== 'none' && hydra.url?.startsWith('http:') === true)
+      refuse(['url'], 'begins with http://, and nginx.tls encrypts: nginx would lead there and back for ever')
     const { cacheHostName } = nginx
     const names = [nginx.hostName ?? hydra.hostName, ...nginx.serverAliases]
     if (nginx.enable && typeof cacheHostName === 'string' && names.includes(cacheHostName))

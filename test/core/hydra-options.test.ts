@@ -50,6 +50,10 @@ describe('deployment.hydra', () => {
     [{ hostName: '-a' }, /hostName: expected a host name/],
     [{ hostName: `${'a'.repeat(64)}.org` }, /hostName: expected a host name/],
     [{ url: 'https://example.org/hydra' }, /url: expected a URL without a path/],
+    [
+      { url: 'http://hydra.example.org', nginx: { enable: true, tls: 'self-signed' } },
+      /url: begins with http:\/\/, and nginx\.tls encrypts/,
+    ],
     [{ port: 0 }, /port: expected a number of at least 1/],
     [{ port: 80 }, /port: expected a number of at least 1024: hydra-server is not root/],
     [{ nixServe: { enable: true, port: 443 } }, /nixServe\.port: .*nix-serve is not root/],

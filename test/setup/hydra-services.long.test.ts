@@ -24,10 +24,29 @@ rm -rf /etc/systemd/system/nix-serve.service /run/hydra-ops/restart/nix-serve; s
       'unit changed': 'echo "# x" >> /etc/systemd/system/nix-serve.service',
       stopped: 'systemctl stop nix-serve',
       'not started at boot': 'systemctl --quiet disable nix-serve',
+      'without nix-command, so that its NARs are empty': `sed -i '/^Environment="NIX_CONFIG=/d' /etc/systemd/system/nix-serve.service
+systemctl daemon-reload; systemctl restart nix-serve`,
     },
     // Each of them without a guest, here and below: services.integration.test.ts, hydra/users-task.integration.test.ts.
     crashEvery: 4,
   }))
+})
+
+describe('the proof of nix-serve on a guest', () => {
+  it('does not hold while its NARs are empty, and names the feature that is missing', async () => {
+    await guest.apply('nix-serve')
+    await guest.sh(`mkdir -p /run/systemd/system/nix-serve.service.d
+printf '[Service]\\nEnvironment="NIX_CONFIG=experimental-features ="\\n' > /run/systemd/system/nix-serve.service.d/test.conf
+systemctl daemon-reload; systemctl restart nix-serve`)
+    await expect(guest.task('nix-serve').verify(guest.host, guest.run())).rejects.toMatchObject({
+      message: expect.stringMatching(/nar\/\S+: the answer ended after 0 of \d+ bytes$/),
+      detail: expect.stringContaining("experimental Nix feature 'nix-command' is disabled"),
+    })
+    await guest.sh(
+      `rm -r /run/systemd/system/nix-serve.service.d; systemctl daemon-reload; systemctl restart nix-serve`,
+    )
+    await guest.task('nix-serve').verify(guest.host, guest.run())
+  })
 })
 
 const units = 'hydra-init hydra-server hydra-evaluator hydra-queue-runner hydra-notify hydra-send-stats'
@@ -76,6 +95,27 @@ describe('the admin-user task on a guest', () => {
     },
     crashEvery: 4,
   }))
+})
+
+describe('the nginx task on a guest', () => {
+  const shop = '/etc/nginx/sites-enabled/a-shop'
+
+  it('names the file of another site with its name, and works again when that site is gone', async () => {
+    await guest.sh(
+      `echo 'server { listen 80; server_name hydra.example.org; }' > ${shop}; systemctl reload nginx`,
+    )
+    const said = `another site of nginx has the same server_name: ${shop} (hydra.example.org)`
+    expect(await guest.task('nginx').probe(guest.host, guest.run())).toEqual({ drifted: said })
+    await expect(guest.task('nginx').verify(guest.host, guest.run())).rejects.toThrow(said)
+    await guest.sh(`rm ${shop}; systemctl reload nginx`)
+    await guest.apply('nginx')
+  })
+
+  it('lets users of a proxy that decrypts log in, and so does the proof', async () => {
+    const hydra = { url: 'https://hydra.example.org' }
+    for (const id of ['hydra', 'nginx', 'admin-user']) await guest.apply(id, hydra)
+    for (const id of ['hydra', 'nginx', 'admin-user']) await guest.apply(id)
+  })
 })
 
 describe('the proof on a guest', () => {

@@ -1,7 +1,7 @@
 import type { BuildMachine } from '../../core/hydra-options.js'
 import { optionsSetBy } from './config-general.js'
 import type { HydraFacts } from './package-facts.js'
-import { gcRoots, type HydraSettings, hydraHome, hydraMachinesFile, hydraRole, signs } from './settings.js'
+import { type DaemonSettings, gcRoots, hydraHome, hydraMachinesFile, hydraRole, signs } from './settings.js'
 
 /** Where Hydra finds its database. */
 export interface Database {
@@ -10,7 +10,7 @@ export interface Database {
 }
 
 /** The static cache as Hydra's queue runner fills it: every finished build comes there by itself, signed. */
-export function storeUri({ options, secretKeyFile }: HydraSettings): string {
+export function storeUri({ options, secretKeyFile }: DaemonSettings): string {
   return `file://${options.cache.directory}?secret-key=${secretKeyFile}`
 }
 
@@ -20,7 +20,7 @@ function escaped(value: string): string {
 }
 
 /** hydra.conf(5), in the form of nixpkgs 20.03 and later. What `extraConfig` sets takes the place of ours. */
-export function hydraConfig(settings: HydraSettings, facts: Pick<HydraFacts, 'runner'>): string {
+export function hydraConfig(settings: DaemonSettings, facts: Pick<HydraFacts, 'runner'>): string {
   const { extraConfig } = settings.options
   const theirs = optionsSetBy(extraConfig)
   const lines = [
@@ -35,7 +35,7 @@ export function hydraConfig(settings: HydraSettings, facts: Pick<HydraFacts, 'ru
 
 /** Every option of hydra.conf that we set, with its value as it is written; those without a value are left out. */
 function ownOptions(
-  settings: HydraSettings,
+  settings: DaemonSettings,
   { runner }: Pick<HydraFacts, 'runner'>,
 ): (readonly [string, string | undefined])[] {
   const { options, hostName, url, secretKeyFile } = settings

@@ -4,9 +4,9 @@ import type { HydraFacts } from './package-facts.js'
 import {
   builderFile,
   builderSocket,
+  type DaemonSettings,
   evaluatorFile,
   gcRoots,
-  type HydraSettings,
   hydraConfigFile,
   hydraHome,
   hydraUsers,
@@ -16,7 +16,7 @@ import {
 
 /** What the units depend on. */
 export interface HydraUnitsInput {
-  readonly settings: HydraSettings
+  readonly settings: DaemonSettings
   /** The package's store path. */
   readonly package: string
   readonly facts: HydraFacts

@@ -6,7 +6,7 @@ import type { Host } from '../../core/ssh.js'
 import { askMachine, fact } from '../remote-script.js'
 import type { HydraFacts } from './package-facts.js'
 import {
-  type HydraSettings,
+  type DaemonSettings,
   hydraConfigFile,
   hydraHome,
   hydraRole,
@@ -26,7 +26,7 @@ export interface Installed {
 const requestMs = 60_000
 
 /** What its web server answers; undefined = as it should. */
-export async function webProblem(settings: HydraSettings, run: TaskRun): Promise<string | undefined> {
+export async function webProblem(settings: DaemonSettings, run: TaskRun): Promise<string | undefined> {
   const { port, listenHost } = settings.options
   const { status } = await httpAnswer({
     url: `http://127.0.0.1:${port}/`,
@@ -65,7 +65,7 @@ exit 0
  */
 export async function healthProblems(
   host: Host,
-  settings: HydraSettings,
+  settings: DaemonSettings,
   { facts: { runner }, environment, databasePort }: Installed,
   run: Run,
 ): Promise<string[]> {

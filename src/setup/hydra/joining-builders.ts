@@ -1,7 +1,7 @@
 import type { BuildMachine, HydraOptions } from '../../core/hydra-options.js'
 import { type Database, databaseUrl, ownFeatures, storeUri } from './config-text.js'
 import type { HydraFacts } from './package-facts.js'
-import { gcRoots, type HydraSettings, hydraHome } from './settings.js'
+import { type DaemonSettings, gcRoots, hydraHome } from './settings.js'
 
 /**
  * What the queue runner of Hydra since March 2026 and its builders are told. Both end at a setting that they do not
@@ -26,7 +26,7 @@ const mostConnections = 32
  * What is built is copied to the cache, signed, by \`nix copy\`, once the build is called finished: a copy that fails
  * is told in the journal alone, and not tried again.
  */
-export function queueRunnerSettings(settings: HydraSettings, database: Database): string {
+export function queueRunnerSettings(settings: DaemonSettings, database: Database): string {
   const { options } = settings
   return toml({
     hydraDataDir: hydraHome,

@@ -22,13 +22,12 @@ import {
   putJobset,
   putProject,
 } from './probe-api.js'
-import { hydraRole, hydraSettings, hydraUsers, signs } from './settings.js'
+import { hydraRole, hydraSettings, hydraUsers, signs, type WebEntrance, webEntrance } from './settings.js'
 import { passwordOf, usersOf } from './users-task.js'
 import { json, WebSession } from './web-session.js'
 
 export interface ProbeOptions {
-  readonly url: string
-  readonly port: number
+  readonly entrance: WebEntrance
   readonly database: string
   /** Who asks for the build; has the role admin. */
   readonly user: string
@@ -60,10 +59,9 @@ export const hydraProbeTask: SetupTask<ProbeOptions> = {
     const admin =
       settings === undefined ? undefined : usersOf(settings).find(({ roles }) => roles.includes('admin'))
     if (settings === undefined || !settings.options.probe || admin === undefined) return undefined
-    const { options, url, port, publicKeyFile } = settings
+    const { options, publicKeyFile } = settings
     return {
-      url,
-      port,
+      entrance: webEntrance(settings),
       database: options.database.name,
       user: admin.name,
       password: passwordOf(admin),
@@ -77,7 +75,7 @@ export const hydraProbeTask: SetupTask<ProbeOptions> = {
   secrets: ({ password }) => [password],
   probe: probeProof,
   // It leaves nothing behind but what proving it does.
-  apply: async (_host, { url }) => ({ url }),
+  apply: async (_host, { entrance }) => ({ url: entrance.url }),
   verify: proveByBuild,
 }
 
@@ -93,7 +91,7 @@ async function probeProof(host: Host, { database }: ProbeOptions, run: Run): Pro
 async function proveByBuild(host: Host, options: ProbeOptions, run: TaskRun): Promise<void> {
   const stamp = new Date().toISOString().replace(/\W/g, '')
   const { system, since } = await placeExpression(host, stamp, options.systems, run)
-  const session = new WebSession(options, run)
+  const session = new WebSession(options.entrance, run)
   await session.login(host.machine, options.user, await run.secret(options.password.name))
   await putProject(host, session, options.user)
   await putJobset(host, session, stamp, true)
@@ -247,7 +245,7 @@ async function signedInCache(
   const journal = await journalOf(host, since, run)
   const cause = namedCause(journal)
   const why = cause === undefined ? wrong : `${wrong}; ${cause}`
-  throw failure('PROBE', `machine '${host.machine}': the cache at ${options.url}: ${why}`, {
+  throw failure('PROBE', `machine '${host.machine}': the cache at ${options.entrance.url}: ${why}`, {
     machine: host.machine,
     hint:
       options.cachePath === '/'

@@ -59,11 +59,48 @@ export function hydraSettings(machine: TaskMachine): HydraSettings | undefined {
   }
 }
 
-/** The same for tasks that do not care who logs in: a changed user is no reason to run them again. */
-export function settingsWithoutUsers(machine: TaskMachine): HydraSettings | undefined {
+/** What Hydra's daemons go by. The rest of the options is other tasks' alone: a change there does not run this one again. */
+export type DaemonSettings = Omit<HydraSettings, 'options' | 'port'> & {
+  readonly options: Omit<
+    HydraOptions,
+    | ('admin' | 'users' | 'probe' | 'nginx' | 'openFirewall' | 'nixServe')
+    | ('gc' | 'trustedUsers' | 'autoOptimiseStore')
+  > & { readonly nixServe: Pick<HydraOptions['nixServe'], 'enable'> }
+}
+
+/** Reduces the settings to those of the daemons; undefined = no Hydra is wanted on this machine. */
+export function daemonSettings(machine: TaskMachine): DaemonSettings | undefined {
   const settings = hydraSettings(machine)
   if (settings === undefined) return undefined
-  return { ...settings, options: { ...settings.options, admin: null, users: {} } }
+  const { port: _port, options: all, ...rest } = settings
+  const { admin: _admin, users: _users, probe: _probe, nginx: _nginx, openFirewall: _firewall, ...more } = all
+  const { gc: _gc, trustedUsers: _trusted, autoOptimiseStore: _optimise, nixServe, ...options } = more
+  return { ...rest, options: { ...options, nixServe: { enable: nixServe.enable } } }
+}
+
+/** How the web interface is asked at the machine itself, in place of its users. */
+export interface WebEntrance {
+  /** What users open. */
+  readonly url: string
+  /** The TCP port of the machine that answers. */
+  readonly port: number
+  /** TLS ends on the machine; else the port speaks plain HTTP, whatever the URL begins with. */
+  readonly encrypted: boolean
+  /** What a proxy of the user's has to add, where no nginx of ours does. */
+  readonly headers: Readonly<Record<string, string>>
+}
+
+/** Tells where TLS ends, and so how the port is to be asked. */
+export function webEntrance({
+  url,
+  port,
+  options: { nginx },
+}: Pick<HydraSettings, 'url' | 'port'> & {
+  readonly options: { readonly nginx: Pick<HydraOptions['nginx'], 'enable' | 'tls'> }
+}): WebEntrance {
+  const encrypted = nginx.enable && nginx.tls !== 'none'
+  const proto = !nginx.enable && url.startsWith('https:') ? { 'x-forwarded-proto': 'https' } : {}
+  return { url, port, encrypted, headers: proto }
 }
 
 function entrance({ nginx, port }: HydraOptions): { scheme: 'http' | 'https'; port: number } {
@@ -92,12 +129,19 @@ export const mailHost = '127.0.0.1'
  * Whom Hydra hands its mails to by SMTP; undefined = it looks for sendmail(1). That one needs a set-group-ID program,
  * which the units of Hydra forbid (NoNewPrivileges), so postfix is given them by SMTP too.
  */
-export function mailServer({ options }: HydraSettings): string | undefined {
+export function mailServer({ options }: DaemonSettings): string | undefined {
   return options.smtpHost ?? (options.postfix.enable ? mailHost : undefined)
 }
 
 /** Does anything on this machine sign? */
-export function signs({ options }: HydraSettings): boolean {
+export function signs({
+  options,
+}: {
+  readonly options: {
+    readonly cache: Pick<HydraOptions['cache'], 'enable'>
+    readonly nixServe: Pick<HydraOptions['nixServe'], 'enable'>
+  }
+}): boolean {
   return options.cache.enable || options.nixServe.enable
 }
 

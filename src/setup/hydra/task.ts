@@ -28,15 +28,15 @@ import {
 import { type HydraFacts, hydraFacts } from './package-facts.js'
 import {
   builderFile,
+  type DaemonSettings,
+  daemonSettings,
   evaluatorFile,
-  type HydraSettings,
   hydraConfigFile,
   hydraHome,
   hydraMachinesFile,
   nixSocketGroup,
   noPackage,
   queueRunnerFile,
-  settingsWithoutUsers,
 } from './settings.js'
 import { allHydraUnits, hydraUnits, initUnit } from './units.js'
 
@@ -45,13 +45,13 @@ const answerMs = 300_000
 const requestMs = 60_000
 const shellFile = '/etc/profile.d/hydra.sh'
 
-export const hydraTask: SetupTask<HydraSettings> = {
+export const hydraTask: SetupTask<DaemonSettings> = {
   id: 'hydra',
   title: 'Hydra and its services',
   after: ['nix', 'hydra-users', 'postgresql', 'cache-key', 'binary-cache'],
   stage: 'configure',
   debianPackages: () => portPackages,
-  wanted: settingsWithoutUsers,
+  wanted: daemonSettings,
   owns: () => [
     { path: hydraConfigFile, instead: 'deployment.hydra.extraConfig' },
     { path: `${hydraHome}/hydra.conf`, instead: 'deployment.hydra.extraConfig' },
@@ -68,7 +68,7 @@ export const hydraTask: SetupTask<HydraSettings> = {
   verify: verifyHydra,
 }
 
-async function probeHydra(host: Host, settings: HydraSettings, run: Run): Promise<TaskState> {
+async function probeHydra(host: Host, settings: DaemonSettings, run: Run): Promise<TaskState> {
   const { package: path } = settings.options
   // That nothing can be done without a package is said when it is to be done.
   if (path == null || !(await isThere(host, path, run))) return 'needed'
@@ -91,7 +91,7 @@ interface Wanted extends Installed {
 }
 
 /** Everything that Hydra consists of, as this machine and this package want it. */
-async function wantedSet(host: Host, settings: HydraSettings, run: Run): Promise<Wanted> {
+async function wantedSet(host: Host, settings: DaemonSettings, run: Run): Promise<Wanted> {
   const { options } = settings
   if (options.package == null) throw noPackage(host, 'Hydra', 'package')
   const facts = await hydraFacts(host, options.package, run)
@@ -127,7 +127,12 @@ async function wantedSet(host: Host, settings: HydraSettings, run: Run): Promise
 }
 
 /** Besides files and units. */
-async function whatIsWrong(host: Host, settings: HydraSettings, wanted: Wanted, run: Run): Promise<string[]> {
+async function whatIsWrong(
+  host: Host,
+  settings: DaemonSettings,
+  wanted: Wanted,
+  run: Run,
+): Promise<string[]> {
   const shutOut = await shutOutUnits(host, unitNames(wanted), run)
   const unheard = shutOut.map((unit) => `${unit} began before its user was in group ${nixSocketGroup}`)
   return [...unheard, ...(await healthProblems(host, settings, wanted, run))]
@@ -145,7 +150,7 @@ function noSuchBuilders(host: Host, why: string): Error {
 }
 
 /** What one generation reads and another has not. */
-function generationFiles(settings: HydraSettings, facts: HydraFacts, database: Database): PlacedFile[] {
+function generationFiles(settings: DaemonSettings, facts: HydraFacts, database: Database): PlacedFile[] {
   const { options } = settings
   const builders =
     facts.runner === 'goes-to-builders'
@@ -163,7 +168,7 @@ function generationFiles(settings: HydraSettings, facts: HydraFacts, database: D
 
 async function applyHydra(
   host: Host,
-  settings: HydraSettings,
+  settings: DaemonSettings,
   run: TaskRun,
 ): Promise<Record<string, string>> {
   const { options } = settings
@@ -183,7 +188,7 @@ async function applyHydra(
   return { url: settings.url, package: options.package ?? '' }
 }
 
-async function verifyHydra(host: Host, settings: HydraSettings, run: TaskRun): Promise<void> {
+async function verifyHydra(host: Host, settings: DaemonSettings, run: TaskRun): Promise<void> {
   const { port } = settings.options
   const hint = 'journalctl -u hydra-server on the machine says more'
   await waitUntil(host.machine, run, {

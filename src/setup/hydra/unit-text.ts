@@ -1,4 +1,4 @@
-import { type HydraSettings, mailServer } from './settings.js'
+import { type DaemonSettings, mailServer } from './settings.js'
 
 /** Unit files of Hydra: what each of them has. */
 
@@ -53,7 +53,7 @@ export function quoted(text: string): string {
 }
 
 /** What the options give every service of Hydra. */
-export function wishedEnvironment(settings: HydraSettings): Record<string, string> {
+export function wishedEnvironment(settings: DaemonSettings): Record<string, string> {
   const server = mailServer(settings)
   // Perl's Email::Sender goes by these.
   const mail =

@@ -1,6 +1,6 @@
 import { hydraEnvironment } from './config-text.js'
 import { type Daemon, daemonNames, daemonsOf, type HydraUnitsInput } from './daemons.js'
-import { gcRoots, type HydraSettings, hydraHome, hydraUsers } from './settings.js'
+import { type DaemonSettings, gcRoots, hydraHome, hydraUsers } from './settings.js'
 import { environmentLines, hardening, quoted, timerText, unitText, wishedEnvironment } from './unit-text.js'
 
 export interface HydraUnit {
@@ -113,7 +113,7 @@ function gcRootsUnits(input: HydraUnitsInput): HydraUnit[] {
  * Stops what fills the disk while there is less room than wished, and starts again what it stopped itself: at a tenth
  * more than the wish (nixpkgs waits for 10 GiB more, which a small disk never has).
  */
-function spaceUnits({ options }: HydraSettings): HydraUnit[] {
+function spaceUnits({ options }: DaemonSettings): HydraUnit[] {
   const wishes = [
     ['hydra-queue-runner', options.minimumDiskFree],
     ['hydra-evaluator', options.minimumDiskFreeEvaluator],

@@ -5,7 +5,7 @@ import type { Run } from '../../core/run.js'
 import type { SecretNeed, SetupTask, TaskRun, TaskState } from '../../core/setup-task.js'
 import type { Host } from '../../core/ssh.js'
 import { findClusters, requireCluster } from '../postgresql/cluster.js'
-import { type HydraSettings, hydraSettings, noPackage } from './settings.js'
+import { type HydraSettings, hydraSettings, noPackage, type WebEntrance, webEntrance } from './settings.js'
 import { changeUser, readUsers, userProgram } from './users.js'
 import { WebSession } from './web-session.js'
 
@@ -15,7 +15,7 @@ export interface HydraUser extends Omit<UserOptions, 'roles'> {
 }
 
 export interface UsersOptions {
-  readonly settings: Pick<HydraSettings, 'url' | 'port'>
+  readonly entrance: WebEntrance
   readonly package: string | undefined
   readonly database: string
   readonly users: readonly HydraUser[]
@@ -33,9 +33,9 @@ export const adminUserTask: SetupTask<UsersOptions> = {
     if (settings === undefined) return undefined
     const users = usersOf(settings)
     if (users.length === 0) return undefined
-    const { options, url, port } = settings
+    const { options } = settings
     return {
-      settings: { url, port },
+      entrance: webEntrance(settings),
       package: options.package ?? undefined,
       database: options.database.name,
       users,
@@ -113,7 +113,7 @@ async function verifyUsers(host: Host, options: UsersOptions, run: TaskRun): Pro
   for (const user of options.users) {
     // Somebody typed it at another time, and is not asked again only for this.
     if (user.password.prompt && !run.secretChanged(userSecretName(user.name))) continue
-    const session = new WebSession(options.settings, run)
+    const session = new WebSession(options.entrance, run)
     await session.login(host.machine, user.name, await run.secret(userSecretName(user.name)))
     const { username, userroles } = await session.currentUser(host.machine)
     const missing = user.roles.filter((role) => !userroles.includes(role))

@@ -2,6 +2,7 @@ import * as z from 'zod'
 import { failure } from '../../core/errors.js'
 import { type HttpAnswer, httpAnswer } from '../../core/http-request.js'
 import type { TaskRun } from '../../core/setup-task.js'
+import type { WebEntrance } from './settings.js'
 
 const requestMs = 120_000
 
@@ -10,22 +11,25 @@ export type CurrentUser = z.infer<typeof CurrentUser>
 
 /** Hydra's API as a user's browser speaks to it: at the URL that users open. */
 export class WebSession {
-  private readonly url: string
-  private readonly port: number
+  private readonly entrance: WebEntrance
   private readonly run: TaskRun
   private cookie = ''
 
-  constructor(at: { readonly url: string; readonly port: number }, run: TaskRun) {
-    this.url = at.url
-    this.port = at.port
+  constructor(entrance: WebEntrance, run: TaskRun) {
+    this.entrance = entrance
     this.run = run
+  }
+
+  private get url(): string {
+    return this.entrance.url
   }
 
   /** Hydra answers POST only to pages of its own: Origin must be the very URL it believes to have (measured). */
   async request(method: string, path: string, body?: unknown): Promise<HttpAnswer> {
-    return httpAnswer({
-      url: `${this.url}${path}`,
+    return askEntrance(this.entrance, this.run, {
+      path,
       method,
+      timeoutMs: requestMs,
       headers: {
         accept: 'application/json',
         origin: this.url,
@@ -33,12 +37,6 @@ export class WebSession {
         ...(body === undefined ? {} : { 'content-type': 'application/json' }),
       },
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-      // What is asked is whether Hydra works, and a self-signed certificate is among the choices. The way there is
-      // ssh's, or a port of this host.
-      checkCertificate: false,
-      connect: () => this.run.connect(this.port),
-      signal: this.run.signal,
-      timeoutMs: requestMs,
     })
   }
 
@@ -63,6 +61,37 @@ export class WebSession {
     if (parsed?.success === true) return parsed.data
     throw failure('LOGIN', `machine '${machine}': ${this.url}/current-user: ${refusal(answer)}`, { machine })
   }
+}
+
+interface EntranceRequest {
+  readonly path: string
+  readonly method?: string
+  readonly headers?: Readonly<Record<string, string>>
+  readonly body?: string
+  readonly timeoutMs: number
+}
+
+/**
+ * Asks the machine for what users open. Where somebody else's proxy decrypts before the machine, the request comes as it
+ * would from that proxy: plain, and with the host of the URL.
+ */
+export function askEntrance(
+  { url, port, encrypted, headers }: WebEntrance,
+  run: TaskRun,
+  request: EntranceRequest,
+): Promise<HttpAnswer> {
+  const { path, ...rest } = request
+  const { host } = new URL(url)
+  return httpAnswer({
+    ...rest,
+    url: `${encrypted ? 'https' : 'http'}://${host}${path}`,
+    headers: { host, ...headers, ...request.headers },
+    // What is asked is whether Hydra works, and a self-signed certificate is among the choices. The way there is
+    // ssh's, or a port of this host.
+    checkCertificate: false,
+    connect: () => run.connect(port),
+    signal: run.signal,
+  })
 }
 
 /** The body, when it is JSON. */

@@ -1,3 +1,5 @@
+import { createHash } from 'node:crypto'
+import type { HydraOptions } from '../../core/hydra-options.js'
 import { type HydraSettings, reachedAt } from '../hydra/settings.js'
 
 /** Where the static cache is served beside Hydra. */
@@ -5,6 +7,17 @@ export const staticCachePath = '/static-cache/'
 
 /** Where certbot puts what Let's Encrypt asks for. */
 export const acmeFolder = '/var/www/hydra-ops-acme'
+
+/** Where the site says which one it is. */
+export const markPath = '/.hydra-ops-site'
+
+/** What the site depends on, and nothing else of Hydra's options: other changes do not concern nginx. */
+export interface SiteSettings extends Pick<HydraSettings, 'hostName' | 'url' | 'port'> {
+  readonly options: Pick<HydraOptions, 'listenHost' | 'port' | 'nginx'> & {
+    readonly cache: Pick<HydraOptions['cache'], 'enable' | 'directory'>
+    readonly nixServe: Pick<HydraOptions['nixServe'], 'enable' | 'bindAddress' | 'port'>
+  }
+}
 
 /** What the text depends on besides the options. */
 export interface SiteFacts {
@@ -15,7 +28,7 @@ export interface SiteFacts {
 }
 
 /** The names under which Hydra is asked for: also that of the published port, which is an address. */
-export function serverNames({ options, hostName, url }: HydraSettings): string[] {
+export function serverNames({ options, hostName, url }: SiteSettings): string[] {
   const published = new URL(url).hostname.replace(/^\[|\]$/g, '')
   return [
     ...new Set([options.nginx.hostName ?? hostName, ...options.nginx.serverAliases, published, 'localhost']),
@@ -23,7 +36,18 @@ export function serverNames({ options, hostName, url }: HydraSettings): string[]
 }
 
 /** nginx' configuration of Hydra and its caches: a file of its own among Debian's sites. */
-export function siteText(settings: HydraSettings, facts: SiteFacts): string {
+export function siteText(settings: SiteSettings, facts: SiteFacts): string {
+  return unmarkedText(settings, facts).replaceAll(noMark, siteMark(settings, facts))
+}
+
+/** Tells this site from any other one, and from what it was before: a hash of its text. */
+export function siteMark(settings: SiteSettings, facts: SiteFacts): string {
+  return createHash('sha256').update(unmarkedText(settings, facts)).digest('hex').slice(0, 32)
+}
+
+const noMark = '(mark)'
+
+function unmarkedText(settings: SiteSettings, facts: SiteFacts): string {
   const { options, url } = settings
   const { tls, cacheHostName } = options.nginx
   const names = serverNames(settings).join(' ')
@@ -31,7 +55,7 @@ export function siteText(settings: HydraSettings, facts: SiteFacts): string {
   const cache = cacheServer(settings)
   const servers =
     tls === 'none'
-      ? [server(names, [...listen(80, facts)], hydra)]
+      ? [...aliasMap(settings), server(names, [...listen(80, facts)], hydra)]
       : [
           server(names, [...listen(443, facts, ' ssl')], [...certificate(facts), ...hydra]),
           server(
@@ -69,21 +93,48 @@ function acme(tls: string): string[] {
   return tls === 'acme' ? block('location /.well-known/acme-challenge/', [`root ${acmeFolder};`]) : []
 }
 
-function hydraLocation({ options }: HydraSettings): string[] {
-  const { listenHost, port } = options
+function hydraLocation(settings: SiteSettings): string[] {
+  const { listenHost, port, nginx } = settings.options
   // Behind TLS: Hydra takes this as its own base as it is, whatever the port of its own hop (recorded).
-  const base = options.nginx.tls === 'none' ? [] : ['proxy_set_header X-Request-Base https://$http_host;']
-  return block('location /', [...proxyTo(reachedAt(listenHost), port), ...base, 'proxy_read_timeout 120s;'])
+  const base =
+    nginx.tls !== 'none'
+      ? 'https://$http_host'
+      : isDecryptedBefore(settings)
+        ? decryptedBase(settings)
+        : undefined
+  const scheme = isDecryptedBefore(settings) ? 'https' : '$scheme'
+  return block('location /', [
+    ...proxyTo(reachedAt(listenHost), port, scheme),
+    ...(base === undefined ? [] : [`proxy_set_header X-Request-Base ${base};`]),
+    'proxy_read_timeout 120s;',
+  ])
+}
+
+/** Users come by https, and somebody else's proxy decrypts: what arrives here is plain. */
+function isDecryptedBefore({ url, options }: SiteSettings): boolean {
+  return options.nginx.tls === 'none' && url.startsWith('https:')
+}
+
+/** That proxy need not pass the host that users asked for, so the URL is written out; other names are by their host. */
+function decryptedBase({ url, options }: SiteSettings): string {
+  return options.nginx.serverAliases.length === 0 ? url : '$hydra_ops_base'
+}
+
+function aliasMap(settings: SiteSettings): string[] {
+  const { url, options } = settings
+  if (!isDecryptedBefore(settings) || options.nginx.serverAliases.length === 0) return []
+  const aliases = options.nginx.serverAliases.map((alias) => `${alias} https://$http_host;`)
+  return [`${block('map $host $hydra_ops_base', [`default ${url};`, ...aliases]).join('\n')}\n`]
 }
 
 /** \`$http_host\`, for \`$host\` drops a published port: Hydra then refuses the login (measured). */
-function proxyTo(host: string, port: number): string[] {
+function proxyTo(host: string, port: number, scheme = '$scheme'): string[] {
   return [
     `proxy_pass http://${host.includes(':') ? `[${host}]` : host}:${port};`,
     'proxy_set_header Host $http_host;',
     'proxy_set_header X-Real-IP $remote_addr;',
     'proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;',
-    'proxy_set_header X-Forwarded-Proto $scheme;',
+    `proxy_set_header X-Forwarded-Proto ${scheme};`,
   ]
 }
 
@@ -94,13 +145,13 @@ const cacheTypes = [
   'expires 1d;',
 ]
 
-function staticCache({ options }: HydraSettings): string[] {
+function staticCache({ options }: SiteSettings): string[] {
   if (!options.cache.enable) return []
   return block(`location ${staticCachePath}`, [`alias ${options.cache.directory}/;`, ...cacheTypes])
 }
 
 /** nix-serve where there is one: it has the whole store. Undefined = there is no cache. */
-function cacheServer({ options }: HydraSettings): string[] | undefined {
+function cacheServer({ options }: SiteSettings): string[] | undefined {
   const { nixServe, cache } = options
   if (nixServe.enable) return block('location /', proxyTo(reachedAt(nixServe.bindAddress), nixServe.port))
   if (!cache.enable) return undefined
@@ -108,7 +159,10 @@ function cacheServer({ options }: HydraSettings): string[] | undefined {
 }
 
 function server(names: string, listens: readonly string[], lines: readonly string[]): string {
-  return `${block('server', [...listens, `server_name ${names};`, ...lines]).join('\n')}\n`
+  const mark = block(`location = ${markPath}`, ['default_type text/plain;', `return 200 ${noMark};`])
+  // A proxy before it may have another scheme, name and port: a redirect of nginx' own keeps to what was asked.
+  const head = [`server_name ${names};`, 'absolute_redirect off;']
+  return `${block('server', [...listens, ...head, ...mark, ...lines]).join('\n')}\n`
 }
 
 function block(head: string, lines: readonly string[]): string[] {

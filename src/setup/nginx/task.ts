@@ -1,23 +1,34 @@
 import { createHash } from 'node:crypto'
 import { failure } from '../../core/errors.js'
-import { httpAnswer } from '../../core/http-request.js'
 import { type OwnedPlace, ownedService } from '../../core/owned-places.js'
 import { placeFiles } from '../../core/place-files.js'
 import type { Run } from '../../core/run.js'
 import type { SetupTask, TaskRun, TaskState } from '../../core/setup-task.js'
 import type { Host } from '../../core/ssh.js'
-import { type HydraSettings, settingsWithoutUsers } from '../hydra/settings.js'
+import { hydraSettings, webEntrance } from '../hydra/settings.js'
+import { askEntrance } from '../hydra/web-session.js'
 import { askMachine, type Facts, fact, runScript } from '../remote-script.js'
 import { publicFile } from '../services.js'
 import { portPackages, refuseTakenPort } from '../taken-port.js'
 import { waitUntil } from '../wait-until.js'
-import { acmeFolder, type SiteFacts, serverNames, siteText, staticCachePath } from './site-text.js'
+import { conflictFailure, conflictFunctions, conflictText, contestedNames } from './conflicts.js'
+import {
+  acmeFolder,
+  markPath,
+  type SiteFacts,
+  type SiteSettings,
+  serverNames,
+  siteMark,
+  siteText,
+  staticCachePath,
+} from './site-text.js'
 
 const answerMs = 60_000
 const requestMs = 30_000
 
 const site = 'hydra-ops'
 const siteFile = `/etc/nginx/sites-available/${site}`
+const enabledSite = `/etc/nginx/sites-enabled/${site}`
 const stagedFile = `/etc/nginx/.${site}.new`
 const ownFolder = '/etc/ssl/hydra-ops'
 
@@ -27,7 +38,11 @@ const restartDropIn = publicFile(
   '# Written by hydra-ops (set-up task "nginx")\n[Service]\nRestart=on-failure\nRestartSec=2\n',
 )
 
-export const nginxTask: SetupTask<HydraSettings> = {
+export interface NginxOptions extends SiteSettings {
+  readonly openFirewall: boolean
+}
+
+export const nginxTask: SetupTask<NginxOptions> = {
   id: 'nginx',
   title: 'nginx before Hydra and its caches',
   after: ['binary-cache'],
@@ -39,8 +54,20 @@ export const nginxTask: SetupTask<HydraSettings> = {
     ...(options.nginx.tls === 'acme' ? ['certbot'] : []),
   ],
   wanted(machine) {
-    const settings = settingsWithoutUsers(machine)
-    return settings?.options.nginx.enable === true ? settings : undefined
+    const settings = hydraSettings(machine)
+    if (settings?.options.nginx.enable !== true) return undefined
+    const { hostName, url, port, options } = settings
+    const { listenHost, nginx, openFirewall } = options
+    const cache = { enable: options.cache.enable, directory: options.cache.directory }
+    const { enable, bindAddress, port: nixServePort } = options.nixServe
+    const nixServe = { enable, bindAddress, port: nixServePort }
+    return {
+      hostName,
+      url,
+      port,
+      openFirewall,
+      options: { listenHost, port: options.port, nginx, cache, nixServe },
+    }
   },
   owns: ({ options }) => ownedByNginx(options.nginx.tls),
   probe: probeNginx,
@@ -48,9 +75,9 @@ export const nginxTask: SetupTask<HydraSettings> = {
   verify: verifyNginx,
 }
 
-function ownedByNginx(tls: HydraSettings['options']['nginx']['tls']): OwnedPlace[] {
+function ownedByNginx(tls: SiteSettings['options']['nginx']['tls']): OwnedPlace[] {
   const instead = 'deployment.hydra.nginx, or a file of another name below /etc/nginx/conf.d'
-  const sites = [siteFile, `/etc/nginx/sites-enabled/${site}`, '/etc/nginx/sites-enabled/default', stagedFile]
+  const sites = [siteFile, enabledSite, '/etc/nginx/sites-enabled/default', stagedFile]
   const certificates = {
     none: [],
     files: [],
@@ -66,16 +93,16 @@ function ownedByNginx(tls: HydraSettings['options']['nginx']['tls']): OwnedPlace
 }
 
 /** Name of the certificate: that of the site. */
-function mainName(settings: HydraSettings): string {
+function mainName(settings: SiteSettings): string {
   return settings.options.nginx.hostName ?? settings.hostName
 }
 
-async function look(host: Host, settings: HydraSettings, run: Run): Promise<Facts> {
-  const args = [settings.options.nginx.tls, mainName(settings)]
+async function look(host: Host, settings: SiteSettings, run: Run): Promise<Facts> {
+  const args = [settings.options.nginx.tls, mainName(settings), ...contestedNames(settings)]
   return askMachine(host, { what: 'look at nginx', script: lookScript, args }, run)
 }
 
-function siteFacts(settings: HydraSettings, facts: Facts): SiteFacts {
+function siteFacts(settings: SiteSettings, facts: Facts): SiteFacts {
   const { nginx } = settings.options
   const name = mainName(settings)
   const own = { certificate: `${ownFolder}/${name}.pem`, key: `${ownFolder}/${name}.key` }
@@ -89,17 +116,19 @@ function siteFacts(settings: HydraSettings, facts: Facts): SiteFacts {
   return { ipv6: fact(facts, 'ipv6') === 'yes', ...files }
 }
 
-async function probeNginx(host: Host, settings: HydraSettings, run: Run): Promise<TaskState> {
+async function probeNginx(host: Host, settings: NginxOptions, run: Run): Promise<TaskState> {
   const facts = await look(host, settings, run)
   const file = fact(facts, 'site')
   if (file === '-') return 'needed'
   const text = siteText(settings, siteFacts(settings, facts))
   const { tls } = settings.options.nginx
+  const conflicts = facts.get('conflict') ?? []
   const rules: readonly (readonly [boolean, string])[] = [
     [file === sha256(text), `${siteFile} differs`],
     [fact(facts, 'restart') === sha256(restartDropIn.content), `${restartDropIn.path} differs`],
     [fact(facts, 'link') === 'yes', 'the site of Hydra is not enabled'],
     [fact(facts, 'default') !== 'shipped', "Debian's default site is enabled"],
+    [conflicts.length === 0, conflictText(conflicts)],
     [fact(facts, 'active') === 'active', `nginx is ${fact(facts, 'active')}`],
     [fact(facts, 'enabled') === 'enabled', 'nginx is not started at boot'],
     [fact(facts, 'reload') === 'no', 'nginx did not read its configuration again since it changed'],
@@ -114,11 +143,7 @@ function sha256(text: string | Uint8Array): string {
   return createHash('sha256').update(text).digest('hex')
 }
 
-async function applyNginx(
-  host: Host,
-  settings: HydraSettings,
-  run: TaskRun,
-): Promise<Record<string, string>> {
+async function applyNginx(host: Host, settings: NginxOptions, run: TaskRun): Promise<Record<string, string>> {
   const { tls, acmeEmail } = settings.options.nginx
   const name = mainName(settings)
   if (tls === 'self-signed' || tls === 'acme') {
@@ -139,7 +164,7 @@ async function applyNginx(
     await runScript(host, { ...script, hint: acmeHint(name) }, run)
     await enableSite(host, settings, run)
   }
-  if (settings.options.openFirewall) {
+  if (settings.openFirewall) {
     const args = tls === 'none' ? ['80'] : ['80', '443']
     await runScript(host, { what: 'open the firewall', script: firewallScript, args }, run)
   }
@@ -147,7 +172,7 @@ async function applyNginx(
 }
 
 /** Where clients find the cache. */
-function cacheUrl({ options, url }: HydraSettings): Record<string, string> {
+function cacheUrl({ options, url }: SiteSettings): Record<string, string> {
   if (options.cache.enable) return { cacheUrl: `${url}${staticCachePath.replace(/\/$/, '')}` }
   const { cacheHostName } = options.nginx
   return options.nixServe.enable && cacheHostName != null ? { cacheUrl: `http://${cacheHostName}` } : {}
@@ -158,7 +183,7 @@ function acmeHint(name: string): string {
 }
 
 /** Puts the site in place only when nginx takes the whole of its configuration with it. */
-async function enableSite(host: Host, settings: HydraSettings, run: Run): Promise<void> {
+async function enableSite(host: Host, settings: NginxOptions, run: Run): Promise<void> {
   const text = siteText(settings, siteFacts(settings, await look(host, settings, run)))
   const hint = 'stop it: nginx needs this port'
   for (const port of settings.options.nginx.tls === 'none' ? [80] : [443, 80])
@@ -168,7 +193,7 @@ async function enableSite(host: Host, settings: HydraSettings, run: Run): Promis
     what: 'write the site of Hydra',
   })
   const what = 'enable the site of Hydra'
-  const result = await host.script(enableScript, [stagedFile], {
+  const result = await host.script(enableScript, [stagedFile, ...contestedNames(settings)], {
     signal: run.signal,
     timeoutMs: answerMs,
     what,
@@ -185,6 +210,8 @@ async function enableSite(host: Host, settings: HydraSettings, run: Run): Promis
     )
   }
   if (result.kind === 'exited' && result.code === 0) return
+  if (result.kind === 'exited' && result.code === broken.conflict)
+    throw conflictFailure(host.machine, result.stdout.trim().split('\n'))
   const why =
     result.kind === 'exited' && result.code === broken.after
       ? 'nginx refuses the site of Hydra; the old one was put back'
@@ -196,36 +223,44 @@ async function enableSite(host: Host, settings: HydraSettings, run: Run): Promis
   })
 }
 
-async function verifyNginx(host: Host, settings: HydraSettings, run: TaskRun): Promise<void> {
-  const { url, port, options } = settings
-  const get = (path: string) =>
-    httpAnswer({
-      url: `${url}${path}`,
-      // A self-signed one is among the choices; whether users trust theirs is not seen from here.
-      checkCertificate: false,
-      connect: () => run.connect(port),
-      signal: run.signal,
-      timeoutMs: requestMs,
-    })
+/** Each name has to lead to the very site that we wrote, as its mark tells, and behind that to Hydra and the cache. */
+async function verifyNginx(host: Host, settings: NginxOptions, run: TaskRun): Promise<void> {
+  const { url, options } = settings
+  const facts = await look(host, settings, run)
+  const conflicts = facts.get('conflict') ?? []
+  if (conflicts.length > 0) throw conflictFailure(host.machine, conflicts)
+  const mark = siteMark(settings, siteFacts(settings, facts))
+  const entrance = webEntrance(settings)
+  const { cacheHostName } = options.nginx
+  const hasCache = options.cache.enable || options.nixServe.enable
+  const cache =
+    cacheHostName == null || !hasCache
+      ? undefined
+      : { url: `http://${cacheHostName}`, port: 80, encrypted: false, headers: {} }
+  const get = (path: string, at = entrance) => askEntrance(at, run, { path, timeoutMs: requestMs })
   await waitUntil(host.machine, run, {
     what: `nginx answers at ${url}`,
     deadlineMs: answerMs,
-    hint: 'journalctl -u nginx on the machine says more',
+    hint: 'nginx -T on the machine shows all of its sites; journalctl -u nginx says more',
     wrong: async () => {
-      const { status, headers } = await get('/')
-      if (!String(headers.server).startsWith('nginx')) return 'something else answers there'
+      for (const at of [entrance, ...(cache === undefined ? [] : [cache])]) {
+        const { headers, body } = await get(markPath, at)
+        if (!String(headers.server).startsWith('nginx')) return 'something else answers there'
+        if (body !== mark) return `another site of nginx answers as ${at.url}`
+      }
+      const { status } = await get('/')
       // Hydra itself may still be starting, or have no package: that is said by its own task.
       if (status >= 400 && status !== 502 && status !== 504) return `it answers with status ${status}`
       if (!options.cache.enable) return undefined
-      const cache = await get(`${staticCachePath}nix-cache-info`)
-      return cache.status === 200
+      const info = await get(`${staticCachePath}nix-cache-info`)
+      return info.status === 200
         ? undefined
-        : `${staticCachePath}nix-cache-info answers with status ${cache.status}`
+        : `${staticCachePath}nix-cache-info answers with status ${info.status}`
     },
   })
 }
 
-const broken = { before: 3, after: 4 } as const
+const broken = { before: 3, after: 4, conflict: 5 } as const
 const reloadMark = '/run/hydra-ops/nginx-reload'
 
 /** dpkg(1) keeps the MD5 of each configuration file as the package brought it. */
@@ -239,7 +274,10 @@ default_state() {
 
 const lookScript = `
 ${defaultFunctions}
+${conflictFunctions}
 tls=$1 name=$2
+shift 2
+conflicts ${enabledSite} "$@" | sed 's/^/conflict=/'
 if [ -f ${siteFile} ]; then echo "site=$(sha256sum < ${siteFile} | cut -d' ' -f1)"; else echo site=-; fi
 echo "restart=$(sha256sum < ${restartDropIn.path} 2>/dev/null | cut -d' ' -f1)"
 [ "$(readlink /etc/nginx/sites-enabled/${site} 2>/dev/null)" != ${siteFile} ] || echo link=yes
@@ -284,7 +322,9 @@ certbot certonly --non-interactive --agree-tos --email "$3" --webroot --webroot-
  */
 const enableScript = `
 ${defaultFunctions}
-staged=$1 file=${siteFile} link=/etc/nginx/sites-enabled/${site} default=/etc/nginx/sites-enabled/default
+${conflictFunctions}
+staged=$1 file=${siteFile} link=${enabledSite} default=/etc/nginx/sites-enabled/default
+shift
 test_all() { nginx -t -q; }
 mkdir -p /run/hydra-ops && : > ${reloadMark} || exit 1
 before=
@@ -297,12 +337,18 @@ off=no
 [ "$(default_state)" != shipped ] || { off=$(readlink "$default"); rm -f -- "$default" || exit 1; }
 mv -fT -- "$staged" "$file" || exit 1
 ln -sfn -- "$file" "$link" || exit 1
-test_all || {
+undo() {
   if [ -e "$file.before" ]; then mv -fT -- "$file.before" "$file"; else rm -f -- "$file" "$link"; fi
   put_back
   [ "$off" = no ] || ln -sfn -- "\${off:-/etc/nginx/sites-available/default}" "$default"
-  exit ${broken.after}
 }
+test_all || { undo; exit ${broken.after}; }
+found=$(conflicts "$link" "$@")
+if [ -n "$found" ]; then
+  undo
+  printf '%s\n' "$found"
+  exit ${broken.conflict}
+fi
 rm -f -- "$file.before"
 sync "$file"
 systemctl daemon-reload || exit 1

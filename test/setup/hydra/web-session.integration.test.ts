@@ -15,7 +15,8 @@ beforeEach(async () => {
 })
 afterEach(() => web.close())
 
-const session = (url = `http://127.0.0.1:${port}`) => new WebSession({ url, port }, taskRun())
+const session = (url = `http://127.0.0.1:${port}`) =>
+  new WebSession({ url, port, encrypted: false, headers: {} }, taskRun())
 
 describe('a login to Hydra', () => {
   it('shows who the user is there', async () => {

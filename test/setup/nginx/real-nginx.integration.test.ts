@@ -112,10 +112,11 @@ describe('a site that is broken before we come', () => {
 })
 
 describe('the site of Hydra', () => {
-  it('gets on with others: one that answers by default, one on another port, one of the same name', async () => {
+  it('gets on with others: one that answers by default, one of the same name on another port, one that is `localhost`', async () => {
     rmSync(join(root, 'etc/sites-enabled/default'))
     put('sites-enabled/shop', 'server { listen 80 default_server; server_name shop; }\n')
     put('sites-enabled/other', 'server { listen 8081; server_name hydra.example.org; }\n')
+    put('sites-enabled/local', 'server { listen 80; server_name localhost; }\n')
     await wanted({ cacheHostName: 'cache.example.org' }).apply(host, run)
     expect(await wanted({ cacheHostName: 'cache.example.org' }).probe(host, run)).toBe('done')
   })
@@ -135,5 +136,50 @@ describe('the site of Hydra', () => {
       detail: expect.stringContaining('cannot load certificate "/nonexistent.pem"'),
     })
     expect(files()).toEqual(before)
+  })
+})
+
+describe('another site with a name of Hydra', () => {
+  it.each<[string, string, string]>([
+    ['that nginx reads first', 'a-shop', 'server { listen 80; server_name hydra.example.org; }'],
+    [
+      'that nginx reads last, among other names and lines',
+      'shop',
+      'server { listen 80; # server_name other;\n server_name shop\n  "HYDRA.example.org"; }',
+    ],
+  ])('is an error that names its file, and nothing is changed: %s', async (_, name, text) => {
+    put(`sites-enabled/${name}`, `${text}\n`)
+    const before = files()
+    await expect(wanted().apply(host, run)).rejects.toMatchObject({
+      message: `machine 'local': another site of nginx has the same server_name: ${root}/etc/sites-enabled/${name} (hydra.example.org)`,
+      hint: expect.stringContaining('take the name out of that file'),
+    })
+    expect(files()).toEqual(before)
+  })
+
+  it('is found at the next look when it comes later, and the old site of Hydra stays', async () => {
+    await wanted().apply(host, run)
+    put('sites-enabled/a-shop', 'server { listen 80; server_name hydra.example.org; }\n')
+    const before = files()
+    const drifted = `another site of nginx has the same server_name: ${root}/etc/sites-enabled/a-shop (hydra.example.org)`
+    expect(await wanted().probe(host, run)).toEqual({ drifted })
+    await expect(wanted().verify(host, run)).rejects.toThrow(drifted)
+    await expect(wanted({ serverAliases: ['ci.example.org'] }).apply(host, run)).rejects.toThrow(drifted)
+    expect(files()).toEqual(before)
+  })
+
+  it('is one too where it has the name of the cache, and every file is named', async () => {
+    put('sites-enabled/a-shop', 'server { listen 80; server_name cache.example.org; }\n')
+    put('sites-enabled/b-shop', 'server { listen 80; server_name cache.example.org; }\n')
+    await expect(wanted({ cacheHostName: 'cache.example.org' }).apply(host, run)).rejects.toThrow(
+      /a-shop \(cache\.example\.org\), \S+b-shop \(cache\.example\.org\)$/,
+    )
+  })
+
+  it('is none of our business where both have a name that Hydra does not', async () => {
+    put('sites-enabled/a-shop', 'server { listen 80; server_name shop; }\n')
+    put('sites-enabled/b-shop', 'server { listen 80; server_name shop; }\n')
+    await wanted().apply(host, run)
+    expect(await wanted().probe(host, run)).toBe('done')
   })
 })

@@ -60,6 +60,8 @@ describe('the site of nginx', () => {
       'a certificate of Let’s Encrypt',
       { ...all, nginx: { ...all.nginx, tls: 'acme', acmeEmail: 'a@example.org' } },
     ],
+    ['TLS before it', { ...all, url: 'https://hydra.example.org:8443' }],
+    ['TLS before it and no other name', { nginx: { enable: true }, url: 'https://hydra.example.org' }],
     ['IPv6 behind it', { ...all, listenHost: '::1' }],
   ])('is accepted with %s', (_, hydra) => {
     expect(accepts(text(hydra))).toBe('accepted')

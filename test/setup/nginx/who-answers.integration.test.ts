@@ -1,0 +1,255 @@
+import { execFileSync, spawn } from 'node:child_process'
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { request } from 'node:https'
+import { connect } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { bindTask, type TaskRun } from '../../../src/core/setup-task.js'
+import { type HydraSettings, hydraSettings, webEntrance } from '../../../src/setup/hydra/settings.js'
+import { WebSession } from '../../../src/setup/hydra/web-session.js'
+import { siteText } from '../../../src/setup/nginx/site-text.js'
+import { nginxTask } from '../../../src/setup/nginx/task.js'
+import { LocalShellHost } from '../../fakes/local-shell-host.js'
+import { standInSystemctl } from '../../fakes/stand-in-systemctl.js'
+import { taskMachine, taskRun } from '../../fakes/task-run.js'
+import { freePort } from '../../fixtures/sshd.js'
+import { type PrivatePostgres, startPostgres } from '../../hydra/private-postgres.js'
+import { type Daemon, Daemon as Program, StandIns } from '../../hydra/stand-in-packages.js'
+
+/**
+ * The real nginx with the site of Hydra, the stand-in of Hydra's web server behind it, and a front proxy that is another
+ * real nginx, with a certificate of its own.
+ */
+const standIns = new StandIns()
+const ports = { hydra: 0, plain: 0, encrypted: 0, front: 0 }
+const name = 'hydra.example.org'
+let postgres: PrivatePostgres | undefined
+let root: string
+let running: Daemon[] = []
+
+beforeAll(async () => {
+  postgres = startPostgres()
+  root = mkdtempSync(join(tmpdir(), 'ho-who-answers-'))
+  for (const key of ['hydra', 'plain', 'encrypted', 'front'] as const) ports[key] = await freePort()
+  const files = ['-keyout', join(root, 'site.key'), '-out', join(root, 'site.pem')]
+  const subject = ['-subj', `/CN=${name}`, ...files]
+  execFileSync('openssl', ['req', '-x509', '-newkey', 'rsa:2048', '-nodes', ...subject], { stdio: 'ignore' })
+  await standIns.build('hydra')
+  const env = await standIns.env({ ...postgres.env, HYDRA_DBI: 'dbi:Pg:dbname=hydra;user=hydra;' })
+  writeFileSync(join(standIns.data, 'hydra.conf'), 'using_frontend_proxy = 1\n')
+  expect(standIns.run('hydra', ['hydra-init'], env).status).toBe(0)
+  const user = ['hydra-create-user', 'alice', '--role', 'admin', '--password-prompt']
+  expect(standIns.run('hydra', user, env, 'foobar\nfoobar\n').status).toBe(0)
+  const options = ['-f', '-h', '127.0.0.1', '-p', `${ports.hydra}`]
+  await standIns.start('hydra', ['hydra-server', ...options], env, async (daemon) =>
+    daemon.log.includes('Accepting connections'),
+  )
+})
+afterAll(async () => {
+  await standIns.dispose()
+  postgres?.stop()
+  rmSync(root, { recursive: true, force: true })
+})
+beforeEach(() => {
+  mkdirSync(join(root, 'bin'), { recursive: true })
+  standInSystemctl(root)
+})
+afterEach(async () => {
+  for (const each of running) await each.stop()
+  running = []
+})
+
+const certificate = () => `ssl_certificate ${root}/site.pem; ssl_certificate_key ${root}/site.key;`
+
+function machineOf(hydra: Record<string, unknown>) {
+  const nginx = { enable: true, ...(hydra.nginx as Record<string, unknown>) }
+  return taskMachine({ hydra: { enable: true, hostName: name, port: ports.hydra, ...hydra, nginx } })
+}
+
+function settingsOf(hydra: Record<string, unknown>): HydraSettings {
+  const settings = hydraSettings(machineOf(hydra))
+  if (settings === undefined) throw new Error('no Hydra is wanted')
+  return settings
+}
+
+/** An nginx with these sites, in its own folder; the ports of the machine are others here. */
+async function startNginx(folder: string, sites: readonly string[], port: number): Promise<void> {
+  const at = join(root, folder)
+  rmSync(at, { recursive: true, force: true })
+  mkdirSync(at)
+  const moved = sites.map((site) =>
+    site
+      .replaceAll(/listen \[::\]:.*\n/g, '\n')
+      .replaceAll(/listen 80( default_server)?;/g, `listen 127.0.0.1:${ports.plain}$1;`)
+      .replaceAll('listen 443 ssl;', `listen 127.0.0.1:${ports.encrypted} ssl;`),
+  )
+  const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi']
+  writeFileSync(
+    join(at, 'nginx.conf'),
+    `daemon off; pid ${at}/pid; error_log stderr; events {}
+http { access_log off; include /etc/nginx/mime.types;
+${temporary.map((each) => `${each}_temp_path ${at}/${each};`).join(' ')}
+${moved.join('\n')} }`,
+  )
+  const argv = ['-p', at, '-c', join(at, 'nginx.conf')]
+  const program = new Program(spawn('/usr/sbin/nginx', argv, { stdio: ['ignore', 'pipe', 'pipe'] }))
+  running.push(program)
+  await program.until(`nginx listens on ${port}`, () => accepts(port))
+}
+
+function accepts(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(port, '127.0.0.1', () => resolve(true)).on('error', () => resolve(false))
+    socket.once('connect', () => socket.destroy())
+  })
+}
+
+const siteOf = (hydra: Record<string, unknown>) =>
+  siteText(settingsOf(hydra), { ipv6: true, certificate: `${root}/site.pem`, key: `${root}/site.key` })
+
+/** The proof's way to the machine: its ports 80 and 443 are others here. */
+function proofRun(): TaskRun {
+  const run = taskRun()
+  const moved: Readonly<Record<number, number>> = { 80: ports.plain, 443: ports.encrypted }
+  return { ...run, connect: (port) => run.connect(moved[port] ?? port) }
+}
+
+async function provedUser(hydra: Record<string, unknown>): Promise<string> {
+  const session = new WebSession(webEntrance(settingsOf(hydra)), proofRun())
+  await session.login('ci', 'alice', 'foobar')
+  return (await session.currentUser('ci')).username
+}
+
+/** What a browser gets that opened this address at the front proxy. */
+function loginInBrowser(url: string): Promise<{ status: number; location: string }> {
+  return new Promise((resolve, reject) => {
+    const { host, origin } = new URL(url)
+    const sent = request({
+      host: '127.0.0.1',
+      port: ports.front,
+      method: 'POST',
+      path: '/login',
+      rejectUnauthorized: false,
+      headers: { host, origin, 'content-type': 'application/json', accept: 'application/json' },
+    })
+    sent.on('error', reject)
+    sent.on('response', (response) => {
+      response.resume()
+      resolve({ status: response.statusCode ?? 0, location: response.headers.location ?? '' })
+    })
+    sent.end(JSON.stringify({ username: 'alice', password: 'foobar' }))
+  })
+}
+
+const front = (
+  lines: string,
+  to = ports.plain,
+) => `server { listen 127.0.0.1:${ports.front} ssl; ${certificate()}
+  location / { proxy_pass http://127.0.0.1:${to}; ${lines} } }`
+const passesHost = 'proxy_set_header Host $http_host;'
+const passesAll = `${passesHost} proxy_set_header X-Forwarded-Proto $scheme;`
+
+describe('a Hydra behind TLS', () => {
+  it.each([
+    ['its own name', 'https://hydra.example.org', {}],
+    ['a port', 'https://hydra.example.org:8443', {}],
+    ['an alias', 'https://ci.example.org', { serverAliases: ['ci.example.org'] }],
+  ])('that ends at our nginx is proved at %s', async (_, url, more) => {
+    const tls = { tls: 'files', tlsCertificate: `${root}/site.pem`, tlsKey: `${root}/site.key` }
+    const hydra = { url, nginx: { ...tls, ...more } }
+    await startNginx('ours', [siteOf(hydra)], ports.encrypted)
+    expect(await provedUser(hydra)).toBe('alice')
+  })
+
+  it.each<[string, string, string]>([
+    ['passes the host', 'https://hydra.example.org', passesHost],
+    ['passes all', 'https://hydra.example.org', passesAll],
+    ['passes nothing', 'https://hydra.example.org', ''],
+    ['passes all, at a port', 'https://hydra.example.org:8443', passesAll],
+    ['passes nothing, at a port', 'https://hydra.example.org:8443', ''],
+  ])('that ends before our nginx, at a proxy that %s, lets the proof and users in', async (_, url, lines) => {
+    const hydra = { url }
+    await startNginx('ours', [siteOf(hydra)], ports.plain)
+    await startNginx('front', [front(lines)], ports.front)
+    expect(await provedUser(hydra)).toBe('alice')
+    expect(await loginInBrowser(url)).toEqual({ status: 302, location: `${url}/current-user` })
+  })
+
+  it('that ends before our nginx lets users of a further name in', async () => {
+    const hydra = { url: 'https://hydra.example.org', nginx: { serverAliases: ['ci.example.org'] } }
+    await startNginx('ours', [siteOf(hydra)], ports.plain)
+    await startNginx('front', [front(passesHost)], ports.front)
+    for (const url of ['https://ci.example.org', 'https://ci.example.org:8443', 'https://hydra.example.org'])
+      expect(await loginInBrowser(url)).toEqual({ status: 302, location: `${url}/current-user` })
+    expect((await loginInBrowser('https://stranger.example.org')).status).toBe(500)
+  })
+
+  it('that ends before a Hydra without nginx lets the proof in, as that proxy would ask', async () => {
+    const hydra = { url: 'https://hydra.example.org', nginx: { enable: false } }
+    await startNginx('front', [front(passesAll, ports.hydra)], ports.front)
+    expect(await provedUser(hydra)).toBe('alice')
+    expect((await loginInBrowser(hydra.url)).status).toBe(302)
+  })
+})
+
+describe('who answers', () => {
+  function task(hydra: Record<string, unknown>) {
+    const bound = bindTask(nginxTask)(machineOf(hydra))
+    if (bound === undefined) throw new Error('the nginx task is not wanted')
+    return bound
+  }
+  const host = () => new LocalShellHost({ bin: join(root, 'bin') })
+
+  /** What the proof waits over first; '' = nothing. */
+  async function complaint(hydra: Record<string, unknown>): Promise<string> {
+    const stop = new AbortController()
+    const seen: string[] = []
+    const log = (line: string) => {
+      seen.push(line)
+      stop.abort()
+    }
+    writeFileSync(join(root, 'bin/nginx'), '#!/bin/sh\n', { mode: 0o755 })
+    const failed = await task(hydra)
+      .verify(host(), { ...proofRun(), signal: stop.signal, log })
+      .then(
+        () => '',
+        (error: unknown) => String(error),
+      )
+    return seen[0] ?? failed
+  }
+  const stranger = (names: string, more = '') =>
+    `server { listen 80; server_name ${names}; location / { return 200; } ${more} }\n`
+
+  it('is our site, at a plain port and behind TLS', async () => {
+    await startNginx('ours', [siteOf({})], ports.plain)
+    expect(await complaint({})).toBe('')
+  })
+
+  it('is another site of the same name, which nginx read first', async () => {
+    await startNginx('ours', [stranger(name), siteOf({})], ports.plain)
+    expect(await complaint({})).toMatch(/another site of nginx answers as http:\/\/hydra\.example\.org$/)
+  })
+
+  it('is a site by default, where ours is not enabled', async () => {
+    await startNginx('ours', ['server { listen 80 default_server; return 200; }'], ports.plain)
+    expect(await complaint({})).toMatch(/another site of nginx answers/)
+  })
+
+  it('is our site as it was before: nginx did not read it again', async () => {
+    await startNginx('ours', [siteOf({ port: 3999 })], ports.plain)
+    expect(await complaint({})).toMatch(/another site of nginx answers/)
+  })
+
+  it('is another site at the name of the cache alone', async () => {
+    const hydra = { nginx: { cacheHostName: 'cache.example.org' }, nixServe: { enable: true } }
+    await startNginx('ours', [stranger('cache.example.org'), siteOf(hydra)], ports.plain)
+    expect(await complaint(hydra)).toMatch(/another site of nginx answers as http:\/\/cache\.example\.org$/)
+  })
+
+  it('is our site where a proxy of somebody else decrypts', async () => {
+    const hydra = { url: 'https://hydra.example.org' }
+    await startNginx('ours', [siteOf(hydra)], ports.plain)
+    expect(await complaint(hydra)).toBe('')
+  })
+})
