@@ -87,12 +87,14 @@ ensure_modules() {
   printf '%s\n' "$wanted" >"$stamp"
 }
 
+# Builds what is older than its sources: by `npm run build`, or by another script that leaves the type check out.
 ensure_built() {
+  local script=${1:-build}
   local cli="$checkout/dist/src/cli.js"
   [ -e "$cli" ] && [ -z "$(find "$checkout"/{src,providers,nix,state,package-lock.json,package.json,tsconfig.json,scripts/build.ts} -newer "$cli" -print -quit)" ] &&
     return
-  say 'building (npm run build)'
-  (cd "$checkout" && npm run --silent build) || return 1
+  say "building (npm run $script)"
+  (cd "$checkout" && npm run --silent "$script") || return 1
   touch "$cli"
 }
 

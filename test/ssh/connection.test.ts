@@ -16,7 +16,8 @@ function connectionThat(happens: (channel: PassThrough) => void): Connection {
       opened(undefined, channel as unknown as ClientChannel)
       happens(channel)
     },
-    end: () => client.emit('close'),
+    // A real client emits this later, and the connection begins to listen after `end`.
+    end: () => queueMicrotask(() => client.emit('close')),
   })
   return new Connection(client as unknown as Client, sshTarget())
 }
