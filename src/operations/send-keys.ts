@@ -48,7 +48,12 @@ export async function sendKeysTo(
 ): Promise<boolean> {
   const { run } = how
   const definition = definitionIn(await how.network(session, run), machine)
-  const keys = await resolveKeys(definition, { local: ops.local, runCommands: true, run })
+  const keys = await resolveKeys(definition, {
+    local: ops.local,
+    runCommands: true,
+    run,
+    known: new Map(),
+  })
   const link: Link = { ...newLink(ops, session, machine, run), definition }
   try {
     await connect(link)

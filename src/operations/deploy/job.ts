@@ -9,6 +9,7 @@ import type { Resource } from '../../core/provider.js'
 import type { Run } from '../../core/run.js'
 import type { Host } from '../../core/ssh.js'
 import { resourceOf } from '../resources.js'
+import type { KeyTexts } from './keys.js'
 import type { DeployRequest } from './request.js'
 import { machineRecord, type Session, updateMachine } from './session.js'
 
@@ -38,6 +39,7 @@ export interface Job extends Link {
   at: Stage
   /** Secrets of set-up tasks by name, each read once per run, kept in memory only. */
   readonly secretTexts: Map<string, Promise<string>>
+  readonly keyTexts: KeyTexts
 }
 
 /** A machine as the state knows it, without its definition. */
@@ -70,6 +72,7 @@ export function newJob(
     run: machineRun(ops, machine, logs),
     at: 'inspect',
     secretTexts: new Map(),
+    keyTexts: new Map(),
     changed: false,
     host: undefined,
     sudoPassword: undefined,

@@ -45,11 +45,21 @@ const nameMaxBytes = 255
 
 type Machine = Pick<MachineDefinition, 'name' | 'options' | 'units'>
 
-/** The machine's keys with their content. Commands are not run when `runCommands` is false. */
-export async function resolveKeys(
-  machine: Machine,
-  options: { readonly local: Pick<LocalCommands, 'run'>; readonly runCommands: boolean; readonly run: Run },
-): Promise<ResolvedKey[]> {
+/** What commands printed for keys of one machine in this run, by the key's name; a failure too. In memory only. */
+export type KeyTexts = Map<string, Promise<Uint8Array>>
+
+interface Resolving {
+  readonly local: Pick<LocalCommands, 'run'>
+  readonly runCommands: boolean
+  readonly run: Run
+  readonly known: KeyTexts
+}
+
+/**
+ * Reads the content of the machine's keys. Commands are not run when `runCommands` is false, and each once for
+ * the same `known`: it may ask a person, or give another one-time secret each time.
+ */
+export async function resolveKeys(machine: Machine, options: Resolving): Promise<ResolvedKey[]> {
   checkKeys(machine)
   const entries = Object.entries(machine.options.keys)
   return settleAll(
@@ -98,12 +108,14 @@ async function contentOf(
   machine: Machine,
   name: string,
   key: KeyDefinition,
-  options: { readonly local: Pick<LocalCommands, 'run'>; readonly runCommands: boolean; readonly run: Run },
+  options: Resolving,
 ): Promise<Uint8Array | undefined> {
   if (key.text != null) return Buffer.from(key.text)
   if (key.keyFile != null) return readKeyFile(machine, name, key.keyFile)
   if (key.keyCommand == null || !options.runCommands) return undefined
-  return runKeyCommand(machine, name, key.keyCommand, options)
+  const text = options.known.get(name) ?? runKeyCommand(machine, name, key.keyCommand, options)
+  options.known.set(name, text)
+  return text
 }
 
 async function readKeyFile(machine: Machine, name: string, file: string): Promise<Uint8Array> {
@@ -121,7 +133,7 @@ async function runKeyCommand(
   machine: Machine,
   name: string,
   argv: readonly string[],
-  options: { readonly local: Pick<LocalCommands, 'run'>; readonly run: Run },
+  options: Resolving,
 ): Promise<Uint8Array> {
   const what = `${label(machine, name)}: keyCommand`
   const result = await options.local.run(argv, {

@@ -30,6 +30,7 @@ export async function lookAt(job: Job): Promise<Look> {
     local: job.ops.local,
     runCommands: job.session.writable,
     run: job.run,
+    known: job.keyTexts,
   })
   const [survey, keys, missing, statuses] = await Promise.all([
     surveyMachine(host, job.run),

@@ -46,7 +46,7 @@ describe('resolveKeys', () => {
     const machine = debianMachine({
       keys: { a: { text: 'ü' }, b: { keyFile: file }, c: { keyCommand: ['pass', 'show'] } },
     })
-    const keys = await resolveKeys(machine, { local, run, runCommands: true })
+    const keys = await resolveKeys(machine, { local, run, runCommands: true, known: new Map() })
     expect(keys.map((key) => Buffer.from(key.content ?? []).toString('hex'))).toEqual([
       'c3bc',
       '00ff0a',
@@ -70,7 +70,7 @@ describe('resolveKeys', () => {
         },
       },
     })
-    const [plain, odd] = await resolveKeys(machine, { local, run, runCommands: true })
+    const [plain, odd] = await resolveKeys(machine, { local, run, runCommands: true, known: new Map() })
     expect(plain).toMatchObject({
       path: '/run/keys/plain',
       user: 'root',
@@ -91,24 +91,38 @@ describe('resolveKeys', () => {
   it('runs no command in a dry run', async () => {
     const { local, calls } = commands({ code: 0, stdout: 'x' })
     const machine = debianMachine({ keys: { c: { keyCommand: ['pass'] } } })
-    const [key] = await resolveKeys(machine, { local, run, runCommands: false })
+    const [key] = await resolveKeys(machine, { local, run, runCommands: false, known: new Map() })
     expect(key?.content).toBeUndefined()
     expect(calls).toEqual([])
   })
 
   it('names machine, key and file when a key file is missing', async () => {
     const machine = debianMachine({ keys: { db: { keyFile: '/nowhere/secret' } } })
-    await expect(resolveKeys(machine, { local, run, runCommands: true })).rejects.toThrow(
+    await expect(resolveKeys(machine, { local, run, runCommands: true, known: new Map() })).rejects.toThrow(
       `machine 'web': key "db": keyFile /nowhere/secret does not exist`,
     )
+  })
+
+  it.each([0, 3])('runs a command once for the same run when it ends with %d', async (code) => {
+    const { local, calls } = commands({ code, stdout: 'x' })
+    const machine = debianMachine({ keys: { c: { keyCommand: ['pass'] }, d: { keyCommand: ['pass'] } } })
+    const known = new Map()
+    const looks = [1, 2].map(() => resolveKeys(machine, { local, run, runCommands: true, known }))
+    const [first, second] = await Promise.allSettled(looks)
+    expect(second).toEqual(first)
+    expect(first).toMatchObject({ status: code === 0 ? 'fulfilled' : 'rejected' })
+    expect(calls).toHaveLength(2)
   })
 
   it('shows nothing that a failing command said', async () => {
     const { local } = commands({ code: 3, stdout: 'hunter2', stderr: 'hunter2' })
     const machine = debianMachine({ keys: { db: { keyCommand: ['pass', 'hunter2'] } } })
-    const error: unknown = await resolveKeys(machine, { local, run, runCommands: true }).catch(
-      (thrown) => thrown,
-    )
+    const error: unknown = await resolveKeys(machine, {
+      local,
+      run,
+      runCommands: true,
+      known: new Map(),
+    }).catch((thrown) => thrown)
     expect(error).toMatchObject({ message: `machine 'web': key "db": keyCommand 'pass' ended with status 3` })
     expect(JSON.stringify(error) + String(error)).not.toContain('hunter2')
   })

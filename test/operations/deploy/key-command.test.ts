@@ -1,0 +1,110 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { bindTask } from '../../../src/core/setup-task.js'
+import type { CommandResult } from '../../../src/core/ssh.js'
+import { deploy } from '../../../src/operations/deploy/deploy.js'
+import type { DeployRequest } from '../../../src/operations/deploy/request.js'
+import { runFakeDebian } from '../../fakes/fake-debian.js'
+import { fakeMachine, fakeNetwork } from '../../fakes/fake-network.js'
+import { createFakeOps, type FakeOps } from '../../fakes/fake-ops.js'
+import { exit, succeed } from '../../fakes/fake-ssh.js'
+import { standardRequest } from '../../fakes/standard-request.js'
+
+let ops: FakeOps
+/** Arguments of the commands that were run on the operator host. */
+let commands: string[]
+let runs = 0
+/** What is sent of keys. */
+const sent = () => ops.ssh.execs.filter(({ what }) => what === 'deliver keys').map(({ stdin }) => stdin)
+
+beforeEach(async () => {
+  commands = []
+  const key = (name: string) => ({ keyCommand: ['pass', name] })
+  const machine = (name: string) =>
+    fakeMachine(name, { deployment: { keys: { one: key(`${name}-one`), two: key(`${name}-two`) } } })
+  ops = await createFakeOps({ network: fakeNetwork([machine('web'), machine('db')]) })
+  runFakeDebian(ops)
+  answerCommands((name) => succeed(`the ${++runs}th secret, of ${name}`))
+  ops.ssh.answer('compare keys', succeed('- - - 0:0 open none\n- - - 0:0 open none\n'))
+  const others = ['mount the destination of keys', 'deliver keys', 'start the units of keys']
+  for (const what of [...others, 'open the folders of keys to their users']) ops.ssh.answer(what, succeed())
+  ops.store.create({ name: 'net' as never, expressions: ['/net.nix'], searchPath: [], args: {} })
+})
+afterEach(() => ops.cleanup())
+
+function answerCommands(answer: (name: string) => CommandResult): void {
+  Object.assign(ops.local, {
+    run: async (argv: readonly string[]) => {
+      const name = argv[1] ?? ''
+      commands.push(name)
+      return answer(name)
+    },
+  })
+}
+
+const run = (request: Partial<DeployRequest> = {}) => deploy(ops, { ...standardRequest, ...request })
+const each = ['db-one', 'db-two', 'web-one', 'web-two']
+
+describe('a keyCommand', () => {
+  it('is run once by a deploy with a reboot, which sends the keys again with the same text', async () => {
+    await run()
+    expect([...commands].sort()).toEqual(each)
+    commands.length = 0
+    const before = sent().length
+    await run({ forceReboot: true })
+    expect([...commands].sort()).toEqual(each)
+    const texts = sent()
+      .slice(before)
+      .flatMap((text) => text.match(/the \d+th secret, of web-one/g) ?? [])
+    // Before and after the reboot.
+    expect(texts.length).toBeGreaterThan(1)
+    expect(new Set(texts).size).toBe(1)
+  })
+
+  it('is run once also where the look is repeated after the bootstrap', async () => {
+    let done = false
+    const task = bindTask({
+      id: 'nix',
+      title: 'Nix',
+      after: [],
+      stage: 'bootstrap',
+      debianPackages: () => ['jq'],
+      owns: () => [],
+      wanted: () => ({}),
+      probe: async () => (done ? 'done' : 'needed'),
+      apply: async () => {
+        done = true
+        return {}
+      },
+      verify: async () => {},
+    })
+    Object.assign(ops, { tasks: async () => [task] })
+    ops.ssh.answer(/packages|apt/, succeed())
+    await run()
+    expect([...commands].sort()).toEqual(each)
+  })
+
+  it('that failed is not run again by the same run, and is by the next one', async () => {
+    await run()
+    commands.length = 0
+    let broken = true
+    answerCommands((name) => (broken && name === 'web-one' ? exit(7) : succeed(name)))
+    const { results } = await run()
+    expect(results).toMatchObject([{ machine: 'db' }, { machine: 'web', outcome: 'failed' }])
+    expect(commands.filter((name) => name === 'web-one')).toHaveLength(1)
+    broken = false
+    expect((await run()).results).not.toContainEqual(expect.objectContaining({ outcome: 'failed' }))
+    expect(commands.filter((name) => name === 'web-one')).toHaveLength(2)
+  })
+
+  it('leaves nothing of what it printed in the folder of the state', async () => {
+    await run({ forceReboot: true })
+    const files = readdirSync(ops.folder, { recursive: true, withFileTypes: true }).filter((entry) =>
+      entry.isFile(),
+    )
+    const texts = files.map((file) => readFileSync(join(file.parentPath, file.name), 'utf8')).join('\n')
+    expect(texts).toContain('keys.delivered')
+    expect(texts).not.toContain('th secret')
+  })
+})
