@@ -13,7 +13,7 @@ let
   inherit (builtins)
     all any attrNames concatMap elem filter hasContext hashFile hashString isBool isInt isList isPath isString length map mapAttrs removeAttrs
     toJSON unsafeDiscardStringContext;
-  inherit (merge) described isDerivation isSet present sources;
+  inherit (merge) described isDerivation isSet present sources withoutConflicts;
 
   cheap = mode == "shape";
   checks = import ./debian-checks.nix;
@@ -26,12 +26,13 @@ let
       options = present machine.tree.children.deployment;
       isOurs = name: all (origin: origin.files == [ ours ]) options.${name}.origins;
       theirs = removeAttrs options (filter isOurs (attrNames options));
-      problems = problemsOf theirs;
+      contradictions = map ({ option, files, say, hint, ... }: { inherit option files say hint; }) (merge.conflicts machine.tree);
+      problems = contradictions ++ problemsOf theirs;
       sound = problems == [ ] && machine.refused == [ ] && isListOf isString (theirs.aptPackages.view or [ ]);
     in
     {
       os = "debian";
-      deployment = mapAttrs (_: node: node.plain) (removeAttrs theirs closureOptions);
+      deployment = mapAttrs (_: node: node.plain) (withoutConflicts (removeAttrs theirs closureOptions));
       origins = filter (origin: origin.files != [ ours ]) (concatMap (name: theirs.${name}.origins) (attrNames theirs));
       foreign = foreign machine.tree;
       inherit (machine) files refused;
@@ -41,7 +42,7 @@ let
     };
 
   namesIn = table: options:
-    if options ? ${table} && isSet options.${table}.view then attrNames (present options.${table}) else [ ];
+    if options ? ${table} && ! options.${table} ? conflict && isSet options.${table}.view then attrNames (present options.${table}) else [ ];
 
   # --- the closure -------------------------------------------------------------------------------------------
 
@@ -172,7 +173,7 @@ let
 
   tableProblems = name: types: checksOf: options:
     let table = options.${name}; option = [ "deployment" name ]; in
-    if ! options ? ${name} then [ ]
+    if ! options ? ${name} || table ? conflict then [ ]
     else if ! isSet table.view then typeProblem set option table
     else concatMap (entry: entryProblems types (checksOf entry) (option ++ [ entry ]) table.children.${entry}) (attrNames (present table));
 
@@ -182,17 +183,18 @@ let
       names = map (problem: builtins.elemAt problem.option (length option)) wrong;
       more = map
         (problem: { option = option ++ problem.option; files = sources node; inherit (problem) say; })
-        (checksOf names node.view);
+        (checksOf (names ++ filter (name: node.children.${name} ? conflict) (attrNames (present node))) (mapAttrs (_: child: child.view) (withoutConflicts (present node))));
       check = name:
         let given = node.children.${name}; at = option ++ [ name ]; in
         if ! types ? ${name} then [ { option = at; files = sources given; known = attrNames types; } ]
         else if elem name costly then [ ]
         else typeProblem types.${name} at given;
     in
-    if ! isSet node.view then typeProblem set option node else wrong ++ more;
+    if node ? conflict then [ ]
+    else if ! isSet node.view then typeProblem set option node else wrong ++ more;
 
   typeProblem = type: option: node:
-    if type.holds node.view then [ ]
+    if node ? conflict || type.holds node.view then [ ]
     else [ { inherit option; files = sources node; inherit (type) expected; got = shown node.view; } ];
 
   shown = value: if isString value || isInt value || isBool value then toJSON value else described value;

@@ -39,7 +39,7 @@ const DebianMachine = z.object({
     z.union([
       z.object({ option: Option, files: Files, expected: z.string(), got: z.string() }),
       z.object({ option: Option, files: Files, known: z.array(z.string()) }),
-      z.object({ option: Option, files: Files, say: z.string() }),
+      z.object({ option: Option, files: Files, say: z.string(), hint: z.string().optional() }),
     ]),
   ),
   closure: Closure.nullable(),
@@ -119,7 +119,7 @@ interface Reading {
   readonly issues: readonly FiledIssue[]
 }
 
-type FiledIssue = Issue & { readonly files?: readonly string[] }
+type FiledIssue = Issue & { readonly files?: readonly string[]; readonly hint?: string }
 
 function readDebian(name: MachineName, raw: DebianMachine, rules: DefinitionRules): Reading {
   const { options, issues: secretIssues } = withModernKeys(raw.deployment)
@@ -209,6 +209,7 @@ function structureIssues(raw: DebianMachine): FiledIssue[] {
       path: problem.option,
       files: problem.files,
       say: sayOf(problem),
+      ...('hint' in problem && problem.hint !== undefined ? { hint: problem.hint } : {}),
     })),
   ]
 }
@@ -268,7 +269,8 @@ function issuesError(name: string, raw: DebianMachine, issues: readonly FiledIss
     const option = issue.path.length === 0 ? '' : `${optionName(issue.path)}: `
     return `${subject(name, files, cwd)}${option}${shorten(issue.say, cwd)}`
   })
-  return usageError(lines.join('\n'), { machine: name })
+  const hint = issues.find((issue) => issue.hint !== undefined)?.hint
+  return usageError(lines.join('\n'), { machine: name, ...(hint === undefined ? {} : { hint }) })
 }
 
 /** The files that define an option: what is recorded of it, of what holds it, or of what it holds. */

@@ -7,6 +7,7 @@
 #   plain     the value as data: paths and derivations as strings, no string context
 #   origins   [ { path; files; } ], one for every leaf
 #   children  of a set of options, by name
+#   conflict  of an option whose definitions contradict each other, as `fail` takes it; its view throws that
 {
   # Paths of the sets of options, such as `deployment.nix`. In these, `mkIf` and `mkForce` are pushed down to the
   # options: deciding a condition here would need the very `config` that is being made. Every other path is an
@@ -82,7 +83,7 @@ let
       defined = true;
       inherit children;
       view = mapAttrs (_: child: child.view) there;
-      plain = mapAttrs (_: child: child.plain) there;
+      plain = mapAttrs (_: child: child.plain) (withoutConflicts there);
       origins =
         if there == { } then [ { inherit path; files = filesOf defs; } ]
         else concatMap (name: there.${name}.origins) (attrNames there);
@@ -101,7 +102,7 @@ let
     else if isSet first.value && all same best then
       let merged = mergedSets first defs; in setNode path merged (childrenOf machine path merged)
     else if all (def: same def && (length best == 1 || def.value == first.value)) best then leaf place first
-    else fail {
+    else conflictNode {
       inherit machine;
       option = path;
       files = filesOf best;
@@ -110,6 +111,22 @@ let
         else "defined as ${described first.value} and as ${described (head (filter (def: ! same def) best)).value}";
       hint = "keep one of them, or mark which one wins with lib.mkForce or lib.mkDefault";
     };
+
+  # Told with all else that is wrong with the machine, unless somebody reads the option.
+  conflictNode = fields: {
+    defined = true;
+    conflict = fields;
+    view = fail fields;
+    plain = fail fields;
+    origins = [ { path = fields.option; inherit (fields) files; } ];
+  };
+  withoutConflicts = children: removeAttrs children (filter (name: children.${name} ? conflict) (attrNames children));
+
+  # The conflicts in a node and below it.
+  conflicts = node:
+    if node ? conflict then [ node.conflict ]
+    else if node ? children then let there = present node; in concatMap (name: conflicts there.${name}) (attrNames there)
+    else [ ];
 
   # Lists of one priority are joined, the network's `defaults` first.
   sameList = first: defs:
@@ -179,4 +196,4 @@ let
   # The files that define anything of a node.
   sources = node: unique (concatMap (origin: origin.files) node.origins);
 in
-{ inherit merge fail within plain described isDerivation isSet present sources; }
+{ inherit merge conflicts withoutConflicts fail within plain described isDerivation isSet present sources; }

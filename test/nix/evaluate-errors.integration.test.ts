@@ -269,6 +269,35 @@ it('tells what is not there yet, and what Nix itself refuses, beside all else', 
     expect(told.filter((line) => line.includes(piece))).toHaveLength(1)
 })
 
+it('tells every contradiction of a machine, beside all else that is wrong with it', async () => {
+  nix.write(
+    'a.nix',
+    `{ deployment.targetHost = "a"; deployment.targetPort = 1; deployment.files."/etc/x".text = "1"; }`,
+  )
+  nix.write(
+    'b.nix',
+    `{ deployment.targetHost = "b"; deployment.targetPort = 2; deployment.files."/etc/x".text = "2"; }`,
+  )
+  nix.write(
+    'hydra.nix',
+    `{ web = { ${debian} imports = [ ./a.nix ./b.nix ]; deployment.tagz = [ ]; deployment.files."/etc/y" = { }; }; }`,
+  )
+  for (const mode of ['shape', 'read'] as const) {
+    const { message, hint } = await nix.refusal('hydra.nix', { mode })
+    const differ = 'defined with different values of equal priority'
+    expect(message.split('\n').map((line) => line.replace(/^machine 'web' \(/, '('))).toEqual([
+      `(a.nix, b.nix): deployment.files."/etc/x".text: ${differ}`,
+      `(a.nix, b.nix): deployment.targetHost: ${differ}`,
+      `(a.nix, b.nix): deployment.targetPort: ${differ}`,
+      ...(mode === 'read'
+        ? ['(hydra.nix): deployment.files."/etc/y": neither text nor source is given']
+        : []),
+      "(hydra.nix): deployment.tagz: unknown option; did you mean 'tags'?",
+    ])
+    expect(hint).toContain('mark which one wins')
+  }
+})
+
 it('names the way of Colmena to give a nixpkgs where the network is one of Colmena', async () => {
   nix.write(
     'hydra.nix',
