@@ -6,7 +6,8 @@ const indexMinutes = 24 * 60
 
 /**
  * The transaction itself. dpkg's lock apt waits for by itself (DPkg::Lock::Timeout); for the lists and for
- * `dpkg --configure -a` we look at /proc/locks. What we install is written down before it is installed:
+ * `dpkg --configure -a` we look at /proc/locks, which names a file by a number that files of other disks have too: the
+ * process named there must have this very file open. What we install is written down before it is installed:
  * the activation removes what is written there and no longer wanted.
  */
 const transaction = `
@@ -18,10 +19,18 @@ export DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8
 own=/var/lib/hydra-ops
 mkdir -p "$own" || exit 1
 
+has_open() {
+  for fd in /proc/"$1"/fd/*; do
+    if [ "$fd" -ef "$2" ]; then return 0; fi
+  done
+  return 1
+}
 holder() {
   inode=$(stat -c %i -- "$1" 2>/dev/null) || return 1
-  pid=$(awk -v end=":$inode" '{ n = length($6) - length(end) + 1 } n > 0 && substr($6, n) == end { print $5; exit }' /proc/locks)
-  [ -n "$pid" ]
+  for pid in $(awk -v end=":$inode" '{ n = length($6) - length(end) + 1 } n > 0 && substr($6, n) == end { print $5 }' /proc/locks); do
+    if has_open "$pid" "$1"; then return 0; fi
+  done
+  return 1
 }
 wait_for_locks() {
   left=${lockSeconds}

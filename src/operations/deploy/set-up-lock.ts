@@ -61,33 +61,32 @@ async function take(host: Host, who: string, run: Run): Promise<void> {
   )
 }
 
-/** A link appears as a whole, with what is in it, and only where there is none. */
+/**
+ * Locks the folder (flock, the kernel's) while its file is looked at and replaced: of any number of takers one
+ * gets the file, and a killed taker leaves nothing behind.
+ */
+const alone = `
+exec 9< "\${file%/*}" && flock -w 30 9 || exit 1
+`
+
 const takeScript = `
 file=$1 who=$2 stale=$3
-new=$file.$$
-mkdir -p -- "\${file%/*}" && printf '%s\\n' "$who" > "$new" || exit 1
-tries=0
-until ln -T -- "$new" "$file" 2>/dev/null; do
-  # Let go meanwhile: nobody's, so it is asked for again; taken from whoever came first it would have two holders.
-  if ! since=$(stat -c %Y -- "$file" 2>/dev/null); then
-    tries=$(( tries + 1 ))
-    if [ "$tries" -lt 100 ]; then continue; fi
-    rm -f -- "$new"
-    exit 1
-  fi
-  holder=$(cat -- "$file" 2>/dev/null)
+mkdir -p -- "\${file%/*}" || exit 1
+${alone}
+if since=$(stat -c %Y -- "$file" 2>/dev/null); then
+  holder=$(cat -- "$file")
   age=$(( $(date +%s) - since ))
   if [ "$holder" != "$who" ] && [ "$age" -lt "$stale" ]; then
-    rm -f -- "$new"
     printf '%s\\n' "$holder" "$age"
     exit ${held}
   fi
-  mv -fT -- "$new" "$file" || exit 1
-  break
-done
-rm -f -- "$new"
+fi
+printf '%s\\n' "$who" > "$file.new" && mv -fT -- "$file.new" "$file"
 `
 
 const releaseScript = `
-[ "$(cat -- "$1" 2>/dev/null)" != "$2" ] || rm -f -- "$1"
+file=$1 who=$2
+[ -e "$file" ] || exit 0
+${alone}
+[ "$(cat -- "$file" 2>/dev/null)" != "$who" ] || rm -f -- "$file"
 `

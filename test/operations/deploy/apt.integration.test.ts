@@ -1,4 +1,13 @@
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
@@ -211,5 +220,32 @@ describe('installPackages', () => {
     expect(existsSync(join(root, 'calls'))).toBe(false)
     holder.stdin.end()
     expect(await attempt).toEqual(['jq'])
+  })
+
+  it.each([
+    ['another file of that number on another disk', (inode: bigint) => `00:fe:${inode}`],
+    ['a process that has ended', (inode: bigint) => `00:fe:${inode}`],
+  ])('does not take for the holder of apt’s lock %s', async (what, place) => {
+    const lock = join(root, 'lib/apt/lists/lock')
+    writeFileSync(lock, '')
+    const { ino } = statSync(lock, { bigint: true })
+    // No process has the largest number there is.
+    const pid = what.startsWith('a process') ? 4_194_304 : process.pid
+    writeFileSync(join(root, 'locks'), `1: POSIX  ADVISORY  WRITE ${pid} ${place(ino)} 0 EOF\n`)
+    host = new LocalShellHost({
+      bin: join(root, 'bin'),
+      moved: {
+        '/run/hydra-ops': join(root, 'run/hydra-ops'),
+        '/var/lib/': join(root, 'lib/'),
+        '/proc/locks': join(root, 'locks'),
+      },
+    })
+    const first = await new Promise((resolve, reject) => {
+      const log = (line: string) => {
+        if (line.includes('waiting for')) resolve('it waits')
+      }
+      installPackages(host, wanted('jq'), { proxy: undefined, run: { ...run, log } }).then(resolve, reject)
+    })
+    expect(first).toEqual(['jq'])
   })
 })

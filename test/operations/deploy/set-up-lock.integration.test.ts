@@ -1,7 +1,16 @@
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, utimesSync } from 'node:fs'
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { withSetUpLock } from '../../../src/operations/deploy/set-up-lock.js'
 import { LocalShellHost } from '../../fakes/local-shell-host.js'
 
@@ -70,6 +79,62 @@ describe('two operators at once', () => {
     const ended = await Promise.allSettled(all)
     expect(most).toBe(1)
     expect(ended.filter(({ status }) => status === 'fulfilled').length).toBeGreaterThan(0)
+  })
+})
+
+describe('a lock whose holder vanished', () => {
+  /** Leaves a lock that is long out of date. */
+  function abandoned(): void {
+    mkdirSync(join(root, 'run'), { recursive: true })
+    writeFileSync(file, `${alice}\n`)
+    const longAgo = new Date(Date.now() - 3 * 3_600_000)
+    utimesSync(file, longAgo, longAgo)
+  }
+
+  it.each([2, 8, 24])(
+    'is taken over by one of %i that come at once, and the others are told by whom',
+    async (count) => {
+      abandoned()
+      let letGo = (): void => {}
+      const until = new Promise<void>((resolve) => {
+        letGo = resolve
+      })
+      const holders: string[] = []
+      const names = Array.from({ length: count }, (_, index) => `operator ${index}`)
+      const all = names.map((who) =>
+        withSetUpLock(machine, who, run, async () => {
+          holders.push(who)
+          await until
+        }),
+      )
+      const refused: string[] = []
+      for (const each of all) each.catch((error: unknown) => refused.push(String(error)))
+      await vi.waitFor(() => expect(holders.length + refused.length).toBe(count), { timeout: 30_000 })
+      letGo()
+      await Promise.allSettled(all)
+      expect(holders).toHaveLength(1)
+      for (const each of refused) expect(each).toContain(`is being set up by ${holders[0]}`)
+      expect(readdirSync(join(root, 'run'))).toEqual([])
+    },
+  )
+
+  it('is not removed by the one who vanished and comes back after another took it', async () => {
+    const comesBack = await beingSetUp(alice)
+    const longAgo = new Date(Date.now() - 3 * 3_600_000)
+    utimesSync(file, longAgo, longAgo)
+    const letGo = await beingSetUp(bob)
+    await comesBack()
+    expect(readFileSync(file, 'utf8')).toBe(`${bob}\n`)
+    await letGo()
+    expect(existsSync(file)).toBe(false)
+  })
+
+  it('is held by nobody when a crash left only half of its text', async () => {
+    abandoned()
+    writeFileSync(file, '')
+    const longAgo = new Date(Date.now() - 3 * 3_600_000)
+    utimesSync(file, longAgo, longAgo)
+    expect(await withSetUpLock(machine, bob, run, async () => 'done')).toBe('done')
   })
 })
 
