@@ -69,9 +69,17 @@ export function interrupted(message = 'interrupted', facts: ErrorFacts = {}): Op
   return new OpsError('INTERRUPTED', exitCodes.interrupted, message, facts)
 }
 
-/** Throws `interrupted` when the signal has fired. */
+/** Says why a signal that fired ended something: a deadline of whoever waited is no interruption by the user. */
+export function abortError({ reason }: AbortSignal, what?: string): OpsError {
+  if (reason instanceof OpsError) return reason
+  if (reason instanceof DOMException && reason.name === 'TimeoutError')
+    return failure('DEADLINE', what === undefined ? reason.message : `${what}: ${reason.message}`)
+  return interrupted(what === undefined ? undefined : `interrupted: ${what}`)
+}
+
+/** Throws when the signal has fired: `interrupted`, or the reason that it was fired with. */
 export function throwIfInterrupted(signal: AbortSignal): void {
-  if (signal.aborted) throw signal.reason instanceof OpsError ? signal.reason : interrupted()
+  if (signal.aborted) throw abortError(signal)
 }
 
 /** The message of anything that was thrown. */

@@ -1,6 +1,6 @@
 import type { ChildProcess } from 'node:child_process'
 import { ExecaError } from 'execa'
-import { failure, interrupted } from '../core/errors.js'
+import { failure } from '../core/errors.js'
 import { installLine, packageOf } from '../core/programs.js'
 
 /** Grace between SIGTERM and SIGKILL. */
@@ -62,8 +62,4 @@ export function missing(file: string, what: string): Error {
   return failure('NOT_INSTALLED', `${what}: the program '${file}' is not installed`, {
     hint: pkg === undefined ? `install '${file}', then try again` : installLine([pkg]),
   })
-}
-
-export function interruptedDuring(what: string): Error {
-  return interrupted(`interrupted: ${what}`)
 }

@@ -1,9 +1,9 @@
 import { execa, type Options } from 'execa'
 import type { LocalCommands } from '../core/context.js'
-import { failure } from '../core/errors.js'
+import { abortError, failure } from '../core/errors.js'
 import { onAbort } from '../core/on-abort.js'
 import type { CommandResult } from '../core/ssh.js'
-import { endGroup, errorCodeOf, interruptedDuring, lines, missing } from './child-process.js'
+import { endGroup, errorCodeOf, lines, missing } from './child-process.js'
 import { spawnDuplex } from './spawn-duplex.js'
 import { spawnReadable } from './spawn-readable.js'
 
@@ -18,7 +18,7 @@ export const localCommands: LocalCommands = {
   async run(argv, options) {
     const [file, ...args] = argv
     if (file === undefined) throw failure('NO_COMMAND', 'no command to run')
-    if (options.signal.aborted) throw interruptedDuring(options.what)
+    if (options.signal.aborted) throw abortError(options.signal, options.what)
     const child = execa(file, args, {
       reject: false,
       detached: true,
@@ -47,7 +47,7 @@ export const localCommands: LocalCommands = {
     const stopListening = onAbort(options.signal, cancel)
     try {
       const result = await child
-      if (why === 'cancelled') throw interruptedDuring(options.what)
+      if (why === 'cancelled') throw abortError(options.signal, options.what)
       if (why === 'deadline') {
         throw failure(
           'DEADLINE',

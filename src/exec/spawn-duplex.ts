@@ -1,15 +1,15 @@
 import { Duplex } from 'node:stream'
 import { execa } from 'execa'
 import type { LocalCommands } from '../core/context.js'
-import { failure } from '../core/errors.js'
+import { abortError, failure } from '../core/errors.js'
 import { onAbort } from '../core/on-abort.js'
-import { endGroup, errorCodeOf, interruptedDuring, lines, missing } from './child-process.js'
+import { endGroup, errorCodeOf, lines, missing } from './child-process.js'
 
 /** See `LocalCommands.spawnDuplex`. The program has no terminal, so it cannot ask anybody anything. */
 export const spawnDuplex: LocalCommands['spawnDuplex'] = (argv, options) => {
   const [file, ...args] = argv
   if (file === undefined) throw failure('NO_COMMAND', 'no command to run')
-  if (options.signal.aborted) throw interruptedDuring(options.what)
+  if (options.signal.aborted) throw abortError(options.signal, options.what)
   const child = execa(file, args, {
     reject: false,
     detached: true,
@@ -39,7 +39,7 @@ export const spawnDuplex: LocalCommands['spawnDuplex'] = (argv, options) => {
       done(error)
     },
   })
-  const cancel = () => duplex.destroy(interruptedDuring(options.what))
+  const cancel = () => duplex.destroy(abortError(options.signal, options.what))
   const stopListening = onAbort(options.signal, cancel)
   const broken = (error: Error) => {
     if (started) duplex.destroy(error)

@@ -1,14 +1,14 @@
 import { execa } from 'execa'
 import type { LocalCommands } from '../core/context.js'
-import { failure } from '../core/errors.js'
+import { abortError, failure } from '../core/errors.js'
 import { onAbort } from '../core/on-abort.js'
-import { endGroup, errorCodeOf, interruptedDuring, missing } from './child-process.js'
+import { endGroup, errorCodeOf, missing } from './child-process.js'
 
 /** See `LocalCommands.spawnReadable`. */
 export const spawnReadable: LocalCommands['spawnReadable'] = (argv, options) => {
   const [file, ...args] = argv
   if (file === undefined) throw failure('NO_COMMAND', 'no command to run')
-  if (options.signal.aborted) throw interruptedDuring(options.what)
+  if (options.signal.aborted) throw abortError(options.signal, options.what)
   const child = execa(file, args, {
     reject: false,
     detached: true,
@@ -26,7 +26,7 @@ export const spawnReadable: LocalCommands['spawnReadable'] = (argv, options) => 
   })
   const done = child
     .then((result) => {
-      if (options.signal.aborted) throw interruptedDuring(options.what)
+      if (options.signal.aborted) throw abortError(options.signal, options.what)
       const stderr = String(result.stderr ?? '')
       if (result.exitCode !== undefined)
         return { kind: 'exited', code: result.exitCode, stdout: '', stderr } as const

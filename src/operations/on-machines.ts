@@ -1,5 +1,6 @@
 import pLimit from 'p-limit'
 import type { Ops, RunLogs } from '../core/context.js'
+import { OpsError } from '../core/errors.js'
 import type { MachineResult } from '../core/events.js'
 import type { MachineName } from '../core/names.js'
 import type { Run } from '../core/run.js'
@@ -49,7 +50,8 @@ export async function onMachines(
       session.journal({ event: `${request.verb}.end`, result: summary(results) })
       return results
     } catch (error) {
-      session.journal({ event: `${request.verb}.end`, result: 'interrupted' })
+      const why = error instanceof OpsError && error.code === 'INTERRUPTED' ? 'interrupted' : 'failed'
+      session.journal({ event: `${request.verb}.end`, result: why })
       throw error
     } finally {
       logs.close()

@@ -1,8 +1,7 @@
 import ssh2, { type Client } from 'ssh2'
-import { messageOf, throwIfInterrupted } from '../core/errors.js'
+import { abortError, messageOf, throwIfInterrupted } from '../core/errors.js'
 import { onAbort } from '../core/on-abort.js'
 import type { SshTarget } from '../core/ssh.js'
-import { reasonOf } from './bounded.js'
 import type { HostKeyAlgorithm } from './host-key.js'
 import { openWay, type WayOptions } from './jump.js'
 import type { Login } from './login.js'
@@ -82,7 +81,7 @@ export async function attempt(target: SshTarget, options: AttemptOptions): Promi
     const cancel = () =>
       settle(() => {
         way.stream.destroy()
-        reject(reasonOf(options.signal, `connect to machine '${target.machine}'`))
+        reject(abortError(options.signal, `connect to machine '${target.machine}'`))
       })
     const stopListening = onAbort(options.signal, cancel)
     client

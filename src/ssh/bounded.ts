@@ -1,4 +1,4 @@
-import { interrupted, OpsError } from '../core/errors.js'
+import { abortError } from '../core/errors.js'
 import { onAbort } from '../core/on-abort.js'
 
 export interface Bounds {
@@ -16,7 +16,7 @@ export async function bounded<T>(
   let stopListening = () => {}
   const end = new Promise<never>((_, reject) => {
     timer = setTimeout(() => reject(errors.late()), timeoutMs)
-    const cancel = () => reject(reasonOf(signal, errors.what))
+    const cancel = () => reject(abortError(signal, errors.what))
     stopListening = onAbort(signal, cancel)
     if (signal.aborted) cancel()
   })
@@ -39,9 +39,4 @@ export async function within<T>(thing: Promise<T>, ms: number): Promise<T | unde
   } finally {
     clearTimeout(timer)
   }
-}
-
-/** Why a signal fired, as an error to show. */
-export function reasonOf(signal: AbortSignal, what: string): Error {
-  return signal.reason instanceof OpsError ? signal.reason : interrupted(`interrupted: ${what}`)
 }

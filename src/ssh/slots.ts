@@ -1,6 +1,5 @@
-import { throwIfInterrupted } from '../core/errors.js'
+import { abortError, throwIfInterrupted } from '../core/errors.js'
 import { onAbort } from '../core/on-abort.js'
-import { reasonOf } from './bounded.js'
 
 /**
  * At most so many at once. sshd allows ten sessions per connection (MaxSessions); a hardened one fewer, which shows
@@ -49,7 +48,7 @@ export class Slots {
     return new Promise((resolve, reject) => {
       const stopListening = onAbort(signal, () => {
         this.#waiting.splice(this.#waiting.indexOf(wake), 1)
-        reject(reasonOf(signal, 'wait for a free channel'))
+        reject(abortError(signal, 'wait for a free channel'))
       })
       const wake = () => {
         stopListening()
