@@ -235,6 +235,10 @@ function readOutput(stdout: string): EvaluationOutput {
 /** Attributes of `network` of Morph and Colmena that would change what a deploy does. */
 const comingOptions: readonly string[] = ['allowApplyAll', 'machinesFile', 'nixConfig']
 
+function expectedOf(option: string): string {
+  return option === 'ordering' ? 'ordering.tags: expected a list of strings' : `${option}: expected a string`
+}
+
 const Facts = z.object({
   name: z.string().nullable(),
   description: z.string().nullable(),
@@ -257,10 +261,8 @@ function readFacts(
   }
   const facts = Facts.safeParse(network)
   if (!facts.success) {
-    const option = String(facts.error.issues[0]?.path[0])
-    const expected =
-      option === 'ordering' ? 'ordering.tags: expected a list of strings' : `${option}: expected a string`
-    return usageError(`network.${expected}`)
+    const options = new Set(facts.error.issues.map(({ path }) => String(path[0])))
+    return usageError([...options].map((option) => `network.${expectedOf(option)}`).join('\n'))
   }
   const { name, description, ordering } = facts.data
   return { name: name ?? undefined, description: description ?? undefined, ordering }

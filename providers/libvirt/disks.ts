@@ -7,6 +7,8 @@ import { renameDurably } from '../../src/core/durable-file.js'
 import { failure, usageError } from '../../src/core/errors.js'
 import type { BaseImage } from '../../src/core/image.js'
 import type { Run } from '../../src/core/run.js'
+import { settleAll } from '../../src/core/settle.js'
+import { checkEach } from '../../src/core/several-errors.js'
 import type { LibvirtHandle } from './config.js'
 import { draftOf, foreign, type LibvirtParts, type LibvirtResource, type Places } from './places.js'
 import { createVirsh } from './virsh.js'
@@ -198,18 +200,17 @@ export async function sizeChanges(
       to: gib * gibibyte,
     })),
   ].filter(({ path }) => existsSync(path))
-  const sized = await Promise.all(
+  const sized = await settleAll(
     wanted.map(async (disk) => ({ ...disk, from: await virtualBytes(parts, disk.path, run) })),
   )
-  const shrinking = sized.find(({ from, to }) => to < from)
-  if (shrinking !== undefined) {
-    const { machine } = resource
-    const { name, from, to } = shrinking
+  const { machine } = resource
+  checkEach(sized, ({ name, from, to }) => {
+    if (to >= from) return
     throw usageError(`machine '${machine}': ${name} has ${gib(from)} and cannot shrink to ${gib(to)}`, {
       machine,
       hint: 'to begin with a smaller one, destroy the machine and deploy again',
     })
-  }
+  })
   return sized.filter(({ from, to }) => to > from)
 }
 

@@ -1,11 +1,13 @@
+import { severalErrors } from './several-errors.js'
+
 /**
- * Waits until every promise has ended, then answers their values or throws the first rejection. Unlike
- * Promise.all it leaves nothing running behind, so that a lock is not given back while work goes on.
+ * Waits until every promise has ended, then answers their values or throws one error that tells of every
+ * rejection. Unlike Promise.all it leaves nothing running behind, so that a lock is not given back while work
+ * goes on.
  */
 export async function settleAll<T>(promises: readonly Promise<T>[]): Promise<T[]> {
   const settled = await Promise.allSettled(promises)
-  return settled.map((one) => {
-    if (one.status === 'rejected') throw one.reason
-    return one.value
-  })
+  const rejected = settled.flatMap((one): unknown[] => (one.status === 'rejected' ? [one.reason] : []))
+  if (rejected.length > 0) throw severalErrors(rejected)
+  return settled.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []))
 }

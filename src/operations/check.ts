@@ -6,6 +6,7 @@ import type { MachineName } from '../core/names.js'
 import type { OrphanResource } from '../core/provider.js'
 import type { CheckReport, MachineCheck } from '../core/reports.js'
 import type { Run } from '../core/run.js'
+import { settleAll } from '../core/settle.js'
 import type { Host } from '../core/ssh.js'
 import { inNaturalOrder } from './natural-order.js'
 import { observeMachine, type Seen, type Subject } from './observe-machine.js'
@@ -44,7 +45,7 @@ export async function checkMachines(
   const run: Run = { signal: ops.signal, log: () => {} }
   const names = await selectRecordedMachines(ops, record, request.selection, run)
   const limit = pLimit(machinesAtOnce)
-  const machines = await Promise.all(
+  const machines = await settleAll(
     inNaturalOrder(names).map((machine) => limit(() => checkOne(ops, record, machine, run))),
   )
   throwIfInterrupted(ops.signal)

@@ -4,6 +4,7 @@ import type { Ops } from '../core/context.js'
 import type { DeploymentRecord } from '../core/deployment.js'
 import { usageError } from '../core/errors.js'
 import { DeploymentName } from '../core/names.js'
+import { checkEach } from '../core/several-errors.js'
 import { suggest } from '../core/suggest.js'
 import { modifyDeployment } from './modify.js'
 
@@ -61,13 +62,14 @@ export function deploymentName(text: string): DeploymentName {
 
 /** Absolute paths of files (or folders with a default.nix) that exist. */
 export function expressionPaths(files: readonly string[], folder: string): string[] {
-  return files.map((file) => {
+  checkEach(files, (file) => {
     const path = resolve(folder, file)
-    if (existsSync(path)) return path
+    if (existsSync(path)) return
     throw usageError(`the network expression '${file}' does not exist`, {
       hint: similarFile(path) ?? `looked for ${path}`,
     })
   })
+  return files.map((file) => resolve(folder, file))
 }
 
 function similarFile(path: string): string | undefined {

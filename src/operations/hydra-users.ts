@@ -2,6 +2,7 @@ import type { Ops } from '../core/context.js'
 import { failure, messageOf, usageError } from '../core/errors.js'
 import type { HydraUserChange, HydraUserSeen } from '../core/hydra-user-admin.js'
 import { type PasswordSource, passwordRoles, UserOptions } from '../core/hydra-users.js'
+import { checkEach } from '../core/several-errors.js'
 import { suggest } from '../core/suggest.js'
 import { journal } from './deploy/job.js'
 import { hostOf } from './deploy/reach.js'
@@ -139,22 +140,22 @@ function rowOf({ job, users }: OpenHydra, user: HydraUserSeen): HydraUserRow {
 /** Hydra itself checks nothing of this: it would take any name, and roles that grant nothing. */
 function refuseUser({ name, fullName, emailAddress, roles }: AddUser): void {
   const known: readonly string[] = passwordRoles.role.options
-  for (const role of roles) {
-    if (known.includes(role)) continue
+  checkEach(roles, (role) => {
+    if (known.includes(role)) return
     const close = suggest(role, known)
     throw usageError(`Hydra knows no role '${role}'`, {
       hint: close === undefined ? `there are: ${known.join(', ')}` : `did you mean '${close}'?`,
     })
-  }
+  })
   const { shape } = UserOptions
   const checks = [
     [passwordRoles.userName, name, 'the name of a user'],
     [shape.fullName, fullName, 'a full name'],
     [shape.emailAddress, emailAddress, 'the mail address of a user'],
   ] as const
-  for (const [schema, text, what] of checks) {
+  checkEach(checks, ([schema, text, what]) => {
     const issue = schema.safeParse(text).error?.issues[0]
     if (issue !== undefined)
       throw usageError(`${JSON.stringify(text)} cannot be ${what}: expected ${issue.message}`)
-  }
+  })
 }

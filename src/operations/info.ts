@@ -8,6 +8,7 @@ import { MachineName } from '../core/names.js'
 import type { NixFlags } from '../core/nix.js'
 import type { Currency, DeploymentInfo, MachineInfo } from '../core/reports.js'
 import type { Run } from '../core/run.js'
+import { settleAll } from '../core/settle.js'
 import { inNaturalOrder } from './natural-order.js'
 import { observeMachine, recordedState, resourceIdOf, type Subject } from './observe-machine.js'
 
@@ -39,7 +40,7 @@ async function infoOf(ops: Ops, record: DeploymentRecord, request: InfoRequest):
   const seen = wanted?.record ?? record
   const limit = request.probe ? await limited(probesAtOnce) : unlimited
   const names = inNaturalOrder(Object.keys(seen.machines))
-  const machines = await Promise.all(
+  const machines = await settleAll(
     names.map((name) => {
       const machine = MachineName.parse(name)
       const subject = {

@@ -1,6 +1,7 @@
 import type { Ops } from '../core/context.js'
 import type { DeploymentRecord } from '../core/deployment.js'
 import { usageError } from '../core/errors.js'
+import { checkEach } from '../core/several-errors.js'
 import { suggest } from '../core/suggest.js'
 
 export interface SetArgsRequest {
@@ -19,13 +20,13 @@ export async function setArguments(ops: Ops, request: SetArgsRequest): Promise<D
     })
   }
   const known = Object.keys(record.args)
-  for (const name of request.unset) {
-    if (Object.hasOwn(record.args, name)) continue
+  checkEach(request.unset, (name) => {
+    if (Object.hasOwn(record.args, name)) return
     const close = suggest(name, known)
     throw usageError(`the argument '${name}' is not set`, {
       hint: close === undefined ? `set are: ${known.join(', ') || 'none'}` : `did you mean '${close}'?`,
     })
-  }
+  })
   return ops.store.lock(record.uuid, async (held) => {
     held.update((draft) => {
       for (const name of request.unset) delete draft.args[name]

@@ -6,6 +6,7 @@ import type { MachineResult } from '../core/events.js'
 import type { SetupRow } from '../core/reports.js'
 import type { Run } from '../core/run.js'
 import { settleAll } from '../core/settle.js'
+import { severalErrors } from '../core/several-errors.js'
 import { suggest } from '../core/suggest.js'
 import { deliverPackages, deliverTasks } from './deploy/delivery.js'
 import { definitionIn, evaluateShape } from './deploy/evaluate-network.js'
@@ -120,8 +121,7 @@ export async function runSetup(
       closeJob(job)
     }
   })
-  const [refusal] = refusals
-  if (wanting === 0 && refusal !== undefined) throw refusal
+  if (wanting === 0 && refusals.length > 0) throw severalErrors(refusals)
   return results
 }
 
@@ -155,6 +155,12 @@ async function unwantedTask(job: Job, task: string): Promise<OpsError | undefine
   const close = suggest(task, ids)
   return usageError(`machine '${job.machine}' wants no set-up task '${task}'`, {
     machine: job.machine,
-    hint: close === undefined ? `it wants: ${ids.join(', ')}` : `did you mean '${close}'?`,
+    hint: close === undefined ? whatIsWanted(job.machine, ids) : `did you mean '${close}'?`,
   })
+}
+
+function whatIsWanted(machine: string, ids: readonly string[]): string {
+  return ids.length === 0
+    ? `machine '${machine}' wants no task`
+    : `machine '${machine}' wants: ${ids.join(', ')}`
 }

@@ -4,6 +4,7 @@ import type { DeploymentPaths, DeploymentRecord } from '../core/deployment.js'
 import { messageOf, unreachable } from '../core/errors.js'
 import type { MachineName } from '../core/names.js'
 import type { Run } from '../core/run.js'
+import { settleAll } from '../core/settle.js'
 import type { SshTarget } from '../core/ssh.js'
 import { machineOf, sshTargetOf } from './resources.js'
 import { writeIfChanged } from './write-if-changed.js'
@@ -18,7 +19,7 @@ export async function sshClientConfig(
   machines: readonly MachineName[],
   run: Run,
 ): Promise<string> {
-  const targets = await Promise.all(machines.map((machine) => reachableTarget(ops, record, machine, run)))
+  const targets = await settleAll(machines.map((machine) => reachableTarget(ops, record, machine, run)))
   const base = join(dirname(ops.store.paths(record.uuid).sshConfig), 'ssh', [...machines].sort().join('+'))
   const knownHosts = `${base}.known_hosts`
   const rendered = ops.ssh.renderConfig(targets, { knownHosts })

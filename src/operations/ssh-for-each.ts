@@ -3,6 +3,7 @@ import pLimit from 'p-limit'
 import type { Ops } from '../core/context.js'
 import { messageOf, OpsError, throwIfInterrupted } from '../core/errors.js'
 import type { MachineName } from '../core/names.js'
+import { settleAll } from '../core/settle.js'
 import type { CommandResult } from '../core/ssh.js'
 import { sshTargetOf } from './resources.js'
 import { selectRecordedMachines } from './select-by-tag.js'
@@ -60,7 +61,7 @@ export async function sshForEach(ops: Ops, request: ForEachRequest): Promise<For
       return { machine, status: noConnection, stdout: '', stderr: messageOf(error) }
     }
   }
-  return Promise.all(machines.map((machine) => limit(() => one(machine))))
+  return settleAll(machines.map((machine) => limit(() => one(machine))))
 }
 
 /** As a shell reports it: 128 and the signal's number. */

@@ -49,7 +49,10 @@ it('setup run does the task where it is wanted, and leaves the other machines al
 })
 
 it('setup run of a task that no selected machine wants is a mistake, with the name that was meant', async () => {
-  await expect(run('gret')).rejects.toMatchObject({ exitCode: 2, hint: "did you mean 'greet'?" })
+  await expect(run('gret')).rejects.toMatchObject({
+    exitCode: 2,
+    hint: "did you mean 'greet'?\nmachine 'db' wants no task",
+  })
   await expect(run('greet', 'db')).rejects.toMatchObject({ exitCode: 2 })
   expect(applied).toEqual([])
 })

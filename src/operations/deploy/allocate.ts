@@ -6,6 +6,7 @@ import type { DeploymentRecord, MachineRecord } from '../../core/deployment.js'
 import { usageError } from '../../core/errors.js'
 import { type Json, sameJson } from '../../core/json.js'
 import { MachineName } from '../../core/names.js'
+import { checkEach, eachInTurn } from '../../core/several-errors.js'
 import { targetOptions } from '../resources.js'
 import type { Job } from './job.js'
 import { machineRecord, type Session, updateMachine } from './session.js'
@@ -23,11 +24,11 @@ export async function allocateMachines(
   refuseChangedProviders(session.record, network)
   const draft = structuredClone(session.record)
   const others = ops.store.list().filter((record) => record.uuid !== draft.uuid)
-  for (const definition of network.machines.values()) {
+  await eachInTurn(network.machines.values(), async (definition) => {
     if (isStale(session.record, definition)) await allocateOne(ops, draft, definition, others)
     const machine = draft.machines[definition.name]
     if (machine !== undefined) machine.target = targetOptions(definition.options)
-  }
+  })
   for (const [name, machine] of Object.entries(draft.machines)) {
     machine.obsolete = !isInNetwork(network, MachineName.parse(name))
   }
@@ -167,29 +168,35 @@ function siblingsOf(
 
 /** A machine cannot move from one provider to another: its disks would be left behind. */
 function refuseChangedProviders(record: DeploymentRecord, network: NetworkDefinition): void {
-  for (const definition of network.machines.values()) {
+  checkEach(network.machines.values(), (definition) => {
     const known = record.machines[definition.name]
-    if (known === undefined || known.provider === definition.providerName) continue
+    if (known === undefined || known.provider === definition.providerName) return
     throw usageError(
       `machine '${definition.name}' exists with provider ${known.provider}; deployment.targetEnv now asks for ${definition.providerName}`,
       { machine: definition.name, hint: `destroy it first: hydra-ops destroy --include ${definition.name}` },
     )
-  }
+  })
 }
 
 function refuseSharedPorts(ops: Ops, record: DeploymentRecord): void {
   const holders = new Map<number, string>()
-  for (const [name, machine] of Object.entries(record.machines)) {
-    if (machine.obsolete && machine.handle === undefined) continue
-    for (const port of ops.providers.named(machine.provider).ports(machine.allocation)) {
-      const other = holders.get(port)
-      if (other !== undefined) {
-        throw usageError(`machines '${other}' and '${name}' both want port ${port} of this host`, {
-          machine: name,
-          hint: 'give one of them another host port in deployment.libvirtd.forwardPorts',
-        })
-      }
+  const claims = Object.entries(record.machines).flatMap(([name, machine]) =>
+    machine.obsolete && machine.handle === undefined
+      ? []
+      : ops.providers
+          .named(machine.provider)
+          .ports(machine.allocation)
+          .map((port) => ({ name, port })),
+  )
+  checkEach(claims, ({ name, port }) => {
+    const other = holders.get(port)
+    if (other === undefined) {
       holders.set(port, name)
+      return
     }
-  }
+    throw usageError(`machines '${other}' and '${name}' both want port ${port} of this host`, {
+      machine: name,
+      hint: 'give one of them another host port in deployment.libvirtd.forwardPorts',
+    })
+  })
 }

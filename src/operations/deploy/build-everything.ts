@@ -3,6 +3,7 @@ import { failure } from '../../core/errors.js'
 import type { MachineResult } from '../../core/events.js'
 import type { MachineName, StorePath } from '../../core/names.js'
 import type { Run } from '../../core/run.js'
+import { eachInTurn } from '../../core/several-errors.js'
 import type { Assessment } from './assess.js'
 import { failedResult, secondsSince } from './finish.js'
 import { enter, type Job } from './job.js'
@@ -32,11 +33,11 @@ export async function buildEverything(
   }
   const start = Date.now()
   const wanted = new Map<MachineName, StorePath>()
-  for (const { job, seen } of machines) {
+  await eachInTurn(machines, async ({ job, seen }) => {
     enter(job, 'build')
     if (request.closures.has(job.machine)) await requireBuilt(ops, job, seen)
     else if (job.definition.drvPath !== undefined) wanted.set(job.machine, job.definition.drvPath)
-  }
+  })
   const built = wanted.size === 0 ? new Map() : await ops.nix.build(wanted, request.nix, run)
   const failures: MachineResult[] = []
   const ready: Ready[] = []

@@ -2,6 +2,7 @@ import type { NetworkDefinition } from '../../core/definition.js'
 import type { DeploymentRecord } from '../../core/deployment.js'
 import { usageError } from '../../core/errors.js'
 import { MachineName } from '../../core/names.js'
+import { checkEach } from '../../core/several-errors.js'
 import { suggest } from '../../core/suggest.js'
 import { machinesIn, selectMachines } from '../selection.js'
 import type { DeployRequest } from './request.js'
@@ -45,13 +46,17 @@ function refuseStrayClosures(
   wanted: readonly MachineName[],
   names: ReadonlySet<MachineName>,
 ): void {
-  const machine = [...request.closures.keys()].find((name) => !wanted.includes(name))
-  if (machine === undefined) return
+  checkEach(request.closures.keys(), (machine) => {
+    if (!wanted.includes(machine)) throw strayClosure(machine, names)
+  })
+}
+
+function strayClosure(machine: MachineName, names: ReadonlySet<MachineName>): Error {
   if (names.has(machine)) {
-    throw usageError(`--closure ${machine}=…: machine '${machine}' is not selected`, { machine })
+    return usageError(`--closure ${machine}=…: machine '${machine}' is not selected`, { machine })
   }
   const close = suggest(machine, [...names])
-  throw usageError(`--closure ${machine}=…: no machine of the network is called '${machine}'`, {
+  return usageError(`--closure ${machine}=…: no machine of the network is called '${machine}'`, {
     hint: close === undefined ? `there are: ${[...names].join(', ')}` : `did you mean '${close}'?`,
   })
 }

@@ -1,4 +1,5 @@
 import { failure, messageOf, OpsError } from '../../core/errors.js'
+import { severalErrors } from '../../core/several-errors.js'
 import { installPackages } from './apt.js'
 import { type Job, journal, updateJob } from './job.js'
 import { type Look, taskContext } from './look.js'
@@ -52,18 +53,16 @@ export async function deliverTasks(
 
 function refuseFailed(job: Job, results: readonly TaskResult[]): void {
   const failed = results.flatMap((result) => (result.kind === 'failed' ? [result] : []))
-  const [first] = failed
-  if (first === undefined) return
+  if (failed.length === 0) return
   const skipped = results.flatMap((result) => (result.kind === 'skipped' ? [result.id] : []))
   const left = skipped.length === 0 ? '' : `; not begun because of that: ${skipped.join(', ')}`
   const reasons = failed.map((result) => `${result.id}: ${messageOf(result.error)}`).join('; ')
-  const hint = first.error instanceof OpsError ? first.error.hint : undefined
+  const cause = severalErrors(failed.map(({ error }) => error))
+  const { hint, detail } = cause instanceof OpsError ? cause : {}
   throw failure('SETUP', `machine '${job.machine}': set-up failed: ${reasons}${left}`, {
     machine: job.machine,
-    cause: first.error,
+    cause,
     hint: hint ?? `hydra-ops logs ${job.machine}`,
-    ...(first.error instanceof OpsError && first.error.detail !== undefined
-      ? { detail: first.error.detail }
-      : {}),
+    ...(detail === undefined ? {} : { detail }),
   })
 }

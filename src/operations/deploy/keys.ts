@@ -7,6 +7,7 @@ import { keyUnitName } from '../../core/key-unit-name.js'
 import type { PlanItem } from '../../core/plan.js'
 import type { Run } from '../../core/run.js'
 import { settleAll } from '../../core/settle.js'
+import { checkEach } from '../../core/several-errors.js'
 
 /** A key whose destination and, unless only its command can tell, content are known. */
 export interface ResolvedKey {
@@ -78,7 +79,7 @@ export async function resolveKeys(machine: Machine, options: Resolving): Promise
 /** Refuses what cannot be delivered, before anything is touched. */
 export function checkKeys(machine: Machine): void {
   const taken = new Map<string, string>()
-  for (const [name, key] of Object.entries(machine.options.keys)) {
+  checkEach(Object.entries(machine.options.keys), ([name, key]) => {
     const refuse = (why: string) => usageError(`${label(machine, name)}: ${why}`, { machine: machine.name })
     const file = key.name ?? name
     const sources = [key.text, key.keyFile, key.keyCommand].filter((source) => source != null)
@@ -96,7 +97,7 @@ export function checkKeys(machine: Machine): void {
     if (unit !== undefined && Object.hasOwn(machine.units, unit)) {
       throw refuse(`its unit would be ${unit}, which deployment.units defines too`)
     }
-  }
+  })
 }
 
 /** Where it lies on the machine. */

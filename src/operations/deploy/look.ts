@@ -1,4 +1,5 @@
 import type { PlanItem } from '../../core/plan.js'
+import { settleAll } from '../../core/settle.js'
 import type { TaskMachine, WantedTask } from '../../core/setup-task.js'
 import { missingPackages, planPackages, type WantedPackages, wantedPackages } from './apt.js'
 import { inspectKeys } from './deliver-keys.js'
@@ -32,12 +33,15 @@ export async function lookAt(job: Job): Promise<Look> {
     run: job.run,
     known: job.keyTexts,
   })
-  const [survey, keys, missing, statuses] = await Promise.all([
+  const parts = [
     surveyMachine(host, job.run),
     inspectKeys(host, resolved, job.run),
     missingPackages(host, packages, job.run),
     probeTasks(host, tasks, taskContext(job)),
-  ])
+  ] as const
+  // All have ended before one of them is an error: none runs on over a connection that is closed then.
+  await settleAll<unknown>(parts)
+  const [survey, keys, missing, statuses] = await Promise.all(parts)
   const items = [
     ...planPackages(missing),
     ...planTasks(statuses, job.request.allowRecreate),

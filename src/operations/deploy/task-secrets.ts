@@ -5,6 +5,7 @@ import type { DeploymentPaths } from '../../core/deployment.js'
 import { failure, messageOf } from '../../core/errors.js'
 import type { MachineName } from '../../core/names.js'
 import type { SecretNeed } from '../../core/setup-task.js'
+import { eachInTurn } from '../../core/several-errors.js'
 import { generatedFile, keepGeneratedSecret, newSecret, readGeneratedSecret } from '../generated-secret.js'
 import { type Job, recordOf } from './job.js'
 import { connectFromOperator } from './operator-connection.js'
@@ -27,10 +28,10 @@ export async function secretHashes(
   context: { readonly secrets: TaskSecrets; hmac(inputs: string): string },
 ): Promise<Record<string, string>> {
   const hashes: [string, string][] = []
-  for (const need of needs) {
+  await eachInTurn(needs, async (need) => {
     const fingerprint = await context.secrets.fingerprint(need)
     if (fingerprint !== undefined) hashes.push([need.name, context.hmac(`${need.name}\0${fingerprint}`)])
-  }
+  })
   return Object.fromEntries(hashes)
 }
 

@@ -6,6 +6,7 @@ import type { PlanItem } from '../../core/plan.js'
 import type { Run } from '../../core/run.js'
 import { settleAll } from '../../core/settle.js'
 import type { TaskRun, TaskState, WantedTask } from '../../core/setup-task.js'
+import { severalErrors } from '../../core/several-errors.js'
 import type { Host } from '../../core/ssh.js'
 import { secretHashes, type TaskSecrets } from './task-secrets.js'
 
@@ -198,13 +199,13 @@ export async function verifyTasks(
       failed.push({ id: task.id, error })
     }
   }
-  const [first] = failed
-  if (first === undefined) return
+  if (failed.length === 0) return
+  const cause = severalErrors(failed.map(({ error }) => error))
   const reasons = failed.map(({ id, error }) => `${id}: ${messageOf(error)}`).join('; ')
   throw failure('SETUP', `machine '${host.machine}': not proved: ${reasons}`, {
     machine: host.machine,
-    cause: first.error,
-    ...(first.error instanceof OpsError && first.error.hint !== undefined ? { hint: first.error.hint } : {}),
+    cause,
+    ...(cause instanceof OpsError && cause.hint !== undefined ? { hint: cause.hint } : {}),
   })
 }
 

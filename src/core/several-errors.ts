@@ -1,0 +1,92 @@
+import { type ExitCode, exitCodes, messageOf, OpsError } from './errors.js'
+import { withFileFailure } from './file-failure.js'
+
+/** Codes of errors that every command on one broken connection has: each would say the same. */
+const ofTheConnection = new Set(['CONNECTION_LOST', 'UNREACHABLE'])
+
+/**
+ * Joins what several parallel things threw into one error that tells all of it, a line each. An interruption
+ * stands for all; a bug stays a bug.
+ */
+export function severalErrors(thrown: readonly unknown[]): unknown {
+  const errors = thrown.map(withFileFailure)
+  const interruption = errors.find((error) => error instanceof OpsError && error.code === 'INTERRUPTED')
+  if (interruption !== undefined) return interruption
+  const different = withoutRepeats(errors)
+  const [first, ...others] = different
+  if (others.length === 0) return first
+  const expected = different.flatMap((error) => (error instanceof OpsError ? [error] : []))
+  const message = different.map(messageOf).join('\n')
+  const cause = new AggregateError(different, message)
+  if (expected.length < different.length) return cause
+  const hints = unique(expected.map(({ hint }) => hint))
+  const details = unique(expected.map(({ detail }) => detail))
+  const [machine, ...otherMachines] = new Set(expected.map((error) => error.machine))
+  return new OpsError(
+    commonOf(expected.map(({ code }) => code)) ?? 'SEVERAL',
+    exitCodeOf(expected),
+    message,
+    {
+      cause,
+      ...(hints.length === 0 ? {} : { hint: hints.join('\n') }),
+      ...(details.length === 0 ? {} : { detail: details.join('\n') }),
+      ...(machine === undefined || otherMachines.length > 0 ? {} : { machine }),
+    },
+  )
+}
+
+/** Checks every item, then throws what was wrong with any of them. */
+export function checkEach<T>(items: Iterable<T>, check: (item: T) => void): void {
+  const thrown: unknown[] = []
+  for (const item of items) {
+    try {
+      check(item)
+    } catch (error) {
+      thrown.push(error)
+    }
+  }
+  if (thrown.length > 0) throw severalErrors(thrown)
+}
+
+/** Does something with every item, one after the other, then throws what went wrong with any of them. */
+export async function eachInTurn<T>(items: Iterable<T>, action: (item: T) => Promise<void>): Promise<void> {
+  const thrown: unknown[] = []
+  for (const item of items) {
+    try {
+      await action(item)
+    } catch (error) {
+      if (error instanceof OpsError && error.code === 'INTERRUPTED') throw error
+      thrown.push(error)
+    }
+  }
+  if (thrown.length > 0) throw severalErrors(thrown)
+}
+
+function withoutRepeats(errors: readonly unknown[]): unknown[] {
+  const seen = new Set<string>()
+  return errors.filter((error) => {
+    const said = sameness(error)
+    if (seen.has(said)) return false
+    seen.add(said)
+    return true
+  })
+}
+
+function sameness(error: unknown): string {
+  if (error instanceof OpsError && ofTheConnection.has(error.code)) return `connection ${error.machine}`
+  return `message ${messageOf(error)}`
+}
+
+/** Where they differ: something was tried and did not work. */
+function exitCodeOf(errors: readonly OpsError[]): ExitCode {
+  return commonOf(errors.map(({ exitCode }) => exitCode)) ?? exitCodes.failed
+}
+
+function commonOf<T>(values: readonly T[]): T | undefined {
+  const [first, ...others] = new Set(values)
+  return others.length === 0 ? first : undefined
+}
+
+function unique(texts: readonly (string | undefined)[]): string[] {
+  return [...new Set(texts.flatMap((text) => (text === undefined || text === '' ? [] : [text])))]
+}
