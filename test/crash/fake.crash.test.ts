@@ -5,7 +5,7 @@ import pLimit from 'p-limit'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import { createFakeHypervisor } from '../fakes/fake-hypervisor.js'
-import { runUntilKilled } from './killed-process.js'
+import { type KillableScript, killableScript } from './killed-process.js'
 
 type Verb = 'create' | 'deploy' | 'destroy'
 type Kind = 'write' | 'operation'
@@ -16,10 +16,15 @@ const parallel = 3
 
 let base: string
 
+let script: KillableScript
+beforeAll(async () => {
+  script = await killableScript(join(import.meta.dirname, 'crashing-operator.ts'))
+})
+afterAll(() => script?.remove())
+
 /** Runs one verb in a process of its own. Answers how many points it passed, or 'killed' when it stopped itself. */
 async function operate(folder: string, verb: Verb, stop?: { kind: Kind; nth: number }) {
-  const script = join(import.meta.dirname, 'crashing-operator.ts')
-  const end = await runUntilKilled(script, [folder, verb, stop?.kind ?? 'never', String(stop?.nth ?? 0)])
+  const end = await script.run([folder, verb, stop?.kind ?? 'never', String(stop?.nth ?? 0)])
   return end === 'killed' ? end : Counted.parse(JSON.parse(end))
 }
 

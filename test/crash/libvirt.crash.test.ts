@@ -1,17 +1,23 @@
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import pLimit from 'p-limit'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { z } from 'zod'
 import { freePort } from '../../providers/libvirt/allocation.js'
 import type { FakeOps } from '../fakes/fake-ops.js'
 import { openSession, type Session } from '../providers/libvirt/session.js'
-import { runUntilKilled } from './killed-process.js'
+import { type KillableScript, killableScript } from './killed-process.js'
 import { openOperator, operate, type Place, plannedItems, storeWrite, type Verb } from './libvirt-operator.js'
 
 /** Processes and firmwares at once. */
 const parallel = 2
 const everyPoint = process.env.HYDRA_OPS_CRASH_POINTS === 'all'
+
+let script: KillableScript
+beforeAll(async () => {
+  script = await killableScript(join(import.meta.dirname, 'crashing-libvirt-operator.ts'))
+})
+afterAll(() => script?.remove())
 
 let session: Session
 let shared: Pick<Place, 'images' | 'pool' | 'poolFolder'>
@@ -20,9 +26,10 @@ const places: Place[] = []
 beforeAll(async () => {
   session = await openSession()
   const poolFolder = join(session.folder, 'pool')
-  shared = { images: session.folder, pool: `hydra-ops-crash-${process.pid}`, poolFolder }
+  const images = dirname(session.image.disk)
+  shared = { images, pool: `hydra-ops-crash-${process.pid}`, poolFolder }
   mkdirSync(poolFolder)
-  await session.program(['cp', session.image.disk, join(session.folder, 'other.qcow2')])
+  await session.program(['cp', session.image.disk, join(images, 'other.qcow2')])
   await session.virsh('pool-create-as', shared.pool, 'dir', '--target', poolFolder)
 })
 afterAll(async () => {
@@ -54,8 +61,7 @@ function newPlace(): Promise<Place> {
 
 /** Does the verb in a process that kills itself at the n-th point; 0 = never, and then answers its points. */
 async function crash(place: Place, verb: Verb, nth: number): Promise<'killed' | string[]> {
-  const script = join(import.meta.dirname, 'crashing-libvirt-operator.ts')
-  const end = await runUntilKilled(script, [JSON.stringify(place), verb, String(nth)])
+  const end = await script.run([JSON.stringify(place), verb, String(nth)])
   return end === 'killed' ? end : z.array(z.string()).parse(JSON.parse(end))
 }
 
