@@ -67,6 +67,7 @@ describe('what they leave behind is shown as it is', () => {
   const facts = {
     database: 'dbi' as const,
     runner: 'goes-to-builders' as const,
+    metrics: true,
     builderToldBy: 'options' as const,
     evaluatorToldBy: 'hydra.conf' as const,
     programs: new Set(['hydra-server']),

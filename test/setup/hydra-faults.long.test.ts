@@ -83,6 +83,7 @@ describe('a port that somebody else has', () => {
     [80, 'nginx', 'nginx'],
     [3000, 'hydra', 'hydra-server'],
     [5000, 'nix-serve', 'nix-serve'],
+    [9198, 'hydra', 'hydra-queue-runner'],
   ])(
     '%d is named with its holder, also while our unit tries in vain, and had back once it is free',
     async (port, id, unit) => {

@@ -110,6 +110,10 @@ const signs: readonly (readonly [RegExp, string])[] = [
     'a service does not get into the database',
   ],
   [
+    /null context when constructing CivetServer/,
+    'the queue runner cannot listen at the address for its figures (127.0.0.1:9198, else queue_runner_metrics_address of extraConfig): another program has that port',
+  ],
+  [
     /ARRAY\(0x[0-9a-f]+\)/,
     'hydra.conf has an option twice: a file that extraConfig includes sets one that hydra-ops writes; set it in extraConfig itself',
   ],

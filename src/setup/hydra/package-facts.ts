@@ -14,6 +14,8 @@ export interface HydraFacts {
   readonly runner: 'goes-to-builders' | 'takes-builders'
   /** How hydra-builder is told what it builds: since the end of July 2026 by a file. */
   readonly builderToldBy: 'file' | 'options'
+  /** True where the queue runner listens for who wants its figures: one in C++ since April 2022. */
+  readonly metrics: boolean
   /** Where the evaluator's settings are: since September 2026 (in Rust) in a file of its own. */
   readonly evaluatorToldBy: 'file' | 'hydra.conf'
   /** Programs of the package called hydra-*. */
@@ -40,6 +42,7 @@ export async function hydraFacts(host: Host, packagePath: string, run: Run): Pro
   return {
     database: fact(facts, 'url') === 'yes' ? 'url' : 'dbi',
     runner: takesBuilders ? 'takes-builders' : 'goes-to-builders',
+    metrics: !takesBuilders && fact(facts, 'metrics') !== 'no',
     builderToldBy: takes(facts, 'hydra-builder', '--config-path') ? 'file' : 'options',
     evaluatorToldBy: takes(facts, 'hydra-evaluator', '--config-path') ? 'file' : 'hydra.conf',
     programs,
@@ -68,7 +71,7 @@ function incomplete(host: Host, path: string, missing: readonly string[]): Error
  * for in all of it and in what it refers to. Which options a program takes, it tells itself: those in Rust list them,
  * those in C++ refuse --help and do nothing (read in their source). They are asked as nobody, with nothing of ours in
  * the environment. What the machine builds: its own system, what binfmt emulates (as Nix' extra-platforms lists it),
- * and Nix' own builders.
+ * and Nix' own builders. An older queue runner has not the name of the option by which its figures are moved.
  */
 const factsScript = `
 package=$1
@@ -79,6 +82,11 @@ for program in ${apart.join(' ')}; do
   runuser -u nobody -- env -i PATH=/usr/bin:/bin HOME=/nonexistent timeout 60 "$package/bin/$program" --help < /dev/null 2> /dev/null |
     grep -oE -- '--(config-path|grpc-bind)' | sort -u | sed "s/^/takes=$program /"
 done
+runner=$(readlink -f -- "$package/bin/hydra-queue-runner") wrapped=\${runner%/*}/.hydra-queue-runner-wrapped
+[ ! -f "$wrapped" ] || runner=$wrapped
+if head -c 4 -- "$runner" 2>/dev/null | grep -qaF ELF; then
+  grep -qaF queue_runner_metrics_address -- "$runner" || echo metrics=no
+fi
 reads_url() {
   model=$(find "$1" -path '*/Hydra/Model/DB.pm' 2>/dev/null | head -n 1)
   if [ -n "$model" ]; then grep -qF HYDRA_DATABASE_URL -- "$model"; return; fi

@@ -26,6 +26,7 @@ import {
   unusableBuilders,
 } from './joining-builders.js'
 import { type HydraFacts, hydraFacts } from './package-facts.js'
+import { hydraPorts } from './ports.js'
 import {
   builderFile,
   type DaemonSettings,
@@ -87,6 +88,7 @@ async function isThere(host: Host, path: string, run: Run): Promise<boolean> {
 }
 
 interface Wanted extends Installed {
+  readonly facts: HydraFacts
   readonly set: ServiceSet
 }
 
@@ -173,14 +175,7 @@ async function applyHydra(
 ): Promise<Record<string, string>> {
   const { options } = settings
   const wanted = await wantedSet(host, settings, run)
-  // hydra-server ends with status 0 when its port is taken, and is started again for ever (measured).
-  const hint = 'stop it, or set deployment.hydra.port to another one'
-  await refuseTakenPort(host, { port: options.port, unit: 'hydra-server.service', hint }, run)
-  if (wanted.facts.runner === 'takes-builders') {
-    const runner = { port: options.queueRunnerPort, unit: 'hydra-queue-runner.service' }
-    const other = 'stop it, or set deployment.hydra.queueRunnerPort to another one'
-    await refuseTakenPort(host, { ...runner, hint: other }, run)
-  }
+  for (const port of hydraPorts(settings, wanted.facts)) await refuseTakenPort(host, port, run)
   const args = [hydraHome, hydraConfigFile]
   await runScript(host, { what: 'link the configuration of Hydra', script: linkScript, args }, run)
   const again = [...(wanted.set.again ?? []), ...(await shutOutUnits(host, unitNames(wanted), run))]

@@ -95,6 +95,14 @@ describe('why a build does not turn green', () => {
       /database/,
     ],
     [
+      'the port of the figures is taken',
+      {
+        journal:
+          'Starting the Prometheus exporter on 127.0.0.1:9198\nerror: null context when constructing CivetServer. Possible problem binding to port.',
+      },
+      /127\.0\.0\.1:9198.*another program has that port/,
+    ],
+    [
       'an included file repeats an option',
       { journal: 'sending to ARRAY(0x55d0c8a3e2f0): no such store' },
       /hydra\.conf has an option twice/,

@@ -21,6 +21,7 @@ const path = '/nix/store/00000000000000000000000000000000-hydra'
 const august2026: HydraFacts = {
   database: 'url',
   runner: 'takes-builders',
+  metrics: false,
   builderToldBy: 'file',
   evaluatorToldBy: 'hydra.conf',
   programs: new Set([

@@ -15,6 +15,7 @@ const path = '/nix/store/00000000000000000000000000000000-hydra'
 const may2022: HydraFacts = {
   database: 'dbi',
   runner: 'goes-to-builders',
+  metrics: true,
   builderToldBy: 'options',
   evaluatorToldBy: 'hydra.conf',
   programs: new Set([

@@ -51,6 +51,7 @@ function unitsOf(hydra: Record<string, unknown>, more: Partial<HydraFacts> = {})
     facts: {
       database: 'url',
       runner: 'goes-to-builders',
+      metrics: true,
       builderToldBy: 'file',
       evaluatorToldBy: 'hydra.conf',
       programs: new Set(programs),

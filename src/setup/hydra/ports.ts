@@ -1,0 +1,41 @@
+import type { ServicePort } from '../taken-port.js'
+import type { HydraFacts } from './package-facts.js'
+import type { HydraSettings } from './settings.js'
+
+const runnerUnit = 'hydra-queue-runner.service'
+
+/**
+ * Lists the ports that Hydra's services listen on. A service whose port is taken ends and is started again for ever:
+ * hydra-server even with status 0 (measured).
+ */
+export function hydraPorts(
+  { options }: Pick<HydraSettings, 'options'>,
+  { runner, metrics }: Pick<HydraFacts, 'runner' | 'metrics'>,
+): ServicePort[] {
+  const another = (option: string) => `stop it, or set deployment.hydra.${option} to another one`
+  const web = { port: options.port, unit: 'hydra-server.service', hint: another('port') }
+  if (runner === 'takes-builders')
+    return [web, { port: options.queueRunnerPort, unit: runnerUnit, hint: another('queueRunnerPort') }]
+  if (!metrics) return [web]
+  const hint = `stop it, or name another address in deployment.hydra.extraConfig: ${metricsOption} = 127.0.0.1:9199`
+  return [web, ...metricsPorts(options.extraConfig).map((port) => ({ port, unit: runnerUnit, hint }))]
+}
+
+const metricsOption = 'queue_runner_metrics_address'
+
+/**
+ * Finds where a queue runner in C++ tells its figures. It reads hydra.conf by itself: every line with an equal sign,
+ * also within blocks, the last one of a name; its address is one or more of civetweb, such as `[::]:9198` or `9198`.
+ */
+function metricsPorts(extraConfig: string): number[] {
+  const values = extraConfig.split('\n').flatMap((line) => {
+    const [name = '', ...rest] = line.replace(/#.*$/, '').split('=')
+    return name.trim() === metricsOption && rest.length > 0 ? [rest.join('=').trim()] : []
+  })
+  const addresses = (values.at(-1) ?? '127.0.0.1:9198').split(',')
+  const ports = addresses.map((address) =>
+    Number(/(?:^|:|\+)(\d{1,5})[rso]*$/.exec(address.trim())?.[1] ?? 0),
+  )
+  // At 0 the kernel chooses one that is free.
+  return ports.filter((port) => port > 0 && port < 65536)
+}
