@@ -267,7 +267,7 @@ export const HydraOptions = z
     ),
     probe: documented(
       z.boolean().default(true),
-      'prove by a build of its own that all of it works: project hydra-ops-probe, hidden',
+      'prove by a build of its own that all of it works: project hydra-ops-probe, which is disabled afterwards',
       false,
     ),
   })

@@ -146,5 +146,6 @@ describe('the proof on a guest', () => {
     await proof.verify(guest.host, guest.run())
     expect(await proof.probe(guest.host, guest.run())).toBe('done')
     expect(await guest.sql("select enabled from jobsets where project = 'hydra-ops-probe'")).toBe('0')
+    expect(await guest.sql("select enabled from projects where name = 'hydra-ops-probe'")).toBe('0')
   })
 })

@@ -11,15 +11,23 @@ const jobset = 'probe'
 /** Where its expressions lie on the machine. */
 export const folder = `${hydraHome}/hydra-ops-probe`
 
-/** Hidden, since \`visible\` is left out; \`enabled\` counts when it is there, whatever its value (measured). */
-export async function putProject(host: Host, session: WebSession, owner: string): Promise<void> {
+/**
+ * Makes or changes the project. It is hidden, since `visible` is left out; users see it all the same on the start page
+ * while it is enabled. `enabled` counts when it is there, whatever its value, so that it is left out (all measured).
+ */
+export async function putProject(
+  host: Host,
+  session: WebSession,
+  owner: string,
+  enabled: boolean,
+): Promise<void> {
   const body = {
     identifier: project,
     displayname: project,
     description: 'made by hydra-ops to prove that this Hydra builds',
     homepage: '',
     owner,
-    enabled: true,
+    ...(enabled ? { enabled } : {}),
   }
   const answer = await session.request('PUT', `/project/${project}`, body)
   if (answer.status !== 200 && answer.status !== 201)

@@ -11,6 +11,7 @@ import { askMachine, fact } from '../remote-script.js'
 import { hashPart, servedProblem } from '../served-path.js'
 import { publicFile } from '../services.js'
 import { diagnose, namedCause } from './diagnosis.js'
+import { JournalWatch, journalSince, type WatchPace, witnesses } from './journal-watch.js'
 import {
   type Build,
   errorTime,
@@ -40,10 +41,17 @@ export interface ProbeOptions {
   readonly systems: readonly string[]
 }
 
-/** The measured build took a quarter of a minute; a busy guest under emulation many times that. */
-const greenMs = 900_000
 const signedMs = 120_000
 const pauseMs = 3_000
+
+/** How patient the wait for the green build is. */
+export interface ProofPace extends WatchPace {
+  readonly greenMs: number
+  readonly pauseMs: number
+}
+
+/** The measured build took a quarter of a minute; a busy guest under emulation many times that. */
+const usualPace: ProofPace = { greenMs: 900_000, pauseMs, everyMs: 15_000, apartMs: 30_000 }
 
 /** The proof that all of it works: a build of its own, from the click to the signed path in the cache. */
 export const hydraProbeTask: SetupTask<ProbeOptions> = {
@@ -76,7 +84,7 @@ export const hydraProbeTask: SetupTask<ProbeOptions> = {
   probe: probeProof,
   // It leaves nothing behind but what proving it does.
   apply: async (_host, { entrance }) => ({ url: entrance.url }),
-  verify: proveByBuild,
+  verify: (host, options, run) => proveByBuild(host, options, run, usualPace),
 }
 
 /** Was there a green build of ours? */
@@ -85,26 +93,49 @@ async function probeProof(host: Host, { database }: ProbeOptions, run: Run): Pro
   if (cluster === undefined || !cluster.online) return 'needed'
   const args = [String(cluster.port), database]
   const facts = await askMachine(host, { what: 'look for the proof', script: proofScript, args }, run)
-  return fact(facts, 'green') === 'yes' ? 'done' : 'needed'
+  if (fact(facts, 'green') !== 'yes') return 'needed'
+  return fact(facts, 'enabled') === 'yes'
+    ? { drifted: `project ${project} is on Hydra's start page` }
+    : 'done'
 }
 
-async function proveByBuild(host: Host, options: ProbeOptions, run: TaskRun): Promise<void> {
+/** Makes a build and waits until it is green, and signed where there is a key. */
+export async function proveByBuild(
+  host: Host,
+  options: ProbeOptions,
+  run: TaskRun,
+  pace: ProofPace,
+): Promise<void> {
   const stamp = new Date().toISOString().replace(/\W/g, '')
   const { system, since } = await placeExpression(host, stamp, options.systems, run)
   const session = new WebSession(options.entrance, run)
   await session.login(host.machine, options.user, await run.secret(options.password.name))
-  await putProject(host, session, options.user)
-  await putJobset(host, session, stamp, true)
   try {
+    await putProject(host, session, options.user, true)
+    await putJobset(host, session, stamp, true)
     const before = await errorTime(session)
     await push(host, session)
     run.log(`waiting for the build hydra-ops-probe-${stamp} for ${system}`)
-    const path = await greenBuild(host, session, { stamp, before, since }, run)
+    const path = await greenBuild(host, session, { stamp, before, since, pace }, run)
     await signedInCache(host, session, options, { path, since }, run)
     run.log(`proof: green${options.publicKeyFile === undefined ? '' : ' and signed'}: ${path}`)
   } finally {
-    // Nothing is to be evaluated again and again for a proof.
-    await putJobset(host, session, stamp, false).catch(() => {})
+    await putAway(host, session, { stamp, owner: options.user }, run)
+  }
+}
+
+/** Keeps Hydra from evaluating the proof again and again, and from showing its project to users. */
+async function putAway(
+  host: Host,
+  session: WebSession,
+  { stamp, owner }: { readonly stamp: string; readonly owner: string },
+  run: TaskRun,
+): Promise<void> {
+  try {
+    await putJobset(host, session, stamp, false)
+    await putProject(host, session, owner, false)
+  } catch (error) {
+    run.log(`proof: project ${project} stays on Hydra's start page until the next proof: ${messageOf(error)}`)
   }
 }
 
@@ -145,10 +176,21 @@ async function placeExpression(
 async function greenBuild(
   host: Host,
   session: WebSession,
-  { stamp, before, since }: { readonly stamp: string; readonly before: number; readonly since: string },
+  {
+    stamp,
+    before,
+    since,
+    pace,
+  }: {
+    readonly stamp: string
+    readonly before: number
+    readonly since: string
+    readonly pace: ProofPace
+  },
   run: TaskRun,
 ): Promise<string> {
-  const end = performance.now() + greenMs
+  const end = performance.now() + pace.greenMs
+  const watch = new JournalWatch(host, since, pace)
   let seen = ''
   for (;;) {
     const build = await findBuild(session, stamp)
@@ -159,9 +201,10 @@ async function greenBuild(
     if (state !== seen) run.log(`proof: ${state}`)
     seen = state
     const hopeless = build?.finished === 1 || evaluation !== ''
-    if (hopeless || performance.now() > end)
-      throw await notGreen(host, session, { build, evaluation, state, since }, run)
-    await pause(pauseMs, run.signal)
+    const cause = hopeless ? undefined : await watch.lastingCause(run)
+    if (hopeless || cause !== undefined || performance.now() > end)
+      throw await notGreen(host, session, { build, evaluation, state, since, cause }, run)
+    await pause(pace.pauseMs, run.signal)
   }
 }
 
@@ -173,17 +216,14 @@ async function notGreen(
     readonly evaluation: string
     readonly state: string
     readonly since: string
+    readonly cause: string | undefined
   },
   run: TaskRun,
 ): Promise<Error> {
-  const journal = await journalOf(host, seen.since, run)
+  const journal = await journalSince(host, witnesses, seen.since, run)
   const queue = json(await session.request('GET', '/queue-runner-status'))
-  const why = diagnose({
-    journal,
-    queue,
-    evaluation: seen.evaluation,
-    status: seen.build?.buildstatus ?? undefined,
-  })
+  const status = seen.build?.buildstatus ?? undefined
+  const why = seen.cause ?? diagnose({ journal, queue, evaluation: seen.evaluation, status })
   return failure(
     'PROBE',
     `machine '${host.machine}': the build that proves Hydra is not green (${seen.state}): ${why}`,
@@ -193,16 +233,6 @@ async function notGreen(
       detail: lastLines(journal),
     },
   )
-}
-
-const witnesses = ['hydra-evaluator', 'hydra-queue-runner', 'hydra-builder', 'hydra-server']
-
-/** What was said since the proof began: what was wrong before it may be mended. Seconds of the machine's own clock. */
-async function journalOf(host: Host, since: string, run: Run): Promise<string> {
-  const what = 'read the journal of Hydra'
-  const argv = ['journalctl', '--quiet', '--no-pager', '--output=cat', `--since=@${since}`, '--lines=300']
-  const units = witnesses.map((name) => `--unit=${name}`)
-  return (await host.exec([...argv, ...units], { signal: run.signal, timeoutMs: 60_000, what })).stdout
 }
 
 function lastLines(journal: string): string {
@@ -242,7 +272,7 @@ async function signedInCache(
     wrong = problem
     await pause(pauseMs, run.signal)
   }
-  const journal = await journalOf(host, since, run)
+  const journal = await journalSince(host, witnesses, since, run)
   const cause = namedCause(journal)
   const why = cause === undefined ? wrong : `${wrong}; ${cause}`
   throw failure('PROBE', `machine '${host.machine}': the cache at ${options.entrance.url}: ${why}`, {
@@ -257,10 +287,12 @@ async function signedInCache(
 
 const proofScript = `
 cd /
-green=$(runuser -u ${hydraUsers.hydra} -- psql -X -p "$1" -U ${hydraRole} -d "$2" -Atc "
-  select 1 from builds b join jobsets j on j.id = b.jobset_id
-  where j.project = '${project}' and b.finished = 1 and b.buildstatus = 0 limit 1" 2> /dev/null < /dev/null)
+sql() { runuser -u ${hydraUsers.hydra} -- psql -X -p "$1" -U ${hydraRole} -d "$2" -Atc "$3" 2> /dev/null < /dev/null; }
+green=$(sql "$1" "$2" "select 1 from builds b join jobsets j on j.id = b.jobset_id
+  where j.project = '${project}' and b.finished = 1 and b.buildstatus = 0 limit 1")
 [ "$green" != 1 ] || echo green=yes
+enabled=$(sql "$1" "$2" "select enabled from projects where name = '${project}'")
+[ "$enabled" != 1 ] || echo enabled=yes
 exit 0
 `
 

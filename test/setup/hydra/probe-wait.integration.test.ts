@@ -1,0 +1,182 @@
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { hydraProbeTask, type ProofPace, proveByBuild } from '../../../src/setup/hydra/probe-task.js'
+import { FakeHydraWeb } from '../../fakes/fake-hydra-web.js'
+import { LocalShellHost } from '../../fakes/local-shell-host.js'
+import { taskMachine, taskRun } from '../../fakes/task-run.js'
+
+/** A Hydra whose web interface is a fake, on a machine whose journal says what the test wants, a part at each look. */
+let root: string
+let web: FakeHydraWeb
+let port = 0
+let host: LocalShellHost
+let run: ReturnType<typeof taskRun>
+
+const program = (name: string, body: string) =>
+  writeFileSync(join(root, 'bin', name), `#!/bin/sh\n${body}\n`, { mode: 0o755 })
+
+beforeEach(async () => {
+  root = mkdtempSync(join(tmpdir(), 'ho-proof-'))
+  for (const folder of ['bin', 'journal', 'hydra']) mkdirSync(join(root, folder))
+  web = new FakeHydraWeb()
+  web.users.set('alice', { password: 'secret', roles: ['admin'] })
+  port = await web.listen()
+  program('nix-instantiate', 'echo \'"x86_64-linux"\'')
+  // Each look takes the next file; all that was said since the beginning is asked without a cursor.
+  program(
+    'journalctl',
+    `cd '${root}/journal'
+case $* in
+  *--show-cursor*) next=$(ls | grep '^[0-9]' | head -n 1); [ -z "$next" ] || { cat "$next" | tee -a all; mv "$next" "seen-$next"; }
+    echo "-- cursor: s=$next" ;;
+  *) cat all ;;
+esac`,
+  )
+  host = new LocalShellHost({
+    bin: join(root, 'bin'),
+    moved: { '/var/lib/hydra': join(root, 'hydra') },
+    asRoot: true,
+  })
+  run = taskRun({ 'hydra-user-alice': 'secret' })
+})
+afterEach(async () => {
+  await web.close()
+  rmSync(root, { recursive: true, force: true })
+})
+
+function journal(...looks: readonly string[]): void {
+  writeFileSync(join(root, 'journal/all'), '')
+  for (const [index, text] of looks.entries())
+    writeFileSync(join(root, 'journal', `${index}`), text === '' ? '' : `${text}\n`)
+}
+
+const notTrusted =
+  'possibly transient failure building ‘/nix/store/x.drv’ on ‘localhost’: error: unexpected end-of-file'
+const noDatabase =
+  'connection to server on socket "/run/postgresql/.s.PGSQL.5432" failed: No such file or directory'
+
+/** Looks at each turn, and never gives up by itself within the time of a test. */
+const pace: ProofPace = { greenMs: 3_600_000, pauseMs: 1, everyMs: 0, apartMs: 0 }
+
+function wantedProof() {
+  const wanted = hydraProbeTask.wanted(
+    taskMachine({
+      hydra: {
+        enable: true,
+        url: `http://127.0.0.1:${port}`,
+        admin: { userName: 'alice', roles: ['admin'], password: { generate: true } },
+      },
+    }),
+  )
+  if (wanted === undefined) throw new Error('no proof is wanted')
+  return { ...wanted, port, publicKeyFile: undefined }
+}
+
+const prove = (patience: ProofPace = pace) => proveByBuild(host, wantedProof(), run, patience)
+
+/** The build turns green once the journal was read to its end. */
+async function greenAfterwards(): Promise<void> {
+  await vi.waitFor(
+    () => expect(host.seen.filter(({ argv }) => argv.includes('--show-cursor')).length).toBeGreaterThan(4),
+    {
+      timeout: 30_000,
+    },
+  )
+  const nixname = /hydra-ops-probe-\w+/.exec(run.lines.join('\n'))?.[0]
+  const build = {
+    id: 7,
+    nixname,
+    finished: 1,
+    buildstatus: 0,
+    buildoutputs: { out: { path: '/nix/store/y' } },
+  }
+  web.pages.set('/build/7', build)
+  web.pages.set('/jobset/hydra-ops-probe/probe/evals', { evals: [{ builds: [7] }] })
+}
+
+describe('the wait for the build that proves Hydra', () => {
+  it('ends once the journal names the same cause again', async () => {
+    journal('checking the queue for builds > 0...', notTrusted, '', notTrusted)
+    await expect(prove()).rejects.toMatchObject({
+      code: 'PROBE',
+      message: expect.stringMatching(
+        /not green \(not evaluated yet\): the Nix daemon does not trust the queue runner/,
+      ),
+      detail: expect.stringContaining('unexpected end-of-file'),
+    })
+  })
+
+  it('names the cause that lasts, also where the journal has another one', async () => {
+    journal(notTrusted, noDatabase, noDatabase)
+    await expect(prove()).rejects.toThrow('a service does not get into the database')
+  })
+
+  it.each<[string, readonly string[], ProofPace]>([
+    ['was over at the next try', [notTrusted, '', 'finished'], pace],
+    ['is another one each time', [notTrusted, noDatabase, ''], pace],
+    ['was told twice of one failure', [notTrusted, notTrusted, ''], { ...pace, apartMs: 3_600_000 }],
+  ])('goes on where the cause %s', async (_, looks, patience) => {
+    journal(...looks)
+    await Promise.all([prove(patience), greenAfterwards()])
+    expect(run.lines).toContain('proof: green: /nix/store/y')
+  })
+
+  it('goes on where the journal cannot be read', async () => {
+    program('journalctl', 'echo "No journal files were found." >&2; exit 1')
+    await Promise.all([prove(), greenAfterwards()])
+    expect(run.lines).toContain('proof: green: /nix/store/y')
+  })
+})
+
+describe('the project of the proof', () => {
+  const project = '/project/hydra-ops-probe'
+  const sent = () => web.bodies.filter((body) => body.includes('identifier')).map((body) => JSON.parse(body))
+
+  it('is enabled for the build, and disabled by leaving out the key afterwards', async () => {
+    journal()
+    await Promise.all([prove(), greenAfterwards()])
+    expect(sent().map((body) => ['enabled' in body, 'visible' in body])).toEqual([
+      [true, false],
+      [false, false],
+    ])
+    expect(web.jobsets.get(project)).not.toHaveProperty('enabled')
+    expect(web.jobsets.get('/jobset/hydra-ops-probe/probe')).toMatchObject({ enabled: 0 })
+  })
+
+  it('is disabled too where the build does not turn green', async () => {
+    journal(notTrusted, notTrusted)
+    await expect(prove()).rejects.toThrow('does not trust')
+    expect(web.jobsets.get(project)).not.toHaveProperty('enabled')
+  })
+
+  it('is told of where it could not be disabled, and the proof holds', async () => {
+    journal()
+    await Promise.all([
+      prove(),
+      greenAfterwards().then(() => {
+        web.users.clear()
+      }),
+    ])
+    expect(run.lines.at(-1)).toMatch(
+      /^proof: project hydra-ops-probe stays on Hydra's start page until the next proof: .*sign in/,
+    )
+  })
+
+  it('makes the proof due again where an earlier one left it enabled', async () => {
+    const answers = (green: string, enabled: string) =>
+      program(
+        'runuser',
+        `case $* in *'from builds'*) echo ${green} ;; *'enabled from projects'*) echo ${enabled} ;; *) echo 1 ;; esac`,
+      )
+    program('pg_lsclusters', 'echo 15 main 5432 online postgres /nowhere /nowhere')
+    const probe = () => hydraProbeTask.probe(host, wantedProof(), run)
+    answers('1', '1')
+    expect(await probe()).toEqual({ drifted: "project hydra-ops-probe is on Hydra's start page" })
+    answers('1', '0')
+    expect(await probe()).toBe('done')
+    answers("''", '1')
+    expect(await probe()).toBe('needed')
+  })
+})
