@@ -214,6 +214,11 @@ export const HydraOptions = z
       'GiB on /nix/store below which the evaluator is stopped; 0 = never',
       10,
     ),
+    sendStats: documented(
+      z.boolean().default(false),
+      'send statistics of the queue to a statsd on the machine (UDP port 8125)',
+      true,
+    ),
     logo: documented(plainPath.nullish(), 'picture on the machine', '/etc/hydra/logo.png'),
     tracker: documented(
       configValue.default(''),

@@ -49,7 +49,7 @@ systemctl daemon-reload; systemctl restart nix-serve`)
   })
 })
 
-const units = 'hydra-init hydra-server hydra-evaluator hydra-queue-runner hydra-notify hydra-send-stats'
+const units = 'hydra-init hydra-server hydra-evaluator hydra-queue-runner hydra-notify'
 
 describe('the hydra task on a guest', () => {
   taskContract(() => ({
@@ -63,11 +63,13 @@ systemctl daemon-reload`,
     damages: {
       'a service stopped': 'systemctl stop hydra-evaluator',
       'a unit changed': 'echo "# x" >> /etc/systemd/system/hydra-server.service',
+      'a unit that is not wished any more': `printf '[Service]\\nExecStart=/bin/sleep inf\\n[Install]\\nWantedBy=multi-user.target\\n' > /etc/systemd/system/hydra-send-stats.service
+systemctl daemon-reload; systemctl --quiet enable --now hydra-send-stats`,
       'its configuration changed': 'echo "# x" >> /etc/hydra/hydra.conf',
       'its configuration led elsewhere': 'ln -sfn /dev/null /var/lib/hydra/hydra.conf',
-      'its tables gone': `systemctl stop hydra-server hydra-evaluator hydra-queue-runner hydra-notify hydra-send-stats; cd /
+      'its tables gone': `systemctl stop hydra-server hydra-evaluator hydra-queue-runner hydra-notify; cd /
 runuser -u hydra -- psql -Xq -U hydra -c 'drop schema public cascade; create schema public' 2>/dev/null
-systemctl start hydra-server hydra-evaluator hydra-queue-runner hydra-notify hydra-send-stats`,
+systemctl start hydra-server hydra-evaluator hydra-queue-runner hydra-notify`,
     },
     crashEvery: 7,
   }))

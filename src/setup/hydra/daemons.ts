@@ -48,11 +48,12 @@ export interface Daemon {
 
 const { hydra, queueRunner, www } = hydraUsers
 
-/** All that this generation of Hydra has, and this package has programs for. */
+/** Lists what this generation of Hydra runs, the package has programs for and the options wish. */
 export function daemonsOf(input: HydraUnitsInput): Daemon[] {
   const { runner, programs } = input.facts
   const building = runner === 'goes-to-builders' ? [classicRunner(input)] : [gateway(input), builder(input)]
-  const all = [server(input), evaluator(input), ...building, notify, sendStats]
+  const wished = input.settings.options.sendStats ? [sendStats] : []
+  const all = [server(input), evaluator(input), ...building, notify, ...wished]
   return all.filter(({ exec: [program = ''] }) => programs.has(program))
 }
 
@@ -192,7 +193,11 @@ const notify: Daemon = {
   reads: [hydraConfigFile],
 }
 
-/** One that is not told where its queue runner is may end, content (recorded): that is no reason to start it again. */
+/**
+ * The sender of statistics, for those who have a statsd: each of its questions to the queue runner may leave a warning
+ * in the journal, every 35 s (measured). One that is not told where its queue runner is may end with status 0
+ * (recorded): that is no reason to start it again.
+ */
 const sendStats: Daemon = {
   name: 'hydra-send-stats',
   description: 'Hydra: statistics to statsd',

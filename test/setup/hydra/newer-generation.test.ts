@@ -61,7 +61,6 @@ describe('the units of a Hydra to whose queue runner builders come', () => {
       'hydra-queue-runner.service',
       'hydra-builder.service',
       'hydra-notify.service',
-      'hydra-send-stats.service',
       'hydra-update-gc-roots.service',
       'hydra-update-gc-roots.timer',
     ])

@@ -7,7 +7,7 @@ import {
 } from '../../../src/setup/hydra/config-text.js'
 import type { HydraFacts } from '../../../src/setup/hydra/package-facts.js'
 import { type HydraSettings, hydraSettings } from '../../../src/setup/hydra/settings.js'
-import { hydraUnits } from '../../../src/setup/hydra/units.js'
+import { allHydraUnits, hydraUnits } from '../../../src/setup/hydra/units.js'
 import { taskMachine } from '../../fakes/task-run.js'
 
 const database = { name: 'hydra', port: 5432 }
@@ -41,8 +41,8 @@ function unit(name: string, hydra: Record<string, unknown> = {}, facts = may2022
   return units.find((each) => each.name === name)?.text ?? ''
 }
 
-const names = (facts: HydraFacts) =>
-  hydraUnits({ settings: settings(), package: path, facts, database, postgresql: 'p.service' }).map(
+const names = (facts: HydraFacts, hydra: Record<string, unknown> = {}) =>
+  hydraUnits({ settings: settings(hydra), package: path, facts, database, postgresql: 'p.service' }).map(
     ({ name }) => name,
   )
 
@@ -54,7 +54,6 @@ describe('the units of Hydra', () => {
       'hydra-evaluator.service',
       'hydra-queue-runner.service',
       'hydra-notify.service',
-      'hydra-send-stats.service',
       'hydra-update-gc-roots.service',
       'hydra-update-gc-roots.timer',
     ])
@@ -85,8 +84,18 @@ describe('the units of Hydra', () => {
       )
   })
 
+  it('send statistics only where that is wished, and take the unit away elsewhere', () => {
+    expect(names(may2022)).not.toContain('hydra-send-stats.service')
+    expect(allHydraUnits).toContain('hydra-send-stats.service')
+    expect(names(may2022, { sendStats: true })).toContain('hydra-send-stats.service')
+    const without = new Set([...may2022.programs].filter((name) => name !== 'hydra-send-stats'))
+    expect(names({ ...may2022, programs: without }, { sendStats: true })).not.toContain(
+      'hydra-send-stats.service',
+    )
+  })
+
   it('do not start statistics again that ended because there is nobody to ask', () => {
-    expect(unit('hydra-send-stats.service')).toContain('Restart=on-failure\n')
+    expect(unit('hydra-send-stats.service', { sendStats: true })).toContain('Restart=on-failure\n')
   })
 
   it('are started again when what they read at their start has changed', () => {
