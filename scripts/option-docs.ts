@@ -55,7 +55,8 @@ function typeOf(option: Described): string {
   if (option.enum !== undefined) return option.enum.map((each) => `\`${nix(each)}\``).join(', ')
   if (option.anyOf !== undefined) {
     const types = option.anyOf.map((each) => typeOf(Described.parse(each)))
-    return types.filter((type) => type !== 'null').join(' or ')
+    // What may be left out may be null too, which has no name here.
+    return types.filter((type) => type !== '').join(' or ')
   }
   const names: Record<string, string> = {
     string: 'text',

@@ -114,12 +114,18 @@ for user in ${hydraUsers.hydra} ${hydraUsers.queueRunner} ${hydraUsers.www}; do
   as "$user" env NIX_REMOTE=daemon nix-store -q --hash "$package" > /dev/null 2>&1 ||
     echo "wrong=user $user cannot use the Nix daemon"
 done
+sql() { as ${hydraUsers.hydra} psql -X -U ${hydraRole} -p "$database_port" -d "$database" -Atc "$1"; }
+said=$(sql "select count(*) from pg_tables where tablename = 'schemaversion'" 2>&1)
+answered=$?
+tables=$(printf '%s' "$said" | tail -n 1)
+if [ "$answered" != 0 ]; then echo "wrong=the database $database cannot be asked: $(printf '%s' "$said" | head -n 1)"; fi
+# A queue runner in C++ tells by the database how it is.
 if [ "$runner_port" = - ]; then
-  status=$(as ${hydraUsers.queueRunner} env "$@" "$package/bin/hydra-queue-runner" --status 2>/dev/null)
-  case $status in
-    *'"status":"up"'* | *'"status": "up"'*) ;;
-    *) echo "wrong=the queue runner is not up" ;;
-  esac
+  [ "$answered" != 0 ] ||
+    case $(as ${hydraUsers.queueRunner} env "$@" "$package/bin/hydra-queue-runner" --status 2>/dev/null) in
+      *'"status":"up"'* | *'"status": "up"'*) ;;
+      *) echo "wrong=the queue runner is not up" ;;
+    esac
 else
   # bash belongs to each Debian, and an HTTP client does not.
   answer=$(timeout 60 bash -c 'exec 3<> "/dev/tcp/127.0.0.1/$1" && printf "GET /status/machines HTTP/1.0\\r\\n\\r\\n" >&3 && cat <&3' \\
@@ -131,13 +137,14 @@ for mark in ${hydraHome}/.*-stopped-disk-space; do
   unit=\${mark##*/.} unit=\${unit%-stopped-disk-space}
   [ "$(systemctl is-active "$unit")" = active ] || echo "wrong=$unit was stopped since there is too little room on /nix/store"
 done
-sql() { as ${hydraUsers.hydra} psql -X -U ${hydraRole} -p "$database_port" -d "$database" -Atc "$1" 2>/dev/null; }
-schema=$(sql 'select max(version) from schemaversion')
-newest=$(find "$package/libexec/hydra/sql/" -name 'upgrade-*.sql' 2>/dev/null | sed 's/.*upgrade-//; s/\\.sql$//' | sort -n | tail -n 1)
-if [ -z "$schema" ]; then echo "wrong=the database $database does not have the tables of Hydra"
-elif [ "$schema" -lt "\${newest:-0}" ]; then echo "wrong=the tables of Hydra are of version $schema, and its package wants $newest"; fi
-sessions=$(sql "select count(*) from pg_stat_activity where application_name = 'hydra-evaluator'")
-[ "\${sessions:-0}" -ge 1 ] || echo "wrong=the evaluator has no connection to the database"
+if [ "$answered" = 0 ]; then
+  newest=$(find "$package/libexec/hydra/sql/" -name 'upgrade-*.sql' 2>/dev/null | sed 's/.*upgrade-//; s/\\.sql$//' | sort -n | tail -n 1)
+  schema=$([ "$tables" = 0 ] || sql 'select max(version) from schemaversion' 2>/dev/null)
+  if [ -z "$schema" ]; then echo "wrong=the database $database does not have the tables of Hydra"
+  elif [ "$schema" -lt "\${newest:-0}" ]; then echo "wrong=the tables of Hydra are of version $schema, and its package wants $newest"; fi
+  sessions=$(sql "select count(*) from pg_stat_activity where application_name = 'hydra-evaluator'" 2>/dev/null)
+  [ "\${sessions:-0}" -ge 1 ] || echo "wrong=the evaluator has no connection to the database"
+fi
 listening=$(ss -Hltn "sport = :$port" | awk '{ print $4 }')
 case $listening in
   '') echo "wrong=nothing listens on port $port" ;;

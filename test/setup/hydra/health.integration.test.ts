@@ -88,6 +88,47 @@ describe('services that began before their user was let in to the Nix daemon', (
   })
 })
 
+describe('a database of Hydra', () => {
+  const installed = { facts: { runner: 'goes-to-builders' }, environment: {}, databasePort: 5432 } as const
+  const about = async () =>
+    (await healthProblems(host, settings({}), installed, taskRun())).filter((each) =>
+      /database|tables|queue runner|evaluator/.test(each),
+    )
+  const psql = (body: string) =>
+    standIn('runuser', `case $* in *psql*) ${body} ;; *--status*) exit 1 ;; *) exit 0 ;; esac`)
+
+  it('that is down is told with the words of psql, and what cannot be known without it is not said', async () => {
+    psql(
+      `echo 'psql: error: connection to server on socket "/run/postgresql/.s.PGSQL.5432" failed: No such file or directory' >&2
+printf '\\tIs the server running locally and accepting connections on that socket?\\n' >&2; exit 2`,
+    )
+    expect(await about()).toEqual([
+      'the database hydra cannot be asked: psql: error: connection to server on socket "/run/postgresql/.s.PGSQL.5432" failed: No such file or directory',
+    ])
+  })
+
+  it('that refuses the user is told likewise', async () => {
+    psql('echo \'psql: error: FATAL:  Peer authentication failed for user "hydra"\' >&2; exit 2')
+    expect(await about()).toEqual([
+      'the database hydra cannot be asked: psql: error: FATAL:  Peer authentication failed for user "hydra"',
+    ])
+  })
+
+  it('without tables is told as one', async () => {
+    psql('echo 0')
+    expect(await about()).toEqual([
+      'the queue runner is not up',
+      'the database hydra does not have the tables of Hydra',
+      'the evaluator has no connection to the database',
+    ])
+  })
+
+  it('whose client has a warning to tell is not taken for one that is down', async () => {
+    psql('echo "could not change directory" >&2; echo 1')
+    expect(await about()).toEqual(['the queue runner is not up'])
+  })
+})
+
 describe('a service that was stopped for want of room', () => {
   it('is told apart from one that somebody stopped', async () => {
     standIn('runuser', 'exit 1')

@@ -1,0 +1,14 @@
+import { describe, expect, it } from 'vitest'
+import { readDocument } from './documents.js'
+
+/** Rows of the tables of options: name, type with default, meaning. */
+const types = readDocument('docs/options.md')
+  .split('\n')
+  .flatMap((line) => /^\| `[^|]+` \| ([^|]*) \|/.exec(line)?.[1] ?? [])
+
+describe('the types in docs/options.md', () => {
+  it('are whole: none ends in "or"', () => {
+    expect(types.length).toBeGreaterThan(60)
+    expect(types.filter((type) => /(^|\s)or\s*(;|$)/.test(type) || type.trim() === '')).toEqual([])
+  })
+})
