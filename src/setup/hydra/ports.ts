@@ -1,6 +1,6 @@
+import type { HydraOptions } from '../../core/hydra-options.js'
 import type { ServicePort } from '../taken-port.js'
 import type { HydraFacts } from './package-facts.js'
-import type { HydraSettings } from './settings.js'
 
 const runnerUnit = 'hydra-queue-runner.service'
 
@@ -9,7 +9,7 @@ const runnerUnit = 'hydra-queue-runner.service'
  * hydra-server even with status 0 (measured).
  */
 export function hydraPorts(
-  { options }: Pick<HydraSettings, 'options'>,
+  { options }: { readonly options: Pick<HydraOptions, 'port' | 'queueRunnerPort' | 'extraConfig'> },
   { runner, metrics }: Pick<HydraFacts, 'runner' | 'metrics'>,
 ): ServicePort[] {
   const another = (option: string) => `stop it, or set deployment.hydra.${option} to another one`

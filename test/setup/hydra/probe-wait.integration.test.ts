@@ -71,7 +71,7 @@ function wantedProof() {
     }),
   )
   if (wanted === undefined) throw new Error('no proof is wanted')
-  return { ...wanted, port, publicKeyFile: undefined }
+  return { ...wanted, entrance: { ...wanted.entrance, port }, publicKeyFile: undefined }
 }
 
 const prove = (patience: ProofPace = pace) => proveByBuild(host, wantedProof(), run, patience)
