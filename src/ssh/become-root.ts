@@ -13,6 +13,7 @@ import {
   passwordRefused,
   probeScript,
   readProbe,
+  wantsPassword,
 } from './sudo.js'
 
 /** A login shell with a slow profile, or PAM asking a directory server. */
@@ -46,7 +47,7 @@ export async function probeLogin(connection: Connection, options: ConnectOptions
   const found = readProbe(outcome.stdout, outcome.stderr)
   if (found === 'root') return { escalation: { kind: 'root' }, noisy }
   if (found === 'without password') return { escalation: { kind: 'sudo' }, noisy }
-  if (!canTakePassword(target) || found.status === 127) {
+  if (!canTakePassword(target) || found.status === 127 || !wantsPassword(found.refused)) {
     throw noEscalation({ target, said: found.refused }, found.status)
   }
   return { escalation: await askPassword(connection, options, found.refused), noisy }

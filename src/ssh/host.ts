@@ -6,7 +6,14 @@ import type { Connection } from './connection.js'
 import { connectFromRemote, forwardFromRemote } from './forward.js'
 import type { Outcome } from './framed-command.js'
 import { loginShellBroken } from './login-shell.js'
-import { canTakePassword, type Escalation, launchAsLoginUser, launchAsRoot, noEscalation } from './sudo.js'
+import {
+  canTakePassword,
+  type Escalation,
+  launchAsLoginUser,
+  launchAsRoot,
+  noEscalation,
+  wantsPassword,
+} from './sudo.js'
 
 /** One connection to one machine, as the rest of hydra-ops sees it. */
 export class RemoteHost implements Host {
@@ -73,7 +80,8 @@ export class RemoteHost implements Host {
       const outcome = await this.#runOnce(script, options)
       if (outcome.kind !== 'not begun') return outcome
       if (options.asLoginUser === true || used.kind === 'root') throw loginShellBroken(this.target, outcome)
-      if (used.kind !== 'sudo' || !canTakePassword(this.target)) throw this.#noRoot(outcome)
+      const asks = canTakePassword(this.target) && wantsPassword(outcome.said)
+      if (used.kind !== 'sudo' || !asks) throw this.#noRoot(outcome)
       await this.#escalateAgain(outcome.said, options.signal)
       const again = await this.#runOnce(script, options)
       if (again.kind === 'not begun') throw this.#noRoot(again)

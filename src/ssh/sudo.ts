@@ -106,6 +106,16 @@ export function passwordCheckScript(target: SshTarget): string {
   return [inEnglish, `${passwordWords(target).map(quote).join(' ')} sh -c 'id -u'`].join('\n')
 }
 
+/**
+ * Tells a sudo that asks for a password from one that refuses for another reason, by its own words in English: of
+ * sudo 1.8, 1.9 and sudo-rs. It asks first also where sudoers lacks the user, and refuses after that.
+ */
+export function wantsPassword(said: string): boolean {
+  return /a (?:password|terminal) is required|no tty present and no askpass program|interactive authentication is required/i.test(
+    said,
+  )
+}
+
 /** The facts that the error sentences below need. */
 interface Who {
   readonly target: SshTarget
@@ -129,11 +139,17 @@ export function noEscalation({ target, said }: Who, status: number): Error {
       hint: `install it, ${asRoot}`,
     })
   }
-  return failure('NO_SUDO', `machine '${machine}': user '${user}' cannot become root by '${program}'`, {
-    machine,
-    hint: `allow it without a password, ${asRoot}`,
-    ...(said === '' ? {} : { detail: said }),
-  })
+  return failure(
+    'NO_SUDO',
+    `machine '${machine}': user '${user}' cannot become root by '${program}'${inItsWords(said)}`,
+    {
+      machine,
+      hint: /must have a tty/.test(said)
+        ? `sudoers has 'requiretty': let '${user}' off there (Defaults:${user} !requiretty), ${asRoot}`
+        : `allow it without a password, ${asRoot}`,
+      ...(said === '' ? {} : { detail: said }),
+    },
+  )
 }
 
 export function passwordNeeded({ target, said }: Who): Error {
@@ -156,8 +172,15 @@ export function passwordRefused({ target, said }: Who): Error {
   )
   const message = wrong
     ? `machine '${machine}': sudo did not accept the password of user '${user}'`
-    : `machine '${machine}': user '${user}' cannot become root by sudo`
+    : `machine '${machine}': user '${user}' cannot become root by sudo${inItsWords(said)}`
   return failure('SUDO_PASSWORD', message, { machine, detail: lastWords(said) })
+}
+
+/** The refusal in the words of the program, for the end of a sentence. */
+function inItsWords(said: string): string {
+  const words = lastWords(said).split('\n').at(-1) ?? ''
+  const last = words === '' ? (said.trim().split('\n').at(-1) ?? '') : words
+  return last === '' ? '' : `; it says: ${last}`
 }
 
 /** Without the lecture. */
@@ -165,7 +188,10 @@ function lastWords(said: string): string {
   return said
     .split('\n')
     .filter(
-      (line) => line.startsWith('sudo:') || line.startsWith('sudo-rs:') || /is not (in|allowed)/.test(line),
+      (line) =>
+        line.startsWith('sudo:') ||
+        line.startsWith('sudo-rs:') ||
+        /is not (in|allowed)|^Sorry, user /.test(line),
     )
     .join('\n')
 }

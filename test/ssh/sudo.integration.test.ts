@@ -35,6 +35,8 @@ async function withHost(
 beforeEach(() => {
   rmSync(state('nopasswd'), { force: true })
   rmSync(state('ticket'), { force: true })
+  rmSync(state('refuses'), { force: true })
+  rmSync(state('denies'), { force: true })
   writeFileSync(state('log'), '')
 })
 
@@ -168,6 +170,49 @@ describe('sudo with a password', () => {
       cancel.abort()
       await expect(running).rejects.toMatchObject({ code: 'INTERRUPTED' })
       await until('it is gone', () => processesWith(`sleep ${mark}`).length === 0)
+    })
+  })
+})
+
+describe('sudo that refuses for another reason than a password', () => {
+  it.each([
+    'sudo: sorry, you must have a tty to run sudo',
+    'sudo: PAM account management error: Permission denied',
+    'sudo: you do not exist in the passwd database',
+    'Sorry, user me may not run sudo on web.',
+  ])('says what sudo said, and asks for no password: %s', async (said) => {
+    writeFileSync(state('refuses'), `${said}\n`)
+    let asked = false
+    const password = async () => {
+      asked = true
+      return sudoPassword
+    }
+    await expect(connected(sshd.target(), { sudoPassword: password })).rejects.toMatchObject({
+      code: 'NO_SUDO',
+      message: expect.stringContaining(said),
+    })
+    expect(asked).toBe(false)
+  })
+
+  it.each(['me is not in the sudoers file.', 'Sorry, user me may not run sudo on web.'])(
+    'says what sudo said once the password was right: %s',
+    async (said) => {
+      writeFileSync(state('denies'), `${said}\n`)
+      await expect(withHost({ password: sudoPassword }, async () => {})).rejects.toMatchObject({
+        message: expect.stringContaining(said),
+      })
+    },
+  )
+
+  it('says it also when that begins on a connection that is open', async () => {
+    writeFileSync(state('nopasswd'), '')
+    await withHost({ password: sudoPassword }, async (host) => {
+      writeFileSync(state('refuses'), 'sudo: sorry, you must have a tty to run sudo\n')
+      await expect(host.exec(['id'], remote())).rejects.toMatchObject({
+        code: 'NO_SUDO',
+        message: expect.stringContaining('you must have a tty'),
+        hint: expect.stringContaining('!requiretty'),
+      })
     })
   })
 })
