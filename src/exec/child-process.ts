@@ -1,6 +1,7 @@
 import type { ChildProcess } from 'node:child_process'
 import { ExecaError } from 'execa'
 import { failure } from '../core/errors.js'
+import { KeptEnds } from '../core/kept-ends.js'
 import { installLine, packageOf } from '../core/programs.js'
 
 /** Grace between SIGTERM and SIGKILL. */
@@ -9,6 +10,11 @@ const killAfterMs = 3_000
 /** `ENOENT`, `EACCES` … when the program could not be started at all. */
 export function errorCodeOf(result: unknown): string | undefined {
   return result instanceof ExecaError ? result.code : undefined
+}
+
+/** The program printed more than is read of it. */
+export function isTooLong(result: unknown): boolean {
+  return result instanceof ExecaError && result.isMaxBuffer
 }
 
 /** Process groups that were started and have not ended. */
@@ -62,4 +68,13 @@ export function missing(file: string, what: string): Error {
   return failure('NOT_INSTALLED', `${what}: the program '${file}' is not installed`, {
     hint: pkg === undefined ? `install '${file}', then try again` : installLine([pkg]),
   })
+}
+
+/** Reads what a program says on the side, and keeps its beginning and its end. */
+export function keepEnds(stream: NodeJS.ReadableStream | null): KeptEnds {
+  const kept = new KeptEnds()
+  stream?.on('data', (chunk: string | Buffer) => {
+    kept.push(typeof chunk === 'string' ? Buffer.from(chunk) : chunk)
+  })
+  return kept
 }

@@ -3,9 +3,12 @@ import type { LocalCommands } from '../core/context.js'
 import { abortError, failure } from '../core/errors.js'
 import { onAbort } from '../core/on-abort.js'
 import type { CommandResult } from '../core/ssh.js'
-import { endGroup, errorCodeOf, lines, missing } from './child-process.js'
+import { endGroup, errorCodeOf, isTooLong, keepEnds, lines, missing } from './child-process.js'
 import { spawnDuplex } from './spawn-duplex.js'
 import { spawnReadable } from './spawn-readable.js'
+
+/** Node's default: an answer that is longer is none that anybody waits for. */
+const maxOutput = 100_000_000
 
 /**
  * Commands on the operator host. Each gets a process group of its own, so that a deadline or a Ctrl-C ends
@@ -23,13 +26,16 @@ export const localCommands: LocalCommands = {
       reject: false,
       detached: true,
       stripFinalNewline: false,
-      // Node's default of 100 MB; a store's path list is far below it.
-      maxBuffer: 100_000_000,
+      // A store's path list is far below it.
+      maxBuffer: maxOutput,
+      // Its end tells most, so it is kept by us.
+      buffer: { stderr: false },
       encoding: options.encoding ?? 'utf8',
       env: { LC_ALL: 'C.UTF-8', ...options.env },
       ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
       ...(options.stdin === undefined ? { stdin: 'ignore' } : { input: options.stdin }),
     } satisfies Options)
+    const said = keepEnds(child.stderr)
     const { onLine } = options
     if (onLine !== undefined) {
       for (const stream of [child.stdout, child.stderr]) stream?.setEncoding('utf8').on('data', lines(onLine))
@@ -53,16 +59,20 @@ export const localCommands: LocalCommands = {
           'DEADLINE',
           `${options.what}: '${file}' did not end within ${options.timeoutMs / 1000} s`,
           {
-            detail: tail(result.stderr),
+            detail: tail(said.text()),
           },
         )
+      }
+      if (isTooLong(result)) {
+        ended()
+        throw failure('OUTPUT_TOO_LARGE', `${options.what}: it printed more than ${maxOutput / 1_000_000} MB`)
       }
       const spawnError = errorCodeOf(result)
       if (spawnError === 'ENOENT') throw missing(file, options.what)
       if (spawnError !== undefined && result.exitCode === undefined && result.signal === undefined) {
         throw failure('NOT_EXECUTABLE', `${options.what}: '${file}' cannot be executed (${spawnError})`)
       }
-      return toResult(file, result)
+      return toResult(file, result, said.text())
     } finally {
       clearTimeout(deadline)
       stopListening()
@@ -81,23 +91,17 @@ export const localCommands: LocalCommands = {
 
 interface Ended {
   readonly stdout: unknown
-  readonly stderr: unknown
   readonly exitCode?: number | undefined
   readonly signal?: string | undefined
 }
 
-function toResult(file: string, result: Ended): CommandResult {
+function toResult(file: string, result: Ended, stderr: string): CommandResult {
   const stdout = String(result.stdout ?? '')
-  const stderr = String(result.stderr ?? '')
   if (result.exitCode !== undefined) return { kind: 'exited', code: result.exitCode, stdout, stderr }
   if (result.signal !== undefined) return { kind: 'killed', signal: result.signal, stdout, stderr }
   throw failure('COMMAND', `'${file}' ended without an exit status`)
 }
 
-function tail(text: unknown): string {
-  return String(text ?? '')
-    .split('\n')
-    .slice(-20)
-    .join('\n')
-    .trim()
+function tail(text: string): string {
+  return text.split('\n').slice(-20).join('\n').trim()
 }

@@ -2,7 +2,7 @@ import { execa } from 'execa'
 import type { LocalCommands } from '../core/context.js'
 import { abortError, failure } from '../core/errors.js'
 import { onAbort } from '../core/on-abort.js'
-import { endGroup, errorCodeOf, missing } from './child-process.js'
+import { endGroup, errorCodeOf, keepEnds, missing } from './child-process.js'
 
 /** See `LocalCommands.spawnReadable`. */
 export const spawnReadable: LocalCommands['spawnReadable'] = (argv, options) => {
@@ -12,12 +12,13 @@ export const spawnReadable: LocalCommands['spawnReadable'] = (argv, options) => 
   const child = execa(file, args, {
     reject: false,
     detached: true,
-    buffer: { stdout: false },
+    buffer: false,
     stdin: 'ignore',
     stdout: 'pipe',
     stderr: 'pipe',
     env: { LC_ALL: 'C.UTF-8', ...options.env },
   })
+  const said = keepEnds(child.stderr)
   const end = endGroup(child)
   const stopListening = onAbort(options.signal, end)
   // Whoever stops reading has no use for the rest; one that was read to its end is about to exit by itself.
@@ -27,7 +28,7 @@ export const spawnReadable: LocalCommands['spawnReadable'] = (argv, options) => 
   const done = child
     .then((result) => {
       if (options.signal.aborted) throw abortError(options.signal, options.what)
-      const stderr = String(result.stderr ?? '')
+      const stderr = said.text().replace(/\n$/, '')
       if (result.exitCode !== undefined)
         return { kind: 'exited', code: result.exitCode, stdout: '', stderr } as const
       if (result.signal !== undefined)

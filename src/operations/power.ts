@@ -79,5 +79,6 @@ async function withLink(link: Link, action: () => Promise<unknown>): Promise<voi
 /** What lies in /run is gone after a boot. */
 async function resendVolatileKeys(link: Link, network: NetworkOnce): Promise<void> {
   if (!Object.values(recordOf(link).keys).some((path) => path.startsWith('/run/'))) return
-  await sendKeysTo(link.ops, link.session, link.machine, { network, run: link.run })
+  const { ops, session, machine, run, sudoPassword } = link
+  await sendKeysTo(ops, session, machine, { network, run, sudoPassword })
 }

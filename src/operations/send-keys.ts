@@ -44,7 +44,12 @@ export async function sendKeysTo(
   ops: Ops,
   session: Session,
   machine: MachineName,
-  how: { readonly network: NetworkOnce; readonly run: Run },
+  how: {
+    readonly network: NetworkOnce
+    readonly run: Run
+    /** The answer that the same run was given before. */
+    readonly sudoPassword?: Link['sudoPassword']
+  },
 ): Promise<boolean> {
   const { run } = how
   const definition = definitionIn(await how.network(session, run), machine)
@@ -54,7 +59,11 @@ export async function sendKeysTo(
     run,
     known: new Map(),
   })
-  const link: Link = { ...newLink(ops, session, machine, run), definition }
+  const link: Link = {
+    ...newLink(ops, session, machine, run),
+    definition,
+    sudoPassword: how.sudoPassword,
+  }
   try {
     await connect(link)
     refuseMachine(link, await surveyMachine(hostOf(link), run))

@@ -1,12 +1,13 @@
 import { StringDecoder } from 'node:string_decoder'
 import type { ClientChannel } from 'ssh2'
 import { failure, messageOf } from '../core/errors.js'
+import { KeptEnds } from '../core/kept-ends.js'
 import type { CommandResult, RemoteOptions } from '../core/ssh.js'
 import type { Nonce } from './command-line.js'
 import { FrameParser } from './framing.js'
 import type { Launch } from './sudo.js'
 
-/** More than any store's path list or journal excerpt; a command that prints without end must not fill memory. */
+/** More than any store's path list; of what a command says on stderr only the ends are kept. */
 const maxOutput = 256 * 1024 * 1024
 /** How long after the closing marks a channel may stay open: a daemon that the command left behind may hold it. */
 const lingerMs = 300
@@ -50,7 +51,7 @@ export class FramedCommand {
     this.#io = io
     const { onLine } = io
     this.#stdout = new FramedStream(nonce, onLine && ((line) => onLine(line, 'stdout')))
-    this.#stderr = new FramedStream(nonce, onLine && ((line) => onLine(line, 'stderr')))
+    this.#stderr = new FramedStream(nonce, onLine && ((line) => onLine(line, 'stderr')), new KeptEnds())
     this.begun = new Promise((resolve) => {
       this.#begin = resolve
     })
@@ -93,7 +94,7 @@ export class FramedCommand {
   #received(stream: FramedStream, chunk: Buffer): void {
     if (this.#done) return
     stream.push(chunk)
-    if (stream.bytes > maxOutput) {
+    if (stream === this.#stdout && stream.bytes > maxOutput) {
       this.#fail(failure('OUTPUT_TOO_LARGE', `${this.#io.what}: it printed more than 256 MiB`))
       return
     }
@@ -176,16 +177,34 @@ export class FramedCommand {
   }
 }
 
+/** Keeps all of an output: an answer without its middle would be another one. */
+class Whole {
+  readonly #chunks: Buffer[] = []
+
+  push(bytes: Buffer): void {
+    this.#chunks.push(bytes)
+  }
+
+  text(): string {
+    return Buffer.concat(this.#chunks).toString('utf8')
+  }
+}
+
 /** One of the two output streams. */
 class FramedStream {
   readonly parser: FrameParser
   bytes = 0
-  readonly #chunks: Buffer[] = []
+  readonly #kept: Pick<KeptEnds, 'push' | 'text'>
   readonly #decoder = new StringDecoder('utf8')
   readonly #onLine: ((line: string) => void) | undefined
   #line = ''
 
-  constructor(nonce: Nonce, onLine: ((line: string) => void) | undefined) {
+  constructor(
+    nonce: Nonce,
+    onLine: ((line: string) => void) | undefined,
+    kept: Pick<KeptEnds, 'push' | 'text'> = new Whole(),
+  ) {
+    this.#kept = kept
     this.#onLine = onLine
     this.parser = new FrameParser(nonce, (bytes) => this.#output(bytes))
   }
@@ -202,12 +221,12 @@ class FramedStream {
   }
 
   text(): string {
-    return Buffer.concat(this.#chunks).toString('utf8')
+    return this.#kept.text()
   }
 
   #output(bytes: Buffer): void {
     this.bytes += bytes.length
-    this.#chunks.push(bytes)
+    this.#kept.push(bytes)
     if (this.#onLine === undefined) return
     const parts = (this.#line + this.#decoder.write(bytes)).split(/\r?\n/)
     this.#line = parts.pop() ?? ''

@@ -159,6 +159,18 @@ describe('much data', () => {
   })
 })
 
+describe('errors without end', () => {
+  it('let the command go on, and their first and last words are kept', async () => {
+    const talk =
+      'echo first >&2; head -c 20000000 /dev/zero | tr "\\0" x >&2; echo >&2; echo last >&2; echo out; exit 3'
+    const result = await host.script(talk, [], remote())
+    expect(result).toMatchObject({ kind: 'exited', code: 3, stdout: 'out\n' })
+    expect(result.stderr.startsWith('first\n')).toBe(true)
+    expect(result.stderr.endsWith('\nlast\n')).toBe(true)
+    expect(result.stderr.length).toBeLessThan(3_000_000)
+  })
+})
+
 describe('an input that breaks', () => {
   it('is an error and never the end of the input', async () => {
     const mark = `/tmp/hydra-ops-${randomUUID()}`

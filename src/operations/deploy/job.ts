@@ -28,7 +28,7 @@ export interface Link {
   /** The open connection, while there is one. */
   host: Host | undefined
   /** Asked once per machine and run, kept in memory only. */
-  sudoPassword: string | undefined
+  sudoPassword: Promise<string> | undefined
 }
 
 /** A machine on its way through the deploy pipeline. */

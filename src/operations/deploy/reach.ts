@@ -56,9 +56,9 @@ export async function targetOf(link: Link): Promise<SshTarget> {
   return link.provider.target(await resourceFor(link), link.run)
 }
 
-async function sudoPassword(link: Link): Promise<string> {
+function sudoPassword(link: Link): Promise<string> {
   const { machine } = link
-  link.sudoPassword ??= await askOf(link.ops.questions.secret(`sudo password on machine '${machine}':`), () =>
+  link.sudoPassword ??= askOf(link.ops.questions.secret(`sudo password on machine '${machine}':`), () =>
     failure(
       'SUDO_PASSWORD',
       `sudo on machine '${machine}' asks for a password, and there is no terminal to ask on`,

@@ -77,4 +77,30 @@ describe('a reboot', () => {
     const [row] = await reboot()
     expect(row).toMatchObject({ outcome: 'failed', reason: expect.stringContaining("'web'") })
   })
+
+  it('asks for the password of sudo once, also for the keys that it sends again', async () => {
+    await world.change('web', { keys: { token: '/run/keys/token' } })
+    bootIds(before, after)
+    world.ops.ssh.answer('reboot', succeed())
+    world.ops.ssh.answer('remove dropped keys', succeed())
+    world.ops.ssh.answer('open the folders of keys to their users', succeed())
+    let asked = 0
+    const secret = async () => {
+      asked += 1
+      return 'the password'
+    }
+    Object.assign(world.ops, { questions: { ...world.ops.questions, secret } })
+    const { connect } = world.ops.ssh
+    let connections = 0
+    world.ops.ssh.connect = async (target, options) => {
+      connections += 1
+      expect(await options.sudoPassword?.()).toBe('the password')
+      return connect(target, options)
+    }
+    const [row] = await reboot()
+    expect(row?.reason).toBeUndefined()
+    expect(row?.outcome).toBe('changed')
+    expect(connections).toBe(3)
+    expect(asked).toBe(1)
+  })
 })

@@ -1,0 +1,58 @@
+/** How much of what a program says on the side is kept: its first words, and a good part of its last ones. */
+const usual = { head: 64 * 1024, tail: 1024 * 1024 }
+
+/** Keeps the beginning and the end of an output that may go on without end. */
+export class KeptEnds {
+  readonly #most: { readonly head: number; readonly tail: number }
+  readonly #head: Buffer[] = []
+  #headBytes = 0
+  #tail: Buffer[] = []
+  #tailBytes = 0
+  #leftOut = 0
+
+  constructor(most = usual) {
+    this.#most = most
+  }
+
+  /** Number of bytes in memory. */
+  get held(): number {
+    return this.#headBytes + this.#tailBytes
+  }
+
+  push(chunk: Buffer): void {
+    const forHead = chunk.subarray(0, this.#most.head - this.#headBytes)
+    if (forHead.length > 0) {
+      this.#head.push(forHead)
+      this.#headBytes += forHead.length
+    }
+    const rest = chunk.subarray(forHead.length)
+    if (rest.length === 0) return
+    this.#tail.push(rest)
+    this.#tailBytes += rest.length
+    // Not at each chunk, which would copy the whole end again and again.
+    if (this.#tailBytes > 2 * this.#most.tail) this.#trim()
+  }
+
+  text(): string {
+    this.#trim()
+    const head = Buffer.concat(this.#head).toString('utf8')
+    const tail = Buffer.concat(this.#tail).toString('utf8')
+    return this.#leftOut === 0
+      ? whole(this.#head, this.#tail)
+      : `${head}\n… ${this.#leftOut} bytes left out …\n${tail}`
+  }
+
+  #trim(): void {
+    const over = this.#tailBytes - this.#most.tail
+    if (over <= 0) return
+    // A copy, since a part of a chunk would keep all of it.
+    this.#tail = [Buffer.from(Buffer.concat(this.#tail).subarray(over))]
+    this.#tailBytes = this.#most.tail
+    this.#leftOut += over
+  }
+}
+
+/** Joined before it is decoded: a character may lie on both sides. */
+function whole(head: readonly Buffer[], tail: readonly Buffer[]): string {
+  return Buffer.concat([...head, ...tail]).toString('utf8')
+}

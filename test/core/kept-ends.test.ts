@@ -1,0 +1,27 @@
+import { describe, expect, it } from 'vitest'
+import { KeptEnds } from '../../src/core/kept-ends.js'
+
+function kept(...chunks: string[]): string {
+  const ends = new KeptEnds({ head: 4, tail: 6 })
+  for (const chunk of chunks) ends.push(Buffer.from(chunk))
+  return ends.text()
+}
+
+describe('what is kept of an output without end', () => {
+  it('is all of it while it is short', () => {
+    expect(kept()).toBe('')
+    expect(kept('ab', 'cd', 'efghij')).toBe('abcdefghij')
+  })
+
+  it('is its beginning and its end, with what is missing between them', () => {
+    expect(kept('abcdefghijklmn')).toBe('abcd\n… 4 bytes left out …\nijklmn')
+    expect(kept(...'abcdefghijklmn')).toBe('abcd\n… 4 bytes left out …\nijklmn')
+    expect(kept('abc', 'defghijklmn', 'op')).toBe('abcd\n… 6 bytes left out …\nklmnop')
+  })
+
+  it('takes no more memory for a long output than for its ends', () => {
+    const ends = new KeptEnds({ head: 4, tail: 6 })
+    for (let at = 0; at < 10_000; at++) ends.push(Buffer.alloc(3, 'x'))
+    expect(ends.held).toBeLessThanOrEqual(4 + 2 * 6 + 3)
+  })
+})
