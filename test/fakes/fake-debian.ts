@@ -24,14 +24,16 @@ export function runFakeDebian(ops: FakeOps, options: FakeDebianOptions = {}): vo
   const file = (machine: string, kind: string) => join(folder, `${machine}.${kind}`)
   const read = (path: string) => (existsSync(path) ? readFileSync(path, 'utf8') : '')
   const boot = (machine: string) => read(file(machine, 'boot')) || '1'
+  const bootId = (machine: string) => `boot-${boot(machine)}`
   ops.ssh.answer('read the facts of the machine', ({ machine }) =>
     surveyOf({
+      boot_id: bootId(machine),
       profile: read(file(machine, 'profile')),
       owner: read(file(machine, 'owner')),
       ...(options.rebootWanted === true && boot(machine) === '1' ? { reboot: '1' } : {}),
     }),
   )
-  ops.ssh.answer('read the boot id', ({ machine }) => succeed(`${boot(machine)}\n`))
+  ops.ssh.answer('read the boot id', ({ machine }) => succeed(`${bootId(machine)}\n`))
   ops.ssh.answer('reboot', ({ machine }) => {
     writeFileSync(file(machine, 'boot'), String(Number(boot(machine)) + 1))
     return succeed()
@@ -56,7 +58,9 @@ export function runFakeDebian(ops: FakeOps, options: FakeDebianOptions = {}): vo
     const record = read(file(machine, unit))
     const [, , path, code] = record === '' ? [] : JSON.parse(record)
     if (code === '0') writeFileSync(file(machine, 'profile'), path)
-    return succeed(record === '' ? 'state LoadState=not-found\nboot boot-1\n' : `record ${record}\n`)
+    return succeed(
+      `${record === '' ? 'state LoadState=not-found' : `record ${record}`}\nboot ${bootId(machine)}\n`,
+    )
   })
   ops.ssh.answer('remove the unit of the activation', succeed())
   ops.ssh.answer('read the journal of the units that failed', succeed('unit said this\n'))

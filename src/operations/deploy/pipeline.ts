@@ -70,7 +70,7 @@ async function stages(job: Job, seen: Assessment): Promise<void> {
     await copyClosure(job, wanted, look.survey)
   }
   if (job.request.until === 'copy') return
-  await deliver(job, look, wanted)
+  look = await deliver(job, look, wanted)
 
   await job.ops.nix.root(job.session.paths.gcroots, job.machine, wanted, job.run)
 
@@ -110,8 +110,8 @@ async function reach(job: Job, seen: Assessment): Promise<Look> {
   return lookToChange(job)
 }
 
-/** Keys, closure, tasks: in the order in which each finds what it needs. */
-async function deliver(job: Job, look: Look, wanted: StorePath): Promise<void> {
+/** Brings keys, closure and tasks, in the order in which each finds what it needs; returns the latest look. */
+async function deliver(job: Job, look: Look, wanted: StorePath): Promise<Look> {
   enter(job, 'keys')
   await placeKeys(job, 'pre-activation', look.keys)
   enter(job, 'activate')
@@ -129,15 +129,16 @@ async function deliver(job: Job, look: Look, wanted: StorePath): Promise<void> {
   enter(job, 'keys')
   await placeKeys(job, 'post-activation', look.keys)
   await dropKeys(job, look.keys)
-  await rebootIfWanted(job, look)
+  return rebootIfWanted(job, look)
 }
 
-async function rebootIfWanted(job: Job, look: Look): Promise<void> {
-  if (rebootReason(job.request, look) === undefined) return
+async function rebootIfWanted(job: Job, look: Look): Promise<Look> {
+  if (rebootReason(job.request, look) === undefined) return look
   await rebootMachine(job)
   const again = await lookAt(job)
   await placeKeys(job, 'pre-activation', again.keys)
   await placeKeys(job, 'post-activation', again.keys)
+  return again
 }
 
 async function checks(job: Job, kind: 'preDeployChecks' | 'healthChecks'): Promise<void> {

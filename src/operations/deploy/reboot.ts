@@ -2,7 +2,7 @@ import { requireSuccess } from '../../core/command-result.js'
 import { failure, OpsError } from '../../core/errors.js'
 import { pause } from '../../core/pause.js'
 import type { CommandResult, Host } from '../../core/ssh.js'
-import { journal, type Link } from './job.js'
+import { journal, type Link, updateJob } from './job.js'
 import { bootMs, hostOf, waitAndConnect } from './reach.js'
 
 const pollMs = 1_000
@@ -19,6 +19,9 @@ export async function rebootMachine(link: Link, options: { hard?: boolean } = {}
     const now = await bootIdAgain(link, deadline)
     if (now === undefined || now === before) continue
     journal(link, 'machine.reboot', { result: 'done', data: now })
+    updateJob(link, (draft) => {
+      draft.facts = { ...draft.facts, bootId: now }
+    })
     link.changed = true
     return hostOf(link)
   }

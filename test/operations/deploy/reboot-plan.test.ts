@@ -1,9 +1,11 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { deploy } from '../../../src/operations/deploy/deploy.js'
 import type { DeployRequest } from '../../../src/operations/deploy/request.js'
+import { rebootMachines } from '../../../src/operations/power.js'
 import { runFakeDebian } from '../../fakes/fake-debian.js'
 import { fakeMachine, fakeNetwork } from '../../fakes/fake-network.js'
 import { createFakeOps, type FakeOps } from '../../fakes/fake-ops.js'
+import { exit } from '../../fakes/fake-ssh.js'
 import { standardRequest } from '../../fakes/standard-request.js'
 
 let ops: FakeOps
@@ -34,6 +36,30 @@ describe('a reboot that was asked for', () => {
     ops.answerTo = false
     await expect(again({ forceReboot: true, yes: false })).rejects.toThrow('nothing was changed')
     expect(reboots()).toBe(1)
+  })
+
+  it('is recorded with the boot id after it, and the next deploy finds nothing to change', async () => {
+    const bootId = () => ops.store.resolve('net').machines['web' as never]?.facts.bootId
+    expect(bootId()).toBe('boot-1')
+    await again({ forceReboot: true })
+    expect(bootId()).toBe('boot-2')
+    expect((await again({})).results).toMatchObject([{ outcome: 'unchanged' }])
+    expect(bootId()).toBe('boot-2')
+  })
+
+  it('is recorded also by the verb reboot', async () => {
+    await rebootMachines(ops, { deployment: 'net', selection: {}, maxConcurrent: 1 })
+    expect(ops.store.resolve('net').machines['web' as never]?.facts.bootId).toBe('boot-2')
+  })
+
+  it('is recorded also where the deploy fails after it', async () => {
+    const check = { cmd: [{ cmd: ['false'], period: 0.001, total: 0.001, timeout: 1 }] }
+    ops.nix.network = fakeNetwork([fakeMachine('web', { deployment: { healthChecks: check } })])
+    ops.ssh.answer(/health|check/, exit(1))
+    expect((await again({ forceReboot: true })).results).toMatchObject([
+      { outcome: 'failed', stage: 'health' },
+    ])
+    expect(ops.store.resolve('net').machines['web' as never]?.facts.bootId).toBe('boot-2')
   })
 
   it('is neither planned nor done by a part of a deploy', async () => {
