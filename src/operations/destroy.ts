@@ -8,6 +8,7 @@ import type { MachineName } from '../core/names.js'
 import { resourceName } from '../core/names.js'
 import type { Run } from '../core/run.js'
 import { machineRecord, type Session, updateMachine } from './deploy/session.js'
+import { forgetGeneratedSecrets } from './generated-secret.js'
 import { onMachines } from './on-machines.js'
 import { hostKeyFile, resourceOf } from './resources.js'
 import { selectRecordedMachines } from './select-by-tag.js'
@@ -62,18 +63,38 @@ export async function destroyMachine(
     draft.intent = { action: 'destroy', resource, since: ops.now().toISOString() }
   })
   await provider.destroy(resourceOf(ops, session.record, machine), run)
-  removeTraces(session, machine)
+  const secrets = removeTraces(session, machine)
   session.update((draft) => {
     delete draft.machines[machine]
   })
   session.journal({ event: 'machine.destroy', machine, result: 'done' })
-  run.log(provider.makesMachines ? 'destroyed' : 'forgotten (the host itself is untouched)')
+  const what = provider.makesMachines ? 'destroyed' : 'forgotten (the host itself is untouched)'
+  run.log(secrets.length === 0 ? what : `${what}, with the generated secrets ${secrets.join(', ')}`)
 }
 
-/** The machine's host key and the GC roots of its closures; its disks and console are the provider's. */
-function removeTraces(session: Session, machine: MachineName): void {
-  const { gcroots } = session.paths
+/**
+ * Removes what is kept of a machine besides its record: host key, generated secrets, ssh configuration, GC roots of
+ * its closures. Disks and console are the provider's; logs and journal stay, as history. Returns names of secrets.
+ */
+function removeTraces(session: Session, machine: MachineName): string[] {
   rmSync(dirname(hostKeyFile(session.paths, machine)), { recursive: true, force: true })
+  removeSshFiles(session, machine)
+  removeRoots(session, machine)
+  return forgetGeneratedSecrets(session.paths, machine, Object.keys(session.record.machines))
+}
+
+/** Each is named after its machines, with `+` between them. */
+function removeSshFiles({ paths }: Session, machine: MachineName): void {
+  const folder = join(dirname(paths.sshConfig), 'ssh')
+  if (!existsSync(folder)) return
+  for (const file of readdirSync(folder)) {
+    const machines = file.replace(/\.(?:config|known_hosts)$/, '').split('+')
+    if (machines.includes(machine)) rmSync(join(folder, file), { force: true })
+  }
+}
+
+function removeRoots({ paths }: Session, machine: MachineName): void {
+  const { gcroots } = paths
   if (!existsSync(gcroots)) return
   const root = new RegExp(`^${machine.replaceAll('.', '\\.')}(?:\\+built)?-\\d+$`)
   for (const name of readdirSync(gcroots)) if (root.test(name)) rmSync(join(gcroots, name), { force: true })

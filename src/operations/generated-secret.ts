@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto'
-import { readFileSync, rmSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import type { DeploymentPaths } from '../core/deployment.js'
-import { makeFolderDurably, replaceDurably } from '../core/durable-file.js'
+import { makeFolderDurably, replaceDurably, temporaryName } from '../core/durable-file.js'
 import { failure, messageOf } from '../core/errors.js'
 import { errnoOf } from '../core/file-failure.js'
 import type { MachineName } from '../core/names.js'
@@ -40,4 +40,28 @@ export function keepGeneratedSecret(file: string, secret: string): void {
 
 export function forgetGeneratedSecret(file: string): void {
   rmSync(file, { force: true })
+}
+
+/**
+ * Forgets every generated secret of a machine that is gone, so that a new one of its name gets others. A name may be
+ * the beginning of another machine's (`web`, `web.db`): what is theirs stays. Returns the names of the secrets.
+ */
+export function forgetGeneratedSecrets(
+  paths: DeploymentPaths,
+  machine: MachineName,
+  machines: readonly string[],
+): string[] {
+  if (!existsSync(paths.keys)) return []
+  const theirs = machines.map((name) => `${name}.`).filter((prefix) => prefix.startsWith(`${machine}.`))
+  const others = theirs.filter((prefix) => prefix !== `${machine}.`)
+  const forgotten = new Set<string>()
+  for (const file of readdirSync(paths.keys)) {
+    // A crash may have left a draft of it.
+    const [, name] = /^(.*)\.generated$/.exec(file.replace(temporaryName, '')) ?? []
+    if (name === undefined || !name.startsWith(`${machine}.`)) continue
+    if (others.some((prefix) => name.startsWith(prefix))) continue
+    rmSync(join(paths.keys, file), { force: true })
+    forgotten.add(decodeURIComponent(name.slice(machine.length + 1)))
+  }
+  return [...forgotten].sort()
 }
