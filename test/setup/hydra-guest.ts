@@ -1,4 +1,5 @@
-import { readdirSync, readFileSync, statSync } from 'node:fs'
+import { createHash } from 'node:crypto'
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { join, relative } from 'node:path'
 import { packageRoot } from '../../src/core/package-root.js'
 import { placeFiles } from '../../src/core/place-files.js'
@@ -43,10 +44,14 @@ export class HydraGuest {
 
   /** With all tasks done up to this one. */
   static async start(upTo?: string): Promise<HydraGuest> {
-    const guest = new HydraGuest(await ConnectedGuest.start())
-    try {
+    const prepare = async (connected: ConnectedGuest) => {
+      const guest = new HydraGuest(connected)
       await guest.apply('nix')
       await guest.buildPackages()
+    }
+    const guest = new HydraGuest(await ConnectedGuest.start({ key: sourcesKey(), prepare }))
+    try {
+      await guest.findPackages()
       if (upTo !== undefined) await guest.applyUpTo(upTo)
       return guest
     } catch (error) {
@@ -145,8 +150,27 @@ export class HydraGuest {
         'NIX_REMOTE=daemon nix-build /var/tmp/packages -A "$1" -o "/nix/var/nix/gcroots/$1" 2>/dev/null',
         attribute,
       )
-    this.packages = { hydra: await build('hydra'), nixServe: await build('nix-serve') }
+    await build('hydra')
+    await build('nix-serve')
   }
+
+  private async findPackages(): Promise<void> {
+    const find = (attribute: string) => this.sh('readlink -e "/nix/var/nix/gcroots/$1"', attribute)
+    this.packages = { hydra: await find('hydra'), nixServe: await find('nix-serve') }
+  }
+}
+
+/** Changes with any source that a prepared guest may depend on. */
+function sourcesKey(): string {
+  const hash = createHash('sha256')
+  for (const folder of ['src', 'nix', 'state', 'providers', 'target', 'test/setup', 'test/fixtures']) {
+    const path = join(packageRoot(), folder)
+    if (!existsSync(path)) continue
+    for (const file of filesBelow(path).sort()) {
+      hash.update(`${relative(path, file)}\0`).update(readFileSync(file))
+    }
+  }
+  return hash.digest('hex')
 }
 
 function filesBelow(folder: string): string[] {
