@@ -1,20 +1,24 @@
 import pLimit from 'p-limit'
 import { exitCodes, OpsError, throwIfInterrupted } from '../../core/errors.js'
 import type { MachineResult } from '../../core/events.js'
+import type { MachinePlan } from '../../core/plan.js'
 import { settleAll } from '../../core/settle.js'
 import { explained } from '../explain-failure.js'
 import { type Assessment, assess } from './assess.js'
 import { failedResult, secondsSince } from './finish.js'
 import type { Job } from './job.js'
+import { planMachine } from './plan-machine.js'
+import { restConnection } from './resting-host.js'
 
-/** One machine with what was seen of it, or why nothing could be seen. */
+/** One machine with what was seen of it and is to be done, or why nothing could be seen. */
 export interface Assessed {
   readonly job: Job
+  readonly plan: MachinePlan
   readonly seen: Assessment | undefined
   readonly failed: MachineResult | undefined
 }
 
-/** Looks at every machine, at most `limit` at once. */
+/** Looks at every machine and plans it, at most `limit` at once; no connection stays open. */
 export function assessAll(jobs: readonly Job[], limit: number): Promise<Assessed[]> {
   const slots = pLimit(limit)
   return settleAll(jobs.map((job) => slots(() => assessOne(job))))
@@ -24,15 +28,16 @@ async function assessOne(job: Job): Promise<Assessed> {
   const start = Date.now()
   throwIfInterrupted(job.run.signal)
   try {
-    return { job, seen: await assess(job), failed: undefined }
+    const seen = await assess(job)
+    return { job, plan: await planMachine(job, seen), seen, failed: undefined }
   } catch (error) {
     // A wish that cannot be (a disk that shrinks) is the expression's fault: nothing is touched anywhere.
     if (error instanceof OpsError && error.exitCode === exitCodes.usage) throw error
     const why = await explained(job.ops, error)
-    return {
-      job,
-      seen: undefined,
-      failed: failedResult(job.machine, 'inspect', secondsSince(start), why, []),
-    }
+    const failed = failedResult(job.machine, 'inspect', secondsSince(start), why, [])
+    const plan = { machine: job.machine, items: [], unknown: failed.reason ?? 'unknown' }
+    return { job, plan, seen: undefined, failed }
+  } finally {
+    restConnection(job)
   }
 }

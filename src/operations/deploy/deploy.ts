@@ -86,7 +86,7 @@ async function deployIn(
   )
   try {
     const assessed = await assessAll(jobs, request.maxConcurrent)
-    const plan = await makePlan(assessed, obsolete, request)
+    const plan = makePlan(assessed, obsolete, request)
     request.onPlan(plan, session.record)
     if (request.dryRun) {
       return { deployment: session.record, plan, results: assessed.flatMap(({ failed }) => failed ?? []) }

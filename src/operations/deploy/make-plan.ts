@@ -1,25 +1,18 @@
 import type { MachineName } from '../../core/names.js'
 import type { MachinePlan, Plan } from '../../core/plan.js'
-import { settleAll } from '../../core/settle.js'
 import type { Assessment } from './assess.js'
 import type { Assessed } from './assess-all.js'
 import type { Job } from './job.js'
-import { planMachine, rebootReason } from './plan-machine.js'
+import { rebootReason } from './plan-machine.js'
 import type { DeployRequest } from './request.js'
 
 /** What a deploy would do, machine by machine, and whether it takes a yes. */
-export async function makePlan(
+export function makePlan(
   assessed: readonly Assessed[],
   obsolete: readonly MachineName[],
   request: DeployRequest,
-): Promise<Plan> {
-  const machines: MachinePlan[] = await settleAll(
-    assessed.map(async ({ job, seen, failed }) =>
-      seen === undefined
-        ? { machine: job.machine, items: [], unknown: failed?.reason ?? 'unknown' }
-        : planMachine(job, seen),
-    ),
-  )
+): Plan {
+  const machines: MachinePlan[] = assessed.map(({ plan }) => plan)
   const note = request.killObsolete ? undefined : 'needs --kill-obsolete'
   for (const machine of obsolete) {
     machines.push({

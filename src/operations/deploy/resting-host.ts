@@ -1,0 +1,41 @@
+import type { Host } from '../../core/ssh.js'
+import type { Link } from './job.js'
+import { connect } from './reach.js'
+
+/**
+ * Closes the connection of a machine that was looked at. The first command that follows connects again, once: a
+ * plan may be read for an hour, and a machine on which nothing is to be done needs no second connection.
+ */
+export function restConnection(link: Link): void {
+  const { host } = link
+  if (host === undefined) return
+  host.close()
+  link.host = restingHost(link, host)
+}
+
+/** Stands for the host as it was seen, without a connection until one is needed. */
+function restingHost(link: Link, seen: Host): Host {
+  let connecting: Promise<Host> | undefined
+  const awake = () => {
+    connecting ??= connect(link).catch((error: unknown) => {
+      // Whatever else is asked of the machine in this run gets the same answer.
+      link.host = resting
+      throw error
+    })
+    return connecting
+  }
+  const { machine, target, escalation, noisyShell } = seen
+  const resting: Host = {
+    machine,
+    target,
+    escalation,
+    noisyShell,
+    exec: async (...given) => (await awake()).exec(...given),
+    script: async (...given) => (await awake()).script(...given),
+    forwardFromRemote: async (...given) => (await awake()).forwardFromRemote(...given),
+    connectTcp: async (...given) => (await awake()).connectTcp(...given),
+    // The link has the connection that was made, and closes it.
+    close: () => {},
+  }
+  return resting
+}
