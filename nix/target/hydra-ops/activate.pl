@@ -5,8 +5,9 @@
 #
 # Runs as root with perl-base alone, which every Debian has. It may be killed at any point and run again.
 # Ends with 0, or 1: it failed before or while files were changed, 2: the activation program failed, 4: units failed,
-# 5: something dropped could not be removed, 6: with --later-owners, all is done but for files and units whose users
-# do not exist yet. Only 0 moves the profile, so anything else is tried again by a deploy.
+# 5: something dropped could not be removed, 6: with --later-owners, files or units wait for their users, or the
+# activation program or units failed, and may need a set-up task. Only 0 moves the profile, so anything else is tried
+# again by a deploy.
 use strict;
 use warnings;
 use Fcntl qw(:flock :mode);
@@ -81,7 +82,7 @@ sub activate {
     my $program = ($is_new || $always) && $want->{activate};
     my @left = place($want, !$program && !$later_owners);
     if ($program) {
-        return conclude(2) if run_activation_program($program) != 0;
+        return conclude(after_failed_program($later_owners)) if run_activation_program($program) != 0;
         @left = place_files($want, !$later_owners);
     }
     my %wait   = map { ($_->{name} => 1) } grep { $later_owners && Checks::lacks_user($_->{text}) } @{ $plan->{units} };
@@ -91,9 +92,11 @@ sub activate {
     my $managed = State::settled($plan, { %failed, %wait }, \@leftovers);
     State::write_managed($managed);
     State::forget_saved($managed);
-    # A unit that failed may need what waits: the run after the set-up tasks starts it again.
-    if ($later_owners && (@left || %wait)) {
-        print 'waiting for their owner: ', join(', ', (map { "file $_" } @left), map { "unit $_" } sort keys %wait), "\n";
+    # A unit that failed may need what a set-up task makes: the run after the tasks starts it again, and judges.
+    if ($later_owners && (@left || %wait || %failed)) {
+        my @waiting = ((map { "file $_" } @left), map { "unit $_" } sort keys %wait);
+        print 'waiting for their owner: ', join(', ', @waiting), "\n" if @waiting;
+        print 'to be started again after the set-up tasks: ', join(', ', map { "unit $_" } sort keys %failed), "\n" if %failed;
         return conclude(6);
     }
     return conclude(4, sort keys %failed) if %failed;
@@ -104,6 +107,14 @@ sub activate {
     move_profile() if $is_new;
     unlink map { Files::real("$gc_roots/$_") } Files::names_in($gc_roots);
     return conclude(0);
+}
+
+# Answers how an activation ends whose program failed: the program may need what a set-up task makes.
+sub after_failed_program {
+    my ($later_owners) = @_;
+    return 2 if !$later_owners;
+    print "to be run again after the set-up tasks: deployment.activate\n";
+    return 6;
 }
 
 # What the operator's side reads when the unit that ran this is gone: which run, which closure, how it ended.

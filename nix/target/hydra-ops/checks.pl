@@ -58,14 +58,34 @@ sub owner {
     return defined $uid && defined $gid ? { uid => $uid, gid => $gid } : undef;
 }
 
-# Would a unit of this text run as a user or group that does not exist here? Of one with a specifier nobody knows.
+# Says whether a unit names a user or group that does not exist here. A name with a specifier counts as existing.
 sub lacks_user {
     my ($text) = @_;
-    return 0 if $text =~ /^\s*DynamicUser\s*=\s*(?:1|yes|true|on|y|t)\s*$/mi;
-    my ($user)  = reverse $text =~ /^\s*User\s*=\s*(\S+)\s*$/mg;
-    my ($group) = reverse $text =~ /^\s*Group\s*=\s*(\S+)\s*$/mg;
-    my @names = map { $_ // 'root' } $user, $group;
-    return !(grep { /%/ } @names) && !owner({ user => $names[0], group => $names[1] });
+    $text =~ s/^[ \t]*[#;].*\n?//mg;
+    $text =~ s/\\\n/ /g;
+    my $dynamic = last_value($text, 'DynamicUser') =~ /^(?:1|yes|y|true|t|on)\z/i;
+    # systemd makes the two of a dynamic user itself, and no other.
+    my @users  = (($dynamic ? () : last_value($text, 'User')), last_value($text, 'SocketUser'));
+    my @groups = (($dynamic ? () : last_value($text, 'Group')), last_value($text, 'SocketGroup'));
+    push @groups, split ' ', join ' ', values_of($text, 'SupplementaryGroups');
+    my $is_known = sub { $_[0] eq '' || $_[0] =~ /%/ };
+    return 1 if grep { !$is_known->($_) && !owner({ user => $_, group => 0 }) } @users;
+    return scalar grep { !$is_known->($_) && !owner({ user => 0, group => $_ }) } @groups;
+}
+
+# Returns what a unit says of a setting, since the last line that empties it (systemd.syntax(7)).
+sub values_of {
+    my ($text, $name) = @_;
+    my @values;
+    for my $value ($text =~ /^[ \t]*$name[ \t]*=[ \t]*(.*?)[ \t]*$/mg) {
+        @values = $value eq '' ? () : (@values, $value);
+    }
+    return @values;
+}
+
+sub last_value {
+    my @values = values_of(@_);
+    return $values[-1] // '';
 }
 
 sub link_problems {

@@ -21,7 +21,7 @@ export type ActivationResult =
   | { readonly kind: 'ok' }
   | {
       readonly kind: 'failed'
-      /** 1: before or while files were changed, 2: the user's program, 4: units, 5: something dropped is still there, 6: owners are still to come. */
+      /** 1: before or while files were changed, 2: the user's program, 4: units, 5: something dropped is still there, 6: an activation after the set-up tasks is to judge. */
       readonly code: number
       /** Those that failed. */
       readonly units: readonly string[]

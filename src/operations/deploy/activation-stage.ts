@@ -5,7 +5,7 @@ import { type Job, journal, recordOf, updateJob } from './job.js'
 import { connect, hostOf } from './reach.js'
 import { surveyMachine } from './survey.js'
 
-/** `later`: all is done but for what belongs to users that do not exist yet. */
+/** `later`: files or units wait for what a set-up task makes, or failed for want of it. */
 export type Settled = 'done' | 'later'
 
 /** How the activation program says so (nix/target/hydra-ops/activate.pl). */

@@ -117,13 +117,13 @@ async function deliver(job: Job, look: Look, wanted: StorePath): Promise<Look> {
   enter(job, 'activate')
   const always = job.request.alwaysActivate || job.definition.options.alwaysActivate
   const due = look.survey.profile !== wanted || always
-  // Only where a task is to run: what waits for an owner is activated after it.
+  // Only where a task is to run: what needs the task is activated after it.
   const laterOwners = look.tasks.some(({ task, why }) => task.stage === 'configure' && why !== undefined)
   const settled = due ? await activateClosure(job, wanted, { always, laterOwners }) : 'done'
   enter(job, 'setup')
   await deliverTasks(job, 'configure', look)
   if (settled === 'later') {
-    enter(job, 'activate', 'what waited for its owner')
+    enter(job, 'activate', 'what waited for a set-up task')
     await activateClosure(job, wanted, { always: false, laterOwners: false, again: true })
   }
   enter(job, 'keys')
