@@ -17,11 +17,11 @@ export function restConnection(link: Link): void {
 function restingHost(link: Link, seen: Host): Host {
   let connecting: Promise<Host> | undefined
   const awake = () => {
-    connecting ??= connect(link).catch((error: unknown) => {
-      // Whatever else is asked of the machine in this run gets the same answer.
+    if (connecting === undefined) {
+      connecting = connect(link)
+      // Other users of the link come to this host until the new one is there, and after a failure.
       link.host = resting
-      throw error
-    })
+    }
     return connecting
   }
   const { machine, target, escalation, noisyShell } = seen
