@@ -40,7 +40,8 @@ const sandboxPaths = ['/bin/sh=/bin/dash', '/usr/bin', '/usr/lib', '/lib?', '/li
  */
 export function nixSettings(options: NixOptions): string {
   const { substituters, trustedPublicKeys, trustedUsers, allowedUris, autoOptimiseStore } = options
-  const theirs = new Set(settingNames(options.extraOptions))
+  // Nix adds a value of `extra-NAME` to the values before, so such a line takes the place of no line.
+  const theirs = new Set(settingNames(options.extraOptions).filter((name) => !name.startsWith('extra-')))
   const ours = [
     // Empty on purpose where none is asked for: Nix would look up its public default at every build.
     `substituters =${substituters.map((each) => ` ${each}`).join('')}`,

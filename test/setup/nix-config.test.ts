@@ -65,6 +65,25 @@ describe('further lines of nix.conf', () => {
     expect(lines(theirs)).not.toContain(ours)
   })
 
+  it.each([
+    [
+      { trustedPublicKeys: ['a:AAAA'] },
+      'extra-trusted-public-keys = b:BBBB',
+      'extra-trusted-public-keys = a:AAAA',
+    ],
+    [
+      { substituters: ['https://a.example.org'] },
+      'extra-substituters = https://b.example.org',
+      'substituters = https://a.example.org',
+    ],
+    [{ trustedUsers: ['alice'] }, 'extra-trusted-users = bob', 'trusted-users = root alice'],
+    [{ allowedUris: ['github:'] }, 'extra-allowed-uris = gitlab:', 'allowed-uris = github:'],
+  ])('leave the lines of options where they begin with "extra-": %j', (nix, theirs, ours) => {
+    const text = nixSettings(options({ ...nix, extraOptions: theirs })).split('\n')
+    expect(text).toContain(ours)
+    expect(text).toContain(theirs)
+  })
+
   it('leave ours where they add to it or only name it', () => {
     const text = lines('extra-sandbox-paths = /opt\n# sandbox = false\n')
     expect(text).toContain('sandbox = true')
