@@ -2,7 +2,7 @@ import * as z from 'zod'
 
 /** What can be seen of a build that does not come to its end. */
 export interface Evidence {
-  /** Of Hydra's services, newest last. */
+  /** What Hydra's services say of this build and of none, newest last. */
   readonly journal: string
   /** GET /queue-runner-status. */
   readonly queue: unknown
@@ -70,6 +70,12 @@ function queueOf(said: unknown): Queue | undefined {
   }
 }
 
+/** A queue runner in Rust calls the build green all the same (read in its source). */
+const notCopied: readonly [RegExp, string] = [
+  /nix copy to \S+ failed/,
+  'the queue runner could not copy what was built to the cache',
+]
+
 const notTrusted =
   'the Nix daemon does not trust the queue runner: hydra-queue-runner is missing in trusted-users of nix.conf'
 
@@ -85,6 +91,10 @@ const signs: readonly (readonly [RegExp, string])[] = [
   [
     /cannot connect to socket at '[^']*daemon-socket/,
     'a service may not use the socket of the Nix daemon: its user is not in the group nix-users',
+  ],
+  [
+    /failure building ‘[^’]*’ on ‘(?!localhost’)[^’]*’:[^\n]*unexpected end-of-file/,
+    'a builder closes the connection: its Nix daemon does not trust the user as whom Hydra comes, or its disk is full; its own journal tells which',
   ],
   [/unexpected end-of-file|you are not privileged to build/, notTrusted],
   [
@@ -117,12 +127,17 @@ const signs: readonly (readonly [RegExp, string])[] = [
     /ARRAY\(0x[0-9a-f]+\)/,
     'hydra.conf has an option twice: a file that extraConfig includes sets one that hydra-ops writes; set it in extraConfig itself',
   ],
-  [/nix copy to \S+ failed/, 'the queue runner could not copy what was built to the cache'],
+  notCopied,
 ]
 
 /** What the services' own words say, where they are known words. */
 export function namedCause(text: string): string | undefined {
   return signs.find(([pattern]) => pattern.test(text))?.[1]
+}
+
+/** Names a cause for which a build does not turn green. */
+export function causeOfWait(text: string): string | undefined {
+  return signs.find((sign) => sign !== notCopied && sign[0].test(text))?.[1]
 }
 
 const noBuilderOffers = 'no builder offers its system: see deployment.hydra.buildMachines'
@@ -138,7 +153,7 @@ const ends: Readonly<Record<number, string>> = {
 /** Why a build does not turn green, in one sentence. */
 export function diagnose(evidence: Evidence): string {
   const { evaluation, journal, status } = evidence
-  const cause = namedCause(`${evaluation}\n${journal}`)
+  const cause = causeOfWait(`${evaluation}\n${journal}`)
   if (cause !== undefined) return cause
   const queue = queueOf(evidence.queue)
   if (queue?.status === 'down' || queue?.status === 'unreachable') return 'the queue runner is down'

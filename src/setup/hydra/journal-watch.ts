@@ -1,6 +1,7 @@
 import type { Run } from '../../core/run.js'
 import type { Host } from '../../core/ssh.js'
-import { namedCause } from './diagnosis.js'
+import { causeOfWait } from './diagnosis.js'
+import { linesFor, type ReadFor, runsAfter } from './journal-lines.js'
 
 /** The services whose words tell why a build does not turn green. */
 export const witnesses = ['hydra-evaluator', 'hydra-queue-runner', 'hydra-builder', 'hydra-server']
@@ -37,16 +38,20 @@ export interface WatchPace {
 /**
  * Looks at the journal while a build is waited for. One failure may be over at the next try, so that a cause is told
  * once it was seen again later. A queue runner tries again after a minute, an evaluator after half of one (measured).
+ * Nothing is told of other builds, nor while the step of this one runs: it may still turn green.
  */
 export class JournalWatch {
   private readonly firstSeen = new Map<string, number>()
   private readonly host: Host
+  private readonly build: ReadFor
   private readonly pace: WatchPace
+  private stepRuns = false
   private place: string
   private nextLook: number
 
-  constructor(host: Host, since: string, pace: WatchPace) {
+  constructor(host: Host, build: ReadFor, since: string, pace: WatchPace) {
     this.host = host
+    this.build = build
     this.pace = pace
     this.place = `--since=@${since}`
     this.nextLook = performance.now() + pace.everyMs
@@ -57,11 +62,14 @@ export class JournalWatch {
     const now = performance.now()
     if (now < this.nextLook) return undefined
     this.nextLook = now + this.pace.everyMs
-    const cause = namedCause(await this.newLines(run))
+    const lines = await this.newLines(run)
+    this.stepRuns = runsAfter(lines, this.build) ?? this.stepRuns
+    const cause = causeOfWait(linesFor(lines, this.build))
     if (cause === undefined) return undefined
     const first = this.firstSeen.get(cause)
     if (first === undefined) this.firstSeen.set(cause, now)
-    return first !== undefined && now - first >= this.pace.apartMs ? cause : undefined
+    if (this.stepRuns || first === undefined) return undefined
+    return now - first >= this.pace.apartMs ? cause : undefined
   }
 
   private async newLines(run: Run): Promise<string> {

@@ -1,6 +1,7 @@
 import * as z from 'zod'
 import { failure } from '../../core/errors.js'
 import type { Host } from '../../core/ssh.js'
+import type { ReadFor } from './journal-lines.js'
 import { hydraHome } from './settings.js'
 import { json, refusal, type WebSession } from './web-session.js'
 
@@ -8,6 +9,12 @@ import { json, refusal, type WebSession } from './web-session.js'
 
 export const project = 'hydra-ops-probe'
 const jobset = 'probe'
+
+/** Names the proof as the journal does. */
+export function proofNames(stamp: string): ReadFor {
+  return { derivation: `${project}-${stamp}`, jobset: `${project}:${jobset}` }
+}
+
 /** Where its expressions lie on the machine. */
 export const folder = `${hydraHome}/hydra-ops-probe`
 

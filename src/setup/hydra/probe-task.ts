@@ -11,6 +11,7 @@ import { askMachine, fact } from '../remote-script.js'
 import { hashPart, servedProblem } from '../served-path.js'
 import { publicFile } from '../services.js'
 import { diagnose, namedCause } from './diagnosis.js'
+import { linesFor } from './journal-lines.js'
 import { JournalWatch, journalSince, type WatchPace, witnesses } from './journal-watch.js'
 import {
   type Build,
@@ -19,6 +20,7 @@ import {
   findBuild,
   folder,
   project,
+  proofNames,
   push,
   putJobset,
   putProject,
@@ -117,7 +119,7 @@ export async function proveByBuild(
     await push(host, session)
     run.log(`waiting for the build hydra-ops-probe-${stamp} for ${system}`)
     const path = await greenBuild(host, session, { stamp, before, since, pace }, run)
-    await signedInCache(host, session, options, { path, since }, run)
+    await signedInCache(host, session, options, { path, stamp, since }, run)
     run.log(`proof: green${options.publicKeyFile === undefined ? '' : ' and signed'}: ${path}`)
   } finally {
     await putAway(host, session, { stamp, owner: options.user }, run)
@@ -190,7 +192,7 @@ async function greenBuild(
   run: TaskRun,
 ): Promise<string> {
   const end = performance.now() + pace.greenMs
-  const watch = new JournalWatch(host, since, pace)
+  const watch = new JournalWatch(host, proofNames(stamp), since, pace)
   let seen = ''
   for (;;) {
     const build = await findBuild(session, stamp)
@@ -203,7 +205,7 @@ async function greenBuild(
     const hopeless = build?.finished === 1 || evaluation !== ''
     const cause = hopeless ? undefined : await watch.lastingCause(run)
     if (hopeless || cause !== undefined || performance.now() > end)
-      throw await notGreen(host, session, { build, evaluation, state, since, cause }, run)
+      throw await notGreen(host, session, { stamp, build, evaluation, state, since, cause }, run)
     await pause(pace.pauseMs, run.signal)
   }
 }
@@ -212,6 +214,7 @@ async function notGreen(
   host: Host,
   session: WebSession,
   seen: {
+    readonly stamp: string
     readonly build: Build | undefined
     readonly evaluation: string
     readonly state: string
@@ -223,7 +226,8 @@ async function notGreen(
   const journal = await journalSince(host, witnesses, seen.since, run)
   const queue = json(await session.request('GET', '/queue-runner-status'))
   const status = seen.build?.buildstatus ?? undefined
-  const why = seen.cause ?? diagnose({ journal, queue, evaluation: seen.evaluation, status })
+  const ofProof = linesFor(journal, proofNames(seen.stamp))
+  const why = seen.cause ?? diagnose({ journal: ofProof, queue, evaluation: seen.evaluation, status })
   return failure(
     'PROBE',
     `machine '${host.machine}': the build that proves Hydra is not green (${seen.state}): ${why}`,
@@ -244,7 +248,7 @@ async function signedInCache(
   host: Host,
   session: WebSession,
   options: ProbeOptions,
-  { path, since }: { readonly path: string; readonly since: string },
+  { path, stamp, since }: { readonly path: string; readonly stamp: string; readonly since: string },
   run: TaskRun,
 ): Promise<void> {
   if (options.publicKeyFile === undefined) return
@@ -273,7 +277,7 @@ async function signedInCache(
     await pause(pauseMs, run.signal)
   }
   const journal = await journalSince(host, witnesses, since, run)
-  const cause = namedCause(journal)
+  const cause = namedCause(linesFor(journal, proofNames(stamp)))
   const why = cause === undefined ? wrong : `${wrong}; ${cause}`
   throw failure('PROBE', `machine '${host.machine}': the cache at ${options.entrance.url}: ${why}`, {
     machine: host.machine,

@@ -26,6 +26,7 @@ import {
   queueRunnerSettings,
   unusableBuilders,
 } from './joining-builders.js'
+import { linesFor } from './journal-lines.js'
 import { journalSince } from './journal-watch.js'
 import { type HydraFacts, hydraFacts } from './package-facts.js'
 import { hydraPorts } from './ports.js'
@@ -213,7 +214,7 @@ async function verifyHydra(host: Host, settings: DaemonSettings, run: TaskRun): 
         ...(await whatIsWrong(host, settings, wanted, run)),
       ]
       if (problems.length === 0) return undefined
-      const cause = namedCause(await journalSince(host, units, since, run))
+      const cause = namedCause(linesFor(await journalSince(host, units, since, run), undefined))
       return [...problems, ...(cause === undefined ? [] : [cause])].join('; ')
     },
   })

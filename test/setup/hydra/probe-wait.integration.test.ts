@@ -24,12 +24,14 @@ beforeEach(async () => {
   web.users.set('alice', { password: 'secret', roles: ['admin'] })
   port = await web.listen()
   program('nix-instantiate', 'echo \'"x86_64-linux"\'')
-  // Each look takes the next file; all that was said since the beginning is asked without a cursor.
+  // Each look takes the next file; all that was said since the beginning is asked without a cursor. PROOF is the
+  // name of the proof's derivation, as its expression on the machine has it.
   program(
     'journalctl',
     `cd '${root}/journal'
+proof=hydra-ops-probe-$(ls '${root}/hydra/hydra-ops-probe')
 case $* in
-  *--show-cursor*) next=$(ls | grep '^[0-9]' | head -n 1); [ -z "$next" ] || { cat "$next" | tee -a all; mv "$next" "seen-$next"; }
+  *--show-cursor*) next=$(ls | grep '^[0-9]' | head -n 1); [ -z "$next" ] || { sed "s/PROOF/$proof/g" "$next" | tee -a all; mv "$next" "seen-$next"; }
     echo "-- cursor: s=$next" ;;
   *) cat all ;;
 esac`,
@@ -52,8 +54,12 @@ function journal(...looks: readonly string[]): void {
     writeFileSync(join(root, 'journal', `${index}`), text === '' ? '' : `${text}\n`)
 }
 
-const notTrusted =
-  'possibly transient failure building ‘/nix/store/x.drv’ on ‘localhost’: error: unexpected end-of-file'
+const drv = (name: string) => `/nix/store/5lih21w7vkc0j5mmacmmaax4h3k0j9fr-${name}.drv`
+const transient = (name: string, machine: string, why = 'error: unexpected end-of-file') =>
+  `possibly transient failure building ‘${drv(name)}’ on ‘${machine}’: ${why}\nwill retry ‘${drv(name)}’ after 61s`
+const step = (name: string, machine: string) =>
+  `performing step ‘${drv(name)}’ 1 times on ‘${machine}’ (needed by build 7 and 0 others)`
+const notTrusted = transient('PROOF', 'localhost')
 const noDatabase =
   'connection to server on socket "/run/postgresql/.s.PGSQL.5432" failed: No such file or directory'
 
@@ -78,6 +84,10 @@ const prove = (patience: ProofPace = pace) => proveByBuild(host, wantedProof(), 
 
 /** The build turns green once the journal was read to its end. */
 async function greenAfterwards(): Promise<void> {
+  await endsAfterwards({ buildstatus: 0 })
+}
+
+async function endsAfterwards(end: { readonly buildstatus: number }): Promise<void> {
   await vi.waitFor(
     () => expect(host.seen.filter(({ argv }) => argv.includes('--show-cursor')).length).toBeGreaterThan(4),
     {
@@ -89,7 +99,7 @@ async function greenAfterwards(): Promise<void> {
     id: 7,
     nixname,
     finished: 1,
-    buildstatus: 0,
+    ...end,
     buildoutputs: { out: { path: '/nix/store/y' } },
   }
   web.pages.set('/build/7', build)
@@ -121,6 +131,80 @@ describe('the wait for the build that proves Hydra', () => {
     journal(...looks)
     await Promise.all([prove(patience), greenAfterwards()])
     expect(run.lines).toContain('proof: green: /nix/store/y')
+  })
+
+  it.each<[string, readonly string[]]>([
+    ['fails on a flaky builder', [transient('other', 'b1'), '', transient('other', 'b1')]],
+    ['fails on the machine itself', [transient('other', 'localhost'), transient('other', 'localhost'), '']],
+    [
+      'fails with words of several lines',
+      Array(3).fill(`${transient('other', 'b1', 'error: cannot build\nwrite: No space left on device')}`),
+    ],
+    [
+      'ends for good with words of several lines',
+      Array(3).fill(
+        `possibly transient failure building ‘${drv('other')}’ on ‘b1’:\nNo space left on device\nmarking build 4 as failed`,
+      ),
+    ],
+    [
+      'is the proof of an earlier deploy',
+      Array(3).fill(transient('hydra-ops-probe-20200101T000000000Z', 'localhost')),
+    ],
+    [
+      'is copied in vain to the cache',
+      Array(3).fill('nix copy to file:///srv/cache failed: error: opening file: Permission denied'),
+    ],
+    [
+      'is of a jobset that cannot be evaluated',
+      Array(3).fill(
+        "evaluation of jobset ‘shop:main (jobset#3)’ failed: No space left on device\n(shop:main) cannot connect to socket at '/nix/var/nix/daemon-socket/socket'",
+      ),
+    ],
+  ])('goes on where another build %s', async (_, looks) => {
+    journal(...looks)
+    await Promise.all([prove(), greenAfterwards()])
+    expect(run.lines).toContain('proof: green: /nix/store/y')
+  })
+
+  it('goes on while the step of the proof runs again, whatever failed before', async () => {
+    journal(notTrusted, `${notTrusted}\n${step('PROOF', 'localhost')}`, noDatabase, noDatabase)
+    await Promise.all([prove(), greenAfterwards()])
+    expect(run.lines).toContain('proof: green: /nix/store/y')
+  })
+
+  it.each<[string, readonly string[], RegExp]>([
+    [
+      'its step failed again after it ran',
+      [`${step('PROOF', 'localhost')}\n${notTrusted}`, `${step('PROOF', 'localhost')}\n${notTrusted}`],
+      /the Nix daemon does not trust the queue runner/,
+    ],
+    [
+      'a builder drops it each time, and not the daemon of the machine is blamed',
+      [transient('PROOF', 'nix-builder@b1'), transient('PROOF', 'nix-builder@b1')],
+      /a builder closes the connection/,
+    ],
+    [
+      'its words come on a line of their own',
+      Array(2).fill(transient('PROOF', 'localhost', '\nNo space left on device')),
+      /no room left/,
+    ],
+    [
+      'another build fails in between',
+      [`${transient('other', 'b1')}\n${noDatabase}`, `${transient('other', 'b1')}\n${noDatabase}`],
+      /get into the database/,
+    ],
+  ])('ends where %s', async (_, looks, why) => {
+    journal(...looks)
+    await expect(prove()).rejects.toThrow(why)
+  })
+
+  it('does not blame what another build said for a proof that failed itself', async () => {
+    journal(transient('other', 'b1'))
+    const [proof] = await Promise.allSettled([prove(), endsAfterwards({ buildstatus: 1 })])
+    expect(proof).toMatchObject({
+      status: 'rejected',
+      reason: { message: expect.stringMatching(/not green \(ended\): the build itself failed$/) },
+    })
   })
 
   it('goes on where the journal cannot be read', async () => {

@@ -1,0 +1,51 @@
+/** Names of builds and jobsets, as Hydra's services write them (recorded, and read in its source). */
+const derivation = /[^\s/'"‘’`]+\.drv\b/g
+const jobset = /‘([^\s’]+) \(jobset#\d+\)’|(?:^|\bbuild \d+ )\(([^\s():]+:[^\s():]+)(?::[^\s()]+)?\)/g
+const buildNumber = /\bbuild \d+\b/
+const failedStep = /^possibly transient failure building ‘/
+
+/** Finds whose a line is: the names of derivations and jobsets in it. */
+function namesIn(line: string): string[] {
+  const derivations = [...line.matchAll(derivation)].map(([name]) => name)
+  return [...derivations, ...[...line.matchAll(jobset)].map(([, of, within]) => of ?? within ?? '')]
+}
+
+/** The build that a journal is read for. */
+export interface ReadFor {
+  /** `hydra-ops-probe-20261128T140000000Z`: its derivation ends in this name. */
+  readonly derivation: string
+  /** `PROJECT:JOBSET` */
+  readonly jobset: string
+}
+
+function isOf(name: string, wanted: ReadFor | undefined): boolean {
+  return name === wanted?.jobset || (wanted !== undefined && name.endsWith(`${wanted.derivation}.drv`))
+}
+
+/**
+ * Leaves out what a journal says of other builds and jobsets: a builder of theirs may be ill while all else is well.
+ * The words of a failed step may go over several lines, of which only the first one names the build.
+ */
+export function linesFor(journal: string, wanted: ReadFor | undefined): string {
+  const kept: string[] = []
+  let strangerSpeaks = false
+  for (const line of journal.split('\n')) {
+    const names = namesIn(line)
+    const mine = names.some((name) => isOf(name, wanted))
+    const strangers = names.length > 0 && !mine
+    if (names.length > 0 || buildNumber.test(line)) strangerSpeaks = strangers && failedStep.test(line)
+    if (!strangers && !strangerSpeaks) kept.push(line)
+  }
+  return kept.join('\n')
+}
+
+/** Tells whether the step of a build runs after these lines; undefined = they do not say. */
+export function runsAfter(journal: string, wanted: ReadFor): boolean | undefined {
+  let runs: boolean | undefined
+  for (const line of linesFor(journal, wanted).split('\n')) {
+    if (!line.includes(`${wanted.derivation}.drv`)) continue
+    if (line.startsWith('performing step ‘')) runs = true
+    else if (failedStep.test(line) || line.startsWith('will retry ‘')) runs = false
+  }
+  return runs
+}
