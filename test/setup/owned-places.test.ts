@@ -40,11 +40,12 @@ const reserved = (['self-signed', 'acme'] as const).flatMap((tls) =>
   ),
 )
 
-/** Files that tasks read and never write, and folders of which they write single files. */
+/** Files that tasks read, or remove only as Debian brought them, and folders of which they write single files. */
 const onlyRead = [
   '/etc/mailname',
   '/etc/nginx/conf.d',
   '/etc/nginx/sites-available/default',
+  '/etc/nginx/sites-enabled/default',
   '/etc/nix/machines',
   '/etc/postfix',
   '/etc/postgresql',

@@ -1,39 +1,119 @@
 import { failure } from '../../core/errors.js'
-import type { SiteSettings } from './site-text.js'
+import { cacheNames, type SiteSettings, sitePorts } from './site-text.js'
 
 /** The names that users ask for. `localhost` is ours only beside them: other sites may have it too. */
-export function contestedNames({ options, hostName, url }: SiteSettings): string[] {
+export function contestedNames(settings: SiteSettings): string[] {
+  return [...askedNames(settings), ...cacheNames(settings)]
+}
+
+/** Lists the names under which users ask for Hydra itself, in small letters as nginx compares them. */
+export function askedNames({ options, hostName, url }: SiteSettings): string[] {
   const { nginx } = options
   const opened = new URL(url).hostname
-  const names = [nginx.hostName ?? hostName, ...nginx.serverAliases, opened, nginx.cacheHostName ?? '']
-  return [...new Set(names)].filter((name) => name !== '' && (name !== 'localhost' || opened === 'localhost'))
+  const names = [nginx.hostName ?? hostName, ...nginx.serverAliases, opened].map((name) => name.toLowerCase())
+  return [...new Set(names)].filter((name) => name !== 'localhost' || opened === 'localhost')
+}
+
+/** Lists the arguments of the shell's function `conflicts` after the path of our own site. */
+export function conflictArguments(settings: SiteSettings): string[] {
+  return [sitePorts(settings).join(' '), ...contestedNames(settings)]
 }
 
 /**
- * A function of the shell, `conflicts OWN-FILE NAME…`: prints `NAME FILE` for each name that nginx ignores at one of two
- * sites of the same port. nginx takes the site that it reads first, calls that a warning, and names no file.
+ * A function of the shell, `conflicts OWN-FILE PORTS NAME…`: prints `NAME FILE` for each name that nginx ignores at one
+ * of two sites where ours listens. nginx takes the site that it reads first, calls that a warning, and names no file.
+ * The files with that name and that port are named; where included files hide these, all with that name are.
  */
 export const conflictFunctions = `
 conflicts() {
-  own=$1
-  shift
-  whole=$(nginx -T -q 2>&1)
-  for name do
-    printf '%s\\n' "$whole" | grep -qF "conflicting server name \\"$name\\" on " || continue
-    printf '%s\\n' "$whole" | awk -v name="$name" -v own="$own" '
-      /^# configuration file .*:$/ { file = substr($0, 22); sub(/:$/, "", file); inside = 0; next }
-      {
-        sub(/#.*/, "")
-        gsub(/[{};]/, " & ")
-        count = split($0, words, /[ \\t]+/)
-        for (i = 1; i <= count; i++) {
-          gsub(/["\\047]/, "", words[i])
-          if (words[i] == "server_name") inside = 1
-          else if (words[i] == ";") inside = 0
-          else if (inside && tolower(words[i]) == name && file != own) print name " " file
+  own=$1 ports=$2
+  shift 2
+  nginx -T -q 2>&1 | awk -v own="$own" -v ports="$ports" -v names="$*" '
+    function listens(at,    address, port, each) {
+      address = at
+      port = "80"
+      if (at ~ /^[0-9]+(-[0-9]+)?$/) { address = "*"; port = at }
+      else if (match(at, /:[0-9]+(-[0-9]+)?$/)) { address = substr(at, 1, RSTART - 1); port = substr(at, RSTART + 1) }
+      if (address == "*") address = "0.0.0.0"
+      split(port, each, "-")
+      if (each[2] == "") each[2] = each[1]
+      for (key in warned) {
+        split(key, pair, SUBSEP)
+        match(pair[2], /:[0-9]+$/)
+        wanted = substr(pair[2], RSTART + 1) + 0
+        if (substr(pair[2], 1, RSTART - 1) == address && wanted >= each[1] + 0 && wanted <= each[2] + 0) here[key] = 1
+      }
+      listen = 1
+    }
+    function statement(    i) {
+      if (words[1] == "listen" && inServer) listens(words[2])
+      if (words[1] == "server_name") for (i = 2; i <= count; i++) {
+        name = tolower(words[i])
+        if (!(name in asked)) continue
+        if (file != own) loose[name " " file] = name
+        if (inServer) inBlock[name] = 1
+      }
+    }
+    function open() {
+      depth++
+      if (words[1] == "server" && count == 1 && !inServer) {
+        inServer = depth
+        listen = 0
+        split("", here)
+        split("", inBlock)
+      }
+    }
+    function close_block() {
+      if (inServer && depth == inServer) {
+        if (!listen) listens("80")
+        for (key in here) {
+          split(key, pair, SUBSEP)
+          if ((pair[1] in inBlock) && file != own) strict[pair[1] " " file] = pair[1]
         }
-      }' | sort -u
-  done
+        inServer = 0
+      }
+      depth--
+    }
+    BEGIN {
+      total = split(names, list, " ")
+      for (i = 1; i <= total; i++) asked[list[i]] = 1
+      total = split(ports, list, " ")
+      for (i = 1; i <= total; i++) { ours["0.0.0.0:" list[i]] = 1; ours["[::]:" list[i]] = 1 }
+    }
+    /conflicting server name "/ {
+      match($0, /conflicting server name "[^"]*" on [^ ]*,/)
+      split(substr($0, RSTART, RLENGTH - 1), said, "\\"")
+      at = substr(said[3], 5)
+      if ((said[2] in asked) && (at in ours)) { warned[said[2], at] = 1; lost[said[2]] = 1 }
+      next
+    }
+    /^# configuration file .*:$/ {
+      file = substr($0, 22)
+      sub(/:$/, "", file)
+      depth = inServer = count = 0
+      next
+    }
+    {
+      if (match($0, /(^|[ \\t;{}])#/)) $0 = substr($0, 1, RSTART + RLENGTH - 2)
+      gsub(/[{};]/, " & ")
+      total = split($0, list, /[ \\t\\r]+/)
+      for (i = 1; i <= total; i++) {
+        word = list[i]
+        gsub(/["\\047]/, "", word)
+        if (word == "") continue
+        if (word != ";" && word != "{" && word != "}") { words[++count] = word; continue }
+        if (word == ";") statement()
+        if (word == "{") open()
+        if (word == "}") close_block()
+        split("", words)
+        count = 0
+      }
+    }
+    END {
+      for (line in strict) { print line; named[strict[line]] = 1 }
+      for (line in loose) if ((loose[line] in lost) && !(loose[line] in named)) { print line; found[loose[line]] = 1 }
+      for (name in lost) if (!(name in named) && !(name in found)) print name " a file that nginx -T shows"
+    }' | sort
 }
 `
 

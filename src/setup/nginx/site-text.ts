@@ -27,12 +27,26 @@ export interface SiteFacts {
   readonly key: string
 }
 
-/** The names under which Hydra is asked for: also that of the published port, which is an address. */
+/**
+ * Lists the names under which Hydra is asked for: also that of the published port, which is an address. They are in small
+ * letters, as nginx compares them; it refuses a name that is twice in its map.
+ */
 export function serverNames({ options, hostName, url }: SiteSettings): string[] {
   const published = new URL(url).hostname.replace(/^\[|\]$/g, '')
-  return [
-    ...new Set([options.nginx.hostName ?? hostName, ...options.nginx.serverAliases, published, 'localhost']),
-  ]
+  const names = [options.nginx.hostName ?? hostName, ...options.nginx.serverAliases, published, 'localhost']
+  return [...new Set(names.map((name) => name.toLowerCase()))]
+}
+
+/** Finds the name of the cache, in small letters; none where no cache is served. */
+export function cacheNames({ options }: SiteSettings): string[] {
+  const { cacheHostName } = options.nginx
+  const served = options.cache.enable || options.nixServe.enable
+  return served && cacheHostName != null ? [cacheHostName.toLowerCase()] : []
+}
+
+/** Lists the ports at which the site listens. */
+export function sitePorts({ options }: SiteSettings): number[] {
+  return options.nginx.tls === 'none' ? [80] : [443, 80]
 }
 
 /** nginx' configuration of Hydra and its caches: a file of its own among Debian's sites. */
@@ -49,7 +63,7 @@ const noMark = '(mark)'
 
 function unmarkedText(settings: SiteSettings, facts: SiteFacts): string {
   const { options, url } = settings
-  const { tls, cacheHostName } = options.nginx
+  const { tls } = options.nginx
   const names = serverNames(settings).join(' ')
   const hydra = ['client_max_body_size 100m;', ...hydraLocation(settings), ...staticCache(settings)]
   const cache = cacheServer(settings)
@@ -69,15 +83,16 @@ function unmarkedText(settings: SiteSettings, facts: SiteFacts): string {
           ),
         ]
   // A cache needs no encryption, since what it serves is signed; so it has none on port 80 whatever tls is.
-  const caches =
-    cacheHostName == null || cache === undefined
+  const caches = cacheNames(settings).flatMap((name) =>
+    cache === undefined
       ? []
       : [
-          server(cacheHostName, [...listen(80, facts)], [...(tls === 'none' ? [] : acme(tls)), ...cache]),
+          server(name, [...listen(80, facts)], [...(tls === 'none' ? [] : acme(tls)), ...cache]),
           ...(tls === 'none'
             ? []
-            : [server(cacheHostName, [...listen(443, facts, ' ssl')], [...certificate(facts), ...cache])]),
-        ]
+            : [server(name, [...listen(443, facts, ' ssl')], [...certificate(facts), ...cache])]),
+        ],
+  )
   return `# Written by hydra-ops (set-up task "nginx"); changes made here are overwritten.\n${[...servers, ...caches].join('')}`
 }
 
@@ -123,8 +138,14 @@ function decryptedBase({ url, options }: SiteSettings): string {
 function aliasMap(settings: SiteSettings): string[] {
   const { url, options } = settings
   if (!isDecryptedBefore(settings) || options.nginx.serverAliases.length === 0) return []
-  const aliases = options.nginx.serverAliases.map((alias) => `${alias} https://$http_host;`)
+  const names = new Set(options.nginx.serverAliases.map((alias) => alias.toLowerCase()))
+  const aliases = [...names].map((alias) => `${mapKey(alias)} https://$http_host;`)
   return [`${block('map $host $hydra_ops_base', [`default ${url};`, ...aliases]).join('\n')}\n`]
+}
+
+/** Marks the words that nginx' map keeps for itself, which are host names too. */
+function mapKey(name: string): string {
+  return ['default', 'hostnames', 'include', 'volatile'].includes(name) ? `\\${name}` : name
 }
 
 /** \`$http_host\`, for \`$host\` drops a published port: Hydra then refuses the login (measured). */

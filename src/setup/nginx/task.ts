@@ -11,7 +11,7 @@ import { askMachine, type Facts, fact, runScript } from '../remote-script.js'
 import { publicFile } from '../services.js'
 import { portPackages, refuseTakenPort } from '../taken-port.js'
 import { waitUntil } from '../wait-until.js'
-import { conflictFailure, conflictFunctions, conflictText, contestedNames } from './conflicts.js'
+import { conflictArguments, conflictFailure, conflictFunctions, conflictText } from './conflicts.js'
 import {
   acmeFolder,
   markPath,
@@ -19,6 +19,7 @@ import {
   type SiteSettings,
   serverNames,
   siteMark,
+  sitePorts,
   siteText,
   staticCachePath,
 } from './site-text.js'
@@ -77,7 +78,7 @@ export const nginxTask: SetupTask<NginxOptions> = {
 
 function ownedByNginx(tls: SiteSettings['options']['nginx']['tls']): OwnedPlace[] {
   const instead = 'deployment.hydra.nginx, or a file of another name below /etc/nginx/conf.d'
-  const sites = [siteFile, enabledSite, '/etc/nginx/sites-enabled/default', stagedFile]
+  const sites = [siteFile, enabledSite, stagedFile]
   const certificates = {
     none: [],
     files: [],
@@ -98,7 +99,7 @@ function mainName(settings: SiteSettings): string {
 }
 
 async function look(host: Host, settings: SiteSettings, run: Run): Promise<Facts> {
-  const args = [settings.options.nginx.tls, mainName(settings), ...contestedNames(settings)]
+  const args = [settings.options.nginx.tls, mainName(settings), ...conflictArguments(settings)]
   return askMachine(host, { what: 'look at nginx', script: lookScript, args }, run)
 }
 
@@ -165,7 +166,7 @@ async function applyNginx(host: Host, settings: NginxOptions, run: TaskRun): Pro
     await enableSite(host, settings, run)
   }
   if (settings.openFirewall) {
-    const args = tls === 'none' ? ['80'] : ['80', '443']
+    const args = sitePorts(settings).map(String)
     await runScript(host, { what: 'open the firewall', script: firewallScript, args }, run)
   }
   return { url: settings.url, ...cacheUrl(settings) }
@@ -186,14 +187,14 @@ function acmeHint(name: string): string {
 async function enableSite(host: Host, settings: NginxOptions, run: Run): Promise<void> {
   const text = siteText(settings, siteFacts(settings, await look(host, settings, run)))
   const hint = 'stop it: nginx needs this port'
-  for (const port of settings.options.nginx.tls === 'none' ? [80] : [443, 80])
+  for (const port of sitePorts(settings))
     await refuseTakenPort(host, { port, unit: 'nginx.service', hint }, run)
   await placeFiles(host, [publicFile(stagedFile, text), restartDropIn], {
     run,
     what: 'write the site of Hydra',
   })
   const what = 'enable the site of Hydra'
-  const result = await host.script(enableScript, [stagedFile, ...contestedNames(settings)], {
+  const result = await host.script(enableScript, [stagedFile, ...conflictArguments(settings)], {
     signal: run.signal,
     timeoutMs: answerMs,
     what,

@@ -62,8 +62,8 @@ function put(path: string, text: string): void {
   writeFileSync(join(root, 'etc', path), text)
 }
 
-function wanted(nginx: Record<string, unknown> = {}) {
-  const options = { enable: true, hostName: 'hydra.example.org', cache: { enable: true } }
+function wanted(nginx: Record<string, unknown> = {}, hydra: Record<string, unknown> = {}) {
+  const options = { enable: true, hostName: 'hydra.example.org', cache: { enable: true }, ...hydra }
   const task = bindTask(nginxTask)(taskMachine({ hydra: { ...options, nginx: { enable: true, ...nginx } } }))
   if (task === undefined) throw new Error('the nginx task is not wanted')
   return task
@@ -174,6 +174,59 @@ describe('another site with a name of Hydra', () => {
     await expect(wanted({ cacheHostName: 'cache.example.org' }).apply(host, run)).rejects.toThrow(
       /a-shop \(cache\.example\.org\), \S+b-shop \(cache\.example\.org\)$/,
     )
+  })
+
+  it('is found where the names are written with capitals, here and there', async () => {
+    put('sites-enabled/shop', 'server { listen 80; server_name CI.Example.org; }\n')
+    const task = wanted({ hostName: 'Hydra.Example.ORG', serverAliases: ['Ci.example.org'] })
+    await expect(task.apply(host, run)).rejects.toThrow(/sites-enabled\/shop \(ci\.example\.org\)$/)
+  })
+
+  it('is found where its name or its port stands in an included file', async () => {
+    put('names', 'server_name hydra.example.org;\n')
+    put('sites-enabled/a-shop', `server { listen 80; include ${root}/etc/names; }\n`)
+    await expect(wanted().apply(host, run)).rejects.toThrow(/etc\/names \(hydra\.example\.org\)$/)
+    put('names', 'listen 80;\n')
+    put('sites-enabled/a-shop', `server { include ${root}/etc/names; server_name hydra.example.org; }\n`)
+    await expect(wanted().apply(host, run)).rejects.toThrow(/sites-enabled\/a-shop \(hydra\.example\.org\)$/)
+  })
+
+  it.each<[string, string]>([
+    ['no port', ''],
+    ['the address of all', 'listen *:80;'],
+    ['a range of ports', 'listen 78-81;'],
+    ['the address of all of IPv6', 'listen [::]:80 ipv6only=on;'],
+  ])('is the only one that is named, among sites on other ports: it says %s', async (_, listen) => {
+    put('sites-enabled/a-shop', `server { ${listen} server_name hydra.example.org; }\n`)
+    put('sites-enabled/b-shop', 'server { listen 8090; server_name hydra.example.org; }\n')
+    put('sites-enabled/c-shop', 'server { listen 127.0.0.1:8080; server_name hydra.example.org; }\n')
+    put(
+      'sites-enabled/d-shop',
+      'server { listen 80; server_name d; }\nserver { listen 81; server_name hydra.example.org; }\n',
+    )
+    await expect(wanted().apply(host, run)).rejects.toThrow(
+      /same server_name: \S+a-shop \(hydra\.example\.org\)$/,
+    )
+  })
+
+  it.each<[string, string]>([
+    ['a port', 'listen 8090;'],
+    ['an address', 'listen 127.0.0.1:80;'],
+    ['a port that begins like ours', 'listen 8080;'],
+  ])('is none of our business where two sites of others share %s that Hydra has not', async (_, listen) => {
+    for (const name of ['a-shop', 'b-shop'])
+      put(`sites-enabled/${name}`, `server { ${listen} server_name hydra.example.org; }\n`)
+    await wanted().apply(host, run)
+    expect(await wanted().probe(host, run)).toBe('done')
+  })
+
+  it('is none where only the cache would have the name, and no cache is served', async () => {
+    for (const name of ['a-shop', 'b-shop'])
+      put(`sites-enabled/${name}`, 'server { listen 80; server_name cache.example.org; }\n')
+    const nginx = { enable: true, cacheHostName: 'cache.example.org' }
+    const task = wanted(nginx, { cache: { enable: false } })
+    await task.apply(host, run)
+    expect(await task.probe(host, run)).toBe('done')
   })
 
   it('is none of our business where both have a name that Hydra does not', async () => {

@@ -63,6 +63,20 @@ describe('the site of nginx', () => {
     ['TLS before it', { ...all, url: 'https://hydra.example.org:8443' }],
     ['TLS before it and no other name', { nginx: { enable: true }, url: 'https://hydra.example.org' }],
     ['IPv6 behind it', { ...all, listenHost: '::1' }],
+    [
+      'TLS before it and aliases that are twice there',
+      {
+        url: 'https://hydra.example.org',
+        nginx: { enable: true, serverAliases: ['ci.example.org', 'CI.example.org', 'ci.example.org'] },
+      },
+    ],
+    [
+      'aliases that are words of nginx',
+      {
+        url: 'https://hydra.example.org',
+        nginx: { enable: true, serverAliases: ['default', 'hostnames', 'include', 'volatile'] },
+      },
+    ],
   ])('is accepted with %s', (_, hydra) => {
     expect(accepts(text(hydra))).toBe('accepted')
   })
@@ -87,6 +101,13 @@ describe('the site of nginx', () => {
   it('answers to all of its names, that of the published port among them, and takes no other site’s place', () => {
     expect(text(all)).toContain('server_name hydra.example.org ci.example.org 127.0.0.1 localhost;')
     expect(text(all)).not.toContain('default_server')
+  })
+
+  it('has each of its names once, in small letters, as nginx compares them', () => {
+    const serverAliases = ['CI.example.org', 'ci.example.org', 'hydra.EXAMPLE.org']
+    expect(text({ ...all, nginx: { ...all.nginx, serverAliases } })).toContain(
+      'server_name hydra.example.org ci.example.org 127.0.0.1 localhost;',
+    )
   })
 
   it('sends everybody to the encrypted one, but for what is signed anyway', () => {

@@ -109,6 +109,12 @@ ln -sfn ../sites-available/default @/etc/sites-enabled/default`),
     expect(await wanted().probe(host, run)).toBe('done')
   })
 
+  it('leaves Debian’s place to a definition, since a site of the user stays there', () => {
+    const places = wanted().owns?.map(({ path }) => path) ?? []
+    expect(places).toContain('/etc/nginx/sites-enabled/hydra-ops')
+    expect(places).not.toContain('/etc/nginx/sites-enabled/default')
+  })
+
   it('leaves other sites alone', async () => {
     writeFileSync(enabled('shop'), 'a shop\n')
     await wanted().apply(host, run)
