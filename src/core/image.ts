@@ -23,9 +23,12 @@ export interface BaseImage {
 export interface ImageInfo extends BaseImage {
   readonly bytes: number
   readonly builtAt: string
+  /** Names of its files that are gone; absent for a whole image. */
+  readonly missing?: readonly string[]
 }
 
 export interface ImageStore {
+  /** Lists every image, also what is left of one that lost a file. */
   list(): Promise<ImageInfo[]>
   /** The image if it is there already; makes nothing. `id` finds the very one a machine was made from. */
   find(reference: string, id?: string): Promise<BaseImage | undefined>

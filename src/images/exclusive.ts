@@ -4,10 +4,10 @@ import type { LocalCommands } from '../core/context.js'
 import { failure, throwIfInterrupted } from '../core/errors.js'
 import type { Run } from '../core/run.js'
 
-/** A whole build by somebody else, and some. */
+/** Longest wait: a whole build by another process, and some. */
 const deadlineMs = 30 * 60_000
 
-/** After so long somebody else must be at work. */
+/** Wait after which another process must be at work. */
 const patienceMs = 500
 
 /**

@@ -18,7 +18,7 @@ type Commands = Pick<LocalCommands, 'run'>
 
 const unfinished = '.building-'
 
-/** The folder in which the process `id` makes an image, before it is renamed to what it is. */
+/** Returns the folder in which the process `id` makes an image, before it is renamed to what it is. */
 export function buildingFolder(root: string, id: string): string {
   return join(root, `${unfinished}${id}`)
 }
@@ -31,8 +31,8 @@ export async function sweepUnfinished(local: Commands, root: string, run: Run): 
 }
 
 /**
- * A folder for mmdebstrap's own files, noted in the building folder: where it is killed, they are ours to sweep.
- * Not below the state folder, which the users of its namespace cannot enter.
+ * Makes a folder for mmdebstrap's own files and notes it in the building folder: where mmdebstrap is killed, they are
+ * ours to sweep. It is not below the state folder, which the users of its namespace cannot enter.
  */
 export function makeScratch(building: string): string {
   const scratch = mkdtempSync(join(tmpdir(), scratchPrefix))
@@ -44,7 +44,7 @@ export function makeScratch(building: string): string {
 const scratchPrefix = 'hydra-ops-image-'
 const scratchNote = 'scratch'
 
-/** The scratch folder of a build; undefined when it has none (any more). */
+/** Returns the scratch folder of a build; undefined when it has none (any more). */
 function scratchOf(building: string): string | undefined {
   const note = join(building, scratchNote)
   if (!existsSync(note)) return undefined
@@ -66,7 +66,7 @@ export async function removeScratch(local: Commands, building: string): Promise<
   rmSync(join(building, scratchNote), { force: true })
 }
 
-/** Files of a namespace's users are not ours to remove from outside of it; the folder itself is. */
+/** Removes a folder. Files of a namespace's users can be removed from inside that namespace only. */
 async function removeTree(local: Commands, folder: string): Promise<void> {
   try {
     rmSync(folder, { recursive: true, force: true })

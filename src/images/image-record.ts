@@ -35,20 +35,26 @@ export function writeImageRecord(folder: string, record: ImageRecord): void {
   replaceDurably(join(folder, recordName), `${JSON.stringify(record, null, 2)}\n`)
 }
 
-/** Every complete image below the root, newest first. A folder without a good record, or without one of its files, is none. */
+/** Reads every whole image below the root, newest first; one that lost a file is left out. */
 export function readImages(root: string): StoredImage[] {
+  return listStored(root).filter((image) => missingFiles(image).length === 0)
+}
+
+/** Reads every image below the root, newest first, also what is left of one. A folder without a good record is none. */
+export function listStored(root: string): StoredImage[] {
   const stored = foldersOf(root).flatMap((name) => {
     const folder = join(root, name)
     const record = readRecord(folder)
-    return record === undefined || record.id !== name || !isComplete(folder, record)
-      ? []
-      : [{ folder, record }]
+    return record === undefined || record.id !== name ? [] : [{ folder, record }]
   })
   return stored.sort((a, b) => b.record.builtAt.localeCompare(a.record.builtAt))
 }
 
-function isComplete(folder: string, { disk, kernel, initrd }: ImageRecord): boolean {
-  return [disk, kernel, initrd].every((name) => name === undefined || existsSync(join(folder, name)))
+/** Names the files of an image that are gone. */
+function missingFiles({ folder, record: { disk, kernel, initrd } }: StoredImage): string[] {
+  return [disk, kernel, initrd].flatMap((name) =>
+    name === undefined || existsSync(join(folder, name)) ? [] : [name],
+  )
 }
 
 function foldersOf(root: string): string[] {
@@ -68,9 +74,11 @@ function readRecord(folder: string): ImageRecord | undefined {
   }
 }
 
+/** Returns what is listed of an image, with the absolute paths of its files. */
 export function toImageInfo(image: StoredImage): ImageInfo {
   const { folder, record } = image
   const path = (name: string | undefined) => (name === undefined ? undefined : join(folder, name))
+  const missing = missingFiles(image)
   return {
     id: record.id,
     reference: record.reference,
@@ -83,10 +91,11 @@ export function toImageInfo(image: StoredImage): ImageInfo {
     identity: record.identity,
     bytes: diskUsage(folder),
     builtAt: record.builtAt,
+    ...(missing.length === 0 ? {} : { missing }),
   }
 }
 
-/** Bytes on disk, holes not counted. */
+/** Sums up the bytes on disk, holes not counted. */
 function diskUsage(folder: string): number {
   return readdirSync(folder).reduce((sum, name) => sum + statSync(join(folder, name)).blocks * 512, 0)
 }

@@ -1,8 +1,7 @@
-import { chmodSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs'
+import { chmodSync, mkdirSync, renameSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { isDeepStrictEqual } from 'node:util'
 import type { LocalCommands } from '../core/context.js'
-import { syncFile, syncFolder } from '../core/durable-file.js'
 import { usageError } from '../core/errors.js'
 import type { BaseImage, ImageInfo, ImageStore } from '../core/image.js'
 import type { Run } from '../core/run.js'
@@ -19,13 +18,8 @@ import {
   lookOf,
   parseForeign,
 } from './foreign-image.js'
-import {
-  type ImageRecord,
-  readImages,
-  type StoredImage,
-  toImageInfo,
-  writeImageRecord,
-} from './image-record.js'
+import { type ImageRecord, listStored, readImages, type StoredImage, toImageInfo } from './image-record.js'
+import { contentId, type NewImage, placeImage } from './place-image.js'
 import { type DebianRecipe, recipeHash, recipes } from './recipe.js'
 
 export interface ImageStoreParts {
@@ -37,10 +31,10 @@ export interface ImageStoreParts {
   readonly recipes?: readonly DebianRecipe[]
 }
 
-/** What is needed at once while a Debian image is made, measured and rounded up. */
+/** Bytes that the making of a Debian image needs at once, measured and rounded up. */
 const buildBytes = 2.5 * 1024 ** 3
 
-/** Base images on the operator host: each in a folder named by its id, never changed once it is there. */
+/** Keeps base images on the operator host: each in a folder named by its id, never changed once it is there. */
 export function createImageStore(parts: ImageStoreParts): ImageStore {
   const { root, local, env = process.env } = parts
   const known = parts.recipes ?? recipes
@@ -58,7 +52,7 @@ export function createImageStore(parts: ImageStoreParts): ImageStore {
       : makeForeign({ local, foreign: wanted, folder: target }, run)
 
   return {
-    list: async () => readImages(root).map(toImageInfo),
+    list: async () => listStored(root).map(toImageInfo),
 
     find: async (reference, id) => asBaseImage(find(reference, id)),
 
@@ -67,7 +61,7 @@ export function createImageStore(parts: ImageStoreParts): ImageStore {
       if (present !== undefined) return present
       const wanted = wantedBy(reference, known)
       return exclusively(local, root, run, async () => {
-        // Whoever we waited for may have made it.
+        // Another process may have made it while this one waited.
         const meanwhile = options.refresh === true ? undefined : asBaseImage(find(reference))
         if (meanwhile !== undefined) return meanwhile
         await sweepUnfinished(local, root, run)
@@ -75,7 +69,7 @@ export function createImageStore(parts: ImageStoreParts): ImageStore {
         mkdirSync(folder, { mode: 0o700 })
         try {
           if (wanted.kind === 'recipe') requireSpace(root, buildBytes, `build image ${reference}`)
-          return place(root, folder, { ...(await make(wanted, run, folder)), reference })
+          return placeImage(root, folder, { ...(await make(wanted, run, folder)), reference })
         } catch (error) {
           await removeBuilding(local, folder, run)
           throw error
@@ -84,7 +78,7 @@ export function createImageStore(parts: ImageStoreParts): ImageStore {
     },
 
     remove: async (idOrReference, inUse) => {
-      const all = readImages(root).map(toImageInfo)
+      const all = listStored(root).map(toImageInfo)
       const chosen = all.filter(({ id, reference }) => id === idOrReference || reference === idOrReference)
       if (chosen.length === 0) throw noSuchImage(idOrReference, all)
       const free = chosen.filter(({ id }) => !inUse.has(id))
@@ -100,9 +94,6 @@ export function createImageStore(parts: ImageStoreParts): ImageStore {
 }
 
 type Wanted = { readonly kind: 'recipe'; readonly recipe: DebianRecipe } | ForeignReference
-
-/** An image that was made and has no place yet. */
-type NewImage = Omit<ImageRecord, 'schemaVersion' | 'builtAt' | 'reference'>
 
 function wantedBy(reference: string, known: readonly DebianRecipe[]): Wanted {
   const recipe = known.find(({ name }) => name === reference)
@@ -125,7 +116,7 @@ function matches(record: ImageRecord, wanted: Wanted): boolean {
     case 'recipe':
       return record.reference === wanted.recipe.name && record.recipe === recipeHash(wanted.recipe)
     case 'url':
-      return record.id === foreignId(wanted.sha256)
+      return record.id === contentId(wanted.sha256)
     case 'path': {
       const look = lookOf(wanted.path)
       return record.sources?.some((source) => isDeepStrictEqual(source, look)) === true
@@ -182,34 +173,7 @@ async function makeForeign(
   }
   const { format, virtualBytes } = await examine(local, disk, name, run)
   chmodSync(disk, 0o444)
-  return { id: foreignId(sha256), disk: 'disk', format, virtualBytes, identity: 'nocloud', sources }
-}
-
-function foreignId(sha256: string): string {
-  return `sha256-${sha256.slice(0, 32)}`
-}
-
-/**
- * Gives an image its place: the one moment at which it comes to be, after all of it is on the disk. An image that has
- * the id already is the same image and stays.
- */
-function place(root: string, folder: string, made: NewImage & { reference: string }): BaseImage {
-  const record: ImageRecord = { ...made, schemaVersion: 1, builtAt: new Date().toISOString() }
-  writeImageRecord(folder, record)
-  const there = readImages(root).find((image) => image.record.id === record.id)
-  const target = join(root, record.id)
-  if (there === undefined) {
-    rmSync(target, { recursive: true, force: true })
-    for (const name of readdirSync(folder)) syncFile(join(folder, name))
-    renameSync(folder, target)
-    syncFolder(root)
-  } else {
-    // From here on it is found by the look of this file too.
-    const sources = [...(there.record.sources ?? []), ...(record.sources ?? [])]
-    writeImageRecord(target, { ...there.record, sources })
-    rmSync(folder, { recursive: true })
-  }
-  return toImageInfo({ folder: target, record })
+  return { id: contentId(sha256), disk: 'disk', format, virtualBytes, identity: 'nocloud', sources }
 }
 
 function asBaseImage(image: StoredImage | undefined): BaseImage | undefined {

@@ -45,7 +45,9 @@ export function imagesView(images: readonly ImageInfo[], plain: boolean): string
   return table(
     ['Name', 'Id', 'Size', 'Built', 'Identity'],
     images.map((image) => [
-      image.reference,
+      image.missing === undefined
+        ? image.reference
+        : `${image.reference} (broken: ${image.missing.join(', ')} is gone)`,
       image.id,
       plain ? String(image.bytes) : `${Math.round(image.bytes / 1024 / 1024)} MiB`,
       image.builtAt,

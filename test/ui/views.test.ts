@@ -6,7 +6,7 @@ import type { CheckReport, DeploymentInfo, MachineCheck, MachineInfo } from '../
 import { checkView } from '../../src/ui/check-view.js'
 import { infoView, plainInfo, statusText } from '../../src/ui/info-view.js'
 import { toJsonText } from '../../src/ui/json.js'
-import { deploymentsView, findingsView } from '../../src/ui/list-view.js'
+import { deploymentsView, findingsView, imagesView } from '../../src/ui/list-view.js'
 import { summary } from '../../src/ui/live-progress.js'
 import { linesOf } from '../../src/ui/plain-progress.js'
 import { planView } from '../../src/ui/plan-view.js'
@@ -357,4 +357,12 @@ it('JSON holds nothing that a terminal takes for an instruction', () => {
   const text = toJsonText({ name: 'a\u001b[2J\u009bb\u202e\u007f' })
   expect(text).toBe('{\n  "name": "a\\u001b[2J\\u009bb\\u202e\\u007f"\n}')
   expect(JSON.parse(text)).toEqual({ name: 'a\u001b[2J\u009bb\u202e\u007f' })
+})
+
+it('the list of images names the file that an image lost', () => {
+  const image = { id: 'i', reference: 'debian-12', disk: '/d', format: 'qcow2', virtualBytes: 1 } as const
+  const info = { ...image, identity: 'fwcfg', bytes: 0, builtAt: '2026-01-01T00:00:00Z' } as const
+  const [whole, broken] = imagesView([info, { ...info, missing: ['kernel'] }], true).split('\n')
+  expect(whole).not.toContain('broken')
+  expect(broken).toContain('debian-12 (broken: kernel is gone)')
 })

@@ -1,0 +1,52 @@
+import { existsSync, readdirSync, renameSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { syncFile, syncFolder } from '../core/durable-file.js'
+import type { BaseImage } from '../core/image.js'
+import { type ImageRecord, readImages, toImageInfo, writeImageRecord } from './image-record.js'
+
+/** An image that was made and has no place yet. */
+export type NewImage = Omit<ImageRecord, 'schemaVersion' | 'builtAt' | 'reference'>
+
+/** Returns the id of an image of these bytes: whatever has it is the same image. */
+export function contentId(sha256: string): string {
+  return `${contentPrefix}${sha256.slice(0, 32)}`
+}
+
+const contentPrefix = 'sha256-'
+
+/**
+ * Gives an image its place: the one moment at which it comes to be, after all of it is on the disk. A whole image that
+ * has the id already stays.
+ */
+export function placeImage(root: string, folder: string, made: NewImage & { reference: string }): BaseImage {
+  const whole = readImages(root)
+  const ids = new Set(whole.map(({ record }) => record.id))
+  const id = placeFor(root, made.id, ids)
+  const record: ImageRecord = { ...made, id, schemaVersion: 1, builtAt: new Date().toISOString() }
+  writeImageRecord(folder, record)
+  const there = whole.find((image) => image.record.id === id)
+  const target = join(root, id)
+  if (there === undefined) {
+    rmSync(target, { recursive: true, force: true })
+    for (const name of readdirSync(folder)) syncFile(join(folder, name))
+    renameSync(folder, target)
+    syncFolder(root)
+  } else {
+    // From here on it is found by the look of this file too.
+    const sources = [...(there.record.sources ?? []), ...(record.sources ?? [])]
+    writeImageRecord(target, { ...there.record, sources })
+    rmSync(folder, { recursive: true })
+  }
+  return toImageInfo({ folder: target, record })
+}
+
+/**
+ * Chooses the id under which an image is kept. Disks of machines may build on what is left of an image that lost a file,
+ * and no two builds have the same bytes: only an id made of the content is used again.
+ */
+function placeFor(root: string, id: string, whole: ReadonlySet<string>): string {
+  if (id.startsWith(contentPrefix)) return id
+  let free = id
+  for (let number = 2; existsSync(join(root, free)) && !whole.has(free); number += 1) free = `${id}-${number}`
+  return free
+}
