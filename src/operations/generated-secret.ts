@@ -42,26 +42,38 @@ export function forgetGeneratedSecret(file: string): void {
   rmSync(file, { force: true })
 }
 
+/** A file that holds a generated secret of a machine, or a draft of one that a crash left. */
+export interface GeneratedSecret {
+  readonly file: string
+  /** The name of the secret, as people know it. */
+  readonly name: string
+}
+
 /**
- * Forgets every generated secret of a machine that is gone, so that a new one of its name gets others. A name may be
- * the beginning of another machine's (`web`, `web.db`): what is theirs stays. Returns the names of the secrets.
+ * Lists the generated secrets of a machine. A name may be the beginning of another machine's (`web`, `web.db`):
+ * what belongs to one of `machines` is left out.
  */
-export function forgetGeneratedSecrets(
+export function generatedSecretsOf(
   paths: DeploymentPaths,
   machine: MachineName,
   machines: readonly string[],
-): string[] {
+): GeneratedSecret[] {
   if (!existsSync(paths.keys)) return []
   const theirs = machines.map((name) => `${name}.`).filter((prefix) => prefix.startsWith(`${machine}.`))
   const others = theirs.filter((prefix) => prefix !== `${machine}.`)
-  const forgotten = new Set<string>()
-  for (const file of readdirSync(paths.keys)) {
-    // A crash may have left a draft of it.
+  return readdirSync(paths.keys).flatMap((file) => {
     const [, name] = /^(.*)\.generated$/.exec(file.replace(temporaryName, '')) ?? []
-    if (name === undefined || !name.startsWith(`${machine}.`)) continue
-    if (others.some((prefix) => name.startsWith(prefix))) continue
-    rmSync(join(paths.keys, file), { force: true })
-    forgotten.add(decodeURIComponent(name.slice(machine.length + 1)))
+    if (name === undefined || !name.startsWith(`${machine}.`)) return []
+    if (others.some((prefix) => name.startsWith(prefix))) return []
+    return [{ file: join(paths.keys, file), name: decoded(name.slice(machine.length + 1)) }]
+  })
+}
+
+/** Decodes the name of a secret; a file that somebody else put there may have a name that means nothing. */
+function decoded(name: string): string {
+  try {
+    return decodeURIComponent(name)
+  } catch {
+    return name
   }
-  return [...forgotten].sort()
 }

@@ -2,7 +2,7 @@ import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { DeploymentPaths } from '../../src/core/deployment.js'
-import { MachineName } from '../../src/core/names.js'
+import { MachineName, resourceName } from '../../src/core/names.js'
 import { deploy } from '../../src/operations/deploy/deploy.js'
 import { destroyMachines } from '../../src/operations/destroy.js'
 import { generatedFile, keepGeneratedSecret } from '../../src/operations/generated-secret.js'
@@ -97,5 +97,128 @@ describe('a machine that is destroyed', () => {
       line: 'destroyed, with the generated secrets hydra-user-admin, hydra-user-jo.e@x',
     })
     expect(existsSync(secret('web', 'admin'))).toBe(false)
+  })
+})
+
+describe('a host that exists without hydra-ops', () => {
+  beforeEach(() => Object.assign(ops.providers.named('fake'), { makesMachines: false }))
+  const forgotten =
+    'forgotten (the host itself is untouched); it may still have the generated secrets hydra-user-admin, hydra-user-jo.e@x: they stay in '
+  const all = ['admin', 'jo.e%40x'].map((user) => `web.hydra-user-${user}.generated`)
+
+  it('leaves its generated passwords behind, as the host still has them, and says where they are', async () => {
+    await destroy('web')
+    expect(generated()).toEqual([...all, ...kept].sort())
+    expect(ops.emitted).toContainEqual({ kind: 'line', machine: 'web', line: forgotten + paths.keys })
+    expect(ops.store.resolve('net').machines).not.toHaveProperty('web')
+  })
+
+  it('leaves them behind also as an obsolete one', async () => {
+    ops.nix.network = network('web2', 'web.db')
+    await deploy(ops, { ...standardRequest, killObsolete: true })
+    expect(generated()).toEqual([...all, ...kept].sort())
+  })
+})
+
+describe('a file beside the keys whose name is no name of a secret', () => {
+  it.each([
+    ['web.a%zz.generated', 'a%zz'],
+    ['web.%.generated', '%'],
+    ['web.%ff.generated.0123456789ab.tmp', '%ff'],
+  ])('is removed and shown as it is: %s', async (file, shown) => {
+    writeFileSync(join(paths.keys, file), 'put there by hand')
+    expect(await destroy('web')).toMatchObject([{ machine: 'web', outcome: 'changed' }])
+    expect(generated()).toEqual(kept)
+    expect(ops.store.resolve('net').machines).not.toHaveProperty('web')
+    expect(ops.emitted).toContainEqual({ kind: 'line', machine: 'web', line: expect.stringContaining(shown) })
+  })
+})
+
+describe('destroy where the state says that a machine was never made', () => {
+  const uuid = () => ops.store.resolve('net').uuid
+  /** Puts an older state back: `web` is known, and nothing of it is. */
+  const restoreOlderState = () =>
+    ops.store.lock(uuid(), async (held) =>
+      held.update((draft) => {
+        const web = draft.machines[MachineName.parse('web')]
+        if (web !== undefined) web.handle = undefined
+      }),
+    )
+  const ask = (answer: boolean, yes = false) => {
+    ops.answerTo = answer
+    return destroyMachines(ops, {
+      deployment: 'net',
+      selection: { include: ['web'] },
+      yes,
+      maxConcurrent: 3,
+    })
+  }
+  const domains = () => ops.hypervisor.listing().domains.length
+
+  it.each(['running', 'stopped'])('asks all the same where its domain is found %s', async (state) => {
+    await restoreOlderState()
+    if (state === 'stopped') ops.hypervisor.stop(resourceName(uuid(), MachineName.parse('web')))
+    await expect(ask(false)).rejects.toMatchObject({ code: 'REFUSED' })
+    expect(ops.asked).toEqual(["destroy web of deployment 'net', with their disks?"])
+    expect(domains()).toBe(3)
+    expect(await ask(true)).toMatchObject([{ machine: 'web', outcome: 'changed' }])
+    expect(domains()).toBe(2)
+  })
+
+  it('asks where its folder still has a disk', async () => {
+    await restoreOlderState()
+    ops.hypervisor.undefine(resourceName(uuid(), MachineName.parse('web')))
+    mkdirSync(join(paths.disks, 'web'), { recursive: true })
+    writeFileSync(join(paths.disks, 'web', 'root.qcow2'), 'data')
+    await expect(ask(false)).rejects.toMatchObject({ code: 'REFUSED' })
+  })
+
+  it('asks where the hypervisor cannot tell', async () => {
+    await restoreOlderState()
+    const { inspect } = ops.providers.named('fake')
+    Object.assign(ops.providers.named('fake'), {
+      inspect: async () => ({ kind: 'unknown', reason: 'it does not answer' }),
+    })
+    await expect(ask(false)).rejects.toMatchObject({ code: 'REFUSED' })
+    Object.assign(ops.providers.named('fake'), { inspect })
+  })
+
+  it('needs no answer with --yes, and says that something went', async () => {
+    await restoreOlderState()
+    expect(await ask(false, true)).toMatchObject([{ machine: 'web', outcome: 'changed' }])
+    expect(ops.asked).toEqual([])
+    expect(domains()).toBe(2)
+  })
+
+  it('refuses a machine that was made after the question', async () => {
+    await restoreOlderState()
+    const name = resourceName(uuid(), MachineName.parse('web'))
+    const domain = ops.hypervisor.domain(name)
+    const disk = ops.hypervisor.disk(name)
+    if (domain === undefined || disk === undefined) throw new Error('web is not there')
+    ops.hypervisor.stop(name)
+    ops.hypervisor.undefine(name)
+    ops.hypervisor.removeDisk(name)
+    const { confirm } = ops.questions
+    Object.assign(ops.questions, {
+      confirm: async (question: string) => {
+        ops.hypervisor.makeDisk(name, disk)
+        ops.hypervisor.define(name, domain)
+        return confirm(question)
+      },
+    })
+    ops.answerTo = true
+    const results = await destroyMachines(ops, {
+      deployment: 'net',
+      selection: { include: ['web', 'web2'] },
+      yes: false,
+      maxConcurrent: 3,
+    })
+    expect(ops.asked).toEqual(["destroy web2 of deployment 'net', with their disks?"])
+    expect(results).toMatchObject([
+      { machine: 'web', outcome: 'failed', reason: "machine 'web' was made after the question" },
+      { machine: 'web2', outcome: 'changed' },
+    ])
+    expect(ops.hypervisor.domain(name)).toEqual(domain)
   })
 })
