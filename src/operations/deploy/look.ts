@@ -56,6 +56,16 @@ export async function lookAtLaterTasks(job: Job, look: Look): Promise<Look> {
   return { ...look, tasks: await probeTasks(hostOf(job), later, taskContext(job)) }
 }
 
+/**
+ * Looks again, after an activation, at the tasks that were done before: it may have put back a file of theirs that an
+ * earlier definition had too.
+ */
+export async function lookAtDoneTasks(job: Job, look: Look): Promise<Look> {
+  const due = look.tasks.filter(({ why }) => why !== undefined)
+  const done = (await wantedTasks(job)).filter(({ id }) => !due.some(({ task }) => task.id === id))
+  return { ...look, tasks: [...due, ...(await probeTasks(hostOf(job), done, taskContext(job)))] }
+}
+
 export async function wantedTasks(job: Job): Promise<WantedTask[]> {
   const machine = taskMachineOf(job)
   return (await job.ops.tasks()).flatMap((bind) => bind(machine) ?? [])

@@ -14,7 +14,7 @@ import { growRootFilesystem } from './grow.js'
 import { runChecks } from './health.js'
 import { closeJob, enter, type Job, recordOf, updateJob } from './job.js'
 import { dropKeys, placeKeys } from './keys-stage.js'
-import { type Look, lookAt, lookAtLaterTasks } from './look.js'
+import { type Look, lookAt, lookAtDoneTasks, lookAtLaterTasks } from './look.js'
 import { contentsOf, rebootReason } from './plan-machine.js'
 import { bootMs, connect, hostOf, waitAndConnect } from './reach.js'
 import { rebootMachine } from './reboot.js'
@@ -111,7 +111,8 @@ async function reach(job: Job, seen: Assessment): Promise<Look> {
 }
 
 /** Brings keys, closure and tasks, in the order in which each finds what it needs; returns the latest look. */
-async function deliver(job: Job, look: Look, wanted: StorePath): Promise<Look> {
+async function deliver(job: Job, before: Look, wanted: StorePath): Promise<Look> {
+  let look = before
   enter(job, 'keys')
   await placeKeys(job, 'pre-activation', look.keys)
   enter(job, 'activate')
@@ -120,7 +121,9 @@ async function deliver(job: Job, look: Look, wanted: StorePath): Promise<Look> {
   // Only where a task is to run: what needs the task is activated after it.
   const laterOwners = look.tasks.some(({ task, why }) => task.stage === 'configure' && why !== undefined)
   const settled = due ? await activateClosure(job, wanted, { always, laterOwners }) : 'done'
+  if (due) look = await lookAtDoneTasks(job, look)
   enter(job, 'setup')
+  await deliverTasks(job, 'bootstrap', look)
   await deliverTasks(job, 'configure', look)
   if (settled === 'later') {
     enter(job, 'activate', 'what waited for a set-up task')
