@@ -38,13 +38,18 @@ const weekdays = new RegExp(
   `^${dayName}(?:(?:\\.\\.|-)${dayName})?(?:,${dayName}(?:(?:\\.\\.|-)${dayName})?)*,?$`,
   'i',
 )
-const zone = /^(?:UTC|[A-Za-z_]+(?:\/[A-Za-z0-9_+-]+)+)$/i
+/** A name of a time zone by its form; the set-up task has the machine read it, which knows its zones. */
+const zone = /^[A-Za-z][A-Za-z0-9_+-]*(?:\/[A-Za-z0-9_+-]+)*$/
 
-/** Whether systemd would take it. What it takes in forms that its manual does not show is refused. */
+function isZone(text: string): boolean {
+  return zone.test(text) && !words.test(text) && !weekdays.test(text)
+}
+
+/** Tells whether systemd would take a text. Forms that systemd takes and its manual does not show are refused. */
 export function isCalendarEvent(text: string): boolean {
   const parts = text.split(/ +/)
   const last = parts.at(-1) ?? ''
-  if (parts.length > 1 && zone.test(last)) parts.pop()
+  if (parts.length > 1 && isZone(last)) parts.pop()
   if (parts.length === 1 && words.test(parts[0] ?? '')) return true
   if (weekdays.test(parts[0] ?? '')) {
     const names = parts.shift() ?? ''

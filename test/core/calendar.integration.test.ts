@@ -97,6 +97,8 @@ const piece = fc.oneof(
     'sat,sun',
     'daily',
     'UTC',
+    'CET',
+    'GMT+0',
     'weekly',
     '2024-02-29',
     '*-*-*',

@@ -19,6 +19,11 @@ describe('a calendar event of systemd', () => {
     '05:40:23.42/3.17',
     '*:2/3',
     '2003-03-05 05:40 UTC',
+    '03:15 CET',
+    '*-*-* 03:15 GMT',
+    'weekly EST5EDT',
+    'Mon 03:15 Etc/GMT+1',
+    '03:15 GMT+0',
   ])('is left as it is: %s', (given) => {
     expect(calendarOf(given)).toEqual({ events: [given] })
   })
@@ -33,6 +38,12 @@ describe('a calendar event of systemd', () => {
     '*/5:00',
     '0/0:00',
     '03:15 CESTX/',
+    '03:15 03:16',
+    '03:15 ../CET',
+    '03:15 Mon',
+    '03:15 Mon-Fri',
+    '03:15 daily',
+    '03:15 C%T',
     '10..5:00',
   ])('is refused where systemd would refuse it: %j', (given) => {
     expect(calendarOf(given)).toEqual({ problem: expect.stringContaining('expected a calendar event') })
