@@ -2,7 +2,10 @@ import { failure, messageOf, throwIfInterrupted } from '../core/errors.js'
 import { pause } from '../core/pause.js'
 import type { Run } from '../core/run.js'
 
-/** Asks again and again until nothing is wrong any more; when the time is over, what was seen last is the error. */
+/**
+ * Asks again and again until nothing is wrong any more. When the time is over, or when there is no hope, the last thing
+ * seen is the error.
+ */
 export async function waitUntil(
   machine: string,
   run: Run,
@@ -16,10 +19,14 @@ export async function waitUntil(
     evidence?(): Promise<string>
     /** Undefined = it holds; else what is seen instead. */
     wrong(): Promise<string | undefined>
+    /** Undefined = it may hold yet; else the reason why a longer wait is in vain. */
+    hopeless?(): Promise<string | undefined>
   },
 ): Promise<void> {
-  const end = performance.now() + wish.deadlineMs
+  const begin = performance.now()
+  const end = begin + wish.deadlineMs
   let last = ''
+  let lost: string | undefined
   do {
     const seen = await wish.wrong().catch((error: unknown) => {
       throwIfInterrupted(run.signal)
@@ -28,11 +35,18 @@ export async function waitUntil(
     if (seen === undefined) return
     if (seen !== last) run.log(`waiting until ${wish.what}: ${seen}`)
     last = seen
+    lost = await wish.hopeless?.().catch(() => {
+      throwIfInterrupted(run.signal)
+      return undefined
+    })
+    if (lost !== undefined) break
     await pause(wish.pauseMs ?? 2_000, run.signal)
   } while (performance.now() < end)
   const detail = await wish.evidence?.().catch(() => '')
-  const seconds = Math.round(wish.deadlineMs / 1_000)
-  throw failure('DEADLINE', `machine '${machine}': waited ${seconds} s until ${wish.what}: ${last}`, {
+  const seconds = Math.round((lost === undefined ? wish.deadlineMs : performance.now() - begin) / 1_000)
+  const reason = lost === undefined || last.includes(lost) ? last : `${last}; ${lost}`
+  const code = lost === undefined ? 'DEADLINE' : 'LASTING_CAUSE'
+  throw failure(code, `machine '${machine}': waited ${seconds} s until ${wish.what}: ${reason}`, {
     machine,
     ...(wish.hint === undefined ? {} : { hint: wish.hint }),
     ...(detail === undefined || detail === '' ? {} : { detail }),

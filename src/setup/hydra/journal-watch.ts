@@ -35,23 +35,32 @@ export interface WatchPace {
   readonly apartMs: number
 }
 
+/** The services whose words count, and the build that is waited for where it is one. */
+export interface Watched {
+  readonly units: readonly string[]
+  readonly build?: ReadFor
+}
+
+/** A database that comes up by itself, however long it takes. */
+const passing = /the database system is (?:starting up|shutting down|in recovery mode)/
+
 /**
- * Looks at the journal while a build is waited for. One failure may be over at the next try, so that a cause is told
+ * Looks at the journal while Hydra, or a build of it, is waited for. One failure may be over at the next try, so that a cause is told
  * once it was seen again later. A queue runner tries again after a minute, an evaluator after half of one (measured).
- * Nothing is told of other builds, nor while the step of this one runs: it may still turn green.
+ * Nothing is told of other builds, nor while the step of this one runs: the build may still turn green.
  */
 export class JournalWatch {
   private readonly firstSeen = new Map<string, number>()
   private readonly host: Host
-  private readonly build: ReadFor
+  private readonly watched: Watched
   private readonly pace: WatchPace
   private stepRuns = false
   private place: string
   private nextLook: number
 
-  constructor(host: Host, build: ReadFor, since: string, pace: WatchPace) {
+  constructor(host: Host, watched: Watched, since: string, pace: WatchPace) {
     this.host = host
-    this.build = build
+    this.watched = watched
     this.pace = pace
     this.place = `--since=@${since}`
     this.nextLook = performance.now() + pace.everyMs
@@ -62,9 +71,11 @@ export class JournalWatch {
     const now = performance.now()
     if (now < this.nextLook) return undefined
     this.nextLook = now + this.pace.everyMs
-    const lines = await this.newLines(run)
-    this.stepRuns = runsAfter(lines, this.build) ?? this.stepRuns
-    const cause = causeOfWait(linesFor(lines, this.build))
+    const { build } = this.watched
+    const text = await this.newLines(run)
+    if (build !== undefined) this.stepRuns = runsAfter(text, build) ?? this.stepRuns
+    const lines = linesFor(text, build).split('\n')
+    const cause = causeOfWait(lines.filter((line) => !passing.test(line)).join('\n'))
     if (cause === undefined) return undefined
     const first = this.firstSeen.get(cause)
     if (first === undefined) this.firstSeen.set(cause, now)
@@ -73,7 +84,7 @@ export class JournalWatch {
   }
 
   private async newLines(run: Run): Promise<string> {
-    const text = await read(this.host, witnesses, ['--show-cursor', this.place], run)
+    const text = await read(this.host, this.watched.units, ['--show-cursor', this.place], run)
     const cursor = /^-- cursor: (.+)$/m.exec(text)?.[1]
     if (cursor !== undefined) this.place = `--after-cursor=${cursor}`
     return text

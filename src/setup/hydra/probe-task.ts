@@ -192,7 +192,7 @@ async function greenBuild(
   run: TaskRun,
 ): Promise<string> {
   const end = performance.now() + pace.greenMs
-  const watch = new JournalWatch(host, proofNames(stamp), since, pace)
+  const watch = new JournalWatch(host, { units: witnesses, build: proofNames(stamp) }, since, pace)
   let seen = ''
   for (;;) {
     const build = await findBuild(session, stamp)

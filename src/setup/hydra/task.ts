@@ -27,7 +27,7 @@ import {
   unusableBuilders,
 } from './joining-builders.js'
 import { linesFor } from './journal-lines.js'
-import { journalSince } from './journal-watch.js'
+import { JournalWatch, journalSince, type WatchPace } from './journal-watch.js'
 import { type HydraFacts, hydraFacts } from './package-facts.js'
 import { hydraPorts } from './ports.js'
 import {
@@ -48,7 +48,13 @@ import { allHydraUnits, hydraUnits, initUnit } from './units.js'
 const firstAnswerMs = 900_000
 const workMs = 300_000
 const requestMs = 60_000
+/** A service that ends is started again after 5 s, and Perl needs half a minute on a guest under emulation (measured). */
+const usualPace: VerifyPace = { pauseMs: 2_000, everyMs: 15_000, apartMs: 60_000 }
 const shellFile = '/etc/profile.d/hydra.sh'
+
+export interface VerifyPace extends WatchPace {
+  readonly pauseMs: number
+}
 
 export const hydraTask: SetupTask<DaemonSettings> = {
   id: 'hydra',
@@ -70,7 +76,7 @@ export const hydraTask: SetupTask<DaemonSettings> = {
   ],
   probe: probeHydra,
   apply: applyHydra,
-  verify: verifyHydra,
+  verify: (host, settings, run) => verifyHydra(host, settings, run, usualPace),
 }
 
 async function probeHydra(host: Host, settings: DaemonSettings, run: Run): Promise<TaskState> {
@@ -187,27 +193,37 @@ async function applyHydra(
   return { url: settings.url, package: options.package ?? '' }
 }
 
-async function verifyHydra(host: Host, settings: DaemonSettings, run: TaskRun): Promise<void> {
+/** Waits until Hydra answers and all its services work, or until the journal names a cause that lasts. */
+export async function verifyHydra(
+  host: Host,
+  settings: DaemonSettings,
+  run: TaskRun,
+  pace: VerifyPace,
+): Promise<void> {
   const { port } = settings.options
-  const hint = 'journalctl -u hydra-server on the machine says more'
+  const hint = 'journalctl -u hydra-server -u hydra-init on the machine says more'
+  const first = [initUnit, 'hydra-server.service']
+  const answers = new JournalWatch(host, { units: first }, await machineTime(host, run), pace)
   await waitUntil(host.machine, run, {
     what: `Hydra's web server answers on port ${port}`,
     deadlineMs: firstAnswerMs,
     hint,
-    evidence: () => newestLines(host, ['hydra-server.service'], run),
+    pauseMs: pace.pauseMs,
+    evidence: () => newestLines(host, first, run),
     wrong: () => webProblem(settings, run),
+    hopeless: () => answers.lastingCause(run),
   })
   const wanted = await wantedSet(host, settings, run)
   const units = unitNames(wanted)
-  const since = fact(
-    await askMachine(host, { what: 'ask the time', script: 'echo "now=$(date +%s)"' }, run),
-    'now',
-  )
+  const since = await machineTime(host, run)
+  const work = new JournalWatch(host, { units }, since, pace)
   await waitUntil(host.machine, run, {
     what: "all of Hydra's services work",
     deadlineMs: workMs,
     hint: 'journalctl -u "hydra-*" on the machine says more',
+    pauseMs: pace.pauseMs,
     evidence: () => newestLines(host, units, run),
+    hopeless: () => work.lastingCause(run),
     wrong: async () => {
       const problems = [
         ...(await unsteadyUnits(host, units, run)),
@@ -220,7 +236,12 @@ async function verifyHydra(host: Host, settings: DaemonSettings, run: TaskRun): 
   })
 }
 
-/** Of the journal. */
+/** Asks the machine's own clock, by which its journal goes. */
+async function machineTime(host: Host, run: Run): Promise<string> {
+  return fact(await askMachine(host, { what: 'ask the time', script: 'echo "now=$(date +%s)"' }, run), 'now')
+}
+
+/** Reads the newest lines of the journal. */
 async function newestLines(host: Host, units: readonly string[], run: Run): Promise<string> {
   const argv = ['journalctl', '--quiet', '--no-pager', '--output=cat', '--lines=20']
   const what = 'read the journal'
