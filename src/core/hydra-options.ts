@@ -153,6 +153,13 @@ const Gc = z.strictObject({
   options: documented(CommandWords.default(''), 'options of nix-collect-garbage', '--delete-older-than 30d'),
 })
 
+/** What is wrong with a `nginx.cacheHostName` that Hydra has too. */
+export const sharedCacheName = 'is a name of Hydra itself: nginx would never ask the cache'
+
+function hostOf(url: string | null | undefined): string | undefined {
+  return url != null && URL.canParse(url) ? new URL(url).hostname : undefined
+}
+
 /** `deployment.hydra.*`: of a Debian machine the set-up tasks go by it; NixOS machines will have the same options. */
 export const HydraOptions = z
   .strictObject({
@@ -292,9 +299,10 @@ export const HydraOptions = z
     if (nginx.tls !== 'none' && hydra.url?.startsWith('http:') === true)
       refuse(['url'], 'begins with http://, and nginx.tls encrypts: nginx would lead there and back for ever')
     const { cacheHostName } = nginx
-    const names = [nginx.hostName ?? hydra.hostName, ...nginx.serverAliases]
-    if (nginx.enable && typeof cacheHostName === 'string' && names.includes(cacheHostName))
-      refuse(['nginx', 'cacheHostName'], 'is a name of Hydra itself: nginx would never ask the cache')
+    const names = [nginx.hostName ?? hydra.hostName, ...nginx.serverAliases, hostOf(hydra.url), 'localhost']
+    const own = names.map((name) => name?.toLowerCase())
+    if (nginx.enable && typeof cacheHostName === 'string' && own.includes(cacheHostName.toLowerCase()))
+      refuse(['nginx', 'cacheHostName'], sharedCacheName)
     const { nixServe } = hydra
     // Below, only root may listen (ip_unprivileged_port_start of Debian), and these are not root.
     if (hydra.port < 1024) refuse(['port'], 'expected a number of at least 1024: hydra-server is not root')

@@ -69,6 +69,18 @@ describe('deployment.hydra', () => {
       { nginx: { enable: true, serverAliases: ['c.example.org'], cacheHostName: 'c.example.org' } },
       /nginx\.cacheHostName: is a name of Hydra itself/,
     ],
+    [
+      { hostName: 'Hydra.example.org', nginx: { enable: true, cacheHostName: 'hydra.Example.org' } },
+      /nginx\.cacheHostName: is a name of Hydra itself/,
+    ],
+    [
+      { url: 'https://ci.example.org:8443', nginx: { enable: true, cacheHostName: 'CI.example.org' } },
+      /nginx\.cacheHostName: is a name of Hydra itself/,
+    ],
+    [
+      { nginx: { enable: true, cacheHostName: 'localhost' } },
+      /nginx\.cacheHostName: is a name of Hydra itself/,
+    ],
     [{ listenHost: '*' }, /listenHost: expected an IP address/],
     [{ package: 'hydra' }, /package: expected a derivation or a store path, got "hydra"/],
     [{ database: { name: 'Hydra; drop' } }, /database\.name: expected small letters/],

@@ -1,4 +1,5 @@
 import { failure } from '../../core/errors.js'
+import type { Facts } from '../remote-script.js'
 import { cacheNames, type SiteSettings, sitePorts } from './site-text.js'
 
 /** The names that users ask for. `localhost` is ours only beside them: other sites may have it too. */
@@ -20,15 +21,20 @@ export function conflictArguments(settings: SiteSettings): string[] {
 }
 
 /**
- * A function of the shell, `conflicts OWN-FILE PORTS NAME…`: prints `NAME FILE` for each name that nginx ignores at one
- * of two sites where ours listens. nginx takes the site that it reads first, calls that a warning, and names no file.
- * The files with that name and that port are named; where included files hide these, all with that name are.
+ * A function of the shell, `conflicts OWN-FILE PORTS NAME…`, whose lines are of three kinds.
+ * `conflict=NAME FILE`: nginx ignores the name at one of two sites where ours listens. nginx takes the site that it reads
+ * first, calls that a warning, and names no file. The files with that name and that port are named; where included files
+ * hide these, all with that name are.
+ * `address=ADDRESS:PORT FILE`: another site listens at the address by which the machine is reached, so nginx asks no site
+ * there that listens everywhere. `elsewhere=` is the same for any other address. A route is looked up, and nothing is sent.
  */
 export const conflictFunctions = `
+main_address() { ip -o "$1" route get "$2" 2> /dev/null | sed -n 's/.* src \\([^ ]*\\).*/\\1/p'; }
 conflicts() {
   own=$1 ports=$2
   shift 2
-  nginx -T -q 2>&1 | awk -v own="$own" -v ports="$ports" -v names="$*" '
+  mains="$(main_address -4 192.0.2.1) [$(main_address -6 2001:db8::1)]"
+  nginx -T -q 2>&1 | awk -v own="$own" -v ports="$ports" -v mains="$mains" -v names="$*" '
     function listens(at,    address, port, each) {
       address = at
       port = "80"
@@ -44,6 +50,10 @@ conflicts() {
         if (substr(pair[2], 1, RSTART - 1) == address && wanted >= each[1] + 0 && wanted <= each[2] + 0) here[key] = 1
       }
       listen = 1
+      if (file == own || address ~ /^(0\\.0\\.0\\.0|\\[::\\]|127\\..*|\\[::1\\]|localhost|unix:.*)$/) return
+      for (port in wantedPorts)
+        if (port + 0 >= each[1] + 0 && port + 0 <= each[2] + 0)
+          away[(((tolower(address)) in main) ? "address=" : "elsewhere=") address ":" port " " file] = 1
     }
     function statement(    i) {
       if (words[1] == "listen" && inServer) listens(words[2])
@@ -78,7 +88,13 @@ conflicts() {
       total = split(names, list, " ")
       for (i = 1; i <= total; i++) asked[list[i]] = 1
       total = split(ports, list, " ")
-      for (i = 1; i <= total; i++) { ours["0.0.0.0:" list[i]] = 1; ours["[::]:" list[i]] = 1 }
+      for (i = 1; i <= total; i++) {
+        ours["0.0.0.0:" list[i]] = 1
+        ours["[::]:" list[i]] = 1
+        wantedPorts[list[i]] = 1
+      }
+      total = split(mains, list, " ")
+      for (i = 1; i <= total; i++) main[tolower(list[i])] = 1
     }
     /conflicting server name "/ {
       match($0, /conflicting server name "[^"]*" on [^ ]*,/)
@@ -110,20 +126,45 @@ conflicts() {
       }
     }
     END {
-      for (line in strict) { print line; named[strict[line]] = 1 }
-      for (line in loose) if ((loose[line] in lost) && !(loose[line] in named)) { print line; found[loose[line]] = 1 }
-      for (name in lost) if (!(name in named) && !(name in found)) print name " a file that nginx -T shows"
-    }' | sort
+      for (line in away) print line
+      for (line in strict) { print "conflict=" line; named[strict[line]] = 1 }
+      for (line in loose) if ((loose[line] in lost) && !(loose[line] in named)) { print "conflict=" line; found[loose[line]] = 1 }
+      for (name in lost) if (!(name in named) && !(name in found)) print "conflict=" name " a file that nginx -T shows"
+    }' | sort -u
 }
 `
 
+/** What other sites of nginx take from ours, as `conflicts` tells it. */
+export interface OtherSites {
+  readonly names: readonly string[]
+  readonly addresses: readonly string[]
+  /** Addresses by which the machine is not reached by default. */
+  readonly elsewhere: readonly string[]
+}
+
+export function otherSites(facts: Facts): OtherSites {
+  const of = (key: string) => facts.get(key) ?? []
+  return { names: of('conflict'), addresses: of('address'), elsewhere: of('elsewhere') }
+}
+
 /** Says who else has our name: `NAME FILE`, a line each. */
 export function conflictText(lines: readonly string[]): string {
-  const found = lines.map((line) => {
-    const at = line.indexOf(' ')
-    return `${line.slice(at + 1)} (${line.slice(0, at)})`
-  })
+  const found = pairs(lines).map(([name, file]) => `${file} (${name})`)
   return `another site of nginx has the same server_name: ${found.join(', ')}`
+}
+
+/** Says at which addresses requests never come to our site: `ADDRESS:PORT FILE`, a line each. */
+export function addressText(lines: readonly string[]): string {
+  return pairs(lines)
+    .map(([address, file]) => `requests to ${address} reach only another site of nginx: ${file}`)
+    .join('; ')
+}
+
+function pairs(lines: readonly string[]): (readonly [string, string])[] {
+  return lines.map((line) => {
+    const at = line.indexOf(' ')
+    return [line.slice(0, at), line.slice(at + 1)]
+  })
 }
 
 /** The error, which leaves the choice between both sites to the user. */
@@ -131,5 +172,13 @@ export function conflictFailure(machine: string, lines: readonly string[]): Erro
   return failure('NGINX', `machine '${machine}': ${conflictText(lines)}`, {
     machine,
     hint: 'nginx asks only one of them: take the name out of that file, or give Hydra another one (deployment.hydra.nginx)',
+  })
+}
+
+/** The error of a site that has the address of the machine for itself. */
+export function addressFailure(machine: string, lines: readonly string[]): Error {
+  return failure('NGINX', `machine '${machine}': ${addressText(lines)}`, {
+    machine,
+    hint: 'write the port alone into that file, such as "listen 80;": then nginx chooses between both sites by their names',
   })
 }

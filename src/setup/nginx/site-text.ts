@@ -49,17 +49,29 @@ export function sitePorts({ options }: SiteSettings): number[] {
   return options.nginx.tls === 'none' ? [80] : [443, 80]
 }
 
+/** Parts of the site that answer apart: Hydra, what leads from the plain port to the encrypted one, and the cache. */
+export type SitePart = 'hydra' | 'plain' | 'cache'
+
 /** nginx' configuration of Hydra and its caches: a file of its own among Debian's sites. */
 export function siteText(settings: SiteSettings, facts: SiteFacts): string {
-  return unmarkedText(settings, facts).replaceAll(noMark, siteMark(settings, facts))
+  const marks = siteMarks(settings, facts)
+  const parts = ['hydra', 'plain', 'cache'] as const
+  return parts.reduce<string>(
+    (text, part) => text.replaceAll(noMark(part), marks[part]),
+    unmarkedText(settings, facts),
+  )
 }
 
-/** Tells this site from any other one, and from what it was before: a hash of its text. */
-export function siteMark(settings: SiteSettings, facts: SiteFacts): string {
-  return createHash('sha256').update(unmarkedText(settings, facts)).digest('hex').slice(0, 32)
+/** Tells each part of this site from other parts and sites, and from what it was before: a hash of the text. */
+export function siteMarks(settings: SiteSettings, facts: SiteFacts): Readonly<Record<SitePart, string>> {
+  const text = unmarkedText(settings, facts)
+  const mark = (part: SitePart) => createHash('sha256').update(`${part}\n${text}`).digest('hex').slice(0, 32)
+  return { hydra: mark('hydra'), plain: mark('plain'), cache: mark('cache') }
 }
 
-const noMark = '(mark)'
+function noMark(part: SitePart): string {
+  return `(mark of ${part})`
+}
 
 function unmarkedText(settings: SiteSettings, facts: SiteFacts): string {
   const { options, url } = settings
@@ -69,10 +81,11 @@ function unmarkedText(settings: SiteSettings, facts: SiteFacts): string {
   const cache = cacheServer(settings)
   const servers =
     tls === 'none'
-      ? [...aliasMap(settings), server(names, [...listen(80, facts)], hydra)]
+      ? [...aliasMap(settings), server('hydra', names, [...listen(80, facts)], hydra)]
       : [
-          server(names, [...listen(443, facts, ' ssl')], [...certificate(facts), ...hydra]),
+          server('hydra', names, [...listen(443, facts, ' ssl')], [...certificate(facts), ...hydra]),
           server(
+            'plain',
             names,
             [...listen(80, facts)],
             [
@@ -87,10 +100,10 @@ function unmarkedText(settings: SiteSettings, facts: SiteFacts): string {
     cache === undefined
       ? []
       : [
-          server(name, [...listen(80, facts)], [...(tls === 'none' ? [] : acme(tls)), ...cache]),
+          server('cache', name, [...listen(80, facts)], [...(tls === 'none' ? [] : acme(tls)), ...cache]),
           ...(tls === 'none'
             ? []
-            : [server(name, [...listen(443, facts, ' ssl')], [...certificate(facts), ...cache])]),
+            : [server('cache', name, [...listen(443, facts, ' ssl')], [...certificate(facts), ...cache])]),
         ],
   )
   return `# Written by hydra-ops (set-up task "nginx"); changes made here are overwritten.\n${[...servers, ...caches].join('')}`
@@ -179,8 +192,8 @@ function cacheServer({ options }: SiteSettings): string[] | undefined {
   return [`root ${cache.directory};`, ...cacheTypes]
 }
 
-function server(names: string, listens: readonly string[], lines: readonly string[]): string {
-  const mark = block(`location = ${markPath}`, ['default_type text/plain;', `return 200 ${noMark};`])
+function server(part: SitePart, names: string, listens: readonly string[], lines: readonly string[]): string {
+  const mark = block(`location = ${markPath}`, ['default_type text/plain;', `return 200 ${noMark(part)};`])
   // A proxy before it may have another scheme, name and port: a redirect of nginx' own keeps to what was asked.
   const head = [`server_name ${names};`, 'absolute_redirect off;']
   return `${block('server', [...listens, ...head, ...mark, ...lines]).join('\n')}\n`

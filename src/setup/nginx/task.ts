@@ -5,27 +5,33 @@ import { placeFiles } from '../../core/place-files.js'
 import type { Run } from '../../core/run.js'
 import type { SetupTask, TaskRun, TaskState } from '../../core/setup-task.js'
 import type { Host } from '../../core/ssh.js'
-import { hydraSettings, webEntrance } from '../hydra/settings.js'
-import { askEntrance } from '../hydra/web-session.js'
+import { hydraSettings } from '../hydra/settings.js'
 import { askMachine, type Facts, fact, runScript } from '../remote-script.js'
 import { publicFile } from '../services.js'
 import { portPackages, refuseTakenPort } from '../taken-port.js'
-import { waitUntil } from '../wait-until.js'
-import { conflictArguments, conflictFailure, conflictFunctions, conflictText } from './conflicts.js'
+import {
+  addressFailure,
+  addressText,
+  conflictArguments,
+  conflictFailure,
+  conflictFunctions,
+  conflictText,
+  otherSites,
+} from './conflicts.js'
+import { proveSite } from './proof.js'
 import {
   acmeFolder,
-  markPath,
+  cacheNames,
   type SiteFacts,
   type SiteSettings,
   serverNames,
-  siteMark,
+  siteMarks,
   sitePorts,
   siteText,
   staticCachePath,
 } from './site-text.js'
 
 const answerMs = 60_000
-const requestMs = 30_000
 
 const site = 'hydra-ops'
 const siteFile = `/etc/nginx/sites-available/${site}`
@@ -123,13 +129,14 @@ async function probeNginx(host: Host, settings: NginxOptions, run: Run): Promise
   if (file === '-') return 'needed'
   const text = siteText(settings, siteFacts(settings, facts))
   const { tls } = settings.options.nginx
-  const conflicts = facts.get('conflict') ?? []
+  const others = otherSites(facts)
   const rules: readonly (readonly [boolean, string])[] = [
     [file === sha256(text), `${siteFile} differs`],
     [fact(facts, 'restart') === sha256(restartDropIn.content), `${restartDropIn.path} differs`],
     [fact(facts, 'link') === 'yes', 'the site of Hydra is not enabled'],
     [fact(facts, 'default') !== 'shipped', "Debian's default site is enabled"],
-    [conflicts.length === 0, conflictText(conflicts)],
+    [others.names.length === 0, conflictText(others.names)],
+    [others.addresses.length === 0, addressText(others.addresses)],
     [fact(facts, 'active') === 'active', `nginx is ${fact(facts, 'active')}`],
     [fact(facts, 'enabled') === 'enabled', 'nginx is not started at boot'],
     [fact(facts, 'reload') === 'no', 'nginx did not read its configuration again since it changed'],
@@ -147,6 +154,7 @@ function sha256(text: string | Uint8Array): string {
 async function applyNginx(host: Host, settings: NginxOptions, run: TaskRun): Promise<Record<string, string>> {
   const { tls, acmeEmail } = settings.options.nginx
   const name = mainName(settings)
+  refuseSharedName(host, settings)
   if (tls === 'self-signed' || tls === 'acme') {
     const names = serverNames(settings).map((each) => `${/^[\d.]+$|:/.test(each) ? 'IP' : 'DNS'}:${each}`)
     const args = [ownFolder, name, names.join(',')]
@@ -170,6 +178,20 @@ async function applyNginx(host: Host, settings: NginxOptions, run: TaskRun): Pro
     await runScript(host, { what: 'open the firewall', script: firewallScript, args }, run)
   }
   return { url: settings.url, ...cacheUrl(settings) }
+}
+
+/** Refuses a name of the cache that Hydra has too, also by its machine or by its published port. */
+function refuseSharedName(host: Host, settings: SiteSettings): void {
+  const [shared] = cacheNames(settings).filter((name) => serverNames(settings).includes(name))
+  if (shared === undefined) return
+  throw failure(
+    'NGINX',
+    `machine '${host.machine}': the cache cannot have the name ${shared} of Hydra itself`,
+    {
+      machine: host.machine,
+      hint: 'give deployment.hydra.nginx.cacheHostName another name: nginx would never ask the cache',
+    },
+  )
 }
 
 /** Where clients find the cache. */
@@ -224,41 +246,13 @@ async function enableSite(host: Host, settings: NginxOptions, run: Run): Promise
   })
 }
 
-/** Each name has to lead to the very site that we wrote, as its mark tells, and behind that to Hydra and the cache. */
 async function verifyNginx(host: Host, settings: NginxOptions, run: TaskRun): Promise<void> {
-  const { url, options } = settings
   const facts = await look(host, settings, run)
-  const conflicts = facts.get('conflict') ?? []
-  if (conflicts.length > 0) throw conflictFailure(host.machine, conflicts)
-  const mark = siteMark(settings, siteFacts(settings, facts))
-  const entrance = webEntrance(settings)
-  const { cacheHostName } = options.nginx
-  const hasCache = options.cache.enable || options.nixServe.enable
-  const cache =
-    cacheHostName == null || !hasCache
-      ? undefined
-      : { url: `http://${cacheHostName}`, port: 80, encrypted: false, headers: {} }
-  const get = (path: string, at = entrance) => askEntrance(at, run, { path, timeoutMs: requestMs })
-  await waitUntil(host.machine, run, {
-    what: `nginx answers at ${url}`,
-    deadlineMs: answerMs,
-    hint: 'nginx -T on the machine shows all of its sites; journalctl -u nginx says more',
-    wrong: async () => {
-      for (const at of [entrance, ...(cache === undefined ? [] : [cache])]) {
-        const { headers, body } = await get(markPath, at)
-        if (!String(headers.server).startsWith('nginx')) return 'something else answers there'
-        if (body !== mark) return `another site of nginx answers as ${at.url}`
-      }
-      const { status } = await get('/')
-      // Hydra itself may still be starting, or have no package: that is said by its own task.
-      if (status >= 400 && status !== 502 && status !== 504) return `it answers with status ${status}`
-      if (!options.cache.enable) return undefined
-      const info = await get(`${staticCachePath}nix-cache-info`)
-      return info.status === 200
-        ? undefined
-        : `${staticCachePath}nix-cache-info answers with status ${info.status}`
-    },
-  })
+  const others = otherSites(facts)
+  if (others.names.length > 0) throw conflictFailure(host.machine, others.names)
+  if (others.addresses.length > 0) throw addressFailure(host.machine, others.addresses)
+  if (others.elsewhere.length > 0) run.log(addressText(others.elsewhere))
+  await proveSite(host, settings, siteMarks(settings, siteFacts(settings, facts)), run)
 }
 
 const broken = { before: 3, after: 4, conflict: 5 } as const
@@ -278,7 +272,7 @@ ${defaultFunctions}
 ${conflictFunctions}
 tls=$1 name=$2
 shift 2
-conflicts ${enabledSite} "$@" | sed 's/^/conflict=/'
+conflicts ${enabledSite} "$@"
 if [ -f ${siteFile} ]; then echo "site=$(sha256sum < ${siteFile} | cut -d' ' -f1)"; else echo site=-; fi
 echo "restart=$(sha256sum < ${restartDropIn.path} 2>/dev/null | cut -d' ' -f1)"
 [ "$(readlink /etc/nginx/sites-enabled/${site} 2>/dev/null)" != ${siteFile} ] || echo link=yes
@@ -344,7 +338,7 @@ undo() {
   [ "$off" = no ] || ln -sfn -- "\${off:-/etc/nginx/sites-available/default}" "$default"
 }
 test_all || { undo; exit ${broken.after}; }
-found=$(conflicts "$link" "$@")
+found=$(conflicts "$link" "$@" | sed -n 's/^conflict=//p')
 if [ -n "$found" ]; then
   undo
   printf '%s\n' "$found"

@@ -73,29 +73,64 @@ function settingsOf(hydra: Record<string, unknown>): HydraSettings {
   return settings
 }
 
-/** An nginx with these sites, in its own folder; the ports of the machine are others here. */
-async function startNginx(folder: string, sites: readonly string[], port: number): Promise<void> {
+/** Is this text the site of the task, and none of a test's own? */
+const isOurs = (site: string) => site.startsWith('# Written by hydra-ops')
+
+/** Writes a configuration with these sites, each in a file of its own; nginx reads them in this order. */
+function configure(folder: string, sites: readonly string[], more = ''): string {
   const at = join(root, folder)
   rmSync(at, { recursive: true, force: true })
-  mkdirSync(at)
+  mkdirSync(join(at, 'sites-enabled'), { recursive: true })
+  const files = sites.map((site, index) => {
+    const file = join(at, 'sites-enabled', isOurs(site) ? 'hydra-ops' : `shop-${index}`)
+    writeFileSync(file, site)
+    return file
+  })
+  const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi']
+  writeFileSync(
+    join(at, 'nginx.conf'),
+    `${more} daemon off; pid ${at}/pid; error_log stderr; events {}
+http { access_log off; include /etc/nginx/mime.types;
+${temporary.map((each) => `${each}_temp_path ${at}/${each};`).join(' ')}
+${files.map((file) => `include ${file};`).join('\n')} }`,
+  )
+  return at
+}
+
+/** An nginx with these sites, in its own folder; the ports of the machine are others here. */
+async function startNginx(folder: string, sites: readonly string[], port: number): Promise<void> {
   const moved = sites.map((site) =>
     site
       .replaceAll(/listen \[::\]:.*\n/g, '\n')
       .replaceAll(/listen 80( default_server)?;/g, `listen 127.0.0.1:${ports.plain}$1;`)
       .replaceAll('listen 443 ssl;', `listen 127.0.0.1:${ports.encrypted} ssl;`),
   )
-  const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi']
-  writeFileSync(
-    join(at, 'nginx.conf'),
-    `daemon off; pid ${at}/pid; error_log stderr; events {}
-http { access_log off; include /etc/nginx/mime.types;
-${temporary.map((each) => `${each}_temp_path ${at}/${each};`).join(' ')}
-${moved.join('\n')} }`,
-  )
+  const at = configure(folder, moved)
   const argv = ['-p', at, '-c', join(at, 'nginx.conf')]
   const program = new Program(spawn('/usr/sbin/nginx', argv, { stdio: ['ignore', 'pipe', 'pipe'] }))
   running.push(program)
   await program.until(`nginx listens on ${port}`, () => accepts(port))
+}
+
+/**
+ * What the machine has in /etc/nginx: by default what runs. The real `nginx -T` reads it with the real ports, in a network of
+ * its own that has one address of the machine.
+ */
+function onDisk(sites: readonly string[]): void {
+  const at = configure('disk', sites, 'user root;')
+  const address =
+    '/usr/sbin/ip address add 192.0.2.5/32 dev lo && /usr/sbin/ip address add 192.0.2.6/32 dev lo'
+  const program = `exec unshare -rn sh -c '${address} && exec /usr/sbin/nginx -p ${at} -c ${at}/nginx.conf "$@"' sh "$@"`
+  writeFileSync(join(root, 'bin/nginx'), `#!/bin/sh\n${program}\n`, { mode: 0o755 })
+  writeFileSync(
+    join(root, 'bin/ip'),
+    `#!/bin/sh
+[ "$*" != '-o -4 route get 192.0.2.1' ] || { echo '192.0.2.1 via 192.0.2.9 dev eth0 src 192.0.2.5 uid 0 \\    cache '; exit 0; }
+echo 'RTNETLINK answers: Network is unreachable' >&2
+exit 2
+`,
+    { mode: 0o755 },
+  )
 }
 
 function accepts(port: number): Promise<boolean> {
@@ -199,17 +234,24 @@ describe('who answers', () => {
     if (bound === undefined) throw new Error('the nginx task is not wanted')
     return bound
   }
-  const host = () => new LocalShellHost({ bin: join(root, 'bin') })
+  const host = () =>
+    new LocalShellHost({ bin: join(root, 'bin'), moved: { '/etc/nginx': join(root, 'disk') } })
 
-  /** What the proof waits over first; '' = nothing. */
-  async function complaint(hydra: Record<string, unknown>): Promise<string> {
+  /** What the proof says first with these sites, which run; '' = nothing. Those on the disk may be others. */
+  async function complaint(
+    hydra: Record<string, unknown>,
+    sites: readonly string[],
+    written = sites,
+  ): Promise<string> {
+    const encrypted = settingsOf(hydra).options.nginx.tls !== 'none'
+    await startNginx('ours', sites, encrypted ? ports.encrypted : ports.plain)
+    onDisk(written)
     const stop = new AbortController()
     const seen: string[] = []
     const log = (line: string) => {
       seen.push(line)
       stop.abort()
     }
-    writeFileSync(join(root, 'bin/nginx'), '#!/bin/sh\n', { mode: 0o755 })
     const failed = await task(hydra)
       .verify(host(), { ...proofRun(), signal: stop.signal, log })
       .then(
@@ -220,36 +262,113 @@ describe('who answers', () => {
   }
   const stranger = (names: string, more = '') =>
     `server { listen 80; server_name ${names}; location / { return 200; } ${more} }\n`
+  const tls = () => ({ tls: 'files', tlsCertificate: `${root}/site.pem`, tlsKey: `${root}/site.key` })
+  const cached = { nginx: { cacheHostName: 'cache.example.org' }, nixServe: { enable: true } }
 
   it('is our site, at a plain port and behind TLS', async () => {
-    await startNginx('ours', [siteOf({})], ports.plain)
-    expect(await complaint({})).toBe('')
+    expect(await complaint({}, [siteOf({})])).toBe('')
+    for (const each of running.splice(0)) await each.stop()
+    const encrypted = {
+      nginx: { ...tls(), serverAliases: ['ci.example.org'], cacheHostName: 'c.example.org' },
+    }
+    const hydra = { ...encrypted, nixServe: { enable: true } }
+    expect(await complaint(hydra, [siteOf(hydra)])).toBe('')
   })
 
   it('is another site of the same name, which nginx read first', async () => {
-    await startNginx('ours', [stranger(name), siteOf({})], ports.plain)
-    expect(await complaint({})).toMatch(/another site of nginx answers as http:\/\/hydra\.example\.org$/)
+    const sites = [stranger(name), siteOf({})]
+    expect(await complaint({}, sites)).toMatch(/same server_name: \S+\/shop-0 \(hydra\.example\.org\)$/)
+  })
+
+  it('is another site of the same name, which is gone from the disk and still runs', async () => {
+    const sites = [stranger(name), siteOf({})]
+    expect(await complaint({}, sites, [siteOf({})])).toMatch(
+      /another site of nginx answers as http:\/\/hydra\.example\.org$/,
+    )
   })
 
   it('is a site by default, where ours is not enabled', async () => {
-    await startNginx('ours', ['server { listen 80 default_server; return 200; }'], ports.plain)
-    expect(await complaint({})).toMatch(/another site of nginx answers/)
+    const sites = ['server { listen 80 default_server; return 200; }']
+    expect(await complaint({}, sites)).toMatch(/another site of nginx answers/)
   })
 
   it('is our site as it was before: nginx did not read it again', async () => {
-    await startNginx('ours', [siteOf({ port: 3999 })], ports.plain)
-    expect(await complaint({})).toMatch(/another site of nginx answers/)
+    expect(await complaint({}, [siteOf({ port: 3999 })], [siteOf({})])).toMatch(
+      /another site of nginx answers/,
+    )
   })
 
-  it('is another site at the name of the cache alone', async () => {
-    const hydra = { nginx: { cacheHostName: 'cache.example.org' }, nixServe: { enable: true } }
-    await startNginx('ours', [stranger('cache.example.org'), siteOf(hydra)], ports.plain)
-    expect(await complaint(hydra)).toMatch(/another site of nginx answers as http:\/\/cache\.example\.org$/)
+  it.each<[string, Record<string, unknown>, string]>([
+    ['an alias', { nginx: { serverAliases: ['ci.example.org'] } }, 'ci.example.org'],
+    ['its name, where users open another one', { url: 'http://ci.example.org' }, 'hydra.example.org'],
+    [
+      'its name in nginx, where users open another one',
+      { url: 'http://ci.example.org', nginx: { hostName: 'ci-2.example.org' } },
+      'ci-2.example.org',
+    ],
+    ['the cache', cached, 'cache.example.org'],
+  ])('is another site at %s alone', async (_, hydra, taken) => {
+    const sites = [stranger(taken), siteOf(hydra)]
+    expect(await complaint(hydra, sites, [siteOf(hydra)])).toMatch(
+      new RegExp(`another site of nginx answers as http://${taken.replaceAll('.', '\\.')}$`),
+    )
+  })
+
+  it('is another site at the plain port alone, which leads to the encrypted one', async () => {
+    const hydra = { nginx: tls() }
+    expect(await complaint(hydra, [stranger(name), siteOf(hydra)], [siteOf(hydra)])).toMatch(
+      /another site of nginx answers as http:\/\/hydra\.example\.org$/,
+    )
+  })
+
+  it('is Hydra’s own part of the site at the name of the cache', async () => {
+    const [ours = '', cache = ''] = siteOf(cached).split(/(?=server \{\n.*\n.*\n {4}server_name cache)/)
+    expect(cache).toContain('server_name cache.example.org;')
+    const joined = ours.replace('server_name hydra', 'server_name cache.example.org hydra')
+    expect(await complaint(cached, [joined], [siteOf(cached)])).toMatch(
+      /another site of nginx answers as http:\/\/cache\.example\.org$/,
+    )
+  })
+
+  it('is the cache itself at its name, which has to say what it is', async () => {
+    const directory = join(root, 'cache')
+    mkdirSync(directory, { recursive: true })
+    const cache = { enable: true, directory }
+    const hydra = { cache, nginx: { cacheHostName: 'cache.example.org' } }
+    writeFileSync(join(directory, 'nix-cache-info'), 'StoreDir: /nix/store\n')
+    expect(await complaint(hydra, [siteOf(hydra)])).toBe('')
+    for (const each of running.splice(0)) await each.stop()
+    writeFileSync(join(directory, 'nix-cache-info'), 'something else\n')
+    expect(await complaint(hydra, [siteOf(hydra)])).toMatch(
+      /http:\/\/cache\.example\.org\/nix-cache-info names no StoreDir$/,
+    )
+    for (const each of running.splice(0)) await each.stop()
+    rmSync(join(directory, 'nix-cache-info'))
+    expect(await complaint(hydra, [siteOf(hydra)])).toMatch(/nix-cache-info answers with status 404$/)
+  })
+
+  it('is another site for all who come from outside, where it alone listens at the address of the machine', async () => {
+    const shop = 'server { listen 192.0.2.5:80; server_name shop; }\n'
+    expect(await complaint({}, [siteOf({})], [shop, siteOf({})])).toMatch(
+      /requests to 192\.0\.2\.5:80 reach only another site of nginx: \S+\/shop-0$/,
+    )
+  })
+
+  it('is our site for most, where another one alone listens at a further address: that is said', async () => {
+    const shop = 'server { listen 192.0.2.6:80; server_name shop; }\n'
+    expect(await complaint({}, [siteOf({})], [shop, siteOf({})])).toMatch(
+      /^requests to 192\.0\.2\.6:80 reach only another site of nginx: \S+\/shop-0$/,
+    )
+  })
+
+  it('is our site, where another one listens at another port of that address, at the loopback or at a socket', async () => {
+    const listens = ['192.0.2.5:8080', '127.0.0.1:80', '[::1]:8080', `unix:${root}/shop.sock`]
+    const shops = listens.map((each) => `server { listen ${each}; server_name shop; }\n`)
+    expect(await complaint({}, [siteOf({})], [...shops, siteOf({})])).toBe('')
   })
 
   it('is our site where a proxy of somebody else decrypts', async () => {
-    const hydra = { url: 'https://hydra.example.org' }
-    await startNginx('ours', [siteOf(hydra)], ports.plain)
-    expect(await complaint(hydra)).toBe('')
+    const hydra = { url: 'https://hydra.example.org', nginx: { serverAliases: ['ci.example.org'] } }
+    expect(await complaint(hydra, [siteOf(hydra)])).toBe('')
   })
 })

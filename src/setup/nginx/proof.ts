@@ -1,0 +1,87 @@
+import type { TaskRun } from '../../core/setup-task.js'
+import type { Host } from '../../core/ssh.js'
+import { type WebEntrance, webEntrance } from '../hydra/settings.js'
+import { askEntrance } from '../hydra/web-session.js'
+import { waitUntil } from '../wait-until.js'
+import { askedNames } from './conflicts.js'
+import { cacheNames, markPath, type SitePart, type SiteSettings, staticCachePath } from './site-text.js'
+
+const answerMs = 60_000
+const requestMs = 30_000
+
+/** One way in, and the part of the site that has to answer there. */
+interface WayIn {
+  readonly at: WebEntrance
+  readonly part: SitePart
+}
+
+/** Lists all names at all ports of the site; the URL that users open is the first one. */
+function waysIn(settings: SiteSettings): WayIn[] {
+  const opened = webEntrance(settings)
+  const { hostname } = new URL(opened.url)
+  const plain = (name: string) => ({ url: `http://${name}`, port: 80, encrypted: false, headers: {} })
+  const secure = (name: string) => ({ url: `https://${name}`, port: 443, encrypted: true, headers: {} })
+  const names = askedNames(settings)
+  const further = names.filter((name) => name !== hostname)
+  const always: WayIn[] = [
+    { at: opened, part: 'hydra' },
+    ...further.map((name): WayIn => ({ at: (opened.encrypted ? secure : plain)(name), part: 'hydra' })),
+    ...cacheNames(settings).map((name): WayIn => ({ at: plain(name), part: 'cache' })),
+  ]
+  if (!opened.encrypted) return always
+  return [
+    ...always,
+    ...names.map((name): WayIn => ({ at: plain(name), part: 'plain' })),
+    ...cacheNames(settings).map((name): WayIn => ({ at: secure(name), part: 'cache' })),
+  ]
+}
+
+/** Each name has to lead to the very part of our site, as its mark tells, and behind that to Hydra and the cache. */
+export async function proveSite(
+  host: Host,
+  settings: SiteSettings,
+  marks: Readonly<Record<SitePart, string>>,
+  run: TaskRun,
+): Promise<void> {
+  const { url, options } = settings
+  const ways = waysIn(settings)
+  const entrance = webEntrance(settings)
+  const get = (path: string, at = entrance) => askEntrance(at, run, { path, timeoutMs: requestMs })
+  await waitUntil(host.machine, run, {
+    what: `nginx answers at ${url}`,
+    deadlineMs: answerMs,
+    hint: 'nginx -T on the machine shows all of its sites; journalctl -u nginx says more',
+    wrong: async () => {
+      for (const { at, part } of ways) {
+        const { headers, body } = await get(markPath, at)
+        if (!String(headers.server).startsWith('nginx')) return 'something else answers there'
+        if (body !== marks[part]) return `another site of nginx answers as ${at.url}`
+      }
+      const { status } = await get('/')
+      // Hydra itself may still be starting, or have no package: that is said by its own task.
+      if (status >= 400 && !isStarting(status)) return `it answers with status ${status}`
+      if (options.cache.enable) {
+        const info = await get(`${staticCachePath}nix-cache-info`)
+        if (info.status !== 200) return `${staticCachePath}nix-cache-info answers with status ${info.status}`
+      }
+      for (const { at, part } of ways) {
+        const problem = part === 'cache' ? await cacheProblem(at) : undefined
+        if (problem !== undefined) return `${at.url}/nix-cache-info ${problem}`
+      }
+      return undefined
+    },
+  })
+
+  async function cacheProblem(at: WebEntrance): Promise<string | undefined> {
+    const { status, body } = await get('/nix-cache-info', at)
+    // The same holds for nix-serve, which has a task of its own.
+    if (options.nixServe.enable && isStarting(status)) return undefined
+    if (status !== 200) return `answers with status ${status}`
+    return /^StoreDir: /m.test(body) ? undefined : 'names no StoreDir'
+  }
+}
+
+/** nginx has nobody behind it, or nobody who answers in time. */
+function isStarting(status: number): boolean {
+  return status === 502 || status === 504
+}
