@@ -36,7 +36,7 @@ import {
   writeNote,
 } from './places.js'
 import { createVirsh, type Virsh } from './virsh.js'
-import { publishImage, reasonToRecreate, wantedHandle, wantedSpec } from './wanted.js'
+import { imageFor, publishImage, reasonToRecreate, wantedHandle, wantedSpec } from './wanted.js'
 
 type Seen = Awaited<ReturnType<typeof lookAtOurs>>
 
@@ -54,6 +54,8 @@ export async function reconcile(
   const recreate = reasonToRecreate(parts, known) ?? lostDisk(known, seen)
   if (recreate !== undefined) {
     requireRecreate(resource, recreate, options.allowRecreate)
+    // A machine that cannot be made again is left as it is.
+    imageFor(parts, places, resource)
     await destroyMachine(parts, known, run)
     return reconcile(parts, { ...resource, handle: undefined }, options, run)
   }

@@ -87,12 +87,13 @@ export async function wantedHandle(
   }
 }
 
-function imageFor(parts: LibvirtParts, places: Places, resource: LibvirtResource): BaseImage {
+/** Returns the image that a new machine is made from, where QEMU reads it. */
+export function imageFor(parts: LibvirtParts, places: Places, resource: LibvirtResource): BaseImage {
   const { image, machine } = resource
   if (image === undefined) {
     throw failure('NO_IMAGE', `machine '${machine}': its base image was not made yet`, {
       machine,
-      hint: `hydra-ops image build ${imageReference(resource.config)}`,
+      hint: `hydra-ops image build ${shellQuote(imageReference(resource.config))}`,
     })
   }
   return placed(image, places.system ? systemImageFolder(parts, image.id) : undefined)

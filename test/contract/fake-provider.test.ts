@@ -27,7 +27,14 @@ function makeResource(overrides: Partial<FakeResource> = {}): FakeResource {
     allocation: FakeAllocation.parse({ sshPort: 20_000 + made, ports: [], address: '192.0.2.1' }),
     handle: undefined,
     identity: undefined,
-    image: undefined,
+    image: {
+      id: 'fake-image',
+      reference: 'fake-image',
+      disk: '/images/fake-image',
+      format: 'qcow2',
+      virtualBytes: 1,
+      identity: 'fwcfg',
+    },
     disks: '/nonexistent',
     console: '/nonexistent',
     target: {

@@ -39,6 +39,8 @@ export const FakeDisk = z.object({
   image: z.string(),
   /** Somebody removed the data disk beside it. */
   lostData: z.boolean().optional(),
+  /** Somebody removed the base image on which it builds. */
+  lostBase: z.boolean().optional(),
 })
 export type FakeDisk = z.infer<typeof FakeDisk>
 

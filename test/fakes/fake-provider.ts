@@ -82,6 +82,8 @@ export function createFakeProvider(
       if (disk?.lostData === true && !allowRecreate)
         throw failure('NEEDS_RECREATE', `machine '${resource.machine}': its data disk is gone`)
       if (disk === undefined || disk.gib !== config.diskSize || disk.lostData === true) {
+        if (disk === undefined && resource.image === undefined)
+          throw failure('NO_IMAGE', `machine '${resource.machine}': its base image was not made yet`)
         hypervisor.makeDisk(name, { owner: resource.deployment.uuid, gib: config.diskSize, image })
       }
       checkpoint({ disk: name, image })
@@ -204,6 +206,8 @@ function changes(hypervisor: FakeHypervisor, resource: FakeResource): ResourceCh
       machine,
     })
   }
+  if (disk.lostBase === true)
+    return [{ action: 'recreate', detail: `its base image ${disk.image} is gone`, needs: 'recreate' }]
   if (config.baseImage !== disk.image) {
     return [{ action: 'recreate', detail: `image ${disk.image} → ${config.baseImage}`, needs: 'recreate' }]
   }

@@ -1,7 +1,7 @@
 import { failure, messageOf, OpsError } from '../../core/errors.js'
 import type { StorePath } from '../../core/names.js'
 import type { Observation, ResourceChange } from '../../core/provider.js'
-import { type Job, resourceFor } from './job.js'
+import { type Job, missingImage, recordOf, resourceFor } from './job.js'
 import { refuseKeysThatStayUnowned } from './key-owners.js'
 import type { Look } from './look.js'
 import { connect } from './reach.js'
@@ -26,14 +26,9 @@ export async function assess(job: Job): Promise<Assessment> {
   const resource = await resourceFor(job)
   const observation = await job.provider.inspect(resource, job.run)
   refuseForeign(job, observation)
-  const reference = job.provider.imageReference(job.definition.provider)
-  const missingImage =
-    reference !== undefined && resource.handle === undefined && resource.image === undefined
-      ? reference
-      : undefined
   const changes = await job.provider.plan(resource, job.run)
   const wanted = job.request.closures.get(job.machine) ?? job.definition.outPath
-  const base = { observation, changes, missingImage, wanted }
+  const base = { observation, changes, missingImage: await imageToMake(job, changes), wanted }
   if (observation.kind === 'unknown' && !job.provider.makesMachines) {
     return { ...base, look: undefined, unreachable: observation.reason }
   }
@@ -41,6 +36,16 @@ export async function assess(job: Job): Promise<Assessment> {
   const seen = { ...base, ...(await tryLook(job)) }
   refuseKeysThatStayUnowned(job, seen)
   return seen
+}
+
+/**
+ * Returns the reference of the image that is to be made before a machine is made, or made anew. A machine that is made
+ * anew needs an image of its definition, not the one that it was made from.
+ */
+async function imageToMake(job: Job, changes: readonly ResourceChange[]): Promise<string | undefined> {
+  const isNew = recordOf(job).handle === undefined
+  const again = job.request.allowRecreate && changes.some(({ needs }) => needs === 'recreate')
+  return isNew || again ? missingImage(job) : undefined
 }
 
 async function tryLook(job: Job): Promise<Pick<Assessment, 'look' | 'unreachable'>> {

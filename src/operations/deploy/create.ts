@@ -1,9 +1,10 @@
 import { failure } from '../../core/errors.js'
 import { resourceName } from '../../core/names.js'
 import type { ResourceChange } from '../../core/provider.js'
+import { shellQuote } from '../../core/shell-quote.js'
 import { hostKeyFile, loginKeyFile } from '../resources.js'
 import { portsOf } from './allocate.js'
-import { type Job, journal, type Link, recordOf, resourceFor, updateJob } from './job.js'
+import { type Job, journal, type Link, missingImage, recordOf, resourceFor, updateJob } from './job.js'
 
 /** What an ACPI shutdown may take before the power is cut. */
 const graceMs = 60_000
@@ -93,6 +94,7 @@ async function removeForRecreation(job: Job): Promise<void> {
       },
     )
   }
+  await requireImage(job)
   journal(job, 'machine.recreate')
   updateJob(job, (draft) => {
     draft.intent = {
@@ -110,6 +112,16 @@ async function removeForRecreation(job: Job): Promise<void> {
     draft.tasks = {}
     draft.keys = {}
     draft.intent = undefined
+  })
+}
+
+/** Refuses to remove a machine that could not be made again: its image is made before, at the barrier. */
+async function requireImage(job: Job): Promise<void> {
+  const reference = await missingImage(job)
+  if (reference === undefined) return
+  throw failure('NO_IMAGE', `machine '${job.machine}': its base image was not made yet`, {
+    machine: job.machine,
+    hint: `hydra-ops image build ${shellQuote(reference)}`,
   })
 }
 

@@ -112,7 +112,7 @@ export function journal(link: Link, event: string, facts: { result?: string; dat
   link.session.journal({ event, machine: link.machine, ...facts })
 }
 
-/** The resource as its provider wants it, with the very image it was made from. */
+/** Returns the resource as its provider wants it, with the very image it was made from. */
 export async function resourceFor(link: Link): Promise<Resource<Json, Json, Json>> {
   const resource = resourceOf(link.ops, link.session.record, link.machine, link.definition)
   if (link.definition === undefined) return resource
@@ -121,6 +121,13 @@ export async function resourceFor(link: Link): Promise<Resource<Json, Json, Json
   const handle = recordOf(link).handle
   const id = handle === undefined ? undefined : link.provider.imageId(handle)
   return { ...resource, image: await link.ops.images.find(reference, id) }
+}
+
+/** Returns the reference of the image that a machine is made from, where there is no such image. */
+export async function missingImage({ ops, provider, definition }: Job): Promise<string | undefined> {
+  const reference = provider.imageReference(definition.provider)
+  if (reference === undefined) return undefined
+  return (await ops.images.find(reference)) === undefined ? reference : undefined
 }
 
 export function closeJob(link: Link): void {
