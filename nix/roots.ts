@@ -1,28 +1,62 @@
-import { mkdir, readdir, readlink, unlink } from 'node:fs/promises'
-import { join } from 'node:path'
+import { mkdir, readdir, readFile, readlink, unlink } from 'node:fs/promises'
+import { join, resolve } from 'node:path'
+import { replaceDurably } from '../src/core/durable-file.js'
+import { errnoOf } from '../src/core/file-failure.js'
 import type { Nix } from '../src/core/nix.js'
+import type { Run } from '../src/core/run.js'
 import { expectSuccess, type NixCommand } from './nix-command.js'
 
-/** What runs, and two before it. */
+/** Number of roots that a machine keeps: what runs, and two before it. */
 const keptRoots = 3
 const rootMs = 60_000
+const what = 'keep the closure from being collected'
 
-/** GC roots of what was deployed: links `<folder>/<name>-<n>` that Nix knows of. */
+/** Name of the file that holds the folder's own path at the time when Nix was told of the links. */
+const placeName = 'place'
+
+/** Keeps GC roots of what was deployed: links `<folder>/<name>-<n>` that Nix knows of. */
 export function createRoots(command: NixCommand): Pick<Nix, 'root'> {
+  const renewals = new Map<string, Promise<void>>()
+
+  const runStore = (args: readonly string[], run: Run) =>
+    command.run('nix-store', args, { signal: run.signal, timeoutMs: rootMs, what })
+
+  const addRoot = async (link: string, path: string, run: Run) => {
+    // `--indirect` is the default since Nix 2.4 and still understood.
+    expectSuccess(await runStore(['--realise', path, '--add-root', link, '--indirect'], run), what)
+  }
+
+  /** Tells Nix the present place of every link: it knows them by absolute paths, and the state folder was moved. */
+  const renew = async (folder: string, run: Run) => {
+    for (const { link, path } of await rootsIn(folder)) {
+      const valid = await runStore(['--check-validity', path], run)
+      // A collection since the move took the others, and nothing brings them back.
+      if (valid.kind === 'exited' && valid.code === 0) await addRoot(link, path, run)
+    }
+    replaceDurably(join(folder, placeName), folder)
+  }
+
+  /** Machines are worked on at once: the first renews the links of all. */
+  const renewOnce = async (folder: string, run: Run) => {
+    if ((await placeOf(folder)) === folder) return
+    const renewal = renewals.get(folder) ?? renew(folder, run)
+    renewals.set(folder, renewal)
+    try {
+      await renewal
+    } finally {
+      renewals.delete(folder)
+    }
+  }
+
   return {
-    async root(folder, name, path, run) {
+    async root(given, name, path, run) {
+      const folder = resolve(given)
       await mkdir(folder, { recursive: true, mode: 0o700 })
+      await renewOnce(folder, run)
       const roots = await rootsOf(folder, name)
       const newest = roots.at(-1)
       if (newest?.path !== path) {
-        const what = 'keep the closure from being collected'
-        const link = join(folder, `${name}-${(newest?.number ?? 0) + 1}`)
-        // `--indirect` is the default since Nix 2.4 and still understood.
-        const args = ['--realise', path, '--add-root', link, '--indirect']
-        expectSuccess(
-          await command.run('nix-store', args, { signal: run.signal, timeoutMs: rootMs, what }),
-          what,
-        )
+        await addRoot(join(folder, `${name}-${(newest?.number ?? 0) + 1}`), path, run)
         // An older root of the same path would take the place of another closure.
         await removeRoots(roots.filter((root) => root.path === path))
       }
@@ -31,24 +65,44 @@ export function createRoots(command: NixCommand): Pick<Nix, 'root'> {
   }
 }
 
+/** Reads where the folder was when Nix was told of its links; undefined where that was never noted. */
+async function placeOf(folder: string): Promise<string | undefined> {
+  try {
+    return await readFile(join(folder, placeName), 'utf8')
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return undefined
+    throw error
+  }
+}
+
 interface Root {
   readonly link: string
+  readonly name: string
   readonly number: number
   readonly path: string
 }
 
-/** Oldest first. A machine's name may end in a number itself, so the whole of it is compared. */
+/** Lists the roots of one name, oldest first. A machine's name may end in a number itself, so the whole is compared. */
 async function rootsOf(folder: string, name: string): Promise<Root[]> {
-  const entries = await readdir(folder)
+  return (await rootsIn(folder)).filter((root) => root.name === name).sort((a, b) => a.number - b.number)
+}
+
+async function rootsIn(folder: string): Promise<Root[]> {
   const roots = await Promise.all(
-    entries.map(async (entry) => {
-      const number = entry.startsWith(`${name}-`) ? entry.slice(name.length + 1) : ''
-      if (!/^\d+$/.test(number)) return []
+    (await readdir(folder)).map(async (entry) => {
+      const [, name = '', number] = /^(.+)-(\d+)$/.exec(entry) ?? []
+      if (number === undefined) return []
       const link = join(folder, entry)
-      return [{ link, number: Number(number), path: await readlink(link) }]
+      try {
+        return [{ link, name, number: Number(number), path: await readlink(link) }]
+      } catch (error) {
+        // Another machine of the same run removed an old link of its own.
+        if (errnoOf(error) === 'ENOENT') return []
+        throw error
+      }
     }),
   )
-  return roots.flat().sort((a, b) => a.number - b.number)
+  return roots.flat()
 }
 
 async function removeRoots(roots: readonly Root[]): Promise<void> {

@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, readlinkSync } from 'node:fs'
+import { cpSync, existsSync, mkdtempSync, readdirSync, readlinkSync, renameSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createBuilder, failedDerivations } from '../../nix/build.js'
@@ -154,8 +154,10 @@ describe('roots', () => {
     outs.push(...Object.keys(expressions).map((name) => outOf(results, name)))
   })
 
-  const links = () =>
-    Object.fromEntries(readdirSync(folder).map((name) => [name, readlinkSync(join(folder, name))]))
+  const links = (of = folder) =>
+    Object.fromEntries(
+      readdirSync(of).flatMap((name) => (name === 'place' ? [] : [[name, readlinkSync(join(of, name))]])),
+    )
 
   it('keep what runs and two before it, per machine, through a collection', async () => {
     for (const out of outs) await root(folder, 'web', out, scratch.run)
@@ -170,6 +172,52 @@ describe('roots', () => {
     expect(Object.keys(links()).sort()).toEqual(['web-2-1', 'web-3', 'web-4', 'web-5'])
     await root(folder, 'web', outs[2] as StorePath, scratch.run)
     expect(links()).toEqual({ 'web-4': outs[3], 'web-5': outs[4], 'web-6': outs[2], 'web-2-1': outs[1] })
+  })
+
+  it.each([
+    ['renamed', (from: string, to: string) => renameSync(from, to)],
+    [
+      'renamed, as by an older version that noted no place',
+      (from: string, to: string) => {
+        rmSync(join(from, 'place'))
+        renameSync(from, to)
+      },
+    ],
+    [
+      'copied to another place and removed at the old one',
+      (from: string, to: string) => {
+        cpSync(from, to, { recursive: true, verbatimSymlinks: true })
+        rmSync(from, { recursive: true })
+      },
+    ],
+  ])('keep the closures of every machine after their folder was %s', async (how, move) => {
+    const expressions = [0, 1, 2].map((n) => [`r${n}`, programPackage(`moved-${how.length}`, String(n))])
+    const results = await build(await drvs(Object.fromEntries(expressions)), noFlags, scratch.run)
+    const [older, newer, other] = ['r0', 'r1', 'r2'].map((name) => outOf(results, name))
+    if (older === undefined || newer === undefined || other === undefined) throw new Error('all were built')
+    const parent = mkdtempSync(join(scratch.folder, 'move-'))
+    const [from, to] = [join(parent, 'old'), join(parent, 'new')]
+    await root(from, 'web', older, scratch.run)
+    await root(from, 'web', newer, scratch.run)
+    await root(from, 'db', other, scratch.run)
+    move(from, to)
+    await Promise.all([root(to, 'web', newer, scratch.run), root(to, 'db', other, scratch.run)])
+    await scratch.nix('nix-store', ['--gc'])
+    expect([older, newer, other].map((out) => scratch.has(out))).toEqual([true, true, true])
+    expect(links(to)).toEqual({ 'web-1': older, 'web-2': newer, 'db-1': other })
+  })
+
+  it('go on after a collection that came between the move of the folder and the deploy', async () => {
+    const expressions = { g: programPackage('collected', '1') }
+    const built = async () => outOf(await build(await drvs(expressions), noFlags, scratch.run), 'g')
+    const parent = mkdtempSync(join(scratch.folder, 'move-'))
+    await root(join(parent, 'old'), 'web', await built(), scratch.run)
+    renameSync(join(parent, 'old'), join(parent, 'new'))
+    await scratch.nix('nix-store', ['--gc'])
+    const again = await built()
+    await root(join(parent, 'new'), 'web', again, scratch.run)
+    await scratch.nix('nix-store', ['--gc'])
+    expect(scratch.has(again)).toBe(true)
   })
 })
 
