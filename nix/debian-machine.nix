@@ -162,7 +162,7 @@ let
   optionProblems = type: name: options:
     if ! options ? ${name} then [ ] else typeProblem type [ "deployment" name ] options.${name};
 
-  # Of a text or source that is of a wrong type, or whose name is mistyped, nobody says that it is not given.
+  # Leaves out "is not given" for a text or source that has a wrong type, or whose name is mistyped.
   fileChecks = path: wrong: file:
     let mode = if elem "mode" wrong then { } else { mode = file.mode or "0644"; }; in
     checks.fileProblems (! cheap && all (name: elem name [ "group" "mode" "user" ]) wrong) path (

@@ -130,7 +130,7 @@ let
     if network ? nodeNixpkgs.${name} then instantiate (usable "nodeNixpkgs.${name}" network.nodeNixpkgs.${name})
     else networkPkgs;
 
-  # Under the name that the network has it by: Colmena's is `meta`.
+  # The name under which the files have these attributes: Colmena's is `meta`.
   networkName = if any (file: file.value ? meta && ! (file.value ? network)) files then "meta" else "network";
   usable = option: given:
     let

@@ -73,7 +73,7 @@ async function exchange<T>(
       raw.destroy()
     }
   } catch (error) {
-    // Both end the connection, so that its error would blame the peer.
+    // A deadline and a cancel both end the connection; otherwise its error would blame the peer.
     throwIfInterrupted(request.signal)
     throw deadline.expired() ? new Error(`no answer within ${request.timeoutMs / 1_000} s`) : error
   } finally {

@@ -33,7 +33,7 @@ const plainPath = z
 
 const mailAddress = z.string().regex(/^[^\s@"\\]+@[^\s@"\\]+$/, 'a mail address')
 
-/** Of an address to listen at; `*` would be everybody's. */
+/** Text of an address to listen at; `*` would be every address. */
 const address = z.string().regex(/^[0-9A-Fa-f.:]+$|^localhost$/, 'an IP address or "localhost"')
 
 /** A derivation arrives as the path that it will have. */
@@ -178,7 +178,7 @@ export const HydraOptions = z
           'a URL without a path, such as "https://hydra.example.org"',
         )
         .nullish(),
-      'what users open; by default the published port where the provider has one, else http(s)://hostName. With https:// and nginx.tls = "none" a proxy of yours decrypts before the machine',
+      'the URL that users open; by default the published port where the provider has one, else http(s)://hostName. https:// beside nginx.tls = "none" means that a proxy of yours decrypts before the machine',
       'https://hydra.example.org',
     ),
     listenHost: documented(address.default('127.0.0.1'), "address of Hydra's own web server", '127.0.0.1'),

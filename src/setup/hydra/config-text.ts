@@ -19,7 +19,7 @@ function escaped(value: string): string {
   return value.replaceAll('#', '\\#')
 }
 
-/** hydra.conf(5), in the form of nixpkgs 20.03 and later. What `extraConfig` sets takes the place of ours. */
+/** hydra.conf(5), in the form of nixpkgs 20.03 and later. An option that `extraConfig` sets takes the place of ours. */
 export function hydraConfig(settings: DaemonSettings, facts: Pick<HydraFacts, 'runner'>): string {
   const { extraConfig } = settings.options
   const theirs = optionsSetBy(extraConfig)

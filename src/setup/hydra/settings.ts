@@ -28,7 +28,7 @@ export const nixSocketGroup = 'nix-users'
 /** The role that owns the database. */
 export const hydraRole = 'hydra'
 
-/** What all of Hydra's tasks go by: the options, with what was left out filled in. */
+/** The options by which all of Hydra's tasks go, with defaults filled in. */
 export interface HydraSettings {
   readonly options: HydraOptions
   readonly hostName: string
@@ -59,7 +59,7 @@ export function hydraSettings(machine: TaskMachine): HydraSettings | undefined {
   }
 }
 
-/** What Hydra's daemons go by. The rest of the options is other tasks' alone: a change there does not run this one again. */
+/** The options by which Hydra's daemons go. A change of any other option does not run the task of the daemons again. */
 export type DaemonSettings = Omit<HydraSettings, 'options' | 'port'> & {
   readonly options: Omit<
     HydraOptions,
@@ -145,7 +145,7 @@ export function signs({
   return options.cache.enable || options.nixServe.enable
 }
 
-/** What stays undone, and how to give it. */
+/** Makes the error for a package that is missing, with the option that gives one. */
 export function noPackage(host: Host, name: 'Hydra' | 'nix-serve', option: string): Error {
   return failure('NO_PACKAGE', `machine '${host.machine}': there is no package of ${name}`, {
     machine: host.machine,

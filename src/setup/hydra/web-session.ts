@@ -86,8 +86,8 @@ export function askEntrance(
     ...rest,
     url: `${encrypted ? 'https' : 'http'}://${host}${path}`,
     headers: { host, ...headers, ...request.headers },
-    // What is asked is whether Hydra works, and a self-signed certificate is among the choices. The way there is
-    // ssh's, or a port of this host.
+    // The question is whether Hydra works, and a self-signed certificate is among the choices. The connection goes
+    // through ssh, or to a port of this host.
     checkCertificate: false,
     connect: () => run.connect(port),
     signal: run.signal,

@@ -11,7 +11,7 @@ export const acmeFolder = '/var/www/hydra-ops-acme'
 /** Where the site says which one it is. */
 export const markPath = '/.hydra-ops-site'
 
-/** What the site depends on, and nothing else of Hydra's options: other changes do not concern nginx. */
+/** The options of Hydra on which the site depends; other changes do not concern nginx. */
 export interface SiteSettings extends Pick<HydraSettings, 'hostName' | 'url' | 'port'> {
   readonly options: Pick<HydraOptions, 'listenHost' | 'port' | 'nginx'> & {
     readonly cache: Pick<HydraOptions['cache'], 'enable' | 'directory'>
