@@ -6,7 +6,7 @@ import { type PlacedFile, placeFiles, stagedPath } from '../../core/place-files.
 import type { Run } from '../../core/run.js'
 import type { Host } from '../../core/ssh.js'
 import { folderFunctions, keyDirectory, openFolders, ownerArguments } from './key-folders.js'
-import { missingOwner, refuseMissingOwners } from './key-owners.js'
+import { missingOwner } from './key-owners.js'
 import { keyUnitFile, keyUnitMark, survivesReboot, unitFolder } from './key-units.js'
 import { type DroppedKeys, isFine, type ResolvedKey, type SeenKey } from './keys.js'
 
@@ -20,6 +20,8 @@ export interface Delivered {
   readonly changed: readonly string[]
   /** Keys whose user or group does not exist yet; theirs only after activation. */
   readonly ownerless: readonly string[]
+  /** Keys that were left out after the activation, as their user or group does not exist. */
+  readonly unowned: readonly SeenKey[]
 }
 
 /**
@@ -72,7 +74,8 @@ function sha256(...parts: readonly (string | Uint8Array)[]): string {
 
 /**
  * Brings keys into place; one that is as it should be is not touched. Before activation only the keys of that
- * phase, where a user or group may still be missing; after it all, so that those get their owner.
+ * phase, where a user or group may still be missing; after it all, so that those get their owner. A key without
+ * one withholds no other: the caller refuses it when the others are in place.
  */
 export async function deliverKeys(
   host: Host,
@@ -81,11 +84,12 @@ export async function deliverKeys(
   run: Run,
 ): Promise<Delivered> {
   const due = phase === 'post-activation' ? keys : keys.filter((key) => key.uploadAt === phase)
-  const seen = await inspectKeys(host, due, run)
-  if (phase === 'post-activation') refuseMissingOwners(host.machine, seen)
+  const found = await inspectKeys(host, due, run)
+  const unowned = phase === 'post-activation' ? found.filter((each) => each.missingOwner !== undefined) : []
+  const seen = found.filter((each) => !unowned.includes(each))
   const stale = seen.filter((each) => each.state !== 'same')
   const changed = seen.filter((each) => !isFine(each))
-  if (changed.length === 0) return { changed: [], ownerless: [] }
+  if (changed.length === 0) return { changed: [], ownerless: [], unowned }
   await mountDestinations(
     host,
     stale.map((each) => each.key.path),
@@ -100,6 +104,7 @@ export async function deliverKeys(
   return {
     changed: changed.map((each) => each.key.name),
     ownerless: due.filter((key) => ownerless.includes(key.path)).map((key) => key.name),
+    unowned,
   }
 }
 

@@ -2,6 +2,7 @@ import { posix } from 'node:path'
 import { deliverKeys, removeKeys } from './deliver-keys.js'
 import { journal, type Link, recordOf, updateJob } from './job.js'
 import { openFolders } from './key-folders.js'
+import { refuseMissingOwners } from './key-owners.js'
 import {
   droppedKeys,
   isFine,
@@ -22,10 +23,12 @@ export async function placeKeys(
   const keys = seen.map((each) => each.key)
   const recorded = recordWhileDelivering(recordOf(link).keys, keys)
   writeKeys(link, recorded)
-  const { changed } = await deliverKeys(hostOf(link), keys, phase, link.run)
-  if (changed.length === 0) return
-  link.changed = true
-  journal(link, 'keys.delivered', { data: [...changed] })
+  const { changed, unowned } = await deliverKeys(hostOf(link), keys, phase, link.run)
+  if (changed.length > 0) {
+    link.changed = true
+    journal(link, 'keys.delivered', { data: [...changed] })
+  }
+  refuseMissingOwners(link.machine, unowned)
 }
 
 /** Removes keys that the expression has no more, then records exactly those that it has. */

@@ -135,7 +135,11 @@ describe('deliverKeys', () => {
         expect(changed).toEqual(unique.map(([name]) => name))
         for (const [name, content] of unique)
           expect(readFileSync(join(folder, name))).toEqual(Buffer.from(content))
-        expect(await deliverKeys(host, keys, 'pre-activation', run)).toEqual({ changed: [], ownerless: [] })
+        expect(await deliverKeys(host, keys, 'pre-activation', run)).toEqual({
+          changed: [],
+          ownerless: [],
+          unowned: [],
+        })
         await removeKeys(
           host,
           { paths: keys.map((each) => each.path), names: unique.map(([name]) => name) },
@@ -222,16 +226,20 @@ describe('deliverKeys', () => {
     expect(await states(key('a', 'x', { mode: 0o444 }))).toEqual(['same'])
   })
 
-  it('fails after the activation when owners still do not exist, and names each with its key', async () => {
+  it('places the others after the activation when owners still do not exist, and names each of these', async () => {
     const keys = [
       key('a', 'x', { user: 'no-such-user' }),
       key('b', 'x', { group: 'no-such-group' }),
       key('c', 'x'),
     ]
-    await expect(deliverKeys(host, keys, 'post-activation', run)).rejects.toThrow(
-      `machine 'local': key "a": the machine has no user 'no-such-user'; key "b": the machine has no group 'no-such-group'`,
-    )
-    for (const name of ['a', 'b', 'c']) expect(existsSync(join(root, name))).toBe(false)
+    const { changed, unowned } = await deliverKeys(host, keys, 'post-activation', run)
+    expect(changed).toEqual(['c'])
+    expect(unowned.map(({ key, missingOwner }) => [key.name, missingOwner])).toEqual([
+      ['a', "no user 'no-such-user'"],
+      ['b', "no group 'no-such-group'"],
+    ])
+    for (const name of ['a', 'b']) expect(existsSync(join(root, name))).toBe(false)
+    expect(readFileSync(join(root, 'c'), 'utf8')).toBe('x')
   })
 })
 

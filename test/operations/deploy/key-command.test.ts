@@ -5,6 +5,8 @@ import { bindTask } from '../../../src/core/setup-task.js'
 import type { CommandResult } from '../../../src/core/ssh.js'
 import { deploy } from '../../../src/operations/deploy/deploy.js'
 import type { DeployRequest } from '../../../src/operations/deploy/request.js'
+import { rebootMachines, startMachines } from '../../../src/operations/power.js'
+import { sendKeys } from '../../../src/operations/send-keys.js'
 import { runFakeDebian } from '../../fakes/fake-debian.js'
 import { fakeMachine, fakeNetwork } from '../../fakes/fake-network.js'
 import { createFakeOps, type FakeOps } from '../../fakes/fake-ops.js'
@@ -44,6 +46,7 @@ function answerCommands(answer: (name: string) => CommandResult): void {
 }
 
 const run = (request: Partial<DeployRequest> = {}) => deploy(ops, { ...standardRequest, ...request })
+const wish = { deployment: undefined, selection: {}, maxConcurrent: 2 }
 const each = ['db-one', 'db-two', 'web-one', 'web-two']
 
 describe('a keyCommand', () => {
@@ -96,6 +99,35 @@ describe('a keyCommand', () => {
     broken = false
     expect((await run()).results).not.toContainEqual(expect.objectContaining({ outcome: 'failed' }))
     expect(commands.filter((name) => name === 'web-one')).toHaveLength(2)
+  })
+
+  it.each([
+    ['send-keys', () => sendKeys(ops, wish)],
+    ['reboot', () => rebootMachines(ops, wish)],
+    ['start', () => startMachines(ops, wish)],
+  ])('is run once by %s, which sends each machine the text of its own', async (verb, send) => {
+    await run()
+    if (verb === 'start') for (const name of ops.hypervisor.listing().running) ops.hypervisor.stop(name)
+    commands.length = 0
+    const before = sent().length
+    const results = await send()
+    expect(results).toMatchObject([{ outcome: 'changed' }, { outcome: 'changed' }])
+    expect([...commands].sort()).toEqual(each)
+    const texts = sent()
+      .slice(before)
+      .flatMap((text) => text.match(/the \d+th secret, of (?:web|db)-(?:one|two)/g) ?? [])
+    expect(new Set(texts).size).toBe(4)
+  })
+
+  it('that failed is not run again by a send-keys of two machines', async () => {
+    await run()
+    commands.length = 0
+    answerCommands((name) => (name === 'web-one' ? exit(7) : succeed(name)))
+    expect(await sendKeys(ops, wish)).toMatchObject([
+      { machine: 'web', outcome: 'failed' },
+      { machine: 'db', outcome: 'changed' },
+    ])
+    expect([...commands].sort()).toEqual(each)
   })
 
   it('leaves nothing of what it printed in the folder of the state', async () => {

@@ -72,7 +72,7 @@ describe('the folder of a key', () => {
         expect(await as('other', 'stat', path)).toBe('refused')
       expect(await as('lister', 'ls', folder)).toBe('mine\nroots')
       expect(await machine.sh(`stat -c '%a %U %G' -- "$1"`, folder)).toBe('750 root keys')
-      expect(await deliver(mine, key(`${folder}/roots`))).toEqual({ changed: [], ownerless: [] })
+      expect(await deliver(mine, key(`${folder}/roots`))).toEqual({ changed: [], ownerless: [], unowned: [] })
     },
   )
 
@@ -120,7 +120,7 @@ describe('the folder of a key', () => {
     await deliver(mine)
     expect(await as('app', 'stat', mine.path)).toBe('refused')
     expect(await look(mine)).toMatchObject([{ state: 'same', shut: false }])
-    expect(await deliver(mine)).toEqual({ changed: [], ownerless: [] })
+    expect(await deliver(mine)).toEqual({ changed: [], ownerless: [], unowned: [] })
     expect(await machine.sh(`stat -c '%a %U %G' /srv/private`)).toBe('700 root root')
   })
 

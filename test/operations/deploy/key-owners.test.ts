@@ -2,6 +2,7 @@ import { afterEach, describe, expect, it } from 'vitest'
 import { bindTask } from '../../../src/core/setup-task.js'
 import { deploy } from '../../../src/operations/deploy/deploy.js'
 import type { DeployRequest } from '../../../src/operations/deploy/request.js'
+import { rebootMachines, startMachines } from '../../../src/operations/power.js'
 import { sendKeys } from '../../../src/operations/send-keys.js'
 import { runFakeDebian } from '../../fakes/fake-debian.js'
 import { fakeMachine, fakeNetwork } from '../../fakes/fake-network.js'
@@ -22,8 +23,15 @@ afterEach(() => {
 const again = (request: Partial<DeployRequest> = {}) => deploy(ops, { ...standardRequest, ...request })
 const written = () => ops.ssh.execs.filter(({ what }) => what === 'deliver keys').length
 
+interface Wanted {
+  user?: string
+  group?: string
+  destDir?: string
+  uploadAt?: string
+}
+
 /** A machine that is up to date, and then wants keys of these owners. */
-async function upToDate(keys: Record<string, { user?: string; group?: string; destDir?: string }>) {
+async function upToDate(keys: Record<string, Wanted>) {
   ops = await createFakeOps({ network: fakeNetwork([fakeMachine('web')]) })
   runFakeDebian(ops)
   ops.ssh.answer('compare keys', ({ argv }) => {
@@ -131,5 +139,60 @@ describe('a key whose owner the machine does not have', () => {
     await upToDate({ token: { user: 'app' } })
     for (const until of ['build', 'create', 'copy'] as const)
       expect((await again({ until })).results).toMatchObject([{ outcome: 'unchanged' }])
+  })
+
+  describe('withholds no other key', () => {
+    const wish = { deployment: undefined, selection: {}, maxConcurrent: 1 }
+    const keys = { token: { user: 'app' }, tls: {}, late: { uploadAt: 'post-activation' } }
+    const reason = `machine 'web': key "token": the machine has no user 'app'`
+    /** Paths of the keys that were sent since, each once. */
+    const sentSince = (begin: number) =>
+      [
+        ...new Set(
+          ops.ssh.execs
+            .slice(begin)
+            .filter(({ what }) => what === 'deliver keys')
+            .flatMap(({ argv }) => argv.filter((_, at) => at % 9 === 1)),
+        ),
+      ].sort()
+    /** A machine that had its keys, until somebody removed the user of one. */
+    async function hadKeys(): Promise<void> {
+      await upToDate(keys)
+      known.add('app')
+      await again()
+      known.delete('app')
+    }
+
+    it.each([
+      ['send-keys', () => sendKeys(ops, wish)],
+      ['reboot', () => rebootMachines(ops, wish)],
+      [
+        'start',
+        () => {
+          for (const name of ops.hypervisor.listing().running) ops.hypervisor.stop(name)
+          return startMachines(ops, wish)
+        },
+      ],
+    ])('when %s sends them again', async (_, send) => {
+      await hadKeys()
+      const begin = ops.ssh.execs.length
+      expect(await send()).toMatchObject([{ outcome: 'failed', reason }])
+      expect(sentSince(begin)).toEqual(['/run/keys/late', '/run/keys/tls'])
+      // What the machine is to have is known as before: the next one to be dropped is removed from there.
+      expect(ops.store.resolve('net').machines).toMatchObject({
+        web: { keys: { token: '/run/keys/token', tls: '/run/keys/tls', late: '/run/keys/late' } },
+      })
+      expect(ops.store.history(ops.store.resolve('net').uuid)).toContainEqual(
+        expect.objectContaining({ event: 'keys.delivered' }),
+      )
+    })
+
+    it('after an activation that made no such owner', async () => {
+      await upToDate(keys)
+      wants('v2', keys)
+      const begin = ops.ssh.execs.length
+      expect((await again()).results).toMatchObject([{ outcome: 'failed', stage: 'keys', reason }])
+      expect(sentSince(begin)).toEqual(expect.arrayContaining(['/run/keys/late', '/run/keys/tls']))
+    })
   })
 })

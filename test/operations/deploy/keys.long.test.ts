@@ -61,7 +61,11 @@ WantedBy=multi-user.target
       await guest.sh(`stat -c '%a %U %G' /run/keys /run/keys/db-password; cat /run/keys/db-password`),
     ).toBe('750 root keys\n600 root root\nhunter2')
     await guest.untilState('db-password-key.service', 'active')
-    expect(await deliver([key('db-password', 'hunter2')])).toEqual({ changed: [], ownerless: [] })
+    expect(await deliver([key('db-password', 'hunter2')])).toEqual({
+      changed: [],
+      ownerless: [],
+      unowned: [],
+    })
   })
 
   /** What a user without any right of its own sees of a key. */
@@ -102,7 +106,7 @@ WantedBy=multi-user.target
     expect(await inspectKeys(guest.host, [mine], run)).toMatchObject([{ state: 'same', shut: true }])
     expect(await deliver([mine])).toEqual({ changed: ['mine'], ownerless: [] })
     expect(await asUser('app', 'cat /run/keys/mine')).toBe('for app')
-    expect(await deliver([mine])).toEqual({ changed: [], ownerless: [] })
+    expect(await deliver([mine])).toEqual({ changed: [], ownerless: [], unowned: [] })
     await removeKeys(guest.host, { paths: [mine.path], names: ['mine'] }, run)
     await openFolders(guest.host, [], run, ['/run/keys'])
     expect(await asUser('app', 'cd /run/keys')).toContain('refused')
@@ -188,7 +192,7 @@ systemctl daemon-reload`)
     await guest.untilState('kept-key.service', 'active')
     await guest.reboot()
     await guest.untilState('kept-key.service', 'active')
-    expect(await deliver([kept])).toEqual({ changed: [], ownerless: [] })
+    expect(await deliver([kept])).toEqual({ changed: [], ownerless: [], unowned: [] })
   })
 
   it('leave a unit of that name alone that is not ours', async () => {
