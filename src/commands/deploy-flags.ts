@@ -50,7 +50,7 @@ export function planFlags(command: Command): void {
     .option('--allow-reboot', 'machines may be restarted for changes that need it')
     .option('--force-reboot', 'reboot every selected machine')
     .option('--closure <machine=path>', 'deploy this store path instead of the evaluated one', collect)
-    .option('--retry-failed', 'only machines on which the last deploy failed')
+    .option('--retry-failed', 'only machines on which the last deploy failed, or which it did not begin')
   // Left out until NixOS machines can be deployed; a known name deserves more than "unknown option".
   for (const flag of ['boot', 'test', 'dry-activate', 'on-degraded']) {
     command.option(`--${flag}`).on(`option:${flag}`, () => {

@@ -30,6 +30,8 @@ export type MachineOutcome = 'changed' | 'unchanged' | 'degraded' | 'failed' | '
 export interface MachineResult {
   readonly machine: MachineName
   readonly outcome: MachineOutcome
+  /** Work on it was due, and an earlier failure kept it from being begun. */
+  readonly notBegun?: true | undefined
   /** The stage it failed at. */
   readonly stage?: Stage | undefined
   readonly seconds: number

@@ -54,13 +54,17 @@ export async function buildEverything(
     ready.push(item)
   }
   if (failures.length > 0 && !request.keepGoing) {
-    recordResults(session, failures)
+    recordResults(session, [...failures, ...ready.map(notBegun)])
     throw failure('BUILD', failures.map((each) => `machine '${each.machine}': ${each.reason}`).join('\n'), {
       hint: 'nothing was touched; mend it, or deploy the others with --keep-going',
       detail: failures.flatMap((each) => each.evidence ?? []).join('\n'),
     })
   }
   return { ready, failures }
+}
+
+function notBegun({ job: { machine } }: Ready): MachineResult {
+  return { machine, outcome: 'skipped', notBegun: true, seconds: 0 }
 }
 
 /** No machine has a `+` in its name. */

@@ -17,7 +17,7 @@ import { makePlan } from './make-plan.js'
 import { inOrder } from './ordering.js'
 import { deployMachine } from './pipeline.js'
 import type { DeployReport, DeployRequest } from './request.js'
-import { announceResults, failuresIn, recordResults, verdict } from './results.js'
+import { announceResults, recordResults, unfinishedIn, verdict } from './results.js'
 import { dryingSession, type Session } from './session.js'
 
 /**
@@ -147,7 +147,7 @@ async function apply(
       : await work(ops, session, built.ready, { ...how, broken })),
   )
   // A part that went well says nothing of the whole.
-  recordResults(session, until === undefined ? results : failuresIn(results))
+  recordResults(session, until === undefined ? results : unfinishedIn(results))
   return announceResults(ops, session, results)
 }
 

@@ -57,6 +57,7 @@ function notBegun({ machine }: Job, why: string | undefined): MachineResult {
   return {
     machine,
     outcome: 'skipped',
+    notBegun: true,
     seconds: 0,
     reason: `not begun, as ${why}`,
     hint: 'mend that and deploy again; deploy --keep-going-groups begins every group',

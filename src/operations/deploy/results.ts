@@ -5,22 +5,27 @@ import type { Session } from './session.js'
 /** Remembers how it ended for each machine: what `--retry-failed` goes by. */
 export function recordResults(session: Session, results: readonly MachineResult[]): void {
   const { machines } = session.record
-  const news = results.flatMap(({ machine, outcome }) => {
+  const news = results.flatMap(({ machine, outcome, notBegun }) => {
     const known = Object.hasOwn(machines, machine) ? machines[machine] : undefined
-    return outcome === 'skipped' || known === undefined || known.lastResult === outcome
-      ? []
-      : [{ machine, outcome }]
+    if (known === undefined || (outcome === 'skipped' && notBegun !== true)) return []
+    // The result before says nothing of what is due now: the machine counts as one that no deploy has ended on.
+    const lastResult = outcome === 'skipped' ? undefined : outcome
+    return known.lastResult === lastResult ? [] : [{ machine, lastResult }]
   })
   if (news.length === 0) return
   session.update((draft) => {
-    for (const { machine, outcome } of news)
-      Object.assign(draft.machines[machine] ?? {}, { lastResult: outcome })
+    for (const { machine, lastResult } of news) Object.assign(draft.machines[machine] ?? {}, { lastResult })
   })
 }
 
 /** Those that did not go well. */
 export function failuresIn(results: readonly MachineResult[]): MachineResult[] {
   return results.filter(({ outcome }) => outcome === 'failed' || outcome === 'degraded')
+}
+
+/** Picks the results that `--retry-failed` is about: what did not go well, and what was due and not begun. */
+export function unfinishedIn(results: readonly MachineResult[]): MachineResult[] {
+  return [...failuresIn(results), ...results.filter(({ notBegun }) => notBegun === true)]
 }
 
 /** Tells of every machine how it ended, in the order in which people read them. */

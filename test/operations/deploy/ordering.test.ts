@@ -31,6 +31,13 @@ async function run(request: Partial<DeployRequest> = {}): Promise<Record<string,
     ]),
   )
 }
+function wantVersion(version: string): void {
+  const { machines, ...rest } = ops.nix.network
+  const next = [...machines.values()].map(({ name, options }) =>
+    fakeMachine(name, { version, deployment: { tags: options.tags } }),
+  )
+  ops.nix.network = fakeNetwork(next, rest)
+}
 const made = () =>
   ops.hypervisor
     .listing()
@@ -88,6 +95,40 @@ describe('groups of an ordering', () => {
     expect(await run()).toMatchObject({ web1: "skipped: not begun, as db1, db2 of group 'db' failed" })
     runFakeDebian(ops)
     expect(await run()).toEqual({ db1: 'changed', db2: 'changed', web1: 'changed', mail: 'changed' })
+  })
+
+  it('are what --retry-failed begins with too, where they were not begun after a failure', async () => {
+    await groups()
+    await run()
+    wantVersion('v2')
+    runFakeDebian(ops, { activationCode: (machine) => (machine === 'db1' ? 4 : 0) })
+    expect(await run()).toMatchObject({
+      db1: 'failed',
+      db2: 'changed',
+      web1: expect.stringMatching(/^skipped/),
+    })
+    runFakeDebian(ops)
+    expect(await run({ retryFailed: true })).toEqual({ db1: 'changed', web1: 'changed', mail: 'changed' })
+    expect(await run({ retryFailed: true })).toEqual({})
+  })
+
+  it('are what --retry-failed begins with too, where a machine that did not build ended the deploy', async () => {
+    await groups()
+    await run()
+    wantVersion('v2')
+    ops.nix.brokenBuilds.add('web1')
+    await expect(run()).rejects.toMatchObject({ code: 'BUILD' })
+    ops.nix.brokenBuilds.clear()
+    expect(Object.keys(await run({ retryFailed: true })).sort()).toEqual(['db1', 'db2', 'mail', 'web1'])
+  })
+
+  it('stay what --retry-failed begins with until they were begun', async () => {
+    await groups()
+    await run()
+    wantVersion('v2')
+    runFakeDebian(ops, { activationCode: (machine) => (machine === 'db1' ? 4 : 0) })
+    await run()
+    expect(Object.keys(await run({ retryFailed: true })).sort()).toEqual(['db1', 'mail', 'web1'])
   })
 
   it('do not matter where the network orders nothing', async () => {
