@@ -12,10 +12,12 @@ export async function targetOf(
   run: Run,
 ): Promise<SshTarget> {
   const wanted = resource.target
-  const config = await ssh.resolveUserConfig(wanted.host ?? resource.machine, run, wanted)
+  const asked = wanted.host ?? resource.machine
+  const config = await ssh.resolveUserConfig(asked, run, wanted)
   return {
     machine: resource.machine,
     host: config.hostName,
+    askedHost: asked,
     port: config.port,
     user: config.user,
     // The expression first: that is how a host whose key changed on purpose is let in again.

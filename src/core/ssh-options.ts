@@ -79,9 +79,10 @@ export function readSshOptions(given: readonly string[]): SshOptionsRead {
   const words = given.flatMap(splitOnce)
   const options: SshOption[] = []
   const refused: string[] = []
-  const take = (option: SshOption) => {
+  const take = ({ keyword, value }: SshOption) => {
+    const option = { keyword, value: unquoted(keyword, value.trim()) }
     const why = refusal(option)
-    if (why === undefined) options.push({ ...option, value: option.value.trim() })
+    if (why === undefined) options.push(option)
     else refused.push(why)
   }
   while (words.length > 0) {
@@ -111,6 +112,21 @@ export function readSshOptions(given: readonly string[]): SshOptionsRead {
     }
   }
   return { options, refused }
+}
+
+/** Keywords with one word as their value, which ssh takes out of its quotes, and which we follow ourselves. */
+const oneWord = new Set([
+  'hostname',
+  'port',
+  'user',
+  'identityfile',
+  'certificatefile',
+  'identitiesonly',
+  'identityagent',
+])
+
+function unquoted(keyword: string, value: string): string {
+  return oneWord.has(keyword.toLowerCase()) ? value.replace(/^"([^"]*)"$/, '$1') : value
 }
 
 const asLine = 'write it as "-o" "Keyword=value", with a keyword of ssh_config(5)'

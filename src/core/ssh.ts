@@ -6,6 +6,8 @@ import type { Run } from './run.js'
 export interface SshTarget {
   readonly machine: MachineName
   readonly host: string
+  /** The name that was asked for, where an ssh configuration made `host` of it. */
+  readonly askedHost?: string | undefined
   readonly port: number
   readonly user: string
   /** `ssh-ed25519 AAAA…`; undefined = first contact, the key is still to be accepted. */

@@ -1,7 +1,14 @@
 import { usageError } from '../core/errors.js'
 import type { SshTarget } from '../core/ssh.js'
 import { readSshOptions, type SshOption } from '../core/ssh-options.js'
-import { agentSocketOf, fillFile, fillTokens, type TokenValues, type UserPlace } from './tokens.js'
+import {
+  agentSocketOf,
+  fillFile,
+  fillHostName,
+  fillTokens,
+  type TokenValues,
+  type UserPlace,
+} from './tokens.js'
 
 /** What hydra-ops decides by itself: the pinned host key is always verified. */
 const ours = new Set([
@@ -11,6 +18,9 @@ const ours = new Set([
   'hostkeyalias',
   'hostkeyalgorithms',
   'updatehostkeys',
+  'knownhostscommand',
+  'verifyhostkeydns',
+  'nohostauthenticationforlocalhost',
 ])
 
 /** What `withSshOptions` turns into a part of the target. */
@@ -60,12 +70,13 @@ export function withSshOptions(target: SshTarget, place: UserPlace): SshTarget {
   if (target.sshOptions.length === 0) return target
   const options = parseSshOptions(target)
   const first = (name: string) => firstOf(options, name)
+  const hostName = first('hostname')
   const login = {
-    host: first('hostname') ?? target.host,
+    host: hostName === undefined ? target.host : fillHostName(hostName, target.askedHost ?? target.host),
     port: Number(first('port') ?? target.port),
     user: first('user') ?? target.user,
   }
-  const values: TokenValues = { ...login, asked: target.machine }
+  const values: TokenValues = { ...login, asked: target.askedHost ?? target.machine }
   const files = (name: string) =>
     options.flatMap(({ keyword, value }) =>
       keyword.toLowerCase() === name && value !== 'none' ? [fillFile(value, values, place)] : [],

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { hostname, userInfo } from 'node:os'
 import { isAbsolute, join } from 'node:path'
 
@@ -14,15 +15,17 @@ export interface TokenValues {
   readonly user: string
   /** The name of the host as it was asked for. */
   readonly asked: string
-  /** The user at this computer; who runs the process, when it is left out. */
+  /** The user at this computer; when it is left out, the one of this process. */
   readonly localUser?: string | undefined
 }
 
 /** Fills in the tokens of ssh_config(5); one that is not known stays, and a file of that name does not exist. */
 export function fillTokens(text: string, values: TokenValues, homeDir: string): string {
   const local = hostname()
+  const { host, port, user } = values
   const tokens: Readonly<Record<string, string>> = {
     '%%': '%',
+    '%C': createHash('sha1').update(`${local}${host}${port}${user}`).digest('hex'),
     '%d': homeDir,
     '%h': values.host,
     '%i': String(process.getuid?.() ?? ''),
@@ -36,6 +39,11 @@ export function fillTokens(text: string, values: TokenValues, homeDir: string): 
   const fill = (token: string) =>
     token === '%u' ? (values.localUser ?? userInfo().username) : (tokens[token] ?? token)
   return text.replace(/%./g, fill)
+}
+
+/** Fills in the tokens that HostName has: `%h` is the host that was asked for. */
+export function fillHostName(text: string, asked: string): string {
+  return text.replace(/%[%h]/g, (token) => (token === '%h' ? asked : '%'))
 }
 
 /** Turns a path of a configuration into one of this computer: quotes, `~`, `${NAME}` and tokens. */

@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
@@ -69,6 +70,28 @@ describe('the user’s ssh configuration is asked for the login that will be mad
       user: 'deploy',
       proxyCommand: 'nc web.example.org 2222 # deploy',
     })
+  })
+
+  it('takes a HostName with tokens and quotes as ssh itself does', async () => {
+    for (const hostName of ['%h.internal', '"%h.internal"']) {
+      const sshOptions = ['-o', `HostName=${hostName}`, '-o', 'Port="77"']
+      expect(await ask('', { sshOptions })).toMatchObject({
+        hostName: 'web.example.org.internal',
+        port: 77,
+      })
+    }
+  })
+
+  it('finds the key that is named after the hash of the connection, as ssh makes it', async () => {
+    const login = ['-l', 'deploy', '-p', '2222', '-o', 'ControlPath=%C', '-G', 'web.example.org']
+    user.write('')
+    const asked = execFileSync('ssh', login, { env: { ...process.env, ...user.env }, encoding: 'utf8' })
+    const [, hash = ''] = /^controlpath (\w{40})$/m.exec(asked) ?? []
+    expect(hash).not.toBe('')
+    const key = join(user.folder, `id_${hash}`)
+    writeFileSync(key, '')
+    const config = `Host *\n  IdentityFile ${JSON.stringify(join(user.folder, 'id_%C'))}\n`
+    expect((await ask(config, { user: 'deploy', port: 2222 })).identityFiles).toEqual([key])
   })
 
   it('fills in the tokens of a jump', async () => {

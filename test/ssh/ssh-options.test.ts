@@ -44,6 +44,28 @@ describe('parseSshOptions', () => {
       parse('-o', 'StrictHostKeyChecking=no', '-o', 'userknownhostsfile=/dev/null', '-o', 'Port=1'),
     ).toEqual(['Port 1'])
   })
+
+  it.each([
+    'KnownHostsCommand=/usr/bin/any-key %H',
+    'VerifyHostKeyDNS=yes',
+    'NoHostAuthenticationForLocalhost=yes',
+    'knownhostscommand="/usr/bin/any-key"',
+  ])('leaves %j out, which brings other host keys or none', (option) => {
+    expect(parse('-o', option)).toEqual([])
+  })
+
+  it.each([
+    ['HostName="a.b"', 'HostName a.b'],
+    ['Port="2222"', 'Port 2222'],
+    ['User="me"', 'User me'],
+    ['IdentitiesOnly "yes"', 'IdentitiesOnly yes'],
+    ['IdentityFile="/a b/key"', 'IdentityFile /a b/key'],
+    ['CertificateFile="/a b/cert"', 'CertificateFile /a b/cert'],
+    ['IdentityAgent="none"', 'IdentityAgent none'],
+    ['ProxyCommand="/a b/nc" %h', 'ProxyCommand "/a b/nc" %h'],
+  ])('takes the quotes off as ssh does: %s', (option, line) => {
+    expect(parse('-o', option)).toEqual([line])
+  })
 })
 
 describe('withSshOptions', () => {
@@ -55,6 +77,26 @@ describe('withSshOptions', () => {
       port: 2222,
       user: 'me',
       host: '192.0.2.9',
+    })
+  })
+
+  it.each([
+    ['%h.internal', '192.0.2.1.internal'],
+    ['"gate-%h"', 'gate-192.0.2.1'],
+    ['a%%h', 'a%h'],
+  ])('fills in the tokens of HostName=%s from the host that was asked for', (name, host) => {
+    expect(follow('-o', `HostName=${name}`)).toMatchObject({ host })
+  })
+
+  it('fills in %h and %n from the name of the deployment, not from what a configuration made of it', () => {
+    const target = sshTarget({
+      host: 'web.internal',
+      askedHost: 'web',
+      sshOptions: ['-o', 'HostName=%h.internal', '-o', 'ProxyCommand=nc %n %h'],
+    })
+    expect(withSshOptions(target, place)).toMatchObject({
+      host: 'web.internal',
+      proxyCommand: 'nc web web.internal',
     })
   })
 

@@ -87,6 +87,7 @@ describe('where a host is', () => {
     expect(target).toEqual({
       machine,
       host: '192.0.2.7',
+      askedHost: 'web',
       port: 2222,
       user: 'deploy',
       hostKey: undefined,
