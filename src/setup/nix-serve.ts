@@ -140,7 +140,7 @@ async function verifyNixServe(host: Host, options: NixServeOptions, run: TaskRun
       timeoutMs: requestMs,
     })
   await waitUntil(host.machine, run, {
-    what: 'nix-serve answers, and signs',
+    what: 'nix-serve serves a signed path',
     deadlineMs: answerMs,
     hint: `journalctl -u ${unit} on the machine says more`,
     evidence: () => newestLines(host, run),

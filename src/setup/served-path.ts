@@ -26,7 +26,7 @@ export function hashPart(path: string): string {
 
 /**
  * Names what is wrong with a path as a cache serves it; undefined = its narinfo is signed, and its NAR is the signed one.
- * A narinfo alone proves nothing: a cache may sign paths whose NARs are empty (measured).
+ * An unknown compression is taken where the hash of the file fits. A narinfo alone proves nothing: a cache may sign paths whose NARs are empty (measured).
  */
 export async function servedProblem(host: Host, served: ServedPath, run: Run): Promise<string | undefined> {
   const name = `${served.folder}${served.hash}.narinfo`
@@ -54,8 +54,11 @@ async function narProblem(
   if (answer.status !== 200) return `the NAR answers with ${refusal(answer)}`
   if (bytes.length === 0) return 'the NAR is empty'
   const fileHash = narInfoField(narinfo, 'FileHash')
-  if (fileHash !== '') return hashProblem(sha256(bytes), fileHash)
+  const fileProblem = fileHash === '' ? undefined : hashProblem(sha256(bytes), fileHash)
+  if (fileProblem !== undefined) return fileProblem
   const compression = narInfoField(narinfo, 'Compression')
+  // Nobody signs FileHash, so that it is the last resort.
+  if (fileHash !== '' && !unpackers.includes(compression)) return undefined
   if (!unpackers.includes(compression)) return `its NAR is compressed by '${compression}', which is not known`
   const seen = compression === 'none' ? sha256(bytes) : await unpackedHash(host, compression, bytes, run)
   return hashProblem(seen, narInfoField(narinfo, 'NarHash'))

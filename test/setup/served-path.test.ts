@@ -52,7 +52,12 @@ function problem(
 describe('a path that a cache serves', () => {
   it.each<[string, Record<string, string>, Uint8Array]>([
     ['as it is', { Compression: 'none' }, nar],
-    ['with a hash of the file', { Compression: 'br', FileHash: base32(packed) }, packed],
+    [
+      'with a hash of the file, in a compression that is not known',
+      { Compression: 'br', FileHash: base32(packed) },
+      packed,
+    ],
+    ['with a hash of the file that is unpacked too', { Compression: 'xz', FileHash: base32(packed) }, packed],
     ['compressed, without a hash of the file', { Compression: 'xz' }, packed],
   ])('is in order %s', async (_, more, body) => {
     expect(await problem(signedNarInfo({ ...fields, more }), body)).toBeUndefined()
@@ -75,6 +80,12 @@ describe('a path that a cache serves', () => {
     ['another content', { Compression: 'none' }, Buffer.from('other'), /its NAR has the hash .* instead of /],
     ['half of it', { Compression: 'none' }, nar.subarray(0, 5), /its NAR has the hash .* instead of /],
     ['another file than the hash says', { Compression: 'br', FileHash: base32(packed) }, nar, /has the hash/],
+    [
+      'a file that has its own hash, which nobody signed, and another NAR',
+      { Compression: 'none', FileHash: base32(packed) },
+      packed,
+      /its NAR has the hash .* instead of /,
+    ],
     [
       'a compression that is not known',
       { Compression: 'lz4' },

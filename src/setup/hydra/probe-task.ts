@@ -61,9 +61,8 @@ export const hydraProbeTask: SetupTask<ProbeOptions> = {
   title: 'a build that proves that Hydra works',
   after: ['hydra', 'nginx', 'admin-user', 'binary-cache', 'nix-serve'],
   stage: 'configure',
-  // Hydra's own cache serves xz, and names no hash of the file.
-  debianPackages: ({ publicKeyFile, cachePath }) =>
-    publicKeyFile !== undefined && cachePath === '/' ? ['xz-utils'] : [],
+  // Hydra's caches serve xz unless told otherwise; the signed hash is that of the unpacked NAR.
+  debianPackages: ({ publicKeyFile }) => (publicKeyFile === undefined ? [] : ['xz-utils']),
   wanted(machine) {
     const settings = hydraSettings(machine)
     const admin =
