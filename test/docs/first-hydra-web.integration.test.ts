@@ -50,6 +50,8 @@ async function environment(): Promise<Record<string, string>> {
     `gc_roots_dir = ${standIns.data}/gcroots`,
     `store_uri = file://${join(folder, 'cache')}?secret-key=${secret}`,
     `binary_cache_secret_key_file = ${secret}`,
+    // Other tests run beside this one: the kernel chooses a port that is free.
+    'queue_runner_metrics_address = 127.0.0.1:0',
   ]
   writeFileSync(join(standIns.data, 'hydra.conf'), `${config.join('\n')}\n`)
   const env = await standIns.env({ ...postgres?.env, HYDRA_DBI: 'dbi:Pg:dbname=hydra;user=hydra;' })

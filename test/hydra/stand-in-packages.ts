@@ -126,9 +126,18 @@ export class Daemon {
   }
 
   async stop(): Promise<number | null> {
-    if (this.status === null) {
+    return this.#end('SIGTERM')
+  }
+
+  /** Ends it as a power cut would: it has no time for a last word. */
+  async kill(): Promise<void> {
+    await this.#end('SIGKILL')
+  }
+
+  async #end(signal: 'SIGTERM' | 'SIGKILL'): Promise<number | null> {
+    if (this.#child.exitCode === null && this.#child.signalCode === null) {
       const ended = new Promise((resolve) => this.#child.once('exit', resolve))
-      this.#child.kill('SIGTERM')
+      this.#child.kill(signal)
       const timer = setTimeout(() => this.#child.kill('SIGKILL'), 10_000)
       await ended
       clearTimeout(timer)

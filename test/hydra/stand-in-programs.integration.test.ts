@@ -196,9 +196,17 @@ describe('the generation that reads HYDRA_DATABASE_URL', () => {
     expect(said(ended)).toContain(`DBI connect('dbname=hydra','',...) failed: connection to server on socket`)
   })
 
-  it('sends no statistics when it is not told where the queue runner is', async () => {
-    const ended = await run(['hydra-send-stats'], {}, name)
+  it('sends no statistics when it is not told where the queue runner is, and warns of it each time', async () => {
+    const ended = await run(['hydra-send-stats', '--once'], {}, name)
     expect([ended.status, said(ended)]).toEqual([0, 'queue_runner_endpoint not configured in hydra.conf'])
+    const env = await standIns.env({ HYDRA_STAND_IN_POLL_SECONDS: '0.1' })
+    const sender = await standIns.start(
+      name,
+      ['hydra-send-stats'],
+      env,
+      async ({ log }) => log.split('not configured').length > 2,
+    )
+    expect(sender.status).toBeNull()
   })
 })
 

@@ -23,9 +23,10 @@ beforeAll(async () => {
   postgres = startPostgres()
   await standIns.build('hydra', 'nix-serve')
   await standIns.nix.nix('nix-store', ['--generate-binary-cache-key', keyName, secret, `${secret}.pub`])
+  // Other tests run beside this one: the kernel chooses the port of the figures.
   writeFileSync(
     join(standIns.data, 'hydra.conf'),
-    `using_frontend_proxy = 1\ngc_roots_dir = ${standIns.data}/gcroots\nstore_uri = file://${cache}?secret-key=${secret}\nbinary_cache_secret_key_file = ${secret}\n`,
+    `using_frontend_proxy = 1\ngc_roots_dir = ${standIns.data}/gcroots\nstore_uri = file://${cache}?secret-key=${secret}\nbinary_cache_secret_key_file = ${secret}\nqueue_runner_metrics_address = 127.0.0.1:0\n`,
   )
   env = await standIns.env({ ...postgres.env, HYDRA_DBI: 'dbi:Pg:dbname=hydra;user=hydra;' })
   // As the units have it: the evaluator calls hydra-eval-jobset by its name.
@@ -62,6 +63,8 @@ async function startServer(at: number): Promise<Daemon> {
   )
 }
 
+const page = (path: string) => send(port, { method: 'GET', path, headers: { Accept: 'text/html' } })
+
 const errorOf = async (path: string) =>
   z.object({ error: z.string() }).parse(JSON.parse((await answer(path)).body)).error
 
@@ -90,6 +93,31 @@ describe('hydra-server', () => {
     mkdirSync(closed, { mode: 0o555 })
     const refused = standIns.run('hydra', ['hydra-server', '-p', '1'], { ...env, HYDRA_DATA: closed })
     expect(refused).toMatchObject({ status: 13, stderr: `mkdir ${closed}/www: Permission denied\n` })
+  })
+
+  it('shows hidden projects in grey on its start page, and keeps disabled ones out of sight', async () => {
+    postgres?.sql(`insert into users (username, fullname, emailaddress, password) values ('owner', '', '', '!');
+      insert into projects (name, displayname, owner, enabled, hidden) values
+        ('shown', 'Shown <1>', 'owner', 1, 0), ('put-away', 'Put away', 'owner', 1, 1), ('off', 'Off', 'owner', 0, 1);`)
+    const { body } = await page('/')
+    const [, rows = ''] = /<tbody>(.*)<\/tbody>/s.exec(body) ?? []
+    expect(
+      rows
+        .replaceAll(/http:\/\/[^/]*/g, '')
+        .trim()
+        .split('\n'),
+    ).toEqual([
+      '<tr class="project"><td><span class="hidden-project"><a href="/project/put-away">put-away</a></span></td><td>Put away</td><td></td></tr>',
+      '<tr class="project"><td><span class=""><a href="/project/shown">shown</a></span></td><td>Shown &lt;1&gt;</td><td></td></tr>',
+      '<tr class="project disabled-project"><td><span class="disabled-project hidden-project"><a href="/project/off">off</a></span></td><td>Off</td><td></td></tr>',
+    ])
+    expect(body).toContain('span.hidden-project a { color: gray; }')
+    expect(body).toContain('tr.disabled-project { display: none; }')
+    // The interface for programs lists all of them.
+    const listed = z.array(z.object({ name: z.string() })).parse(JSON.parse((await answer('/')).body))
+    expect(listed.map(({ name }) => name)).toEqual(['put-away', 'shown', 'off'])
+    postgres?.sql(`delete from projects; delete from users`)
+    expect((await page('/')).body).toContain('Hydra has no projects yet.')
   })
 
   it('stays up when the database refuses it, and recovers by itself', async () => {
@@ -136,13 +164,15 @@ describe('from a push to a signed path', () => {
   })
 
   it('there is one queue runner only', () => {
+    const warning =
+      'hydra.conf: binary_cache_secret_key_file is deprecated and ignored. use store_uri=...?secret-key= instead'
     expect(standIns.run('hydra', ['hydra-queue-runner'], env)).toMatchObject({
       status: 1,
-      stderr: 'error: hydra-queue-runner is already running\n',
+      stderr: `${warning}\nerror: hydra-queue-runner is already running\n`,
     })
     expect(standIns.run('hydra', ['hydra-queue-runner', '--unlock'], env)).toMatchObject({
       status: 1,
-      stderr: 'error: hydra-queue-runner is currently running\n',
+      stderr: `${warning}\nerror: hydra-queue-runner is currently running\n`,
     })
   })
 

@@ -46,7 +46,7 @@ function ownOptions(
     ['max_servers', '25'],
     ['compress_num_threads', '0'],
     ['gc_roots_dir', gcRoots],
-    // Where hydra-server and hydra-send-stats ask; the latter may end without it (recorded).
+    // Where hydra-server and hydra-send-stats ask; the latter warns every 30 s without it (read in its source).
     [
       'queue_runner_endpoint',
       runner === 'takes-builders' ? `http://127.0.0.1:${options.queueRunnerPort}` : undefined,

@@ -195,8 +195,7 @@ const notify: Daemon = {
 
 /**
  * The sender of statistics, for those who have a statsd: each of its questions to the queue runner may leave a warning
- * in the journal, every 35 s (measured). One that is not told where its queue runner is may end with status 0
- * (recorded): that is no reason to start it again.
+ * in the journal, every 35 s (measured). One that is not told where its queue runner is warns of it as often.
  */
 const sendStats: Daemon = {
   name: 'hydra-send-stats',

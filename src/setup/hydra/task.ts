@@ -200,19 +200,7 @@ export async function verifyHydra(
   run: TaskRun,
   pace: VerifyPace,
 ): Promise<void> {
-  const { port } = settings.options
-  const hint = 'journalctl -u hydra-server -u hydra-init on the machine says more'
-  const first = [initUnit, 'hydra-server.service']
-  const answers = new JournalWatch(host, { units: first }, await machineTime(host, run), pace)
-  await waitUntil(host.machine, run, {
-    what: `Hydra's web server answers on port ${port}`,
-    deadlineMs: firstAnswerMs,
-    hint,
-    pauseMs: pace.pauseMs,
-    evidence: () => newestLines(host, first, run),
-    wrong: () => webProblem(settings, run),
-    hopeless: () => answers.lastingCause(run),
-  })
+  await waitForWeb(host, settings, run, pace)
   const wanted = await wantedSet(host, settings, run)
   const units = unitNames(wanted)
   const since = await machineTime(host, run)
@@ -233,6 +221,28 @@ export async function verifyHydra(
       const cause = namedCause(linesFor(await journalSince(host, units, since, run), undefined))
       return [...problems, ...(cause === undefined ? [] : [cause])].join('; ')
     },
+  })
+}
+
+/** Waits until Hydra's web server answers: it listens only when all of Hydra is loaded. */
+export async function waitForWeb(
+  host: Host,
+  settings: DaemonSettings,
+  run: TaskRun,
+  pace: VerifyPace,
+): Promise<void> {
+  const { port } = settings.options
+  const hint = 'journalctl -u hydra-server -u hydra-init on the machine says more'
+  const first = [initUnit, 'hydra-server.service']
+  const answers = new JournalWatch(host, { units: first }, await machineTime(host, run), pace)
+  await waitUntil(host.machine, run, {
+    what: `Hydra's web server answers on port ${port}`,
+    deadlineMs: firstAnswerMs,
+    hint,
+    pauseMs: pace.pauseMs,
+    evidence: () => newestLines(host, first, run),
+    wrong: () => webProblem(settings, run),
+    hopeless: () => answers.lastingCause(run),
   })
 }
 

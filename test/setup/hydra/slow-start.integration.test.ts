@@ -1,0 +1,60 @@
+import { afterAll, beforeAll, expect, it } from 'vitest'
+import { type HydraSettings, hydraSettings } from '../../../src/setup/hydra/settings.js'
+import { waitForWeb } from '../../../src/setup/hydra/task.js'
+import { LocalShellHost } from '../../fakes/local-shell-host.js'
+import { taskMachine, taskRun } from '../../fakes/task-run.js'
+import { freePort } from '../../fixtures/sshd.js'
+import { type PrivatePostgres, startPostgres } from '../../hydra/private-postgres.js'
+import { StandIns } from '../../hydra/stand-in-packages.js'
+
+const standIns = new StandIns()
+/** Here is no journal to look at. */
+const pace = { pauseMs: 2_000, everyMs: 600_000, apartMs: 600_000 }
+let postgres: PrivatePostgres | undefined
+let settings: HydraSettings
+
+beforeAll(async () => {
+  postgres = startPostgres()
+  await standIns.build('hydra')
+  const found = hydraSettings(taskMachine({ hydra: { enable: true, port: await freePort() } }))
+  if (found === undefined) throw new Error('no Hydra is wanted')
+  settings = found
+})
+
+afterAll(async () => {
+  await standIns.dispose()
+  postgres?.stop()
+})
+
+it('a web server that takes its time to start is waited for, and the log says what is seen meanwhile', async () => {
+  const { port } = settings.options
+  const env = await standIns.env({
+    ...postgres?.env,
+    HYDRA_DBI: 'dbi:Pg:dbname=hydra;user=hydra;',
+    HYDRA_STAND_IN_START_SECONDS: '6',
+  })
+  expect(standIns.run('hydra', ['hydra-init'], env)).toMatchObject({ status: 0 })
+  const argv = ['hydra-server', '-f', '-h', '127.0.0.1', '-p', `${port}`]
+  const server = await standIns.start('hydra', argv, env, async () => true)
+  const run = taskRun()
+  let looks = 0
+  const counting: typeof run = {
+    ...run,
+    connect: (at, address) => {
+      looks += 1
+      return run.connect(at, address)
+    },
+  }
+  const waited = waitForWeb(new LocalShellHost({ bin: standIns.bin('hydra') }), settings, counting, pace)
+  await server.until('the first look found nobody', () => run.lines.length > 0)
+  expect(run.lines).toEqual([
+    expect.stringMatching(
+      new RegExp(`^waiting until Hydra's web server answers on port ${port}: .*ECONNREFUSED`),
+    ),
+  ])
+  expect(server.log).not.toContain('Accepting connections')
+  await waited
+  // The first look came at once, the last one found it: those between found nobody as well.
+  expect(looks).toBeGreaterThan(2)
+  expect(server.log).toContain('Accepting connections')
+})
