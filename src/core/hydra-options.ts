@@ -1,5 +1,6 @@
 import * as z from 'zod'
 import { CommandWords, RecurringTime } from './calendar.js'
+import { optionsSetBy } from './config-general.js'
 import { passwordRoles, UserOptions } from './hydra-users.js'
 import { documented } from './option-docs.js'
 
@@ -303,6 +304,11 @@ export const HydraOptions = z
     const own = names.map((name) => name?.toLowerCase())
     if (nginx.enable && typeof cacheHostName === 'string' && own.includes(cacheHostName.toLowerCase()))
       refuse(['nginx', 'cacheHostName'], sharedCacheName)
+    if (optionsSetBy(hydra.extraConfig).has('gc_roots_dir'))
+      refuse(
+        ['extraConfig'],
+        'gc_roots_dir cannot be replaced: the units of Hydra may write to /nix/var/nix/gcroots/hydra alone',
+      )
     const { nixServe } = hydra
     // Below, only root may listen (ip_unprivileged_port_start of Debian), and these are not root.
     if (hydra.port < 1024) refuse(['port'], 'expected a number of at least 1024: hydra-server is not root')

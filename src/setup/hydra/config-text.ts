@@ -1,5 +1,5 @@
+import { optionsSetBy } from '../../core/config-general.js'
 import type { BuildMachine } from '../../core/hydra-options.js'
-import { optionsSetBy } from './config-general.js'
 import type { HydraFacts } from './package-facts.js'
 import { type DaemonSettings, gcRoots, hydraHome, hydraMachinesFile, hydraRole, signs } from './settings.js'
 

@@ -17,7 +17,7 @@ export function hydraPorts(
   if (runner === 'takes-builders')
     return [web, { port: options.queueRunnerPort, unit: runnerUnit, hint: another('queueRunnerPort') }]
   if (!metrics) return [web]
-  const hint = `stop it, or name another address in deployment.hydra.extraConfig: ${metricsOption} = 127.0.0.1:9199`
+  const hint = `stop it, or name another address in deployment.hydra.extraConfig: ${metricsOption} = 127.0.0.1:9199 (an included file is not read)`
   return [web, ...metricsPorts(options.extraConfig).map((port) => ({ port, unit: runnerUnit, hint }))]
 }
 

@@ -1,4 +1,5 @@
 import { requireSuccess } from '../../core/command-result.js'
+import { optionsSetBy } from '../../core/config-general.js'
 import { failure, messageOf, throwIfInterrupted } from '../../core/errors.js'
 import { pause } from '../../core/pause.js'
 import { placeFiles } from '../../core/place-files.js'
@@ -69,14 +70,16 @@ export const hydraProbeTask: SetupTask<ProbeOptions> = {
       settings === undefined ? undefined : usersOf(settings).find(({ roles }) => roles.includes('admin'))
     if (settings === undefined || !settings.options.probe || admin === undefined) return undefined
     const { options, publicKeyFile } = settings
+    // The static cache where it is served, else what Hydra itself serves of the store.
+    const cachePath = options.cache.enable && options.nginx.enable ? staticCachePath : '/'
     return {
       entrance: webEntrance(settings),
       database: options.database.name,
       user: admin.name,
       password: passwordOf(admin),
-      publicKeyFile: signs(settings) ? publicKeyFile : undefined,
-      // The static cache where it is served, else what Hydra itself serves of the store.
-      cachePath: options.cache.enable && options.nginx.enable ? staticCachePath : '/',
+      publicKeyFile:
+        signs(settings) && !filledByUser(options.extraConfig, cachePath) ? publicKeyFile : undefined,
+      cachePath,
       systems: [...new Set(options.buildMachines.flatMap(({ systems }) => systems))],
     }
   },
@@ -86,6 +89,12 @@ export const hydraProbeTask: SetupTask<ProbeOptions> = {
   // It leaves nothing behind but what proving it does.
   apply: async (_host, { entrance }) => ({ url: entrance.url }),
   verify: (host, options, run) => proveByBuild(host, options, run, usualPace),
+}
+
+/** Tells whether the user's own lines of hydra.conf decide where builds go, or which key signs what is asked for. */
+function filledByUser(extraConfig: string, cachePath: string): boolean {
+  const theirs = optionsSetBy(extraConfig)
+  return theirs.has('store_uri') || (cachePath === '/' && theirs.has('binary_cache_secret_key_file'))
 }
 
 /** Was there a green build of ours? */

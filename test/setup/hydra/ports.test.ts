@@ -25,7 +25,7 @@ describe('the ports of Hydra', () => {
       {
         port: 9198,
         unit: 'hydra-queue-runner.service',
-        hint: 'stop it, or name another address in deployment.hydra.extraConfig: queue_runner_metrics_address = 127.0.0.1:9199',
+        hint: 'stop it, or name another address in deployment.hydra.extraConfig: queue_runner_metrics_address = 127.0.0.1:9199 (an included file is not read)',
       },
     ])
   })

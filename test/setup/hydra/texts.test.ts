@@ -250,7 +250,10 @@ describe('hydra.conf with further lines that repeat an option of ours', () => {
   const conf = (extraConfig: string, facts = may2022) => hydraConfig(settings({ ...all, extraConfig }), facts)
   const linesOf = (text: string) => text.split('\n')
   const ours = (facts: HydraFacts) =>
-    linesOf(conf('', facts)).flatMap((line) => /^([\w-]+) = /.exec(line)?.[1] ?? [])
+    linesOf(conf('', facts))
+      .flatMap((line) => /^([\w-]+) = /.exec(line)?.[1] ?? [])
+      // Refused, since the units could not write to another one.
+      .filter((name) => name !== 'gc_roots_dir')
 
   it('has the user’s S3 bucket in the place of the cache on the machine', () => {
     const bucket = 'store_uri = s3://bucket?region=eu-west-1&secret-key=/etc/hydra/key'
@@ -259,7 +262,7 @@ describe('hydra.conf with further lines that repeat an option of ours', () => {
 
   it('has each option once, whichever is repeated, in either form', () => {
     for (const facts of [may2022, { ...may2022, runner: 'takes-builders' } as const]) {
-      expect(ours(facts).length).toBeGreaterThan(10)
+      expect(ours(facts).length).toBeGreaterThan(9)
       for (const name of ours(facts))
         for (const line of [`${name} = mine`, `  ${name}\tmine`, `${name} <<E\nmine\nE`]) {
           const text = conf(line, facts)

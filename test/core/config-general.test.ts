@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { optionsSetBy } from '../../../src/setup/hydra/config-general.js'
+import { optionsSetBy } from '../../src/core/config-general.js'
 
 /** Each text was read by Config::General 2.65 of Debian 12, which set exactly these options outside of blocks. */
 const read: readonly (readonly [string, string, readonly string[]])[] = [
