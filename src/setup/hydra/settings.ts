@@ -126,8 +126,8 @@ export function reachedAt(listens: string): string {
 export const mailHost = '127.0.0.1'
 
 /**
- * Whom Hydra hands its mails to by SMTP; undefined = it looks for sendmail(1). That one needs a set-group-ID program,
- * which the units of Hydra forbid (NoNewPrivileges), so postfix is given them by SMTP too.
+ * Finds the server that Hydra hands its mails to by SMTP; undefined = Hydra looks for sendmail(1). sendmail needs a
+ * set-group-ID program, which the units of Hydra forbid (NoNewPrivileges), so postfix is given mails by SMTP too.
  */
 export function mailServer({ options }: DaemonSettings): string | undefined {
   return options.smtpHost ?? (options.postfix.enable ? mailHost : undefined)
