@@ -69,7 +69,7 @@ export function interrupted(message = 'interrupted', facts: ErrorFacts = {}): Op
   return new OpsError('INTERRUPTED', exitCodes.interrupted, message, facts)
 }
 
-/** Says why a signal that fired ended something: a deadline of whoever waited is no interruption by the user. */
+/** Says why a signal that fired ended something: a deadline of the one who waited is no interruption by the user. */
 export function abortError({ reason }: AbortSignal, what?: string): OpsError {
   if (reason instanceof OpsError) return reason
   if (reason instanceof DOMException && reason.name === 'TimeoutError')

@@ -1,4 +1,4 @@
-/** Every text of a JSON value, changed; everything else as it is. */
+/** Changes every text of a JSON value, and leaves everything else as it is. */
 export function mapTexts(value: unknown, change: (text: string) => string): unknown {
   if (typeof value === 'string') return change(value)
   if (Array.isArray(value)) return value.map((each: unknown) => mapTexts(each, change))
@@ -6,12 +6,12 @@ export function mapTexts(value: unknown, change: (text: string) => string): unkn
   return Object.fromEntries(Object.entries(value).map(([name, each]) => [name, mapTexts(each, change)]))
 }
 
-/** The same path below another folder; a path that lies elsewhere stays as it is. */
+/** Moves a path to another folder; a path that lies elsewhere stays as it is. */
 export function movedPath(path: string, from: string, to: string): string {
   return path === from || path.startsWith(`${from}/`) ? `${to}${path.slice(from.length)}` : path
 }
 
-/** The state folder that a path of a deployment lies in; undefined for a path outside of every state folder. */
+/** Finds the state folder that a path of a deployment lies in; undefined for a path outside of every state folder. */
 export function stateFolderOf(path: string, deployment: string): string | undefined {
   const at = path.lastIndexOf(`/deployments/${deployment}/`)
   return at < 0 ? undefined : path.slice(0, at)

@@ -20,7 +20,7 @@ export const spawnDuplex: LocalCommands['spawnDuplex'] = (argv, options) => {
     env: { LC_ALL: 'C.UTF-8', ...options.env },
   })
   const end = endGroup(child)
-  // Of a program that could not be started only the reason is of interest, which comes a moment later.
+  // A program that could not be started gives only the reason, and that comes a moment later.
   const started = child.pid !== undefined
   let ended = false
   const duplex = new Duplex({

@@ -104,7 +104,7 @@ async function deployIn(
   }
 }
 
-/** Of those that are selected it is an error. */
+/** Tells of broken machines that are not selected; a broken one that is selected ends the deploy. */
 function noticeBroken(ops: Ops, network: NetworkDefinition): void {
   for (const error of network.failed?.values() ?? []) {
     ops.events.emit({ kind: 'notice', text: `left out, as it is not selected: ${messageOf(error)}` })

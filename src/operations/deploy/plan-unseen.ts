@@ -13,7 +13,7 @@ export function remembered(job: Job, { look, observation, changes }: Assessment)
   return isNew ? undefined : recordOf(job)
 }
 
-/** Of a machine that is not up: what its record lacks. To one that is new everything is new. */
+/** Plans what the record of a machine lacks that is not up; everything is new to a new machine. */
 export async function unseenItems(job: Job, seen: Assessment): Promise<PlanItem[]> {
   const record = remembered(job, seen)
   const tasks = await wantedTasks(job)
