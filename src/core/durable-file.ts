@@ -43,7 +43,7 @@ export function replaceDurably(file: string, content: Content, options: ReplaceO
   const { backup, mode = 0o600 } = options
   const draft = temporary(file)
   try {
-    writeChecked(draft, content, mode)
+    writeChecked(draft, content, mode, intact)
     if (backup !== undefined) keepAs(file, backup)
     renameSync(draft, file)
     syncFolder(dirname(file))
@@ -65,7 +65,7 @@ export function createDurably(file: string, content: Content, mode = 0o600): voi
       linkSync(draft, file)
     } catch (error) {
       if (!hasNoLinks(error)) throw error
-      writeChecked(file, content, mode)
+      writeNew(file, content, mode)
     }
     syncFolder(dirname(file))
   } catch (error) {
@@ -73,6 +73,16 @@ export function createDurably(file: string, content: Content, mode = 0o600): voi
     throw fsFailure(error, 'write', file)
   } finally {
     rmSync(draft, { force: true })
+  }
+}
+
+/** Writes a new file under its own name; what a full disk leaves of it is removed. A file that is there stays. */
+function writeNew(file: string, content: Content, mode: number): void {
+  try {
+    writeChecked(file, content, mode)
+  } catch (error) {
+    if (errnoOf(error) !== 'EEXIST') rmSync(file, { force: true })
+    throw error
   }
 }
 
@@ -91,7 +101,7 @@ export function makeFolderDurably(folder: string, mode = 0o700): void {
 }
 
 /** Reads the file again: on a full disk conf and write-file-atomic take a short write for success. */
-function writeChecked(file: string, content: Content, mode: number): void {
+function writeChecked(file: string, content: Content, mode: number, rest = ''): void {
   const fd = openSync(file, 'wx', mode)
   try {
     writeFileSync(fd, content)
@@ -100,7 +110,7 @@ function writeChecked(file: string, content: Content, mode: number): void {
     closeSync(fd)
   }
   if (readFileSync(file).equals(Buffer.from(content))) return
-  throw failure('DISK_FULL', `cannot write ${file}: less arrived on the disk than was written${intact}`, {
+  throw failure('DISK_FULL', `cannot write ${file}: less arrived on the disk than was written${rest}`, {
     hint: `make room on the disk of ${file}, then give the same command again`,
   })
 }
@@ -125,16 +135,23 @@ function hasNoLinks(error: unknown): boolean {
 
 /** Brings a file's content to the disk. */
 export function syncFile(file: string): void {
-  syncFolder(file)
-}
-
-/** Brings the names in a folder to the disk: renames inside it then survive a power cut. */
-export function syncFolder(folder: string): void {
-  const fd = openSync(folder, 'r')
+  const fd = openSync(file, 'r')
   try {
     fsyncSync(fd)
   } finally {
     closeSync(fd)
+  }
+}
+
+/**
+ * Brings the names in a folder to the disk: renames inside it then survive a power cut. File systems of other hosts
+ * (vboxsf, CIFS) cannot be asked for that.
+ */
+export function syncFolder(folder: string): void {
+  try {
+    syncFile(folder)
+  } catch (error) {
+    if (!['EINVAL', 'ENOTSUP', 'EOPNOTSUPP'].includes(errnoOf(error) ?? '')) throw error
   }
 }
 

@@ -1,12 +1,17 @@
 import * as fs from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, describe, expect, it, vi } from 'vitest'
-import { appendLineDurably, replaceDurably } from '../../src/core/durable-file.js'
+import { appendLineDurably, createDurably, replaceDurably } from '../../src/core/durable-file.js'
 import { fsFailure } from '../../src/core/file-failure.js'
 import { temporaryFolder } from '../state/temporary-store.js'
 
 /** Faults that no healthy disk shows when asked to; everything else is the real node:fs. */
-const faults = vi.hoisted((): { write?: (data: string) => string; link?: string; sync?: string } => ({}))
+const faults = vi.hoisted((): {
+  write?: (data: string) => string
+  link?: string
+  sync?: string
+  syncFolder?: string
+} => ({}))
 
 vi.mock('node:fs', async (original) => {
   const real = await original<typeof fs>()
@@ -18,12 +23,16 @@ vi.mock('node:fs', async (original) => {
     writeFileSync: (file: number, data: string) => real.writeFileSync(file, faults.write?.(data) ?? data),
     linkSync: (from: string, to: string) =>
       faults.link === undefined ? real.linkSync(from, to) : fail(faults.link),
-    fsyncSync: (fd: number) => (faults.sync === undefined ? real.fsyncSync(fd) : fail(faults.sync)),
+    fsyncSync: (fd: number) => {
+      if (faults.sync !== undefined) fail(faults.sync)
+      if (faults.syncFolder !== undefined && real.fstatSync(fd).isDirectory()) fail(faults.syncFolder)
+      real.fsyncSync(fd)
+    },
   }
 })
 
 afterEach(() => {
-  for (const name of ['write', 'link', 'sync'] as const) delete faults[name]
+  for (const name of ['write', 'link', 'sync', 'syncFolder'] as const) delete faults[name]
 })
 
 function fileWith(text: string): { folder: string; file: string; backup: string } {
@@ -81,6 +90,55 @@ describe('replacing a file', () => {
     )
     expect(fs.readFileSync(file, 'utf8')).toBe('one')
     expect(fs.readdirSync(folder)).toEqual(['state.json'])
+  })
+})
+
+describe('making a new file', () => {
+  it.each(['with', 'without'])('leaves nothing of it on a full disk %s hard links', (links) => {
+    const folder = temporaryFolder()
+    const file = join(folder, 'new')
+    if (links === 'without') faults.link = 'EPERM'
+    // The draft is whole; the disk is full when the file itself is written.
+    let writes = links === 'without' ? 0 : 1
+    faults.write = (data) => {
+      writes += 1
+      return writes === 1 ? data : data.slice(0, 2)
+    }
+    expect(() => createDurably(file, 'content')).toThrow(
+      expect.objectContaining({ code: 'DISK_FULL', message: expect.not.stringContaining('intact') }),
+    )
+    expect(fs.readdirSync(folder)).toEqual([])
+    delete faults.write
+    createDurably(file, 'content')
+    expect(fs.readFileSync(file, 'utf8')).toBe('content')
+  })
+
+  it.each(['EPERM', undefined])('leaves a file that has the name, where links end in %s', (link) => {
+    const { folder, file } = fileWith('one')
+    if (link !== undefined) faults.link = link
+    expect(() => createDurably(file, 'two')).toThrow(expect.objectContaining({ code: 'EEXIST' }))
+    expect(fs.readFileSync(file, 'utf8')).toBe('one')
+    expect(fs.readdirSync(folder)).toEqual(['state.json'])
+  })
+})
+
+describe('a file system that cannot bring a folder to the disk', () => {
+  it.each(['EINVAL', 'ENOTSUP', 'EOPNOTSUPP'])('takes files all the same, where it answers %s', (errno) => {
+    faults.syncFolder = errno
+    const { folder, file } = fileWith('one')
+    replaceDurably(file, 'two')
+    createDurably(join(folder, 'new'), 'three')
+    expect(fs.readFileSync(file, 'utf8')).toBe('two')
+    expect(fs.readFileSync(join(folder, 'new'), 'utf8')).toBe('three')
+  })
+
+  it('is an error where the disk fails, and where a file itself cannot be brought there', () => {
+    const { file } = fileWith('one')
+    faults.syncFolder = 'EIO'
+    expect(() => replaceDurably(file, 'two')).toThrow(expect.objectContaining({ code: 'FILE' }))
+    delete faults.syncFolder
+    faults.sync = 'EINVAL'
+    expect(() => replaceDurably(file, 'two')).toThrow(expect.objectContaining({ code: 'FILE' }))
   })
 })
 
