@@ -50,7 +50,7 @@ export async function startMachine(
   }
   if (seen.state.word === 'in shutdown') await waitUntilOff(virsh, places, resource, endingMs, run)
   else if (seen.state.active) return undefined
-  requireBootFiles(resource)
+  requireBootFiles(resource, new Set(seen.next.disks.values()))
   if (resource.handle !== undefined) await followImage(parts, resource.handle, run)
   const { move } = seen.next
   const moved = move !== undefined && isReal(move) ? move : undefined

@@ -79,6 +79,35 @@ describe('a deploy to a machine whose disk is gone', () => {
   })
 })
 
+describe('a start of a machine whose disk is gone', () => {
+  it.each([
+    ['its root disk', undefined, /all its disks are lost/],
+    ['its disk data', 'data', /an empty disk takes its place/],
+    ['its disk more', 'more', /an empty disk takes its place/],
+  ])('names the file and what to do: %s', async (_, name, hint) => {
+    const resource = await make({ extraDisks: { data: 1, more: 1 } })
+    const { handle } = resource
+    const file = (name === undefined ? handle?.disk : handle?.extraDisks[name]) ?? ''
+    rmSync(file)
+    await expect(session.provider.start(resource, session.run)).rejects.toMatchObject({
+      code: 'NO_DISK',
+      machine: resource.machine,
+      message: `machine '${resource.machine}': its file is gone: ${name === undefined ? 'its disk' : `disk ${name}`}, ${file}`,
+      hint: expect.stringMatching(hint),
+    })
+  })
+
+  it('does not miss the file of a disk that was detached', async () => {
+    const resource = await make({ extraDisks: { data: 1 } })
+    const without = (await planned(resource, { extraDisks: {} })).wanted
+    const handle = await session.provider.reconcile(without, options, session.run)
+    rmSync(handle.extraDisks.data ?? '')
+    const started = session.provider.start({ ...without, handle }, session.run)
+    await expect(started.catch((error: { code: string }) => error.code)).resolves.not.toBe('NO_DISK')
+    await session.provider.stop({ ...without, handle }, { graceMs: 0 }, session.run)
+  })
+})
+
 describe('a base image that is gone', () => {
   const lost = async () => {
     const resource = await make()
