@@ -24,7 +24,7 @@ export interface LoadedState {
 
 export type StateRead =
   | ({ readonly kind: 'whole' } & LoadedState)
-  /** With the last good record where the backup has one: for its name and its ports, never to go on with. */
+  /** Holds the last good record where the backup has one: for its name and its ports, never to go on with. */
   | { readonly kind: 'broken'; readonly error: OpsError; readonly backup: DeploymentRecord | undefined }
 
 /** Reads and validates once; writes nothing, makes nothing. */
@@ -37,7 +37,7 @@ export function readState(root: string, uuid: DeploymentUuid): StateRead {
   return { kind: 'broken', backup: good, error: refusal(uuid, files, read, good) }
 }
 
-/** The record, or the reason why there is none as an error. */
+/** Returns the record, or throws the reason why there is none. */
 export function loadState(root: string, uuid: DeploymentUuid): LoadedState {
   const read = readState(root, uuid)
   if (read.kind === 'broken') throw read.error

@@ -5,12 +5,12 @@ import { mapTexts, movedPath, stateFolderOf } from '../src/core/moved-paths.js'
 /** Stands for the state folder in what the state keeps of a provider, so that the folder can be moved. */
 const stateMark = '{state}'
 
-/** The record with the paths in each machine's handle as the state keeps them. */
+/** Returns the record with the paths in each machine's handle as the state keeps them. */
 export function storedHandles(root: string, record: DeploymentRecord): DeploymentRecord {
   return withHandles(record, (path) => movedPath(path, root, stateMark))
 }
 
-/** The record with the paths in each machine's handle as they are on this host. */
+/** Returns the record with the paths in each machine's handle as they are on this host. */
 export function presentHandles(root: string, record: DeploymentRecord): DeploymentRecord {
   return withHandles(record, (path) => movedPath(path, stateMark, root))
 }

@@ -35,7 +35,7 @@ export async function allocate(request: Request): Promise<LibvirtAllocation> {
   }
 }
 
-/** A port of the user's choice that a machine of another deployment has. Of this one: the engine names both. */
+/** Refuses a port that a machine of another deployment has; the engine names both machines of one deployment. */
 function refuseForeignForwards({ config, machine, siblings, takenPorts }: Request): void {
   const ours = new Set([...siblings.values()].flatMap(ports))
   const clash = config.forwardPorts.find(({ host }) => takenPorts.has(host) && !ours.has(host))

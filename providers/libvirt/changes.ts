@@ -1,13 +1,22 @@
 import { existsSync } from 'node:fs'
 import type { ResourceChange } from '../../src/core/provider.js'
 import type { Run } from '../../src/core/run.js'
+import { refuseMissingBridges } from './bridges.js'
 import { imageReference, type LibvirtHandle } from './config.js'
-import { gib, lostDisks, sizeChanges } from './disks.js'
+import { gib, type LostDisk, lostDisks, sizeChanges } from './disks.js'
 import { parseDomainXml } from './domain-facts.js'
 import type { DomainNic, DomainSpec, Forward } from './domain-spec.js'
 import { hasIdentity } from './identity.js'
 import { lookAtOurs, type Seen, type SeenDomain } from './look.js'
-import { isDefinedFrom, isReal, type Move, type PlacedFacts, placedFacts, refuseOtherFiles } from './moved.js'
+import {
+  isDefinedFrom,
+  isReal,
+  type Move,
+  type PlacedFacts,
+  placedFacts,
+  refuseOtherFiles,
+  removedFiles,
+} from './moved.js'
 import { forwardChanges, liveForwards } from './network.js'
 import { type LibvirtParts, type LibvirtResource, type Places, placesOf, readNote } from './places.js'
 import { createVirsh, type Virsh } from './virsh.js'
@@ -18,7 +27,9 @@ export async function planChanges(
   parts: LibvirtParts,
   resource: LibvirtResource,
   run: Run,
+  interfaces?: string,
 ): Promise<ResourceChange[]> {
+  refuseMissingBridges(resource.machine, resource.config.networks, interfaces)
   const places = placesOf(parts, resource)
   const virsh = createVirsh(parts.local, places.uri)
   const seen = await lookAtOurs(virsh, places, resource, run)
@@ -36,6 +47,7 @@ export async function planChanges(
   if (live?.facts.move !== undefined) refuseOtherFiles({ ...known, handle })
   return [
     ...lost,
+    ...(live === undefined ? [] : removedDiskItems(handle, lostOnes(known, seen, places))),
     ...definitionChanges(seen.next, live?.facts, spec),
     ...moveItems(seen.next, live?.facts),
     ...forwardItems(seen.next, live?.forwards, spec),
@@ -55,12 +67,32 @@ export function withNotedHandle(
   return found.kind === 'ours' ? { ...resource, handle: found.note.handle } : resource
 }
 
+function lostOnes(known: LibvirtResource, seen: Seen, places: Places): LostDisk[] {
+  return lostDisks(known, madeDisks(places, known), attachedFiles(seen))
+}
+
 function lostDiskItems(known: LibvirtResource, seen: Seen, places: Places): ResourceChange[] {
-  return lostDisks(known, madeDisks(places, known), attachedFiles(seen)).map(({ name, path }) => ({
+  return lostOnes(known, seen, places).map(({ name, path }) => ({
     action: 'recreate',
     detail: `disk ${name}: its file ${path} is gone; an empty disk takes its place`,
     needs: 'new-disk',
   }))
+}
+
+/** Says of a running guest that it still writes to files that were removed, also after new ones took their place. */
+function removedDiskItems(handle: LibvirtHandle, lost: readonly LostDisk[]): ResourceChange[] {
+  const gone = new Set([...removedFiles(handle.uuid), ...lost.map(({ path }) => path)])
+  return Object.entries(handle.extraDisks).flatMap(([name, path]) =>
+    gone.has(path)
+      ? [
+          {
+            action: 'change',
+            detail: `disk ${name}: the guest writes to the removed file until it stops; copy what is on the disk off inside the guest first`,
+            needs: 'restart',
+          },
+        ]
+      : [],
+  )
 }
 
 /** Names the data disks that the note beside them says were made. */
@@ -109,7 +141,7 @@ function definitionChanges(
   return []
 }
 
-/** A guest that runs keeps the files it has open; its next start finds them at their new place. */
+/** Says that files were moved: a guest that runs keeps those it has open, and its next start finds them. */
 function moveItems(next: PlacedFacts, live: PlacedFacts | undefined): ResourceChange[] {
   const item = (move: Move | undefined, needs: ResourceChange['needs']): ResourceChange[] =>
     move === undefined || !isReal(move)

@@ -84,7 +84,7 @@ const LanAllocation = z.object({
 })
 
 export const LibvirtAllocation = z.object({
-  /** Of the network interface that carries ssh and the forwarded ports. */
+  /** Address of the network interface that carries ssh and the forwarded ports. */
   mac: z.string(),
   /** One per entry of `networks`. */
   nics: z.array(z.string()),
@@ -111,7 +111,7 @@ const MadeFrom: z.ZodType<BaseImage> = z.object({
 
 export const LibvirtHandle = z.object({
   uri: z.string(),
-  /** Of the domain; follows from its name. */
+  /** UUID of the domain; follows from its name. */
   uuid: z.uuid(),
   /** Where everything of this machine lies, but for a disk in a storage pool. */
   folder: z.string(),
@@ -130,10 +130,19 @@ export function ownedPlaces({ baseImage, baseImageIdentity }: LibvirtConfig): Ow
   if ((baseImageIdentity ?? (ours ? 'fwcfg' : 'none')) !== 'fwcfg') return []
   return [
     { path: '/etc/hostname', instead: "the machine's name in the network" },
-    { path: '/etc/ssh/ssh_host_ed25519_key', instead: 'a host key of another kind' },
-    { path: '/etc/ssh/ssh_host_ed25519_key.pub', instead: 'a host key of another kind' },
+    {
+      path: '/etc/ssh/ssh_host_ed25519_key',
+      instead: 'a host key of another kind: /etc/ssh/ssh_host_rsa_key',
+    },
+    {
+      path: '/etc/ssh/ssh_host_ed25519_key.pub',
+      instead: 'a host key of another kind: /etc/ssh/ssh_host_rsa_key.pub',
+    },
     { path: '/etc/ssh/authorized_keys.d/root', instead: '/root/.ssh/authorized_keys' },
-    { path: '/etc/resolv.conf', instead: 'deployment.libvirtd.outbound' },
+    {
+      path: '/etc/resolv.conf',
+      instead: 'the name servers of the operator host: QEMU asks them for the guest',
+    },
     { path: '/etc/systemd/network/10-hydra-ops-*.network', instead: 'a drop-in beside it' },
   ]
 }

@@ -18,7 +18,7 @@ const gibibyte = 1024 ** 3
 /** An empty disk, or an overlay, takes milliseconds; a busy host takes longer. */
 const deadlineMs = 120_000
 
-/** At least what the image holds. */
+/** Returns the size of a root disk: at least what the image holds. */
 export function rootBytes(resource: LibvirtResource, image: BaseImage): number {
   return Math.max(resource.config.baseImageSize * gibibyte, image.virtualBytes)
 }
@@ -99,7 +99,7 @@ export async function followImage(
   await qemuImg(parts, args, `name the base image of disk ${disk}`, run)
 }
 
-/** Complete or not there at all. */
+/** Makes a disk, whole or not at all. */
 async function create(parts: LibvirtParts, path: string, args: readonly string[], run: Run): Promise<void> {
   const draft = draftOf(path)
   rmSync(draft, { force: true })
@@ -130,7 +130,7 @@ export async function createEmpty(parts: LibvirtParts, path: string, gib: number
   await create(parts, path, [String(gib * gibibyte)], run)
 }
 
-/** Of a machine that is off. */
+/** Grows a disk of a machine that is off. */
 export async function growFile(parts: LibvirtParts, path: string, bytes: number, run: Run): Promise<void> {
   await qemuImg(parts, ['resize', '-q', path, String(bytes)], `grow disk ${path}`, run)
 }

@@ -9,7 +9,7 @@ import type { MachineIdentity } from '../../src/core/provider.js'
 import type { Run } from '../../src/core/run.js'
 import { draftOf, type LibvirtParts, type LibvirtResource, type Places } from './places.js'
 
-/** Of QEMU's user networking (its documentation, `-netdev user`). */
+/** Addresses of QEMU's user networking (its documentation, `-netdev user`). */
 const guestAddress = '10.0.2.15/24'
 const gateway = '10.0.2.2'
 const nameServer = '10.0.2.3'
@@ -43,7 +43,7 @@ export function identityFiles(places: Places, method: IdentityMethod): IdentityF
   }
 }
 
-/** Of what is public in it: the host key's private half never gets into anything that is kept elsewhere. */
+/** Hashes what is public in an identity: the host key's private half is kept nowhere else. */
 export function identityDigest(resource: LibvirtResource, method: IdentityMethod): string {
   const { identity } = resource
   const facts = [

@@ -54,7 +54,8 @@ export function createLibvirtProvider(given: LibvirtProviderParts): LibvirtProvi
     publishedPort,
 
     inspect: async (resource, run) => (await import('./look.js')).inspect(parts, resource, run),
-    plan: async (resource, run) => (await import('./changes.js')).planChanges(parts, resource, run),
+    plan: async (resource, run) =>
+      (await import('./changes.js')).planChanges(parts, resource, run, given.interfaces),
     reconcile: async (resource, options, run) =>
       (await import('./provision.js')).reconcile(parts, resource, options, run),
     start: async (resource, run, takenPorts) =>

@@ -29,7 +29,7 @@ export function placedFacts(facts: DomainFacts, { deployment, disks }: LibvirtRe
   return { ...facts, disks: new Map(placed), move: { from, to } }
 }
 
-/** False where the old name still leads to the same folder, as a link does. */
+/** Returns false where the old name still leads to the same folder, as a link does. */
 export function isReal({ from, to }: Move): boolean {
   try {
     return realpathSync(from) !== realpathSync(to)
@@ -38,7 +38,7 @@ export function isReal({ from, to }: Move): boolean {
   }
 }
 
-/** Was the domain defined from this, wherever the state folder was then? */
+/** Tells whether the domain was defined from this, wherever the state folder was then. */
 export function isDefinedFrom({ mark, move }: PlacedFacts, spec: DomainSpec): boolean {
   if (mark?.spec === specDigest(spec)) return true
   if (move === undefined) return false
@@ -46,7 +46,7 @@ export function isDefinedFrom({ mark, move }: PlacedFacts, spec: DomainSpec): bo
   return mark?.spec === specDigest(spec, (text) => movedPath(text, to, from))
 }
 
-/** A description of a domain with the paths in it at their present place. */
+/** Returns a description of a domain with the paths in it at their present place. */
 export function movedXml(xml: string, { from, to }: Move): string {
   return xml.replaceAll(/(?<=['">])[^'"<>]+/g, (text) => {
     const path = unescaped(text)
@@ -92,6 +92,14 @@ export function refuseOtherFiles({ machine, handle }: LibvirtResource): void {
       machine,
       hint: `the state folder was copied or moved to another disk while it ran: move it back, hydra-ops stop --on ${machine}, then move it again`,
     },
+  )
+}
+
+/** Names files of a domain that were removed while its QEMU has them open: what the guest writes there gets lost. */
+export function removedFiles(uuid: string): ReadonlySet<string> {
+  const mark = ' (deleted)'
+  return new Set(
+    openFiles(uuid).flatMap(({ path }) => (path.endsWith(mark) ? [path.slice(0, -mark.length)] : [])),
   )
 }
 

@@ -89,7 +89,7 @@ export function readNote(places: Places, resource: LibvirtResource): NoteFound {
   return { kind: 'foreign', what: `'${join(folder, stranger)}', in the place of ${resource.name}'s files,` }
 }
 
-/** What was noted before the state folder was moved, at its present place. */
+/** Returns what was noted before the state folder was moved, at its present place. */
 function here(handle: LibvirtHandle, { deployment, disks }: LibvirtResource): LibvirtHandle {
   const from = stateFolderOf(handle.folder, deployment.uuid)
   const to = stateFolderOf(disks, deployment.uuid)
@@ -119,12 +119,12 @@ export function writeNote(places: Places, note: Note): void {
   }
 }
 
-/** Name under which another program writes a file until it is whole; a crash leaves it. */
+/** Returns the name under which another program writes a file until it is whole; a crash leaves that draft. */
 export function draftOf(file: string): string {
   return `${file}.new`
 }
 
-/** Is it what a crash leaves of a file of ours? */
+/** Tells whether a name is that of a draft which a crash left of a file of ours. */
 export function isDraftOf(file: string, name: string): boolean {
   return name.startsWith(`${basename(file)}.`) && temporaryName.test(name)
 }

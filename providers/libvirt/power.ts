@@ -91,7 +91,7 @@ async function startWithFreePorts(
   }
 }
 
-/** The same allocation where all its ports are free, and else one with other ports. */
+/** Returns the same allocation where all its ports are free, and else one with other ports. */
 async function withFreePorts(
   allocation: LibvirtAllocation,
   refused: ReadonlySet<number>,
@@ -119,7 +119,7 @@ async function withFreePorts(
   return moved ? { ...allocation, sshPort, forwardPorts } : allocation
 }
 
-/** Memory that was saved before the state folder was moved names the disks at their old place. */
+/** Mends memory that was saved before the state folder was moved: it names the disks at their old place. */
 async function moveSavedMemory(
   virsh: Virsh,
   places: Places,
@@ -173,7 +173,7 @@ export async function stopMachine(
   await cutPower(virsh, resource, run)
 }
 
-/** True when it is off; false when the time is over. */
+/** Returns true when the machine is off; false when the time is over. */
 async function waitUntilOff(
   virsh: Virsh,
   places: Places,

@@ -82,7 +82,7 @@ export async function reconcile(
   })
 }
 
-/** A domain without its disk: only `--allow-recreate` may put an empty one in its place. */
+/** Says why a domain without its disk is made anew: only `--allow-recreate` may put an empty disk in its place. */
 function lostDisk({ handle }: LibvirtResource, seen: Seen): string | undefined {
   if (seen.kind === 'absent' || handle === undefined || existsSync(handle.disk)) return undefined
   return `its disk ${handle.disk} is gone`
@@ -105,7 +105,7 @@ function refuseLostDisks({ name, machine }: LibvirtResource, lost: readonly Lost
   })
 }
 
-/** From here on what lies there is ours, whenever the process ends. */
+/** Marks the files as ours before they are made, whenever the process ends. */
 async function claimFiles(
   parts: LibvirtParts,
   places: Places,
@@ -165,14 +165,14 @@ async function makeDisks(parts: LibvirtParts, virsh: Virsh, work: DiskWork, run:
   }
 }
 
-/** The name under which a running guest has a disk: the path at its start, before its folder was moved. */
+/** Returns the name under which a running guest has a disk: the path at its start, before its folder was moved. */
 async function liveName(virsh: Virsh, resource: LibvirtResource, path: string, run: Run): Promise<string> {
   const { files, move } = await liveDisks(virsh, resource, run)
   const old = move === undefined ? path : movedPath(path, move.to, move.from)
   return files.includes(old) ? old : path
 }
 
-/** The disks that a guest was started with, under the names of that time. */
+/** Lists the disks that a guest was started with, under the names of that time. */
 async function liveDisks(
   virsh: Virsh,
   resource: LibvirtResource,

@@ -7,6 +7,7 @@ import { refuseMissingBridges } from '../../../providers/libvirt/bridges.js'
 import { LibvirtConfig } from '../../../providers/libvirt/config.js'
 import { createLibvirtProvider } from '../../../providers/libvirt/index.js'
 import { DeploymentUuid, MachineName } from '../../../src/core/names.js'
+import { plainResource } from './plain-resource.js'
 
 let interfaces: string
 beforeEach(() => {
@@ -37,6 +38,24 @@ it('the provider looks for them when it decides what a machine will have', async
     })
   expect((await allocate('br0')).nics).toHaveLength(1)
   await expect(allocate('br1')).rejects.toMatchObject({ exitCode: 2 })
+})
+
+it('the provider looks for them in each plan, also of a machine whose options did not change', async () => {
+  const local = { run: () => Promise.reject(new Error('nothing is run')) }
+  const provider = createLibvirtProvider({ local, interfaces })
+  const run = { signal: new AbortController().signal, log: () => {} }
+  const wanting = async (bridge: string) =>
+    provider.plan(plainResource({ config: LibvirtConfig.parse({ networks: [{ bridge }] }) }), run)
+  await expect(wanting('br0')).rejects.toThrow('nothing is run')
+  rmSync(join(interfaces, 'br0'), { recursive: true })
+  await expect(wanting('br0')).rejects.toMatchObject({
+    exitCode: 2,
+    message: expect.stringContaining("no bridge 'br0'"),
+  })
+  await expect(wanting('eth0')).rejects.toMatchObject({
+    exitCode: 2,
+    message: expect.stringContaining('eth0 is no bridge'),
+  })
 })
 
 it.each([

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
-import { imageReference, LibvirtConfig } from '../../../providers/libvirt/config.js'
+import { imageReference, LibvirtConfig, ownedPlaces } from '../../../providers/libvirt/config.js'
 import { createLibvirtProvider } from '../../../providers/libvirt/index.js'
 import { localCommands } from '../../../src/exec/local-commands.js'
 
@@ -66,6 +66,22 @@ describe('deployment.libvirtd', () => {
     )) {
       expect([name, nixText(defaults[name])]).toEqual([name, value])
     }
+  })
+})
+
+describe('what is named instead of a place that the image writes', () => {
+  const insteadOf = (path: string) =>
+    ownedPlaces(LibvirtConfig.parse({})).find((place) => place.path === path)?.instead
+
+  it('is what sets a name server, and no option that only takes the way out away', () => {
+    expect(insteadOf('/etc/resolv.conf')).not.toContain('outbound')
+    expect(insteadOf('/etc/resolv.conf')).toContain('the operator host')
+  })
+
+  it.each(['', '.pub'])('is a file that may be placed, for ssh_host_ed25519_key%s', (suffix) => {
+    const instead = insteadOf(`/etc/ssh/ssh_host_ed25519_key${suffix}`)
+    expect(instead).toContain(`/etc/ssh/ssh_host_rsa_key${suffix}`)
+    expect(insteadOf(`/etc/ssh/ssh_host_rsa_key${suffix}`)).toBeUndefined()
   })
 })
 

@@ -79,6 +79,30 @@ describe('a deploy to a machine whose disk is gone', () => {
   })
 })
 
+describe('a data disk that is removed while the guest runs', () => {
+  it('needs a restart, and the plan says so until the guest has the new file', async () => {
+    const { provider, run } = session
+    const resource = await make({ extraDisks: { data: 1, more: 1 } })
+    await provider.start(resource, run)
+    expect(await provider.plan(resource, run)).toEqual([])
+    rmSync(resource.handle?.extraDisks.data ?? '')
+    const restart = {
+      action: 'change',
+      detail: expect.stringMatching(/^disk data: .*copy what is on the disk off inside the guest first$/),
+      needs: 'restart',
+    }
+    expect(await provider.plan(resource, run)).toEqual([
+      expect.objectContaining({ needs: 'new-disk' }),
+      restart,
+    ])
+    await provider.reconcile(resource, { ...options, allowRecreate: true }, run)
+    expect(await provider.plan(resource, run)).toEqual([restart])
+    await provider.stop(resource, { graceMs: 0 }, run)
+    await provider.start(resource, run)
+    expect(await provider.plan(resource, run)).toEqual([])
+  })
+})
+
 describe('a start of a machine whose disk is gone', () => {
   it.each([
     ['its root disk', undefined, /all its disks are lost/],
