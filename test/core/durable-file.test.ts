@@ -6,12 +6,14 @@ import { fsFailure } from '../../src/core/file-failure.js'
 import { temporaryFolder } from '../state/temporary-store.js'
 
 /** Faults that no healthy disk shows when asked to; everything else is the real node:fs. */
-const faults = vi.hoisted((): {
-  write?: (data: string) => string
-  link?: string
-  sync?: string
-  syncFolder?: string
-} => ({}))
+const faults = vi.hoisted(
+  (): {
+    write?: (data: string) => string
+    link?: string
+    sync?: string
+    syncFolder?: string
+  } => ({}),
+)
 
 vi.mock('node:fs', async (original) => {
   const real = await original<typeof fs>()
