@@ -99,7 +99,7 @@ describe('the folder of a key', () => {
     await machine.sh('printf %s "content of /srv/old/key" > /srv/old/key')
     expect(await as('app', 'cat', old.path)).toBe('refused')
     expect(await look(old)).toMatchObject([{ state: 'same', shut: true }])
-    expect(await deliver(old)).toEqual({ changed: ['key'], ownerless: [] })
+    expect(await deliver(old)).toEqual({ changed: ['key'], ownerless: [], unowned: [] })
     expect(await as('app', 'cat', old.path)).toBe(`content of ${old.path}`)
     expect(await look(old)).toMatchObject([{ state: 'same', shut: false }])
   })
