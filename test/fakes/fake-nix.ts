@@ -1,5 +1,6 @@
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
+import { createRoots } from '../../nix/roots.js'
 import type { NetworkDefinition } from '../../src/core/definition.js'
 import { failure } from '../../src/core/errors.js'
 import type { MachineName, StorePath } from '../../src/core/names.js'
@@ -24,6 +25,8 @@ export interface FakeNix extends Nix {
   readonly brokenCopies: Set<string>
 }
 
+const succeeded = { kind: 'exited', code: 0, stdout: '', stderr: '', truncated: false } as const
+
 export function createFakeNix(network: NetworkDefinition, folder: string): FakeNix {
   const mark = (place: string, path: StorePath) => join(folder, place, basename(path))
   const add = (place: string, path: StorePath) => {
@@ -31,6 +34,15 @@ export function createFakeNix(network: NetworkDefinition, folder: string): FakeN
     mkdirSync(dirname(file), { recursive: true })
     writeFileSync(file, '')
   }
+  const roots = createRoots({
+    store: async () => {
+      throw new Error('a root needs no look at the store')
+    },
+    run: async (_, [verb, path = '', , link = '']) => {
+      if (verb === '--realise') symlinkSync(path, link)
+      return succeeded
+    },
+  })
   const nix: FakeNix = {
     network,
     evaluations: [],
@@ -80,8 +92,9 @@ export function createFakeNix(network: NetworkDefinition, folder: string): FakeN
       nix.verified.push({ machine: host.machine, path })
       return []
     },
-    root: async (rootFolder, name, path) => {
+    root: async (rootFolder, name, path, run) => {
       nix.roots.push({ folder: rootFolder, name, path })
+      await roots.root(rootFolder, name, path, run)
     },
   }
   return nix

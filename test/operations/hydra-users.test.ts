@@ -1,4 +1,4 @@
-import { mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { lstatSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { generatedPassword } from '../../src/operations/hydra.js'
@@ -42,7 +42,7 @@ function writtenDown(): string {
   const root = store.paths(store.resolve(undefined).uuid).root
   const files = readdirSync(root, { recursive: true, encoding: 'utf8' })
     .map((name) => join(root, name))
-    .filter((file) => statSync(file).isFile() && !file.endsWith('.generated'))
+    .filter((file) => lstatSync(file).isFile() && !file.endsWith('.generated'))
   return [
     ...files.map((file) => readFileSync(file, 'utf8')),
     JSON.stringify([logged, emitted, ssh.execs.map(({ argv, script }) => [argv, script])]),
@@ -180,7 +180,7 @@ describe('a new user', () => {
     expect(password).toMatch(/^[\w-]{24}$/)
     expect(hydra.users.get('bob')?.password).toBe(password)
     const { keys } = hydra.ops.store.paths(hydra.ops.store.resolve(undefined).uuid)
-    expect(statSync(join(keys, 'ci.hydra-user-bob.generated')).mode & 0o777).toBe(0o600)
+    expect(lstatSync(join(keys, 'ci.hydra-user-bob.generated')).mode & 0o777).toBe(0o600)
     expect(writtenDown()).not.toContain(password)
   })
 

@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync } from 'node:fs'
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { MachineDefinition } from '../../../src/core/definition.js'
@@ -38,13 +38,16 @@ function create(name: string): void {
   })
 }
 
-/** Every file and folder of the state with its bytes. */
-function everyFile(): Record<string, string> {
-  const root = ops.store.root
+/** Every file, link and folder of the state with its bytes, but for folders of the deployment that `except` names. */
+function everyFile(...except: ('gcroots' | 'logs')[]): Record<string, string> {
+  const paths = ops.store.paths(ops.store.resolve('net').uuid)
+  const left = except.map((folder) => paths[folder])
   return Object.fromEntries(
-    readdirSync(root, { recursive: true, withFileTypes: true }).map((entry) => {
+    readdirSync(ops.store.root, { recursive: true, withFileTypes: true }).flatMap((entry) => {
       const path = join(entry.parentPath, entry.name)
-      return [path, entry.isFile() ? readFileSync(path, 'latin1') : 'folder']
+      if (left.some((folder) => `${path}/`.startsWith(`${folder}/`))) return []
+      if (entry.isSymbolicLink()) return [[path, readlinkSync(path)]]
+      return [[path, entry.isFile() ? readFileSync(path, 'latin1') : 'folder']]
     }),
   )
 }
@@ -82,15 +85,20 @@ describe('a deploy that ends before it works on a machine leaves every file of t
     ops.nix.network = fakeNetwork(branch, { description: 'second' })
   })
 
-  it('with --build-only, whatever the branch says of hosts and machines', async () => {
-    const before = everyFile()
+  it('with --build-only but for the GC roots of what was built, whatever the branch says', async () => {
+    const before = everyFile('gcroots')
+    const roots = everyFile()
     const { results } = await run({ until: 'build' })
     expect(results.map(({ machine, outcome }) => [machine, outcome])).toEqual([
       ['app', 'unchanged'],
       ['web', 'unchanged'],
     ])
     expect(ops.nix.builds.flat()).not.toEqual([])
-    expect(everyFile()).toEqual(before)
+    expect(everyFile('gcroots')).toEqual(before)
+    // The roots of what runs are all there, beside those of what was built.
+    expect(everyFile()).toMatchObject(roots)
+    const added = Object.keys(everyFile()).filter((path) => !(path in roots))
+    expect(added.map((path) => path.slice(path.lastIndexOf('/') + 1))).toEqual(['app+built-1', 'web+built-2'])
     expect(recordOf('web')?.target?.host).toBe('old.example')
     expect(recordOf('db')?.obsolete).toBe(false)
   })
@@ -98,11 +106,11 @@ describe('a deploy that ends before it works on a machine leaves every file of t
   it('with --build-only of machines that cannot be inspected or do not build', async () => {
     ops.ssh.hostKeys.set('web', 'another key')
     ops.nix.brokenBuilds.add('app')
-    const before = everyFile()
+    const before = everyFile('logs')
     await expect(run({ until: 'build' })).rejects.toThrow("machine 'app' does not build")
     const { results } = await run({ until: 'build', keepGoing: true })
     expect(results.map(({ outcome }) => outcome)).toEqual(['failed', 'failed'])
-    expect(everyFile()).toEqual(before)
+    expect(everyFile('logs')).toEqual(before)
   })
 
   it.each<[string, Partial<DeployRequest>]>([
@@ -149,12 +157,14 @@ describe('a deploy that ends before it works on a machine leaves every file of t
     const { connect } = ops.ssh
     ops.ssh.connect = (target, options) => connect({ ...target, hostKey: undefined }, options)
     const before = everyFile()
+    const beforeBuild = everyFile('gcroots')
     expect(Object.keys(before).some((path) => path.endsWith('hash.key'))).toBe(false)
     ops.answerTo = false
     const refused = run({ forceReboot: true, yes: false, acceptHostKey: true })
     await expect(refused).rejects.toThrow('nothing was changed')
-    await run({ until: 'build', acceptHostKey: true })
     expect(everyFile()).toEqual(before)
+    await run({ until: 'build', acceptHostKey: true })
+    expect(everyFile('gcroots')).toEqual(beforeBuild)
     await run({ acceptHostKey: true })
     const after = everyFile()
     expect(Object.keys(after).some((path) => path.endsWith('hash.key'))).toBe(true)
