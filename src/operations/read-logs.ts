@@ -28,9 +28,10 @@ export function readLogs(ops: Ops, request: LogRequest): RunLog {
     throw usageError('nothing has been logged yet for this deployment', { hint: 'hydra-ops deploy' })
   const { machine } = request
   const run = request.run === undefined ? lastRun(logs, runs, machine) : namedRun(runs, request.run)
-  const names = machinesIn(logs, run)
-  if (machine !== undefined && !names.includes(machine)) throw noLogOf(machine, run, logs, runs)
-  const wanted = machine === undefined ? names : [machine]
+  if (machine !== undefined && !machinesIn(logs, run).includes(machine)) {
+    throw noLogOf(machine, run, logs, runs)
+  }
+  const wanted = machine === undefined ? filesIn(logs, run) : [machine]
   return {
     run,
     machines: wanted.map((name) => ({
@@ -58,6 +59,11 @@ function namedRun(runs: readonly string[], wanted: string): string {
 }
 
 function machinesIn(logs: string, run: string): string[] {
+  return filesIn(logs, run).filter((name) => name !== wholeRunLog)
+}
+
+/** Lists the logs of a run by name: one of the whole run, and one of each machine that had a line. */
+function filesIn(logs: string, run: string): string[] {
   const names = readdirSync(join(logs, run)).flatMap((file) =>
     file.endsWith('.log') ? [file.slice(0, -4)] : [],
   )
@@ -65,11 +71,10 @@ function machinesIn(logs: string, run: string): string[] {
 }
 
 function noLogOf(machine: string, run: string, logs: string, runs: readonly string[]): Error {
-  const all = [...new Set(runs.flatMap((each) => machinesIn(logs, each)))].filter(
-    (name) => name !== wholeRunLog,
-  )
+  const all = [...new Set(runs.flatMap((each) => machinesIn(logs, each)))]
+  const has = machinesIn(logs, run).join(', ') || 'nothing of a single machine'
   const close = all.includes(machine) ? undefined : suggest(machine, all)
   return usageError(`run ${run} has no log of a machine '${machine}'`, {
-    hint: close === undefined ? `it has: ${machinesIn(logs, run).join(', ')}` : `did you mean '${close}'?`,
+    hint: close === undefined ? `it has: ${has}` : `did you mean '${close}'?`,
   })
 }

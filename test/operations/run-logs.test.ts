@@ -114,6 +114,18 @@ describe('hydra-ops logs', () => {
     expect(() => read({ machine })).toThrow(`no log of a machine '${machine}'`)
   })
 
+  it('names the machines of a run in its hint, and not the file of the whole run', () => {
+    const logs = open('20260104-000000-dddddd')
+    logs.append(undefined, 'building')
+    expect(() => read({ machine: 'nobody' })).toThrow(
+      expect.objectContaining({ hint: 'it has: nothing of a single machine' }),
+    )
+    logs.append(db, 'copying')
+    expect(() => read({ machine: 'nobody' })).toThrow(expect.objectContaining({ hint: 'it has: db' }))
+    expect(() => read({ machine: '_run' })).toThrow("no log of a machine '_run'")
+    expect(read({}).machines.map(({ machine }) => machine)).toEqual([undefined, 'db'])
+  })
+
   it('refuses a run that is a way out of the folder', () => {
     expect(() => read({ run: '..' })).toThrow("there is no run '..'")
   })

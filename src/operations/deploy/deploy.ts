@@ -17,7 +17,7 @@ import { makePlan } from './make-plan.js'
 import { inOrder } from './ordering.js'
 import { deployMachine } from './pipeline.js'
 import type { DeployReport, DeployRequest } from './request.js'
-import { announceResults, recordResults, unfinishedIn, verdict } from './results.js'
+import { announceResults, failuresIn, recordResults, unfinishedIn, verdict } from './results.js'
 import { dryingSession, type Session } from './session.js'
 
 /**
@@ -36,11 +36,33 @@ export async function deploy(ops: Ops, request: DeployRequest): Promise<DeployRe
       return await deployIn(ops, session, request, logs)
     } catch (error) {
       if (session.begun) session.journal({ event: 'deploy.end', result: messageOf(error) })
+      logFailure(logs, error)
       throw withWhatGoesOn(session, error)
     } finally {
       logs.close()
     }
   })
+}
+
+/**
+ * Lets the log go with the error as its last line, before anything was worked on too: otherwise `hydra-ops logs`
+ * shows an earlier run. A wrong expression is told whole on the screen; it and the user's own end leave no log.
+ */
+function logFailure(logs: RunLogs, error: unknown): void {
+  const untold =
+    error instanceof OpsError && (leavesNoLog.has(error.code) || error.exitCode === exitCodes.usage)
+  if (!untold) logs.release()
+  logs.append(undefined, `failed: ${messageOf(error)}`)
+}
+
+const leavesNoLog = new Set(['INTERRUPTED', 'REFUSED'])
+
+/** Logs of each machine how it failed, also where only the build was wanted. */
+function logFailures(logs: RunLogs | undefined, results: readonly MachineResult[]): void {
+  for (const { machine, outcome, stage, reason } of failuresIn(results)) {
+    logs?.release()
+    logs?.append(machine, `${outcome} at ${stage ?? 'deploy'}: ${reason ?? 'no reason is known'}`)
+  }
 }
 
 /** After Ctrl-C: what was started on machines and ends without us. */
@@ -64,7 +86,10 @@ async function deployIn(
 ): Promise<DeployReport> {
   const run: Run = {
     signal: ops.signal,
-    log: (line) => ops.events.emit({ kind: 'line', machine: undefined, line }),
+    log: (line) => {
+      logs?.append(undefined, line)
+      ops.events.emit({ kind: 'line', machine: undefined, line })
+    },
   }
   const network = await evaluateNetwork(
     ops,
@@ -98,6 +123,7 @@ async function deployIn(
     }
     const results = await apply(ops, session, assessed, { obsolete, request, network, run, logs })
     session.journal({ event: 'deploy.end', result: verdict(results) })
+    logFailures(logs, results)
     return { deployment: session.record, plan, results }
   } finally {
     for (const job of jobs) closeJob(job)

@@ -2,11 +2,12 @@ import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { MachineDefinition } from '../../../src/core/definition.js'
-import { interrupted, usageError } from '../../../src/core/errors.js'
+import { failure, interrupted, usageError } from '../../../src/core/errors.js'
 import { DeploymentName, MachineName } from '../../../src/core/names.js'
 import { bindTask } from '../../../src/core/setup-task.js'
 import { deploy } from '../../../src/operations/deploy/deploy.js'
 import type { DeployRequest } from '../../../src/operations/deploy/request.js'
+import { readLogs } from '../../../src/operations/read-logs.js'
 import { createRunLogs } from '../../../src/operations/run-logs.js'
 import { runFakeDebian } from '../../fakes/fake-debian.js'
 import { fakeMachine, fakeNetwork } from '../../fakes/fake-network.js'
@@ -173,6 +174,93 @@ describe('a deploy that ends before it works on a machine leaves every file of t
     )
     const events = ops.store.history(ops.store.resolve('net').uuid).map(({ event }) => event)
     expect(events.lastIndexOf('ssh.hostkey')).toBeGreaterThan(events.lastIndexOf('deploy.begin'))
+  })
+})
+
+describe('the log of a deploy that failed before it worked on a machine', () => {
+  let earlier: string
+
+  beforeEach(async () => {
+    await open([web, db])
+    beginRun('20260101-000000-aaaaaa')
+    await run()
+    earlier = ops.operator.run
+    beginRun('20260102-000000-bbbbbb')
+  })
+
+  function beginRun(name: string): void {
+    Object.assign(ops, { operator: { ...ops.operator, run: name } })
+  }
+  const lastLog = (machine?: string) => readLogs(ops, { deployment: 'net', machine, run: undefined })
+  const textOf = (machine?: string) =>
+    lastLog()
+      .machines.filter((part) => part.machine === machine)
+      .map(({ text }) => text)
+      .join('')
+
+  it.each<[string, Partial<DeployRequest>]>([
+    ['with --build-only', { until: 'build' }],
+    ['without it', {}],
+  ])('has what the builder said and how it ended, %s', async (_, request) => {
+    const { build } = ops.nix
+    ops.nix.build = async (derivations, flags, of) => {
+      of.log('cc: out of memory')
+      return build(derivations, flags, of)
+    }
+    ops.nix.brokenBuilds.add('web')
+    await expect(run(request)).rejects.toThrow("machine 'web' does not build")
+    expect(lastLog().run).toBe(ops.operator.run)
+    expect(textOf()).toMatch(/cc: out of memory\n.*machine 'web' does not build/s)
+  })
+
+  it('names each machine that failed, where --keep-going lets the others be built', async () => {
+    ops.nix.brokenBuilds.add('web')
+    const { results } = await run({ until: 'build', keepGoing: true })
+    expect(results.map(({ outcome }) => outcome)).toEqual(['unchanged', 'failed'])
+    expect(lastLog('web').run).toBe(ops.operator.run)
+    expect(textOf('web')).toContain("failed at build: machine 'web' does not build")
+    expect(lastLog('db').run).toBe(earlier)
+  })
+
+  it('has the words of an evaluation that came to its deadline', async () => {
+    ops.nix.evaluate = async (_, of) => {
+      of.log('trace: fetching')
+      throw failure('DEADLINE', 'the evaluation did not end within 600 s')
+    }
+    await expect(run()).rejects.toThrow('did not end within')
+    expect(lastLog().run).toBe(ops.operator.run)
+    expect(textOf()).toMatch(/trace: fetching\n.*did not end within 600 s/s)
+  })
+
+  it('has an error that is a bug', async () => {
+    ops.nix.evaluate = async () => {
+      throw new TypeError('x is not a function')
+    }
+    await expect(run()).rejects.toThrow('x is not a function')
+    expect(textOf()).toContain('x is not a function')
+  })
+
+  it.each<[string, () => void]>([
+    [
+      'of an expression that is wrong',
+      () => {
+        throw usageError('hydra.nix: syntax error')
+      },
+    ],
+    [
+      'after Ctrl-C',
+      () => {
+        throw interrupted()
+      },
+    ],
+  ])('is not kept %s', async (_, end) => {
+    ops.nix.evaluate = async (_wanted, of) => {
+      of.log('trace: fetching')
+      end()
+      throw new Error('it goes on')
+    }
+    await expect(run()).rejects.toThrow(/syntax error|interrupted/)
+    expect(lastLog().run).toBe(earlier)
   })
 })
 
