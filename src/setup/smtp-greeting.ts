@@ -1,5 +1,6 @@
 import type { Duplex } from 'node:stream'
 import { withDeadline } from '../core/deadline.js'
+import { abortError } from '../core/errors.js'
 import { onAbort } from '../core/on-abort.js'
 
 export interface SmtpQuestion {
@@ -15,7 +16,9 @@ const mostBytes = 16 * 1024
 export async function smtpGreeting({ connect, signal, timeoutMs }: SmtpQuestion): Promise<string> {
   const deadline = withDeadline(signal, timeoutMs)
   try {
-    return await greetingBefore(deadline.signal, connect, timeoutMs)
+    const late = () =>
+      deadline.expired() ? new Error(`no greeting within ${timeoutMs / 1_000} s`) : abortError(signal)
+    return await greetingBefore(deadline.signal, connect, late)
   } finally {
     deadline.stop()
   }
@@ -24,12 +27,12 @@ export async function smtpGreeting({ connect, signal, timeoutMs }: SmtpQuestion)
 async function greetingBefore(
   ended: AbortSignal,
   connect: () => Promise<Duplex>,
-  timeoutMs: number,
+  late: () => Error,
 ): Promise<string> {
   const stream = await connect()
   const greeted = lastLine(stream)
   const giveUp = () => {
-    stream.destroy(new Error(`no greeting within ${timeoutMs / 1_000} s`))
+    stream.destroy(late())
   }
   const stopListening = onAbort(ended, giveUp)
   // While the connection was made.

@@ -5,22 +5,37 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { PassThrough } from 'node:stream'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { createCopier } from '../../nix/copy.js'
+import { copyByStream } from '../../nix/copy-by-stream.js'
+import { buildDomainXml } from '../../providers/libvirt/domain-xml.js'
+import { stopMachine } from '../../providers/libvirt/power.js'
+import { messageOf, unreachable } from '../../src/core/errors.js'
 import { httpStatus } from '../../src/core/http-request.js'
-import { MachineName } from '../../src/core/names.js'
+import { MachineName, StorePath } from '../../src/core/names.js'
 import { onAbort } from '../../src/core/on-abort.js'
 import { pause, pauseUnless } from '../../src/core/pause.js'
 import { localCommands } from '../../src/exec/local-commands.js'
 import { exclusively } from '../../src/images/exclusive.js'
+import { followActivation } from '../../src/operations/deploy/activate.js'
+import { installPackages } from '../../src/operations/deploy/apt.js'
+import { draftSession } from '../../src/operations/deploy/draft-session.js'
 import { runChecks } from '../../src/operations/deploy/health.js'
+import { newLink } from '../../src/operations/deploy/job.js'
+import { connect } from '../../src/operations/deploy/reach.js'
+import { rebootMachine } from '../../src/operations/deploy/reboot.js'
+import type { Session } from '../../src/operations/deploy/session.js'
 import { smtpGreeting } from '../../src/setup/smtp-greeting.js'
 import { waitUntil } from '../../src/setup/wait-until.js'
 import { bounded, within } from '../../src/ssh/bounded.js'
 import { Slots } from '../../src/ssh/slots.js'
 import { createStoreLock } from '../../state/store-lock.js'
+import { succeed } from '../fakes/fake-ssh.js'
 import { LocalShellHost } from '../fakes/local-shell-host.js'
 import { freePort, makeKey } from '../fixtures/sshd.js'
 import { testSsh } from '../fixtures/sshd-session.js'
 import { sshTarget } from '../fixtures/sshd-target.js'
+import { type Deployed, deployed } from '../operations/deployed.js'
+import { plainResource } from '../providers/libvirt/plain-resource.js'
 
 const times = 20
 
@@ -33,6 +48,8 @@ const closing = createServer((socket) => socket.destroy())
 const warnings: Error[] = []
 const remember = (warning: Error) => void warnings.push(warning)
 let ended: AbortController
+let world: Deployed
+let session: Session
 
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), 'hydra-ops-waits-'))
@@ -40,15 +57,26 @@ beforeAll(async () => {
   closingPort = await freePort()
   await new Promise<void>((resolve) => closing.listen(closingPort, '127.0.0.1', resolve))
   process.on('warning', remember)
+  world = await deployed()
+  session = await world.ops.store.lock(world.ops.store.resolve(undefined).uuid, async (held) =>
+    draftSession(held),
+  )
+  world.ops.ssh.answer('reboot', succeed())
 })
 afterAll(() => {
   process.off('warning', remember)
   closing.close()
+  world.ops.cleanup()
   rmSync(folder, { recursive: true, force: true })
 })
 beforeEach(() => {
   ended = new AbortController()
   warnings.length = 0
+  let looks = 0
+  world.ops.ssh.answer('read the boot id', () => {
+    looks += 1
+    return succeed(looks > times ? 'boot-2\n' : 'boot-1\n')
+  })
 })
 afterEach(() => ended.abort())
 
@@ -64,7 +92,97 @@ const noChecks = { cmd: [], http: [], tcp: [], systemd: [] }
 const check = { period: 0.05, timeout: 0.2, total: 0.3 }
 const operator = { user: 'me', host: 'here', pid: process.pid, command: 'deploy', run: 'a-run' }
 
-/** Every wait of the code base; each is given the signal of the whole command. */
+const value = (of: unknown) => ({ status: 'fulfilled', value: of })
+const refused = (code: string | undefined, words: RegExp) => ({
+  status: 'rejected',
+  reason: expect.toSatisfy(
+    (error: unknown) => Object(error).code === code && words.test(messageOf(error)),
+    `${code ?? 'an error'}: ${words}`,
+  ),
+})
+const interruption = refused('INTERRUPTED', /^interrupted/)
+
+/** A machine on which every command is this text of the shell. */
+const machineOf = (text: string) => new LocalShellHost({ prefix: ['sh', '-c', text] })
+const path = StorePath.parse(`/nix/store/${'a'.repeat(32)}-hydra-ops-web`)
+const activation = { unit: 'hydra-ops-r1.service', log: '/var/log/hydra-ops/r1.log', path, bootId: 'boot-1' }
+
+/** Runs `printf` in the place of another program, so that the signal and the deadline hold. */
+const saying = (text: string, options: Parameters<typeof localCommands.run>[1]) =>
+  localCommands.run(['printf', '%s', text], options)
+
+const guest = plainResource()
+const domainText = buildDomainXml({
+  name: guest.name,
+  uuid: '9ad8e919-f49d-8898-923f-6eed0563c4f8',
+  deployment: guest.deployment.uuid,
+  machine: guest.machine,
+  type: 'qemu',
+  memoryMiB: 1024,
+  vcpu: 1,
+  kernel: undefined,
+  initrd: undefined,
+  cmdline: undefined,
+  credential: undefined,
+  identity: '0011223344556677',
+  disks: [{ dev: 'vda', path: '/disks/web/disk.qcow2', format: 'qcow2' }],
+  mac: '52:54:00:aa:01:01',
+  outbound: false,
+  forwards: [],
+  nics: [],
+  console: '/console/web.log',
+  headless: true,
+  extraDevicesXML: '',
+  extraDomainXML: '',
+  base: undefined,
+})
+
+/** A libvirt whose one guest hears no button. */
+const hypervisor = {
+  local: {
+    run: (argv: readonly string[], options: Parameters<typeof localCommands.run>[1]) =>
+      saying(
+        argv.includes('dumpxml')
+          ? domainText
+          : argv.includes('dominfo')
+            ? 'State:   running\nAutostart:   disable\n'
+            : '',
+        options,
+      ),
+  },
+  uid: 1000,
+  kvm: async () => ({ works: false, why: 'a test' }) as const,
+  systemRoot: '/nonexistent',
+}
+
+const nothing = async () => []
+const copying = {
+  command: {
+    run: (_: string, __: readonly string[], options: Parameters<typeof localCommands.run>[1]) =>
+      saying('', options),
+    store: async () =>
+      ({
+        kind: 'own',
+        remote: '/nonexistent',
+        why: 'a test',
+        realStoreDir: '/nonexistent',
+        buildsHere: true,
+        chroot: true,
+      }) as const,
+  },
+  queries: {
+    closure: async () => ({ paths: [path], sizes: new Map() }),
+    invalid: nothing,
+    requisites: nothing,
+    outputs: nothing,
+  },
+  spawnReadable: (_: readonly string[], options: Parameters<typeof localCommands.spawnReadable>[1]) =>
+    localCommands.spawnReadable(['echo', 'x'], options),
+  env: {},
+}
+const copier = createCopier(copying)
+
+/** Waits of the code base; each is given the signal of the whole command. */
 const waits: Readonly<Record<string, () => Promise<unknown>>> = {
   'a pause': () => pause(5, ended.signal),
   'a pause that something ends early': () => pauseUnless(Promise.resolve(), 60_000, ended.signal),
@@ -110,17 +228,17 @@ const waits: Readonly<Record<string, () => Promise<unknown>>> = {
   'a local program that is read from': async () => {
     const { stdout, done } = localCommands.spawnReadable(['echo', 'x'], plainCommand())
     stdout.resume()
-    await done
+    return done
   },
   'a local program that is talked to': async () => {
     const stream = localCommands.spawnDuplex(['cat'], plainCommand())
     stream.resume()
-    await new Promise((resolve) => {
-      stream.on('close', resolve).on('error', resolve)
+    await new Promise<void>((resolve, reject) => {
+      stream.on('close', resolve).on('error', reject)
       stream.end()
     })
   },
-  'a wait for whoever makes an image': () => exclusively(localCommands, folder, run(), async () => {}),
+  'a wait for whoever makes an image': () => exclusively(localCommands, folder, run(), async () => 'made'),
   'a question over HTTP': () =>
     httpStatus({
       url: `http://127.0.0.1:${closingPort}/`,
@@ -130,7 +248,7 @@ const waits: Readonly<Record<string, () => Promise<unknown>>> = {
       ...soon,
     }),
   'a question to a mail server': () =>
-    smtpGreeting({ connect: async () => new PassThrough().end(), signal: ended.signal, ...soon }),
+    smtpGreeting({ connect: async () => new PassThrough(), signal: ended.signal, timeoutMs: 50 }),
   'a wait of a task': () =>
     waitUntil('web', run(), { what: 'it holds', deadlineMs: 20, pauseMs: 5, wrong: async () => 'not yet' }),
   'a health check': () =>
@@ -143,8 +261,96 @@ const waits: Readonly<Record<string, () => Promise<unknown>>> = {
     createStoreLock(join(folder, 'state'), operator, () => new Date(), {
       waitMs: 5_000,
       blockingWaitMs: 10,
-    }).during(run(), async () => {}),
+    }).during(run(), async () => 'locked'),
   'a listener by itself': async () => onAbort(ended.signal, () => {})(),
+  'an activation whose machine does not come back': () =>
+    followActivation(
+      {
+        host: Object.assign(machineOf('true'), {
+          script: async () => ({ kind: 'lost', stdout: '', stderr: '' }) as const,
+        }),
+        reconnect: async () => {
+          throw unreachable('local', 'nothing answers')
+        },
+      },
+      activation,
+      run(),
+      { deadlineMs: 300, retryMs: 50 },
+    ),
+  'a reboot': async () => {
+    const link = newLink(world.ops, session, MachineName.parse('web'), run())
+    await connect(link)
+    const host = await rebootMachine(link)
+    return host.machine
+  },
+  'a guest that does not shut down': () => stopMachine(hypervisor, guest, 100, run()),
+  'packages that are installed': () =>
+    installPackages(machineOf('true'), { all: ['curl'], own: [] }, { proxy: null, run: run() }),
+  'packages that apt does not have': () =>
+    installPackages(
+      machineOf('echo "E: Unable to locate package curl"; test "$0" = dpkg-query'),
+      { all: ['curl'], own: [] },
+      { proxy: null, run: run() },
+    ),
+  'a copy by the system’s ssh': () =>
+    copier.copy(
+      machineOf('echo /usr/bin/nix-store'),
+      path,
+      { sshConfig: '/dev/null', substitute: false },
+      run(),
+    ),
+  'a copy over our own connection': () =>
+    copyByStream(copying, machineOf('cat > /dev/null'), { missing: [path], nixStore: 'nix-store' }, run()),
+}
+
+/** How each wait ends where nothing interrupts it. */
+const ends: Readonly<Record<string, object>> = {
+  'a pause': value(undefined),
+  'a pause that something ends early': value(undefined),
+  'a wait with a deadline': refused(undefined, /^late$/),
+  'a wait for a value': value(undefined),
+  'a wait for a free channel': value(undefined),
+  'a wait for ssh of a host that is down': refused('UNREACHABLE', /port closed, for [4-9][\d.]* s$/),
+  'a wait for ssh of a host that lets nobody in': refused(
+    'UNREACHABLE',
+    /closes the connection at once, for (?:0\.[7-9]|[1-9])[\d.]* s$/,
+  ),
+  'a look at a host that is down': value(false),
+  'a login at a host that is down': refused('UNREACHABLE', /port closed$/),
+  'a login at a host that drops connections': refused('UNREACHABLE', /it closes the connection/),
+  'a wait for ssh through a jump that is missing': refused(
+    'UNREACHABLE',
+    /, for (?:0\.[3-9]|[1-9])[\d.]* s$/,
+  ),
+  'a local command': value(expect.objectContaining({ kind: 'exited', code: 0 })),
+  'a local command past its deadline': refused('DEADLINE', /did not end within 0\.02 s$/),
+  'a local command that is not there': refused('NOT_INSTALLED', /is not installed$/),
+  'a local program that is read from': value(expect.objectContaining({ kind: 'exited', code: 0 })),
+  'a local program that is talked to': value(undefined),
+  'a wait for whoever makes an image': value('made'),
+  'a question over HTTP': refused('ECONNRESET', /socket hang up|ECONNRESET/),
+  'a question to a mail server': refused(undefined, /^no greeting within 0\.05 s$/),
+  'a wait of a task': refused('DEADLINE', /waited .* until it holds: not yet$/),
+  'a health check': value([
+    expect.objectContaining({ detail: expect.stringMatching(/ECONNREFUSED .*\(tried for [\d.]+ s\)$/) }),
+  ]),
+  'a wait for the state folder': value('locked'),
+  'a listener by itself': value(undefined),
+  'an activation whose machine does not come back': refused('UNREACHABLE', /^nothing answers$/),
+  'a reboot': value('web'),
+  'a guest that does not shut down': value(undefined),
+  'packages that are installed': value(['curl']),
+  'packages that apt does not have': refused('NO_PACKAGE', /not in its apt sources: curl$/),
+  'a copy by the system’s ssh': value(undefined),
+  'a copy over our own connection': value(undefined),
+}
+
+/** What may be there before the interruption is: a value of a wait that takes no signal, or of the first of many. */
+const sooner: Readonly<Record<string, object>> = {
+  'a wait for a value': value(undefined),
+  'a listener by itself': value(undefined),
+  'a local command past its deadline': refused('DEADLINE', /did not end within/),
+  'a wait for the state folder': value('locked'),
 }
 
 describe('a wait leaves no listener behind, and Node warns of nothing', () => {
@@ -154,7 +360,7 @@ describe('a wait leaves no listener behind, and Node warns of nothing', () => {
 
   it.each(Object.keys(waits))(`when it is made ${times} times, side by side: %s`, async (name) => {
     const results = await Promise.allSettled(Array.from({ length: times }, () => waits[name]?.()))
-    expect(results).toHaveLength(times)
+    expect(results).toEqual(Array(times).fill(ends[name]))
     expect(getEventListeners(ended.signal, 'abort')).toEqual([])
     // Node tells of them in a later turn.
     await new Promise((resolve) => setImmediate(resolve))
@@ -164,7 +370,9 @@ describe('a wait leaves no listener behind, and Node warns of nothing', () => {
   it.each(Object.keys(waits))(`when the command is interrupted meanwhile: %s`, async (name) => {
     const made = Array.from({ length: times }, () => waits[name]?.())
     ended.abort()
-    await Promise.allSettled(made)
+    for (const result of await Promise.allSettled(made)) {
+      expect([interruption, sooner[name] ?? interruption]).toContainEqual(result)
+    }
     expect(getEventListeners(ended.signal, 'abort')).toEqual([])
     await new Promise((resolve) => setImmediate(resolve))
     expect(warnings.map(({ message }) => message)).toEqual([])

@@ -4,6 +4,7 @@ import type { Duplex } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { failure, interrupted } from '../../src/core/errors.js'
 import { MachineName } from '../../src/core/names.js'
+import { onAbort } from '../../src/core/on-abort.js'
 import type { CommandResult, Host, RemoteOptions, SshTarget } from '../../src/core/ssh.js'
 
 /** What was run, as another user of that machine could see it. */
@@ -120,7 +121,7 @@ async function run(argv: readonly string[], path: string, options: RemoteOptions
     late = true
     kill()
   }, options.timeoutMs)
-  options.signal.addEventListener('abort', kill, { once: true })
+  const stopListening = onAbort(options.signal, kill)
   try {
     const ended = await new Promise<{ code: number | null; signal: string | null }>((resolve, reject) => {
       child.once('error', reject)
@@ -132,6 +133,6 @@ async function run(argv: readonly string[], path: string, options: RemoteOptions
     return { kind: 'killed', signal: ended.signal ?? 'unknown', ...output }
   } finally {
     clearTimeout(deadline)
-    options.signal.removeEventListener('abort', kill)
+    stopListening()
   }
 }

@@ -38,10 +38,19 @@ it.each([
   expect(other.stream.destroyed).toBe(true)
 })
 
-it('who says nothing is given up when we are', async () => {
+it('a server that says nothing is given up at the deadline', async () => {
+  const silent = server([])
+  const { signal } = new AbortController()
+  await expect(smtpGreeting({ connect: silent.connect, signal, timeoutMs: 20 })).rejects.toThrow(
+    'no greeting within 0.02 s',
+  )
+  expect(silent.stream.destroyed).toBe(true)
+})
+
+it('a question that the user ends is interrupted, and says nothing of a deadline', async () => {
   const controller = new AbortController()
   const silent = server([])
   const asking = ask(silent, controller.signal)
   controller.abort()
-  await expect(asking).rejects.toThrow('no greeting')
+  await expect(asking).rejects.toMatchObject({ code: 'INTERRUPTED', exitCode: 130 })
 })
