@@ -77,6 +77,7 @@ describe('the nix task on a stand-in', () => {
     host,
     task: wanted(gc),
     verifiable: false,
+    placesFiles: true,
     reset: `cd '${root}'; rm -rf etc/nix/* etc/systemd/system/* run/* active-* enabled-*; printf '${debianConf}' > etc/nix/nix.conf`,
     damages: {
       'settings changed': `echo x >> '/etc/nix/hydra-ops.conf'`,

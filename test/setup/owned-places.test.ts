@@ -1,6 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, it } from 'vitest'
+import { z } from 'zod'
 import { CommonOptions, type MachineDefinition } from '../../src/core/definition.js'
 import { MachineName } from '../../src/core/names.js'
 import { placeProblems } from '../../src/core/owned-places.js'
@@ -65,7 +66,7 @@ function pathsInSources(): string[] {
   return [...new Set(named.filter((path) => !path.includes('$')).map((path) => path.replace(/[./]+$/, '')))]
 }
 
-it('every file below /etc that a task names is reserved', () => {
+it('every file below /etc that a source of a task names in full is reserved', () => {
   const paths = pathsInSources()
   expect(paths.length).toBeGreaterThan(10)
   const free = paths.filter((path) => {
@@ -75,9 +76,51 @@ it('every file below /etc that a task names is reserved', () => {
   expect(free.filter((path) => !onlyRead.includes(path))).toEqual([])
 })
 
-it('every task says which option does what users want in its files', () => {
-  expect(
-    reserved.map(({ path, instead }) => [path, instead]).filter(([, instead]) => instead === ''),
-  ).toEqual([])
+const SchemaNode = z.looseObject({
+  properties: z.record(z.string(), z.unknown()).default({}),
+  additionalProperties: z.unknown(),
+  anyOf: z.array(z.unknown()).default([]),
+})
+
+/** Schemas of what is called so in a set that a schema describes, also in one of several that a value may have. */
+function schemasOf(schema: unknown, part: string): unknown[] {
+  const { success, data } = SchemaNode.safeParse(schema)
+  if (!success) return []
+  const named = Object.entries(data.properties).flatMap(([key, value]) => (key === part ? [value] : []))
+  const free = typeof data.additionalProperties === 'object' ? [data.additionalProperties] : []
+  return [...named, ...free, ...data.anyOf.flatMap((each) => schemasOf(each, part))]
+}
+
+const options = z.toJSONSchema(CommonOptions, { io: 'input', unrepresentable: 'any' })
+/** Options that Nix takes and hands over beside the others. */
+const besides = ['files', 'units']
+
+/** Whether there is an option `deployment.…` of this name. */
+function isOption(name: string): boolean {
+  const [, ...parts] = name.split('.')
+  if (besides.includes(parts[0] ?? '')) return parts.length === 1
+  let schemas: unknown[] = [options]
+  for (const part of parts) schemas = schemas.flatMap((schema) => schemasOf(schema, part))
+  return schemas.length > 0
+}
+
+it.each([
+  ['deployment.hydra.database.authentication', true],
+  ['deployment.files', true],
+  ['deployment.aptPackages', true],
+  ['deployment.hydra.database.authentification', false],
+  ['deployment.hydra.nginx.port.number', false],
+  ['deployment.file', false],
+])('the check of names knows whether %s is an option: %s', (name, there) => {
+  expect(isOption(name)).toBe(there)
+})
+
+it('every task says which option that there is, or which other place, does what users want in its files', () => {
+  const unclear = reserved.filter(({ instead }) => {
+    const options = instead.match(/deployment(?:\.[A-Za-z]+)+/g) ?? []
+    const elsewhere = /\b(?:beside it|drop-in|another folder|no file)\b/.test(instead)
+    return !options.every(isOption) || (options.length === 0 && !elsewhere)
+  })
+  expect(unclear.map(({ path, instead }) => [path, instead])).toEqual([])
   expect(new Set(reserved.map(({ owner }) => owner)).size).toBeGreaterThan(6)
 })

@@ -2,6 +2,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { tmpdir, uptime } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { ownedService } from '../../src/core/owned-places.js'
 import { bindTask, type SetupTask } from '../../src/core/setup-task.js'
 import {
   convergeServices,
@@ -169,7 +170,10 @@ describe('what a task does about files and units', () => {
     after: [],
     stage: 'configure',
     debianPackages: () => [],
-    owns: () => [],
+    owns: () => [
+      ...['a.service', 'b.service'].flatMap(ownedService),
+      { path: '/etc/app/app.conf', instead: 'another file beside it' },
+    ],
     wanted: () => set(),
     probe: async (host, wanted, run) => {
       const { absent, wrong } = await lookAtServices(host, wanted, run)
@@ -190,6 +194,7 @@ describe('what a task does about files and units', () => {
       host,
       task: bound,
       verifiable: false,
+      placesFiles: true,
       reset: `rm -rf ${root}/units/* ${root}/etc/* ${root}/run/* ${root}/active-* ${root}/enabled-*`,
       damages: {
         'a file changed': `cd ${root}/etc; echo x >> app.conf`,

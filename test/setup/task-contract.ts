@@ -1,5 +1,6 @@
 import { expect, it } from 'vitest'
 import { failure } from '../../src/core/errors.js'
+import { placeProblems, unitFile } from '../../src/core/owned-places.js'
 import type { TaskRun, WantedTask } from '../../src/core/setup-task.js'
 import type { CommandResult, Host, RemoteOptions } from '../../src/core/ssh.js'
 import { taskRun } from '../fakes/task-run.js'
@@ -17,6 +18,10 @@ export interface ContractSubject {
   readonly damages: Readonly<Record<string, string>>
   /** What the operator gives the task; by default a port of this very machine, and no secrets. */
   readonly run?: TaskRun
+  /** Whether it must be seen to write files or units by the common means; others write by scripts of their own. */
+  readonly placesFiles?: boolean
+  /** Where a real machine has a file that the stand-in has elsewhere. */
+  realPath?(path: string): string
   /** Of the points where it can be killed, only every so many: where an attempt takes minutes. */
   readonly crashEvery?: number
 }
@@ -56,6 +61,24 @@ export function taskContract(subject: () => ContractSubject): void {
     await expectDone()
   })
 
+  it('writes no file and no unit that it does not own', async () => {
+    await remote(subject().reset)
+    const written = new Set<string>()
+    const { host, task } = subject()
+    const recording = withScript(host, (text, args, options) => {
+      for (const path of placedBy(text, args)) written.add(path)
+      return host.script(text, args, options)
+    })
+    await apply(recording)
+    if (subject().placesFiles === true) expect(written.size).toBeGreaterThan(0)
+    const free = [...written].filter((seen) => {
+      const path = subject().realPath?.(seen) ?? seen
+      const wanted = [{ option: ['deployment', 'files', path], path }]
+      return placeProblems(wanted, task.owns ?? []).length === 0
+    })
+    expect(free).toEqual([])
+  })
+
   it('changes no output when applied again', async () => {
     const first = await apply()
     expect(await apply()).toEqual(first)
@@ -89,6 +112,16 @@ export function taskContract(subject: () => ContractSubject): void {
     expect(crashes).toBeGreaterThan(3)
     expect(crashes).toBeLessThan(mostCrashes)
   })
+}
+
+/** Lists the files that a script of `placeFiles` writes, and the units that one of `convergeServices` starts. */
+function placedBy(text: string, args: readonly string[]): string[] {
+  // Each file is nine arguments, the second one its path.
+  if (text.includes('write_staged()')) expect(args.length % 9).toBe(0)
+  if (text.includes('write_staged()')) return args.filter((_, index) => index % 9 === 1)
+  return args.flatMap((arg) =>
+    /^(?:unit|obsolete):[^/]+$/.test(arg) ? [unitFile(arg.replace(/^\w+:/, ''))] : [],
+  )
 }
 
 /**

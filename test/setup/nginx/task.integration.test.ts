@@ -84,6 +84,7 @@ describe('the nginx task on a stand-in', () => {
     host,
     task: wanted({ nginx: { enable: true, tls: 'self-signed' } }),
     verifiable: false,
+    placesFiles: true,
     reset:
       script(`rm -rf @/etc/sites-available/hydra-ops @/etc/sites-enabled/hydra-ops @/run/* @/ssl @/active-nginx.service
 ln -sfn ../sites-available/default @/etc/sites-enabled/default`),

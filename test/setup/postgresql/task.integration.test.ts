@@ -68,6 +68,8 @@ describe('the postgresql task with a real PostgreSQL', () => {
     host,
     task: wanted(),
     verifiable: true,
+    placesFiles: true,
+    realPath: (path) => path.replace(cluster.data, '/etc/postgresql/15/main'),
     reset: `
 ${psql('drop database if exists hydra')} && ${psql('drop role if exists hydra')}
 printf '${debianHba.replaceAll('\n', '\\n')}' > ${cluster.data}/pg_hba.conf; : > ${cluster.data}/pg_ident.conf
