@@ -21,6 +21,7 @@ beforeAll(async () => {
   root = mkdtempSync(join(tmpdir(), 'ho-nix-serve-'))
   mkdirSync(join(root, 'bin'))
   standInSystemctl(root)
+  writeFileSync(join(root, 'bin', 'journalctl'), '#!/bin/sh\nprintf "%s\\n" "$@"\n', { mode: 0o755 })
   writeFileSync(join(root, 'active-nix-serve.service'), '')
   writeFileSync(join(root, 'shown'), 'Id=nix-serve.service\nActiveState=active\nNRestarts=0\n')
   await standIns.build('nix-serve')
@@ -80,6 +81,16 @@ describe('the proof of nix-serve', () => {
   it('does not hold where `nix dump-path` fails: the answer has a status of 200 and no body', async () => {
     const task = await started({ NIX_CONFIG: 'experimental-features =' })
     expect(await firstComplaint(task)).toMatch(/the answer ended after 0 of \d+ bytes$/)
+  })
+
+  it('ends early where the NAR stays empty, with lines of the journal since it began', async () => {
+    const task = await started({ NIX_CONFIG: 'experimental-features =' })
+    const begin = Math.floor(Date.now() / 1_000)
+    const failed: unknown = await task.verify(host, taskRun()).catch((error: unknown) => error)
+    expect(failed).toMatchObject({ code: 'LASTING_CAUSE', message: expect.stringContaining('nix-command') })
+    const since = Number(/^--since=@(\d+)$/m.exec(String(Object(failed).detail))?.[1])
+    expect(since).toBeGreaterThanOrEqual(begin)
+    expect(since).toBeLessThanOrEqual(Date.now() / 1_000)
   })
 
   it('does not hold where the key of another machine signs', async () => {
