@@ -138,7 +138,7 @@ export function ownedPlaces({ baseImage, baseImageIdentity }: LibvirtConfig): Ow
       path: '/etc/ssh/ssh_host_ed25519_key.pub',
       instead: 'a host key of another kind: /etc/ssh/ssh_host_rsa_key.pub',
     },
-    { path: '/etc/ssh/authorized_keys.d/root', instead: '/root/.ssh/authorized_keys' },
+    { path: '/etc/ssh/authorized_keys.d/root', instead: "root's own ~/.ssh/authorized_keys" },
     {
       path: '/etc/resolv.conf',
       instead: 'the name servers of the operator host: QEMU asks them for the guest',
