@@ -72,6 +72,17 @@ const structure = new Set(['host', 'match', 'include'])
 /** Keywords after which ssh runs no command that it is given, or gives the command no input. */
 const otherSessions = new Set(['remotecommand', 'sessiontype', 'stdinnull', 'forkafterauthentication'])
 
+/** Keywords that our own connection follows and whose value is one word; ssh takes it out of its quotes. */
+export const followedWords: ReadonlySet<string> = new Set([
+  'hostname',
+  'port',
+  'user',
+  'identityfile',
+  'certificatefile',
+  'identitiesonly',
+  'identityagent',
+])
+
 const elsewhere = 'write what it says into ~/.ssh/config, or here as "-o" "Keyword=value"'
 
 /** Reads `deployment.sshOptions`: `-o X=Y`, `X=Y`, `-p 2222`, `-i file` and the like, as lines of ssh_config(5). */
@@ -114,19 +125,8 @@ export function readSshOptions(given: readonly string[]): SshOptionsRead {
   return { options, refused }
 }
 
-/** Keywords with one word as their value, which ssh takes out of its quotes, and which we follow ourselves. */
-const oneWord = new Set([
-  'hostname',
-  'port',
-  'user',
-  'identityfile',
-  'certificatefile',
-  'identitiesonly',
-  'identityagent',
-])
-
 function unquoted(keyword: string, value: string): string {
-  return oneWord.has(keyword.toLowerCase()) ? value.replace(/^"([^"]*)"$/, '$1') : value
+  return followedWords.has(keyword.toLowerCase()) ? value.replace(/^"([^"]*)"$/, '$1') : value
 }
 
 const asLine = 'write it as "-o" "Keyword=value", with a keyword of ssh_config(5)'

@@ -1,6 +1,6 @@
 import { usageError } from '../core/errors.js'
 import type { SshTarget } from '../core/ssh.js'
-import { readSshOptions, type SshOption } from '../core/ssh-options.js'
+import { followedWords, readSshOptions, type SshOption } from '../core/ssh-options.js'
 import {
   agentSocketOf,
   fillFile,
@@ -23,18 +23,8 @@ const ours = new Set([
   'nohostauthenticationforlocalhost',
 ])
 
-/** What `withSshOptions` turns into a part of the target. */
-const followed = new Set([
-  'hostname',
-  'port',
-  'user',
-  'identityfile',
-  'certificatefile',
-  'identitiesonly',
-  'identityagent',
-  'proxyjump',
-  'proxycommand',
-])
+/** Keywords that `withSshOptions` turns into a part of the target. */
+const followed = new Set([...followedWords, 'proxyjump', 'proxycommand'])
 
 /**
  * Reads `deployment.sshOptions` as lines of ssh_config. What would loosen the check of the host key is left out;

@@ -3,15 +3,14 @@ import { join } from 'node:path'
 import { expect, it } from 'vitest'
 import { z } from 'zod'
 import { CommonOptions, type MachineDefinition } from '../../src/core/definition.js'
-import { MachineName } from '../../src/core/names.js'
 import { placeProblems } from '../../src/core/owned-places.js'
 import { packageRoot } from '../../src/core/package-root.js'
 import { setupTasks } from '../../src/setup/tasks.js'
+import { debianMachine } from '../fakes/debian-machine.js'
 
 /** A machine that wants every task. */
 function everything(tls: 'self-signed' | 'acme'): MachineDefinition {
-  const options = CommonOptions.parse({
-    os: 'debian',
+  return debianMachine({
     hydra: {
       enable: true,
       cache: { enable: true },
@@ -21,17 +20,6 @@ function everything(tls: 'self-signed' | 'acme'): MachineDefinition {
       admin: { userName: 'alice', password: { generate: true } },
     },
   })
-  return {
-    name: MachineName.parse('ci'),
-    options,
-    providerName: 'ssh',
-    provider: {},
-    files: {},
-    units: {},
-    packageCount: 0,
-    hasActivate: false,
-    origins: {},
-  }
 }
 
 const reserved = (['self-signed', 'acme'] as const).flatMap((tls) =>

@@ -1,15 +1,15 @@
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
-import { copyFileSync, existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import { copyFileSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir, userInfo } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { SshTarget } from '../../src/core/ssh.js'
+import { type SshAgent, startSshAgent } from '../fixtures/ssh-agent.js'
 import { makeKey, type Sshd, startSshd } from '../fixtures/sshd.js'
-import { connected, never, testSsh, until, userSshConfig } from '../fixtures/sshd-session.js'
+import { connected, never, testSsh, userSshConfig } from '../fixtures/sshd-session.js'
 
 let folder: string
-let agent: ChildProcess
-let socket: string
+let agent: SshAgent
 /** A key with its certificate beside it, the certificate alone, and the same key without. */
 let signed: string
 let certificate: string
@@ -30,13 +30,11 @@ beforeAll(async () => {
   bare = join(folder, 'bare')
   copyFileSync(signed, bare)
   sshd = await startSshd({ config: [`TrustedUserCAKeys ${authority}.pub`] })
-  socket = join(folder, 'agent')
-  agent = spawn('ssh-agent', ['-D', '-a', socket], { stdio: 'ignore' })
-  await until('the agent listens', () => existsSync(socket))
+  agent = await startSshAgent(folder)
 })
 
 afterAll(async () => {
-  agent.kill()
+  agent.stop()
   await sshd.stop()
   rmSync(folder, { recursive: true, force: true })
 })
@@ -92,9 +90,9 @@ describe('where a server lets in certificates only', () => {
   })
 
   it('names a certificate that only the agent holds', async () => {
-    const environment = { ...process.env, SSH_AUTH_SOCK: socket }
+    const environment = { ...process.env, SSH_AUTH_SOCK: agent.socket }
     execFileSync('ssh-add', ['-q', signed], { env: environment, stdio: 'pipe' })
-    const target = sshd.target({ identityFiles: [], useAgent: true, agentSocket: socket })
+    const target = sshd.target({ identityFiles: [], useAgent: true, agentSocket: agent.socket })
     expect(systemSsh(target)).toBe('in\n')
     await expect(connected(target)).rejects.toMatchObject({
       message: expect.stringMatching(/; the certificate of the agent \(.*signed.*\) was not offered$/),

@@ -1,16 +1,16 @@
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { HostKeySeen } from '../../src/core/ssh.js'
+import { type SshAgent, startSshAgent } from '../fixtures/ssh-agent.js'
 import { makeKey, type Sshd, startSshd } from '../fixtures/sshd.js'
-import { connected, never, remote, testSsh, until } from '../fixtures/sshd-session.js'
+import { connected, never, remote, testSsh } from '../fixtures/sshd-session.js'
 
 const passphrase = 'open sesame'
 let folder: string
-let agent: ChildProcess
-let socket: string
+let agent: SshAgent
 let encrypted: string
 let stranger: string
 let sshd: Sshd
@@ -20,13 +20,11 @@ beforeAll(async () => {
   encrypted = makeKey(folder, 'with passphrase', 'ed25519', passphrase)
   stranger = makeKey(folder, 'stranger')
   sshd = await startSshd({ authorizedKeys: [`${encrypted}.pub`] })
-  socket = join(folder, 'agent')
-  agent = spawn('ssh-agent', ['-D', '-a', socket], { stdio: 'ignore' })
-  await until('the agent listens', () => existsSync(socket))
+  agent = await startSshAgent(folder)
 })
 
 afterAll(async () => {
-  agent.kill()
+  agent.stop()
   await sshd.stop()
   rmSync(folder, { recursive: true, force: true })
 })
@@ -35,13 +33,16 @@ function addToAgent(key: string): void {
   const askpass = join(folder, 'askpass')
   writeFileSync(askpass, `#!/bin/sh\necho '${passphrase}'\n`, { mode: 0o700 })
   execFileSync('ssh-add', ['-q', key], {
-    env: { ...process.env, SSH_AUTH_SOCK: socket, SSH_ASKPASS: askpass, SSH_ASKPASS_REQUIRE: 'force' },
+    env: { ...process.env, SSH_AUTH_SOCK: agent.socket, SSH_ASKPASS: askpass, SSH_ASKPASS_REQUIRE: 'force' },
     stdio: 'pipe',
   })
 }
 
 function emptyAgent(): void {
-  execFileSync('ssh-add', ['-q', '-D'], { env: { ...process.env, SSH_AUTH_SOCK: socket }, stdio: 'pipe' })
+  execFileSync('ssh-add', ['-q', '-D'], {
+    env: { ...process.env, SSH_AUTH_SOCK: agent.socket },
+    stdio: 'pipe',
+  })
 }
 
 async function works(...args: Parameters<typeof connected>): Promise<void> {
@@ -88,16 +89,16 @@ describe('a login', () => {
   it('uses the agent, where it holds that key', async () => {
     addToAgent(encrypted)
     const target = sshd.target({ identityFiles: [encrypted], useAgent: true })
-    await works(target, {}, testSsh({ env: { SSH_AUTH_SOCK: socket } }))
-    await works({ ...target, identityFiles: [], agentSocket: socket })
-    await works({ ...target, identityFiles: [`${encrypted}.pub`], agentSocket: socket })
+    await works(target, {}, testSsh({ env: { SSH_AUTH_SOCK: agent.socket } }))
+    await works({ ...target, identityFiles: [], agentSocket: agent.socket })
+    await works({ ...target, identityFiles: [`${encrypted}.pub`], agentSocket: agent.socket })
     emptyAgent()
   })
 
   it('does not use the agent where it is not to', async () => {
     addToAgent(encrypted)
     const target = sshd.target({ identityFiles: [encrypted], useAgent: false })
-    await expect(connected(target, {}, testSsh({ env: { SSH_AUTH_SOCK: socket } }))).rejects.toThrow(
+    await expect(connected(target, {}, testSsh({ env: { SSH_AUTH_SOCK: agent.socket } }))).rejects.toThrow(
       'there is no key',
     )
     emptyAgent()
@@ -106,7 +107,7 @@ describe('a login', () => {
   it('gets through with a full agent when only listed identities count', async () => {
     const crowd = Array.from({ length: 7 }, (_, index) => makeKey(folder, `crowd-${index}`))
     for (const key of crowd) addToAgent(key)
-    const ssh = testSsh({ env: { SSH_AUTH_SOCK: socket } })
+    const ssh = testSsh({ env: { SSH_AUTH_SOCK: agent.socket } })
     const target = sshd.target({ useAgent: true })
     // sshd lets one connection try six keys (MaxAuthTries).
     await expect(connected(target, {}, ssh)).rejects.toMatchObject({

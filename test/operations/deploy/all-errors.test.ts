@@ -2,7 +2,6 @@ import { afterEach, describe, expect, it } from 'vitest'
 import type { MachineDefinition } from '../../../src/core/definition.js'
 import { failure } from '../../../src/core/errors.js'
 import { DeploymentName, MachineName } from '../../../src/core/names.js'
-import { bindTask } from '../../../src/core/setup-task.js'
 import { expressionPaths } from '../../../src/operations/create.js'
 import { deploy } from '../../../src/operations/deploy/deploy.js'
 import { checkKeys } from '../../../src/operations/deploy/keys.js'
@@ -14,6 +13,7 @@ import { runFakeDebian } from '../../fakes/fake-debian.js'
 import { fakeMachine, fakeNetwork, fakeStorePath } from '../../fakes/fake-network.js'
 import { createFakeOps, type FakeOps } from '../../fakes/fake-ops.js'
 import { exit } from '../../fakes/fake-ssh.js'
+import { fakeTask } from '../../fakes/fake-task.js'
 import { standardRequest } from '../../fakes/standard-request.js'
 import { errorOf } from '../../state/temporary-store.js'
 
@@ -126,19 +126,10 @@ describe('of several mistakes all are told', () => {
   it('where two set-up tasks fail, with the hint and the evidence of each', async () => {
     await open(fakeMachine('web'))
     const failing = (id: 'nix' | 'nginx') =>
-      bindTask({
-        id,
-        title: id,
-        after: [],
-        stage: 'configure',
-        debianPackages: () => [],
-        owns: () => [],
-        wanted: () => ({}),
-        probe: async () => 'needed',
+      fakeTask(id, {
         apply: async () => {
           throw failure('X', `${id} is broken`, { hint: `mend ${id}`, detail: `log of ${id}` })
         },
-        verify: async () => {},
       })
     ops.tasks = async () => [failing('nix'), failing('nginx')]
     const [row] = (await run()).results

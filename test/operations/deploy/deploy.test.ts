@@ -2,7 +2,6 @@ import { existsSync, mkdirSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { MachineDefinition } from '../../../src/core/definition.js'
-import { bindTask } from '../../../src/core/setup-task.js'
 import { deploy } from '../../../src/operations/deploy/deploy.js'
 import { sendKeys } from '../../../src/operations/send-keys.js'
 import { setupStatus } from '../../../src/operations/setup.js'
@@ -10,6 +9,7 @@ import { type FakeDebianOptions, runFakeDebian } from '../../fakes/fake-debian.j
 import { fakeMachine, fakeNetwork, fakeStorePath } from '../../fakes/fake-network.js'
 import { createFakeOps, type FakeOps } from '../../fakes/fake-ops.js'
 import { exit, succeed, surveyOf } from '../../fakes/fake-ssh.js'
+import { fakeTask } from '../../fakes/fake-task.js'
 import { standardRequest as standard } from '../../fakes/standard-request.js'
 
 let ops: FakeOps
@@ -47,17 +47,9 @@ describe('deploy', () => {
   })
 
   it('records of a machine what it saw there, and the version that the task nix found', async () => {
-    const nix = bindTask({
-      id: 'nix',
-      title: 'Nix',
-      after: [],
+    const nix = fakeTask('nix', {
       stage: 'bootstrap',
-      debianPackages: () => [],
-      owns: () => [],
-      wanted: () => ({}),
-      probe: async () => 'needed',
       apply: async () => ({ version: '2.8.0' }),
-      verify: async () => {},
     })
     Object.assign(ops, { tasks: async () => [nix] })
     expect(outcomes(await deploy(ops, standard))).toEqual({ web: 'changed', db: 'changed' })

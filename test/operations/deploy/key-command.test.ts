@@ -1,7 +1,6 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { bindTask } from '../../../src/core/setup-task.js'
 import type { CommandResult } from '../../../src/core/ssh.js'
 import { deploy } from '../../../src/operations/deploy/deploy.js'
 import type { DeployRequest } from '../../../src/operations/deploy/request.js'
@@ -11,6 +10,7 @@ import { runFakeDebian } from '../../fakes/fake-debian.js'
 import { fakeMachine, fakeNetwork } from '../../fakes/fake-network.js'
 import { createFakeOps, type FakeOps } from '../../fakes/fake-ops.js'
 import { exit, succeed } from '../../fakes/fake-ssh.js'
+import { fakeTask } from '../../fakes/fake-task.js'
 import { standardRequest } from '../../fakes/standard-request.js'
 
 let ops: FakeOps
@@ -67,20 +67,14 @@ describe('a keyCommand', () => {
 
   it('is run once also where the look is repeated after the bootstrap', async () => {
     let done = false
-    const task = bindTask({
-      id: 'nix',
-      title: 'Nix',
-      after: [],
+    const task = fakeTask('nix', {
       stage: 'bootstrap',
       debianPackages: () => ['jq'],
-      owns: () => [],
-      wanted: () => ({}),
       probe: async () => (done ? 'done' : 'needed'),
       apply: async () => {
         done = true
         return {}
       },
-      verify: async () => {},
     })
     Object.assign(ops, { tasks: async () => [task] })
     ops.ssh.answer(/packages|apt/, succeed())

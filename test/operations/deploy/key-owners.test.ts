@@ -1,5 +1,4 @@
 import { afterEach, describe, expect, it } from 'vitest'
-import { bindTask } from '../../../src/core/setup-task.js'
 import { deploy } from '../../../src/operations/deploy/deploy.js'
 import type { DeployRequest } from '../../../src/operations/deploy/request.js'
 import { rebootMachines, startMachines } from '../../../src/operations/power.js'
@@ -8,6 +7,7 @@ import { runFakeDebian } from '../../fakes/fake-debian.js'
 import { fakeMachine, fakeNetwork } from '../../fakes/fake-network.js'
 import { createFakeOps, type FakeOps } from '../../fakes/fake-ops.js'
 import { succeed } from '../../fakes/fake-ssh.js'
+import { fakeTask } from '../../fakes/fake-task.js'
 import { standardRequest } from '../../fakes/standard-request.js'
 
 let ops: FakeOps
@@ -94,20 +94,11 @@ describe('a key whose owner the machine does not have', () => {
       return succeed()
     }
     wants(next, { token: { user: 'app' } })
-    const maker = bindTask({
-      id: 'users',
-      title: 'users',
-      after: [],
-      stage: 'configure',
-      debianPackages: () => [],
-      owns: () => [],
-      wanted: () => ({}),
-      probe: async () => 'needed',
+    const maker = fakeTask('users', {
       apply: async () => {
         made()
         return {}
       },
-      verify: async () => {},
     })
     if (task) Object.assign(ops, { tasks: async () => [maker] })
     else ops.ssh.answer('remove the unit of the activation', made)

@@ -1,10 +1,10 @@
 import { afterEach, describe, expect, it } from 'vitest'
 import { failure } from '../../../src/core/errors.js'
-import { bindTask } from '../../../src/core/setup-task.js'
 import { deploy } from '../../../src/operations/deploy/deploy.js'
 import { runFakeDebian } from '../../fakes/fake-debian.js'
 import { fakeMachine, fakeNetwork } from '../../fakes/fake-network.js'
 import { createFakeOps, type FakeOps } from '../../fakes/fake-ops.js'
+import { fakeTask } from '../../fakes/fake-task.js'
 import { standardRequest } from '../../fakes/standard-request.js'
 
 let ops: FakeOps
@@ -15,20 +15,12 @@ async function machineWithTask(task: { done: boolean; apply(): void }): Promise<
   ops = await createFakeOps({ network: fakeNetwork([fakeMachine('web')]) })
   // The activation program: 6 while the user is not there and may come later, 1 where it must be there.
   runFakeDebian(ops, { activationCode: () => (task.done ? 0 : activations().at(-1)?.later === true ? 6 : 1) })
-  const users = bindTask({
-    id: 'users',
-    title: 'users',
-    after: [],
-    stage: 'configure',
-    debianPackages: () => [],
-    owns: () => [],
-    wanted: () => ({}),
+  const users = fakeTask('users', {
     probe: async () => (task.done ? 'done' : 'needed'),
     apply: async () => {
       task.apply()
       return {}
     },
-    verify: async () => {},
   })
   Object.assign(ops, { tasks: async () => [users] })
   ops.store.create({ name: 'net' as never, expressions: ['/net.nix'], searchPath: [], args: {} })

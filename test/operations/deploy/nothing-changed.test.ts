@@ -4,7 +4,6 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { MachineDefinition } from '../../../src/core/definition.js'
 import { failure, interrupted, usageError } from '../../../src/core/errors.js'
 import { DeploymentName, MachineName } from '../../../src/core/names.js'
-import { bindTask } from '../../../src/core/setup-task.js'
 import { deploy } from '../../../src/operations/deploy/deploy.js'
 import type { DeployRequest } from '../../../src/operations/deploy/request.js'
 import { readLogs } from '../../../src/operations/read-logs.js'
@@ -12,6 +11,7 @@ import { createRunLogs } from '../../../src/operations/run-logs.js'
 import { runFakeDebian } from '../../fakes/fake-debian.js'
 import { fakeMachine, fakeNetwork } from '../../fakes/fake-network.js'
 import { createFakeOps, type FakeOps } from '../../fakes/fake-ops.js'
+import { fakeTask } from '../../fakes/fake-task.js'
 import { standardRequest } from '../../fakes/standard-request.js'
 
 let ops: FakeOps
@@ -59,20 +59,11 @@ const recordOf = (name: string, deployment = 'net') =>
 
 /** A task that is to run, so that a look needs the key under which inputs are hashed. */
 function wantTask(): void {
-  const task = bindTask({
-    id: 'nix',
-    title: 'Nix',
-    after: [],
-    stage: 'configure',
-    debianPackages: () => [],
-    owns: () => [],
-    wanted: () => ({}),
+  const task = fakeTask('nix', {
     probe: async (host) => {
       await host.exec(['true'], { signal: ops.signal, timeoutMs: 1, what: 'read the boot id' })
       return 'needed'
     },
-    apply: async () => ({}),
-    verify: async () => {},
   })
   ops.tasks = async () => [task]
 }

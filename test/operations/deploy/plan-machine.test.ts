@@ -1,6 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { MachineDefinition } from '../../../src/core/definition.js'
-import { bindTask } from '../../../src/core/setup-task.js'
 import { deploy } from '../../../src/operations/deploy/deploy.js'
 import { keyedHash } from '../../../src/operations/deploy/keyed-hash.js'
 import { dryingSession } from '../../../src/operations/deploy/session.js'
@@ -8,6 +7,7 @@ import { surveyMachine } from '../../../src/operations/deploy/survey.js'
 import { fakeMachine, fakeNetwork, fakeStorePath } from '../../fakes/fake-network.js'
 import { succeed, surveyOf } from '../../fakes/fake-ssh.js'
 import { connectFake, recordingRun } from '../../fakes/fake-target.js'
+import { fakeTask } from '../../fakes/fake-task.js'
 import { standardRequest } from '../../fakes/standard-request.js'
 import { type Deployed, deployed } from '../deployed.js'
 
@@ -61,20 +61,7 @@ describe('a machine that is stopped', () => {
 
   beforeEach(async () => {
     const { ops } = world
-    const task = (id: string) =>
-      bindTask({
-        id: id as never,
-        title: id,
-        after: [],
-        stage: 'configure',
-        debianPackages: () => [],
-        owns: () => [],
-        wanted: () => ({}),
-        probe: async () => 'needed',
-        apply: async () => ({}),
-        verify: async () => {},
-      })
-    Object.assign(ops, { tasks: async () => [task('ran'), task('new')] })
+    Object.assign(ops, { tasks: async () => [fakeTask('ran'), fakeTask('new')] })
     const inputs = keyedHash(dryingSession(ops.store, ops.store.resolve(undefined).uuid))('{}')
     await world.change('web', {
       keys: { lasting: '/etc/keys/lasting', passing: '/run/keys/passing', dropped: '/etc/keys/dropped' },

@@ -1,9 +1,9 @@
 import { afterEach, describe, expect, it } from 'vitest'
-import { bindTask } from '../../../src/core/setup-task.js'
 import { deploy } from '../../../src/operations/deploy/deploy.js'
 import { runFakeDebian } from '../../fakes/fake-debian.js'
 import { fakeMachine, fakeNetwork } from '../../fakes/fake-network.js'
 import { createFakeOps, type FakeOps } from '../../fakes/fake-ops.js'
+import { fakeTask } from '../../fakes/fake-task.js'
 import { standardRequest } from '../../fakes/standard-request.js'
 
 let ops: FakeOps
@@ -23,14 +23,8 @@ async function machineWithTasks(stages: Readonly<Record<string, Stage>>) {
     },
   })
   const tasks = Object.entries(stages).map(([id, stage]) =>
-    bindTask({
-      id,
-      title: id,
-      after: [],
+    fakeTask(id, {
       stage,
-      debianPackages: () => [],
-      owns: () => [],
-      wanted: () => ({}),
       probe: async () => {
         seen.calls.push(`probe ${id}`)
         return seen.done.has(id) ? 'done' : { drifted: `the file of ${id} differs` }
@@ -40,7 +34,6 @@ async function machineWithTasks(stages: Readonly<Record<string, Stage>>) {
         seen.done.add(id)
         return {}
       },
-      verify: async () => {},
     }),
   )
   Object.assign(ops, { tasks: async () => tasks })
