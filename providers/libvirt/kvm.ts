@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describeEnd } from '../../src/core/command-result.js'
 import type { LocalCommands } from '../../src/core/context.js'
-import { messageOf, throwIfInterrupted } from '../../src/core/errors.js'
+import { messageOf, throwIfAborted } from '../../src/core/errors.js'
 import type { Run } from '../../src/core/run.js'
 
 export type KvmAnswer = { readonly works: true } | { readonly works: false; readonly why: string }
@@ -46,7 +46,7 @@ export async function tryKvm(local: Pick<LocalCommands, 'run'>, run: Run): Promi
     if (result.kind === 'exited' && result.code === guestSaysDone) return { works: true }
     return { works: false, why: why ?? describeEnd(result) }
   } catch (error) {
-    throwIfInterrupted(run.signal)
+    throwIfAborted(run.signal)
     return { works: false, why: why ?? messageOf(error) }
   } finally {
     rmSync(folder, { recursive: true, force: true })

@@ -1,6 +1,6 @@
 import { mkdirSync } from 'node:fs'
 import { dirname } from 'node:path'
-import { failure, throwIfInterrupted } from '../../src/core/errors.js'
+import { failure, throwIfAborted } from '../../src/core/errors.js'
 import { pause } from '../../src/core/pause.js'
 import type { Run } from '../../src/core/run.js'
 import { freePort, isFree, ports } from './allocation.js'
@@ -186,7 +186,7 @@ async function waitUntilOff(
   const end = Date.now() + graceMs
   let askAt = Date.now()
   while (Date.now() < end) {
-    throwIfInterrupted(run.signal)
+    throwIfAborted(run.signal)
     if (Date.now() >= askAt) {
       // Off already, or ending: the look below tells.
       await virsh.attempt(['shutdown', name], call, run)

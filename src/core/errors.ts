@@ -77,8 +77,8 @@ export function abortError({ reason }: AbortSignal, what?: string): OpsError {
   return interrupted(what === undefined ? undefined : `interrupted: ${what}`)
 }
 
-/** Throws when the signal has fired: `interrupted`, or the reason that it was fired with. */
-export function throwIfInterrupted(signal: AbortSignal): void {
+/** Throws the error of a signal that has fired: an interruption, a deadline, or the error that it was fired with. */
+export function throwIfAborted(signal: AbortSignal): void {
   if (signal.aborted) throw abortError(signal)
 }
 

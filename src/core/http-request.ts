@@ -1,7 +1,7 @@
 import type { IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { withDeadline } from './deadline.js'
-import { throwIfInterrupted } from './errors.js'
+import { throwIfAborted } from './errors.js'
 import { onAbort } from './on-abort.js'
 
 export interface HttpAnswer {
@@ -74,7 +74,7 @@ async function exchange<T>(
     }
   } catch (error) {
     // A deadline and a cancel both end the connection; otherwise its error would blame the peer.
-    throwIfInterrupted(request.signal)
+    throwIfAborted(request.signal)
     throw deadline.expired() ? new Error(`no answer within ${request.timeoutMs / 1_000} s`) : error
   } finally {
     deadline.stop()

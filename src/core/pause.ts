@@ -1,4 +1,4 @@
-import { throwIfInterrupted } from './errors.js'
+import { throwIfAborted } from './errors.js'
 import { onAbort } from './on-abort.js'
 
 /** Waits, or throws as soon as the signal fires. */
@@ -8,7 +8,7 @@ export async function pause(ms: number, signal: AbortSignal): Promise<void> {
 
 /** Waits as `pause` does, but no longer than until `event` has settled. No timer and no listener stays behind. */
 export async function pauseUnless(event: Promise<unknown>, ms: number, signal: AbortSignal): Promise<void> {
-  throwIfInterrupted(signal)
+  throwIfAborted(signal)
   let timer: NodeJS.Timeout | undefined
   let stopListening = () => {}
   try {
@@ -22,5 +22,5 @@ export async function pauseUnless(event: Promise<unknown>, ms: number, signal: A
     clearTimeout(timer)
     stopListening()
   }
-  throwIfInterrupted(signal)
+  throwIfAborted(signal)
 }

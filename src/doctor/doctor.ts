@@ -1,6 +1,6 @@
 import type { AnyProvider } from '../core/bind-provider.js'
 import type { LocalCommands } from '../core/context.js'
-import { messageOf, throwIfInterrupted } from '../core/errors.js'
+import { messageOf, throwIfAborted } from '../core/errors.js'
 import type { Nix } from '../core/nix.js'
 import type { Finding } from '../core/provider.js'
 import type { Run } from '../core/run.js'
@@ -57,7 +57,7 @@ async function askProvider(provider: ExaminedProvider, run: Run): Promise<Findin
   try {
     return (await provider.doctor?.(run)) ?? []
   } catch (error) {
-    throwIfInterrupted(run.signal)
+    throwIfAborted(run.signal)
     return [{ id: provider.name, level: 'problem', what: `provider ${provider.name}: ${messageOf(error)}` }]
   }
 }

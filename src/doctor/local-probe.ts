@@ -2,7 +2,7 @@ import { accessSync, constants, existsSync, readFileSync, statfsSync, statSync }
 import { userInfo } from 'node:os'
 import { dirname, join } from 'node:path'
 import type { LocalCommands } from '../core/context.js'
-import { throwIfInterrupted } from '../core/errors.js'
+import { throwIfAborted } from '../core/errors.js'
 import type { Run } from '../core/run.js'
 import type { HostProbe } from './host-probe.js'
 
@@ -48,7 +48,7 @@ export function createLocalProbe(
           ...(stdin === undefined ? {} : { stdin }),
         })
       } catch {
-        throwIfInterrupted(run.signal)
+        throwIfAborted(run.signal)
         return undefined
       }
     },

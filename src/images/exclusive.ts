@@ -1,7 +1,7 @@
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import type { LocalCommands } from '../core/context.js'
-import { failure, throwIfInterrupted } from '../core/errors.js'
+import { failure, throwIfAborted } from '../core/errors.js'
 import type { Run } from '../core/run.js'
 
 /** Longest wait: a whole build by another process, and some. */
@@ -47,7 +47,7 @@ export async function exclusively<T>(
     })
     // From here on its end is ours to bring about.
     holder.on('error', () => {})
-    throwIfInterrupted(run.signal)
+    throwIfAborted(run.signal)
     return await action()
   } finally {
     holder.destroy()

@@ -14,7 +14,7 @@ import { pipeline } from 'node:stream/promises'
 import * as z from 'zod'
 import type { LocalCommands } from '../core/context.js'
 import { withDeadline } from '../core/deadline.js'
-import { failure, messageOf, throwIfInterrupted, usageError } from '../core/errors.js'
+import { failure, messageOf, throwIfAborted, usageError } from '../core/errors.js'
 import { onAbort } from '../core/on-abort.js'
 import type { Run } from '../core/run.js'
 
@@ -52,7 +52,7 @@ export function lookOf(path: string): { path: string; size: number; mtimeMs: num
 export async function importFile(from: string, to: string, run: Run): Promise<string> {
   run.log(`copying ${from}`)
   await copyFile(from, to, constants.COPYFILE_FICLONE | constants.COPYFILE_EXCL)
-  throwIfInterrupted(run.signal)
+  throwIfAborted(run.signal)
   const hash = createHash('sha256')
   await pipeline(createReadStream(to), hash, { signal: run.signal })
   return hash.digest('hex')
@@ -87,7 +87,7 @@ export async function download(
     }
     await pipeline(Readable.fromWeb(response.body), meter, createWriteStream(to, { flags: 'wx' }), { signal })
   } catch (error) {
-    throwIfInterrupted(run.signal)
+    throwIfAborted(run.signal)
     if (stalled.signal.aborted) throw failure('DOWNLOAD', `${what}: nothing came for ${stalledMs / 1000} s`)
     throw asDownloadFailure(what, error)
   } finally {

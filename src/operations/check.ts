@@ -1,7 +1,7 @@
 import pLimit from 'p-limit'
 import type { Ops } from '../core/context.js'
 import type { DeploymentRecord } from '../core/deployment.js'
-import { messageOf, throwIfInterrupted } from '../core/errors.js'
+import { messageOf, throwIfAborted } from '../core/errors.js'
 import type { MachineName } from '../core/names.js'
 import type { OrphanResource } from '../core/provider.js'
 import type { CheckReport, MachineCheck } from '../core/reports.js'
@@ -48,7 +48,7 @@ export async function checkMachines(
   const machines = await settleAll(
     inNaturalOrder(names).map((machine) => limit(() => checkOne(ops, record, machine, run))),
   )
-  throwIfInterrupted(ops.signal)
+  throwIfAborted(ops.signal)
   const { orphans, problems } = await findOrphans(ops, run)
   return { machines, orphans, problems }
 }
@@ -88,7 +88,7 @@ async function checkOne(
       host.close()
     }
   } catch (error) {
-    throwIfInterrupted(run.signal)
+    throwIfAborted(run.signal)
     return { ...base, ...nothing, reachable: false, notes: [...notes, messageOf(error)] }
   }
 }
@@ -175,7 +175,7 @@ async function findOrphans(ops: Ops, run: Run): Promise<Pick<CheckReport, 'orpha
       const owned = (await provider.listOwned?.(run)) ?? []
       orphans.push(...owned.filter((each) => !known.has(`${each.deployment}/${each.machine}`)))
     } catch (error) {
-      throwIfInterrupted(run.signal)
+      throwIfAborted(run.signal)
       problems.push(`the resources of ${provider.name} cannot be listed: ${messageOf(error)}`)
     }
   }

@@ -2,7 +2,7 @@ import type { AnyProvider } from '../core/bind-provider.js'
 import type { Ops } from '../core/context.js'
 import type { MachineDefinition, NetworkDefinition } from '../core/definition.js'
 import type { DeploymentRecord, MachineRecord } from '../core/deployment.js'
-import { throwIfInterrupted } from '../core/errors.js'
+import { throwIfAborted } from '../core/errors.js'
 import { sameJson } from '../core/json.js'
 import { MachineName } from '../core/names.js'
 import type { NixFlags } from '../core/nix.js'
@@ -54,7 +54,7 @@ async function infoOf(ops: Ops, record: DeploymentRecord, request: InfoRequest):
       return limit(() => machineInfo(subject, { ...request, evaluated: network !== undefined }))
     }),
   )
-  throwIfInterrupted(ops.signal)
+  throwIfAborted(ops.signal)
   return {
     uuid: record.uuid,
     name: record.name,
@@ -94,7 +94,7 @@ async function evaluated(ops: Ops, record: DeploymentRecord, nix: NixFlags, run:
     const network = await evaluateNetwork(ops, session, { args: {}, searchPath: [], nix }, run)
     return { network, record: session.record }
   } catch (error) {
-    throwIfInterrupted(ops.signal)
+    throwIfAborted(ops.signal)
     return { error }
   }
 }

@@ -3,7 +3,7 @@ import type { Ops } from '../core/context.js'
 import { withDeadline } from '../core/deadline.js'
 import type { MachineDefinition } from '../core/definition.js'
 import type { DeploymentRecord, MachineRecord } from '../core/deployment.js'
-import { messageOf, throwIfInterrupted } from '../core/errors.js'
+import { messageOf, throwIfAborted } from '../core/errors.js'
 import type { MachineName } from '../core/names.js'
 import type { Observation } from '../core/provider.js'
 import type { SeenState } from '../core/reports.js'
@@ -62,7 +62,7 @@ export async function observeMachine(subject: Subject, provider: AnyProvider | u
       ? { state: 'up', detail }
       : { state: 'unreachable', detail: `no answer from ssh at ${target.host}:${target.port}` }
   } catch (error) {
-    throwIfInterrupted(ops.signal)
+    throwIfAborted(ops.signal)
     return { state: 'unknown', detail: messageOf(error) }
   }
 }

@@ -1,7 +1,7 @@
 import { constants } from 'node:os'
 import pLimit from 'p-limit'
 import type { Ops } from '../core/context.js'
-import { messageOf, OpsError, throwIfInterrupted } from '../core/errors.js'
+import { messageOf, OpsError, throwIfAborted } from '../core/errors.js'
 import type { MachineName } from '../core/names.js'
 import { settleAll } from '../core/settle.js'
 import type { CommandResult } from '../core/ssh.js'
@@ -55,7 +55,7 @@ export async function sshForEach(ops: Ops, request: ForEachRequest): Promise<For
         host.close()
       }
     } catch (error) {
-      throwIfInterrupted(ops.signal)
+      throwIfAborted(ops.signal)
       if (!(error instanceof OpsError)) throw error
       request.onLine(machine, messageOf(error), 'stderr')
       return { machine, status: noConnection, stdout: '', stderr: messageOf(error) }

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { requireSuccess } from '../core/command-result.js'
-import { messageOf, throwIfInterrupted } from '../core/errors.js'
+import { messageOf, throwIfAborted } from '../core/errors.js'
 import type { HttpAnswer } from '../core/http-request.js'
 import type { Run } from '../core/run.js'
 import type { Host } from '../core/ssh.js'
@@ -46,7 +46,7 @@ async function narProblem(
   run: Run,
 ): Promise<string | undefined> {
   const answer = await fetchNar().catch((error: unknown) => {
-    throwIfInterrupted(run.signal)
+    throwIfAborted(run.signal)
     return messageOf(error)
   })
   if (typeof answer === 'string') return answer

@@ -1,4 +1,4 @@
-import { failure, messageOf, throwIfInterrupted } from '../core/errors.js'
+import { failure, messageOf, throwIfAborted } from '../core/errors.js'
 import { pause } from '../core/pause.js'
 import type { Run } from '../core/run.js'
 
@@ -29,14 +29,14 @@ export async function waitUntil(
   let lost: string | undefined
   do {
     const seen = await wish.wrong().catch((error: unknown) => {
-      throwIfInterrupted(run.signal)
+      throwIfAborted(run.signal)
       return messageOf(error)
     })
     if (seen === undefined) return
     if (seen !== last) run.log(`waiting until ${wish.what}: ${seen}`)
     last = seen
     lost = await wish.hopeless?.().catch(() => {
-      throwIfInterrupted(run.signal)
+      throwIfAborted(run.signal)
       return undefined
     })
     if (lost !== undefined) break

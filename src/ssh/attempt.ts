@@ -1,5 +1,5 @@
 import ssh2, { type Client } from 'ssh2'
-import { abortError, messageOf, throwIfInterrupted } from '../core/errors.js'
+import { abortError, messageOf, throwIfAborted } from '../core/errors.js'
 import { onAbort } from '../core/on-abort.js'
 import type { SshTarget } from '../core/ssh.js'
 import type { HostKeyAlgorithm } from './host-key.js'
@@ -41,7 +41,7 @@ export interface AttemptOptions extends WayOptions {
 
 /** One connection, to the end of the login or to its failure. Throws only when it is cancelled. */
 export async function attempt(target: SshTarget, options: AttemptOptions): Promise<Attempt> {
-  throwIfInterrupted(options.signal)
+  throwIfAborted(options.signal)
   const way = openWay(target, options)
   const client = new ssh2.Client()
   let phase: Phase = 'dial'

@@ -1,4 +1,4 @@
-import { messageOf, OpsError, throwIfInterrupted, unreachable } from '../core/errors.js'
+import { messageOf, OpsError, throwIfAborted, unreachable } from '../core/errors.js'
 import { pause, pauseUnless } from '../core/pause.js'
 import type { SshTarget } from '../core/ssh.js'
 import { bounded } from './bounded.js'
@@ -45,7 +45,7 @@ export async function waitForBanner(
   wait: { readonly signal: AbortSignal; readonly timeoutMs: number; onState?(state: string): void },
   tools: Tools,
 ): Promise<void> {
-  throwIfInterrupted(wait.signal)
+  throwIfAborted(wait.signal)
   const stop = new AbortController()
   let state = 'no answer yet'
   let refused = false

@@ -1,4 +1,4 @@
-import { throwIfInterrupted } from '../core/errors.js'
+import { throwIfAborted } from '../core/errors.js'
 import type { ConnectOptions, SshTarget } from '../core/ssh.js'
 import { within } from './bounded.js'
 import type { Connection } from './connection.js'
@@ -62,7 +62,7 @@ export async function askPassword(
   const { target } = connection
   if (options.sudoPassword === undefined) throw passwordNeeded({ target, said })
   const password = await options.sudoPassword()
-  throwIfInterrupted(options.signal)
+  throwIfAborted(options.signal)
   if (password === '' || /[\n\r\0]/.test(password))
     throw passwordRefused({ target, said: 'incorrect password' })
   await provePassword(connection, target, password, options.signal)

@@ -1,5 +1,5 @@
 import type { Client } from 'ssh2'
-import { throwIfInterrupted } from '../core/errors.js'
+import { throwIfAborted } from '../core/errors.js'
 import { pause } from '../core/pause.js'
 import type { ConnectOptions, HostKeySeen, SshTarget } from '../core/ssh.js'
 import { type Attempt, type AttemptFailed, attempt, type Keepalive } from './attempt.js'
@@ -58,7 +58,7 @@ export async function logIn(
 async function firstContact(target: SshTarget, dialler: Dialler, options: ConnectOptions): Promise<string> {
   const seen = await dialler.look()
   const accepted = await options.acceptHostKey?.(seen)
-  throwIfInterrupted(options.signal)
+  throwIfAborted(options.signal)
   if (accepted !== true) throw hostKeyUnknown(target, seen)
   dialler.restartClock()
   return seen.key

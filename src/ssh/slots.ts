@@ -1,4 +1,4 @@
-import { abortError, throwIfInterrupted } from '../core/errors.js'
+import { abortError, throwIfAborted } from '../core/errors.js'
 import { onAbort } from '../core/on-abort.js'
 
 /**
@@ -19,10 +19,10 @@ export class Slots {
   }
 
   async take(signal: AbortSignal): Promise<void> {
-    throwIfInterrupted(signal)
+    throwIfAborted(signal)
     while (this.#taken >= this.#limit) {
       await this.#wait(signal)
-      throwIfInterrupted(signal)
+      throwIfAborted(signal)
     }
     this.#taken++
   }

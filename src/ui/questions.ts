@@ -2,7 +2,7 @@ import type { Readable } from 'node:stream'
 import { buffer } from 'node:stream/consumers'
 import type { Questions } from '../core/context.js'
 import { withDeadline } from '../core/deadline.js'
-import { exitCodes, failure, interrupted, OpsError, throwIfInterrupted, usageError } from '../core/errors.js'
+import { exitCodes, failure, interrupted, OpsError, throwIfAborted, usageError } from '../core/errors.js'
 import { onAbort } from '../core/on-abort.js'
 import { printable } from './printable.js'
 
@@ -79,7 +79,7 @@ export function createQuestions(options: QuestionOptions): Questions {
 
 async function readPiped(what: string, hint: string, { stdin, signal }: QuestionOptions): Promise<string> {
   if (stdin.isTTY === true) throw usageError(`${what}: standard input is a terminal`, { hint })
-  throwIfInterrupted(signal)
+  throwIfAborted(signal)
   const late = withDeadline(signal, pipedMs)
   const stopListening = onAbort(late.signal, () => {
     stdin.destroy()
@@ -87,7 +87,7 @@ async function readPiped(what: string, hint: string, { stdin, signal }: Question
   try {
     return (await buffer(stdin)).toString('utf8')
   } catch (error) {
-    throwIfInterrupted(signal)
+    throwIfAborted(signal)
     if (late.expired())
       throw failure('DEADLINE', `${what}: standard input did not end within ${pipedMs / 60_000} minutes`)
     throw failure('STDIN', `${what}: standard input cannot be read`, { cause: error })

@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest'
 import { withDeadline } from '../../src/core/deadline.js'
-import { failure, OpsError, throwIfInterrupted } from '../../src/core/errors.js'
+import { failure, OpsError, throwIfAborted } from '../../src/core/errors.js'
 import { pause } from '../../src/core/pause.js'
 import { bounded } from '../../src/ssh/bounded.js'
 import { Slots } from '../../src/ssh/slots.js'
@@ -18,7 +18,7 @@ function cancelled(): AbortSignal {
 }
 
 const waits: readonly [string, (signal: AbortSignal) => unknown][] = [
-  ['a check between two steps', (signal) => throwIfInterrupted(signal)],
+  ['a check between two steps', (signal) => throwIfAborted(signal)],
   ['a pause', (signal) => pause(60_000, signal)],
   [
     'a command over ssh',
@@ -55,5 +55,5 @@ it.each(waits)(
 
 it('the error that a signal was fired with is the one that is shown', async () => {
   const signal = AbortSignal.abort(failure('LOST', 'the connection is lost'))
-  expect(await errorOf(() => throwIfInterrupted(signal))).toMatchObject({ code: 'LOST' })
+  expect(await errorOf(() => throwIfAborted(signal))).toMatchObject({ code: 'LOST' })
 })

@@ -1,5 +1,5 @@
 import pLimit from 'p-limit'
-import { exitCodes, OpsError, throwIfInterrupted } from '../../core/errors.js'
+import { exitCodes, OpsError, throwIfAborted } from '../../core/errors.js'
 import type { MachineResult } from '../../core/events.js'
 import type { MachinePlan } from '../../core/plan.js'
 import { settleAll } from '../../core/settle.js'
@@ -26,7 +26,7 @@ export function assessAll(jobs: readonly Job[], limit: number): Promise<Assessed
 
 async function assessOne(job: Job): Promise<Assessed> {
   const start = Date.now()
-  throwIfInterrupted(job.run.signal)
+  throwIfAborted(job.run.signal)
   try {
     const seen = await assess(job)
     return { job, plan: await planMachine(job, seen), seen, failed: undefined }

@@ -1,7 +1,7 @@
 import { describeEnd, lastLines } from '../../core/command-result.js'
 import { withDeadline } from '../../core/deadline.js'
 import type { HealthChecks } from '../../core/definition.js'
-import { messageOf, throwIfInterrupted } from '../../core/errors.js'
+import { messageOf, throwIfAborted } from '../../core/errors.js'
 import { httpStatus } from '../../core/http-request.js'
 import type { MachineName } from '../../core/names.js'
 import { pause } from '../../core/pause.js'
@@ -85,7 +85,7 @@ async function oneAttempt(check: Check, timeoutMs: number, run: Run): Promise<st
     return await check.attempt({ signal: run.signal, timeoutMs })
   } catch (error) {
     // Whatever an attempt fails with is what was seen; only an interruption ends the series.
-    throwIfInterrupted(run.signal)
+    throwIfAborted(run.signal)
     return messageOf(error)
   }
 }

@@ -1,5 +1,5 @@
 import pLimit from 'p-limit'
-import { throwIfInterrupted } from '../../core/errors.js'
+import { throwIfAborted } from '../../core/errors.js'
 import type { MachineResult } from '../../core/events.js'
 import { settleAll } from '../../core/settle.js'
 import type { Job } from './job.js'
@@ -40,7 +40,7 @@ export async function inOrder<Item extends { readonly job: Job }>(
     const ended = await settleAll(
       group.map((item) =>
         slots(() => {
-          throwIfInterrupted(item.job.ops.signal)
+          throwIfAborted(item.job.ops.signal)
           return action(item)
         }),
       ),

@@ -1,6 +1,6 @@
 import type { Duplex } from 'node:stream'
 import type { TaskRecord } from '../../core/deployment.js'
-import { failure, messageOf, OpsError, throwIfInterrupted } from '../../core/errors.js'
+import { failure, messageOf, OpsError, throwIfAborted } from '../../core/errors.js'
 import type { TaskId } from '../../core/names.js'
 import type { PlanItem } from '../../core/plan.js'
 import type { Run } from '../../core/run.js'
@@ -93,7 +93,7 @@ export async function runTasks(
     return result
   }
   const results = await settleAll(tasks.map(start))
-  throwIfInterrupted(context.run.signal)
+  throwIfAborted(context.run.signal)
   return results
 }
 
@@ -194,7 +194,7 @@ export async function verifyTasks(
       await task.verify(host, await runOf(task, context, run))
       run.log('proved')
     } catch (error) {
-      throwIfInterrupted(context.run.signal)
+      throwIfAborted(context.run.signal)
       run.log(`failed: ${messageOf(error)}`)
       failed.push({ id: task.id, error })
     }

@@ -1,6 +1,6 @@
 import { requireSuccess } from '../../core/command-result.js'
 import { optionsSetBy } from '../../core/config-general.js'
-import { failure, messageOf, throwIfInterrupted } from '../../core/errors.js'
+import { failure, messageOf, throwIfAborted } from '../../core/errors.js'
 import { pause } from '../../core/pause.js'
 import { placeFiles } from '../../core/place-files.js'
 import type { Run } from '../../core/run.js'
@@ -277,7 +277,7 @@ async function signedInCache(
   let wrong = ''
   while (performance.now() < end) {
     const problem = await servedProblem(host, served, run).catch((error: unknown) => {
-      throwIfInterrupted(run.signal)
+      throwIfAborted(run.signal)
       return messageOf(error)
     })
     if (problem === undefined) return
