@@ -25,6 +25,8 @@ export interface SeenDomain {
   readonly next: PlacedFacts
   readonly state: DomainState
   readonly autostart: boolean
+  /** Libvirt keeps the memory of the guest, and the next start goes on from there. */
+  readonly savedMemory: boolean
 }
 
 export interface DomainState {
@@ -68,7 +70,7 @@ export async function lookAtOurs(
 }
 
 /** `Key:   value` per line. */
-export function parseDominfo(text: string): Pick<SeenDomain, 'state' | 'autostart'> {
+export function parseDominfo(text: string): Pick<SeenDomain, 'state' | 'autostart' | 'savedMemory'> {
   const fields = new Map(
     text.split('\n').flatMap((line) => {
       const [, key, value] = /^([^:]+):\s*(.*)$/.exec(line) ?? []
@@ -79,6 +81,8 @@ export function parseDominfo(text: string): Pick<SeenDomain, 'state' | 'autostar
   return {
     state: { word, active: !['shut off', 'crashed'].includes(word) },
     autostart: fields.get('Autostart') === 'enable',
+    // It is `unknown` where libvirt could not look.
+    savedMemory: fields.get('Managed save') !== 'no',
   }
 }
 

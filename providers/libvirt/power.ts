@@ -9,7 +9,7 @@ import { cutPower } from './destroy.js'
 import { followImage } from './disks.js'
 import { parseDomainXml } from './domain-facts.js'
 import { lookAtOurs } from './look.js'
-import { isReal, type Move, movedXml } from './moved.js'
+import { isReal, type Move, movedXml, placedFacts } from './moved.js'
 import { forwardChanges, forwardsOf, replaceForwards } from './network.js'
 import { type LibvirtParts, type LibvirtResource, type Places, placesOf } from './places.js'
 import { defineXml, sweepDefinition, withDefinition } from './provision.js'
@@ -54,7 +54,8 @@ export async function startMachine(
   if (resource.handle !== undefined) await followImage(parts, resource.handle, run)
   const { move } = seen.next
   const moved = move !== undefined && isReal(move) ? move : undefined
-  if (moved !== undefined) await moveSavedMemory(virsh, places, resource, moved, run)
+  // A deploy may have moved the definition already, and only the memory is left.
+  if (seen.savedMemory) await moveSavedMemory(virsh, places, resource, run)
   mkdirSync(dirname(resource.console), { recursive: true, mode: 0o700 })
   const allocation = await startWithFreePorts(virsh, places, resource, { takenPorts, moved }, run)
   return allocation === resource.allocation ? undefined : allocation
@@ -119,21 +120,29 @@ async function withFreePorts(
   return moved ? { ...allocation, sshPort, forwardPorts } : allocation
 }
 
-/** Mends memory that was saved before the state folder was moved: it names the disks at their old place. */
+/** Mends memory that was saved before the state folder was moved: it names the files at their old place. */
 async function moveSavedMemory(
   virsh: Virsh,
   places: Places,
   resource: LibvirtResource,
-  move: Move,
   run: Run,
 ): Promise<void> {
   const { name, machine } = resource
-  const call = { what: `look at the saved memory of domain '${name}'`, machine }
-  const saved = await virsh.attempt(['managedsave-dumpxml', name, '--security-info'], call, run)
-  // Mostly there is none.
-  if (saved.kind === 'failed') return
-  await withDefinition(places, movedXml(saved.stdout, move), (file) =>
-    virsh.must(['managedsave-define', name, file], call, run),
+  const memory = `the saved memory of domain '${name}'`
+  const hint = `virsh -c ${places.uri} managedsave-remove ${name}; it then boots from its disks, and what it had in memory is lost`
+  const xml = await virsh.must(
+    ['managedsave-dumpxml', name, '--security-info'],
+    { what: `look at ${memory}`, machine, hint },
+    run,
+  )
+  const { move } = placedFacts(parseDomainXml(xml), resource)
+  if (move === undefined || !isReal(move)) return
+  await withDefinition(places, movedXml(xml, move), (file) =>
+    virsh.must(
+      ['managedsave-define', name, file],
+      { what: `name the moved files in ${memory}`, machine, hint },
+      run,
+    ),
   )
 }
 

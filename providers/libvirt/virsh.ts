@@ -41,6 +41,8 @@ export interface VirshCall {
   readonly what: string
   readonly machine?: string | undefined
   readonly stdin?: string
+  /** What to try where it fails. */
+  readonly hint?: string
 }
 
 /** The first call starts a session's daemon, which examines QEMU: 4 s measured, on an idle host. */
@@ -71,9 +73,12 @@ export function createVirsh(local: Pick<LocalCommands, 'run'>, uri: string): Vir
   }
 }
 
-export function virshError({ message }: VirshFailure, { what, machine }: VirshCall): OpsError {
+export function virshError({ message }: VirshFailure, { what, machine, hint }: VirshCall): OpsError {
   const subject = machine === undefined ? '' : `machine '${machine}': `
-  return failure('LIBVIRT', `${subject}${what}: ${message}`, machine === undefined ? {} : { machine })
+  return failure('LIBVIRT', `${subject}${what}: ${message}`, {
+    ...(machine === undefined ? {} : { machine }),
+    ...(hint === undefined ? {} : { hint }),
+  })
 }
 
 /** virsh exits with 1 for everything: only its text (in the C locale) tells what it was. */

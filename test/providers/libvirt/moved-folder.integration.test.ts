@@ -7,7 +7,9 @@ import {
   rmSync,
   statSync,
   symlinkSync,
+  writeFileSync,
 } from 'node:fs'
+import { homedir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { LibvirtHandle } from '../../../providers/libvirt/config.js'
@@ -79,6 +81,12 @@ async function filesOf({ name, handle }: LibvirtResource): Promise<string> {
   return `${xml}${chain}`
 }
 
+/** The file in which libvirt keeps the saved memory of a domain. */
+function savedMemory(name: string): string {
+  const config = process.env.XDG_CONFIG_HOME ?? join(homedir(), '.config')
+  return join(config, 'libvirt', 'qemu', 'save', `${name}.save`)
+}
+
 const saysMoved = (needs: string) => [
   { action: 'change', detail: `its files were moved here from ${state}`, needs },
 ]
@@ -111,6 +119,34 @@ describe('a machine whose state folder was moved', () => {
     expect(await session.virsh('dumpxml', moved.name)).not.toContain(`'${state}/`)
     expect(await session.virsh('domstate', '--reason', moved.name)).toContain('restored')
     expect(existsSync(state)).toBe(false)
+  })
+
+  it('is defined anew by a deploy, and then starts from the memory that it saved before', async () => {
+    const resource = await made()
+    await session.provider.start(resource, session.run)
+    await session.virsh('managedsave', resource.name)
+    const moved = move(resource)
+    await session.provider.reconcile(moved, options, session.run)
+    await session.provider.start(moved, session.run)
+    expect(await session.virsh('dumpxml', moved.name)).not.toContain(`'${state}/`)
+    expect(await session.virsh('domstate', '--reason', moved.name)).toContain('restored')
+    expect(existsSync(state)).toBe(false)
+  })
+
+  it('does not start without the memory that it saved where that memory cannot be read', async () => {
+    const resource = await made()
+    await session.provider.start(resource, session.run)
+    await session.virsh('managedsave', resource.name)
+    const moved = move(resource)
+    const memory = savedMemory(moved.name)
+    writeFileSync(memory, 'no memory at all')
+    await expect(session.provider.start(moved, session.run)).rejects.toMatchObject({
+      code: 'LIBVIRT',
+      machine: moved.machine,
+      message: expect.stringContaining(`look at the saved memory of domain '${moved.name}'`),
+      hint: expect.stringContaining(`managedsave-remove ${moved.name}`),
+    })
+    expect(existsSync(memory)).toBe(true)
   })
 
   it('takes other changes along with the move', async () => {

@@ -109,14 +109,18 @@ describe('virsh', () => {
   })
 })
 
-it('reads state and autostart from dominfo, of running and of stopped domains', () => {
+it('reads state, autostart and saved memory from dominfo', () => {
   const [running] = transcripts('dominfo')
   expect(parseDominfo(running?.result.stdout ?? '')).toEqual({
     state: { word: 'running', active: true },
     autostart: false,
+    savedMemory: false,
   })
-  expect(parseDominfo('State:          shut off\nAutostart:      enable\n')).toEqual({
+  const saved = 'State:          shut off\nAutostart:      enable\nManaged save:   yes\n'
+  expect(parseDominfo(saved)).toEqual({
     state: { word: 'shut off', active: false },
     autostart: true,
+    savedMemory: true,
   })
+  expect(parseDominfo(saved.replace('yes', 'unknown')).savedMemory).toBe(true)
 })
