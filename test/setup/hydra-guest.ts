@@ -49,7 +49,7 @@ export class HydraGuest {
       await guest.apply('nix')
       await guest.buildPackages()
     }
-    const guest = new HydraGuest(await ConnectedGuest.start({ key: sourcesKey(), prepare }))
+    const guest = new HydraGuest(await ConnectedGuest.start({ name: 'hydra', key: sourcesKey(), prepare }))
     try {
       await guest.findPackages()
       if (upTo !== undefined) await guest.applyUpTo(upTo)
