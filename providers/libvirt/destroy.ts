@@ -1,5 +1,6 @@
 import { chmodSync, chownSync, existsSync, readdirSync, readFileSync, rmdirSync, rmSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
+import { temporaryName } from '../../src/core/durable-file.js'
 import type { Run } from '../../src/core/run.js'
 import type { LibvirtHandle } from './config.js'
 import { allDisks } from './disks.js'
@@ -113,6 +114,8 @@ function tidySystemImages(parts: LibvirtParts, id: string): void {
   if (!existsSync(folder)) return
   if (notes(parts.systemRoot).some((text) => text.includes(JSON.stringify(id)))) {
     for (const name of readdirSync(folder)) {
+      // The copy that another process makes may go at any moment.
+      if (temporaryName.test(name)) continue
       chownSync(join(folder, name), 0, 0)
       chmodSync(join(folder, name), 0o444)
     }

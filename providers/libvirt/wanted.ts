@@ -1,7 +1,8 @@
-import { copyFileSync, existsSync, linkSync, mkdirSync, rmSync } from 'node:fs'
+import { copyFileSync, existsSync, linkSync, mkdirSync, readdirSync, rmSync, statSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
-import { renameDurably } from '../../src/core/durable-file.js'
+import { renameDurably, temporary } from '../../src/core/durable-file.js'
 import { failure } from '../../src/core/errors.js'
+import { errnoOf } from '../../src/core/file-failure.js'
 import type { BaseImage } from '../../src/core/image.js'
 import type { Run } from '../../src/core/run.js'
 import { shellQuote } from '../../src/core/shell-quote.js'
@@ -11,7 +12,7 @@ import type { DomainNic, DomainSpec } from './domain-spec.js'
 import { identityDigest, identityFiles, identityMethod } from './identity.js'
 import { domainUuid } from './names.js'
 import { forwardsOf } from './network.js'
-import { draftOf, type LibvirtParts, type LibvirtResource, type Places, wantedUri } from './places.js'
+import { isDraftOf, type LibvirtParts, type LibvirtResource, type Places, wantedUri } from './places.js'
 import { isSystem } from './virsh.js'
 
 /** Why a machine cannot become what is wanted without being made anew; undefined = it can. */
@@ -149,19 +150,37 @@ export function publishImage(from: BaseImage, to: BaseImage): void {
     mkdirSync(dirname(target), { recursive: true, mode: 0o755 })
     try {
       linkSync(source, target)
-    } catch {
+    } catch (error) {
+      if (errnoOf(error) === 'EEXIST') continue
       // Another file system.
       copyWhole(source, target)
     }
   }
 }
 
-/** Copies a file under a draft's name first: half a copy would pass for the image. */
+/** Copies a file under a draft's name of its own first: half a copy would pass for the image. */
 function copyWhole(source: string, target: string): void {
-  const draft = draftOf(target)
-  rmSync(draft, { force: true })
-  copyFileSync(source, draft)
-  renameDurably(draft, target)
+  sweepCopies(target)
+  const draft = temporary(target)
+  try {
+    copyFileSync(source, draft)
+    renameDurably(draft, target)
+  } finally {
+    rmSync(draft, { force: true })
+  }
+}
+
+/** Time after which a copy that does not grow is what a crash left. */
+const abandonedMs = 3_600_000
+
+/** Removes half copies that crashes left. Other deployments share the folder, and may be copying just now. */
+function sweepCopies(target: string): void {
+  for (const name of readdirSync(dirname(target))) {
+    const draft = join(dirname(target), name)
+    if (!isDraftOf(target, name)) continue
+    const written = statSync(draft, { throwIfNoEntry: false })?.mtimeMs ?? Date.now()
+    if (Date.now() - written > abandonedMs) rmSync(draft, { force: true })
+  }
 }
 
 /** The domain as it should be. */

@@ -22,7 +22,7 @@ import { deploymentPaths } from '../../state/paths.js'
 import { errorOf, temporaryFolder } from '../state/temporary-store.js'
 
 /** What a power cut would and would not spare: names that were given, and what was brought to the disk before. */
-const disk = vi.hoisted(() => ({ calls: [] as string[], noLinks: false }))
+const disk = vi.hoisted(() => ({ calls: [] as string[], noLinks: false, faster: () => {} }))
 
 vi.mock('node:fs', async (original) => {
   const real = await original<typeof fs>()
@@ -38,6 +38,7 @@ vi.mock('node:fs', async (original) => {
       disk.calls.push(`name ${to}`)
     },
     linkSync: (from: string, to: string) => {
+      disk.faster()
       if (disk.noLinks) throw Object.assign(new Error('EXDEV'), { code: 'EXDEV' })
       real.linkSync(from, to)
       disk.calls.push(`name ${to}`)
@@ -52,6 +53,7 @@ beforeEach(() => {
 })
 afterEach(() => {
   disk.noLinks = false
+  disk.faster = () => {}
 })
 
 const web = MachineName.parse('web')
@@ -187,7 +189,49 @@ describe('an image', () => {
     disk.noLinks = true
     publishImage(from, to)
     expect(fs.readFileSync(to.disk, 'utf8')).toBe('a disk')
-    expectDurable(to.disk, `${to.disk}.new`)
+    expectDurable(to.disk, `${to.disk}.DRAFT`)
+    expect(fs.readdirSync(dirname(to.disk))).toEqual(['disk.qcow2'])
+  })
+
+  it('is copied beside the copy that another process makes of it, which stays', () => {
+    const from = imageIn(join(folder, 'images'))
+    const to = imageIn(join(folder, 'system'), false)
+    const theirs = [`${to.disk}.new`, `${to.disk}.0123456789ab.tmp`]
+    for (const file of theirs) fs.writeFileSync(file, 'half')
+    disk.noLinks = true
+    publishImage(from, to)
+    expect(fs.readFileSync(to.disk, 'utf8')).toBe('a disk')
+    expect(theirs.map((file) => fs.readFileSync(file, 'utf8'))).toEqual(['half', 'half'])
+  })
+
+  it('is copied without the half copies that a crash left', () => {
+    const from = imageIn(join(folder, 'images'))
+    const to = imageIn(join(folder, 'system'), false)
+    const left = `${to.disk}.0123456789ab.tmp`
+    fs.writeFileSync(left, 'half')
+    const yesterday = new Date(Date.now() - 24 * 3_600_000)
+    fs.utimesSync(left, yesterday, yesterday)
+    disk.noLinks = true
+    publishImage(from, to)
+    expect(fs.readdirSync(dirname(to.disk))).toEqual(['disk.qcow2'])
+  })
+
+  it('leaves nothing of a copy that does not fit', () => {
+    const from = imageIn(join(folder, 'images'))
+    const to = imageIn(join(folder, 'system'), false)
+    fs.rmSync(from.disk)
+    fs.mkdirSync(from.disk)
+    disk.noLinks = true
+    expect(() => publishImage(from, to)).toThrow()
+    expect(fs.readdirSync(dirname(to.disk))).toEqual([])
+  })
+
+  it('is not copied over the one that another process published meanwhile', () => {
+    const from = imageIn(join(folder, 'images'))
+    const to = imageIn(join(folder, 'system'), false)
+    disk.faster = () => fs.writeFileSync(to.disk, 'a disk')
+    publishImage(from, to)
+    expect(disk.calls.filter((call) => call === `name ${to.disk}`)).toEqual([])
     expect(fs.readdirSync(dirname(to.disk))).toEqual(['disk.qcow2'])
   })
 })
