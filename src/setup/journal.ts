@@ -8,10 +8,10 @@ const requestMs = 60_000
 
 /** Asks the machine's own clock, by which its journal goes; in seconds. */
 export async function machineTime(host: Host, run: Run): Promise<string> {
-  const what = 'ask the time'
-  const now = fact(await askMachine(host, { what, script: 'echo "now=$(date +%s)"' }, run), 'now')
+  const question = { what: 'ask the time', script: 'echo "now=$(date +%s)"' }
+  const now = fact(await askMachine(host, question, run), 'now')
   if (/^\d+$/.test(now)) return now
-  throw failure('MACHINE_CLOCK', `machine '${host.machine}': ${what}: an answer that makes no sense`, {
+  throw failure('MACHINE_CLOCK', `machine '${host.machine}': ask the time: an answer that makes no sense`, {
     machine: host.machine,
     hint: 'date +%s on the machine must write the seconds since 1970',
   })
