@@ -1,5 +1,5 @@
 import { failure } from '../../core/errors.js'
-import type { Facts } from '../remote-script.js'
+import { type Facts, fact } from '../remote-script.js'
 import { cacheNames, type SiteSettings, sitePorts } from './site-text.js'
 
 /** The names that users ask for. `localhost` is ours only beside them: other sites may have it too. */
@@ -21,7 +21,8 @@ export function conflictArguments(settings: SiteSettings): string[] {
 }
 
 /**
- * A function of the shell, `conflicts OWN-FILE PORTS NAME…`, whose lines are of three kinds.
+ * A function of the shell, `conflicts OWN-FILE PORTS NAME…`, whose lines are of four kinds.
+ * `refused=WORDS`: nginx refuses its configuration as a whole, so that nothing is known of its sites.
  * `conflict=NAME FILE`: nginx ignores the name at one of two sites where ours listens. nginx takes the site that it reads
  * first, calls that a warning, and names no file. The files with that name and that port are named; where included files
  * hide these, all with that name are.
@@ -34,7 +35,13 @@ conflicts() {
   own=$1 ports=$2
   shift 2
   mains="$(main_address -4 192.0.2.1) [$(main_address -6 2001:db8::1)]"
-  nginx -T -q 2>&1 | awk -v own="$own" -v ports="$ports" -v mains="$mains" -v names="$*" '
+  command -v nginx > /dev/null || return 0
+  all=$(nginx -T -q 2>&1) || {
+    printf '%s\\n' "$all" | sed -n 's/^.*\\[emerg\\] \\([0-9#]*: \\)\\{0,1\\}/refused=/p' | head -n 1 | grep . ||
+      echo 'refused=nginx -T fails'
+    return 0
+  }
+  printf '%s\\n' "$all" | awk -v own="$own" -v ports="$ports" -v mains="$mains" -v names="$*" '
     function listens(at,    address, port, each) {
       address = at
       port = "80"
@@ -136,6 +143,8 @@ conflicts() {
 
 /** What other sites of nginx take from ours, as `conflicts` tells it. */
 export interface OtherSites {
+  /** The words with which nginx refuses its configuration; '' = it takes the configuration. */
+  readonly refused: string
   readonly names: readonly string[]
   readonly addresses: readonly string[]
   /** Addresses by which the machine is not reached by default. */
@@ -144,7 +153,25 @@ export interface OtherSites {
 
 export function otherSites(facts: Facts): OtherSites {
   const of = (key: string) => facts.get(key) ?? []
-  return { names: of('conflict'), addresses: of('address'), elsewhere: of('elsewhere') }
+  return {
+    refused: fact(facts, 'refused'),
+    names: of('conflict'),
+    addresses: of('address'),
+    elsewhere: of('elsewhere'),
+  }
+}
+
+/** Says that nginx goes on with what it has read, and with what words it refuses what it would read next. */
+export function refusedText(words: string): string {
+  return `nginx refuses its configuration, and would not start again: ${words}`
+}
+
+/** The error of a configuration that nginx refuses. */
+export function refusedFailure(machine: string, words: string): Error {
+  return failure('NGINX', `machine '${machine}': ${refusedText(words)}`, {
+    machine,
+    hint: 'nginx -t on the machine says what is wrong; mend it, then deploy again',
+  })
 }
 
 /** Says who else has our name: `NAME FILE`, a line each. */

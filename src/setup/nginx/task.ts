@@ -17,6 +17,8 @@ import {
   conflictFunctions,
   conflictText,
   otherSites,
+  refusedFailure,
+  refusedText,
 } from './conflicts.js'
 import { proveSite } from './proof.js'
 import {
@@ -135,6 +137,7 @@ async function probeNginx(host: Host, settings: NginxOptions, run: Run): Promise
     [fact(facts, 'restart') === sha256(restartDropIn.content), `${restartDropIn.path} differs`],
     [fact(facts, 'link') === 'yes', 'the site of Hydra is not enabled'],
     [fact(facts, 'default') !== 'shipped', "Debian's default site is enabled"],
+    [others.refused === '', refusedText(others.refused)],
     [others.names.length === 0, conflictText(others.names)],
     [others.addresses.length === 0, addressText(others.addresses)],
     [fact(facts, 'active') === 'active', `nginx is ${fact(facts, 'active')}`],
@@ -249,6 +252,7 @@ async function enableSite(host: Host, settings: NginxOptions, run: Run): Promise
 async function verifyNginx(host: Host, settings: NginxOptions, run: TaskRun): Promise<void> {
   const facts = await look(host, settings, run)
   const others = otherSites(facts)
+  if (others.refused !== '') throw refusedFailure(host.machine, others.refused)
   if (others.names.length > 0) throw conflictFailure(host.machine, others.names)
   if (others.addresses.length > 0) throw addressFailure(host.machine, others.addresses)
   if (others.elsewhere.length > 0) run.log(addressText(others.elsewhere))

@@ -111,6 +111,39 @@ describe('a site that is broken before we come', () => {
   })
 })
 
+describe('a site that breaks after ours was put in place', () => {
+  it.each<[string, string, string]>([
+    [
+      'a word that nginx does not know',
+      'server { listen 80; server_nam shop; }',
+      'unknown directive "server_nam"',
+    ],
+    [
+      'a certificate that is gone',
+      'server { listen 443 ssl; ssl_certificate /nonexistent.pem; ssl_certificate_key /nonexistent.key; }',
+      'cannot load certificate "/nonexistent.pem"',
+    ],
+    ['a file that is not there', 'include /nonexistent/snippet.conf;', 'open() "/nonexistent/snippet.conf"'],
+  ])('is found at the next look, since nginx would not start again: %s', async (_, text, words) => {
+    await wanted().apply(host, run)
+    put('sites-enabled/shop', `${text}\n`)
+    const said = 'nginx refuses its configuration, and would not start again: '
+    expect(await wanted().probe(host, run)).toEqual({
+      drifted: expect.stringMatching(new RegExp(`^${literal(said)}.*${literal(words)}`)),
+    })
+    await expect(wanted().verify(host, run)).rejects.toMatchObject({
+      message: expect.stringContaining(said),
+      hint: expect.stringContaining('nginx -t'),
+    })
+    put('sites-enabled/shop', '# mended\n')
+    expect(await wanted().probe(host, run)).toBe('done')
+  })
+})
+
+function literal(text: string): string {
+  return text.replace(/[[\]().]/g, '\\$&')
+}
+
 describe('the site of Hydra', () => {
   it('gets on with others: one that answers by default, one of the same name on another port, one that is `localhost`', async () => {
     rmSync(join(root, 'etc/sites-enabled/default'))

@@ -119,7 +119,7 @@ async function startNginx(folder: string, sites: readonly string[], port: number
 function onDisk(sites: readonly string[]): void {
   const at = configure('disk', sites, 'user root;')
   const address =
-    '/usr/sbin/ip address add 192.0.2.5/32 dev lo && /usr/sbin/ip address add 192.0.2.6/32 dev lo'
+    '/usr/sbin/ip link set lo up && /usr/sbin/ip address add 192.0.2.5/32 dev lo && /usr/sbin/ip address add 192.0.2.6/32 dev lo'
   const program = `exec unshare -rn sh -c '${address} && exec /usr/sbin/nginx -p ${at} -c ${at}/nginx.conf "$@"' sh "$@"`
   writeFileSync(join(root, 'bin/nginx'), `#!/bin/sh\n${program}\n`, { mode: 0o755 })
   writeFileSync(
