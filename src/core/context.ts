@@ -40,6 +40,8 @@ export interface LocalCommands {
       readonly cwd?: string
       /** `latin1` = one character per byte, for output that need not be text. Default: `utf8`. */
       readonly encoding?: 'utf8' | 'latin1'
+      /** `hidden` = what it writes there may hold secrets: neither an error nor the result has it. */
+      readonly stderr?: 'hidden'
       onLine?(line: string): void
     },
   ): Promise<import('./ssh.js').CommandResult>

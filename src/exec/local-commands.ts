@@ -7,7 +7,7 @@ import { endGroup, errorCodeOf, isTooLong, keepEnds, lines, missing } from './ch
 import { spawnDuplex } from './spawn-duplex.js'
 import { spawnReadable } from './spawn-readable.js'
 
-/** Node's default: an answer that is longer is none that anybody waits for. */
+/** Size in bytes of the longest answer that anybody waits for. It is execa's own limit, named for the message. */
 const maxOutput = 100_000_000
 
 /**
@@ -26,7 +26,6 @@ export const localCommands: LocalCommands = {
       reject: false,
       detached: true,
       stripFinalNewline: false,
-      // A store's path list is far below it.
       maxBuffer: maxOutput,
       // Its end tells most, so it is kept by us.
       buffer: { stderr: false },
@@ -35,7 +34,7 @@ export const localCommands: LocalCommands = {
       ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
       ...(options.stdin === undefined ? { stdin: 'ignore' } : { input: options.stdin }),
     } satisfies Options)
-    const said = keepEnds(child.stderr)
+    const said = options.stderr === 'hidden' ? nothing(child.stderr) : keepEnds(child.stderr)
     const { onLine } = options
     if (onLine !== undefined) {
       for (const stream of [child.stdout, child.stderr]) stream?.setEncoding('utf8').on('data', lines(onLine))
@@ -58,14 +57,16 @@ export const localCommands: LocalCommands = {
         throw failure(
           'DEADLINE',
           `${options.what}: '${file}' did not end within ${options.timeoutMs / 1000} s`,
-          {
-            detail: tail(said.text()),
-          },
+          { detail: tail(said.text()) },
         )
       }
       if (isTooLong(result)) {
         ended()
-        throw failure('OUTPUT_TOO_LARGE', `${options.what}: it printed more than ${maxOutput / 1_000_000} MB`)
+        throw failure(
+          'OUTPUT_TOO_LARGE',
+          `${options.what}: '${file}' printed more than ${maxOutput / 1_000_000} MB`,
+          { hint: 'is it the right program? run it by hand to see what it prints' },
+        )
       }
       const spawnError = errorCodeOf(result)
       if (spawnError === 'ENOENT') throw missing(file, options.what)
@@ -100,6 +101,12 @@ function toResult(file: string, result: Ended, stderr: string): CommandResult {
   if (result.exitCode !== undefined) return { kind: 'exited', code: result.exitCode, stdout, stderr }
   if (result.signal !== undefined) return { kind: 'killed', signal: result.signal, stdout, stderr }
   throw failure('COMMAND', `'${file}' ended without an exit status`)
+}
+
+/** Reads a stream to its end, so that the program does not wait for a reader, and keeps nothing of it. */
+function nothing(stream: NodeJS.ReadableStream | null): { text(): string } {
+  stream?.resume()
+  return { text: () => '' }
 }
 
 function tail(text: string): string {

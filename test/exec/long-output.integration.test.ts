@@ -29,7 +29,8 @@ describe('a local command that prints more than an answer may have', () => {
   it('is ended, and that is said', async () => {
     await expect(localCommands.run(['sh', '-c', 'yes'], options)).rejects.toMatchObject({
       code: 'OUTPUT_TOO_LARGE',
-      message: 'print without end: it printed more than 100 MB',
+      message: "print without end: 'sh' printed more than 100 MB",
+      hint: expect.stringContaining('by hand'),
     })
   })
 })

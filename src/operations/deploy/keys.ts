@@ -142,6 +142,7 @@ async function runKeyCommand(
     timeoutMs: keyCommandMs,
     what,
     encoding: 'latin1',
+    stderr: 'hidden',
   })
   if (result.kind === 'exited' && result.code === 0) return Buffer.from(result.stdout, 'latin1')
   const end = result.kind === 'exited' ? `ended with status ${result.code}` : 'did not end by itself'

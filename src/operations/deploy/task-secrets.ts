@@ -106,7 +106,12 @@ async function runSecretCommand(
   argv: readonly string[],
 ): Promise<string> {
   const what = `the command for the ${need.what}`
-  const result = await keeper.local.run(argv, { signal: keeper.signal, timeoutMs: commandMs, what })
+  const result = await keeper.local.run(argv, {
+    signal: keeper.signal,
+    timeoutMs: commandMs,
+    what,
+    stderr: 'hidden',
+  })
   if (result.kind === 'exited' && result.code === 0) return result.stdout
   const end = result.kind === 'exited' ? `ended with status ${result.code}` : 'did not end by itself'
   throw failure('SECRET', `machine '${keeper.machine}': ${what}, '${argv[0]}', ${end}`, {

@@ -117,7 +117,7 @@ describe('a password', () => {
         },
       },
     }
-    const command = ['sh', '-c', `echo hunter2; echo $$ > ${mark}; exec sleep 600`]
+    const command = ['sh', '-c', `echo hunter2; echo hunter2 >&2; echo $$ > ${mark}; exec sleep 600`]
     const hanging = taskSecrets(impatient).read(need({ command }))
     const error = await hanging.catch((thrown: unknown) => thrown)
     expect(String(error)).toContain("the command for the password of Hydra's user 'alice'")
