@@ -1,5 +1,11 @@
 import { onAbort } from './on-abort.js'
 
+/** What ends a wait: somebody's cancel, or the time. */
+export interface Bounds {
+  readonly signal: AbortSignal
+  readonly timeoutMs: number
+}
+
 export interface Deadline {
   /** Fires with the signal it was made from, or when the time is over. */
   readonly signal: AbortSignal
@@ -23,12 +29,10 @@ export function withDeadline(signal: AbortSignal, milliseconds: number): Deadlin
   }, milliseconds)
   // A wait that nobody waits for any more does not keep the process.
   timer.unref()
-  const stopListening = onAbort(signal, () => end(signal.reason))
-  const end = (reason: unknown) => {
+  const stopListening = onAbort(signal, () => {
     clearTimeout(timer)
-    controller.abort(reason)
-  }
-  if (signal.aborted) end(signal.reason)
+    controller.abort(signal.reason)
+  })
   return {
     signal: controller.signal,
     expired: () => expired,
@@ -36,5 +40,19 @@ export function withDeadline(signal: AbortSignal, milliseconds: number): Deadlin
       clearTimeout(timer)
       stopListening()
     },
+  }
+}
+
+/** Waits for `action`, which is given the deadline to end by. No timer and no listener stays behind. */
+export async function withinDeadline<T>(
+  signal: AbortSignal,
+  milliseconds: number,
+  action: (deadline: Deadline) => Promise<T>,
+): Promise<T> {
+  const deadline = withDeadline(signal, milliseconds)
+  try {
+    return await action(deadline)
+  } finally {
+    deadline.stop()
   }
 }

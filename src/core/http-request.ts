@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
-import { withDeadline } from './deadline.js'
+import { type Bounds, withinDeadline } from './deadline.js'
 import { throwIfAborted } from './errors.js'
 import { onAbort } from './on-abort.js'
 
@@ -19,7 +19,8 @@ export interface HttpRequest {
   readonly body?: string
   /** Must the certificate be one that this host trusts, made out to the name in the URL? */
   readonly checkCertificate: boolean
-  connect(): Promise<Duplex>
+  /** Makes the connection; it ends by these bounds. */
+  connect(bounds: Bounds): Promise<Duplex>
   readonly signal: AbortSignal
   readonly timeoutMs: number
 }
@@ -52,33 +53,29 @@ function statusOf(response: IncomingMessage): number {
   return response.statusCode ?? 0
 }
 
-async function exchange<T>(
-  request: HttpRequest,
-  read: (response: IncomingMessage) => Promise<T>,
-): Promise<T> {
-  const deadline = withDeadline(request.signal, request.timeoutMs)
-  const { signal } = deadline
-  try {
-    const modules = await node()
-    const raw = await request.connect()
-    // What breaks the connection is reported by what reads from it.
-    raw.on('error', () => {})
-    const stopListening = onAbort(signal, () => {
-      raw.destroy()
-    })
+function exchange<T>(request: HttpRequest, read: (response: IncomingMessage) => Promise<T>): Promise<T> {
+  const { timeoutMs } = request
+  return withinDeadline(request.signal, timeoutMs, async ({ signal, expired }) => {
     try {
-      return await read(await responseTo(request, modules, raw, signal))
-    } finally {
-      stopListening()
-      raw.destroy()
+      const modules = await node()
+      const raw = await request.connect({ signal, timeoutMs })
+      // What breaks the connection is reported by what reads from it.
+      raw.on('error', () => {})
+      const stopListening = onAbort(signal, () => {
+        raw.destroy()
+      })
+      try {
+        return await read(await responseTo(request, modules, raw, signal))
+      } finally {
+        stopListening()
+        raw.destroy()
+      }
+    } catch (error) {
+      // A deadline and a cancel both end the connection; otherwise its error would blame the peer.
+      throwIfAborted(request.signal)
+      throw expired() ? new Error(`no answer within ${timeoutMs / 1_000} s`) : error
     }
-  } catch (error) {
-    // A deadline and a cancel both end the connection; otherwise its error would blame the peer.
-    throwIfAborted(request.signal)
-    throw deadline.expired() ? new Error(`no answer within ${request.timeoutMs / 1_000} s`) : error
-  } finally {
-    deadline.stop()
-  }
+  })
 }
 
 /** Every start knows who asks; few starts ask anything over HTTP. */
@@ -143,7 +140,7 @@ async function wholeBody(response: IncomingMessage): Promise<Buffer> {
       chunks.push(bytes)
     }
   } catch (error) {
-    throw closedTooEarly(error) ? new EndedEarly(size, response) : error
+    throw closedTooEarly(error) ? new Error(endedAfter(size, response)) : error
   }
   return Buffer.concat(chunks)
 }
@@ -153,13 +150,7 @@ function closedTooEarly(error: unknown): boolean {
   return error instanceof Error && 'code' in error && error.code === 'ECONNRESET'
 }
 
-/** The error of a body that ended before its announced end. */
-export class EndedEarly extends Error {
-  readonly size: number
-
-  constructor(size: number, { headers }: Pick<IncomingMessage, 'headers'>) {
-    const announced = headers['content-length']
-    super(`the answer ended after ${size}${announced === undefined ? '' : ` of ${announced}`} bytes`)
-    this.size = size
-  }
+function endedAfter(size: number, { headers }: IncomingMessage): string {
+  const announced = headers['content-length']
+  return `the answer ended after ${size}${announced === undefined ? '' : ` of ${announced}`} bytes`
 }

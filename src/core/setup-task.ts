@@ -1,4 +1,5 @@
 import type { Duplex } from 'node:stream'
+import type { Bounds } from './deadline.js'
 import type { MachineDefinition } from './definition.js'
 import type { PasswordSource } from './hydra-users.js'
 import type { TaskId } from './names.js'
@@ -35,9 +36,9 @@ export interface TaskRun extends Run {
   secretChanged(name: string): boolean
   /**
    * A connection to a TCP port of the machine, made as its users make it; through ssh where nothing is published, then
-   * to this address of the machine (its loopback where none is said).
+   * to this address of the machine (its loopback where none is said). It ends by these bounds.
    */
-  connect(port: number, address?: string): Promise<Duplex>
+  connect(port: number, bounds: Bounds, address?: string): Promise<Duplex>
 }
 
 /**

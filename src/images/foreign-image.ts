@@ -13,7 +13,7 @@ import { Readable, Transform } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import * as z from 'zod'
 import type { LocalCommands } from '../core/context.js'
-import { withDeadline } from '../core/deadline.js'
+import { withinDeadline } from '../core/deadline.js'
 import { failure, messageOf, throwIfAborted, usageError } from '../core/errors.js'
 import { onAbort } from '../core/on-abort.js'
 import type { Run } from '../core/run.js'
@@ -78,21 +78,21 @@ export async function download(
     },
   })
   const stopListening = onAbort(run.signal, () => stalled.abort())
-  const deadline = withDeadline(stalled.signal, downloadMs)
-  const { signal } = deadline
   try {
-    const response = await fetch(image.url, { signal, redirect: 'follow' })
-    if (!response.ok || response.body === null) {
-      throw failure('DOWNLOAD', `${what}: the server answered ${response.status} ${response.statusText}`)
-    }
-    await pipeline(Readable.fromWeb(response.body), meter, createWriteStream(to, { flags: 'wx' }), { signal })
+    await withinDeadline(stalled.signal, downloadMs, async ({ signal }) => {
+      const response = await fetch(image.url, { signal, redirect: 'follow' })
+      if (!response.ok || response.body === null) {
+        throw failure('DOWNLOAD', `${what}: the server answered ${response.status} ${response.statusText}`)
+      }
+      const file = createWriteStream(to, { flags: 'wx' })
+      await pipeline(Readable.fromWeb(response.body), meter, file, { signal })
+    })
   } catch (error) {
     throwIfAborted(run.signal)
     if (stalled.signal.aborted) throw failure('DOWNLOAD', `${what}: nothing came for ${stalledMs / 1000} s`)
     throw asDownloadFailure(what, error)
   } finally {
     clearTimeout(watchdog)
-    deadline.stop()
     stopListening()
   }
   const seen = hash.digest('hex')

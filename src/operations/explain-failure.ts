@@ -1,5 +1,5 @@
 import type { Ops } from '../core/context.js'
-import { withDeadline } from '../core/deadline.js'
+import { withinDeadline } from '../core/deadline.js'
 import { OpsError } from '../core/errors.js'
 import { withFileFailure } from '../core/file-failure.js'
 import type { Finding } from '../core/provider.js'
@@ -50,11 +50,9 @@ const looks = new WeakMap<object, Promise<readonly Finding[]>>()
 function findingsOf(ops: Pick<Ops, 'doctor' | 'signal'>): Promise<readonly Finding[]> {
   const known = looks.get(ops)
   if (known !== undefined) return known
-  const deadline = withDeadline(ops.signal, lookMs)
-  const look = ops
-    .doctor({ signal: deadline.signal, log: () => {} })
-    .catch(() => [])
-    .finally(deadline.stop)
+  const look = withinDeadline(ops.signal, lookMs, ({ signal }) =>
+    ops.doctor({ signal, log: () => {} }),
+  ).catch(() => [])
   looks.set(ops, look)
   return look
 }

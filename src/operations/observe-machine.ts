@@ -1,6 +1,6 @@
 import type { AnyProvider } from '../core/bind-provider.js'
 import type { Ops } from '../core/context.js'
-import { withDeadline } from '../core/deadline.js'
+import { withinDeadline } from '../core/deadline.js'
 import type { MachineDefinition } from '../core/definition.js'
 import type { DeploymentRecord, MachineRecord } from '../core/deployment.js'
 import { messageOf, throwIfAborted } from '../core/errors.js'
@@ -75,13 +75,8 @@ export function resourceIdOf(
   return provider?.resourceId(resourceOf(ops, record, machine, definition)) ?? ''
 }
 
-async function within<T>(run: Run, milliseconds: number, action: (run: Run) => Promise<T>): Promise<T> {
-  const deadline = withDeadline(run.signal, milliseconds)
-  try {
-    return await action({ ...run, signal: deadline.signal })
-  } finally {
-    deadline.stop()
-  }
+function within<T>(run: Run, milliseconds: number, action: (run: Run) => Promise<T>): Promise<T> {
+  return withinDeadline(run.signal, milliseconds, ({ signal }) => action({ ...run, signal }))
 }
 
 function stateOf(observed: Observation, { makesMachines }: AnyProvider): SeenState {

@@ -165,9 +165,11 @@ async function verifyPostfix(host: Host, options: PostfixOptions, run: TaskRun):
     deadlineMs: answerMs,
     hint,
     wrong: async () => {
-      const { signal } = run
-      const connect = () => host.connectTcp(mailHost, 25, { signal, timeoutMs: greetingMs })
-      const greeting = await smtpGreeting({ connect, signal, timeoutMs: greetingMs })
+      const greeting = await smtpGreeting({
+        connect: (bounds) => host.connectTcp(mailHost, 25, bounds),
+        signal: run.signal,
+        timeoutMs: greetingMs,
+      })
       if (!greeting.startsWith('220 ')) return `it greets with "${greeting}"`
       const now = await look(host, run)
       const wrong = now.kind === 'ours' ? wrongOf(now.facts, options) : []

@@ -1,42 +1,33 @@
 import type { Duplex } from 'node:stream'
-import { withDeadline } from '../core/deadline.js'
-import { abortError } from '../core/errors.js'
+import { type Bounds, withinDeadline } from '../core/deadline.js'
+import { throwIfAborted } from '../core/errors.js'
 import { onAbort } from '../core/on-abort.js'
 
-export interface SmtpQuestion {
-  connect(): Promise<Duplex>
-  readonly signal: AbortSignal
-  readonly timeoutMs: number
+export interface SmtpQuestion extends Bounds {
+  /** Makes the connection; it ends by these bounds. */
+  connect(bounds: Bounds): Promise<Duplex>
 }
 
 /** More than any server greets with. */
 const mostBytes = 16 * 1024
 
 /** The last line of what a mail server says to somebody who connects (RFC 5321, 4.2): `220 NAME ESMTP`. */
-export async function smtpGreeting({ connect, signal, timeoutMs }: SmtpQuestion): Promise<string> {
-  const deadline = withDeadline(signal, timeoutMs)
-  try {
-    const late = () =>
-      deadline.expired() ? new Error(`no greeting within ${timeoutMs / 1_000} s`) : abortError(signal)
-    return await greetingBefore(deadline.signal, connect, late)
-  } finally {
-    deadline.stop()
-  }
+export function smtpGreeting({ connect, signal, timeoutMs }: SmtpQuestion): Promise<string> {
+  return withinDeadline(signal, timeoutMs, async (deadline) => {
+    try {
+      return await greetingOf(await connect({ signal: deadline.signal, timeoutMs }), deadline.signal)
+    } catch (error) {
+      throwIfAborted(signal)
+      throw deadline.expired() ? new Error(`no greeting within ${timeoutMs / 1_000} s`) : error
+    }
+  })
 }
 
-async function greetingBefore(
-  ended: AbortSignal,
-  connect: () => Promise<Duplex>,
-  late: () => Error,
-): Promise<string> {
-  const stream = await connect()
+async function greetingOf(stream: Duplex, ended: AbortSignal): Promise<string> {
   const greeted = lastLine(stream)
-  const giveUp = () => {
-    stream.destroy(late())
-  }
-  const stopListening = onAbort(ended, giveUp)
-  // While the connection was made.
-  if (ended.aborted) giveUp()
+  const stopListening = onAbort(ended, () => {
+    stream.destroy()
+  })
   try {
     const greeting = await greeted
     stream.end('QUIT\r\n')

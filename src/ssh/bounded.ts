@@ -1,10 +1,6 @@
+import type { Bounds } from '../core/deadline.js'
 import { abortError } from '../core/errors.js'
 import { onAbort } from '../core/on-abort.js'
-
-export interface Bounds {
-  readonly signal: AbortSignal
-  readonly timeoutMs: number
-}
 
 /** Waits for one thing as long as the deadline and the signal allow. What it was is the caller's to end. */
 export async function bounded<T>(
@@ -16,9 +12,7 @@ export async function bounded<T>(
   let stopListening = () => {}
   const end = new Promise<never>((_, reject) => {
     timer = setTimeout(() => reject(errors.late()), timeoutMs)
-    const cancel = () => reject(abortError(signal, errors.what))
-    stopListening = onAbort(signal, cancel)
-    if (signal.aborted) cancel()
+    stopListening = onAbort(signal, () => reject(abortError(signal, errors.what)))
   })
   try {
     return await Promise.race([thing, end])

@@ -164,6 +164,7 @@ async function openScreen(rows: ReadonlyMap<string, Row>): Promise<Screen> {
 /** Shows a line anew at intervals, until it has ended or the screen is closed. Rejects when it ended badly. */
 function follow(line: Line, closing: AbortSignal, show: (text: string) => void): Promise<void> {
   return new Promise((resolve, reject) => {
+    let stopListening = () => {}
     const end = () => {
       clearInterval(timer)
       stopListening()
@@ -181,8 +182,8 @@ function follow(line: Line, closing: AbortSignal, show: (text: string) => void):
         reject(new Error(line.text()))
       }
     }, redrawEveryMs)
-    const stopListening = onAbort(closing, stop)
-    if (closing.aborted) stop()
+    // A screen may be closed before its lines are followed.
+    stopListening = onAbort(closing, stop)
   })
 }
 

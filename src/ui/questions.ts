@@ -1,7 +1,7 @@
 import type { Readable } from 'node:stream'
 import { buffer } from 'node:stream/consumers'
 import type { Questions } from '../core/context.js'
-import { withDeadline } from '../core/deadline.js'
+import { withinDeadline } from '../core/deadline.js'
 import { exitCodes, failure, interrupted, OpsError, throwIfAborted, usageError } from '../core/errors.js'
 import { onAbort } from '../core/on-abort.js'
 import { printable } from './printable.js'
@@ -80,21 +80,21 @@ export function createQuestions(options: QuestionOptions): Questions {
 async function readPiped(what: string, hint: string, { stdin, signal }: QuestionOptions): Promise<string> {
   if (stdin.isTTY === true) throw usageError(`${what}: standard input is a terminal`, { hint })
   throwIfAborted(signal)
-  const late = withDeadline(signal, pipedMs)
-  const stopListening = onAbort(late.signal, () => {
-    stdin.destroy()
+  return withinDeadline(signal, pipedMs, async (deadline) => {
+    const stopListening = onAbort(deadline.signal, () => {
+      stdin.destroy()
+    })
+    try {
+      return (await buffer(stdin)).toString('utf8')
+    } catch (error) {
+      throwIfAborted(signal)
+      if (deadline.expired())
+        throw failure('DEADLINE', `${what}: standard input did not end within ${pipedMs / 60_000} minutes`)
+      throw failure('STDIN', `${what}: standard input cannot be read`, { cause: error })
+    } finally {
+      stopListening()
+    }
   })
-  try {
-    return (await buffer(stdin)).toString('utf8')
-  } catch (error) {
-    throwIfAborted(signal)
-    if (late.expired())
-      throw failure('DEADLINE', `${what}: standard input did not end within ${pipedMs / 60_000} minutes`)
-    throw failure('STDIN', `${what}: standard input cannot be read`, { cause: error })
-  } finally {
-    stopListening()
-    late.stop()
-  }
 }
 
 function refusal(question: string, hint: string): Error {

@@ -96,7 +96,6 @@ export function createFakeNix(network: NetworkDefinition, folder: string): FakeN
       nix.roots.push({ folder: rootFolder, name, path })
       await roots.root(rootFolder, name, path, run)
     },
-    forgetRoots: roots.forgetRoots,
   }
   return nix
 }

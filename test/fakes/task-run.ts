@@ -18,9 +18,9 @@ export function taskRun(
       return found
     },
     secretChanged: (name) => !unchanged.includes(name),
-    connect: (port, address = '127.0.0.1') =>
+    connect: (port, { signal }, address = '127.0.0.1') =>
       new Promise((resolve, reject) => {
-        const socket = connect({ host: address, port })
+        const socket = connect({ host: address, port, signal })
         socket.once('connect', () => resolve(socket))
         socket.on('error', reject)
       }),

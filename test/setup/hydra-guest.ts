@@ -99,10 +99,9 @@ export class HydraGuest {
   /** Its users reach the guest over ssh alone. */
   run(more: { secrets?: Readonly<Record<string, string>> } = {}): TaskRun & { readonly lines: string[] } {
     const run = taskRun({ 'hydra-user-alice': password, ...more.secrets })
-    const { signal } = run
     return {
       ...run,
-      connect: (port) => this.host.connectTcp('127.0.0.1', port, { signal, timeoutMs: 60_000 }),
+      connect: (port, bounds) => this.host.connectTcp('127.0.0.1', port, bounds),
     }
   }
 

@@ -39,10 +39,7 @@ describe('the proof of nix-serve on a guest', () => {
 printf '[Service]\\nEnvironment="NIX_CONFIG=experimental-features ="\\n' > /run/systemd/system/nix-serve.service.d/test.conf
 systemctl daemon-reload; systemctl restart nix-serve`)
     await expect(guest.task('nix-serve').verify(guest.host, guest.run())).rejects.toMatchObject({
-      code: 'LASTING_CAUSE',
-      message: expect.stringMatching(
-        /nar\/\S+: the answer ended after 0 of \d+ bytes; `nix dump-path` fails on the machine/,
-      ),
+      message: expect.stringMatching(/nar\/\S+: the answer ended after 0 of \d+ bytes$/),
       detail: expect.stringContaining("experimental Nix feature 'nix-command' is disabled"),
     })
     await guest.sh(
@@ -130,10 +127,10 @@ describe('the proof on a guest', () => {
     let left = after
     return {
       ...run,
-      connect: async (port) => {
+      connect: async (...given) => {
         if (left <= 0) throw failure('CONNECTION_LOST', 'the machine is gone (by this test)')
         left -= 1
-        return run.connect(port)
+        return run.connect(...given)
       },
     }
   }

@@ -1,5 +1,5 @@
 import { describeEnd, lastLines } from '../../core/command-result.js'
-import { withDeadline } from '../../core/deadline.js'
+import { type Bounds, withinDeadline } from '../../core/deadline.js'
 import type { HealthChecks } from '../../core/definition.js'
 import { messageOf, throwIfAborted } from '../../core/errors.js'
 import { httpStatus } from '../../core/http-request.js'
@@ -30,7 +30,7 @@ interface Check {
   readonly timeout: number
   readonly total: number
   /** Undefined = healthy; else what is wrong. */
-  attempt(run: { readonly signal: AbortSignal; readonly timeoutMs: number }): Promise<string | undefined>
+  attempt(bounds: Bounds): Promise<string | undefined>
   /** More about a failure, for the report. */
   evidence?(): Promise<string>
 }
@@ -104,69 +104,48 @@ function commandCheck(check: HealthChecks['cmd'][number], { host }: CheckContext
   }
 }
 
-function httpCheck(check: HealthChecks['http'][number], { host, run }: CheckContext): Check {
+function httpCheck(check: HealthChecks['http'][number], { host }: CheckContext): Check {
   const hostName = check.host ?? 'localhost'
   const url = `${check.scheme}://${hostName.includes(':') ? `[${hostName}]` : hostName}:${check.port}${check.path}`
   return {
     ...check,
     name: check.description ?? `http: ${url}`,
-    attempt: async ({ timeoutMs }) => {
-      const deadline = withDeadline(run.signal, timeoutMs)
-      const { signal } = deadline
-      try {
-        const status = await httpStatus({
-          url,
-          headers: check.headers,
-          checkCertificate: !check.insecureSSL,
-          signal,
-          timeoutMs,
-          connect: () => connectFor(check.host, check.port, host, { signal, timeoutMs }),
-        })
-        return status >= 200 && status < 300 ? undefined : `it answered with status ${status}`
-      } catch (error) {
-        if (signal.aborted) return `no answer within ${seconds(timeoutMs)} s`
-        throw error
-      } finally {
-        deadline.stop()
-      }
+    attempt: async (bounds) => {
+      const status = await httpStatus({
+        ...bounds,
+        url,
+        headers: check.headers,
+        checkCertificate: !check.insecureSSL,
+        connect: (limits) => connectFor(check.host, check.port, host, limits),
+      })
+      return status >= 200 && status < 300 ? undefined : `it answered with status ${status}`
     },
   }
 }
 
-function tcpCheck(check: HealthChecks['tcp'][number], { host, run }: CheckContext): Check {
+function tcpCheck(check: HealthChecks['tcp'][number], { host }: CheckContext): Check {
   return {
     ...check,
     name: check.description ?? `tcp: ${check.host ?? 'localhost'}:${check.port}`,
-    attempt: async ({ timeoutMs }) => {
-      const deadline = withDeadline(run.signal, timeoutMs)
-      const { signal } = deadline
-      try {
-        const connection = await connectFor(check.host, check.port, host, { signal, timeoutMs })
-        connection.on('error', () => {}).destroy()
-        return undefined
-      } catch (error) {
-        if (signal.aborted) return `no connection within ${seconds(timeoutMs)} s`
-        throw error
-      } finally {
-        deadline.stop()
-      }
-    },
+    attempt: ({ signal, timeoutMs }) =>
+      withinDeadline(signal, timeoutMs, async (deadline) => {
+        try {
+          const limits = { signal: deadline.signal, timeoutMs }
+          const connection = await connectFor(check.host, check.port, host, limits)
+          connection.on('error', () => {}).destroy()
+          return undefined
+        } catch (error) {
+          if (deadline.expired()) return `no connection within ${timeoutMs / 1_000} s`
+          throw error
+        }
+      }),
   }
 }
 
-function seconds(milliseconds: number): string {
-  return String(Math.round(milliseconds / 10) / 100)
-}
-
-function connectFor(
-  hostName: string | null | undefined,
-  port: number,
-  host: Host,
-  options: { readonly signal: AbortSignal; readonly timeoutMs: number },
-) {
+function connectFor(hostName: string | null | undefined, port: number, host: Host, bounds: Bounds) {
   return hostName == null
-    ? host.connectTcp('127.0.0.1', port, options)
-    : connectFromOperator(hostName, port, options.signal)
+    ? host.connectTcp('127.0.0.1', port, bounds)
+    : connectFromOperator(hostName, port, bounds.signal)
 }
 
 function unitCheck(check: HealthChecks['systemd'][number], { host, run }: CheckContext): Check {

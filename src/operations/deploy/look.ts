@@ -90,7 +90,7 @@ export function taskContext(job: Job, redo: ReadonlySet<string> = new Set()): Ta
     hmac: keyedHash(job.session),
     secrets: taskSecrets(secretKeeper(job)),
     allowRecreate: job.request.allowRecreate,
-    connect: (port, address) => connectAsUser(job, port, address),
+    connect: (port, bounds, address) => connectAsUser(job, port, bounds, address),
     now: () => job.ops.now(),
     run: job.run,
   }

@@ -13,7 +13,7 @@ import { failedResult, secondsSince } from './finish.js'
 import { growRootFilesystem } from './grow.js'
 import { runChecks } from './health.js'
 import { closeJob, enter, type Job, recordOf, updateJob } from './job.js'
-import { finishKeys, placeKeys } from './keys-stage.js'
+import { dropKeys, placeKeys } from './keys-stage.js'
 import { type Look, lookAt, lookAtDoneTasks, lookAtLaterTasks } from './look.js'
 import { contentsOf, rebootReason } from './plan-machine.js'
 import { bootMs, connect, hostOf, waitAndConnect } from './reach.js'
@@ -130,7 +130,8 @@ async function deliver(job: Job, before: Look, wanted: StorePath): Promise<Look>
     await activateClosure(job, wanted, { always: false, laterOwners: false, again: true })
   }
   enter(job, 'keys')
-  await finishKeys(job, look.keys)
+  await placeKeys(job, 'post-activation', look.keys)
+  await dropKeys(job, look.keys)
   return rebootIfWanted(job, look)
 }
 
@@ -138,7 +139,8 @@ async function rebootIfWanted(job: Job, look: Look): Promise<Look> {
   if (rebootReason(job.request, look) === undefined) return look
   await rebootMachine(job)
   const again = await lookAt(job)
-  await finishKeys(job, again.keys)
+  await placeKeys(job, 'pre-activation', again.keys)
+  await placeKeys(job, 'post-activation', again.keys)
   return again
 }
 

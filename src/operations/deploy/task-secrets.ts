@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import type { Duplex } from 'node:stream'
 import type { LocalCommands, Questions } from '../../core/context.js'
+import type { Bounds } from '../../core/deadline.js'
 import type { DeploymentPaths } from '../../core/deployment.js'
 import { failure, messageOf } from '../../core/errors.js'
 import type { MachineName } from '../../core/names.js'
@@ -20,7 +21,6 @@ export interface TaskSecrets {
 
 /** Long enough for a password store that asks a server. */
 const commandMs = 120_000
-const connectMs = 20_000
 
 /** Keyed hashes of what the sources give now, by name. */
 export async function secretHashes(
@@ -153,9 +153,13 @@ function codeOf(error: unknown): string {
 }
 
 /** See `TaskRun.connect`. */
-export function connectAsUser(job: Job, port: number, address = '127.0.0.1'): Promise<Duplex> {
+export function connectAsUser(
+  job: Job,
+  port: number,
+  bounds: Bounds,
+  address = '127.0.0.1',
+): Promise<Duplex> {
   const published = job.provider.publishedPort?.(recordOf(job).allocation, port)
-  const { signal } = job.run
-  if (published !== undefined) return connectFromOperator(published.host, published.port, signal)
-  return hostOf(job).connectTcp(address, port, { signal, timeoutMs: connectMs })
+  if (published !== undefined) return connectFromOperator(published.host, published.port, bounds.signal)
+  return hostOf(job).connectTcp(address, port, bounds)
 }

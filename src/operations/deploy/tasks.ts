@@ -1,4 +1,5 @@
 import type { Duplex } from 'node:stream'
+import type { Bounds } from '../../core/deadline.js'
 import type { TaskRecord } from '../../core/deployment.js'
 import { failure, messageOf, OpsError, throwIfAborted } from '../../core/errors.js'
 import type { TaskId } from '../../core/names.js'
@@ -21,7 +22,7 @@ export interface TaskContext {
   /** May what is irreplaceable be made anew, empty? */
   readonly allowRecreate: boolean
   /** See `TaskRun.connect`. */
-  connect(port: number, address?: string): Promise<Duplex>
+  connect(port: number, bounds: Bounds, address?: string): Promise<Duplex>
   now(): Date
   readonly run: Run
 }
@@ -160,7 +161,7 @@ async function runOf(task: WantedTask, context: TaskContext, run: Run): Promise<
       return context.secrets.read(need)
     },
     secretChanged: (name) => recorded[name] === undefined || recorded[name] !== now[name],
-    connect: (port, address) => context.connect(port, address),
+    connect: (port, bounds, address) => context.connect(port, bounds, address),
   }
 }
 

@@ -31,7 +31,7 @@ export async function webProblem(settings: DaemonSettings, run: TaskRun): Promis
   const { status } = await httpAnswer({
     url: `http://127.0.0.1:${port}/`,
     checkCertificate: false,
-    connect: () => run.connect(port, reachedAt(listenHost)),
+    connect: (bounds) => run.connect(port, bounds, reachedAt(listenHost)),
     signal: run.signal,
     timeoutMs: requestMs,
   })

@@ -89,7 +89,7 @@ export function askEntrance(
     // The question is whether Hydra works, and a self-signed certificate is among the choices. The connection goes
     // through ssh, or to a port of this host.
     checkCertificate: false,
-    connect: () => run.connect(port),
+    connect: (bounds) => run.connect(port, bounds),
     signal: run.signal,
   })
 }

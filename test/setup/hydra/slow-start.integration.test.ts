@@ -40,9 +40,9 @@ it('a web server that takes its time to start is waited for, and the log says wh
   let looks = 0
   const counting: typeof run = {
     ...run,
-    connect: (at, address) => {
+    connect: (...given) => {
       looks += 1
-      return run.connect(at, address)
+      return run.connect(...given)
     },
   }
   const waited = waitForWeb(new LocalShellHost({ bin: standIns.bin('hydra') }), settings, counting, pace)

@@ -147,7 +147,7 @@ const siteOf = (hydra: Record<string, unknown>) =>
 function proofRun(): TaskRun {
   const run = taskRun()
   const moved: Readonly<Record<number, number>> = { 80: ports.plain, 443: ports.encrypted }
-  return { ...run, connect: (port) => run.connect(moved[port] ?? port) }
+  return { ...run, connect: (port, bounds) => run.connect(moved[port] ?? port, bounds) }
 }
 
 async function provedUser(hydra: Record<string, unknown>): Promise<string> {

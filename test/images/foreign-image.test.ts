@@ -1,0 +1,20 @@
+import { afterEach, expect, it, vi } from 'vitest'
+import { download } from '../../src/images/foreign-image.js'
+
+afterEach(() => {
+  vi.unstubAllGlobals()
+})
+
+it('a download that was cancelled before it began asks nobody for anything', async () => {
+  const asked: boolean[] = []
+  // As the real one: it throws before it asks, where its signal has fired.
+  vi.stubGlobal('fetch', async (_url: string, { signal }: { signal: AbortSignal }) => {
+    signal.throwIfAborted()
+    asked.push(true)
+    return new Response('an image')
+  })
+  const image = { url: 'http://images.example/disk.raw', sha256: '0'.repeat(64) }
+  const run = { signal: AbortSignal.abort(), log: () => {} }
+  await expect(download(image, '/dev/null/nowhere', run)).rejects.toMatchObject({ code: 'INTERRUPTED' })
+  expect(asked).toEqual([])
+})
