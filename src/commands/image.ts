@@ -43,7 +43,9 @@ export function registerImage(command: Command, cli: Cli): void {
     cli.run(flags, async (ops, ui) => {
       const removed = await (await import('../operations/images.js')).removeImage(ops, image)
       if (ui.json) ui.printJson(removed)
-      for (const { reference, id } of removed) ui.remark(`removed ${reference} (${id})`)
+      for (const each of removed) {
+        ui.remark('reference' in each ? `removed ${each.reference} (${each.id})` : `removed ${each.id}`)
+      }
       return 0
     }),
   )

@@ -27,13 +27,23 @@ export interface ImageInfo extends BaseImage {
   readonly missing?: readonly string[]
 }
 
+/** What is left of an image that lost its record: nothing is known of it but its folder. */
+export interface ImageRemains {
+  /** Name of the folder. */
+  readonly id: string
+  readonly bytes: number
+  readonly missing: readonly string[]
+}
+
+export type ListedImage = ImageInfo | ImageRemains
+
 export interface ImageStore {
   /** Lists every image, also what is left of one that lost a file. */
-  list(): Promise<ImageInfo[]>
+  list(): Promise<ListedImage[]>
   /** The image if it is there already; makes nothing. `id` finds the very one a machine was made from. */
   find(reference: string, id?: string): Promise<BaseImage | undefined>
   /** Makes or fetches it when it is missing. `refresh` makes a new one in any case. */
   ensure(reference: string, run: Run, options?: { refresh?: boolean }): Promise<BaseImage>
   /** Removes one by id or reference; `inUse` are ids that must stay. */
-  remove(idOrReference: string, inUse: ReadonlySet<string>): Promise<ImageInfo[]>
+  remove(idOrReference: string, inUse: ReadonlySet<string>): Promise<ListedImage[]>
 }

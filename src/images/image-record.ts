@@ -2,7 +2,7 @@ import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import * as z from 'zod'
 import { replaceDurably } from '../core/durable-file.js'
-import type { ImageInfo } from '../core/image.js'
+import type { ImageInfo, ListedImage } from '../core/image.js'
 
 /** `image.json`: what is known of an image. Paths in it are relative to its folder. */
 export const ImageRecord = z.object({
@@ -37,11 +37,22 @@ export function writeImageRecord(folder: string, record: ImageRecord): void {
 
 /** Reads every whole image below the root, newest first; one that lost a file is left out. */
 export function readImages(root: string): StoredImage[] {
-  return listStored(root).filter((image) => missingFiles(image).length === 0)
+  return readRecorded(root).filter((image) => missingFiles(image).length === 0)
 }
 
-/** Reads every image below the root, newest first, also what is left of one. A folder without a good record is none. */
-export function listStored(root: string): StoredImage[] {
+/** Lists every image below the root, newest first, also what is left of one; those without a good record come last. */
+export function listStored(root: string): ListedImage[] {
+  const recorded = readRecorded(root)
+  const known = new Set(recorded.map(({ record }) => record.id))
+  const remains = foldersOf(root).filter((name) => !known.has(name))
+  return [
+    ...recorded.map(toImageInfo),
+    ...remains.map((id) => ({ id, bytes: diskUsage(join(root, id)), missing: [recordName] })),
+  ]
+}
+
+/** Reads every image below the root that has a good record, newest first. */
+function readRecorded(root: string): StoredImage[] {
   const stored = foldersOf(root).flatMap((name) => {
     const folder = join(root, name)
     const record = readRecord(folder)
@@ -59,7 +70,11 @@ function missingFiles({ folder, record: { disk, kernel, initrd } }: StoredImage)
 
 function foldersOf(root: string): string[] {
   try {
-    return readdirSync(root).filter((name) => !name.startsWith('.'))
+    return readdirSync(root).filter(
+      (name) =>
+        !name.startsWith('.') &&
+        statSync(join(root, name), { throwIfNoEntry: false })?.isDirectory() === true,
+    )
   } catch (error) {
     if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return []
     throw error
@@ -97,5 +112,6 @@ export function toImageInfo(image: StoredImage): ImageInfo {
 
 /** Sums up the bytes on disk, holes not counted. */
 function diskUsage(folder: string): number {
-  return readdirSync(folder).reduce((sum, name) => sum + statSync(join(folder, name)).blocks * 512, 0)
+  const blocks = (name: string) => statSync(join(folder, name), { throwIfNoEntry: false })?.blocks ?? 0
+  return readdirSync(folder).reduce((sum, name) => sum + blocks(name) * 512, 0)
 }

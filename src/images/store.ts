@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { isDeepStrictEqual } from 'node:util'
 import type { LocalCommands } from '../core/context.js'
 import { usageError } from '../core/errors.js'
-import type { BaseImage, ImageInfo, ImageStore } from '../core/image.js'
+import type { BaseImage, ImageStore, ListedImage } from '../core/image.js'
 import type { Run } from '../core/run.js'
 import { suggest } from '../core/suggest.js'
 import { aptSources } from './apt-sources.js'
@@ -52,7 +52,7 @@ export function createImageStore(parts: ImageStoreParts): ImageStore {
       : makeForeign({ local, foreign: wanted, folder: target }, run)
 
   return {
-    list: async () => listStored(root).map(toImageInfo),
+    list: async () => listStored(root),
 
     find: async (reference, id) => asBaseImage(find(reference, id)),
 
@@ -78,8 +78,8 @@ export function createImageStore(parts: ImageStoreParts): ImageStore {
     },
 
     remove: async (idOrReference, inUse) => {
-      const all = listStored(root).map(toImageInfo)
-      const chosen = all.filter(({ id, reference }) => id === idOrReference || reference === idOrReference)
+      const all = listStored(root)
+      const chosen = all.filter((image) => namesOf(image).includes(idOrReference))
       if (chosen.length === 0) throw noSuchImage(idOrReference, all)
       const free = chosen.filter(({ id }) => !inUse.has(id))
       if (free.length === 0) {
@@ -187,11 +187,12 @@ function removeImage(root: string, id: string): void {
   rmSync(doomed, { recursive: true })
 }
 
-function noSuchImage(wanted: string, all: readonly ImageInfo[]): Error {
-  const close = suggest(
-    wanted,
-    all.flatMap(({ id, reference }) => [id, reference]),
-  )
+function namesOf(image: ListedImage): string[] {
+  return 'reference' in image ? [image.id, image.reference] : [image.id]
+}
+
+function noSuchImage(wanted: string, all: readonly ListedImage[]): Error {
+  const close = suggest(wanted, all.flatMap(namesOf))
   return usageError(`there is no image '${wanted}'`, {
     hint: close === undefined ? 'hydra-ops image list' : `did you mean '${close}'?`,
   })

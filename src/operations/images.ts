@@ -2,10 +2,10 @@ import type { AnyProvider } from '../core/bind-provider.js'
 import type { Ops } from '../core/context.js'
 import type { MachineRecord } from '../core/deployment.js'
 import { failure, OpsError } from '../core/errors.js'
-import type { BaseImage, ImageInfo } from '../core/image.js'
+import type { BaseImage, ListedImage } from '../core/image.js'
 import type { Run } from '../core/run.js'
 
-export function listImages(ops: Ops): Promise<ImageInfo[]> {
+export function listImages(ops: Ops): Promise<ListedImage[]> {
   return ops.images.list()
 }
 
@@ -14,7 +14,7 @@ export function buildImage(ops: Ops, reference: string, refresh: boolean, run: R
 }
 
 /** Removes an image that no machine was made from. */
-export function removeImage(ops: Ops, idOrReference: string): Promise<ImageInfo[]> {
+export function removeImage(ops: Ops, idOrReference: string): Promise<ListedImage[]> {
   return ops.images.remove(idOrReference, imagesInUse(ops))
 }
 

@@ -1,6 +1,6 @@
 import type { JournalEntry } from '../core/deployment.js'
 import type { HydraUserSeen } from '../core/hydra-user-admin.js'
-import type { ImageInfo } from '../core/image.js'
+import type { ImageInfo, ListedImage } from '../core/image.js'
 import type { Finding } from '../core/provider.js'
 import type { DeploymentList } from '../core/reports.js'
 import { printable } from './printable.js'
@@ -41,20 +41,21 @@ export function historyView(entries: readonly JournalEntry[], plain: boolean): s
   )
 }
 
-export function imagesView(images: readonly ImageInfo[], plain: boolean): string {
+export function imagesView(images: readonly ListedImage[], plain: boolean): string {
+  const size = (bytes: number) => (plain ? String(bytes) : `${Math.round(bytes / 1024 / 1024)} MiB`)
   return table(
     ['Name', 'Id', 'Size', 'Built', 'Identity'],
-    images.map((image) => [
-      image.missing === undefined
-        ? image.reference
-        : `${image.reference} (broken: ${image.missing.join(', ')} is gone)`,
-      image.id,
-      plain ? String(image.bytes) : `${Math.round(image.bytes / 1024 / 1024)} MiB`,
-      image.builtAt,
-      image.identity,
-    ]),
+    images.map((image) =>
+      'reference' in image
+        ? [nameOfImage(image), image.id, size(image.bytes), image.builtAt, image.identity]
+        : [`(broken: ${image.missing.join(', ')} is gone or damaged)`, image.id, size(image.bytes), '', ''],
+    ),
     plain,
   )
+}
+
+function nameOfImage({ reference, missing }: ImageInfo): string {
+  return missing === undefined ? reference : `${reference} (broken: ${missing.join(', ')} is gone)`
 }
 
 export function templatesView(

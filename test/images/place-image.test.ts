@@ -77,6 +77,55 @@ describe('a new build of an image that lost a file', () => {
   })
 })
 
+describe('an image without a good record', () => {
+  const damage: Readonly<Record<string, (file: string) => void>> = {
+    'is gone': (file) => rmSync(file),
+    'was cut off': (file) => writeFileSync(file, '{"schemaVersion":1,'),
+    'is of another image': (file) =>
+      writeFileSync(file, readFileSync(file, 'utf8').replaceAll(debian, `${debian}-9`)),
+  }
+
+  it.each(Object.keys(damage))(
+    'is listed by its folder where the record %s, and is no image',
+    async (how) => {
+      build('old')
+      damage[how]?.(join(root, debian, 'image.json'))
+      const [listed, ...others] = await store().list()
+      expect(listed).toEqual({ id: debian, bytes: expect.any(Number), missing: ['image.json'] })
+      expect(listed?.bytes).toBeGreaterThan(0)
+      expect(others).toEqual([])
+      expect(await store().find(reference)).toBeUndefined()
+      expect(await store().find('', debian)).toBeUndefined()
+    },
+  )
+
+  it('is removed by its folder only, and a whole image of that name stays', async () => {
+    build('old')
+    rmSync(join(root, debian, 'image.json'))
+    build('new')
+    expect((await store().list()).map(({ id }) => id)).toEqual([`${debian}-2`, debian])
+    expect(await store().remove(debian, new Set())).toMatchObject([{ id: debian }])
+    expect(existsSync(join(root, debian))).toBe(false)
+    expect((await store().find(reference))?.id).toBe(`${debian}-2`)
+  })
+
+  it('stays while a machine stands on it', async () => {
+    build('old')
+    rmSync(join(root, debian, 'image.json'))
+    await expect(store().remove(debian, new Set([debian]))).rejects.toMatchObject({ exitCode: 2 })
+    expect(existsSync(join(root, debian, 'disk'))).toBe(true)
+  })
+
+  it('is no folder of the lock or of a build that goes on, and no file beside them', async () => {
+    build('old')
+    mkdirSync(join(root, '.building-2'))
+    writeFileSync(join(root, '.lock'), '')
+    writeFileSync(join(root, 'notes'), '')
+    expect((await store().list()).map(({ id }) => id)).toEqual([debian])
+    await expect(store().remove('notes', new Set())).rejects.toMatchObject({ exitCode: 2 })
+  })
+})
+
 describe('an image that lost a file', () => {
   it.each(['kernel', 'disk'])('is listed with the name of the file that is gone: %s', async (lost) => {
     build('old')

@@ -366,3 +366,11 @@ it('the list of images names the file that an image lost', () => {
   expect(whole).not.toContain('broken')
   expect(broken).toContain('debian-12 (broken: kernel is gone)')
 })
+
+it('the list of images names the folder of an image that lost its record', () => {
+  const [line, ...more] = imagesView([{ id: 'the-folder', bytes: 5, missing: ['image.json'] }], true).split(
+    '\n',
+  )
+  expect(line?.split('\t')).toEqual(['(broken: image.json is gone or damaged)', 'the-folder', '5', '', ''])
+  expect(more).toEqual([])
+})
