@@ -1,7 +1,7 @@
 import { XMLParser } from 'fast-xml-parser'
 import * as z from 'zod'
 import { failure } from '../../src/core/errors.js'
-import { type Forward, markUri } from './domain-spec.js'
+import { credentialName, type Forward, markUri } from './domain-spec.js'
 import { parseUserNetdev } from './network.js'
 
 /** What is read back of a domain. */
@@ -17,6 +17,8 @@ export interface DomainFacts {
   readonly nics: readonly string[]
   /** Device name → file. */
   readonly disks: ReadonlyMap<string, string>
+  /** File of the systemd credential that the guest takes its identity from. */
+  readonly credential: string | undefined
   /** File of the serial console's log. */
   readonly console: string | undefined
   readonly mark: DomainMark | undefined
@@ -40,6 +42,15 @@ const ParsedDomain = z.object({
     memory: z.object({ '@unit': z.string().default('KiB'), '#text': z.coerce.number() }),
     vcpu: Text.transform(Number),
     metadata: z.preprocess(nothingWhenEmpty, Attributed.default({})),
+    sysinfo: z
+      .array(
+        z.object({
+          entry: z
+            .array(z.object({ '@name': z.string().optional(), '@file': z.string().optional() }))
+            .default([]),
+        }),
+      )
+      .default([]),
     devices: z.object({
       disk: z
         .array(
@@ -80,7 +91,7 @@ export function parseDomainXml(text: string): DomainFacts {
     attributeNamePrefix: '@',
     // A name such as 007 is no number.
     parseTagValue: false,
-    isArray: (name) => ['disk', 'interface', 'serial', 'qemu:arg'].includes(name),
+    isArray: (name) => ['disk', 'interface', 'serial', 'sysinfo', 'entry', 'qemu:arg'].includes(name),
   })
   const parsed = ParsedDomain.safeParse(parser.parse(text))
   if (!parsed.success) {
@@ -101,6 +112,9 @@ export function parseDomainXml(text: string): DomainFacts {
         source === undefined ? [] : [[target['@dev'], source['@file']] as const],
       ),
     ),
+    credential: domain.sysinfo
+      .flatMap(({ entry }) => entry)
+      .find((each) => each['@name'] === credentialName)?.['@file'],
     console: domain.devices.serial[0]?.log?.['@file'],
     mark: markOf(domain.metadata),
   }

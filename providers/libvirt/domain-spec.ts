@@ -49,6 +49,9 @@ export type DomainNic =
   | { readonly kind: 'network' | 'bridge'; readonly mac: string; readonly source: string }
 
 /** The namespace of our mark in a domain's metadata. */
+/** Name of the firmware file that systemd reads as the credential `tmpfiles.extra`. */
+export const credentialName = 'opt/io.systemd.credentials/tmpfiles.extra'
+
 export const markUri = 'urn:hydra-ops:deployment:1'
 
 /** Changes with everything that only a start brings to the guest. */

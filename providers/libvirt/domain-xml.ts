@@ -1,6 +1,13 @@
 import { XMLBuilder, XMLValidator } from 'fast-xml-parser'
 import { usageError } from '../../src/core/errors.js'
-import { type DomainDisk, type DomainSpec, domainTitle, markUri, specDigest } from './domain-spec.js'
+import {
+  credentialName,
+  type DomainDisk,
+  type DomainSpec,
+  domainTitle,
+  markUri,
+  specDigest,
+} from './domain-spec.js'
 import { nativeNic, qemuArguments } from './network.js'
 
 const qemuUri = 'http://libvirt.org/schemas/domain/qemu/1.0'
@@ -61,7 +68,7 @@ function domainOf(spec: DomainSpec): object {
 function credentialEntry(file: string): object {
   return {
     '@type': 'fwcfg',
-    entry: { '@name': 'opt/io.systemd.credentials/tmpfiles.extra', '@file': file },
+    entry: { '@name': credentialName, '@file': file },
   }
 }
 

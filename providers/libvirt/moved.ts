@@ -26,7 +26,8 @@ export function placedFacts(facts: DomainFacts, { deployment, disks }: LibvirtRe
   )[0]
   if (from === undefined || to === undefined || from === to) return { ...facts, move: undefined }
   const placed = [...facts.disks].map(([dev, path]) => [dev, movedPath(path, from, to)] as const)
-  return { ...facts, disks: new Map(placed), move: { from, to } }
+  const credential = facts.credential === undefined ? undefined : movedPath(facts.credential, from, to)
+  return { ...facts, disks: new Map(placed), credential, move: { from, to } }
 }
 
 /** Returns false where the old name still leads to the same folder, as a link does. */

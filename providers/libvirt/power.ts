@@ -4,6 +4,7 @@ import { failure, throwIfAborted } from '../../src/core/errors.js'
 import { pause } from '../../src/core/pause.js'
 import type { Run } from '../../src/core/run.js'
 import { freePort, isFree, ports } from './allocation.js'
+import { requireBootFiles } from './boot-files.js'
 import type { LibvirtAllocation } from './config.js'
 import { cutPower } from './destroy.js'
 import { followImage } from './disks.js'
@@ -14,7 +15,6 @@ import { forwardChanges, forwardsOf, replaceForwards } from './network.js'
 import { type LibvirtParts, type LibvirtResource, type Places, placesOf } from './places.js'
 import { defineXml, sweepDefinition, withDefinition } from './provision.js'
 import { createVirsh, type Virsh, virshError } from './virsh.js'
-import { requireBootFiles } from './wanted.js'
 
 const pollMs = 400
 
@@ -50,7 +50,7 @@ export async function startMachine(
   }
   if (seen.state.word === 'in shutdown') await waitUntilOff(virsh, places, resource, endingMs, run)
   else if (seen.state.active) return undefined
-  requireBootFiles(resource, new Set(seen.next.disks.values()))
+  requireBootFiles(places, resource, seen.next)
   if (resource.handle !== undefined) await followImage(parts, resource.handle, run)
   const { move } = seen.next
   const moved = move !== undefined && isReal(move) ? move : undefined

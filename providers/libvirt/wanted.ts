@@ -7,7 +7,7 @@ import type { BaseImage } from '../../src/core/image.js'
 import type { Run } from '../../src/core/run.js'
 import { shellQuote } from '../../src/core/shell-quote.js'
 import { imageReference, type LibvirtConfig, type LibvirtHandle, type Network } from './config.js'
-import { allDisks, diskFolder, extraDiskPath, rootDiskPath } from './disks.js'
+import { diskFolder, extraDiskPath, rootDiskPath } from './disks.js'
 import type { DomainNic, DomainSpec } from './domain-spec.js'
 import { identityDigest, identityFiles, identityMethod } from './identity.js'
 import { domainUuid } from './names.js'
@@ -27,56 +27,6 @@ export function reasonToRecreate(parts: LibvirtParts, resource: LibvirtResource)
   // The one in the system's folder is put there again from the image store.
   const published = isSystem(uri) && resource.image !== undefined
   return published || existsSync(disk) ? undefined : `its base image ${disk} is gone`
-}
-
-/**
- * Throws where a file is missing without which QEMU cannot start the machine; libvirt would name it in one raw sentence.
- * `attached` are the files of its definition: a disk that was detached may be gone.
- */
-export function requireBootFiles(resource: LibvirtResource, attached: ReadonlySet<string>): void {
-  const { handle, config, machine } = resource
-  if (handle === undefined) return
-  const { image } = handle
-  const gone = (file: string | null | undefined): file is string => file != null && !existsSync(file)
-  if (gone(image.disk)) {
-    throw failure(
-      'NO_BACKING_FILE',
-      `machine '${machine}': its base image ${image.disk} is gone, and its disk holds only what differs from it`,
-      {
-        machine,
-        hint: `put it back from a copy${madeAgain(image)}; else hydra-ops deploy --allow-recreate, and its disks are lost`,
-      },
-    )
-  }
-  requireDisks(machine, handle, attached)
-  for (const [what, file] of [
-    ['kernel', config.kernel ?? image.kernel],
-    ['initrd', config.initrd ?? image.initrd],
-  ] as const) {
-    if (!gone(file)) continue
-    throw failure('NO_BACKING_FILE', `machine '${machine}': its ${what} ${file} is gone`, {
-      machine,
-      hint: `put it back from a copy; or name another one: deployment.libvirtd.${what}`,
-    })
-  }
-}
-
-function requireDisks(machine: string, handle: LibvirtHandle, attached: ReadonlySet<string>): void {
-  const names = new Map(Object.entries(handle.extraDisks).map(([name, path]) => [path, `disk ${name}`]))
-  const lost = allDisks(handle).filter((path) => attached.has(path) && !existsSync(path))
-  const first = lost[0]
-  if (first === undefined) return
-  const files = lost.map((path) => `${names.get(path) ?? 'its disk'}, ${path}`).join('; ')
-  const cost = lost.includes(handle.disk) ? 'all its disks are lost' : 'an empty disk takes its place'
-  throw failure('NO_DISK', `machine '${machine}': its file is gone: ${files}`, {
-    machine,
-    hint: `put it back if there is a copy; else hydra-ops deploy --allow-recreate, and ${cost}`,
-  })
-}
-
-/** An image that is named by its content is the same one when it is fetched or copied again. */
-function madeAgain({ id, reference }: BaseImage): string {
-  return id.startsWith('sha256-') ? `, or bring it again: hydra-ops image build ${shellQuote(reference)}` : ''
 }
 
 /** What the machine is, or will be made of. A machine keeps the image it was made from, and every disk. */

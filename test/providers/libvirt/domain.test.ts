@@ -52,6 +52,7 @@ describe('a domain', () => {
         ['vda', '/disks/web/disk.qcow2'],
         ['vdb', '/disks/web/data.qcow2'],
       ]),
+      credential: spec.credential,
       console: '/console/web.log',
       mark: { deployment: spec.deployment, machine: 'web', spec: specDigest(spec) },
     })

@@ -132,6 +132,28 @@ describe('a start of a machine whose disk is gone', () => {
   })
 })
 
+describe('a start of a machine whose identity file is gone', () => {
+  it.each([
+    ['fwcfg', 'identity.tmpfiles'],
+    ['nocloud', 'seed.iso'],
+  ] as const)('names the file, and the next deploy writes it anew: %s', async (baseImageIdentity, name) => {
+    const { provider, run } = session
+    const resource = await make({ baseImageIdentity })
+    const file = join(resource.handle?.folder ?? '', name)
+    rmSync(file)
+    await expect(provider.start(resource, run)).rejects.toMatchObject({
+      code: 'NO_IDENTITY',
+      machine: resource.machine,
+      message: `machine '${resource.machine}': its identity file ${file} is gone`,
+      hint: 'hydra-ops deploy writes it anew',
+    })
+    await provider.reconcile(resource, options, run)
+    await provider.start(resource, run)
+    expect(await provider.inspect(resource, run)).toMatchObject({ kind: 'running' })
+    await provider.stop(resource, { graceMs: 0 }, run)
+  })
+})
+
 describe('a base image that is gone', () => {
   const lost = async () => {
     const resource = await make()

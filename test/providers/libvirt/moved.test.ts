@@ -15,6 +15,7 @@ function domainWith(given: Partial<DomainFacts>): DomainFacts {
     forwards: [],
     nics: [],
     disks: new Map(),
+    credential: undefined,
     console: undefined,
     mark: undefined,
     ...given,
@@ -46,6 +47,7 @@ describe('a description of a domain that was moved', () => {
 describe('the files that a domain names', () => {
   const facts = domainWith({
     console: `/old/deployments/${uuid}/console/web.log`,
+    credential: `/old/deployments/${uuid}/disks/web/identity.tmpfiles`,
     disks: new Map([
       ['vda', `/old/deployments/${uuid}/disks/web/a.qcow2`],
       ['vdb', '/pool/b.qcow2'],
@@ -55,6 +57,7 @@ describe('the files that a domain names', () => {
   it('are those at the present place of the state folder; those elsewhere stay', () => {
     expect(placedFacts(facts, resource)).toMatchObject({
       move: { from: '/old', to: '/new' },
+      credential: `/new/deployments/${uuid}/disks/web/identity.tmpfiles`,
       disks: new Map([
         ['vda', `/new/deployments/${uuid}/disks/web/a.qcow2`],
         ['vdb', '/pool/b.qcow2'],
