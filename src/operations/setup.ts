@@ -115,7 +115,7 @@ export async function runSetup(
       const only = { ...look, tasks: look.tasks.filter(({ task }) => task.id === wish.task) }
       await deliverPackages(job, look)
       const redo = new Set(wish.redo ? [wish.task] : [])
-      for (const stage of ['bootstrap', 'configure'] as const) await deliverTasks(job, stage, only, redo)
+      for (const stage of ['bootstrap', 'configure'] as const) await deliverTasks(job, stage, only, { redo })
       return job.changed
     } finally {
       closeJob(job)

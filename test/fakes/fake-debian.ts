@@ -8,6 +8,8 @@ export interface FakeDebianOptions {
   /** Machine → how its activation ends; default 0. */
   readonly activationCode?: (machine: string) => number
   readonly units?: readonly string[]
+  /** What an activation prints while it runs. */
+  readonly says?: readonly string[]
   /** An activation ends when it is followed, not before. */
   readonly slow?: boolean
   /** dpkg wants a reboot, until there was one. */
@@ -58,8 +60,9 @@ export function runFakeDebian(ops: FakeOps, options: FakeDebianOptions = {}): vo
     const record = read(file(machine, unit))
     const [, , path, code] = record === '' ? [] : JSON.parse(record)
     if (code === '0') writeFileSync(file(machine, 'profile'), path)
+    const log = (options.says ?? []).map((line) => `log ${line}\n`).join('')
     return succeed(
-      `${record === '' ? 'state LoadState=not-found' : `record ${record}`}\nboot ${bootId(machine)}\n`,
+      `${log}${record === '' ? 'state LoadState=not-found' : `record ${record}`}\nboot ${bootId(machine)}\n`,
     )
   })
   ops.ssh.answer('remove the unit of the activation', succeed())

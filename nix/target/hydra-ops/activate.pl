@@ -1,13 +1,13 @@
 # Makes a Debian machine what its closure says, and undoes what an earlier closure of ours did and this one does not.
 #
-#   perl <closure>/hydra-ops/activate.pl <closure> [--owner UUID] [--always] [--later-owners] [--run NAME]
+#   perl <closure>/hydra-ops/activate.pl <closure> [--owner UUID] [--always] [--before-tasks] [--run NAME]
 #   perl <closure>/hydra-ops/activate.pl <closure> --print
 #
 # Runs as root with perl-base alone, which every Debian has. It may be killed at any point and run again.
 # Ends with 0, or 1: it failed before or while files were changed, 2: the activation program failed, 4: units failed,
-# 5: something dropped could not be removed, 6: with --later-owners, files or units wait for their users, or the
-# activation program or units failed, and may need a set-up task. Only 0 moves the profile, so anything else is tried
-# again by a deploy.
+# 5: something dropped could not be removed, 6: with --before-tasks, which says that set-up tasks come next: files or
+# units wait for their users, or the activation program or units failed. That is judged by the activation after the
+# tasks. Only 0 moves the profile, so anything else is tried again by a deploy.
 use strict;
 use warnings;
 use Fcntl qw(:flock :mode);
@@ -29,7 +29,7 @@ $SIG{PIPE} = 'IGNORE';
 
 GetOptions(
     'always'       => \my $always,
-    'later-owners' => \my $later_owners,
+    'before-tasks' => \my $before_tasks,
     'print'        => \my $print,
     'run=s'        => \my $run,
     'owner=s'      => \my $owner,
@@ -72,7 +72,7 @@ sub activate {
     my $have = State::read_managed();
     my $is_new = (readlink_all($profile) // '') ne $closure;
 
-    Checks::refuse_what_cannot_be($want, $have, $closure, $later_owners);
+    Checks::refuse_what_cannot_be($want, $have, $closure, $before_tasks);
     keep_alive($closure);
     Files::sweep(State::folders($want, $have));
     State::own($owner);
@@ -80,12 +80,12 @@ sub activate {
 
     my @leftovers = drop($plan);
     my $program = ($is_new || $always) && $want->{activate};
-    my @left = place($want, !$program && !$later_owners);
+    my @left = place($want, !$program && !$before_tasks);
     if ($program) {
-        return conclude(after_failed_program($later_owners)) if run_activation_program($program) != 0;
-        @left = place_files($want, !$later_owners);
+        return conclude(after_failed_program($before_tasks)) if run_activation_program($program) != 0;
+        @left = place_files($want, !$before_tasks);
     }
-    my %wait   = map { ($_->{name} => 1) } grep { $later_owners && Checks::lacks_user($_->{text}) } @{ $plan->{units} };
+    my %wait   = map { ($_->{name} => 1) } grep { $before_tasks && Checks::lacks_user($_->{text}) } @{ $plan->{units} };
     my %failed = bring_up($plan, $is_new, \%wait);
     push @leftovers, remove_packages($want);
 
@@ -93,11 +93,11 @@ sub activate {
     State::write_managed($managed);
     State::forget_saved($managed);
     # A unit that failed may need what a set-up task makes: the run after the tasks starts it again, and judges.
-    if ($later_owners && (@left || %wait || %failed)) {
+    if ($before_tasks && (@left || %wait || %failed)) {
         my @waiting = ((map { "file $_" } @left), map { "unit $_" } sort keys %wait);
         print 'waiting for their owner: ', join(', ', @waiting), "\n" if @waiting;
-        print 'to be started again after the set-up tasks: ', join(', ', map { "unit $_" } sort keys %failed), "\n" if %failed;
-        return conclude(6);
+        print 'failed before the set-up tasks: ', join(', ', map { "unit $_" } sort keys %failed), "\n" if %failed;
+        return conclude(6, sort keys %failed);
     }
     return conclude(4, sort keys %failed) if %failed;
     if (@leftovers) {
@@ -111,9 +111,9 @@ sub activate {
 
 # Answers how an activation ends whose program failed: the program may need what a set-up task makes.
 sub after_failed_program {
-    my ($later_owners) = @_;
-    return 2 if !$later_owners;
-    print "to be run again after the set-up tasks: deployment.activate\n";
+    my ($before_tasks) = @_;
+    return 2 if !$before_tasks;
+    print "failed before the set-up tasks: deployment.activate\n";
     return 6;
 }
 

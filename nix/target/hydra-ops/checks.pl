@@ -5,10 +5,10 @@ use warnings;
 
 # Dies with every reason at once why the machine cannot become what is wanted.
 sub refuse_what_cannot_be {
-    my ($want, $have, $closure, $later_owners) = @_;
+    my ($want, $have, $closure, $before_tasks) = @_;
     my @problems = (
         (map { path_problems($_, $have) } sort(State::wanted_paths($want))),
-        (map { file_problems($_, $want, $later_owners) } sort keys %{ $want->{files} }),
+        (map { file_problems($_, $want, $before_tasks) } sort keys %{ $want->{files} }),
         (map { link_problems($_, $have) } sort keys %{ $want->{links} }),
         unit_problems($want, $have),
     );
@@ -33,7 +33,7 @@ sub path_problems {
 }
 
 sub file_problems {
-    my ($path, $want, $later_owners) = @_;
+    my ($path, $want, $before_tasks) = @_;
     my $file = $want->{files}{$path};
     my @problems;
     push @problems, "the source of $path is not a file: $file->{source}" if defined $file->{source} && !-f $file->{source};
@@ -41,7 +41,7 @@ sub file_problems {
     push @problems, "$path is both in deployment.files and in deployment.units" if defined $unit && $want->{units}{$unit};
     push @problems, "$path is both in deployment.files and a program of deployment.packages" if $want->{links}{$path};
     # The activation program may make the user, or a set-up task after it.
-    push @problems, unknown_owner($path, $file) if !$want->{activate} && !$later_owners && !owner($file);
+    push @problems, unknown_owner($path, $file) if !$want->{activate} && !$before_tasks && !owner($file);
     return @problems;
 }
 

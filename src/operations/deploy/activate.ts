@@ -21,7 +21,7 @@ export type ActivationResult =
   | { readonly kind: 'ok' }
   | {
       readonly kind: 'failed'
-      /** 1: before or while files were changed, 2: the user's program, 4: units, 5: something dropped is still there, 6: an activation after the set-up tasks is to judge. */
+      /** 1: before or while files were changed, 2: the user's program, 4: units, 5: something dropped is still there, 6: the activation after the set-up tasks judges. */
       readonly code: number
       /** Those that failed. */
       readonly units: readonly string[]
@@ -52,14 +52,14 @@ export async function startActivation(
   activation: Pick<Activation, 'unit' | 'log' | 'path'> & {
     readonly owner: DeploymentUuid
     readonly always: boolean
-    /** Set-up tasks that come after it may make users: what belongs to those is left out. */
-    readonly laterOwners?: boolean
+    /** Set-up tasks come next: what needs one of them may wait or fail. */
+    readonly beforeTasks?: boolean
   },
   run: Run,
 ): Promise<void> {
   const what = 'start the activation'
-  const { unit, log, path, owner, always, laterOwners } = activation
-  const flags = [...(always ? ['--always'] : []), ...(laterOwners === true ? ['--later-owners'] : [])]
+  const { unit, log, path, owner, always, beforeTasks } = activation
+  const flags = [...(always ? ['--always'] : []), ...(beforeTasks === true ? ['--before-tasks'] : [])]
   const args = [unit, log, path, '--owner', owner, ...flags]
   const result = await host.script(startScript, args, { signal: run.signal, timeoutMs: startMs, what })
   // Then nobody knows whether it started; the unit itself tells.

@@ -5,11 +5,23 @@ import { type Job, journal, recordOf, updateJob } from './job.js'
 import { connect, hostOf } from './reach.js'
 import { surveyMachine } from './survey.js'
 
-/** `later`: files or units wait for what a set-up task makes, or failed for want of it. */
-export type Settled = 'done' | 'later'
+/** How an activation ended that is no failure. */
+export type Activated =
+  | { readonly kind: 'done' }
+  /** Something waits for a set-up task, or failed, maybe for want of one: the activation after the tasks judges it. */
+  | {
+      readonly kind: 'unjudged'
+      /** Says what waits and what failed, as the activation program does. */
+      readonly left: readonly string[]
+      /** The last journal lines of the units that failed. */
+      readonly journal: readonly string[]
+    }
 
-/** How the activation program says so (nix/target/hydra-ops/activate.pl). */
-const ownersLater = 6
+/** The status of the activation program for `unjudged` (nix/target/hydra-ops/activate.pl). */
+const unjudged = 6
+
+/** How the lines of the program begin that say what waits and what failed. */
+const leftLine = /^(?:waiting for their owner|failed before the set-up tasks): /
 
 /**
  * Activates the closure in a unit of the machine's own systemd, which goes on when we do not. Its name is
@@ -18,10 +30,10 @@ const ownersLater = 6
 export async function activateClosure(
   job: Job,
   path: StorePath,
-  how: { readonly always: boolean; readonly laterOwners: boolean; readonly again?: boolean },
-): Promise<Settled> {
+  options: { readonly always: boolean; readonly beforeTasks: boolean; readonly again: boolean },
+): Promise<Activated> {
   const { bootId } = await surveyMachine(hostOf(job), job.run)
-  const run = how.again === true ? `${job.ops.operator.run}-2` : job.ops.operator.run
+  const run = options.again ? `${job.ops.operator.run}-2` : job.ops.operator.run
   const activation = {
     unit: `hydra-ops-${run}.service`,
     log: `/var/log/hydra-ops/${run}.log`,
@@ -34,7 +46,7 @@ export async function activateClosure(
   })
   job.changed = true
   const owner = job.session.record.uuid
-  await startActivation(hostOf(job), { ...activation, owner, ...how }, job.run)
+  await startActivation(hostOf(job), { ...activation, owner, ...options }, job.run)
   return settle(job, activation)
 }
 
@@ -59,7 +71,7 @@ export async function reattach(job: Job): Promise<boolean> {
 
 type Activation = NonNullable<ReturnType<typeof recordOf>['activation']>
 
-async function settle(job: Job, activation: Activation): Promise<Settled> {
+async function settle(job: Job, activation: Activation): Promise<Activated> {
   const path = StorePath.parse(activation.path)
   const connection = { host: hostOf(job), reconnect: () => connect(job) }
   const result = await followActivation(connection, { ...activation, path }, job.run)
@@ -74,12 +86,12 @@ async function settle(job: Job, activation: Activation): Promise<Settled> {
   return judge(job, path, result)
 }
 
-async function judge(job: Job, path: StorePath, result: ActivationResult): Promise<Settled> {
-  if (result.kind === 'ok') return 'done'
+async function judge(job: Job, path: StorePath, result: ActivationResult): Promise<Activated> {
+  if (result.kind === 'ok') return { kind: 'done' }
   const { machine } = job
   if (result.kind === 'unknown') {
     const { profile } = await surveyMachine(hostOf(job), job.run)
-    if (profile === path) return 'done'
+    if (profile === path) return { kind: 'done' }
     throw failure(
       'ACTIVATION_UNKNOWN',
       `machine '${machine}': the result of the activation is lost: ${result.why}`,
@@ -89,7 +101,13 @@ async function judge(job: Job, path: StorePath, result: ActivationResult): Promi
       },
     )
   }
-  if (result.code === ownersLater) return 'later'
+  if (result.code === unjudged) {
+    return {
+      kind: 'unjudged',
+      left: result.log.filter((line) => leftLine.test(line)),
+      journal: result.journal,
+    }
+  }
   const facts = { machine, detail: [...result.log, ...result.journal].join('\n') }
   if (result.units.length > 0) {
     throw failure('UNITS_FAILED', `machine '${machine}': units failed: ${result.units.join(', ')}`, {

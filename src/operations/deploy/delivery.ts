@@ -1,12 +1,13 @@
-import { failure, messageOf, OpsError } from '../../core/errors.js'
-import { severalErrors } from '../../core/several-errors.js'
+import type { Activated } from './activation-stage.js'
 import { installPackages } from './apt.js'
 import { type Job, journal, updateJob } from './job.js'
 import { type Look, taskContext } from './look.js'
 import { hostOf } from './reach.js'
 import { refuseMachine } from './refuse-machine.js'
 import { aloneOnMachine } from './set-up-lock.js'
-import { runTasks, type TaskResult } from './tasks.js'
+import { runTasks, type TaskResult, tasksFailure } from './tasks.js'
+
+type Unjudged = Extract<Activated, { kind: 'unjudged' }>
 
 /** Installs what apt is to install, in one transaction; answers whether something was. */
 export async function deliverPackages(job: Job, look: Look): Promise<boolean> {
@@ -24,8 +25,13 @@ export async function deliverTasks(
   job: Job,
   stage: 'bootstrap' | 'configure',
   look: Look,
-  redo: ReadonlySet<string> = new Set(),
+  options: {
+    readonly redo?: ReadonlySet<string>
+    /** The activation before these tasks, where it left something to one after them. */
+    readonly unjudged?: Unjudged | undefined
+  } = {},
 ): Promise<boolean> {
+  const { redo = new Set() } = options
   const due = look.tasks.filter(
     ({ task, why }) => task.stage === stage && (why !== undefined || redo.has(task.id)),
   )
@@ -47,22 +53,20 @@ export async function deliverTasks(
     ),
   )
   if (results.some((result) => result.kind === 'done')) job.changed = true
-  refuseFailed(job, results)
+  refuseFailed(job, results, options.unjudged)
   return results.some((result) => result.kind === 'done')
 }
 
-function refuseFailed(job: Job, results: readonly TaskResult[]): void {
+function refuseFailed(job: Job, results: readonly TaskResult[], unjudged: Unjudged | undefined): void {
   const failed = results.flatMap((result) => (result.kind === 'failed' ? [result] : []))
   if (failed.length === 0) return
   const skipped = results.flatMap((result) => (result.kind === 'skipped' ? [result.id] : []))
-  const left = skipped.length === 0 ? '' : `; not begun because of that: ${skipped.join(', ')}`
-  const reasons = failed.map((result) => `${result.id}: ${messageOf(result.error)}`).join('; ')
-  const cause = severalErrors(failed.map(({ error }) => error))
-  const { hint, detail } = cause instanceof OpsError ? cause : {}
-  throw failure('SETUP', `machine '${job.machine}': set-up failed: ${reasons}${left}`, {
-    machine: job.machine,
-    cause,
-    hint: hint ?? `hydra-ops logs ${job.machine}`,
-    ...(detail === undefined ? {} : { detail }),
+  throw tasksFailure(job.machine, 'set-up failed', failed, {
+    also: [
+      ...(skipped.length === 0 ? [] : [`not begun because of that: ${skipped.join(', ')}`]),
+      ...(unjudged === undefined ? [] : unjudged.left),
+    ],
+    evidence: unjudged?.journal ?? [],
+    hint: `hydra-ops logs ${job.machine}`,
   })
 }

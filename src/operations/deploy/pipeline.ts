@@ -118,16 +118,17 @@ async function deliver(job: Job, before: Look, wanted: StorePath): Promise<Look>
   enter(job, 'activate')
   const always = job.request.alwaysActivate || job.definition.options.alwaysActivate
   const due = look.survey.profile !== wanted || always
-  // Only where a task is to run: what needs the task is activated after it.
-  const laterOwners = look.tasks.some(({ task, why }) => task.stage === 'configure' && why !== undefined)
-  const settled = due ? await activateClosure(job, wanted, { always, laterOwners }) : 'done'
+  // Something may wait for a task only where one is to run.
+  const beforeTasks = look.tasks.some(({ task, why }) => task.stage === 'configure' && why !== undefined)
+  const first = due ? await activateClosure(job, wanted, { always, beforeTasks, again: false }) : undefined
   if (due) look = await lookAtDoneTasks(job, look)
   enter(job, 'setup')
-  await deliverTasks(job, 'bootstrap', look)
-  await deliverTasks(job, 'configure', look)
-  if (settled === 'later') {
-    enter(job, 'activate', 'what waited for a set-up task')
-    await activateClosure(job, wanted, { always: false, laterOwners: false, again: true })
+  const unjudged = first?.kind === 'unjudged' ? first : undefined
+  await deliverTasks(job, 'bootstrap', look, { unjudged })
+  await deliverTasks(job, 'configure', look, { unjudged })
+  if (unjudged !== undefined) {
+    enter(job, 'activate', 'what waited for a set-up task, or failed before it')
+    await activateClosure(job, wanted, { always, beforeTasks: false, again: true })
   }
   enter(job, 'keys')
   await placeKeys(job, 'post-activation', look.keys)

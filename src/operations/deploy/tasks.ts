@@ -201,12 +201,32 @@ export async function verifyTasks(
     }
   }
   if (failed.length === 0) return
+  throw tasksFailure(host.machine, 'not proved', failed)
+}
+
+/** Makes one error of the tasks that failed, with the hint and the evidence of each; `also` is said after their reasons. */
+export function tasksFailure(
+  machine: string,
+  said: string,
+  failed: readonly { readonly id: TaskId; readonly error: unknown }[],
+  more: {
+    readonly also?: readonly string[]
+    readonly evidence?: readonly string[]
+    /** Where no task gives one. */
+    readonly hint?: string
+  } = {},
+): OpsError {
   const cause = severalErrors(failed.map(({ error }) => error))
+  const known = cause instanceof OpsError ? cause : undefined
+  const hint = known?.hint ?? more.hint
+  const detail = [...(known?.detail === undefined ? [] : [known.detail]), ...(more.evidence ?? [])].join('\n')
   const reasons = failed.map(({ id, error }) => `${id}: ${messageOf(error)}`).join('; ')
-  throw failure('SETUP', `machine '${host.machine}': not proved: ${reasons}`, {
-    machine: host.machine,
+  const message = [`machine '${machine}': ${said}: ${reasons}`, ...(more.also ?? [])].join('; ')
+  return failure('SETUP', message, {
+    machine,
     cause,
-    ...(cause instanceof OpsError && cause.hint !== undefined ? { hint: cause.hint } : {}),
+    ...(hint === undefined ? {} : { hint }),
+    ...(detail === '' ? {} : { detail }),
   })
 }
 

@@ -266,6 +266,19 @@ describe('proving all tasks', () => {
     expect(events).toEqual(['verified b'])
   })
 
+  it('shows the hint and the evidence of each that does not hold', async () => {
+    const tasks = [
+      task('a', {
+        verify: async () => Promise.reject(failure('A', 'no', { hint: 'mend a', detail: 'log of a' })),
+      }),
+      task('c', { verify: async () => Promise.reject(failure('C', 'no more', { detail: 'log of c' })) }),
+    ]
+    await expect(verifyTasks(host, tasks, context())).rejects.toMatchObject({
+      hint: 'mend a',
+      detail: 'log of a\nlog of c',
+    })
+  })
+
   it('is silent when all hold', async () => {
     await verifyTasks(host, [task('a'), task('b')], context())
     expect(events).toEqual(['verified a', 'verified b'])

@@ -19,7 +19,7 @@ describe('owners that a set-up task makes after the activation', () => {
 
   it('leave out their files and start none of their units, do all else, and end with 6', () => {
     const m = machine()
-    const result = m.activate(m.closure(wanted), '--later-owners')
+    const result = m.activate(m.closure(wanted), '--before-tasks')
     expect(result).toMatchObject({ code: 6, stderr: '' })
     expect(result.output).toContain(
       'waiting for their owner: file /etc/a, unit group.service, unit theirs.service\nresult 6\n',
@@ -36,7 +36,7 @@ describe('owners that a set-up task makes after the activation', () => {
   it('are an error once the tasks have run, and nothing else is done again then', () => {
     const m = machine()
     const closure = m.closure(wanted)
-    m.activate(closure, '--later-owners')
+    m.activate(closure, '--before-tasks')
     expect(m.activate(closure)).toMatchObject({
       code: 1,
       output: expect.stringContaining("the owner of /etc/a does not exist here: user 'no-such-user'"),
@@ -77,7 +77,7 @@ describe('owners that a set-up task makes after the activation', () => {
   ])('are waited for where they are %s', (_, text, kind) => {
     const m = machine()
     const closure = m.closure({ units: { [`a.${kind}`]: { text: `${text}\n` } } })
-    expect(m.activate(closure, '--later-owners')).toMatchObject({
+    expect(m.activate(closure, '--before-tasks')).toMatchObject({
       code: 6,
       output: expect.stringContaining(`waiting for their owner: unit a.${kind}\n`),
     })
@@ -93,7 +93,7 @@ describe('owners that a set-up task makes after the activation', () => {
   ])('are not waited for with %s', (_, text) => {
     const m = machine()
     const unit = { text: `[Service]\n${text}\nExecStart=/bin/true\n` }
-    expect(deploy(m, { units: { 'a.service': unit } }, '--later-owners')).toBe(
+    expect(deploy(m, { units: { 'a.service': unit } }, '--before-tasks')).toBe(
       'unit a.service started\nresult 0\n',
     )
   })
@@ -103,10 +103,10 @@ describe('owners that a set-up task makes after the activation', () => {
     const bad = '[Service]\nExecStart=/bin/needs-the-database\n# stand-in: fails\n'
     const wanted = { files: { '/etc/b': 'ours' }, units: { 'bad.service': { text: bad } } }
     const closure = m.closure(wanted)
-    const early = m.activate(closure, '--later-owners')
+    const early = m.activate(closure, '--before-tasks')
     expect(early).toMatchObject({ code: 6, stderr: '' })
     expect(early.output).toContain(
-      'unit bad.service failed (exit-code)\nto be started again after the set-up tasks: unit bad.service\nresult 6\n',
+      'unit bad.service failed (exit-code)\nfailed before the set-up tasks: unit bad.service\nresult 6 bad.service\n',
     )
     expect(m.exists(profile)).toBe(false)
     m.forgetCalls()
@@ -124,10 +124,10 @@ describe('owners that a set-up task makes after the activation', () => {
       activate,
       units: { 'a.service': { text: '[Service]\nExecStart=/bin/true\n' } },
     })
-    const early = m.activate(closure, '--later-owners')
+    const early = m.activate(closure, '--before-tasks')
     expect(early).toMatchObject({ code: 6, stderr: '' })
     expect(early.output).toMatch(
-      /\/bin\/activate ended with status 1\nto be run again after the set-up tasks: deployment\.activate\nresult 6\n$/,
+      /\/bin\/activate ended with status 1\nfailed before the set-up tasks: deployment\.activate\nresult 6\n$/,
     )
     expect(m.unit('a.service').active).toBeUndefined()
     expect(m.activate(closure).code).toBe(2)
@@ -138,7 +138,7 @@ describe('owners that a set-up task makes after the activation', () => {
 
   it('change nothing where every owner is there', () => {
     const m = machine()
-    expect(deploy(m, { files: { '/etc/b': 'ours' } }, '--later-owners')).toBe(
+    expect(deploy(m, { files: { '/etc/b': 'ours' } }, '--before-tasks')).toBe(
       'file /etc/b written\nresult 0\n',
     )
   })
