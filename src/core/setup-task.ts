@@ -89,7 +89,7 @@ export interface WantedTask {
   readonly debconf?: readonly string[]
   readonly irreplaceable?: string | undefined
   /** What no definition of its machine may write. */
-  readonly owns?: readonly ReservedPlace[]
+  readonly owns: readonly ReservedPlace[]
   readonly secrets: readonly SecretNeed[]
   probe(host: Host, run: Run): Promise<TaskState>
   apply(host: Host, run: TaskRun): Promise<Record<string, string>>

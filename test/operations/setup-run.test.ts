@@ -20,6 +20,7 @@ beforeEach(async () => {
     stage: 'configure',
     inputs: '{}',
     packages: [],
+    owns: [],
     secrets: [],
     probe: (...args) => probe(...args),
     apply: async () => {

@@ -83,7 +83,7 @@ export const hydraProbeTask: SetupTask<ProbeOptions> = {
       systems: [...new Set(options.buildMachines.flatMap(({ systems }) => systems))],
     }
   },
-  owns: () => [],
+  owns: () => [{ path: `${folder}/**`, instead: 'another folder' }],
   secrets: ({ password }) => [password],
   probe: probeProof,
   // It leaves nothing behind but what proving it does.

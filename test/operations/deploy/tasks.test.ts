@@ -39,6 +39,7 @@ function task(
     stage: 'configure',
     inputs: more.inputs ?? '{}',
     packages: [],
+    owns: [],
     irreplaceable: more.irreplaceable,
     secrets: more.secrets ?? [],
     probe: more.probe ?? (async () => more.state ?? 'needed'),

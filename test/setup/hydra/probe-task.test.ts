@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest'
+import { placeProblems } from '../../../src/core/owned-places.js'
 import { bindTask } from '../../../src/core/setup-task.js'
 import { hydraProbeTask, provenSystem } from '../../../src/setup/hydra/probe-task.js'
 import { taskMachine } from '../../fakes/task-run.js'
@@ -19,5 +20,14 @@ describe('the proof', () => {
     expect(wanted({})).toBeUndefined()
     expect(wanted({ admin: { ...admin, roles: ['restart-jobs'] } })).toBeUndefined()
     expect(wanted({ admin, probe: false })).toBeUndefined()
+  })
+  it('keeps its folder for itself: a file of the definition there would go with the next proof', () => {
+    const task = bindTask(hydraProbeTask)(taskMachine({ hydra: { enable: true, admin } }))
+    const say = (path: string) =>
+      placeProblems([{ option: ['files'], path }], task?.owns ?? []).map((each) => each.say)
+    const inside = '/var/lib/hydra/hydra-ops-probe/own/default.nix'
+    expect(say(inside)).toEqual([`set-up task 'hydra-probe' writes ${inside}; use another folder`])
+    expect(say('/var/lib/hydra/hydra-ops-probe')).toHaveLength(1)
+    expect(say('/var/lib/hydra/hydra-ops-probes/default.nix')).toEqual([])
   })
 })

@@ -111,7 +111,7 @@ ln -sfn ../sites-available/default @/etc/sites-enabled/default`),
   })
 
   it('leaves Debian’s place to a definition, since a site of the user stays there', () => {
-    const places = wanted().owns?.map(({ path }) => path) ?? []
+    const places = wanted().owns.map(({ path }) => path)
     expect(places).toContain('/etc/nginx/sites-enabled/hydra-ops')
     expect(places).not.toContain('/etc/nginx/sites-enabled/default')
   })
