@@ -1,3 +1,5 @@
+import { posix } from 'node:path'
+
 /** A place on a machine that hydra-ops itself writes, so that no definition may write it too. */
 export interface OwnedPlace {
   /** An absolute path; `*` stands for any characters of one name, `/**` at the end for everything below. */
@@ -78,14 +80,9 @@ function covers(pattern: string, path: string): boolean {
 
 /** The path without the links that every Debian has, and without empty and dot parts. */
 function realPlace(path: string): string {
-  const parts: string[] = []
-  for (const part of path.split('/')) {
-    if (part === '..') parts.pop()
-    else if (part !== '' && part !== '.') parts.push(part)
-  }
-  return `/${parts.join('/')}`.replace(/^\/var\/(run|lock)(?=\/|$)/, (_, name) =>
-    name === 'run' ? '/run' : '/run/lock',
-  )
+  return posix
+    .resolve('/', path)
+    .replace(/^\/var\/(run|lock)(?=\/|$)/, (_, name) => (name === 'run' ? '/run' : '/run/lock'))
 }
 
 function optionText(option: readonly string[]): string {

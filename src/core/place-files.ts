@@ -72,6 +72,14 @@ function pathAt(files: readonly PlacedFile[], index: string): string | undefined
   return files[Number(index)]?.path
 }
 
+/** Number of what `argumentsOf` gives. */
+const argumentsPerFile = 9
+
+/** Lists the destinations of a script that `placeFiles` runs, from its arguments; of any other script none. */
+export function placedPaths(script: string, args: readonly string[]): string[] {
+  return script === placeScript ? args.filter((_, index) => index % argumentsPerFile === 1) : []
+}
+
 function argumentsOf(file: PlacedFile): string[] {
   const directory = posix.dirname(file.path)
   return [

@@ -33,6 +33,7 @@ describe('a place that a definition asks for', () => {
     '/srv/a.b/deep/nar/x.nar.xz',
     '/var/run/hydra-ops/mark',
     '/etc/nix/../nix//nix.conf',
+    '/../var/lock/../run/./hydra-ops/mark/',
     '/etc/systemd/system/gc.timer',
     '/etc/systemd/system/timers.target.wants/gc.timer',
     '/etc/systemd/system/postgresql@15-main.service',

@@ -1,6 +1,7 @@
 import { expect, it } from 'vitest'
 import { failure } from '../../src/core/errors.js'
 import { placeProblems, unitFile } from '../../src/core/owned-places.js'
+import { placedPaths } from '../../src/core/place-files.js'
 import type { TaskRun, WantedTask } from '../../src/core/setup-task.js'
 import type { CommandResult, Host, RemoteOptions } from '../../src/core/ssh.js'
 import { taskRun } from '../fakes/task-run.js'
@@ -18,7 +19,7 @@ export interface ContractSubject {
   readonly damages: Readonly<Record<string, string>>
   /** What the operator gives the task; by default a port of this very machine, and no secrets. */
   readonly run?: TaskRun
-  /** Whether it must be seen to write files or units by the common means; others write by scripts of their own. */
+  /** Whether it must be seen to write files by the common means; others write by scripts of their own. */
   readonly placesFiles?: boolean
   /** Where a real machine has a file that the stand-in has elsewhere. */
   realPath?(path: string): string
@@ -55,26 +56,23 @@ export function taskContract(subject: () => ContractSubject): void {
     expect(await probe()).toBe('needed')
   })
 
-  it('is done once applied, and holds', async () => {
+  it('is done once applied, holds, and writes no file and no unit that it does not own', async () => {
     await remote(subject().reset)
-    await apply()
-    await expectDone()
-  })
-
-  it('writes no file and no unit that it does not own', async () => {
-    await remote(subject().reset)
-    const written = new Set<string>()
+    const files = new Set<string>()
+    const units = new Set<string>()
     const { host, task } = subject()
     const recording = withScript(host, (text, args, options) => {
-      for (const path of placedBy(text, args)) written.add(path)
+      for (const path of placedPaths(text, args)) files.add(path)
+      for (const path of unitsIn(args)) units.add(path)
       return host.script(text, args, options)
     })
     await apply(recording)
-    if (subject().placesFiles === true) expect(written.size).toBeGreaterThan(0)
-    const free = [...written].filter((seen) => {
+    await expectDone()
+    if (subject().placesFiles === true) expect(files.size).toBeGreaterThan(0)
+    const free = [...files, ...units].filter((seen) => {
       const path = subject().realPath?.(seen) ?? seen
       const wanted = [{ option: ['deployment', 'files', path], path }]
-      return placeProblems(wanted, task.owns ?? []).length === 0
+      return placeProblems(wanted, task.owns).length === 0
     })
     expect(free).toEqual([])
   })
@@ -114,11 +112,8 @@ export function taskContract(subject: () => ContractSubject): void {
   })
 }
 
-/** Lists the files that a script of `placeFiles` writes, and the units that one of `convergeServices` starts. */
-function placedBy(text: string, args: readonly string[]): string[] {
-  // Each file is nine arguments, the second one its path.
-  if (text.includes('write_staged()')) expect(args.length % 9).toBe(0)
-  if (text.includes('write_staged()')) return args.filter((_, index) => index % 9 === 1)
+/** Lists the files of the units that a script of `convergeServices` starts or removes. */
+function unitsIn(args: readonly string[]): string[] {
   return args.flatMap((arg) =>
     /^(?:unit|obsolete):[^/]+$/.test(arg) ? [unitFile(arg.replace(/^\w+:/, ''))] : [],
   )
