@@ -34,6 +34,11 @@ export function mayPass(failed: AttemptFailed): boolean {
   return failed.code === 'ECONNRESET' || failed.code === 'EPIPE' || isDroppedEarly(failed)
 }
 
+/** Tells whether time ended an attempt before the server had said anything. */
+export function isCutShort({ timedOut, phase }: AttemptFailed): boolean {
+  return timedOut && (phase === 'dial' || phase === 'banner')
+}
+
 function isDroppedEarly(failed: AttemptFailed): boolean {
   return /Connection lost before handshake|the connection was closed/.test(failed.message)
 }

@@ -3,7 +3,7 @@ import { throwIfAborted } from '../core/errors.js'
 import { pause } from '../core/pause.js'
 import type { ConnectOptions, HostKeySeen, SshTarget } from '../core/ssh.js'
 import { type Attempt, type AttemptFailed, attempt, type Keepalive } from './attempt.js'
-import { connectError, mayPass } from './connect-errors.js'
+import { connectError, isCutShort, mayPass } from './connect-errors.js'
 import {
   algorithmsOf,
   allAlgorithms,
@@ -97,6 +97,7 @@ class Dialler {
   }
 
   async dial(algorithms: readonly HostKeyAlgorithm[], verify: (key: Buffer) => boolean): Promise<Attempt> {
+    let dropped: AttemptFailed | undefined
     for (let pauseMs = firstPauseMs; ; pauseMs = Math.min(pauseMs * 2, longestPauseMs)) {
       const result = await attempt(this.#target, {
         ...this.#tools,
@@ -106,7 +107,10 @@ class Dialler {
         login: this.#login,
         timeoutMs: Math.max(1, this.#deadline - Date.now()),
       })
-      if (result.kind !== 'failed' || !mayPass(result)) return result
+      if (result.kind !== 'failed') return result
+      // What the deadline cuts short before a word was said tells less than the attempt before it.
+      if (!mayPass(result)) return dropped !== undefined && isCutShort(result) ? dropped : result
+      dropped = result
       // Spread, so that fifty that were dropped together do not come back together.
       const wait = pauseMs * (0.5 + Math.random())
       if (Date.now() + wait >= this.#deadline) return result

@@ -210,4 +210,12 @@ describe('a connection to what is no sshd', () => {
     await expect(connect(halfway.port)).rejects.toThrow('within 1.5 s')
     halfway.close()
   })
+
+  it('says how the last complete attempt ended, where time ends the next one', async () => {
+    const dropping = await serve((socket, count) => {
+      if (count === 1) socket.destroy()
+    })
+    await expect(connect(dropping.port)).rejects.toThrow('it closes the connection')
+    dropping.close()
+  })
 })
