@@ -2,7 +2,7 @@
 # Run by `npm run lab`; by hand: see README.md.
 {
   # Stand-ins for Hydra and nix-serve: see README.md there. The real ones: --arg packages 'import <nixpkgs> { }'
-  packages ? import ../../test/fixtures/packages { },
+  packages ? import ../../test/fixtures/packages { startSeconds = 1; },
 
   # Made on `ci` by its first deploy, and known only then: `hydra-ops cache key -d lab`.
   cacheKey ? "",

@@ -1,3 +1,5 @@
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { type HydraSettings, hydraSettings } from '../../../src/setup/hydra/settings.js'
 import { waitForWeb } from '../../../src/setup/hydra/task.js'
@@ -9,7 +11,7 @@ import { StandIns } from '../../hydra/stand-in-packages.js'
 
 const standIns = new StandIns()
 /** Here is no journal to look at. */
-const pace = { pauseMs: 2_000, everyMs: 600_000, apartMs: 600_000 }
+const pace = { pauseMs: 50, everyMs: 600_000, apartMs: 600_000 }
 let postgres: PrivatePostgres | undefined
 let settings: HydraSettings
 
@@ -26,12 +28,13 @@ afterAll(async () => {
   postgres?.stop()
 })
 
-it('a web server that takes its time to start is waited for, and the log says what is seen meanwhile', async () => {
+it('the wait for a web server goes on while that loads, and the log says once what is seen meanwhile', async () => {
   const { port } = settings.options
+  const loaded = join(standIns.data, 'loaded')
   const env = await standIns.env({
     ...postgres?.env,
     HYDRA_DBI: 'dbi:Pg:dbname=hydra;user=hydra;',
-    HYDRA_STAND_IN_START_SECONDS: '6',
+    HYDRA_STAND_IN_START_AFTER: loaded,
   })
   expect(standIns.run('hydra', ['hydra-init'], env)).toMatchObject({ status: 0 })
   const argv = ['hydra-server', '-f', '-h', '127.0.0.1', '-p', `${port}`]
@@ -46,15 +49,14 @@ it('a web server that takes its time to start is waited for, and the log says wh
     },
   }
   const waited = waitForWeb(new LocalShellHost({ bin: standIns.bin('hydra') }), settings, counting, pace)
-  await server.until('the first look found nobody', () => run.lines.length > 0)
+  await server.until('the third look began', () => looks >= 3)
   expect(run.lines).toEqual([
     expect.stringMatching(
       new RegExp(`^waiting until Hydra's web server answers on port ${port}: .*ECONNREFUSED`),
     ),
   ])
   expect(server.log).not.toContain('Accepting connections')
+  writeFileSync(loaded, '')
   await waited
-  // The first look came at once, the last one found it: those between found nobody as well.
-  expect(looks).toBeGreaterThan(2)
-  expect(server.log).toContain('Accepting connections')
+  await server.until('it says that it listens', () => server.log.includes('Accepting connections'))
 })
