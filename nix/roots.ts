@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import { mkdir, readdir, readFile, readlink, unlink } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { replaceDurably } from '../src/core/durable-file.js'
@@ -15,7 +16,7 @@ const what = 'keep the closure from being collected'
 const placeName = 'place'
 
 /** Keeps GC roots of what was deployed: links `<folder>/<name>-<n>` that Nix knows of. */
-export function createRoots(command: NixCommand): Pick<Nix, 'root'> {
+export function createRoots(command: NixCommand): Pick<Nix, 'root' | 'forgetRoots'> {
   const renewals = new Map<string, Promise<void>>()
 
   const runStore = (args: readonly string[], run: Run) =>
@@ -61,6 +62,11 @@ export function createRoots(command: NixCommand): Pick<Nix, 'root'> {
         await removeRoots(roots.filter((root) => root.path === path))
       }
       await removeRoots((await rootsOf(folder, name)).slice(0, -keptRoots))
+    },
+
+    async forgetRoots(folder, names) {
+      if (!existsSync(folder)) return
+      await removeRoots((await rootsIn(folder)).filter(({ name }) => names.includes(name)))
     },
   }
 }

@@ -15,6 +15,11 @@ give_up() {
 
 is_root() { [ "$(id -u)" = 0 ]; }
 
+# Folders that go when the script ends, whether it comes to its end or is interrupted.
+short_lived=()
+remove_short_lived() { [ ${#short_lived[@]} = 0 ] || rm -rf "${short_lived[@]}"; }
+trap remove_short_lived EXIT
+
 # Debian packages of the given groups (run, test) that are not installed, one a line.
 missing_packages() {
   local group package file
@@ -181,7 +186,7 @@ choose_home() {
   home="$(home_of_worker)/.hydra-ops-test"
   if [ ${#home} -gt 38 ]; then
     home=$(mktemp -d /tmp/hydra-ops-test.XXXXXX)
-    trap 'rm -rf "$home"' EXIT
+    short_lived+=("$home")
     if is_root; then chown "$lab_user:" "$home"; fi
   fi
   as_worker / / mkdir -p -m 700 "$home"

@@ -146,6 +146,7 @@ function lazyNix(load: () => Promise<Nix>): Nix {
     repair: async (host, path, options, run) => (await nix()).repair(host, path, options, run),
     removeBroken: async (host, path, run) => (await nix()).removeBroken(host, path, run),
     root: async (folder, name, path, run) => (await nix()).root(folder, name, path, run),
+    forgetRoots: async (folder, names) => (await nix()).forgetRoots(folder, names),
     copyMethod: (host) => {
       // What is to be copied was evaluated before.
       if (loaded === undefined) throw new Error('a way to copy was wanted before anything was evaluated')

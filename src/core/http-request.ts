@@ -140,7 +140,7 @@ async function wholeBody(response: IncomingMessage): Promise<Buffer> {
       chunks.push(bytes)
     }
   } catch (error) {
-    throw closedTooEarly(error) ? new Error(endedAfter(size, response)) : error
+    throw closedTooEarly(error) ? new EndedEarly(size, response) : error
   }
   return Buffer.concat(chunks)
 }
@@ -150,7 +150,13 @@ function closedTooEarly(error: unknown): boolean {
   return error instanceof Error && 'code' in error && error.code === 'ECONNRESET'
 }
 
-function endedAfter(size: number, { headers }: IncomingMessage): string {
-  const announced = headers['content-length']
-  return `the answer ended after ${size}${announced === undefined ? '' : ` of ${announced}`} bytes`
+/** The error of a body that ended before its announced end. */
+export class EndedEarly extends Error {
+  readonly size: number
+
+  constructor(size: number, { headers }: Pick<IncomingMessage, 'headers'>) {
+    const announced = headers['content-length']
+    super(`the answer ended after ${size}${announced === undefined ? '' : ` of ${announced}`} bytes`)
+    this.size = size
+  }
 }

@@ -78,4 +78,6 @@ export interface Nix {
   removeBroken(host: Host, path: StorePath, run: Run): Promise<StorePath[]>
   /** Makes `folder/<name>-<n>` a GC root of the path, keeping the newest three of that name. */
   root(folder: string, name: string, path: StorePath, run: Run): Promise<void>
+  /** Removes every root of these names from the folder; their paths may be collected then. */
+  forgetRoots(folder: string, names: readonly string[]): Promise<void>
 }

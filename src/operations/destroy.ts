@@ -1,5 +1,6 @@
 import { existsSync, readdirSync, rmSync } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { dirname } from 'node:path'
+import pLimit from 'p-limit'
 import type { Ops } from '../core/context.js'
 import type { DeploymentRecord } from '../core/deployment.js'
 import { exitCodes, failure, OpsError } from '../core/errors.js'
@@ -8,12 +9,15 @@ import type { MachineName } from '../core/names.js'
 import { resourceName } from '../core/names.js'
 import type { Run } from '../core/run.js'
 import { settleAll } from '../core/settle.js'
+import { builtRoot } from './deploy/build-everything.js'
+import type { Link } from './deploy/job.js'
 import { machineRecord, type Session, updateMachine } from './deploy/session.js'
 import { forgetGeneratedSecret, generatedSecretsOf } from './generated-secret.js'
 import { onMachines } from './on-machines.js'
 import { hostKeyFile, resourceOf } from './resources.js'
 import { selectRecordedMachines } from './select-by-tag.js'
 import type { Selection } from './selection.js'
+import { forgetSshFiles } from './ssh-client.js'
 
 /** Destroys machines and what belongs to them. Asks first, naming each. */
 export async function destroyMachines(
@@ -23,8 +27,10 @@ export async function destroyMachines(
   const record = ops.store.resolve(request.deployment)
   const quiet: Run = { signal: ops.signal, log: () => {} }
   const machines = await selectRecordedMachines(ops, record, request.selection, quiet)
-  const found = await settleAll(machines.map((machine) => isThere(ops, record, machine, quiet)))
-  const there = machines.filter((_, index) => found[index] === true)
+  if (machines.length === 0) return []
+  const { maxConcurrent } = request
+  // No question depends on the look where `--yes` answers it already.
+  const there = request.yes ? machines : await lookForThem({ ops, record, machines, maxConcurrent }, quiet)
   if (!request.yes && there.length > 0) {
     const name = record.name ?? record.uuid
     const sure = await ops.questions.confirm(
@@ -32,15 +38,42 @@ export async function destroyMachines(
     )
     if (!sure) throw new OpsError('REFUSED', exitCodes.failed, 'nothing was destroyed')
   }
-  // Those that were named in the question, and no others.
+  // A machine that was made since the selection is none of it.
   const selection = { include: machines }
   return onMachines(ops, { ...request, selection, verb: 'destroy' }, async (session, machine, run) => {
     const something = await isThere(ops, session.record, machine, run)
-    if (something && !request.yes && !there.includes(machine)) throw madeMeanwhile(machine)
+    if (something && !there.includes(machine)) throw madeMeanwhile(machine)
     // The provider sweeps all the same: a crash of long ago may have left what nobody sees.
     await destroyMachine(ops, session, machine, run)
     return something ? true : { unchanged: 'there was nothing to destroy: it was never made' }
   })
+}
+
+/** Picks the machines of which something may be there; one that cannot be looked at counts as such. */
+async function lookForThem(
+  wanted: {
+    readonly ops: Ops
+    readonly record: DeploymentRecord
+    readonly machines: readonly MachineName[]
+    readonly maxConcurrent: number
+  },
+  run: Run,
+): Promise<MachineName[]> {
+  const { ops, record, machines, maxConcurrent } = wanted
+  const limit = pLimit(maxConcurrent)
+  const found = await settleAll(
+    machines.map((machine) =>
+      limit(async () => {
+        try {
+          return await isThere(ops, record, machine, run)
+        } catch (error) {
+          if (error instanceof OpsError && error.code === 'INTERRUPTED') throw error
+          return true
+        }
+      }),
+    ),
+  )
+  return machines.filter((_, index) => found[index] === true)
 }
 
 function madeMeanwhile(machine: MachineName): OpsError {
@@ -82,7 +115,7 @@ export async function destroyMachine(
   })
   await provider.destroy(resourceOf(ops, session.record, machine), run)
   const secrets = generatedSecretsOf(session.paths, machine, Object.keys(session.record.machines))
-  removeTraces(session, machine)
+  await removeTraces({ ops, session, machine })
   if (provider.makesMachines) for (const { file } of secrets) forgetGeneratedSecret(file)
   session.update((draft) => {
     delete draft.machines[machine]
@@ -108,25 +141,12 @@ function forgotten(secrets: string, folder: string): string {
  * Removes what is kept of a machine besides its record and its generated secrets: host key, ssh configuration, GC
  * roots of its closures. Disks and console are the provider's; logs and journal stay, as history.
  */
-function removeTraces(session: Session, machine: MachineName): void {
+async function removeTraces({
+  ops,
+  session,
+  machine,
+}: Pick<Link, 'ops' | 'session' | 'machine'>): Promise<void> {
   rmSync(dirname(hostKeyFile(session.paths, machine)), { recursive: true, force: true })
-  removeSshFiles(session, machine)
-  removeRoots(session, machine)
-}
-
-/** Removes the ssh files that name the machine: each file is named after its machines, with `+` between them. */
-function removeSshFiles({ paths }: Session, machine: MachineName): void {
-  const folder = join(dirname(paths.sshConfig), 'ssh')
-  if (!existsSync(folder)) return
-  for (const file of readdirSync(folder)) {
-    const machines = file.replace(/\.(?:config|known_hosts)$/, '').split('+')
-    if (machines.includes(machine)) rmSync(join(folder, file), { force: true })
-  }
-}
-
-function removeRoots({ paths }: Session, machine: MachineName): void {
-  const { gcroots } = paths
-  if (!existsSync(gcroots)) return
-  const root = new RegExp(`^${machine.replaceAll('.', '\\.')}(?:\\+built)?-\\d+$`)
-  for (const name of readdirSync(gcroots)) if (root.test(name)) rmSync(join(gcroots, name), { force: true })
+  forgetSshFiles(session.paths, machine)
+  await ops.nix.forgetRoots(session.paths.gcroots, [machine, builtRoot(machine)])
 }

@@ -4,7 +4,7 @@ import type { MachineResult } from '../core/events.js'
 import type { MachineName } from '../core/names.js'
 import type { Run } from '../core/run.js'
 import { startResource } from './deploy/create.js'
-import { closeJob, type Link, newLink, recordOf, resourceFor, updateJob } from './deploy/job.js'
+import { type Link, newLink, recordOf, resourceFor, updateJob, withLink } from './deploy/job.js'
 import { bootMs, connect, waitAndConnect } from './deploy/reach.js'
 import { rebootMachine } from './deploy/reboot.js'
 import type { Session } from './deploy/session.js'
@@ -21,8 +21,10 @@ export function startMachines(ops: Ops, request: PowerRequest): Promise<MachineR
     const observation = await link.provider.inspect(await resourceFor(link), run)
     if (observation.kind === 'running') return false
     await startResource(link)
-    await withLink(link, () => waitAndConnect(link, bootMs))
-    await resendVolatileKeys(link, network)
+    await withLink(link, async () => {
+      await waitAndConnect(link, bootMs)
+      await resendVolatileKeys(link, network)
+    })
     return true
   })
 }
@@ -54,8 +56,8 @@ export function rebootMachines(
     await withLink(link, async () => {
       await connect(link)
       await rebootMachine(link, { hard: request.hard === true })
+      await resendVolatileKeys(link, network)
     })
-    await resendVolatileKeys(link, network)
     return true
   })
 }
@@ -68,17 +70,8 @@ function existing(ops: Ops, session: Session, machine: MachineName, run: Run): L
   return link
 }
 
-async function withLink(link: Link, action: () => Promise<unknown>): Promise<void> {
-  try {
-    await action()
-  } finally {
-    closeJob(link)
-  }
-}
-
-/** What lies in /run is gone after a boot. */
+/** Sends again what lay in /run, which is gone after a boot. */
 async function resendVolatileKeys(link: Link, network: NetworkOnce): Promise<void> {
   if (!Object.values(recordOf(link).keys).some((path) => path.startsWith('/run/'))) return
-  const { ops, session, machine, run, sudoPassword } = link
-  await sendKeysTo(ops, session, machine, { network, run, sudoPassword })
+  await sendKeysTo(link, network)
 }

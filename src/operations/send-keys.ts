@@ -1,14 +1,12 @@
 import type { Ops } from '../core/context.js'
 import type { NetworkDefinition } from '../core/definition.js'
 import type { MachineResult } from '../core/events.js'
-import type { MachineName } from '../core/names.js'
 import type { Run } from '../core/run.js'
 import { inspectKeys } from './deploy/deliver-keys.js'
 import { definitionIn, evaluationRequest } from './deploy/evaluate-network.js'
-import { closeJob, type Link, newLink } from './deploy/job.js'
-import { refuseMissingOwners } from './deploy/key-owners.js'
+import { type Link, newLink, withLink } from './deploy/job.js'
 import { resolveKeys } from './deploy/keys.js'
-import { dropKeys, placeKeys } from './deploy/keys-stage.js'
+import { finishKeys } from './deploy/keys-stage.js'
 import { connect, hostOf } from './deploy/reach.js'
 import { refuseMachine } from './deploy/refuse-machine.js'
 import type { Session } from './deploy/session.js'
@@ -34,48 +32,24 @@ export function networkOnce(ops: Ops): NetworkOnce {
 /** Delivers keys again, after a reboot for instance; those that are in place are not touched. */
 export function sendKeys(ops: Ops, request: Omit<OnMachines, 'verb'>): Promise<MachineResult[]> {
   const network = networkOnce(ops)
-  return onMachines(ops, { ...request, verb: 'send-keys' }, (session, machine, run) =>
-    sendKeysTo(ops, session, machine, { network, run }),
-  )
+  return onMachines(ops, { ...request, verb: 'send-keys' }, async (session, machine, run) => {
+    const definition = definitionIn(await network(session, run), machine)
+    const link: Link = { ...newLink(ops, session, machine, run), definition }
+    return withLink(link, async () => {
+      await connect(link)
+      await sendKeysTo(link, network)
+      return link.changed
+    })
+  })
 }
 
-/** The same for one machine; answers whether something was sent. */
-export async function sendKeysTo(
-  ops: Ops,
-  session: Session,
-  machine: MachineName,
-  how: {
-    readonly network: NetworkOnce
-    readonly run: Run
-    /** The answer that the same run was given before. */
-    readonly sudoPassword?: Link['sudoPassword']
-  },
-): Promise<boolean> {
-  const { run } = how
-  const definition = definitionIn(await how.network(session, run), machine)
-  const keys = await resolveKeys(definition, {
-    local: ops.local,
-    runCommands: true,
-    run,
-    known: new Map(),
-  })
-  const link: Link = {
-    ...newLink(ops, session, machine, run),
-    definition,
-    sudoPassword: how.sudoPassword,
-  }
-  try {
-    await connect(link)
-    refuseMachine(link, await surveyMachine(hostOf(link), run))
-    const seen = await inspectKeys(hostOf(link), keys, run)
-    // Nothing comes that could make a missing owner; his key alone stays away.
-    const owned = seen.filter((each) => each.missingOwner === undefined)
-    await placeKeys(link, 'pre-activation', owned)
-    await placeKeys(link, 'post-activation', owned)
-    await dropKeys(link, seen)
-    refuseMissingOwners(machine, seen)
-    return link.changed
-  } finally {
-    closeJob(link)
-  }
+/** Does the same for one machine, over the open connection of its link. */
+export async function sendKeysTo(link: Link, network: NetworkOnce): Promise<void> {
+  const { ops, session, machine, run } = link
+  const definition = definitionIn(await network(session, run), machine)
+  const options = { local: ops.local, runCommands: true, run, known: new Map() }
+  const keys = await resolveKeys(definition, options)
+  refuseMachine(link, await surveyMachine(hostOf(link), run))
+  // Nothing comes that could make a missing owner: the keys are at their last stage.
+  await finishKeys(link, await inspectKeys(hostOf(link), keys, run))
 }

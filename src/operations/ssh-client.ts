@@ -1,3 +1,4 @@
+import { existsSync, readdirSync, rmSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import type { Ops } from '../core/context.js'
 import type { DeploymentPaths, DeploymentRecord } from '../core/deployment.js'
@@ -8,6 +9,10 @@ import { settleAll } from '../core/settle.js'
 import type { SshTarget } from '../core/ssh.js'
 import { machineOf, sshTargetOf } from './resources.js'
 import { writeIfChanged } from './write-if-changed.js'
+
+/** What stands between the machines in the name of a file. No machine has it in its name. */
+const between = '+'
+const ends = { config: '.config', knownHosts: '.known_hosts' }
 
 /**
  * A `-F` file for the system's ssh and scp with just these machines, named after them so that sessions side by
@@ -20,12 +25,28 @@ export async function sshClientConfig(
   run: Run,
 ): Promise<string> {
   const targets = await settleAll(machines.map((machine) => reachableTarget(ops, record, machine, run)))
-  const base = join(dirname(ops.store.paths(record.uuid).sshConfig), 'ssh', [...machines].sort().join('+'))
-  const knownHosts = `${base}.known_hosts`
+  const paths = ops.store.paths(record.uuid)
+  const base = join(folderOf(paths), [...machines].sort().join(between))
+  const knownHosts = `${base}${ends.knownHosts}`
   const rendered = ops.ssh.renderConfig(targets, { knownHosts })
   writeIfChanged(knownHosts, rendered.knownHosts)
-  writeIfChanged(`${base}.config`, rendered.config)
-  return `${base}.config`
+  writeIfChanged(`${base}${ends.config}`, rendered.config)
+  return `${base}${ends.config}`
+}
+
+/** Removes the files of `sshClientConfig` that name the machine, alone or with others. */
+export function forgetSshFiles(paths: DeploymentPaths, machine: MachineName): void {
+  const folder = folderOf(paths)
+  if (!existsSync(folder)) return
+  for (const file of readdirSync(folder)) {
+    const end = Object.values(ends).find((each) => file.endsWith(each)) ?? ''
+    const machines = file.slice(0, file.length - end.length).split(between)
+    if (machines.includes(machine)) rmSync(join(folder, file), { force: true })
+  }
+}
+
+function folderOf(paths: DeploymentPaths): string {
+  return join(dirname(paths.sshConfig), 'ssh')
 }
 
 export interface WholeSshConfig {

@@ -6,6 +6,7 @@ import type { Run } from '../core/run.js'
 import type { SetupTask, TaskRun, TaskState } from '../core/setup-task.js'
 import type { Host } from '../core/ssh.js'
 import { hydraSettings, noPackage, reachedAt } from './hydra/settings.js'
+import { machineTime, newestLines } from './journal.js'
 import { askMachine, fact } from './remote-script.js'
 import { hashPart, servedProblem } from './served-path.js'
 import {
@@ -34,7 +35,6 @@ const unit = 'nix-serve.service'
 
 /** Number of empty NARs in a row after which no other is waited for. */
 const emptyAnswers = 3
-const isEmptyNar = /the NAR is empty$|the answer ended after 0 of \d+ bytes$/
 
 /** The machine's whole store as a binary cache that signs what it serves. */
 export const nixServeTask: SetupTask<NixServeOptions> = {
@@ -143,46 +143,28 @@ async function verifyNixServe(host: Host, options: NixServeOptions, run: TaskRun
       signal: run.signal,
       timeoutMs: requestMs,
     })
-  const clock = { what: 'ask the time', script: 'echo "now=$(date +%s)"' }
-  const since = fact(await askMachine(host, clock, run), 'now')
+  const since = await machineTime(host, run)
   let empty = 0
   await waitUntil(host.machine, run, {
     what: 'nix-serve serves a signed path and its NAR',
     deadlineMs: answerMs,
     hint: `journalctl -u ${unit} on the machine says more`,
-    evidence: () => newestLines(host, since, run),
+    evidence: () => newestLines(host, [unit], since, run),
     // A narinfo was signed and served: nix-serve is up, and what it calls fails.
     hopeless: async () =>
-      empty < emptyAnswers
-        ? undefined
-        : 'its `nix dump-path` fails: it needs `nix-command`, or the daemon refuses it',
+      empty < emptyAnswers ? undefined : '`nix dump-path` fails on the machine; the journal below says why',
     wrong: async () => {
       const info = await get('/nix-cache-info')
       if (info.status !== 200) return `/nix-cache-info answers with status ${info.status}`
       const question = { what: 'put a small file into the Nix store', script: smallPathScript }
       const hash = hashPart(fact(await askMachine(host, question, run), 'path'))
       const problem = await servedProblem(host, { hash, folder: '/', publicKey, get }, run)
-      empty = problem !== undefined && isEmptyNar.test(problem) ? empty + 1 : 0
-      if (problem !== undefined) return problem
+      empty = problem?.emptyNar === true ? empty + 1 : 0
+      if (problem !== undefined) return problem.text
       const [unsteady] = await unsteadyUnits(host, [unit], run)
       return unsteady
     },
   })
-}
-
-/** Reads lines since a second of the machine's own clock: what was wrong before may be mended. */
-async function newestLines(host: Host, since: string, run: Run): Promise<string> {
-  const what = 'read the journal of nix-serve'
-  const argv = [
-    'journalctl',
-    '--quiet',
-    '--no-pager',
-    '--output=cat',
-    '--lines=20',
-    `--unit=${unit}`,
-    `--since=@${since}`,
-  ]
-  return (await host.exec(argv, { signal: run.signal, timeoutMs: requestMs, what })).stdout.trim()
 }
 
 /** Adds a path of a few bytes: its own package may have hundreds of MiB. The garbage collector may take the path. */

@@ -109,12 +109,7 @@ async function applyNix(host: Host, options: NixOptions, run: Run): Promise<Reco
   if (options.extraOptions.trim() !== '') await checkSettings(host, settings, run)
   const what = 'note whether nix-daemon must restart'
   const seen = await ask(host, what, markScript, [nixSettingsFile, sha256(settings), nixInclude], run)
-  if (!seen.has('nix')) {
-    throw failure(
-      'NO_NIX',
-      `machine '${host.machine}': nix-store is not installed, though its packages should be`,
-    )
-  }
+  if (!seen.has('nix')) throw noNix(host)
   const stale = seen.has('stale')
   const files = [...(stale ? [{ path: nixSettingsFile, content: settings }] : []), ...gcUnits(options)].map(
     rootFile,
@@ -129,17 +124,27 @@ function rootFile(file: { readonly path: string; readonly content: string }): Pl
   return { ...file, mode: 0o644, user: 'root', group: 'root' }
 }
 
+function noNix(host: Host): Error {
+  return failure(
+    'NO_NIX',
+    `machine '${host.machine}': nix-store is not installed, though its packages should be`,
+    { machine: host.machine },
+  )
+}
+
 /** Lets Nix read the settings before they are in place: with a wrong value none of its programs would start. */
 async function checkSettings(host: Host, settings: string, run: Run): Promise<void> {
   const what = 'read the settings of Nix'
   const options = { signal: run.signal, timeoutMs: probeMs, what, stdin: settings }
   const result = await host.script(checkScript, [], options)
-  if (result.kind === 'exited' && result.code === 0) return
-  throw commandFailure(result, {
-    machine: host.machine,
-    what,
-    hint: 'correct deployment.nix.extraOptions; nothing was changed',
-  })
+  if (result.kind === 'exited' && result.code === notInstalled) throw noNix(host)
+  if (result.kind !== 'exited' || result.code !== 0) {
+    const hint = 'correct deployment.nix.extraOptions; nothing was changed'
+    throw commandFailure(result, { machine: host.machine, what, hint })
+  }
+  // Nix passes over a setting that it does not know, as it would over a misspelt one.
+  for (const line of result.stderr.split('\n'))
+    if (line.includes('unknown setting')) run.log(`deployment.nix.extraOptions: ${line.trim()}`)
 }
 
 async function checkSchedule(host: Host, dates: string, run: Run): Promise<void> {
@@ -150,7 +155,7 @@ async function checkSchedule(host: Host, dates: string, run: Run): Promise<void>
   throw commandFailure(result, {
     machine: host.machine,
     what,
-    hint: 'deployment.nix.gc.dates (or hydra.gc.dates) is a calendar event as in systemd.time(7), such as "weekly" or "03:15"',
+    hint: 'deployment.nix.gc.dates (or hydra.gc.dates) has the right form, so the machine does not know its time zone: install tzdata or leave it out',
   })
 }
 
@@ -208,7 +213,11 @@ echo "gc-timer=$(hash "/etc/systemd/system/$gc.timer")"
 exit 0
 `
 
+/** Exit status of a shell that does not find a program. */
+const notInstalled = 127
+
 const checkScript = `
+command -v nix-store > /dev/null || exit ${notInstalled}
 folder=$(mktemp -d) || exit 1
 trap 'rm -rf -- "$folder"' EXIT
 cat > "$folder/nix.conf" || exit 1

@@ -1,7 +1,6 @@
 import { createHash } from 'node:crypto'
 import { requireSuccess } from '../core/command-result.js'
-import { messageOf, throwIfAborted } from '../core/errors.js'
-import type { HttpAnswer } from '../core/http-request.js'
+import { EndedEarly, type HttpAnswer } from '../core/http-request.js'
 import type { Run } from '../core/run.js'
 import type { Host } from '../core/ssh.js'
 import { refusal } from './hydra/web-session.js'
@@ -17,6 +16,13 @@ export interface ServedPath {
   get(path: string): Promise<HttpAnswer>
 }
 
+/** What is wrong with a path as a cache serves it. */
+export interface ServedProblem {
+  readonly text: string
+  /** The narinfo is served and signed, and no byte of the NAR comes: what the cache calls for it fails. */
+  readonly emptyNar: boolean
+}
+
 const unpackMs = 120_000
 
 /** Finds the 32 characters by which a cache knows a store path; '' where the text is no store path. */
@@ -28,31 +34,40 @@ export function hashPart(path: string): string {
  * Names what is wrong with a path as a cache serves it; undefined = its narinfo is signed, and its NAR is the signed one.
  * An unknown compression is taken where the hash of the file fits. A narinfo alone proves nothing: a cache may sign paths whose NARs are empty (measured).
  */
-export async function servedProblem(host: Host, served: ServedPath, run: Run): Promise<string | undefined> {
+export async function servedProblem(
+  host: Host,
+  served: ServedPath,
+  run: Run,
+): Promise<ServedProblem | undefined> {
   const name = `${served.folder}${served.hash}.narinfo`
   const narinfo = await served.get(name)
-  if (narinfo.status !== 200) return `${name} answers with ${refusal(narinfo)}`
+  if (narinfo.status !== 200) return filled(`${name} answers with ${refusal(narinfo)}`)
   if (!verifyNarInfo(narinfo.body, served.publicKey))
-    return `${name} is not signed by the key of this machine`
+    return filled(`${name} is not signed by the key of this machine`)
   const url = narInfoField(narinfo.body, 'URL')
-  const problem = await narProblem(host, narinfo.body, () => served.get(`${served.folder}${url}`), run)
-  return problem === undefined ? undefined : `${served.folder}${url}: ${problem}`
+  const nar = `${served.folder}${url}`
+  const answer = await served.get(nar).catch((error: unknown) => {
+    if (error instanceof EndedEarly) return error
+    throw error
+  })
+  if (answer instanceof EndedEarly) return { text: `${nar}: ${answer.message}`, emptyNar: answer.size === 0 }
+  if (answer.status !== 200) return filled(`${nar}: the NAR answers with ${refusal(answer)}`)
+  if (answer.bytes.length === 0) return { text: `${nar}: the NAR is empty`, emptyNar: true }
+  const problem = await contentProblem(host, narinfo.body, answer.bytes, run)
+  return problem === undefined ? undefined : filled(`${nar}: ${problem}`)
 }
 
-async function narProblem(
+function filled(text: string): ServedProblem {
+  return { text, emptyNar: false }
+}
+
+/** Compares the bytes of a NAR with what its narinfo promises. */
+async function contentProblem(
   host: Host,
   narinfo: string,
-  fetchNar: () => Promise<HttpAnswer>,
+  bytes: Uint8Array,
   run: Run,
 ): Promise<string | undefined> {
-  const answer = await fetchNar().catch((error: unknown) => {
-    throwIfAborted(run.signal)
-    return messageOf(error)
-  })
-  if (typeof answer === 'string') return answer
-  const { bytes } = answer
-  if (answer.status !== 200) return `the NAR answers with ${refusal(answer)}`
-  if (bytes.length === 0) return 'the NAR is empty'
   const fileHash = narInfoField(narinfo, 'FileHash')
   const fileProblem = fileHash === '' ? undefined : hashProblem(sha256(bytes), fileHash)
   if (fileProblem !== undefined) return fileProblem

@@ -15,6 +15,8 @@ export async function waitUntil(
     readonly deadlineMs: number
     readonly pauseMs?: number
     readonly hint?: string
+    /** Of the error that both ends of the wait are; DEADLINE and LASTING_CAUSE by default. */
+    readonly code?: string
     /** What the machine says of it, for the error. */
     evidence?(): Promise<string>
     /** Undefined = it holds; else what is seen instead. */
@@ -42,10 +44,13 @@ export async function waitUntil(
     if (lost !== undefined) break
     await pause(wish.pauseMs ?? 2_000, run.signal)
   } while (performance.now() < end)
-  const detail = await wish.evidence?.().catch(() => '')
+  const detail = await wish.evidence?.().catch((error: unknown) => {
+    throwIfAborted(run.signal)
+    return messageOf(error)
+  })
   const seconds = Math.round((lost === undefined ? wish.deadlineMs : performance.now() - begin) / 1_000)
   const reason = lost === undefined || last.includes(lost) ? last : `${last}; ${lost}`
-  const code = lost === undefined ? 'DEADLINE' : 'LASTING_CAUSE'
+  const code = wish.code ?? (lost === undefined ? 'DEADLINE' : 'LASTING_CAUSE')
   throw failure(code, `machine '${machine}': waited ${seconds} s until ${wish.what}: ${reason}`, {
     machine,
     ...(wish.hint === undefined ? {} : { hint: wish.hint }),

@@ -12,10 +12,10 @@ export interface KillableScript {
 }
 
 export async function killableScript(script: string): Promise<KillableScript> {
-  // Below the package, where the script finds the package's files and modules.
-  const dist = join(packageRoot(), 'dist')
-  mkdirSync(dist, { recursive: true })
-  const folder = mkdtempSync(join(dist, 'crash-'))
+  // Below the package, where the script finds the package's files and modules. A build empties `dist`, and npm packs it.
+  const cache = join(packageRoot(), '.cache')
+  mkdirSync(cache, { recursive: true })
+  const folder = mkdtempSync(join(cache, 'crash-'))
   const outfile = join(folder, basename(script).replace(/\.ts$/, '.mjs'))
   const shape = { bundle: true, packages: 'external', platform: 'node', format: 'esm' } as const
   await build({ entryPoints: [script], outfile, target: 'node20.11', logLevel: 'warning', ...shape })

@@ -96,6 +96,7 @@ export function createFakeNix(network: NetworkDefinition, folder: string): FakeN
       nix.roots.push({ folder: rootFolder, name, path })
       await roots.root(rootFolder, name, path, run)
     },
+    forgetRoots: roots.forgetRoots,
   }
   return nix
 }

@@ -1,11 +1,12 @@
-import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { basename, dirname, join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { DeploymentPaths } from '../../src/core/deployment.js'
 import { MachineName, resourceName } from '../../src/core/names.js'
 import { deploy } from '../../src/operations/deploy/deploy.js'
 import { destroyMachines } from '../../src/operations/destroy.js'
 import { generatedFile, keepGeneratedSecret } from '../../src/operations/generated-secret.js'
+import { sshClientConfig } from '../../src/operations/ssh-client.js'
 import { runFakeDebian } from '../fakes/fake-debian.js'
 import { fakeMachine, fakeNetwork } from '../fakes/fake-network.js'
 import { createFakeOps, type FakeOps } from '../fakes/fake-ops.js'
@@ -74,19 +75,34 @@ describe('a machine that is destroyed', () => {
 
   it('leaves no ssh configuration of its own, alone or with others', async () => {
     const folder = join(dirname(paths.sshConfig), 'ssh')
-    mkdirSync(folder, { recursive: true })
-    for (const name of ['web', 'web2', 'web+web2', 'web.db+web2'])
-      for (const kind of ['config', 'known_hosts']) writeFileSync(join(folder, `${name}.${kind}`), '')
+    rmSync(folder, { recursive: true, force: true })
+    const configFor = (...machines: string[]) =>
+      sshClientConfig(
+        ops,
+        ops.store.resolve('net'),
+        machines.map((name) => MachineName.parse(name)),
+        { signal: ops.signal, log: () => {} },
+      )
+    for (const machines of [['web'], ['web', 'web2'], ['web', 'web2', 'web.db']]) await configFor(...machines)
+    const stay = [await configFor('web2'), await configFor('web2', 'web.db')]
+    expect(readdirSync(folder)).toHaveLength(10)
     await destroy('web')
-    expect(readdirSync(folder).filter((name) => /(?:^|\+)web(?:\+|\.(?!db))/.test(name))).toEqual([])
-    expect(readdirSync(folder)).toEqual(
-      expect.arrayContaining([
-        'web.db+web2.config',
-        'web.db+web2.known_hosts',
-        'web2.config',
-        'web2.known_hosts',
-      ]),
+    const names = stay.map((file) => basename(file, '.config'))
+    expect(readdirSync(folder).sort()).toEqual(
+      names.flatMap((name) => [`${name}.config`, `${name}.known_hosts`]).sort(),
     )
+  })
+
+  it('leaves no root of its closures, also of those that were only built, and those of the others', async () => {
+    ops.nix.network = fakeNetwork(names.map((name) => fakeMachine(name, { version: 'v2' })))
+    await deploy(ops, { ...standardRequest, until: 'build' })
+    const roots = () => readdirSync(paths.gcroots).filter((name) => name !== 'place')
+    expect(
+      roots().filter((name) => name.startsWith('web+') || name.startsWith('web-')).length,
+    ).toBeGreaterThan(2)
+    const others = roots().filter((name) => /^web(?:2|\.db)/.test(name))
+    await destroy('web')
+    expect(roots()).toEqual(others)
   })
 
   it('says which passwords went', async () => {
@@ -220,5 +236,98 @@ describe('destroy where the state says that a machine was never made', () => {
       { machine: 'web2', outcome: 'changed' },
     ])
     expect(ops.hypervisor.domain(name)).toEqual(domain)
+  })
+})
+
+describe('destroy of several machines, one of which cannot be looked at', () => {
+  const uuid = () => ops.store.resolve('net').uuid
+  const fake = () => ops.providers.named('fake')
+  /** Makes machines of which nothing is recorded, so that destroy must look for them. */
+  const forget = (...machines: string[]) =>
+    ops.store.lock(uuid(), async (held) =>
+      held.update((draft) => {
+        for (const machine of machines.map((name) => MachineName.parse(name)))
+          Object.assign(draft.machines[machine] ?? {}, { handle: undefined })
+      }),
+    )
+  const all = (yes: boolean, maxConcurrent = 3) =>
+    destroyMachines(ops, { deployment: 'net', selection: {}, yes, maxConcurrent })
+  const rows = [
+    { machine: 'web', outcome: 'failed', reason: expect.stringContaining('no answer') },
+    { machine: 'web2', outcome: 'changed' },
+    { machine: 'web.db', outcome: 'changed' },
+  ]
+
+  beforeEach(() => {
+    ops.answerTo = true
+  })
+
+  it.each([false, true])('destroys the others, and the row tells (--yes: %s)', async (yes) => {
+    await forget('web')
+    const { inspect } = fake()
+    Object.assign(fake(), {
+      inspect: async (resource: Parameters<typeof inspect>[0], run: Parameters<typeof inspect>[1]) => {
+        if (resource.machine === 'web') throw new Error('no answer')
+        return inspect(resource, run)
+      },
+    })
+    expect(await all(yes)).toMatchObject(rows)
+    expect(ops.asked).toEqual(yes ? [] : ["destroy web, web2, web.db of deployment 'net', with their disks?"])
+  })
+
+  it.each([false, true])('destroys the others where a provider is not installed (--yes: %s)', async (yes) => {
+    await ops.store.lock(uuid(), async (held) =>
+      held.update((draft) =>
+        Object.assign(draft.machines[MachineName.parse('web')] ?? {}, { provider: 'gone' }),
+      ),
+    )
+    expect(await all(yes)).toMatchObject([{ machine: 'web', outcome: 'failed' }, ...rows.slice(1)])
+  })
+
+  it('looks at no more machines at once than --max-concurrent allows, and at each once with --yes', async () => {
+    await forget(...names)
+    const { inspect } = fake()
+    const seen = { now: 0, most: 0, looks: 0 }
+    Object.assign(fake(), {
+      inspect: async (resource: Parameters<typeof inspect>[0], run: Parameters<typeof inspect>[1]) => {
+        seen.looks += 1
+        seen.now += 1
+        seen.most = Math.max(seen.most, seen.now)
+        await new Promise((resolve) => setImmediate(resolve))
+        seen.now -= 1
+        return inspect(resource, run)
+      },
+    })
+    ops.answerTo = false
+    await expect(all(false, 1)).rejects.toMatchObject({ code: 'REFUSED' })
+    expect(seen).toEqual({ now: 0, most: 1, looks: 3 })
+    await all(true, 1)
+    expect(seen).toEqual({ now: 0, most: 1, looks: 6 })
+  })
+})
+
+describe('destroy of a deployment without machines', () => {
+  it('touches no machine that is made before it has the lock', async () => {
+    const { uuid } = ops.store.create({
+      name: 'empty' as never,
+      expressions: ['/net.nix'],
+      searchPath: [],
+      args: {},
+    })
+    const lock = ops.store.lock.bind(ops.store)
+    let made = false
+    Object.assign(ops.store, {
+      lock: async (...args: Parameters<typeof lock>) => {
+        Object.assign(ops.store, { lock })
+        await deploy(ops, { ...standardRequest, deployment: 'empty' })
+        made = true
+        return lock(...args)
+      },
+    })
+    const request = { deployment: 'empty', selection: {}, yes: true, maxConcurrent: 3 }
+    expect(await destroyMachines(ops, request)).toEqual([])
+    Object.assign(ops.store, { lock })
+    if (!made) await deploy(ops, { ...standardRequest, deployment: 'empty' })
+    expect(Object.keys(ops.store.resolve(uuid).machines)).toHaveLength(3)
   })
 })

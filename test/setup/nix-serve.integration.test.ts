@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { bindTask, type WantedTask } from '../../src/core/setup-task.js'
+import type { Host } from '../../src/core/ssh.js'
 import { nixServeTask, nixServeUnit } from '../../src/setup/nix-serve.js'
 import { LocalShellHost } from '../fakes/local-shell-host.js'
 import { standInSystemctl } from '../fakes/stand-in-systemctl.js'
@@ -34,6 +35,13 @@ afterAll(async () => {
   await standIns.dispose()
   rmSync(root, { recursive: true, force: true })
 })
+
+/** The same machine, whose journal cannot be read. */
+function withoutJournal(): Host {
+  const exec: Host['exec'] = async (argv, options) =>
+    argv[0] === 'journalctl' ? { kind: 'exited', code: 1, stdout: '', stderr: '' } : host.exec(argv, options)
+  return Object.assign(Object.create(host), { exec })
+}
 
 /** What the unit gives to nix-serve, of one variable. */
 function unitVariable(name: string): string | undefined {
@@ -87,10 +95,23 @@ describe('the proof of nix-serve', () => {
     const task = await started({ NIX_CONFIG: 'experimental-features =' })
     const begin = Math.floor(Date.now() / 1_000)
     const failed: unknown = await task.verify(host, taskRun()).catch((error: unknown) => error)
-    expect(failed).toMatchObject({ code: 'LASTING_CAUSE', message: expect.stringContaining('nix-command') })
+    expect(failed).toMatchObject({
+      code: 'LASTING_CAUSE',
+      message: expect.stringMatching(
+        /nar\/\S+: the answer ended after 0 of \d+ bytes; `nix dump-path` fails on the machine; the journal below says why$/,
+      ),
+    })
     const since = Number(/^--since=@(\d+)$/m.exec(String(Object(failed).detail))?.[1])
     expect(since).toBeGreaterThanOrEqual(begin)
     expect(since).toBeLessThanOrEqual(Date.now() / 1_000)
+  })
+
+  it('says that the journal cannot be read where the evidence is missing', async () => {
+    const task = await started({ NIX_CONFIG: 'experimental-features =' })
+    await expect(task.verify(withoutJournal(), taskRun())).rejects.toMatchObject({
+      code: 'LASTING_CAUSE',
+      detail: "the journal cannot be read: machine 'local': read the journal: it ended with status 1",
+    })
   })
 
   it('does not hold where the key of another machine signs', async () => {

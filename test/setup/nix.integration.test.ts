@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -14,6 +14,7 @@ import { taskContract } from './task-contract.js'
  */
 let root: string
 let host: LocalShellHost
+let place: { bin: string; moved: Record<string, string>; asRoot: boolean }
 
 const run = taskRun()
 const debianConf = '# from Debian\nsandbox = false'
@@ -48,7 +49,11 @@ beforeAll(() => {
   standIn('systemctl', systemctl(root))
   // The real one, where it is to read settings.
   standIn('nix-store', '[ -z "$NIX_CONF_DIR" ] || exec /usr/bin/nix-store "$@"; echo "nix-store (Nix) 2.8.0"')
-  host = new LocalShellHost({
+  // All programs there are but those of Nix.
+  mkdirSync(join(root, 'no-nix'))
+  for (const name of ['sh', 'mktemp', 'rm', 'cat', 'grep', 'sha256sum', 'mkdir', 'touch'])
+    symlinkSync(`/usr/bin/${name}`, join(root, 'no-nix', name))
+  place = {
     bin: join(root, 'bin'),
     moved: {
       '/etc/nix': join(root, 'etc/nix'),
@@ -56,7 +61,8 @@ beforeAll(() => {
       '/run/hydra-ops': join(root, 'run/hydra-ops'),
     },
     asRoot: true,
-  })
+  }
+  host = new LocalShellHost(place)
 })
 afterAll(() => rmSync(root, { recursive: true, force: true }))
 
@@ -130,6 +136,30 @@ describe('the nix task on a stand-in', () => {
     },
   )
 
+  it('says that Nix is missing, and blames no option, where there is no nix-store', async () => {
+    const without = new LocalShellHost({ ...place, prefix: ['env', `PATH=${join(root, 'no-nix')}`] })
+    await expect(wanted({ extraOptions: 'max-jobs = 4' }).apply(without, run)).rejects.toMatchObject({
+      code: 'NO_NIX',
+      message: "machine 'local': nix-store is not installed, though its packages should be",
+    })
+  })
+
+  it.each<[string, readonly string[]]>([
+    [
+      'max-job = 4\nsandboxx = true',
+      [
+        "deployment.nix.extraOptions: warning: unknown setting 'max-job'",
+        "deployment.nix.extraOptions: warning: unknown setting 'sandboxx'",
+      ],
+    ],
+    ['max-jobs = 4', []],
+  ])('writes settings that Nix does not know, and the log names them: %j', async (lines, said) => {
+    const { lines: log, ...rest } = taskRun()
+    await wanted({ extraOptions: lines }).apply(host, rest)
+    expect(log.filter((line) => line.includes('unknown'))).toEqual(said)
+    expect(readFileSync(join(root, 'etc/nix/hydra-ops.conf'), 'utf8')).toContain(lines)
+  })
+
   it('restarts the daemon once when the settings change, and not at all when they do not', async () => {
     await wanted().apply(host, run)
     const before = restarts()
@@ -183,7 +213,9 @@ describe('the nix task on a stand-in', () => {
     await expect(
       wanted({ gc: { automatic: true, dates: 'weekly Nowhere/Atall' } }).apply(host, run),
     ).rejects.toMatchObject({
-      hint: expect.stringContaining('deployment.nix.gc.dates'),
+      hint: expect.stringMatching(
+        /^deployment\.nix\.gc\.dates .*the machine does not know its time zone: install tzdata or leave it out$/,
+      ),
     })
     expect(await wanted().probe(host, run)).toBe('done')
   })

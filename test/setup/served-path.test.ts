@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { describe, expect, it } from 'vitest'
-import type { HttpAnswer } from '../../src/core/http-request.js'
+import { EndedEarly, type HttpAnswer } from '../../src/core/http-request.js'
 import { MachineName } from '../../src/core/names.js'
 import type { CommandResult, Host } from '../../src/core/ssh.js'
 import { hashPart, nixBase32, servedProblem } from '../../src/setup/served-path.js'
@@ -23,6 +23,10 @@ function machine(): Host {
   return { machine: MachineName.parse('ci'), script } as unknown as Host
 }
 
+function ended(size: number, announced?: string): EndedEarly {
+  return new EndedEarly(size, { headers: announced === undefined ? {} : { 'content-length': announced } })
+}
+
 const fields = { path, narHash: base32(nar), narSize: nar.length, url: 'nar/1.nar' }
 
 function problem(
@@ -42,11 +46,8 @@ function problem(
     if (asked === `${folder}nar/1.nar`) return answer(more.status ?? 200, body)
     return answer(404, Buffer.from('No such path.\n'))
   }
-  return servedProblem(
-    machine(),
-    { hash: hashPart(path), folder, publicKey: narinfo.publicKey, get },
-    taskRun(),
-  )
+  const served = { hash: hashPart(path), folder, publicKey: narinfo.publicKey, get }
+  return servedProblem(machine(), served, taskRun()).then((found) => found?.text)
 }
 
 describe('a path that a cache serves', () => {
@@ -103,6 +104,26 @@ describe('a path that a cache serves', () => {
     expect(await problem(plain, Buffer.from('No such path.\n'), { status: 404 })).toBe(
       '/nar/1.nar: the NAR answers with status 404, No such path.',
     )
+  })
+
+  it.each<[string, string, Buffer | EndedEarly, boolean]>([
+    ['ends before its first byte', 'nar/1.nar: the answer ended after 0 of 9 bytes', ended(0, '9'), true],
+    ['ends before its first chunk', 'nar/1.nar: the answer ended after 0 bytes', ended(0), true],
+    ['has no byte', 'nar/1.nar: the NAR is empty', Buffer.of(), true],
+    ['ends in its middle', 'nar/1.nar: the answer ended after 5 of 9 bytes', ended(5, '9'), false],
+    ['has another content', 'nar/1.nar: its NAR has the hash', Buffer.from('other'), false],
+  ])('tells whether no byte of its NAR came: it %s', async (_, text, nar, emptyNar) => {
+    const narinfo = signedNarInfo({ ...fields, more: { Compression: 'none' } })
+    const get = async (asked: string): Promise<HttpAnswer> => {
+      const bytes = asked === '/nar/1.nar' ? nar : Buffer.from(narinfo.text)
+      if (bytes instanceof EndedEarly) throw bytes
+      return { status: 200, headers: {}, body: bytes.toString(), bytes }
+    }
+    const served = { hash: hashPart(path), folder: '/', publicKey: narinfo.publicKey, get }
+    expect(await servedProblem(machine(), served, taskRun())).toEqual({
+      text: expect.stringContaining(text),
+      emptyNar,
+    })
   })
 
   it('is not in order with a signature of another key, whatever its NAR is', async () => {

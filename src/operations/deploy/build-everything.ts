@@ -67,8 +67,8 @@ function notBegun({ job: { machine } }: Ready): MachineResult {
   return { machine, outcome: 'skipped', notBegun: true, seconds: 0 }
 }
 
-/** No machine has a `+` in its name. */
-function builtRoot(machine: MachineName): string {
+/** Names the roots of what was built for a machine, run or not. No machine has a `+` in its name. */
+export function builtRoot(machine: MachineName): string {
   return `${machine}+built`
 }
 

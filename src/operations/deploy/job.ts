@@ -130,6 +130,15 @@ export async function missingImage({ ops, provider, definition }: Job): Promise<
   return (await ops.images.find(reference)) === undefined ? reference : undefined
 }
 
+/** Does something over the connection of a link, and closes the connection. */
+export async function withLink<T>(link: Link, action: () => Promise<T>): Promise<T> {
+  try {
+    return await action()
+  } finally {
+    closeJob(link)
+  }
+}
+
 export function closeJob(link: Link): void {
   link.host?.close()
   link.host = undefined

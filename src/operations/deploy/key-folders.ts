@@ -64,7 +64,8 @@ function tmpfilesWord(folder: string): string {
 
 /**
  * sh functions. `ours FOLDER`: was it made by us (or by NixOps)? `shut FOLDER USER GROUP GROUP-READS`: is it
- * what keeps USER or GROUP out, who may enter the folder above? Tried as they would, since ACLs count too.
+ * what keeps USER or GROUP out, who may enter the folder above? Tried as they would, since ACLs count too; the
+ * script ends where that cannot be tried.
  */
 export const folderFunctions = `
 ${ownerFunctions}
@@ -73,8 +74,9 @@ ours() { [ "$(stat -c '%u %G %a' -- "$1" 2>/dev/null)" = '0 ${keyDirectory.group
 kept_out() {
   inside=$1 above=\${1%/*}
   shift
-  setpriv "$@" sh -c '[ ! -x "$1" ] || [ -x "$2" ] || exit 9' sh "\${above:-/}" "$inside" 2>/dev/null
-  [ $? = 9 ]
+  setpriv "$@" sh -c 'if [ -x "$1" ] && [ ! -x "$2" ]; then exit 9; fi' sh "\${above:-/}" "$inside"
+  tried=$?
+  case $tried in 0) return 1 ;; 9) return 0 ;; *) exit $tried ;; esac
 }
 
 shut_to_user() {

@@ -13,13 +13,16 @@ import {
 } from './keys.js'
 import { hostOf } from './reach.js'
 
-/** Brings the keys of one phase into place; costs nothing when all were seen to be as they should be. */
+/**
+ * Brings the keys of one phase into place; costs nothing when all were seen to be as they should be. Answers the keys
+ * that were left out, as the machine has no such user or group.
+ */
 export async function placeKeys(
   link: Link,
   phase: ResolvedKey['uploadAt'],
   seen: readonly SeenKey[],
-): Promise<void> {
-  if (seen.every(isFine)) return
+): Promise<readonly SeenKey[]> {
+  if (seen.every(isFine)) return []
   const keys = seen.map((each) => each.key)
   const recorded = recordWhileDelivering(recordOf(link).keys, keys)
   writeKeys(link, recorded)
@@ -28,11 +31,21 @@ export async function placeKeys(
     link.changed = true
     journal(link, 'keys.delivered', { data: [...changed] })
   }
+  return unowned
+}
+
+/**
+ * Brings every key into place and removes the dropped ones, where all users exist that this run makes. Refuses the keys
+ * without an owner last: one withholds no other key, and keeps none on the machine.
+ */
+export async function finishKeys(link: Link, seen: readonly SeenKey[]): Promise<void> {
+  const unowned = await placeKeys(link, 'post-activation', seen)
+  await dropKeys(link, seen)
   refuseMissingOwners(link.machine, unowned)
 }
 
 /** Removes keys that the expression has no more, then records exactly those that it has. */
-export async function dropKeys(link: Link, seen: readonly SeenKey[]): Promise<void> {
+async function dropKeys(link: Link, seen: readonly SeenKey[]): Promise<void> {
   const keys = seen.map((each) => each.key)
   const dropped = droppedKeys(recordOf(link).keys, keys)
   if (dropped.paths.length > 0 || dropped.names.length > 0) {

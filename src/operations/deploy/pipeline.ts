@@ -13,7 +13,7 @@ import { failedResult, secondsSince } from './finish.js'
 import { growRootFilesystem } from './grow.js'
 import { runChecks } from './health.js'
 import { closeJob, enter, type Job, recordOf, updateJob } from './job.js'
-import { dropKeys, placeKeys } from './keys-stage.js'
+import { finishKeys, placeKeys } from './keys-stage.js'
 import { type Look, lookAt, lookAtDoneTasks, lookAtLaterTasks } from './look.js'
 import { contentsOf, rebootReason } from './plan-machine.js'
 import { bootMs, connect, hostOf, waitAndConnect } from './reach.js'
@@ -131,8 +131,7 @@ async function deliver(job: Job, before: Look, wanted: StorePath): Promise<Look>
     await activateClosure(job, wanted, { always, beforeTasks: false, again: true })
   }
   enter(job, 'keys')
-  await placeKeys(job, 'post-activation', look.keys)
-  await dropKeys(job, look.keys)
+  await finishKeys(job, look.keys)
   return rebootIfWanted(job, look)
 }
 
@@ -140,8 +139,7 @@ async function rebootIfWanted(job: Job, look: Look): Promise<Look> {
   if (rebootReason(job.request, look) === undefined) return look
   await rebootMachine(job)
   const again = await lookAt(job)
-  await placeKeys(job, 'pre-activation', again.keys)
-  await placeKeys(job, 'post-activation', again.keys)
+  await finishKeys(job, again.keys)
   return again
 }
 

@@ -94,7 +94,7 @@ const signs: readonly (readonly [RegExp, string])[] = [
   ],
   [
     /failure building ‘[^’]*’ on ‘(?!localhost’)[^’]*’:[^\n]*unexpected end-of-file/,
-    'a builder closes the connection: its Nix daemon does not trust the user as whom Hydra comes, or its disk is full; its own journal tells which',
+    'a builder closes the connection: its Nix daemon does not trust the user that Hydra logs in as, or its disk is full; its own journal tells which',
   ],
   [/unexpected end-of-file|you are not privileged to build/, notTrusted],
   [
@@ -130,14 +130,9 @@ const signs: readonly (readonly [RegExp, string])[] = [
   notCopied,
 ]
 
-/** What the services' own words say, where they are known words. */
-export function namedCause(text: string): string | undefined {
-  return signs.find(([pattern]) => pattern.test(text))?.[1]
-}
-
-/** Names a cause for which a build does not turn green. */
-export function causeOfWait(text: string): string | undefined {
-  return signs.find((sign) => sign !== notCopied && sign[0].test(text))?.[1]
+/** Names the cause that the services' own words tell; with `ofBuild` one for which a build does not turn green. */
+export function causeIn(text: string, { ofBuild }: { readonly ofBuild: boolean }): string | undefined {
+  return signs.find((sign) => !(ofBuild && sign === notCopied) && sign[0].test(text))?.[1]
 }
 
 const noBuilderOffers = 'no builder offers its system: see deployment.hydra.buildMachines'
@@ -153,7 +148,7 @@ const ends: Readonly<Record<number, string>> = {
 /** Why a build does not turn green, in one sentence. */
 export function diagnose(evidence: Evidence): string {
   const { evaluation, journal, status } = evidence
-  const cause = causeOfWait(`${evaluation}\n${journal}`)
+  const cause = causeIn(`${evaluation}\n${journal}`, { ofBuild: true })
   if (cause !== undefined) return cause
   const queue = queueOf(evidence.queue)
   if (queue?.status === 'down' || queue?.status === 'unreachable') return 'the queue runner is down'

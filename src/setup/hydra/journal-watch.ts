@@ -1,33 +1,11 @@
 import type { Run } from '../../core/run.js'
 import type { Host } from '../../core/ssh.js'
-import { causeOfWait } from './diagnosis.js'
+import { readJournal, unreadable } from '../journal.js'
+import { causeIn } from './diagnosis.js'
 import { linesFor, type ReadFor, runsAfter } from './journal-lines.js'
 
 /** The services whose words tell why a build does not turn green. */
 export const witnesses = ['hydra-evaluator', 'hydra-queue-runner', 'hydra-builder', 'hydra-server']
-
-const requestMs = 60_000
-
-/** Reads the newest lines since a second of the machine's own clock: what was wrong before may be mended. */
-export async function journalSince(
-  host: Host,
-  units: readonly string[],
-  since: string,
-  run: Run,
-): Promise<string> {
-  return read(host, units, [`--since=@${since}`], run)
-}
-
-async function read(
-  host: Host,
-  units: readonly string[],
-  more: readonly string[],
-  run: Run,
-): Promise<string> {
-  const argv = ['journalctl', '--quiet', '--no-pager', '--output=cat', '--lines=300', ...more]
-  const options = { signal: run.signal, timeoutMs: requestMs, what: 'read the journal of Hydra' }
-  return (await host.exec([...argv, ...units.map((name) => `--unit=${name}`)], options)).stdout
-}
 
 /** How often the journal is looked at, and how far apart two looks must be to tell of two failures. */
 export interface WatchPace {
@@ -55,6 +33,8 @@ export class JournalWatch {
   private readonly watched: Watched
   private readonly pace: WatchPace
   private stepRuns = false
+  private seen: string | undefined
+  private wasUnreadable = false
   private place: string
   private nextLook: number
 
@@ -66,7 +46,12 @@ export class JournalWatch {
     this.nextLook = performance.now() + pace.everyMs
   }
 
-  /** Finds the cause that came again, when it is time for a look. */
+  /** The cause that was seen last, whether it lasts or not. */
+  get lastCause(): string | undefined {
+    return this.seen
+  }
+
+  /** Finds the cause that came again, when it is time for a look. A journal that cannot be read tells nothing. */
   async lastingCause(run: Run): Promise<string | undefined> {
     const now = performance.now()
     if (now < this.nextLook) return undefined
@@ -75,8 +60,9 @@ export class JournalWatch {
     const text = await this.newLines(run)
     if (build !== undefined) this.stepRuns = runsAfter(text, build) ?? this.stepRuns
     const lines = linesFor(text, build).split('\n')
-    const cause = causeOfWait(lines.filter((line) => !passing.test(line)).join('\n'))
+    const cause = causeIn(lines.filter((line) => !passing.test(line)).join('\n'), { ofBuild: true })
     if (cause === undefined) return undefined
+    this.seen = cause
     const first = this.firstSeen.get(cause)
     if (first === undefined) this.firstSeen.set(cause, now)
     if (this.stepRuns || first === undefined) return undefined
@@ -84,9 +70,17 @@ export class JournalWatch {
   }
 
   private async newLines(run: Run): Promise<string> {
-    const text = await read(this.host, this.watched.units, ['--show-cursor', this.place], run)
-    const cursor = /^-- cursor: (.+)$/m.exec(text)?.[1]
-    if (cursor !== undefined) this.place = `--after-cursor=${cursor}`
-    return text
+    const from = ['--show-cursor', this.place]
+    try {
+      const text = await readJournal(this.host, { units: this.watched.units, from, lines: 300 }, run)
+      const cursor = /^-- cursor: (.+)$/m.exec(text)?.[1]
+      if (cursor !== undefined) this.place = `--after-cursor=${cursor}`
+      return text
+    } catch (error) {
+      const why = unreadable(error, run)
+      if (!this.wasUnreadable) run.log(why)
+      this.wasUnreadable = true
+      return ''
+    }
   }
 }

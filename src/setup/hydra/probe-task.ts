@@ -1,19 +1,21 @@
 import { requireSuccess } from '../../core/command-result.js'
 import { optionsSetBy } from '../../core/config-general.js'
-import { failure, messageOf, throwIfAborted } from '../../core/errors.js'
+import { failure, messageOf } from '../../core/errors.js'
 import { pause } from '../../core/pause.js'
 import { placeFiles } from '../../core/place-files.js'
 import type { Run } from '../../core/run.js'
 import type { SetupTask, TaskRun, TaskState } from '../../core/setup-task.js'
 import type { Host } from '../../core/ssh.js'
+import { journalSince, machineTime, unreadable } from '../journal.js'
 import { staticCachePath } from '../nginx/site-text.js'
 import { findClusters } from '../postgresql/cluster.js'
 import { askMachine, fact } from '../remote-script.js'
 import { hashPart, servedProblem } from '../served-path.js'
 import { publicFile } from '../services.js'
-import { diagnose, namedCause } from './diagnosis.js'
+import { waitUntil } from '../wait-until.js'
+import { causeIn, diagnose } from './diagnosis.js'
 import { linesFor } from './journal-lines.js'
-import { JournalWatch, journalSince, type WatchPace, witnesses } from './journal-watch.js'
+import { JournalWatch, type WatchPace, witnesses } from './journal-watch.js'
 import {
   type Build,
   errorTime,
@@ -44,17 +46,21 @@ export interface ProbeOptions {
   readonly systems: readonly string[]
 }
 
-const signedMs = 120_000
-const pauseMs = 3_000
-
-/** How patient the wait for the green build is. */
+/** How patient the waits for the green build and for its path in the cache are. */
 export interface ProofPace extends WatchPace {
   readonly greenMs: number
+  readonly signedMs: number
   readonly pauseMs: number
 }
 
 /** The measured build took a quarter of a minute; a busy guest under emulation many times that. */
-const usualPace: ProofPace = { greenMs: 900_000, pauseMs, everyMs: 15_000, apartMs: 30_000 }
+const usualPace: ProofPace = {
+  greenMs: 900_000,
+  signedMs: 120_000,
+  pauseMs: 3_000,
+  everyMs: 15_000,
+  apartMs: 30_000,
+}
 
 /** The proof that all of it works: a build of its own, from the click to the signed path in the cache. */
 export const hydraProbeTask: SetupTask<ProbeOptions> = {
@@ -127,7 +133,7 @@ export async function proveByBuild(
     await push(host, session)
     run.log(`waiting for the build hydra-ops-probe-${stamp} for ${system}`)
     const path = await greenBuild(host, session, { stamp, before, since, pace }, run)
-    await signedInCache(host, session, options, { path, stamp, since }, run)
+    await signedInCache(host, session, options, { path, stamp, since, pace }, run)
     run.log(`proof: green${options.publicKeyFile === undefined ? '' : ' and signed'}: ${path}`)
   } finally {
     await putAway(host, session, { stamp, owner: options.user }, run)
@@ -162,6 +168,7 @@ async function placeExpression(
   systems: readonly string[],
   run: TaskRun,
 ): Promise<{ readonly system: string; readonly since: string }> {
+  const since = await machineTime(host, run)
   const question = { what: 'prepare the proof', script: systemScript, args: [folder] }
   const facts = await askMachine(host, question, run)
   const system = provenSystem(fact(facts, 'system'), systems)
@@ -179,7 +186,7 @@ async function placeExpression(
     run,
     what: 'write the proof',
   })
-  return { system, since: fact(facts, 'now') }
+  return { system, since }
 }
 
 /** The output of the build, once it is green. */
@@ -231,7 +238,7 @@ async function notGreen(
   },
   run: TaskRun,
 ): Promise<Error> {
-  const journal = await journalSince(host, witnesses, seen.since, run)
+  const journal = await saidSince(host, seen.since, run)
   const queue = json(await session.request('GET', '/queue-runner-status'))
   const status = seen.build?.buildstatus ?? undefined
   const ofProof = linesFor(journal, proofNames(seen.stamp))
@@ -247,6 +254,11 @@ async function notGreen(
   )
 }
 
+/** Reads what the witnesses say; a journal that cannot be read is no reason for another error. */
+async function saidSince(host: Host, since: string, run: TaskRun): Promise<string> {
+  return journalSince(host, witnesses, since, run).catch((error: unknown) => unreadable(error, run))
+}
+
 function lastLines(journal: string): string {
   return journal.trim().split('\n').slice(-20).join('\n')
 }
@@ -256,7 +268,12 @@ async function signedInCache(
   host: Host,
   session: WebSession,
   options: ProbeOptions,
-  { path, stamp, since }: { readonly path: string; readonly stamp: string; readonly since: string },
+  {
+    path,
+    stamp,
+    since,
+    pace,
+  }: { readonly path: string; readonly stamp: string; readonly since: string; readonly pace: ProofPace },
   run: TaskRun,
 ): Promise<void> {
   if (options.publicKeyFile === undefined) return
@@ -273,27 +290,21 @@ async function signedInCache(
     publicKey,
     get: (file: string) => session.request('GET', file),
   }
-  const end = performance.now() + signedMs
-  let wrong = ''
-  while (performance.now() < end) {
-    const problem = await servedProblem(host, served, run).catch((error: unknown) => {
-      throwIfAborted(run.signal)
-      return messageOf(error)
-    })
-    if (problem === undefined) return
-    wrong = problem
-    await pause(pauseMs, run.signal)
-  }
-  const journal = await journalSince(host, witnesses, since, run)
-  const cause = namedCause(linesFor(journal, proofNames(stamp)))
-  const why = cause === undefined ? wrong : `${wrong}; ${cause}`
-  throw failure('PROBE', `machine '${host.machine}': the cache at ${options.entrance.url}: ${why}`, {
-    machine: host.machine,
+  await waitUntil(host.machine, run, {
+    what: `the cache at ${options.entrance.url} serves the proof, signed`,
+    code: 'PROBE',
+    deadlineMs: pace.signedMs,
+    pauseMs: pace.pauseMs,
     hint:
       options.cachePath === '/'
         ? 'Hydra\'s own cache needs pixz (deployment.aptPackages = [ "pixz" ]); journalctl -u hydra-server says more'
         : 'journalctl -u hydra-queue-runner on the machine says more',
-    detail: lastLines(journal),
+    evidence: async () => {
+      const journal = await saidSince(host, since, run)
+      const cause = causeIn(linesFor(journal, proofNames(stamp)), { ofBuild: false })
+      return [...(cause === undefined ? [] : [cause]), lastLines(journal)].join('\n')
+    },
+    wrong: async () => (await servedProblem(host, served, run))?.text,
   })
 }
 
@@ -314,5 +325,4 @@ mkdir -p -- "$1" && chmod 0755 -- "$1" || exit 1
 find "$1" -mindepth 1 -maxdepth 1 -type d -exec rm -rf -- {} +
 system=$(nix-instantiate --eval -E builtins.currentSystem 2>/dev/null | tr -d '"')
 echo "system=\${system:-$(uname -m)-linux}"
-echo "now=$(date +%s)"
 `

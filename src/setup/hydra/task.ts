@@ -4,8 +4,9 @@ import type { PlacedFile } from '../../core/place-files.js'
 import type { Run } from '../../core/run.js'
 import type { SetupTask, TaskRun, TaskState } from '../../core/setup-task.js'
 import type { Host } from '../../core/ssh.js'
+import { machineTime, newestLines } from '../journal.js'
 import { clusterUnit, requireCluster } from '../postgresql/cluster.js'
-import { askMachine, fact, runScript } from '../remote-script.js'
+import { runScript } from '../remote-script.js'
 import {
   convergeServices,
   lookAtServices,
@@ -17,7 +18,6 @@ import {
 import { portPackages, refuseTakenPort } from '../taken-port.js'
 import { waitUntil } from '../wait-until.js'
 import { type Database, hydraConfig, hydraEnvironment, machinesFile, shellProfile } from './config-text.js'
-import { namedCause } from './diagnosis.js'
 import { healthProblems, type Installed, shutOutUnits, webProblem } from './health.js'
 import {
   builderSettings,
@@ -26,8 +26,7 @@ import {
   queueRunnerSettings,
   unusableBuilders,
 } from './joining-builders.js'
-import { linesFor } from './journal-lines.js'
-import { JournalWatch, journalSince, type WatchPace } from './journal-watch.js'
+import { JournalWatch, type WatchPace } from './journal-watch.js'
 import { type HydraFacts, hydraFacts } from './package-facts.js'
 import { hydraPorts } from './ports.js'
 import {
@@ -204,21 +203,21 @@ export async function verifyHydra(
   const wanted = await wantedSet(host, settings, run)
   const units = unitNames(wanted)
   const since = await machineTime(host, run)
-  const work = new JournalWatch(host, { units }, since, pace)
+  const serviceJournal = new JournalWatch(host, { units }, since, pace)
   await waitUntil(host.machine, run, {
     what: "all of Hydra's services work",
     deadlineMs: workMs,
     hint: 'journalctl -u "hydra-*" on the machine says more',
     pauseMs: pace.pauseMs,
-    evidence: () => newestLines(host, units, run),
-    hopeless: () => work.lastingCause(run),
+    evidence: () => newestLines(host, units, since, run),
+    hopeless: () => serviceJournal.lastingCause(run),
     wrong: async () => {
       const problems = [
         ...(await unsteadyUnits(host, units, run)),
         ...(await whatIsWrong(host, settings, wanted, run)),
       ]
       if (problems.length === 0) return undefined
-      const cause = namedCause(linesFor(await journalSince(host, units, since, run), undefined))
+      const cause = serviceJournal.lastCause
       return [...problems, ...(cause === undefined ? [] : [cause])].join('; ')
     },
   })
@@ -234,29 +233,17 @@ export async function waitForWeb(
   const { port } = settings.options
   const hint = 'journalctl -u hydra-server -u hydra-init on the machine says more'
   const first = [initUnit, 'hydra-server.service']
-  const answers = new JournalWatch(host, { units: first }, await machineTime(host, run), pace)
+  const since = await machineTime(host, run)
+  const serverJournal = new JournalWatch(host, { units: first }, since, pace)
   await waitUntil(host.machine, run, {
     what: `Hydra's web server answers on port ${port}`,
     deadlineMs: firstAnswerMs,
     hint,
     pauseMs: pace.pauseMs,
-    evidence: () => newestLines(host, first, run),
+    evidence: () => newestLines(host, first, since, run),
     wrong: () => webProblem(settings, run),
-    hopeless: () => answers.lastingCause(run),
+    hopeless: () => serverJournal.lastingCause(run),
   })
-}
-
-/** Asks the machine's own clock, by which its journal goes. */
-async function machineTime(host: Host, run: Run): Promise<string> {
-  return fact(await askMachine(host, { what: 'ask the time', script: 'echo "now=$(date +%s)"' }, run), 'now')
-}
-
-/** Reads the newest lines of the journal. */
-async function newestLines(host: Host, units: readonly string[], run: Run): Promise<string> {
-  const argv = ['journalctl', '--quiet', '--no-pager', '--output=cat', '--lines=20']
-  const what = 'read the journal'
-  const options = { signal: run.signal, timeoutMs: requestMs, what }
-  return (await host.exec([...argv, ...units.map((unit) => `--unit=${unit}`)], options)).stdout.trim()
 }
 
 /** Where somebody's own configuration is, it is kept beside it. */

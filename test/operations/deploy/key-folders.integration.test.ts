@@ -141,4 +141,35 @@ describe('the folder of a key', () => {
       expect(await as('reader', 'stat', each.path)).toBe('refused')
     }
   })
+
+  it.each([
+    ['is absent', 'echo "sh: 1: setpriv: not found" >&2; exit 127', '127'],
+    ['may not change the user', 'echo "setpriv: setresuid failed: Operation not permitted" >&2; exit 1', '1'],
+  ])('counts neither as open nor as shut where setpriv %s', async (_, body, status) => {
+    await machine.sh(
+      'install -d -m 0750 -g keys /srv/untold; install -m 0400 -o app /dev/null /srv/untold/key',
+    )
+    const untold = key('/srv/untold/key', { user: 'app' })
+    const error = {
+      code: 'REMOTE_COMMAND',
+      message: expect.stringContaining(`it ended with status ${status}`),
+      detail: expect.stringContaining('setpriv: '),
+    }
+    await machine.standIn('setpriv', body)
+    try {
+      await expect(look(untold)).rejects.toMatchObject(error)
+      await expect(openFolders(machine.host, [untold], run)).rejects.toMatchObject(error)
+    } finally {
+      await machine.removeStandIn('setpriv')
+    }
+    expect(await look(untold)).toMatchObject([{ shut: false }])
+  })
+
+  it('counts neither as open nor as shut to a user whom the kernel of the machine does not take', async () => {
+    await machine.sh('install -d -m 0750 -g keys /srv/unmapped; touch /srv/unmapped/key')
+    await expect(look(key('/srv/unmapped/key', { user: '4000000000' }))).rejects.toMatchObject({
+      code: 'REMOTE_COMMAND',
+      detail: expect.stringContaining('setpriv: '),
+    })
+  })
 })

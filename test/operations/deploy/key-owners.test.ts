@@ -1,4 +1,4 @@
-import { afterEach, describe, expect, it } from 'vitest'
+import { afterEach, describe, expect, it, vi } from 'vitest'
 import { deploy } from '../../../src/operations/deploy/deploy.js'
 import type { DeployRequest } from '../../../src/operations/deploy/request.js'
 import { rebootMachines, startMachines } from '../../../src/operations/power.js'
@@ -155,19 +155,25 @@ describe('a key whose owner the machine does not have', () => {
     }
 
     it.each([
-      ['send-keys', () => sendKeys(ops, wish)],
-      ['reboot', () => rebootMachines(ops, wish)],
+      ['send-keys', 1, () => sendKeys(ops, wish)],
+      // The first one ends with the machine.
+      ['reboot', 2, () => rebootMachines(ops, wish)],
       [
         'start',
+        1,
         () => {
           for (const name of ops.hypervisor.listing().running) ops.hypervisor.stop(name)
           return startMachines(ops, wish)
         },
       ],
-    ])('when %s sends them again', async (_, send) => {
+    ])('when %s sends them again, over connections: %i', async (_, connections, send) => {
       await hadKeys()
       const begin = ops.ssh.execs.length
+      const { connect } = ops.ssh
+      const connected = vi.fn(connect)
+      Object.assign(ops.ssh, { connect: connected })
       expect(await send()).toMatchObject([{ outcome: 'failed', reason }])
+      expect(connected).toHaveBeenCalledTimes(connections)
       expect(sentSince(begin)).toEqual(['/run/keys/late', '/run/keys/tls'])
       // What the machine is to have is known as before: the next one to be dropped is removed from there.
       expect(ops.store.resolve('net').machines).toMatchObject({
@@ -176,6 +182,22 @@ describe('a key whose owner the machine does not have', () => {
       expect(ops.store.history(ops.store.resolve('net').uuid)).toContainEqual(
         expect.objectContaining({ event: 'keys.delivered' }),
       )
+    })
+
+    it('nor keeps a dropped one on the machine, after an activation that made no such owner', async () => {
+      await upToDate({ ...keys, old: { destDir: '/etc/old' } })
+      known.add('app')
+      await again()
+      known.delete('app')
+      ops.ssh.answer('remove dropped keys', succeed())
+      wants('v2', keys)
+      expect((await again()).results).toMatchObject([{ outcome: 'failed', stage: 'keys', reason }])
+      const removed = ops.ssh.execs.filter(({ what }) => what === 'remove dropped keys')
+      expect(removed).toMatchObject([{ argv: expect.arrayContaining(['/etc/old/old']) }])
+      expect(ops.store.resolve('net').machines).toMatchObject({
+        web: { keys: { token: '/run/keys/token', tls: '/run/keys/tls', late: '/run/keys/late' } },
+      })
+      expect(JSON.stringify(ops.store.resolve('net').machines)).not.toContain('/etc/old')
     })
 
     it('after an activation that made no such owner', async () => {

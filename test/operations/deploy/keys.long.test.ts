@@ -56,6 +56,7 @@ WantedBy=multi-user.target
     expect(await deliver([key('db-password', 'hunter2')])).toEqual({
       changed: ['db-password'],
       ownerless: [],
+      unowned: [],
     })
     expect(
       await guest.sh(`stat -c '%a %U %G' /run/keys /run/keys/db-password; cat /run/keys/db-password`),
@@ -90,7 +91,7 @@ WantedBy=multi-user.target
       expect(await asUser('lister', 'ls -- "$1"', folder)).toContain('mine')
       expect(await guest.sh(`stat -c '%a %U %G' -- "$1"`, folder)).toBe('750 root keys')
       const shared = key('shared', 'for readers', { path: `${folder}/shared`, group: 'readers', mode: 0o640 })
-      expect(await deliver([mine, shared])).toEqual({ changed: ['shared'], ownerless: [] })
+      expect(await deliver([mine, shared])).toEqual({ changed: ['shared'], ownerless: [], unowned: [] })
       expect(await asUser('guest1', 'cat -- "$1"', shared.path)).toBe('for readers')
       expect(await asUser('guest1', 'ls -- "$1"', folder)).toContain('refused')
       expect(await asUser('app', 'cat -- "$1"', mine.path)).toBe('for app')
@@ -104,7 +105,7 @@ WantedBy=multi-user.target
     )
     expect(await asUser('app', 'cat /run/keys/mine')).toContain('refused')
     expect(await inspectKeys(guest.host, [mine], run)).toMatchObject([{ state: 'same', shut: true }])
-    expect(await deliver([mine])).toEqual({ changed: ['mine'], ownerless: [] })
+    expect(await deliver([mine])).toEqual({ changed: ['mine'], ownerless: [], unowned: [] })
     expect(await asUser('app', 'cat /run/keys/mine')).toBe('for app')
     expect(await deliver([mine])).toEqual({ changed: [], ownerless: [], unowned: [] })
     await removeKeys(guest.host, { paths: [mine.path], names: ['mine'] }, run)
@@ -168,10 +169,14 @@ WantedBy=multi-user.target
 
   it('get their owner after the activation when it comes with it', async () => {
     const mine = key('owned', 'x', { user: 'latecomer', group: 'latecomer', mode: 0o440 })
-    expect(await deliver([mine])).toEqual({ changed: ['owned'], ownerless: ['owned'] })
+    expect(await deliver([mine])).toEqual({ changed: ['owned'], ownerless: ['owned'], unowned: [] })
     expect(await guest.sh(`stat -c '%a %U %G' /run/keys/owned`)).toBe('600 root root')
     await guest.sh('useradd --system --user-group --groups keys latecomer')
-    expect(await deliver([mine], 'post-activation')).toEqual({ changed: ['owned'], ownerless: [] })
+    expect(await deliver([mine], 'post-activation')).toEqual({
+      changed: ['owned'],
+      ownerless: [],
+      unowned: [],
+    })
     expect(
       await guest.sh(`stat -c '%a %U %G' /run/keys/owned; runuser -u latecomer cat /run/keys/owned`),
     ).toBe('440 latecomer latecomer\nx')

@@ -100,7 +100,7 @@ describe('a reboot', () => {
     const [row] = await reboot()
     expect(row?.reason).toBeUndefined()
     expect(row?.outcome).toBe('changed')
-    expect(connections).toBe(3)
+    expect(connections).toBe(2)
     expect(asked).toBe(1)
   })
 })

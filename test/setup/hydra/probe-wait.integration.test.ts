@@ -64,7 +64,7 @@ const noDatabase =
   'connection to server on socket "/run/postgresql/.s.PGSQL.5432" failed: No such file or directory'
 
 /** Looks at each turn, and never gives up by itself within the time of a test. */
-const pace: ProofPace = { greenMs: 3_600_000, pauseMs: 1, everyMs: 0, apartMs: 0 }
+const pace: ProofPace = { greenMs: 3_600_000, signedMs: 1, pauseMs: 1, everyMs: 0, apartMs: 0 }
 
 function wantedProof() {
   const wanted = hydraProbeTask.wanted(
@@ -87,7 +87,7 @@ async function greenAfterwards(): Promise<void> {
   await endsAfterwards({ buildstatus: 0 })
 }
 
-async function endsAfterwards(end: { readonly buildstatus: number }): Promise<void> {
+async function endsAfterwards(end: { readonly buildstatus: number }, path = '/nix/store/y'): Promise<void> {
   await vi.waitFor(
     () => expect(host.seen.filter(({ argv }) => argv.includes('--show-cursor')).length).toBeGreaterThan(4),
     {
@@ -100,7 +100,7 @@ async function endsAfterwards(end: { readonly buildstatus: number }): Promise<vo
     nixname,
     finished: 1,
     ...end,
-    buildoutputs: { out: { path: '/nix/store/y' } },
+    buildoutputs: { out: { path } },
   }
   web.pages.set('/build/7', build)
   web.pages.set('/jobset/hydra-ops-probe/probe/evals', { evals: [{ builds: [7] }] })
@@ -207,10 +207,75 @@ describe('the wait for the build that proves Hydra', () => {
     })
   })
 
-  it('goes on where the journal cannot be read', async () => {
-    program('journalctl', 'echo "No journal files were found." >&2; exit 1')
+  it.each<[string, string, number, RegExp]>([
+    [
+      'fails',
+      'echo "No journal files were found." >&2; exit 1',
+      60_000,
+      /^the journal cannot be read: machine 'local': read the journal: it ended with status 1$/,
+    ],
+    [
+      'was killed',
+      'kill -9 $$',
+      60_000,
+      /^the journal cannot be read: machine 'local': read the journal: it was killed by SIGKILL$/,
+    ],
+    [
+      'does not end',
+      'exec sleep 600',
+      200,
+      /^the journal cannot be read: read the journal: did not end within 0\.2 s$/,
+    ],
+  ])('goes on, and says so once, where journalctl %s', async (_, body, timeoutMs, said) => {
+    program('journalctl', body)
+    const exec = host.exec.bind(host)
+    vi.spyOn(host, 'exec').mockImplementation((argv, options) =>
+      exec(argv, argv[0] === 'journalctl' ? { ...options, timeoutMs } : options),
+    )
     await Promise.all([prove(), greenAfterwards()])
     expect(run.lines).toContain('proof: green: /nix/store/y')
+    expect(run.lines.filter((line) => line.startsWith('the journal'))).toEqual([expect.stringMatching(said)])
+  })
+
+  it('tells why the build failed also where the journal cannot be read', async () => {
+    program('journalctl', 'exit 1')
+    const [proof] = await Promise.allSettled([prove(), endsAfterwards({ buildstatus: 1 })])
+    expect(proof).toMatchObject({
+      status: 'rejected',
+      reason: {
+        message: expect.stringMatching(/not green \(ended\): the build itself failed$/),
+        detail: "the journal cannot be read: machine 'local': read the journal: it ended with status 1",
+      },
+    })
+  })
+
+  it('does not take a machine without a clock for one whose journal is silent', async () => {
+    program('date', 'exit 1')
+    await expect(prove()).rejects.toThrow("machine 'local': ask the time: an answer that makes no sense")
+  })
+})
+
+describe('the wait for the signed path in the cache', () => {
+  it('ends with what the cache says, and the cause that the journal names is in the evidence', async () => {
+    const notCopied = 'nix copy to file:///srv/cache failed: error: opening file: no such folder'
+    journal(notCopied)
+    const publicKeyFile = join(root, 'public')
+    writeFileSync(publicKeyFile, 'ci-1:key\n')
+    const path = `/nix/store/${'0'.repeat(32)}-proof`
+    const [proof] = await Promise.allSettled([
+      proveByBuild(host, { ...wantedProof(), publicKeyFile }, run, pace),
+      endsAfterwards({ buildstatus: 0 }, path),
+    ])
+    expect(proof).toMatchObject({
+      status: 'rejected',
+      reason: {
+        code: 'PROBE',
+        message: expect.stringMatching(
+          /until the cache at http:\S+ serves the proof, signed: \/0{32}\.narinfo answers with status 404/,
+        ),
+        detail: `the queue runner could not copy what was built to the cache\n${notCopied}`,
+      },
+    })
   })
 })
 

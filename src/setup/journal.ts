@@ -1,0 +1,63 @@
+import { requireSuccess } from '../core/command-result.js'
+import { failure, messageOf, throwIfAborted } from '../core/errors.js'
+import type { Run } from '../core/run.js'
+import type { Host } from '../core/ssh.js'
+import { askMachine, fact } from './remote-script.js'
+
+const requestMs = 60_000
+
+/** Asks the machine's own clock, by which its journal goes; in seconds. */
+export async function machineTime(host: Host, run: Run): Promise<string> {
+  const question = { what: 'ask the time', script: 'echo "now=$(date +%s)"' }
+  const now = fact(await askMachine(host, question, run), 'now')
+  if (/^\d+$/.test(now)) return now
+  throw failure('MACHINE_CLOCK', `machine '${host.machine}': ask the time: an answer that makes no sense`, {
+    machine: host.machine,
+    hint: 'date +%s on the machine must write the seconds since 1970',
+  })
+}
+
+/** Reads lines of units from a place in the journal, such as `--since=@0`. Throws where it cannot be read. */
+export async function readJournal(
+  host: Host,
+  { units, from, lines }: { units: readonly string[]; from: readonly string[]; lines: number },
+  run: Run,
+): Promise<string> {
+  const what = 'read the journal'
+  const argv = ['journalctl', '--quiet', '--no-pager', '--output=cat', `--lines=${lines}`, ...from]
+  const result = await host.exec([...argv, ...units.map((name) => `--unit=${name}`)], {
+    signal: run.signal,
+    timeoutMs: requestMs,
+    what,
+  })
+  return requireSuccess(result, { machine: host.machine, what }).stdout
+}
+
+/** Reads the newest lines since a second of the machine's own clock: what was wrong before may be mended. */
+export async function journalSince(
+  host: Host,
+  units: readonly string[],
+  since: string,
+  run: Run,
+): Promise<string> {
+  return readJournal(host, { units, from: [`--since=@${since}`], lines: 300 }, run)
+}
+
+/** Reads the last few lines since then as the evidence of an error; where there are none to be had, says why. */
+export async function newestLines(
+  host: Host,
+  units: readonly string[],
+  since: string,
+  run: Run,
+): Promise<string> {
+  return readJournal(host, { units, from: [`--since=@${since}`], lines: 20 }, run).then(
+    (text) => text.trim(),
+    (error: unknown) => unreadable(error, run),
+  )
+}
+
+/** Says why the journal cannot be read, for the log or as evidence. An interruption is none: it is thrown. */
+export function unreadable(error: unknown, run: Run): string {
+  throwIfAborted(run.signal)
+  return `the journal cannot be read: ${messageOf(error)}`
+}
