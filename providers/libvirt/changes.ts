@@ -12,6 +12,8 @@ import {
   isDefinedFrom,
   isReal,
   type Move,
+  type OpenFile,
+  openFiles,
   type PlacedFacts,
   placedFacts,
   refuseOtherFiles,
@@ -44,10 +46,13 @@ export async function planChanges(
   }
   const spec = await wantedSpec(parts, places, known, handle, run)
   const live = await liveFacts(virsh, resource, seen, run)
-  if (live?.facts.move !== undefined) refuseOtherFiles({ ...known, handle })
+  const moved = live?.facts.move !== undefined
+  const hasData = Object.keys(handle.extraDisks).length > 0
+  const open = live !== undefined && (moved || hasData) ? openFiles(handle.uuid) : []
+  if (moved) refuseOtherFiles({ ...known, handle }, open)
   return [
     ...lost,
-    ...(live === undefined ? [] : removedDiskItems(handle, lostOnes(known, seen, places))),
+    ...(live === undefined ? [] : removedDiskItems(handle, open, lostOnes(known, seen, places))),
     ...definitionChanges(seen.next, live?.facts, spec),
     ...moveItems(seen.next, live?.facts),
     ...forwardItems(seen.next, live?.forwards, spec),
@@ -80,8 +85,12 @@ function lostDiskItems(known: LibvirtResource, seen: Seen, places: Places): Reso
 }
 
 /** Says of a running guest that it still writes to files that were removed, also after new ones took their place. */
-function removedDiskItems(handle: LibvirtHandle, lost: readonly LostDisk[]): ResourceChange[] {
-  const gone = new Set([...removedFiles(handle.uuid), ...lost.map(({ path }) => path)])
+function removedDiskItems(
+  handle: LibvirtHandle,
+  open: readonly OpenFile[],
+  lost: readonly LostDisk[],
+): ResourceChange[] {
+  const gone = new Set([...removedFiles(open), ...lost.map(({ path }) => path)])
   return Object.entries(handle.extraDisks).flatMap(([name, path]) =>
     gone.has(path)
       ? [

@@ -78,9 +78,11 @@ function escaped(text: string): string {
  * Refuses to go on with a guest that runs on another file than the one of the state: its folder was copied, or moved
  * to another disk, and what the guest writes gets lost.
  */
-export function refuseOtherFiles({ machine, handle }: LibvirtResource): void {
+export function refuseOtherFiles({ machine, handle }: LibvirtResource, files?: readonly OpenFile[]): void {
   if (handle === undefined) return
-  const open = openFiles(handle.uuid).filter((file) => basename(file.path).startsWith(basename(handle.disk)))
+  const open = (files ?? openFiles(handle.uuid)).filter((file) =>
+    basename(file.path).startsWith(basename(handle.disk)),
+  )
   const wanted = statSync(handle.disk, { throwIfNoEntry: false })
   // Where QEMU belongs to another user its files cannot be seen.
   const stranger = open[0]
@@ -96,22 +98,20 @@ export function refuseOtherFiles({ machine, handle }: LibvirtResource): void {
   )
 }
 
-/** Names files of a domain that were removed while its QEMU has them open: what the guest writes there gets lost. */
-export function removedFiles(uuid: string): ReadonlySet<string> {
+/** Names the files that were removed while QEMU has them open: what the guest writes there gets lost. */
+export function removedFiles(open: readonly OpenFile[]): ReadonlySet<string> {
   const mark = ' (deleted)'
-  return new Set(
-    openFiles(uuid).flatMap(({ path }) => (path.endsWith(mark) ? [path.slice(0, -mark.length)] : [])),
-  )
+  return new Set(open.flatMap(({ path }) => (path.endsWith(mark) ? [path.slice(0, -mark.length)] : [])))
 }
 
-interface OpenFile {
+export interface OpenFile {
   readonly path: string
   readonly dev: number
   readonly ino: number
 }
 
-/** Files that the QEMU process of a domain has open. */
-function openFiles(uuid: string): OpenFile[] {
+/** Lists the files that the QEMU process of a domain has open; looks at every process of this host. */
+export function openFiles(uuid: string): OpenFile[] {
   const pid = readdirSync('/proc').find((name) => /^\d+$/.test(name) && argumentsOf(name).includes(uuid))
   if (pid === undefined) return []
   const folder = `/proc/${pid}/fd`
