@@ -9,16 +9,18 @@ import type { Network } from './config.js'
 export function refuseMissingBridges(
   machine: string,
   networks: readonly Network[],
-  interfaces = '/sys/class/net',
+  interfaces: string,
 ): void {
   const wanted = networks.flatMap((each) =>
     typeof each === 'object' && 'bridge' in each ? [each.bridge] : [],
   )
-  const missing = wanted.find((name) => !existsSync(`${interfaces}/${name}/bridge`))
-  if (missing === undefined) return
-  const isOther = existsSync(`${interfaces}/${missing}`)
-  throw usageError(
-    `machine '${machine}': deployment.libvirtd.networks: ${isOther ? `${missing} is no bridge` : `this host has no bridge '${missing}'`}`,
-    { machine, hint: 'ip link show type bridge lists the bridges of this host' },
+  const missing = [...new Set(wanted)].filter((name) => !existsSync(`${interfaces}/${name}/bridge`))
+  if (missing.length === 0) return
+  const said = missing.map((name) =>
+    existsSync(`${interfaces}/${name}`) ? `${name} is no bridge` : `this host has no bridge '${name}'`,
   )
+  throw usageError(`machine '${machine}': deployment.libvirtd.networks: ${said.join('; ')}`, {
+    machine,
+    hint: 'ip link show type bridge lists the bridges of this host',
+  })
 }

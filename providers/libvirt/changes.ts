@@ -29,9 +29,8 @@ export async function planChanges(
   parts: LibvirtParts,
   resource: LibvirtResource,
   run: Run,
-  interfaces?: string,
 ): Promise<ResourceChange[]> {
-  refuseMissingBridges(resource.machine, resource.config.networks, interfaces)
+  refuseMissingBridges(resource.machine, resource.config.networks, parts.interfaces)
   const places = placesOf(parts, resource)
   const virsh = createVirsh(parts.local, places.uri)
   const seen = await lookAtOurs(virsh, places, resource, run)

@@ -29,6 +29,7 @@ export function createLibvirtProvider(given: LibvirtProviderParts): LibvirtProvi
     local: given.local,
     uid: 'uid' in given ? given.uid : process.getuid?.(),
     systemRoot: given.systemRoot ?? '/var/lib/libvirt/hydra-ops',
+    interfaces: given.interfaces ?? '/sys/class/net',
     kvm: given.kvm ?? onceTried(async (run) => (await import('./kvm.js')).tryKvm(given.local, run)),
   }
   return {
@@ -45,7 +46,8 @@ export function createLibvirtProvider(given: LibvirtProviderParts): LibvirtProvi
     ownedPlaces,
     imageId: (handle) => handle.image.id,
     allocate: async (request) => {
-      refuseMissingBridges(request.machine, request.config.networks, given.interfaces)
+      // Before an allocation with its MAC address is kept; each plan looks again, since a bridge may go later.
+      refuseMissingBridges(request.machine, request.config.networks, parts.interfaces)
       return await allocate(request)
     },
     ports,
@@ -54,8 +56,7 @@ export function createLibvirtProvider(given: LibvirtProviderParts): LibvirtProvi
     publishedPort,
 
     inspect: async (resource, run) => (await import('./look.js')).inspect(parts, resource, run),
-    plan: async (resource, run) =>
-      (await import('./changes.js')).planChanges(parts, resource, run, given.interfaces),
+    plan: async (resource, run) => (await import('./changes.js')).planChanges(parts, resource, run),
     reconcile: async (resource, options, run) =>
       (await import('./provision.js')).reconcile(parts, resource, options, run),
     start: async (resource, run, takenPorts) =>

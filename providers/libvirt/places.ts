@@ -21,6 +21,8 @@ export interface LibvirtParts {
   readonly kvm: (run: Run) => Promise<KvmAnswer>
   /** Where the files of `qemu:///system` lie: QEMU's own user cannot enter the state folder. */
   readonly systemRoot: string
+  /** Where the kernel lists the network interfaces of this host. */
+  readonly interfaces: string
 }
 
 /** Where the files of one machine lie. */

@@ -52,6 +52,7 @@ function machine(stored: boolean, config: object = {}, uri = 'qemu:///system') {
       uid: 0,
       kvm: async () => ({ works: true }),
       systemRoot: folder,
+      interfaces: '/sys/class/net',
     },
     resource,
   )

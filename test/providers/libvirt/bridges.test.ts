@@ -67,6 +67,13 @@ it.each([
   )
 })
 
+it('every bridge that is missing is named, each once', () => {
+  const networks = ['br2', 'br0', 'eth0', 'br1', 'br2'].map((bridge) => ({ bridge }))
+  expect(() => refuseMissingBridges('web', networks, interfaces)).toThrow(
+    "machine 'web': deployment.libvirtd.networks: this host has no bridge 'br2'; eth0 is no bridge; this host has no bridge 'br1'",
+  )
+})
+
 it.each([[{ bridg: 'br0' }], [{ bridge: 'br0', network: 'default' }], [{ bridge: 'a/b' }], [5]])(
   'a network in another form is told which forms there are: %j',
   (network) => {

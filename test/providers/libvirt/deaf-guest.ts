@@ -45,4 +45,5 @@ export const hypervisor = {
   uid: 1000,
   kvm: async () => ({ works: false, why: 'a test' }) as const,
   systemRoot: '/nonexistent',
+  interfaces: '/sys/class/net',
 }
