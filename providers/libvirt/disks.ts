@@ -36,7 +36,7 @@ export async function diskFolder(
   const call = { what: `look up storage pool '${pool}'`, machine }
   const text = await createVirsh(parts.local, places.uri).must(['pool-dumpxml', pool], call, run)
   const parsed = Pool.safeParse(
-    new XMLParser({ ignoreAttributes: false, attributeNamePrefix: '@' }).parse(text),
+    new XMLParser({ ignoreAttributes: false, attributeNamePrefix: '@', htmlEntities: true }).parse(text),
   )
   if (parsed.success) return parsed.data.pool.target.path
   throw usageError(`machine '${machine}': storage pool '${pool}' is not a directory`, {

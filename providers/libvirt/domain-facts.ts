@@ -91,6 +91,8 @@ export function parseDomainXml(text: string): DomainFacts {
     attributeNamePrefix: '@',
     // A name such as 007 is no number.
     parseTagValue: false,
+    // Without it a character that is written as a number is not read.
+    htmlEntities: true,
     isArray: (name) => ['disk', 'interface', 'serial', 'sysinfo', 'entry', 'qemu:arg'].includes(name),
   })
   const parsed = ParsedDomain.safeParse(parser.parse(text))

@@ -57,21 +57,28 @@ export function movedXml(xml: string, { from, to }: Move): string {
 }
 
 function unescaped(text: string): string {
-  return text
-    .replaceAll('&lt;', '<')
-    .replaceAll('&gt;', '>')
-    .replaceAll('&apos;', "'")
-    .replaceAll('&quot;', '"')
-    .replaceAll('&amp;', '&')
+  return text.replaceAll(
+    /&(?:#x([\da-f]+)|#(\d+)|(lt|gt|apos|quot|amp));/gi,
+    (entity, hex, decimal, name) => {
+      if (name !== undefined) return named.get(entity) ?? entity
+      const code = hex === undefined ? Number(decimal) : Number.parseInt(hex, 16)
+      return code > 0x10ffff ? entity : String.fromCodePoint(code)
+    },
+  )
 }
 
+const named: ReadonlyMap<string, string> = new Map([
+  ['&lt;', '<'],
+  ['&gt;', '>'],
+  ['&apos;', "'"],
+  ['&quot;', '"'],
+  ['&amp;', '&'],
+])
+
+/** A line feed or a tab has a number, since one that is written as it is would be read as a space. */
 function escaped(text: string): string {
-  return text
-    .replaceAll('&', '&amp;')
-    .replaceAll('<', '&lt;')
-    .replaceAll('>', '&gt;')
-    .replaceAll("'", '&apos;')
-    .replaceAll('"', '&quot;')
+  const names = new Map([...named].map(([entity, character]) => [character, entity]))
+  return text.replaceAll(/[&<>'"\t\n\r]/g, (each) => names.get(each) ?? `&#${each.charCodeAt(0)};`)
 }
 
 /**

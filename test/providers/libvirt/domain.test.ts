@@ -72,7 +72,7 @@ describe('a domain', () => {
   })
 
   it('keeps every name and path whatever characters are in it', () => {
-    const text = fc.string({ minLength: 1, unit: fc.constantFrom(...'a&<>"\'é ;$(){}%007e1') })
+    const text = fc.string({ minLength: 1, unit: fc.constantFrom(...'a&<>"\'é ;$(){}%007e1#xltgmp') })
     fc.assert(
       fc.property(text, text, (path, machine) => {
         fc.pre(path.trim() === path && machine.trim() === machine)
@@ -82,6 +82,14 @@ describe('a domain', () => {
         expect(facts.mark?.machine).toBe(machine)
       }),
     )
+  })
+
+  it.each(['&#xE9;', '&#xe9;', '&#233;'])('is read with a character that is written as %s', (written) => {
+    const disks = [{ dev: 'vda', path: '/srv/café/disk', format: 'qcow2' as const }]
+    const text = buildDomainXml({ ...spec, disks, machine: 'café' }).replaceAll('é', written)
+    expect(text).toContain(written)
+    const { disks: read, mark } = parseDomainXml(text)
+    expect([read.get('vda'), mark?.machine]).toEqual(['/srv/café/disk', 'café'])
   })
 
   it('reaches out only where outbound says so', () => {

@@ -34,11 +34,27 @@ describe('a description of a domain that was moved', () => {
     )
   })
 
+  it.each(['caf&#xE9;', 'caf&#xe9;', 'caf&#233;', 'café'])(
+    'has a path whose characters are written in any form that XML has: %s',
+    (name) => {
+      const accented = { from: '/srv/café', to: '/mnt/é' }
+      expect(movedXml(`<source file='/srv/${name}/disks/a&#x26;b'/>`, accented)).toBe(
+        "<source file='/mnt/é/disks/a&amp;b'/>",
+      )
+    },
+  )
+
+  it('reads each character once, and keeps a line feed from being read as a space', () => {
+    const odd = { from: '/srv/&lt;', to: '/mnt/&#65;\n' }
+    expect(movedXml("<source file='/srv/&amp;lt;/a'/>", odd)).toBe("<source file='/mnt/&amp;#65;&#10;/a'/>")
+  })
+
   it.each([
     "<source file='/srv/other/disks/a'/>",
     "<source file='/srv/o&apos;ps &amp; &lt;co&gt;2/disks/a'/>",
     "<title>see /srv/o'ps</title>",
     '<name>a &amp; b</name><empty/>',
+    '<name>&#x110000; &unknown;</name>',
   ])('keeps what is not below the old folder: %s', (xml) => {
     expect(movedXml(xml, move)).toBe(xml)
   })
