@@ -51,6 +51,8 @@ export function registerDeploy(command: Command, cli: Cli): void {
 }
 
 function nothingToDeploy({ retryFailed }: { readonly retryFailed: boolean }): string {
-  const why = retryFailed ? ': the last deploy failed on no machine' : ''
+  const why = retryFailed
+    ? ': the last deploy failed on none of the selected machines, and began all of them'
+    : ''
   return `there was nothing to deploy${why}`
 }

@@ -17,6 +17,9 @@ beforeEach(async () => {
 })
 afterEach(() => ops.cleanup())
 
+const nothingToRetry =
+  'there was nothing to deploy: the last deploy failed on none of the selected machines, and began all of them\n'
+
 const history = () => ops.store.history(ops.store.resolve('net').uuid)
 
 describe('a verb that finds no machine', () => {
@@ -39,11 +42,28 @@ describe('a verb that finds no machine', () => {
     await deploy(ops, standardRequest)
     const retried = await cli('deploy', '--retry-failed')
     expect([retried.code, retried.stdout]).toEqual([0, ''])
-    expect(retried.stderr).toContain('there was nothing to deploy: the last deploy failed on no machine\n')
+    expect(retried.stderr).toContain(nothingToRetry)
     ops.nix.network = fakeNetwork([])
     const empty = await cli('deploy')
     expect([empty.code, empty.stdout]).toEqual([0, ''])
     expect(empty.stderr).toContain('there was nothing to deploy\n')
+  })
+})
+
+describe('deploy --retry-failed', () => {
+  it('says that it is about the selected machines, where the last deploy failed on another', async () => {
+    await deploy(ops, standardRequest)
+    const { uuid } = ops.store.resolve('net')
+    await ops.store.lock(uuid, async (held) =>
+      held.update((draft) => {
+        const db = draft.machines[MachineName.parse('db')]
+        if (db === undefined) throw new Error('db is not there')
+        db.lastResult = 'failed'
+      }),
+    )
+    const retried = await cli('deploy', '--retry-failed', '--on', 'web')
+    expect([retried.code, retried.stdout]).toEqual([0, ''])
+    expect(retried.stderr).toContain(nothingToRetry)
   })
 })
 
