@@ -223,15 +223,14 @@ describe('installPackages', () => {
   })
 
   it.each([
-    ['another file of that number on another disk', (inode: bigint) => `00:fe:${inode}`],
-    ['a process that has ended', (inode: bigint) => `00:fe:${inode}`],
-  ])('does not take for the holder of apt’s lock %s', async (what, place) => {
+    ['another file of that number on another disk', process.pid],
+    // No process has the largest number there is.
+    ['a process that has ended', 4_194_304],
+  ])('does not take for the holder of apt’s lock %s', async (_, pid) => {
     const lock = join(root, 'lib/apt/lists/lock')
     writeFileSync(lock, '')
     const { ino } = statSync(lock, { bigint: true })
-    // No process has the largest number there is.
-    const pid = what.startsWith('a process') ? 4_194_304 : process.pid
-    writeFileSync(join(root, 'locks'), `1: POSIX  ADVISORY  WRITE ${pid} ${place(ino)} 0 EOF\n`)
+    writeFileSync(join(root, 'locks'), `1: POSIX  ADVISORY  WRITE ${pid} 00:fe:${ino} 0 EOF\n`)
     host = new LocalShellHost({
       bin: join(root, 'bin'),
       moved: {

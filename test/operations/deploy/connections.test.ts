@@ -80,13 +80,11 @@ describe('the connections of a deploy to 50 machines, 10 at once', () => {
 
   it('are closed after a dry run, and where the machine cannot be deployed', async () => {
     ops.ssh.answer('read the facts of the machine', { kind: 'exited', code: 1, stdout: '', stderr: 'no' })
-    ops.questions.confirm = async () => {
-      expect(open.size).toBe(0)
-      return false
-    }
     await run({ dryRun: true })
     expect(open.size).toBe(0)
-    await expect(run({ yes: false, forceReboot: true })).resolves.toBeDefined()
+    const { results } = await run({ forceReboot: true })
+    expect(results.map(({ machine }) => machine)).toEqual(names)
+    for (const result of results) expect(result).toMatchObject({ outcome: 'failed', stage: 'inspect' })
     expect(open.size).toBe(0)
   })
 })
