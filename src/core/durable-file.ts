@@ -95,9 +95,13 @@ export function renameDurably(draft: string, file: string): void {
 
 /** Makes a folder for its owner alone, with those above it; on return they are on the disk. */
 export function makeFolderDurably(folder: string, mode = 0o700): void {
-  const first = mkdirSync(folder, { recursive: true, mode })
-  if (first === undefined) return
-  for (let made = folder; made.length >= first.length; made = dirname(made)) syncFolder(dirname(made))
+  try {
+    const first = mkdirSync(folder, { recursive: true, mode })
+    if (first === undefined) return
+    for (let made = folder; made.length >= first.length; made = dirname(made)) syncFolder(dirname(made))
+  } catch (error) {
+    throw fsFailure(error, 'make the folder', folder)
+  }
 }
 
 /** Reads the file again: on a full disk conf and write-file-atomic take a short write for success. */

@@ -1,6 +1,6 @@
 import pLimit from 'p-limit'
 import type { Ops, RunLogs } from '../core/context.js'
-import { OpsError } from '../core/errors.js'
+import { messageOf } from '../core/errors.js'
 import type { MachineResult } from '../core/events.js'
 import type { MachineName } from '../core/names.js'
 import type { Run } from '../core/run.js'
@@ -50,8 +50,7 @@ export async function onMachines(
       session.journal({ event: `${request.verb}.end`, result: summary(results) })
       return results
     } catch (error) {
-      const why = error instanceof OpsError && error.code === 'INTERRUPTED' ? 'interrupted' : 'failed'
-      session.journal({ event: `${request.verb}.end`, result: why })
+      session.journal({ event: `${request.verb}.end`, result: messageOf(error) })
       throw error
     } finally {
       logs.close()

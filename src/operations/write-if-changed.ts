@@ -1,7 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { makeFolderDurably, replaceDurably } from '../core/durable-file.js'
-import { fsFailure } from '../core/file-failure.js'
 
 /**
  * Writes a file that follows from the state, for the system's ssh. The file is whole at every moment: another session
@@ -9,16 +8,8 @@ import { fsFailure } from '../core/file-failure.js'
  */
 export function writeIfChanged(file: string, text: string): void {
   if (contentOf(file) === text) return
-  makeFolder(dirname(file))
+  makeFolderDurably(dirname(file))
   replaceDurably(file, text)
-}
-
-function makeFolder(folder: string): void {
-  try {
-    makeFolderDurably(folder)
-  } catch (error) {
-    throw fsFailure(error, 'make the folder', folder)
-  }
 }
 
 function contentOf(file: string): string | undefined {

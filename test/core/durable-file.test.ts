@@ -1,7 +1,12 @@
 import * as fs from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, describe, expect, it, vi } from 'vitest'
-import { appendLineDurably, createDurably, replaceDurably } from '../../src/core/durable-file.js'
+import {
+  appendLineDurably,
+  createDurably,
+  makeFolderDurably,
+  replaceDurably,
+} from '../../src/core/durable-file.js'
 import { fsFailure } from '../../src/core/file-failure.js'
 import { temporaryFolder } from '../state/temporary-store.js'
 
@@ -141,6 +146,27 @@ describe('a file system that cannot bring a folder to the disk', () => {
     delete faults.syncFolder
     faults.sync = 'EINVAL'
     expect(() => replaceDurably(file, 'two')).toThrow(expect.objectContaining({ code: 'FILE' }))
+  })
+})
+
+describe('making a folder', () => {
+  it('is one sentence with its name where it cannot be made', () => {
+    const { file } = fileWith('one')
+    const folder = join(file, 'keys')
+    expect(() => makeFolderDurably(folder)).toThrow(
+      expect.objectContaining({
+        code: 'FILE',
+        message: `cannot make the folder ${folder}: a part of its path is not a folder`,
+      }),
+    )
+  })
+
+  it('is an error where the name of the folder cannot be brought to the disk', () => {
+    const { folder } = fileWith('one')
+    faults.syncFolder = 'ENOSPC'
+    expect(() => makeFolderDurably(join(folder, 'keys'))).toThrow(
+      expect.objectContaining({ code: 'DISK_FULL' }),
+    )
   })
 })
 

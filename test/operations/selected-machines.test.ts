@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { failure } from '../../src/core/errors.js'
 import { destroyMachines } from '../../src/operations/destroy.js'
 import { stopMachines } from '../../src/operations/power.js'
 import { type Deployed, deployed } from './deployed.js'
@@ -34,5 +35,16 @@ describe('verbs that go by the state', () => {
       hint: "did you mean '@front'?",
     })
     expect(machines()).toEqual(['web', 'db'])
+  })
+
+  it('leave the reason in the history where the whole verb failed', async () => {
+    const { events, store } = world.ops
+    events.emit = () => {
+      throw failure('SCREEN', 'the screen is gone')
+    }
+    const stopping = stopMachines(world.ops, { ...request, selection: { on: 'web' }, graceMs: 1000 })
+    await expect(stopping).rejects.toThrow('the screen is gone')
+    const { uuid } = store.resolve(undefined)
+    expect(store.history(uuid).at(-1)).toMatchObject({ event: 'stop.end', result: 'the screen is gone' })
   })
 })

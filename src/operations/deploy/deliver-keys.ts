@@ -1,7 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { requireSuccess } from '../../core/command-result.js'
 import { failure } from '../../core/errors.js'
-import { keyUnitName } from '../../core/key-unit-name.js'
+import { hexEscape, keyUnitName } from '../../core/key-unit-name.js'
 import { type PlacedFile, placeFiles, stagedPath } from '../../core/place-files.js'
 import type { Run } from '../../core/run.js'
 import type { Host } from '../../core/ssh.js'
@@ -141,7 +141,7 @@ function escapePart(part: string, index: number): string {
     .map((byte, at) => {
       const char = String.fromCharCode(byte)
       const plain = /[A-Za-z0-9:_.]/.test(char) && !(char === '.' && index === 0 && at === 0)
-      return plain ? char : `\\x${byte.toString(16).padStart(2, '0')}`
+      return plain ? char : hexEscape(byte)
     })
     .join('')
 }
