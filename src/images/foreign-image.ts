@@ -13,7 +13,7 @@ import { Readable, Transform } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import * as z from 'zod'
 import type { LocalCommands } from '../core/context.js'
-import { withinDeadline } from '../core/deadline.js'
+import { withDeadline } from '../core/deadline.js'
 import { failure, messageOf, throwIfAborted, usageError } from '../core/errors.js'
 import { onAbort } from '../core/on-abort.js'
 import type { Run } from '../core/run.js'
@@ -24,8 +24,7 @@ export type ForeignReference =
   | { readonly kind: 'url'; readonly url: string; readonly sha256: string }
 
 /** Hours at a slow line; a connection that brings nothing ends earlier. */
-const downloadMs = 6 * 60 * 60_000
-const stalledMs = 60_000
+const downloadTimes = { downloadMs: 6 * 60 * 60_000, stalledMs: 60_000 }
 
 /** `/absolute/path`, or `https://…#sha256=HEX`; undefined = a name. */
 export function parseForeign(reference: string): ForeignReference | undefined {
@@ -63,6 +62,7 @@ export async function download(
   image: { readonly url: string; readonly sha256: string },
   to: string,
   run: Run,
+  { downloadMs, stalledMs } = downloadTimes,
 ): Promise<void> {
   const what = `download ${image.url}`
   run.log(what)
@@ -78,22 +78,28 @@ export async function download(
     },
   })
   const stopListening = onAbort(run.signal, () => stalled.abort())
+  const deadline = withDeadline(stalled.signal, downloadMs)
+  const { signal } = deadline
   try {
-    await withinDeadline(stalled.signal, downloadMs, async ({ signal }) => {
-      const response = await fetch(image.url, { signal, redirect: 'follow' })
-      if (!response.ok || response.body === null) {
-        throw failure('DOWNLOAD', `${what}: the server answered ${response.status} ${response.statusText}`)
-      }
-      const file = createWriteStream(to, { flags: 'wx' })
-      await pipeline(Readable.fromWeb(response.body), meter, file, { signal })
-    })
+    const response = await fetch(image.url, { signal, redirect: 'follow' })
+    if (!response.ok || response.body === null) {
+      throw failure('DOWNLOAD', `${what}: the server answered ${response.status} ${response.statusText}`)
+    }
+    const file = createWriteStream(to, { flags: 'wx' })
+    await pipeline(Readable.fromWeb(response.body), meter, file, { signal })
   } catch (error) {
     throwIfAborted(run.signal)
+    if (deadline.expired()) {
+      throw failure('DOWNLOAD', `${what}: it was not whole within ${downloadMs / 1000} s`, {
+        hint: 'fetch it by other means, and name the file by its absolute path',
+      })
+    }
     if (stalled.signal.aborted) throw failure('DOWNLOAD', `${what}: nothing came for ${stalledMs / 1000} s`)
     throw asDownloadFailure(what, error)
   } finally {
     clearTimeout(watchdog)
     stopListening()
+    deadline.stop()
   }
   const seen = hash.digest('hex')
   if (seen === image.sha256) return
