@@ -1,6 +1,5 @@
 import type { DeploymentRecord, MachineRecord } from '../src/core/deployment.js'
-import type { Json } from '../src/core/json.js'
-import { mapTexts, movedPath, stateFolderOf } from '../src/core/moved-paths.js'
+import { mapTexts, movedPath, stateFolderOf, textsOf } from '../src/core/moved-paths.js'
 
 /** Stands for the state folder in what the state keeps of a provider, so that the folder can be moved. */
 const stateMark = '{state}'
@@ -19,16 +18,9 @@ function withHandles(record: DeploymentRecord, change: (path: string) => string)
   const machines: Record<string, MachineRecord> = {}
   for (const [name, machine] of Object.entries(record.machines)) {
     machines[name] =
-      machine.handle === undefined ? machine : { ...machine, handle: mapJson(machine.handle, change) }
+      machine.handle === undefined ? machine : { ...machine, handle: mapTexts(machine.handle, change) }
   }
   return { ...record, machines }
-}
-
-function mapJson(value: Json, change: (path: string) => string): Json {
-  if (typeof value === 'string') return change(value)
-  if (Array.isArray(value)) return value.map((each) => mapJson(each, change))
-  if (typeof value !== 'object' || value === null) return value
-  return Object.fromEntries(Object.entries(value).map(([name, each]) => [name, mapJson(each, change)]))
 }
 
 /**
@@ -47,12 +39,8 @@ export function relativeHandles(deployment: Record<string, unknown>): Record<str
 
 function withRelativeHandle(machine: unknown, uuid: string): unknown {
   if (typeof machine !== 'object' || machine === null || !('handle' in machine)) return machine
-  let folder: string | undefined
-  mapTexts(machine.handle, (text) => {
-    folder ??= text.startsWith('/') ? stateFolderOf(text, uuid) : undefined
-    return text
-  })
-  const from = folder
+  const paths = textsOf(machine.handle).filter((text) => text.startsWith('/'))
+  const from = paths.flatMap((path) => stateFolderOf(path, uuid) ?? [])[0]
   if (from === undefined) return machine
   return { ...machine, handle: mapTexts(machine.handle, (text) => movedPath(text, from, stateMark)) }
 }

@@ -1,9 +1,19 @@
+import type { Json } from './json.js'
+
 /** Changes every text of a JSON value, and leaves everything else as it is. */
+export function mapTexts(value: Json, change: (text: string) => string): Json
+export function mapTexts(value: unknown, change: (text: string) => string): unknown
 export function mapTexts(value: unknown, change: (text: string) => string): unknown {
   if (typeof value === 'string') return change(value)
   if (Array.isArray(value)) return value.map((each: unknown) => mapTexts(each, change))
   if (typeof value !== 'object' || value === null) return value
   return Object.fromEntries(Object.entries(value).map(([name, each]) => [name, mapTexts(each, change)]))
+}
+
+/** Lists every text of a JSON value. */
+export function textsOf(value: unknown): string[] {
+  if (typeof value === 'string') return [value]
+  return typeof value === 'object' && value !== null ? Object.values(value).flatMap(textsOf) : []
 }
 
 /** Moves a path to another folder; a path that lies elsewhere stays as it is. */
