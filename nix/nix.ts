@@ -25,7 +25,7 @@ export function createNix({ local, stateRoot, env, ...evaluation }: NixParts): N
   return {
     ...createBuilder(command, queries),
     ...createCopier({ command, queries, env, spawnReadable: local.spawnReadable }),
-    ...createRoots(command),
+    ...createRoots(command, queries),
     evaluate: createEvaluator({ ...evaluation, command }),
     closure: queries.closure,
 

@@ -1,39 +1,56 @@
 import { existsSync } from 'node:fs'
 import { mkdir, readdir, readFile, readlink, unlink } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
+import pLimit from 'p-limit'
 import { replaceDurably } from '../src/core/durable-file.js'
 import { errnoOf } from '../src/core/file-failure.js'
+import { StorePath } from '../src/core/names.js'
 import type { Nix } from '../src/core/nix.js'
 import type { Run } from '../src/core/run.js'
+import { settleAll } from '../src/core/settle.js'
 import { expectSuccess, type NixCommand } from './nix-command.js'
+import type { StoreQueries } from './store-queries.js'
 
 /** Number of roots that a machine keeps: what runs, and two before it. */
 const keptRoots = 3
 const rootMs = 60_000
+/** Number of processes that tell Nix of a link each. */
+const linksAtOnce = 8
 const what = 'keep the closure from being collected'
 
 /** Name of the file that holds the folder's own path at the time when Nix was told of the links. */
 const placeName = 'place'
 
 /** Keeps GC roots of what was deployed: links `<folder>/<name>-<n>` that Nix knows of. */
-export function createRoots(command: NixCommand): Pick<Nix, 'root' | 'forgetRoots'> {
+export function createRoots(
+  command: NixCommand,
+  queries: Pick<StoreQueries, 'invalid'>,
+): Pick<Nix, 'root' | 'forgetRoots'> {
   const renewals = new Map<string, Promise<void>>()
-
-  const runStore = (args: readonly string[], run: Run) =>
-    command.run('nix-store', args, { signal: run.signal, timeoutMs: rootMs, what })
 
   const addRoot = async (link: string, path: string, run: Run) => {
     // `--indirect` is the default since Nix 2.4 and still understood.
-    expectSuccess(await runStore(['--realise', path, '--add-root', link, '--indirect'], run), what)
+    const args = ['--realise', path, '--add-root', link, '--indirect']
+    const result = await command.run('nix-store', args, { signal: run.signal, timeoutMs: rootMs, what })
+    expectSuccess(result, what)
   }
 
-  /** Tells Nix the present place of every link: it knows them by absolute paths, and the state folder was moved. */
+  /**
+   * Tells Nix the present place of every link: it knows them by absolute paths, and the state folder was moved. One
+   * process a link is what Nix offers.
+   */
   const renew = async (folder: string, run: Run) => {
-    for (const { link, path } of await rootsIn(folder)) {
-      const valid = await runStore(['--check-validity', path], run)
-      // A collection since the move took the others, and nothing brings them back.
-      if (valid.kind === 'exited' && valid.code === 0) await addRoot(link, path, run)
-    }
+    const roots = (await rootsIn(folder)).flatMap(({ link, path }) => {
+      const closure = StorePath.safeParse(path)
+      return closure.success ? [{ link, path: closure.data }] : []
+    })
+    // A collection since the move took these, and nothing brings them back.
+    const gone = new Set(await queries.invalid([...new Set(roots.map(({ path }) => path))], run))
+    const kept = roots.filter(({ path }) => !gone.has(path))
+    if (kept.length > 0)
+      run.log(`tell Nix the place of the ${kept.length} closures that it keeps for ${folder}`)
+    const limit = pLimit(linksAtOnce)
+    await settleAll(kept.map(({ link, path }) => limit(addRoot, link, path, run)))
     replaceDurably(join(folder, placeName), folder)
   }
 

@@ -34,15 +34,18 @@ export function createFakeNix(network: NetworkDefinition, folder: string): FakeN
     mkdirSync(dirname(file), { recursive: true })
     writeFileSync(file, '')
   }
-  const roots = createRoots({
-    store: async () => {
-      throw new Error('a root needs no look at the store')
+  const roots = createRoots(
+    {
+      store: async () => {
+        throw new Error('a root needs no look at the store')
+      },
+      run: async (_, [verb, path = '', , link = '']) => {
+        if (verb === '--realise') symlinkSync(path, link)
+        return succeeded
+      },
     },
-    run: async (_, [verb, path = '', , link = '']) => {
-      if (verb === '--realise') symlinkSync(path, link)
-      return succeeded
-    },
-  })
+    { invalid: async () => [] },
+  )
   const nix: FakeNix = {
     network,
     evaluations: [],

@@ -143,7 +143,7 @@ describe('questions to the store', () => {
 
 describe('roots', () => {
   const folder = join(scratch.folder, 'deployment', 'gcroots')
-  const { root } = createRoots(scratch.command)
+  const { root } = createRoots(scratch.command, queries)
   const outs: StorePath[] = []
 
   beforeAll(async () => {
