@@ -1,14 +1,7 @@
 import { usageError } from '../core/errors.js'
 import type { SshTarget } from '../core/ssh.js'
 import { followedWords, readSshOptions, type SshOption } from '../core/ssh-options.js'
-import {
-  agentSocketOf,
-  fillFile,
-  fillHostName,
-  fillTokens,
-  type TokenValues,
-  type UserPlace,
-} from './tokens.js'
+import { agentOf, fillFile, fillHostName, fillTokens, type TokenValues, type UserPlace } from './tokens.js'
 
 /** What hydra-ops decides by itself: the pinned host key is always verified. */
 const ours = new Set([
@@ -82,8 +75,7 @@ export function withSshOptions(target: SshTarget, place: UserPlace): SshTarget {
     identityFiles: joined(files('identityfile'), target.identityFiles),
     certificateFiles: joined(files('certificatefile'), target.certificateFiles ?? []),
     identitiesOnly: flagOf(first('identitiesonly')) ?? target.identitiesOnly,
-    useAgent: agent === undefined ? target.useAgent : agent !== 'none',
-    agentSocket: agentSocketOf(agent, values, place) ?? target.agentSocket,
+    ...(agent === undefined ? {} : agentOf(agent, values, place)),
     ...(wayOf(options, values, place) ?? { jump: target.jump, proxyCommand: target.proxyCommand }),
   }
 }

@@ -60,14 +60,19 @@ export function fillFile(path: string, values: TokenValues, place: UserPlace): s
   return isAbsolute(filled) ? filled : join(place.homeDir, filled)
 }
 
-/** Reads `IdentityAgent`: undefined = the socket that `SSH_AUTH_SOCK` names, or none at all. */
-export function agentSocketOf(
-  agent: string | undefined,
-  values: TokenValues,
-  place: UserPlace,
-): string | undefined {
-  if (agent === undefined || agent === 'none' || agent === 'SSH_AUTH_SOCK') return undefined
-  // `$NAME` = the variable that holds the path.
-  if (/^\$[A-Za-z_]\w*$/.test(agent)) return place.env[agent.slice(1)]
-  return fillPath(agent, values, place)
+export interface Agent {
+  readonly useAgent: boolean
+  /** Undefined = the one of `SSH_AUTH_SOCK`. */
+  readonly agentSocket: string | undefined
+}
+
+/** Reads an IdentityAgent of ssh_config. */
+export function agentOf(agent: string, values: TokenValues, place: UserPlace): Agent {
+  if (agent === 'none') return { useAgent: false, agentSocket: undefined }
+  if (agent === 'SSH_AUTH_SOCK') return { useAgent: true, agentSocket: undefined }
+  // `$NAME` = the variable that holds the path; ssh asks no agent where it is not set.
+  const agentSocket = /^\$[A-Za-z_]\w*$/.test(agent)
+    ? place.env[agent.slice(1)]
+    : fillPath(agent, values, place)
+  return { useAgent: agentSocket !== undefined, agentSocket }
 }

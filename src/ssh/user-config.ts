@@ -9,7 +9,7 @@ import type { LoginWish, UserSshConfig } from '../core/ssh.js'
 import { readSshOptions } from '../core/ssh-options.js'
 import { definedOnly } from './jump.js'
 import { firstOf } from './ssh-options.js'
-import { agentSocketOf, fillFile, fillTokens, type TokenValues, type UserPlace } from './tokens.js'
+import { agentOf, fillFile, fillTokens, type TokenValues, type UserPlace } from './tokens.js'
 
 /** `ssh -G` runs the `Match exec` commands of the user's configuration; one of them may hang. */
 const deadlineMs = 10_000
@@ -133,7 +133,7 @@ export function readUserConfig(
     (values.get(keyword) ?? []).filter((file) => file !== 'none').map((file) => fillFile(file, tokens, given))
   const fill = (text: string | undefined) =>
     text === undefined ? undefined : fillTokens(text, tokens, given.homeDir)
-  const agent = values.get('identityagent')?.[0]
+  const agent = values.get('identityagent')?.[0] ?? 'SSH_AUTH_SOCK'
   const jump = first('proxyjump')
   return {
     hostName,
@@ -147,7 +147,6 @@ export function readUserConfig(
     identitiesOnly: first('identitiesonly') === 'yes',
     jump: fill(jump),
     proxyCommand: jump === undefined ? fill(first('proxycommand')) : undefined,
-    useAgent: agent !== 'none',
-    agentSocket: agentSocketOf(agent, tokens, given),
+    ...agentOf(agent, tokens, given),
   }
 }

@@ -117,6 +117,24 @@ describe('withSshOptions', () => {
     expect(follow('-o', 'IdentitiesOnly=yes').identitiesOnly).toBe(true)
   })
 
+  it.each([
+    ['none', false, undefined],
+    ['SSH_AUTH_SOCK', true, undefined],
+    ['~/agent', true, '/home/me/agent'],
+    ['$AGENT', true, '/run/agent'],
+    ['$NO_SUCH_AGENT', false, undefined],
+  ])('puts the agent %s in the place of the one of ssh_config', (given, useAgent, agentSocket) => {
+    const sshOptions = ['-o', `IdentityAgent=${given}`]
+    const target = sshTarget({ sshOptions, useAgent: true, agentSocket: '/of/ssh_config' })
+    const where = { ...place, env: { AGENT: '/run/agent' } }
+    expect(withSshOptions(target, where)).toMatchObject({ useAgent, agentSocket })
+  })
+
+  it('leaves the agent of ssh_config where it names none', () => {
+    const target = sshTarget({ sshOptions: ['-4'], useAgent: true, agentSocket: '/of/ssh_config' })
+    expect(withSshOptions(target, place)).toMatchObject({ useAgent: true, agentSocket: '/of/ssh_config' })
+  })
+
   it('follows a jump, and a ProxyCommand with its tokens expanded', () => {
     expect(follow('-J', 'jump').jump).toBe('jump')
     expect(follow('-o', 'ProxyCommand=nc %h %p # 100%%').proxyCommand).toBe('nc 192.0.2.1 22 # 100%')

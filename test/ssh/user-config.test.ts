@@ -82,6 +82,7 @@ describe('readUserConfig', () => {
     ['SSH_AUTH_SOCK', true, undefined],
     ['~/a.sock', true, '/home/me/a.sock'],
     ['$AGENT', true, '/run/agent'],
+    ['$NO_SUCH_AGENT', false, undefined],
   ])('understands the agent %s', (given, useAgent, agentSocket) => {
     expect(read(`identityagent ${given}\n`)).toMatchObject({ useAgent, agentSocket })
   })
