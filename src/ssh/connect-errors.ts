@@ -44,12 +44,12 @@ function isDroppedEarly(failed: AttemptFailed): boolean {
 }
 
 /** The sentence for a connection that could not be made. */
-export function connectError(
+export async function connectError(
   target: SshTarget,
   login: Login,
   failed: AttemptFailed,
   timeoutMs: number,
-): Error {
+): Promise<Error> {
   if (failed.phase === 'login' && !failed.timedOut) {
     if (/authentication|denied/i.test(failed.message)) return loginRefused(target, login, failed.message)
   }

@@ -37,7 +37,7 @@ export async function logIn(
   tools: ConnectTools,
 ): Promise<LoggedIn> {
   const login = await planLogin(target, tools.env)
-  if (login.methods.length === 0) throw nothingToOffer(target, login)
+  if (login.methods.length === 0) throw await nothingToOffer(target, login)
   const dialler = new Dialler(target, login, options, tools)
   const hostKey = target.hostKey ?? (await firstContact(target, dialler, options))
   const pinned = parseHostKey(hostKey, target.machine)
@@ -48,7 +48,7 @@ export async function logIn(
   if (/no matching host key format/.test(result.message)) {
     throw hostKeyChanged(target, pinned, await dialler.look())
   }
-  throw dialler.error(result)
+  throw await dialler.error(result)
 }
 
 /**
@@ -84,7 +84,7 @@ class Dialler {
     this.#deadline = Date.now() + this.#options.timeoutMs
   }
 
-  error(failed: AttemptFailed): Error {
+  error(failed: AttemptFailed): Promise<Error> {
     return connectError(this.#target, this.#login, failed, this.#options.timeoutMs)
   }
 
@@ -93,7 +93,7 @@ class Dialler {
     const result = await this.dial(allAlgorithms, () => false)
     if (result.kind === 'key refused') return seenKey(result.key)
     if (result.kind === 'ready') result.client.destroy()
-    throw this.error(result.kind === 'failed' ? result : neverReady)
+    throw await this.error(result.kind === 'failed' ? result : neverReady)
   }
 
   async dial(algorithms: readonly HostKeyAlgorithm[], verify: (key: Buffer) => boolean): Promise<Attempt> {

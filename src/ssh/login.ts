@@ -13,8 +13,8 @@ export interface Login {
   readonly identities: readonly Identity[]
   /** Identities whose private half only an agent could use, and none holds. */
   readonly wantAgent: readonly Identity[]
-  /** Certificates that ssh would offer and hydra-ops does not. */
-  readonly certificates: readonly Certificate[]
+  /** Looks for certificates that ssh would offer and hydra-ops does not: only an error tells of them. */
+  certificates(): Promise<readonly Certificate[]>
 }
 
 /** The agent's keys first, those of the listed files before the others (as ssh does), then the files. */
@@ -25,10 +25,7 @@ export async function planLogin(
   const identities = target.identityFiles.map(loadIdentity)
   const socket = target.useAgent ? (target.agentSocket ?? env.SSH_AUTH_SOCK) : undefined
   const agent = socket === '' ? undefined : socket
-  const [held, certificates] = await Promise.all([
-    agent === undefined ? [] : agentKeys(agent),
-    findCertificates(target, agent),
-  ])
+  const held = agent === undefined ? [] : await agentKeys(agent)
   const chosen = chooseAgentKeys(held, identities, target.identitiesOnly === true)
   const username = target.user
   const methods: (AgentAuthMethod | PublicKeyAuthMethod)[] = []
@@ -47,7 +44,7 @@ export async function planLogin(
     ],
     identities,
     wantAgent: byFile.filter(({ kind }) => kind === 'encrypted' || kind === 'security-key'),
-    certificates,
+    certificates: () => findCertificates(target, agent),
   }
 }
 
@@ -69,29 +66,36 @@ function sameKey(key: ParsedKey, identity: Identity): boolean {
 }
 
 /** Nothing can be offered: said before anything is connected. */
-export function nothingToOffer(target: SshTarget, login: Login): Error {
+export async function nothingToOffer(target: SshTarget, login: Login): Promise<Error> {
+  const { machine, user, host } = target
+  const certificates = await login.certificates()
   return unreachable(
-    target.machine,
-    `machine '${target.machine}': there is no key to log in with as ${target.user}@${target.host}${notOffered(login)}`,
-    withDetail(login, { hint: agentHint(login) ?? certificateHint(target, login) ?? noKeyHint(target) }),
+    machine,
+    `machine '${machine}': there is no key to log in with as ${user}@${host}${notOffered(certificates)}`,
+    withDetail(login, {
+      hint: agentHint(login) ?? certificateHint(target, certificates) ?? noKeyHint(target),
+    }),
   )
 }
 
-export function loginRefused(target: SshTarget, login: Login, said: string): Error {
+export async function loginRefused(target: SshTarget, login: Login, said: string): Promise<Error> {
+  const { machine, user, host, port } = target
+  const certificates = await login.certificates()
   const tooMany = /too many authentication failures/i.test(said)
   const hint = tooMany
     ? 'the agent holds more keys than the server lets try: set IdentityFile and IdentitiesOnly for it in ~/.ssh/config'
     : (agentHint(login) ??
-      certificateHint(target, login) ??
-      `is one of these keys in ~${target.user}/.ssh/authorized_keys there?`)
+      certificateHint(target, certificates) ??
+      `is one of these keys in ~${user}/.ssh/authorized_keys there?`)
+  const offered = login.offered.join(', ')
   return unreachable(
-    target.machine,
-    `machine '${target.machine}': ${target.host}:${target.port} does not let '${target.user}' in with ${login.offered.join(', ')}${notOffered(login)}`,
+    machine,
+    `machine '${machine}': ${host}:${port} does not let '${user}' in with ${offered}${notOffered(certificates)}`,
     withDetail(login, { hint }),
   )
 }
 
-function notOffered({ certificates }: Login): string {
+function notOffered(certificates: readonly Certificate[]): string {
   const names = certificates.map(({ name }) => name).join(', ')
   if (certificates.length === 0) return ''
   return certificates.length === 1
@@ -99,14 +103,17 @@ function notOffered({ certificates }: Login): string {
     : `; the certificates ${names} were not offered`
 }
 
-function certificateHint({ host, port, user }: SshTarget, { certificates }: Login): string | undefined {
+function certificateHint(
+  { host, port, user }: SshTarget,
+  certificates: readonly Certificate[],
+): string | undefined {
   if (certificates.length === 0) return undefined
   const key = certificates.find(({ publicKey }) => publicKey !== undefined)?.publicKey
-  const how =
+  const advice =
     key === undefined
       ? `add its public half to ~${user}/.ssh/authorized_keys`
       : `ssh-copy-id -f -i ${shellQuote(key)} -p ${port} ${shellQuote(`${user}@${host}`)}`
-  return `hydra-ops logs in with keys, the system's ssh also with certificates: let the key itself in there: ${how}`
+  return `hydra-ops logs in with keys, the system's ssh also with certificates: let the key itself in there: ${advice}`
 }
 
 function agentHint(login: Login): string | undefined {

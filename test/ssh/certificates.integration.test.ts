@@ -1,5 +1,6 @@
 import { execFileSync } from 'node:child_process'
 import { copyFileSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { connect, createServer } from 'node:net'
 import { tmpdir, userInfo } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -106,4 +107,28 @@ describe('where a server lets in certificates only', () => {
       hint: expect.not.stringContaining('certificate'),
     })
   })
+})
+
+it('the agent is asked for its keys once where the login succeeds', async () => {
+  const socket = join(folder, 'counted')
+  let questions = 0
+  const before = createServer((client) => {
+    const real = connect(agent.socket)
+    client.on('data', (message: Buffer) => {
+      // SSH_AGENTC_REQUEST_IDENTITIES, after the four bytes of the length.
+      if (message[4] === 11) questions += 1
+    })
+    client.on('error', () => real.destroy()).pipe(real)
+    real.on('error', () => client.destroy()).pipe(client)
+  })
+  await new Promise<void>((resolve) => before.listen(socket, resolve))
+  execFileSync('ssh-add', ['-q', sshd.identityFile], {
+    env: { ...process.env, SSH_AUTH_SOCK: agent.socket },
+    stdio: 'pipe',
+  })
+  const target = sshd.target({ identityFiles: [], useAgent: true, agentSocket: socket })
+  const host = await connected(target)
+  host.close()
+  before.close()
+  expect(questions).toBe(1)
 })

@@ -11,7 +11,7 @@ const login: Login = {
   offered: ['agent key SHA256:abc (me@here)', '/home/me/.ssh/id_rsa'],
   identities: [],
   wantAgent: [],
-  certificates: [],
+  certificates: async () => [],
 }
 
 function failed(changes: Partial<AttemptFailed>): AttemptFailed {
@@ -26,8 +26,8 @@ function failed(changes: Partial<AttemptFailed>): AttemptFailed {
   }
 }
 
-function errorOf(changes: Partial<AttemptFailed>, withLogin: Login = login): OpsError {
-  const error = connectError(sshTarget(), withLogin, failed(changes), 30_000)
+async function errorOf(changes: Partial<AttemptFailed>, withLogin: Login = login): Promise<OpsError> {
+  const error = await connectError(sshTarget(), withLogin, failed(changes), 30_000)
   if (!(error instanceof OpsError)) throw error
   return error
 }
@@ -48,27 +48,29 @@ describe('an error of a connection', () => {
     ],
     ['the connection broke during the login', { phase: 'login', code: 'ECONNRESET', message: 'x' }],
     ['through its jump host', { phase: 'banner', message: 'x', said: 'me@jump: Permission denied' }],
-  ])('says: %s', (sentence, facts) => {
-    const error = errorOf(facts)
+  ])('says: %s', async (sentence, facts) => {
+    const error = await errorOf(facts)
     expect(error.message).toContain(sentence)
     expect(error.message).toContain("machine 'web': 192.0.2.1:22")
     expect(error).toMatchObject({ code: 'UNREACHABLE', exitCode: 4, machine: 'web' })
     expect(error.hint).not.toBe('')
   })
 
-  it('names every identity that was refused', () => {
-    const error = errorOf({ phase: 'login', message: 'All configured authentication methods failed' })
+  it('names every identity that was refused', async () => {
+    const error = await errorOf({ phase: 'login', message: 'All configured authentication methods failed' })
     expect(error.message).toContain('agent key SHA256:abc (me@here), /home/me/.ssh/id_rsa')
     expect(error.hint).toContain('authorized_keys')
   })
 
-  it('shows what a proxy said', () => {
-    expect(errorOf({ message: 'x', said: 'Host key verification failed.' }).detail).toContain('Host key')
+  it('shows what a proxy said', async () => {
+    expect((await errorOf({ message: 'x', said: 'Host key verification failed.' })).detail).toContain(
+      'Host key',
+    )
   })
 
-  it('points to ssh-add when a key with a passphrase was left out', () => {
+  it('points to ssh-add when a key with a passphrase was left out', async () => {
     const wantAgent = [{ file: '/home/me/a key', kind: 'encrypted', blob: undefined }] as const
-    const error = errorOf(
+    const error = await errorOf(
       { phase: 'login', message: 'All configured authentication methods failed' },
       { ...login, wantAgent },
     )
@@ -77,15 +79,15 @@ describe('an error of a connection', () => {
     )
   })
 
-  it('explains an agent with too many keys', () => {
-    const error = errorOf({ phase: 'login', message: 'Too many authentication failures' })
+  it('explains an agent with too many keys', async () => {
+    const error = await errorOf({ phase: 'login', message: 'Too many authentication failures' })
     expect(error.hint).toContain('IdentitiesOnly')
   })
 })
 
 describe('a login without any key', () => {
-  it('names the files that could not be read, and ssh-add for a security key', () => {
-    const error = nothingToOffer(sshTarget({ useAgent: true }), {
+  it('names the files that could not be read, and ssh-add for a security key', async () => {
+    const error = await nothingToOffer(sshTarget({ useAgent: true }), {
       ...login,
       identities: [{ file: '/k', kind: 'unreadable', blob: undefined, reason: 'Unsupported key format' }],
       wantAgent: [{ file: '/sk', kind: 'security-key', blob: Buffer.from('x') }],
@@ -103,9 +105,9 @@ describe('a login that would need a certificate', () => {
     { name: 'of the agent (me@ca)', publicKey: undefined },
   ]
 
-  it('names every certificate that was not offered, and what to do', () => {
+  it('names every certificate that was not offered, and what to do', async () => {
     const refused = { phase: 'login', message: 'All configured authentication methods failed' } as const
-    const error = errorOf(refused, { ...login, certificates })
+    const error = await errorOf(refused, { ...login, certificates: async () => certificates })
     expect(error.message).toMatch(
       /; the certificates \/home\/me\/\.ssh\/id_rsa-cert\.pub, of the agent \(me@ca\) were not offered$/,
     )
@@ -114,9 +116,13 @@ describe('a login that would need a certificate', () => {
     )
   })
 
-  it('names the agent first when the key of the certificate is locked', () => {
+  it('names the agent first when the key of the certificate is locked', async () => {
     const wantAgent = [{ file: '/sk', kind: 'security-key' as const, blob: Buffer.from('x') }]
-    const error = nothingToOffer(sshTarget(), { ...login, wantAgent, certificates })
+    const error = await nothingToOffer(sshTarget(), {
+      ...login,
+      wantAgent,
+      certificates: async () => certificates,
+    })
     expect(error).toMatchObject({
       message: expect.stringContaining('were not offered'),
       hint: expect.stringContaining('ssh-add /sk'),
