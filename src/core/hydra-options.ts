@@ -202,7 +202,7 @@ export const HydraOptions = z
     useSubstitutes: documented(z.boolean().default(false), 'may builds come from other caches?', true),
     extraConfig: documented(
       z.string().default(''),
-      'further lines of hydra.conf; an option that they set takes the place of ours. Everybody on the machine may read them: a secret goes to a file of its own, named by Include',
+      'further lines of hydra.conf; an option that they set takes the place of ours. With a store_uri of their own the static cache stays as it is, and nothing new comes into it. Everybody on the machine may read them: a secret goes to a file of its own, named by Include',
       'max_concurrent_evals = 2',
     ),
     extraEnv: documented(

@@ -73,29 +73,49 @@ async function contentProblem(
   if (fileProblem !== undefined) return fileProblem
   const compression = narInfoField(narinfo, 'Compression')
   // Nobody signs FileHash, so that it is the last resort.
-  if (fileHash !== '' && !unpackers.includes(compression)) return undefined
-  if (!unpackers.includes(compression)) return `its NAR is compressed by '${compression}', which is not known`
-  const seen = compression === 'none' ? sha256(bytes) : await unpackedHash(host, compression, bytes, run)
-  return hashProblem(seen, narInfoField(narinfo, 'NarHash'))
+  const promised = narInfoField(narinfo, 'NarHash')
+  if (compression === 'none') return hashProblem(sha256(bytes), promised)
+  const debianPackage = unpackers[compression]
+  if (debianPackage === undefined)
+    return fileHash === '' ? `its NAR is compressed by '${compression}', which is not known` : undefined
+  const seen = await unpackedHash(host, compression, bytes, run)
+  if (seen === undefined)
+    return `its NAR is compressed by '${compression}', and the machine has no such program: deployment.aptPackages = [ "${debianPackage}" ]`
+  return hashProblem(seen, promised)
 }
 
-/** Programs of Debian by the names that a narinfo has for them; `none` needs no program. */
-const unpackers = ['none', 'xz', 'bzip2', 'gzip', 'zstd']
+/** Packages of Debian, each by its program, which has the name that a narinfo gives the compression. */
+const unpackers: Readonly<Record<string, string | undefined>> = {
+  xz: 'xz-utils',
+  bzip2: 'bzip2',
+  gzip: 'gzip',
+  zstd: 'zstd',
+}
 
 function sha256(bytes: Uint8Array): Buffer {
   return createHash('sha256').update(bytes).digest()
 }
 
-async function unpackedHash(host: Host, program: string, bytes: Uint8Array, run: Run): Promise<Buffer> {
+/** Takes the hash of what a program unpacks; undefined = the machine has no such program. */
+async function unpackedHash(
+  host: Host,
+  program: string,
+  bytes: Uint8Array,
+  run: Run,
+): Promise<Buffer | undefined> {
   const what = `unpack a NAR by ${program}`
   const options = { signal: run.signal, timeoutMs: unpackMs, what, stdin: bytes }
   const result = await host.script(unpackScript, [program], options)
+  if (result.kind === 'exited' && result.code === notInstalled) return undefined
   const { stdout } = requireSuccess(result, { machine: host.machine, what })
   return Buffer.from(stdout.trim(), 'hex')
 }
 
+const notInstalled = 3
+
 /** The file between both programs keeps the exit status of the first one. */
 const unpackScript = `
+command -v "$1" > /dev/null || exit ${notInstalled}
 file=$(mktemp) || exit 1
 trap 'rm -f -- "$file"' EXIT
 "$1" -dc > "$file" || exit 1
