@@ -53,7 +53,7 @@ export function placeProblems(
   const firstAt = new Map<string, string>()
   return wanted.flatMap(({ option, path, isKey = false }) => {
     const place = realPlace(path)
-    const owner = reserved.find((each) => covers(each.path, place) && !(isKey && each.takesKey === true))
+    const owner = reserved.find((each) => liesAt(each, path) && !(isKey && each.takesKey === true))
     if (owner !== undefined) {
       return [{ path: option, say: `${owner.owner} writes ${path}; use ${owner.instead}` }]
     }
@@ -69,6 +69,11 @@ export function placeProblems(
     firstAt.set(place, optionText(option))
     return []
   })
+}
+
+/** Says whether a path is one of those that a place stands for. */
+export function liesAt(place: OwnedPlace, path: string): boolean {
+  return covers(place.path, realPlace(path))
 }
 
 /** Whether a pattern means a path. */

@@ -93,6 +93,7 @@ sub activate {
     State::write_managed($managed);
     State::forget_saved($managed);
     # A unit that failed may need what a set-up task makes: the run after the tasks starts it again, and judges.
+    # The operator's side shows these lines where a task fails.
     if ($before_tasks && (@left || %wait || %failed)) {
         my @waiting = ((map { "file $_" } @left), map { "unit $_" } sort keys %wait);
         print 'waiting for their owner: ', join(', ', @waiting), "\n" if @waiting;
@@ -181,7 +182,8 @@ sub move_profile {
 
 # --- the stages --------------------------------------------------------------------------------------------------
 
-# Units first, for their ExecStop may need their files. Returns what could not be removed.
+# Units first, for their ExecStop may need their files. Returns what could not be removed. The operator's side reads
+# from the words "removed" and "put back" which set-up tasks it has to look at again.
 sub drop {
     my ($plan) = @_;
     my @units = sort keys %{ $plan->{dropped_units} };

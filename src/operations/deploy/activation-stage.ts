@@ -4,9 +4,13 @@ import { type ActivationResult, finishActivation, followActivation, startActivat
 import { type Job, journal, recordOf, updateJob } from './job.js'
 import { connect, hostOf } from './reach.js'
 import { surveyMachine } from './survey.js'
+import { tellsOfUndone } from './undone.js'
 
 /** How an activation ended that is no failure. */
-export type Activated =
+export type Activated = {
+  /** Its lines that tell what was removed or put back; undefined = they are lost. */
+  readonly undone: readonly string[] | undefined
+} & (
   | { readonly kind: 'done' }
   /** Something waits for a set-up task, or failed, maybe for want of one: the activation after the tasks judges it. */
   | {
@@ -16,6 +20,7 @@ export type Activated =
       /** The last journal lines of the units that failed. */
       readonly journal: readonly string[]
     }
+)
 
 /** The status of the activation program for `unjudged` (nix/target/hydra-ops/activate.pl). */
 const unjudged = 6
@@ -74,7 +79,12 @@ type Activation = NonNullable<ReturnType<typeof recordOf>['activation']>
 async function settle(job: Job, activation: Activation): Promise<Activated> {
   const path = StorePath.parse(activation.path)
   const connection = { host: hostOf(job), reconnect: () => connect(job) }
-  const result = await followActivation(connection, { ...activation, path }, job.run)
+  const undone: string[] = []
+  const log = (line: string) => {
+    if (tellsOfUndone(line)) undone.push(line)
+    job.run.log(line)
+  }
+  const result = await followActivation(connection, { ...activation, path }, { ...job.run, log })
   journal(job, 'activate.result', {
     result: result.kind,
     data: result.kind === 'failed' ? result.code : null,
@@ -83,15 +93,20 @@ async function settle(job: Job, activation: Activation): Promise<Activated> {
   updateJob(job, (draft) => {
     draft.activation = undefined
   })
-  return judge(job, path, result)
+  return judge(job, path, result, undone)
 }
 
-async function judge(job: Job, path: StorePath, result: ActivationResult): Promise<Activated> {
-  if (result.kind === 'ok') return { kind: 'done' }
+async function judge(
+  job: Job,
+  path: StorePath,
+  result: ActivationResult,
+  undone: readonly string[],
+): Promise<Activated> {
+  if (result.kind === 'ok') return { kind: 'done', undone }
   const { machine } = job
   if (result.kind === 'unknown') {
     const { profile } = await surveyMachine(hostOf(job), job.run)
-    if (profile === path) return { kind: 'done' }
+    if (profile === path) return { kind: 'done', undone: undefined }
     throw failure(
       'ACTIVATION_UNKNOWN',
       `machine '${machine}': the result of the activation is lost: ${result.why}`,
@@ -104,6 +119,7 @@ async function judge(job: Job, path: StorePath, result: ActivationResult): Promi
   if (result.code === unjudged) {
     return {
       kind: 'unjudged',
+      undone,
       left: result.log.filter((line) => leftLine.test(line)),
       journal: result.journal,
     }

@@ -1,6 +1,7 @@
 import type { PlanItem } from '../../core/plan.js'
 import { settleAll } from '../../core/settle.js'
 import type { TaskMachine, WantedTask } from '../../core/setup-task.js'
+import type { Activated } from './activation-stage.js'
 import { missingPackages, planPackages, type WantedPackages, wantedPackages } from './apt.js'
 import { inspectKeys } from './deliver-keys.js'
 import { type Job, recordOf } from './job.js'
@@ -10,6 +11,7 @@ import { hostOf } from './reach.js'
 import { type Survey, surveyMachine } from './survey.js'
 import { connectAsUser, secretKeeper, taskSecrets } from './task-secrets.js'
 import { planTasks, probeTasks, type TaskContext, type TaskStatus } from './tasks.js'
+import { undoes } from './undone.js'
 
 /** What one connection tells of a machine: enough to know everything that is to be done there. */
 export interface Look {
@@ -57,12 +59,14 @@ export async function lookAtLaterTasks(job: Job, look: Look): Promise<Look> {
 }
 
 /**
- * Looks again, after an activation, at the tasks that were done before: it may have put back a file of theirs that an
- * earlier definition had too.
+ * Looks again at the tasks that were done before an activation, where it removed or put back what one of them writes:
+ * an earlier definition had it too. One of them may need another, so that all are looked at then.
  */
-export async function lookAtDoneTasks(job: Job, look: Look): Promise<Look> {
+export async function lookAtUndoneTasks(job: Job, look: Look, { undone }: Activated): Promise<Look> {
   const due = look.tasks.filter(({ why }) => why !== undefined)
   const done = (await wantedTasks(job)).filter(({ id }) => !due.some(({ task }) => task.id === id))
+  const untouched = undone?.every((line) => !done.some((task) => undoes(line, task))) ?? false
+  if (untouched) return look
   return { ...look, tasks: [...due, ...(await probeTasks(hostOf(job), done, taskContext(job)))] }
 }
 

@@ -14,7 +14,7 @@ import { growRootFilesystem } from './grow.js'
 import { runChecks } from './health.js'
 import { closeJob, enter, type Job, recordOf, updateJob } from './job.js'
 import { finishKeys, placeKeys } from './keys-stage.js'
-import { type Look, lookAt, lookAtDoneTasks, lookAtLaterTasks } from './look.js'
+import { type Look, lookAt, lookAtLaterTasks, lookAtUndoneTasks } from './look.js'
 import { contentsOf, rebootReason } from './plan-machine.js'
 import { bootMs, connect, hostOf, waitAndConnect } from './reach.js'
 import { rebootMachine } from './reboot.js'
@@ -121,7 +121,7 @@ async function deliver(job: Job, before: Look, wanted: StorePath): Promise<Look>
   // Something may wait for a task only where one is to run.
   const beforeTasks = look.tasks.some(({ task, why }) => task.stage === 'configure' && why !== undefined)
   const first = due ? await activateClosure(job, wanted, { always, beforeTasks, again: false }) : undefined
-  if (due) look = await lookAtDoneTasks(job, look)
+  if (first !== undefined) look = await lookAtUndoneTasks(job, look, first)
   enter(job, 'setup')
   const unjudged = first?.kind === 'unjudged' ? first : undefined
   await deliverTasks(job, 'bootstrap', look, { unjudged })
