@@ -8,8 +8,8 @@ import type { LocalCommands, Operator, Ops } from './core/context.js'
 import type { ImageStore } from './core/image.js'
 import type { Nix } from './core/nix.js'
 import type { Ssh } from './core/ssh.js'
+import { createRunLogs, runId } from './machine/run-logs.js'
 import { commandLine } from './operations/command-line.js'
-import { createRunLogs, runId } from './operations/run-logs.js'
 import { renderConfig } from './ssh/config-file.js'
 
 /**

@@ -1,12 +1,12 @@
 import { existsSync } from 'node:fs'
 import type { ResourceChange } from '../../src/core/provider.js'
 import type { Run } from '../../src/core/run.js'
+import { hasIdentity } from '../common/identity.js'
 import { refuseMissingBridges } from './bridges.js'
 import { imageReference, type LibvirtHandle } from './config.js'
 import { gib, type LostDisk, lostDisks, sizeChanges } from './disks.js'
 import { parseDomainXml } from './domain-facts.js'
 import type { DomainNic, DomainSpec, Forward } from './domain-spec.js'
-import { hasIdentity } from './identity.js'
 import { lookAtOurs, type Seen, type SeenDomain } from './look.js'
 import {
   isDefinedFrom,

@@ -2,11 +2,11 @@ import { chmodSync, chownSync, existsSync, readdirSync, readFileSync, rmdirSync,
 import { basename, dirname, join } from 'node:path'
 import { temporaryName } from '../../src/core/durable-file.js'
 import type { Run } from '../../src/core/run.js'
+import { draftOf } from '../common/draft.js'
 import type { LibvirtHandle } from './config.js'
 import { allDisks } from './disks.js'
 import { lookAtOurs } from './look.js'
 import {
-  draftOf,
   foreign,
   isDraftOf,
   type LibvirtParts,

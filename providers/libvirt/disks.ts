@@ -9,8 +9,9 @@ import type { BaseImage } from '../../src/core/image.js'
 import type { Run } from '../../src/core/run.js'
 import { settleAll } from '../../src/core/settle.js'
 import { checkEach } from '../../src/core/several-errors.js'
+import { draftOf } from '../common/draft.js'
 import type { LibvirtHandle } from './config.js'
-import { draftOf, foreign, type LibvirtParts, type LibvirtResource, type Places } from './places.js'
+import { foreign, type LibvirtParts, type LibvirtResource, type Places } from './places.js'
 import { createVirsh } from './virsh.js'
 
 const gibibyte = 1024 ** 3

@@ -121,11 +121,6 @@ export function writeNote(places: Places, note: Note): void {
   }
 }
 
-/** Returns the name under which another program writes a file until it is whole; a crash leaves that draft. */
-export function draftOf(file: string): string {
-  return `${file}.new`
-}
-
 /** Tells whether a name is that of a draft which a crash left of a file of ours. */
 export function isDraftOf(file: string, name: string): boolean {
   return name.startsWith(`${basename(file)}.`) && temporaryName.test(name)

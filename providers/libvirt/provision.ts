@@ -4,6 +4,7 @@ import { failure } from '../../src/core/errors.js'
 import { movedPath } from '../../src/core/moved-paths.js'
 import type { ReconcileOptions } from '../../src/core/provider.js'
 import type { Run } from '../../src/core/run.js'
+import { hasIdentity, identityDigest, identityFiles, writeIdentity } from '../common/identity.js'
 import { attachedFiles, differsByHand, madeDisks, withNotedHandle } from './changes.js'
 import type { LibvirtHandle } from './config.js'
 import { destroyMachine } from './destroy.js'
@@ -21,7 +22,7 @@ import {
 import { parseDomainXml } from './domain-facts.js'
 import type { DomainSpec } from './domain-spec.js'
 import { buildDomainXml } from './domain-xml.js'
-import { hasIdentity, identityDigest, identityFiles, identityMethod, writeIdentity } from './identity.js'
+import { guestOf, identityMethod } from './guest.js'
 import { lookAtOurs } from './look.js'
 import { isDefinedFrom, isReal, type Move, placedFacts, refuseOtherFiles } from './moved.js'
 import { applyForwards, forwardChanges } from './network.js'
@@ -118,14 +119,15 @@ async function claimFiles(
   const noted = found.kind === 'ours' ? found.note : undefined
   refuseForeignDisks(resource, handle, noted?.handle ?? resource.handle)
   if (places.system && resource.image !== undefined) publishImage(resource.image, handle.image)
+  const guest = guestOf(resource)
   const method = identityMethod(resource, handle.image)
-  const identity = identityDigest(resource, method)
+  const identity = identityDigest(guest, method)
   const madeDisks = noted?.madeDisks ?? []
   const note = { deployment: resource.deployment.uuid, machine: resource.machine, handle, madeDisks }
   // The identity that is noted is the one whose files were written to their end.
   writeNote(places, { ...note, identity: noted?.identity ?? '' })
   if (noted?.identity === identity && hasIdentity(identityFiles(places, method))) return
-  await writeIdentity(parts, places, resource, method, run)
+  await writeIdentity(parts.local, places, guest, method, run)
   writeNote(places, { ...note, identity })
 }
 

@@ -6,10 +6,11 @@ import { errnoOf } from '../../src/core/file-failure.js'
 import type { BaseImage } from '../../src/core/image.js'
 import type { Run } from '../../src/core/run.js'
 import { shellQuote } from '../../src/core/shell-quote.js'
+import { identityDigest, identityFiles } from '../common/identity.js'
 import { imageReference, type LibvirtConfig, type LibvirtHandle, type Network } from './config.js'
 import { diskFolder, extraDiskPath, rootDiskPath } from './disks.js'
 import type { DomainNic, DomainSpec } from './domain-spec.js'
-import { identityDigest, identityFiles, identityMethod } from './identity.js'
+import { guestOf, identityMethod } from './guest.js'
 import { domainUuid } from './names.js'
 import { forwardsOf } from './network.js'
 import { isDraftOf, type LibvirtParts, type LibvirtResource, type Places, wantedUri } from './places.js'
@@ -159,7 +160,7 @@ export async function wantedSpec(
     // libvirt takes a command line only together with a kernel.
     cmdline: kernel === undefined ? undefined : (config.cmdline ?? image.cmdline),
     credential: files.credential,
-    identity: identityDigest(resource, method),
+    identity: identityDigest(guestOf(resource), method),
     disks: disksOf(config, handle, files.seed),
     mac: allocation.mac,
     outbound: config.outbound,

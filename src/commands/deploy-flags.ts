@@ -2,7 +2,7 @@ import type { Command } from 'commander'
 import type { Ops } from '../core/context.js'
 import { usageError } from '../core/errors.js'
 import { MachineName, StorePath } from '../core/names.js'
-import type { DeployRequest } from '../operations/deploy/request.js'
+import type { DeployRequest } from '../deploy/request.js'
 import {
   collect,
   maxConcurrentOf,

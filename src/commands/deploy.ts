@@ -31,7 +31,7 @@ export function registerDeploy(command: Command, cli: Cli): void {
   )
   command.action((flags: DeployFlags) =>
     cli.run(flags, async (ops, ui) => {
-      const { deploy } = await import('../operations/deploy/deploy.js')
+      const { deploy } = await import('../deploy/deploy.js')
       const { planView } = await import('../ui/plan-view.js')
       const dryRun = flags.dryRun ?? false
       const request = await deployRequest(flags, ops, (plan) => {

@@ -1,5 +1,5 @@
 import { type Command, InvalidArgumentError, Option } from 'commander'
-import type { Selection } from '../operations/selection.js'
+import type { Selection } from '../network/selection.js'
 
 export interface SelectionFlags {
   readonly on?: string | undefined

@@ -15,7 +15,7 @@ export function registerPlan(command: Command, cli: Cli): void {
   example(command, 'hydra-ops plan -d lab', 'hydra-ops plan -d lab --json --kill-obsolete')
   command.action((flags: PlanFlags) =>
     cli.run(flags, async (ops, ui) => {
-      const { deploy } = await import('../operations/deploy/deploy.js')
+      const { deploy } = await import('../deploy/deploy.js')
       const { planView } = await import('../ui/plan-view.js')
       const request = await deployRequest({ ...flags, dryRun: true }, ops, () => {})
       const { deployment, plan, results } = await deploy(ops, request)

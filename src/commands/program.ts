@@ -148,7 +148,7 @@ async function actAndExplain<T>(ops: Ops, action: () => Promise<T>): Promise<T> 
   try {
     return await action()
   } catch (error) {
-    const { explained } = await import('../operations/explain-failure.js')
+    const { explained } = await import('../machine/explain-failure.js')
     throw await explained(ops, error)
   }
 }

@@ -1,7 +1,7 @@
 import type { Command } from 'commander'
 import type { Ops } from '../core/context.js'
 import type { MachineResult } from '../core/events.js'
-import type { Selection } from '../operations/selection.js'
+import type { Selection } from '../network/selection.js'
 import type { Ui } from '../ui/ui.js'
 import {
   commonFlags,

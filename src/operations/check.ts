@@ -8,11 +8,11 @@ import type { CheckReport, MachineCheck } from '../core/reports.js'
 import type { Run } from '../core/run.js'
 import { settleAll } from '../core/settle.js'
 import type { Host } from '../core/ssh.js'
-import { inNaturalOrder } from './natural-order.js'
-import { observeMachine, type Seen, type Subject } from './observe-machine.js'
-import { resourceOf } from './resources.js'
-import { selectRecordedMachines } from './select-by-tag.js'
-import type { Selection } from './selection.js'
+import { observeMachine, type Seen, type Subject } from '../machine/observe.js'
+import { resourceOf } from '../machine/resource.js'
+import { inNaturalOrder } from '../network/natural-order.js'
+import { selectRecordedMachines } from '../network/select-by-tag.js'
+import type { Selection } from '../network/selection.js'
 
 const machinesAtOnce = 10
 const connectMs = 15_000

@@ -5,7 +5,7 @@ import { failure, usageError } from '../core/errors.js'
 import type { Json } from '../core/json.js'
 import { MachineName } from '../core/names.js'
 import type { Resource } from '../core/provider.js'
-import { machineOf, resourceOf } from './resources.js'
+import { machineOf, resourceOf } from '../machine/resource.js'
 
 export interface ConsoleRequest {
   readonly deployment: string | undefined

@@ -5,14 +5,15 @@ import type { HydraUserAdmin } from '../core/hydra-user-admin.js'
 import { MachineName } from '../core/names.js'
 import type { Run } from '../core/run.js'
 import { suggest } from '../core/suggest.js'
-import { definitionIn } from './deploy/evaluate-network.js'
-import { closeJob, type Job, machineRun, newJob } from './deploy/job.js'
-import { taskMachineOf } from './deploy/look.js'
-import { connect, hostOf } from './deploy/reach.js'
-import { refuseMachine } from './deploy/refuse-machine.js'
-import { plainDeploy } from './deploy/request.js'
-import { dryingSession, type Session, writingSession } from './deploy/session.js'
-import { surveyMachine } from './deploy/survey.js'
+import { type Job, newJob } from '../deploy/job.js'
+import { taskMachineOf } from '../deploy/look.js'
+import { refuseMachine } from '../deploy/refuse-machine.js'
+import { plainDeploy } from '../deploy/request.js'
+import { connect, hostOf } from '../machine/connect.js'
+import { closeJob, machineRun } from '../machine/machine.js'
+import { type DeploymentSession, dryingSession, writingSession } from '../machine/session.js'
+import { definitionIn } from '../network/evaluate.js'
+import { surveyMachine } from '../systems/debian/survey.js'
 import { networkOnce } from './send-keys.js'
 
 /** Which Hydra is meant. */
@@ -35,9 +36,9 @@ export async function lookAtHydra<T>(
   action: (hydra: OpenHydra) => Promise<T>,
 ): Promise<T> {
   const { uuid } = ops.store.resolve(wish.deployment)
-  const session = dryingSession(ops.store, uuid)
-  const machine = hydraMachine(session.record, wish.machine)
-  return withHydra(ops, session, { machine, run: { signal: ops.signal, log: () => {} } }, action)
+  const deployment = dryingSession(ops.store, uuid)
+  const machine = hydraMachine(deployment.record, wish.machine)
+  return withHydra(ops, deployment, { machine, run: { signal: ops.signal, log: () => {} } }, action)
 }
 
 /** Changes something about a Hydra, as the one writer of its deployment; what is said goes to the log of the run. */
@@ -48,13 +49,13 @@ export async function changeHydra<T>(
 ): Promise<T> {
   const { uuid } = ops.store.resolve(wish.deployment)
   return ops.store.lock(uuid, async (held) => {
-    const session = writingSession(held)
-    const machine = hydraMachine(session.record, wish.machine)
-    const logs = ops.logs(session.paths.logs)
+    const deployment = writingSession(held)
+    const machine = hydraMachine(deployment.record, wish.machine)
+    const logs = ops.logs(deployment.paths.logs)
     try {
       return await withHydra(
         ops,
-        session,
+        deployment,
         { machine, run: machineRun(ops, machine, logs) },
         async (hydra) => {
           refuseMachine(hydra.job, await surveyMachine(hostOf(hydra.job), hydra.job.run))
@@ -69,13 +70,13 @@ export async function changeHydra<T>(
 
 async function withHydra<T>(
   ops: Ops,
-  session: Session,
+  deployment: DeploymentSession,
   { machine, run }: { readonly machine: MachineName; readonly run: Run },
   action: (hydra: OpenHydra) => Promise<T>,
 ): Promise<T> {
-  const definition = definitionIn(await networkOnce(ops)(session, run), machine)
-  const job: Job = { ...newJob({ ops, session, request: plainDeploy, definition }, undefined), run }
-  const deployed = session.record.machines[machine]?.tasks.hydra?.outputs.package
+  const definition = definitionIn(await networkOnce(ops)(deployment, run), machine)
+  const job: Job = { ...newJob({ ops, deployment, request: plainDeploy, definition }, undefined), run }
+  const deployed = deployment.record.machines[machine]?.tasks.hydra?.outputs.package
   const users = await ops.hydraUsers(taskMachineOf(job), deployed === '' ? undefined : deployed)
   if (users === undefined)
     throw failure('NO_HYDRA', `machine '${machine}' wants no Hydra any more`, {

@@ -5,14 +5,14 @@ import { failure, OpsError, usageError } from '../core/errors.js'
 import { errnoOf } from '../core/file-failure.js'
 import { userSecretName } from '../core/hydra-users.js'
 import type { MachineName } from '../core/names.js'
-import { usableSecret } from './deploy/task-secrets.js'
 import {
   forgetGeneratedSecret,
   generatedFile,
   keepGeneratedSecret,
   newSecret,
   readGeneratedSecret,
-} from './generated-secret.js'
+} from '../tasks/generated-secret.js'
+import { usableSecret } from '../tasks/secrets.js'
 
 /** Where the password of a user comes from; `text` once it was read. */
 export type PasswordWish =

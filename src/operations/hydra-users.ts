@@ -4,8 +4,8 @@ import type { HydraUserChange, HydraUserSeen } from '../core/hydra-user-admin.js
 import { type PasswordSource, passwordRoles, UserOptions } from '../core/hydra-users.js'
 import { checkEach } from '../core/several-errors.js'
 import { suggest } from '../core/suggest.js'
-import { journal } from './deploy/job.js'
-import { hostOf } from './deploy/reach.js'
+import { hostOf } from '../machine/connect.js'
+import { journal } from '../machine/machine.js'
 import { changeHydra, type HydraWish, lookAtHydra, type OpenHydra } from './hydra-machine.js'
 import { type PasswordWish, readPassword, withPassword } from './hydra-password.js'
 
@@ -105,7 +105,7 @@ async function changed(
   { event, user, given, keep }: Change,
 ): Promise<HydraUserRow> {
   const { job, users } = hydra
-  const about = { ops, paths: job.session.paths, machine: job.machine, user: user.name }
+  const about = { ops, paths: job.deployment.paths, machine: job.machine, user: user.name }
   return withPassword({ ...about, given, keep }, async (password) => {
     journal(job, event, { data: user.name })
     try {

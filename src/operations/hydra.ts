@@ -3,7 +3,7 @@ import type { DeploymentRecord } from '../core/deployment.js'
 import { failure, usageError } from '../core/errors.js'
 import { userSecretName } from '../core/hydra-users.js'
 import { MachineName } from '../core/names.js'
-import { generatedFile, readGeneratedSecret } from './generated-secret.js'
+import { generatedFile, readGeneratedSecret } from '../tasks/generated-secret.js'
 import { nameOf, noHydra } from './hydra-machine.js'
 
 export interface HydraAt {

@@ -9,8 +9,8 @@ import type { NixFlags } from '../core/nix.js'
 import type { Currency, DeploymentInfo, MachineInfo } from '../core/reports.js'
 import type { Run } from '../core/run.js'
 import { settleAll } from '../core/settle.js'
-import { inNaturalOrder } from './natural-order.js'
-import { observeMachine, recordedState, resourceIdOf, type Subject } from './observe-machine.js'
+import { observeMachine, recordedState, resourceIdOf, type Subject } from '../machine/observe.js'
+import { inNaturalOrder } from '../network/natural-order.js'
 
 /** Hypervisors and machines that are asked at once. */
 const probesAtOnce = 20
@@ -86,13 +86,13 @@ interface Evaluated {
 /** The network as it is wanted now; an error of the expression is kept, so that what is known can be shown. */
 async function evaluated(ops: Ops, record: DeploymentRecord, nix: NixFlags, run: Run): Promise<Evaluated> {
   const [{ evaluateNetwork }, { dryingSession }] = await Promise.all([
-    import('./deploy/evaluate-network.js'),
-    import('./deploy/session.js'),
+    import('../network/evaluate.js'),
+    import('../machine/session.js'),
   ])
-  const session = dryingSession(ops.store, record.uuid)
+  const deployment = dryingSession(ops.store, record.uuid)
   try {
-    const network = await evaluateNetwork(ops, session, { args: {}, searchPath: [], nix }, run)
-    return { network, record: session.record }
+    const network = await evaluateNetwork(ops, deployment, { args: {}, searchPath: [], nix }, run)
+    return { network, record: deployment.record }
   } catch (error) {
     throwIfAborted(ops.signal)
     return { error }

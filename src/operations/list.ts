@@ -4,7 +4,7 @@ import type { Ops } from '../core/context.js'
 import type { DeploymentRecord } from '../core/deployment.js'
 import { messageOf, OpsError } from '../core/errors.js'
 import type { DeploymentList, DeploymentRow } from '../core/reports.js'
-import { inNaturalOrder } from './natural-order.js'
+import { inNaturalOrder } from '../network/natural-order.js'
 
 /** Every deployment of the store, by what the state says. */
 export function listDeployments(ops: Ops): DeploymentList {

@@ -5,12 +5,12 @@ import type { MachineResult } from '../core/events.js'
 import type { MachineName } from '../core/names.js'
 import type { Run } from '../core/run.js'
 import { settleAll } from '../core/settle.js'
-import { failedResult, secondsSince } from './deploy/finish.js'
-import { machineRun } from './deploy/job.js'
-import { type Session, writingSession } from './deploy/session.js'
-import { explained } from './explain-failure.js'
-import { selectRecordedMachines } from './select-by-tag.js'
-import type { Selection } from './selection.js'
+import { explained } from '../machine/explain-failure.js'
+import { failedResult, secondsSince } from '../machine/finish.js'
+import { machineRun } from '../machine/machine.js'
+import { type DeploymentSession, writingSession } from '../machine/session.js'
+import { selectRecordedMachines } from '../network/select-by-tag.js'
+import type { Selection } from '../network/selection.js'
 
 export interface OnMachines {
   readonly deployment: string | undefined
@@ -32,25 +32,25 @@ export interface Unchanged {
 export async function onMachines(
   ops: Ops,
   request: OnMachines,
-  action: (session: Session, machine: MachineName, run: Run) => Promise<boolean | Unchanged>,
+  action: (deployment: DeploymentSession, machine: MachineName, run: Run) => Promise<boolean | Unchanged>,
 ): Promise<MachineResult[]> {
   const { uuid } = ops.store.resolve(request.deployment)
   return ops.store.lock(uuid, async (held) => {
-    const session = writingSession(held)
+    const deployment = writingSession(held)
     const quiet: Run = { signal: ops.signal, log: () => {} }
-    const machines = await selectRecordedMachines(ops, session.record, request.selection, quiet)
+    const machines = await selectRecordedMachines(ops, deployment.record, request.selection, quiet)
     if (machines.length === 0) return []
-    const logs = ops.logs(session.paths.logs)
+    const logs = ops.logs(deployment.paths.logs)
     const limit = pLimit(request.maxConcurrent)
-    session.journal({ event: `${request.verb}.begin`, data: machines })
+    deployment.journal({ event: `${request.verb}.begin`, data: machines })
     try {
       const results = await settleAll(
-        machines.map((machine) => limit(() => one(ops, session, logs, machine, action))),
+        machines.map((machine) => limit(() => one(ops, deployment, logs, machine, action))),
       )
-      session.journal({ event: `${request.verb}.end`, result: summary(results) })
+      deployment.journal({ event: `${request.verb}.end`, result: summary(results) })
       return results
     } catch (error) {
-      session.journal({ event: `${request.verb}.end`, result: messageOf(error) })
+      deployment.journal({ event: `${request.verb}.end`, result: messageOf(error) })
       throw error
     } finally {
       logs.close()
@@ -60,15 +60,15 @@ export async function onMachines(
 
 async function one(
   ops: Ops,
-  session: Session,
+  deployment: DeploymentSession,
   logs: RunLogs,
   machine: MachineName,
-  action: (session: Session, machine: MachineName, run: Run) => Promise<boolean | Unchanged>,
+  action: (deployment: DeploymentSession, machine: MachineName, run: Run) => Promise<boolean | Unchanged>,
 ): Promise<MachineResult> {
   const start = Date.now()
   let result: MachineResult
   try {
-    const changed = await action(session, machine, machineRun(ops, machine, logs))
+    const changed = await action(deployment, machine, machineRun(ops, machine, logs))
     const ended = { machine, seconds: secondsSince(start) }
     result =
       typeof changed === 'boolean'

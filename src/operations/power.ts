@@ -3,11 +3,18 @@ import { usageError } from '../core/errors.js'
 import type { MachineResult } from '../core/events.js'
 import type { MachineName } from '../core/names.js'
 import type { Run } from '../core/run.js'
-import { startResource } from './deploy/create.js'
-import { type Link, newLink, recordOf, resourceFor, updateJob, withLink } from './deploy/job.js'
-import { bootMs, connect, waitAndConnect } from './deploy/reach.js'
-import { rebootMachine } from './deploy/reboot.js'
-import type { Session } from './deploy/session.js'
+import { bootMs, connect, waitAndConnect } from '../machine/connect.js'
+import { startResource } from '../machine/lifecycle.js'
+import {
+  type MachineSession,
+  recordedMachine,
+  recordOf,
+  resourceFor,
+  updateJob,
+  withLink,
+} from '../machine/machine.js'
+import { rebootMachine } from '../machine/reboot.js'
+import type { DeploymentSession } from '../machine/session.js'
 import { type OnMachines, onMachines } from './on-machines.js'
 import { type NetworkOnce, networkOnce, sendKeysTo } from './send-keys.js'
 
@@ -16,14 +23,14 @@ export type PowerRequest = Omit<OnMachines, 'verb'>
 /** Starts machines and waits until they answer; keys that lived in /run are sent again. */
 export function startMachines(ops: Ops, request: PowerRequest): Promise<MachineResult[]> {
   const network = networkOnce(ops)
-  return onMachines(ops, { ...request, verb: 'start' }, async (session, machine, run) => {
-    const link = existing(ops, session, machine, run)
-    const observation = await link.provider.inspect(await resourceFor(link), run)
+  return onMachines(ops, { ...request, verb: 'start' }, async (deployment, machine, run) => {
+    const session = existing(ops, deployment, machine, run)
+    const observation = await session.provider.inspect(await resourceFor(session), run)
     if (observation.kind === 'running') return false
-    await startResource(link)
-    await withLink(link, async () => {
-      await waitAndConnect(link, bootMs)
-      await resendVolatileKeys(link, network)
+    await startResource(session)
+    await withLink(session, async () => {
+      await waitAndConnect(session, bootMs)
+      await resendVolatileKeys(session, network)
     })
     return true
   })
@@ -34,13 +41,13 @@ export function stopMachines(
   ops: Ops,
   request: PowerRequest & { graceMs: number },
 ): Promise<MachineResult[]> {
-  return onMachines(ops, { ...request, verb: 'stop' }, async (session, machine, run) => {
-    const link = existing(ops, session, machine, run)
-    const resource = await resourceFor(link)
-    const observation = await link.provider.inspect(resource, run)
+  return onMachines(ops, { ...request, verb: 'stop' }, async (deployment, machine, run) => {
+    const session = existing(ops, deployment, machine, run)
+    const resource = await resourceFor(session)
+    const observation = await session.provider.inspect(resource, run)
     if (observation.kind === 'stopped' || observation.kind === 'absent') return false
-    await link.provider.stop(resource, { graceMs: request.graceMs }, run)
-    updateJob(link, (draft) => Object.assign(draft, { stoppedOnPurpose: true }))
+    await session.provider.stop(resource, { graceMs: request.graceMs }, run)
+    updateJob(session, (draft) => Object.assign(draft, { stoppedOnPurpose: true }))
     return true
   })
 }
@@ -51,27 +58,27 @@ export function rebootMachines(
   request: PowerRequest & { hard?: boolean },
 ): Promise<MachineResult[]> {
   const network = networkOnce(ops)
-  return onMachines(ops, { ...request, verb: 'reboot' }, async (session, machine, run) => {
-    const link = existing(ops, session, machine, run)
-    await withLink(link, async () => {
-      await connect(link)
-      await rebootMachine(link, { hard: request.hard === true })
-      await resendVolatileKeys(link, network)
+  return onMachines(ops, { ...request, verb: 'reboot' }, async (deployment, machine, run) => {
+    const session = existing(ops, deployment, machine, run)
+    await withLink(session, async () => {
+      await connect(session)
+      await rebootMachine(session, { hard: request.hard === true })
+      await resendVolatileKeys(session, network)
     })
     return true
   })
 }
 
-function existing(ops: Ops, session: Session, machine: MachineName, run: Run): Link {
-  const link = newLink(ops, session, machine, run)
-  if (recordOf(link).handle === undefined) {
+function existing(ops: Ops, deployment: DeploymentSession, machine: MachineName, run: Run): MachineSession {
+  const session = recordedMachine(ops, deployment, machine, run)
+  if (recordOf(session).handle === undefined) {
     throw usageError(`machine '${machine}' was never created`, { machine, hint: 'hydra-ops deploy' })
   }
-  return link
+  return session
 }
 
 /** Sends again what lay in /run, which is gone after a boot. */
-async function resendVolatileKeys(link: Link, network: NetworkOnce): Promise<void> {
-  if (!Object.values(recordOf(link).keys).some((path) => path.startsWith('/run/'))) return
-  await sendKeysTo(link, network)
+async function resendVolatileKeys(session: MachineSession, network: NetworkOnce): Promise<void> {
+  if (!Object.values(recordOf(session).keys).some((path) => path.startsWith('/run/'))) return
+  await sendKeysTo(session, network)
 }

@@ -4,8 +4,8 @@ import type { Ops } from '../core/context.js'
 import { usageError } from '../core/errors.js'
 import type { RunLog } from '../core/reports.js'
 import { suggest } from '../core/suggest.js'
-import { inNaturalOrder } from './natural-order.js'
-import { wholeRunLog } from './run-logs.js'
+import { wholeRunLog } from '../machine/run-logs.js'
+import { inNaturalOrder } from '../network/natural-order.js'
 
 export interface LogRequest {
   readonly deployment: string | undefined

@@ -1,8 +1,8 @@
 import type { Ops } from '../core/context.js'
 import { usageError } from '../core/errors.js'
 import { MachineName } from '../core/names.js'
-import { machineOf } from './resources.js'
-import { sshClientConfig } from './ssh-client.js'
+import { machineOf } from '../machine/resource.js'
+import { sshClientConfig } from '../machine/ssh-client.js'
 import { splitWho } from './ssh-session.js'
 
 export interface ScpRequest {

@@ -8,17 +8,18 @@ import type { Run } from '../core/run.js'
 import { settleAll } from '../core/settle.js'
 import { severalErrors } from '../core/several-errors.js'
 import { suggest } from '../core/suggest.js'
-import { deliverPackages, deliverTasks } from './deploy/delivery.js'
-import { definitionIn, evaluateShape } from './deploy/evaluate-network.js'
-import { closeJob, type Job, newJob } from './deploy/job.js'
-import { lookAt, taskContext, wantedTasks } from './deploy/look.js'
-import { connect, hostOf } from './deploy/reach.js'
-import { lookToChange } from './deploy/refuse-machine.js'
-import { type DeployRequest, plainDeploy } from './deploy/request.js'
-import { dryingSession, type Session } from './deploy/session.js'
-import { type TaskStatus, verifyTasks } from './deploy/tasks.js'
+import { deliverPackages, deliverTasks } from '../deploy/delivery.js'
+import { type Job, newJob } from '../deploy/job.js'
+import { lookAt, taskContext, wantedTasks } from '../deploy/look.js'
+import { lookToChange } from '../deploy/refuse-machine.js'
+import { type DeployRequest, plainDeploy } from '../deploy/request.js'
+import { connect, hostOf } from '../machine/connect.js'
+import { closeJob } from '../machine/machine.js'
+import { type DeploymentSession, dryingSession } from '../machine/session.js'
+import { definitionIn, evaluateShape } from '../network/evaluate.js'
+import { machinesIn, type Selection, selectMachines } from '../network/selection.js'
+import { type TaskStatus, verifyTasks } from '../tasks/engine.js'
 import { onMachines } from './on-machines.js'
-import { machinesIn, type Selection, selectMachines } from './selection.js'
 import { networkOnce } from './send-keys.js'
 
 const request: DeployRequest = { ...plainDeploy, yes: true }
@@ -33,20 +34,24 @@ export async function setupStatus(
   },
 ): Promise<SetupRow[]> {
   const { uuid } = ops.store.resolve(wish.deployment)
-  const session = dryingSession(ops.store, uuid)
+  const deployment = dryingSession(ops.store, uuid)
   const run: Run = { signal: ops.signal, log: () => {} }
   const select = (network: NetworkDefinition) => selectMachines(machinesIn(network), wish.selection)
-  const { network, selected } = await evaluateShape(ops, session.record, request, select, run)
+  const { network, selected } = await evaluateShape(ops, deployment.record, request, select, run)
   const slots = pLimit(wish.maxConcurrent ?? request.maxConcurrent)
   const rows = await settleAll(
-    selected.map((name) => slots(() => rowsOf(ops, session, definitionIn(network, name)))),
+    selected.map((name) => slots(() => rowsOf(ops, deployment, definitionIn(network, name)))),
   )
   return rows.flat()
 }
 
-async function rowsOf(ops: Ops, session: Session, definition: MachineDefinition): Promise<SetupRow[]> {
-  const known = session.record.machines[definition.name]
-  const job = newJob({ ops, session, request, definition }, undefined)
+async function rowsOf(
+  ops: Ops,
+  deployment: DeploymentSession,
+  definition: MachineDefinition,
+): Promise<SetupRow[]> {
+  const known = deployment.record.machines[definition.name]
+  const job = newJob({ ops, deployment, request, definition }, undefined)
   const outputsOf = (task: string) => known?.tasks[task]?.outputs ?? {}
   const all = async (state: SetupRow['state'], detail: string): Promise<SetupRow[]> =>
     (await wantedTasks(job)).map((task) => ({
@@ -99,9 +104,9 @@ export async function runSetup(
   const how = { ...wish, maxConcurrent: wish.maxConcurrent ?? request.maxConcurrent, verb: 'setup' }
   const refusals: OpsError[] = []
   let wanting = 0
-  const results = await onMachines(ops, how, async (session, machine, run) => {
-    const definition = definitionIn(await network(session, run), machine)
-    const job: Job = { ...newJob({ ops, session, request, definition }, undefined), run }
+  const results = await onMachines(ops, how, async (deployment, machine, run) => {
+    const definition = definitionIn(await network(deployment, run), machine)
+    const job: Job = { ...newJob({ ops, deployment, request, definition }, undefined), run }
     const refusal = await unwantedTask(job, wish.task)
     if (refusal !== undefined) {
       refusals.push(refusal)
@@ -136,9 +141,9 @@ export function verifySetup(
 ): Promise<MachineResult[]> {
   const network = networkOnce(ops)
   const how = { ...wish, maxConcurrent: wish.maxConcurrent ?? request.maxConcurrent, verb: 'setup' }
-  return onMachines(ops, how, async (session, machine, run) => {
-    const definition = definitionIn(await network(session, run), machine)
-    const job: Job = { ...newJob({ ops, session, request, definition }, undefined), run }
+  return onMachines(ops, how, async (deployment, machine, run) => {
+    const definition = definitionIn(await network(deployment, run), machine)
+    const job: Job = { ...newJob({ ops, deployment, request, definition }, undefined), run }
     try {
       await connect(job)
       await verifyTasks(hostOf(job), await wantedTasks(job), taskContext(job))

@@ -1,7 +1,7 @@
 import type { Ops } from '../core/context.js'
-import { selectRecordedMachines } from './select-by-tag.js'
-import type { Selection } from './selection.js'
-import { type WholeSshConfig, wholeSshConfig } from './ssh-client.js'
+import { type WholeSshConfig, wholeSshConfig } from '../machine/ssh-client.js'
+import { selectRecordedMachines } from '../network/select-by-tag.js'
+import type { Selection } from '../network/selection.js'
 
 /** A configuration for ssh, rsync, Ansible with every selected machine; its file stays where it says. */
 export async function printSshConfig(

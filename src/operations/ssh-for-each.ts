@@ -5,9 +5,9 @@ import { messageOf, OpsError, throwIfAborted } from '../core/errors.js'
 import type { MachineName } from '../core/names.js'
 import { settleAll } from '../core/settle.js'
 import type { CommandResult } from '../core/ssh.js'
-import { sshTargetOf } from './resources.js'
-import { selectRecordedMachines } from './select-by-tag.js'
-import type { Selection } from './selection.js'
+import { sshTargetOf } from '../machine/resource.js'
+import { selectRecordedMachines } from '../network/select-by-tag.js'
+import type { Selection } from '../network/selection.js'
 
 const connectMs = 30_000
 /** Commands may take long; what ends them is Ctrl-C or the machine. Node's timers end at 24.8 days. */

@@ -2,7 +2,7 @@ import { requireSuccess } from '../core/command-result.js'
 import { failure, messageOf, throwIfAborted } from '../core/errors.js'
 import type { Run } from '../core/run.js'
 import type { Host } from '../core/ssh.js'
-import { askMachine, fact } from './remote-script.js'
+import { askMachine, fact } from '../remote/run-script.js'
 
 const requestMs = 60_000
 

@@ -5,10 +5,7 @@ import { ownedService } from '../core/owned-places.js'
 import type { Run } from '../core/run.js'
 import type { SetupTask, TaskRun, TaskState } from '../core/setup-task.js'
 import type { Host } from '../core/ssh.js'
-import { hydraSettings, noPackage, reachedAt } from './hydra/settings.js'
-import { machineTime, newestLines } from './journal.js'
-import { askMachine, fact } from './remote-script.js'
-import { hashPart, servedProblem } from './served-path.js'
+import { askMachine, fact } from '../remote/run-script.js'
 import {
   convergeServices,
   lookAtServices,
@@ -16,9 +13,12 @@ import {
   type ServiceSet,
   unitPath,
   unsteadyUnits,
-} from './services.js'
-import { portPackages, refuseTakenPort } from './taken-port.js'
-import { waitUntil } from './wait-until.js'
+} from '../remote/services.js'
+import { portPackages, refuseTakenPort } from '../remote/taken-port.js'
+import { waitUntil } from '../remote/wait-until.js'
+import { hydraSettings, noPackage, reachedAt } from './hydra/settings.js'
+import { machineTime, newestLines } from './journal.js'
+import { hashPart, servedProblem } from './served-path.js'
 
 export interface NixServeOptions {
   /** Its store path. */

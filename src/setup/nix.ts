@@ -3,10 +3,10 @@ import { calendarEvents } from '../core/calendar.js'
 import { commandFailure, requireSuccess } from '../core/command-result.js'
 import { failure } from '../core/errors.js'
 import { ownedService, ownedUnit } from '../core/owned-places.js'
-import { type PlacedFile, placeFiles } from '../core/place-files.js'
 import type { Run } from '../core/run.js'
 import type { SetupTask, TaskState } from '../core/setup-task.js'
 import type { Host } from '../core/ssh.js'
+import { type PlacedFile, placeFiles } from '../remote/place-files.js'
 import {
   gcPath,
   gcUnit,

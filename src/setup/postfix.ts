@@ -3,11 +3,11 @@ import { ownedService } from '../core/owned-places.js'
 import type { Run } from '../core/run.js'
 import type { SetupTask, TaskRun, TaskState } from '../core/setup-task.js'
 import type { Host } from '../core/ssh.js'
+import { askMachine, type Facts, fact, runScript } from '../remote/run-script.js'
+import { portPackages, refuseTakenPort } from '../remote/taken-port.js'
+import { waitUntil } from '../remote/wait-until.js'
 import { hydraSettings, mailHost } from './hydra/settings.js'
-import { askMachine, type Facts, fact, runScript } from './remote-script.js'
 import { smtpGreeting } from './smtp-greeting.js'
-import { portPackages, refuseTakenPort } from './taken-port.js'
-import { waitUntil } from './wait-until.js'
 
 interface PostfixOptions {
   /** The name by which it greets and from which it sends; undefined = as Debian set it. */

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest'
-import { explanations } from '../../src/operations/explain-failure.js'
+import { explanations } from '../../src/machine/explain-failure.js'
 import { shippedFolders, sourceFiles } from './source-files.js'
 
 const text = sourceFiles(shippedFolders, ['.ts'])

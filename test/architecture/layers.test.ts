@@ -17,7 +17,10 @@ describe('the rule', () => {
   it.each([
     ['src/core/a.ts', '../ssh/b.js', "'src/core' may not import 'src/ssh'"],
     ['src/operations/a.ts', '../ui/b.js', "'src/operations' may not import 'src/ui'"],
-    ['src/operations/deploy/a.ts', '../../../state/b.js', "'src/operations' may not import 'state'"],
+    ['src/deploy/a.ts', '../../state/b.js', "'src/deploy' may not import 'state'"],
+    ['src/machine/a.ts', '../deploy/b.js', "'src/machine' may not import 'src/deploy'"],
+    ['src/setup/a.ts', '../tasks/b.js', "'src/setup' may not import 'src/tasks'"],
+    ['providers/common/a.ts', '../libvirt/b.js', "'providers/common' may not import 'providers/libvirt'"],
     ['src/operations/a.ts', '../context.js', "'src/operations' may not import 'src/context.ts'"],
     ['src/commands/a.ts', '../../providers/ssh/b.js', "'src/commands' may not import 'providers/ssh'"],
     ['providers/ssh/a.ts', '../libvirt/b.js', "'providers/ssh' may not import 'providers/libvirt'"],
@@ -30,7 +33,8 @@ describe('the rule', () => {
   })
 
   it.each([
-    ['src/operations/deploy/a.ts', '../../core/b.js'],
+    ['src/systems/debian/a.ts', '../../core/b.js'],
+    ['providers/libvirt/a.ts', '../common/b.js'],
     ['src/commands/a.ts', '../operations/b.js'],
     ['src/context.ts', '../providers/registry.js'],
     ['providers/registry.ts', './libvirt/index.js'],

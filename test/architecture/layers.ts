@@ -1,16 +1,41 @@
 import { importsOf, type SourceFile } from './source-files.js'
 
+/** The rooms that a deploy passes through. */
+const machineRooms = [
+  'src/remote',
+  'src/machine',
+  'src/network',
+  'src/keys',
+  'src/tasks',
+  'src/systems',
+] as const
+
 /** Which parts each part may import besides itself (design: dependencies point one way). */
 const mayImport: Readonly<Record<string, readonly string[]>> = {
   'src/core': [],
   'src/exec': ['src/core'],
   'src/ssh': ['src/core'],
-  'src/setup': ['src/core'],
   'src/images': ['src/core'],
   'src/doctor': ['src/core'],
   'src/ui': ['src/core'],
-  'src/operations': ['src/core'],
-  'src/commands': ['src/core', 'src/operations', 'src/ui', 'src/context.ts'],
+  'src/remote': ['src/core'],
+  'src/setup': ['src/core', 'src/remote'],
+  'src/machine': ['src/core', 'src/remote'],
+  'src/network': ['src/core', 'src/machine'],
+  'src/keys': ['src/core', 'src/remote', 'src/machine'],
+  'src/tasks': ['src/core', 'src/remote', 'src/machine'],
+  'src/systems': ['src/core', 'src/remote', 'src/machine'],
+  'src/deploy': ['src/core', ...machineRooms],
+  'src/operations': ['src/core', ...machineRooms, 'src/deploy'],
+  'src/commands': [
+    'src/core',
+    'src/machine',
+    'src/network',
+    'src/deploy',
+    'src/operations',
+    'src/ui',
+    'src/context.ts',
+  ],
   nix: ['src/core'],
   state: ['src/core'],
   // The one place that knows every concrete part.
@@ -49,10 +74,11 @@ function refusePart(from: string, to: string): string | undefined {
   return allowed.some((part) => within(to, part)) ? undefined : `'${from}' may not import '${to}'`
 }
 
-/** A provider knows the core and itself; the registry knows the providers. */
+/** A provider knows the core, what providers share, and itself; the registry knows the providers. */
 function providerMayImport(part: string): readonly string[] | undefined {
   if (part === 'providers/registry.ts') return ['src/core', 'providers']
-  return part.startsWith('providers/') ? ['src/core'] : undefined
+  if (part === 'providers/common') return ['src/core']
+  return part.startsWith('providers/') ? ['src/core', 'providers/common'] : undefined
 }
 
 function refusePackage(path: string, name: string): string | undefined {

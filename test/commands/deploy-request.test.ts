@@ -6,7 +6,7 @@ import { type DeployFlags, deployRequest } from '../../src/commands/deploy-flags
 import { registerPlan } from '../../src/commands/plan.js'
 import type { Cli } from '../../src/commands/verb.js'
 import type { Preferences } from '../../src/core/store.js'
-import { plainDeploy } from '../../src/operations/deploy/request.js'
+import { plainDeploy } from '../../src/deploy/request.js'
 import { createFakeOps } from '../fakes/fake-ops.js'
 
 /** The request that a command line stands for; nothing runs. */

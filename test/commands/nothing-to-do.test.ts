@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { DeploymentName, MachineName } from '../../src/core/names.js'
-import { deploy } from '../../src/operations/deploy/deploy.js'
+import { deploy } from '../../src/deploy/deploy.js'
 import { runFakeDebian } from '../fakes/fake-debian.js'
 import { fakeMachine, fakeNetwork } from '../fakes/fake-network.js'
 import { createFakeOps, type FakeOps } from '../fakes/fake-ops.js'

@@ -7,17 +7,13 @@ import { publishImage } from '../../providers/libvirt/wanted.js'
 import type { LocalCommands } from '../../src/core/context.js'
 import type { BaseImage } from '../../src/core/image.js'
 import { DeploymentUuid, MachineName } from '../../src/core/names.js'
+import { writeIfChanged } from '../../src/core/write-if-changed.js'
 import { createImageStore } from '../../src/images/store.js'
-import { keyedHash } from '../../src/operations/deploy/keyed-hash.js'
-import { writingSession } from '../../src/operations/deploy/session.js'
-import {
-  generatedFile,
-  keepGeneratedSecret,
-  readGeneratedSecret,
-} from '../../src/operations/generated-secret.js'
+import { writingSession } from '../../src/machine/session.js'
 import { writeNewFile } from '../../src/operations/init/new-file.js'
-import { writeIfChanged } from '../../src/operations/write-if-changed.js'
 import { ensureKeyPair } from '../../src/ssh/keys.js'
+import { generatedFile, keepGeneratedSecret, readGeneratedSecret } from '../../src/tasks/generated-secret.js'
+import { keyedHash } from '../../src/tasks/keyed-hash.js'
 import { deploymentPaths } from '../../state/paths.js'
 import { errorOf, temporaryFolder } from '../state/temporary-store.js'
 

@@ -3,7 +3,7 @@
  * at a given write of the store or a given change of the hypervisor. Started by fake.crash.test.ts.
  */
 import { z } from 'zod'
-import { deploy } from '../../src/operations/deploy/deploy.js'
+import { deploy } from '../../src/deploy/deploy.js'
 import { destroyMachines } from '../../src/operations/destroy.js'
 import { runFakeDebian } from '../fakes/fake-debian.js'
 import { fakeMachine, fakeNetwork } from '../fakes/fake-network.js'

@@ -1,6 +1,6 @@
 import type { HydraUserSeen } from '../../src/core/hydra-user-admin.js'
 import { MachineName } from '../../src/core/names.js'
-import { deploy } from '../../src/operations/deploy/deploy.js'
+import { deploy } from '../../src/deploy/deploy.js'
 import { runFakeDebian } from './fake-debian.js'
 import { fakeMachine, fakeNetwork } from './fake-network.js'
 import { createFakeOps, type FakeOps } from './fake-ops.js'

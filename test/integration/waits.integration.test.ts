@@ -13,20 +13,20 @@ import { httpStatus } from '../../src/core/http-request.js'
 import { MachineName, StorePath } from '../../src/core/names.js'
 import { onAbort } from '../../src/core/on-abort.js'
 import { pause, pauseUnless } from '../../src/core/pause.js'
+import { runChecks } from '../../src/deploy/health.js'
 import { localCommands } from '../../src/exec/local-commands.js'
 import { exclusively } from '../../src/images/exclusive.js'
-import { followActivation } from '../../src/operations/deploy/activate.js'
-import { installPackages } from '../../src/operations/deploy/apt.js'
-import { draftSession } from '../../src/operations/deploy/draft-session.js'
-import { runChecks } from '../../src/operations/deploy/health.js'
-import { newLink } from '../../src/operations/deploy/job.js'
-import { connect } from '../../src/operations/deploy/reach.js'
-import { rebootMachine } from '../../src/operations/deploy/reboot.js'
-import type { Session } from '../../src/operations/deploy/session.js'
+import { connect } from '../../src/machine/connect.js'
+import { draftSession } from '../../src/machine/draft-session.js'
+import { recordedMachine } from '../../src/machine/machine.js'
+import { rebootMachine } from '../../src/machine/reboot.js'
+import type { DeploymentSession } from '../../src/machine/session.js'
+import { waitUntil } from '../../src/remote/wait-until.js'
 import { smtpGreeting } from '../../src/setup/smtp-greeting.js'
-import { waitUntil } from '../../src/setup/wait-until.js'
 import { bounded, within } from '../../src/ssh/bounded.js'
 import { Slots } from '../../src/ssh/slots.js'
+import { followActivation } from '../../src/systems/debian/activation.js'
+import { installPackages } from '../../src/systems/debian/packages.js'
 import { createStoreLock } from '../../state/store-lock.js'
 import { succeed } from '../fakes/fake-ssh.js'
 import { LocalShellHost } from '../fakes/local-shell-host.js'
@@ -49,7 +49,7 @@ const warnings: Error[] = []
 const remember = (warning: Error) => void warnings.push(warning)
 let ended: AbortController
 let world: Deployed
-let session: Session
+let session: DeploymentSession
 
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), 'hydra-ops-waits-'))
@@ -317,7 +317,7 @@ const waits: Readonly<Record<string, Wait>> = {
   },
   'a reboot': {
     wait: async () => {
-      const link = newLink(world.ops, session, MachineName.parse('web'), run())
+      const link = recordedMachine(world.ops, session, MachineName.parse('web'), run())
       await connect(link)
       const host = await rebootMachine(link)
       return host.machine

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import type { MachineDefinition } from '../../src/core/definition.js'
 import { MachineName } from '../../src/core/names.js'
-import { deploy } from '../../src/operations/deploy/deploy.js'
+import { deploy } from '../../src/deploy/deploy.js'
 import { runFakeDebian } from '../fakes/fake-debian.js'
 import { fakeMachine, fakeNetwork } from '../fakes/fake-network.js'
 import { createFakeOps, type FakeOps } from '../fakes/fake-ops.js'

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
-import { unsteadyUnits } from '../../src/setup/services.js'
+import { unsteadyUnits } from '../../src/remote/services.js'
 import { slow } from '../fixtures/connected-guest.js'
 import { HydraGuest, password } from './hydra-guest.js'
 import { dyingBefore } from './task-contract.js'

@@ -1,9 +1,9 @@
 import { expect, it } from 'vitest'
 import { failure } from '../../src/core/errors.js'
 import { placeProblems, unitFile } from '../../src/core/owned-places.js'
-import { placedPaths } from '../../src/core/place-files.js'
 import type { TaskRun, WantedTask } from '../../src/core/setup-task.js'
 import type { CommandResult, Host, RemoteOptions } from '../../src/core/ssh.js'
+import { placedPaths } from '../../src/remote/place-files.js'
 import { taskRun } from '../fakes/task-run.js'
 import { withScript } from '../fixtures/with-script.js'
 

@@ -3,7 +3,7 @@ import { failure } from '../../core/errors.js'
 import type { Run } from '../../core/run.js'
 import type { SetupTask } from '../../core/setup-task.js'
 import type { Host } from '../../core/ssh.js'
-import { askMachine, fact } from '../remote-script.js'
+import { askMachine, fact } from '../../remote/run-script.js'
 import { hydraGroup, hydraSettings, hydraUsers } from './settings.js'
 
 export interface BinaryCacheOptions {

@@ -3,7 +3,7 @@ import { httpAnswer } from '../../core/http-request.js'
 import type { Run } from '../../core/run.js'
 import type { TaskRun } from '../../core/setup-task.js'
 import type { Host } from '../../core/ssh.js'
-import { askMachine, fact } from '../remote-script.js'
+import { askMachine, fact } from '../../remote/run-script.js'
 import type { HydraFacts } from './package-facts.js'
 import {
   type DaemonSettings,

@@ -1,7 +1,7 @@
 import { failure } from '../../core/errors.js'
 import type { Run } from '../../core/run.js'
 import type { Host } from '../../core/ssh.js'
-import { askMachine, type Facts, fact } from '../remote-script.js'
+import { askMachine, type Facts, fact } from '../../remote/run-script.js'
 
 /** What can only be seen where Hydra is: of its package and of the machine. */
 export interface HydraFacts {

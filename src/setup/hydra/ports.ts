@@ -1,5 +1,5 @@
 import type { HydraOptions } from '../../core/hydra-options.js'
-import type { ServicePort } from '../taken-port.js'
+import type { ServicePort } from '../../remote/taken-port.js'
 import type { HydraFacts } from './package-facts.js'
 
 const runnerUnit = 'hydra-queue-runner.service'

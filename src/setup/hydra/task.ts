@@ -1,12 +1,10 @@
 import { failure } from '../../core/errors.js'
 import { ownedService } from '../../core/owned-places.js'
-import type { PlacedFile } from '../../core/place-files.js'
 import type { Run } from '../../core/run.js'
 import type { SetupTask, TaskRun, TaskState } from '../../core/setup-task.js'
 import type { Host } from '../../core/ssh.js'
-import { machineTime, newestLines } from '../journal.js'
-import { clusterUnit, requireCluster } from '../postgresql/cluster.js'
-import { runScript } from '../remote-script.js'
+import type { PlacedFile } from '../../remote/place-files.js'
+import { runScript } from '../../remote/run-script.js'
 import {
   convergeServices,
   lookAtServices,
@@ -14,9 +12,11 @@ import {
   type ServiceSet,
   unitPath,
   unsteadyUnits,
-} from '../services.js'
-import { portPackages, refuseTakenPort } from '../taken-port.js'
-import { waitUntil } from '../wait-until.js'
+} from '../../remote/services.js'
+import { portPackages, refuseTakenPort } from '../../remote/taken-port.js'
+import { waitUntil } from '../../remote/wait-until.js'
+import { machineTime, newestLines } from '../journal.js'
+import { clusterUnit, requireCluster } from '../postgresql/cluster.js'
 import { type Database, hydraConfig, hydraEnvironment, machinesFile, shellProfile } from './config-text.js'
 import { healthProblems, type Installed, shutOutUnits, webProblem } from './health.js'
 import {

@@ -3,8 +3,8 @@ import type { HydraUserAdmin } from '../../core/hydra-user-admin.js'
 import type { TaskMachine } from '../../core/setup-task.js'
 import { requireCluster } from '../postgresql/cluster.js'
 import { hydraSettings, noPackage } from './settings.js'
-import { changeUser, readUsers, userProgram } from './users.js'
-import { usersOf } from './users-task.js'
+import { changeUser, readUsers, userProgram } from './web-users.js'
+import { usersOf } from './web-users-task.js'
 
 /**
  * The users of a machine's Hydra; undefined where none is wanted. `deployed` is the package that runs there: the

@@ -1,5 +1,5 @@
 import { failure } from '../../core/errors.js'
-import { type Facts, fact } from '../remote-script.js'
+import { type Facts, fact } from '../../remote/run-script.js'
 import { cacheNames, type SiteSettings, sitePorts } from './site-text.js'
 
 /** The names that users ask for. `localhost` is ours only beside them: other sites may have it too. */

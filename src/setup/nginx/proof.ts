@@ -1,8 +1,8 @@
 import type { TaskRun } from '../../core/setup-task.js'
 import type { Host } from '../../core/ssh.js'
+import { waitUntil } from '../../remote/wait-until.js'
 import { type WebEntrance, webEntrance } from '../hydra/settings.js'
 import { askEntrance } from '../hydra/web-session.js'
-import { waitUntil } from '../wait-until.js'
 import { askedNames } from './conflicts.js'
 import { cacheNames, markPath, type SitePart, type SiteSettings, staticCachePath } from './site-text.js'
 

@@ -1,14 +1,14 @@
 import { createHash } from 'node:crypto'
 import { failure } from '../../core/errors.js'
 import { type OwnedPlace, ownedService } from '../../core/owned-places.js'
-import { placeFiles } from '../../core/place-files.js'
 import type { Run } from '../../core/run.js'
 import type { SetupTask, TaskRun, TaskState } from '../../core/setup-task.js'
 import type { Host } from '../../core/ssh.js'
+import { placeFiles } from '../../remote/place-files.js'
+import { askMachine, type Facts, fact, runScript } from '../../remote/run-script.js'
+import { publicFile } from '../../remote/services.js'
+import { portPackages, refuseTakenPort } from '../../remote/taken-port.js'
 import { hydraSettings } from '../hydra/settings.js'
-import { askMachine, type Facts, fact, runScript } from '../remote-script.js'
-import { publicFile } from '../services.js'
-import { portPackages, refuseTakenPort } from '../taken-port.js'
 import {
   addressFailure,
   addressText,

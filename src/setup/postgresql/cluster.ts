@@ -1,7 +1,7 @@
 import { failure } from '../../core/errors.js'
 import type { Run } from '../../core/run.js'
 import type { Host } from '../../core/ssh.js'
-import { askMachine } from '../remote-script.js'
+import { askMachine } from '../../remote/run-script.js'
 
 /** A cluster of Debian's PostgreSQL, as pg_lsclusters(1) tells of it. */
 export interface Cluster {

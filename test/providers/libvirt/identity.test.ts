@@ -1,6 +1,12 @@
 import { describe, expect, it } from 'vitest'
+import {
+  type Guest,
+  identityDigest,
+  seedFiles,
+  tmpfilesCredential,
+} from '../../../providers/common/identity.js'
 import { LibvirtConfig } from '../../../providers/libvirt/config.js'
-import { identityDigest, seedFiles, tmpfilesCredential } from '../../../providers/libvirt/identity.js'
+import { guestOf } from '../../../providers/libvirt/guest.js'
 import type { LibvirtResource } from '../../../providers/libvirt/places.js'
 import type { MachineIdentity } from '../../../src/core/provider.js'
 import { plainResource } from './plain-resource.js'
@@ -14,13 +20,13 @@ const identity: MachineIdentity = {
 }
 const secret = 'planted private host key\n'
 
-function resource(config: object = {}, overrides: Partial<LibvirtResource> = {}): LibvirtResource {
-  return plainResource({ config: LibvirtConfig.parse(config), identity, ...overrides })
+function guest(config: object = {}, overrides: Partial<LibvirtResource> = {}): Guest {
+  return guestOf(plainResource({ config: LibvirtConfig.parse(config), identity, ...overrides }))
 }
 
 /** Path → mode and text. */
 function credential(config: object = {}): Map<string, { mode: string; text: string }> {
-  const lines = tmpfilesCredential(resource(config), identity, secret).trimEnd().split('\n')
+  const lines = tmpfilesCredential(guest(config), identity, secret).trimEnd().split('\n')
   return new Map(
     lines.map((line) => {
       const [kind, path = '', mode = '', user, group, age, data = ''] = line.split(' ')
@@ -64,7 +70,7 @@ describe('the credential of an image of ours', () => {
 })
 
 describe('the seed of a cloud image', () => {
-  const files = seedFiles(resource(), identity, secret)
+  const files = seedFiles(guest(), identity, secret)
   const userData: unknown = JSON.parse(files['user-data'].replace('#cloud-config\n', ''))
 
   it('brings the same, as cloud-init wants it', () => {
@@ -86,15 +92,15 @@ describe('the seed of a cloud image', () => {
   })
 
   it('is another instance to cloud-init when something in it changed', () => {
-    const other = seedFiles(resource({ outbound: false }), identity, secret)
+    const other = seedFiles(guest({ outbound: false }), identity, secret)
     expect(other['meta-data']).not.toBe(files['meta-data'])
   })
 })
 
 it('what is kept about an identity tells nothing of the private key', () => {
-  const digest = identityDigest(resource(), 'fwcfg')
-  expect(digest).toBe(identityDigest(resource(), 'fwcfg'))
-  const named = resource({}, { identity: { ...identity, hostName: 'db' } })
+  const digest = identityDigest(guest(), 'fwcfg')
+  expect(digest).toBe(identityDigest(guest(), 'fwcfg'))
+  const named = guest({}, { identity: { ...identity, hostName: 'db' } })
   expect(identityDigest(named, 'fwcfg')).not.toBe(digest)
-  expect(identityDigest(resource(), 'nocloud')).not.toBe(digest)
+  expect(identityDigest(guest(), 'nocloud')).not.toBe(digest)
 })

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { bindTask, type WantedTask } from '../../../src/core/setup-task.js'
-import { hydraAccountsTask } from '../../../src/setup/hydra/accounts.js'
 import { binaryCacheTask } from '../../../src/setup/hydra/binary-cache.js'
+import { hydraAccountsTask } from '../../../src/setup/hydra/unix-users.js'
 import { taskMachine, taskRun } from '../../fakes/task-run.js'
 import { RootNamespace } from '../../fixtures/root-namespace.js'
 import { taskContract } from '../task-contract.js'

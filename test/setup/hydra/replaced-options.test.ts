@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { hydraProbeTask } from '../../../src/setup/hydra/probe-task.js'
+import { hydraProbeTask } from '../../../src/setup/hydra/proof-task.js'
 import { debianMachine } from '../../fakes/debian-machine.js'
 import { taskMachine } from '../../fakes/task-run.js'
 

@@ -1,7 +1,7 @@
 import { readdirSync } from 'node:fs'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { bindTask } from '../../../src/core/setup-task.js'
-import { hydraAccountsTask } from '../../../src/setup/hydra/accounts.js'
+import { hydraAccountsTask } from '../../../src/setup/hydra/unix-users.js'
 import { postgresqlTask } from '../../../src/setup/postgresql/task.js'
 import { taskMachine, taskRun } from '../../fakes/task-run.js'
 import { RootNamespace } from '../../fixtures/root-namespace.js'

@@ -1,0 +1,189 @@
+import { createHash } from 'node:crypto'
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { describeEnd } from '../../src/core/command-result.js'
+import type { LocalCommands } from '../../src/core/context.js'
+import { renameDurably, replaceDurably } from '../../src/core/durable-file.js'
+import { failure } from '../../src/core/errors.js'
+import type { IdentityMethod } from '../../src/core/image.js'
+import type { MachineIdentity } from '../../src/core/provider.js'
+import type { Run } from '../../src/core/run.js'
+import { draftOf } from './draft.js'
+
+/** One interface as the guest is to configure it. */
+export interface GuestNic {
+  readonly name: string
+  readonly mac: string
+  /** CIDR; undefined = DHCP. */
+  readonly address: string | undefined
+  readonly gateway?: string
+}
+
+/** A machine before its first boot: whose it is to be, and how it reaches others. */
+export interface Guest {
+  readonly machine: string
+  /** Name of its resource: cloud-init knows an instance by it. */
+  readonly name: string
+  /** Undefined until its keys are made. */
+  readonly identity: MachineIdentity | undefined
+  readonly nics: readonly GuestNic[]
+  /** Address that answers names; undefined = the guest reaches nothing outside. */
+  readonly nameServer: string | undefined
+  /** The option that closes the way out, for a comment on the guest. */
+  readonly closedBy: string
+}
+
+/** Where a provider keeps the files of an identity. */
+export interface IdentityPlaces {
+  readonly folder: string
+  readonly credential: string
+  readonly seed: string
+}
+
+/** Which files a machine's identity is handed over in; each is absent where its method does not want it. */
+export interface IdentityFiles {
+  readonly credential: string | undefined
+  readonly seed: string | undefined
+}
+
+export function identityFiles(places: IdentityPlaces, method: IdentityMethod): IdentityFiles {
+  return {
+    credential: method === 'fwcfg' ? places.credential : undefined,
+    seed: method === 'nocloud' ? places.seed : undefined,
+  }
+}
+
+/** Hashes what is public in an identity: the host key's private half is kept nowhere else. */
+export function identityDigest({ identity, nics }: Guest, method: IdentityMethod): string {
+  const facts = [method, identity?.hostName, identity?.hostKeyPublic, identity?.authorizedKey, nics]
+  return createHash('sha256').update(JSON.stringify(facts)).digest('hex').slice(0, 16)
+}
+
+/** Writes what the machine is to wear at its next boot. A guest that runs keeps what it has read. */
+export async function writeIdentity(
+  local: Pick<LocalCommands, 'run'>,
+  places: IdentityPlaces,
+  guest: Guest,
+  method: IdentityMethod,
+  run: Run,
+): Promise<void> {
+  if (method === 'none') return
+  const { identity, machine } = guest
+  if (identity === undefined) {
+    throw failure('IDENTITY', `machine '${machine}': its host key was not made yet`, { machine })
+  }
+  const hostKey = readFileSync(identity.hostKeyFile, 'utf8')
+  if (method === 'fwcfg') replaceDurably(places.credential, tmpfilesCredential(guest, identity, hostKey))
+  else await writeSeed(local, places, seedFiles(guest, identity, hostKey), run)
+}
+
+export function hasIdentity(files: IdentityFiles): boolean {
+  return [files.credential, files.seed].every((file) => file === undefined || existsSync(file))
+}
+
+/**
+ * Lines for systemd-tmpfiles (tmpfiles.d(5)), read by systemd 252 and newer from the credential `tmpfiles.extra`.
+ * `f+` writes each file anew at every boot: one that a power cut left empty is whole again. `~`: base64.
+ */
+export function tmpfilesCredential(guest: Guest, identity: MachineIdentity, hostKey: string): string {
+  const files: [path: string, mode: string, text: string][] = [
+    ['/etc/hostname', '0644', `${identity.hostName}\n`],
+    ['/etc/ssh/ssh_host_ed25519_key', '0600', hostKey],
+    ['/etc/ssh/ssh_host_ed25519_key.pub', '0644', `${identity.hostKeyPublic}\n`],
+    ['/etc/ssh/authorized_keys.d/root', '0644', `${identity.authorizedKey}\n`],
+    ['/etc/resolv.conf', '0644', resolvConf(guest)],
+    ...guest.nics.map((nic): [string, string, string] => [
+      `/etc/systemd/network/10-hydra-ops-${nic.name}.network`,
+      '0644',
+      networkdFile(nic),
+    ]),
+  ]
+  return files
+    .map(([path, mode, text]) => `f+~ ${path} ${mode} root root - ${Buffer.from(text).toString('base64')}\n`)
+    .join('')
+}
+
+function resolvConf({ nameServer, closedBy }: Guest): string {
+  return nameServer === undefined
+    ? `# ${closedBy}
+`
+    : `nameserver ${nameServer}
+`
+}
+
+function networkdFile(nic: GuestNic): string {
+  const address =
+    nic.address === undefined ? ['DHCP=yes'] : [`Address=${nic.address}`, 'LinkLocalAddressing=no']
+  const lines = [
+    '[Match]',
+    `MACAddress=${nic.mac}`,
+    '[Network]',
+    ...address,
+    ...(nic.gateway === undefined ? [] : [`Gateway=${nic.gateway}`]),
+    ...(nic.address === undefined ? [] : ['IPv6AcceptRA=no']),
+    'LLMNR=no',
+  ]
+  return `${lines.join('\n')}\n`
+}
+
+/** cloud-init's NoCloud data source. JSON is YAML, and needs no care about quoting. */
+export function seedFiles(
+  guest: Guest,
+  identity: MachineIdentity,
+  hostKey: string,
+): Readonly<Record<'user-data' | 'meta-data' | 'network-config', string>> {
+  const userData = {
+    hostname: identity.hostName,
+    ssh_deletekeys: true,
+    ssh_keys: { ed25519_private: hostKey, ed25519_public: identity.hostKeyPublic },
+    disable_root: false,
+    ssh_pwauth: false,
+    users: ['default', { name: 'root', ssh_authorized_keys: [identity.authorizedKey] }],
+  }
+  const ethernets = Object.fromEntries(guest.nics.map((nic) => [nic.name, netplan(nic, guest.nameServer)]))
+  return {
+    'user-data': `#cloud-config\n${JSON.stringify(userData)}\n`,
+    // A new instance to cloud-init when anything in it changed, so that it is applied again.
+    'meta-data': `${JSON.stringify({
+      'instance-id': `${guest.name}-${identityDigest(guest, 'nocloud')}`,
+      'local-hostname': identity.hostName,
+    })}\n`,
+    'network-config': `${JSON.stringify({ version: 2, ethernets })}\n`,
+  }
+}
+
+function netplan(nic: GuestNic, nameServer: string | undefined): object {
+  return {
+    match: { macaddress: nic.mac },
+    ...(nic.address === undefined ? { dhcp4: true } : { addresses: [nic.address] }),
+    ...(nic.gateway === undefined
+      ? {}
+      : { gateway4: nic.gateway, nameservers: { addresses: nameServer === undefined ? [] : [nameServer] } }),
+  }
+}
+
+/** A file system labelled `cidata`; attached as a disk, since Debian's cloud kernel has no driver for a drive. */
+async function writeSeed(
+  local: Pick<LocalCommands, 'run'>,
+  places: IdentityPlaces,
+  files: Readonly<Record<string, string>>,
+  run: Run,
+): Promise<void> {
+  const what = 'make the seed disk'
+  mkdirSync(places.folder, { recursive: true })
+  const folder = mkdtempSync(join(places.folder, '.seed-'))
+  const draft = draftOf(places.seed)
+  try {
+    for (const [name, text] of Object.entries(files)) writeFileSync(join(folder, name), text, { mode: 0o600 })
+    // Made first, for xorriso would let everybody read it.
+    writeFileSync(draft, '', { mode: 0o600 })
+    const argv = ['xorriso', '-as', 'mkisofs', '-quiet', '-V', 'cidata', '-J', '-r', '-o', draft, folder]
+    const result = await local.run(argv, { signal: run.signal, timeoutMs: 60_000, what })
+    if (result.kind !== 'exited' || result.code !== 0) {
+      throw failure('SEED', `${what}: ${result.stderr.trim() || describeEnd(result)}`)
+    }
+    renameDurably(draft, places.seed)
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
+  }
+}

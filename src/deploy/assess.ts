@@ -1,0 +1,101 @@
+import { failure, messageOf, OpsError } from '../core/errors.js'
+import type { StorePath } from '../core/names.js'
+import type { Observation, ResourceChange } from '../core/provider.js'
+import { refuseMissingOwners } from '../keys/key-owners.js'
+import { connect } from '../machine/connect.js'
+import { missingImage, recordOf, resourceFor } from '../machine/machine.js'
+import type { Job } from './job.js'
+import type { Look } from './look.js'
+import { lookToChange } from './refuse-machine.js'
+
+/** What was seen of one machine before anything is touched. */
+export interface Assessment {
+  readonly observation: Observation
+  readonly changes: readonly ResourceChange[]
+  /** Reference of a base image that is to be made first. */
+  readonly missingImage: string | undefined
+  /** The closure it is to have. */
+  readonly wanted: StorePath | undefined
+  /** Present when the machine runs and answered. */
+  readonly look: Look | undefined
+  /** Why there is no `look` of a machine that runs. */
+  readonly unreachable: string | undefined
+}
+
+/** Looks at one machine: its resource, then, where it runs, the machine itself over one connection. */
+export async function assess(job: Job): Promise<Assessment> {
+  const resource = await resourceFor(job)
+  const observation = await job.provider.inspect(resource, job.run)
+  refuseForeign(job, observation)
+  const changes = await job.provider.plan(resource, job.run)
+  const wanted = job.request.closures.get(job.machine) ?? job.definition.outPath
+  const base = { observation, changes, missingImage: await imageToMake(job, changes), wanted }
+  if (observation.kind === 'unknown' && !job.provider.makesMachines) {
+    return { ...base, look: undefined, unreachable: observation.reason }
+  }
+  if (observation.kind !== 'running') return { ...base, look: undefined, unreachable: undefined }
+  const seen = { ...base, ...(await tryLook(job)) }
+  refuseKeysThatStayUnowned(job, seen)
+  return seen
+}
+
+/**
+ * Returns the reference of the image that is to be made before a machine is made, or made anew. A machine that is made
+ * anew needs an image of its definition, not the one that it was made from.
+ */
+async function imageToMake(job: Job, changes: readonly ResourceChange[]): Promise<string | undefined> {
+  const isNew = recordOf(job).handle === undefined
+  const again = job.request.allowRecreate && changes.some(({ needs }) => needs === 'recreate')
+  return isNew || again ? missingImage(job) : undefined
+}
+
+async function tryLook(job: Job): Promise<Pick<Assessment, 'look' | 'unreachable'>> {
+  try {
+    await connect(job)
+  } catch (error) {
+    // A machine that is still booting, or off the network: the plan says so, `reach` waits for it later.
+    if (error instanceof OpsError && error.code === 'UNREACHABLE')
+      return { look: undefined, unreachable: messageOf(error) }
+    throw error
+  }
+  return { look: await lookToChange(job), unreachable: undefined }
+}
+
+function refuseForeign(job: Job, observation: Observation): void {
+  if (observation.kind === 'foreign') {
+    throw failure(
+      'FOREIGN',
+      `machine '${job.machine}': ${observation.what} exists and is not ours; it was not touched`,
+      {
+        machine: job.machine,
+        hint: 'rename or remove it, then deploy again',
+      },
+    )
+  }
+  if (observation.kind === 'unknown' && job.provider.makesMachines) {
+    throw failure(
+      'PROVIDER',
+      `machine '${job.machine}': ${job.provider.name} cannot tell its state: ${observation.reason}`,
+      {
+        machine: job.machine,
+        hint: 'hydra-ops doctor',
+      },
+    )
+  }
+}
+
+/**
+ * Refuses keys without an owner before anything is written, where nothing that this deploy does could make a
+ * user: no activation, no task and no package is due. Otherwise the keys after the activation tell.
+ */
+function refuseKeysThatStayUnowned(job: Job, { look, wanted, changes }: Assessment): void {
+  if (look === undefined || job.request.until !== undefined) return
+  const always = job.request.alwaysActivate || job.definition.options.alwaysActivate
+  const mayMakeUsers =
+    changes.some((change) => change.needs === 'recreate') ||
+    look.survey.profile !== wanted ||
+    always ||
+    look.missingPackages.length > 0 ||
+    look.tasks.some((task) => task.why !== undefined)
+  if (!mayMakeUsers) refuseMissingOwners(job.machine, look.keys)
+}

@@ -1,0 +1,81 @@
+import type { Ops } from '../core/context.js'
+import { failure } from '../core/errors.js'
+import type { MachineResult } from '../core/events.js'
+import type { MachineName, StorePath } from '../core/names.js'
+import type { Run } from '../core/run.js'
+import { eachInTurn } from '../core/several-errors.js'
+import { failedResult, secondsSince } from '../machine/finish.js'
+import { recordResults } from '../machine/results.js'
+import type { DeploymentSession } from '../machine/session.js'
+import type { Assessment } from './assess.js'
+import { enter, type Job } from './job.js'
+import type { DeployRequest } from './request.js'
+
+export interface Ready {
+  readonly job: Job
+  readonly seen: Assessment
+}
+
+/**
+ * The barrier: images and closures of every selected machine exist before any machine is touched. One that
+ * cannot be built ends the deploy, unless `--keep-going` lets the others go on.
+ */
+export async function buildEverything(
+  ops: Ops,
+  deployment: DeploymentSession,
+  machines: readonly Ready[],
+  request: DeployRequest,
+  run: Run,
+): Promise<{ ready: Ready[]; failures: MachineResult[] }> {
+  for (const reference of new Set(machines.flatMap(({ seen }) => seen.missingImage ?? []))) {
+    run.log(`making the image ${reference}`)
+    await ops.images.ensure(reference, run)
+  }
+  const start = Date.now()
+  const wanted = new Map<MachineName, StorePath>()
+  await eachInTurn(machines, async ({ job, seen }) => {
+    enter(job, 'build')
+    if (request.closures.has(job.machine)) await requireBuilt(ops, job, seen)
+    else if (job.definition.drvPath !== undefined) wanted.set(job.machine, job.definition.drvPath)
+  })
+  const built = wanted.size === 0 ? new Map() : await ops.nix.build(wanted, request.nix, run)
+  const failures: MachineResult[] = []
+  const ready: Ready[] = []
+  for (const item of machines) {
+    const result = built.get(item.job.machine)
+    if (result !== undefined && 'error' in result) {
+      failures.push(failedResult(item.job.machine, 'build', secondsSince(start), result.error, []))
+      continue
+    }
+    if (item.seen.wanted !== undefined) {
+      // A name of its own: closures that are built and never run must not push out the one that does.
+      await ops.nix.root(deployment.paths.gcroots, builtRoot(item.job.machine), item.seen.wanted, run)
+    }
+    ready.push(item)
+  }
+  if (failures.length > 0 && !request.keepGoing) {
+    recordResults(deployment, [...failures, ...ready.map(notBegun)])
+    throw failure('BUILD', failures.map((each) => `machine '${each.machine}': ${each.reason}`).join('\n'), {
+      hint: 'nothing was touched; mend it, or deploy the others with --keep-going',
+      detail: failures.flatMap((each) => each.evidence ?? []).join('\n'),
+    })
+  }
+  return { ready, failures }
+}
+
+function notBegun({ job: { machine } }: Ready): MachineResult {
+  return { machine, outcome: 'skipped', notBegun: true, seconds: 0 }
+}
+
+/** Names the roots of what was built for a machine, run or not. No machine has a `+` in its name. */
+export function builtRoot(machine: MachineName): string {
+  return `${machine}+built`
+}
+
+async function requireBuilt(ops: Ops, job: Job, seen: Assessment): Promise<void> {
+  if (seen.wanted !== undefined && (await ops.nix.isBuilt(seen.wanted))) return
+  throw failure('NOT_BUILT', `machine '${job.machine}': ${seen.wanted} is not in this store`, {
+    machine: job.machine,
+    hint: `nix-store --realise ${seen.wanted}`,
+  })
+}

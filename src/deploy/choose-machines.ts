@@ -1,0 +1,68 @@
+import type { NetworkDefinition } from '../core/definition.js'
+import type { DeploymentRecord } from '../core/deployment.js'
+import { usageError } from '../core/errors.js'
+import { MachineName } from '../core/names.js'
+import { checkEach } from '../core/several-errors.js'
+import { suggest } from '../core/suggest.js'
+import { machinesIn, selectMachines } from '../network/selection.js'
+import type { DeployRequest } from './request.js'
+
+/** Which machines a deploy is about. */
+export interface ChosenMachines {
+  readonly wanted: readonly MachineName[]
+  /** No longer in the network. */
+  readonly obsolete: readonly MachineName[]
+}
+
+/** Is the deploy about some machines only, so that the others may be broken? */
+export function choosesSome({ selection, retryFailed }: DeployRequest): boolean {
+  const { on, include = [], exclude = [] } = selection
+  return retryFailed || on !== undefined || include.length > 0 || exclude.length > 0
+}
+
+/** The selected machines, obsolete ones too: what is not selected is not destroyed either. */
+export function chooseMachines(
+  record: DeploymentRecord,
+  network: NetworkDefinition,
+  request: DeployRequest,
+): ChosenMachines {
+  const present = machinesIn(network)
+  const names = new Set(present.map(({ name }) => name))
+  const gone = Object.keys(record.machines)
+    .map((name) => MachineName.parse(name))
+    .filter((name) => !names.has(name))
+  const candidates = [...present, ...gone.map((name) => ({ name, tags: [] }))]
+  const selected = selectMachines(candidates, request.selection).filter(
+    (name) => !request.retryFailed || hasFailed(record, name),
+  )
+  const wanted = selected.filter((name) => names.has(name))
+  refuseStrayClosures(request, wanted, names)
+  return { wanted, obsolete: selected.filter((name) => !names.has(name)) }
+}
+
+/** A closure for a machine that is not deployed would be ignored without a word. */
+function refuseStrayClosures(
+  request: DeployRequest,
+  wanted: readonly MachineName[],
+  names: ReadonlySet<MachineName>,
+): void {
+  checkEach(request.closures.keys(), (machine) => {
+    if (!wanted.includes(machine)) throw strayClosure(machine, names)
+  })
+}
+
+function strayClosure(machine: MachineName, names: ReadonlySet<MachineName>): Error {
+  if (names.has(machine)) {
+    return usageError(`--closure ${machine}=…: machine '${machine}' is not selected`, { machine })
+  }
+  const close = suggest(machine, [...names])
+  return usageError(`--closure ${machine}=…: no machine of the network is called '${machine}'`, {
+    hint: close === undefined ? `there are: ${[...names].join(', ')}` : `did you mean '${close}'?`,
+  })
+}
+
+/** Also one that no deploy has got to the end of yet. */
+function hasFailed(record: DeploymentRecord, machine: MachineName): boolean {
+  const last = record.machines[machine]?.lastResult
+  return last === undefined || last === 'failed' || last === 'degraded'
+}

@@ -1,0 +1,88 @@
+import { failure } from '../core/errors.js'
+import type { StorePath } from '../core/names.js'
+import type { ClosureInfo } from '../core/nix.js'
+import { hostOf } from '../machine/connect.js'
+import { journal, recordOf, updateJob } from '../machine/machine.js'
+import { writeMachineSshConfig } from '../machine/ssh-files.js'
+import type { Survey } from '../systems/debian/survey.js'
+import type { Job } from './job.js'
+
+/** Room that must stay free on the target's /nix besides the closure. */
+const reserveBytes = 64 * 1024 * 1024
+
+/**
+ * Copies the closure. A copy that began under another boot may have left valid-looking empty files
+ * (measured), so after a power cut the closure is verified and mended instead.
+ */
+export async function copyClosure(job: Job, path: StorePath, survey: Survey): Promise<void> {
+  const host = hostOf(job)
+  const { nix } = job.ops
+  const unfinished = recordOf(job).unfinishedCopy
+  const cutOff = unfinished !== undefined && unfinished.bootId !== survey.bootId
+  if (cutOff && unfinished.path !== path) await removeLeftovers(job, unfinished.path)
+  const options = { sshConfig: writeMachineSshConfig(job) }
+  const closure = await nix.closure(path, job.run)
+  const { paths } = closure
+  const missing = await nix.missingOn(host, paths, job.run)
+  const verify = job.request.check || cutOff
+  if (missing.length === 0 && unfinished === undefined && !verify) return
+  refuseWhenFull(job, bytesOf(closure, missing), survey)
+  updateJob(job, (draft) => {
+    draft.unfinishedCopy = { path, bootId: unfinished?.bootId ?? survey.bootId }
+  })
+  if (missing.length > 0) {
+    job.run.log(`copying ${missing.length} of ${paths.length} paths (${nix.copyMethod(host)})`)
+    journal(job, 'copy', { data: path })
+    await nix.copy(
+      host,
+      path,
+      { ...options, substitute: job.definition.options.substituteOnDestination },
+      job.run,
+    )
+    job.changed = true
+  }
+  if (verify) {
+    const mended = await nix.repair(host, path, options, job.run)
+    if (mended.length > 0) {
+      job.changed = true
+      journal(job, 'copy.repaired', { data: mended })
+      job.run.log(`mended ${mended.length} damaged paths`)
+    }
+  }
+  journal(job, 'copy', { result: 'done' })
+  updateJob(job, (draft) => {
+    draft.unfinishedCopy = undefined
+  })
+}
+
+/** What a copy of another closure left: it would be taken for whole when that one is wanted again. */
+async function removeLeftovers(job: Job, path: StorePath): Promise<void> {
+  if (!(await job.ops.nix.isBuilt(path))) {
+    job.run.log(`${path} is not here any more: what its unfinished copy left on the machine is not verified`)
+    return
+  }
+  const broken = await job.ops.nix.removeBroken(hostOf(job), path, job.run)
+  if (broken.length === 0) return
+  job.changed = true
+  journal(job, 'copy.removed', { data: broken })
+  job.run.log(`removed ${broken.length} damaged paths of an unfinished copy`)
+}
+
+function refuseWhenFull(job: Job, bytes: number, survey: Survey): void {
+  if (bytes === 0) return
+  const free = survey.freeKiB * 1024
+  if (bytes + reserveBytes <= free) return
+  throw failure(
+    'NO_ROOM',
+    `machine '${job.machine}': the paths to copy need ${mebibytes(bytes)} and /nix has ${mebibytes(free)} free`,
+    { machine: job.machine, hint: 'collect garbage there (nix-store --gc), or give it a larger disk' },
+  )
+}
+
+export function bytesOf(closure: ClosureInfo, paths: readonly StorePath[]): number {
+  return paths.reduce((sum, path) => sum + (closure.sizes.get(path) ?? 0), 0)
+}
+
+export function mebibytes(bytes: number): string {
+  return `${(bytes / 1024 / 1024).toFixed(1)} MiB`
+}

@@ -1,0 +1,73 @@
+import { hostOf } from '../machine/connect.js'
+import { journal, updateJob } from '../machine/machine.js'
+import type { Activated } from '../systems/debian/activation-stage.js'
+import { installPackages } from '../systems/debian/packages.js'
+import { runTasks, type TaskResult, tasksFailure } from '../tasks/engine.js'
+import { aloneOnMachine } from '../tasks/machine-lock.js'
+import type { Job } from './job.js'
+import { type Look, taskContext } from './look.js'
+import { refuseMachine } from './refuse-machine.js'
+
+type Unjudged = Extract<Activated, { kind: 'unjudged' }>
+
+/** Installs what apt is to install, in one transaction; answers whether something was. */
+export async function deliverPackages(job: Job, look: Look): Promise<boolean> {
+  if (look.missingPackages.length === 0) return false
+  refuseMachine(job, look.survey)
+  journal(job, 'packages.install', { data: [...look.missingPackages] })
+  const proxy = job.definition.options.aptProxy
+  const installed = await installPackages(hostOf(job), look.packages, { proxy, run: job.run })
+  if (installed.length > 0) job.changed = true
+  return installed.length > 0
+}
+
+/** Runs the set-up tasks of one stage that need to run; answers whether any did. */
+export async function deliverTasks(
+  job: Job,
+  stage: 'bootstrap' | 'configure',
+  look: Look,
+  options: {
+    readonly redo?: ReadonlySet<string>
+    /** The activation before these tasks, where it left something to one after them. */
+    readonly unjudged?: Unjudged | undefined
+  } = {},
+): Promise<boolean> {
+  const { redo = new Set() } = options
+  const due = look.tasks.filter(
+    ({ task, why }) => task.stage === stage && (why !== undefined || redo.has(task.id)),
+  )
+  if (due.length === 0) return false
+  refuseMachine(job, look.survey)
+  const results = await aloneOnMachine(job, () =>
+    runTasks(
+      hostOf(job),
+      due.map(({ task }) => task),
+      {
+        ...taskContext(job, redo),
+        onDone: (task, record) => {
+          updateJob(job, (draft) => {
+            draft.tasks[task.id] = record
+          })
+          journal(job, 'task.done', { data: task.id })
+        },
+      },
+    ),
+  )
+  if (results.some((result) => result.kind === 'done')) job.changed = true
+  refuseFailed(job, results, options.unjudged)
+  return results.some((result) => result.kind === 'done')
+}
+
+function refuseFailed(job: Job, results: readonly TaskResult[], unjudged: Unjudged | undefined): void {
+  const failed = results.flatMap((result) => (result.kind === 'failed' ? [result] : []))
+  if (failed.length === 0) return
+  const skipped = results.flatMap((result) => (result.kind === 'skipped' ? [result.id] : []))
+  throw tasksFailure(job.machine, 'set-up failed', failed, {
+    also: [
+      ...(skipped.length === 0 ? [] : [`not begun because of that: ${skipped.join(', ')}`]),
+      ...(unjudged === undefined ? [] : unjudged.left),
+    ],
+    evidence: unjudged?.journal ?? [],
+    hint: `hydra-ops logs ${job.machine}`,
+  })
+}

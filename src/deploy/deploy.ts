@@ -1,0 +1,199 @@
+import type { Ops, RunLogs } from '../core/context.js'
+import type { NetworkDefinition } from '../core/definition.js'
+import { exitCodes, interrupted, messageOf, OpsError } from '../core/errors.js'
+import type { MachineResult } from '../core/events.js'
+import type { MachineName } from '../core/names.js'
+import type { Plan } from '../core/plan.js'
+import type { Run } from '../core/run.js'
+import { draftSession } from '../machine/draft-session.js'
+import { ensureLoginKey } from '../machine/lifecycle.js'
+import { closeJob } from '../machine/machine.js'
+import { announceResults, failuresIn, recordResults, unfinishedIn, verdict } from '../machine/results.js'
+import { type DeploymentSession, dryingSession } from '../machine/session.js'
+import { definitionIn, evaluateNetwork } from '../network/evaluate.js'
+import { type Assessed, assessAll } from './assess-all.js'
+import { buildEverything, type Ready } from './build-everything.js'
+import { chooseMachines, choosesSome } from './choose-machines.js'
+import { type Job, newJob } from './job.js'
+import { killObsolete } from './kill-obsolete.js'
+import { inOrder } from './ordering.js'
+import { deployMachine } from './pipeline.js'
+import { makePlan } from './plan.js'
+import type { DeployReport, DeployRequest } from './request.js'
+
+/**
+ * Runs the deploy pipeline: evaluate, inspect, plan, ask, build everything, and only then work on the
+ * machines. A dry run stops after the plan and writes nothing anywhere. A deploy writes nothing of its own before
+ * the plan is confirmed, and of a machine nothing before it is worked on.
+ */
+export async function deploy(ops: Ops, request: DeployRequest): Promise<DeployReport> {
+  const { uuid } = ops.store.resolve(request.deployment)
+  if (request.dryRun) return deployIn(ops, dryingSession(ops.store, uuid), request, undefined)
+  return ops.store.lock(uuid, async (held) => {
+    const deployment = draftSession(held)
+    const logs = ops.logs(deployment.paths.logs)
+    logs.hold()
+    try {
+      return await deployIn(ops, deployment, request, logs)
+    } catch (error) {
+      if (deployment.begun) deployment.journal({ event: 'deploy.end', result: messageOf(error) })
+      logFailure(logs, error)
+      throw withWhatGoesOn(deployment, error)
+    } finally {
+      logs.close()
+    }
+  })
+}
+
+/**
+ * Lets the log go with the error as its last line, before anything was worked on too: otherwise `hydra-ops logs`
+ * shows an earlier run. A wrong expression is told whole on the screen; it and the user's own end leave no log.
+ */
+function logFailure(logs: RunLogs, error: unknown): void {
+  const untold =
+    error instanceof OpsError && (leavesNoLog.has(error.code) || error.exitCode === exitCodes.usage)
+  if (!untold) logs.release()
+  logs.append(undefined, `failed: ${messageOf(error)}`)
+}
+
+const leavesNoLog = new Set(['INTERRUPTED', 'REFUSED'])
+
+/** Logs of each machine how it failed, also where only the build was wanted. */
+function logFailures(logs: RunLogs | undefined, results: readonly MachineResult[]): void {
+  for (const { machine, outcome, stage, reason } of failuresIn(results)) {
+    logs?.release()
+    logs?.append(machine, `${outcome} at ${stage ?? 'deploy'}: ${reason ?? 'no reason is known'}`)
+  }
+}
+
+/** After Ctrl-C: what was started on machines and ends without us. */
+function withWhatGoesOn(deployment: DeploymentSession, error: unknown): unknown {
+  if (!(error instanceof OpsError) || error.code !== 'INTERRUPTED') return error
+  const going = Object.entries(deployment.record.machines).flatMap(([name, { activation }]) =>
+    activation === undefined ? [] : [`${name} (${activation.unit})`],
+  )
+  if (going.length === 0) return error
+  return interrupted(`${error.message}; the activation goes on without us on ${going.join(', ')}`, {
+    cause: error,
+    hint: 'hydra-ops deploy picks up its result',
+  })
+}
+
+async function deployIn(
+  ops: Ops,
+  deployment: DeploymentSession,
+  request: DeployRequest,
+  logs: RunLogs | undefined,
+): Promise<DeployReport> {
+  const run: Run = {
+    signal: ops.signal,
+    log: (line) => {
+      logs?.append(undefined, line)
+      ops.events.emit({ kind: 'line', machine: undefined, line })
+    },
+  }
+  const network = await evaluateNetwork(
+    ops,
+    deployment,
+    {
+      args: request.args,
+      searchPath: request.searchPath,
+      nix: request.nix,
+      select: choosesSome(request)
+        ? (shape) => chooseMachines(deployment.record, shape, request).wanted
+        : undefined,
+    },
+    run,
+  )
+  const { wanted, obsolete } = chooseMachines(deployment.record, network, request)
+  noticeBroken(ops, network)
+  const jobs = wanted.map((name) =>
+    newJob({ ops, deployment, request, definition: definitionIn(network, name) }, logs),
+  )
+  try {
+    const assessed = await assessAll(jobs, request.maxConcurrent)
+    const plan = makePlan(assessed, obsolete, request)
+    request.onPlan(plan, deployment.record)
+    if (request.dryRun) {
+      return { deployment: deployment.record, plan, results: assessed.flatMap(({ failed }) => failed ?? []) }
+    }
+    await confirmDisruption(ops, plan, request)
+    if (request.until !== 'build') {
+      deployment.begin({ event: 'deploy.begin', data: jobs.map((job) => job.machine) })
+      logs?.release()
+    }
+    const results = await apply(ops, deployment, assessed, { obsolete, request, network, run, logs })
+    deployment.journal({ event: 'deploy.end', result: verdict(results) })
+    logFailures(logs, results)
+    return { deployment: deployment.record, plan, results }
+  } finally {
+    for (const job of jobs) closeJob(job)
+  }
+}
+
+/** Tells of broken machines that are not selected; a broken one that is selected ends the deploy. */
+function noticeBroken(ops: Ops, network: NetworkDefinition): void {
+  for (const error of network.failed?.values() ?? []) {
+    ops.events.emit({ kind: 'notice', text: `left out, as it is not selected: ${messageOf(error)}` })
+  }
+}
+
+async function confirmDisruption(ops: Ops, plan: Plan, request: DeployRequest): Promise<void> {
+  if (!plan.disruptive || request.yes) return
+  if (await ops.questions.confirm('the plan destroys, recreates, restarts or reboots something. Go on?'))
+    return
+  throw new OpsError('REFUSED', exitCodes.failed, 'nothing was changed')
+}
+
+interface Applying {
+  readonly obsolete: readonly MachineName[]
+  readonly request: DeployRequest
+  readonly network: NetworkDefinition
+  readonly run: Run
+  readonly logs: RunLogs | undefined
+}
+
+async function apply(
+  ops: Ops,
+  deployment: DeploymentSession,
+  assessed: readonly Assessed[],
+  how: Applying,
+): Promise<MachineResult[]> {
+  const { until } = how.request
+  const results: MachineResult[] = assessed.flatMap(({ failed }) => failed ?? [])
+  // Now: a machine that does not build ends the deploy.
+  recordResults(deployment, results)
+  const ready = assessed.flatMap(({ job, seen }) => (seen === undefined ? [] : [{ job, seen }]))
+  const built = await buildEverything(ops, deployment, ready, how.request, how.run)
+  results.push(...built.failures)
+  const failed = new Set(results.map((result) => result.machine))
+  const broken = assessed.flatMap(({ job }) => (failed.has(job.machine) ? [job] : []))
+  results.push(
+    ...(until === 'build'
+      ? built.ready.map(onlyBuilt)
+      : await work(ops, deployment, built.ready, { ...how, broken })),
+  )
+  // A part that went well says nothing of the whole.
+  recordResults(deployment, until === undefined ? results : unfinishedIn(results))
+  return announceResults(ops, deployment, results)
+}
+
+function onlyBuilt({ job }: Ready): MachineResult {
+  return { machine: job.machine, outcome: 'unchanged', seconds: 0 }
+}
+
+/** From here on machines are touched, and what was decided about each is written. */
+async function work(
+  ops: Ops,
+  deployment: DeploymentSession,
+  ready: readonly Ready[],
+  { request, obsolete, network, logs, broken }: Applying & { readonly broken: readonly Job[] },
+): Promise<MachineResult[]> {
+  deployment.commitNetwork()
+  const killed = request.killObsolete ? await killObsolete(ops, deployment, obsolete, logs) : []
+  await ensureLoginKey(ready.map(({ job }) => job))
+  const { maxConcurrent: limit, keepGoingGroups: keepGoing } = request
+  const ordering = { tags: network.ordering, limit, broken, keepGoing }
+  const deployed = await inOrder(ready, ordering, ({ job, seen }) => deployMachine(job, seen, logs))
+  return [...killed, ...deployed]
+}

@@ -1,0 +1,67 @@
+import { rmSync } from 'node:fs'
+import { dirname } from 'node:path'
+import type { Ops } from '../core/context.js'
+import type { MachineName } from '../core/names.js'
+import { resourceName } from '../core/names.js'
+import type { Run } from '../core/run.js'
+import type { MachineSession } from '../machine/machine.js'
+import { hostKeyFile, resourceOf } from '../machine/resource.js'
+import { type DeploymentSession, machineRecord, updateMachine } from '../machine/session.js'
+import { forgetSshFiles } from '../machine/ssh-client.js'
+import { forgetGeneratedSecret, generatedSecretsOf } from '../tasks/generated-secret.js'
+import { builtRoot } from './build-everything.js'
+
+/**
+ * Removes one machine, then forgets it. The intent is written first; a machine that is gone already, or a
+ * crash half-way, ends the same way when it is called again.
+ */
+export async function destroyMachine(
+  ops: Ops,
+  deployment: DeploymentSession,
+  machine: MachineName,
+  run: Run,
+): Promise<void> {
+  const known = machineRecord(deployment.record, machine)
+  const provider = ops.providers.named(known.provider)
+  const resource = resourceName(deployment.record.uuid, machine)
+  deployment.journal({ event: 'machine.destroy', machine, data: resource })
+  updateMachine(deployment, machine, (draft) => {
+    draft.intent = { action: 'destroy', resource, since: ops.now().toISOString() }
+  })
+  await provider.destroy(resourceOf(ops, deployment.record, machine), run)
+  const secrets = generatedSecretsOf(deployment.paths, machine, Object.keys(deployment.record.machines))
+  await removeTraces({ ops, deployment, machine })
+  if (provider.makesMachines) for (const { file } of secrets) forgetGeneratedSecret(file)
+  deployment.update((draft) => {
+    delete draft.machines[machine]
+  })
+  deployment.journal({ event: 'machine.destroy', machine, result: 'done' })
+  const names = [...new Set(secrets.map(({ name }) => name))].sort().join(', ')
+  run.log(provider.makesMachines ? destroyed(names) : forgotten(names, deployment.paths.keys))
+}
+
+function destroyed(secrets: string): string {
+  return secrets === '' ? 'destroyed' : `destroyed, with the generated secrets ${secrets}`
+}
+
+/** Tells of a host that lives on: its users log in with the passwords that were made up, so these are kept. */
+function forgotten(secrets: string, folder: string): string {
+  const what = 'forgotten (the host itself is untouched)'
+  return secrets === ''
+    ? what
+    : `${what}; it may still have the generated secrets ${secrets}: they stay in ${folder}`
+}
+
+/**
+ * Removes what is kept of a machine besides its record and its generated secrets: host key, ssh configuration, GC
+ * roots of its closures. Disks and console are the provider's; logs and journal stay, as history.
+ */
+async function removeTraces({
+  ops,
+  deployment,
+  machine,
+}: Pick<MachineSession, 'ops' | 'deployment' | 'machine'>): Promise<void> {
+  rmSync(dirname(hostKeyFile(deployment.paths, machine)), { recursive: true, force: true })
+  forgetSshFiles(deployment.paths, machine)
+  await ops.nix.forgetRoots(deployment.paths.gcroots, [machine, builtRoot(machine)])
+}

@@ -1,0 +1,175 @@
+import { describeEnd, lastLines } from '../core/command-result.js'
+import { type Bounds, withinDeadline } from '../core/deadline.js'
+import type { HealthChecks } from '../core/definition.js'
+import { messageOf, throwIfAborted } from '../core/errors.js'
+import { httpStatus } from '../core/http-request.js'
+import type { MachineName } from '../core/names.js'
+import { pause } from '../core/pause.js'
+import type { Run } from '../core/run.js'
+import { settleAll } from '../core/settle.js'
+import type { Host } from '../core/ssh.js'
+import { connectFromOperator } from '../machine/operator-connection.js'
+
+export interface CheckContext {
+  readonly host: Host
+  readonly machine: MachineName
+  readonly run: Run
+}
+
+export interface CheckFailure {
+  /** The check as the user knows it: its description, or what it does. */
+  readonly check: string
+  /** What was seen last; for a unit also the end of its journal. */
+  readonly detail: string
+}
+
+/** One kind of check, reduced to its attempts. */
+interface Check {
+  readonly name: string
+  readonly period: number
+  readonly timeout: number
+  readonly total: number
+  /** Undefined = healthy; else what is wrong. */
+  attempt(bounds: Bounds): Promise<string | undefined>
+  /** More about a failure, for the report. */
+  evidence?(): Promise<string>
+}
+
+/** A unit's journal is asked for once its check has failed. */
+const journalMs = 15_000
+const journalLines = 20
+/** Of what a command said in its failing attempt. */
+const commandLines = 3
+
+/**
+ * Runs all checks at once, each again and again until it holds or no time is left to begin another attempt.
+ * A check that names no host is made on the machine's own loopback, through the connection that is there.
+ */
+export async function runChecks(
+  kind: 'healthChecks' | 'preDeployChecks',
+  checks: HealthChecks,
+  context: CheckContext,
+): Promise<CheckFailure[]> {
+  const all = [
+    ...checks.cmd.map((check) => commandCheck(check, context)),
+    ...checks.http.map((check) => httpCheck(check, context)),
+    ...checks.tcp.map((check) => tcpCheck(check, context)),
+    ...checks.systemd.map((check) => unitCheck(check, context)),
+  ]
+  const failures = await settleAll(all.map((check) => untilHealthy(kind, check, context.run)))
+  return failures.flatMap((failed) => failed ?? [])
+}
+
+async function untilHealthy(kind: string, check: Check, run: Run): Promise<CheckFailure | undefined> {
+  const end = performance.now() + check.total * 1000
+  // The last attempt may use its whole time: cut short, it would hide what was wrong.
+  const timeoutMs = Math.ceil(Math.min(check.timeout, check.total) * 1000)
+  let last: string | undefined
+  do {
+    const wrong = await oneAttempt(check, timeoutMs, run)
+    if (wrong === undefined) {
+      run.log(`${kind}: ${check.name}: ok`)
+      return undefined
+    }
+    if (wrong !== last) run.log(`${kind}: ${check.name}: ${wrong}`)
+    last = wrong
+    await pause(Math.max(0, Math.min(check.period * 1000, end - performance.now())), run.signal)
+  } while (performance.now() < end)
+  const evidence = (await check.evidence?.()) ?? ''
+  const detail = `${check.name}: ${last} (tried for ${check.total} s)`
+  return { check: check.name, detail: evidence === '' ? detail : `${detail}\n${evidence}` }
+}
+
+async function oneAttempt(check: Check, timeoutMs: number, run: Run): Promise<string | undefined> {
+  try {
+    return await check.attempt({ signal: run.signal, timeoutMs })
+  } catch (error) {
+    // Whatever an attempt fails with is what was seen; only an interruption ends the series.
+    throwIfAborted(run.signal)
+    return messageOf(error)
+  }
+}
+
+function commandCheck(check: HealthChecks['cmd'][number], { host }: CheckContext): Check {
+  const name = check.description ?? `cmd: ${check.cmd.join(' ')}`
+  return {
+    ...check,
+    name,
+    attempt: async (limits) => {
+      const result = await host.exec(check.cmd, { ...limits, what: name })
+      if (result.kind === 'exited' && result.code === 0) return undefined
+      const said = lastLines(`${result.stdout}\n${result.stderr}`, commandLines)
+      return said === '' ? describeEnd(result) : `${describeEnd(result)}: ${said}`
+    },
+  }
+}
+
+function httpCheck(check: HealthChecks['http'][number], { host }: CheckContext): Check {
+  const hostName = check.host ?? 'localhost'
+  const url = `${check.scheme}://${hostName.includes(':') ? `[${hostName}]` : hostName}:${check.port}${check.path}`
+  return {
+    ...check,
+    name: check.description ?? `http: ${url}`,
+    attempt: async (bounds) => {
+      const status = await httpStatus({
+        ...bounds,
+        url,
+        headers: check.headers,
+        checkCertificate: !check.insecureSSL,
+        connect: (limits) => connectFor(check.host, check.port, host, limits),
+      })
+      return status >= 200 && status < 300 ? undefined : `it answered with status ${status}`
+    },
+  }
+}
+
+function tcpCheck(check: HealthChecks['tcp'][number], { host }: CheckContext): Check {
+  return {
+    ...check,
+    name: check.description ?? `tcp: ${check.host ?? 'localhost'}:${check.port}`,
+    attempt: ({ signal, timeoutMs }) =>
+      withinDeadline(signal, timeoutMs, async (deadline) => {
+        try {
+          const limits = { signal: deadline.signal, timeoutMs }
+          const connection = await connectFor(check.host, check.port, host, limits)
+          connection.on('error', () => {}).destroy()
+          return undefined
+        } catch (error) {
+          if (deadline.expired()) return `no connection within ${timeoutMs / 1_000} s`
+          throw error
+        }
+      }),
+  }
+}
+
+function connectFor(hostName: string | null | undefined, port: number, host: Host, bounds: Bounds) {
+  return hostName == null
+    ? host.connectTcp('127.0.0.1', port, bounds)
+    : connectFromOperator(hostName, port, bounds.signal)
+}
+
+function unitCheck(check: HealthChecks['systemd'][number], { host, run }: CheckContext): Check {
+  const name = check.description ?? `systemd: ${check.unit}`
+  return {
+    ...check,
+    name,
+    attempt: async (limits) => {
+      const result = await host.exec(['systemctl', 'is-active', '--', check.unit], { ...limits, what: name })
+      if (result.kind === 'exited' && result.code === 0) return undefined
+      return result.stdout.trim() === '' ? describeEnd(result) : `the unit is ${result.stdout.trim()}`
+    },
+    evidence: async () => {
+      const argv = ['journalctl', '--no-pager', '-n', String(journalLines), '-u', check.unit]
+      try {
+        const result = await host.exec(argv, {
+          signal: run.signal,
+          timeoutMs: journalMs,
+          what: `journal of ${check.unit}`,
+        })
+        return result.stdout.trim()
+      } catch (error) {
+        return `its journal could not be read: ${messageOf(error)}`
+      }
+    },
+  }
+}

@@ -1,0 +1,46 @@
+import type { RunLogs } from '../core/context.js'
+import type { Stage } from '../core/events.js'
+import type { KeyTexts } from '../keys/keys.js'
+import { type DefinedMachine, machineRun } from '../machine/machine.js'
+import type { DeployRequest } from './request.js'
+
+/** A machine on its way through the deploy pipeline. */
+export interface Job extends DefinedMachine {
+  readonly request: DeployRequest
+  /** The stage it is at; what an error is reported with. */
+  at: Stage
+  /** Secrets of set-up tasks by name, each read once per run, kept in memory only. */
+  readonly secretTexts: Map<string, Promise<string>>
+  readonly keyTexts: KeyTexts
+}
+
+export function newJob(
+  base: Pick<Job, 'ops' | 'deployment' | 'request' | 'definition'>,
+  logs: RunLogs | undefined,
+): Job {
+  const { ops, definition } = base
+  const machine = definition.name
+  return {
+    ...base,
+    machine,
+    provider: ops.providers.named(definition.providerName),
+    acceptHostKey: base.request.acceptHostKey,
+    run: machineRun(ops, machine, logs),
+    at: 'inspect',
+    secretTexts: new Map(),
+    keyTexts: new Map(),
+    changed: false,
+    host: undefined,
+    sudoPassword: undefined,
+  }
+}
+
+export function enter(job: Job, stage: Stage, detail?: string): void {
+  job.at = stage
+  job.ops.events.emit({
+    kind: 'stage',
+    machine: job.machine,
+    stage,
+    ...(detail === undefined ? {} : { detail }),
+  })
+}

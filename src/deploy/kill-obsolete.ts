@@ -1,0 +1,33 @@
+import type { Ops, RunLogs } from '../core/context.js'
+import type { MachineResult } from '../core/events.js'
+import type { MachineName } from '../core/names.js'
+import { failedResult, secondsSince } from '../machine/finish.js'
+import { machineRun } from '../machine/machine.js'
+import type { DeploymentSession } from '../machine/session.js'
+import { destroyMachine } from './destroy-machine.js'
+
+/** Destroys machines that left the network, one after the other; one that cannot be destroyed stops none of the others. */
+export async function killObsolete(
+  ops: Ops,
+  deployment: DeploymentSession,
+  machines: readonly MachineName[],
+  logs: RunLogs | undefined,
+): Promise<MachineResult[]> {
+  const results: MachineResult[] = []
+  for (const machine of machines) {
+    const start = Date.now()
+    deployment.commit(machine)
+    try {
+      await destroyMachine(ops, deployment, machine, machineRun(ops, machine, logs))
+      results.push({
+        machine,
+        outcome: 'changed',
+        seconds: secondsSince(start),
+        reason: 'destroyed: obsolete',
+      })
+    } catch (error) {
+      results.push(failedResult(machine, 'create', secondsSince(start), error, []))
+    }
+  }
+  return results
+}

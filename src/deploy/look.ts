@@ -1,0 +1,112 @@
+import type { PlanItem } from '../core/plan.js'
+import { settleAll } from '../core/settle.js'
+import type { TaskMachine, WantedTask } from '../core/setup-task.js'
+import { inspectKeys } from '../keys/deliver.js'
+import { planKeys, resolveKeys, type SeenKey } from '../keys/keys.js'
+import { hostOf } from '../machine/connect.js'
+import { recordOf } from '../machine/machine.js'
+import type { Activated } from '../systems/debian/activation-stage.js'
+import {
+  missingPackages,
+  planPackages,
+  type WantedPackages,
+  wantedPackages,
+} from '../systems/debian/packages.js'
+import { type Survey, surveyMachine } from '../systems/debian/survey.js'
+import { undoes } from '../systems/debian/undone.js'
+import { planTasks, probeTasks, type TaskContext, type TaskStatus } from '../tasks/engine.js'
+import { keyedHash } from '../tasks/keyed-hash.js'
+import { connectAsUser, secretKeeper, taskSecrets } from '../tasks/secrets.js'
+import type { Job } from './job.js'
+
+/** What one connection tells of a machine: enough to know everything that is to be done there. */
+export interface Look {
+  readonly survey: Survey
+  readonly keys: readonly SeenKey[]
+  readonly packages: WantedPackages
+  readonly missingPackages: readonly string[]
+  readonly tasks: readonly TaskStatus[]
+  readonly items: readonly PlanItem[]
+}
+
+/** Looks at a machine over its open connection; changes nothing there. */
+export async function lookAt(job: Job): Promise<Look> {
+  const host = hostOf(job)
+  const tasks = await wantedTasks(job)
+  const packages = wantedPackages(job.definition, tasks)
+  // In a dry run no command of the user's is run, not even to learn a key.
+  const resolved = await resolveKeys(job.definition, {
+    local: job.ops.local,
+    runCommands: job.deployment.writable,
+    run: job.run,
+    known: job.keyTexts,
+  })
+  const parts = [
+    surveyMachine(host, job.run),
+    inspectKeys(host, resolved, job.run),
+    missingPackages(host, packages, job.run),
+    probeTasks(host, tasks, taskContext(job)),
+  ] as const
+  // All have ended before one of them is an error: none runs on over a connection that is closed then.
+  await settleAll<unknown>(parts)
+  const [survey, keys, missing, statuses] = await Promise.all(parts)
+  const items = [
+    ...planPackages(missing),
+    ...planTasks(statuses, job.request.allowRecreate),
+    ...planKeys(keys, recordOf(job).keys),
+  ]
+  return { survey, keys, packages, missingPackages: missing, tasks: statuses, items }
+}
+
+/** After the tasks of `bootstrap`: those that come later may see something else now; all else is as it was. */
+export async function lookAtLaterTasks(job: Job, look: Look): Promise<Look> {
+  const later = look.tasks.flatMap(({ task }) => (task.stage === 'configure' ? [task] : []))
+  return { ...look, tasks: await probeTasks(hostOf(job), later, taskContext(job)) }
+}
+
+/**
+ * Looks again at the tasks that were done before an activation, where it removed or put back what one of them writes:
+ * an earlier definition had it too. One of them may need another, so that all are looked at then.
+ */
+export async function lookAtUndoneTasks(job: Job, look: Look, { undone }: Activated): Promise<Look> {
+  const due = look.tasks.filter(({ why }) => why !== undefined)
+  const done = (await wantedTasks(job)).filter(({ id }) => !due.some(({ task }) => task.id === id))
+  const untouched = undone?.every((line) => !done.some((task) => undoes(line, task))) ?? false
+  if (untouched) return look
+  return { ...look, tasks: [...due, ...(await probeTasks(hostOf(job), done, taskContext(job)))] }
+}
+
+export async function wantedTasks(job: Job): Promise<WantedTask[]> {
+  const machine = taskMachineOf(job)
+  return (await job.ops.tasks()).flatMap((bind) => bind(machine) ?? [])
+}
+
+/** The machine as set-up tasks know it. */
+export function taskMachineOf(job: Job): TaskMachine {
+  // The status of a machine that was never deployed is asked for too.
+  const allocation = job.deployment.record.machines[job.machine]?.allocation
+  return {
+    definition: job.definition,
+    deployment: deploymentName(job),
+    publishedPort: (port) =>
+      allocation === undefined ? undefined : job.provider.publishedPort?.(allocation, port),
+  }
+}
+
+export function taskContext(job: Job, redo: ReadonlySet<string> = new Set()): TaskContext {
+  return {
+    records: recordOf(job).tasks,
+    redo,
+    hmac: keyedHash(job.deployment),
+    secrets: taskSecrets(secretKeeper(job, job.secretTexts)),
+    allowRecreate: job.request.allowRecreate,
+    connect: (port, bounds, address) => connectAsUser(job, port, bounds, address),
+    now: () => job.ops.now(),
+    run: job.run,
+  }
+}
+
+function deploymentName(job: Job): string {
+  const { name, uuid } = job.deployment.record
+  return name ?? uuid.slice(0, 8)
+}

@@ -1,0 +1,70 @@
+import pLimit from 'p-limit'
+import { throwIfAborted } from '../core/errors.js'
+import type { MachineResult } from '../core/events.js'
+import { settleAll } from '../core/settle.js'
+import { failuresIn } from '../machine/results.js'
+import type { Job } from './job.js'
+
+interface Ordering {
+  /** `network.ordering.tags`. */
+  readonly tags: readonly string[]
+  /** Machines at once. */
+  readonly limit: number
+  /** Machines of the groups that failed before their work began. */
+  readonly broken: readonly Job[]
+  /** Begin a group also when a machine of an earlier one failed. */
+  readonly keepGoing: boolean
+}
+
+/**
+ * Works on machines in parallel, group after group: first those with the first tag of the ordering, …, last
+ * those with none of them (Morph's rule). Where a machine of a group fails, its group is finished, and the
+ * groups after it are not begun: they may need what that machine was to become.
+ */
+export async function inOrder<Item extends { readonly job: Job }>(
+  items: readonly Item[],
+  { tags, limit, broken, keepGoing }: Ordering,
+  action: (item: Item) => Promise<MachineResult>,
+): Promise<MachineResult[]> {
+  const rank = (job: Job) => rankOf(job.definition.options.tags, tags)
+  const ranks = [...new Set([...items.map(({ job }) => job), ...broken].map(rank))].sort((a, b) => a - b)
+  const results: MachineResult[] = []
+  const slots = pLimit(limit)
+  let why: string | undefined
+  for (const each of ranks) {
+    const group = items.filter(({ job }) => rank(job) === each)
+    if (why !== undefined) {
+      results.push(...group.map(({ job }) => notBegun(job, why)))
+      continue
+    }
+    const ended = await settleAll(
+      group.map((item) =>
+        slots(() => {
+          throwIfAborted(item.job.ops.signal)
+          return action(item)
+        }),
+      ),
+    )
+    results.push(...ended)
+    const before = broken.filter((job) => rank(job) === each).map((job) => job.machine)
+    const failed = [...before, ...failuresIn(ended).map((result) => result.machine)]
+    if (failed.length > 0 && !keepGoing) why = `${failed.join(', ')} of group '${tags[each]}' failed`
+  }
+  return results
+}
+
+function notBegun({ machine }: Job, why: string | undefined): MachineResult {
+  return {
+    machine,
+    outcome: 'skipped',
+    notBegun: true,
+    seconds: 0,
+    reason: `not begun, as ${why}`,
+    hint: 'mend that and deploy again; deploy --keep-going-groups begins every group',
+  }
+}
+
+function rankOf(tags: readonly string[], ordering: readonly string[]): number {
+  const rank = ordering.findIndex((tag) => tags.includes(tag))
+  return rank < 0 ? ordering.length : rank
+}

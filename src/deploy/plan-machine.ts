@@ -1,0 +1,175 @@
+import type { DeployedClosure } from '../core/deployment.js'
+import { sameJson } from '../core/json.js'
+import type { StorePath } from '../core/names.js'
+import type { MachinePlan, PlanItem } from '../core/plan.js'
+import type { Observation, ResourceChange } from '../core/provider.js'
+import { recordOf } from '../machine/machine.js'
+import type { Assessment } from './assess.js'
+import { bytesOf, mebibytes } from './copy-closure.js'
+import type { Job } from './job.js'
+import type { Look } from './look.js'
+import { remembered, unseenItems } from './plan-unseen.js'
+import type { DeployRequest } from './request.js'
+
+/** What a deploy would do to one machine, from what was seen of it. */
+export async function planMachine(job: Job, seen: Assessment): Promise<MachinePlan> {
+  const items = [
+    ...imageItems(seen),
+    ...resourceItems(job, seen),
+    ...startItems(seen.observation),
+    ...(await closureItems(job, seen)),
+    ...(seen.look?.items ?? (await unseenItems(job, seen))),
+    ...rebootItems(job, seen),
+  ]
+  return {
+    machine: job.machine,
+    items,
+    ...(seen.unreachable === undefined ? {} : { unknown: seen.unreachable }),
+  }
+}
+
+function imageItems(seen: Assessment): PlanItem[] {
+  if (seen.missingImage === undefined) return []
+  return [{ subject: 'image', action: 'build', detail: seen.missingImage }]
+}
+
+function resourceItems(job: Job, seen: Assessment): PlanItem[] {
+  const restartable = seen.observation.kind === 'running'
+  return seen.changes.map((change) => ({
+    subject: job.provider.name,
+    action: change.action,
+    detail: change.action === 'create' ? `${change.detail}${portsNote(job)}` : change.detail,
+    note: noteOf(job, change, restartable),
+  }))
+}
+
+function noteOf(job: Job, change: ResourceChange, running: boolean): string | undefined {
+  if (change.needs === 'recreate')
+    return job.request.allowRecreate ? 'its disks are lost' : 'needs --allow-recreate'
+  if (change.needs === 'new-disk')
+    return job.request.allowRecreate ? 'what was on it is lost' : 'needs --allow-recreate'
+  if (change.needs !== 'restart' || !running) return undefined
+  return job.request.allowReboot
+    ? 'restart needed'
+    : 'restart needed: at the next start, or now with --allow-reboot'
+}
+
+/** A port that is not written yet may be another one when it is handed out. */
+function portsNote(job: Job): string {
+  const ports = job.provider.ports(recordOf(job).allocation)
+  if (ports.length === 0) return ''
+  const written = job.deployment.written.machines[job.machine]?.allocation
+  const isWritten = written !== undefined && sameJson(written, recordOf(job).allocation)
+  return ` · ${isWritten ? 'ports' : 'proposed ports'} ${ports.map((port) => `127.0.0.1:${port}`).join(', ')}`
+}
+
+function startItems(observation: Observation): PlanItem[] {
+  if (observation.kind !== 'stopped') return []
+  return [{ subject: 'machine', action: 'start', detail: 'it is stopped' }]
+}
+
+async function closureItems(job: Job, seen: Assessment): Promise<PlanItem[]> {
+  const { wanted } = seen
+  if (wanted === undefined) return []
+  const known = remembered(job, seen)?.deployed
+  const present = seen.look === undefined ? known?.path : seen.look.survey.profile
+  const always = job.request.alwaysActivate || job.definition.options.alwaysActivate
+  if (present === wanted) {
+    return always ? [{ subject: 'closure', action: 'activate', detail: 'again (always activate)' }] : []
+  }
+  const items: PlanItem[] = [await copyItem(job, seen, wanted)]
+  if (wanted !== job.definition.outPath) return items
+  const { files, units } = contentsOf(job, wanted)
+  items.push(...differences('files', known?.files, files))
+  items.push(...differences('units', known?.units, units))
+  items.push(...droppedPackages(seen))
+  return items
+}
+
+async function copyItem(
+  job: Job,
+  seen: Assessment,
+  wanted: NonNullable<Assessment['wanted']>,
+): Promise<PlanItem> {
+  if (!(await job.ops.nix.isBuilt(wanted))) {
+    return { subject: 'closure', action: 'build', detail: 'to build, then copy', note: wanted }
+  }
+  const closure = await job.ops.nix.closure(wanted, job.run)
+  const host = job.host
+  const missing =
+    host === undefined || seen.look?.survey.hasNix !== true
+      ? closure.paths
+      : await job.ops.nix.missingOn(host, closure.paths, job.run)
+  const way = host === undefined ? '' : ` · ${job.ops.nix.copyMethod(host)}`
+  return {
+    subject: 'closure',
+    action: missing.length === 0 ? 'activate' : 'copy',
+    detail:
+      missing.length === 0
+        ? 'already there'
+        : `${missing.length} of ${closure.paths.length} paths, ${mebibytes(bytesOf(closure, missing))}${way}`,
+  }
+}
+
+/** Why this deploy reboots a machine from inside, at its end; undefined = it does not. */
+export function rebootReason(
+  { until, forceReboot, allowReboot }: DeployRequest,
+  look: Pick<Look, 'survey'> | undefined,
+): string | undefined {
+  // No other part of a deploy gets that far.
+  if (until !== undefined) return undefined
+  if (forceReboot) return 'as asked: --force-reboot'
+  return look?.survey.rebootWanted === true && allowReboot ? rebootNeeded : undefined
+}
+
+const rebootNeeded = 'reboot needed: /run/reboot-required'
+
+function rebootItems(job: Job, { look }: Assessment): PlanItem[] {
+  const reboot = { subject: 'machine', action: 'reboot' } as const
+  const reason = rebootReason(job.request, look)
+  if (reason !== undefined) return [{ ...reboot, detail: reason }]
+  if (look?.survey.rebootWanted !== true) return []
+  return [{ ...reboot, detail: rebootNeeded, note: 'needs --allow-reboot' }]
+}
+
+/** What is known to be in a closure: of one that was given with `--closure`, nothing. */
+export function contentsOf(job: Job, closure: StorePath): Pick<DeployedClosure, 'files' | 'units'> {
+  if (closure !== job.definition.outPath) return { files: {}, units: {} }
+  return { files: hashes(job.definition.files), units: hashes(job.definition.units) }
+}
+
+/** File path or unit name → hash, in the shape that is recorded. */
+function hashes(entries: Record<string, { hash: string }>): Record<string, string> {
+  return Object.fromEntries(Object.entries(entries).map(([name, entry]) => [name, entry.hash]))
+}
+
+/** The activation removes what was installed for `deployment.aptPackages` and is no longer among them. */
+function droppedPackages({ look }: Assessment): PlanItem[] {
+  if (look === undefined) return []
+  const dropped = look.survey.aptInstalled.filter((name) => !look.packages.own.includes(name))
+  return dropped.length === 0 ? [] : [{ subject: 'packages', action: 'remove', detail: dropped.join(', ') }]
+}
+
+function differences(
+  subject: string,
+  before: DeployedClosure['files'] | undefined,
+  after: Record<string, string>,
+): PlanItem[] {
+  const old = before ?? {}
+  const names = (action: PlanItem['action'], list: string[]): PlanItem[] =>
+    list.length === 0 ? [] : [{ subject, action, detail: list.join(', ') }]
+  return [
+    ...names(
+      'add',
+      Object.keys(after).filter((name) => !Object.hasOwn(old, name)),
+    ),
+    ...names(
+      'replace',
+      Object.keys(after).filter((name) => Object.hasOwn(old, name) && old[name] !== after[name]),
+    ),
+    ...names(
+      'remove',
+      Object.keys(old).filter((name) => !Object.hasOwn(after, name)),
+    ),
+  ]
+}

@@ -1,0 +1,39 @@
+import type { MachineName } from '../core/names.js'
+import type { MachinePlan, Plan } from '../core/plan.js'
+import type { Assessment } from './assess.js'
+import type { Assessed } from './assess-all.js'
+import type { Job } from './job.js'
+import { rebootReason } from './plan-machine.js'
+import type { DeployRequest } from './request.js'
+
+/** What a deploy would do, machine by machine, and whether it takes a yes. */
+export function makePlan(
+  assessed: readonly Assessed[],
+  obsolete: readonly MachineName[],
+  request: DeployRequest,
+): Plan {
+  const machines: MachinePlan[] = assessed.map(({ plan }) => plan)
+  const note = request.killObsolete ? undefined : 'needs --kill-obsolete'
+  for (const machine of obsolete) {
+    machines.push({
+      machine,
+      items: [{ subject: 'machine', action: 'destroy', detail: 'obsolete: no longer in the network', note }],
+    })
+  }
+  const kills = request.killObsolete && obsolete.length > 0
+  return {
+    machines,
+    disruptive: kills || assessed.some(({ seen, job }) => seen !== undefined && disrupts(seen, job)),
+  }
+}
+
+function disrupts(seen: Assessment, job: Job): boolean {
+  const { allowReboot, allowRecreate } = job.request
+  if (rebootReason(job.request, seen.look) !== undefined) return true
+  const running = seen.observation.kind === 'running'
+  return seen.changes.some(
+    (change) =>
+      ((change.needs === 'recreate' || change.needs === 'new-disk') && allowRecreate) ||
+      (change.needs === 'restart' && running && allowReboot),
+  )
+}

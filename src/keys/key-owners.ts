@@ -1,0 +1,30 @@
+import { failure } from '../core/errors.js'
+import type { MachineName } from '../core/names.js'
+import type { SeenKey } from './keys.js'
+
+/** Says which of a key's owners the machine does not have; undefined = it has both. */
+export function missingOwner(
+  key: { readonly user: string; readonly group: string },
+  has: { readonly user: boolean; readonly group: boolean },
+): string | undefined {
+  const missing = [
+    ...(has.user ? [] : [`no user '${key.user}'`]),
+    ...(has.group ? [] : [`no group '${key.group}'`]),
+  ]
+  return missing.length === 0 ? undefined : missing.join(' and ')
+}
+
+/** Throws an error that names every key whose user or group the machine does not have. */
+export function refuseMissingOwners(machine: MachineName, seen: readonly SeenKey[]): void {
+  const unowned = seen.filter((each) => each.missingOwner !== undefined)
+  const [first] = unowned
+  if (first === undefined) return
+  const reasons = unowned.map(
+    ({ key, missingOwner: what }) => `key ${JSON.stringify(key.name)}: the machine has ${what}`,
+  )
+  const option = first.missingOwner?.startsWith('no user') === true ? 'user' : 'group'
+  throw failure('KEY_OWNER', `machine '${machine}': ${reasons.join('; ')}`, {
+    machine,
+    hint: `correct deployment.keys.${first.key.name}.${option}; or let this deployment make it: deployment.activate, a package of deployment.aptPackages, or a set-up task`,
+  })
+}

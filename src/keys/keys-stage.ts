@@ -1,0 +1,70 @@
+import { posix } from 'node:path'
+import { hostOf } from '../machine/connect.js'
+import { journal, type MachineSession, recordOf, updateJob } from '../machine/machine.js'
+import { deliverKeys, removeKeys } from './deliver.js'
+import { openFolders } from './key-folders.js'
+import { refuseMissingOwners } from './key-owners.js'
+import {
+  droppedKeys,
+  isFine,
+  type ResolvedKey,
+  recordOfKeys,
+  recordWhileDelivering,
+  type SeenKey,
+} from './keys.js'
+
+/**
+ * Brings the keys of one phase into place; costs nothing when all were seen to be as they should be. Answers the keys
+ * that were left out, as the machine has no such user or group.
+ */
+export async function placeKeys(
+  session: MachineSession,
+  phase: ResolvedKey['uploadAt'],
+  seen: readonly SeenKey[],
+): Promise<readonly SeenKey[]> {
+  if (seen.every(isFine)) return []
+  const keys = seen.map((each) => each.key)
+  const recorded = recordWhileDelivering(recordOf(session).keys, keys)
+  writeKeys(session, recorded)
+  const { changed, unowned } = await deliverKeys(hostOf(session), keys, phase, session.run)
+  if (changed.length > 0) {
+    session.changed = true
+    journal(session, 'keys.delivered', { data: [...changed] })
+  }
+  return unowned
+}
+
+/**
+ * Brings every key into place and removes the dropped ones, where all users exist that this run makes. Refuses the keys
+ * without an owner last: one withholds no other key, and keeps none on the machine.
+ */
+export async function finishKeys(session: MachineSession, seen: readonly SeenKey[]): Promise<void> {
+  const unowned = await placeKeys(session, 'post-activation', seen)
+  await dropKeys(session, seen)
+  refuseMissingOwners(session.machine, unowned)
+}
+
+/** Removes keys that the expression has no more, then records exactly those that it has. */
+async function dropKeys(session: MachineSession, seen: readonly SeenKey[]): Promise<void> {
+  const keys = seen.map((each) => each.key)
+  const dropped = droppedKeys(recordOf(session).keys, keys)
+  if (dropped.paths.length > 0 || dropped.names.length > 0) {
+    await removeKeys(hostOf(session), dropped, session.run)
+    await openFolders(
+      hostOf(session),
+      keys,
+      session.run,
+      dropped.paths.map((path) => posix.dirname(path)),
+    )
+    session.changed = true
+    journal(session, 'keys.removed', { data: [...dropped.names] })
+  }
+  writeKeys(session, recordOfKeys(keys))
+}
+
+function writeKeys(session: MachineSession, keys: Record<string, string>): void {
+  if (JSON.stringify(recordOf(session).keys) === JSON.stringify(keys)) return
+  updateJob(session, (draft) => {
+    draft.keys = keys
+  })
+}

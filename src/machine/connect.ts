@@ -1,0 +1,134 @@
+import { readFileSync } from 'node:fs'
+import { failure, messageOf, OpsError, unreachable } from '../core/errors.js'
+import type { Host, HostKeySeen, SshTarget } from '../core/ssh.js'
+import { journal, type MachineSession, recordOf, resourceFor, updateJob } from './machine.js'
+
+/** A guest under emulation on a busy host has needed 40 s; a cold machine with a slow disk more. */
+export const bootMs = 5 * 60_000
+/** A machine that is said to be up already. */
+export const connectMs = 30_000
+/** One whose sshd has just begun to answer still boots; sshd itself gives up after 120 s (LoginGraceTime). */
+const bootingMs = 110_000
+const consoleLines = 20
+
+/** Waits until sshd answers, then logs in. Its error says what was seen, with the end of the serial console. */
+export async function waitAndConnect(session: MachineSession, timeoutMs: number): Promise<Host> {
+  const target = await targetOf(session)
+  let last = ''
+  try {
+    await session.ops.ssh.waitForBanner(target, {
+      signal: session.run.signal,
+      timeoutMs,
+      onState: (state) => {
+        if (state !== last) session.run.log(`waiting for ssh at ${target.host}:${target.port}: ${state}`)
+        last = state
+      },
+    })
+  } catch (error) {
+    throw await withConsole(session, error)
+  }
+  return connect(session, bootingMs)
+}
+
+/** Logs in; pins the host key at the first contact. Closes an older connection of this session. */
+export async function connect(session: MachineSession, timeoutMs = connectMs): Promise<Host> {
+  session.host?.close()
+  session.host = undefined
+  const target = await targetOf(session)
+  const { host, hostKey } = await session.ops.ssh.connect(target, {
+    signal: session.run.signal,
+    timeoutMs,
+    sudoPassword: () => sudoPassword(session),
+    acceptHostKey: (seen) => acceptHostKey(session, target, seen),
+  })
+  if (recordOf(session).hostKey !== hostKey) updateJob(session, (draft) => Object.assign(draft, { hostKey }))
+  session.host = host
+  return host
+}
+
+/** The open connection, or an error that is a bug: stages run after `reach`. */
+export function hostOf(session: MachineSession): Host {
+  if (session.host === undefined) throw new Error(`no connection to ${session.machine}`)
+  return session.host
+}
+
+export async function targetOf(session: MachineSession): Promise<SshTarget> {
+  return session.provider.target(await resourceFor(session), session.run)
+}
+
+function sudoPassword(session: MachineSession): Promise<string> {
+  const { machine } = session
+  session.sudoPassword ??= askOf(session.ops.questions.secret(`sudo password on machine '${machine}':`), () =>
+    failure(
+      'SUDO_PASSWORD',
+      `sudo on machine '${machine}' asks for a password, and there is no terminal to ask on`,
+      {
+        machine,
+        hint: 'run it in a terminal, or let sudo take this user without a password',
+      },
+    ),
+  )
+  return session.sudoPassword
+}
+
+/** Without a terminal: a failure of this machine, not of the command, since the others need no answer. */
+async function askOf<T>(question: Promise<T>, nobody: () => Error): Promise<T> {
+  try {
+    return await question
+  } catch (error) {
+    throw error instanceof OpsError && error.code === 'NO_TERMINAL' ? nobody() : error
+  }
+}
+
+async function acceptHostKey(
+  session: MachineSession,
+  target: SshTarget,
+  seen: HostKeySeen,
+): Promise<boolean> {
+  const where = `machine '${session.machine}' (${target.host}:${target.port}) shows the host key ${seen.fingerprint}`
+  const pinned = `set deployment.targetHostKey = "${seen.key}"`
+  const unknownHostKey = (message: string, hint: string) =>
+    failure('HOST_KEY_UNKNOWN', message, { machine: session.machine, hint })
+  if (!session.deployment.writable) {
+    throw unknownHostKey(
+      `${where}, which is not known yet`,
+      `a dry run pins nothing: run 'hydra-ops deploy' first, or ${pinned}`,
+    )
+  }
+  if (session.acceptHostKey) {
+    session.run.log(`accepted the host key ${seen.fingerprint} (--accept-host-key)`)
+    journal(session, 'ssh.hostkey', { result: 'accepted', data: seen.fingerprint })
+    return true
+  }
+  const yes = await askOf(session.ops.questions.confirm(`${where}. Is it the right one?`), () =>
+    unknownHostKey(
+      `${where}, which is not known yet, and there is no terminal to ask on`,
+      `if it is the right one: hydra-ops deploy --accept-host-key, or ${pinned}`,
+    ),
+  )
+  journal(session, 'ssh.hostkey', { result: yes ? 'accepted' : 'refused', data: seen.fingerprint })
+  return yes
+}
+
+async function withConsole(session: MachineSession, error: unknown): Promise<unknown> {
+  if (!(error instanceof OpsError) || error.code !== 'UNREACHABLE') return error
+  const tail = await consoleTail(session)
+  if (tail === undefined) return error
+  return unreachable(session.machine, error.message, {
+    hint: error.hint ?? `hydra-ops console ${session.machine} --log shows the whole boot`,
+    cause: error,
+    detail: `the end of its serial console:\n${tail}`,
+  })
+}
+
+async function consoleTail(session: MachineSession): Promise<string | undefined> {
+  const file = session.provider.console?.logFile(await resourceFor(session))
+  if (file === undefined) return undefined
+  try {
+    return readFileSync(file, 'utf8').trimEnd().split('\n').slice(-consoleLines).join('\n')
+  } catch (error) {
+    // The console is extra evidence; its absence must not hide the error itself.
+    session.run.log(`no console log: ${messageOf(error)}`)
+    return undefined
+  }
+}

@@ -1,0 +1,30 @@
+import { messageOf, OpsError } from '../core/errors.js'
+import type { MachineOutcome, MachineResult, Stage } from '../core/events.js'
+import type { MachineName } from '../core/names.js'
+
+/** The row of a machine that failed; an interruption is not a result and is thrown on. */
+export function failedResult(
+  machine: MachineName,
+  stage: Stage | undefined,
+  seconds: number,
+  error: unknown,
+  lastLines: readonly string[],
+): MachineResult {
+  if (error instanceof OpsError && error.code === 'INTERRUPTED') throw error
+  const detail = error instanceof OpsError ? error.detail : undefined
+  const outcome: MachineOutcome =
+    error instanceof OpsError && error.code === 'UNITS_FAILED' ? 'degraded' : 'failed'
+  return {
+    machine,
+    outcome,
+    stage,
+    seconds,
+    reason: messageOf(error),
+    hint: error instanceof OpsError ? error.hint : 'this looks like a bug of hydra-ops; --debug shows where',
+    evidence: detail === undefined ? lastLines : detail.split('\n'),
+  }
+}
+
+export function secondsSince(start: number): number {
+  return Math.round((Date.now() - start) / 100) / 10
+}

@@ -1,0 +1,169 @@
+import { failure } from '../core/errors.js'
+import { resourceName } from '../core/names.js'
+import type { ResourceChange } from '../core/provider.js'
+import { shellQuote } from '../core/shell-quote.js'
+import {
+  type DefinedMachine,
+  journal,
+  type MachineSession,
+  missingImage,
+  recordOf,
+  resourceFor,
+  updateJob,
+} from './machine.js'
+import { hostKeyFile, loginKeyFile, portsOf } from './resource.js'
+
+/** What an ACPI shutdown may take before the power is cut. */
+const graceMs = 60_000
+
+/** What a change of a resource may cost its machine. */
+export interface AllowedChanges {
+  readonly allowRestart: boolean
+  readonly allowRecreate: boolean
+}
+
+/**
+ * Makes the resource as it is wanted. The intent and the name are on disk before anything exists, the
+ * handle as soon as something does.
+ */
+export async function createResource(
+  session: DefinedMachine,
+  changes: readonly ResourceChange[],
+  allowed: AllowedChanges,
+): Promise<void> {
+  if (changes.some((change) => change.needs === 'recreate')) await removeForRecreation(session, allowed)
+  refuseLostDisks(session, changes, allowed)
+  const known = recordOf(session)
+  const resource = resourceName(session.deployment.record.uuid, session.machine)
+  const action = known.handle === undefined ? 'create' : 'change'
+  await ensureHostKey(session)
+  journal(session, `machine.${action}`, { data: resource })
+  updateJob(session, (draft) => {
+    draft.intent = { action, resource, since: session.ops.now().toISOString() }
+  })
+  const handle = await session.provider.reconcile(
+    await resourceFor(session),
+    {
+      ...allowed,
+      checkpoint: (value) => updateJob(session, (draft) => Object.assign(draft, { handle: value })),
+    },
+    session.run,
+  )
+  updateJob(session, (draft) => {
+    draft.handle = handle
+    draft.config = session.definition.provider
+    draft.intent = undefined
+  })
+  journal(session, `machine.${action}`, { result: 'done' })
+  if (changes.length > 0) session.changed = true
+}
+
+/** Starts it; a machine stopped on purpose is started by `deploy` too. */
+export async function startResource(session: MachineSession): Promise<void> {
+  journal(session, 'machine.start')
+  const allocation = await session.provider.start(
+    await resourceFor(session),
+    session.run,
+    othersPorts(session),
+  )
+  updateJob(session, (draft) => {
+    if (allocation !== undefined) draft.allocation = allocation
+    draft.stoppedOnPurpose = undefined
+  })
+  if (allocation !== undefined) {
+    const ports = session.provider.ports(allocation).map((port) => `127.0.0.1:${port}`)
+    session.ops.events.emit({
+      kind: 'notice',
+      text: `machine '${session.machine}': somebody else holds one of its ports; it now has ${ports.join(', ')}`,
+    })
+  }
+  session.changed = true
+}
+
+/** Ports of other machines, also those that are not written yet. */
+function othersPorts({ ops, deployment, machine }: MachineSession): ReadonlySet<number> {
+  const own = deployment.record
+  const others = ops.store.list().filter((record) => record.uuid !== own.uuid)
+  return new Set([...others.flatMap((record) => portsOf(ops, record)), ...portsOf(ops, own, machine)])
+}
+
+/** Off and on again, for changes that need it. */
+export async function restartResource(session: MachineSession): Promise<void> {
+  journal(session, 'machine.restart')
+  await session.provider.stop(await resourceFor(session), { graceMs }, session.run)
+  await startResource(session)
+}
+
+function refuseLostDisks(
+  { machine }: MachineSession,
+  changes: readonly ResourceChange[],
+  { allowRecreate }: AllowedChanges,
+): void {
+  const lost = changes.filter(({ needs }) => needs === 'new-disk').map(({ detail }) => detail)
+  if (lost.length === 0 || allowRecreate) return
+  throw failure('NEEDS_RECREATE', `machine '${machine}': ${lost.join('; ')} only with --allow-recreate`, {
+    machine,
+    hint: 'put the file back; or hydra-ops deploy --allow-recreate, and what was on it is lost',
+  })
+}
+
+async function removeForRecreation(
+  session: DefinedMachine,
+  { allowRecreate }: AllowedChanges,
+): Promise<void> {
+  if (!allowRecreate) {
+    throw failure(
+      'NEEDS_RECREATE',
+      `machine '${session.machine}' can only be changed by making it anew, which loses its disks`,
+      {
+        machine: session.machine,
+        hint: 'hydra-ops deploy --allow-recreate',
+      },
+    )
+  }
+  await requireImage(session)
+  journal(session, 'machine.recreate')
+  updateJob(session, (draft) => {
+    draft.intent = {
+      action: 'destroy',
+      resource: resourceName(session.deployment.record.uuid, session.machine),
+      since: session.ops.now().toISOString(),
+    }
+  })
+  await session.provider.destroy(await resourceFor(session), session.run)
+  updateJob(session, (draft) => {
+    draft.handle = undefined
+    draft.deployed = undefined
+    draft.unfinishedCopy = undefined
+    draft.activation = undefined
+    draft.tasks = {}
+    draft.keys = {}
+    draft.intent = undefined
+  })
+}
+
+/** Refuses to remove a machine that could not be made again: its image is made before, at the barrier. */
+async function requireImage(session: DefinedMachine): Promise<void> {
+  const reference = await missingImage(session)
+  if (reference === undefined) return
+  throw failure('NO_IMAGE', `machine '${session.machine}': its base image was not made yet`, {
+    machine: session.machine,
+    hint: `hydra-ops image build ${shellQuote(reference)}`,
+  })
+}
+
+/** The key that logs in to every machine made; once, before machines are worked on in parallel. */
+export async function ensureLoginKey(sessions: readonly MachineSession[]): Promise<void> {
+  const made = sessions.find((each) => each.provider.makesMachines)
+  if (made !== undefined) await made.ops.ssh.ensureKeyPair(loginKeyFile(made.deployment.paths), made.run)
+}
+
+/** The machine's host key, made before the machine is. */
+async function ensureHostKey(session: DefinedMachine): Promise<void> {
+  if (!session.provider.makesMachines) return
+  const hostKey = await session.ops.ssh.ensureKeyPair(
+    hostKeyFile(session.deployment.paths, session.machine),
+    session.run,
+  )
+  if (recordOf(session).hostKey !== hostKey) updateJob(session, (draft) => Object.assign(draft, { hostKey }))
+}

@@ -1,0 +1,118 @@
+import type { AnyProvider } from '../core/bind-provider.js'
+import type { Ops, RunLogs } from '../core/context.js'
+import type { MachineDefinition } from '../core/definition.js'
+import type { MachineRecord } from '../core/deployment.js'
+import type { Json } from '../core/json.js'
+import type { MachineName } from '../core/names.js'
+import type { Resource } from '../core/provider.js'
+import type { Run } from '../core/run.js'
+import type { Host } from '../core/ssh.js'
+import { resourceOf } from './resource.js'
+import { type DeploymentSession, machineRecord, updateMachine } from './session.js'
+
+/** One machine and the way to it. Lives for one run. */
+export interface MachineSession {
+  readonly ops: Ops
+  readonly deployment: DeploymentSession
+  readonly machine: MachineName
+  readonly provider: AnyProvider
+  /** Absent for verbs that go by the state alone. */
+  readonly definition: MachineDefinition | undefined
+  readonly acceptHostKey: boolean
+  readonly run: Run
+  /** Something on the machine or its resource was changed by this run. */
+  changed: boolean
+  /** The open connection, while there is one. */
+  host: Host | undefined
+  /** Asked once per machine and run, kept in memory only. */
+  sudoPassword: Promise<string> | undefined
+}
+
+/** A machine session that has the machine's definition. */
+export interface DefinedMachine extends MachineSession {
+  readonly definition: MachineDefinition
+}
+
+/** Begins a session with a machine as the state knows it, without its definition. */
+export function recordedMachine(
+  ops: Ops,
+  deployment: DeploymentSession,
+  machine: MachineName,
+  run: Run,
+): MachineSession {
+  return {
+    ops,
+    deployment,
+    machine,
+    provider: ops.providers.named(machineRecord(deployment.record, machine).provider),
+    definition: undefined,
+    acceptHostKey: false,
+    run,
+    changed: false,
+    host: undefined,
+    sudoPassword: undefined,
+  }
+}
+
+/** Lines go to the machine's log file and to the screen. */
+export function machineRun(ops: Ops, machine: MachineName, logs: RunLogs | undefined): Run {
+  return {
+    signal: ops.signal,
+    log: (line) => {
+      logs?.append(machine, line)
+      ops.events.emit({ kind: 'line', machine, line })
+    },
+  }
+}
+
+export function recordOf(session: MachineSession): MachineRecord {
+  return machineRecord(session.deployment.record, session.machine)
+}
+
+export function updateJob(session: MachineSession, change: (draft: MachineRecord) => void): void {
+  updateMachine(session.deployment, session.machine, change)
+}
+
+export function journal(
+  session: MachineSession,
+  event: string,
+  facts: { result?: string; data?: Json } = {},
+): void {
+  session.deployment.journal({ event, machine: session.machine, ...facts })
+}
+
+/** Returns the resource as its provider wants it, with the very image it was made from. */
+export async function resourceFor(session: MachineSession): Promise<Resource<Json, Json, Json>> {
+  const resource = resourceOf(session.ops, session.deployment.record, session.machine, session.definition)
+  if (session.definition === undefined) return resource
+  const reference = session.provider.imageReference(session.definition.provider)
+  if (reference === undefined) return resource
+  const handle = recordOf(session).handle
+  const id = handle === undefined ? undefined : session.provider.imageId(handle)
+  return { ...resource, image: await session.ops.images.find(reference, id) }
+}
+
+/** Returns the reference of the image that a machine is made from, where there is no such image. */
+export async function missingImage({
+  ops,
+  provider,
+  definition,
+}: DefinedMachine): Promise<string | undefined> {
+  const reference = provider.imageReference(definition.provider)
+  if (reference === undefined) return undefined
+  return (await ops.images.find(reference)) === undefined ? reference : undefined
+}
+
+/** Does something over the connection of a link, and closes the connection. */
+export async function withLink<T>(session: MachineSession, action: () => Promise<T>): Promise<T> {
+  try {
+    return await action()
+  } finally {
+    closeJob(session)
+  }
+}
+
+export function closeJob(session: MachineSession): void {
+  session.host?.close()
+  session.host = undefined
+}

@@ -1,0 +1,99 @@
+import type { AnyProvider } from '../core/bind-provider.js'
+import type { Ops } from '../core/context.js'
+import { withinDeadline } from '../core/deadline.js'
+import type { MachineDefinition } from '../core/definition.js'
+import type { DeploymentRecord, MachineRecord } from '../core/deployment.js'
+import { messageOf, throwIfAborted } from '../core/errors.js'
+import type { MachineName } from '../core/names.js'
+import type { Observation } from '../core/provider.js'
+import type { SeenState } from '../core/reports.js'
+import type { Run } from '../core/run.js'
+import { resourceOf } from './resource.js'
+
+/** One machine, to be looked at. */
+export interface Subject {
+  readonly ops: Ops
+  readonly record: DeploymentRecord
+  /** The record before anything was evaluated. */
+  readonly before: DeploymentRecord
+  readonly machine: MachineName
+  readonly definition: MachineDefinition | undefined
+  readonly run: Run
+}
+
+export interface Seen {
+  readonly state: SeenState
+  readonly detail: string | undefined
+}
+
+/** How long a hypervisor may take to answer. */
+const inspectMs = 15_000
+/** How long sshd may take to greet. */
+const greetMs = 5_000
+
+/** What the state says, for `--no-probe`. */
+export function recordedState(known: MachineRecord, provider: AnyProvider | undefined): Seen {
+  const made =
+    known.handle !== undefined || (known.deployed !== undefined && provider?.makesMachines === false)
+  const state = !made ? 'missing' : known.stoppedOnPurpose === true ? 'stopped' : 'up'
+  return { state, detail: undefined }
+}
+
+/** Asks the provider, and for a machine that runs its sshd. What cannot be found out is `unknown`, never an error. */
+export async function observeMachine(subject: Subject, provider: AnyProvider | undefined): Promise<Seen> {
+  const { ops, record, machine, definition } = subject
+  const known = record.machines[machine]
+  if (provider === undefined) {
+    return { state: 'unknown', detail: `there is no provider '${known?.provider}'` }
+  }
+  if (provider.makesMachines && known?.handle === undefined && known?.intent === undefined) {
+    return { state: 'missing', detail: undefined }
+  }
+  try {
+    const resource = resourceOf(ops, record, machine, definition)
+    const observed = await within(subject.run, inspectMs, (run) => provider.inspect(resource, run))
+    const state = stateOf(observed, provider)
+    const detail = detailOf(observed)
+    // To look at a host that exists is to ask its sshd: once is enough.
+    if (state !== 'up' || !provider.makesMachines) return { state, detail }
+    const target = await within(subject.run, inspectMs, (run) => provider.target(resource, run))
+    const answers = await ops.ssh.probe(target, { signal: subject.run.signal, timeoutMs: greetMs })
+    return answers
+      ? { state: 'up', detail }
+      : { state: 'unreachable', detail: `no answer from ssh at ${target.host}:${target.port}` }
+  } catch (error) {
+    throwIfAborted(ops.signal)
+    return { state: 'unknown', detail: messageOf(error) }
+  }
+}
+
+/** The provider's short id of what it made. */
+export function resourceIdOf(
+  { ops, record, machine, definition }: Subject,
+  provider: AnyProvider | undefined,
+): string {
+  return provider?.resourceId(resourceOf(ops, record, machine, definition)) ?? ''
+}
+
+function within<T>(run: Run, milliseconds: number, action: (run: Run) => Promise<T>): Promise<T> {
+  return withinDeadline(run.signal, milliseconds, ({ signal }) => action({ ...run, signal }))
+}
+
+function stateOf(observed: Observation, { makesMachines }: AnyProvider): SeenState {
+  switch (observed.kind) {
+    case 'unknown':
+      return makesMachines ? 'unknown' : 'unreachable'
+    case 'absent':
+      return 'missing'
+    case 'running':
+      return 'up'
+    default:
+      return observed.kind
+  }
+}
+
+function detailOf(observed: Observation): string | undefined {
+  if (observed.kind === 'foreign') return observed.what
+  if (observed.kind === 'unknown') return observed.reason
+  return observed.kind === 'absent' ? undefined : observed.detail
+}

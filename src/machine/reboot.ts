@@ -1,0 +1,79 @@
+import { requireSuccess } from '../core/command-result.js'
+import { failure, OpsError } from '../core/errors.js'
+import { pause } from '../core/pause.js'
+import type { CommandResult, Host } from '../core/ssh.js'
+import { bootMs, hostOf, waitAndConnect } from './connect.js'
+import { journal, type MachineSession, updateJob } from './machine.js'
+
+const pollMs = 1_000
+
+/** Reboots a machine from inside and waits until it is up under another boot id, the only proof there is. */
+export async function rebootMachine(
+  session: MachineSession,
+  options: { hard?: boolean } = {},
+): Promise<Host> {
+  const before = await firstBootId(session)
+  journal(session, 'machine.reboot', { data: before })
+  session.run.log('rebooting')
+  await sendDown(session, options.hard === true)
+  const deadline = Date.now() + bootMs
+  while (Date.now() < deadline) {
+    await pause(pollMs, session.run.signal)
+    const now = await bootIdAgain(session, deadline)
+    if (now === undefined || now === before) continue
+    journal(session, 'machine.reboot', { result: 'done', data: now })
+    updateJob(session, (draft) => {
+      draft.facts = { ...draft.facts, bootId: now }
+    })
+    session.changed = true
+    return hostOf(session)
+  }
+  throw failure(
+    'REBOOT',
+    `machine '${session.machine}' did not come up under a new boot id within ${bootMs / 1000} s`,
+    {
+      machine: session.machine,
+      hint: `hydra-ops console ${session.machine} --log`,
+    },
+  )
+}
+
+/** The connection usually goes away before the command's result does; the boot id decides. */
+async function sendDown(session: MachineSession, hard: boolean): Promise<void> {
+  const command = hard ? 'systemctl reboot --force --force' : 'systemctl reboot'
+  const options = { signal: session.run.signal, timeoutMs: 30_000, what: 'reboot' }
+  await unlessDown(hostOf(session).script(command, [], options))
+}
+
+async function firstBootId(session: MachineSession): Promise<string> {
+  const result = await readBootId(hostOf(session), session.run.signal)
+  return requireSuccess(result, { machine: session.machine, what: 'read the boot id' }).stdout.trim()
+}
+
+/** Undefined while the machine is going down or not up yet. */
+async function bootIdAgain(session: MachineSession, deadline: number): Promise<string | undefined> {
+  const host = await unlessDown(waitAndConnect(session, Math.max(1_000, deadline - Date.now())))
+  if (host === undefined) return undefined
+  const result = await unlessDown(readBootId(host, session.run.signal))
+  return result?.kind === 'exited' && result.code === 0 ? result.stdout.trim() : undefined
+}
+
+function readBootId(host: Host, signal: AbortSignal): Promise<CommandResult> {
+  const options = { signal, timeoutMs: 20_000, what: 'read the boot id' }
+  return host.exec(['cat', '/proc/sys/kernel/random/boot_id'], options)
+}
+
+/**
+ * What a machine that goes down or comes up may do: refuse and drop connections and logins, open no session, leave
+ * a command without an answer. Anything else (another host key, no root any more) does not pass by waiting.
+ */
+const passing = new Set(['UNREACHABLE', 'CONNECTION_LOST', 'DEADLINE', 'CHANNEL'])
+
+async function unlessDown<T>(thing: Promise<T>): Promise<T | undefined> {
+  try {
+    return await thing
+  } catch (error) {
+    if (error instanceof OpsError && passing.has(error.code)) return undefined
+    throw error
+  }
+}

@@ -1,0 +1,146 @@
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import type { Ops } from '../core/context.js'
+import type { CommonOptions, MachineDefinition } from '../core/definition.js'
+import type { DeploymentPaths, DeploymentRecord, MachineRecord, RecordedTarget } from '../core/deployment.js'
+import { usageError } from '../core/errors.js'
+import type { Json } from '../core/json.js'
+import { MachineName, resourceName } from '../core/names.js'
+import type { MachineIdentity, Resource, TargetOptions } from '../core/provider.js'
+import type { Run } from '../core/run.js'
+import type { SshTarget } from '../core/ssh.js'
+import { suggest } from '../core/suggest.js'
+
+/** The key that logs in to every machine of a deployment; its public half lies beside it with `.pub`. */
+export function loginKeyFile(paths: DeploymentPaths): string {
+  return join(paths.keys, 'id_ed25519')
+}
+
+/** The host key a made machine wears. */
+export function hostKeyFile(paths: DeploymentPaths, machine: MachineName): string {
+  return join(paths.keys, machine, 'ssh_host_ed25519_key')
+}
+
+/** One machine as its provider wants to see it: from the state, and from the definition where there is one. */
+export function resourceOf(
+  ops: Ops,
+  record: DeploymentRecord,
+  machine: MachineName,
+  definition?: MachineDefinition,
+): Resource<Json, Json, Json> {
+  const known = machineOf(record, machine)
+  const paths = ops.store.paths(record.uuid)
+  return {
+    deployment: { uuid: record.uuid, name: record.name },
+    machine,
+    name: resourceName(record.uuid, machine),
+    index: known.index,
+    config: definition?.provider ?? known.config ?? {},
+    allocation: known.allocation,
+    handle: known.handle,
+    identity: ops.providers.named(known.provider).makesMachines
+      ? identityOf(paths, machine, known.hostKey)
+      : undefined,
+    image: undefined,
+    disks: join(paths.disks, machine),
+    console: join(paths.console, `${machine}.log`),
+    target: toTarget(definition === undefined ? known.target : targetOptions(definition.options)),
+    hostKey: known.hostKey,
+  }
+}
+
+/** How to reach a machine over SSH, by what is recorded (and by the definition where there is one). */
+export async function sshTargetOf(
+  ops: Ops,
+  record: DeploymentRecord,
+  machine: MachineName,
+  run: Run,
+  definition?: MachineDefinition,
+): Promise<SshTarget> {
+  const provider = ops.providers.named(machineOf(record, machine).provider)
+  return provider.target(resourceOf(ops, record, machine, definition), run)
+}
+
+/** The record of a machine that a user named; an unknown name is their mistake. */
+export function machineOf(record: DeploymentRecord, machine: string): MachineRecord {
+  const name = MachineName.safeParse(machine)
+  if (name.success && Object.hasOwn(record.machines, name.data)) {
+    const found = record.machines[name.data]
+    if (found !== undefined) return found
+  }
+  const names = Object.keys(record.machines)
+  const close = suggest(machine, names)
+  throw usageError(`there is no machine '${machine}' in deployment '${record.name ?? record.uuid}'`, {
+    hint: close === undefined ? whatThereIs(names) : `did you mean '${close}'?`,
+  })
+}
+
+/** Lists the loopback ports handed out to the machines of a deployment. */
+export function portsOf(ops: Ops, record: DeploymentRecord, except?: MachineName): number[] {
+  // A plugin that another deployment needs may not be installed any more.
+  const providers = new Map(ops.providers.all().map((provider) => [provider.name, provider]))
+  return Object.entries(record.machines).flatMap(([name, machine]) =>
+    name === except ? [] : (providers.get(machine.provider)?.ports(machine.allocation) ?? []),
+  )
+}
+
+/** The names of a deployment's machines as the state has them. */
+export function machineNames(record: DeploymentRecord): MachineName[] {
+  return Object.keys(record.machines).map((name) => MachineName.parse(name))
+}
+
+function whatThereIs(names: readonly string[]): string {
+  return names.length === 0
+    ? 'nothing has been deployed yet: hydra-ops deploy'
+    : `there are: ${names.slice(0, 20).join(', ')}`
+}
+
+/** Undefined until both keys were made: a plan before the first deploy has none to show. */
+function identityOf(
+  paths: DeploymentPaths,
+  machine: MachineName,
+  hostKeyPublic: string | undefined,
+): MachineIdentity | undefined {
+  const identityFile = loginKeyFile(paths)
+  const authorizedKey = readIfThere(`${identityFile}.pub`)
+  if (authorizedKey === undefined || hostKeyPublic === undefined) return undefined
+  return {
+    hostName: machine,
+    hostKeyFile: hostKeyFile(paths, machine),
+    hostKeyPublic,
+    authorizedKey: authorizedKey.trim(),
+    identityFile,
+  }
+}
+
+function readIfThere(file: string): string | undefined {
+  try {
+    return readFileSync(file, 'utf8')
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined
+    throw error
+  }
+}
+
+/** `deployment.target*` and its like, in the shape that providers see and the state keeps. */
+export function targetOptions(options: CommonOptions): RecordedTarget {
+  return {
+    host: options.targetHost ?? undefined,
+    port: options.targetPort ?? undefined,
+    user: options.targetUser ?? undefined,
+    hostKey: options.targetHostKey ?? undefined,
+    sshOptions: options.sshOptions,
+    privilegeEscalation: options.privilegeEscalationCommand,
+  }
+}
+
+function toTarget(recorded: RecordedTarget | undefined): TargetOptions {
+  return {
+    host: recorded?.host,
+    port: recorded?.port,
+    user: recorded?.user,
+    hostKey: recorded?.hostKey,
+    sshOptions: recorded?.sshOptions ?? [],
+    privilegeEscalation: recorded?.privilegeEscalation ?? ['sudo', '-H', '--'],
+  }
+}

@@ -1,0 +1,53 @@
+import type { Ops } from '../core/context.js'
+import type { MachineResult } from '../core/events.js'
+import type { DeploymentSession } from './session.js'
+
+/** Remembers how it ended for each machine: what `--retry-failed` goes by. */
+export function recordResults(deployment: DeploymentSession, results: readonly MachineResult[]): void {
+  const { machines } = deployment.record
+  const news = results.flatMap(({ machine, outcome, notBegun }) => {
+    const known = Object.hasOwn(machines, machine) ? machines[machine] : undefined
+    if (known === undefined || (outcome === 'skipped' && notBegun !== true)) return []
+    // The result before says nothing of what is due now: the machine counts as one that no deploy has ended on.
+    const lastResult = outcome === 'skipped' ? undefined : outcome
+    return known.lastResult === lastResult ? [] : [{ machine, lastResult }]
+  })
+  if (news.length === 0) return
+  deployment.update((draft) => {
+    for (const { machine, lastResult } of news) Object.assign(draft.machines[machine] ?? {}, { lastResult })
+  })
+}
+
+/** Those that did not go well. */
+export function failuresIn(results: readonly MachineResult[]): MachineResult[] {
+  return results.filter(({ outcome }) => outcome === 'failed' || outcome === 'degraded')
+}
+
+/** Picks the results that `--retry-failed` is about: what did not go well, and what was due and not begun. */
+export function unfinishedIn(results: readonly MachineResult[]): MachineResult[] {
+  return [...failuresIn(results), ...results.filter(({ notBegun }) => notBegun === true)]
+}
+
+/** Tells of every machine how it ended, in the order in which people read them. */
+export function announceResults(
+  ops: Ops,
+  deployment: DeploymentSession,
+  results: readonly MachineResult[],
+): MachineResult[] {
+  for (const result of results) {
+    deployment.journal({
+      event: 'machine.result',
+      machine: result.machine,
+      result: result.outcome,
+      data: result.reason ?? null,
+    })
+    ops.events.emit({ kind: 'done', machine: result.machine, result })
+  }
+  return [...results].sort((a, b) => a.machine.localeCompare(b.machine, 'en', { numeric: true }))
+}
+
+/** For the journal. */
+export function verdict(results: readonly MachineResult[]): string {
+  const bad = failuresIn(results)
+  return bad.length === 0 ? 'done' : `failed on ${bad.map((result) => result.machine).join(', ')}`
+}

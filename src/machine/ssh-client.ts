@@ -1,0 +1,100 @@
+import { existsSync, readdirSync, rmSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import type { Ops } from '../core/context.js'
+import type { DeploymentPaths, DeploymentRecord } from '../core/deployment.js'
+import { messageOf, unreachable } from '../core/errors.js'
+import type { MachineName } from '../core/names.js'
+import type { Run } from '../core/run.js'
+import { settleAll } from '../core/settle.js'
+import type { SshTarget } from '../core/ssh.js'
+import { writeIfChanged } from '../core/write-if-changed.js'
+import { machineOf, sshTargetOf } from './resource.js'
+
+/** What stands between the machines in the name of a file. No machine has it in its name. */
+const between = '+'
+const ends = { config: '.config', knownHosts: '.known_hosts' }
+
+/**
+ * A `-F` file for the system's ssh and scp with just these machines, named after them so that sessions side by
+ * side do not meet. It follows from the state: written only where it differs.
+ */
+export async function sshClientConfig(
+  ops: Ops,
+  record: DeploymentRecord,
+  machines: readonly MachineName[],
+  run: Run,
+): Promise<string> {
+  const targets = await settleAll(machines.map((machine) => reachableTarget(ops, record, machine, run)))
+  const paths = ops.store.paths(record.uuid)
+  const base = join(folderOf(paths), [...machines].sort().join(between))
+  const knownHosts = `${base}${ends.knownHosts}`
+  const rendered = ops.ssh.renderConfig(targets, { knownHosts })
+  writeIfChanged(knownHosts, rendered.knownHosts)
+  writeIfChanged(`${base}${ends.config}`, rendered.config)
+  return `${base}${ends.config}`
+}
+
+/** Removes the files of `sshClientConfig` that name the machine, alone or with others. */
+export function forgetSshFiles(paths: DeploymentPaths, machine: MachineName): void {
+  const folder = folderOf(paths)
+  if (!existsSync(folder)) return
+  for (const file of readdirSync(folder)) {
+    const end = Object.values(ends).find((each) => file.endsWith(each)) ?? ''
+    const machines = file.slice(0, file.length - end.length).split(between)
+    if (machines.includes(machine)) rmSync(join(folder, file), { force: true })
+  }
+}
+
+function folderOf(paths: DeploymentPaths): string {
+  return join(dirname(paths.sshConfig), 'ssh')
+}
+
+export interface WholeSshConfig {
+  readonly file: string
+  readonly text: string
+  /** Machines that cannot be reached yet, and why. */
+  readonly left: readonly { readonly machine: MachineName; readonly why: string }[]
+}
+
+/** The configuration for every given machine, at its lasting place. */
+export async function wholeSshConfig(
+  ops: Ops,
+  record: DeploymentRecord,
+  machines: readonly MachineName[],
+  run: Run,
+): Promise<WholeSshConfig> {
+  const paths: DeploymentPaths = ops.store.paths(record.uuid)
+  const targets: SshTarget[] = []
+  const left: { machine: MachineName; why: string }[] = []
+  for (const machine of machines) {
+    try {
+      targets.push(await reachableTarget(ops, record, machine, run))
+    } catch (error) {
+      left.push({ machine, why: messageOf(error) })
+    }
+  }
+  const { config, knownHosts } = ops.ssh.renderConfig(targets, { knownHosts: paths.knownHosts })
+  writeIfChanged(paths.knownHosts, knownHosts)
+  writeIfChanged(paths.sshConfig, config)
+  return { file: paths.sshConfig, text: config, left }
+}
+
+/** How to reach a machine that exists and whose host key is known; anything else could only fail. */
+async function reachableTarget(
+  ops: Ops,
+  record: DeploymentRecord,
+  machine: MachineName,
+  run: Run,
+): Promise<SshTarget> {
+  const known = machineOf(record, machine)
+  if (ops.providers.named(known.provider).makesMachines && known.handle === undefined) {
+    throw unreachable(machine, `machine '${machine}' does not exist yet`, { hint: 'hydra-ops deploy' })
+  }
+  const target = await sshTargetOf(ops, record, machine, run)
+  if (target.hostKey === undefined) {
+    throw unreachable(machine, `the host key of machine '${machine}' is not known yet`, {
+      hint: 'hydra-ops deploy shows it and asks (or takes it with --accept-host-key)',
+    })
+  }
+  return target
+}

@@ -1,0 +1,328 @@
+import { requireSuccess } from '../../core/command-result.js'
+import { optionsSetBy } from '../../core/config-general.js'
+import { failure, messageOf } from '../../core/errors.js'
+import { pause } from '../../core/pause.js'
+import type { Run } from '../../core/run.js'
+import type { SetupTask, TaskRun, TaskState } from '../../core/setup-task.js'
+import type { Host } from '../../core/ssh.js'
+import { placeFiles } from '../../remote/place-files.js'
+import { askMachine, fact } from '../../remote/run-script.js'
+import { publicFile } from '../../remote/services.js'
+import { waitUntil } from '../../remote/wait-until.js'
+import { journalSince, machineTime, unreadable } from '../journal.js'
+import { staticCachePath } from '../nginx/site-text.js'
+import { findClusters } from '../postgresql/cluster.js'
+import { hashPart, servedProblem } from '../served-path.js'
+import { causeIn, diagnose } from './diagnosis.js'
+import { linesFor } from './journal-lines.js'
+import { JournalWatch, type WatchPace, witnesses } from './journal-watch.js'
+import {
+  type Build,
+  errorTime,
+  evaluationError,
+  findBuild,
+  folder,
+  project,
+  proofNames,
+  push,
+  putJobset,
+  putProject,
+} from './proof-api.js'
+import { hydraRole, hydraSettings, hydraUsers, signs, type WebEntrance, webEntrance } from './settings.js'
+import { json, WebSession } from './web-session.js'
+import { passwordOf, usersOf } from './web-users-task.js'
+
+export interface ProbeOptions {
+  readonly entrance: WebEntrance
+  readonly database: string
+  /** Who asks for the build; has the role admin. */
+  readonly user: string
+  readonly password: ReturnType<typeof passwordOf>
+  /** Its narinfo is served at the URL, signed by this key. */
+  readonly publicKeyFile: string | undefined
+  /** Before HASH.narinfo. */
+  readonly cachePath: string
+  /** What the builders build for that the options name; empty = the machine is the only one. */
+  readonly systems: readonly string[]
+}
+
+/** How patient the waits for the green build and for its path in the cache are. */
+export interface ProofPace extends WatchPace {
+  readonly greenMs: number
+  readonly signedMs: number
+  readonly pauseMs: number
+}
+
+/** The measured build took a quarter of a minute; a busy guest under emulation many times that. */
+const usualPace: ProofPace = {
+  greenMs: 900_000,
+  signedMs: 120_000,
+  pauseMs: 3_000,
+  everyMs: 15_000,
+  apartMs: 30_000,
+}
+
+/** The proof that all of it works: a build of its own, from the click to the signed path in the cache. */
+export const hydraProbeTask: SetupTask<ProbeOptions> = {
+  id: 'hydra-probe',
+  title: 'a build that proves that Hydra works',
+  after: ['hydra', 'nginx', 'admin-user', 'binary-cache', 'nix-serve'],
+  stage: 'configure',
+  // Hydra's caches serve xz unless told otherwise; the signed hash is that of the unpacked NAR.
+  debianPackages: ({ publicKeyFile }) => (publicKeyFile === undefined ? [] : ['xz-utils']),
+  wanted(machine) {
+    const settings = hydraSettings(machine)
+    const admin =
+      settings === undefined ? undefined : usersOf(settings).find(({ roles }) => roles.includes('admin'))
+    if (settings === undefined || !settings.options.probe || admin === undefined) return undefined
+    const { options, publicKeyFile } = settings
+    // The static cache where it is served, else what Hydra itself serves of the store.
+    const cachePath = options.cache.enable && options.nginx.enable ? staticCachePath : '/'
+    return {
+      entrance: webEntrance(settings),
+      database: options.database.name,
+      user: admin.name,
+      password: passwordOf(admin),
+      publicKeyFile:
+        signs(settings) && !filledByUser(options.extraConfig, cachePath) ? publicKeyFile : undefined,
+      cachePath,
+      systems: [...new Set(options.buildMachines.flatMap(({ systems }) => systems))],
+    }
+  },
+  owns: () => [{ path: `${folder}/**`, instead: 'another folder' }],
+  secrets: ({ password }) => [password],
+  probe: probeProof,
+  // It leaves nothing behind but what proving it does.
+  apply: async (_host, { entrance }) => ({ url: entrance.url }),
+  verify: (host, options, run) => proveByBuild(host, options, run, usualPace),
+}
+
+/** Tells whether the user's own lines of hydra.conf decide where builds go, or which key signs what is asked for. */
+function filledByUser(extraConfig: string, cachePath: string): boolean {
+  const theirs = optionsSetBy(extraConfig)
+  return theirs.has('store_uri') || (cachePath === '/' && theirs.has('binary_cache_secret_key_file'))
+}
+
+/** Was there a green build of ours? */
+async function probeProof(host: Host, { database }: ProbeOptions, run: Run): Promise<TaskState> {
+  const [cluster] = await findClusters(host, database, run)
+  if (cluster === undefined || !cluster.online) return 'needed'
+  const args = [String(cluster.port), database]
+  const facts = await askMachine(host, { what: 'look for the proof', script: proofScript, args }, run)
+  if (fact(facts, 'green') !== 'yes') return 'needed'
+  return fact(facts, 'enabled') === 'yes'
+    ? { drifted: `project ${project} is on Hydra's start page` }
+    : 'done'
+}
+
+/** Makes a build and waits until it is green, and signed where there is a key. */
+export async function proveByBuild(
+  host: Host,
+  options: ProbeOptions,
+  run: TaskRun,
+  pace: ProofPace,
+): Promise<void> {
+  const stamp = new Date().toISOString().replace(/\W/g, '')
+  const { system, since } = await placeExpression(host, stamp, options.systems, run)
+  const session = new WebSession(options.entrance, run)
+  await session.login(host.machine, options.user, await run.secret(options.password.name))
+  try {
+    await putProject(host, session, options.user, true)
+    await putJobset(host, session, stamp, true)
+    const before = await errorTime(session)
+    await push(host, session)
+    run.log(`waiting for the build hydra-ops-probe-${stamp} for ${system}`)
+    const path = await greenBuild(host, session, { stamp, before, since, pace }, run)
+    await signedInCache(host, session, options, { path, stamp, since, pace }, run)
+    run.log(`proof: green${options.publicKeyFile === undefined ? '' : ' and signed'}: ${path}`)
+  } finally {
+    await putAway(host, session, { stamp, owner: options.user }, run)
+  }
+}
+
+/** Keeps Hydra from evaluating the proof again and again, and from showing its project to users. */
+async function putAway(
+  host: Host,
+  session: WebSession,
+  { stamp, owner }: { readonly stamp: string; readonly owner: string },
+  run: TaskRun,
+): Promise<void> {
+  try {
+    await putJobset(host, session, stamp, false)
+    await putProject(host, session, owner, false)
+  } catch (error) {
+    run.log(`proof: project ${project} stays on Hydra's start page until the next proof: ${messageOf(error)}`)
+  }
+}
+
+/** The machine's own system, unless only others are built for. */
+export function provenSystem(own: string, systems: readonly string[]): string {
+  const [first = own] = systems
+  return systems.includes(own) ? own : first
+}
+
+/** A folder of its own for each proof: Hydra does not look at one that it knows for half a minute (measured). */
+async function placeExpression(
+  host: Host,
+  stamp: string,
+  systems: readonly string[],
+  run: TaskRun,
+): Promise<{ readonly system: string; readonly since: string }> {
+  const since = await machineTime(host, run)
+  const question = { what: 'prepare the proof', script: systemScript, args: [folder] }
+  const facts = await askMachine(host, question, run)
+  const system = provenSystem(fact(facts, 'system'), systems)
+  const text = `# Written by hydra-ops (set-up task "hydra-probe").
+{ }: {
+  probe = derivation {
+    name = "hydra-ops-probe-${stamp}";
+    system = "${system}";
+    builder = "/bin/sh";
+    args = [ "-c" "echo ${stamp} > $out" ];
+  };
+}
+`
+  await placeFiles(host, [publicFile(`${folder}/${stamp}/default.nix`, text)], {
+    run,
+    what: 'write the proof',
+  })
+  return { system, since }
+}
+
+/** The output of the build, once it is green. */
+async function greenBuild(
+  host: Host,
+  session: WebSession,
+  {
+    stamp,
+    before,
+    since,
+    pace,
+  }: {
+    readonly stamp: string
+    readonly before: number
+    readonly since: string
+    readonly pace: ProofPace
+  },
+  run: TaskRun,
+): Promise<string> {
+  const end = performance.now() + pace.greenMs
+  const watch = new JournalWatch(host, { units: witnesses, build: proofNames(stamp) }, since, pace)
+  let seen = ''
+  for (;;) {
+    const build = await findBuild(session, stamp)
+    if (build?.finished === 1 && build.buildstatus === 0) return build.buildoutputs.out?.path ?? ''
+    const evaluation = build === undefined ? await evaluationError(session, before) : ''
+    const state =
+      build === undefined ? 'not evaluated yet' : build.finished === 1 ? 'ended' : 'queued or building'
+    if (state !== seen) run.log(`proof: ${state}`)
+    seen = state
+    const hopeless = build?.finished === 1 || evaluation !== ''
+    const cause = hopeless ? undefined : await watch.lastingCause(run)
+    if (hopeless || cause !== undefined || performance.now() > end)
+      throw await notGreen(host, session, { stamp, build, evaluation, state, since, cause }, run)
+    await pause(pace.pauseMs, run.signal)
+  }
+}
+
+async function notGreen(
+  host: Host,
+  session: WebSession,
+  seen: {
+    readonly stamp: string
+    readonly build: Build | undefined
+    readonly evaluation: string
+    readonly state: string
+    readonly since: string
+    readonly cause: string | undefined
+  },
+  run: TaskRun,
+): Promise<Error> {
+  const journal = await saidSince(host, seen.since, run)
+  const queue = json(await session.request('GET', '/queue-runner-status'))
+  const status = seen.build?.buildstatus ?? undefined
+  const ofProof = linesFor(journal, proofNames(seen.stamp))
+  const why = seen.cause ?? diagnose({ journal: ofProof, queue, evaluation: seen.evaluation, status })
+  return failure(
+    'PROBE',
+    `machine '${host.machine}': the build that proves Hydra is not green (${seen.state}): ${why}`,
+    {
+      machine: host.machine,
+      hint: 'hydra-ops deploy tries it again; deployment.hydra.probe = false leaves it out',
+      detail: lastLines(journal),
+    },
+  )
+}
+
+/** Reads what the witnesses say; a journal that cannot be read is no reason for another error. */
+async function saidSince(host: Host, since: string, run: TaskRun): Promise<string> {
+  return journalSince(host, witnesses, since, run).catch((error: unknown) => unreadable(error, run))
+}
+
+function lastLines(journal: string): string {
+  return journal.trim().split('\n').slice(-20).join('\n')
+}
+
+/** What a client of the cache would ask for, at the URL that it would ask. */
+async function signedInCache(
+  host: Host,
+  session: WebSession,
+  options: ProbeOptions,
+  {
+    path,
+    stamp,
+    since,
+    pace,
+  }: { readonly path: string; readonly stamp: string; readonly since: string; readonly pace: ProofPace },
+  run: TaskRun,
+): Promise<void> {
+  if (options.publicKeyFile === undefined) return
+  const what = 'read the public key'
+  const read = await host.exec(['cat', '--', options.publicKeyFile], {
+    signal: run.signal,
+    timeoutMs: 60_000,
+    what,
+  })
+  const publicKey = requireSuccess(read, { machine: host.machine, what }).stdout.trim()
+  const served = {
+    hash: hashPart(path),
+    folder: options.cachePath,
+    publicKey,
+    get: (file: string) => session.request('GET', file),
+  }
+  await waitUntil(host.machine, run, {
+    what: `the cache at ${options.entrance.url} serves the proof, signed`,
+    code: 'PROBE',
+    deadlineMs: pace.signedMs,
+    pauseMs: pace.pauseMs,
+    hint:
+      options.cachePath === '/'
+        ? 'Hydra\'s own cache needs pixz (deployment.aptPackages = [ "pixz" ]); journalctl -u hydra-server says more'
+        : 'journalctl -u hydra-queue-runner on the machine says more',
+    evidence: async () => {
+      const journal = await saidSince(host, since, run)
+      const cause = causeIn(linesFor(journal, proofNames(stamp)), { ofBuild: false })
+      return [...(cause === undefined ? [] : [cause]), lastLines(journal)].join('\n')
+    },
+    wrong: async () => (await servedProblem(host, served, run))?.text,
+  })
+}
+
+const proofScript = `
+cd /
+sql() { runuser -u ${hydraUsers.hydra} -- psql -X -p "$1" -U ${hydraRole} -d "$2" -Atc "$3" 2> /dev/null < /dev/null; }
+green=$(sql "$1" "$2" "select 1 from builds b join jobsets j on j.id = b.jobset_id
+  where j.project = '${project}' and b.finished = 1 and b.buildstatus = 0 limit 1")
+[ "$green" != 1 ] || echo green=yes
+enabled=$(sql "$1" "$2" "select enabled from projects where name = '${project}'")
+[ "$enabled" != 1 ] || echo enabled=yes
+exit 0
+`
+
+/** Earlier proofs are of no use any more. */
+const systemScript = `
+mkdir -p -- "$1" && chmod 0755 -- "$1" || exit 1
+find "$1" -mindepth 1 -maxdepth 1 -type d -exec rm -rf -- {} +
+system=$(nix-instantiate --eval -E builtins.currentSystem 2>/dev/null | tr -d '"')
+echo "system=\${system:-$(uname -m)-linux}"
+`

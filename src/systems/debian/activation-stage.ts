@@ -1,0 +1,138 @@
+import { failure, OpsError } from '../../core/errors.js'
+import { StorePath } from '../../core/names.js'
+import { connect, hostOf } from '../../machine/connect.js'
+import { journal, type MachineSession, recordOf, updateJob } from '../../machine/machine.js'
+import { type ActivationResult, finishActivation, followActivation, startActivation } from './activation.js'
+import { surveyMachine } from './survey.js'
+import { tellsOfUndone } from './undone.js'
+
+/** How an activation ended that is no failure. */
+export type Activated = {
+  /** Its lines that tell what was removed or put back; undefined = they are lost. */
+  readonly undone: readonly string[] | undefined
+} & (
+  | { readonly kind: 'done' }
+  /** Something waits for a set-up task, or failed, maybe for want of one: the activation after the tasks judges it. */
+  | {
+      readonly kind: 'unjudged'
+      /** Says what waits and what failed, as the activation program does. */
+      readonly left: readonly string[]
+      /** The last journal lines of the units that failed. */
+      readonly journal: readonly string[]
+    }
+)
+
+/** The status of the activation program for `unjudged` (nix/target/hydra-ops/activate.pl). */
+const unjudged = 6
+
+/** How the lines of the program begin that say what waits and what failed. */
+const leftLine = /^(?:waiting for their owner|failed before the set-up tasks): /
+
+/**
+ * Activates the closure in a unit of the machine's own systemd, which goes on when we do not. Its name is
+ * on disk before it starts, so that a later process can find its result. `again` = the second one of this run.
+ */
+export async function activateClosure(
+  session: MachineSession,
+  path: StorePath,
+  options: { readonly always: boolean; readonly beforeTasks: boolean; readonly again: boolean },
+): Promise<Activated> {
+  const { bootId } = await surveyMachine(hostOf(session), session.run)
+  const run = options.again ? `${session.ops.operator.run}-2` : session.ops.operator.run
+  const activation = {
+    unit: `hydra-ops-${run}.service`,
+    log: `/var/log/hydra-ops/${run}.log`,
+    path,
+    bootId,
+  }
+  journal(session, 'activate.start', { data: { unit: activation.unit, path } })
+  updateJob(session, (draft) => {
+    draft.activation = activation
+  })
+  session.changed = true
+  const owner = session.deployment.record.uuid
+  await startActivation(hostOf(session), { ...activation, owner, ...options }, session.run)
+  return settle(session, activation)
+}
+
+/** How an activation that is over may have ended. Whatever else is thrown says nothing of it: it may run still. */
+const verdicts = new Set(['ACTIVATION', 'ACTIVATION_UNKNOWN', 'UNITS_FAILED'])
+
+/** Reads the result of an activation that an earlier process started and did not see end. False = there is none. */
+export async function reattach(session: MachineSession): Promise<boolean> {
+  const activation = recordOf(session).activation
+  if (activation === undefined) return false
+  session.run.log(`an earlier run left activation ${activation.unit}; reading its result`)
+  try {
+    await settle(session, activation)
+    session.changed = true
+  } catch (error) {
+    if (!(error instanceof OpsError) || !verdicts.has(error.code)) throw error
+    // What it failed at is attempted again below; that it failed is in the journal and the log.
+    session.run.log(`it had failed: ${error.message}`)
+  }
+  return true
+}
+
+type Activation = NonNullable<ReturnType<typeof recordOf>['activation']>
+
+async function settle(session: MachineSession, activation: Activation): Promise<Activated> {
+  const path = StorePath.parse(activation.path)
+  const connection = { host: hostOf(session), reconnect: () => connect(session) }
+  const undone: string[] = []
+  const log = (line: string) => {
+    if (tellsOfUndone(line)) undone.push(line)
+    session.run.log(line)
+  }
+  const result = await followActivation(connection, { ...activation, path }, { ...session.run, log })
+  journal(session, 'activate.result', {
+    result: result.kind,
+    data: result.kind === 'failed' ? result.code : null,
+  })
+  await finishActivation(hostOf(session), activation.unit, session.run)
+  updateJob(session, (draft) => {
+    draft.activation = undefined
+  })
+  return judge(session, path, result, undone)
+}
+
+async function judge(
+  session: MachineSession,
+  path: StorePath,
+  result: ActivationResult,
+  undone: readonly string[],
+): Promise<Activated> {
+  if (result.kind === 'ok') return { kind: 'done', undone }
+  const { machine } = session
+  if (result.kind === 'unknown') {
+    const { profile } = await surveyMachine(hostOf(session), session.run)
+    if (profile === path) return { kind: 'done', undone: undefined }
+    throw failure(
+      'ACTIVATION_UNKNOWN',
+      `machine '${machine}': the result of the activation is lost: ${result.why}`,
+      {
+        machine,
+        hint: 'deploy again: activation begins anew and skips what is done',
+      },
+    )
+  }
+  if (result.code === unjudged) {
+    return {
+      kind: 'unjudged',
+      undone,
+      left: result.log.filter((line) => leftLine.test(line)),
+      journal: result.journal,
+    }
+  }
+  const facts = { machine, detail: [...result.log, ...result.journal].join('\n') }
+  if (result.units.length > 0) {
+    throw failure('UNITS_FAILED', `machine '${machine}': units failed: ${result.units.join(', ')}`, {
+      ...facts,
+      hint: `hydra-ops ssh ${machine} systemctl status ${result.units[0]}`,
+    })
+  }
+  throw failure('ACTIVATION', `machine '${machine}': the activation ended with status ${result.code}`, {
+    ...facts,
+    hint: `hydra-ops logs ${machine}`,
+  })
+}

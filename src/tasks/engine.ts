@@ -1,0 +1,271 @@
+import type { Duplex } from 'node:stream'
+import type { Bounds } from '../core/deadline.js'
+import type { TaskRecord } from '../core/deployment.js'
+import { failure, messageOf, OpsError, throwIfAborted } from '../core/errors.js'
+import type { TaskId } from '../core/names.js'
+import type { PlanItem } from '../core/plan.js'
+import type { Run } from '../core/run.js'
+import { settleAll } from '../core/settle.js'
+import type { TaskRun, TaskState, WantedTask } from '../core/setup-task.js'
+import { severalErrors } from '../core/several-errors.js'
+import type { Host } from '../core/ssh.js'
+import { secretHashes, type TaskSecrets } from './secrets.js'
+
+export interface TaskContext {
+  /** What is recorded of each task of this machine. */
+  readonly records: Readonly<Record<TaskId, TaskRecord>>
+  /** Tasks to run whatever their state. */
+  readonly redo: ReadonlySet<TaskId>
+  /** Keyed hash: inputs may hold what must not be guessed from the state. */
+  hmac(inputs: string): string
+  readonly secrets: TaskSecrets
+  /** May what is irreplaceable be made anew, empty? */
+  readonly allowRecreate: boolean
+  /** See `TaskRun.connect`. */
+  connect(port: number, bounds: Bounds, address?: string): Promise<Duplex>
+  now(): Date
+  readonly run: Run
+}
+
+/** Why a task would run; `undefined` = it need not. */
+export interface TaskStatus {
+  readonly task: WantedTask
+  readonly why: string | undefined
+  /** What was there according to the record, is gone, and would be made anew. */
+  readonly lost?: string | undefined
+  /** The machine did not tell: it would be run, and may well be done. */
+  readonly unread?: boolean
+}
+
+export type TaskResult = { readonly id: TaskId } & (
+  | { readonly kind: 'unchanged' }
+  | { readonly kind: 'done'; readonly outputs: Readonly<Record<string, string>> }
+  | { readonly kind: 'failed'; readonly error: unknown }
+  /** What it depends on failed. */
+  | { readonly kind: 'skipped'; readonly because: TaskId }
+)
+
+/** Which tasks would run now, and why; for plan and status. Reads the machine, changes nothing. */
+export async function probeTasks(
+  host: Host,
+  tasks: readonly WantedTask[],
+  context: TaskContext,
+): Promise<TaskStatus[]> {
+  return settleAll(
+    tasks.map(async (task) => {
+      try {
+        return { task, ...(await reasonToRun(host, task, context)) }
+      } catch (error) {
+        if (error instanceof OpsError && error.code === 'INTERRUPTED') throw error
+        return { task, why: `its state cannot be read: ${messageOf(error)}`, unread: true }
+      }
+    }),
+  )
+}
+
+export function planTasks(statuses: readonly TaskStatus[], allowRecreate = false): PlanItem[] {
+  return statuses.flatMap(({ task, why, lost }): PlanItem[] => {
+    if (why === undefined) return []
+    if (lost === undefined) return [{ subject: 'setup', action: 'run', detail: task.id, note: why }]
+    const note = `${lost} is gone: what was in it is lost${allowRecreate ? '' : ' (needs --allow-recreate)'}`
+    return [{ subject: 'setup', action: 'recreate', detail: task.id, note }]
+  })
+}
+
+/**
+ * Runs what needs to run, each after what it depends on, the rest at the same time. A failure stops only what
+ * depends on it. A task counts as done when it was applied and verified; `onDone` records that at once.
+ */
+export async function runTasks(
+  host: Host,
+  tasks: readonly WantedTask[],
+  context: TaskContext & { onDone(task: WantedTask, record: TaskRecord): void },
+): Promise<TaskResult[]> {
+  const started = new Map<TaskId, Promise<TaskResult>>()
+  const wanted = new Map(tasks.map((task) => [task.id, task]))
+  refuseCycles(wanted)
+  const start = (task: WantedTask): Promise<TaskResult> => {
+    const known = started.get(task.id)
+    if (known !== undefined) return known
+    // What is not wanted here is not waited for: another stage ran it, or the machine does without.
+    const before = task.after.flatMap((id) => wanted.get(id) ?? []).map(start)
+    const result = afterOthers(before, task, () => runTask(host, task, context))
+    started.set(task.id, result)
+    return result
+  }
+  const results = await settleAll(tasks.map(start))
+  throwIfAborted(context.run.signal)
+  return results
+}
+
+async function afterOthers(
+  others: readonly Promise<TaskResult>[],
+  task: WantedTask,
+  go: () => Promise<TaskResult>,
+): Promise<TaskResult> {
+  const ended = await settleAll(others)
+  const failed = ended.find((result) => result.kind === 'failed' || result.kind === 'skipped')
+  return failed === undefined ? go() : { id: task.id, kind: 'skipped', because: failed.id }
+}
+
+async function runTask(
+  host: Host,
+  task: WantedTask,
+  context: TaskContext & { onDone(task: WantedTask, record: TaskRecord): void },
+): Promise<TaskResult> {
+  const run: Run = { ...context.run, log: (line) => context.run.log(`${task.id}: ${line}`) }
+  try {
+    const { why, lost } = await reasonToRun(host, task, { ...context, run })
+    if (why === undefined) return { id: task.id, kind: 'unchanged' }
+    if (lost !== undefined && !context.allowRecreate) throw gone(host, lost)
+    run.log(`${task.title} (${why})`)
+    const outputs = await withSecrets(host, task, context, run)
+    run.log('done')
+    return { id: task.id, kind: 'done', outputs }
+  } catch (error) {
+    if (error instanceof OpsError && error.code === 'INTERRUPTED') throw error
+    run.log(`failed: ${messageOf(error)}`)
+    return { id: task.id, kind: 'failed', error }
+  }
+}
+
+async function withSecrets(
+  host: Host,
+  task: WantedTask,
+  context: TaskContext & { onDone(task: WantedTask, record: TaskRecord): void },
+  run: Run,
+): Promise<Record<string, string>> {
+  const taskRun = await runOf(task, context, run)
+  const outputs = await task.apply(host, taskRun)
+  await task.verify(host, taskRun)
+  // After the task: a generated secret has come to be by now.
+  const secrets = await secretHashes(task.secrets, context)
+  context.onDone(task, {
+    inputs: context.hmac(task.inputs),
+    ...(task.secrets.length === 0 ? {} : { secrets }),
+    outputs,
+    at: context.now().toISOString(),
+  })
+  return outputs
+}
+
+/** What a task is given on the operator host, for one run of it. */
+async function runOf(task: WantedTask, context: TaskContext, run: Run): Promise<TaskRun> {
+  const recorded = context.records[task.id]?.secrets ?? {}
+  const now = await secretHashes(task.secrets, context)
+  return {
+    ...run,
+    secret: (name) => {
+      const need = task.secrets.find((each) => each.name === name)
+      if (need === undefined) throw new Error(`task ${task.id} did not name the secret ${name}`)
+      return context.secrets.read(need)
+    },
+    secretChanged: (name) => recorded[name] === undefined || recorded[name] !== now[name],
+    connect: (port, bounds, address) => context.connect(port, bounds, address),
+  }
+}
+
+function gone(host: Host, lost: string): Error {
+  return failure('LOST', `machine '${host.machine}': ${lost} was there, and is gone`, {
+    machine: host.machine,
+    hint: 'put it back from a backup; or deploy with --allow-recreate, and it is made anew, empty',
+  })
+}
+
+/** Why a task would run by what is recorded of it alone: all there is to go by where the machine is not up. */
+export function reasonByRecord(
+  task: WantedTask,
+  context: Pick<TaskContext, 'records' | 'hmac'>,
+): string | undefined {
+  const record = context.records[task.id]
+  if (record === undefined) return 'not recorded yet'
+  return record.inputs === context.hmac(task.inputs) ? undefined : 'its options changed'
+}
+
+/** Proves each task, one after the other; all that does not hold is in the error. */
+export async function verifyTasks(
+  host: Host,
+  tasks: readonly WantedTask[],
+  context: TaskContext,
+): Promise<void> {
+  const failed: { readonly id: TaskId; readonly error: unknown }[] = []
+  for (const task of tasks) {
+    const run: Run = { ...context.run, log: (line) => context.run.log(`${task.id}: ${line}`) }
+    try {
+      await task.verify(host, await runOf(task, context, run))
+      run.log('proved')
+    } catch (error) {
+      throwIfAborted(context.run.signal)
+      run.log(`failed: ${messageOf(error)}`)
+      failed.push({ id: task.id, error })
+    }
+  }
+  if (failed.length === 0) return
+  throw tasksFailure(host.machine, 'not proved', failed)
+}
+
+/** Makes one error of the tasks that failed, with the hint and the evidence of each; `also` is said after their reasons. */
+export function tasksFailure(
+  machine: string,
+  said: string,
+  failed: readonly { readonly id: TaskId; readonly error: unknown }[],
+  more: {
+    readonly also?: readonly string[]
+    readonly evidence?: readonly string[]
+    /** Where no task gives one. */
+    readonly hint?: string
+  } = {},
+): OpsError {
+  const cause = severalErrors(failed.map(({ error }) => error))
+  const known = cause instanceof OpsError ? cause : undefined
+  const hint = known?.hint ?? more.hint
+  const detail = [...(known?.detail === undefined ? [] : [known.detail]), ...(more.evidence ?? [])].join('\n')
+  const reasons = failed.map(({ id, error }) => `${id}: ${messageOf(error)}`).join('; ')
+  const message = [`machine '${machine}': ${said}: ${reasons}`, ...(more.also ?? [])].join('; ')
+  return failure('SETUP', message, {
+    machine,
+    cause,
+    ...(hint === undefined ? {} : { hint }),
+    ...(detail === '' ? {} : { detail }),
+  })
+}
+
+async function reasonToRun(
+  host: Host,
+  task: WantedTask,
+  context: TaskContext,
+): Promise<{ why: string | undefined; lost?: string | undefined }> {
+  const record = context.records[task.id]
+  const state = await task.probe(host, context.run)
+  // With other options it may be wanted at another place, and nothing be gone.
+  const same = record?.inputs === context.hmac(task.inputs)
+  const lost = same && isLost(state) ? task.irreplaceable : undefined
+  if (context.redo.has(task.id)) return { why: 'asked for', lost }
+  if (state !== 'done') return { why: describeState(state), lost }
+  const byRecord = reasonByRecord(task, context)
+  if (byRecord !== undefined) return { why: byRecord }
+  const hashes = await secretHashes(task.secrets, context)
+  // What cannot be known (in a dry run) counts as unchanged.
+  const changed = task.secrets.find(
+    ({ name }) => hashes[name] !== undefined && hashes[name] !== record?.secrets?.[name],
+  )
+  return { why: changed === undefined ? undefined : `the ${changed.what} changed` }
+}
+
+function isLost(state: TaskState): boolean {
+  return state === 'needed' || (state !== 'done' && state.lost === true)
+}
+
+function describeState(state: Exclude<TaskState, 'done'>): string {
+  return state === 'needed' ? 'not done yet' : state.drifted
+}
+
+/** A mistake in the tasks themselves, which would otherwise wait for ever. */
+function refuseCycles(wanted: ReadonlyMap<TaskId, WantedTask>): void {
+  const visit = (id: TaskId, path: readonly TaskId[]): void => {
+    if (path.includes(id))
+      throw failure('TASK_CYCLE', `set-up tasks wait for each other: ${[...path, id].join(' → ')}`)
+    for (const before of wanted.get(id)?.after ?? []) visit(before, [...path, id])
+  }
+  for (const id of wanted.keys()) visit(id, [])
+}

@@ -1,0 +1,165 @@
+import { readFile } from 'node:fs/promises'
+import type { Duplex } from 'node:stream'
+import type { LocalCommands, Questions } from '../core/context.js'
+import type { Bounds } from '../core/deadline.js'
+import type { DeploymentPaths } from '../core/deployment.js'
+import { failure, messageOf } from '../core/errors.js'
+import type { MachineName } from '../core/names.js'
+import type { SecretNeed } from '../core/setup-task.js'
+import { eachInTurn } from '../core/several-errors.js'
+import { hostOf } from '../machine/connect.js'
+import { type MachineSession, recordOf } from '../machine/machine.js'
+import { connectFromOperator } from '../machine/operator-connection.js'
+import { generatedFile, keepGeneratedSecret, newSecret, readGeneratedSecret } from './generated-secret.js'
+
+/** The secrets of set-up tasks, as the operator has them. */
+export interface TaskSecrets {
+  /** What its keyed hash is made of; undefined = it cannot be known now (a dry run runs no command). */
+  fingerprint(need: SecretNeed): Promise<string | undefined>
+  read(need: SecretNeed): Promise<string>
+}
+
+/** Long enough for a password store that asks a server. */
+const commandMs = 120_000
+
+/** Keyed hashes of what the sources give now, by name. */
+export async function secretHashes(
+  needs: readonly SecretNeed[],
+  context: { readonly secrets: TaskSecrets; hmac(inputs: string): string },
+): Promise<Record<string, string>> {
+  const hashes: [string, string][] = []
+  await eachInTurn(needs, async (need) => {
+    const fingerprint = await context.secrets.fingerprint(need)
+    if (fingerprint !== undefined) hashes.push([need.name, context.hmac(`${need.name}\0${fingerprint}`)])
+  })
+  return Object.fromEntries(hashes)
+}
+
+/** What is needed to read them. */
+export interface SecretKeeper {
+  readonly machine: MachineName
+  readonly paths: DeploymentPaths
+  /** False = a dry run: no command is run, nothing written. */
+  readonly writable: boolean
+  readonly local: Pick<LocalCommands, 'run'>
+  readonly questions: Pick<Questions, 'secret'>
+  readonly signal: AbortSignal
+  /** What was read in this run. */
+  readonly known: Map<string, Promise<string>>
+}
+
+export function secretKeeper(session: MachineSession, known: SecretKeeper['known']): SecretKeeper {
+  return {
+    machine: session.machine,
+    paths: session.deployment.paths,
+    writable: session.deployment.writable,
+    local: session.ops.local,
+    questions: session.ops.questions,
+    signal: session.run.signal,
+    known,
+  }
+}
+
+/** Reads each secret once per run: a command may be slow, and a person is asked only once. */
+export function taskSecrets(keeper: SecretKeeper): TaskSecrets {
+  const known = keeper.known
+  const read = (need: SecretNeed) => {
+    const earlier = known.get(need.name)
+    if (earlier !== undefined) return earlier
+    const reading = readSecret(keeper, need).then((text) => usable(keeper, need, text))
+    known.set(need.name, reading)
+    return reading
+  }
+  return {
+    read,
+    fingerprint: async (need) => {
+      const { source } = need
+      // Asked for once: what was typed then is nowhere to be compared with.
+      if (source.prompt) return 'prompt'
+      if (source.generate) return `generate\0${readGenerated(keeper, need) ?? ''}`
+      if (source.command != null && !keeper.writable) return undefined
+      return read(need)
+    },
+  }
+}
+
+async function readSecret(keeper: SecretKeeper, need: SecretNeed): Promise<string> {
+  const { file, command, prompt } = need.source
+  if (file != null) return readSecretFile(keeper, need, file)
+  if (command != null) return runSecretCommand(keeper, need, command)
+  if (prompt) return keeper.questions.secret(`${need.what}, machine '${keeper.machine}'`)
+  return readGenerated(keeper, need) ?? makeGenerated(keeper, need)
+}
+
+async function readSecretFile(keeper: SecretKeeper, need: SecretNeed, file: string): Promise<string> {
+  try {
+    return await readFile(file, 'utf8')
+  } catch (error) {
+    throw refused(keeper, need, `its file ${file} cannot be read (${codeOf(error)})`)
+  }
+}
+
+/** Its stderr is not shown: tools put secrets there too. */
+async function runSecretCommand(
+  keeper: SecretKeeper,
+  need: SecretNeed,
+  argv: readonly string[],
+): Promise<string> {
+  const what = `the command for the ${need.what}`
+  const result = await keeper.local.run(argv, {
+    signal: keeper.signal,
+    timeoutMs: commandMs,
+    what,
+    stderr: 'hidden',
+  })
+  if (result.kind === 'exited' && result.code === 0) return result.stdout
+  const end = result.kind === 'exited' ? `ended with status ${result.code}` : 'did not end by itself'
+  throw failure('SECRET', `machine '${keeper.machine}': ${what}, '${argv[0]}', ${end}`, {
+    machine: keeper.machine,
+    hint: 'run it by hand to see why; its messages are not shown here, since they may hold secrets',
+  })
+}
+
+function readGenerated(keeper: SecretKeeper, need: SecretNeed): string | undefined {
+  return readGeneratedSecret(generatedFile(keeper.paths, keeper.machine, need.name), need.what)
+}
+
+function makeGenerated(keeper: SecretKeeper, need: SecretNeed): string {
+  const secret = newSecret()
+  keepGeneratedSecret(generatedFile(keeper.paths, keeper.machine, need.name), secret)
+  return secret
+}
+
+function usable(keeper: SecretKeeper, need: SecretNeed, text: string): string {
+  const secret = usableSecret(text)
+  if ('wrong' in secret) throw refused(keeper, need, secret.wrong)
+  return secret.secret
+}
+
+/** One newline at the end is the file's, not the secret's; one within cannot be typed by anybody. */
+export function usableSecret(text: string): { readonly secret: string } | { readonly wrong: string } {
+  const secret = text.replace(/\r?\n$/, '')
+  if (secret === '') return { wrong: 'it is empty' }
+  if (/[\n\r\0]/.test(secret)) return { wrong: 'it has more than one line' }
+  return { secret }
+}
+
+function refused(keeper: SecretKeeper, need: SecretNeed, why: string): Error {
+  return failure('SECRET', `machine '${keeper.machine}': ${need.what}: ${why}`, { machine: keeper.machine })
+}
+
+function codeOf(error: unknown): string {
+  return error instanceof Error && 'code' in error ? String(error.code) : messageOf(error)
+}
+
+/** See `TaskRun.connect`. */
+export function connectAsUser(
+  session: MachineSession,
+  port: number,
+  bounds: Bounds,
+  address = '127.0.0.1',
+): Promise<Duplex> {
+  const published = session.provider.publishedPort?.(recordOf(session).allocation, port)
+  if (published !== undefined) return connectFromOperator(published.host, published.port, bounds.signal)
+  return hostOf(session).connectTcp(address, port, bounds)
+}

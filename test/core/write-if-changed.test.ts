@@ -1,0 +1,34 @@
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { writeIfChanged } from '../../src/core/write-if-changed.js'
+
+let folder: string
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'hydra-ops-write-'))
+})
+afterEach(() => rmSync(folder, { recursive: true, force: true }))
+
+describe('a file for the system’s ssh', () => {
+  it('is replaced by a new one, never written over, and left alone where it is as it should be', () => {
+    const file = join(folder, 'ssh', 'web.config')
+    writeIfChanged(file, 'first')
+    const { ino, mode } = statSync(file)
+    expect(mode & 0o777).toBe(0o600)
+    writeIfChanged(file, 'first')
+    expect(statSync(file).ino).toBe(ino)
+    writeIfChanged(file, 'second')
+    expect(statSync(file).ino).not.toBe(ino)
+    expect(readFileSync(file, 'utf8')).toBe('second')
+    expect(readdirSync(join(folder, 'ssh'))).toEqual(['web.config'])
+  })
+
+  it('that cannot be written is one sentence with its name, and leaves nothing behind', () => {
+    mkdirSync(join(folder, 'web.config'))
+    expect(() => writeIfChanged(join(folder, 'web.config'), 'text')).toThrowError(
+      expect.objectContaining({ code: 'FILE', message: expect.stringContaining('cannot write') }),
+    )
+    expect(readdirSync(folder)).toEqual(['web.config'])
+  })
+})

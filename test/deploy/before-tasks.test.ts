@@ -1,0 +1,140 @@
+import { afterEach, describe, expect, it } from 'vitest'
+import { failure } from '../../src/core/errors.js'
+import { deploy } from '../../src/deploy/deploy.js'
+import { type FakeDebianOptions, runFakeDebian } from '../fakes/fake-debian.js'
+import { fakeMachine, fakeNetwork } from '../fakes/fake-network.js'
+import { createFakeOps, type FakeOps } from '../fakes/fake-ops.js'
+import { fakeTask } from '../fakes/fake-task.js'
+import { standardRequest } from '../fakes/standard-request.js'
+
+let ops: FakeOps
+afterEach(() => ops.cleanup())
+
+/** A new machine whose task `users` makes the user that a file of the closure belongs to. */
+async function machineWithTask(
+  task: { done: boolean; apply(): void },
+  debian: FakeDebianOptions = {},
+): Promise<void> {
+  ops = await createFakeOps({ network: fakeNetwork([fakeMachine('web')]) })
+  // The activation program: 6 while the user is not there and may come later, 1 where it must be there.
+  runFakeDebian(ops, {
+    activationCode: () => (task.done ? 0 : activations().at(-1)?.early === true ? 6 : 1),
+    ...debian,
+  })
+  const users = fakeTask('users', {
+    probe: async () => (task.done ? 'done' : 'needed'),
+    apply: async () => {
+      task.apply()
+      return {}
+    },
+  })
+  Object.assign(ops, { tasks: async () => [users] })
+  ops.store.create({ name: 'net' as never, expressions: ['/net.nix'], searchPath: [], args: {} })
+}
+
+function activations(): { early: boolean; always: boolean; unit: string | undefined }[] {
+  return ops.ssh.execs
+    .filter(({ what }) => what === 'start the activation')
+    .map(({ argv }) => ({
+      early: argv.includes('--before-tasks'),
+      always: argv.includes('--always'),
+      unit: argv[0],
+    }))
+}
+
+describe('a file whose owner a set-up task makes', () => {
+  it('is placed by a second activation after the task, at the first deploy', async () => {
+    const task = { done: false, apply: () => Object.assign(task, { done: true }) }
+    await machineWithTask(task)
+    const { results } = await deploy(ops, standardRequest)
+    expect(results).toMatchObject([{ outcome: 'changed' }])
+    expect(activations().map(({ early }) => early)).toEqual([true, false])
+    expect(new Set(activations().map(({ unit }) => unit)).size).toBe(2)
+    expect((await deploy(ops, standardRequest)).results).toMatchObject([{ outcome: 'unchanged' }])
+    expect(activations()).toHaveLength(2)
+  })
+
+  it('waits for the next deploy where the task failed', async () => {
+    let broken = true
+    const task = {
+      done: false,
+      apply: () => {
+        if (broken) throw failure('TASK', 'out of users')
+        task.done = true
+      },
+    }
+    await machineWithTask(task)
+    const { results } = await deploy(ops, standardRequest)
+    expect(results).toMatchObject([{ outcome: 'failed', stage: 'setup' }])
+    expect(activations().map(({ early }) => early)).toEqual([true])
+    broken = false
+    expect((await deploy(ops, standardRequest)).results).toMatchObject([{ outcome: 'changed' }])
+    expect(activations().map(({ early }) => early)).toEqual([true, true, false])
+  })
+
+  it('is an error where the task did not make it', async () => {
+    await machineWithTask({ done: false, apply: () => {} })
+    const { results } = await deploy(ops, standardRequest)
+    expect(results).toMatchObject([
+      { outcome: 'failed', stage: 'activate', reason: "machine 'web': the activation ended with status 1" },
+    ])
+  })
+
+  it('must be there already where no task is to run', async () => {
+    await machineWithTask({ done: true, apply: () => {} })
+    Object.assign(ops, { tasks: async () => [] })
+    await deploy(ops, standardRequest)
+    expect(activations().map(({ early }) => early)).toEqual([false])
+  })
+})
+
+describe('an activation that leaves something to the one after the tasks', () => {
+  const outOfUsers = () => {
+    throw failure('TASK', 'out of users', { hint: 'mend the users' })
+  }
+
+  it('is told of where a task fails: what waits, what failed, and the journal of those units', async () => {
+    await machineWithTask(
+      { done: false, apply: outOfUsers },
+      {
+        units: ['bad.service'],
+        says: [
+          'file /etc/b written',
+          'unit bad.service failed (exit-code)',
+          'waiting for their owner: file /etc/a, unit theirs.service',
+          'failed before the set-up tasks: unit bad.service',
+          'result 6 bad.service',
+        ],
+      },
+    )
+    const { results } = await deploy(ops, standardRequest)
+    expect(results).toMatchObject([
+      {
+        outcome: 'failed',
+        stage: 'setup',
+        reason:
+          "machine 'web': set-up failed: users: out of users; waiting for their owner: file /etc/a, unit theirs.service; failed before the set-up tasks: unit bad.service",
+        hint: 'mend the users',
+        evidence: expect.arrayContaining(['unit said this']),
+      },
+    ])
+  })
+
+  it('adds nothing where it left nothing', async () => {
+    await machineWithTask({ done: false, apply: outOfUsers }, { activationCode: () => 0, says: ['result 0'] })
+    const { results } = await deploy(ops, standardRequest)
+    expect(results).toMatchObject([{ reason: "machine 'web': set-up failed: users: out of users" }])
+  })
+
+  it('is followed by one that runs the activation program once more, also of a closure that was active', async () => {
+    const task = { done: true, apply: () => Object.assign(task, { done: true }) }
+    await machineWithTask(task)
+    await deploy(ops, standardRequest)
+    task.done = false
+    await deploy(ops, { ...standardRequest, alwaysActivate: true })
+    expect(activations().slice(1)).toMatchObject([
+      { early: true, always: true },
+      { early: false, always: true },
+    ])
+  })
+})

@@ -1,0 +1,378 @@
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import type { MachineDefinition } from '../../src/core/definition.js'
+import { failure, interrupted, usageError } from '../../src/core/errors.js'
+import { DeploymentName, MachineName } from '../../src/core/names.js'
+import { deploy } from '../../src/deploy/deploy.js'
+import type { DeployRequest } from '../../src/deploy/request.js'
+import { createRunLogs } from '../../src/machine/run-logs.js'
+import { readLogs } from '../../src/operations/read-logs.js'
+import { runFakeDebian } from '../fakes/fake-debian.js'
+import { fakeMachine, fakeNetwork } from '../fakes/fake-network.js'
+import { createFakeOps, type FakeOps } from '../fakes/fake-ops.js'
+import { fakeTask } from '../fakes/fake-task.js'
+import { standardRequest } from '../fakes/standard-request.js'
+
+let ops: FakeOps
+
+const web = fakeMachine('web', { deployment: { targetHost: 'old.example' } })
+const db = fakeMachine('db')
+const movedWeb = fakeMachine('web', { version: 'v2', deployment: { targetHost: 'new.example' } })
+const app = fakeMachine('app')
+/** The branch that somebody only wants to build: another host, one machine fewer, one more. */
+const branch = [movedWeb, app]
+
+async function open(machines: readonly MachineDefinition[]): Promise<void> {
+  ops = await createFakeOps({ network: fakeNetwork(machines, { description: 'first' }) })
+  ops.logs = (folder) => createRunLogs({ folder, run: ops.operator.run, now: ops.now, onProblem: () => {} })
+  runFakeDebian(ops)
+  create('net')
+}
+
+function create(name: string): void {
+  ops.store.create({
+    name: DeploymentName.parse(name),
+    expressions: ['/net.nix'],
+    searchPath: [],
+    args: {},
+  })
+}
+
+/** Every file, link and folder of the state with its bytes, but for folders of the deployment that `except` names. */
+function everyFile(...except: ('gcroots' | 'logs')[]): Record<string, string> {
+  const paths = ops.store.paths(ops.store.resolve('net').uuid)
+  const left = except.map((folder) => paths[folder])
+  return Object.fromEntries(
+    readdirSync(ops.store.root, { recursive: true, withFileTypes: true }).flatMap((entry) => {
+      const path = join(entry.parentPath, entry.name)
+      if (left.some((folder) => `${path}/`.startsWith(`${folder}/`))) return []
+      if (entry.isSymbolicLink()) return [[path, readlinkSync(path)]]
+      return [[path, entry.isFile() ? readFileSync(path, 'latin1') : 'folder']]
+    }),
+  )
+}
+
+const run = (request: Partial<DeployRequest> = {}) => deploy(ops, { ...standardRequest, ...request })
+const recordOf = (name: string, deployment = 'net') =>
+  ops.store.resolve(deployment).machines[MachineName.parse(name)]
+
+/** A task that is to run, so that a look needs the key under which inputs are hashed. */
+function wantTask(): void {
+  const task = fakeTask('nix', {
+    probe: async (host) => {
+      await host.exec(['true'], { signal: ops.signal, timeoutMs: 1, what: 'read the boot id' })
+      return 'needed'
+    },
+  })
+  ops.tasks = async () => [task]
+}
+
+afterEach(() => ops.cleanup())
+
+describe('a deploy that ends before it works on a machine leaves every file of the state as it was', () => {
+  beforeEach(async () => {
+    await open([web, db])
+    await run()
+    ops.nix.network = fakeNetwork(branch, { description: 'second' })
+  })
+
+  it('with --build-only but for the GC roots of what was built, whatever the branch says', async () => {
+    const before = everyFile('gcroots')
+    const roots = everyFile()
+    const { results } = await run({ until: 'build' })
+    expect(results.map(({ machine, outcome }) => [machine, outcome])).toEqual([
+      ['app', 'unchanged'],
+      ['web', 'unchanged'],
+    ])
+    expect(ops.nix.builds.flat()).not.toEqual([])
+    expect(everyFile('gcroots')).toEqual(before)
+    // The roots of what runs are all there, beside those of what was built.
+    expect(everyFile()).toMatchObject(roots)
+    const added = Object.keys(everyFile()).filter((path) => !(path in roots))
+    expect(added.map((path) => path.slice(path.lastIndexOf('/') + 1))).toEqual(['app+built-1', 'web+built-2'])
+    expect(recordOf('web')?.target?.host).toBe('old.example')
+    expect(recordOf('db')?.obsolete).toBe(false)
+  })
+
+  it('with --build-only of machines that cannot be inspected or do not build', async () => {
+    ops.ssh.hostKeys.set('web', 'another key')
+    ops.nix.brokenBuilds.add('app')
+    const before = everyFile('logs')
+    await expect(run({ until: 'build' })).rejects.toThrow("machine 'app' does not build")
+    const { results } = await run({ until: 'build', keepGoing: true })
+    expect(results.map(({ outcome }) => outcome)).toEqual(['failed', 'failed'])
+    expect(everyFile('logs')).toEqual(before)
+  })
+
+  it.each<[string, Partial<DeployRequest>]>([
+    ['reboots', { forceReboot: true }],
+    ['destroys', { killObsolete: true }],
+  ])('with "no" at the question of a plan that %s', async (_, request) => {
+    const before = everyFile()
+    ops.answerTo = false
+    await expect(run({ ...request, yes: false })).rejects.toThrow('nothing was changed')
+    expect(ops.asked).toHaveLength(1)
+    expect(everyFile()).toEqual(before)
+  })
+
+  it('without a terminal to ask on', async () => {
+    const before = everyFile()
+    await expect(run({ forceReboot: true, yes: false })).rejects.toThrow('nobody is there to answer')
+    expect(everyFile()).toEqual(before)
+  })
+
+  it('after Ctrl-C at the question', async () => {
+    const before = everyFile()
+    ops.questions.confirm = async () => {
+      throw interrupted()
+    }
+    await expect(run({ forceReboot: true, yes: false })).rejects.toMatchObject({ exitCode: 130 })
+    expect(everyFile()).toEqual(before)
+  })
+
+  it('when the expression does not evaluate, or asks for what cannot be', async () => {
+    const before = everyFile()
+    ops.nix.network = fakeNetwork([fakeMachine('web', { fake: { diskSize: 1 } })])
+    await expect(run()).rejects.toThrow('cannot shrink')
+    ops.nix.evaluate = async () => {
+      throw usageError('hydra.nix: syntax error')
+    }
+    await expect(run()).rejects.toThrow('syntax error')
+    expect(everyFile()).toEqual(before)
+  })
+
+  it('also where the look needed a host key and the key of the hashes, and lines were logged', async () => {
+    await open([fakeMachine('web')])
+    await run({ until: 'create' })
+    wantTask()
+    const { connect } = ops.ssh
+    ops.ssh.connect = (target, options) => connect({ ...target, hostKey: undefined }, options)
+    const before = everyFile()
+    const beforeBuild = everyFile('gcroots')
+    expect(Object.keys(before).some((path) => path.endsWith('hash.key'))).toBe(false)
+    ops.answerTo = false
+    const refused = run({ forceReboot: true, yes: false, acceptHostKey: true })
+    await expect(refused).rejects.toThrow('nothing was changed')
+    expect(everyFile()).toEqual(before)
+    await run({ until: 'build', acceptHostKey: true })
+    expect(everyFile('gcroots')).toEqual(beforeBuild)
+    await run({ acceptHostKey: true })
+    const after = everyFile()
+    expect(Object.keys(after).some((path) => path.endsWith('hash.key'))).toBe(true)
+    expect(Object.entries(after).find(([path]) => path.endsWith('web.log'))?.[1]).toContain(
+      'accepted the host key',
+    )
+    const events = ops.store.history(ops.store.resolve('net').uuid).map(({ event }) => event)
+    expect(events.lastIndexOf('ssh.hostkey')).toBeGreaterThan(events.lastIndexOf('deploy.begin'))
+  })
+})
+
+describe('the log of a deploy that failed before it worked on a machine', () => {
+  let earlier: string
+
+  beforeEach(async () => {
+    await open([web, db])
+    beginRun('20260101-000000-aaaaaa')
+    await run()
+    earlier = ops.operator.run
+    beginRun('20260102-000000-bbbbbb')
+  })
+
+  function beginRun(name: string): void {
+    Object.assign(ops, { operator: { ...ops.operator, run: name } })
+  }
+  const lastLog = (machine?: string) => readLogs(ops, { deployment: 'net', machine, run: undefined })
+  const textOf = (machine?: string) =>
+    lastLog()
+      .machines.filter((part) => part.machine === machine)
+      .map(({ text }) => text)
+      .join('')
+
+  it.each<[string, Partial<DeployRequest>]>([
+    ['with --build-only', { until: 'build' }],
+    ['without it', {}],
+  ])('has what the builder said and how it ended, %s', async (_, request) => {
+    const { build } = ops.nix
+    ops.nix.build = async (derivations, flags, of) => {
+      of.log('cc: out of memory')
+      return build(derivations, flags, of)
+    }
+    ops.nix.brokenBuilds.add('web')
+    await expect(run(request)).rejects.toThrow("machine 'web' does not build")
+    expect(lastLog().run).toBe(ops.operator.run)
+    expect(textOf()).toMatch(/cc: out of memory\n.*machine 'web' does not build/s)
+  })
+
+  it('names each machine that failed, where --keep-going lets the others be built', async () => {
+    ops.nix.brokenBuilds.add('web')
+    const { results } = await run({ until: 'build', keepGoing: true })
+    expect(results.map(({ outcome }) => outcome)).toEqual(['unchanged', 'failed'])
+    expect(lastLog('web').run).toBe(ops.operator.run)
+    expect(textOf('web')).toContain("failed at build: machine 'web' does not build")
+    expect(lastLog('db').run).toBe(earlier)
+  })
+
+  it('has the words of an evaluation that came to its deadline', async () => {
+    ops.nix.evaluate = async (_, of) => {
+      of.log('trace: fetching')
+      throw failure('DEADLINE', 'the evaluation did not end within 600 s')
+    }
+    await expect(run()).rejects.toThrow('did not end within')
+    expect(lastLog().run).toBe(ops.operator.run)
+    expect(textOf()).toMatch(/trace: fetching\n.*did not end within 600 s/s)
+  })
+
+  it('has an error that is a bug', async () => {
+    ops.nix.evaluate = async () => {
+      throw new TypeError('x is not a function')
+    }
+    await expect(run()).rejects.toThrow('x is not a function')
+    expect(textOf()).toContain('x is not a function')
+  })
+
+  it.each<[string, () => void]>([
+    [
+      'of an expression that is wrong',
+      () => {
+        throw usageError('hydra.nix: syntax error')
+      },
+    ],
+    [
+      'after Ctrl-C',
+      () => {
+        throw interrupted()
+      },
+    ],
+  ])('is not kept %s', async (_, end) => {
+    ops.nix.evaluate = async (_wanted, of) => {
+      of.log('trace: fetching')
+      end()
+      throw new Error('it goes on')
+    }
+    await expect(run()).rejects.toThrow(/syntax error|interrupted/)
+    expect(lastLog().run).toBe(earlier)
+  })
+})
+
+describe('what a deploy knows of a machine', () => {
+  it('is not written before its own work begins', async () => {
+    await open([
+      fakeMachine('web', { deployment: { tags: ['early'] } }),
+      fakeMachine('db', { deployment: { tags: ['late'] } }),
+    ])
+    ops.nix.network = fakeNetwork([...ops.nix.network.machines.values()], { ordering: ['early', 'late'] })
+    const seen: string[][] = []
+    const { copy } = ops.nix
+    ops.nix.copy = async (...given) => {
+      seen.push(Object.keys(ops.store.resolve('net').machines))
+      return copy(...given)
+    }
+    await run()
+    expect(seen).toEqual([['web'], ['web', 'db']])
+  })
+
+  it('is not written of one that was not selected', async () => {
+    await open([web, db])
+    await run({ selection: { on: 'web' } })
+    expect(recordOf('db')).toBeUndefined()
+    ops.nix.network = fakeNetwork([movedWeb, db])
+    await run({ selection: { on: 'db' } })
+    expect(recordOf('web')?.target?.host).toBe('old.example')
+    expect(recordOf('db')?.deployed).toBeDefined()
+    await run({ selection: { on: 'web' } })
+    expect(recordOf('web')?.target?.host).toBe('new.example')
+  })
+
+  it('is not written when another machine does not build, but for what --retry-failed goes by', async () => {
+    await open([web, db])
+    await run()
+    ops.nix.network = fakeNetwork([movedWeb, app])
+    ops.nix.brokenBuilds.add('web')
+    const before = ops.store.resolve('net').machines
+    await expect(run()).rejects.toThrow("machine 'web' does not build")
+    expect(ops.store.resolve('net').machines).toEqual({
+      ...before,
+      web: { ...before[web.name], lastResult: 'failed' },
+    })
+    expect(ops.store.resolve('net').description).toBe('first')
+  })
+
+  it('marks machines as obsolete, and as wanted again, once machines are worked on', async () => {
+    await open([web, db])
+    await run()
+    ops.nix.network = fakeNetwork([web])
+    await run({ selection: { on: 'web' } })
+    expect(recordOf('db')?.obsolete).toBe(true)
+    ops.nix.network = fakeNetwork([web, db])
+    ops.nix.evaluations.length = 0
+    await run()
+    expect(recordOf('db')?.obsolete).toBe(false)
+    // The addresses of all of them are known to the evaluation that counts.
+    expect(Object.keys(ops.nix.evaluations.at(-1)?.physical ?? {})).toEqual(['web', 'db'])
+  })
+})
+
+describe('a port that was only thought of', () => {
+  /** Deploys `other`, which wants the port that `net` has in its plan, while `net` asks its question. */
+  async function takenMeanwhile(): Promise<void> {
+    create('other')
+    ops.nix.network = fakeNetwork([fakeMachine('gate')])
+    const allocate = ops.providers.named('fake').allocate
+    Object.assign(ops.providers.named('fake'), {
+      allocate: (request: Parameters<typeof allocate>[0]) =>
+        allocate({ ...request, deployment: net, machine: web.name }),
+    })
+    await run({ deployment: 'other' })
+  }
+  let net: Parameters<FakeOps['store']['paths']>[0]
+
+  beforeEach(async () => {
+    await open([fakeMachine('web'), db])
+    net = ops.store.resolve('net').uuid
+  })
+
+  it('is called proposed in the plan, and not any more once it is written', async () => {
+    const details: unknown[] = []
+    const onPlan: DeployRequest['onPlan'] = (plan) =>
+      details.push(plan.machines[0]?.items.find(({ action }) => action === 'create')?.detail)
+    await run({ onPlan, until: 'build' })
+    expect(details).toEqual([expect.stringMatching(/ · proposed ports 127\.0\.0\.1:\d+$/)])
+    const { ensureKeyPair } = ops.ssh
+    ops.ssh.ensureKeyPair = async (file, given) => {
+      if (file.includes('ssh_host')) throw new Error('as if it ended here')
+      return ensureKeyPair(file, given)
+    }
+    await run({ onPlan })
+    await run({ onPlan })
+    expect(details.slice(1)).toEqual([
+      expect.stringMatching(/ · proposed ports /),
+      expect.stringMatching(/ · ports /),
+    ])
+  })
+
+  it('is replaced, with a notice, when another deployment took it meanwhile', async () => {
+    const build = ops.nix.build
+    ops.nix.build = async (...given) => {
+      ops.nix.build = build
+      const wanted = ops.nix.network
+      await takenMeanwhile()
+      ops.nix.network = wanted
+      return build(...given)
+    }
+    const { results } = await run()
+    expect(results.map(({ outcome, reason }) => [outcome, reason])).toEqual([
+      ['changed', undefined],
+      ['changed', undefined],
+    ])
+    const ports = [recordOf('gate', 'other'), recordOf('web'), recordOf('db')].map(
+      (record) => Object(record?.allocation).sshPort,
+    )
+    expect(new Set(ports).size).toBe(3)
+    const notices = ops.emitted.flatMap((event) => (event.kind === 'notice' ? event.text : []))
+    expect(notices).toEqual([
+      `machine 'web': another deployment took port ${ports[0]} meanwhile; it now has 127.0.0.1:${ports[1]}`,
+    ])
+    expect((await run()).results.map(({ outcome }) => outcome)).toEqual(['unchanged', 'unchanged'])
+  })
+})

@@ -1,0 +1,139 @@
+import { afterEach, describe, expect, it } from 'vitest'
+import { machinesStatus } from '../../src/commands/statuses.js'
+import { deploy } from '../../src/deploy/deploy.js'
+import type { DeployRequest } from '../../src/deploy/request.js'
+import { runFakeDebian } from '../fakes/fake-debian.js'
+import { fakeMachine, fakeNetwork } from '../fakes/fake-network.js'
+import { createFakeOps, type FakeOps } from '../fakes/fake-ops.js'
+import { standardRequest } from '../fakes/standard-request.js'
+
+let ops: FakeOps
+afterEach(() => ops.cleanup())
+
+/** Groups db (two machines), web (one) and the rest (one), of which some fail when they are activated. */
+async function groups(...failing: string[]): Promise<void> {
+  const tagged = (name: string, ...tags: string[]) => fakeMachine(name, { deployment: { tags } })
+  const machines = [tagged('db1', 'db'), tagged('db2', 'db'), tagged('web1', 'web', 'x'), tagged('mail')]
+  ops = await createFakeOps({ network: fakeNetwork(machines, { ordering: ['db', 'web'] }) })
+  runFakeDebian(ops, {
+    activationCode: (machine) => (failing.includes(machine) ? 4 : 0),
+    units: ['a.service'],
+  })
+  ops.store.create({ name: 'net' as never, expressions: ['/net.nix'], searchPath: [], args: {} })
+}
+
+async function run(request: Partial<DeployRequest> = {}): Promise<Record<string, string>> {
+  const { results } = await deploy(ops, { ...standardRequest, ...request })
+  return Object.fromEntries(
+    results.map(({ machine, outcome, reason }) => [
+      machine,
+      outcome === 'skipped' ? `skipped: ${reason}` : outcome,
+    ]),
+  )
+}
+function wantVersion(version: string): void {
+  const { machines, ...rest } = ops.nix.network
+  const next = [...machines.values()].map(({ name, options }) =>
+    fakeMachine(name, { version, deployment: { tags: options.tags } }),
+  )
+  ops.nix.network = fakeNetwork(next, rest)
+}
+const made = () =>
+  ops.hypervisor
+    .listing()
+    .running.map((name) => name.split('-').at(-1))
+    .sort()
+
+describe('groups of an ordering', () => {
+  it('give the exit status of a machine that failed, and a hint at the flag', async () => {
+    await groups('db1')
+    const { results } = await deploy(ops, standardRequest)
+    expect(machinesStatus(results)).toBe(3)
+    expect(results.find(({ machine }) => machine === 'mail')?.hint).toContain('--keep-going-groups')
+  })
+
+  it('are not begun after one in which a machine failed; the rest of its own group is finished', async () => {
+    await groups('db1')
+    const reason = "skipped: not begun, as db1 of group 'db' failed"
+    expect(await run()).toEqual({ db1: 'degraded', db2: 'changed', web1: reason, mail: reason })
+    expect(made()).toEqual(['db1', 'db2'])
+  })
+
+  it('end with the group in which a machine failed, also with the last but one', async () => {
+    await groups('web1')
+    expect(await run()).toMatchObject({
+      web1: 'degraded',
+      mail: "skipped: not begun, as web1 of group 'web' failed",
+    })
+    expect(made()).toEqual(['db1', 'db2', 'web1'])
+  })
+
+  it('are all begun with --keep-going-groups', async () => {
+    await groups('db1')
+    expect(await run({ keepGoingGroups: true })).toEqual({
+      db1: 'degraded',
+      db2: 'changed',
+      web1: 'changed',
+      mail: 'changed',
+    })
+  })
+
+  it('are not begun after one whose machine could not be looked at or built either', async () => {
+    await groups()
+    ops.nix.brokenBuilds.add('db2')
+    expect(await run({ keepGoing: true })).toMatchObject({
+      db1: 'changed',
+      db2: 'failed',
+      web1: "skipped: not begun, as db2 of group 'db' failed",
+    })
+    expect(made()).toEqual(['db1'])
+  })
+
+  it('go on with the next deploy, once what failed is mended', async () => {
+    const failing = ['db1', 'db2']
+    await groups(...failing)
+    expect(await run()).toMatchObject({ web1: "skipped: not begun, as db1, db2 of group 'db' failed" })
+    runFakeDebian(ops)
+    expect(await run()).toEqual({ db1: 'changed', db2: 'changed', web1: 'changed', mail: 'changed' })
+  })
+
+  it('are what --retry-failed begins with too, where they were not begun after a failure', async () => {
+    await groups()
+    await run()
+    wantVersion('v2')
+    runFakeDebian(ops, { activationCode: (machine) => (machine === 'db1' ? 4 : 0) })
+    expect(await run()).toMatchObject({
+      db1: 'failed',
+      db2: 'changed',
+      web1: expect.stringMatching(/^skipped/),
+    })
+    runFakeDebian(ops)
+    expect(await run({ retryFailed: true })).toEqual({ db1: 'changed', web1: 'changed', mail: 'changed' })
+    expect(await run({ retryFailed: true })).toEqual({})
+  })
+
+  it('are what --retry-failed begins with too, where a machine that did not build ended the deploy', async () => {
+    await groups()
+    await run()
+    wantVersion('v2')
+    ops.nix.brokenBuilds.add('web1')
+    await expect(run()).rejects.toMatchObject({ code: 'BUILD' })
+    ops.nix.brokenBuilds.clear()
+    expect(Object.keys(await run({ retryFailed: true })).sort()).toEqual(['db1', 'db2', 'mail', 'web1'])
+  })
+
+  it('stay what --retry-failed begins with until they were begun', async () => {
+    await groups()
+    await run()
+    wantVersion('v2')
+    runFakeDebian(ops, { activationCode: (machine) => (machine === 'db1' ? 4 : 0) })
+    await run()
+    expect(Object.keys(await run({ retryFailed: true })).sort()).toEqual(['db1', 'mail', 'web1'])
+  })
+
+  it('do not matter where the network orders nothing', async () => {
+    await groups('db1')
+    ops.nix.network = fakeNetwork([...ops.nix.network.machines.values()])
+    expect(await run()).toMatchObject({ db1: 'degraded', web1: 'changed', mail: 'changed' })
+  })
+})

@@ -1,0 +1,103 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import type { MachineDefinition } from '../../src/core/definition.js'
+import { deploy } from '../../src/deploy/deploy.js'
+import { dryingSession } from '../../src/machine/session.js'
+import { surveyMachine } from '../../src/systems/debian/survey.js'
+import { keyedHash } from '../../src/tasks/keyed-hash.js'
+import { fakeMachine, fakeNetwork, fakeStorePath } from '../fakes/fake-network.js'
+import { succeed, surveyOf } from '../fakes/fake-ssh.js'
+import { connectFake, recordingRun } from '../fakes/fake-target.js'
+import { fakeTask } from '../fakes/fake-task.js'
+import { standardRequest } from '../fakes/standard-request.js'
+import { type Deployed, deployed } from '../operations/deployed.js'
+
+let world: Deployed
+
+beforeEach(async () => {
+  world = await deployed()
+})
+afterEach(() => world.ops.cleanup())
+
+/** What the plan says of `web`, as words. */
+async function planOf(...machines: MachineDefinition[]): Promise<string[]> {
+  world.ops.nix.network = fakeNetwork(machines)
+  const request = { ...standardRequest, deployment: undefined, selection: { on: 'web' }, dryRun: true }
+  const { plan } = await deploy(world.ops, request)
+  const [web] = plan.machines
+  return (web?.items ?? []).map(({ subject, action, detail }) => `${subject} ${action} ${detail}`)
+}
+
+describe('packages that were installed for the deployment and are dropped', () => {
+  const has = (apt: string) =>
+    world.ops.ssh.answer('read the facts of the machine', surveyOf({ profile: fakeStorePath('web-v1'), apt }))
+  const wants = (version: string, ...aptPackages: string[]) =>
+    fakeMachine('web', { version, deployment: { aptPackages } })
+
+  it('are in the plan of the deploy that removes them', async () => {
+    world.ops.ssh.answer('read which packages are installed', succeed('ii |jq|1.6|\n'))
+    has('curl htop jq ')
+    expect(await planOf(wants('v2', 'jq=1.6'))).toContain('packages remove curl, htop')
+    expect((await planOf(wants('v2', 'jq', 'curl', 'htop'))).join()).not.toContain('packages remove')
+  })
+
+  it('are not announced by a deploy that activates nothing', async () => {
+    has('curl ')
+    expect(await planOf(wants('v1'))).toEqual([])
+  })
+
+  it('are read from what the machine has written down', async () => {
+    const { host, ssh } = await connectFake()
+    ssh.answer('read the facts of the machine', surveyOf({ apt: 'curl jq ' }))
+    expect((await surveyMachine(host, recordingRun())).aptInstalled).toEqual(['curl', 'jq'])
+    ssh.answer('read the facts of the machine', surveyOf({ apt: '' }))
+    expect((await surveyMachine(host, recordingRun())).aptInstalled).toEqual([])
+  })
+})
+
+describe('a machine that is stopped', () => {
+  const keys = { lasting: { text: 'x', destDir: '/etc/keys' }, passing: { text: 'x' } }
+  const wants = (version: string, more: object = {}) =>
+    fakeMachine('web', { version, deployment: { keys, aptPackages: ['jq'], ...more } })
+
+  beforeEach(async () => {
+    const { ops } = world
+    Object.assign(ops, { tasks: async () => [fakeTask('ran'), fakeTask('new')] })
+    const inputs = keyedHash(dryingSession(ops.store, ops.store.resolve(undefined).uuid))('{}')
+    await world.change('web', {
+      keys: { lasting: '/etc/keys/lasting', passing: '/run/keys/passing', dropped: '/etc/keys/dropped' },
+      tasks: { ran: { inputs, outputs: {}, at: '2026-01-02T03:04:05Z' } },
+    })
+    ops.hypervisor.stop(world.resourceName('web'))
+  })
+
+  it('is planned by what is recorded of it', async () => {
+    expect(await planOf(wants('v1'))).toEqual([
+      'machine start it is stopped',
+      'setup run new',
+      'keys add passing',
+      'keys remove dropped',
+    ])
+  })
+
+  it('is brought a changed closure, and what it names', async () => {
+    const items = await planOf(wants('v2'))
+    expect(items).toContainEqual(expect.stringMatching(/^closure (build|copy)/))
+    expect(items).toContain('packages add jq')
+    expect(items).not.toContain('setup run ran')
+  })
+
+  it('is new in everything once it is gone', async () => {
+    world.ops.hypervisor.undefine(world.resourceName('web'))
+    world.ops.hypervisor.removeDisk(world.resourceName('web'))
+    const items = await planOf(wants('v1'))
+    expect(items).toEqual(
+      expect.arrayContaining([
+        'packages add jq',
+        'setup run ran',
+        'setup run new',
+        'keys add lasting, passing',
+      ]),
+    )
+    expect(items.join()).toContain('closure copy')
+  })
+})

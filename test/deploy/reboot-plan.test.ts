@@ -1,0 +1,97 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { deploy } from '../../src/deploy/deploy.js'
+import type { DeployRequest } from '../../src/deploy/request.js'
+import { rebootMachines } from '../../src/operations/power.js'
+import { runFakeDebian } from '../fakes/fake-debian.js'
+import { fakeMachine, fakeNetwork } from '../fakes/fake-network.js'
+import { createFakeOps, type FakeOps } from '../fakes/fake-ops.js'
+import { exit } from '../fakes/fake-ssh.js'
+import { standardRequest } from '../fakes/standard-request.js'
+
+let ops: FakeOps
+
+/** A machine that is up to date. */
+async function begin(debian: { rebootWanted?: boolean } = {}) {
+  ops = await createFakeOps({ network: fakeNetwork([fakeMachine('web')]) })
+  runFakeDebian(ops, debian)
+  ops.store.create({ name: 'net' as never, expressions: ['/net.nix'], searchPath: [], args: {} })
+  await deploy(ops, standardRequest)
+}
+
+const again = (request: Partial<DeployRequest>) => deploy(ops, { ...standardRequest, ...request })
+const reboots = () => ops.ssh.execs.filter(({ what }) => what === 'reboot').length
+
+afterEach(() => ops.cleanup())
+
+describe('a reboot that was asked for', () => {
+  beforeEach(() => begin())
+
+  it('is in the plan, asked about and done', async () => {
+    const { plan, results } = await again({ forceReboot: true })
+    expect(plan).toMatchObject({
+      disruptive: true,
+      machines: [{ items: [{ action: 'reboot', detail: 'as asked: --force-reboot' }] }],
+    })
+    expect([results[0]?.outcome, reboots()]).toEqual(['changed', 1])
+    ops.answerTo = false
+    await expect(again({ forceReboot: true, yes: false })).rejects.toThrow('nothing was changed')
+    expect(reboots()).toBe(1)
+  })
+
+  it('is recorded with the boot id after it, and the next deploy finds nothing to change', async () => {
+    const bootId = () => ops.store.resolve('net').machines['web' as never]?.facts.bootId
+    expect(bootId()).toBe('boot-1')
+    await again({ forceReboot: true })
+    expect(bootId()).toBe('boot-2')
+    expect((await again({})).results).toMatchObject([{ outcome: 'unchanged' }])
+    expect(bootId()).toBe('boot-2')
+  })
+
+  it('is recorded also by the verb reboot', async () => {
+    await rebootMachines(ops, { deployment: 'net', selection: {}, maxConcurrent: 1 })
+    expect(ops.store.resolve('net').machines['web' as never]?.facts.bootId).toBe('boot-2')
+  })
+
+  it('is recorded also where the deploy fails after it', async () => {
+    const check = { cmd: [{ cmd: ['false'], period: 0.001, total: 0.001, timeout: 1 }] }
+    ops.nix.network = fakeNetwork([fakeMachine('web', { deployment: { healthChecks: check } })])
+    ops.ssh.answer(/health|check/, exit(1))
+    expect((await again({ forceReboot: true })).results).toMatchObject([
+      { outcome: 'failed', stage: 'health' },
+    ])
+    expect(ops.store.resolve('net').machines['web' as never]?.facts.bootId).toBe('boot-2')
+  })
+
+  it('is neither planned nor done by a part of a deploy', async () => {
+    for (const until of ['build', 'create', 'copy'] as const) {
+      const { plan } = await again({ forceReboot: true, until })
+      expect(plan).toMatchObject({ disruptive: false, machines: [{ items: [] }] })
+    }
+    expect(reboots()).toBe(0)
+  })
+})
+
+describe('a reboot that the machine wants', () => {
+  beforeEach(() => begin({ rebootWanted: true }))
+
+  it('is in the plan, and not done unless it is allowed', async () => {
+    const { plan, results } = await again({})
+    expect(plan).toMatchObject({
+      disruptive: false,
+      machines: [{ items: [{ action: 'reboot', note: 'needs --allow-reboot' }] }],
+    })
+    expect(results[0]?.outcome).toBe('unchanged')
+    expect(reboots()).toBe(0)
+  })
+
+  it('is asked about where it is allowed, done once, and then wanted no more', async () => {
+    ops.answerTo = false
+    await expect(again({ allowReboot: true, yes: false })).rejects.toThrow('nothing was changed')
+    expect(reboots()).toBe(0)
+    ops.answerTo = true
+    await again({ allowReboot: true, yes: false })
+    expect(reboots()).toBe(1)
+    expect((await again({ allowReboot: true, yes: false })).plan.machines).toMatchObject([{ items: [] }])
+    expect([ops.asked.length, reboots()]).toEqual([2, 1])
+  })
+})

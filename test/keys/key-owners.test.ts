@@ -1,0 +1,211 @@
+import { afterEach, describe, expect, it, vi } from 'vitest'
+import { deploy } from '../../src/deploy/deploy.js'
+import type { DeployRequest } from '../../src/deploy/request.js'
+import { rebootMachines, startMachines } from '../../src/operations/power.js'
+import { sendKeys } from '../../src/operations/send-keys.js'
+import { runFakeDebian } from '../fakes/fake-debian.js'
+import { fakeMachine, fakeNetwork } from '../fakes/fake-network.js'
+import { createFakeOps, type FakeOps } from '../fakes/fake-ops.js'
+import { succeed } from '../fakes/fake-ssh.js'
+import { fakeTask } from '../fakes/fake-task.js'
+import { standardRequest } from '../fakes/standard-request.js'
+
+let ops: FakeOps
+/** Users and groups of the machine. */
+const known = new Set(['root'])
+
+afterEach(() => {
+  ops.cleanup()
+  known.clear()
+  known.add('root')
+})
+
+const again = (request: Partial<DeployRequest> = {}) => deploy(ops, { ...standardRequest, ...request })
+const written = () => ops.ssh.execs.filter(({ what }) => what === 'deliver keys').length
+
+interface Wanted {
+  user?: string
+  group?: string
+  destDir?: string
+  uploadAt?: string
+}
+
+/** A machine that is up to date, and then wants keys of these owners. */
+async function upToDate(keys: Record<string, Wanted>) {
+  ops = await createFakeOps({ network: fakeNetwork([fakeMachine('web')]) })
+  runFakeDebian(ops)
+  ops.ssh.answer('compare keys', ({ argv }) => {
+    const answers: string[] = []
+    for (let at = 0; at < argv.length; at += 5) {
+      const ids = argv.slice(at + 2, at + 4).map((name) => (known.has(name) ? '7' : ''))
+      answers.push(`- - - ${ids.join(':')} open none`)
+    }
+    return succeed(`${answers.join('\n')}\n`)
+  })
+  for (const what of [
+    'mount the destination of keys',
+    'deliver keys',
+    'start the units of keys',
+    'open the folders of keys to their users',
+  ])
+    ops.ssh.answer(what, succeed())
+  ops.store.create({ name: 'net' as never, expressions: ['/net.nix'], searchPath: [], args: {} })
+  await again()
+  wants('v1', keys)
+}
+
+function wants(version: string, keys: Record<string, object>): void {
+  const texts = Object.fromEntries(Object.entries(keys).map(([name, key]) => [name, { text: 'x', ...key }]))
+  ops.nix.network = fakeNetwork([fakeMachine('web', { version, deployment: { keys: texts } })])
+}
+
+describe('a key whose owner the machine does not have', () => {
+  it('is named before anything is written where nothing of the deploy could make the owner', async () => {
+    await upToDate({ token: { user: 'app' }, tls: { group: 'www', destDir: '/etc/tls' }, fine: {} })
+    const before = ops.ssh.execs.length
+    const { results } = await again()
+    expect(results).toMatchObject([
+      {
+        outcome: 'failed',
+        stage: 'inspect',
+        reason: `machine 'web': key "token": the machine has no user 'app'; key "tls": the machine has no group 'www'`,
+        hint: expect.stringContaining('deployment.keys.token.user'),
+      },
+    ])
+    expect(ops.ssh.execs.slice(before).map(({ what }) => what)).not.toContain('deliver keys')
+  })
+
+  it('is named by a dry run and by send-keys too', async () => {
+    await upToDate({ token: { user: 'app', group: 'www' } })
+    const reason = `machine 'web': key "token": the machine has no user 'app' and no group 'www'`
+    expect((await again({ dryRun: true })).plan.machines).toMatchObject([{ unknown: reason }])
+    const wish = { deployment: undefined, selection: {}, maxConcurrent: 1 }
+    expect(await sendKeys(ops, wish)).toMatchObject([{ outcome: 'failed', reason }])
+    expect(written()).toBe(0)
+  })
+
+  it.each([
+    ['the activation', 'v2', false],
+    ['a set-up task', 'v1', true],
+  ])('waits for %s, which may make the owner, and is delivered with it', async (_, next, task) => {
+    await upToDate({ token: { user: 'app' } })
+    const made = () => {
+      known.add('app')
+      return succeed()
+    }
+    wants(next, { token: { user: 'app' } })
+    const maker = fakeTask('users', {
+      apply: async () => {
+        made()
+        return {}
+      },
+    })
+    if (task) Object.assign(ops, { tasks: async () => [maker] })
+    else ops.ssh.answer('remove the unit of the activation', made)
+    const { plan, results } = await again()
+    expect(plan.machines[0]?.items).toContainEqual({
+      subject: 'keys',
+      action: 'add',
+      detail: 'token',
+      note: "no user 'app' yet: this deploy must make it",
+    })
+    expect(results).toMatchObject([{ outcome: 'changed' }])
+    expect(written()).toBeGreaterThan(0)
+  })
+
+  it('is named after the activation and the tasks where they made no such owner', async () => {
+    await upToDate({ token: { user: 'app' } })
+    wants('v2', { token: { user: 'app' } })
+    const { results } = await again()
+    expect(results).toMatchObject([
+      {
+        outcome: 'failed',
+        stage: 'keys',
+        reason: `machine 'web': key "token": the machine has no user 'app'`,
+      },
+    ])
+  })
+
+  it('hinders no part of a deploy that brings no key', async () => {
+    await upToDate({ token: { user: 'app' } })
+    for (const until of ['build', 'create', 'copy'] as const)
+      expect((await again({ until })).results).toMatchObject([{ outcome: 'unchanged' }])
+  })
+
+  describe('withholds no other key', () => {
+    const wish = { deployment: undefined, selection: {}, maxConcurrent: 1 }
+    const keys = { token: { user: 'app' }, tls: {}, late: { uploadAt: 'post-activation' } }
+    const reason = `machine 'web': key "token": the machine has no user 'app'`
+    /** Paths of the keys that were sent since, each once. */
+    const sentSince = (begin: number) =>
+      [
+        ...new Set(
+          ops.ssh.execs
+            .slice(begin)
+            .filter(({ what }) => what === 'deliver keys')
+            .flatMap(({ argv }) => argv.filter((_, at) => at % 9 === 1)),
+        ),
+      ].sort()
+    /** A machine that had its keys, until somebody removed the user of one. */
+    async function hadKeys(): Promise<void> {
+      await upToDate(keys)
+      known.add('app')
+      await again()
+      known.delete('app')
+    }
+
+    it.each([
+      ['send-keys', 1, () => sendKeys(ops, wish)],
+      // The first one ends with the machine.
+      ['reboot', 2, () => rebootMachines(ops, wish)],
+      [
+        'start',
+        1,
+        () => {
+          for (const name of ops.hypervisor.listing().running) ops.hypervisor.stop(name)
+          return startMachines(ops, wish)
+        },
+      ],
+    ])('when %s sends them again, over connections: %i', async (_, connections, send) => {
+      await hadKeys()
+      const begin = ops.ssh.execs.length
+      const { connect } = ops.ssh
+      const connected = vi.fn(connect)
+      Object.assign(ops.ssh, { connect: connected })
+      expect(await send()).toMatchObject([{ outcome: 'failed', reason }])
+      expect(connected).toHaveBeenCalledTimes(connections)
+      expect(sentSince(begin)).toEqual(['/run/keys/late', '/run/keys/tls'])
+      // What the machine is to have is known as before: the next one to be dropped is removed from there.
+      expect(ops.store.resolve('net').machines).toMatchObject({
+        web: { keys: { token: '/run/keys/token', tls: '/run/keys/tls', late: '/run/keys/late' } },
+      })
+      expect(ops.store.history(ops.store.resolve('net').uuid)).toContainEqual(
+        expect.objectContaining({ event: 'keys.delivered' }),
+      )
+    })
+
+    it('nor keeps a dropped one on the machine, after an activation that made no such owner', async () => {
+      await upToDate({ ...keys, old: { destDir: '/etc/old' } })
+      known.add('app')
+      await again()
+      known.delete('app')
+      ops.ssh.answer('remove dropped keys', succeed())
+      wants('v2', keys)
+      expect((await again()).results).toMatchObject([{ outcome: 'failed', stage: 'keys', reason }])
+      const removed = ops.ssh.execs.filter(({ what }) => what === 'remove dropped keys')
+      expect(removed).toMatchObject([{ argv: expect.arrayContaining(['/etc/old/old']) }])
+      expect(ops.store.resolve('net').machines).toMatchObject({
+        web: { keys: { token: '/run/keys/token', tls: '/run/keys/tls', late: '/run/keys/late' } },
+      })
+      expect(JSON.stringify(ops.store.resolve('net').machines)).not.toContain('/etc/old')
+    })
+
+    it('after an activation that made no such owner', async () => {
+      await upToDate(keys)
+      wants('v2', keys)
+      const begin = ops.ssh.execs.length
+      expect((await again()).results).toMatchObject([{ outcome: 'failed', stage: 'keys', reason }])
+      expect(sentSince(begin)).toEqual(expect.arrayContaining(['/run/keys/late', '/run/keys/tls']))
+    })
+  })
+})

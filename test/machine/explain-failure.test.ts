@@ -1,0 +1,85 @@
+import { describe, expect, it } from 'vitest'
+import { failure, OpsError, unreachable, usageError } from '../../src/core/errors.js'
+import type { Finding } from '../../src/core/provider.js'
+import { explained, pointTo } from '../../src/machine/explain-failure.js'
+
+const finding = (id: string, level: Finding['level'], mend?: string): Finding => ({
+  id,
+  level,
+  what: id,
+  mend,
+})
+
+const opsThatFinds = (...findings: Finding[]) => {
+  let looks = 0
+  const doctor = async () => {
+    looks += 1
+    return findings
+  }
+  return { doctor, signal: new AbortController().signal, looks: () => looks }
+}
+
+const hintOf = (error: unknown) => (error instanceof OpsError ? error.hint : 'not an OpsError')
+
+describe('which finding explains an error', () => {
+  it('a program that is not installed points to what installs it', () => {
+    const findings = [
+      finding('libvirt.kvm', 'note'),
+      finding('programs.ssh', 'ok'),
+      finding('programs.nix', 'problem'),
+    ]
+    expect(pointTo(findings, 'NOT_INSTALLED')?.id).toBe('programs.nix')
+  })
+
+  it('a problem explains better than a note', () => {
+    const findings = [finding('nix.store', 'note'), finding('state.space', 'problem')]
+    expect(pointTo(findings, 'BUILD')?.id).toBe('state.space')
+  })
+
+  it('what is in order explains nothing', () => {
+    expect(pointTo([finding('state.space', 'ok')], 'DISK_FULL')).toBeUndefined()
+  })
+})
+
+describe('an error that this host explains', () => {
+  it('says so after its own hint, and is otherwise the same', async () => {
+    const error = unreachable('web', 'web does not answer', { hint: 'is it up?', detail: 'console' })
+    const ops = opsThatFinds(finding('ssh.agent', 'problem', 'ssh-add'))
+    const shown = await explained(ops, error)
+    expect(shown).toMatchObject({ code: 'UNREACHABLE', exitCode: 4, machine: 'web', detail: 'console' })
+    expect(hintOf(shown)).toBe('is it up?\nhydra-ops doctor says: ssh.agent; mended by: ssh-add')
+  })
+
+  it('costs one look at this host, however many machines fail', async () => {
+    const ops = opsThatFinds(finding('state.space', 'problem', 'hydra-ops image rm'))
+    const shown = await Promise.all([1, 2, 3].map(() => explained(ops, failure('BUILD', 'no'))))
+    expect(shown.map(hintOf)).toEqual(
+      Array(3).fill('hydra-ops doctor says: state.space; mended by: hydra-ops image rm'),
+    )
+    expect(ops.looks()).toBe(1)
+  })
+
+  it('is not told twice what mends it', async () => {
+    const error = failure('NOT_INSTALLED', 'no virsh', { hint: 'apt-get install libvirt-clients' })
+    const ops = opsThatFinds(finding('programs.guests', 'problem', 'apt-get install libvirt-clients'))
+    expect(await explained(ops, error)).toBe(error)
+  })
+})
+
+describe('an error that nothing here explains', () => {
+  it.each([
+    ['of usage', usageError('no such machine')],
+    ['of a health check', failure('HEALTH', 'port 80 is closed')],
+    ['that is a bug', new TypeError('x is not a function')],
+  ])('%s costs no look at this host', async (_, error) => {
+    const ops = opsThatFinds(finding('state.space', 'problem'))
+    expect(await explained(ops, error)).toBe(error)
+    expect(ops.looks()).toBe(0)
+  })
+
+  it('is shown as it is when looking fails', async () => {
+    const error = failure('BUILD', 'no')
+    const ops = { ...opsThatFinds(), doctor: () => Promise.reject(new Error('broken')) }
+    expect(await explained(ops, error)).toBe(error)
+  })
+})

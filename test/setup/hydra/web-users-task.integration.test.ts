@@ -1,0 +1,138 @@
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { afterAll, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest'
+import { bindTask, type WantedTask } from '../../../src/core/setup-task.js'
+import { adminUserTask } from '../../../src/setup/hydra/web-users-task.js'
+import { LocalShellHost } from '../../fakes/local-shell-host.js'
+import { taskMachine, taskRun } from '../../fakes/task-run.js'
+import { freePort } from '../../fixtures/sshd.js'
+import { type PrivatePostgres, startPostgres } from '../../hydra/private-postgres.js'
+import { StandIns } from '../../hydra/stand-in-packages.js'
+import { taskContract } from '../task-contract.js'
+
+/**
+ * The task with a real PostgreSQL, and the stand-ins of hydra-create-user and hydra-server: what the one stores, the
+ * other one must take at the login. All of Hydra's users are the one who runs the tests.
+ */
+const standIns = new StandIns()
+let postgres: PrivatePostgres
+let root: string
+let host: LocalShellHost
+let port: number
+
+beforeAll(async () => {
+  root = mkdtempSync(join(tmpdir(), 'ho-users-'))
+  postgres = startPostgres()
+  await standIns.build('hydra')
+  for (const [name, value] of Object.entries(postgres.env)) vi.stubEnv(name, value)
+  program('pg_lsclusters', 'echo "15 main 5432 online nobody /data /log"')
+  program('runuser', 'shift 3; exec "$@"')
+  const moved = { '/var/lib/hydra': standIns.data, '/nix/store': standIns.nix.real('/nix/store') }
+  host = new LocalShellHost({ bin: join(root, 'bin'), moved })
+  const env = await standIns.env({ ...postgres.env, HYDRA_DBI: 'dbi:Pg:dbname=hydra;user=hydra;' })
+  writeFileSync(join(standIns.data, 'hydra.conf'), 'using_frontend_proxy = 1\n')
+  expect(standIns.run('hydra', ['hydra-init'], env).status).toBe(0)
+  port = await freePort()
+  await standIns.start('hydra', ['hydra-server', '-h', '127.0.0.1', '-p', `${port}`], env, async (daemon) =>
+    daemon.log.includes('Accepting connections'),
+  )
+})
+afterAll(async () => {
+  vi.unstubAllEnvs()
+  await standIns.dispose()
+  postgres?.stop()
+  rmSync(root, { recursive: true, force: true })
+})
+
+function program(name: string, body: string): void {
+  mkdirSync(join(root, 'bin'), { recursive: true })
+  writeFileSync(join(root, 'bin', name), `#!/bin/sh\n${body}\n`, { mode: 0o755 })
+}
+
+const alice = { userName: 'alice', fullName: 'Alice Q. User', emailAddress: 'alice@example.org' }
+
+function wanted(more: Record<string, unknown> = {}): WantedTask {
+  const admin = { ...alice, password: { prompt: true } }
+  const path = dirname(standIns.bin('hydra')).slice(standIns.nix.real('').length)
+  const hydra = { enable: true, package: path, url: `http://127.0.0.1:${port}`, port, admin, ...more }
+  const task = bindTask(adminUserTask)(taskMachine({ hydra }))
+  if (task === undefined) throw new Error('the admin-user task is not wanted')
+  return task
+}
+
+const emptyTables = 'delete from userroles; delete from users'
+const psql = (statement: string) => `psql -XqAt -U hydra -d hydra -c "${statement}" > /dev/null`
+
+describe('the admin-user task', () => {
+  taskContract(() => ({
+    host,
+    task: wanted(),
+    run: taskRun({ 'hydra-user-alice': 'hunter2' }),
+    // Each login takes 256 MiB and its time; those of the passwords below are enough.
+    verifiable: false,
+    reset: psql(emptyTables),
+    damages: {
+      'role taken away': psql('delete from userroles'),
+      'role added': psql("insert into userroles values ('alice', 'restart-jobs')"),
+      'name changed': psql("update users set fullname = 'Mallory'"),
+      'mail changed': psql("update users set emailaddress = 'mallory@example.org'"),
+    },
+  }))
+})
+
+describe('a password', () => {
+  beforeEach(() => {
+    postgres.sql(emptyTables)
+  })
+
+  const passwords: Readonly<Record<string, string>> = {
+    ascii: Array.from({ length: 95 }, (_, index) => String.fromCharCode(32 + index)).join(''),
+    long: 'x'.repeat(200),
+    'long-and-wide': 'ä€𝄞ß'.repeat(50),
+    blanks: '  hunter2  ',
+    option: '--password-hash',
+    controls: 'a\tb\u0001c\u007f',
+  }
+
+  it('opens Hydra as it is, whatever characters it has, and is shown nowhere', async () => {
+    const users = Object.fromEntries(
+      Object.keys(passwords).map((name) => [name, { password: { prompt: true } }]),
+    )
+    const secrets = Object.fromEntries(
+      Object.entries(passwords).map(([name, password]) => [`hydra-user-${name}`, password]),
+    )
+    const run = taskRun(secrets)
+    const task = wanted({ admin: null, users })
+    await task.apply(host, run)
+    await task.verify(host, run)
+    const shown = run.lines.join() + JSON.stringify(host.seen)
+    for (const password of Object.values(passwords)) expect(shown).not.toContain(password)
+  }, 900_000)
+
+  it('that is wrong is refused, and the error does not show it', async () => {
+    await wanted().apply(host, taskRun({ 'hydra-user-alice': 'hunter2' }))
+    const wrong = taskRun({ 'hydra-user-alice': 'hunter3' })
+    const refused = await wanted()
+      .verify(host, wrong)
+      .catch((error: unknown) => error)
+    expect(String(refused)).toContain("user 'alice' cannot log in")
+    expect(String(refused) + JSON.stringify(refused)).not.toContain('hunter')
+  })
+
+  it('stays what it is when only a name changes', async () => {
+    await wanted().apply(host, taskRun({ 'hydra-user-alice': 'hunter2' }))
+    const hash = () => postgres.sql("select password from users where username = 'alice'")
+    const before = hash()
+    const changed = wanted({ admin: { ...alice, fullName: 'Alice', password: { prompt: true } } })
+    await changed.apply(host, taskRun({}, ['hydra-user-alice']))
+    expect(postgres.sql("select fullname from users where username = 'alice'").trim()).toBe('Alice')
+    expect(hash()).toBe(before)
+  })
+
+  it('of one user is no reason to touch another one', async () => {
+    postgres.sql("insert into users (username, emailaddress, password) values ('carol', '', 'kept')")
+    await wanted().apply(host, taskRun({ 'hydra-user-alice': 'hunter2' }))
+    expect(postgres.sql("select password from users where username = 'carol'").trim()).toBe('kept')
+  })
+})
