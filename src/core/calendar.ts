@@ -20,11 +20,6 @@ export const RecurringTime = z.string().superRefine((text, context) => {
   if ('problem' in read) context.addIssue({ code: 'custom', message: read.problem })
 })
 
-/** Options of nix-collect-garbage, as words of a unit's command line: no quotes, no second command. */
-export const CommandWords = z
-  .string()
-  .regex(/^[^\n\r"'\\;]*$/, 'words on one line without quotes, "\\" and ";"')
-
 /** The events of a text that was checked before. */
 export function calendarEvents(dates: string): readonly string[] {
   const read = calendarOf(dates)

@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
+import * as z from 'zod'
 import { type Bounds, withinDeadline } from './deadline.js'
 import { throwIfAborted } from './errors.js'
 import { onAbort } from './on-abort.js'
@@ -10,6 +11,25 @@ export interface HttpAnswer {
   readonly body: string
   /** The body as it came; not every one is text. */
   readonly bytes: Uint8Array
+}
+
+/** Reads the body as JSON; undefined = it is none. */
+export function json({ body }: HttpAnswer): unknown {
+  try {
+    return JSON.parse(body)
+  } catch {
+    return undefined
+  }
+}
+
+const Refusal = z.object({ error: z.string() })
+
+/** Says how a server refused, as the end of a sentence. Hydra says why in JSON, mostly; some errors are plain text or a page. */
+export function refusal(answer: HttpAnswer): string {
+  const parsed = Refusal.safeParse(json(answer))
+  const [text = ''] = (parsed.success ? parsed.data.error : answer.body.trim()).split('\n')
+  const said = /^</.test(text) ? '' : text.slice(0, 300)
+  return said === '' ? `status ${answer.status}` : `status ${answer.status}, ${said}`
 }
 
 export interface HttpRequest {

@@ -1,7 +1,7 @@
 import * as z from 'zod'
-import { CommandWords, RecurringTime } from './calendar.js'
 import { optionsSetBy } from './config-general.js'
 import { passwordRoles, UserOptions } from './hydra-users.js'
+import { GcOptions } from './nix-options.js'
 import { documented } from './option-docs.js'
 
 /** RFC 1123; at most 253 characters. */
@@ -144,16 +144,6 @@ const Nginx = z.strictObject({
   acmeEmail: documented(mailAddress.nullish(), 'tls = "acme": whom to warn', 'admin@example.org'),
 })
 
-const Gc = z.strictObject({
-  automatic: documented(z.boolean().default(false), 'collect garbage by a timer', true),
-  dates: documented(
-    RecurringTime.default('weekly'),
-    'when: a calendar event of systemd, or a cron line',
-    '03:15',
-  ),
-  options: documented(CommandWords.default(''), 'options of nix-collect-garbage', '--delete-older-than 30d'),
-})
-
 /** What is wrong with a `nginx.cacheHostName` that Hydra has too. */
 export const sharedCacheName = 'is a name of Hydra itself: nginx would never ask the cache'
 
@@ -266,7 +256,7 @@ export const HydraOptions = z
       'who builds; the machine itself, with all it can do, when the list is empty',
       [{ hostName: 'localhost', systems: ['x86_64-linux'], maxJobs: 2 }],
     ),
-    gc: documented(Gc.prefault({}), 'garbage collection', { automatic: true }),
+    gc: documented(GcOptions.prefault({}), 'garbage collection', { automatic: true }),
     autoOptimiseStore: documented(
       z.boolean().default(false),
       'equal files of the store share their blocks',

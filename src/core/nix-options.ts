@@ -1,5 +1,6 @@
 import * as z from 'zod'
-import { CommandWords, RecurringTime } from './calendar.js'
+import { RecurringTime } from './calendar.js'
+import { documented } from './option-docs.js'
 
 /** One entry of a list in nix.conf, where blanks separate and "#" begins a comment. */
 const nixWord = z.string().regex(/^[^\s#]+$/, 'text without blanks and "#"')
@@ -58,6 +59,20 @@ const extraOptions = z
     }
   })
 
+/** Options of nix-collect-garbage, as words of a unit's command line: no quotes, no second command. */
+const CommandWords = z.string().regex(/^[^\n\r"'\\;]*$/, 'words on one line without quotes, "\\" and ";"')
+
+/** `gc` of `deployment.nix` and of `deployment.hydra`: a timer that collects garbage. */
+export const GcOptions = z.strictObject({
+  automatic: documented(z.boolean().default(false), 'collect garbage by a timer', true),
+  dates: documented(
+    RecurringTime.default('weekly'),
+    'when: a calendar event of systemd, or a cron line',
+    '03:15',
+  ),
+  options: documented(CommandWords.default(''), 'options of nix-collect-garbage', '--delete-older-than 30d'),
+})
+
 /** `deployment.nix`: options of the set-up task `nix`. */
 export const NixTaskOptions = z.strictObject({
   substituters: z.array(nixWord).default([]),
@@ -65,13 +80,7 @@ export const NixTaskOptions = z.strictObject({
   trustedUsers: z.array(nixWord).default([]),
   /** Where an evaluation that is restricted, as Hydra's, may fetch from. */
   allowedUris: z.array(nixWord).default([]),
-  gc: z
-    .strictObject({
-      automatic: z.boolean().default(false),
-      dates: RecurringTime.default('weekly'),
-      options: CommandWords.default(''),
-    })
-    .prefault({}),
+  gc: GcOptions.prefault({}),
   autoOptimiseStore: z.boolean().default(false),
   /** Further lines of nix.conf(5). */
   extraOptions,

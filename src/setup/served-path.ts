@@ -1,9 +1,8 @@
 import { createHash } from 'node:crypto'
 import { requireSuccess } from '../core/command-result.js'
-import { EndedEarly, type HttpAnswer } from '../core/http-request.js'
+import { EndedEarly, type HttpAnswer, refusal } from '../core/http-request.js'
 import type { Run } from '../core/run.js'
 import type { Host } from '../core/ssh.js'
-import { refusal } from './hydra/web-session.js'
 import { narInfoField, verifyNarInfo } from './narinfo-signature.js'
 
 /** One path, and the cache that is asked for it. */

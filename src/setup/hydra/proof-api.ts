@@ -1,9 +1,10 @@
 import * as z from 'zod'
 import { failure } from '../../core/errors.js'
+import { json, refusal } from '../../core/http-request.js'
 import type { Host } from '../../core/ssh.js'
 import type { ReadFor } from './journal-lines.js'
 import { hydraHome } from './settings.js'
-import { json, refusal, type WebSession } from './web-session.js'
+import type { WebSession } from './web-session.js'
 
 /** What the proof asks of Hydra's API. */
 

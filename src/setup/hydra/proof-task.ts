@@ -1,6 +1,7 @@
 import { requireSuccess } from '../../core/command-result.js'
 import { optionsSetBy } from '../../core/config-general.js'
 import { failure, messageOf } from '../../core/errors.js'
+import { json } from '../../core/http-request.js'
 import { pause } from '../../core/pause.js'
 import type { Run } from '../../core/run.js'
 import type { SetupTask, TaskRun, TaskState } from '../../core/setup-task.js'
@@ -29,7 +30,7 @@ import {
   putProject,
 } from './proof-api.js'
 import { hydraRole, hydraSettings, hydraUsers, signs, type WebEntrance, webEntrance } from './settings.js'
-import { json, WebSession } from './web-session.js'
+import { WebSession } from './web-session.js'
 import { passwordOf, usersOf } from './web-users-task.js'
 
 export interface ProbeOptions {

@@ -1,6 +1,6 @@
 import * as z from 'zod'
 import { failure } from '../../core/errors.js'
-import { type HttpAnswer, httpAnswer } from '../../core/http-request.js'
+import { type HttpAnswer, httpAnswer, json, refusal } from '../../core/http-request.js'
 import type { TaskRun } from '../../core/setup-task.js'
 import type { WebEntrance } from './settings.js'
 
@@ -92,25 +92,6 @@ export function askEntrance(
     connect: (bounds) => run.connect(port, bounds),
     signal: run.signal,
   })
-}
-
-/** The body, when it is JSON. */
-export function json({ body }: HttpAnswer): unknown {
-  try {
-    return JSON.parse(body)
-  } catch {
-    return undefined
-  }
-}
-
-const Refusal = z.object({ error: z.string() })
-
-/** Hydra says why in JSON, mostly; some errors are plain text or a page. */
-export function refusal(answer: HttpAnswer): string {
-  const parsed = Refusal.safeParse(json(answer))
-  const [text = ''] = (parsed.success ? parsed.data.error : answer.body.trim()).split('\n')
-  const said = /^</.test(text) ? '' : text.slice(0, 300)
-  return said === '' ? `status ${answer.status}` : `status ${answer.status}, ${said}`
 }
 
 function loginHint(answer: HttpAnswer): string {
