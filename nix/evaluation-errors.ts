@@ -1,5 +1,6 @@
 import * as z from 'zod'
 import { failure, type OpsError, usageError } from '../src/core/errors.js'
+import { optionName } from '../src/core/option-name.js'
 import type { NixText } from './evaluation-input.js'
 
 /** Where something was being evaluated, as eval.nix says in the trace. */
@@ -41,13 +42,6 @@ export interface ErrorView {
 /** Paths below the current folder as the user would type them. */
 export function shortPath(path: string, cwd: string): string {
   return cwd !== '/' && path.startsWith(`${cwd}/`) ? path.slice(cwd.length + 1) : path
-}
-
-/** `deployment.files."/etc/motd".mode`, as one would write it in Nix. */
-export function optionName(path: readonly (string | number)[]): string {
-  return path
-    .map((part) => (/^[A-Za-z_][\w'-]*$/.test(String(part)) ? String(part) : JSON.stringify(part)))
-    .join('.')
 }
 
 const ansiColours = new RegExp(`${String.fromCharCode(27)}\\[[0-9;]*m`, 'g')

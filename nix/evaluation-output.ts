@@ -4,10 +4,11 @@ import { CommonOptions, type MachineDefinition, ManagedFile, ManagedUnit } from 
 import { type OpsError, usageError } from '../src/core/errors.js'
 import { type Json, jsonSchema } from '../src/core/json.js'
 import { MachineName, StorePath } from '../src/core/names.js'
+import { optionName } from '../src/core/option-name.js'
 import type { ReservedPlace } from '../src/core/owned-places.js'
 import { suggest } from '../src/core/suggest.js'
 import { check, type Issue, knownKeys, unknownOption } from './definition-errors.js'
-import { optionName, shorten, subject } from './evaluation-errors.js'
+import { shorten, subject } from './evaluation-errors.js'
 import { isSecret, keyIssues, withModernKeys } from './key-options.js'
 import { reservedIssues, type TaskBinder } from './reserved-places.js'
 

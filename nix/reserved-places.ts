@@ -1,6 +1,7 @@
 import { posix } from 'node:path'
 import type { CommonOptions, MachineDefinition } from '../src/core/definition.js'
 import { keyUnitName } from '../src/core/key-unit-name.js'
+import { optionName } from '../src/core/option-name.js'
 import { placeProblems, type ReservedPlace, unitFile, type WantedPlace } from '../src/core/owned-places.js'
 import type { TaskMachine, WantedTask } from '../src/core/setup-task.js'
 import type { Issue } from './definition-errors.js'
@@ -56,7 +57,7 @@ function keyUnits(keys: CommonOptions['keys']): ReservedPlace[] {
   return Object.keys(keys).flatMap((name) => {
     const unit = keyUnitName(name)
     if (unit === undefined) return []
-    const owner = `deployment.keys.${/^[A-Za-z_][\w'-]*$/.test(name) ? name : JSON.stringify(name)}`
+    const owner = optionName(['deployment', 'keys', name])
     return [{ path: unitFile(unit), owner, instead: 'another name for the key or the unit' }]
   })
 }

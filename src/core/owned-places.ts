@@ -1,4 +1,5 @@
 import { posix } from 'node:path'
+import { optionName } from './option-name.js'
 
 /** A place on a machine that hydra-ops itself writes, so that no definition may write it too. */
 export interface OwnedPlace {
@@ -66,7 +67,7 @@ export function placeProblems(
     const other = firstAt.get(place)
     if (other !== undefined)
       return [{ path: option, say: `${path} is what ${other} writes; keep one of them` }]
-    firstAt.set(place, optionText(option))
+    firstAt.set(place, optionName(option))
     return []
   })
 }
@@ -88,8 +89,4 @@ function realPlace(path: string): string {
   return posix
     .resolve('/', path)
     .replace(/^\/var\/(run|lock)(?=\/|$)/, (_, name) => (name === 'run' ? '/run' : '/run/lock'))
-}
-
-function optionText(option: readonly string[]): string {
-  return option.map((part) => (/^[A-Za-z_][\w'-]*$/.test(part) ? part : JSON.stringify(part))).join('.')
 }

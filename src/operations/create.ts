@@ -4,6 +4,7 @@ import type { Ops } from '../core/context.js'
 import type { DeploymentRecord } from '../core/deployment.js'
 import { usageError } from '../core/errors.js'
 import { DeploymentName } from '../core/names.js'
+import { isNixName } from '../core/option-name.js'
 import { checkEach } from '../core/several-errors.js'
 import { suggest } from '../core/suggest.js'
 import { modifyDeployment } from './modify.js'
@@ -88,7 +89,7 @@ export function absoluteEntry(entry: string, folder: string): string {
 
 /** Refuses what Nix could not take as the name of a function argument. */
 export function argumentName(name: string, known: readonly string[] = []): string {
-  if (/^[A-Za-z_][\w'-]*$/.test(name)) return name
+  if (isNixName(name)) return name
   const close = suggest(name, known)
   throw usageError(`'${name}' cannot be the name of an argument in Nix`, {
     ...(close === undefined ? {} : { hint: `did you mean '${close}'?` }),

@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import { check } from '../../nix/definition-errors.js'
-import { optionName } from '../../nix/evaluation-errors.js'
 import { isSecret } from '../../nix/key-options.js'
 import { HydraOptions } from '../../src/core/hydra-options.js'
+import { optionName } from '../../src/core/option-name.js'
 
 const password = { generate: true }
 

@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import { check, knownKeys } from '../../nix/definition-errors.js'
-import { optionName } from '../../nix/evaluation-errors.js'
 import { isSecret } from '../../nix/key-options.js'
 import { CommonOptions } from '../../src/core/definition.js'
+import { optionName } from '../../src/core/option-name.js'
 
 const Options = z.strictObject({
   memorySize: z.number().int().min(64).default(512),
@@ -90,13 +90,4 @@ it('knows the options of nested sets, for suggestions', () => {
   expect(knownKeys(CommonOptions, ['keys', 'a'])).toContain('keyFile')
   expect(knownKeys(CommonOptions, ['healthChecks', 'http', 0])).toContain('port')
   expect(knownKeys(CommonOptions, ['targetHost', 'deeper'])).toEqual([])
-})
-
-it.each([
-  [['deployment', 'files', '/etc/motd', 'text'], 'deployment.files."/etc/motd".text'],
-  [['deployment', 'healthChecks', 'http', 0], 'deployment.healthChecks.http.0'],
-  [['deployment', 'keys', 'a "b"'], 'deployment.keys."a \\"b\\""'],
-  [['deployment', "it's-fine"], "deployment.it's-fine"],
-])('an option is written as in Nix: %j', (path, name) => {
-  expect(optionName(path)).toBe(name)
 })
