@@ -55,14 +55,7 @@ function placingFailed(
   const [, index, why] = /^failed (\d+) (.*)$/.exec(answers.at(-1) ?? '') ?? []
   const path = index === undefined ? undefined : pathAt(files, index)
   if (path === undefined) return commandFailure(result, { machine: host.machine, what })
-  const file = files[Number(index)]
-  const reason =
-    why === 'no user'
-      ? `the machine has no user '${file?.user}'`
-      : why === 'no group'
-        ? `the machine has no group '${file?.group}'`
-        : why
-  return failure('PLACE_FILE', `machine '${host.machine}': ${what}: ${JSON.stringify(path)}: ${reason}`, {
+  return failure('PLACE_FILE', `machine '${host.machine}': ${what}: ${JSON.stringify(path)}: ${why}`, {
     machine: host.machine,
     detail: result.stderr.trim(),
   })
@@ -157,7 +150,8 @@ stage() {
     uid=$(user_id "$4") gid=$(group_id "$5") mode=$6
     if [ -z "$uid" ] || [ -z "$gid" ]; then
       if [ "$7" = no ]; then
-        if [ -z "$uid" ]; then failed $index 'no user'; else failed $index 'no group'; fi
+        if [ -z "$uid" ]; then missing="user '$4'"; else missing="group '$5'"; fi
+        failed $index "the machine has no $missing"
         return 1
       fi
       uid=0 gid=0 mode=0600
