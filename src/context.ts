@@ -165,7 +165,7 @@ function lazySsh(env: NodeJS.ProcessEnv): Ssh {
     waitForBanner: async (target, options) => (await ssh()).waitForBanner(target, options),
     probe: async (target, options) => (await ssh()).probe(target, options),
     ensureKeyPair: async (file, run) => (await ssh()).ensureKeyPair(file, run),
-    resolveUserConfig: async (host, run, wish) => (await ssh()).resolveUserConfig(host, run, wish),
+    resolveUserConfig: async (host, run, login) => (await ssh()).resolveUserConfig(host, run, login),
     renderConfig: (targets, files) => renderConfig(targets, files, { env, homeDir: homedir() }),
   }
 }

@@ -113,7 +113,7 @@ export interface Ssh {
   /** Makes an ed25519 key pair (0600) unless there is one; returns the public key `ssh-ed25519 AAAA…`. */
   ensureKeyPair(file: string, run: Run): Promise<string>
   /** Reads the user's ~/.ssh/config for a host that exists, and for the login that will be made there (`ssh -G`). */
-  resolveUserConfig(host: string, run: Run, wish: LoginWish): Promise<UserSshConfig>
+  resolveUserConfig(host: string, run: Run, login: LoginRequest): Promise<UserSshConfig>
   /** The text of the configuration for the system's ssh, and of its known_hosts; alias of a machine = its name. */
   renderConfig(
     targets: readonly SshTarget[],
@@ -122,7 +122,7 @@ export interface Ssh {
 }
 
 /** What the expression says of a login; the ssh configuration says the rest. */
-export interface LoginWish {
+export interface LoginRequest {
   readonly user: string | undefined
   readonly port: number | undefined
   /** `deployment.sshOptions`: what they say of user, port and host name comes first. */

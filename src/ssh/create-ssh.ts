@@ -30,7 +30,7 @@ export function createSsh(dependencies: SshDependencies): Ssh {
     waitForBanner: async (target, options) => waitForBanner(followed(target), options, tools),
     probe: async (target, options) => probe(followed(target), options, tools),
     ensureKeyPair: (file, run) => ensureKeyPair(file, run, local),
-    resolveUserConfig: (host, run, wish) => resolveUserConfig(host, run, wish, { local, env, homeDir }),
+    resolveUserConfig: (host, run, login) => resolveUserConfig(host, run, login, { local, env, homeDir }),
     renderConfig: (targets, files) => renderConfig(targets, files, { env, homeDir }),
   }
 }

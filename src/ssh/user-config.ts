@@ -5,7 +5,7 @@ import type { LocalCommands } from '../core/context.js'
 import { failure, usageError } from '../core/errors.js'
 import type { Run } from '../core/run.js'
 import { shellQuote } from '../core/shell-quote.js'
-import type { LoginWish, UserSshConfig } from '../core/ssh.js'
+import type { LoginRequest, UserSshConfig } from '../core/ssh.js'
 import { readSshOptions } from '../core/ssh-options.js'
 import { definedOnly } from './jump.js'
 import { firstOf } from './ssh-options.js'
@@ -22,43 +22,39 @@ export interface UserConfigTools extends UserPlace {
 export async function resolveUserConfig(
   host: string,
   run: Run,
-  wish: LoginWish,
+  login: LoginRequest,
   tools: UserConfigTools,
 ): Promise<UserSshConfig> {
-  const options = readSshOptions(wish.sshOptions).options
-  const port = firstOf(options, 'port') ?? wish.port
+  const options = readSshOptions(login.sshOptions).options
+  const port = firstOf(options, 'port') ?? login.port
   const hostName = firstOf(options, 'hostname')
   const place = [
     ...(port === undefined ? [] : ['-p', String(port)]),
     ...(hostName === undefined ? [] : ['-o', `HostName=${hostName}`]),
   ]
-  const local = userInfo().username
-  const asUser = async (user: string) =>
-    readUserConfig(await ask(host, [...place, '-l', user], run, tools), {
-      ...tools,
-      host,
-      user: local,
-      exists: existsSync,
-    })
-  const wanted = firstOf(options, 'user') ?? wish.user
-  if (wanted !== undefined) return asUser(wanted)
-  const named = (await ask(host, place, run, tools)).get('user')?.[0]
-  // ssh does not tell "User me" from no User at all; the latter must not hide NixOps' default.
-  const names = named !== undefined && (named !== local || (await namesUser(host, place, run, tools)))
-  return asUser(names ? named : defaultUser)
+  const wanted = firstOf(options, 'user') ?? login.user
+  const user = wanted ?? (await namedUser(host, place, run, tools)) ?? defaultUser
+  return readUserConfig(await ask(host, [...place, '-l', user], run, tools), {
+    ...tools,
+    host,
+    user: userInfo().username,
+    exists: existsSync,
+  })
 }
 
 /** The user of NixOps where nobody names one. */
 const defaultUser = 'root'
 
+/** Asks ssh what it would do for a host; `config` names files in the place of the user's own, and stands in no error. */
 async function ask(
   host: string,
   flags: readonly string[],
   run: Run,
   tools: UserConfigTools,
+  config: readonly string[] = [],
 ): Promise<Map<string, string[]>> {
   const what = `read the ssh configuration for '${host}'`
-  const result = await tools.local.run(['ssh', ...flags, '-G', '--', host], {
+  const result = await tools.local.run(['ssh', ...config, ...flags, '-G', '--', host], {
     signal: run.signal,
     timeoutMs: deadlineMs,
     what,
@@ -77,20 +73,24 @@ async function ask(
 
 const unset = 'hydra-ops-user-not-set'
 
-/** The same files, followed by a User that counts only where they set none. */
-async function namesUser(
+/**
+ * Reads the User of the same files; undefined where they set none. ssh does not tell "User me" from no User at all, so
+ * one follows the files that counts only where they set none.
+ */
+async function namedUser(
   host: string,
   place: readonly string[],
   run: Run,
   tools: UserConfigTools,
-): Promise<boolean> {
+): Promise<string | undefined> {
   const config = `Include ~/.ssh/config\nInclude /etc/ssh/ssh_config\nMatch all\n  User ${unset}\n`
   // A file: Node's pipes are sockets, which cannot be opened again as /dev/stdin.
   const folder = mkdtempSync(join(tmpdir(), 'hydra-ops-ssh-'))
   try {
     const file = join(folder, 'config')
     writeFileSync(file, config, { mode: 0o600 })
-    return (await ask(host, ['-F', file, ...place], run, tools)).get('user')?.[0] !== unset
+    const user = (await ask(host, place, run, tools, ['-F', file])).get('user')?.[0]
+    return user === unset ? undefined : user
   } finally {
     rmSync(folder, { recursive: true, force: true })
   }

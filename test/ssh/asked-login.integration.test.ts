@@ -1,24 +1,35 @@
 import { execFileSync } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
+import { userInfo } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import type { LoginWish, UserSshConfig } from '../../src/core/ssh.js'
+import type { LoginRequest, UserSshConfig } from '../../src/core/ssh.js'
+import { localCommands } from '../../src/exec/local-commands.js'
 import { never, testSsh, type UserSshConfigFixture, userSshConfig } from '../fixtures/sshd-session.js'
 
 let user: UserSshConfigFixture
+/** Number of programs that were started since a test set it to 0. */
+let questions = 0
 beforeEach(() => {
   user = userSshConfig('')
 })
 afterEach(() => user.remove())
 
 /** The answer of the real `ssh -G` for a host of this configuration. */
-function ask(config: string, wish: Partial<LoginWish>): Promise<UserSshConfig> {
+function ask(config: string, login: Partial<LoginRequest>): Promise<UserSshConfig> {
   user.write(config)
-  const ssh = testSsh({ env: user.env, homeDir: user.folder })
+  const local = {
+    ...localCommands,
+    run: (...given: Parameters<typeof localCommands.run>) => {
+      questions += 1
+      return localCommands.run(...given)
+    },
+  }
+  const ssh = testSsh({ local, env: user.env, homeDir: user.folder })
   return ssh.resolveUserConfig(
     'web.example.org',
     { signal: never, log: () => {} },
-    { user: undefined, port: undefined, sshOptions: [], ...wish },
+    { user: undefined, port: undefined, sshOptions: [], ...login },
   )
 }
 
@@ -97,5 +108,26 @@ describe('the user’s ssh configuration is asked for the login that will be mad
   it('fills in the tokens of a jump', async () => {
     const { jump } = await ask('Host *\n  ProxyJump %r@gate.%h:22\n', { user: 'deploy' })
     expect(jump).toBe('deploy@gate.web.example.org:22')
+  })
+
+  it.each([
+    ['no User', '', {}, 'root', 2],
+    ['another User', 'User deploy\n', {}, 'deploy', 2],
+    ['the local user as User', `User ${userInfo().username}\n`, {}, userInfo().username, 2],
+    ['a User that the deployment overrules', 'User deploy\n', { user: 'me' }, 'me', 1],
+  ])(
+    'starts ssh no more than needed, as each start runs every Match exec: %s',
+    async (_, config, login, name, times) => {
+      questions = 0
+      expect(await ask(config, login)).toMatchObject({ user: name })
+      expect(questions).toBe(times)
+    },
+  )
+
+  it('names no file of its own where the configuration has a mistake', async () => {
+    await expect(ask('NoSuchKeyword yes\n', {})).rejects.toMatchObject({
+      detail: expect.stringContaining('Bad configuration option: nosuchkeyword'),
+      hint: 'try: ssh -G web.example.org',
+    })
   })
 })

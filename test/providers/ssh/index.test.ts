@@ -5,7 +5,7 @@ import { bindProvider } from '../../../src/core/bind-provider.js'
 import { failure, unreachable } from '../../../src/core/errors.js'
 import { DeploymentUuid, MachineName } from '../../../src/core/names.js'
 import type { Run } from '../../../src/core/run.js'
-import type { LoginWish, SshTarget, UserSshConfig } from '../../../src/core/ssh.js'
+import type { LoginRequest, SshTarget, UserSshConfig } from '../../../src/core/ssh.js'
 
 const run = { signal: new AbortController().signal, log: () => {} }
 const machine = MachineName.parse('web')
@@ -26,13 +26,13 @@ const userConfig: UserSshConfig = {
 /** An ssh layer that answers as it is told, and remembers what it was asked. */
 function fakeSsh(answers: { config?: Partial<UserSshConfig>; banner?: Error; configError?: Error } = {}) {
   const asked: string[] = []
-  const wishes: LoginWish[] = []
+  const wishes: LoginRequest[] = []
   const looked: SshTarget[] = []
   return {
     asked,
     wishes,
     looked,
-    resolveUserConfig: async (host: string, _run: Run, wish: LoginWish) => {
+    resolveUserConfig: async (host: string, _run: Run, wish: LoginRequest) => {
       asked.push(host)
       wishes.push(wish)
       if (answers.configError !== undefined) throw answers.configError
