@@ -36,6 +36,8 @@ export interface HydraSettings {
   readonly url: string
   /** The TCP port of the machine that answers there. */
   readonly port: number
+  /** The place where what users send is decrypted: nginx of the machine, a proxy of the user's before it, or none. */
+  readonly tlsEnds: 'nginx' | 'before' | 'nowhere'
   readonly secretKeyFile: string
   readonly publicKeyFile: string
 }
@@ -46,36 +48,55 @@ export function hydraSettings(machine: TaskMachine): HydraSettings | undefined {
   const options = all.hydra
   if (!options.enable || all.os !== 'debian') return undefined
   const hostName = options.hostName ?? name
-  const { scheme, port } = entrance(options)
+  const { nginx } = options
+  const encrypted = nginx.enable && nginx.tls !== 'none'
+  const port = encrypted ? 443 : nginx.enable ? 80 : options.port
+  const scheme = encrypted ? 'https' : 'http'
+  const url =
+    options.url?.replace(/\/$/, '') ?? urlOf(machine, { scheme, port, hostName: nginx.hostName ?? hostName })
   return {
     options,
     hostName,
-    url:
-      options.url?.replace(/\/$/, '') ??
-      urlOf(machine, { scheme, port, hostName: options.nginx.hostName ?? hostName }),
+    url,
     port,
+    tlsEnds: encrypted ? 'nginx' : url.startsWith('https:') ? 'before' : 'nowhere',
     secretKeyFile: options.cache.secretKeyFile ?? `/etc/nix/${name}/secret`,
     publicKeyFile: options.cache.publicKeyFile ?? `/etc/nix/${name}/public`,
   }
 }
 
+/** Options that do not concern Hydra's daemons, except that nix-serve is there. */
+const notOfDaemons = [
+  'admin',
+  'users',
+  'probe',
+  'nginx',
+  'openFirewall',
+  'gc',
+  'trustedUsers',
+  'autoOptimiseStore',
+  'nixServe',
+] as const
+
 /** The options by which Hydra's daemons go. A change of any other option does not run the task of the daemons again. */
-export type DaemonSettings = Omit<HydraSettings, 'options' | 'port'> & {
-  readonly options: Omit<
-    HydraOptions,
-    | ('admin' | 'users' | 'probe' | 'nginx' | 'openFirewall' | 'nixServe')
-    | ('gc' | 'trustedUsers' | 'autoOptimiseStore')
-  > & { readonly nixServe: Pick<HydraOptions['nixServe'], 'enable'> }
+export type DaemonSettings = Omit<HydraSettings, 'options' | 'port' | 'tlsEnds'> & {
+  readonly options: Omit<HydraOptions, (typeof notOfDaemons)[number]> & {
+    readonly nixServe: Pick<HydraOptions['nixServe'], 'enable'>
+  }
 }
 
 /** Reduces the settings to those of the daemons; undefined = no Hydra is wanted on this machine. */
 export function daemonSettings(machine: TaskMachine): DaemonSettings | undefined {
   const settings = hydraSettings(machine)
   if (settings === undefined) return undefined
-  const { port: _port, options: all, ...rest } = settings
-  const { admin: _admin, users: _users, probe: _probe, nginx: _nginx, openFirewall: _firewall, ...more } = all
-  const { gc: _gc, trustedUsers: _trusted, autoOptimiseStore: _optimise, nixServe, ...options } = more
-  return { ...rest, options: { ...options, nixServe: { enable: nixServe.enable } } }
+  const { options } = settings
+  const ofDaemons = { ...omit(options, notOfDaemons), nixServe: { enable: options.nixServe.enable } }
+  return { ...omit(settings, ['options', 'port', 'tlsEnds']), options: ofDaemons }
+}
+
+function omit<T extends object, Name extends keyof T>(from: T, names: readonly Name[]): Omit<T, Name>
+function omit(from: object, names: readonly string[]): object {
+  return Object.fromEntries(Object.entries(from).filter(([name]) => !names.includes(name)))
 }
 
 /** How the web interface is asked at the machine itself, in place of its users. */
@@ -90,22 +111,17 @@ export interface WebEntrance {
   readonly headers: Readonly<Record<string, string>>
 }
 
-/** Tells where TLS ends, and so how the port is to be asked. */
+/** Tells how the port is to be asked. */
 export function webEntrance({
   url,
   port,
+  tlsEnds,
   options: { nginx },
-}: Pick<HydraSettings, 'url' | 'port'> & {
-  readonly options: { readonly nginx: Pick<HydraOptions['nginx'], 'enable' | 'tls'> }
+}: Pick<HydraSettings, 'url' | 'port' | 'tlsEnds'> & {
+  readonly options: { readonly nginx: Pick<HydraOptions['nginx'], 'enable'> }
 }): WebEntrance {
-  const encrypted = nginx.enable && nginx.tls !== 'none'
-  const proto = !nginx.enable && url.startsWith('https:') ? { 'x-forwarded-proto': 'https' } : {}
-  return { url, port, encrypted, headers: proto }
-}
-
-function entrance({ nginx, port }: HydraOptions): { scheme: 'http' | 'https'; port: number } {
-  if (!nginx.enable) return { scheme: 'http', port }
-  return nginx.tls === 'none' ? { scheme: 'http', port: 80 } : { scheme: 'https', port: 443 }
+  const proto = !nginx.enable && tlsEnds === 'before' ? { 'x-forwarded-proto': 'https' } : {}
+  return { url, port, encrypted: tlsEnds === 'nginx', headers: proto }
 }
 
 function urlOf(

@@ -12,7 +12,7 @@ export const acmeFolder = '/var/www/hydra-ops-acme'
 export const markPath = '/.hydra-ops-site'
 
 /** The options of Hydra on which the site depends; other changes do not concern nginx. */
-export interface SiteSettings extends Pick<HydraSettings, 'hostName' | 'url' | 'port'> {
+export interface SiteSettings extends Pick<HydraSettings, 'hostName' | 'url' | 'port' | 'tlsEnds'> {
   readonly options: Pick<HydraOptions, 'listenHost' | 'port' | 'nginx'> & {
     readonly cache: Pick<HydraOptions['cache'], 'enable' | 'directory'>
     readonly nixServe: Pick<HydraOptions['nixServe'], 'enable' | 'bindAddress' | 'port'>
@@ -45,8 +45,8 @@ export function cacheNames({ options }: SiteSettings): string[] {
 }
 
 /** Lists the ports at which the site listens. */
-export function sitePorts({ options }: SiteSettings): number[] {
-  return options.nginx.tls === 'none' ? [80] : [443, 80]
+export function sitePorts({ tlsEnds }: SiteSettings): number[] {
+  return tlsEnds === 'nginx' ? [443, 80] : [80]
 }
 
 /** Parts of the site that answer apart: Hydra, what leads from the plain port to the encrypted one, and the cache. */
@@ -76,34 +76,34 @@ function noMark(part: SitePart): string {
 function unmarkedText(settings: SiteSettings, facts: SiteFacts): string {
   const { options, url } = settings
   const { tls } = options.nginx
+  const encrypted = settings.tlsEnds === 'nginx'
   const names = serverNames(settings).join(' ')
   const hydra = ['client_max_body_size 100m;', ...hydraLocation(settings), ...staticCache(settings)]
   const cache = cacheServer(settings)
-  const servers =
-    tls === 'none'
-      ? [...aliasMap(settings), server('hydra', names, [...listen(80, facts)], hydra)]
-      : [
-          server('hydra', names, [...listen(443, facts, ' ssl')], [...certificate(facts), ...hydra]),
-          server(
-            'plain',
-            names,
-            [...listen(80, facts)],
-            [
-              ...acme(tls),
-              ...staticCache(settings),
-              ...block('location /', [`return 301 ${url}$request_uri;`]),
-            ],
-          ),
-        ]
+  const servers = encrypted
+    ? [
+        server('hydra', names, [...listen(443, facts, ' ssl')], [...certificate(facts), ...hydra]),
+        server(
+          'plain',
+          names,
+          [...listen(80, facts)],
+          [
+            ...acme(tls),
+            ...staticCache(settings),
+            ...block('location /', [`return 301 ${url}$request_uri;`]),
+          ],
+        ),
+      ]
+    : [...aliasMap(settings), server('hydra', names, [...listen(80, facts)], hydra)]
   // A cache needs no encryption, since what it serves is signed; so it has none on port 80 whatever tls is.
   const caches = cacheNames(settings).flatMap((name) =>
     cache === undefined
       ? []
       : [
-          server('cache', name, [...listen(80, facts)], [...(tls === 'none' ? [] : acme(tls)), ...cache]),
-          ...(tls === 'none'
-            ? []
-            : [server('cache', name, [...listen(443, facts, ' ssl')], [...certificate(facts), ...cache])]),
+          server('cache', name, [...listen(80, facts)], [...acme(tls), ...cache]),
+          ...(encrypted
+            ? [server('cache', name, [...listen(443, facts, ' ssl')], [...certificate(facts), ...cache])]
+            : []),
         ],
   )
   return `# Written by hydra-ops (set-up task "nginx"); changes made here are overwritten.\n${[...servers, ...caches].join('')}`
@@ -122,15 +122,13 @@ function acme(tls: string): string[] {
 }
 
 function hydraLocation(settings: SiteSettings): string[] {
-  const { listenHost, port, nginx } = settings.options
+  const { listenHost, port } = settings.options
   // Behind TLS: Hydra takes this as its own base as it is, whatever the port of its own hop (recorded).
-  const base =
-    nginx.tls !== 'none'
-      ? 'https://$http_host'
-      : isDecryptedBefore(settings)
-        ? decryptedBase(settings)
-        : undefined
-  const scheme = isDecryptedBefore(settings) ? 'https' : '$scheme'
+  const base = { nginx: 'https://$http_host', before: decryptedBase(settings), nowhere: undefined }[
+    settings.tlsEnds
+  ]
+  // What a proxy of the user's decrypted arrives here plain.
+  const scheme = settings.tlsEnds === 'before' ? 'https' : '$scheme'
   return block('location /', [
     ...proxyTo(reachedAt(listenHost), port, scheme),
     ...(base === undefined ? [] : [`proxy_set_header X-Request-Base ${base};`]),
@@ -138,19 +136,14 @@ function hydraLocation(settings: SiteSettings): string[] {
   ])
 }
 
-/** Users come by https, and somebody else's proxy decrypts: what arrives here is plain. */
-function isDecryptedBefore({ url, options }: SiteSettings): boolean {
-  return options.nginx.tls === 'none' && url.startsWith('https:')
-}
-
-/** That proxy need not pass the host that users asked for, so the URL is written out; other names are by their host. */
+/** The proxy need not pass the host that users asked for, so the URL is written out; other names are by their host. */
 function decryptedBase({ url, options }: SiteSettings): string {
   return options.nginx.serverAliases.length === 0 ? url : '$hydra_ops_base'
 }
 
 function aliasMap(settings: SiteSettings): string[] {
-  const { url, options } = settings
-  if (!isDecryptedBefore(settings) || options.nginx.serverAliases.length === 0) return []
+  const { url, options, tlsEnds } = settings
+  if (tlsEnds !== 'before' || options.nginx.serverAliases.length === 0) return []
   const names = new Set(options.nginx.serverAliases.map((alias) => alias.toLowerCase()))
   const aliases = [...names].map((alias) => `${mapKey(alias)} https://$http_host;`)
   return [`${block('map $host $hydra_ops_base', [`default ${url};`, ...aliases]).join('\n')}\n`]

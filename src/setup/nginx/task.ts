@@ -65,7 +65,7 @@ export const nginxTask: SetupTask<NginxOptions> = {
   wanted(machine) {
     const settings = hydraSettings(machine)
     if (settings?.options.nginx.enable !== true) return undefined
-    const { hostName, url, port, options } = settings
+    const { hostName, url, port, tlsEnds, options } = settings
     const { listenHost, nginx, openFirewall } = options
     const cache = { enable: options.cache.enable, directory: options.cache.directory }
     const { enable, bindAddress, port: nixServePort } = options.nixServe
@@ -74,6 +74,7 @@ export const nginxTask: SetupTask<NginxOptions> = {
       hostName,
       url,
       port,
+      tlsEnds,
       openFirewall,
       options: { listenHost, port: options.port, nginx, cache, nixServe },
     }
