@@ -54,8 +54,8 @@ export function replaceDurably(file: string, content: Content, options: ReplaceO
 }
 
 /**
- * Makes a file that is not there yet, whole or not at all. A file that has the name already stays, and the error is
- * node's own `EEXIST`.
+ * Makes a file that is not there yet, whole or not at all; where the file system has no hard links, a crash may leave
+ * a part of it. A file that has the name already stays, and the error is node's own `EEXIST`.
  */
 export function createDurably(file: string, content: Content, mode = 0o600): void {
   const draft = temporary(file)

@@ -14,11 +14,6 @@ export class KeptEnds {
     this.#most = most
   }
 
-  /** Number of bytes in memory. */
-  get held(): number {
-    return this.#headBytes + this.#tailBytes
-  }
-
   push(chunk: Buffer): void {
     const forHead = chunk.subarray(0, this.#most.head - this.#headBytes)
     if (forHead.length > 0) {

@@ -139,15 +139,16 @@ export function noEscalation({ target, said }: Who, status: number): Error {
       hint: `install it, ${asRoot}`,
     })
   }
+  const words = refusalIn(said)
   return failure(
     'NO_SUDO',
-    `machine '${machine}': user '${user}' cannot become root by '${program}'${inItsWords(said)}`,
+    `machine '${machine}': user '${user}' cannot become root by '${program}'${inItsWords(words)}`,
     {
       machine,
       hint: /must have a tty/.test(said)
         ? `sudoers has 'requiretty': let '${user}' off there (Defaults:${user} !requiretty), ${asRoot}`
         : `allow it without a password, ${asRoot}`,
-      ...(said === '' ? {} : { detail: said }),
+      ...beyond(words, said),
     },
   )
 }
@@ -170,17 +171,29 @@ export function passwordRefused({ target, said }: Who): Error {
   const wrong = /incorrect password|Sorry, try again|no password was provided|Authentication failed/i.test(
     said,
   )
-  const message = wrong
-    ? `machine '${machine}': sudo did not accept the password of user '${user}'`
-    : `machine '${machine}': user '${user}' cannot become root by sudo${inItsWords(said)}`
-  return failure('SUDO_PASSWORD', message, { machine, detail: lastWords(said) })
+  if (wrong) {
+    const message = `machine '${machine}': sudo did not accept the password of user '${user}'`
+    return failure('SUDO_PASSWORD', message, { machine, detail: lastWords(said) })
+  }
+  const words = refusalIn(said)
+  const message = `machine '${machine}': user '${user}' cannot become root by sudo${inItsWords(words)}`
+  return failure('SUDO_PASSWORD', message, { machine, ...beyond(words, lastWords(said)) })
 }
 
-/** The refusal in the words of the program, for the end of a sentence. */
-function inItsWords(said: string): string {
-  const words = lastWords(said).split('\n').at(-1) ?? ''
-  const last = words === '' ? (said.trim().split('\n').at(-1) ?? '') : words
-  return last === '' ? '' : `; it says: ${last}`
+/** Finds the line in which the program refuses; empty where it said nothing. */
+function refusalIn(said: string): string {
+  const words = lastWords(said) === '' ? said.trim() : lastWords(said)
+  return words.split('\n').at(-1) ?? ''
+}
+
+/** The refusal, for the end of a sentence. */
+function inItsWords(words: string): string {
+  return words === '' ? '' : `; it says: ${words}`
+}
+
+/** Details of an error whose message has the refusal already: only what was said besides. */
+function beyond(words: string, said: string): { detail?: string } {
+  return said.trim() === words ? {} : { detail: said }
 }
 
 /** Without the lecture. */
