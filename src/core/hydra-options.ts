@@ -22,7 +22,7 @@ const oneLine = z.string().regex(/^[^\n\r]*$/, 'text on one line')
 /** Text that Perl's Config::General can hold in a value; it takes a tag with "/>" at the end for an empty block. */
 const configValue = oneLine.refine(
   (text) => !text.includes('/*') && !text.startsWith('<<') && !/\\$|\/>\s*$/.test(text),
-  'text without "/*", "<<" at its begin and "\\" or "/>" at its end, which hydra.conf cannot hold',
+  'text without "/*", "<<" at its start and "\\" or "/>" at its end, which hydra.conf cannot hold',
 )
 
 const word = z.string().regex(/^[^\s#]+$/, 'text without blanks and "#"')

@@ -28,7 +28,7 @@ export interface WantedPlace {
 
 const unitFolder = '/etc/systemd/system'
 
-/** The unit file of a unit, and the links by which it is started at boot. */
+/** Lists the file of a unit, and the links by which the unit is started at boot. */
 export function ownedUnit(name: string, instead: string): OwnedPlace[] {
   return [
     { path: unitFile(name), instead },
@@ -36,12 +36,13 @@ export function ownedUnit(name: string, instead: string): OwnedPlace[] {
   ]
 }
 
-/** A unit that people change by a drop-in. */
+/** Lists the places of a service, which users change by a drop-in. */
 export function ownedService(name: string): OwnedPlace[] {
   const dropIn = `${unitFile(name.replaceAll('*', 'NAME'))}.d/own.conf`
   return ownedUnit(name, `a drop-in: deployment.files.${JSON.stringify(dropIn)}`)
 }
 
+/** Finds the path of a unit's own file. */
 export function unitFile(name: string): string {
   return `${unitFolder}/${name}`
 }
@@ -77,7 +78,7 @@ export function liesAt(place: OwnedPlace, path: string): boolean {
   return covers(place.path, realPlace(path))
 }
 
-/** Whether a pattern means a path. */
+/** Tells whether a pattern means a path. */
 function covers(pattern: string, path: string): boolean {
   const [whole = '', below] = realPlace(pattern).split(/(\/\*\*)$/)
   const names = whole.split('*').map((text) => text.replaceAll(/[\\^$.*+?()[\]{}|]/g, '\\$&'))

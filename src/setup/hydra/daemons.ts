@@ -48,12 +48,12 @@ export interface Daemon {
 
 const { hydra, queueRunner, www } = hydraUsers
 
-/** Lists what this generation of Hydra runs, the package has programs for and the options wish. */
+/** Lists what this generation of Hydra runs, the package has programs for and the options ask for. */
 export function daemonsOf(input: HydraUnitsInput): Daemon[] {
   const { runner, programs } = input.facts
   const building = runner === 'goes-to-builders' ? [classicRunner(input)] : [gateway(input), builder(input)]
-  const wished = input.settings.options.sendStats ? [sendStats] : []
-  const all = [server(input), evaluator(input), ...building, notify, ...wished]
+  const optional = input.settings.options.sendStats ? [sendStats] : []
+  const all = [server(input), evaluator(input), ...building, notify, ...optional]
   return all.filter(({ exec: [program = ''] }) => programs.has(program))
 }
 

@@ -52,8 +52,8 @@ export function quoted(text: string): string {
   return `"${text.replaceAll(/["\\]/g, '\\$&').replaceAll('%', '%%')}"`
 }
 
-/** What the options give every service of Hydra. */
-export function wishedEnvironment(settings: DaemonSettings): Record<string, string> {
+/** Makes the environment that the options give every service of Hydra. */
+export function environmentOfOptions(settings: DaemonSettings): Record<string, string> {
   const server = mailServer(settings)
   // Perl's Email::Sender goes by these.
   const mail =

@@ -1,7 +1,14 @@
 import { hydraEnvironment } from './config-text.js'
 import { type Daemon, daemonNames, daemonsOf, type HydraUnitsInput } from './daemons.js'
 import { type DaemonSettings, gcRoots, hydraHome, hydraUsers } from './settings.js'
-import { environmentLines, hardening, quoted, timerText, unitText, wishedEnvironment } from './unit-text.js'
+import {
+  environmentLines,
+  environmentOfOptions,
+  hardening,
+  quoted,
+  timerText,
+  unitText,
+} from './unit-text.js'
 
 export interface HydraUnit {
   readonly name: string
@@ -110,7 +117,7 @@ function gcRootsUnits(input: HydraUnitsInput): HydraUnit[] {
 }
 
 /**
- * Stops what fills the disk while there is less room than wished, and starts again what it stopped itself: at a tenth
+ * Stops what fills the disk while there is less room than the options ask for, and starts again what it stopped itself: at a tenth
  * more than the wish (nixpkgs waits for 10 GiB more, which a small disk never has).
  */
 function spaceUnits({ options }: DaemonSettings): HydraUnit[] {
@@ -147,5 +154,5 @@ function spaceCheck(unit: string, kibibytes: number): string {
 }
 
 function environmentOf({ settings, database, facts }: HydraUnitsInput, unit: string): Record<string, string> {
-  return { ...hydraEnvironment(database, facts, unit), ...wishedEnvironment(settings) }
+  return { ...hydraEnvironment(database, facts, unit), ...environmentOfOptions(settings) }
 }

@@ -97,7 +97,7 @@ describe('a database of Hydra', () => {
   const psql = (body: string) =>
     standIn('runuser', `case $* in *psql*) ${body} ;; *--status*) exit 1 ;; *) exit 0 ;; esac`)
 
-  it('that is down is told with the words of psql, and what cannot be known without it is not said', async () => {
+  it('is reported with the words of psql where it is down, and what only the database knows is not said', async () => {
     psql(
       `echo 'psql: error: connection to server on socket "/run/postgresql/.s.PGSQL.5432" failed: No such file or directory' >&2
 printf '\\tIs the server running locally and accepting connections on that socket?\\n' >&2; exit 2`,
@@ -107,14 +107,14 @@ printf '\\tIs the server running locally and accepting connections on that socke
     ])
   })
 
-  it('that refuses the user is told likewise', async () => {
+  it('is reported with the words of psql where it refuses the user', async () => {
     psql('echo \'psql: error: FATAL:  Peer authentication failed for user "hydra"\' >&2; exit 2')
     expect(await about()).toEqual([
       'the database hydra cannot be asked: psql: error: FATAL:  Peer authentication failed for user "hydra"',
     ])
   })
 
-  it('without tables is told as one', async () => {
+  it('is reported as one without tables', async () => {
     psql('echo 0')
     expect(await about()).toEqual([
       'the queue runner is not up',
@@ -123,7 +123,7 @@ printf '\\tIs the server running locally and accepting connections on that socke
     ])
   })
 
-  it('whose client has a warning to tell is not taken for one that is down', async () => {
+  it('is not taken for one that is down because its client has a warning', async () => {
     psql('echo "could not change directory" >&2; echo 1')
     expect(await about()).toEqual(['the queue runner is not up'])
   })

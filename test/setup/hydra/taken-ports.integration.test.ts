@@ -43,8 +43,8 @@ async function apply(hydra: Record<string, unknown> = {}) {
   return hydraTask.apply(host, { ...settings, options }, taskRun())
 }
 
-describe('the set-up of Hydra on a machine where somebody listens', () => {
-  it('at the port of the queue runner’s figures is refused with the holder and the option', async () => {
+describe('the set-up of Hydra', () => {
+  it('names the holder and the option where somebody has the port of the queue runner’s figures', async () => {
     listener(9198)
     await expect(apply()).rejects.toMatchObject({
       code: 'PORT_TAKEN',
@@ -53,7 +53,7 @@ describe('the set-up of Hydra on a machine where somebody listens', () => {
     })
   })
 
-  it('at the port that extraConfig names for them is refused, and 9198 does not matter then', async () => {
+  it('looks at the port that extraConfig names for them, and no more at 9198', async () => {
     const extraConfig = 'queue_runner_metrics_address = [::]:9299'
     listener(9299)
     await expect(apply({ extraConfig })).rejects.toThrow('port 9299 is taken by node_exporter')
@@ -61,7 +61,7 @@ describe('the set-up of Hydra on a machine where somebody listens', () => {
     await expect(apply({ extraConfig })).rejects.toThrow(beyondThePorts)
   })
 
-  it('at 9198 goes on where the queue runner is too old to listen there', async () => {
+  it('goes on where somebody has 9198 and the queue runner is too old to listen there', async () => {
     listener(9198)
     writeFileSync(join(root, 'package/bin/.hydra-queue-runner-wrapped'), '\x7fELF\x02without figures')
     await expect(apply()).rejects.toThrow(beyondThePorts)

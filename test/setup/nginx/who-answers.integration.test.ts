@@ -190,7 +190,7 @@ describe('a Hydra behind TLS', () => {
     ['its own name', 'https://hydra.example.org', {}],
     ['a port', 'https://hydra.example.org:8443', {}],
     ['an alias', 'https://ci.example.org', { serverAliases: ['ci.example.org'] }],
-  ])('that ends at our nginx is proved at %s', async (_, url, more) => {
+  ])('is proved at %s, where our nginx decrypts', async (_, url, more) => {
     const tls = { tls: 'files', tlsCertificate: `${root}/site.pem`, tlsKey: `${root}/site.key` }
     const hydra = { url, nginx: { ...tls, ...more } }
     await startNginx('ours', [siteOf(hydra)], ports.encrypted)
@@ -203,7 +203,7 @@ describe('a Hydra behind TLS', () => {
     ['passes nothing', 'https://hydra.example.org', ''],
     ['passes all, at a port', 'https://hydra.example.org:8443', passesAll],
     ['passes nothing, at a port', 'https://hydra.example.org:8443', ''],
-  ])('that ends before our nginx, at a proxy that %s, lets the proof and users in', async (_, url, lines) => {
+  ])('lets the proof and users in, where a proxy before our nginx decrypts and %s', async (_, url, lines) => {
     const hydra = { url }
     await startNginx('ours', [siteOf(hydra)], ports.plain)
     await startNginx('front', [front(lines)], ports.front)
@@ -211,7 +211,7 @@ describe('a Hydra behind TLS', () => {
     expect(await loginInBrowser(url)).toEqual({ status: 302, location: `${url}/current-user` })
   })
 
-  it('that ends before our nginx lets users of a further name in', async () => {
+  it('lets users of a further name in, where a proxy before our nginx decrypts', async () => {
     const hydra = { url: 'https://hydra.example.org', nginx: { serverAliases: ['ci.example.org'] } }
     await startNginx('ours', [siteOf(hydra)], ports.plain)
     await startNginx('front', [front(passesHost)], ports.front)
@@ -220,7 +220,7 @@ describe('a Hydra behind TLS', () => {
     expect((await loginInBrowser('https://stranger.example.org')).status).toBe(500)
   })
 
-  it('that ends before a Hydra without nginx lets the proof in, as that proxy would ask', async () => {
+  it('lets the proof in without nginx, asked as the proxy that decrypts would ask', async () => {
     const hydra = { url: 'https://hydra.example.org', nginx: { enable: false } }
     await startNginx('front', [front(passesAll, ports.hydra)], ports.front)
     expect(await provedUser(hydra)).toBe('alice')
