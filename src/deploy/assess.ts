@@ -4,7 +4,7 @@ import type { Observation, ResourceChange } from '../core/provider.js'
 import { refuseMissingOwners } from '../keys/key-owners.js'
 import { connect } from '../machine/connect.js'
 import { missingImage, recordOf, resourceFor } from '../machine/machine.js'
-import type { Job } from './job.js'
+import { activationDue, type Job } from './job.js'
 import type { Look } from './look.js'
 import { lookToChange } from './refuse-machine.js'
 
@@ -90,11 +90,9 @@ function refuseForeign(job: Job, observation: Observation): void {
  */
 function refuseKeysThatStayUnowned(job: Job, { look, wanted, changes }: Assessment): void {
   if (look === undefined || job.request.until !== undefined) return
-  const always = job.request.alwaysActivate || job.definition.options.alwaysActivate
   const mayMakeUsers =
     changes.some((change) => change.needs === 'recreate') ||
-    look.survey.profile !== wanted ||
-    always ||
+    activationDue(job, look.survey.profile, wanted) ||
     look.missingPackages.length > 0 ||
     look.tasks.some((task) => task.why !== undefined)
   if (!mayMakeUsers) refuseMissingOwners(job.machine, look.keys)

@@ -1,5 +1,6 @@
 import type { RunLogs } from '../core/context.js'
 import type { Stage } from '../core/events.js'
+import type { StorePath } from '../core/names.js'
 import type { KeyTexts } from '../keys/keys.js'
 import { type DefinedMachine, machineRun } from '../machine/machine.js'
 import type { DeployRequest } from './request.js'
@@ -33,6 +34,16 @@ export function newJob(
     host: undefined,
     sudoPassword: undefined,
   }
+}
+
+/** Says whether a deploy activates the closure of a machine, whose profile is `present` now. */
+export function activationDue(job: Job, present: string | undefined, wanted: StorePath | undefined): boolean {
+  return present !== wanted || alwaysActivates(job)
+}
+
+/** Says whether a closure is activated also where it was before. */
+export function alwaysActivates({ request, definition }: Job): boolean {
+  return request.alwaysActivate || definition.options.alwaysActivate
 }
 
 export function enter(job: Job, stage: Stage, detail?: string): void {

@@ -16,7 +16,7 @@ import type { Assessment } from './assess.js'
 import { copyClosure } from './copy-closure.js'
 import { deliverPackages, deliverTasks } from './delivery.js'
 import { runChecks } from './health.js'
-import { enter, type Job } from './job.js'
+import { activationDue, alwaysActivates, enter, type Job } from './job.js'
 import { type Look, lookAt, lookAtLaterTasks, lookAtUndoneTasks } from './look.js'
 import { contentsOf, rebootReason } from './plan-machine.js'
 import { lookToChange } from './refuse-machine.js'
@@ -120,8 +120,8 @@ async function deliver(job: Job, before: Look, wanted: StorePath): Promise<Look>
   enter(job, 'keys')
   await placeKeys(job, 'pre-activation', look.keys)
   enter(job, 'activate')
-  const always = job.request.alwaysActivate || job.definition.options.alwaysActivate
-  const due = look.survey.profile !== wanted || always
+  const always = alwaysActivates(job)
+  const due = activationDue(job, look.survey.profile, wanted)
   // Something may wait for a task only where one is to run.
   const beforeTasks = look.tasks.some(({ task, why }) => task.stage === 'configure' && why !== undefined)
   const first = due ? await activateClosure(job, wanted, { always, beforeTasks, again: false }) : undefined

@@ -6,7 +6,7 @@ import type { Observation, ResourceChange } from '../core/provider.js'
 import { recordOf } from '../machine/machine.js'
 import type { Assessment } from './assess.js'
 import { bytesOf, mebibytes } from './copy-closure.js'
-import type { Job } from './job.js'
+import { activationDue, type Job } from './job.js'
 import type { Look } from './look.js'
 import { remembered, unseenItems } from './plan-unseen.js'
 import type { DeployRequest } from './request.js'
@@ -73,9 +73,9 @@ async function closureItems(job: Job, seen: Assessment): Promise<PlanItem[]> {
   if (wanted === undefined) return []
   const known = remembered(job, seen)?.deployed
   const present = seen.look === undefined ? known?.path : seen.look.survey.profile
-  const always = job.request.alwaysActivate || job.definition.options.alwaysActivate
+  if (!activationDue(job, present, wanted)) return []
   if (present === wanted) {
-    return always ? [{ subject: 'closure', action: 'activate', detail: 'again (always activate)' }] : []
+    return [{ subject: 'closure', action: 'activate', detail: 'again (always activate)' }]
   }
   const items: PlanItem[] = [await copyItem(job, seen, wanted)]
   if (wanted !== job.definition.outPath) return items
