@@ -37,15 +37,22 @@ export function severalErrors(thrown: readonly unknown[]): unknown {
 
 /** Checks every item, then throws what was wrong with any of them. */
 export function checkEach<T>(items: Iterable<T>, check: (item: T) => void): void {
+  mapEach(items, check)
+}
+
+/** Makes something of every item; throws what went wrong with any of them after all were tried. */
+export function mapEach<T, Made>(items: Iterable<T>, make: (item: T) => Made): Made[] {
+  const made: Made[] = []
   const thrown: unknown[] = []
   for (const item of items) {
     try {
-      check(item)
+      made.push(make(item))
     } catch (error) {
       thrown.push(error)
     }
   }
   if (thrown.length > 0) throw severalErrors(thrown)
+  return made
 }
 
 /** Does something with every item, one after the other, then throws what went wrong with any of them. */

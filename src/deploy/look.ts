@@ -41,15 +41,13 @@ export async function lookAt(job: Job): Promise<Look> {
     run: job.run,
     known: job.keyTexts,
   })
-  const parts = [
+  // All have ended before one of them is an error: none runs on over a connection that is closed then.
+  const [survey, keys, missing, statuses] = await settleAll([
     surveyMachine(host, job.run),
     inspectKeys(host, resolved, job.run),
     missingPackages(host, packages, job.run),
     probeTasks(host, tasks, taskContext(job)),
-  ] as const
-  // All have ended before one of them is an error: none runs on over a connection that is closed then.
-  await settleAll<unknown>(parts)
-  const [survey, keys, missing, statuses] = await Promise.all(parts)
+  ])
   const items = [
     ...planPackages(missing),
     ...planTasks(statuses, job.request.allowRecreate),

@@ -32,7 +32,7 @@ export function createDoctor(
 ): (run: Run) => Promise<Finding[]> {
   return async (run) => {
     const host = probeOf(run)
-    const findings = await settleAll<Finding | Finding[]>([
+    const findings = await settleAll([
       now(() => checkNodeVersion(host)),
       now(() => checkPrograms(host)),
       checkUserNamespaces(host),

@@ -1,7 +1,7 @@
 import type { NetworkDefinition } from '../core/definition.js'
 import { usageError } from '../core/errors.js'
 import type { MachineName } from '../core/names.js'
-import { checkEach } from '../core/several-errors.js'
+import { mapEach } from '../core/several-errors.js'
 import { suggest } from '../core/suggest.js'
 
 /** Which machines a command is about. `on` and `include`/`exclude` are not used together. */
@@ -32,10 +32,10 @@ export function machinesIn(network: NetworkDefinition): Selectable[] {
  */
 export function selectMachines(machines: readonly Selectable[], selection: Selection): MachineName[] {
   const { wanted, unwanted } = patternsOf(selection)
-  checkEach([...wanted, ...unwanted], (pattern) => matching(machines, pattern))
+  const matched = mapEach([...wanted, ...unwanted], (pattern) => matching(machines, pattern))
   const listed = wanted.length > 0
-  const chosen = new Set(wanted.flatMap((pattern) => matching(machines, pattern)))
-  const dropped = new Set(unwanted.flatMap((pattern) => matching(machines, pattern)))
+  const chosen = new Set(matched.slice(0, wanted.length).flat())
+  const dropped = new Set(matched.slice(wanted.length).flat())
   const names = machines
     .map((machine) => machine.name)
     .filter((name) => (!listed || chosen.has(name)) && !dropped.has(name))

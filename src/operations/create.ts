@@ -5,7 +5,7 @@ import type { DeploymentRecord } from '../core/deployment.js'
 import { usageError } from '../core/errors.js'
 import { DeploymentName } from '../core/names.js'
 import { isNixName } from '../core/option-name.js'
-import { checkEach } from '../core/several-errors.js'
+import { mapEach } from '../core/several-errors.js'
 import { suggest } from '../core/suggest.js'
 import { modifyDeployment } from './modify.js'
 
@@ -63,14 +63,13 @@ export function deploymentName(text: string): DeploymentName {
 
 /** Absolute paths of files (or folders with a default.nix) that exist. */
 export function expressionPaths(files: readonly string[], folder: string): string[] {
-  checkEach(files, (file) => {
+  return mapEach(files, (file) => {
     const path = resolve(folder, file)
-    if (existsSync(path)) return
+    if (existsSync(path)) return path
     throw usageError(`the network expression '${file}' does not exist`, {
       hint: similarFile(path) ?? `looked for ${path}`,
     })
   })
-  return files.map((file) => resolve(folder, file))
 }
 
 function similarFile(path: string): string | undefined {

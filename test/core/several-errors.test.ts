@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { failure, interrupted, OpsError, unreachable, usageError } from '../../src/core/errors.js'
 import { settleAll } from '../../src/core/settle.js'
-import { checkEach, eachInTurn, severalErrors } from '../../src/core/several-errors.js'
+import { checkEach, eachInTurn, mapEach, severalErrors } from '../../src/core/several-errors.js'
 import { errorOf } from '../state/temporary-store.js'
 
 const a = usageError("machine 'a': wrong", { machine: 'a', hint: 'mend a', detail: 'log of a' })
@@ -77,5 +77,15 @@ describe('several errors', () => {
     }
     expect(await errorOf(() => eachInTurn(['a', 'b'], act))).toMatchObject({ exitCode: 130 })
     expect(tried).toEqual(['a'])
+  })
+
+  it('leave what was made of every item where there are none, and nothing where there is one', async () => {
+    const double = (n: number) => {
+      if (n < 0) throw a
+      return n * 2
+    }
+    expect(mapEach([1, 2], double)).toEqual([2, 4])
+    expect(await errorOf(async () => mapEach([1, -2, 3], double))).toBe(a)
+    expect(await settleAll([Promise.resolve('one'), Promise.resolve(2)])).toEqual(['one', 2])
   })
 })
