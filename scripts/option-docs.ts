@@ -55,7 +55,7 @@ function typeOf(option: Described): string {
   if (option.enum !== undefined) return option.enum.map((each) => `\`${nix(each)}\``).join(', ')
   if (option.anyOf !== undefined) {
     const types = option.anyOf.map((each) => typeOf(Described.parse(each)))
-    // What may be left out may be null too, which has no name here.
+    // An option that may be left out may be null too, and null has no name here.
     return types.filter((type) => type !== '').join(' or ')
   }
   const names: Record<string, string> = {

@@ -7,7 +7,7 @@ import { type ImageRecord, readImages, toImageInfo, writeImageRecord } from './i
 /** An image that was made and has no place yet. */
 export type NewImage = Omit<ImageRecord, 'schemaVersion' | 'builtAt' | 'reference'>
 
-/** Returns the id of an image of these bytes: whatever has it is the same image. */
+/** Returns the id of an image of these bytes; two images with the same id are the same image. */
 export function contentId(sha256: string): string {
   return `${contentPrefix}${sha256.slice(0, 32)}`
 }
@@ -15,8 +15,8 @@ export function contentId(sha256: string): string {
 const contentPrefix = 'sha256-'
 
 /**
- * Gives an image its place: the one moment at which it comes to be, after all of it is on the disk. A whole image that
- * has the id already stays.
+ * Gives an image its place, after all its files are on the disk: an image exists from this moment on. A whole image
+ * that has the id already stays.
  */
 export function placeImage(root: string, folder: string, made: NewImage & { reference: string }): BaseImage {
   const whole = readImages(root)
@@ -32,7 +32,7 @@ export function placeImage(root: string, folder: string, made: NewImage & { refe
     renameSync(folder, target)
     syncFolder(root)
   } else {
-    // From here on it is found by the look of this file too.
+    // The image is found by the look of this file too from here on.
     const sources = [...(there.record.sources ?? []), ...(record.sources ?? [])]
     writeImageRecord(target, { ...there.record, sources })
     rmSync(folder, { recursive: true })

@@ -69,16 +69,16 @@ describe('deployment.libvirtd', () => {
   })
 })
 
-describe('what is named instead of a place that the image writes', () => {
+describe('the advice in place of a path that the image writes', () => {
   const insteadOf = (path: string) =>
     ownedPlaces(LibvirtConfig.parse({})).find((place) => place.path === path)?.instead
 
-  it('is what sets a name server, and no option that only takes the way out away', () => {
+  it('names where a name server is set, and not the option that only cuts the guest off', () => {
     expect(insteadOf('/etc/resolv.conf')).not.toContain('outbound')
     expect(insteadOf('/etc/resolv.conf')).toContain('the operator host')
   })
 
-  it.each(['', '.pub'])('is a file that may be placed, for ssh_host_ed25519_key%s', (suffix) => {
+  it.each(['', '.pub'])('names a file that may be placed, for ssh_host_ed25519_key%s', (suffix) => {
     const instead = insteadOf(`/etc/ssh/ssh_host_ed25519_key${suffix}`)
     expect(instead).toContain(`/etc/ssh/ssh_host_rsa_key${suffix}`)
     expect(insteadOf(`/etc/ssh/ssh_host_rsa_key${suffix}`)).toBeUndefined()
