@@ -22,7 +22,7 @@ import {
 import { forwardChanges, liveForwards } from './network.js'
 import { type LibvirtParts, type LibvirtResource, type Places, placesOf, readNote } from './places.js'
 import { createVirsh, type Virsh } from './virsh.js'
-import { reasonToRecreate, wantedHandle, wantedSpec } from './wanted.js'
+import { putBack, reasonToRecreate, wantedHandle, wantedSpec } from './wanted.js'
 
 /** What differs between the wanted machine and the one there is. Reads only. */
 export async function planChanges(
@@ -36,12 +36,14 @@ export async function planChanges(
   const seen = await lookAtOurs(virsh, places, resource, run)
   const known = withNotedHandle(resource, places)
   const recreate = reasonToRecreate(parts, known)
-  if (recreate !== undefined) return [{ action: 'recreate', detail: recreate, needs: 'recreate' }]
+  if (recreate !== undefined) return [{ action: 'recreate', ...recreate, needs: 'recreate' }]
   const lost = lostDiskItems(known, seen, places)
   if (seen.kind === 'absent' || known.handle === undefined) return [creation(resource), ...lost]
   const handle = await wantedHandle(parts, places, known, run)
   if (!existsSync(handle.disk)) {
-    return [{ action: 'recreate', detail: `its disk ${handle.disk} is gone`, needs: 'recreate' }]
+    return [
+      { action: 'recreate', detail: `its disk ${handle.disk} is gone`, needs: 'recreate', hint: putBack },
+    ]
   }
   const spec = await wantedSpec(parts, places, known, handle, run)
   const live = await liveFacts(virsh, resource, seen, run)
@@ -80,6 +82,7 @@ function lostDiskItems(known: LibvirtResource, seen: Seen, places: Places): Reso
     action: 'recreate',
     detail: `disk ${name}: its file ${path} is gone; an empty disk takes its place`,
     needs: 'new-disk',
+    hint: putBack,
   }))
 }
 

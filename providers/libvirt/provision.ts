@@ -52,7 +52,7 @@ export async function reconcile(
   const virsh = createVirsh(parts.local, places.uri)
   const seen = await lookAtOurs(virsh, places, resource, run)
   const known = withNotedHandle(resource, places)
-  const recreate = reasonToRecreate(parts, known) ?? lostDisk(known, seen)
+  const recreate = reasonToRecreate(parts, known)?.detail ?? lostDisk(known, seen)
   if (recreate !== undefined) {
     requireRecreate(resource, recreate, options.allowRecreate)
     // A machine that cannot be made again is left as it is.
@@ -89,11 +89,14 @@ function lostDisk({ handle }: LibvirtResource, seen: Seen): string | undefined {
   return `its disk ${handle.disk} is gone`
 }
 
+/** Hint where a disk was lost after the plan was made: the engine refuses what the plan says. */
+const needsRecreate = 'hydra-ops deploy --allow-recreate, and what was on its disks is lost'
+
 function requireRecreate({ name, machine }: LibvirtResource, why: string, allowed: boolean): void {
   if (allowed) return
   throw failure('NEEDS_RECREATE', `machine '${machine}' (${name}) would have to be made anew: ${why}`, {
     machine,
-    hint: 'put it back if there is a copy; or hydra-ops deploy --allow-recreate, and its disks are lost',
+    hint: needsRecreate,
   })
 }
 
@@ -102,7 +105,7 @@ function refuseLostDisks({ name, machine }: LibvirtResource, lost: readonly Lost
   const files = lost.map((disk) => `disk ${disk.name}, ${disk.path}`).join('; ')
   throw failure('NEEDS_RECREATE', `machine '${machine}' (${name}): its file is gone: ${files}`, {
     machine,
-    hint: 'put it back if there is a copy; or hydra-ops deploy --allow-recreate, and an empty disk takes its place',
+    hint: needsRecreate,
   })
 }
 

@@ -4,6 +4,7 @@ import { renameDurably, temporary } from '../../src/core/durable-file.js'
 import { failure } from '../../src/core/errors.js'
 import { errnoOf } from '../../src/core/file-failure.js'
 import type { BaseImage } from '../../src/core/image.js'
+import type { ResourceChange } from '../../src/core/provider.js'
 import type { Run } from '../../src/core/run.js'
 import { shellQuote } from '../../src/core/shell-quote.js'
 import { identityDigest, identityFiles } from '../common/identity.js'
@@ -16,18 +17,25 @@ import { forwardsOf } from './network.js'
 import { isDraftOf, type LibvirtParts, type LibvirtResource, type Places, wantedUri } from './places.js'
 import { isSystem } from './virsh.js'
 
-/** Why a machine cannot become what is wanted without being made anew; undefined = it can. */
-export function reasonToRecreate(parts: LibvirtParts, resource: LibvirtResource): string | undefined {
+/** What the plan says of a file that is gone and may be put back. */
+export const putBack = 'put it back if there is a copy'
+
+/** Why a machine must be made anew, and what may save it. */
+export type Recreation = Pick<ResourceChange, 'detail' | 'hint'>
+
+/** Says why a machine cannot become what is wanted without being made anew; undefined where it can. */
+export function reasonToRecreate(parts: LibvirtParts, resource: LibvirtResource): Recreation | undefined {
   const { handle, config } = resource
   if (handle === undefined) return undefined
   const wanted = imageReference(config)
-  if (handle.image.reference !== wanted) return `base image ${handle.image.reference} → ${wanted}`
+  if (handle.image.reference !== wanted) return { detail: `base image ${handle.image.reference} → ${wanted}` }
   const uri = wantedUri(parts, resource)
-  if (handle.uri !== uri) return `libvirt ${handle.uri} → ${uri}`
+  if (handle.uri !== uri) return { detail: `libvirt ${handle.uri} → ${uri}` }
   const { disk } = handle.image
   // The one in the system's folder is put there again from the image store.
   const published = isSystem(uri) && resource.image !== undefined
-  return published || existsSync(disk) ? undefined : `its base image ${disk} is gone`
+  if (published || existsSync(disk)) return undefined
+  return { detail: `its base image ${disk} is gone`, hint: putBack }
 }
 
 /** What the machine is, or will be made of. A machine keeps the image it was made from, and every disk. */

@@ -75,6 +75,8 @@ export interface ResourceChange {
    * is lost, and only `--allow-recreate` puts an empty one in its place.
    */
   readonly needs: 'nothing' | 'restart' | 'recreate' | 'new-disk'
+  /** What may save the disks, where something may: `put it back if there is a copy`. */
+  readonly hint?: string
 }
 
 export interface AllocationRequest<Config, Allocation> {

@@ -31,8 +31,8 @@ export async function createResource(
   changes: readonly ResourceChange[],
   allowed: AllowedChanges,
 ): Promise<void> {
-  if (changes.some((change) => change.needs === 'recreate')) await removeForRecreation(session, allowed)
-  refuseLostDisks(session, changes, allowed)
+  refuseLoss(session, changes, allowed)
+  if (changes.some((change) => change.needs === 'recreate')) await removeForRecreation(session)
   const known = recordOf(session)
   const resource = resourceName(session.deployment.record.uuid, session.machine)
   const action = known.handle === undefined ? 'create' : 'change'
@@ -94,33 +94,25 @@ export async function restartResource(session: MachineSession): Promise<void> {
   await startResource(session)
 }
 
-function refuseLostDisks(
+/** Refuses changes that lose what is on a disk, unless that is allowed; says why each is needed, and what may save it. */
+function refuseLoss(
   { machine }: MachineSession,
   changes: readonly ResourceChange[],
   { allowRecreate }: AllowedChanges,
 ): void {
-  const lost = changes.filter(({ needs }) => needs === 'new-disk').map(({ detail }) => detail)
-  if (lost.length === 0 || allowRecreate) return
-  throw failure('NEEDS_RECREATE', `machine '${machine}': ${lost.join('; ')} only with --allow-recreate`, {
+  const losses = changes.filter(({ needs }) => needs === 'recreate' || needs === 'new-disk')
+  if (losses.length === 0 || allowRecreate) return
+  const all = losses.some(({ needs }) => needs === 'recreate')
+  const allow = `hydra-ops deploy --allow-recreate, and ${all ? 'its disks are lost' : 'what was on the disk is lost'}`
+  const hints = [...new Set(losses.flatMap(({ hint }) => hint ?? []))]
+  const details = losses.map(({ detail }) => detail).join('; ')
+  throw failure('NEEDS_RECREATE', `machine '${machine}' needs --allow-recreate: ${details}`, {
     machine,
-    hint: 'put the file back; or hydra-ops deploy --allow-recreate, and what was on it is lost',
+    hint: [...hints, allow].join('; or '),
   })
 }
 
-async function removeForRecreation(
-  session: DefinedMachine,
-  { allowRecreate }: AllowedChanges,
-): Promise<void> {
-  if (!allowRecreate) {
-    throw failure(
-      'NEEDS_RECREATE',
-      `machine '${session.machine}' can only be changed by making it anew, which loses its disks`,
-      {
-        machine: session.machine,
-        hint: 'hydra-ops deploy --allow-recreate',
-      },
-    )
-  }
+async function removeForRecreation(session: DefinedMachine): Promise<void> {
   await requireImage(session)
   journal(session, 'machine.recreate')
   updateJob(session, (draft) => {

@@ -36,7 +36,8 @@ it('a deploy leaves a machine as it is whose data disk is gone', async () => {
   expect(results).toMatchObject([
     {
       outcome: 'failed',
-      reason: expect.stringContaining('disk data is gone only with --allow-recreate'),
+      reason: "machine 'web' needs --allow-recreate: disk data is gone",
+      hint: 'put it back; or hydra-ops deploy --allow-recreate, and what was on the disk is lost',
     },
   ])
   const { lastResult, ...web } = { ...ops.store.resolve(undefined).machines[MachineName.parse('web')] }

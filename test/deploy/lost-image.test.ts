@@ -62,6 +62,32 @@ const wantsAnother = () => {
   return 'other'
 }
 
+it.each([
+  [
+    'whose base image is gone',
+    losesItsBase,
+    'its base image fake-image is gone',
+    'put it back; or hydra-ops deploy --allow-recreate, and its disks are lost',
+  ],
+  [
+    'that wants another base image',
+    wantsAnother,
+    'image fake-image → other',
+    'hydra-ops deploy --allow-recreate, and its disks are lost',
+  ],
+])(
+  'the refusal to make a machine anew says why, and what may save its disks: a machine %s',
+  async (...row) => {
+    const [, change, why, hint] = row
+    change()
+    const { results } = await deploy(world.ops, request)
+    expect(results).toMatchObject([
+      { outcome: 'failed', reason: `machine 'web' needs --allow-recreate: ${why}`, hint },
+    ])
+    expect(world.ops.hypervisor.running(name)).toBeDefined()
+  },
+)
+
 describe.each([
   ['whose base image is gone', losesItsBase],
   ['that wants another base image', wantsAnother],

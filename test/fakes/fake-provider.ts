@@ -207,13 +207,20 @@ function changes(hypervisor: FakeHypervisor, resource: FakeResource): ResourceCh
     })
   }
   if (disk.lostBase === true)
-    return [{ action: 'recreate', detail: `its base image ${disk.image} is gone`, needs: 'recreate' }]
+    return [
+      {
+        action: 'recreate',
+        detail: `its base image ${disk.image} is gone`,
+        needs: 'recreate',
+        hint: 'put it back',
+      },
+    ]
   if (config.baseImage !== disk.image) {
     return [{ action: 'recreate', detail: `image ${disk.image} → ${config.baseImage}`, needs: 'recreate' }]
   }
   const found: ResourceChange[] = []
   if (disk.lostData === true)
-    found.push({ action: 'recreate', detail: 'disk data is gone', needs: 'new-disk' })
+    found.push({ action: 'recreate', detail: 'disk data is gone', needs: 'new-disk', hint: 'put it back' })
   const compare = (what: string, from: number, to: number, needs: ResourceChange['needs']) => {
     if (from !== to) found.push({ action: 'change', detail: `${what} ${from} → ${to}`, needs })
   }

@@ -36,6 +36,7 @@ describe('a deploy to a machine whose disk is gone', () => {
         action: 'recreate',
         detail: `disk ${name}: its file ${file} is gone; an empty disk takes its place`,
         needs: 'new-disk',
+        hint: 'put it back if there is a copy',
       }
       expect(await session.provider.plan(resource, session.run)).toEqual([lost])
       await expect(session.provider.reconcile(resource, options, session.run)).rejects.toMatchObject({
@@ -172,11 +173,12 @@ describe('a base image that is gone', () => {
           action: 'recreate',
           detail: `its base image ${session.image.disk} is gone`,
           needs: 'recreate',
+          hint: 'put it back if there is a copy',
         },
       ])
       await expect(session.provider.reconcile(resource, options, session.run)).rejects.toMatchObject({
         code: 'NEEDS_RECREATE',
-        hint: expect.stringContaining('put it back'),
+        hint: expect.stringContaining('--allow-recreate'),
       })
     } finally {
       back()
