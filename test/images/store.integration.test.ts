@@ -194,10 +194,12 @@ describe('the store', () => {
     expect(stored()).toEqual([id])
   })
 
-  it('takes no folder without a good record for an image', async () => {
-    const { id } = await store.ensure(await diskFile('cloud.qcow2'), run)
+  it('takes no folder without a good record for an image, and lists it as one that lacks its record', async () => {
+    const reference = await diskFile('cloud.qcow2')
+    const { id } = await store.ensure(reference, run)
     writeFileSync(join(root, id, 'image.json'), '{"schemaVersion":')
-    expect(await store.list()).toEqual([])
+    expect(await store.find(reference)).toBeUndefined()
+    expect(await store.list()).toEqual([{ id, bytes: expect.any(Number), missing: ['image.json'] }])
   })
 
   it('lets one process make images at a time; the others find what it made', async () => {
