@@ -31,11 +31,11 @@ export function machinesFlags(command: Command): void {
   commonFlags(command, { json: true, plain: true })
 }
 
-/** Runs it and shows the table of results, or that there was nothing `what` (`to start`). */
+/** Runs it and shows the table of results, or that there was nothing for its purpose (`to start`). */
 export function runOnMachines(
   cli: Cli,
   flags: MachinesFlags,
-  what: string,
+  purpose: string,
   work: (ops: Ops, request: MachinesRequest) => Promise<MachineResult[]>,
 ): Promise<void> {
   return cli.run(flags, async (ops, ui) => {
@@ -46,7 +46,7 @@ export function runOnMachines(
     })
     await ui.settle()
     if (ui.json) ui.printJson(results)
-    else await showResults(ui, results, `there was nothing ${what}`)
+    else await showResults(ui, results, `there was nothing ${purpose}`)
     return machinesStatus(results)
   })
 }

@@ -5,7 +5,7 @@ import type { MachineName, StorePath } from '../core/names.js'
 import type { Run } from '../core/run.js'
 import { eachInTurn } from '../core/several-errors.js'
 import { failedResult, secondsSince } from '../machine/finish.js'
-import { recordResults } from '../machine/results.js'
+import { notBegun, recordResults } from '../machine/results.js'
 import type { DeploymentSession } from '../machine/session.js'
 import type { Assessment } from './assess.js'
 import { enter, type Job } from './job.js'
@@ -54,17 +54,13 @@ export async function buildEverything(
     ready.push(item)
   }
   if (failures.length > 0 && !request.keepGoing) {
-    recordResults(deployment, [...failures, ...ready.map(notBegun)])
+    recordResults(deployment, [...failures, ...ready.map(({ job }) => notBegun(job))])
     throw failure('BUILD', failures.map((each) => `machine '${each.machine}': ${each.reason}`).join('\n'), {
       hint: 'nothing was touched; mend it, or deploy the others with --keep-going',
       detail: failures.flatMap((each) => each.evidence ?? []).join('\n'),
     })
   }
   return { ready, failures }
-}
-
-function notBegun({ job: { machine } }: Ready): MachineResult {
-  return { machine, outcome: 'skipped', notBegun: true, seconds: 0 }
 }
 
 /** Names the roots of what was built for a machine, run or not. No machine has a `+` in its name. */

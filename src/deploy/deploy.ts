@@ -47,12 +47,12 @@ export async function deploy(ops: Ops, request: DeployRequest): Promise<DeployRe
 
 /**
  * Lets the log go with the error as its last line, before anything was worked on too: otherwise `hydra-ops logs`
- * shows an earlier run. A wrong expression is told whole on the screen; it and the user's own end leave no log.
+ * shows an earlier run. A wrong expression and an end by the user leave no log: the screen tells them whole.
  */
 function logFailure(logs: RunLogs, error: unknown): void {
-  const untold =
+  const onScreenAlone =
     error instanceof OpsError && (leavesNoLog.has(error.code) || error.exitCode === exitCodes.usage)
-  if (!untold) logs.release()
+  if (!onScreenAlone) logs.release()
   logs.append(undefined, `failed: ${messageOf(error)}`)
 }
 

@@ -2,7 +2,7 @@ import pLimit from 'p-limit'
 import { throwIfAborted } from '../core/errors.js'
 import type { MachineResult } from '../core/events.js'
 import { settleAll } from '../core/settle.js'
-import { failuresIn } from '../machine/results.js'
+import { failuresIn, notBegun } from '../machine/results.js'
 import type { Job } from './job.js'
 
 interface Ordering {
@@ -34,7 +34,7 @@ export async function inOrder<Item extends { readonly job: Job }>(
   for (const each of ranks) {
     const group = items.filter(({ job }) => rank(job) === each)
     if (why !== undefined) {
-      results.push(...group.map(({ job }) => notBegun(job, why)))
+      results.push(...group.map(({ job }) => notBegunAs(job, why)))
       continue
     }
     const ended = await settleAll(
@@ -53,15 +53,11 @@ export async function inOrder<Item extends { readonly job: Job }>(
   return results
 }
 
-function notBegun({ machine }: Job, why: string | undefined): MachineResult {
-  return {
-    machine,
-    outcome: 'skipped',
-    notBegun: true,
-    seconds: 0,
+function notBegunAs(job: Job, why: string | undefined): MachineResult {
+  return notBegun(job, {
     reason: `not begun, as ${why}`,
     hint: 'mend that and deploy again; deploy --keep-going-groups begins every group',
-  }
+  })
 }
 
 function rankOf(tags: readonly string[], ordering: readonly string[]): number {

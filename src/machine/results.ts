@@ -2,6 +2,14 @@ import type { Ops } from '../core/context.js'
 import type { MachineResult } from '../core/events.js'
 import type { DeploymentSession } from './session.js'
 
+/** Makes the result of a machine whose turn never came, though something was due there. */
+export function notBegun(
+  { machine }: Pick<MachineResult, 'machine'>,
+  facts: Pick<MachineResult, 'reason' | 'hint'> = {},
+): MachineResult {
+  return { machine, outcome: 'skipped', notBegun: true, seconds: 0, ...facts }
+}
+
 /** Remembers how it ended for each machine: what `--retry-failed` goes by. */
 export function recordResults(deployment: DeploymentSession, results: readonly MachineResult[]): void {
   const { machines } = deployment.record
@@ -18,12 +26,12 @@ export function recordResults(deployment: DeploymentSession, results: readonly M
   })
 }
 
-/** Those that did not go well. */
+/** Picks the results of machines that failed or are degraded. */
 export function failuresIn(results: readonly MachineResult[]): MachineResult[] {
   return results.filter(({ outcome }) => outcome === 'failed' || outcome === 'degraded')
 }
 
-/** Picks the results that `--retry-failed` is about: what did not go well, and what was due and not begun. */
+/** Picks the results that `--retry-failed` is about: failed, degraded, and due but not begun. */
 export function unfinishedIn(results: readonly MachineResult[]): MachineResult[] {
   return [...failuresIn(results), ...results.filter(({ notBegun }) => notBegun === true)]
 }

@@ -5,7 +5,7 @@ const lockSeconds = 300
 const indexMinutes = 24 * 60
 
 /**
- * The transaction itself. dpkg's lock apt waits for by itself (DPkg::Lock::Timeout); for the lists and for
+ * The transaction itself. apt waits for dpkg's lock (DPkg::Lock::Timeout); for the lists and for
  * `dpkg --configure -a` we look at /proc/locks, which names a file by a number that files of other disks have too: the
  * process named there must have this very file open. What we install is written down before it is installed:
  * the activation removes what is written there and no longer wanted.
