@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import { failure } from '../../core/errors.js'
+import { sharedCacheName } from '../../core/hydra-options.js'
 import { type OwnedPlace, ownedService } from '../../core/owned-places.js'
 import type { Run } from '../../core/run.js'
 import type { SetupTask, TaskRun, TaskState } from '../../core/setup-task.js'
@@ -188,14 +189,10 @@ async function applyNginx(host: Host, settings: NginxOptions, run: TaskRun): Pro
 function refuseSharedName(host: Host, settings: SiteSettings): void {
   const [shared] = cacheNames(settings).filter((name) => serverNames(settings).includes(name))
   if (shared === undefined) return
-  throw failure(
-    'NGINX',
-    `machine '${host.machine}': the cache cannot have the name ${shared} of Hydra itself`,
-    {
-      machine: host.machine,
-      hint: 'give deployment.hydra.nginx.cacheHostName another name: nginx would never ask the cache',
-    },
-  )
+  throw failure('NGINX', `machine '${host.machine}': nginx.cacheHostName ${shared} ${sharedCacheName}`, {
+    machine: host.machine,
+    hint: 'give deployment.hydra.nginx.cacheHostName another name',
+  })
 }
 
 /** Where clients find the cache. */
