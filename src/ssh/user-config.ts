@@ -2,7 +2,7 @@ import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir, userInfo } from 'node:os'
 import { join } from 'node:path'
 import type { LocalCommands } from '../core/context.js'
-import { failure, usageError } from '../core/errors.js'
+import { failure, OpsError, usageError } from '../core/errors.js'
 import type { Run } from '../core/run.js'
 import { shellQuote } from '../core/shell-quote.js'
 import type { LoginRequest, UserSshConfig } from '../core/ssh.js'
@@ -75,7 +75,8 @@ const unset = 'hydra-ops-user-not-set'
 
 /**
  * Reads the User of the same files; undefined where they set none. ssh does not tell "User me" from no User at all, so
- * one follows the files that counts only where they set none.
+ * one follows the files that counts only where they set none. An included file must belong to root or the user, which
+ * ssh asks of no file that it reads by itself: in a user namespace without root the plain question is left.
  */
 async function namedUser(
   host: string,
@@ -91,6 +92,10 @@ async function namedUser(
     writeFileSync(file, config, { mode: 0o600 })
     const user = (await ask(host, place, run, tools, ['-F', file])).get('user')?.[0]
     return user === unset ? undefined : user
+  } catch (error) {
+    if (!(error instanceof OpsError) || error.code !== 'SSH_CONFIG') throw error
+    const user = (await ask(host, place, run, tools)).get('user')?.[0]
+    return user === userInfo().username ? undefined : user
   } finally {
     rmSync(folder, { recursive: true, force: true })
   }

@@ -15,14 +15,18 @@ beforeEach(() => {
 })
 afterEach(() => user.remove())
 
-/** The answer of the real `ssh -G` for a host of this configuration. */
-function ask(config: string, login: Partial<LoginRequest>): Promise<UserSshConfig> {
+/** Returns the answer of the real `ssh -G` for a host of this configuration; `wrapper` starts it. */
+function ask(
+  config: string,
+  login: Partial<LoginRequest>,
+  wrapper: readonly string[] = [],
+): Promise<UserSshConfig> {
   user.write(config)
   const local = {
     ...localCommands,
-    run: (...given: Parameters<typeof localCommands.run>) => {
+    run: (argv: readonly string[], options: Parameters<typeof localCommands.run>[1]) => {
       questions += 1
-      return localCommands.run(...given)
+      return localCommands.run([...wrapper, ...argv], options)
     },
   }
   const ssh = testSsh({ local, env: user.env, homeDir: user.folder })
@@ -81,6 +85,13 @@ describe('the user’s ssh configuration is asked for the login that will be mad
       user: 'deploy',
       proxyCommand: 'nc web.example.org 2222 # deploy',
     })
+  })
+
+  it('is read where no file belongs to root, which ssh refuses for included files: in a user namespace', async () => {
+    const config = 'Host *.example.org\n  User deploy\n'
+    const inNamespace = ['unshare', '--user', '--map-current-user', '--']
+    expect(await ask(config, {}, inNamespace)).toMatchObject({ user: 'deploy' })
+    expect(await ask('', {}, inNamespace)).toMatchObject({ user: 'root' })
   })
 
   it('takes a HostName with tokens and quotes as ssh itself does', async () => {
