@@ -1,5 +1,5 @@
 import type { MachineResult } from '../core/events.js'
-import { printable, printableLines } from './printable.js'
+import { printableLines } from './printable.js'
 import type { Paint, Style } from './style.js'
 import { boxTable, plainTable, type Row } from './table.js'
 
@@ -44,7 +44,8 @@ function explain(result: MachineResult, style: Style): string {
   ]
   for (const line of [...more, ...(result.evidence ?? []).flatMap(printableLines)])
     lines.push(`  ${style.faint(line)}`)
-  if (result.hint !== undefined) lines.push(`  ${style.strong('hint:')} ${printable(result.hint)}`)
+  for (const line of result.hint === undefined ? [] : printableLines(result.hint))
+    lines.push(`  ${style.strong('hint:')} ${line}`)
   return lines.join('\n')
 }
 

@@ -116,6 +116,13 @@ db: failed at activate: machine 'db': unit nginx.service failed
     )
   })
 
+  it('show each line of a hint as a hint of its own', () => {
+    const hint = 'ssh -G db\nhydra-ops doctor says: mend it'
+    const [failed] = results
+    const shown = resultsView(failed === undefined ? [] : [{ ...failed, hint }], { style, plain: false })
+    expect(shown).toContain('\n  hint: ssh -G db\n  hint: hydra-ops doctor says: mend it')
+  })
+
   it('are lines of tabs for scripts', () => {
     expect(resultsView(results, { style, plain: true })).toBe(
       'db\tfailed at activate\t12.3 s\nweb\tchanged\t41.0 s',
