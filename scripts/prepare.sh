@@ -145,6 +145,7 @@ as_worker() {
 # Our PATH without the folders that the worker may not enter: looking for a program there, exec says "permission
 # denied" where it should say "not found". In front, the copy of node that ensure_worker_node makes.
 find_worker_path() {
+  # shellcheck disable=SC2016 # The worker's shell is to expand it.
   local look=(bash -c 'IFS=:; for folder in $1; do [ -x "$folder" ] && printf "%s:" "$folder"; done; echo /usr/sbin:/sbin' look)
   local path
   path="$(home_of_worker)/.cache/hydra-ops-node:$PATH"

@@ -3,7 +3,6 @@ import { requireSuccess } from '../core/command-result.js'
 import { failure } from '../core/errors.js'
 import type { Run } from '../core/run.js'
 import type { Host } from '../core/ssh.js'
-import { ownerFunctions } from '../remote/place-files.js'
 import type { ResolvedKey } from './keys.js'
 
 const openMs = 120_000
@@ -68,7 +67,8 @@ function tmpfilesWord(folder: string): string {
  * script ends where that cannot be tried.
  */
 export const folderFunctions = `
-${ownerFunctions}
+user_id() { case $1 in *[!0-9]*) id -u -- "$1" 2>/dev/null ;; *) printf %s "$1" ;; esac; }
+group_id() { case $1 in *[!0-9]*) getent group -- "$1" | cut -d: -f3 ;; *) printf %s "$1" ;; esac; }
 ours() { [ "$(stat -c '%u %G %a' -- "$1" 2>/dev/null)" = '0 ${keyDirectory.group} ${keyDirectory.mode.toString(8)}' ]; }
 
 kept_out() {

@@ -1,10 +1,14 @@
 import { commandFailure, requireSuccess } from '../core/command-result.js'
 import type { Run } from '../core/run.js'
 import type { Host } from '../core/ssh.js'
+import { type ScriptValues, targetScript } from './target-scripts.js'
 
 export interface RemoteScript {
   readonly what: string
+  /** A file of `target/` without its ending: `tasks/nix/look`. */
   readonly script: string
+  readonly values?: ScriptValues
+  /** Only for a text that is no file of `target/` yet. */
   readonly args?: readonly string[]
   readonly stdin?: string
   readonly hint?: string
@@ -38,11 +42,12 @@ export function fact(facts: Facts, name: string): string {
 /** Runs a script that has to succeed; what it says goes to the log. */
 export async function runScript(
   host: Host,
-  { what, script, args = [], stdin, hint, timeoutMs = usualMs }: RemoteScript,
+  { what, script, values, args = [], stdin, hint, timeoutMs = usualMs }: RemoteScript,
   run: Run,
   onLine: (line: string) => void = (line) => run.log(line),
 ): Promise<{ readonly stdout: string; readonly stderr: string }> {
-  const result = await host.script(script, args, {
+  const text = /^[a-z0-9/-]+$/.test(script) ? targetScript(script, values) : script
+  const result = await host.script(text, args, {
     signal: run.signal,
     timeoutMs,
     what,

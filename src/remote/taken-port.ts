@@ -23,8 +23,8 @@ export async function refuseTakenPort(
 ): Promise<void> {
   const question = {
     what: `look who listens on port ${port}`,
-    script: portScript,
-    args: [String(port), unit],
+    script: 'services/port',
+    values: { port, unit },
   }
   const holder = fact(await askMachine(host, question, run), 'holder')
   if (holder === '') return
@@ -33,24 +33,3 @@ export async function refuseTakenPort(
     hint,
   })
 }
-
-/**
- * Whose the port is, is told by the control group of the process that has it. That the unit is active does not tell:
- * hydra-server is `active` for 20 s before it notices that its port is taken (measured).
- */
-const portScript = `
-port=$1 unit=$2
-ss -Hltnp "sport = :$port" | while IFS= read -r line; do
-  case $line in
-    *'users:(('*) printf '%s\\n' "$line" | sed 's/.*users:((//; s/)).*//; s/),(/\\n/g' ;;
-    *) echo '"another program"' ;;
-  esac
-done | while IFS= read -r process; do
-  pid=$(printf '%s' "$process" | sed -n 's/.*,pid=\\([0-9]*\\).*/\\1/p')
-  name=$(printf '%s' "$process" | cut -d'"' -f2)
-  if ! sed 's|$|/|' "/proc/$pid/cgroup" 2>/dev/null | grep -qF "/$unit/"; then
-    echo "holder=$name\${pid:+ (process $pid)}"
-  fi
-done
-exit 0
-`

@@ -11,7 +11,7 @@ export interface SourceFile {
 export const top = join(dirname(fileURLToPath(import.meta.url)), '../..')
 
 /** Folders that hold our own code; what ships, and what does not. */
-export const shippedFolders = ['src', 'providers', 'nix', 'state']
+export const shippedFolders = ['src', 'providers', 'nix', 'state', 'target']
 export const otherFolders = ['test', 'bench', 'scripts']
 
 export function sourceFiles(folders: readonly string[], extensions: readonly string[]): SourceFile[] {

@@ -3,7 +3,7 @@ import { shippedFolders, sourceFiles } from '../architecture/source-files.js'
 import { readDocument } from './documents.js'
 import { mayPrint, whatItSays } from './messages.js'
 
-const said = sourceFiles(shippedFolders, ['.ts', '.nix', '.pl'])
+const said = sourceFiles(shippedFolders, ['.ts', '.nix', '.pl', '.sh'])
   .map(({ text }) => whatItSays(text))
   .join('\n')
 

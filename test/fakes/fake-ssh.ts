@@ -3,6 +3,7 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { failure, unreachable } from '../../src/core/errors.js'
 import type { CommandResult, Host, RemoteOptions, Ssh, SshTarget } from '../../src/core/ssh.js'
+import { readScript } from './script-values.js'
 
 /** One command that was given to a made-up machine. */
 export interface RecordedExec {
@@ -12,6 +13,10 @@ export interface RecordedExec {
   readonly argv: readonly string[]
   /** The text of a script. */
   readonly script: string | undefined
+  /** Its name below target/. */
+  readonly scriptName: string | undefined
+  /** Its values, by name; a list is one line an item. */
+  readonly values: Readonly<Record<string, string>>
   readonly stdin: string
   readonly asLoginUser: boolean
 }
@@ -164,11 +169,14 @@ function fakeHost(
     if (closed) throw new Error(`'${options.what}' on a connection to '${target.machine}' that was closed`)
     const stdin = await textOf(options.stdin)
     const { what } = options
+    const given = script === undefined ? undefined : readScript(script)
     const result = await answerTo({
       machine: target.machine,
       what,
       argv,
       script,
+      scriptName: given?.name,
+      values: given?.values ?? {},
       stdin,
       asLoginUser: options.asLoginUser ?? false,
     })

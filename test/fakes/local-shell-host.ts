@@ -61,14 +61,21 @@ export class LocalShellHost implements Host {
   }
 
   script(text: string, args: readonly string[], options: RemoteOptions): Promise<CommandResult> {
-    const moved = this.moved.reduce((whole, [from, to]) => whole.replaceAll(from, to), text)
-    return this.exec(['sh', '-c', moved, 'sh', ...args], options)
+    return this.exec(['sh', '-c', this.relocateAll(text), 'sh', ...args], options)
   }
 
   private relocate(argument: string): string {
     const [, prefix = '', path = ''] = /^((?:[a-z]+:)*)(.*)$/s.exec(argument) ?? []
     const [from, to] = this.moved.find(([folder]) => path.startsWith(folder)) ?? ['', '']
     return prefix + to + path.slice(from.length)
+  }
+
+  /** In one pass, so that nothing is moved twice. */
+  private relocateAll(text: string): string {
+    if (this.moved.length === 0) return text
+    const folders = this.moved.map(([from]) => from.replaceAll(/[.*+?^${}()|[\]\\]/g, '\\$&'))
+    const places = new Map(this.moved)
+    return text.replaceAll(new RegExp(folders.join('|'), 'g'), (from) => places.get(from) ?? from)
   }
 
   async forwardFromRemote(operatorPort: number): Promise<{ port: number; close(): Promise<void> }> {

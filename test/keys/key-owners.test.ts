@@ -8,6 +8,7 @@ import { fakeMachine, fakeNetwork } from '../fakes/fake-network.js'
 import { createFakeOps, type FakeOps } from '../fakes/fake-ops.js'
 import { succeed } from '../fakes/fake-ssh.js'
 import { fakeTask } from '../fakes/fake-task.js'
+import { recordsOf } from '../fakes/script-values.js'
 import { standardRequest } from '../fakes/standard-request.js'
 
 let ops: FakeOps
@@ -143,7 +144,7 @@ describe('a key whose owner the machine does not have', () => {
           ops.ssh.execs
             .slice(begin)
             .filter(({ what }) => what === 'deliver keys')
-            .flatMap(({ argv }) => argv.filter((_, at) => at % 9 === 1)),
+            .flatMap(({ values }) => recordsOf(values.files).map(([path]) => path)),
         ),
       ].sort()
     /** A machine that had its keys, until somebody removed the user of one. */

@@ -108,7 +108,7 @@ it('lists no deployments, and leaves nothing behind by looking', async () => {
   expect(existsSync(join(folder, 'state'))).toBe(false)
 })
 
-it('brings the Nix files, the examples and the documents, and nothing of the tests', () => {
+it('brings the Nix files, the scripts for machines, the examples and the documents, and nothing of the tests', () => {
   for (const needed of ['dist', 'nix/eval.nix', 'examples/web/network.nix', 'docs', 'README.md', 'LICENSE']) {
     expect(existsSync(join(installed, needed)), needed).toBe(true)
   }
@@ -117,6 +117,15 @@ it('brings the Nix files, the examples and the documents, and nothing of the tes
     .map((name) => join(installed, 'providers', name))
   expect(nixFiles.filter((file) => !existsSync(file))).toEqual([])
   expect(nixFiles).not.toEqual([])
+  const scripts = readdirSync(join(top, 'target'), { recursive: true, encoding: 'utf8' }).filter((name) =>
+    name.endsWith('.sh'),
+  )
+  expect(scripts).toContain('lib.sh')
+  for (const name of scripts) {
+    expect(readFileSync(join(installed, 'target', name), 'utf8'), name).toBe(
+      readFileSync(join(top, 'target', name), 'utf8'),
+    )
+  }
   // The lab is of no use without the stand-ins, which belong to the tests.
   for (const unwanted of ['test', 'dist/test', 'scripts', 'bench', 'src', 'examples/lab']) {
     expect(existsSync(join(installed, unwanted)), unwanted).toBe(false)

@@ -3,7 +3,7 @@ import { failure } from '../../src/core/errors.js'
 import { placeProblems, unitFile } from '../../src/core/owned-places.js'
 import type { TaskRun, WantedTask } from '../../src/core/setup-task.js'
 import type { CommandResult, Host, RemoteOptions } from '../../src/core/ssh.js'
-import { placedPaths } from '../../src/remote/place-files.js'
+import { linesOf, readScript, recordsOf } from '../fakes/script-values.js'
 import { taskRun } from '../fakes/task-run.js'
 import { withScript } from '../fixtures/with-script.js'
 
@@ -62,8 +62,8 @@ export function taskContract(subject: () => ContractSubject): void {
     const units = new Set<string>()
     const { host, task } = subject()
     const recording = withScript(host, (text, args, options) => {
-      for (const path of placedPaths(text, args)) files.add(path)
-      for (const path of unitsIn(args)) units.add(path)
+      for (const path of placedPaths(text)) files.add(path)
+      for (const path of unitsIn(text)) units.add(path)
       return host.script(text, args, options)
     })
     await apply(recording)
@@ -112,16 +112,24 @@ export function taskContract(subject: () => ContractSubject): void {
   })
 }
 
+/** Lists the destinations of a script that `placeFiles` runs; of any other script none. */
+function placedPaths(text: string): string[] {
+  const { name, values } = readScript(text)
+  return name === 'place-files' ? recordsOf(values.files).map(([path = '']) => path) : []
+}
+
 /** Lists the files of the units that a script of `convergeServices` starts or removes. */
-function unitsIn(args: readonly string[]): string[] {
-  return args.flatMap((arg) =>
-    /^(?:unit|obsolete):[^/]+$/.test(arg) ? [unitFile(arg.replace(/^\w+:/, ''))] : [],
-  )
+function unitsIn(text: string): string[] {
+  const { name, values } = readScript(text)
+  return name === 'services/converge'
+    ? [...linesOf(values.units), ...linesOf(values.obsolete)].map(unitFile)
+    : []
 }
 
 /**
- * Loses the machine at the n-th step: a step is a command, or the part of a script up to a `|| exit 1` at the
- * end of a line. The script is killed there, and nothing that comes later reaches the machine.
+ * Loses the machine at the n-th step. A step is a command, each `step` of a script of target/, and the part of another
+ * script up to a `|| exit 1` at the end of a line. The script is killed there, and nothing that comes later reaches
+ * the machine.
  */
 export class CrashingHost implements Pick<Host, 'exec' | 'script' | 'machine'> {
   readonly machine
@@ -142,11 +150,20 @@ export class CrashingHost implements Pick<Host, 'exec' | 'script' | 'machine'> {
 
   async script(text: string, args: readonly string[], options: RemoteOptions): Promise<CommandResult> {
     if (this.left <= 0) throw lost()
+    if (readScript(text).name !== undefined) return this.named(text, options)
     const steps = text.split(/(?<=\|\| exit 1\n)/)
     const killed = this.left < steps.length
     const cut = killed ? [...steps.slice(0, this.left), 'kill -9 $$\n', ...steps.slice(this.left)] : steps
     this.left -= steps.length
     return this.host.script(cut.join(''), args, options)
+  }
+
+  private async named(text: string, options: RemoteOptions): Promise<CommandResult> {
+    this.left -= 1
+    const ended = await this.host.script(`steps_left=${this.left}\n${text}`, [], options)
+    const passed = ended.stderr.split('\n').filter((line) => line.startsWith('step ')).length
+    this.left = ended.kind === 'exited' ? this.left - passed : 0
+    return ended
   }
 }
 

@@ -1,0 +1,81 @@
+# shellcheck shell=sh
+# Puts files into place, all of them or none. Each is complete beside its destination before any is renamed.
+# Values: files, records of path, path beside it, user, group, mode, whether the owner may be missing (yes, no), mode and
+# group of the folder where it is made.
+# Standard input: for each file its size on a line, then its bytes.
+# Prints `ownerless INDEX` for a file that is root's because its owner is missing, `failed INDEX WHY` for the one that
+# stands in the way.
+#
+# Owner and mode are set through the descriptor, so that nobody who may write to the folder can swap the file between
+# two steps. `head -c` reads no byte too many, so that the next size is intact.
+: "${files:?}"
+umask 022
+
+failed() {
+  printf 'failed %s %s\n' "$index" "$1"
+  return 1
+}
+
+make_folder() {
+  folder=${path%/*}
+  folder=${folder:-/}
+  [ -d "$folder" ] && return 0
+  getent group -- "$folder_group" > /dev/null || groupadd --system -- "$folder_group" || return 1
+  # shellcheck disable=SC2174 # The mode is for the last folder alone.
+  mkdir -p -m "$folder_mode" -- "$folder" || return 1
+  [ "$(stat -c %G -- "$folder")" = "$folder_group" ] || chgrp -- "$folder_group" "$folder"
+}
+
+write_staged() (
+  umask 077
+  rm -f -- "$staged" || exit 1
+  set -C
+  exec 4> "$staged" || exit 1
+  chown "$uid:$gid" /proc/self/fd/4 || exit 1
+  chmod "$mode" /proc/self/fd/4 || exit 1
+  head -c "$size" >&4 || exit 1
+  [ "$(stat -L -c %s /proc/self/fd/4)" = "$size" ] || exit 1
+  sync /proc/self/fd/4
+)
+
+stage() {
+  IFS= read -r size || { failed 'its content did not arrive'; return 1; }
+  if [ -d "$path" ] && [ ! -L "$path" ]; then failed 'a directory is in its place'; return 1; fi
+  make_folder || { failed 'its directory could not be made'; return 1; }
+  uid=$(user_id "$user") gid=$(group_id "$group")
+  if [ -z "$uid" ] || [ -z "$gid" ]; then
+    if [ "$may_be_missing" = no ]; then
+      if [ -z "$uid" ]; then missing="user '$user'"; else missing="group '$group'"; fi
+      failed "the machine has no $missing"
+      return 1
+    fi
+    uid=0 gid=0 mode=0600
+    printf 'ownerless %s\n' "$index"
+  fi
+  write_staged || failed 'it could not be written completely'
+}
+
+# Takes one of the steps below with each file, until one fails. The list is descriptor 3: standard input has the contents.
+each_file() {
+  index=0
+  while IFS=: read -r path staged user group mode may_be_missing folder_mode folder_group <&3; do
+    decode path staged user group folder_group
+    case $1 in
+      stage) stage || return 1 ;;
+      place) mv -fT -- "$staged" "$path" || { failed 'it could not be renamed into place'; return 1; } ;;
+      sync) sync -- "${staged%/*}/" ;;
+      discard) rm -f -- "$staged" ;;
+    esac
+    step "$1 $path"
+    index=$((index + 1))
+  done 3<<END
+$files
+END
+}
+
+if each_file stage && each_file place; then
+  each_file sync
+  exit 0
+fi
+each_file discard
+exit 1

@@ -1,0 +1,117 @@
+import { describe, expect, it } from 'vitest'
+import { sourceFiles } from './source-files.js'
+
+const sources = sourceFiles(['src', 'providers'], ['.ts'])
+const scripts = sourceFiles(['target'], ['.sh'])
+
+/** What begins, ends or joins statements of a shell, and is no TypeScript. */
+const shellLine =
+  /^\s*(?:fi|done|esac|then)\s*(?:$|[;<>|&])|; (?:then|do|fi|done)\b|\|\| (?:exit|return|continue)(?: \d+)?\s*(?:$|[;}`'])|^\s*(?:el)?if (?:! )?\[ |\$\(\(|"\$[@1-9]"|^\s*set -[eu]|^\s*(?:while|for|case) (?!\()[^(]*(?:; do$| in$| do$)/
+
+/** Files of TypeScript that still have a script in them. Files leave this list, and none comes. */
+const toConvert: readonly string[] = [
+  'src/keys/deliver.ts',
+  'src/keys/key-folders.ts',
+  'src/machine/grow.ts',
+  'src/operations/check.ts',
+  'src/setup/cache-key.ts',
+  'src/setup/hydra/binary-cache.ts',
+  'src/setup/hydra/health.ts',
+  'src/setup/hydra/package-facts.ts',
+  'src/setup/hydra/proof-task.ts',
+  'src/setup/hydra/task.ts',
+  'src/setup/hydra/units.ts',
+  'src/setup/hydra/unix-users.ts',
+  'src/setup/hydra/web-users.ts',
+  'src/setup/nginx/conflicts.ts',
+  'src/setup/nginx/task.ts',
+  'src/setup/nix-serve.ts',
+  'src/setup/nix.ts',
+  'src/setup/postfix.ts',
+  'src/setup/postgresql/cluster.ts',
+  'src/setup/postgresql/task.ts',
+  'src/setup/served-path.ts',
+  'src/systems/debian/activation-scripts.ts',
+  'src/systems/debian/apt-script.ts',
+  'src/systems/debian/survey.ts',
+  'src/tasks/machine-lock.ts',
+]
+
+/** Shell that cannot be a script of target/. */
+const elsewhere = [
+  // Brings a script to a machine's shell, and ends it.
+  'src/ssh/command-line.ts',
+  'src/ssh/stop-command.ts',
+  'src/ssh/sudo.ts',
+  // Runs on the operator's host, while an image is made.
+  'src/images/build-debian.ts',
+]
+
+function shellLines(text: string): string[] {
+  const code = text.replaceAll(/\/\*[\s\S]*?\*\//g, '').replaceAll(/^\s*\/\/.*$/gm, '')
+  return code.split('\n').filter((each) => shellLine.test(each))
+}
+
+describe('scripts for machines', () => {
+  it('lie in target/, and in no file of TypeScript', () => {
+    const found = sources.filter(({ text }) => shellLines(text).length > 0).map(({ path }) => path)
+    expect(found.filter((path) => !elsewhere.includes(path))).toEqual([...toConvert].sort())
+  })
+
+  it('are all used, and each name that is used has a script', () => {
+    const names = scripts.map(({ path }) => path.slice('target/'.length, -'.sh'.length))
+    const called = sources.flatMap(({ text }) =>
+      [...text.matchAll(/(?:\bscript: |\btargetScript\(\s*)'([a-z0-9/-]+)'/g)].map(([, name]) => name),
+    )
+    const shared = (name: string) => name === 'lib' || name.endsWith('/lib')
+    expect([...new Set(called)].sort()).toEqual(names.filter((name) => !shared(name)).sort())
+  })
+
+  it('begin with their shell and with what they do', () => {
+    const wrong = scripts.filter(({ text }) => !/^# shellcheck shell=sh\n# [A-Z]/.test(text))
+    expect(wrong.map(({ path }) => path)).toEqual([])
+  })
+
+  it('are given nothing by position', () => {
+    const positional = scripts.flatMap(({ path, text }) =>
+      outsideFunctions(text)
+        .filter((line) => /\$(?:[1-9@*#]|\{[1-9@*#])|^\s*(?:shift\b|for \w+(?:;| do))/.test(line))
+        .map((line) => `${path}: ${line}`),
+    )
+    expect(positional).toEqual([])
+  })
+
+  it('have no text of which a line looks like a comment, because comments are not sent', () => {
+    const texts = scripts.flatMap(({ text }) =>
+      [...text.matchAll(/<<-?\s*['"]?(\w+)['"]?.*\n([\s\S]*?)\n\s*\1\n/g)].map(([, , body = '']) => body),
+    )
+    expect(texts.length).toBeGreaterThan(0)
+    expect(texts.filter((body) => /^\s*#/m.test(body))).toEqual([])
+  })
+
+  it('give a reason where a check of shellcheck is switched off', () => {
+    const silent = scripts.flatMap(({ path, text }) =>
+      text
+        .split('\n')
+        .filter((line) => /shellcheck disable=/.test(line) && !/disable=[A-Z0-9,]+ # \w/.test(line))
+        .map((line) => `${path}: ${line}`),
+    )
+    expect(silent).toEqual([])
+  })
+})
+
+/** The code of a script that is in no function and in no program in quotes. */
+function outsideFunctions(text: string): string[] {
+  let inside = false
+  return text
+    .replaceAll(/^\s*#.*$/gm, '')
+    .replaceAll(/'[^']*'/g, "''")
+    .split('\n')
+    .filter((line) => {
+      const begins = /^\w+\(\) [{(]/.test(line)
+      const ends = /^[})]/.test(line) || (begins && /[})]$/.test(line.trimEnd()))
+      const counts = !inside && !begins
+      inside = (inside || begins) && !ends
+      return counts
+    })
+}
