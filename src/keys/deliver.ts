@@ -5,7 +5,9 @@ import { hexEscape, keyUnitName } from '../core/key-unit-name.js'
 import type { Run } from '../core/run.js'
 import type { Host } from '../core/ssh.js'
 import { type PlacedFile, placeFiles, stagedPath } from '../remote/place-files.js'
-import { folderFunctions, keyDirectory, openFolders, ownerArguments } from './key-folders.js'
+import { runScript } from '../remote/run-script.js'
+import { targetScript } from '../remote/target-scripts.js'
+import { keyDirectory, keyFolderMadeAs, openFolders, ownerFields } from './key-folders.js'
 import { missingOwner } from './key-owners.js'
 import { keyUnitFile, keyUnitMark, survivesReboot, unitFolder } from './key-units.js'
 import { type DroppedKeys, isFine, type ResolvedKey, type SeenKey } from './keys.js'
@@ -32,8 +34,9 @@ export async function inspectKeys(host: Host, keys: readonly ResolvedKey[], run:
   if (keys.length === 0) return []
   const what = 'compare keys'
   const nonce = randomBytes(32).toString('hex')
-  const args = keys.flatMap((key) => [key.path, keyUnitFile(key)?.path ?? '', ...ownerArguments(key)])
-  const result = await host.script(inspectScript, args, {
+  const records = keys.map((key) => [key.path, keyUnitFile(key)?.path ?? '', ...ownerFields(key)])
+  const script = targetScript('keys/inspect', { keys: records, made_as: keyFolderMadeAs })
+  const result = await host.script(script, [], {
     signal: run.signal,
     timeoutMs: inspectMs,
     what,
@@ -118,9 +121,9 @@ function keyFile(key: ResolvedKey, ownerMayBeMissing: boolean): PlacedFile {
 async function mountDestinations(host: Host, paths: readonly string[], run: Run): Promise<void> {
   const what = 'mount the destination of keys'
   const units = [...new Set(paths.flatMap(mountUnitsFor))]
-  const options = { signal: run.signal, timeoutMs: mountMs, what }
-  if (units.length > 0)
-    requireSuccess(await host.script(mountScript, units, options), { machine: host.machine, what })
+  if (units.length === 0) return
+  const mount = { what, script: 'keys/mount', values: { units }, timeoutMs: mountMs }
+  await runScript(host, mount, run, () => {})
 }
 
 /** systemd-escape --path of every directory above the file; `/` itself and /run are always there. */
@@ -155,29 +158,23 @@ async function refreshUnits(host: Host, changed: readonly SeenKey[], run: Run): 
   const files = changed.filter((each) => each.unitDiffers).flatMap((each) => keyUnitFile(each.key) ?? [])
   await refuseForeignUnits(host, files, run)
   await placeFiles(host, files, { run, what: 'write the units of keys' })
-  const args = changed.flatMap(({ key, state }) => {
+  const units = changed.flatMap(({ key, state }) => {
     const unit = keyUnitName(key.name)
     if (unit === undefined) return []
     const verb =
       state === 'differs' || state === 'metadata differs' || state === 'unknown' ? 'restart' : 'start'
-    return [unit, verb, survivesReboot(key.path) ? 'enable' : 'disable']
+    return [[unit, verb, survivesReboot(key.path) ? 'enable' : 'disable']]
   })
-  const options = { signal: run.signal, timeoutMs: unitsMs, what }
-  requireSuccess(await host.script(startScript, [files.length > 0 ? 'reload' : 'keep', ...args], options), {
-    machine: host.machine,
-    what,
-  })
+  const values = { units, written: files.length > 0 }
+  await runScript(host, { what, script: 'keys/start', values, timeoutMs: unitsMs }, run, () => {})
 }
 
 async function refuseForeignUnits(host: Host, files: readonly PlacedFile[], run: Run): Promise<void> {
   if (files.length === 0) return
   const what = 'look at the units of keys'
-  const args = [keyUnitMark, ...files.map((file) => file.path)]
-  const options = { signal: run.signal, timeoutMs: unitsMs, what }
-  const { stdout } = requireSuccess(await host.script(foreignScript, args, options), {
-    machine: host.machine,
-    what,
-  })
+  const values = { mark: keyUnitMark, units: files.map((file) => file.path) }
+  const question = { what, script: 'keys/foreign', values, timeoutMs: unitsMs }
+  const { stdout } = await runScript(host, question, run, () => {})
   const foreign = stdout
     .split('\n')
     .flatMap((index) => (index === '' ? [] : (files[Number(index)]?.path ?? [])))
@@ -193,92 +190,7 @@ export async function removeKeys(host: Host, dropped: DroppedKeys, run: Run): Pr
   if (dropped.paths.length === 0 && dropped.names.length === 0) return
   const what = 'remove dropped keys'
   const units = dropped.names.flatMap((name) => keyUnitName(name) ?? [])
-  const args = [
-    keyUnitMark,
-    unitFolder,
-    String(units.length),
-    ...units,
-    ...dropped.paths.flatMap((path) => [path, stagedPath(path)]),
-  ]
-  const options = { signal: run.signal, timeoutMs: unitsMs, what }
-  requireSuccess(await host.script(removeScript, args, options), { machine: host.machine, what })
+  const keys = dropped.paths.map((path) => [path, stagedPath(path)])
+  const values = { mark: keyUnitMark, folder: unitFolder, units, keys }
+  await runScript(host, { what, script: 'keys/remove', values, timeoutMs: unitsMs }, run, () => {})
 }
-
-/** `none` for the unit where no systemd runs. A link is not a key of ours, whatever it points to. */
-const inspectScript = `
-IFS= read -r nonce || exit 1
-${folderFunctions}
-while [ $# -gt 0 ]; do
-  hash=- meta='- -' open=open
-  if [ -L "$1" ]; then
-    hash=link
-  elif [ -f "$1" ]; then
-    hash=$({ printf %s "$nonce"; cat -- "$1"; } | sha256sum)
-    meta=$(stat -c '%a %u:%g' -- "$1") || hash=- meta='- -'
-  elif [ -e "$1" ]; then
-    hash=other
-  fi
-  if [ "$hash" != - ] && ours "\${1%/*}" && shut "\${1%/*}" "$3" "$4" "$5"; then open=shut; fi
-  unit=none
-  if [ -d /run/systemd/system ]; then unit=$(sha256sum < "$2" 2>/dev/null) || unit=-; fi
-  printf '%s %s %s:%s %s %s\\n' "\${hash%% *}" "$meta" "$(user_id "$3")" "$(group_id "$4")" $open "\${unit%% *}"
-  shift 5
-done
-`
-
-const mountScript = `
-[ -d /run/systemd/system ] || exit 0
-for unit in "$@"; do
-  [ "$(systemctl show -p LoadState --value -- "$unit")" = loaded ] || continue
-  systemctl start -- "$unit" || exit 1
-done
-`
-
-const foreignScript = `
-mark=$1 index=0
-shift
-for unit in "$@"; do
-  if [ -e "$unit" ] && [ "$(head -n 1 -- "$unit")" != "$mark" ]; then echo $index; fi
-  index=$((index + 1))
-done
-`
-
-/** systemd finds a new unit by itself. It reads all of them again, which takes seconds, where it has an older text. */
-const startScript = `
-[ -d /run/systemd/system ] || exit 0
-known() {
-  shift
-  while [ $# -gt 0 ]; do
-    systemctl show -p LoadState -p NeedDaemonReload -- "$1" || echo unknown
-    shift 3
-  done
-}
-if [ "$1" = reload ] && known "$@" | grep -vx -e LoadState=loaded -e NeedDaemonReload=no -e '' > /dev/null; then
-  systemctl daemon-reload || exit 1
-fi
-shift
-while [ $# -gt 0 ]; do
-  systemctl --quiet --no-reload "$3" -- "$1" || exit 1
-  systemctl --no-block "$2" -- "$1" || exit 1
-  shift 3
-done
-`
-
-const removeScript = `
-mark=$1 folder=$2 units=$3 reload=
-shift 3
-while [ $units -gt 0 ]; do
-  if [ -d /run/systemd/system ] && [ "$(head -n 1 -- "$folder/$1" 2>/dev/null)" = "$mark" ]; then
-    systemctl --quiet --no-reload --no-block disable --now -- "$1" || exit 1
-    rm -f -- "$folder/$1" || exit 1
-    reload=yes
-  fi
-  shift
-  units=$((units - 1))
-done
-while [ $# -gt 0 ]; do
-  rm -f -- "$1" "$2" || exit 1
-  shift 2
-done
-[ -z "$reload" ] || systemctl daemon-reload
-`

@@ -10,8 +10,6 @@ const shellLine =
 
 /** Files of TypeScript that still have a script in them. Files leave this list, and none comes. */
 const toConvert: readonly string[] = [
-  'src/keys/deliver.ts',
-  'src/keys/key-folders.ts',
   'src/machine/grow.ts',
   'src/operations/check.ts',
   'src/setup/cache-key.ts',

@@ -35,12 +35,11 @@ interface Wanted {
 async function upToDate(keys: Record<string, Wanted>) {
   ops = await createFakeOps({ network: fakeNetwork([fakeMachine('web')]) })
   runFakeDebian(ops)
-  ops.ssh.answer('compare keys', ({ argv }) => {
-    const answers: string[] = []
-    for (let at = 0; at < argv.length; at += 5) {
-      const ids = argv.slice(at + 2, at + 4).map((name) => (known.has(name) ? '7' : ''))
-      answers.push(`- - - ${ids.join(':')} open none`)
-    }
+  ops.ssh.answer('compare keys', ({ values }) => {
+    const answers = recordsOf(values.keys).map(([, , ...owners]) => {
+      const ids = owners.slice(0, 2).map((name) => (known.has(name) ? '7' : ''))
+      return `- - - ${ids.join(':')} open none`
+    })
     return succeed(`${answers.join('\n')}\n`)
   })
   for (const what of [
@@ -194,7 +193,9 @@ describe('a key whose owner the machine does not have', () => {
       wants('v2', keys)
       expect((await again()).results).toMatchObject([{ outcome: 'failed', stage: 'keys', reason }])
       const removed = ops.ssh.execs.filter(({ what }) => what === 'remove dropped keys')
-      expect(removed).toMatchObject([{ argv: expect.arrayContaining(['/etc/old/old']) }])
+      expect(removed.map(({ values }) => recordsOf(values.keys))).toMatchObject([
+        expect.arrayContaining([['/etc/old/old', expect.any(String)]]),
+      ])
       expect(ops.store.resolve('net').machines).toMatchObject({
         web: { keys: { token: '/run/keys/token', tls: '/run/keys/tls', late: '/run/keys/late' } },
       })

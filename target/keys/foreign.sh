@@ -1,0 +1,11 @@
+# shellcheck shell=sh
+# Finds unit files that are not ours.
+# Values: units (paths), mark (the first line of each unit of ours).
+# Prints the number of each that is there and has another first line; the first is 0.
+: "${units:?}" "${mark:?}"
+split_by_line
+index=0
+for unit in $units; do
+  if [ -e "$unit" ] && [ "$(head -n 1 -- "$unit")" != "$mark" ]; then echo $index; fi
+  index=$((index + 1))
+done

@@ -1,0 +1,30 @@
+# shellcheck shell=sh
+# Starts the units of keys.
+# Values: units, records of name, `start` or `restart`, `enable` or `disable`; written (true where a unit file was).
+#
+# systemd finds a new unit by itself. Where it has an older text it reads all of them again, which takes seconds.
+: "${units?}" "${written:?}"
+[ -d /run/systemd/system ] || exit 0
+
+# Takes one of the steps below with each unit, until one fails.
+each_unit() {
+  while IFS=: read -r unit verb at_boot <&3; do
+    [ -n "$unit" ] || continue
+    decode unit
+    case $1 in
+      show) systemctl show -p LoadState -p NeedDaemonReload -- "$unit" || echo unknown ;;
+      start)
+        systemctl --quiet --no-reload "$at_boot" -- "$unit" || return 1
+        systemctl --no-block "$verb" -- "$unit" || return 1
+        ;;
+    esac
+  done 3<<END
+$units
+END
+}
+
+if [ "$written" = true ] &&
+  each_unit show | grep -vx -e LoadState=loaded -e NeedDaemonReload=no -e '' > /dev/null; then
+  systemctl daemon-reload || exit 1
+fi
+each_unit start || exit 1
