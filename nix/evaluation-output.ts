@@ -1,6 +1,8 @@
 import * as z from 'zod'
 import type { AnyProvider } from '../src/core/bind-provider.js'
-import { CommonOptions, type MachineDefinition, ManagedFile, ManagedUnit } from '../src/core/definition.js'
+import { ClosureOptions } from '../src/core/closure-options.js'
+import { CommonOptions } from '../src/core/common-options.js'
+import { type MachineDefinition, ManagedFile, ManagedUnit } from '../src/core/definition.js'
 import { type OpsError, usageError } from '../src/core/errors.js'
 import { type Json, jsonSchema } from '../src/core/json.js'
 import { MachineName, StorePath } from '../src/core/names.js'
@@ -252,10 +254,9 @@ function betterSuggestion(issue: Issue, rules: DefinitionRules): Issue {
       ? []
       : knownKeys(configSchema, []).map((key) => ({ key, full: `${optionKey}.${key}` })),
   )
-  const closure = ['activate', 'files', 'packages', 'units']
   const common = [
     ...Object.keys(CommonOptions.shape),
-    ...closure,
+    ...Object.keys(ClosureOptions.shape),
     ...rules.providers.flatMap((each) => each.optionKey ?? []),
   ]
   const near = suggest(String(name), [...common, ...elsewhere.map(({ key }) => key)])

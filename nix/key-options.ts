@@ -1,7 +1,8 @@
 import { basename, dirname, join, normalize } from 'node:path'
 import * as z from 'zod'
-import type { CommonOptions, KeyDefinition } from '../src/core/definition.js'
+import type { CommonOptions } from '../src/core/common-options.js'
 import type { Json } from '../src/core/json.js'
+import type { KeyDefinition } from '../src/core/key-definition.js'
 import { check, type Issue } from './definition-errors.js'
 
 /** Options of a key whose values are not secret; of all others the value is never shown. */

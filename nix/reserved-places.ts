@@ -1,5 +1,6 @@
 import { posix } from 'node:path'
-import type { CommonOptions, MachineDefinition } from '../src/core/definition.js'
+import type { CommonOptions } from '../src/core/common-options.js'
+import type { MachineDefinition } from '../src/core/definition.js'
 import { keyUnitName } from '../src/core/key-unit-name.js'
 import { optionName } from '../src/core/option-name.js'
 import { placeProblems, type ReservedPlace, unitFile, type WantedPlace } from '../src/core/owned-places.js'

@@ -1,77 +1,144 @@
 import * as z from 'zod'
 import type { BaseImage } from '../../src/core/image.js'
+import { documented, type OptionWords, shownAs } from '../../src/core/option-docs.js'
 import type { OwnedPlace } from '../../src/core/owned-places.js'
 
-const port = z.number().int().min(1).max(65535)
-const gibibytes = z.number().int().min(1).max(65_536)
+const port = shownAs('port', z.number().int().min(1).max(65535))
+const gibibytes = shownAs('GiB', z.number().int().min(1).max(65_536))
 
-/** NixOps writes "" where it means "not given". */
-const optionalText = z
-  .string()
-  .nullable()
-  .default(null)
-  .transform((text) => (text === '' ? null : text))
+/** An option that may be left out; NixOps writes "" where it means "not given". */
+function optionalText(description: string, example: string, words: OptionWords = {}) {
+  // A transformed schema loses its examples in a JSON schema, so the text has them.
+  const text = documented(z.string().nullable().default(null), description, example, words)
+  return text.transform((given) => (given === '' ? null : given))
+}
 
 /** `"lan"` is the deployment's own; any other name is one of libvirt's networks, as in NixOps. */
 const Network = z.union(
   [
     z.string().min(1),
-    z.strictObject({ network: z.string().min(1) }),
     z.strictObject({
-      bridge: z.string().regex(/^[^\s/]{1,15}$/, 'a name of at most 15 characters without "/"'),
+      network: documented(z.string().min(1), 'name of a network of libvirt', 'default'),
+    }),
+    z.strictObject({
+      bridge: documented(
+        z.string().regex(/^[^\s/]{1,15}$/, 'a name of at most 15 characters without "/"'),
+        'name of a bridge of this host',
+        'br0',
+      ),
     }),
   ],
   '"lan", the name of a network of libvirt, { network = NAME; } or { bridge = NAME; }',
 )
 export type Network = z.infer<typeof Network>
 
-const ForwardPort = z.strictObject({ host: port, guest: port, proto: z.literal('tcp').default('tcp') })
+const ForwardPort = z.strictObject({
+  host: documented(port, 'port on 127.0.0.1 of this host', 8080),
+  guest: documented(port, 'port of the guest', 80),
+  proto: documented(z.literal('tcp').default('tcp'), 'the protocol', 'tcp'),
+})
 
-/** `deployment.libvirtd.*`; `options.nix` declares the same. Sizes: memory in MiB, disks in GiB. */
+/** `deployment.libvirtd.*`; options.nix and the table of docs/options.md are generated from it. */
 export const LibvirtConfig = z.strictObject({
-  URI: z
-    .string()
-    .regex(
-      /^(?:qemu|test)(?:\+unix)?:\/\/\//,
-      'a libvirt of this host: "qemu:///session" or "qemu:///system"',
-    )
-    .nullable()
-    .default(null),
-  storagePool: optionalText,
-  vcpu: z.number().int().min(1).max(512).default(1),
-  memorySize: z.number().int().min(64).default(1024),
-  headless: z.boolean().default(true),
-  baseImage: optionalText,
-  baseImageSha256: z
-    .string()
-    .regex(/^[0-9a-f]{64}$/, '64 hexadecimal digits, as sha256sum prints them')
-    .nullable()
-    .default(null),
-  baseImageIdentity: z.enum(['fwcfg', 'nocloud', 'none']).nullable().default(null),
-  baseImageSize: gibibytes.default(10),
-  extraDisks: z
-    .record(
-      z.string().regex(/^[A-Za-z0-9][A-Za-z0-9_-]{0,19}$/, 'at most 20 letters, digits, "-", "_"'),
-      gibibytes,
-    )
-    .default({}),
-  networks: z
-    .array(Network)
-    .max(8)
-    .refine((networks) => networks.filter((each) => each === 'lan').length <= 1, '"lan" more than once')
-    .default(['lan']),
-  forwardPorts: z
-    .array(ForwardPort)
-    .refine((all) => new Set(all.map(({ host }) => host)).size === all.length, 'the same host port twice')
-    .default([]),
-  outbound: z.boolean().default(true),
-  domainType: z.enum(['auto', 'kvm', 'qemu']).default('auto'),
-  kernel: optionalText,
-  initrd: optionalText,
-  cmdline: optionalText,
-  extraDevicesXML: z.string().default(''),
-  extraDomainXML: z.string().default(''),
-  autostart: z.boolean().default(false),
+  URI: documented(
+    z
+      .string()
+      .regex(
+        /^(?:qemu|test)(?:\+unix)?:\/\/\//,
+        'a libvirt of this host: "qemu:///session" or "qemu:///system"',
+      )
+      .nullable()
+      .default(null),
+    'the libvirt of this host to use: `"qemu:///session"` or `"qemu:///system"`',
+    'qemu:///session',
+    { shownDefault: '`"qemu:///system"` for root, `"qemu:///session"` for everybody else' },
+  ),
+  vcpu: documented(z.number().int().min(1).max(512).default(1), 'number of virtual CPUs', 2),
+  memorySize: documented(z.number().int().min(64).default(1024), 'memory in MiB', 2048, {
+    shownType: 'MiB',
+  }),
+  baseImage: optionalText(
+    'a name known to `hydra-ops image`, a qcow2 or raw file, or a URL; another one later needs `--allow-recreate`',
+    'debian-12',
+    { path: true, shownDefault: 'the image for `deployment.os` (`"debian-12"`)' },
+  ),
+  baseImageSha256: documented(
+    z
+      .string()
+      .regex(/^[0-9a-f]{64}$/, '64 hexadecimal digits, as sha256sum prints them')
+      .nullable()
+      .default(null),
+    'SHA-256 of the file at the URL, as `sha256sum` prints it',
+    'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855',
+    { shownType: 'hex' },
+  ),
+  baseImageIdentity: documented(
+    z.enum(['fwcfg', 'nocloud', 'none']).nullable().default(null),
+    'how an image that hydra-ops did not make takes host name and keys: by a systemd credential, by a cloud-init seed disk, or not at all',
+    'nocloud',
+    { shownDefault: 'as the image says' },
+  ),
+  baseImageSize: documented(
+    gibibytes.default(10),
+    'size of the root disk in GiB; it can grow (the file system with it) and not shrink',
+    20,
+  ),
+  extraDisks: documented(
+    z
+      .record(
+        z.string().regex(/^[A-Za-z0-9][A-Za-z0-9_-]{0,19}$/, 'at most 20 letters, digits, "-", "_"'),
+        gibibytes,
+      )
+      .default({}),
+    'further empty disks: name and size in GiB; `/dev/disk/by-id/virtio-<name>` in the guest',
+    { data: 20 },
+  ),
+  storagePool: optionalText(
+    "a storage pool (a directory) for the disks; without it the deployment's own folder",
+    'default',
+  ),
+  networks: documented(
+    z
+      .array(Network)
+      .max(8)
+      .refine((networks) => networks.filter((each) => each === 'lan').length <= 1, '"lan" more than once')
+      .default(['lan']),
+    'networks besides the one that carries ssh: `"lan"` is private to the deployment, another name or `{ network = …; }` is one of libvirt\'s, `{ bridge = …; }` a bridge of this host',
+    ['lan', { bridge: 'br0' }, { network: 'default' }],
+  ),
+  forwardPorts: documented(
+    z
+      .array(ForwardPort)
+      .refine((all) => new Set(all.map(({ host }) => host)).size === all.length, 'the same host port twice')
+      .default([]),
+    'TCP ports of the guest on 127.0.0.1 of this host; `info` shows the URL',
+    [{ host: 8080, guest: 80 }],
+  ),
+  outbound: documented(
+    z.boolean().default(true),
+    "the guest may reach out of its own accord: the internet, and by 10.0.2.2 ports of this host's loopback",
+    false,
+  ),
+  domainType: documented(
+    z.enum(['auto', 'kvm', 'qemu']).default('auto'),
+    '`"kvm"`, `"qemu"` (emulation), or what works',
+    'qemu',
+  ),
+  headless: documented(z.boolean().default(true), '`false`: a screen, by VNC on 127.0.0.1', false),
+  kernel: optionalText("kernel to boot instead of the image's", '/boot/vmlinuz', { path: true }),
+  initrd: optionalText('initial RAM disk of that kernel', '/boot/initrd.img', { path: true }),
+  cmdline: optionalText("kernel command line instead of the image's", 'console=ttyS0 root=/dev/vda rw'),
+  autostart: documented(z.boolean().default(false), "start the machine with libvirt's daemon", true),
+  extraDevicesXML: documented(
+    z.string().default(''),
+    'XML that is added to the `<devices>` of the domain as it stands',
+    "<sound model='ich9'/>",
+  ),
+  extraDomainXML: documented(
+    z.string().default(''),
+    'XML that is added to the `<domain>` as it stands',
+    '<iothreads>2</iothreads>',
+  ),
 })
 export type LibvirtConfig = z.infer<typeof LibvirtConfig>
 

@@ -75,13 +75,35 @@ export const GcOptions = z.strictObject({
 
 /** `deployment.nix`: options of the set-up task `nix`. */
 export const NixTaskOptions = z.strictObject({
-  substituters: z.array(nixWord).default([]),
-  trustedPublicKeys: z.array(nixWord).default([]),
-  trustedUsers: z.array(nixWord).default([]),
-  /** Where an evaluation that is restricted, as Hydra's, may fetch from. */
-  allowedUris: z.array(nixWord).default([]),
-  gc: GcOptions.prefault({}),
-  autoOptimiseStore: z.boolean().default(false),
-  /** Further lines of nix.conf(5). */
-  extraOptions,
+  substituters: documented(
+    z.array(nixWord).default([]),
+    "caches that the machine's Nix fetches from, instead of its own default",
+    ['https://cache.example.org'],
+  ),
+  trustedPublicKeys: documented(
+    z.array(nixWord).default([]),
+    "keys of caches that the machine's Nix trusts besides its own default",
+    ['cache.example.org-1:CNHJZBh9K4tP3EKF6FkkgeVYsS3ohTl+oS0Qa8bezVs='],
+  ),
+  trustedUsers: documented(
+    z.array(nixWord).default([]),
+    "accounts that the machine's Nix daemon trusts besides root",
+    ['alice', '@wheel'],
+  ),
+  allowedUris: documented(
+    z.array(nixWord).default([]),
+    "URIs that a restricted evaluation, as Hydra's, may fetch from besides its inputs",
+    ['https://git.example.org/'],
+  ),
+  extraOptions: documented(
+    extraOptions,
+    'further lines of `nix.conf`, which everybody on the machine may read: a secret goes to a file of its own, named by `!include`. A line replaces ours of the same name (`sandbox`, `sandbox-paths`, `sync-before-registering`, `keep-outputs`, `keep-derivations`), and `extra-NAME` adds to it; a setting that has an option here is refused',
+    'max-jobs = 4',
+  ),
+  gc: documented(GcOptions.prefault({}), 'garbage collection', { automatic: true }),
+  autoOptimiseStore: documented(
+    z.boolean().default(false),
+    'equal files of the store share their blocks',
+    true,
+  ),
 })

@@ -1,7 +1,7 @@
 import { describeEnd, lastLines } from '../core/command-result.js'
 import { type Bounds, withinDeadline } from '../core/deadline.js'
-import type { HealthChecks } from '../core/definition.js'
 import { messageOf, throwIfAborted } from '../core/errors.js'
+import type { HealthChecks } from '../core/health-checks.js'
 import { httpStatus } from '../core/http-request.js'
 import type { MachineName } from '../core/names.js'
 import { pause } from '../core/pause.js'

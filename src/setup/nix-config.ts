@@ -1,5 +1,5 @@
 import { calendarEvents } from '../core/calendar.js'
-import type { CommonOptions } from '../core/definition.js'
+import type { CommonOptions } from '../core/common-options.js'
 import { settingNames } from '../core/nix-options.js'
 import { hydraUsers } from './hydra/settings.js'
 

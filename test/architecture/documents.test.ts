@@ -3,9 +3,8 @@ import { join } from 'node:path'
 import { expect, it } from 'vitest'
 import { z } from 'zod'
 import { LibvirtConfig } from '../../providers/libvirt/config.js'
-import { withOptionTables } from '../../scripts/option-docs.js'
 import { verbs } from '../../src/commands/verbs.js'
-import { CommonOptions } from '../../src/core/definition.js'
+import { CommonOptions } from '../../src/core/common-options.js'
 import { exitCodes } from '../../src/core/errors.js'
 import { top } from './source-files.js'
 
@@ -41,11 +40,6 @@ it('every option is described', () => {
   const names = [...new Set([CommonOptions, LibvirtConfig].map(inputOf).flatMap(optionNames))]
   expect(names.length).toBeGreaterThan(60)
   expect(names.filter((name) => !described.has(name))).toEqual([])
-})
-
-it('the tables of options that are generated are up to date', () => {
-  const document = read('docs/options.md')
-  expect(withOptionTables(document), 'npx tsx scripts/option-docs.ts writes them').toBe(document)
 })
 
 it('the README has every verb and no other', () => {

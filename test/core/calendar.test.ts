@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { calendarOf } from '../../src/core/calendar.js'
-import { CommonOptions } from '../../src/core/definition.js'
+import { CommonOptions } from '../../src/core/common-options.js'
 
 describe('a calendar event of systemd', () => {
   it.each([

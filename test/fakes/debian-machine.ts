@@ -1,4 +1,4 @@
-import { type CommonOptions, CommonOptions as commonOptions } from '../../src/core/definition.js'
+import { type CommonOptions, CommonOptions as commonOptions } from '../../src/core/common-options.js'
 import { MachineName } from '../../src/core/names.js'
 
 /** A Debian machine's definition, as far as set-up, keys and checks look at it. */

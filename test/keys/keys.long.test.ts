@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
-import { HealthChecks } from '../../src/core/definition.js'
+import { HealthChecks } from '../../src/core/health-checks.js'
 import { keyUnitName } from '../../src/core/key-unit-name.js'
 import type { Run } from '../../src/core/run.js'
 import { runChecks } from '../../src/deploy/health.js'

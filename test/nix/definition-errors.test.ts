@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import { check, knownKeys } from '../../nix/definition-errors.js'
 import { isSecret } from '../../nix/key-options.js'
-import { CommonOptions } from '../../src/core/definition.js'
+import { CommonOptions } from '../../src/core/common-options.js'
 import { optionName } from '../../src/core/option-name.js'
 
 const Options = z.strictObject({

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { keyIssues, withModernKeys } from '../../nix/key-options.js'
-import { CommonOptions } from '../../src/core/definition.js'
+import { CommonOptions } from '../../src/core/common-options.js'
 
 function issues(keys: object): string[] {
   return keyIssues(CommonOptions.parse({ keys }).keys).map(({ path, say }) => `${path.at(-1)}: ${say}`)

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { CommonOptions } from '../../src/core/definition.js'
+import { CommonOptions } from '../../src/core/common-options.js'
 import { gcUnits, nixSettings } from '../../src/setup/nix-config.js'
 
 function options(nix: Record<string, unknown> = {}) {

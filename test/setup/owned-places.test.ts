@@ -2,7 +2,9 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, it } from 'vitest'
 import { z } from 'zod'
-import { CommonOptions, type MachineDefinition } from '../../src/core/definition.js'
+import { ClosureOptions } from '../../src/core/closure-options.js'
+import { CommonOptions } from '../../src/core/common-options.js'
+import type { MachineDefinition } from '../../src/core/definition.js'
 import { placeProblems } from '../../src/core/owned-places.js'
 import { packageRoot } from '../../src/core/package-root.js'
 import { setupTasks } from '../../src/setup/tasks.js'
@@ -79,14 +81,14 @@ function schemasOf(schema: unknown, part: string): unknown[] {
   return [...named, ...free, ...data.anyOf.flatMap((each) => schemasOf(each, part))]
 }
 
-const options = z.toJSONSchema(CommonOptions, { io: 'input', unrepresentable: 'any' })
-/** Options that Nix takes and hands over beside the others. */
-const besides = ['files', 'units']
+const options = z.toJSONSchema(CommonOptions.extend(ClosureOptions.shape), {
+  io: 'input',
+  unrepresentable: 'any',
+})
 
 /** Whether there is an option `deployment.…` of this name. */
 function isOption(name: string): boolean {
   const [, ...parts] = name.split('.')
-  if (besides.includes(parts[0] ?? '')) return parts.length === 1
   let schemas: unknown[] = [options]
   for (const part of parts) schemas = schemas.flatMap((schema) => schemasOf(schema, part))
   return schemas.length > 0

@@ -1,8 +1,5 @@
-import { readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
 import { imageReference, LibvirtConfig, ownedPlaces } from '../../../providers/libvirt/config.js'
-import { createLibvirtProvider } from '../../../providers/libvirt/index.js'
-import { localCommands } from '../../../src/exec/local-commands.js'
 
 describe('deployment.libvirtd', () => {
   it('needs nothing said', () => {
@@ -54,19 +51,6 @@ describe('deployment.libvirtd', () => {
       `${url}#sha256=${sha}`,
     )
   })
-
-  it('has the same options as its NixOS module, with the same defaults', () => {
-    const { optionsNix } = createLibvirtProvider({ local: localCommands })
-    const text = readFileSync(optionsNix, 'utf8')
-    const declared = [...text.matchAll(/^ {4}(\w+) = mkOption/gm)].map(([, name]) => name)
-    expect(declared.sort()).toEqual(Object.keys(LibvirtConfig.shape).sort())
-    const defaults: Record<string, unknown> = LibvirtConfig.parse({})
-    for (const [, name = '', value = ''] of text.matchAll(
-      /^ {4}(\w+) = mkOption \{[\s\S]*?^ {6}default = (.*);$/gm,
-    )) {
-      expect([name, nixText(defaults[name])]).toEqual([name, value])
-    }
-  })
 })
 
 describe('the advice in place of a path that the image writes', () => {
@@ -84,10 +68,3 @@ describe('the advice in place of a path that the image writes', () => {
     expect(insteadOf(`/etc/ssh/ssh_host_rsa_key${suffix}`)).toBeUndefined()
   })
 })
-
-/** The few kinds of defaults that there are, as nixfmt writes them. */
-function nixText(value: unknown): string {
-  if (Array.isArray(value)) return value.length === 0 ? '[ ]' : `[ ${value.map(nixText).join(' ')} ]`
-  if (typeof value === 'object' && value !== null) return '{ }'
-  return JSON.stringify(value)
-}

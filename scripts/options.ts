@@ -1,0 +1,14 @@
+import { readFileSync, writeFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import { withOptionTables } from './options/document.js'
+import { providerModules } from './options/provider-modules.js'
+
+/**
+ * Writes what is made from the schemas of options: the tables of docs/options.md and the options.nix of each provider.
+ * `npx tsx scripts/options.ts`
+ */
+
+const at = (path: string) => fileURLToPath(new URL(`../${path}`, import.meta.url))
+const document = at('docs/options.md')
+writeFileSync(document, withOptionTables(readFileSync(document, 'utf8')))
+for (const [path, text] of Object.entries(providerModules())) writeFileSync(at(path), text)

@@ -1,0 +1,11 @@
+import { LibvirtConfig } from '../../providers/libvirt/config.js'
+import { sshConfig } from '../../providers/ssh/config.js'
+import { nixModule } from './nix-module.js'
+
+/** The options.nix of each provider: its text by its path. */
+export function providerModules(): Record<string, string> {
+  return {
+    'providers/libvirt/options.nix': nixModule({ optionKey: 'libvirtd', schema: LibvirtConfig }),
+    'providers/ssh/options.nix': nixModule({ optionKey: undefined, schema: sshConfig }),
+  }
+}
