@@ -1,5 +1,6 @@
 import type { MachineRecord } from '../src/core/deployment.js'
 import { DeploymentName, MachineName, StorePath } from '../src/core/names.js'
+import { createStateFolder } from '../state/paths.js'
 import { createStore } from '../state/store.js'
 import { type Comparison, inTurns } from './measure.js'
 import { cli, operatorHost } from './operator-host.js'
@@ -37,19 +38,17 @@ export async function startUp(): Promise<Comparison[]> {
 
 async function rememberMachines(root: string, count: number): Promise<void> {
   const operator = { user: 'bench', host: 'bench', command: 'bench', run: 'bench' }
-  const store = await createStore({ root, operator, env: {} })
+  const store = await createStore({ files: createStateFolder(root, {}), operator, env: {} })
   const name = DeploymentName.parse('many')
-  const { uuid } = store.create({ name, expressions: ['/many.nix'], searchPath: [], args: {} })
+  const { uuid } = await store.create({ name, expressions: ['/many.nix'], searchPath: [], args: {} })
   await store.lock(uuid, async (held) => {
-    held.update((draft) => {
-      for (let index = 1; index <= count; index++)
-        draft.machines[MachineName.parse(`m${index}`)] = machine(index)
-    })
+    for (let index = 1; index <= count; index++)
+      await held.putMachine(MachineName.parse(`m${index}`), machine(index))
   })
 }
 
 /** As a deploy leaves a machine behind. */
-function machine(index: number): MachineRecord {
+export function machine(index: number): MachineRecord {
   const path = `/nix/store/${String(index).padStart(32, '0')}-hydra-ops-profile`
   return {
     provider: 'ssh',

@@ -15,6 +15,7 @@ import { createRunLogs } from '../src/machine/run-logs.js'
 import { nixTask } from '../src/setup/nix.js'
 import { createSsh } from '../src/ssh/create-ssh.js'
 import { debianProfile } from '../src/systems/debian/survey.js'
+import { createStateFolder } from '../state/paths.js'
 import { createStore } from '../state/store.js'
 import { withScript } from '../test/fixtures/with-script.js'
 import { type FarSide, startFarSide } from './far-side.js'
@@ -110,12 +111,13 @@ async function opsOver(
 ): Promise<{ ops: Ops; evaluations: number[] }> {
   const operator = { user: 'bench', host: 'bench', command: 'bench', run: 'bench' }
   const { env } = host
-  const store = await createStore({ root: host.state, operator, env })
+  const files = createStateFolder(host.state, {})
+  const store = await createStore({ files, operator, env })
   const ssh = createSsh({ local: localCommands, env, homeDir: host.folder })
   const provider = bindProvider(createSshProvider({ ssh }))
   const nix = createNix({
     local: localCommands,
-    stateRoot: store.root,
+    stateRoot: files.root,
     env,
     providers: [provider],
     cwd: host.folder,
@@ -124,6 +126,7 @@ async function opsOver(
   const nobody = () => Promise.reject(usageError('nobody to ask'))
   const ops: Ops = {
     store,
+    files,
     ssh: {
       ...ssh,
       connect: async (...asked) => {
@@ -170,7 +173,7 @@ async function opsOver(
     now: () => new Date(),
     doctor: async () => [],
   }
-  rememberNetwork(host, store, far)
+  await rememberNetwork(host, store, far)
   return { ops, evaluations }
 }
 
@@ -198,17 +201,17 @@ const unchangedNix = bindTask({
   verify: async () => {},
 })
 
-function rememberNetwork(
+async function rememberNetwork(
   host: OperatorHost,
   store: Awaited<ReturnType<typeof createStore>>,
   far: readonly FarSide[],
-): void {
+): Promise<void> {
   const file = host.write(
     'network.nix',
     debianNetwork(far.length, (index) => targetOf(far[index - 1])),
   )
   const name = DeploymentName.parse('bench')
-  store.create({ name, expressions: [file], searchPath: [], args: {} })
+  await store.create({ name, expressions: [file], searchPath: [], args: {} })
 }
 
 function targetOf(far: FarSide | undefined): string {

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { homedir, hostname, userInfo } from 'node:os'
 import { join } from 'node:path'
 import { createRegistry, plannedProviders } from '../providers/registry.js'
+import { createStateFolder } from '../state/paths.js'
 import { createStore } from '../state/store.js'
 import type { OpenRequest } from './commands/program.js'
 import type { LocalCommands, Operator, Ops } from './core/context.js'
@@ -22,17 +23,18 @@ export async function openContext(request: OpenRequest): Promise<Ops> {
   const { env } = process
   const now = () => new Date()
   const operator = operatorOf(argv, now())
-  const store = await createStore({ root: state, operator, env, onWrite: stopAfterWrite(env) })
+  const files = createStateFolder(state, env)
+  const store = await createStore({ files, operator, env, onWrite: stopAfterWrite(env), signal })
   const local = lazyCommands()
   const ssh = lazySsh(env)
-  const plugins = request.plugins ? (store.preferences().plugins ?? []) : []
+  const plugins = request.plugins ? ((await store.preferences()).plugins ?? []) : []
   const providers = await createRegistry({ local, ssh, env, plugins })
   const nix = lazyNix(async () => {
     const [{ createNix }, real] = await Promise.all([import('../nix/nix.js'), commands()])
     const cwd = process.cwd()
     return createNix({
       local: real,
-      stateRoot: store.root,
+      stateRoot: files.root,
       env,
       providers: providers.all(),
       planned: plannedProviders,
@@ -42,10 +44,11 @@ export async function openContext(request: OpenRequest): Promise<Ops> {
   })
   return {
     store,
+    files,
     providers,
     nix,
     ssh,
-    images: lazyImages(join(store.root, 'images'), env),
+    images: lazyImages(join(files.root, 'images'), env),
     tasks: async () => (await import('./setup/tasks.js')).setupTasks,
     hydraUsers: async (machine, deployed) =>
       (await import('./setup/hydra/user-admin.js')).hydraUserAdmin(machine, deployed),
@@ -64,7 +67,7 @@ export async function openContext(request: OpenRequest): Promise<Ops> {
     now,
     doctor: async (run) => {
       const { createDoctor } = await import('./doctor/doctor.js')
-      return createDoctor({ local, root: store.root, providers, nix, env })(run)
+      return createDoctor({ local, root: files.root, providers, nix, env })(run)
     },
   }
 }

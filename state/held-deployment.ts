@@ -5,7 +5,7 @@ import type { DeploymentRecord } from '../src/core/deployment.js'
 import { syncFolder } from '../src/core/durable-file.js'
 import { failure, locked } from '../src/core/errors.js'
 import { errnoOf, fsFailure } from '../src/core/file-failure.js'
-import type { HeldDeployment } from '../src/core/store.js'
+import type { DeploymentSession, JournalFacts } from '../src/core/session.js'
 import { appendJournal } from './journal.js'
 import type { HeldLock } from './lock.js'
 import { deploymentPaths, stateFiles } from './paths.js'
@@ -20,11 +20,11 @@ export interface HoldingContext {
   /** After each durable write; of the journal, with what was written. */
   wrote(event?: string): void
   /** Runs `action` if no other deployment has that name. */
-  claimingName(record: DeploymentRecord, action: () => void): void
+  claimingName(record: DeploymentRecord, action: () => void): Promise<void>
 }
 
 /** The one writer of a deployment, while it has its lock. */
-export function holdDeployment(context: HoldingContext, loaded: LoadedState): HeldDeployment {
+export function holdDeployment(context: HoldingContext, loaded: LoadedState): DeploymentSession {
   const { root, operator } = context
   const { uuid } = loaded.record
   const paths = deploymentPaths(root, uuid)
@@ -54,27 +54,52 @@ export function holdDeployment(context: HoldingContext, loaded: LoadedState): He
     context.wrote()
   }
 
+  const update = async (change: (draft: DeploymentRecord) => void): Promise<void> => {
+    checkOurs()
+    const draft = structuredClone(current.record)
+    change(draft)
+    if (JSON.stringify(draft) === JSON.stringify(current.record)) return
+    if (draft.name !== undefined && draft.name !== current.record.name) {
+      await context.claimingName(draft, () => write(draft))
+    } else write(draft)
+  }
+  const journal = async (entry: JournalFacts): Promise<void> => {
+    checkThere()
+    const { user, host, command, run } = operator
+    appendJournal(files.journal, { at: context.now().toISOString(), user, host, command, run, ...entry })
+    context.wrote(entry.event)
+  }
+
   return {
     paths,
     get record() {
       return current.record
     },
-    update(change) {
-      checkOurs()
-      const draft = structuredClone(current.record)
-      change(draft)
-      if (JSON.stringify(draft) === JSON.stringify(current.record)) return
-      if (draft.name !== undefined && draft.name !== current.record.name) {
-        context.claimingName(draft, () => write(draft))
-      } else write(draft)
+    get written() {
+      return current.record
     },
-    journal(entry) {
-      checkThere()
-      const { user, host, command, run } = operator
-      appendJournal(files.journal, { at: context.now().toISOString(), user, host, command, run, ...entry })
-      context.wrote(entry.event)
-    },
-    remove() {
+    writable: true,
+    updateDeployment: update,
+    updateMachine: (name, change) =>
+      update(({ machines }) => {
+        const machine = machines[name]
+        if (machine !== undefined) change(machine)
+      }),
+    putMachine: (name, machine) =>
+      update(({ machines }) => {
+        machines[name] = machine
+      }),
+    removeMachine: (name) =>
+      update(({ machines }) => {
+        delete machines[name]
+      }),
+    journal,
+    begun: true,
+    begin: journal,
+    commitNetwork: async () => {},
+    commit: async () => {},
+    whenWriting: async (action) => action(),
+    async remove() {
       checkOurs()
       const doomed = join(dirname(paths.root), `${removedPrefix}${uuid}`)
       try {

@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { dirname, isAbsolute, join, relative, resolve } from 'node:path'
-import type { DeploymentPaths } from '../src/core/deployment.js'
+import type { DeploymentPaths, StateFolder } from '../src/core/deployment.js'
 import type { DeploymentUuid } from '../src/core/names.js'
 
 export type Environment = Readonly<Record<string, string | undefined>>
@@ -13,6 +13,21 @@ export function stateRoot(given: string | undefined, env: Environment): string {
   const xdg = env.XDG_STATE_HOME
   const base = xdg !== undefined && isAbsolute(xdg) ? xdg : join(env.HOME || homedir(), '.local', 'state')
   return join(base, 'hydra-ops')
+}
+
+/** The state folder that was chosen; nothing is made. */
+export function createStateFolder(given: string | undefined, env: Environment): StateFolder {
+  const root = stateRoot(given, env)
+  const known = new Map<DeploymentUuid, DeploymentPaths>()
+  return {
+    root,
+    // Asked for once for every machine that is shown.
+    paths(uuid) {
+      const paths = known.get(uuid) ?? deploymentPaths(root, uuid)
+      known.set(uuid, paths)
+      return paths
+    },
+  }
 }
 
 export function deploymentsFolder(root: string): string {

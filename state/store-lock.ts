@@ -11,26 +11,23 @@ import { type HeldLock, tryLock } from './lock.js'
 import { deploymentsFolder } from './paths.js'
 import { sweepStore } from './sweep.js'
 
-/** Handing out ports and names takes well under a second; what cannot be cancelled must be short enough to sit through. */
-const usualWaits = { waitMs: 30_000, blockingWaitMs: 5_000 }
+/** How long others may have the lock: handing out ports and names takes well under a second. */
+const usualWaits = { waitMs: 30_000 }
 const pauseMs = 50
 
 /** The short lock of the whole state folder, under which names and ports are given out. */
 export interface StoreLock {
-  /** Waits for its turn. */
+  /** Waits for its turn, also for another action of this process: none begins within another. */
   during<T>(run: Run, action: () => Promise<T>): Promise<T>
-  /** The same for a few file operations in one go; part of `during` when this process is in it. */
-  duringSync<T>(action: () => T): T
 }
 
 export function createStoreLock(
   root: string,
   operator: Operator,
   now: () => Date,
-  { waitMs, blockingWaitMs } = usualWaits,
+  { waitMs } = usualWaits,
 ): StoreLock {
   const folder = join(root, 'lock')
-  let inside = false
   const attempt = (): HeldLock | Holder | undefined => {
     makeFolders(root)
     const tried = tryLock(folder, operator, now())
@@ -40,37 +37,24 @@ export function createStoreLock(
   }
   const holding = (taken: HeldLock | Holder | undefined): taken is HeldLock =>
     taken !== undefined && 'release' in taken
+  const take = async (run: Run): Promise<HeldLock> => {
+    const deadline = Date.now() + waitMs
+    let taken = attempt()
+    if (!holding(taken)) run.log(`waiting for the state folder, in use by ${nameOf(taken)}`)
+    while (!holding(taken)) {
+      if (Date.now() > deadline) throw stillBusy(root, taken, waitMs)
+      await pause(pauseMs, run.signal)
+      taken = attempt()
+    }
+    return taken
+  }
   return {
     async during(run, action) {
-      const deadline = Date.now() + waitMs
-      let taken = attempt()
-      if (!holding(taken)) run.log(`waiting for the state folder, in use by ${nameOf(taken)}`)
-      while (!holding(taken)) {
-        if (Date.now() > deadline) throw stillBusy(root, taken, waitMs)
-        await pause(pauseMs, run.signal)
-        taken = attempt()
-      }
-      inside = true
+      const lock = await take(run)
       try {
         return await action()
       } finally {
-        inside = false
-        taken.release()
-      }
-    },
-    duringSync(action) {
-      if (inside) return action()
-      const deadline = Date.now() + blockingWaitMs
-      let taken = attempt()
-      while (!holding(taken)) {
-        if (Date.now() > deadline) throw stillBusy(root, taken, blockingWaitMs)
-        Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, pauseMs)
-        taken = attempt()
-      }
-      try {
-        return action()
-      } finally {
-        taken.release()
+        lock.release()
       }
     },
   }

@@ -2,17 +2,18 @@ import { randomUUID } from 'node:crypto'
 import { existsSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Operator } from '../src/core/context.js'
-import type { DeploymentPaths, DeploymentRecord } from '../src/core/deployment.js'
+import type { DeploymentRecord, StateFolder } from '../src/core/deployment.js'
 import { syncFolder } from '../src/core/durable-file.js'
 import { locked, OpsError, usageError } from '../src/core/errors.js'
 import { errnoOf, fsFailure } from '../src/core/file-failure.js'
 import { DeploymentUuid } from '../src/core/names.js'
-import type { DeploymentStore, HeldDeployment } from '../src/core/store.js'
+import type { Run } from '../src/core/run.js'
+import type { DeploymentStore } from '../src/core/store.js'
 import { holdDeployment } from './held-deployment.js'
 import { describeHolder } from './holder.js'
 import { readJournal } from './journal.js'
 import { type HeldLock, removeLock, tryLock } from './lock.js'
-import { deploymentPaths, deploymentsFolder, type Environment, stateFiles, stateRoot } from './paths.js'
+import { deploymentPaths, deploymentsFolder, type Environment, stateFiles } from './paths.js'
 import { loadPreferences, writePreferences } from './preferences.js'
 import { type Entry, findDeployment, nameOf, onlyDeployment } from './resolve.js'
 import { loadState, readState, renderState, writeState } from './state-file.js'
@@ -20,20 +21,22 @@ import { createStoreLock } from './store-lock.js'
 import { newPrefix, sweepDeployment } from './sweep.js'
 
 export interface StoreOptions {
-  /** `--state DIR`. */
-  readonly root?: string | undefined
+  readonly files: StateFolder
   readonly operator: Operator
   readonly env: Environment
   /** Called after each durable write with its number, and its event if it was one: where crash tests stop the process. */
   readonly onWrite?: ((n: number, event: string | undefined) => void) | undefined
   now?(): Date
+  /** Ends the waits for other processes. */
+  readonly signal?: AbortSignal
 }
 
 /** The local state store. Opening and reading it makes nothing and writes nothing. */
 export async function createStore(options: StoreOptions): Promise<DeploymentStore> {
-  const { operator, env } = options
+  const { operator, env, files } = options
+  const { root, paths } = files
   const now = options.now ?? (() => new Date())
-  const root = stateRoot(options.root, env)
+  const { signal = new AbortController().signal } = options
   const storeLock = createStoreLock(root, operator, now)
   let preferences = await loadPreferences(root)
   let writes = 0
@@ -41,15 +44,9 @@ export async function createStore(options: StoreOptions): Promise<DeploymentStor
     writes += 1
     options.onWrite?.(writes, event)
   }
-  const knownPaths = new Map<DeploymentUuid, DeploymentPaths>()
-  // Asked for once for every machine that is shown.
-  const paths = (uuid: DeploymentUuid) => {
-    const known = knownPaths.get(uuid) ?? deploymentPaths(root, uuid)
-    knownPaths.set(uuid, known)
-    return known
-  }
-  const entries = (): Entry[] => uuidsIn(root).map((uuid) => ({ uuid, ...readState(root, uuid) }))
-  const readable = () => entries().flatMap((entry) => (entry.kind === 'whole' ? [entry.record] : []))
+  const quietly: Run = { signal, log: () => {} }
+  const entries = (except?: DeploymentUuid): Entry[] =>
+    uuidsIn(root).flatMap((uuid) => (uuid === except ? [] : { uuid, ...readState(root, uuid) }))
   const find = (reference: string, origin?: string) => {
     const uuid = DeploymentUuid.safeParse(reference.toLowerCase())
     // A whole UUID needs no look at the others.
@@ -57,20 +54,21 @@ export async function createStore(options: StoreOptions): Promise<DeploymentStor
     return findDeployment(reference, entries(), origin)
   }
   const store: DeploymentStore = {
-    root,
-    paths,
-    list: () => readable().sort(byName),
-    problems: () => entries().flatMap((entry) => (entry.kind === 'broken' ? [entry.error] : [])),
-    resolve(reference) {
+    list: async (except) =>
+      entries(except)
+        .flatMap((entry) => (entry.kind === 'whole' ? [entry.record] : []))
+        .sort(byName),
+    problems: async () => entries().flatMap((entry) => (entry.kind === 'broken' ? [entry.error] : [])),
+    async resolve(reference) {
       if (reference !== undefined) return find(reference)
       const { HYDRA_OPS_DEPLOYMENT: named } = env
       if (named !== undefined && named !== '') return find(named, 'HYDRA_OPS_DEPLOYMENT')
-      const { deployment } = store.preferences()
+      const { deployment } = await store.preferences()
       if (deployment !== undefined) return find(deployment, 'hydra-ops config get deployment')
       return onlyDeployment(entries())
     },
-    create(wanted) {
-      return storeLock.duringSync(() => {
+    create: (wanted) =>
+      storeLock.during(quietly, async () => {
         const record: DeploymentRecord = {
           ...wanted,
           uuid: DeploymentUuid.parse(randomUUID()),
@@ -81,47 +79,47 @@ export async function createStore(options: StoreOptions): Promise<DeploymentStor
         makeDeployment(root, record)
         wrote()
         return record
-      })
-    },
+      }),
     async lock(uuid, action) {
       const { record } = loadState(root, uuid)
       const lock = takeLock(root, record, operator, now())
       try {
         sweepDeployment(paths(uuid).root)
-        const claimingName = (renamed: DeploymentRecord, write: () => void) =>
-          storeLock.duringSync(() => {
+        const claimingName = (renamed: Pick<DeploymentRecord, 'uuid' | 'name'>, write: () => void) =>
+          storeLock.during(quietly, async () => {
             refuseTakenName(renamed, entries())
             write()
           })
-        const held: HeldDeployment = holdDeployment(
-          { root, operator, lock, now, wrote, claimingName },
-          loadState(root, uuid),
+        return await action(
+          holdDeployment({ root, operator, lock, now, wrote, claimingName }, loadState(root, uuid)),
         )
-        return await action(held)
       } finally {
         lock.release()
       }
     },
-    allocating: (run, action) =>
+    allocating: (uuid, run, action) =>
       storeLock.during(run, () =>
         // Ports of a deployment whose state is damaged are still taken: its last good record says which.
-        action(entries().flatMap((entry) => (entry.kind === 'whole' ? entry.record : (entry.backup ?? [])))),
+        action(
+          entries(uuid).flatMap((entry) => (entry.kind === 'whole' ? entry.record : (entry.backup ?? []))),
+        ),
       ),
-    unlock(uuid) {
+    async unlock(uuid) {
       const holder = removeLock(stateFiles(paths(uuid).root).lock)
       if (holder === undefined) return undefined
       return holder === 'unknown' ? 'somebody unknown: the lock did not say' : describeHolder(holder)
     },
-    history: (uuid) => readJournal(stateFiles(paths(uuid).root).journal),
-    preferences() {
+    history: async (uuid) => readJournal(stateFiles(paths(uuid).root).journal),
+    async preferences() {
       if (preferences instanceof OpsError) throw preferences
       return preferences
     },
-    setPreferences(changed) {
-      storeLock.duringSync(() => writePreferences(root, changed))
-      preferences = changed
-      wrote()
-    },
+    setPreferences: (changed) =>
+      storeLock.during(quietly, async () => {
+        writePreferences(root, changed)
+        preferences = changed
+        wrote()
+      }),
   }
   return store
 }
@@ -142,7 +140,7 @@ function uuidsIn(root: string): DeploymentUuid[] {
   }
 }
 
-function refuseTakenName(wanted: DeploymentRecord, entries: readonly Entry[]): void {
+function refuseTakenName(wanted: Pick<DeploymentRecord, 'uuid' | 'name'>, entries: readonly Entry[]): void {
   if (wanted.name === undefined) return
   const taken = entries.find((entry) => entry.uuid !== wanted.uuid && nameOf(entry) === wanted.name)
   if (taken === undefined) return

@@ -32,7 +32,7 @@ export async function startMachine(
   parts: LibvirtParts,
   resource: LibvirtResource,
   run: Run,
-  takenPorts: ReadonlySet<number> = new Set(),
+  takenPorts: () => Promise<ReadonlySet<number>> = async () => new Set(),
 ): Promise<LibvirtAllocation | undefined> {
   const places = placesOf(parts, resource)
   const virsh = createVirsh(parts.local, places.uri)
@@ -74,7 +74,10 @@ async function startWithFreePorts(
   virsh: Virsh,
   places: Places,
   resource: LibvirtResource,
-  { takenPorts, moved }: { readonly takenPorts: ReadonlySet<number>; readonly moved: Move | undefined },
+  {
+    takenPorts,
+    moved,
+  }: { readonly takenPorts: () => Promise<ReadonlySet<number>>; readonly moved: Move | undefined },
   run: Run,
 ): Promise<LibvirtAllocation> {
   const { name, machine } = resource
@@ -82,7 +85,7 @@ async function startWithFreePorts(
   const refused = new Set<number>()
   let { allocation } = resource
   for (let attempt = 1; ; attempt += 1) {
-    allocation = await withFreePorts(allocation, refused, takenPorts, run)
+    allocation = await withFreePorts(allocation, refused, await takenPorts(), run)
     await takeOn(virsh, places, resource, { allocation, moved }, run)
     const outcome = await virsh.attempt(['start', name], call, run)
     if (outcome.kind === 'done' || outcome.failure.complaint === 'already-active') return allocation

@@ -66,7 +66,7 @@ export async function reconcile(
   return withFiles(resource, 'make its files', async () => {
     const handle = await wantedHandle(parts, places, known, run)
     await claimFiles(parts, places, known, handle, run)
-    options.checkpoint(handle)
+    await options.checkpoint(handle)
     if (active && (await liveDisks(virsh, resource, run)).move !== undefined)
       refuseOtherFiles({ ...known, handle })
     await makeDisks(parts, virsh, { resource, handle, seen }, run)

@@ -51,7 +51,7 @@ export function createSshProvider({ ssh }: { ssh: SshLayer }): Provider<SshConfi
 
     plan: async () => [],
     reconcile: async (_resource, options) => {
-      options.checkpoint({})
+      await options.checkpoint({})
       return {}
     },
 

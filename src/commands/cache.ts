@@ -13,7 +13,7 @@ export function registerCache(command: Command, cli: Cli): void {
   command.action((action: 'key' | 'trust-snippet', flags: CommonFlags) =>
     cli.run(flags, async (ops, ui) => {
       const { caches, trustSnippet } = await import('../operations/hydra.js')
-      const found = caches(ops, flags.deployment)
+      const found = await caches(ops, flags.deployment)
       if (ui.json) ui.printJson(found)
       else if (action === 'key') ui.print(found.map(({ publicKey }) => publicKey).join('\n'))
       else ui.print(trustSnippet(found))

@@ -12,7 +12,7 @@ export function registerConfig(command: Command, cli: Cli): void {
   example(list, 'hydra-ops config list')
   list.action((flags: CommonFlags) =>
     withoutPlugins(cli, flags, async (ops, ui) => {
-      const all = (await import('../operations/preferences.js')).listPreferences(ops)
+      const all = await (await import('../operations/preferences.js')).listPreferences(ops)
       if (ui.json) ui.printJson(Object.fromEntries(all.map(({ key, value }) => [key, value ?? null])))
       else for (const { key, value } of all) ui.print(`${key} = ${value ?? '(not set)'}`)
       return 0
@@ -23,7 +23,7 @@ export function registerConfig(command: Command, cli: Cli): void {
   example(get, 'hydra-ops config get deployment')
   get.action((key: string, flags: CommonFlags) =>
     withoutPlugins(cli, flags, async (ops, ui) => {
-      const value = (await import('../operations/preferences.js')).getPreference(ops, key)
+      const value = await (await import('../operations/preferences.js')).getPreference(ops, key)
       if (ui.json) ui.printJson(value ?? null)
       else if (value !== undefined) ui.print(value)
       return 0
@@ -47,7 +47,7 @@ function withoutPlugins(cli: Cli, flags: CommonFlags, action: Parameters<Cli['ru
 function change(cli: Cli, key: string, value: string | undefined, flags: CommonFlags): Promise<void> {
   return withoutPlugins(cli, flags, async (ops) => {
     const { setPreference } = await import('../operations/preferences.js')
-    setPreference(ops, key, value)
+    await setPreference(ops, key, value)
     return 0
   })
 }

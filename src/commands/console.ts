@@ -20,7 +20,7 @@ export function registerConsole(command: Command, cli: Cli): void {
         const request = { deployment: flags.deployment, machine }
         if (flags.log !== true) return openConsole(ops, request)
         const { printableLines } = await import('../ui/printable.js')
-        ui.print(printableLines(consoleLog(ops, request)).join('\n'))
+        ui.print(printableLines(await consoleLog(ops, request)).join('\n'))
         return 0
       },
       { handsOver: flags.log !== true },

@@ -84,7 +84,7 @@ export async function deployRequest(
     skipOffline: flags.skipOffline ?? false,
     keepGoing: flags.keepGoing ?? false,
     keepGoingGroups: flags.keepGoingGroups ?? false,
-    maxConcurrent: maxConcurrentOf(flags, ops.store.preferences()),
+    maxConcurrent: maxConcurrentOf(flags, await ops.store.preferences()),
     closures: closuresOf(flags.closure ?? []),
     retryFailed: flags.retryFailed ?? false,
     yes: saysYes(flags),

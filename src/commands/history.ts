@@ -13,7 +13,7 @@ export function registerHistory(command: Command, cli: Cli): void {
   command.action((flags: Flags) =>
     cli.run(flags, async (ops, ui) => {
       const { deploymentHistory } = await import('../operations/history.js')
-      const entries = deploymentHistory(ops, { deployment: flags.deployment, count: flags.lines })
+      const entries = await deploymentHistory(ops, { deployment: flags.deployment, count: flags.lines })
       if (ui.json) ui.printJson(entries)
       else ui.print((await import('../ui/list-view.js')).historyView(entries, ui.plain))
       return 0

@@ -48,7 +48,7 @@ export function registerHydraUser(command: Command, cli: Cli): void {
 export function showPassword(cli: Cli, user: string, flags: CommonFlags): Promise<void> {
   return cli.run(flags, async (ops, ui) => {
     const { generatedPassword } = await import('../operations/hydra.js')
-    const password = generatedPassword(ops, flags.deployment, user)
+    const password = await generatedPassword(ops, flags.deployment, user)
     if (ui.json) ui.printJson({ user, password })
     else ui.print(password)
     return 0

@@ -38,7 +38,7 @@ export function registerHydra(command: Command, cli: Cli): void {
 function showUrls(cli: Cli, flags: CommonFlags): Promise<void> {
   return cli.run(flags, async (ops, ui) => {
     const { hydraUrls } = await import('../operations/hydra.js')
-    const found = hydraUrls(ops, flags.deployment)
+    const found = await hydraUrls(ops, flags.deployment)
     if (ui.json) ui.printJson(found)
     else ui.print(found.map(({ url }) => url).join('\n'))
     return 0

@@ -8,8 +8,8 @@ export function registerList(command: Command, cli: Cli): void {
   command.action((flags: CommonFlags) =>
     cli.run(flags, async (ops, ui) => {
       const { labElsewhere, listDeployments } = await import('../operations/list.js')
-      const list = listDeployments(ops)
-      const lab = labElsewhere(ops.store.root)
+      const list = await listDeployments(ops)
+      const lab = labElsewhere(ops.files.root)
       if (ui.json) ui.printJson(list)
       else ui.print((await import('../ui/list-view.js')).deploymentsView(list, ui.plain))
       for (const { message, hint } of list.problems) {

@@ -18,12 +18,12 @@ export function registerLogs(command: Command, cli: Cli): void {
     cli.run(flags, async (ops, ui) => {
       const { loggedRuns, readLogs } = await import('../operations/read-logs.js')
       if (flags.list === true) {
-        const runs = loggedRuns(ops, flags.deployment)
+        const runs = await loggedRuns(ops, flags.deployment)
         if (ui.json) ui.printJson(runs)
         else for (const run of runs) ui.print(run)
         return 0
       }
-      const log = readLogs(ops, { deployment: flags.deployment, machine, run: flags.run })
+      const log = await readLogs(ops, { deployment: flags.deployment, machine, run: flags.run })
       ui.remark(`run ${log.run}`)
       if (ui.json) ui.printJson(log)
       else ui.print((await import('../ui/log-view.js')).logView(log, ui.style))

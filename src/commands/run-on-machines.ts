@@ -42,7 +42,7 @@ export function runOnMachines(
     const results = await work(ops, {
       deployment: flags.deployment,
       selection: selectionOf(flags),
-      maxConcurrent: maxConcurrentOf(flags, ops.store.preferences()),
+      maxConcurrent: maxConcurrentOf(flags, await ops.store.preferences()),
     })
     await ui.settle()
     if (ui.json) ui.printJson(results)

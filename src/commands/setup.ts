@@ -54,7 +54,7 @@ function status(cli: Cli, task: string | undefined, flags: Flags): Promise<void>
     const rows = await setupStatus(ops, {
       deployment: flags.deployment,
       selection: selectionOf(flags),
-      maxConcurrent: maxConcurrentOf({}, ops.store.preferences()),
+      maxConcurrent: maxConcurrentOf({}, await ops.store.preferences()),
     })
     await ui.settle()
     if (ui.json) ui.printJson(rows)

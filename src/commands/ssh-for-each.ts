@@ -34,7 +34,7 @@ export function registerSshForEach(command: Command, cli: Cli): void {
         deployment: flags.deployment,
         selection: selectionOf(flags),
         command: words,
-        maxConcurrent: maxConcurrentOf(flags, ops.store.preferences()),
+        maxConcurrent: maxConcurrentOf(flags, await ops.store.preferences()),
         onLine: (machine, line, stream) => {
           if (!ui.json) ui.line(prefixedLine(machine, line, ui.style), stream)
         },

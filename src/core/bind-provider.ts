@@ -12,8 +12,16 @@ type Raw = Resource<Json, Json, Json>
 export function bindProvider<C, A, H>(provider: Provider<C, A, H>): AnyProvider {
   const config = (value: Json): C =>
     parse(provider.configSchema, value, `options of provider ${provider.name}`)
-  const allocation = (value: Json): A =>
+  const parseAllocation = (value: Json): A =>
     parse(provider.allocationSchema, value, `allocation of provider ${provider.name}`)
+  // Each machine is asked for with all its siblings, and no allocation is changed once it was made.
+  const parsedAllocations = new WeakMap<object, A>()
+  const allocation = (value: Json): A => {
+    if (typeof value !== 'object' || value === null) return parseAllocation(value)
+    const known = parsedAllocations.get(value) ?? parseAllocation(value)
+    parsedAllocations.set(value, known)
+    return known
+  }
   const handle = (value: Json): H =>
     parse(provider.handleSchema, value, `handle of provider ${provider.name}`)
   const typed = (raw: Raw): Resource<C, A, H> => ({

@@ -1,5 +1,6 @@
 import type { Duplex, Readable } from 'node:stream'
 import type { AnyProvider } from './bind-provider.js'
+import type { StateFolder } from './deployment.js'
 import type { EventSink } from './events.js'
 import type { HydraUserAdmin } from './hydra-user-admin.js'
 import type { ImageStore } from './image.js'
@@ -111,6 +112,7 @@ export interface RunLogs {
 /** Everything an operation works with; put together in `src/context.ts` alone, or by a test. */
 export interface Ops {
   readonly store: DeploymentStore
+  readonly files: StateFolder
   readonly providers: ProviderRegistry
   readonly nix: Nix
   readonly ssh: Ssh

@@ -74,7 +74,8 @@ export interface MachineFacts {
   seenAt?: string | undefined
 }
 
-export interface DeploymentRecord {
+/** What is known of a deployment besides its machines. */
+export interface DeploymentHead {
   readonly uuid: DeploymentUuid
   name?: DeploymentName | undefined
   description?: string | undefined
@@ -85,10 +86,21 @@ export interface DeploymentRecord {
   /** Function arguments: Nix text per name. */
   args: Record<string, string>
   readonly createdAt: string
-  machines: Record<MachineName, MachineRecord>
 }
 
-/** Where things of one deployment lie. Absolute paths. */
+export interface DeploymentRecord extends DeploymentHead {
+  machines: Machines
+}
+
+export type Machines = Record<MachineName, MachineRecord>
+
+/** Begins a record of machines in which a machine may be called `constructor`: it inherits no names. */
+export function newMachines(known: Machines = {}): Machines {
+  const machines: Machines = Object.create(null)
+  return Object.assign(machines, known)
+}
+
+/** The places of one deployment's files. Absolute paths. */
 export interface DeploymentPaths {
   readonly root: string
   readonly disks: string
@@ -98,6 +110,13 @@ export interface DeploymentPaths {
   readonly logs: string
   readonly console: string
   readonly gcroots: string
+}
+
+/** The folder of the operator host in which keys, logs, disks and images lie, whichever store has the records. */
+export interface StateFolder {
+  /** Absolute path. */
+  readonly root: string
+  paths(uuid: DeploymentUuid): DeploymentPaths
 }
 
 export interface JournalEntry {

@@ -97,8 +97,8 @@ export interface ReconcileOptions<Handle> {
   readonly allowRestart: boolean
   /** May the machine be made anew (its disks are lost), or an empty disk take the place of one that is gone? */
   readonly allowRecreate: boolean
-  /** Persists the handle; to be called as soon as anything that costs disk or memory exists. */
-  checkpoint(handle: Handle): void
+  /** Persists the handle; to be awaited as soon as anything that costs disk or memory exists. */
+  checkpoint(handle: Handle): Promise<void>
 }
 
 /** Something that can be said about this operator host, and how to mend it. */
@@ -163,12 +163,12 @@ export interface Provider<Config, Allocation, Handle> {
   ): Promise<Handle>
   /**
    * Returns a new allocation when a stranger holds one of its ports; a new port is none of `takenPorts`, which
-   * were handed out to other machines.
+   * were handed out to other machines. They are asked for only then.
    */
   start(
     resource: Resource<Config, Allocation, Handle>,
     run: Run,
-    takenPorts?: ReadonlySet<number>,
+    takenPorts?: () => Promise<ReadonlySet<number>>,
   ): Promise<Allocation | undefined>
   /** Asks, waits until the deadline, then cuts. */
   stop(resource: Resource<Config, Allocation, Handle>, options: { graceMs: number }, run: Run): Promise<void>

@@ -3,10 +3,10 @@ import { failure } from '../core/errors.js'
 import type { MachineResult } from '../core/events.js'
 import type { MachineName, StorePath } from '../core/names.js'
 import type { Run } from '../core/run.js'
+import type { DeploymentSession } from '../core/session.js'
 import { eachInTurn } from '../core/several-errors.js'
 import { failedResult, secondsSince } from '../machine/finish.js'
 import { notBegun, recordResults } from '../machine/results.js'
-import type { DeploymentSession } from '../machine/session.js'
 import type { Assessment } from './assess.js'
 import { enter, type Job } from './job.js'
 import type { DeployRequest } from './request.js'
@@ -54,7 +54,7 @@ export async function buildEverything(
     ready.push(item)
   }
   if (failures.length > 0 && !request.keepGoing) {
-    recordResults(deployment, [...failures, ...ready.map(({ job }) => notBegun(job))])
+    await recordResults(deployment, [...failures, ...ready.map(({ job }) => notBegun(job))])
     throw failure('BUILD', failures.map((each) => `machine '${each.machine}': ${each.reason}`).join('\n'), {
       hint: 'nothing was touched; mend it, or deploy the others with --keep-going',
       detail: failures.flatMap((each) => each.evidence ?? []).join('\n'),

@@ -27,12 +27,12 @@ export async function copyClosure(job: Job, path: StorePath, survey: Survey): Pr
   const verify = job.request.check || cutOff
   if (missing.length === 0 && unfinished === undefined && !verify) return
   refuseWhenFull(job, bytesOf(closure, missing), survey)
-  updateJob(job, (draft) => {
+  await updateJob(job, (draft) => {
     draft.unfinishedCopy = { path, bootId: unfinished?.bootId ?? survey.bootId }
   })
   if (missing.length > 0) {
     job.run.log(`copying ${missing.length} of ${paths.length} paths (${nix.copyMethod(host)})`)
-    journal(job, 'copy', { data: path })
+    await journal(job, 'copy', { data: path })
     await nix.copy(
       host,
       path,
@@ -45,12 +45,12 @@ export async function copyClosure(job: Job, path: StorePath, survey: Survey): Pr
     const mended = await nix.repair(host, path, options, job.run)
     if (mended.length > 0) {
       job.changed = true
-      journal(job, 'copy.repaired', { data: mended })
+      await journal(job, 'copy.repaired', { data: mended })
       job.run.log(`mended ${mended.length} damaged paths`)
     }
   }
-  journal(job, 'copy', { result: 'done' })
-  updateJob(job, (draft) => {
+  await journal(job, 'copy', { result: 'done' })
+  await updateJob(job, (draft) => {
     draft.unfinishedCopy = undefined
   })
 }
@@ -64,7 +64,7 @@ async function removeLeftovers(job: Job, path: StorePath): Promise<void> {
   const broken = await job.ops.nix.removeBroken(hostOf(job), path, job.run)
   if (broken.length === 0) return
   job.changed = true
-  journal(job, 'copy.removed', { data: broken })
+  await journal(job, 'copy.removed', { data: broken })
   job.run.log(`removed ${broken.length} damaged paths of an unfinished copy`)
 }
 

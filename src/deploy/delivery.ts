@@ -14,7 +14,7 @@ type Unjudged = Extract<Activated, { kind: 'unjudged' }>
 export async function deliverPackages(job: Job, look: Look): Promise<boolean> {
   if (look.missingPackages.length === 0) return false
   refuseMachine(job, look.survey)
-  journal(job, 'packages.install', { data: [...look.missingPackages] })
+  await journal(job, 'packages.install', { data: [...look.missingPackages] })
   const proxy = job.definition.options.aptProxy
   const installed = await installPackages(hostOf(job), look.packages, { proxy, run: job.run })
   if (installed.length > 0) job.changed = true
@@ -38,17 +38,18 @@ export async function deliverTasks(
   )
   if (due.length === 0) return false
   refuseMachine(job, look.survey)
+  const context = await taskContext(job, redo)
   const results = await aloneOnMachine(job, () =>
     runTasks(
       hostOf(job),
       due.map(({ task }) => task),
       {
-        ...taskContext(job, redo),
-        onDone: (task, record) => {
-          updateJob(job, (draft) => {
+        ...context,
+        onDone: async (task, record) => {
+          await updateJob(job, (draft) => {
             draft.tasks[task.id] = record
           })
-          journal(job, 'task.done', { data: task.id })
+          await journal(job, 'task.done', { data: task.id })
         },
       },
     ),

@@ -5,11 +5,12 @@ import type { MachineResult } from '../core/events.js'
 import type { MachineName } from '../core/names.js'
 import type { Plan } from '../core/plan.js'
 import type { Run } from '../core/run.js'
+import type { DeploymentSession } from '../core/session.js'
 import { draftSession } from '../machine/draft-session.js'
 import { ensureLoginKey } from '../machine/lifecycle.js'
 import { closeJob } from '../machine/machine.js'
 import { announceResults, failuresIn, recordResults, unfinishedIn, verdict } from '../machine/results.js'
-import { type DeploymentSession, dryingSession } from '../machine/session.js'
+import { dryRunSession } from '../machine/session.js'
 import { definitionIn, evaluateNetwork } from '../network/evaluate.js'
 import { type Assessed, assessAll } from './assess-all.js'
 import { buildEverything, type Ready } from './build-everything.js'
@@ -27,16 +28,16 @@ import type { DeployReport, DeployRequest } from './request.js'
  * the plan is confirmed, and of a machine nothing before it is worked on.
  */
 export async function deploy(ops: Ops, request: DeployRequest): Promise<DeployReport> {
-  const { uuid } = ops.store.resolve(request.deployment)
-  if (request.dryRun) return deployIn(ops, dryingSession(ops.store, uuid), request, undefined)
-  return ops.store.lock(uuid, async (held) => {
+  const known = await ops.store.resolve(request.deployment)
+  if (request.dryRun) return deployIn(ops, dryRunSession(ops.files, known), request, undefined)
+  return ops.store.lock(known.uuid, async (held) => {
     const deployment = draftSession(held)
     const logs = ops.logs(deployment.paths.logs)
     logs.hold()
     try {
       return await deployIn(ops, deployment, request, logs)
     } catch (error) {
-      if (deployment.begun) deployment.journal({ event: 'deploy.end', result: messageOf(error) })
+      if (deployment.begun) await deployment.journal({ event: 'deploy.end', result: messageOf(error) })
       logFailure(logs, error)
       throw withWhatGoesOn(deployment, error)
     } finally {
@@ -119,11 +120,11 @@ async function deployIn(
     }
     await confirmDisruption(ops, plan, request)
     if (request.until !== 'build') {
-      deployment.begin({ event: 'deploy.begin', data: jobs.map((job) => job.machine) })
+      await deployment.begin({ event: 'deploy.begin', data: jobs.map((job) => job.machine) })
       logs?.release()
     }
     const results = await apply(ops, deployment, assessed, { obsolete, request, network, run, logs })
-    deployment.journal({ event: 'deploy.end', result: verdict(results) })
+    await deployment.journal({ event: 'deploy.end', result: verdict(results) })
     logFailures(logs, results)
     return { deployment: deployment.record, plan, results }
   } finally {
@@ -162,7 +163,7 @@ async function apply(
   const { until } = how.request
   const results: MachineResult[] = assessed.flatMap(({ failed }) => failed ?? [])
   // Now: a machine that does not build ends the deploy.
-  recordResults(deployment, results)
+  await recordResults(deployment, results)
   const ready = assessed.flatMap(({ job, seen }) => (seen === undefined ? [] : [{ job, seen }]))
   const built = await buildEverything(ops, deployment, ready, how.request, how.run)
   results.push(...built.failures)
@@ -174,7 +175,7 @@ async function apply(
       : await work(ops, deployment, built.ready, { ...how, broken })),
   )
   // A part that went well says nothing of the whole.
-  recordResults(deployment, until === undefined ? results : unfinishedIn(results))
+  await recordResults(deployment, until === undefined ? results : unfinishedIn(results))
   return announceResults(ops, deployment, results)
 }
 
@@ -189,7 +190,7 @@ async function work(
   ready: readonly Ready[],
   { request, obsolete, network, logs, broken }: Applying & { readonly broken: readonly Job[] },
 ): Promise<MachineResult[]> {
-  deployment.commitNetwork()
+  await deployment.commitNetwork()
   const killed = request.killObsolete ? await killObsolete(ops, deployment, obsolete, logs) : []
   await ensureLoginKey(ready.map(({ job }) => job))
   const { maxConcurrent: limit, keepGoingGroups: keepGoing } = request

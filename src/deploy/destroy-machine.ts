@@ -4,9 +4,10 @@ import type { Ops } from '../core/context.js'
 import type { MachineName } from '../core/names.js'
 import { resourceName } from '../core/names.js'
 import type { Run } from '../core/run.js'
+import type { DeploymentSession } from '../core/session.js'
 import type { MachineSession } from '../machine/machine.js'
 import { hostKeyFile, resourceOf } from '../machine/resource.js'
-import { type DeploymentSession, machineRecord, updateMachine } from '../machine/session.js'
+import { machineRecord } from '../machine/session.js'
 import { forgetSshFiles } from '../machine/ssh-client.js'
 import { forgetGeneratedSecret, generatedSecretsOf } from '../tasks/generated-secret.js'
 import { builtRoot } from './build-everything.js'
@@ -24,18 +25,16 @@ export async function destroyMachine(
   const known = machineRecord(deployment.record, machine)
   const provider = ops.providers.named(known.provider)
   const resource = resourceName(deployment.record.uuid, machine)
-  deployment.journal({ event: 'machine.destroy', machine, data: resource })
-  updateMachine(deployment, machine, (draft) => {
+  await deployment.journal({ event: 'machine.destroy', machine, data: resource })
+  await deployment.updateMachine(machine, (draft) => {
     draft.intent = { action: 'destroy', resource, since: ops.now().toISOString() }
   })
   await provider.destroy(resourceOf(ops, deployment.record, machine), run)
   const secrets = generatedSecretsOf(deployment.paths, machine, Object.keys(deployment.record.machines))
   await removeTraces({ ops, deployment, machine })
   if (provider.makesMachines) for (const { file } of secrets) forgetGeneratedSecret(file)
-  deployment.update((draft) => {
-    delete draft.machines[machine]
-  })
-  deployment.journal({ event: 'machine.destroy', machine, result: 'done' })
+  await deployment.removeMachine(machine)
+  await deployment.journal({ event: 'machine.destroy', machine, result: 'done' })
   const names = [...new Set(secrets.map(({ name }) => name))].sort().join(', ')
   run.log(provider.makesMachines ? destroyed(names) : forgotten(names, deployment.paths.keys))
 }

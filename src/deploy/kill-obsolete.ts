@@ -1,9 +1,9 @@
 import type { Ops, RunLogs } from '../core/context.js'
 import type { MachineResult } from '../core/events.js'
 import type { MachineName } from '../core/names.js'
+import type { DeploymentSession } from '../core/session.js'
 import { failedResult, secondsSince } from '../machine/finish.js'
 import { machineRun } from '../machine/machine.js'
-import type { DeploymentSession } from '../machine/session.js'
 import { destroyMachine } from './destroy-machine.js'
 
 /** Destroys machines that left the network, one after the other; one that cannot be destroyed stops none of the others. */
@@ -16,7 +16,7 @@ export async function killObsolete(
   const results: MachineResult[] = []
   for (const machine of machines) {
     const start = Date.now()
-    deployment.commit(machine)
+    await deployment.commit(machine)
     try {
       await destroyMachine(ops, deployment, machine, machineRun(ops, machine, logs))
       results.push({

@@ -41,12 +41,13 @@ export async function lookAt(job: Job): Promise<Look> {
     run: job.run,
     known: job.keyTexts,
   })
+  const context = await taskContext(job)
   // All have ended before one of them is an error: none runs on over a connection that is closed then.
   const [survey, keys, missing, statuses] = await settleAll([
     surveyMachine(host, job.run),
     inspectKeys(host, resolved, job.run),
     missingPackages(host, packages, job.run),
-    probeTasks(host, tasks, taskContext(job)),
+    probeTasks(host, tasks, context),
   ])
   const items = [
     ...planPackages(missing),
@@ -59,7 +60,7 @@ export async function lookAt(job: Job): Promise<Look> {
 /** After the tasks of `bootstrap`: those that come later may see something else now; all else is as it was. */
 export async function lookAtLaterTasks(job: Job, look: Look): Promise<Look> {
   const later = look.tasks.flatMap(({ task }) => (task.stage === 'configure' ? [task] : []))
-  return { ...look, tasks: await probeTasks(hostOf(job), later, taskContext(job)) }
+  return { ...look, tasks: await probeTasks(hostOf(job), later, await taskContext(job)) }
 }
 
 /**
@@ -71,7 +72,7 @@ export async function lookAtUndoneTasks(job: Job, look: Look, { undone }: Activa
   const done = (await wantedTasks(job)).filter(({ id }) => !due.some(({ task }) => task.id === id))
   const untouched = undone?.every((line) => !done.some((task) => undoes(line, task))) ?? false
   if (untouched) return look
-  return { ...look, tasks: [...due, ...(await probeTasks(hostOf(job), done, taskContext(job)))] }
+  return { ...look, tasks: [...due, ...(await probeTasks(hostOf(job), done, await taskContext(job)))] }
 }
 
 export async function wantedTasks(job: Job): Promise<WantedTask[]> {
@@ -91,11 +92,11 @@ export function taskMachineOf(job: Job): TaskMachine {
   }
 }
 
-export function taskContext(job: Job, redo: ReadonlySet<string> = new Set()): TaskContext {
+export async function taskContext(job: Job, redo: ReadonlySet<string> = new Set()): Promise<TaskContext> {
   return {
     records: recordOf(job).tasks,
     redo,
-    hmac: keyedHash(job.deployment),
+    hmac: await keyedHash(job.deployment),
     secrets: taskSecrets(secretKeeper(job, job.secretTexts)),
     allowRecreate: job.request.allowRecreate,
     connect: (port, bounds, address) => connectAsUser(job, port, bounds, address),

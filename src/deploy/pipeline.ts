@@ -78,7 +78,7 @@ async function stages(job: Job, seen: Assessment): Promise<void> {
   enter(job, 'health')
   await checks(job, 'healthChecks')
   enter(job, 'record')
-  record(job, wanted, look)
+  await record(job, wanted, look)
 }
 
 async function provision(job: Job, seen: Assessment): Promise<void> {
@@ -165,13 +165,13 @@ async function checks(job: Job, kind: 'preDeployChecks' | 'healthChecks'): Promi
   )
 }
 
-function record(job: Job, wanted: StorePath, look: Look): void {
+async function record(job: Job, wanted: StorePath, look: Look): Promise<void> {
   const known = recordOf(job)
   const seenAt = job.ops.now().toISOString()
   const sameClosure = known.deployed?.path === wanted
   // An unchanged machine costs no write: its record says all this already.
   if (!job.changed && sameClosure && known.facts.bootId === look.survey.bootId) return
-  updateJob(job, (draft) => {
+  await updateJob(job, (draft) => {
     draft.facts = { ...look.survey.facts, nixVersion: draft.tasks.nix?.outputs.version, seenAt }
     if (!sameClosure || job.changed) {
       draft.deployed = {

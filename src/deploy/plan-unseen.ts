@@ -18,12 +18,16 @@ export function remembered(job: Job, { look, observation, changes }: Assessment)
 export async function unseenItems(job: Job, seen: Assessment): Promise<PlanItem[]> {
   const record = remembered(job, seen)
   const tasks = await wantedTasks(job)
+  const context = tasks.length === 0 ? undefined : await taskContext(job)
   return [
     ...packageItems(job, seen, record),
     ...planTasks(
       tasks.map((task) => ({
         task,
-        why: reasonByRecord(task, { ...taskContext(job), records: record?.tasks ?? {} }),
+        why:
+          context === undefined
+            ? undefined
+            : reasonByRecord(task, { ...context, records: record?.tasks ?? {} }),
       })),
     ),
     ...keyItems(job, record?.keys ?? {}),

@@ -25,11 +25,11 @@ export async function placeKeys(
   if (seen.every(isFine)) return []
   const keys = seen.map((each) => each.key)
   const recorded = recordWhileDelivering(recordOf(session).keys, keys)
-  writeKeys(session, recorded)
+  await writeKeys(session, recorded)
   const { changed, unowned } = await deliverKeys(hostOf(session), keys, phase, session.run)
   if (changed.length > 0) {
     session.changed = true
-    journal(session, 'keys.delivered', { data: [...changed] })
+    await journal(session, 'keys.delivered', { data: [...changed] })
   }
   return unowned
 }
@@ -57,14 +57,14 @@ async function dropKeys(session: MachineSession, seen: readonly SeenKey[]): Prom
       dropped.paths.map((path) => posix.dirname(path)),
     )
     session.changed = true
-    journal(session, 'keys.removed', { data: [...dropped.names] })
+    await journal(session, 'keys.removed', { data: [...dropped.names] })
   }
-  writeKeys(session, recordOfKeys(keys))
+  await writeKeys(session, recordOfKeys(keys))
 }
 
-function writeKeys(session: MachineSession, keys: Record<string, string>): void {
+async function writeKeys(session: MachineSession, keys: Record<string, string>): Promise<void> {
   if (JSON.stringify(recordOf(session).keys) === JSON.stringify(keys)) return
-  updateJob(session, (draft) => {
+  await updateJob(session, (draft) => {
     draft.keys = keys
   })
 }

@@ -41,8 +41,9 @@ export async function connect(session: MachineSession, timeoutMs = connectMs): P
     sudoPassword: () => sudoPassword(session),
     acceptHostKey: (seen) => acceptHostKey(session, target, seen),
   })
-  if (recordOf(session).hostKey !== hostKey) updateJob(session, (draft) => Object.assign(draft, { hostKey }))
   session.host = host
+  if (recordOf(session).hostKey !== hostKey)
+    await updateJob(session, (draft) => Object.assign(draft, { hostKey }))
   return host
 }
 
@@ -97,7 +98,7 @@ async function acceptHostKey(
   }
   if (session.acceptHostKey) {
     session.run.log(`accepted the host key ${seen.fingerprint} (--accept-host-key)`)
-    journal(session, 'ssh.hostkey', { result: 'accepted', data: seen.fingerprint })
+    await journal(session, 'ssh.hostkey', { result: 'accepted', data: seen.fingerprint })
     return true
   }
   const yes = await askOf(session.ops.questions.confirm(`${where}. Is it the right one?`), () =>
@@ -106,7 +107,7 @@ async function acceptHostKey(
       `if it is the right one: hydra-ops deploy --accept-host-key, or ${pinned}`,
     ),
   )
-  journal(session, 'ssh.hostkey', { result: yes ? 'accepted' : 'refused', data: seen.fingerprint })
+  await journal(session, 'ssh.hostkey', { result: yes ? 'accepted' : 'refused', data: seen.fingerprint })
   return yes
 }
 

@@ -1,81 +1,105 @@
-import type { DeploymentRecord } from '../core/deployment.js'
-import type { MachineName } from '../core/names.js'
-import type { HeldDeployment } from '../core/store.js'
-import type { DeploymentSession, JournalFacts } from './session.js'
+import type { DeploymentHead, DeploymentRecord, MachineRecord } from '../core/deployment.js'
+import { MachineName } from '../core/names.js'
+import type { DeploymentSession, JournalFacts } from '../core/session.js'
+import { changed, machineRecord } from './session.js'
 
 /**
- * A session whose plan is kept in memory. `begin` opens the journal, `commitNetwork` writes what concerns all
+ * Begins a session whose plan is kept in memory. `begin` opens the journal, `commitNetwork` writes what concerns all
  * machines, and `commit` writes one machine, whose changes are written at once from then on.
  */
-export function draftSession(held: HeldDeployment): DeploymentSession {
-  let draft = structuredClone(held.record)
+export function draftSession(held: DeploymentSession): DeploymentSession {
+  const { machines: known, ...knownHead } = held.record
+  const machines = { ...known }
+  let head: DeploymentHead = knownHead
+  let record: DeploymentRecord = { ...head, machines }
   let begun = false
   let networkCommitted = false
   const committed = new Set<MachineName>()
   const waitingEntries: JournalFacts[] = []
   const waitingFiles: (() => void)[] = []
 
-  /** Brings the written record up to the draft, as far as that may be written. */
-  const project = (written: DeploymentRecord): void => {
-    for (const name of committed) {
-      const machine = draft.machines[name]
-      if (machine === undefined) delete written.machines[name]
-      else written.machines[name] = machine
-    }
-    const drafts = new Map(Object.entries(draft.machines))
-    for (const [name, machine] of Object.entries(written.machines)) {
-      const drafted = drafts.get(name)
-      if (drafted === undefined || drafted === machine) continue
-      machine.lastResult = drafted.lastResult
-      if (networkCommitted) machine.obsolete = drafted.obsolete
-    }
-    if (networkCommitted) written.description = draft.description
+  /** Returns a machine as it may be written now; undefined for one that is not to be on the disk. */
+  const writable = (machine: MachineName, written: MachineRecord | undefined): MachineRecord | undefined => {
+    const drafted = machines[machine]
+    if (committed.has(machine)) return drafted
+    if (written === undefined || drafted === undefined) return written
+    const obsolete = networkCommitted ? drafted.obsolete : written.obsolete
+    if (written.lastResult === drafted.lastResult && written.obsolete === obsolete) return written
+    return { ...written, obsolete, lastResult: drafted.lastResult }
   }
-  const write = () => {
-    if (begun) held.update(project)
+  const write = async (machine: MachineName): Promise<void> => {
+    if (!begun) return
+    const written = held.record.machines[machine]
+    const wanted = writable(machine, written)
+    if (wanted === written) return
+    if (wanted === undefined) await held.removeMachine(machine)
+    else await held.putMachine(machine, wanted)
+  }
+  const writeAll = async (): Promise<void> => {
+    const differing = Object.entries(machines).filter(
+      ([name, machine]) => known[MachineName.parse(name)] !== machine,
+    )
+    await Promise.all(differing.map(([name]) => write(MachineName.parse(name))))
   }
   return {
     writable: true,
     paths: held.paths,
     get record() {
-      return draft
+      return record
     },
     get written() {
       return held.record
     },
-    update(change) {
-      const next = structuredClone(draft)
-      change(next)
-      draft = next
-      write()
+    async updateDeployment(change) {
+      head = changed(head, change)
+      record = { ...head, machines }
+      if (begun && networkCommitted) await writeDescription()
     },
-    journal(entry) {
-      if (begun) held.journal(entry)
+    async updateMachine(machine, change) {
+      machines[machine] = changed(machineRecord(record, machine), change)
+      await write(machine)
+    },
+    async putMachine(machine, wanted) {
+      machines[machine] = wanted
+      await write(machine)
+    },
+    async removeMachine(machine) {
+      delete machines[machine]
+      await write(machine)
+    },
+    async journal(entry) {
+      if (begun) await held.journal(entry)
       else waitingEntries.push(entry)
     },
+    remove: () => held.remove(),
     get begun() {
       return begun
     },
-    begin(entry) {
+    async begin(entry) {
       begun = true
-      held.journal(entry)
-      for (const each of waitingEntries.splice(0)) held.journal(each)
-      write()
+      await held.journal(entry)
+      for (const each of waitingEntries.splice(0)) await held.journal(each)
+      await writeAll()
     },
-    commitNetwork() {
+    async commitNetwork() {
       networkCommitted = true
-      write()
+      await writeDescription()
+      await writeAll()
       for (const action of waitingFiles.splice(0)) action()
     },
-    commit(machine) {
+    async commit(machine) {
       committed.add(machine)
-      // A machine whose record says all this already costs no look at the disk.
-      const [before, after] = [held.record.machines[machine], draft.machines[machine]]
-      if (JSON.stringify(before) !== JSON.stringify(after)) write()
+      await write(machine)
     },
-    whenWriting(action) {
+    async whenWriting(action) {
       if (networkCommitted) action()
       else waitingFiles.push(action)
     },
+  }
+
+  async function writeDescription(): Promise<void> {
+    const { description } = head
+    if (held.record.description === description) return
+    await held.updateDeployment((draft) => Object.assign(draft, { description }))
   }
 }

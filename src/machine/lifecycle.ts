@@ -37,8 +37,8 @@ export async function createResource(
   const resource = resourceName(session.deployment.record.uuid, session.machine)
   const action = known.handle === undefined ? 'create' : 'change'
   await ensureHostKey(session)
-  journal(session, `machine.${action}`, { data: resource })
-  updateJob(session, (draft) => {
+  await journal(session, `machine.${action}`, { data: resource })
+  await updateJob(session, (draft) => {
     draft.intent = { action, resource, since: session.ops.now().toISOString() }
   })
   const handle = await session.provider.reconcile(
@@ -49,24 +49,22 @@ export async function createResource(
     },
     session.run,
   )
-  updateJob(session, (draft) => {
+  await updateJob(session, (draft) => {
     draft.handle = handle
     draft.config = session.definition.provider
     draft.intent = undefined
   })
-  journal(session, `machine.${action}`, { result: 'done' })
+  await journal(session, `machine.${action}`, { result: 'done' })
   if (changes.length > 0) session.changed = true
 }
 
 /** Starts it; a machine stopped on purpose is started by `deploy` too. */
 export async function startResource(session: MachineSession): Promise<void> {
-  journal(session, 'machine.start')
-  const allocation = await session.provider.start(
-    await resourceFor(session),
-    session.run,
+  await journal(session, 'machine.start')
+  const allocation = await session.provider.start(await resourceFor(session), session.run, () =>
     othersPorts(session),
   )
-  updateJob(session, (draft) => {
+  await updateJob(session, (draft) => {
     if (allocation !== undefined) draft.allocation = allocation
     draft.stoppedOnPurpose = undefined
   })
@@ -81,15 +79,15 @@ export async function startResource(session: MachineSession): Promise<void> {
 }
 
 /** Ports of other machines, also those that are not written yet. */
-function othersPorts({ ops, deployment, machine }: MachineSession): ReadonlySet<number> {
+async function othersPorts({ ops, deployment, machine }: MachineSession): Promise<ReadonlySet<number>> {
   const own = deployment.record
-  const others = ops.store.list().filter((record) => record.uuid !== own.uuid)
+  const others = await ops.store.list(own.uuid)
   return new Set([...others.flatMap((record) => portsOf(ops, record)), ...portsOf(ops, own, machine)])
 }
 
 /** Off and on again, for changes that need it. */
 export async function restartResource(session: MachineSession): Promise<void> {
-  journal(session, 'machine.restart')
+  await journal(session, 'machine.restart')
   await session.provider.stop(await resourceFor(session), { graceMs }, session.run)
   await startResource(session)
 }
@@ -114,8 +112,8 @@ function refuseLoss(
 
 async function removeForRecreation(session: DefinedMachine): Promise<void> {
   await requireImage(session)
-  journal(session, 'machine.recreate')
-  updateJob(session, (draft) => {
+  await journal(session, 'machine.recreate')
+  await updateJob(session, (draft) => {
     draft.intent = {
       action: 'destroy',
       resource: resourceName(session.deployment.record.uuid, session.machine),
@@ -123,7 +121,7 @@ async function removeForRecreation(session: DefinedMachine): Promise<void> {
     }
   })
   await session.provider.destroy(await resourceFor(session), session.run)
-  updateJob(session, (draft) => {
+  await updateJob(session, (draft) => {
     draft.handle = undefined
     draft.deployed = undefined
     draft.unfinishedCopy = undefined
@@ -157,5 +155,6 @@ async function ensureHostKey(session: DefinedMachine): Promise<void> {
     hostKeyFile(session.deployment.paths, session.machine),
     session.run,
   )
-  if (recordOf(session).hostKey !== hostKey) updateJob(session, (draft) => Object.assign(draft, { hostKey }))
+  if (recordOf(session).hostKey !== hostKey)
+    await updateJob(session, (draft) => Object.assign(draft, { hostKey }))
 }

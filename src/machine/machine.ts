@@ -6,9 +6,10 @@ import type { Json } from '../core/json.js'
 import type { MachineName } from '../core/names.js'
 import type { Resource } from '../core/provider.js'
 import type { Run } from '../core/run.js'
+import type { DeploymentSession } from '../core/session.js'
 import type { Host } from '../core/ssh.js'
 import { resourceOf } from './resource.js'
-import { type DeploymentSession, machineRecord, updateMachine } from './session.js'
+import { machineRecord } from './session.js'
 
 /** One machine and the way to it. Lives for one run. */
 export interface MachineSession {
@@ -69,16 +70,17 @@ export function recordOf(session: MachineSession): MachineRecord {
   return machineRecord(session.deployment.record, session.machine)
 }
 
-export function updateJob(session: MachineSession, change: (draft: MachineRecord) => void): void {
-  updateMachine(session.deployment, session.machine, change)
+/** Changes the record of the session's machine. */
+export function updateJob(session: MachineSession, change: (draft: MachineRecord) => void): Promise<void> {
+  return session.deployment.updateMachine(session.machine, change)
 }
 
 export function journal(
   session: MachineSession,
   event: string,
   facts: { result?: string; data?: Json } = {},
-): void {
-  session.deployment.journal({ event, machine: session.machine, ...facts })
+): Promise<void> {
+  return session.deployment.journal({ event, machine: session.machine, ...facts })
 }
 
 /** Returns the resource as its provider wants it, with the very image it was made from. */

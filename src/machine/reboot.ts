@@ -13,7 +13,7 @@ export async function rebootMachine(
   options: { hard?: boolean } = {},
 ): Promise<Host> {
   const before = await firstBootId(session)
-  journal(session, 'machine.reboot', { data: before })
+  await journal(session, 'machine.reboot', { data: before })
   session.run.log('rebooting')
   await sendDown(session, options.hard === true)
   const deadline = Date.now() + bootMs
@@ -21,8 +21,8 @@ export async function rebootMachine(
     await pause(pollMs, session.run.signal)
     const now = await bootIdAgain(session, deadline)
     if (now === undefined || now === before) continue
-    journal(session, 'machine.reboot', { result: 'done', data: now })
-    updateJob(session, (draft) => {
+    await journal(session, 'machine.reboot', { result: 'done', data: now })
+    await updateJob(session, (draft) => {
       draft.facts = { ...draft.facts, bootId: now }
     })
     session.changed = true

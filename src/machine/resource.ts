@@ -30,7 +30,7 @@ export function resourceOf(
   definition?: MachineDefinition,
 ): Resource<Json, Json, Json> {
   const known = machineOf(record, machine)
-  const paths = ops.store.paths(record.uuid)
+  const paths = ops.files.paths(record.uuid)
   return {
     deployment: { uuid: record.uuid, name: record.name },
     machine,

@@ -1,6 +1,7 @@
 import type { Ops } from '../core/context.js'
 import type { MachineResult } from '../core/events.js'
-import type { DeploymentSession } from './session.js'
+import type { DeploymentSession } from '../core/session.js'
+import { settleAll } from '../core/settle.js'
 
 /** Makes the result of a machine whose turn never came, though something was due there. */
 export function notBegun(
@@ -11,7 +12,10 @@ export function notBegun(
 }
 
 /** Remembers how it ended for each machine: what `--retry-failed` goes by. */
-export function recordResults(deployment: DeploymentSession, results: readonly MachineResult[]): void {
+export async function recordResults(
+  deployment: DeploymentSession,
+  results: readonly MachineResult[],
+): Promise<void> {
   const { machines } = deployment.record
   const news = results.flatMap(({ machine, outcome, notBegun }) => {
     const known = Object.hasOwn(machines, machine) ? machines[machine] : undefined
@@ -20,10 +24,11 @@ export function recordResults(deployment: DeploymentSession, results: readonly M
     const lastResult = outcome === 'skipped' ? undefined : outcome
     return known.lastResult === lastResult ? [] : [{ machine, lastResult }]
   })
-  if (news.length === 0) return
-  deployment.update((draft) => {
-    for (const { machine, lastResult } of news) Object.assign(draft.machines[machine] ?? {}, { lastResult })
-  })
+  await settleAll(
+    news.map(({ machine, lastResult }) =>
+      deployment.updateMachine(machine, (draft) => Object.assign(draft, { lastResult })),
+    ),
+  )
 }
 
 /** Picks the results of machines that failed or are degraded. */
@@ -37,13 +42,13 @@ export function unfinishedIn(results: readonly MachineResult[]): MachineResult[]
 }
 
 /** Tells of every machine how it ended, in the order in which people read them. */
-export function announceResults(
+export async function announceResults(
   ops: Ops,
   deployment: DeploymentSession,
   results: readonly MachineResult[],
-): MachineResult[] {
+): Promise<MachineResult[]> {
   for (const result of results) {
-    deployment.journal({
+    await deployment.journal({
       event: 'machine.result',
       machine: result.machine,
       result: result.outcome,

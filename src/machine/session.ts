@@ -1,94 +1,47 @@
-import type { DeploymentPaths, DeploymentRecord, JournalEntry, MachineRecord } from '../core/deployment.js'
+import type { DeploymentRecord, MachineRecord, StateFolder } from '../core/deployment.js'
 import { failure } from '../core/errors.js'
-import type { DeploymentUuid, MachineName } from '../core/names.js'
-import type { DeploymentStore, HeldDeployment } from '../core/store.js'
+import type { MachineName } from '../core/names.js'
+import type { DeploymentSession } from '../core/session.js'
 
-export type JournalFacts = Pick<JournalEntry, 'event' | 'machine' | 'result' | 'data'>
-
-/**
- * What a verb writes to. A dry run has one that forgets, a deploy one that keeps its plan in memory until the work
- * begins: all three go through the same code.
- */
-export interface DeploymentSession {
-  /** What is known, with what was decided in this run. */
-  readonly record: DeploymentRecord
-  /** What is on disk. */
-  readonly written: DeploymentRecord
-  readonly paths: DeploymentPaths
-  /** False = nothing may be written anywhere. */
-  readonly writable: boolean
-  update(change: (draft: DeploymentRecord) => void): void
-  journal(entry: JournalFacts): void
-  /** True once the journal is written. */
-  readonly begun: boolean
-  /** Writes the entry and the journal from now on, and how it ends for the machines that are on disk. */
-  begin(entry: JournalFacts): void
-  /** Writes the description and which machines are obsolete; files are written from now on. */
-  commitNetwork(): void
-  /** Writes what was decided about a machine, whose work begins now. */
-  commit(machine: MachineName): void
-  /** Writes a file: now, or when files are written; never in a dry run. */
-  whenWriting(action: () => void): void
-}
-
-/** A session in which every change is written at once. */
-export function writingSession(held: HeldDeployment): DeploymentSession {
-  return {
-    writable: true,
-    paths: held.paths,
-    get record() {
-      return held.record
-    },
-    get written() {
-      return held.record
-    },
-    update: (change) => held.update(change),
-    journal: (entry) => held.journal(entry),
-    begun: true,
-    begin: (entry) => held.journal(entry),
-    commitNetwork: () => {},
-    commit: () => {},
-    whenWriting: (action) => action(),
-  }
-}
-
-/** Changes are kept in memory and dropped. */
-export function dryingSession(store: DeploymentStore, uuid: DeploymentUuid): DeploymentSession {
-  const written = store.resolve(uuid)
-  let record = structuredClone(written)
+/** Begins a session that keeps changes in memory and drops them. */
+export function dryRunSession(files: StateFolder, written: DeploymentRecord): DeploymentSession {
+  const { machines, ...head } = structuredClone(written)
+  const record: DeploymentRecord = { ...head, machines }
   return {
     writable: false,
     written,
-    paths: store.paths(uuid),
-    get record() {
-      return record
+    paths: files.paths(written.uuid),
+    record,
+    updateDeployment: async (change) => change(record),
+    updateMachine: async (machine, change) => {
+      machines[machine] = changed(machineRecord(record, machine), change)
     },
-    update: (change) => {
-      const draft = structuredClone(record)
-      change(draft)
-      record = draft
+    putMachine: async (machine, wanted) => {
+      machines[machine] = wanted
     },
-    journal: () => {},
+    removeMachine: async (machine) => {
+      delete machines[machine]
+    },
+    journal: async () => {},
+    remove: async () => {},
     begun: false,
-    begin: () => {},
-    commitNetwork: () => {},
-    commit: () => {},
-    whenWriting: () => {},
+    begin: async () => {},
+    commitNetwork: async () => {},
+    commit: async () => {},
+    whenWriting: async () => {},
   }
 }
 
+/** Changes a copy: a record that somebody holds stays as it was. */
+export function changed<T>(value: T, change: (draft: T) => void): T {
+  const draft = structuredClone(value)
+  change(draft)
+  return draft
+}
+
 export function machineRecord(record: DeploymentRecord, machine: MachineName): MachineRecord {
-  const found = record.machines[machine]
+  const found = Object.hasOwn(record.machines, machine) ? record.machines[machine] : undefined
   if (found === undefined)
     throw failure('NO_MACHINE', `machine '${machine}' is not in the state`, { machine })
   return found
-}
-
-/** Changes one machine's record and writes it. */
-export function updateMachine(
-  deployment: DeploymentSession,
-  machine: MachineName,
-  change: (draft: MachineRecord) => void,
-): void {
-  deployment.update((draft) => change(machineRecord(draft, machine)))
 }

@@ -25,7 +25,7 @@ export async function sshClientConfig(
   run: Run,
 ): Promise<string> {
   const targets = await settleAll(machines.map((machine) => reachableTarget(ops, record, machine, run)))
-  const paths = ops.store.paths(record.uuid)
+  const paths = ops.files.paths(record.uuid)
   const base = join(folderOf(paths), [...machines].sort().join(between))
   const knownHosts = `${base}${ends.knownHosts}`
   const rendered = ops.ssh.renderConfig(targets, { knownHosts })
@@ -63,7 +63,7 @@ export async function wholeSshConfig(
   machines: readonly MachineName[],
   run: Run,
 ): Promise<WholeSshConfig> {
-  const paths: DeploymentPaths = ops.store.paths(record.uuid)
+  const paths: DeploymentPaths = ops.files.paths(record.uuid)
   const targets: SshTarget[] = []
   const left: { machine: MachineName; why: string }[] = []
   for (const machine of machines) {

@@ -1,15 +1,17 @@
+import { isDeepStrictEqual } from 'node:util'
 import pLimit, { type LimitFunction } from 'p-limit'
-import type { AnyProvider } from '../core/bind-provider.js'
 import type { Ops } from '../core/context.js'
 import type { MachineDefinition, NetworkDefinition } from '../core/definition.js'
-import type { DeploymentRecord, MachineRecord } from '../core/deployment.js'
+import { type DeploymentRecord, type MachineRecord, type Machines, newMachines } from '../core/deployment.js'
 import { usageError } from '../core/errors.js'
 import { type Json, sameJson } from '../core/json.js'
-import { MachineName } from '../core/names.js'
+import { type DeploymentUuid, MachineName } from '../core/names.js'
+import { restEvery } from '../core/rest.js'
+import type { DeploymentSession } from '../core/session.js'
 import { checkEach, eachInTurn } from '../core/several-errors.js'
 import type { DefinedMachine } from '../machine/machine.js'
 import { portsOf, targetOptions } from '../machine/resource.js'
-import { type DeploymentSession, machineRecord, updateMachine } from '../machine/session.js'
+import { machineRecord } from '../machine/session.js'
 
 /**
  * Gives every machine of the network its MACs, ports and addresses before anything is created, and marks those
@@ -21,71 +23,114 @@ export async function allocateMachines(
   deployment: DeploymentSession,
   network: NetworkDefinition,
 ): Promise<void> {
-  refuseChangedProviders(deployment.record, network)
-  const draft = structuredClone(deployment.record)
-  const others = ops.store.list().filter((record) => record.uuid !== draft.uuid)
+  const { record } = deployment
+  refuseChangedProviders(record, network)
+  const book = allocationBook(ops, record, await ops.store.list(record.uuid))
+  const rest = restEvery(workMs)
   await eachInTurn(network.machines.values(), async (definition) => {
-    if (isStale(deployment.record, definition)) await allocateOne(ops, draft, definition, others)
-    const machine = draft.machines[definition.name]
-    if (machine !== undefined) machine.target = targetOptions(definition.options)
+    await rest()
+    if (isStale(record, definition)) await allocateOne(ops, book, definition)
+    const machine = book.machines[definition.name]
+    if (machine === undefined) return
+    book.machines[definition.name] = { ...machine, target: targetOptions(definition.options) }
   })
-  for (const [name, machine] of Object.entries(draft.machines)) {
-    machine.obsolete = !isInNetwork(network, MachineName.parse(name))
+  for (const [name, machine] of machinesOf(book.machines)) {
+    const obsolete = !isInNetwork(network, name)
+    if (machine.obsolete !== obsolete) book.machines[name] = { ...machine, obsolete }
   }
-  refuseSharedPorts(ops, draft)
-  draft.description = network.description
-  if (JSON.stringify(draft) === JSON.stringify(deployment.record)) return
-  deployment.update((proposed) => {
-    proposed.machines = draft.machines
-    proposed.description = draft.description
-  })
+  refuseSharedPorts(ops, book.machines)
+  for (const [name, machine] of machinesOf(book.machines)) {
+    await rest()
+    const known = record.machines[name]
+    if (known === undefined || !isDeepStrictEqual(known, machine)) await deployment.putMachine(name, machine)
+  }
+  const { description } = network
+  if (description !== record.description)
+    await deployment.updateDeployment((draft) => Object.assign(draft, { description }))
 }
 
-/** Machines of one run wait here for the lock of the store, instead of asking for it over and over. */
+/** How long the machines of a network are worked on before other work has its turn. */
+const workMs = 20
+
+/** Machines of one deployment whose allocations are written together. */
+interface Batch {
+  readonly members: DefinedMachine[]
+  readonly written: Promise<PromiseSettledResult<void>[]>
+}
+
+/** Batches that wait for the lock of the store, instead of asking for it machine by machine. */
+const nextBatches = new WeakMap<DeploymentSession, Batch>()
 const turns = new WeakMap<DeploymentSession, LimitFunction>()
 
 /**
  * Writes what was decided about a machine, when its work begins. Ports are handed out under the short lock of the
  * whole store, as they are unique over all deployments; a port that another deployment took since is replaced.
  */
-export async function commitAllocation({
-  ops,
-  deployment,
-  machine,
-  definition,
-  run,
-}: DefinedMachine): Promise<void> {
+export async function commitAllocation(session: DefinedMachine): Promise<void> {
+  const { ops, deployment, machine, definition } = session
   const decided = machineRecord(deployment.record, machine).allocation
   const before = deployment.written.machines[machine]?.allocation
   const wanted = ops.providers.named(definition.providerName).ports(decided)
   if (wanted.length === 0 || (before !== undefined && sameJson(before, decided))) {
-    deployment.commit(machine)
+    await deployment.commit(machine)
     return
   }
-  const turn = turns.get(deployment) ?? pLimit(1)
-  turns.set(deployment, turn)
-  await turn(() =>
-    ops.store.allocating(run, async (all) => {
-      const others = all.filter((record) => record.uuid !== deployment.record.uuid)
-      const taken = new Set(others.flatMap((record) => portsOf(ops, record)))
-      const lost = wanted.filter((port) => taken.has(port))
-      if (lost.length > 0) await allocateAgain({ ops, deployment, definition }, others, lost)
-      deployment.commit(machine)
-    }),
-  )
+  const { members, written } = nextBatches.get(deployment) ?? beginBatch(deployment)
+  const at = members.push(session) - 1
+  const result = (await written)[at]
+  if (result?.status === 'rejected') throw result.reason
 }
 
-async function allocateAgain(
-  { ops, deployment, definition }: Pick<DefinedMachine, 'ops' | 'deployment' | 'definition'>,
+function beginBatch(deployment: DeploymentSession): Batch {
+  const turn = turns.get(deployment) ?? pLimit(1)
+  turns.set(deployment, turn)
+  const members: DefinedMachine[] = []
+  const written = turn(() => {
+    nextBatches.delete(deployment)
+    return commitTogether(members)
+  })
+  const batch = { members, written }
+  nextBatches.set(deployment, batch)
+  return batch
+}
+
+async function commitTogether(members: readonly DefinedMachine[]): Promise<PromiseSettledResult<void>[]> {
+  const [first] = members
+  if (first === undefined) return []
+  const { ops, deployment, run } = first
+  return ops.store.allocating(deployment.record.uuid, run, async (others) => {
+    const taken = new Set(others.flatMap((record) => portsOf(ops, record)))
+    const replaced: PromiseSettledResult<void>[] = []
+    for (const member of members) {
+      const [result] = await Promise.allSettled([replaceLostPorts(member, others, taken)])
+      replaced.push(result)
+    }
+    return Promise.allSettled(
+      members.map(async ({ machine }, index) => {
+        const result = replaced[index]
+        if (result?.status === 'rejected') throw result.reason
+        await deployment.commit(machine)
+      }),
+    )
+  })
+}
+
+async function replaceLostPorts(
+  { ops, deployment, definition }: DefinedMachine,
   others: readonly DeploymentRecord[],
-  lost: readonly number[],
+  taken: ReadonlySet<number>,
 ): Promise<void> {
   const { name } = definition
-  const draft = structuredClone(deployment.record)
-  await allocateOne(ops, draft, definition, others)
-  const { allocation } = machineRecord(draft, name)
-  updateMachine(deployment, name, (proposed) => Object.assign(proposed, { allocation }))
-  const now = ops.providers.named(definition.providerName).ports(allocation)
+  const provider = ops.providers.named(definition.providerName)
+  const lost = provider
+    .ports(machineRecord(deployment.record, name).allocation)
+    .filter((port) => taken.has(port))
+  if (lost.length === 0) return
+  const book = allocationBook(ops, deployment.record, others)
+  await allocateOne(ops, book, definition)
+  const { allocation } = machineRecord({ ...deployment.record, machines: book.machines }, name)
+  await deployment.updateMachine(name, (proposed) => Object.assign(proposed, { allocation }))
+  const now = provider.ports(allocation)
   ops.events.emit({
     kind: 'notice',
     text:
@@ -105,29 +150,77 @@ function isStale(record: DeploymentRecord, definition: MachineDefinition): boole
   return known === undefined || !sameJson(known.config, definition.provider)
 }
 
-async function allocateOne(
+/** What was handed out so far; each machine that is allocated is entered. */
+interface AllocationBook {
+  readonly uuid: DeploymentUuid
+  readonly machines: Machines
+  /** Allocations by provider. */
+  readonly allocations: Map<string, Map<MachineName, Json>>
+  /** How many machines of any deployment have a port. */
+  readonly ports: Map<number, number>
+  readonly indexes: Set<number>
+}
+
+function allocationBook(
   ops: Ops,
-  draft: DeploymentRecord,
-  definition: MachineDefinition,
+  record: DeploymentRecord,
   others: readonly DeploymentRecord[],
-): Promise<void> {
+): AllocationBook {
+  const book: AllocationBook = {
+    uuid: record.uuid,
+    machines: newMachines(record.machines),
+    allocations: new Map(),
+    ports: new Map(),
+    indexes: new Set(),
+  }
+  for (const [name, { provider, index, allocation }] of machinesOf(book.machines)) {
+    siblingsIn(book, provider).set(name, allocation)
+    book.indexes.add(index)
+  }
+  for (const port of [record, ...others].flatMap((each) => portsOf(ops, each))) count(book.ports, port, 1)
+  return book
+}
+
+function siblingsIn({ allocations }: AllocationBook, provider: string): Map<MachineName, Json> {
+  const siblings = allocations.get(provider) ?? new Map<MachineName, Json>()
+  allocations.set(provider, siblings)
+  return siblings
+}
+
+function count(ports: Map<number, number>, port: number, more: number): void {
+  const machines = (ports.get(port) ?? 0) + more
+  if (machines > 0) ports.set(port, machines)
+  else ports.delete(port)
+}
+
+function portsWithout({ ports }: AllocationBook, own: readonly number[]): Set<number> {
+  const taken = new Set(ports.keys())
+  for (const port of own) if (ports.get(port) === 1) taken.delete(port)
+  return taken
+}
+
+async function allocateOne(ops: Ops, book: AllocationBook, definition: MachineDefinition): Promise<void> {
+  const { name } = definition
   const provider = ops.providers.named(definition.providerName)
-  const known = draft.machines[definition.name]
-  const index = known?.index ?? freeIndex(draft)
+  const known = Object.hasOwn(book.machines, name) ? book.machines[name] : undefined
+  const index = known?.index ?? freeIndex(book)
+  const siblings = siblingsIn(book, provider.name)
+  const own = known === undefined ? [] : provider.ports(known.allocation)
   const allocation = await provider.allocate({
-    deployment: draft.uuid,
-    machine: definition.name,
+    deployment: book.uuid,
+    machine: name,
     index,
     config: definition.provider,
     known: known?.allocation,
-    takenPorts: new Set([
-      ...others.flatMap((record) => portsOf(ops, record)),
-      ...portsOf(ops, draft, definition.name),
-    ]),
-    siblings: siblingsOf(draft, provider, definition.name),
+    takenPorts: portsWithout(book, own),
+    siblings: new Map([...siblings].filter(([sibling]) => sibling !== name)),
   })
-  if (known === undefined) draft.machines[definition.name] = newMachine(definition, index, allocation)
-  else known.allocation = allocation
+  for (const port of own) count(book.ports, port, -1)
+  for (const port of provider.ports(allocation)) count(book.ports, port, 1)
+  siblings.set(name, allocation)
+  book.indexes.add(index)
+  book.machines[name] =
+    known === undefined ? newMachine(definition, index, allocation) : { ...known, allocation }
 }
 
 function newMachine(definition: MachineDefinition, index: number, allocation: Json): MachineRecord {
@@ -143,24 +236,14 @@ function newMachine(definition: MachineDefinition, index: number, allocation: Js
   }
 }
 
-function freeIndex(record: DeploymentRecord): number {
-  const used = new Set(Object.values(record.machines).map((machine) => machine.index))
+function freeIndex({ indexes }: AllocationBook): number {
   let index = 1
-  while (used.has(index)) index += 1
+  while (indexes.has(index)) index += 1
   return index
 }
 
-function siblingsOf(
-  record: DeploymentRecord,
-  provider: AnyProvider,
-  except: MachineName,
-): Map<MachineName, Json> {
-  const siblings = new Map<MachineName, Json>()
-  for (const [name, machine] of Object.entries(record.machines)) {
-    if (name !== except && machine.provider === provider.name)
-      siblings.set(MachineName.parse(name), machine.allocation)
-  }
-  return siblings
+function machinesOf(machines: Machines): [MachineName, MachineRecord][] {
+  return Object.entries(machines).map(([name, machine]) => [MachineName.parse(name), machine])
 }
 
 /** A machine cannot move from one provider to another: its disks would be left behind. */
@@ -175,9 +258,9 @@ function refuseChangedProviders(record: DeploymentRecord, network: NetworkDefini
   })
 }
 
-function refuseSharedPorts(ops: Ops, record: DeploymentRecord): void {
+function refuseSharedPorts(ops: Ops, machines: Machines): void {
   const holders = new Map<number, string>()
-  const claims = Object.entries(record.machines).flatMap(([name, machine]) =>
+  const claims = Object.entries(machines).flatMap(([name, machine]) =>
     machine.obsolete && machine.handle === undefined
       ? []
       : ops.providers

@@ -5,7 +5,7 @@ import { failure } from '../core/errors.js'
 import { MachineName } from '../core/names.js'
 import type { EvaluationRequest, NixFlags, PhysicalMachine } from '../core/nix.js'
 import type { Run } from '../core/run.js'
-import type { DeploymentSession } from '../machine/session.js'
+import type { DeploymentSession } from '../core/session.js'
 import { allocateMachines } from './allocate.js'
 
 export interface EvaluateOptions {

@@ -41,7 +41,7 @@ export async function checkMachines(
   ops: Ops,
   request: { readonly deployment: string | undefined; readonly selection: Selection },
 ): Promise<CheckReport> {
-  const record = ops.store.resolve(request.deployment)
+  const record = await ops.store.resolve(request.deployment)
   const run: Run = { signal: ops.signal, log: () => {} }
   const names = await selectRecordedMachines(ops, record, request.selection, run)
   const limit = pLimit(machinesAtOnce)
@@ -162,12 +162,12 @@ export function readLook(text: string): Inside {
 
 async function findOrphans(ops: Ops, run: Run): Promise<Pick<CheckReport, 'orphans' | 'problems'>> {
   const known = new Set(
-    ops.store
-      .list()
-      .flatMap((record) => Object.keys(record.machines).map((name) => `${record.uuid}/${name}`)),
+    (await ops.store.list()).flatMap((record) =>
+      Object.keys(record.machines).map((name) => `${record.uuid}/${name}`),
+    ),
   )
   // A deployment that cannot be read may well know them.
-  const unread = ops.store.problems().map(messageOf)
+  const unread = (await ops.store.problems()).map(messageOf)
   const problems = [...unread]
   const orphans: OrphanResource[] = []
   for (const provider of ops.providers.all()) {

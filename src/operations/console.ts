@@ -16,13 +16,13 @@ type Terminal = NonNullable<AnyProvider['console']>
 
 /** The serial console on the user's terminal; returns the exit status of the program that shows it. */
 export async function openConsole(ops: Ops, request: ConsoleRequest): Promise<number> {
-  const { terminal, resource } = terminalOf(ops, request)
+  const { terminal, resource } = await terminalOf(ops, request)
   return ops.local.interactive(await terminal.command(resource), { signal: ops.signal })
 }
 
 /** What the machine wrote to its serial console since its last start. */
-export function consoleLog(ops: Ops, request: ConsoleRequest): string {
-  const { terminal, resource } = terminalOf(ops, request)
+export async function consoleLog(ops: Ops, request: ConsoleRequest): Promise<string> {
+  const { terminal, resource } = await terminalOf(ops, request)
   const file = terminal.logFile(resource)
   if (file === undefined || !existsSync(file)) {
     throw failure('NO_CONSOLE_LOG', `there is no console log of machine '${request.machine}' yet`, {
@@ -42,11 +42,11 @@ export function lastBoot(text: string): string {
   return text.slice(text.lastIndexOf('\n', start) + 1)
 }
 
-function terminalOf(
+async function terminalOf(
   ops: Ops,
   request: ConsoleRequest,
-): { terminal: Terminal; resource: Resource<Json, Json, Json> } {
-  const record = ops.store.resolve(request.deployment)
+): Promise<{ terminal: Terminal; resource: Resource<Json, Json, Json> }> {
+  const record = await ops.store.resolve(request.deployment)
   const known = machineOf(record, request.machine)
   const { console: terminal, name } = ops.providers.named(known.provider)
   if (terminal === undefined) {

@@ -29,7 +29,7 @@ export async function createDeployment(
   const expressions = expressionPaths(request.files, request.folder)
   const searchPath = request.searchPath.map((entry) => absoluteEntry(entry, request.folder))
   const name = request.name === undefined ? undefined : deploymentName(request.name)
-  const known = ops.store.list().find((record) => name !== undefined && record.name === name)
+  const known = (await ops.store.list()).find((record) => name !== undefined && record.name === name)
   if (known !== undefined && request.orModify) {
     const deployment = await modifyDeployment(ops, {
       deployment: known.uuid,
@@ -42,7 +42,7 @@ export async function createDeployment(
     return { deployment, created: false }
   }
   if (known !== undefined) throw nameTaken(known)
-  const deployment = ops.store.create({ name, expressions, searchPath, args: { ...request.args } })
+  const deployment = await ops.store.create({ name, expressions, searchPath, args: { ...request.args } })
   await ops.store.lock(deployment.uuid, async (held) => held.journal({ event: 'create', result: 'done' }))
   return { deployment, created: true }
 }

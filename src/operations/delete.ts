@@ -12,7 +12,7 @@ export interface DeleteRequest {
 
 /** Forgets a deployment with its keys, logs and history. Destroys nothing: it refuses while machines remain. */
 export async function deleteDeployment(ops: Ops, request: DeleteRequest): Promise<DeploymentRecord> {
-  const record = ops.store.resolve(request.deployment)
+  const record = await ops.store.resolve(request.deployment)
   refuseWhileMachinesRemain(ops, record, request.force)
   const called = record.name ?? record.uuid
   if (!request.yes) {
@@ -23,7 +23,7 @@ export async function deleteDeployment(ops: Ops, request: DeleteRequest): Promis
     // Somebody may have deployed while the question was on the screen.
     refuseWhileMachinesRemain(ops, held.record, request.force)
     refuseWhileDisksRemain(held.paths.disks, called)
-    held.remove()
+    await held.remove()
     return record
   })
 }

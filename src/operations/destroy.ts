@@ -19,7 +19,7 @@ export async function destroyMachines(
   ops: Ops,
   request: { deployment: string | undefined; selection: Selection; yes: boolean; maxConcurrent: number },
 ): Promise<MachineResult[]> {
-  const record = ops.store.resolve(request.deployment)
+  const record = await ops.store.resolve(request.deployment)
   const quiet: Run = { signal: ops.signal, log: () => {} }
   const machines = await selectRecordedMachines(ops, record, request.selection, quiet)
   if (machines.length === 0) return []

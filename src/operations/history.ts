@@ -2,10 +2,10 @@ import type { Ops } from '../core/context.js'
 import type { JournalEntry } from '../core/deployment.js'
 
 /** What was done to a deployment, oldest first; the last `count` entries. */
-export function deploymentHistory(
+export async function deploymentHistory(
   ops: Ops,
   request: { readonly deployment: string | undefined; readonly count: number | undefined },
-): JournalEntry[] {
-  const entries = ops.store.history(ops.store.resolve(request.deployment).uuid)
+): Promise<JournalEntry[]> {
+  const entries = await ops.store.history((await ops.store.resolve(request.deployment)).uuid)
   return request.count === undefined ? entries : entries.slice(-request.count)
 }

@@ -4,6 +4,7 @@ import { failure, usageError } from '../core/errors.js'
 import type { HydraUserAdmin } from '../core/hydra-user-admin.js'
 import { MachineName } from '../core/names.js'
 import type { Run } from '../core/run.js'
+import type { DeploymentSession } from '../core/session.js'
 import { suggest } from '../core/suggest.js'
 import { type Job, newJob } from '../deploy/job.js'
 import { taskMachineOf } from '../deploy/look.js'
@@ -11,7 +12,7 @@ import { refuseMachine } from '../deploy/refuse-machine.js'
 import { plainDeploy } from '../deploy/request.js'
 import { connect, hostOf } from '../machine/connect.js'
 import { closeJob, machineRun } from '../machine/machine.js'
-import { type DeploymentSession, dryingSession, writingSession } from '../machine/session.js'
+import { dryRunSession } from '../machine/session.js'
 import { definitionIn } from '../network/evaluate.js'
 import { surveyMachine } from '../systems/debian/survey.js'
 import { networkOnce } from './send-keys.js'
@@ -35,8 +36,7 @@ export async function lookAtHydra<T>(
   wish: HydraWish,
   action: (hydra: OpenHydra) => Promise<T>,
 ): Promise<T> {
-  const { uuid } = ops.store.resolve(wish.deployment)
-  const deployment = dryingSession(ops.store, uuid)
+  const deployment = dryRunSession(ops.files, await ops.store.resolve(wish.deployment))
   const machine = hydraMachine(deployment.record, wish.machine)
   return withHydra(ops, deployment, { machine, run: { signal: ops.signal, log: () => {} } }, action)
 }
@@ -47,9 +47,8 @@ export async function changeHydra<T>(
   wish: HydraWish,
   action: (hydra: OpenHydra) => Promise<T>,
 ): Promise<T> {
-  const { uuid } = ops.store.resolve(wish.deployment)
-  return ops.store.lock(uuid, async (held) => {
-    const deployment = writingSession(held)
+  const { uuid } = await ops.store.resolve(wish.deployment)
+  return ops.store.lock(uuid, async (deployment) => {
     const machine = hydraMachine(deployment.record, wish.machine)
     const logs = ops.logs(deployment.paths.logs)
     try {

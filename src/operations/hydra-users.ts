@@ -107,7 +107,7 @@ async function changed(
   const { job, users } = hydra
   const about = { ops, paths: job.deployment.paths, machine: job.machine, user: user.name }
   return withPassword({ ...about, given, keep }, async (password) => {
-    journal(job, event, { data: user.name })
+    await journal(job, event, { data: user.name })
     try {
       await users.change(hostOf(job), { ...user, password }, job.run)
       const found = (await seenUsers(hydra)).get(user.name)
@@ -120,10 +120,10 @@ async function changed(
             hint: 'hydra-create-user ended without an error; hydra-ops logs has what it said',
           },
         )
-      journal(job, event, { data: user.name, result: 'done' })
+      await journal(job, event, { data: user.name, result: 'done' })
       return rowOf(hydra, found)
     } catch (error) {
-      journal(job, event, { data: user.name, result: messageOf(error) })
+      await journal(job, event, { data: user.name, result: messageOf(error) })
       throw error
     }
   })

@@ -12,8 +12,8 @@ export interface HydraAt {
 }
 
 /** Where the Hydras of a deployment are, as its last deploy left them. */
-export function hydraUrls(ops: Ops, deployment: string | undefined): HydraAt[] {
-  const record = ops.store.resolve(deployment)
+export async function hydraUrls(ops: Ops, deployment: string | undefined): Promise<HydraAt[]> {
+  const record = await ops.store.resolve(deployment)
   const found = outputsOf(record, 'hydra').flatMap(({ machine, outputs }) =>
     outputs.url === undefined ? [] : [{ machine, url: outputs.url }],
   )
@@ -23,7 +23,7 @@ export function hydraUrls(ops: Ops, deployment: string | undefined): HydraAt[] {
 
 /** Opens the only Hydra there is in the user's browser. */
 export async function openHydra(ops: Ops, deployment: string | undefined): Promise<HydraAt> {
-  const [first, ...others] = hydraUrls(ops, deployment)
+  const [first, ...others] = await hydraUrls(ops, deployment)
   if (first === undefined || others.length > 0)
     throw usageError('there is more than one Hydra', { hint: 'hydra-ops hydra url names them' })
   const result = await ops.local.run(['xdg-open', first.url], {
@@ -37,9 +37,13 @@ export async function openHydra(ops: Ops, deployment: string | undefined): Promi
 }
 
 /** The password of a user that was made up. Those from elsewhere are not kept. */
-export function generatedPassword(ops: Ops, deployment: string | undefined, user: string): string {
-  const record = ops.store.resolve(deployment)
-  const paths = ops.store.paths(record.uuid)
+export async function generatedPassword(
+  ops: Ops,
+  deployment: string | undefined,
+  user: string,
+): Promise<string> {
+  const record = await ops.store.resolve(deployment)
+  const paths = ops.files.paths(record.uuid)
   for (const name of Object.keys(record.machines)) {
     const file = generatedFile(paths, MachineName.parse(name), userSecretName(user))
     const kept = readGeneratedSecret(file, `password of '${user}'`)
@@ -57,8 +61,8 @@ export interface CacheAt {
 }
 
 /** The binary caches of a deployment with their public keys. */
-export function caches(ops: Ops, deployment: string | undefined): CacheAt[] {
-  const record = ops.store.resolve(deployment)
+export async function caches(ops: Ops, deployment: string | undefined): Promise<CacheAt[]> {
+  const record = await ops.store.resolve(deployment)
   const urls = new Map(outputsOf(record, 'nginx').map(({ machine, outputs }) => [machine, outputs.cacheUrl]))
   const found = outputsOf(record, 'cache-key').flatMap(({ machine, outputs }) =>
     outputs.publicKey === undefined

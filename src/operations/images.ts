@@ -14,16 +14,16 @@ export function buildImage(ops: Ops, reference: string, refresh: boolean, run: R
 }
 
 /** Removes an image that no machine was made from. */
-export function removeImage(ops: Ops, idOrReference: string): Promise<ListedImage[]> {
-  return ops.images.remove(idOrReference, imagesInUse(ops))
+export async function removeImage(ops: Ops, idOrReference: string): Promise<ListedImage[]> {
+  return ops.images.remove(idOrReference, await imagesInUse(ops))
 }
 
 /**
  * Ids of the images that machines of any deployment stand on: their disks are overlays, which a removed image takes
  * along. So it is an error when it cannot be known of one.
  */
-export function imagesInUse(ops: Ops): ReadonlySet<string> {
-  const [damaged] = ops.store.problems()
+export async function imagesInUse(ops: Ops): Promise<ReadonlySet<string>> {
+  const [damaged] = await ops.store.problems()
   if (damaged !== undefined) {
     throw failure('IMAGE_IN_USE', `what stands on an image cannot be known: ${damaged.message}`, {
       hint: damaged instanceof OpsError && damaged.hint !== undefined ? damaged.hint : 'hydra-ops list',
@@ -32,7 +32,7 @@ export function imagesInUse(ops: Ops): ReadonlySet<string> {
   }
   const providers = new Map(ops.providers.all().map((provider) => [provider.name, provider]))
   return new Set(
-    ops.store.list().flatMap((record) =>
+    (await ops.store.list()).flatMap((record) =>
       Object.entries(record.machines).flatMap(([name, machine]) => {
         const id = imageOf(name, machine, providers.get(machine.provider))
         return id === undefined ? [] : [id]

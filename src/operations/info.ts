@@ -25,7 +25,7 @@ export interface InfoRequest {
 
 /** What is there, at which address, and is it current. Writes nothing. */
 export async function deploymentInfo(ops: Ops, request: InfoRequest): Promise<DeploymentInfo[]> {
-  const records = request.all ? ops.store.list() : [ops.store.resolve(request.deployment)]
+  const records = request.all ? await ops.store.list() : [await ops.store.resolve(request.deployment)]
   const infos: DeploymentInfo[] = []
   // One after the other: each evaluation may take gigabytes.
   for (const record of records) infos.push(await infoOf(ops, record, request))
@@ -85,11 +85,11 @@ interface Evaluated {
 
 /** The network as it is wanted now; an error of the expression is kept, so that what is known can be shown. */
 async function evaluated(ops: Ops, record: DeploymentRecord, nix: NixFlags, run: Run): Promise<Evaluated> {
-  const [{ evaluateNetwork }, { dryingSession }] = await Promise.all([
+  const [{ evaluateNetwork }, { dryRunSession }] = await Promise.all([
     import('../network/evaluate.js'),
     import('../machine/session.js'),
   ])
-  const deployment = dryingSession(ops.store, record.uuid)
+  const deployment = dryRunSession(ops.files, record)
   try {
     const network = await evaluateNetwork(ops, deployment, { args: {}, searchPath: [], nix }, run)
     return { network, record: deployment.record }

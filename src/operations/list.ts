@@ -7,11 +7,12 @@ import type { DeploymentList, DeploymentRow } from '../core/reports.js'
 import { inNaturalOrder } from '../network/natural-order.js'
 
 /** Every deployment of the store, by what the state says. */
-export function listDeployments(ops: Ops): DeploymentList {
-  const deployments = inNaturalOrder(ops.store.list().map(rowOf), ({ name, uuid }) => name ?? uuid)
-  const problems = ops.store
-    .problems()
-    .map((error) => ({ message: messageOf(error), hint: error instanceof OpsError ? error.hint : undefined }))
+export async function listDeployments(ops: Ops): Promise<DeploymentList> {
+  const deployments = inNaturalOrder((await ops.store.list()).map(rowOf), ({ name, uuid }) => name ?? uuid)
+  const problems = (await ops.store.problems()).map((error) => ({
+    message: messageOf(error),
+    hint: error instanceof OpsError ? error.hint : undefined,
+  }))
   return { deployments, problems }
 }
 

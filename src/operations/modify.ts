@@ -17,7 +17,7 @@ export interface ModifyRequest {
 
 /** Changes what is remembered of a deployment; its machines notice at the next deploy. */
 export async function modifyDeployment(ops: Ops, request: ModifyRequest): Promise<DeploymentRecord> {
-  const record = ops.store.resolve(request.deployment)
+  const record = await ops.store.resolve(request.deployment)
   const name = request.name === undefined ? undefined : deploymentName(request.name)
   const expressions = expressionPaths(request.files, request.folder)
   const searchPath = request.searchPath.map((entry) => absoluteEntry(entry, request.folder))
@@ -26,18 +26,17 @@ export async function modifyDeployment(ops: Ops, request: ModifyRequest): Promis
       hint: 'give new files, a new name (-n NAME) or a search path (-I PATH)',
     })
   }
-  const other = ops.store
-    .list()
-    .find((each) => each.uuid !== record.uuid && name !== undefined && each.name === name)
+  const all = await ops.store.list()
+  const other = all.find((each) => each.uuid !== record.uuid && name !== undefined && each.name === name)
   if (other !== undefined) throw nameTaken(other)
   return ops.store.lock(record.uuid, async (held) => {
-    held.update((draft) => {
+    await held.updateDeployment((draft) => {
       if (name !== undefined) draft.name = name
       if (expressions.length > 0) draft.expressions = expressions
       if (searchPath.length > 0) draft.searchPath = searchPath
       Object.assign(draft.args, request.args)
     })
-    held.journal({ event: 'modify', result: 'done' })
+    await held.journal({ event: 'modify', result: 'done' })
     return held.record
   })
 }

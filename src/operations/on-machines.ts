@@ -4,11 +4,11 @@ import { messageOf } from '../core/errors.js'
 import type { MachineResult } from '../core/events.js'
 import type { MachineName } from '../core/names.js'
 import type { Run } from '../core/run.js'
+import type { DeploymentSession } from '../core/session.js'
 import { settleAll } from '../core/settle.js'
 import { explained } from '../machine/explain-failure.js'
 import { failedResult, secondsSince } from '../machine/finish.js'
 import { machineRun } from '../machine/machine.js'
-import { type DeploymentSession, writingSession } from '../machine/session.js'
 import { selectRecordedMachines } from '../network/select-by-tag.js'
 import type { Selection } from '../network/selection.js'
 
@@ -34,23 +34,22 @@ export async function onMachines(
   request: OnMachines,
   action: (deployment: DeploymentSession, machine: MachineName, run: Run) => Promise<boolean | Unchanged>,
 ): Promise<MachineResult[]> {
-  const { uuid } = ops.store.resolve(request.deployment)
-  return ops.store.lock(uuid, async (held) => {
-    const deployment = writingSession(held)
+  const { uuid } = await ops.store.resolve(request.deployment)
+  return ops.store.lock(uuid, async (deployment) => {
     const quiet: Run = { signal: ops.signal, log: () => {} }
     const machines = await selectRecordedMachines(ops, deployment.record, request.selection, quiet)
     if (machines.length === 0) return []
     const logs = ops.logs(deployment.paths.logs)
     const limit = pLimit(request.maxConcurrent)
-    deployment.journal({ event: `${request.verb}.begin`, data: machines })
+    await deployment.journal({ event: `${request.verb}.begin`, data: machines })
     try {
       const results = await settleAll(
         machines.map((machine) => limit(() => one(ops, deployment, logs, machine, action))),
       )
-      deployment.journal({ event: `${request.verb}.end`, result: summary(results) })
+      await deployment.journal({ event: `${request.verb}.end`, result: summary(results) })
       return results
     } catch (error) {
-      deployment.journal({ event: `${request.verb}.end`, result: messageOf(error) })
+      await deployment.journal({ event: `${request.verb}.end`, result: messageOf(error) })
       throw error
     } finally {
       logs.close()

@@ -3,6 +3,7 @@ import { usageError } from '../core/errors.js'
 import type { MachineResult } from '../core/events.js'
 import type { MachineName } from '../core/names.js'
 import type { Run } from '../core/run.js'
+import type { DeploymentSession } from '../core/session.js'
 import { bootMs, connect, waitAndConnect } from '../machine/connect.js'
 import { startResource } from '../machine/lifecycle.js'
 import {
@@ -14,7 +15,6 @@ import {
   withLink,
 } from '../machine/machine.js'
 import { rebootMachine } from '../machine/reboot.js'
-import type { DeploymentSession } from '../machine/session.js'
 import { type OnMachines, onMachines } from './on-machines.js'
 import { type NetworkOnce, networkOnce, sendKeysTo } from './send-keys.js'
 
@@ -47,7 +47,7 @@ export function stopMachines(
     const observation = await session.provider.inspect(resource, run)
     if (observation.kind === 'stopped' || observation.kind === 'absent') return false
     await session.provider.stop(resource, { graceMs: request.graceMs }, run)
-    updateJob(session, (draft) => Object.assign(draft, { stoppedOnPurpose: true }))
+    await updateJob(session, (draft) => Object.assign(draft, { stoppedOnPurpose: true }))
     return true
   })
 }

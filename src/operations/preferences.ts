@@ -7,23 +7,23 @@ interface Preference {
   readonly key: string
   show(preferences: Preferences): string | undefined
   /** Throws a usage error for a value that cannot be. Undefined = forget it. */
-  change(ops: Ops, preferences: Preferences, text: string | undefined): Preferences
+  change(ops: Ops, preferences: Preferences, text: string | undefined): Promise<Preferences>
 }
 
 const known: readonly Preference[] = [
   {
     key: 'deployment',
     show: (preferences) => preferences.deployment,
-    change: (ops, preferences, text) => {
+    change: async (ops, preferences, text) => {
       // An unknown deployment is refused now rather than at every later command.
-      if (text !== undefined) ops.store.resolve(text)
+      if (text !== undefined) await ops.store.resolve(text)
       return { ...preferences, deployment: text }
     },
   },
   {
     key: 'plugins',
     show: (preferences) => preferences.plugins?.join(','),
-    change: (_, preferences, text) => ({
+    change: async (_, preferences, text) => ({
       ...preferences,
       plugins: text === undefined ? undefined : words(text),
     }),
@@ -31,7 +31,7 @@ const known: readonly Preference[] = [
   {
     key: 'max-concurrent',
     show: (preferences) => preferences.maxConcurrent?.toString(),
-    change: (_, preferences, text) => ({
+    change: async (_, preferences, text) => ({
       ...preferences,
       maxConcurrent: text === undefined ? undefined : wholeNumber(text),
     }),
@@ -39,19 +39,19 @@ const known: readonly Preference[] = [
 ]
 
 /** Every preference with its value, as text. */
-export function listPreferences(ops: Ops): { key: string; value: string | undefined }[] {
-  const preferences = ops.store.preferences()
+export async function listPreferences(ops: Ops): Promise<{ key: string; value: string | undefined }[]> {
+  const preferences = await ops.store.preferences()
   return known.map(({ key, show }) => ({ key, value: show(preferences) }))
 }
 
-export function getPreference(ops: Ops, key: string): string | undefined {
-  return find(key).show(ops.store.preferences())
+export async function getPreference(ops: Ops, key: string): Promise<string | undefined> {
+  return find(key).show(await ops.store.preferences())
 }
 
 /** Undefined = back to the default. */
-export function setPreference(ops: Ops, key: string, value: string | undefined): void {
-  const changed = find(key).change(ops, ops.store.preferences(), value)
-  ops.store.setPreferences(changed)
+export async function setPreference(ops: Ops, key: string, value: string | undefined): Promise<void> {
+  const changed = await find(key).change(ops, await ops.store.preferences(), value)
+  await ops.store.setPreferences(changed)
 }
 
 function find(key: string): Preference {

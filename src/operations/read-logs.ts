@@ -15,15 +15,15 @@ export interface LogRequest {
 }
 
 /** The runs that were logged, oldest first. */
-export function loggedRuns(ops: Ops, deployment: string | undefined): string[] {
-  const { logs } = ops.store.paths(ops.store.resolve(deployment).uuid)
+export async function loggedRuns(ops: Ops, deployment: string | undefined): Promise<string[]> {
+  const { logs } = ops.files.paths((await ops.store.resolve(deployment)).uuid)
   return existsSync(logs) ? readdirSync(logs).sort() : []
 }
 
 /** What was logged of a run: all of it, or one machine's part. */
-export function readLogs(ops: Ops, request: LogRequest): RunLog {
-  const { logs } = ops.store.paths(ops.store.resolve(request.deployment).uuid)
-  const runs = loggedRuns(ops, request.deployment)
+export async function readLogs(ops: Ops, request: LogRequest): Promise<RunLog> {
+  const { logs } = ops.files.paths((await ops.store.resolve(request.deployment)).uuid)
+  const runs = await loggedRuns(ops, request.deployment)
   if (runs.length === 0)
     throw usageError('nothing has been logged yet for this deployment', { hint: 'hydra-ops deploy' })
   const { machine } = request

@@ -24,7 +24,7 @@ interface Place {
 /** Copies files with the system's scp, folders too; returns its exit status. */
 export async function copyFiles(ops: Ops, request: ScpRequest): Promise<number> {
   const places = placesOf(request)
-  const record = ops.store.resolve(request.deployment)
+  const record = await ops.store.resolve(request.deployment)
   const machines = [...new Set(places.flatMap((place) => place.machine ?? []))]
   for (const machine of machines) machineOf(record, machine)
   const run = { signal: ops.signal, log: () => {} }

@@ -13,7 +13,7 @@ export interface SetArgsRequest {
 
 /** Remembers or forgets arguments of the network expression. */
 export async function setArguments(ops: Ops, request: SetArgsRequest): Promise<DeploymentRecord> {
-  const record = ops.store.resolve(request.deployment)
+  const record = await ops.store.resolve(request.deployment)
   if (Object.keys(request.set).length + request.unset.length === 0) {
     throw usageError('no argument to set', {
       hint: 'give --arg NAME VALUE, --argstr NAME VALUE or --unset NAME; hydra-ops info shows those that are set',
@@ -28,12 +28,16 @@ export async function setArguments(ops: Ops, request: SetArgsRequest): Promise<D
     })
   })
   return ops.store.lock(record.uuid, async (held) => {
-    held.update((draft) => {
+    await held.updateDeployment((draft) => {
       for (const name of request.unset) delete draft.args[name]
       Object.assign(draft.args, request.set)
     })
     // Names only: values may be what the user would not want in a log.
-    held.journal({ event: 'set-args', result: 'done', data: [...Object.keys(request.set), ...request.unset] })
+    await held.journal({
+      event: 'set-args',
+      result: 'done',
+      data: [...Object.keys(request.set), ...request.unset],
+    })
     return held.record
   })
 }

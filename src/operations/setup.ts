@@ -5,6 +5,7 @@ import { messageOf, OpsError, usageError } from '../core/errors.js'
 import type { MachineResult } from '../core/events.js'
 import type { SetupRow } from '../core/reports.js'
 import type { Run } from '../core/run.js'
+import type { DeploymentSession } from '../core/session.js'
 import { settleAll } from '../core/settle.js'
 import { severalErrors } from '../core/several-errors.js'
 import { suggest } from '../core/suggest.js'
@@ -15,7 +16,7 @@ import { lookToChange } from '../deploy/refuse-machine.js'
 import { type DeployRequest, plainDeploy } from '../deploy/request.js'
 import { connect, hostOf } from '../machine/connect.js'
 import { closeJob } from '../machine/machine.js'
-import { type DeploymentSession, dryingSession } from '../machine/session.js'
+import { dryRunSession } from '../machine/session.js'
 import { definitionIn, evaluateShape } from '../network/evaluate.js'
 import { machinesIn, type Selection, selectMachines } from '../network/selection.js'
 import { type TaskStatus, verifyTasks } from '../tasks/engine.js'
@@ -33,8 +34,7 @@ export async function setupStatus(
     readonly maxConcurrent?: number
   },
 ): Promise<SetupRow[]> {
-  const { uuid } = ops.store.resolve(wish.deployment)
-  const deployment = dryingSession(ops.store, uuid)
+  const deployment = dryRunSession(ops.files, await ops.store.resolve(wish.deployment))
   const run: Run = { signal: ops.signal, log: () => {} }
   const select = (network: NetworkDefinition) => selectMachines(machinesIn(network), wish.selection)
   const { network, selected } = await evaluateShape(ops, deployment.record, request, select, run)
@@ -146,7 +146,7 @@ export function verifySetup(
     const job: Job = { ...newJob({ ops, deployment, request, definition }, undefined), run }
     try {
       await connect(job)
-      await verifyTasks(hostOf(job), await wantedTasks(job), taskContext(job))
+      await verifyTasks(hostOf(job), await wantedTasks(job), await taskContext(job))
       return false
     } finally {
       closeJob(job)

@@ -8,7 +8,7 @@ export async function printSshConfig(
   ops: Ops,
   request: { readonly deployment: string | undefined; readonly selection: Selection },
 ): Promise<WholeSshConfig> {
-  const record = ops.store.resolve(request.deployment)
+  const record = await ops.store.resolve(request.deployment)
   const run = { signal: ops.signal, log: () => {} }
   const machines = await selectRecordedMachines(ops, record, request.selection, run)
   return wholeSshConfig(ops, record, machines, run)

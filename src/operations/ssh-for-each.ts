@@ -33,7 +33,7 @@ export interface ForEachResult {
 
 /** Runs a shell command as the login user on every selected machine at once. */
 export async function sshForEach(ops: Ops, request: ForEachRequest): Promise<ForEachResult[]> {
-  const record = ops.store.resolve(request.deployment)
+  const record = await ops.store.resolve(request.deployment)
   const run = { signal: ops.signal, log: () => {} }
   const machines = await selectRecordedMachines(ops, record, request.selection, run)
   const limit = pLimit(request.maxConcurrent)

@@ -16,7 +16,7 @@ export interface SshRequest {
 export async function sshSession(ops: Ops, request: SshRequest): Promise<number> {
   const { user, machine } = splitWho(request.who)
   const { flags, command } = splitSshArguments(request.args)
-  const record = ops.store.resolve(request.deployment)
+  const record = await ops.store.resolve(request.deployment)
   machineOf(record, machine)
   const run = { signal: ops.signal, log: () => {} }
   const config = await sshClientConfig(ops, record, [MachineName.parse(machine)], run)

@@ -6,7 +6,7 @@ export async function unlockDeployment(
   ops: Ops,
   request: { readonly deployment: string | undefined; readonly yes: boolean },
 ): Promise<string | undefined> {
-  const record = ops.store.resolve(request.deployment)
+  const record = await ops.store.resolve(request.deployment)
   const called = record.name ?? record.uuid
   if (!request.yes) {
     const question = `remove the lock of '${called}'? If its holder still works, both will write to it`
@@ -14,5 +14,5 @@ export async function unlockDeployment(
       throw new OpsError('REFUSED', exitCodes.failed, 'the lock was left as it is')
     }
   }
-  return ops.store.unlock(record.uuid)
+  return await ops.store.unlock(record.uuid)
 }

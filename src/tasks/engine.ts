@@ -79,7 +79,7 @@ export function planTasks(statuses: readonly TaskStatus[], allowRecreate = false
 export async function runTasks(
   host: Host,
   tasks: readonly WantedTask[],
-  context: TaskContext & { onDone(task: WantedTask, record: TaskRecord): void },
+  context: TaskContext & { onDone(task: WantedTask, record: TaskRecord): Promise<void> },
 ): Promise<TaskResult[]> {
   const started = new Map<TaskId, Promise<TaskResult>>()
   const wanted = new Map(tasks.map((task) => [task.id, task]))
@@ -111,7 +111,7 @@ async function afterOthers(
 async function runTask(
   host: Host,
   task: WantedTask,
-  context: TaskContext & { onDone(task: WantedTask, record: TaskRecord): void },
+  context: TaskContext & { onDone(task: WantedTask, record: TaskRecord): Promise<void> },
 ): Promise<TaskResult> {
   const run: Run = { ...context.run, log: (line) => context.run.log(`${task.id}: ${line}`) }
   try {
@@ -132,7 +132,7 @@ async function runTask(
 async function withSecrets(
   host: Host,
   task: WantedTask,
-  context: TaskContext & { onDone(task: WantedTask, record: TaskRecord): void },
+  context: TaskContext & { onDone(task: WantedTask, record: TaskRecord): Promise<void> },
   run: Run,
 ): Promise<Record<string, string>> {
   const taskRun = await runOf(task, context, run)
@@ -140,7 +140,7 @@ async function withSecrets(
   await task.verify(host, taskRun)
   // After the task: a generated secret has come to be by now.
   const secrets = await secretHashes(task.secrets, context)
-  context.onDone(task, {
+  await context.onDone(task, {
     inputs: context.hmac(task.inputs),
     ...(task.secrets.length === 0 ? {} : { secrets }),
     outputs,

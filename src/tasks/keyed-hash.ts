@@ -4,8 +4,8 @@ import { join } from 'node:path'
 import { makeFolderDurably, replaceDurably } from '../core/durable-file.js'
 import { failure, messageOf } from '../core/errors.js'
 import { errnoOf } from '../core/file-failure.js'
+import type { DeploymentSession } from '../core/session.js'
 import { shellQuote } from '../core/shell-quote.js'
-import type { DeploymentSession } from '../machine/session.js'
 
 /** Keys that were made in a session and are not on disk yet, or never will be. */
 const unwritten = new WeakMap<DeploymentSession, Buffer>()
@@ -15,8 +15,8 @@ const unwritten = new WeakMap<DeploymentSession, Buffer>()
  * A plain hash of a password could be guessed. Before the first deploy there is no key: one is made, which a dry
  * run forgets and a deploy writes when its work begins.
  */
-export function keyedHash(deployment: DeploymentSession): (inputs: string) => string {
-  const key = readKey(deployment) ?? unwritten.get(deployment) ?? makeKey(deployment)
+export async function keyedHash(deployment: DeploymentSession): Promise<(inputs: string) => string> {
+  const key = readKey(deployment) ?? unwritten.get(deployment) ?? (await makeKey(deployment))
   return (inputs) => createHmac('sha256', key).update(inputs).digest('hex')
 }
 
@@ -45,10 +45,10 @@ function readKey(deployment: DeploymentSession): Buffer | undefined {
   )
 }
 
-function makeKey(deployment: DeploymentSession): Buffer {
+async function makeKey(deployment: DeploymentSession): Promise<Buffer> {
   const key = randomBytes(keyBytes)
   unwritten.set(deployment, key)
-  deployment.whenWriting(() => {
+  await deployment.whenWriting(() => {
     makeFolderDurably(deployment.paths.keys)
     replaceDurably(keyFile(deployment), key)
   })

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { MachineRecord } from '../../src/core/deployment.js'
 import { MachineName } from '../../src/core/names.js'
+import { createStateFolder } from '../../state/paths.js'
 import { createStore } from '../../state/store.js'
 import { fakeOperator } from '../fakes/fake-ops.js'
 import { type Sshd, startSshd } from '../fixtures/sshd.js'
@@ -16,16 +17,22 @@ let sshd: Sshd
 beforeAll(async () => {
   cli = realCli()
   sshd = await startSshd({ config: ['Subsystem sftp internal-sftp'] })
-  const store = await createStore({ root: cli.state, operator: fakeOperator, env: {} })
-  const { uuid } = store.create({ name: undefined, expressions: [cli.network], searchPath: [], args: {} })
-  await store.lock(uuid, async (held) =>
-    held.update((draft) => {
-      const machines = { web: {}, db: {}, silent: { port: 1 }, unseen: { hostKey: undefined } }
-      Object.entries(machines).forEach(([name, changes], at) => {
-        draft.machines[MachineName.parse(name)] = recordOf(at + 1, changes)
-      })
-    }),
-  )
+  const store = await createStore({
+    files: createStateFolder(cli.state, {}),
+    operator: fakeOperator,
+    env: {},
+  })
+  const { uuid } = await store.create({
+    name: undefined,
+    expressions: [cli.network],
+    searchPath: [],
+    args: {},
+  })
+  await store.lock(uuid, async (held) => {
+    const machines = { web: {}, db: {}, silent: { port: 1 }, unseen: { hostKey: undefined } }
+    for (const [at, [name, changes]] of Object.entries(machines).entries())
+      await held.putMachine(MachineName.parse(name), recordOf(at + 1, changes))
+  })
 })
 afterAll(async () => {
   await sshd.stop()

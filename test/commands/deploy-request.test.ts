@@ -23,7 +23,7 @@ async function requestOf(words: readonly string[], preferences: Preferences = {}
   const [flags] = seen
   if (flags === undefined) throw new Error('the verb did not run')
   const ops = await createFakeOps()
-  ops.store.setPreferences(preferences)
+  await ops.store.setPreferences(preferences)
   try {
     return await deployRequest(flags, ops, () => {})
   } finally {

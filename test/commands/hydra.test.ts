@@ -21,7 +21,7 @@ const run = (...argv: string[]): Promise<CliRun> => runCli(argv, { ops: hydra.op
 
 describe('hydra', () => {
   it('alone shows where Hydra is, as hydra url does, with -d before or after', async () => {
-    const uuid = hydra.ops.store.resolve(undefined).uuid
+    const uuid = (await hydra.ops.store.resolve(undefined)).uuid
     for (const argv of [
       ['hydra'],
       ['hydra', 'url'],
@@ -141,7 +141,7 @@ describe('hydra user', () => {
 
   it('exits with 4 when the machine does not answer, and 5 when somebody else writes', async () => {
     const { store, hypervisor } = hydra.ops
-    const { uuid } = store.resolve(undefined)
+    const { uuid } = await store.resolve(undefined)
     await store.lock(uuid, async () => {
       expect((await run('hydra', 'user', 'add', 'bob', '--generate')).code).toBe(5)
     })

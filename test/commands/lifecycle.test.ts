@@ -38,7 +38,7 @@ describe('from create to delete', () => {
     uuid = stdout.trim()
     expect([code, stdout, stderr]).toEqual([
       0,
-      `${ops.store.resolve('lab').uuid}\n`,
+      `${(await ops.store.resolve('lab')).uuid}\n`,
       "created deployment 'lab'\n",
     ])
   })
@@ -165,7 +165,7 @@ describe('from create to delete', () => {
   it('set-args and modify are remembered', async () => {
     expect((await cli('set-args', '--argstr', 'motd', 'hi')).stderr).toBe('arguments now: motd\n')
     expect((await cli('modify', '-n', 'lab2')).code).toBe(0)
-    expect(ops.store.resolve('lab2').args).toEqual({ motd: '"hi"' })
+    expect((await ops.store.resolve('lab2')).args).toEqual({ motd: '"hi"' })
   })
 
   it('history tells what was done', async () => {

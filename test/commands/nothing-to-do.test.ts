@@ -13,14 +13,19 @@ const cli = (...argv: string[]) => runCli(argv, { ops })
 beforeEach(async () => {
   ops = await createFakeOps({ network: fakeNetwork([fakeMachine('web'), fakeMachine('db')]) })
   runFakeDebian(ops)
-  ops.store.create({ name: DeploymentName.parse('net'), expressions: ['/net.nix'], searchPath: [], args: {} })
+  await ops.store.create({
+    name: DeploymentName.parse('net'),
+    expressions: ['/net.nix'],
+    searchPath: [],
+    args: {},
+  })
 })
 afterEach(() => ops.cleanup())
 
 const nothingToRetry =
   'there was nothing to deploy: the last deploy failed on none of the selected machines, and began all of them\n'
 
-const history = () => ops.store.history(ops.store.resolve('net').uuid)
+const history = async () => ops.store.history((await ops.store.resolve('net')).uuid)
 
 describe('a verb that finds no machine', () => {
   it.each([
@@ -33,7 +38,7 @@ describe('a verb that finds no machine', () => {
     [['setup', 'verify'], 'there was nothing to verify'],
   ])('says so instead of showing an empty table: %j', async (argv, text) => {
     expect(await cli(...argv)).toEqual({ code: 0, stdout: '', stderr: `${text}\n` })
-    expect(history()).toEqual([])
+    expect(await history()).toEqual([])
     expect(await cli(...argv, '--json')).toMatchObject({ code: 0, stdout: '[]\n' })
     expect(await cli(...argv, '--plain')).toEqual({ code: 0, stdout: '', stderr: '' })
   })
@@ -53,11 +58,9 @@ describe('a verb that finds no machine', () => {
 describe('deploy --retry-failed', () => {
   it('says that it is about the selected machines, where the last deploy failed on another', async () => {
     await deploy(ops, standardRequest)
-    const { uuid } = ops.store.resolve('net')
+    const { uuid } = await ops.store.resolve('net')
     await ops.store.lock(uuid, async (held) =>
-      held.update((draft) => {
-        const db = draft.machines[MachineName.parse('db')]
-        if (db === undefined) throw new Error('db is not there')
+      held.updateMachine(MachineName.parse('db'), (db) => {
         db.lastResult = 'failed'
       }),
     )
@@ -74,23 +77,21 @@ describe('destroy of machines of which nothing was made', () => {
       return 'ssh-ed25519 AAAA'
     }
     await deploy(ops, standardRequest)
-    expect(Object.keys(ops.store.resolve('net').machines)).toEqual(['web', 'db'])
+    expect(Object.keys((await ops.store.resolve('net')).machines)).toEqual(['web', 'db'])
     expect(ops.hypervisor.listing().domains).toEqual([])
     const { code, stdout, stderr } = await cli('destroy')
     expect([code, stderr]).toEqual([0, expect.not.stringContaining('?')])
     expect(stdout).toMatch(/\| db +\| unchanged/)
     expect(stdout).toContain('web: unchanged: there was nothing to destroy: it was never made')
     expect(stdout).not.toContain('Up-to-date')
-    expect(ops.store.resolve('net').machines).toEqual({})
+    expect((await ops.store.resolve('net')).machines).toEqual({})
   })
 
   it('still removes what a crash left before it was recorded', async () => {
     await deploy(ops, standardRequest)
-    const { uuid } = ops.store.resolve('net')
+    const { uuid } = await ops.store.resolve('net')
     await ops.store.lock(uuid, async (held) =>
-      held.update((draft) => {
-        const web = draft.machines[MachineName.parse('web')]
-        if (web === undefined) throw new Error('web is not there')
+      held.updateMachine(MachineName.parse('web'), (web) => {
         web.handle = undefined
         web.intent = { action: 'create', resource: 'r', since: '2026-01-02T03:04:05.000Z' }
       }),

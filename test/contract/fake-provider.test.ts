@@ -87,7 +87,7 @@ describe('the fake provider', () => {
   it('converges from a stop before any of its operations: making, starting, destroying', async () => {
     const life = async (hypervisor: FakeHypervisor, resource: FakeResource) => {
       const provider = createFakeProvider(hypervisor)
-      const options = { allowRestart: true, allowRecreate: false, checkpoint: () => {} }
+      const options = { allowRestart: true, allowRecreate: false, checkpoint: async () => {} }
       const handle = await provider.reconcile(resource, options, run)
       await provider.start({ ...resource, handle }, run)
       await provider.destroy({ ...resource, handle }, run)
@@ -108,7 +108,7 @@ describe('the fake provider', () => {
       const after = createFakeHypervisor(place)
       await createFakeProvider(after).reconcile(
         resource,
-        { allowRestart: true, allowRecreate: false, checkpoint: () => {} },
+        { allowRestart: true, allowRecreate: false, checkpoint: async () => {} },
         run,
       )
       expect(names(after)).toEqual([`domain ${resource.name}`, `disk ${resource.name}`])
@@ -121,7 +121,7 @@ describe('the fake provider', () => {
     const hypervisor = createFakeHypervisor(folder)
     const provider = createFakeProvider(hypervisor)
     const resource = makeResource()
-    const options = { allowRestart: false, allowRecreate: false, checkpoint: () => {} }
+    const options = { allowRestart: false, allowRecreate: false, checkpoint: async () => {} }
     await provider.reconcile(resource, options, run)
     await provider.start(resource, run)
     const wanted = { ...resource, config: FakeConfig.parse({ memorySize: 2048 }) }
@@ -138,7 +138,7 @@ describe('the fake provider', () => {
     const hypervisor = createFakeHypervisor(folder)
     const provider = createFakeProvider(hypervisor)
     const resource = makeResource()
-    const options = { allowRestart: true, allowRecreate: false, checkpoint: () => {} }
+    const options = { allowRestart: true, allowRecreate: false, checkpoint: async () => {} }
     await provider.reconcile(resource, options, run)
     const other = { ...resource, config: FakeConfig.parse({ baseImage: 'another' }) }
     await expect(provider.reconcile(other, options, run)).rejects.toThrow('made anew')
@@ -154,7 +154,7 @@ describe('the fake provider', () => {
     const provider = createFakeProvider(createFakeHypervisor(folder), { strangerPorts: new Set([sshPort]) })
     await provider.reconcile(
       resource,
-      { allowRestart: true, allowRecreate: false, checkpoint: () => {} },
+      { allowRestart: true, allowRecreate: false, checkpoint: async () => {} },
       run,
     )
     expect(await provider.start(resource, run)).toMatchObject({ sshPort: sshPort + 1 })

@@ -270,7 +270,9 @@ async function reconcile<C, A, H>(
   resource: Resource<C, A, H>,
 ): Promise<{ handle: H; checkpoints: H[] }> {
   const checkpoints: H[] = []
-  const checkpoint = (handle: H) => checkpoints.push(structuredClone(handle))
+  const checkpoint = async (handle: H) => {
+    checkpoints.push(structuredClone(handle))
+  }
   const options = { allowRestart: true, allowRecreate: false, checkpoint }
   const handle = await harness.provider.reconcile(resource, options, harness.run)
   return { handle, checkpoints }
@@ -286,7 +288,7 @@ async function crashAtCheckpoint<C, A, H>(
 ): Promise<H | undefined> {
   let count = 0
   let kept: H | undefined
-  const checkpoint = (handle: H) => {
+  const checkpoint = async (handle: H) => {
     kept = structuredClone(handle)
     count += 1
     if (count === stopAt) throw new Crash('the process ends here')

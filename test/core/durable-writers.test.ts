@@ -9,12 +9,12 @@ import type { BaseImage } from '../../src/core/image.js'
 import { DeploymentUuid, MachineName } from '../../src/core/names.js'
 import { writeIfChanged } from '../../src/core/write-if-changed.js'
 import { createImageStore } from '../../src/images/store.js'
-import { writingSession } from '../../src/machine/session.js'
+import { dryRunSession } from '../../src/machine/session.js'
 import { writeNewFile } from '../../src/operations/init/new-file.js'
 import { ensureKeyPair } from '../../src/ssh/keys.js'
 import { generatedFile, keepGeneratedSecret, readGeneratedSecret } from '../../src/tasks/generated-secret.js'
 import { keyedHash } from '../../src/tasks/keyed-hash.js'
-import { deploymentPaths } from '../../state/paths.js'
+import { createStateFolder, deploymentPaths } from '../../state/paths.js'
 import { errorOf, temporaryFolder } from '../state/temporary-store.js'
 
 /** What a power cut would and would not spare: names that were given, and what was brought to the disk before. */
@@ -64,7 +64,6 @@ function expectDurable(file: string, draft = `${file}.DRAFT`): void {
 }
 
 function session() {
-  const paths = deploymentPaths(folder, uuid)
   const record = {
     uuid,
     expressions: [],
@@ -73,18 +72,21 @@ function session() {
     createdAt: '2026-11-21T10:15:00.000Z',
     machines: {},
   }
-  return writingSession({ paths, record, update: () => {}, journal: () => {}, remove: () => {} })
+  return {
+    ...dryRunSession(createStateFolder(folder, {}), record),
+    whenWriting: async (action: () => void) => action(),
+  }
 }
 
 describe('the key under which secrets are hashed', () => {
   const file = () => join(deploymentPaths(folder, uuid).keys, 'hash.key')
 
-  it('is on the disk before it is used, for its owner alone', () => {
-    const hash = keyedHash(session())('secret')
+  it('is on the disk before it is used, for its owner alone', async () => {
+    const hash = (await keyedHash(session()))('secret')
     expectDurable(file())
     expect(fs.statSync(file()).mode & 0o777).toBe(0o600)
     expect(fs.readFileSync(file())).toHaveLength(32)
-    expect(keyedHash(session())('secret')).toBe(hash)
+    expect((await keyedHash(session()))('secret')).toBe(hash)
   })
 
   it.each([

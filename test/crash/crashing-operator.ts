@@ -38,12 +38,13 @@ const ops = await createFakeOps({
 })
 runFakeDebian(ops)
 // What `create --or-modify` does: a script that is run again finds what an earlier run made.
-const create = () => {
-  if (ops.store.list().length === 0) ops.store.create({ expressions: ['/net.nix'], searchPath: [], args: {} })
+const create = async () => {
+  if ((await ops.store.list()).length === 0)
+    await ops.store.create({ expressions: ['/net.nix'], searchPath: [], args: {} })
 }
-if (verb !== 'create') create()
+if (verb !== 'create') await create()
 counting = true
-if (verb === 'create') create()
+if (verb === 'create') await create()
 const results = verb === 'deploy' ? await deployAll() : verb === 'destroy' ? await destroyAll() : []
 if (results.some((row) => row.outcome === 'failed')) throw new Error(JSON.stringify(results))
 process.stdout.write(JSON.stringify(counted))

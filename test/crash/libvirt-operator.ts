@@ -66,7 +66,8 @@ export async function openOperator(place: Place, verb: Verb, watching: Watching 
   const ssh = createFakeSsh()
   runFakeDebian(Object.assign(ops, { ssh }))
   ssh.answer('grow the root file system', succeed())
-  if (ops.store.list().length === 0) ops.store.create({ expressions: ['/net.nix'], searchPath: [], args: {} })
+  if ((await ops.store.list()).length === 0)
+    ops.store.create({ expressions: ['/net.nix'], searchPath: [], args: {} })
   return ops
 }
 

@@ -74,7 +74,7 @@ async function again(place: Place, verb: Verb): Promise<FakeOps> {
 
 /** Everything of this deployment: what libvirt lists, QEMU's processes, files, and what the state knows. */
 async function whatIsThere(place: Place, { store }: FakeOps) {
-  const records = store.list()
+  const records = await store.list()
   const uuids = records.map(({ uuid }) => uuid)
   const ours = (lines: readonly string[]) =>
     lines

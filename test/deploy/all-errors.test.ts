@@ -22,7 +22,12 @@ let ops: FakeOps
 async function open(...machines: MachineDefinition[]): Promise<void> {
   ops = await createFakeOps({ network: fakeNetwork(machines) })
   runFakeDebian(ops)
-  ops.store.create({ name: DeploymentName.parse('net'), expressions: ['/net.nix'], searchPath: [], args: {} })
+  await ops.store.create({
+    name: DeploymentName.parse('net'),
+    expressions: ['/net.nix'],
+    searchPath: [],
+    args: {},
+  })
 }
 afterEach(() => ops.cleanup())
 

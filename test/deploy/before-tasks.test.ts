@@ -29,7 +29,7 @@ async function machineWithTask(
     },
   })
   Object.assign(ops, { tasks: async () => [users] })
-  ops.store.create({ name: 'net' as never, expressions: ['/net.nix'], searchPath: [], args: {} })
+  await ops.store.create({ name: 'net' as never, expressions: ['/net.nix'], searchPath: [], args: {} })
 }
 
 function activations(): { early: boolean; always: boolean; unit: string | undefined }[] {

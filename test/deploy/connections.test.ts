@@ -24,7 +24,12 @@ const run = (request: Partial<DeployRequest> = {}) =>
 async function start(machines: readonly string[]): Promise<void> {
   ops = await createFakeOps({ network: network('v1', machines) })
   runFakeDebian(ops)
-  ops.store.create({ name: DeploymentName.parse('net'), expressions: ['/net.nix'], searchPath: [], args: {} })
+  await ops.store.create({
+    name: DeploymentName.parse('net'),
+    expressions: ['/net.nix'],
+    searchPath: [],
+    args: {},
+  })
   await run()
   open = new Set()
   most = 0

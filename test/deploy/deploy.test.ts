@@ -17,16 +17,16 @@ let ops: FakeOps
 async function open(machines: readonly MachineDefinition[], debian: FakeDebianOptions = {}) {
   ops = await createFakeOps({ network: fakeNetwork(machines) })
   runFakeDebian(ops, debian)
-  ops.store.create({ name: 'net' as never, expressions: ['/net.nix'], searchPath: [], args: {} })
+  await ops.store.create({ name: 'net' as never, expressions: ['/net.nix'], searchPath: [], args: {} })
 }
 
 function outcomes(report: Awaited<ReturnType<typeof deploy>>): Record<string, string> {
   return Object.fromEntries(report.results.map((row) => [row.machine, row.outcome]))
 }
 
-function stateText(): string {
-  const { uuid } = ops.store.resolve('net')
-  return readFileSync(join(ops.store.paths(uuid).root, 'state.json'), 'utf8')
+async function stateText(): Promise<string> {
+  const { uuid } = await ops.store.resolve('net')
+  return readFileSync(join(ops.files.paths(uuid).root, 'state.json'), 'utf8')
 }
 
 describe('deploy', () => {
@@ -37,7 +37,7 @@ describe('deploy', () => {
     const report = await deploy(ops, standard)
     expect(outcomes(report)).toEqual({ web: 'changed', db: 'changed' })
     expect(ops.hypervisor.listing().running).toHaveLength(2)
-    const { machines } = ops.store.resolve('net')
+    const { machines } = await ops.store.resolve('net')
     for (const machine of Object.values(machines)) {
       expect(machine.deployed?.path).toMatch(/^\/nix\/store\//)
       expect(machine.intent).toBeUndefined()
@@ -53,7 +53,7 @@ describe('deploy', () => {
     })
     Object.assign(ops, { tasks: async () => [nix] })
     expect(outcomes(await deploy(ops, standard))).toEqual({ web: 'changed', db: 'changed' })
-    expect(ops.store.resolve('net').machines['web' as never]?.facts).toMatchObject({
+    expect((await ops.store.resolve('net')).machines['web' as never]?.facts).toMatchObject({
       nixVersion: '2.8.0',
       bootId: expect.any(String),
     })
@@ -100,15 +100,15 @@ describe('deploy', () => {
   })
 
   it('writes nothing in a dry run, not even allocations', async () => {
-    const before = stateText()
+    const before = await stateText()
     const report = await deploy(ops, { ...standard, dryRun: true })
     expect(report.plan.machines.map((machine) => machine.items[0]?.action)).toEqual(['create', 'create'])
-    expect(stateText()).toBe(before)
+    expect(await stateText()).toBe(before)
     expect(ops.hypervisor.listing().domains).toEqual([])
     expect(ops.nix.evaluations.every((evaluation) => evaluation.mode !== 'write')).toBe(true)
     expect(ops.nix.builds).toEqual([])
-    const { uuid } = ops.store.resolve('net')
-    expect(existsSync(ops.store.paths(uuid).keys)).toBe(false)
+    const { uuid } = await ops.store.resolve('net')
+    expect(existsSync(ops.files.paths(uuid).keys)).toBe(false)
   })
 
   it('tells in a dry run of the machine that could not be planned, beside the plan of the others', async () => {
@@ -153,12 +153,12 @@ describe('deploy', () => {
     expect(outcomes(await deploy(ops, standard))).toEqual({ web: 'changed' })
     expect(ops.nix.verified).toEqual([{ machine: 'web', path: fakeStorePath('web-v1') }])
     expect(ops.nix.repairs).toEqual([{ machine: 'web', path: fakeStorePath('web-v2') }])
-    expect(ops.store.resolve('net').machines['web' as never]?.unfinishedCopy).toBeUndefined()
+    expect((await ops.store.resolve('net')).machines['web' as never]?.unfinishedCopy).toBeUndefined()
   })
 
   it('names the file when the configuration for nix-copy-closure cannot be written', async () => {
-    const { uuid } = ops.store.resolve('net')
-    mkdirSync(join(dirname(ops.store.paths(uuid).sshConfig), 'ssh', 'web.config'), { recursive: true })
+    const { uuid } = await ops.store.resolve('net')
+    mkdirSync(join(dirname(ops.files.paths(uuid).sshConfig), 'ssh', 'web.config'), { recursive: true })
     const report = await deploy(ops, standard)
     expect(outcomes(report)).toEqual({ web: 'failed', db: 'changed' })
     const row = report.results.find(({ machine }) => machine === 'web')
@@ -206,7 +206,7 @@ describe('deploy', () => {
     ops.ssh.hostKeys.set('web', 'another key')
     ops.nix.brokenBuilds.add('db')
     await expect(deploy(ops, standard)).rejects.toThrow("machine 'db' does not build")
-    const { machines } = ops.store.resolve('net')
+    const { machines } = await ops.store.resolve('net')
     expect(Object.values(machines).map(({ lastResult }) => lastResult)).toEqual(['failed', 'failed'])
   })
 
@@ -223,10 +223,10 @@ describe('deploy', () => {
     await deploy(ops, standard)
     ops.nix.network = fakeNetwork([fakeMachine('web')])
     await deploy(ops, standard)
-    expect(ops.store.resolve('net').machines['db' as never]?.obsolete).toBe(true)
+    expect((await ops.store.resolve('net')).machines['db' as never]?.obsolete).toBe(true)
     expect(ops.hypervisor.listing().domains).toHaveLength(2)
     await deploy(ops, { ...standard, killObsolete: true })
-    expect(Object.keys(ops.store.resolve('net').machines)).toEqual(['web'])
+    expect(Object.keys((await ops.store.resolve('net')).machines)).toEqual(['web'])
     expect(ops.hypervisor.listing().domains).toHaveLength(1)
   })
 
@@ -273,7 +273,7 @@ describe('deploy to a machine that another deployment was activated on', () => {
   it('goes on where the owner is this deployment, and takes over where none is recorded', async () => {
     await deploy(ops, standard)
     expect(ops.ssh.execs.find(({ what }) => what === 'start the activation')?.argv).toContain(
-      ops.store.resolve('net').uuid,
+      (await ops.store.resolve('net')).uuid,
     )
     expect(outcomes(await deploy(ops, { ...standard, alwaysActivate: true }))).toEqual({ web: 'changed' })
     ownedBy('')
@@ -346,7 +346,7 @@ describe('deploy of machines whose activation fails', () => {
     expect(report.results[0]).toMatchObject({ outcome: 'degraded', stage: 'activate' })
     expect(report.results[0]?.reason).toContain('web.service')
     expect(report.results[0]?.evidence).toContain('unit said this')
-    expect(ops.store.resolve('net').machines['web' as never]?.deployed).toBeUndefined()
+    expect((await ops.store.resolve('net')).machines['web' as never]?.deployed).toBeUndefined()
   })
 
   it('works on the machines of an earlier tag first', async () => {

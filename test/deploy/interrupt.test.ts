@@ -19,8 +19,8 @@ async function open(interruptAt: string | undefined, at?: string) {
   })
   folder = ops.folder
   runFakeDebian(ops)
-  if (ops.store.list().length === 0) {
-    ops.store.create({ name: 'net' as never, expressions: ['/net.nix'], searchPath: [], args: {} })
+  if ((await ops.store.list()).length === 0) {
+    await ops.store.create({ name: 'net' as never, expressions: ['/net.nix'], searchPath: [], args: {} })
   }
   const stop = () => {
     controller.abort(interrupted())
@@ -34,9 +34,9 @@ async function open(interruptAt: string | undefined, at?: string) {
   else if (interruptAt !== undefined) ops.ssh.answer(interruptAt, stop)
 }
 
-function lastEvent() {
-  const { uuid } = ops.store.resolve('net')
-  return ops.store.history(uuid).at(-1)
+async function lastEvent() {
+  const { uuid } = await ops.store.resolve('net')
+  return (await ops.store.history(uuid)).at(-1)
 }
 
 describe.each([
@@ -54,9 +54,9 @@ describe.each([
     await open(stage)
     await expect(deploy(ops, standardRequest)).rejects.toMatchObject({ code: 'INTERRUPTED', exitCode: 130 })
     // Before the plan nothing is written.
-    if (stage === 'evaluate') expect(lastEvent()).toBeUndefined()
+    if (stage === 'evaluate') expect(await lastEvent()).toBeUndefined()
     else
-      expect(lastEvent()).toMatchObject({
+      expect(await lastEvent()).toMatchObject({
         event: 'deploy.end',
         result: expect.stringContaining('interrupted'),
       })
@@ -64,7 +64,7 @@ describe.each([
     const { results } = await deploy(ops, standardRequest)
     expect(results.map((row) => row.outcome)).not.toContain('failed')
     expect(ops.hypervisor.listing().running).toHaveLength(1)
-    expect(ops.store.resolve('net').machines['web' as never]?.deployed).toBeDefined()
+    expect((await ops.store.resolve('net')).machines['web' as never]?.deployed).toBeDefined()
   })
 })
 

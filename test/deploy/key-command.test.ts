@@ -31,7 +31,7 @@ beforeEach(async () => {
   ops.ssh.answer('compare keys', succeed('- - - 0:0 open none\n- - - 0:0 open none\n'))
   const others = ['mount the destination of keys', 'deliver keys', 'start the units of keys']
   for (const what of [...others, 'open the folders of keys to their users']) ops.ssh.answer(what, succeed())
-  ops.store.create({ name: 'net' as never, expressions: ['/net.nix'], searchPath: [], args: {} })
+  await ops.store.create({ name: 'net' as never, expressions: ['/net.nix'], searchPath: [], args: {} })
 })
 afterEach(() => ops.cleanup())
 

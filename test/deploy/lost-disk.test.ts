@@ -10,7 +10,7 @@ let name: string
 beforeEach(async () => {
   world = await deployed()
   const { hypervisor, store } = world.ops
-  name = resourceName(store.resolve(undefined).uuid, MachineName.parse('web'))
+  name = resourceName((await store.resolve(undefined)).uuid, MachineName.parse('web'))
   const disk = hypervisor.disk(name)
   if (disk === undefined) throw new Error('the machine has a disk')
   hypervisor.makeDisk(name, { ...disk, lostData: true })
@@ -31,7 +31,7 @@ it('a plan says what a data disk that is gone needs, and what that costs', async
 
 it('a deploy leaves a machine as it is whose data disk is gone', async () => {
   const { ops } = world
-  const before = [ops.hypervisor.disk(name), ops.store.resolve(undefined).machines]
+  const before = [ops.hypervisor.disk(name), (await ops.store.resolve(undefined)).machines]
   const { results } = await deploy(ops, request)
   expect(results).toMatchObject([
     {
@@ -40,7 +40,9 @@ it('a deploy leaves a machine as it is whose data disk is gone', async () => {
       hint: 'put it back; or hydra-ops deploy --allow-recreate, and what was on the disk is lost',
     },
   ])
-  const { lastResult, ...web } = { ...ops.store.resolve(undefined).machines[MachineName.parse('web')] }
+  const { lastResult, ...web } = {
+    ...(await ops.store.resolve(undefined)).machines[MachineName.parse('web')],
+  }
   expect(lastResult).toBe('failed')
   expect(before).toMatchObject([ops.hypervisor.disk(name), { web: { ...web } }])
 })
@@ -50,8 +52,10 @@ it('a deploy that may lose it asks first, and keeps what was deployed on the roo
   ops.answerTo = false
   const allowed = { ...request, allowRecreate: true }
   await expect(deploy(ops, { ...allowed, yes: false })).rejects.toThrow('nothing was changed')
-  const { deployed: closure } = { ...ops.store.resolve(undefined).machines[MachineName.parse('web')] }
+  const { deployed: closure } = { ...(await ops.store.resolve(undefined)).machines[MachineName.parse('web')] }
   await deploy(ops, { ...allowed, yes: true })
   expect(ops.hypervisor.disk(name)?.lostData).toBeUndefined()
-  expect(ops.store.resolve(undefined).machines[MachineName.parse('web')]?.deployed?.path).toBe(closure?.path)
+  expect((await ops.store.resolve(undefined)).machines[MachineName.parse('web')]?.deployed?.path).toBe(
+    closure?.path,
+  )
 })

@@ -20,7 +20,7 @@ let makeFails: boolean
 beforeEach(async () => {
   world = await deployed()
   const { ops } = world
-  name = resourceName(ops.store.resolve(undefined).uuid, MachineName.parse('web'))
+  name = resourceName((await ops.store.resolve(undefined)).uuid, MachineName.parse('web'))
   there = new Set()
   made = []
   makeFails = false
@@ -108,7 +108,9 @@ describe.each([
     const before = [world.ops.hypervisor.disk(name), world.ops.hypervisor.running(name)]
     await expect(deploy(world.ops, allowed)).rejects.toThrow('no image today')
     expect([world.ops.hypervisor.disk(name), world.ops.hypervisor.running(name)]).toEqual(before)
-    expect(world.ops.store.resolve(undefined).machines[MachineName.parse('web')]?.handle).toBeDefined()
+    expect(
+      (await world.ops.store.resolve(undefined)).machines[MachineName.parse('web')]?.handle,
+    ).toBeDefined()
   })
 
   it('makes no image where it may not be made anew', async () => {

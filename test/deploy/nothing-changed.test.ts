@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { MachineDefinition } from '../../src/core/definition.js'
 import { failure, interrupted, usageError } from '../../src/core/errors.js'
-import { DeploymentName, MachineName } from '../../src/core/names.js'
+import { DeploymentName, type DeploymentUuid, MachineName } from '../../src/core/names.js'
 import { deploy } from '../../src/deploy/deploy.js'
 import type { DeployRequest } from '../../src/deploy/request.js'
 import { createRunLogs } from '../../src/machine/run-logs.js'
@@ -27,11 +27,11 @@ async function open(machines: readonly MachineDefinition[]): Promise<void> {
   ops = await createFakeOps({ network: fakeNetwork(machines, { description: 'first' }) })
   ops.logs = (folder) => createRunLogs({ folder, run: ops.operator.run, now: ops.now, onProblem: () => {} })
   runFakeDebian(ops)
-  create('net')
+  await create('net')
 }
 
-function create(name: string): void {
-  ops.store.create({
+async function create(name: string): Promise<void> {
+  await ops.store.create({
     name: DeploymentName.parse(name),
     expressions: ['/net.nix'],
     searchPath: [],
@@ -40,11 +40,11 @@ function create(name: string): void {
 }
 
 /** Every file, link and folder of the state with its bytes, but for folders of the deployment that `except` names. */
-function everyFile(...except: ('gcroots' | 'logs')[]): Record<string, string> {
-  const paths = ops.store.paths(ops.store.resolve('net').uuid)
+async function everyFile(...except: ('gcroots' | 'logs')[]): Promise<Record<string, string>> {
+  const paths = ops.files.paths((await ops.store.resolve('net')).uuid)
   const left = except.map((folder) => paths[folder])
   return Object.fromEntries(
-    readdirSync(ops.store.root, { recursive: true, withFileTypes: true }).flatMap((entry) => {
+    readdirSync(ops.files.root, { recursive: true, withFileTypes: true }).flatMap((entry) => {
       const path = join(entry.parentPath, entry.name)
       if (left.some((folder) => `${path}/`.startsWith(`${folder}/`))) return []
       if (entry.isSymbolicLink()) return [[path, readlinkSync(path)]]
@@ -54,8 +54,8 @@ function everyFile(...except: ('gcroots' | 'logs')[]): Record<string, string> {
 }
 
 const run = (request: Partial<DeployRequest> = {}) => deploy(ops, { ...standardRequest, ...request })
-const recordOf = (name: string, deployment = 'net') =>
-  ops.store.resolve(deployment).machines[MachineName.parse(name)]
+const recordOf = async (name: string, deployment = 'net') =>
+  (await ops.store.resolve(deployment)).machines[MachineName.parse(name)]
 
 /** A task that is to run, so that a look needs the key under which inputs are hashed. */
 function wantTask(): void {
@@ -78,68 +78,68 @@ describe('a deploy that ends before it works on a machine leaves every file of t
   })
 
   it('with --build-only but for the GC roots of what was built, whatever the branch says', async () => {
-    const before = everyFile('gcroots')
-    const roots = everyFile()
+    const before = await everyFile('gcroots')
+    const roots = await everyFile()
     const { results } = await run({ until: 'build' })
     expect(results.map(({ machine, outcome }) => [machine, outcome])).toEqual([
       ['app', 'unchanged'],
       ['web', 'unchanged'],
     ])
     expect(ops.nix.builds.flat()).not.toEqual([])
-    expect(everyFile('gcroots')).toEqual(before)
+    expect(await everyFile('gcroots')).toEqual(before)
     // The roots of what runs are all there, beside those of what was built.
-    expect(everyFile()).toMatchObject(roots)
-    const added = Object.keys(everyFile()).filter((path) => !(path in roots))
+    expect(await everyFile()).toMatchObject(roots)
+    const added = Object.keys(await everyFile()).filter((path) => !(path in roots))
     expect(added.map((path) => path.slice(path.lastIndexOf('/') + 1))).toEqual(['app+built-1', 'web+built-2'])
-    expect(recordOf('web')?.target?.host).toBe('old.example')
-    expect(recordOf('db')?.obsolete).toBe(false)
+    expect((await recordOf('web'))?.target?.host).toBe('old.example')
+    expect((await recordOf('db'))?.obsolete).toBe(false)
   })
 
   it('with --build-only of machines that cannot be inspected or do not build', async () => {
     ops.ssh.hostKeys.set('web', 'another key')
     ops.nix.brokenBuilds.add('app')
-    const before = everyFile('logs')
+    const before = await everyFile('logs')
     await expect(run({ until: 'build' })).rejects.toThrow("machine 'app' does not build")
     const { results } = await run({ until: 'build', keepGoing: true })
     expect(results.map(({ outcome }) => outcome)).toEqual(['failed', 'failed'])
-    expect(everyFile('logs')).toEqual(before)
+    expect(await everyFile('logs')).toEqual(before)
   })
 
   it.each<[string, Partial<DeployRequest>]>([
     ['reboots', { forceReboot: true }],
     ['destroys', { killObsolete: true }],
   ])('with "no" at the question of a plan that %s', async (_, request) => {
-    const before = everyFile()
+    const before = await everyFile()
     ops.answerTo = false
     await expect(run({ ...request, yes: false })).rejects.toThrow('nothing was changed')
     expect(ops.asked).toHaveLength(1)
-    expect(everyFile()).toEqual(before)
+    expect(await everyFile()).toEqual(before)
   })
 
   it('without a terminal to ask on', async () => {
-    const before = everyFile()
+    const before = await everyFile()
     await expect(run({ forceReboot: true, yes: false })).rejects.toThrow('nobody is there to answer')
-    expect(everyFile()).toEqual(before)
+    expect(await everyFile()).toEqual(before)
   })
 
   it('after Ctrl-C at the question', async () => {
-    const before = everyFile()
+    const before = await everyFile()
     ops.questions.confirm = async () => {
       throw interrupted()
     }
     await expect(run({ forceReboot: true, yes: false })).rejects.toMatchObject({ exitCode: 130 })
-    expect(everyFile()).toEqual(before)
+    expect(await everyFile()).toEqual(before)
   })
 
   it('when the expression does not evaluate, or asks for what cannot be', async () => {
-    const before = everyFile()
+    const before = await everyFile()
     ops.nix.network = fakeNetwork([fakeMachine('web', { fake: { diskSize: 1 } })])
     await expect(run()).rejects.toThrow('cannot shrink')
     ops.nix.evaluate = async () => {
       throw usageError('hydra.nix: syntax error')
     }
     await expect(run()).rejects.toThrow('syntax error')
-    expect(everyFile()).toEqual(before)
+    expect(await everyFile()).toEqual(before)
   })
 
   it('also where the look needed a host key and the key of the hashes, and lines were logged', async () => {
@@ -148,22 +148,22 @@ describe('a deploy that ends before it works on a machine leaves every file of t
     wantTask()
     const { connect } = ops.ssh
     ops.ssh.connect = (target, options) => connect({ ...target, hostKey: undefined }, options)
-    const before = everyFile()
-    const beforeBuild = everyFile('gcroots')
+    const before = await everyFile()
+    const beforeBuild = await everyFile('gcroots')
     expect(Object.keys(before).some((path) => path.endsWith('hash.key'))).toBe(false)
     ops.answerTo = false
     const refused = run({ forceReboot: true, yes: false, acceptHostKey: true })
     await expect(refused).rejects.toThrow('nothing was changed')
-    expect(everyFile()).toEqual(before)
+    expect(await everyFile()).toEqual(before)
     await run({ until: 'build', acceptHostKey: true })
-    expect(everyFile('gcroots')).toEqual(beforeBuild)
+    expect(await everyFile('gcroots')).toEqual(beforeBuild)
     await run({ acceptHostKey: true })
-    const after = everyFile()
+    const after = await everyFile()
     expect(Object.keys(after).some((path) => path.endsWith('hash.key'))).toBe(true)
     expect(Object.entries(after).find(([path]) => path.endsWith('web.log'))?.[1]).toContain(
       'accepted the host key',
     )
-    const events = ops.store.history(ops.store.resolve('net').uuid).map(({ event }) => event)
+    const events = (await ops.store.history((await ops.store.resolve('net')).uuid)).map(({ event }) => event)
     expect(events.lastIndexOf('ssh.hostkey')).toBeGreaterThan(events.lastIndexOf('deploy.begin'))
   })
 })
@@ -183,9 +183,9 @@ describe('the log of a deploy that failed before it worked on a machine', () => 
     Object.assign(ops, { operator: { ...ops.operator, run: name } })
   }
   const lastLog = (machine?: string) => readLogs(ops, { deployment: 'net', machine, run: undefined })
-  const textOf = (machine?: string) =>
-    lastLog()
-      .machines.filter((part) => part.machine === machine)
+  const textOf = async (machine?: string) =>
+    (await lastLog()).machines
+      .filter((part) => part.machine === machine)
       .map(({ text }) => text)
       .join('')
 
@@ -200,17 +200,17 @@ describe('the log of a deploy that failed before it worked on a machine', () => 
     }
     ops.nix.brokenBuilds.add('web')
     await expect(run(request)).rejects.toThrow("machine 'web' does not build")
-    expect(lastLog().run).toBe(ops.operator.run)
-    expect(textOf()).toMatch(/cc: out of memory\n.*machine 'web' does not build/s)
+    expect((await lastLog()).run).toBe(ops.operator.run)
+    expect(await textOf()).toMatch(/cc: out of memory\n.*machine 'web' does not build/s)
   })
 
   it('names each machine that failed, where --keep-going lets the others be built', async () => {
     ops.nix.brokenBuilds.add('web')
     const { results } = await run({ until: 'build', keepGoing: true })
     expect(results.map(({ outcome }) => outcome)).toEqual(['unchanged', 'failed'])
-    expect(lastLog('web').run).toBe(ops.operator.run)
-    expect(textOf('web')).toContain("failed at build: machine 'web' does not build")
-    expect(lastLog('db').run).toBe(earlier)
+    expect((await lastLog('web')).run).toBe(ops.operator.run)
+    expect(await textOf('web')).toContain("failed at build: machine 'web' does not build")
+    expect((await lastLog('db')).run).toBe(earlier)
   })
 
   it('has the words of an evaluation that came to its deadline', async () => {
@@ -219,8 +219,8 @@ describe('the log of a deploy that failed before it worked on a machine', () => 
       throw failure('DEADLINE', 'the evaluation did not end within 600 s')
     }
     await expect(run()).rejects.toThrow('did not end within')
-    expect(lastLog().run).toBe(ops.operator.run)
-    expect(textOf()).toMatch(/trace: fetching\n.*did not end within 600 s/s)
+    expect((await lastLog()).run).toBe(ops.operator.run)
+    expect(await textOf()).toMatch(/trace: fetching\n.*did not end within 600 s/s)
   })
 
   it('has an error that is a bug', async () => {
@@ -228,7 +228,7 @@ describe('the log of a deploy that failed before it worked on a machine', () => 
       throw new TypeError('x is not a function')
     }
     await expect(run()).rejects.toThrow('x is not a function')
-    expect(textOf()).toContain('x is not a function')
+    expect(await textOf()).toContain('x is not a function')
   })
 
   it.each<[string, () => void]>([
@@ -251,7 +251,7 @@ describe('the log of a deploy that failed before it worked on a machine', () => 
       throw new Error('it goes on')
     }
     await expect(run()).rejects.toThrow(/syntax error|interrupted/)
-    expect(lastLog().run).toBe(earlier)
+    expect((await lastLog()).run).toBe(earlier)
   })
 })
 
@@ -265,7 +265,7 @@ describe('what a deploy knows of a machine', () => {
     const seen: string[][] = []
     const { copy } = ops.nix
     ops.nix.copy = async (...given) => {
-      seen.push(Object.keys(ops.store.resolve('net').machines))
+      seen.push(Object.keys((await ops.store.resolve('net')).machines))
       return copy(...given)
     }
     await run()
@@ -275,13 +275,13 @@ describe('what a deploy knows of a machine', () => {
   it('is not written of one that was not selected', async () => {
     await open([web, db])
     await run({ selection: { on: 'web' } })
-    expect(recordOf('db')).toBeUndefined()
+    expect(await recordOf('db')).toBeUndefined()
     ops.nix.network = fakeNetwork([movedWeb, db])
     await run({ selection: { on: 'db' } })
-    expect(recordOf('web')?.target?.host).toBe('old.example')
-    expect(recordOf('db')?.deployed).toBeDefined()
+    expect((await recordOf('web'))?.target?.host).toBe('old.example')
+    expect((await recordOf('db'))?.deployed).toBeDefined()
     await run({ selection: { on: 'web' } })
-    expect(recordOf('web')?.target?.host).toBe('new.example')
+    expect((await recordOf('web'))?.target?.host).toBe('new.example')
   })
 
   it('is not written when another machine does not build, but for what --retry-failed goes by', async () => {
@@ -289,13 +289,13 @@ describe('what a deploy knows of a machine', () => {
     await run()
     ops.nix.network = fakeNetwork([movedWeb, app])
     ops.nix.brokenBuilds.add('web')
-    const before = ops.store.resolve('net').machines
+    const before = (await ops.store.resolve('net')).machines
     await expect(run()).rejects.toThrow("machine 'web' does not build")
-    expect(ops.store.resolve('net').machines).toEqual({
+    expect((await ops.store.resolve('net')).machines).toEqual({
       ...before,
       web: { ...before[web.name], lastResult: 'failed' },
     })
-    expect(ops.store.resolve('net').description).toBe('first')
+    expect((await ops.store.resolve('net')).description).toBe('first')
   })
 
   it('marks machines as obsolete, and as wanted again, once machines are worked on', async () => {
@@ -303,11 +303,11 @@ describe('what a deploy knows of a machine', () => {
     await run()
     ops.nix.network = fakeNetwork([web])
     await run({ selection: { on: 'web' } })
-    expect(recordOf('db')?.obsolete).toBe(true)
+    expect((await recordOf('db'))?.obsolete).toBe(true)
     ops.nix.network = fakeNetwork([web, db])
     ops.nix.evaluations.length = 0
     await run()
-    expect(recordOf('db')?.obsolete).toBe(false)
+    expect((await recordOf('db'))?.obsolete).toBe(false)
     // The addresses of all of them are known to the evaluation that counts.
     expect(Object.keys(ops.nix.evaluations.at(-1)?.physical ?? {})).toEqual(['web', 'db'])
   })
@@ -316,7 +316,7 @@ describe('what a deploy knows of a machine', () => {
 describe('a port that was only thought of', () => {
   /** Deploys `other`, which wants the port that `net` has in its plan, while `net` asks its question. */
   async function takenMeanwhile(): Promise<void> {
-    create('other')
+    await create('other')
     ops.nix.network = fakeNetwork([fakeMachine('gate')])
     const allocate = ops.providers.named('fake').allocate
     Object.assign(ops.providers.named('fake'), {
@@ -325,11 +325,11 @@ describe('a port that was only thought of', () => {
     })
     await run({ deployment: 'other' })
   }
-  let net: Parameters<FakeOps['store']['paths']>[0]
+  let net: DeploymentUuid
 
   beforeEach(async () => {
     await open([fakeMachine('web'), db])
-    net = ops.store.resolve('net').uuid
+    net = (await ops.store.resolve('net')).uuid
   })
 
   it('is called proposed in the plan, and not any more once it is written', async () => {
@@ -365,9 +365,8 @@ describe('a port that was only thought of', () => {
       ['changed', undefined],
       ['changed', undefined],
     ])
-    const ports = [recordOf('gate', 'other'), recordOf('web'), recordOf('db')].map(
-      (record) => Object(record?.allocation).sshPort,
-    )
+    const records = [recordOf('gate', 'other'), recordOf('web'), recordOf('db')]
+    const ports = (await Promise.all(records)).map((record) => Object(record?.allocation).sshPort)
     expect(new Set(ports).size).toBe(3)
     const notices = ops.emitted.flatMap((event) => (event.kind === 'notice' ? event.text : []))
     expect(notices).toEqual([

@@ -19,7 +19,7 @@ async function groups(...failing: string[]): Promise<void> {
     activationCode: (machine) => (failing.includes(machine) ? 4 : 0),
     units: ['a.service'],
   })
-  ops.store.create({ name: 'net' as never, expressions: ['/net.nix'], searchPath: [], args: {} })
+  await ops.store.create({ name: 'net' as never, expressions: ['/net.nix'], searchPath: [], args: {} })
 }
 
 async function run(request: Partial<DeployRequest> = {}): Promise<Record<string, string>> {

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { MachineDefinition } from '../../src/core/definition.js'
 import { deploy } from '../../src/deploy/deploy.js'
-import { dryingSession } from '../../src/machine/session.js'
+import { dryRunSession } from '../../src/machine/session.js'
 import { surveyMachine } from '../../src/systems/debian/survey.js'
 import { keyedHash } from '../../src/tasks/keyed-hash.js'
 import { fakeMachine, fakeNetwork, fakeStorePath } from '../fakes/fake-network.js'
@@ -62,7 +62,8 @@ describe('a machine that is stopped', () => {
   beforeEach(async () => {
     const { ops } = world
     Object.assign(ops, { tasks: async () => [fakeTask('ran'), fakeTask('new')] })
-    const inputs = keyedHash(dryingSession(ops.store, ops.store.resolve(undefined).uuid))('{}')
+    const hash = await keyedHash(dryRunSession(ops.files, await ops.store.resolve(undefined)))
+    const inputs = hash('{}')
     await world.change('web', {
       keys: { lasting: '/etc/keys/lasting', passing: '/run/keys/passing', dropped: '/etc/keys/dropped' },
       tasks: { ran: { inputs, outputs: {}, at: '2026-01-02T03:04:05Z' } },

@@ -14,7 +14,7 @@ let ops: FakeOps
 async function begin(debian: { rebootWanted?: boolean } = {}) {
   ops = await createFakeOps({ network: fakeNetwork([fakeMachine('web')]) })
   runFakeDebian(ops, debian)
-  ops.store.create({ name: 'net' as never, expressions: ['/net.nix'], searchPath: [], args: {} })
+  await ops.store.create({ name: 'net' as never, expressions: ['/net.nix'], searchPath: [], args: {} })
   await deploy(ops, standardRequest)
 }
 
@@ -39,17 +39,17 @@ describe('a reboot that was asked for', () => {
   })
 
   it('is recorded with the boot id after it, and the next deploy finds nothing to change', async () => {
-    const bootId = () => ops.store.resolve('net').machines['web' as never]?.facts.bootId
-    expect(bootId()).toBe('boot-1')
+    const bootId = async () => (await ops.store.resolve('net')).machines['web' as never]?.facts.bootId
+    expect(await bootId()).toBe('boot-1')
     await again({ forceReboot: true })
-    expect(bootId()).toBe('boot-2')
+    expect(await bootId()).toBe('boot-2')
     expect((await again({})).results).toMatchObject([{ outcome: 'unchanged' }])
-    expect(bootId()).toBe('boot-2')
+    expect(await bootId()).toBe('boot-2')
   })
 
   it('is recorded also by the verb reboot', async () => {
     await rebootMachines(ops, { deployment: 'net', selection: {}, maxConcurrent: 1 })
-    expect(ops.store.resolve('net').machines['web' as never]?.facts.bootId).toBe('boot-2')
+    expect((await ops.store.resolve('net')).machines['web' as never]?.facts.bootId).toBe('boot-2')
   })
 
   it('is recorded also where the deploy fails after it', async () => {
@@ -59,7 +59,7 @@ describe('a reboot that was asked for', () => {
     expect((await again({ forceReboot: true })).results).toMatchObject([
       { outcome: 'failed', stage: 'health' },
     ])
-    expect(ops.store.resolve('net').machines['web' as never]?.facts.bootId).toBe('boot-2')
+    expect((await ops.store.resolve('net')).machines['web' as never]?.facts.bootId).toBe('boot-2')
   })
 
   it('is neither planned nor done by a part of a deploy', async () => {

@@ -17,14 +17,14 @@ let ops: FakeOps
 async function open(...machines: MachineDefinition[]) {
   ops = await createFakeOps({ network: fakeNetwork(machines) })
   runFakeDebian(ops)
-  ops.store.create({ name: 'net' as never, expressions: ['/net.nix'], searchPath: [], args: {} })
+  await ops.store.create({ name: 'net' as never, expressions: ['/net.nix'], searchPath: [], args: {} })
 }
 
 afterEach(() => ops.cleanup())
 
 const web = fakeMachine('web', { deployment: { tags: ['front'] } })
 const db = fakeMachine('db', { deployment: { tags: ['back'] } })
-const machines = () => Object.keys(ops.store.resolve('net').machines)
+const machines = async () => Object.keys((await ops.store.resolve('net')).machines)
 
 async function run(request: Partial<DeployRequest> = {}) {
   const { results } = await deploy(ops, { ...standardRequest, ...request })
@@ -49,7 +49,7 @@ describe('a machine whose definition is broken', () => {
     await run()
     breakMachine('db')
     expect(await run(request)).toEqual({ web: 'unchanged' })
-    expect(ops.store.resolve('net').machines[db.name]?.obsolete).toBe(false)
+    expect((await ops.store.resolve('net')).machines[db.name]?.obsolete).toBe(false)
     const notices = ops.emitted.filter((event) => event.kind === 'notice')
     expect(notices).toMatchObject([{ text: expect.stringContaining('tagz') }])
   })
@@ -124,13 +124,13 @@ describe('obsolete machines', () => {
   it('are destroyed with -k only where they are selected', async () => {
     await shrink()
     expect(await run({ killObsolete: true, selection: { include: ['web'] } })).toEqual({ web: 'unchanged' })
-    expect(machines()).toEqual(['web', 'old1', 'old2'])
+    expect(await machines()).toEqual(['web', 'old1', 'old2'])
     expect(await run({ killObsolete: true, selection: { exclude: ['old2'] } })).toEqual({
       web: 'unchanged',
       old1: 'changed',
     })
     expect(await run({ killObsolete: true, selection: { on: 'old*' } })).toEqual({ old2: 'changed' })
-    expect(machines()).toEqual(['web'])
+    expect(await machines()).toEqual(['web'])
   })
 
   it('are in the plan where they are selected, and kept without -k', async () => {
@@ -138,7 +138,7 @@ describe('obsolete machines', () => {
     const { plan } = await deploy(ops, { ...standardRequest, dryRun: true, selection: { on: 'old1' } })
     expect(plan.machines).toMatchObject([{ machine: 'old1', items: [{ action: 'destroy' }] }])
     expect(await run({ selection: { on: 'old1' } })).toEqual({})
-    expect(machines()).toContain('old1')
+    expect(await machines()).toContain('old1')
   })
 })
 
@@ -174,8 +174,13 @@ describe('--closure', () => {
     ops.nix.isBuilt = async () => true
     const { plan } = await deploy(ops, { ...standardRequest, closures: closures('web') })
     expect(plan.machines[0]?.items.map(({ subject }) => subject)).not.toContain('files')
-    expect(ops.store.resolve('net').machines[web.name]?.deployed).toMatchObject({ path: other, files: {} })
+    expect((await ops.store.resolve('net')).machines[web.name]?.deployed).toMatchObject({
+      path: other,
+      files: {},
+    })
     expect(await run()).toEqual({ web: 'changed' })
-    expect(ops.store.resolve('net').machines[web.name]?.deployed?.files).toEqual({ '/etc/web.conf': 'a' })
+    expect((await ops.store.resolve('net')).machines[web.name]?.deployed?.files).toEqual({
+      '/etc/web.conf': 'a',
+    })
   })
 })

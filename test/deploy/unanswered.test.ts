@@ -14,7 +14,7 @@ beforeEach(async () => {
   const network = fakeNetwork([fakeMachine('web'), fakeMachine('db')])
   ops = await createFakeOps({ network })
   runFakeDebian(ops)
-  ops.store.create({ name: 'net' as never, expressions: ['/net.nix'], searchPath: [], args: {} })
+  await ops.store.create({ name: 'net' as never, expressions: ['/net.nix'], searchPath: [], args: {} })
   await deploy(ops, standardRequest)
   connect = ops.ssh.connect
 })

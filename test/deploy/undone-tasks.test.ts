@@ -58,7 +58,7 @@ async function machineWithTasks(
     }),
   )
   Object.assign(ops, { tasks: async () => tasks })
-  ops.store.create({ name: 'net' as never, expressions: ['/net.nix'], searchPath: [], args: {} })
+  await ops.store.create({ name: 'net' as never, expressions: ['/net.nix'], searchPath: [], args: {} })
   await deploy(ops, standardRequest)
   seen.calls.length = 0
   return seen

@@ -15,7 +15,7 @@ export interface FakeHydra {
   readonly calls: { readonly argv: readonly string[]; readonly stdin: string }[]
   /** What a question for a secret is answered with, one after the other; none left = no terminal. */
   readonly typed: string[]
-  history(): { readonly event: string; readonly result: string | undefined }[]
+  history(): Promise<{ readonly event: string; readonly result: string | undefined }[]>
 }
 
 const deployedPackage = '/nix/store/00000000000000000000000000000000-hydra-deployed'
@@ -31,22 +31,26 @@ export async function fakeHydra(hydra: Record<string, unknown>, machines = ['ci'
     users: new Map(),
     calls: [],
     typed: [],
-    history: () =>
-      ops.store
-        .history(ops.store.resolve(undefined).uuid)
+    history: async () =>
+      (await ops.store.history((await ops.store.resolve(undefined)).uuid))
         .filter(({ event }) => event.startsWith('hydra.'))
         .map(({ event, result }) => ({ event, result })),
   }
   runFakeDebian(ops)
-  const { uuid } = ops.store.create({ name: undefined, expressions: ['/net.nix'], searchPath: [], args: {} })
+  const { uuid } = await ops.store.create({
+    name: undefined,
+    expressions: ['/net.nix'],
+    searchPath: [],
+    args: {},
+  })
   await deploy(ops, { ...standardRequest, deployment: undefined })
   const record = { inputs: '', outputs: { url: 'http://127.0.0.1:8080', package: deployedPackage }, at: '' }
-  await ops.store.lock(uuid, async (held) =>
-    held.update((draft) => {
-      for (const name of machines)
-        Object.assign(draft.machines[MachineName.parse(name)]?.tasks ?? {}, { hydra: record })
-    }),
-  )
+  await ops.store.lock(uuid, async (held) => {
+    for (const name of machines)
+      await held.updateMachine(MachineName.parse(name), ({ tasks }) =>
+        Object.assign(tasks, { hydra: record }),
+      )
+  })
   answerAsHydra(fake)
   answerQuestions(fake)
   ops.ssh.execs.length = 0

@@ -10,6 +10,7 @@ import type { BaseImage, ImageStore } from '../../src/core/image.js'
 import type { MachineName } from '../../src/core/names.js'
 import type { Run } from '../../src/core/run.js'
 import { hydraUserAdmin } from '../../src/setup/hydra/user-admin.js'
+import { createStateFolder } from '../../state/paths.js'
 import { createStore } from '../../state/store.js'
 import { createFakeHypervisor, type FakeHypervisor } from './fake-hypervisor.js'
 import { fakeNetwork } from './fake-network.js'
@@ -64,6 +65,7 @@ export async function createFakeOps(options: FakeOpsOptions = {}): Promise<FakeO
       options.strangerPorts === undefined ? {} : { strangerPorts: options.strangerPorts },
     ),
   )
+  const files = createStateFolder(join(folder, 'state'), {})
   const emitted: OpsEvent[] = []
   const logged: FakeOps['logged'] = []
   const asked: string[] = []
@@ -82,8 +84,9 @@ export async function createFakeOps(options: FakeOpsOptions = {}): Promise<FakeO
     emitted,
     logged,
     asked,
+    files,
     store: await createStore({
-      root: join(folder, 'state'),
+      files,
       operator: fakeOperator,
       env: {},
       onWrite: options.onWrite,

@@ -86,11 +86,11 @@ export function createFakeProvider(
           throw failure('NO_IMAGE', `machine '${resource.machine}': its base image was not made yet`)
         hypervisor.makeDisk(name, { owner: resource.deployment.uuid, gib: config.diskSize, image })
       }
-      checkpoint({ disk: name, image })
+      await checkpoint({ disk: name, image })
       const domain = wantedDomain(resource)
       if (JSON.stringify(hypervisor.domain(name)) !== JSON.stringify(domain)) hypervisor.define(name, domain)
       const handle = { disk: name, image, domain: name }
-      checkpoint(handle)
+      await checkpoint(handle)
       return handle
     },
     start: async (resource) => {

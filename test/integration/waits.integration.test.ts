@@ -13,6 +13,7 @@ import { httpStatus } from '../../src/core/http-request.js'
 import { MachineName, StorePath } from '../../src/core/names.js'
 import { onAbort } from '../../src/core/on-abort.js'
 import { pause, pauseUnless } from '../../src/core/pause.js'
+import type { DeploymentSession } from '../../src/core/session.js'
 import { runChecks } from '../../src/deploy/health.js'
 import { localCommands } from '../../src/exec/local-commands.js'
 import { exclusively } from '../../src/images/exclusive.js'
@@ -20,7 +21,6 @@ import { connect } from '../../src/machine/connect.js'
 import { draftSession } from '../../src/machine/draft-session.js'
 import { recordedMachine } from '../../src/machine/machine.js'
 import { rebootMachine } from '../../src/machine/reboot.js'
-import type { DeploymentSession } from '../../src/machine/session.js'
 import { waitUntil } from '../../src/remote/wait-until.js'
 import { smtpGreeting } from '../../src/setup/smtp-greeting.js'
 import { bounded, within } from '../../src/ssh/bounded.js'
@@ -58,7 +58,7 @@ beforeAll(async () => {
   await new Promise<void>((resolve) => closing.listen(closingPort, '127.0.0.1', resolve))
   process.on('warning', remember)
   world = await deployed()
-  session = await world.ops.store.lock(world.ops.store.resolve(undefined).uuid, async (held) =>
+  session = await world.ops.store.lock((await world.ops.store.resolve(undefined)).uuid, async (held) =>
     draftSession(held),
   )
   world.ops.ssh.answer('reboot', succeed())
@@ -288,7 +288,6 @@ const waits: Readonly<Record<string, Wait>> = {
     wait: () =>
       createStoreLock(join(folder, 'state'), operator, () => new Date(), {
         waitMs: 60_000,
-        blockingWaitMs: 10,
       }).during(run(), async () => 'locked'),
     ends: value('locked'),
     sooner: value('locked'),

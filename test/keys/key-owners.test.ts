@@ -49,7 +49,7 @@ async function upToDate(keys: Record<string, Wanted>) {
     'open the folders of keys to their users',
   ])
     ops.ssh.answer(what, succeed())
-  ops.store.create({ name: 'net' as never, expressions: ['/net.nix'], searchPath: [], args: {} })
+  await ops.store.create({ name: 'net' as never, expressions: ['/net.nix'], searchPath: [], args: {} })
   await again()
   wants('v1', keys)
 }
@@ -176,10 +176,10 @@ describe('a key whose owner the machine does not have', () => {
       expect(connected).toHaveBeenCalledTimes(connections)
       expect(sentSince(begin)).toEqual(['/run/keys/late', '/run/keys/tls'])
       // What the machine is to have is known as before: the next one to be dropped is removed from there.
-      expect(ops.store.resolve('net').machines).toMatchObject({
+      expect((await ops.store.resolve('net')).machines).toMatchObject({
         web: { keys: { token: '/run/keys/token', tls: '/run/keys/tls', late: '/run/keys/late' } },
       })
-      expect(ops.store.history(ops.store.resolve('net').uuid)).toContainEqual(
+      expect(await ops.store.history((await ops.store.resolve('net')).uuid)).toContainEqual(
         expect.objectContaining({ event: 'keys.delivered' }),
       )
     })
@@ -196,10 +196,10 @@ describe('a key whose owner the machine does not have', () => {
       expect(removed.map(({ values }) => recordsOf(values.keys))).toMatchObject([
         expect.arrayContaining([['/etc/old/old', expect.any(String)]]),
       ])
-      expect(ops.store.resolve('net').machines).toMatchObject({
+      expect((await ops.store.resolve('net')).machines).toMatchObject({
         web: { keys: { token: '/run/keys/token', tls: '/run/keys/tls', late: '/run/keys/late' } },
       })
-      expect(JSON.stringify(ops.store.resolve('net').machines)).not.toContain('/etc/old')
+      expect(JSON.stringify((await ops.store.resolve('net')).machines)).not.toContain('/etc/old')
     })
 
     it('after an activation that made no such owner', async () => {

@@ -5,7 +5,7 @@ import { deploy } from '../../src/deploy/deploy.js'
 import { connect, hostOf } from '../../src/machine/connect.js'
 import { recordedMachine } from '../../src/machine/machine.js'
 import { restConnection } from '../../src/machine/resting-host.js'
-import { dryingSession } from '../../src/machine/session.js'
+import { dryRunSession } from '../../src/machine/session.js'
 import { runFakeDebian } from '../fakes/fake-debian.js'
 import { fakeMachine, fakeNetwork } from '../fakes/fake-network.js'
 import { createFakeOps, type FakeOps } from '../fakes/fake-ops.js'
@@ -17,14 +17,19 @@ let ops: FakeOps
 beforeEach(async () => {
   ops = await createFakeOps({ network: fakeNetwork([fakeMachine('web')]) })
   runFakeDebian(ops)
-  ops.store.create({ name: DeploymentName.parse('net'), expressions: ['/net.nix'], searchPath: [], args: {} })
+  await ops.store.create({
+    name: DeploymentName.parse('net'),
+    expressions: ['/net.nix'],
+    searchPath: [],
+    args: {},
+  })
   await deploy(ops, standardRequest)
 })
 afterEach(() => ops.cleanup())
 
 it('gives two users that come while it connects again the same connection', async () => {
   const run = { signal: ops.signal, log: () => {} }
-  const link = recordedMachine(ops, dryingSession(ops.store, ops.store.resolve('net').uuid), web, run)
+  const link = recordedMachine(ops, dryRunSession(ops.files, await ops.store.resolve('net')), web, run)
   await connect(link)
   restConnection(link)
   const reconnect: Ssh['connect'] = ops.ssh.connect

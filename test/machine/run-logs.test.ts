@@ -72,13 +72,13 @@ describe('hydra-ops logs', () => {
   let ops: FakeOps
   beforeEach(async () => {
     ops = await createFakeOps()
-    const { uuid } = ops.store.create({
+    const { uuid } = await ops.store.create({
       name: undefined,
       expressions: ['/net.nix'],
       searchPath: [],
       args: {},
     })
-    folder = ops.store.paths(uuid).logs
+    folder = ops.files.paths(uuid).logs
     for (const [run, machine] of [
       ['20260101-000000-aaaaaa', web],
       ['20260102-000000-bbbbbb', web],
@@ -93,46 +93,46 @@ describe('hydra-ops logs', () => {
   const read = (rest: { machine?: string; run?: string }) =>
     readLogs(ops, { deployment: undefined, machine: undefined, run: undefined, ...rest })
 
-  it('shows the last run', () => {
-    expect(read({}).run).toBe('20260103-000000-cccccc')
-    expect(loggedRuns(ops, undefined)).toHaveLength(3)
+  it('shows the last run', async () => {
+    expect((await read({})).run).toBe('20260103-000000-cccccc')
+    expect(await loggedRuns(ops, undefined)).toHaveLength(3)
   })
 
-  it('shows the last run in which a machine took part', () => {
-    const { run, machines } = read({ machine: 'web' })
+  it('shows the last run in which a machine took part', async () => {
+    const { run, machines } = await read({ machine: 'web' })
     expect(run).toBe('20260102-000000-bbbbbb')
     expect(machines).toEqual([{ machine: 'web', text: expect.stringContaining('bbbbbb web') }])
   })
 
-  it('takes the beginning of a run, when it is the only one', () => {
-    expect(read({ run: '20260101' }).run).toBe('20260101-000000-aaaaaa')
-    expect(() => read({ run: '2026010' })).toThrow('several runs begin with')
-    expect(() => read({ run: 'zzz' })).toThrow("there is no run 'zzz'")
+  it('takes the beginning of a run, when it is the only one', async () => {
+    expect((await read({ run: '20260101' })).run).toBe('20260101-000000-aaaaaa')
+    await expect(read({ run: '2026010' })).rejects.toThrow('several runs begin with')
+    await expect(read({ run: 'zzz' })).rejects.toThrow("there is no run 'zzz'")
   })
 
-  it.each(['wbe', '../db', 'nobody'])('refuses a machine that was never logged: %s', (machine) => {
-    expect(() => read({ machine })).toThrow(`no log of a machine '${machine}'`)
+  it.each(['wbe', '../db', 'nobody'])('refuses a machine that was never logged: %s', async (machine) => {
+    await expect(read({ machine })).rejects.toThrow(`no log of a machine '${machine}'`)
   })
 
-  it('names the machines of a run in its hint, and not the file of the whole run', () => {
+  it('names the machines of a run in its hint, and not the file of the whole run', async () => {
     const logs = open('20260104-000000-dddddd')
     logs.append(undefined, 'building')
-    expect(() => read({ machine: 'nobody' })).toThrow(
+    await expect(read({ machine: 'nobody' })).rejects.toThrow(
       expect.objectContaining({ hint: 'it has: nothing of a single machine' }),
     )
     logs.append(db, 'copying')
-    expect(() => read({ machine: 'nobody' })).toThrow(expect.objectContaining({ hint: 'it has: db' }))
-    expect(() => read({ machine: '_run' })).toThrow("no log of a machine '_run'")
-    expect(read({}).machines.map(({ machine }) => machine)).toEqual([undefined, 'db'])
+    await expect(read({ machine: 'nobody' })).rejects.toThrow(expect.objectContaining({ hint: 'it has: db' }))
+    await expect(read({ machine: '_run' })).rejects.toThrow("no log of a machine '_run'")
+    expect((await read({})).machines.map(({ machine }) => machine)).toEqual([undefined, 'db'])
   })
 
-  it('refuses a run that is a way out of the folder', () => {
-    expect(() => read({ run: '..' })).toThrow("there is no run '..'")
+  it('refuses a run that is a way out of the folder', async () => {
+    await expect(read({ run: '..' })).rejects.toThrow("there is no run '..'")
   })
 
-  it('says when nothing has been logged', () => {
+  it('says when nothing has been logged', async () => {
     rmSync(folder, { recursive: true })
-    expect(() => read({})).toThrow('nothing has been logged yet')
+    await expect(read({})).rejects.toThrow('nothing has been logged yet')
   })
 })
 

@@ -99,12 +99,8 @@ describe('check', () => {
 
   it('lists resources with our mark that are in no deployment', async () => {
     look(healthy)
-    const { uuid } = ops.store.resolve(undefined)
-    await ops.store.lock(uuid, async (held) =>
-      held.update((draft) => {
-        delete draft.machines[MachineName.parse('db')]
-      }),
-    )
+    const { uuid } = await ops.store.resolve(undefined)
+    await ops.store.lock(uuid, async (held) => held.removeMachine(MachineName.parse('db')))
     expect((await check()).orphans).toEqual([
       { name: world.resourceName('db'), deployment: uuid, machine: 'db' },
     ])
@@ -112,9 +108,14 @@ describe('check', () => {
 
   it('calls nothing an orphan while a state cannot be read', async () => {
     look(healthy)
-    const other = ops.store.create({ name: undefined, expressions: ['/o.nix'], searchPath: [], args: {} })
-    const first = ops.store.list().find((record) => record.uuid !== other.uuid)
-    writeFileSync(`${ops.store.paths(other.uuid).root}/state.json`, '{')
+    const other = await ops.store.create({
+      name: undefined,
+      expressions: ['/o.nix'],
+      searchPath: [],
+      args: {},
+    })
+    const first = (await ops.store.list()).find((record) => record.uuid !== other.uuid)
+    writeFileSync(`${ops.files.paths(other.uuid).root}/state.json`, '{')
     const report = await checkMachines(ops, { deployment: first?.uuid, selection: {} })
     expect(report.orphans).toEqual([])
     expect(report.problems).toHaveLength(1)

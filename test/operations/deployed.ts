@@ -30,7 +30,12 @@ export async function deployed(): Promise<Deployed> {
     },
   })
   runFakeDebian(ops)
-  const { uuid } = ops.store.create({ name: undefined, expressions: ['/net.nix'], searchPath: [], args: {} })
+  const { uuid } = await ops.store.create({
+    name: undefined,
+    expressions: ['/net.nix'],
+    searchPath: [],
+    args: {},
+  })
   await deploy(ops, { ...standardRequest, deployment: undefined })
   ops.nix.evaluations.length = 0
   ops.ssh.execs.length = 0
@@ -38,10 +43,10 @@ export async function deployed(): Promise<Deployed> {
     ops,
     ran,
     resourceName: (machine) => `hydra-ops-${uuid}-${machine}`,
-    stateText: () => readFileSync(`${ops.store.paths(uuid).root}/state.json`, 'utf8'),
+    stateText: () => readFileSync(`${ops.files.paths(uuid).root}/state.json`, 'utf8'),
     change: (machine, change) =>
       ops.store.lock(uuid, async (held) =>
-        held.update((draft) => Object.assign(draft.machines[MachineName.parse(machine)] ?? {}, change)),
+        held.updateMachine(MachineName.parse(machine), (draft) => Object.assign(draft, change)),
       ),
   }
 }

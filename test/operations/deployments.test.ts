@@ -42,18 +42,16 @@ const nothing = { deployment: 'lab', name: undefined, files: [], folder: '', sea
 async function withMachine(handle: boolean): Promise<void> {
   const { deployment } = await create()
   await ops.store.lock(deployment.uuid, async (held) =>
-    held.update((draft) => {
-      draft.machines[MachineName.parse('web')] = {
-        provider: 'fake',
-        os: 'debian',
-        index: 1,
-        allocation: { sshPort: 1, ports: [], address: '192.0.2.1' },
-        obsolete: false,
-        tasks: {},
-        keys: {},
-        facts: {},
-        ...(handle ? { handle: { disk: 'd', image: 'i' } } : {}),
-      }
+    held.putMachine(MachineName.parse('web'), {
+      provider: 'fake',
+      os: 'debian',
+      index: 1,
+      allocation: { sshPort: 1, ports: [], address: '192.0.2.1' },
+      obsolete: false,
+      tasks: {},
+      keys: {},
+      facts: {},
+      ...(handle ? { handle: { disk: 'd', image: 'i' } } : {}),
     }),
   )
 }
@@ -66,13 +64,13 @@ describe('create', () => {
       args: { size: '1' },
     })
     expect(created).toBe(true)
-    expect(ops.store.resolve('lab')).toMatchObject({
+    expect(await ops.store.resolve('lab')).toMatchObject({
       uuid: deployment.uuid,
       expressions: [join(folder, 'net.nix'), join(folder, 'libvirt.nix')],
       searchPath: [`nixpkgs=${join(folder, 'src')}`, join(folder, 'lib'), 'x=https://example.org/x.tar.gz'],
       args: { size: '1' },
     })
-    expect(ops.store.history(deployment.uuid).map((entry) => entry.event)).toContain('create')
+    expect((await ops.store.history(deployment.uuid)).map((entry) => entry.event)).toContain('create')
   })
 
   it('takes a folder, as Nix does', async () => {
@@ -92,7 +90,7 @@ describe('create', () => {
     await expect(create({ files: ['net'] })).rejects.toMatchObject({
       hint: expect.stringContaining('net.nix'),
     })
-    expect(ops.store.list()).toEqual([])
+    expect(await ops.store.list()).toEqual([])
   })
 
   it('refuses a name that is taken, and names the deployment', async () => {
@@ -101,7 +99,7 @@ describe('create', () => {
       exitCode: 2,
       message: `there is a deployment 'lab' already (${deployment.uuid})`,
     })
-    expect(ops.store.list()).toHaveLength(1)
+    expect(await ops.store.list()).toHaveLength(1)
   })
 
   it('changes the deployment of that name with --or-modify', async () => {
@@ -135,7 +133,7 @@ describe('modify', () => {
   it('changes what is given and leaves the rest', async () => {
     await create({ searchPath: ['a'], args: { x: '1' } })
     await modifyDeployment(ops, { ...nothing, name: 'lab2', files: ['libvirt.nix'], folder })
-    expect(ops.store.resolve('lab2')).toMatchObject({
+    expect(await ops.store.resolve('lab2')).toMatchObject({
       expressions: [join(folder, 'libvirt.nix')],
       searchPath: [join(folder, 'a')],
       args: { x: '1' },
@@ -146,7 +144,7 @@ describe('modify', () => {
     await create()
     await create({ name: 'other' })
     await expect(modifyDeployment(ops, { ...nothing, name: 'other' })).rejects.toMatchObject({ exitCode: 2 })
-    expect(ops.store.resolve('lab').name).toBe('lab')
+    expect((await ops.store.resolve('lab')).name).toBe('lab')
   })
 
   it('takes its own name', async () => {
@@ -164,7 +162,7 @@ describe('set-args', () => {
   it('sets and forgets, and keeps values out of the journal', async () => {
     const { deployment } = await create({ args: { a: '1', b: '2' } })
     await setArguments(ops, { deployment: 'lab', set: { c: '"very private"' }, unset: ['a'] })
-    expect(ops.store.resolve('lab').args).toEqual({ b: '2', c: '"very private"' })
+    expect((await ops.store.resolve('lab')).args).toEqual({ b: '2', c: '"very private"' })
     expect(JSON.stringify(ops.store.history(deployment.uuid))).not.toContain('very private')
   })
 
@@ -190,8 +188,8 @@ describe('delete', () => {
     ops.answerTo = true
     await deleteDeployment(ops, { deployment: 'lab', force: false, yes: false })
     expect(ops.asked).toEqual(["forget deployment 'lab' with its keys, logs and history?"])
-    expect(ops.store.list()).toEqual([])
-    expect(() => ops.store.resolve(deployment.uuid)).toThrow()
+    expect(await ops.store.list()).toEqual([])
+    await expect(ops.store.resolve(deployment.uuid)).rejects.toThrow()
   })
 
   it('leaves it when the answer is no', async () => {
@@ -203,7 +201,7 @@ describe('delete', () => {
       exitCode: 1,
       message: 'nothing was deleted',
     })
-    expect(ops.store.list()).toHaveLength(1)
+    expect(await ops.store.list()).toHaveLength(1)
   })
 
   it('refuses while machines remain, unless forced', async () => {
@@ -214,14 +212,14 @@ describe('delete', () => {
         message: "deployment 'lab' still has machines: web",
       },
     )
-    expect(ops.store.list()).toHaveLength(1)
+    expect(await ops.store.list()).toHaveLength(1)
     await deleteDeployment(ops, { deployment: 'lab', force: true, yes: true })
-    expect(ops.store.list()).toEqual([])
+    expect(await ops.store.list()).toEqual([])
   })
 
   it('refuses while disks would go with the folder, also when forced', async () => {
     await withMachine(true)
-    const disks = join(ops.store.paths(ops.store.resolve('lab').uuid).disks, 'web')
+    const disks = join(ops.files.paths((await ops.store.resolve('lab')).uuid).disks, 'web')
     mkdirSync(disks, { recursive: true })
     writeFileSync(join(disks, 'root.qcow2'), 'precious')
     const forced = { deployment: 'lab', force: true, yes: true }
@@ -232,13 +230,13 @@ describe('delete', () => {
     expect(readFileSync(join(disks, 'root.qcow2'), 'utf8')).toBe('precious')
     rmSync(disks, { recursive: true })
     await deleteDeployment(ops, forced)
-    expect(ops.store.list()).toEqual([])
+    expect(await ops.store.list()).toEqual([])
   })
 
   it('does not mind machines that were never made', async () => {
     await withMachine(false)
     await deleteDeployment(ops, { deployment: 'lab', force: false, yes: true })
-    expect(ops.store.list()).toEqual([])
+    expect(await ops.store.list()).toEqual([])
   })
 })
 
@@ -247,7 +245,7 @@ describe('list', () => {
     await create({ name: 'lab10' })
     await create({ name: 'lab2' })
     await withMachine(true)
-    const { deployments, problems } = listDeployments(ops)
+    const { deployments, problems } = await listDeployments(ops)
     expect(deployments.map(({ name, machines, types }) => ({ name, machines, types }))).toEqual([
       { name: 'lab', machines: 1, types: ['fake'] },
       { name: 'lab2', machines: 0, types: [] },
@@ -260,8 +258,8 @@ describe('list', () => {
   it('names what cannot be read beside what can', async () => {
     const { deployment } = await create()
     await create({ name: 'other' })
-    writeFileSync(join(ops.store.paths(deployment.uuid).root, 'state.json'), '{"trunc')
-    const { deployments, problems } = listDeployments(ops)
+    writeFileSync(join(ops.files.paths(deployment.uuid).root, 'state.json'), '{"trunc')
+    const { deployments, problems } = await listDeployments(ops)
     expect(deployments.map((row) => row.name)).toEqual(['other'])
     expect(problems).toHaveLength(1)
     expect(problems[0]?.message).toContain(deployment.uuid)
@@ -332,21 +330,21 @@ describe('unlock', () => {
 describe('preferences', () => {
   it('are set, shown and forgotten', async () => {
     await create()
-    setPreference(ops, 'deployment', 'lab')
-    setPreference(ops, 'plugins', 'a-provider, @scope/other')
-    setPreference(ops, 'max-concurrent', '4')
-    expect(listPreferences(ops)).toEqual([
+    await setPreference(ops, 'deployment', 'lab')
+    await setPreference(ops, 'plugins', 'a-provider, @scope/other')
+    await setPreference(ops, 'max-concurrent', '4')
+    expect(await listPreferences(ops)).toEqual([
       { key: 'deployment', value: 'lab' },
       { key: 'plugins', value: 'a-provider,@scope/other' },
       { key: 'max-concurrent', value: '4' },
     ])
-    expect(ops.store.preferences()).toEqual({
+    expect(await ops.store.preferences()).toEqual({
       deployment: 'lab',
       plugins: ['a-provider', '@scope/other'],
       maxConcurrent: 4,
     })
-    setPreference(ops, 'deployment', undefined)
-    expect(getPreference(ops, 'deployment')).toBeUndefined()
+    await setPreference(ops, 'deployment', undefined)
+    expect(await getPreference(ops, 'deployment')).toBeUndefined()
   })
 
   it.each([
@@ -354,12 +352,12 @@ describe('preferences', () => {
     ['max-concurrent', '0'],
     ['max-concurrent', 'x'],
     ['plugins', 'a,,b'],
-  ])('refuse what cannot be: %s %s', (key, value) => {
-    expect(() => setPreference(ops, key, value)).toThrow()
-    expect(ops.store.preferences()).toEqual({})
+  ])('refuse what cannot be: %s %s', async (key, value) => {
+    await expect(setPreference(ops, key, value)).rejects.toThrow()
+    expect(await ops.store.preferences()).toEqual({})
   })
 
-  it('suggest the key that was meant', () => {
-    expect(() => getPreference(ops, 'deploiment')).toThrow("there is no preference 'deploiment'")
+  it('suggest the key that was meant', async () => {
+    await expect(getPreference(ops, 'deploiment')).rejects.toThrow("there is no preference 'deploiment'")
   })
 })

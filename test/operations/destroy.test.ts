@@ -2,7 +2,7 @@ import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:
 import { basename, dirname, join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { DeploymentPaths } from '../../src/core/deployment.js'
-import { MachineName, resourceName } from '../../src/core/names.js'
+import { type DeploymentUuid, MachineName, resourceName } from '../../src/core/names.js'
 import { deploy } from '../../src/deploy/deploy.js'
 import { sshClientConfig } from '../../src/machine/ssh-client.js'
 import { destroyMachines } from '../../src/operations/destroy.js'
@@ -20,13 +20,13 @@ const network = (...machines: string[]) => fakeNetwork(machines.map((name) => fa
 beforeEach(async () => {
   ops = await createFakeOps({ network: network(...names) })
   runFakeDebian(ops)
-  const { uuid } = ops.store.create({
+  const { uuid } = await ops.store.create({
     name: 'net' as never,
     expressions: ['/net.nix'],
     searchPath: [],
     args: {},
   })
-  paths = ops.store.paths(uuid)
+  paths = ops.files.paths(uuid)
   await deploy(ops, standardRequest)
   for (const name of names) {
     for (const user of ['admin', 'jo.e@x'])
@@ -76,10 +76,10 @@ describe('a machine that is destroyed', () => {
   it('leaves no ssh configuration of its own, alone or with others', async () => {
     const folder = join(dirname(paths.sshConfig), 'ssh')
     rmSync(folder, { recursive: true, force: true })
-    const configFor = (...machines: string[]) =>
+    const configFor = async (...machines: string[]) =>
       sshClientConfig(
         ops,
-        ops.store.resolve('net'),
+        await ops.store.resolve('net'),
         machines.map((name) => MachineName.parse(name)),
         { signal: ops.signal, log: () => {} },
       )
@@ -126,7 +126,7 @@ describe('a host that exists without hydra-ops', () => {
     await destroy('web')
     expect(generated()).toEqual([...all, ...kept].sort())
     expect(ops.emitted).toContainEqual({ kind: 'line', machine: 'web', line: forgotten + paths.keys })
-    expect(ops.store.resolve('net').machines).not.toHaveProperty('web')
+    expect((await ops.store.resolve('net')).machines).not.toHaveProperty('web')
   })
 
   it('leaves them behind also as an obsolete one', async () => {
@@ -145,19 +145,21 @@ describe('a file beside the keys whose name is no name of a secret', () => {
     writeFileSync(join(paths.keys, file), 'put there by hand')
     expect(await destroy('web')).toMatchObject([{ machine: 'web', outcome: 'changed' }])
     expect(generated()).toEqual(kept)
-    expect(ops.store.resolve('net').machines).not.toHaveProperty('web')
+    expect((await ops.store.resolve('net')).machines).not.toHaveProperty('web')
     expect(ops.emitted).toContainEqual({ kind: 'line', machine: 'web', line: expect.stringContaining(shown) })
   })
 })
 
 describe('destroy where the state says that a machine was never made', () => {
-  const uuid = () => ops.store.resolve('net').uuid
+  let uuid: DeploymentUuid
+  beforeEach(async () => {
+    uuid = (await ops.store.resolve('net')).uuid
+  })
   /** Puts an older state back: `web` is known, and nothing of it is. */
   const restoreOlderState = () =>
-    ops.store.lock(uuid(), async (held) =>
-      held.update((draft) => {
-        const web = draft.machines[MachineName.parse('web')]
-        if (web !== undefined) web.handle = undefined
+    ops.store.lock(uuid, async (held) =>
+      held.updateMachine(MachineName.parse('web'), (web) => {
+        web.handle = undefined
       }),
     )
   const ask = (answer: boolean, yes = false) => {
@@ -173,7 +175,7 @@ describe('destroy where the state says that a machine was never made', () => {
 
   it.each(['running', 'stopped'])('asks all the same where its domain is found %s', async (state) => {
     await restoreOlderState()
-    if (state === 'stopped') ops.hypervisor.stop(resourceName(uuid(), MachineName.parse('web')))
+    if (state === 'stopped') ops.hypervisor.stop(resourceName(uuid, MachineName.parse('web')))
     await expect(ask(false)).rejects.toMatchObject({ code: 'REFUSED' })
     expect(ops.asked).toEqual(["destroy web of deployment 'net', with their disks?"])
     expect(domains()).toBe(3)
@@ -183,7 +185,7 @@ describe('destroy where the state says that a machine was never made', () => {
 
   it('asks where its folder still has a disk', async () => {
     await restoreOlderState()
-    ops.hypervisor.undefine(resourceName(uuid(), MachineName.parse('web')))
+    ops.hypervisor.undefine(resourceName(uuid, MachineName.parse('web')))
     mkdirSync(join(paths.disks, 'web'), { recursive: true })
     writeFileSync(join(paths.disks, 'web', 'root.qcow2'), 'data')
     await expect(ask(false)).rejects.toMatchObject({ code: 'REFUSED' })
@@ -208,7 +210,7 @@ describe('destroy where the state says that a machine was never made', () => {
 
   it('refuses a machine that was made after the question', async () => {
     await restoreOlderState()
-    const name = resourceName(uuid(), MachineName.parse('web'))
+    const name = resourceName(uuid, MachineName.parse('web'))
     const domain = ops.hypervisor.domain(name)
     const disk = ops.hypervisor.disk(name)
     if (domain === undefined || disk === undefined) throw new Error('web is not there')
@@ -240,16 +242,18 @@ describe('destroy where the state says that a machine was never made', () => {
 })
 
 describe('destroy of several machines, one of which cannot be looked at', () => {
-  const uuid = () => ops.store.resolve('net').uuid
+  let uuid: DeploymentUuid
+  beforeEach(async () => {
+    uuid = (await ops.store.resolve('net')).uuid
+    ops.answerTo = true
+  })
   const fake = () => ops.providers.named('fake')
   /** Makes machines of which nothing is recorded, so that destroy must look for them. */
   const forget = (...machines: string[]) =>
-    ops.store.lock(uuid(), async (held) =>
-      held.update((draft) => {
-        for (const machine of machines.map((name) => MachineName.parse(name)))
-          Object.assign(draft.machines[machine] ?? {}, { handle: undefined })
-      }),
-    )
+    ops.store.lock(uuid, async (held) => {
+      for (const machine of machines.map((name) => MachineName.parse(name)))
+        await held.updateMachine(machine, (draft) => Object.assign(draft, { handle: undefined }))
+    })
   const all = (yes: boolean, maxConcurrent = 3) =>
     destroyMachines(ops, { deployment: 'net', selection: {}, yes, maxConcurrent })
   const rows = [
@@ -257,10 +261,6 @@ describe('destroy of several machines, one of which cannot be looked at', () => 
     { machine: 'web2', outcome: 'changed' },
     { machine: 'web.db', outcome: 'changed' },
   ]
-
-  beforeEach(() => {
-    ops.answerTo = true
-  })
 
   it.each([false, true])('destroys the others, and the row tells (--yes: %s)', async (yes) => {
     await forget('web')
@@ -276,10 +276,8 @@ describe('destroy of several machines, one of which cannot be looked at', () => 
   })
 
   it.each([false, true])('destroys the others where a provider is not installed (--yes: %s)', async (yes) => {
-    await ops.store.lock(uuid(), async (held) =>
-      held.update((draft) =>
-        Object.assign(draft.machines[MachineName.parse('web')] ?? {}, { provider: 'gone' }),
-      ),
+    await ops.store.lock(uuid, async (held) =>
+      held.updateMachine(MachineName.parse('web'), (draft) => Object.assign(draft, { provider: 'gone' })),
     )
     expect(await all(yes)).toMatchObject([{ machine: 'web', outcome: 'failed' }, ...rows.slice(1)])
   })
@@ -308,7 +306,7 @@ describe('destroy of several machines, one of which cannot be looked at', () => 
 
 describe('destroy of a deployment without machines', () => {
   it('touches no machine that is made before it has the lock', async () => {
-    const { uuid } = ops.store.create({
+    const { uuid } = await ops.store.create({
       name: 'empty' as never,
       expressions: ['/net.nix'],
       searchPath: [],
@@ -328,6 +326,6 @@ describe('destroy of a deployment without machines', () => {
     expect(await destroyMachines(ops, request)).toEqual([])
     Object.assign(ops.store, { lock })
     if (!made) await deploy(ops, { ...standardRequest, deployment: 'empty' })
-    expect(Object.keys(ops.store.resolve(uuid).machines)).toHaveLength(3)
+    expect(Object.keys((await ops.store.resolve(uuid)).machines)).toHaveLength(3)
   })
 })

@@ -1,6 +1,7 @@
 import { lstatSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { MachineName } from '../../src/core/names.js'
 import { generatedPassword } from '../../src/operations/hydra.js'
 import {
   type AddUser,
@@ -37,9 +38,9 @@ const bob: AddUser = {
 const notices = () => hydra.ops.emitted.flatMap((event) => (event.kind === 'notice' ? [event.text] : []))
 
 /** Everything that is written down anywhere, but for the made-up passwords themselves. */
-function writtenDown(): string {
-  const { store, folder, logged, emitted, ssh } = hydra.ops
-  const root = store.paths(store.resolve(undefined).uuid).root
+async function writtenDown(): Promise<string> {
+  const { store, files: state, folder, logged, emitted, ssh } = hydra.ops
+  const root = state.paths((await store.resolve(undefined)).uuid).root
   const files = readdirSync(root, { recursive: true, encoding: 'utf8' })
     .map((name) => join(root, name))
     .filter((file) => lstatSync(file).isFile() && !file.endsWith('.generated'))
@@ -68,13 +69,13 @@ describe('the list of users', () => {
 
   it('neither locks nor writes', async () => {
     const { store } = hydra.ops
-    const { uuid } = store.resolve(undefined)
+    const { uuid } = await store.resolve(undefined)
     hydra.ops.emitted.length = 0
-    const before = writtenDown()
+    const before = await writtenDown()
     await store.lock(uuid, async () => expect(await listHydraUsers(hydra.ops, here)).toHaveLength(1))
     hydra.ops.ssh.execs.length = 0
     hydra.ops.emitted.length = 0
-    expect(writtenDown()).toBe(before)
+    expect(await writtenDown()).toBe(before)
   })
 
   it('fails when the database does not answer, instead of being empty', async () => {
@@ -93,7 +94,7 @@ describe('the list of users', () => {
   })
 
   it('of a machine that does not answer ends with 4', async () => {
-    const name = `hydra-ops-${hydra.ops.store.resolve(undefined).uuid}-ci`
+    const name = `hydra-ops-${(await hydra.ops.store.resolve(undefined)).uuid}-ci`
     hydra.ops.hypervisor.stop(name)
     await expect(listHydraUsers(hydra.ops, here)).rejects.toMatchObject({ exitCode: 4 })
   })
@@ -119,8 +120,8 @@ describe('a new user', () => {
         stdin: 's3cret "x"\ns3cret "x"\n',
       },
     ])
-    expect(writtenDown()).not.toContain('s3cret')
-    expect(hydra.history()).toEqual([
+    expect(await writtenDown()).not.toContain('s3cret')
+    expect(await hydra.history()).toEqual([
       { event: 'hydra.user-add', result: undefined },
       { event: 'hydra.user-add', result: 'done' },
     ])
@@ -140,7 +141,7 @@ describe('a new user', () => {
       message: expect.stringContaining('differ; nothing was changed'),
     })
     expect(hydra.calls).toEqual([])
-    expect(hydra.history()).toEqual([])
+    expect(await hydra.history()).toEqual([])
   })
 
   it('is not asked for a password without a terminal: the flags are named, and no machine contacted', async () => {
@@ -176,12 +177,12 @@ describe('a new user', () => {
 
   it('may have a password that is made up, kept for its owner alone, and shown on request', async () => {
     await addHydraUser(hydra.ops, { ...bob, password: { kind: 'generate' } })
-    const password = generatedPassword(hydra.ops, undefined, 'bob')
+    const password = await generatedPassword(hydra.ops, undefined, 'bob')
     expect(password).toMatch(/^[\w-]{24}$/)
     expect(hydra.users.get('bob')?.password).toBe(password)
-    const { keys } = hydra.ops.store.paths(hydra.ops.store.resolve(undefined).uuid)
+    const { keys } = hydra.ops.files.paths((await hydra.ops.store.resolve(undefined)).uuid)
     expect(lstatSync(join(keys, 'ci.hydra-user-bob.generated')).mode & 0o777).toBe(0o600)
-    expect(writtenDown()).not.toContain(password)
+    expect(await writtenDown()).not.toContain(password)
   })
 
   it('leaves no made-up password behind when it could not be made', async () => {
@@ -190,8 +191,8 @@ describe('a new user', () => {
       exitCode: 1,
       detail: 'DBI Connection failed',
     })
-    expect(() => generatedPassword(hydra.ops, undefined, 'bob')).toThrow('no password was made up')
-    expect(hydra.history().at(-1)).toMatchObject({
+    await expect(generatedPassword(hydra.ops, undefined, 'bob')).rejects.toThrow('no password was made up')
+    expect((await hydra.history()).at(-1)).toMatchObject({
       event: 'hydra.user-add',
       result: expect.stringContaining("make Hydra's user 'bob'"),
     })
@@ -234,7 +235,7 @@ describe('a new user', () => {
   it('waits for nobody who has the lock', async () => {
     const { store } = hydra.ops
     hydra.typed.push('x')
-    await store.lock(store.resolve(undefined).uuid, async () => {
+    await store.lock((await store.resolve(undefined)).uuid, async () => {
       await expect(addHydraUser(hydra.ops, bob)).rejects.toMatchObject({ exitCode: 5 })
     })
   })
@@ -265,17 +266,17 @@ describe('another password', () => {
     await addHydraUser(hydra.ops, { ...bob, password: { kind: 'generate' } })
     hydra.typed.push('new')
     await setHydraPassword(hydra.ops, { ...here, name: 'bob', password: { kind: 'stdin' } })
-    expect(() => generatedPassword(hydra.ops, undefined, 'bob')).toThrow('no password was made up')
+    await expect(generatedPassword(hydra.ops, undefined, 'bob')).rejects.toThrow('no password was made up')
   })
 
   it('that could not be set leaves the made-up one as it was', async () => {
     await addHydraUser(hydra.ops, { ...bob, password: { kind: 'generate' } })
-    const before = generatedPassword(hydra.ops, undefined, 'bob')
+    const before = await generatedPassword(hydra.ops, undefined, 'bob')
     hydra.ops.ssh.answer("change Hydra's user 'bob'", exit(255, 'no'))
     await expect(
       setHydraPassword(hydra.ops, { ...here, name: 'bob', password: { kind: 'generate' } }),
     ).rejects.toMatchObject({ exitCode: 1 })
-    expect(generatedPassword(hydra.ops, undefined, 'bob')).toBe(before)
+    expect(await generatedPassword(hydra.ops, undefined, 'bob')).toBe(before)
   })
 
   it('that may have been set, the connection being lost, is kept', async () => {
@@ -283,7 +284,7 @@ describe('another password', () => {
     await expect(addHydraUser(hydra.ops, { ...bob, password: { kind: 'generate' } })).rejects.toMatchObject({
       code: 'CONNECTION_LOST',
     })
-    expect(generatedPassword(hydra.ops, undefined, 'bob')).toMatch(/^[\w-]{24}$/)
+    expect(await generatedPassword(hydra.ops, undefined, 'bob')).toMatch(/^[\w-]{24}$/)
   })
 
   it('of a user whom the expression names comes with what overrules it', async () => {
@@ -301,7 +302,7 @@ describe('another password', () => {
 
   it('that is made up anew is that of the expression, where it wants one made up', async () => {
     await setHydraPassword(hydra.ops, { ...here, name: 'alice', password: { kind: 'generate' } })
-    expect(hydra.users.get('alice')?.password).toBe(generatedPassword(hydra.ops, undefined, 'alice'))
+    expect(hydra.users.get('alice')?.password).toBe(await generatedPassword(hydra.ops, undefined, 'alice'))
     expect(notices()).toEqual([])
   })
 
@@ -342,11 +343,12 @@ describe('with several Hydras', () => {
 
 it('where no Hydra was deployed, that is said', async () => {
   const { store } = hydra.ops
-  await store.lock(store.resolve(undefined).uuid, async (held) =>
-    held.update((draft) => {
-      for (const machine of Object.values(draft.machines)) machine.tasks = {}
-    }),
-  )
+  await store.lock((await store.resolve(undefined)).uuid, async (held) => {
+    for (const machine of Object.keys(held.record.machines))
+      await held.updateMachine(MachineName.parse(machine), (draft) => {
+        draft.tasks = {}
+      })
+  })
   await expect(listHydraUsers(hydra.ops, here)).rejects.toMatchObject({ code: 'NO_HYDRA', exitCode: 1 })
   await expect(listHydraUsers(hydra.ops, { ...here, machine: 'ci' })).rejects.toThrow(
     "machine 'ci' has no Hydra yet",

@@ -11,20 +11,20 @@ beforeEach(async () => {
 afterEach(() => world.ops.cleanup())
 
 const request = { deployment: undefined, maxConcurrent: 2 }
-const machines = () => Object.keys(world.ops.store.resolve(undefined).machines)
+const machines = async () => Object.keys((await world.ops.store.resolve(undefined)).machines)
 
 describe('verbs that go by the state', () => {
   it('select by tag with the network expression’s help', async () => {
     const stopped = await stopMachines(world.ops, { ...request, selection: { on: '@front' }, graceMs: 1000 })
     expect(stopped.map((result) => result.machine)).toEqual(['web'])
     await destroyMachines(world.ops, { ...request, selection: { on: '!@front' }, yes: true })
-    expect(machines()).toEqual(['web'])
+    expect(await machines()).toEqual(['web'])
     expect(world.ops.nix.evaluations.map((evaluation) => evaluation.mode)).toEqual(['shape', 'shape'])
   })
 
   it('need no expression where names are enough', async () => {
     await destroyMachines(world.ops, { ...request, selection: { on: 'w*' }, yes: true })
-    expect(machines()).toEqual(['db'])
+    expect(await machines()).toEqual(['db'])
     expect(world.ops.nix.evaluations).toEqual([])
   })
 
@@ -34,7 +34,7 @@ describe('verbs that go by the state', () => {
       exitCode: 2,
       hint: "did you mean '@front'?",
     })
-    expect(machines()).toEqual(['web', 'db'])
+    expect(await machines()).toEqual(['web', 'db'])
   })
 
   it('leave the reason in the history where the whole verb failed', async () => {
@@ -44,7 +44,10 @@ describe('verbs that go by the state', () => {
     }
     const stopping = stopMachines(world.ops, { ...request, selection: { on: 'web' }, graceMs: 1000 })
     await expect(stopping).rejects.toThrow('the screen is gone')
-    const { uuid } = store.resolve(undefined)
-    expect(store.history(uuid).at(-1)).toMatchObject({ event: 'stop.end', result: 'the screen is gone' })
+    const { uuid } = await store.resolve(undefined)
+    expect((await store.history(uuid)).at(-1)).toMatchObject({
+      event: 'stop.end',
+      result: 'the screen is gone',
+    })
   })
 })

@@ -155,14 +155,14 @@ describe('console', () => {
     expect(world.ran).toEqual([['echo', `console of ${world.resourceName('web')}`]])
   })
 
-  it('shows the log where there is one', () => {
+  it('shows the log where there is one', async () => {
     const request = { deployment: undefined, machine: 'web' }
-    expect(() => consoleLog(ops, request)).toThrow("there is no console log of machine 'web' yet")
-    const { console: folder } = ops.store.paths(ops.store.resolve(undefined).uuid)
+    await expect(consoleLog(ops, request)).rejects.toThrow("there is no console log of machine 'web' yet")
+    const { console: folder } = ops.files.paths((await ops.store.resolve(undefined)).uuid)
     if (!existsSync(dirname(folder))) throw new Error('the deployment has no folder')
     mkdirSync(folder, { recursive: true })
     writeFileSync(`${folder}/web.log`, 'Linux version 6.1\n')
-    expect(consoleLog(ops, request)).toBe('Linux version 6.1\n')
+    expect(await consoleLog(ops, request)).toBe('Linux version 6.1\n')
   })
 
   it.each([
@@ -191,34 +191,34 @@ describe('console', () => {
     expect(lastBoot(text)).toBe(expected)
   })
 
-  it('is refused for providers that have none', () => {
+  it('is refused for providers that have none', async () => {
     const { console: _, ...rest } = createFakeProvider(ops.hypervisor)
     Object.assign(ops, { providers: fakeRegistry([bindProvider(rest)]) })
-    expect(() => consoleLog(ops, { deployment: undefined, machine: 'web' })).toThrow(
+    await expect(consoleLog(ops, { deployment: undefined, machine: 'web' })).rejects.toThrow(
       'provider fake offers none',
     )
   })
 })
 
 describe('images', () => {
-  it('that machines stand on are in use', () => {
-    expect([...imagesInUse(ops)]).toEqual(['fake-image'])
+  it('that machines stand on are in use', async () => {
+    expect([...(await imagesInUse(ops))]).toEqual(['fake-image'])
   })
 
   it('cannot be known to be free while a state is damaged, a machine half made, or its provider not there', async () => {
-    const refused = (why: string) =>
-      expect(() => imagesInUse(ops)).toThrow(
+    const refused = async (why: string) =>
+      await expect(imagesInUse(ops)).rejects.toThrow(
         expect.objectContaining({ code: 'IMAGE_IN_USE', message: expect.stringContaining(why) }),
       )
     await world.change('web', { provider: 'gone' })
-    refused('provider gone is not loaded')
+    await refused('provider gone is not loaded')
     await world.change('web', {
       provider: 'fake',
       handle: undefined,
       intent: { action: 'create', resource: 'x', since: 'now' },
     })
-    refused('it is being made')
-    writeFileSync(join(ops.store.paths(ops.store.resolve(undefined).uuid).root, 'state.json'), '{')
-    refused('cannot be known')
+    await refused('it is being made')
+    writeFileSync(join(ops.files.paths((await ops.store.resolve(undefined)).uuid).root, 'state.json'), '{')
+    await refused('cannot be known')
   })
 })

@@ -7,6 +7,7 @@ import type { MachineRecord } from '../../src/core/deployment.js'
 import { DeploymentName, MachineName } from '../../src/core/names.js'
 import type { CommandResult } from '../../src/core/ssh.js'
 import { localCommands } from '../../src/exec/local-commands.js'
+import { createStateFolder } from '../../state/paths.js'
 import { createStore } from '../../state/store.js'
 
 const top = join(dirname(fileURLToPath(import.meta.url)), '../..')
@@ -38,13 +39,11 @@ const hydraOpsWith = (state: string, ...args: string[]) =>
 async function remember(name: string, provider: string, count: number): Promise<string> {
   const root = join(folder, name)
   const operator = { user: 'test', host: 'test', command: 'test', run: 'test' }
-  const store = await createStore({ root, operator, env: {} })
+  const store = await createStore({ files: createStateFolder(root, {}), operator, env: {} })
   const record = { name: DeploymentName.parse(name), expressions: ['/x.nix'], searchPath: [], args: {} }
-  await store.lock(store.create(record).uuid, async (held) => {
-    held.update((draft) => {
-      for (let index = 1; index <= count; index++)
-        draft.machines[MachineName.parse(`m${index}`)] = machine(provider, index)
-    })
+  await store.lock((await store.create(record)).uuid, async (held) => {
+    for (let index = 1; index <= count; index++)
+      await held.putMachine(MachineName.parse(`m${index}`), machine(provider, index))
   })
   return root
 }

@@ -1,24 +1,27 @@
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
-import type { DeploymentStore } from '../../src/core/store.js'
 import { largeState } from '../../state/state-file.js'
 import { machineRecord } from './machine-record.js'
-import { createLab, errorOf, snapshot, stateFile, temporaryStore, web } from './temporary-store.js'
+import {
+  createLab,
+  errorOf,
+  snapshot,
+  stateFile,
+  type TestStore,
+  temporaryStore,
+  web,
+} from './temporary-store.js'
 
 /** A deployment with a good backup whose state file `damage` then treats. */
 async function damaged(
   damage: (file: string) => void,
   description = 'the newest',
-): Promise<{ store: DeploymentStore; file: string; uuid: string }> {
+): Promise<{ store: TestStore; file: string; uuid: string }> {
   const store = await temporaryStore()
-  const record = createLab(store)
+  const record = await createLab(store)
   await store.lock(record.uuid, async (held) => {
-    held.update((draft) => {
-      draft.machines[web] = machineRecord()
-    })
-    held.update((draft) => {
-      draft.description = description
-    })
+    await held.putMachine(web, machineRecord())
+    await held.updateDeployment((draft) => Object.assign(draft, { description }))
   })
   const file = stateFile(store, record)
   damage(file)
@@ -71,12 +74,12 @@ describe.each(sizes)('%s', (_size, description) => {
       for (const reference of ['lab', uuid, uuid.slice(0, 8), undefined]) {
         expect(await errorOf(() => store.resolve(reference))).toMatchObject(refused)
       }
-      const [record] = store.list()
+      const [record] = await store.list()
       expect(record).toBeUndefined()
-      expect(store.problems()).toEqual([expect.objectContaining(refused)])
-      expect(await errorOf(() => store.lock(store.resolve('lab').uuid, async () => {}))).toMatchObject(
-        refused,
-      )
+      expect(await store.problems()).toEqual([expect.objectContaining(refused)])
+      expect(
+        await errorOf(async () => store.lock((await store.resolve('lab')).uuid, async () => {})),
+      ).toMatchObject(refused)
       expect(snapshot(store.root)).toEqual(before)
     },
   )
@@ -86,8 +89,8 @@ describe('a state file', () => {
   it('is as good as before after that command', async () => {
     const { store, file } = await damaged((path) => writeFileSync(path, 'cut o'))
     writeFileSync(file, readFileSync(`${file}.bak`))
-    expect(Object.keys(store.resolve('lab').machines)).toEqual(['web'])
-    expect(store.problems()).toEqual([])
+    expect(Object.keys((await store.resolve('lab')).machines)).toEqual(['web'])
+    expect(await store.problems()).toEqual([])
   })
 
   it('without a good backup is refused all the same, and says so', async () => {
@@ -138,8 +141,8 @@ describe('a state file', () => {
 
   it('that is damaged does not stop work on another deployment', async () => {
     const { store, file } = await damaged((path) => writeFileSync(path, 'cut o'))
-    const other = createLab(store, 'prod')
-    expect(store.resolve('prod').uuid).toBe(other.uuid)
+    const other = await createLab(store, 'prod')
+    expect((await store.resolve('prod')).uuid).toBe(other.uuid)
     await store.lock(other.uuid, async (held) => held.journal({ event: 'deploy.begin' }))
     expect(existsSync(file)).toBe(true)
   })

@@ -3,20 +3,20 @@ import { closeSync, existsSync, openSync, readdirSync, readFileSync, rmSync, wri
 import { join } from 'node:path'
 import { OpsError } from '../../src/core/errors.js'
 import { DeploymentName, MachineName } from '../../src/core/names.js'
-import { createStore } from '../../state/store.js'
 import { machineRecord } from './machine-record.js'
+import { storeIn } from './open-store.js'
 
 const disk = process.argv[2] ?? ''
 const filler = join(disk, 'filler')
 const operator = { user: 'alice', host: 'build1', command: 'test', run: 'run' }
-const store = await createStore({ root: join(disk, 'state'), operator, env: {} })
+const store = await storeIn(join(disk, 'state'), { operator })
 const named = (name: string) => ({
   name: DeploymentName.parse(name),
   expressions: [],
   searchPath: [],
   args: {},
 })
-const { uuid } = store.create(named('lab'))
+const { uuid } = await store.create(named('lab'))
 const folder = store.paths(uuid).root
 
 /** Takes every block that is free. */
@@ -56,17 +56,13 @@ async function ended(action: () => unknown): Promise<object> {
   }
 }
 
+const web = MachineName.parse('web')
 const large = 'x'.repeat(20_000)
 await store.lock(uuid, async (held) => {
-  const update = () =>
-    held.update((draft) => {
-      draft.machines[MachineName.parse('web')] = machineRecord({ handle: large })
-    })
+  const update = () => held.putMachine(web, machineRecord({ handle: large }))
   const journal = () => held.journal({ event: 'large', data: large })
-  held.update((draft) => {
-    draft.description = 'the last good one'
-  })
-  held.journal({ event: 'begin' })
+  await held.updateDeployment((draft) => Object.assign(draft, { description: 'the last good one' }))
+  await held.journal({ event: 'begin' })
   fill()
   await attempt('update', update)
   await attempt('journal', journal)
@@ -75,19 +71,17 @@ await store.lock(uuid, async (held) => {
 })
 fill()
 await attempt('lock', () => store.lock(uuid, async () => {}))
-const listed = store.list().map((record) => [record.name, record.description])
+const listed = (await store.list()).map((record) => [record.name, record.description])
 const locked = existsSync(join(folder, 'lock'))
-const events = store.history(uuid).map((entry) => entry.event)
+const events = (await store.history(uuid)).map((entry) => entry.event)
 process.stdout.write(`${JSON.stringify({ listed, locked, events })}\n`)
 
 rmSync(filler)
 await store.lock(uuid, async (held) => {
-  held.journal({ event: 'room again' })
-  held.update((draft) => {
-    draft.machines[MachineName.parse('web')] = machineRecord({ handle: large })
-  })
+  await held.journal({ event: 'room again' })
+  await held.putMachine(web, machineRecord({ handle: large }))
 })
-const machines = Object.keys(store.resolve('lab').machines)
+const machines = Object.keys((await store.resolve('lab')).machines)
 process.stdout.write(
-  `${JSON.stringify({ machines, events: store.history(uuid).map((entry) => entry.event) })}\n`,
+  `${JSON.stringify({ machines, events: (await store.history(uuid)).map((entry) => entry.event) })}\n`,
 )

@@ -1,43 +1,48 @@
 import { appendFileSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import type { DeploymentRecord } from '../../src/core/deployment.js'
 import { DeploymentName } from '../../src/core/names.js'
-import type { DeploymentStore, HeldDeployment } from '../../src/core/store.js'
-import { createStore } from '../../state/store.js'
+import type { DeploymentSession } from '../../src/core/session.js'
 import { machineRecord } from './machine-record.js'
-import { createLab, errorOf, operator, stateFile, temporaryStore, web } from './temporary-store.js'
+import {
+  createLab,
+  errorOf,
+  operator,
+  snapshot,
+  stateFile,
+  storeIn,
+  type TestStore,
+  temporaryStore,
+  web,
+} from './temporary-store.js'
 
-async function held<T>(action: (held: HeldDeployment, store: DeploymentStore) => T | Promise<T>): Promise<T> {
+async function held<T>(action: (held: DeploymentSession, store: TestStore) => T | Promise<T>): Promise<T> {
   const store = await temporaryStore()
-  return store.lock(createLab(store).uuid, async (deployment) => action(deployment, store))
+  return store.lock((await createLab(store)).uuid, async (deployment) => action(deployment, store))
 }
 
-const addWeb = (draft: DeploymentRecord) => {
-  draft.machines[web] = machineRecord()
-}
-const describeIt = (draft: DeploymentRecord) => {
-  draft.description = 'another'
-}
+const addWeb = (session: DeploymentSession) => session.putMachine(web, machineRecord())
+const describeIt = (session: DeploymentSession) =>
+  session.updateDeployment((draft) => Object.assign(draft, { description: 'another' }))
 
 describe('an update', () => {
   it('is on the disk when it returns, and the one before is the backup', () =>
-    held((deployment, store) => {
+    held(async (deployment, store) => {
       const file = stateFile(store, deployment.record)
       const before = readFileSync(file, 'utf8')
-      deployment.update(addWeb)
+      await addWeb(deployment)
       expect(deployment.record.machines[web]).toEqual(machineRecord())
       expect(JSON.parse(readFileSync(file, 'utf8'))).toMatchObject({
         revision: 1,
         deployment: { machines: { web: { provider: 'libvirt' } } },
       })
       expect(readFileSync(`${file}.bak`, 'utf8')).toBe(before)
-      expect(store.resolve('lab')).toEqual(deployment.record)
+      expect(await store.resolve('lab')).toEqual(deployment.record)
     }))
 
   it('keeps every field of a machine for the next process', async () => {
     const store = await temporaryStore()
-    const { uuid } = createLab(store)
+    const { uuid } = await createLab(store)
     const machine = machineRecord({
       hostKey: 'ssh-ed25519 AAAA',
       handle: { domain: 'x', disks: [null, 1.5, 'ä\n"'] },
@@ -51,63 +56,60 @@ describe('an update', () => {
       lastResult: 'degraded',
     })
     await store.lock(uuid, async (deployment) => {
-      deployment.update((draft) => {
-        draft.machines[web] = machine
-      })
+      await deployment.putMachine(web, machine)
     })
-    const again = await createStore({ root: store.root, operator, env: {} })
-    expect(again.resolve('lab').machines[web]).toEqual(machine)
+    const again = await storeIn(store.root)
+    expect((await again.resolve('lab')).machines[web]).toEqual(machine)
   })
 
   it('that changes nothing writes nothing', () =>
-    held((deployment, store) => {
-      deployment.update(addWeb)
+    held(async (deployment, store) => {
+      await addWeb(deployment)
       const before = readFileSync(stateFile(store, deployment.record), 'utf8')
-      deployment.update(addWeb)
+      await addWeb(deployment)
       expect(readFileSync(stateFile(store, deployment.record), 'utf8')).toBe(before)
     }))
 
   it('whose function throws changes nothing', () =>
-    held((deployment, store) => {
-      const half = (draft: DeploymentRecord) => {
-        addWeb(draft)
+    held(async (deployment, store) => {
+      const half = deployment.updateDeployment((draft) => {
+        draft.description = 'half'
         throw new Error('half-way')
-      }
-      expect(() => deployment.update(half)).toThrow('half-way')
-      expect(deployment.record.machines).toEqual({})
-      expect(store.resolve('lab').machines).toEqual({})
+      })
+      await expect(half).rejects.toThrow('half-way')
+      expect(deployment.record.description).toBeUndefined()
+      expect((await store.resolve('lab')).description).toBeUndefined()
     }))
 
   it('never writes what could not be read back', () =>
-    held((deployment, store) => {
-      const before = readFileSync(stateFile(store, deployment.record), 'utf8')
-      const broken = (draft: DeploymentRecord) => {
-        draft.machines[web] = machineRecord({ facts: { freeBytes: Number.NaN } })
-      }
-      expect(() => deployment.update(broken)).toThrow(/bug: .*machines\.web\.facts\.freeBytes/)
-      expect(readFileSync(stateFile(store, deployment.record), 'utf8')).toBe(before)
+    held(async (deployment, store) => {
+      const before = snapshot(store.root)
+      const broken = deployment.putMachine(web, machineRecord({ facts: { freeBytes: Number.NaN } }))
+      await expect(broken).rejects.toThrow(/bug: .*facts\.freeBytes/)
+      expect(deployment.record.machines).toEqual({})
+      expect(snapshot(store.root)).toEqual(before)
     }))
 
   it('may rename, but not to a name that another deployment has', () =>
-    held((deployment, store) => {
-      createLab(store, 'prod')
+    held(async (deployment, store) => {
+      await createLab(store, 'prod')
       const rename = (name: string) =>
-        deployment.update((draft) => {
+        deployment.updateDeployment((draft) => {
           draft.name = DeploymentName.parse(name)
         })
-      expect(() => rename('prod')).toThrow("'prod' already")
-      rename('stage')
-      expect(store.resolve('stage').uuid).toBe(deployment.record.uuid)
+      await expect(rename('prod')).rejects.toThrow("'prod' already")
+      await rename('stage')
+      expect((await store.resolve('stage')).uuid).toBe(deployment.record.uuid)
     }))
 })
 
 describe('a state that changes under a running command', () => {
   it('is not made anew when its file was deleted, and the backup is offered', () =>
     held(async (deployment, store) => {
-      deployment.update(addWeb)
+      await addWeb(deployment)
       const file = stateFile(store, deployment.record)
       rmSync(file)
-      expect(await errorOf(() => deployment.update(describeIt))).toMatchObject({
+      expect(await errorOf(() => describeIt(deployment))).toMatchObject({
         exitCode: 1,
         message: expect.stringMatching(/is missing: .*was whole when this command began/),
         hint: expect.stringContaining(`cp -p ${file}.bak ${file}`),
@@ -119,25 +121,25 @@ describe('a state that changes under a running command', () => {
     held(async (deployment, store) => {
       rmSync(deployment.paths.root, { recursive: true })
       for (const write of [
-        () => deployment.update(addWeb),
+        () => addWeb(deployment),
         () => deployment.journal({ event: 'x' }),
         () => deployment.remove(),
       ]) {
         expect(await errorOf(write)).toMatchObject({ name: 'OpsError', exitCode: 1 })
       }
-      expect(store.list()).toEqual([])
+      expect(await store.list()).toEqual([])
       expect(existsSync(deployment.paths.root)).toBe(false)
     }))
 
   it('is not written over when somebody else wrote', () =>
     held(async (deployment, store) => {
-      deployment.update(addWeb)
+      await addWeb(deployment)
       const file = stateFile(store, deployment.record)
       const theirs = readFileSync(file, 'utf8')
         .replace('"revision": 1', '"revision": 7')
         .replace('"big', '"small')
       writeFileSync(file, theirs)
-      expect(await errorOf(() => deployment.update(describeIt))).toMatchObject({
+      expect(await errorOf(() => describeIt(deployment))).toMatchObject({
         code: 'STATE_CHANGED',
         exitCode: 1,
         message: expect.stringMatching(/revision 1 was expected, 7 is there/),
@@ -147,34 +149,34 @@ describe('a state that changes under a running command', () => {
 
   it('is not written over when the file was damaged meanwhile', () =>
     held(async (deployment, store) => {
-      deployment.update(addWeb)
+      await addWeb(deployment)
       const file = stateFile(store, deployment.record)
       writeFileSync(file, 'garbage')
-      expect(await errorOf(() => deployment.update(describeIt))).toMatchObject({ code: 'STATE_DAMAGED' })
+      expect(await errorOf(() => describeIt(deployment))).toMatchObject({ code: 'STATE_DAMAGED' })
       expect(readFileSync(file, 'utf8')).toBe('garbage')
     }))
 
   it('is not written by a command whose lock was removed, or taken by another', () =>
     held(async (deployment, store) => {
       const { uuid } = deployment.record
-      expect(store.unlock(uuid)).toMatch(/^alice@build1, pid \d+, since .*: hydra-ops deploy -d lab$/)
-      expect(await errorOf(() => deployment.update(addWeb))).toMatchObject({ exitCode: 5 })
+      expect(await store.unlock(uuid)).toMatch(/^alice@build1, pid \d+, since .*: hydra-ops deploy -d lab$/)
+      expect(await errorOf(() => addWeb(deployment))).toMatchObject({ exitCode: 5 })
       await store.lock(uuid, async (other) => {
-        expect(await errorOf(() => deployment.update(addWeb))).toMatchObject({ exitCode: 5 })
-        other.update(addWeb)
+        expect(await errorOf(() => addWeb(deployment))).toMatchObject({ exitCode: 5 })
+        await addWeb(other)
       })
-      expect(Object.keys(store.resolve('lab').machines)).toEqual(['web'])
+      expect(Object.keys((await store.resolve('lab')).machines)).toEqual(['web'])
     }))
 })
 
 describe('the journal of a deployment', () => {
   it('says who did what with which command', async () => {
     const store = await temporaryStore({ now: () => new Date('2026-11-21T10:15:00Z') })
-    const { uuid } = createLab(store)
+    const { uuid } = await createLab(store)
     await store.lock(uuid, async (deployment) => {
-      deployment.journal({ event: 'machine.create', machine: 'web', result: 'done', data: { a: 1 } })
+      await deployment.journal({ event: 'machine.create', machine: 'web', result: 'done', data: { a: 1 } })
     })
-    expect(store.history(uuid)).toEqual([
+    expect(await store.history(uuid)).toEqual([
       {
         ...operator,
         at: '2026-11-21T10:15:00.000Z',
@@ -191,15 +193,15 @@ describe('removing', () => {
   it('leaves nothing of the deployment, and what comes after is refused', () =>
     held(async (deployment, store) => {
       appendFileSync(join(deployment.paths.root, 'known_hosts'), 'x')
-      deployment.remove()
+      await deployment.remove()
       expect(readdirSync(join(store.root, 'deployments'))).toEqual([])
-      expect(await errorOf(() => deployment.update(addWeb))).toMatchObject({ code: 'STATE_REMOVED' })
+      expect(await errorOf(() => addWeb(deployment))).toMatchObject({ code: 'STATE_REMOVED' })
       expect(await errorOf(() => deployment.journal({ event: 'x' }))).toMatchObject({ code: 'STATE_REMOVED' })
     }))
 
   it('ends the lock with it', async () => {
     const store = await temporaryStore()
-    const { uuid } = createLab(store)
+    const { uuid } = await createLab(store)
     await store.lock(uuid, async (deployment) => deployment.remove())
     expect(await errorOf(() => store.lock(uuid, async () => {}))).toMatchObject({ exitCode: 1 })
     expect(existsSync(store.paths(uuid).root)).toBe(false)

@@ -7,16 +7,15 @@ import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { z } from 'zod'
-import { createStore } from '../../state/store.js'
 import { startStoreProcess, startStoreProcessWithoutConf } from './processes.js'
-import { createLab, operator, temporaryFolder, temporaryStore } from './temporary-store.js'
+import { createLab, operator, storeIn, temporaryFolder, temporaryStore } from './temporary-store.js'
 
 const here = { ...operator, host: hostname() }
 
 describe('two processes', () => {
   it('that lock one deployment at once: one has it, the other is told who', async () => {
     const store = await temporaryStore()
-    const { uuid } = createLab(store)
+    const { uuid } = await createLab(store)
     const contenders = [1, 2, 3, 4].map(() => startStoreProcess('contend', store.root, uuid))
     for (const each of contenders) expect(await each.said()).toBe('ready')
     for (const each of contenders) each.child.stdin.write('go\n')
@@ -37,7 +36,7 @@ describe('two processes', () => {
     }
     winner?.child.stdin.end('end\n')
     expect(await winner?.ended()).toMatchObject({ code: 0 })
-    expect(store.history(uuid).map(({ event }) => event)).toEqual(['won'])
+    expect((await store.history(uuid)).map(({ event }) => event)).toEqual(['won'])
     expect(readdirSync(store.paths(uuid).root)).not.toContain('lock')
   })
 
@@ -46,12 +45,12 @@ describe('two processes', () => {
     const each = 8
     const processes = [1, 2, 3].map(() => startStoreProcess('allocate', store.root, String(each)))
     for (const one of processes) expect(await one.said()).toBe('done')
-    const ports = store
-      .list()
-      .flatMap((record) => Object.values(record.machines).map((machine) => machine.allocation))
+    const ports = (await store.list()).flatMap((record) =>
+      Object.values(record.machines).map((machine) => machine.allocation),
+    )
     expect(ports).toHaveLength(3 * each)
     expect(new Set(ports).size).toBe(3 * each)
-    expect(store.problems()).toEqual([])
+    expect(await store.problems()).toEqual([])
   })
 
   it('that take over the lock of a dead one, again and again, never have it together', async () => {
@@ -68,7 +67,7 @@ describe('two processes', () => {
 describe('a process that was killed with SIGKILL while it had the lock', () => {
   it('of a deployment is followed by the next one at once', async () => {
     const store = await temporaryStore({ operator: here })
-    const { uuid } = createLab(store)
+    const { uuid } = await createLab(store)
     const holder = startStoreProcess('hold', store.root, uuid)
     expect(await holder.said()).toBe('held')
     await expect(store.lock(uuid, async () => {})).rejects.toMatchObject({ exitCode: 5 })
@@ -84,13 +83,13 @@ describe('a process that was killed with SIGKILL while it had the lock', () => {
     expect(await holder.said()).toBe('held')
     holder.child.kill('SIGKILL')
     await holder.ended()
-    createLab(store)
-    expect(store.list()).toHaveLength(1)
+    await createLab(store)
+    expect(await store.list()).toHaveLength(1)
   })
 
   it('counts as gone although nobody collected its exit status', async () => {
     const store = await temporaryStore({ operator: here })
-    const { uuid } = createLab(store)
+    const { uuid } = await createLab(store)
     const file = (name: string) => fileURLToPath(new URL(name, import.meta.url))
     const holder = [
       process.execPath,
@@ -123,16 +122,16 @@ describe('a process that is killed with SIGKILL after its n-th write', () => {
       const root = join(temporaryFolder(), 'state')
       const dying = startStoreProcess('life', root, String(n))
       expect(await dying.ended()).toMatchObject({ signal: 'SIGKILL' })
-      const store = await createStore({ root, operator: here, env: {} })
-      expect(store.problems()).toEqual([])
-      const [lab] = store.list()
+      const store = await storeIn(root, { operator: here })
+      expect(await store.problems()).toEqual([])
+      const [lab] = await store.list()
       // Write 1 makes it, 2 and 5 are journal lines, 3 and 4 machines, 6 removes it, 7 is a preference.
       expect(lab === undefined ? 'gone' : Object.keys(lab.machines)).toEqual(
         n >= 6 ? 'gone' : n >= 4 ? ['web', 'db'] : n === 3 ? ['web'] : [],
       )
-      expect(store.preferences()).toEqual(n === 7 ? { maxConcurrent: 3 } : {})
+      expect(await store.preferences()).toEqual(n === 7 ? { maxConcurrent: 3 } : {})
       if (lab !== undefined) await store.lock(lab.uuid, async (held) => held.remove())
-      createLab(store)
+      await createLab(store)
       expect(readdirSync(join(root, 'deployments'))).toHaveLength(1)
       expect(readdirSync(root).filter((name) => !['config.json', 'deployments'].includes(name))).toEqual([])
     }

@@ -1,6 +1,7 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
+import { DeploymentUuid } from '../../src/core/names.js'
 import { claimOf, describeHolder, type Holder } from '../../state/holder.js'
 import { removeLock, tryLock } from '../../state/lock.js'
 import { createStoreLock } from '../../state/store-lock.js'
@@ -137,7 +138,7 @@ describe('the lock of another process', () => {
 describe('the lock of a deployment', () => {
   it('names its holder to who comes second, with the way out', async () => {
     const store = await temporaryStore()
-    const { uuid } = createLab(store)
+    const { uuid } = await createLab(store)
     await store.lock(uuid, async () => {
       expect(await errorOf(() => store.lock(uuid, async () => {}))).toMatchObject({
         exitCode: 5,
@@ -151,7 +152,7 @@ describe('the lock of a deployment', () => {
 
   it('is released when the action fails', async () => {
     const store = await temporaryStore()
-    const { uuid } = createLab(store)
+    const { uuid } = await createLab(store)
     const failing = store.lock(uuid, async () => {
       throw new Error('it failed')
     })
@@ -161,15 +162,15 @@ describe('the lock of a deployment', () => {
 
   it('is not made where there is no deployment', async () => {
     const store = await temporaryStore()
-    const { uuid } = createLab(await temporaryStore())
+    const { uuid } = await createLab(await temporaryStore())
     expect(await errorOf(() => store.lock(uuid, async () => {}))).toMatchObject({ exitCode: 1 })
     expect(existsSync(store.root)).toBe(false)
-    expect(store.unlock(uuid)).toBeUndefined()
+    expect(await store.unlock(uuid)).toBeUndefined()
   })
 
   it('gives its holder the right to sweep what crashed processes left, and nothing else', async () => {
     const store = await temporaryStore()
-    const { uuid } = createLab(store)
+    const { uuid } = await createLab(store)
     const { root } = store.paths(uuid)
     const left = ['state.json.0123456789ab.tmp', 'state.json.bak.0123456789ab.tmp']
     const kept = ['known_hosts', 'notes.0123456789ab.tmp', 'state.json.mine', 'state.json.bak.old']
@@ -184,6 +185,7 @@ describe('the lock of a deployment', () => {
 })
 
 describe('the lock of the whole store', () => {
+  const elsewhere = DeploymentUuid.parse('0b7c3d1e-1111-4a2b-9c3d-000000000001')
   const run = (signal = new AbortController().signal) => {
     const lines: string[] = []
     return { signal, lines, log: (line: string) => void lines.push(line) }
@@ -193,7 +195,7 @@ describe('the lock of the whole store', () => {
     const store = await temporaryStore()
     const order: string[] = []
     let finish = () => {}
-    const first = store.allocating(run(), async () => {
+    const first = store.allocating(elsewhere, run(), async () => {
       order.push('first in')
       await new Promise<void>((resolve) => {
         finish = resolve
@@ -201,7 +203,7 @@ describe('the lock of the whole store', () => {
       order.push('first out')
     })
     const waiting = run()
-    const second = store.allocating(waiting, async () => {
+    const second = store.allocating(elsewhere, waiting, async () => {
       order.push('second in')
     })
     await expect.poll(() => waiting.lines).toEqual([expect.stringContaining('in use by alice@build1')])
@@ -212,29 +214,27 @@ describe('the lock of the whole store', () => {
 
   it('is waited for only so long; the error names the holder', async () => {
     const root = temporaryFolder()
-    const waits = { waitMs: 60, blockingWaitMs: 60 }
+    const waits = { waitMs: 60 }
     const holder = createStoreLock(root, operator, () => now, waits)
     const loser = createStoreLock(root, other, () => now, waits)
     await holder.during(run(), async () => {
-      for (const attempt of [() => loser.during(run(), async () => {}), () => loser.duringSync(() => {})]) {
-        expect(await errorOf(attempt)).toMatchObject({
-          exitCode: 5,
-          message: expect.stringMatching(
-            /in use for 0\.06 s by alice@build1, pid \d+, since .*: hydra-ops deploy/,
-          ),
-          hint: expect.stringContaining(join(root, 'lock')),
-        })
-      }
+      expect(await errorOf(() => loser.during(run(), async () => {}))).toMatchObject({
+        exitCode: 5,
+        message: expect.stringMatching(
+          /in use for 0\.06 s by alice@build1, pid \d+, since .*: hydra-ops deploy/,
+        ),
+        hint: expect.stringContaining(join(root, 'lock')),
+      })
     })
-    expect(loser.duringSync(() => 'free')).toBe('free')
+    expect(await loser.during(run(), async () => 'free')).toBe('free')
   })
 
   it('is not waited for after Ctrl-C', async () => {
     const store = await temporaryStore()
     const pressed = new AbortController()
     const waiting = run(pressed.signal)
-    await store.allocating(run(), async () => {
-      const second = errorOf(() => store.allocating(waiting, async () => {}))
+    await store.allocating(elsewhere, run(), async () => {
+      const second = errorOf(() => store.allocating(elsewhere, waiting, async () => {}))
       await expect.poll(() => waiting.lines).toHaveLength(1)
       pressed.abort()
       expect(await second).toMatchObject({ exitCode: 130 })
@@ -243,18 +243,14 @@ describe('the lock of the whole store', () => {
 
   it('shows the allocations of every deployment, also of one whose state was damaged since', async () => {
     const store = await temporaryStore()
-    const { uuid } = createLab(store)
-    createLab(store, 'prod')
+    const { uuid } = await createLab(store)
+    await createLab(store, 'prod')
     await store.lock(uuid, async (held) => {
-      held.update((draft) => {
-        draft.description = 'the last good one'
-      })
-      held.update((draft) => {
-        draft.description = 'the newest'
-      })
+      for (const description of ['the last good one', 'the newest'])
+        await held.updateDeployment((draft) => Object.assign(draft, { description }))
     })
     writeFileSync(join(store.paths(uuid).root, 'state.json'), 'cut o')
-    const seen = await store.allocating(run(), async (all) =>
+    const seen = await store.allocating(elsewhere, run(), async (all) =>
       all.map((record) => record.description ?? record.name),
     )
     expect(seen.sort()).toEqual(['prod', 'the last good one'])

@@ -3,11 +3,10 @@ import { dirname, join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import type { Json } from '../../src/core/json.js'
 import { DeploymentUuid, MachineName } from '../../src/core/names.js'
-import { createStore } from '../../state/store.js'
 import { machineRecord } from './machine-record.js'
-import { createLab, operator, stateFile, temporaryFolder, temporaryStore, web } from './temporary-store.js'
+import { createLab, stateFile, storeIn, temporaryFolder, temporaryStore, web } from './temporary-store.js'
 
-const open = (root: string) => createStore({ root, operator, env: {} })
+const open = storeIn
 
 describe('a state folder that is moved', () => {
   const handleAt = (root: string): Json => ({
@@ -19,20 +18,19 @@ describe('a state folder that is moved', () => {
 
   it('keeps no path of its own in what it knows of a machine, and hands them out at their new place', async () => {
     const store = await temporaryStore()
-    const { uuid } = createLab(store)
-    await store.lock(uuid, async (held) =>
-      held.update((draft) => {
-        draft.machines[web] = machineRecord({ handle: handleAt(store.root) })
-      }),
+    const { uuid } = await createLab(store)
+    await store.lock(
+      uuid,
+      async (held) => await held.putMachine(web, machineRecord({ handle: handleAt(store.root) })),
     )
-    const { handle } = { ...store.resolve(uuid).machines[web] }
+    const { handle } = { ...(await store.resolve(uuid)).machines[web] }
     expect(handle).toEqual(handleAt(store.root))
-    const text = readFileSync(stateFile(store, store.resolve(uuid)), 'utf8')
+    const text = readFileSync(stateFile(store, await store.resolve(uuid)), 'utf8')
     expect(text.replaceAll(`${store.root}-other`, '')).not.toContain(store.root)
     const elsewhere = join(dirname(store.root), 'elsewhere')
     renameSync(store.root, elsewhere)
     const moved = await open(elsewhere)
-    expect(moved.resolve(uuid).machines[web]?.handle).toEqual({
+    expect((await moved.resolve(uuid)).machines[web]?.handle).toEqual({
       folder: `${elsewhere}/deployments/x`,
       self: elsewhere,
       disks: [`${elsewhere}/images/a`, '/pool/b', `${store.root}-other/c`, './relative', 'no path'],
@@ -55,8 +53,8 @@ describe('a state of schema 1', () => {
 
   it('has its files where the state folder is now, although that was moved before', async () => {
     const { root, folder, store } = await migrated()
-    const { machines } = store.resolve('lab')
-    expect(store.problems()).toEqual([])
+    const { machines } = await store.resolve('lab')
+    expect(await store.problems()).toEqual([])
     expect(machines[web]?.handle).toMatchObject({
       folder: `${folder}/disks/web`,
       disk: `${folder}/disks/web/${name}.qcow2`,
@@ -70,7 +68,7 @@ describe('a state of schema 1', () => {
 
   it('keeps files of the system libvirt where they are, and a machine without a handle', async () => {
     const { store } = await migrated()
-    const { machines } = store.resolve('lab')
+    const { machines } = await store.resolve('lab')
     expect(machines[MachineName.parse('db')]?.handle).toMatchObject({
       folder: `/var/lib/libvirt/hydra-ops/${uuid}/db`,
       image: { disk: '/var/lib/libvirt/hydra-ops/images/debian-12-abc/disk.qcow2' },
@@ -80,10 +78,8 @@ describe('a state of schema 1', () => {
 
   it('is of the new schema after the next write, and the old one is the backup', async () => {
     const { folder, store } = await migrated()
-    await store.lock(uuid, async (held) =>
-      held.update((draft) => {
-        draft.description = 'written again'
-      }),
+    await store.lock(uuid, (held) =>
+      held.updateDeployment((draft) => Object.assign(draft, { description: 'written again' })),
     )
     const text = readFileSync(join(folder, 'state.json'), 'utf8')
     expect(JSON.parse(text)).toMatchObject({
@@ -102,6 +98,6 @@ describe('a state of schema 1', () => {
     const file = join(folder, 'state.json')
     const state: unknown = JSON.parse(readFileSync(file, 'utf8'))
     writeFileSync(file, JSON.stringify(Object.assign({}, state, { deployment: { uuid, machines: [1] } })))
-    expect(store.problems()).toMatchObject([{ code: 'STATE_DAMAGED' }])
+    expect(await store.problems()).toMatchObject([{ code: 'STATE_DAMAGED' }])
   })
 })

@@ -2,6 +2,7 @@
  * Another process that works with a store: `store-process.ts ACTION ROOT …`. What happened goes to stdout, one
  * JSON value a line.
  */
+import { randomUUID } from 'node:crypto'
 import { closeSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
@@ -9,8 +10,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { OpsError } from '../../src/core/errors.js'
 import { DeploymentName, DeploymentUuid, MachineName } from '../../src/core/names.js'
 import { tryLock } from '../../state/lock.js'
-import { createStore } from '../../state/store.js'
 import { machineRecord } from './machine-record.js'
+import { storeIn } from './open-store.js'
 
 const [action = '', root = '', ...rest] = process.argv.slice(2)
 const operator = {
@@ -28,7 +29,7 @@ function say(value: unknown): void {
 const actions: Readonly<Record<string, () => Promise<void>>> = {
   /** Takes the lock of a deployment and keeps it until it is killed. */
   async hold() {
-    const store = await createStore({ root, operator, env: {} })
+    const store = await storeIn(root, { operator })
     await store.lock(DeploymentUuid.parse(rest[0]), async () => {
       say('held')
       await sleep(600_000)
@@ -37,8 +38,8 @@ const actions: Readonly<Record<string, () => Promise<void>>> = {
 
   /** Takes the lock of the whole store and keeps it until it is killed. */
   async holdStore() {
-    const store = await createStore({ root, operator, env: {} })
-    await store.allocating(run, async () => {
+    const store = await storeIn(root, { operator })
+    await store.allocating(DeploymentUuid.parse(randomUUID()), run, async () => {
       say('held')
       await sleep(600_000)
     })
@@ -46,13 +47,13 @@ const actions: Readonly<Record<string, () => Promise<void>>> = {
 
   /** Tries once to be the writer of a deployment. */
   async contend() {
-    const store = await createStore({ root, operator, env: {} })
+    const store = await storeIn(root, { operator })
     const uuid = DeploymentUuid.parse(rest[0])
     say('ready')
     await firstInput()
     try {
       await store.lock(uuid, async (held) => {
-        held.journal({ event: 'won' })
+        await held.journal({ event: 'won' })
         say('held')
         await firstInput()
       })
@@ -64,22 +65,22 @@ const actions: Readonly<Record<string, () => Promise<void>>> = {
 
   /** Gives machines of a deployment of its own the lowest free ports of all deployments. */
   async allocate() {
-    const store = await createStore({ root, operator, env: {} })
+    const store = await storeIn(root, { operator })
     const name = DeploymentName.parse(`deployment-${process.pid}`)
-    const { uuid } = store.create({ name, expressions: [], searchPath: [], args: {} })
+    const { uuid } = await store.create({ name, expressions: [], searchPath: [], args: {} })
     await store.lock(uuid, async (held) => {
       for (let index = 1; index <= Number(rest[0]); index += 1) {
-        await store.allocating(run, async (all) => {
+        await store.allocating(uuid, run, async (others) => {
           const taken = new Set(
-            all.flatMap((record) => Object.values(record.machines).map((machine) => machine.allocation)),
+            [...others, held.record].flatMap((record) =>
+              Object.values(record.machines).map((machine) => machine.allocation),
+            ),
           )
           let port = 20_000
           while (taken.has(port)) port += 1
           // Between looking and writing: where another one would take the same.
           await sleep(Math.random() * 5)
-          held.update((draft) => {
-            draft.machines[MachineName.parse(`m${index}`)] = machineRecord({ index, allocation: port })
-          })
+          await held.putMachine(MachineName.parse(`m${index}`), machineRecord({ index, allocation: port }))
         })
       }
     })
@@ -114,20 +115,18 @@ const actions: Readonly<Record<string, () => Promise<void>>> = {
     const onWrite = (n: number) => {
       if (n === stopAfter) process.kill(process.pid, 'SIGKILL')
     }
-    const store = await createStore({ root, operator, env: {}, onWrite })
+    const store = await storeIn(root, { operator, onWrite })
     const name = DeploymentName.parse('lab')
-    const { uuid } = store.create({ name, expressions: [], searchPath: [], args: {} })
+    const { uuid } = await store.create({ name, expressions: [], searchPath: [], args: {} })
     await store.lock(uuid, async (held) => {
-      held.journal({ event: 'deploy.begin' })
+      await held.journal({ event: 'deploy.begin' })
       for (const machine of ['web', 'db']) {
-        held.update((draft) => {
-          draft.machines[MachineName.parse(machine)] = machineRecord()
-        })
+        await held.putMachine(MachineName.parse(machine), machineRecord())
       }
-      held.journal({ event: 'deploy.end' })
+      await held.journal({ event: 'deploy.end' })
     })
     await store.lock(uuid, async (held) => held.remove())
-    store.setPreferences({ maxConcurrent: 3 })
+    await store.setPreferences({ maxConcurrent: 3 })
     say('done')
   },
 }

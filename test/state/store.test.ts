@@ -2,7 +2,6 @@ import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'no
 import { dirname, join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { DeploymentName } from '../../src/core/names.js'
-import { createStore } from '../../state/store.js'
 import { machineRecord } from './machine-record.js'
 import {
   createLab,
@@ -10,6 +9,7 @@ import {
   operator,
   snapshot,
   stateFile,
+  storeIn,
   temporaryFolder,
   temporaryStore,
   web,
@@ -18,26 +18,26 @@ import {
 describe('reading', () => {
   it('makes nothing, not even the folder', async () => {
     const store = await temporaryStore()
-    expect(store.list()).toEqual([])
-    expect(store.problems()).toEqual([])
-    expect(store.preferences()).toEqual({})
-    expect(() => store.resolve(undefined)).toThrow('there is no deployment yet')
-    expect(() => store.resolve('lab')).toThrow("there is no deployment 'lab'")
+    expect(await store.list()).toEqual([])
+    expect(await store.problems()).toEqual([])
+    expect(await store.preferences()).toEqual({})
+    await expect(store.resolve(undefined)).rejects.toThrow('there is no deployment yet')
+    await expect(store.resolve('lab')).rejects.toThrow("there is no deployment 'lab'")
     expect(existsSync(store.root)).toBe(false)
   })
 
   it('writes nothing to what is there', async () => {
     const store = await temporaryStore()
-    const { uuid } = createLab(store)
-    store.setPreferences({ deployment: 'lab' })
+    const { uuid } = await createLab(store)
+    await store.setPreferences({ deployment: 'lab' })
     await store.lock(uuid, async (held) => held.journal({ event: 'deploy.begin' }))
     const before = snapshot(store.root)
-    const again = await createStore({ root: store.root, operator, env: {} })
-    expect(again.resolve(undefined).name).toBe('lab')
-    expect(again.resolve(uuid)).toEqual(again.list()[0])
-    expect(again.history(uuid)).toHaveLength(1)
-    expect(again.problems()).toEqual([])
-    expect(again.unlock(uuid)).toBeUndefined()
+    const again = await storeIn(store.root)
+    expect((await again.resolve(undefined)).name).toBe('lab')
+    expect(await again.resolve(uuid)).toEqual((await again.list())[0])
+    expect(await again.history(uuid)).toHaveLength(1)
+    expect(await again.problems()).toEqual([])
+    expect(await again.unlock(uuid)).toBeUndefined()
     expect(snapshot(store.root)).toEqual(before)
   })
 })
@@ -45,15 +45,15 @@ describe('reading', () => {
 describe('creating', () => {
   it('gives a new record that every later process reads back the same', async () => {
     const store = await temporaryStore({ now: () => new Date('2026-11-21T10:15:00Z') })
-    const record = createLab(store)
+    const record = await createLab(store)
     expect(record).toMatchObject({ name: 'lab', createdAt: '2026-11-21T10:15:00.000Z', machines: {} })
-    const again = await createStore({ root: store.root, operator, env: {} })
-    expect(again.list()).toEqual([record])
+    const again = await storeIn(store.root)
+    expect(await again.list()).toEqual([record])
   })
 
   it('keeps files for the user alone, with a schema version and a revision', async () => {
     const store = await temporaryStore()
-    const file = stateFile(store, createLab(store))
+    const file = stateFile(store, await createLab(store))
     expect(statSync(file).mode & 0o777).toBe(0o600)
     for (const folder of [dirname(file), dirname(dirname(file)), store.root]) {
       expect(statSync(folder).mode & 0o777).toBe(0o700)
@@ -63,7 +63,7 @@ describe('creating', () => {
 
   it('refuses a name that is taken, also by a deployment whose state is damaged', async () => {
     const store = await temporaryStore()
-    const record = createLab(store)
+    const record = await createLab(store)
     const before = snapshot(store.root).length
     const taken = {
       exitCode: 2,
@@ -71,10 +71,9 @@ describe('creating', () => {
       hint: expect.stringContaining('modify'),
     }
     expect(await errorOf(() => createLab(store))).toMatchObject(taken)
-    await store.lock(record.uuid, async (held) =>
-      held.update((draft) => {
-        draft.description = 'x'
-      }),
+    await store.lock(
+      record.uuid,
+      async (held) => await held.updateDeployment((draft) => Object.assign(draft, { description: 'x' })),
     )
     writeFileSync(stateFile(store, record), 'cut o')
     expect(await errorOf(() => createLab(store))).toMatchObject(taken)
@@ -84,8 +83,8 @@ describe('creating', () => {
   it('keeps paths relative inside a checkout and hands them out absolute, wherever it is cloned to', async () => {
     const checkout = temporaryFolder()
     mkdirSync(join(checkout, '.git'))
-    const store = await temporaryStore({ root: join(checkout, 'state') })
-    const record = store.create({
+    const store = await storeIn(join(checkout, 'state'))
+    const record = await store.create({
       name: undefined,
       expressions: [join(checkout, 'hydra.nix'), '/srv/other.nix'],
       searchPath: [`mine=${join(checkout, 'nix')}`, 'nixpkgs=/srv/nixpkgs'],
@@ -94,25 +93,26 @@ describe('creating', () => {
     const text = readFileSync(stateFile(store, record), 'utf8')
     expect(text).not.toContain(checkout)
     expect(text).not.toContain(operator.host)
-    const again = await createStore({ root: store.root, operator, env: {} })
-    expect(again.resolve(record.uuid)).toEqual(record)
+    const again = await storeIn(store.root)
+    expect(await again.resolve(record.uuid)).toEqual(record)
   })
 })
 
 describe('resolving', () => {
   const three = async (env = {}) => {
     const store = await temporaryStore({ env })
-    return { store, lab: createLab(store), prod: createLab(store, 'prod'), nameless: createNameless(store) }
+    const [lab, prod] = [await createLab(store), await createLab(store, 'prod')]
+    return { store, lab, prod, nameless: await createNameless(store) }
   }
-  const createNameless = (store: Awaited<ReturnType<typeof temporaryStore>>) =>
-    store.create({ name: undefined, expressions: [], searchPath: [], args: {} })
+  const createNameless = async (store: Awaited<ReturnType<typeof temporaryStore>>) =>
+    await store.create({ name: undefined, expressions: [], searchPath: [], args: {} })
 
   it('goes by name, by UUID in any case, and by the beginning of a UUID', async () => {
     const { store, lab, nameless } = await three()
-    expect(store.resolve('lab').uuid).toBe(lab.uuid)
-    expect(store.resolve(nameless.uuid).uuid).toBe(nameless.uuid)
-    expect(store.resolve(lab.uuid.toUpperCase()).uuid).toBe(lab.uuid)
-    expect(store.resolve(nameless.uuid.slice(0, 13)).uuid).toBe(nameless.uuid)
+    expect((await store.resolve('lab')).uuid).toBe(lab.uuid)
+    expect((await store.resolve(nameless.uuid)).uuid).toBe(nameless.uuid)
+    expect((await store.resolve(lab.uuid.toUpperCase())).uuid).toBe(lab.uuid)
+    expect((await store.resolve(nameless.uuid.slice(0, 13))).uuid).toBe(nameless.uuid)
   })
 
   it('does not take three letters for a UUID', async () => {
@@ -122,7 +122,7 @@ describe('resolving', () => {
 
   it('lists what an ambiguous beginning may mean', async () => {
     const store = await temporaryStore()
-    const lab = createLab(store)
+    const lab = await createLab(store)
     const twin = lab.uuid.replace(/.$/, (last) => (last === '0' ? '1' : '0'))
     const folder = join(dirname(store.paths(lab.uuid).root), twin)
     mkdirSync(folder)
@@ -134,7 +134,7 @@ describe('resolving', () => {
       exitCode: 2,
       message: expect.stringMatching(/means more than one deployment: lab \(.*, prod \(/),
     })
-    expect(store.resolve(twin).name).toBe('prod')
+    expect((await store.resolve(twin)).name).toBe('prod')
   })
 
   it('suggests the name that was meant, else says what there is', async () => {
@@ -153,24 +153,24 @@ describe('resolving', () => {
 
   it('without a reference takes the environment, then the preference, then the only one', async () => {
     const single = await temporaryStore()
-    const only = createLab(single)
-    expect(single.resolve(undefined).uuid).toBe(only.uuid)
+    const only = await createLab(single)
+    expect((await single.resolve(undefined)).uuid).toBe(only.uuid)
 
     const { store, prod } = await three()
     expect(await errorOf(() => store.resolve(undefined))).toMatchObject({
       exitCode: 2,
       message: expect.stringMatching(/there are 3 deployments.*lab.*prod/),
     })
-    store.setPreferences({ deployment: 'prod' })
-    expect(store.resolve(undefined).uuid).toBe(prod.uuid)
-    const named = await createStore({ root: store.root, operator, env: { HYDRA_OPS_DEPLOYMENT: 'lab' } })
-    expect(named.resolve(undefined).name).toBe('lab')
-    expect(named.resolve('prod').name).toBe('prod')
+    await store.setPreferences({ deployment: 'prod' })
+    expect((await store.resolve(undefined)).uuid).toBe(prod.uuid)
+    const named = await storeIn(store.root, { env: { HYDRA_OPS_DEPLOYMENT: 'lab' } })
+    expect((await named.resolve(undefined)).name).toBe('lab')
+    expect((await named.resolve('prod')).name).toBe('prod')
   })
 
   it('says where a name came from that nobody has just typed', async () => {
     const { store } = await three({ HYDRA_OPS_DEPLOYMENT: 'gone' })
-    expect(() => store.resolve(undefined)).toThrow('(named by HYDRA_OPS_DEPLOYMENT)')
+    await expect(store.resolve(undefined)).rejects.toThrow('(named by HYDRA_OPS_DEPLOYMENT)')
   })
 })
 
@@ -178,13 +178,13 @@ describe('preferences', () => {
   it('are what was set, also for the next process', async () => {
     const store = await temporaryStore()
     const preferences = { deployment: 'web.example.com', plugins: ['hydra-ops-fly'], maxConcurrent: 4 }
-    store.setPreferences(preferences)
-    expect(store.preferences()).toEqual(preferences)
+    await store.setPreferences(preferences)
+    expect(await store.preferences()).toEqual(preferences)
     expect(statSync(join(store.root, 'config.json')).mode & 0o777).toBe(0o600)
-    const again = await createStore({ root: store.root, operator, env: {} })
-    expect(again.preferences()).toEqual(preferences)
-    again.setPreferences({})
-    expect((await createStore({ root: store.root, operator, env: {} })).preferences()).toEqual({})
+    const again = await storeIn(store.root)
+    expect(await again.preferences()).toEqual(preferences)
+    await again.setPreferences({})
+    expect(await (await storeIn(store.root)).preferences()).toEqual({})
   })
 
   it.each([
@@ -193,11 +193,11 @@ describe('preferences', () => {
     ['unknown', '{"deploymnet": "lab"}'],
   ])('that are %s stop only who needs one, are said, and are not wiped', async (_, text) => {
     const store = await temporaryStore()
-    const record = createLab(store)
+    const record = await createLab(store)
     const file = join(store.root, 'config.json')
     writeFileSync(file, text)
-    const again = await createStore({ root: store.root, operator, env: {} })
-    expect(again.resolve('lab').uuid).toBe(record.uuid)
+    const again = await storeIn(store.root)
+    expect((await again.resolve('lab')).uuid).toBe(record.uuid)
     expect(await errorOf(() => again.resolve(undefined))).toMatchObject({
       code: 'CONFIG_DAMAGED',
       exitCode: 1,
@@ -212,13 +212,11 @@ describe('writing', () => {
   it('counts every durable write, one by one', async () => {
     const writes: number[] = []
     const store = await temporaryStore({ onWrite: (n) => writes.push(n) })
-    const { uuid } = createLab(store)
+    const { uuid } = await createLab(store)
     await store.lock(uuid, async (held) => {
-      held.journal({ event: 'deploy.begin' })
-      held.update((draft) => {
-        draft.machines[web] = machineRecord()
-      })
-      held.remove()
+      await held.journal({ event: 'deploy.begin' })
+      await held.putMachine(web, machineRecord())
+      await held.remove()
     })
     expect(writes).toEqual([1, 2, 3, 4])
   })
@@ -226,18 +224,18 @@ describe('writing', () => {
   it('is refused where the state folder cannot be made', async () => {
     const file = join(temporaryFolder(), 'file')
     writeFileSync(file, '')
-    const store = await createStore({ root: join(file, 'state'), operator, env: {} })
+    const store = await storeIn(join(file, 'state'))
     expect(await errorOf(() => createLab(store))).toMatchObject({ name: 'OpsError', exitCode: 1 })
   })
 
   it('sweeps half-made and half-removed deployments of crashed processes', async () => {
     const store = await temporaryStore()
-    const { uuid } = createLab(store)
+    const { uuid } = await createLab(store)
     const deployments = dirname(store.paths(uuid).root)
     for (const name of [`.new-${uuid}`, `.removed-${uuid}`])
       mkdirSync(join(deployments, name, 'disks'), { recursive: true })
-    expect(store.list()).toHaveLength(1)
-    store.create({ name: DeploymentName.parse('prod'), expressions: [], searchPath: [], args: {} })
+    expect(await store.list()).toHaveLength(1)
+    await store.create({ name: DeploymentName.parse('prod'), expressions: [], searchPath: [], args: {} })
     expect(snapshot(deployments).filter((line) => line.includes('/.'))).toEqual([])
   })
 })

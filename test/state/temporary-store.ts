@@ -2,12 +2,13 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:f
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { onTestFinished } from 'vitest'
-import type { DeploymentRecord } from '../../src/core/deployment.js'
+import type { DeploymentRecord, StateFolder } from '../../src/core/deployment.js'
 import { DeploymentName, MachineName } from '../../src/core/names.js'
 import type { DeploymentStore } from '../../src/core/store.js'
-import { createStore, type StoreOptions } from '../../state/store.js'
+import type { StoreOptions } from '../../state/store.js'
+import { storeIn, type TestStore } from './open-store.js'
 
-export const operator = { user: 'alice', host: 'build1', command: 'hydra-ops deploy -d lab', run: 'run-1' }
+export { operator, storeIn, type TestStore } from './open-store.js'
 
 /** A folder that goes away after the test. */
 export function temporaryFolder(): string {
@@ -16,11 +17,11 @@ export function temporaryFolder(): string {
   return folder
 }
 
-export async function temporaryStore(options: Partial<StoreOptions> = {}): Promise<DeploymentStore> {
-  return createStore({ root: join(temporaryFolder(), 'state'), operator, env: {}, ...options })
+export function temporaryStore(options: Partial<StoreOptions> = {}): Promise<TestStore> {
+  return storeIn(join(temporaryFolder(), 'state'), options)
 }
 
-export function createLab(store: DeploymentStore, name = 'lab'): DeploymentRecord {
+export function createLab(store: DeploymentStore, name = 'lab'): Promise<DeploymentRecord> {
   return store.create({
     name: DeploymentName.parse(name),
     expressions: ['/srv/hydra.nix'],
@@ -31,7 +32,7 @@ export function createLab(store: DeploymentStore, name = 'lab'): DeploymentRecor
 
 export const web = MachineName.parse('web')
 
-export function stateFile(store: DeploymentStore, record: DeploymentRecord): string {
+export function stateFile(store: StateFolder, record: DeploymentRecord): string {
   return join(store.paths(record.uuid).root, 'state.json')
 }
 

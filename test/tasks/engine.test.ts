@@ -65,7 +65,7 @@ function context(redo: string[] = []) {
     connect: async () => new PassThrough(),
     now: () => new Date('2026-11-21T10:00:00Z'),
     run: { signal: new AbortController().signal, log: (_: string) => {} },
-    onDone: (done: WantedTask, record: TaskRecord) => {
+    onDone: async (done: WantedTask, record: TaskRecord) => {
       events.push(`recorded ${done.id}`)
       records[done.id] = record
     },

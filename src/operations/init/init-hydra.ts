@@ -30,7 +30,7 @@ export async function initHydra(ops: Ops, request: InitHydra): Promise<Initialis
   // Before anybody answers questions in vain.
   refuseExisting(file, request.file)
   const answers = await hydraAnswers(ops, request.flags, request.folder)
-  const deployment = freeName(ops, file)
+  const deployment = await freeName(ops, file)
   const state = request.state === undefined ? [] : ['--state', request.state]
   // What begins with a dash would be taken for a flag.
   const shown = request.file.startsWith('-') ? `./${request.file}` : request.file
@@ -47,10 +47,10 @@ export async function initHydra(ops: Ops, request: InitHydra): Promise<Initialis
   return { file, deployment, next }
 }
 
-function freeName(ops: Ops, file: string): string {
+async function freeName(ops: Ops, file: string): Promise<string> {
   const wished = basename(file).replace(/\.nix$/, '')
   const base = DeploymentName.safeParse(wished).success && !wished.startsWith('-') ? wished : 'hydra'
-  const taken = new Set<string | undefined>(ops.store.list().map(({ name }) => name))
+  const taken = new Set<string | undefined>((await ops.store.list()).map(({ name }) => name))
   for (let number = 1; ; number += 1) {
     const name = number === 1 ? base : `${base}-${number}`
     if (!taken.has(name)) return name

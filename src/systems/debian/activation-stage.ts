@@ -45,8 +45,8 @@ export async function activateClosure(
     path,
     bootId,
   }
-  journal(session, 'activate.start', { data: { unit: activation.unit, path } })
-  updateJob(session, (draft) => {
+  await journal(session, 'activate.start', { data: { unit: activation.unit, path } })
+  await updateJob(session, (draft) => {
     draft.activation = activation
   })
   session.changed = true
@@ -85,12 +85,12 @@ async function settle(session: MachineSession, activation: Activation): Promise<
     session.run.log(line)
   }
   const result = await followActivation(connection, { ...activation, path }, { ...session.run, log })
-  journal(session, 'activate.result', {
+  await journal(session, 'activate.result', {
     result: result.kind,
     data: result.kind === 'failed' ? result.code : null,
   })
   await finishActivation(hostOf(session), activation.unit, session.run)
-  updateJob(session, (draft) => {
+  await updateJob(session, (draft) => {
     draft.activation = undefined
   })
   return judge(session, path, result, undone)

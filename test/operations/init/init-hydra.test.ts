@@ -100,14 +100,14 @@ describe('init hydra with flags', () => {
   })
 
   it('names a deployment that is free, after the file, and keeps the folder of the state', async () => {
-    ops.store.create({ name: undefined, expressions: [], searchPath: [], args: {} })
+    await ops.store.create({ name: undefined, expressions: [], searchPath: [], args: {} })
     const create = (name: string) => init({ admin: 'alice' }, name, './my state')
     expect((await create('./build farm.nix')).next).toEqual([
       "hydra-ops create './build farm.nix' -d hydra --state './my state'",
       "hydra-ops deploy -d hydra --state './my state'",
     ])
     const name = DeploymentName.parse('ci-2')
-    ops.store.create({ name, expressions: [], searchPath: [], args: {} })
+    await ops.store.create({ name, expressions: [], searchPath: [], args: {} })
     expect((await create('./ci-2.nix')).deployment).toBe('ci-2-2')
     expect((await create('-x.nix')).next[0]).toContain('create ./-x.nix -d hydra')
   })

@@ -18,7 +18,7 @@ import { openSession, type Session } from './session.js'
 const bootMs = 300_000
 
 const guest = { memorySize: 512, vcpu: 2, baseImageSize: 4, outbound: false, baseImage: 'debian-12' }
-const options = { allowRestart: false, allowRecreate: false, checkpoint: () => {} }
+const options = { allowRestart: false, allowRecreate: false, checkpoint: async () => {} }
 
 let session: Session
 let web: LibvirtResource

@@ -4,7 +4,7 @@ import type { LibvirtResource } from '../../../providers/libvirt/places.js'
 import type { ResourceChange } from '../../../src/core/provider.js'
 import { openSession, type Session } from './session.js'
 
-export const carefully = { allowRestart: false, allowRecreate: false, checkpoint: () => {} }
+export const carefully = { allowRestart: false, allowRecreate: false, checkpoint: async () => {} }
 
 export interface MadeMachines {
   readonly session: Session

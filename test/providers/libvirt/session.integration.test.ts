@@ -131,7 +131,7 @@ describe('ports that a stranger holds', () => {
     const resource = await make({ forwardPorts: [{ host: port, guest: 80 }] })
     await takePort(port)
     const handedOut = new Set([port + 1])
-    const allocation = await session.provider.start(resource, session.run, handedOut)
+    const allocation = await session.provider.start(resource, session.run, async () => handedOut)
     const [forward] = allocation?.forwardPorts ?? []
     expect(forward).toEqual({ host: port + 2, guest: 80, asked: port })
     expect(session.logged).toContainEqual(

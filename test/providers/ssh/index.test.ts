@@ -151,7 +151,13 @@ describe('a host that exists', () => {
     const kept: unknown[] = []
     const handle = await provider.reconcile(
       resource(),
-      { allowRestart: false, allowRecreate: false, checkpoint: (each) => kept.push(each) },
+      {
+        allowRestart: false,
+        allowRecreate: false,
+        checkpoint: async (each) => {
+          kept.push(each)
+        },
+      },
       run,
     )
     expect(handle).toEqual({})

@@ -1,0 +1,72 @@
+import { rmSync } from 'node:fs'
+import { monitorEventLoopDelay } from 'node:perf_hooks'
+import type { Ssh } from '../src/core/ssh.js'
+import { deploy } from '../src/deploy/deploy.js'
+import { runFakeDebian } from '../test/fakes/fake-debian.js'
+import { fakeMachine, fakeNetwork } from '../test/fakes/fake-network.js'
+import { createFakeOps } from '../test/fakes/fake-ops.js'
+import { createFakeSsh } from '../test/fakes/fake-ssh.js'
+import { standardRequest } from '../test/fakes/standard-request.js'
+
+/** What a first deploy of many machines costs the operator host. */
+export interface FirstDeploy {
+  readonly seconds: number
+  /** The longest time in which the event loop did nothing else. */
+  readonly blockedMs: number
+  /** Connections that were open at once. */
+  readonly connections: number
+  readonly rssMiB: number
+}
+
+/** Deploys machines of the fake provider for the first time; everything but the engine and the store is made up. */
+export async function firstDeploy(count: number, maxConcurrent: number): Promise<FirstDeploy> {
+  const names = Array.from({ length: count }, (_, index) => `m${String(index + 1).padStart(4, '0')}`)
+  const ops = await createFakeOps({ network: fakeNetwork(names.map((name) => fakeMachine(name))) })
+  const ssh = createFakeSsh()
+  runFakeDebian(Object.assign(ops, { ssh }))
+  const watched = countConnections(ssh)
+  Object.assign(ops, { ssh: watched.ssh })
+  await ops.store.create({ name: undefined, expressions: ['/net.nix'], searchPath: [], args: {} })
+  const delay = monitorEventLoopDelay({ resolution: 5 })
+  let rss = 0
+  const sampler = setInterval(() => {
+    rss = Math.max(rss, process.memoryUsage.rss())
+  }, 20)
+  try {
+    delay.enable()
+    const begin = performance.now()
+    const { results } = await deploy(ops, { ...standardRequest, deployment: undefined, maxConcurrent })
+    const seconds = (performance.now() - begin) / 1000
+    delay.disable()
+    const failed = results.filter(({ outcome }) => outcome !== 'changed')
+    if (failed.length > 0 || results.length !== count) throw new Error(JSON.stringify(failed.slice(0, 3)))
+    return {
+      seconds,
+      blockedMs: delay.max / 1e6,
+      connections: watched.most(),
+      rssMiB: Math.max(rss, process.memoryUsage.rss()) / 1024 / 1024,
+    }
+  } finally {
+    clearInterval(sampler)
+    rmSync(ops.folder, { recursive: true, force: true })
+  }
+}
+
+function countConnections(ssh: Ssh): { ssh: Ssh; most(): number } {
+  let open = 0
+  let most = 0
+  const connect: Ssh['connect'] = async (target, options) => {
+    const connected = await ssh.connect(target, options)
+    const { host } = connected
+    open += 1
+    most = Math.max(most, open)
+    let closed = false
+    const close = () => {
+      if (!closed) open -= 1
+      closed = true
+      host.close()
+    }
+    return { ...connected, host: { ...host, close } }
+  }
+  return { ssh: { ...ssh, connect }, most: () => most }
+}
