@@ -13,6 +13,7 @@ import { resourceOf } from '../machine/resource.js'
 import { inNaturalOrder } from '../network/natural-order.js'
 import { selectRecordedMachines } from '../network/select-by-tag.js'
 import type { Selection } from '../network/selection.js'
+import { targetScript } from '../remote/target-scripts.js'
 
 const machinesAtOnce = 10
 const connectMs = 15_000
@@ -111,16 +112,6 @@ function fromState({ state }: Seen): Pick<MachineCheck, 'exists' | 'up' | 'reach
   }
 }
 
-const script = `
-echo "load $(cut -d' ' -f1-3 /proc/loadavg)"
-df -Pk / /nix /boot /var 2>/dev/null | awk 'NR > 1 && !seen[$6]++ { sub(/%/, "", $5); print "disk", $5, $6 }'
-awk '$2 == "/" && $4 ~ /^ro(,|$)/ { print "readonly /" }' /proc/mounts
-if command -v systemctl >/dev/null 2>&1; then
-  echo units
-  systemctl list-units --failed --plain --no-legend --no-pager 2>/dev/null | awk '{ print "failed", $1 }'
-fi
-`
-
 type Inside = Pick<MachineCheck, 'disksOk' | 'load' | 'failedUnits' | 'notes'>
 
 async function lookInside(host: Host, run: Run): Promise<Inside> {
@@ -130,7 +121,7 @@ async function lookInside(host: Host, run: Run): Promise<Inside> {
     what: 'look at disks and units',
     asLoginUser: true,
   }
-  const result = await host.script(script, [], options)
+  const result = await host.script(targetScript('check'), [], options)
   if (result.kind !== 'exited') {
     return {
       disksOk: undefined,
@@ -142,7 +133,7 @@ async function lookInside(host: Host, run: Run): Promise<Inside> {
   return readLook(result.stdout)
 }
 
-/** What the script above prints, line by line. */
+/** What target/check.sh prints, line by line. */
 export function readLook(text: string): Inside {
   const values = (key: string) =>
     text.split('\n').flatMap((line) => (line.startsWith(`${key} `) ? [line.slice(key.length + 1)] : []))

@@ -4,6 +4,7 @@ import type { Run } from '../core/run.js'
 import type { Host } from '../core/ssh.js'
 import { hostOf } from '../machine/connect.js'
 import type { MachineSession } from '../machine/machine.js'
+import { targetScript } from '../remote/target-scripts.js'
 
 /** On the machine, and gone with a reboot: what was being done there ended with it. */
 const lockFile = '/run/hydra-ops/set-up-by'
@@ -12,6 +13,7 @@ const staleSeconds = 2 * 3_600
 const askMs = 60_000
 /** Nobody waits long for that: what stays behind is ours at the next attempt. */
 const releaseMs = 10_000
+/** Status of the script that finds somebody else's lock. */
 const held = 75
 
 /**
@@ -37,14 +39,15 @@ export async function withSetUpLock<T>(
     // Also after Ctrl-C, when the signal of the run forbids everything.
     const signal = AbortSignal.timeout(releaseMs)
     const what = 'let other operators set up the machine'
-    await host.script(releaseScript, [lockFile, who], { signal, timeoutMs: releaseMs, what }).catch(() => {})
+    const script = targetScript('machine-lock/release', { file: lockFile, who })
+    await host.script(script, [], { signal, timeoutMs: releaseMs, what }).catch(() => {})
   }
 }
 
 async function take(host: Host, who: string, run: Run): Promise<void> {
   const what = 'keep other operators from setting up the machine'
-  const args = [lockFile, who, String(staleSeconds)]
-  const result = await host.script(takeScript, args, { signal: run.signal, timeoutMs: askMs, what })
+  const script = targetScript('machine-lock/take', { file: lockFile, who, stale: staleSeconds })
+  const result = await host.script(script, [], { signal: run.signal, timeoutMs: askMs, what })
   if (result.kind !== 'exited' || result.code !== held) {
     requireSuccess(result, { machine: host.machine, what })
     return
@@ -60,33 +63,3 @@ async function take(host: Host, who: string, run: Run): Promise<void> {
     },
   )
 }
-
-/**
- * Locks the folder (flock, the kernel's) while its file is looked at and replaced: of any number of takers one
- * gets the file, and a killed taker leaves nothing behind.
- */
-const alone = `
-exec 9< "\${file%/*}" && flock -w 30 9 || exit 1
-`
-
-const takeScript = `
-file=$1 who=$2 stale=$3
-mkdir -p -- "\${file%/*}" || exit 1
-${alone}
-if since=$(stat -c %Y -- "$file" 2>/dev/null); then
-  holder=$(cat -- "$file")
-  age=$(( $(date +%s) - since ))
-  if [ "$holder" != "$who" ] && [ "$age" -lt "$stale" ]; then
-    printf '%s\\n' "$holder" "$age"
-    exit ${held}
-  fi
-fi
-printf '%s\\n' "$who" > "$file.new" && mv -fT -- "$file.new" "$file"
-`
-
-const releaseScript = `
-file=$1 who=$2
-[ -e "$file" ] || exit 0
-${alone}
-[ "$(cat -- "$file" 2>/dev/null)" != "$who" ] || rm -f -- "$file"
-`

@@ -10,8 +10,6 @@ const shellLine =
 
 /** Files of TypeScript that still have a script in them. Files leave this list, and none comes. */
 const toConvert: readonly string[] = [
-  'src/machine/grow.ts',
-  'src/operations/check.ts',
   'src/setup/cache-key.ts',
   'src/setup/hydra/binary-cache.ts',
   'src/setup/hydra/health.ts',
@@ -29,10 +27,6 @@ const toConvert: readonly string[] = [
   'src/setup/postgresql/cluster.ts',
   'src/setup/postgresql/task.ts',
   'src/setup/served-path.ts',
-  'src/systems/debian/activation-scripts.ts',
-  'src/systems/debian/apt-script.ts',
-  'src/systems/debian/survey.ts',
-  'src/tasks/machine-lock.ts',
 ]
 
 /** Shell that cannot be a script of target/. */

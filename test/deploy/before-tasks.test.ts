@@ -5,6 +5,7 @@ import { type FakeDebianOptions, runFakeDebian } from '../fakes/fake-debian.js'
 import { fakeMachine, fakeNetwork } from '../fakes/fake-network.js'
 import { createFakeOps, type FakeOps } from '../fakes/fake-ops.js'
 import { fakeTask } from '../fakes/fake-task.js'
+import { linesOf } from '../fakes/script-values.js'
 import { standardRequest } from '../fakes/standard-request.js'
 
 let ops: FakeOps
@@ -35,10 +36,10 @@ async function machineWithTask(
 function activations(): { early: boolean; always: boolean; unit: string | undefined }[] {
   return ops.ssh.execs
     .filter(({ what }) => what === 'start the activation')
-    .map(({ argv }) => ({
-      early: argv.includes('--before-tasks'),
-      always: argv.includes('--always'),
-      unit: argv[0],
+    .map(({ values }) => ({
+      early: linesOf(values.options).includes('--before-tasks'),
+      always: linesOf(values.options).includes('--always'),
+      unit: values.unit,
     }))
 }
 

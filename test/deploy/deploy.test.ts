@@ -10,6 +10,7 @@ import { fakeMachine, fakeNetwork, fakeStorePath } from '../fakes/fake-network.j
 import { createFakeOps, type FakeOps } from '../fakes/fake-ops.js'
 import { exit, succeed, surveyOf } from '../fakes/fake-ssh.js'
 import { fakeTask } from '../fakes/fake-task.js'
+import { linesOf } from '../fakes/script-values.js'
 import { standardRequest as standard } from '../fakes/standard-request.js'
 
 let ops: FakeOps
@@ -272,9 +273,8 @@ describe('deploy to a machine that another deployment was activated on', () => {
 
   it('goes on where the owner is this deployment, and takes over where none is recorded', async () => {
     await deploy(ops, standard)
-    expect(ops.ssh.execs.find(({ what }) => what === 'start the activation')?.argv).toContain(
-      (await ops.store.resolve('net')).uuid,
-    )
+    const started = ops.ssh.execs.find(({ what }) => what === 'start the activation')
+    expect(linesOf(started?.values.options)).toContain((await ops.store.resolve('net')).uuid)
     expect(outcomes(await deploy(ops, { ...standard, alwaysActivate: true }))).toEqual({ web: 'changed' })
     ownedBy('')
     expect(outcomes(await deploy(ops, { ...standard, alwaysActivate: true }))).toEqual({ web: 'changed' })
@@ -330,7 +330,7 @@ describe('deploy of machines whose activation fails', () => {
       throw new Error('as if it were killed here')
     })
     await deploy(ops, standard)
-    ops.ssh.answer('follow the activation', ({ argv: [unit] }) =>
+    ops.ssh.answer('follow the activation', ({ values: { unit } }) =>
       succeed(`state LoadState=loaded\nstate Id=${unit}\nstate ActiveState=active\nstate SubState=running\n`),
     )
     const [row] = (await deploy(ops, standard)).results

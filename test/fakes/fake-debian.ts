@@ -2,6 +2,7 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { FakeOps } from './fake-ops.js'
 import { succeed, surveyOf } from './fake-ssh.js'
+import { linesOf } from './script-values.js'
 
 /** What the made-up Debian machines do beyond the ordinary. */
 export interface FakeDebianOptions {
@@ -44,8 +45,9 @@ export function runFakeDebian(ops: FakeOps, options: FakeDebianOptions = {}): vo
   ops.ssh.answer('let other operators set up the machine', succeed())
   ops.ssh.answer('read which packages are installed', succeed('ii |nix-bin|2.8.0|\n'))
   ops.ssh.answer(/other operators/, succeed())
-  ops.ssh.answer('start the activation', ({ machine, argv }) => {
-    const [unit = '', , path = '', , owner = ''] = argv
+  ops.ssh.answer('start the activation', ({ machine, values }) => {
+    const { unit = '', closure: path = '' } = values
+    const [, owner = ''] = linesOf(values.options)
     writeFileSync(file(machine, 'owner'), owner)
     const code = options.activationCode?.(machine) ?? 0
     if (code === 0 && options.slow !== true) writeFileSync(file(machine, 'profile'), path)
@@ -55,8 +57,7 @@ export function runFakeDebian(ops: FakeOps, options: FakeDebianOptions = {}): vo
     )
     return succeed()
   })
-  ops.ssh.answer('follow the activation', ({ machine, argv }) => {
-    const [unit = ''] = argv
+  ops.ssh.answer('follow the activation', ({ machine, values: { unit = '' } }) => {
     const record = read(file(machine, unit))
     const [, , path, code] = record === '' ? [] : JSON.parse(record)
     if (code === '0') writeFileSync(file(machine, 'profile'), path)

@@ -4,7 +4,7 @@ import type { DeploymentUuid, StorePath } from '../../core/names.js'
 import { pause } from '../../core/pause.js'
 import type { Run } from '../../core/run.js'
 import type { CommandResult, Host } from '../../core/ssh.js'
-import { finishScript, followScript, journalScript, startScript } from './activation-scripts.js'
+import { targetScript } from '../../remote/target-scripts.js'
 import { type ActivationState, readActivation } from './activation-state.js'
 
 /** An activation as it is recorded before it starts. */
@@ -60,8 +60,9 @@ export async function startActivation(
   const what = 'start the activation'
   const { unit, log, path, owner, always, beforeTasks } = activation
   const flags = [...(always ? ['--always'] : []), ...(beforeTasks === true ? ['--before-tasks'] : [])]
-  const args = [unit, log, path, '--owner', owner, ...flags]
-  const result = await host.script(startScript, args, { signal: run.signal, timeoutMs: startMs, what })
+  const values = { unit, log, closure: path, options: ['--owner', owner, ...flags] }
+  const script = targetScript('debian/start-activation', values)
+  const result = await host.script(script, [], { signal: run.signal, timeoutMs: startMs, what })
   // Then nobody knows whether it started; the unit itself tells.
   if (result.kind === 'lost') return
   requireSuccess(result, { machine: host.machine, what })
@@ -90,7 +91,7 @@ export async function followActivation(
 /** Forgets the unit, once its result was read. What is gone already is fine. */
 export async function finishActivation(host: Host, unit: string, run: Run): Promise<void> {
   const options = { signal: run.signal, timeoutMs: startMs, what: 'remove the unit of the activation' }
-  const result = await host.script(finishScript, [unit], options)
+  const result = await host.script(targetScript('debian/finish-activation', { unit }), [], options)
   if (result.kind !== 'exited') run.log(`the unit ${unit} was left behind: ${describeEnd(result)}`)
 }
 
@@ -118,10 +119,11 @@ async function followOnce(
     seen.lines = [...seen.lines.slice(1 - logLines), text]
     run.log(text)
   }
-  const args = [activation.unit, activation.log, String(seen.count), String(Math.ceil(left / 1_000))]
+  const { unit, log } = activation
+  const values = { unit, log, seen: seen.count, seconds: Math.ceil(left / 1_000) }
   let result: CommandResult
   try {
-    result = await host.script(followScript, args, {
+    result = await host.script(targetScript('debian/follow-activation', values), [], {
       signal: run.signal,
       timeoutMs: left + graceMs,
       what: 'follow the activation',
@@ -180,7 +182,7 @@ async function journalOf(host: Host, units: readonly string[], run: Run): Promis
     timeoutMs: journalMs,
     what: 'read the journal of the units that failed',
   }
-  const result = await host.script(journalScript, units, options)
+  const result = await host.script(targetScript('debian/unit-journals', { units }), [], options)
   return result.stdout.split('\n').filter((line) => line !== '')
 }
 

@@ -5,7 +5,7 @@ import type { PlanItem } from '../../core/plan.js'
 import type { Run } from '../../core/run.js'
 import type { WantedTask } from '../../core/setup-task.js'
 import type { CommandResult, Host } from '../../core/ssh.js'
-import { aptScript } from './apt-script.js'
+import { targetScript } from '../../remote/target-scripts.js'
 
 /** What one machine wants of apt. */
 export interface WantedPackages {
@@ -141,14 +141,14 @@ export async function installPackages(
   const proxy = await openProxy(host, options.proxy, run)
   try {
     run.log(`apt: installing ${missing.join(' ')}`)
-    await transaction(host, { missing, ours, answers, proxyUrl: proxy?.url }, run)
+    await runTransaction(host, { missing, ours, answers, proxyUrl: proxy?.url }, run)
   } finally {
     await proxy?.close()
   }
   return missing
 }
 
-async function transaction(
+async function runTransaction(
   host: Host,
   packages: {
     readonly missing: readonly string[]
@@ -160,8 +160,8 @@ async function transaction(
 ): Promise<void> {
   const { missing, ours, answers, proxyUrl } = packages
   const said: string[] = []
-  const args = [String(answers.length), ...answers, String(ours.length), ...ours, ...missing]
-  const result = await host.script(aptScript, args, {
+  const transaction = targetScript('debian/apt-transaction', { packages: missing, ours, answers })
+  const result = await host.script(targetScript('debian/install-packages', { transaction }), [], {
     signal: run.signal,
     timeoutMs: installMs,
     what: 'install packages',

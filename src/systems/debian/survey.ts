@@ -1,7 +1,7 @@
-import { requireSuccess } from '../../core/command-result.js'
 import type { MachineFacts } from '../../core/deployment.js'
 import type { Run } from '../../core/run.js'
 import type { Host } from '../../core/ssh.js'
+import { askMachine, fact } from '../../remote/run-script.js'
 
 /** What one look at a Debian machine tells. */
 export interface Survey {
@@ -30,44 +30,27 @@ export const ownerFile = '/var/lib/hydra-ops/owner'
 /** A blink on a machine that is up; an emulated guest that still boots, on a busy host, has needed over a minute. */
 const surveyMs = 3 * 60_000
 
-const script = `
-echo "boot_id=$(cat /proc/sys/kernel/random/boot_id)"
-if [ -r /etc/os-release ]; then . /etc/os-release; fi
-echo "systems=\${ID:-} \${ID_LIKE:-}"
-echo "os=\${PRETTY_NAME:-unknown}"
-echo "profile=$(readlink -f ${debianProfile} 2>/dev/null || true)"
-echo "owner=$(head -n 1 ${ownerFile} 2>/dev/null | head -c 100)"
-if command -v nix-store >/dev/null 2>&1; then echo nix=yes; fi
-d=/nix; [ -d "$d" ] || d=/
-echo "free_kib=$(df -Pk "$d" | awk 'NR == 2 { print $4 }')"
-if [ -e /run/reboot-required ] || [ -e /var/run/reboot-required ]; then echo reboot=1; fi
-echo "apt=$(cat /var/lib/hydra-ops/apt-installed 2>/dev/null | tr '\\n' ' ')"
-`
-
 /** Reads the facts of a machine in one command. */
 export async function surveyMachine(host: Host, run: Run): Promise<Survey> {
   const what = 'read the facts of the machine'
-  const result = await host.script(script, [], { signal: run.signal, timeoutMs: surveyMs, what })
-  const { stdout } = requireSuccess(result, { machine: host.machine, what })
-  const values = new Map(
-    stdout.split('\n').flatMap((line) => {
-      const at = line.indexOf('=')
-      return at < 0 ? [] : [[line.slice(0, at), line.slice(at + 1)] as const]
-    }),
-  )
-  const bootId = values.get('boot_id') ?? ''
-  const freeKiB = Number(values.get('free_kib') ?? 0)
-  const owner = values.get('owner')
+  const values = { profile: debianProfile, owner_file: ownerFile }
+  const facts = await askMachine(host, { what, script: 'debian/survey', values, timeoutMs: surveyMs }, run)
+  const bootId = fact(facts, 'boot_id')
+  const freeKiB = Number(fact(facts, 'free_kib'))
+  const owner = fact(facts, 'owner')
+  const profile = fact(facts, 'profile')
   return {
     bootId,
-    systems: (values.get('systems') ?? '').split(' ').filter((each) => each !== ''),
-    profile: values.get('profile')?.startsWith('/nix/store/') ? values.get('profile') : undefined,
+    systems: fact(facts, 'systems')
+      .split(' ')
+      .filter((each) => each !== ''),
+    profile: profile.startsWith('/nix/store/') ? profile : undefined,
     owner: owner === '' ? undefined : owner,
     freeKiB,
     // Does it work, and which one is it? The set-up task `nix` asks: to start it is a quarter of a look's time.
-    hasNix: values.has('nix'),
-    rebootWanted: values.has('reboot'),
-    aptInstalled: (values.get('apt') ?? '').split(' ').filter(Boolean),
-    facts: { osRelease: values.get('os'), bootId, freeBytes: freeKiB * 1024 },
+    hasNix: facts.has('nix'),
+    rebootWanted: facts.has('reboot'),
+    aptInstalled: fact(facts, 'apt').split(' ').filter(Boolean),
+    facts: { osRelease: facts.get('os')?.[0], bootId, freeBytes: freeKiB * 1024 },
   }
 }

@@ -54,9 +54,10 @@ describe('starting', () => {
     ssh.answer('start the activation', succeed())
     await startActivation(host, { ...activation, owner, always: false }, recordingRun())
     await startActivation(host, { ...activation, owner, always: true }, recordingRun())
-    expect(ssh.execs.map(({ argv }) => argv)).toEqual([
-      [activation.unit, activation.log, path, '--owner', owner],
-      [activation.unit, activation.log, path, '--owner', owner, '--always'],
+    const { unit, log } = activation
+    expect(ssh.execs.map(({ values }) => values)).toEqual([
+      { unit, log, closure: path, options: `--owner\n${owner}` },
+      { unit, log, closure: path, options: `--owner\n${owner}\n--always` },
     ])
     const script = ssh.execs[0]?.script ?? ''
     expect(script).toContain('--service-type=exec --remain-after-exit')
@@ -88,7 +89,8 @@ describe('following', () => {
     const run = recordingRun()
     expect(await followActivation({ host, reconnect: noReconnect }, activation, run)).toEqual({ kind: 'ok' })
     expect(run.lines).toEqual(['file /etc/a written', 'result 0'])
-    expect(ssh.execs[0]?.argv.slice(0, 3)).toEqual([activation.unit, activation.log, '0'])
+    const { unit, log } = activation
+    expect(ssh.execs[0]?.values).toMatchObject({ unit, log, seen: '0' })
   })
 
   it('returns what failed with the journal of the units and the end of the log', async () => {
@@ -103,7 +105,7 @@ describe('following', () => {
       journal: ['Nov 21 a[1]: no such table'],
       log: log.slice(-20),
     })
-    expect(ssh.execs.at(-1)?.argv).toEqual(['a.service'])
+    expect(ssh.execs.at(-1)?.values).toEqual({ units: 'a.service' })
   })
 
   it('goes on over another connection where it was, and shows no line twice', async () => {
@@ -125,7 +127,7 @@ describe('following', () => {
       'the connection is lost; the activation goes on. Connecting again',
       ...['it does not answer; trying again', 'still not; trying again', 'three'],
     ])
-    expect(ssh.execs.map(({ argv }) => argv[2])).toEqual(['0', '2'])
+    expect(ssh.execs.map(({ values }) => values.seen)).toEqual(['0', '2'])
   })
 
   it('does not connect again to a machine that shows another host key', async () => {
@@ -149,7 +151,7 @@ describe('following', () => {
       code: 'DEADLINE',
       hint: expect.stringContaining('the next deploy reads its result'),
     })
-    expect(Number(ssh.execs[0]?.argv[3])).toBeLessThanOrEqual(5)
+    expect(Number(ssh.execs[0]?.values.seconds)).toBeLessThanOrEqual(5)
   })
 
   it('stops trying to connect at its deadline', async () => {
@@ -214,7 +216,7 @@ it('forgets the unit, and a failure to do so is only said', async () => {
   const { host, ssh } = await connectFake()
   ssh.answer('remove the unit of the activation', succeed())
   await finishActivation(host, activation.unit, recordingRun())
-  expect(ssh.execs[0]?.argv).toEqual([activation.unit])
+  expect(ssh.execs[0]?.values).toEqual({ unit: activation.unit })
   ssh.answer('remove the unit of the activation', lost)
   const run = recordingRun()
   await finishActivation(host, activation.unit, run)
