@@ -37,3 +37,14 @@ group_id() { case $1 in *[!0-9]*) getent group -- "$1" | cut -d: -f3 ;; *) print
 
 # Replaces file $1 by standard input: after a crash there is the old text or the whole new one.
 replace_file() { cat > "$1.new" && sync "$1.new" && mv -fT -- "$1.new" "$1"; }
+
+# Prints the hash of a file's content, `-` where it is missing.
+hash_of() { if [ -f "$1" ]; then sha256sum < "$1" | cut -d' ' -f1; else echo -; fi; }
+
+# Note that something is due, ask for it, and forget it. It is forgotten at a reboot too, which starts everything anew.
+note_due() { mkdir -p /run/hydra-ops && : > "/run/hydra-ops/$1"; }
+is_due() { [ -e "/run/hydra-ops/$1" ]; }
+forget_due() { rm -f "/run/hydra-ops/$1"; }
+
+# Enables a unit that is not enabled.
+enable_unit() { [ "$(systemctl is-enabled "$1" 2>/dev/null)" = enabled ] || systemctl --quiet --no-reload enable "$1"; }

@@ -1,9 +1,11 @@
 import { posix } from 'node:path'
-import { commandFailure, requireSuccess } from '../core/command-result.js'
+import { requireSuccess } from '../core/command-result.js'
 import { failure } from '../core/errors.js'
 import type { Run } from '../core/run.js'
 import type { SetupTask, TaskMachine, TaskState } from '../core/setup-task.js'
-import type { CommandResult, Host } from '../core/ssh.js'
+import type { Host } from '../core/ssh.js'
+import { askMachine, fact, runScript } from '../remote/run-script.js'
+import { targetScript } from '../remote/target-scripts.js'
 import { type HydraSettings, hydraGroup, hydraSettings, signs } from './hydra/settings.js'
 import { verifyNarInfo } from './narinfo-signature.js'
 
@@ -88,25 +90,26 @@ interface SeenKeys {
 }
 
 async function look(host: Host, options: CacheKeyOptions, run: Run): Promise<SeenKeys> {
-  const what = 'look at the signing key'
-  const result = await host.script(
-    probeScript,
-    [options.secretFile, options.publicFile, options.directory ?? ''],
-    {
-      signal: run.signal,
-      timeoutMs: probeMs,
-      what,
-    },
-  )
-  const { stdout } = requireSuccess(result, { machine: host.machine, what })
-  const [kind = '', derived = '', published = '', ...modes] = stdout.split('\n')
+  const question = {
+    what: 'look at the signing key',
+    script: 'tasks/cache-key/look',
+    values: placesOf(options),
+    timeoutMs: probeMs,
+  }
+  const facts = await askMachine(host, question, run)
+  const kind = fact(facts, 'secret')
+  const derived = fact(facts, 'derived')
   return {
     secret: kind === 'key' || kind === 'broken' ? kind : 'absent',
     name: derived.split(':')[0] ?? '',
     derived,
-    published,
-    modes: modes.slice(0, 3),
+    published: fact(facts, 'published'),
+    modes: facts.get('mode') ?? [],
   }
+}
+
+function placesOf({ secretFile, publicFile, directory = '' }: CacheKeyOptions) {
+  return { secret: secretFile, public: publicFile, directory }
 }
 
 function stateOf(seen: SeenKeys, options: CacheKeyOptions): TaskState {
@@ -134,9 +137,9 @@ async function applyCacheKey(
   const seen = await look(host, options, run)
   refuseForeignKey(host, seen, options)
   const what = 'make the signing key'
-  const { secretFile, publicFile, directory = '', newName, group } = options
-  const args = [secretFile, publicFile, directory, newName, group]
-  const result = await host.script(applyScript, args, { signal: run.signal, timeoutMs: applyMs, what })
+  const { secretFile, newName, group } = options
+  const script = targetScript('tasks/cache-key/apply', { ...placesOf(options), name: newName, group })
+  const result = await host.script(script, [], { signal: run.signal, timeoutMs: applyMs, what })
   if (result.kind === 'exited' && result.code === noGroup) throw missingGroup(host, options)
   requireSuccess(result, { machine: host.machine, what })
   const { derived } = await look(host, options, run)
@@ -175,18 +178,15 @@ function missingGroup(host: Host, options: CacheKeyOptions): Error {
 
 /** Signs a store path on the machine, and checks the signature here with the public key it showed. */
 async function verifyCacheKey(host: Host, options: CacheKeyOptions, run: Run): Promise<void> {
-  const what = 'sign a store path'
-  // The key's path becomes part of a store URL.
-  const secretKey = encodeURIComponent(options.secretFile)
-  const result: CommandResult = await host.script(signScript, [secretKey], {
-    signal: run.signal,
+  const sign = {
+    what: 'sign a store path',
+    script: 'tasks/cache-key/sign',
+    values: { secret_url: encodeURIComponent(options.secretFile) },
     timeoutMs: applyMs,
-    what,
-  })
-  if (result.kind !== 'exited' || result.code !== 0)
-    throw commandFailure(result, { machine: host.machine, what })
+  }
+  const { stdout } = await runScript(host, sign, run, () => {})
   const { derived } = await look(host, options, run)
-  if (verifyNarInfo(result.stdout, derived)) return
+  if (verifyNarInfo(stdout, derived)) return
   throw failure(
     'CACHE_KEY',
     `machine '${host.machine}': what the key signs does not verify with its public key`,
@@ -198,66 +198,3 @@ async function verifyCacheKey(host: Host, options: CacheKeyOptions, run: Run): P
 
 /** Exit status of the script when the group is missing. */
 const noGroup = 3
-
-/**
- * sh functions. A Nix secret key is \`NAME:BASE64\` of 64 bytes, the last 32 of which are the public key
- * (libsodium's crypto_sign). Nothing of it leaves the machine or stands on a command line.
- */
-const keyFunctions = `
-decoded() { tr -d '\\n' < "$1" | cut -d: -f2- | base64 -d 2>/dev/null; }
-is_key() { grep -q '^[^:[:space:]][^:[:space:]]*:' "$1" && [ "$(decoded "$1" | wc -c)" -eq 64 ]; }
-public_of() { printf '%s:%s\\n' "$(head -n 1 "$1" | cut -d: -f1)" "$(decoded "$1" | tail -c 32 | base64 -w0)"; }
-`
-
-const probeScript = `
-${keyFunctions}
-secret=$1 public=$2 directory=$3
-if [ ! -s "$secret" ]; then printf 'absent\\n\\n'
-elif is_key "$secret"; then echo key; public_of "$secret"
-else printf 'broken\\n\\n'
-fi
-echo "$(head -n 1 -- "$public" 2>/dev/null)"
-for file in "$directory" "$secret" "$public"; do stat -c '%a %U %G' -- "$file" 2>/dev/null || echo -; done
-`
-
-/** The public file is always derived from the secret one, so a crash between the two leaves nothing wrong. */
-const applyScript = `
-${keyFunctions}
-secret=$1 public=$2 directory=$3 name=$4 group=$5
-folder=$(dirname -- "$secret")
-getent group -- "$group" > /dev/null || exit ${noGroup}
-umask 022
-mkdir -p -- "$folder" "$(dirname -- "$public")" || exit 1
-umask 077
-staged=$folder/.hydra-ops-new
-rm -rf -- "$staged"
-mkdir -- "$staged" || exit 1
-trap 'rm -rf -- "$staged"' EXIT
-if [ ! -s "$secret" ]; then
-  nix-store --generate-binary-cache-key "$name" "$staged/secret" "$staged/unused" || exit 1
-  is_key "$staged/secret" || exit 1
-  chown "root:$group" "$staged/secret" && chmod 0640 "$staged/secret" || exit 1
-  sync "$staged/secret"
-  mv -fT -- "$staged/secret" "$secret" || exit 1
-fi
-public_of "$secret" > "$staged/public" && chmod 0644 "$staged/public" || exit 1
-sync "$staged/public"
-mv -fT -- "$staged/public" "$public" || exit 1
-chown root:root -- "$public" && chown "root:$group" -- "$secret" && chmod 0640 -- "$secret" || exit 1
-if [ -n "$directory" ]; then chown "root:$group" -- "$directory" && chmod 0750 -- "$directory" || exit 1; fi
-sync "$folder"
-`
-
-/**
- * Nix has no stable command that signs; a copy into a cache with \`secret-key\` does (the one experimental
- * command this project allows itself). The path is tiny, always the same, and left to the garbage collector.
- */
-const signScript = `
-work=$(mktemp -d) || exit 1
-trap 'rm -rf -- "$work"' EXIT
-echo 'signed by hydra-ops to prove its key' > "$work/hydra-ops-signature-test"
-path=$(nix-store --add "$work/hydra-ops-signature-test") || exit 1
-nix --extra-experimental-features nix-command copy \\
-  --to "file://$work/cache?compression=none&secret-key=$1" "$path" > /dev/null || exit 1
-cat "$work"/cache/*.narinfo
-`

@@ -8,7 +8,7 @@ const requestMs = 60_000
 
 /** Asks the machine's own clock, by which its journal goes; in seconds. */
 export async function machineTime(host: Host, run: Run): Promise<string> {
-  const question = { what: 'ask the time', script: 'echo "now=$(date +%s)"' }
+  const question = { what: 'ask the time', script: 'clock' }
   const now = fact(await askMachine(host, question, run), 'now')
   if (/^\d+$/.test(now)) return now
   throw failure('MACHINE_CLOCK', `machine '${host.machine}': ask the time: an answer that makes no sense`, {

@@ -156,7 +156,8 @@ async function verifyNixServe(host: Host, options: NixServeOptions, run: TaskRun
     wrong: async () => {
       const info = await get('/nix-cache-info')
       if (info.status !== 200) return `/nix-cache-info answers with status ${info.status}`
-      const question = { what: 'put a small file into the Nix store', script: smallPathScript }
+      // Its own package may have hundreds of MiB.
+      const question = { what: 'put a small file into the Nix store', script: 'tasks/nix-serve/small-path' }
       const hash = hashPart(fact(await askMachine(host, question, run), 'path'))
       const problem = await servedProblem(host, { hash, folder: '/', publicKey, get }, run)
       empty = problem?.emptyNar === true ? empty + 1 : 0
@@ -166,12 +167,3 @@ async function verifyNixServe(host: Host, options: NixServeOptions, run: TaskRun
     },
   })
 }
-
-/** Adds a path of a few bytes: its own package may have hundreds of MiB. The garbage collector may take the path. */
-const smallPathScript = `
-folder=$(mktemp -d) || exit 1
-trap 'rm -rf -- "$folder"' EXIT
-echo 'hydra-ops asks for this file, to prove that nix-serve serves' > "$folder/hydra-ops-nix-serve-proof" || exit 1
-path=$(nix-store --add "$folder/hydra-ops-nix-serve-proof") || exit 1
-echo "path=$path"
-`

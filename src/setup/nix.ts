@@ -7,6 +7,8 @@ import type { Run } from '../core/run.js'
 import type { SetupTask, TaskState } from '../core/setup-task.js'
 import type { Host } from '../core/ssh.js'
 import { type PlacedFile, placeFiles } from '../remote/place-files.js'
+import { askMachine, type Facts, fact, runScript } from '../remote/run-script.js'
+import { targetScript } from '../remote/target-scripts.js'
 import {
   gcPath,
   gcUnit,
@@ -19,7 +21,6 @@ import {
 } from './nix-config.js'
 
 const probeMs = 120_000
-const applyMs = 300_000
 
 /** A path that no store has: asking for it is a question to the daemon that changes nothing. */
 const absentPath = '/nix/store/00000000000000000000000000000000-hydra-ops'
@@ -49,44 +50,31 @@ export const nixTask: SetupTask<NixOptions> = {
 /** Debian's own; it includes ours. */
 const nixConf = '/etc/nix/nix.conf'
 
-/** What the probe's script says: `name=value` lines. */
-type Seen = ReadonlyMap<string, string>
-
 async function probeNix(host: Host, options: NixOptions, run: Run): Promise<TaskState> {
   const seen = await look(host, run)
-  if (!seen.has('nix') || (seen.get('settings') === '-' && seen.get('include') === 'no')) return 'needed'
+  const untouched = fact(seen, 'settings') === '-' && fact(seen, 'include') === 'no'
+  if (!seen.has('nix') || untouched) return 'needed'
   const wrong = differences(seen, options)
   return wrong.length === 0 ? 'done' : { drifted: wrong.join('; ') }
 }
 
-async function look(host: Host, run: Run): Promise<Seen> {
-  return ask(host, 'look at Nix', probeScript, [nixSettingsFile, nixInclude, gcUnit], run)
+async function look(host: Host, run: Run): Promise<Facts> {
+  const values = { settings: nixSettingsFile, include: nixInclude, gc: gcUnit }
+  return askMachine(host, { what: 'look at Nix', script: 'tasks/nix/look', values, timeoutMs: probeMs }, run)
 }
 
-async function ask(host: Host, what: string, text: string, args: readonly string[], run: Run): Promise<Seen> {
-  const result = await host.script(text, args, { signal: run.signal, timeoutMs: probeMs, what })
-  const { stdout } = requireSuccess(result, { machine: host.machine, what })
-  return new Map(
-    stdout.split('\n').map((line) => {
-      const at = line.indexOf('=')
-      // sha256sum of its input says "HASH  -".
-      return [line.slice(0, at), line.slice(at + 1).replace(/ {2}-$/, '')]
-    }),
-  )
-}
-
-function differences(seen: Seen, options: NixOptions): string[] {
+function differences(seen: Facts, options: NixOptions): string[] {
   const wanted = new Map(gcUnits(options).map((unit) => [unit.path, sha256(unit.content)]))
   const rules: readonly (readonly [boolean, string])[] = [
-    [seen.get('settings') === sha256(nixSettings(options)), `${nixSettingsFile} differs`],
-    [seen.get('include') === 'yes', `/etc/nix/nix.conf does not include ${nixSettingsFile}`],
-    [seen.get('restart') === 'no', 'nix-daemon was not restarted since its settings changed'],
-    [seen.get('socket') === 'active', `nix-daemon.socket is ${seen.get('socket')}`],
-    [seen.get('enabled') === 'enabled', 'nix-daemon.socket is not started at boot'],
+    [fact(seen, 'settings') === sha256(nixSettings(options)), `${nixSettingsFile} differs`],
+    [fact(seen, 'include') === 'yes', `/etc/nix/nix.conf does not include ${nixSettingsFile}`],
+    [fact(seen, 'restart') === 'no', 'nix-daemon was not restarted since its settings changed'],
+    [fact(seen, 'socket') === 'active', `nix-daemon.socket is ${fact(seen, 'socket')}`],
+    [fact(seen, 'enabled') === 'enabled', 'nix-daemon.socket is not started at boot'],
     [
-      seen.get('gc-service') === (wanted.get(gcPath('service')) ?? '-') &&
-        seen.get('gc-timer') === (wanted.get(gcPath('timer')) ?? '-') &&
-        (seen.get('gc-active') === 'active') === options.gc.automatic,
+      fact(seen, 'gc-service') === (wanted.get(gcPath('service')) ?? '-') &&
+        fact(seen, 'gc-timer') === (wanted.get(gcPath('timer')) ?? '-') &&
+        (fact(seen, 'gc-active') === 'active') === options.gc.automatic,
       'the schedule of the garbage collection differs',
     ],
   ]
@@ -107,17 +95,27 @@ async function applyNix(host: Host, options: NixOptions, run: Run): Promise<Reco
   if (gc.automatic) await checkSchedule(host, gc.dates, run)
   const settings = nixSettings(options)
   if (options.extraOptions.trim() !== '') await checkSettings(host, settings, run)
-  const what = 'note whether nix-daemon must restart'
-  const seen = await ask(host, what, markScript, [nixSettingsFile, sha256(settings), nixInclude], run)
+  const note = {
+    what: 'note whether nix-daemon must restart',
+    script: 'tasks/nix/mark',
+    values: { settings: nixSettingsFile, wanted: sha256(settings), include: nixInclude },
+    timeoutMs: probeMs,
+  }
+  const seen = await askMachine(host, note, run)
   if (!seen.has('nix')) throw noNix(host)
-  const stale = seen.has('stale')
+  const stale = fact(seen, 'stale') === 'yes'
   const files = [...(stale ? [{ path: nixSettingsFile, content: settings }] : []), ...gcUnits(options)].map(
     rootFile,
   )
   await placeFiles(host, files, { run, what: 'write the settings of Nix' })
-  const args = [nixInclude, gcUnit, gc.automatic ? 'yes' : 'no']
-  await oneScript(host, 'set up the Nix daemon', applyScript, args, run)
-  return { version: seen.get('nix') ?? '' }
+  const setUp = {
+    what: 'set up the Nix daemon',
+    script: 'tasks/nix/apply',
+    values: { include: nixInclude, gc: gcUnit, automatic: gc.automatic },
+    hint: 'journalctl -u nix-daemon on the machine says more',
+  }
+  await runScript(host, setUp, run)
+  return { version: fact(seen, 'nix') }
 }
 
 function rootFile(file: { readonly path: string; readonly content: string }): PlacedFile {
@@ -136,7 +134,7 @@ function noNix(host: Host): Error {
 async function checkSettings(host: Host, settings: string, run: Run): Promise<void> {
   const what = 'read the settings of Nix'
   const options = { signal: run.signal, timeoutMs: probeMs, what, stdin: settings }
-  const result = await host.script(checkScript, [], options)
+  const result = await host.script(targetScript('tasks/nix/check'), [], options)
   if (result.kind === 'exited' && result.code === notInstalled) throw noNix(host)
   if (result.kind !== 'exited' || result.code !== 0) {
     const hint = 'correct deployment.nix.extraOptions; nothing was changed'
@@ -159,26 +157,6 @@ async function checkSchedule(host: Host, dates: string, run: Run): Promise<void>
   })
 }
 
-async function oneScript(
-  host: Host,
-  what: string,
-  text: string,
-  args: readonly string[],
-  run: Run,
-): Promise<void> {
-  const result = await host.script(text, args, {
-    signal: run.signal,
-    timeoutMs: applyMs,
-    what,
-    onLine: (line) => run.log(line),
-  })
-  requireSuccess(result, {
-    machine: host.machine,
-    what,
-    hint: 'journalctl -u nix-daemon on the machine says more',
-  })
-}
-
 /** Asks the daemon itself, over its socket. */
 async function verifyNix(host: Host, _options: NixOptions, run: Run): Promise<void> {
   const what = 'ask the Nix daemon'
@@ -192,84 +170,5 @@ async function verifyNix(host: Host, _options: NixOptions, run: Run): Promise<vo
   })
 }
 
-const restartMark = '/run/hydra-ops/nix-daemon-restart'
-
-const probeScript = `
-settings=$1 include=$2 gc=$3
-version=$(nix-store --version 2>/dev/null) && echo "nix=\${version##* }"
-hash() { if [ -f "$1" ]; then sha256sum < "$1"; else echo -; fi; }
-echo "settings=$(hash "$settings")"
-if grep -qxF -e "$include" /etc/nix/nix.conf 2>/dev/null; then echo include=yes; else echo include=no; fi
-if [ -e ${restartMark} ]; then echo restart=due; else echo restart=no; fi
-systemctl is-active nix-daemon.socket "$gc.timer" 2>/dev/null | {
-  read -r socket
-  read -r timer
-  echo "socket=$socket"
-  echo "gc-active=$timer"
-}
-echo "enabled=$(systemctl is-enabled nix-daemon.socket 2>/dev/null)"
-echo "gc-service=$(hash "/etc/systemd/system/$gc.service")"
-echo "gc-timer=$(hash "/etc/systemd/system/$gc.timer")"
-exit 0
-`
-
 /** Exit status of a shell that does not find a program. */
 const notInstalled = 127
-
-const checkScript = `
-command -v nix-store > /dev/null || exit ${notInstalled}
-folder=$(mktemp -d) || exit 1
-trap 'rm -rf -- "$folder"' EXIT
-cat > "$folder/nix.conf" || exit 1
-export NIX_CONF_DIR=$folder NIX_USER_CONF_FILES= NIX_CONFIG=
-NIX_STORE_DIR=$folder/store NIX_STATE_DIR=$folder/var NIX_LOG_DIR=$folder/log nix-store --version > /dev/null
-`
-
-const markScript = `
-settings=$1 wanted=$2 include=$3
-version=$(nix-store --version 2>/dev/null) || exit 0
-echo "nix=\${version##* }"
-stale=
-[ "$(sha256sum < "$settings" 2>/dev/null)" = "$wanted  -" ] || stale=yes
-[ -z "$stale" ] || echo stale=yes
-if [ -n "$stale" ] || ! grep -qxF -e "$include" /etc/nix/nix.conf 2>/dev/null; then
-  mkdir -p /run/hydra-ops && touch ${restartMark}
-fi
-`
-
-/** nix.conf is Debian's and may be the user's too: only our one line is added, in a copy that replaces it whole. */
-const applyScript = `
-include=$1 gc=$2 automatic=$3
-conf=/etc/nix/nix.conf
-if ! grep -qxF -e "$include" "$conf" 2>/dev/null; then
-  new="$conf.hydra-ops-new"
-  rm -f -- "$new"
-  if [ -e "$conf" ]; then cp -p -- "$conf" "$new" || exit 1; fi
-  [ -z "$(tail -c 1 -- "$new" 2>/dev/null)" ] || echo >> "$new"
-  printf '%s\\n' "$include" >> "$new" || exit 1
-  sync "$new"
-  mv -f -- "$new" "$conf" || exit 1
-fi
-if [ "$automatic" = no ]; then
-  if [ -e "/etc/systemd/system/$gc.timer" ] || [ -e "/etc/systemd/system/$gc.service" ]; then
-    systemctl --quiet --no-reload disable --now "$gc.timer"
-    rm -f -- "/etc/systemd/system/$gc.timer" "/etc/systemd/system/$gc.service"
-    systemctl daemon-reload || exit 1
-  fi
-else
-  systemctl daemon-reload || exit 1
-  systemctl --quiet --no-reload enable "$gc.timer" && systemctl restart "$gc.timer" || exit 1
-fi
-if [ "$(systemctl is-active nix-daemon.socket)" != active ]; then
-  systemctl reset-failed nix-daemon.service nix-daemon.socket 2>/dev/null
-  # Debian's package starts the service at once, and systemd refuses a socket whose service already runs (measured).
-  systemctl stop nix-daemon.service || exit 1
-fi
-[ "$(systemctl is-enabled nix-daemon.socket 2>/dev/null)" = enabled ] ||
-  systemctl --quiet --no-reload enable nix-daemon.socket || exit 1
-if [ -e ${restartMark} ]; then
-  systemctl try-restart nix-daemon.service || exit 1
-  rm -f ${restartMark}
-fi
-systemctl start nix-daemon.socket || exit 1
-`

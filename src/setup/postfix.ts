@@ -22,7 +22,6 @@ const greetingMs = 20_000
 /** Says in main.cf whose settings these are; on a machine without it nothing of ours was set yet. */
 const mark =
   '# hydra-ops (set-up task "postfix") sets inet_interfaces, mydestination and myhostname; all else is yours.'
-const restartMark = '/run/hydra-ops/postfix-restart'
 
 /**
  * A mail server that takes mail from the machine itself and from nobody else, and delivers it. One that somebody set
@@ -74,7 +73,11 @@ type Found =
   | { readonly kind: 'ours'; readonly facts: Facts }
 
 async function look(host: Host, run: Run): Promise<Found> {
-  const facts = await askMachine(host, { what: 'look at the mail server', script: lookScript }, run)
+  const facts = await askMachine(
+    host,
+    { what: 'look at the mail server', script: 'tasks/postfix/look', values: { mark } },
+    run,
+  )
   if (fact(facts, 'postfix') !== 'yes') {
     const other = fact(facts, 'other')
     return other === ''
@@ -147,9 +150,13 @@ async function applyPostfix(
   }
   if (!options.forHydra)
     run.log('deployment.hydra.smtpHost is set: Hydra sends its mails there, past this postfix')
-  const args = [options.hostName ?? '']
-  const journal = 'journalctl -u postfix@- on the machine says more'
-  await runScript(host, { what: 'set up postfix', script: applyScript, args, hint: journal }, run)
+  const setUp = {
+    what: 'set up postfix',
+    script: 'tasks/postfix/apply',
+    values: { mark, host_name: options.hostName ?? '' },
+    hint: 'journalctl -u postfix@- on the machine says more',
+  }
+  await runScript(host, setUp, run)
   return { mail: 'postfix, from this machine alone' }
 }
 
@@ -177,66 +184,3 @@ async function verifyPostfix(host: Host, options: PostfixOptions, run: TaskRun):
     },
   })
 }
-
-/**
- * `mydestination` of the host: its own names, so that mail to others, be they of the same domain, goes out. The name in
- * /etc/mailname is one of them where it is this host's.
- */
-const wantedFunction = `
-wanted_destinations() {
-  node=$(uname -n) mailname=$(head -n 1 /etc/mailname 2>/dev/null)
-  list='$myhostname'
-  case $mailname in "$node" | "\${node%%.*}".*) names="$node $mailname" ;; *) names=$node ;; esac
-  for name in $names 'localhost.$mydomain' localhost; do
-    case ", $list," in *", $name,"*) ;; *) list="$list, $name" ;; esac
-  done
-  printf '%s' "$list"
-}
-`
-
-/** On Debian 12 postfix.service is active whatever becomes of postfix itself; \`postfix status\` asks its master. */
-const lookScript = `
-${wantedFunction}
-command -v postconf > /dev/null || {
-  [ -e /usr/sbin/sendmail ] || exit 0
-  owner=$(dpkg-query -S "$(readlink -f /usr/sbin/sendmail)" 2>/dev/null | head -n 1)
-  owner=\${owner%%:*}
-  echo "other=\${owner:-/usr/sbin/sendmail}"
-  exit 0
-}
-echo postfix=yes
-[ -f /etc/postfix/main.cf ] || { echo config=absent; exit 0; }
-relayhost=$(postconf -xh relayhost) && interfaces=$(postconf -xh inet_interfaces) || exit 1
-echo "relayhost=$relayhost"
-echo "interfaces=$interfaces"
-grep -qxF '${mark}' /etc/postfix/main.cf && echo mark=yes
-echo "destinations=$(postconf -h mydestination)"
-echo "hostname=$(postconf -xh myhostname)"
-echo "wanted=$(wanted_destinations)"
-if postfix status > /dev/null 2>&1; then echo running=yes; fi
-echo "enabled=$(systemctl is-enabled postfix.service 2>/dev/null)"
-[ ! -e ${restartMark} ] || echo restart=due
-open=$(ss -Hltn 'sport = :25' | awk '{ print $4 }' | grep -v -e '^127\\.' -e '^\\[::1\\]:' | head -n 1)
-echo "open=$open"
-exit 0
-`
-
-/** \`inet_interfaces\` is read at the start alone: postconf(5). */
-const applyScript = `
-${wantedFunction}
-cd /etc/postfix || exit 1
-mkdir -p /run/hydra-ops && : > ${restartMark} || exit 1
-grep -qxF '${mark}' main.cf || {
-  cp -p main.cf main.cf.hydra-ops && printf '%s\\n' '${mark}' >> main.cf.hydra-ops && mv -f main.cf.hydra-ops main.cf
-} || exit 1
-postconf -e 'inet_interfaces = loopback-only' "mydestination = $(wanted_destinations)" || exit 1
-[ -z "$1" ] || postconf -e "myhostname = $1" || exit 1
-sync main.cf
-[ "$(systemctl is-enabled postfix.service 2>/dev/null)" = enabled ] ||
-  systemctl --quiet --no-reload enable postfix.service || exit 1
-if [ "$(systemctl is-active postfix@-.service)" != active ] && postfix status > /dev/null 2>&1; then
-  postfix stop || exit 1
-fi
-systemctl restart postfix.service || exit 1
-rm -f ${restartMark} || exit 1
-`

@@ -3,6 +3,7 @@ import { requireSuccess } from '../core/command-result.js'
 import { EndedEarly, type HttpAnswer, refusal } from '../core/http-request.js'
 import type { Run } from '../core/run.js'
 import type { Host } from '../core/ssh.js'
+import { targetScript } from '../remote/target-scripts.js'
 import { narInfoField, verifyNarInfo } from './narinfo-signature.js'
 
 /** One path, and the cache that is asked for it. */
@@ -104,22 +105,13 @@ async function unpackedHash(
 ): Promise<Buffer | undefined> {
   const what = `unpack a NAR by ${program}`
   const options = { signal: run.signal, timeoutMs: unpackMs, what, stdin: bytes }
-  const result = await host.script(unpackScript, [program], options)
+  const result = await host.script(targetScript('tasks/unpack', { program }), [], options)
   if (result.kind === 'exited' && result.code === notInstalled) return undefined
   const { stdout } = requireSuccess(result, { machine: host.machine, what })
   return Buffer.from(stdout.trim(), 'hex')
 }
 
 const notInstalled = 3
-
-/** The file between both programs keeps the exit status of the first one. */
-const unpackScript = `
-command -v "$1" > /dev/null || exit ${notInstalled}
-file=$(mktemp) || exit 1
-trap 'rm -f -- "$file"' EXIT
-"$1" -dc > "$file" || exit 1
-sha256sum < "$file" | cut -d' ' -f1
-`
 
 function hashProblem(seen: Buffer, promised: string): string | undefined {
   const forms = [

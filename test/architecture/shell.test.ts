@@ -10,23 +10,16 @@ const shellLine =
 
 /** Files of TypeScript that still have a script in them. Files leave this list, and none comes. */
 const toConvert: readonly string[] = [
-  'src/setup/cache-key.ts',
-  'src/setup/hydra/binary-cache.ts',
   'src/setup/hydra/health.ts',
   'src/setup/hydra/package-facts.ts',
   'src/setup/hydra/proof-task.ts',
   'src/setup/hydra/task.ts',
   'src/setup/hydra/units.ts',
-  'src/setup/hydra/unix-users.ts',
   'src/setup/hydra/web-users.ts',
   'src/setup/nginx/conflicts.ts',
   'src/setup/nginx/task.ts',
-  'src/setup/nix-serve.ts',
-  'src/setup/nix.ts',
-  'src/setup/postfix.ts',
   'src/setup/postgresql/cluster.ts',
   'src/setup/postgresql/task.ts',
-  'src/setup/served-path.ts',
 ]
 
 /** Shell that cannot be a script of target/. */

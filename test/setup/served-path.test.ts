@@ -4,6 +4,7 @@ import { EndedEarly, type HttpAnswer } from '../../src/core/http-request.js'
 import { MachineName } from '../../src/core/names.js'
 import type { CommandResult, Host } from '../../src/core/ssh.js'
 import { hashPart, nixBase32, servedProblem } from '../../src/setup/served-path.js'
+import { readScript } from '../fakes/script-values.js'
 import { signedNarInfo } from '../fakes/signed-narinfo.js'
 import { taskRun } from '../fakes/task-run.js'
 
@@ -14,7 +15,8 @@ const base32 = (bytes: Uint8Array) => `sha256:${nixBase32(createHash('sha256').u
 
 /** A machine whose unpacker makes the NAR of the packed bytes, and fails for all others. */
 function machine(): Host {
-  const script = async (_: string, [program]: readonly string[], { stdin }: { stdin?: unknown }) => {
+  const script = async (text: string, _: readonly string[], { stdin }: { stdin?: unknown }) => {
+    const { program } = readScript(text).values
     const knows = program === 'xz' && stdin instanceof Uint8Array && packed.equals(stdin)
     const stdout = knows ? `${createHash('sha256').update(nar).digest('hex')}\n` : ''
     const stderr = knows ? '' : `${program}: (stdin): File format not recognized`

@@ -51,88 +51,42 @@ export const hydraAccountsTask: SetupTask<AccountOptions> = {
   // Their users stand in files that hydra-ops reserves on every machine.
   owns: () => [],
   async probe(host, options, run) {
-    const what = 'look at the users of Hydra'
-    const facts = await askMachine(host, { what, script: probeScript, args: argsOf(options) }, run)
+    const question = {
+      what: 'look at the users of Hydra',
+      script: 'tasks/hydra-accounts/look',
+      values: valuesOf(options),
+    }
+    const facts = await askMachine(host, question, run)
     const wrong = facts.get('wrong') ?? []
     if (wrong.length === 0) return 'done'
     return fact(facts, 'group') === 'absent' ? 'needed' : { drifted: wrong.join('; ') }
   },
   async apply(host, options, run) {
-    await runScript(
-      host,
-      { what: 'make the users of Hydra', script: applyScript, args: argsOf(options) },
-      run,
-    )
+    const script = {
+      what: 'make the users of Hydra',
+      script: 'tasks/hydra-accounts/apply',
+      values: valuesOf(options),
+    }
+    await runScript(host, script, run)
     return {}
   },
   async verify(host, options, run) {
-    const args = options.users.map(({ name }) => name)
-    const hint = 'its group nix-users may use the socket of the Nix daemon; is nix-daemon.socket active?'
-    await runScript(
-      host,
-      { what: "ask the Nix daemon as Hydra's users", script: verifyScript, args, hint },
-      run,
-    )
+    const question = {
+      what: "ask the Nix daemon as Hydra's users",
+      script: 'tasks/hydra-accounts/verify',
+      values: { users: options.users.map(({ name }) => name) },
+      hint: 'its group nix-users may use the socket of the Nix daemon; is nix-daemon.socket active?',
+    }
+    await runScript(host, question, run)
   },
 }
 
-function argsOf({ users, directories }: AccountOptions): string[] {
-  return [
-    ...users.map(({ name, home }) => `user:${name}:${home}`),
-    ...directories.map(({ path, mode, user }) => `directory:${mode}:${user}:${path}`),
-  ]
+/** The values of the scripts that look at users and folders, and that make them. */
+function valuesOf({ users, directories }: AccountOptions) {
+  return {
+    group: hydraGroup,
+    socket_group: nixSocketGroup,
+    users: users.map(({ name, home }) => [name, home]),
+    directories: directories.map(({ path, mode, user }) => [path, mode, user]),
+  }
 }
-
-const group = hydraGroup
-const socketGroup = nixSocketGroup
-
-const probeScript = `
-getent group ${group} > /dev/null || echo group=absent
-for each do
-  IFS=: read -r kind first second third <<END
-$each
-END
-  case $kind in
-    user)
-      if ! id -u -- "$first" > /dev/null 2>&1; then echo "wrong=user $first is missing"
-      elif [ "$(id -gn -- "$first")" != ${group} ]; then echo "wrong=user $first is not of group ${group}"
-      elif ! id -Gn -- "$first" | tr ' ' '\\n' | grep -qx ${socketGroup}; then echo "wrong=user $first is not in group ${socketGroup}"
-      fi ;;
-    directory)
-      seen=$(stat -Lc '%a %U %G' -- "$third" 2>/dev/null) || seen=missing
-      [ "$seen" = "$first $second ${group}" ] || echo "wrong=$third is $seen" ;;
-  esac
-done
-exit 0
-`
-
-/** \`install -d\` sets owner and mode also of a directory that is there; what is in it stays as it is. */
-const applyScript = `
-getent group ${group} > /dev/null || groupadd --system ${group} || exit 1
-getent group ${socketGroup} > /dev/null || groupadd --system ${socketGroup} || exit 1
-for each do
-  IFS=: read -r kind first second third <<END
-$each
-END
-  [ "$kind" = user ] || continue
-  id -u -- "$first" > /dev/null 2>&1 ||
-    useradd --system --gid ${group} --home-dir "$second" --no-create-home --shell /usr/sbin/nologin -- "$first" || exit 1
-  [ "$(id -gn -- "$first")" = ${group} ] || usermod --gid ${group} -- "$first" || exit 1
-  usermod --append --groups ${socketGroup} -- "$first" || exit 1
-done
-for each do
-  IFS=: read -r kind first second third <<END
-$each
-END
-  [ "$kind" = directory ] || continue
-  install -d -m "$first" -o "$second" -g ${group} -- "$third" || exit 1
-done
-`
-
-const verifyScript = `
-cd /
-for user do
-  runuser -u "$user" -- env NIX_REMOTE=daemon nix-store --check-validity --print-invalid \\
-    /nix/store/00000000000000000000000000000000-hydra-ops > /dev/null || { echo "user $user cannot use the Nix daemon" >&2; exit 1; }
-done
-`

@@ -1,0 +1,19 @@
+# shellcheck shell=sh
+# Looks at the signing key and at who may read it.
+# Values: secret and public (paths), directory (their folder; empty where it is the user's own).
+# Prints `secret=` (absent, broken, key), `derived=` (the public key that belongs to the secret one), `published=` (what
+# the public file has), and one `mode=` (mode, user, group; `-` where it is missing) for folder, secret and public file.
+: "${secret:?}" "${public:?}" "${directory?}"
+if [ ! -s "$secret" ]; then
+  say secret absent
+elif is_key "$secret"; then
+  say secret key
+  say derived "$(public_of "$secret")"
+else
+  say secret broken
+fi
+say published "$(head -n 1 -- "$public" 2>/dev/null)"
+for file in "$directory" "$secret" "$public"; do
+  say mode "$(stat -c '%a %U %G' -- "$file" 2>/dev/null || echo -)"
+done
+exit 0

@@ -1,0 +1,14 @@
+# shellcheck shell=sh
+# Signs a store path and prints what the cache says of it.
+# Values: secret_url (path of the secret key, as a URL has it).
+#
+# Nix has no stable command that signs; a copy into a cache with `secret-key` does (the one experimental command this
+# project allows itself). The path is tiny, always the same, and left to the garbage collector.
+: "${secret_url:?}"
+work=$(mktemp -d) || exit 1
+trap 'rm -rf -- "$work"' EXIT
+echo 'signed by hydra-ops to prove its key' > "$work/hydra-ops-signature-test"
+path=$(nix-store --add "$work/hydra-ops-signature-test") || exit 1
+nix --extra-experimental-features nix-command copy \
+  --to "file://$work/cache?compression=none&secret-key=$secret_url" "$path" > /dev/null || exit 1
+cat "$work"/cache/*.narinfo

@@ -1,0 +1,14 @@
+# shellcheck shell=sh
+# Notes that the daemon must restart where its settings are about to change, so that an attempt that is cut off does not
+# forget it.
+# Values: settings (path of our settings), wanted (their hash), include (the line of nix.conf that reads them).
+# Prints `nix=` with its version, nothing more where there is no Nix, and `stale=yes` where the settings differ.
+: "${settings:?}" "${wanted:?}" "${include:?}"
+say_version || exit 0
+stale=no
+[ "$(hash_of "$settings")" = "$wanted" ] || stale=yes
+say stale "$stale"
+if [ "$stale" = yes ] || ! includes "$include"; then
+  note_due nix-daemon-restart || exit 1
+  step 'the restart is noted'
+fi
