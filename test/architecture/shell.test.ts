@@ -18,8 +18,6 @@ const toConvert: readonly string[] = [
   'src/setup/hydra/web-users.ts',
   'src/setup/nginx/conflicts.ts',
   'src/setup/nginx/task.ts',
-  'src/setup/postgresql/cluster.ts',
-  'src/setup/postgresql/task.ts',
 ]
 
 /** Shell that cannot be a script of target/. */

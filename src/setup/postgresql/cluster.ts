@@ -20,7 +20,7 @@ export function clusterUnit(cluster: Pick<Cluster, 'version' | 'name'>): string 
 
 /** Those that there are, the one for Hydra first. Empty without PostgreSQL. */
 export async function findClusters(host: Host, database: string, run: Run): Promise<Cluster[]> {
-  const question = { what: 'look for PostgreSQL', script: clustersScript, args: [database] }
+  const question = { what: 'look for PostgreSQL', script: 'tasks/postgresql/clusters', values: { database } }
   const facts = await askMachine(host, question, run)
   const holders = new Set(facts.get('holder') ?? [])
   const clusters = (facts.get('cluster') ?? []).flatMap(readCluster)
@@ -50,17 +50,3 @@ function readCluster(line: string): Cluster[] {
   if (!/^\d+$/.test(port)) return []
   return [{ version, name, port: Number(port), online: status.split(',').includes('online'), owner }]
 }
-
-/** \`pg_lsclusters -h\`: version, name, port, status, owner, data, log. */
-const clustersScript = `
-command -v pg_lsclusters > /dev/null || exit 0
-cd /
-pg_lsclusters -h | while read -r version name port status owner rest; do
-  echo "cluster=$version $name $port $status $owner"
-  case $status in *online*)
-    found=$(runuser -u "$owner" -- psql -X -p "$port" -d postgres -Atc "select 1 from pg_database where datname = '$1'" 2>/dev/null < /dev/null)
-    [ "$found" != 1 ] || echo "holder=$version $name" ;;
-  esac
-done
-exit 0
-`

@@ -87,9 +87,20 @@ async function probePostgresql(host: Host, options: PostgresqlOptions, run: Run)
 }
 
 async function look(host: Host, cluster: Cluster, options: PostgresqlOptions, run: Run): Promise<Facts> {
-  const dropIn = createHash('sha256').update(restartDropIn.content).digest('hex')
-  const args = [String(cluster.port), cluster.owner, options.database, dropIn, ...options.users]
-  return askMachine(host, { what: 'look at PostgreSQL', script: lookScript, args }, run)
+  const values = {
+    ...placeOf(cluster),
+    database: options.database,
+    role: hydraRole,
+    drop_in: restartDropIn.path,
+    drop_in_hash: createHash('sha256').update(restartDropIn.content).digest('hex'),
+    users: options.users,
+  }
+  return askMachine(host, { what: 'look at PostgreSQL', script: 'tasks/postgresql/look', values }, run)
+}
+
+/** The values by which a script reaches a cluster. */
+function placeOf({ port, owner }: Cluster) {
+  return { port, owner }
 }
 
 async function applyPostgresql(
@@ -99,14 +110,19 @@ async function applyPostgresql(
 ): Promise<Record<string, string>> {
   const found = await requireCluster(host, options.database, run)
   await placeFiles(host, [restartDropIn], { run, what: 'let systemd restart PostgreSQL' })
-  const start = { what: 'start PostgreSQL', script: startScript, args: [clusterUnit(found)] }
-  const hint = `is there a mistake in its files below /etc/postgresql/${found.version}/${found.name}?`
-  await runScript(host, { ...start, hint }, run)
+  const start = {
+    what: 'start PostgreSQL',
+    script: 'tasks/postgresql/start',
+    values: { unit: clusterUnit(found) },
+    hint: `is there a mistake in its files below /etc/postgresql/${found.version}/${found.name}?`,
+  }
+  await runScript(host, start, run)
   // A cluster that was down could not tell whether it has the database.
   const cluster = found.online ? found : await requireCluster(host, options.database, run)
   await allowHydra(host, cluster, options, run)
-  const args = [String(cluster.port), cluster.owner, options.database]
-  await runScript(host, { what: 'make the database of Hydra', script: databaseScript, args }, run)
+  const values = { ...placeOf(cluster), database: options.database, role: hydraRole }
+  const make = { what: 'make the database of Hydra', script: 'tasks/postgresql/database', values }
+  await runScript(host, make, run)
   return {
     cluster: `${cluster.version}/${cluster.name}`,
     port: String(cluster.port),
@@ -129,8 +145,12 @@ async function accessFiles(
   cluster: Cluster,
   run: Run,
 ): Promise<{ readonly hba: AccessFile; readonly ident: AccessFile }> {
-  const args = [String(cluster.port), cluster.owner]
-  const facts = await askMachine(host, { what: 'read pg_hba.conf', script: filesScript, args }, run)
+  const question = {
+    what: 'read pg_hba.conf',
+    script: 'tasks/postgresql/access-files',
+    values: placeOf(cluster),
+  }
+  const facts = await askMachine(host, question, run)
   const read = (name: string): AccessFile => {
     const [mode = '', user = '', group = ''] = fact(facts, `${name}_stat`).split(' ')
     return {
@@ -185,8 +205,12 @@ async function allowHydra(host: Host, cluster: Cluster, options: PostgresqlOptio
       hint: 'is deployment.hydra.database.authentication or .identMap given? PostgreSQL does not take it',
     })
   }
-  const args = [String(cluster.port), cluster.owner]
-  await runScript(host, { what: 'reload PostgreSQL', script: reloadScript, args }, run)
+  const reload = {
+    what: 'reload PostgreSQL',
+    script: 'tasks/postgresql/reload',
+    values: placeOf(cluster),
+  }
+  await runScript(host, reload, run)
 }
 
 interface Fault {
@@ -197,8 +221,12 @@ interface Fault {
 }
 
 async function accessFaults(host: Host, cluster: Cluster, run: Run): Promise<Fault[]> {
-  const args = [String(cluster.port), cluster.owner]
-  const facts = await askMachine(host, { what: 'check pg_hba.conf', script: faultsScript, args }, run)
+  const question = {
+    what: 'check pg_hba.conf',
+    script: 'tasks/postgresql/faults',
+    values: placeOf(cluster),
+  }
+  const facts = await askMachine(host, question, run)
   return (facts.get('fault') ?? []).map((fault) => {
     const [, name = '', line = '', text = ''] = /^(\w+) (\d+) (.*)$/s.exec(fault) ?? []
     return { name, line: Number(line), text }
@@ -228,95 +256,3 @@ async function verifyPostgresql(host: Host, options: PostgresqlOptions, run: Run
     hint: 'the log below /var/log/postgresql says which line of pg_hba.conf matched',
   })
 }
-
-/** As its superuser, over its socket, away from folders that this user may not enter. */
-const sqlFunctions = `
-cd /
-sql() { runuser -u "$owner" -- psql -X -v ON_ERROR_STOP=1 -p "$port" -d "\${2:-postgres}" -Atc "$1" < /dev/null; }
-`
-
-const lookScript = `
-port=$1 owner=$2 database=$3 drop_in=$4
-shift 4
-${sqlFunctions}
-[ "$(sha256sum < ${restartDropIn.path} 2>/dev/null | cut -d' ' -f1)" = "$drop_in" ] || echo "wrong=${restartDropIn.path} differs"
-if [ "$(sql "select 1 from pg_database where datname = '$database'")" != 1 ]; then echo database=absent; exit 0; fi
-[ "$(sql "select 1 from pg_roles where rolname = '${hydraRole}' and rolcanlogin")" = 1 ] || echo "wrong=the role ${hydraRole} is gone"
-[ "$(sql "select pg_get_userbyid(datdba) from pg_database where datname = '$database'")" = ${hydraRole} ] ||
-  echo "wrong=the database $database does not belong to ${hydraRole}"
-[ "$(sql "select 1 from pg_extension where extname = 'pg_trgm'" "$database")" = 1 ] || echo "wrong=pg_trgm is missing"
-enters() { [ "$(runuser -u "$1" -- psql -X -p "$port" -U ${hydraRole} -d "$database" -Atc 'select current_user' 2>/dev/null < /dev/null)" = ${hydraRole} ]; }
-for user do enters "$user" || echo "wrong=user $user does not get into the database $database as ${hydraRole}"; done
-! enters nobody || echo "wrong=everybody gets into the database $database as ${hydraRole}"
-exit 0
-`
-
-const startScript = `
-systemctl daemon-reload || exit 1
-[ "$(systemctl is-enabled postgresql.service 2>/dev/null)" = enabled ] ||
-  systemctl --quiet --no-reload enable postgresql.service || exit 1
-[ "$(systemctl is-active "$1")" = active ] || { systemctl reset-failed "$1" 2>/dev/null; systemctl start "$1" || { journalctl --quiet --no-pager --lines=20 --output=cat --unit="$1" >&2; exit 1; }; }
-# Debian's name for all clusters, which people use: it does nothing but be active.
-[ "$(systemctl is-active postgresql.service)" = active ] || systemctl start postgresql.service || exit 1
-`
-
-const filesScript = `
-port=$1 owner=$2
-${sqlFunctions}
-hba=$(sql 'show hba_file') && ident=$(sql 'show ident_file') || exit 1
-tell() {
-  real=$(readlink -e -- "$2") || { echo "$2 is not there" >&2; exit 1; }
-  printf '%s=%s\\n' "$1_file" "$2" "$1_real" "$real"
-  echo "$1_stat=$(stat -c '%a %u %g' -- "$real")"
-  echo "$1=$(base64 -w0 -- "$real")"
-}
-tell hba "$hba"
-tell ident "$ident"
-`
-
-/** Both views read the files as they are now. That of pg_ident.conf came with PostgreSQL 15. */
-const faultsScript = `
-port=$1 owner=$2
-${sqlFunctions}
-sql "select 'fault=hba ' || line_number || ' ' || current_setting('hba_file') || ' line ' || line_number || ': ' || error from pg_hba_file_rules where error is not null" || exit 1
-if [ "$(sql "select to_regclass('pg_ident_file_mappings') is not null")" = t ]; then
-  sql "select 'fault=ident ' || line_number || ' ' || current_setting('ident_file') || ' line ' || line_number || ': ' || error from pg_ident_file_mappings where error is not null" || exit 1
-fi
-`
-
-const reloadScript = `
-port=$1 owner=$2
-${sqlFunctions}
-loaded() { sql 'select extract(epoch from pg_conf_load_time())'; }
-before=$(loaded) && [ "$(sql 'select pg_reload_conf()')" = t ] || exit 1
-for attempt in $(seq 100); do
-  [ "$(loaded)" = "$before" ] || exit 0
-  sleep 0.2
-done
-echo 'it did not read its configuration again within 20 s' >&2
-exit 1
-`
-
-/**
- * createuser and createdb fail where there is something already, so each is asked for first. A template in the
- * machine's own encoding may be SQL_ASCII (a cluster made under LANG=C); Hydra's texts are UTF-8.
- */
-const databaseScript = `
-port=$1 owner=$2 database=$3
-${sqlFunctions}
-run() { runuser -u "$owner" -- "$@" < /dev/null; }
-if [ "$(sql "select 1 from pg_roles where rolname = '${hydraRole}'")" != 1 ]; then
-  run createuser -p "$port" ${hydraRole} || exit 1
-fi
-sql "alter role ${hydraRole} login" > /dev/null || exit 1
-if [ "$(sql "select 1 from pg_database where datname = '$database'")" != 1 ]; then
-  if [ "$(sql "select pg_encoding_to_char(encoding) from pg_database where datname = 'template1'")" = UTF8 ]; then
-    run createdb -p "$port" -O ${hydraRole} "$database" || exit 1
-  else
-    run createdb -p "$port" -O ${hydraRole} -T template0 -E UTF8 --locale=C.UTF-8 "$database" || exit 1
-  fi
-fi
-sql "alter database \\"$database\\" owner to ${hydraRole}" > /dev/null || exit 1
-[ "$(sql "select 1 from pg_extension where extname = 'pg_trgm'" "$database")" = 1 ] ||
-  sql 'create extension if not exists pg_trgm' "$database" > /dev/null || exit 1
-`

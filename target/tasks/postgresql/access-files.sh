@@ -1,0 +1,21 @@
+# shellcheck shell=sh
+# Reads the two files that say who gets into a cluster, wherever they lie.
+# Values: port and owner (of the cluster).
+# Prints for `hba` and `ident`: `NAME_file=` (the path as the server calls it), `NAME_real=` (the path without links),
+# `NAME_stat=` (mode, number of the user, of the group), `NAME=` (the content, in base64).
+: "${port:?}" "${owner:?}"
+cd / || exit 1
+hba=$(sql 'show hba_file') || exit 1
+ident=$(sql 'show ident_file') || exit 1
+tell() {
+  real=$(readlink -e -- "$2") || {
+    echo "$2 is not there" >&2
+    exit 1
+  }
+  say "$1_file" "$2"
+  say "$1_real" "$real"
+  say "$1_stat" "$(stat -c '%a %u %g' -- "$real")"
+  say "$1" "$(base64 -w0 -- "$real")"
+}
+tell hba "$hba"
+tell ident "$ident"

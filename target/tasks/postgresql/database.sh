@@ -1,0 +1,28 @@
+# shellcheck shell=sh
+# Makes the database of Hydra and the role that owns it.
+# Values: port and owner (of the cluster), database, role.
+#
+# createuser and createdb fail where there is something already, so each is asked for first. A template in the machine's
+# own encoding may be SQL_ASCII (a cluster made under LANG=C); Hydra's texts are UTF-8.
+: "${port:?}" "${owner:?}" "${database:?}" "${role:?}"
+cd / || exit 1
+as_owner() { runuser -u "$owner" -- "$@" < /dev/null; }
+if [ "$(sql "select 1 from pg_roles where rolname = '$role'")" != 1 ]; then
+  as_owner createuser -p "$port" "$role" || exit 1
+  step 'the role is there'
+fi
+sql "alter role $role login" > /dev/null || exit 1
+step 'the role may log in'
+if [ "$(sql "select 1 from pg_database where datname = '$database'")" != 1 ]; then
+  if [ "$(sql "select pg_encoding_to_char(encoding) from pg_database where datname = 'template1'")" = UTF8 ]; then
+    as_owner createdb -p "$port" -O "$role" "$database" || exit 1
+  else
+    as_owner createdb -p "$port" -O "$role" -T template0 -E UTF8 --locale=C.UTF-8 "$database" || exit 1
+  fi
+  step 'the database is there'
+fi
+sql "alter database \"$database\" owner to $role" > /dev/null || exit 1
+step 'the database belongs to the role'
+[ "$(sql "select 1 from pg_extension where extname = 'pg_trgm'" "$database")" = 1 ] ||
+  sql 'create extension if not exists pg_trgm' "$database" > /dev/null || exit 1
+step 'pg_trgm is there'

@@ -1,0 +1,17 @@
+# shellcheck shell=sh
+# Lists the lines that a cluster does not take of the two files that say who gets in.
+# Values: port and owner (of the cluster).
+# Prints `fault=` for each: `hba` or `ident`, the number of the line, and a sentence.
+#
+# Both views read the files as they are now. That of pg_ident.conf came with PostgreSQL 15.
+: "${port:?}" "${owner:?}"
+cd / || exit 1
+faults_of() {
+  sql "select 'fault=$1 ' || line_number || ' ' || current_setting('$1_file') || ' line ' || line_number || ': ' || error
+    from $2 where error is not null"
+}
+faults_of hba pg_hba_file_rules || exit 1
+step 'pg_hba.conf is checked'
+if [ "$(sql "select to_regclass('pg_ident_file_mappings') is not null")" = t ]; then
+  faults_of ident pg_ident_file_mappings || exit 1
+fi

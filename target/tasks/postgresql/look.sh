@@ -1,0 +1,26 @@
+# shellcheck shell=sh
+# Looks at the database of Hydra, and at who gets into it.
+# Values: port and owner (of the cluster), database, role (that owns it), drop_in (path of the drop-in that lets systemd
+# restart PostgreSQL) and drop_in_hash, users (who must get in).
+# Prints `database=absent` where it is gone, and `wrong=` with a sentence for each thing that is.
+: "${port:?}" "${owner:?}" "${database:?}" "${role:?}" "${drop_in:?}" "${drop_in_hash:?}" "${users:?}"
+split_by_line
+cd / || exit 1
+[ "$(hash_of "$drop_in")" = "$drop_in_hash" ] || say wrong "$drop_in differs"
+if [ "$(sql "select 1 from pg_database where datname = '$database'")" != 1 ]; then
+  say database absent
+  exit 0
+fi
+[ "$(sql "select 1 from pg_roles where rolname = '$role' and rolcanlogin")" = 1 ] || say wrong "the role $role is gone"
+[ "$(sql "select pg_get_userbyid(datdba) from pg_database where datname = '$database'")" = "$role" ] ||
+  say wrong "the database $database does not belong to $role"
+[ "$(sql "select 1 from pg_extension where extname = 'pg_trgm'" "$database")" = 1 ] || say wrong 'pg_trgm is missing'
+enters() {
+  entered=$(runuser -u "$1" -- psql -X -p "$port" -U "$role" -d "$database" -Atc 'select current_user' 2>/dev/null < /dev/null)
+  [ "$entered" = "$role" ]
+}
+for user in $users; do
+  enters "$user" || say wrong "user $user does not get into the database $database as $role"
+done
+! enters nobody || say wrong "everybody gets into the database $database as $role"
+exit 0

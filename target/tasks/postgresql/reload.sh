@@ -1,0 +1,18 @@
+# shellcheck shell=sh
+# Lets a cluster read its configuration again, and waits until it did.
+# Values: port and owner (of the cluster).
+: "${port:?}" "${owner:?}"
+cd / || exit 1
+loaded() { sql 'select extract(epoch from pg_conf_load_time())'; }
+before=$(loaded) || exit 1
+[ "$(sql 'select pg_reload_conf()')" = t ] || exit 1
+step 'the configuration is about to be read'
+for _ in $(seq 100); do
+  if [ "$(loaded)" != "$before" ]; then
+    step 'the configuration is read'
+    exit 0
+  fi
+  sleep 0.2
+done
+echo 'it did not read its configuration again within 20 s' >&2
+exit 1
