@@ -16,8 +16,6 @@ const toConvert: readonly string[] = [
   'src/setup/hydra/task.ts',
   'src/setup/hydra/units.ts',
   'src/setup/hydra/web-users.ts',
-  'src/setup/nginx/conflicts.ts',
-  'src/setup/nginx/task.ts',
 ]
 
 /** Shell that cannot be a script of target/. */

@@ -117,7 +117,7 @@ it('brings the Nix files, the scripts for machines, the examples and the documen
   expect(nixFiles.filter((file) => !existsSync(file))).toEqual([])
   expect(nixFiles).not.toEqual([])
   const scripts = readdirSync(join(top, 'target'), { recursive: true, encoding: 'utf8' }).filter((name) =>
-    name.endsWith('.sh'),
+    /\.(?:sh|awk)$/.test(name),
   )
   expect(scripts).toContain('lib.sh')
   for (const name of scripts) {

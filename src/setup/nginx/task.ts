@@ -9,14 +9,14 @@ import { placeFiles } from '../../remote/place-files.js'
 import { askMachine, type Facts, fact, runScript } from '../../remote/run-script.js'
 import { publicFile } from '../../remote/services.js'
 import { portPackages, refuseTakenPort } from '../../remote/taken-port.js'
+import { targetScript } from '../../remote/target-scripts.js'
 import { hydraSettings } from '../hydra/settings.js'
 import {
   addressFailure,
   addressText,
-  conflictArguments,
   conflictFailure,
-  conflictFunctions,
   conflictText,
+  conflictValues,
   otherSites,
   refusedFailure,
   refusedText,
@@ -109,8 +109,15 @@ function mainName(settings: SiteSettings): string {
 }
 
 async function look(host: Host, settings: SiteSettings, run: Run): Promise<Facts> {
-  const args = [settings.options.nginx.tls, mainName(settings), ...conflictArguments(settings)]
-  return askMachine(host, { what: 'look at nginx', script: lookScript, args }, run)
+  const values = {
+    ...conflictValues(settings),
+    site: siteFile,
+    link: enabledSite,
+    drop_in: restartDropIn.path,
+    own_folder: ownFolder,
+    name: mainName(settings),
+  }
+  return askMachine(host, { what: 'look at nginx', script: 'tasks/nginx/look', values }, run)
 }
 
 function siteFacts(settings: SiteSettings, facts: Facts): SiteFacts {
@@ -162,8 +169,8 @@ async function applyNginx(host: Host, settings: NginxOptions, run: TaskRun): Pro
   refuseSharedName(host, settings)
   if (tls === 'self-signed' || tls === 'acme') {
     const names = serverNames(settings).map((each) => `${/^[\d.]+$|:/.test(each) ? 'IP' : 'DNS'}:${each}`)
-    const args = [ownFolder, name, names.join(',')]
-    await runScript(host, { what: 'make a certificate', script: certificateScript, args }, run)
+    const values = { folder: ownFolder, name, alternatives: names.join(',') }
+    await runScript(host, { what: 'make a certificate', script: 'tasks/nginx/certificate', values }, run)
   }
   await enableSite(host, settings, run)
   if (tls === 'acme' && fact(await look(host, settings, run), 'acme') !== 'yes') {
@@ -172,15 +179,15 @@ async function applyNginx(host: Host, settings: NginxOptions, run: TaskRun): Pro
     )
     const script = {
       what: "get a certificate of Let's Encrypt",
-      script: acmeScript,
-      args: [acmeFolder, name, acmeEmail ?? ''],
+      script: 'tasks/nginx/acme',
+      values: { webroot: acmeFolder, name, email: acmeEmail ?? '' },
     }
     await runScript(host, { ...script, hint: acmeHint(name) }, run)
     await enableSite(host, settings, run)
   }
   if (settings.openFirewall) {
-    const args = sitePorts(settings).map(String)
-    await runScript(host, { what: 'open the firewall', script: firewallScript, args }, run)
+    const values = { ports: sitePorts(settings).map(String) }
+    await runScript(host, { what: 'open the firewall', script: 'tasks/nginx/firewall', values }, run)
   }
   return { url: settings.url, ...cacheUrl(settings) }
 }
@@ -217,7 +224,8 @@ async function enableSite(host: Host, settings: NginxOptions, run: Run): Promise
     what: 'write the site of Hydra',
   })
   const what = 'enable the site of Hydra'
-  const result = await host.script(enableScript, [stagedFile, ...conflictArguments(settings)], {
+  const values = { ...conflictValues(settings), staged: stagedFile, site: siteFile, link: enabledSite }
+  const result = await host.script(targetScript('tasks/nginx/enable', values), [], {
     signal: run.signal,
     timeoutMs: answerMs,
     what,
@@ -258,118 +266,3 @@ async function verifyNginx(host: Host, settings: NginxOptions, run: TaskRun): Pr
 }
 
 const broken = { before: 3, after: 4, conflict: 5 } as const
-const reloadMark = '/run/hydra-ops/nginx-reload'
-
-/** dpkg(1) keeps the MD5 of each configuration file as the package brought it. */
-const defaultFunctions = `
-default_state() {
-  [ -e /etc/nginx/sites-enabled/default ] || { echo absent; return; }
-  shipped=$(dpkg-query -W -f='\${Conffiles}\\n' 'nginx*' 2>/dev/null | sed -n 's|^ /etc/nginx/sites-available/default ||p' | head -n 1 | cut -d' ' -f1)
-  if [ "$(md5sum < /etc/nginx/sites-enabled/default | cut -d' ' -f1)" = "$shipped" ]; then echo shipped; else echo changed; fi
-}
-`
-
-const lookScript = `
-${defaultFunctions}
-${conflictFunctions}
-tls=$1 name=$2
-shift 2
-conflicts ${enabledSite} "$@"
-if [ -f ${siteFile} ]; then echo "site=$(sha256sum < ${siteFile} | cut -d' ' -f1)"; else echo site=-; fi
-echo "restart=$(sha256sum < ${restartDropIn.path} 2>/dev/null | cut -d' ' -f1)"
-[ "$(readlink /etc/nginx/sites-enabled/${site} 2>/dev/null)" != ${siteFile} ] || echo link=yes
-echo "default=$(default_state)"
-echo "active=$(systemctl is-active nginx.service 2>/dev/null)"
-echo "enabled=$(systemctl is-enabled nginx.service 2>/dev/null)"
-if [ -e ${reloadMark} ]; then echo reload=due; else echo reload=no; fi
-if [ -e /proc/net/if_inet6 ]; then echo ipv6=yes; fi
-if [ -s "${ownFolder}/$name.pem" ] && [ -s "${ownFolder}/$name.key" ]; then echo own=yes; fi
-if [ -s "/etc/letsencrypt/live/$name/fullchain.pem" ]; then echo acme=yes; fi
-exit 0
-`
-
-/**
- * An existing pair is kept: somebody may have told a client to trust it. What is left of half a pair goes first, so that
- * a crash between the two never leaves a key beside the certificate of another one.
- */
-const certificateScript = `
-folder=$1 name=$2 names=$3
-[ ! -s "$folder/$name.pem" ] || [ ! -s "$folder/$name.key" ] || exit 0
-umask 077
-mkdir -p -- "$folder" && chmod 0755 -- "$folder" || exit 1
-openssl req -x509 -newkey rsa:2048 -nodes -days 3650 -subj "/CN=$name" -addext "subjectAltName=$names" \\
-  -keyout "$folder/.key.new" -out "$folder/.pem.new" 2> /dev/null || exit 1
-chmod 0644 -- "$folder/.pem.new" || exit 1
-rm -f -- "$folder/$name.pem" || exit 1
-mv -f -- "$folder/.key.new" "$folder/$name.key" || exit 1
-mv -f -- "$folder/.pem.new" "$folder/$name.pem" || exit 1
-sync "$folder"
-`
-
-/** certbot's own timer renews it. */
-const acmeScript = `
-mkdir -p -- "$1" || exit 1
-certbot certonly --non-interactive --agree-tos --email "$3" --webroot --webroot-path "$1" --cert-name "$2" \\
-  --domain "$2" --deploy-hook 'systemctl reload nginx' >&2 || exit 1
-`
-
-/**
- * A site of ours that a crash left behind must not pass for somebody else's mistake, so the configuration of the
- * others is tried without it.
- */
-const enableScript = `
-${defaultFunctions}
-${conflictFunctions}
-staged=$1 file=${siteFile} link=${enabledSite} default=/etc/nginx/sites-enabled/default
-shift
-test_all() { nginx -t -q; }
-mkdir -p /run/hydra-ops && : > ${reloadMark} || exit 1
-before=
-if [ -L "$link" ]; then before=$(readlink "$link"); rm -f -- "$link" || exit 1; fi
-put_back() { [ -z "$before" ] || ln -sfn -- "$before" "$link"; }
-test_all || { put_back; rm -f -- "$staged"; exit ${broken.before}; }
-rm -f -- "$file.before"
-[ ! -e "$file" ] || cp -p -- "$file" "$file.before" || exit 1
-off=no
-[ "$(default_state)" != shipped ] || { off=$(readlink "$default"); rm -f -- "$default" || exit 1; }
-mv -fT -- "$staged" "$file" || exit 1
-ln -sfn -- "$file" "$link" || exit 1
-undo() {
-  if [ -e "$file.before" ]; then mv -fT -- "$file.before" "$file"; else rm -f -- "$file" "$link"; fi
-  put_back
-  [ "$off" = no ] || ln -sfn -- "\${off:-/etc/nginx/sites-available/default}" "$default"
-}
-test_all || { undo; exit ${broken.after}; }
-found=$(conflicts "$link" "$@" | sed -n 's/^conflict=//p')
-if [ -n "$found" ]; then
-  undo
-  printf '%s\n' "$found"
-  exit ${broken.conflict}
-fi
-rm -f -- "$file.before"
-sync "$file"
-systemctl daemon-reload || exit 1
-[ "$(systemctl is-enabled nginx.service 2>/dev/null)" = enabled ] ||
-  systemctl --quiet --no-reload enable nginx.service || exit 1
-if [ "$(systemctl is-active nginx.service)" = active ]; then systemctl reload nginx.service || exit 1
-else systemctl restart nginx.service || exit 1; fi
-rm -f ${reloadMark}
-`
-
-/** nftables alone has no rules of its own to add to: what is in its file is the user's. */
-const firewallScript = `
-open=no
-if command -v ufw > /dev/null && ufw status | grep -q '^Status: active'; then
-  for port do ufw allow "$port/tcp" || exit 1; done
-  open=yes
-fi
-if [ "$(systemctl is-active firewalld.service 2>/dev/null)" = active ]; then
-  for port do firewall-cmd --quiet --permanent --add-port="$port/tcp" && firewall-cmd --quiet --add-port="$port/tcp" || exit 1; done
-  open=yes
-fi
-[ "$open" = yes ] || {
-  if [ "$(systemctl is-active nftables.service 2>/dev/null)" = active ]; then
-    echo "nftables is active, and its rules are the user's: nothing was opened; it must let in the ports $*"
-  else echo 'no firewall is active: nothing was to be opened'; fi
-}
-`

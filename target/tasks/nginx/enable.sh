@@ -1,0 +1,69 @@
+# shellcheck shell=sh
+# Enables the site of Hydra, and puts everything back where nginx does not take it.
+# Values: staged (path of the new site), site (path of the site), link (that enables it), ports and names (of the site),
+# conflicts_program (for awk).
+# Prints with exit status 5 each `NAME FILE` of another site that has a name of ours.
+# Exit status 3: the configuration was broken before, and is not changed; 4: it is with our site, which is taken back;
+# 5: another site has a name of ours, which is taken back too.
+#
+# A site of ours that a crash left behind must not pass for somebody else's mistake, so the configuration of the others is
+# tried without it.
+: "${staged:?}" "${site:?}" "${link:?}" "${ports:?}" "${names:?}" "${conflicts_program:?}"
+default=/etc/nginx/sites-enabled/default
+test_all() { nginx -t -q; }
+note_due nginx-reload || exit 1
+step 'the reload is noted'
+before=
+if [ -L "$link" ]; then
+  before=$(readlink "$link")
+  rm -f -- "$link" || exit 1
+  step 'the site is disabled'
+fi
+put_back() { [ -z "$before" ] || ln -sfn -- "$before" "$link"; }
+test_all || {
+  put_back
+  rm -f -- "$staged"
+  exit 3
+}
+rm -f -- "$site.before"
+[ ! -e "$site" ] || cp -p -- "$site" "$site.before" || exit 1
+step 'the old site is kept'
+off=no
+if [ "$(default_state)" = shipped ]; then
+  off=$(readlink "$default")
+  rm -f -- "$default" || exit 1
+  step 'the default site is disabled'
+fi
+mv -fT -- "$staged" "$site" || exit 1
+step 'the site is in place'
+ln -sfn -- "$site" "$link" || exit 1
+step 'the site is enabled'
+undo() {
+  if [ -e "$site.before" ]; then mv -fT -- "$site.before" "$site"; else rm -f -- "$site" "$link"; fi
+  put_back
+  [ "$off" = no ] || ln -sfn -- "${off:-/etc/nginx/sites-available/default}" "$default"
+}
+test_all || {
+  undo
+  exit 4
+}
+found=$(conflicts "$link" | sed -n 's/^conflict=//p')
+if [ -n "$found" ]; then
+  undo
+  printf '%s\n' "$found"
+  exit 5
+fi
+rm -f -- "$site.before"
+step 'the old site is gone'
+sync "$site"
+systemctl daemon-reload || exit 1
+step 'systemd has read its units'
+enable_unit nginx.service || exit 1
+step 'nginx starts at boot'
+if [ "$(systemctl is-active nginx.service)" = active ]; then
+  systemctl reload nginx.service || exit 1
+else
+  systemctl restart nginx.service || exit 1
+fi
+step 'nginx has read its configuration'
+forget_due nginx-reload

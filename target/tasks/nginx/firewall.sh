@@ -1,0 +1,31 @@
+# shellcheck shell=sh
+# Opens ports in the firewall that is active.
+# Values: ports (numbers).
+# Prints a sentence where nothing is opened.
+#
+# nftables alone has no rules of its own to add to: what is in its file is the user's.
+: "${ports:?}"
+split_by_line
+open=no
+if command -v ufw > /dev/null && ufw status | grep -q '^Status: active'; then
+  for port in $ports; do
+    ufw allow "$port/tcp" || exit 1
+    step "ufw lets in port $port"
+  done
+  open=yes
+fi
+if [ "$(systemctl is-active firewalld.service 2>/dev/null)" = active ]; then
+  for port in $ports; do
+    firewall-cmd --quiet --permanent --add-port="$port/tcp" || exit 1
+    step "firewalld will let in port $port"
+    firewall-cmd --quiet --add-port="$port/tcp" || exit 1
+    step "firewalld lets in port $port"
+  done
+  open=yes
+fi
+[ "$open" = no ] || exit 0
+if [ "$(systemctl is-active nftables.service 2>/dev/null)" = active ]; then
+  echo "nftables is active, and its rules are the user's: nothing was opened; it must let in the ports $(printf '%s' "$ports" | tr '\n' ' ')"
+else
+  echo 'no firewall is active: nothing was to be opened'
+fi
