@@ -28,6 +28,14 @@ export function targetScript(name: string, values: ScriptValues = {}): string {
   ].join('')
 }
 
+/**
+ * The text of a script that stays on a machine as a file: without what scripts share, so that the file changes only with
+ * its own text.
+ */
+export function placedScript(name: string, values: ScriptValues): string {
+  return [...Object.entries(values).map(valueLine), targetFile(`${name}.sh`)].join('')
+}
+
 /** A file below `target/`, as it lies there but for lines that are comments. Read once per process. */
 export function targetFile(path: string): string {
   const text = find(path)

@@ -9,14 +9,7 @@ const shellLine =
   /^\s*(?:fi|done|esac|then)\s*(?:$|[;<>|&])|; (?:then|do|fi|done)\b|\|\| (?:exit|return|continue)(?: \d+)?\s*(?:$|[;}`'])|^\s*(?:el)?if (?:! )?\[ |\$\(\(|"\$[@1-9]"|^\s*set -[eu]|^\s*(?:while|for|case) (?!\()[^(]*(?:; do$| in$| do$)/
 
 /** Files of TypeScript that still have a script in them. Files leave this list, and none comes. */
-const toConvert: readonly string[] = [
-  'src/setup/hydra/health.ts',
-  'src/setup/hydra/package-facts.ts',
-  'src/setup/hydra/proof-task.ts',
-  'src/setup/hydra/task.ts',
-  'src/setup/hydra/units.ts',
-  'src/setup/hydra/web-users.ts',
-]
+const toConvert: readonly string[] = []
 
 /** Shell that cannot be a script of target/. */
 const elsewhere = [
@@ -42,7 +35,7 @@ describe('scripts for machines', () => {
   it('are all used, and each name that is used has a script', () => {
     const names = scripts.map(({ path }) => path.slice('target/'.length, -'.sh'.length))
     const called = sources.flatMap(({ text }) =>
-      [...text.matchAll(/(?:\bscript: |\btargetScript\(\s*)'([a-z0-9/-]+)'/g)].map(([, name]) => name),
+      [...text.matchAll(/(?:\bscript: |\b(?:target|placed)Script\(\s*)'([a-z0-9/-]+)'/g)].map(([, name]) => name),
     )
     const shared = (name: string) => name === 'lib' || name.endsWith('/lib')
     expect([...new Set(called)].sort()).toEqual(names.filter((name) => !shared(name)).sort())

@@ -5,6 +5,7 @@ import { runFakeDebian } from './fake-debian.js'
 import { fakeMachine, fakeNetwork } from './fake-network.js'
 import { createFakeOps, type FakeOps } from './fake-ops.js'
 import { exit, type RecordedExec, succeed } from './fake-ssh.js'
+import { recordsOf } from './script-values.js'
 import { standardRequest } from './standard-request.js'
 
 /** A deployment whose machines have a Hydra each, all with the same made-up table of users. */
@@ -72,8 +73,9 @@ function answerAsHydra({ ops, users, calls }: FakeHydra): void {
       ),
     ),
   )
-  ops.ssh.answer(/^(?:make|change) Hydra's user /, ({ argv, stdin }: RecordedExec) => {
-    const words = argv.filter((word) => word !== 'env' && !/^[A-Z_]+=/.test(word))
+  ops.ssh.answer(/^(?:make|change) Hydra's user /, ({ values, stdin }: RecordedExec) => {
+    const command = recordsOf(values.command).flat()
+    const words = command.filter((word) => word !== 'env' && !/^[A-Z_]+=/.test(word))
     calls.push({ argv: words, stdin })
     const [program = '', name = '', ...flags] = words
     if (program !== `${deployedPackage}/bin/hydra-create-user`) return exit(127, `no ${program}`)

@@ -32,7 +32,8 @@ const essential = ['hydra-init', 'hydra-server', 'hydra-evaluator', 'hydra-queue
 const apart = ['hydra-queue-runner', 'hydra-builder', 'hydra-evaluator']
 
 export async function hydraFacts(host: Host, packagePath: string, run: Run): Promise<HydraFacts> {
-  const question = { what: 'look at the package of Hydra', script: factsScript, args: [packagePath] }
+  const values = { package: packagePath, apart }
+  const question = { what: 'look at the package of Hydra', script: 'tasks/hydra/package', values }
   const facts = await askMachine(host, question, run)
   const takesBuilders = takes(facts, 'hydra-queue-runner', '--grpc-bind')
   const programs = new Set(facts.get('program') ?? [])
@@ -65,49 +66,3 @@ function incomplete(host: Host, path: string, missing: readonly string[]): Error
       : 'deployment.hydra.package is what has bin/hydra-server and the others',
   })
 }
-
-/**
- * Where Hydra reads the variable is Hydra/Model/DB.pm; a package that wraps another one has it not, then it is looked
- * for in all of it and in what it refers to. Which options a program takes, it tells itself: those in Rust list them,
- * those in C++ refuse --help and do nothing (read in their source). They are asked as nobody, with nothing of ours in
- * the environment. What the machine builds: its own system, what binfmt emulates (as Nix' extra-platforms lists it),
- * and Nix' own builders. An older queue runner has not the name of the option by which its figures are moved.
- */
-const factsScript = `
-package=$1
-cd /
-for program in "$package"/bin/hydra-*; do [ -x "$program" ] && echo "program=\${program##*/}"; done
-for program in ${apart.join(' ')}; do
-  [ -x "$package/bin/$program" ] || continue
-  runuser -u nobody -- env -i PATH=/usr/bin:/bin HOME=/nonexistent timeout 60 "$package/bin/$program" --help < /dev/null 2> /dev/null |
-    grep -oE -- '--(config-path|grpc-bind)' | sort -u | sed "s/^/takes=$program /"
-done
-runner=$(readlink -f -- "$package/bin/hydra-queue-runner") wrapped=\${runner%/*}/.hydra-queue-runner-wrapped
-[ ! -f "$wrapped" ] || runner=$wrapped
-if head -c 4 -- "$runner" 2>/dev/null | grep -qaF ELF; then
-  grep -qaF queue_runner_metrics_address -- "$runner" || echo metrics=no
-fi
-reads_url() {
-  model=$(find "$1" -path '*/Hydra/Model/DB.pm' 2>/dev/null | head -n 1)
-  if [ -n "$model" ]; then grep -qF HYDRA_DATABASE_URL -- "$model"; return; fi
-  grep -RqaF HYDRA_DBI -- "$1" 2>/dev/null && return 1
-  grep -RqaF HYDRA_DATABASE_URL -- "$1" 2>/dev/null && return
-  return 2
-}
-reads_url "$package"
-answer=$?
-if [ "$answer" = 2 ]; then
-  for reference in $(nix-store -q --references "$package" 2>/dev/null); do
-    case $reference in *hydra*) [ "$reference" = "$package" ] || { reads_url "$reference" && answer=0 && break; } ;; esac
-  done
-fi
-[ "$answer" != 0 ] || echo url=yes
-system=$(nix-instantiate --eval -E builtins.currentSystem 2>/dev/null | tr -d '"')
-echo "system=\${system:-$(uname -m)-linux}"
-nix --extra-experimental-features nix-command show-config 2>/dev/null |
-  sed -n 's/^extra-platforms = //p' | tr ' ' '\\n' | sed '/^$/d; s/^/system=/'
-echo system=builtin
-echo "cores=$(nproc)"
-if [ -w /dev/kvm ]; then echo kvm=yes; fi
-exit 0
-`

@@ -29,7 +29,7 @@ import {
   putJobset,
   putProject,
 } from './proof-api.js'
-import { hydraRole, hydraSettings, hydraUsers, signs, type WebEntrance, webEntrance } from './settings.js'
+import { databaseValues, hydraSettings, signs, type WebEntrance, webEntrance } from './settings.js'
 import { WebSession } from './web-session.js'
 import { passwordOf, usersOf } from './web-users-task.js'
 
@@ -108,8 +108,9 @@ function filledByUser(extraConfig: string, cachePath: string): boolean {
 async function probeProof(host: Host, { database }: ProbeOptions, run: Run): Promise<TaskState> {
   const [cluster] = await findClusters(host, database, run)
   if (cluster === undefined || !cluster.online) return 'needed'
-  const args = [String(cluster.port), database]
-  const facts = await askMachine(host, { what: 'look for the proof', script: proofScript, args }, run)
+  const values = { ...databaseValues(database, cluster.port), project }
+  const question = { what: 'look for the proof', script: 'tasks/hydra-proof/look', values }
+  const facts = await askMachine(host, question, run)
   if (fact(facts, 'green') !== 'yes') return 'needed'
   return fact(facts, 'enabled') === 'yes'
     ? { drifted: `project ${project} is on Hydra's start page` }
@@ -170,7 +171,7 @@ async function placeExpression(
   run: TaskRun,
 ): Promise<{ readonly system: string; readonly since: string }> {
   const since = await machineTime(host, run)
-  const question = { what: 'prepare the proof', script: systemScript, args: [folder] }
+  const question = { what: 'prepare the proof', script: 'tasks/hydra-proof/prepare', values: { folder } }
   const facts = await askMachine(host, question, run)
   const system = provenSystem(fact(facts, 'system'), systems)
   const text = `# Written by hydra-ops (set-up task "hydra-probe").
@@ -308,22 +309,3 @@ async function signedInCache(
     wrong: async () => (await servedProblem(host, served, run))?.text,
   })
 }
-
-const proofScript = `
-cd /
-sql() { runuser -u ${hydraUsers.hydra} -- psql -X -p "$1" -U ${hydraRole} -d "$2" -Atc "$3" 2> /dev/null < /dev/null; }
-green=$(sql "$1" "$2" "select 1 from builds b join jobsets j on j.id = b.jobset_id
-  where j.project = '${project}' and b.finished = 1 and b.buildstatus = 0 limit 1")
-[ "$green" != 1 ] || echo green=yes
-enabled=$(sql "$1" "$2" "select enabled from projects where name = '${project}'")
-[ "$enabled" != 1 ] || echo enabled=yes
-exit 0
-`
-
-/** Earlier proofs are of no use any more. */
-const systemScript = `
-mkdir -p -- "$1" && chmod 0755 -- "$1" || exit 1
-find "$1" -mindepth 1 -maxdepth 1 -type d -exec rm -rf -- {} +
-system=$(nix-instantiate --eval -E builtins.currentSystem 2>/dev/null | tr -d '"')
-echo "system=\${system:-$(uname -m)-linux}"
-`

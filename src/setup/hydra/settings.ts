@@ -10,6 +10,8 @@ export const hydraMachinesFile = '/etc/hydra/machines'
 export const queueRunnerFile = '/etc/hydra/queue-runner.toml'
 export const builderFile = '/etc/hydra/builder.toml'
 export const evaluatorFile = '/etc/hydra/evaluator.toml'
+/** A script that a timer runs. */
+export const spaceFile = '/etc/hydra/check-space.sh'
 /** Below /run; its own user's alone. */
 export const runnerFolder = 'hydra-queue-runner'
 /** Where builders come to the queue runner. */
@@ -27,6 +29,11 @@ export const hydraGroup = 'hydra'
 export const nixSocketGroup = 'nix-users'
 /** The role that owns the database. */
 export const hydraRole = 'hydra'
+
+/** Values by which a script asks Hydra's database. */
+export function databaseValues(database: string, port: number) {
+  return { database, database_port: port, hydra_user: hydraUsers.hydra, role: hydraRole }
+}
 
 /** The options by which all of Hydra's tasks go, with defaults filled in. */
 export interface HydraSettings {

@@ -40,8 +40,9 @@ import {
   nixSocketGroup,
   noPackage,
   queueRunnerFile,
+  spaceFile,
 } from './settings.js'
-import { allHydraUnits, hydraUnits, initUnit } from './units.js'
+import { allHydraUnits, hydraUnits, initUnit, spaceScript } from './units.js'
 
 /** Perl takes its time to start: half a minute on a guest under emulation, and 255 s on one that was busy (measured). */
 const firstAnswerMs = 900_000
@@ -66,7 +67,7 @@ export const hydraTask: SetupTask<DaemonSettings> = {
     { path: hydraConfigFile, instead: 'deployment.hydra.extraConfig' },
     { path: `${hydraHome}/hydra.conf`, instead: 'deployment.hydra.extraConfig' },
     { path: hydraMachinesFile, instead: 'deployment.hydra.buildMachines' },
-    ...[queueRunnerFile, builderFile, evaluatorFile].map((path) => ({
+    ...[queueRunnerFile, builderFile, evaluatorFile, spaceFile].map((path) => ({
       path,
       instead: 'the options below deployment.hydra',
     })),
@@ -117,10 +118,12 @@ async function wantedSet(host: Host, settings: DaemonSettings, run: Run): Promis
     database,
     postgresql: clusterUnit(cluster),
   })
+  const space = spaceScript(settings)
   const files = [
     publicFile(hydraConfigFile, hydraConfig(settings, facts)),
     ...generationFiles(settings, facts, database),
     publicFile(shellFile, shellProfile(database, facts)),
+    ...(space === undefined ? [] : [publicFile(spaceFile, space)]),
     ...units.map(({ name, text }) => publicFile(unitPath(name), text)),
   ]
   const names = new Set(units.map(({ name }) => name))
@@ -185,8 +188,9 @@ async function applyHydra(
   const { options } = settings
   const wanted = await wantedSet(host, settings, run)
   for (const port of hydraPorts(settings, wanted.facts)) await refuseTakenPort(host, port, run)
-  const args = [hydraHome, hydraConfigFile]
-  await runScript(host, { what: 'link the configuration of Hydra', script: linkScript, args }, run)
+  const values = { home: hydraHome, config: hydraConfigFile }
+  const link = { what: 'link the configuration of Hydra', script: 'tasks/hydra/link', values }
+  await runScript(host, link, run)
   const again = [...(wanted.set.again ?? []), ...(await shutOutUnits(host, unitNames(wanted), run))]
   await convergeServices(host, { ...wanted.set, again }, run)
   return { url: settings.url, package: options.package ?? '' }
@@ -245,12 +249,3 @@ export async function waitForWeb(
     hopeless: () => serverJournal.lastingCause(run),
   })
 }
-
-/** Where somebody's own configuration is, it is kept beside it. */
-const linkScript = `
-if [ -e "$1/hydra.conf" ] && [ ! -L "$1/hydra.conf" ]; then
-  mv --backup=numbered -T -- "$1/hydra.conf" "$1/hydra.conf.before-hydra-ops" || exit 1
-  echo "$1/hydra.conf was somebody's own: it is now hydra.conf.before-hydra-ops"
-fi
-ln -sfn -- "$2" "$1/hydra.conf" || exit 1
-`

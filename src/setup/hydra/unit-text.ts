@@ -2,7 +2,8 @@ import { type DaemonSettings, mailServer } from './settings.js'
 
 /** Unit files of Hydra: what each of them has. */
 
-const owner = '# Written by hydra-ops (set-up task "hydra"); changes made here are overwritten.'
+/** The first line of each file. */
+export const owner = '# Written by hydra-ops (set-up task "hydra"); changes made here are overwritten.'
 
 /** What ran under systemd on Debian. */
 export const hardening: readonly string[] = [

@@ -1,14 +1,8 @@
+import { placedScript } from '../../remote/target-scripts.js'
 import { hydraEnvironment } from './config-text.js'
 import { type Daemon, daemonNames, daemonsOf, type HydraUnitsInput } from './daemons.js'
-import { type DaemonSettings, gcRoots, hydraHome, hydraUsers } from './settings.js'
-import {
-  environmentLines,
-  environmentOfOptions,
-  hardening,
-  quoted,
-  timerText,
-  unitText,
-} from './unit-text.js'
+import { type DaemonSettings, gcRoots, hydraHome, hydraUsers, spaceFile } from './settings.js'
+import { environmentLines, environmentOfOptions, hardening, owner, timerText, unitText } from './unit-text.js'
 
 export interface HydraUnit {
   readonly name: string
@@ -116,23 +110,35 @@ function gcRootsUnits(input: HydraUnitsInput): HydraUnit[] {
   return timed(gcRootsName, service, timerText(description, '2,14:15'))
 }
 
-/**
- * Stops what fills the disk while there is less room than the options ask for, and starts again what it stopped itself: at a tenth
- * more than the wish (nixpkgs waits for 10 GiB more, which a small disk never has).
- */
-function spaceUnits({ options }: DaemonSettings): HydraUnit[] {
-  const wishes = [
-    ['hydra-queue-runner', options.minimumDiskFree],
-    ['hydra-evaluator', options.minimumDiskFreeEvaluator],
-  ] as const
-  const checks = wishes.filter(([, gib]) => gib > 0).map(([unit, gib]) => spaceCheck(unit, gib * 1024 * 1024))
-  if (checks.length === 0) return []
+/** Looks for room every few minutes; none where the options ask for none. */
+function spaceUnits(settings: DaemonSettings): HydraUnit[] {
+  if (spaceScript(settings) === undefined) return []
   const description = 'Hydra: is there room on the disk?'
   const service = unitText({
     unit: [`Description=${description}`],
-    service: ['Type=oneshot', ...checks.map((check) => `ExecStart=/bin/sh -c ${quoted(check)}`)],
+    service: ['Type=oneshot', `ExecStart=/bin/sh ${spaceFile}`],
   })
   return timed(spaceName, service, timerText(description, '*:0/5'))
+}
+
+/**
+ * Text of the script that stops what fills the disk, and starts it again when there is a tenth more room than the options
+ * ask for (nixpkgs waits for 10 GiB more, which a small disk never has). Undefined where they ask for none.
+ */
+export function spaceScript({ options }: DaemonSettings): string | undefined {
+  const wanted = [
+    ['hydra-queue-runner', options.minimumDiskFree],
+    ['hydra-evaluator', options.minimumDiskFreeEvaluator],
+  ] as const
+  const checks = wanted
+    .filter(([, gib]) => gib > 0)
+    .map(([unit, gib]) => {
+      const least = gib * 1024 * 1024
+      const mark = `${hydraHome}/.${unit}-stopped-disk-space`
+      return [unit, mark, String(least), String(Math.ceil(least * 1.1))]
+    })
+  if (checks.length === 0) return undefined
+  return `${owner}\n${placedScript('tasks/hydra/check-space', { checks })}`
 }
 
 function timed(name: string, service: string, timer: string): HydraUnit[] {
@@ -140,17 +146,6 @@ function timed(name: string, service: string, timer: string): HydraUnit[] {
     { name: `${name}.service`, text: service, runs: false, reads: [] },
     { name: `${name}.timer`, text: timer, runs: true, reads: [] },
   ]
-}
-
-/** `$$` is systemd's way to write `$`. */
-function spaceCheck(unit: string, kibibytes: number): string {
-  const mark = `${hydraHome}/.${unit}-stopped-disk-space`
-  const script = [
-    'free=$(df --output=avail -k /nix/store | tail -n 1)',
-    `if [ "$free" -lt ${kibibytes} ]; then if systemctl -q is-active ${unit}; then touch ${mark}; systemctl stop ${unit}; fi`,
-    `elif [ -e ${mark} ] && [ "$free" -gt ${Math.ceil(kibibytes * 1.1)} ]; then rm ${mark}; systemctl start ${unit}; fi`,
-  ].join('; ')
-  return script.replaceAll('$', '$$$$')
 }
 
 function environmentOf({ settings, database, facts }: HydraUnitsInput, unit: string): Record<string, string> {

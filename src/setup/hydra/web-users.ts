@@ -5,7 +5,7 @@ import type { Host } from '../../core/ssh.js'
 import { runScript } from '../../remote/run-script.js'
 import { hydraEnvironment } from './config-text.js'
 import { hydraFacts } from './package-facts.js'
-import { hydraHome, hydraRole, hydraUsers } from './settings.js'
+import { databaseValues, hydraHome, hydraUsers } from './settings.js'
 
 /** Where the users are. */
 export interface UsersTable {
@@ -32,8 +32,8 @@ export async function readUsers(
 ): Promise<HydraUserSeen[]> {
   const question = {
     what: 'look at the users of Hydra',
-    script: usersScript,
-    args: [String(port), database, absent],
+    script: 'tasks/hydra-web-users/look',
+    values: { ...databaseValues(database, port), absent },
   }
   const { stdout } = await runScript(host, question, run, () => {})
   return Rows.parse(JSON.parse(stdout.trim() || '[]')).map((row) => ({
@@ -76,7 +76,7 @@ export async function changeUser(
   run: Run,
 ): Promise<void> {
   const { name, fullName, emailAddress, roles, password } = change
-  const argv = [
+  const command = [
     ...['env', ...Object.entries(environment).map(([variable, value]) => `${variable}=${value}`)],
     ...[`${path}/bin/hydra-create-user`, name],
     ...(fullName === undefined ? [] : ['--full-name', fullName]),
@@ -86,23 +86,7 @@ export async function changeUser(
   ]
   const what = `${roles === undefined ? 'change' : 'make'} Hydra's user '${name}'`
   const stdin = password === undefined ? '' : `${password}\n${password}\n`
-  await runScript(host, { what, script: changeScript, args: argv, stdin, timeoutMs: changeMs }, run)
+  const values = { folder: hydraHome, hydra_user: hydraUsers.hydra, command: command.map((word) => [word]) }
+  const script = { what, script: 'tasks/hydra-web-users/change', values, stdin, timeoutMs: changeMs }
+  await runScript(host, script, run)
 }
-
-const usersScript = `
-cd /
-read_users() {
-  runuser -u ${hydraUsers.hydra} -- psql -X -p "$1" -U ${hydraRole} -d "$2" -Atc "
-  select coalesce(json_agg(row_to_json(u) order by u.username), '[]') from (
-    select username, fullname, emailaddress, password <> '!' as canlogin,
-      array(select role from userroles r where r.username = users.username order by role) as roles
-    from users) u" < /dev/null
-}
-if [ "$3" = none ]; then read_users "$@" 2> /dev/null || echo '[]'; else read_users "$@"; fi
-`
-
-/** From a folder that this user may enter; what it says goes to stderr, and is no secret. */
-const changeScript = `
-cd ${hydraHome} || exit 1
-exec runuser -u ${hydraUsers.hydra} -- "$@"
-`

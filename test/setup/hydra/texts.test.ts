@@ -7,7 +7,7 @@ import {
 } from '../../../src/setup/hydra/config-text.js'
 import type { HydraFacts } from '../../../src/setup/hydra/package-facts.js'
 import { type HydraSettings, hydraSettings } from '../../../src/setup/hydra/settings.js'
-import { allHydraUnits, hydraUnits } from '../../../src/setup/hydra/units.js'
+import { allHydraUnits, hydraUnits, spaceScript } from '../../../src/setup/hydra/units.js'
 import { taskMachine } from '../../fakes/task-run.js'
 
 const database = { name: 'hydra', port: 5432 }
@@ -166,9 +166,14 @@ describe('the units of Hydra', () => {
 
   it('watch the disk where that is wished', () => {
     expect(unit('hydra-check-space.timer')).toBe('')
-    const text = unit('hydra-check-space.service', { minimumDiskFree: 2 })
-    expect(text).toContain('[ \\"$$free\\" -lt 2097152 ]')
-    expect(text).toContain('systemctl stop hydra-queue-runner')
+    expect(unit('hydra-check-space.service', { minimumDiskFree: 2 })).toContain(
+      'ExecStart=/bin/sh /etc/hydra/check-space.sh\n',
+    )
+    expect(spaceScript(settings({}))).toBeUndefined()
+    const text = spaceScript(settings({ minimumDiskFree: 2 }))
+    expect(text).toContain(
+      'checks=hydra-queue-runner:/var/lib/hydra/.hydra-queue-runner-stopped-disk-space:2097152:2306868\n',
+    )
     expect(text).not.toContain('hydra-evaluator')
   })
 

@@ -1,0 +1,12 @@
+# shellcheck shell=sh
+# Looks whether a build of the proof was green, and whether its project is shown.
+# Values: database, database_port, hydra_user and role (that own it), project.
+# Prints `green=yes` and `enabled=yes`.
+: "${database:?}" "${database_port:?}" "${hydra_user:?}" "${role:?}" "${project:?}"
+cd / || exit 1
+green=$(hydra_sql "select 1 from builds b join jobsets j on j.id = b.jobset_id
+  where j.project = '$project' and b.finished = 1 and b.buildstatus = 0 limit 1" 2> /dev/null)
+[ "$green" != 1 ] || say green yes
+enabled=$(hydra_sql "select enabled from projects where name = '$project'" 2> /dev/null)
+[ "$enabled" != 1 ] || say enabled yes
+exit 0

@@ -1,0 +1,10 @@
+# shellcheck shell=sh
+# Makes the folder of proofs, and removes earlier proofs from it: they are of no use any more.
+# Values: folder.
+# Prints `system=`, what the machine builds for.
+: "${folder:?}"
+mkdir -p -- "$folder" || exit 1
+chmod 0755 -- "$folder" || exit 1
+step 'the folder is there'
+find "$folder" -mindepth 1 -maxdepth 1 -type d -exec rm -rf -- {} +
+say system "$(own_system)"

@@ -1,0 +1,19 @@
+# shellcheck shell=sh
+# Runs a program as the user of Hydra, from a folder that this user may enter. What it says goes to stderr, and is no
+# secret.
+# Values: folder, hydra_user, command (records of one word).
+# Standard input: that of the program.
+: "${folder:?}" "${hydra_user:?}" "${command:?}"
+run_command() {
+  set --
+  while IFS= read -r word; do
+    decode word
+    set -- "$@" "$word"
+  done <<END
+$command
+END
+  runuser -u "$hydra_user" -- "$@"
+}
+cd "$folder" || exit 1
+run_command || exit
+step 'the program has ended'

@@ -1,0 +1,64 @@
+# shellcheck shell=sh
+# Looks at a package of Hydra and at the machine.
+# Values: package (path), apart (names of the programs that are packages of their own since 2026).
+# Prints `program=` for each program, `takes=` with a program and an option that it takes, `metrics=no` where the queue
+# runner cannot be told where to listen for those who want its figures, `url=yes` where Hydra is told its database by a
+# URL, `system=` for each system that the machine builds for, `cores=`, and `kvm=yes`.
+#
+# Hydra reads the variable in Hydra/Model/DB.pm; a package that wraps another one does not have this file, then the
+# variable is looked for in all of the package and in what it refers to. A program itself tells which options it takes:
+# those in Rust list them, those in C++ refuse --help and do nothing (read in their source). They are asked as nobody,
+# with nothing of ours in the environment. The machine builds for its own system, for what binfmt emulates (as Nix'
+# extra-platforms lists it), and by Nix' own builders. An older queue runner does not have the name of the option by
+# which its figures are moved.
+: "${package:?}" "${apart:?}"
+cd / || exit 1
+for program in "$package"/bin/hydra-*; do
+  [ ! -x "$program" ] || say program "${program##*/}"
+done
+split_by_line
+for program in $apart; do
+  [ -x "$package/bin/$program" ] || continue
+  runuser -u nobody -- env -i PATH=/usr/bin:/bin HOME=/nonexistent timeout 60 "$package/bin/$program" --help < /dev/null 2> /dev/null |
+    grep -oE -- '--(config-path|grpc-bind)' | sort -u | sed "s/^/takes=$program /"
+done
+runner=$(readlink -f -- "$package/bin/hydra-queue-runner")
+wrapped=${runner%/*}/.hydra-queue-runner-wrapped
+[ ! -f "$wrapped" ] || runner=$wrapped
+if head -c 4 -- "$runner" 2>/dev/null | grep -qaF ELF; then
+  grep -qaF queue_runner_metrics_address -- "$runner" || say metrics no
+fi
+# Succeeds for a package that reads the URL, fails with 1 for one that reads the older variable, with 2 for neither.
+reads_url() {
+  model=$(find "$1" -path '*/Hydra/Model/DB.pm' 2>/dev/null | head -n 1)
+  if [ -n "$model" ]; then
+    grep -qF HYDRA_DATABASE_URL -- "$model"
+    return
+  fi
+  if grep -RqaF HYDRA_DBI -- "$1" 2>/dev/null; then return 1; fi
+  if grep -RqaF HYDRA_DATABASE_URL -- "$1" 2>/dev/null; then return 0; fi
+  return 2
+}
+reads_url "$package"
+answer=$?
+if [ "$answer" = 2 ]; then
+  for reference in $(nix-store -q --references "$package" 2>/dev/null); do
+    case $reference in
+      "$package") ;;
+      *hydra*)
+        if reads_url "$reference"; then
+          answer=0
+          break
+        fi
+        ;;
+    esac
+  done
+fi
+[ "$answer" != 0 ] || say url yes
+say system "$(own_system)"
+nix --extra-experimental-features nix-command show-config 2>/dev/null |
+  sed -n 's/^extra-platforms = //p' | tr ' ' '\n' | sed '/^$/d; s/^/system=/'
+say system builtin
+say cores "$(nproc)"
+if [ -w /dev/kvm ]; then say kvm yes; fi
+exit 0

@@ -1,0 +1,14 @@
+# shellcheck shell=sh
+# Functions for the scripts of several tasks.
+
+# Prints the system that this machine builds for.
+own_system() {
+  system=$(nix-instantiate --eval -E builtins.currentSystem 2>/dev/null | tr -d '"')
+  printf '%s\n' "${system:-$(uname -m)-linux}"
+}
+
+# Asks the database of Hydra as the user and the role that own it.
+hydra_sql() {
+  runuser -u "${hydra_user:?}" -- \
+    psql -X -U "${role:?}" -p "${database_port:?}" -d "${database:?}" -Atc "$1" < /dev/null
+}
