@@ -8,8 +8,6 @@ export interface RemoteScript {
   /** A file of `target/` without its ending: `tasks/nix/look`. */
   readonly script: string
   readonly values?: ScriptValues
-  /** Only for a text that is no file of `target/` yet. */
-  readonly args?: readonly string[]
   readonly stdin?: string
   readonly hint?: string
   /** Milliseconds; a guest under emulation takes its time. */
@@ -42,12 +40,11 @@ export function fact(facts: Facts, name: string): string {
 /** Runs a script that has to succeed; what it says goes to the log. */
 export async function runScript(
   host: Host,
-  { what, script, values, args = [], stdin, hint, timeoutMs = usualMs }: RemoteScript,
+  { what, script, values, stdin, hint, timeoutMs = usualMs }: RemoteScript,
   run: Run,
   onLine: (line: string) => void = (line) => run.log(line),
 ): Promise<{ readonly stdout: string; readonly stderr: string }> {
-  const text = /^[a-z0-9/-]+$/.test(script) ? targetScript(script, values) : script
-  const result = await host.script(text, args, {
+  const result = await host.script(targetScript(script, values), [], {
     signal: run.signal,
     timeoutMs,
     what,

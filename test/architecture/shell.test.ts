@@ -8,9 +8,6 @@ const scripts = sourceFiles(['target'], ['.sh'])
 const shellLine =
   /^\s*(?:fi|done|esac|then)\s*(?:$|[;<>|&])|; (?:then|do|fi|done)\b|\|\| (?:exit|return|continue)(?: \d+)?\s*(?:$|[;}`'])|^\s*(?:el)?if (?:! )?\[ |\$\(\(|"\$[@1-9]"|^\s*set -[eu]|^\s*(?:while|for|case) (?!\()[^(]*(?:; do$| in$| do$)/
 
-/** Files of TypeScript that still have a script in them. Files leave this list, and none comes. */
-const toConvert: readonly string[] = []
-
 /** Shell that cannot be a script of target/. */
 const elsewhere = [
   // Brings a script to a machine's shell, and ends it.
@@ -29,13 +26,15 @@ function shellLines(text: string): string[] {
 describe('scripts for machines', () => {
   it('lie in target/, and in no file of TypeScript', () => {
     const found = sources.filter(({ text }) => shellLines(text).length > 0).map(({ path }) => path)
-    expect(found.filter((path) => !elsewhere.includes(path))).toEqual([...toConvert].sort())
+    expect(found.filter((path) => !elsewhere.includes(path))).toEqual([])
   })
 
   it('are all used, and each name that is used has a script', () => {
     const names = scripts.map(({ path }) => path.slice('target/'.length, -'.sh'.length))
     const called = sources.flatMap(({ text }) =>
-      [...text.matchAll(/(?:\bscript: |\b(?:target|placed)Script\(\s*)'([a-z0-9/-]+)'/g)].map(([, name]) => name),
+      [...text.matchAll(/(?:\bscript: |\b(?:target|placed)Script\(\s*)'([a-z0-9/-]+)'/g)].map(
+        ([, name]) => name,
+      ),
     )
     const shared = (name: string) => name === 'lib' || name.endsWith('/lib')
     expect([...new Set(called)].sort()).toEqual(names.filter((name) => !shared(name)).sort())
