@@ -1,8 +1,14 @@
 import * as z from 'zod'
 import type { AnyProvider } from '../src/core/bind-provider.js'
 import { ClosureOptions } from '../src/core/closure-options.js'
-import { CommonOptions } from '../src/core/common-options.js'
-import { type MachineDefinition, ManagedFile, ManagedUnit } from '../src/core/definition.js'
+import { MachineKind } from '../src/core/common-options.js'
+import { DebianOptions } from '../src/core/debian-options.js'
+import {
+  type DebianMachine,
+  type MachineDefinition,
+  ManagedFile,
+  ManagedUnit,
+} from '../src/core/definition.js'
 import { type OpsError, usageError } from '../src/core/errors.js'
 import { type Json, jsonSchema } from '../src/core/json.js'
 import { MachineName, StorePath } from '../src/core/names.js'
@@ -26,7 +32,7 @@ const Closure = z.object({
   hasActivate: z.boolean(),
 })
 
-const DebianMachine = z.object({
+const DebianOutput = z.object({
   os: z.literal('debian'),
   files: Files,
   /** Names of the files and units that are asked for. */
@@ -47,7 +53,7 @@ const DebianMachine = z.object({
   ),
   closure: Closure.nullable(),
 })
-type DebianMachine = z.infer<typeof DebianMachine>
+type DebianOutput = z.infer<typeof DebianOutput>
 
 const OtherMachine = z.object({ os: jsonSchema, files: Files })
 
@@ -61,7 +67,7 @@ export const EvaluationOutput = z.object({
     known: z.array(z.string()),
     resources: z.array(z.object({ name: z.string(), files: Files })),
   }),
-  machines: z.record(z.string(), z.union([DebianMachine, OtherMachine])),
+  machines: z.record(z.string(), z.union([DebianOutput, OtherMachine])),
 })
 export type EvaluationOutput = z.infer<typeof EvaluationOutput>
 
@@ -112,23 +118,24 @@ function systemError(name: string, raw: z.infer<typeof OtherMachine>, cwd: strin
       { machine: name, ...(meant === undefined ? {} : { hint: `did you mean '${meant}'?` }) },
     )
   }
-  const result = check(z.enum(['debian', 'nixos']), raw.os, ['deployment', 'os'])
+  const result = check(MachineKind, raw.os, ['deployment', 'os'])
   const say = 'issues' in result ? result.issues.map((issue) => issue.say).join('; ') : 'not valid'
   return usageError(`${who}deployment.os: ${say}`, { machine: name })
 }
 
 interface Reading {
-  readonly definition: MachineDefinition | undefined
+  readonly definition: DebianMachine | undefined
   readonly issues: readonly FiledIssue[]
 }
 
 type FiledIssue = Issue & { readonly files?: readonly string[]; readonly hint?: string }
 
-function readDebian(name: MachineName, raw: DebianMachine, rules: DefinitionRules): Reading {
+function readDebian(name: MachineName, raw: DebianOutput, rules: DefinitionRules): Reading {
   const { options, issues: secretIssues } = withModernKeys(raw.deployment)
   const optionKeys = [...rules.providers.flatMap(({ optionKey }) => optionKey ?? []), ...rules.planned]
-  const common = Object.fromEntries(Object.entries(options).filter(([key]) => !optionKeys.includes(key)))
-  const parsed = check(CommonOptions, common, ['deployment'], isSecret)
+  const apart = ['os', ...optionKeys]
+  const common = Object.fromEntries(Object.entries(options).filter(([key]) => !apart.includes(key)))
+  const parsed = check(DebianOptions, common, ['deployment'], isSecret)
   const targetEnv = options.targetEnv ?? 'none'
   const provider = rules.providers.find((each) => each.targetEnvs.includes(String(targetEnv)))
   const wrongOfProvider = provider === undefined ? [] : providerIssues(provider, options)
@@ -155,21 +162,22 @@ function readDebian(name: MachineName, raw: DebianMachine, rules: DefinitionRule
 }
 
 /** The options without those that are wrong, so that what is wrong with the others is told in the same error. */
-function soundPart(common: Readonly<Record<string, Json>>, issues: readonly Issue[]): CommonOptions {
+function soundPart(common: Readonly<Record<string, Json>>, issues: readonly Issue[]): DebianOptions {
   const wrong = new Set(issues.map(({ path }) => String(path[1])))
   const sound = Object.entries(common).filter(([name]) => !wrong.has(name))
-  const parsed = CommonOptions.safeParse(Object.fromEntries(sound))
-  return parsed.success ? parsed.data : CommonOptions.parse({ os: 'debian' })
+  const parsed = DebianOptions.safeParse(Object.fromEntries(sound))
+  return parsed.success ? parsed.data : DebianOptions.parse({})
 }
 
 function definitionOf(
   name: MachineName,
-  raw: DebianMachine,
-  options: CommonOptions,
+  raw: DebianOutput,
+  options: DebianOptions,
   provider: { readonly name: string; readonly options: Json },
-): MachineDefinition {
+): DebianMachine {
   const { closure } = raw
   return {
+    os: raw.os,
     name,
     options,
     providerName: provider.name,
@@ -189,14 +197,14 @@ function placesOf(provider: KnownProvider, options: Readonly<Record<string, Json
 }
 
 /** Options of the peers that are understood and would otherwise be ignored in silence. */
-function missingPowers(options: CommonOptions): Issue[] {
+function missingPowers(options: DebianOptions): Issue[] {
   return (['buildOnTarget', 'allowLocalDeployment'] as const).flatMap((name) =>
     options[name] ? [{ path: ['deployment', name], say: 'not there yet' }] : [],
   )
 }
 
 /** What eval.nix itself found. */
-function structureIssues(raw: DebianMachine): FiledIssue[] {
+function structureIssues(raw: DebianOutput): FiledIssue[] {
   return [
     ...raw.refused.map((file) => ({
       path: [],
@@ -217,7 +225,7 @@ function structureIssues(raw: DebianMachine): FiledIssue[] {
   ]
 }
 
-function sayOf(problem: DebianMachine['problems'][number]): string {
+function sayOf(problem: DebianOutput['problems'][number]): string {
   if ('say' in problem) return problem.say
   return 'known' in problem
     ? unknownOption(String(problem.option.at(-1)), problem.known)
@@ -255,7 +263,8 @@ function betterSuggestion(issue: Issue, rules: DefinitionRules): Issue {
       : knownKeys(configSchema, []).map((key) => ({ key, full: `${optionKey}.${key}` })),
   )
   const common = [
-    ...Object.keys(CommonOptions.shape),
+    'os',
+    ...Object.keys(DebianOptions.shape),
     ...Object.keys(ClosureOptions.shape),
     ...rules.providers.flatMap((each) => each.optionKey ?? []),
   ]
@@ -265,7 +274,7 @@ function betterSuggestion(issue: Issue, rules: DefinitionRules): Issue {
   return { ...issue, say: `unknown option; did you mean '${full}'?` }
 }
 
-function issuesError(name: string, raw: DebianMachine, issues: readonly FiledIssue[], cwd: string): OpsError {
+function issuesError(name: string, raw: DebianOutput, issues: readonly FiledIssue[], cwd: string): OpsError {
   const lines = issues.map((issue) => {
     const files = issue.files ?? originsOf(issue.path, raw)
     const option = issue.path.length === 0 ? '' : `${optionName(issue.path)}: `
@@ -276,7 +285,7 @@ function issuesError(name: string, raw: DebianMachine, issues: readonly FiledIss
 }
 
 /** The files that define an option: what is recorded of it, of what holds it, or of what it holds. */
-function originsOf(path: readonly (string | number)[], raw: DebianMachine): readonly string[] {
+function originsOf(path: readonly (string | number)[], raw: DebianOutput): readonly string[] {
   const isPrefix = (shorter: readonly (string | number)[], longer: readonly (string | number)[]) =>
     shorter.every((part, index) => part === longer[index])
   const holders = raw.origins.filter((origin) => isPrefix(origin.path, path))

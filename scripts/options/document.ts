@@ -1,6 +1,8 @@
+import { z } from 'zod'
 import { LibvirtConfig } from '../../providers/libvirt/config.js'
 import { ClosureOptions } from '../../src/core/closure-options.js'
-import { CommonOptions } from '../../src/core/common-options.js'
+import { CommonOptions, MachineKind } from '../../src/core/common-options.js'
+import { DebianOptions } from '../../src/core/debian-options.js'
 import { HealthChecks } from '../../src/core/health-checks.js'
 import { HydraOptions } from '../../src/core/hydra-options.js'
 import { KeyDefinition } from '../../src/core/key-definition.js'
@@ -12,23 +14,17 @@ import { checksTable, optionTable } from './table.js'
 const debian = { aptPackages: true, aptProxy: true } as const
 
 /** Options with a table of their own. */
-const apart = {
-  keys: true,
-  healthChecks: true,
-  preDeployChecks: true,
-  nix: true,
-  cacheKey: true,
-  hydra: true,
-} as const
+const apart = { keys: true, healthChecks: true, preDeployChecks: true } as const
+const everyMachine = z.strictObject({ os: MachineKind, ...CommonOptions.omit(apart).shape })
 
 /** The tables of docs/options.md, by the names that their marks have. */
 const tables: Readonly<Record<string, () => string>> = {
-  deployment: () => optionTable(optionSchema(CommonOptions.omit({ ...debian, ...apart }))),
-  'Debian machines': () => optionTable(optionSchema(CommonOptions.pick(debian).extend(ClosureOptions.shape))),
+  deployment: () => optionTable(optionSchema(everyMachine)),
+  'Debian machines': () => optionTable(optionSchema(DebianOptions.pick(debian).extend(ClosureOptions.shape))),
   'deployment.keys': () => optionTable(optionSchema(KeyDefinition)),
   'deployment.healthChecks': () => checksTable(optionSchema(HealthChecks)),
   'deployment.nix': () => optionTable(optionSchema(NixTaskOptions)),
-  'deployment.cacheKey': () => optionTable(optionSchema(CommonOptions.shape.cacheKey)),
+  'deployment.cacheKey': () => optionTable(optionSchema(DebianOptions.shape.cacheKey)),
   'deployment.hydra': () => optionTable(optionSchema(HydraOptions)),
   'deployment.libvirtd': () => optionTable(optionSchema(LibvirtConfig)),
 }

@@ -1,8 +1,6 @@
 import * as z from 'zod'
 import { HealthChecks } from './health-checks.js'
-import { HydraOptions } from './hydra-options.js'
 import { KeyDefinition } from './key-definition.js'
-import { NixTaskOptions } from './nix-options.js'
 import { documented, shownAs } from './option-docs.js'
 import { readSshOptions } from './ssh-options.js'
 
@@ -10,41 +8,15 @@ const noChecks = { cmd: [], http: [], tcp: [], systemd: [] }
 
 const port = shownAs('port', z.number().int().min(1).max(65535))
 
-/** `deployment.cacheKey`: options of the set-up task `cache-key`. */
-const CacheKeyOptions = z.strictObject({
-  enable: documented(
-    z.boolean().default(false),
-    'make a key pair that signs a binary cache; the public key is shown by `info`',
-    true,
-  ),
-  keyName: documented(
-    z
-      .string()
-      .regex(/^[^\s:-][^\s:]*$/, 'a key name such as "cache.example.org-1", without ":" and blanks')
-      .nullish(),
-    'name of the key, which stands in each signature',
-    'cache.example.org-1',
-    { shownDefault: 'made of deployment and machine' },
-  ),
-  directory: documented(
-    shownAs('path', z.string().startsWith('/').default('/etc/hydra-ops/cache-key')),
-    'folder of both keys on the machine',
-    '/etc/nix/cache-key',
-  ),
-  group: documented(
-    z.string().min(1).default('root'),
-    'group that may read the secret key besides root',
-    'hydra',
-  ),
-})
+/** `deployment.os` */
+export const MachineKind = documented(
+  z.enum(['debian', 'nixos']).default('nixos'),
+  'the kind of machine; `"nixos"` is not there yet',
+  'debian',
+)
 
-/** What of `deployment.*` does not belong to one provider. */
+/** Options of `deployment.*` that every machine has, whatever its kind and its provider. */
 export const CommonOptions = z.strictObject({
-  os: documented(
-    z.enum(['nixos', 'debian']).default('nixos'),
-    'the kind of machine; `"nixos"` is not there yet',
-    'debian',
-  ),
   targetEnv: documented(
     z.string().default('none'),
     'the provider: `"libvirtd"` (or `"libvirt"`), `"none"` (or `"ssh"`)',
@@ -123,29 +95,5 @@ export const CommonOptions = z.strictObject({
   preDeployChecks: documented(HealthChecks.default(noChecks), 'checks before the machine is touched', {
     tcp: [{ port: 80 }],
   }),
-  aptPackages: documented(
-    z.array(z.string().regex(/^[a-z0-9][a-z0-9.+-]*(?:=[^\s=]+)?$/, 'a Debian package name')).default([]),
-    'Debian packages, `"name"` or `"name=version"`; one apt transaction',
-    ['ripgrep', 'jq=1.6-2.1'],
-  ),
-  aptProxy: documented(
-    z
-      .string()
-      .regex(
-        /^(?:operator:\d{1,5}|https?:\/\/[^\s"\\;{}]+)$/,
-        'a URL such as "http://proxy.example.org:3128", or "operator:PORT"',
-      )
-      .nullish(),
-    "proxy for apt; `operator:PORT` is a port of the operator host's own loopback, carried by ssh while apt runs",
-    'http://proxy.example.org:3128',
-    { shownType: 'URL, or `"operator:PORT"`' },
-  ),
-  nix: documented(NixTaskOptions.prefault({}), "the machine's Nix", { autoOptimiseStore: true }),
-  cacheKey: documented(
-    CacheKeyOptions.default({ enable: false, directory: '/etc/hydra-ops/cache-key', group: 'root' }),
-    'a key pair that signs a binary cache',
-    { enable: true },
-  ),
-  hydra: documented(HydraOptions.prefault({}), 'a whole Hydra', { enable: true }),
 })
 export type CommonOptions = z.infer<typeof CommonOptions>

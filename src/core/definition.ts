@@ -1,5 +1,6 @@
 import * as z from 'zod'
 import { CommonOptions } from './common-options.js'
+import { DebianOptions } from './debian-options.js'
 import { jsonSchema } from './json.js'
 import { MachineName, StorePath } from './names.js'
 
@@ -13,10 +14,9 @@ export const ManagedFile = z.strictObject({
 })
 export const ManagedUnit = z.strictObject({ hash: z.string(), enable: z.boolean() })
 
-/** One machine as the evaluation describes it. `options` and `provider` were validated by their schemas. */
-export const MachineDefinition = z.object({
+/** What the evaluation says of a machine of any kind. `options` and `provider` were validated by their schemas. */
+const AnyMachine = z.object({
   name: MachineName,
-  options: CommonOptions,
   /** Canonical name of the provider: `libvirt`, `ssh` … */
   providerName: z.string(),
   /** The provider's own options, still to be parsed by its `configSchema`. */
@@ -24,15 +24,27 @@ export const MachineDefinition = z.object({
   /** Derivation and output of the closure to deploy; absent in the first, cheap evaluation. */
   drvPath: StorePath.optional(),
   outPath: StorePath.optional(),
+  /** Which files define an option: `deployment.memorySize` → paths. For error texts. */
+  origins: z.record(z.string(), z.array(z.string())),
+})
+
+/** A Debian machine: its closure places files and units, and set-up tasks do the rest. */
+export const DebianMachine = AnyMachine.extend({
+  os: z.literal('debian'),
+  options: DebianOptions,
   files: z.record(z.string(), ManagedFile),
   units: z.record(z.string(), ManagedUnit),
   /** Number of `deployment.packages`. */
   packageCount: z.number(),
-  /** Store paths named by `deployment.packages`, for the plan. */
   hasActivate: z.boolean(),
-  /** Which files define an option: `deployment.memorySize` → paths. For error texts. */
-  origins: z.record(z.string(), z.array(z.string())),
 })
+export type DebianMachine = z.infer<typeof DebianMachine>
+
+/** A NixOS machine; no evaluation makes one yet. */
+const NixosMachine = AnyMachine.extend({ os: z.literal('nixos'), options: CommonOptions })
+
+/** One machine as the evaluation describes it. */
+export const MachineDefinition = z.discriminatedUnion('os', [DebianMachine, NixosMachine])
 export type MachineDefinition = z.infer<typeof MachineDefinition>
 
 /** A whole network expression, evaluated. */

@@ -1,6 +1,7 @@
 import { hostOf } from '../machine/connect.js'
 import { journal, updateJob } from '../machine/machine.js'
 import type { Activated } from '../systems/debian/activation-stage.js'
+import { debianDefinition } from '../systems/debian/definition.js'
 import { installPackages } from '../systems/debian/packages.js'
 import { runTasks, type TaskResult, tasksFailure } from '../tasks/engine.js'
 import { aloneOnMachine } from '../tasks/machine-lock.js'
@@ -15,7 +16,7 @@ export async function deliverPackages(job: Job, look: Look): Promise<boolean> {
   if (look.missingPackages.length === 0) return false
   refuseMachine(job, look.survey)
   await journal(job, 'packages.install', { data: [...look.missingPackages] })
-  const proxy = job.definition.options.aptProxy
+  const { aptProxy: proxy } = debianDefinition(job.definition).options
   const installed = await installPackages(hostOf(job), look.packages, { proxy, run: job.run })
   if (installed.length > 0) job.changed = true
   return installed.length > 0

@@ -6,6 +6,7 @@ import { planKeys, resolveKeys, type SeenKey } from '../keys/keys.js'
 import { hostOf } from '../machine/connect.js'
 import { recordOf } from '../machine/machine.js'
 import type { Activated } from '../systems/debian/activation-stage.js'
+import { debianDefinition } from '../systems/debian/definition.js'
 import {
   missingPackages,
   planPackages,
@@ -33,7 +34,7 @@ export interface Look {
 export async function lookAt(job: Job): Promise<Look> {
   const host = hostOf(job)
   const tasks = await wantedTasks(job)
-  const packages = wantedPackages(job.definition, tasks)
+  const packages = wantedPackages(debianDefinition(job.definition), tasks)
   // In a dry run no command of the user's is run, not even to learn a key.
   const resolved = await resolveKeys(job.definition, {
     local: job.ops.local,

@@ -4,6 +4,7 @@ import type { StorePath } from '../core/names.js'
 import type { MachinePlan, PlanItem } from '../core/plan.js'
 import type { Observation, ResourceChange } from '../core/provider.js'
 import { recordOf } from '../machine/machine.js'
+import { debianDefinition } from '../systems/debian/definition.js'
 import type { Assessment } from './assess.js'
 import { bytesOf, mebibytes } from './copy-closure.js'
 import { activationDue, type Job } from './job.js'
@@ -135,7 +136,8 @@ function rebootItems(job: Job, { look }: Assessment): PlanItem[] {
 /** What is known to be in a closure: of one that was given with `--closure`, nothing. */
 export function contentsOf(job: Job, closure: StorePath): Pick<DeployedClosure, 'files' | 'units'> {
   if (closure !== job.definition.outPath) return { files: {}, units: {} }
-  return { files: hashes(job.definition.files), units: hashes(job.definition.units) }
+  const { files, units } = debianDefinition(job.definition)
+  return { files: hashes(files), units: hashes(units) }
 }
 
 /** File path or unit name → hash, in the shape that is recorded. */

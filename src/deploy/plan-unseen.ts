@@ -2,6 +2,7 @@ import type { MachineRecord } from '../core/deployment.js'
 import type { PlanItem } from '../core/plan.js'
 import { keyPath, planKeys } from '../keys/keys.js'
 import { recordOf } from '../machine/machine.js'
+import { debianDefinition } from '../systems/debian/definition.js'
 import { planTasks, reasonByRecord } from '../tasks/engine.js'
 import type { Assessment } from './assess.js'
 import type { Job } from './job.js'
@@ -35,7 +36,7 @@ export async function unseenItems(job: Job, seen: Assessment): Promise<PlanItem[
 }
 
 function packageItems(job: Job, seen: Assessment, record: MachineRecord | undefined): PlanItem[] {
-  const { aptPackages } = job.definition.options
+  const { aptPackages } = debianDefinition(job.definition).options
   const known = record?.deployed
   if (aptPackages.length === 0 || (known !== undefined && known.path === seen.wanted)) return []
   const note = known === undefined ? undefined : 'unless installed already'

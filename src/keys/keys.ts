@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import { posix } from 'node:path'
 import type { LocalCommands } from '../core/context.js'
-import type { MachineDefinition } from '../core/definition.js'
+import type { DebianMachine, MachineDefinition } from '../core/definition.js'
 import { failure, usageError } from '../core/errors.js'
 import type { KeyDefinition } from '../core/key-definition.js'
 import { keyUnitName } from '../core/key-unit-name.js'
@@ -45,7 +45,8 @@ const keyCommandMs = 120_000
 /** Linux' limit for one component of a path. */
 const nameMaxBytes = 255
 
-type Machine = Pick<MachineDefinition, 'name' | 'options' | 'units'>
+/** A machine with keys; a Debian machine has units besides. */
+type Machine = Pick<MachineDefinition, 'name' | 'options'> & Partial<Pick<DebianMachine, 'units'>>
 
 /** What commands printed for keys of one machine in this run, by the key's name; a failure too. In memory only. */
 export type KeyTexts = Map<string, Promise<Uint8Array>>
@@ -95,7 +96,7 @@ export function checkKeys(machine: Machine): void {
     if (other !== undefined) throw refuse(`key ${JSON.stringify(other)} has the same destination ${path}`)
     taken.set(path, name)
     const unit = keyUnitName(name)
-    if (unit !== undefined && Object.hasOwn(machine.units, unit)) {
+    if (unit !== undefined && Object.hasOwn(machine.units ?? {}, unit)) {
       throw refuse(`its unit would be ${unit}, which deployment.units defines too`)
     }
   })

@@ -226,7 +226,7 @@ async function allocateOne(ops: Ops, book: AllocationBook, definition: MachineDe
 function newMachine(definition: MachineDefinition, index: number, allocation: Json): MachineRecord {
   return {
     provider: definition.providerName,
-    os: definition.options.os,
+    os: definition.os,
     index,
     allocation,
     obsolete: false,

@@ -46,6 +46,7 @@ export const cacheKeyTask: SetupTask<CacheKeyOptions> = {
 
 function wantedCacheKey(machine: TaskMachine): CacheKeyOptions | undefined {
   const { definition, deployment } = machine
+  if (definition.os !== 'debian') return undefined
   const { enable, keyName, directory, group } = definition.options.cacheKey
   // Nix separates name and key by a colon, and by custom the name ends in a number that rotation counts up.
   const named = (name: string | null | undefined) => ({

@@ -1,15 +1,15 @@
 import { calendarEvents } from '../core/calendar.js'
-import type { CommonOptions } from '../core/common-options.js'
+import type { DebianOptions } from '../core/debian-options.js'
 import { settingNames } from '../core/nix-options.js'
 import { hydraUsers } from './hydra/settings.js'
 
-export type NixOptions = CommonOptions['nix'] & {
+export type NixOptions = DebianOptions['nix'] & {
   /** Keep what builds need, also when nothing but a build's result refers to it. */
   readonly keepOutputs?: boolean
 }
 
 /** What `deployment.nix` says, and what a Hydra on the machine needs besides. */
-export function nixOptions(options: CommonOptions): NixOptions {
+export function nixOptions(options: DebianOptions): NixOptions {
   const { nix, hydra } = options
   if (!hydra.enable) return nix
   return {

@@ -32,8 +32,7 @@ export const nixTask: SetupTask<NixOptions> = {
   after: [],
   stage: 'bootstrap',
   debianPackages: () => ['nix-bin', 'nix-setup-systemd'],
-  wanted: ({ definition }) =>
-    definition.options.os === 'debian' ? nixOptions(definition.options) : undefined,
+  wanted: ({ definition }) => (definition.os === 'debian' ? nixOptions(definition.options) : undefined),
   owns: () => [
     { path: nixConf, instead: 'deployment.nix.extraOptions' },
     { path: nixSettingsFile, instead: 'deployment.nix.extraOptions' },

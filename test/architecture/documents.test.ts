@@ -4,7 +4,8 @@ import { expect, it } from 'vitest'
 import { z } from 'zod'
 import { LibvirtConfig } from '../../providers/libvirt/config.js'
 import { verbs } from '../../src/commands/verbs.js'
-import { CommonOptions } from '../../src/core/common-options.js'
+
+import { DebianOptions } from '../../src/core/debian-options.js'
 import { exitCodes } from '../../src/core/errors.js'
 import { top } from './source-files.js'
 
@@ -37,7 +38,7 @@ function codeWords(text: string): Set<string> {
 
 it('every option is described', () => {
   const described = codeWords(read('docs/options.md'))
-  const names = [...new Set([CommonOptions, LibvirtConfig].map(inputOf).flatMap(optionNames))]
+  const names = [...new Set([DebianOptions, LibvirtConfig].map(inputOf).flatMap(optionNames))]
   expect(names.length).toBeGreaterThan(60)
   expect(names.filter((name) => !described.has(name))).toEqual([])
 })

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { calendarOf } from '../../src/core/calendar.js'
-import { CommonOptions } from '../../src/core/common-options.js'
+import { DebianOptions } from '../../src/core/debian-options.js'
 
 describe('a calendar event of systemd', () => {
   it.each([
@@ -101,8 +101,7 @@ describe('a line of cron', () => {
 })
 
 it.each(['nix', 'hydra'])('a wrong time of garbage collection is refused in the options of %s', (name) => {
-  const parse = (dates: string) =>
-    CommonOptions.safeParse({ os: 'debian', [name]: { gc: { dates } } }).success
+  const parse = (dates: string) => DebianOptions.safeParse({ [name]: { gc: { dates } } }).success
   expect([parse('0 3 * * Sun-Tue'), parse('Mon 03:00'), parse('0 3 * * Fri-Sun'), parse('wekly')]).toEqual([
     true,
     true,

@@ -1,7 +1,7 @@
 import { existsSync, mkdirSync, readFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { MachineDefinition } from '../../src/core/definition.js'
+import { DebianMachine, type MachineDefinition } from '../../src/core/definition.js'
 import { deploy } from '../../src/deploy/deploy.js'
 import { sendKeys } from '../../src/operations/send-keys.js'
 import { setupStatus } from '../../src/operations/setup.js'
@@ -76,7 +76,7 @@ describe('deploy', () => {
     await deploy(ops, standard)
     const web = fakeMachine('web')
     const reversed = Object.fromEntries(Object.entries(Object(web.provider)).reverse())
-    ops.nix.network = fakeNetwork([{ ...web, provider: MachineDefinition.shape.provider.parse(reversed) }])
+    ops.nix.network = fakeNetwork([{ ...web, provider: DebianMachine.shape.provider.parse(reversed) }])
     Object.assign(ops.store, { allocating: () => Promise.reject(new Error('it was allocated anew')) })
     expect(outcomes(await deploy(ops, standard))).toEqual({ web: 'unchanged' })
   })

@@ -9,7 +9,7 @@ import { innerSchema, type OptionSchema, optionSchema } from '../../scripts/opti
 import { providerModules } from '../../scripts/options/provider-modules.js'
 import { checksTable, optionTable } from '../../scripts/options/table.js'
 import { ClosureOptions } from '../../src/core/closure-options.js'
-import { CommonOptions } from '../../src/core/common-options.js'
+import { DebianOptions } from '../../src/core/debian-options.js'
 import { documented } from '../../src/core/option-docs.js'
 import { packageRoot } from '../../src/core/package-root.js'
 
@@ -173,8 +173,8 @@ function undescribed(name: string, option: OptionSchema): string[] {
 }
 
 it.each([
-  ['deployment', CommonOptions],
-  ['deployment of a Debian machine', ClosureOptions],
+  ['deployment', DebianOptions],
+  ['the closure', ClosureOptions],
   ['deployment.libvirtd', LibvirtConfig],
 ])('every option of %s has a description and an example', (name, schema) => {
   expect(undescribed(name, optionSchema(schema))).toEqual([])

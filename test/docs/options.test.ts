@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { expect, it } from 'vitest'
 import * as z from 'zod'
 import { LibvirtConfig } from '../../providers/libvirt/config.js'
-import { CommonOptions } from '../../src/core/common-options.js'
+import { DebianOptions } from '../../src/core/debian-options.js'
 import { HealthChecks } from '../../src/core/health-checks.js'
 import { KeyDefinition } from '../../src/core/key-definition.js'
 import { NixTaskOptions } from '../../src/core/nix-options.js'
@@ -48,7 +48,7 @@ it('has each option of deployment, in a row or with a section of its own', () =>
     ...rowNames(document),
     ...[...document.matchAll(/^###? .*`deployment\.(\w+)/gm)].map(([, name]) => name),
   ]
-  const all = [...Object.keys(CommonOptions.shape), 'preDeployChecks']
+  const all = [...Object.keys(DebianOptions.shape), 'os']
   expect(all.filter((name) => !named.includes(name) && !document.includes(`\`deployment.${name}\``))).toEqual(
     [],
   )

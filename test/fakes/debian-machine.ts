@@ -1,12 +1,13 @@
-import { type CommonOptions, CommonOptions as commonOptions } from '../../src/core/common-options.js'
+import { DebianOptions } from '../../src/core/debian-options.js'
+import type { DebianMachine } from '../../src/core/definition.js'
 import { MachineName } from '../../src/core/names.js'
 
 /** A Debian machine's definition, as far as set-up, keys and checks look at it. */
-export function debianMachine(options: Record<string, unknown> = {}) {
-  const parsed: CommonOptions = commonOptions.parse({ os: 'debian', ...options })
+export function debianMachine(options: Record<string, unknown> = {}): DebianMachine {
   return {
+    os: 'debian',
     name: MachineName.parse('web'),
-    options: parsed,
+    options: DebianOptions.parse(options),
     providerName: 'libvirt',
     provider: {},
     files: {},

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { MachineDefinition, type NetworkDefinition } from '../../src/core/definition.js'
+import { DebianMachine, type MachineDefinition, type NetworkDefinition } from '../../src/core/definition.js'
 import { StorePath } from '../../src/core/names.js'
 import { FakeConfig } from './fake-provider.js'
 
@@ -18,17 +18,18 @@ export function fakeStorePath(name: string): StorePath {
 export function fakeMachine(
   name: string,
   given: {
-    readonly deployment?: Input<MachineDefinition['options']>
+    readonly deployment?: Input<DebianMachine['options']>
     readonly fake?: Input<FakeConfig>
     readonly version?: string
-    readonly rest?: Partial<MachineDefinition>
+    readonly rest?: Partial<DebianMachine>
   } = {},
-): MachineDefinition {
+): DebianMachine {
   const closure = `${name}-${given.version ?? 'v1'}`
   return {
-    ...MachineDefinition.parse({
+    ...DebianMachine.parse({
+      os: 'debian',
       name,
-      options: { os: 'debian', targetEnv: 'fake', ...given.deployment },
+      options: { targetEnv: 'fake', ...given.deployment },
       providerName: 'fake',
       provider: FakeConfig.parse(given.fake ?? {}),
       drvPath: fakeStorePath(`${closure}.drv`),

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { z } from 'zod'
 import { check, knownKeys } from '../../nix/definition-errors.js'
 import { isSecret } from '../../nix/key-options.js'
-import { CommonOptions } from '../../src/core/common-options.js'
+import { DebianOptions } from '../../src/core/debian-options.js'
 import { optionName } from '../../src/core/option-name.js'
 
 const Options = z.strictObject({
@@ -80,14 +80,14 @@ describe('a wrong option', () => {
 
 it('values of keys are never shown, except of options that cannot be secret', () => {
   const keys = { a: { text: 5, keyCommand: 'hush', permissions: 'rw' }, b: 'hush', c: ['hush'] }
-  const result = check(CommonOptions, { keys }, ['deployment'], isSecret)
+  const result = check(DebianOptions, { keys }, ['deployment'], isSecret)
   const text = JSON.stringify(result)
   expect(text).toContain('\\"rw\\"')
   expect(text).not.toContain('hush')
 })
 
 it('knows the options of nested sets, for suggestions', () => {
-  expect(knownKeys(CommonOptions, ['keys', 'a'])).toContain('keyFile')
-  expect(knownKeys(CommonOptions, ['healthChecks', 'http', 0])).toContain('port')
-  expect(knownKeys(CommonOptions, ['targetHost', 'deeper'])).toEqual([])
+  expect(knownKeys(DebianOptions, ['keys', 'a'])).toContain('keyFile')
+  expect(knownKeys(DebianOptions, ['healthChecks', 'http', 0])).toContain('port')
+  expect(knownKeys(DebianOptions, ['targetHost', 'deeper'])).toEqual([])
 })

@@ -6,9 +6,10 @@ import type { AddressInfo } from 'node:net'
 import { join } from 'node:path'
 import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import type { MachineDefinition, NetworkDefinition } from '../../src/core/definition.js'
+import type { DebianMachine, NetworkDefinition } from '../../src/core/definition.js'
 import { MachineName } from '../../src/core/names.js'
 import { nixString } from '../../src/core/nix-string.js'
+import { debianDefinition } from '../../src/systems/debian/definition.js'
 import { createNixSandbox, listing, type NixSandbox } from './real-nix.js'
 
 let nix: NixSandbox
@@ -17,10 +18,10 @@ beforeEach(() => {
 })
 afterEach(() => nix.dispose())
 
-function web(network: NetworkDefinition): MachineDefinition {
+function web(network: NetworkDefinition): DebianMachine {
   const machine = network.machines.get(MachineName.parse('web'))
   if (machine === undefined) throw new Error('no machine web')
-  return machine
+  return debianDefinition(machine)
 }
 
 const tool = `(derivation { name = "tool"; system = builtins.currentSystem; builder = "/bin/sh"; args = [ "-c" "echo 1 > $out" ]; })`

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { StorePath } from '../../src/core/names.js'
+import { debianDefinition } from '../../src/systems/debian/definition.js'
 import { createNixSandbox, type NixSandbox } from './real-nix.js'
 
 let nix: NixSandbox
@@ -16,7 +17,7 @@ async function machine(hydra: string, network = '') {
   const { machines } = await nix.evaluate('hydra.nix')
   const found = [...machines.values()][0]
   if (found === undefined) throw new Error('no machine')
-  return found
+  return debianDefinition(found)
 }
 
 async function outPath(hydra: string): Promise<StorePath | undefined> {

@@ -188,7 +188,7 @@ describe('conditions', () => {
     const machine = await web(
       `{ defaults = { config, lib, ... }: { services.openssh.enable = lib.mkIf (config.deployment.os == "nixos") true; }; web = { }; }`,
     )
-    expect(machine.options.os).toBe('debian')
+    expect(machine.os).toBe('debian')
   })
 
   it('an option that is used but defined nowhere is an error that names it', async () => {

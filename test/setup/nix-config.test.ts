@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest'
-import { CommonOptions } from '../../src/core/common-options.js'
+import { DebianOptions } from '../../src/core/debian-options.js'
 import { gcUnits, nixSettings } from '../../src/setup/nix-config.js'
 
 function options(nix: Record<string, unknown> = {}) {
-  return CommonOptions.parse({ os: 'debian', nix }).nix
+  return DebianOptions.parse({ nix }).nix
 }
 
 describe('nixSettings', () => {

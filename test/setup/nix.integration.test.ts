@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { bindTask } from '../../src/core/setup-task.js'
 import { nixTask } from '../../src/setup/nix.js'
 import { LocalShellHost } from '../fakes/local-shell-host.js'
+import { nixosMachine } from '../fakes/nixos-machine.js'
 import { taskMachine, taskRun } from '../fakes/task-run.js'
 import { taskContract } from './task-contract.js'
 
@@ -223,8 +224,7 @@ describe('the nix task on a stand-in', () => {
 
 describe('the nix task', () => {
   it('is wanted on every Debian machine, and not on NixOS', () => {
-    const nixos = taskMachine({ os: 'nixos' })
-    expect(bindTask(nixTask)(nixos)).toBeUndefined()
+    expect(bindTask(nixTask)({ ...taskMachine(), definition: nixosMachine() })).toBeUndefined()
     expect(wanted()).toMatchObject({ stage: 'bootstrap', packages: ['nix-bin', 'nix-setup-systemd'] })
   })
 })

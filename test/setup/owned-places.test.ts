@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { expect, it } from 'vitest'
 import { z } from 'zod'
 import { ClosureOptions } from '../../src/core/closure-options.js'
-import { CommonOptions } from '../../src/core/common-options.js'
+import { DebianOptions } from '../../src/core/debian-options.js'
 import type { MachineDefinition } from '../../src/core/definition.js'
 import { placeProblems } from '../../src/core/owned-places.js'
 import { packageRoot } from '../../src/core/package-root.js'
@@ -81,7 +81,7 @@ function schemasOf(schema: unknown, part: string): unknown[] {
   return [...named, ...free, ...data.anyOf.flatMap((each) => schemasOf(each, part))]
 }
 
-const options = z.toJSONSchema(CommonOptions.extend(ClosureOptions.shape), {
+const options = z.toJSONSchema(DebianOptions.extend(ClosureOptions.shape), {
   io: 'input',
   unrepresentable: 'any',
 })

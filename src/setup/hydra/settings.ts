@@ -51,9 +51,12 @@ export interface HydraSettings {
 
 /** Undefined = no Hydra is wanted on this machine. */
 export function hydraSettings(machine: TaskMachine): HydraSettings | undefined {
-  const { name, options: all } = machine.definition
-  const options = all.hydra
-  if (!options.enable || all.os !== 'debian') return undefined
+  const { definition } = machine
+  if (definition.os !== 'debian' || !definition.options.hydra.enable) return undefined
+  const {
+    name,
+    options: { hydra: options },
+  } = definition
   const hostName = options.hostName ?? name
   const { nginx } = options
   const encrypted = nginx.enable && nginx.tls !== 'none'

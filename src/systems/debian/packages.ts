@@ -1,5 +1,5 @@
 import { commandFailure, requireSuccess } from '../../core/command-result.js'
-import type { MachineDefinition } from '../../core/definition.js'
+import type { DebianMachine } from '../../core/definition.js'
 import { failure, usageError } from '../../core/errors.js'
 import type { PlanItem } from '../../core/plan.js'
 import type { Run } from '../../core/run.js'
@@ -24,7 +24,7 @@ const evidenceLines = 20
 
 /** `deployment.aptPackages` and what the set-up tasks need; a version that is asked for anywhere holds. */
 export function wantedPackages(
-  machine: Pick<MachineDefinition, 'name' | 'options'>,
+  machine: Pick<DebianMachine, 'name' | 'options'>,
   tasks: readonly Pick<WantedTask, 'packages' | 'debconf'>[],
 ): WantedPackages {
   const own = machine.options.aptPackages

@@ -8,12 +8,13 @@ import { createNixCommand } from '../../../nix/nix-command.js'
 import { removeStore } from '../../../nix/temporary-store.js'
 import { LibvirtConfig } from '../../../providers/libvirt/config.js'
 import { sshConfig } from '../../../providers/ssh/config.js'
-import type { MachineDefinition } from '../../../src/core/definition.js'
+import type { DebianMachine } from '../../../src/core/definition.js'
 import { jsonSchema } from '../../../src/core/json.js'
 import { packageRoot } from '../../../src/core/package-root.js'
 import { localCommands } from '../../../src/exec/local-commands.js'
 import type { HydraFlags } from '../../../src/operations/init/hydra-answers.js'
 import { initHydra } from '../../../src/operations/init/init-hydra.js'
+import { debianDefinition } from '../../../src/systems/debian/definition.js'
 import { type RealCli, realCli } from '../../cli/real-cli.js'
 import { createFakeOps, type FakeOps } from '../../fakes/fake-ops.js'
 import { openSession, type Session } from '../../providers/libvirt/session.js'
@@ -34,7 +35,7 @@ describe('what init hydra writes', () => {
   })
 
   /** The machine of the file, as deploy would read it. */
-  async function machineOf(flags: HydraFlags): Promise<MachineDefinition> {
+  async function machineOf(flags: HydraFlags): Promise<DebianMachine> {
     const file = join(folder, 'hydra.nix')
     rmSync(file, { force: true })
     await initHydra(ops, { file, folder, state: undefined, flags })
@@ -63,7 +64,7 @@ describe('what init hydra writes', () => {
     const [machine, ...others] = network.machines.values()
     if (machine === undefined) throw new Error('no machine')
     expect(others).toEqual([])
-    return machine
+    return debianDefinition(machine)
   }
 
   it('evaluates as it is, without nixpkgs and without a package', async () => {

@@ -8,6 +8,7 @@ import { hydraSettings } from '../../../src/setup/hydra/settings.js'
 import { hydraUnits } from '../../../src/setup/hydra/units.js'
 import { gcUnits, nixOptions } from '../../../src/setup/nix-config.js'
 import { nixServeUnit } from '../../../src/setup/nix-serve.js'
+import { debianMachine } from '../../fakes/debian-machine.js'
 import { taskMachine } from '../../fakes/task-run.js'
 
 /** The real systemd reads what would be written, without running any of it. */
@@ -124,7 +125,7 @@ describe('the other units', () => {
     const options = { address: '127.0.0.1', port: 5000, secretKeyFile: '/etc/nix/ci/secret' }
     const nixServe = nixServeUnit({ ...options, package: join(root, 'package') })
     expect(complaints([{ name: 'nix-serve.service', text: nixServe }])).toBe('')
-    const { definition } = taskMachine({
+    const definition = debianMachine({
       nix: { gc: { automatic: true, dates: '*-*-* 03:15:00', options: '--delete-older-than 30d' } },
     })
     const units = gcUnits(nixOptions(definition.options)).map(({ path, content }) => ({

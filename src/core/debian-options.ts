@@ -1,0 +1,62 @@
+import * as z from 'zod'
+import { CommonOptions } from './common-options.js'
+import { HydraOptions } from './hydra-options.js'
+import { NixTaskOptions } from './nix-options.js'
+import { documented, shownAs } from './option-docs.js'
+
+/** `deployment.cacheKey`: options of the set-up task `cache-key`. */
+const CacheKeyOptions = z.strictObject({
+  enable: documented(
+    z.boolean().default(false),
+    'make a key pair that signs a binary cache; the public key is shown by `info`',
+    true,
+  ),
+  keyName: documented(
+    z
+      .string()
+      .regex(/^[^\s:-][^\s:]*$/, 'a key name such as "cache.example.org-1", without ":" and blanks')
+      .nullish(),
+    'name of the key, which stands in each signature',
+    'cache.example.org-1',
+    { shownDefault: 'made of deployment and machine' },
+  ),
+  directory: documented(
+    shownAs('path', z.string().startsWith('/').default('/etc/hydra-ops/cache-key')),
+    'folder of both keys on the machine',
+    '/etc/nix/cache-key',
+  ),
+  group: documented(
+    z.string().min(1).default('root'),
+    'group that may read the secret key besides root',
+    'hydra',
+  ),
+})
+
+/** Options of `deployment.*` on a Debian machine, apart from those that become its closure: see closure-options.ts. */
+export const DebianOptions = CommonOptions.extend({
+  aptPackages: documented(
+    z.array(z.string().regex(/^[a-z0-9][a-z0-9.+-]*(?:=[^\s=]+)?$/, 'a Debian package name')).default([]),
+    'Debian packages, `"name"` or `"name=version"`; one apt transaction',
+    ['ripgrep', 'jq=1.6-2.1'],
+  ),
+  aptProxy: documented(
+    z
+      .string()
+      .regex(
+        /^(?:operator:\d{1,5}|https?:\/\/[^\s"\\;{}]+)$/,
+        'a URL such as "http://proxy.example.org:3128", or "operator:PORT"',
+      )
+      .nullish(),
+    "proxy for apt; `operator:PORT` is a port of the operator host's own loopback, carried by ssh while apt runs",
+    'http://proxy.example.org:3128',
+    { shownType: 'URL, or `"operator:PORT"`' },
+  ),
+  nix: documented(NixTaskOptions.prefault({}), "the machine's Nix", { autoOptimiseStore: true }),
+  cacheKey: documented(
+    CacheKeyOptions.default({ enable: false, directory: '/etc/hydra-ops/cache-key', group: 'root' }),
+    'a key pair that signs a binary cache',
+    { enable: true },
+  ),
+  hydra: documented(HydraOptions.prefault({}), 'a whole Hydra', { enable: true }),
+})
+export type DebianOptions = z.infer<typeof DebianOptions>

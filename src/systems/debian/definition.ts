@@ -1,0 +1,7 @@
+import type { DebianMachine, MachineDefinition } from '../../core/definition.js'
+
+/** Returns the definition to code that only Debian machines reach; a machine of another kind there is a bug. */
+export function debianDefinition(definition: MachineDefinition): DebianMachine {
+  if (definition.os === 'debian') return definition
+  throw new Error(`machine '${definition.name}' is no Debian machine: deployment.os is "${definition.os}"`)
+}

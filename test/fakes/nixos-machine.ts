@@ -1,0 +1,15 @@
+import { CommonOptions } from '../../src/core/common-options.js'
+import type { MachineDefinition } from '../../src/core/definition.js'
+import { MachineName } from '../../src/core/names.js'
+
+/** A NixOS machine's definition, as an evaluation will give it. */
+export function nixosMachine(): MachineDefinition {
+  return {
+    os: 'nixos',
+    name: MachineName.parse('web'),
+    options: CommonOptions.parse({}),
+    providerName: 'libvirt',
+    provider: {},
+    origins: {},
+  }
+}
