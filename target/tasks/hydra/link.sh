@@ -8,3 +8,4 @@ if [ -e "$home/hydra.conf" ] && [ ! -L "$home/hydra.conf" ]; then
   echo "$home/hydra.conf was somebody's own: it is now hydra.conf.before-hydra-ops"
 fi
 ln -sfn -- "$config" "$home/hydra.conf" || exit 1
+step 'the link is there'
