@@ -5,6 +5,7 @@ import { inspectKeys } from '../keys/deliver.js'
 import { planKeys, resolveKeys, type SeenKey } from '../keys/keys.js'
 import { hostOf } from '../machine/connect.js'
 import { recordOf } from '../machine/machine.js'
+import { batchedHost } from '../remote/batched-host.js'
 import type { Activated } from '../systems/debian/activation-stage.js'
 import { debianDefinition } from '../systems/debian/definition.js'
 import {
@@ -32,7 +33,7 @@ export interface Look {
 
 /** Looks at a machine over its open connection; changes nothing there. */
 export async function lookAt(job: Job): Promise<Look> {
-  const host = hostOf(job)
+  const host = batchedHost(hostOf(job))
   const tasks = await wantedTasks(job)
   const packages = wantedPackages(debianDefinition(job.definition), tasks)
   // In a dry run no command of the user's is run, not even to learn a key.
@@ -61,7 +62,7 @@ export async function lookAt(job: Job): Promise<Look> {
 /** After the tasks of `bootstrap`: those that come later may see something else now; all else is as it was. */
 export async function lookAtLaterTasks(job: Job, look: Look): Promise<Look> {
   const later = look.tasks.flatMap(({ task }) => (task.stage === 'configure' ? [task] : []))
-  return { ...look, tasks: await probeTasks(hostOf(job), later, await taskContext(job)) }
+  return { ...look, tasks: await probe(job, later) }
 }
 
 /**
@@ -73,7 +74,11 @@ export async function lookAtUndoneTasks(job: Job, look: Look, { undone }: Activa
   const done = (await wantedTasks(job)).filter(({ id }) => !due.some(({ task }) => task.id === id))
   const untouched = undone?.every((line) => !done.some((task) => undoes(line, task))) ?? false
   if (untouched) return look
-  return { ...look, tasks: [...due, ...(await probeTasks(hostOf(job), done, await taskContext(job)))] }
+  return { ...look, tasks: [...due, ...(await probe(job, done))] }
+}
+
+async function probe(job: Job, tasks: readonly WantedTask[]): Promise<TaskStatus[]> {
+  return probeTasks(batchedHost(hostOf(job)), tasks, await taskContext(job))
 }
 
 export async function wantedTasks(job: Job): Promise<WantedTask[]> {

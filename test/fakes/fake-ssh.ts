@@ -4,6 +4,7 @@ import { dirname } from 'node:path'
 import { failure, unreachable } from '../../src/core/errors.js'
 import type { CommandResult, Host, RemoteOptions, Ssh, SshTarget } from '../../src/core/ssh.js'
 import { readScript } from './script-values.js'
+import { type GivenSection, runTogether } from './together.js'
 
 /** One command that was given to a made-up machine. */
 export interface RecordedExec {
@@ -26,6 +27,8 @@ export type Answer = CommandResult | ((command: RecordedExec) => CommandResult |
 /** An SSH layer without a network: it records every command and answers as it was told to. */
 export interface FakeSsh extends Ssh {
   readonly execs: RecordedExec[]
+  /** Commands as the network sees them, each by what it is for: several scripts may be one of them. */
+  readonly commands: string[]
   /** Machines in the order in which they were connected to. */
   readonly connects: string[]
   /** Says how commands of that `what` (or all it matches) end; the latest rule wins. */
@@ -76,6 +79,7 @@ export function surveyOf(
 export function createFakeSsh(options: FakeSshOptions = {}): FakeSsh {
   const rules: { what: string | RegExp; answer: Answer }[] = []
   const execs: RecordedExec[] = []
+  const commands: string[] = []
   const connects: string[] = []
   const hostKeys = new Map<string, string>()
   const sudoless = new Set<string>()
@@ -91,6 +95,7 @@ export function createFakeSsh(options: FakeSshOptions = {}): FakeSsh {
   }
   return {
     execs,
+    commands,
     connects,
     hostKeys,
     sudoless,
@@ -114,7 +119,8 @@ export function createFakeSsh(options: FakeSshOptions = {}): FakeSsh {
           `machine '${target.machine}': its host key changed from ${target.hostKey} to ${key}`,
         )
       }
-      return { host: fakeHost(target, options.escalation ?? 'root', answerTo), hostKey: key }
+      const host = fakeHost(target, options.escalation ?? 'root', answerTo, (what) => commands.push(what))
+      return { host, hostKey: key }
     },
     waitForBanner: async (target, { onState }) => {
       if (reachable(target)) return
@@ -163,13 +169,23 @@ function fakeHost(
   target: SshTarget,
   escalation: Host['escalation'],
   answerTo: (command: RecordedExec) => Promise<CommandResult>,
+  onCommand: (what: string) => void,
 ): Host {
   let closed = false
-  const command = async (argv: readonly string[], script: string | undefined, options: RemoteOptions) => {
+  const command = async (
+    argv: readonly string[],
+    script: string | undefined,
+    options: RemoteOptions,
+  ): Promise<CommandResult> => {
     if (closed) throw new Error(`'${options.what}' on a connection to '${target.machine}' that was closed`)
     const stdin = await textOf(options.stdin)
     const { what } = options
     const given = script === undefined ? undefined : readScript(script)
+    if (given?.name === 'together') {
+      const run = (section: GivenSection) =>
+        command([], section.text, { ...options, what: section.title, stdin: section.stdin, onLine: () => {} })
+      return runTogether(given.values, stdin, run, (line) => options.onLine?.(line, 'stdout'))
+    }
     const result = await answerTo({
       machine: target.machine,
       what,
@@ -191,8 +207,14 @@ function fakeHost(
     target,
     escalation,
     noisyShell: false,
-    exec: (argv, options) => command(argv, undefined, options),
-    script: (text, args, options) => command(args, text, options),
+    exec: (argv, options) => {
+      onCommand(options.what)
+      return command(argv, undefined, options)
+    },
+    script: (text, args, options) => {
+      onCommand(options.what)
+      return command(args, text, options)
+    },
     forwardFromRemote: async () => ({ port: 3142, close: async () => {} }),
     connectTcp: async () => {
       throw failure('CONNECT', `the fake machine '${target.machine}' has no open ports`)

@@ -1,6 +1,7 @@
 import { failure } from '../../core/errors.js'
 import { ownedService } from '../../core/owned-places.js'
 import type { Run } from '../../core/run.js'
+import { settleAll } from '../../core/settle.js'
 import type { SetupTask, TaskRun, TaskState } from '../../core/setup-task.js'
 import type { Host } from '../../core/ssh.js'
 import type { PlacedFile } from '../../remote/place-files.js'
@@ -82,13 +83,24 @@ export const hydraTask: SetupTask<DaemonSettings> = {
 async function probeHydra(host: Host, settings: DaemonSettings, run: Run): Promise<TaskState> {
   const { package: path } = settings.options
   // That nothing can be done without a package is said when it is to be done.
-  if (path == null || !(await isThere(host, path, run))) return 'needed'
-  const wanted = await wantedSet(host, settings, run)
-  const { absent, wrong } = await lookAtServices(host, wanted.set, run)
+  if (path == null) return 'needed'
+  // Asked at once: each answer that is waited for is a round trip.
+  const [there, wanted] = await Promise.allSettled([isThere(host, path, run), wantedSet(host, settings, run)])
+  if (!answerOf(there)) return 'needed'
+  const [services, more] = await Promise.allSettled([
+    lookAtServices(host, answerOf(wanted).set, run),
+    whatIsWrong(host, settings, answerOf(wanted), run),
+  ])
+  const { absent, wrong } = answerOf(services)
   if (absent) return 'needed'
-  const more = await whatIsWrong(host, settings, wanted, run)
-  const all = [...wrong, ...more]
+  const all = [...wrong, ...answerOf(more)]
   return all.length === 0 ? 'done' : { drifted: all.join('; ') }
+}
+
+/** Returns what came of a question, or throws its error now that the answer matters. */
+function answerOf<T>(settled: PromiseSettledResult<T>): T {
+  if (settled.status === 'rejected') throw settled.reason
+  return settled.value
 }
 
 async function isThere(host: Host, path: string, run: Run): Promise<boolean> {
@@ -106,10 +118,12 @@ interface Wanted extends Installed {
 async function wantedSet(host: Host, settings: DaemonSettings, run: Run): Promise<Wanted> {
   const { options } = settings
   if (options.package == null) throw noPackage(host, 'Hydra', 'package')
-  const facts = await hydraFacts(host, options.package, run)
+  const [facts, cluster] = await settleAll([
+    hydraFacts(host, options.package, run),
+    requireCluster(host, options.database.name, run),
+  ])
   const unusable = facts.runner === 'takes-builders' ? unusableBuilders(options.buildMachines) : undefined
   if (unusable !== undefined) throw noSuchBuilders(host, unusable)
-  const cluster = await requireCluster(host, options.database.name, run)
   const database = { name: options.database.name, port: cluster.port }
   const units = hydraUnits({
     settings,
@@ -147,9 +161,12 @@ async function whatIsWrong(
   wanted: Wanted,
   run: Run,
 ): Promise<string[]> {
-  const shutOut = await shutOutUnits(host, unitNames(wanted), run)
+  const [shutOut, problems] = await settleAll([
+    shutOutUnits(host, unitNames(wanted), run),
+    healthProblems(host, settings, wanted, run),
+  ])
   const unheard = shutOut.map((unit) => `${unit} began before its user was in group ${nixSocketGroup}`)
-  return [...unheard, ...(await healthProblems(host, settings, wanted, run))]
+  return [...unheard, ...problems]
 }
 
 function unitNames({ set }: Wanted): string[] {

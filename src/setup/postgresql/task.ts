@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import { failure } from '../../core/errors.js'
 import { ownedService } from '../../core/owned-places.js'
 import type { Run } from '../../core/run.js'
+import { settleAll } from '../../core/settle.js'
 import type { SetupTask, TaskState } from '../../core/setup-task.js'
 import type { Host } from '../../core/ssh.js'
 import { type PlacedFile, placeFiles } from '../../remote/place-files.js'
@@ -70,8 +71,7 @@ async function probePostgresql(host: Host, options: PostgresqlOptions, run: Run)
   const [cluster] = await findClusters(host, options.database, run)
   if (cluster === undefined) return 'needed'
   if (!cluster.online) return { drifted: `the cluster ${cluster.version}/${cluster.name} is down` }
-  const facts = await look(host, cluster, options, run)
-  const files = await accessFiles(host, cluster, run)
+  const [facts, files] = await settleAll([look(host, cluster, options, run), accessFiles(host, cluster, run)])
   const ruled = hasRuleFirst(files.hba.text, bytes(options.rule))
   if (fact(facts, 'database') === 'absent') {
     return ruled ? { drifted: `the database ${options.database} is gone`, lost: true } : 'needed'
