@@ -7,14 +7,17 @@ const benchmarks: Readonly<Record<string, () => Promise<() => Promise<Comparison
   guest: async () => (await import('./guest-start.js')).guestStart,
 }
 
-/** A table of its own, of what has no floor to be compared with; only when it is asked for: it takes long. */
-const stages = 'hydra'
+/** Tables of their own, of what has no floor to be compared with; only when they are asked for: they take long. */
+const tables: Readonly<Record<string, () => Promise<() => Promise<string>>>> = {
+  state: async () => (await import('./state.js')).stateCosts,
+  hydra: async () => (await import('./hydra-stages.js')).hydraStages,
+}
 
 const asked = process.argv.slice(2)
-const unknown = asked.filter((name) => !(name in benchmarks) && name !== stages)
+const unknown = asked.filter((name) => !(name in benchmarks) && !(name in tables))
 if (unknown.length > 0) {
   console.error(
-    `no benchmark is called ${unknown.join(', ')}; there are: ${[...Object.keys(benchmarks), stages].join(', ')}`,
+    `no benchmark is called ${unknown.join(', ')}; there are: ${[...Object.keys(benchmarks), ...Object.keys(tables)].join(', ')}`,
   )
   process.exit(2)
 }
@@ -27,7 +30,9 @@ for (const [name, load] of Object.entries(benchmarks)) {
   rows.push(...(await measure()))
 }
 if (rows.length > 0) console.log(table(rows))
-if (asked.includes(stages)) {
-  console.error(`measuring: ${stages}`)
-  console.log(await (await import('./hydra-stages.js')).hydraStages())
+for (const [name, load] of Object.entries(tables)) {
+  if (!asked.includes(name)) continue
+  console.error(`measuring: ${name}`)
+  const measure = await load()
+  console.log(await measure())
 }

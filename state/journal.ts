@@ -1,12 +1,7 @@
 import { readFileSync } from 'node:fs'
 import type { JournalEntry } from '../src/core/deployment.js'
-import { appendLineDurably } from '../src/core/durable-file.js'
 import { errnoOf, fsFailure } from '../src/core/file-failure.js'
 import { JournalLine } from './schema.js'
-
-export function appendJournal(file: string, entry: JournalEntry): void {
-  appendLineDurably(file, JSON.stringify(entry))
-}
 
 /** Every whole line, oldest first; a line that a crash cut off is left out. */
 export function readJournal(file: string): JournalEntry[] {

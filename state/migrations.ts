@@ -2,7 +2,7 @@ import * as z from 'zod'
 import { schemaVersion } from './schema.js'
 import { relativeHandles } from './stored-handle.js'
 
-/** Changes a state file of one version into the next one's form. */
+/** Changes a file of one version into the next one's form. */
 export type Migration = (state: Record<string, unknown>) => Record<string, unknown>
 
 const Deployment = z.looseObject({})
@@ -13,12 +13,19 @@ const migrations: Readonly<Record<number, Migration>> = {
     const found = Deployment.safeParse(deployment)
     return { ...rest, deployment: found.success ? relativeHandles(found.data) : deployment }
   },
+  // The machines get files of their own at the first write.
+  2: ({ deployment, ...rest }) => {
+    const found = Deployment.safeParse(deployment)
+    if (!found.success) return { ...rest, deployment }
+    const { machines, ...head } = found.data
+    return { ...rest, deployment: head, machines }
+  },
 }
 
 const Versioned = z.looseObject({ schemaVersion: z.int().nonnegative() })
 
 export type Migrated =
-  | { readonly kind: 'current'; readonly state: unknown }
+  | { readonly kind: 'current'; readonly state: unknown; readonly from: number }
   | { readonly kind: 'newer'; readonly version: number }
   /** No state file, or of a version that never was. */
   | { readonly kind: 'alien' }
@@ -35,5 +42,5 @@ export function migrate(read: unknown, target = schemaVersion, steps = migration
     if (step === undefined) return { kind: 'alien' }
     state = { ...step(state), schemaVersion: version + 1 }
   }
-  return { kind: 'current', state }
+  return { kind: 'current', state, from: found }
 }

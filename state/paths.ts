@@ -49,13 +49,35 @@ export function deploymentPaths(root: string, uuid: DeploymentUuid): DeploymentP
 }
 
 /** The store's own files in a deployment's folder; nobody else touches them. */
-export function stateFiles(folder: string): { state: string; backup: string; journal: string; lock: string } {
+export interface StateFiles {
+  readonly state: string
+  readonly backup: string
+  readonly machines: string
+  readonly journal: string
+  readonly lock: string
+}
+
+export function stateFiles(folder: string): StateFiles {
   return {
     state: join(folder, 'state.json'),
     backup: join(folder, 'state.json.bak'),
+    machines: join(folder, 'machines'),
     journal: join(folder, 'journal.ndjson'),
     lock: join(folder, 'lock'),
   }
+}
+
+/** The file of one machine, and its last good one. A machine's name may hold dots, and none of these endings alone. */
+export function machineFiles(machines: string, name: string): { state: string; backup: string } {
+  return { state: join(machines, `${name}${machineEnd}`), backup: join(machines, `${name}${machineEnd}.bak`) }
+}
+
+const machineEnd = '.json'
+
+/** Lists the machines that have a file, or only the backup of one, from the names in their folder. */
+export function machinesOfFiles(names: readonly string[]): string[] {
+  const machines = names.flatMap((name) => /^(.+)\.json(?:\.bak)?$/.exec(name)?.[1] ?? [])
+  return [...new Set(machines)].sort()
 }
 
 const dotted = /^\.\.?(?:\/|$)/

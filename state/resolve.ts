@@ -1,11 +1,10 @@
-import type { DeploymentRecord } from '../src/core/deployment.js'
 import { failure, type OpsError, usageError } from '../src/core/errors.js'
 import type { DeploymentUuid } from '../src/core/names.js'
 import { suggest } from '../src/core/suggest.js'
-import type { StateRead } from './state-file.js'
+import type { HeadRead } from './state-file.js'
 
-/** One folder of the store, as it was read. */
-export type Entry = { readonly uuid: DeploymentUuid } & StateRead
+/** One folder of the store, by what concerns the deployment alone. */
+export type Entry = { readonly uuid: DeploymentUuid } & HeadRead
 
 /** Shorter beginnings of a UUID are more likely a mistyped name. */
 const shortestPrefix = 4
@@ -15,7 +14,7 @@ export function findDeployment(
   reference: string,
   entries: readonly Entry[],
   origin?: string,
-): DeploymentRecord {
+): DeploymentUuid {
   const named = entries.filter((entry) => nameOf(entry) === reference)
   if (named.length > 0) return theOne(reference, named)
   const prefix = reference.toLowerCase()
@@ -27,7 +26,7 @@ export function findDeployment(
 }
 
 /** What is meant when nothing is said: the only one there is. */
-export function onlyDeployment(entries: readonly Entry[]): DeploymentRecord {
+export function onlyDeployment(entries: readonly Entry[]): DeploymentUuid {
   const [first, ...others] = entries
   if (first === undefined) {
     throw usageError('there is no deployment yet', { hint: 'hydra-ops create EXPRESSION.nix -d NAME' })
@@ -40,10 +39,10 @@ export function onlyDeployment(entries: readonly Entry[]): DeploymentRecord {
 
 /** The name; of one that cannot be read, the name in its backup. */
 export function nameOf(entry: Entry): string | undefined {
-  return entry.kind === 'whole' ? entry.record.name : entry.backup?.name
+  return entry.kind === 'whole' ? entry.head.name : entry.backup?.head.name
 }
 
-function theOne(reference: string, matching: readonly Entry[]): DeploymentRecord {
+function theOne(reference: string, matching: readonly Entry[]): DeploymentUuid {
   const [first, ...others] = matching
   if (first !== undefined && others.length === 0) return usable(first)
   throw usageError(`'${reference}' means more than one deployment: ${listed(matching)}`, {
@@ -51,9 +50,9 @@ function theOne(reference: string, matching: readonly Entry[]): DeploymentRecord
   })
 }
 
-function usable(entry: Entry): DeploymentRecord {
+function usable(entry: Entry): DeploymentUuid {
   if (entry.kind === 'broken') throw entry.error
-  return entry.record
+  return entry.uuid
 }
 
 function notFound(reference: string, entries: readonly Entry[], origin: string | undefined): OpsError {

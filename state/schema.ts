@@ -1,11 +1,11 @@
 import * as z from 'zod'
-import type { DeploymentRecord, JournalEntry, MachineRecord } from '../src/core/deployment.js'
+import type { DeploymentHead, JournalEntry, MachineRecord } from '../src/core/deployment.js'
 import type { Json } from '../src/core/json.js'
 import { DeploymentName, DeploymentUuid, MachineName, StorePath } from '../src/core/names.js'
 import type { Preferences } from '../src/core/store.js'
 
-/** The form of state.json that this program writes. Every change of the schemas below needs a new one and a migration. */
-export const schemaVersion = 2
+/** The form of the files that this program writes. Every change of the schemas below needs a new one and a migration. */
+export const schemaVersion = 3
 
 /** Whatever came out of JSON.parse is JSON: looking again would cost more than all the rest. */
 const json = z.custom<Json>((value) => value !== undefined)
@@ -60,7 +60,9 @@ const machine = z.strictObject({
   lastResult: z.enum(['changed', 'unchanged', 'degraded', 'failed']).optional(),
 })
 
-const deployment = z.strictObject({
+const machines = z.record(MachineName, machine)
+
+const head = z.strictObject({
   uuid: DeploymentUuid,
   name: DeploymentName.optional(),
   description: z.string().optional(),
@@ -68,24 +70,43 @@ const deployment = z.strictObject({
   searchPath: z.array(z.string()),
   args: texts,
   createdAt: z.string(),
-  machines: z.record(MachineName, machine),
 })
 
-/** state.json: the record, and what the store itself needs. Strict: an unknown field is a newer program's, not to be dropped. */
+/** Counts the writes; another number than the one read means that somebody else wrote. */
+const revision = z.int().nonnegative()
+
+/** state.json: what concerns the deployment alone. Strict: an unknown field is a newer program's, not to be dropped. */
 export const StateFile = z.strictObject({
   schemaVersion: z.literal(schemaVersion),
-  /** Counts the writes; another number than the one read means that somebody else wrote. */
-  revision: z.int().nonnegative(),
-  deployment,
+  revision,
+  deployment: head,
 })
-export type StateFile = z.infer<typeof StateFile>
 
-let compiled: typeof StateFile | undefined
+/** A state of schema 2 or older, in which one file had all machines, as its migration makes it. */
+export const UndividedState = StateFile.extend({ machines })
+
+/** machines/NAME.json: one machine, and which deployment it belongs to. */
+export const MachineFile = z.strictObject({
+  schemaVersion: z.literal(schemaVersion),
+  revision,
+  deployment: DeploymentUuid,
+  name: MachineName,
+  machine,
+})
+
+let compiledUndivided: typeof UndividedState | undefined
+let compiledMachine: typeof MachineFile | undefined
 
 /** The same schema as code that zod writes for it: slow to make, then several times as fast. It accepts and refuses the same. */
-export function compiledStateFile(): typeof StateFile {
-  compiled ??= z.compile(StateFile)
-  return compiled
+export function compiledUndividedState(): typeof UndividedState {
+  compiledUndivided ??= z.compile(UndividedState)
+  return compiledUndivided
+}
+
+/** The same of a machine's file. */
+export function compiledMachineFile(): typeof MachineFile {
+  compiledMachine ??= z.compile(MachineFile)
+  return compiledMachine
 }
 
 export const JournalLine: z.ZodType<JournalEntry> = z.object({
@@ -115,6 +136,6 @@ type Same<A, B> = [A, B] extends [B, A]
 type Fields<T> = { [K in keyof T]-?: true }
 true satisfies Same<z.infer<typeof machine>, MachineRecord>
 true satisfies Same<Fields<z.infer<typeof machine>>, Fields<MachineRecord>>
-true satisfies Same<z.infer<typeof deployment>, DeploymentRecord>
-true satisfies Same<Fields<z.infer<typeof deployment>>, Fields<DeploymentRecord>>
+true satisfies Same<z.infer<typeof head>, DeploymentHead>
+true satisfies Same<Fields<z.infer<typeof head>>, Fields<DeploymentHead>>
 true satisfies Same<z.infer<typeof PreferencesFile>, Preferences>

@@ -1,74 +1,196 @@
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import type { DeploymentRecord } from '../src/core/deployment.js'
-import { replaceDurably } from '../src/core/durable-file.js'
-import { failure, type OpsError } from '../src/core/errors.js'
+import type * as z from 'zod'
+import {
+  type DeploymentHead,
+  type DeploymentRecord,
+  type MachineRecord,
+  type Machines,
+  newMachines,
+} from '../src/core/deployment.js'
+import { OpsError } from '../src/core/errors.js'
 import { errnoOf, fsFailure } from '../src/core/file-failure.js'
-import type { DeploymentUuid } from '../src/core/names.js'
-import { shellQuote } from '../src/core/shell-quote.js'
+import { type DeploymentUuid, MachineName } from '../src/core/names.js'
+import { restEvery } from '../src/core/rest.js'
+import { severalErrors } from '../src/core/several-errors.js'
+import { type Damage, refusal, type Unusable } from './damage.js'
 import { migrate } from './migrations.js'
-import { deploymentsFolder, fromStored, mapSearchPath, stateFiles, toStored } from './paths.js'
-import { compiledStateFile, StateFile, schemaVersion } from './schema.js'
-import { presentHandles, storedHandles } from './stored-handle.js'
+import {
+  deploymentsFolder,
+  fromStored,
+  machineFiles,
+  machinesOfFiles,
+  mapSearchPath,
+  stateFiles,
+  toStored,
+} from './paths.js'
+import {
+  compiledMachineFile,
+  compiledUndividedState,
+  MachineFile,
+  StateFile,
+  schemaVersion,
+  UndividedState,
+} from './schema.js'
+import { presentHandle, storedHandle } from './stored-handle.js'
 
-/** Characters, of some 300 machines: from there on the compiled schema takes less time even where it is used once. */
+/** Machines from which on the compiled schema takes less time even where it is used once. */
+export const manyMachines = 300
+/** Characters of as many machines in one file. */
 export const largeState = 300_000
+/** How long files are read before other work has its turn. */
+const readMs = 20
 
-/** A state file that was read and is whole. */
-export interface LoadedState {
-  readonly record: DeploymentRecord
+/** A file that was read and is whole. */
+export interface LoadedFile {
   readonly revision: number
   /** What lay on the disk, byte for byte: before a write it must still be the same. */
   readonly text: string
 }
 
+/** What concerns the deployment alone. */
+export interface LoadedHead extends LoadedFile {
+  readonly head: DeploymentHead
+  /** All machines, where the file is of a schema that keeps them in it. */
+  readonly undivided: { readonly machines: Machines; readonly schema: number } | undefined
+}
+
+export interface LoadedMachine extends LoadedFile {
+  readonly machine: MachineRecord
+}
+
+/** A deployment that was read and is whole. */
+export interface LoadedState {
+  readonly record: DeploymentRecord
+  readonly head: LoadedHead
+  /** The files of the machines; none where the state is not divided yet. */
+  readonly files: ReadonlyMap<MachineName, LoadedFile>
+}
+
+export type HeadRead =
+  | ({ readonly kind: 'whole' } & LoadedHead)
+  | { readonly kind: 'broken'; readonly error: OpsError; readonly backup: LoadedHead | undefined }
+
 export type StateRead =
   | ({ readonly kind: 'whole' } & LoadedState)
-  /** Holds the last good record where the backup has one: for its name and its ports, never to go on with. */
+  /** Holds the last good record where the backups have one: for its name and its ports, never to go on with. */
   | { readonly kind: 'broken'; readonly error: OpsError; readonly backup: DeploymentRecord | undefined }
 
-/** Reads and validates once; writes nothing, makes nothing. */
-export function readState(root: string, uuid: DeploymentUuid): StateRead {
+/** Reads and validates what concerns the deployment alone; writes nothing, makes nothing. */
+export function readHead(root: string, uuid: DeploymentUuid): HeadRead {
   const files = stateFiles(join(deploymentsFolder(root), uuid))
-  const read = readOne(root, uuid, files.state)
+  const read = readFile(files.state, (text) => parseHead(root, uuid, text))
   if (read.kind === 'whole') return read
-  const backup = readOne(root, uuid, files.backup)
-  const good = backup.kind === 'whole' ? backup.record : undefined
-  return { kind: 'broken', backup: good, error: refusal(uuid, files, read, good) }
+  const backup = readFile(files.backup, (text) => parseHead(root, uuid, text))
+  const good = backup.kind === 'whole' ? backup : undefined
+  const what = `the state of deployment ${good?.head.name === undefined ? uuid : `'${good.head.name}' (${uuid})`}`
+  const damage: Damage = { what, file: files.state, backup: good === undefined ? undefined : files.backup }
+  return { kind: 'broken', backup: good, error: refusal(damage, read) }
+}
+
+/** Reads and validates a deployment with its machines; writes nothing, makes nothing. */
+export async function readState(root: string, uuid: DeploymentUuid): Promise<StateRead> {
+  const read = readHead(root, uuid)
+  const head = read.kind === 'whole' ? read : read.backup
+  if (head === undefined) return { kind: 'broken', error: errorOf(read), backup: undefined }
+  const { machines, files, errors } = await readMachines(root, head)
+  const record = { ...head.head, machines }
+  if (read.kind === 'whole' && errors.length === 0) return { kind: 'whole', record, head: read, files }
+  const error = read.kind === 'broken' ? read.error : joined(errors)
+  return { kind: 'broken', error, backup: record }
 }
 
 /** Returns the record, or throws the reason why there is none. */
-export function loadState(root: string, uuid: DeploymentUuid): LoadedState {
-  const read = readState(root, uuid)
+export async function loadState(root: string, uuid: DeploymentUuid): Promise<LoadedState> {
+  const read = await readState(root, uuid)
   if (read.kind === 'broken') throw read.error
   return read
 }
 
-type Unusable =
-  | { readonly kind: 'gone' }
-  | { readonly kind: 'newer'; readonly version: number }
-  | { readonly kind: 'damaged'; readonly how: string }
-  | { readonly kind: 'unreadable'; readonly error: unknown }
+function errorOf(read: HeadRead): OpsError {
+  if (read.kind === 'broken') return read.error
+  throw new Error('a state that is whole has no error')
+}
 
-function readOne(
+function joined(errors: readonly OpsError[]): OpsError {
+  const error = severalErrors(errors)
+  if (error instanceof OpsError) return error
+  throw error
+}
+
+/** The machines of a deployment; of one whose file is damaged, the last good record where there is one. */
+async function readMachines(
   root: string,
-  uuid: DeploymentUuid,
-  file: string,
-): ({ kind: 'whole' } & LoadedState) | Unusable {
-  let text: string
+  { head, undivided }: LoadedHead,
+): Promise<{ machines: Machines; files: Map<MachineName, LoadedFile>; errors: OpsError[] }> {
+  const files = new Map<MachineName, LoadedFile>()
+  const errors: OpsError[] = []
+  if (undivided !== undefined) return { machines: undivided.machines, files, errors }
+  const folder = stateFiles(join(deploymentsFolder(root), head.uuid)).machines
+  const found: [MachineName, MachineRecord][] = []
+  const rest = restEvery(readMs)
+  const names = namesIn(folder)
+  if (names instanceof OpsError) return { machines: newMachines(), files, errors: [names] }
+  const many = names.length >= manyMachines
+  for (const name of names) {
+    await rest()
+    const read = readMachine(root, head, name, many)
+    if (read.kind === 'gone') continue
+    if (read.kind === 'broken') errors.push(read.error)
+    const good = read.kind === 'whole' ? read : read.backup
+    if (good === undefined) continue
+    const machine = MachineName.parse(name)
+    found.push([machine, good.machine])
+    files.set(machine, good)
+  }
+  // In the order in which they came, as one file would have them.
+  found.sort(([, a], [, b]) => a.index - b.index)
+  return { machines: newMachines(Object.fromEntries(found)), files, errors }
+}
+
+function namesIn(folder: string): string[] | OpsError {
   try {
-    text = readFileSync(file, 'utf8')
+    return machinesOfFiles(readdirSync(folder))
+  } catch (error) {
+    return fsFailure(error, 'read the machines of the deployment,', folder)
+  }
+}
+
+export type MachineRead =
+  | ({ readonly kind: 'whole' } & LoadedMachine)
+  | { readonly kind: 'gone' }
+  | { readonly kind: 'broken'; readonly error: OpsError; readonly backup: LoadedMachine | undefined }
+
+export function readMachine(
+  root: string,
+  head: Pick<DeploymentHead, 'uuid' | 'name'>,
+  name: string,
+  many = false,
+): MachineRead {
+  const folder = stateFiles(join(deploymentsFolder(root), head.uuid)).machines
+  const files = machineFiles(folder, name)
+  const parse = (text: string) => parseMachine(root, head.uuid, name, text, many)
+  const read = readFile(files.state, parse)
+  if (read.kind === 'whole') return read
+  // A machine that is removed loses its backup first.
+  if (read.kind === 'gone' && !existsSync(files.backup)) return read
+  const backup = readFile(files.backup, parse)
+  const good = backup.kind === 'whole' ? backup : undefined
+  const what = `the state of machine '${name}' of deployment '${head.name ?? head.uuid}'`
+  const damage: Damage = { what, file: files.state, backup: good === undefined ? undefined : files.backup }
+  return { kind: 'broken', backup: good, error: refusal(damage, read) }
+}
+
+function readFile<T>(file: string, parse: (text: string) => T | Unusable): T | Unusable {
+  try {
+    return parse(readFileSync(file, 'utf8'))
   } catch (error) {
     return errnoOf(error) === 'ENOENT' ? { kind: 'gone' } : { kind: 'unreadable', error }
   }
-  return parseState(root, uuid, text)
 }
 
-function parseState(
-  root: string,
-  uuid: DeploymentUuid,
-  text: string,
-): ({ kind: 'whole' } & LoadedState) | Unusable {
+/** Parses JSON and brings it to the form of today. */
+function current(text: string, kind: string): { kind: 'read'; state: unknown; from: number } | Unusable {
   let json: unknown
   try {
     json = JSON.parse(text)
@@ -77,77 +199,115 @@ function parseState(
   }
   const migrated = migrate(json)
   if (migrated.kind === 'newer') return migrated
-  if (migrated.kind === 'alien') return { kind: 'damaged', how: 'it is not a state file of hydra-ops' }
-  const schema = text.length < largeState ? StateFile : compiledStateFile()
-  const parsed = schema.safeParse(migrated.state)
-  if (!parsed.success) {
-    const issue = parsed.error.issues[0]
-    return { kind: 'damaged', how: `${issue?.path.join('.') ?? ''}: ${issue?.message ?? 'not valid'}` }
+  if (migrated.kind === 'alien') return { kind: 'damaged', how: `it is not a ${kind} file of hydra-ops` }
+  return { kind: 'read', state: migrated.state, from: migrated.from }
+}
+
+function checked<T>(schema: z.ZodType<T>, value: unknown): { kind: 'valid'; data: T } | Unusable {
+  const parsed = schema.safeParse(value)
+  if (parsed.success) return { kind: 'valid', data: parsed.data }
+  const issue = parsed.error.issues[0]
+  return { kind: 'damaged', how: `${issue?.path.join('.') ?? ''}: ${issue?.message ?? 'not valid'}` }
+}
+
+function parseHead(
+  root: string,
+  uuid: DeploymentUuid,
+  text: string,
+): ({ kind: 'whole' } & LoadedHead) | Unusable {
+  const read = current(text, 'state')
+  if (read.kind !== 'read') return read
+  if (read.from === schemaVersion) {
+    const parsed = checked(StateFile, read.state)
+    if (parsed.kind !== 'valid') return parsed
+    return headOf(root, uuid, parsed.data, { text, undivided: undefined })
   }
-  const { deployment, revision } = parsed.data
+  const parsed = checked(text.length < largeState ? UndividedState : compiledUndividedState(), read.state)
+  if (parsed.kind !== 'valid') return parsed
+  const { machines, ...file } = parsed.data
+  const undivided = { machines: presentMachines(root, machines), schema: read.from }
+  return headOf(root, uuid, file, { text, undivided })
+}
+
+function headOf(
+  root: string,
+  uuid: DeploymentUuid,
+  { deployment, revision }: z.infer<typeof StateFile>,
+  rest: Pick<LoadedHead, 'text' | 'undivided'>,
+): ({ kind: 'whole' } & LoadedHead) | Unusable {
   if (deployment.uuid !== uuid) {
     return { kind: 'damaged', how: `it is the state of another deployment, ${deployment.uuid}` }
   }
-  return {
-    kind: 'whole',
-    record: presentHandles(
-      root,
-      mapPaths(deployment, (path) => fromStored(root, path)),
-    ),
-    revision,
-    text,
-  }
+  return { kind: 'whole', head: mapPaths(deployment, (path) => fromStored(root, path)), revision, ...rest }
 }
 
-/** One sentence on what is wrong, and the very command that mends it where there is one. */
-function refusal(
+function presentMachines(root: string, stored: Machines): Machines {
+  const machines = newMachines(stored)
+  for (const [name, machine] of Object.entries(stored))
+    machines[MachineName.parse(name)] = presentHandle(root, machine)
+  return machines
+}
+
+function parseMachine(
+  root: string,
   uuid: DeploymentUuid,
-  files: { readonly state: string; readonly backup: string },
-  why: Unusable,
-  backup: DeploymentRecord | undefined,
-): OpsError {
-  const what = `the state of deployment ${backup?.name === undefined ? uuid : `'${backup.name}' (${uuid})`}`
-  if (why.kind === 'unreadable') return fsFailure(why.error, `read ${what},`, files.state)
-  if (why.kind === 'newer') {
-    return failure(
-      'STATE_NEWER',
-      `${what} was written by a newer hydra-ops (schema ${why.version}, this one knows ${schemaVersion}): ${files.state}`,
-      { hint: 'use that version of hydra-ops, or a later one' },
-    )
-  }
-  const how = why.kind === 'gone' ? 'is missing' : 'is damaged'
-  const detail = why.kind === 'damaged' ? ` (${why.how})` : ''
-  return failure('STATE_DAMAGED', `${what} ${how}: ${files.state}${detail}`, {
-    hint:
-      backup === undefined
-        ? 'there is no good backup beside it: put back a copy of your own; the machines themselves are untouched'
-        : `the backup of the last good state is whole: cp -p ${shellQuote(files.backup)} ${shellQuote(files.state)}`,
-  })
+  name: string,
+  text: string,
+  many: boolean,
+): ({ kind: 'whole' } & LoadedMachine) | Unusable {
+  const read = current(text, "machine's")
+  if (read.kind !== 'read') return read
+  const parsed = checked(many ? compiledMachineFile() : MachineFile, read.state)
+  if (parsed.kind !== 'valid') return parsed
+  const { deployment, machine, revision } = parsed.data
+  if (deployment !== uuid) return { kind: 'damaged', how: `it is of another deployment, ${deployment}` }
+  if (parsed.data.name !== name)
+    return { kind: 'damaged', how: `it is the file of machine '${parsed.data.name}'` }
+  return { kind: 'whole', machine: presentHandle(root, machine), revision, text }
 }
 
 /** The text of a state file. Refuses a record that could not be read back. */
-export function renderState(root: string, record: DeploymentRecord, revision: number): string {
-  const deployment = storedHandles(
-    root,
-    mapPaths(record, (path) => toStored(root, path)),
-  )
-  const text = `${JSON.stringify({ schemaVersion, revision, deployment }, undefined, 1)}\n`
-  const again = parseState(root, record.uuid, text)
-  if (again.kind === 'whole') return text
+export function renderHead(root: string, head: DeploymentHead, revision: number): string {
+  const { uuid } = head
+  const deployment = mapPaths(head, (path) => toStored(root, path))
+  const text = render({ schemaVersion, revision, deployment })
+  refuseUnreadable(parseHead(root, uuid, text))
+  return text
+}
+
+/** The text of a machine's file. Refuses a record that could not be read back. */
+export function renderMachine(
+  root: string,
+  uuid: DeploymentUuid,
+  name: MachineName,
+  { machine, revision }: { readonly machine: MachineRecord; readonly revision: number },
+  many = false,
+): string {
+  const text = render({
+    schemaVersion,
+    revision,
+    deployment: uuid,
+    name,
+    machine: storedHandle(root, machine),
+  })
+  refuseUnreadable(parseMachine(root, uuid, name, text, many))
+  return text
+}
+
+function render(file: object): string {
+  return `${JSON.stringify(file, undefined, 1)}\n`
+}
+
+function refuseUnreadable(again: { readonly kind: 'whole' } | Unusable): void {
+  if (again.kind === 'whole') return
   const why = again.kind === 'damaged' ? again.how : again.kind
   throw new Error(`bug: a state that could not be read back was about to be written: ${why}`)
 }
 
-/** Puts a state file into a deployment's folder; the one that was there becomes the backup. */
-export function writeState(folder: string, text: string): void {
-  const files = stateFiles(folder)
-  replaceDurably(files.state, text, { backup: existsSync(files.state) ? files.backup : undefined })
-}
-
-function mapPaths(record: DeploymentRecord, change: (path: string) => string): DeploymentRecord {
+function mapPaths(head: DeploymentHead, change: (path: string) => string): DeploymentHead {
   return {
-    ...record,
-    expressions: record.expressions.map(change),
-    searchPath: record.searchPath.map((entry) => mapSearchPath(entry, change)),
+    ...head,
+    expressions: head.expressions.map(change),
+    searchPath: head.searchPath.map((entry) => mapSearchPath(entry, change)),
   }
 }

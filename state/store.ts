@@ -2,23 +2,24 @@ import { randomUUID } from 'node:crypto'
 import { existsSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Operator } from '../src/core/context.js'
-import type { DeploymentRecord, StateFolder } from '../src/core/deployment.js'
+import { type DeploymentHead, newMachines, type StateFolder } from '../src/core/deployment.js'
 import { syncFolder } from '../src/core/durable-file.js'
+import { addFile } from '../src/core/durable-file-async.js'
 import { locked, OpsError, usageError } from '../src/core/errors.js'
 import { errnoOf, fsFailure } from '../src/core/file-failure.js'
 import { DeploymentUuid } from '../src/core/names.js'
 import type { Run } from '../src/core/run.js'
 import type { DeploymentStore } from '../src/core/store.js'
-import { holdDeployment } from './held-deployment.js'
 import { describeHolder } from './holder.js'
 import { readJournal } from './journal.js'
 import { type HeldLock, removeLock, tryLock } from './lock.js'
 import { deploymentPaths, deploymentsFolder, type Environment, stateFiles } from './paths.js'
 import { loadPreferences, writePreferences } from './preferences.js'
 import { type Entry, findDeployment, nameOf, onlyDeployment } from './resolve.js'
-import { loadState, readState, renderState, writeState } from './state-file.js'
+import { loadState, readHead, readState, renderHead, type StateRead } from './state-file.js'
 import { createStoreLock } from './store-lock.js'
 import { newPrefix, sweepDeployment } from './sweep.js'
+import { writingSession } from './writing-session.js'
 
 export interface StoreOptions {
   readonly files: StateFolder
@@ -45,63 +46,77 @@ export async function createStore(options: StoreOptions): Promise<DeploymentStor
     options.onWrite?.(writes, event)
   }
   const quietly: Run = { signal, log: () => {} }
-  const entries = (except?: DeploymentUuid): Entry[] =>
-    uuidsIn(root).flatMap((uuid) => (uuid === except ? [] : { uuid, ...readState(root, uuid) }))
+  const heads = (): Entry[] => uuidsIn(root).map((uuid) => ({ uuid, ...readHead(root, uuid) }))
+  const states = async (except?: DeploymentUuid): Promise<StateRead[]> => {
+    const read: StateRead[] = []
+    for (const uuid of uuidsIn(root)) {
+      if (uuid === except) continue
+      const state = await readState(root, uuid)
+      // Somebody may have removed it since its folder was listed.
+      if (state.kind === 'whole' || existsSync(paths(uuid).root)) read.push(state)
+    }
+    return read
+  }
+  const load = async (uuid: DeploymentUuid) => (await loadState(root, uuid)).record
   const find = (reference: string, origin?: string) => {
     const uuid = DeploymentUuid.safeParse(reference.toLowerCase())
     // A whole UUID needs no look at the others.
-    if (uuid.success && existsSync(paths(uuid.data).root)) return loadState(root, uuid.data).record
-    return findDeployment(reference, entries(), origin)
+    if (uuid.success && existsSync(paths(uuid.data).root)) return load(uuid.data)
+    return load(findDeployment(reference, heads(), origin))
   }
   const store: DeploymentStore = {
     list: async (except) =>
-      entries(except)
-        .flatMap((entry) => (entry.kind === 'whole' ? [entry.record] : []))
-        .sort(byName),
-    problems: async () => entries().flatMap((entry) => (entry.kind === 'broken' ? [entry.error] : [])),
+      (await states(except)).flatMap((state) => (state.kind === 'whole' ? [state.record] : [])).sort(byName),
+    problems: async () => (await states()).flatMap((state) => (state.kind === 'broken' ? [state.error] : [])),
     async resolve(reference) {
       if (reference !== undefined) return find(reference)
       const { HYDRA_OPS_DEPLOYMENT: named } = env
       if (named !== undefined && named !== '') return find(named, 'HYDRA_OPS_DEPLOYMENT')
       const { deployment } = await store.preferences()
       if (deployment !== undefined) return find(deployment, 'hydra-ops config get deployment')
-      return onlyDeployment(entries())
+      return load(onlyDeployment(heads()))
     },
     create: (wanted) =>
       storeLock.during(quietly, async () => {
-        const record: DeploymentRecord = {
+        const head: DeploymentHead = {
           ...wanted,
           uuid: DeploymentUuid.parse(randomUUID()),
           createdAt: now().toISOString(),
-          machines: {},
         }
-        refuseTakenName(record, entries())
-        makeDeployment(root, record)
+        refuseTakenName(head, heads())
+        await makeDeployment(root, head)
         wrote()
-        return record
+        return { ...head, machines: newMachines() }
       }),
     async lock(uuid, action) {
-      const { record } = loadState(root, uuid)
-      const lock = takeLock(root, record, operator, now())
+      const read = readHead(root, uuid)
+      if (read.kind === 'broken') throw read.error
+      const lock = takeLock(root, read.head, operator, now())
       try {
         sweepDeployment(paths(uuid).root)
-        const claimingName = (renamed: Pick<DeploymentRecord, 'uuid' | 'name'>, write: () => void) =>
+        const claimingName = (renamed: DeploymentHead, write: () => Promise<void>) =>
           storeLock.during(quietly, async () => {
-            refuseTakenName(renamed, entries())
-            write()
+            refuseTakenName(renamed, heads())
+            await write()
           })
-        return await action(
-          holdDeployment({ root, operator, lock, now, wrote, claimingName }, loadState(root, uuid)),
-        )
+        const context = { root, paths: paths(uuid), operator, lock, now, wrote, claimingName }
+        const { session, ended } = writingSession(context, await loadState(root, uuid))
+        try {
+          return await action(session)
+        } finally {
+          await ended()
+        }
       } finally {
         lock.release()
       }
     },
     allocating: (uuid, run, action) =>
-      storeLock.during(run, () =>
+      storeLock.during(run, async () =>
         // Ports of a deployment whose state is damaged are still taken: its last good record says which.
         action(
-          entries(uuid).flatMap((entry) => (entry.kind === 'whole' ? entry.record : (entry.backup ?? []))),
+          (await states(uuid)).flatMap((state) =>
+            state.kind === 'whole' ? state.record : (state.backup ?? []),
+          ),
         ),
       ),
     async unlock(uuid) {
@@ -124,7 +139,7 @@ export async function createStore(options: StoreOptions): Promise<DeploymentStor
   return store
 }
 
-function byName(a: DeploymentRecord, b: DeploymentRecord): number {
+function byName(a: DeploymentHead, b: DeploymentHead): number {
   return (a.name ?? a.uuid).localeCompare(b.name ?? b.uuid)
 }
 
@@ -140,7 +155,7 @@ function uuidsIn(root: string): DeploymentUuid[] {
   }
 }
 
-function refuseTakenName(wanted: Pick<DeploymentRecord, 'uuid' | 'name'>, entries: readonly Entry[]): void {
+function refuseTakenName(wanted: DeploymentHead, entries: readonly Entry[]): void {
   if (wanted.name === undefined) return
   const taken = entries.find((entry) => entry.uuid !== wanted.uuid && nameOf(entry) === wanted.name)
   if (taken === undefined) return
@@ -150,13 +165,14 @@ function refuseTakenName(wanted: Pick<DeploymentRecord, 'uuid' | 'name'>, entrie
 }
 
 /** Made under another name and renamed when it is whole: a crash leaves no half of one. */
-function makeDeployment(root: string, record: DeploymentRecord): void {
-  const { root: folder } = deploymentPaths(root, record.uuid)
-  const draft = join(deploymentsFolder(root), `${newPrefix}${record.uuid}`)
-  const text = renderState(root, record, 0)
+async function makeDeployment(root: string, head: DeploymentHead): Promise<void> {
+  const { root: folder } = deploymentPaths(root, head.uuid)
+  const draft = join(deploymentsFolder(root), `${newPrefix}${head.uuid}`)
+  const files = stateFiles(draft)
+  const text = renderHead(root, head, 0)
   try {
-    mkdirSync(draft, { mode: 0o700 })
-    writeState(draft, text)
+    for (const each of [draft, files.machines]) mkdirSync(each, { mode: 0o700 })
+    await addFile(files.state, text, files.backup)
     renameSync(draft, folder)
     syncFolder(deploymentsFolder(root))
   } catch (error) {
@@ -165,7 +181,7 @@ function makeDeployment(root: string, record: DeploymentRecord): void {
   }
 }
 
-function takeLock(root: string, record: DeploymentRecord, operator: Operator, now: Date): HeldLock {
+function takeLock(root: string, record: DeploymentHead, operator: Operator, now: Date): HeldLock {
   const { lock: folder } = stateFiles(deploymentPaths(root, record.uuid).root)
   const attempt = tryLock(folder, operator, now)
   if (attempt.kind === 'held') return attempt.lock

@@ -1,26 +1,21 @@
-import type { DeploymentRecord, MachineRecord } from '../src/core/deployment.js'
+import type { MachineRecord } from '../src/core/deployment.js'
 import { mapTexts, movedPath, stateFolderOf, textsOf } from '../src/core/moved-paths.js'
 
 /** Stands for the state folder in what the state keeps of a provider, so that the folder can be moved. */
 const stateMark = '{state}'
 
-/** Returns the record with the paths in each machine's handle as the state keeps them. */
-export function storedHandles(root: string, record: DeploymentRecord): DeploymentRecord {
-  return withHandles(record, (path) => movedPath(path, root, stateMark))
+/** Returns the record of a machine with the paths in its handle as the state keeps them. */
+export function storedHandle(root: string, machine: MachineRecord): MachineRecord {
+  return withHandle(machine, (path) => movedPath(path, root, stateMark))
 }
 
-/** Returns the record with the paths in each machine's handle as they are on this host. */
-export function presentHandles(root: string, record: DeploymentRecord): DeploymentRecord {
-  return withHandles(record, (path) => movedPath(path, stateMark, root))
+/** Returns the record of a machine with the paths in its handle as they are on this host. */
+export function presentHandle(root: string, machine: MachineRecord): MachineRecord {
+  return withHandle(machine, (path) => movedPath(path, stateMark, root))
 }
 
-function withHandles(record: DeploymentRecord, change: (path: string) => string): DeploymentRecord {
-  const machines: Record<string, MachineRecord> = {}
-  for (const [name, machine] of Object.entries(record.machines)) {
-    machines[name] =
-      machine.handle === undefined ? machine : { ...machine, handle: mapTexts(machine.handle, change) }
-  }
-  return { ...record, machines }
+function withHandle(machine: MachineRecord, change: (path: string) => string): MachineRecord {
+  return machine.handle === undefined ? machine : { ...machine, handle: mapTexts(machine.handle, change) }
 }
 
 /**

@@ -1,6 +1,7 @@
 import { readdirSync, rmSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { temporaryName } from '../src/core/durable-file.js'
+import { stateFiles } from './paths.js'
 
 /** A lock being made by a process that lives has such a name for an instant. */
 const lockDraftAgeMs = 60_000
@@ -12,6 +13,10 @@ export function sweepDeployment(folder: string): void {
     const path = join(folder, name)
     if (lockLeftover.test(name)) sweepLockDraft(path)
     else if (name.startsWith('state.json.') && temporaryName.test(name)) remove(path)
+  }
+  const { machines } = stateFiles(folder)
+  for (const name of namesIn(machines)) {
+    if (temporaryName.test(name)) remove(join(machines, name))
   }
 }
 

@@ -1,14 +1,11 @@
 import { randomBytes } from 'node:crypto'
 import {
   closeSync,
-  fstatSync,
   fsyncSync,
-  ftruncateSync,
   linkSync,
   mkdirSync,
   openSync,
   readFileSync,
-  readSync,
   renameSync,
   rmSync,
   writeFileSync,
@@ -17,7 +14,7 @@ import { dirname } from 'node:path'
 import { failure, OpsError } from './errors.js'
 import { errnoOf, fsFailure } from './file-failure.js'
 
-const intact = '; what was there before is intact'
+export const intact = '; what was there before is intact'
 
 /** Names of our own temporary files; the holder of the lock may sweep what a crash leaves of them. */
 export const temporaryName = /\.[0-9a-f]{12}\.tmp$/
@@ -28,23 +25,14 @@ export function temporary(file: string): string {
 
 type Content = string | Uint8Array
 
-export interface ReplaceOptions {
-  /** The old file stays under this name. */
-  readonly backup?: string | undefined
-  /** Permissions of the new file; only its owner reads it otherwise. */
-  readonly mode?: number
-}
-
 /**
  * Replaces a file. A crash or a full disk leaves either the old file or the new one, whole; on return the new one is
  * on the disk.
  */
-export function replaceDurably(file: string, content: Content, options: ReplaceOptions = {}): void {
-  const { backup, mode = 0o600 } = options
+export function replaceDurably(file: string, content: Content, { mode = 0o600 } = {}): void {
   const draft = temporary(file)
   try {
     writeChecked(draft, content, mode, intact)
-    if (backup !== undefined) keepAs(file, backup)
     renameSync(draft, file)
     syncFolder(dirname(file))
   } catch (error) {
@@ -113,27 +101,18 @@ function writeChecked(file: string, content: Content, mode: number, rest = ''): 
   } finally {
     closeSync(fd)
   }
-  if (readFileSync(file).equals(Buffer.from(content))) return
-  throw failure('DISK_FULL', `cannot write ${file}: less arrived on the disk than was written${rest}`, {
+  if (!readFileSync(file).equals(Buffer.from(content))) throw shortWrite(file, rest)
+}
+
+/** Tells that a full disk took a part of a file without a word. */
+export function shortWrite(file: string, rest: string): OpsError {
+  return failure('DISK_FULL', `cannot write ${file}: less arrived on the disk than was written${rest}`, {
     hint: `make room on the disk of ${file}, then give the same command again`,
   })
 }
 
-/** Gives the file as it is a second name: no bytes are copied, so a full disk cannot cut the backup short. */
-function keepAs(file: string, backup: string): void {
-  const draft = temporary(backup)
-  try {
-    linkSync(file, draft)
-  } catch (error) {
-    if (!hasNoLinks(error)) throw error
-    replaceDurably(backup, readFileSync(file))
-    return
-  }
-  renameSync(draft, backup)
-}
-
 /** Some file systems know no hard links (vfat, folders shared into a VM). */
-function hasNoLinks(error: unknown): boolean {
+export function hasNoLinks(error: unknown): boolean {
   return ['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'EMLINK'].includes(errnoOf(error) ?? '')
 }
 
@@ -156,35 +135,5 @@ export function syncFolder(folder: string): void {
     syncFile(folder)
   } catch (error) {
     if (!['EINVAL', 'ENOTSUP', 'EOPNOTSUPP'].includes(errnoOf(error) ?? '')) throw error
-  }
-}
-
-/**
- * Appends one line; on return it is on the disk. A line that a crash cut off is ended first, so that it spoils
- * no other line; a line that does not fit is taken back.
- */
-export function appendLineDurably(file: string, line: string): void {
-  try {
-    const fd = openSync(file, 'a+', 0o600)
-    try {
-      appendWhole(fd, line)
-    } finally {
-      closeSync(fd)
-    }
-  } catch (error) {
-    throw fsFailure(error, 'write', file, intact)
-  }
-}
-
-function appendWhole(fd: number, line: string): void {
-  const { size } = fstatSync(fd)
-  const last = Buffer.alloc(1)
-  const torn = size > 0 && readSync(fd, last, 0, 1, size - 1) === 1 && last[0] !== 0x0a
-  try {
-    writeFileSync(fd, `${torn ? '\n' : ''}${line}\n`)
-    fsyncSync(fd)
-  } catch (error) {
-    ftruncateSync(fd, size)
-    throw error
   }
 }

@@ -1,6 +1,12 @@
-import type { DeploymentHead, DeploymentRecord, MachineRecord } from '../core/deployment.js'
+import {
+  type DeploymentHead,
+  type DeploymentRecord,
+  type MachineRecord,
+  newMachines,
+} from '../core/deployment.js'
 import { MachineName } from '../core/names.js'
 import type { DeploymentSession, JournalFacts } from '../core/session.js'
+import { settleAll } from '../core/settle.js'
 import { changed, machineRecord } from './session.js'
 
 /**
@@ -9,7 +15,7 @@ import { changed, machineRecord } from './session.js'
  */
 export function draftSession(held: DeploymentSession): DeploymentSession {
   const { machines: known, ...knownHead } = held.record
-  const machines = { ...known }
+  const machines = newMachines(known)
   let head: DeploymentHead = knownHead
   let record: DeploymentRecord = { ...head, machines }
   let begun = false
@@ -39,7 +45,7 @@ export function draftSession(held: DeploymentSession): DeploymentSession {
     const differing = Object.entries(machines).filter(
       ([name, machine]) => known[MachineName.parse(name)] !== machine,
     )
-    await Promise.all(differing.map(([name]) => write(MachineName.parse(name))))
+    await settleAll(differing.map(([name]) => write(MachineName.parse(name))))
   }
   return {
     writable: true,

@@ -1,11 +1,17 @@
-import type { DeploymentRecord, MachineRecord, StateFolder } from '../core/deployment.js'
+import {
+  type DeploymentRecord,
+  type MachineRecord,
+  newMachines,
+  type StateFolder,
+} from '../core/deployment.js'
 import { failure } from '../core/errors.js'
 import type { MachineName } from '../core/names.js'
 import type { DeploymentSession } from '../core/session.js'
 
 /** Begins a session that keeps changes in memory and drops them. */
 export function dryRunSession(files: StateFolder, written: DeploymentRecord): DeploymentSession {
-  const { machines, ...head } = structuredClone(written)
+  const { machines: known, ...head } = structuredClone(written)
+  const machines = newMachines(known)
   const record: DeploymentRecord = { ...head, machines }
   return {
     writable: false,

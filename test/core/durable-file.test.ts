@@ -1,12 +1,7 @@
 import * as fs from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, describe, expect, it, vi } from 'vitest'
-import {
-  appendLineDurably,
-  createDurably,
-  makeFolderDurably,
-  replaceDurably,
-} from '../../src/core/durable-file.js'
+import { createDurably, makeFolderDurably, replaceDurably } from '../../src/core/durable-file.js'
 import { fsFailure } from '../../src/core/file-failure.js'
 import { temporaryFolder } from '../state/temporary-store.js'
 
@@ -42,36 +37,26 @@ afterEach(() => {
   for (const name of ['write', 'link', 'sync', 'syncFolder'] as const) delete faults[name]
 })
 
-function fileWith(text: string): { folder: string; file: string; backup: string } {
+function fileWith(text: string): { folder: string; file: string } {
   const folder = temporaryFolder()
   const file = join(folder, 'state.json')
   replaceDurably(file, text)
-  return { folder, file, backup: `${file}.bak` }
+  return { folder, file }
 }
 
 describe('replacing a file', () => {
-  it('leaves the new text, the old one as backup, mode 0600, and nothing else', () => {
-    const { folder, file, backup } = fileWith('one')
-    replaceDurably(file, 'two', { backup })
-    replaceDurably(file, 'three', { backup })
-    expect(fs.readFileSync(file, 'utf8')).toBe('three')
-    expect(fs.readFileSync(backup, 'utf8')).toBe('two')
-    for (const each of [file, backup]) expect(fs.statSync(each).mode & 0o777).toBe(0o600)
-    expect(fs.readdirSync(folder).sort()).toEqual(['state.json', 'state.json.bak'])
-  })
-
-  it('keeps a backup on a file system without hard links', () => {
-    const { folder, file, backup } = fileWith('one')
-    faults.link = 'EPERM'
-    replaceDurably(file, 'two', { backup })
-    expect(fs.readFileSync(backup, 'utf8')).toBe('one')
-    expect(fs.readdirSync(folder).sort()).toEqual(['state.json', 'state.json.bak'])
+  it('leaves the new text, mode 0600, and nothing else', () => {
+    const { folder, file } = fileWith('one')
+    replaceDurably(file, 'two')
+    expect(fs.readFileSync(file, 'utf8')).toBe('two')
+    expect(fs.statSync(file).mode & 0o777).toBe(0o600)
+    expect(fs.readdirSync(folder)).toEqual(['state.json'])
   })
 
   it('does not believe a write that succeeded and was cut short', () => {
-    const { folder, file, backup } = fileWith('one')
+    const { folder, file } = fileWith('one')
     faults.write = (data) => data.slice(0, 2)
-    expect(() => replaceDurably(file, 'two', { backup })).toThrow(
+    expect(() => replaceDurably(file, 'two')).toThrow(
       expect.objectContaining({
         code: 'DISK_FULL',
         exitCode: 1,
@@ -87,9 +72,9 @@ describe('replacing a file', () => {
     ['EDQUOT', 'DISK_FULL', 'the disk quota is used up'],
     ['EIO', 'FILE', 'the disk reports an input/output error'],
   ])('says in one sentence that the disk answers %s, and leaves everything as it was', (errno, code, why) => {
-    const { folder, file, backup } = fileWith('one')
+    const { folder, file } = fileWith('one')
     faults.sync = errno
-    expect(() => replaceDurably(file, 'two', { backup })).toThrow(
+    expect(() => replaceDurably(file, 'two')).toThrow(
       expect.objectContaining({
         code,
         message: `cannot write ${file}: ${why}; what was there before is intact`,
@@ -167,15 +152,6 @@ describe('making a folder', () => {
     expect(() => makeFolderDurably(join(folder, 'keys'))).toThrow(
       expect.objectContaining({ code: 'DISK_FULL' }),
     )
-  })
-})
-
-describe('appending a line', () => {
-  it('takes back a line that could not be brought to the disk', () => {
-    const { file } = fileWith('one\n')
-    faults.sync = 'ENOSPC'
-    expect(() => appendLineDurably(file, 'two')).toThrow(expect.objectContaining({ code: 'DISK_FULL' }))
-    expect(fs.readFileSync(file, 'utf8')).toBe('one\n')
   })
 })
 

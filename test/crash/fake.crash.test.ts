@@ -1,4 +1,4 @@
-import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { cpSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import pLimit from 'p-limit'
@@ -34,15 +34,15 @@ function whatIsThere(folder: string) {
   const deployments = readdirSync(join(folder, 'state', 'deployments')).filter((name) =>
     /^[0-9a-f-]{36}$/.test(name),
   )
-  const states = deployments.map((uuid) =>
-    readFileSync(join(folder, 'state', 'deployments', uuid, 'state.json'), 'utf8'),
+  const files = deployments.flatMap((uuid) =>
+    readdirSync(join(folder, 'state', 'deployments', uuid, 'machines')),
   )
   return {
     domains: domains.length,
     disks: disks.length,
     running: running.length,
     deployments: deployments.length,
-    recorded: ['db', 'web'].filter((name) => states.some((text) => text.includes(`"${name}":`))),
+    recorded: ['db', 'web'].filter((name) => files.some((file) => file.startsWith(`${name}.`))),
   }
 }
 

@@ -67,7 +67,7 @@ export async function openOperator(place: Place, verb: Verb, watching: Watching 
   runFakeDebian(Object.assign(ops, { ssh }))
   ssh.answer('grow the root file system', succeed())
   if ((await ops.store.list()).length === 0)
-    ops.store.create({ expressions: ['/net.nix'], searchPath: [], args: {} })
+    await ops.store.create({ expressions: ['/net.nix'], searchPath: [], args: {} })
   return ops
 }
 

@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, readFileSync } from 'node:fs'
+import { existsSync, mkdirSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { DebianMachine, type MachineDefinition } from '../../src/core/definition.js'
@@ -12,6 +12,7 @@ import { exit, succeed, surveyOf } from '../fakes/fake-ssh.js'
 import { fakeTask } from '../fakes/fake-task.js'
 import { linesOf } from '../fakes/script-values.js'
 import { standardRequest as standard } from '../fakes/standard-request.js'
+import { stateTextIn } from '../fakes/state-text.js'
 
 let ops: FakeOps
 
@@ -27,7 +28,7 @@ function outcomes(report: Awaited<ReturnType<typeof deploy>>): Record<string, st
 
 async function stateText(): Promise<string> {
   const { uuid } = await ops.store.resolve('net')
-  return readFileSync(join(ops.files.paths(uuid).root, 'state.json'), 'utf8')
+  return stateTextIn(ops.files.paths(uuid).root)
 }
 
 describe('deploy', () => {

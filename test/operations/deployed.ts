@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs'
 import type { MachineDefinition } from '../../src/core/definition.js'
 import { MachineName } from '../../src/core/names.js'
 import { deploy } from '../../src/deploy/deploy.js'
@@ -6,6 +5,7 @@ import { runFakeDebian } from '../fakes/fake-debian.js'
 import { fakeMachine, fakeNetwork } from '../fakes/fake-network.js'
 import { createFakeOps, type FakeOps } from '../fakes/fake-ops.js'
 import { standardRequest } from '../fakes/standard-request.js'
+import { stateTextIn } from '../fakes/state-text.js'
 
 export interface Deployed {
   readonly ops: FakeOps
@@ -43,7 +43,7 @@ export async function deployed(): Promise<Deployed> {
     ops,
     ran,
     resourceName: (machine) => `hydra-ops-${uuid}-${machine}`,
-    stateText: () => readFileSync(`${ops.files.paths(uuid).root}/state.json`, 'utf8'),
+    stateText: () => stateTextIn(ops.files.paths(uuid).root),
     change: (machine, change) =>
       ops.store.lock(uuid, async (held) =>
         held.updateMachine(MachineName.parse(machine), (draft) => Object.assign(draft, change)),

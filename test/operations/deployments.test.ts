@@ -163,7 +163,7 @@ describe('set-args', () => {
     const { deployment } = await create({ args: { a: '1', b: '2' } })
     await setArguments(ops, { deployment: 'lab', set: { c: '"very private"' }, unset: ['a'] })
     expect((await ops.store.resolve('lab')).args).toEqual({ b: '2', c: '"very private"' })
-    expect(JSON.stringify(ops.store.history(deployment.uuid))).not.toContain('very private')
+    expect(JSON.stringify(await ops.store.history(deployment.uuid))).not.toContain('very private')
   })
 
   it('refuses to forget what is not set, with a suggestion', async () => {

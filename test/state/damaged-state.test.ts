@@ -1,29 +1,42 @@
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { dirname } from 'node:path'
 import { describe, expect, it } from 'vitest'
+import { DeploymentUuid, MachineName } from '../../src/core/names.js'
 import { largeState } from '../../state/state-file.js'
 import { machineRecord } from './machine-record.js'
 import {
   createLab,
   errorOf,
-  snapshot,
+  fileSnapshot,
+  machineFile,
   stateFile,
   type TestStore,
   temporaryStore,
   web,
 } from './temporary-store.js'
 
-/** A deployment with a good backup whose state file `damage` then treats. */
+interface Damaged {
+  readonly store: TestStore
+  readonly file: string
+  readonly uuid: string
+}
+
+/** A deployment with a good backup of each file, one of which `damage` then treats. */
 async function damaged(
   damage: (file: string) => void,
-  description = 'the newest',
-): Promise<{ store: TestStore; file: string; uuid: string }> {
+  {
+    of = 'deployment',
+    description = 'the newest',
+  }: { of?: 'deployment' | 'machine'; description?: string } = {},
+): Promise<Damaged> {
   const store = await temporaryStore()
   const record = await createLab(store)
   await store.lock(record.uuid, async (held) => {
     await held.putMachine(web, machineRecord())
+    await held.updateMachine(web, (draft) => Object.assign(draft, { hostKey: description }))
     await held.updateDeployment((draft) => Object.assign(draft, { description }))
   })
-  const file = stateFile(store, record)
+  const file = of === 'machine' ? machineFile(store, record) : stateFile(store, record)
   damage(file)
   return { store, file, uuid: record.uuid }
 }
@@ -31,7 +44,9 @@ async function damaged(
 const change = (file: string, from: string, to: string) =>
   writeFileSync(file, readFileSync(file, 'utf8').replace(from, to))
 
-const mendable: [string, (file: string) => void, RegExp][] = [
+type Damage = [string, (file: string) => void, RegExp]
+
+const anyFile: Damage[] = [
   [
     'truncated',
     (file) => writeFileSync(file, readFileSync(file, 'utf8').slice(0, 80)),
@@ -39,50 +54,140 @@ const mendable: [string, (file: string) => void, RegExp][] = [
   ],
   ['empty', (file) => writeFileSync(file, ''), /is damaged: .*it is empty/],
   ['not JSON', (file) => writeFileSync(file, '\0\0\0\0'), /is damaged: .*not JSON/],
-  ['no state file', (file) => writeFileSync(file, '{"name": "left-pad"}'), /is damaged: .*not a state file/],
+  [
+    'no file of ours',
+    (file) => writeFileSync(file, '{"name": "left-pad"}'),
+    /is damaged: .*it is not a .* file/,
+  ],
   ['deleted', (file) => rmSync(file), /is missing: /],
-  ['of wrong types', (file) => change(file, '"index": 1', '"index": "one"'), /machines\.web\.index: /],
   [
     'with fields that nobody knows',
-    (file) => change(file, '"index"', '"indices": 3, "index"'),
+    (file) => change(file, '"revision"', '"visions": 3, "revision"'),
     /[Uu]nrecognized key/,
   ],
+]
+const ofDeployment: Damage[] = [
   [
-    'of a machine that is no host name',
-    (file) => change(file, '"web":', '"we b":'),
-    /machines\.we b: Invalid key/,
+    'of wrong types',
+    (file) => change(file, '"searchPath": []', '"searchPath": 1'),
+    /deployment\.searchPath: /,
   ],
 ]
+const ofMachine: Damage[] = [
+  ['of wrong types', (file) => change(file, '"index": 1', '"index": "one"'), /machine\.index: /],
+  ['of another machine', (file) => change(file, '"name": "web"', '"name": "db"'), /the file of machine 'db'/],
+]
+
+async function expectRefused({ store, file, uuid }: Damaged, message: RegExp): Promise<void> {
+  const before = fileSnapshot(store.root)
+  const refused = {
+    name: 'OpsError',
+    exitCode: 1,
+    message: expect.stringMatching(message),
+    hint: expect.stringContaining(`cp -p ${file}.bak ${file}`),
+  }
+  for (const reference of ['lab', uuid, uuid.slice(0, 8), undefined]) {
+    expect(await errorOf(() => store.resolve(reference))).toMatchObject(refused)
+  }
+  expect(await store.list()).toEqual([])
+  expect(await store.problems()).toEqual([expect.objectContaining(refused)])
+  const lock = () => store.lock(DeploymentUuid.parse(uuid), async () => {})
+  expect(await errorOf(lock)).toMatchObject(refused)
+  expect(fileSnapshot(store.root)).toEqual(before)
+}
 
 const sizes = [
-  ['a state file', undefined],
+  ['a state file', 'the newest'],
   ['a state file as large as that of many machines', 'x'.repeat(largeState)],
 ] as const
 
 describe.each(sizes)('%s', (_size, description) => {
-  it.each(mendable)(
+  it.each([...anyFile, ...ofDeployment])(
     'that is %s is refused with the command that puts the backup back',
+    async (_, damage, message) => expectRefused(await damaged(damage, { description }), message),
+  )
+})
+
+describe("a machine's file", () => {
+  it.each([...anyFile, ...ofMachine])(
+    'that is %s is refused with its machine, and the command that puts the backup back',
     async (_, damage, message) => {
-      const { store, file, uuid } = await damaged(damage, description)
-      const before = snapshot(store.root)
-      const refused = {
-        name: 'OpsError',
-        exitCode: 1,
-        message: expect.stringMatching(message),
-        hint: expect.stringContaining(`cp -p ${file}.bak ${file}`),
-      }
-      for (const reference of ['lab', uuid, uuid.slice(0, 8), undefined]) {
-        expect(await errorOf(() => store.resolve(reference))).toMatchObject(refused)
-      }
-      const [record] = await store.list()
-      expect(record).toBeUndefined()
-      expect(await store.problems()).toEqual([expect.objectContaining(refused)])
-      expect(
-        await errorOf(async () => store.lock((await store.resolve('lab')).uuid, async () => {})),
-      ).toMatchObject(refused)
-      expect(snapshot(store.root)).toEqual(before)
+      const found = await damaged(damage, { of: 'machine' })
+      await expectRefused(found, message)
+      await expectRefused(found, /^the state of machine 'web' of deployment 'lab' is /)
     },
   )
+
+  it('is as good as before after that command', async () => {
+    const { store, file } = await damaged((path) => writeFileSync(path, 'cut o'), { of: 'machine' })
+    writeFileSync(file, readFileSync(`${file}.bak`))
+    expect(Object.keys((await store.resolve('lab')).machines)).toEqual(['web'])
+    expect(await store.problems()).toEqual([])
+  })
+
+  it('that was deleted is missed, also where it was written only once', async () => {
+    const store = await temporaryStore()
+    const record = await createLab(store)
+    await store.lock(record.uuid, (held) => held.putMachine(web, machineRecord()))
+    rmSync(machineFile(store, record))
+    expect(await errorOf(() => store.resolve('lab'))).toMatchObject({
+      code: 'STATE_DAMAGED',
+      message: expect.stringMatching(/machine 'web' .* is missing/),
+    })
+  })
+
+  it('that is damaged is told of together with others that are', async () => {
+    const { store, file, uuid } = await damaged(() => {}, { of: 'machine' })
+    await store.lock(DeploymentUuid.parse(uuid), (held) =>
+      held.putMachine(MachineName.parse('db'), machineRecord({ index: 2 })),
+    )
+    for (const each of [file, file.replace('web', 'db')]) writeFileSync(each, 'cut o')
+    expect(await errorOf(() => store.resolve('lab'))).toMatchObject({
+      code: 'STATE_DAMAGED',
+      message: expect.stringMatching(/machine 'db'.*\n.*machine 'web'/),
+    })
+  })
+
+  it('that is damaged keeps its ports from the machines of other deployments', async () => {
+    const { store, uuid } = await damaged((path) => writeFileSync(path, 'cut o'), { of: 'machine' })
+    const { uuid: other } = await createLab(store, 'prod')
+    const quiet = { signal: new AbortController().signal, log: () => {} }
+    const seen = await store.allocating(other, quiet, async (others) => others)
+    expect(seen).toMatchObject([{ uuid, machines: { web: { allocation: machineRecord().allocation } } }])
+  })
+
+  it('that is no machine of hydra-ops is left alone', async () => {
+    const { store, file } = await damaged(() => {}, { of: 'machine' })
+    for (const name of ['web.json~', '.web.json.swp', 'notes'])
+      writeFileSync(file.replace('web.json', name), 'mine')
+    expect(Object.keys((await store.resolve('lab')).machines)).toEqual(['web'])
+  })
+
+  it('of a machine that is no host name is damage', async () => {
+    const { store, file } = await damaged(() => {}, { of: 'machine' })
+    writeFileSync(
+      file.replace('web.json', 'we b.json'),
+      readFileSync(file, 'utf8').replace('"web"', '"we b"'),
+    )
+    expect(await errorOf(() => store.resolve('lab'))).toMatchObject({
+      code: 'STATE_DAMAGED',
+      message: expect.stringContaining('name: a machine name is a host name'),
+    })
+  })
+})
+
+describe('the folder of the machines', () => {
+  it('is missed where it was deleted', async () => {
+    const { store, file, uuid } = await damaged(() => {}, { of: 'machine' })
+    rmSync(dirname(file), { recursive: true })
+    expect(await errorOf(() => store.resolve('lab'))).toMatchObject({
+      exitCode: 1,
+      message: expect.stringContaining(dirname(file)),
+    })
+    expect(await errorOf(() => store.lock(DeploymentUuid.parse(uuid), async () => {}))).toMatchObject({
+      exitCode: 1,
+    })
+  })
 })
 
 describe('a state file', () => {
@@ -108,11 +213,11 @@ describe('a state file', () => {
   })
 
   it('of a newer schema is refused without offering the older backup', async () => {
-    const { store } = await damaged((file) => change(file, '"schemaVersion": 2', '"schemaVersion": 99'))
+    const { store } = await damaged((file) => change(file, '"schemaVersion": 3', '"schemaVersion": 99'))
     expect(await errorOf(() => store.resolve('lab'))).toMatchObject({
       code: 'STATE_NEWER',
       exitCode: 1,
-      message: expect.stringMatching(/newer hydra-ops \(schema 99, this one knows 2\)/),
+      message: expect.stringMatching(/newer hydra-ops \(schema 99, this one knows 3\)/),
       hint: expect.not.stringContaining('cp '),
     })
   })

@@ -2,21 +2,24 @@ import { appendFileSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import type { JournalEntry } from '../../src/core/deployment.js'
-import { appendJournal, readJournal } from '../../state/journal.js'
+import { appendLine } from '../../src/core/durable-file-async.js'
+import { readJournal } from '../../state/journal.js'
 import { temporaryFolder } from './temporary-store.js'
 
 function entry(event: string, rest: Partial<JournalEntry> = {}): JournalEntry {
   return { at: '2026-11-21T10:15:00Z', user: 'alice', host: 'build1', command: 'x', run: 'r', event, ...rest }
 }
 
+const append = (file: string, each: JournalEntry) => appendLine(file, JSON.stringify(each))
+
 describe('the journal', () => {
-  it('gives back what was appended, in order', () => {
+  it('gives back what was appended, in order', async () => {
     const file = join(temporaryFolder(), 'journal.ndjson')
     const entries = [
       entry('deploy.begin'),
       entry('machine.create', { machine: 'web', data: { a: [1, 'ä\n'] } }),
     ]
-    for (const each of entries) appendJournal(file, each)
+    for (const each of entries) await append(file, each)
     expect(readJournal(file)).toEqual(entries)
     expect(statSync(file).mode & 0o777).toBe(0o600)
     expect(readFileSync(file, 'utf8').split('\n')).toHaveLength(3)
@@ -26,21 +29,21 @@ describe('the journal', () => {
     expect(readJournal(join(temporaryFolder(), 'journal.ndjson'))).toEqual([])
   })
 
-  it('leaves out a last line that a crash cut off, and the next line is whole', () => {
+  it('leaves out a last line that a crash cut off, and the next line is whole', async () => {
     const file = join(temporaryFolder(), 'journal.ndjson')
-    appendJournal(file, entry('one'))
+    await append(file, entry('one'))
     const whole = JSON.stringify(entry('two'))
     for (let cut = 1; cut < whole.length; cut += 17) {
       const before = readFileSync(file, 'utf8')
       appendFileSync(file, whole.slice(0, cut))
       expect(readJournal(file).map(({ event }) => event)).toEqual(['one'])
-      appendJournal(file, entry('three'))
+      await append(file, entry('three'))
       expect(readJournal(file).map(({ event }) => event)).toEqual(['one', 'three'])
       writeFileSync(file, before)
     }
   })
 
-  it('says in one sentence why it cannot be read or written', () => {
+  it('says in one sentence why it cannot be read or written', async () => {
     const folder = temporaryFolder()
     const told = expect.objectContaining({
       name: 'OpsError',
@@ -48,7 +51,7 @@ describe('the journal', () => {
       message: expect.stringContaining(folder),
     })
     expect(() => readJournal(folder)).toThrow(told)
-    expect(() => appendJournal(folder, entry('one'))).toThrow(told)
-    expect(() => appendJournal(join(folder, 'gone', 'journal.ndjson'), entry('one'))).toThrow('no such file')
+    await expect(append(folder, entry('one'))).rejects.toThrow(told)
+    await expect(append(join(folder, 'gone', 'journal.ndjson'), entry('one'))).rejects.toThrow('no such file')
   })
 })

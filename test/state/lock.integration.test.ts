@@ -1,13 +1,15 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { z } from 'zod'
+import { machineRecord } from './machine-record.js'
 import { startStoreProcess, startStoreProcessWithoutConf } from './processes.js'
+import { schema2 } from './schema-2.js'
 import { createLab, operator, storeIn, temporaryFolder, temporaryStore } from './temporary-store.js'
 
 const here = { ...operator, host: hostname() }
@@ -74,7 +76,7 @@ describe('a process that was killed with SIGKILL while it had the lock', () => {
     holder.child.kill('SIGKILL')
     expect(await holder.ended()).toMatchObject({ signal: 'SIGKILL' })
     expect(await store.lock(uuid, async () => 'ours')).toBe('ours')
-    expect(readdirSync(store.paths(uuid).root)).toEqual(['state.json'])
+    expect(readdirSync(store.paths(uuid).root)).toEqual(['machines', 'state.json', 'state.json.bak'])
   })
 
   it('of the whole store is followed by the next one at once', async () => {
@@ -126,8 +128,8 @@ describe('a process that is killed with SIGKILL after its n-th write', () => {
       expect(await store.problems()).toEqual([])
       const [lab] = await store.list()
       // Write 1 makes it, 2 and 5 are journal lines, 3 and 4 machines, 6 removes it, 7 is a preference.
-      expect(lab === undefined ? 'gone' : Object.keys(lab.machines)).toEqual(
-        n >= 6 ? 'gone' : n >= 4 ? ['web', 'db'] : n === 3 ? ['web'] : [],
+      expect(lab === undefined ? 'gone' : Object.keys(lab.machines).sort()).toEqual(
+        n >= 6 ? 'gone' : n >= 4 ? ['db', 'web'] : n === 3 ? ['web'] : [],
       )
       expect(await store.preferences()).toEqual(n === 7 ? { maxConcurrent: 3 } : {})
       if (lab !== undefined) await store.lock(lab.uuid, async (held) => held.remove())
@@ -137,6 +139,32 @@ describe('a process that is killed with SIGKILL after its n-th write', () => {
     }
     const whole = startStoreProcess('life', join(temporaryFolder(), 'state'), String(lastWrite + 1))
     expect(await whole.said()).toBe('done')
+  })
+})
+
+describe('a state of schema 2 whose division is killed with SIGKILL after its n-th write', () => {
+  it('is read as it was, or divided, and the same command again ends the work, at every n', async () => {
+    // The folder, three machines, the backup, the state; then the machine that was to be written.
+    const writes = 7
+    for (let n = 1; n <= writes; n += 1) {
+      const root = join(temporaryFolder(), 'state')
+      const folder = join(root, 'deployments', schema2.uuid)
+      mkdirSync(folder, { recursive: true })
+      cpSync(schema2.file, join(folder, 'state.json'))
+      const dying = startStoreProcess('divide', root, schema2.uuid, String(n))
+      expect(await dying.ended()).toMatchObject({ signal: 'SIGKILL' })
+      const store = await storeIn(root, { operator: here })
+      const known = schema2.record(root)
+      const added = { ...known.machines, other: machineRecord({ index: 9 }) }
+      expect(await store.problems()).toEqual([])
+      expect(await store.resolve('lab')).toEqual({
+        ...known,
+        machines: n === writes ? added : known.machines,
+      })
+      const again = startStoreProcess('divide', root, schema2.uuid, '0')
+      expect(await again.said()).toBe('done')
+      expect(await store.resolve('lab')).toEqual({ ...known, machines: added })
+    }
   })
 })
 

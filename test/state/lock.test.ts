@@ -179,8 +179,14 @@ describe('the lock of a deployment', () => {
     for (const name of drafts) mkdirSync(join(root, name))
     const hourAgo = Date.now() / 1000 - 3600
     utimesSync(join(root, 'lock.0123456789ab.tmp'), hourAgo, hourAgo)
+    const machines = join(root, 'machines')
+    const drafted = ['web.json.0123456789ab.tmp', 'web.json.bak.0123456789ab.tmp']
+    for (const name of [...drafted, 'notes']) writeFileSync(join(machines, name), '')
     await store.lock(uuid, async () => {})
-    expect(readdirSync(root).sort()).toEqual([...kept, 'lock.ba9876543210.tmp', 'state.json'].sort())
+    expect(readdirSync(machines)).toEqual(['notes'])
+    expect(readdirSync(root).sort()).toEqual(
+      [...kept, 'lock.ba9876543210.tmp', 'machines', 'state.json', 'state.json.bak'].sort(),
+    )
   })
 })
 

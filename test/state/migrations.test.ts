@@ -11,6 +11,7 @@ describe('migrations', () => {
   it('take a made-up version 0 step by step to the current one', () => {
     expect(migrate({ schemaVersion: 0, host: 'web' }, 2, steps)).toEqual({
       kind: 'current',
+      from: 0,
       state: { schemaVersion: 2, host: 'web', machines: ['web'] },
     })
   })
@@ -18,13 +19,14 @@ describe('migrations', () => {
   it('begin at the version that was found', () => {
     expect(migrate({ schemaVersion: 1, hosts: ['db'] }, 2, steps)).toEqual({
       kind: 'current',
+      from: 1,
       state: { schemaVersion: 2, machines: ['db'] },
     })
   })
 
   it('leave the current version alone', () => {
     const state = { schemaVersion: 2, machines: [] }
-    expect(migrate(state, 2, steps)).toEqual({ kind: 'current', state })
+    expect(migrate(state, 2, steps)).toEqual({ kind: 'current', state, from: 2 })
   })
 
   it('do not touch what a newer program wrote', () => {

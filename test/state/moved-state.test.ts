@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest'
 import type { Json } from '../../src/core/json.js'
 import { DeploymentUuid, MachineName } from '../../src/core/names.js'
 import { machineRecord } from './machine-record.js'
-import { createLab, stateFile, storeIn, temporaryFolder, temporaryStore, web } from './temporary-store.js'
+import { createLab, machineFile, storeIn, temporaryFolder, temporaryStore, web } from './temporary-store.js'
 
 const open = storeIn
 
@@ -25,7 +25,7 @@ describe('a state folder that is moved', () => {
     )
     const { handle } = { ...(await store.resolve(uuid)).machines[web] }
     expect(handle).toEqual(handleAt(store.root))
-    const text = readFileSync(stateFile(store, await store.resolve(uuid)), 'utf8')
+    const text = readFileSync(machineFile(store, await store.resolve(uuid)), 'utf8')
     expect(text.replaceAll(`${store.root}-other`, '')).not.toContain(store.root)
     const elsewhere = join(dirname(store.root), 'elsewhere')
     renameSync(store.root, elsewhere)
@@ -76,19 +76,22 @@ describe('a state of schema 1', () => {
     expect(machines[MachineName.parse('app')]).not.toHaveProperty('handle')
   })
 
-  it('is of the new schema after the next write, and the old one is the backup', async () => {
+  it('is of the new schema after the next write, and the old file stays beside it', async () => {
     const { folder, store } = await migrated()
     await store.lock(uuid, (held) =>
       held.updateDeployment((draft) => Object.assign(draft, { description: 'written again' })),
     )
-    const text = readFileSync(join(folder, 'state.json'), 'utf8')
+    const text = readFileSync(join(folder, 'machines', 'web.json'), 'utf8')
     expect(JSON.parse(text)).toMatchObject({
-      schemaVersion: 2,
-      revision: 8,
-      deployment: { machines: { web: { handle: { folder: `{state}/deployments/${uuid}/disks/web` } } } },
+      schemaVersion: 3,
+      machine: { handle: { folder: `{state}/deployments/${uuid}/disks/web` } },
     })
     expect(text).not.toContain('/home/alice')
-    expect(JSON.parse(readFileSync(join(folder, 'state.json.bak'), 'utf8'))).toMatchObject({
+    expect(JSON.parse(readFileSync(join(folder, 'state.json'), 'utf8'))).toMatchObject({
+      schemaVersion: 3,
+      revision: 9,
+    })
+    expect(JSON.parse(readFileSync(join(folder, 'state.json.schema-1'), 'utf8'))).toMatchObject({
       schemaVersion: 1,
     })
   })

@@ -1,37 +1,44 @@
 import { expect, it } from 'vitest'
 import { DeploymentUuid, StorePath } from '../../src/core/names.js'
-import { compiledStateFile, StateFile } from '../../state/schema.js'
+import {
+  compiledMachineFile,
+  compiledUndividedState,
+  MachineFile,
+  schemaVersion,
+  UndividedState,
+} from '../../state/schema.js'
 import { machineRecord } from './machine-record.js'
 
-const whole = {
-  schemaVersion: 2,
+const uuid = DeploymentUuid.parse('7e1d5a4e-0c58-4f0b-9a53-0d3f7a0c1c11')
+const machine = machineRecord({
+  handle: { disks: ['a', 'b'] },
+  intent: { action: 'change', resource: 'disk', since: '2026-01-01T00:00:00Z' },
+  target: { host: 'web.example.org', port: 22, sshOptions: ['-4'], privilegeEscalation: ['sudo'] },
+  deployed: {
+    path: StorePath.parse(`/nix/store/${'0'.repeat(32)}-hydra-ops-profile`),
+    at: '2026-01-01T00:00:00Z',
+    run: 'run-1',
+    files: { '/etc/motd': 'hash' },
+    units: {},
+  },
+  tasks: { nix: { inputs: 'x', outputs: { version: '2.8.0' }, at: '2026-01-01T00:00:00Z' } },
+  facts: { osRelease: 'Debian GNU/Linux 12 (bookworm)', freeBytes: 1e9 },
+  lastResult: 'changed',
+})
+const undivided = {
+  schemaVersion,
   revision: 7,
   deployment: {
-    uuid: DeploymentUuid.parse('7e1d5a4e-0c58-4f0b-9a53-0d3f7a0c1c11'),
+    uuid,
     name: 'lab',
     expressions: ['/srv/hydra.nix'],
     searchPath: ['nixpkgs=/srv/nixpkgs'],
     args: { size: '"big"' },
     createdAt: '2026-01-01T00:00:00Z',
-    machines: {
-      web: machineRecord({
-        handle: { disks: ['a', 'b'] },
-        intent: { action: 'change', resource: 'disk', since: '2026-01-01T00:00:00Z' },
-        target: { host: 'web.example.org', port: 22, sshOptions: ['-4'], privilegeEscalation: ['sudo'] },
-        deployed: {
-          path: StorePath.parse(`/nix/store/${'0'.repeat(32)}-hydra-ops-profile`),
-          at: '2026-01-01T00:00:00Z',
-          run: 'run-1',
-          files: { '/etc/motd': 'hash' },
-          units: {},
-        },
-        tasks: { nix: { inputs: 'x', outputs: { version: '2.8.0' }, at: '2026-01-01T00:00:00Z' } },
-        facts: { osRelease: 'Debian GNU/Linux 12 (bookworm)', freeBytes: 1e9 },
-        lastResult: 'changed',
-      }),
-    },
   },
+  machines: { web: machine },
 }
+const divided = { schemaVersion, revision: 7, deployment: uuid, name: 'web', machine }
 
 /** Every object and array of the state, by its path. */
 function placesOf(value: unknown, path: readonly string[] = []): (readonly string[])[] {
@@ -46,11 +53,11 @@ function at(state: object, path: readonly string[]): object {
 const values = [null, true, -1, 0, 1.5, 1e300, '', 'x', 'debian', [], [1], ['x'], {}, { x: 1 }, { x: 'y' }]
 
 /** The state after somebody removed one thing in it, or put something else there. */
-function* changed(): Generator<unknown> {
+function* changed(whole: object): Generator<unknown> {
   for (const path of placesOf(whole)) {
     for (const key of [...Object.keys(at(whole, path)), '__proto__', 'constructor', 'new', 'we b']) {
       for (const value of [undefined, ...values]) {
-        const state: typeof whole = JSON.parse(JSON.stringify(whole))
+        const state: object = JSON.parse(JSON.stringify(whole))
         const place = at(state, path)
         if (value === undefined) Reflect.deleteProperty(place, key)
         else
@@ -61,19 +68,24 @@ function* changed(): Generator<unknown> {
   }
 }
 
-it('the compiled schema accepts and refuses what the schema does, for the same reasons', () => {
-  const compiled = compiledStateFile()
-  // What zod cannot compile it hands back as it was.
-  expect(compiled).not.toBe(StateFile)
-  expect(compiled.safeParse(whole)).toEqual({ success: true, data: whole })
-  const outcomes = { accepted: 0, refused: 0 }
-  for (const state of changed()) {
-    const expected = StateFile.safeParse(state)
-    const found = compiled.safeParse(state)
-    expect(found.data).toStrictEqual(expected.data)
-    expect(found.error?.issues).toEqual(expected.error?.issues)
-    outcomes[expected.success ? 'accepted' : 'refused'] += 1
-  }
-  expect(outcomes.accepted).toBeGreaterThan(100)
-  expect(outcomes.refused).toBeGreaterThan(1_000)
-})
+it.each([
+  ['a state with all its machines', UndividedState, compiledUndividedState(), undivided],
+  ["a machine's file", MachineFile, compiledMachineFile(), divided],
+])(
+  'the compiled schema of %s accepts and refuses what the schema does, for the same reasons',
+  (_, schema, compiled, whole) => {
+    // What zod cannot compile it hands back as it was.
+    expect(compiled).not.toBe(schema)
+    expect(compiled.safeParse(whole)).toEqual({ success: true, data: whole })
+    const outcomes = { accepted: 0, refused: 0 }
+    for (const state of changed(whole)) {
+      const expected = schema.safeParse(state)
+      const found = compiled.safeParse(state)
+      expect(found.data).toStrictEqual(expected.data)
+      expect(found.error?.issues).toEqual(expected.error?.issues)
+      outcomes[expected.success ? 'accepted' : 'refused'] += 1
+    }
+    expect(outcomes.accepted).toBeGreaterThan(100)
+    expect(outcomes.refused).toBeGreaterThan(1_000)
+  },
+)

@@ -109,6 +109,18 @@ const actions: Readonly<Record<string, () => Promise<void>>> = {
     say({ won, together })
   },
 
+  /** The first write to a deployment, stopped for good after the n-th one. */
+  async divide() {
+    const onWrite = (n: number) => {
+      if (n === Number(rest[1])) process.kill(process.pid, 'SIGKILL')
+    }
+    const store = await storeIn(root, { operator, onWrite })
+    await store.lock(DeploymentUuid.parse(rest[0]), (held) =>
+      held.putMachine(MachineName.parse('other'), machineRecord({ index: 9 })),
+    )
+    say('done')
+  },
+
   /** A deployment's whole life, stopped for good after the n-th write. */
   async life() {
     const stopAfter = Number(rest[0])

@@ -36,6 +36,10 @@ export function stateFile(store: StateFolder, record: DeploymentRecord): string 
   return join(store.paths(record.uuid).root, 'state.json')
 }
 
+export function machineFile(store: StateFolder, record: DeploymentRecord, machine = 'web'): string {
+  return join(store.paths(record.uuid).root, 'machines', `${machine}.json`)
+}
+
 /** Every file and folder below, with content, mode and time of change: to see that nothing was written. */
 export function snapshot(folder: string): string[] {
   const entries = readdirSync(folder, { recursive: true, withFileTypes: true })
@@ -46,6 +50,11 @@ export function snapshot(folder: string): string[] {
       return `${path} ${mode.toString(8)} ${mtimeNs} ${entry.isFile() ? readFileSync(path, 'utf8') : ''}`
     })
     .sort()
+}
+
+/** The same of files alone: a lock that was taken and given back changes the time of its folder. */
+export function fileSnapshot(folder: string): string[] {
+  return snapshot(folder).filter((line) => !/^[^ ]* 40700 /.test(line))
 }
 
 /** What was thrown. */

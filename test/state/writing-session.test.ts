@@ -1,12 +1,22 @@
-import { appendFileSync, existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import {
+  appendFileSync,
+  existsSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
+import { dirname, join } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { DeploymentName } from '../../src/core/names.js'
+import { DeploymentName, MachineName } from '../../src/core/names.js'
 import type { DeploymentSession } from '../../src/core/session.js'
 import { machineRecord } from './machine-record.js'
 import {
   createLab,
   errorOf,
+  fileSnapshot,
+  machineFile,
   operator,
   snapshot,
   stateFile,
@@ -28,13 +38,16 @@ const describeIt = (session: DeploymentSession) =>
 describe('an update', () => {
   it('is on the disk when it returns, and the one before is the backup', () =>
     held(async (deployment, store) => {
-      const file = stateFile(store, deployment.record)
-      const before = readFileSync(file, 'utf8')
+      const file = machineFile(store, deployment.record)
       await addWeb(deployment)
-      expect(deployment.record.machines[web]).toEqual(machineRecord())
+      expect(readFileSync(`${file}.bak`, 'utf8')).toBe(readFileSync(file, 'utf8'))
+      const before = readFileSync(file, 'utf8')
+      await deployment.updateMachine(web, (draft) => Object.assign(draft, { os: 'nixos' }))
+      expect(deployment.record.machines[web]).toEqual(machineRecord({ os: 'nixos' }))
       expect(JSON.parse(readFileSync(file, 'utf8'))).toMatchObject({
         revision: 1,
-        deployment: { machines: { web: { provider: 'libvirt' } } },
+        name: 'web',
+        machine: { os: 'nixos' },
       })
       expect(readFileSync(`${file}.bak`, 'utf8')).toBe(before)
       expect(await store.resolve('lab')).toEqual(deployment.record)
@@ -103,6 +116,151 @@ describe('an update', () => {
     }))
 })
 
+describe('updates that begin together', () => {
+  it('of one machine come one after the other, and none is lost', () =>
+    held(async (deployment, store) => {
+      await addWeb(deployment)
+      const keys = Array.from({ length: 20 }, (_, at) => `key${at}`)
+      const seen: string[][] = []
+      await Promise.all(
+        keys.map((key) =>
+          deployment.updateMachine(web, (draft) => {
+            draft.keys[key] = key
+            seen.push(Object.keys(draft.keys))
+          }),
+        ),
+      )
+      expect(seen).toEqual(keys.map((_, at) => keys.slice(0, at + 1)))
+      expect(Object.keys((await store.resolve('lab')).machines[web]?.keys ?? {})).toEqual(keys)
+    }))
+
+  it('of several machines and the deployment are all on the disk', () =>
+    held(async (deployment, store) => {
+      const names = Array.from({ length: 20 }, (_, at) => MachineName.parse(`m${at}`))
+      await Promise.all([
+        ...names.map((name, at) => deployment.putMachine(name, machineRecord({ index: at + 1 }))),
+        describeIt(deployment),
+      ])
+      expect(await store.resolve('lab')).toEqual(deployment.record)
+      expect(Object.keys(deployment.record.machines).sort()).toEqual([...names].sort())
+    }))
+
+  it('go on where one of them fails', () =>
+    held(async (deployment, store) => {
+      const broken = machineRecord({ facts: { freeBytes: Number.NaN } })
+      const results = await Promise.allSettled([
+        deployment.putMachine(web, broken),
+        addWeb(deployment),
+        describeIt(deployment),
+      ])
+      expect(results.map(({ status }) => status)).toEqual(['rejected', 'fulfilled', 'fulfilled'])
+      expect(await store.resolve('lab')).toMatchObject({ description: 'another', machines: { web: {} } })
+    }))
+
+  it('have ended before the lock is given back, where nobody waited for them', async () => {
+    const store = await temporaryStore()
+    const { uuid } = await createLab(store)
+    let written: Promise<void> | undefined
+    await store.lock(uuid, async (deployment) => {
+      written = addWeb(deployment)
+    })
+    expect(Object.keys((await store.resolve('lab')).machines)).toEqual(['web'])
+    await written
+  })
+})
+
+describe('the files of machines', () => {
+  const names = ['web', 'web.json', 'web.json.bak', 'web.bak', 'constructor', 'Web', 'a'.repeat(63)]
+
+  it('keep machines apart whose names look like files, for their owner alone', () =>
+    held(async (deployment, store) => {
+      for (const [at, name] of names.entries())
+        await deployment.putMachine(MachineName.parse(name), machineRecord({ index: at + 1, hostKey: name }))
+      await deployment.removeMachine(MachineName.parse('web.json'))
+      const { machines } = await (await storeIn(store.root)).resolve('lab')
+      expect(Object.entries(machines).map(([name, { hostKey }]) => [name, hostKey])).toEqual(
+        names.filter((name) => name !== 'web.json').map((name) => [name, name]),
+      )
+      const file = machineFile(store, deployment.record)
+      expect(statSync(file).mode & 0o777).toBe(0o600)
+      expect(statSync(dirname(file)).mode & 0o777).toBe(0o700)
+    }))
+
+  it('stay as they are when another machine is written, and the file of the deployment too', () =>
+    held(async (deployment, store) => {
+      await addWeb(deployment)
+      const db = MachineName.parse('db')
+      await deployment.putMachine(db, machineRecord({ index: 2 }))
+      const others = () => fileSnapshot(store.root).filter((line) => !line.includes('/machines/web.json'))
+      const before = others()
+      await deployment.updateMachine(web, (draft) => Object.assign(draft, { hostKey: 'new' }))
+      expect(others()).toEqual(before)
+    }))
+
+  it('are gone with their machine, and a machine of that name may come again', () =>
+    held(async (deployment, store) => {
+      await addWeb(deployment)
+      await deployment.removeMachine(web)
+      expect(readdirSync(dirname(machineFile(store, deployment.record)))).toEqual([])
+      expect(deployment.record.machines).toEqual({})
+      await addWeb(deployment)
+      expect(Object.keys((await store.resolve('lab')).machines)).toEqual(['web'])
+    }))
+
+  it('of a machine whose removal was broken off are those of a machine', () =>
+    held(async (deployment, store) => {
+      await addWeb(deployment)
+      rmSync(`${machineFile(store, deployment.record)}.bak`)
+      expect(Object.keys((await store.resolve('lab')).machines)).toEqual(['web'])
+      await deployment.removeMachine(web)
+      expect((await store.resolve('lab')).machines).toEqual({})
+    }))
+})
+
+describe("a machine's file that changes under a running command", () => {
+  const changeWeb = (session: DeploymentSession) =>
+    session.updateMachine(web, (draft) => Object.assign(draft, { hostKey: 'new' }))
+
+  it('is not written over, and the machine is named', () =>
+    held(async (deployment, store) => {
+      await addWeb(deployment)
+      const file = machineFile(store, deployment.record)
+      const theirs = readFileSync(file, 'utf8').replace('"revision": 0', '"revision": 7')
+      writeFileSync(file, theirs)
+      expect(await errorOf(() => changeWeb(deployment))).toMatchObject({
+        code: 'STATE_CHANGED',
+        message: expect.stringMatching(
+          /machine 'web' of deployment 'lab'.*revision 0 was expected, 7 is there/,
+        ),
+      })
+      expect(readFileSync(file, 'utf8')).toBe(theirs)
+    }))
+
+  it('is not made anew when it was deleted, and the backup is offered', () =>
+    held(async (deployment, store) => {
+      await addWeb(deployment)
+      const file = machineFile(store, deployment.record)
+      rmSync(file)
+      expect(await errorOf(() => changeWeb(deployment))).toMatchObject({
+        code: 'STATE_DAMAGED',
+        message: expect.stringMatching(/machine 'web' .* is missing: .*was whole when this command began/),
+        hint: expect.stringContaining(`cp -p ${file}.bak ${file}`),
+      })
+      expect(existsSync(file)).toBe(false)
+    }))
+
+  it('is not written over where somebody else added the machine', () =>
+    held(async (deployment, store) => {
+      await addWeb(deployment)
+      const [file, db] = ['web', 'db'].map((name) => machineFile(store, deployment.record, name))
+      const theirs = readFileSync(file ?? '', 'utf8').replace('"name": "web"', '"name": "db"')
+      writeFileSync(db ?? '', theirs)
+      const add = () => deployment.putMachine(MachineName.parse('db'), machineRecord({ index: 2 }))
+      expect(await errorOf(add)).toMatchObject({ code: 'STATE_CHANGED' })
+      expect(readFileSync(db ?? '', 'utf8')).toBe(theirs)
+    }))
+})
+
 describe('a state that changes under a running command', () => {
   it('is not made anew when its file was deleted, and the backup is offered', () =>
     held(async (deployment, store) => {
@@ -136,13 +294,13 @@ describe('a state that changes under a running command', () => {
       await addWeb(deployment)
       const file = stateFile(store, deployment.record)
       const theirs = readFileSync(file, 'utf8')
-        .replace('"revision": 1', '"revision": 7')
+        .replace('"revision": 0', '"revision": 7')
         .replace('"big', '"small')
       writeFileSync(file, theirs)
       expect(await errorOf(() => describeIt(deployment))).toMatchObject({
         code: 'STATE_CHANGED',
         exitCode: 1,
-        message: expect.stringMatching(/revision 1 was expected, 7 is there/),
+        message: expect.stringMatching(/revision 0 was expected, 7 is there/),
       })
       expect(readFileSync(file, 'utf8')).toBe(theirs)
     }))

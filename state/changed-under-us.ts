@@ -1,0 +1,36 @@
+import type { DeploymentHead } from '../src/core/deployment.js'
+import { failure, type OpsError } from '../src/core/errors.js'
+import type { MachineName } from '../src/core/names.js'
+import { type LoadedFile, readHead, readMachine } from './state-file.js'
+
+/** Tells that somebody deleted, damaged or rewrote a file since it was read. The file is not begun anew. */
+export function changedUnderUs(
+  root: string,
+  head: DeploymentHead,
+  ours: LoadedFile,
+  machine?: MachineName,
+): Error {
+  const found = machine === undefined ? readHead(root, head.uuid) : readMachine(root, head, machine)
+  const whose = `deployment '${head.name ?? head.uuid}'`
+  const what = machine === undefined ? whose : `machine '${machine}' of ${whose}`
+  if (found.kind === 'broken') return withMore(found.error)
+  if (found.kind === 'gone') {
+    return failure('STATE_CHANGED', `somebody else removed the state of ${what} while this command ran`, {
+      hint: 'see what happened (hydra-ops history), then give the same command again',
+    })
+  }
+  return failure(
+    'STATE_CHANGED',
+    `somebody else wrote the state of ${what} while this command ran ` +
+      `(revision ${ours.revision} was expected, ${found.revision} is there); nothing was written over it`,
+    { hint: 'see what happened (hydra-ops history), then give the same command again' },
+  )
+}
+
+function withMore(error: OpsError): OpsError {
+  const { code, message, hint } = error
+  return failure(code, `${message}; it was whole when this command began, which writes nothing more`, {
+    cause: error,
+    ...(hint === undefined ? {} : { hint }),
+  })
+}

@@ -1,0 +1,39 @@
+import { failure, type OpsError } from '../src/core/errors.js'
+import { fsFailure } from '../src/core/file-failure.js'
+import { shellQuote } from '../src/core/shell-quote.js'
+import { schemaVersion } from './schema.js'
+
+/** The reason why a file of the state cannot be used. */
+export type Unusable =
+  | { readonly kind: 'gone' }
+  | { readonly kind: 'newer'; readonly version: number }
+  | { readonly kind: 'damaged'; readonly how: string }
+  | { readonly kind: 'unreadable'; readonly error: unknown }
+
+export interface Damage {
+  /** `the state of deployment 'lab' (UUID)`. */
+  readonly what: string
+  readonly file: string
+  /** The last good file, where it is whole. */
+  readonly backup: string | undefined
+}
+
+/** Says in one sentence what is wrong, and the very command that mends it where there is one. */
+export function refusal({ what, file, backup }: Damage, why: Unusable): OpsError {
+  if (why.kind === 'unreadable') return fsFailure(why.error, `read ${what},`, file)
+  if (why.kind === 'newer') {
+    return failure(
+      'STATE_NEWER',
+      `${what} was written by a newer hydra-ops (schema ${why.version}, this one knows ${schemaVersion}): ${file}`,
+      { hint: 'use that version of hydra-ops, or a later one' },
+    )
+  }
+  const how = why.kind === 'gone' ? 'is missing' : 'is damaged'
+  const detail = why.kind === 'damaged' ? ` (${why.how})` : ''
+  return failure('STATE_DAMAGED', `${what} ${how}: ${file}${detail}`, {
+    hint:
+      backup === undefined
+        ? 'there is no good backup beside it: put back a copy of your own; the machines themselves are untouched'
+        : `the backup of the last good state is whole: cp -p ${shellQuote(backup)} ${shellQuote(file)}`,
+  })
+}

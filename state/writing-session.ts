@@ -1,0 +1,272 @@
+import { readFileSync, renameSync, rmSync } from 'node:fs'
+import { mkdir, rm } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import type { Operator } from '../src/core/context.js'
+import {
+  type DeploymentHead,
+  type DeploymentPaths,
+  type DeploymentRecord,
+  type MachineRecord,
+  newMachines,
+} from '../src/core/deployment.js'
+import { syncFolder } from '../src/core/durable-file.js'
+import { addFile, appendLine, removeFile, replaceFile } from '../src/core/durable-file-async.js'
+import { failure, locked } from '../src/core/errors.js'
+import { errnoOf, fsFailure } from '../src/core/file-failure.js'
+import { MachineName } from '../src/core/names.js'
+import type { DeploymentSession, JournalFacts } from '../src/core/session.js'
+import { settleAll } from '../src/core/settle.js'
+import { changedUnderUs } from './changed-under-us.js'
+import type { HeldLock } from './lock.js'
+import { machineFiles, stateFiles } from './paths.js'
+import {
+  type LoadedFile,
+  type LoadedHead,
+  type LoadedState,
+  manyMachines,
+  renderHead,
+  renderMachine,
+} from './state-file.js'
+import { removedPrefix } from './sweep.js'
+
+export interface WritingContext {
+  readonly root: string
+  readonly paths: DeploymentPaths
+  readonly operator: Operator
+  readonly lock: HeldLock
+  now(): Date
+  /** After each durable write; of the journal, with what was written. */
+  wrote(event?: string): void
+  /** Runs `action` if no other deployment has that name. */
+  claimingName(head: DeploymentHead, action: () => Promise<void>): Promise<void>
+}
+
+/** The session of a writer, and the end of the writes that it began. */
+export interface WritingSession {
+  readonly session: DeploymentSession
+  ended(): Promise<void>
+}
+
+/**
+ * Begins the session of the one writer of a deployment, while it has the lock. Writes of one file come one after the
+ * other, those of different machines side by side.
+ */
+export function writingSession(context: WritingContext, loaded: LoadedState): WritingSession {
+  const { root, operator, paths } = context
+  const { uuid } = loaded.record
+  const files = stateFiles(paths.root)
+  const machines = newMachines(loaded.record.machines)
+  const machineTexts = new Map<MachineName, LoadedFile>(loaded.files)
+  let head: LoadedHead = loaded.head
+  let record: DeploymentRecord = { ...head.head, machines }
+  let removed = false
+
+  const checkThere = () => {
+    if (removed) throw failure('STATE_REMOVED', `deployment '${head.head.name ?? uuid}' is removed already`)
+  }
+  const checkLock = () => {
+    if (context.lock.isOurs()) return
+    throw locked(
+      `the lock of deployment '${head.head.name ?? uuid}' was taken from this command while it ran; ` +
+        'it writes nothing more',
+      { hint: 'see who else works on it (hydra-ops history), then give the same command again' },
+    )
+  }
+  const checkHead = () => {
+    checkThere()
+    if (head.text !== textOnDisk(files.state)) throw changedUnderUs(root, head.head, head)
+    checkLock()
+  }
+  const checkMachine = (machine: MachineName) => {
+    const known = machineTexts.get(machine)
+    // A machine without a file has only the deployment to go by.
+    if (known === undefined) checkHead()
+    if (head.undivided !== undefined) return
+    checkThere()
+    if (known?.text !== textOnDisk(machineFiles(files.machines, machine).state))
+      throw changedUnderUs(root, head.head, known ?? head, machine)
+    checkLock()
+  }
+
+  const turns = new Map<string, Promise<unknown>>()
+  const inTurn = <T>(file: string, action: () => Promise<T>): Promise<T> => {
+    const turn = (turns.get(file) ?? Promise.resolve()).then(action)
+    turns.set(
+      file,
+      turn.catch(() => {}),
+    )
+    return turn
+  }
+
+  const addMachineFile = async (
+    machine: MachineName,
+    wanted: MachineRecord,
+    many: boolean,
+  ): Promise<void> => {
+    const text = renderMachine(root, uuid, machine, { machine: wanted, revision: 0 }, many)
+    const { state, backup } = machineFiles(files.machines, machine)
+    await addFile(state, text, backup)
+    machineTexts.set(machine, { revision: 0, text })
+    context.wrote()
+  }
+
+  /** Gives each machine a file, then state.json the form without them: until then all that was begun counts nothing. */
+  const divide = async (): Promise<void> => {
+    checkHead()
+    const { undivided } = head
+    if (undivided === undefined) return
+    const names = Object.keys(machines).map((name) => MachineName.parse(name))
+    await rm(files.machines, { recursive: true, force: true })
+    await makeFolder(files.machines)
+    context.wrote()
+    let next = 0
+    const many = names.length >= manyMachines
+    const worker = async () => {
+      for (let name = names[next++]; name !== undefined; name = names[next++]) {
+        const machine = machines[name]
+        if (machine !== undefined) await addMachineFile(name, machine, many)
+      }
+    }
+    await settleAll(Array.from({ length: filesAtOnce }, worker))
+    const revision = head.revision + 1
+    const text = renderHead(root, head.head, revision)
+    // An old backup would bring back the machines as they were then, without a word.
+    await replaceFile(files.backup, text)
+    context.wrote()
+    await replaceFile(files.state, text, `${files.state}.schema-${undivided.schema}`)
+    head = { ...head, revision, text, undivided: undefined }
+    context.wrote()
+  }
+  let dividing: Promise<void> | undefined
+  const divided = async (): Promise<void> => {
+    if (head.undivided === undefined) return
+    dividing ??= divide().finally(() => {
+      dividing = undefined
+    })
+    await dividing
+  }
+
+  const writeHead = async (wanted: DeploymentHead): Promise<void> => {
+    renderHead(root, wanted, head.revision)
+    await divided()
+    const revision = head.revision + 1
+    const text = renderHead(root, wanted, revision)
+    await replaceFile(files.state, text, files.backup)
+    head = { ...head, head: wanted, revision, text }
+    record = { ...wanted, machines }
+    context.wrote()
+  }
+
+  const put = async (machine: MachineName, wanted: MachineRecord): Promise<void> => {
+    checkMachine(machine)
+    const before = machines[machine]
+    if (before !== undefined && JSON.stringify(before) === JSON.stringify(wanted)) return
+    renderMachine(root, uuid, machine, { machine: wanted, revision: 0 })
+    await divided()
+    const known = machineTexts.get(machine)
+    if (known === undefined) await addMachineFile(machine, wanted, false)
+    else {
+      const revision = known.revision + 1
+      const text = renderMachine(root, uuid, machine, { machine: wanted, revision })
+      const { state, backup } = machineFiles(files.machines, machine)
+      await replaceFile(state, text, backup)
+      machineTexts.set(machine, { revision, text })
+      context.wrote()
+    }
+    machines[machine] = wanted
+  }
+
+  const journal = (entry: JournalFacts): Promise<void> =>
+    inTurn(files.journal, async () => {
+      checkThere()
+      const { user, host, command, run } = operator
+      const at = context.now().toISOString()
+      await appendLine(files.journal, JSON.stringify({ at, user, host, command, run, ...entry }))
+      context.wrote(entry.event)
+    })
+
+  const session: DeploymentSession = {
+    paths,
+    get record() {
+      return record
+    },
+    get written() {
+      return record
+    },
+    writable: true,
+    updateDeployment: (change) =>
+      inTurn(files.state, async () => {
+        checkHead()
+        const wanted = structuredClone(head.head)
+        change(wanted)
+        if (JSON.stringify(wanted) === JSON.stringify(head.head)) return
+        if (wanted.name === undefined || wanted.name === head.head.name) await writeHead(wanted)
+        else await context.claimingName(wanted, () => writeHead(wanted))
+      }),
+    updateMachine: (machine, change) =>
+      inTurn(machine, async () => {
+        const known = machines[machine]
+        if (known === undefined)
+          throw failure('NO_MACHINE', `machine '${machine}' is not in the state`, { machine })
+        const wanted = structuredClone(known)
+        change(wanted)
+        await put(machine, wanted)
+      }),
+    putMachine: (machine, wanted) => inTurn(machine, () => put(machine, wanted)),
+    removeMachine: (machine) =>
+      inTurn(machine, async () => {
+        checkMachine(machine)
+        if (machines[machine] === undefined) return
+        await divided()
+        const { state, backup } = machineFiles(files.machines, machine)
+        await removeFile(state, backup, () => context.wrote())
+        machineTexts.delete(machine)
+        delete machines[machine]
+      }),
+    journal,
+    async remove() {
+      await Promise.all(turns.values())
+      checkHead()
+      const doomed = join(dirname(paths.root), `${removedPrefix}${uuid}`)
+      try {
+        renameSync(paths.root, doomed)
+        syncFolder(dirname(paths.root))
+        removed = true
+        context.wrote()
+        rmSync(doomed, { recursive: true, force: true })
+      } catch (error) {
+        throw fsFailure(error, 'remove', doomed)
+      }
+    },
+    begun: true,
+    begin: journal,
+    commitNetwork: async () => {},
+    commit: async () => {},
+    whenWriting: async (action) => action(),
+  }
+  const ended = async () => {
+    await Promise.all(turns.values())
+  }
+  return { session, ended }
+}
+
+/** Files of machines that are made at once, where a state is divided. */
+const filesAtOnce = 8
+
+async function makeFolder(folder: string): Promise<void> {
+  try {
+    await mkdir(folder, { mode: 0o700 })
+    syncFolder(dirname(folder))
+  } catch (error) {
+    throw fsFailure(error, 'make the folder', folder)
+  }
+}
+
+function textOnDisk(file: string): string | undefined {
+  try {
+    return readFileSync(file, 'utf8')
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') return undefined
+    throw fsFailure(error, 'read', file)
+  }
+}

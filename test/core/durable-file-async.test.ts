@@ -1,0 +1,170 @@
+import * as fs from 'node:fs'
+import type * as promises from 'node:fs/promises'
+import { join } from 'node:path'
+import { afterEach, describe, expect, it, vi } from 'vitest'
+import { addFile, appendLine, removeFile, replaceFile } from '../../src/core/durable-file-async.js'
+import { temporaryFolder } from '../state/temporary-store.js'
+
+/** Faults that no healthy disk shows when asked to, and what was done; everything else is the real node:fs. */
+const disk = vi.hoisted(() => ({
+  calls: [] as string[],
+  faults: {} as { write?: (data: string) => string; link?: string; sync?: string; syncFolder?: string },
+}))
+
+vi.mock('node:fs/promises', async (original) => {
+  const real = await original<typeof promises>()
+  const fail = (code: string) => {
+    throw Object.assign(new Error(code), { code })
+  }
+  const name = (path: unknown) =>
+    String(path)
+      .replace(/[0-9a-f]{12}\.tmp$/, 'DRAFT')
+      .replace(/.*\//, '')
+  return {
+    ...real,
+    open: async (path: string, flags: string, mode?: number) => {
+      const handle = await real.open(path, flags, mode)
+      const { writeFile, sync } = handle
+      return Object.assign(handle, {
+        writeFile: (data: string) => writeFile.call(handle, disk.faults.write?.(data) ?? data),
+        sync: async () => {
+          if (disk.faults.sync !== undefined) fail(disk.faults.sync)
+          if (disk.faults.syncFolder !== undefined && (await handle.stat()).isDirectory())
+            fail(disk.faults.syncFolder)
+          disk.calls.push((await handle.stat()).isDirectory() ? 'sync folder' : `sync ${name(path)}`)
+          await sync.call(handle)
+        },
+      })
+    },
+    rename: async (from: string, to: string) => {
+      await real.rename(from, to)
+      disk.calls.push(`name ${name(to)}`)
+    },
+    rm: async (path: string, options: object) => {
+      await real.rm(path, options)
+      disk.calls.push(`remove ${name(path)}`)
+    },
+    link: async (from: string, to: string) => {
+      if (disk.faults.link !== undefined) fail(disk.faults.link)
+      await real.link(from, to)
+    },
+  }
+})
+
+afterEach(() => {
+  disk.faults = {}
+})
+
+async function fileWith(text: string) {
+  const folder = temporaryFolder()
+  const file = join(folder, 'web.json')
+  const backup = `${file}.bak`
+  await addFile(file, text, backup)
+  disk.calls.length = 0
+  return { folder, file, backup }
+}
+
+describe('a file that is added', () => {
+  it('is its own backup, for its owner alone', async () => {
+    const { folder, file, backup } = await fileWith('one')
+    for (const each of [file, backup]) {
+      expect(fs.readFileSync(each, 'utf8')).toBe('one')
+      expect(fs.statSync(each).mode & 0o777).toBe(0o600)
+    }
+    expect(fs.readdirSync(folder).sort()).toEqual(['web.json', 'web.json.bak'])
+  })
+
+  it('is not there where its backup cannot be made', async () => {
+    const file = join(temporaryFolder(), 'web.json')
+    disk.faults.link = 'ENOSPC'
+    await expect(addFile(file, 'one', `${file}.bak`)).rejects.toMatchObject({ code: 'DISK_FULL' })
+    expect(fs.existsSync(file)).toBe(false)
+  })
+})
+
+describe('a file that is replaced', () => {
+  it('is on the disk before it has its name, and its name is on the disk when the promise is fulfilled', async () => {
+    const { file, backup } = await fileWith('one')
+    await replaceFile(file, 'two', backup)
+    const steps = disk.calls.filter((call) => !call.startsWith('remove'))
+    expect(steps).toEqual(['sync web.json.DRAFT', 'name web.json.bak', 'name web.json', 'sync folder'])
+  })
+
+  it('has the old text as its backup, and leaves nothing else', async () => {
+    const { folder, file, backup } = await fileWith('one')
+    await replaceFile(file, 'two', backup)
+    await replaceFile(file, 'three', backup)
+    expect(fs.readFileSync(file, 'utf8')).toBe('three')
+    expect(fs.readFileSync(backup, 'utf8')).toBe('two')
+    for (const each of [file, backup]) expect(fs.statSync(each).mode & 0o777).toBe(0o600)
+    expect(fs.readdirSync(folder).sort()).toEqual(['web.json', 'web.json.bak'])
+  })
+
+  it('has a backup on a file system without hard links', async () => {
+    const { folder, file, backup } = await fileWith('one')
+    await replaceFile(file, 'two', backup)
+    disk.faults.link = 'EPERM'
+    await replaceFile(file, 'three', backup)
+    expect(fs.readFileSync(backup, 'utf8')).toBe('two')
+    expect(fs.readdirSync(folder).sort()).toEqual(['web.json', 'web.json.bak'])
+  })
+
+  it('does not believe a write that succeeded and was cut short', async () => {
+    const { folder, file, backup } = await fileWith('one')
+    disk.faults.write = (data) => data.slice(0, 2)
+    await expect(replaceFile(file, 'two', backup)).rejects.toMatchObject({
+      code: 'DISK_FULL',
+      exitCode: 1,
+      message: expect.stringContaining('less arrived'),
+    })
+    expect(fs.readFileSync(file, 'utf8')).toBe('one')
+    expect(fs.readdirSync(folder).sort()).toEqual(['web.json', 'web.json.bak'])
+  })
+
+  it.each([
+    ['ENOSPC', 'DISK_FULL', 'no space left on the disk'],
+    ['EDQUOT', 'DISK_FULL', 'the disk quota is used up'],
+    ['EIO', 'FILE', 'the disk reports an input/output error'],
+  ])('stays as it was where the disk answers %s, which one sentence says', async (errno, code, why) => {
+    const { folder, file, backup } = await fileWith('one')
+    disk.faults.sync = errno
+    await expect(replaceFile(file, 'two', backup)).rejects.toMatchObject({
+      code,
+      message: `cannot write ${file}: ${why}; what was there before is intact`,
+    })
+    expect(fs.readFileSync(file, 'utf8')).toBe('one')
+    expect(fs.readdirSync(folder).sort()).toEqual(['web.json', 'web.json.bak'])
+  })
+
+  it.each(['EINVAL', 'ENOTSUP', 'EOPNOTSUPP'])('is taken where a folder answers %s', async (errno) => {
+    const { file, backup } = await fileWith('one')
+    disk.faults.syncFolder = errno
+    await replaceFile(file, 'two', backup)
+    expect(fs.readFileSync(file, 'utf8')).toBe('two')
+  })
+
+  it('is an error where its folder cannot be brought to the disk', async () => {
+    const { file, backup } = await fileWith('one')
+    disk.faults.syncFolder = 'EIO'
+    await expect(replaceFile(file, 'two', backup)).rejects.toMatchObject({ code: 'FILE' })
+  })
+})
+
+describe('a file that is removed', () => {
+  it('loses its backup first, and each is gone from the disk before the next step', async () => {
+    const { folder, file, backup } = await fileWith('one')
+    await removeFile(file, backup, () => disk.calls.push('told'))
+    const steps = ['remove web.json.bak', 'sync folder', 'told', 'remove web.json', 'sync folder', 'told']
+    expect(disk.calls).toEqual(steps)
+    expect(fs.readdirSync(folder)).toEqual([])
+  })
+})
+
+describe('a line that is appended', () => {
+  it('is taken back where it could not be brought to the disk', async () => {
+    const { file } = await fileWith('one\n')
+    disk.faults.sync = 'ENOSPC'
+    await expect(appendLine(file, 'two')).rejects.toMatchObject({ code: 'DISK_FULL' })
+    expect(fs.readFileSync(file, 'utf8')).toBe('one\n')
+  })
+})

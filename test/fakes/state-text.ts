@@ -1,0 +1,9 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+
+/** Everything that the state of a deployment says: the text of its files, one after the other. */
+export function stateTextIn(folder: string): string {
+  const machines = readdirSync(join(folder, 'machines')).sort()
+  const files = ['state.json', ...machines.map((name) => join('machines', name))]
+  return files.map((name) => `${name}\n${readFileSync(join(folder, name), 'utf8')}`).join('')
+}
