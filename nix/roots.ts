@@ -83,7 +83,7 @@ export function createRoots(
 
     async forgetRoots(folder, names) {
       if (!existsSync(folder)) return
-      await removeRoots((await rootsIn(folder)).filter(({ name }) => names.includes(name)))
+      await removeRoots(await rootsIn(folder, names))
     },
   }
 }
@@ -107,14 +107,15 @@ interface Root {
 
 /** Lists the roots of one name, oldest first. A machine's name may end in a number itself, so the whole is compared. */
 async function rootsOf(folder: string, name: string): Promise<Root[]> {
-  return (await rootsIn(folder)).filter((root) => root.name === name).sort((a, b) => a.number - b.number)
+  return (await rootsIn(folder, [name])).sort((a, b) => a.number - b.number)
 }
 
-async function rootsIn(folder: string): Promise<Root[]> {
+/** Lists the roots of a folder, or of some names alone: a folder of many machines has a thousand links. */
+async function rootsIn(folder: string, names?: readonly string[]): Promise<Root[]> {
   const roots = await Promise.all(
     (await readdir(folder)).map(async (entry) => {
       const [, name = '', number] = /^(.+)-(\d+)$/.exec(entry) ?? []
-      if (number === undefined) return []
+      if (number === undefined || names?.includes(name) === false) return []
       const link = join(folder, entry)
       try {
         return [{ link, name, number: Number(number), path: await readlink(link) }]

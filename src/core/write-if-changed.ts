@@ -1,20 +1,21 @@
-import { readFileSync } from 'node:fs'
+import { readFile } from 'node:fs/promises'
 import { dirname } from 'node:path'
-import { makeFolderDurably, replaceDurably } from './durable-file.js'
+import { makeFolderDurably } from './durable-file.js'
+import { replaceFile } from './durable-file-async.js'
 
 /**
  * Writes a file that follows from the state, for the system's ssh. The file is whole at every moment: another session
  * may be reading it.
  */
-export function writeIfChanged(file: string, text: string): void {
-  if (contentOf(file) === text) return
+export async function writeIfChanged(file: string, text: string): Promise<void> {
+  if ((await contentOf(file)) === text) return
   makeFolderDurably(dirname(file))
-  replaceDurably(file, text)
+  await replaceFile(file, text)
 }
 
-function contentOf(file: string): string | undefined {
+async function contentOf(file: string): Promise<string | undefined> {
   try {
-    return readFileSync(file, 'utf8')
+    return await readFile(file, 'utf8')
   } catch {
     // Not there, or not readable: writing it tells.
     return undefined

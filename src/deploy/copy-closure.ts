@@ -20,7 +20,7 @@ export async function copyClosure(job: Job, path: StorePath, survey: Survey): Pr
   const unfinished = recordOf(job).unfinishedCopy
   const cutOff = unfinished !== undefined && unfinished.bootId !== survey.bootId
   if (cutOff && unfinished.path !== path) await removeLeftovers(job, unfinished.path)
-  const options = { sshConfig: writeMachineSshConfig(job) }
+  const options = { sshConfig: await writeMachineSshConfig(job) }
   const closure = await nix.closure(path, job.run)
   const { paths } = closure
   const missing = await nix.missingOn(host, paths, job.run)

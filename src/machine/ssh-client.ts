@@ -29,8 +29,8 @@ export async function sshClientConfig(
   const base = join(folderOf(paths), [...machines].sort().join(between))
   const knownHosts = `${base}${ends.knownHosts}`
   const rendered = ops.ssh.renderConfig(targets, { knownHosts })
-  writeIfChanged(knownHosts, rendered.knownHosts)
-  writeIfChanged(`${base}${ends.config}`, rendered.config)
+  await writeIfChanged(knownHosts, rendered.knownHosts)
+  await writeIfChanged(`${base}${ends.config}`, rendered.config)
   return `${base}${ends.config}`
 }
 
@@ -74,8 +74,8 @@ export async function wholeSshConfig(
     }
   }
   const { config, knownHosts } = ops.ssh.renderConfig(targets, { knownHosts: paths.knownHosts })
-  writeIfChanged(paths.knownHosts, knownHosts)
-  writeIfChanged(paths.sshConfig, config)
+  await writeIfChanged(paths.knownHosts, knownHosts)
+  await writeIfChanged(paths.sshConfig, config)
   return { file: paths.sshConfig, text: config, left }
 }
 

@@ -7,11 +7,11 @@ import type { MachineSession } from './machine.js'
  * Writes a `-F` file and known_hosts for one machine, from the connection that was just made, for
  * nix-copy-closure; one file a machine, so that parallel jobs do not meet. Returns the `-F` file.
  */
-export function writeMachineSshConfig(session: MachineSession): string {
+export async function writeMachineSshConfig(session: MachineSession): Promise<string> {
   const base = join(dirname(session.deployment.paths.sshConfig), 'ssh', session.machine)
   const knownHosts = `${base}.known_hosts`
   const rendered = session.ops.ssh.renderConfig([hostOf(session).target], { knownHosts })
-  writeIfChanged(knownHosts, rendered.knownHosts)
-  writeIfChanged(`${base}.config`, rendered.config)
+  await writeIfChanged(knownHosts, rendered.knownHosts)
+  await writeIfChanged(`${base}.config`, rendered.config)
   return `${base}.config`
 }

@@ -1,4 +1,5 @@
 import * as fs from 'node:fs'
+import type * as promises from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { PassThrough } from 'node:stream'
 import ssh2 from 'ssh2'
@@ -37,6 +38,28 @@ vi.mock('node:fs', async (original) => {
       disk.faster()
       if (disk.noLinks) throw Object.assign(new Error('EXDEV'), { code: 'EXDEV' })
       real.linkSync(from, to)
+      disk.calls.push(`name ${to}`)
+    },
+  }
+})
+
+vi.mock('node:fs/promises', async (original) => {
+  const real = await original<typeof promises>()
+  const name = (path: string) => path.replace(/[0-9a-f]{12}\.tmp$/, 'DRAFT')
+  return {
+    ...real,
+    open: async (path: string, flags: string, mode?: number) => {
+      const handle = await real.open(path, flags, mode)
+      const { sync } = handle
+      return Object.assign(handle, {
+        sync: async () => {
+          disk.calls.push(`sync ${name(path)}`)
+          await sync.call(handle)
+        },
+      })
+    },
+    rename: async (from: string, to: string) => {
+      await real.rename(from, to)
       disk.calls.push(`name ${to}`)
     },
   }
@@ -126,9 +149,9 @@ describe('a generated secret', () => {
   })
 })
 
-it('a configuration for ssh is on the disk before it has its name', () => {
+it('a configuration for ssh is on the disk before it has its name', async () => {
   const file = join(folder, 'ssh', 'web.config')
-  writeIfChanged(file, 'Host web\n')
+  await writeIfChanged(file, 'Host web\n')
   expectDurable(file)
 })
 

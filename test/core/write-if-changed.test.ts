@@ -11,22 +11,22 @@ beforeEach(() => {
 afterEach(() => rmSync(folder, { recursive: true, force: true }))
 
 describe('a file for the system’s ssh', () => {
-  it('is replaced by a new one, never written over, and left alone where it is as it should be', () => {
+  it('is replaced by a new one, never written over, and left alone where it is as it should be', async () => {
     const file = join(folder, 'ssh', 'web.config')
-    writeIfChanged(file, 'first')
+    await writeIfChanged(file, 'first')
     const { ino, mode } = statSync(file)
     expect(mode & 0o777).toBe(0o600)
-    writeIfChanged(file, 'first')
+    await writeIfChanged(file, 'first')
     expect(statSync(file).ino).toBe(ino)
-    writeIfChanged(file, 'second')
+    await writeIfChanged(file, 'second')
     expect(statSync(file).ino).not.toBe(ino)
     expect(readFileSync(file, 'utf8')).toBe('second')
     expect(readdirSync(join(folder, 'ssh'))).toEqual(['web.config'])
   })
 
-  it('that cannot be written is one sentence with its name, and leaves nothing behind', () => {
+  it('that cannot be written is one sentence with its name, and leaves nothing behind', async () => {
     mkdirSync(join(folder, 'web.config'))
-    expect(() => writeIfChanged(join(folder, 'web.config'), 'text')).toThrowError(
+    await expect(writeIfChanged(join(folder, 'web.config'), 'text')).rejects.toThrowError(
       expect.objectContaining({ code: 'FILE', message: expect.stringContaining('cannot write') }),
     )
     expect(readdirSync(folder)).toEqual(['web.config'])
