@@ -5,6 +5,7 @@ import type { LocalCommands } from '../core/context.js'
 import { failure } from '../core/errors.js'
 import type { Run } from '../core/run.js'
 import type { CommandResult } from '../core/ssh.js'
+import { targetFile, valueLine } from '../core/target-file.js'
 import type { ImageFile } from './debian-files.js'
 import { makeScratch, removeScratch } from './folder.js'
 import type { DebianRecipe } from './recipe.js'
@@ -101,22 +102,10 @@ function quote(text: string): string {
   return `'${text.replaceAll("'", `'\\''`)}'`
 }
 
-/** Needs no loop device and no mount: mke2fs copies the tree by itself. Device nodes come from devtmpfs. */
-const packScript = `
-mkdir tree
-tar -C tree --exclude='./dev/*' -xf rootfs.tar
-mv tree/index-dates .
-cp -L tree/boot/vmlinuz-* kernel
-cp -L tree/boot/initrd.img-* initrd
-truncate -s "$1" disk.raw
-mke2fs -q -t ext4 -L root -E lazy_itable_init=0,lazy_journal_init=0 -d tree disk.raw
-rm -rf tree
-chmod 644 kernel initrd disk.raw
-`
-
 async function pack(build: DebianBuild, run: Run): Promise<void> {
   run.log('making the file system')
-  const script = ['sh', '-euc', packScript, 'sh', String(build.recipe.virtualBytes)]
+  const size = valueLine(['size', build.recipe.virtualBytes])
+  const script = ['sh', '-euc', size + targetFile('pack-image.sh')]
   const argv = build.root ? script : ['mmdebstrap', '--unshare-helper', ...script]
   await must({ ...build, folder: join(build.folder, 'work') }, argv, packMs, run)
 }

@@ -1,7 +1,8 @@
 import { commandFailure, requireSuccess } from '../core/command-result.js'
 import type { Run } from '../core/run.js'
 import type { Host } from '../core/ssh.js'
-import { type ScriptValues, targetScript } from './target-scripts.js'
+import type { ScriptValues } from '../core/target-file.js'
+import { targetScript } from './target-scripts.js'
 
 export interface RemoteScript {
   readonly what: string

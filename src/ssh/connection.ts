@@ -4,11 +4,11 @@ import { failure, messageOf, OpsError, unreachable } from '../core/errors.js'
 import { pause } from '../core/pause.js'
 import type { RemoteOptions, SshTarget } from '../core/ssh.js'
 import { bounded, within } from './bounded.js'
-import { type Nonce, parameterScript } from './command-line.js'
+import type { Nonce } from './command-line.js'
 import { FramedCommand, type Outcome } from './framed-command.js'
 import { newNonce } from './framing.js'
 import { Slots } from './slots.js'
-import { stopArguments, stopScript } from './stop-command.js'
+import { stopCommand } from './stop-command.js'
 import type { Launch } from './sudo.js'
 
 /** sshd's default allows ten sessions per connection; two are left for ending commands. */
@@ -144,7 +144,7 @@ export class Connection {
     const begun = await within(command.begun, beginMs)
     let ended = true
     if (begun !== undefined && this.#lost === undefined) {
-      ended = await this.#runStop(parameterScript(stopScript, stopArguments(begun, nonce)), launcher)
+      ended = await this.#runStop(stopCommand(begun, nonce), launcher)
     }
     command.close()
     return ended && this.#lost === undefined

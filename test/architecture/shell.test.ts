@@ -8,15 +8,8 @@ const scripts = sourceFiles(['target'], ['.sh'])
 const shellLine =
   /^\s*(?:fi|done|esac|then)\s*(?:$|[;<>|&])|; (?:then|do|fi|done)\b|\|\| (?:exit|return|continue)(?: \d+)?\s*(?:$|[;}`'])|^\s*(?:el)?if (?:! )?\[ |\$\(\(|"\$[@1-9]"|^\s*set -[eu]|^\s*(?:while|for|case) (?!\()[^(]*(?:; do$| in$| do$)/
 
-/** Shell that cannot be a script of target/. */
-const elsewhere = [
-  // Brings a script to a machine's shell, and ends it.
-  'src/ssh/command-line.ts',
-  'src/ssh/stop-command.ts',
-  'src/ssh/sudo.ts',
-  // Runs on the operator's host, while an image is made.
-  'src/images/build-debian.ts',
-]
+/** Lines that bring a script to a shell, or say in which one a hook runs. */
+const elsewhere = ['src/ssh/command-line.ts', 'src/ssh/sudo.ts', 'src/images/build-debian.ts']
 
 function shellLines(text: string): string[] {
   const code = text.replaceAll(/\/\*[\s\S]*?\*\//g, '').replaceAll(/^\s*\/\/.*$/gm, '')
@@ -32,12 +25,15 @@ describe('scripts for machines', () => {
   it('are all used, and each name that is used has a script', () => {
     const names = scripts.map(({ path }) => path.slice('target/'.length, -'.sh'.length))
     const called = sources.flatMap(({ text }) =>
-      [...text.matchAll(/(?:\bscript: |\b(?:target|placed)Script\(\s*)'([a-z0-9/-]+)'/g)].map(
-        ([, name]) => name,
-      ),
+      [
+        ...text.matchAll(
+          /(?:\bscript: |\b(?:target|placed)Script\(\s*|\btargetFile\()'([a-z0-9/-]+)(?:\.sh)?'/g,
+        ),
+      ].map(([, name = '']) => name),
     )
     const shared = (name: string) => name === 'lib' || name.endsWith('/lib')
-    expect([...new Set(called)].sort()).toEqual(names.filter((name) => !shared(name)).sort())
+    const own = (list: readonly string[]) => [...new Set(list.filter((name) => !shared(name)))].sort()
+    expect(own(called)).toEqual(own(names))
   })
 
   it('begin with their shell and with what they do', () => {

@@ -1,7 +1,8 @@
 import { spawnSync } from 'node:child_process'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { type ScriptValues, targetFile, targetScript } from '../../src/remote/target-scripts.js'
+import { type ScriptValues, targetFile } from '../../src/core/target-file.js'
+import { targetScript } from '../../src/remote/target-scripts.js'
 
 /** Runs a script of this test, with values and shared functions before it as a script of target/ has them. */
 function sh(script: string, values: ScriptValues, before = '') {

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { targetFile, targetScript } from '../../src/remote/target-scripts.js'
+import { targetFile } from '../../src/core/target-file.js'
+import { targetScript } from '../../src/remote/target-scripts.js'
 import { readScript, recordsOf } from '../fakes/script-values.js'
 
 describe('the text for a machine’s shell', () => {
@@ -50,9 +51,7 @@ describe('the text for a machine’s shell', () => {
       expect.objectContaining({
         code: 'INSTALLATION',
         message: 'hydra-ops is not installed properly: target/services/missing.sh: there is no such file',
-        hint: expect.stringMatching(
-          /^install hydra-ops again; the file belongs into \/.*\/target\/services$/,
-        ),
+        hint: expect.stringMatching(/^install hydra-ops again; its scripts belong into \/.*\/target$/),
       }),
     )
   })

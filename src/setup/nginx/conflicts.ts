@@ -1,6 +1,6 @@
 import { failure } from '../../core/errors.js'
+import { targetFile } from '../../core/target-file.js'
 import { type Facts, fact } from '../../remote/run-script.js'
-import { targetFile } from '../../remote/target-scripts.js'
 import { cacheNames, type SiteSettings, sitePorts } from './site-text.js'
 
 /** The names that users ask for. `localhost` is ours only beside them: other sites may have it too. */

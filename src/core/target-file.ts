@@ -1,0 +1,73 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { failure, messageOf, usageError } from './errors.js'
+import { packageRoot } from './package-root.js'
+import { shellQuote } from './shell-quote.js'
+
+/**
+ * Values of a script of `target/`, each a variable there. They are seen in the machine's list of processes, so that
+ * secrets go to standard input instead.
+ */
+export type ScriptValues = Readonly<Record<string, ScriptValue>>
+
+export type ScriptValue = string | number | boolean | ScriptList
+
+/**
+ * One line an item. A text holds no end of a line. A record may hold anything: its fields are joined by colons, and
+ * what would be mistaken in them is coded (`decode` of target/lib.sh).
+ */
+export type ScriptList = readonly (string | readonly string[])[]
+
+/** A file below `target/`, as it lies there but for lines that are comments. */
+export function targetFile(path: string): string {
+  const text = findTargetFile(path)
+  if (text === undefined) throw notInstalled(path, 'there is no such file')
+  return text
+}
+
+/** Undefined = there is no such file. */
+export function findTargetFile(path: string): string | undefined {
+  files ??= readAll()
+  return files.get(path)
+}
+
+let files: ReadonlyMap<string, string> | undefined
+
+/** Reads all files at once, so that hydra-ops runs on with scripts of its own version while another one is installed. */
+function readAll(): ReadonlyMap<string, string> {
+  const folder = join(packageRoot(), 'target')
+  try {
+    const names = readdirSync(folder, { recursive: true, encoding: 'utf8' })
+    const read = (name: string) => readFileSync(join(folder, name), 'utf8').replaceAll(/^[ \t]*#.*\n/gm, '')
+    return new Map(names.filter((name) => /\.[a-z]+$/.test(name)).map((name) => [name, read(name)]))
+  } catch (error) {
+    throw notInstalled('', messageOf(error))
+  }
+}
+
+function notInstalled(path: string, why: string): Error {
+  return failure('INSTALLATION', `hydra-ops is not installed properly: target/${path}: ${why}`, {
+    hint: `install hydra-ops again; its scripts belong into ${join(packageRoot(), 'target')}`,
+  })
+}
+
+/** The line of a script that gives a value to a variable. */
+export function valueLine([name, value]: readonly [string, ScriptValue]): string {
+  if (!/^[a-z][a-z0-9_]*$/.test(name)) throw new Error(`'${name}' is no name for a value of a script`)
+  return `${name}=${shellQuote(typeof value === 'object' ? value.map(line).join('\n') : String(value))}\n`
+}
+
+function line(item: ScriptList[number]): string {
+  if (typeof item !== 'string') return item.map(coded).join(':')
+  if (item === '' || item.includes('\n')) {
+    throw usageError(`${JSON.stringify(item)} cannot be one of several values of a script on a machine`, {
+      hint: 'it must have exactly one line',
+    })
+  }
+  return item
+}
+
+/** A field as `printf %b` reads it back, with none of the characters that separate fields and records. */
+function coded(field: string): string {
+  return field.replaceAll(/[\\:\n]/g, (each) => `\\0${each.charCodeAt(0).toString(8).padStart(3, '0')}`)
+}
