@@ -161,12 +161,17 @@ it('a new network expression is on the disk before it has its name', () => {
   expectDurable(file)
 })
 
+/** Makes a private key. ssh2 itself cannot read about one in 400 of those that it makes. */
+function readableKey(): string {
+  const { private: key } = ssh2.utils.generateKeyPairSync('ed25519')
+  return ssh2.utils.parseKey(key) instanceof Error ? readableKey() : key
+}
+
 it('a key pair is on the disk before it has its name', async () => {
   const file = join(folder, 'keys', 'id_ed25519')
   const local: Pick<LocalCommands, 'run'> = {
     run: async (argv) => {
-      const { private: key } = ssh2.utils.generateKeyPairSync('ed25519')
-      fs.writeFileSync(argv.at(-1) ?? '', key, { mode: 0o600 })
+      fs.writeFileSync(argv.at(-1) ?? '', readableKey(), { mode: 0o600 })
       return { kind: 'exited', code: 0, stdout: '', stderr: '' }
     },
   }
