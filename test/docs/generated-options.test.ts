@@ -204,3 +204,60 @@ it('what becomes a closure has the same options in its schema and where Nix chec
   expect(typesIn('fileTypes')).toEqual(fields(innerSchema(properties.files)))
   expect(typesIn('unitTypes')).toEqual(fields(innerSchema(properties.units)))
 })
+
+/** Each option within a schema that has an example, however deep, with its schema. */
+function withExamples(
+  name: string,
+  schema: unknown,
+): { name: string; schema: z.ZodType; example: unknown }[] {
+  if (
+    schema instanceof z.ZodOptional ||
+    schema instanceof z.ZodNullable ||
+    schema instanceof z.ZodDefault ||
+    schema instanceof z.ZodPrefault
+  )
+    return withExamples(name, schema.unwrap())
+  if (schema instanceof z.ZodArray) return withExamples(`${name}.*`, schema.element)
+  if (schema instanceof z.ZodRecord) return withExamples(`${name}.<name>`, schema.valueType)
+  if (!(schema instanceof z.ZodObject)) return []
+  return Object.entries(schema.shape).flatMap(([key, each]) => {
+    const option = each instanceof z.ZodType ? each : z.never()
+    const [example] = z.array(z.unknown()).parse(option.meta()?.examples ?? [])
+    const own = example === undefined ? [] : [{ name: `${name}.${key}`, schema: option, example }]
+    return [...own, ...withExamples(`${name}.${key}`, each)]
+  })
+}
+
+/** An example as its schema gets it: paths and packages arrive as places. */
+function arrived(example: unknown): unknown {
+  if (Array.isArray(example)) return example.map(arrived)
+  if (typeof example === 'object' && example !== null)
+    return Object.fromEntries(Object.entries(example).map(([key, each]) => [key, arrived(each)]))
+  if (typeof example !== 'string') return example
+  const packaged = /^pkgs\.(.*)$/.exec(example)?.[1]
+  if (packaged !== undefined) return `/nix/store/${'0'.repeat(32)}-${packaged}`
+  return example.replace(/^\.\//, '/srv/networks/')
+}
+
+describe('the example of each option', () => {
+  const refused = (schema: unknown) =>
+    withExamples('deployment', schema).flatMap((option) => {
+      const { error } = option.schema.safeParse(arrived(option.example))
+      return error === undefined ? [] : [`${option.name}: ${error.issues[0]?.message}`]
+    })
+
+  it.each([
+    ['a machine', DebianOptions, 90],
+    ['a closure', ClosureOptions, 10],
+  ])('is taken by the schema of %s', (_, schema, least) => {
+    expect(withExamples('deployment', schema).length).toBeGreaterThan(least)
+    expect(refused(schema)).toEqual([])
+  })
+
+  it('is found where its schema refuses it', () => {
+    const wrong = documented(z.number().default(1), 'how many', 'three')
+    expect(refused(z.object({ inner: z.array(z.object({ count: wrong })).default([]) }))).toEqual([
+      expect.stringMatching(/^deployment\.inner\.\*\.count: /),
+    ])
+  })
+})
