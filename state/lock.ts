@@ -1,14 +1,6 @@
 import { randomBytes } from 'node:crypto'
-import {
-  closeSync,
-  fsyncSync,
-  mkdirSync,
-  openSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs'
+import { readFileSync } from 'node:fs'
+import { mkdir, open, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Operator } from '../src/core/context.js'
 import { temporary } from '../src/core/durable-file.js'
@@ -19,7 +11,7 @@ import { claimOf, Holder, isDead } from './holder.js'
 export interface HeldLock {
   /** False when somebody removed it (`hydra-ops unlock`) or took it over. */
   isOurs(): boolean
-  release(): void
+  release(): Promise<void>
 }
 
 export type LockAttempt =
@@ -35,26 +27,26 @@ const rounds = 100
  * another name and renamed into place, which fails while there is one: so it is never seen half made, and of
  * any number of processes one gets it.
  */
-export function tryLock(folder: string, operator: Operator, now: Date): LockAttempt {
+export async function tryLock(folder: string, operator: Operator, now: Date): Promise<LockAttempt> {
   for (let round = 0; round < rounds; round += 1) {
     const found = readHolder(folder)
     if (found.kind === 'unreadable') return { kind: 'busy', holder: undefined }
     if (found.kind === 'holder') {
       if (!isDead(found.holder, operator, now)) return { kind: 'busy', holder: found.holder }
-      const busy = retireDead(folder, found.holder, operator, now)
+      const busy = await retireDead(folder, found.holder, operator, now)
       if (busy !== undefined) return busy
     }
     const claim = claimOf(operator, randomBytes(8).toString('hex'), now)
-    if (place(folder, claim)) return { kind: 'held', lock: heldLock(folder, claim) }
+    if (await place(folder, claim)) return { kind: 'held', lock: heldLock(folder, claim) }
   }
   return { kind: 'busy', holder: undefined }
 }
 
 /** Removes a lock whatever its holder. */
-export function removeLock(folder: string): Holder | 'unknown' | undefined {
+export async function removeLock(folder: string): Promise<Holder | 'unknown' | undefined> {
   const found = readHolder(folder)
   if (found.kind === 'free') return undefined
-  discard(folder)
+  await discard(folder)
   return found.kind === 'holder' ? found.holder : 'unknown'
 }
 
@@ -62,15 +54,20 @@ export function removeLock(folder: string): Holder | 'unknown' | undefined {
  * Removes a dead holder's lock. Two that found the same dead one must not remove each other's new lock, so
  * this is done under a lock of its own, named after the dead claim, and only while that very claim is there.
  */
-function retireDead(folder: string, dead: Holder, operator: Operator, now: Date): LockAttempt | undefined {
-  const guard = tryLock(`${folder}.dead-${dead.nonce}`, operator, now)
+async function retireDead(
+  folder: string,
+  dead: Holder,
+  operator: Operator,
+  now: Date,
+): Promise<LockAttempt | undefined> {
+  const guard = await tryLock(`${folder}.dead-${dead.nonce}`, operator, now)
   if (guard.kind === 'busy') return guard
   try {
     const found = readHolder(folder)
-    if (found.kind === 'holder' && found.holder.nonce === dead.nonce) discard(folder)
+    if (found.kind === 'holder' && found.holder.nonce === dead.nonce) await discard(folder)
     return undefined
   } finally {
-    guard.lock.release()
+    await guard.lock.release()
   }
 }
 
@@ -81,9 +78,9 @@ function heldLock(folder: string, claim: Holder): HeldLock {
   }
   return {
     isOurs,
-    release: () => {
+    release: async () => {
       try {
-        if (isOurs()) discard(folder)
+        if (isOurs()) await discard(folder)
       } catch {
         // What happened under the lock counts; a lock that stays behind is taken over from a dead process.
       }
@@ -92,32 +89,32 @@ function heldLock(folder: string, claim: Holder): HeldLock {
 }
 
 /** False when there is a lock already. */
-function place(folder: string, claim: Holder): boolean {
+async function place(folder: string, claim: Holder): Promise<boolean> {
   const draft = temporary(folder)
   try {
-    mkdirSync(draft, { mode: 0o700 })
-    const fd = openSync(join(draft, 'holder.json'), 'wx', 0o600)
+    await mkdir(draft, { mode: 0o700 })
+    const holder = await open(join(draft, 'holder.json'), 'wx', 0o600)
     try {
-      writeFileSync(fd, JSON.stringify(claim))
-      fsyncSync(fd)
+      await holder.writeFile(JSON.stringify(claim))
+      await holder.sync()
     } finally {
-      closeSync(fd)
+      await holder.close()
     }
-    renameSync(draft, folder)
+    await rename(draft, folder)
     return true
   } catch (error) {
-    rmSync(draft, { recursive: true, force: true })
+    await rm(draft, { recursive: true, force: true })
     if (['ENOTEMPTY', 'EEXIST'].includes(errnoOf(error) ?? '')) return false
     throw fsFailure(error, 'make the lock', folder, '; nothing was changed')
   }
 }
 
 /** Renamed first: a folder cannot be removed in one step, and half a lock must not be seen. */
-function discard(folder: string): void {
+async function discard(folder: string): Promise<void> {
   const doomed = temporary(folder)
   try {
-    renameSync(folder, doomed)
-    rmSync(doomed, { recursive: true, force: true })
+    await rename(folder, doomed)
+    await rm(doomed, { recursive: true, force: true })
   } catch (error) {
     if (errnoOf(error) !== 'ENOENT') throw fsFailure(error, 'remove the lock', folder)
   }

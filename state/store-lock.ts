@@ -28,9 +28,9 @@ export function createStoreLock(
   { waitMs } = usualWaits,
 ): StoreLock {
   const folder = join(root, 'lock')
-  const attempt = (): HeldLock | Holder | undefined => {
+  const attempt = async (): Promise<HeldLock | Holder | undefined> => {
     makeFolders(root)
-    const tried = tryLock(folder, operator, now())
+    const tried = await tryLock(folder, operator, now())
     if (tried.kind === 'busy') return tried.holder
     sweepStore(root, deploymentsFolder(root))
     return tried.lock
@@ -39,12 +39,12 @@ export function createStoreLock(
     taken !== undefined && 'release' in taken
   const take = async (run: Run): Promise<HeldLock> => {
     const deadline = Date.now() + waitMs
-    let taken = attempt()
+    let taken = await attempt()
     if (!holding(taken)) run.log(`waiting for the state folder, in use by ${nameOf(taken)}`)
     while (!holding(taken)) {
       if (Date.now() > deadline) throw stillBusy(root, taken, waitMs)
       await pause(pauseMs, run.signal)
-      taken = attempt()
+      taken = await attempt()
     }
     return taken
   }
@@ -54,7 +54,7 @@ export function createStoreLock(
       try {
         return await action()
       } finally {
-        lock.release()
+        await lock.release()
       }
     },
   }

@@ -91,7 +91,7 @@ export async function createStore(options: StoreOptions): Promise<DeploymentStor
     async lock(uuid, action) {
       const read = readHead(root, uuid)
       if (read.kind === 'broken') throw read.error
-      const lock = takeLock(root, read.head, operator, now())
+      const lock = await takeLock(root, read.head, operator, now())
       try {
         sweepDeployment(paths(uuid).root)
         const claimingName = (renamed: DeploymentHead, write: () => Promise<void>) =>
@@ -107,7 +107,7 @@ export async function createStore(options: StoreOptions): Promise<DeploymentStor
           await ended()
         }
       } finally {
-        lock.release()
+        await lock.release()
       }
     },
     allocating: (uuid, run, action) =>
@@ -120,7 +120,7 @@ export async function createStore(options: StoreOptions): Promise<DeploymentStor
         ),
       ),
     async unlock(uuid) {
-      const holder = removeLock(stateFiles(paths(uuid).root).lock)
+      const holder = await removeLock(stateFiles(paths(uuid).root).lock)
       if (holder === undefined) return undefined
       return holder === 'unknown' ? 'somebody unknown: the lock did not say' : describeHolder(holder)
     },
@@ -181,9 +181,14 @@ async function makeDeployment(root: string, head: DeploymentHead): Promise<void>
   }
 }
 
-function takeLock(root: string, record: DeploymentHead, operator: Operator, now: Date): HeldLock {
+async function takeLock(
+  root: string,
+  record: DeploymentHead,
+  operator: Operator,
+  now: Date,
+): Promise<HeldLock> {
   const { lock: folder } = stateFiles(deploymentPaths(root, record.uuid).root)
-  const attempt = tryLock(folder, operator, now)
+  const attempt = await tryLock(folder, operator, now)
   if (attempt.kind === 'held') return attempt.lock
   const name = record.name ?? record.uuid
   const holder = attempt.holder === undefined ? 'somebody' : describeHolder(attempt.holder)

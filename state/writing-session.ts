@@ -1,6 +1,7 @@
 import { readFileSync, renameSync, rmSync } from 'node:fs'
 import { mkdir, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
+import pLimit from 'p-limit'
 import type { Operator } from '../src/core/context.js'
 import {
   type DeploymentHead,
@@ -89,8 +90,10 @@ export function writingSession(context: WritingContext, loaded: LoadedState): Wr
   }
 
   const turns = new Map<string, Promise<unknown>>()
+  // Hundreds that begin together would be checked and rendered in one go, with no turn for anything else.
+  const writing = pLimit(filesAtOnce)
   const inTurn = <T>(file: string, action: () => Promise<T>): Promise<T> => {
-    const turn = (turns.get(file) ?? Promise.resolve()).then(action)
+    const turn = (turns.get(file) ?? Promise.resolve()).then(() => writing(action))
     turns.set(
       file,
       turn.catch(() => {}),
@@ -115,19 +118,15 @@ export function writingSession(context: WritingContext, loaded: LoadedState): Wr
     checkHead()
     const { undivided } = head
     if (undivided === undefined) return
-    const names = Object.keys(machines).map((name) => MachineName.parse(name))
     await rm(files.machines, { recursive: true, force: true })
     await makeFolder(files.machines)
     context.wrote()
-    let next = 0
-    const many = names.length >= manyMachines
-    const worker = async () => {
-      for (let name = names[next++]; name !== undefined; name = names[next++]) {
-        const machine = machines[name]
-        if (machine !== undefined) await addMachineFile(name, machine, many)
-      }
-    }
-    await settleAll(Array.from({ length: filesAtOnce }, worker))
+    const many = Object.keys(machines).length >= manyMachines
+    const slots = pLimit(filesAtOnce)
+    const added = Object.entries(machines).map(([name, machine]) =>
+      slots(() => addMachineFile(MachineName.parse(name), machine, many)),
+    )
+    await settleAll(added)
     const revision = head.revision + 1
     const text = renderHead(root, head.head, revision)
     // An old backup would bring back the machines as they were then, without a word.
@@ -250,7 +249,7 @@ export function writingSession(context: WritingContext, loaded: LoadedState): Wr
   return { session, ended }
 }
 
-/** Files of machines that are made at once, where a state is divided. */
+/** Files that are written at once. */
 const filesAtOnce = 8
 
 async function makeFolder(folder: string): Promise<void> {

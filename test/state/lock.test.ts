@@ -10,8 +10,8 @@ import { createLab, errorOf, operator, temporaryFolder, temporaryStore } from '.
 const now = new Date('2026-11-21T10:15:00Z')
 const other = { user: 'bob', host: operator.host, command: 'hydra-ops destroy -d lab', run: 'run-2' }
 
-function take(folder: string) {
-  const attempt = tryLock(folder, operator, now)
+async function take(folder: string) {
+  const attempt = await tryLock(folder, operator, now)
   if (attempt.kind === 'busy') throw new Error('the lock was busy')
   return attempt.lock
 }
@@ -26,29 +26,29 @@ function lockOf(folder: string, differs: Partial<Holder>): void {
 }
 
 describe('a lock', () => {
-  it('is had by one, until it is released', () => {
+  it('is had by one, until it is released', async () => {
     const folder = join(temporaryFolder(), 'lock')
-    const lock = take(folder)
+    const lock = await take(folder)
     expect(lock.isOurs()).toBe(true)
-    expect(tryLock(folder, other, now)).toMatchObject({
+    expect(await tryLock(folder, other, now)).toMatchObject({
       kind: 'busy',
       holder: { user: 'alice', pid: process.pid },
     })
-    lock.release()
+    await lock.release()
     expect(existsSync(folder)).toBe(false)
-    expect(tryLock(folder, other, now).kind).toBe('held')
+    expect((await tryLock(folder, other, now)).kind).toBe('held')
     expect(lock.isOurs()).toBe(false)
-    lock.release()
-    expect(tryLock(folder, operator, now)).toMatchObject({ kind: 'busy', holder: { user: 'bob' } })
+    await lock.release()
+    expect(await tryLock(folder, operator, now)).toMatchObject({ kind: 'busy', holder: { user: 'bob' } })
   })
 
-  it('leaves nothing else beside it, taken, refused or released', () => {
+  it('leaves nothing else beside it, taken, refused or released', async () => {
     const parent = temporaryFolder()
     const folder = join(parent, 'lock')
-    const lock = take(folder)
-    tryLock(folder, other, now)
+    const lock = await take(folder)
+    await tryLock(folder, other, now)
     expect(readdirSync(parent)).toEqual(['lock'])
-    lock.release()
+    await lock.release()
     expect(readdirSync(parent)).toEqual([])
   })
 
@@ -59,16 +59,16 @@ describe('a lock', () => {
     )
   })
 
-  it('is removed whatever its holder, and not missed when there is none', () => {
+  it('is removed whatever its holder, and not missed when there is none', async () => {
     const folder = join(temporaryFolder(), 'lock')
-    expect(removeLock(folder)).toBeUndefined()
-    take(folder)
-    expect(removeLock(folder)).toMatchObject({ user: 'alice' })
+    expect(await removeLock(folder)).toBeUndefined()
+    await take(folder)
+    expect(await removeLock(folder)).toMatchObject({ user: 'alice' })
     mkdirSync(folder)
     writeFileSync(join(folder, 'holder.json'), '{"us')
-    expect(tryLock(folder, operator, now)).toEqual({ kind: 'busy', holder: undefined })
-    expect(removeLock(folder)).toBe('unknown')
-    expect(tryLock(folder, operator, now).kind).toBe('held')
+    expect(await tryLock(folder, operator, now)).toEqual({ kind: 'busy', holder: undefined })
+    expect(await removeLock(folder)).toBe('unknown')
+    expect((await tryLock(folder, operator, now)).kind).toBe('held')
   })
 
   it('is one sentence when it cannot be made', async () => {
@@ -92,11 +92,11 @@ describe('the lock of another process', () => {
     ['that ran before this host was restarted', { bootId: otherBoot }],
     ['on another host, a day old', { host: 'build2', bootId: otherBoot, since: ago(day + 1000) }],
     ['in another container, a day old', { pidNamespace: 'pid:[1]', since: ago(day + 1000) }],
-  ])('%s is taken over at once', (_, differs) => {
+  ])('%s is taken over at once', async (_, differs) => {
     const parent = temporaryFolder()
     const folder = join(parent, 'lock')
     lockOf(folder, differs)
-    expect(take(folder).isOurs()).toBe(true)
+    expect((await take(folder)).isOurs()).toBe(true)
     expect(readdirSync(parent)).toEqual(['lock'])
   })
 
@@ -110,27 +110,27 @@ describe('the lock of another process', () => {
       'in another container, not a day old',
       { pidNamespace: 'pid:[1]', pid: 4_194_305, since: ago(day - 1000) },
     ],
-  ])('%s is left alone', (_, differs) => {
+  ])('%s is left alone', async (_, differs) => {
     const folder = join(temporaryFolder(), 'lock')
     lockOf(folder, differs)
     const before = readFileSync(join(folder, 'holder.json'), 'utf8')
-    expect(tryLock(folder, operator, now)).toMatchObject({ kind: 'busy', holder: { user: 'bob' } })
+    expect(await tryLock(folder, operator, now)).toMatchObject({ kind: 'busy', holder: { user: 'bob' } })
     expect(readFileSync(join(folder, 'holder.json'), 'utf8')).toBe(before)
   })
 
-  it('that is dead is left to whoever is taking it over already', () => {
+  it('that is dead is left to whoever is taking it over already', async () => {
     const folder = join(temporaryFolder(), 'lock')
     lockOf(folder, { pid: 4_194_305 })
     lockOf(`${folder}.dead-their-claim`, { nonce: 'guard' })
-    expect(tryLock(folder, operator, now)).toMatchObject({ kind: 'busy', holder: { nonce: 'guard' } })
+    expect(await tryLock(folder, operator, now)).toMatchObject({ kind: 'busy', holder: { nonce: 'guard' } })
   })
 
-  it('is taken over although the one who was taking it over died as well', () => {
+  it('is taken over although the one who was taking it over died as well', async () => {
     const parent = temporaryFolder()
     const folder = join(parent, 'lock')
     lockOf(folder, { pid: 4_194_305 })
     lockOf(`${folder}.dead-their-claim`, { nonce: 'guard', pid: 4_194_305 })
-    expect(take(folder).isOurs()).toBe(true)
+    expect((await take(folder)).isOurs()).toBe(true)
     expect(readdirSync(parent)).toEqual(['lock'])
   })
 })

@@ -94,7 +94,7 @@ const actions: Readonly<Record<string, () => Promise<void>>> = {
     let won = 0
     let together = 0
     for (const end = Date.now() + Number(rest[0]); Date.now() < end; ) {
-      const attempt = tryLock(folder, operator, new Date())
+      const attempt = await tryLock(folder, operator, new Date())
       if (attempt.kind === 'busy') {
         await sleep(Math.random())
         continue
