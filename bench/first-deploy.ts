@@ -12,6 +12,8 @@ export interface FirstDeploy {
   readonly seconds: number
   /** The longest time for which one piece of work had the event loop; what other processes took is not in it. */
   readonly blockedMs: number
+  /** The most processor time of one such piece: the rest is waiting for the disk, or for the host. */
+  readonly workedMs: number
   /** Connections that were open at once. */
   readonly connections: number
   readonly rssMiB: number
@@ -40,7 +42,7 @@ export async function firstDeploy(count: number, maxConcurrent: number): Promise
     if (failed.length > 0 || results.length !== count) throw new Error(JSON.stringify(failed.slice(0, 3)))
     return {
       seconds,
-      blockedMs: loop.blockedMs(),
+      ...loop.most(),
       connections: watched.most(),
       rssMiB: Math.max(rss, process.memoryUsage.rss()) / 1024 / 1024,
     }
@@ -72,21 +74,23 @@ function countConnections(ssh: Ssh): { ssh: Ssh; most(): number } {
 const tickMs = 2
 
 /** Looks again and again how late a timer is, less the time in which the processor was not ours. */
-function watchLoop(): { end(): void; blockedMs(): number } {
-  let blocked = 0
-  let last = performance.now()
-  let waited = waitedForProcessorMs()
+function watchLoop(): { end(): void; most(): Pick<FirstDeploy, 'blockedMs' | 'workedMs'> } {
+  let most = { blockedMs: 0, workedMs: 0 }
+  let last = { at: performance.now(), ...threadTimes() }
   const timer = setInterval(() => {
-    const [now, nowWaited] = [performance.now(), waitedForProcessorMs()]
-    blocked = Math.max(blocked, now - last - tickMs - (nowWaited - waited))
+    const now = { at: performance.now(), ...threadTimes() }
+    const late = now.at - last.at - tickMs - (now.waitedMs - last.waitedMs)
+    most = {
+      blockedMs: Math.max(most.blockedMs, late),
+      workedMs: Math.max(most.workedMs, now.workedMs - last.workedMs),
+    }
     last = now
-    waited = nowWaited
   }, tickMs)
-  return { end: () => clearInterval(timer), blockedMs: () => blocked }
+  return { end: () => clearInterval(timer), most: () => most }
 }
 
-/** Reads how long this process's first thread was ready and did not run (the second number of man 5 proc, schedstat). */
-function waitedForProcessorMs(): number {
-  const [, waitedNs] = readFileSync(`/proc/self/task/${process.pid}/schedstat`, 'utf8').split(' ')
-  return Number(waitedNs) / 1e6
+/** Reads how long this process's first thread ran, and was ready and did not run (man 5 proc, schedstat). */
+function threadTimes(): { workedMs: number; waitedMs: number } {
+  const [worked, waited] = readFileSync(`/proc/self/task/${process.pid}/schedstat`, 'utf8').split(' ')
+  return { workedMs: Number(worked) / 1e6, waitedMs: Number(waited) / 1e6 }
 }

@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs'
 import { mkdir, readdir, readFile, readlink, unlink } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import pLimit from 'p-limit'
-import { replaceDurably } from '../src/core/durable-file.js'
+import { replaceFile } from '../src/core/durable-file-async.js'
 import { errnoOf } from '../src/core/file-failure.js'
 import { StorePath } from '../src/core/names.js'
 import type { Nix } from '../src/core/nix.js'
@@ -51,7 +51,7 @@ export function createRoots(
       run.log(`tell Nix the place of the ${kept.length} closures that it keeps for ${folder}`)
     const limit = pLimit(linksAtOnce)
     await settleAll(kept.map(({ link, path }) => limit(addRoot, link, path, run)))
-    replaceDurably(join(folder, placeName), folder)
+    await replaceFile(join(folder, placeName), folder)
   }
 
   /** Machines are worked on at once: the first renews the links of all. */
