@@ -93,7 +93,7 @@ function refuseKeysThatStayUnowned(job: Job, { look, wanted, changes }: Assessme
   const mayMakeUsers =
     changes.some((change) => change.needs === 'recreate') ||
     activationDue(job, look.survey.profile, wanted) ||
-    look.missingPackages.length > 0 ||
+    look.system.missing.length > 0 ||
     look.tasks.some((task) => task.why !== undefined)
   if (!mayMakeUsers) refuseMissingOwners(job.machine, look.keys)
 }

@@ -4,7 +4,7 @@ import type { ClosureInfo } from '../core/nix.js'
 import { hostOf } from '../machine/connect.js'
 import { journal, recordOf, updateJob } from '../machine/machine.js'
 import { writeMachineSshConfig } from '../machine/ssh-files.js'
-import type { Survey } from '../systems/debian/survey.js'
+import type { Survey } from '../systems/system.js'
 import type { Job } from './job.js'
 
 /** Room that must stay free on the target's /nix besides the closure. */

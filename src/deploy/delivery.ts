@@ -1,8 +1,6 @@
 import { hostOf } from '../machine/connect.js'
 import { journal, updateJob } from '../machine/machine.js'
-import type { Activated } from '../systems/debian/activation-stage.js'
-import { debianDefinition } from '../systems/debian/definition.js'
-import { installPackages } from '../systems/debian/packages.js'
+import type { Activated } from '../systems/system.js'
 import { runTasks, type TaskResult, tasksFailure } from '../tasks/engine.js'
 import { aloneOnMachine } from '../tasks/machine-lock.js'
 import type { Job } from './job.js'
@@ -11,15 +9,13 @@ import { refuseMachine } from './refuse-machine.js'
 
 type Unjudged = Extract<Activated, { kind: 'unjudged' }>
 
-/** Installs what apt is to install, in one transaction; answers whether something was. */
-export async function deliverPackages(job: Job, look: Look): Promise<boolean> {
-  if (look.missingPackages.length === 0) return false
-  refuseMachine(job, look.survey)
-  await journal(job, 'packages.install', { data: [...look.missingPackages] })
-  const { aptProxy: proxy } = debianDefinition(job.definition).options
-  const installed = await installPackages(hostOf(job), look.packages, { proxy, run: job.run })
-  if (installed.length > 0) job.changed = true
-  return installed.length > 0
+/** Installs what the system lacks before the first task runs; answers whether something was installed. */
+export async function bootstrap(job: Job, { survey, system }: Look): Promise<boolean> {
+  if (system.missing.length === 0) return false
+  refuseMachine(job, survey)
+  const installed = await system.bootstrap(job)
+  if (installed) job.changed = true
+  return installed
 }
 
 /** Runs the set-up tasks of one stage that need to run; answers whether any did. */

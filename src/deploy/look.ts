@@ -6,16 +6,8 @@ import { planKeys, resolveKeys, type SeenKey } from '../keys/keys.js'
 import { hostOf } from '../machine/connect.js'
 import { recordOf } from '../machine/machine.js'
 import { batchedHost } from '../remote/batched-host.js'
-import type { Activated } from '../systems/debian/activation-stage.js'
-import { debianDefinition } from '../systems/debian/definition.js'
-import {
-  missingPackages,
-  planPackages,
-  type WantedPackages,
-  wantedPackages,
-} from '../systems/debian/packages.js'
-import { type Survey, surveyMachine } from '../systems/debian/survey.js'
-import { undoes } from '../systems/debian/undone.js'
+import type { Activated, Survey, SystemLook } from '../systems/system.js'
+import { systemOf } from '../systems/systems.js'
 import { planTasks, probeTasks, type TaskContext, type TaskStatus } from '../tasks/engine.js'
 import { keyedHash } from '../tasks/keyed-hash.js'
 import { connectAsUser, secretKeeper, taskSecrets } from '../tasks/secrets.js'
@@ -25,8 +17,7 @@ import type { Job } from './job.js'
 export interface Look {
   readonly survey: Survey
   readonly keys: readonly SeenKey[]
-  readonly packages: WantedPackages
-  readonly missingPackages: readonly string[]
+  readonly system: SystemLook
   readonly tasks: readonly TaskStatus[]
   readonly items: readonly PlanItem[]
 }
@@ -35,7 +26,6 @@ export interface Look {
 export async function lookAt(job: Job): Promise<Look> {
   const host = batchedHost(hostOf(job))
   const tasks = await wantedTasks(job)
-  const packages = wantedPackages(debianDefinition(job.definition), tasks)
   // In a dry run no command of the user's is run, not even to learn a key.
   const resolved = await resolveKeys(job.definition, {
     local: job.ops.local,
@@ -45,18 +35,17 @@ export async function lookAt(job: Job): Promise<Look> {
   })
   const context = await taskContext(job)
   // All have ended before one of them is an error: none runs on over a connection that is closed then.
-  const [survey, keys, missing, statuses] = await settleAll([
-    surveyMachine(host, job.run),
+  const [system, keys, statuses] = await settleAll([
+    systemOf(job.definition).look(host, job.definition, tasks, job.run),
     inspectKeys(host, resolved, job.run),
-    missingPackages(host, packages, job.run),
     probeTasks(host, tasks, context),
   ])
   const items = [
-    ...planPackages(missing),
+    ...system.items,
     ...planTasks(statuses, job.request.allowRecreate),
     ...planKeys(keys, recordOf(job).keys),
   ]
-  return { survey, keys, packages, missingPackages: missing, tasks: statuses, items }
+  return { survey: system.survey, keys, system, tasks: statuses, items }
 }
 
 /** After the tasks of `bootstrap`: those that come later may see something else now; all else is as it was. */
@@ -72,6 +61,7 @@ export async function lookAtLaterTasks(job: Job, look: Look): Promise<Look> {
 export async function lookAtUndoneTasks(job: Job, look: Look, { undone }: Activated): Promise<Look> {
   const due = look.tasks.filter(({ why }) => why !== undefined)
   const done = (await wantedTasks(job)).filter(({ id }) => !due.some(({ task }) => task.id === id))
+  const { undoes } = systemOf(job.definition)
   const untouched = undone?.every((line) => !done.some((task) => undoes(line, task))) ?? false
   if (untouched) return look
   return { ...look, tasks: [...due, ...(await probe(job, done))] }

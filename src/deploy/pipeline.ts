@@ -11,10 +11,10 @@ import { createResource, restartResource, startResource } from '../machine/lifec
 import { closeJob, recordOf, updateJob } from '../machine/machine.js'
 import { rebootMachine } from '../machine/reboot.js'
 import { commitAllocation } from '../network/allocate.js'
-import { activateClosure, reattach } from '../systems/debian/activation-stage.js'
+import { systemOf } from '../systems/systems.js'
 import type { Assessment } from './assess.js'
 import { copyClosure } from './copy-closure.js'
-import { deliverPackages, deliverTasks } from './delivery.js'
+import { bootstrap, deliverTasks } from './delivery.js'
 import { runChecks } from './health.js'
 import { activationDue, alwaysActivates, enter, type Job } from './job.js'
 import { type Look, lookAt, lookAtLaterTasks, lookAtUndoneTasks } from './look.js'
@@ -57,11 +57,11 @@ async function stages(job: Job, seen: Assessment): Promise<void> {
   if (job.request.until === 'create') return
   let look = await reach(job, seen)
   // It ended after we looked: what it did need not be done again.
-  if (await reattach(job)) look = await lookAt(job)
+  if (await systemOf(job.definition).reattach(job)) look = await lookAt(job)
   await checks(job, 'preDeployChecks')
 
   enter(job, 'bootstrap')
-  if (await deliverPackages(job, look)) look = await lookAt(job)
+  if (await bootstrap(job, look)) look = await lookAt(job)
   if (await deliverTasks(job, 'bootstrap', look)) look = await lookAtLaterTasks(job, look)
 
   const wanted = seen.wanted
@@ -124,7 +124,9 @@ async function deliver(job: Job, before: Look, wanted: StorePath): Promise<Look>
   const due = activationDue(job, look.survey.profile, wanted)
   // Something may wait for a task only where one is to run.
   const beforeTasks = look.tasks.some(({ task, why }) => task.stage === 'configure' && why !== undefined)
-  const first = due ? await activateClosure(job, wanted, { always, beforeTasks, again: false }) : undefined
+  const first = due
+    ? await systemOf(job.definition).activate(job, wanted, { always, beforeTasks, again: false })
+    : undefined
   if (first !== undefined) look = await lookAtUndoneTasks(job, look, first)
   enter(job, 'setup')
   const unjudged = first?.kind === 'unjudged' ? first : undefined
@@ -132,7 +134,7 @@ async function deliver(job: Job, before: Look, wanted: StorePath): Promise<Look>
   await deliverTasks(job, 'configure', look, { unjudged })
   if (unjudged !== undefined) {
     enter(job, 'activate', 'what waited for a set-up task, or failed before it')
-    await activateClosure(job, wanted, { always, beforeTasks: false, again: true })
+    await systemOf(job.definition).activate(job, wanted, { always, beforeTasks: false, again: true })
   }
   enter(job, 'keys')
   await finishKeys(job, look.keys)

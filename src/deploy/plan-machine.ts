@@ -4,7 +4,7 @@ import type { StorePath } from '../core/names.js'
 import type { MachinePlan, PlanItem } from '../core/plan.js'
 import type { Observation, ResourceChange } from '../core/provider.js'
 import { recordOf } from '../machine/machine.js'
-import { debianDefinition } from '../systems/debian/definition.js'
+import { systemOf } from '../systems/systems.js'
 import type { Assessment } from './assess.js'
 import { bytesOf, mebibytes } from './copy-closure.js'
 import { activationDue, type Job } from './job.js'
@@ -83,7 +83,7 @@ async function closureItems(job: Job, seen: Assessment): Promise<PlanItem[]> {
   const { files, units } = contentsOf(job, wanted)
   items.push(...differences('files', known?.files, files))
   items.push(...differences('units', known?.units, units))
-  items.push(...droppedPackages(seen))
+  items.push(...(seen.look?.system.dropped ?? []))
   return items
 }
 
@@ -136,20 +136,7 @@ function rebootItems(job: Job, { look }: Assessment): PlanItem[] {
 /** What is known to be in a closure: of one that was given with `--closure`, nothing. */
 export function contentsOf(job: Job, closure: StorePath): Pick<DeployedClosure, 'files' | 'units'> {
   if (closure !== job.definition.outPath) return { files: {}, units: {} }
-  const { files, units } = debianDefinition(job.definition)
-  return { files: hashes(files), units: hashes(units) }
-}
-
-/** File path or unit name → hash, in the shape that is recorded. */
-function hashes(entries: Record<string, { hash: string }>): Record<string, string> {
-  return Object.fromEntries(Object.entries(entries).map(([name, entry]) => [name, entry.hash]))
-}
-
-/** The activation removes what was installed for `deployment.aptPackages` and is no longer among them. */
-function droppedPackages({ look }: Assessment): PlanItem[] {
-  if (look === undefined) return []
-  const dropped = look.survey.aptInstalled.filter((name) => !look.packages.own.includes(name))
-  return dropped.length === 0 ? [] : [{ subject: 'packages', action: 'remove', detail: dropped.join(', ') }]
+  return systemOf(job.definition).contents(job.definition)
 }
 
 function differences(

@@ -2,7 +2,7 @@ import type { MachineRecord } from '../core/deployment.js'
 import type { PlanItem } from '../core/plan.js'
 import { keyPath, planKeys } from '../keys/keys.js'
 import { recordOf } from '../machine/machine.js'
-import { debianDefinition } from '../systems/debian/definition.js'
+import { systemOf } from '../systems/systems.js'
 import { planTasks, reasonByRecord } from '../tasks/engine.js'
 import type { Assessment } from './assess.js'
 import type { Job } from './job.js'
@@ -21,7 +21,7 @@ export async function unseenItems(job: Job, seen: Assessment): Promise<PlanItem[
   const tasks = await wantedTasks(job)
   const context = tasks.length === 0 ? undefined : await taskContext(job)
   return [
-    ...packageItems(job, seen, record),
+    ...systemOf(job.definition).planUnseen(job.definition, record?.deployed, seen.wanted),
     ...planTasks(
       tasks.map((task) => ({
         task,
@@ -33,14 +33,6 @@ export async function unseenItems(job: Job, seen: Assessment): Promise<PlanItem[
     ),
     ...keyItems(job, record?.keys ?? {}),
   ]
-}
-
-function packageItems(job: Job, seen: Assessment, record: MachineRecord | undefined): PlanItem[] {
-  const { aptPackages } = debianDefinition(job.definition).options
-  const known = record?.deployed
-  if (aptPackages.length === 0 || (known !== undefined && known.path === seen.wanted)) return []
-  const note = known === undefined ? undefined : 'unless installed already'
-  return [{ subject: 'packages', action: 'add', detail: aptPackages.join(', '), note }]
 }
 
 /** What lay in /run is gone after the next boot. */

@@ -1,11 +1,10 @@
 import { failure } from '../core/errors.js'
 import { hostOf } from '../machine/connect.js'
-import type { MachineSession } from '../machine/machine.js'
-import { ownerFile, type Survey, surveyMachine } from '../systems/debian/survey.js'
+import type { DefinedMachine } from '../machine/machine.js'
+import type { Survey } from '../systems/system.js'
+import { systemOf } from '../systems/systems.js'
 import type { Job } from './job.js'
 import { type Look, lookAt } from './look.js'
-
-const supported = new Set(['debian', 'ubuntu'])
 
 /** Looks at a machine that is to be changed, and refuses one that this deployment must not change. */
 export async function lookToChange(job: Job): Promise<Look> {
@@ -14,36 +13,26 @@ export async function lookToChange(job: Job): Promise<Look> {
   return look
 }
 
-/** On another system a part of the look fails in a way that explains nothing: no dpkg-query, for instance. */
+/** On another system a part of the look fails in a way that explains nothing: a program is missing, for instance. */
 async function refuseFailed(job: Job, error: unknown): Promise<never> {
-  const survey = await surveyMachine(hostOf(job), job.run).catch(() => undefined)
+  const survey = await systemOf(job.definition)
+    .survey(hostOf(job), job.run)
+    .catch(() => undefined)
   if (survey !== undefined) refuseMachine(job, survey)
   throw error
 }
 
 /** Refuses a machine that this deployment must not change; nothing was touched there yet. */
-export function refuseMachine(session: MachineSession, survey: Survey): void {
-  refuseOtherSystem(session, survey)
+export function refuseMachine(session: DefinedMachine, survey: Survey): void {
+  systemOf(session.definition).refuseOther(session, survey)
   refuseOtherOwner(session, survey)
 }
 
-function refuseOtherSystem({ machine }: MachineSession, { systems, facts }: Survey): void {
-  if (systems.some((each) => supported.has(each))) return
-  const [id = 'unknown'] = systems
-  throw failure(
-    'SYSTEM',
-    `machine '${machine}' runs ${facts.osRelease ?? id} (ID=${id} in /etc/os-release), neither Debian nor Ubuntu; it was not touched`,
-    {
-      machine,
-      hint: 'hydra-ops deploys to Debian, to Ubuntu, and to systems whose ID_LIKE names one of them',
-    },
-  )
-}
-
 /** Two deployments on one host would each remove what the other one put there. */
-function refuseOtherOwner(session: MachineSession, { owner }: Survey): void {
+function refuseOtherOwner(session: DefinedMachine, { owner }: Survey): void {
   const { machine } = session
   if (owner === undefined || owner === session.deployment.record.uuid) return
+  const { ownerFile } = systemOf(session.definition)
   const { target } = hostOf(session)
   const asRoot = target.user === 'root' ? [] : target.privilegeEscalation
   const remove = ['hydra-ops ssh', machine, '--', ...asRoot, 'rm', ownerFile].join(' ')

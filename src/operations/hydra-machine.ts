@@ -14,7 +14,7 @@ import { connect, hostOf } from '../machine/connect.js'
 import { closeJob, machineRun } from '../machine/machine.js'
 import { dryRunSession } from '../machine/session.js'
 import { definitionIn } from '../network/evaluate.js'
-import { surveyMachine } from '../systems/debian/survey.js'
+import { systemOf } from '../systems/systems.js'
 import { networkOnce } from './send-keys.js'
 
 /** Which Hydra is meant. */
@@ -57,7 +57,8 @@ export async function changeHydra<T>(
         deployment,
         { machine, run: machineRun(ops, machine, logs) },
         async (hydra) => {
-          refuseMachine(hydra.job, await surveyMachine(hostOf(hydra.job), hydra.job.run))
+          const { survey } = systemOf(hydra.job.definition)
+          refuseMachine(hydra.job, await survey(hostOf(hydra.job), hydra.job.run))
           return action(hydra)
         },
       )

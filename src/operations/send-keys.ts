@@ -10,7 +10,7 @@ import { finishKeys } from '../keys/keys-stage.js'
 import { connect, hostOf } from '../machine/connect.js'
 import { type MachineSession, recordedMachine, withLink } from '../machine/machine.js'
 import { definitionIn, evaluationRequest } from '../network/evaluate.js'
-import { surveyMachine } from '../systems/debian/survey.js'
+import { systemOf } from '../systems/systems.js'
 import { type OnMachines, onMachines } from './on-machines.js'
 
 /** Evaluates at most once, and only when asked: most starts and reboots need no expression. */
@@ -49,7 +49,8 @@ export async function sendKeysTo(session: MachineSession, network: NetworkOnce):
   const definition = definitionIn(await network(deployment, run), machine)
   const options = { local: ops.local, runCommands: true, run, known: new Map() }
   const keys = await resolveKeys(definition, options)
-  refuseMachine(session, await surveyMachine(hostOf(session), run))
+  const survey = await systemOf(definition).survey(hostOf(session), run)
+  refuseMachine({ ...session, definition }, survey)
   // Nothing comes that could make a missing owner: the keys are at their last stage.
   await finishKeys(session, await inspectKeys(hostOf(session), keys, run))
 }

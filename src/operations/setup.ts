@@ -9,7 +9,7 @@ import type { DeploymentSession } from '../core/session.js'
 import { settleAll } from '../core/settle.js'
 import { severalErrors } from '../core/several-errors.js'
 import { suggest } from '../core/suggest.js'
-import { deliverPackages, deliverTasks } from '../deploy/delivery.js'
+import { bootstrap, deliverTasks } from '../deploy/delivery.js'
 import { type Job, newJob } from '../deploy/job.js'
 import { lookAt, taskContext, wantedTasks } from '../deploy/look.js'
 import { lookToChange } from '../deploy/refuse-machine.js'
@@ -118,7 +118,7 @@ export async function runSetup(
       await connect(job)
       const look = await lookToChange(job)
       const only = { ...look, tasks: look.tasks.filter(({ task }) => task.id === wish.task) }
-      await deliverPackages(job, look)
+      await bootstrap(job, look)
       const redo = new Set(wish.redo ? [wish.task] : [])
       for (const stage of ['bootstrap', 'configure'] as const) await deliverTasks(job, stage, only, { redo })
       return job.changed

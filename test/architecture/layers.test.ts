@@ -19,6 +19,7 @@ describe('the rule', () => {
     ['src/operations/a.ts', '../ui/b.js', "'src/operations' may not import 'src/ui'"],
     ['src/deploy/a.ts', '../../state/b.js', "'src/deploy' may not import 'state'"],
     ['src/machine/a.ts', '../deploy/b.js', "'src/machine' may not import 'src/deploy'"],
+    ['src/deploy/a.ts', '../systems/debian/b.js', 'a system is reached by src/systems/system.ts alone'],
     ['src/setup/a.ts', '../tasks/b.js', "'src/setup' may not import 'src/tasks'"],
     ['providers/common/a.ts', '../libvirt/b.js', "'providers/common' may not import 'providers/libvirt'"],
     ['src/operations/a.ts', '../context.js', "'src/operations' may not import 'src/context.ts'"],

@@ -2,7 +2,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { MachineDefinition } from '../../src/core/definition.js'
 import { deploy } from '../../src/deploy/deploy.js'
 import { dryRunSession } from '../../src/machine/session.js'
-import { surveyMachine } from '../../src/systems/debian/survey.js'
+import { surveyDebian } from '../../src/systems/debian/survey.js'
 import { keyedHash } from '../../src/tasks/keyed-hash.js'
 import { fakeMachine, fakeNetwork, fakeStorePath } from '../fakes/fake-network.js'
 import { succeed, surveyOf } from '../fakes/fake-ssh.js'
@@ -48,9 +48,9 @@ describe('packages that were installed for the deployment and are dropped', () =
   it('are read from what the machine has written down', async () => {
     const { host, ssh } = await connectFake()
     ssh.answer('read the facts of the machine', surveyOf({ apt: 'curl jq ' }))
-    expect((await surveyMachine(host, recordingRun())).aptInstalled).toEqual(['curl', 'jq'])
+    expect((await surveyDebian(host, recordingRun())).installedByUs).toEqual(['curl', 'jq'])
     ssh.answer('read the facts of the machine', surveyOf({ apt: '' }))
-    expect((await surveyMachine(host, recordingRun())).aptInstalled).toEqual([])
+    expect((await surveyDebian(host, recordingRun())).installedByUs).toEqual([])
   })
 })
 

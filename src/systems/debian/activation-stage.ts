@@ -2,25 +2,10 @@ import { failure, OpsError } from '../../core/errors.js'
 import { StorePath } from '../../core/names.js'
 import { connect, hostOf } from '../../machine/connect.js'
 import { journal, type MachineSession, recordOf, updateJob } from '../../machine/machine.js'
+import type { Activated, ActivationOptions } from '../system.js'
 import { type ActivationResult, finishActivation, followActivation, startActivation } from './activation.js'
 import { surveyMachine } from './survey.js'
 import { tellsOfUndone } from './undone.js'
-
-/** How an activation ended that is no failure. */
-export type Activated = {
-  /** Its lines that tell what was removed or put back; undefined = they are lost. */
-  readonly undone: readonly string[] | undefined
-} & (
-  | { readonly kind: 'done' }
-  /** Something waits for a set-up task, or failed, maybe for want of one: the activation after the tasks judges it. */
-  | {
-      readonly kind: 'unjudged'
-      /** Says what waits and what failed, as the activation program does. */
-      readonly left: readonly string[]
-      /** The last journal lines of the units that failed. */
-      readonly journal: readonly string[]
-    }
-)
 
 /** The status of the activation program for `unjudged` (nix/target/hydra-ops/activate.pl). */
 const unjudged = 6
@@ -30,12 +15,12 @@ const leftLine = /^(?:waiting for their owner|failed before the set-up tasks): /
 
 /**
  * Activates the closure in a unit of the machine's own systemd, which goes on when we do not. Its name is
- * on disk before it starts, so that a later process can find its result. `again` = the second one of this run.
+ * on disk before it starts, so that a later process can find its result.
  */
 export async function activateClosure(
   session: MachineSession,
   path: StorePath,
-  options: { readonly always: boolean; readonly beforeTasks: boolean; readonly again: boolean },
+  options: ActivationOptions,
 ): Promise<Activated> {
   const { bootId } = await surveyMachine(hostOf(session), session.run)
   const run = options.again ? `${session.ops.operator.run}-2` : session.ops.operator.run

@@ -116,9 +116,8 @@ export function parseInstalled(text: string): Installed {
   return installed
 }
 
-export function planPackages(missing: readonly string[]): PlanItem[] {
-  if (missing.length === 0) return []
-  return [{ subject: 'packages', action: 'add', detail: missing.join(', ') }]
+export function planPackages(action: 'add' | 'remove', names: readonly string[]): PlanItem[] {
+  return names.length === 0 ? [] : [{ subject: 'packages', action, detail: names.join(', ') }]
 }
 
 /**

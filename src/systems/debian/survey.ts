@@ -1,25 +1,7 @@
-import type { MachineFacts } from '../../core/deployment.js'
 import type { Run } from '../../core/run.js'
 import type { Host } from '../../core/ssh.js'
 import { askMachine, fact } from '../../remote/run-script.js'
-
-/** What one look at a Debian machine tells. */
-export interface Survey {
-  readonly facts: MachineFacts
-  readonly bootId: string
-  /** ID of os-release and, after it, what it is like (os-release(5)): `raspbian`, `debian`. Empty = it says nothing. */
-  readonly systems: readonly string[]
-  /** The closure its profile points to. */
-  readonly profile: string | undefined
-  /** UUID of the deployment that was activated there last. */
-  readonly owner: string | undefined
-  readonly freeKiB: number
-  readonly hasNix: boolean
-  /** dpkg says that a reboot is wanted. */
-  readonly rebootWanted: boolean
-  /** Packages that we installed for `deployment.aptPackages`, as the machine has written down. */
-  readonly aptInstalled: readonly string[]
-}
+import type { Survey } from '../system.js'
 
 /** Where the profile of a Debian machine lies. */
 export const debianProfile = '/nix/var/nix/profiles/hydra-ops'
@@ -32,6 +14,17 @@ const surveyMs = 3 * 60_000
 
 /** Reads the facts of a machine in one command. */
 export async function surveyMachine(host: Host, run: Run): Promise<Survey> {
+  return (await surveyDebian(host, run)).survey
+}
+
+interface DebianSurvey {
+  readonly survey: Survey
+  /** Packages that we installed for `deployment.aptPackages`, as the machine has written down. */
+  readonly installedByUs: readonly string[]
+}
+
+/** Reads them with what only a Debian machine tells. */
+export async function surveyDebian(host: Host, run: Run): Promise<DebianSurvey> {
   const what = 'read the facts of the machine'
   const values = { profile: debianProfile, owner_file: ownerFile }
   const facts = await askMachine(host, { what, script: 'debian/survey', values, timeoutMs: surveyMs }, run)
@@ -39,7 +32,7 @@ export async function surveyMachine(host: Host, run: Run): Promise<Survey> {
   const freeKiB = Number(fact(facts, 'free_kib'))
   const owner = fact(facts, 'owner')
   const profile = fact(facts, 'profile')
-  return {
+  const survey = {
     bootId,
     systems: fact(facts, 'systems')
       .split(' ')
@@ -50,7 +43,7 @@ export async function surveyMachine(host: Host, run: Run): Promise<Survey> {
     // Does it work, and which one is it? The set-up task `nix` asks: to start it is a quarter of a look's time.
     hasNix: facts.has('nix'),
     rebootWanted: facts.has('reboot'),
-    aptInstalled: fact(facts, 'apt').split(' ').filter(Boolean),
     facts: { osRelease: facts.get('os')?.[0], bootId, freeBytes: freeKiB * 1024 },
   }
+  return { survey, installedByUs: fact(facts, 'apt').split(' ').filter(Boolean) }
 }

@@ -96,7 +96,9 @@ describe('withoutCredentials', () => {
 
 describe('planPackages', () => {
   it('says what would be installed, or nothing', () => {
-    expect(planPackages([])).toEqual([])
-    expect(planPackages(['a', 'b=1'])).toEqual([{ subject: 'packages', action: 'add', detail: 'a, b=1' }])
+    expect(planPackages('add', [])).toEqual([])
+    expect(planPackages('add', ['a', 'b=1'])).toEqual([
+      { subject: 'packages', action: 'add', detail: 'a, b=1' },
+    ])
   })
 })
