@@ -5,27 +5,27 @@ import { packageRoot } from './package-root.js'
 import { shellQuote } from './shell-quote.js'
 
 /**
- * Values of a script of `target/`, each a variable there. They are seen in the machine's list of processes, so that
- * secrets go to standard input instead.
+ * Values of a script of `target/`, each a variable there. The machine's list of processes shows them, so a secret goes
+ * to standard input instead.
  */
 export type ScriptValues = Readonly<Record<string, ScriptValue>>
 
 export type ScriptValue = string | number | boolean | ScriptList
 
 /**
- * One line an item. A text holds no end of a line. A record may hold anything: its fields are joined by colons, and
- * what would be mistaken in them is coded (`decode` of target/lib.sh).
+ * A list has one line for each item. A text holds no end of a line. A record may hold anything: colons join its fields,
+ * and characters with a meaning are coded (`decode` in target/lib.sh).
  */
 export type ScriptList = readonly (string | readonly string[])[]
 
-/** A file below `target/`, as it lies there but for lines that are comments. */
+/** Returns the text of a file below `target/`, without the lines that are comments. */
 export function targetFile(path: string): string {
   const text = findTargetFile(path)
   if (text === undefined) throw notInstalled(path, 'there is no such file')
   return text
 }
 
-/** Undefined = there is no such file. */
+/** Returns the same text, or undefined where there is no such file. */
 export function findTargetFile(path: string): string | undefined {
   files ??= readAll()
   return files.get(path)
@@ -33,7 +33,7 @@ export function findTargetFile(path: string): string | undefined {
 
 let files: ReadonlyMap<string, string> | undefined
 
-/** Reads all files at once, so that hydra-ops runs on with scripts of its own version while another one is installed. */
+/** Reads all files at once: a process keeps the scripts of its own version while another version is installed. */
 function readAll(): ReadonlyMap<string, string> {
   const folder = join(packageRoot(), 'target')
   try {
@@ -51,7 +51,7 @@ function notInstalled(path: string, why: string): Error {
   })
 }
 
-/** The line of a script that gives a value to a variable. */
+/** Makes the line of a script that gives a value to a variable. */
 export function valueLine([name, value]: readonly [string, ScriptValue]): string {
   if (!/^[a-z][a-z0-9_]*$/.test(name)) throw new Error(`'${name}' is no name for a value of a script`)
   return `${name}=${shellQuote(typeof value === 'object' ? value.map(line).join('\n') : String(value))}\n`
@@ -67,7 +67,7 @@ function line(item: ScriptList[number]): string {
   return item
 }
 
-/** A field as `printf %b` reads it back, with none of the characters that separate fields and records. */
+/** Codes, as `printf %b` decodes it, each character of a field that separates fields or records. */
 function coded(field: string): string {
   return field.replaceAll(/[\\:\n]/g, (each) => `\\0${each.charCodeAt(0).toString(8).padStart(3, '0')}`)
 }

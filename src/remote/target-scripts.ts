@@ -1,6 +1,6 @@
 import { findTargetFile, type ScriptValues, targetFile, valueLine } from '../core/target-file.js'
 
-/** The text for a machine's shell: the values, what scripts share, and the script (`tasks/nix/look`). */
+/** Makes the text for a machine's shell: values, shared functions, and the script (`tasks/nix/look`). */
 export function targetScript(name: string, values: ScriptValues = {}): string {
   return [
     `# ${name}\n`,

@@ -6,8 +6,8 @@ import type { Begun } from './framed-command.js'
 const graceTicks = 30
 
 /**
- * A command that ends another one by its process group, from a second channel: closing a channel does not, and sshd
- * lets nobody signal a root login's processes.
+ * Makes the command that ends another one by its process group, from a second channel. Closing a channel ends nothing,
+ * and sshd lets nobody signal the processes of a root login.
  */
 export function stopCommand({ pid, group }: Begun, nonce: { readonly left: string }): string {
   const values = Object.entries({ pid, group, mark: nonce.left, ticks: graceTicks })

@@ -17,12 +17,12 @@ function shellLines(text: string): string[] {
 }
 
 describe('scripts for machines', () => {
-  it('lie in target/, and in no file of TypeScript', () => {
+  it('no file of TypeScript has a script in it', () => {
     const found = sources.filter(({ text }) => shellLines(text).length > 0).map(({ path }) => path)
     expect(found.filter((path) => !elsewhere.includes(path))).toEqual([])
   })
 
-  it('are all used, and each name that is used has a script', () => {
+  it('each script is used, and each name that is used has a script', () => {
     const names = scripts.map(({ path }) => path.slice('target/'.length, -'.sh'.length))
     const called = sources.flatMap(({ text }) =>
       [
@@ -36,12 +36,12 @@ describe('scripts for machines', () => {
     expect(own(called)).toEqual(own(names))
   })
 
-  it('begin with their shell and with what they do', () => {
+  it('each script begins with its shell and with what it does', () => {
     const wrong = scripts.filter(({ text }) => !/^# shellcheck shell=sh\n# [A-Z]/.test(text))
     expect(wrong.map(({ path }) => path)).toEqual([])
   })
 
-  it('are given nothing by position', () => {
+  it('no script is given anything by position', () => {
     const positional = scripts.flatMap(({ path, text }) =>
       outsideFunctions(text)
         .filter((line) => /\$(?:[1-9@*#]|\{[1-9@*#])|^\s*(?:shift\b|for \w+(?:;| do))/.test(line))
@@ -50,7 +50,7 @@ describe('scripts for machines', () => {
     expect(positional).toEqual([])
   })
 
-  it('have no text of which a line looks like a comment, because comments are not sent', () => {
+  it('no text within a script has a line that looks like a comment, because comments are not sent', () => {
     const texts = scripts.flatMap(({ text }) =>
       [...text.matchAll(/<<-?\s*['"]?(\w+)['"]?.*\n([\s\S]*?)\n\s*\1\n/g)].map(([, , body = '']) => body),
     )
@@ -58,7 +58,7 @@ describe('scripts for machines', () => {
     expect(texts.filter((body) => /^\s*#/m.test(body))).toEqual([])
   })
 
-  it('give a reason where a check of shellcheck is switched off', () => {
+  it('each check of shellcheck that is switched off has a reason', () => {
     const silent = scripts.flatMap(({ path, text }) =>
       text
         .split('\n')

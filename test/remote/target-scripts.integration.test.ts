@@ -16,8 +16,8 @@ const text = fc.oneof(
 )
 const wellFormed = text.filter((each) => Buffer.from(each).toString() === each)
 
-describe('a value', () => {
-  it('reaches the script exactly as it was', () => {
+describe('values', () => {
+  it('a value reaches the script exactly as it was', () => {
     fc.assert(
       fc.property(wellFormed, (value) => {
         expect(sh('printf %s "$value"', { value }).stdout).toBe(value)
@@ -26,7 +26,7 @@ describe('a value', () => {
     )
   })
 
-  it('that is a list becomes one word an item, whatever the items hold', () => {
+  it('each item of a list becomes one word, whatever the items hold', () => {
     const item = wellFormed.filter((each) => each !== '' && !each.includes('\n'))
     fc.assert(
       fc.property(fc.array(item, { maxLength: 4 }), (list) => {
@@ -37,7 +37,7 @@ describe('a value', () => {
     )
   })
 
-  it('that is a list of records gives every field exactly as it was', () => {
+  it('each field of a record reaches the script exactly as it was', () => {
     const script = `while IFS=: read -r one two three; do
       decode one two three
       printf '<%s|%s|%s>' "$one" "$two" "$three"
@@ -51,7 +51,7 @@ describe('a value', () => {
     )
   })
 
-  it('that a script needs and was not given ends the script before it does anything', () => {
+  it('a missing value ends the script before it does anything', () => {
     const ended = spawnSync('sh', ['-c', targetScript('services/mark', { marks: '/nowhere/marks' })])
     expect(ended.status).not.toBe(0)
     expect(String(ended.stderr)).toMatch(/units: /)
@@ -61,11 +61,11 @@ describe('a value', () => {
 describe('a step', () => {
   const script = 'echo a; step first; echo b; step second; echo c\n'
 
-  it('does and says nothing on a real run', () => {
+  it('a step does and says nothing on a real run', () => {
     expect(sh(script, {})).toMatchObject({ status: 0, stdout: 'a\nb\nc\n', stderr: '' })
   })
 
-  it('kills the script where a test wants it, and tells of each that was reached', () => {
+  it('a step kills the script where a test wants it, and each step that was reached is told', () => {
     expect(sh(script, {}, 'steps_left=0\n')).toMatchObject({
       signal: 'SIGKILL',
       stdout: 'a\n',
@@ -77,7 +77,7 @@ describe('a step', () => {
 })
 
 describe('a file that is replaced', () => {
-  it('has the new text, or the old one where the new one cannot be written', () => {
+  it('a replaced file has the new text, or the old one where the new one cannot be written', () => {
     const script = `cd "$(mktemp -d)" && echo old > f && echo new | replace_file f && cat f
       mkdir f.new && echo newer | replace_file f || cat f
       rm -r "$PWD"\n`
