@@ -1,6 +1,6 @@
 import type { Command } from 'commander'
 import { usageError } from '../core/errors.js'
-import type { PasswordWish } from '../operations/hydra-password.js'
+import type { PasswordRequest } from '../operations/hydra-password.js'
 import type { HydraUserRow } from '../operations/hydra-users.js'
 import type { Ui } from '../ui/ui.js'
 import { commonFlags, example } from './flags.js'
@@ -98,8 +98,8 @@ function registerAdd(command: Command, cli: Cli): void {
       const { addHydraUser } = await import('../operations/hydra-users.js')
       const { deployment, machine, fullName = '', email: emailAddress = '', role: roles = [] } = flags
       const password = passwordOf(flags)
-      const wish = { deployment, machine, name, fullName, emailAddress, roles, password }
-      await show(ui, await addHydraUser(ops, wish), `made user '${name}'`, password)
+      const request = { deployment, machine, name, fullName, emailAddress, roles, password }
+      await show(ui, await addHydraUser(ops, request), `made user '${name}'`, password)
       return 0
     })
   })
@@ -127,7 +127,7 @@ function registerSetPassword(command: Command, cli: Cli): void {
   })
 }
 
-async function show(ui: Ui, user: HydraUserRow, what: string, password: PasswordWish): Promise<void> {
+async function show(ui: Ui, user: HydraUserRow, what: string, password: PasswordRequest): Promise<void> {
   await ui.settle()
   if (ui.json) ui.printJson(user)
   const where = password.kind === 'generate' ? `; hydra-ops hydra password ${user.name} shows it` : ''
@@ -146,8 +146,8 @@ function passwordFlags(command: Command): void {
     .option('--generate', 'make one up, which hydra-ops hydra password shows')
 }
 
-function passwordOf({ passwordFile, passwordStdin, generate }: PasswordFlags): PasswordWish {
-  const wishes: PasswordWish[] = [
+function passwordOf({ passwordFile, passwordStdin, generate }: PasswordFlags): PasswordRequest {
+  const wishes: PasswordRequest[] = [
     ...(passwordFile === undefined ? [] : [{ kind: 'file', path: passwordFile } as const]),
     ...(passwordStdin === true ? [{ kind: 'stdin' } as const] : []),
     ...(generate === true ? [{ kind: 'generate' } as const] : []),

@@ -153,7 +153,7 @@ export interface Provider<Config, Allocation, Handle> {
   publishedPort?(allocation: Allocation, port: number): { host: string; port: number } | undefined
 
   inspect(resource: Resource<Config, Allocation, Handle>, run: Run): Promise<Observation>
-  /** Reads only. `[]` = present is as wanted. An invalid wish (a shrinking disk) throws a usage error. */
+  /** Reads only. `[]` = present is as wanted. A definition that cannot be met (a disk that shrinks) throws a usage error. */
   plan(resource: Resource<Config, Allocation, Handle>, run: Run): Promise<ResourceChange[]>
   /** Makes present as wanted, without starting it. Returns what is now there. */
   reconcile(

@@ -11,7 +11,7 @@ import type { Job } from './job.js'
 import { planMachine } from './plan-machine.js'
 
 /** One machine with what was seen of it and is to be done, or why nothing could be seen. */
-export interface Assessed {
+export interface PlannedMachine {
   readonly job: Job
   readonly plan: MachinePlan
   readonly seen: Assessment | undefined
@@ -19,19 +19,19 @@ export interface Assessed {
 }
 
 /** Looks at every machine and plans it, at most `limit` at once; no connection stays open. */
-export function assessAll(jobs: readonly Job[], limit: number): Promise<Assessed[]> {
+export function assessAll(jobs: readonly Job[], limit: number): Promise<PlannedMachine[]> {
   const slots = pLimit(limit)
   return settleAll(jobs.map((job) => slots(() => assessOne(job))))
 }
 
-async function assessOne(job: Job): Promise<Assessed> {
+async function assessOne(job: Job): Promise<PlannedMachine> {
   const start = Date.now()
   throwIfAborted(job.run.signal)
   try {
     const seen = await assess(job)
     return { job, plan: await planMachine(job, seen), seen, failed: undefined }
   } catch (error) {
-    // A wish that cannot be (a disk that shrinks) is the expression's fault: nothing is touched anywhere.
+    // A definition that cannot be met (a disk that shrinks) is a mistake in the expression: nothing is touched anywhere.
     if (error instanceof OpsError && error.exitCode === exitCodes.usage) throw error
     const why = await explained(job.ops, error)
     const failed = failedResult(job.machine, 'inspect', secondsSince(start), why, [])

@@ -5,7 +5,7 @@ import { refuseMissingOwners } from '../keys/key-owners.js'
 import { connect } from '../machine/connect.js'
 import { missingImage, recordOf, resourceFor } from '../machine/machine.js'
 import { activationDue, type Job } from './job.js'
-import type { Look } from './look.js'
+import type { MachineState } from './look.js'
 import { lookToChange } from './refuse-machine.js'
 
 /** What was seen of one machine before anything is touched. */
@@ -17,7 +17,7 @@ export interface Assessment {
   /** The closure it is to have. */
   readonly wanted: StorePath | undefined
   /** Present when the machine runs and answered. */
-  readonly look: Look | undefined
+  readonly look: MachineState | undefined
   /** Why there is no `look` of a machine that runs. */
   readonly unreachable: string | undefined
 }

@@ -11,7 +11,7 @@ import type { Assessment } from './assess.js'
 import { enter, type Job } from './job.js'
 import type { DeployRequest } from './request.js'
 
-export interface Ready {
+export interface AssessedMachine {
   readonly job: Job
   readonly seen: Assessment
 }
@@ -23,10 +23,10 @@ export interface Ready {
 export async function buildEverything(
   ops: Ops,
   deployment: DeploymentSession,
-  machines: readonly Ready[],
+  machines: readonly AssessedMachine[],
   request: DeployRequest,
   run: Run,
-): Promise<{ ready: Ready[]; failures: MachineResult[] }> {
+): Promise<{ ready: AssessedMachine[]; failures: MachineResult[] }> {
   for (const reference of new Set(machines.flatMap(({ seen }) => seen.missingImage ?? []))) {
     run.log(`making the image ${reference}`)
     await ops.images.ensure(reference, run)
@@ -40,7 +40,7 @@ export async function buildEverything(
   })
   const built = wanted.size === 0 ? new Map() : await ops.nix.build(wanted, request.nix, run)
   const failures: MachineResult[] = []
-  const ready: Ready[] = []
+  const ready: AssessedMachine[] = []
   for (const item of machines) {
     const result = built.get(item.job.machine)
     if (result !== undefined && 'error' in result) {

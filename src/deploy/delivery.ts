@@ -4,13 +4,13 @@ import type { Activated } from '../systems/system.js'
 import { runTasks, type TaskResult, tasksFailure } from '../tasks/engine.js'
 import { aloneOnMachine } from '../tasks/machine-lock.js'
 import type { Job } from './job.js'
-import { type Look, taskContext } from './look.js'
+import { type MachineState, taskContext } from './look.js'
 import { refuseMachine } from './refuse-machine.js'
 
 type Unjudged = Extract<Activated, { kind: 'unjudged' }>
 
 /** Installs what the system lacks before the first task runs; answers whether something was installed. */
-export async function bootstrap(job: Job, { survey, system }: Look): Promise<boolean> {
+export async function bootstrap(job: Job, { survey, system }: MachineState): Promise<boolean> {
   if (system.missing.length === 0) return false
   refuseMachine(job, survey)
   const installed = await system.bootstrap(job)
@@ -22,7 +22,7 @@ export async function bootstrap(job: Job, { survey, system }: Look): Promise<boo
 export async function deliverTasks(
   job: Job,
   stage: 'bootstrap' | 'configure',
-  look: Look,
+  look: MachineState,
   options: {
     readonly redo?: ReadonlySet<string>
     /** The activation before these tasks, where it left something to one after them. */

@@ -12,8 +12,8 @@ import { closeJob } from '../machine/machine.js'
 import { announceResults, failuresIn, recordResults, unfinishedIn, verdict } from '../machine/results.js'
 import { dryRunSession } from '../machine/session.js'
 import { definitionIn, evaluateNetwork } from '../network/evaluate.js'
-import { type Assessed, assessAll } from './assess-all.js'
-import { buildEverything, type Ready } from './build-everything.js'
+import { assessAll, type PlannedMachine } from './assess-all.js'
+import { type AssessedMachine, buildEverything } from './build-everything.js'
 import { chooseMachines, choosesSome } from './choose-machines.js'
 import { type Job, newJob } from './job.js'
 import { killObsolete } from './kill-obsolete.js'
@@ -157,7 +157,7 @@ interface Applying {
 async function apply(
   ops: Ops,
   deployment: DeploymentSession,
-  assessed: readonly Assessed[],
+  assessed: readonly PlannedMachine[],
   how: Applying,
 ): Promise<MachineResult[]> {
   const { until } = how.request
@@ -179,7 +179,7 @@ async function apply(
   return announceResults(ops, deployment, results)
 }
 
-function onlyBuilt({ job }: Ready): MachineResult {
+function onlyBuilt({ job }: AssessedMachine): MachineResult {
   return { machine: job.machine, outcome: 'unchanged', seconds: 0 }
 }
 
@@ -187,7 +187,7 @@ function onlyBuilt({ job }: Ready): MachineResult {
 async function work(
   ops: Ops,
   deployment: DeploymentSession,
-  ready: readonly Ready[],
+  ready: readonly AssessedMachine[],
   { request, obsolete, network, logs, broken }: Applying & { readonly broken: readonly Job[] },
 ): Promise<MachineResult[]> {
   await deployment.commitNetwork()

@@ -14,7 +14,7 @@ import { connectAsUser, secretKeeper, taskSecrets } from '../tasks/secrets.js'
 import type { Job } from './job.js'
 
 /** What one connection tells of a machine: enough to know everything that is to be done there. */
-export interface Look {
+export interface MachineState {
   readonly survey: Survey
   readonly keys: readonly SeenKey[]
   readonly system: SystemLook
@@ -23,7 +23,7 @@ export interface Look {
 }
 
 /** Looks at a machine over its open connection; changes nothing there. */
-export async function lookAt(job: Job): Promise<Look> {
+export async function lookAt(job: Job): Promise<MachineState> {
   const host = batchedHost(hostOf(job))
   const tasks = await wantedTasks(job)
   // In a dry run no command of the user's is run, not even to learn a key.
@@ -49,7 +49,7 @@ export async function lookAt(job: Job): Promise<Look> {
 }
 
 /** After the tasks of `bootstrap`: those that come later may see something else now; all else is as it was. */
-export async function lookAtLaterTasks(job: Job, look: Look): Promise<Look> {
+export async function lookAtLaterTasks(job: Job, look: MachineState): Promise<MachineState> {
   const later = look.tasks.flatMap(({ task }) => (task.stage === 'configure' ? [task] : []))
   return { ...look, tasks: await probe(job, later) }
 }
@@ -58,7 +58,11 @@ export async function lookAtLaterTasks(job: Job, look: Look): Promise<Look> {
  * Looks again at the tasks that were done before an activation, where it removed or put back what one of them writes:
  * an earlier definition had it too. One of them may need another, so that all are looked at then.
  */
-export async function lookAtUndoneTasks(job: Job, look: Look, { undone }: Activated): Promise<Look> {
+export async function lookAtUndoneTasks(
+  job: Job,
+  look: MachineState,
+  { undone }: Activated,
+): Promise<MachineState> {
   const due = look.tasks.filter(({ why }) => why !== undefined)
   const done = (await wantedTasks(job)).filter(({ id }) => !due.some(({ task }) => task.id === id))
   const { undoes } = systemOf(job.definition)

@@ -17,7 +17,7 @@ import { copyClosure } from './copy-closure.js'
 import { bootstrap, deliverTasks } from './delivery.js'
 import { runChecks } from './health.js'
 import { activationDue, alwaysActivates, enter, type Job } from './job.js'
-import { type Look, lookAt, lookAtLaterTasks, lookAtUndoneTasks } from './look.js'
+import { lookAt, lookAtLaterTasks, lookAtUndoneTasks, type MachineState } from './look.js'
 import { contentsOf, rebootReason } from './plan-machine.js'
 import { lookToChange } from './refuse-machine.js'
 
@@ -103,7 +103,7 @@ async function provision(job: Job, seen: Assessment): Promise<void> {
   }
 }
 
-async function reach(job: Job, seen: Assessment): Promise<Look> {
+async function reach(job: Job, seen: Assessment): Promise<MachineState> {
   enter(job, 'reach')
   if (job.host !== undefined && seen.look !== undefined) {
     if (job.provider.makesMachines && seen.changes.length > 0) await growRootFilesystem(job)
@@ -115,7 +115,7 @@ async function reach(job: Job, seen: Assessment): Promise<Look> {
 }
 
 /** Brings keys, closure and tasks, in the order in which each finds what it needs; returns the latest look. */
-async function deliver(job: Job, before: Look, wanted: StorePath): Promise<Look> {
+async function deliver(job: Job, before: MachineState, wanted: StorePath): Promise<MachineState> {
   let look = before
   enter(job, 'keys')
   await placeKeys(job, 'pre-activation', look.keys)
@@ -141,7 +141,7 @@ async function deliver(job: Job, before: Look, wanted: StorePath): Promise<Look>
   return rebootIfWanted(job, look)
 }
 
-async function rebootIfWanted(job: Job, look: Look): Promise<Look> {
+async function rebootIfWanted(job: Job, look: MachineState): Promise<MachineState> {
   if (rebootReason(job.request, look) === undefined) return look
   await rebootMachine(job)
   const again = await lookAt(job)
@@ -167,7 +167,7 @@ async function checks(job: Job, kind: 'preDeployChecks' | 'healthChecks'): Promi
   )
 }
 
-async function record(job: Job, wanted: StorePath, look: Look): Promise<void> {
+async function record(job: Job, wanted: StorePath, look: MachineState): Promise<void> {
   const known = recordOf(job)
   const seenAt = job.ops.now().toISOString()
   const sameClosure = known.deployed?.path === wanted

@@ -8,7 +8,7 @@ import { systemOf } from '../systems/systems.js'
 import type { Assessment } from './assess.js'
 import { bytesOf, mebibytes } from './copy-closure.js'
 import { activationDue, type Job } from './job.js'
-import type { Look } from './look.js'
+import type { MachineState } from './look.js'
 import { remembered, unseenItems } from './plan-unseen.js'
 import type { DeployRequest } from './request.js'
 
@@ -115,7 +115,7 @@ async function copyItem(
 /** Why this deploy reboots a machine from inside, at its end; undefined = it does not. */
 export function rebootReason(
   { until, forceReboot, allowReboot }: DeployRequest,
-  look: Pick<Look, 'survey'> | undefined,
+  look: Pick<MachineState, 'survey'> | undefined,
 ): string | undefined {
   // No other part of a deploy gets that far.
   if (until !== undefined) return undefined

@@ -1,14 +1,14 @@
 import type { MachineName } from '../core/names.js'
 import type { MachinePlan, Plan } from '../core/plan.js'
 import type { Assessment } from './assess.js'
-import type { Assessed } from './assess-all.js'
+import type { PlannedMachine } from './assess-all.js'
 import type { Job } from './job.js'
 import { rebootReason } from './plan-machine.js'
 import type { DeployRequest } from './request.js'
 
 /** What a deploy would do, machine by machine, and whether it takes a yes. */
 export function makePlan(
-  assessed: readonly Assessed[],
+  assessed: readonly PlannedMachine[],
   obsolete: readonly MachineName[],
   request: DeployRequest,
 ): Plan {

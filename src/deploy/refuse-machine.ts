@@ -4,10 +4,10 @@ import type { DefinedMachine } from '../machine/machine.js'
 import type { Survey } from '../systems/system.js'
 import { systemOf } from '../systems/systems.js'
 import type { Job } from './job.js'
-import { type Look, lookAt } from './look.js'
+import { lookAt, type MachineState } from './look.js'
 
 /** Looks at a machine that is to be changed, and refuses one that this deployment must not change. */
-export async function lookToChange(job: Job): Promise<Look> {
+export async function lookToChange(job: Job): Promise<MachineState> {
   const look = await lookAt(job).catch((error: unknown) => refuseFailed(job, error))
   refuseMachine(job, look.survey)
   return look

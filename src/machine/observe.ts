@@ -21,7 +21,7 @@ export interface Subject {
   readonly run: Run
 }
 
-export interface Seen {
+export interface MachineStatus {
   readonly state: SeenState
   readonly detail: string | undefined
 }
@@ -32,7 +32,7 @@ const inspectMs = 15_000
 const greetMs = 5_000
 
 /** What the state says, for `--no-probe`. */
-export function recordedState(known: MachineRecord, provider: AnyProvider | undefined): Seen {
+export function recordedState(known: MachineRecord, provider: AnyProvider | undefined): MachineStatus {
   const made =
     known.handle !== undefined || (known.deployed !== undefined && provider?.makesMachines === false)
   const state = !made ? 'missing' : known.stoppedOnPurpose === true ? 'stopped' : 'up'
@@ -40,7 +40,10 @@ export function recordedState(known: MachineRecord, provider: AnyProvider | unde
 }
 
 /** Asks the provider, and for a machine that runs its sshd. What cannot be found out is `unknown`, never an error. */
-export async function observeMachine(subject: Subject, provider: AnyProvider | undefined): Promise<Seen> {
+export async function observeMachine(
+  subject: Subject,
+  provider: AnyProvider | undefined,
+): Promise<MachineStatus> {
   const { ops, record, machine, definition } = subject
   const known = record.machines[machine]
   if (provider === undefined) {

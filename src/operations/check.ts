@@ -8,7 +8,7 @@ import type { CheckReport, MachineCheck } from '../core/reports.js'
 import type { Run } from '../core/run.js'
 import { settleAll } from '../core/settle.js'
 import type { Host } from '../core/ssh.js'
-import { observeMachine, type Seen, type Subject } from '../machine/observe.js'
+import { type MachineStatus, observeMachine, type Subject } from '../machine/observe.js'
 import { resourceOf } from '../machine/resource.js'
 import { inNaturalOrder } from '../network/natural-order.js'
 import { selectRecordedMachines } from '../network/select-by-tag.js'
@@ -94,7 +94,7 @@ async function checkOne(
   }
 }
 
-function fromState({ state }: Seen): Pick<MachineCheck, 'exists' | 'up' | 'reachable'> {
+function fromState({ state }: MachineStatus): Pick<MachineCheck, 'exists' | 'up' | 'reachable'> {
   switch (state) {
     case 'missing':
     case 'foreign':

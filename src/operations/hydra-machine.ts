@@ -18,7 +18,7 @@ import { systemOf } from '../systems/systems.js'
 import { networkOnce } from './send-keys.js'
 
 /** Which Hydra is meant. */
-export interface HydraWish {
+export interface HydraRequest {
   readonly deployment: string | undefined
   /** Needed where the deployment has several. */
   readonly machine: string | undefined
@@ -33,23 +33,23 @@ export interface OpenHydra {
 /** Looks at a Hydra without lock or trace. */
 export async function lookAtHydra<T>(
   ops: Ops,
-  wish: HydraWish,
+  request: HydraRequest,
   action: (hydra: OpenHydra) => Promise<T>,
 ): Promise<T> {
-  const deployment = dryRunSession(ops.files, await ops.store.resolve(wish.deployment))
-  const machine = hydraMachine(deployment.record, wish.machine)
+  const deployment = dryRunSession(ops.files, await ops.store.resolve(request.deployment))
+  const machine = hydraMachine(deployment.record, request.machine)
   return withHydra(ops, deployment, { machine, run: { signal: ops.signal, log: () => {} } }, action)
 }
 
 /** Changes something about a Hydra, as the one writer of its deployment; what is said goes to the log of the run. */
 export async function changeHydra<T>(
   ops: Ops,
-  wish: HydraWish,
+  request: HydraRequest,
   action: (hydra: OpenHydra) => Promise<T>,
 ): Promise<T> {
-  const { uuid } = await ops.store.resolve(wish.deployment)
+  const { uuid } = await ops.store.resolve(request.deployment)
   return ops.store.lock(uuid, async (deployment) => {
-    const machine = hydraMachine(deployment.record, wish.machine)
+    const machine = hydraMachine(deployment.record, request.machine)
     const logs = ops.logs(deployment.paths.logs)
     try {
       return await withHydra(

@@ -15,24 +15,28 @@ import {
 import { usableSecret } from '../tasks/secrets.js'
 
 /** Where the password of a user comes from; `text` once it was read. */
-export type PasswordWish =
+export type PasswordRequest =
   | { readonly kind: 'ask' | 'stdin' | 'generate' }
   | { readonly kind: 'file'; readonly path: string }
   | { readonly kind: 'text'; readonly text: string }
 
 /** Reads what a file or a pipe gives, and refuses what could not be asked for: before anything is contacted. */
-export async function readPassword(ops: Ops, user: string, wish: PasswordWish): Promise<PasswordWish> {
+export async function readPassword(
+  ops: Ops,
+  user: string,
+  request: PasswordRequest,
+): Promise<PasswordRequest> {
   const what = whatOf(user)
-  if (wish.kind === 'file') return taken(user, await fileText(wish.path, what))
-  if (wish.kind === 'stdin') {
+  if (request.kind === 'file') return taken(user, await fileText(request.path, what))
+  if (request.kind === 'stdin') {
     const hint = 'leave --password-stdin out, and it is asked for without being shown'
     return taken(user, await ops.questions.piped(what, hint))
   }
-  if (wish.kind === 'ask' && !ops.questions.interactive)
+  if (request.kind === 'ask' && !ops.questions.interactive)
     throw usageError(`there is no terminal to ask for the ${what}`, {
       hint: 'give --password-file FILE, --password-stdin or --generate',
     })
-  return wish
+  return request
 }
 
 interface PasswordUse {
@@ -40,7 +44,7 @@ interface PasswordUse {
   readonly paths: DeploymentPaths
   readonly machine: MachineName
   readonly user: string
-  readonly given: PasswordWish
+  readonly given: PasswordRequest
   /** One that was made up earlier stays in its file, though it is not the user's any more. */
   readonly keep: boolean
 }
@@ -85,7 +89,7 @@ async function textOf({ ops, user, given }: PasswordUse): Promise<string> {
   throw usageError(`the two passwords of '${user}' differ; nothing was changed`)
 }
 
-function taken(user: string, text: string): PasswordWish {
+function taken(user: string, text: string): PasswordRequest {
   const usable = usableSecret(text)
   if ('wrong' in usable) throw refused(user, usable.wrong)
   return { kind: 'text', text: usable.secret }

@@ -6,8 +6,8 @@ import { checkEach } from '../core/several-errors.js'
 import { suggest } from '../core/suggest.js'
 import { hostOf } from '../machine/connect.js'
 import { journal } from '../machine/machine.js'
-import { changeHydra, type HydraWish, lookAtHydra, type OpenHydra } from './hydra-machine.js'
-import { type PasswordWish, readPassword, withPassword } from './hydra-password.js'
+import { changeHydra, type HydraRequest, lookAtHydra, type OpenHydra } from './hydra-machine.js'
+import { type PasswordRequest, readPassword, withPassword } from './hydra-password.js'
 
 /** A user of Hydra, and whether the network expression names it. */
 export interface HydraUserRow extends HydraUserSeen {
@@ -16,8 +16,8 @@ export interface HydraUserRow extends HydraUserSeen {
 }
 
 /** Everybody who is known to Hydra. Of users whom the expression names and who are not there a notice is given. */
-export function listHydraUsers(ops: Ops, wish: HydraWish): Promise<HydraUserRow[]> {
-  return lookAtHydra(ops, wish, async (hydra) => {
+export function listHydraUsers(ops: Ops, request: HydraRequest): Promise<HydraUserRow[]> {
+  return lookAtHydra(ops, request, async (hydra) => {
     const seen = await seenUsers(hydra)
     const absent = [...hydra.users.named.keys()].filter((name) => !seen.has(name))
     if (absent.length > 0)
@@ -29,20 +29,20 @@ export function listHydraUsers(ops: Ops, wish: HydraWish): Promise<HydraUserRow[
   })
 }
 
-export interface AddUser extends HydraWish {
+export interface AddUser extends HydraRequest {
   readonly name: string
   readonly fullName: string
   readonly emailAddress: string
   readonly roles: readonly string[]
-  readonly password: PasswordWish
+  readonly password: PasswordRequest
 }
 
 /** Makes a user of Hydra whom the network expression does not name. */
-export async function addHydraUser(ops: Ops, wish: AddUser): Promise<HydraUserRow> {
-  refuseUser(wish)
-  const { name, fullName, emailAddress, roles } = wish
-  const given = await readPassword(ops, name, wish.password)
-  return changeHydra(ops, wish, async (hydra) => {
+export async function addHydraUser(ops: Ops, request: AddUser): Promise<HydraUserRow> {
+  refuseUser(request)
+  const { name, fullName, emailAddress, roles } = request
+  const given = await readPassword(ops, name, request.password)
+  return changeHydra(ops, request, async (hydra) => {
     if (hydra.users.named.has(name))
       throw usageError(`the network expression names user '${name}'`, {
         hint: 'hydra-ops deploy makes it; what is to be changed about it is changed there',
@@ -56,16 +56,16 @@ export async function addHydraUser(ops: Ops, wish: AddUser): Promise<HydraUserRo
   })
 }
 
-export interface SetPassword extends HydraWish {
+export interface SetPassword extends HydraRequest {
   readonly name: string
-  readonly password: PasswordWish
+  readonly password: PasswordRequest
 }
 
 /** Gives a user of Hydra another password; all else about it stays. */
-export async function setHydraPassword(ops: Ops, wish: SetPassword): Promise<HydraUserRow> {
-  const { name } = wish
-  const given = await readPassword(ops, name, wish.password)
-  return changeHydra(ops, wish, async (hydra) => {
+export async function setHydraPassword(ops: Ops, request: SetPassword): Promise<HydraUserRow> {
+  const { name } = request
+  const given = await readPassword(ops, name, request.password)
+  return changeHydra(ops, request, async (hydra) => {
     const seen = await seenUsers(hydra)
     if (!seen.has(name)) {
       const close = suggest(name, [...seen.keys()])
@@ -93,7 +93,7 @@ function overruled(name: string, source: PasswordSource): string {
 interface Change {
   readonly event: string
   readonly user: Omit<HydraUserChange, 'password'>
-  readonly given: PasswordWish
+  readonly given: PasswordRequest
   /** A password that was made up earlier stays in its file. */
   readonly keep: boolean
 }

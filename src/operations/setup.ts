@@ -23,22 +23,22 @@ import { type TaskStatus, verifyTasks } from '../tasks/engine.js'
 import { onMachines } from './on-machines.js'
 import { networkOnce } from './send-keys.js'
 
-const request: DeployRequest = { ...plainDeploy, yes: true }
+const deployRequest: DeployRequest = { ...plainDeploy, yes: true }
 
 /** Every wanted task of the selected machines, also of those that do not answer (`unknown`). Writes nothing. */
 export async function setupStatus(
   ops: Ops,
-  wish: {
+  request: {
     readonly deployment: string | undefined
     readonly selection: Selection
     readonly maxConcurrent?: number
   },
 ): Promise<SetupRow[]> {
-  const deployment = dryRunSession(ops.files, await ops.store.resolve(wish.deployment))
+  const deployment = dryRunSession(ops.files, await ops.store.resolve(request.deployment))
   const run: Run = { signal: ops.signal, log: () => {} }
-  const select = (network: NetworkDefinition) => selectMachines(machinesIn(network), wish.selection)
-  const { network, selected } = await evaluateShape(ops, deployment.record, request, select, run)
-  const slots = pLimit(wish.maxConcurrent ?? request.maxConcurrent)
+  const select = (network: NetworkDefinition) => selectMachines(machinesIn(network), request.selection)
+  const { network, selected } = await evaluateShape(ops, deployment.record, deployRequest, select, run)
+  const slots = pLimit(request.maxConcurrent ?? deployRequest.maxConcurrent)
   const rows = await settleAll(
     selected.map((name) => slots(() => rowsOf(ops, deployment, definitionIn(network, name)))),
   )
@@ -51,7 +51,7 @@ async function rowsOf(
   definition: MachineDefinition,
 ): Promise<SetupRow[]> {
   const known = deployment.record.machines[definition.name]
-  const job = newJob({ ops, deployment, request, definition }, undefined)
+  const job = newJob({ ops, deployment, request: deployRequest, definition }, undefined)
   const outputsOf = (task: string) => known?.tasks[task]?.outputs ?? {}
   const all = async (state: SetupRow['state'], detail: string): Promise<SetupRow[]> =>
     (await wantedTasks(job)).map((task) => ({
@@ -92,7 +92,7 @@ function stateOf({ why, unread }: TaskStatus, recorded: boolean): SetupRow['stat
  */
 export async function runSetup(
   ops: Ops,
-  wish: {
+  request: {
     readonly deployment: string | undefined
     readonly selection: Selection
     readonly task: string
@@ -101,13 +101,17 @@ export async function runSetup(
   },
 ): Promise<MachineResult[]> {
   const network = networkOnce(ops)
-  const how = { ...wish, maxConcurrent: wish.maxConcurrent ?? request.maxConcurrent, verb: 'setup' }
+  const how = {
+    ...request,
+    maxConcurrent: request.maxConcurrent ?? deployRequest.maxConcurrent,
+    verb: 'setup',
+  }
   const refusals: OpsError[] = []
   let wanting = 0
   const results = await onMachines(ops, how, async (deployment, machine, run) => {
     const definition = definitionIn(await network(deployment, run), machine)
-    const job: Job = { ...newJob({ ops, deployment, request, definition }, undefined), run }
-    const refusal = await unwantedTask(job, wish.task)
+    const job: Job = { ...newJob({ ops, deployment, request: deployRequest, definition }, undefined), run }
+    const refusal = await unwantedTask(job, request.task)
     if (refusal !== undefined) {
       refusals.push(refusal)
       run.log(refusal.message)
@@ -117,9 +121,9 @@ export async function runSetup(
     try {
       await connect(job)
       const look = await lookToChange(job)
-      const only = { ...look, tasks: look.tasks.filter(({ task }) => task.id === wish.task) }
+      const only = { ...look, tasks: look.tasks.filter(({ task }) => task.id === request.task) }
       await bootstrap(job, look)
-      const redo = new Set(wish.redo ? [wish.task] : [])
+      const redo = new Set(request.redo ? [request.task] : [])
       for (const stage of ['bootstrap', 'configure'] as const) await deliverTasks(job, stage, only, { redo })
       return job.changed
     } finally {
@@ -133,17 +137,21 @@ export async function runSetup(
 /** Proves every wanted task of the selected machines from outside; changes nothing but what a proof leaves. */
 export function verifySetup(
   ops: Ops,
-  wish: {
+  request: {
     readonly deployment: string | undefined
     readonly selection: Selection
     readonly maxConcurrent?: number
   },
 ): Promise<MachineResult[]> {
   const network = networkOnce(ops)
-  const how = { ...wish, maxConcurrent: wish.maxConcurrent ?? request.maxConcurrent, verb: 'setup' }
+  const how = {
+    ...request,
+    maxConcurrent: request.maxConcurrent ?? deployRequest.maxConcurrent,
+    verb: 'setup',
+  }
   return onMachines(ops, how, async (deployment, machine, run) => {
     const definition = definitionIn(await network(deployment, run), machine)
-    const job: Job = { ...newJob({ ops, deployment, request, definition }, undefined), run }
+    const job: Job = { ...newJob({ ops, deployment, request: deployRequest, definition }, undefined), run }
     try {
       await connect(job)
       await verifyTasks(hostOf(job), await wantedTasks(job), await taskContext(job))

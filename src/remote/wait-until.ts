@@ -9,7 +9,7 @@ import type { Run } from '../core/run.js'
 export async function waitUntil(
   machine: string,
   run: Run,
-  wish: {
+  options: {
     /** `Hydra's web server answers`. */
     readonly what: string
     readonly deadlineMs: number
@@ -26,34 +26,34 @@ export async function waitUntil(
   },
 ): Promise<void> {
   const begin = performance.now()
-  const end = begin + wish.deadlineMs
+  const end = begin + options.deadlineMs
   let last = ''
   let lost: string | undefined
   do {
-    const seen = await wish.wrong().catch((error: unknown) => {
+    const seen = await options.wrong().catch((error: unknown) => {
       throwIfAborted(run.signal)
       return messageOf(error)
     })
     if (seen === undefined) return
-    if (seen !== last) run.log(`waiting until ${wish.what}: ${seen}`)
+    if (seen !== last) run.log(`waiting until ${options.what}: ${seen}`)
     last = seen
-    lost = await wish.hopeless?.().catch(() => {
+    lost = await options.hopeless?.().catch(() => {
       throwIfAborted(run.signal)
       return undefined
     })
     if (lost !== undefined) break
-    await pause(wish.pauseMs ?? 2_000, run.signal)
+    await pause(options.pauseMs ?? 2_000, run.signal)
   } while (performance.now() < end)
-  const detail = await wish.evidence?.().catch((error: unknown) => {
+  const detail = await options.evidence?.().catch((error: unknown) => {
     throwIfAborted(run.signal)
     return messageOf(error)
   })
-  const seconds = Math.round((lost === undefined ? wish.deadlineMs : performance.now() - begin) / 1_000)
+  const seconds = Math.round((lost === undefined ? options.deadlineMs : performance.now() - begin) / 1_000)
   const reason = lost === undefined || last.includes(lost) ? last : `${last}; ${lost}`
-  const code = wish.code ?? (lost === undefined ? 'DEADLINE' : 'LASTING_CAUSE')
-  throw failure(code, `machine '${machine}': waited ${seconds} s until ${wish.what}: ${reason}`, {
+  const code = options.code ?? (lost === undefined ? 'DEADLINE' : 'LASTING_CAUSE')
+  throw failure(code, `machine '${machine}': waited ${seconds} s until ${options.what}: ${reason}`, {
     machine,
-    ...(wish.hint === undefined ? {} : { hint: wish.hint }),
+    ...(options.hint === undefined ? {} : { hint: options.hint }),
     ...(detail === undefined || detail === '' ? {} : { detail }),
   })
 }

@@ -1,7 +1,7 @@
 import { bindTask, type TaskMachine, type WantedTask } from '../core/setup-task.js'
 import { cacheKeyTask } from './cache-key.js'
 import { binaryCacheTask } from './hydra/binary-cache.js'
-import { hydraProbeTask } from './hydra/proof-task.js'
+import { hydraProofTask } from './hydra/proof-task.js'
 import { hydraTask } from './hydra/task.js'
 import { hydraAccountsTask } from './hydra/unix-users.js'
 import { adminUserTask } from './hydra/web-users-task.js'
@@ -23,5 +23,5 @@ export const setupTasks: readonly ((machine: TaskMachine) => WantedTask | undefi
   bindTask(nginxTask),
   bindTask(postfixTask),
   bindTask(adminUserTask),
-  bindTask(hydraProbeTask),
+  bindTask(hydraProofTask),
 ]

@@ -7,7 +7,7 @@ import type { Host } from '../../src/core/ssh.js'
 import { placeFiles } from '../../src/remote/place-files.js'
 import { cacheKeyTask } from '../../src/setup/cache-key.js'
 import { binaryCacheTask } from '../../src/setup/hydra/binary-cache.js'
-import { hydraProbeTask } from '../../src/setup/hydra/proof-task.js'
+import { hydraProofTask } from '../../src/setup/hydra/proof-task.js'
 import { hydraTask } from '../../src/setup/hydra/task.js'
 import { hydraAccountsTask } from '../../src/setup/hydra/unix-users.js'
 import { adminUserTask } from '../../src/setup/hydra/web-users-task.js'
@@ -28,7 +28,7 @@ const tasks: Readonly<Record<string, (machine: TaskMachine) => WantedTask | unde
   hydra: bindTask(hydraTask),
   nginx: bindTask(nginxTask),
   'admin-user': bindTask(adminUserTask),
-  'hydra-probe': bindTask(hydraProbeTask),
+  'hydra-probe': bindTask(hydraProofTask),
 }
 
 export const password = 'Kx7-päss "word" \\ $(false) `x` %n \'-Zq'

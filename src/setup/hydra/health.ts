@@ -43,7 +43,11 @@ export async function webProblem(settings: DaemonSettings, run: TaskRun): Promis
  * Units whose processes began before their user was let in to the Nix daemon: groups come with the start of a process
  * (credentials(7)), and until they are started again evaluations and builds fail.
  */
-export async function shutOutUnits(host: Host, units: readonly string[], run: Run): Promise<string[]> {
+export async function unitsWithoutNixAccess(
+  host: Host,
+  units: readonly string[],
+  run: Run,
+): Promise<string[]> {
   const question = {
     what: "look at the groups of Hydra's services",
     script: 'tasks/hydra/groups',

@@ -53,15 +53,15 @@ export function ownBuilder(
   { buildMachines, useSubstitutes }: Pick<HydraOptions, 'buildMachines' | 'useSubstitutes'>,
   { systems, cores, kvm }: Pick<HydraFacts, 'systems' | 'cores' | 'kvm'>,
 ): OwnBuilder {
-  const wish = buildMachines.find(isLocal)
-  const features = [...(wish?.supportedFeatures ?? []), ...(wish?.mandatoryFeatures ?? [])]
+  const wanted = buildMachines.find(isLocal)
+  const features = [...(wanted?.supportedFeatures ?? []), ...(wanted?.mandatoryFeatures ?? [])]
   return {
-    maxJobs: wish?.maxJobs ?? cores,
-    speedFactor: wish?.speedFactor ?? 1,
+    maxJobs: wanted?.maxJobs ?? cores,
+    speedFactor: wanted?.speedFactor ?? 1,
     // `builtin` is every builder's.
-    systems: wish?.systems ?? systems.filter((system) => system !== 'builtin'),
+    systems: wanted?.systems ?? systems.filter((system) => system !== 'builtin'),
     supportedFeatures: features.length === 0 ? ownFeatures(kvm) : [...new Set(features)],
-    mandatoryFeatures: wish?.mandatoryFeatures ?? [],
+    mandatoryFeatures: wanted?.mandatoryFeatures ?? [],
     useSubstitutes,
   }
 }

@@ -33,7 +33,7 @@ import { databaseValues, hydraSettings, signs, type WebEntrance, webEntrance } f
 import { WebSession } from './web-session.js'
 import { passwordOf, usersOf } from './web-users-task.js'
 
-export interface ProbeOptions {
+export interface ProofOptions {
   readonly entrance: WebEntrance
   readonly database: string
   /** Who asks for the build; has the role admin. */
@@ -64,7 +64,7 @@ const usualPace: ProofPace = {
 }
 
 /** The proof that all of it works: a build of its own, from the click to the signed path in the cache. */
-export const hydraProbeTask: SetupTask<ProbeOptions> = {
+export const hydraProofTask: SetupTask<ProofOptions> = {
   id: 'hydra-probe',
   title: 'a build that proves that Hydra works',
   after: ['hydra', 'nginx', 'admin-user', 'binary-cache', 'nix-serve'],
@@ -92,7 +92,7 @@ export const hydraProbeTask: SetupTask<ProbeOptions> = {
   },
   owns: () => [{ path: `${folder}/**`, instead: 'another folder' }],
   secrets: ({ password }) => [password],
-  probe: probeProof,
+  probe: lookForProof,
   // It leaves nothing behind but what proving it does.
   apply: async (_host, { entrance }) => ({ url: entrance.url }),
   verify: (host, options, run) => proveByBuild(host, options, run, usualPace),
@@ -105,7 +105,7 @@ function filledByUser(extraConfig: string, cachePath: string): boolean {
 }
 
 /** Was there a green build of ours? */
-async function probeProof(host: Host, { database }: ProbeOptions, run: Run): Promise<TaskState> {
+async function lookForProof(host: Host, { database }: ProofOptions, run: Run): Promise<TaskState> {
   const [cluster] = await findClusters(host, database, run)
   if (cluster === undefined || !cluster.online) return 'needed'
   const values = { ...databaseValues(database, cluster.port), project }
@@ -120,7 +120,7 @@ async function probeProof(host: Host, { database }: ProbeOptions, run: Run): Pro
 /** Makes a build and waits until it is green, and signed where there is a key. */
 export async function proveByBuild(
   host: Host,
-  options: ProbeOptions,
+  options: ProofOptions,
   run: TaskRun,
   pace: ProofPace,
 ): Promise<void> {
@@ -269,7 +269,7 @@ function lastLines(journal: string): string {
 async function signedInCache(
   host: Host,
   session: WebSession,
-  options: ProbeOptions,
+  options: ProofOptions,
   {
     path,
     stamp,

@@ -19,7 +19,7 @@ import { waitUntil } from '../../remote/wait-until.js'
 import { machineTime, newestLines } from '../journal.js'
 import { clusterUnit, requireCluster } from '../postgresql/cluster.js'
 import { type Database, hydraConfig, hydraEnvironment, machinesFile, shellProfile } from './config-text.js'
-import { healthProblems, type Installed, shutOutUnits, webProblem } from './health.js'
+import { healthProblems, type Installed, unitsWithoutNixAccess, webProblem } from './health.js'
 import {
   builderSettings,
   evaluatorSettings,
@@ -162,7 +162,7 @@ async function whatIsWrong(
   run: Run,
 ): Promise<string[]> {
   const [shutOut, problems] = await settleAll([
-    shutOutUnits(host, unitNames(wanted), run),
+    unitsWithoutNixAccess(host, unitNames(wanted), run),
     healthProblems(host, settings, wanted, run),
   ])
   const unheard = shutOut.map((unit) => `${unit} began before its user was in group ${nixSocketGroup}`)
@@ -208,7 +208,7 @@ async function applyHydra(
   const values = { home: hydraHome, config: hydraConfigFile }
   const link = { what: 'link the configuration of Hydra', script: 'tasks/hydra/link', values }
   await runScript(host, link, run)
-  const again = [...(wanted.set.again ?? []), ...(await shutOutUnits(host, unitNames(wanted), run))]
+  const again = [...(wanted.set.again ?? []), ...(await unitsWithoutNixAccess(host, unitNames(wanted), run))]
   await convergeServices(host, { ...wanted.set, again }, run)
   return { url: settings.url, package: options.package ?? '' }
 }

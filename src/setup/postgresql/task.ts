@@ -186,7 +186,7 @@ async function allowHydra(host: Host, cluster: Cluster, options: PostgresqlOptio
   const faults = (await accessFaults(host, cluster, run)).filter(
     ({ name, line }) => !isOurs(name === 'hba' ? hba.text : ident.text, line),
   )
-  if (faults.length > 0) throw untouched(host, told(faults))
+  if (faults.length > 0) throw untouched(host, describeFaults(faults))
   const rule = bytes(options.rule)
   // The rule applies to everybody who opens Hydra's database, so also to the superuser, whatever its name.
   const rows = [...options.map.map(bytes), `${map} ${cluster.owner} ${cluster.owner}`]
@@ -200,10 +200,14 @@ async function allowHydra(host: Host, cluster: Cluster, options: PostgresqlOptio
   if (after.length > 0) {
     const old = changes.map(({ file }) => file.with(file.text))
     await placeFiles(host, old, { run, what: 'put the rules of PostgreSQL back' })
-    throw failure('POSTGRESQL', `machine '${host.machine}': ${told(after)}; the old files were put back`, {
-      machine: host.machine,
-      hint: 'is deployment.hydra.database.authentication or .identMap given? PostgreSQL does not take it',
-    })
+    throw failure(
+      'POSTGRESQL',
+      `machine '${host.machine}': ${describeFaults(after)}; the old files were put back`,
+      {
+        machine: host.machine,
+        hint: 'is deployment.hydra.database.authentication or .identMap given? PostgreSQL does not take it',
+      },
+    )
   }
   const reload = {
     what: 'reload PostgreSQL',
@@ -233,7 +237,7 @@ async function accessFaults(host: Host, cluster: Cluster, run: Run): Promise<Fau
   })
 }
 
-function told(faults: readonly Fault[]): string {
+function describeFaults(faults: readonly Fault[]): string {
   return faults.map(({ text }) => text).join('; ')
 }
 

@@ -37,7 +37,7 @@ export async function activateClosure(
   session.changed = true
   const owner = session.deployment.record.uuid
   await startActivation(hostOf(session), { ...activation, owner, ...options }, session.run)
-  return settle(session, activation)
+  return readResult(session, activation)
 }
 
 /** How an activation that is over may have ended. Whatever else is thrown says nothing of it: it may run still. */
@@ -49,7 +49,7 @@ export async function reattach(session: MachineSession): Promise<boolean> {
   if (activation === undefined) return false
   session.run.log(`an earlier run left activation ${activation.unit}; reading its result`)
   try {
-    await settle(session, activation)
+    await readResult(session, activation)
     session.changed = true
   } catch (error) {
     if (!(error instanceof OpsError) || !verdicts.has(error.code)) throw error
@@ -61,7 +61,7 @@ export async function reattach(session: MachineSession): Promise<boolean> {
 
 type Activation = NonNullable<ReturnType<typeof recordOf>['activation']>
 
-async function settle(session: MachineSession, activation: Activation): Promise<Activated> {
+async function readResult(session: MachineSession, activation: Activation): Promise<Activated> {
   const path = StorePath.parse(activation.path)
   const connection = { host: hostOf(session), reconnect: () => connect(session) }
   const undone: string[] = []
@@ -78,10 +78,10 @@ async function settle(session: MachineSession, activation: Activation): Promise<
   await updateJob(session, (draft) => {
     draft.activation = undefined
   })
-  return judge(session, path, result, undone)
+  return outcomeOf(session, path, result, undone)
 }
 
-async function judge(
+async function outcomeOf(
   session: MachineSession,
   path: StorePath,
   result: ActivationResult,

@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { healthProblems, shutOutUnits, webProblem } from '../../../src/setup/hydra/health.js'
+import { healthProblems, unitsWithoutNixAccess, webProblem } from '../../../src/setup/hydra/health.js'
 import { type HydraSettings, hydraSettings } from '../../../src/setup/hydra/settings.js'
 import { LocalShellHost } from '../../fakes/local-shell-host.js'
 import { taskMachine, taskRun } from '../../fakes/task-run.js'
@@ -71,20 +71,20 @@ describe('services that began before their user was let in to the Nix daemon', (
 
   it('are told by the groups of their processes', async () => {
     runsWith('101 300000 ')
-    expect(await shutOutUnits(host, ['runs.service', 'stopped.service', 'x.timer'], taskRun())).toEqual([
-      'runs.service',
-    ])
+    expect(
+      await unitsWithoutNixAccess(host, ['runs.service', 'stopped.service', 'x.timer'], taskRun()),
+    ).toEqual(['runs.service'])
   })
 
   it('are none when their processes have the group', async () => {
     runsWith('101 30000 ')
-    expect(await shutOutUnits(host, ['runs.service'], taskRun())).toEqual([])
+    expect(await unitsWithoutNixAccess(host, ['runs.service'], taskRun())).toEqual([])
   })
 
   it('are none where there is no such group', async () => {
     standIn('getent', 'exit 2')
     runsWith('101 ')
-    expect(await shutOutUnits(host, ['runs.service'], taskRun())).toEqual([])
+    expect(await unitsWithoutNixAccess(host, ['runs.service'], taskRun())).toEqual([])
   })
 })
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { bindTask, type SetupTask } from '../../../src/core/setup-task.js'
-import { hydraProbeTask } from '../../../src/setup/hydra/proof-task.js'
+import { hydraProofTask } from '../../../src/setup/hydra/proof-task.js'
 import { hydraTask } from '../../../src/setup/hydra/task.js'
 import { adminUserTask } from '../../../src/setup/hydra/web-users-task.js'
 import { nginxTask } from '../../../src/setup/nginx/task.js'
@@ -65,6 +65,6 @@ describe('a change of what concerns other tasks alone', () => {
     expect(inputs(nixServeTask, { nixServe: { enable: true }, ...more })).toBe(
       inputs(nixServeTask, { nixServe: { enable: true } }),
     )
-    expect(inputs(hydraProbeTask, { ...admin('A'), ...more })).toBe(inputs(hydraProbeTask, admin('A')))
+    expect(inputs(hydraProofTask, { ...admin('A'), ...more })).toBe(inputs(hydraProofTask, admin('A')))
   })
 })

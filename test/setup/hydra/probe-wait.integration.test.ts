@@ -2,7 +2,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import { hydraProbeTask, type ProofPace, proveByBuild } from '../../../src/setup/hydra/proof-task.js'
+import { hydraProofTask, type ProofPace, proveByBuild } from '../../../src/setup/hydra/proof-task.js'
 import { FakeHydraWeb } from '../../fakes/fake-hydra-web.js'
 import { LocalShellHost } from '../../fakes/local-shell-host.js'
 import { taskMachine, taskRun } from '../../fakes/task-run.js'
@@ -67,7 +67,7 @@ const noDatabase =
 const pace: ProofPace = { greenMs: 3_600_000, signedMs: 1, pauseMs: 1, everyMs: 0, apartMs: 0 }
 
 function wantedProof() {
-  const wanted = hydraProbeTask.wanted(
+  const wanted = hydraProofTask.wanted(
     taskMachine({
       hydra: {
         enable: true,
@@ -320,7 +320,7 @@ describe('the project of the proof', () => {
         `case $* in *'from builds'*) echo ${green} ;; *'enabled from projects'*) echo ${enabled} ;; *) echo 1 ;; esac`,
       )
     program('pg_lsclusters', 'echo 15 main 5432 online postgres /nowhere /nowhere')
-    const probe = () => hydraProbeTask.probe(host, wantedProof(), run)
+    const probe = () => hydraProofTask.probe(host, wantedProof(), run)
     answers('1', '1')
     expect(await probe()).toEqual({ drifted: "project hydra-ops-probe is on Hydra's start page" })
     answers('1', '0')

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { placeProblems } from '../../../src/core/owned-places.js'
 import { bindTask } from '../../../src/core/setup-task.js'
-import { hydraProbeTask, provenSystem } from '../../../src/setup/hydra/proof-task.js'
+import { hydraProofTask, provenSystem } from '../../../src/setup/hydra/proof-task.js'
 import { taskMachine } from '../../fakes/task-run.js'
 
 const admin = { userName: 'alice', roles: ['admin'], password: { generate: true } }
@@ -15,14 +15,14 @@ describe('the proof', () => {
 
   it('is wanted where somebody can ask for it, and not where it was left out', () => {
     const wanted = (hydra: Record<string, unknown>) =>
-      bindTask(hydraProbeTask)(taskMachine({ hydra: { enable: true, ...hydra } }))
+      bindTask(hydraProofTask)(taskMachine({ hydra: { enable: true, ...hydra } }))
     expect(wanted({ admin })?.secrets).toHaveLength(1)
     expect(wanted({})).toBeUndefined()
     expect(wanted({ admin: { ...admin, roles: ['restart-jobs'] } })).toBeUndefined()
     expect(wanted({ admin, probe: false })).toBeUndefined()
   })
   it('keeps its folder for itself: a file of the definition there would go with the next proof', () => {
-    const task = bindTask(hydraProbeTask)(taskMachine({ hydra: { enable: true, admin } }))
+    const task = bindTask(hydraProofTask)(taskMachine({ hydra: { enable: true, admin } }))
     const say = (path: string) =>
       placeProblems([{ option: ['files'], path }], task?.owns ?? []).map((each) => each.say)
     const inside = '/var/lib/hydra/hydra-ops-probe/own/default.nix'

@@ -1,11 +1,11 @@
 import { describe, expect, it } from 'vitest'
-import { hydraProbeTask } from '../../../src/setup/hydra/proof-task.js'
+import { hydraProofTask } from '../../../src/setup/hydra/proof-task.js'
 import { debianMachine } from '../../fakes/debian-machine.js'
 import { taskMachine } from '../../fakes/task-run.js'
 
 const signedBy = (hydra: Record<string, unknown>) => {
   const admin = { userName: 'alice', roles: ['admin'], password: { generate: true } }
-  return hydraProbeTask.wanted(taskMachine({ hydra: { enable: true, admin, ...hydra } }))?.publicKeyFile
+  return hydraProofTask.wanted(taskMachine({ hydra: { enable: true, admin, ...hydra } }))?.publicKeyFile
 }
 const served = { cache: { enable: true }, nginx: { enable: true } }
 const key = '/etc/nix/web/public'
