@@ -7,7 +7,7 @@ import { createFakeOps } from '../test/fakes/fake-ops.js'
 import { createFakeSsh } from '../test/fakes/fake-ssh.js'
 import { standardRequest } from '../test/fakes/standard-request.js'
 
-/** What a first deploy of many machines costs the operator host. */
+/** The costs of a first deploy of many machines on the operator host. */
 export interface FirstDeploy {
   readonly seconds: number
   /** The longest time for which one piece of work had the event loop; what other processes took is not in it. */

@@ -15,7 +15,7 @@ const counts = [20, 500, 5_000]
 const deployed = 500
 const maxConcurrent = 10
 
-/** What the state costs, as a table: one update of a machine among many, and a first deploy of many. */
+/** Measures one update of a machine among many, and a first deploy of many; returns a table. */
 export async function stateCosts(): Promise<string> {
   const rows = [['what', 'measured', 'budget']]
   const medians: number[] = []

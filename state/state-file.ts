@@ -44,11 +44,11 @@ const readMs = 20
 /** A file that was read and is whole. */
 export interface LoadedFile {
   readonly revision: number
-  /** What lay on the disk, byte for byte: before a write it must still be the same. */
+  /** The bytes on the disk, which must still be the same before a write. */
   readonly text: string
 }
 
-/** What concerns the deployment alone. */
+/** The part of a state that concerns the deployment alone. */
 export interface LoadedHead extends LoadedFile {
   readonly head: DeploymentHead
   /** All machines, where the file is of a schema that keeps them in it. */
@@ -118,7 +118,7 @@ function joined(errors: readonly OpsError[]): OpsError {
   throw error
 }
 
-/** The machines of a deployment; of one whose file is damaged, the last good record where there is one. */
+/** Reads the machines of a deployment; a damaged file gives its last good record, where there is one. */
 async function readMachines(
   root: string,
   { head, undivided }: LoadedHead,
@@ -134,7 +134,7 @@ async function readMachines(
   const many = names.length >= manyMachines
   for (const name of names) {
     await rest()
-    const read = readMachine(root, head, name, many)
+    const read = readMachineIn(folder, root, head, name, many)
     if (read.kind === 'gone') continue
     if (read.kind === 'broken') errors.push(read.error)
     const good = read.kind === 'whole' ? read : read.backup
@@ -143,7 +143,7 @@ async function readMachines(
     found.push([machine, good.machine])
     files.set(machine, good)
   }
-  // In the order in which they came, as one file would have them.
+  // One file would have them in the order in which they came.
   found.sort(([, a], [, b]) => a.index - b.index)
   return { machines: newMachines(Object.fromEntries(found)), files, errors }
 }
@@ -165,9 +165,18 @@ export function readMachine(
   root: string,
   head: Pick<DeploymentHead, 'uuid' | 'name'>,
   name: string,
-  many = false,
 ): MachineRead {
-  const folder = stateFiles(join(deploymentsFolder(root), head.uuid)).machines
+  const { machines } = stateFiles(join(deploymentsFolder(root), head.uuid))
+  return readMachineIn(machines, root, head, name, false)
+}
+
+function readMachineIn(
+  folder: string,
+  root: string,
+  head: Pick<DeploymentHead, 'uuid' | 'name'>,
+  name: string,
+  many: boolean,
+): MachineRead {
   const files = machineFiles(folder, name)
   const parse = (text: string) => parseMachine(root, head.uuid, name, text, many)
   const read = readFile(files.state, parse)
@@ -266,7 +275,7 @@ function parseMachine(
   return { kind: 'whole', machine: presentHandle(root, machine), revision, text }
 }
 
-/** The text of a state file. Refuses a record that could not be read back. */
+/** Renders state.json; refuses a record that could not be read back. */
 export function renderHead(root: string, head: DeploymentHead, revision: number): string {
   const { uuid } = head
   const deployment = mapPaths(head, (path) => toStored(root, path))
@@ -275,7 +284,7 @@ export function renderHead(root: string, head: DeploymentHead, revision: number)
   return text
 }
 
-/** The text of a machine's file. Refuses a record that could not be read back. */
+/** Renders a machine's file; refuses a record that could not be read back. */
 export function renderMachine(
   root: string,
   uuid: DeploymentUuid,

@@ -19,7 +19,6 @@ import { type Entry, findDeployment, nameOf, onlyDeployment } from './resolve.js
 import { loadState, readHead, readState, renderHead, type StateRead } from './state-file.js'
 import { createStoreLock } from './store-lock.js'
 import { newPrefix, sweepDeployment } from './sweep.js'
-import { writingSession } from './writing-session.js'
 
 export interface StoreOptions {
   readonly files: StateFolder
@@ -100,6 +99,8 @@ export async function createStore(options: StoreOptions): Promise<DeploymentStor
             await write()
           })
         const context = { root, paths: paths(uuid), operator, lock, now, wrote, claimingName }
+        // Most commands only read.
+        const { writingSession } = await import('./writing-session.js')
         const { session, ended } = writingSession(context, await loadState(root, uuid))
         try {
           return await action(session)

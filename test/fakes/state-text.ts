@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 
-/** Everything that the state of a deployment says: the text of its files, one after the other. */
+/** Joins the texts of all files that the state of a deployment has. */
 export function stateTextIn(folder: string): string {
   const machines = readdirSync(join(folder, 'machines')).sort()
   const files = ['state.json', ...machines.map((name) => join('machines', name))]

@@ -191,6 +191,8 @@ describe('the lock of a deployment', () => {
 })
 
 describe('the lock of the whole store', () => {
+  /** A busy disk takes its time. */
+  const patience = { timeout: 20_000 }
   const elsewhere = DeploymentUuid.parse('0b7c3d1e-1111-4a2b-9c3d-000000000001')
   const run = (signal = new AbortController().signal) => {
     const lines: string[] = []
@@ -208,11 +210,14 @@ describe('the lock of the whole store', () => {
       })
       order.push('first out')
     })
+    await expect.poll(() => order, patience).toEqual(['first in'])
     const waiting = run()
     const second = store.allocating(elsewhere, waiting, async () => {
       order.push('second in')
     })
-    await expect.poll(() => waiting.lines).toEqual([expect.stringContaining('in use by alice@build1')])
+    await expect
+      .poll(() => waiting.lines, patience)
+      .toEqual([expect.stringContaining('in use by alice@build1')])
     finish()
     await Promise.all([first, second])
     expect(order).toEqual(['first in', 'first out', 'second in'])
@@ -241,7 +246,7 @@ describe('the lock of the whole store', () => {
     const waiting = run(pressed.signal)
     await store.allocating(elsewhere, run(), async () => {
       const second = errorOf(() => store.allocating(elsewhere, waiting, async () => {}))
-      await expect.poll(() => waiting.lines).toHaveLength(1)
+      await expect.poll(() => waiting.lines, patience).toHaveLength(1)
       pressed.abort()
       expect(await second).toMatchObject({ exitCode: 130 })
     })
