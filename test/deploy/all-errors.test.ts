@@ -40,8 +40,8 @@ async function expectBoth(action: () => unknown, web: string, db: string, exitCo
   expect(error).toMatchObject({ message: expect.stringContaining(db) })
 }
 
-describe('of several mistakes all are told', () => {
-  it('where two machines want what cannot be', async () => {
+describe('one run reports every mistake', () => {
+  it('when two machines ask for impossible disks', async () => {
     await open(fakeMachine('web'), fakeMachine('db'))
     await run()
     const small = { fake: { diskSize: 5 } }
@@ -49,13 +49,13 @@ describe('of several mistakes all are told', () => {
     await expectBoth(() => run(), "machine 'web': a disk cannot shrink", "machine 'db': a disk cannot shrink")
   })
 
-  it('where machines share ports, two and two', async () => {
+  it('when two pairs of machines share ports', async () => {
     const forwards = (name: string, port: number) => fakeMachine(name, { fake: { forwardPorts: [port] } })
     await open(forwards('web', 80), forwards('db', 80), forwards('app', 81), forwards('ci', 81))
     await expectBoth(() => run(), "'web' and 'db' both want port 80", "'app' and 'ci' both want port 81")
   })
 
-  it('where two machines are to move to another provider', async () => {
+  it('when two machines would move to another provider', async () => {
     await open(fakeMachine('web'), fakeMachine('db'))
     await run()
     const moved = (name: string) => fakeMachine(name, { rest: { providerName: 'ssh' } })
@@ -63,7 +63,7 @@ describe('of several mistakes all are told', () => {
     await expectBoth(() => run(), "machine 'web' exists", "machine 'db' exists")
   })
 
-  it('where two closures are not in the store, or are of no machine', async () => {
+  it('when two closures are missing from the store or belong to no machine', async () => {
     await open(fakeMachine('web'), fakeMachine('db'))
     const closures = (...names: string[]) =>
       new Map(names.map((name) => [MachineName.parse(name), fakeStorePath(`of-${name}`)]))
@@ -76,12 +76,12 @@ describe('of several mistakes all are told', () => {
     await expectBoth(() => run({ closures: closures('x', 'y') }), '--closure x=…', '--closure y=…')
   })
 
-  it('where two parts of a selection match nothing', async () => {
+  it('when two parts of a selection match nothing', async () => {
     await open(fakeMachine('web'))
     await expectBoth(() => run({ selection: { on: 'x,!@y' } }), "no machine is called 'x'", "the tag 'y'")
   })
 
-  it('where several parts of one look fail', async () => {
+  it('when several parts of one look fail', async () => {
     await open(fakeMachine('web', { deployment: { aptPackages: ['jq'] } }))
     await run({ until: 'create' })
     ops.ssh.answer('read the facts of the machine', exit(1, 'no facts'))
@@ -94,14 +94,14 @@ describe('of several mistakes all are told', () => {
     expect(row?.reason).toContain('read which packages are installed')
   })
 
-  it('where two keys cannot be delivered', async () => {
+  it('when two keys cannot be delivered', async () => {
     await open()
     const keys = { one: {}, two: { text: 'x', keyFile: '/x' } }
     const machine = fakeMachine('web', { deployment: { keys } })
     await expectBoth(() => checkKeys(machine), '"one"', '"two"')
   })
 
-  it('where two secrets cannot be read', async () => {
+  it('when two secrets cannot be read', async () => {
     await open()
     const secrets = {
       fingerprint: async ({ name }: { name: string }) => {
@@ -114,21 +114,21 @@ describe('of several mistakes all are told', () => {
     await expectBoth(hashes, 'one cannot be read', 'two cannot be read', 1)
   })
 
-  it('where two files or two arguments are not there', async () => {
+  it('when two files or two arguments are missing', async () => {
     await open()
     await expectBoth(() => expressionPaths(['a.nix', 'b.nix'], ops.folder), "'a.nix'", "'b.nix'")
     const unset = { deployment: 'net', set: {}, unset: ['x', 'y'] }
     await expectBoth(() => setArguments(ops, unset), "'x' is not set", "'y' is not set")
   })
 
-  it('where no selected machine wants a task', async () => {
+  it('when no selected machine wants a task', async () => {
     await open(fakeMachine('web'), fakeMachine('db'))
     await run()
     const wish = { deployment: 'net', selection: {}, task: 'nix', redo: false }
     await expectBoth(() => runSetup(ops, wish), "machine 'web' wants no", "machine 'db' wants no")
   })
 
-  it('where two set-up tasks fail, with the hint and the evidence of each', async () => {
+  it('when two set-up tasks fail, with the hint and the evidence of each', async () => {
     await open(fakeMachine('web'))
     const failing = (id: 'nix' | 'nginx') =>
       fakeTask(id, {

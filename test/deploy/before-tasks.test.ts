@@ -43,8 +43,8 @@ function activations(): { early: boolean; always: boolean; unit: string | undefi
     }))
 }
 
-describe('a file whose owner a set-up task makes', () => {
-  it('is placed by a second activation after the task, at the first deploy', async () => {
+describe('a file whose owner a set-up task creates', () => {
+  it('is placed by a second activation after the task at the first deploy', async () => {
     const task = { done: false, apply: () => Object.assign(task, { done: true }) }
     await machineWithTask(task)
     const { results } = await deploy(ops, standardRequest)
@@ -55,7 +55,7 @@ describe('a file whose owner a set-up task makes', () => {
     expect(activations()).toHaveLength(2)
   })
 
-  it('waits for the next deploy where the task failed', async () => {
+  it('waits for the next deploy when the task failed', async () => {
     let broken = true
     const task = {
       done: false,
@@ -73,7 +73,7 @@ describe('a file whose owner a set-up task makes', () => {
     expect(activations().map(({ early }) => early)).toEqual([true, true, false])
   })
 
-  it('is an error where the task did not make it', async () => {
+  it('is an error when the task did not create the owner', async () => {
     await machineWithTask({ done: false, apply: () => {} })
     const { results } = await deploy(ops, standardRequest)
     expect(results).toMatchObject([
@@ -81,7 +81,7 @@ describe('a file whose owner a set-up task makes', () => {
     ])
   })
 
-  it('must be there already where no task is to run', async () => {
+  it('must have its owner already when no task is to run', async () => {
     await machineWithTask({ done: true, apply: () => {} })
     Object.assign(ops, { tasks: async () => [] })
     await deploy(ops, standardRequest)
@@ -89,12 +89,12 @@ describe('a file whose owner a set-up task makes', () => {
   })
 })
 
-describe('an activation that leaves something to the one after the tasks', () => {
+describe('an activation that leaves work to the activation after the tasks', () => {
   const outOfUsers = () => {
     throw failure('TASK', 'out of users', { hint: 'mend the users' })
   }
 
-  it('is told of where a task fails: what waits, what failed, and the journal of those units', async () => {
+  it('reports waiting files, failed units and their journal when a task fails', async () => {
     await machineWithTask(
       { done: false, apply: outOfUsers },
       {
@@ -121,13 +121,13 @@ describe('an activation that leaves something to the one after the tasks', () =>
     ])
   })
 
-  it('adds nothing where it left nothing', async () => {
+  it('adds nothing to the reason of a failed task when it left no work', async () => {
     await machineWithTask({ done: false, apply: outOfUsers }, { activationCode: () => 0, says: ['result 0'] })
     const { results } = await deploy(ops, standardRequest)
     expect(results).toMatchObject([{ reason: "machine 'web': set-up failed: users: out of users" }])
   })
 
-  it('is followed by one that runs the activation program once more, also of a closure that was active', async () => {
+  it('is followed by an activation that runs the program once more, also for an active closure', async () => {
     const task = { done: true, apply: () => Object.assign(task, { done: true }) }
     await machineWithTask(task)
     await deploy(ops, standardRequest)

@@ -149,7 +149,7 @@ const slowly = (seconds: number, mark: string) =>
   )
 
 describe('a closure on a machine', () => {
-  it('arrives, is activated, and its programs are on the PATH of ssh, login shells, sudo and units', async () => {
+  it('arrives, is activated, and puts its programs on the PATH of ssh, login shells, sudo and units', async () => {
     const wanted = await build(base('1'))
     const { paths } = await nix.closure(wanted, scratch.run)
     expect(await nix.missingOn(host, paths, scratch.run)).toEqual([...paths])
@@ -168,7 +168,7 @@ describe('a closure on a machine', () => {
     expect(await sh('journalctl -q -o cat -u counter.service')).toContain('version 1 runs')
   })
 
-  it('is replaced: what changed is restarted, what did not goes on', async () => {
+  it('is replaced: changed units restart, unchanged units go on', async () => {
     const invocation = (file: string) => sh('systemctl show -p InvocationID --value -- "$1"', file)
     const before = [await invocation('counter.service'), await invocation('tick.timer')]
     const { result, lines } = await deploy(base('2'))
@@ -183,7 +183,7 @@ describe('a closure on a machine', () => {
     expect(await invocation('tick.timer')).toBe(before[1])
   })
 
-  it('survives a collection of garbage on both sides, also between copy and activation', async () => {
+  it('survives a garbage collection on both sides, also between copy and activation', async () => {
     const path = await build(base('3'))
     await nix.root(join(scratch.folder, 'gcroots'), 'guest', path, scratch.run)
     await scratch.nix('nix-store', ['--gc'])
@@ -199,8 +199,8 @@ describe('a closure on a machine', () => {
   })
 })
 
-describe('units that fail', () => {
-  it('are named with their journal; one that had failed before does not count', async () => {
+describe('a failing unit', () => {
+  it('is named with its journal, unless the unit had failed before', async () => {
     await sh('systemd-run -q --unit=failed-before.service false')
     await until('systemctl is-failed failed-before.service', 'failed')
     const old = await sh(`readlink -f ${profile}`)
@@ -222,7 +222,7 @@ describe('units that fail', () => {
     await sh('nix-store --gc >/dev/null 2>&1; test -e "$1/bin/greet"', path)
   })
 
-  it('are gone without a trace when they are dropped', async () => {
+  it('leaves no trace when it is dropped', async () => {
     expect((await deploy(base('3'))).result).toEqual({ kind: 'ok' })
     expect(await sh('systemctl list-units --failed --no-legend --plain')).toMatch(
       /^failed-before\.service[^\n]*$/,
@@ -230,7 +230,7 @@ describe('units that fail', () => {
     await sh('systemctl reset-failed failed-before.service')
   })
 
-  it('to start for want of a key that is yet to come have not failed', async () => {
+  it('does not count as failed while it waits for a key that is yet to come', async () => {
     const key = ['[Service]', 'Type=exec', 'TimeoutStartSec=infinity', 'ExecStart=/bin/sleep infinity']
     const wait = `ExecStartPre=/bin/sh -c 'until [ -e /run/late ]; do sleep 0.2; done'`
     await sh(
@@ -247,8 +247,8 @@ describe('units that fail', () => {
   })
 })
 
-describe('an activation outlives', () => {
-  it('the connection: it goes on, and its result is the true one', async () => {
+describe('an activation', () => {
+  it('outlives the connection, and its true result is reported', async () => {
     const path = await build(`${base('4')} activate = ${slowly(8, 'after-the-drop')};`)
     await copy(path)
     const activation = await begin(path)
@@ -263,7 +263,7 @@ describe('an activation outlives', () => {
     await finishActivation(host, activation.unit, run)
   })
 
-  it('the machine’s sshd, killed with all its sessions', async () => {
+  it('outlives the machine’s sshd, killed with all its sessions', async () => {
     const path = await build(`${base('4')} activate = ${slowly(8, 'after-the-kill')};`)
     await copy(path)
     const activation = await begin(path)
@@ -278,7 +278,7 @@ describe('an activation outlives', () => {
     await finishActivation(host, activation.unit, run)
   })
 
-  it('systemd’s own re-execution, and a failure stays a failure', async () => {
+  it('outlives systemd’s own re-execution, and a failure stays a failure', async () => {
     const program = '#!/bin/sh\nsystemctl daemon-reexec\nsleep 2\necho after\nexit 5\n'
     const path = await build(`${base('5')} activate = ${programPackage('activate', program)};`)
     await copy(path)
@@ -289,7 +289,7 @@ describe('an activation outlives', () => {
     await finishActivation(host, activation.unit, scratch.run)
   })
 
-  it('us: another process finds its true result, also when the unit is gone', async () => {
+  it('outlives its operator: another process finds its true result, also when the unit is gone', async () => {
     const path = await build(`${base('6')} ${service('bad.service', 'ExecStart=/bin/false')}`)
     await copy(path)
     const activation = await begin(path)
@@ -315,7 +315,7 @@ describe('a power cut', () => {
   const repair = (path: StorePath) =>
     nix.repair(host, path, { sshConfig: sshConfig(targetOf('root')) }, scratch.run)
 
-  it('during activation is told, and the next one converges', async () => {
+  it('is reported when it strikes during an activation, and the next activation converges', async () => {
     const path = await build(`${base('7')} activate = ${slowly(600, 'never')};`)
     await copy(path)
     const activation = await begin(path)
@@ -326,7 +326,7 @@ describe('a power cut', () => {
     expect(await sh('cat "/etc/app/ä file"; systemctl is-active counter.service')).toBe('version 7\nactive')
   })
 
-  it('right after a copy leaves nothing that a repair does not mend', async () => {
+  it('leaves only damage that a repair mends when it strikes right after a copy', async () => {
     await sh('grep -rlZ sync-before-registering /etc/nix | xargs -0r sed -i /sync-before-registering/d')
     const many = shellDerivation(
       'many-files',
@@ -353,7 +353,7 @@ describe('a power cut', () => {
     expect(await repair(path)).toEqual([])
   })
 
-  it('may empty files of a path that Nix calls valid: exactly that path is mended', async () => {
+  it('may empty files of a path that Nix calls valid, and exactly that path is mended', async () => {
     const path = StorePath.parse(await sh(`readlink -f ${profile}`))
     const { paths } = await nix.closure(path, scratch.run)
     const [empty, gone] = paths.filter((each) => /-(?:greet|counter)$/.test(each))
@@ -386,7 +386,7 @@ describe('a copy as another user', () => {
   })
 })
 
-it('leaves nothing of the deployment when everything is dropped', async () => {
+it('a deployment leaves nothing behind when everything is dropped', async () => {
   const traces = () =>
     sh(`ls -A /usr/local/bin
 ls -d /etc/app 2>/dev/null

@@ -55,7 +55,7 @@ afterEach(() => ops.cleanup())
 describe('the connections of a deploy to 50 machines, 10 at once', () => {
   beforeEach(() => start(names))
 
-  it('are at most 10, and none while the plan is read and while Nix builds', async () => {
+  it('are at most 10, and none stays open while the plan is read and while Nix builds', async () => {
     ops.nix.network = network('v2', names)
     const seen: number[] = []
     const { build } = ops.nix
@@ -76,14 +76,14 @@ describe('the connections of a deploy to 50 machines, 10 at once', () => {
     expect(open.size).toBe(0)
   })
 
-  it('are one a machine where nothing is to be done', async () => {
+  it('are one per machine when there is nothing to do', async () => {
     const { results } = await run()
     expect(new Set(results.map(({ outcome }) => outcome))).toEqual(new Set(['unchanged']))
     expect([...ops.ssh.connects].sort()).toEqual([...names].sort())
     expect(most).toBe(10)
   })
 
-  it('are closed after a dry run, and where the machine cannot be deployed', async () => {
+  it('are closed after a dry run, and when the machine cannot be deployed', async () => {
     ops.ssh.answer('read the facts of the machine', { kind: 'exited', code: 1, stdout: '', stderr: 'no' })
     await run({ dryRun: true })
     expect(open.size).toBe(0)
@@ -94,13 +94,13 @@ describe('the connections of a deploy to 50 machines, 10 at once', () => {
   })
 })
 
-describe('a connection that was made for the look', () => {
+describe('a connection made for the look', () => {
   beforeEach(async () => {
     await start(['web', 'db'])
     ops.nix.network = network('v2', ['web', 'db'])
   })
 
-  it('is made again, once, for the work that follows', async () => {
+  it('is opened once more for the work that follows', async () => {
     const { results } = await run()
     expect(results.map(({ outcome }) => outcome)).toEqual(['changed', 'changed'])
     expect([...ops.ssh.connects].sort()).toEqual(['db', 'db', 'web', 'web'])
@@ -122,7 +122,7 @@ describe('a connection that was made for the look', () => {
     expect(asked).toBe(1)
   })
 
-  it('fails its machine alone when the machine is gone by then, after one attempt', async () => {
+  it('fails only its own machine, after one attempt, when the machine is gone by then', async () => {
     const counted = ops.ssh.connect
     const attempts: string[] = []
     let built = false

@@ -48,7 +48,7 @@ describe('deploy', () => {
     }
   })
 
-  it('records of a machine what it saw there, and the version that the task nix found', async () => {
+  it('records the facts that it saw on a machine, and the version that the task nix found', async () => {
     const nix = fakeTask('nix', {
       stage: 'bootstrap',
       apply: async () => ({ version: '2.8.0' }),
@@ -73,7 +73,7 @@ describe('deploy', () => {
     expect(ops.nix.copies).toHaveLength(2)
   })
 
-  it('allocates nothing anew where the options of a provider stand in another order', async () => {
+  it('keeps the allocations when the options of a provider stand in another order', async () => {
     await deploy(ops, standard)
     const web = fakeMachine('web')
     const reversed = Object.fromEntries(Object.entries(Object(web.provider)).reverse())
@@ -82,7 +82,7 @@ describe('deploy', () => {
     expect(outcomes(await deploy(ops, standard))).toEqual({ web: 'unchanged' })
   })
 
-  it('looks at no more machines at once than it was told to', async () => {
+  it('looks at no more machines at once than it is allowed to', async () => {
     await deploy(ops, standard)
     const { connect } = ops.ssh
     let open = 0
@@ -113,7 +113,7 @@ describe('deploy', () => {
     expect(existsSync(ops.files.paths(uuid).keys)).toBe(false)
   })
 
-  it('tells in a dry run of the machine that could not be planned, beside the plan of the others', async () => {
+  it('reports an unplannable machine in a dry run, beside the plan of the others', async () => {
     await deploy(ops, standard)
     ops.ssh.hostKeys.set('web', 'another key')
     ops.nix.network = fakeNetwork([fakeMachine('web'), fakeMachine('db', { version: 'v2' })])
@@ -146,7 +146,7 @@ describe('deploy', () => {
     expect(ops.nix.roots.filter(({ name }) => name === 'web+built')).toHaveLength(2)
   })
 
-  it('verifies after a power cut what the copy left, also when another closure is wanted by now', async () => {
+  it('verifies the copied paths after a power cut, also when another closure is wanted by now', async () => {
     ops.nix.brokenCopies.add('web')
     await deploy(ops, standard)
     ops.nix.brokenCopies.clear()
@@ -180,14 +180,14 @@ describe('deploy', () => {
     expect(outcomes(report)).toEqual({ web: 'changed', db: 'failed' })
   })
 
-  it('finishes the others when one machine fails, and takes up only that one with --retry-failed', async () => {
+  it('finishes the others when one machine fails, and --retry-failed takes up only the failed machine', async () => {
     ops.nix.brokenCopies.add('db')
     expect(outcomes(await deploy(ops, standard))).toEqual({ web: 'changed', db: 'failed' })
     ops.nix.brokenCopies.clear()
     expect(outcomes(await deploy(ops, { ...standard, retryFailed: true }))).toEqual({ db: 'changed' })
   })
 
-  it('takes up with --retry-failed also what failed to be inspected or, with --keep-going, to build', async () => {
+  it('takes up with --retry-failed also machines that failed to be inspected or, with --keep-going, to build', async () => {
     await open([fakeMachine('web'), fakeMachine('db'), fakeMachine('app')])
     await deploy(ops, standard)
     ops.ssh.hostKeys.set('web', 'another key')
@@ -203,7 +203,7 @@ describe('deploy', () => {
     expect(outcomes(await deploy(ops, { ...standard, retryFailed: true }))).toEqual({})
   })
 
-  it('remembers what failed to be inspected also when another machine does not build', async () => {
+  it('remembers a failed inspection also when another machine does not build', async () => {
     await deploy(ops, standard)
     ops.ssh.hostKeys.set('web', 'another key')
     ops.nix.brokenBuilds.add('db')
@@ -212,7 +212,7 @@ describe('deploy', () => {
     expect(Object.values(machines).map(({ lastResult }) => lastResult)).toEqual(['failed', 'failed'])
   })
 
-  it('does not take a part of a deploy that went well for the whole', async () => {
+  it('does not mistake the success of a partial deploy for success of the whole', async () => {
     await deploy(ops, standard)
     ops.nix.brokenCopies.add('db')
     ops.nix.network = fakeNetwork([fakeMachine('web'), fakeMachine('db', { version: 'v2' })])
@@ -253,7 +253,7 @@ describe('deploy to a machine that another deployment was activated on', () => {
     ops.ssh.answer('read the facts of the machine', surveyOf({ owner }))
   }
 
-  it('is refused before anything is touched there, with the owner, the file and the way out', async () => {
+  it('is refused before any change, with the owner, the file and the way out', async () => {
     ownedBy(other)
     for (const attempt of ['seen after it was started', 'seen before the plan']) {
       const report = await deploy(ops, standard)
@@ -272,7 +272,7 @@ describe('deploy to a machine that another deployment was activated on', () => {
     expect(sent).toMatchObject({ outcome: 'failed', reason: expect.stringContaining(other) })
   })
 
-  it('goes on where the owner is this deployment, and takes over where none is recorded', async () => {
+  it('goes on when the owner is this deployment, and takes over when no owner is recorded', async () => {
     await deploy(ops, standard)
     const started = ops.ssh.execs.find(({ what }) => what === 'start the activation')
     expect(linesOf(started?.values.options)).toContain((await ops.store.resolve('net')).uuid)
@@ -286,7 +286,7 @@ describe('deploy to a machine that runs another system', () => {
   beforeEach(() => open([fakeMachine('web', { deployment: { aptPackages: ['nix-bin'] } })]))
   afterEach(() => ops.cleanup())
 
-  it('says so, and not what failed because of it', async () => {
+  it('names the other system instead of the failures that it caused', async () => {
     ops.ssh.answer('read the facts of the machine', surveyOf({ systems: 'alpine', os: 'Alpine Linux v3.20' }))
     ops.ssh.answer('read which packages are installed', exit(127, 'dpkg-query: not found'))
     for (const attempt of ['seen after it was started', 'seen before the plan']) {
@@ -298,22 +298,22 @@ describe('deploy to a machine that runs another system', () => {
     expect(ops.nix.copies).toEqual([])
   })
 
-  it('is none where its ID_LIKE names Debian or Ubuntu', async () => {
+  it('goes on when the ID_LIKE of that system names Debian or Ubuntu', async () => {
     ops.ssh.answer('read the facts of the machine', surveyOf({ systems: 'linuxmint ubuntu debian' }))
     expect(outcomes(await deploy(ops, standard))).toEqual({ web: 'changed' })
   })
 
-  it('leaves another failure of the look as it is', async () => {
+  it('reports any other failure of the look unchanged', async () => {
     ops.ssh.answer('read the facts of the machine', exit(1, 'no disk'))
     const [row] = (await deploy(ops, standard)).results
     expect(row).toMatchObject({ outcome: 'failed', reason: expect.stringContaining('read the facts') })
   })
 })
 
-describe('deploy of machines whose activation fails', () => {
+describe('deploy of machines with a failing activation', () => {
   afterEach(() => ops.cleanup())
 
-  it('follows an activation that an earlier run left to its end, and does not repeat it', async () => {
+  it('follows an activation of an earlier run to its end, and does not repeat it', async () => {
     await open([fakeMachine('web'), fakeMachine('db')], { slow: true })
     ops.ssh.answer('follow the activation', () => {
       throw new Error('as if it were killed here')
@@ -325,7 +325,7 @@ describe('deploy of machines whose activation fails', () => {
     expect(outcomes(await deploy(ops, standard))).toEqual({ web: 'unchanged', db: 'unchanged' })
   })
 
-  it('starts no second one while that of an earlier run has not ended', async () => {
+  it('starts no second activation before the activation of an earlier run has ended', async () => {
     await open([fakeMachine('web')], { slow: true })
     ops.ssh.answer('follow the activation', () => {
       throw new Error('as if it were killed here')

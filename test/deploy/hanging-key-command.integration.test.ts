@@ -5,7 +5,7 @@ import { debianMachine } from '../fakes/debian-machine.js'
 import { never } from '../fixtures/sshd-session.js'
 import { errorOf } from '../state/temporary-store.js'
 
-it('a keyCommand that hangs shows nothing of what it wrote', async () => {
+it('a keyCommand that hangs reveals none of its output', async () => {
   const keyCommand = ['sh', '-c', 'echo hunter2; echo hunter2 >&2; exec sleep 600']
   const error = await errorOf(() =>
     resolveKeys(debianMachine({ keys: { db: { keyCommand } } }), {

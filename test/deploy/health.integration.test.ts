@@ -62,7 +62,7 @@ async function closedPort(): Promise<number> {
   return port
 }
 
-describe('cmd', () => {
+describe('the check cmd', () => {
   it('holds when the command ends with 0', async () => {
     expect(await check({ cmd: [{ ...patient, cmd: ['true'] }] })).toEqual([])
   })
@@ -73,7 +73,7 @@ describe('cmd', () => {
     expect(readFileSync(join(folder, 'tries'), 'utf8')).toBe('x\nx\nx\n')
   })
 
-  it('says how the last attempt ended and what it said', async () => {
+  it('reports the exit and the output of the last attempt', async () => {
     const [failed] = await check({ cmd: [{ ...once, cmd: ['sh', '-c', 'echo out of order >&2; exit 3'] }] })
     expect(failed?.check).toBe('cmd: sh -c echo out of order >&2; exit 3')
     expect(failed?.detail).toContain('it ended with status 3: out of order (tried for 0.5 s)')
@@ -97,8 +97,8 @@ describe('cmd', () => {
   })
 })
 
-describe('http', () => {
-  it('holds for any status of the 200s, on the machine’s own loopback', async () => {
+describe('the check http', () => {
+  it('holds for any status of the 200s on the machine’s own loopback', async () => {
     const port = await web((_, response) => response.writeHead(204).end())
     const connections: unknown[] = []
     const original = host.connectTcp.bind(host)
@@ -110,13 +110,13 @@ describe('http', () => {
     expect(connections).toEqual([['127.0.0.1', port]])
   })
 
-  it('goes from the operator when a host is named', async () => {
+  it('starts from the operator when a host is named', async () => {
     const port = await web((_, response) => response.end('ok'))
     host.connectTcp = async () => Promise.reject(new Error('not by way of the machine'))
     expect(await check({ http: [{ ...patient, host: '127.0.0.1', port }] })).toEqual([])
   })
 
-  it('asks for the path with the headers given', async () => {
+  it('asks for the path with the given headers', async () => {
     const port = await web((request, response) => {
       const right =
         request.url === '/up?x=1' &&
@@ -154,12 +154,12 @@ describe('http', () => {
     expect(failed?.detail).toContain('no answer within 0.1 s')
   })
 
-  it('says that nobody listens', async () => {
+  it('reports that nobody listens', async () => {
     const [failed] = await check({ http: [{ ...once, port: await closedPort() }] })
     expect(failed?.detail).toContain('ECONNREFUSED')
   })
 
-  it('does not take an unknown certificate, unless told to', async () => {
+  it('rejects an unknown certificate unless it is told otherwise', async () => {
     const tls = {
       key: readFileSync(join(fixtures, 'self-signed.key')),
       cert: readFileSync(join(fixtures, 'self-signed.crt')),
@@ -171,7 +171,7 @@ describe('http', () => {
   })
 })
 
-describe('tcp', () => {
+describe('the check tcp', () => {
   it('holds when somebody accepts', async () => {
     const port = await listen(createTcpServer((socket) => socket.on('error', () => {})))
     expect(
@@ -190,13 +190,13 @@ describe('tcp', () => {
   })
 })
 
-describe('systemd', () => {
+describe('the check systemd', () => {
   it('holds for an active unit', async () => {
     standIn('systemctl', 'echo active')
     expect(await check({ systemd: [{ ...patient, unit: 'nginx.service' }] })).toEqual([])
   })
 
-  it('shows the state and the end of the journal of one that is not', async () => {
+  it('shows the state of an inactive unit and the end of its journal', async () => {
     standIn('systemctl', 'echo failed; exit 3')
     standIn('journalctl', 'echo "journal: $*"')
     const [failed] = await check({ systemd: [{ ...once, unit: 'nginx.service' }] })

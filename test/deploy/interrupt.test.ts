@@ -50,7 +50,7 @@ describe.each([
 ])('Ctrl-C at: %s', (stage) => {
   afterEach(() => ops.cleanup())
 
-  it('ends with 130, is written down, gives the lock back, and the next deploy finishes the work', async () => {
+  it('ends with 130, is recorded, releases the lock, and the next deploy finishes the work', async () => {
     await open(stage)
     await expect(deploy(ops, standardRequest)).rejects.toMatchObject({ code: 'INTERRUPTED', exitCode: 130 })
     // Before the plan nothing is written.
@@ -71,7 +71,7 @@ describe.each([
 describe('Ctrl-C while an activation runs', () => {
   afterEach(() => ops.cleanup())
 
-  it('says which unit goes on without us, and the next deploy reads its result instead of beginning anew', async () => {
+  it('names the unit that goes on alone, and the next deploy reads its result instead of starting anew', async () => {
     await open('follow the activation')
     await expect(deploy(ops, standardRequest)).rejects.toMatchObject({
       message: expect.stringMatching(/web \(hydra-ops-.*\.service\)/),

@@ -50,7 +50,7 @@ const wish = { deployment: undefined, selection: {}, maxConcurrent: 2 }
 const each = ['db-one', 'db-two', 'web-one', 'web-two']
 
 describe('a keyCommand', () => {
-  it('is run once by a deploy with a reboot, which sends the keys again with the same text', async () => {
+  it('runs once in a deploy with a reboot, which sends the keys again with the same text', async () => {
     await run()
     expect([...commands].sort()).toEqual(each)
     commands.length = 0
@@ -65,7 +65,7 @@ describe('a keyCommand', () => {
     expect(new Set(texts).size).toBe(1)
   })
 
-  it('is run once also where the look is repeated after the bootstrap', async () => {
+  it('runs once also when the look is repeated after the bootstrap', async () => {
     let done = false
     const task = fakeTask('nix', {
       stage: 'bootstrap',
@@ -82,7 +82,7 @@ describe('a keyCommand', () => {
     expect([...commands].sort()).toEqual(each)
   })
 
-  it('that failed is not run again by the same run, and is by the next one', async () => {
+  it('is not repeated by the same run when it failed, but by the next run', async () => {
     await run()
     commands.length = 0
     let broken = true
@@ -99,7 +99,7 @@ describe('a keyCommand', () => {
     ['send-keys', () => sendKeys(ops, wish)],
     ['reboot', () => rebootMachines(ops, wish)],
     ['start', () => startMachines(ops, wish)],
-  ])('is run once by %s, which sends each machine the text of its own', async (verb, send) => {
+  ])('runs once in %s, which sends each machine its own text', async (verb, send) => {
     await run()
     if (verb === 'start') for (const name of ops.hypervisor.listing().running) ops.hypervisor.stop(name)
     commands.length = 0
@@ -113,7 +113,7 @@ describe('a keyCommand', () => {
     expect(new Set(texts).size).toBe(4)
   })
 
-  it('that failed is not run again by a send-keys of two machines', async () => {
+  it('is not repeated by a send-keys of two machines when it failed', async () => {
     await run()
     commands.length = 0
     answerCommands((name) => (name === 'web-one' ? exit(7) : succeed(name)))
@@ -124,7 +124,7 @@ describe('a keyCommand', () => {
     expect([...commands].sort()).toEqual(each)
   })
 
-  it('leaves nothing of what it printed in the folder of the state', async () => {
+  it('leaves none of its output in the folder of the state', async () => {
     await run({ forceReboot: true })
     const files = readdirSync(ops.folder, { recursive: true, withFileTypes: true }).filter((entry) =>
       entry.isFile(),

@@ -24,12 +24,12 @@ async function planned(more: object): Promise<(string | undefined)[]> {
   return plan.machines.flatMap(({ items }) => items.map(({ detail, note }) => `${detail}: ${note}`))
 }
 
-it('a plan says what a data disk that is gone needs, and what that costs', async () => {
+it('a plan names the remedy for a missing data disk, and its cost', async () => {
   expect(await planned({})).toEqual(['disk data is gone: needs --allow-recreate'])
   expect(await planned({ allowRecreate: true })).toEqual(['disk data is gone: what was on it is lost'])
 })
 
-it('a deploy leaves a machine as it is whose data disk is gone', async () => {
+it('a deploy leaves a machine with a missing data disk as it is', async () => {
   const { ops } = world
   const before = [ops.hypervisor.disk(name), (await ops.store.resolve(undefined)).machines]
   const { results } = await deploy(ops, request)
@@ -47,7 +47,7 @@ it('a deploy leaves a machine as it is whose data disk is gone', async () => {
   expect(before).toMatchObject([ops.hypervisor.disk(name), { web: { ...web } }])
 })
 
-it('a deploy that may lose it asks first, and keeps what was deployed on the root disk', async () => {
+it('a deploy that may lose the disk asks first, and keeps the deployment on the root disk', async () => {
   const { ops } = world
   ops.answerTo = false
   const allowed = { ...request, allowRecreate: true }

@@ -76,7 +76,7 @@ it.each([
     'hydra-ops deploy --allow-recreate, and its disks are lost',
   ],
 ])(
-  'the refusal to make a machine anew says why, and what may save its disks: a machine %s',
+  'the refusal to recreate a machine gives the reason, and names the rescue for its disks: a machine %s',
   async (...row) => {
     const [, change, why, hint] = row
     change()
@@ -92,7 +92,7 @@ describe.each([
   ['whose base image is gone', losesItsBase],
   ['that wants another base image', wantsAnother],
 ])('a machine %s', (_, change) => {
-  it('is made anew where that is allowed, after its image was made', async () => {
+  it('is recreated when that is allowed, after its image was made', async () => {
     const reference = change()
     const { plan, results } = await deploy(world.ops, allowed)
     expect(results).toMatchObject([{ machine: 'web', outcome: 'changed' }])
@@ -102,7 +102,7 @@ describe.each([
     expect(world.ops.hypervisor.running(name)).toBeDefined()
   })
 
-  it('is left as it is where its image cannot be made', async () => {
+  it('is left as it is when its image cannot be made', async () => {
     change()
     makeFails = true
     const before = [world.ops.hypervisor.disk(name), world.ops.hypervisor.running(name)]
@@ -113,14 +113,14 @@ describe.each([
     ).toBeDefined()
   })
 
-  it('makes no image where it may not be made anew', async () => {
+  it('gets no image when it may not be recreated', async () => {
     change()
     await deploy(world.ops, request)
     expect(made).toEqual([])
     expect(world.ops.hypervisor.running(name)).toBeDefined()
   })
 
-  it('is left as it is where its image goes away again before its turn', async () => {
+  it('is left as it is when its image disappears again before its turn', async () => {
     const reference = change()
     const { ensure } = world.ops.images
     Object.assign(world.ops.images, {

@@ -77,7 +77,7 @@ describe('a deploy that ends before it works on a machine leaves every file of t
     ops.nix.network = fakeNetwork(branch, { description: 'second' })
   })
 
-  it('with --build-only but for the GC roots of what was built, whatever the branch says', async () => {
+  it('with --build-only, except for the GC roots of the build, whatever the branch says', async () => {
     const before = await everyFile('gcroots')
     const roots = await everyFile()
     const { results } = await run({ until: 'build' })
@@ -108,7 +108,7 @@ describe('a deploy that ends before it works on a machine leaves every file of t
   it.each<[string, Partial<DeployRequest>]>([
     ['reboots', { forceReboot: true }],
     ['destroys', { killObsolete: true }],
-  ])('with "no" at the question of a plan that %s', async (_, request) => {
+  ])('with "no" as the answer to a plan that %s', async (_, request) => {
     const before = await everyFile()
     ops.answerTo = false
     await expect(run({ ...request, yes: false })).rejects.toThrow('nothing was changed')
@@ -131,7 +131,7 @@ describe('a deploy that ends before it works on a machine leaves every file of t
     expect(await everyFile()).toEqual(before)
   })
 
-  it('when the expression does not evaluate, or asks for what cannot be', async () => {
+  it('when the expression does not evaluate or asks for something impossible', async () => {
     const before = await everyFile()
     ops.nix.network = fakeNetwork([fakeMachine('web', { fake: { diskSize: 1 } })])
     await expect(run()).rejects.toThrow('cannot shrink')
@@ -142,7 +142,7 @@ describe('a deploy that ends before it works on a machine leaves every file of t
     expect(await everyFile()).toEqual(before)
   })
 
-  it('also where the look needed a host key and the key of the hashes, and lines were logged', async () => {
+  it('also when the look needed a host key and the key of the hashes, and lines were logged', async () => {
     await open([fakeMachine('web')])
     await run({ until: 'create' })
     wantTask()
@@ -192,7 +192,7 @@ describe('the log of a deploy that failed before it worked on a machine', () => 
   it.each<[string, Partial<DeployRequest>]>([
     ['with --build-only', { until: 'build' }],
     ['without it', {}],
-  ])('has what the builder said and how it ended, %s', async (_, request) => {
+  ])('holds the words of the builder and how it ended, %s', async (_, request) => {
     const { build } = ops.nix
     ops.nix.build = async (derivations, flags, of) => {
       of.log('cc: out of memory')
@@ -204,7 +204,7 @@ describe('the log of a deploy that failed before it worked on a machine', () => 
     expect(await textOf()).toMatch(/cc: out of memory\n.*machine 'web' does not build/s)
   })
 
-  it('names each machine that failed, where --keep-going lets the others be built', async () => {
+  it('names each failed machine when --keep-going lets the others be built', async () => {
     ops.nix.brokenBuilds.add('web')
     const { results } = await run({ until: 'build', keepGoing: true })
     expect(results.map(({ outcome }) => outcome)).toEqual(['unchanged', 'failed'])
@@ -213,7 +213,7 @@ describe('the log of a deploy that failed before it worked on a machine', () => 
     expect((await lastLog('db')).run).toBe(earlier)
   })
 
-  it('has the words of an evaluation that came to its deadline', async () => {
+  it('holds the words of an evaluation that reached its deadline', async () => {
     ops.nix.evaluate = async (_, of) => {
       of.log('trace: fetching')
       throw failure('DEADLINE', 'the evaluation did not end within 600 s')
@@ -223,7 +223,7 @@ describe('the log of a deploy that failed before it worked on a machine', () => 
     expect(await textOf()).toMatch(/trace: fetching\n.*did not end within 600 s/s)
   })
 
-  it('has an error that is a bug', async () => {
+  it('holds an error that is a bug', async () => {
     ops.nix.evaluate = async () => {
       throw new TypeError('x is not a function')
     }
@@ -255,8 +255,8 @@ describe('the log of a deploy that failed before it worked on a machine', () => 
   })
 })
 
-describe('what a deploy knows of a machine', () => {
-  it('is not written before its own work begins', async () => {
+describe('the observation of a machine by a deploy', () => {
+  it('is not written before the deploy’s own work begins', async () => {
     await open([
       fakeMachine('web', { deployment: { tags: ['early'] } }),
       fakeMachine('db', { deployment: { tags: ['late'] } }),
@@ -272,7 +272,7 @@ describe('what a deploy knows of a machine', () => {
     expect(seen).toEqual([['web'], ['web', 'db']])
   })
 
-  it('is not written of one that was not selected', async () => {
+  it('is not written for an unselected machine', async () => {
     await open([web, db])
     await run({ selection: { on: 'web' } })
     expect(await recordOf('db')).toBeUndefined()
@@ -284,7 +284,7 @@ describe('what a deploy knows of a machine', () => {
     expect((await recordOf('web'))?.target?.host).toBe('new.example')
   })
 
-  it('is not written when another machine does not build, but for what --retry-failed goes by', async () => {
+  it('is not written when another machine does not build, except for the memory of --retry-failed', async () => {
     await open([web, db])
     await run()
     ops.nix.network = fakeNetwork([movedWeb, app])
@@ -313,7 +313,7 @@ describe('what a deploy knows of a machine', () => {
   })
 })
 
-describe('a port that was only thought of', () => {
+describe('a port that was only proposed', () => {
   /** Deploys `other`, which wants the port that `net` has in its plan, while `net` asks its question. */
   async function takenMeanwhile(): Promise<void> {
     await create('other')
@@ -332,7 +332,7 @@ describe('a port that was only thought of', () => {
     net = (await ops.store.resolve('net')).uuid
   })
 
-  it('is called proposed in the plan, and not any more once it is written', async () => {
+  it('is called proposed in the plan until it is written', async () => {
     const details: unknown[] = []
     const onPlan: DeployRequest['onPlan'] = (plan) =>
       details.push(plan.machines[0]?.items.find(({ action }) => action === 'create')?.detail)

@@ -45,21 +45,21 @@ const made = () =>
     .sort()
 
 describe('groups of an ordering', () => {
-  it('give the exit status of a machine that failed, and a hint at the flag', async () => {
+  it('give the exit status of a failed machine, and a hint at the flag', async () => {
     await groups('db1')
     const { results } = await deploy(ops, standardRequest)
     expect(machinesStatus(results)).toBe(3)
     expect(results.find(({ machine }) => machine === 'mail')?.hint).toContain('--keep-going-groups')
   })
 
-  it('are not begun after one in which a machine failed; the rest of its own group is finished', async () => {
+  it('do not begin after a group with a failed machine; the other machines of that group are finished', async () => {
     await groups('db1')
     const reason = "skipped: not begun, as db1 of group 'db' failed"
     expect(await run()).toEqual({ db1: 'degraded', db2: 'changed', web1: reason, mail: reason })
     expect(made()).toEqual(['db1', 'db2'])
   })
 
-  it('end with the group in which a machine failed, also with the last but one', async () => {
+  it('end with the group of a failed machine, also with the last but one', async () => {
     await groups('web1')
     expect(await run()).toMatchObject({
       web1: 'degraded',
@@ -68,7 +68,7 @@ describe('groups of an ordering', () => {
     expect(made()).toEqual(['db1', 'db2', 'web1'])
   })
 
-  it('are all begun with --keep-going-groups', async () => {
+  it('all begin with --keep-going-groups', async () => {
     await groups('db1')
     expect(await run({ keepGoingGroups: true })).toEqual({
       db1: 'degraded',
@@ -78,7 +78,7 @@ describe('groups of an ordering', () => {
     })
   })
 
-  it('are not begun after one whose machine could not be looked at or built either', async () => {
+  it('do not begin after a group with a machine that could not be inspected or built', async () => {
     await groups()
     ops.nix.brokenBuilds.add('db2')
     expect(await run({ keepGoing: true })).toMatchObject({
@@ -89,7 +89,7 @@ describe('groups of an ordering', () => {
     expect(made()).toEqual(['db1'])
   })
 
-  it('go on with the next deploy, once what failed is mended', async () => {
+  it('go on with the next deploy once the failure is mended', async () => {
     const failing = ['db1', 'db2']
     await groups(...failing)
     expect(await run()).toMatchObject({ web1: "skipped: not begun, as db1, db2 of group 'db' failed" })
@@ -97,7 +97,7 @@ describe('groups of an ordering', () => {
     expect(await run()).toEqual({ db1: 'changed', db2: 'changed', web1: 'changed', mail: 'changed' })
   })
 
-  it('are what --retry-failed begins with too, where they were not begun after a failure', async () => {
+  it('are also taken up by --retry-failed when they did not begin after a failure', async () => {
     await groups()
     await run()
     wantVersion('v2')
@@ -112,7 +112,7 @@ describe('groups of an ordering', () => {
     expect(await run({ retryFailed: true })).toEqual({})
   })
 
-  it('are what --retry-failed begins with too, where a machine that did not build ended the deploy', async () => {
+  it('are also taken up by --retry-failed when a machine that did not build ended the deploy', async () => {
     await groups()
     await run()
     wantVersion('v2')
@@ -122,7 +122,7 @@ describe('groups of an ordering', () => {
     expect(Object.keys(await run({ retryFailed: true })).sort()).toEqual(['db1', 'db2', 'mail', 'web1'])
   })
 
-  it('stay what --retry-failed begins with until they were begun', async () => {
+  it('are taken up by --retry-failed until they begin', async () => {
     await groups()
     await run()
     wantVersion('v2')
@@ -131,7 +131,7 @@ describe('groups of an ordering', () => {
     expect(Object.keys(await run({ retryFailed: true })).sort()).toEqual(['db1', 'mail', 'web1'])
   })
 
-  it('do not matter where the network orders nothing', async () => {
+  it('do not matter when the network orders nothing', async () => {
     await groups('db1')
     ops.nix.network = fakeNetwork([...ops.nix.network.machines.values()])
     expect(await run()).toMatchObject({ db1: 'degraded', web1: 'changed', mail: 'changed' })

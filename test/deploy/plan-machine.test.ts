@@ -27,7 +27,7 @@ async function planOf(...machines: MachineDefinition[]): Promise<string[]> {
   return (web?.items ?? []).map(({ subject, action, detail }) => `${subject} ${action} ${detail}`)
 }
 
-describe('packages that were installed for the deployment and are dropped', () => {
+describe('packages that the deployment installed and now drops', () => {
   const has = (apt: string) =>
     world.ops.ssh.answer('read the facts of the machine', surveyOf({ profile: fakeStorePath('web-v1'), apt }))
   const wants = (version: string, ...aptPackages: string[]) =>
@@ -45,7 +45,7 @@ describe('packages that were installed for the deployment and are dropped', () =
     expect(await planOf(wants('v1'))).toEqual([])
   })
 
-  it('are read from what the machine has written down', async () => {
+  it('are read from the machine’s own record', async () => {
     const { host, ssh } = await connectFake()
     ssh.answer('read the facts of the machine', surveyOf({ apt: 'curl jq ' }))
     expect((await surveyDebian(host, recordingRun())).installedByUs).toEqual(['curl', 'jq'])
@@ -71,7 +71,7 @@ describe('a machine that is stopped', () => {
     ops.hypervisor.stop(world.resourceName('web'))
   })
 
-  it('is planned by what is recorded of it', async () => {
+  it('is planned from its record', async () => {
     expect(await planOf(wants('v1'))).toEqual([
       'machine start it is stopped',
       'setup run new',
@@ -80,14 +80,14 @@ describe('a machine that is stopped', () => {
     ])
   })
 
-  it('is brought a changed closure, and what it names', async () => {
+  it('gets a changed closure, and every change named in it', async () => {
     const items = await planOf(wants('v2'))
     expect(items).toContainEqual(expect.stringMatching(/^closure (build|copy)/))
     expect(items).toContain('packages add jq')
     expect(items).not.toContain('setup run ran')
   })
 
-  it('is new in everything once it is gone', async () => {
+  it('needs everything anew once it is gone', async () => {
     world.ops.hypervisor.undefine(world.resourceName('web'))
     world.ops.hypervisor.removeDisk(world.resourceName('web'))
     const items = await planOf(wants('v1'))

@@ -23,7 +23,7 @@ const reboots = () => ops.ssh.execs.filter(({ what }) => what === 'reboot').leng
 
 afterEach(() => ops.cleanup())
 
-describe('a reboot that was asked for', () => {
+describe('a requested reboot', () => {
   beforeEach(() => begin())
 
   it('is in the plan, asked about and done', async () => {
@@ -47,12 +47,12 @@ describe('a reboot that was asked for', () => {
     expect(await bootId()).toBe('boot-2')
   })
 
-  it('is recorded also by the verb reboot', async () => {
+  it('is also recorded by the verb reboot', async () => {
     await rebootMachines(ops, { deployment: 'net', selection: {}, maxConcurrent: 1 })
     expect((await ops.store.resolve('net')).machines['web' as never]?.facts.bootId).toBe('boot-2')
   })
 
-  it('is recorded also where the deploy fails after it', async () => {
+  it('is also recorded when the deploy fails after it', async () => {
     const check = { cmd: [{ cmd: ['false'], period: 0.001, total: 0.001, timeout: 1 }] }
     ops.nix.network = fakeNetwork([fakeMachine('web', { deployment: { healthChecks: check } })])
     ops.ssh.answer(/health|check/, exit(1))
@@ -62,7 +62,7 @@ describe('a reboot that was asked for', () => {
     expect((await ops.store.resolve('net')).machines['web' as never]?.facts.bootId).toBe('boot-2')
   })
 
-  it('is neither planned nor done by a part of a deploy', async () => {
+  it('is neither planned nor done by a partial deploy', async () => {
     for (const until of ['build', 'create', 'copy'] as const) {
       const { plan } = await again({ forceReboot: true, until })
       expect(plan).toMatchObject({ disruptive: false, machines: [{ items: [] }] })
@@ -71,7 +71,7 @@ describe('a reboot that was asked for', () => {
   })
 })
 
-describe('a reboot that the machine wants', () => {
+describe('a reboot that the machine needs', () => {
   beforeEach(() => begin({ rebootWanted: true }))
 
   it('is in the plan, and not done unless it is allowed', async () => {
@@ -84,7 +84,7 @@ describe('a reboot that the machine wants', () => {
     expect(reboots()).toBe(0)
   })
 
-  it('is asked about where it is allowed, done once, and then wanted no more', async () => {
+  it('is confirmed when it is allowed, done once, and then no longer needed', async () => {
     ops.answerTo = false
     await expect(again({ allowReboot: true, yes: false })).rejects.toThrow('nothing was changed')
     expect(reboots()).toBe(0)

@@ -26,8 +26,8 @@ async function deployedMachine(deployment: object = {}) {
   ops.ssh.connects.length = 0
 }
 
-describe('the commands that a machine is given', () => {
-  it('are one for a deploy that changes nothing', async () => {
+describe('the number of commands given to a machine', () => {
+  it('is one for a deploy that changes nothing', async () => {
     await deployedMachine()
     const { results } = await deploy(ops, standardRequest)
     expect(results.map(({ outcome }) => outcome)).toEqual(['unchanged'])
@@ -35,7 +35,7 @@ describe('the commands that a machine is given', () => {
     expect(ops.ssh.connects).toEqual(['web'])
   })
 
-  it('are two for a look at a whole Hydra: the second asks what the answers of the first decide', async () => {
+  it('is two for a look at a whole Hydra: the answers to the first determine the second', async () => {
     await deployedMachine()
     const hydra = {
       enable: true,

@@ -36,7 +36,7 @@ function breakMachine(name: string) {
   ops.nix.invalid.set(machine, usageError(`machine '${name}' (net.nix): tagz: unknown option`, { machine }))
 }
 
-describe('a machine whose definition is broken', () => {
+describe('a machine with a broken definition', () => {
   const selections: [string, Partial<DeployRequest>][] = [
     ['--on', { selection: { on: 'w*' } }],
     ['a tag', { selection: { on: '@front' } }],
@@ -54,7 +54,7 @@ describe('a machine whose definition is broken', () => {
     expect(notices).toMatchObject([{ text: expect.stringContaining('tagz') }])
   })
 
-  it('is refused where it is selected, and by a deploy of everything: nothing is touched', async () => {
+  it('is refused when it is selected, and by a deploy of everything, before any change', async () => {
     await open(web, db)
     breakMachine('db')
     for (const request of [{}, { selection: { on: 'db' } }, { retryFailed: true }]) {
@@ -66,7 +66,7 @@ describe('a machine whose definition is broken', () => {
     expect(ops.hypervisor.listing().domains).toEqual([])
   })
 
-  it('is not taken for one without the tag that is left out', async () => {
+  it('does not count as a machine without the excluded tag', async () => {
     await open(web, db, fakeMachine('dc', { deployment: { tags: ['back'] } }))
     breakMachine('db')
     await expect(run({ selection: { on: '!@back' } })).rejects.toMatchObject({
@@ -78,7 +78,7 @@ describe('a machine whose definition is broken', () => {
     })
   })
 
-  it('has closures evaluated of the selected machines only', async () => {
+  it('lets the closures of the selected machines alone be evaluated', async () => {
     await open(web, db)
     await run({ selection: { on: 'web' } })
     expect(ops.nix.evaluations.map(({ mode, only }) => [mode, only])).toEqual([
@@ -87,7 +87,7 @@ describe('a machine whose definition is broken', () => {
     ])
   })
 
-  it('fails alone when keys are sent and machines started, and by its tag selects nothing', async () => {
+  it('fails alone when keys are sent and machines started, and its tag selects nothing', async () => {
     await open(web, fakeMachine('db', { deployment: { keys: { token: { text: 'x' } } } }))
     ops.ssh.answer(/key/, { kind: 'exited', code: 0, stdout: '', stderr: '' })
     await run({ selection: { on: 'web' } })
@@ -104,7 +104,7 @@ describe('a machine whose definition is broken', () => {
     expect(front.map(({ machine }) => machine)).toEqual(['web'])
   })
 
-  it('concerns the status of set-up tasks only where it is selected', async () => {
+  it('affects the status of set-up tasks only when it is selected', async () => {
     await open(web, db)
     breakMachine('db')
     expect(await setupStatus(ops, { deployment: 'net', selection: { on: 'web' } })).toEqual([])
@@ -121,7 +121,7 @@ describe('obsolete machines', () => {
     ops.nix.network = fakeNetwork([web])
   }
 
-  it('are destroyed with -k only where they are selected', async () => {
+  it('are destroyed with -k only when they are selected', async () => {
     await shrink()
     expect(await run({ killObsolete: true, selection: { include: ['web'] } })).toEqual({ web: 'unchanged' })
     expect(await machines()).toEqual(['web', 'old1', 'old2'])
@@ -133,7 +133,7 @@ describe('obsolete machines', () => {
     expect(await machines()).toEqual(['web'])
   })
 
-  it('are in the plan where they are selected, and kept without -k', async () => {
+  it('are in the plan when they are selected, and kept without -k', async () => {
     await shrink()
     const { plan } = await deploy(ops, { ...standardRequest, dryRun: true, selection: { on: 'old1' } })
     expect(plan.machines).toMatchObject([{ machine: 'old1', items: [{ action: 'destroy' }] }])
@@ -156,7 +156,7 @@ describe('--closure', () => {
       undefined,
     ],
     ['an obsolete one', 'old', {}, "no machine of the network is called 'old'", undefined],
-  ])('of %s is refused before anything is touched', async (_, name, request, message, meant) => {
+  ])('is refused for %s before any change', async (_, name, request, message, meant) => {
     await open(web, db, fakeMachine('old'))
     await run({ until: 'create', selection: { on: 'old' } })
     ops.nix.network = fakeNetwork([web, db])
@@ -168,7 +168,7 @@ describe('--closure', () => {
     expect(ops.hypervisor.listing().domains).toHaveLength(1)
   })
 
-  it('records nothing of a closure whose contents are not known', async () => {
+  it('records nothing of a closure with unknown contents', async () => {
     const files = { '/etc/web.conf': { hash: 'a', mode: '0644', user: 'root', group: 'root' } }
     await open(fakeMachine('web', { rest: { files } }))
     ops.nix.isBuilt = async () => true

@@ -37,8 +37,8 @@ function askForPassword(machine: string) {
   }
 }
 
-describe('without a terminal', () => {
-  it('a host key that is not known fails that machine, and its hint says how to accept it', async () => {
+describe('a missing terminal', () => {
+  it('fails a machine with an unknown host key, and the hint says how to accept the key', async () => {
     forgetHostKey('db')
     const results = await run()
     expect(results).toMatchObject({
@@ -50,7 +50,7 @@ describe('without a terminal', () => {
     expect(await run({ acceptHostKey: true })).toMatchObject({ db: { outcome: 'unchanged' } })
   })
 
-  it('a sudo password fails the machine that needs one, also when it is the only one', async () => {
+  it('fails a machine that needs a sudo password, also when it is the only machine', async () => {
     askForPassword('db')
     const results = await run()
     expect(results).toMatchObject({ web: { outcome: 'unchanged' }, db: { outcome: 'failed' } })

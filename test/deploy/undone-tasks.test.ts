@@ -66,16 +66,19 @@ async function machineWithTasks(
 
 const again = { ...standardRequest, alwaysActivate: true }
 
-describe('a task whose file an activation puts back as it was before', () => {
-  it.each(['bootstrap', 'configure'] as const)('runs again in the same deploy: one of %s', async (stage) => {
-    const seen = await machineWithTasks({ lines: stage })
-    seen.undoes = ['lines']
-    expect((await deploy(ops, again)).results).toMatchObject([{ outcome: 'changed' }])
-    expect(seen.calls.filter((call) => !call.startsWith('probe'))).toEqual(['activation', 'apply lines'])
-    expect(seen.done).toEqual(new Set(['lines']))
-  })
+describe('a task whose file an activation restores to its former text', () => {
+  it.each(['bootstrap', 'configure'] as const)(
+    'runs again in the same deploy, as a task of %s',
+    async (stage) => {
+      const seen = await machineWithTasks({ lines: stage })
+      seen.undoes = ['lines']
+      expect((await deploy(ops, again)).results).toMatchObject([{ outcome: 'changed' }])
+      expect(seen.calls.filter((call) => !call.startsWith('probe'))).toEqual(['activation', 'apply lines'])
+      expect(seen.done).toEqual(new Set(['lines']))
+    },
+  )
 
-  it('runs again where another task was to run anyway', async () => {
+  it('runs again when another task was to run anyway', async () => {
     const seen = await machineWithTasks({ nix: 'bootstrap', lines: 'configure', other: 'configure' })
     seen.undoes = ['nix', 'lines']
     seen.done.delete('other')
@@ -94,7 +97,7 @@ describe('a task whose file an activation puts back as it was before', () => {
     expect(seen.calls).toContain('apply lines')
   })
 
-  it('runs again where the file was undone long before the activation ended', async () => {
+  it('runs again when the file was undone long before the activation ended', async () => {
     const seen = await machineWithTasks({ lines: 'configure' })
     seen.undoes = ['lines']
     seen.says = [putBack('lines'), ...Array.from({ length: 50 }, (_, n) => `file /etc/${n} written`)]
@@ -102,7 +105,7 @@ describe('a task whose file an activation puts back as it was before', () => {
     expect(seen.calls).toContain('apply lines')
   })
 
-  it('runs again where nobody knows any more what the activation said', async () => {
+  it('runs again when the words of the activation are no longer known', async () => {
     const seen = await machineWithTasks({ lines: 'configure' })
     seen.undoes = ['lines']
     ops.ssh.answer('follow the activation', succeed('state LoadState=not-found\nboot boot-1\n'))
@@ -117,7 +120,7 @@ describe('a task whose file an activation puts back as it was before', () => {
     ['file /var/run/lines.conf removed', '/run/lines.conf'],
     ['program lines removed', '/usr/local/bin/lines'],
     ['package lines-server removed', '/etc/lines.conf'],
-  ])('runs again after: %s', async (said, path) => {
+  ])('runs again after the line: %s', async (said, path) => {
     const seen = await machineWithTasks(
       { lines: 'configure' },
       { owns: () => [{ path, instead: 'x' }], debianPackages: () => ['lines | lines-server'] },
@@ -134,20 +137,20 @@ describe('a task whose file an activation puts back as it was before', () => {
     'unit lines.conf removed',
     'file /etc/lines.conf written',
     'package lines removed',
-  ])('is not looked at again after: %s', async (said) => {
+  ])('is not inspected again after the line: %s', async (said) => {
     const seen = await machineWithTasks({ nix: 'bootstrap', lines: 'configure' })
     seen.says = [said]
     await deploy(ops, again)
     expect(seen.calls).toEqual(['probe nix', 'probe lines', 'activation'])
   })
 
-  it('is left alone where its file stays', async () => {
+  it('is left alone when its file stays', async () => {
     const seen = await machineWithTasks({ nix: 'bootstrap', lines: 'configure' })
     await deploy(ops, again)
     expect(seen.calls.filter((call) => call.startsWith('apply'))).toEqual([])
   })
 
-  it('is not looked at twice where nothing was activated', async () => {
+  it('is not inspected twice when nothing was activated', async () => {
     const seen = await machineWithTasks({ lines: 'configure' })
     await deploy(ops, standardRequest)
     expect(seen.calls).toEqual(['probe lines'])

@@ -72,21 +72,21 @@ describe('inspectKeys', () => {
     expect(host.seen).toHaveLength(1)
   })
 
-  it('sees a wrong owner, and one that does not exist', async () => {
+  it('sees a wrong owner, and an owner that does not exist', async () => {
     writeFileSync(join(root, 'a'), 'content', { mode: 0o600 })
     expect(await states(key('a', 'content', { user: '12345' }))).toEqual(['metadata differs'])
     expect(await states(key('a', 'content', { group: 'no-such-group' }))).toEqual(['metadata differs'])
     expect(await states(key('a', 'content', { user: userInfo().username }))).toEqual(['same'])
   })
 
-  it('cannot say of a command that was not run whether its key is the same', async () => {
+  it('cannot tell whether a key is the same when its command did not run', async () => {
     writeFileSync(join(root, 'a'), 'x')
     const { content: _, ...rest } = key('a', '')
     expect(await states({ ...rest, content: undefined })).toEqual(['unknown'])
     expect(await states({ ...rest, path: join(root, 'b'), content: undefined })).toEqual(['missing'])
   })
 
-  it('answers with other hashes each time, so that they tell a listener nothing', async () => {
+  it('answers with other hashes each time, so that a listener learns nothing from them', async () => {
     writeFileSync(join(root, 'a'), 'content')
     const answers: string[] = []
     class Listening extends LocalShellHost {
@@ -147,7 +147,7 @@ describe('deliverKeys', () => {
     expect(existsSync('pwned')).toBe(false)
   })
 
-  it('does not touch a key that is as it should be, even when another one changes', async () => {
+  it('does not touch a correct key, even when another key changes', async () => {
     await deliverKeys(host, [key('a', '1'), key('b', '1')], 'pre-activation', run)
     const before = statSync(join(root, 'a'), { bigint: true })
     await deliverKeys(host, [key('a', '1'), key('b', '2')], 'pre-activation', run)
@@ -156,7 +156,7 @@ describe('deliverKeys', () => {
     expect(readFileSync(join(root, 'b'), 'utf8')).toBe('2')
   })
 
-  it('is never absent while it is replaced', async () => {
+  it('never leaves the key absent while it is replaced', async () => {
     const path = join(root, 'a')
     await deliverKeys(host, [key('a', 'old')], 'pre-activation', run)
     let reading = true
@@ -175,7 +175,7 @@ describe('deliverKeys', () => {
     expect([...seen].sort()).toEqual(['new', 'old'])
   })
 
-  it('replaces a link by the key instead of writing to where it points', async () => {
+  it('replaces a link by the key instead of writing to the target of the link', async () => {
     writeFileSync(join(root, 'victim'), 'untouched')
     symlinkSync(join(root, 'victim'), join(root, 'a'))
     await deliverKeys(host, [key('a', 'secret')], 'pre-activation', run)
@@ -191,7 +191,7 @@ describe('deliverKeys', () => {
     expect(statSync(join(root, 'a')).mode & 0o777).toBe(0o600)
   })
 
-  it('keeps keys for after the activation back until then', async () => {
+  it('holds keys for after the activation back until then', async () => {
     const keys = [key('early', '1'), key('late', '1', { uploadAt: 'post-activation' })]
     await deliverKeys(host, keys, 'pre-activation', run)
     expect([existsSync(join(root, 'early')), existsSync(join(root, 'late'))]).toEqual([true, false])
@@ -205,7 +205,7 @@ describe('deliverKeys', () => {
     expect(JSON.stringify(host.seen) + logged.join('\n')).not.toMatch(/hunter/)
   })
 
-  it('places a key whose owner comes with the activation as root with mode 0600, and gives it its owner later', async () => {
+  it('places a key whose owner comes with the activation as root with mode 0600, and sets its owner later', async () => {
     // chown needs root: a stand-in that writes down what it is asked for.
     const bin = mkdtempSync(join(root, 'bin-'))
     writeFileSync(join(bin, 'chown'), `#!/bin/sh\necho "$1" >> '${bin}/asked'\n`, { mode: 0o755 })
@@ -221,7 +221,7 @@ describe('deliverKeys', () => {
     expect(await states(key('a', 'x', { mode: 0o444 }))).toEqual(['same'])
   })
 
-  it('places the others after the activation when owners still do not exist, and names each of these', async () => {
+  it('places the others after the activation when owners still do not exist, and names each such key', async () => {
     const keys = [
       key('a', 'x', { user: 'no-such-user' }),
       key('b', 'x', { group: 'no-such-group' }),
@@ -239,7 +239,7 @@ describe('deliverKeys', () => {
 })
 
 describe('mountUnitsFor', () => {
-  it('has the mount unit of every directory above the key, escaped as systemd does', () => {
+  it('returns the mount unit of every directory above the key, escaped as systemd does', () => {
     expect(mountUnitsFor('/mnt/my disk/a-b/key')).toEqual([
       'mnt.mount',
       'mnt-my\\x20disk.mount',

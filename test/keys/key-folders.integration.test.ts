@@ -61,7 +61,7 @@ const as = (user: string, command: string, path: string) =>
 
 describe('the folder of a key', () => {
   it.each(['/run/keys', '/srv/of its own/ü %h %%/keys'])(
-    'lets the user of a key in, and shows nobody anything else: %s',
+    'lets the user of a key in, and shows nothing to anybody else: %s',
     async (folder) => {
       const mine = key(`${folder}/mine`, { user: 'app' })
       await deliver(mine, key(`${folder}/roots`))
@@ -76,7 +76,7 @@ describe('the folder of a key', () => {
     },
   )
 
-  it('lets the members of its group in where the group may read it, and only there', async () => {
+  it('lets the members of its group in when the group may read it, and only then', async () => {
     const shared = key('/srv/shared/key', { group: 'readers', mode: 0o640 })
     const secret = key('/srv/secret/key', { group: 'readers', mode: 0o600 })
     await deliver(shared, secret)
@@ -93,7 +93,7 @@ describe('the folder of a key', () => {
     expect(await as('lister', 'cat', listed.path)).toBe(`content of ${listed.path}`)
   })
 
-  it('is opened where an earlier version left it shut, while the key itself is as it should be', async () => {
+  it('is opened when an earlier version left it shut, while the key itself is correct', async () => {
     const old = key('/srv/old/key', { user: 'app' })
     await machine.sh('install -d -m 0750 -g keys /srv/old; install -m 0400 -o app /dev/null /srv/old/key')
     await machine.sh('printf %s "content of /srv/old/key" > /srv/old/key')
@@ -104,7 +104,7 @@ describe('the folder of a key', () => {
     expect(await look(old)).toMatchObject([{ state: 'same', shut: false }])
   })
 
-  it('is shut to those who have no key in it any more', async () => {
+  it('is shut to users without a key in it', async () => {
     const first = key('/srv/passed/key', { user: 'app' })
     await deliver(first)
     await deliver({ ...first, user: 'other' })
@@ -114,7 +114,7 @@ describe('the folder of a key', () => {
     expect(await as('other', 'stat', first.path)).toBe('refused')
   })
 
-  it('is left as it is where somebody else made it, also when its user cannot enter it', async () => {
+  it('is left as it is when somebody else made it, also when its user cannot enter it', async () => {
     await machine.sh('install -d -m 0700 /srv/private')
     const mine = key('/srv/private/key', { user: 'app' })
     await deliver(mine)
@@ -124,7 +124,7 @@ describe('the folder of a key', () => {
     expect(await machine.sh(`stat -c '%a %U %G' /srv/private`)).toBe('700 root root')
   })
 
-  it('names the key whose folder only the package acl could open, and is opened by that', async () => {
+  it('needs the package acl in some places: the error names the key, and acl then opens the folder', async () => {
     await machine.sh('install -d -m 0755 -o app /srv/apps')
     const mine = key('/srv/apps/keys/token', { user: 'other' })
     await expect(deliver(mine)).rejects.toMatchObject({
@@ -145,7 +145,7 @@ describe('the folder of a key', () => {
   it.each([
     ['is absent', 'echo "sh: 1: setpriv: not found" >&2; exit 127', '127'],
     ['may not change the user', 'echo "setpriv: setresuid failed: Operation not permitted" >&2; exit 1', '1'],
-  ])('counts neither as open nor as shut where setpriv %s', async (_, body, status) => {
+  ])('counts neither as open nor as shut when setpriv %s', async (_, body, status) => {
     await machine.sh(
       'install -d -m 0750 -g keys /srv/untold; install -m 0400 -o app /dev/null /srv/untold/key',
     )
@@ -165,7 +165,7 @@ describe('the folder of a key', () => {
     expect(await look(untold)).toMatchObject([{ shut: false }])
   })
 
-  it('counts neither as open nor as shut to a user whom the kernel of the machine does not take', async () => {
+  it('counts neither as open nor as shut to a user whom the kernel of the machine rejects', async () => {
     await machine.sh('install -d -m 0750 -g keys /srv/unmapped; touch /srv/unmapped/key')
     await expect(look(key('/srv/unmapped/key', { user: '4000000000' }))).rejects.toMatchObject({
       code: 'REMOTE_COMMAND',

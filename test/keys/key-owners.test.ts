@@ -60,7 +60,7 @@ function wants(version: string, keys: Record<string, object>): void {
 }
 
 describe('a key whose owner the machine does not have', () => {
-  it('is named before anything is written where nothing of the deploy could make the owner', async () => {
+  it('is named before anything is written when no part of the deploy could make the owner', async () => {
     await upToDate({ token: { user: 'app' }, tls: { group: 'www', destDir: '/etc/tls' }, fine: {} })
     const before = ops.ssh.execs.length
     const { results } = await again()
@@ -75,7 +75,7 @@ describe('a key whose owner the machine does not have', () => {
     expect(ops.ssh.execs.slice(before).map(({ what }) => what)).not.toContain('deliver keys')
   })
 
-  it('is named by a dry run and by send-keys too', async () => {
+  it('is also named by a dry run and by send-keys', async () => {
     await upToDate({ token: { user: 'app', group: 'www' } })
     const reason = `machine 'web': key "token": the machine has no user 'app' and no group 'www'`
     expect((await again({ dryRun: true })).plan.machines).toMatchObject([{ unknown: reason }])
@@ -113,7 +113,7 @@ describe('a key whose owner the machine does not have', () => {
     expect(written()).toBeGreaterThan(0)
   })
 
-  it('is named after the activation and the tasks where they made no such owner', async () => {
+  it('is named after the activation and the tasks when they made no such owner', async () => {
     await upToDate({ token: { user: 'app' } })
     wants('v2', { token: { user: 'app' } })
     const { results } = await again()
@@ -126,7 +126,7 @@ describe('a key whose owner the machine does not have', () => {
     ])
   })
 
-  it('hinders no part of a deploy that brings no key', async () => {
+  it('hinders no partial deploy that brings no key', async () => {
     await upToDate({ token: { user: 'app' } })
     for (const until of ['build', 'create', 'copy'] as const)
       expect((await again({ until })).results).toMatchObject([{ outcome: 'unchanged' }])
@@ -184,7 +184,7 @@ describe('a key whose owner the machine does not have', () => {
       )
     })
 
-    it('nor keeps a dropped one on the machine, after an activation that made no such owner', async () => {
+    it('and keeps no dropped key on the machine, after an activation that made no such owner', async () => {
       await upToDate({ ...keys, old: { destDir: '/etc/old' } })
       known.add('app')
       await again()

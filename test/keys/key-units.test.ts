@@ -4,12 +4,12 @@ import { keyUnitName } from '../../src/core/key-unit-name.js'
 import { keyUnitFile } from '../../src/keys/key-units.js'
 
 describe('keyUnitName', () => {
-  it('is NixOps’ name for ordinary keys', () => {
+  it('gives ordinary keys the names of NixOps', () => {
     expect(keyUnitName('db-password')).toBe('db-password-key.service')
     expect(keyUnitName('a.b_c:d')).toBe('a.b_c:d-key.service')
   })
 
-  it('escapes what a unit name cannot have, as systemd-escape does', () => {
+  it('escapes characters that a unit name cannot have, as systemd-escape does', () => {
     expect(keyUnitName('a b')).toBe('a\\x20b-key.service')
     expect(keyUnitName('a@b')).toBe('a\\x40b-key.service')
     expect(keyUnitName('a\\b')).toBe('a\\x5cb-key.service')
@@ -17,7 +17,7 @@ describe('keyUnitName', () => {
     expect(keyUnitName('.hidden')).toBe('\\x2ehidden-key.service')
   })
 
-  it('gives no two keys one unit, and only names that systemd takes', () => {
+  it('gives no two keys one unit, and only names that systemd accepts', () => {
     fc.assert(
       fc.property(fc.uniqueArray(fc.string({ minLength: 1, maxLength: 20 }), { maxLength: 20 }), (names) => {
         const units = names.map(keyUnitName)
@@ -43,13 +43,13 @@ describe('keyUnitFile', () => {
     expect(file?.content).toContain('while -e $ARGV[0]" "/run/keys/db"\n')
   })
 
-  it('is started at boot only where the key survives one', () => {
+  it('is started at boot only when the key survives a boot', () => {
     expect(keyUnitFile({ name: 'db', path: '/run/keys/db' })?.content).not.toContain('[Install]')
     expect(keyUnitFile({ name: 'db', path: '/var/run/keys/db' })?.content).not.toContain('[Install]')
     expect(keyUnitFile({ name: 'db', path: '/etc/keys/db' })?.content).toContain('WantedBy=multi-user.target')
   })
 
-  it('holds strange paths as one word that systemd reads back exactly, on one line', () => {
+  it('holds strange paths as one word on one line, which systemd reads back exactly', () => {
     fc.assert(
       fc.property(fc.string({ unit: 'binary', minLength: 1, maxLength: 30 }), (name) => {
         const path = `/run/keys/${name}`

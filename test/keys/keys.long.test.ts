@@ -52,7 +52,7 @@ WantedBy=multi-user.target
     await guest.sh('systemctl daemon-reload && systemctl --quiet enable --now -- "$1"', name)
   }
 
-  it('lie in a directory for group keys, which is made with it', async () => {
+  it('lie in a directory for group keys, which is made with them', async () => {
     expect(await deliver([key('db-password', 'hunter2')])).toEqual({
       changed: ['db-password'],
       ownerless: [],
@@ -77,7 +77,7 @@ WantedBy=multi-user.target
       ...args,
     )
 
-  it('are read by the user and the group that they belong to, without a right for anybody else', async () => {
+  it('are read by their user and group, without a right for anybody else', async () => {
     await guest.sh('useradd --system app; useradd --system guest1; useradd --system --groups keys lister')
     await guest.sh('groupadd --system readers; usermod -aG readers guest1')
     const folders = ['/run/keys', '/srv/of its own/ü %h %%/keys']
@@ -98,7 +98,7 @@ WantedBy=multi-user.target
     }
   })
 
-  it('have their folder opened where an earlier deploy left it shut, and shut again with the last of them', async () => {
+  it('have their folder opened after an earlier deploy left it shut, and shut again with the last key', async () => {
     const mine = key('mine', 'for app', { user: 'app', mode: 0o400 })
     await guest.sh(
       'install -d -m 0750 -g keys /run/new && mv /run/keys/mine /run/new && rm -r /run/keys && mv /run/new /run/keys',
@@ -113,7 +113,7 @@ WantedBy=multi-user.target
     expect(await asUser('app', 'cd /run/keys')).toContain('refused')
   })
 
-  it('leave a folder as it is that somebody else made', async () => {
+  it('leave a folder of somebody else as it is', async () => {
     await guest.sh('install -d -m 0700 /srv/private')
     const before = await guest.sh(`stat -c '%a %U %G %Z' /srv/private`)
     const mine = key('mine', 'for app', { path: '/srv/private/mine', user: 'app', mode: 0o400 })
@@ -122,7 +122,7 @@ WantedBy=multi-user.target
     expect(await guest.sh(`stat -c '%a %U %G' /srv/private`)).toBe(before.split(' ').slice(0, 3).join(' '))
   })
 
-  it('start what waits for them, under any name, also when they come back after a reboot', async () => {
+  it('start the units that wait for them, under any name, also after a reboot', async () => {
     const names = ['app-token', `it's "$HOME" %h\n\\x20 ü`]
     const units = names.map((name) => keyUnitName(name) ?? '')
     await deliver(names.map((name) => key(name, 'one')))
@@ -148,7 +148,7 @@ WantedBy=multi-user.target
     for (const index of units.keys()) await guest.untilState(`waits-${index}.service`, 'active')
   })
 
-  it('restart what requires them when they are replaced', async () => {
+  it('restart the units that require them when they are replaced', async () => {
     const started = () => guest.sh('systemctl show -p ActiveEnterTimestampMonotonic --value waits-0.service')
     const before = await started()
     await deliver([key('app-token', 'two')])
@@ -158,7 +158,7 @@ WantedBy=multi-user.target
     }, slow)
   })
 
-  it('have a unit that is active only while the file is there', async () => {
+  it('have a unit that is active only while the file exists', async () => {
     await deliver([key('db-password', 'hunter2')])
     await guest.untilState('db-password-key.service', 'active')
     await guest.sh('rm /run/keys/db-password')
@@ -167,7 +167,7 @@ WantedBy=multi-user.target
     await guest.untilState('db-password-key.service', 'active')
   })
 
-  it('get their owner after the activation when it comes with it', async () => {
+  it('get their owner after the activation when the activation creates the owner', async () => {
     const mine = key('owned', 'x', { user: 'latecomer', group: 'latecomer', mode: 0o440 })
     expect(await deliver([mine])).toEqual({ changed: ['owned'], ownerless: ['owned'], unowned: [] })
     expect(await guest.sh(`stat -c '%a %U %G' /run/keys/owned`)).toBe('600 root root')
@@ -182,7 +182,7 @@ WantedBy=multi-user.target
     ).toBe('440 latecomer latecomer\nx')
   })
 
-  it('wait for the mount they are to lie on', async () => {
+  it('wait for their mount', async () => {
     await guest.sh(`mkdir -p '/mnt/safe place'
 printf '%s\\n' 'tmpfs /mnt/safe\\040place tmpfs noauto 0 0' >> /etc/fstab
 systemctl daemon-reload`)
@@ -191,7 +191,7 @@ systemctl daemon-reload`)
     expect(await guest.sh(`findmnt -n -o FSTYPE -T '/mnt/safe place/deep/mounted'`)).toBe('tmpfs')
   })
 
-  it('are there at boot with their unit where they survive one', async () => {
+  it('have their unit at boot when they survive one', async () => {
     const kept = key('kept', 'x', { path: '/var/lib/keys/kept' })
     await deliver([kept])
     await guest.untilState('kept-key.service', 'active')
@@ -200,7 +200,7 @@ systemctl daemon-reload`)
     expect(await deliver([kept])).toEqual({ changed: [], ownerless: [], unowned: [] })
   })
 
-  it('leave a unit of that name alone that is not ours', async () => {
+  it('leave a foreign unit of the same name alone', async () => {
     await guest.sh(`echo '[Service]' > /etc/systemd/system/foreign-key.service`)
     await expect(deliver([key('foreign', 'x')])).rejects.toThrow('foreign-key.service exists and is not ours')
     expect(await guest.sh('cat /etc/systemd/system/foreign-key.service')).toBe('[Service]')
@@ -240,7 +240,7 @@ describe('health checks on a guest', () => {
     ).toEqual([])
   })
 
-  it('say what is wrong, with the end of the unit’s journal', async () => {
+  it('report the failure, with the end of the unit’s journal', async () => {
     await guest.sh(`printf '[Service]\\nExecStart=/bin/sh -c "echo out of paper; exit 7"\\n' > /etc/systemd/system/printer.service
 systemctl daemon-reload; systemctl start printer.service; journalctl --sync`)
     await guest.untilState('printer.service', 'failed')

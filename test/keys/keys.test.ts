@@ -39,7 +39,7 @@ beforeAll(() => {
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
 describe('resolveKeys', () => {
-  it('takes the text, the file’s bytes, or what the command prints', async () => {
+  it('takes the text, the bytes of the file, or the output of the command', async () => {
     const file = join(folder, 'binary')
     writeFileSync(file, Buffer.from([0, 255, 10]))
     const { local, calls } = commands({ code: 0, stdout: '\u0000\u00ff' })
@@ -114,7 +114,7 @@ describe('resolveKeys', () => {
     expect(calls).toHaveLength(2)
   })
 
-  it('shows nothing that a failing command said', async () => {
+  it('reveals no output of a failing command', async () => {
     const { local } = commands({ code: 3, stdout: 'hunter2', stderr: 'hunter2' })
     const machine = debianMachine({ keys: { db: { keyCommand: ['pass', 'hunter2'] } } })
     const error: unknown = await resolveKeys(machine, {
@@ -159,7 +159,7 @@ describe('checkKeys', () => {
     )
   })
 
-  it('takes every other name', () => {
+  it('accepts every other name', () => {
     expect(() =>
       checkKeys(debianMachine({ keys: { '$(id)\n': { text: 'x' }, "a'b": { text: '' } } })),
     ).not.toThrow()
@@ -178,8 +178,8 @@ function resolved(name: string, path = `/run/keys/${name}`): ResolvedKey {
   }
 }
 
-describe('what is recorded', () => {
-  it('is, before a delivery, everything that may be on the machine', () => {
+describe('the record of the keys', () => {
+  it('holds, before a delivery, every key that may be on the machine', () => {
     const recorded = { a: '/run/keys/a', moved: '/old/moved', gone: '/run/keys/gone' }
     const wanted = [resolved('a'), resolved('moved'), resolved('new')]
     const during = recordWhileDelivering(recorded, wanted)
@@ -190,7 +190,7 @@ describe('what is recorded', () => {
     expect(recordWhileDelivering(during, wanted)).toEqual(during)
   })
 
-  it('is, after it, what is wanted', () => {
+  it('holds, after a delivery, the wanted keys', () => {
     const wanted = [resolved('a'), resolved('b', '/etc/b')]
     expect(recordOfKeys(wanted)).toEqual({ a: '/run/keys/a', b: '/etc/b' })
     expect(droppedKeys(recordOfKeys(wanted), wanted)).toEqual({ paths: [], names: [] })
@@ -202,7 +202,7 @@ describe('planKeys', () => {
     return { key: resolved(name), state, unitDiffers: false, shut: false, missingOwner: undefined, ...more }
   }
 
-  it('says nothing when all is as it should be', () => {
+  it('says nothing when all keys are correct', () => {
     expect(planKeys([seen('a', 'same')], { a: '/run/keys/a' })).toEqual([])
   })
 
