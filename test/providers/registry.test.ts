@@ -24,7 +24,7 @@ function registry(plugins: readonly string[] = []) {
 }
 
 describe('the registry', () => {
-  it('knows libvirt and ssh, by name and by what an expression calls them', async () => {
+  it('knows libvirt and ssh, by their own names and by their names in an expression', async () => {
     const { all, named } = await registry()
     expect(all().map(({ name, targetEnvs }) => [name, targetEnvs])).toEqual([
       ['libvirt', ['libvirtd', 'libvirt']],
@@ -33,7 +33,7 @@ describe('the registry', () => {
     expect(named('libvirt').makesMachines).toBe(true)
   })
 
-  it('says of a planned provider that it is not there yet, and of a misspelt one what was meant', async () => {
+  it('reports that a planned provider is not there yet, and suggests the name for a misspelt provider', async () => {
     const { named } = await registry()
     expect(plannedProviders).toContain('virtualbox')
     expect(() => named('virtualbox')).toThrowError(
@@ -57,7 +57,7 @@ function eagerImports(file: string, seen = new Set<string>()): Set<string> {
   return seen
 }
 
-it('what works with libvirt is loaded when the first machine of it is worked on, not before', () => {
+it('the code for libvirt is loaded when the first machine of it is worked on, not before', () => {
   const eager = eagerImports(join(packageRoot(), 'providers', 'libvirt', 'index.ts'))
   expect([...eager]).toContain('zod')
   expect([...eager].filter((name) => /fast-xml-parser|provision|domain-xml/.test(name))).toEqual([])
@@ -99,7 +99,7 @@ describe('a provider plugin', () => {
       .join(', ')}, resourceId: ({ machine }) => 'id of ' + machine,
   }`
 
-  it('is a provider like ours', async () => {
+  it('behaves like a provider of ours', async () => {
     const { named } = await registry([plugin('good.mjs', whole('cloud', "['cloud']"))])
     expect(named('cloud').targetEnvs).toEqual(['cloud'])
   })
@@ -114,14 +114,14 @@ describe('a provider plugin', () => {
       "has no 'handleSchema'",
     ],
     ['no method', whole('cloud', "['cloud']").replace('destroy()', 'destory()'), "has no method 'destroy'"],
-  ])('is refused with what it lacks: %s', async (_, text, lack) => {
+  ])('is refused with the name of the missing part: %s', async (_, text, lack) => {
     await expect(registry([plugin('bad.mjs', text)])).rejects.toMatchObject({
       exitCode: 2,
       message: expect.stringMatching(new RegExp(`bad\\.mjs'.*${lack}`)),
     })
   })
 
-  it('that cannot be loaded is named', async () => {
+  it('is named when it cannot be loaded', async () => {
     await expect(registry(['hydra-ops-provider-that-nobody-wrote'])).rejects.toMatchObject({
       exitCode: 2,
       message: expect.stringContaining('hydra-ops-provider-that-nobody-wrote'),
@@ -129,7 +129,7 @@ describe('a provider plugin', () => {
     await expect(registry([plugin('broken.mjs', 'export default {')])).rejects.toMatchObject({ exitCode: 2 })
   })
 
-  it('may not take the name of another', async () => {
+  it('may not take the name of another plugin', async () => {
     await expect(registry([plugin('double.mjs', whole('cloud', "['libvirtd']"))])).rejects.toMatchObject({
       message: "providers 'libvirt' and 'cloud' both want to be called 'libvirtd'",
     })

@@ -37,7 +37,7 @@ function ask(
   )
 }
 
-describe('the user’s ssh configuration is asked for the login that will be made', () => {
+describe('the user’s ssh configuration, asked for the login that will be made,', () => {
   // The report: a ProxyCommand was given port 22 and the local user.
   it('gives a ProxyCommand the user and the port of the deployment', async () => {
     const { proxyCommand } = await ask('Host *.example.org\n  ProxyCommand nc -X 5 %h %p # %r\n', {
@@ -59,7 +59,7 @@ describe('the user’s ssh configuration is asked for the login that will be mad
     expect((await ask(config, { user: 'deploy', port: 2222 })).identityFiles).toEqual([key])
   })
 
-  it('takes user, port and host name of sshOptions before those of the deployment', async () => {
+  it('leaves user, port and host name of sshOptions before those of the deployment', async () => {
     const config = 'Match user me\n  ProxyCommand nc %h %p # %r\n'
     const sshOptions = ['-l', 'me', '-p', '77', '-o', 'HostName=inner.example.org']
     expect(await ask(config, { user: 'deploy', port: 2222, sshOptions })).toMatchObject({
@@ -70,7 +70,7 @@ describe('the user’s ssh configuration is asked for the login that will be mad
     })
   })
 
-  it('asks as root when nobody names a user, since root logs in then', async () => {
+  it('is asked as root when nobody names a user, since root logs in then', async () => {
     const config = 'Match user root\n  ProxyCommand nc %h %p # %r\n'
     expect(await ask(config, {})).toMatchObject({
       user: 'root',
@@ -79,7 +79,7 @@ describe('the user’s ssh configuration is asked for the login that will be mad
     })
   })
 
-  it('keeps the user of the configuration when the deployment names none', async () => {
+  it('keeps its user when the deployment names none', async () => {
     const config = 'Host *.example.org\n  User deploy\n  ProxyCommand nc %h %p # %r\n'
     expect(await ask(config, { port: 2222 })).toMatchObject({
       user: 'deploy',
@@ -87,7 +87,7 @@ describe('the user’s ssh configuration is asked for the login that will be mad
     })
   })
 
-  it('is read where no file belongs to root, which ssh refuses for included files: in a user namespace', async () => {
+  it('is read in a user namespace, where ssh refuses included files that do not belong to root', async () => {
     const config = 'Host *.example.org\n  User deploy\n'
     const inNamespace = ['unshare', '--user', '--map-current-user', '--']
     expect(await ask(config, {}, inNamespace)).toMatchObject({ user: 'deploy' })
@@ -135,7 +135,7 @@ describe('the user’s ssh configuration is asked for the login that will be mad
     },
   )
 
-  it('names no file of its own where the configuration has a mistake', async () => {
+  it('hides our own file when it has a mistake', async () => {
     await expect(ask('NoSuchKeyword yes\n', {})).rejects.toMatchObject({
       detail: expect.stringContaining('Bad configuration option: nosuchkeyword'),
       hint: 'try: ssh -G web.example.org',

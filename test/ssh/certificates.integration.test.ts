@@ -52,8 +52,8 @@ function systemSsh(target: SshTarget): string {
   })
 }
 
-describe('where a server lets in certificates only', () => {
-  it('names the certificate beside the key, and what to do', async () => {
+describe('the error of a server that accepts certificates only', () => {
+  it('names the certificate beside the key, and the remedy', async () => {
     const target = sshd.target({ identityFiles: [signed] })
     expect(systemSsh(target)).toBe('in\n')
     await expect(connected(target)).rejects.toMatchObject({
@@ -63,7 +63,7 @@ describe('where a server lets in certificates only', () => {
     })
   })
 
-  it('names a CertificateFile of ssh_config, with which hydra-ops ssh gets in', async () => {
+  it('names a CertificateFile of ssh_config, which lets hydra-ops ssh in', async () => {
     const config = `Host web\n  IdentityFile "${bare}"\n  CertificateFile "${certificate}"\n`
     const user = userSshConfig(config)
     const wish = { user: sshd.user, port: sshd.port, sshOptions: [] }
@@ -101,7 +101,7 @@ describe('where a server lets in certificates only', () => {
     })
   })
 
-  it('says nothing of certificates where there are none', async () => {
+  it('does not mention certificates when there are none', async () => {
     await expect(connected(sshd.target({ identityFiles: [bare] }))).rejects.toMatchObject({
       message: expect.not.stringContaining('certificate'),
       hint: expect.not.stringContaining('certificate'),
@@ -109,7 +109,7 @@ describe('where a server lets in certificates only', () => {
   })
 })
 
-it('the agent is asked for its keys once where the login succeeds', async () => {
+it('the agent is asked for its keys once when the login succeeds', async () => {
   const socket = join(folder, 'counted')
   let questions = 0
   const before = createServer((client) => {

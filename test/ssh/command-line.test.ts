@@ -18,7 +18,7 @@ describe('quote', () => {
     expect(quote('')).toBe(`''`)
   })
 
-  it('refuses what no argument can hold', () => {
+  it('refuses a character that no argument can hold', () => {
     expect(() => quote('a\0b')).toThrow('NUL')
     expect(() => quote('\ud800')).toThrow('half a character')
   })
@@ -29,11 +29,11 @@ describe('argvScript', () => {
     expect(argvScript(['ls', '-l', 'a b'])).toBe(`exec 'ls' '-l' 'a b'`)
   })
 
-  it.each([[[]], [['']], [['-a', 'x']]])('refuses %j, which names no program', (argv) => {
+  it.each([[[]], [['']], [['-a', 'x']]])('refuses %j, because it names no program', (argv) => {
     expect(() => argvScript(argv)).toThrow('is not the name of a program')
   })
 
-  it('passes parameters of a script as words of their own', () => {
+  it('passes parameters of a script as separate words', () => {
     expect(parameterScript('echo "$1"', ["it's"])).toBe(`exec 'sh' '-c' 'echo "$1"' 'sh' 'it'\\''s'`)
   })
 })

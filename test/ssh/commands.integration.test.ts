@@ -71,14 +71,14 @@ describe('a command', () => {
     expect(lines.at(-1)).toBe('stdout: three')
   })
 
-  it('that is killed is no success', async () => {
+  it('is no success when it is killed', async () => {
     expect(await host.exec(['sh', '-c', 'kill -KILL $$'], remote())).toMatchObject({
       kind: 'exited',
       code: 137,
     })
   })
 
-  it('whose whole process group is killed, says so', async () => {
+  it('reports a kill of its whole process group', async () => {
     const result = await host.script(
       'read -r _ _ _ _ group _ </proc/$$/stat; kill -KILL "-$group"',
       [],
@@ -87,7 +87,7 @@ describe('a command', () => {
     expect(result).toMatchObject({ kind: 'killed', signal: 'SIGKILL' })
   })
 
-  it('that leaves a daemon behind ends when it ends', async () => {
+  it('ends at its own end when it leaves a daemon behind', async () => {
     const mark = `30${Date.now()}`
     const result = await host.script(`echo started; sleep ${mark} &`, [], remote())
     expect(result).toMatchObject({ code: 0, stdout: 'started\n' })
@@ -96,7 +96,7 @@ describe('a command', () => {
 })
 
 describe('many commands', () => {
-  it('run at once, more than sshd lets one connection have', async () => {
+  it('run at once, also beyond the limit of sshd for one connection', async () => {
     const results = await Promise.all(
       Array.from({ length: 20 }, (_, index) =>
         host.script('sleep 0.2; echo "$1"', [String(index)], remote()),
@@ -105,7 +105,7 @@ describe('many commands', () => {
     expect(results.map(({ stdout }) => stdout)).toEqual(results.map((_, index) => `${index}\n`))
   })
 
-  it('run on a server that allows fewer at once than usual', async () => {
+  it('run on a server with a lower limit than usual', async () => {
     const strict = await startSshd({ config: ['MaxSessions 2'] })
     const narrow = await connected(strict.target())
     const results = await Promise.all(
@@ -143,7 +143,7 @@ describe('much data', () => {
     expect(result.stdout.split(' ')[0]).toBe(hash.digest('hex'))
   })
 
-  it('is not read ahead of a command that is slow, nor waited for by one that has enough', async () => {
+  it('is not read ahead of a slow command, nor waited for by a satisfied command', async () => {
     let pulled = 0
     const endless = new Readable({
       read() {
@@ -159,8 +159,8 @@ describe('much data', () => {
   })
 })
 
-describe('errors without end', () => {
-  it('let the command go on, and their first and last words are kept', async () => {
+describe('endless errors of a command', () => {
+  it('let it go on, and their first and last words are kept', async () => {
     const talk =
       'echo first >&2; head -c 20000000 /dev/zero | tr "\\0" x >&2; echo >&2; echo last >&2; echo out; exit 3'
     const result = await host.script(talk, [], remote())
@@ -171,8 +171,8 @@ describe('errors without end', () => {
   })
 })
 
-describe('an input that breaks', () => {
-  it('is an error and never the end of the input', async () => {
+describe('an input that breaks off', () => {
+  it('is an error and never counts as the end of the input', async () => {
     const mark = `/tmp/hydra-ops-${randomUUID()}`
     const source = new PassThrough()
     const running = host.script(
@@ -190,10 +190,10 @@ describe('an input that breaks', () => {
   })
 })
 
-describe('a command that is given up', () => {
+describe('a cancelled command', () => {
   const marked = () => `31${Date.now()}${Math.floor(Math.random() * 1e6)}`
 
-  it('by its deadline leaves no process behind, and names what it was', async () => {
+  it('leaves no process behind at its deadline, and the error names it', async () => {
     const mark = marked()
     const running = host.script(
       `echo evidence >&2; sleep ${mark}`,
@@ -209,7 +209,7 @@ describe('a command that is given up', () => {
     await until('its processes are gone', () => processesWith(`sleep ${mark}`).length === 0)
   })
 
-  it('by its signal leaves no process behind, not even one that ignores SIGTERM', async () => {
+  it('leaves no process behind after its signal, even when it ignores SIGTERM', async () => {
     const mark = marked()
     const cancel = new AbortController()
     const script = `trap '' TERM; sleep ${mark} & sh -c "trap '' TERM; sleep ${mark}"; wait`
@@ -221,7 +221,7 @@ describe('a command that is given up', () => {
     await until('its processes are gone', () => processesWith(`sleep ${mark}`).length === 0)
   })
 
-  it('before it began leaves no process behind either', async () => {
+  it('leaves no process behind when it had not begun', async () => {
     const mark = marked()
     const cancel = new AbortController()
     const running = host.exec(['sleep', mark], remote({ signal: cancel.signal }))
@@ -231,7 +231,7 @@ describe('a command that is given up', () => {
     await until('its processes are gone', () => processesWith(`sleep ${mark}`).length === 0)
   })
 
-  it('while it waits for a free channel does not wait on', async () => {
+  it('does not go on waiting for a free channel', async () => {
     const mark = marked()
     const all = new AbortController()
     const busy = Array.from({ length: 8 }, () => host.exec(['sleep', mark], remote({ signal: all.signal })))
@@ -248,8 +248,8 @@ describe('a command that is given up', () => {
   })
 })
 
-describe('a connection that is lost', () => {
-  it('in the middle of a command is never a success', async () => {
+describe('a lost connection', () => {
+  it('is never a success in the middle of a command', async () => {
     const doomed = await startSshd()
     const lost = await connected(doomed.target())
     const mark = `32${Date.now()}`
@@ -264,7 +264,7 @@ describe('a connection that is lost', () => {
     await doomed.stop()
   })
 
-  it('by a peer that freezes is noticed by keepalive', async () => {
+  it('is noticed by keepalive when the peer freezes', async () => {
     const frozen = await startSshd()
     const ssh = testSsh({ keepalive: { intervalMs: 500, countMax: 3 } })
     const stuck = await connected(frozen.target(), {}, ssh)
@@ -277,7 +277,7 @@ describe('a connection that is lost', () => {
     await frozen.stop()
   })
 
-  it('by us ends what runs on it', async () => {
+  it('ends its commands when it was closed by us', async () => {
     const closing = await connected(sshd.target())
     const input = new PassThrough()
     const lines: string[] = []

@@ -50,19 +50,22 @@ describe('renderConfig', () => {
     expect(knownHosts.split('\n')).toHaveLength(3)
   })
 
-  it('knows no key of a host that was never contacted, so that ssh refuses it', () => {
+  it('knows no key of a host that was never contacted, so that ssh refuses the host', () => {
     expect(renderConfig([sshTarget()], files, place).knownHosts).toBe('')
     expect(block({}).join('\n')).not.toContain('HostKeyAlgorithms')
   })
 
-  it('quotes paths and escapes what ssh would expand', () => {
+  it('quotes paths, and escapes characters that ssh would expand', () => {
     const lines = block({ identityFiles: ['/a b/100%/key'] })
     expect(lines).toContain('IdentityFile "/a b/100%%/key"')
   })
 
-  it.each(['/a"b', '/a\nHost *', '/${HOME}/x'])('refuses the path %j, which it cannot write', (file) => {
-    expect(() => block({ identityFiles: [file] })).toThrow('cannot be written into an ssh configuration')
-  })
+  it.each(['/a"b', '/a\nHost *', '/${HOME}/x'])(
+    'refuses the path %j, because it cannot be written',
+    (file) => {
+      expect(() => block({ identityFiles: [file] })).toThrow('cannot be written into an ssh configuration')
+    },
+  )
 
   it('writes a jump as a command that uses the user’s own configuration and asks nobody', () => {
     expect(block({ jump: 'me@jump:2222' })).toContain(
@@ -84,19 +87,19 @@ describe('renderConfig', () => {
     expect(() => block({ host })).toThrow('is not a host name')
   })
 
-  it('keeps a ProxyCommand whose tokens are expanded as it is', () => {
+  it('keeps a ProxyCommand with expanded tokens unchanged', () => {
     expect(block({ proxyCommand: 'nc 192.0.2.1 22 # 100%' })).toContain(
       'ProxyCommand nc 192.0.2.1 22 # 100%%',
     )
   })
 
-  it('lets the user’s agent in where it is to be used', () => {
+  it('lets the user’s agent in when it is to be used', () => {
     expect(block({ useAgent: true })).toContain('IdentitiesOnly no')
     expect(block({ useAgent: true, identitiesOnly: true })).toContain('IdentitiesOnly yes')
     expect(block({ useAgent: true, agentSocket: '/run/a gent' })).toContain('IdentityAgent "/run/a gent"')
   })
 
-  it('writes port, user and files of sshOptions in the place of its own', () => {
+  it('replaces port, user and files by those of sshOptions', () => {
     const lines = block({ sshOptions: ['-p', '2222', '-l', 'me', '-i', '~/id_%r_%p'] })
     expect(lines.filter((line) => /^(Port|User|IdentityFile) /.test(line))).toEqual([
       'Port 2222',
@@ -105,7 +108,7 @@ describe('renderConfig', () => {
     ])
   })
 
-  it('puts other sshOptions before its own defaults, where the first value counts, but after the host key', () => {
+  it('puts other sshOptions after the host key, but before its own defaults, because the first value counts', () => {
     const lines = block({ sshOptions: ['-o', 'ConnectTimeout=3', '-o', 'StrictHostKeyChecking=no'] })
     expect(lines.indexOf('ConnectTimeout 3')).toBeLessThan(lines.indexOf('ConnectTimeout 30'))
     expect(lines).not.toContain('StrictHostKeyChecking no')
@@ -125,12 +128,12 @@ describe('renderConfig', () => {
     expect(lines).toContain('ProxyCommand nc 192.0.2.1 77 # me 100%%')
   })
 
-  it('goes straight there when sshOptions say none', () => {
+  it('goes straight there when sshOptions disable the jump', () => {
     const lines = block({ jump: 'gate', sshOptions: ['-J', 'none'] })
     expect(lines.filter((line) => /^proxy/i.test(line))).toEqual([])
   })
 
-  it('offers only what an RSA host key may sign with today', () => {
+  it('offers only algorithms that an RSA host key may sign with today', () => {
     const blob = Buffer.concat([Buffer.from([0, 0, 0, 7]), Buffer.from('ssh-rsa'), Buffer.alloc(20)])
     expect(block({ hostKey: `ssh-rsa ${blob.toString('base64')}` })).toContain(
       'HostKeyAlgorithms rsa-sha2-512,rsa-sha2-256',

@@ -62,7 +62,7 @@ describe('an error of a connection', () => {
     expect(error.hint).toContain('authorized_keys')
   })
 
-  it('shows what a proxy said', async () => {
+  it('shows the output of a proxy', async () => {
     expect((await errorOf({ message: 'x', said: 'Host key verification failed.' })).detail).toContain(
       'Host key',
     )
@@ -99,13 +99,13 @@ describe('a login without any key', () => {
   })
 })
 
-describe('a login that would need a certificate', () => {
+describe('the error of a login that needs a certificate', () => {
   const certificates = [
     { name: '/home/me/.ssh/id_rsa-cert.pub', publicKey: undefined },
     { name: 'of the agent (me@ca)', publicKey: undefined },
   ]
 
-  it('names every certificate that was not offered, and what to do', async () => {
+  it('names every certificate that was not offered, and the remedy', async () => {
     const refused = { phase: 'login', message: 'All configured authentication methods failed' } as const
     const error = await errorOf(refused, { ...login, certificates: async () => certificates })
     expect(error.message).toMatch(
@@ -130,7 +130,7 @@ describe('a login that would need a certificate', () => {
   })
 })
 
-describe('what may pass', () => {
+describe('the check for passing errors', () => {
   it.each<[boolean, string, Partial<AttemptFailed>]>([
     [true, 'sshd dropped us unseen', { phase: 'banner', message: 'Connection lost before handshake' }],
     [true, 'a reset', { phase: 'banner', code: 'ECONNRESET' }],
@@ -143,7 +143,7 @@ describe('what may pass', () => {
     [false, 'a refused login', { phase: 'login', message: 'All configured authentication methods failed' }],
     [false, 'a deadline', { timedOut: true }],
     [false, 'a jump that refuses', { said: 'Permission denied (publickey)' }],
-  ])('%s: %s', (expected, _what, facts) => {
+  ])('answers %s for: %s', (expected, _what, facts) => {
     expect(mayPass(failed(facts))).toBe(expected)
   })
 })

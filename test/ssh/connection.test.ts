@@ -23,7 +23,7 @@ function connectionThat(happens: (channel: PassThrough) => void): Connection {
 }
 
 describe('a connection', () => {
-  it('sees a status that comes in the very packet that opens the channel', async () => {
+  it('sees a status that arrives in the very packet that opens the channel', async () => {
     const connection = connectionThat((channel) => {
       channel.emit('exit', 1)
       channel.emit('close')
@@ -32,13 +32,13 @@ describe('a connection', () => {
     expect(outcome).toEqual({ kind: 'not begun', code: 1, said: '' })
   })
 
-  it('that goes away at once is a lost one', async () => {
+  it('counts as lost when it closes at once', async () => {
     const connection = connectionThat((channel) => channel.emit('close'))
     const { outcome } = await connection.run('exec true', launchAsLoginUser, options)
     expect(outcome).toEqual({ kind: 'lost', stdout: '', stderr: '' })
   })
 
-  it('that is closed runs nothing more', async () => {
+  it('runs nothing more once it is closed', async () => {
     const connection = connectionThat(() => {})
     connection.close()
     await expect(connection.run('exec true', launchAsLoginUser, options)).rejects.toMatchObject({

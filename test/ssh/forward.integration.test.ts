@@ -37,7 +37,7 @@ describe('a connection from the machine', () => {
     expect((await text(stream)).length).toBe(500_000)
   })
 
-  it('to a closed port is an error that names it', async () => {
+  it('fails with an error that names the port when the port is closed', async () => {
     const port = await freePort()
     await expect(host.connectTcp('127.0.0.1', port, soon)).rejects.toMatchObject({
       code: 'CONNECT',
@@ -56,13 +56,13 @@ describe('a port of the operator', () => {
     await expect(roundTrip(forward.port, 'late')).rejects.toMatchObject({ code: 'ECONNREFUSED' })
   })
 
-  it('where nothing listens closes what comes', async () => {
+  it('closes incoming connections when nothing listens', async () => {
     const forward = await host.forwardFromRemote(await freePort(), { signal: never })
     expect(await roundTrip(forward.port, 'x').catch(() => '')).toBe('')
     await forward.close()
   })
 
-  it('cannot be offered where sshd forbids it, which is said', async () => {
+  it('cannot be offered when sshd forbids it, and the error says so', async () => {
     const strict = await startSshd({ config: ['AllowTcpForwarding no'] })
     const there = await connected(strict.target())
     await expect(there.forwardFromRemote(echo.port, { signal: never })).rejects.toMatchObject({

@@ -78,7 +78,7 @@ describe('FrameParser', () => {
     }
   })
 
-  it('hands out the bytes of a mark that never came', () => {
+  it('hands out the bytes of a mark that never came in full', () => {
     const text = `text ${whole.slice(0, 10)}`
     expect(parse([Buffer.from(`${whole}{\n${text}`)]).output.toString()).toBe(text)
   })

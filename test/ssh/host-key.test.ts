@@ -18,7 +18,7 @@ describe('host keys', () => {
     'ssh-ed25519 AAAA',
     'ssh-rsa AAAAC3NzaC1lZDI1NTE5AAAAIJfP',
     'ssh-dss AAAAB3NzaC1kc3M=',
-  ])('that are none (%j) are a mistake of the user, with the machine named', (text) => {
+  ])('are a mistake of the user when they are malformed (%j), and the machine is named', (text) => {
     expect(() => parseHostKey(text, 'web')).toThrow("machine 'web'")
   })
 
@@ -29,32 +29,32 @@ describe('host keys', () => {
   })
 })
 
-describe('a changed host key', () => {
+describe('an unexpected host key', () => {
   const pinned = parseHostKey(line, 'web')
   const seen = { key: 'ssh-ed25519 OTHER', fingerprint: 'SHA256:other' }
 
-  it('is refused with both fingerprints', () => {
+  it('is refused with both fingerprints when it changed', () => {
     const error = hostKeyChanged(sshTarget(), pinned, seen)
     expect(error).toMatchObject({ code: 'HOST_KEY_CHANGED', machine: 'web' })
     expect(error).toHaveProperty('detail', expect.stringContaining(fingerprint(pinned.blob)))
     expect(error).toHaveProperty('detail', expect.stringContaining('SHA256:other'))
   })
 
-  it('of a host that exists may be meant: the option to set is shown', () => {
+  it('may be intended on an existing host, so the error shows the option to set', () => {
     expect(hostKeyChanged(sshTarget({ existingHost: true }), pinned, seen)).toHaveProperty(
       'hint',
       expect.stringContaining('deployment.targetHostKey = "ssh-ed25519 OTHER"'),
     )
   })
 
-  it('of a machine that we made was changed by hand', () => {
+  it('is blamed on a change by hand on a machine of ours', () => {
     expect(hostKeyChanged(sshTarget(), pinned, seen)).toHaveProperty(
       'hint',
       expect.stringContaining('by hand'),
     )
   })
 
-  it('that is not known yet is refused with the ways to accept it', () => {
+  it('is refused with the ways to accept it when it is not known yet', () => {
     const error = hostKeyUnknown(sshTarget(), seen)
     expect(error).toHaveProperty('hint', expect.stringContaining('--accept-host-key'))
     expect(error.message).toContain('SHA256:other')

@@ -45,19 +45,19 @@ const securityKey = Buffer.concat([
 ])
 
 describe('an identity file', () => {
-  it('that is missing says so', () => {
+  it('is reported when it is missing', () => {
     expect(loadIdentity(join(folder, 'missing'))).toMatchObject({
       kind: 'unreadable',
       reason: expect.stringContaining('ENOENT'),
     })
   })
 
-  it('with a passphrase is known by its public half all the same', () => {
+  it('is known by its public half when it has a passphrase', () => {
     const identity = loadIdentity(file('encrypted', privateKey('aes256-ctr', ed25519)))
     expect(identity).toMatchObject({ kind: 'encrypted', blob: ed25519 })
   })
 
-  it('with a passphrase in the format of PKCS 8 is known as such', () => {
+  it('is recognised with a passphrase in the format of PKCS 8', () => {
     const { privateKey: pem } = generateKeyPairSync('ed25519', {
       privateKeyEncoding: { type: 'pkcs8', format: 'pem', cipher: 'aes-256-cbc', passphrase: 'x' },
       publicKeyEncoding: { type: 'spki', format: 'pem' },
@@ -65,19 +65,19 @@ describe('an identity file', () => {
     expect(loadIdentity(file('pkcs8', pem)).kind).toBe('encrypted')
   })
 
-  it.each(['none', 'aes256-ctr'])('of a security key is known as such (cipher %s)', (cipher) => {
+  it.each(['none', 'aes256-ctr'])('is recognised when it belongs to a security key (cipher %s)', (cipher) => {
     const identity = loadIdentity(file(`sk-${cipher}`, privateKey(cipher, securityKey)))
     expect(identity.kind).toBe('security-key')
     expect(typeOf(identity.blob ?? Buffer.alloc(0))).toBe('sk-ssh-ed25519@openssh.com')
   })
 
-  it('that is a public key serves to choose among the agent’s', () => {
+  it('selects among the agent’s keys when it is a public key', () => {
     const line = `ssh-ed25519 ${ed25519.toString('base64')} me@here\n`
     expect(loadIdentity(file('public', line))).toMatchObject({ kind: 'public', blob: ed25519 })
   })
 
   it.each(['', 'nonsense', '-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n-----END OPENSSH PRIVATE KEY-----\n'])(
-    'that is no key (%j) is told apart',
+    'is told apart from a file without a key (%j)',
     (text) => {
       expect(loadIdentity(file('nonsense', text)).kind).toBe('unreadable')
     },

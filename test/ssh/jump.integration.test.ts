@@ -61,29 +61,29 @@ async function answersThrough(target: SshTarget): Promise<void> {
   host.close()
 }
 
-describe('through a jump', () => {
-  it('commands run, and the jump carries them', async () => {
+describe('a jump', () => {
+  it('carries commands to the machine', async () => {
     const before = connectionsOf(gate)
     await answersThrough(sshd.target({ jump: 'gate' }))
     expect(connectionsOf(gate)).toBeGreaterThan(before)
   })
 
-  it('written with user and port', async () => {
+  it('may be written with user and port', async () => {
     userConfig('')
     await answersThrough(sshd.target({ jump: `${gate.user}@gate:${gate.port}` }))
     await answersThrough(sshd.target({ jump: `ssh://${gate.user}@gate:${gate.port}` }))
   })
 
-  it('a command of the user leads too', async () => {
+  it('may be replaced by a command of the user', async () => {
     await answersThrough(sshd.target({ proxyCommand: `ssh -W 127.0.0.1:${sshd.port} gate` }))
   })
 
-  it('a changed host key behind it is refused all the same', async () => {
+  it('does not hide a changed host key behind it, which is refused', async () => {
     const target = sshd.target({ jump: 'gate', hostKey: gate.hostKey })
     await expect(connected(target, {}, ssh)).rejects.toMatchObject({ code: 'HOST_KEY_CHANGED' })
   })
 
-  it('whose own key is not known is an error at once, and nothing is written', async () => {
+  it('fails at once when its own key is not known, and writes nothing', async () => {
     writeFileSync(knownHosts(), '')
     const target = sshd.target({ jump: 'gate' })
     await expect(connected(target, {}, ssh)).rejects.toMatchObject({
@@ -97,7 +97,7 @@ describe('through a jump', () => {
     expect(readFileSync(knownHosts(), 'utf8')).toBe('')
   })
 
-  it('that refuses the login says so', async () => {
+  it('is an error that says so when it refuses the login', async () => {
     const stranger = makeKey(user.folder, 'stranger')
     userConfig('')
     user.write(user.read().replace(gate.identityFile, `"${stranger}"`))
@@ -106,14 +106,14 @@ describe('through a jump', () => {
     })
   })
 
-  it('to a port where nothing listens says so', async () => {
+  it('is an error that says so when nothing listens on its port', async () => {
     await expect(connected(sshd.target({ jump: 'gate', port: 1 }), {}, ssh)).rejects.toMatchObject({
       code: 'UNREACHABLE',
       detail: expect.stringContaining('open failed'),
     })
   })
 
-  it('without the program ssh names it', async () => {
+  it('is an error that names ssh when that program is missing', async () => {
     const without = testSsh({ env: { PATH: '/nonexistent' } })
     await expect(connected(sshd.target({ jump: 'gate' }), {}, without)).rejects.toThrow(
       "the program 'ssh' is not installed",
@@ -183,7 +183,7 @@ describe('the generated configuration', () => {
     expect(stderr).toContain('Host key verification failed')
   })
 
-  it('is understood by ssh with every option there is', async () => {
+  it('is understood by ssh with every option that exists', async () => {
     const target = sshd.target({
       useAgent: true,
       identitiesOnly: true,
@@ -229,7 +229,7 @@ describe('the user’s configuration', () => {
     await expect(ssh.resolveUserConfig(host, run, anyLogin)).rejects.toMatchObject({ exitCode: 2 })
   })
 
-  it('that has a mistake is an error with its file and line', async () => {
+  it('is an error with its file and line when it has a mistake', async () => {
     userConfig('NoSuchKeyword yes')
     await expect(ssh.resolveUserConfig('web', run, anyLogin)).rejects.toMatchObject({
       code: 'SSH_CONFIG',

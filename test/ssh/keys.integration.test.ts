@@ -25,7 +25,7 @@ describe('a key pair', () => {
     expect(execFileSync('ssh-keygen', ['-y', '-f', file], { encoding: 'utf8' })).toContain(made)
   })
 
-  it('whose public half was lost gets it back', async () => {
+  it('gets a lost public half back', async () => {
     const file = join(folder, 'half')
     const made = await ssh.ensureKeyPair(file, run)
     rmSync(`${file}.pub`)
@@ -33,14 +33,14 @@ describe('a key pair', () => {
     expect(readFileSync(`${file}.pub`, 'utf8')).toContain(made)
   })
 
-  it('is made in spite of what a crash left half-way', async () => {
+  it('is made in spite of the leftovers of a crash', async () => {
     const file = join(folder, 'crashed')
     writeFileSync(`${file}.new`, 'half a key')
     writeFileSync(`${file}.new.pub`, '')
     expect(await ssh.ensureKeyPair(file, run)).toMatch(/^ssh-ed25519 /)
   })
 
-  it('that is damaged is named and never overwritten', async () => {
+  it('is named and never overwritten when it is damaged', async () => {
     const file = join(folder, 'damaged')
     writeFileSync(file, 'not a key')
     await expect(ssh.ensureKeyPair(file, run)).rejects.toMatchObject({

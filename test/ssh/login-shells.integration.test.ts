@@ -7,7 +7,7 @@ const noisy = (folder: string, shell: string) => `${join(folder, 'noisy-login-sh
 
 // sshd runs the shell that /etc/passwd names, which a test cannot choose; ForceCommand puts another one between.
 describe.each(['bash', 'dash', 'fish', 'tcsh'])('a login shell %s that prints', (shell) => {
-  it('changes no result and is known as noisy', async () => {
+  it('changes no result and is recognised as noisy', async () => {
     const sshd = await startSshd({ forceCommand: (folder) => noisy(folder, shell) })
     const host = await connected(sshd.target())
     const result = await host.script(
@@ -25,7 +25,7 @@ describe.each(['bash', 'dash', 'fish', 'tcsh'])('a login shell %s that prints', 
 })
 
 describe('a login shell', () => {
-  it('that is silent can be trusted with a binary protocol', async () => {
+  it('can be trusted with a binary protocol when it is silent', async () => {
     const sshd = await startSshd()
     const host = await connected(sshd.target())
     await host.exec(['true'], remote())
@@ -34,7 +34,7 @@ describe('a login shell', () => {
     await sshd.stop()
   })
 
-  it('that runs nothing is an error with its words', async () => {
+  it('is an error with its words when it runs nothing', async () => {
     const sshd = await startSshd({ forceCommand: () => 'echo This account is closed.; exit 1' })
     const attempt = async () => (await connected(sshd.target())).exec(['true'], remote())
     await expect(attempt()).rejects.toMatchObject({

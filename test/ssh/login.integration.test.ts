@@ -52,18 +52,21 @@ async function works(...args: Parameters<typeof connected>): Promise<void> {
 }
 
 describe('a login', () => {
-  it.each(['ed25519', 'rsa', 'ecdsa'])('with a key of type %s, to a host key of that type', async (type) => {
-    const key = makeKey(folder, `login-${type}`, type)
-    const other = await startSshd({ hostKeyType: type, authorizedKeys: [`${key}.pub`] })
-    await works(other.target({ identityFiles: [key] }))
-    await other.stop()
-  })
+  it.each(['ed25519', 'rsa', 'ecdsa'])(
+    'succeeds with a key of type %s, to a host key of that type',
+    async (type) => {
+      const key = makeKey(folder, `login-${type}`, type)
+      const other = await startSshd({ hostKeyType: type, authorizedKeys: [`${key}.pub`] })
+      await works(other.target({ identityFiles: [key] }))
+      await other.stop()
+    },
+  )
 
   it('tries one file after another', async () => {
     await works(sshd.target({ identityFiles: [stranger, join(folder, 'missing'), sshd.identityFile] }))
   })
 
-  it('that is refused names what was tried', async () => {
+  it('names the tried keys when it is refused', async () => {
     await expect(connected(sshd.target({ identityFiles: [stranger] }))).rejects.toMatchObject({
       code: 'UNREACHABLE',
       exitCode: 4,
@@ -71,7 +74,7 @@ describe('a login', () => {
     })
   })
 
-  it('without any key does not even connect', async () => {
+  it('does not even connect without any key', async () => {
     const target = sshd.target({ identityFiles: [join(folder, 'missing')], port: 1 })
     await expect(connected(target)).rejects.toMatchObject({
       message: expect.stringContaining('there is no key to log in with'),
@@ -79,14 +82,14 @@ describe('a login', () => {
     })
   })
 
-  it('with a key that has a passphrase, and no agent, says ssh-add', async () => {
+  it('points to ssh-add when its key has a passphrase and there is no agent', async () => {
     const target = sshd.target({ identityFiles: [encrypted] })
     await expect(connected(target)).rejects.toMatchObject({
       hint: `'${encrypted}' is protected by a passphrase, which only an agent can use: ssh-add '${encrypted}'`,
     })
   })
 
-  it('uses the agent, where it holds that key', async () => {
+  it('uses the agent when the agent holds the key', async () => {
     addToAgent(encrypted)
     const target = sshd.target({ identityFiles: [encrypted], useAgent: true })
     await works(target, {}, testSsh({ env: { SSH_AUTH_SOCK: agent.socket } }))
@@ -95,7 +98,7 @@ describe('a login', () => {
     emptyAgent()
   })
 
-  it('does not use the agent where it is not to', async () => {
+  it('does not use the agent when that is disabled', async () => {
     addToAgent(encrypted)
     const target = sshd.target({ identityFiles: [encrypted], useAgent: false })
     await expect(connected(target, {}, testSsh({ env: { SSH_AUTH_SOCK: agent.socket } }))).rejects.toThrow(
@@ -130,7 +133,7 @@ describe('a login', () => {
 })
 
 describe('a host key', () => {
-  it('that changed is refused with both fingerprints', async () => {
+  it('is refused with both fingerprints when it changed', async () => {
     const before = sshd.hostKey
     const other = await startSshd()
     const error = await connected(other.target({ hostKey: before })).catch((thrown: unknown) => thrown)
@@ -141,7 +144,7 @@ describe('a host key', () => {
     await other.stop()
   })
 
-  it('of another type than the pinned one is a changed key too, and is shown', async () => {
+  it('counts as changed when it has another type than the pinned key, and is shown', async () => {
     const other = await startSshd({ hostKeyType: 'rsa' })
     const error = await connected(other.target({ hostKey: sshd.hostKey })).catch((thrown: unknown) => thrown)
     expect(error).toMatchObject({ code: 'HOST_KEY_CHANGED' })
@@ -149,7 +152,7 @@ describe('a host key', () => {
     await other.stop()
   })
 
-  it('that is not known is asked for, and returned to be pinned', async () => {
+  it('is confirmed by the user when it is not known, and returned to be pinned', async () => {
     const seen: HostKeySeen[] = []
     const { host, hostKey } = await testSsh().connect(sshd.target({ hostKey: undefined }), {
       signal: never,
@@ -165,7 +168,7 @@ describe('a host key', () => {
     host.close()
   })
 
-  it('that is not known is refused when nobody can say, or says no', async () => {
+  it('is refused when it is not known and nobody answers, or the answer is no', async () => {
     const target = sshd.target({ hostKey: undefined })
     await expect(connected(target)).rejects.toMatchObject({ code: 'HOST_KEY_UNKNOWN' })
     await expect(connected(target, { acceptHostKey: async () => false })).rejects.toMatchObject({
@@ -176,7 +179,7 @@ describe('a host key', () => {
 })
 
 describe('many connections at once', () => {
-  it('all come through, although sshd drops some at first (MaxStartups)', async () => {
+  it('all succeed, although sshd drops some at first (MaxStartups)', async () => {
     const shy = await startSshd({ config: ['MaxStartups 2:100:2'] })
     const hosts = await Promise.all(Array.from({ length: 8 }, () => connected(shy.target())))
     expect(shy.log()).toMatch(/MaxStartups|beginning/)
@@ -185,7 +188,7 @@ describe('many connections at once', () => {
   })
 })
 
-describe('a connection that is cancelled', () => {
+describe('a cancelled connection', () => {
   it('ends at once', async () => {
     const cancel = new AbortController()
     const connecting = connected(sshd.target(), { signal: cancel.signal })

@@ -52,7 +52,7 @@ describe('waiting for ssh', () => {
     await ssh.waitForBanner(sshd.target(), { signal: never, timeoutMs: 60_000 })
   })
 
-  it('says that the port is closed', async () => {
+  it('reports a closed port', async () => {
     const { error, states } = await seenAt(await freePort())
     expect(states).toEqual(['port closed'])
     expect(error).toMatchObject({ code: 'UNREACHABLE', exitCode: 4, machine: 'web' })
@@ -68,7 +68,7 @@ describe('waiting for ssh', () => {
     silent.close()
   })
 
-  it('says that something else answers', async () => {
+  it('reports an answer that is not ssh', async () => {
     const web = await serve((socket) => socket.end('HTTP/1.1 400 Bad Request\r\n\r\n'))
     expect((await seenAt(web.port)).states).toEqual(['what answers there is not SSH'])
     web.close()
@@ -77,7 +77,7 @@ describe('waiting for ssh', () => {
     shut.close()
   })
 
-  it('says that a name cannot be resolved', async () => {
+  it('reports a name that cannot be resolved', async () => {
     const { error, states } = await (async () => {
       const seen: string[] = []
       const thrown = await ssh
@@ -93,7 +93,7 @@ describe('waiting for ssh', () => {
     expect(error).toMatchObject({ code: 'UNREACHABLE' })
   })
 
-  it('goes on past connections that stay silent, as QEMU leaves them while a guest boots', async () => {
+  it('goes on past silent connections, as QEMU leaves them while a guest boots', async () => {
     const booting = await serve((socket, count) => {
       if (count <= 4) return
       const onward = netConnect(sshd.port, '127.0.0.1')
@@ -112,7 +112,7 @@ describe('waiting for ssh', () => {
     slow.close()
   })
 
-  it('tells an sshd that is full from what is no ssh', async () => {
+  it('tells an sshd that is full from a service that is not ssh', async () => {
     const full = await serve((socket) => socket.end('Exceeded MaxStartups\r\n'))
     expect((await seenAt(full.port)).states).toEqual([
       'its sshd has more connections that begin than it takes',
@@ -125,7 +125,7 @@ describe('waiting for ssh', () => {
     ['refused', (socket: Socket) => socket.destroy()],
     ['was full', (socket: Socket) => socket.end('Not allowed at this time\r\n')],
   ])(
-    'does not ask an sshd that %s again while it is at work: each attempt is a process to it',
+    'does not ask an sshd that %s again while it is at work: each attempt costs it a process',
     async (_, refuse) => {
       let open = 0
       let most = 0
@@ -147,7 +147,7 @@ describe('waiting for ssh', () => {
     },
   )
 
-  it('notices a guest that reboots: it refuses, then stays silent, then answers', async () => {
+  it('notices a guest that reboots: refusal, then silence, then an answer', async () => {
     const rebooting = await serve((socket, count) => {
       if (count <= 2) socket.destroy()
       else if (count > 4) socket.write('SSH-2.0-again\r\n')
@@ -171,7 +171,7 @@ describe('waiting for ssh', () => {
     await late.stop()
   })
 
-  it('can be cancelled', async () => {
+  it('ends when it is cancelled', async () => {
     const cancel = new AbortController()
     const port = await freePort()
     const waiting = ssh.waitForBanner(sshd.target({ port }), { signal: cancel.signal, timeoutMs: 60_000 })
@@ -179,15 +179,15 @@ describe('waiting for ssh', () => {
     await expect(waiting).rejects.toMatchObject({ code: 'INTERRUPTED' })
   })
 
-  it.each(['-oProxyCommand=id', '$(id)'])('refuses the host %j before anything is tried', async (host) => {
+  it.each(['-oProxyCommand=id', '$(id)'])('refuses the host %j before any attempt', async (host) => {
     await expect(
       ssh.waitForBanner(sshd.target({ host }), { signal: never, timeoutMs: 60_000 }),
     ).rejects.toThrow('is not a host name')
   })
 })
 
-describe('a look', () => {
-  it('tells whether ssh is spoken there', async () => {
+describe('a look at a port', () => {
+  it('tells whether ssh answers there', async () => {
     expect(await ssh.probe(sshd.target(), { signal: never, timeoutMs: 30_000 })).toBe(true)
     expect(
       await ssh.probe(sshd.target({ port: await freePort() }), { signal: never, timeoutMs: 30_000 }),
@@ -195,10 +195,10 @@ describe('a look', () => {
   })
 })
 
-describe('a connection to what is no sshd', () => {
+describe('a connection to a service that is not sshd', () => {
   const connect = (port: number) => connected(sshd.target({ port }), { timeoutMs: 1_500 })
 
-  it('says what it saw', async () => {
+  it('reports the greeting that it saw', async () => {
     await expect(connect(await freePort())).rejects.toThrow('port closed')
     const silent = await serve(() => {})
     await expect(connect(silent.port)).rejects.toThrow('accepts connections but stayed silent within 1.5 s')
@@ -211,7 +211,7 @@ describe('a connection to what is no sshd', () => {
     halfway.close()
   })
 
-  it('says how the last complete attempt ended, where time ends the next one', async () => {
+  it('reports the end of the last complete attempt when time ends the next attempt', async () => {
     const dropping = await serve((socket, count) => {
       if (count === 1) socket.destroy()
     })

@@ -75,13 +75,13 @@ const nasty = [
   '\\0101',
 ]
 
-describe.each(shells)('through %s', (shell) => {
-  it('every awkward argument arrives as it is', async () => {
+describe.each(shells)('login through %s', (shell) => {
+  it('passes every awkward argument unchanged', async () => {
     const ran = await runBy(shell, argvScript([...printer, ...nasty]))
     expect(ran).toEqual({ stdout: joined(nasty), stderr: '', status: 0, noise: '' })
   })
 
-  it('any arguments arrive to the byte, and nothing executes', { timeout: 170_000 }, async () => {
+  it('passes any arguments to the byte, and executes none of them', { timeout: 170_000 }, async () => {
     const text = fc.string({ unit: 'binary', maxLength: 40 }).map((each) => each.replaceAll('\0', '!'))
     const shellish = fc.string({ unit: fc.constantFrom(...`'"\\$\`!(){}[]<>|&;*?~#^%=@:,.-+ \n\tab0é`) })
     await fc.assert(
@@ -93,7 +93,7 @@ describe.each(shells)('through %s', (shell) => {
     )
   })
 
-  it('a script gets its parameters and its input', async () => {
+  it('gives a script its parameters and its input', async () => {
     const ran = await runBy(
       shell,
       parameterScript('printf "%s|" "$0" "$@"; cat', ["a'b", 'c d\n']),
@@ -102,19 +102,19 @@ describe.each(shells)('through %s', (shell) => {
     expect(ran.stdout.toString()).toBe("sh|a'b|c d\n|in\nput")
   })
 
-  it('a script of 300 KB arrives too, with its input after it', async () => {
+  it('passes a script of 300 KB too, with its input after it', async () => {
     const long = Array.from({ length: 300 }, (_, index) => `${index}é'`.padEnd(1_000, 'x'))
     const ran = await runBy(shell, parameterScript('cat; printf "%s\\0" "$@"', long), 'input\n')
     expect(ran.status).toBe(0)
     expect(ran.stdout.equals(Buffer.concat([Buffer.from('input\n'), joined(long)]))).toBe(true)
   })
 
-  it('the status arrives', async () => {
+  it('returns the status', async () => {
     expect((await runBy(shell, parameterScript('exit 42', []))).status).toBe(42)
     expect((await runBy(shell, argvScript(['no such program']))).status).toBe(127)
   })
 
-  it('an error of sh shows none of the transport', async () => {
+  it('shows an error of sh without a trace of the transport', async () => {
     const { stderr } = await runBy(shell, argvScript(['no such program']))
     expect(stderr).toContain('no such program')
     expect(stderr.length).toBeLessThan(120)

@@ -7,7 +7,7 @@ const never = new AbortController().signal
 const settle = () => new Promise((resolve) => setImmediate(resolve))
 
 describe('Slots', () => {
-  it('never lets more in than its limit, and everybody in the end', async () => {
+  it('never lets more in than its limit, and lets everybody in at last', async () => {
     const slots = new Slots(3)
     let inside = 0
     let most = 0
@@ -36,7 +36,7 @@ describe('Slots', () => {
     expect(slots.taken).toBe(1)
   })
 
-  it('can shrink to what a server allows and one less, but never to nothing', async () => {
+  it('can shrink to the limit of a server and one less, but never to nothing', async () => {
     const slots = new Slots(8)
     for (const _ of [1, 2, 3, 4]) await slots.take(never)
     // The fourth was refused: two of three may be used.

@@ -33,7 +33,7 @@ describe('parseSshOptions', () => {
     expect(parse(...options)).toEqual(lines)
   })
 
-  it('refuses what the state still holds and nobody can follow', () => {
+  it('refuses options in the state that can no longer be followed', () => {
     expect(() => parse('-F', 'file')).toThrow(
       "machine 'web': deployment.sshOptions: '-F' names another configuration file",
     )
@@ -50,7 +50,7 @@ describe('parseSshOptions', () => {
     'VerifyHostKeyDNS=yes',
     'NoHostAuthenticationForLocalhost=yes',
     'knownhostscommand="/usr/bin/any-key"',
-  ])('leaves %j out, which brings other host keys or none', (option) => {
+  ])('leaves out %j, which brings other host keys or none', (option) => {
     expect(parse('-o', option)).toEqual([])
   })
 
@@ -63,7 +63,7 @@ describe('parseSshOptions', () => {
     ['CertificateFile="/a b/cert"', 'CertificateFile /a b/cert'],
     ['IdentityAgent="none"', 'IdentityAgent none'],
     ['ProxyCommand="/a b/nc" %h', 'ProxyCommand "/a b/nc" %h'],
-  ])('takes the quotes off as ssh does: %s', (option, line) => {
+  ])('removes the quotes as ssh does: %s', (option, line) => {
     expect(parse('-o', option)).toEqual([line])
   })
 })
@@ -84,11 +84,11 @@ describe('withSshOptions', () => {
     ['%h.internal', '192.0.2.1.internal'],
     ['"gate-%h"', 'gate-192.0.2.1'],
     ['a%%h', 'a%h'],
-  ])('fills in the tokens of HostName=%s from the host that was asked for', (name, host) => {
+  ])('fills in the tokens of HostName=%s from the requested host', (name, host) => {
     expect(follow('-o', `HostName=${name}`)).toMatchObject({ host })
   })
 
-  it('fills in %h and %n from the name of the deployment, not from what a configuration made of it', () => {
+  it('fills in %h and %n from the name in the deployment, not from the host of a configuration', () => {
     const target = sshTarget({
       host: 'web.internal',
       askedHost: 'web',
@@ -100,11 +100,11 @@ describe('withSshOptions', () => {
     })
   })
 
-  it('takes the first of two, as ssh does', () => {
+  it('takes the first of two values, as ssh does', () => {
     expect(follow('-p', '1', '-p', '2').port).toBe(1)
   })
 
-  it('puts its identity files before the others', () => {
+  it('puts its identity files before the other files', () => {
     expect(follow('-i', '~/key').identityFiles).toEqual(['/home/me/key', '/given'])
   })
 
@@ -123,14 +123,14 @@ describe('withSshOptions', () => {
     ['~/agent', true, '/home/me/agent'],
     ['$AGENT', true, '/run/agent'],
     ['$NO_SUCH_AGENT', false, undefined],
-  ])('puts the agent %s in the place of the one of ssh_config', (given, useAgent, agentSocket) => {
+  ])('puts the agent %s in the place of the agent of ssh_config', (given, useAgent, agentSocket) => {
     const sshOptions = ['-o', `IdentityAgent=${given}`]
     const target = sshTarget({ sshOptions, useAgent: true, agentSocket: '/of/ssh_config' })
     const where = { ...place, env: { AGENT: '/run/agent' } }
     expect(withSshOptions(target, where)).toMatchObject({ useAgent, agentSocket })
   })
 
-  it('leaves the agent of ssh_config where it names none', () => {
+  it('leaves the agent of ssh_config when it names none', () => {
     const target = sshTarget({ sshOptions: ['-4'], useAgent: true, agentSocket: '/of/ssh_config' })
     expect(withSshOptions(target, place)).toMatchObject({ useAgent: true, agentSocket: '/of/ssh_config' })
   })
@@ -163,7 +163,7 @@ describe('withSshOptions', () => {
     })
   })
 
-  it('returns the very target when there are none', () => {
+  it('returns the very target when there are no options', () => {
     const plain = sshTarget()
     expect(withSshOptions(plain, place)).toBe(plain)
   })

@@ -59,7 +59,7 @@ async function actsAsRoot(host: Host): Promise<void> {
 }
 
 describe('sudo without a password', () => {
-  it('is used without asking anybody', async () => {
+  it('is used without a question', async () => {
     writeFileSync(state('nopasswd'), '')
     await withHost({}, async (host) => {
       expect(host.escalation).toBe('sudo')
@@ -77,8 +77,8 @@ describe('sudo without a password', () => {
   })
 })
 
-describe('sudo by a ticket of a moment ago', () => {
-  it('asks for the password only when the ticket has run out, and repeats what did not begin', async () => {
+describe('sudo with a recent ticket', () => {
+  it('asks for the password only when the ticket has run out, and repeats a command that did not begin', async () => {
     writeFileSync(state('ticket'), '')
     let asked = 0
     const host = await connected(sshd.target(), {
@@ -100,7 +100,7 @@ describe('sudo by a ticket of a moment ago', () => {
     host.close()
   })
 
-  it('that runs out with nobody to ask is an error that says so', async () => {
+  it('is an error that says so when it runs out with nobody to ask', async () => {
     writeFileSync(state('ticket'), '')
     await withHost({}, async (host) => {
       rmSync(state('ticket'))
@@ -118,7 +118,7 @@ describe('sudo with a password', () => {
     expect(sudoLog()).not.toContain(sudoPassword)
   })
 
-  it('never gives the password to the command, even when sudo does not want it any more', async () => {
+  it('never gives the password to the command, even when sudo no longer asks for it', async () => {
     await withHost({ password: sudoPassword }, async (host) => {
       writeFileSync(state('nopasswd'), '')
       const { stdout } = await host.exec(['cat'], remote({ stdin: 'input' }))
@@ -141,19 +141,19 @@ describe('sudo with a password', () => {
     host.close()
   })
 
-  it('that is wrong is one clear error', async () => {
+  it('is one clear error when it is wrong', async () => {
     const error = await withHost({ password: 'wrong' }, async () => {}).catch((thrown: unknown) => thrown)
     expect(error).toMatchObject({ code: 'SUDO_PASSWORD', machine: 'web' })
     expect(error).toHaveProperty('message', expect.stringContaining('did not accept the password'))
     expect(error).toHaveProperty('detail', expect.not.stringContaining('lecture'))
   })
 
-  it.each(['', 'two\nlines'])('that cannot be one (%j) is not sent', async (password) => {
+  it.each(['', 'two\nlines'])('is not sent when it is impossible (%j)', async (password) => {
     await expect(withHost({ password }, async () => {})).rejects.toMatchObject({ code: 'SUDO_PASSWORD' })
     expect(sudoLog()).not.toContain('-S')
   })
 
-  it('with nobody to ask is an error that says what to do', async () => {
+  it('is an error with the remedy when there is nobody to ask', async () => {
     await expect(withHost({}, async () => {})).rejects.toMatchObject({
       code: 'SUDO_PASSWORD',
       hint: expect.stringContaining('NOPASSWD'),
@@ -180,7 +180,7 @@ describe('sudo that refuses for another reason than a password', () => {
     'sudo: PAM account management error: Permission denied',
     'sudo: you do not exist in the passwd database',
     'Sorry, user me may not run sudo on web.',
-  ])('says what sudo said, and asks for no password: %s', async (said) => {
+  ])('shows the words of sudo, and asks for no password: %s', async (said) => {
     writeFileSync(state('refuses'), `${said}\n`)
     let asked = false
     const password = async () => {
@@ -195,7 +195,7 @@ describe('sudo that refuses for another reason than a password', () => {
   })
 
   it.each(['me is not in the sudoers file.', 'Sorry, user me may not run sudo on web.'])(
-    'says what sudo said once the password was right: %s',
+    'shows the words of sudo once the password was right: %s',
     async (said) => {
       writeFileSync(state('denies'), `${said}\n`)
       await expect(withHost({ password: sudoPassword }, async () => {})).rejects.toMatchObject({
@@ -204,7 +204,7 @@ describe('sudo that refuses for another reason than a password', () => {
     },
   )
 
-  it('says it also when that begins on a connection that is open', async () => {
+  it('also reports a refusal that begins on an open connection', async () => {
     writeFileSync(state('nopasswd'), '')
     await withHost({ password: sudoPassword }, async (host) => {
       writeFileSync(state('refuses'), 'sudo: sorry, you must have a tty to run sudo\n')
@@ -222,7 +222,7 @@ describe('a connection for the login user alone', () => {
     ['sudo that asks for a password', ['sudo', '-H', '--']],
     ['no sudo', ['no-such-program']],
     ['no way to become root', []],
-  ])('is made where there is %s, and asks for nothing', async (_, privilegeEscalation) => {
+  ])('is made when there is %s, and asks for nothing', async (_, privilegeEscalation) => {
     const host = await connected(sshd.target({ privilegeEscalation }), { asLoginUser: true })
     expect((await host.exec(['id', '-u'], remote({ asLoginUser: true }))).stdout).toBe('1000\n')
     expect(sudoLog()).toBe('')
@@ -233,7 +233,7 @@ describe('a connection for the login user alone', () => {
   })
 })
 
-describe('another program than sudo', () => {
+describe('a program in the place of sudo', () => {
   it('is called as deployment.privilegeEscalationCommand says', async () => {
     await withHost({ privilegeEscalation: ['env', 'STANDIN_ROOT=yes'] }, async (host) => {
       expect(host.escalation).toBe('sudo')
@@ -242,14 +242,14 @@ describe('another program than sudo', () => {
     expect(existsSync(state('ticket'))).toBe(false)
   })
 
-  it('that is not there is named', async () => {
+  it('is named when it does not exist', async () => {
     await expect(withHost({ privilegeEscalation: ['doas'] }, async () => {})).rejects.toMatchObject({
       code: 'NO_SUDO',
       message: expect.stringContaining("'doas' is not installed"),
     })
   })
 
-  it('that runs the command as somebody else is not taken for root', async () => {
+  it('does not count as root when it runs the command as somebody else', async () => {
     await expect(withHost({ privilegeEscalation: ['env'] }, async () => {})).rejects.toMatchObject({
       code: 'NO_SUDO',
     })

@@ -83,7 +83,7 @@ describe('readProbe', () => {
 describe('a refused sudo', () => {
   const target = sshTarget({ user: 'me' })
 
-  it('tells a wrong password from a user who may not, without the lecture', () => {
+  it('distinguishes a wrong password from a user without the right, without the lecture', () => {
     const lecture = 'We trust you have received the usual lecture from the local System Administrator.\n'
     const wrong = passwordRefused({
       target,
@@ -103,7 +103,7 @@ describe('a refused sudo', () => {
     [127, ['sudo', '-H', '--'], "'sudo' is not installed there"],
     [1, ['doas'], "user 'me' cannot become root by 'doas'"],
     [1, [], 'privilegeEscalationCommand is empty'],
-  ])('with status %i of %j says so', (status, privilegeEscalation, sentence) => {
+  ])('with status %i and %j is reported as such', (status, privilegeEscalation, sentence) => {
     const error = noEscalation({ target: { ...target, privilegeEscalation }, said: '' }, status)
     expect(error.message).toContain(sentence)
     expect(error).toHaveProperty('hint', expect.stringContaining('deployment.targetUser = "root"'))

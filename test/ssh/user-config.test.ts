@@ -69,7 +69,7 @@ describe('readUserConfig', () => {
     expect(read(`${defaults}proxycommand nc -X 5 %h %p # %% %r\n`).proxyCommand).toBe('nc -X 5 web 22 # % me')
   })
 
-  it('takes none for nothing', () => {
+  it('takes the word none for nothing', () => {
     expect(read('identityfile none\nproxyjump none\nproxycommand none\n')).toMatchObject({
       identityFiles: [],
       jump: undefined,

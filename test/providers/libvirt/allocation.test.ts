@@ -55,18 +55,18 @@ describe('an allocation', () => {
     expect(ports(next)).toEqual([known.sshPort, 8080])
   })
 
-  it('has no LAN where the machine wants none', async () => {
+  it('has no LAN when the machine wants none', async () => {
     expect(await allocate(request({ networks: [] }))).toMatchObject({ lan: null, nics: [] })
   })
 
-  it('never has ssh on a port that the user wants for something else', async () => {
+  it('never puts ssh on a port that the user wants for something else', async () => {
     const { sshPort } = await allocate(request())
     const known = await allocate(request())
     const next = await allocate(request({ forwardPorts: [{ host: sshPort, guest: 80 }] }, { known }))
     expect(next.sshPort).not.toBe(sshPort)
   })
 
-  it('refuses a forwarded port that another deployment has; of its own deployment the engine tells', async () => {
+  it('refuses a forwarded port of another deployment, and leaves its own deployment to the engine', async () => {
     const forwardPorts = [{ host: 8080, guest: 80 }]
     const takenPorts = new Set([8080])
     await expect(allocate(request({ forwardPorts }, { takenPorts }))).rejects.toMatchObject({
@@ -86,13 +86,13 @@ describe('an allocation', () => {
     expect(second.nics).not.toContain(first.nics[0])
   })
 
-  it('has room for 254 machines in a LAN, and says so to the next', async () => {
+  it('has room for 254 machines in a LAN, and tells the next machine so', async () => {
     await expect(allocate(request({}, { index: 254 }))).resolves.toBeDefined()
     await expect(allocate(request({}, { index: 255 }))).rejects.toMatchObject({ exitCode: 2, machine: 'web' })
     await expect(allocate(request({ networks: [] }, { index: 255 }))).resolves.toBeDefined()
   })
 
-  it('takes no port that somebody listens on', async () => {
+  it('takes no port with a listener', async () => {
     const server = createServer()
     const port = await freePort(new Set(), 29_999)
     await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve))
@@ -104,7 +104,7 @@ describe('an allocation', () => {
   })
 })
 
-it('published ports are URLs of what usually listens there', async () => {
+it('published ports are URLs of the usual service on that port', async () => {
   const guests = [80, 443, 5432]
   const allocation = await allocate(
     request({ forwardPorts: guests.map((guest, index) => ({ host: 9000 + index, guest })) }),
@@ -116,15 +116,15 @@ it('published ports are URLs of what usually listens there', async () => {
   ])
 })
 
-describe('names', () => {
-  it('follow from the deployment and the machine alone', () => {
+describe('the name of a machine or LAN', () => {
+  it('follows from the deployment and the machine alone', () => {
     expect(domainUuid('hydra-ops-a-web')).toBe(domainUuid('hydra-ops-a-web'))
     expect(domainUuid('hydra-ops-a-web')).not.toBe(domainUuid('hydra-ops-a-db'))
     expect(domainUuid('x')).toMatch(/^[0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/)
     expect(macAddress(deployment, 'web', '0', 0)).not.toBe(macAddress(deployment, 'web', '0', 1))
   })
 
-  it('put every LAN into the multicast block of an organisation, on a port the kernel does not hand out', () => {
+  it('puts every LAN into the multicast block of an organisation, on a port the kernel does not hand out', () => {
     for (let n = 0; n < 100; n += 1) {
       const { group, port, prefix } = deploymentLan(String(n))
       expect(group).toMatch(/^239\.77\.\d{1,3}\.\d{1,3}$/)

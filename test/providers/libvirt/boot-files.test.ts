@@ -70,12 +70,12 @@ function machine(stored: boolean, config: object = {}, uri = 'qemu:///system') {
 }
 
 describe('a start on the system’s libvirt', () => {
-  it('finds nothing to say where all files are there', () => {
+  it('reports nothing when all files exist', () => {
     expect(machine(true).start).not.toThrow()
   })
 
   it.each(['disk', 'kernel', 'initrd'] as const)(
-    'says that a deploy puts the %s of the image there again',
+    'reports that a deploy restores the %s of the image',
     (part) => {
       const { image, start } = machine(true)
       rmSync(image[part] ?? '')
@@ -87,7 +87,7 @@ describe('a start on the system’s libvirt', () => {
     ['disk', /put it back from a copy.*--allow-recreate/],
     ['kernel', /put it back from a copy.*deployment\.libvirtd\.kernel/],
     ['initrd', /put it back from a copy.*deployment\.libvirtd\.initrd/],
-  ] as const)('promises nothing of the %s where the store has lost the image too', (part, hint) => {
+  ] as const)('promises nothing of the %s when the store has lost the image too', (part, hint) => {
     const { image, start } = machine(false)
     rmSync(image[part] ?? '')
     expect(start).toThrow(expect.objectContaining({ hint: expect.stringMatching(hint) }))
@@ -104,7 +104,7 @@ describe('a start on the system’s libvirt', () => {
     )
   })
 
-  it.each(['credential', 'seed'] as const)('names the %s that is gone', (which) => {
+  it.each(['credential', 'seed'] as const)('names the missing %s', (which) => {
     const { places, start } = machine(true)
     rmSync(places[which])
     expect(start).toThrow(
@@ -116,7 +116,7 @@ describe('a start on the system’s libvirt', () => {
   })
 })
 
-it('a start in a session does not promise an image that only a deploy to the system puts back', () => {
+it('a start in a session does not promise an image that only a deploy to the system restores', () => {
   const { image, start } = machine(true, {}, 'qemu:///session')
   rmSync(image.disk)
   expect(start).toThrow(expect.objectContaining({ hint: expect.stringContaining('--allow-recreate') }))

@@ -17,13 +17,13 @@ beforeEach(() => {
 })
 afterEach(() => rmSync(interfaces, { recursive: true, force: true }))
 
-it('a bridge of this host is taken', () => {
+it('a bridge of this host is accepted', () => {
   expect(() =>
     refuseMissingBridges('web', ['lan', { network: 'x' }, { bridge: 'br0' }], interfaces),
   ).not.toThrow()
 })
 
-it('the provider looks for them when it decides what a machine will have', async () => {
+it('the provider looks for bridges when it decides on the resources of a machine', async () => {
   const local = { run: () => Promise.reject(new Error('nothing is run')) }
   const provider = createLibvirtProvider({ local, interfaces })
   const allocate = (bridge: string) =>
@@ -40,7 +40,7 @@ it('the provider looks for them when it decides what a machine will have', async
   await expect(allocate('br1')).rejects.toMatchObject({ exitCode: 2 })
 })
 
-it('the provider looks for them in each plan, also of a machine whose options did not change', async () => {
+it('the provider looks for bridges in each plan, also of a machine with unchanged options', async () => {
   const local = { run: () => Promise.reject(new Error('nothing is run')) }
   const provider = createLibvirtProvider({ local, interfaces })
   const run = { signal: new AbortController().signal, log: () => {} }
@@ -67,7 +67,7 @@ it.each([
   )
 })
 
-it('every bridge that is missing is named, each once', () => {
+it('every missing bridge is named once', () => {
   const networks = ['br2', 'br0', 'eth0', 'br1', 'br2'].map((bridge) => ({ bridge }))
   expect(() => refuseMissingBridges('web', networks, interfaces)).toThrow(
     "machine 'web': deployment.libvirtd.networks: this host has no bridge 'br2'; eth0 is no bridge; this host has no bridge 'br1'",
@@ -75,7 +75,7 @@ it('every bridge that is missing is named, each once', () => {
 })
 
 it.each([[{ bridg: 'br0' }], [{ bridge: 'br0', network: 'default' }], [{ bridge: 'a/b' }], [5]])(
-  'a network in another form is told which forms there are: %j',
+  'the refusal of a network in another form names the possible forms: %j',
   (network) => {
     const read = check(LibvirtConfig, { networks: [network] }, ['deployment', 'libvirtd'])
     expect('issues' in read ? read.issues.map(({ say }) => say).join() : read).toMatch(

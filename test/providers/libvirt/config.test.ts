@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { imageReference, LibvirtConfig, ownedPlaces } from '../../../providers/libvirt/config.js'
 
 describe('deployment.libvirtd', () => {
-  it('needs nothing said', () => {
+  it('needs no option', () => {
     expect(LibvirtConfig.parse({})).toMatchObject({
       URI: null,
       vcpu: 1,
@@ -14,7 +14,7 @@ describe('deployment.libvirtd', () => {
     })
   })
 
-  it('understands what NixOps users write: "" means not given, a string is a network of libvirt', () => {
+  it('accepts the values of NixOps users: "" means not given, a string is a network of libvirt', () => {
     const config = LibvirtConfig.parse({ kernel: '', initrd: '', cmdline: '', networks: ['default', 'lan'] })
     expect(config).toMatchObject({ kernel: null, initrd: null, cmdline: null, networks: ['default', 'lan'] })
   })
@@ -53,11 +53,11 @@ describe('deployment.libvirtd', () => {
   })
 })
 
-describe('the advice in place of a path that the image writes', () => {
+describe('the advice against a path that the image writes', () => {
   const insteadOf = (path: string) =>
     ownedPlaces(LibvirtConfig.parse({})).find((place) => place.path === path)?.instead
 
-  it('names where a name server is set, and not the option that only cuts the guest off', () => {
+  it('names the place to set a name server, and not the option that only cuts the guest off', () => {
     expect(insteadOf('/etc/resolv.conf')).not.toContain('outbound')
     expect(insteadOf('/etc/resolv.conf')).toContain('the operator host')
   })

@@ -58,7 +58,7 @@ describe('a domain', () => {
     })
   })
 
-  it('is read from what libvirt prints, running or not; without our mark it is not ours', () => {
+  it('is read from libvirt’s output, running or not; without our mark it is not ours', () => {
     for (const nth of [0, 1]) {
       const facts = parseDomainXml(transcript('dumpxml', 'dumpxml vm1', nth).result.stdout)
       expect(facts).toMatchObject({ name: 'vm1', memoryMiB: 1024, vcpu: 1, type: 'qemu', mark: undefined })
@@ -71,7 +71,7 @@ describe('a domain', () => {
     expect(parseDomainXml(theirs).mark).toBeUndefined()
   })
 
-  it('keeps every name and path whatever characters are in it', () => {
+  it('keeps every name and path with any characters', () => {
     const text = fc.string({ minLength: 1, unit: fc.constantFrom(...'a&<>"\'é ;$(){}%007e1#xltgmp') })
     fc.assert(
       fc.property(text, text, (path, machine) => {
@@ -92,7 +92,7 @@ describe('a domain', () => {
     expect([read.get('vda'), mark?.machine]).toEqual(['/srv/café/disk', 'café'])
   })
 
-  it('reaches out only where outbound says so', () => {
+  it('reaches out only when outbound allows it', () => {
     expect(buildDomainXml(spec)).not.toContain('restrict=on')
     const closed = buildDomainXml({ ...spec, outbound: false })
     expect(closed).toContain('user,id=management,ipv6=off,restrict=on,hostfwd=tcp:127.0.0.1:24231-:22')
@@ -103,7 +103,7 @@ describe('a domain', () => {
     expect(buildDomainXml(spec)).toContain('socket,id=lan0,mcast=239.77.1.2:11000,localaddr=127.0.0.1')
   })
 
-  it('has networks of libvirt and bridges of the host as its own kind of interface', () => {
+  it('has networks of libvirt and bridges of the host as interfaces of a separate kind', () => {
     const xml = buildDomainXml({
       ...spec,
       nics: [
@@ -134,7 +134,7 @@ describe('a domain', () => {
   })
 
   it.each(['<open>', '</devices>', '<a></b>', '</extra><evil/><extra>', 'a & b < c'])(
-    'refuses extra XML that is not whole: %s',
+    'refuses incomplete extra XML: %s',
     (extraDevicesXML) => {
       expect(() => buildDomainXml({ ...spec, extraDevicesXML })).toThrowError(
         expect.objectContaining({ exitCode: 2, message: expect.stringContaining('extraDevicesXML') }),
@@ -142,7 +142,7 @@ describe('a domain', () => {
     },
   )
 
-  it('is another one to a running guest when anything but its ports changed', () => {
+  it('counts as changed for a running guest when anything but its ports changed', () => {
     const same = specDigest({ ...spec, forwards: [] })
     expect(specDigest(spec)).toBe(same)
     for (const change of [
@@ -157,14 +157,14 @@ describe('a domain', () => {
   })
 })
 
-describe('forwarded ports', () => {
-  it('are replaced in a definition that stays as it is otherwise', () => {
+describe('the list of forwarded ports', () => {
+  it('is replaced in a definition that stays unchanged otherwise', () => {
     const xml = buildDomainXml({ ...spec, outbound: false })
     const moved = replaceForwards(xml, [{ host: 25_000, guest: 22 }])
     expect(parseDomainXml(moved)).toEqual({ ...parseDomainXml(xml), forwards: [{ host: 25_000, guest: 22 }] })
   })
 
-  it('are read from what QEMU says it has open', () => {
+  it('is read from QEMU’s own list of open ports', () => {
     const text = [
       'Hub -1 (management):',
       '  Protocol[State]    FD  Source Address  Port   Dest. Address  Port RecvQ SendQ',
@@ -175,7 +175,7 @@ describe('forwarded ports', () => {
     expect(parseUsernet(text)).toEqual(spec.forwards)
   })
 
-  it('are opened and closed one by one', () => {
+  it('is opened and closed port by port', () => {
     const ssh = { host: 24_231, guest: 22 }
     expect(forwardChanges([ssh, { host: 8080, guest: 80 }], [ssh, { host: 8080, guest: 8080 }])).toEqual({
       removed: [{ host: 8080, guest: 80 }],

@@ -133,13 +133,13 @@ describe('two Debian guests with a LAN', () => {
     session?.dispose()
   })
 
-  it('wear the host key and the name that were decided before they existed', async () => {
+  it('have the host key and the name that were decided before they existed', async () => {
     expect(await inGuest(web, 'hostname; cat /etc/hostname')).toBe(`${web.machine}\n${web.machine}`)
     expect(await inGuest(db, 'hostname')).toBe('db')
     expect(await inGuest(db, 'cut -d" " -f1,2 /etc/ssh/ssh_host_ed25519_key.pub')).toBe(db.hostKey)
   })
 
-  it('have nothing that failed, and a root file system as large as their disk', async () => {
+  it('have no failed unit, and a root file system as large as their disk', async () => {
     for (const resource of [web, db]) {
       expect(await inGuest(resource, 'systemctl list-units --failed --no-legend --plain')).toBe('')
       expect(await rootKiB(resource)).toBeGreaterThan(3.7 * 1024 ** 2)
@@ -228,7 +228,7 @@ describe('two Debian guests with a LAN', () => {
     })
   })
 
-  it('are themselves again after their power was cut during the first minutes', async () => {
+  it('keep their identity after a power cut during the first minutes', async () => {
     await session.virsh('destroy', db.name)
     expect(await session.provider.inspect(db, session.run)).toMatchObject({ kind: 'stopped' })
     await session.provider.start(db, session.run)
@@ -236,7 +236,7 @@ describe('two Debian guests with a LAN', () => {
     expect(await inGuest(db, 'hostname')).toBe('db')
   })
 
-  it('keep what their console said, of every boot', () => {
+  it('keep the console output of every boot', () => {
     const log = readFileSync(session.provider.console?.logFile(db) ?? '', 'latin1')
     expect(log.match(/db login:/g)?.length).toBeGreaterThanOrEqual(2)
   })

@@ -45,7 +45,7 @@ describe('the credential of an image of ours', () => {
     expect(files.get('/etc/ssh/authorized_keys.d/root')?.text).toBe('ssh-ed25519 AAAAlogin\n')
   })
 
-  it('leaves alone what the machine’s owner writes: root’s own authorized_keys and /etc/hosts', () => {
+  it('leaves alone the files of the machine’s owner: root’s own authorized_keys and /etc/hosts', () => {
     const paths = [...credential().keys()]
     expect(paths.filter((path) => path.startsWith('/root') || path === '/etc/hosts')).toEqual([])
   })
@@ -60,7 +60,7 @@ describe('the credential of an image of ours', () => {
     expect(network('nic1')).toContain('DHCP=yes')
   })
 
-  it('knows neither a gateway nor a name server where the guest may not reach out', () => {
+  it('knows neither a gateway nor a name server when the guest may not reach out', () => {
     const closed = credential({ outbound: false })
     const open = credential()
     expect(closed.get('/etc/systemd/network/10-hydra-ops-management.network')?.text).not.toContain('Gateway')
@@ -73,7 +73,7 @@ describe('the seed of a cloud image', () => {
   const files = seedFiles(guest(), identity, secret)
   const userData: unknown = JSON.parse(files['user-data'].replace('#cloud-config\n', ''))
 
-  it('brings the same, as cloud-init wants it', () => {
+  it('brings the same content in the form of cloud-init', () => {
     expect(files['user-data'].startsWith('#cloud-config\n')).toBe(true)
     expect(userData).toMatchObject({
       hostname: 'web',
@@ -91,13 +91,13 @@ describe('the seed of a cloud image', () => {
     })
   })
 
-  it('is another instance to cloud-init when something in it changed', () => {
+  it('is another instance to cloud-init when any part of it changed', () => {
     const other = seedFiles(guest({ outbound: false }), identity, secret)
     expect(other['meta-data']).not.toBe(files['meta-data'])
   })
 })
 
-it('what is kept about an identity tells nothing of the private key', () => {
+it('the record of an identity reveals nothing of the private key', () => {
   const digest = identityDigest(guest(), 'fwcfg')
   expect(digest).toBe(identityDigest(guest(), 'fwcfg'))
   const named = guest({}, { identity: { ...identity, hostName: 'db' } })

@@ -10,13 +10,13 @@ function qemu(answer: LocalCommands['run']): Pick<LocalCommands, 'run'> {
   return { run: answer }
 }
 
-it('KVM works when the guest wrote what it should, and not merely when QEMU ended', async () => {
+it('KVM works when the guest wrote its expected output, and not merely when QEMU ended', async () => {
   const ended = (code: number) => qemu(async () => ({ kind: 'exited', code, stdout: '', stderr: '' }))
   expect(await tryKvm(ended(85), run)).toEqual({ works: true })
   expect(await tryKvm(ended(0), run)).toEqual({ works: false, why: 'it ended with status 0' })
 })
 
-it('a KVM that stops at an instruction is given up at once, with its own words', async () => {
+it('a KVM that stops at an instruction is abandoned at once, with its own words', async () => {
   const broken = qemu(async (_argv, options) => {
     options.onLine?.('KVM internal error. Suberror: 1')
     expect(options.signal.aborted).toBe(true)
@@ -25,7 +25,7 @@ it('a KVM that stops at an instruction is given up at once, with its own words',
   expect(await tryKvm(broken, run)).toEqual({ works: false, why: 'KVM internal error. Suberror: 1' })
 })
 
-it('a missing QEMU is a reason, an interruption is not', async () => {
+it('a missing QEMU is a reason, but an interruption is not', async () => {
   const missing = qemu(async () => {
     throw failure('NOT_INSTALLED', 'the program is not installed')
   })
@@ -52,7 +52,7 @@ it('the guest is 64 KiB of firmware with a jump at the reset vector, and is remo
   expect(existsSync(firmware)).toBe(false)
 })
 
-it('is tried once', async () => {
+it('the check of KVM is tried once', async () => {
   let tried = 0
   const kvm = onceTried(async () => {
     tried += 1

@@ -13,8 +13,8 @@ beforeAll(() => {
   session = machines.session
 })
 
-describe('a deploy to a machine whose disk is gone', () => {
-  it('does not make its root disk anew, unless that is allowed', async () => {
+describe('a deploy to a machine with a missing disk', () => {
+  it('does not recreate its root disk, unless that is allowed', async () => {
     const resource = await make()
     rmSync(resource.handle?.disk ?? '')
     expect(await session.provider.plan(resource, session.run)).toMatchObject([{ needs: 'recreate' }])
@@ -26,7 +26,7 @@ describe('a deploy to a machine whose disk is gone', () => {
   })
 
   it.each(['data', 'more'])(
-    'does not put an empty disk in the place of disk %s that is gone, unless that is allowed',
+    'does not replace the missing disk %s by an empty disk, unless that is allowed',
     async (name) => {
       const resource = await make({ extraDisks: { data: 1, more: 1 } })
       const file = resource.handle?.extraDisks[name] ?? ''
@@ -51,7 +51,7 @@ describe('a deploy to a machine whose disk is gone', () => {
     },
   )
 
-  it('does not take a disk that was detached and is gone for one that was never made', async () => {
+  it('does not mistake a disk that was detached and lost for a disk that was never made', async () => {
     const resource = await make({ extraDisks: { data: 1 } })
     const without = (await planned(resource, { extraDisks: {} })).wanted
     const handle = await session.provider.reconcile(without, options, session.run)
@@ -66,7 +66,7 @@ describe('a deploy to a machine whose disk is gone', () => {
     })
   })
 
-  it('says that a data disk is gone although somebody undefined the domain', async () => {
+  it('reports a lost data disk although somebody undefined the domain', async () => {
     const resource = await make({ extraDisks: { data: 1 } })
     await session.virsh('undefine', resource.name)
     rmSync(resource.handle?.extraDisks.data ?? '')
@@ -104,12 +104,12 @@ describe('a data disk that is removed while the guest runs', () => {
   })
 })
 
-describe('a start of a machine whose disk is gone', () => {
+describe('a start of a machine with a missing disk', () => {
   it.each([
     ['its root disk', undefined, /all its disks are lost/],
     ['its disk data', 'data', /an empty disk takes its place/],
     ['its disk more', 'more', /an empty disk takes its place/],
-  ])('names the file and what to do: %s', async (_, name, hint) => {
+  ])('names the file and the remedy: %s', async (_, name, hint) => {
     const resource = await make({ extraDisks: { data: 1, more: 1 } })
     const { handle } = resource
     const file = (name === undefined ? handle?.disk : handle?.extraDisks[name]) ?? ''
@@ -122,7 +122,7 @@ describe('a start of a machine whose disk is gone', () => {
     })
   })
 
-  it('does not miss the file of a disk that was detached', async () => {
+  it('does not miss the file of a detached disk', async () => {
     const resource = await make({ extraDisks: { data: 1 } })
     const without = (await planned(resource, { extraDisks: {} })).wanted
     const handle = await session.provider.reconcile(without, options, session.run)
@@ -135,7 +135,7 @@ describe('a start of a machine whose disk is gone', () => {
   })
 })
 
-describe('a start of a machine whose identity file is gone', () => {
+describe('a start of a machine with a missing identity file', () => {
   it.each([
     ['fwcfg', 'identity.tmpfiles'],
     ['nocloud', 'seed.iso'],
@@ -157,7 +157,7 @@ describe('a start of a machine whose identity file is gone', () => {
   })
 })
 
-describe('a base image that is gone', () => {
+describe('a missing base image', () => {
   const lost = async () => {
     const resource = await make()
     const { image } = session
@@ -165,7 +165,7 @@ describe('a base image that is gone', () => {
     return { resource, back: () => renameSync(`${image.disk}.away`, image.disk) }
   }
 
-  it('is said in the plan as what it costs, and reconcile refuses that', async () => {
+  it('is in the plan with its cost, and reconcile refuses that', async () => {
     const { resource, back } = await lost()
     try {
       expect(await session.provider.plan(resource, session.run)).toEqual([
@@ -186,7 +186,7 @@ describe('a base image that is gone', () => {
     expect(await session.provider.plan(resource, session.run)).toEqual([])
   })
 
-  it('is named when the machine is started, with what to do', async () => {
+  it('is named when the machine is started, with the remedy', async () => {
     const { resource, back } = await lost()
     try {
       await expect(session.provider.start(resource, session.run)).rejects.toMatchObject({
@@ -200,7 +200,7 @@ describe('a base image that is gone', () => {
     }
   })
 
-  it.each(['kernel', 'initrd'] as const)('is named when only its %s is gone', async (part) => {
+  it.each(['kernel', 'initrd'] as const)('is named when only its %s is missing', async (part) => {
     const file = join(session.folder, part)
     writeFileSync(file, 'not much')
     const given = await session.makeResource(

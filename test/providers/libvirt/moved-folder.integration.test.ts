@@ -92,7 +92,7 @@ const saysMoved = (needs: string) => [
 ]
 
 describe('a machine whose state folder was moved', () => {
-  it('is said to be moved, is defined anew there, and loses nothing', async () => {
+  it('is reported as moved, is defined anew there, and loses nothing', async () => {
     const resource = await made()
     const disks = [resource.handle?.disk ?? '', resource.handle?.extraDisks.data ?? '']
     const inodes = disks.map((file) => statSync(file).ino)
@@ -109,7 +109,7 @@ describe('a machine whose state folder was moved', () => {
     expect(existsSync(state)).toBe(false)
   })
 
-  it('starts without a deploy, also from memory that it saved before', async () => {
+  it('starts without a deploy, also from saved memory', async () => {
     const resource = await made()
     await session.provider.start(resource, session.run)
     await session.virsh('managedsave', resource.name)
@@ -121,7 +121,7 @@ describe('a machine whose state folder was moved', () => {
     expect(existsSync(state)).toBe(false)
   })
 
-  it('is defined anew by a deploy, and then starts from the memory that it saved before', async () => {
+  it('is defined anew by a deploy, and then starts from saved memory', async () => {
     const resource = await made()
     await session.provider.start(resource, session.run)
     await session.virsh('managedsave', resource.name)
@@ -133,7 +133,7 @@ describe('a machine whose state folder was moved', () => {
     expect(existsSync(state)).toBe(false)
   })
 
-  it('does not start without the memory that it saved where that memory cannot be read', async () => {
+  it('does not start without its saved memory when that memory cannot be read', async () => {
     const resource = await made()
     await session.provider.start(resource, session.run)
     await session.virsh('managedsave', resource.name)
@@ -162,7 +162,7 @@ describe('a machine whose state folder was moved', () => {
     expect(await session.provider.plan(wanted, session.run)).toEqual([])
   })
 
-  it('is destroyed with the files at the new place, and with none elsewhere', async () => {
+  it('is destroyed with the files at the new place, and with no files elsewhere', async () => {
     const resource = await made()
     const copy = join(session.folder, 'copy')
     cpSync(state, copy, { recursive: true })
@@ -174,7 +174,7 @@ describe('a machine whose state folder was moved', () => {
     expect(await session.virsh('list', '--all', '--name')).not.toContain(moved.name)
   })
 
-  it('is as it was where the old name still leads to the new place', async () => {
+  it('stays as it was when the old name still leads to the new place', async () => {
     const resource = await made()
     const moved = move(resource)
     symlinkSync(elsewhere, state)
@@ -184,7 +184,7 @@ describe('a machine whose state folder was moved', () => {
     expect(await session.virsh('dumpxml', '--inactive', moved.name)).toContain(`'${state}/`)
   })
 
-  it('still loses nothing without being asked when a file did not come along', async () => {
+  it('still loses nothing without a question when a file did not come along', async () => {
     const moved = move(await made())
     rmSync(moved.handle?.extraDisks.data ?? '')
     expect(await session.provider.plan(moved, session.run)).toContainEqual(

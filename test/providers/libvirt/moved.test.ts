@@ -27,7 +27,7 @@ const resource = plainResource({ disks: `/new/deployments/${uuid}/disks/web` })
 describe('a description of a domain that was moved', () => {
   const move = { from: "/srv/o'ps & <co>", to: '/mnt/"new" & last' }
 
-  it('has every path below the old folder below the new one, escaped as XML wants it', () => {
+  it('moves every path from the old folder to the new folder, escaped for XML', () => {
     const old = '/srv/o&apos;ps &amp; &lt;co&gt;'
     expect(movedXml(`<source file='${old}/disks/a'/><kernel>${old}/images/k</kernel>`, move)).toBe(
       "<source file='/mnt/&quot;new&quot; &amp; last/disks/a'/><kernel>/mnt/&quot;new&quot; &amp; last/images/k</kernel>",
@@ -35,7 +35,7 @@ describe('a description of a domain that was moved', () => {
   })
 
   it.each(['caf&#xE9;', 'caf&#xe9;', 'caf&#233;', 'café'])(
-    'has a path whose characters are written in any form that XML has: %s',
+    'moves a path with characters in any form of XML: %s',
     (name) => {
       const accented = { from: '/srv/café', to: '/mnt/é' }
       expect(movedXml(`<source file='/srv/${name}/disks/a&#x26;b'/>`, accented)).toBe(
@@ -55,7 +55,7 @@ describe('a description of a domain that was moved', () => {
     "<title>see /srv/o'ps</title>",
     '<name>a &amp; b</name><empty/>',
     '<name>&#x110000; &unknown;</name>',
-  ])('keeps what is not below the old folder: %s', (xml) => {
+  ])('keeps paths outside the old folder: %s', (xml) => {
     expect(movedXml(xml, move)).toBe(xml)
   })
 })
@@ -70,7 +70,7 @@ describe('the files that a domain names', () => {
     ]),
   })
 
-  it('are those at the present place of the state folder; those elsewhere stay', () => {
+  it('are those at the present place of the state folder; files elsewhere stay', () => {
     expect(placedFacts(facts, resource)).toMatchObject({
       move: { from: '/old', to: '/new' },
       credential: `/new/deployments/${uuid}/disks/web/identity.tmpfiles`,
@@ -81,12 +81,12 @@ describe('the files that a domain names', () => {
     })
   })
 
-  it('tell of the move by the log of the console where every disk lies in a storage pool', () => {
+  it('reveal the move by the log of the console when every disk lies in a storage pool', () => {
     const pooled = domainWith({ console: facts.console, disks: new Map([['vda', '/pool/a.qcow2']]) })
     expect(placedFacts(pooled, resource).move).toEqual({ from: '/old', to: '/new' })
   })
 
-  it('tell of no move where they are those of another deployment', () => {
+  it('reveal no move when they belong to another deployment', () => {
     const other = domainWith({
       console: '/old/deployments/0b7c3d1e-2222-4a2b-9c3d-000000000001/console/web.log',
     })

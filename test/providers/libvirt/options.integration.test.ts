@@ -111,12 +111,12 @@ const values: readonly unknown[] = [
 
 const names = Object.keys(LibvirtConfig.shape)
 
-describe('options.nix, as Nix evaluates it', () => {
+describe('options.nix, evaluated by Nix,', () => {
   it('gives every option the default that the schema gives it', async () => {
     expect(await differences(optionsNix, [{}])).toEqual([])
   })
 
-  it.each(names)('takes and refuses the same values for %s as the schema', async (name) => {
+  it.each(names)('accepts and refuses the same values for %s as the schema', async (name) => {
     expect(
       await differences(
         optionsNix,
@@ -125,7 +125,7 @@ describe('options.nix, as Nix evaluates it', () => {
     ).toEqual([])
   })
 
-  it('takes the example of every option, as the schema does', async () => {
+  it('accepts the example of every option, as the schema does', async () => {
     const { properties = {} } = optionSchema(LibvirtConfig)
     const examples = Object.entries(properties).map(([name, option]) => {
       const { examples: given } = z.object({ examples: z.tuple([z.unknown()]) }).parse(option)
@@ -140,7 +140,7 @@ describe('options.nix, as Nix evaluates it', () => {
     expect(unknown?.success).toBe(false)
   })
 
-  it('leaves to the schema what is no type: one network or one port that stands twice', async () => {
+  it('leaves duplicate networks and ports, which no type can refuse, to the schema', async () => {
     const twice = [{ networks: ['lan', 'lan'] }, { forwardPorts: [port, { ...port, guest: 81 }] }]
     expect(await differences(optionsNix, twice)).toEqual(
       twice.map((options) => `${JSON.stringify(options)}: the schema refuses it and the module does not`),

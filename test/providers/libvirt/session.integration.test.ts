@@ -30,7 +30,7 @@ function takePort(port: number): Promise<void> {
 }
 
 describe('a plan', () => {
-  it('says each thing that differs in words of its own', async () => {
+  it('describes each difference in words of its own', async () => {
     const resource = await make()
     const { wanted, changes } = await planned(resource, {
       vcpu: 2,
@@ -58,7 +58,7 @@ describe('a plan', () => {
     expect(await session.provider.plan(wanted, session.run)).toEqual([])
   })
 
-  it('sees what somebody changed by hand, and mends it', async () => {
+  it('sees changes by hand, and mends them', async () => {
     const resource = await make()
     const xml = join(session.folder, 'edited.xml')
     const text = await session.virsh('dumpxml', '--inactive', resource.name)
@@ -71,13 +71,13 @@ describe('a plan', () => {
     expect(await session.provider.plan(resource, session.run)).toEqual([])
   })
 
-  it('says that something else of the domain differs when it has no word for it', async () => {
+  it('reports an unnamed difference of the domain in general words', async () => {
     const resource = await make()
     const { changes } = await planned(resource, { headless: false })
     expect(changes).toEqual([{ action: 'change', detail: 'other options of the domain', needs: 'nothing' }])
   })
 
-  it('asks for another machine when the base image is to be another, and reconcile refuses that', async () => {
+  it('asks for another machine when the base image changes, and reconcile refuses that', async () => {
     const resource = await make()
     const { wanted, changes } = await planned(resource, { baseImage: 'debian-12' })
     expect(changes).toEqual([
@@ -99,7 +99,7 @@ describe('a plan', () => {
     })
   })
 
-  it('keeps the file of a disk that is not wanted any more, and attaches it again', async () => {
+  it('keeps the file of a disk that is no longer wanted, and attaches it again', async () => {
     const resource = await make({ extraDisks: { data: 1 } })
     const file = resource.handle?.extraDisks.data ?? ''
     const without = (await planned(resource, { extraDisks: {} })).wanted
@@ -112,8 +112,8 @@ describe('a plan', () => {
   })
 })
 
-describe('ports that a stranger holds', () => {
-  it('get ssh another one, said once, which the definition then has', async () => {
+describe('a port that a stranger holds', () => {
+  it('is replaced for ssh by another port, which is reported once and then in the definition', async () => {
     const resource = await make()
     await takePort(resource.allocation.sshPort)
     session.logged.length = 0
@@ -126,7 +126,7 @@ describe('ports that a stranger holds', () => {
     expect(await session.provider.start(moved, session.run)).toBeUndefined()
   })
 
-  it('are replaced where the user chose them too, by none that another machine has, and stay replaced', async () => {
+  it('is replaced when the user chose it too, by a port of no other machine, and stays replaced', async () => {
     const port = 29_991
     const resource = await make({ forwardPorts: [{ host: port, guest: 80 }] })
     await takePort(port)
@@ -143,7 +143,7 @@ describe('ports that a stranger holds', () => {
     expect(wanted.allocation.forwardPorts).toEqual([forward])
   })
 
-  it('are an error that names machine and port when they are opened in a running guest', async () => {
+  it('is an error that names machine and port when it is opened in a running guest', async () => {
     const resource = await make()
     await session.provider.start(resource, session.run)
     const port = 29_992
@@ -157,8 +157,8 @@ describe('ports that a stranger holds', () => {
   })
 })
 
-describe('what is not ours', () => {
-  it('a file in the place of a machine’s disks is not touched, and the error names it', async () => {
+describe('the provider', () => {
+  it('touches no foreign file in the place of a machine’s disks, and the error names it', async () => {
     const resource = await session.makeResource()
     mkdirSync(resource.disks, { recursive: true })
     const stranger = join(resource.disks, `${resource.name}.qcow2`)
@@ -170,14 +170,14 @@ describe('what is not ours', () => {
     expect(readFileSync(stranger, 'utf8')).toBe('precious')
   })
 
-  it('the disks of another machine are not removed, whatever the note beside them says', async () => {
+  it('removes no disks of another machine, whatever the note beside them says', async () => {
     const one = await make()
     const two = await session.makeResource({}, { disks: one.disks })
     await expect(session.provider.destroy(two, session.run)).rejects.toMatchObject({ code: 'FOREIGN' })
     expect(existsSync(one.handle?.disk ?? '')).toBe(true)
   })
 
-  it('a volume of that name in a storage pool is not touched', async () => {
+  it('touches no foreign volume of that name in a storage pool', async () => {
     const pool = `hydra-ops-test-${process.pid}`
     const folder = join(session.folder, 'pool')
     mkdirSync(folder)
@@ -201,7 +201,7 @@ describe('what is not ours', () => {
     }
   })
 
-  it('a foreign domain is in no list of ours', async () => {
+  it('lists no foreign domain as ours', async () => {
     const resource = await session.makeResource()
     const foreign = await defineForeign(session, resource.name)
     const owned = (await session.provider.listOwned?.(session.run)) ?? []
@@ -210,7 +210,7 @@ describe('what is not ours', () => {
   })
 })
 
-describe('identity', () => {
+describe('the identity of a machine', () => {
   it('lies in files that only their owner reads, and not in the domain', async () => {
     const resource = await make()
     const secret = readFileSync(resource.identity?.hostKeyFile ?? '', 'utf8')
@@ -221,7 +221,7 @@ describe('identity', () => {
     expect(await session.virsh('dumpxml', resource.name)).not.toContain(secret.split('\n')[1])
   })
 
-  it('is a seed disk for an image that wants one', async () => {
+  it('is a seed disk for an image that needs a seed', async () => {
     const resource = await make({ baseImageIdentity: 'nocloud' })
     const seed = join(resource.disks, 'seed.iso')
     expect(await session.virsh('domblklist', resource.name)).toContain(seed)
@@ -231,7 +231,7 @@ describe('identity', () => {
     expect(await session.provider.plan(resource, session.run)).toEqual([])
   })
 
-  it('is written anew when its files are gone', async () => {
+  it('is written anew when its files are missing', async () => {
     const resource = await make()
     rmSync(join(resource.disks, 'identity.tmpfiles'))
     expect(await session.provider.plan(resource, session.run)).toMatchObject([
@@ -242,7 +242,7 @@ describe('identity', () => {
   })
 })
 
-describe('running', () => {
+describe('a machine', () => {
   it('goes on when it was paused', async () => {
     const resource = await make()
     await session.provider.start(resource, session.run)
@@ -258,7 +258,7 @@ describe('running', () => {
     })
   })
 
-  it('is fine with it when whoever was starting it got there first', async () => {
+  it('counts as started when another process starts it first', async () => {
     const resource = await make()
     await session.provider.start(resource, session.run)
     // What dominfo says for a moment while a domain is started.
@@ -296,7 +296,7 @@ describe('running', () => {
     })
   })
 
-  it('is removed with its snapshots and the memory it saved', async () => {
+  it('is removed with its snapshots and its saved memory', async () => {
     const resource = await make()
     await session.virsh('snapshot-create-as', resource.name, 'before')
     await session.provider.start(resource, session.run)
@@ -310,7 +310,7 @@ describe('running', () => {
 describe('a libvirt that does not answer', () => {
   const uri = 'qemu+unix:///system?socket=/nonexistent/libvirt-sock'
 
-  it('makes the state of a machine unknown, and every step an error that says how to start it', async () => {
+  it('makes the state of a machine unknown, and every step an error that says how to start libvirt', async () => {
     const resource = await session.makeResource({ URI: uri })
     expect(await session.provider.inspect(resource, session.run)).toMatchObject({
       kind: 'unknown',
@@ -321,7 +321,7 @@ describe('a libvirt that does not answer', () => {
     })
   })
 
-  it('is what doctor finds, with the command that mends it', async () => {
+  it('is found by doctor, with the command that mends it', async () => {
     const asRoot = createLibvirtProvider({
       local: {
         run: (argv, given) =>
@@ -341,7 +341,7 @@ describe('a libvirt that does not answer', () => {
   })
 })
 
-it('doctor finds a working session, its emulator, and says what it saw of KVM', async () => {
+it('doctor finds a working session and its emulator, and reports its view of KVM', async () => {
   const findings = (await session.provider.doctor?.(session.run)) ?? []
   expect(findings.map(({ id }) => id)).toEqual(['libvirt.daemon', 'libvirt.emulator', 'libvirt.kvm'])
   expect(findings.filter(({ level }) => level === 'problem')).toEqual([])

@@ -30,7 +30,7 @@ function answering(result: CommandResult): {
   }
 }
 
-describe('what a failing virsh says', () => {
+describe('the message of a failing virsh', () => {
   it.each([
     ['destroy', 'destroy vm2', 1, 'not-running'],
     ['destroy', 'destroy nope', 0, 'no-domain'],
@@ -47,7 +47,7 @@ describe('what a failing virsh says', () => {
     expect(readFailure(transcript(name, command, nth).result).complaint).toBe(complaint)
   })
 
-  it('names the port that somebody else has', () => {
+  it('names a port of somebody else', () => {
     expect(readFailure(transcript('start-fail', 'start tmp1', 1).result).port).toBe(24_201)
     expect(readFailure(transcript('start-fail', 'start tmp1', 0).result).port).toBeUndefined()
   })
@@ -59,7 +59,7 @@ describe('what a failing virsh says', () => {
     )
   })
 
-  it('is never empty: a virsh that was killed says so', () => {
+  it('is never empty: it reports a killed virsh', () => {
     expect(readFailure({ kind: 'killed', signal: 'SIGKILL', stdout: '', stderr: '' }).message).toBe(
       'it was killed by SIGKILL',
     )
@@ -73,7 +73,7 @@ describe('virsh', () => {
     expect(calls).toEqual([['virsh', '-q', '-c', 'qemu:///session', 'list']])
   })
 
-  it('turns a complaint into an error that names the machine and what was tried', async () => {
+  it('turns a complaint into an error that names the machine and the attempt', async () => {
     const { local } = answering(transcript('start-fail', 'start tmp1', 0).result)
     const call = { what: 'start domain', machine: 'web' }
     await expect(createVirsh(local, 'qemu:///session').must(['start', 'x'], call, run)).rejects.toMatchObject(
@@ -109,7 +109,7 @@ describe('virsh', () => {
   })
 })
 
-it('reads state, autostart and saved memory from dominfo', () => {
+it('the parser reads state, autostart and saved memory from dominfo', () => {
   const [running] = transcripts('dominfo')
   expect(parseDominfo(running?.result.stdout ?? '')).toEqual({
     state: { word: 'running', active: true },

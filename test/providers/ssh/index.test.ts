@@ -79,8 +79,8 @@ function resource(
   }
 }
 
-describe('where a host is', () => {
-  it('comes from the user’s ssh configuration, asked by the machine’s name', async () => {
+describe('the address of a host', () => {
+  it('comes from the user’s ssh configuration, by the machine’s name', async () => {
     const ssh = fakeSsh()
     const target = await createSshProvider({ ssh }).target(resource(), run)
     expect(ssh.asked).toEqual(['web'])
@@ -104,7 +104,7 @@ describe('where a host is', () => {
     })
   })
 
-  it('is what the expression says, before the configuration', async () => {
+  it('comes from the expression before the configuration', async () => {
     const ssh = fakeSsh()
     const wanted = { host: 'web.example.org', port: 22, user: 'admin', sshOptions: ['-C'] }
     const target = await createSshProvider({ ssh }).target(resource({}, wanted), run)
@@ -122,19 +122,19 @@ describe('where a host is', () => {
     )
   })
 
-  it('is shown by the name the expression gives it', () => {
+  it('is shown by the name in the expression', () => {
     const provider = createSshProvider({ ssh: fakeSsh() })
     expect(provider.resourceId(resource())).toBe('web')
     expect(provider.resourceId(resource({}, { host: '192.0.2.1' }))).toBe('192.0.2.1')
   })
 })
 
-describe('a host that exists', () => {
+describe('an existing host', () => {
   it('is running when it shows a banner', async () => {
     expect(await createSshProvider({ ssh: fakeSsh() }).inspect(resource(), run)).toEqual({ kind: 'running' })
   })
 
-  it('is unknown, with the reason, when it shows none or cannot even be looked for', async () => {
+  it('is unknown, with the reason, when it shows no banner or cannot even be looked for', async () => {
     const silent = createSshProvider({ ssh: fakeSsh({ banner: unreachable('web', 'port closed') }) })
     expect(await silent.inspect(resource(), run)).toEqual({ kind: 'unknown', reason: 'port closed' })
     const broken = createSshProvider({ ssh: fakeSsh({ configError: failure('SSH_CONFIG', 'line 3') }) })
@@ -146,7 +146,7 @@ describe('a host that exists', () => {
     await expect(provider.inspect(resource(), run)).rejects.toThrow('a bug')
   })
 
-  it('needs nothing made, and nothing is planned', async () => {
+  it('needs no resource, and nothing is planned', async () => {
     const provider = createSshProvider({ ssh: fakeSsh() })
     const kept: unknown[] = []
     const handle = await provider.reconcile(
@@ -165,7 +165,7 @@ describe('a host that exists', () => {
     expect(await provider.plan(resource(), run)).toEqual([])
   })
 
-  it('is not started by us: when it does not answer, that is said', async () => {
+  it('is not started by us: an error reports that it does not answer', async () => {
     await expect(createSshProvider({ ssh: fakeSsh() }).start(resource(), run)).resolves.toBeUndefined()
     const down = createSshProvider({ ssh: fakeSsh({ banner: unreachable('web', 'no answer') }) })
     await expect(down.start(resource(), run)).rejects.toMatchObject({
@@ -191,16 +191,16 @@ describe('a host that exists', () => {
   })
 })
 
-describe('its options', () => {
-  it('are none, and every one is refused', () => {
+describe('the list of options of the provider ssh', () => {
+  it('is empty, and every option is refused', () => {
     const bound = bindProvider(createSshProvider({ ssh: fakeSsh() }))
     expect(bound.imageReference({})).toBeUndefined()
     expect(() => bound.imageReference({ memorySize: 1 })).toThrow('options of provider ssh')
   })
 })
 
-describe('doctor', () => {
-  it('finds an ssh configuration that cannot be read, with how to mend it', async () => {
+describe('doctor for the provider ssh', () => {
+  it('finds an ssh configuration that cannot be read, with the remedy', async () => {
     const good = await createSshProvider({ ssh: fakeSsh() }).doctor?.(run)
     expect(good).toEqual([expect.objectContaining({ id: 'ssh.config', level: 'ok' })])
     const configError = failure('SSH_CONFIG', 'cannot read it', { detail: 'config line 8: bad' })
