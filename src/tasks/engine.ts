@@ -12,14 +12,14 @@ import type { Host } from '../core/ssh.js'
 import { secretHashes, type TaskSecrets } from './secrets.js'
 
 export interface TaskContext {
-  /** What is recorded of each task of this machine. */
+  /** Records of this machine's tasks. */
   readonly records: Readonly<Record<TaskId, TaskRecord>>
-  /** Tasks to run whatever their state. */
+  /** Tasks that run whatever their state. */
   readonly redo: ReadonlySet<TaskId>
-  /** Keyed hash: inputs may hold what must not be guessed from the state. */
+  /** Computes a keyed hash of a task's inputs, because those may hold secrets that the state must not reveal. */
   hmac(inputs: string): string
   readonly secrets: TaskSecrets
-  /** May what is irreplaceable be made anew, empty? */
+  /** Whether the run may replace irreplaceable data by empty data. */
   readonly allowRecreate: boolean
   /** See `TaskRun.connect`. */
   connect(port: number, bounds: Bounds, address?: string): Promise<Duplex>
@@ -27,13 +27,13 @@ export interface TaskContext {
   readonly run: Run
 }
 
-/** Why a task would run; `undefined` = it need not. */
+/** A task with its reason to run; `undefined` means that it need not run. */
 export interface TaskStatus {
   readonly task: WantedTask
   readonly why: string | undefined
-  /** What was there according to the record, is gone, and would be made anew. */
+  /** Irreplaceable data that the record names, that is gone, and that a run would create anew, empty. */
   readonly lost?: string | undefined
-  /** The machine did not tell: it would be run, and may well be done. */
+  /** Whether the machine did not answer; the task would then run, though it may well be done. */
   readonly unread?: boolean
 }
 
@@ -41,11 +41,11 @@ export type TaskResult = { readonly id: TaskId } & (
   | { readonly kind: 'unchanged' }
   | { readonly kind: 'done'; readonly outputs: Readonly<Record<string, string>> }
   | { readonly kind: 'failed'; readonly error: unknown }
-  /** What it depends on failed. */
+  /** A task that did not run because an earlier task failed. */
   | { readonly kind: 'skipped'; readonly because: TaskId }
 )
 
-/** Which tasks would run now, and why; for plan and status. Reads the machine, changes nothing. */
+/** Finds the tasks that would run now, with the reasons, for plan and status. Changes nothing on the machine. */
 export async function probeTasks(
   host: Host,
   tasks: readonly WantedTask[],
@@ -73,8 +73,9 @@ export function planTasks(statuses: readonly TaskStatus[], allowRecreate = false
 }
 
 /**
- * Runs what needs to run, each after what it depends on, the rest at the same time. A failure stops only what
- * depends on it. A task counts as done when it was applied and verified; `onDone` records that at once.
+ * Runs each task that needs to run after the tasks it depends on; independent tasks run at the same time. A failure
+ * stops only the tasks that depend on the failed one. A task counts as done once it was applied and verified; `onDone`
+ * records this at once.
  */
 export async function runTasks(
   host: Host,
@@ -87,7 +88,7 @@ export async function runTasks(
   const start = (task: WantedTask): Promise<TaskResult> => {
     const known = started.get(task.id)
     if (known !== undefined) return known
-    // What is not wanted here is not waited for: another stage ran it, or the machine does without.
+    // A task does not wait for one outside this set: another stage ran that one, or the machine does without it.
     const before = task.after.flatMap((id) => wanted.get(id) ?? []).map(start)
     const result = afterOthers(before, task, () => runTask(host, task, context))
     started.set(task.id, result)
@@ -138,7 +139,7 @@ async function withSecrets(
   const taskRun = await runOf(task, context, run)
   const outputs = await task.apply(host, taskRun)
   await task.verify(host, taskRun)
-  // After the task: a generated secret has come to be by now.
+  // The hashes come after the task, because a generated secret exists only by now.
   const secrets = await secretHashes(task.secrets, context)
   await context.onDone(task, {
     inputs: context.hmac(task.inputs),
@@ -149,7 +150,7 @@ async function withSecrets(
   return outputs
 }
 
-/** What a task is given on the operator host, for one run of it. */
+/** Makes the context that one run of a task gets on the operator host. */
 async function runOf(task: WantedTask, context: TaskContext, run: Run): Promise<TaskRun> {
   const recorded = context.records[task.id]?.secrets ?? {}
   const now = await secretHashes(task.secrets, context)
@@ -172,7 +173,7 @@ function gone(host: Host, lost: string): Error {
   })
 }
 
-/** Why a task would run by what is recorded of it alone: all there is to go by where the machine is not up. */
+/** Finds a reason to run in the record alone; a machine that is down offers no other source. */
 export function reasonByRecord(
   task: WantedTask,
   context: Pick<TaskContext, 'records' | 'hmac'>,
@@ -182,7 +183,7 @@ export function reasonByRecord(
   return record.inputs === context.hmac(task.inputs) ? undefined : 'its options changed'
 }
 
-/** Proves each task, one after the other; all that does not hold is in the error. */
+/** Verifies each task, one after the other, and throws one error with all failures. */
 export async function verifyTasks(
   host: Host,
   tasks: readonly WantedTask[],
@@ -204,7 +205,7 @@ export async function verifyTasks(
   throw tasksFailure(host.machine, 'not proved', failed)
 }
 
-/** Makes one error of the tasks that failed, with the hint and the evidence of each; `also` is said after their reasons. */
+/** Merges the errors of failed tasks into one, with each hint and evidence; `also` follows their reasons. */
 export function tasksFailure(
   machine: string,
   said: string,
@@ -212,7 +213,7 @@ export function tasksFailure(
   more: {
     readonly also?: readonly string[]
     readonly evidence?: readonly string[]
-    /** Where no task gives one. */
+    /** Hint for the case that no task gives one. */
     readonly hint?: string
   } = {},
 ): OpsError {
@@ -237,7 +238,7 @@ async function reasonToRun(
 ): Promise<{ why: string | undefined; lost?: string | undefined }> {
   const record = context.records[task.id]
   const state = await task.probe(host, context.run)
-  // With other options it may be wanted at another place, and nothing be gone.
+  // Changed options can move the target, so absence proves no loss.
   const same = record?.inputs === context.hmac(task.inputs)
   const lost = same && isLost(state) ? task.irreplaceable : undefined
   if (context.redo.has(task.id)) return { why: 'asked for', lost }
@@ -245,7 +246,7 @@ async function reasonToRun(
   const byRecord = reasonByRecord(task, context)
   if (byRecord !== undefined) return { why: byRecord }
   const hashes = await secretHashes(task.secrets, context)
-  // What cannot be known (in a dry run) counts as unchanged.
+  // A secret that cannot be known (in a dry run) counts as unchanged.
   const changed = task.secrets.find(
     ({ name }) => hashes[name] !== undefined && hashes[name] !== record?.secrets?.[name],
   )
@@ -260,7 +261,7 @@ function describeState(state: Exclude<TaskState, 'done'>): string {
   return state === 'needed' ? 'not done yet' : state.drifted
 }
 
-/** A mistake in the tasks themselves, which would otherwise wait for ever. */
+/** Refuses tasks that depend on each other in a circle; they would otherwise wait for ever. */
 function refuseCycles(wanted: ReadonlyMap<TaskId, WantedTask>): void {
   const visit = (id: TaskId, path: readonly TaskId[]): void => {
     if (path.includes(id))

@@ -8,7 +8,7 @@ import { errnoOf } from '../core/file-failure.js'
 import type { MachineName } from '../core/names.js'
 import { shellQuote } from '../core/shell-quote.js'
 
-/** Where a generated secret is kept: beside the deployment's keys, for its owner alone. */
+/** Returns the path of a generated secret: beside the deployment's keys, readable by its owner alone. */
 export function generatedFile(paths: DeploymentPaths, machine: MachineName, name: string): string {
   return join(paths.keys, `${machine}.${encodeURIComponent(name)}.generated`)
 }
@@ -17,7 +17,7 @@ export function newSecret(): string {
   return randomBytes(18).toString('base64url')
 }
 
-/** Reads a secret as it was kept, with its newline; undefined = none was made up. */
+/** Reads a generated secret with its newline; `undefined` means that none exists yet. */
 export function readGeneratedSecret(file: string, what: string): string | undefined {
   let kept: string
   try {
@@ -32,7 +32,7 @@ export function readGeneratedSecret(file: string, what: string): string | undefi
   })
 }
 
-/** Keeps a secret in the place of an older one, whole or not at all; on return it is on the disk. */
+/** Replaces an older secret atomically; the new one is on the disk when the function returns. */
 export function keepGeneratedSecret(file: string, secret: string): void {
   makeFolderDurably(dirname(file))
   replaceDurably(file, `${secret}\n`)
@@ -42,16 +42,16 @@ export function forgetGeneratedSecret(file: string): void {
   rmSync(file, { force: true })
 }
 
-/** A file that holds a generated secret of a machine, or a draft of one that a crash left. */
+/** A file with a generated secret of a machine, or with a draft that a crash left. */
 export interface GeneratedSecret {
   readonly file: string
-  /** The name of the secret, as people know it. */
+  /** Name of the secret, as people know it. */
   readonly name: string
 }
 
 /**
- * Lists the generated secrets of a machine. A name may be the beginning of another machine's (`web`, `web.db`):
- * what belongs to one of `machines` is left out.
+ * Lists the generated secrets of a machine. A machine's name may begin another's (`web`, `web.db`), so the list leaves
+ * out files of other `machines`.
  */
 export function generatedSecretsOf(
   paths: DeploymentPaths,
@@ -69,7 +69,7 @@ export function generatedSecretsOf(
   })
 }
 
-/** Decodes the name of a secret; a file that somebody else put there may have a name that means nothing. */
+/** Decodes the name of a secret; a file that somebody else put there may have an undecodable name. */
 function decoded(name: string): string {
   try {
     return decodeURIComponent(name)

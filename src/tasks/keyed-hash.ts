@@ -7,13 +7,13 @@ import { errnoOf } from '../core/file-failure.js'
 import type { DeploymentSession } from '../core/session.js'
 import { shellQuote } from '../core/shell-quote.js'
 
-/** Keys that were made in a session and are not on disk yet, or never will be. */
+/** Keys that a session created and that are not on disk yet, or never will be. */
 const unwritten = new WeakMap<DeploymentSession, Buffer>()
 
 /**
- * What is recorded of inputs that may hold secrets: an HMAC under a random key of the deployment, kept 0600.
- * A plain hash of a password could be guessed. Before the first deploy there is no key: one is made, which a dry
- * run forgets and a deploy writes when its work begins.
+ * Makes the hash function for recorded inputs that may hold secrets: an HMAC under a random key of the deployment, kept
+ * 0600. A plain hash would let somebody guess a password. The first session creates the key; a dry run forgets the key,
+ * and a deploy writes it when its work begins.
  */
 export async function keyedHash(deployment: DeploymentSession): Promise<(inputs: string) => string> {
   const key = readKey(deployment) ?? unwritten.get(deployment) ?? (await makeKey(deployment))

@@ -6,19 +6,22 @@ import { hostOf } from '../machine/connect.js'
 import type { MachineSession } from '../machine/machine.js'
 import { targetScript } from '../remote/target-scripts.js'
 
-/** On the machine, and gone with a reboot: what was being done there ended with it. */
+/** Lock file on the machine. A reboot removes it, and ends the work that it protects. */
 const lockFile = '/run/hydra-ops/set-up-by'
-/** Longer than any set-up takes; an operator who vanished for good is in nobody's way after it. */
+/** Age at which a lock counts as abandoned: longer than any set-up takes. */
 const staleSeconds = 2 * 3_600
 const askMs = 60_000
-/** Nobody waits long for that: what stays behind is ours at the next attempt. */
+/**
+ * Deadline for the release; it is short, because the next attempt of the same operator takes over a lock that stays
+ * behind.
+ */
 const releaseMs = 10_000
-/** Status of the script that finds somebody else's lock. */
+/** Exit status of the script when somebody else holds the lock. */
 const held = 75
 
 /**
- * Runs set-up tasks as the only operator on the machine. The state's own lock keeps apart those who share a state;
- * this one those who do not, such as colleagues with a copy each.
+ * Runs set-up tasks as the only operator on the machine. The state's own lock serves operators who share a state; this
+ * lock serves operators who do not, such as colleagues with a copy each.
  */
 export function aloneOnMachine<T>(session: MachineSession, action: () => Promise<T>): Promise<T> {
   const { user, host } = session.ops.operator
@@ -36,7 +39,7 @@ export async function withSetUpLock<T>(
   try {
     return await action()
   } finally {
-    // Also after Ctrl-C, when the signal of the run forbids everything.
+    // The release has its own signal, because the run's signal is already aborted after Ctrl-C.
     const signal = AbortSignal.timeout(releaseMs)
     const what = 'let other operators set up the machine'
     const script = targetScript('machine-lock/release', { file: lockFile, who })

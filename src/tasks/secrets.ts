@@ -12,17 +12,17 @@ import { type MachineSession, recordOf } from '../machine/machine.js'
 import { connectFromOperator } from '../machine/operator-connection.js'
 import { generatedFile, keepGeneratedSecret, newSecret, readGeneratedSecret } from './generated-secret.js'
 
-/** The secrets of set-up tasks, as the operator has them. */
+/** The secrets of set-up tasks, as the operator host has them. */
 export interface TaskSecrets {
-  /** What its keyed hash is made of; undefined = it cannot be known now (a dry run runs no command). */
+  /** Returns the input of a secret's keyed hash; `undefined` means unknown, because a dry run runs no command. */
   fingerprint(need: SecretNeed): Promise<string | undefined>
   read(need: SecretNeed): Promise<string>
 }
 
-/** Long enough for a password store that asks a server. */
+/** Deadline of a secret's command: long enough for a password store that asks a server. */
 const commandMs = 120_000
 
-/** Keyed hashes of what the sources give now, by name. */
+/** Computes keyed hashes of the secrets that the sources give now, by name. */
 export async function secretHashes(
   needs: readonly SecretNeed[],
   context: { readonly secrets: TaskSecrets; hmac(inputs: string): string },
@@ -35,16 +35,16 @@ export async function secretHashes(
   return Object.fromEntries(hashes)
 }
 
-/** What is needed to read them. */
+/** What `taskSecrets` needs to read secrets. */
 export interface SecretKeeper {
   readonly machine: MachineName
   readonly paths: DeploymentPaths
-  /** False = a dry run: no command is run, nothing written. */
+  /** Whether this run may run commands and write; false in a dry run. */
   readonly writable: boolean
   readonly local: Pick<LocalCommands, 'run'>
   readonly questions: Pick<Questions, 'secret'>
   readonly signal: AbortSignal
-  /** What was read in this run. */
+  /** Secrets that this run has read already. */
   readonly known: Map<string, Promise<string>>
 }
 
@@ -60,7 +60,7 @@ export function secretKeeper(session: MachineSession, known: SecretKeeper['known
   }
 }
 
-/** Reads each secret once per run: a command may be slow, and a person is asked only once. */
+/** Reads each secret once per run, because a command may be slow and a person must answer only once. */
 export function taskSecrets(keeper: SecretKeeper): TaskSecrets {
   const known = keeper.known
   const read = (need: SecretNeed) => {
@@ -74,7 +74,7 @@ export function taskSecrets(keeper: SecretKeeper): TaskSecrets {
     read,
     fingerprint: async (need) => {
       const { source } = need
-      // Asked for once: what was typed then is nowhere to be compared with.
+      // A typed secret is kept nowhere, so later runs have nothing to compare it with.
       if (source.prompt) return 'prompt'
       if (source.generate) return `generate\0${readGenerated(keeper, need) ?? ''}`
       if (source.command != null && !keeper.writable) return undefined
@@ -99,7 +99,7 @@ async function readSecretFile(keeper: SecretKeeper, need: SecretNeed, file: stri
   }
 }
 
-/** Its stderr is not shown: tools put secrets there too. */
+/** Runs a secret's command and hides its stderr, because tools print secrets there too. */
 async function runSecretCommand(
   keeper: SecretKeeper,
   need: SecretNeed,
@@ -136,7 +136,9 @@ function usable(keeper: SecretKeeper, need: SecretNeed, text: string): string {
   return secret.secret
 }
 
-/** One newline at the end is the file's, not the secret's; one within cannot be typed by anybody. */
+/**
+ * Removes one newline at the end, which belongs to the file; refuses one within, because nobody could type the secret.
+ */
 export function usableSecret(text: string): { readonly secret: string } | { readonly wrong: string } {
   const secret = text.replace(/\r?\n$/, '')
   if (secret === '') return { wrong: 'it is empty' }
@@ -152,7 +154,7 @@ function codeOf(error: unknown): string {
   return error instanceof Error && 'code' in error ? String(error.code) : messageOf(error)
 }
 
-/** See `TaskRun.connect`. */
+/** Implements `TaskRun.connect`. */
 export function connectAsUser(
   session: MachineSession,
   port: number,
