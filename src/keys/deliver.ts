@@ -13,22 +13,22 @@ import { keyUnitFile, keyUnitMark, survivesReboot, unitFolder } from './key-unit
 import { type DroppedKeys, isFine, type ResolvedKey, type SeenKey } from './keys.js'
 
 const inspectMs = 120_000
-/** A mount that waits for its device gives up after 90 s (systemd's default). */
+/** Deadline of a mount: systemd itself gives up on a missing device after 90 s by default. */
 const mountMs = 120_000
 const unitsMs = 180_000
 
 export interface Delivered {
-  /** Names of the keys (or of their units) that were changed. */
+  /** Names of the keys whose file or unit changed. */
   readonly changed: readonly string[]
-  /** Keys whose user or group does not exist yet; theirs only after activation. */
+  /** Keys whose user or group does not exist yet; they get their owner only after activation. */
   readonly ownerless: readonly string[]
-  /** Keys that were left out after the activation, as their user or group does not exist. */
+  /** Keys that were left out after the activation, because their user or group does not exist. */
   readonly unowned: readonly SeenKey[]
 }
 
 /**
- * How each key is found, in one round trip: the machine answers with a hash of a nonce of ours and the content,
- * so that what crosses the wire tells nobody who listens later whether a key is still the same.
+ * Compares each key with the machine's, in one round trip. The machine answers with a hash of the content and a nonce
+ * of ours. An eavesdropper therefore cannot learn from later answers whether a key is still the same.
  */
 export async function inspectKeys(host: Host, keys: readonly ResolvedKey[], run: Run): Promise<SeenKey[]> {
   if (keys.length === 0) return []
@@ -53,7 +53,7 @@ export async function inspectKeys(host: Host, keys: readonly ResolvedKey[], run:
   return keys.map((key, index) => seenKey(key, nonce, answers[index] ?? ''))
 }
 
-/** One answer: `HASH MODE UID:GID WANTED-UID:WANTED-GID SHUT UNIT-HASH`; HASH is `-` for a missing file. */
+/** Parses one answer: `HASH MODE UID:GID WANTED-UID:WANTED-GID SHUT UNIT-HASH`; HASH is `-` for a missing file. */
 function seenKey(key: ResolvedKey, nonce: string, answer: string): SeenKey {
   const [hash = '-', mode = '', owner = '', wantedOwner = '', shut = '', unitHash = ''] = answer.split(' ')
   const unit = keyUnitFile(key)
@@ -76,9 +76,9 @@ function sha256(...parts: readonly (string | Uint8Array)[]): string {
 }
 
 /**
- * Brings keys into place; one that is as it should be is not touched. Before activation only the keys of that
- * phase, where a user or group may still be missing; after it all, so that those get their owner. A key without
- * one withholds no other: the caller refuses it when the others are in place.
+ * Delivers the keys that are not as they should be. The phase before activation delivers its own keys alone, even if a
+ * user or group is missing. The phase after activation checks all keys, so that those keys get their owner. A key
+ * without an owner does not withhold the others; the caller refuses it after they are in place.
  */
 export async function deliverKeys(
   host: Host,
@@ -101,7 +101,7 @@ export async function deliverKeys(
   run.log(`keys: ${changed.map((each) => JSON.stringify(each.key.name)).join(', ')}`)
   const files = stale.map((each) => keyFile(each.key, phase === 'pre-activation'))
   const ownerless = await placeFiles(host, files, { run, what: 'deliver keys' })
-  // All keys count: those of the other phase lie there already, or will.
+  // All keys count, because keys of the other phase are there already or will be.
   if (stale.length > 0 || changed.some((each) => each.shut)) await openFolders(host, keys, run)
   await refreshUnits(host, changed, run)
   return {
@@ -117,7 +117,7 @@ function keyFile(key: ResolvedKey, ownerMayBeMissing: boolean): PlacedFile {
   return { path, content, user, group, mode, ownerMayBeMissing, directory: keyDirectory }
 }
 
-/** Waits for what is to be mounted at or above the destinations, as RequiresMountsFor= of a unit would. */
+/** Mounts file systems at or above the destinations, as RequiresMountsFor= of a unit would. */
 async function mountDestinations(host: Host, paths: readonly string[], run: Run): Promise<void> {
   const what = 'mount the destination of keys'
   const units = [...new Set(paths.flatMap(mountUnitsFor))]
@@ -126,7 +126,10 @@ async function mountDestinations(host: Host, paths: readonly string[], run: Run)
   await runScript(host, mount, run, () => {})
 }
 
-/** systemd-escape --path of every directory above the file; `/` itself and /run are always there. */
+/**
+ * Names the mount unit of every directory above the file, as systemd-escape --path does; `/` and /run are always
+ * mounted.
+ */
 export function mountUnitsFor(path: string): string[] {
   const parts = path
     .split('/')
@@ -150,8 +153,8 @@ function escapePart(part: string, index: number): string {
 }
 
 /**
- * Writes the unit files that differ and starts the units; those of replaced keys are restarted, which restarts
- * what `Requires=` them, so that a service never goes on with the old secret.
+ * Writes the unit files that differ and starts the units. The units of replaced keys are restarted; systemd then
+ * restarts units that `Requires=` them, so that no service continues with the old secret.
  */
 async function refreshUnits(host: Host, changed: readonly SeenKey[], run: Run): Promise<void> {
   const what = 'start the units of keys'
@@ -185,7 +188,7 @@ async function refuseForeignUnits(host: Host, files: readonly PlacedFile[], run:
   })
 }
 
-/** Removes keys that were dropped, and the units of names that no key has any more. */
+/** Removes dropped keys, and the units of names that no key has any more. */
 export async function removeKeys(host: Host, dropped: DroppedKeys, run: Run): Promise<void> {
   if (dropped.paths.length === 0 && dropped.names.length === 0) return
   const what = 'remove dropped keys'

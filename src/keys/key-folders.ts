@@ -7,16 +7,16 @@ import type { ResolvedKey } from './keys.js'
 
 const openMs = 120_000
 
-/** How the folder of keys is made, as NixOps makes it: root's, listed by the members of group `keys`. */
+/** Mode and group of a new folder for keys, as in NixOps: root owns it, members of group `keys` list it. */
 export const keyDirectory = { mode: 0o750, group: 'keys' }
 
-/** Number of the owner, group and mode of a folder that was made so, as target/keys/ compares them. */
+/** Owner's number, group and mode of a folder that we made, as target/keys/ compares them. */
 export const keyFolderMadeAs = `0 ${keyDirectory.group} ${keyDirectory.mode.toString(8)}`
 
 /**
- * Lets the owners of keys into the folders that we made, by ACL entries that allow entering alone: they
- * still cannot list the folder, and nobody else can do more than before. Entries of former owners go.
- * `emptied` are folders out of which keys were removed.
+ * Lets the owners of keys into the folders that we made, by ACL entries that allow entering alone. The owners still
+ * cannot list the folder, and nobody else gains access. Entries of former owners are removed. `emptied` lists folders
+ * that lost keys.
  */
 export async function openFolders(
   host: Host,
@@ -49,12 +49,14 @@ function shutTo({ name, path, user, group }: ResolvedKey): string {
   return `key ${JSON.stringify(name)}: its folder ${folder} cannot be opened to user '${user}' and group '${group}'`
 }
 
-/** Fields of a key's record that say who may read it: its user, its group, and whether the group may. */
+/** Lists the fields of a key's record that say who may read it: user, group, and whether the group may. */
 export function ownerFields({ user, group, mode }: ResolvedKey): string[] {
   return [user, group, (mode & 0o040) === 0 ? 'no' : 'yes']
 }
 
-/** The folder as a line of tmpfiles.d(5) has it; empty where a pattern or an escape would be read in it. */
+/**
+ * Quotes a folder for a line of tmpfiles.d(5); returns '' if tmpfiles would read a pattern or an escape in the path.
+ */
 function tmpfilesWord(folder: string): string {
   return /["*?[\]{}\\\p{Cc}]/u.test(folder) ? '' : `"${folder.replaceAll('%', '%%')}"`
 }

@@ -2,7 +2,7 @@ import { failure } from '../core/errors.js'
 import type { MachineName } from '../core/names.js'
 import type { SeenKey } from './keys.js'
 
-/** Says which of a key's owners the machine does not have; undefined = it has both. */
+/** Says which of a key's owners the machine does not have; `undefined` means that it has both. */
 export function missingOwner(
   key: { readonly user: string; readonly group: string },
   has: { readonly user: boolean; readonly group: boolean },

@@ -1,7 +1,7 @@
 import { hexEscape, keyUnitName } from '../core/key-unit-name.js'
 import type { PlacedFile } from '../remote/place-files.js'
 
-/** First line of each unit file that is ours; files without it are never touched. */
+/** First line of each unit file that is ours; files without this line are never touched. */
 export const keyUnitMark = '# Written by hydra-ops for deployment.keys'
 
 export const unitFolder = '/etc/systemd/system'
@@ -11,7 +11,7 @@ export interface KeyPlace {
   readonly path: string
 }
 
-/** The unit file of a key; undefined when its name is too long for one. */
+/** Makes the unit file of a key; returns `undefined` if the name is too long for a unit. */
 export function keyUnitFile(key: KeyPlace): PlacedFile | undefined {
   const unit = keyUnitName(key.name)
   if (unit === undefined) return undefined
@@ -20,9 +20,9 @@ export function keyUnitFile(key: KeyPlace): PlacedFile | undefined {
 }
 
 /**
- * Starting it waits until the key is there, so that a unit with `Requires=` and `After=` it starts when the
- * key arrives, also when that is long after a boot. It ends when the key goes. Keys that survive a reboot
- * have it started at boot; for those of /run the boot would wait for `send-keys`.
+ * Writes a unit whose start waits until the key exists and which ends when the key goes. A unit with `Requires=` and
+ * `After=` it therefore starts when the key arrives, even long after a boot. Keys that survive a reboot have their
+ * units started at boot; for keys in /run the boot would wait for `send-keys`.
  */
 function keyUnitText(key: KeyPlace): string {
   const path = systemdWord(key.path)
@@ -41,17 +41,17 @@ RestartSec=1
 ${survivesReboot(key.path) ? '\n[Install]\nWantedBy=multi-user.target\n' : ''}`
 }
 
-/** One sleeping process that looks twice a second: Debian has perl always, inotify-tools not. */
+/** Waits in one process that looks twice a second, because Debian always has perl but not always inotify-tools. */
 function waitPerl(condition: 'until' | 'while'): string {
   return `"select(undef, undef, undef, 0.5) ${condition} -e $ARGV[0]"`
 }
 
-/** /var/run is a link to /run on everything systemd runs on. */
+/** Says whether a path survives a reboot; /var/run is a link to /run on every system with systemd. */
 export function survivesReboot(path: string): boolean {
   return !/^(?:\/var)?\/run\//.test(path)
 }
 
-/** systemd.service(5), "Command lines": a quoted word with C escapes, specifiers doubled. */
+/** Quotes a word with C escapes and doubled specifiers: systemd.service(5), "Command lines". */
 function systemdWord(text: string): string {
   const bytes = [...Buffer.from(text)].map((byte) => {
     const char = String.fromCharCode(byte)
@@ -61,7 +61,7 @@ function systemdWord(text: string): string {
   return `"${bytes.join('')}"`
 }
 
-/** For a description: specifiers and control characters cannot stand in it. */
+/** Quotes a name for a description, which can hold neither specifiers nor control characters. */
 function printable(text: string): string {
   return JSON.stringify(text).replaceAll('%', '%%')
 }

@@ -14,8 +14,8 @@ import {
 } from './keys.js'
 
 /**
- * Brings the keys of one phase into place; costs nothing when all were seen to be as they should be. Answers the keys
- * that were left out, as the machine has no such user or group.
+ * Delivers the keys of one phase; contacts no machine when all keys are as they should be. Returns the keys that were
+ * left out, because the machine lacks their user or group.
  */
 export async function placeKeys(
   session: MachineSession,
@@ -35,8 +35,8 @@ export async function placeKeys(
 }
 
 /**
- * Brings every key into place and removes the dropped ones, where all users exist that this run makes. Refuses the keys
- * without an owner last: one withholds no other key, and keeps none on the machine.
+ * Delivers every key and removes the dropped ones, when all users exist that this run makes. Refuses keys without an
+ * owner last: such a key neither withholds another key nor keeps one on the machine.
  */
 export async function finishKeys(session: MachineSession, seen: readonly SeenKey[]): Promise<void> {
   const unowned = await placeKeys(session, 'post-activation', seen)
@@ -44,7 +44,7 @@ export async function finishKeys(session: MachineSession, seen: readonly SeenKey
   refuseMissingOwners(session.machine, unowned)
 }
 
-/** Removes keys that the expression has no more, then records exactly those that it has. */
+/** Removes keys that the expression no longer has, then records exactly the keys that it has. */
 async function dropKeys(session: MachineSession, seen: readonly SeenKey[]): Promise<void> {
   const keys = seen.map((each) => each.key)
   const dropped = droppedKeys(recordOf(session).keys, keys)

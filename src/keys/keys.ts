@@ -10,28 +10,28 @@ import type { Run } from '../core/run.js'
 import { settleAll } from '../core/settle.js'
 import { checkEach } from '../core/several-errors.js'
 
-/** A key whose destination and, unless only its command can tell, content are known. */
+/** A key with a known destination, and with known content unless only its command can tell. */
 export interface ResolvedKey {
-  /** Its name in `deployment.keys`. */
+  /** Name in `deployment.keys`. */
   readonly name: string
   readonly path: string
   readonly user: string
   readonly group: string
   readonly mode: number
   readonly uploadAt: KeyDefinition['uploadAt']
-  /** Undefined = the output of a `keyCommand` that was not run (dry run). Never logged. */
+  /** Content; `undefined` is the output of a `keyCommand` that a dry run did not run. Never logged. */
   readonly content: Uint8Array | undefined
 }
 
-/** How a key is found on the machine. */
+/** State of a key on the machine. */
 export interface SeenKey {
   readonly key: ResolvedKey
   readonly state: 'same' | 'missing' | 'differs' | 'metadata differs' | 'unknown'
-  /** Its unit is not as it should be. */
+  /** Whether the key's unit is not as it should be. */
   readonly unitDiffers: boolean
-  /** Its folder, which we made, keeps its owner out. */
+  /** Whether the key's folder, if we made it, keeps the key's owner out. */
   readonly shut: boolean
-  /** Its user or group, where the machine does not have it: `no user 'app'`. */
+  /** Reason that names the user or group that the machine lacks: `no user 'app'`. */
   readonly missingOwner: string | undefined
 }
 
@@ -39,16 +39,16 @@ export function isFine({ state, unitDiffers, shut }: SeenKey): boolean {
   return state === 'same' && !unitDiffers && !shut
 }
 
-/** Long enough for a password store that asks a server. */
+/** Deadline of a key's command: long enough for a password store that asks a server. */
 const keyCommandMs = 120_000
 
-/** Linux' limit for one component of a path. */
+/** Linux's limit for one component of a path. */
 const nameMaxBytes = 255
 
-/** A machine with keys; a Debian machine has units besides. */
+/** Machine with keys; a Debian machine has units besides. */
 type Machine = Pick<MachineDefinition, 'name' | 'options'> & Partial<Pick<DebianMachine, 'units'>>
 
-/** What commands printed for keys of one machine in this run, by the key's name; a failure too. In memory only. */
+/** Output or failure of key commands for one machine in this run, by the key's name. In memory only. */
 export type KeyTexts = Map<string, Promise<Uint8Array>>
 
 interface Resolving {
@@ -59,8 +59,8 @@ interface Resolving {
 }
 
 /**
- * Reads the content of the machine's keys. Commands are not run when `runCommands` is false, and each once for
- * the same `known`: it may ask a person, or give another one-time secret each time.
+ * Reads the content of the machine's keys. Runs no command when `runCommands` is false, and each command once for the
+ * same `known`. A command may ask a person, or give another one-time secret each time.
  */
 export async function resolveKeys(machine: Machine, options: Resolving): Promise<ResolvedKey[]> {
   checkKeys(machine)
@@ -78,7 +78,7 @@ export async function resolveKeys(machine: Machine, options: Resolving): Promise
   )
 }
 
-/** Refuses what cannot be delivered, before anything is touched. */
+/** Refuses keys that cannot be delivered, before anything is touched. */
 export function checkKeys(machine: Machine): void {
   const taken = new Map<string, string>()
   checkEach(Object.entries(machine.options.keys), ([name, key]) => {
@@ -102,7 +102,7 @@ export function checkKeys(machine: Machine): void {
   })
 }
 
-/** Where it lies on the machine. */
+/** Returns the path of a key on the machine. */
 export function keyPath(name: string, key: KeyDefinition): string {
   return posix.join(key.destDir, key.name ?? name)
 }
@@ -131,7 +131,7 @@ async function readKeyFile(machine: Machine, name: string, file: string): Promis
   }
 }
 
-/** What the command prints is the key, byte by byte. Its stderr is not shown: tools put secrets there too. */
+/** Takes the command's output as the key, byte by byte. Hides its stderr, because tools print secrets there too. */
 async function runKeyCommand(
   machine: Machine,
   name: string,
@@ -158,11 +158,11 @@ function label(machine: Machine, name: string): string {
   return `machine '${machine.name}': key ${JSON.stringify(name)}`
 }
 
-/** What was delivered once and is wanted no more. */
+/** Keys that were delivered once and are wanted no more. */
 export interface DroppedKeys {
   /** Destinations that no key has any more. */
   readonly paths: readonly string[]
-  /** Names whose unit nobody needs any more. */
+  /** Names whose units nobody needs any more. */
   readonly names: readonly string[]
 }
 
@@ -179,8 +179,8 @@ export function droppedKeys(
 }
 
 /**
- * What to record before keys are delivered: the wanted ones and those that are still to be removed. A key
- * that moves keeps its old path under that path as its name, which no key can have.
+ * Makes the record for the time of delivery: the wanted keys, and keys that are still to be removed. A key that moves
+ * keeps its old path in the record, under that path as a name, which no key can have.
  */
 export function recordWhileDelivering(
   recorded: Readonly<Record<string, string>>,
@@ -195,17 +195,17 @@ export function recordWhileDelivering(
   return record
 }
 
-/** See `recordWhileDelivering`. */
+/** Recognizes the entry of an old path (see `recordWhileDelivering`). */
 function isMovedPath(name: string): boolean {
   return name.startsWith('/')
 }
 
-/** What to record when all is delivered and removed. */
+/** Makes the record for the time when all keys are delivered and removed. */
 export function recordOfKeys(wanted: readonly Pick<ResolvedKey, 'name' | 'path'>[]): Record<string, string> {
   return Object.fromEntries(wanted.map((key) => [key.name, key.path]))
 }
 
-/** What a deploy would do about keys; nothing when all are as they should be. */
+/** Plans the changes to keys; the plan is empty when all keys are as they should be. */
 export function planKeys(
   seen: readonly (Omit<SeenKey, 'key'> & { readonly key: Pick<ResolvedKey, 'name' | 'path'> })[],
   recorded: Readonly<Record<string, string>>,
