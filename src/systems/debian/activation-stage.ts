@@ -7,15 +7,15 @@ import { type ActivationResult, finishActivation, followActivation, startActivat
 import { surveyMachine } from './survey.js'
 import { tellsOfUndone } from './undone.js'
 
-/** The status of the activation program for `unjudged` (nix/target/hydra-ops/activate.pl). */
+/** Exit status of the activation program for `unjudged` (nix/target/hydra-ops/activate.pl). */
 const unjudged = 6
 
-/** How the lines of the program begin that say what waits and what failed. */
+/** First words of the program's lines that name what waits and what failed. */
 const leftLine = /^(?:waiting for their owner|failed before the set-up tasks): /
 
 /**
- * Activates the closure in a unit of the machine's own systemd, which goes on when we do not. Its name is
- * on disk before it starts, so that a later process can find its result.
+ * Activates the closure in a unit of the machine's own systemd, which continues without us. The record names the unit
+ * before it starts, so that a later process can find the result.
  */
 export async function activateClosure(
   session: MachineSession,
@@ -40,10 +40,10 @@ export async function activateClosure(
   return readResult(session, activation)
 }
 
-/** How an activation that is over may have ended. Whatever else is thrown says nothing of it: it may run still. */
+/** Error codes that tell how an activation ended. Any other error leaves open whether the activation still runs. */
 const verdicts = new Set(['ACTIVATION', 'ACTIVATION_UNKNOWN', 'UNITS_FAILED'])
 
-/** Reads the result of an activation that an earlier process started and did not see end. False = there is none. */
+/** Reads the result of an activation whose end an earlier process did not see; returns false if there is none. */
 export async function reattach(session: MachineSession): Promise<boolean> {
   const activation = recordOf(session).activation
   if (activation === undefined) return false
@@ -53,7 +53,7 @@ export async function reattach(session: MachineSession): Promise<boolean> {
     session.changed = true
   } catch (error) {
     if (!(error instanceof OpsError) || !verdicts.has(error.code)) throw error
-    // What it failed at is attempted again below; that it failed is in the journal and the log.
+    // The deploy attempts the same work again, and the journal and the log hold the failure.
     session.run.log(`it had failed: ${error.message}`)
   }
   return true

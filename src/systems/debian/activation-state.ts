@@ -1,24 +1,24 @@
 import * as z from 'zod'
 
-/** What the machine says of an activation. */
+/** State of an activation, as the machine reports it. */
 export type ActivationState =
   | { readonly kind: 'running' }
   | { readonly kind: 'ended'; readonly code: number; readonly units: readonly string[] }
   | { readonly kind: 'unknown'; readonly why: string }
 
-/** siginfo's CLD_EXITED, as systemd's ExecMainCode shows it. */
+/** CLD_EXITED of siginfo, as systemd's ExecMainCode shows it. */
 const exited = '1'
 
 const ResultRecord = z.tuple([z.literal('result'), z.string(), z.string(), z.string()], z.string())
 
-/** Reads the end of what `followScript` printed. */
+/** Reads the state of an activation from the output of `debian/follow-activation`. */
 export function readActivation(
   stdout: string,
   activation: { readonly unit: string; readonly path: string; readonly bootId: string },
 ): ActivationState {
   const record = recordOf(withPrefix(stdout, 'record '), activation)
   const shown = properties(withPrefix(stdout, 'state '))
-  // Only what systemd knows of this very unit counts: of one that is gone it says "success" (measured).
+  // Only the state of this very unit counts: systemd reports "success" for a unit that is gone (measured).
   if (shown.get('LoadState') === 'loaded' && shown.get('Id') === activation.unit) {
     const active = shown.get('ActiveState')
     const status = Number(shown.get('ExecMainStatus'))
@@ -44,7 +44,7 @@ export function readActivation(
   }
 }
 
-/** The activation's own record of its end; it outlives the unit and a reboot. */
+/** Finds the activation's own record of its end, which outlives the unit and a reboot. */
 function recordOf(
   lines: readonly string[],
   activation: { readonly unit: string; readonly path: string },

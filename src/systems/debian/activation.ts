@@ -7,13 +7,13 @@ import type { CommandResult, Host } from '../../core/ssh.js'
 import { targetScript } from '../../remote/target-scripts.js'
 import { type ActivationState, readActivation } from './activation-state.js'
 
-/** An activation as it is recorded before it starts. */
+/** An activation as the record describes it before the start. */
 export interface Activation {
   readonly unit: string
-  /** Absolute, on the machine. */
+  /** Absolute path on the machine. */
   readonly log: string
   readonly path: StorePath
-  /** What the machine had booted when it started. */
+  /** Boot of the machine during which the activation started. */
   readonly bootId: string
 }
 
@@ -21,13 +21,16 @@ export type ActivationResult =
   | { readonly kind: 'ok' }
   | {
       readonly kind: 'failed'
-      /** 1: before or while files were changed, 2: the user's program, 4: units, 5: something dropped is still there, 6: the activation after the set-up tasks judges. */
+      /**
+       * Exit status. 1: before or during changes to files; 2: the user's program; 4: units; 5: something dropped is
+       * still there; 6: the activation after the set-up tasks judges.
+       */
       readonly code: number
-      /** Those that failed. */
+      /** Units that failed. */
       readonly units: readonly string[]
-      /** Their last journal lines. */
+      /** Last journal lines of the failed units. */
       readonly journal: readonly string[]
-      /** The end of its log. */
+      /** End of the activation's log. */
       readonly log: readonly string[]
     }
   | { readonly kind: 'unknown'; readonly why: string }
@@ -35,7 +38,7 @@ export type ActivationResult =
 export interface FollowOptions {
   /** Milliseconds until we stop following; the activation itself has no limit. */
   readonly deadlineMs?: number
-  /** Milliseconds between attempts to connect again. */
+  /** Milliseconds between attempts to reconnect. */
   readonly retryMs?: number
 }
 
@@ -43,16 +46,16 @@ const startMs = 2 * 60_000
 const journalMs = 60_000
 const followMs = 30 * 60_000
 const logLines = 20
-/** A remote loop that ends by itself must get the time to say so. */
+/** Grace time in which a remote loop that ends by itself can say so. */
 const graceMs = 30_000
 
-/** Starts the activation in a unit that needs no connection. Whether it started is seen by `followActivation`. */
+/** Starts the activation in a unit that needs no connection; `followActivation` sees whether it started. */
 export async function startActivation(
   host: Host,
   activation: Pick<Activation, 'unit' | 'log' | 'path'> & {
     readonly owner: DeploymentUuid
     readonly always: boolean
-    /** Set-up tasks come next: what needs one of them may wait or fail. */
+    /** Whether set-up tasks come next, so that parts which need one of them may wait or fail. */
     readonly beforeTasks?: boolean
   },
   run: Run,
@@ -63,14 +66,14 @@ export async function startActivation(
   const values = { unit, log, closure: path, options: ['--owner', owner, ...flags] }
   const script = targetScript('debian/start-activation', values)
   const result = await host.script(script, [], { signal: run.signal, timeoutMs: startMs, what })
-  // Then nobody knows whether it started; the unit itself tells.
+  // A lost connection leaves open whether the unit started; the unit itself tells.
   if (result.kind === 'lost') return
   requireSuccess(result, { machine: host.machine, what })
 }
 
 /**
- * Shows the log of an activation until its unit has ended, over as many connections as it takes, and returns
- * how it ended. For one that an earlier process started, too.
+ * Shows the log of an activation until its unit ends, over as many connections as necessary. Returns the result. The
+ * activation may also be an earlier process's.
  */
 export async function followActivation(
   connection: { readonly host: Host; reconnect(): Promise<Host> },
@@ -88,7 +91,7 @@ export async function followActivation(
   }
 }
 
-/** Forgets the unit, once its result was read. What is gone already is fine. */
+/** Removes the unit once its result was read; a unit that is gone already is fine. */
 export async function finishActivation(host: Host, unit: string, run: Run): Promise<void> {
   const options = { signal: run.signal, timeoutMs: startMs, what: 'remove the unit of the activation' }
   const result = await host.script(targetScript('debian/finish-activation', { unit }), [], options)
@@ -103,7 +106,7 @@ interface Following {
 
 type Ended = Exclude<ActivationState, { kind: 'running' }>
 
-/** One long-lived command on the machine. Undefined = the connection broke. */
+/** Follows with one long-lived command on the machine; returns `undefined` if the connection breaks. */
 async function followOnce(
   host: Host,
   activation: Activation,
@@ -174,7 +177,7 @@ async function conclude(
   return { kind: 'failed', code, units, log, journal: await journalOf(host, units, run) }
 }
 
-/** Evidence only: an error here must not hide what failed. */
+/** Reads journal lines as mere evidence: an error here must not hide what failed. */
 async function journalOf(host: Host, units: readonly string[], run: Run): Promise<string[]> {
   if (units.length === 0) return []
   const options = {

@@ -9,7 +9,7 @@ import { installPackages, missingPackages, planPackages, wantedPackages } from '
 import { ownerFile, surveyDebian, surveyMachine } from './survey.js'
 import { undoes } from './undone.js'
 
-/** Debian, Ubuntu, and what is made from them: apt brings packages, a closure brings files, units and programs. */
+/** Debian, Ubuntu and their derivatives: apt brings packages, a closure brings files, units and programs. */
 export const debian: System = {
   ownerFile,
   survey: surveyMachine,
@@ -21,7 +21,7 @@ export const debian: System = {
       surveyDebian(host, run),
       missingPackages(host, packages, run),
     ])
-    // The activation removes what was installed for `deployment.aptPackages` and is no longer among them.
+    // The activation removes packages that `deployment.aptPackages` brought and no longer names.
     const dropped = installedByUs.filter((name) => !packages.own.includes(name))
     return {
       survey,
@@ -66,7 +66,7 @@ function refuseOther({ machine }: MachineSession, { systems, facts }: Survey): v
   )
 }
 
-/** File path or unit name → hash, in the shape that is recorded. */
+/** Maps file paths or unit names to hashes, in the shape of the record. */
 function hashes(entries: Readonly<Record<string, { readonly hash: string }>>): Record<string, string> {
   return Object.fromEntries(Object.entries(entries).map(([name, entry]) => [name, entry.hash]))
 }

@@ -7,22 +7,22 @@ import type { WantedTask } from '../../core/setup-task.js'
 import type { CommandResult, Host } from '../../core/ssh.js'
 import { targetScript } from '../../remote/target-scripts.js'
 
-/** What one machine wants of apt. */
+/** Packages that one machine wants from apt. */
 export interface WantedPackages {
-  /** All of them, once: `name`, `name=version`, or `name | other`. */
+  /** All packages, each once: `name`, `name=version`, or `name | other`. */
   readonly all: readonly string[]
-  /** Those of `deployment.aptPackages`: recorded when we install them, removed when they are dropped. */
+  /** Packages of `deployment.aptPackages`: recorded when we install them, removed when they are dropped. */
   readonly own: readonly string[]
   /** Answers to debconf's questions: see `SetupTask.debconf`. */
   readonly answers?: readonly string[]
 }
 
 const inspectMs = 120_000
-/** Hundreds of packages over a slow line; apt's own waits (lock: 5 minutes) are within. */
+/** Deadline of an installation: hundreds of packages over a slow line, and apt's own waits (lock: 5 minutes). */
 const installMs = 45 * 60_000
 const evidenceLines = 20
 
-/** `deployment.aptPackages` and what the set-up tasks need; a version that is asked for anywhere holds. */
+/** Merges `deployment.aptPackages` with the packages of the set-up tasks; a version that either asks for holds. */
 export function wantedPackages(
   machine: Pick<DebianMachine, 'name' | 'options'>,
   tasks: readonly Pick<WantedTask, 'packages' | 'debconf'>[],
@@ -42,7 +42,7 @@ export function wantedPackages(
     versions.set(name, version ?? known)
   }
   const all = [...versions].map(([name, version]) => (version === undefined ? name : `${name}=${version}`))
-  // Who names it without an alternative wants this very one.
+  // A plain package name overrides `a | b`.
   const eitherOr = wanted.filter(
     (each) => hasAlternatives(each) && !versions.has(split(preferred(each)).name),
   )
@@ -57,7 +57,7 @@ function hasAlternatives(wanted: string): boolean {
   return wanted.includes('|')
 }
 
-/** What is installed where none of the alternatives is. */
+/** Returns the package to install when no alternative is installed. */
 function preferred(wanted: string): string {
   return wanted.split('|')[0]?.trim() ?? wanted
 }
@@ -69,7 +69,7 @@ function split(wanted: string): { name: string; version: string | undefined } {
     : { name: wanted.slice(0, at), version: wanted.slice(at + 1) }
 }
 
-/** Which of the wanted packages are not completely installed, or not in that version. */
+/** Lists wanted packages that are not completely installed, or not in the wanted version. */
 export async function missingPackages(host: Host, wanted: WantedPackages, run: Run): Promise<string[]> {
   if (wanted.all.length === 0) return []
   const installed = await installedPackages(host, run)
@@ -80,7 +80,7 @@ function missingOf(wanted: WantedPackages, installed: Installed): string[] {
   return wanted.all.filter((each) => !isInstalled(installed, each)).map(preferred)
 }
 
-/** Package (or what one provides) → its version; undefined for what is only provided. */
+/** Versions by package name; a virtual package that another one provides has no version. */
 type Installed = ReadonlyMap<string, string | undefined>
 
 function isInstalled(installed: Installed, wanted: string): boolean {
@@ -101,7 +101,7 @@ async function installedPackages(host: Host, run: Run): Promise<Installed> {
   return parseInstalled(requireSuccess(result, { machine: host.machine, what }).stdout)
 }
 
-/** dpkg-query(1): the second letter is the state; `i` alone means unpacked and configured. */
+/** Parses dpkg-query(1): the second letter is the state; `i` alone means unpacked and configured. */
 export function parseInstalled(text: string): Installed {
   const installed = new Map<string, string | undefined>()
   for (const line of text.split('\n')) {
@@ -121,8 +121,8 @@ export function planPackages(action: 'add' | 'remove', names: readonly string[])
 }
 
 /**
- * Installs what is missing in one transaction, and returns what that was. It runs on the machine in a session
- * of its own: a connection that drops leaves it to end by itself, and the next deploy waits for its lock.
+ * Installs the missing packages in one transaction, and returns them. The transaction runs in its own session on the
+ * machine, so a lost connection does not stop it. The next deploy waits for its lock.
  */
 export async function installPackages(
   host: Host,
@@ -177,7 +177,7 @@ async function runTransaction(
   if (result.kind !== 'exited' || result.code !== 0) throw aptFailed(host, result, said)
 }
 
-/** A proxy's URL may hold a password: it reaches apt in a file of mode 0600, never on a command line. */
+/** Configures apt in a file of mode 0600, because a proxy's URL may hold a password, which no command line may show. */
 export function aptConfiguration(proxyUrl: string | undefined, pinned: boolean): string {
   const lines = [
     'APT::Get::Assume-Yes "true";',
@@ -189,7 +189,7 @@ export function aptConfiguration(proxyUrl: string | undefined, pinned: boolean):
     'DPkg::Use-Pty "false";',
     'DPkg::Options { "--force-confold"; };',
   ]
-  // Who asks for a version wants that one, also when a newer one is there.
+  // A pinned version overrides a newer installed one.
   if (pinned) lines.push('APT::Get::allow-Downgrades "true";')
   if (proxyUrl !== undefined) {
     lines.push(`Acquire::http::Proxy "${proxyUrl}";`, `Acquire::https::Proxy "${proxyUrl}";`)
@@ -197,7 +197,7 @@ export function aptConfiguration(proxyUrl: string | undefined, pinned: boolean):
   return `${lines.join('\n')}\n`
 }
 
-/** `operator:PORT` is carried by the connection for as long as apt runs. */
+/** Opens a proxy for apt; the connection carries `operator:PORT` for as long as apt runs. */
 async function openProxy(
   host: Host,
   proxy: string | null | undefined,
@@ -238,7 +238,7 @@ function aptFailed(host: Host, result: CommandResult, said: readonly string[]): 
   return failure('APT', `machine '${machine}': packages could not be installed: ${why}`, { machine, detail })
 }
 
-/** apt's messages in the C locale. */
+/** Recognizes apt's messages in the C locale. */
 function unknownPackage(line: string): string | undefined {
   const patterns = [
     /^E: Unable to locate package (\S+)/,

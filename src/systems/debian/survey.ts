@@ -3,13 +3,13 @@ import type { Host } from '../../core/ssh.js'
 import { askMachine, fact } from '../../remote/run-script.js'
 import type { Survey } from '../system.js'
 
-/** Where the profile of a Debian machine lies. */
+/** Path of the profile on a Debian machine. */
 export const debianProfile = '/nix/var/nix/profiles/hydra-ops'
 
-/** Written by the activation program, beside its record of what it did to the machine (nix/target/hydra-ops/state.pl). */
+/** File that the activation program writes beside its record of its changes (nix/target/hydra-ops/state.pl). */
 export const ownerFile = '/var/lib/hydra-ops/owner'
 
-/** A blink on a machine that is up; an emulated guest that still boots, on a busy host, has needed over a minute. */
+/** Deadline of a survey: a blink on a running machine, but over a minute on a booting emulated guest on a busy host. */
 const surveyMs = 3 * 60_000
 
 /** Reads the facts of a machine in one command. */
@@ -19,11 +19,11 @@ export async function surveyMachine(host: Host, run: Run): Promise<Survey> {
 
 interface DebianSurvey {
   readonly survey: Survey
-  /** Packages that we installed for `deployment.aptPackages`, as the machine has written down. */
+  /** Packages that we installed for `deployment.aptPackages`, according to the machine's own record. */
   readonly installedByUs: readonly string[]
 }
 
-/** Reads them with what only a Debian machine tells. */
+/** Reads the facts together with those that only a Debian machine has. */
 export async function surveyDebian(host: Host, run: Run): Promise<DebianSurvey> {
   const what = 'read the facts of the machine'
   const values = { profile: debianProfile, owner_file: ownerFile }
@@ -40,7 +40,8 @@ export async function surveyDebian(host: Host, run: Run): Promise<DebianSurvey> 
     profile: profile.startsWith('/nix/store/') ? profile : undefined,
     owner: owner === '' ? undefined : owner,
     freeKiB,
-    // Does it work, and which one is it? The set-up task `nix` asks: to start it is a quarter of a look's time.
+    // Only the set-up task `nix` asks whether Nix works, and its version: starting Nix takes a quarter of a look's
+    // time.
     hasNix: facts.has('nix'),
     rebootWanted: facts.has('reboot'),
     facts: { osRelease: facts.get('os')?.[0], bootId, freeBytes: freeKiB * 1024 },

@@ -1,15 +1,15 @@
 import { liesAt, unitFile } from '../../core/owned-places.js'
 import type { WantedTask } from '../../core/setup-task.js'
 
-/** How the activation program says that something went, or is again what it was before (nix/target/hydra-ops/activate.pl). */
+/** Lines of the activation program about something removed or put back (nix/target/hydra-ops/activate.pl). */
 const undoneLine = /^(file|unit|program|package) (.+) (?:removed|put back as it was before)$/
 
-/** Says whether a line of an activation tells of something that went from the machine, or was put back. */
+/** Says whether a line of an activation reports something removed or put back. */
 export function tellsOfUndone(line: string): boolean {
   return undoneLine.test(line)
 }
 
-/** Says whether a line of an activation tells that something was undone which a task writes or needs. */
+/** Says whether a line of an activation reports the removal of something that a task writes or needs. */
 export function undoes(line: string, { owns = [], packages }: WantedTask): boolean {
   const [, kind, name = ''] = undoneLine.exec(line) ?? []
   if (kind === 'package')
