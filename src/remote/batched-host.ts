@@ -4,9 +4,9 @@ import { shellQuote } from '../core/shell-quote.js'
 import type { CommandResult, Host, RemoteOptions } from '../core/ssh.js'
 import { targetScript } from './target-scripts.js'
 
-/** One script among several that are run as one command. */
+/** One of several scripts that run as one command. */
 export interface BatchedScript {
-  /** For errors, and for who watches: `look at Nix`. */
+  /** Title for errors and progress: `look at Nix`. */
   readonly title: string
   readonly text: string
   readonly stdin: string | Uint8Array | undefined
@@ -19,10 +19,10 @@ interface Waiting extends BatchedScript {
 }
 
 /**
- * Wraps a host so that all scripts that are asked for at the same moment are one command on the machine: a look with a
- * dozen tasks is one round trip, and a second one only for what the answers of the first decide. Each script runs in a
- * shell of its own, and one that is asked for twice runs once. The deadline is the longest of theirs. A script that reads
- * a stream, or runs as the login user, is a command of its own.
+ * Wraps a host so that all scripts requested at the same moment run as one command on the machine. A look with a dozen
+ * tasks then needs one round trip, and a second only for scripts that depend on the first answers. Each script runs in
+ * its own shell, and identical requests run once. The command gets the longest deadline of its scripts. A script that
+ * reads a stream, or that runs as the login user, is a command of its own.
  */
 export function batchedHost(host: Host): Host {
   let waiting: Waiting[] = []
@@ -35,7 +35,7 @@ export function batchedHost(host: Host): Host {
     const { stdin, what: title } = options
     if (!canBeBatched(text, options) || isStream(stdin)) return host.script(text, args, options)
     return new Promise((answer, fail) => {
-      // Everything else that is asked for in this turn of the event loop comes along.
+      // The batch collects all scripts that callers request in this turn of the event loop.
       if (waiting.length === 0) setImmediate(begin)
       waiting.push({ title, text: withArguments(text, args), stdin, options, answer, fail })
     })
@@ -55,7 +55,7 @@ export function batchedHost(host: Host): Host {
   }
 }
 
-/** Half of the longest argument that Linux takes (MAX_ARG_STRLEN, 128 KiB). */
+/** Half of the longest argument that Linux accepts (MAX_ARG_STRLEN, 128 KiB). */
 const longestText = 64 * 1024
 
 function canBeBatched(text: string, { asLoginUser }: RemoteOptions): boolean {
@@ -80,7 +80,7 @@ async function runBatch(host: Host, batch: readonly Waiting[]): Promise<void> {
   try {
     const result = await runAll(host, mark, scripts, onLine)
     const answers = scripts.length === 1 ? new Map([[0, result]]) : answersIn(mark, result.stdout)
-    // One whose turn did not come, or did not end, has the end of all: the connection is lost, say.
+    // A script that did not start or did not end gets the result of the whole command, such as a lost connection.
     for (const each of batch) deliver(each, answers.get(indexOf(scripts, each)) ?? { ...result, stdout: '' })
   } catch (error) {
     const answers = answersIn(mark, `${lines.join('\n')}\n`)
@@ -102,7 +102,7 @@ async function runAll(
   const [first] = scripts
   if (first === undefined) throw new Error('there is no script to run')
   if (scripts.length === 1) {
-    // Its lines are given when it is delivered.
+    // `deliver` passes the lines on.
     const { onLine: _, ...options } = first.options
     return host.script(first.text, [], options)
   }
@@ -127,7 +127,7 @@ function base64(stdin: string | Uint8Array): string {
   return Buffer.from(stdin).toString('base64')
 }
 
-/** A deadline is that of the script that was running, whichever waited for its own turn. */
+/** Blames a deadline on the script that was running, even in the errors of scripts that still waited for their turn. */
 function ofScript(error: unknown, host: Host, slow: BatchedScript | undefined): unknown {
   if (!(error instanceof OpsError) || error.code !== 'DEADLINE' || slow === undefined) return error
   const message = `machine '${host.machine}': ${slow.title}: it did not end in time`
@@ -152,7 +152,7 @@ export function joinedScript(mark: string, scripts: readonly BatchedScript[]): s
   return targetScript('together', Object.assign({ mark, count: scripts.length }, ...values))
 }
 
-/** Reads what target/together.sh printed: the answers by position. A script that did not end has none. */
+/** Reads the answers in the output of target/together.sh, by position; a script that did not end has no answer. */
 function answersIn(mark: string, output: string): Map<number, CommandResult> {
   const answers = new Map<number, CommandResult>()
   const pattern = new RegExp(

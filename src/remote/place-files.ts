@@ -6,25 +6,27 @@ import type { Run } from '../core/run.js'
 import type { Host } from '../core/ssh.js'
 import { targetScript } from './target-scripts.js'
 
-/** A file to be put on a machine. */
+/** A file for a machine. */
 export interface PlacedFile {
-  /** Absolute. */
+  /** Absolute path. */
   readonly path: string
   readonly content: string | Uint8Array
   readonly mode: number
   readonly user: string
   readonly group: string
-  /** As root with mode 0600 while its user or group does not exist, instead of a failure. */
+  /** Whether a missing user or group makes the file root's with mode 0600, instead of a failure. */
   readonly ownerMayBeMissing?: boolean
-  /** How its directory is made when it is missing; the group too, when there is none. Default: 0755 root. */
+  /**
+   * Mode and group of the directory when it is missing; a missing group is created too. The default is 0755 and root.
+   */
   readonly directory?: { readonly mode: number; readonly group: string }
 }
 
 /**
- * Puts files on a machine, all of them or none: each is written beside its destination, with its owner and
- * mode set before any content, and only when all are complete they are renamed into place. So a reader never
- * finds a file missing, half written or readable by others, and a lost connection changes nothing.
- * Content travels on stdin only. Returns the paths whose owner does not exist (see `ownerMayBeMissing`).
+ * Puts files on a machine, all of them or none. Each file is written beside its destination, and gets its owner and
+ * mode before its content. The renames follow only when all files are complete. A reader therefore never finds a file
+ * missing, half written or readable by others, and a lost connection changes nothing. Content travels on stdin only.
+ * The function returns the paths whose owner does not exist (see `ownerMayBeMissing`).
  */
 export async function placeFiles(
   host: Host,
@@ -66,7 +68,7 @@ function pathAt(files: readonly PlacedFile[], index: string): string | undefined
   return files[Number(index)]?.path
 }
 
-/** A record of target/place-files.sh. */
+/** Makes a record for target/place-files.sh. */
 function recordOf(file: PlacedFile): string[] {
   return [
     file.path,
@@ -80,7 +82,7 @@ function recordOf(file: PlacedFile): string[] {
   ]
 }
 
-/** Always the same for one destination, so that what a crash left behind is overwritten by the next attempt. */
+/** Returns the same path for each attempt at a destination, so that the next attempt overwrites what a crash left. */
 export function stagedPath(path: string): string {
   const id = createHash('sha256').update(posix.basename(path)).digest('hex').slice(0, 16)
   return posix.join(posix.dirname(path), `.hydra-ops-${id}.new`)
@@ -90,7 +92,7 @@ function octal(mode: number): string {
   return mode.toString(8).padStart(4, '0')
 }
 
-/** Per file its size on a line, then its bytes. */
+/** Frames the files for stdin: the size of each on a line, then its bytes. */
 function frame(files: readonly PlacedFile[]): Uint8Array {
   return Buffer.concat(
     files.flatMap((file) => {

@@ -6,21 +6,21 @@ import { targetScript } from './target-scripts.js'
 
 export interface RemoteScript {
   readonly what: string
-  /** A file of `target/` without its ending: `tasks/nix/look`. */
+  /** Name of a file in `target/` without its suffix: `tasks/nix/look`. */
   readonly script: string
   readonly values?: ScriptValues
   readonly stdin?: string
   readonly hint?: string
-  /** Milliseconds; a guest under emulation takes its time. */
+  /** Deadline in milliseconds; a guest under emulation is slow. */
   readonly timeoutMs?: number
 }
 
 const usualMs = 300_000
 
-/** What a script of `name=value` lines tells; a name may come more than once. */
+/** Values from the `name=value` lines of a script; a name may occur more than once. */
 export type Facts = ReadonlyMap<string, readonly string[]>
 
-/** Asks a machine without changing it. */
+/** Runs a script that changes nothing, and reads its facts. */
 export async function askMachine(host: Host, question: RemoteScript, run: Run): Promise<Facts> {
   const { stdout } = await runScript(host, question, run, () => {})
   const facts = new Map<string, string[]>()
@@ -33,12 +33,12 @@ export async function askMachine(host: Host, question: RemoteScript, run: Run): 
   return facts
 }
 
-/** The only value of a fact, or ''. */
+/** Returns the first value of a fact, or ''. */
 export function fact(facts: Facts, name: string): string {
   return facts.get(name)?.[0] ?? ''
 }
 
-/** Runs a script that has to succeed; what it says goes to the log. */
+/** Runs a script that must succeed, and logs its output. */
 export async function runScript(
   host: Host,
   { what, script, values, stdin, hint, timeoutMs = usualMs }: RemoteScript,

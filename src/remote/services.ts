@@ -4,45 +4,45 @@ import type { Host } from '../core/ssh.js'
 import { type PlacedFile, placeFiles } from './place-files.js'
 import { askMachine, runScript } from './run-script.js'
 
-/** Files and the units that live by them. */
+/** Files, and the units that read them. */
 export interface ServiceSet {
-  /** The task that owns them; names the marks of restarts that are due. */
+  /** Task that owns the set; the marks of due restarts carry its name. */
   readonly owner: string
   readonly files: readonly PlacedFile[]
   readonly units: readonly ServiceUnit[]
-  /** Units that an earlier version of the options or of the package had. */
+  /** Units of an earlier version of the options or of the package. */
   readonly obsolete: readonly string[]
-  /** Units among them that do their work once and are to do it again, though nothing of theirs changed. */
+  /** Oneshot units of the set that must run again although none of their files changed. */
   readonly again?: readonly string[]
-  /** How long they may take to start; by default a quarter of an hour. */
+  /** Time that the units may take to start; the default is a quarter of an hour. */
   readonly startMs?: number
 }
 
 export interface ServiceUnit {
-  /** With its suffix. */
+  /** Name with its suffix. */
   readonly name: string
-  /** Paths among the files: when one of them changes, the unit is restarted. */
+  /** Paths among the files; a change to one of them restarts the unit. */
   readonly reads: readonly string[]
 }
 
-/** Where units of ours lie. */
+/** Returns the path of one of our units. */
 export function unitPath(name: string): string {
   return `/etc/systemd/system/${name}`
 }
 
-/** A unit file, or a file of the configuration that everybody may read. */
+/** Describes a unit file, or a configuration file that everybody may read. */
 export function publicFile(path: string, content: string): PlacedFile {
   return { path, content, mode: 0o644, user: 'root', group: 'root' }
 }
 
 export interface ServiceState {
-  /** None of the files is there. */
+  /** Whether none of the files exists. */
   readonly absent: boolean
   readonly wrong: readonly string[]
   readonly changedFiles: readonly PlacedFile[]
 }
 
-/** How the files and units of a set are found on the machine. */
+/** Compares the files and units of a set with those on the machine. */
 export async function lookAtServices(host: Host, set: ServiceSet, run: Run): Promise<ServiceState> {
   const values = {
     marks: marksOf(set),
@@ -77,8 +77,9 @@ function wrongUnit(name: string, seen: string): string[] {
 }
 
 /**
- * Writes what differs and restarts exactly the units that live by it. That a restart is due is kept on the machine
- * (in /run: a reboot restarts everything), so that it is not forgotten when we are cut off in between.
+ * Writes the files that differ and restarts exactly the units that read them. The machine keeps a mark of each due
+ * restart, so that an interrupted run does not lose the restart. The marks are in /run, because a reboot restarts
+ * everything.
  */
 export async function convergeServices(host: Host, set: ServiceSet, run: Run): Promise<void> {
   const { changedFiles } = await lookAtServices(host, set, run)
@@ -104,15 +105,15 @@ export async function convergeServices(host: Host, set: ServiceSet, run: Run): P
   await runScript(host, { what, script: 'services/converge', values, hint, timeoutMs }, run)
 }
 
-/** Hydra's database is made, or migrated, while one of them starts. */
+/** Default of `startMs`: Hydra creates or migrates its database while one of its units starts. */
 const usualStartMs = 900_000
-/** For everything but the start itself. */
+/** Time for everything but the start itself. */
 const scriptMs = 120_000
 
-/** In seconds. More than the units' RestartSec, and than Perl takes to find out that it cannot work. */
+/** Seconds that a unit must stay up: more than RestartSec of the units, and than Perl needs to fail. */
 const steadyFor = 15
 
-/** Names the units that are not up or do not stay up, each in a sentence. */
+/** Lists the units that are down or do not stay up, each as a sentence. */
 export async function unsteadyUnits(host: Host, names: readonly string[], run: Run): Promise<string[]> {
   const question = {
     what: 'see whether the services stay up',
@@ -122,7 +123,7 @@ export async function unsteadyUnits(host: Host, names: readonly string[], run: R
   return [...((await askMachine(host, question, run)).get('wrong') ?? [])]
 }
 
-/** The folder on the machine with a mark for each unit whose restart is due. */
+/** Returns the folder on the machine with a mark for each unit whose restart is due. */
 function marksOf({ owner }: ServiceSet): string {
   return `/run/hydra-ops/restart/${owner}`
 }

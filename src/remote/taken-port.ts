@@ -3,19 +3,19 @@ import type { Run } from '../core/run.js'
 import type { Host } from '../core/ssh.js'
 import { askMachine, fact } from './run-script.js'
 
-/** A port that a service is to listen on. */
+/** A port for a service to listen on. */
 export interface ServicePort {
   readonly port: number
-  /** The unit whose own processes may have it. */
+  /** Unit whose own processes may have the port. */
   readonly unit: string
-  /** What to do about a stranger. */
+  /** Hint for a port that another process has. */
   readonly hint: string
 }
 
-/** `ss` of Debian's iproute2 tells who listens. */
+/** The package of `ss`, which tells which process listens. */
 export const portPackages = ['iproute2']
 
-/** An error that names who has the port, where it is somebody else. */
+/** Throws an error that names the other process, if one has the port. */
 export async function refuseTakenPort(
   host: Host,
   { port, unit, hint }: ServicePort,

@@ -11,14 +11,14 @@ export function targetScript(name: string, values: ScriptValues = {}): string {
 }
 
 /**
- * The text of a script that stays on a machine as a file: without what scripts share, so that the file changes only with
- * its own text.
+ * Makes the text of a script that stays on a machine as a file. The text leaves out the shared functions, so that the
+ * file changes only with its own text.
  */
 export function placedScript(name: string, values: ScriptValues): string {
   return [...Object.entries(values).map(valueLine), targetFile(`${name}.sh`)].join('')
 }
 
-/** Lists `lib.sh` of `target/` and of each folder down to the script's own, where it has one. */
+/** Reads `lib.sh` of `target/`, and of each folder down to the script's own, if the folder has one. */
 function sharedBy(name: string): string[] {
   const folders = name.split('/').slice(0, -1)
   const inner = folders.map((_, index) => `${folders.slice(0, index + 1).join('/')}/lib.sh`)

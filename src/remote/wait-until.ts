@@ -2,26 +2,23 @@ import { failure, messageOf, throwIfAborted } from '../core/errors.js'
 import { pause } from '../core/pause.js'
 import type { Run } from '../core/run.js'
 
-/**
- * Asks again and again until nothing is wrong any more. When the time is over, or when there is no hope, the last thing
- * seen is the error.
- */
+/** Repeats a check until nothing is wrong. The error names the last thing seen, when time runs out or hope is lost. */
 export async function waitUntil(
   machine: string,
   run: Run,
   options: {
-    /** `Hydra's web server answers`. */
+    /** Awaited state: `Hydra's web server answers`. */
     readonly what: string
     readonly deadlineMs: number
     readonly pauseMs?: number
     readonly hint?: string
-    /** Of the error that both ends of the wait are; DEADLINE and LASTING_CAUSE by default. */
+    /** Code of the error; by default DEADLINE when time runs out, LASTING_CAUSE when hope is lost. */
     readonly code?: string
-    /** What the machine says of it, for the error. */
+    /** Returns the machine's own evidence for the error. */
     evidence?(): Promise<string>
-    /** Undefined = it holds; else what is seen instead. */
+    /** Checks once; `undefined` means success, and a text tells what is wrong. */
     wrong(): Promise<string | undefined>
-    /** Undefined = it may hold yet; else the reason why a longer wait is in vain. */
+    /** Returns the reason why waiting longer is in vain; `undefined` means that the check may still succeed. */
     hopeless?(): Promise<string | undefined>
   },
 ): Promise<void> {
