@@ -10,7 +10,7 @@ import { type Assessment, assess } from './assess.js'
 import type { Job } from './job.js'
 import { planMachine } from './plan-machine.js'
 
-/** One machine with what was seen of it and is to be done, or why nothing could be seen. */
+/** One machine with its assessment and its plan, or with the reason why the assessment failed. */
 export interface PlannedMachine {
   readonly job: Job
   readonly plan: MachinePlan
@@ -18,7 +18,7 @@ export interface PlannedMachine {
   readonly failed: MachineResult | undefined
 }
 
-/** Looks at every machine and plans it, at most `limit` at once; no connection stays open. */
+/** Assesses and plans every machine, at most `limit` at once; leaves no connection open. */
 export function assessAll(jobs: readonly Job[], limit: number): Promise<PlannedMachine[]> {
   const slots = pLimit(limit)
   return settleAll(jobs.map((job) => slots(() => assessOne(job))))
@@ -31,7 +31,7 @@ async function assessOne(job: Job): Promise<PlannedMachine> {
     const seen = await assess(job)
     return { job, plan: await planMachine(job, seen), seen, failed: undefined }
   } catch (error) {
-    // A definition that cannot be met (a disk that shrinks) is a mistake in the expression: nothing is touched anywhere.
+    // An impossible definition (a disk that shrinks) is a mistake in the expression, so the deploy touches no machine.
     if (error instanceof OpsError && error.exitCode === exitCodes.usage) throw error
     const why = await explained(job.ops, error)
     const failed = failedResult(job.machine, 'inspect', secondsSince(start), why, [])

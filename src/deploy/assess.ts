@@ -8,21 +8,21 @@ import { activationDue, type Job } from './job.js'
 import type { MachineState } from './look.js'
 import { lookToChange } from './refuse-machine.js'
 
-/** What was seen of one machine before anything is touched. */
+/** State of one machine before anything is touched. */
 export interface Assessment {
   readonly observation: Observation
   readonly changes: readonly ResourceChange[]
-  /** Reference of a base image that is to be made first. */
+  /** Reference of a base image that must be made first. */
   readonly missingImage: string | undefined
-  /** The closure it is to have. */
+  /** Closure that the machine is to have. */
   readonly wanted: StorePath | undefined
   /** Present when the machine runs and answered. */
   readonly look: MachineState | undefined
-  /** Why there is no `look` of a machine that runs. */
+  /** Reason why a running machine has no `look`. */
   readonly unreachable: string | undefined
 }
 
-/** Looks at one machine: its resource, then, where it runs, the machine itself over one connection. */
+/** Inspects the resource of one machine; then, if the machine runs, the machine itself over one connection. */
 export async function assess(job: Job): Promise<Assessment> {
   const resource = await resourceFor(job)
   const observation = await job.provider.inspect(resource, job.run)
@@ -40,8 +40,8 @@ export async function assess(job: Job): Promise<Assessment> {
 }
 
 /**
- * Returns the reference of the image that is to be made before a machine is made, or made anew. A machine that is made
- * anew needs an image of its definition, not the one that it was made from.
+ * Returns the reference of an image that must exist before a machine is created or recreated. A recreated machine needs
+ * the image of its definition, not the image of its first creation.
  */
 async function imageToMake(job: Job, changes: readonly ResourceChange[]): Promise<string | undefined> {
   const isNew = recordOf(job).handle === undefined
@@ -53,7 +53,7 @@ async function tryLook(job: Job): Promise<Pick<Assessment, 'look' | 'unreachable
   try {
     await connect(job)
   } catch (error) {
-    // A machine that is still booting, or off the network: the plan says so, `reach` waits for it later.
+    // The machine may still boot or be off the network: the plan says so, and `reach` waits for the machine later.
     if (error instanceof OpsError && error.code === 'UNREACHABLE')
       return { look: undefined, unreachable: messageOf(error) }
     throw error
@@ -85,8 +85,8 @@ function refuseForeign(job: Job, observation: Observation): void {
 }
 
 /**
- * Refuses keys without an owner before anything is written, where nothing that this deploy does could make a
- * user: no activation, no task and no package is due. Otherwise the keys after the activation tell.
+ * Refuses keys without an owner before anything is written, if no part of this deploy could make a user. Activations,
+ * tasks and packages could; if one is due, the delivery after the activation decides.
  */
 function refuseKeysThatStayUnowned(job: Job, { look, wanted, changes }: Assessment): void {
   if (look === undefined || job.request.until !== undefined) return

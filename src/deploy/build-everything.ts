@@ -17,8 +17,8 @@ export interface AssessedMachine {
 }
 
 /**
- * The barrier: images and closures of every selected machine exist before any machine is touched. One that
- * cannot be built ends the deploy, unless `--keep-going` lets the others go on.
+ * Builds images and closures of every selected machine before any machine is touched. A failed build ends the deploy,
+ * unless `--keep-going` lets the other machines continue.
  */
 export async function buildEverything(
   ops: Ops,
@@ -48,7 +48,7 @@ export async function buildEverything(
       continue
     }
     if (item.seen.wanted !== undefined) {
-      // A name of its own: closures that are built and never run must not push out the one that does.
+      // The root has its own name: closures that are built and never run must not replace the root of the running one.
       await ops.nix.root(deployment.paths.gcroots, builtRoot(item.job.machine), item.seen.wanted, run)
     }
     ready.push(item)
@@ -63,7 +63,7 @@ export async function buildEverything(
   return { ready, failures }
 }
 
-/** Names the roots of what was built for a machine, run or not. No machine has a `+` in its name. */
+/** Names the roots of closures that were built for a machine, run or not. No machine has a `+` in its name. */
 export function builtRoot(machine: MachineName): string {
   return `${machine}+built`
 }

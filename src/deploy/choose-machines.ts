@@ -7,20 +7,20 @@ import { suggest } from '../core/suggest.js'
 import { machinesIn, selectMachines } from '../network/selection.js'
 import type { DeployRequest } from './request.js'
 
-/** Which machines a deploy is about. */
+/** Machines that a deploy is about. */
 export interface ChosenMachines {
   readonly wanted: readonly MachineName[]
-  /** No longer in the network. */
+  /** Machines that are no longer in the network. */
   readonly obsolete: readonly MachineName[]
 }
 
-/** Is the deploy about some machines only, so that the others may be broken? */
+/** Says whether the deploy is about some machines only, so that the others may be broken. */
 export function choosesSome({ selection, retryFailed }: DeployRequest): boolean {
   const { on, include = [], exclude = [] } = selection
   return retryFailed || on !== undefined || include.length > 0 || exclude.length > 0
 }
 
-/** The selected machines, obsolete ones too: what is not selected is not destroyed either. */
+/** Chooses the selected machines, obsolete ones too: a machine that is not selected is not destroyed either. */
 export function chooseMachines(
   record: DeploymentRecord,
   network: NetworkDefinition,
@@ -40,7 +40,7 @@ export function chooseMachines(
   return { wanted, obsolete: selected.filter((name) => !names.has(name)) }
 }
 
-/** A closure for a machine that is not deployed would be ignored without a word. */
+/** Refuses a closure for a machine that is not deployed; it would otherwise be ignored silently. */
 function refuseStrayClosures(
   request: DeployRequest,
   wanted: readonly MachineName[],
@@ -61,7 +61,7 @@ function strayClosure(machine: MachineName, names: ReadonlySet<MachineName>): Er
   })
 }
 
-/** Also one that no deploy has got to the end of yet. */
+/** Says whether a machine failed, or was never deployed to the end. */
 function hasFailed(record: DeploymentRecord, machine: MachineName): boolean {
   const last = record.machines[machine]?.lastResult
   return last === undefined || last === 'failed' || last === 'degraded'

@@ -7,12 +7,12 @@ import { writeMachineSshConfig } from '../machine/ssh-files.js'
 import type { Survey } from '../systems/system.js'
 import type { Job } from './job.js'
 
-/** Room that must stay free on the target's /nix besides the closure. */
+/** Space that must stay free on the target's /nix besides the closure. */
 const reserveBytes = 64 * 1024 * 1024
 
 /**
- * Copies the closure. A copy that began under another boot may have left valid-looking empty files
- * (measured), so after a power cut the closure is verified and mended instead.
+ * Copies the closure. A copy from before a power cut may have left valid-looking empty files (measured). A record of
+ * such a copy makes this function verify and repair the closure instead.
  */
 export async function copyClosure(job: Job, path: StorePath, survey: Survey): Promise<void> {
   const host = hostOf(job)
@@ -55,7 +55,7 @@ export async function copyClosure(job: Job, path: StorePath, survey: Survey): Pr
   })
 }
 
-/** What a copy of another closure left: it would be taken for whole when that one is wanted again. */
+/** Removes broken paths of another closure's interrupted copy; Nix would otherwise treat them as valid. */
 async function removeLeftovers(job: Job, path: StorePath): Promise<void> {
   if (!(await job.ops.nix.isBuilt(path))) {
     job.run.log(`${path} is not here any more: what its unfinished copy left on the machine is not verified`)

@@ -9,7 +9,7 @@ import { refuseMachine } from './refuse-machine.js'
 
 type Unjudged = Extract<Activated, { kind: 'unjudged' }>
 
-/** Installs what the system lacks before the first task runs; answers whether something was installed. */
+/** Installs what the system lacks before the first task runs; says whether anything was installed. */
 export async function bootstrap(job: Job, { survey, system }: MachineState): Promise<boolean> {
   if (system.missing.length === 0) return false
   refuseMachine(job, survey)
@@ -18,14 +18,14 @@ export async function bootstrap(job: Job, { survey, system }: MachineState): Pro
   return installed
 }
 
-/** Runs the set-up tasks of one stage that need to run; answers whether any did. */
+/** Runs the due set-up tasks of one stage; says whether any task ran. */
 export async function deliverTasks(
   job: Job,
   stage: 'bootstrap' | 'configure',
   look: MachineState,
   options: {
     readonly redo?: ReadonlySet<string>
-    /** The activation before these tasks, where it left something to one after them. */
+    /** Preceding activation, if it left something for these tasks. */
     readonly unjudged?: Unjudged | undefined
   } = {},
 ): Promise<boolean> {

@@ -23,9 +23,9 @@ import { makePlan } from './plan.js'
 import type { DeployReport, DeployRequest } from './request.js'
 
 /**
- * Runs the deploy pipeline: evaluate, inspect, plan, ask, build everything, and only then work on the
- * machines. A dry run stops after the plan and writes nothing anywhere. A deploy writes nothing of its own before
- * the plan is confirmed, and of a machine nothing before it is worked on.
+ * Runs the deploy pipeline: evaluate, inspect, plan, ask, build everything, and only then work on machines. A dry run
+ * stops after the plan and writes nothing anywhere. A deploy writes nothing of its own before somebody confirms the
+ * plan, and nothing about a machine before work on that machine begins.
  */
 export async function deploy(ops: Ops, request: DeployRequest): Promise<DeployReport> {
   const known = await ops.store.resolve(request.deployment)
@@ -47,8 +47,8 @@ export async function deploy(ops: Ops, request: DeployRequest): Promise<DeployRe
 }
 
 /**
- * Lets the log go with the error as its last line, before anything was worked on too: otherwise `hydra-ops logs`
- * shows an earlier run. A wrong expression and an end by the user leave no log: the screen tells them whole.
+ * Writes the log with the error as its last line, even for an early error; `hydra-ops logs` would otherwise show an
+ * earlier run. A wrong expression or an end by the user leaves no log, because the screen shows the whole error.
  */
 function logFailure(logs: RunLogs, error: unknown): void {
   const onScreenAlone =
@@ -59,7 +59,7 @@ function logFailure(logs: RunLogs, error: unknown): void {
 
 const leavesNoLog = new Set(['INTERRUPTED', 'REFUSED'])
 
-/** Logs of each machine how it failed, also where only the build was wanted. */
+/** Logs the failure of each machine, even if the deploy was to build only. */
 function logFailures(logs: RunLogs | undefined, results: readonly MachineResult[]): void {
   for (const { machine, outcome, stage, reason } of failuresIn(results)) {
     logs?.release()
@@ -67,7 +67,7 @@ function logFailures(logs: RunLogs | undefined, results: readonly MachineResult[
   }
 }
 
-/** After Ctrl-C: what was started on machines and ends without us. */
+/** Adds to the error of Ctrl-C the activations that continue on machines without us. */
 function withWhatGoesOn(deployment: DeploymentSession, error: unknown): unknown {
   if (!(error instanceof OpsError) || error.code !== 'INTERRUPTED') return error
   const going = Object.entries(deployment.record.machines).flatMap(([name, { activation }]) =>
@@ -132,7 +132,7 @@ async function deployIn(
   }
 }
 
-/** Tells of broken machines that are not selected; a broken one that is selected ends the deploy. */
+/** Announces broken machines that are not selected; a selected one ends the deploy. */
 function noticeBroken(ops: Ops, network: NetworkDefinition): void {
   for (const error of network.failed?.values() ?? []) {
     ops.events.emit({ kind: 'notice', text: `left out, as it is not selected: ${messageOf(error)}` })
@@ -162,7 +162,7 @@ async function apply(
 ): Promise<MachineResult[]> {
   const { until } = how.request
   const results: MachineResult[] = assessed.flatMap(({ failed }) => failed ?? [])
-  // Now: a machine that does not build ends the deploy.
+  // The results are recorded now, because a failed build ends the deploy.
   await recordResults(deployment, results)
   const ready = assessed.flatMap(({ job, seen }) => (seen === undefined ? [] : [{ job, seen }]))
   const built = await buildEverything(ops, deployment, ready, how.request, how.run)
@@ -174,7 +174,7 @@ async function apply(
       ? built.ready.map(onlyBuilt)
       : await work(ops, deployment, built.ready, { ...how, broken })),
   )
-  // A part that went well says nothing of the whole.
+  // The success of a part proves nothing about the whole.
   await recordResults(deployment, until === undefined ? results : unfinishedIn(results))
   return announceResults(ops, deployment, results)
 }
@@ -183,7 +183,7 @@ function onlyBuilt({ job }: AssessedMachine): MachineResult {
   return { machine: job.machine, outcome: 'unchanged', seconds: 0 }
 }
 
-/** From here on machines are touched, and what was decided about each is written. */
+/** Works on the machines, and writes the decisions about each. */
 async function work(
   ops: Ops,
   deployment: DeploymentSession,

@@ -13,8 +13,8 @@ import { forgetGeneratedSecret, generatedSecretsOf } from '../tasks/generated-se
 import { builtRoot } from './build-everything.js'
 
 /**
- * Removes one machine, then forgets it. The intent is written first; a machine that is gone already, or a
- * crash half-way, ends the same way when it is called again.
+ * Removes one machine, then forgets it. The intent is written first, so that a repeated call finishes the work after a
+ * crash, or when the machine is gone already.
  */
 export async function destroyMachine(
   ops: Ops,
@@ -43,7 +43,7 @@ function destroyed(secrets: string): string {
   return secrets === '' ? 'destroyed' : `destroyed, with the generated secrets ${secrets}`
 }
 
-/** Tells of a host that lives on: its users log in with the passwords that were made up, so these are kept. */
+/** Describes a host that lives on; its generated secrets are kept, because its users log in with them. */
 function forgotten(secrets: string, folder: string): string {
   const what = 'forgotten (the host itself is untouched)'
   return secrets === ''
@@ -52,8 +52,8 @@ function forgotten(secrets: string, folder: string): string {
 }
 
 /**
- * Removes what is kept of a machine besides its record and its generated secrets: host key, ssh configuration, GC
- * roots of its closures. Disks and console are the provider's; logs and journal stay, as history.
+ * Removes the traces of a machine besides its record and generated secrets: host key, ssh configuration, GC roots. The
+ * provider removes disks and console; logs and journal stay as history.
  */
 async function removeTraces({
   ops,

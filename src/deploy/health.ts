@@ -17,33 +17,33 @@ export interface CheckContext {
 }
 
 export interface CheckFailure {
-  /** The check as the user knows it: its description, or what it does. */
+  /** Name of the check as the user knows it: its description, or its action. */
   readonly check: string
-  /** What was seen last; for a unit also the end of its journal. */
+  /** Last observation; a unit's also has the end of the unit's journal. */
   readonly detail: string
 }
 
-/** One kind of check, reduced to its attempts. */
+/** A check of any kind, reduced to its attempts. */
 interface Check {
   readonly name: string
   readonly period: number
   readonly timeout: number
   readonly total: number
-  /** Undefined = healthy; else what is wrong. */
+  /** Checks once; `undefined` means healthy, and a text tells what is wrong. */
   attempt(bounds: Bounds): Promise<string | undefined>
-  /** More about a failure, for the report. */
+  /** Returns more about a failure, for the report. */
   evidence?(): Promise<string>
 }
 
-/** A unit's journal is asked for once its check has failed. */
+/** Deadline for reading a unit's journal after a failed check. */
 const journalMs = 15_000
 const journalLines = 20
-/** Of what a command said in its failing attempt. */
+/** Number of lines to show from a command's failing attempt. */
 const commandLines = 3
 
 /**
- * Runs all checks at once, each again and again until it holds or no time is left to begin another attempt.
- * A check that names no host is made on the machine's own loopback, through the connection that is there.
+ * Runs all checks at once, and repeats each until it succeeds or no time is left for another attempt. A check without a
+ * host tests the machine's own loopback through the existing connection.
  */
 export async function runChecks(
   kind: 'healthChecks' | 'preDeployChecks',
@@ -62,7 +62,7 @@ export async function runChecks(
 
 async function untilHealthy(kind: string, check: Check, run: Run): Promise<CheckFailure | undefined> {
   const end = performance.now() + check.total * 1000
-  // The last attempt may use its whole time: cut short, it would hide what was wrong.
+  // The last attempt may use its whole time; a shorter one would hide what was wrong.
   const timeoutMs = Math.ceil(Math.min(check.timeout, check.total) * 1000)
   let last: string | undefined
   do {
@@ -84,7 +84,7 @@ async function oneAttempt(check: Check, timeoutMs: number, run: Run): Promise<st
   try {
     return await check.attempt({ signal: run.signal, timeoutMs })
   } catch (error) {
-    // Whatever an attempt fails with is what was seen; only an interruption ends the series.
+    // Every failure of an attempt counts as its observation; only an interruption ends the series.
     throwIfAborted(run.signal)
     return messageOf(error)
   }

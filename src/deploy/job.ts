@@ -8,7 +8,7 @@ import type { DeployRequest } from './request.js'
 /** A machine on its way through the deploy pipeline. */
 export interface Job extends DefinedMachine {
   readonly request: DeployRequest
-  /** The stage it is at; what an error is reported with. */
+  /** Current stage, which errors report. */
   at: Stage
   /** Secrets of set-up tasks by name, each read once per run, kept in memory only. */
   readonly secretTexts: Map<string, Promise<string>>
@@ -36,12 +36,12 @@ export function newJob(
   }
 }
 
-/** Says whether a deploy activates the closure of a machine, whose profile is `present` now. */
+/** Says whether a deploy activates the closure of a machine whose profile is `present` now. */
 export function activationDue(job: Job, present: string | undefined, wanted: StorePath | undefined): boolean {
   return present !== wanted || alwaysActivates(job)
 }
 
-/** Says whether a closure is activated also where it was before. */
+/** Says whether a deploy activates even an unchanged closure. */
 export function alwaysActivates({ request, definition }: Job): boolean {
   return request.alwaysActivate || definition.options.alwaysActivate
 }

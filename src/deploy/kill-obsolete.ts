@@ -6,7 +6,7 @@ import { failedResult, secondsSince } from '../machine/finish.js'
 import { machineRun } from '../machine/machine.js'
 import { destroyMachine } from './destroy-machine.js'
 
-/** Destroys machines that left the network, one after the other; one that cannot be destroyed stops none of the others. */
+/** Destroys machines that left the network, one after the other; a failure stops none of the others. */
 export async function killObsolete(
   ops: Ops,
   deployment: DeploymentSession,

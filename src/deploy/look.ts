@@ -13,7 +13,7 @@ import { keyedHash } from '../tasks/keyed-hash.js'
 import { connectAsUser, secretKeeper, taskSecrets } from '../tasks/secrets.js'
 import type { Job } from './job.js'
 
-/** What one connection tells of a machine: enough to know everything that is to be done there. */
+/** State of a machine that one connection reads: enough to know all the work there. */
 export interface MachineState {
   readonly survey: Survey
   readonly keys: readonly SeenKey[]
@@ -26,7 +26,7 @@ export interface MachineState {
 export async function lookAt(job: Job): Promise<MachineState> {
   const host = batchedHost(hostOf(job))
   const tasks = await wantedTasks(job)
-  // In a dry run no command of the user's is run, not even to learn a key.
+  // A dry run runs no command of the user, not even to learn a key.
   const resolved = await resolveKeys(job.definition, {
     local: job.ops.local,
     runCommands: job.deployment.writable,
@@ -34,7 +34,7 @@ export async function lookAt(job: Job): Promise<MachineState> {
     known: job.keyTexts,
   })
   const context = await taskContext(job)
-  // All have ended before one of them is an error: none runs on over a connection that is closed then.
+  // All three end before an error is thrown, because the caller then closes the connection.
   const [system, keys, statuses] = await settleAll([
     systemOf(job.definition).look(host, job.definition, tasks, job.run),
     inspectKeys(host, resolved, job.run),
@@ -48,15 +48,15 @@ export async function lookAt(job: Job): Promise<MachineState> {
   return { survey: system.survey, keys, system, tasks: statuses, items }
 }
 
-/** After the tasks of `bootstrap`: those that come later may see something else now; all else is as it was. */
+/** Looks again at the later tasks after those of `bootstrap`, which may have changed what later tasks see. */
 export async function lookAtLaterTasks(job: Job, look: MachineState): Promise<MachineState> {
   const later = look.tasks.flatMap(({ task }) => (task.stage === 'configure' ? [task] : []))
   return { ...look, tasks: await probe(job, later) }
 }
 
 /**
- * Looks again at the tasks that were done before an activation, where it removed or put back what one of them writes:
- * an earlier definition had it too. One of them may need another, so that all are looked at then.
+ * Looks again at earlier tasks if the activation removed or restored something that a task writes, such as a file of an
+ * earlier definition. All tasks are probed then, because one may need another.
  */
 export async function lookAtUndoneTasks(
   job: Job,
@@ -80,9 +80,9 @@ export async function wantedTasks(job: Job): Promise<WantedTask[]> {
   return (await job.ops.tasks()).flatMap((bind) => bind(machine) ?? [])
 }
 
-/** The machine as set-up tasks know it. */
+/** Describes the machine as set-up tasks know it. */
 export function taskMachineOf(job: Job): TaskMachine {
-  // The status of a machine that was never deployed is asked for too.
+  // The machine may have no record, because status also covers machines that were never deployed.
   const allocation = job.deployment.record.machines[job.machine]?.allocation
   return {
     definition: job.definition,

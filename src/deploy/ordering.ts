@@ -6,20 +6,20 @@ import { failuresIn, notBegun } from '../machine/results.js'
 import type { Job } from './job.js'
 
 interface Ordering {
-  /** `network.ordering.tags`. */
+  /** Tags from `network.ordering.tags`. */
   readonly tags: readonly string[]
-  /** Machines at once. */
+  /** Maximum number of machines at once. */
   readonly limit: number
-  /** Machines of the groups that failed before their work began. */
+  /** Machines that failed before their group's work began. */
   readonly broken: readonly Job[]
-  /** Begin a group also when a machine of an earlier one failed. */
+  /** Whether a group begins even if a machine of an earlier group failed. */
   readonly keepGoing: boolean
 }
 
 /**
- * Works on machines in parallel, group after group: first those with the first tag of the ordering, …, last
- * those with none of them (Morph's rule). Where a machine of a group fails, its group is finished, and the
- * groups after it are not begun: they may need what that machine was to become.
+ * Works on machines in parallel, group after group: one group per tag in order, then machines with none of the tags
+ * (Morph's rule). A failure lets its own group finish, but no later group begins, because later groups may need the
+ * failed machine.
  */
 export async function inOrder<Item extends { readonly job: Job }>(
   items: readonly Item[],

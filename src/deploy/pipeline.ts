@@ -21,7 +21,7 @@ import { lookAt, lookAtLaterTasks, lookAtUndoneTasks, type MachineState } from '
 import { contentsOf, rebootReason } from './plan-machine.js'
 import { lookToChange } from './refuse-machine.js'
 
-/** Takes one machine through every stage; whatever goes wrong stops this machine only. */
+/** Takes one machine through every stage; a failure stops this machine only. */
 export async function deployMachine(
   job: Job,
   seen: Assessment,
@@ -56,7 +56,7 @@ async function stages(job: Job, seen: Assessment): Promise<void> {
   await provision(job, seen)
   if (job.request.until === 'create') return
   let look = await reach(job, seen)
-  // It ended after we looked: what it did need not be done again.
+  // An earlier activation may end after our look, and its work need not be done again.
   if (await systemOf(job.definition).reattach(job)) look = await lookAt(job)
   await checks(job, 'preDeployChecks')
 
@@ -114,7 +114,7 @@ async function reach(job: Job, seen: Assessment): Promise<MachineState> {
   return lookToChange(job)
 }
 
-/** Brings keys, closure and tasks, in the order in which each finds what it needs; returns the latest look. */
+/** Delivers keys, closure and tasks in the order of their dependencies; returns the latest look. */
 async function deliver(job: Job, before: MachineState, wanted: StorePath): Promise<MachineState> {
   let look = before
   enter(job, 'keys')
@@ -122,7 +122,7 @@ async function deliver(job: Job, before: MachineState, wanted: StorePath): Promi
   enter(job, 'activate')
   const always = alwaysActivates(job)
   const due = activationDue(job, look.survey.profile, wanted)
-  // Something may wait for a task only where one is to run.
+  // The activation may leave something to a task only if a task is about to run.
   const beforeTasks = look.tasks.some(({ task, why }) => task.stage === 'configure' && why !== undefined)
   const first = due
     ? await systemOf(job.definition).activate(job, wanted, { always, beforeTasks, again: false })
@@ -171,7 +171,7 @@ async function record(job: Job, wanted: StorePath, look: MachineState): Promise<
   const known = recordOf(job)
   const seenAt = job.ops.now().toISOString()
   const sameClosure = known.deployed?.path === wanted
-  // An unchanged machine costs no write: its record says all this already.
+  // An unchanged machine causes no write, because its record already holds all this.
   if (!job.changed && sameClosure && known.facts.bootId === look.survey.bootId) return
   await updateJob(job, (draft) => {
     draft.facts = { ...look.survey.facts, nixVersion: draft.tasks.nix?.outputs.version, seenAt }

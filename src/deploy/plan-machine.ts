@@ -12,7 +12,7 @@ import type { MachineState } from './look.js'
 import { remembered, unseenItems } from './plan-unseen.js'
 import type { DeployRequest } from './request.js'
 
-/** What a deploy would do to one machine, from what was seen of it. */
+/** Plans a deploy to one machine from its assessment. */
 export async function planMachine(job: Job, seen: Assessment): Promise<MachinePlan> {
   const items = [
     ...imageItems(seen),
@@ -55,7 +55,7 @@ function noteOf(job: Job, change: ResourceChange, running: boolean): string | un
     : 'restart needed: at the next start, or now with --allow-reboot'
 }
 
-/** A port that is not written yet may be another one when it is handed out. */
+/** Notes that a port which is not written yet may change before it is handed out. */
 function portsNote(job: Job): string {
   const ports = job.provider.ports(recordOf(job).allocation)
   if (ports.length === 0) return ''
@@ -112,12 +112,12 @@ async function copyItem(
   }
 }
 
-/** Why this deploy reboots a machine from inside, at its end; undefined = it does not. */
+/** Returns why this deploy reboots the machine from inside at its end; `undefined` means no reboot. */
 export function rebootReason(
   { until, forceReboot, allowReboot }: DeployRequest,
   look: Pick<MachineState, 'survey'> | undefined,
 ): string | undefined {
-  // No other part of a deploy gets that far.
+  // A partial deploy never gets as far as a reboot.
   if (until !== undefined) return undefined
   if (forceReboot) return 'as asked: --force-reboot'
   return look?.survey.rebootWanted === true && allowReboot ? rebootNeeded : undefined
@@ -133,7 +133,7 @@ function rebootItems(job: Job, { look }: Assessment): PlanItem[] {
   return [{ ...reboot, detail: rebootNeeded, note: 'needs --allow-reboot' }]
 }
 
-/** What is known to be in a closure: of one that was given with `--closure`, nothing. */
+/** Lists the known contents of a closure; a closure from `--closure` has none. */
 export function contentsOf(job: Job, closure: StorePath): Pick<DeployedClosure, 'files' | 'units'> {
   if (closure !== job.definition.outPath) return { files: {}, units: {} }
   return systemOf(job.definition).contents(job.definition)

@@ -8,14 +8,14 @@ import type { Assessment } from './assess.js'
 import type { Job } from './job.js'
 import { taskContext, wantedTasks } from './look.js'
 
-/** What is recorded of a machine, where it still holds: not of one that is gone or will be made anew. */
+/** Returns the record of a machine if it still holds: not for a machine that is gone or will be recreated. */
 export function remembered(job: Job, { look, observation, changes }: Assessment): MachineRecord | undefined {
   if (look !== undefined) return recordOf(job)
   const isNew = observation.kind === 'absent' || changes.some((change) => change.needs === 'recreate')
   return isNew ? undefined : recordOf(job)
 }
 
-/** Plans what the record of a machine lacks that is not up; everything is new to a new machine. */
+/** Plans a machine that is down from its record; a new machine needs everything. */
 export async function unseenItems(job: Job, seen: Assessment): Promise<PlanItem[]> {
   const record = remembered(job, seen)
   const tasks = await wantedTasks(job)
@@ -35,7 +35,7 @@ export async function unseenItems(job: Job, seen: Assessment): Promise<PlanItem[
   ]
 }
 
-/** What lay in /run is gone after the next boot. */
+/** Plans the keys of a machine that is down; its next boot removes the keys in /run. */
 function keyItems(job: Job, recorded: Readonly<Record<string, string>>): PlanItem[] {
   const wanted = Object.entries(job.definition.options.keys).map(([name, key]) => {
     const path = keyPath(name, key)

@@ -6,7 +6,7 @@ import type { Job } from './job.js'
 import { rebootReason } from './plan-machine.js'
 import type { DeployRequest } from './request.js'
 
-/** What a deploy would do, machine by machine, and whether it takes a yes. */
+/** Plans the deploy machine by machine, and decides whether it needs a confirmation. */
 export function makePlan(
   assessed: readonly PlannedMachine[],
   obsolete: readonly MachineName[],

@@ -6,14 +6,14 @@ import { systemOf } from '../systems/systems.js'
 import type { Job } from './job.js'
 import { lookAt, type MachineState } from './look.js'
 
-/** Looks at a machine that is to be changed, and refuses one that this deployment must not change. */
+/** Looks at a machine that is about to change, and refuses one that this deployment must not change. */
 export async function lookToChange(job: Job): Promise<MachineState> {
   const look = await lookAt(job).catch((error: unknown) => refuseFailed(job, error))
   refuseMachine(job, look.survey)
   return look
 }
 
-/** On another system a part of the look fails in a way that explains nothing: a program is missing, for instance. */
+/** Explains a failed look: another system may lack a program, for instance, and the bare error explains nothing. */
 async function refuseFailed(job: Job, error: unknown): Promise<never> {
   const survey = await systemOf(job.definition)
     .survey(hostOf(job), job.run)
@@ -22,13 +22,13 @@ async function refuseFailed(job: Job, error: unknown): Promise<never> {
   throw error
 }
 
-/** Refuses a machine that this deployment must not change; nothing was touched there yet. */
+/** Refuses a machine that this deployment must not change, before anything is touched. */
 export function refuseMachine(session: DefinedMachine, survey: Survey): void {
   systemOf(session.definition).refuseOther(session, survey)
   refuseOtherOwner(session, survey)
 }
 
-/** Two deployments on one host would each remove what the other one put there. */
+/** Refuses a host of another deployment; each deployment would otherwise remove the other's things. */
 function refuseOtherOwner(session: DefinedMachine, { owner }: Survey): void {
   const { machine } = session
   if (owner === undefined || owner === session.deployment.record.uuid) return

@@ -5,15 +5,15 @@ import type { NixFlags } from '../core/nix.js'
 import type { Plan } from '../core/plan.js'
 import type { Selection } from '../network/selection.js'
 
-/** What `deploy` and `plan` were asked for. */
+/** Request to `deploy` or `plan`. */
 export interface DeployRequest {
   readonly deployment: string | undefined
   readonly selection: Selection
-  /** Stop after the plan; write nothing anywhere. */
+  /** Whether to stop after the plan and write nothing anywhere. */
   readonly dryRun: boolean
-  /** Stop after the named stage. */
+  /** Last stage to run. */
   readonly until: 'build' | 'create' | 'copy' | undefined
-  /** Verify the closure on the machine, path by path, also where it is said to be there. */
+  /** Whether to verify the closure on the machine path by path, even if Nix there lists it as valid. */
   readonly check: boolean
   readonly killObsolete: boolean
   readonly allowRecreate: boolean
@@ -22,24 +22,24 @@ export interface DeployRequest {
   readonly forceReboot: boolean
   readonly skipOffline: boolean
   readonly keepGoing: boolean
-  /** Begin a group of `network.ordering` also when a machine of an earlier one failed. */
+  /** Whether a group of `network.ordering` begins even if a machine of an earlier group failed. */
   readonly keepGoingGroups: boolean
   readonly maxConcurrent: number
-  /** Machine → store path to deploy instead of the evaluated one. */
+  /** Store paths to deploy instead of the evaluated ones, by machine. */
   readonly closures: ReadonlyMap<MachineName, StorePath>
   readonly retryFailed: boolean
-  /** Do not ask. */
+  /** Whether to skip the confirmation. */
   readonly yes: boolean
   readonly acceptHostKey: boolean
-  /** For this run only, on top of the remembered ones. */
+  /** Arguments for this run only, on top of the remembered ones. */
   readonly args: Readonly<Record<string, string>>
   readonly searchPath: readonly string[]
   readonly nix: NixFlags
-  /** Called once with the plan before anything is touched. */
+  /** Receives the plan once, before anything is touched. */
   onPlan(plan: Plan, deployment: DeploymentRecord): void
 }
 
-/** A deploy without a flag. */
+/** A deploy without flags. */
 export const plainDeploy: DeployRequest = {
   deployment: undefined,
   selection: {},
@@ -68,6 +68,6 @@ export const plainDeploy: DeployRequest = {
 export interface DeployReport {
   readonly deployment: DeploymentRecord
   readonly plan: Plan
-  /** After a dry run: of the machines that could not be planned. */
+  /** Results; a dry run has those of machines that could not be planned. */
   readonly results: readonly MachineResult[]
 }
