@@ -3,15 +3,18 @@ import { failure, messageOf, OpsError, unreachable } from '../core/errors.js'
 import type { Host, HostKeySeen, SshTarget } from '../core/ssh.js'
 import { journal, type MachineSession, recordOf, resourceFor, updateJob } from './machine.js'
 
-/** A guest under emulation on a busy host has needed 40 s; a cold machine with a slow disk more. */
+/** Deadline of a boot: an emulated guest on a busy host has needed 40 s, and a cold machine with a slow disk more. */
 export const bootMs = 5 * 60_000
-/** A machine that is said to be up already. */
+/** Deadline for logging in to a machine that should be up already. */
 export const connectMs = 30_000
-/** One whose sshd has just begun to answer still boots; sshd itself gives up after 120 s (LoginGraceTime). */
+/**
+ * Deadline of a login during boot, when sshd has just begun to answer; sshd itself gives up after 120 s
+ * (LoginGraceTime).
+ */
 const bootingMs = 110_000
 const consoleLines = 20
 
-/** Waits until sshd answers, then logs in. Its error says what was seen, with the end of the serial console. */
+/** Waits until sshd answers, then logs in. The error holds the last observation and the end of the serial console. */
 export async function waitAndConnect(session: MachineSession, timeoutMs: number): Promise<Host> {
   const target = await targetOf(session)
   let last = ''
@@ -30,7 +33,7 @@ export async function waitAndConnect(session: MachineSession, timeoutMs: number)
   return connect(session, bootingMs)
 }
 
-/** Logs in; pins the host key at the first contact. Closes an older connection of this session. */
+/** Logs in, and pins the host key at the first contact. Closes an older connection of this session. */
 export async function connect(session: MachineSession, timeoutMs = connectMs): Promise<Host> {
   session.host?.close()
   session.host = undefined
@@ -47,7 +50,7 @@ export async function connect(session: MachineSession, timeoutMs = connectMs): P
   return host
 }
 
-/** The open connection, or an error that is a bug: stages run after `reach`. */
+/** Returns the open connection; its absence is a bug, because stages run after `reach`. */
 export function hostOf(session: MachineSession): Host {
   if (session.host === undefined) throw new Error(`no connection to ${session.machine}`)
   return session.host
@@ -72,7 +75,7 @@ function sudoPassword(session: MachineSession): Promise<string> {
   return session.sudoPassword
 }
 
-/** Without a terminal: a failure of this machine, not of the command, since the others need no answer. */
+/** Asks a question. The lack of a terminal fails only this machine, because others need no answer. */
 async function askOf<T>(question: Promise<T>, nobody: () => Error): Promise<T> {
   try {
     return await question
@@ -128,7 +131,7 @@ async function consoleTail(session: MachineSession): Promise<string | undefined>
   try {
     return readFileSync(file, 'utf8').trimEnd().split('\n').slice(-consoleLines).join('\n')
   } catch (error) {
-    // The console is extra evidence; its absence must not hide the error itself.
+    // The console is extra evidence, and its absence must not hide the error itself.
     session.run.log(`no console log: ${messageOf(error)}`)
     return undefined
   }

@@ -5,8 +5,8 @@ import { withFileFailure } from '../core/file-failure.js'
 import type { Finding } from '../core/provider.js'
 
 /**
- * Which findings of `doctor` explain which error: code of an OpsError → beginnings of finding ids, the likeliest
- * first. A code that is not here has no finding that could explain it.
+ * Beginnings of the ids of findings of `doctor` that explain an OpsError, by error code, the likeliest first. No
+ * finding explains a code that is missing here.
  */
 export const explanations: Readonly<Record<string, readonly string[]>> = {
   NOT_INSTALLED: ['programs.'],
@@ -24,10 +24,10 @@ export const explanations: Readonly<Record<string, readonly string[]>> = {
   UNREACHABLE: ['ssh.agent'],
 }
 
-/** Looking at this host must not keep the user from reading what went wrong. */
+/** Deadline for inspecting this host, which must not keep the user from reading the error. */
 const lookMs = 20_000
 
-/** The same error; where this host is why, its hint says so and how to mend it. */
+/** Returns the same error; if this host is the cause, its hint names the fault and the repair. */
 export async function explained(ops: Pick<Ops, 'doctor' | 'signal'>, thrown: unknown): Promise<unknown> {
   const error = withFileFailure(thrown)
   if (!(error instanceof OpsError) || !Object.hasOwn(explanations, error.code) || ops.signal.aborted)
@@ -44,7 +44,7 @@ export async function explained(ops: Pick<Ops, 'doctor' | 'signal'>, thrown: unk
   })
 }
 
-/** Looked for once, however many machines fail. */
+/** Findings of this run, read once, however many machines fail. */
 const looks = new WeakMap<object, Promise<readonly Finding[]>>()
 
 function findingsOf(ops: Pick<Ops, 'doctor' | 'signal'>): Promise<readonly Finding[]> {
@@ -57,7 +57,7 @@ function findingsOf(ops: Pick<Ops, 'doctor' | 'signal'>): Promise<readonly Findi
   return look
 }
 
-/** The finding that explains a failing step: the first that is a problem, else the first worth a note. */
+/** Picks the finding that explains a failure: the first problem, else the first finding worth a note. */
 export function pointTo(findings: readonly Finding[], code: string): Finding | undefined {
   const wanted = explanations[code] ?? []
   const fitting = wanted.flatMap((start) => findings.filter((finding) => finding.id.startsWith(start)))

@@ -3,7 +3,7 @@ import { targetScript } from '../remote/target-scripts.js'
 import { hostOf } from './connect.js'
 import type { MachineSession } from './machine.js'
 
-/** Makes the root file system as large as its disk; does nothing when it is already. */
+/** Grows the root file system to the size of its disk; does nothing if it has that size already. */
 export async function growRootFilesystem(session: MachineSession): Promise<void> {
   const what = 'grow the root file system'
   const options = { signal: session.run.signal, timeoutMs: 120_000, what }

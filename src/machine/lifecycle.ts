@@ -13,18 +13,18 @@ import {
 } from './machine.js'
 import { hostKeyFile, loginKeyFile, portsOf } from './resource.js'
 
-/** What an ACPI shutdown may take before the power is cut. */
+/** Time for an ACPI shutdown before the power is cut. */
 const graceMs = 60_000
 
-/** What a change of a resource may cost its machine. */
+/** Losses that a change of a resource may cause. */
 export interface AllowedChanges {
   readonly allowRestart: boolean
   readonly allowRecreate: boolean
 }
 
 /**
- * Makes the resource as it is wanted. The intent and the name are on disk before anything exists, the
- * handle as soon as something does.
+ * Creates or changes the resource. The intent and the name are on disk before anything exists, and the handle as soon
+ * as something does.
  */
 export async function createResource(
   session: DefinedMachine,
@@ -58,7 +58,7 @@ export async function createResource(
   if (changes.length > 0) session.changed = true
 }
 
-/** Starts it; a machine stopped on purpose is started by `deploy` too. */
+/** Starts the machine; `deploy` also starts one that was stopped on purpose. */
 export async function startResource(session: MachineSession): Promise<void> {
   await journal(session, 'machine.start')
   const allocation = await session.provider.start(await resourceFor(session), session.run, () =>
@@ -78,21 +78,24 @@ export async function startResource(session: MachineSession): Promise<void> {
   session.changed = true
 }
 
-/** Ports of other machines, also those that are not written yet. */
+/** Collects the ports of other machines, including ports that are not written yet. */
 async function othersPorts({ ops, deployment, machine }: MachineSession): Promise<ReadonlySet<number>> {
   const own = deployment.record
   const others = await ops.store.list(own.uuid)
   return new Set([...others.flatMap((record) => portsOf(ops, record)), ...portsOf(ops, own, machine)])
 }
 
-/** Off and on again, for changes that need it. */
+/** Stops and starts the machine, for changes that need a restart. */
 export async function restartResource(session: MachineSession): Promise<void> {
   await journal(session, 'machine.restart')
   await session.provider.stop(await resourceFor(session), { graceMs }, session.run)
   await startResource(session)
 }
 
-/** Refuses changes that lose what is on a disk, unless that is allowed; says why each is needed, and what may save it. */
+/**
+ * Refuses changes that lose data on a disk, unless they are allowed; gives the reason for each, and a way to save the
+ * data.
+ */
 function refuseLoss(
   { machine }: MachineSession,
   changes: readonly ResourceChange[],
@@ -132,7 +135,7 @@ async function removeForRecreation(session: DefinedMachine): Promise<void> {
   })
 }
 
-/** Refuses to remove a machine that could not be made again: its image is made before, at the barrier. */
+/** Refuses to remove a machine that could not be recreated, because its image must be made before, at the barrier. */
 async function requireImage(session: DefinedMachine): Promise<void> {
   const reference = await missingImage(session)
   if (reference === undefined) return
@@ -142,13 +145,13 @@ async function requireImage(session: DefinedMachine): Promise<void> {
   })
 }
 
-/** The key that logs in to every machine made; once, before machines are worked on in parallel. */
+/** Creates the key that logs in to every created machine: once, before parallel work on machines begins. */
 export async function ensureLoginKey(sessions: readonly MachineSession[]): Promise<void> {
   const made = sessions.find((each) => each.provider.makesMachines)
   if (made !== undefined) await made.ops.ssh.ensureKeyPair(loginKeyFile(made.deployment.paths), made.run)
 }
 
-/** The machine's host key, made before the machine is. */
+/** Creates the machine's host key before the machine. */
 async function ensureHostKey(session: DefinedMachine): Promise<void> {
   if (!session.provider.makesMachines) return
   const hostKey = await session.ops.ssh.ensureKeyPair(

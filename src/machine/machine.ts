@@ -11,21 +11,21 @@ import type { Host } from '../core/ssh.js'
 import { resourceOf } from './resource.js'
 import { machineRecord } from './session.js'
 
-/** One machine and the way to it. Lives for one run. */
+/** One machine and the way to it, for one run. */
 export interface MachineSession {
   readonly ops: Ops
   readonly deployment: DeploymentSession
   readonly machine: MachineName
   readonly provider: AnyProvider
-  /** Absent for verbs that go by the state alone. */
+  /** Definition; absent for verbs that use the state alone. */
   readonly definition: MachineDefinition | undefined
   readonly acceptHostKey: boolean
   readonly run: Run
-  /** Something on the machine or its resource was changed by this run. */
+  /** Whether this run changed the machine or its resource. */
   changed: boolean
-  /** The open connection, while there is one. */
+  /** Connection, while one is open. */
   host: Host | undefined
-  /** Asked once per machine and run, kept in memory only. */
+  /** Password, asked once per machine and run, kept in memory only. */
   sudoPassword: Promise<string> | undefined
 }
 
@@ -55,7 +55,7 @@ export function recordedMachine(
   }
 }
 
-/** Lines go to the machine's log file and to the screen. */
+/** Makes a run whose lines go to the machine's log file and to the screen. */
 export function machineRun(ops: Ops, machine: MachineName, logs: RunLogs | undefined): Run {
   return {
     signal: ops.signal,
@@ -83,7 +83,7 @@ export function journal(
   return session.deployment.journal({ event, machine: session.machine, ...facts })
 }
 
-/** Returns the resource as its provider wants it, with the very image it was made from. */
+/** Returns the resource as its provider wants it, with the very image of its creation. */
 export async function resourceFor(session: MachineSession): Promise<Resource<Json, Json, Json>> {
   const resource = resourceOf(session.ops, session.deployment.record, session.machine, session.definition)
   if (session.definition === undefined) return resource
@@ -94,7 +94,7 @@ export async function resourceFor(session: MachineSession): Promise<Resource<Jso
   return { ...resource, image: await session.ops.images.find(reference, id) }
 }
 
-/** Returns the reference of the image that a machine is made from, where there is no such image. */
+/** Returns the reference of the machine's image, if that image does not exist. */
 export async function missingImage({
   ops,
   provider,
@@ -105,7 +105,7 @@ export async function missingImage({
   return (await ops.images.find(reference)) === undefined ? reference : undefined
 }
 
-/** Does something over the connection of a link, and closes the connection. */
+/** Runs an action, then closes the session's connection. */
 export async function withLink<T>(session: MachineSession, action: () => Promise<T>): Promise<T> {
   try {
     return await action()

@@ -10,11 +10,11 @@ import type { SeenState } from '../core/reports.js'
 import type { Run } from '../core/run.js'
 import { resourceOf } from './resource.js'
 
-/** One machine, to be looked at. */
+/** A machine to observe. */
 export interface Subject {
   readonly ops: Ops
   readonly record: DeploymentRecord
-  /** The record before anything was evaluated. */
+  /** Record before the evaluation. */
   readonly before: DeploymentRecord
   readonly machine: MachineName
   readonly definition: MachineDefinition | undefined
@@ -26,12 +26,12 @@ export interface MachineStatus {
   readonly detail: string | undefined
 }
 
-/** How long a hypervisor may take to answer. */
+/** Deadline of the hypervisor's answer. */
 const inspectMs = 15_000
-/** How long sshd may take to greet. */
+/** Deadline of sshd's greeting. */
 const greetMs = 5_000
 
-/** What the state says, for `--no-probe`. */
+/** Returns the state that the record claims, for `--no-probe`. */
 export function recordedState(known: MachineRecord, provider: AnyProvider | undefined): MachineStatus {
   const made =
     known.handle !== undefined || (known.deployed !== undefined && provider?.makesMachines === false)
@@ -39,7 +39,9 @@ export function recordedState(known: MachineRecord, provider: AnyProvider | unde
   return { state, detail: undefined }
 }
 
-/** Asks the provider, and for a machine that runs its sshd. What cannot be found out is `unknown`, never an error. */
+/**
+ * Asks the provider, and the sshd of a running machine. A state that cannot be found out is `unknown`, never an error.
+ */
 export async function observeMachine(
   subject: Subject,
   provider: AnyProvider | undefined,
@@ -57,7 +59,7 @@ export async function observeMachine(
     const observed = await within(subject.run, inspectMs, (run) => provider.inspect(resource, run))
     const state = stateOf(observed, provider)
     const detail = detailOf(observed)
-    // To look at a host that exists is to ask its sshd: once is enough.
+    // The provider of an existing host already asks its sshd, and once is enough.
     if (state !== 'up' || !provider.makesMachines) return { state, detail }
     const target = await within(subject.run, inspectMs, (run) => provider.target(resource, run))
     const answers = await ops.ssh.probe(target, { signal: subject.run.signal, timeoutMs: greetMs })
@@ -70,7 +72,7 @@ export async function observeMachine(
   }
 }
 
-/** The provider's short id of what it made. */
+/** Returns the provider's short id of the resource. */
 export function resourceIdOf(
   { ops, record, machine, definition }: Subject,
   provider: AnyProvider | undefined,

@@ -1,12 +1,12 @@
 import { connect } from 'node:net'
 import type { Duplex } from 'node:stream'
 
-/** A TCP connection from the operator host. */
+/** Opens a TCP connection from the operator host. */
 export function connectFromOperator(host: string, port: number, signal: AbortSignal): Promise<Duplex> {
   return new Promise((resolve, reject) => {
     const socket = connect({ host, port, signal })
     socket.once('connect', () => resolve(socket))
-    // Stays after the connection is made: what happens to it then is seen by whoever uses it.
+    // The listener stays after the connection is made, because later errors reach the user of the socket.
     socket.on('error', reject)
   })
 }

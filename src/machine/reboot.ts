@@ -7,7 +7,7 @@ import { journal, type MachineSession, updateJob } from './machine.js'
 
 const pollMs = 1_000
 
-/** Reboots a machine from inside and waits until it is up under another boot id, the only proof there is. */
+/** Reboots a machine from inside and waits for another boot id, the only proof of a reboot. */
 export async function rebootMachine(
   session: MachineSession,
   options: { hard?: boolean } = {},
@@ -38,7 +38,7 @@ export async function rebootMachine(
   )
 }
 
-/** The connection usually goes away before the command's result does; the boot id decides. */
+/** Sends the command; the connection usually ends before the result arrives, so the boot id decides. */
 async function sendDown(session: MachineSession, hard: boolean): Promise<void> {
   const command = hard ? 'systemctl reboot --force --force' : 'systemctl reboot'
   const options = { signal: session.run.signal, timeoutMs: 30_000, what: 'reboot' }
@@ -50,7 +50,7 @@ async function firstBootId(session: MachineSession): Promise<string> {
   return requireSuccess(result, { machine: session.machine, what: 'read the boot id' }).stdout.trim()
 }
 
-/** Undefined while the machine is going down or not up yet. */
+/** Reads the boot id; returns `undefined` while the machine is going down or not up yet. */
 async function bootIdAgain(session: MachineSession, deadline: number): Promise<string | undefined> {
   const host = await unlessDown(waitAndConnect(session, Math.max(1_000, deadline - Date.now())))
   if (host === undefined) return undefined
@@ -64,8 +64,8 @@ function readBootId(host: Host, signal: AbortSignal): Promise<CommandResult> {
 }
 
 /**
- * What a machine that goes down or comes up may do: refuse and drop connections and logins, open no session, leave
- * a command without an answer. Anything else (another host key, no root any more) does not pass by waiting.
+ * Error codes of a machine that goes down or comes up: it refuses and drops connections and logins, opens no session,
+ * leaves a command without an answer. Any other error (another host key, no root any more) does not pass by waiting.
  */
 const passing = new Set(['UNREACHABLE', 'CONNECTION_LOST', 'DEADLINE', 'CHANNEL'])
 

@@ -12,17 +12,17 @@ import type { Run } from '../core/run.js'
 import type { SshTarget } from '../core/ssh.js'
 import { suggest } from '../core/suggest.js'
 
-/** The key that logs in to every machine of a deployment; its public half lies beside it with `.pub`. */
+/** Returns the key that logs in to every machine of a deployment; its public half has the suffix `.pub`. */
 export function loginKeyFile(paths: DeploymentPaths): string {
   return join(paths.keys, 'id_ed25519')
 }
 
-/** The host key a made machine wears. */
+/** Returns the host key of a created machine. */
 export function hostKeyFile(paths: DeploymentPaths, machine: MachineName): string {
   return join(paths.keys, machine, 'ssh_host_ed25519_key')
 }
 
-/** One machine as its provider wants to see it: from the state, and from the definition where there is one. */
+/** Describes one machine for its provider, from the state and from the definition if there is one. */
 export function resourceOf(
   ops: Ops,
   record: DeploymentRecord,
@@ -50,7 +50,7 @@ export function resourceOf(
   }
 }
 
-/** How to reach a machine over SSH, by what is recorded (and by the definition where there is one). */
+/** Returns the SSH target of a machine, by its record and by its definition if there is one. */
 export async function sshTargetOf(
   ops: Ops,
   record: DeploymentRecord,
@@ -62,7 +62,7 @@ export async function sshTargetOf(
   return provider.target(resourceOf(ops, record, machine, definition), run)
 }
 
-/** The record of a machine that a user named; an unknown name is their mistake. */
+/** Returns the record of a machine that a user named; an unknown name is the user's mistake. */
 export function machineOf(record: DeploymentRecord, machine: string): MachineRecord {
   const name = MachineName.safeParse(machine)
   if (name.success && Object.hasOwn(record.machines, name.data)) {
@@ -76,16 +76,16 @@ export function machineOf(record: DeploymentRecord, machine: string): MachineRec
   })
 }
 
-/** Lists the loopback ports handed out to the machines of a deployment. */
+/** Lists the loopback ports of a deployment's machines. */
 export function portsOf(ops: Ops, record: DeploymentRecord, except?: MachineName): number[] {
-  // A plugin that another deployment needs may not be installed any more.
+  // The plugin of another deployment may no longer be installed.
   const providers = new Map(ops.providers.all().map((provider) => [provider.name, provider]))
   return Object.entries(record.machines).flatMap(([name, machine]) =>
     name === except ? [] : (providers.get(machine.provider)?.ports(machine.allocation) ?? []),
   )
 }
 
-/** The names of a deployment's machines as the state has them. */
+/** Lists the names of a deployment's machines in the state. */
 export function machineNames(record: DeploymentRecord): MachineName[] {
   return Object.keys(record.machines).map((name) => MachineName.parse(name))
 }
@@ -96,7 +96,7 @@ function whatThereIs(names: readonly string[]): string {
     : `there are: ${names.slice(0, 20).join(', ')}`
 }
 
-/** Undefined until both keys were made: a plan before the first deploy has none to show. */
+/** Returns the identity; `undefined` until both keys exist, since a plan before the first deploy has none to show. */
 function identityOf(
   paths: DeploymentPaths,
   machine: MachineName,
@@ -123,7 +123,7 @@ function readIfThere(file: string): string | undefined {
   }
 }
 
-/** `deployment.target*` and its like, in the shape that providers see and the state keeps. */
+/** Converts `deployment.target*` and similar options to the shape that providers see and the state keeps. */
 export function targetOptions(options: CommonOptions): RecordedTarget {
   return {
     host: options.targetHost ?? undefined,

@@ -3,8 +3,8 @@ import { connect } from './connect.js'
 import type { MachineSession } from './machine.js'
 
 /**
- * Closes the connection of a machine that was looked at. The first command that follows connects again, once: a
- * plan may be read for an hour, and a machine on which nothing is to be done needs no second connection.
+ * Closes the connection of a machine after a look; the first later command connects again, once. A person may read a
+ * plan for an hour, and an unchanged machine needs no second connection.
  */
 export function restConnection(session: MachineSession): void {
   const { host } = session
@@ -13,13 +13,13 @@ export function restConnection(session: MachineSession): void {
   session.host = restingHost(session, host)
 }
 
-/** Stands for the host as it was seen, without a connection until one is needed. */
+/** Makes a stand-in for the host that connects only when a command needs a connection. */
 function restingHost(session: MachineSession, seen: Host): Host {
   let connecting: Promise<Host> | undefined
   const awake = () => {
     if (connecting === undefined) {
       connecting = connect(session)
-      // Other users of the session come to this host until the new connection is there, and after a failure.
+      // Other users of the session get this host until the new connection exists, and after a failure.
       session.host = resting
     }
     return connecting
@@ -34,7 +34,7 @@ function restingHost(session: MachineSession, seen: Host): Host {
     script: async (...given) => (await awake()).script(...given),
     forwardFromRemote: async (...given) => (await awake()).forwardFromRemote(...given),
     connectTcp: async (...given) => (await awake()).connectTcp(...given),
-    // The session has the connection that was made, and closes it.
+    // The session owns the new connection and closes it.
     close: () => {},
   }
   return resting

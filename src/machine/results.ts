@@ -3,7 +3,7 @@ import type { MachineResult } from '../core/events.js'
 import type { DeploymentSession } from '../core/session.js'
 import { settleAll } from '../core/settle.js'
 
-/** Makes the result of a machine whose turn never came, though something was due there. */
+/** Makes the result of a machine whose work was due and never began. */
 export function notBegun(
   { machine }: Pick<MachineResult, 'machine'>,
   facts: Pick<MachineResult, 'reason' | 'hint'> = {},
@@ -11,7 +11,7 @@ export function notBegun(
   return { machine, outcome: 'skipped', notBegun: true, seconds: 0, ...facts }
 }
 
-/** Remembers how it ended for each machine: what `--retry-failed` goes by. */
+/** Records the result of each machine, which `--retry-failed` reads. */
 export async function recordResults(
   deployment: DeploymentSession,
   results: readonly MachineResult[],
@@ -20,7 +20,7 @@ export async function recordResults(
   const news = results.flatMap(({ machine, outcome, notBegun }) => {
     const known = Object.hasOwn(machines, machine) ? machines[machine] : undefined
     if (known === undefined || (outcome === 'skipped' && notBegun !== true)) return []
-    // The result before says nothing of what is due now: the machine counts as one that no deploy has ended on.
+    // The previous result says nothing about the due work, so the machine counts as one without a finished deploy.
     const lastResult = outcome === 'skipped' ? undefined : outcome
     return known.lastResult === lastResult ? [] : [{ machine, lastResult }]
   })
@@ -36,12 +36,12 @@ export function failuresIn(results: readonly MachineResult[]): MachineResult[] {
   return results.filter(({ outcome }) => outcome === 'failed' || outcome === 'degraded')
 }
 
-/** Picks the results that `--retry-failed` is about: failed, degraded, and due but not begun. */
+/** Picks the results for `--retry-failed`: failed, degraded, and due but not begun. */
 export function unfinishedIn(results: readonly MachineResult[]): MachineResult[] {
   return [...failuresIn(results), ...results.filter(({ notBegun }) => notBegun === true)]
 }
 
-/** Tells of every machine how it ended, in the order in which people read them. */
+/** Announces the result of every machine, in natural order. */
 export async function announceResults(
   ops: Ops,
   deployment: DeploymentSession,
@@ -59,7 +59,7 @@ export async function announceResults(
   return [...results].sort((a, b) => a.machine.localeCompare(b.machine, 'en', { numeric: true }))
 }
 
-/** For the journal. */
+/** Summarizes the results for the journal. */
 export function verdict(results: readonly MachineResult[]): string {
   const bad = failuresIn(results)
   return bad.length === 0 ? 'done' : `failed on ${bad.map((result) => result.machine).join(', ')}`

@@ -4,23 +4,23 @@ import type { RunLogs } from '../core/context.js'
 import { messageOf } from '../core/errors.js'
 import type { MachineName } from '../core/names.js'
 
-/** Lines of a machine that are kept in memory, for the evidence of a failure. */
+/** Number of a machine's lines in memory, for the evidence of a failure. */
 const kept = 200
 
-/** The log of what belongs to no machine; no machine can be called that. */
+/** Log for lines that belong to no machine; no machine can have this name. */
 export const wholeRunLog = '_run'
 
 export interface RunLogsOptions {
-  /** The deployment's folder of logs. */
+  /** Deployment's folder of logs. */
   readonly folder: string
-  /** Id of the run: the name of its folder in there. */
+  /** Id of the run, which names the run's folder there. */
   readonly run: string
   now(): Date
-  /** Told once when nothing can be written; what is being logged goes on without. */
+  /** Receives one message if nothing can be written; the logged work continues. */
   onProblem(text: string): void
 }
 
-/** `<logs>/<run>/<machine>.log`, 0600, a line at a time so that a crash loses nothing. */
+/** Writes `<logs>/<run>/<machine>.log`, 0600, line by line, so that a crash loses nothing. */
 export function createRunLogs({ folder, run, now, onProblem }: RunLogsOptions): RunLogs {
   const own = join(folder, run)
   const recent = new Map<string, string[]>()
@@ -72,7 +72,7 @@ function remember(recent: Map<string, string[]>, name: string, line: string): vo
   recent.set(name, lines)
 }
 
-/** `20261121-101500-a1b2c3`: in the order of time, and no two alike. */
+/** Makes a unique id that sorts by time: `20261121-101500-a1b2c3`. */
 export function runId(now: Date, random: string): string {
   const digits = now
     .toISOString()

@@ -38,7 +38,7 @@ export function dryRunSession(files: StateFolder, written: DeploymentRecord): De
   }
 }
 
-/** Changes a copy: a record that somebody holds stays as it was. */
+/** Changes a copy, so that other holders of the record see no change. */
 export function changed<T>(value: T, change: (draft: T) => void): T {
   const draft = structuredClone(value)
   change(draft)

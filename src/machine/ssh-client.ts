@@ -10,13 +10,13 @@ import type { SshTarget } from '../core/ssh.js'
 import { writeIfChanged } from '../core/write-if-changed.js'
 import { machineOf, sshTargetOf } from './resource.js'
 
-/** What stands between the machines in the name of a file. No machine has it in its name. */
+/** Separator between machines in a file's name. No machine has this character in its name. */
 const between = '+'
 const ends = { config: '.config', knownHosts: '.known_hosts' }
 
 /**
- * A `-F` file for the system's ssh and scp with just these machines, named after them so that sessions side by
- * side do not meet. It follows from the state: written only where it differs.
+ * Writes a `-F` file for the system's ssh and scp with just these machines. The machines name the file, so that
+ * parallel sessions do not collide. The file follows from the state, and is written only if it differs.
  */
 export async function sshClientConfig(
   ops: Ops,
@@ -52,11 +52,11 @@ function folderOf(paths: DeploymentPaths): string {
 export interface WholeSshConfig {
   readonly file: string
   readonly text: string
-  /** Machines that cannot be reached yet, and why. */
+  /** Machines that cannot be reached yet, with the reasons. */
   readonly left: readonly { readonly machine: MachineName; readonly why: string }[]
 }
 
-/** The configuration for every given machine, at its lasting place. */
+/** Makes the configuration of every given machine, at its lasting place. */
 export async function wholeSshConfig(
   ops: Ops,
   record: DeploymentRecord,
@@ -79,7 +79,7 @@ export async function wholeSshConfig(
   return { file: paths.sshConfig, text: config, left }
 }
 
-/** How to reach a machine that exists and whose host key is known; anything else could only fail. */
+/** Returns the SSH target of a machine that exists and has a known host key; other machines could only fail. */
 async function reachableTarget(
   ops: Ops,
   record: DeploymentRecord,

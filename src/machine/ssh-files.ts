@@ -4,8 +4,8 @@ import { hostOf } from './connect.js'
 import type { MachineSession } from './machine.js'
 
 /**
- * Writes a `-F` file and known_hosts for one machine, from the connection that was just made, for
- * nix-copy-closure; one file a machine, so that parallel jobs do not meet. Returns the `-F` file.
+ * Writes a `-F` file and known_hosts for one machine, from its open connection, for nix-copy-closure. Each machine has
+ * its own file, so that parallel jobs do not collide. Returns the `-F` file.
  */
 export async function writeMachineSshConfig(session: MachineSession): Promise<string> {
   const base = join(dirname(session.deployment.paths.sshConfig), 'ssh', session.machine)
