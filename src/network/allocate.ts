@@ -14,9 +14,8 @@ import { portsOf, targetOptions } from '../machine/resource.js'
 import { machineRecord } from '../machine/session.js'
 
 /**
- * Gives every machine of the network its MACs, ports and addresses before anything is created, and marks those
- * that left the network as obsolete. All of it is a proposal in the session: `commitAllocation` writes it,
- * machine by machine.
+ * Gives every machine of the network its MACs, ports and addresses before anything is created. Marks machines that left
+ * the network as obsolete. The result is a proposal in the session; `commitAllocation` writes it machine by machine.
  */
 export async function allocateMachines(
   ops: Ops,
@@ -49,7 +48,7 @@ export async function allocateMachines(
     await deployment.updateDeployment((draft) => Object.assign(draft, { description }))
 }
 
-/** How long the machines of a network are worked on before other work has its turn. */
+/** Milliseconds of work on the machines of a network before other work gets its turn. */
 const workMs = 20
 
 /** Machines of one deployment whose allocations are written together. */
@@ -58,13 +57,13 @@ interface Batch {
   readonly written: Promise<PromiseSettledResult<void>[]>
 }
 
-/** Batches that wait for the lock of the store, instead of asking for it machine by machine. */
+/** Batches that wait for the store's lock, which is taken once per batch instead of once per machine. */
 const nextBatches = new WeakMap<DeploymentSession, Batch>()
 const turns = new WeakMap<DeploymentSession, LimitFunction>()
 
 /**
- * Writes what was decided about a machine, when its work begins. Ports are handed out under the short lock of the
- * whole store, as they are unique over all deployments; a port that another deployment took since is replaced.
+ * Writes the allocation of a machine when its work begins. The short lock of the whole store protects ports, because
+ * they are unique across deployments. A port that another deployment took in the meantime is replaced.
  */
 export async function commitAllocation(session: DefinedMachine): Promise<void> {
   const { ops, deployment, machine, definition } = session
@@ -139,24 +138,24 @@ async function replaceLostPorts(
   })
 }
 
-/** A machine that was not selected and whose definition does not evaluate is still wanted. */
+/** Says whether the network has a machine; an unselected machine with a broken definition still counts. */
 function isInNetwork(network: NetworkDefinition, machine: MachineName): boolean {
   return network.machines.has(machine) || network.failed?.has(machine) === true
 }
 
-/** New, or its provider options differ from those last applied. */
+/** Says whether a machine is new or its provider options differ from the options last applied. */
 function isStale(record: DeploymentRecord, definition: MachineDefinition): boolean {
   const known = record.machines[definition.name]
   return known === undefined || !sameJson(known.config, definition.provider)
 }
 
-/** What was handed out so far; each machine that is allocated is entered. */
+/** Everything allocated so far; each allocation is added. */
 interface AllocationBook {
   readonly uuid: DeploymentUuid
   readonly machines: Machines
   /** Allocations by provider. */
   readonly allocations: Map<string, Map<MachineName, Json>>
-  /** How many machines of any deployment have a port. */
+  /** Number of machines, of any deployment, per port. */
   readonly ports: Map<number, number>
   readonly indexes: Set<number>
 }
@@ -246,7 +245,7 @@ function machinesOf(machines: Machines): [MachineName, MachineRecord][] {
   return Object.entries(machines).map(([name, machine]) => [MachineName.parse(name), machine])
 }
 
-/** A machine cannot move from one provider to another: its disks would be left behind. */
+/** Refuses a change of provider, because the machine's disks would stay behind. */
 function refuseChangedProviders(record: DeploymentRecord, network: NetworkDefinition): void {
   checkEach(network.machines.values(), (definition) => {
     const known = record.machines[definition.name]

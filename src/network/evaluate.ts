@@ -14,14 +14,14 @@ export interface EvaluateOptions {
   readonly nix: NixFlags
 }
 
-/** Chooses machines of a network in which some may be `failed`. */
+/** Chooses machines of a network that may contain `failed` ones. */
 export type Select = (network: NetworkDefinition) => readonly MachineName[]
 
 /**
- * Evaluates the network as it is wanted now, with every machine of it allocated in the session.
- * One evaluation when all machines are known; when some were added, a cheap one for their names and
- * provider options, their allocation, and then the real one. With `select` the cheap one comes first and the
- * real one is of the selected machines: what is wrong with the others does not concern it.
+ * Evaluates the network as it is wanted now, with every machine allocated in the session. One evaluation suffices when
+ * all machines are known. Added machines cost a cheap evaluation first, for names and provider options; their
+ * allocation and the real evaluation follow. `select` also costs the cheap one, and limits the real one to the selected
+ * machines, so that errors of other machines do not matter.
  */
 export async function evaluateNetwork(
   ops: Ops,
@@ -38,7 +38,7 @@ export async function evaluateNetwork(
   }
   const evaluate = (wanted: EvaluationRequest['mode']) =>
     ops.nix.evaluate(evaluationRequest(ops, deployment.record, options, wanted), run)
-  // The evaluation is told nothing of an obsolete machine: one that is wanted again counts as added.
+  // The evaluation does not see obsolete machines, so a machine that returns counts as added.
   const known = () =>
     new Set(
       Object.entries(deployment.record.machines).flatMap(([name, { obsolete }]) => (obsolete ? [] : [name])),
@@ -55,7 +55,7 @@ export async function evaluateNetwork(
         return network
       }
     } catch (error) {
-      // It may have failed only for want of the address of a machine that was added: look before giving up.
+      // The evaluation may have failed only for want of an added machine's address, so the shape decides.
       early = error
     }
   }
@@ -65,7 +65,7 @@ export async function evaluateNetwork(
   return evaluate(mode)
 }
 
-/** The network without closures, and the selected machines; what is wrong with one of them is an error. */
+/** Evaluates the network without closures, and selects machines; an error of a selected machine is thrown. */
 export async function evaluateShape(
   ops: Ops,
   record: DeploymentRecord,
@@ -81,7 +81,7 @@ export async function evaluateShape(
   return { network: broken ? await evaluate(selected) : network, selected }
 }
 
-/** The machine as the network wants it; what is wrong with its definition is thrown. */
+/** Returns the machine as the network wants it; throws the error of its definition. */
 export function definitionIn(network: NetworkDefinition, machine: MachineName): MachineDefinition {
   const wrong = network.failed?.get(machine)
   if (wrong !== undefined) throw wrong
@@ -112,7 +112,7 @@ export function evaluationRequest(
   }
 }
 
-/** What was decided about each machine, as the expression sees it. */
+/** Describes the allocations of each machine, as the expression sees them. */
 function physicalOf(ops: Ops, record: DeploymentRecord): Record<string, PhysicalMachine> {
   const physical: Record<string, PhysicalMachine> = {}
   for (const [name, machine] of Object.entries(record.machines)) {

@@ -1,12 +1,12 @@
 /**
- * Sorted as people count: web2 before web10. By hand, because Intl.Collator takes longer to make than a thousand
- * machines to sort.
+ * Sorts as people count: web2 before web10. The code avoids Intl.Collator, whose construction takes longer than sorting
+ * a thousand machines.
  */
 export function inNaturalOrder<Item>(
   items: readonly Item[],
   nameOf: (item: Item) => string = String,
 ): Item[] {
-  // Each name is divided once, and not at every comparison.
+  // Each name is split once, not at every comparison.
   return items
     .map((item): Sortable<Item> => {
       const name = nameOf(item)
@@ -32,7 +32,7 @@ function compare(a: Sortable<unknown>, b: Sortable<unknown>): number {
 
 function comparePart(a: string, b: string): number {
   const [x, y] = [Number(a), Number(b)]
-  // Numbers of equal value (07, 7) are told apart at the end.
+  // The final comparison orders numbers of equal value (07, 7).
   if (!Number.isNaN(x) && !Number.isNaN(y)) return x - y
   const [lowerA, lowerB] = [a.toLowerCase(), b.toLowerCase()]
   return lowerA < lowerB ? -1 : lowerA > lowerB ? 1 : 0

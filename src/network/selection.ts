@@ -4,9 +4,9 @@ import type { MachineName } from '../core/names.js'
 import { mapEach } from '../core/several-errors.js'
 import { suggest } from '../core/suggest.js'
 
-/** Which machines a command is about. `on` and `include`/`exclude` are not used together. */
+/** Machines that a command is about. `on` and `include`/`exclude` exclude each other. */
 export interface Selection {
-  /** `a,b*,@tag,!x` */
+  /** Patterns: `a,b*,@tag,!x` */
   readonly on?: string | undefined
   readonly include?: readonly string[] | undefined
   readonly exclude?: readonly string[] | undefined
@@ -14,11 +14,11 @@ export interface Selection {
 
 export interface Selectable {
   readonly name: MachineName
-  /** Undefined = not known, since its definition is not valid. */
+  /** Tags; `undefined` means unknown, because the definition is not valid. */
   readonly tags: readonly string[] | undefined
 }
 
-/** What of a network can be selected: also machines whose definition is not valid, by their name. */
+/** Lists the selectable machines of a network, including those whose definition is not valid, by name. */
 export function machinesIn(network: NetworkDefinition): Selectable[] {
   return [
     ...[...network.machines.values()].map(({ name, options }) => ({ name, tags: options.tags })),
@@ -27,8 +27,8 @@ export function machinesIn(network: NetworkDefinition): Selectable[] {
 }
 
 /**
- * The names of the selected machines, in the order in which they were given; all when nothing is selected.
- * A part of the selection that matches no machine is an error: a typing mistake must not mean "none" or "all".
+ * Selects machines in the given order; an empty selection selects all. A pattern that matches no machine is an error,
+ * because a typing mistake must not mean "none" or "all".
  */
 export function selectMachines(machines: readonly Selectable[], selection: Selection): MachineName[] {
   const { wanted, unwanted } = patternsOf(selection)
@@ -46,7 +46,7 @@ export function selectMachines(machines: readonly Selectable[], selection: Selec
   return names
 }
 
-/** `!@tag` must not leave in a machine that may have the tag. */
+/** Refuses `!@tag` if a machine with unknown tags may have the tag. */
 function refuseUnsure(
   machines: readonly Selectable[],
   names: readonly MachineName[],
@@ -116,7 +116,7 @@ function namesOf(machines: readonly Selectable[]): string {
   return shown.length === 0 ? 'none' : shown.join(', ')
 }
 
-/** `*` = anything, `?` = one character. */
+/** Translates a glob: `*` matches anything, `?` one character. */
 function globToRegExp(glob: string): RegExp {
   const source = glob
     .replace(/[\\^$.|+()[\]{}]/g, '\\$&')
