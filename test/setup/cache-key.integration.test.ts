@@ -72,7 +72,7 @@ describe('the cache-key task with the real nix-store', () => {
     },
   }))
 
-  it('names the key after deployment and machine, and tells its public part', async () => {
+  it('names the key after deployment and machine, and reports its public part', async () => {
     const outputs = await wanted().apply(host, run)
     expect(outputs).toEqual({
       publicKey: expect.stringMatching(/^lab-web-1:[A-Za-z0-9+/]{43}=$/),
@@ -82,7 +82,7 @@ describe('the cache-key task with the real nix-store', () => {
     expect(readdirSync(directory)).toEqual(['cache.pub', 'cache.sec'])
   })
 
-  it('never makes an existing key anew, also when only its public part is left to make', async () => {
+  it('never makes an existing key anew, also when only its public part is missing', async () => {
     await wanted().apply(host, run)
     const secret = readFileSync(join(directory, 'cache.sec'), 'utf8')
     rmSync(join(directory, 'cache.pub'))
@@ -108,7 +108,7 @@ describe('the cache-key task with the real nix-store', () => {
     ],
     ['a key without its name', (file) => writeFileSync(file, aKey().replace(/^[^:]*/, ''))],
     ['a folder', (file) => mkdirSync(file)],
-  ])('refuses to touch what is no key: %s', async (_, put) => {
+  ])('refuses to touch a file that is no key: %s', async (_, put) => {
     const folder = mkdtempSync(join(root, 'broken-'))
     const file = join(folder, 'cache.sec')
     put(file)
@@ -119,7 +119,7 @@ describe('the cache-key task with the real nix-store', () => {
     expect(execFileSync('tar', ['-C', folder, '-cf-', '.'])).toEqual(before)
   })
 
-  it('makes the pair anew where a crash left an empty secret key and no public one', async () => {
+  it('makes the pair anew when a crash left an empty secret key and no public key', async () => {
     const folder = mkdtempSync(join(root, 'empty-'))
     writeFileSync(join(folder, 'cache.sec'), '')
     const task = wanted({ directory: folder })
@@ -128,7 +128,7 @@ describe('the cache-key task with the real nix-store', () => {
     expect(await task.probe(host, run)).toBe('done')
   })
 
-  it('calls the key lost, not needed, where an empty file is left of it and a public key that people trust', async () => {
+  it('calls the key lost, not needed, when it is an empty file beside a public key that people trust', async () => {
     const folder = mkdtempSync(join(root, 'lost-'))
     const task = wanted({ directory: folder })
     await task.apply(host, run)
@@ -136,7 +136,7 @@ describe('the cache-key task with the real nix-store', () => {
     expect(await task.probe(host, run)).toEqual({ drifted: 'the secret key is gone', lost: true })
   })
 
-  it('makes a key that only root could read readable again for those who sign', async () => {
+  it('makes a key that only root could read readable again for the signing users', async () => {
     await wanted().apply(host, run)
     chmodSync(join(directory, 'cache.sec'), 0o600)
     expect(await wanted().probe(host, run)).toEqual({ drifted: 'owner, group or mode differ' })
@@ -159,7 +159,7 @@ describe('the cache-key task with the real nix-store', () => {
 })
 
 describe('the cache-key task', () => {
-  it('is wanted only where it is enabled', () => {
+  it('is wanted only when it is enabled', () => {
     expect(bindTask(cacheKeyTask)(taskMachine())).toBeUndefined()
   })
 })

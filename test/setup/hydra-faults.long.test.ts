@@ -43,7 +43,7 @@ const leave = (port: number) => guest.sh('systemctl stop "squatter-$1"', String(
 
 describe('a reboot between two tasks', () => {
   it(
-    'loses nothing of what is done, and the rest follows',
+    'loses no finished work, and the rest follows',
     async () => {
       await guest.applyUpTo('cache-key')
       const key = await guest.sh('cat /etc/nix/web/public')
@@ -57,7 +57,7 @@ describe('a reboot between two tasks', () => {
   )
 
   it(
-    'in the middle of one is made good by the next attempt',
+    'is made good by the next attempt when it strikes in the middle of a task',
     async () => {
       // Everything is written, and nothing of it was told to systemd.
       const changed = { extraConfig: 'max_concurrent_evals = 2\n', extraEnv: { LEFT: 'half-way' } }
@@ -78,14 +78,14 @@ describe('a reboot between two tasks', () => {
   )
 })
 
-describe('a port that somebody else has', () => {
+describe('a port that another program holds', () => {
   it.each<[number, string, string]>([
     [80, 'nginx', 'nginx'],
     [3000, 'hydra', 'hydra-server'],
     [5000, 'nix-serve', 'nix-serve'],
     [9198, 'hydra', 'hydra-queue-runner'],
   ])(
-    '%d is named with its holder, also while our unit tries in vain, and had back once it is free',
+    'is named (%d) with its holder, also while our unit tries in vain, and taken back once it is free',
     async (port, id, unit) => {
       await guest.sh('systemctl stop "$1"', unit)
       await squat(port)
@@ -103,8 +103,8 @@ describe('a port that somebody else has', () => {
   )
 })
 
-describe('nginx with a site of somebody else’s that is broken', () => {
-  it('goes on with what it had, and so does Hydra behind it', async () => {
+describe('nginx with a broken site of somebody else', () => {
+  it('goes on with its former configuration, and so does Hydra behind it', async () => {
     await guest.sh(
       `echo 'server { server_nam x; }' > /etc/nginx/sites-enabled/shop; echo '# x' >> /etc/nginx/sites-available/hydra-ops`,
     )
@@ -121,7 +121,7 @@ describe('a database', () => {
   const version = () => guest.sql('select version from schemaversion')
 
   it(
-    'of an older Hydra is seen, and brought up by hydra-init',
+    'is recognised as one of an older Hydra, and brought up to date by hydra-init',
     async () => {
       await guest.sql(`alter table buildsteps drop constraint buildsteps_resolved_consistent, drop column resolveddrvpath,
 alter column drvpath drop not null; update schemaversion set version = 85`)
@@ -138,7 +138,7 @@ alter column drvpath drop not null; update schemaversion set version = 85`)
   )
 
   it(
-    'that cannot be brought up is left as it is, and hydra-init’s words are shown',
+    'is left as it is when the upgrade fails, and hydra-init’s words are shown',
     async () => {
       // What a later version adds is there already.
       await guest.sql('update schemaversion set version = 86')
@@ -155,7 +155,7 @@ alter column drvpath drop not null; update schemaversion set version = 85`)
   )
 
   it(
-    'that was made anew under a running Hydra gets its tables',
+    'gets its tables when it was made anew under a running Hydra',
     async () => {
       await guest.sh('cd /; runuser -u postgres -- psql -qX -c "drop database hydra with (force)"')
       expect(await guest.notDone('postgresql')).toEqual({
@@ -169,7 +169,7 @@ alter column drvpath drop not null; update schemaversion set version = 85`)
 })
 
 describe('a service', () => {
-  it('that ends again and again is not taken for one that is up', async () => {
+  it('does not count as up when it ends again and again', async () => {
     await guest.sh(`mkdir -p /etc/systemd/system/hydra-notify.service.d
 printf '[Service]\\nExecStart=\\nExecStart=/bin/sh -c "sleep 2; exit 1"\\nRestartSec=1\\n' > /etc/systemd/system/hydra-notify.service.d/broken.conf
 systemctl daemon-reload; systemctl restart hydra-notify`)
@@ -189,7 +189,7 @@ systemctl daemon-reload; systemctl restart hydra-notify`)
   })
 
   it(
-    'that is killed comes back by itself, each of them, and PostgreSQL too',
+    'comes back by itself when it is killed, as do all others and PostgreSQL',
     async () => {
       await guest.sh(`for unit in hydra-server hydra-evaluator hydra-queue-runner hydra-notify nix-serve nginx postgresql@15-main; do
   kill -9 $(systemctl show -p MainPID --value $unit)
@@ -221,9 +221,9 @@ describe('a user', () => {
   })
 })
 
-describe('two operators at once, whom no lock keeps apart', () => {
+describe('a pair of operators at once, without a lock between them,', () => {
   it(
-    'spoil nothing: the machine is done when both are',
+    'spoils nothing: the machine is done when both operators are',
     async () => {
       await guest.sh(
         'systemctl stop hydra-notify; echo "# x" >> /etc/hydra/hydra.conf; rm /etc/nginx/sites-enabled/hydra-ops',
@@ -250,8 +250,8 @@ describe('two operators at once, whom no lock keeps apart', () => {
   )
 })
 
-describe('after all of that', () => {
-  it('a build is green and signed, and the password is in no log', async () => {
+describe('a build after all these faults', () => {
+  it('is green and signed, and the password is in no log', async () => {
     const task = guest.task('hydra-probe')
     await task.verify(guest.host, guest.run())
     expect(await task.probe(guest.host, guest.run())).toBe('done')

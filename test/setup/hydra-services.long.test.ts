@@ -33,7 +33,7 @@ systemctl daemon-reload; systemctl restart nix-serve`,
 })
 
 describe('the proof of nix-serve on a guest', () => {
-  it('does not hold while its NARs are empty, and names the feature that is missing', async () => {
+  it('does not hold while its NARs are empty, and names the missing feature', async () => {
     await guest.apply('nix-serve')
     await guest.sh(`mkdir -p /run/systemd/system/nix-serve.service.d
 printf '[Service]\\nEnvironment="NIX_CONFIG=experimental-features ="\\n' > /run/systemd/system/nix-serve.service.d/test.conf
@@ -105,7 +105,7 @@ describe('the admin-user task on a guest', () => {
 describe('the nginx task on a guest', () => {
   const shop = '/etc/nginx/sites-enabled/a-shop'
 
-  it('names the file of another site with its name, and works again when that site is gone', async () => {
+  it('names the file of another site with its name, and works again when that site is removed', async () => {
     await guest.sh(
       `echo 'server { listen 80; server_name hydra.example.org; }' > ${shop}; systemctl reload nginx`,
     )
@@ -143,7 +143,7 @@ describe('the proof on a guest', () => {
     ['before the jobset is there', 2],
     ['before the build is asked for', 4],
     ['while it is built', 5],
-  ])('that was killed %s is given by the next attempt', async (_, requests) => {
+  ])('is given by the next attempt when it was killed %s', async (_, requests) => {
     await guest.sql("delete from projects where name = 'hydra-ops-probe'")
     const proof = guest.task('hydra-probe')
     await expect(proof.verify(guest.host, dying(requests))).rejects.toThrow('the machine is gone')

@@ -27,7 +27,7 @@ CA: text:sha256:1ir4hhjlndcczhylb1iqmk04xsamy11zq56kmvlm57gpl8s81knm
 `
 
 describe('verifyNarInfo', () => {
-  it('accepts what Nix signed', () => {
+  it('accepts signatures of Nix', () => {
     expect(verifyNarInfo(alone, publicKey)).toBe(true)
     expect(verifyNarInfo(referring, publicKey)).toBe(true)
   })

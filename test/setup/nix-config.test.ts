@@ -7,12 +7,12 @@ function options(nix: Record<string, unknown> = {}) {
 }
 
 describe('nixSettings', () => {
-  it('looks up no public cache when none is asked for', () => {
+  it('looks up no public cache when none is requested', () => {
     expect(nixSettings(options())).toContain('\nsubstituters =\n')
     expect(nixSettings(options())).not.toContain('trusted-public-keys')
   })
 
-  it('has the caches, their keys and the trusted users that are asked for', () => {
+  it('has the requested caches, their keys and the trusted users', () => {
     const text = nixSettings(
       options({
         substituters: ['https://a.example.org', 'https://b.example.org'],
@@ -25,7 +25,7 @@ describe('nixSettings', () => {
     expect(text).toContain('\ntrusted-users = root builder @wheel\n')
   })
 
-  it('survives a power cut, builds in a sandbox that has a shell, and optimises when told to', () => {
+  it('survives a power cut, builds in a sandbox that has a shell, and optimises on request', () => {
     expect(nixSettings(options())).toContain('\nsync-before-registering = true\n')
     expect(nixSettings(options())).toContain('\nsandbox-paths = /bin/sh=/bin/dash /usr/bin')
     expect(nixSettings(options())).toContain('\nauto-optimise-store = false\n')
@@ -37,7 +37,7 @@ describe('nixSettings', () => {
     { trustedUsers: ['a\nallowed-users = *'] },
     { trustedPublicKeys: ['a # b'] },
     { gc: { dates: 'weekly\n[Service]' } },
-  ])('takes nothing that would become another setting: %j', (nix) => {
+  ])('rejects a value that would become another setting: %j', (nix) => {
     expect(() => options(nix)).toThrow()
   })
 })
@@ -45,7 +45,7 @@ describe('nixSettings', () => {
 describe('further lines of nix.conf', () => {
   const lines = (text: string) => nixSettings(options({ extraOptions: text })).split('\n')
 
-  it('stand at the end as they were given', () => {
+  it('stand unchanged at the end', () => {
     expect(lines('max-jobs = 4\n!include secret.conf').slice(-4)).toEqual([
       '# deployment.nix.extraOptions',
       'max-jobs = 4',
@@ -59,7 +59,7 @@ describe('further lines of nix.conf', () => {
     ['build-use-sandbox = relaxed', 'sandbox = true'],
     ['\tsandbox-paths = /bin/sh', 'sandbox-paths = /bin/sh=/bin/dash /usr/bin /usr/lib /lib? /lib64?'],
     ['sync-before-registering = false', 'sync-before-registering = true'],
-  ])('replace ours, which is then not in the file: %s', (theirs, ours) => {
+  ])('replace our line, which is then not in the file: %s', (theirs, ours) => {
     expect(lines('')).toContain(ours)
     expect(lines(theirs)).toContain(theirs)
     expect(lines(theirs)).not.toContain(ours)
@@ -78,13 +78,13 @@ describe('further lines of nix.conf', () => {
     ],
     [{ trustedUsers: ['alice'] }, 'extra-trusted-users = bob', 'trusted-users = root alice'],
     [{ allowedUris: ['github:'] }, 'extra-allowed-uris = gitlab:', 'allowed-uris = github:'],
-  ])('leave the lines of options where they begin with "extra-": %j', (nix, theirs, ours) => {
+  ])('leave the lines of options when they begin with "extra-": %j', (nix, theirs, ours) => {
     const text = nixSettings(options({ ...nix, extraOptions: theirs })).split('\n')
     expect(text).toContain(ours)
     expect(text).toContain(theirs)
   })
 
-  it('leave ours where they add to it or only name it', () => {
+  it('leave our lines when they add to a setting or only name it', () => {
     const text = lines('extra-sandbox-paths = /opt\n# sandbox = false\n')
     expect(text).toContain('sandbox = true')
     expect(text.filter((line) => line.includes('sandbox-paths'))).toHaveLength(2)
@@ -98,7 +98,7 @@ describe('further lines of nix.conf', () => {
     ['max-jobs', 'is no line of nix.conf'],
     ['include more.conf', 'write !include'],
     ['cores = 1\rmax-jobs', 'is no line of nix.conf'],
-  ])('are refused where Nix would not read them or an option does it: %j', (text, why) => {
+  ])('are refused when Nix would not read them or an option sets them: %j', (text, why) => {
     expect(() => options({ extraOptions: text })).toThrow(why)
   })
 
@@ -111,7 +111,7 @@ describe('further lines of nix.conf', () => {
 })
 
 describe('gcUnits', () => {
-  it('are a service and a timer where the collection is automatic, else none', () => {
+  it('are a service and a timer when the collection is automatic, otherwise nothing', () => {
     expect(gcUnits(options())).toEqual([])
     const [service, timer] = gcUnits(
       options({ gc: { automatic: true, dates: '03:15', options: '--delete-older-than 30d 100%' } }),

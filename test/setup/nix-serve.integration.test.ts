@@ -80,18 +80,18 @@ async function firstComplaint(task: WantedTask): Promise<string> {
 }
 
 describe('the proof of nix-serve', () => {
-  it('holds where the unit lets it call `nix dump-path`', async () => {
+  it('holds when the unit allows `nix dump-path`', async () => {
     const config = unitVariable('NIX_CONFIG')
     const task = await started(config === undefined ? {} : { NIX_CONFIG: config })
     expect(await firstComplaint(task)).toBe('')
   })
 
-  it('does not hold where `nix dump-path` fails: the answer has a status of 200 and no body', async () => {
+  it('does not hold when `nix dump-path` fails: the answer has a status of 200 and no body', async () => {
     const task = await started({ NIX_CONFIG: 'experimental-features =' })
     expect(await firstComplaint(task)).toMatch(/the answer ended after 0 of \d+ bytes$/)
   })
 
-  it('ends early where the NAR stays empty, with lines of the journal since it began', async () => {
+  it('ends early when the NAR stays empty, with lines of the journal since it began', async () => {
     const task = await started({ NIX_CONFIG: 'experimental-features =' })
     const begin = Math.floor(Date.now() / 1_000)
     const failed: unknown = await task.verify(host, taskRun()).catch((error: unknown) => error)
@@ -106,7 +106,7 @@ describe('the proof of nix-serve', () => {
     expect(since).toBeLessThanOrEqual(Date.now() / 1_000)
   })
 
-  it('says that the journal cannot be read where the evidence is missing', async () => {
+  it('reports an unreadable journal when the evidence is missing', async () => {
     const task = await started({ NIX_CONFIG: 'experimental-features =' })
     await expect(task.verify(withoutJournal(), taskRun())).rejects.toMatchObject({
       code: 'LASTING_CAUSE',
@@ -114,7 +114,7 @@ describe('the proof of nix-serve', () => {
     })
   })
 
-  it('does not hold where the key of another machine signs', async () => {
+  it('does not hold when the key of another machine signs', async () => {
     const other = join(standIns.nix.folder, 'other')
     await standIns.nix.nix('nix-store', ['--generate-binary-cache-key', 'ci-1', other, `${other}.pub`])
     const task = await started({
@@ -124,7 +124,7 @@ describe('the proof of nix-serve', () => {
     expect(await firstComplaint(task)).toContain('is not signed by the key of this machine')
   })
 
-  it('does not hold where a NAR of the right length has another content', async () => {
+  it('does not hold when a NAR of the right length has another content', async () => {
     const bin = join(root, 'wrong-nix')
     mkdirSync(bin)
     writeFileSync(join(bin, 'nix'), '#!/bin/sh\n/usr/bin/nix "$@" | tr h H\n', { mode: 0o755 })

@@ -106,7 +106,7 @@ describe('the nix task on a stand-in', () => {
 
   const restarts = () => calls('try-restart')
 
-  it('keeps what stands in nix.conf and adds one line, once', async () => {
+  it('keeps the content of nix.conf and adds one line, once', async () => {
     writeFileSync(join(root, 'etc/nix/nix.conf'), debianConf)
     await wanted().apply(host, run)
     await wanted().apply(host, run)
@@ -115,7 +115,7 @@ describe('the nix task on a stand-in', () => {
     )
   })
 
-  it('has drifted where a line of extraOptions was taken from the file', async () => {
+  it('has drifted when a line of extraOptions was removed from the file', async () => {
     const task = wanted({ extraOptions: 'max-jobs = 4' })
     await task.apply(host, run)
     expect(await task.probe(host, run)).toBe('done')
@@ -137,7 +137,7 @@ describe('the nix task on a stand-in', () => {
     },
   )
 
-  it('says that Nix is missing, and blames no option, where there is no nix-store', async () => {
+  it('reports that Nix is missing, and blames no option, when there is no nix-store', async () => {
     const without = new LocalShellHost({ ...place, prefix: ['env', `PATH=${join(root, 'no-nix')}`] })
     await expect(wanted({ extraOptions: 'max-jobs = 4' }).apply(without, run)).rejects.toMatchObject({
       code: 'NO_NIX',
@@ -154,14 +154,14 @@ describe('the nix task on a stand-in', () => {
       ],
     ],
     ['max-jobs = 4', []],
-  ])('writes settings that Nix does not know, and the log names them: %j', async (lines, said) => {
+  ])('writes settings that are unknown to Nix, and the log names them: %j', async (lines, said) => {
     const { lines: log, ...rest } = taskRun()
     await wanted({ extraOptions: lines }).apply(host, rest)
     expect(log.filter((line) => line.includes('unknown'))).toEqual(said)
     expect(readFileSync(join(root, 'etc/nix/hydra-ops.conf'), 'utf8')).toContain(lines)
   })
 
-  it('restarts the daemon once when the settings change, and not at all when they do not', async () => {
+  it('restarts the daemon once when the settings change, and otherwise not at all', async () => {
     await wanted().apply(host, run)
     const before = restarts()
     await wanted().apply(host, run)
@@ -170,7 +170,7 @@ describe('the nix task on a stand-in', () => {
     expect(restarts()).toBe(before + 1)
   })
 
-  it('has systemd read its units again, which takes seconds on a small machine, only when one changed', async () => {
+  it('makes systemd read its units again, which takes seconds on a small machine, only when a unit changed', async () => {
     await wanted().apply(host, run)
     const before = calls('daemon-reload')
     await wanted().apply(host, run)
@@ -181,7 +181,7 @@ describe('the nix task on a stand-in', () => {
     expect(calls('daemon-reload')).toBe(before + 2)
   })
 
-  it('writes a line of cron as the calendar events that systemd reads', async () => {
+  it('writes a line of cron as the calendar events of systemd', async () => {
     const task = wanted({ gc: { automatic: true, dates: '30 4 13 * Sun-Tue' } })
     await task.apply(host, run)
     expect(readFileSync(join(root, 'etc/systemd/system/hydra-ops-nix-gc.timer'), 'utf8')).toContain(
@@ -191,7 +191,7 @@ describe('the nix task on a stand-in', () => {
     await wanted().apply(host, run)
   })
 
-  it('takes the schedule of the garbage collection away when it is dropped', async () => {
+  it('removes the schedule of the garbage collection when the option is dropped', async () => {
     await wanted(gc).apply(host, run)
     expect(await wanted().probe(host, run)).toEqual({
       drifted: 'the schedule of the garbage collection differs',
@@ -201,7 +201,7 @@ describe('the nix task on a stand-in', () => {
     expect(await wanted(gc).probe(host, run)).not.toBe('done')
   })
 
-  it('takes away what is left of the schedule where somebody was cut off while it was taken away', async () => {
+  it('removes the rest of a schedule whose removal was cut off', async () => {
     await wanted().apply(host, run)
     writeFileSync(join(root, 'etc/systemd/system/hydra-ops-nix-gc.service'), '[Service]\n')
     expect(await wanted().probe(host, run)).not.toBe('done')
@@ -209,7 +209,7 @@ describe('the nix task on a stand-in', () => {
     expect(await wanted().probe(host, run)).toBe('done')
   })
 
-  it('names the option when systemd cannot read the schedule, before it writes anything', async () => {
+  it('names the option before it writes anything when systemd cannot read the schedule', async () => {
     await wanted().apply(host, run)
     await expect(
       wanted({ gc: { automatic: true, dates: 'weekly Nowhere/Atall' } }).apply(host, run),

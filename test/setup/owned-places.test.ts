@@ -56,7 +56,7 @@ function pathsInSources(): string[] {
   return [...new Set(named.filter((path) => !path.includes('$')).map((path) => path.replace(/[./]+$/, '')))]
 }
 
-it('every file below /etc that a source of a task names in full is reserved', () => {
+it('every file below /etc that the source of a task names in full is reserved', () => {
   const paths = pathsInSources()
   expect(paths.length).toBeGreaterThan(10)
   const free = paths.filter((path) => {
@@ -105,7 +105,7 @@ it.each([
   expect(isOption(name)).toBe(there)
 })
 
-it('every task says which option that there is, or which other place, does what users want in its files', () => {
+it('every task names an existing option, or another place, for each wish of users in its files', () => {
   const unclear = reserved.filter(({ instead }) => {
     const options = instead.match(/deployment(?:\.[A-Za-z]+)+/g) ?? []
     const elsewhere = /\b(?:beside it|drop-in|another folder|no file)\b/.test(instead)

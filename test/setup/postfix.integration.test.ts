@@ -129,12 +129,12 @@ ${shipped}END`),
     },
   }))
 
-  it('is wanted only where it is enabled', () => {
+  it('is wanted only when it is enabled', () => {
     expect(bindTask(postfixTask)(taskMachine({ hydra: { enable: true } }))).toBeUndefined()
     expect(bindTask(postfixTask)(taskMachine({ hydra: { postfix: { enable: true } } }))).toBeUndefined()
   })
 
-  it('asks for postfix where no other mail server is installed, and lets it listen to nobody else meanwhile', () => {
+  it('asks for postfix when no other mail server is installed, and keeps it from listening to other hosts meanwhile', () => {
     expect(wanted().packages).toEqual(['postfix | mail-transport-agent', 'iproute2'])
     expect(wanted().debconf).toEqual([
       'postfix postfix/main_mailer_type select Satellite system',
@@ -158,14 +158,14 @@ ${shipped}END`),
     expect(await wanted().probe(host, run)).toBe('done')
   })
 
-  it('takes no mail for the domain whose mail others take', async () => {
+  it('takes no mail for a domain with a mail server elsewhere', async () => {
     writeFileSync(join(root, 'mailname'), 'example.org\n')
     await wanted().apply(host, run)
     expect(mainText()).toContain('mydestination = $myhostname, web, localhost.$mydomain, localhost\n')
   })
 
   it.each(['hydra', '192.0.2.7'])(
-    'leaves its name as Debian set it where Hydra is called %s',
+    'leaves its name as Debian set it when Hydra is called %s',
     async (hostName) => {
       await wanted({ hostName }).apply(host, run)
       expect(mainText()).toContain('myhostname = web\n')
@@ -179,13 +179,13 @@ ${shipped}END`),
     expect(await wanted().probe(host, run)).toBe('done')
   })
 
-  it('names who has its port', async () => {
+  it('names the holder of its port', async () => {
     writeFileSync(join(root, 'listens'), 'LISTEN 0 1 127.0.0.1:25 *:* users:(("aiosmtpd",pid=7,fd=4))\n')
     await expect(wanted().apply(host, run)).rejects.toThrow('port 25 is taken by aiosmtpd (process 7)')
     expect(mainText()).toBe(shipped)
   })
 
-  it('sees that something else is open to other hosts', async () => {
+  it('sees another daemon that is open to other hosts', async () => {
     await wanted().apply(host, run)
     writeFileSync(join(root, 'listens'), 'LISTEN 0 100 0.0.0.0:25 0.0.0.0:*\nLISTEN 0 100 [::1]:25 [::]:*\n')
     expect(await wanted().probe(host, run)).toEqual({
@@ -193,7 +193,7 @@ ${shipped}END`),
     })
   })
 
-  it('fails with what it says when it does not start', async () => {
+  it('fails with its own words when it does not start', async () => {
     writeFileSync(join(root, 'fail-restart'), '')
     try {
       await expect(wanted().apply(host, run)).rejects.toMatchObject({
@@ -225,7 +225,7 @@ describe('a mail server that somebody set up', () => {
       'inet_interfaces = localhost, 192.0.2.1',
       'postfix takes mail from other hosts (inet_interfaces = localhost, 192.0.2.1)',
     ],
-  ])('for %s is left alone, and that is said', async (_, line, why) => {
+  ])('is left alone when it serves %s, and a log line says so', async (_, line, why) => {
     const name = line.split(' ')[0] ?? ''
     const text = `${shipped.replace(new RegExp(`^${name} =.*$`, 'm'), line)}`
     fresh(text)
@@ -237,14 +237,17 @@ describe('a mail server that somebody set up', () => {
     expect(existsSync(join(root, 'active-postfix.service'))).toBe(false)
   })
 
-  it.each(['localhost', '127.0.0.1, [::1]'])('for this host alone (%s) is taken over', async (interfaces) => {
-    fresh(shipped.replace('loopback-only', interfaces))
-    expect(await wanted().probe(host, run)).toBe('needed')
-    await wanted().apply(host, run)
-    expect(mainText()).toContain('inet_interfaces = loopback-only\n')
-  })
+  it.each(['localhost', '127.0.0.1, [::1]'])(
+    'is taken over when it serves this host alone (%s)',
+    async (interfaces) => {
+      fresh(shipped.replace('loopback-only', interfaces))
+      expect(await wanted().probe(host, run)).toBe('needed')
+      await wanted().apply(host, run)
+      expect(mainText()).toContain('inet_interfaces = loopback-only\n')
+    },
+  )
 
-  it('whose configuration nobody can read is not touched: what postfix says of it is the error', async () => {
+  it('is not touched when its configuration is unreadable, and the words of postfix are the error', async () => {
     const text = `${shipped}a broken line\n`
     fresh(text)
     await expect(wanted().probe(host, run)).rejects.toMatchObject({ detail: 'a broken line' })
@@ -252,7 +255,7 @@ describe('a mail server that somebody set up', () => {
     expect(mainText()).toBe(text)
   })
 
-  it('without any configuration is left alone', async () => {
+  it('is left alone without any configuration', async () => {
     rmSync(mainFile())
     expect(await wanted().probe(host, run)).toBe('done')
     expect(await wanted().apply(host, run)).toEqual({
@@ -260,7 +263,7 @@ describe('a mail server that somebody set up', () => {
     })
   })
 
-  it('and is not postfix is left alone', async () => {
+  it('is left alone when it is not postfix', async () => {
     rmSync(join(root, 'bin/postconf'))
     writeFileSync(join(root, 'sendmail'), '')
     expect(await wanted().probe(host, run)).toBe('done')
@@ -269,14 +272,14 @@ describe('a mail server that somebody set up', () => {
     })
   })
 
-  it('is needed where there is none, and missed where apt was to bring it', async () => {
+  it('is needed when there is none, and missed when apt was to install it', async () => {
     rmSync(join(root, 'bin/postconf'))
     expect(await wanted().probe(host, run)).toBe('needed')
     await expect(wanted().apply(host, run)).rejects.toThrow('postfix is not installed')
   })
 })
 
-describe('the proof', () => {
+describe('the proof of postfix', () => {
   let server: Server | undefined
   afterEach(() => {
     server?.close()
@@ -302,20 +305,20 @@ describe('the proof', () => {
     await wanted().verify(host, run)
   })
 
-  it('is asked of what was left alone too: Hydra hands its mails over there', async () => {
+  it('is also required of a foreign mail server, because Hydra hands its mails over there', async () => {
     fresh(shipped.replace('loopback-only', 'all'))
     await wanted().apply(host, run)
     await greetWith('220 mail.example.org ESMTP Exim 4.96\r\n')
     await wanted().verify(host, run)
   })
 
-  it('is not asked where Hydra sends its mails elsewhere and nothing is ours', async () => {
+  it('is not required when Hydra sends its mails elsewhere and no mail server is ours', async () => {
     fresh(shipped.replace('loopback-only', 'all'))
     host.port = 1
     await wanted({ smtpHost: 'mail.example.org' }).verify(host, run)
   })
 
-  it('is said when Hydra sends its mails past it', async () => {
+  it('reports that Hydra sends its mails past it', async () => {
     await wanted({ smtpHost: 'mail.example.org' }).apply(host, run)
     expect(run.lines.join('\n')).toContain('smtpHost is set: Hydra sends its mails there')
   })

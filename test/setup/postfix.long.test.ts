@@ -69,7 +69,7 @@ const shipped = `cp -p /var/tmp/main.cf.shipped /etc/postfix/main.cf; rm -f /run
 systemctl --quiet disable postfix.service; systemctl stop postfix.service`
 
 describe('postfix on a guest', () => {
-  it('listens on the loopback interface alone from the moment it is installed', async () => {
+  it('listens on the loopback interface alone from its installation on', async () => {
     expect(await setting('inet_interfaces')).toBe('loopback-only')
     expect(await setting('relayhost')).toBe('')
     expect(await guest.sh('postconf -h default_transport')).toBe('smtp')
@@ -98,7 +98,7 @@ describe('postfix on a guest', () => {
     }))
   })
 
-  it('takes mail from a service that may do as little as Hydra’s, and delivers it', async () => {
+  it('takes mail from a service with as few rights as Hydra’s, and delivers it', async () => {
     await wanted().apply(guest.host, run)
     await guest.sh(`id -u receiver > /dev/null 2>&1 || useradd --create-home receiver
 cat > /run/send.pl <<'END'
@@ -118,7 +118,7 @@ systemd-run --quiet --wait -p User=nobody -p NoNewPrivileges=true -p ProtectSyst
     )
   })
 
-  it('keeps a relay host that was set after it, and is left alone when it was set before', async () => {
+  it('keeps a later relay host, and is left alone when the relay host was set before', async () => {
     await guest.sh(shipped)
     await wanted().apply(guest.host, run)
     await guest.sh(`postconf -e 'relayhost = [smtp.example.org]:587'`)

@@ -51,7 +51,7 @@ it.each([
   ['bzip2', 'bzip2'],
   ['xz', 'xz-utils'],
 ])(
-  'a NAR whose program %s the machine lacks is a problem that names the package %s',
+  'a NAR whose program %s is missing on the machine is a problem that names the package %s',
   async (program, name) => {
     expect(await problem(program, nar)).toBe(
       `/nar/1.nar: its NAR is compressed by '${program}', and the machine has no such program: deployment.aptPackages = [ "${name}" ]`,

@@ -99,7 +99,7 @@ describe('a path that a cache serves', () => {
     expect(await problem(signedNarInfo({ ...fields, more }), body)).toMatch(message)
   })
 
-  it('is not in order where the unpacker refuses the file, or its NAR is not found', async () => {
+  it('is not in order when the unpacker refuses the file, or its NAR is not found', async () => {
     const compressed = signedNarInfo({ ...fields, more: { Compression: 'xz' } })
     await expect(problem(compressed, nar)).rejects.toThrow(/unpack a NAR by xz/)
     const plain = signedNarInfo({ ...fields, more: { Compression: 'none' } })
@@ -136,7 +136,7 @@ describe('a path that a cache serves', () => {
 })
 
 describe('a hash in base 32', () => {
-  it('is written as Nix writes it', () => {
+  it('is written in the form of Nix', () => {
     const of = (text: string) => nixBase32(createHash('sha256').update(text).digest())
     expect(of('')).toBe('0mdqa9w1p6cmli6976v4wi0sw9r4p5prkj7lzfd1877wk11c9c73')
     expect(of('abc')).toBe('1b8m03r63zqhnjf7l5wnldhh7c134ap5vpj0850ymkq1iyzicy5s')

@@ -20,25 +20,25 @@ function server(parts: readonly string[], end = false) {
 const ask = ({ connect }: { connect(): Promise<Duplex> }, signal = new AbortController().signal) =>
   smtpGreeting({ connect, signal, timeoutMs: 20_000 })
 
-it('the greeting is its last line, however it comes', async () => {
+it('the greeting is its last line, however it arrives', async () => {
   const mail = server(['220-one\r\n22', '0 two ESM', 'TP\r\n'])
   expect(await ask(mail)).toBe('220 two ESMTP')
   expect(mail.said).toEqual(['QUIT\r\n'])
 })
 
-it('a refusal is a greeting too', async () => {
+it('a refusal counts as a greeting', async () => {
   expect(await ask(server(['554 5.3.2 not now\r\n']))).toBe('554 5.3.2 not now')
 })
 
 it.each([
   ['hangs up', server([], true), 'the connection was closed without a greeting'],
   ['talks of something else', server(['x'.repeat(20_000)]), 'what answers is no mail server'],
-])('who %s is no mail server', async (_, other, why) => {
+])('a server that %s is no mail server', async (_, other, why) => {
   await expect(ask(other)).rejects.toThrow(why)
   expect(other.stream.destroyed).toBe(true)
 })
 
-it('a server that says nothing is given up at the deadline', async () => {
+it('a silent server is abandoned at the deadline', async () => {
   const silent = server([])
   const { signal } = new AbortController()
   await expect(smtpGreeting({ connect: silent.connect, signal, timeoutMs: 20 })).rejects.toThrow(
@@ -47,7 +47,7 @@ it('a server that says nothing is given up at the deadline', async () => {
   expect(silent.stream.destroyed).toBe(true)
 })
 
-it('a question that the user ends is interrupted, and says nothing of a deadline', async () => {
+it('a question cancelled by the user is interrupted, and mentions no deadline', async () => {
   const controller = new AbortController()
   const silent = server([])
   const asking = ask(silent, controller.signal)

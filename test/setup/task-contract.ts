@@ -51,12 +51,12 @@ export function taskContract(subject: () => ContractSubject): void {
     expect(await probe(), when).toBe('done')
   }
 
-  it('is needed where it never ran', async () => {
+  it('is needed when it never ran', async () => {
     await remote(subject().reset)
     expect(await probe()).toBe('needed')
   })
 
-  it('is done once applied, holds, and writes no file and no unit that it does not own', async () => {
+  it('is done once applied, holds, and writes only files and units that it owns', async () => {
     await remote(subject().reset)
     const files = new Set<string>()
     const units = new Set<string>()
@@ -77,7 +77,7 @@ export function taskContract(subject: () => ContractSubject): void {
     expect(free).toEqual([])
   })
 
-  it('changes no output when applied again', async () => {
+  it('changes no output when it is applied again', async () => {
     const first = await apply()
     expect(await apply()).toEqual(first)
     await expectDone()

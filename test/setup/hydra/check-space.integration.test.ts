@@ -49,10 +49,10 @@ function check(gib: number, options: Record<string, number>): void {
   expect(ended).toMatchObject({ status: expect.any(Number), stdout: '', stderr: '' })
 }
 
-describe('the look for room on the disk', () => {
+describe('the check for room on the disk', () => {
   const both = { minimumDiskFree: 4, minimumDiskFreeEvaluator: 2 }
 
-  it('stops each unit only when there is less room than its option asks for', () => {
+  it('stops each unit only when there is less room than its option demands', () => {
     check(5, both)
     expect([active(runner), active(evaluator)]).toEqual([true, true])
     check(3, both)
@@ -61,7 +61,7 @@ describe('the look for room on the disk', () => {
     expect([active(runner), active(evaluator)]).toEqual([false, false])
   })
 
-  it('starts them again when there is a tenth more room, and not before', () => {
+  it('starts the units again when there is a tenth more room, and not before', () => {
     check(1, both)
     check(2.1, both)
     expect([active(runner), active(evaluator)]).toEqual([false, false])

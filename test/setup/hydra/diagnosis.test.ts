@@ -11,7 +11,7 @@ const newer = (queueRunner: Record<string, unknown>, machine: Record<string, unk
   machines: { ci: { systems: ['x86_64-linux'], ...machine } },
 })
 
-describe('why a build does not turn green', () => {
+describe('the cause of a build that does not turn green', () => {
   it.each<[string, Partial<Evidence>, RegExp]>([
     [
       'the queue runner is not trusted (recorded)',
@@ -110,7 +110,7 @@ describe('why a build does not turn green', () => {
     ['the expression is wrong', { evaluation: 'error: undefined variable' }, /undefined variable/],
     ['the build fails', { status: 1 }, /the build itself failed/],
     ['nothing is seen', {}, /nothing says why/],
-  ])('is told: %s', (_, seen, why) => {
+  ])('is reported: %s', (_, seen, why) => {
     expect(diagnose({ ...nothing, ...seen })).toMatch(why)
   })
 })

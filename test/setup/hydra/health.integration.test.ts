@@ -42,25 +42,25 @@ async function web(address: string, status: number): Promise<number> {
   return (listening.address() as AddressInfo).port
 }
 
-describe('hydra-server', () => {
+describe('the health check of hydra-server', () => {
   it.each<[number, string | undefined]>([
     [200, undefined],
     // Shows nothing to strangers: `private = 1` in hydra.conf.
     [403, undefined],
     [500, 'it answers with status 500'],
-  ])('that answers with %i: %s', async (status, wrong) => {
+  ])('reports for an answer with %i: %s', async (status, wrong) => {
     const port = await web('127.0.0.1', status)
     expect(await webProblem(settings({ port }), taskRun())).toBe(wrong)
   })
 
-  it('is asked where it listens', async () => {
+  it('asks hydra-server at its own address', async () => {
     const port = await web('127.0.0.2', 200)
     expect(await webProblem(settings({ port, listenHost: '127.0.0.2' }), taskRun())).toBeUndefined()
     await expect(webProblem(settings({ port }), taskRun())).rejects.toThrow('ECONNREFUSED')
   })
 })
 
-describe('services that began before their user was let in to the Nix daemon', () => {
+describe('a service that began before its user got access to the Nix daemon', () => {
   beforeEach(() => {
     standIn('systemctl', 'case $5 in runs.service) echo 4711 ;; *) echo 0 ;; esac')
     standIn('getent', 'echo nix-users:x:30000:hydra')
@@ -69,19 +69,19 @@ describe('services that began before their user was let in to the Nix daemon', (
   const runsWith = (groups: string) =>
     writeFileSync(join(folder, 'proc/4711/status'), `Name:\tperl\nGroups:\t${groups}\nVmPeak:\t30000 kB\n`)
 
-  it('are told by the groups of their processes', async () => {
+  it('is recognised by the groups of its processes', async () => {
     runsWith('101 300000 ')
     expect(
       await unitsWithoutNixAccess(host, ['runs.service', 'stopped.service', 'x.timer'], taskRun()),
     ).toEqual(['runs.service'])
   })
 
-  it('are none when their processes have the group', async () => {
+  it('is no longer reported when its processes have the group', async () => {
     runsWith('101 30000 ')
     expect(await unitsWithoutNixAccess(host, ['runs.service'], taskRun())).toEqual([])
   })
 
-  it('are none where there is no such group', async () => {
+  it('is not reported when there is no such group', async () => {
     standIn('getent', 'exit 2')
     runsWith('101 ')
     expect(await unitsWithoutNixAccess(host, ['runs.service'], taskRun())).toEqual([])
@@ -97,7 +97,7 @@ describe('a database of Hydra', () => {
   const psql = (body: string) =>
     standIn('runuser', `case $* in *psql*) ${body} ;; *--status*) exit 1 ;; *) exit 0 ;; esac`)
 
-  it('is reported with the words of psql where it is down, and what only the database knows is not said', async () => {
+  it('is reported with the words of psql when it is down, without facts that only the database knows', async () => {
     psql(
       `echo 'psql: error: connection to server on socket "/run/postgresql/.s.PGSQL.5432" failed: No such file or directory' >&2
 printf '\\tIs the server running locally and accepting connections on that socket?\\n' >&2; exit 2`,
@@ -107,14 +107,14 @@ printf '\\tIs the server running locally and accepting connections on that socke
     ])
   })
 
-  it('is reported with the words of psql where it refuses the user', async () => {
+  it('is reported with the words of psql when it refuses the user', async () => {
     psql('echo \'psql: error: FATAL:  Peer authentication failed for user "hydra"\' >&2; exit 2')
     expect(await about()).toEqual([
       'the database hydra cannot be asked: psql: error: FATAL:  Peer authentication failed for user "hydra"',
     ])
   })
 
-  it('is reported as one without tables', async () => {
+  it('is reported when it has no tables', async () => {
     psql('echo 0')
     expect(await about()).toEqual([
       'the queue runner is not up',
@@ -123,14 +123,14 @@ printf '\\tIs the server running locally and accepting connections on that socke
     ])
   })
 
-  it('is not taken for one that is down because its client has a warning', async () => {
+  it('does not count as down because its client has a warning', async () => {
     psql('echo "could not change directory" >&2; echo 1')
     expect(await about()).toEqual(['the queue runner is not up'])
   })
 })
 
-describe('a service that was stopped for want of room', () => {
-  it('is told apart from one that somebody stopped', async () => {
+describe('a service that was stopped for lack of room', () => {
+  it('is told apart from a service that somebody stopped', async () => {
     standIn('runuser', 'exit 1')
     standIn('systemctl', 'echo inactive; exit 3')
     const installed = { facts: { runner: 'goes-to-builders' }, environment: {}, databasePort: 5432 } as const

@@ -15,8 +15,8 @@ const admin = (fullName: string) => ({
   users: { bob: { fullName, password: { generate: true } } },
 })
 
-describe('a user of Hydra who is changed', () => {
-  it('is a reason to run the task of users again, and no other one', () => {
+describe('a changed user of Hydra', () => {
+  it('is a reason to run the task of users again, and no other task', () => {
     expect(inputs(adminUserTask, admin('A'))).not.toBe(inputs(adminUserTask, admin('B')))
     expect(inputs(hydraTask, admin('A'))).toBe(inputs(hydraTask, admin('B')))
     expect(inputs(nginxTask, admin('A'))).toBe(inputs(nginxTask, admin('B')))
@@ -24,7 +24,7 @@ describe('a user of Hydra who is changed', () => {
   })
 })
 
-describe('a change of what concerns other tasks alone', () => {
+describe('a change of an option', () => {
   const store = (letter: string) => `/nix/store/${letter.repeat(32)}-hydra`
 
   it.each<[string, Record<string, unknown>]>([
@@ -45,7 +45,7 @@ describe('a change of what concerns other tasks alone', () => {
     ['another folder of the cache', { cache: { enable: true, directory: '/srv/cache' } }],
     ['another port of nix-serve', { nixServe: { enable: true, port: 5001 } }],
     ['the firewall', { openFirewall: true }],
-  ])('and this is one: %s', (_, hydra) => {
+  ])('is a reason to run nginx’ task again: %s', (_, hydra) => {
     expect(inputs(nginxTask, hydra)).not.toBe(inputs(nginxTask, {}))
   })
 
@@ -60,7 +60,7 @@ describe('a change of what concerns other tasks alone', () => {
     expect(inputs(hydraTask, hydra)).toBe(inputs(hydraTask, {}))
   })
 
-  it('is none for nix-serve and the proof either, which go by their own options', () => {
+  it('is no reason to run nix-serve and the proof again, which depend on their own options', () => {
     const more = { extraConfig: 'x = 1', nginx: { enable: true, serverAliases: ['ci.example.org'] } }
     expect(inputs(nixServeTask, { nixServe: { enable: true }, ...more })).toBe(
       inputs(nixServeTask, { nixServe: { enable: true } }),

@@ -30,7 +30,7 @@ describe('the lines of a journal that are read for a build', () => {
     expect(linesFor(line, proof)).toBe('')
   })
 
-  it('leave out every failure of the recorded journals, whose builds are others, and keep what names none', () => {
+  it('leave out every failure of other builds in the recorded journals, and keep lines that name no build', () => {
     for (const name of ['runner-not-trusted.txt', 'cache-wrong-owner.txt']) {
       expect(recorded(name)).toContain('possibly transient failure')
       const kept = linesFor(recorded(name), undefined)

@@ -117,8 +117,8 @@ async function builderProblems(): Promise<string[]> {
   return problems.filter((each) => /builder|queue runner/.test(each))
 }
 
-describe('a Hydra to whose queue runner builders come, started as its units say', () => {
-  it('makes its database, and a queue runner that nobody has come to yet', async () => {
+describe('a Hydra with a queue runner that builders connect to, started from its units,', () => {
+  it('makes its database, and starts a queue runner without builders', async () => {
     const { argv, env } = commandOf('hydra-init')
     expect(standIns.run(name, argv, { ...(await standIns.env({})), ...env })).toMatchObject({ status: 0 })
     expect(await builderProblems()).toEqual([
@@ -161,7 +161,7 @@ describe('a Hydra to whose queue runner builders come, started as its units say'
     expect(await builderProblems()).toEqual(['no builder has come to the queue runner'])
   })
 
-  it('has statistics that go on, for they are told whom to ask', async () => {
+  it('has statistics that go on, because they know the address to ask', async () => {
     const { argv, env } = commandOf('hydra-send-stats')
     const once = [...argv, '--once']
     const ended = standIns.run(name, once, { ...(await standIns.env({})), ...env })

@@ -52,8 +52,8 @@ const unit = (name: string, hydra: Record<string, unknown> = {}, facts = august2
 const buildMachines = (...machines: Record<string, unknown>[]): HydraOptions['buildMachines'] =>
   settings({ buildMachines: machines }).options.buildMachines
 
-describe('the units of a Hydra to whose queue runner builders come', () => {
-  it('have the machine’s own builder among them', () => {
+describe('the units of a Hydra with a queue runner that builders connect to', () => {
+  it('include the machine’s own builder', () => {
     expect(units().map(({ name }) => name)).toEqual([
       'hydra-init.service',
       'hydra-server.service',
@@ -87,7 +87,7 @@ describe('the units of a Hydra to whose queue runner builders come', () => {
     )
   })
 
-  it('let the queue runner write where it copies to', () => {
+  it('let the queue runner write to the destination of its copies', () => {
     expect(
       unit('hydra-queue-runner.service', { cache: { enable: true, directory: '/srv/cache' } }),
     ).toContain('/var/lib/hydra/build-logs /srv/cache /nix/var/nix/gcroots/hydra\n')
@@ -102,21 +102,21 @@ describe('the units of a Hydra to whose queue runner builders come', () => {
     expect(text).toContain('Restart=always\nRestartSec=5\n')
   })
 
-  it('stop the builder with the queue runner and start it with it, and never the other way round', () => {
+  it('stop and start the builder with the queue runner, and never the other way round', () => {
     expect(unit('hydra-queue-runner.service')).toContain('\nWants=hydra-builder.service\n')
     const text = unit('hydra-builder.service')
     expect(text).toContain('\nAfter=hydra-queue-runner.service\nPartOf=hydra-queue-runner.service\n')
     expect(text.match(/^Wants=.*$/gm)).toEqual(['Wants=hydra-init.service'])
   })
 
-  it('are hardened, and none requires another', () => {
+  it('are hardened, and no unit requires another', () => {
     for (const { name, text } of units().filter(({ name: each }) => each.endsWith('.service'))) {
       expect(text, name).toMatch(/NoNewPrivileges=true[\s\S]*ProtectSystem=strict/)
       expect(text, name).not.toContain('Requires=')
     }
   })
 
-  it('are started again when their own settings have changed', () => {
+  it('restart when their own settings have changed', () => {
     const reads = Object.fromEntries(units().map((each) => [each.name, each.reads]))
     expect(reads).toMatchObject({
       'hydra-server.service': ['/etc/hydra/hydra.conf'],
@@ -132,7 +132,7 @@ describe('the units of a Hydra to whose queue runner builders come', () => {
     )
   })
 
-  it('give a builder of before July 2026 its settings as options', () => {
+  it('give a builder from before July 2026 its settings as options', () => {
     const text = unit('hydra-builder.service', {}, { ...august2026, builderToldBy: 'options' })
     expect(text).toContain(
       'hydra-builder --gateway-endpoint unix:///run/hydra-queue-runner/builders.sock --max-jobs 2 --speed-factor 1 --systems x86_64-linux --systems aarch64-linux --supported-features kvm ',
@@ -140,7 +140,7 @@ describe('the units of a Hydra to whose queue runner builders come', () => {
     expect(text).not.toContain('--config-path')
   })
 
-  it('name the file of an evaluator that has one, also where it only unlocks', () => {
+  it('name the file of an evaluator with settings of its own, also when it only unlocks', () => {
     const text = unit('hydra-evaluator.service', {}, { ...august2026, evaluatorToldBy: 'file' })
     expect(text).toContain(`ExecStart=${path}/bin/hydra-evaluator --config-path /etc/hydra/evaluator.toml\n`)
     expect(text).toContain(
@@ -150,20 +150,20 @@ describe('the units of a Hydra to whose queue runner builders come', () => {
     expect(evaluatorSettings).toMatch(/^#.*\n$/)
   })
 
-  it('of before August 2026 are told the database by HYDRA_DBI', () => {
+  it('get the database from HYDRA_DBI before August 2026', () => {
     expect(unit('hydra-server.service', {}, { ...august2026, database: 'dbi' })).toContain('HYDRA_DBI=')
   })
 })
 
-describe('hydra.conf of it', () => {
-  it('says where the queue runner is asked, which an older one does not want to know', () => {
+describe('hydra.conf of a newer generation', () => {
+  it('names the address of the queue runner, which an older generation does not need', () => {
     expect(hydraConfig(settings({ queueRunnerPort: 18080 }), august2026)).toContain(
       'queue_runner_endpoint = http://127.0.0.1:18080\n',
     )
     expect(hydraConfig(settings(), { runner: 'goes-to-builders' })).not.toContain('queue_runner_endpoint')
   })
 
-  it('and its environment name no list of machines', () => {
+  it('names no list of machines, and neither does its environment', () => {
     expect(hydraEnvironment(database, august2026)).not.toHaveProperty('NIX_REMOTE_SYSTEMS')
     expect(hydraEnvironment(database, { ...august2026, runner: 'goes-to-builders' })).toHaveProperty(
       'NIX_REMOTE_SYSTEMS',
@@ -171,10 +171,10 @@ describe('hydra.conf of it', () => {
   })
 })
 
-describe('the settings of its queue runner', () => {
+describe('the settings file of its queue runner', () => {
   const header = '# Written by hydra-ops (set-up task "hydra"); changes made here are overwritten.\n'
 
-  it('name the database, the roots and the cache with its key', () => {
+  it('names the database, the roots and the cache with its key', () => {
     const cache = { enable: true, secretKeyFile: '/etc/hydra/cache.sec' }
     expect(queueRunnerSettings(settings({ cache }), { name: 'ci', port: 5433 })).toBe(`${header}\
 hydraDataDir = "/var/lib/hydra"
@@ -186,7 +186,7 @@ remoteStoreAddr = ["file:///var/lib/hydra/cache?secret-key=/etc/hydra/cache.sec"
 `)
   })
 
-  it('name no cache where none is wished', () => {
+  it('names no cache when none is requested', () => {
     expect(queueRunnerSettings(settings({ useSubstitutes: true }), database)).toMatch(
       /useSubstitutes = true\n$/,
     )
@@ -199,7 +199,7 @@ describe('the machine’s own builder', () => {
     useSubstitutes: false,
   })
 
-  it('does all that the machine can, when no builder is named', () => {
+  it('offers all capabilities of the machine when no builder is named', () => {
     expect(builderSettings(ownBuilder(options(), august2026)).split('\n').slice(1, -1)).toEqual([
       'maxJobs = 2',
       'speedFactor = 1',
@@ -210,7 +210,7 @@ describe('the machine’s own builder', () => {
     ])
   })
 
-  it('does what is said of localhost', () => {
+  it('follows the options of localhost', () => {
     const wish = {
       hostName: 'localhost',
       systems: ['i686-linux'],
@@ -232,7 +232,7 @@ describe('the machine’s own builder', () => {
     )
   })
 
-  it('is the only one that there can be', () => {
+  it('is the only possible builder', () => {
     const local = { hostName: 'localhost', systems: ['x86_64-linux'] }
     expect(unusableBuilders(buildMachines())).toBeUndefined()
     expect(unusableBuilders(buildMachines(local))).toBeUndefined()

@@ -24,7 +24,7 @@ function wanted(bind: ReturnType<typeof bindTask>, cache: Record<string, unknown
 const accounts = () => wanted(bindTask(hydraAccountsTask))
 const cache = (options: Record<string, unknown> = {}) => wanted(bindTask(binaryCacheTask), options)
 
-describe('users and directories of Hydra, on real users', () => {
+describe('the task for users and directories of Hydra, on real users,', () => {
   taskContract(() => ({
     host: machine.host,
     task: accounts(),
@@ -38,7 +38,7 @@ describe('users and directories of Hydra, on real users', () => {
     },
   }))
 
-  it('keeps what a directory holds, whose it is, and a link to another disk', async () => {
+  it('keeps the content of a directory, its owner, and a link to another disk', async () => {
     await accounts().apply(machine.host, run)
     await machine.sh(`touch /var/lib/hydra/build-logs/log; chown nobody /var/lib/hydra/build-logs/log
 mkdir /srv/hydra; mv /var/lib/hydra/* /srv/hydra/; rmdir /var/lib/hydra; ln -s /srv/hydra /var/lib/hydra`)
@@ -71,7 +71,7 @@ echo key > /etc/nix/web/secret; chgrp hydra /etc/nix/web/secret; chmod 0640 /etc
     },
   }))
 
-  it('is proved only when all who sign can read the key', async () => {
+  it('is proved only when all signing users can read the key', async () => {
     await cache().apply(machine.host, run)
     for (const [damage, user] of [
       ['chmod 0600 /etc/nix/web/secret', 'hydra-queue-runner'],
@@ -89,7 +89,7 @@ echo key > /etc/nix/web/secret; chgrp hydra /etc/nix/web/secret; chmod 0640 /etc
     await cache().verify(machine.host, run)
   })
 
-  it('says that a folder above it is closed to its user', async () => {
+  it('reports that a folder above it is closed to its user', async () => {
     await machine.sh('mkdir -p -m 0700 /srv/closed')
     const closed = cache({ directory: '/srv/closed/cache' })
     await closed.apply(machine.host, run)
@@ -114,7 +114,7 @@ echo key > /etc/nix/web/secret; chgrp hydra /etc/nix/web/secret; chmod 0640 /etc
       'mount -t tmpfs -o size=64m,mode=777,nr_inodes=2 tmpfs /srv/full && touch /srv/full/nix-cache-info',
       { detail: expect.stringContaining('No space left on device') },
     ],
-  ])('says that there is no room: not %s', async (_, fill, error) => {
+  ])('reports that there is no room: not %s', async (_, fill, error) => {
     // A mount of one command is gone with it, unless it is of the namespace's own.
     await machine.sh(`mkdir -p /srv/full; ${fill}`)
     const full = cache({ directory: '/srv/full' })
@@ -125,7 +125,7 @@ echo key > /etc/nix/web/secret; chgrp hydra /etc/nix/web/secret; chmod 0640 /etc
     await machine.sh('rm -r /srv/full')
   })
 
-  it('takes no folder that holds somebody’s files, and one that holds none, or a cache', async () => {
+  it('refuses a folder with somebody’s files, and accepts an empty folder or a cache', async () => {
     await machine.sh(`mkdir -p /srv/shop /srv/disk/lost+found /srv/old; touch /srv/shop/orders
 echo x > /srv/old/00000000000000000000000000000000.narinfo`)
     await expect(cache({ directory: '/srv/shop' }).apply(machine.host, run)).rejects.toMatchObject({

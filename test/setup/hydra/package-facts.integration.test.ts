@@ -49,7 +49,7 @@ const packageOf = (name: 'hydra' | 'hydra-database-url') => dirname(standIns.bin
 const facts = (path: string) => hydraFacts(host, path, taskRun())
 
 describe('a package of Hydra', () => {
-  it('whose queue runner goes to builders is seen as one', async () => {
+  it('is recognised when its queue runner goes to builders', async () => {
     expect(await facts(packageOf('hydra'))).toMatchObject({
       database: 'dbi',
       runner: 'goes-to-builders',
@@ -57,7 +57,7 @@ describe('a package of Hydra', () => {
     })
   })
 
-  it('whose queue runner takes builders is seen as one', async () => {
+  it('is recognised when builders connect to its queue runner', async () => {
     const found = await facts(packageOf('hydra-database-url'))
     expect(found).toMatchObject({
       database: 'url',
@@ -68,7 +68,7 @@ describe('a package of Hydra', () => {
     expect([...found.programs]).toContain('hydra-builder')
   })
 
-  it('that was joined of several ones is seen as what they are together', async () => {
+  it('is recognised as the sum of its parts when it was joined from several packages', async () => {
     program('apart', 'hydra-queue-runner', 'echo "  -g, --grpc-bind <GRPC_BIND>"')
     program('apart', 'hydra-builder', 'echo "  --gateway-endpoint <X>"; echo "  --max-jobs <N>"')
     const older = joined('older', packageOf('hydra'))
@@ -80,7 +80,7 @@ describe('a package of Hydra', () => {
     })
   })
 
-  it('whose evaluator has settings of its own is seen as one', async () => {
+  it('is recognised when its evaluator has settings of its own', async () => {
     program('own-evaluator', 'hydra-evaluator', 'echo "      --config-path <CONFIG_PATH>"')
     const newer = joined('newer', packageOf('hydra-database-url'))
     rmSync(join(newer, 'bin/hydra-evaluator'))
@@ -90,7 +90,7 @@ describe('a package of Hydra', () => {
     })
   })
 
-  it('is asked for its options without anything of ours in the environment', async () => {
+  it('is asked for its options without any variable of ours in the environment', async () => {
     const careless = joined('careless', packageOf('hydra'))
     rmSync(join(careless, 'bin/hydra-evaluator'))
     program('curious', 'hydra-evaluator', 'env | grep -q LC_ALL && echo "--config-path"; true')
@@ -99,7 +99,7 @@ describe('a package of Hydra', () => {
     })
   })
 
-  it('without the parts that are packages of their own is refused with how to join them', async () => {
+  it('is refused without the parts that are separate packages, with the way to join them', async () => {
     const alone = joined('alone', packageOf('hydra-database-url'))
     rmSync(join(alone, 'bin/hydra-builder'))
     await expect(facts(alone)).rejects.toMatchObject({
@@ -110,7 +110,7 @@ describe('a package of Hydra', () => {
   })
 })
 
-describe('the programs of a package', () => {
+describe('the set of programs of a package', () => {
   let root: string
   const file = (path: string, text: string, mode = 0o644) => {
     mkdirSync(dirname(join(root, path)), { recursive: true })
@@ -122,7 +122,7 @@ describe('the programs of a package', () => {
       file(`bin/hydra-${each}`, '#!/bin/sh\n', 0o755)
   })
 
-  it('are what it is known by', async () => {
+  it('identifies the package', async () => {
     file('bin/hydra-notify', '#!/bin/sh\n', 0o755)
     file('bin/other', '#!/bin/sh\n', 0o755)
     const { programs } = await facts(root)
@@ -132,7 +132,7 @@ describe('the programs of a package', () => {
     ])
   })
 
-  it('without hydra-create-user are refused, and what is missing is named', async () => {
+  it('is refused without hydra-create-user, and the missing program is named', async () => {
     rmSync(join(root, 'bin/hydra-create-user'))
     await expect(facts(root)).rejects.toMatchObject({
       code: 'PACKAGE',
@@ -141,12 +141,12 @@ describe('the programs of a package', () => {
     })
   })
 
-  it('of which one may not be run are refused too', async () => {
+  it('is refused when one of them may not be executed', async () => {
     chmodSync(join(root, 'bin/hydra-init'), 0o644)
     await expect(facts(root)).rejects.toThrow('it has no hydra-init')
   })
 
-  it('of something else are refused, with all that is missing', async () => {
+  it('is refused in another kind of package, with the names of all missing programs', async () => {
     rmSync(join(root, 'bin'), { recursive: true })
     await expect(facts(root)).rejects.toThrow(
       'it has no hydra-init, hydra-server, hydra-evaluator, hydra-queue-runner, hydra-create-user',

@@ -15,7 +15,7 @@ const ofRunner = (extraConfig: string) =>
   ports({ extraConfig }).flatMap(({ unit, port }) => (unit === 'hydra-queue-runner.service' ? [port] : []))
 
 describe('the ports of Hydra', () => {
-  it('are those of the web server and of the figures of a queue runner in C++', () => {
+  it('are those of the web server and of the metrics of a queue runner in C++', () => {
     expect(ports({ port: 3001 })).toEqual([
       {
         port: 3001,
@@ -30,11 +30,11 @@ describe('the ports of Hydra', () => {
     ])
   })
 
-  it('are the web server’s alone where the queue runner is older and tells no figures', () => {
+  it('are the web server’s alone when the queue runner is older and offers no metrics', () => {
     expect(ports({}, { ...classic, metrics: false }).map(({ port }) => port)).toEqual([3000])
   })
 
-  it('are those of status and web server where builders come to the queue runner', () => {
+  it('are those of status and web server when builders connect to the queue runner', () => {
     const newer = ports({ queueRunnerPort: 8081 }, { runner: 'takes-builders', metrics: false })
     expect(newer.map(({ port, unit }) => [port, unit])).toEqual([
       [3000, 'hydra-server.service'],

@@ -118,7 +118,7 @@ describe('the wait for the build that proves Hydra', () => {
     })
   })
 
-  it('names the cause that lasts, also where the journal has another one', async () => {
+  it('names the lasting cause, also when the journal has another cause', async () => {
     journal(notTrusted, noDatabase, noDatabase)
     await expect(prove()).rejects.toThrow('a service does not get into the database')
   })
@@ -127,7 +127,7 @@ describe('the wait for the build that proves Hydra', () => {
     ['was over at the next try', [notTrusted, '', 'finished'], pace],
     ['is another one each time', [notTrusted, noDatabase, ''], pace],
     ['was told twice of one failure', [notTrusted, notTrusted, ''], { ...pace, apartMs: 3_600_000 }],
-  ])('goes on where the cause %s', async (_, looks, patience) => {
+  ])('goes on when the cause %s', async (_, looks, patience) => {
     journal(...looks)
     await Promise.all([prove(patience), greenAfterwards()])
     expect(run.lines).toContain('proof: green: /nix/store/y')
@@ -160,7 +160,7 @@ describe('the wait for the build that proves Hydra', () => {
         "evaluation of jobset ‘shop:main (jobset#3)’ failed: No space left on device\n(shop:main) cannot connect to socket at '/nix/var/nix/daemon-socket/socket'",
       ),
     ],
-  ])('goes on where another build %s', async (_, looks) => {
+  ])('goes on when another build %s', async (_, looks) => {
     journal(...looks)
     await Promise.all([prove(), greenAfterwards()])
     expect(run.lines).toContain('proof: green: /nix/store/y')
@@ -193,12 +193,12 @@ describe('the wait for the build that proves Hydra', () => {
       [`${transient('other', 'b1')}\n${noDatabase}`, `${transient('other', 'b1')}\n${noDatabase}`],
       /get into the database/,
     ],
-  ])('ends where %s', async (_, looks, why) => {
+  ])('ends when %s', async (_, looks, why) => {
     journal(...looks)
     await expect(prove()).rejects.toThrow(why)
   })
 
-  it('does not blame what another build said for a proof that failed itself', async () => {
+  it('does not blame the words of another build for a proof that failed itself', async () => {
     journal(transient('other', 'b1'))
     const [proof] = await Promise.allSettled([prove(), endsAfterwards({ buildstatus: 1 })])
     expect(proof).toMatchObject({
@@ -226,7 +226,7 @@ describe('the wait for the build that proves Hydra', () => {
       200,
       /^the journal cannot be read: read the journal: did not end within 0\.2 s$/,
     ],
-  ])('goes on, and says so once, where journalctl %s', async (_, body, timeoutMs, said) => {
+  ])('goes on, with one line in the log, when journalctl %s', async (_, body, timeoutMs, said) => {
     program('journalctl', body)
     const exec = host.exec.bind(host)
     vi.spyOn(host, 'exec').mockImplementation((argv, options) =>
@@ -237,7 +237,7 @@ describe('the wait for the build that proves Hydra', () => {
     expect(run.lines.filter((line) => line.startsWith('the journal'))).toEqual([expect.stringMatching(said)])
   })
 
-  it('tells why the build failed also where the journal cannot be read', async () => {
+  it('reports why the build failed also when the journal cannot be read', async () => {
     program('journalctl', 'exit 1')
     const [proof] = await Promise.allSettled([prove(), endsAfterwards({ buildstatus: 1 })])
     expect(proof).toMatchObject({
@@ -249,14 +249,14 @@ describe('the wait for the build that proves Hydra', () => {
     })
   })
 
-  it('does not take a machine without a clock for one whose journal is silent', async () => {
+  it('does not mistake a machine without a clock for a machine with a silent journal', async () => {
     program('date', 'exit 1')
     await expect(prove()).rejects.toThrow("machine 'local': ask the time: an answer that makes no sense")
   })
 })
 
 describe('the wait for the signed path in the cache', () => {
-  it('ends with what the cache says, and the cause that the journal names is in the evidence', async () => {
+  it('ends with the answer of the cache, and the cause from the journal is in the evidence', async () => {
     const notCopied = 'nix copy to file:///srv/cache failed: error: opening file: no such folder'
     journal(notCopied)
     const publicKeyFile = join(root, 'public')
@@ -294,13 +294,13 @@ describe('the project of the proof', () => {
     expect(web.jobsets.get('/jobset/hydra-ops-probe/probe')).toMatchObject({ enabled: 0 })
   })
 
-  it('is disabled too where the build does not turn green', async () => {
+  it('is also disabled when the build does not turn green', async () => {
     journal(notTrusted, notTrusted)
     await expect(prove()).rejects.toThrow('does not trust')
     expect(web.jobsets.get(project)).not.toHaveProperty('enabled')
   })
 
-  it('is told of where it could not be disabled, and the proof holds', async () => {
+  it('is reported when it could not be disabled, and the proof holds', async () => {
     journal()
     await Promise.all([
       prove(),
@@ -313,7 +313,7 @@ describe('the project of the proof', () => {
     )
   })
 
-  it('makes the proof due again where an earlier one left it enabled', async () => {
+  it('makes the proof due again when an earlier proof left it enabled', async () => {
     const answers = (green: string, enabled: string) =>
       program(
         'runuser',

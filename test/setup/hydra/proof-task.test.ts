@@ -6,14 +6,14 @@ import { taskMachine } from '../../fakes/task-run.js'
 
 const admin = { userName: 'alice', roles: ['admin'], password: { generate: true } }
 
-describe('the proof', () => {
-  it('is a build for the machine itself, or for what is built for at all', () => {
+describe('the proof of Hydra', () => {
+  it('is a build for the machine itself, or for the only system with builders', () => {
     expect(provenSystem('x86_64-linux', [])).toBe('x86_64-linux')
     expect(provenSystem('x86_64-linux', ['aarch64-linux', 'x86_64-linux'])).toBe('x86_64-linux')
     expect(provenSystem('x86_64-linux', ['aarch64-linux', 'i686-linux'])).toBe('aarch64-linux')
   })
 
-  it('is wanted where somebody can ask for it, and not where it was left out', () => {
+  it('is wanted when it can be requested, and not when it was left out', () => {
     const wanted = (hydra: Record<string, unknown>) =>
       bindTask(hydraProofTask)(taskMachine({ hydra: { enable: true, ...hydra } }))
     expect(wanted({ admin })?.secrets).toHaveLength(1)
@@ -21,7 +21,7 @@ describe('the proof', () => {
     expect(wanted({ admin: { ...admin, roles: ['restart-jobs'] } })).toBeUndefined()
     expect(wanted({ admin, probe: false })).toBeUndefined()
   })
-  it('keeps its folder for itself: a file of the definition there would go with the next proof', () => {
+  it('keeps its folder for itself: the next proof would delete a file of the definition there', () => {
     const task = bindTask(hydraProofTask)(taskMachine({ hydra: { enable: true, admin } }))
     const say = (path: string) =>
       placeProblems([{ option: ['files'], path }], task?.owns ?? []).map((each) => each.say)

@@ -10,7 +10,7 @@ const signedBy = (hydra: Record<string, unknown>) => {
 const served = { cache: { enable: true }, nginx: { enable: true } }
 const key = '/etc/nix/web/public'
 
-describe('the signature that the proof looks for', () => {
+describe('the signature that the proof expects', () => {
   it.each<[string, Record<string, unknown>, string | undefined]>([
     ['nothing is replaced', { ...served, extraConfig: 'max_servers = 2' }, key],
     ['another store is filled', { ...served, extraConfig: 'store_uri = s3://bucket' }, undefined],
@@ -25,7 +25,7 @@ describe('the signature that the proof looks for', () => {
       undefined,
     ],
     ['a block has an option of that name', { ...served, extraConfig: '<x>\nstore_uri = s3://b\n</x>' }, key],
-  ])('is right where %s', (_, hydra, file) => {
+  ])('is right when %s', (_, hydra, file) => {
     expect(signedBy(hydra)).toBe(file)
   })
 })
@@ -40,7 +40,7 @@ describe('the folder of garbage collector roots', () => {
     },
   )
 
-  it('may be told of in a comment', () => {
+  it('may be mentioned in a comment', () => {
     expect(() => debianMachine({ hydra: { enable: true, extraConfig: '# gc_roots_dir = /x' } })).not.toThrow()
   })
 })

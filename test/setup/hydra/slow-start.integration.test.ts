@@ -28,7 +28,7 @@ afterAll(async () => {
   postgres?.stop()
 })
 
-it('the wait for a web server goes on while that loads, and the log says once what is seen meanwhile', async () => {
+it('the wait for a web server goes on while the server loads, and the log reports its state once', async () => {
   const { port } = settings.options
   const loaded = join(standIns.data, 'loaded')
   const env = await standIns.env({

@@ -44,7 +44,7 @@ async function apply(hydra: Record<string, unknown> = {}) {
 }
 
 describe('the set-up of Hydra', () => {
-  it('names the holder and the option where somebody has the port of the queue runner’s figures', async () => {
+  it('names the holder and the option when another program has the port of the queue runner’s metrics', async () => {
     listener(9198)
     await expect(apply()).rejects.toMatchObject({
       code: 'PORT_TAKEN',
@@ -53,7 +53,7 @@ describe('the set-up of Hydra', () => {
     })
   })
 
-  it('looks at the port that extraConfig names for them, and no more at 9198', async () => {
+  it('checks the port that extraConfig names for the metrics, and no longer 9198', async () => {
     const extraConfig = 'queue_runner_metrics_address = [::]:9299'
     listener(9299)
     await expect(apply({ extraConfig })).rejects.toThrow('port 9299 is taken by node_exporter')
@@ -61,7 +61,7 @@ describe('the set-up of Hydra', () => {
     await expect(apply({ extraConfig })).rejects.toThrow(beyondThePorts)
   })
 
-  it('goes on where somebody has 9198 and the queue runner is too old to listen there', async () => {
+  it('goes on when another program has 9198 and the queue runner is too old to listen there', async () => {
     listener(9198)
     writeFileSync(join(root, 'package/bin/.hydra-queue-runner-wrapped'), '\x7fELF\x02without figures')
     await expect(apply()).rejects.toThrow(beyondThePorts)

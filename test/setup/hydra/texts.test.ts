@@ -47,7 +47,7 @@ const names = (facts: HydraFacts, hydra: Record<string, unknown> = {}) =>
   )
 
 describe('the units of Hydra', () => {
-  it('are all that the package has programs for', () => {
+  it('match the programs of the package', () => {
     expect(names(may2022)).toEqual([
       'hydra-init.service',
       'hydra-server.service',
@@ -84,7 +84,7 @@ describe('the units of Hydra', () => {
       )
   })
 
-  it('send statistics only where that is wished, and take the unit away elsewhere', () => {
+  it('send statistics only on request, and are otherwise removed', () => {
     expect(names(may2022)).not.toContain('hydra-send-stats.service')
     expect(allHydraUnits).toContain('hydra-send-stats.service')
     expect(names(may2022, { sendStats: true })).toContain('hydra-send-stats.service')
@@ -94,11 +94,11 @@ describe('the units of Hydra', () => {
     )
   })
 
-  it('do not start statistics again that ended because there is nobody to ask', () => {
+  it('do not restart statistics that ended because there is no address to ask', () => {
     expect(unit('hydra-send-stats.service', { sendStats: true })).toContain('Restart=on-failure\n')
   })
 
-  it('are started again when what they read at their start has changed', () => {
+  it('restart when a file that they read at their start has changed', () => {
     const postgresql = 'p.service'
     const reads = hydraUnits({
       settings: settings(),
@@ -115,7 +115,7 @@ describe('the units of Hydra', () => {
     })
   })
 
-  it('run as the users and write where the ones that ran on Debian did', () => {
+  it('keep the users and the writable places of the units that ran on Debian', () => {
     expect(unit('hydra-server.service')).toContain(
       `ExecStart=${path}/bin/hydra-server -f -h 127.0.0.1 -p 3000 --max_spare_servers 5 --max_servers 25 --max_requests 100\n`,
     )
@@ -132,7 +132,7 @@ describe('the units of Hydra', () => {
     )
   })
 
-  it('let the queue runner write to the cache where there is one', () => {
+  it('let the queue runner write to the cache when there is one', () => {
     expect(unit('hydra-queue-runner.service')).toContain(
       'ReadWritePaths=/var/lib/hydra/queue-runner /var/lib/hydra/build-logs /nix/var/nix/gcroots/hydra\n',
     )
@@ -141,7 +141,7 @@ describe('the units of Hydra', () => {
     ).toContain('/var/lib/hydra/build-logs /srv/cache /nix')
   })
 
-  it('are hardened, each of them', () => {
+  it('are all hardened', () => {
     const services = names(may2022).filter((name) => name.endsWith('.service'))
     for (const name of services)
       expect(unit(name)).toMatch(
@@ -149,7 +149,7 @@ describe('the units of Hydra', () => {
       )
   })
 
-  it('hand mails to postfix of the machine by SMTP: sendmail they could not use', () => {
+  it('hand mails to postfix of the machine by SMTP, because they could not use sendmail', () => {
     const mail = (hydra: Record<string, unknown>) =>
       [...unit('hydra-notify.service', hydra).matchAll(/EMAIL_SENDER_TRANSPORT\w*=[^"]*/g)].map(
         ([line]) => line,
@@ -164,7 +164,7 @@ describe('the units of Hydra', () => {
     )
   })
 
-  it('watch the disk where that is wished', () => {
+  it('watch the disk on request', () => {
     expect(unit('hydra-check-space.timer')).toBe('')
     expect(unit('hydra-check-space.service', { minimumDiskFree: 2 })).toContain(
       'ExecStart=/bin/sh /etc/hydra/check-space.sh\n',
@@ -177,17 +177,17 @@ describe('the units of Hydra', () => {
     expect(text).not.toContain('hydra-evaluator')
   })
 
-  it('escape what systemd would interpret', () => {
+  it('escape characters that systemd would interpret', () => {
     const text = unit('hydra-server.service', { extraEnv: { MOTD: '50% "off" \\o/' } })
     expect(text).toContain('Environment="MOTD=50%% \\"off\\" \\\\o/"\n')
   })
 })
 
-describe('where Hydra finds its database', () => {
+describe('the address of Hydra’s database', () => {
   const older = { database: 'dbi', runner: 'goes-to-builders' } as const
   const newer = { database: 'url', runner: 'takes-builders' } as const
 
-  it('is told as each generation wants it', () => {
+  it('is passed in the form of each generation', () => {
     expect(hydraEnvironment(database, older).HYDRA_DBI).toBe('dbi:Pg:dbname=hydra;user=hydra;')
     expect(hydraEnvironment(database, older, 'hydra-init').HYDRA_DBI).toBe(
       'dbi:Pg:dbname=hydra;user=hydra;application_name=hydra-init',
@@ -200,13 +200,13 @@ describe('where Hydra finds its database', () => {
     )
   })
 
-  it('is told to login shells too', () => {
+  it('is also passed to login shells', () => {
     expect(shellProfile(database, older)).toContain("export HYDRA_DBI='dbi:Pg:dbname=hydra;user=hydra;'\n")
   })
 })
 
 describe('hydra.conf', () => {
-  it('is the one that worked', () => {
+  it('has the text that worked', () => {
     expect(
       hydraConfig(settings({ cache: { enable: true, secretKeyFile: '/etc/hydra/cache.sec' } }), may2022),
     ).toBe(`\
@@ -223,14 +223,14 @@ binary_cache_secret_key_file = /etc/hydra/cache.sec
 `)
   })
 
-  it('signs what hydra-server serves also where only nix-serve is wanted, and nothing without a key', () => {
+  it('signs the answers of hydra-server also when only nix-serve is wanted, and nothing without a key', () => {
     expect(hydraConfig(settings({ nixServe: { enable: true } }), may2022)).toContain(
       'binary_cache_secret_key_file = /etc/nix/web/secret\n',
     )
     expect(hydraConfig(settings(), may2022)).not.toMatch(/store_uri|secret/)
   })
 
-  it('holds a "#" as Perl’s Config::General reads it, which begins a comment otherwise', () => {
+  it('escapes a "#" for Perl’s Config::General, which would begin a comment', () => {
     const text = hydraConfig(
       settings({ tracker: '<a href="#top">up</a>', notificationSender: 'hydra#1@example.org' }),
       may2022,
@@ -239,7 +239,7 @@ binary_cache_secret_key_file = /etc/hydra/cache.sec
     expect(text).toContain('notification_sender = hydra\\#1@example.org\n')
   })
 
-  it('takes further lines', () => {
+  it('accepts further lines', () => {
     expect(hydraConfig(settings({ extraConfig: 'max_concurrent_evals = 2\n' }), may2022)).toMatch(
       /\nmax_concurrent_evals = 2\n$/,
     )
@@ -277,7 +277,7 @@ describe('hydra.conf with further lines that repeat an option of ours', () => {
     }
   })
 
-  it('leaves ours alone for a block, a comment, an Include and a name in other letters', () => {
+  it('keeps our option beside a block, a comment, an Include and a name in other letters', () => {
     const kept = [
       '<githubstatus>\n  base_uri = https://github.example.org\n</githubstatus>',
       '# base_uri = x',
@@ -291,22 +291,22 @@ describe('hydra.conf with further lines that repeat an option of ours', () => {
     }
   })
 
-  it('keeps what the user repeats himself: Hydra reads a list there', () => {
+  it('keeps the repetitions of the user, which Hydra reads as a list', () => {
     const lines = 'dynamicruncommand = 1\nmax_servers = 3\nmax_servers = 4'
     expect(conf(lines)).toMatch(/\ndynamicruncommand = 1\nmax_servers = 3\nmax_servers = 4\n$/)
     expect(conf(lines)).not.toContain('max_servers = 25')
   })
 })
 
-describe('the builders', () => {
-  it('are the machine itself with all it can do, when none is named', () => {
+describe('the list of builders', () => {
+  it('is the machine itself with all its capabilities when no builder is named', () => {
     expect(machinesFile([], may2022)).toBe(
       'localhost x86_64-linux,builtin - 2 1 kvm,nixos-test,benchmark,big-parallel - -\n',
     )
     expect(machinesFile([], { ...may2022, kvm: false })).not.toContain('kvm')
   })
 
-  it('are those that are named', () => {
+  it('is the list of named builders', () => {
     const { buildMachines } = settings({
       buildMachines: [
         { hostName: 'localhost', systems: ['x86_64-linux'], maxJobs: 4 },
@@ -328,7 +328,7 @@ builder@b.example.org aarch64-linux /etc/hydra/key 1 1 slow slow AAAA
   })
 })
 
-describe('the URL', () => {
+describe('the URL of Hydra', () => {
   const urlOf = (hydra: Record<string, unknown>, published?: number) =>
     hydraSettings({
       ...taskMachine({ hydra: { enable: true, hostName: 'hydra.example.org', ...hydra } }),
@@ -343,7 +343,7 @@ describe('the URL', () => {
     [{ nginx: { enable: true, tls: 'self-signed' } }, 28080, 'https://hydra.example.org'],
     [{ nginx: { enable: true, hostName: 'ci.example.org' } }, undefined, 'http://ci.example.org'],
     [{ nginx: { enable: true }, url: 'https://x.example.org/' }, 28080, 'https://x.example.org'],
-  ])('of %j, published at %s, is %s', (hydra, published, url) => {
+  ])('with %j, published at %s, is %s', (hydra, published, url) => {
     expect(urlOf(hydra, published)).toBe(url)
   })
 })

@@ -85,7 +85,7 @@ describe('the units of Hydra', () => {
     ],
     ['with an environment of every character', { extraEnv: { EVERY: everyCharacter(), EMPTY: '' } }],
     ['with IPv6', { listenHost: '::1' }],
-  ])('are what systemd takes: %s', (_, hydra) => {
+  ])('are accepted by systemd: %s', (_, hydra) => {
     expect(complaints(unitsOf(hydra))).toBe('')
   })
 
@@ -93,20 +93,20 @@ describe('the units of Hydra', () => {
     ['as they are', {}],
     ['with settings as options', { builderToldBy: 'options' }],
     ['with an evaluator that has settings of its own', { evaluatorToldBy: 'file' }],
-  ])('are what systemd takes where builders come to the queue runner: %s', (_, facts) => {
+  ])('are accepted by systemd when builders connect to the queue runner: %s', (_, facts) => {
     const units = unitsOf({ cache: { enable: true } }, { ...facts, runner: 'takes-builders' })
     expect(units.map(({ name }) => name)).toContain('hydra-builder.service')
     expect(complaints(units)).toBe('')
   })
 
-  it('would not be taken with a mistake in them', () => {
+  it('would be rejected with a mistake in them', () => {
     const [first] = unitsOf({})
     expect(
       complaints([{ name: 'broken.service', text: `${first?.text}\n[Service]\nRestart=sometimes\n` }]),
     ).toMatch(/restart specifier/)
   })
 
-  it('give a program each variable as it is', () => {
+  it('pass each variable to a program unchanged', () => {
     const value = everyCharacter()
     const server = unitsOf({ extraEnv: { EVERY: value } }).find(({ name }) => name === 'hydra-server.service')
     const line = environmentIn(server?.text ?? '').find((each) => each.includes('EVERY=')) ?? ''
@@ -120,8 +120,8 @@ function everyCharacter(): string {
   return Array.from({ length: 95 }, (_, index) => String.fromCharCode(32 + index)).join('')
 }
 
-describe('the other units', () => {
-  it('are what systemd takes', () => {
+describe('the list of other units', () => {
+  it('is accepted by systemd', () => {
     const options = { address: '127.0.0.1', port: 5000, secretKeyFile: '/etc/nix/ci/secret' }
     const nixServe = nixServeUnit({ ...options, package: join(root, 'package') })
     expect(complaints([{ name: 'nix-serve.service', text: nixServe }])).toBe('')

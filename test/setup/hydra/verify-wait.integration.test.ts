@@ -91,7 +91,7 @@ describe('the wait for the first answer of hydra-server', () => {
     ['is not let into the database', 'hydra-server', noDatabase, /a service does not get into the database/],
     ['lacks a folder', 'hydra-server', noFolder, /a folder that a unit writes to does not exist/],
     ['waits for hydra-init in vain', 'hydra-init', noDatabase, /a service does not get into the database/],
-  ])('ends early where it %s', async (_, unit, words, cause) => {
+  ])('ends early when it %s', async (_, unit, words, cause) => {
     journalOf(unit, words, '', words)
     await expect(verify(await freePort())).rejects.toMatchObject({
       code: 'LASTING_CAUSE',
@@ -110,7 +110,7 @@ describe('the wait for the first answer of hydra-server', () => {
     ['is told twice of one failure', [noDatabase, noDatabase, ''], { ...pace, apartMs: 3_600_000 }],
     ['is a database that starts', [starting, starting, starting], pace],
     ['is another one each time', [noDatabase, noFolder, ''], pace],
-  ])('goes on where a cause %s', async (_, said, patience) => {
+  ])('goes on when a cause %s', async (_, said, patience) => {
     journalOf('hydra-server', ...said)
     const port = await freePort()
     rmSync(join(root, 'package'), { recursive: true })
@@ -122,7 +122,7 @@ describe('the wait for the first answer of hydra-server', () => {
 })
 
 describe("the wait for all of Hydra's services", () => {
-  it('ends early where the journal of one names the same cause again, which is read by one watch and once as evidence', async () => {
+  it('ends early when the journal of one names the same cause again, which is read by one watch and once as evidence', async () => {
     journalOf('hydra-evaluator', noDatabase, noDatabase)
     await expect(verify(await listening())).rejects.toMatchObject({
       code: 'LASTING_CAUSE',
@@ -134,7 +134,7 @@ describe("the wait for all of Hydra's services", () => {
     expect(others).toEqual([expect.arrayContaining(['--lines=20', expect.stringMatching(/^--since=@\d+$/)])])
   })
 
-  it('goes on where only builds fail on a builder', async () => {
+  it('goes on when only builds fail on a builder', async () => {
     const fails =
       'possibly transient failure building ‘/nix/store/x.drv’ on ‘b1’: error: unexpected end-of-file'
     journalOf('hydra-queue-runner', fails, fails, fails, noDatabase, noDatabase)

@@ -19,7 +19,7 @@ const session = (url = `http://127.0.0.1:${port}`) =>
   new WebSession({ url, port, encrypted: false, headers: {} }, taskRun())
 
 describe('a login to Hydra', () => {
-  it('shows who the user is there', async () => {
+  it('shows the user’s name there', async () => {
     const alice = session()
     await alice.login(machine, 'alice', 'pässword "quoted" \\ $(x)')
     expect(await alice.currentUser(machine)).toEqual({ username: 'alice', userroles: ['admin'] })
@@ -31,7 +31,7 @@ describe('a login to Hydra', () => {
     expect((await alice.currentUser(machine)).username).toBe('alice')
   })
 
-  it('that is refused says why, without the password', async () => {
+  it('gives the reason, without the password, when it is refused', async () => {
     const error = await session()
       .login(machine, 'alice', 'hunter2')
       .catch((thrown: unknown) => thrown)
@@ -43,7 +43,7 @@ describe('a login to Hydra', () => {
     expect(JSON.stringify(error) + String(error)).not.toContain('hunter2')
   })
 
-  it('is not taken for one when nobody is signed in', async () => {
+  it('does not count as one when nobody is signed in', async () => {
     await expect(session().currentUser(machine)).rejects.toThrow('This page requires you to sign in.')
   })
 

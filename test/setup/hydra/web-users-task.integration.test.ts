@@ -95,7 +95,7 @@ describe('a password', () => {
     controls: 'a\tb\u0001c\u007f',
   }
 
-  it('opens Hydra as it is, whatever characters it has, and is shown nowhere', async () => {
+  it('opens Hydra whatever characters it has, and is shown nowhere', async () => {
     const users = Object.fromEntries(
       Object.keys(passwords).map((name) => [name, { password: { prompt: true } }]),
     )
@@ -110,7 +110,7 @@ describe('a password', () => {
     for (const password of Object.values(passwords)) expect(shown).not.toContain(password)
   }, 900_000)
 
-  it('that is wrong is refused, and the error does not show it', async () => {
+  it('is refused when it is wrong, and the error does not show it', async () => {
     await wanted().apply(host, taskRun({ 'hydra-user-alice': 'hunter2' }))
     const wrong = taskRun({ 'hydra-user-alice': 'hunter3' })
     const refused = await wanted()
@@ -120,7 +120,7 @@ describe('a password', () => {
     expect(String(refused) + JSON.stringify(refused)).not.toContain('hunter')
   })
 
-  it('stays what it is when only a name changes', async () => {
+  it('stays unchanged when only a name changes', async () => {
     await wanted().apply(host, taskRun({ 'hydra-user-alice': 'hunter2' }))
     const hash = () => postgres.sql("select password from users where username = 'alice'")
     const before = hash()
@@ -130,7 +130,7 @@ describe('a password', () => {
     expect(hash()).toBe(before)
   })
 
-  it('of one user is no reason to touch another one', async () => {
+  it('is no reason to touch another user', async () => {
     postgres.sql("insert into users (username, emailaddress, password) values ('carol', '', 'kept')")
     await wanted().apply(host, taskRun({ 'hydra-user-alice': 'hunter2' }))
     expect(postgres.sql("select password from users where username = 'carol'").trim()).toBe('kept')

@@ -57,8 +57,8 @@ const bob = {
   ...{ roles: ['cancel-build', 'restart-jobs'], password: 'pä"s\'s \\ $(false) `x` %n' },
 }
 
-describe('users of a Hydra', () => {
-  it('are made with all that was asked for, and read back', async () => {
+describe('the list of users of a Hydra', () => {
+  it('is created with all requested fields, and read back', async () => {
     await initialised()
     await admin().change(host, bob, run)
     const { password, ...rest } = bob
@@ -67,7 +67,7 @@ describe('users of a Hydra', () => {
     expect(JSON.stringify(host.seen) + run.lines.join('\n')).not.toContain(password.slice(0, 4))
   })
 
-  it('keep name, mail, roles and password when nothing is said of them', async () => {
+  it('keeps name, mail, roles and password when no option sets them', async () => {
     await initialised()
     await admin().change(host, bob, run)
     const before = hash('bob')
@@ -84,7 +84,7 @@ describe('users of a Hydra', () => {
     ])
   })
 
-  it('are sorted by name; without a password one cannot log in', async () => {
+  it('is sorted by name, and a user without a password cannot log in', async () => {
     await initialised()
     for (const name of ['zoe', 'amy']) await admin().change(host, { name, roles: [] }, run)
     const seen = await admin().list(host, run)
@@ -94,7 +94,7 @@ describe('users of a Hydra', () => {
     ])
   })
 
-  it('cannot be listed before there is a database: that is an error, not nobody', async () => {
+  it('is an error, not empty, before there is a database', async () => {
     await expect(admin().list(host, run)).rejects.toMatchObject({
       exitCode: 1,
       detail: expect.stringContaining('relation "users" does not exist'),

@@ -77,7 +77,7 @@ function files(): Record<string, string> {
   return Object.fromEntries(found)
 }
 
-describe('a site that is broken before we come', () => {
+describe('a site that was broken before ours', () => {
   it.each<[string, string, RegExp]>([
     [
       'a word that nginx does not know',
@@ -111,7 +111,7 @@ describe('a site that is broken before we come', () => {
   })
 })
 
-describe('a site that breaks after ours was put in place', () => {
+describe('a site that breaks after ours was enabled', () => {
   it.each<[string, string, string]>([
     [
       'a word that nginx does not know',
@@ -145,7 +145,7 @@ function literal(text: string): string {
 }
 
 describe('the site of Hydra', () => {
-  it('gets on with others: one that answers by default, one of the same name on another port, one that is `localhost`', async () => {
+  it('coexists with others: a default site, a site of the same name on another port, a site called `localhost`', async () => {
     rmSync(join(root, 'etc/sites-enabled/default'))
     put('sites-enabled/shop', 'server { listen 80 default_server; server_name shop; }\n')
     put('sites-enabled/other', 'server { listen 8081; server_name hydra.example.org; }\n')
@@ -154,13 +154,13 @@ describe('the site of Hydra', () => {
     expect(await wanted({ cacheHostName: 'cache.example.org' }).probe(host, run)).toBe('done')
   })
 
-  it('takes the place of Debian’s own, which says that it is the one by default', async () => {
+  it('takes the place of Debian’s own site, which declares itself the default', async () => {
     put('sites-available/default', shipped)
     await wanted().apply(host, run)
     expect(existsSync(join(root, 'etc/sites-enabled/default'))).toBe(false)
   })
 
-  it('that needs a certificate which is not there is refused, and the one before it stays', async () => {
+  it('is refused when its certificate is missing, and the former site stays', async () => {
     await wanted().apply(host, run)
     const before = files()
     const tls = wanted({ tls: 'files', tlsCertificate: '/nonexistent.pem', tlsKey: '/nonexistent.key' })
@@ -201,7 +201,7 @@ describe('another site with a name of Hydra', () => {
     expect(files()).toEqual(before)
   })
 
-  it('is one too where it has the name of the cache, and every file is named', async () => {
+  it('counts as a conflict also with the name of the cache, and every file is named', async () => {
     put('sites-enabled/a-shop', 'server { listen 80; server_name cache.example.org; }\n')
     put('sites-enabled/b-shop', 'server { listen 80; server_name cache.example.org; }\n')
     await expect(wanted({ cacheHostName: 'cache.example.org' }).apply(host, run)).rejects.toThrow(
@@ -209,13 +209,13 @@ describe('another site with a name of Hydra', () => {
     )
   })
 
-  it('is found where the names are written with capitals, here and there', async () => {
+  it('is found when the names are written with capitals, here and there', async () => {
     put('sites-enabled/shop', 'server { listen 80; server_name CI.Example.org; }\n')
     const task = wanted({ hostName: 'Hydra.Example.ORG', serverAliases: ['Ci.example.org'] })
     await expect(task.apply(host, run)).rejects.toThrow(/sites-enabled\/shop \(ci\.example\.org\)$/)
   })
 
-  it('is found where its name or its port stands in an included file', async () => {
+  it('is found when its name or its port stands in an included file', async () => {
     put('names', 'server_name hydra.example.org;\n')
     put('sites-enabled/a-shop', `server { listen 80; include ${root}/etc/names; }\n`)
     await expect(wanted().apply(host, run)).rejects.toThrow(/etc\/names \(hydra\.example\.org\)$/)
@@ -229,7 +229,7 @@ describe('another site with a name of Hydra', () => {
     ['the address of all', 'listen *:80;'],
     ['a range of ports', 'listen 78-81;'],
     ['the address of all of IPv6', 'listen [::]:80 ipv6only=on;'],
-  ])('is the only one that is named, among sites on other ports: it says %s', async (_, listen) => {
+  ])('is the only site that is named, among sites on other ports: it says %s', async (_, listen) => {
     put('sites-enabled/a-shop', `server { ${listen} server_name hydra.example.org; }\n`)
     put('sites-enabled/b-shop', 'server { listen 8090; server_name hydra.example.org; }\n')
     put('sites-enabled/c-shop', 'server { listen 127.0.0.1:8080; server_name hydra.example.org; }\n')
@@ -246,14 +246,14 @@ describe('another site with a name of Hydra', () => {
     ['a port', 'listen 8090;'],
     ['an address', 'listen 127.0.0.1:80;'],
     ['a port that begins like ours', 'listen 8080;'],
-  ])('is none of our business where two sites of others share %s that Hydra has not', async (_, listen) => {
+  ])('is no conflict when two foreign sites share %s, which Hydra does not have', async (_, listen) => {
     for (const name of ['a-shop', 'b-shop'])
       put(`sites-enabled/${name}`, `server { ${listen} server_name hydra.example.org; }\n`)
     await wanted().apply(host, run)
     expect(await wanted().probe(host, run)).toBe('done')
   })
 
-  it('is none where only the cache would have the name, and no cache is served', async () => {
+  it('is no conflict when only the cache would have the name, and no cache is served', async () => {
     for (const name of ['a-shop', 'b-shop'])
       put(`sites-enabled/${name}`, 'server { listen 80; server_name cache.example.org; }\n')
     const nginx = { enable: true, cacheHostName: 'cache.example.org' }
@@ -262,7 +262,7 @@ describe('another site with a name of Hydra', () => {
     expect(await task.probe(host, run)).toBe('done')
   })
 
-  it('is none of our business where both have a name that Hydra does not', async () => {
+  it('is no conflict when both sites have a name that Hydra does not have', async () => {
     put('sites-enabled/a-shop', 'server { listen 80; server_name shop; }\n')
     put('sites-enabled/b-shop', 'server { listen 80; server_name shop; }\n')
     await wanted().apply(host, run)

@@ -81,13 +81,13 @@ describe('the site of nginx', () => {
     expect(accepts(text(hydra))).toBe('accepted')
   })
 
-  it('would not be accepted with a mistake in it', () => {
+  it('would be rejected with a mistake in it', () => {
     expect(accepts(text(all).replace('server_name', 'server_nam'))).toContain(
       'unknown directive "server_nam"',
     )
   })
 
-  it('hands on the host with its port, the scheme and the client', () => {
+  it('passes on the host with its port, the scheme and the client', () => {
     for (const line of [
       'proxy_set_header Host $http_host;',
       'proxy_set_header X-Real-IP $remote_addr;',
@@ -110,7 +110,7 @@ describe('the site of nginx', () => {
     )
   })
 
-  it('sends everybody to the encrypted one, but for what is signed anyway', () => {
+  it('redirects everybody to the encrypted site, except for signed content', () => {
     const tls = text({ ...all, nginx: { ...all.nginx, tls: 'self-signed' } })
     expect(tls).toContain('return 301 https://127.0.0.1:28080$request_uri;')
     expect(tls.match(/location \/static-cache\//g)).toHaveLength(2)

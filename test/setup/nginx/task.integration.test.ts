@@ -99,7 +99,7 @@ ln -sfn ../sites-available/default @/etc/sites-enabled/default`),
     },
   }))
 
-  it('turns off Debian’s site only while it is as shipped', async () => {
+  it('turns off Debian’s site only when it is unchanged', async () => {
     await wanted().apply(host, run)
     expect(existsSync(enabled('default'))).toBe(false)
     expect(readFileSync(site('default'), 'utf8')).toBe(shipped)
@@ -122,7 +122,7 @@ ln -sfn ../sites-available/default @/etc/sites-enabled/default`),
     expect(readFileSync(enabled('shop'), 'utf8')).toBe('a shop\n')
   })
 
-  it('changes nothing where the configuration was broken before', async () => {
+  it('changes nothing when the configuration was broken before', async () => {
     writeFileSync(enabled('shop'), 'broken\n')
     await expect(wanted().apply(host, run)).rejects.toMatchObject({
       message: expect.stringContaining('was broken before; it was not changed'),
@@ -141,14 +141,14 @@ ln -sfn ../sites-available/default @/etc/sites-enabled/default`),
     expect(readlinkSync(enabled('hydra-ops'))).toContain('sites-available/hydra-ops')
   })
 
-  it('leaves everything as it was when the first site is refused', async () => {
+  it('leaves everything unchanged when the first site is refused', async () => {
     const bad = wanted({ nginx: { enable: true, serverAliases: ['broken.example.org'] } })
     await expect(bad.apply(host, run)).rejects.toThrow('refuses the site')
     expect(existsSync(enabled('hydra-ops'))).toBe(false)
     expect(existsSync(enabled('default'))).toBe(true)
   })
 
-  it('keeps a certificate that is there', async () => {
+  it('keeps an existing certificate', async () => {
     const tls = wanted({ nginx: { enable: true, tls: 'self-signed' } })
     await tls.apply(host, run)
     const before = readFileSync(join(root, 'ssl/hydra.example.org.pem'), 'utf8')
@@ -156,7 +156,7 @@ ln -sfn ../sites-available/default @/etc/sites-enabled/default`),
     expect(readFileSync(join(root, 'ssl/hydra.example.org.pem'), 'utf8')).toBe(before)
   })
 
-  it('makes a pair that belongs together where half of one was left, also when it is killed meanwhile', async () => {
+  it('makes a matching pair when half of one was left, also when it is killed meanwhile', async () => {
     const tls = wanted({ nginx: { enable: true, tls: 'self-signed' } })
     const file = (name: string) => join(root, `ssl/hydra.example.org.${name}`)
     const publicKey = (argv: string[]) => execFileSync('openssl', argv, { encoding: 'utf8' })
@@ -177,7 +177,7 @@ ln -sfn ../sites-available/default @/etc/sites-enabled/default`),
     [80, 'none'],
     [80, 'self-signed'],
     [443, 'self-signed'],
-  ])('names who has port %d with tls = "%s", and changes nothing', async (port, tls) => {
+  ])('names the holder of port %d with tls = "%s", and changes nothing', async (port, tls) => {
     const line = `LISTEN 0 511 *:${port} *:* users:(("apache2",pid=7,fd=4),("apache2",pid=8,fd=4))\n`
     writeFileSync(join(root, `listens-${port}`), line)
     writeFileSync(join(root, 'active-nginx.service'), '')

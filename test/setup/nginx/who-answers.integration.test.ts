@@ -190,7 +190,7 @@ describe('a Hydra behind TLS', () => {
     ['its own name', 'https://hydra.example.org', {}],
     ['a port', 'https://hydra.example.org:8443', {}],
     ['an alias', 'https://ci.example.org', { serverAliases: ['ci.example.org'] }],
-  ])('is proved at %s, where our nginx decrypts', async (_, url, more) => {
+  ])('is proved at %s, when our nginx decrypts', async (_, url, more) => {
     const tls = { tls: 'files', tlsCertificate: `${root}/site.pem`, tlsKey: `${root}/site.key` }
     const hydra = { url, nginx: { ...tls, ...more } }
     await startNginx('ours', [siteOf(hydra)], ports.encrypted)
@@ -203,7 +203,7 @@ describe('a Hydra behind TLS', () => {
     ['passes nothing', 'https://hydra.example.org', ''],
     ['passes all, at a port', 'https://hydra.example.org:8443', passesAll],
     ['passes nothing, at a port', 'https://hydra.example.org:8443', ''],
-  ])('lets the proof and users in, where a proxy before our nginx decrypts and %s', async (_, url, lines) => {
+  ])('lets the proof and users in, when a proxy before our nginx decrypts and %s', async (_, url, lines) => {
     const hydra = { url }
     await startNginx('ours', [siteOf(hydra)], ports.plain)
     await startNginx('front', [front(lines)], ports.front)
@@ -211,7 +211,7 @@ describe('a Hydra behind TLS', () => {
     expect(await loginInBrowser(url)).toEqual({ status: 302, location: `${url}/current-user` })
   })
 
-  it('lets users of a further name in, where a proxy before our nginx decrypts', async () => {
+  it('lets users of a further name in, when a proxy before our nginx decrypts', async () => {
     const hydra = { url: 'https://hydra.example.org', nginx: { serverAliases: ['ci.example.org'] } }
     await startNginx('ours', [siteOf(hydra)], ports.plain)
     await startNginx('front', [front(passesHost)], ports.front)
@@ -220,7 +220,7 @@ describe('a Hydra behind TLS', () => {
     expect((await loginInBrowser('https://stranger.example.org')).status).toBe(500)
   })
 
-  it('lets the proof in without nginx, asked as the proxy that decrypts would ask', async () => {
+  it('lets the proof in without nginx, with the request of a proxy that decrypts', async () => {
     const hydra = { url: 'https://hydra.example.org', nginx: { enable: false } }
     await startNginx('front', [front(passesAll, ports.hydra)], ports.front)
     expect(await provedUser(hydra)).toBe('alice')
@@ -228,7 +228,7 @@ describe('a Hydra behind TLS', () => {
   })
 })
 
-describe('who answers', () => {
+describe('the answering server', () => {
   function task(hydra: Record<string, unknown>) {
     const bound = bindTask(nginxTask)(machineOf(hydra))
     if (bound === undefined) throw new Error('the nginx task is not wanted')
@@ -280,19 +280,19 @@ describe('who answers', () => {
     expect(await complaint({}, sites)).toMatch(/same server_name: \S+\/shop-0 \(hydra\.example\.org\)$/)
   })
 
-  it('is another site of the same name, which is gone from the disk and still runs', async () => {
+  it('is another site of the same name, which is deleted from the disk and still runs', async () => {
     const sites = [stranger(name), siteOf({})]
     expect(await complaint({}, sites, [siteOf({})])).toMatch(
       /another site of nginx answers as http:\/\/hydra\.example\.org$/,
     )
   })
 
-  it('is a site by default, where ours is not enabled', async () => {
+  it('is a default site, when ours is not enabled', async () => {
     const sites = ['server { listen 80 default_server; return 200; }']
     expect(await complaint({}, sites)).toMatch(/another site of nginx answers/)
   })
 
-  it('is our site as it was before: nginx did not read it again', async () => {
+  it('is our former site, when nginx did not read it again', async () => {
     expect(await complaint({}, [siteOf({ port: 3999 })], [siteOf({})])).toMatch(
       /another site of nginx answers/,
     )
@@ -330,7 +330,7 @@ describe('who answers', () => {
     )
   })
 
-  it('is the cache itself at its name, which has to say what it is', async () => {
+  it('is the cache itself at its name, which has to identify itself', async () => {
     const directory = join(root, 'cache')
     mkdirSync(directory, { recursive: true })
     const cache = { enable: true, directory }
@@ -347,27 +347,27 @@ describe('who answers', () => {
     expect(await complaint(hydra, [siteOf(hydra)])).toMatch(/nix-cache-info answers with status 404$/)
   })
 
-  it('is another site for all who come from outside, where it alone listens at the address of the machine', async () => {
+  it('is another site for all outside clients, when it alone listens at the address of the machine', async () => {
     const shop = 'server { listen 192.0.2.5:80; server_name shop; }\n'
     expect(await complaint({}, [siteOf({})], [shop, siteOf({})])).toMatch(
       /requests to 192\.0\.2\.5:80 reach only another site of nginx: \S+\/shop-0$/,
     )
   })
 
-  it('is our site for most, where another one alone listens at a further address: that is said', async () => {
+  it('is our site for most, when another site alone listens at a further address, which is reported', async () => {
     const shop = 'server { listen 192.0.2.6:80; server_name shop; }\n'
     expect(await complaint({}, [siteOf({})], [shop, siteOf({})])).toMatch(
       /^requests to 192\.0\.2\.6:80 reach only another site of nginx: \S+\/shop-0$/,
     )
   })
 
-  it('is our site, where another one listens at another port of that address, at the loopback or at a socket', async () => {
+  it('is our site, when another site listens at another port of that address, at the loopback or at a socket', async () => {
     const listens = ['192.0.2.5:8080', '127.0.0.1:80', '[::1]:8080', `unix:${root}/shop.sock`]
     const shops = listens.map((each) => `server { listen ${each}; server_name shop; }\n`)
     expect(await complaint({}, [siteOf({})], [...shops, siteOf({})])).toBe('')
   })
 
-  it('is our site where a proxy of somebody else decrypts', async () => {
+  it('is our site when a proxy of somebody else decrypts', async () => {
     const hydra = { url: 'https://hydra.example.org', nginx: { serverAliases: ['ci.example.org'] } }
     expect(await complaint(hydra, [siteOf(hydra)])).toBe('')
   })

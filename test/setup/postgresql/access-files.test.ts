@@ -18,7 +18,7 @@ host    all             all             127.0.0.1/32            scram-sha-256
 `
 
 describe('the rule in pg_hba.conf', () => {
-  it('comes before every other one, which all stay', () => {
+  it('comes before every other rule, and all others stay', () => {
     const text = withRule(debian, rule)
     expect(hasRuleFirst(text, rule)).toBe(true)
     expect(text.endsWith(debian)).toBe(true)
@@ -32,11 +32,11 @@ describe('the rule in pg_hba.conf', () => {
     expect(text).toBe(withRule(debian, rule))
   })
 
-  it('is written once, however often', () => {
+  it('is written once, however often it is applied', () => {
     expect(withRule(withRule(debian, rule), rule)).toBe(withRule(debian, rule))
   })
 
-  it('takes the place of the one that earlier options said, which may have let in everybody', () => {
+  it('takes the place of the rule of earlier options, which may have let in everybody', () => {
     const open = withRule(debian, 'host hydra all 0.0.0.0/0 trust')
     expect(hasRuleFirst(open, rule)).toBe(false)
     expect(withRule(open, rule)).toBe(withRule(debian, rule))
@@ -63,13 +63,13 @@ describe('the map in pg_ident.conf', () => {
     expect(withMap(once, rows.slice(0, 1))).not.toContain('root')
   })
 
-  it('keeps rows that somebody wrote by hand, and does not repeat them', () => {
+  it('keeps rows that were written by hand, and does not repeat them', () => {
     const text = withMap('hydra-users   hydra  hydra\n', rows)
     expect(text.match(/hydra {2}hydra|hydra hydra/g)).toHaveLength(1)
     expect(hasMap(text, rows)).toBe(true)
   })
 
-  it('leaves no damage where its block was cut in two', () => {
+  it('leaves no damage when its block was cut in two', () => {
     expect(withMap('# end hydra-ops\nother root app\n# begin hydra-ops\n', rows)).toContain(
       'other root app\n',
     )
@@ -77,7 +77,7 @@ describe('the map in pg_ident.conf', () => {
 })
 
 describe('a line of ours', () => {
-  it('is known in both files, and no other one is', () => {
+  it('is recognised in both files, and no other line is', () => {
     const hba = withRule(debian, rule)
     expect([1, 2, 5].map((line) => isOurs(hba, line))).toEqual([true, false, false])
     const ident = withMap('other root app\n', ['hydra-users root hydra'])

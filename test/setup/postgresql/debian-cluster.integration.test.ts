@@ -58,7 +58,7 @@ const enters = (user: string, role: string, database: string) =>
     ...[user, role, database],
   )
 
-describe('a PostgreSQL as Debian makes it', () => {
+describe('a PostgreSQL with Debian’s configuration', () => {
   it('lets in the four users of Hydra, and no fifth', async () => {
     await applied()
     for (const user of ['hydra', 'hydra-queue-runner', 'hydra-www', 'root'])
@@ -70,7 +70,7 @@ describe('a PostgreSQL as Debian makes it', () => {
     expect(await enters('postgres', 'hydra', 'hydra')).toContain('Peer authentication failed')
   })
 
-  it('that lets everybody in is refused as no proof', async () => {
+  it('is refused as no proof when it lets everybody in', async () => {
     const trusting = wanted(undefined, { authentication: 'local hydra all trust' })
     await trusting.apply(machine.host, run)
     await expect(trusting.verify(machine.host, run)).rejects.toThrow(
@@ -80,8 +80,8 @@ describe('a PostgreSQL as Debian makes it', () => {
   })
 })
 
-describe('a PostgreSQL that others use', () => {
-  it('keeps their databases, rules and map; they get in as before, and not to Hydra', async () => {
+describe('a PostgreSQL with databases of others', () => {
+  it('keeps their databases, rules and map; their users get in as before, and not to Hydra', async () => {
     await asOwner('create role shop login')
     await asOwner('create database shop owner shop')
     await machine.sh(`printf 'local all hydra reject\\nlocal shop shop peer map=shop\\n' | cat - ${conf}/pg_hba.conf > /run/hba
@@ -100,7 +100,7 @@ cat /run/hba > ${conf}/pg_hba.conf; echo 'shop seller shop' >> ${conf}/pg_ident.
     )
   })
 
-  it('with Hydra’s line behind the general ones gets it before them, once', async () => {
+  it('gets Hydra’s line before the general lines, once, when it stood behind them', async () => {
     await machine.sh(
       `echo 'local   hydra  all  ident map=hydra-users' >> ${conf}/pg_hba.conf; cd /; ${reload}`,
     )
@@ -109,7 +109,7 @@ cat /run/hba > ${conf}/pg_hba.conf; echo 'shop seller shop' >> ${conf}/pg_ident.
     expect(lines).toMatch(/^1:local hydra all ident map=hydra-users #[^\n]*$/)
   })
 
-  it('on another port, and another cluster on the usual one: the database decides', async () => {
+  it('may be on another port, beside another cluster on the usual port: the database decides', async () => {
     await applied()
     await machine.sh(`cd /; pg_ctlcluster ${version} main stop; sed -i 's/^port = .*/port = 5444/' ${conf}/postgresql.conf
 pg_ctlcluster ${version} main start; pg_createcluster --port 5432 ${version} other -- --no-sync > /dev/null 2>&1
@@ -124,7 +124,7 @@ pg_ctlcluster ${version} other start`)
 })
 
 describe('a PostgreSQL that died of its own rules', () => {
-  it('is named with the line that it died of, and nothing is changed', async () => {
+  it('is named with the faulty line, and nothing is changed', async () => {
     await machine.sh(`echo 'local all all identt' >> ${conf}/pg_hba.conf; cd /
 pg_ctlcluster ${version} main restart > /dev/null 2>&1; ! pg_lsclusters -h | grep -q online`)
     const before = await machine.sh(`sha256sum ${conf}/*.conf`)

@@ -99,7 +99,7 @@ ${psql('select pg_reload_conf()')}`,
     cluster.sql('drop role app')
   })
 
-  it('keeps a file’s bytes, owner and mode, and what the name leads to', async () => {
+  it('keeps a file’s bytes, owner and mode, and the target of a link', async () => {
     const latin1 = Buffer.concat([Buffer.from('# für Änderungen\n', 'latin1'), Buffer.from(debianHba)])
     const real = join(root, 'managed-elsewhere.conf')
     writeFileSync(real, latin1, { mode: 0o604 })
@@ -114,7 +114,7 @@ ${psql('select pg_reload_conf()')}`,
     rmSync(join(cluster.data, 'pg_hba.conf'))
   })
 
-  it('puts its rule before a rule of others that would refuse Hydra, which stays', async () => {
+  it('puts its rule before a foreign rule that would refuse Hydra, which stays', async () => {
     cluster.write('pg_hba.conf', `local hydra all reject\nlocal all all peer\n`)
     cluster.reload()
     await wanted().apply(host, run)
@@ -122,13 +122,13 @@ ${psql('select pg_reload_conf()')}`,
     expect(cluster.file('pg_hba.conf')).toMatch(/^local hydra all ident .*\nlocal hydra all reject\nlocal/)
   })
 
-  it('mends a line of its own that PostgreSQL does not take, as a crash may leave it', async () => {
+  it('mends a line of its own that PostgreSQL rejects, as a crash may leave it', async () => {
     cluster.write('pg_hba.conf', withRule(debianHba, 'local hydra all nonsense'))
     await wanted().apply(host, run)
     expect(cluster.file('pg_hba.conf')).toBe(withRule(debianHba, 'local hydra all ident map=hydra-users'))
   })
 
-  it('never drops what is in the database', async () => {
+  it('never drops the content of the database', async () => {
     await wanted().apply(host, run)
     cluster.sql('create table precious (n int)', 'hydra')
     cluster.write('pg_hba.conf', debianHba)
@@ -136,7 +136,7 @@ ${psql('select pg_reload_conf()')}`,
     expect(cluster.sql('select count(*) from precious', 'hydra')).toBe('0')
   })
 
-  it('says that the database is lost when the rules are there and it is not', async () => {
+  it('reports a lost database when the rules exist and the database does not', async () => {
     await wanted().apply(host, run)
     cluster.sql('drop database hydra')
     expect(await wanted().probe(host, run)).toEqual({ drifted: 'the database hydra is gone', lost: true })
@@ -161,7 +161,7 @@ ${psql('select pg_reload_conf()')}`,
     expect(cluster.file('pg_hba.conf')).toBe(windows)
   })
 
-  it('puts the files back when PostgreSQL does not take what the options say', async () => {
+  it('restores the files when PostgreSQL rejects the content of the options', async () => {
     const task = wanted({ authentication: 'local hydra all nonsense' })
     await expect(task.apply(host, run)).rejects.toThrow('the old files were put back')
     expect(cluster.file('pg_hba.conf')).toBe(debianHba)
@@ -177,7 +177,7 @@ ${psql('select pg_reload_conf()')}`,
     expect(await wanted().probe(host, run)).toBe('done')
   })
 
-  it('finds the port, and tells it', async () => {
+  it('finds the port, and reports it', async () => {
     expect(await wanted().apply(host, run)).toMatchObject({ port: '5499', database: 'hydra' })
   })
 })
