@@ -3,18 +3,22 @@ import { failure, usageError } from './errors.js'
 import type { Json } from './json.js'
 import type { Provider, Resource } from './provider.js'
 
-/** A provider whose inputs are plain JSON: what the engine works with. Each call parses before it passes on. */
+/**
+ * A provider whose inputs are plain JSON, which the engine works with. Each call parses its inputs before it passes
+ * them on.
+ */
 export type AnyProvider = Provider<Json, Json, Json>
 
 type Raw = Resource<Json, Json, Json>
 
-/** Wraps a typed provider so that JSON of the state or of the evaluation is validated where it enters. */
+/** Wraps a typed provider so that JSON from the state or the evaluation is validated on entry. */
 export function bindProvider<C, A, H>(provider: Provider<C, A, H>): AnyProvider {
   const config = (value: Json): C =>
     parse(provider.configSchema, value, `options of provider ${provider.name}`)
   const parseAllocation = (value: Json): A =>
     parse(provider.allocationSchema, value, `allocation of provider ${provider.name}`)
-  // Each machine is asked for with all its siblings, and no allocation is changed once it was made.
+  // The engine passes every machine's allocation with those of all its siblings. No allocation changes once it exists,
+  // so each is parsed once.
   const parsedAllocations = new WeakMap<object, A>()
   const allocation = (value: Json): A => {
     if (typeof value !== 'object' || value === null) return parseAllocation(value)

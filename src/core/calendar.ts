@@ -5,8 +5,8 @@ const expected =
   'expected a calendar event of systemd.time(7), such as "weekly" or "03:15", or a line of cron'
 
 /**
- * Reads a time that recurs: calendar events of systemd.time(7), or why there are none. A line of crontab(5) is
- * translated, since systemd would refuse it.
+ * Parses a recurring time into calendar events of systemd.time(7), or returns why the text is not valid. A line of
+ * crontab(5) is translated, since systemd would refuse it.
  */
 export function calendarOf(dates: string): Translated {
   const text = dates.trim()
@@ -14,13 +14,13 @@ export function calendarOf(dates: string): Translated {
   return isCalendarEvent(text) ? { events: [text] } : { problem: `${JSON.stringify(text)}: ${expected}` }
 }
 
-/** A time of a timer, in an option. */
+/** A recurring time of a timer, as an option takes it. */
 export const RecurringTime = z.string().superRefine((text, context) => {
   const read = calendarOf(text)
   if ('problem' in read) context.addIssue({ code: 'custom', message: read.problem })
 })
 
-/** The events of a text that was checked before. */
+/** Returns the calendar events of a text that was validated before. */
 export function calendarEvents(dates: string): readonly string[] {
   const read = calendarOf(dates)
   return 'events' in read ? read.events : [dates]
@@ -33,14 +33,14 @@ const weekdays = new RegExp(
   `^${dayName}(?:(?:\\.\\.|-)${dayName})?(?:,${dayName}(?:(?:\\.\\.|-)${dayName})?)*,?$`,
   'i',
 )
-/** A name of a time zone by its form; the set-up task has the machine read it, which knows its zones. */
+/** The form of a time zone's name. The set-up task asks the machine, which knows its zones. */
 const zone = /^[A-Za-z][A-Za-z0-9_+-]*(?:\/[A-Za-z0-9_+-]+)*$/
 
 function isZone(text: string): boolean {
   return zone.test(text) && !words.test(text) && !weekdays.test(text)
 }
 
-/** Tells whether systemd would take a text. Forms that systemd takes and its manual does not show are refused. */
+/** Tells whether systemd would accept a text. Forms that systemd accepts but its manual does not show are refused. */
 export function isCalendarEvent(text: string): boolean {
   const parts = text.split(/ +/)
   const last = parts.at(-1) ?? ''
@@ -48,7 +48,7 @@ export function isCalendarEvent(text: string): boolean {
   if (parts.length === 1 && words.test(parts[0] ?? '')) return true
   if (weekdays.test(parts[0] ?? '')) {
     const names = parts.shift() ?? ''
-    // A comma at the end belongs to what follows.
+    // A trailing comma would belong to the next part.
     if (!rangesGoUp(names) || (names.endsWith(',') && parts.length === 0)) return false
     if (parts.length === 0) return true
   }
@@ -79,7 +79,7 @@ function isTime(text: string): boolean {
   return more.length === 0 && isChain(hour, 0, 23) && isChain(minute, 0, 59) && isChain(whole, 0, 59)
 }
 
-/** `*`, or numbers, ranges and steps, each within bounds. */
+/** Tells whether a text is `*`, or numbers, ranges and steps that are all within bounds. */
 function isChain(text: string, least: number, most: number): boolean {
   if (text === '*') return true
   return text.split(',').every((part) => {

@@ -1,10 +1,10 @@
 import { failure } from './errors.js'
 import type { CommandResult } from './ssh.js'
 
-/** How much of what a command said is kept as evidence. */
+/** The number of output lines that are kept as evidence. */
 const evidenceLines = 20
 
-/** How a command ended, for a sentence. */
+/** Describes how a command ended, as part of a sentence. */
 export function describeEnd(result: CommandResult): string {
   switch (result.kind) {
     case 'exited':
@@ -16,7 +16,7 @@ export function describeEnd(result: CommandResult): string {
   }
 }
 
-/** The output of a command on a machine that had to succeed; else an error with the end of what it said. */
+/** Returns the output of a successful command; a failed command throws an error with the end of its output. */
 export function requireSuccess(
   result: CommandResult,
   facts: { readonly machine: string; readonly what: string; readonly hint?: string },
@@ -25,7 +25,7 @@ export function requireSuccess(
   throw commandFailure(result, facts)
 }
 
-/** Only its stderr is evidence: stdout may carry what must not be shown. */
+/** Makes the error of a failed command. Only stderr is evidence, because stdout may carry secrets. */
 export function commandFailure(
   result: CommandResult,
   facts: { readonly machine: string; readonly what: string; readonly hint?: string },

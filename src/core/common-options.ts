@@ -8,14 +8,14 @@ const noChecks = { cmd: [], http: [], tcp: [], systemd: [] }
 
 const port = shownAs('port', z.number().int().min(1).max(65535))
 
-/** `deployment.os` */
+/** The option `deployment.os`. */
 export const MachineKind = documented(
   z.enum(['debian', 'nixos']).default('nixos'),
   'the kind of machine; `"nixos"` is not there yet',
   'debian',
 )
 
-/** Options of `deployment.*` that every machine has, whatever its kind and its provider. */
+/** Options of `deployment.*` that every machine has, whatever its kind and provider. */
 export const CommonOptions = z.strictObject({
   targetEnv: documented(
     z.string().default('none'),

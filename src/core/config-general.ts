@@ -1,6 +1,6 @@
 /**
- * Names the options that a text sets outside of blocks, as Perl's Config::General 2.65 reads hydra.conf. What an
- * included file sets is not seen. An option that is set twice is a list there, which Hydra shows as `ARRAY(0x…)`.
+ * Names the options that a text sets outside of blocks, as Perl's Config::General 2.65 reads hydra.conf. Included files
+ * are not read. Config::General makes a list of an option that is set twice; Hydra shows such a list as `ARRAY(0x…)`.
  */
 export function optionsSetBy(text: string): ReadonlySet<string> {
   const options = new Set<string>()
@@ -13,7 +13,10 @@ export function optionsSetBy(text: string): ReadonlySet<string> {
   return options
 }
 
-/** Lines with their continuations, and the names of here-documents; without comments, includes and empty blocks. */
+/**
+ * Returns the lines, with their continuations and the names of here-documents. Comments, includes and empty blocks are
+ * left out.
+ */
 function entriesOf(text: string): string[] {
   const entries: string[] = []
   const withoutComment = commentRemover()
@@ -51,7 +54,10 @@ function hereDocOf(line: string): { readonly option: string; readonly end: strin
   return option === undefined || end === undefined ? undefined : { option, end }
 }
 
-/** Takes line after line; undefined = the line lies in a comment of C's kind, which may go over several lines. */
+/**
+ * Makes a function that takes line after line. The function returns undefined for a line inside a C-style comment,
+ * which may span several lines.
+ */
 function commentRemover(): (line: string) => string | undefined {
   let inside = false
   return (line) => {

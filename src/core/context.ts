@@ -14,22 +14,22 @@ import type { DeploymentStore } from './store.js'
 
 export interface ProviderRegistry {
   all(): readonly AnyProvider[]
-  /** By canonical name; throws a usage error for one that is not there (yet). */
+  /** Returns the provider of a canonical name; throws a usage error for an unknown name. */
   named(name: string): AnyProvider
 }
 
-/** Who runs this command; goes into the journal and the lock. */
+/** The person who runs this command, for the journal and the lock. */
 export interface Operator {
   readonly user: string
   readonly host: string
   readonly command: string
-  /** Unique per invocation: `20261121-101500-a1b2c3`. */
+  /** An id that is unique per invocation: `20261121-101500-a1b2c3`. */
   readonly run: string
 }
 
-/** A command on the operator host. */
+/** Commands on the operator host. */
 export interface LocalCommands {
-  /** Runs argv; secrets only on stdin. Absence of the program is an OpsError that says how to get it. */
+  /** Runs argv; secrets go only to stdin. A missing program is an OpsError that says how to install the program. */
   run(
     argv: readonly string[],
     options: {
@@ -39,21 +39,25 @@ export interface LocalCommands {
       readonly stdin?: string | Uint8Array
       readonly env?: Readonly<Record<string, string>>
       readonly cwd?: string
-      /** `latin1` = one character per byte, for output that need not be text. Default: `utf8`. */
+      /**
+       * The encoding of the output; `latin1` gives one character per byte, for output that need not be text. Default:
+       * `utf8`.
+       */
       readonly encoding?: 'utf8' | 'latin1'
-      /** `hidden` = what it writes there may hold secrets: neither an error nor the result has it. */
+      /** `hidden` keeps stderr, which may hold secrets, out of errors and of the result. */
       readonly stderr?: 'hidden'
       onLine?(line: string): void
     },
   ): Promise<import('./ssh.js').CommandResult>
-  /** With the user's terminal; returns the exit status (128 + n for a signal). */
+  /** Runs a program with the user's terminal; returns the exit status (128 + n for a signal). */
   interactive(
     argv: readonly string[],
     options: { readonly signal: AbortSignal; readonly env?: Readonly<Record<string, string>> },
   ): Promise<number>
   /**
-   * A program as a byte pipe (`ssh -W`): what is written goes to its stdin, what it prints is read; stderr goes
-   * to `onLine`. Destroying the stream, or the signal, ends the program; its absence is an error of the stream.
+   * Starts a program as a byte pipe (`ssh -W`). Writes go to its stdin, reads come from its stdout, and stderr goes to
+   * `onLine`. Destroying the stream, or the signal, ends the program. The stream emits an error when the program is
+   * missing.
    */
   spawnDuplex(
     argv: readonly string[],
@@ -65,8 +69,9 @@ export interface LocalCommands {
     },
   ): Duplex
   /**
-   * A program whose output is read as it comes, however large it is. Destroying the stream, or the signal, ends it;
-   * `done` tells how it ended (stdout is empty there), and is an error when it could not be started.
+   * Starts a program whose output, of any size, is read as a stream. Destroying the stream, or the signal, ends the
+   * program. `done` resolves with the end of the program, with an empty stdout; `done` rejects when the program could
+   * not be started.
    */
   spawnReadable(
     argv: readonly string[],
@@ -78,23 +83,26 @@ export interface LocalCommands {
   ): { readonly stdout: Readable; readonly done: Promise<import('./ssh.js').CommandResult> }
 }
 
-/** Questions only a person can answer. Without a terminal each refuses with a sentence: `NO_TERMINAL`. */
+/** Questions that only a person can answer. Without a terminal each question fails with `NO_TERMINAL`. */
 export interface Questions {
-  /** There is a person to ask. */
+  /** Whether there is a person to ask. */
   readonly interactive: boolean
   confirm(question: string): Promise<boolean>
   secret(question: string): Promise<string>
-  /** One line. Asked again while it is `wrong`, which says why; an empty answer takes the suggestion. */
+  /**
+   * Asks for one line again until `wrong` finds nothing; `wrong` returns the reason. An empty answer takes the
+   * suggestion.
+   */
   text(
     question: string,
     how: { readonly suggestion: string; wrong(answer: string): string | undefined },
   ): Promise<string>
-  /** One of several; the first is suggested. */
+  /** Asks for one of several options; the first option is suggested. */
   choose<T extends string>(
     question: string,
     choices: readonly { readonly value: T; readonly text: string }[],
   ): Promise<T>
-  /** What is piped to us, to its end; refused, with the hint, where standard input is a terminal. */
+  /** Reads all piped standard input; refuses, with the hint, when standard input is a terminal. */
   piped(what: string, hint: string): Promise<string>
 }
 
@@ -103,13 +111,13 @@ export interface RunLogs {
   /** Appends one line to the machine's log of this run; timestamps are added. */
   append(machine: MachineName | undefined, line: string): void
   tail(machine: MachineName, lines: number): string[]
-  /** Keeps lines in memory until `release`: a run that works on nothing leaves no log. */
+  /** Keeps lines in memory until `release`, so that a run without any work leaves no log. */
   hold(): void
   release(): void
   close(): void
 }
 
-/** Everything an operation works with; put together in `src/context.ts` alone, or by a test. */
+/** Everything that an operation works with. Only `src/context.ts` and tests build this object. */
 export interface Ops {
   readonly store: DeploymentStore
   readonly files: StateFolder
@@ -117,18 +125,21 @@ export interface Ops {
   readonly nix: Nix
   readonly ssh: Ssh
   readonly images: ImageStore
-  /** Every set-up task there is, in no particular order. */
+  /** Returns all set-up tasks, in no particular order. */
   tasks(): Promise<readonly ((machine: TaskMachine) => WantedTask | undefined)[]>
-  /** The users of a machine's Hydra; `deployed` is the package that runs there. Undefined = it wants no Hydra. */
+  /**
+   * Returns the users of a machine's Hydra, or undefined when the machine wants no Hydra. `deployed` is the package
+   * that runs there.
+   */
   hydraUsers(machine: TaskMachine, deployed: string | undefined): Promise<HydraUserAdmin | undefined>
   readonly events: EventSink
   readonly operator: Operator
   readonly local: LocalCommands
   readonly questions: Questions
-  /** Opens the log folder of this run. Not called by commands that write nothing. */
+  /** Opens the log folder of this run. Commands that write nothing do not call `logs`. */
   logs(folder: string): RunLogs
   readonly signal: AbortSignal
   now(): Date
-  /** What this operator host can and cannot do. */
+  /** Checks what this operator host can and cannot do. */
   doctor(run: Run): Promise<Finding[]>
 }

@@ -3,7 +3,7 @@ interface Field {
   readonly name: string
   readonly least: number
   readonly most: number
-  /** Words for its numbers, from the least one on. */
+  /** Words for the field's numbers, from the least number on. */
   readonly words: readonly string[]
 }
 
@@ -14,10 +14,10 @@ const minutes: Field = { name: 'minute', least: 0, most: 59, words: [] }
 const hours: Field = { name: 'hour', least: 0, most: 23, words: [] }
 const days: Field = { name: 'day of the month', least: 1, most: 31, words: [] }
 const months: Field = { name: 'month', least: 1, most: 12, words: monthWords }
-/** Both 0 and 7 are Sunday. */
+/** The days of the week; both 0 and 7 are Sunday. */
 const weekdays: Field = { name: 'day of the week', least: 0, most: 7, words: dayWords }
 
-/** cron's own words for times. */
+/** Words that cron itself defines for times. */
 const lines: Readonly<Record<string, string>> = {
   '@yearly': '0 0 1 1 *',
   '@annually': '0 0 1 1 *',
@@ -28,7 +28,7 @@ const lines: Readonly<Record<string, string>> = {
   '@hourly': '0 * * * *',
 }
 
-/** Calendar events that together are a line of crontab(5), or why there are none. */
+/** Calendar events that together mean a line of crontab(5), or why the line has none. */
 export type Translated = { readonly events: readonly string[] } | { readonly problem: string }
 
 /** Tells a line of crontab(5) from a calendar event, which has at most four words and begins with no "@word". */
@@ -62,12 +62,12 @@ export function translateCron(text: string): Translated {
   }
 }
 
-/** Thrown within this file alone. */
+/** An error that never leaves this file. */
 class NotCron extends Error {}
 
 /**
- * Both fields of days restrict the day; when neither begins with `*`, either of the two is enough (crontab(5)), which
- * one calendar event cannot say, and two can.
+ * Returns the dates of both day fields. Either field is enough when neither begins with `*` (crontab(5)); this takes
+ * two calendar events.
  */
 function dates(day: string, weekday: string): ((month: string) => string)[] {
   const ofMonth = numbers(day, days)
@@ -86,7 +86,7 @@ function dates(day: string, weekday: string): ((month: string) => string)[] {
   return [(month) => `*-${month}-${monthDays}`, (month) => `${weekDays}*-${month}-*`]
 }
 
-/** The numbers that a field means. */
+/** Returns the numbers that a field means. */
 function numbers(field: string, kind: Field): Set<number> {
   const wrong = (why: string) => new NotCron(`${kind.name} ${JSON.stringify(field)}: ${why}`)
   const number = (text: string): number => {
@@ -115,7 +115,7 @@ function numbers(field: string, kind: Field): Set<number> {
   return new Set(found)
 }
 
-/** Numbers as systemd writes them: all, even steps, or runs. */
+/** Formats numbers as systemd writes them: all, even steps, or runs. */
 function listOf(set: ReadonlySet<number>, least: number, most: number): string {
   const all = [...set].sort((a, b) => a - b)
   const [first = least, second = least] = all
@@ -123,15 +123,16 @@ function listOf(set: ReadonlySet<number>, least: number, most: number): string {
   const last = all.at(-1) ?? first
   const step = second - first
   const isEven = all.every((number, index) => number === first + index * step)
-  // An end is always given: without one, systemd 252 goes from 29 December of `*-*-1/4` to 5 January (measured).
+  // The range always has an end. Without an end, systemd 252 goes from 29 December of `*-*-1/4` to 5 January
+  // (measured).
   if (all.length > 2 && step > 1 && isEven) return `${first}..${last}/${step}`
   return runs(all, String)
 }
 
-/** Days of the week with a blank behind them; nothing where all are meant. */
+/** Formats days of the week with a trailing blank; returns an empty text when all days are meant. */
 function weekdayText(set: ReadonlySet<number>): string {
   const names = ['Mon', 'Tue', 'Wed', 'Thu', 'Fri', 'Sat', 'Sun']
-  // The week of systemd begins on Monday.
+  // systemd's week begins on Monday.
   const all = [...set].map((day) => (day + 6) % 7).sort((a, b) => a - b)
   return all.length === names.length ? '' : `${runs(all, (day) => names[day] ?? '')} `
 }

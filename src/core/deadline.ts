@@ -1,23 +1,23 @@
 import { onAbort } from './on-abort.js'
 
-/** What ends a wait: somebody's cancel, or the time. */
+/** The bounds of a wait: a caller's cancel, or a time limit. */
 export interface Bounds {
   readonly signal: AbortSignal
   readonly timeoutMs: number
 }
 
 export interface Deadline {
-  /** Fires with the signal it was made from, or when the time is over. */
+  /** The signal that fires with the caller's signal, or when the time is over. */
   readonly signal: AbortSignal
-  /** Whether the time was over first. */
+  /** Tells whether the time was over before the caller cancelled. */
   expired(): boolean
-  /** Ends the timer, and listens to the other signal no more. */
+  /** Stops the timer and removes the listener from the caller's signal. */
   stop(): void
 }
 
 /**
- * Derives a signal that also fires after some time. `AbortSignal.any([signal, AbortSignal.timeout(…)])` does not do:
- * Node 20 collects the timeout as garbage, and such a wait never ends (measured).
+ * Derives a signal that also fires after some time. Node 20 collects the timeout of `AbortSignal.any([signal,
+ * AbortSignal.timeout(…)])` as garbage, and such a wait never ends (measured).
  */
 export function withDeadline(signal: AbortSignal, milliseconds: number): Deadline {
   const controller = new AbortController()
@@ -27,7 +27,7 @@ export function withDeadline(signal: AbortSignal, milliseconds: number): Deadlin
     stopListening()
     controller.abort(new DOMException(`nothing within ${milliseconds / 1_000} s`, 'TimeoutError'))
   }, milliseconds)
-  // A wait that nobody waits for any more does not keep the process.
+  // An abandoned wait must not keep the process alive.
   timer.unref()
   const stopListening = onAbort(signal, () => {
     clearTimeout(timer)
@@ -43,7 +43,7 @@ export function withDeadline(signal: AbortSignal, milliseconds: number): Deadlin
   }
 }
 
-/** Waits for `action`, which is given the deadline to end by. No timer and no listener stays behind. */
+/** Waits for `action`, which gets bounds with the deadline. No timer and no listener stays behind. */
 export async function withinDeadline<T>(
   signal: AbortSignal,
   milliseconds: number,

@@ -32,7 +32,7 @@ const CacheKeyOptions = z.strictObject({
   ),
 })
 
-/** Options of `deployment.*` on a Debian machine, apart from those that become its closure: see closure-options.ts. */
+/** Options of `deployment.*` on a Debian machine, apart from the options of its closure (closure-options.ts). */
 export const DebianOptions = CommonOptions.extend({
   aptPackages: documented(
     z.array(z.string().regex(/^[a-z0-9][a-z0-9.+-]*(?:=[^\s=]+)?$/, 'a Debian package name')).default([]),

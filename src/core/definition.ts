@@ -4,9 +4,9 @@ import { DebianOptions } from './debian-options.js'
 import { jsonSchema } from './json.js'
 import { MachineName, StorePath } from './names.js'
 
-/** What the evaluation says of one file or unit; the text itself lies in the closure. */
+/** The evaluation's facts about one file or unit; the text itself lies in the closure. */
 export const ManagedFile = z.strictObject({
-  /** sha256 of the text, hex. */
+  /** The sha256 of the text, in hex. */
   hash: z.string(),
   mode: z.string(),
   user: z.string(),
@@ -14,27 +14,27 @@ export const ManagedFile = z.strictObject({
 })
 export const ManagedUnit = z.strictObject({ hash: z.string(), enable: z.boolean() })
 
-/** What the evaluation says of a machine of any kind. `options` and `provider` were validated by their schemas. */
+/** The evaluated definition of a machine of any kind. The schemas have validated `options` and `provider`. */
 const AnyMachine = z.object({
   name: MachineName,
-  /** Canonical name of the provider: `libvirt`, `ssh` … */
+  /** The canonical name of the provider: `libvirt`, `ssh` … */
   providerName: z.string(),
-  /** The provider's own options, still to be parsed by its `configSchema`. */
+  /** The provider's own options, not yet parsed by its `configSchema`. */
   provider: jsonSchema,
-  /** Derivation and output of the closure to deploy; absent in the first, cheap evaluation. */
+  /** The derivation and output of the closure to deploy; absent in the first, cheap evaluation. */
   drvPath: StorePath.optional(),
   outPath: StorePath.optional(),
-  /** Which files define an option: `deployment.memorySize` → paths. For error texts. */
+  /** The files that define each option: `deployment.memorySize` → paths. Error texts name them. */
   origins: z.record(z.string(), z.array(z.string())),
 })
 
-/** A Debian machine: its closure places files and units, and set-up tasks do the rest. */
+/** A Debian machine, whose closure places files and units while set-up tasks do the rest. */
 export const DebianMachine = AnyMachine.extend({
   os: z.literal('debian'),
   options: DebianOptions,
   files: z.record(z.string(), ManagedFile),
   units: z.record(z.string(), ManagedUnit),
-  /** Number of `deployment.packages`. */
+  /** The number of `deployment.packages`. */
   packageCount: z.number(),
   hasActivate: z.boolean(),
 })
@@ -51,9 +51,12 @@ export type MachineDefinition = z.infer<typeof MachineDefinition>
 export interface NetworkDefinition {
   readonly name: string | undefined
   readonly description: string | undefined
-  /** Tags in the order in which their machines are deployed; machines of no listed tag come last. */
+  /** Tags in the order in which their machines are deployed; machines without a listed tag come last. */
   readonly ordering: readonly string[]
   readonly machines: ReadonlyMap<MachineName, MachineDefinition>
-  /** Machines that were not required and whose definition is not valid. They are in the network all the same: not obsolete. */
+  /**
+   * Machines that were not required and whose definition is invalid. These machines still belong to the network, so
+   * they are not obsolete.
+   */
   readonly failed?: ReadonlyMap<MachineName, Error>
 }

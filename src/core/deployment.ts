@@ -1,39 +1,39 @@
 import type { Json } from './json.js'
 import type { DeploymentName, DeploymentUuid, MachineName, StorePath, TaskId } from './names.js'
 
-/** What is known of one machine. Everything here was decided or seen by hydra-ops; nothing is secret. */
+/** The record of one machine: decisions and observations of hydra-ops, none of them secret. */
 export interface MachineRecord {
   readonly provider: string
   readonly os: 'debian' | 'nixos'
-  /** Position in the deployment's LAN: 1-based, never reused while the machine is remembered. */
+  /** The machine's position in the deployment's LAN: 1-based, never reused while the machine is remembered. */
   readonly index: number
-  /** What the provider decided before creation (MAC, ports …); parsed by its `allocationSchema`. */
+  /** The provider's decisions before creation (MAC, ports …); its `allocationSchema` parses them. */
   allocation: Json
-  /** `ssh-ed25519 AAAA…`: the pinned host key. Absent until the first contact with a host that exists already. */
+  /** The pinned host key, `ssh-ed25519 AAAA…`; absent until the first contact with an existing host. */
   hostKey?: string | undefined
-  /** What the provider made; parsed by its `handleSchema`. Absent = nothing was made yet. */
+  /** The provider's handle of the resource, parsed by `handleSchema`; absent before anything exists. */
   handle?: Json | undefined
-  /** The provider options last applied; what `destroy` of an obsolete machine goes by. */
+  /** The provider options that were applied last; `destroy` of an obsolete machine uses them. */
   config?: Json | undefined
-  /** Written before something is made or removed; cleared when it is done. */
+  /** The change that is under way: written before something is made or removed, and cleared afterwards. */
   intent?: { action: 'create' | 'change' | 'destroy'; resource: string; since: string } | undefined
   /** `deployment.target*` as last evaluated, so that `ssh`, `check` and the like need no evaluation. */
   target?: RecordedTarget | undefined
-  /** No longer in the network expression (as of the last deploy). */
+  /** Whether the last deploy found the machine absent from the network expression. */
   obsolete: boolean
-  /** Stopped by the user: `deploy` starts it again, `check` does not complain. */
+  /** Whether the user stopped the machine: `deploy` starts it again, and `check` does not complain. */
   stoppedOnPurpose?: boolean | undefined
-  /** Last closure that was activated with success. */
+  /** The last closure that was activated successfully. */
   deployed?: DeployedClosure | undefined
-  /** A copy that began and was not seen to end, and the boot id it began under. */
+  /** A copy that began and is not known to have ended, with the boot id at its beginning. */
   unfinishedCopy?: { path: StorePath; bootId: string } | undefined
   /** An activation that was started and whose result was not read yet. */
   activation?: { unit: string; path: StorePath; log: string; bootId: string } | undefined
   tasks: Record<TaskId, TaskRecord>
-  /** Absolute paths of the delivered keys, so that dropped ones can be removed. Key name → path. */
+  /** Absolute paths of the delivered keys by name, so that dropped keys can be removed. */
   keys: Record<string, string>
   facts: MachineFacts
-  /** How the last deploy ended for this machine; `--retry-failed` selects by it. */
+  /** The machine's result in the last deploy; `--retry-failed` selects by this field. */
   lastResult?: 'changed' | 'unchanged' | 'degraded' | 'failed' | undefined
 }
 
@@ -50,15 +50,15 @@ export interface DeployedClosure {
   path: StorePath
   at: string
   run: string
-  /** File path → hash, unit name → hash: what the plan compares with. */
+  /** The hash of each file by path and of each unit by name; the plan compares them. */
   files: Record<string, string>
   units: Record<string, string>
 }
 
 export interface TaskRecord {
-  /** Keyed hash of the inputs it ran with. */
+  /** The keyed hash of the inputs that the task ran with. */
   inputs: string
-  /** Keyed hashes of the secrets it ran with, by name. */
+  /** Keyed hashes of the secrets that the task ran with, by name. */
   secrets?: Record<string, string> | undefined
   outputs: Record<string, string>
   at: string
@@ -67,23 +67,26 @@ export interface TaskRecord {
 export interface MachineFacts {
   osRelease?: string | undefined
   bootId?: string | undefined
-  /** As the set-up task `nix` found it. */
+  /** The version that the set-up task `nix` found. */
   nixVersion?: string | undefined
-  /** Bytes free on the file system of /nix. */
+  /** The free bytes on the file system of /nix. */
   freeBytes?: number | undefined
   seenAt?: string | undefined
 }
 
-/** What is known of a deployment besides its machines. */
+/** The record of a deployment apart from its machines. */
 export interface DeploymentHead {
   readonly uuid: DeploymentUuid
   name?: DeploymentName | undefined
   description?: string | undefined
-  /** Absolute, or relative to the state folder where that lies inside a checkout; the store resolves them. */
+  /**
+   * Paths that are absolute, or relative to the state folder when that folder lies inside a checkout. The store
+   * resolves them.
+   */
   expressions: string[]
-  /** `-I` entries. */
+  /** The `-I` entries. */
   searchPath: string[]
-  /** Function arguments: Nix text per name. */
+  /** Function arguments: Nix text by name. */
   args: Record<string, string>
   readonly createdAt: string
 }
@@ -94,13 +97,13 @@ export interface DeploymentRecord extends DeploymentHead {
 
 export type Machines = Record<MachineName, MachineRecord>
 
-/** Begins a record of machines in which a machine may be called `constructor`: it inherits no names. */
+/** Begins a record of machines that inherits no names, so that a machine may be called `constructor`. */
 export function newMachines(known: Machines = {}): Machines {
   const machines: Machines = Object.create(null)
   return Object.assign(machines, known)
 }
 
-/** The places of one deployment's files. Absolute paths. */
+/** The absolute paths of one deployment's files. */
 export interface DeploymentPaths {
   readonly root: string
   readonly disks: string
@@ -112,9 +115,9 @@ export interface DeploymentPaths {
   readonly gcroots: string
 }
 
-/** The folder of the operator host in which keys, logs, disks and images lie, whichever store has the records. */
+/** The folder on the operator host that holds keys, logs, disks and images, whichever store has the records. */
 export interface StateFolder {
-  /** Absolute path. */
+  /** The absolute path of the folder. */
   readonly root: string
   paths(uuid: DeploymentUuid): DeploymentPaths
 }
@@ -126,7 +129,7 @@ export interface JournalEntry {
   readonly command: string
   readonly run: string
   readonly machine?: string | undefined
-  /** `deploy.begin`, `machine.create`, `activate.start`, `task.done` … */
+  /** The kind of the entry: `deploy.begin`, `machine.create`, `activate.start`, `task.done` … */
   readonly event: string
   readonly result?: string | undefined
   readonly data?: Json | undefined

@@ -5,8 +5,8 @@ import { OpsError } from './errors.js'
 import { errnoOf, fsFailure } from './file-failure.js'
 
 /**
- * Replaces a file while other work goes on; `backup` becomes the name of the old one. A crash or a full disk leaves
- * either the old file or the new one, whole; when the promise is fulfilled the new one is on the disk.
+ * Replaces a file while other work goes on; the old file gets the name `backup`. A crash or a full disk leaves either
+ * the old or the new file, whole. The new file is on the disk when the promise is fulfilled.
  */
 export async function replaceFile(file: string, text: string, backup?: string): Promise<void> {
   await write(file, text, async (draft) => {
@@ -15,7 +15,7 @@ export async function replaceFile(file: string, text: string, backup?: string): 
   })
 }
 
-/** Makes a new file whose backup is the file itself: whoever deletes it later is found out. */
+/** Makes a new file whose backup is the file itself, so that a later deletion is noticed. */
 export async function addFile(file: string, text: string, backup: string): Promise<void> {
   await write(file, text, async (draft) => {
     await rename(draft, file)
@@ -28,7 +28,7 @@ export async function addFile(file: string, text: string, backup: string): Promi
   })
 }
 
-/** Removes a file and then its backup from the disk, in an order in which no backup is left alone. */
+/** Removes a backup and then its file from the disk, an order that never leaves a backup alone. */
 export async function removeFile(file: string, backup: string, removed: () => void): Promise<void> {
   try {
     for (const each of [backup, file]) {
@@ -64,7 +64,7 @@ async function writeChecked(file: string, text: string): Promise<void> {
   if ((await readFile(file, 'utf8')) !== text) throw shortWrite(file, intact)
 }
 
-/** Gives the file as it is a second name: no bytes are copied, so a full disk cannot cut the backup short. */
+/** Gives the existing file a second name: no bytes are copied, so a full disk cannot truncate the backup. */
 async function keepAs(file: string, backup: string): Promise<void> {
   const draft = temporary(backup)
   try {
@@ -74,11 +74,11 @@ async function keepAs(file: string, backup: string): Promise<void> {
     await writeChecked(draft, await readFile(file, 'utf8'))
   }
   await rename(draft, backup)
-  // Two names of one file stay two names, says man 2 rename.
+  // rename(2) does nothing when both names already mean the same file.
   await rm(draft, { force: true })
 }
 
-/** Brings the names in the folder of a file to the disk, where its file system can be asked for that. */
+/** Flushes the folder's entries to the disk, if the file system supports that. */
 async function syncFolderOf(file: string): Promise<void> {
   const handle = await open(dirname(file), 'r')
   try {
@@ -91,8 +91,8 @@ async function syncFolderOf(file: string): Promise<void> {
 }
 
 /**
- * Appends one line; when the promise is fulfilled it is on the disk. A line that a crash cut off is ended first, so
- * that it spoils no other line; a line that does not fit is taken back.
+ * Appends one line, which is on the disk when the promise is fulfilled. A line that a crash cut off is ended first, so
+ * that it spoils no other line. A line that does not fit is removed again.
  */
 export async function appendLine(file: string, line: string): Promise<void> {
   try {

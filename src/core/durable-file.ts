@@ -16,7 +16,7 @@ import { errnoOf, fsFailure } from './file-failure.js'
 
 export const intact = '; what was there before is intact'
 
-/** Names of our own temporary files; the holder of the lock may sweep what a crash leaves of them. */
+/** The names of our temporary files; the lock's holder may sweep the leftovers of a crash. */
 export const temporaryName = /\.[0-9a-f]{12}\.tmp$/
 
 export function temporary(file: string): string {
@@ -26,8 +26,8 @@ export function temporary(file: string): string {
 type Content = string | Uint8Array
 
 /**
- * Replaces a file. A crash or a full disk leaves either the old file or the new one, whole; on return the new one is
- * on the disk.
+ * Replaces a file. A crash or a full disk leaves either the old or the new file, whole. The new file is on the disk on
+ * return.
  */
 export function replaceDurably(file: string, content: Content, { mode = 0o600 } = {}): void {
   const draft = temporary(file)
@@ -42,8 +42,8 @@ export function replaceDurably(file: string, content: Content, { mode = 0o600 } 
 }
 
 /**
- * Makes a file that is not there yet, whole or not at all; where the file system has no hard links, a crash may leave
- * a part of it. A file that has the name already stays, and the error is node's own `EEXIST`.
+ * Makes a new file, whole or not at all; a crash may leave a part if the file system lacks hard links. An existing file
+ * stays, and the error is node's own `EEXIST`.
  */
 export function createDurably(file: string, content: Content, mode = 0o600): void {
   const draft = temporary(file)
@@ -64,7 +64,7 @@ export function createDurably(file: string, content: Content, mode = 0o600): voi
   }
 }
 
-/** Writes a new file under its own name; what a full disk leaves of it is removed. A file that is there stays. */
+/** Writes a new file under its own name and removes the leftovers of a full disk. An existing file stays. */
 function writeNew(file: string, content: Content, mode: number): void {
   try {
     writeChecked(file, content, mode)
@@ -74,14 +74,14 @@ function writeNew(file: string, content: Content, mode: number): void {
   }
 }
 
-/** Gives a file that another program wrote its name, after its content is on the disk. */
+/** Renames another program's file after its content is on the disk. */
 export function renameDurably(draft: string, file: string): void {
   syncFile(draft)
   renameSync(draft, file)
   syncFolder(dirname(file))
 }
 
-/** Makes a folder for its owner alone, with those above it; on return they are on the disk. */
+/** Makes a folder, with its parents, for its owner alone; all of them are on the disk on return. */
 export function makeFolderDurably(folder: string, mode = 0o700): void {
   try {
     const first = mkdirSync(folder, { recursive: true, mode })
@@ -92,7 +92,9 @@ export function makeFolderDurably(folder: string, mode = 0o700): void {
   }
 }
 
-/** Reads the file again: on a full disk conf and write-file-atomic take a short write for success. */
+/**
+ * Writes a file and reads it again: on a full disk conf and write-file-atomic report success for a short write.
+ */
 function writeChecked(file: string, content: Content, mode: number, rest = ''): void {
   const fd = openSync(file, 'wx', mode)
   try {
@@ -104,19 +106,19 @@ function writeChecked(file: string, content: Content, mode: number, rest = ''): 
   if (!readFileSync(file).equals(Buffer.from(content))) throw shortWrite(file, rest)
 }
 
-/** Tells that a full disk took a part of a file without a word. */
+/** Makes the error for a file that a full disk truncated silently. */
 export function shortWrite(file: string, rest: string): OpsError {
   return failure('DISK_FULL', `cannot write ${file}: less arrived on the disk than was written${rest}`, {
     hint: `make room on the disk of ${file}, then give the same command again`,
   })
 }
 
-/** Some file systems know no hard links (vfat, folders shared into a VM). */
+/** Tells whether a file system lacks hard links (vfat, folders shared into a VM). */
 export function hasNoLinks(error: unknown): boolean {
   return ['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'EMLINK'].includes(errnoOf(error) ?? '')
 }
 
-/** Brings a file's content to the disk. */
+/** Flushes a file's content to the disk. */
 export function syncFile(file: string): void {
   const fd = openSync(file, 'r')
   try {
@@ -127,8 +129,8 @@ export function syncFile(file: string): void {
 }
 
 /**
- * Brings the names in a folder to the disk: renames inside it then survive a power cut. File systems of other hosts
- * (vboxsf, CIFS) cannot be asked for that.
+ * Flushes a folder's entries to the disk, so that renames inside survive a power cut. File systems of other hosts
+ * (vboxsf, CIFS) do not support this.
  */
 export function syncFolder(folder: string): void {
   try {

@@ -1,4 +1,4 @@
-/** Exit codes of the command line; binding for scripts. */
+/** Exit codes of the command line; scripts may rely on them. */
 export const exitCodes = {
   done: 0,
   failed: 1,
@@ -13,18 +13,18 @@ export const exitCodes = {
 export type ExitCode = (typeof exitCodes)[keyof typeof exitCodes]
 
 export interface ErrorFacts {
-  /** What to try next, as one sentence or one command. */
+  /** The next thing to try, as one sentence or one command. */
   readonly hint?: string
-  /** The machine it is about, when it is about one. */
+  /** The machine that the error concerns, if any. */
   readonly machine?: string
   readonly cause?: unknown
-  /** Longer evidence (last log lines, a trace); shown below the message. Never holds a secret. */
+  /** Longer evidence (last log lines, a trace) that is shown below the message. The evidence never holds a secret. */
   readonly detail?: string
 }
 
 /**
- * An expected failure: shown as one sentence, its hint, and its evidence, without a stack.
- * Anything that is not an OpsError is a bug and exits with 70.
+ * An expected failure, shown as one sentence with its hint and evidence, without a stack. Any other error is a bug and
+ * exits with 70.
  */
 export class OpsError extends Error {
   readonly code: string
@@ -44,32 +44,32 @@ export class OpsError extends Error {
   }
 }
 
-/** Wrong flags, names or expressions: nothing was touched. */
+/** Makes the error of wrong flags, names or expressions: nothing was touched. */
 export function usageError(message: string, facts: ErrorFacts = {}): OpsError {
   return new OpsError('USAGE', exitCodes.usage, message, facts)
 }
 
-/** Something that was tried did not work. */
+/** Makes the error of an attempt that failed. */
 export function failure(code: string, message: string, facts: ErrorFacts = {}): OpsError {
   return new OpsError(code, exitCodes.failed, message, facts)
 }
 
-/** A machine that does not answer. */
+/** Makes the error of a machine that does not answer. */
 export function unreachable(machine: string, message: string, facts: ErrorFacts = {}): OpsError {
   return new OpsError('UNREACHABLE', exitCodes.unreachable, message, { ...facts, machine })
 }
 
-/** Somebody else is writing to this deployment. */
+/** Makes the error of a deployment that another process is writing to. */
 export function locked(message: string, facts: ErrorFacts = {}): OpsError {
   return new OpsError('LOCKED', exitCodes.locked, message, facts)
 }
 
-/** The user pressed Ctrl-C or the process got SIGTERM. */
+/** Makes the error of Ctrl-C or SIGTERM. */
 export function interrupted(message = 'interrupted', facts: ErrorFacts = {}): OpsError {
   return new OpsError('INTERRUPTED', exitCodes.interrupted, message, facts)
 }
 
-/** Says why a signal that fired ended something: a deadline of the one who waited is no interruption by the user. */
+/** Makes the error of a fired signal. A caller's deadline is not an interruption by the user. */
 export function abortError({ reason }: AbortSignal, what?: string): OpsError {
   if (reason instanceof OpsError) return reason
   if (reason instanceof DOMException && reason.name === 'TimeoutError')
@@ -77,12 +77,12 @@ export function abortError({ reason }: AbortSignal, what?: string): OpsError {
   return interrupted(what === undefined ? undefined : `interrupted: ${what}`)
 }
 
-/** Throws the error of a signal that has fired: an interruption, a deadline, or the error that it was fired with. */
+/** Throws the error of a fired signal: an interruption, a deadline, or the signal's own error. */
 export function throwIfAborted(signal: AbortSignal): void {
   if (signal.aborted) throw abortError(signal)
 }
 
-/** The message of anything that was thrown. */
+/** Returns the message of anything that was thrown. */
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error)
 }

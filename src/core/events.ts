@@ -17,12 +17,12 @@ export const stages = [
 ] as const
 export type Stage = (typeof stages)[number]
 
-/** What operations tell the user interface; operations themselves print nothing. */
+/** Messages from operations to the user interface; operations themselves print nothing. */
 export type OpsEvent =
   | { readonly kind: 'stage'; readonly machine: MachineName; readonly stage: Stage; readonly detail?: string }
   | { readonly kind: 'line'; readonly machine: MachineName | undefined; readonly line: string }
   | { readonly kind: 'done'; readonly machine: MachineName; readonly result: MachineResult }
-  /** Something the user should know, once. */
+  /** A message that the user should see once. */
   | { readonly kind: 'notice'; readonly text: string }
 
 export type MachineOutcome = 'changed' | 'unchanged' | 'degraded' | 'failed' | 'skipped'
@@ -30,14 +30,14 @@ export type MachineOutcome = 'changed' | 'unchanged' | 'degraded' | 'failed' | '
 export interface MachineResult {
   readonly machine: MachineName
   readonly outcome: MachineOutcome
-  /** Work on it was due, and an earlier failure kept it from being begun. */
+  /** Whether an earlier failure kept due work on the machine from beginning. */
   readonly notBegun?: true | undefined
-  /** The stage it failed at. */
+  /** The stage that failed. */
   readonly stage?: Stage | undefined
   readonly seconds: number
   readonly reason?: string | undefined
   readonly hint?: string | undefined
-  /** Last lines of its log, or the journal of the unit that failed. */
+  /** The last lines of the machine's log, or the journal of the failed unit. */
   readonly evidence?: readonly string[] | undefined
 }
 

@@ -1,7 +1,7 @@
 import { failure, OpsError } from './errors.js'
 import { shellQuote } from './shell-quote.js'
 
-/** What errno names mean, as the end of a sentence (`man errno`). */
+/** The meanings of errno names (`man errno`), as the end of a sentence. */
 const meanings: Readonly<Record<string, string>> = {
   ENOSPC: 'no space left on the disk',
   EDQUOT: 'the disk quota is used up',
@@ -15,12 +15,12 @@ const meanings: Readonly<Record<string, string>> = {
   EMFILE: 'too many open files',
 }
 
-/** `ENOENT`, `ENOSPC` … of something thrown by node:fs. */
+/** Returns the errno name (`ENOENT`, `ENOSPC` …) of an error from node:fs. */
 export function errnoOf(error: unknown): string | undefined {
   return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined
 }
 
-/** A failed file operation as one sentence: `cannot write X: no space left on the disk; …`. */
+/** Describes a failed file operation in one sentence: `cannot write X: no space left on the disk; …`. */
 export function fsFailure(error: unknown, doing: string, file: string, rest = ''): OpsError {
   const errno = errnoOf(error)
   const why = (errno === undefined ? undefined : meanings[errno]) ?? errno ?? String(error)
@@ -32,15 +32,15 @@ export function fsFailure(error: unknown, doing: string, file: string, rest = ''
 }
 
 /**
- * The same error; of a file operation of which nobody foresaw the failure, the sentence that says it: a full disk or
- * a file of somebody else's is no bug of ours, wherever it is met.
+ * Turns an unforeseen failure of a file operation into a sentence; other errors pass unchanged. A full disk or another
+ * user's file is no bug of ours.
  */
 export function withFileFailure(error: unknown): unknown {
   if (error instanceof OpsError) return error
   const errno = errnoOf(error)
   if (!(error instanceof Error) || errno === undefined || !Object.hasOwn(meanings, errno)) return error
   const path = 'path' in error && typeof error.path === 'string' ? error.path : undefined
-  // Node's write(2) on an open file does not say which.
+  // Node's error of write(2) on an open file names no path.
   if (path === undefined && errno !== 'ENOSPC' && errno !== 'EDQUOT') return error
   const call = 'syscall' in error && typeof error.syscall === 'string' ? error.syscall : 'use'
   return fsFailure(error, verbs[call] ?? call, path ?? 'a file')

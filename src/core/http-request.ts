@@ -9,11 +9,11 @@ export interface HttpAnswer {
   readonly status: number
   readonly headers: Readonly<Record<string, string | string[] | undefined>>
   readonly body: string
-  /** The body as it came; not every one is text. */
+  /** The body as raw bytes, because some bodies are not text. */
   readonly bytes: Uint8Array
 }
 
-/** Reads the body as JSON; undefined = it is none. */
+/** Parses the body as JSON; returns undefined for a body that is not JSON. */
 export function json({ body }: HttpAnswer): unknown {
   try {
     return JSON.parse(body)
@@ -24,7 +24,10 @@ export function json({ body }: HttpAnswer): unknown {
 
 const Refusal = z.object({ error: z.string() })
 
-/** Says how a server refused, as the end of a sentence. Hydra says why in JSON, mostly; some errors are plain text or a page. */
+/**
+ * Describes a server's refusal, as the end of a sentence. Hydra mostly gives the reason in JSON, but some errors are
+ * plain text or a page.
+ */
 export function refusal(answer: HttpAnswer): string {
   const parsed = Refusal.safeParse(json(answer))
   const [text = ''] = (parsed.success ? parsed.data.error : answer.body.trim()).split('\n')
@@ -37,18 +40,18 @@ export interface HttpRequest {
   readonly method?: string
   readonly headers?: Readonly<Record<string, string>>
   readonly body?: string
-  /** Must the certificate be one that this host trusts, made out to the name in the URL? */
+  /** Whether this host must trust the certificate, which must also carry the name in the URL. */
   readonly checkCertificate: boolean
-  /** Makes the connection; it ends by these bounds. */
+  /** Makes the connection, which ends by these bounds. */
   connect(bounds: Bounds): Promise<Duplex>
   readonly signal: AbortSignal
   readonly timeoutMs: number
 }
 
-/** More than any page that is asked for. */
+/** A limit above the size of any page that is requested. */
 const mostBytes = 4 * 1024 * 1024
 
-/** One request over a connection that somebody else makes. Redirects are not followed. */
+/** Sends one request over a connection that the caller makes. Redirects are not followed. */
 export function httpAnswer(request: HttpRequest): Promise<HttpAnswer> {
   return exchange(request, async (response) => {
     const bytes = await wholeBody(response)
@@ -61,7 +64,7 @@ export function httpAnswer(request: HttpRequest): Promise<HttpAnswer> {
   })
 }
 
-/** The status alone: the body is not read. */
+/** Returns the status alone, without reading the body. */
 export function httpStatus(request: HttpRequest): Promise<number> {
   return exchange(request, async (response) => {
     response.on('error', () => {})
@@ -79,7 +82,7 @@ function exchange<T>(request: HttpRequest, read: (response: IncomingMessage) => 
     try {
       const modules = await node()
       const raw = await request.connect({ signal, timeoutMs })
-      // What breaks the connection is reported by what reads from it.
+      // The reader of the connection reports why it broke.
       raw.on('error', () => {})
       const stopListening = onAbort(signal, () => {
         raw.destroy()
@@ -91,14 +94,14 @@ function exchange<T>(request: HttpRequest, read: (response: IncomingMessage) => 
         raw.destroy()
       }
     } catch (error) {
-      // A deadline and a cancel both end the connection; otherwise its error would blame the peer.
+      // A deadline or a cancel ends the connection, whose own error would blame the peer.
       throwIfAborted(request.signal)
       throw expired() ? new Error(`no answer within ${timeoutMs / 1_000} s`) : error
     }
   })
 }
 
-/** Every start knows who asks; few starts ask anything over HTTP. */
+/** Imports node's modules on demand: every start loads this file, but few starts use HTTP. */
 async function node() {
   const [http, https, net, tls] = await Promise.all([
     import('node:http'),
@@ -125,7 +128,7 @@ function responseTo(
   return new Promise((resolve, reject) => {
     const sent = (secure ? modules.https : modules.http).request(url, {
       method,
-      // Without an agent Node takes 80 for the default port of https too, and names it: `Host: name:80` (seen).
+      // Without an agent Node takes 80 as the default port of https too, and sends `Host: name:80` (seen).
       headers: { host, connection: 'close', ...headers, ...length },
       signal,
       createConnection: () => stream,
@@ -136,19 +139,19 @@ function responseTo(
   })
 }
 
-/** The name goes with the handshake (SNI), by which a server chooses its certificate; an address is no name there. */
+/** Starts TLS. A server chooses its certificate by the name in the handshake (SNI), which must not be an address. */
 function encrypted({ url, checkCertificate }: HttpRequest, { net, tls }: Node, raw: Duplex): Duplex {
   const name = new URL(url).hostname.replace(/^\[|\]$/g, '')
   return tls.connect({
     socket: raw,
-    // Whom the certificate must name. Left out, it would be `localhost`, whatever the URL says (seen).
+    // The name that the certificate must carry; Node's default is `localhost`, whatever the URL says (seen).
     host: name,
     servername: net.isIP(name) === 0 ? name : '',
     rejectUnauthorized: checkCertificate,
   })
 }
 
-/** Reads the body to its announced end; a connection that closes before that end is an error. */
+/** Reads the body to its announced end; a connection that closes earlier is an error. */
 async function wholeBody(response: IncomingMessage): Promise<Buffer> {
   const chunks: Buffer[] = []
   let size = 0
@@ -165,7 +168,7 @@ async function wholeBody(response: IncomingMessage): Promise<Buffer> {
   return Buffer.concat(chunks)
 }
 
-/** Tells the peer's early close from a deadline and from a cancel, which Node reports by other codes. */
+/** Tells the peer's early close from a deadline and from a cancel, for which Node reports other codes. */
 function closedTooEarly(error: unknown): boolean {
   return error instanceof Error && 'code' in error && error.code === 'ECONNRESET'
 }

@@ -4,7 +4,7 @@ import { passwordRoles, UserOptions } from './hydra-users.js'
 import { GcOptions } from './nix-options.js'
 import { documented } from './option-docs.js'
 
-/** RFC 1123; at most 253 characters. */
+/** A host name of RFC 1123 with at most 253 characters. */
 const hostName = z
   .string()
   .max(253)
@@ -16,10 +16,13 @@ const hostName = z
 const port = z.number().int().min(1).max(65535)
 const gibibytes = z.number().int().min(0)
 
-/** One line of a file that others read line by line. */
+/** One line of a file that other programs read line by line. */
 const oneLine = z.string().regex(/^[^\n\r]*$/, 'text on one line')
 
-/** Text that Perl's Config::General can hold in a value; it takes a tag with "/>" at the end for an empty block. */
+/**
+ * Text that Perl's Config::General can hold in a value. Config::General takes a tag with a final "/>" for an empty
+ * block.
+ */
 const configValue = oneLine.refine(
   (text) => !text.includes('/*') && !text.startsWith('<<') && !/\\$|\/>\s*$/.test(text),
   'text without "/*", "<<" at its start and "\\" or "/>" at its end, which hydra.conf cannot hold',
@@ -34,17 +37,17 @@ const plainPath = z
 
 const mailAddress = z.string().regex(/^[^\s@"\\]+@[^\s@"\\]+$/, 'a mail address')
 
-/** Text of an address to listen at; `*` would be every address. */
+/** An address to listen at; `*` would mean every address. */
 const address = z.string().regex(/^[0-9A-Fa-f.:]+$|^localhost$/, 'an IP address or "localhost"')
 
-/** A derivation arrives as the path that it will have. */
+/** A store path; a derivation arrives as its future path. */
 const storePath = z
   .string()
   .regex(/^\/nix\/store\/[0-9a-z]{32}-[0-9a-zA-Z+\-._?=]+$/, 'a derivation or a store path')
 
 const environment = z.record(z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/, 'letters, digits and "_"'), oneLine)
 
-/** As nixpkgs' `nix.buildMachines`. */
+/** One build machine, as in nixpkgs' `nix.buildMachines`. */
 const BuildMachine = z.strictObject({
   hostName: documented(
     word,
@@ -144,14 +147,16 @@ const Nginx = z.strictObject({
   acmeEmail: documented(mailAddress.nullish(), 'tls = "acme": whom to warn', 'admin@example.org'),
 })
 
-/** What is wrong with a `nginx.cacheHostName` that Hydra has too. */
+/** The problem of a `nginx.cacheHostName` that is also a name of Hydra. */
 export const sharedCacheName = 'is a name of Hydra itself: nginx would never ask the cache'
 
 function hostOf(url: string | null | undefined): string | undefined {
   return url != null && URL.canParse(url) ? new URL(url).hostname : undefined
 }
 
-/** `deployment.hydra.*`: of a Debian machine the set-up tasks go by it; NixOS machines will have the same options. */
+/**
+ * `deployment.hydra.*`, which the set-up tasks of a Debian machine follow; NixOS machines will have the same options.
+ */
 export const HydraOptions = z
   .strictObject({
     enable: documented(z.boolean().default(false), 'a Hydra with all it needs', true),
@@ -300,7 +305,8 @@ export const HydraOptions = z
         'gc_roots_dir cannot be replaced: the units of Hydra may write to /nix/var/nix/gcroots/hydra alone',
       )
     const { nixServe } = hydra
-    // Below, only root may listen (ip_unprivileged_port_start of Debian), and these are not root.
+    // Only root may listen on lower ports (ip_unprivileged_port_start of Debian), and these services do not run as
+    // root.
     if (hydra.port < 1024) refuse(['port'], 'expected a number of at least 1024: hydra-server is not root')
     if (nixServe.enable && nixServe.port < 1024)
       refuse(['nixServe', 'port'], 'expected a number of at least 1024: nix-serve is not root')

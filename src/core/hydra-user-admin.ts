@@ -2,31 +2,31 @@ import type { PasswordSource } from './hydra-users.js'
 import type { Run } from './run.js'
 import type { Host } from './ssh.js'
 
-/** A user as Hydra's database has it. */
+/** A user in Hydra's database. */
 export interface HydraUserSeen {
   readonly name: string
   readonly fullName: string
   readonly emailAddress: string
   readonly roles: readonly string[]
-  /** False = no password was ever set. */
+  /** False when no password was ever set. */
   readonly canLogin: boolean
 }
 
-/** What of a user is to be made or changed; what is left out stays as it is. */
+/** A change to a user, or a new user; absent fields stay as they are. */
 export interface HydraUserChange {
   readonly name: string
   readonly fullName?: string | undefined
   readonly emailAddress?: string | undefined
-  /** Exactly these, from then on. */
+  /** The complete set of roles after the change. */
   readonly roles?: readonly string[] | undefined
   readonly password?: string | undefined
 }
 
-/** The users of the Hydra on one machine. */
+/** Administration of the users of one machine's Hydra. */
 export interface HydraUserAdmin {
-  /** Those whom the network expression names, and where their passwords come from. */
+  /** The users in the network expression, with the sources of their passwords. */
   readonly named: ReadonlyMap<string, PasswordSource>
   list(host: Host, run: Run): Promise<HydraUserSeen[]>
-  /** Makes the user where there is none of that name. The password goes to the machine on standard input. */
+  /** Changes a user, or makes the user if the name is new. The password goes to the machine on standard input. */
   change(host: Host, change: HydraUserChange, run: Run): Promise<void>
 }

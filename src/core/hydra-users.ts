@@ -1,7 +1,10 @@
 import * as z from 'zod'
 import { documented } from './option-docs.js'
 
-/** Hydra itself checks neither: `hydra-create-user` takes any name and any role, also one that grants nothing. */
+/**
+ * The rules for users, because Hydra itself checks neither names nor roles: `hydra-create-user` accepts a role that
+ * grants nothing.
+ */
 export const passwordRoles = {
   userName: z
     .string()
@@ -11,7 +14,7 @@ export const passwordRoles = {
 
 const sources = ['file', 'command', 'prompt', 'generate'] as const
 
-/** Where a password comes from. Never the password itself: an expression is no place for it. */
+/** The source of a password, never the password itself: an expression is no place for secrets. */
 export const PasswordSource = z
   .strictObject({
     file: documented(z.string().startsWith('/').nullish(), 'a file of the operator', './alice.password'),
@@ -48,7 +51,7 @@ export const UserOptions = z.strictObject({
 })
 export type UserOptions = z.infer<typeof UserOptions>
 
-/** The name of a user's password among the secrets of a machine. */
+/** Returns the name of a user's password among the secrets of a machine. */
 export function userSecretName(user: string): string {
   return `hydra-user-${user}`
 }

@@ -1,19 +1,19 @@
 import type { Run } from './run.js'
 
-/** How an image takes its host name, host key and authorised key at boot. */
+/** The way in which an image takes its host name, host key and authorised key at boot. */
 export type IdentityMethod = 'fwcfg' | 'nocloud' | 'none'
 
 /** A base image on the operator host. */
 export interface BaseImage {
-  /** Recipe hash or content hash; what a machine's handle remembers. */
+  /** The recipe hash or content hash, which a machine's handle remembers. */
   readonly id: string
-  /** What the user calls it: `debian-12`, a path, a URL. */
+  /** The user's name for the image: `debian-12`, a path, a URL. */
   readonly reference: string
-  /** Absolute path of the qcow2 or raw file. */
+  /** The absolute path of the qcow2 or raw file. */
   readonly disk: string
   readonly format: 'qcow2' | 'raw'
   readonly virtualBytes: number
-  /** Direct-kernel boot where there are these; absolute paths. */
+  /** Absolute paths for a direct-kernel boot; absent for other images. */
   readonly kernel?: string | undefined
   readonly initrd?: string | undefined
   readonly cmdline?: string | undefined
@@ -23,13 +23,13 @@ export interface BaseImage {
 export interface ImageInfo extends BaseImage {
   readonly bytes: number
   readonly builtAt: string
-  /** Names of its files that are gone; absent for a whole image. */
+  /** The names of the image's lost files; absent for a whole image. */
   readonly missing?: readonly string[]
 }
 
-/** What is left of an image that lost its record: nothing is known of it but its folder. */
+/** The remains of an image that lost its record: only the folder is known. */
 export interface ImageRemains {
-  /** Name of the folder. */
+  /** The name of the folder. */
   readonly id: string
   readonly bytes: number
   readonly missing: readonly string[]
@@ -38,12 +38,12 @@ export interface ImageRemains {
 export type ListedImage = ImageInfo | ImageRemains
 
 export interface ImageStore {
-  /** Lists every image, also what is left of one that lost a file. */
+  /** Lists every image, including the remains of images that lost a file. */
   list(): Promise<ListedImage[]>
-  /** The image if it is there already; makes nothing. `id` finds the very one a machine was made from. */
+  /** Returns an existing image and makes nothing. `id` finds the exact image that a machine was made from. */
   find(reference: string, id?: string): Promise<BaseImage | undefined>
-  /** Makes or fetches it when it is missing. `refresh` makes a new one in any case. */
+  /** Makes or fetches a missing image. `refresh` makes a new image in any case. */
   ensure(reference: string, run: Run, options?: { refresh?: boolean }): Promise<BaseImage>
-  /** Removes one by id or reference; `inUse` are ids that must stay. */
+  /** Removes an image by id or reference; ids in `inUse` must stay. */
   remove(idOrReference: string, inUse: ReadonlySet<string>): Promise<ListedImage[]>
 }

@@ -1,7 +1,7 @@
-/** How much of what a program says on the side is kept: its first words, and a good part of its last ones. */
+/** The bytes of side output that are kept: a program's first words, and a good part of its last ones. */
 const usual = { head: 64 * 1024, tail: 1024 * 1024 }
 
-/** Keeps the beginning and the end of an output that may go on without end. */
+/** Keeps the beginning and the end of an output that may never end. */
 export class KeptEnds {
   readonly #most: { readonly head: number; readonly tail: number }
   readonly #head: Buffer[] = []
@@ -24,7 +24,7 @@ export class KeptEnds {
     if (rest.length === 0) return
     this.#tail.push(rest)
     this.#tailBytes += rest.length
-    // Not at each chunk, which would copy the whole end again and again.
+    // A trim at each chunk would copy the whole end again and again.
     if (this.#tailBytes > 2 * this.#most.tail) this.#trim()
   }
 
@@ -40,14 +40,14 @@ export class KeptEnds {
   #trim(): void {
     const over = this.#tailBytes - this.#most.tail
     if (over <= 0) return
-    // A copy, since a part of a chunk would keep all of it.
+    // A slice of a chunk would keep the whole chunk in memory, so this is a copy.
     this.#tail = [Buffer.from(Buffer.concat(this.#tail).subarray(over))]
     this.#tailBytes = this.#most.tail
     this.#leftOut += over
   }
 }
 
-/** Joined before it is decoded: a character may lie on both sides. */
+/** Joins the bytes before they are decoded, because a character may lie on both sides. */
 function whole(head: readonly Buffer[], tail: readonly Buffer[]): string {
   return Buffer.concat([...head, ...tail]).toString('utf8')
 }

@@ -1,9 +1,9 @@
-/** Most characters of a unit's name: systemd.unit(5). */
+/** The maximal length of a unit's name, by systemd.unit(5). */
 const unitNameMax = 255
 
 /**
- * NixOps' name of the unit that is active while the key is there: `<name>-key.service`. Characters that a unit
- * name cannot have are written `\xNN`, as systemd-escape does; a name that gets too long by that has no unit.
+ * Returns NixOps' name of the unit that is active while the key exists: `<name>-key.service`. Characters that a unit
+ * name cannot have become `\xNN`, as in systemd-escape. A name that becomes too long has no unit.
  */
 export function keyUnitName(key: string): string | undefined {
   const escaped = [...Buffer.from(key)]
@@ -17,7 +17,7 @@ export function keyUnitName(key: string): string | undefined {
   return unit.length <= unitNameMax ? unit : undefined
 }
 
-/** A byte as units write it. */
+/** Escapes a byte as units write it. */
 export function hexEscape(byte: number): string {
   return `\\x${byte.toString(16).padStart(2, '0')}`
 }

@@ -1,6 +1,6 @@
 import type { Json } from './json.js'
 
-/** Changes every text of a JSON value, and leaves everything else as it is. */
+/** Changes every text of a JSON value; all other values stay as they are. */
 export function mapTexts(value: Json, change: (text: string) => string): Json
 export function mapTexts(value: unknown, change: (text: string) => string): unknown
 export function mapTexts(value: unknown, change: (text: string) => string): unknown {
@@ -21,7 +21,7 @@ export function movedPath(path: string, from: string, to: string): string {
   return path === from || path.startsWith(`${from}/`) ? `${to}${path.slice(from.length)}` : path
 }
 
-/** Finds the state folder that a path of a deployment lies in; undefined for a path outside of every state folder. */
+/** Finds the state folder of a deployment's path; returns undefined for a path outside of every state folder. */
 export function stateFolderOf(path: string, deployment: string): string | undefined {
   const at = path.lastIndexOf(`/deployments/${deployment}/`)
   return at < 0 ? undefined : path.slice(0, at)

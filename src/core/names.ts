@@ -1,8 +1,8 @@
 import * as z from 'zod'
 
 /**
- * A machine is found by this name on its LAN and in /etc/hosts, so it must be a host name
- * (RFC 1123, and `_` as NixOps allows).
+ * A machine's name, by which its LAN and /etc/hosts find the machine. The name must be a host name (RFC 1123, and `_`
+ * as NixOps allows).
  */
 export const MachineName = z
   .string()
@@ -35,7 +35,10 @@ export type StorePath = z.infer<typeof StorePath>
 
 export type TaskId = string
 
-/** The name a provider gives what it makes: known before it is made, so that a crash leaves nothing unfindable. */
+/**
+ * Returns the provider's name for a resource. The name is known before the resource exists, so that a crash leaves
+ * nothing unfindable.
+ */
 export function resourceName(uuid: DeploymentUuid, machine: MachineName): string {
   return `hydra-ops-${uuid}-${machine}`
 }

@@ -2,10 +2,10 @@ import * as z from 'zod'
 import { RecurringTime } from './calendar.js'
 import { documented } from './option-docs.js'
 
-/** One entry of a list in nix.conf, where blanks separate and "#" begins a comment. */
+/** One entry of a list in nix.conf, where blanks separate entries and "#" begins a comment. */
 const nixWord = z.string().regex(/^[^\s#]+$/, 'text without blanks and "#"')
 
-/** Settings of nix.conf(5) that options of ours write, also under their old names. */
+/** Settings of nix.conf(5) that our options write, also under their old names. */
 const optionOf: Readonly<Record<string, string>> = {
   'allowed-uris': 'allowedUris',
   'auto-optimise-store': 'autoOptimiseStore',
@@ -16,7 +16,7 @@ const optionOf: Readonly<Record<string, string>> = {
   'trusted-users': 'trustedUsers',
 }
 
-/** Old names of settings that the nix task writes. */
+/** New names by the old names of settings that the nix task writes. */
 const newName: Readonly<Record<string, string>> = {
   'build-chroot-dirs': 'sandbox-paths',
   'build-sandbox-paths': 'sandbox-paths',
@@ -26,7 +26,7 @@ const newName: Readonly<Record<string, string>> = {
   'gc-keep-outputs': 'keep-outputs',
 }
 
-/** Names of the settings in lines of nix.conf(5). */
+/** Returns the names of the settings in lines of nix.conf(5). */
 export function settingNames(lines: string): string[] {
   return lines.split('\n').flatMap((line) => {
     const name = /^\s*([^\s#!]+)\s/.exec(line)?.[1]
@@ -34,7 +34,7 @@ export function settingNames(lines: string): string[] {
   })
 }
 
-/** Says what Nix would not take of a line: then no program of Nix would start on the machine. */
+/** Describes the part of a line that Nix would refuse: no program of Nix would start on the machine. */
 function lineProblem(line: string): string | undefined {
   const [name, sign, ...rest] = line.replace(/#.*/s, '').split(/\s+/).filter(Boolean)
   if (name === undefined || (name === '!include' && sign !== undefined && rest.length === 0)) return undefined

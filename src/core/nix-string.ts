@@ -1,6 +1,6 @@
 /**
- * A Nix string literal of exactly this text (nix.dev, "String literal"): a bare carriage return would be read as a
- * newline, and `${` begins an interpolation. Nix' strings hold no NUL.
+ * Returns a Nix string literal of exactly this text (nix.dev, "String literal"). Nix reads a bare carriage return as a
+ * newline, and `${` as an interpolation. A Nix string cannot hold NUL.
  */
 export function nixString(text: string): string {
   const escaped = text

@@ -3,7 +3,7 @@ import type { MachineName, StorePath } from './names.js'
 import type { Run } from './run.js'
 import type { Host } from './ssh.js'
 
-/** Flags passed through to Nix. */
+/** Flags that are passed through to Nix. */
 export interface NixFlags {
   readonly showTrace: boolean
   /** `--option NAME VALUE` pairs. */
@@ -16,7 +16,7 @@ export interface NixFlags {
   readonly builders?: string | undefined
 }
 
-/** What was allocated, given to the evaluation as plain data. */
+/** The allocated facts of a machine, which the evaluation gets as plain data. */
 export interface PhysicalMachine {
   readonly privateIPv4?: string | undefined
   readonly publicIPv4?: string | undefined
@@ -26,45 +26,55 @@ export interface PhysicalMachine {
 export interface EvaluationRequest {
   readonly files: readonly string[]
   readonly searchPath: readonly string[]
-  /** Nix text per argument name. */
+  /** Nix text by argument name. */
   readonly args: Readonly<Record<string, string>>
   readonly deployment: { readonly uuid: string; readonly name: string }
   readonly physical: Readonly<Record<string, PhysicalMachine>>
-  /** `shape`: names, provider options and tags, no closures. `read`: closures' paths, writing nothing. `write`: .drv files too. */
+  /**
+   * The depth of the evaluation.
+   *
+   * - `shape`: names, provider options and tags, without closures.
+   * - `read`: paths of the closures too, without writing anything.
+   * - `write`: .drv files too.
+   */
   readonly mode: 'shape' | 'read' | 'write'
-  /** Only these machines' closures; all when undefined. */
+  /** The machines whose closures are evaluated; undefined means all. */
   readonly only?: readonly MachineName[] | undefined
-  /** What is wrong with one of these is an error; with another it is told in `failed`. Default: those of `only`. */
+  /**
+   * The machines whose problems are errors; other machines' problems go to `failed`. Default: the machines of `only`.
+   */
   readonly required?: readonly MachineName[] | undefined
   readonly flags: NixFlags
 }
 
-/** Size of what a machine would have to be sent. */
+/** The sizes of a closure's paths, to estimate a copy to a machine. */
 export interface ClosureInfo {
-  /** Dependencies first. */
+  /** Store paths in the order of their dependencies, dependencies first. */
   readonly paths: readonly StorePath[]
-  /** Size of each in bytes, as a NAR. */
+  /** The size of each path in bytes, as a NAR. */
   readonly sizes: ReadonlyMap<StorePath, number>
 }
 
 export interface Nix {
-  /** Which store is used and why, for `doctor`. */
+  /** Returns the store in use and the reason, for `doctor`. */
   describeStore(): Promise<{ readonly remote: string; readonly why: string }>
   version(run: Run): Promise<string>
-  /** Evaluates and validates; every error is an OpsError with exit code 2 that names machine, file and option. */
+  /**
+   * Evaluates and validates a network. Every error is an OpsError with exit code 2 that names machine, file and option.
+   */
   evaluate(request: EvaluationRequest, run: Run): Promise<NetworkDefinition>
-  /** Builds derivations; a failure is per derivation, with the last lines of its log. */
+  /** Builds derivations; each failed derivation is reported with the last lines of its log. */
   build(
     derivations: ReadonlyMap<MachineName, StorePath>,
     flags: NixFlags,
     run: Run,
   ): Promise<Map<MachineName, { readonly out: StorePath } | { readonly error: Error }>>
-  /** True when the path is in the operator's store and valid. */
+  /** Tells whether the path is in the operator's store and valid. */
   isBuilt(path: StorePath): Promise<boolean>
   closure(path: StorePath, run: Run): Promise<ClosureInfo>
-  /** Which of these are not valid on the host. */
+  /** Returns the paths that are not valid on the host. */
   missingOn(host: Host, paths: readonly StorePath[], run: Run): Promise<StorePath[]>
-  /** Copies a closure; picks the way by what the host allows and says which (`copyMethod`). */
+  /** Copies a closure in a way that the host allows, and returns that way (`copyMethod`). */
   copy(
     host: Host,
     path: StorePath,
@@ -72,12 +82,15 @@ export interface Nix {
     run: Run,
   ): Promise<void>
   copyMethod(host: Host): string
-  /** `nix-store --verify-path` over the closure on the host; deletes and copies again what is broken. Returns what was mended. */
+  /**
+   * Runs `nix-store --verify-path` over the closure on the host, then deletes and copies broken paths again. Returns
+   * the repaired paths.
+   */
   repair(host: Host, path: StorePath, options: { readonly sshConfig: string }, run: Run): Promise<StorePath[]>
-  /** Verifies what the host has of the closure and removes what is broken; copies nothing. Returns what was broken. */
+  /** Verifies the closure's paths on the host and removes broken ones without copying. Returns the broken paths. */
   removeBroken(host: Host, path: StorePath, run: Run): Promise<StorePath[]>
-  /** Makes `folder/<name>-<n>` a GC root of the path, keeping the newest three of that name. */
+  /** Makes `folder/<name>-<n>` a GC root of the path, and keeps the newest three roots of that name. */
   root(folder: string, name: string, path: StorePath, run: Run): Promise<void>
-  /** Removes every root of these names from the folder; their paths may be collected then. */
+  /** Removes every root of these names from the folder, so that their paths may be collected. */
   forgetRoots(folder: string, names: readonly string[]): Promise<void>
 }

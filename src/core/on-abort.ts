@@ -1,9 +1,8 @@
 import { setMaxListeners } from 'node:events'
 
 /**
- * Calls `action` when the signal fires, or at once, before it returns, where the signal has fired. Returns how to stop
- * listening. Many commands of many machines wait for one signal, which Node takes for a leak and warns of on the
- * user's terminal.
+ * Calls `action` when the signal fires, or at once if the signal has already fired. Returns a function that stops
+ * listening. Many commands wait for one signal; Node would report their listeners as a leak on the user's terminal.
  */
 export function onAbort(signal: AbortSignal, action: () => void): () => void {
   if (signal.aborted) {

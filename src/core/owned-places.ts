@@ -1,27 +1,27 @@
 import { posix } from 'node:path'
 import { optionName } from './option-name.js'
 
-/** A place on a machine that hydra-ops itself writes, so that no definition may write it too. */
+/** A place on a machine that hydra-ops itself writes and a definition must not. */
 export interface OwnedPlace {
   /** An absolute path; `*` stands for any characters of one name, `/**` at the end for everything below. */
   readonly path: string
-  /** What users write instead, as `use …` goes on. */
+  /** The alternative for users, as the continuation of `use …`. */
   readonly instead: string
-  /** A key may be delivered there: the task takes what it finds. */
+  /** Whether a key may be delivered to the place, because the task accepts an existing file. */
   readonly takesKey?: boolean
 }
 
-/** A place with the part of hydra-ops that writes it. */
+/** A place with its writer, a part of hydra-ops. */
 export interface ReservedPlace extends OwnedPlace {
-  /** For error texts: `set-up task 'nix'`. */
+  /** The writer's name for error texts: `set-up task 'nix'`. */
   readonly owner: string
 }
 
-/** A place that a definition asks for: one of its files, units or keys. */
+/** A place that a definition requests: one of its files, units or keys. */
 export interface WantedPlace {
-  /** Path of the option. */
+  /** The path of the option. */
   readonly option: readonly string[]
-  /** Absolute path on the machine. */
+  /** The absolute path on the machine. */
   readonly path: string
   readonly isKey?: boolean
 }
@@ -36,18 +36,18 @@ export function ownedUnit(name: string, instead: string): OwnedPlace[] {
   ]
 }
 
-/** Lists the places of a service, which users change by a drop-in. */
+/** Lists the places of a service; a drop-in is the users' way to change the service. */
 export function ownedService(name: string): OwnedPlace[] {
   const dropIn = `${unitFile(name.replaceAll('*', 'NAME'))}.d/own.conf`
   return ownedUnit(name, `a drop-in: deployment.files.${JSON.stringify(dropIn)}`)
 }
 
-/** Finds the path of a unit's own file. */
+/** Returns the path of a unit's own file. */
 export function unitFile(name: string): string {
   return `${unitFolder}/${name}`
 }
 
-/** Says of each wanted place that is reserved, or asked for twice, why it cannot be had. */
+/** Explains each refusal of a wanted place that is reserved or requested twice. */
 export function placeProblems(
   wanted: readonly WantedPlace[],
   reserved: readonly ReservedPlace[],
@@ -73,19 +73,19 @@ export function placeProblems(
   })
 }
 
-/** Says whether a path is one of those that a place stands for. */
+/** Tells whether a place covers a path. */
 export function liesAt(place: OwnedPlace, path: string): boolean {
   return covers(place.path, realPlace(path))
 }
 
-/** Tells whether a pattern means a path. */
+/** Tells whether a pattern matches a path. */
 function covers(pattern: string, path: string): boolean {
   const [whole = '', below] = realPlace(pattern).split(/(\/\*\*)$/)
   const names = whole.split('*').map((text) => text.replaceAll(/[\\^$.*+?()[\]{}|]/g, '\\$&'))
   return new RegExp(`^${names.join('[^/]*')}${below === undefined ? '' : '(?:/.*)?'}$`).test(path)
 }
 
-/** The path without the links that every Debian has, and without empty and dot parts. */
+/** Resolves the links that every Debian has, and drops empty and dot parts of the path. */
 function realPlace(path: string): string {
   return posix
     .resolve('/', path)

@@ -5,8 +5,8 @@ import { fileURLToPath } from 'node:url'
 let found: string | undefined
 
 /**
- * The folder of this package, where its `.nix` files lie: the nearest one above this module with a
- * package.json, whether the module runs from the sources or from `dist/`.
+ * Returns the folder of this package, which holds its `.nix` files. The folder is the nearest parent with a
+ * package.json, both from the sources and from `dist/`.
  */
 export function packageRoot(): string {
   found ??= nearest(dirname(fileURLToPath(import.meta.url)))

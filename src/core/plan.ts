@@ -21,20 +21,20 @@ export interface PlanItem {
   readonly subject: string
   readonly action: PlanAction
   readonly detail: string
-  /** What the user must allow for it to happen: `restart needed`, `needs --kill-obsolete`. */
+  /** The permission that the change needs: `restart needed`, `needs --kill-obsolete`. */
   readonly note?: string | undefined
 }
 
 export interface MachinePlan {
   readonly machine: MachineName
   readonly items: readonly PlanItem[]
-  /** Why it cannot be planned further (it does not answer …). */
+  /** The reason why the plan ends here (the machine does not answer …). */
   readonly unknown?: string | undefined
 }
 
 export interface Plan {
   readonly machines: readonly MachinePlan[]
-  /** Something is destroyed, recreated, restarted or rebooted: ask first. */
+  /** Whether the change destroys, recreates, restarts or reboots something, so that the user is asked first. */
   readonly disruptive: boolean
 }
 

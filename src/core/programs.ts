@@ -1,12 +1,15 @@
-/** A program of the operator host that hydra-ops runs, and the Debian package that brings it. */
+/** A program that hydra-ops runs on the operator host, with its Debian package. */
 export interface KnownProgram {
   readonly program: string
   readonly package: string
-  /** What cannot be done without it. */
+  /** The purpose that needs the program. */
   readonly purpose: 'guests' | 'images' | 'nix' | 'ssh'
 }
 
-/** `scripts/packages` names the same packages (and those without a program); a test compares the two. */
+/**
+ * The known programs. `scripts/packages` names the same packages (and those without a program); a test compares the
+ * two.
+ */
 export const knownPrograms: readonly KnownProgram[] = [
   { program: 'virsh', package: 'libvirt-clients', purpose: 'guests' },
   { program: 'libvirtd', package: 'libvirt-daemon', purpose: 'guests' },
@@ -25,12 +28,12 @@ export const knownPrograms: readonly KnownProgram[] = [
   { program: 'ssh-keygen', package: 'openssh-client', purpose: 'ssh' },
 ]
 
-/** The Debian package of a program, where we know it. */
+/** Returns the known Debian package of a program. */
 export function packageOf(program: string): string | undefined {
   return knownPrograms.find((known) => known.program === program)?.package
 }
 
-/** The line that installs packages on Debian. */
+/** Returns the command line that installs packages on Debian. */
 export function installLine(packages: Iterable<string>): string {
   return `sudo apt-get install -y --no-install-recommends ${[...new Set(packages)].join(' ')}`
 }

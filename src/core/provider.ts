@@ -5,54 +5,57 @@ import type { OwnedPlace } from './owned-places.js'
 import type { Run } from './run.js'
 import type { SshTarget } from './ssh.js'
 
-/** For providers of third parties: how they fail so that it is shown as a failure and not as a bug. */
+/** Errors for third-party providers, shown as failures and not as bugs. */
 export { failure, OpsError, unreachable, usageError } from './errors.js'
 
-/** What is seen of a resource now. */
+/** The current state of a resource. */
 export type Observation =
-  /** Nothing of that name. */
+  /** No resource has this name. */
   | { readonly kind: 'absent' }
-  /** Something of that name that does not carry our mark: never touched. */
+  /** A resource has this name but not our mark, so it is never touched. */
   | { readonly kind: 'foreign'; readonly what: string }
   | { readonly kind: 'stopped'; readonly detail?: string }
   | { readonly kind: 'running'; readonly detail?: string }
-  /** It cannot be known: the hypervisor does not answer … */
+  /** The state cannot be determined (the hypervisor does not answer …). */
   | { readonly kind: 'unknown'; readonly reason: string }
 
-/** What a machine is to wear at its first boot. */
+/** The identity of a machine at its first boot. */
 export interface MachineIdentity {
   readonly hostName: string
-  /** 0600 file on the operator host. */
+  /** A 0600 file on the operator host. */
   readonly hostKeyFile: string
   readonly hostKeyPublic: string
-  /** Public key that may log in as root. */
+  /** The public key that may log in as root. */
   readonly authorizedKey: string
-  /** 0600 file on the operator host: the key that logs in. */
+  /** The key for the login, a 0600 file on the operator host. */
   readonly identityFile: string
 }
 
-/** One machine, as its provider sees it. */
+/** One machine, as its provider sees the machine. */
 export interface Resource<Config, Allocation, Handle> {
   readonly deployment: { readonly uuid: DeploymentUuid; readonly name: string | undefined }
   readonly machine: MachineName
-  /** Deterministic: `hydra-ops-<uuid>-<machine>`. */
+  /** The deterministic name `hydra-ops-<uuid>-<machine>`. */
   readonly name: string
-  /** 1-based position in the LAN. */
+  /** The 1-based position in the LAN. */
   readonly index: number
-  /** For an obsolete machine: what was last applied. */
+  /** The options; for an obsolete machine the last applied options. */
   readonly config: Config
   readonly allocation: Allocation
   readonly handle: Handle | undefined
-  /** Absent for providers that make nothing. */
+  /** The identity; absent for providers that make nothing. */
   readonly identity: MachineIdentity | undefined
-  /** Resolved base image; absent where the provider wants none or it is not needed (destroy, stop). */
+  /** The resolved base image; absent when the provider or the action (destroy, stop) needs none. */
   readonly image: BaseImage | undefined
-  /** The deployment's folders for this machine's disks and console logs; absolute; they may not exist yet. */
+  /** The absolute paths of the folders for this machine's disks and console logs, which may not exist yet. */
   readonly disks: string
   readonly console: string
-  /** `deployment.targetHost`, `.targetPort`, `.targetUser`, `.targetHostKey`, `.sshOptions`, `.privilegeEscalationCommand`. */
+  /**
+   * `deployment.targetHost`, `.targetPort`, `.targetUser`, `.targetHostKey`, `.sshOptions`,
+   * `.privilegeEscalationCommand`.
+   */
   readonly target: TargetOptions
-  /** The host key recorded for this machine, where there is one. */
+  /** The recorded host key of this machine, if any. */
   readonly hostKey: string | undefined
 }
 
@@ -65,17 +68,17 @@ export interface TargetOptions {
   readonly privilegeEscalation: readonly string[]
 }
 
-/** One thing that differs between wanted and present. */
+/** One difference between the wanted and the present resource. */
 export interface ResourceChange {
   readonly action: 'create' | 'change' | 'recreate'
-  /** For the plan: `memory 1024 → 2048 MiB`. */
+  /** The text for the plan: `memory 1024 → 2048 MiB`. */
   readonly detail: string
   /**
-   * When it reaches the machine: at once, at the next restart, or only by making the machine anew. `new-disk`: a disk
-   * is lost, and only `--allow-recreate` puts an empty one in its place.
+   * The step that brings the change to the machine: none, a restart, or a new machine. `new-disk` means a lost disk,
+   * which only `--allow-recreate` replaces by an empty disk.
    */
   readonly needs: 'nothing' | 'restart' | 'recreate' | 'new-disk'
-  /** What may save the disks, where something may: `put it back if there is a copy`. */
+  /** A way to save the disks, if any: `put it back if there is a copy`. */
   readonly hint?: string
 }
 
@@ -84,30 +87,30 @@ export interface AllocationRequest<Config, Allocation> {
   readonly machine: MachineName
   readonly index: number
   readonly config: Config
-  /** Known already: keep what still fits, so that allocations are stable. */
+  /** The known allocation. Parts that still fit are kept, so that allocations are stable. */
   readonly known: Allocation | undefined
-  /** Loopback TCP ports handed out to any machine of any deployment (this one's excluded). */
+  /** Loopback TCP ports that other machines of any deployment already have. */
   readonly takenPorts: ReadonlySet<number>
-  /** What this provider allocated to the other machines of this deployment. */
+  /** This provider's allocations for the other machines of this deployment. */
   readonly siblings: ReadonlyMap<MachineName, Allocation>
 }
 
 export interface ReconcileOptions<Handle> {
-  /** May a running machine be stopped and started for changes that need it? */
+  /** Whether a running machine may be restarted for changes that need a restart. */
   readonly allowRestart: boolean
-  /** May the machine be made anew (its disks are lost), or an empty disk take the place of one that is gone? */
+  /** Whether the machine may be recreated without its disks, or a lost disk replaced by an empty disk. */
   readonly allowRecreate: boolean
-  /** Persists the handle; to be awaited as soon as anything that costs disk or memory exists. */
+  /** Persists the handle; await this as soon as anything that costs disk or memory exists. */
   checkpoint(handle: Handle): Promise<void>
 }
 
-/** Something that can be said about this operator host, and how to mend it. */
+/** An observation about this operator host, with its remedy. */
 export interface Finding {
-  /** Stable id, e.g. `libvirt.daemon`; failing steps point to it. */
+  /** A stable id such as `libvirt.daemon`, which failing steps refer to. */
   readonly id: string
   readonly level: 'ok' | 'note' | 'problem'
   readonly what: string
-  /** The exact command that mends it. */
+  /** The exact command that solves the problem. */
   readonly mend?: string | undefined
 }
 
@@ -118,72 +121,75 @@ export interface OrphanResource {
 }
 
 /**
- * A backend. Every method converges: calling it again after a crash must be safe, and none touches a
- * resource that does not carry the deployment's mark.
+ * A backend. Every method converges: a second call after a crash must be safe. No method touches a resource without the
+ * deployment's mark.
  */
 export interface Provider<Config, Allocation, Handle> {
   readonly name: string
-  /** Values of `deployment.targetEnv` that mean this provider. */
+  /** The values of `deployment.targetEnv` that select this provider. */
   readonly targetEnvs: readonly string[]
-  /** Its options are `deployment.<optionKey>.*`; undefined = it has none of its own. */
+  /** The key of its options `deployment.<optionKey>.*`; undefined for a provider without options. */
   readonly optionKey: string | undefined
-  /** Absolute path of the NixOS module with the same options. */
+  /** The absolute path of the NixOS module with the same options. */
   readonly optionsNix: string
   readonly configSchema: z.ZodType<Config>
   readonly allocationSchema: z.ZodType<Allocation>
   readonly handleSchema: z.ZodType<Handle>
-  /** Does it make machines (and so host keys, disks), or does the machine exist already? */
+  /** Whether the provider makes machines (and so host keys, disks) or uses existing ones. */
   readonly makesMachines: boolean
 
-  /** Which base image it needs: a name known to the image store, a path or a URL. */
+  /** Returns the base image that the provider needs: a name in the image store, a path or a URL. */
   imageReference(config: Config): string | undefined
-  /** The id of the image a machine was made from. */
+  /** Returns the id of the image that a machine was made from. */
   imageId(handle: Handle): string | undefined
-  /** Decides MACs, ports, addresses before anything exists. Must not touch the hypervisor's machines. */
+  /** Chooses MACs, ports and addresses before anything exists. The method must not touch the hypervisor's machines. */
   allocate(request: AllocationRequest<Config, Allocation>): Promise<Allocation>
-  /** What it writes inside the machine at each boot, so that no definition may write it too. */
+  /** Returns the places that the provider writes inside the machine at each boot; no definition may write them too. */
   ownedPlaces?(config: Config): readonly OwnedPlace[]
-  /** Loopback TCP ports the allocation uses. */
+  /** Returns the loopback TCP ports of the allocation. */
   ports(allocation: Allocation): number[]
-  /** Plain data for the evaluation, `nodes.<n>.config.networking.privateIPv4` and such. */
+  /** Returns plain data for the evaluation, such as `nodes.<n>.config.networking.privateIPv4`. */
   physical(allocation: Allocation): { privateIPv4?: string; publicIPv4?: string }
-  /** URLs it publishes on the operator host, for `info`. */
+  /** Returns the URLs that the provider publishes on the operator host, for `info`. */
   publishedUrls(config: Config, allocation: Allocation): string[]
-  /** Where it publishes a TCP port of the machine on the operator host. */
+  /** Returns the address on the operator host where the provider publishes a TCP port of the machine. */
   publishedPort?(allocation: Allocation, port: number): { host: string; port: number } | undefined
 
   inspect(resource: Resource<Config, Allocation, Handle>, run: Run): Promise<Observation>
-  /** Reads only. `[]` = present is as wanted. A definition that cannot be met (a disk that shrinks) throws a usage error. */
+  /**
+   * Plans the changes and only reads. `[]` means that the resource is as wanted. An impossible definition (a disk that
+   * shrinks) throws a usage error.
+   */
   plan(resource: Resource<Config, Allocation, Handle>, run: Run): Promise<ResourceChange[]>
-  /** Makes present as wanted, without starting it. Returns what is now there. */
+  /** Makes the resource as wanted, without starting the machine. Returns the new handle. */
   reconcile(
     resource: Resource<Config, Allocation, Handle>,
     options: ReconcileOptions<Handle>,
     run: Run,
   ): Promise<Handle>
   /**
-   * Returns a new allocation when a stranger holds one of its ports; a new port is none of `takenPorts`, which
-   * were handed out to other machines. They are asked for only then.
+   * Starts the machine. Returns a new allocation when a foreign process holds one of its ports. A new port is none of
+   * `takenPorts`, the ports of other machines; the provider calls `takenPorts` only then.
    */
   start(
     resource: Resource<Config, Allocation, Handle>,
     run: Run,
     takenPorts?: () => Promise<ReadonlySet<number>>,
   ): Promise<Allocation | undefined>
-  /** Asks, waits until the deadline, then cuts. */
+  /** Requests a shutdown, waits until the deadline, then cuts the power. */
   stop(resource: Resource<Config, Allocation, Handle>, options: { graceMs: number }, run: Run): Promise<void>
-  /** Succeeds when it is already gone; leaves no disk, NVRAM, seed behind. */
+  /** Destroys the resource with its disks, NVRAM and seed; succeeds when the resource is already gone. */
   destroy(resource: Resource<Config, Allocation, Handle>, run: Run): Promise<void>
   target(resource: Resource<Config, Allocation, Handle>, run: Run): Promise<SshTarget>
-  /** Short id for `info`'s column "Resource Id". */
+  /** Returns a short id for the column "Resource Id" of `info`. */
   resourceId(resource: Resource<Config, Allocation, Handle>): string
 
-  /** Resources with our mark, whoever's deployment: what `check` compares with the state. */
+  /** Lists resources with our mark from every deployment; `check` compares the list with the state. */
   listOwned?(run: Run): Promise<OrphanResource[]>
   readonly console?: {
-    /** argv of an interactive console, to be run with the user's terminal. */
+    /** Returns the argv of an interactive console, to be run with the user's terminal. */
     command(resource: Resource<Config, Allocation, Handle>): Promise<string[]>
-    /** The serial log, oldest boot first; undefined when there is none. */
+    /** Returns the serial log, oldest boot first; undefined when there is none. */
     logFile(resource: Resource<Config, Allocation, Handle>): string | undefined
   }
   doctor?(run: Run): Promise<Finding[]>

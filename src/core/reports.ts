@@ -1,28 +1,28 @@
 import type { MachineName } from './names.js'
 import type { OrphanResource } from './provider.js'
 
-/** What operations find out and the user interface shows. */
+/** Results of operations, which the user interface shows. */
 
-/** What is seen of a machine. */
+/** The observed state of a machine. */
 export type SeenState = 'missing' | 'up' | 'stopped' | 'unreachable' | 'foreign' | 'unknown'
 
-/** What runs on a machine against what the network expression wants. */
+/** The relation of a machine's deployed closure to the network expression. */
 export type Currency = 'new' | 'up-to-date' | 'outdated' | 'obsolete' | 'revived'
 
 export interface MachineInfo {
   readonly name: MachineName
   readonly state: SeenState
-  /** Undefined without an evaluation. */
+  /** The currency; undefined without an evaluation. */
   readonly currency: Currency | undefined
   readonly type: string
   readonly resourceId: string
   readonly address: string | undefined
   readonly urls: readonly string[]
-  /** Task → its outputs. */
+  /** The outputs of each task. */
   readonly outputs: Readonly<Record<string, Readonly<Record<string, string>>>>
-  /** `deployment.owners`; none without an evaluation. */
+  /** The option `deployment.owners`; empty without an evaluation. */
   readonly owners: readonly string[]
-  /** Why the state is what it is, where that helps. */
+  /** The reason for the state, if it helps. */
   readonly detail: string | undefined
 }
 
@@ -34,13 +34,13 @@ export interface DeploymentInfo {
   readonly searchPath: readonly string[]
   readonly args: Readonly<Record<string, string>>
   readonly machines: readonly MachineInfo[]
-  /** False = states are as recorded. */
+  /** Whether the states were probed and not only recorded. */
   readonly probed: boolean
-  /** Why the expression could not be evaluated, when it was to be. */
+  /** The error of a failed evaluation that was requested. */
   readonly evaluationError: unknown
 }
 
-/** One machine as `check` sees it. Undefined = it could not be found out. */
+/** One machine in the report of `check`; undefined fields could not be determined. */
 export interface MachineCheck {
   readonly name: MachineName
   readonly exists: boolean | undefined
@@ -57,7 +57,7 @@ export interface CheckReport {
   readonly machines: readonly MachineCheck[]
   /** Resources with our mark that no deployment of this state knows. */
   readonly orphans: readonly OrphanResource[]
-  /** What could not be looked at besides. */
+  /** Further problems that kept something from being checked. */
   readonly problems: readonly string[]
 }
 
@@ -75,7 +75,7 @@ export interface DeploymentRow {
   readonly name: string | undefined
   readonly description: string | undefined
   readonly machines: number
-  /** Providers of its machines. */
+  /** The providers of the deployment's machines. */
   readonly types: readonly string[]
 }
 
@@ -85,9 +85,9 @@ export interface DeploymentList {
   readonly problems: readonly { readonly message: string; readonly hint: string | undefined }[]
 }
 
-/** What was logged of a run. */
+/** The log of a run. */
 export interface RunLog {
   readonly run: string
-  /** Without a machine: what belongs to the whole run. */
+  /** The logs by machine; undefined stands for the whole run. */
   readonly machines: readonly { readonly machine: string | undefined; readonly text: string }[]
 }

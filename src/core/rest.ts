@@ -1,6 +1,6 @@
 /**
- * Begins a long piece of work in one go. The answer is called between its steps: after `ms` without a pause it lets
- * timers, sockets and signals have their turn.
+ * Makes a function to await between the steps of a long computation. Timers, sockets and signals get their turn after
+ * `ms` without a pause.
  */
 export function restEvery(ms: number): () => Promise<void> {
   let worked = performance.now()

@@ -1,7 +1,7 @@
-/** What every operation that can take a while is given. */
+/** The parameters of every operation that can take a while. */
 export interface Run {
-  /** Fires on Ctrl-C, SIGTERM, or when the step's deadline has passed. */
+  /** The signal that fires on Ctrl-C, SIGTERM, or the step's deadline. */
   readonly signal: AbortSignal
-  /** One line for the log of the machine (or of the command) that is being worked on. Never a secret. */
+  /** Logs one line for the current machine or command. The line is never a secret. */
   log(line: string): void
 }

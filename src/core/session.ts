@@ -10,21 +10,21 @@ import type { MachineName } from './names.js'
 export type JournalFacts = Pick<JournalEntry, 'event' | 'machine' | 'result' | 'data'>
 
 /**
- * The way of a command to write to its deployment. The store gives the one that holds the lock; a dry run has one that
- * forgets, a deploy one that keeps its plan in memory until the work begins. Each promise is fulfilled when the change
- * is on the disk, as far as it may be written.
+ * A command's way to write to its deployment. The store's session holds the lock, a dry run's session discards every
+ * change. A deploy's session keeps its plan in memory until the work begins. Each promise is fulfilled when the
+ * permitted change is on the disk.
  */
 export interface DeploymentSession {
-  /** The record with what was decided in this run. Treat it as read-only. */
+  /** The record with the decisions of this run; treat the record as read-only. */
   readonly record: DeploymentRecord
   /** The record on the disk. */
   readonly written: DeploymentRecord
   readonly paths: DeploymentPaths
-  /** False for a session that writes nothing anywhere. */
+  /** Whether the session writes anything anywhere. */
   readonly writable: boolean
-  /** Changes what concerns the deployment alone. */
+  /** Changes facts of the deployment itself. */
   updateDeployment(change: (draft: DeploymentHead) => void): Promise<void>
-  /** Changes the record of a machine that is known. */
+  /** Changes the record of a known machine. */
   updateMachine(machine: MachineName, change: (draft: MachineRecord) => void): Promise<void>
   /** Adds a machine, or replaces its whole record. */
   putMachine(machine: MachineName, record: MachineRecord): Promise<void>
@@ -33,14 +33,14 @@ export interface DeploymentSession {
   journal(entry: JournalFacts): Promise<void>
   /** Removes the deployment and its folder. */
   remove(): Promise<void>
-  /** True once the journal is written. */
+  /** Whether the journal is written. */
   readonly begun: boolean
-  /** Writes the entry and the journal from now on, and how it ends for the machines that are on the disk. */
+  /** Writes the entry and the journal from now on; the journal then has the results of the machines on the disk. */
   begin(entry: JournalFacts): Promise<void>
-  /** Writes the description and which machines are obsolete; files are written from now on. */
+  /** Writes the description and the obsolete machines; files are written from now on. */
   commitNetwork(): Promise<void>
-  /** Writes what was decided about a machine, whose work begins now. */
+  /** Writes the decisions about a machine whose work begins now. */
   commit(machine: MachineName): Promise<void>
-  /** Writes a file: now, or when files are written; never in a dry run. */
+  /** Writes a file now, or when the session starts to write files; a dry run never writes. */
   whenWriting(action: () => void): Promise<void>
 }

@@ -1,9 +1,8 @@
 import { severalErrors } from './several-errors.js'
 
 /**
- * Waits until every promise has ended, then answers their values or throws one error that tells of every
- * rejection. Unlike Promise.all it leaves nothing running behind, so that a lock is not given back while work
- * goes on.
+ * Waits until every promise has ended, then returns their values or throws one error with every rejection. Promise.all
+ * would leave work running, and the lock would be released too early.
  */
 export async function settleAll<T extends readonly unknown[] | []>(
   promises: T,

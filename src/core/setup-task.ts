@@ -7,88 +7,92 @@ import type { OwnedPlace, ReservedPlace } from './owned-places.js'
 import type { Run } from './run.js'
 import type { Host } from './ssh.js'
 
-/** `lost`: what is irreplaceable about the task is what is gone. */
+/** The state of a task on a machine; `lost` means that its irreplaceable part is gone. */
 export type TaskState = 'done' | 'needed' | { readonly drifted: string; readonly lost?: boolean }
 
-/** What a task may know of the machine it runs on, besides the machine itself. */
+/** Facts about the machine that a task may know without a connection to the machine. */
 export interface TaskMachine {
   readonly definition: MachineDefinition
-  /** The deployment's name, or its UUID's first block. */
+  /** The deployment's name, or the first block of its UUID. */
   readonly deployment: string
-  /** Where users reach a TCP port of the machine, when its provider publishes it on the operator host. */
+  /**
+   * Returns the users' address for a TCP port of the machine, if its provider publishes the port on the operator host.
+   */
   publishedPort(port: number): { readonly host: string; readonly port: number } | undefined
 }
 
-/** A secret that a task works with, as its options name it. */
+/** A secret that a task needs, as its options name the secret. */
 export interface SecretNeed {
-  /** Unique within the machine; also the name of the file of a generated one. */
+  /** A name that is unique within the machine, and also the file name of a generated secret. */
   readonly name: string
-  /** For questions and errors: `password of Hydra's user 'alice'`. */
+  /** A description for questions and errors: `password of Hydra's user 'alice'`. */
   readonly what: string
   readonly source: PasswordSource
 }
 
-/** What a task is given on the operator host. */
+/** The parameters of a task on the operator host. */
 export interface TaskRun extends Run {
-  /** Its text. It goes to the machine on standard input and nowhere else. */
+  /** Returns the text of a secret, which goes to the machine only on standard input. */
   secret(name: string): Promise<string>
-  /** Its source gives another one than the last time this task was done, or it was never done. */
+  /** Tells whether the secret's source differs from the last successful run, or whether there was no such run. */
   secretChanged(name: string): boolean
   /**
-   * A connection to a TCP port of the machine, made as its users make it; through ssh where nothing is published, then
-   * to this address of the machine (its loopback where none is said). It ends by these bounds.
+   * Connects to a TCP port of the machine, as its users do. Unpublished ports are reached through ssh at `address`, by
+   * default the machine's loopback. The connection ends by these bounds.
    */
   connect(port: number, bounds: Bounds, address?: string): Promise<Duplex>
 }
 
 /**
- * A one-shot, recorded, idempotent step on a machine. Tasks never call apt: they name their packages,
- * which one transaction installs before the first task runs.
+ * A recorded, idempotent step on a machine. Tasks never call apt: one transaction installs the packages of all tasks
+ * before the first task runs.
  */
 export interface SetupTask<Options> {
   readonly id: TaskId
   readonly title: string
   readonly after: readonly TaskId[]
-  /** `bootstrap` tasks run before anything is copied. */
+  /** The stage; `bootstrap` tasks run before anything is copied. */
   readonly stage: 'bootstrap' | 'configure'
-  /** What cannot be made again once it is gone: `the database`. Then it takes --allow-recreate. */
+  /** The part that cannot be restored once it is lost: `the database`. A loss then requires --allow-recreate. */
   readonly irreplaceable?: string
-  /** `a | b` = nothing where one of them is installed, else the first. */
+  /** Returns the packages. `a | b` means the first package, unless one of the two is installed. */
   debianPackages(options: Options): readonly string[]
   /**
-   * Answers to what the installation of these packages asks, as debconf-set-selections(1) takes them: `PACKAGE QUESTION
-   * TYPE ANSWER`. One that somebody gave before stands.
+   * Returns answers for the packages' installation, as debconf-set-selections(1) takes them: `PACKAGE QUESTION TYPE
+   * ANSWER`. Existing answers stay.
    */
   debconf?(options: Options): readonly string[]
-  /** Does it apply, and with what; undefined = not wanted. */
+  /** Returns the task's options for a machine, or undefined when the task does not apply. */
   wanted(machine: TaskMachine): Options | undefined
   /**
-   * Every file that it writes, and every unit that it starts or stops: no definition may have them too, or the two
-   * would undo each other at every deploy.
+   * Returns every file that the task writes, and every unit that the task starts or stops. No definition may have them
+   * too, or each deploy would undo the other's work.
    */
   owns(options: Options): readonly OwnedPlace[]
-  /** The secrets it needs; they are no part of its options. */
+  /** Returns the task's secrets, which are no part of its options. */
   secrets?(options: Options): readonly SecretNeed[]
-  /** Reads the machine, never our record. */
+  /** Reads the state from the machine, never from our record. */
   probe(host: Host, options: Options, run: Run): Promise<TaskState>
-  /** Idempotent; safe to run again after a crash half-way. Outputs are public: never a secret. */
+  /**
+   * Applies the task. The method is idempotent and safe to repeat after a crash. Outputs are public: never a secret.
+   */
   apply(host: Host, options: Options, run: TaskRun): Promise<Record<string, string>>
-  /** Proves from outside that it works; throws what is wrong. */
+  /** Proves from outside that the task's result works; throws the problem. */
   verify(host: Host, options: Options, run: TaskRun): Promise<void>
 }
 
-/** A task with its options already found: what the engine works with. */
+/** A task with its options, as the engine uses the task. */
 export interface WantedTask {
   readonly id: TaskId
   readonly title: string
   readonly after: readonly TaskId[]
   readonly stage: 'bootstrap' | 'configure'
-  /** The inputs, for the keyed hash that is recorded. */
+  /** The inputs for the recorded keyed hash. */
   readonly inputs: string
   readonly packages: readonly string[]
   readonly debconf?: readonly string[]
   readonly irreplaceable?: string | undefined
-  /** What no definition of its machine may write. */
+  /** The places that no definition of the machine may write. */
   readonly owns: readonly ReservedPlace[]
   readonly secrets: readonly SecretNeed[]
   probe(host: Host, run: Run): Promise<TaskState>
@@ -96,7 +100,7 @@ export interface WantedTask {
   verify(host: Host, run: TaskRun): Promise<void>
 }
 
-/** Turns a task into a function from machine to the bound task. */
+/** Turns a task into a function that binds the task to a machine. */
 export function bindTask<Options>(
   task: SetupTask<Options>,
 ): (machine: TaskMachine) => WantedTask | undefined {

@@ -1,12 +1,11 @@
 import { type ExitCode, exitCodes, messageOf, OpsError } from './errors.js'
 import { withFileFailure } from './file-failure.js'
 
-/** Codes of errors that every command on one broken connection has: each would say the same. */
+/** Codes of errors that all commands on one broken connection share. */
 const ofTheConnection = new Set(['CONNECTION_LOST', 'UNREACHABLE'])
 
 /**
- * Joins what several parallel things threw into one error that tells all of it, a line each. An interruption
- * stands for all; a bug stays a bug.
+ * Joins several thrown errors into one error with a line for each. An interruption stands for all; a bug stays a bug.
  */
 export function severalErrors(thrown: readonly unknown[]): unknown {
   const errors = thrown.map(withFileFailure)
@@ -35,12 +34,12 @@ export function severalErrors(thrown: readonly unknown[]): unknown {
   )
 }
 
-/** Checks every item, then throws what was wrong with any of them. */
+/** Checks every item, then throws the problems of all items. */
 export function checkEach<T>(items: Iterable<T>, check: (item: T) => void): void {
   mapEach(items, check)
 }
 
-/** Makes something of every item; throws what went wrong with any of them after all were tried. */
+/** Maps every item; throws all failures after every item was tried. */
 export function mapEach<T, Made>(items: Iterable<T>, make: (item: T) => Made): Made[] {
   const made: Made[] = []
   const thrown: unknown[] = []
@@ -55,7 +54,7 @@ export function mapEach<T, Made>(items: Iterable<T>, make: (item: T) => Made): M
   return made
 }
 
-/** Does something with every item, one after the other, then throws what went wrong with any of them. */
+/** Runs the action on every item in turn, then throws all failures. */
 export async function eachInTurn<T>(items: Iterable<T>, action: (item: T) => Promise<void>): Promise<void> {
   const thrown: unknown[] = []
   for (const item of items) {
@@ -84,7 +83,7 @@ function sameness(error: unknown): string {
   return `message ${messageOf(error)}`
 }
 
-/** Where they differ: something was tried and did not work. */
+/** Returns the exit code of several errors. Different codes become the code for a failed attempt. */
 function exitCodeOf(errors: readonly OpsError[]): ExitCode {
   return commonOf(errors.map(({ exitCode }) => exitCode)) ?? exitCodes.failed
 }

@@ -1,4 +1,4 @@
-/** A word as a POSIX shell reads it back, for commands that are shown to be pasted. Plain words stay as they are. */
+/** Quotes a word for a POSIX shell, in commands that users paste. Plain words stay as they are. */
 export function shellQuote(word: string): string {
   return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`
 }

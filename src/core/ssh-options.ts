@@ -12,7 +12,7 @@ export interface SshOptionsRead {
   readonly refused: readonly string[]
 }
 
-/** Flags of ssh(1) with a value, as the keyword of ssh_config(5) that says the same. */
+/** Flags of ssh(1) with a value, and their keywords in ssh_config(5). */
 const withValue: Readonly<Record<string, string>> = {
   b: 'BindAddress',
   B: 'BindInterface',
@@ -41,7 +41,7 @@ const withoutValue: Readonly<Record<string, SshOption>> = {
   x: { keyword: 'ForwardX11', value: 'no' },
 }
 
-/** Further flags of ssh(1) that take the next word with them. */
+/** Further flags of ssh(1) that take a value. */
 const refusedWithValue = 'DEeFILOQRWw'
 
 /** The keywords of ssh_config(5), OpenSSH 8 to 10, and those of Debian and macOS. */
@@ -66,13 +66,13 @@ WarnWeakCrypto XAuthLocation`.split(/\s+/)
 
 const known = new Set(keywords.map((keyword) => keyword.toLowerCase()))
 
-/** Keywords that would end our block of the configuration, or read another one. */
+/** Keywords that would end our block of the configuration, or read another file. */
 const structure = new Set(['host', 'match', 'include'])
 
-/** Keywords after which ssh runs no command that it is given, or gives the command no input. */
+/** Keywords that make ssh ignore its command, or give the command no input. */
 const otherSessions = new Set(['remotecommand', 'sessiontype', 'stdinnull', 'forkafterauthentication'])
 
-/** Keywords that our own connection follows and whose value is one word; ssh takes it out of its quotes. */
+/** Keywords that our own connection follows and whose value is one word; ssh removes the word's quotes. */
 export const followedWords: ReadonlySet<string> = new Set([
   'hostname',
   'port',
@@ -85,7 +85,7 @@ export const followedWords: ReadonlySet<string> = new Set([
 
 const elsewhere = 'write what it says into ~/.ssh/config, or here as "-o" "Keyword=value"'
 
-/** Reads `deployment.sshOptions`: `-o X=Y`, `X=Y`, `-p 2222`, `-i file` and the like, as lines of ssh_config(5). */
+/** Parses `deployment.sshOptions` (`-o X=Y`, `X=Y`, `-p 2222`, `-i file` and the like) into lines of ssh_config(5). */
 export function readSshOptions(given: readonly string[]): SshOptionsRead {
   const words = given.flatMap(splitOnce)
   const options: SshOption[] = []
@@ -103,7 +103,7 @@ export function readSshOptions(given: readonly string[]): SshOptionsRead {
     const plain = flag === null ? undefined : withoutValue[letter]
     if (plain !== undefined) {
       options.push(plain)
-      // Several in one word, as in -4C.
+      // One word may hold several flags, as in -4C.
       if (attached !== '') words.unshift(`-${attached}`)
       continue
     }
@@ -131,7 +131,7 @@ function unquoted(keyword: string, value: string): string {
 
 const asLine = 'write it as "-o" "Keyword=value", with a keyword of ssh_config(5)'
 
-/** Splits `-p 2222` in one string, as NixOps users write it. */
+/** Splits `-p 2222` in one string, as NixOps users write the flag. */
 function splitOnce(option: string): string[] {
   const parts = /^(-[A-Za-z0-9])\s+(.*)$/s.exec(option.trim())
   return parts === null ? [option.trim()] : [parts[1] ?? '', parts[2] ?? '']
@@ -166,12 +166,14 @@ function isPort(text: string): boolean {
   return /^\d{1,5}$/.test(text) && Number(text) > 0 && Number(text) < 65536
 }
 
-/** `none`, or hosts with commas between them. */
+/** Tells whether a text is `none`, or hosts separated by commas. */
 function isJump(text: string): boolean {
   return text.split(',').every((hop) => isHop(hop.trim()))
 }
 
-/** One `user@host:port`, `ssh://…` or `[v6]:port` that no shell and no ssh can take for more than a name. */
+/**
+ * Tells whether a hop is one `user@host:port`, `ssh://…` or `[v6]:port` that shell and ssh can only take for a name.
+ */
 export function isHop(hop: string): boolean {
   return /^[A-Za-z0-9_[%][A-Za-z0-9_.@:%[\]/+=~-]*$/.test(hop)
 }

@@ -2,68 +2,70 @@ import type { Duplex } from 'node:stream'
 import type { MachineName } from './names.js'
 import type { Run } from './run.js'
 
-/** How to reach a machine over SSH. */
+/** The address and credentials of a machine for SSH. */
 export interface SshTarget {
   readonly machine: MachineName
   readonly host: string
-  /** The name that was asked for, where an ssh configuration made `host` of it. */
+  /** The requested name, if an ssh configuration turned this name into `host`. */
   readonly askedHost?: string | undefined
   readonly port: number
   readonly user: string
-  /** `ssh-ed25519 AAAA…`; undefined = first contact, the key is still to be accepted. */
+  /** The host key, `ssh-ed25519 AAAA…`; undefined before the first contact, when the key is still to be accepted. */
   readonly hostKey: string | undefined
-  /** Absolute paths of private keys that exist. */
+  /** Absolute paths of existing private keys. */
   readonly identityFiles: readonly string[]
   /** Absolute paths of certificates that are named beside the keys (`CertificateFile`). */
   readonly certificateFiles?: readonly string[] | undefined
   readonly useAgent: boolean
-  /** Socket of the agent, where it is not `$SSH_AUTH_SOCK` (`IdentityAgent`). */
+  /** The socket of an agent other than `$SSH_AUTH_SOCK` (`IdentityAgent`). */
   readonly agentSocket?: string | undefined
-  /** Of the agent's keys, only those whose file is listed in `identityFiles`. */
+  /** Whether the agent may offer only the keys whose file is listed in `identityFiles`. */
   readonly identitiesOnly?: boolean | undefined
-  /** The host existed before us: its key was accepted, not made by us. For the error when the key changes. */
+  /** Whether the host existed before hydra-ops accepted its key; the error about a changed key depends on this. */
   readonly existingHost?: boolean | undefined
-  /** A jump as the user writes it (`user@host:port`), carried by the system's `ssh -W`. */
+  /** The jump as the user writes it (`user@host:port`), carried by the system's `ssh -W`. */
   readonly jump: string | undefined
-  /** The user's own ProxyCommand, its tokens filled in. */
+  /** The user's own ProxyCommand with expanded tokens. */
   readonly proxyCommand: string | undefined
   /** `deployment.sshOptions` as given, for the system's ssh. */
   readonly sshOptions: readonly string[]
-  /** `deployment.privilegeEscalationCommand`; used when `user` is not root. */
+  /** `deployment.privilegeEscalationCommand`, for a `user` other than root. */
   readonly privilegeEscalation: readonly string[]
 }
 
-/** How a remote (or local) command ended. A missing exit code is never success. */
+/** The end of a remote (or local) command. A missing exit code is never success. */
 export type CommandResult = { readonly stdout: string; readonly stderr: string } & (
   | { readonly kind: 'exited'; readonly code: number }
   | { readonly kind: 'killed'; readonly signal: string }
-  /** The connection went away before the result did. */
+  /** The connection was lost before the result arrived. */
   | { readonly kind: 'lost' }
 )
 
 export interface RemoteOptions {
   readonly signal: AbortSignal
-  /** Deadline of this command in milliseconds; its expiry is an OpsError that names the command's `what`. */
+  /** The command's deadline in milliseconds, whose expiry is an OpsError that names `what`. */
   readonly timeoutMs: number
-  /** What is being done, for errors: `read facts`, `install packages`. */
+  /** The action for errors: `read facts`, `install packages`. */
   readonly what: string
-  /** Bytes for its standard input; where secrets go. */
+  /** Bytes for standard input, the way of secrets. */
   readonly stdin?: string | Uint8Array | NodeJS.ReadableStream
-  /** As the login user instead of root. Default: root. */
+  /** Whether the command runs as the login user instead of root. Default: root. */
   readonly asLoginUser?: boolean
-  /** Each line as it arrives, without framing. */
+  /** Takes each line as it arrives, without framing. */
   onLine?(line: string, stream: 'stdout' | 'stderr'): void
 }
 
-/** One connection to one machine; many commands at once. */
+/** One connection to one machine, for many commands at once. */
 export interface Host {
   readonly machine: MachineName
   readonly target: SshTarget
-  /** How root is reached: `root` = is root, `sudo` = without a password, `sudo-password` = asked once. */
+  /**
+   * The way to root: `root` = already root, `sudo` = without a password, `sudo-password` = with a password, asked once.
+   */
   readonly escalation: 'root' | 'sudo' | 'sudo-password'
-  /** The login shell prints or cannot be trusted with a binary protocol. */
+  /** Whether the login shell prints text or cannot be trusted with a binary protocol. */
   readonly noisyShell: boolean
-  /** Runs an argument vector; nothing in it is interpreted by any shell. */
+  /** Runs an argument vector that no shell interprets. */
   exec(argv: readonly string[], options: RemoteOptions): Promise<CommandResult>
   /** Runs a POSIX sh script with positional parameters; the script text must hold no data. */
   script(text: string, args: readonly string[], options: RemoteOptions): Promise<CommandResult>
@@ -72,68 +74,70 @@ export interface Host {
     operatorPort: number,
     options: { signal: AbortSignal },
   ): Promise<{ port: number; close(): Promise<void> }>
-  /** A TCP connection made from the machine, as `ssh -W` does: for health checks of ports nobody publishes. */
+  /** Opens a TCP connection from the machine, as `ssh -W` does, for health checks of unpublished ports. */
   connectTcp(host: string, port: number, options: { signal: AbortSignal; timeoutMs: number }): Promise<Duplex>
   close(): void
 }
 
 export interface HostKeySeen {
-  /** `ssh-ed25519 AAAA…` */
+  /** The key, `ssh-ed25519 AAAA…`. */
   readonly key: string
-  /** `SHA256:…` as OpenSSH shows it. */
+  /** The fingerprint `SHA256:…`, as OpenSSH shows it. */
   readonly fingerprint: string
 }
 
 export interface ConnectOptions {
   readonly signal: AbortSignal
-  /** Milliseconds until giving up; the error says what was seen meanwhile. */
+  /** The time limit in milliseconds; the error then reports the observations of the wait. */
   readonly timeoutMs: number
   /**
-   * Only commands of the login user are to run: whether it can become root is not asked. A command as root is then
-   * tried without a password.
+   * Whether only commands of the login user are to run, so that the way to root is not probed. A command as root is
+   * then tried without a password.
    */
   readonly asLoginUser?: boolean
-  /** Asked for when sudo wants one. Never stored. */
+  /** Asks for sudo's password, which is never stored. */
   sudoPassword?(): Promise<string>
-  /** Called at the first contact; answer false to refuse. Without it an unknown key is refused. */
+  /**
+   * Decides on the host key at the first contact; false refuses the key. An unknown key is refused when this is absent.
+   */
   acceptHostKey?(seen: HostKeySeen): Promise<boolean>
 }
 
 /** The SSH layer. */
 export interface Ssh {
-  /** Connects and authenticates; throws `unreachable` or, for a changed host key, an error with both fingerprints. */
+  /** Connects and authenticates; throws `unreachable`, or an error with both fingerprints for a changed host key. */
   connect(target: SshTarget, options: ConnectOptions): Promise<{ host: Host; hostKey: string }>
-  /** Waits until something there speaks SSH (a banner, not a mere accept); says what it saw when it gives up. */
+  /** Waits for an SSH banner, since a mere accept is no proof; the timeout's error reports the observations. */
   waitForBanner(
     target: SshTarget,
     options: { signal: AbortSignal; timeoutMs: number; onState?(state: string): void },
   ): Promise<void>
-  /** One attempt for `info` and `check`: does it speak SSH? */
+  /** Tries once whether the target speaks SSH, for `info` and `check`. */
   probe(target: SshTarget, options: { signal: AbortSignal; timeoutMs: number }): Promise<boolean>
-  /** Makes an ed25519 key pair (0600) unless there is one; returns the public key `ssh-ed25519 AAAA…`. */
+  /** Makes an ed25519 key pair (0600) if it is missing; returns the public key `ssh-ed25519 AAAA…`. */
   ensureKeyPair(file: string, run: Run): Promise<string>
-  /** Reads the user's ~/.ssh/config for a host that exists, and for the login that will be made there (`ssh -G`). */
+  /** Reads the user's ~/.ssh/config for an existing host and the planned login (`ssh -G`). */
   resolveUserConfig(host: string, run: Run, login: LoginRequest): Promise<UserSshConfig>
-  /** The text of the configuration for the system's ssh, and of its known_hosts; alias of a machine = its name. */
+  /** Returns the configuration and known_hosts for the system's ssh; a machine's alias is its name. */
   renderConfig(
     targets: readonly SshTarget[],
     files: { knownHosts: string },
   ): { config: string; knownHosts: string }
 }
 
-/** What the expression says of a login; the ssh configuration says the rest. */
+/** The expression's part of a login; the ssh configuration supplies the rest. */
 export interface LoginRequest {
   readonly user: string | undefined
   readonly port: number | undefined
-  /** `deployment.sshOptions`: what they say of user, port and host name comes first. */
+  /** `deployment.sshOptions`, whose user, port and host name take precedence. */
   readonly sshOptions: readonly string[]
 }
 
-/** What `ssh -G` says that concerns us; `~` and `%` tokens expanded, missing identity files dropped. */
+/** The relevant output of `ssh -G`, with expanded `~` and `%` tokens and without missing identity files. */
 export interface UserSshConfig {
   readonly hostName: string
   readonly port: number
-  /** The one that was asked for, else that of the configuration, else root. */
+  /** The requested user, else the user of the configuration, else root. */
   readonly user: string
   readonly identityFiles: readonly string[]
   readonly certificateFiles: readonly string[]

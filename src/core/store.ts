@@ -11,33 +11,33 @@ export interface Preferences {
   maxConcurrent?: number | undefined
 }
 
-/** The store of what is known of the deployments. Reading neither locks nor writes. */
+/** The store of deployment records. Reading neither locks nor writes. */
 export interface DeploymentStore {
-  /** Every deployment that can be read, but for one; those that cannot are reported by `problems`. */
+  /** Returns every readable deployment, except one if requested; `problems` reports the unreadable ones. */
   list(except?: DeploymentUuid): Promise<DeploymentRecord[]>
-  /** Deployments whose state cannot be read, each with its reason as an error to show. */
+  /** Returns the reason, as an error, for each deployment whose state cannot be read. */
   problems(): Promise<Error[]>
   /**
-   * By name, UUID or UUID prefix; without one: `$HYDRA_OPS_DEPLOYMENT`, the default preference, or the only one there is.
-   * Throws a usage error with a suggestion.
+   * Resolves a name, UUID or UUID prefix. The default is `$HYDRA_OPS_DEPLOYMENT`, the default preference, or the only
+   * deployment. An unknown reference throws a usage error with a suggestion.
    */
   resolve(reference: string | undefined): Promise<DeploymentRecord>
   /** Makes a new deployment; refuses a name that is taken. */
   create(
     record: Pick<DeploymentRecord, 'name' | 'expressions' | 'searchPath' | 'args'>,
   ): Promise<DeploymentRecord>
-  /** Runs `action` as the one writer of this deployment; throws `locked` naming the holder. */
+  /** Runs `action` as the only writer of this deployment; throws `locked` with the holder's name. */
   lock<T>(uuid: DeploymentUuid, action: (session: DeploymentSession) => Promise<T>): Promise<T>
   /**
-   * Runs `action` under the short lock of the whole store, in which ports and names are handed out, with every other
-   * deployment than `uuid`.
+   * Runs `action` under the short lock of the whole store, which guards ports and names. The action gets every
+   * deployment other than `uuid`.
    */
   allocating<T>(
     uuid: DeploymentUuid,
     run: Run,
     action: (others: readonly DeploymentRecord[]) => Promise<T>,
   ): Promise<T>
-  /** Removes a lock whatever its holder; returns who held it. */
+  /** Removes a lock whatever its holder; returns the holder. */
   unlock(uuid: DeploymentUuid): Promise<string | undefined>
   history(uuid: DeploymentUuid): Promise<JournalEntry[]>
   preferences(): Promise<Preferences>

@@ -1,6 +1,7 @@
 /**
- * The known word that `wanted` was probably meant to be: the nearest within a third of its length in edits
- * (insert, drop, change, swap neighbours), or the only one it abbreviates. For "did you mean".
+ * Returns the known word that `wanted` was probably meant to be, for "did you mean". The candidates are the only word
+ * that `wanted` abbreviates and the nearest word by edits. An edit inserts, drops, changes or swaps characters; at most
+ * a third of the word may change.
  */
 export function suggest(wanted: string, known: readonly string[]): string | undefined {
   const needle = wanted.toLowerCase()
@@ -9,7 +10,7 @@ export function suggest(wanted: string, known: readonly string[]): string | unde
     const candidate = word.toLowerCase()
     const distance = editDistance(needle, candidate)
     const allowed = Math.max(1, Math.floor(Math.max(needle.length, candidate.length) / 3))
-    // A one-letter word is one edit from every other one.
+    // A one-letter word is one edit from every other one-letter word.
     if (distance > allowed || distance >= candidate.length) continue
     if (best === undefined || distance < best.distance) best = { word, distance }
   }
@@ -18,7 +19,7 @@ export function suggest(wanted: string, known: readonly string[]): string | unde
   return needle.length >= 2 && longer.length === 1 ? longer[0] : undefined
 }
 
-/** Optimal string alignment: Levenshtein, and a swap of neighbours counts as one. */
+/** Returns the optimal string alignment distance: Levenshtein's, with a swap of neighbours as one edit. */
 function editDistance(a: string, b: string): number {
   const width = b.length + 1
   let before: number[] = []

@@ -13,19 +13,19 @@ export type ScriptValues = Readonly<Record<string, ScriptValue>>
 export type ScriptValue = string | number | boolean | ScriptList
 
 /**
- * A list has one line for each item. A text holds no end of a line. A record may hold anything: colons join its fields,
- * and characters with a meaning are coded (`decode` in target/lib.sh).
+ * A list with one line for each item. A text holds no end of a line. A record may hold any text: colons join its
+ * fields, and special characters are coded (`decode` in target/lib.sh).
  */
 export type ScriptList = readonly (string | readonly string[])[]
 
-/** Returns the text of a file below `target/`, without the lines that are comments. */
+/** Returns the text of a file below `target/`, without its comment lines. */
 export function targetFile(path: string): string {
   const text = findTargetFile(path)
   if (text === undefined) throw notInstalled(path, 'there is no such file')
   return text
 }
 
-/** Returns the same text, or undefined where there is no such file. */
+/** Returns the text of a file below `target/`, or undefined if the file is missing. */
 export function findTargetFile(path: string): string | undefined {
   files ??= readAll()
   return files.get(path)
@@ -51,7 +51,7 @@ function notInstalled(path: string, why: string): Error {
   })
 }
 
-/** Makes the line of a script that gives a value to a variable. */
+/** Returns the script line that assigns a value to a variable. */
 export function valueLine([name, value]: readonly [string, ScriptValue]): string {
   if (!/^[a-z][a-z0-9_]*$/.test(name)) throw new Error(`'${name}' is no name for a value of a script`)
   return `${name}=${shellQuote(typeof value === 'object' ? value.map(line).join('\n') : String(value))}\n`
@@ -67,7 +67,7 @@ function line(item: ScriptList[number]): string {
   return item
 }
 
-/** Codes, as `printf %b` decodes it, each character of a field that separates fields or records. */
+/** Codes each separator in a field, for `printf %b` to decode. */
 function coded(field: string): string {
   return field.replaceAll(/[\\:\n]/g, (each) => `\\0${each.charCodeAt(0).toString(8).padStart(3, '0')}`)
 }

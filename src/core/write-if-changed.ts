@@ -4,8 +4,8 @@ import { makeFolderDurably } from './durable-file.js'
 import { replaceFile } from './durable-file-async.js'
 
 /**
- * Writes a file that follows from the state, for the system's ssh. The file is whole at every moment: another session
- * may be reading it.
+ * Writes a file for the system's ssh, which is derived from the state. The file is whole at every moment, because
+ * another session may be reading it.
  */
 export async function writeIfChanged(file: string, text: string): Promise<void> {
   if ((await contentOf(file)) === text) return
@@ -17,7 +17,7 @@ async function contentOf(file: string): Promise<string | undefined> {
   try {
     return await readFile(file, 'utf8')
   } catch {
-    // Not there, or not readable: writing it tells.
+    // A missing file is no problem, and the write reports an unreadable one.
     return undefined
   }
 }
