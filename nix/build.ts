@@ -7,12 +7,12 @@ import type { CommandResult } from '../src/core/ssh.js'
 import { expectSuccess, howItEnded, type NixCommand } from './nix-command.js'
 import type { StoreQueries } from './store-queries.js'
 
-/** A build has no natural limit; this one ends what hangs for good. */
+/** Deadline that only ends a build that hangs: builds have no natural time limit. */
 const buildMs = 24 * 60 * 60_000
 const logMs = 60_000
 const evidenceLines = 20
 
-/** Said on every `nix-store --realise`: our roots are made afterwards, or it is of no concern to the user. */
+/** Warnings of every `nix-store --realise` that do not concern the user: our roots are made afterwards. */
 const noise = /did not specify '--add-root'|group 'nixbld' specified in/
 
 export function createBuilder(command: NixCommand, queries: StoreQueries): Pick<Nix, 'build'> {
@@ -31,7 +31,10 @@ export function createBuilder(command: NixCommand, queries: StoreQueries): Pick<
     },
   }
 
-  /** One call for all, so that Nix shares what they have in common; `--keep-going` finishes what can be finished. */
+  /**
+   * Realises all derivations in one call, so that Nix shares common dependencies. `--keep-going` finishes all that can
+   * be finished.
+   */
   function realise(drvs: readonly StorePath[], flags: NixFlags, run: Run): Promise<CommandResult> {
     return command.run('nix-store', ['--realise', '--keep-going', ...drvs], {
       signal: run.signal,
@@ -90,7 +93,7 @@ export function createBuilder(command: NixCommand, queries: StoreQueries): Pick<
     })
   }
 
-  /** Absent for what was never begun (a wrong platform), and for `builtin:` builders that fail early. */
+  /** Returns the log, or undefined where no build began (a wrong platform) or a `builtin:` builder failed early. */
   async function logOf(drv: string, run: Run): Promise<string | undefined> {
     const what = 'read a build log'
     const options = { signal: run.signal, timeoutMs: logMs, what }
@@ -102,9 +105,9 @@ export function createBuilder(command: NixCommand, queries: StoreQueries): Pick<
 }
 
 /**
- * Derivations that Nix names in an error, with what it says of them, but for those that only lack a dependency.
- * Nix 2.8: `error: builder for '….drv' failed with exit code 1;`. Newer ones: `error: Cannot build '….drv'.` and
- * on the next line `Reason: builder failed with exit code 1.` (as in nix-community/nix4vscode#365).
+ * Finds the derivations that an error of Nix names, with their reasons; those that only lack a dependency are left out.
+ * Nix 2.8: `error: builder for '….drv' failed with exit code 1;`. Newer ones: `error: Cannot build '….drv'.` and on the
+ * next line `Reason: builder failed with exit code 1.` (as in nix-community/nix4vscode#365).
  */
 export function failedDerivations(stderr: string): Map<string, string> {
   const failed = new Map<string, string>()

@@ -9,22 +9,22 @@ import type { Host } from '../src/core/ssh.js'
 import { copyProgress, hintFor } from './copy-progress.js'
 import { howItEnded, type NixCommand } from './nix-command.js'
 
-/** A closure of gigabytes over a slow line; ssh's own keepalive notices a dead connection long before. */
+/** Deadline for a closure of gigabytes over a slow line; ssh's keepalive notices a dead connection much earlier. */
 export const copyMs = 12 * 60 * 60_000
 const evidenceLines = 20
 
 export interface SshCopy {
   readonly path: StorePath
-  /** Paths in the closure, for the progress of a copy of all of them. */
+  /** Number of paths in the closure, for the progress of a complete copy. */
   readonly count: number
-  /** Generated configuration of the system's ssh; the machine's name is its alias there. */
+  /** Generated configuration for the system's ssh; the machine's name is its alias in the file. */
   readonly sshConfig: string
   readonly substitute: boolean
-  /** What runs as nix-store on the machine: `sudo -n /usr/bin/nix-store`. */
+  /** Command that runs nix-store on the machine: `sudo -n /usr/bin/nix-store`. */
   readonly remoteProgram: readonly string[]
 }
 
-/** Nix' own copy through the system's ssh. */
+/** Copies with Nix's own program through the system's ssh. */
 export async function copyBySsh(
   { command }: { readonly command: NixCommand },
   host: Host,
@@ -55,7 +55,10 @@ function destination(host: Host, copy: SshCopy): string {
   return `${host.machine}?remote-program=${encodeURIComponent(copy.remoteProgram.join(' '))}`
 }
 
-/** Nix splits NIX_SSHOPTS at spaces and knows no quotes: a path with one is reached through a link without. */
+/**
+ * Provides a path without spaces: Nix splits NIX_SSHOPTS at spaces and knows no quotes. A link replaces a path with
+ * spaces.
+ */
 export async function withSpaceless<T>(file: string, use: (path: string) => Promise<T>): Promise<T> {
   if (!/\s/.test(file)) return use(file)
   const root = /\s/.test(tmpdir()) ? '/tmp' : tmpdir()

@@ -20,13 +20,15 @@ export interface StreamParts {
 }
 
 export interface StreamCopy {
-  /** Dependencies first. */
+  /** Missing paths, dependencies first. */
   readonly missing: readonly StorePath[]
   /** Absolute path of nix-store on the machine. */
   readonly nixStore: string
 }
 
-/** `nix-store --export` here, into `nix-store --import` as root there, over our own connection. */
+/**
+ * Streams `nix-store --export` on this host into `nix-store --import` as root on the machine, over our own connection.
+ */
 export async function copyByStream(
   parts: StreamParts,
   host: Host,
@@ -53,7 +55,7 @@ export async function copyByStream(
     stdout.destroy()
   }
   const exported = await done
-  // What ended by itself is the cause; the other end only saw the stream break.
+  // The end that exited by itself is the cause; the other end only saw the stream break.
   if (exported.kind === 'exited' && exported.code !== 0)
     throw broken(host, `the export: ${howItEnded(exported)}`, exported)
   if (imported.kind !== 'exited' || imported.code !== 0)

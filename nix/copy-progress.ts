@@ -1,9 +1,9 @@
 import type { Run } from '../src/core/run.js'
 
-/** At most one line of progress in this time; the last is always said. */
+/** Least time between two lines of progress; the last line is always shown. */
 const everyMs = 1_000
 
-/** Says now and then how far it is. */
+/** Makes a function that reports progress at intervals. */
 export function reporter(run: Run, now: () => number = Date.now): (line: string, isLast: boolean) => void {
   let saidAt = Number.NEGATIVE_INFINITY
   let said = ''
@@ -15,7 +15,9 @@ export function reporter(run: Run, now: () => number = Date.now): (line: string,
   }
 }
 
-/** Reads what nix-copy-closure says: `copying 3 paths...`, then one line a path. What is neither is passed on. */
+/**
+ * Reads the output of nix-copy-closure: `copying 3 paths...`, then one line for each path. Other lines are passed on.
+ */
 export function copyProgress(run: Run, count: number, now?: () => number): { line(line: string): void } {
   const report = reporter(run, now)
   let total = count
@@ -37,7 +39,7 @@ export function copyProgress(run: Run, count: number, now?: () => number): { lin
   }
 }
 
-/** What to try, for the common reasons. */
+/** Suggests remedies for the common reasons. */
 export function hintFor(stderr: string): { hint?: string } {
   if (/lacks a (?:valid )?signature/.test(stderr)) {
     return { hint: 'its Nix daemon does not trust the login user: log in as root or as a user with sudo' }

@@ -14,7 +14,7 @@ import { brokenOn, removeBroken } from './repair.js'
 import type { StoreQueries } from './store-queries.js'
 
 const askMs = 5 * 60_000
-/** `sync` waits for all that others have written, too. */
+/** Deadline for `sync`, which also waits for the data of all other writers. */
 const syncMs = 15 * 60_000
 
 export interface CopyParts {
@@ -24,7 +24,10 @@ export interface CopyParts {
   readonly env: Environment
 }
 
-/** Without a database nothing is valid, and nix-store would make one. */
+/**
+ * Script that lists the missing paths. A machine without a database has no valid paths, and nix-store would create a
+ * database.
+ */
 const missingScript = `${findNix}
 if [ -e /nix/var/nix/db/db.sqlite ] && command -v nix-store >/dev/null
 then exec xargs -r nix-store --check-validity --print-invalid
@@ -32,8 +35,8 @@ else exec cat
 fi`
 
 /**
- * Makes a root for what is about to arrive, so that a collection between copy and activation spares it; the
- * activation removes it when the profile has taken its place. Says where nix-store is.
+ * Script that says where nix-store is and makes a root for the coming closure. The root protects the closure from a
+ * collection until the activation has moved the profile and removes the root.
  */
 const prepareScript = `${findNix}
 command -v nix-store || exit 127
@@ -83,11 +86,11 @@ async function missingOn(host: Host, paths: readonly StorePath[], run: Run): Pro
   const stdin = linesOf(paths)
   const result = await host.script(missingScript, [], { signal: run.signal, timeoutMs: askMs, what, stdin })
   const missing = new Set(pathsIn(requireSuccess(result, { machine: host.machine, what }).stdout))
-  // Dependencies first, as they were given.
+  // The order of `paths` stays: dependencies first.
   return paths.filter((path) => missing.has(path))
 }
 
-/** Returns the absolute path of nix-store on the machine. */
+/** Makes the root and returns the absolute path of nix-store on the machine. */
 async function prepare(host: Host, path: StorePath, run: Run): Promise<string> {
   const what = 'prepare the copy'
   const result = await host.script(prepareScript, [path], { signal: run.signal, timeoutMs: askMs, what })
@@ -101,8 +104,8 @@ async function prepare(host: Host, path: StorePath, run: Run): Promise<string> {
 }
 
 /**
- * Nix' database is on the disk before the files are, unless it was told otherwise: after a power cut the paths
- * would be valid and empty (measured).
+ * Flushes the files to the disk. Nix's database can reach the disk earlier: after a power cut the paths would be valid
+ * and empty (measured).
  */
 async function flush(host: Host, run: Run): Promise<void> {
   const what = 'write the closure to the disk'
@@ -111,13 +114,13 @@ async function flush(host: Host, run: Run): Promise<void> {
 }
 
 type Method =
-  /** `prefix` goes before nix-store on the machine. */
+  /** `prefix` stands before nix-store on the machine. */
   | { readonly kind: 'ssh'; readonly prefix: readonly string[]; readonly description: string }
   | { readonly kind: 'stream'; readonly description: string }
 
 /**
- * nix-copy-closure where it can be root without being asked anything and nothing else speaks on the line;
- * otherwise an export, streamed into an import that our own connection runs.
+ * Chooses nix-copy-closure where it becomes root without a question and no other text appears on the line. All other
+ * machines get an export that is streamed into an import over our own connection.
  */
 export function methodOf(host: Host): Method {
   if (host.noisyShell) return { kind: 'stream', description: 'streamed: its login shell prints' }

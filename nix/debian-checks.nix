@@ -1,5 +1,5 @@
-# What is wrong with a file or a unit of a Debian machine, as sentences. They are told beside all else that is wrong with
-# the machine; the closure refuses the same, for those who make it by other ways.
+# Finds problems with a file or a unit of a Debian machine, as sentences. Users see them together with all other
+# problems of the machine; the closure refuses the same problems for callers that build it directly.
 let
   inherit (builtins) any concatMap elem filter isString match pathExists readDir split stringLength substring tail typeOf;
 
@@ -7,7 +7,7 @@ let
 
   # --- files -------------------------------------------------------------------------------------------------
 
-  # Changing anything below these would break the machine or this program's own record.
+  # Changes below these paths would break the machine or this program's own record.
   reserved = [ "/dev" "/nix" "/proc" "/run/hydra-ops" "/sys" "/var/lib/hydra-ops" "/var/run/hydra-ops" ];
   isBelow = folder: path: path == folder || substring 0 (stringLength folder + 1) path == "${folder}/";
 
@@ -21,12 +21,12 @@ let
   isMode = mode: isString mode && match "[0-7]{3,4}" mode != null;
   shown = value: if isString value then quoted value else "a value of type ${typeOf value}";
 
-  # A path of the operator host is copied into the store, under a name that the store allows.
+  # The store copies a path of the operator host, under a name that the store allows.
   sourceProblems = source:
     if typeOf source == "path" then
       if ! pathExists source then [ "${toString source} does not exist" ]
       else if kindOf source == "directory" then [ "${toString source} is a folder; name its files one by one" ]
-      # The store would get the link, and the machine has not what it points to.
+      # The store would get the link, and the machine does not have its target.
       else if kindOf source == "symlink" then [ "${toString source} is a symbolic link; name the file itself" ]
       else [ ]
     else if builtins.isFunction source then [ "expected a path, a derivation or a store path, got a function" ]
@@ -43,7 +43,8 @@ let
   at = option: map (say: { inherit option say; });
 in
 {
-  # `costly` = may the source be looked at? Problems are { option; say; }, with the option below the file or unit.
+  # `costly` tells whether the source may be looked at. Problems are { option; say; }, with the option below the file or
+  # unit.
   fileProblems = costly: path: file:
     let
       text = file.text or null;

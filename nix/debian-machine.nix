@@ -1,12 +1,12 @@
-# A Debian machine as data: its options, what is wrong with them, and its closure.
+# Describes a Debian machine as data: its options, their problems, and its closure.
 {
   merge,
-  # What every machine writes to /etc/hosts: [ { address; names; } ].
+  # Entries that every machine writes to /etc/hosts: [ { address; names; } ].
   hosts,
   system,
-  # The "file" of what hydra-ops itself defines.
+  # The "file" of the definitions that come from hydra-ops itself.
   ours,
-  # In "shape", what is expensive to look at (a text that names packages) is not looked at.
+  # The mode "shape" does not look at expensive values (a text that names packages).
   mode,
 }:
 let
@@ -18,7 +18,7 @@ let
   cheap = mode == "shape";
   checks = import ./debian-checks.nix;
 
-  # What is not data but becomes the closure.
+  # Options that become the closure instead of data.
   closureOptions = [ "activate" "files" "packages" "units" ];
 
   describe = machine: closureWanted:
@@ -63,7 +63,7 @@ let
       };
     in
     {
-      # JSON is made in the order of names: what the profile refuses is said before a file is hashed. (An attribute
+      # JSON is made in the order of names, so the profile's refusals appear before a file is hashed. (An attribute
       # called outPath would become the JSON of the whole set.)
       derivation = unsafeDiscardStringContext profile.drvPath;
       files = mapAttrs (_: managedFile) files;
@@ -73,7 +73,8 @@ let
       units = mapAttrs (_: managedUnit) units;
     };
 
-  # What the set-up tasks make units of. It comes to the machine with its closure, whose profile keeps it there.
+  # Packages of which the set-up tasks make units. They come to the machine with its closure, whose profile keeps them
+  # there.
   hydraPackages = options:
     let
       hydra = inner options "hydra";
@@ -105,7 +106,7 @@ let
 
   foreign = tree: concatMap (name: foreignIn name tree.children.${name}) (attrNames tree.children);
 
-  # A set in which nothing is defined (all of it under false conditions, say) asks for nothing.
+  # A set without definitions (all of it under false conditions, say) asks for nothing.
   asks = node: ! node ? children || any (name: asks node.children.${name}) (attrNames (present node));
 
   foreignIn = name: node:
@@ -117,7 +118,7 @@ let
     else if ! node ? children then [ (report [ name ] node) ]
     else map (option: report [ name option ] inner.${option}) (filter (option: asks inner.${option}) (attrNames inner));
 
-  # --- types of what becomes the closure ---------------------------------------------------------------------
+  # --- types of the options that become the closure ---------------------------------------------------------
 
   isListOf = holds: value: isList value && all holds value;
   isStorePath = value: isString value || isDerivation value;
@@ -162,7 +163,7 @@ let
   optionProblems = type: name: options:
     if ! options ? ${name} then [ ] else typeProblem type [ "deployment" name ] options.${name};
 
-  # Leaves out "is not given" for a text or source that has a wrong type, or whose name is mistyped.
+  # Leaves out "is not given" for a text or source with a wrong type or a mistyped name.
   fileChecks = path: wrong: file:
     let mode = if elem "mode" wrong then { } else { mode = file.mode or "0644"; }; in
     checks.fileProblems (! cheap && all (name: elem name [ "group" "mode" "user" ]) wrong) path (

@@ -1,16 +1,16 @@
-# What is deployed to a Debian machine: ONE derivation, made without nixpkgs and without any program but a shell.
+# Makes the closure of a Debian machine: ONE derivation, without nixpkgs and without any program but a shell.
 #
 #   <out>/bin, /share, …   the packages, merged as a profile merges them
-#   <out>/manifest.nix     what the machine is to have; the name is buildenv's, the format is described below
-#   <out>/hydra-ops/activate.pl   the program that makes the machine so
+#   <out>/manifest.nix     the wanted state of the machine; the name is buildenv's, the format is described below
+#   <out>/hydra-ops/activate.pl   the program that applies the manifest to the machine
 #
-# The manifest has one record a line, each a JSON array of strings, as `builtins.toJSON` writes them (so a record
-# never holds a line feed). The last one tells the size in bytes of all before it, as a check on the shell that copied it.
+# The manifest has one record on each line: a JSON array of strings, as `builtins.toJSON` writes it (so a record never
+# holds a line feed). The last record tells the size in bytes of all others, as a check on the shell that copied them.
 #
 #   ["file", path, mode, user, group, text]       ["source", path, mode, user, group, store path]
 #   ["unit", name, "enable" or "", text, hash of restartTriggers]
 #   ["apt", package]  ["host", address, "name name2"]  ["activate", store path]  ["end", bytes]
-#   ["keep", text]: nothing to do; what the text names belongs to the closure
+#   ["keep", text]: no action; the store paths in the text belong to the closure
 {
   name,
   system ? builtins.currentSystem,
@@ -24,7 +24,7 @@
   units ? { },
   # A derivation with bin/activate.
   activate ? null,
-  # Texts that name packages which the machine must have, though nothing else of this mentions them.
+  # Texts that name packages which the machine must have, though no other option mentions them.
   keep ? [ ],
   aptPackages ? [ ],
   # [ { address; names; } ]
@@ -44,7 +44,7 @@ let
       let first = builtins.head problems; in
       throw "${concatStringsSep "." ([ option ] ++ first.option)}: ${first.say}";
 
-  # A path of the operator host is copied into the store, under a name that the store allows.
+  # The store copies a path of the operator host, under a name that the store allows.
   sourcePath = source: if typeOf source == "path" then builtins.path { path = source; name = "file"; } else "${source}";
 
   fileRecord = path:
@@ -71,7 +71,7 @@ let
 
   # --- packages ----------------------------------------------------------------------------------------------
 
-  # As nixpkgs' environment.systemPackages: what meta.outputsToInstall names, unless one output was chosen.
+  # Chooses outputs as nixpkgs' environment.systemPackages does: meta.outputsToInstall, unless one output was chosen.
   outputsOf = package:
     if isAttrs package && package ? meta.outputsToInstall && ! (package.outputSpecified or false)
     then map (output: package.${output}) package.meta.outputsToInstall
@@ -80,7 +80,7 @@ let
   # buildenv's format: active, priority, number of paths, paths. A smaller priority wins.
   entry = priority: path: [ "true" priority 1 "${path}" ];
 
-  # A path given as text has no context, by which it would come along.
+  # A path given as text has no context that would bring the path along.
   storePath = service:
     if isString service && ! builtins.hasContext service
     then builtins.appendContext service { ${service} = { path = true; }; }
@@ -88,7 +88,7 @@ let
 
   # --- the closure -------------------------------------------------------------------------------------------
 
-  # A file of the user's own wins over the block with the names of the LAN.
+  # A file of the user's own replaces the block with the names of the LAN.
   wantedHosts = if files ? "/etc/hosts" then [ ] else hosts;
 
   records =
@@ -101,9 +101,9 @@ let
   lines = concatStringsSep "" (map (record: "${toJSON record}\n") records);
   text = "${lines}${toJSON [ "end" (toString (stringLength lines)) ]}\n";
 
-  # `toFile` refuses text that mentions a package: its closure would not be copied. A derivation keeps it. Its shell
-  # uses builtins alone, for a sandbox may have nothing else; `read -r` of dash 0.5.12, bash 5.2 and busybox 1.35
-  # keeps every byte but NUL, which no Nix string has (measured).
+  # `toFile` refuses text that mentions a package, because its closure would not be copied; a derivation keeps the
+  # closure. The derivation's shell uses builtins alone, because a sandbox may have no other programs. `read -r` of dash
+  # 0.5.12, bash 5.2 and busybox 1.35 keeps every byte but NUL, which no Nix string has (measured).
   manifest =
     if ! builtins.hasContext text then builtins.toFile "hydra-ops-manifest" text
     else derivation {
@@ -129,7 +129,7 @@ derivation {
   derivations =
     [ (entry 0 program) ]
     ++ concatMap (package: map (entry (priorityOf package)) (outputsOf package)) packages
-    # Each with a priority of its own: two that hold the same program do not clash.
+    # Each service has a priority of its own: two services that hold the same program do not clash.
     ++ builtins.genList (index: entry (1000 + index) (storePath (builtins.elemAt services index))) (builtins.length services);
   preferLocalBuild = true;
   allowSubstitutes = false;

@@ -1,7 +1,7 @@
 import * as z from 'zod'
 import { suggest } from '../src/core/suggest.js'
 
-/** One thing that is wrong with an option, as a sentence without its machine. */
+/** A problem with one option, as a sentence without its machine. */
 export interface Issue {
   readonly path: readonly (string | number)[]
   readonly say: string
@@ -11,8 +11,8 @@ type Path = readonly PropertyKey[]
 type SchemaIssue = z.core.$ZodIssue
 
 /**
- * Checks `value`, which stands at `base` of a machine's definition; every issue is listed.
- * `hides` says of which options the value is never shown.
+ * Checks `value`, which stands at `base` of a machine's definition, and lists every issue. `hides` names the options
+ * whose values are never shown.
  */
 export function check<T>(
   schema: z.ZodType<T>,
@@ -40,7 +40,7 @@ function describeIssue(issue: SchemaIssue, subject: Subject): Issue[] {
     const known = knownKeys(subject.schema, issue.path)
     return issue.keys.map((key) => ({ path: [...path, key], say: unknownOption(key, known) }))
   }
-  // A rule of the schema's own, in its own words.
+  // A rule of the schema's own has its own words.
   if (issue.code === 'custom') return [{ path, say: issue.message }]
   if (issue.code === 'invalid_key') {
     const [inner] = issue.issues
@@ -71,9 +71,9 @@ const typeNames: Readonly<Record<string, string>> = {
   null: 'null',
 }
 
-/** What the schema wants, as `expected …` goes on. */
+/** Describes the type that the schema expects, to follow `expected`. */
 function expectation(issue: SchemaIssue): string {
-  // A schema's own words (`an octal mode such as "0600"`) say more than anything made of its rules.
+  // A schema's own words (`an octal mode such as "0600"`) say more than a sentence made from its rules.
   if (!/^(?:Invalid|Too|Unrecognized) /.test(issue.message)) return issue.message
   switch (issue.code) {
     case 'invalid_type':
@@ -104,7 +104,7 @@ function bound(origin: string, how: string, limit: number | bigint): string {
 
 const longestShown = 60
 
-/** A value as the user wrote it, more or less; sets and lists by kind only. */
+/** Shows a value almost as the user wrote it; sets and lists only by kind. */
 function shown(value: unknown): string {
   if (typeof value === 'string') {
     const text = JSON.stringify(value)
@@ -133,7 +133,7 @@ function part(key: PropertyKey): string | number {
   return typeof key === 'number' ? key : String(key)
 }
 
-/** The names that a schema knows at a path; for suggestions. */
+/** Lists the names that a schema knows at a path, for suggestions. */
 export function knownKeys(schema: z.ZodType<unknown>, path: Path): string[] {
   const inner = unwrap(schema)
   const [first, ...rest] = path
@@ -159,7 +159,7 @@ function unwrap(schema: z.ZodType<unknown>): z.ZodType<unknown> {
   return schema instanceof z.ZodPipe ? unwrap(typed(schema.in)) : schema
 }
 
-/** zod's own accessors give its core type; every schema made by `z` is a ZodType. */
+/** Narrows to ZodType: zod's own accessors return its core type, and every schema made by `z` is a ZodType. */
 function typed(schema: unknown): z.ZodType<unknown> {
   return schema instanceof z.ZodType ? schema : z.unknown()
 }

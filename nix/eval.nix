@@ -1,9 +1,9 @@
-# Evaluates network expressions to data. Read by nix/evaluate.ts alone, which says on standard input
+# Evaluates network expressions to data. Only nix/evaluate.ts uses this file: it writes on standard input
 #
 #   import …/eval.nix { input = { files; physical; deployment; mode; only; exclude; optionKeys; }; args = { … }; }
 #
-# and takes the JSON of the result. Whatever a definition does wrong is thrown as `hydra-ops:fail:{…}` or carries
-# `hydra-ops:at:{…}` in its trace; nix/evaluation-errors.ts makes sentences of them.
+# and takes the JSON of the result. A fault of a definition is thrown as `hydra-ops:fail:{…}`, or carries
+# `hydra-ops:at:{…}` in its trace; nix/evaluation-errors.ts makes a sentence of either.
 {
   input,
   # Function arguments of the network's files.
@@ -30,7 +30,7 @@ let
 
   reserved = [ "_file" "defaults" "meta" "network" "require" "resources" ];
 
-  # `require` is followed, each file once.
+  # `require` is followed, and each file is loaded once.
   loaded = genericClosure {
     startSet = map (path: { key = fileOf path; }) input.files;
     operator = { key }:
@@ -84,7 +84,8 @@ let
 
   names = filter (name: ! elem name reserved) (attrNames (foldl' (known: file: known // file.value) { } files));
 
-  # Some are for other tools, or for NixOS machines; what would change a deploy and is not there yet is not among them.
+  # These attributes are for other tools or for NixOS machines. Attributes that would change a deploy and are not
+  # supported yet are not in the list.
   known = [
     "buildShell" "description" "enableRollback" "evalConfig" "lib" "lock" "name" "nixpkgs" "nodeNixpkgs"
     "nodeSpecialArgs" "ordering" "pkgs" "runCommand" "specialArgs" "storage"
@@ -108,7 +109,7 @@ let
   instantiate = given:
     if isPath given || isString given then checkedVersion given (import given { inherit system; })
     else if isFunction given then given { }
-    # A flake, or what a fetcher returned.
+    # `given` is a flake or the result of a fetcher.
     else if given ? legacyPackages then given.legacyPackages.${system}
     else if given ? outPath && ! given ? lib then instantiate given.outPath
     else given;
@@ -130,7 +131,7 @@ let
     if network ? nodeNixpkgs.${name} then instantiate (usable "nodeNixpkgs.${name}" network.nodeNixpkgs.${name})
     else networkPkgs;
 
-  # The name under which the files have these attributes: Colmena's is `meta`.
+  # The files define these attributes under one name: Colmena's is `meta`.
   networkName = if any (file: file.value ? meta && ! (file.value ? network)) files then "meta" else "network";
   usable = option: given:
     let
@@ -186,7 +187,7 @@ let
     in
     { inherit name tree config; files = ownFiles; inherit (collected) refused; };
 
-  # What holds for a machine unless its definitions say otherwise.
+  # Defaults of a machine that its definitions can override.
   given = name: pkgs:
     let def = priority: value: { file = ours; defaults = false; conditions = [ ]; order = 1000; inherit priority value; }; in
     [
@@ -199,8 +200,8 @@ let
       })
     ];
 
-  # nixpkgs' own, under the names that it had over the years. Since 2026 its programs are in several packages: then one
-  # that has them all; where two have the same file, it is the first one's.
+  # nixpkgs' own Hydra, under the names of different releases. Its programs are in several packages since 2026: they are
+  # joined to one package, in which the first package's file wins.
   hydraOf = pkgs:
     if pkgs == null then null
     else if pkgs ? hydra-queue-runner && pkgs ? hydra-builder then pkgs.symlinkJoin {

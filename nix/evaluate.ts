@@ -25,11 +25,11 @@ import { withTemporaryStore } from './temporary-store.js'
 export interface EvaluatorParts {
   readonly command: NixCommand
   readonly providers: readonly KnownProvider[]
-  /** Values of `deployment.targetEnv` that are planned and not there yet. */
+  /** Values of `deployment.targetEnv` that are planned but not available yet. */
   readonly planned?: readonly string[]
-  /** The set-up tasks there are: what they write is reserved. Loaded when something is evaluated. */
+  /** The set-up tasks, whose files are reserved; loaded only when an evaluation needs them. */
   readonly tasks?: () => Promise<readonly TaskBinder[]>
-  /** Paths below it are shown relative to it. */
+  /** Folder that shortens shown paths: those below it are shown relative to it. */
   readonly cwd?: string
   readonly deadlineMs?: number
 }
@@ -37,11 +37,11 @@ export interface EvaluatorParts {
 const tenMinutes = 600_000
 const what = 'evaluate the network expression'
 
-/** After so many broken machines the others are not looked at: each costs an evaluation of all. */
+/** Number of broken machines after which the others are not examined: each costs an evaluation of all. */
 const mostBroken = 10
 const mostBrokenBesides = 50
 
-/** Where an evaluation may write: nowhere, or the store. */
+/** A place where an evaluation may write: nowhere, or the store. */
 type Store = { readonly write: boolean; readonly remote?: string }
 
 type Attempt =
@@ -50,11 +50,11 @@ type Attempt =
 
 interface Evaluated {
   readonly output: EvaluationOutput
-  /** Machines without which it evaluates. */
+  /** Broken machines, without which the network evaluates. */
   readonly broken: ReadonlyMap<string, OpsError>
 }
 
-/** Thrown within this file alone: the expression needs a store that can be written. */
+/** Signals, within this file alone, that the expression needs a writable store. */
 class StoreNeeded extends Error {
   readonly shown: OpsError
   constructor(shown: OpsError) {
@@ -78,8 +78,8 @@ export function createEvaluator(parts: EvaluatorParts): Nix['evaluate'] {
   }
 
   /**
-   * Also a deploy begins so: an expression that is wrong must leave nothing behind, and in an unchanged one
-   * every derivation is there already. Undefined = a deploy of an expression that cannot do without writing.
+   * Evaluates without writing, as a deploy does first too: a wrong expression must leave nothing behind. An unchanged
+   * expression finds every derivation in the store. Returns undefined where a deploy of the expression must write.
    */
   async function evaluateWithoutWriting(
     request: EvaluationRequest,
@@ -87,7 +87,7 @@ export function createEvaluator(parts: EvaluatorParts): Nix['evaluate'] {
   ): Promise<Evaluated | undefined> {
     const unborn = isUnbornStore(await parts.command.store())
     try {
-      // Even reading makes a chroot store that is not there yet.
+      // Nix creates a missing chroot store even for reading.
       return await evaluateIsolating(
         request,
         { write: false, ...(unborn ? { remote: 'dummy://' } : {}) },
@@ -101,7 +101,7 @@ export function createEvaluator(parts: EvaluatorParts): Nix['evaluate'] {
     }
   }
 
-  /** Evaluates, and again without each machine that turns out to be broken, so that one cannot hide the others. */
+  /** Evaluates, and evaluates again without each broken machine, so that no machine hides another. */
   async function evaluateIsolating(request: EvaluationRequest, store: Store, run: Run): Promise<Evaluated> {
     const broken = new Map<string, OpsError>()
     const blocking: OpsError[] = []
@@ -143,7 +143,7 @@ export function createEvaluator(parts: EvaluatorParts): Nix['evaluate'] {
         stdin: input.text,
         flags: { ...flags, showTrace: false },
         onLine: (line) => {
-          // All else may hold a secret: the JSON does.
+          // Only these lines are shown: the others may hold a secret, as the JSON does.
           if (/^(?:trace|warning): /.test(line)) run.log(line)
         },
         ...(store.remote === undefined ? {} : { extraEnv: { NIX_REMOTE: store.remote } }),
@@ -164,7 +164,7 @@ export function createEvaluator(parts: EvaluatorParts): Nix['evaluate'] {
     }
   }
 
-  /** Is every derivation that was asked for in the store, with all that it needs? */
+  /** Tells whether the store has every requested derivation with all its dependencies. */
   async function areInstantiated(
     network: NetworkDefinition,
     request: EvaluationRequest,
@@ -213,7 +213,7 @@ function isRequired(machine: string, request: EvaluationRequest): boolean {
   return required === undefined || required.some((name) => name === machine)
 }
 
-/** The error, which says that it may not be the only one. */
+/** Adds to an error that more errors may follow. */
 function notAll(error: OpsError): OpsError {
   const more = 'not every machine was looked at; the others may have mistakes of their own'
   const { hint, detail } = error
@@ -226,7 +226,7 @@ function notAll(error: OpsError): OpsError {
 function readOutput(stdout: string): EvaluationOutput {
   const result = EvaluationOutput.safeParse(JSON.parse(stdout))
   if (result.success) return result.data
-  // A bug of ours; the values may be secret, the places are not.
+  // This is a bug of hydra-ops; the values may be secret, the places are not.
   throw new Error(
     `eval.nix returned something else: ${result.error.issues.map((issue) => issue.path.join('.')).join(', ')}`,
   )

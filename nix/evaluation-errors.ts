@@ -3,7 +3,7 @@ import { failure, type OpsError, usageError } from '../src/core/errors.js'
 import { optionName } from '../src/core/option-name.js'
 import type { NixText } from './evaluation-input.js'
 
-/** Where something was being evaluated, as eval.nix says in the trace. */
+/** The place of an evaluation, as eval.nix names it in the trace. */
 const Place = z.object({
   machine: z.string().optional(),
   option: z.array(z.union([z.string(), z.number()])).optional(),
@@ -11,7 +11,7 @@ const Place = z.object({
 })
 type Place = z.infer<typeof Place>
 
-/** What eval.nix throws. */
+/** The data that eval.nix throws. */
 const Fail = Place.extend({ say: z.string(), hint: z.string().optional(), code: z.string().optional() })
 type Fail = z.infer<typeof Fail>
 
@@ -21,25 +21,25 @@ interface Position {
   readonly column: number
 }
 
-/** An error of Nix, taken apart. */
+/** An error of Nix, split into its parts. */
 export interface NixError {
   readonly message: string
   readonly position: Position | undefined
-  /** Innermost first. */
+  /** Places, innermost first. */
   readonly places: readonly Place[]
   readonly fail: Fail | undefined
 }
 
-/** What is needed to tell the user about it. */
+/** Data for the sentence to the user. */
 export interface ErrorView {
   readonly cwd: string
   readonly showTrace: boolean
   readonly input: NixText
-  /** The network's files: named when Nix tells no place (2.8 says nothing of one when its stack overflows). */
+  /** The network's files: named when Nix tells no place (2.8 names none when its stack overflows). */
   readonly files: readonly string[]
 }
 
-/** Paths below the current folder as the user would type them. */
+/** Shows a path below the current folder as the user would type it. */
 export function shortPath(path: string, cwd: string): string {
   return cwd !== '/' && path.startsWith(`${cwd}/`) ? path.slice(cwd.length + 1) : path
 }
@@ -49,8 +49,8 @@ const positionLine = /^\s*at (.+?):(\d+):(\d+):?$/
 const snippetLine = /^\s*(?:\d+)?\|/
 
 /**
- * Reads what Nix said on stderr with `--show-trace`. Nix 2.8 puts the message first and the trace, innermost
- * frame first, below it; newer ones the trace, outermost first, above the message.
+ * Parses Nix's stderr with `--show-trace`. Nix 2.8 puts the message first, with the trace below it, innermost frame
+ * first. Newer versions put the trace first, outermost frame first, and the message below it.
  */
 export function parseNixError(stderr: string, ownFolder: string): NixError {
   const lines = stderr.replaceAll(ansiColours, '').split('\n')
@@ -59,9 +59,9 @@ export function parseNixError(stderr: string, ownFolder: string): NixError {
   const above = lines.slice(0, Math.max(start, 0)).reverse()
   const frames = [...lines.slice(Math.max(start, 0)), ...above]
   const positions = frames.flatMap((line) => positionOf(line))
-  // Nix's own: `<nix/derivation-internal.nix>`, `«nix-internal»/…`.
+  // Nix has internal files of its own: `<nix/derivation-internal.nix>`, `«nix-internal»/…`.
   const isOurs = ({ file }: Position) => file.startsWith(`${ownFolder}/`) || /^(?:<|«nix)/.test(file)
-  // A user's own line says more than one of nixpkgs.
+  // A line of the user's own says more than a line of nixpkgs.
   const isTheirs = (position: Position) => !isOurs(position) && !position.file.startsWith('/nix/store/')
   const places = frames.flatMap((line) => jsonAfter('hydra-ops:at:', line, Place))
   return {
@@ -72,7 +72,7 @@ export function parseNixError(stderr: string, ownFolder: string): NixError {
   }
 }
 
-/** The message's first line and those that go on with it. */
+/** Returns the message's first line and the lines that continue it. */
 function messageAt(lines: readonly string[], start: number): string {
   const rest = lines.slice(start + 1).filter((line) => line.trim() !== '')
   const end = rest.findIndex(
@@ -100,20 +100,20 @@ function jsonAfter<T>(mark: string, line: string, schema: z.ZodType<T>): T[] {
   }
 }
 
-/** The machines whose definitions were being evaluated, innermost first. */
+/** Lists the machines whose definitions were being evaluated, innermost first. */
 export function machinesOf(error: NixError): string[] {
   const inner = error.fail?.machine === undefined ? [] : [error.fail.machine]
   return [...new Set([...inner, ...error.places.flatMap((place) => place.machine ?? [])])]
 }
 
-/** The store cannot do what the expression needs: fetch, or build while it is evaluated. */
+/** Tells whether the expression needs a store that can fetch, or build during the evaluation. */
 export function needsWritableStore(error: NixError): boolean {
   return (
     /is not supported by store 'dummy/.test(error.message) || /^path '.*' is not valid$/.test(error.message)
   )
 }
 
-/** One sentence with machine, file and line as far as they are known; the trace only where it was asked for. */
+/** Makes one sentence with machine, file and line as far as they are known; the trace follows only on request. */
 export function evaluationError(error: NixError, stderr: string, view: ErrorView): OpsError {
   const detail = view.showTrace ? { detail: withoutArguments(stderr) } : {}
   if (error.fail !== undefined) return failError(error.fail, view.cwd, detail)
@@ -164,7 +164,7 @@ function positionText({ file, line, column }: Position): string {
   return `${file}:${line}:${column}`
 }
 
-/** Paths below the current folder, in a sentence, as the user would type them. */
+/** Shortens the paths in a sentence that are below the current folder, as the user would type them. */
 export function shorten(text: string, cwd: string): string {
   return cwd === '/' ? text : text.replaceAll(`${cwd}/`, '')
 }
@@ -175,11 +175,11 @@ const newerNix =
 interface Explained {
   readonly say: string
   readonly hint?: string
-  /** `host`: nothing is wrong with the expression. */
+  /** `host` means that the expression is right and this host is the cause. */
   readonly code?: 'host'
 }
 
-/** What Nix says in other words where its own do not help; a value it shows could be a secret and is cut off. */
+/** Explains errors whose original words do not help; a shown value could be a secret and is cut off. */
 function explain(raw: string): Explained {
   const message = raw
     .replace(/^(expected .+ but found .+?): .*$/, '$1')
@@ -220,7 +220,9 @@ function explain(raw: string): Explained {
   return { say: message === '' ? 'Nix ended without saying why' : message }
 }
 
-/** ` 'foo'` for a position in the text of an argument, or what can be said when it lies behind them. */
+/**
+ * Returns ` 'foo'` for a position in the text of an argument, or a general remark for a position behind the arguments.
+ */
 function argumentAt(position: Position | undefined, input: NixText): string | undefined {
   if (position?.file !== '«stdin»' && position?.file !== '(stdin)') return undefined
   const found = input.arguments.find(({ from, to }) => from <= position.line && position.line <= to)
@@ -228,7 +230,7 @@ function argumentAt(position: Position | undefined, input: NixText): string | un
   return input.arguments.length === 0 ? undefined : 's (--arg)'
 }
 
-/** Nix shows lines of its input, and function arguments are among them. */
+/** Removes function arguments: Nix shows lines of its input, which contain them. */
 function withoutArguments(stderr: string): string {
   let inInput = false
   const kept = stderr.split('\n').filter((line) => {

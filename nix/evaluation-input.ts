@@ -2,34 +2,34 @@ import { join } from 'node:path'
 import { nixString } from '../src/core/nix-string.js'
 import { packageRoot } from '../src/core/package-root.js'
 
-/** What `eval.nix` is told, besides the function arguments. */
+/** Input of `eval.nix`, besides the function arguments. */
 export interface EvaluationInput {
   readonly files: readonly string[]
   readonly physical: Readonly<Record<string, object>>
   readonly deployment: { readonly uuid: string; readonly name: string }
   readonly mode: 'shape' | 'read' | 'write'
-  /** Whose closures are wanted; null = everybody's. */
+  /** Machines whose closures are wanted; null = all machines. */
   readonly only: readonly string[] | null
-  /** Machines that were found not to evaluate. */
+  /** Machines that failed to evaluate. */
   readonly exclude: readonly string[]
-  /** The `deployment.<key>` that are sets of a provider's options. */
+  /** Keys for which `deployment.<key>` is a set of a provider's options. */
   readonly optionKeys: readonly string[]
 }
 
 export interface NixText {
   readonly text: string
-  /** Which function argument stands on these lines (1-based, both inclusive). */
+  /** The function arguments and their lines in the text (1-based, both inclusive). */
   readonly arguments: readonly { readonly name: string; readonly from: number; readonly to: number }[]
 }
 
-/** The folder whose `.nix` files are ours: positions in them mean nothing to a user. */
+/** Returns the folder whose `.nix` files are ours: positions in them mean nothing to a user. */
 export function ownNixFolder(): string {
   return join(packageRoot(), 'nix')
 }
 
 /**
- * The expression that Nix reads on its standard input: there function arguments are in no process list and in
- * no file, and relative paths in them are taken from the current folder, as those of `nix-build --arg`.
+ * Makes the expression for Nix's standard input: function arguments then appear in no process list and no file.
+ * Relative paths in them start at the current folder, as those of `nix-build --arg` do.
  */
 export function evaluationText(input: EvaluationInput, args: Readonly<Record<string, string>>): NixText {
   const lines = [
@@ -39,7 +39,7 @@ export function evaluationText(input: EvaluationInput, args: Readonly<Record<str
   ]
   const places = Object.entries(args).map(([name, text]) => {
     const from = lines.length + 1
-    // On lines of its own, so that a comment in it ends there.
+    // Each argument has lines of its own, so that a comment in it ends there.
     lines.push(`${nixString(name)} = (`, ...text.split('\n'), ');')
     return { name, from, to: lines.length }
   })

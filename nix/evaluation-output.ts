@@ -35,7 +35,7 @@ const Closure = z.object({
 const DebianOutput = z.object({
   os: z.literal('debian'),
   files: Files,
-  /** Names of the files and units that are asked for. */
+  /** Names of the requested files and units. */
   placed: z.object({ files: z.array(z.string()), units: z.array(z.string()) }),
   /** Files that declare `options`. */
   refused: Files,
@@ -43,7 +43,7 @@ const DebianOutput = z.object({
   origins: z.array(z.object({ path: Option, files: Files })),
   /** Options that a Debian machine does not have. */
   foreign: z.array(z.object({ option: Option, files: Files })),
-  /** What is wrong with files, units, packages. */
+  /** Problems with files, units and packages. */
   problems: z.array(
     z.union([
       z.object({ option: Option, files: Files, expected: z.string(), got: z.string() }),
@@ -57,7 +57,7 @@ type DebianOutput = z.infer<typeof DebianOutput>
 
 const OtherMachine = z.object({ os: jsonSchema, files: Files })
 
-/** What eval.nix returns. */
+/** The result of eval.nix. */
 export const EvaluationOutput = z.object({
   network: z.object({
     name: jsonSchema,
@@ -71,7 +71,7 @@ export const EvaluationOutput = z.object({
 })
 export type EvaluationOutput = z.infer<typeof EvaluationOutput>
 
-/** What is needed of a provider to read its options. */
+/** The part of a provider that reads its options. */
 export type KnownProvider = Pick<
   AnyProvider,
   'name' | 'targetEnvs' | 'optionKey' | 'configSchema' | 'ownedPlaces'
@@ -79,18 +79,18 @@ export type KnownProvider = Pick<
 
 export interface DefinitionRules {
   readonly providers: readonly KnownProvider[]
-  /** Values of `deployment.targetEnv` that are planned: also the names of their options. */
+  /** Values of `deployment.targetEnv` that are planned; the names of their options are the same. */
   readonly planned: readonly string[]
   readonly tasks: readonly TaskBinder[]
-  /** What set-up tasks call the deployment. */
+  /** The deployment's name in set-up tasks. */
   readonly deployment: string
   readonly cwd: string
 }
 
-/** Names of files that a machine's name may have been meant to be. */
+/** Names of files that a user may have written as a machine's name. */
 const reservedNames = ['network', 'meta', 'defaults', 'resources', 'require']
 
-/** One machine's definition, or everything that is wrong with it. */
+/** Reads one machine's definition, or lists all its problems. */
 export function readMachine(
   name: string,
   raw: EvaluationOutput['machines'][string],
@@ -161,7 +161,7 @@ function readDebian(name: MachineName, raw: DebianOutput, rules: DefinitionRules
   return { definition: issues.length > 0 ? undefined : definition, issues }
 }
 
-/** The options without those that are wrong, so that what is wrong with the others is told in the same error. */
+/** Returns the options without the wrong ones, so that one error tells the problems of both. */
 function soundPart(common: Readonly<Record<string, Json>>, issues: readonly Issue[]): DebianOptions {
   const wrong = new Set(issues.map(({ path }) => String(path[1])))
   const sound = Object.entries(common).filter(([name]) => !wrong.has(name))
@@ -196,14 +196,14 @@ function placesOf(provider: KnownProvider, options: Readonly<Record<string, Json
   return (provider.ownedPlaces?.(ownOptions(provider, options)) ?? []).map((place) => ({ ...place, owner }))
 }
 
-/** Options of the peers that are understood and would otherwise be ignored in silence. */
+/** Reports options of other tools that would otherwise be ignored silently. */
 function missingPowers(options: DebianOptions): Issue[] {
   return (['buildOnTarget', 'allowLocalDeployment'] as const).flatMap((name) =>
     options[name] ? [{ path: ['deployment', name], say: 'not there yet' }] : [],
   )
 }
 
-/** What eval.nix itself found. */
+/** Reports the problems that eval.nix itself found. */
 function structureIssues(raw: DebianOutput): FiledIssue[] {
   return [
     ...raw.refused.map((file) => ({
@@ -253,7 +253,7 @@ function unknownProvider(targetEnv: string, rules: DefinitionRules): Issue {
   return { path, say: `unknown provider ${JSON.stringify(targetEnv)}; ${meant}` }
 }
 
-/** `deployment.memorySize` was probably meant to be `deployment.libvirtd.memorySize`. */
+/** Suggests, for example, `deployment.libvirtd.memorySize` instead of `deployment.memorySize`. */
 function betterSuggestion(issue: Issue, rules: DefinitionRules): Issue {
   const [, name, ...deeper] = issue.path
   if (!issue.say.startsWith('unknown option') || deeper.length > 0) return issue
@@ -284,7 +284,7 @@ function issuesError(name: string, raw: DebianOutput, issues: readonly FiledIssu
   return usageError(lines.join('\n'), { machine: name, ...(hint === undefined ? {} : { hint }) })
 }
 
-/** The files that define an option: what is recorded of it, of what holds it, or of what it holds. */
+/** Finds the files that define an option, its parent, or its children. */
 function originsOf(path: readonly (string | number)[], raw: DebianOutput): readonly string[] {
   const isPrefix = (shorter: readonly (string | number)[], longer: readonly (string | number)[]) =>
     shorter.every((part, index) => part === longer[index])

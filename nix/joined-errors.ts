@@ -1,14 +1,14 @@
 import { type OpsError, usageError } from '../src/core/errors.js'
 
-/** So many machines with the same fault are named. */
+/** Most machines that are named for the same fault. */
 const mostNamed = 3
 
-/** The same fault in two machines: most likely in what all of them share. */
+/** Tells whether two machines have the same fault, which most likely lies in a shared definition. */
 export function hasCommonCause(errors: readonly OpsError[]): boolean {
   return new Set(errors.map((error) => faultOf(error.message))).size < errors.length
 }
 
-/** All of them as one error, a line each; a fault that several machines have stands once. */
+/** Joins all errors, a line for each; a fault of several machines appears once. */
 export function together(errors: readonly OpsError[]): OpsError {
   const [first, ...others] = errors
   if (first === undefined) return usageError('the network expression is not valid')
@@ -32,7 +32,7 @@ export function together(errors: readonly OpsError[]): OpsError {
   })
 }
 
-/** The line without its machine. */
+/** Returns the line without its machine. */
 function faultOf(line: string): string {
   return line.replace(/^machine '[^']*'/, '')
 }

@@ -5,12 +5,12 @@ import type { Json } from '../src/core/json.js'
 import type { KeyDefinition } from '../src/core/key-definition.js'
 import { check, type Issue } from './definition-errors.js'
 
-/** Options of a key whose values are not secret; of all others the value is never shown. */
+/** Options of a key with public values; the values of all others are never shown. */
 const publicOptions = ['destDir', 'group', 'name', 'permissions', 'uploadAt', 'user']
 
 /**
- * `deployment.keys.db.text`, and in NixOps' old form `deployment.keys.db` itself; a password of Hydra that was
- * written where its source belongs.
+ * Recognises `deployment.keys.db.text`, NixOps' old form `deployment.keys.db`, and a Hydra password in the place of its
+ * source.
  */
 export function isSecret(path: readonly (string | number)[]): boolean {
   const [deployment, keys, , option] = path
@@ -33,7 +33,7 @@ const MorphSecret = z.strictObject({
 
 type Options = Readonly<Record<string, Json>>
 
-/** The options with `keys` as we know them: NixOps' old `keys.x = "text"`, and Morph's `secrets` as keys. */
+/** Rewrites the options with `keys` in our form: NixOps' old `keys.x = "text"`, and Morph's `secrets` as keys. */
 export function withModernKeys(options: Options): { options: Options; issues: readonly Issue[] } {
   const { secrets, ...others } = options
   const keys = isRecord(others.keys)
@@ -63,7 +63,7 @@ function keyOfSecret(secret: z.infer<typeof MorphSecret>): Json {
   }
 }
 
-/** What no schema of a single option can tell: one source a key, usable names, no two keys in one place. */
+/** Checks the rules that span several options: one source for each key, usable names, no two keys in one place. */
 export function keyIssues(keys: CommonOptions['keys']): Issue[] {
   const places = new Map<string, string>()
   return Object.entries(keys).flatMap(([name, key]) => {

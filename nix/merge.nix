@@ -1,17 +1,17 @@
 # Merges the definitions of one machine, option by option, as nixpkgs' module system does, but without declared types.
 #
-# A definition is { file; defaults; value; conditions; priority; order; }: `defaults` tells those of the network's
-# `defaults` from the machine's own. Merging gives a tree whose nodes are
-#   defined   does any definition apply
+# A definition is { file; defaults; value; conditions; priority; order; }: `defaults` is true for a
+# definition of the network's `defaults`, false for the machine's own. The result is a tree whose nodes have
+#   defined   whether any definition applies
 #   view      the value as other definitions see it (`config`)
 #   plain     the value as data: paths and derivations as strings, no string context
 #   origins   [ { path; files; } ], one for every leaf
-#   children  of a set of options, by name
-#   conflict  of an option whose definitions contradict each other, as `fail` takes it; its view throws that
+#   children  the options of a set, by name
+#   conflict  the contradiction between an option's definitions, in the form for `fail`; the option's view throws it
 {
-  # Paths of the sets of options, such as `deployment.nix`. In these, `mkIf` and `mkForce` are pushed down to the
-  # options: deciding a condition here would need the very `config` that is being made. Every other path is an
-  # option, where conditions are decided first, so that what a false one guards is never looked at.
+  # Paths of the sets of options, such as `deployment.nix`. The wrappers `mkIf` and `mkForce` move down to the options
+  # of such a set: deciding a condition at the set would need the very `config` that is being made. Every other path is
+  # an option, whose conditions are decided first, so that the content under a false condition is never evaluated.
   optionSets,
 }:
 let
@@ -21,7 +21,7 @@ let
 
   fail = fields: throw "hydra-ops:fail:${toJSON fields}";
 
-  # Marks what is being evaluated in the trace of an error. Its text is made only when there is one.
+  # Marks the current place in the trace of an error. The text is made only when an error occurs.
   within = place: addErrorContext "hydra-ops:at:${toJSON place}";
 
   typeName = value: if isAttrs value then value._type or null else null;
@@ -31,8 +31,8 @@ let
   filesOf = defs: unique (map (def: def.file) defs);
   active = def: all (condition: condition) def.conditions;
 
-  # Takes the wrappers off. Conditions are kept on the definition (`discharge = false`) or decided before their
-  # content is looked at (`discharge = true`).
+  # Takes the wrappers off. Conditions stay on the definition (`discharge = false`) or are decided before their content
+  # is evaluated (`discharge = true`).
   unwrap = discharge: def:
     let value = def.value; type = typeName value; in
     if discharge && ! active def then [ ]
@@ -43,7 +43,8 @@ let
     else if type == "order" then unwrap discharge (def // { value = value.content; order = value.priority; })
     else [ def ];
 
-  # The smaller, the stronger: at equal priority the machine's own wins over the network's `defaults`.
+  # Returns a strength, of which the smaller wins: at equal priority the machine's own definition beats the network's
+  # `defaults`.
   strength = def: def.priority * 2 + (if def.defaults then 1 else 0);
   strongest = defs:
     let best = foldl' (least: def: if strength def < least then strength def else least) (strength (head defs)) defs;
@@ -73,7 +74,7 @@ let
     }
     else setNode path sets children // {
       defined = any active sets;
-      # Names are not filtered by their conditions: see optionSets.
+      # Conditions do not filter names here: see optionSets.
       view = mapAttrs (_: child: child.view) children;
     };
 
@@ -97,7 +98,7 @@ let
       same = def: typeOf def.value == typeOf first.value && (isSet def.value == isSet first.value);
     in
     if defs == [ ] then undefined machine path
-    # A lone definition, the usual case: nothing to compare.
+    # A lone definition, the usual case, needs no comparison.
     else if isList first.value && all same best then listNode place (sameList first defs)
     else if isSet first.value && all same best then
       let merged = mergedSets first defs; in setNode path merged (childrenOf machine path merged)
@@ -112,7 +113,7 @@ let
       hint = "keep one of them, or mark which one wins with lib.mkForce or lib.mkDefault";
     };
 
-  # Told with all else that is wrong with the machine, unless somebody reads the option.
+  # Conflicts appear with all other problems of the machine, unless a definition reads the option.
   conflictNode = fields: {
     defined = true;
     conflict = fields;
@@ -122,19 +123,19 @@ let
   };
   withoutConflicts = children: removeAttrs children (filter (name: children.${name} ? conflict) (attrNames children));
 
-  # The conflicts in a node and below it.
+  # Lists the conflicts in a node and below it.
   conflicts = node:
     if node ? conflict then [ node.conflict ]
     else if node ? children then let there = present node; in concatMap (name: conflicts there.${name}) (attrNames there)
     else [ ];
 
-  # Lists of one priority are joined, the network's `defaults` first.
+  # Joins lists of one priority, the network's `defaults` first.
   sameList = first: defs:
     let joined = filter (def: isList def.value && def.priority == first.priority) defs; in
     sort (a: b: a.order < b.order) joined;
 
-  # Sets are merged deeply whatever their priority, which then counts for what is in them; but `mkForce` of a whole
-  # set replaces the others, as it does for nixpkgs' `attrsOf`.
+  # Merges sets deeply whatever their priority, which then counts for their content. A `mkForce` of a whole set replaces
+  # the others, as it does for nixpkgs' `attrsOf`.
   mergedSets = first: defs:
     if first.priority < ordinaryPriority then filter (def: strength def == strength first) defs
     else filter (def: isSet def.value) defs;
@@ -156,7 +157,7 @@ let
   listNode = place: defs:
     let
       raw = concatMap (def: map (value: def // { inherit value; }) def.value) defs;
-      # An element that is a set can carry wrappers, and hold some.
+      # An element that is a set can carry wrappers, and contain others.
       elements = if any (element: isSet element.value) raw then concatMap (unwrap true) raw else raw;
       node = index:
         let element = elemAt elements index; at = place // { option = place.option ++ [ index ]; }; in
@@ -170,7 +171,7 @@ let
       origins = [ { path = place.option; files = filesOf defs; } ];
     };
 
-  # Data for JSON. A path interpolated, or left to `--json`, would be copied into the world-readable store.
+  # Makes data for JSON. An interpolated path, or one left to `--json`, would be copied into the world-readable store.
   plain = value:
     if isPath value then toString value
     else if isString value then unsafeDiscardStringContext value
@@ -187,13 +188,13 @@ let
     else if value == null then "null"
     else { int = "an integer"; float = "a number"; bool = "true or false"; string = "a string"; path = "a path"; list = "a list"; }.${typeOf value};
 
-  # The children of a node that are defined.
+  # Returns the children of a node that are defined.
   present = node:
     if node ? children
     then removeAttrs node.children (filter (name: ! node.children.${name}.defined) (attrNames node.children))
     else { };
 
-  # The files that define anything of a node.
+  # Lists the files that define any part of a node.
   sources = node: unique (concatMap (origin: origin.files) node.origins);
 in
 { inherit merge conflicts withoutConflicts fail within plain described isDerivation isSet present sources; }

@@ -7,13 +7,13 @@ let
     pathExists removeAttrs;
   inherit (merge) described fail;
 
-  # What a module in the long form may have besides `config`; `options` is refused below.
+  # Attributes of a module in the long form besides `config`; `options` is refused below.
   longForm = [ "_class" "_file" "config" "disabledModules" "freeformType" "imports" "key" "meta" "options" "require" ];
 
   isCallable = module: isFunction module || (isAttrs module && module ? __functor);
   formals = module: if isFunction module then functionArgs module else functionArgs (module.__functor module);
 
-  # Arguments that do not exist fail when they are used: a module may ask for more than it needs.
+  # Missing arguments fail only when they are used: a module may ask for more than it needs.
   call = file: module:
     let
       missing = removeAttrs (formals module) (attrNames arguments);
@@ -40,7 +40,7 @@ let
     let
       given = builtins.unsafeDiscardStringContext (toString path);
       file = if pathExists "${given}/default.nix" then "${given}/default.nix" else given;
-      # What is imported under a condition does not stand for an import without one.
+      # An import under a condition does not replace an unconditional import.
       once = place.conditions == [ ];
     in
     if once && state.seen ? ${file} then state
@@ -89,7 +89,7 @@ let
   collect = defaults: foldl' (state: source: visit (placed defaults source.file) state source.value);
 in
 {
-  # Sources are { file; value; }. Of a file imported by both, the machine's own import counts.
+  # Sources are { file; value; }. The machine's own import of a file wins over the one of `defaults`.
   definitions = { own, defaults }:
     let
       mine = collect false start own;

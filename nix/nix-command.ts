@@ -5,35 +5,38 @@ import type { NixFlags } from '../src/core/nix.js'
 import type { CommandResult } from '../src/core/ssh.js'
 import { chooseStore, type Environment, type NixStore, storeEnvironment } from './nix-store-choice.js'
 
-/** The stable commands: Nix 2.8 to current understand them alike. `nix` only for what has no stable command. */
+/**
+ * The stable commands, which Nix 2.8 and all newer versions understand. `nix` serves only where no stable command
+ * exists.
+ */
 export type NixTool = 'nix-instantiate' | 'nix-store' | 'nix-env' | 'nix-copy-closure' | 'nix'
 
 export interface NixCommandOptions {
   readonly signal: AbortSignal
   readonly timeoutMs: number
-  /** What is being done, for errors: `build the closures`. */
+  /** The action, for errors: `build the closures`. */
   readonly what: string
   readonly stdin?: string | Uint8Array
   onLine?(line: string): void
-  /** Flags of the user, passed through. */
+  /** Flags of the user, passed on unchanged. */
   readonly flags?: NixFlags
   readonly extraEnv?: Readonly<Record<string, string>>
 }
 
 /** Nix's programs, run with the environment of the chosen store. */
 export interface NixCommand {
-  /** The caller checks how it ended, by `expectSuccess` or for itself. */
+  /** Runs a program; the caller checks the result, by `expectSuccess` or directly. */
   run(tool: NixTool, args: readonly string[], options: NixCommandOptions): Promise<CommandResult>
-  /** Chosen once. */
+  /** Chooses the store once. */
   store(): Promise<NixStore>
 }
 
-/** Lines of what a command said that are kept as evidence. */
+/** Number of a command's last lines that are kept as evidence. */
 const evidenceLines = 20
 
 export interface NixCommandParts {
   readonly local: Pick<LocalCommands, 'run'>
-  /** The state folder, in which our own store lies when there is no other. */
+  /** The state folder, in which our own store lies when no other exists. */
   readonly stateRoot: string
   readonly env: Environment
 }
@@ -53,7 +56,7 @@ export function createNixCommand({ local, stateRoot, env }: NixCommandParts): Ni
   }
 }
 
-/** The user's flags as every one of Nix's programs takes them. */
+/** Converts the user's flags to arguments that all programs of Nix accept. */
 export function flagArguments(flags: NixFlags): string[] {
   return [
     ...flags.options.flatMap(([name, value]) => ['--option', name, value]),
@@ -67,20 +70,23 @@ export function flagArguments(flags: NixFlags): string[] {
   ]
 }
 
-/** Standard output of a command that ended with 0; any other end is an error with the last lines of its output. */
+/**
+ * Returns the standard output of a command that exited with 0. Throws for any other result, with the last lines of
+ * output.
+ */
 export function expectSuccess(result: CommandResult, what: string): string {
   if (result.kind === 'exited' && result.code === 0) return result.stdout
   throw failure('NIX', `${what}: ${howItEnded(result)}`, { detail: lastLines(result.stderr, evidenceLines) })
 }
 
-/** How it ended, for a sentence. */
+/** Describes the result, for a sentence. */
 export function howItEnded(result: CommandResult): string {
   return wasOutOfMemory(result)
     ? 'it was killed (signal 9), most likely because this host ran out of memory'
     : describeEnd(result)
 }
 
-/** SIGKILL from nobody we know: the kernel's out-of-memory killer (137 where a shell stands between). */
+/** Tells whether the kernel's out-of-memory killer is likely: SIGKILL from no known sender (137 after a shell). */
 export function wasOutOfMemory(result: CommandResult): boolean {
   return (
     (result.kind === 'killed' && result.signal === 'SIGKILL') ||

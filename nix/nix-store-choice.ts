@@ -2,7 +2,7 @@ import { accessSync, constants, existsSync, readFileSync } from 'node:fs'
 import { connect } from 'node:net'
 import { join } from 'node:path'
 
-/** The Nix store of the operator host that everything is evaluated and built in. */
+/** The Nix store of the operator host for all evaluations and builds. */
 export interface NixStore {
   /**
    * `given` = the user's NIX_REMOTE, `daemon` = a Nix daemon of this host, `host` = /nix/store itself,
@@ -13,11 +13,11 @@ export interface NixStore {
   readonly remote: string
   /** One sentence for `doctor`. */
   readonly why: string
-  /** Where `/nix/store` of that store really lies on this host. */
+  /** The folder on this host that the store calls `/nix/store`. */
   readonly realStoreDir: string
-  /** Builds of this store run as this user rather than the daemon's, in this store's own root. */
+  /** Tells whether builds run as this user instead of the daemon's, in this store's own root. */
   readonly buildsHere: boolean
-  /** A chroot store: `/nix/store` is somewhere else. */
+  /** Tells whether the store is a chroot store, whose `/nix/store` lies elsewhere. */
   readonly chroot: boolean
 }
 
@@ -37,7 +37,7 @@ const clientMagic = Buffer.from('6378696e00000000', 'hex')
 /** Milliseconds a daemon has to answer a greeting. */
 const daemonAnswersWithin = 3_000
 
-/** The one rule for which store is used: NIX_REMOTE, a daemon, /nix/store, or our own. */
+/** Chooses the store by the one rule: NIX_REMOTE, a daemon, /nix/store, or our own. */
 export async function chooseStore(options: StoreChoiceOptions): Promise<NixStore> {
   const { env, stateRoot, nixRoot = '/nix' } = options
   const given = env.NIX_REMOTE
@@ -77,12 +77,12 @@ export async function chooseStore(options: StoreChoiceOptions): Promise<NixStore
   }
 }
 
-/** True when the store is a folder that nothing was ever written to. */
+/** Tells whether the store is a folder without any content yet. */
 export function isUnbornStore(store: NixStore): boolean {
   return store.chroot && !existsSync(store.realStoreDir)
 }
 
-/** NIX_REMOTE and NIX_CONFIG for a store. What NIX_CONFIG holds already is kept and has the last word. */
+/** Returns NIX_REMOTE and NIX_CONFIG for a store. Existing lines of NIX_CONFIG stay and have the last word. */
 export function storeEnvironment(store: NixStore, env: Environment, root = isRoot()): Record<string, string> {
   const lines = store.buildsHere ? buildSettings(store, root) : []
   const given = env.NIX_CONFIG
@@ -95,7 +95,8 @@ export function storeEnvironment(store: NixStore, env: Environment, root = isRoo
 function buildSettings(store: NixStore, root: boolean): string[] {
   const lines: string[] = []
   if (store.chroot) {
-    // `/bin/sh` builders: a chroot store always builds in a sandbox, and Debian's Nix brings no shell for it.
+    // `/bin/sh` builders need these paths: a chroot store always builds in a sandbox, and Debian's Nix brings no shell
+    // for it.
     const paths = ['/bin', '/usr', '/lib', '/lib64'].filter((path) => existsSync(path))
     lines.push(`sandbox-paths = ${paths.join(' ')}`)
   }
@@ -115,20 +116,25 @@ function givenStore(remote: string): NixStore {
   }
 }
 
-/** The root folder of `/folder` and `local?root=/folder`; undefined for stores that are not in a folder of their own. */
+/**
+ * Returns the root folder of `/folder` and `local?root=/folder`; undefined for stores without a folder of their own.
+ */
 function rootOf(remote: string): string | undefined {
   if (remote.startsWith('/')) return remote
   const query = /^local(?:\?|:\/\/[^?]*\?)(.*)$/.exec(remote)?.[1]
   return query === undefined ? undefined : (new URLSearchParams(query).get('root') ?? undefined)
 }
 
-/** A plain path where Nix reads it as one; else escaped, for `?` begins the parameters of a store. */
+/**
+ * Returns a plain path where Nix reads it as one; any other path is escaped, because `?` begins the parameters of a
+ * store.
+ */
 function chrootUri(path: string): string {
   if (/^[^?#&%+]*$/.test(path)) return path
   return `local?root=${encodeURIComponent(path).replaceAll('%2F', '/')}`
 }
 
-/** Greets as a client does, so that a socket with nobody behind it is told apart. */
+/** Greets as a client does, which reveals a socket without a daemon. */
 function greetDaemon(path: string): Promise<string> {
   return new Promise((resolve) => {
     const socket = connect({ path })

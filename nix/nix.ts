@@ -13,12 +13,12 @@ const askMs = 60_000
 
 export interface NixParts extends Omit<EvaluatorParts, 'command'> {
   readonly local: LocalCommands
-  /** The state folder, in which our own store lies when there is no other. */
+  /** The state folder, in which our own store lies when no other exists. */
   readonly stateRoot: string
   readonly env: Environment
 }
 
-/** Nix on the operator host: evaluation, builds, roots, and copies to machines. */
+/** Creates Nix on the operator host: evaluation, builds, roots, and copies to machines. */
 export function createNix({ local, stateRoot, env, ...evaluation }: NixParts): Nix {
   const command = createNixCommand({ local, stateRoot, env })
   const queries = createStoreQueries(command)

@@ -1,9 +1,9 @@
 import { StorePath } from '../src/core/names.js'
 
-/** Nix from elsewhere than Debian is not on the PATH of a command over ssh. */
+/** Line that extends the PATH of a command over ssh, which lacks a Nix from elsewhere than Debian. */
 export const findNix = 'PATH=$PATH:/nix/var/nix/profiles/default/bin:/run/current-system/sw/bin'
 
-/** Paths as scripts on a machine read them. */
+/** Formats paths as scripts on a machine read them. */
 export function linesOf(paths: readonly StorePath[]): string {
   return paths.map((path) => `${path}\n`).join('')
 }

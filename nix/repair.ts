@@ -4,11 +4,11 @@ import type { Run } from '../src/core/run.js'
 import type { Host } from '../src/core/ssh.js'
 import { findNix, linesOf, pathsIn } from './remote-store.js'
 
-/** Verifying reads every byte of the closure, on a machine that may have a slow disk. */
+/** Deadline of the verification, which reads every byte of the closure on a possibly slow disk. */
 const verifyMs = 60 * 60_000
 const removeMs = 15 * 60_000
 
-/** All at once; one by one only when something is wrong, for Nix stops at a path whose files are gone. */
+/** Script that verifies all paths at once, and one by one after a fault: Nix stops at a path with missing files. */
 const verifyScript = `${findNix}
 paths=$(cat)
 printf '%s\\n' "$paths" | xargs -r nix-store --verify-path >/dev/null 2>&1 && exit 0
@@ -18,14 +18,14 @@ printf '%s\\n' "$paths" | while IFS= read -r path; do
 done`
 
 /**
- * Nix deletes a path only together with all that refers to it, in one command (measured); the copy that follows
- * brings back what is wanted of them. 1 MB is 13,000 paths.
+ * Script that deletes paths. Nix deletes a path only together with all its referrers, in one command (measured); the
+ * next copy restores the wanted ones. 1 MB is 13,000 paths.
  */
 const removeScript = `${findNix}
 closure=$(xargs -r nix-store --query --referrers-closure) || exit
 printf '%s\\n' "$closure" | xargs -r -x -s 1000000 nix-store --delete --ignore-liveness`
 
-/** Which of the paths are valid in the machine's database and not what they should be. */
+/** Finds paths that are valid in the machine's database but have damaged content. */
 export async function brokenOn(host: Host, paths: readonly StorePath[], run: Run): Promise<StorePath[]> {
   const what = 'verify the closure'
   const options = { signal: run.signal, timeoutMs: verifyMs, what, stdin: linesOf(paths) }

@@ -7,16 +7,16 @@ import { placeProblems, type ReservedPlace, unitFile, type WantedPlace } from '.
 import type { TaskMachine, WantedTask } from '../src/core/setup-task.js'
 import type { Issue } from './definition-errors.js'
 
-/** What set-up tasks of a machine there are. */
+/** A function that makes a set-up task of a machine. */
 export type TaskBinder = (machine: TaskMachine) => WantedTask | undefined
 
-/** Names of the files and units that a definition asks for. */
+/** Names of the files and units in a definition. */
 export interface PlacedNames {
   readonly files: readonly string[]
   readonly units: readonly string[]
 }
 
-/** Folders that are for no key. That they are for no file either says debian-checks.nix, and first. */
+/** Folders that can hold no key. debian-checks.nix refuses files in them first. */
 const forbidden: readonly ReservedPlace[] = [
   ...['/nix', '/proc', '/sys'].map((folder) => ({ folder, owner: 'the system itself' })),
   ...['/run/hydra-ops', '/var/lib/hydra-ops'].map((folder) => ({ folder, owner: 'hydra-ops itself' })),
@@ -29,7 +29,7 @@ const alwaysReserved: readonly ReservedPlace[] = ['passwd', 'group', 'shadow', '
   instead: 'deployment.activate to make users',
 }))
 
-/** Lists what a definition asks for and cannot have, since something of ours or of its own writes it too. */
+/** Lists the places of a definition that something of ours, or another part of the definition, writes too. */
 export function reservedIssues(
   definition: MachineDefinition,
   names: PlacedNames,

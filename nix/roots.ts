@@ -11,17 +11,17 @@ import { settleAll } from '../src/core/settle.js'
 import { expectSuccess, type NixCommand } from './nix-command.js'
 import type { StoreQueries } from './store-queries.js'
 
-/** Number of roots that a machine keeps: what runs, and two before it. */
+/** Number of roots that a machine keeps: the current closure and two older ones. */
 const keptRoots = 3
 const rootMs = 60_000
-/** Number of processes that tell Nix of a link each. */
+/** Number of processes at once that register a link each with Nix. */
 const linksAtOnce = 8
 const what = 'keep the closure from being collected'
 
-/** Name of the file that holds the folder's own path at the time when Nix was told of the links. */
+/** Name of the file with the folder's own path at the time when its links were registered. */
 const placeName = 'place'
 
-/** Keeps GC roots of what was deployed: links `<folder>/<name>-<n>` that Nix knows of. */
+/** Keeps GC roots of deployed closures: links `<folder>/<name>-<n>` that Nix knows. */
 export function createRoots(
   command: NixCommand,
   queries: Pick<StoreQueries, 'invalid'>,
@@ -36,15 +36,15 @@ export function createRoots(
   }
 
   /**
-   * Tells Nix the present place of every link: it knows them by absolute paths, and the state folder was moved. One
-   * process a link is what Nix offers.
+   * Registers the present place of every link: Nix knows absolute paths, and the state folder was moved. Nix needs one
+   * process for each link.
    */
   const renew = async (folder: string, run: Run) => {
     const roots = (await rootsIn(folder)).flatMap(({ link, path }) => {
       const closure = StorePath.safeParse(path)
       return closure.success ? [{ link, path: closure.data }] : []
     })
-    // A collection since the move took these, and nothing brings them back.
+    // A collection since the move removed these paths, and nothing restores them.
     const gone = new Set(await queries.invalid([...new Set(roots.map(({ path }) => path))], run))
     const kept = roots.filter(({ path }) => !gone.has(path))
     if (kept.length > 0)
@@ -54,7 +54,7 @@ export function createRoots(
     await replaceFile(join(folder, placeName), folder)
   }
 
-  /** Machines are worked on at once: the first renews the links of all. */
+  /** Machines are processed in parallel: the first one renews the links of all. */
   const renewOnce = async (folder: string, run: Run) => {
     if ((await placeOf(folder)) === folder) return
     const renewal = renewals.get(folder) ?? renew(folder, run)
@@ -88,7 +88,7 @@ export function createRoots(
   }
 }
 
-/** Reads where the folder was when Nix was told of its links; undefined where that was never noted. */
+/** Reads the folder's path at the time when its links were registered; undefined where no note exists. */
 async function placeOf(folder: string): Promise<string | undefined> {
   try {
     return await readFile(join(folder, placeName), 'utf8')
@@ -105,12 +105,12 @@ interface Root {
   readonly path: string
 }
 
-/** Lists the roots of one name, oldest first. A machine's name may end in a number itself, so the whole is compared. */
+/** Lists the roots of one name, oldest first. A machine's name may end in a number, so the whole name is compared. */
 async function rootsOf(folder: string, name: string): Promise<Root[]> {
   return (await rootsIn(folder, [name])).sort((a, b) => a.number - b.number)
 }
 
-/** Lists the roots of a folder, or of some names alone: a folder of many machines has a thousand links. */
+/** Lists the roots of a folder, or of some names only: a folder of many machines has a thousand links. */
 async function rootsIn(folder: string, names?: readonly string[]): Promise<Root[]> {
   const roots = await Promise.all(
     (await readdir(folder)).map(async (entry) => {

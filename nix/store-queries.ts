@@ -6,16 +6,16 @@ import { isUnbornStore } from './nix-store-choice.js'
 
 const queryMs = 5 * 60_000
 
-/** A list of paths on one command line: 128 KiB is the least any Linux takes, a path has about 80 bytes. */
+/** Number of paths on one command line: every Linux takes at least 128 KiB, a path has about 80 bytes. */
 const pathsPerCall = 1_000
 
-/** Questions to the operator's store. They write nothing; a store that does not exist yet is not made. */
+/** Queries of the operator's store. They write nothing and create no store. */
 export interface StoreQueries {
-  /** Of the given paths, those that are not valid. */
+  /** Returns the given paths that are not valid. */
   invalid(paths: readonly StorePath[], run: Pick<Run, 'signal'>): Promise<StorePath[]>
-  /** The path and all it needs, dependencies first. */
+  /** Returns the path and all its dependencies, dependencies first. */
   requisites(path: StorePath, run: Pick<Run, 'signal'>): Promise<StorePath[]>
-  /** The one output of each derivation, in their order. */
+  /** Returns the one output of each derivation, in their order. */
   outputs(drvs: readonly StorePath[], run: Pick<Run, 'signal'>): Promise<StorePath[]>
   closure(path: StorePath, run: Pick<Run, 'signal'>): Promise<ClosureInfo>
 }
@@ -35,7 +35,7 @@ export function createStoreQueries(command: NixCommand): StoreQueries {
     },
     requisites: (path, run) => askPaths(['--query', '--requisites'], [path], 'read what a path needs', run),
     outputs: (drvs, run) => askPaths(['--query', '--outputs'], drvs, 'read the outputs of derivations', run),
-    // What a path needs never changes; a plan and a copy both ask.
+    // The dependencies of a path never change; a plan and a copy both ask for them.
     closure(path, run) {
       const known = closures.get(path)
       if (known !== undefined) return known

@@ -3,8 +3,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
 /**
- * Runs `action` with NIX_REMOTE of a store that is gone afterwards: for an expression that fetches or builds
- * something while it is evaluated, when no store may be made yet.
+ * Runs `action` with NIX_REMOTE of a temporary store: an expression may fetch or build during an evaluation that must
+ * not create the store yet.
  */
 export async function withTemporaryStore<T>(action: (remote: string) => Promise<T>): Promise<T> {
   const folder = await mkdtemp(join(tmpdir(), 'hydra-ops-store-'))
@@ -15,7 +15,9 @@ export async function withTemporaryStore<T>(action: (remote: string) => Promise<
   }
 }
 
-/** Removes a folder with a chroot store in it. Folders of a store are read-only: their owner can take nothing out. */
+/**
+ * Removes a folder with a chroot store in it. Folders of a store are read-only: even their owner cannot remove entries.
+ */
 export async function removeStore(folder: string): Promise<void> {
   await makeWritable(folder)
   await rm(folder, { recursive: true, force: true })

@@ -1,13 +1,13 @@
-# Makes a Debian machine what its closure says, and undoes what an earlier closure of ours did and this one does not.
+# Brings a Debian machine to the state of its closure, and undoes changes of earlier closures that this one drops.
 #
 #   perl <closure>/hydra-ops/activate.pl <closure> [--owner UUID] [--always] [--before-tasks] [--run NAME]
 #   perl <closure>/hydra-ops/activate.pl <closure> --print
 #
 # Runs as root with perl-base alone, which every Debian has. It may be killed at any point and run again.
-# Ends with 0, or 1: it failed before or while files were changed, 2: the activation program failed, 4: units failed,
-# 5: something dropped could not be removed, 6: with --before-tasks, which says that set-up tasks come next: files or
-# units wait for their users, or the activation program or units failed. That is judged by the activation after the
-# tasks. Only 0 moves the profile, so anything else is tried again by a deploy.
+# Exits with 0: success, 1: it failed before or while files were changed, 2: the activation program failed, 4: units
+# failed, 5: a dropped item could not be removed, 6: with --before-tasks, files or units wait for their users, or the
+# activation program or units failed. --before-tasks says that set-up tasks come next; the activation after the tasks
+# judges such failures. Only 0 moves the profile, so a deploy tries again after any other status.
 use strict;
 use warnings;
 use Fcntl qw(:flock :mode);

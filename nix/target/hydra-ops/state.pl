@@ -1,9 +1,9 @@
-# What a closure wants of the machine, and what we have done to it: /var/lib/hydra-ops.
+# Reads the state that a closure wants, and keeps the record of our changes to the machine: /var/lib/hydra-ops.
 #
-# `managed` names everything we ever wrote and did not take back, in the format of the manifest:
+# `managed` names every change of ours that was not taken back, in the format of the manifest:
 #   ["path", path]  ["dir", folder we made]  ["saved", path, number of its original in saved/]
 #   ["unit", name, "enable" or "", text, hash of restartTriggers]   as it last started with success
-# It is written before anything changes, as a promise of what may be there, and again at the end.
+# `managed` is written before any change, as a promise of what may exist, and again at the end.
 #
 # `owner` is the UUID of the deployment that `managed` belongs to. An argument and not a part of the closure, which is
 # the same for every deployment of the same definition. Under the lock and before the first promise: what `managed`
