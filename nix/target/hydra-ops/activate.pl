@@ -17,14 +17,14 @@ use Getopt::Long qw(GetOptions);
 BEGIN { require(dirname(__FILE__) . "/$_.pl") for qw(records files units state checks) }
 
 my $profile = '/nix/var/nix/profiles/hydra-ops';
-# What keeps closures alive that were copied or are half activated; the copy makes roots there too.
+# Folder of the roots that keep copied or half-activated closures alive; the copy makes roots here too.
 my $gc_roots = '/nix/var/nix/gcroots/hydra-ops';
 my $lock_seconds = 600;
 my $apt_installed = '/var/lib/hydra-ops/apt-installed';
 
 $| = 1;
 umask 022;
-# Goes on when whoever reads its output is gone.
+# The activation continues when the reader of its output is gone.
 $SIG{PIPE} = 'IGNORE';
 
 GetOptions(
@@ -33,7 +33,7 @@ GetOptions(
     'print'        => \my $print,
     'run=s'        => \my $run,
     'owner=s'      => \my $owner,
-    # For tests alone: a scratch folder as the machine, a kill before the n-th change, shorter waits.
+    # Options for tests alone: a scratch folder as the machine, a kill before the n-th change, shorter waits.
     'root=s'       => \$Files::root,
     'stop-after=i' => \$Files::steps_left,
     'settle=f'     => \$Units::settle_seconds,
@@ -43,7 +43,7 @@ $closure =~ m{^/} or fail("which closure? perl activate.pl /nix/store/…");
 
 my $tools = '/usr/sbin:/usr/bin:/sbin:/bin:/nix/var/nix/profiles/default/bin';
 if ($Files::root eq '') {
-    # Without /usr/local: what is deployed there must not stand in for the machine's own programs.
+    # PATH leaves out /usr/local: deployed programs must not replace the machine's own ones.
     $ENV{PATH}   = $tools;
     $ENV{HOME}   = '/root';
     $ENV{LC_ALL} = 'C.UTF-8';
@@ -92,8 +92,8 @@ sub activate {
     my $managed = State::settled($plan, { %failed, %wait }, \@leftovers);
     State::write_managed($managed);
     State::forget_saved($managed);
-    # A unit that failed may need what a set-up task makes: the run after the tasks starts it again, and judges.
-    # The operator's side shows these lines where a task fails.
+    # A failed unit may need the result of a set-up task: the run after the tasks starts the unit again and judges. The
+    # operator's side shows these lines where a task fails.
     if ($before_tasks && (@left || %wait || %failed)) {
         my @waiting = ((map { "file $_" } @left), map { "unit $_" } sort keys %wait);
         print 'waiting for their owner: ', join(', ', @waiting), "\n" if @waiting;
@@ -110,7 +110,7 @@ sub activate {
     return conclude(0);
 }
 
-# Answers how an activation ends whose program failed: the program may need what a set-up task makes.
+# Answers how the activation ends after its program failed: the program may need the result of a set-up task.
 sub after_failed_program {
     my ($before_tasks) = @_;
     return 2 if !$before_tasks;
@@ -118,7 +118,7 @@ sub after_failed_program {
     return 6;
 }
 
-# What the operator's side reads when the unit that ran this is gone: which run, which closure, how it ended.
+# Writes the result for the operator's side, which may read it after our unit is gone: run, closure and exit status.
 sub conclude {
     my ($code, @units) = @_;
     print join(' ', 'result', $code, @units), "\n";
@@ -170,7 +170,7 @@ sub keep_alive {
     Files::link_to("$gc_roots/$name", $path);
 }
 
-# After everything is on the disk: a profile must never name what a power cut can still take away.
+# Moves the profile when all files are on the disk: a profile must never name content that a power cut can still remove.
 sub move_profile {
     Files::make_parents($profile);
     system('sync') == 0 or die "sync failed\n";
@@ -182,8 +182,8 @@ sub move_profile {
 
 # --- the stages --------------------------------------------------------------------------------------------------
 
-# Units first, for their ExecStop may need their files. Returns what could not be removed. The operator's side reads
-# from the words "removed" and "put back" which set-up tasks it has to look at again.
+# Drops units before files, because their ExecStop may need their files. Returns the items that could not be removed.
+# The operator's side looks for the words "removed" and "put back" to find set-up tasks that need another look.
 sub drop {
     my ($plan) = @_;
     my @units = sort keys %{ $plan->{dropped_units} };
@@ -216,7 +216,8 @@ sub place {
     return @left;
 }
 
-# Twice when there is an activation program: it may make the users that own some of them. Returns those left out.
+# Places files, and runs twice when there is an activation program, which may make owners of some files. Returns the
+# files left out.
 sub place_files {
     my ($want, $owners_exist) = @_;
     my @left;
@@ -234,7 +235,7 @@ sub place_files {
     return @left;
 }
 
-# The block between the marks is ours, the rest of the file is not.
+# Replaces only the block between the marks, which is ours.
 sub place_hosts {
     my (@hosts) = @{ $_[0] };
     my $path = readlink_all('/etc/hosts');
@@ -264,7 +265,7 @@ sub run_activation_program {
     return $status;
 }
 
-# Starts all but those that wait. Returns name -> why, of the units that failed.
+# Starts all units but the waiting ones. Returns name -> why, for the failed units.
 sub bring_up {
     my ($plan, $is_new, $wait) = @_;
     my @units = @{ $plan->{units} };
@@ -275,14 +276,14 @@ sub bring_up {
         $unit->{changed} ||= $wrote;
     }
     my @changed = grep { $_->{changed} || $_->{turned_on} || $_->{turned_off} } @units;
-    # An activation that was cut short has not moved the profile: it may have got no further than here.
+    # An interrupted activation has not moved the profile: it may have ended at this very point.
     return () unless $plan->{needs_systemd} && ($is_new || @changed);
     Units::enable(grep { $_->{enable} } @changed) or die "systemctl could not enable units\n";
     Units::reload();
     return Units::settle(Units::begin(grep { !$wait->{ $_->{name} } } @units));
 }
 
-# Packages that we installed and nobody wants any more. Returns those that had to stay.
+# Removes packages that we installed and no closure wants any more. Returns the packages that had to stay.
 sub remove_packages {
     my ($want) = @_;
     my @installed = grep { /\S/ } split /\n/, Files::read_bytes($apt_installed) // '';

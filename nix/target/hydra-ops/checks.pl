@@ -1,9 +1,9 @@
-# What must hold before anything is changed.
+# Checks that must pass before any change.
 package Checks;
 use strict;
 use warnings;
 
-# Dies with every reason at once why the machine cannot become what is wanted.
+# Dies with every reason at once why the machine cannot reach the wanted state.
 sub refuse_what_cannot_be {
     my ($want, $have, $closure, $before_tasks) = @_;
     my @problems = (
@@ -40,7 +40,7 @@ sub file_problems {
     my ($unit) = $path =~ m{^/etc/systemd/system/([^/]+)\z};
     push @problems, "$path is both in deployment.files and in deployment.units" if defined $unit && $want->{units}{$unit};
     push @problems, "$path is both in deployment.files and a program of deployment.packages" if $want->{links}{$path};
-    # The activation program may make the user, or a set-up task after it.
+    # The activation program or a later set-up task may make the user.
     push @problems, unknown_owner($path, $file) if !$want->{activate} && !$before_tasks && !owner($file);
     return @problems;
 }
@@ -50,7 +50,7 @@ sub unknown_owner {
     return "the owner of $path does not exist here: user '$file->{user}', group '$file->{group}'";
 }
 
-# { uid, gid } of a file's owner; undef when there is no such user or group.
+# Returns { uid, gid } of a file's owner; undef when the user or group does not exist.
 sub owner {
     my ($file) = @_;
     my $uid = $file->{user}  =~ /^\d+\z/ ? $file->{user}  : getpwnam $file->{user};
@@ -58,13 +58,13 @@ sub owner {
     return defined $uid && defined $gid ? { uid => $uid, gid => $gid } : undef;
 }
 
-# Says whether a unit names a user or group that does not exist here. A name with a specifier counts as existing.
+# Tells whether a unit names a user or group that does not exist here. A name with a specifier counts as existing.
 sub lacks_user {
     my ($text) = @_;
     $text =~ s/^[ \t]*[#;].*\n?//mg;
     $text =~ s/\\\n/ /g;
     my $dynamic = last_value($text, 'DynamicUser') =~ /^(?:1|yes|y|true|t|on)\z/i;
-    # systemd makes the two of a dynamic user itself, and no other.
+    # systemd itself makes the user and group of a dynamic user, and no others.
     my @users  = (($dynamic ? () : last_value($text, 'User')), last_value($text, 'SocketUser'));
     my @groups = (($dynamic ? () : last_value($text, 'Group')), last_value($text, 'SocketGroup'));
     push @groups, split ' ', join ' ', values_of($text, 'SupplementaryGroups');
@@ -73,7 +73,7 @@ sub lacks_user {
     return scalar grep { !$is_known->($_) && !owner({ user => 0, group => $_ }) } @groups;
 }
 
-# Returns what a unit says of a setting, since the last line that empties it (systemd.syntax(7)).
+# Returns a unit's values of a setting, since the last line that empties it (systemd.syntax(7)).
 sub values_of {
     my ($text, $name) = @_;
     my @values;
@@ -91,7 +91,7 @@ sub last_value {
 sub link_problems {
     my ($path, $have) = @_;
     return () if $have->{paths}{$path} || !Files::exists_at($path);
-    # Ours even when our record was lost.
+    # Such a link is ours even when our record was lost.
     return () if (readlink Files::real($path) // '') =~ m{^/nix/store/[^/]+-hydra-ops-[^/]+/s?bin/};
     return "$path is there already and not ours: remove it, or leave its package out of deployment.packages";
 }
@@ -103,10 +103,10 @@ sub unit_problems {
     return 'deployment.units needs systemd, which does not run here';
 }
 
-# What the nix task and the way in need; a user who drops one of these from aptPackages did not mean it.
+# The nix task and the login need these packages; a user who drops one from aptPackages does not mean to remove it.
 my %stays = map { ($_ => 1) } qw(nix-bin nix-setup-systemd openssh-server sudo systemd systemd-sysv dbus);
 
-# Splits names of packages to remove: those that are installed and may go, and why they cannot, if so.
+# Splits names of packages: the installed ones that may be removed, and the reasons why the others must stay.
 sub removable {
     my (@packages) = @_;
     return grep { !$stays{$_} && is_installed($_) } @packages;
@@ -117,7 +117,7 @@ sub is_installed {
     return defined $status && $status eq 'installed';
 }
 
-# Asks apt for what else would go: something that the user installed by hand and that needs one of ours.
+# Asks apt for further removals: packages that the user installed by hand and that need one of ours.
 sub why_packages_stay {
     my (@packages) = @_;
     my $plan = capture('apt-get', '-s', '-q', 'remove', '--', @packages) // return 'apt-get -s remove failed';
@@ -126,7 +126,7 @@ sub why_packages_stay {
     return @others ? "@others would have to go too" : undef;
 }
 
-# Standard output, or undef when the program did not end with 0.
+# Returns the standard output, or undef when the program did not exit with 0.
 sub capture {
     open my $out, '-|', @_ or return undef;
     local $/;

@@ -1,4 +1,4 @@
-# Files, links and folders of the machine, each changed in one step that cannot be seen half done.
+# Changes files, links and folders of the machine, each in one atomic step.
 package Files;
 use strict;
 use warnings;
@@ -6,18 +6,19 @@ use Errno;
 use Fcntl qw(:DEFAULT :mode);
 use IO::Handle;
 
-# Prefix of every path of the machine; only tests have one.
+# Prefix of every path of the machine; only tests set one.
 our $root = '';
-# Tests kill the program before its n-th change.
+# Number of changes before tests kill the program.
 our $steps_left;
 
-# One name per folder: what a kill leaves behind is found by the next run. No program reads a dot file of `*.d`.
+# Name of a folder's staged file: a fixed name lets the next run find the rest of a killed run. No program reads a dot
+# file of `*.d`.
 my $staged = '.hydra-ops-staged';
 my $chunk  = 1 << 20;
 
 sub real { $root . $_[0] }
 
-# Called before everything that changes the machine.
+# Marks the point before each change of the machine.
 sub step {
     return unless defined $steps_left;
     kill 'KILL', $$ if $steps_left-- <= 0;
@@ -42,7 +43,7 @@ sub names_in {
 
 # --- writing -----------------------------------------------------------------------------------------------------
 
-# What is to be in a file: { text or source (a path), mode, uid, gid }.
+# Opens the content of a file: { text or source (a path), mode, uid, gid }.
 sub open_content {
     my ($want) = @_;
     my $in;
@@ -68,7 +69,7 @@ sub is_as_wanted {
     }
 }
 
-# Writes unless it is so already; true when it wrote.
+# Writes a file that differs; returns true after a write.
 sub put {
     my ($path, $want) = @_;
     return 0 if is_as_wanted($path, $want);
@@ -82,7 +83,7 @@ sub replace {
     my $new = stage($path, $want);
     step();
     if (!rename $new, real($path)) {
-        # A container's /etc/hosts is a mount of its own: nothing can be renamed to it.
+        # A container's /etc/hosts is a mount of its own, which a rename cannot replace.
         $!{EBUSY} or die "cannot rename to $path: $!\n";
         overwrite($path, $want);
         unlink $new;
@@ -107,7 +108,7 @@ sub pour {
     $out->flush or die "cannot write $path: $!\n";
 }
 
-# Never follows a link: the folder may belong to somebody else than root.
+# Stages a file and never follows a link: the folder may belong to another user than root.
 sub stage {
     my ($path, $want) = @_;
     my $new = staged_in(parent($path));
@@ -122,7 +123,7 @@ sub stage {
     return $new;
 }
 
-# True when the link was not there or pointed elsewhere.
+# Makes a link; returns true when the link was missing or had another target.
 sub link_to {
     my ($path, $target) = @_;
     my $present = readlink real($path);
@@ -148,10 +149,10 @@ sub remove {
 
 sub staged_in { my $folder = real($_[0]); $folder =~ s{/\z}{}; "$folder/$staged" }
 
-# What a kill between writing and renaming left.
+# Removes staged files that a kill left before their rename.
 sub sweep { unlink staged_in($_) for @_ }
 
-# Not every file system can sync a folder; the rename is then as durable as it gets.
+# Syncs a folder. Not every file system can; the rename is then as durable as possible.
 sub sync_folder {
     open my $folder, '<', real($_[0]) or return;
     $folder->sync;
@@ -159,7 +160,7 @@ sub sync_folder {
 
 # --- folders -----------------------------------------------------------------------------------------------------
 
-# Folders that must be made before the path can be, outermost first.
+# Lists the missing parent folders of a path, outermost first.
 sub missing_parents {
     my ($path) = @_;
     my @missing;
@@ -173,17 +174,17 @@ sub make_parents {
     for my $folder (missing_parents($_[0])) {
         step();
         mkdir real($folder), 0755 or die "cannot make the folder $folder: $!\n";
-        # Whatever the umask is.
+        # The mode must not depend on the umask.
         chmod 0755, real($folder);
     }
 }
 
-# Only when nothing is in it.
+# Removes a folder only when it is empty.
 sub remove_folder { step(); rmdir real($_[0]) }
 
 # --- what was there before ---------------------------------------------------------------------------------------
 
-# Copies a file or link of somebody else's, with its owner, mode and times.
+# Copies a file or link of another owner, with its owner, mode and times.
 sub save {
     my ($path, $copy) = @_;
     my @s = lstat real($path);
@@ -197,7 +198,7 @@ sub save {
     utime @s[8, 9], real($copy);
 }
 
-# Puts a saved one back; the copy stays until the record is written.
+# Puts a saved file back; the copy stays until the record is written.
 sub put_back {
     my ($path, $copy) = @_;
     my @s = lstat real($copy) or die "the saved original of $path is gone from $copy\n";

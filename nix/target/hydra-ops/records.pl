@@ -1,9 +1,10 @@
-# Records: one a line, each a JSON array of byte strings. Needs nothing but perl itself: perl-base has no JSON module.
+# Reads records: one on each line, a JSON array of byte strings. The parser uses perl alone: perl-base has no JSON
+# module.
 package Records;
 use strict;
 use warnings;
 
-# Bytes of one line, without its line feed -> reference to its strings. Dies of anything that is not such a record.
+# Parses the bytes of one line without its line feed. Returns a reference to the strings; dies of any other text.
 sub parse_line {
     my ($line) = @_;
     my @strings;
@@ -18,7 +19,7 @@ sub parse_line {
 
 my %plain = (b => "\b", f => "\f", n => "\n", r => "\r", t => "\t", '"' => '"', '\\' => '\\', '/' => '/');
 
-# In steps rather than by one expression: perl limits the repetitions of a group.
+# Parses in steps instead of one expression: perl limits the repetitions of a group.
 sub parse_string {
     my ($line) = @_;
     my $text = '';
@@ -32,7 +33,7 @@ sub parse_string {
     return $text;
 }
 
-# Code points above U+FFFF are written as two escapes (RFC 8259, section 7).
+# Parses an escape. Code points above U+FFFF are written as two escapes (RFC 8259, section 7).
 sub code_point {
     my ($unit, $line) = @_;
     return $unit if $unit < 0xD800 || $unit > 0xDFFF;
@@ -55,7 +56,7 @@ sub format_line {
     return '[' . join(',', @quoted) . ']';
 }
 
-# Text of a whole file -> list of records. The last record tells the size of what is before it.
+# Parses the text of a whole file to a list of records. The last record tells the size of all others.
 sub parse_file {
     my ($text, $where) = @_;
     my $end = rindex $text, "\n", length($text) - 2;

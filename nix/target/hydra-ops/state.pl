@@ -5,9 +5,10 @@
 #   ["unit", name, "enable" or "", text, hash of restartTriggers]   as it last started with success
 # `managed` is written before any change, as a promise of what may exist, and again at the end.
 #
-# `owner` is the UUID of the deployment that `managed` belongs to. An argument and not a part of the closure, which is
-# the same for every deployment of the same definition. Under the lock and before the first promise: what `managed`
-# names is its owner's at every point at which this may be killed. Whoever removes the file lets the next one take over.
+# `owner` is the UUID of the deployment that `managed` belongs to. It is an argument and not a part of the closure, which
+# is the same for every deployment of the same definition. It is written under the lock and before the first promise:
+# at every point of a kill, the entries of `managed` belong to the owner. An administrator who removes the file lets the
+# next deployment take over.
 package State;
 use strict;
 use warnings;
@@ -25,7 +26,7 @@ sub manifest_records {
     return Records::parse_file($text // '', "$closure/manifest.nix");
 }
 
-# How many strings a record of a kind has.
+# Number of strings in a record of each kind.
 my %size = (file => 6, source => 6, unit => 5, apt => 2, host => 3, activate => 2, keep => 2);
 
 sub read_manifest {
@@ -33,7 +34,7 @@ sub read_manifest {
     my %want = (files => {}, units => {}, hosts => [], apt => {}, links => {});
     for my $record (manifest_records($closure)) {
         my ($kind, @rest) = @$record;
-        # A newer closure may want what this program does not know; guessing would leave the machine half made.
+        # A newer closure may have records that this program does not know; a guess would leave the machine half made.
         die "the manifest has a record of kind '$kind' with ${\ scalar @$record} strings, which is not known here\n"
             unless ($size{$kind} // 0) == @$record;
         if ($kind eq 'file' || $kind eq 'source') {
@@ -47,13 +48,13 @@ sub read_manifest {
         elsif ($kind eq 'apt')  { $rest[0] =~ /^([^=]+)/ and $want{apt}{$1} = 1 }
         elsif ($kind eq 'host') { push @{ $want{hosts} }, \@rest }
         elsif ($kind eq 'activate') { $want{activate} = $rest[0] }
-        # `keep` asks for nothing: that it stands here holds a path in the closure.
+        # `keep` needs no action: its text in the manifest holds a path in the closure.
     }
     $want{links} = programs($closure);
     return \%want;
 }
 
-# Links to the programs of the packages: /usr/local is on the PATH of shells, ssh, sudo and units alike.
+# Returns links to the programs of the packages: /usr/local is on the PATH of shells, ssh, sudo and units alike.
 sub programs {
     my ($closure) = @_;
     my %links;
@@ -71,7 +72,7 @@ sub wanted_paths {
 
 # --- done --------------------------------------------------------------------------------------------------------
 
-# Another deployment would drop everything of this one's as if its own definition had dropped it.
+# Refuses a machine of another deployment: its files would be dropped as if its own definition had dropped them.
 sub refuse_other_owner {
     my ($deployment) = @_;
     my $owner = Files::read_bytes("$own/owner") // return;
@@ -80,7 +81,7 @@ sub refuse_other_owner {
         if defined $deployment && $owner ne $deployment;
 }
 
-# Started by hand, without a deployment, it goes on for the one that is there.
+# Takes ownership. A manual start without a deployment continues for the present owner.
 sub own {
     my ($deployment) = @_;
     write_own('owner', "$deployment\n") if defined $deployment;
@@ -110,7 +111,7 @@ sub write_managed {
     ));
 }
 
-# A file of ours, on the disk when this returns.
+# Writes a file of ours, which is on the disk at the return.
 sub write_own {
     my ($name, $text) = @_;
     Files::make_parents("$own/$name");
@@ -118,7 +119,7 @@ sub write_own {
     return 1;
 }
 
-# Folders in which a kill may have left a staged file.
+# Lists the folders in which a kill may have left a staged file.
 sub folders {
     my ($want, $have) = @_;
     my %folders = map { (Files::parent($_) => 1) } wanted_paths($want), keys %{ $have->{paths} }, '/etc/hosts',
@@ -128,7 +129,7 @@ sub folders {
 
 # --- the difference ----------------------------------------------------------------------------------------------
 
-# Saves what is in the way, promises everything that is about to be written, and returns what is to be done.
+# Saves existing files in the way, promises every coming write, and returns the plan.
 sub claim {
     my ($want, $have) = @_;
     my %wanted  = map { ($_ => 1) } wanted_paths($want);
@@ -188,13 +189,13 @@ sub record_of {
     return { map { ($_ => $unit->{$_}) } qw(enable text trigger) };
 }
 
-# Differs from every unit, so that the next run starts it again; enabled if it may be.
+# Makes a record that differs from every unit, so that the next run starts the unit again; enabled if possible.
 sub pending {
     my ($unit) = @_;
     return { enable => $unit->{enable} || $unit->{was_on} ? 'enable' : '', text => '', trigger => '' };
 }
 
-# What is recorded at the end. Units that failed are started again by the next run; what would not go stays known.
+# Makes the final record. The next run starts failed units again; items that resisted removal stay known.
 sub settled {
     my ($plan, $failed, $leftovers) = @_;
     my %stuck = map { ($_ => $plan->{dropped_units}{$_}) } grep { $plan->{dropped_units}{$_} } @$leftovers;
@@ -207,7 +208,7 @@ sub settled {
     };
 }
 
-# Originals that no record names any more.
+# Removes originals that no record names any more.
 sub forget_saved {
     my ($managed) = @_;
     my %kept = map { ($_ => 1) } values %{ $managed->{saved} };

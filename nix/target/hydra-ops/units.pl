@@ -1,4 +1,4 @@
-# Units of systemd: written, enabled, started, restarted, dropped, and watched until they have settled.
+# Writes, enables, starts, restarts and drops units of systemd, and watches them until they have settled.
 package Units;
 use strict;
 use warnings;
@@ -9,21 +9,21 @@ our $settle_seconds = 600;
 my $steady_seconds = 1;
 # Seconds a service may take to come up by restarts (Restart=), for one that waits for another in this way.
 my $restart_seconds = 30;
-# Seconds after which units that can only wait for a key are no longer waited for: it may come after the activation.
+# Seconds of waiting for units that only lack a key, which may come after the activation.
 my $key_seconds = 5;
 
 sub file_of     { "/etc/systemd/system/$_[0]" }
 sub is_template { $_[0] =~ /\@\./ }
-# A template stands for all of its instances.
+# Returns a pattern for all instances of a template.
 sub instances   { my $unit = shift; $unit =~ s/\@\./\@*./; $unit }
 
-# Runs systemctl; returns true when it ended with 0. What it says goes to the log.
+# Runs systemctl; returns true for exit status 0. Its output goes to the log.
 sub systemctl {
     Files::step();
     return system('systemctl', '--no-ask-password', @_) == 0;
 }
 
-# Properties of units, by name. One call for all.
+# Reads properties of units, by name, in one call for all.
 sub show {
     my (@units) = @_;
     return () unless @units;
@@ -36,7 +36,7 @@ sub show {
     my %found;
     for my $n (0 .. $#units) {
         my %state = map { /^([^=]+)=(.*)$/ ? ($1, $2) : () } split /\n/, $blocks[$n] // '';
-        # Asked by name, answered in order; an alias answers with the Id of another unit.
+        # The answers have the order of the names; an alias answers with the Id of another unit.
         $found{ $units[$n] } = \%state;
     }
     return %found;
@@ -51,15 +51,15 @@ my %wanted_by = (
     swap => 'swap.target', mount => 'local-fs.target', automount => 'local-fs.target',
 );
 
-# Each call of systemctl would reload the manager, which takes seconds on a small machine: once, later, for all.
+# Each call of systemctl would reload the manager, which takes seconds on a small machine: one reload follows for all.
 my @later = qw(--no-reload --quiet);
 
-# Units { name, text, is_first }: started at boot as their [Install] says, or with the target of their kind.
+# Enables units { name, text, is_first }: they start at boot by their [Install], or by the target of their kind.
 sub enable {
     my (@units) = @_;
     my @told  = grep { says_when($_->{text}) } @units;
     my @mute  = grep { !says_when($_->{text}) && !is_template($_->{name}) } @units;
-    # What an earlier text said of its start.
+    # An earlier text may have enabled the unit in another way.
     disable(map { $_->{name} } grep { !$_->{is_first} } @mute);
     my %by_target;
     push @{ $by_target{ $_->{name} =~ /\.(\w+)\z/ && $wanted_by{$1} || 'multi-user.target' } }, $_->{name} for @mute;
@@ -70,7 +70,7 @@ sub enable {
 
 sub says_when { $_[0] =~ /^\s*(?:WantedBy|RequiredBy|UpheldBy|Also|Alias)\s*=\s*\S/m }
 
-# Silent: systemctl explains at length what a unit without [Install] is.
+# Disables quietly: systemctl explains at length that a unit has no [Install].
 sub disable {
     my (@units) = @_;
     return unless @units;
@@ -91,7 +91,7 @@ sub run_quietly {
 
 # --- dropping ----------------------------------------------------------------------------------------------------
 
-# Stops and disables; returns those that would not stop.
+# Stops and disables units; returns the units that did not stop.
 sub retire {
     my (@units) = @_;
     return () unless @units;
@@ -108,7 +108,7 @@ sub retire {
 
 # --- starting ----------------------------------------------------------------------------------------------------
 
-# Wanted units { name, text, enable, changed } -> what was begun: name -> { verb for the log, state before }.
+# Begins the wanted units { name, text, enable, changed }. Returns name -> { verb for the log, state before }.
 sub begin {
     my (@units) = @_;
     my %before = show(map { $_->{name} } grep { !is_template($_->{name}) } @units);
@@ -144,7 +144,7 @@ sub begin {
     return %begun;
 }
 
-# An enabled unit that somebody stopped. A oneshot that has done its work looks the same.
+# Tells whether an enabled unit was stopped by hand. A oneshot that has finished looks the same.
 sub is_meant_to_be_up {
     my ($now) = @_;
     return 0 if $now->{ActiveState} ne 'inactive';
@@ -152,7 +152,7 @@ sub is_meant_to_be_up {
     return ($now->{RemainAfterExit} // '') eq 'yes';
 }
 
-# A socket cannot be restarted while its service runs; returns the services to start again.
+# Stops services whose sockets must restart first; returns the services to start again.
 sub make_way_for_sockets {
     my ($before, @sockets) = @_;
     my @services = map { split / /, $before->{$_}{Triggers} // '' } @sockets;
@@ -165,7 +165,7 @@ sub make_way_for_sockets {
 
 # --- settling ----------------------------------------------------------------------------------------------------
 
-# Waits until every begun unit is up, done or failed. Returns name -> why, of those that failed.
+# Waits until every begun unit is up, done or failed. Returns name -> why, for the failed units.
 sub settle {
     my (%begun) = @_;
     my (%failed, %since);
@@ -194,14 +194,14 @@ sub settle {
     return %failed;
 }
 
-# Seconds since boot: a clock that is set meanwhile must not end the wait. (perl-base has no Time::HiRes.)
+# Returns seconds since boot: a change of the clock must not end the wait. (perl-base has no Time::HiRes.)
 sub now {
     open my $in, '<', '/proc/uptime' or return time;
     my ($seconds) = split / /, <$in>;
     return $seconds;
 }
 
-# ('up', remark), ('failed', why) or ('wait').
+# Returns ('up', remark), ('failed', why) or ('wait').
 sub judge {
     my ($state, $before, $memory, $elapsed) = @_;
     my $active = $state->{ActiveState} // 'unknown';
@@ -220,7 +220,7 @@ sub judge {
     }
     return ('failed', $state->{Result}) if ($state->{Result} // 'success') ne 'success';
     return ('up', ' and done') if differs('InvocationID', $state, $before);
-    # "no" is also what systemd says of a condition that it never looked at.
+    # systemd says "no" also for a condition that it never checked.
     return ('up', ', but a condition of it is not met')
         if $state->{ConditionResult} eq 'no' && differs('ConditionTimestampMonotonic', $state, $before);
     return ('failed', 'it was not started: a unit that it requires failed or is missing');
@@ -228,7 +228,7 @@ sub judge {
 
 sub differs { my ($name, $a, $b) = @_; ($a->{$name} // '') ne ($b->{$name} // '') }
 
-# Units that cannot start before a key has come (its unit is being started): name -> unit of the key.
+# Finds units that cannot start before a key arrives (its unit is starting): name -> unit of the key.
 sub waiting_for_keys {
     my (%state) = @_;
     open my $out, '-|', 'systemctl', 'list-jobs', '--no-legend', '--plain' or return ();
