@@ -3,7 +3,10 @@ import { failure, type OpsError } from '../src/core/errors.js'
 import type { MachineName } from '../src/core/names.js'
 import { type LoadedFile, readHead, readMachine } from './state-file.js'
 
-/** Tells that somebody deleted, damaged or rewrote a file since it was read. The file is not begun anew. */
+/**
+ * Makes the error that a file was deleted, damaged or rewritten by somebody else since it was read. The file is never
+ * recreated.
+ */
 export function changedUnderUs(
   root: string,
   head: DeploymentHead,

@@ -14,11 +14,11 @@ export interface Damage {
   /** `the state of deployment 'lab' (UUID)`. */
   readonly what: string
   readonly file: string
-  /** The last good file, where it is whole. */
+  /** The last good file, where it is complete. */
   readonly backup: string | undefined
 }
 
-/** Says in one sentence what is wrong, and the very command that mends it where there is one. */
+/** Makes one sentence about the damage, with the exact command that repairs it where one exists. */
 export function refusal({ what, file, backup }: Damage, why: Unusable): OpsError {
   if (why.kind === 'unreadable') return fsFailure(why.error, `read ${what},`, file)
   if (why.kind === 'newer') {

@@ -3,9 +3,9 @@ import * as z from 'zod'
 import type { Operator } from '../src/core/context.js'
 import { errnoOf } from '../src/core/file-failure.js'
 
-/** Who holds a lock, with what it takes to find out whether that process still lives. */
+/** The holder of a lock, with the facts that show whether its process is alive. */
 export const Holder = z.object({
-  /** Of this one claim: tells a lock from the next one of the same process. */
+  /** Identifies this one claim, apart from the next claim of the same process. */
   nonce: z.string(),
   user: z.string(),
   host: z.string(),
@@ -21,7 +21,7 @@ export const Holder = z.object({
 })
 export type Holder = z.infer<typeof Holder>
 
-/** Of a holder on another host nothing is known but its age: longer than any deploy takes. */
+/** Age after which a holder on another host counts as dead, longer than any deploy; no other fact about it is known. */
 const foreignHolderHours = 24
 
 export function claimOf(operator: Operator, nonce: string, now: Date): Holder {
@@ -39,14 +39,14 @@ export function claimOf(operator: Operator, nonce: string, now: Date): Holder {
   }
 }
 
-/** True only when the holder is gone for certain, or has been away on another host for a day. */
+/** Tells whether the holder is certainly dead, or has held the lock on another host for a day. */
 export function isDead(holder: Holder, here: Pick<Holder, 'host'>, now: Date): boolean {
   if (holder.bootId === bootId() && holder.pidNamespace === pidNamespace()) return !processLives(holder)
   if (holder.host === here.host && holder.bootId !== bootId()) return true
   return now.getTime() - Date.parse(holder.since) > foreignHolderHours * 3_600_000
 }
 
-/** `alice@build1, pid 4711, since 2026-11-21 10:15:00 UTC: hydra-ops deploy -d lab` */
+/** Describes a holder: `alice@build1, pid 4711, since 2026-11-21 10:15:00 UTC: hydra-ops deploy -d lab` */
 export function describeHolder(holder: Holder): string {
   const since = holder.since.replace('T', ' ').replace(/\.\d+Z$/, ' UTC')
   return `${holder.user}@${holder.host}, pid ${holder.pid}, since ${since}: ${holder.command}`
@@ -56,16 +56,16 @@ function processLives(holder: Holder): boolean {
   try {
     process.kill(holder.pid, 0)
   } catch (error) {
-    // EPERM: it is there and somebody else's.
+    // EPERM means that the process lives and belongs to another user.
     if (errnoOf(error) === 'ESRCH') return false
   }
   const found = startTimeOf(holder.pid)
-  // With /proc mounted hidepid the pid of another user is alive, and cannot be looked at.
+  // A mount of /proc with hidepid shows no process of another user, although its pid is alive.
   if (found === undefined) return true
   return found.ticks === holder.startTime && !['Z', 'X'].includes(found.state)
 }
 
-/** man 5 proc: the fields after the command name, which itself may hold spaces and brackets. */
+/** Reads the start time (man 5 proc): the fields follow the command name, which may hold spaces and brackets. */
 function startTimeOf(pid: number): { state: string; ticks: string } | undefined {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')

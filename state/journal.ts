@@ -3,7 +3,7 @@ import type { JournalEntry } from '../src/core/deployment.js'
 import { errnoOf, fsFailure } from '../src/core/file-failure.js'
 import { JournalLine } from './schema.js'
 
-/** Every whole line, oldest first; a line that a crash cut off is left out. */
+/** Reads every complete line, oldest first; a line that a crash cut off is left out. */
 export function readJournal(file: string): JournalEntry[] {
   let text: string
   try {

@@ -7,25 +7,25 @@ import { temporary } from '../src/core/durable-file.js'
 import { errnoOf, fsFailure } from '../src/core/file-failure.js'
 import { claimOf, Holder, isDead } from './holder.js'
 
-/** A lock that this process has. */
+/** A lock of this process. */
 export interface HeldLock {
-  /** False when somebody removed it (`hydra-ops unlock`) or took it over. */
+  /** Returns false after somebody removed the lock (`hydra-ops unlock`) or took it over. */
   isOurs(): boolean
   release(): Promise<void>
 }
 
 export type LockAttempt =
   | { readonly kind: 'held'; readonly lock: HeldLock }
-  /** Without a holder: the lock is there, and does not say whose it is. */
+  /** A busy lock without a holder exists, but names no owner. */
   | { readonly kind: 'busy'; readonly holder: Holder | undefined }
 
-/** More rounds than others can lose to us between two looks; only a bug gets here. */
+/** Number of attempts: only a bug loses so many races. */
 const rounds = 100
 
 /**
- * Takes a lock or says who has it; never waits. A lock is a folder that holds `holder.json`. It is made under
- * another name and renamed into place, which fails while there is one: so it is never seen half made, and of
- * any number of processes one gets it.
+ * Takes a lock or names its holder; never waits. A lock is a folder that holds `holder.json`. The folder is made under
+ * another name and renamed into place, which fails while a lock exists. So no lock is ever seen half made, and only one
+ * of several processes gets it.
  */
 export async function tryLock(folder: string, operator: Operator, now: Date): Promise<LockAttempt> {
   for (let round = 0; round < rounds; round += 1) {
@@ -42,7 +42,7 @@ export async function tryLock(folder: string, operator: Operator, now: Date): Pr
   return { kind: 'busy', holder: undefined }
 }
 
-/** Removes a lock whatever its holder. */
+/** Removes a lock, whoever holds it. */
 export async function removeLock(folder: string): Promise<Holder | 'unknown' | undefined> {
   const found = readHolder(folder)
   if (found.kind === 'free') return undefined
@@ -51,8 +51,8 @@ export async function removeLock(folder: string): Promise<Holder | 'unknown' | u
 }
 
 /**
- * Removes a dead holder's lock. Two that found the same dead one must not remove each other's new lock, so
- * this is done under a lock of its own, named after the dead claim, and only while that very claim is there.
+ * Removes a dead holder's lock. Two processes with the same dead holder must not remove each other's new lock. So the
+ * removal takes a lock of its own, named after the dead claim, and requires that the claim still exists.
  */
 async function retireDead(
   folder: string,
@@ -82,13 +82,13 @@ function heldLock(folder: string, claim: Holder): HeldLock {
       try {
         if (isOurs()) await discard(folder)
       } catch {
-        // What happened under the lock counts; a lock that stays behind is taken over from a dead process.
+        // The result under the lock counts; a remaining lock is taken over from its dead process.
       }
     },
   }
 }
 
-/** False when there is a lock already. */
+/** Places a lock; returns false when one exists already. */
 async function place(folder: string, claim: Holder): Promise<boolean> {
   const draft = temporary(folder)
   try {
@@ -109,7 +109,7 @@ async function place(folder: string, claim: Holder): Promise<boolean> {
   }
 }
 
-/** Renamed first: a folder cannot be removed in one step, and half a lock must not be seen. */
+/** Renames a lock before its removal: a folder cannot be removed in one step, and half a lock must not be visible. */
 async function discard(folder: string): Promise<void> {
   const doomed = temporary(folder)
   try {
@@ -127,7 +127,7 @@ function readHolder(folder: string): Found {
     const holder = Holder.safeParse(JSON.parse(readFileSync(join(folder, 'holder.json'), 'utf8')))
     return holder.success ? { kind: 'holder', holder: holder.data } : { kind: 'unreadable' }
   } catch (error) {
-    // An empty folder is no lock: renaming onto it succeeds.
+    // An empty folder is no lock: a rename onto it succeeds.
     return errnoOf(error) === 'ENOENT' ? { kind: 'free' } : { kind: 'unreadable' }
   }
 }

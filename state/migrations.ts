@@ -7,13 +7,13 @@ export type Migration = (state: Record<string, unknown>) => Record<string, unkno
 
 const Deployment = z.looseObject({})
 
-/** By the version they start from. A migration is never changed once it was released. */
+/** Migrations by the version that they start from. A released migration never changes. */
 const migrations: Readonly<Record<number, Migration>> = {
   1: ({ deployment, ...rest }) => {
     const found = Deployment.safeParse(deployment)
     return { ...rest, deployment: found.success ? relativeHandles(found.data) : deployment }
   },
-  // The machines get files of their own at the first write.
+  // Machines get their own files at the first write.
   2: ({ deployment, ...rest }) => {
     const found = Deployment.safeParse(deployment)
     if (!found.success) return { ...rest, deployment }
@@ -27,10 +27,10 @@ const Versioned = z.looseObject({ schemaVersion: z.int().nonnegative() })
 export type Migrated =
   | { readonly kind: 'current'; readonly state: unknown; readonly from: number }
   | { readonly kind: 'newer'; readonly version: number }
-  /** No state file, or of a version that never was. */
+  /** Missing state, or a version that never existed. */
   | { readonly kind: 'alien' }
 
-/** Brings what was read to the form of `target`, in memory; the next write keeps it. */
+/** Migrates a state in memory to the form of `target`; the next write makes it permanent. */
 export function migrate(read: unknown, target = schemaVersion, steps = migrations): Migrated {
   // As nearly every file is: a schema would take longer than all the rest.
   if (typeof read === 'object' && read !== null && 'schemaVersion' in read && read.schemaVersion === target)

@@ -6,7 +6,10 @@ import type { DeploymentUuid } from '../src/core/names.js'
 
 export type Environment = Readonly<Record<string, string | undefined>>
 
-/** `--state DIR`, `HYDRA_OPS_STATE`, or the XDG state folder (a relative XDG_STATE_HOME is to be ignored, says its specification). */
+/**
+ * Chooses the state folder: `--state DIR`, `HYDRA_OPS_STATE`, or the XDG state folder. The XDG specification says that
+ * a relative XDG_STATE_HOME is to be ignored.
+ */
 export function stateRoot(given: string | undefined, env: Environment): string {
   const chosen = given ?? (env.HYDRA_OPS_STATE || undefined)
   if (chosen !== undefined) return resolve(chosen)
@@ -15,13 +18,13 @@ export function stateRoot(given: string | undefined, env: Environment): string {
   return join(base, 'hydra-ops')
 }
 
-/** The state folder that was chosen; nothing is made. */
+/** Describes the chosen state folder without creating it. */
 export function createStateFolder(given: string | undefined, env: Environment): StateFolder {
   const root = stateRoot(given, env)
   const known = new Map<DeploymentUuid, DeploymentPaths>()
   return {
     root,
-    // Asked for once for every machine that is shown.
+    // Every machine that is shown asks for these paths.
     paths(uuid) {
       const paths = known.get(uuid) ?? deploymentPaths(root, uuid)
       known.set(uuid, paths)
@@ -48,7 +51,7 @@ export function deploymentPaths(root: string, uuid: DeploymentUuid): DeploymentP
   }
 }
 
-/** The store's own files in a deployment's folder; nobody else touches them. */
+/** The store's own files in a deployment's folder; no other code touches them. */
 export interface StateFiles {
   readonly state: string
   readonly backup: string
@@ -67,14 +70,17 @@ export function stateFiles(folder: string): StateFiles {
   }
 }
 
-/** The file of one machine, and its last good one. A machine's name may hold dots, and none of these endings alone. */
+/**
+ * Returns the file of one machine and its last good version. A machine's name may hold dots, but is none of these
+ * endings alone.
+ */
 export function machineFiles(machines: string, name: string): { state: string; backup: string } {
   return { state: join(machines, `${name}${machineEnd}`), backup: join(machines, `${name}${machineEnd}.bak`) }
 }
 
 const machineEnd = '.json'
 
-/** Lists the machines that have a file, or only the backup of one, from the names in their folder. */
+/** Lists the machines that have a file, or only a backup, from the names in their folder. */
 export function machinesOfFiles(names: readonly string[]): string[] {
   const machines = names.flatMap((name) => /^(.+)\.json(?:\.bak)?$/.exec(name)?.[1] ?? [])
   return [...new Set(machines)].sort()
@@ -83,8 +89,8 @@ export function machinesOfFiles(names: readonly string[]): string[] {
 const dotted = /^\.\.?(?:\/|$)/
 
 /**
- * How a path is kept in the state: relative (`./…`, `../…`) to the state folder when both lie in one git
- * checkout, so that a clone elsewhere works; as it is otherwise.
+ * Converts a path for the state: relative (`./…`, `../…`) to the state folder when both lie in one git checkout. So a
+ * clone in another place works. Other paths stay unchanged.
  */
 export function toStored(root: string, path: string): string {
   if (dotted.test(path)) return toStored(root, resolve(path))
@@ -99,13 +105,13 @@ export function fromStored(root: string, stored: string): string {
   return dotted.test(stored) ? resolve(root, stored) : stored
 }
 
-/** The same for `-I` entries: `PATH` or `NAME=PATH`. */
+/** Converts `-I` entries in the same way: `PATH` or `NAME=PATH`. */
 export function mapSearchPath(entry: string, change: (path: string) => string): string {
   const at = entry.indexOf('=')
   return at < 0 ? change(entry) : `${entry.slice(0, at + 1)}${change(entry.slice(at + 1))}`
 }
 
-/** The nearest folder above that holds `.git` (a file in worktrees and submodules). */
+/** Finds the nearest parent folder with a `.git` (a file in worktrees and submodules). */
 function checkoutOf(path: string): string | undefined {
   for (let folder = path; ; folder = dirname(folder)) {
     if (existsSync(join(folder, '.git'))) return folder

@@ -12,10 +12,10 @@ function preferencesPath(root: string): string {
 }
 
 /**
- * The user's config.json, found, read and parsed by conf; it is loaded only where there is a file (it costs as
- * much as all the rest of a read-only command). State files are not read by it: it takes a missing file for
- * an empty one and makes its folder, which is how a state is silently begun anew.
- * A file that is wrong spoils only what asks for a preference.
+ * Loads the user's config.json, which conf finds, reads and parses. The conf package is loaded only where the file
+ * exists (it costs as much as the rest of a read-only command). State files need another reader: conf treats a missing
+ * file as empty and makes its folder, which would silently begin a new state. A wrong file only affects commands that
+ * use a preference.
  */
 export async function loadPreferences(root: string): Promise<Preferences | OpsError> {
   const file = preferencesPath(root)

@@ -3,13 +3,16 @@ import type { DeploymentUuid } from '../src/core/names.js'
 import { suggest } from '../src/core/suggest.js'
 import type { HeadRead } from './state-file.js'
 
-/** One folder of the store, by what concerns the deployment alone. */
+/** A folder of the store, with the deployment's own part. */
 export type Entry = { readonly uuid: DeploymentUuid } & HeadRead
 
-/** Shorter beginnings of a UUID are more likely a mistyped name. */
+/** Least length of a UUID's beginning: a shorter one is more likely a mistyped name. */
 const shortestPrefix = 4
 
-/** The deployment that a name, a UUID or the beginning of one means. `origin` says who named it, if not the user just now. */
+/**
+ * Finds the deployment of a name, a UUID or the beginning of a UUID. `origin` names the source of the text, unless the
+ * user just typed it.
+ */
 export function findDeployment(
   reference: string,
   entries: readonly Entry[],
@@ -25,7 +28,7 @@ export function findDeployment(
   throw notFound(reference, entries, origin)
 }
 
-/** What is meant when nothing is said: the only one there is. */
+/** Returns the only deployment, for commands that name none. */
 export function onlyDeployment(entries: readonly Entry[]): DeploymentUuid {
   const [first, ...others] = entries
   if (first === undefined) {
@@ -37,7 +40,7 @@ export function onlyDeployment(entries: readonly Entry[]): DeploymentUuid {
   })
 }
 
-/** The name; of one that cannot be read, the name in its backup. */
+/** Returns the name; an unreadable deployment has the name in its backup. */
 export function nameOf(entry: Entry): string | undefined {
   return entry.kind === 'whole' ? entry.head.name : entry.backup?.head.name
 }
@@ -56,7 +59,7 @@ function usable(entry: Entry): DeploymentUuid {
 }
 
 function notFound(reference: string, entries: readonly Entry[], origin: string | undefined): OpsError {
-  // It may be the name of one whose state and backup are both unreadable.
+  // The text may be the name of a deployment whose state and backup are both unreadable.
   const lost = entries.find((entry) => entry.kind === 'broken' && entry.backup === undefined)
   if (lost?.kind === 'broken') {
     return failure(

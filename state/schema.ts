@@ -4,10 +4,14 @@ import type { Json } from '../src/core/json.js'
 import { DeploymentName, DeploymentUuid, MachineName, StorePath } from '../src/core/names.js'
 import type { Preferences } from '../src/core/store.js'
 
-/** The form of the files that this program writes. Every change of the schemas below needs a new one and a migration. */
+/**
+ * Version of the files that this program writes. Every change of the schemas below needs a new version and a migration.
+ */
 export const schemaVersion = 3
 
-/** Whatever came out of JSON.parse is JSON: looking again would cost more than all the rest. */
+/**
+ * Schema that accepts any value: the output of JSON.parse is JSON, and another check would cost more than all the rest.
+ */
 const json = z.custom<Json>((value) => value !== undefined)
 const texts = z.record(z.string(), z.string())
 
@@ -72,20 +76,23 @@ const head = z.strictObject({
   createdAt: z.string(),
 })
 
-/** Counts the writes; another number than the one read means that somebody else wrote. */
+/** Number of writes; a different number than the one read means that another process wrote. */
 const revision = z.int().nonnegative()
 
-/** state.json: what concerns the deployment alone. Strict: an unknown field is a newer program's, not to be dropped. */
+/**
+ * Content of state.json: the deployment's own part. The schema is strict: an unknown field belongs to a newer program
+ * and must not be dropped.
+ */
 export const StateFile = z.strictObject({
   schemaVersion: z.literal(schemaVersion),
   revision,
   deployment: head,
 })
 
-/** A state of schema 2 or older, in which one file had all machines, as its migration makes it. */
+/** A state of schema 2 or older, with all machines in one file, in the form that its migration makes. */
 export const UndividedState = StateFile.extend({ machines })
 
-/** machines/NAME.json: one machine, and which deployment it belongs to. */
+/** Content of machines/NAME.json: one machine, and the deployment that it belongs to. */
 export const MachineFile = z.strictObject({
   schemaVersion: z.literal(schemaVersion),
   revision,
@@ -97,13 +104,16 @@ export const MachineFile = z.strictObject({
 let compiledUndivided: typeof UndividedState | undefined
 let compiledMachine: typeof MachineFile | undefined
 
-/** The same schema as code that zod writes for it: slow to make, then several times as fast. It accepts and refuses the same. */
+/**
+ * Compiles the same schema to code: slow to make, then several times as fast. The code accepts and refuses the same
+ * states.
+ */
 export function compiledUndividedState(): typeof UndividedState {
   compiledUndivided ??= z.compile(UndividedState)
   return compiledUndivided
 }
 
-/** The same of a machine's file. */
+/** Compiles the schema of a machine's file in the same way. */
 export function compiledMachineFile(): typeof MachineFile {
   compiledMachine ??= z.compile(MachineFile)
   return compiledMachine
@@ -127,7 +137,7 @@ export const PreferencesFile = z.strictObject({
   maxConcurrent: z.int().positive().optional(),
 })
 
-/** Compiles only while the schemas and the core types say the same, field by field. */
+/** A type that only compiles while the schemas and the core types agree in every field. */
 type Same<A, B> = [A, B] extends [B, A]
   ? [keyof A, keyof B] extends [keyof B, keyof A]
     ? true

@@ -34,14 +34,14 @@ import {
 } from './schema.js'
 import { presentHandle, storedHandle } from './stored-handle.js'
 
-/** Machines from which on the compiled schema takes less time even where it is used once. */
+/** Number of machines from which the compiled schema takes less time even for one use. */
 export const manyMachines = 300
-/** Characters of as many machines in one file. */
+/** Number of characters of as many machines in one file. */
 export const largeState = 300_000
-/** How long files are read before other work has its turn. */
+/** Time of reading after which other work gets its turn. */
 const readMs = 20
 
-/** A file that was read and is whole. */
+/** A complete file, as it was read. */
 export interface LoadedFile {
   readonly revision: number
   /** The bytes on the disk, which must still be the same before a write. */
@@ -51,7 +51,7 @@ export interface LoadedFile {
 /** The part of a state that concerns the deployment alone. */
 export interface LoadedHead extends LoadedFile {
   readonly head: DeploymentHead
-  /** All machines, where the file is of a schema that keeps them in it. */
+  /** All machines, where the file's schema still includes them. */
   readonly undivided: { readonly machines: Machines; readonly schema: number } | undefined
 }
 
@@ -59,11 +59,11 @@ export interface LoadedMachine extends LoadedFile {
   readonly machine: MachineRecord
 }
 
-/** A deployment that was read and is whole. */
+/** A complete deployment, as it was read. */
 export interface LoadedState {
   readonly record: DeploymentRecord
   readonly head: LoadedHead
-  /** The files of the machines; none where the state is not divided yet. */
+  /** The files of the machines; empty where the state is not divided yet. */
   readonly files: ReadonlyMap<MachineName, LoadedFile>
 }
 
@@ -73,10 +73,10 @@ export type HeadRead =
 
 export type StateRead =
   | ({ readonly kind: 'whole' } & LoadedState)
-  /** Holds the last good record where the backups have one: for its name and its ports, never to go on with. */
+  /** Holds the last good record where a backup exists: only its name and ports are used. */
   | { readonly kind: 'broken'; readonly error: OpsError; readonly backup: DeploymentRecord | undefined }
 
-/** Reads and validates what concerns the deployment alone; writes nothing, makes nothing. */
+/** Reads and validates the deployment's own part; writes and creates nothing. */
 export function readHead(root: string, uuid: DeploymentUuid): HeadRead {
   const files = stateFiles(join(deploymentsFolder(root), uuid))
   const read = readFile(files.state, (text) => parseHead(root, uuid, text))
@@ -88,7 +88,7 @@ export function readHead(root: string, uuid: DeploymentUuid): HeadRead {
   return { kind: 'broken', backup: good, error: refusal(damage, read) }
 }
 
-/** Reads and validates a deployment with its machines; writes nothing, makes nothing. */
+/** Reads and validates a deployment with its machines; writes and creates nothing. */
 export async function readState(root: string, uuid: DeploymentUuid): Promise<StateRead> {
   const read = readHead(root, uuid)
   const head = read.kind === 'whole' ? read : read.backup
@@ -100,7 +100,7 @@ export async function readState(root: string, uuid: DeploymentUuid): Promise<Sta
   return { kind: 'broken', error, backup: record }
 }
 
-/** Returns the record, or throws the reason why there is none. */
+/** Returns the record, or throws the reason why none exists. */
 export async function loadState(root: string, uuid: DeploymentUuid): Promise<LoadedState> {
   const read = await readState(root, uuid)
   if (read.kind === 'broken') throw read.error
@@ -181,7 +181,7 @@ function readMachineIn(
   const parse = (text: string) => parseMachine(root, head.uuid, name, text, many)
   const read = readFile(files.state, parse)
   if (read.kind === 'whole') return read
-  // A machine that is removed loses its backup first.
+  // The backup of a removed machine goes first.
   if (read.kind === 'gone' && !existsSync(files.backup)) return read
   const backup = readFile(files.backup, parse)
   const good = backup.kind === 'whole' ? backup : undefined
@@ -198,7 +198,7 @@ function readFile<T>(file: string, parse: (text: string) => T | Unusable): T | U
   }
 }
 
-/** Parses JSON and brings it to the form of today. */
+/** Parses JSON and migrates it to the current form. */
 function current(text: string, kind: string): { kind: 'read'; state: unknown; from: number } | Unusable {
   let json: unknown
   try {

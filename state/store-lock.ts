@@ -11,13 +11,13 @@ import { type HeldLock, tryLock } from './lock.js'
 import { deploymentsFolder } from './paths.js'
 import { sweepStore } from './sweep.js'
 
-/** How long others may have the lock: handing out ports and names takes well under a second. */
+/** Time that others may hold the lock: giving out ports and names takes well under a second. */
 const usualWaits = { waitMs: 30_000 }
 const pauseMs = 50
 
-/** The short lock of the whole state folder, under which names and ports are given out. */
+/** The short lock of the whole state folder, which guards names and ports. */
 export interface StoreLock {
-  /** Waits for its turn, also for another action of this process: none begins within another. */
+  /** Waits for its turn, also behind another action of this process: actions do not nest. */
   during<T>(run: Run, action: () => Promise<T>): Promise<T>
 }
 

@@ -24,14 +24,17 @@ export interface StoreOptions {
   readonly files: StateFolder
   readonly operator: Operator
   readonly env: Environment
-  /** Called after each durable write with its number, and its event if it was one: where crash tests stop the process. */
+  /**
+   * Function called after each durable write with its number, and with the event if one was written. Crash tests stop
+   * the process here.
+   */
   readonly onWrite?: ((n: number, event: string | undefined) => void) | undefined
   now?(): Date
-  /** Ends the waits for other processes. */
+  /** Signal that ends the waits for other processes. */
   readonly signal?: AbortSignal
 }
 
-/** The local state store. Opening and reading it makes nothing and writes nothing. */
+/** Creates the local state store. Opening and reading write and create nothing. */
 export async function createStore(options: StoreOptions): Promise<DeploymentStore> {
   const { operator, env, files } = options
   const { root, paths } = files
@@ -51,7 +54,7 @@ export async function createStore(options: StoreOptions): Promise<DeploymentStor
     for (const uuid of uuidsIn(root)) {
       if (uuid === except) continue
       const state = await readState(root, uuid)
-      // Somebody may have removed it since its folder was listed.
+      // Another process may have removed the deployment since its folder was listed.
       if (state.kind === 'whole' || existsSync(paths(uuid).root)) read.push(state)
     }
     return read
@@ -59,7 +62,7 @@ export async function createStore(options: StoreOptions): Promise<DeploymentStor
   const load = async (uuid: DeploymentUuid) => (await loadState(root, uuid)).record
   const find = (reference: string, origin?: string) => {
     const uuid = DeploymentUuid.safeParse(reference.toLowerCase())
-    // A whole UUID needs no look at the others.
+    // A complete UUID needs no look at other deployments.
     if (uuid.success && existsSync(paths(uuid.data).root)) return load(uuid.data)
     return load(findDeployment(reference, heads(), origin))
   }
@@ -113,7 +116,7 @@ export async function createStore(options: StoreOptions): Promise<DeploymentStor
     },
     allocating: (uuid, run, action) =>
       storeLock.during(run, async () =>
-        // Ports of a deployment whose state is damaged are still taken: its last good record says which.
+        // Ports of a damaged deployment are still taken: its last good record names them.
         action(
           (await states(uuid)).flatMap((state) =>
             state.kind === 'whole' ? state.record : (state.backup ?? []),
@@ -165,7 +168,7 @@ function refuseTakenName(wanted: DeploymentHead, entries: readonly Entry[]): voi
   })
 }
 
-/** Made under another name and renamed when it is whole: a crash leaves no half of one. */
+/** Makes a deployment under another name and renames it when complete: a crash leaves no partial deployment. */
 async function makeDeployment(root: string, head: DeploymentHead): Promise<void> {
   const { root: folder } = deploymentPaths(root, head.uuid)
   const draft = join(deploymentsFolder(root), `${newPrefix}${head.uuid}`)

@@ -1,15 +1,15 @@
 import type { MachineRecord } from '../src/core/deployment.js'
 import { mapTexts, movedPath, stateFolderOf, textsOf } from '../src/core/moved-paths.js'
 
-/** Stands for the state folder in what the state keeps of a provider, so that the folder can be moved. */
+/** Placeholder for the state folder in a provider's stored data, so that the folder can be moved. */
 const stateMark = '{state}'
 
-/** Returns the record of a machine with the paths in its handle as the state keeps them. */
+/** Returns a machine's record with the paths of its handle in stored form. */
 export function storedHandle(root: string, machine: MachineRecord): MachineRecord {
   return withHandle(machine, (path) => movedPath(path, root, stateMark))
 }
 
-/** Returns the record of a machine with the paths in its handle as they are on this host. */
+/** Returns a machine's record with the paths of its handle as they are on this host. */
 export function presentHandle(root: string, machine: MachineRecord): MachineRecord {
   return withHandle(machine, (path) => movedPath(path, stateMark, root))
 }
@@ -19,8 +19,8 @@ function withHandle(machine: MachineRecord, change: (path: string) => string): M
 }
 
 /**
- * Makes the absolute paths in the handles of a state of schema 1 relative to its folder, which may have been moved
- * since: the folder is found in the paths themselves, for they name the deployment.
+ * Makes the absolute paths in handles of schema 1 relative to the state folder. The folder may have moved since, so its
+ * old place is found in the paths themselves, which name the deployment.
  */
 export function relativeHandles(deployment: Record<string, unknown>): Record<string, unknown> {
   const { uuid, machines } = deployment

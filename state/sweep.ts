@@ -3,11 +3,11 @@ import { join } from 'node:path'
 import { temporaryName } from '../src/core/durable-file.js'
 import { stateFiles } from './paths.js'
 
-/** A lock being made by a process that lives has such a name for an instant. */
+/** Age of a draft that no living process still makes: such a name exists only for an instant. */
 const lockDraftAgeMs = 60_000
 const lockLeftover = /^lock\.(?:[0-9a-f]{12}\.tmp$|dead-)/
 
-/** Removes what crashed processes left in a deployment's folder. Only for who holds its lock. */
+/** Removes files that crashed processes left in a deployment's folder. The caller must hold its lock. */
 export function sweepDeployment(folder: string): void {
   for (const name of namesIn(folder)) {
     const path = join(folder, name)
@@ -20,7 +20,7 @@ export function sweepDeployment(folder: string): void {
   }
 }
 
-/** The same for the state folder: half-made and half-removed deployments. Only for who holds its lock. */
+/** Removes half-made and half-removed deployments in the state folder. The caller must hold its lock. */
 export function sweepStore(root: string, deployments: string): void {
   for (const name of namesIn(root)) {
     if (lockLeftover.test(name)) sweepLockDraft(join(root, name))
@@ -31,9 +31,9 @@ export function sweepStore(root: string, deployments: string): void {
   }
 }
 
-/** A deployment that is being made; renamed to its UUID when it is whole. */
+/** Prefix of a deployment that is being made; the folder is renamed to its UUID when complete. */
 export const newPrefix = '.new-'
-/** A deployment that was removed; its files go next. */
+/** Prefix of a removed deployment, whose files are deleted next. */
 export const removedPrefix = '.removed-'
 
 function sweepLockDraft(path: string): void {
@@ -49,7 +49,7 @@ function namesIn(folder: string): string[] {
   }
 }
 
-/** What cannot be removed is in nobody's way; the next one tries again. */
+/** Removes a path. A failure harms nobody, and the next sweep tries again. */
 function remove(path: string): void {
   try {
     rmSync(path, { recursive: true, force: true })

@@ -36,9 +36,9 @@ export interface WritingContext {
   readonly operator: Operator
   readonly lock: HeldLock
   now(): Date
-  /** After each durable write; of the journal, with what was written. */
+  /** Called after each durable write; a journal write passes its event. */
   wrote(event?: string): void
-  /** Runs `action` if no other deployment has that name. */
+  /** Runs `action` if no other deployment has the name. */
   claimingName(head: DeploymentHead, action: () => Promise<void>): Promise<void>
 }
 
@@ -49,8 +49,8 @@ export interface WritingSession {
 }
 
 /**
- * Begins the session of the one writer of a deployment, while it has the lock. Writes of one file come one after the
- * other, those of different machines side by side.
+ * Begins the session of a deployment's only writer, while it holds the lock. Writes of one file are sequential, writes
+ * of different machines are parallel.
  */
 export function writingSession(context: WritingContext, loaded: LoadedState): WritingSession {
   const { root, operator, paths } = context
@@ -80,7 +80,7 @@ export function writingSession(context: WritingContext, loaded: LoadedState): Wr
   }
   const checkMachine = (machine: MachineName) => {
     const known = machineTexts.get(machine)
-    // A machine without a file has only the deployment to go by.
+    // A machine without a file can only be checked by its deployment.
     if (known === undefined) checkHead()
     if (head.undivided !== undefined) return
     checkThere()
@@ -90,7 +90,7 @@ export function writingSession(context: WritingContext, loaded: LoadedState): Wr
   }
 
   const turns = new Map<string, Promise<unknown>>()
-  // Hundreds that begin together would be checked and rendered in one go, with no turn for anything else.
+  // Hundreds of simultaneous writes would be checked and rendered at once, without a turn for other work.
   const writing = pLimit(filesAtOnce)
   const inTurn = <T>(file: string, action: () => Promise<T>): Promise<T> => {
     const turn = (turns.get(file) ?? Promise.resolve()).then(() => writing(action))
@@ -113,7 +113,7 @@ export function writingSession(context: WritingContext, loaded: LoadedState): Wr
     context.wrote()
   }
 
-  /** Gives each machine a file, then state.json the form without them: until then all that was begun counts nothing. */
+  /** Gives each machine a file, then writes state.json without them: the earlier writes only count after that. */
   const divide = async (): Promise<void> => {
     checkHead()
     const { undivided } = head
@@ -129,7 +129,7 @@ export function writingSession(context: WritingContext, loaded: LoadedState): Wr
     await settleAll(added)
     const revision = head.revision + 1
     const text = renderHead(root, head.head, revision)
-    // An old backup would bring back the machines as they were then, without a word.
+    // An old backup would silently restore the machines of its time.
     await replaceFile(files.backup, text)
     context.wrote()
     await replaceFile(files.state, text, `${files.state}.schema-${undivided.schema}`)
@@ -249,7 +249,7 @@ export function writingSession(context: WritingContext, loaded: LoadedState): Wr
   return { session, ended }
 }
 
-/** Files that are written at once. */
+/** Number of files that are written at once. */
 const filesAtOnce = 8
 
 async function makeFolder(folder: string): Promise<void> {
