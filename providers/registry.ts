@@ -14,16 +14,16 @@ export interface RegistryParts {
   readonly plugins?: readonly string[]
 }
 
-/** Values of `deployment.targetEnv` that will be there one day. */
+/** Values of `deployment.targetEnv` that are planned. */
 export const plannedProviders: readonly string[] = ['virtualbox']
 
-/** Ours, each with what loads it. What a provider works with it loads by itself when it is first needed. */
+/** Loaders of the built-in providers. A provider loads its own heavy modules at their first use. */
 const builtIn: readonly ((parts: RegistryParts) => Promise<AnyProvider>)[] = [
   async ({ local }) => bindProvider((await import('./libvirt/index.js')).createLibvirtProvider({ local })),
   async ({ ssh }) => bindProvider((await import('./ssh/index.js')).createSshProvider({ ssh })),
 ]
 
-/** Every provider there is. A plugin that cannot be used is an error that names it. */
+/** Creates the registry of all providers. A plugin that cannot be used is an error that names it. */
 export async function createRegistry(parts: RegistryParts): Promise<ProviderRegistry> {
   const providers = await Promise.all([
     ...builtIn.map((load) => load(parts)),
@@ -85,7 +85,7 @@ const neededMethods = [
   'resourceId',
 ] as const
 
-/** Why something is no provider; undefined = it has the shape of one. */
+/** Says why a value is no provider; undefined = it has the shape of one. */
 function lackOf(candidate: unknown): string | undefined {
   if (typeof candidate !== 'object' || candidate === null) return 'is no Provider'
   const has = (key: string): unknown => Reflect.get(candidate, key)
@@ -100,7 +100,7 @@ function lackOf(candidate: unknown): string | undefined {
   return method === undefined ? undefined : `has no method '${method}'`
 }
 
-/** Of whichever copy of zod the plugin brought. */
+/** Recognises schemas of the plugin's own copy of zod. */
 function isSchema(value: unknown): boolean {
   return typeof value === 'object' && value !== null && typeof Reflect.get(value, 'safeParse') === 'function'
 }

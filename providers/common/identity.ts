@@ -10,37 +10,37 @@ import type { MachineIdentity } from '../../src/core/provider.js'
 import type { Run } from '../../src/core/run.js'
 import { draftOf } from './draft.js'
 
-/** One interface as the guest is to configure it. */
+/** One interface in the guest's configuration. */
 export interface GuestNic {
   readonly name: string
   readonly mac: string
-  /** CIDR; undefined = DHCP. */
+  /** Address in CIDR; undefined = DHCP. */
   readonly address: string | undefined
   readonly gateway?: string
 }
 
-/** A machine before its first boot: whose it is to be, and how it reaches others. */
+/** A machine before its first boot: its future identity and its network. */
 export interface Guest {
   readonly machine: string
-  /** Name of its resource: cloud-init knows an instance by it. */
+  /** Name of the machine's resource, by which cloud-init knows an instance. */
   readonly name: string
-  /** Undefined until its keys are made. */
+  /** Undefined until the keys are made. */
   readonly identity: MachineIdentity | undefined
   readonly nics: readonly GuestNic[]
-  /** Address that answers names; undefined = the guest reaches nothing outside. */
+  /** Address of the name server; undefined = the guest reaches nothing outside. */
   readonly nameServer: string | undefined
   /** The option that closes the way out, for a comment on the guest. */
   readonly closedBy: string
 }
 
-/** Where a provider keeps the files of an identity. */
+/** Paths of an identity's files. */
 export interface IdentityPlaces {
   readonly folder: string
   readonly credential: string
   readonly seed: string
 }
 
-/** Which files a machine's identity is handed over in; each is absent where its method does not want it. */
+/** The files that carry a machine's identity; each is absent where the method does not use it. */
 export interface IdentityFiles {
   readonly credential: string | undefined
   readonly seed: string | undefined
@@ -53,13 +53,13 @@ export function identityFiles(places: IdentityPlaces, method: IdentityMethod): I
   }
 }
 
-/** Hashes what is public in an identity: the host key's private half is kept nowhere else. */
+/** Hashes the public part of an identity: the host key's private half is kept nowhere else. */
 export function identityDigest({ identity, nics }: Guest, method: IdentityMethod): string {
   const facts = [method, identity?.hostName, identity?.hostKeyPublic, identity?.authorizedKey, nics]
   return createHash('sha256').update(JSON.stringify(facts)).digest('hex').slice(0, 16)
 }
 
-/** Writes what the machine is to wear at its next boot. A guest that runs keeps what it has read. */
+/** Writes the identity for the next boot. A running guest keeps the data that it has read. */
 export async function writeIdentity(
   local: Pick<LocalCommands, 'run'>,
   places: IdentityPlaces,
@@ -82,8 +82,9 @@ export function hasIdentity(files: IdentityFiles): boolean {
 }
 
 /**
- * Lines for systemd-tmpfiles (tmpfiles.d(5)), read by systemd 252 and newer from the credential `tmpfiles.extra`.
- * `f+` writes each file anew at every boot: one that a power cut left empty is whole again. `~`: base64.
+ * Makes lines for systemd-tmpfiles (tmpfiles.d(5)), which systemd 252 and newer read from the credential
+ * `tmpfiles.extra`. `f+` writes each file anew at every boot, so a file that a power cut left empty is repaired. `~`:
+ * base64.
  */
 export function tmpfilesCredential(guest: Guest, identity: MachineIdentity, hostKey: string): string {
   const files: [path: string, mode: string, text: string][] = [
@@ -126,7 +127,7 @@ function networkdFile(nic: GuestNic): string {
   return `${lines.join('\n')}\n`
 }
 
-/** cloud-init's NoCloud data source. JSON is YAML, and needs no care about quoting. */
+/** Makes cloud-init's NoCloud data source. JSON is YAML, and needs no care about quoting. */
 export function seedFiles(
   guest: Guest,
   identity: MachineIdentity,
@@ -143,7 +144,7 @@ export function seedFiles(
   const ethernets = Object.fromEntries(guest.nics.map((nic) => [nic.name, netplan(nic, guest.nameServer)]))
   return {
     'user-data': `#cloud-config\n${JSON.stringify(userData)}\n`,
-    // A new instance to cloud-init when anything in it changed, so that it is applied again.
+    // Any change makes a new instance, so that cloud-init applies the data again.
     'meta-data': `${JSON.stringify({
       'instance-id': `${guest.name}-${identityDigest(guest, 'nocloud')}`,
       'local-hostname': identity.hostName,
@@ -162,7 +163,10 @@ function netplan(nic: GuestNic, nameServer: string | undefined): object {
   }
 }
 
-/** A file system labelled `cidata`; attached as a disk, since Debian's cloud kernel has no driver for a drive. */
+/**
+ * Writes a file system labelled `cidata`; it is attached as a disk, because Debian's cloud kernel has no driver for a
+ * CD drive.
+ */
 async function writeSeed(
   local: Pick<LocalCommands, 'run'>,
   places: IdentityPlaces,
@@ -175,7 +179,7 @@ async function writeSeed(
   const draft = draftOf(places.seed)
   try {
     for (const [name, text] of Object.entries(files)) writeFileSync(join(folder, name), text, { mode: 0o600 })
-    // Made first, for xorriso would let everybody read it.
+    // The file exists before xorriso runs, which would let everybody read it.
     writeFileSync(draft, '', { mode: 0o600 })
     const argv = ['xorriso', '-as', 'mkisofs', '-quiet', '-V', 'cidata', '-J', '-r', '-o', draft, folder]
     const result = await local.run(argv, { signal: run.signal, timeoutMs: 60_000, what })

@@ -6,11 +6,11 @@ import { deploymentLan, macAddress, preferredPort } from './names.js'
 
 type Request = AllocationRequest<LibvirtConfig, LibvirtAllocation>
 
-/** Below the range that the kernel hands out by itself, so that no outgoing connection holds one. */
+/** First port of our range, below the kernel's range for outgoing connections. */
 const firstPort = 20_000
 const portCount = 10_000
 
-/** A /24 without its first and last address. */
+/** Size of a /24 without its first and last address. */
 const mostMachines = 254
 
 export async function allocate(request: Request): Promise<LibvirtAllocation> {
@@ -35,7 +35,7 @@ export async function allocate(request: Request): Promise<LibvirtAllocation> {
   }
 }
 
-/** Refuses a port that a machine of another deployment has; the engine names both machines of one deployment. */
+/** Refuses a port of a machine in another deployment; the engine checks machines of the same deployment. */
 function refuseForeignForwards({ config, machine, siblings, takenPorts }: Request): void {
   const ours = new Set([...siblings.values()].flatMap(ports))
   const clash = config.forwardPorts.find(({ host }) => takenPorts.has(host) && !ours.has(host))
@@ -64,12 +64,12 @@ function lanOf({ deployment, machine, index }: Request): NonNullable<LibvirtAllo
   return { address: `${prefix}.${index}`, group, port }
 }
 
-/** Loopback TCP ports of the operator host that an allocation uses. */
+/** Lists the loopback TCP ports of the operator host in an allocation. */
 export function ports(allocation: LibvirtAllocation): number[] {
   return [allocation.sshPort, ...allocation.forwardPorts.map(({ host }) => host)]
 }
 
-/** A port nobody has now, looking from `start` on and around; of our range, wherever `start` lies. */
+/** Finds a free port of our range from `start` on; a `start` outside the range also works. */
 export async function freePort(avoid: ReadonlySet<number>, start: number): Promise<number> {
   for (let step = 0; step < portCount; step += 1) {
     const port = firstPort + ((((start - firstPort + step) % portCount) + portCount) % portCount)
@@ -78,7 +78,7 @@ export async function freePort(avoid: ReadonlySet<number>, start: number): Promi
   throw failure('PORTS', `no free port on 127.0.0.1 between ${firstPort} and ${firstPort + portCount - 1}`)
 }
 
-/** Can a server listen on this port of 127.0.0.1? */
+/** Tells whether a server can listen on this port of 127.0.0.1. */
 export function isFree(port: number): Promise<boolean> {
   return new Promise((resolve) => {
     const server = createServer()
@@ -87,7 +87,7 @@ export function isFree(port: number): Promise<boolean> {
   })
 }
 
-/** Ports that do not speak HTTP, by what usually listens there. */
+/** URL schemes of ports whose usual service does not speak HTTP. */
 const schemes: ReadonlyMap<number, string> = new Map([
   [22, 'ssh'],
   [25, 'smtp'],

@@ -10,14 +10,14 @@ import type { LibvirtResource, Places } from './places.js'
 type AttachedFiles = Pick<DomainFacts, 'disks' | 'credential'>
 
 /**
- * Throws where a file is missing without which QEMU cannot start the machine; libvirt would name it in one raw sentence.
- * `attached` is what its definition names: a disk that was detached may be gone.
+ * Throws where a file is missing that QEMU needs to start the machine; libvirt's own error would be one raw sentence.
+ * `attached` lists the files in the machine's definition: a detached disk may be gone.
  */
 export function requireBootFiles(places: Places, resource: LibvirtResource, attached: AttachedFiles): void {
   const { handle, config, machine } = resource
   if (handle === undefined) return
   const { image } = handle
-  // A deploy puts the image there again from the image store.
+  // A deploy restores the image from the image store.
   const published = places.system && resource.image !== undefined
   const again = 'hydra-ops deploy puts it there again'
   if (isGone(image.disk)) {
@@ -68,7 +68,7 @@ function requireDisks(machine: string, handle: LibvirtHandle, attached: Readonly
   )
 }
 
-/** An image that is named by its content is the same one when it is fetched or copied again. */
+/** Tells how to restore an image: a name by content yields the same image after another fetch or copy. */
 function madeAgain({ id, reference }: BaseImage): string {
   return id.startsWith('sha256-') ? `, or bring it again: hydra-ops image build ${shellQuote(reference)}` : ''
 }

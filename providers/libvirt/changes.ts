@@ -24,7 +24,7 @@ import { type LibvirtParts, type LibvirtResource, type Places, placesOf, readNot
 import { createVirsh, type Virsh } from './virsh.js'
 import { putBack, reasonToRecreate, wantedHandle, wantedSpec } from './wanted.js'
 
-/** What differs between the wanted machine and the one there is. Reads only. */
+/** Compares the wanted machine with the existing one. Only reads. */
 export async function planChanges(
   parts: LibvirtParts,
   resource: LibvirtResource,
@@ -63,7 +63,7 @@ export async function planChanges(
   ]
 }
 
-/** After a crash, or with an older state: what the note beside the disks says was made. */
+/** Adds the data of the note beside the disks, which a crash or an older state may lack. */
 export function withNotedHandle(
   resource: LibvirtResource,
   places: Parameters<typeof readNote>[0],
@@ -86,7 +86,7 @@ function lostDiskItems(known: LibvirtResource, seen: Seen, places: Places): Reso
   }))
 }
 
-/** Says of a running guest that it still writes to files that were removed, also after new ones took their place. */
+/** Reports that a running guest still writes to removed files, also after new files took their place. */
 function removedDiskItems(
   handle: LibvirtHandle,
   open: readonly OpenFile[],
@@ -106,13 +106,13 @@ function removedDiskItems(
   )
 }
 
-/** Names the data disks that the note beside them says were made. */
+/** Names the data disks that exist according to the note beside them. */
 export function madeDisks(places: Places, resource: LibvirtResource): readonly string[] {
   const found = readNote(places, resource)
   return found.kind === 'ours' ? found.note.madeDisks : []
 }
 
-/** Files that the domain's definition attaches; undefined without a domain. */
+/** Lists files that the domain's definition attaches; undefined without a domain. */
 export function attachedFiles(seen: Seen): ReadonlySet<string> | undefined {
   return seen.kind === 'domain' ? new Set(seen.next.disks.values()) : undefined
 }
@@ -123,7 +123,7 @@ function creation({ config }: LibvirtResource): ResourceChange {
   return { action: 'create', detail: `${detail}${disks.join('')}`, needs: 'nothing' }
 }
 
-/** What QEMU runs with now; undefined when it does not. */
+/** Reads the definition that QEMU runs with now; undefined when it does not run. */
 async function liveFacts(
   virsh: Virsh,
   resource: LibvirtResource,
@@ -137,7 +137,7 @@ async function liveFacts(
   return { facts, forwards: await liveForwards(virsh, resource, run) }
 }
 
-/** A running guest keeps what it was started with until it is started again, whatever its definition says. */
+/** Lists changes of the definition: a running guest keeps its old definition until the next start. */
 function definitionChanges(
   next: PlacedFacts,
   live: PlacedFacts | undefined,
@@ -152,7 +152,7 @@ function definitionChanges(
   return []
 }
 
-/** Says that files were moved: a guest that runs keeps those it has open, and its next start finds them. */
+/** Reports that files were moved: a running guest keeps its open files, and its next start finds the new places. */
 function moveItems(next: PlacedFacts, live: PlacedFacts | undefined): ResourceChange[] {
   const item = (move: Move | undefined, needs: ResourceChange['needs']): ResourceChange[] =>
     move === undefined || !isReal(move)
@@ -162,7 +162,7 @@ function moveItems(next: PlacedFacts, live: PlacedFacts | undefined): ResourceCh
   return running.length > 0 ? running : item(next.move, 'nothing')
 }
 
-/** Somebody used `virsh edit` and left our mark as it was. */
+/** Tells whether somebody used `virsh edit` and left our mark unchanged. */
 export function differsByHand(facts: PlacedFacts, spec: DomainSpec): boolean {
   return knownDifferences(facts, spec).length > 0
 }
@@ -204,7 +204,7 @@ function nameOfType(type: string): string {
   return type === 'qemu' ? 'none (TCG)' : type.toUpperCase()
 }
 
-/** In the order in which a domain's XML shows them. */
+/** Names interfaces in the order of a domain's XML. */
 function nicNames(nics: readonly DomainNic[]): string[] {
   const lans = nics.filter(({ kind }) => kind === 'lan').map(() => 'lan')
   return [...lans, ...nics.flatMap((nic) => (nic.kind === 'lan' ? [] : [`${nic.kind} ${nic.source}`]))]

@@ -6,14 +6,14 @@ import type { OwnedPlace } from '../../src/core/owned-places.js'
 const port = shownAs('port', z.number().int().min(1).max(65535))
 const gibibytes = shownAs('GiB', z.number().int().min(1).max(65_536))
 
-/** An option that may be left out; NixOps writes "" where it means "not given". */
+/** Makes the schema of an option that may be left out; NixOps writes "" for "not given". */
 function optionalText(description: string, example: string, words: OptionWords = {}) {
-  // A transformed schema loses its examples in a JSON schema, so the text has them.
+  // A transformed schema loses its examples in a JSON schema, so the text schema keeps them.
   const text = documented(z.string().nullable().default(null), description, example, words)
   return text.transform((given) => (given === '' ? null : given))
 }
 
-/** `"lan"` is the deployment's own; any other name is one of libvirt's networks, as in NixOps. */
+/** A network: `"lan"` is the deployment's own; any other name is one of libvirt's networks, as in NixOps. */
 const Network = z.union(
   [
     z.string().min(1),
@@ -38,7 +38,7 @@ const ForwardPort = z.strictObject({
   proto: documented(z.literal('tcp').default('tcp'), 'the protocol', 'tcp'),
 })
 
-/** `deployment.libvirtd.*`; options.nix and the table of docs/options.md are generated from it. */
+/** Options `deployment.libvirtd.*`; options.nix and the table of docs/options.md are generated from them. */
 export const LibvirtConfig = z.strictObject({
   URI: documented(
     z
@@ -142,7 +142,7 @@ export const LibvirtConfig = z.strictObject({
 })
 export type LibvirtConfig = z.infer<typeof LibvirtConfig>
 
-/** The deployment's private network, of which each machine of it computes the same. */
+/** The deployment's private network, which is the same for each of its machines. */
 const LanAllocation = z.object({
   address: z.ipv4(),
   /** Multicast group and UDP port on the loopback device, over which QEMU carries the frames. */
@@ -151,19 +151,19 @@ const LanAllocation = z.object({
 })
 
 export const LibvirtAllocation = z.object({
-  /** Address of the network interface that carries ssh and the forwarded ports. */
+  /** Address of the network interface for ssh and the forwarded ports. */
   mac: z.string(),
-  /** One per entry of `networks`. */
+  /** Addresses, one for each entry of `networks`. */
   nics: z.array(z.string()),
-  /** On 127.0.0.1 of the operator host. */
+  /** Port on 127.0.0.1 of the operator host. */
   sshPort: port,
-  /** `asked` = the host port of the user's choice, where a stranger had it and another was taken. */
+  /** `asked` = the host port that the user chose, where another program had it. */
   forwardPorts: z.array(z.object({ host: port, guest: port, asked: port.optional() })),
   lan: LanAllocation.nullable(),
 })
 export type LibvirtAllocation = z.infer<typeof LibvirtAllocation>
 
-/** The base image as the machine was made from it. */
+/** The base image that the machine was made from. */
 const MadeFrom: z.ZodType<BaseImage> = z.object({
   id: z.string(),
   reference: z.string(),
@@ -178,12 +178,12 @@ const MadeFrom: z.ZodType<BaseImage> = z.object({
 
 export const LibvirtHandle = z.object({
   uri: z.string(),
-  /** UUID of the domain; follows from its name. */
+  /** UUID of the domain, derived from its name. */
   uuid: z.uuid(),
-  /** Where everything of this machine lies, but for a disk in a storage pool. */
+  /** Folder of this machine's files, except a disk in a storage pool. */
   folder: z.string(),
   disk: z.string(),
-  /** Name → file, also of those that are not attached any more. */
+  /** Files by name, including detached ones. */
   extraDisks: z.record(z.string(), z.string()),
   image: MadeFrom,
 })
@@ -191,7 +191,7 @@ export type LibvirtHandle = z.infer<typeof LibvirtHandle>
 
 const defaultImage = 'debian-12'
 
-/** Names the files that an image of ours writes at each boot (see identity.ts); of other images nothing is known. */
+/** Names the files that an image of ours writes at each boot (see identity.ts); nothing is known about other images. */
 export function ownedPlaces({ baseImage, baseImageIdentity }: LibvirtConfig): OwnedPlace[] {
   const ours = baseImage === null || baseImage === defaultImage
   if ((baseImageIdentity ?? (ours ? 'fwcfg' : 'none')) !== 'fwcfg') return []
@@ -214,7 +214,7 @@ export function ownedPlaces({ baseImage, baseImageIdentity }: LibvirtConfig): Ow
   ]
 }
 
-/** What the image store is asked for. */
+/** Makes the query for the image store. */
 export function imageReference(config: LibvirtConfig): string {
   const { baseImage, baseImageSha256 } = config
   if (baseImage === null) return defaultImage

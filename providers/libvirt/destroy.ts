@@ -18,7 +18,7 @@ import {
 } from './places.js'
 import { createVirsh, type Virsh, virshError } from './virsh.js'
 
-/** Removes the domain and every file of it that is ours. Succeeds when all of it is gone already. */
+/** Removes the domain and all our files. Succeeds when all are gone already. */
 export async function destroyMachine(
   parts: LibvirtParts,
   resource: LibvirtResource,
@@ -39,11 +39,11 @@ async function removeDomain(
   const call = { what: `remove domain '${name}'`, machine }
   const seen = await lookAtOurs(virsh, places, resource, run)
   if (seen.kind === 'absent') return
-  // Undefined while it runs, a domain would live on until its end, and nobody would know of it.
+  // A running domain would survive the undefine until its end, and nobody would know about it.
   await cutPower(virsh, resource, run)
   const flags = ['--managed-save', '--snapshots-metadata']
   let outcome = await virsh.attempt(['undefine', name, '--nvram', ...flags], call, run)
-  // Not every driver of libvirt knows firmware that remembers.
+  // Some of libvirt's drivers do not know firmware with stored variables.
   if (outcome.kind === 'failed' && outcome.failure.complaint === 'unsupported-flags') {
     outcome = await virsh.attempt(['undefine', name, ...flags], call, run)
   }
@@ -52,7 +52,7 @@ async function removeDomain(
   }
 }
 
-/** As pulling the plug; fine when it is off. */
+/** Cuts the power, and succeeds when the machine is off. */
 export async function cutPower(virsh: Virsh, { name, machine }: LibvirtResource, run: Run): Promise<void> {
   const call = { what: `cut the power of domain '${name}'`, machine }
   const outcome = await virsh.attempt(['destroy', name], call, run)
@@ -66,7 +66,7 @@ function removeFiles(parts: LibvirtParts, places: Places, resource: LibvirtResou
   if (found.kind === 'foreign') throw foreign(resource, found.what)
   removeConsole(resource.console)
   if (found.kind === 'ours') removeNoted(places, found.note.handle)
-  // Also after a crash before the first note was whole, or when the last one had just gone.
+  // A crash can leave drafts before the first note is complete, or after the last note is gone.
   removeDrafts(places)
   removeIfEmpty(places.folder)
   removeIfEmpty(dirname(places.folder))
@@ -81,7 +81,7 @@ function removeDrafts({ folder, note }: Places): void {
   }
 }
 
-/** The note goes last: as long as anything is left, it says whose that is. */
+/** Removes the note last: while any file is left, the note names its owner. */
 function removeNoted(places: Places, handle: LibvirtHandle): void {
   for (const disk of allDisks(handle)) {
     for (const file of [disk, draftOf(disk)]) rmSync(file, { force: true })
@@ -92,7 +92,7 @@ function removeNoted(places: Places, handle: LibvirtHandle): void {
   rmSync(places.note)
 }
 
-/** The serial log, and what virtlogd made of it when it grew: `….log.0`, `….log.1`. */
+/** Removes the serial log and the rotated files of virtlogd: `….log.0`, `….log.1`. */
 function removeConsole(file: string): void {
   const folder = dirname(file)
   if (!existsSync(folder)) return
@@ -107,14 +107,14 @@ function removeIfEmpty(folder: string): void {
   if (existsSync(folder) && readdirSync(folder).length === 0) rmdirSync(folder)
 }
 
-/** An image that no machine of the system is made from any more goes; of any other, root is the owner again. */
+/** Removes an image that no machine of the system uses any more; root becomes the owner of the others again. */
 function tidySystemImages(parts: LibvirtParts, id: string): void {
   const images = join(parts.systemRoot, 'images')
   const folder = join(images, id)
   if (!existsSync(folder)) return
   if (notes(parts.systemRoot).some((text) => text.includes(JSON.stringify(id)))) {
     for (const name of readdirSync(folder)) {
-      // The copy that another process makes may go at any moment.
+      // A copy of another process may disappear at any moment.
       if (temporaryName.test(name)) continue
       chownSync(join(folder, name), 0, 0)
       chmodSync(join(folder, name), 0o444)

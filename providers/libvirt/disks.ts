@@ -16,15 +16,15 @@ import { createVirsh } from './virsh.js'
 
 const gibibyte = 1024 ** 3
 
-/** An empty disk, or an overlay, takes milliseconds; a busy host takes longer. */
+/** Deadline for an empty disk or an overlay: each takes milliseconds, and longer on a busy host. */
 const deadlineMs = 120_000
 
-/** Returns the size of a root disk: at least what the image holds. */
+/** Returns the size of a root disk: at least the size of the image. */
 export function rootBytes(resource: LibvirtResource, image: BaseImage): number {
   return Math.max(resource.config.baseImageSize * gibibyte, image.virtualBytes)
 }
 
-/** The folder of a storage pool, or the machine's own. */
+/** Finds the folder of a storage pool, or the machine's own. */
 export async function diskFolder(
   parts: LibvirtParts,
   places: Places,
@@ -58,7 +58,7 @@ export function extraDiskPath(folder: string, resource: LibvirtResource, disk: s
   return join(folder, `${resource.name}.${disk}.qcow2`)
 }
 
-/** A file in a storage pool that has the name of ours: our note does not speak of it. */
+/** Refuses a file in a storage pool that has the name of ours and is not in our note. */
 export function refuseForeignDisks(
   resource: LibvirtResource,
   wanted: LibvirtHandle,
@@ -80,14 +80,14 @@ export async function virtualBytes(parts: LibvirtParts, path: string, run: Run):
 }
 
 async function diskInfo(parts: LibvirtParts, path: string, run: Run): Promise<z.infer<typeof QemuImgInfo>> {
-  // -U: also while a guest has it.
+  // -U reads the disk even while a guest uses it.
   const text = await qemuImg(parts, ['info', '-U', '--output=json', path], `look at disk ${path}`, run)
   return QemuImgInfo.parse(JSON.parse(text))
 }
 
 /**
- * Names the base image at its present place in the disk that builds on it, for a machine that is off. Only the name is
- * written; a disk that somebody made build on something else stays.
+ * Updates the path of the base image in the disk of a machine that is off. Only the path is written; a disk on another
+ * base stays unchanged.
  */
 export async function followImage(
   parts: LibvirtParts,
@@ -100,11 +100,11 @@ export async function followImage(
   await qemuImg(parts, args, `name the base image of disk ${disk}`, run)
 }
 
-/** Makes a disk, whole or not at all. */
+/** Makes a disk, complete or not at all. */
 async function create(parts: LibvirtParts, path: string, args: readonly string[], run: Run): Promise<void> {
   const draft = draftOf(path)
   rmSync(draft, { force: true })
-  // The size comes after the file, the options before.
+  // The size follows the file, and the options precede it.
   const [size, ...options] = args
   await qemuImg(
     parts,
@@ -112,7 +112,7 @@ async function create(parts: LibvirtParts, path: string, args: readonly string[]
     `make disk ${path}`,
     run,
   )
-  // In the system's folder others may pass.
+  // Other users may pass through the system's folder.
   chmodSync(draft, 0o600)
   renameDurably(draft, path)
 }
@@ -153,15 +153,15 @@ async function qemuImg(
   throw failure(full ? 'DISK_FULL' : 'DISK', `${what}: ${result.stderr.trim() || describeEnd(result)}`)
 }
 
-/** A data disk that was made and is gone. */
+/** A data disk that was made and is missing. */
 export interface LostDisk {
   readonly name: string
   readonly path: string
 }
 
 /**
- * Names wanted data disks that were made and are gone. A machine without a domain and without a root disk has lost
- * nothing that would be kept: all of it is made.
+ * Names wanted data disks that were made and are missing. A machine without a domain and a root disk has lost nothing
+ * worth keeping: all its disks are made.
  */
 export function lostDisks(
   resource: LibvirtResource,
@@ -177,7 +177,7 @@ export function lostDisks(
   })
 }
 
-/** One disk whose size differs from what is wanted. */
+/** A disk whose size differs from the wanted size. */
 export interface SizeChange {
   readonly path: string
   /** `disk`, `disk data`. */
@@ -186,7 +186,7 @@ export interface SizeChange {
   readonly to: number
 }
 
-/** Disks that are to grow; one that would shrink is refused. Those that do not exist yet are not looked at. */
+/** Lists the disks that must grow, and refuses to shrink one. Disks that do not exist yet are skipped. */
 export async function sizeChanges(
   parts: LibvirtParts,
   resource: LibvirtResource,

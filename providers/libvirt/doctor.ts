@@ -4,11 +4,11 @@ import type { Run } from '../../src/core/run.js'
 import type { LibvirtParts } from './places.js'
 import { createVirsh, daemonCode, defaultUri, isConnectionError, isSystem, startDaemon } from './virsh.js'
 
-/** What only this provider knows how to look at; programs and user namespaces are looked at for all. */
+/** Checks only libvirt; programs and user namespaces are checked for all providers. */
 export async function doctor(parts: LibvirtParts, run: Run): Promise<Finding[]> {
   const uri = defaultUri(parts.uid)
   const daemon = await checkDaemon(parts, uri, run)
-  // Without virsh there is no more to say than that it is missing, which is said elsewhere.
+  // Another check reports a missing virsh.
   if (daemon === undefined) return []
   const emulator = daemon.level === 'ok' ? [await checkEmulator(parts, uri, run)] : []
   return [daemon, ...emulator, await checkKvm(parts, run)]
@@ -26,7 +26,7 @@ async function checkDaemon(parts: LibvirtParts, uri: string, run: Run): Promise<
   }
 }
 
-/** The system's daemon needs its own user and files, which the session's does not. */
+/** Tells how to repair a daemon: the system's one needs its own user and files, unlike the session's. */
 function mendDaemon(uri: string): string {
   if (!isSystem(uri) || existsSync('/etc/libvirt/qemu.conf')) return startDaemon(uri)
   return `sudo apt-get install -y --no-install-recommends libvirt-daemon-system && ${startDaemon(uri)}`
@@ -45,7 +45,7 @@ async function checkEmulator(parts: LibvirtParts, uri: string, run: Run): Promis
   }
 }
 
-/** Never a problem, for emulation stands in. */
+/** Reports KVM, never as a problem, because emulation replaces it. */
 async function checkKvm(parts: LibvirtParts, run: Run): Promise<Finding> {
   const id = 'libvirt.kvm'
   const answer = await parts.kvm(run)

@@ -4,7 +4,7 @@ import { failure } from '../../src/core/errors.js'
 import { credentialName, type Forward, markUri } from './domain-spec.js'
 import { parseUserNetdev } from './network.js'
 
-/** What is read back of a domain. */
+/** Facts that are read back from a domain. */
 export interface DomainFacts {
   readonly name: string
   readonly uuid: string
@@ -13,18 +13,18 @@ export interface DomainFacts {
   readonly vcpu: number
   readonly outbound: boolean
   readonly forwards: readonly Forward[]
-  /** `lan`, `network default`, `bridge br0`, in order. */
+  /** Interfaces in order: `lan`, `network default`, `bridge br0`. */
   readonly nics: readonly string[]
-  /** Device name → file. */
+  /** Files by device name. */
   readonly disks: ReadonlyMap<string, string>
-  /** File of the systemd credential that the guest takes its identity from. */
+  /** File of the systemd credential with the guest's identity. */
   readonly credential: string | undefined
   /** File of the serial console's log. */
   readonly console: string | undefined
   readonly mark: DomainMark | undefined
 }
 
-/** Whose a domain is, and what it was defined from. */
+/** The owner of a domain, and a hash of its definition. */
 export interface DomainMark {
   readonly deployment: string
   readonly machine: string
@@ -91,7 +91,7 @@ export function parseDomainXml(text: string): DomainFacts {
     attributeNamePrefix: '@',
     // A name such as 007 is no number.
     parseTagValue: false,
-    // Without it a character that is written as a number is not read.
+    // The parser needs this option for characters that are written as numbers.
     htmlEntities: true,
     isArray: (name) => ['disk', 'interface', 'serial', 'sysinfo', 'entry', 'qemu:arg'].includes(name),
   })
@@ -133,7 +133,7 @@ function nicName(nic: {
   return `${nic['@type']} ${nic.source?.['@network'] ?? nic.source?.['@bridge'] ?? '?'}`
 }
 
-/** Under whatever prefix: the namespace counts. */
+/** Finds the mark under any prefix: only the namespace counts. */
 function markOf(metadata: Readonly<Record<string, unknown>>): DomainMark | undefined {
   for (const [name, node] of Object.entries(metadata)) {
     const [, prefix] = /^([^:]+):deployment$/.exec(name) ?? []
@@ -145,7 +145,7 @@ function markOf(metadata: Readonly<Record<string, unknown>>): DomainMark | undef
   return undefined
 }
 
-/** libvirt's units; `virsh dumpxml` prints KiB. */
+/** Converts libvirt's units; `virsh dumpxml` prints KiB. */
 function bytesPer(unit: string): number {
   const units: Readonly<Record<string, number>> = {
     b: 1,

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { mapTexts } from '../../src/core/moved-paths.js'
 
-/** Everything that is in a domain's XML. Its forwarded ports can be changed while it runs, all else at a start. */
+/** All data of a domain's XML. Its forwarded ports can change while it runs, all else only at a start. */
 export interface DomainSpec {
   readonly name: string
   readonly uuid: string
@@ -15,7 +15,7 @@ export interface DomainSpec {
   readonly cmdline: string | undefined
   /** File of the systemd credential `tmpfiles.extra`. */
   readonly credential: string | undefined
-  /** Changes with what is in the identity files. */
+  /** Hash of the identity files' content. */
   readonly identity: string
   readonly disks: readonly DomainDisk[]
   readonly mac: string
@@ -26,7 +26,10 @@ export interface DomainSpec {
   readonly headless: boolean
   readonly extraDevicesXML: string
   readonly extraDomainXML: string
-  /** In `qemu:///system` libvirt would give the shared base image to QEMU's user, and leave it so. */
+  /**
+   * The base image, which must be named: libvirt in `qemu:///system` would otherwise give the shared image to QEMU's
+   * user for good.
+   */
   readonly base: { readonly path: string; readonly format: string } | undefined
 }
 
@@ -54,7 +57,7 @@ export const credentialName = 'opt/io.systemd.credentials/tmpfiles.extra'
 
 export const markUri = 'urn:hydra-ops:deployment:1'
 
-/** Changes with everything that only a start brings to the guest. */
+/** Hashes every part that reaches the guest only at a start. */
 export function specDigest(spec: DomainSpec, place: (path: string) => string = (path) => path): string {
   return createHash('sha256')
     .update(JSON.stringify(mapTexts({ ...spec, forwards: [] }, place)))

@@ -64,7 +64,7 @@ function domainOf(spec: DomainSpec): object {
   }
 }
 
-/** By path: what is in the XML, or in QEMU's arguments, everybody on this host can read. */
+/** Names the credential by its path: everybody on this host can read the XML and QEMU's arguments. */
 function credentialEntry(file: string): object {
   return {
     '@type': 'fwcfg',
@@ -73,8 +73,8 @@ function credentialEntry(file: string): object {
 }
 
 /**
- * What costs a boot seconds and brings nothing: emulated five-level page tables, and the drivers of a hypervisor that
- * would itself be emulated.
+ * Switches off features that cost seconds at boot without a benefit: emulated five-level page tables, and drivers of an
+ * emulated hypervisor.
  */
 function cpuOf({ type }: DomainSpec): object {
   return type === 'kvm'
@@ -134,7 +134,7 @@ function defined(values: Readonly<Record<string, string | undefined>>): object {
   return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined))
 }
 
-/** In an element of its own: what closes more than it opens cannot reach beyond it. */
+/** Parses the text in an element of its own: a surplus closing tag cannot reach beyond that element. */
 function requireWellFormed(option: string, xml: string, machine: string): void {
   const result = XMLValidator.validate(`<extra xmlns:qemu="${qemuUri}">${xml}</extra>`)
   if (result === true) return

@@ -3,7 +3,7 @@ import type { Guest, GuestNic } from '../common/identity.js'
 import { userNetwork } from '../common/user-network.js'
 import type { LibvirtResource } from './places.js'
 
-/** Chooses how the image takes its identity: what the option says, else what its record says. */
+/** Chooses how the image takes its identity: from the option, or else from the image's record. */
 export function identityMethod(
   resource: LibvirtResource,
   image: { identity: IdentityMethod },
@@ -11,7 +11,7 @@ export function identityMethod(
   return resource.config.baseImageIdentity ?? image.identity
 }
 
-/** Describes the machine as its first boot is to find it. */
+/** Describes the machine for its first boot. */
 export function guestOf(resource: LibvirtResource): Guest {
   const { machine, name, identity, config } = resource
   return {
@@ -31,7 +31,7 @@ function guestNics({ allocation, config }: LibvirtResource): GuestNic[] {
       name: 'management',
       mac: allocation.mac,
       address: userNetwork.guest,
-      // Without a way out every attempt to use it fails at once instead of by a deadline.
+      // A guest without a gateway fails at once instead of by a deadline when it tries to get out.
       ...(config.outbound ? { gateway: userNetwork.gateway } : {}),
     },
     ...config.networks.map((network, index) => ({

@@ -13,7 +13,7 @@ export interface LibvirtProviderParts {
   readonly local: Pick<LocalCommands, 'run'>
   readonly uid?: number | undefined
   readonly systemRoot?: string
-  /** Where the kernel lists the network interfaces of this host. */
+  /** The kernel's folder of network interfaces. */
   readonly interfaces?: string
   readonly kvm?: LibvirtParts['kvm']
 }
@@ -21,8 +21,8 @@ export interface LibvirtProviderParts {
 type LibvirtProvider = Provider<LibvirtConfig, LibvirtAllocation, LibvirtHandle>
 
 /**
- * Machines by libvirt and QEMU. This file is what every command loads; what talks to libvirt, with the XML
- * library, is loaded when a machine of it is first worked on.
+ * Creates the provider for libvirt and QEMU. Every command loads this file; the code for libvirt, with the XML library,
+ * is loaded at the first work on such a machine.
  */
 export function createLibvirtProvider(given: LibvirtProviderParts): LibvirtProvider {
   const parts: LibvirtParts = {
@@ -46,7 +46,8 @@ export function createLibvirtProvider(given: LibvirtProviderParts): LibvirtProvi
     ownedPlaces,
     imageId: (handle) => handle.image.id,
     allocate: async (request) => {
-      // Before an allocation with its MAC address is kept; each plan looks again, since a bridge may go later.
+      // The check precedes the allocation with its stored MAC address; each plan repeats it, because a bridge may
+      // disappear later.
       refuseMissingBridges(request.machine, request.config.networks, parts.interfaces)
       return await allocate(request)
     },

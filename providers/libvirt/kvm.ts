@@ -8,16 +8,16 @@ import type { Run } from '../../src/core/run.js'
 
 export type KvmAnswer = { readonly works: true } | { readonly works: false; readonly why: string }
 
-/** The program runs for some milliseconds; what hangs, hangs. */
+/** Deadline of a program that runs for some milliseconds, unless it hangs. */
 const deadlineMs = 5_000
 
 /** `isa-debug-exit` turns the value that the guest writes into this exit status: 2 × 42 + 1. */
 const guestSaysDone = 85
 
 /**
- * Does KVM work here? That its device can be opened does not tell: there are hosts whose KVM only emulates, and
- * stops at the first instruction that its emulator does not know. So a guest of some bytes enters long
- * mode, as every kernel does, and uses such instructions.
+ * Tells whether KVM works here. An open device proves nothing: on some hosts KVM only emulates, and stops at the first
+ * instruction that its emulator lacks. So a guest of some bytes enters long mode, as every kernel does, and uses such
+ * instructions.
  */
 export async function tryKvm(local: Pick<LocalCommands, 'run'>, run: Run): Promise<KvmAnswer> {
   const folder = mkdtempSync(join(tmpdir(), 'hydra-ops-kvm-'))
@@ -53,7 +53,7 @@ export async function tryKvm(local: Pick<LocalCommands, 'run'>, run: Run): Promi
   }
 }
 
-/** One answer for the life of the process. */
+/** Keeps one answer for the life of the process. */
 export function onceTried(probe: (run: Run) => Promise<KvmAnswer>): (run: Run) => Promise<KvmAnswer> {
   let answer: KvmAnswer | undefined
   return async (run) => {
@@ -73,7 +73,7 @@ export function onceTried(probe: (run: Run) => Promise<KvmAnswer>): (run: Run) =
 function probeFirmware(): Uint8Array {
   const firmware = Buffer.alloc(65_536)
   Buffer.from(probeProgram, 'hex').copy(firmware)
-  // The reset vector, 16 bytes before the end: a near jump to the beginning.
+  // The reset vector, 16 bytes before the end, holds a near jump to the beginning.
   Buffer.from([0xe9, 0x0d, 0x00]).copy(firmware, 0xfff0)
   return firmware
 }

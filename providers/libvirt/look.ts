@@ -13,7 +13,7 @@ import {
 } from './places.js'
 import { createVirsh, isConnectionError, type Virsh, virshError } from './virsh.js'
 
-/** What there is under a machine's name. */
+/** The result of a look under a machine's name. */
 export type Seen =
   | { readonly kind: 'absent' }
   | { readonly kind: 'foreign'; readonly what: string }
@@ -21,22 +21,22 @@ export type Seen =
 
 export interface SeenDomain {
   readonly kind: 'domain'
-  /** As it will be at the next start. */
+  /** Facts of the next start. */
   readonly next: PlacedFacts
   readonly state: DomainState
   readonly autostart: boolean
-  /** Libvirt keeps the memory of the guest, and the next start goes on from there. */
+  /** Tells whether libvirt keeps the memory of the guest, with which the next start continues. */
   readonly savedMemory: boolean
 }
 
 export interface DomainState {
-  /** A QEMU process is there. */
+  /** Tells whether a QEMU process exists. */
   readonly active: boolean
   /** virsh's own word: `running`, `paused`, `in shutdown`, `shut off`, `crashed` … */
   readonly word: string
 }
 
-/** Looks for the domain of that name, and for files in its place; what is not ours is only named. */
+/** Looks for the domain of that name, and for files in its place; foreign ones are only named. */
 export async function look(virsh: Virsh, places: Places, resource: LibvirtResource, run: Run): Promise<Seen> {
   const { name, machine } = resource
   const call = { what: `look at domain '${name}'`, machine }
@@ -51,13 +51,13 @@ export async function look(virsh: Virsh, places: Places, resource: LibvirtResour
     return { kind: 'foreign', what: `domain '${name}'` }
   }
   const info = await virsh.attempt(['dominfo', name], call, run)
-  // It may have gone between the two.
+  // The domain may have disappeared between the two calls.
   if (info.kind === 'failed' && info.failure.complaint === 'no-domain') return { kind: 'absent' }
   if (info.kind === 'failed') throw virshError(info.failure, call)
   return { kind: 'domain', next, ...parseDominfo(info.stdout) }
 }
 
-/** As `look`, but what is not ours is an error. */
+/** Looks as `look` does, but treats foreign objects as an error. */
 export async function lookAtOurs(
   virsh: Virsh,
   places: Places,
@@ -69,7 +69,7 @@ export async function lookAtOurs(
   return seen
 }
 
-/** `Key:   value` per line. */
+/** Parses lines of the form `Key:   value`. */
 export function parseDominfo(text: string): Pick<SeenDomain, 'state' | 'autostart' | 'savedMemory'> {
   const fields = new Map(
     text.split('\n').flatMap((line) => {
@@ -81,7 +81,7 @@ export function parseDominfo(text: string): Pick<SeenDomain, 'state' | 'autostar
   return {
     state: { word, active: !['shut off', 'crashed'].includes(word) },
     autostart: fields.get('Autostart') === 'enable',
-    // It is `unknown` where libvirt could not look.
+    // The value is `unknown` where libvirt could not look.
     savedMemory: fields.get('Managed save') !== 'no',
   }
 }
@@ -96,7 +96,7 @@ export async function inspect(
     const seen = await look(createVirsh(parts.local, places.uri), places, resource, run)
     if (seen.kind !== 'domain') return seen
     const { active, word } = seen.state
-    // A guest that stands still (its disk had no room to grow …) goes on when it is started.
+    // A paused guest (its disk had no room to grow …) continues when it is started.
     return { kind: active && word !== 'paused' ? 'running' : 'stopped', detail: word }
   } catch (error) {
     if (!isConnectionError(error)) throw error

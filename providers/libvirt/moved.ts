@@ -6,18 +6,18 @@ import type { DomainFacts } from './domain-facts.js'
 import { type DomainSpec, specDigest } from './domain-spec.js'
 import type { LibvirtResource } from './places.js'
 
-/** Where the state folder was when a domain was defined or started, and where it is now. */
+/** The folder of the state when a domain was defined or started, and the present folder. */
 export interface Move {
   readonly from: string
   readonly to: string
 }
 
-/** The domain with its files at their present place, and the move that brought them there, if there was one. */
+/** The domain with its files at their present place, and the move that brought them there, if any. */
 export interface PlacedFacts extends DomainFacts {
   readonly move: Move | undefined
 }
 
-/** A domain names its files by absolute paths; the state folder may have been moved since. */
+/** Corrects the paths of a domain's files: they are absolute, and the state folder may have moved since. */
 export function placedFacts(facts: DomainFacts, { deployment, disks }: LibvirtResource): PlacedFacts {
   const to = stateFolderOf(disks, deployment.uuid)
   const named = [facts.console, ...facts.disks.values()]
@@ -39,7 +39,7 @@ export function isReal({ from, to }: Move): boolean {
   }
 }
 
-/** Tells whether the domain was defined from this, wherever the state folder was then. */
+/** Tells whether the domain was defined from this spec, wherever the state folder was at that time. */
 export function isDefinedFrom({ mark, move }: PlacedFacts, spec: DomainSpec): boolean {
   if (mark?.spec === specDigest(spec)) return true
   if (move === undefined) return false
@@ -47,7 +47,7 @@ export function isDefinedFrom({ mark, move }: PlacedFacts, spec: DomainSpec): bo
   return mark?.spec === specDigest(spec, (text) => movedPath(text, to, from))
 }
 
-/** Returns a description of a domain with the paths in it at their present place. */
+/** Returns a domain's XML with the paths at their present place. */
 export function movedXml(xml: string, { from, to }: Move): string {
   return xml.replaceAll(/(?<=['">])[^'"<>]+/g, (text) => {
     const path = unescaped(text)
@@ -75,15 +75,15 @@ const named: ReadonlyMap<string, string> = new Map([
   ['&amp;', '&'],
 ])
 
-/** A line feed or a tab has a number, since one that is written as it is would be read as a space. */
+/** Escapes text; a line feed or a tab becomes a number, because a literal one would be read as a space. */
 function escaped(text: string): string {
   const names = new Map([...named].map(([entity, character]) => [character, entity]))
   return text.replaceAll(/[&<>'"\t\n\r]/g, (each) => names.get(each) ?? `&#${each.charCodeAt(0)};`)
 }
 
 /**
- * Refuses to go on with a guest that runs on another file than the one of the state: its folder was copied, or moved
- * to another disk, and what the guest writes gets lost.
+ * Refuses to continue with a guest whose open file differs from the state's file. Its folder was copied, or moved to
+ * another disk, and the guest's writes would be lost.
  */
 export function refuseOtherFiles({ machine, handle }: LibvirtResource, files?: readonly OpenFile[]): void {
   if (handle === undefined) return
@@ -91,7 +91,7 @@ export function refuseOtherFiles({ machine, handle }: LibvirtResource, files?: r
     basename(file.path).startsWith(basename(handle.disk)),
   )
   const wanted = statSync(handle.disk, { throwIfNoEntry: false })
-  // Where QEMU belongs to another user its files cannot be seen.
+  // Another user's QEMU does not show its files.
   const stranger = open[0]
   if (stranger === undefined || open.some(({ dev, ino }) => dev === wanted?.dev && ino === wanted?.ino))
     return
@@ -105,7 +105,7 @@ export function refuseOtherFiles({ machine, handle }: LibvirtResource, files?: r
   )
 }
 
-/** Names the files that were removed while QEMU has them open: what the guest writes there gets lost. */
+/** Names removed files that QEMU still has open: the guest's writes to them are lost. */
 export function removedFiles(open: readonly OpenFile[]): ReadonlySet<string> {
   const mark = ' (deleted)'
   return new Set(open.flatMap(({ path }) => (path.endsWith(mark) ? [path.slice(0, -mark.length)] : [])))
@@ -117,7 +117,7 @@ export interface OpenFile {
   readonly ino: number
 }
 
-/** Lists the files that the QEMU process of a domain has open; looks at every process of this host. */
+/** Lists the open files of a domain's QEMU process; looks at every process of this host. */
 export function openFiles(uuid: string): OpenFile[] {
   const pid = readdirSync('/proc').find((name) => /^\d+$/.test(name) && argumentsOf(name).includes(uuid))
   if (pid === undefined) return []
@@ -130,7 +130,7 @@ export function openFiles(uuid: string): OpenFile[] {
   )
 }
 
-/** `-uuid` and its value are in QEMU's arguments. */
+/** Reads QEMU's arguments, which contain `-uuid` and its value. */
 function argumentsOf(pid: string): string[] {
   return orNothing(() => {
     const [program = '', ...args] = readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0')
@@ -138,7 +138,7 @@ function argumentsOf(pid: string): string[] {
   })
 }
 
-/** A process may end, or belong to somebody else, while it is looked at. */
+/** Returns nothing for a process that ends during the look, or belongs to another user. */
 function orNothing<T>(look: () => T[]): T[] {
   try {
     return look()

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 
-/** Everything here follows from names alone, so that it is the same after a crash and on another day. */
+/** All values here follow from names alone, so they are the same after a crash and on another day. */
 
 const namespace = 'hydra-ops libvirt'
 
@@ -10,7 +10,7 @@ function digest(...parts: readonly string[]): Buffer {
     .digest()
 }
 
-/** A version 8 UUID (RFC 9562: its bits are ours to choose). */
+/** Makes a version 8 UUID (RFC 9562: its bits are ours to choose). */
 export function domainUuid(resourceName: string): string {
   const bytes = digest('domain', resourceName).subarray(0, 16)
   bytes.writeUInt8((bytes.readUInt8(6) & 0x0f) | 0x80, 6)
@@ -19,26 +19,26 @@ export function domainUuid(resourceName: string): string {
   return [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20)].join('-')
 }
 
-/** In QEMU's own range. `attempt` steps aside from one that somebody of the same network has. */
+/** Makes an address in QEMU's own range. `attempt` avoids one that another machine of the network has. */
 export function macAddress(deployment: string, machine: string, nic: string, attempt: number): string {
   const bytes = digest('mac', deployment, machine, nic, String(attempt)).subarray(0, 3)
   return ['52', '54', '00', ...[...bytes].map((byte) => byte.toString(16).padStart(2, '0'))].join(':')
 }
 
-/** Where the search for a free port begins. */
+/** Returns the port where the search for a free one begins. */
 export function preferredPort(deployment: string, machine: string, from: number, count: number): number {
   return from + (digest('ssh', deployment, machine).readUInt32BE(0) % count)
 }
 
 /**
- * The deployment's LAN. 239.77.0.0/16 is of the block that is local to an organisation (RFC 2365); with
- * `localaddr=127.0.0.1` nothing of it leaves the loopback device.
+ * Describes the deployment's LAN. 239.77.0.0/16 is in the block for one organisation (RFC 2365); with
+ * `localaddr=127.0.0.1` no packet leaves the loopback device.
  */
 export function deploymentLan(deployment: string): { group: string; port: number; prefix: string } {
   const bytes = digest('lan', deployment)
   return {
     group: `239.77.${bytes.readUInt8(0)}.${bytes.readUInt8(1)}`,
-    // Below the range that the kernel hands out by itself (32768 and up).
+    // The port is below the kernel's range for outgoing connections (32768 and up).
     port: 10_000 + (bytes.readUInt16BE(2) % 9_000),
     prefix: `10.77.${bytes.readUInt8(4)}`,
   }

@@ -5,17 +5,17 @@ import type { DomainNic, DomainSpec, Forward } from './domain-spec.js'
 import type { LibvirtResource } from './places.js'
 import type { Virsh } from './virsh.js'
 
-/** Fixed, so that they do not collide with the slots that libvirt gives out from below. */
+/** First slot of our devices: a fixed number that avoids libvirt's slots, which begin at the lowest. */
 const firstQemuSlot = 0x10
 const sshGuestPort = 22
 
-/** ssh first, then what the user asked for. */
+/** Lists the forward for ssh first, then those of the user. */
 export function forwardsOf(allocation: Pick<LibvirtAllocation, 'sshPort' | 'forwardPorts'>): Forward[] {
   const asked = allocation.forwardPorts.map(({ host, guest }) => ({ host, guest }))
   return [{ host: allocation.sshPort, guest: sshGuestPort }, ...asked]
 }
 
-/** An interface that libvirt's XML can say. */
+/** Makes an interface that libvirt's XML can express. */
 export function nativeNic(nic: Extract<DomainNic, { kind: 'network' | 'bridge' }>): object {
   return {
     '@type': nic.kind,
@@ -26,8 +26,8 @@ export function nativeNic(nic: Extract<DomainNic, { kind: 'network' | 'bridge' }
 }
 
 /**
- * Interfaces that libvirt's XML cannot say: user networking with forwarded ports, and a multicast LAN bound to
- * the loopback device (libvirt's own `mcast` drops the local address and joins where the default route is).
+ * Makes interfaces that libvirt's XML cannot express: user networking with forwarded ports, and a multicast LAN on the
+ * loopback device. (libvirt's own `mcast` drops the local address and joins on the default route.)
  */
 export function qemuArguments(spec: DomainSpec): string[] {
   const lans = spec.nics.flatMap((nic) => (nic.kind === 'lan' ? [nic] : []))
@@ -53,7 +53,7 @@ function userNetdev({ outbound, forwards }: Pick<DomainSpec, 'outbound' | 'forwa
   return `user,id=${managementNetdev},ipv6=off${restrict}${rules}`
 }
 
-/** As QEMU writes it, on its command line and in its monitor. */
+/** Formats a rule as QEMU's command line and monitor do. */
 export function forwardRule({ host, guest }: Forward): string {
   return `tcp:127.0.0.1:${host}-:${guest}`
 }
@@ -63,7 +63,7 @@ function nicDevice(netdev: string, mac: string, slot: number): string {
   return `virtio-net-pci,netdev=${netdev},mac=${mac},addr=${address}`
 }
 
-/** The same XML with other forwarded ports; for a start that must not bring any other change along. */
+/** Returns the same XML with other forwarded ports, for a start that must not apply any other change. */
 export function replaceForwards(xml: string, forwards: readonly Forward[]): string {
   const pattern = new RegExp(`(['"])(user,id=${managementNetdev},[^'"]*)\\1`)
   return xml.replace(pattern, (_, mark: string, old: string) => {
@@ -72,7 +72,7 @@ export function replaceForwards(xml: string, forwards: readonly Forward[]): stri
   })
 }
 
-/** What of the user networking's argument is ours to know. */
+/** Parses the parts of the user networking's argument that we set. */
 export function parseUserNetdev(args: readonly string[]): { outbound: boolean; forwards: Forward[] } {
   const user = args.find((value) => value.startsWith(`user,id=${managementNetdev},`)) ?? ''
   const rules = user.matchAll(/hostfwd=tcp:127\.0\.0\.1:(\d+)-:(\d+)/g)
@@ -83,15 +83,15 @@ export function parseUserNetdev(args: readonly string[]): { outbound: boolean; f
 }
 
 /**
- * The forwarded ports that QEMU has now, from `info usernet`:
- * `TCP[HOST_FORWARD]  12  127.0.0.1 24231  10.0.2.15  22  0  0`
+ * Parses QEMU's present forwarded ports from `info usernet`: `TCP[HOST_FORWARD]  12  127.0.0.1 24231  10.0.2.15  22  0
+ * 0`
  */
 export function parseUsernet(text: string): Forward[] {
   const lines = text.matchAll(/TCP\[HOST_FORWARD\]\s+\d+\s+\S+\s+(\d+)\s+\S+\s+(\d+)/g)
   return [...lines].map(([, host, guest]) => ({ host: Number(host), guest: Number(guest) }))
 }
 
-/** Forwards to be removed and to be added, to come from one list to the other. */
+/** Lists the forwards to remove and to add for a change from one list to the other. */
 export function forwardChanges(
   from: readonly Forward[],
   to: readonly Forward[],
@@ -105,7 +105,7 @@ export function forwardChanges(
   }
 }
 
-/** Asks QEMU's monitor; the domain's XML keeps what it was started with. */
+/** Asks QEMU's monitor, because the domain's XML keeps the ports of its start. */
 export async function liveForwards(virsh: Virsh, resource: LibvirtResource, run: Run): Promise<Forward[]> {
   return parseUsernet(await monitor(virsh, resource, 'info usernet', run))
 }
@@ -122,7 +122,7 @@ export async function applyForwards(
     await monitor(virsh, resource, `hostfwd_remove ${managementNetdev} tcp:127.0.0.1:${host}`, run)
   }
   for (const forward of added) {
-    // The monitor answers in words, with exit status 0 either way.
+    // The monitor answers in words, with exit status 0 in every case.
     const answer = await monitor(
       virsh,
       resource,
@@ -143,7 +143,9 @@ async function monitor(
   return virsh.must(['qemu-monitor-command', name, '--hmp', command], call, run)
 }
 
-/** A port that was to be opened in a running guest: nothing was promised yet, so the user chooses another. */
+/**
+ * Makes the error about a taken port of a running guest: the port was not promised yet, so the user chooses another.
+ */
 export function portTaken({ machine }: LibvirtResource, port: number): OpsError {
   return failure('PORT_TAKEN', `machine '${machine}': port ${port} of 127.0.0.1 is held by another program`, {
     machine,

@@ -5,7 +5,7 @@ import { parseDomainXml } from './domain-facts.js'
 import type { LibvirtParts } from './places.js'
 import { createVirsh, defaultUri, isConnectionError, virshError } from './virsh.js'
 
-/** Every domain with our mark, whoever's deployment it is, that this user's libvirt knows. */
+/** Lists every domain with our mark, of any deployment, in this user's libvirt. */
 export async function listOwned(parts: LibvirtParts, run: Run): Promise<OrphanResource[]> {
   const virsh = createVirsh(parts.local, defaultUri(parts.uid))
   const call = { what: 'list the domains' }
@@ -15,7 +15,7 @@ export async function listOwned(parts: LibvirtParts, run: Run): Promise<OrphanRe
       .split('\n')
       .filter((line) => line !== '')
   } catch (error) {
-    // Where there is no libvirt there is nothing of ours.
+    // A host without libvirt has nothing of ours.
     if (isConnectionError(error)) return []
     throw error
   }
@@ -23,7 +23,7 @@ export async function listOwned(parts: LibvirtParts, run: Run): Promise<OrphanRe
   for (const uuid of uuids) {
     const xml = await virsh.attempt(['dumpxml', '--inactive', uuid], call, run)
     if (xml.kind === 'failed') {
-      // It went while we were looking.
+      // The domain disappeared during the look.
       if (xml.failure.complaint === 'no-domain') continue
       throw virshError(xml.failure, call)
     }

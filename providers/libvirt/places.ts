@@ -13,19 +13,19 @@ import { defaultUri, isSystem } from './virsh.js'
 
 export type LibvirtResource = Resource<LibvirtConfig, LibvirtAllocation, LibvirtHandle>
 
-/** What the provider needs around it. */
+/** The environment that the provider needs. */
 export interface LibvirtParts {
   readonly local: Pick<LocalCommands, 'run'>
-  /** Of this process; 0 = root. */
+  /** User id of this process; 0 = root. */
   readonly uid: number | undefined
   readonly kvm: (run: Run) => Promise<KvmAnswer>
-  /** Where the files of `qemu:///system` lie: QEMU's own user cannot enter the state folder. */
+  /** Folder of files for `qemu:///system`: QEMU's own user cannot enter the state folder. */
   readonly systemRoot: string
-  /** Where the kernel lists the network interfaces of this host. */
+  /** The kernel's folder of network interfaces. */
   readonly interfaces: string
 }
 
-/** Where the files of one machine lie. */
+/** Paths of one machine's files. */
 export interface Places {
   readonly uri: string
   readonly system: boolean
@@ -56,14 +56,14 @@ export function wantedUri(parts: LibvirtParts, resource: LibvirtResource): strin
   return resource.config.URI ?? defaultUri(parts.uid)
 }
 
-/** Written before anything else is: says whose the files beside it are, and what the machine was made of. */
+/** The first file to be written, which names the owner of the files beside it and the origin of the machine. */
 const Note = z.object({
   deployment: z.string(),
   machine: z.string(),
   handle: LibvirtHandle,
-  /** Changes with what is in the identity files. */
+  /** Hash of the identity files' content. */
   identity: z.string(),
-  /** Names of the data disks that were made: a file that is missing is lost, and not yet to be made. */
+  /** Names of the data disks that were made: a missing file is a lost disk, not a new one. */
   madeDisks: z.array(z.string()).default([]),
 })
 export type Note = z.infer<typeof Note>
@@ -71,7 +71,7 @@ export type Note = z.infer<typeof Note>
 export type NoteFound =
   | { readonly kind: 'none' }
   | { readonly kind: 'ours'; readonly note: Note }
-  /** Files where ours would be, of which nobody says that they are ours. */
+  /** Files in our place without a known owner. */
   | { readonly kind: 'foreign'; readonly what: string }
 
 export function readNote(places: Places, resource: LibvirtResource): NoteFound {
@@ -85,13 +85,13 @@ export function readNote(places: Places, resource: LibvirtResource): NoteFound {
     if (ours !== undefined) return { kind: 'ours', note: { ...ours, handle: here(ours.handle, resource) } }
     return { kind: 'foreign', what: `'${note}', the note of something else than ${resource.name},` }
   }
-  // A crash may have left nothing but the draft of the first note.
+  // A crash may have left only the draft of the first note.
   const stranger = namesIn(folder).find((name) => !isDraftOf(note, name))
   if (stranger === undefined) return { kind: 'none' }
   return { kind: 'foreign', what: `'${join(folder, stranger)}', in the place of ${resource.name}'s files,` }
 }
 
-/** Returns what was noted before the state folder was moved, at its present place. */
+/** Returns a note from before a move of the state folder, with present paths. */
 function here(handle: LibvirtHandle, { deployment, disks }: LibvirtResource): LibvirtHandle {
   const from = stateFolderOf(handle.folder, deployment.uuid)
   const to = stateFolderOf(disks, deployment.uuid)
@@ -111,7 +111,7 @@ function parseNote(file: string): Note | undefined {
   }
 }
 
-/** Makes the folder and the note. In the system's folder QEMU's user must be able to pass, not to look. */
+/** Makes the folder and the note. QEMU's user must be able to pass through the system's folder, but not to list it. */
 export function writeNote(places: Places, note: Note): void {
   const mode = places.system ? 0o711 : 0o700
   makeFolderDurably(places.folder, mode)
@@ -137,7 +137,7 @@ export function foreign(resource: LibvirtResource, what: string): OpsError {
   )
 }
 
-/** For what goes wrong with files of ours. */
+/** Explains errors with files of ours. */
 export async function withFiles<T>(
   resource: LibvirtResource,
   what: string,

@@ -18,16 +18,16 @@ import { createVirsh, type Virsh, virshError } from './virsh.js'
 
 const pollMs = 400
 
-/** A guest that has not come far enough in its boot does not hear the button. */
+/** Interval of requests: a guest early in its boot ignores the power button. */
 const askAgainMs = 6_000
 
-/** A guest that was told to shut down before we came. */
+/** Time for a guest whose shutdown began before we came. */
 const endingMs = 60_000
 
-/** Ports that strangers take between our look and QEMU's. */
+/** Number of attempts when other programs take ports between our look and QEMU's start. */
 const startAttempts = 5
 
-/** Starts it. Where a stranger has one of its ports it gets another, and the new allocation is the answer. */
+/** Starts the machine. A port that another program has is replaced, and the new allocation is returned. */
 export async function startMachine(
   parts: LibvirtParts,
   resource: LibvirtResource,
@@ -54,14 +54,14 @@ export async function startMachine(
   if (resource.handle !== undefined) await followImage(parts, resource.handle, run)
   const { move } = seen.next
   const moved = move !== undefined && isReal(move) ? move : undefined
-  // A deploy may have moved the definition already, and only the memory is left.
+  // A deploy may have moved the definition already, so only the memory is left.
   if (seen.savedMemory) await moveSavedMemory(virsh, places, resource, run)
   mkdirSync(dirname(resource.console), { recursive: true, mode: 0o700 })
   const allocation = await startWithFreePorts(virsh, places, resource, { takenPorts, moved }, run)
   return allocation === resource.allocation ? undefined : allocation
 }
 
-/** Also of a domain that is just being started, by a virsh that outlived its hydra-ops: it is paused until it runs. */
+/** Resumes a domain. A virsh that outlived its hydra-ops may be starting it: such a domain is paused until it runs. */
 async function resume(virsh: Virsh, { name, machine }: LibvirtResource, run: Run): Promise<void> {
   const call = { what: `resume domain '${name}'`, machine }
   const outcome = await virsh.attempt(['resume', name], call, run)
@@ -95,7 +95,7 @@ async function startWithFreePorts(
   }
 }
 
-/** Returns the same allocation where all its ports are free, and else one with other ports. */
+/** Returns the same allocation where all its ports are free, or else one with other ports. */
 async function withFreePorts(
   allocation: LibvirtAllocation,
   refused: ReadonlySet<number>,
@@ -123,7 +123,7 @@ async function withFreePorts(
   return moved ? { ...allocation, sshPort, forwardPorts } : allocation
 }
 
-/** Mends memory that was saved before the state folder was moved: it names the files at their old place. */
+/** Corrects memory that was saved before a move of the state folder: it names the files at their old place. */
 async function moveSavedMemory(
   virsh: Virsh,
   places: Places,
@@ -149,7 +149,7 @@ async function moveSavedMemory(
   )
 }
 
-/** Takes on these ports and the present place of the files; all else stays as it is defined. */
+/** Applies these ports and the present paths; the rest of the definition stays unchanged. */
 async function takeOn(
   virsh: Virsh,
   places: Places,
@@ -168,7 +168,7 @@ async function takeOn(
   await defineXml(virsh, places, resource, replaceForwards(placed, wanted), run)
 }
 
-/** Asks the guest, again and again, and cuts its power when the time is over. */
+/** Asks the guest repeatedly, and cuts its power at the deadline. */
 export async function stopMachine(
   parts: LibvirtParts,
   resource: LibvirtResource,
@@ -179,13 +179,13 @@ export async function stopMachine(
   const virsh = createVirsh(parts.local, places.uri)
   const seen = await lookAtOurs(virsh, places, resource, run)
   if (seen.kind === 'absent' || !seen.state.active) return
-  // A guest that stands still hears nothing.
+  // A paused guest ignores requests.
   if (seen.state.word !== 'paused' && (await waitUntilOff(virsh, places, resource, graceMs, run))) return
   run.log(`it did not shut down within ${graceMs / 1000} s: cutting its power`)
   await cutPower(virsh, resource, run)
 }
 
-/** Returns true when the machine is off; false when the time is over. */
+/** Returns true when the machine is off; false at the deadline. */
 async function waitUntilOff(
   virsh: Virsh,
   places: Places,
@@ -200,7 +200,7 @@ async function waitUntilOff(
   while (Date.now() < end) {
     throwIfAborted(run.signal)
     if (Date.now() >= askAt) {
-      // Off already, or ending: the look below tells.
+      // The machine may be off already, or ending: the look below tells.
       await virsh.attempt(['shutdown', name], call, run)
       askAt = Date.now() + askAgainMs
     }

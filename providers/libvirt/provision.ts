@@ -41,7 +41,7 @@ import { imageFor, publishImage, reasonToRecreate, wantedHandle, wantedSpec } fr
 
 type Seen = Awaited<ReturnType<typeof lookAtOurs>>
 
-/** Makes the machine as it is wanted, from whatever there is of it. Neither starts nor stops it. */
+/** Brings the machine to its wanted form from any state. Neither starts nor stops it. */
 export async function reconcile(
   parts: LibvirtParts,
   resource: LibvirtResource,
@@ -55,7 +55,7 @@ export async function reconcile(
   const recreate = reasonToRecreate(parts, known)?.detail ?? lostDisk(known, seen)
   if (recreate !== undefined) {
     requireRecreate(resource, recreate, options.allowRecreate)
-    // A machine that cannot be made again is left as it is.
+    // A machine that cannot be recreated stays unchanged.
     imageFor(parts, places, resource)
     await destroyMachine(parts, known, run)
     return reconcile(parts, { ...resource, handle: undefined }, options, run)
@@ -83,13 +83,13 @@ export async function reconcile(
   })
 }
 
-/** Says why a domain without its disk is made anew: only `--allow-recreate` may put an empty disk in its place. */
+/** Says why a domain without its disk is made anew: only `--allow-recreate` may replace a lost disk by an empty one. */
 function lostDisk({ handle }: LibvirtResource, seen: Seen): string | undefined {
   if (seen.kind === 'absent' || handle === undefined || existsSync(handle.disk)) return undefined
   return `its disk ${handle.disk} is gone`
 }
 
-/** Hint where a disk was lost after the plan was made: the engine refuses what the plan says. */
+/** Hint for a disk that was lost after the plan: the engine itself refuses losses in the plan. */
 const needsRecreate = 'hydra-ops deploy --allow-recreate, and what was on its disks is lost'
 
 function requireRecreate({ name, machine }: LibvirtResource, why: string, allowed: boolean): void {
@@ -109,7 +109,7 @@ function refuseLostDisks({ name, machine }: LibvirtResource, lost: readonly Lost
   })
 }
 
-/** Marks the files as ours before they are made, whenever the process ends. */
+/** Marks the files as ours before they are made, in case the process dies. */
 async function claimFiles(
   parts: LibvirtParts,
   places: Places,
@@ -127,7 +127,7 @@ async function claimFiles(
   const identity = identityDigest(guest, method)
   const madeDisks = noted?.madeDisks ?? []
   const note = { deployment: resource.deployment.uuid, machine: resource.machine, handle, madeDisks }
-  // The identity that is noted is the one whose files were written to their end.
+  // The note names the identity whose files were written completely.
   writeNote(places, { ...note, identity: noted?.identity ?? '' })
   if (noted?.identity === identity && hasIdentity(identityFiles(places, method))) return
   await writeIdentity(parts.local, places, guest, method, run)
@@ -170,14 +170,14 @@ async function makeDisks(parts: LibvirtParts, virsh: Virsh, work: DiskWork, run:
   }
 }
 
-/** Returns the name under which a running guest has a disk: the path at its start, before its folder was moved. */
+/** Returns a running guest's name for a disk: the path at its start, before its folder was moved. */
 async function liveName(virsh: Virsh, resource: LibvirtResource, path: string, run: Run): Promise<string> {
   const { files, move } = await liveDisks(virsh, resource, run)
   const old = move === undefined ? path : movedPath(path, move.to, move.from)
   return files.includes(old) ? old : path
 }
 
-/** Lists the disks that a guest was started with, under the names of that time. */
+/** Lists the disks of a guest's start, under the names of that time. */
 async function liveDisks(
   virsh: Virsh,
   resource: LibvirtResource,
@@ -202,7 +202,7 @@ function isOutdated(seen: Seen, spec: DomainSpec): boolean {
   return added.length + removed.length > 0 || differsByHand(seen.next, spec)
 }
 
-/** Defines a domain from a file, for virsh cannot read a pipe that is a socket. Nothing in it is secret. */
+/** Defines a domain from a file, because virsh cannot read a pipe that is a socket. The file holds no secret. */
 export async function defineXml(
   virsh: Virsh,
   places: Places,
@@ -214,7 +214,7 @@ export async function defineXml(
   await withDefinition(places, xml, (file) => virsh.must(['define', '--validate', file], call, run))
 }
 
-/** Hands a description of a domain to virsh in a file, which is gone afterwards. */
+/** Gives virsh a domain's XML in a temporary file. */
 export async function withDefinition(
   places: Places,
   xml: string,
@@ -228,7 +228,7 @@ export async function withDefinition(
   }
 }
 
-/** Removes the file that was handed to virsh; a crash leaves it. */
+/** Removes a file for virsh that a crash left. */
 export function sweepDefinition({ domainXml }: Places): void {
   rmSync(domainXml, { force: true })
 }

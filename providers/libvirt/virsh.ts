@@ -4,7 +4,7 @@ import { failure, OpsError } from '../../src/core/errors.js'
 import type { Run } from '../../src/core/run.js'
 import type { CommandResult } from '../../src/core/ssh.js'
 
-/** What a failing virsh complains about, as far as we act on it. */
+/** Complaints of a failing virsh that change our action. */
 export type VirshComplaint =
   | 'no-connection'
   | 'no-domain'
@@ -17,9 +17,9 @@ export type VirshComplaint =
 
 export interface VirshFailure {
   readonly complaint: VirshComplaint
-  /** Its messages without `error:`, joined. */
+  /** Messages of virsh without `error:`, joined. */
   readonly message: string
-  /** With `port-taken`: which one. */
+  /** The port of a `port-taken` complaint. */
   readonly port: number | undefined
 }
 
@@ -30,22 +30,25 @@ export type VirshOutcome =
 /** virsh with one connection. */
 export interface Virsh {
   readonly uri: string
-  /** Answers how it went; only a missing virsh or libvirt, or an expired deadline, is an error. */
+  /** Returns the outcome; only a missing virsh or libvirt, or an expired deadline, is an error. */
   attempt(args: readonly string[], call: VirshCall, run: Run): Promise<VirshOutcome>
-  /** Its stdout; every complaint is an error that names the machine. */
+  /** Returns the stdout; every complaint is an error that names the machine. */
   must(args: readonly string[], call: VirshCall, run: Run): Promise<string>
 }
 
 export interface VirshCall {
-  /** What is being done, for errors. */
+  /** The action, for errors. */
   readonly what: string
   readonly machine?: string | undefined
   readonly stdin?: string
-  /** What to try where it fails. */
+  /** Advice after a failure. */
   readonly hint?: string
 }
 
-/** The first call starts a session's daemon, which examines QEMU: 4 s measured, on an idle host. */
+/**
+ * Deadline that leaves room for the first call, which starts a session's daemon and examines QEMU: 4 s measured, on an
+ * idle host.
+ */
 const deadlineMs = 120_000
 
 export function createVirsh(local: Pick<LocalCommands, 'run'>, uri: string): Virsh {
@@ -81,7 +84,7 @@ export function virshError({ message }: VirshFailure, { what, machine, hint }: V
   })
 }
 
-/** virsh exits with 1 for everything: only its text (in the C locale) tells what it was. */
+/** Classifies a failure by its text (in the C locale), because virsh exits with 1 for everything. */
 export function readFailure(result: CommandResult): VirshFailure {
   const message = messageOf(result.stderr) || describeEnd(result)
   const port = /Could not set up host forwarding rule 'tcp:[\d.]+:(\d+)-/.exec(result.stderr)?.[1]
@@ -105,7 +108,7 @@ const complaints: readonly (readonly [RegExp, VirshComplaint])[] = [
   [/unsupported flags/, 'unsupported-flags'],
 ]
 
-/** Usually two `error:` lines, of which the second is the cause; what follows them is QEMU's own words. */
+/** Extracts the message: usually two `error:` lines, of which the second is the cause, followed by QEMU's own words. */
 function messageOf(stderr: string): string {
   return stderr
     .split('\n')
@@ -118,7 +121,7 @@ export function isSystem(uri: string): boolean {
   return /^[a-z]+(?:\+unix)?:\/\/\/system/.test(uri)
 }
 
-/** The connection a machine is made with when its expression names none. */
+/** Returns the default connection of a machine whose expression names none. */
 export function defaultUri(uid: number | undefined): string {
   return uid === 0 ? 'qemu:///system' : 'qemu:///session'
 }
@@ -129,7 +132,7 @@ function noConnection(uri: string, message: string): OpsError {
   return failure(daemonCode, `no connection to libvirt (${uri}): ${message}`, { hint: startDaemon(uri) })
 }
 
-/** How the daemon of a connection is brought to life; a session's comes by itself. */
+/** Tells how to start the daemon of a connection; a session's daemon starts by itself. */
 export function startDaemon(uri: string): string {
   if (!isSystem(uri))
     return 'sudo apt-get install -y --no-install-recommends libvirt-daemon libvirt-daemon-driver-qemu'

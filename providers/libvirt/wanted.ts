@@ -17,13 +17,13 @@ import { forwardsOf } from './network.js'
 import { isDraftOf, type LibvirtParts, type LibvirtResource, type Places, wantedUri } from './places.js'
 import { isSystem } from './virsh.js'
 
-/** What the plan says of a file that is gone and may be put back. */
+/** Advice of the plan about a missing file that can be restored. */
 export const putBack = 'put it back if there is a copy'
 
-/** Why a machine must be made anew, and what may save it. */
+/** The reason why a machine must be made anew, and a way to avoid that. */
 export type Recreation = Pick<ResourceChange, 'detail' | 'hint'>
 
-/** Says why a machine cannot become what is wanted without being made anew; undefined where it can. */
+/** Says why a machine must be made anew to reach the wanted form; undefined where a change suffices. */
 export function reasonToRecreate(parts: LibvirtParts, resource: LibvirtResource): Recreation | undefined {
   const { handle, config } = resource
   if (handle === undefined) return undefined
@@ -32,13 +32,13 @@ export function reasonToRecreate(parts: LibvirtParts, resource: LibvirtResource)
   const uri = wantedUri(parts, resource)
   if (handle.uri !== uri) return { detail: `libvirt ${handle.uri} → ${uri}` }
   const { disk } = handle.image
-  // The one in the system's folder is put there again from the image store.
+  // The image in the system's folder is restored from the image store.
   const published = isSystem(uri) && resource.image !== undefined
   if (published || existsSync(disk)) return undefined
   return { detail: `its base image ${disk} is gone`, hint: putBack }
 }
 
-/** What the machine is, or will be made of. A machine keeps the image it was made from, and every disk. */
+/** Describes the present or future machine. A machine keeps its original image and every disk. */
 export async function wantedHandle(
   parts: LibvirtParts,
   places: Places,
@@ -64,7 +64,7 @@ export async function wantedHandle(
   }
 }
 
-/** Returns the image that a new machine is made from, where QEMU reads it. */
+/** Returns the image for a new machine, in a place where QEMU reads it. */
 export function imageFor(parts: LibvirtParts, places: Places, resource: LibvirtResource): BaseImage {
   const { image, machine } = resource
   if (image === undefined) {
@@ -80,7 +80,7 @@ export function systemImageFolder(parts: LibvirtParts, id: string): string {
   return join(parts.systemRoot, 'images', id)
 }
 
-/** Only what a handle keeps: no size on disk, no date. */
+/** Keeps only the fields of a handle: no size on disk, no date. */
 function placed(image: BaseImage, folder: string | undefined): BaseImage {
   const at = (path: string) => (folder === undefined ? path : join(folder, basename(path)))
   const { id, reference, format, virtualBytes, identity, disk, kernel, initrd, cmdline } = image
@@ -97,7 +97,10 @@ function placed(image: BaseImage, folder: string | undefined): BaseImage {
   }
 }
 
-/** Puts an image where QEMU's own user can read it. A link where it can be one; both are the same file then. */
+/**
+ * Puts an image where QEMU's own user can read it. It makes a hard link where possible: both names are then the same
+ * file.
+ */
 export function publishImage(from: BaseImage, to: BaseImage): void {
   const pairs = [
     [from.disk, to.disk],
@@ -111,13 +114,13 @@ export function publishImage(from: BaseImage, to: BaseImage): void {
       linkSync(source, target)
     } catch (error) {
       if (errnoOf(error) === 'EEXIST') continue
-      // Another file system.
+      // The target is on another file system.
       copyWhole(source, target)
     }
   }
 }
 
-/** Copies a file under a draft's name of its own first: half a copy would pass for the image. */
+/** Copies a file under a draft's name first: half a copy would pass for the image. */
 function copyWhole(source: string, target: string): void {
   sweepCopies(target)
   const draft = temporary(target)
@@ -129,10 +132,10 @@ function copyWhole(source: string, target: string): void {
   }
 }
 
-/** Time after which a copy that does not grow is what a crash left. */
+/** Time after which a copy that does not grow counts as abandoned. */
 const abandonedMs = 3_600_000
 
-/** Removes half copies that crashes left. Other deployments share the folder, and may be copying just now. */
+/** Removes half copies that crashes left. Other deployments share the folder, and may be copying now. */
 function sweepCopies(target: string): void {
   for (const name of readdirSync(dirname(target))) {
     const draft = join(dirname(target), name)
@@ -142,7 +145,7 @@ function sweepCopies(target: string): void {
   }
 }
 
-/** The domain as it should be. */
+/** Describes the wanted domain. */
 export async function wantedSpec(
   parts: LibvirtParts,
   places: Places,
@@ -165,7 +168,7 @@ export async function wantedSpec(
     vcpu: config.vcpu,
     kernel,
     initrd: config.initrd ?? image.initrd,
-    // libvirt takes a command line only together with a kernel.
+    // libvirt accepts a command line only together with a kernel.
     cmdline: kernel === undefined ? undefined : (config.cmdline ?? image.cmdline),
     credential: files.credential,
     identity: identityDigest(guestOf(resource), method),
@@ -209,7 +212,7 @@ function disksOf(
   return disks.map((disk, index) => ({ dev: deviceName(index), ...disk }))
 }
 
-/** vda … vdz, vdaa … */
+/** Names a disk device: vda … vdz, vdaa … */
 function deviceName(index: number): string {
   const letters = 'abcdefghijklmnopqrstuvwxyz'
   const last = letters[index % letters.length] ?? ''

@@ -1,13 +1,13 @@
 import * as z from 'zod'
 
 /**
- * Nothing of its own: how a host is reached are the common options `deployment.targetHost`, `.targetPort`,
- * `.targetUser`, `.targetHostKey`, `.sshOptions`, `.privilegeEscalationCommand`.
+ * Empty options: the common options describe a host: `deployment.targetHost`, `.targetPort`, `.targetUser`,
+ * `.targetHostKey`, `.sshOptions`, `.privilegeEscalationCommand`.
  */
 export const sshConfig = z.strictObject({})
 export type SshConfig = z.infer<typeof sshConfig>
 
-/** Nothing is decided before creation, since nothing is created. */
+/** Empty allocation: no resource is created. */
 export const sshAllocation = z.strictObject({})
 export type SshAllocation = z.infer<typeof sshAllocation>
 

@@ -14,12 +14,12 @@ import {
 import { doctor } from './doctor.js'
 import { targetOf } from './target.js'
 
-/** One look at a host that is said to be up; a slow name server or a sleeping disk has its time. */
+/** Deadline of one look at a running host; it leaves time for a slow name server or a sleeping disk. */
 const lookMs = 5_000
 
 type SshLayer = Pick<Ssh, 'resolveUserConfig' | 'waitForBanner'>
 
-/** Hosts that exist already: nothing is made, started, stopped or destroyed. */
+/** Creates the provider for existing hosts, which are never made, started, stopped or destroyed. */
 export function createSshProvider({ ssh }: { ssh: SshLayer }): Provider<SshConfig, SshAllocation, SshHandle> {
   return {
     name: 'ssh',

@@ -5,7 +5,7 @@ import type { SshAllocation, SshConfig, SshHandle } from './config.js'
 
 export type SshResource = Resource<SshConfig, SshAllocation, SshHandle>
 
-/** What the expression says, then what the user's ssh configuration says of that host, then NixOps' defaults. */
+/** Combines the expression, then the user's ssh configuration of that host, then NixOps' defaults. */
 export async function targetOf(
   resource: SshResource,
   ssh: Pick<Ssh, 'resolveUserConfig'>,
@@ -20,7 +20,7 @@ export async function targetOf(
     askedHost: asked,
     port: config.port,
     user: config.user,
-    // The expression first: that is how a host whose key changed on purpose is let in again.
+    // The expression comes first: so the user accepts a host whose key changed on purpose.
     hostKey: wanted.hostKey ?? resource.hostKey,
     identityFiles: config.identityFiles,
     certificateFiles: config.certificateFiles,
