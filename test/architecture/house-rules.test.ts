@@ -27,7 +27,7 @@ it('the entry point stays small', () => {
   expect(cli?.text.trimEnd().split('\n').length).toBeLessThanOrEqual(80)
 })
 
-it('no file only hands on what others export, but a provider’s index', () => {
+it('no file only re-exports, except a provider’s index', () => {
   const only = shipped.filter(({ path, text }) => {
     const statements = text.replace(/\/\*[\s\S]*?\*\/|\/\/.*$/gm, '').trim()
     const rest = statements.replace(/^(?:export|import)\s[^;'"]*?from\s*'[^']+'\s*$/gm, '').trim()
@@ -36,7 +36,7 @@ it('no file only hands on what others export, but a provider’s index', () => {
   expect(only.map(({ path }) => path)).toEqual([])
 })
 
-it('the type checker is nowhere switched off', () => {
+it('the type checker is switched off nowhere', () => {
   const escapes = /:\s*any\b|\bas any\b|<any>|@ts-(?:ignore|nocheck|expect-error)|biome-ignore/
   expect(
     lines(
@@ -53,7 +53,7 @@ it('no test is skipped, focused, left for later, or unable to fail', () => {
   ).toEqual([])
 })
 
-it('zod is imported so that a build can leave out what is not used of it', () => {
+it('zod is imported so that a build can omit its unused parts', () => {
   expect(lines(shipped, /^import \{[^}]*\} from 'zod'/)).toEqual([])
 })
 
@@ -77,7 +77,7 @@ it('exports have names', () => {
   expect(lines(shipped, /^export default\b/)).toEqual([])
 })
 
-it('every wait listens to its signal by onAbort, and rests by pause: both take away what they set up', () => {
+it('every wait listens to its signal by onAbort and rests by pause, and both remove their listeners and timers', () => {
   const waits = shipped.filter(({ path }) => path !== 'src/core/on-abort.ts')
   expect(lines(waits, /addEventListener\(\s*'abort'|timers\/promises|\.onabort\b/)).toEqual([])
 })

@@ -13,7 +13,7 @@ it('dependencies point one way, and each wrapped package has one importer', () =
   expect(brokenImports(files)).toEqual([])
 })
 
-describe('the rule', () => {
+describe('the rule of layers', () => {
   it.each([
     ['src/core/a.ts', '../ssh/b.js', "'src/core' may not import 'src/ssh'"],
     ['src/operations/a.ts', '../ui/b.js', "'src/operations' may not import 'src/ui'"],
@@ -50,7 +50,7 @@ describe('the rule', () => {
     expect(brokenImports([{ path: 'src/operations/a.ts', text }])).toHaveLength(2)
   })
 
-  it('a new folder must be given its place', () => {
+  it('requires a place for each new folder', () => {
     expect(brokenImports([file('src/new/a.ts', '../core/b.js')])).toEqual([
       expect.stringContaining("'src/new' is in no layer"),
     ])

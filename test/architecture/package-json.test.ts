@@ -27,12 +27,12 @@ const packagesIn = (folders: readonly string[]) =>
       .filter((name) => !name.startsWith('node:') && !builtin.has(name)),
   )
 
-it('every dependency is imported by what ships', () => {
+it('every dependency is imported by shipped code', () => {
   const imported = packagesIn(shippedFolders)
   expect(Object.keys(manifest.dependencies).filter((name) => !imported.has(name))).toEqual([])
 })
 
-it('what ships imports nothing that is not a dependency', () => {
+it('shipped code imports only dependencies', () => {
   const imported = [...packagesIn(shippedFolders)]
   expect(imported.filter((name) => !(name in manifest.dependencies))).toEqual([])
 })
@@ -58,7 +58,7 @@ it('the oldest Node is the same in package.json and in doctor', () => {
   expect(manifest.engines.node).toBe(`>=${oldestNode.join('.')}`)
 })
 
-it('the packages that scripts install are those that errors and doctor name', () => {
+it('the packages that scripts install are the packages that errors and doctor name', () => {
   const rows = read('scripts/packages')
     .split('\n')
     .filter((line) => !line.startsWith('#') && line.trim() !== '')

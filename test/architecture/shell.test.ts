@@ -16,13 +16,13 @@ function shellLines(text: string): string[] {
   return code.split('\n').filter((each) => shellLine.test(each))
 }
 
-describe('scripts for machines', () => {
-  it('no file of TypeScript has a script in it', () => {
+describe('the rules for target scripts', () => {
+  it('allow no script within a file of TypeScript', () => {
     const found = sources.filter(({ text }) => shellLines(text).length > 0).map(({ path }) => path)
     expect(found.filter((path) => !elsewhere.includes(path))).toEqual([])
   })
 
-  it('each script is used, and each name that is used has a script', () => {
+  it('require a use for each script, and a script for each used name', () => {
     const names = scripts.map(({ path }) => path.slice('target/'.length, -'.sh'.length))
     const called = sources.flatMap(({ text }) =>
       [
@@ -36,12 +36,12 @@ describe('scripts for machines', () => {
     expect(own(called)).toEqual(own(names))
   })
 
-  it('each script begins with its shell and with what it does', () => {
+  it('require that each script begins with its shell and its purpose', () => {
     const wrong = scripts.filter(({ text }) => !/^# shellcheck shell=sh\n# [A-Z]/.test(text))
     expect(wrong.map(({ path }) => path)).toEqual([])
   })
 
-  it('no script is given anything by position', () => {
+  it('allow no positional arguments', () => {
     const positional = scripts.flatMap(({ path, text }) =>
       outsideFunctions(text)
         .filter((line) => /\$(?:[1-9@*#]|\{[1-9@*#])|^\s*(?:shift\b|for \w+(?:;| do))/.test(line))
@@ -50,7 +50,7 @@ describe('scripts for machines', () => {
     expect(positional).toEqual([])
   })
 
-  it('no text within a script has a line that looks like a comment, because comments are not sent', () => {
+  it('allow no line that looks like a comment in a text within a script, because comments are not sent', () => {
     const texts = scripts.flatMap(({ text }) =>
       [...text.matchAll(/<<-?\s*['"]?(\w+)['"]?.*\n([\s\S]*?)\n\s*\1\n/g)].map(([, , body = '']) => body),
     )
@@ -58,7 +58,7 @@ describe('scripts for machines', () => {
     expect(texts.filter((body) => /^\s*#/m.test(body))).toEqual([])
   })
 
-  it('each check of shellcheck that is switched off has a reason', () => {
+  it('require a reason for each disabled check of shellcheck', () => {
     const silent = scripts.flatMap(({ path, text }) =>
       text
         .split('\n')

@@ -21,7 +21,7 @@ const log: readonly (readonly [number, string])[] = [
   [21_000, 'ci> changed in 21 s'],
 ]
 
-it('tells whose the time of a deploy was: all of it, and no second twice', () => {
+it('the spans of a deploy cover all of its time, and no second twice', () => {
   const seen = spans(
     log.map(([at, text]) => ({ at, text })),
     0,

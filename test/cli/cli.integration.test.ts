@@ -41,7 +41,7 @@ describe('hydra-ops --version', () => {
   })
 })
 
-describe('what only reads the state', () => {
+describe('a command that only reads the state', () => {
   const costly = /node_modules\/(?:execa|ssh2|listr2|@inquirer)\//
 
   it('imports neither execa nor ssh2 nor listr2', async () => {
@@ -77,7 +77,7 @@ describe('bad input', () => {
     expect(result.stderr).not.toMatch(/^\s+at /m)
   })
 
-  it('makes no state', async () => {
+  it('creates no state', async () => {
     const state = join(cli.folder, 'untouched')
     await cli.run(['info', '-d', 'nowhere', '--state', state])
     await cli.run(['list', '--state', state])
@@ -87,7 +87,7 @@ describe('bad input', () => {
 })
 
 describe('standard output', () => {
-  it('may close early: the work is done all the same, without a complaint', async () => {
+  it('may close early: the work is still done, without a complaint', async () => {
     const child = cli.start(['create', cli.network, '-d', 'piped'])
     child.stdout.destroy()
     const result = await ended(child)
@@ -96,7 +96,7 @@ describe('standard output', () => {
   })
 })
 
-describe('a provider plugin that is broken', () => {
+describe('a broken provider plugin', () => {
   it('is named, and can be taken out again', async () => {
     const state = join(cli.folder, 'with-plugin')
     const flags = ['--state', state]
@@ -113,7 +113,7 @@ describe('a provider plugin that is broken', () => {
   })
 })
 
-it('for crash tests the process is killed after the n-th write of the state', async () => {
+it('a crash test kills the process after the n-th write of the state', async () => {
   const state = join(cli.folder, 'killed')
   const env = { HYDRA_OPS_TEST_STOP_AFTER_WRITE: '1' }
   const argv = ['create', cli.network, '-d', 'killed', '--state', state]
@@ -121,7 +121,7 @@ it('for crash tests the process is killed after the n-th write of the state', as
   expect((await cli.run(['list', '--plain', '--state', state])).stdout).toMatch(/\tkilled\t/)
 })
 
-describe('signals', () => {
+describe('a signal', () => {
   /** Nix that does not end by itself. */
   function slowPrograms(first = ':'): { PATH: string } {
     const folder = mkdtempSync(join(cli.folder, 'bin-'))
@@ -149,7 +149,7 @@ describe('signals', () => {
     }
   }
 
-  it.each(['SIGINT', 'SIGTERM'] as const)('%s cancels, says so, and ends with 130', async (signal) => {
+  it.each(['SIGINT', 'SIGTERM'] as const)('cancels as %s, says so, and ends with 130', async (signal) => {
     const child = cli.start(['plan', '-d', 'lab'], { env: slowPrograms() })
     const result = ended(child)
     const program = await started()
@@ -158,7 +158,7 @@ describe('signals', () => {
     await expect.poll(() => isGone(program), { timeout: 30_000 }).toBe(true)
   })
 
-  it('a second one ends it at once, whatever does not want to end', async () => {
+  it('ends the process at once when it is the second, even while a program refuses to end', async () => {
     const child = cli.start(['plan', '-d', 'lab'], { env: slowPrograms("trap '' TERM") })
     const result = ended(child)
     const program = await started()

@@ -41,7 +41,7 @@ it.each(readdirSync(examples))('the example %s is valid', async (example) => {
   expect(await machinesOf(example, needed[example] ?? [])).not.toEqual([])
 })
 
-it('the lab is valid without the key of its cache, and with it', async () => {
+it('the lab is valid both without and with the key of its cache', async () => {
   expect(await machinesOf('lab', [])).toEqual(['ci', 'client'])
   expect(await machinesOf('lab', ['--argstr', 'cacheKey', 'lab-ci-1:AAAA'])).toEqual(['ci', 'client'])
 })

@@ -67,13 +67,13 @@ describe('hydra-ops ssh', () => {
     expect(result).toMatchObject({ code: 7, stdout: expect.stringMatching(/SAYS 2\n$/) })
   })
 
-  it('passes standard input and flags of ssh on', async () => {
+  it('passes on standard input and the flags of ssh', async () => {
     const child = cli.start(['ssh', 'web', '-T', '-o', 'LogLevel=ERROR', 'cat'])
     child.stdin.end('to and fro\n')
     expect(await ended(child)).toMatchObject({ code: 0, stdout: 'to and fro\n', stderr: '' })
   })
 
-  it('says 255 only where a connection was tried', async () => {
+  it('exits with 255 only when a connection was tried', async () => {
     expect((await cli.run(['ssh', 'silent', 'true'])).code).toBe(255)
     expect((await cli.run(['ssh', 'slient', 'true'])).code).toBe(2)
     expect((await cli.run(['ssh', 'web', '-z', 'true'])).code).toBe(2)
@@ -85,7 +85,7 @@ describe('hydra-ops ssh', () => {
 })
 
 describe('hydra-ops scp', () => {
-  it('copies there and back, folders and strange names too', async () => {
+  it('copies there and back, also folders and strange names', async () => {
     const here = join(cli.folder, 'a:b c')
     writeFileSync(here, 'content\n')
     const there = join(sshd.folder, 'copy of it')
@@ -98,7 +98,7 @@ describe('hydra-ops scp', () => {
 })
 
 describe('hydra-ops ssh-config', () => {
-  it('is what the system’s ssh can go by', async () => {
+  it('prints a configuration for the system’s ssh', async () => {
     const { code, stdout, stderr } = await cli.run(['ssh-config'])
     expect(code).toBe(0)
     expect(stderr).toContain('left out unseen')
@@ -120,22 +120,22 @@ describe('hydra-ops ssh-for-each', () => {
     expect(result.stderr.split('\n').sort()).toEqual(['', 'db> err', 'web> err'])
   })
 
-  it('takes a machine without a connection for 255, and does the others', async () => {
+  it('counts a machine without a connection as 255, and does the others', async () => {
     const { code, stdout, stderr } = await cli.run(['ssh-for-each', '--on', 'web,silent', 'echo here'])
     expect([code, stdout]).toEqual([255, 'web> here\n'])
     expect(stderr).toMatch(/^silent> /m)
   })
 })
 
-describe('looking', () => {
-  it('info sees who answers', async () => {
+describe('a look at the machines', () => {
+  it('shows by info which machines answer', async () => {
     const { code, stdout } = await cli.run(['info', '--no-eval', '--plain'])
     expect(code).toBe(0)
     const states = stdout.split('\n').map((line) => line.split('\t').slice(0, 3).join(' '))
     expect(states).toEqual(['db Up ssh', 'silent Unreachable ssh', 'unseen Up ssh', 'web Up ssh', ''])
   })
 
-  it('check looks inside, and adds 4 for who does not answer', async () => {
+  it('looks inside by check, and adds 4 for a silent machine', async () => {
     const report = await cli.run(['check', '--on', 'web,silent', '--json'])
     const { machines } = JSON.parse(report.stdout)
     expect(machines).toMatchObject([

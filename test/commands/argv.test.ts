@@ -18,13 +18,13 @@ describe('splitArgv', () => {
     expect(splitArgv(argv)).toEqual({ verb, rest })
   })
 
-  it('knows no verb where a flag swallows the last word', () => {
+  it('finds no verb when a flag takes the last word', () => {
     expect(splitArgv(['-d', 'lab']).verb).toBeUndefined()
   })
 })
 
 describe('joinPairs', () => {
-  it('makes one word of a name and a value, whatever the value looks like', () => {
+  it('joins a name and a value into one word, whatever the value looks like', () => {
     expect(joinPairs(['--arg', 'x', '--yes', '-y'])).toEqual(['--arg', 'x\0--yes', '-y'])
     expect(joinPairs(['--argstr', 'a', '', '--option', 'cores', '2'])).toEqual([
       '--argstr',
@@ -34,7 +34,7 @@ describe('joinPairs', () => {
     ])
   })
 
-  it('leaves everything behind -- alone', () => {
+  it('leaves the words behind -- alone', () => {
     expect(joinPairs(['--', '--arg', 'x'])).toEqual(['--', '--arg', 'x'])
   })
 

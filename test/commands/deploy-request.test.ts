@@ -75,7 +75,7 @@ describe('deploy', () => {
     expect(await requestOf(words)).toMatchObject({ ...plain, ...expected })
   })
 
-  it('passes on what belongs to Nix', async () => {
+  it('passes on the options of Nix', async () => {
     const words = [
       '-j',
       '4',
@@ -113,7 +113,7 @@ describe('deploy', () => {
     })
   })
 
-  it('takes the number of machines at once from the preferences where no flag says it', async () => {
+  it('takes the number of simultaneous machines from the preferences when no flag sets it', async () => {
     expect((await requestOf([], { maxConcurrent: 4 })).maxConcurrent).toBe(4)
     expect((await requestOf(['--max-concurrent', '2'], { maxConcurrent: 4 })).maxConcurrent).toBe(2)
   })
@@ -129,7 +129,7 @@ describe('deploy', () => {
 })
 
 describe('plan', () => {
-  it('takes what changes the plan, and nothing that acts', async () => {
+  it('accepts the options that change the plan, and no option that acts', async () => {
     const words = ['--on', 'web', '-k', '--allow-recreate', '--allow-reboot', '--check']
     expect(await requestOf(words, {}, registerPlan)).toMatchObject({
       killObsolete: true,

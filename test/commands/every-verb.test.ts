@@ -16,7 +16,7 @@ describe.each(verbs.map((verb) => [verb.name, verb] as const))('%s', (name) => {
     expect(stdout).toContain(`hydra-ops ${name}`)
   })
 
-  it('has the flags that all have', async () => {
+  it('has the common flags', async () => {
     const { stdout } = await runCli(compound.includes(name) ? [name, 'list', '--help'] : [name, '--help'])
     for (const flag of ['--state', '--debug', '--no-color']) expect(stdout).toContain(flag)
     expect(stdout.includes('--json')).toBe(!withoutJson.includes(name))

@@ -19,8 +19,8 @@ afterEach(() => hydra.ops.cleanup())
 
 const run = (...argv: string[]): Promise<CliRun> => runCli(argv, { ops: hydra.ops })
 
-describe('hydra', () => {
-  it('alone shows where Hydra is, as hydra url does, with -d before or after', async () => {
+describe('the verb hydra', () => {
+  it('shows the address of Hydra without a subcommand, as hydra url does, with -d before or after', async () => {
     const uuid = (await hydra.ops.store.resolve(undefined)).uuid
     for (const argv of [
       ['hydra'],
@@ -50,27 +50,30 @@ describe('hydra', () => {
     [['hydra', 'user', 'add'], "missing required argument 'name'"],
     [['hydra', 'user', 'add', 'bob', '--rloe', 'admin'], 'did you mean --role?'],
     [['hydra', 'user', 'add', 'bob', '--generate', '--password-stdin'], 'one password, from one source'],
-  ])('with a mistake says what was meant: %j', async (argv, sentence) => {
+  ])('suggests the intended word: %j', async (argv, sentence) => {
     const { code, stderr, stdout } = await run(...argv)
     expect([code, stdout]).toEqual([2, ''])
     expect(stderr).toContain(sentence)
   })
 
-  it.each(['url', 'open', 'password', 'user'])('%s explains itself with an example', async (part) => {
+  it.each(['url', 'open', 'password', 'user'])('explains its subcommand %s with an example', async (part) => {
     const { code, stdout } = await run('hydra', part, '--help')
     expect(code).toBe(0)
     expect(stdout).toMatch(new RegExp(`\\nExamples?:\\n {2}hydra-ops hydra ${part}`))
   })
 
-  it.each(['list', 'add', 'set-password', 'password'])('user %s does so too', async (part) => {
-    const { stdout } = await run('hydra', 'user', part, '--help')
-    expect(stdout).toMatch(new RegExp(`\\nExamples?:\\n[^]*hydra-ops hydra user ${part}`))
-    expect(stdout).toContain('--json')
-  })
+  it.each(['list', 'add', 'set-password', 'password'])(
+    'explains its subcommand user %s with an example',
+    async (part) => {
+      const { stdout } = await run('hydra', 'user', part, '--help')
+      expect(stdout).toMatch(new RegExp(`\\nExamples?:\\n[^]*hydra-ops hydra user ${part}`))
+      expect(stdout).toContain('--json')
+    },
+  )
 })
 
-describe('hydra user', () => {
-  it('list shows the users as a table, as lines, as JSON', async () => {
+describe('the verb hydra user', () => {
+  it('shows the users by list as a table, as lines, as JSON', async () => {
     const table = await run('hydra', 'user', 'list')
     expect(table.code).toBe(0)
     expect(table.stdout).toMatch(
@@ -87,7 +90,7 @@ describe('hydra user', () => {
     ])
   })
 
-  it('add takes what is piped to it for the password', async () => {
+  it('reads the password for add from a pipe', async () => {
     const { signal } = hydra.ops
     const piped = async () => 'not reached'
     Object.assign(hydra.ops, { questions: { ...hydra.ops.questions, piped } })
@@ -114,7 +117,7 @@ describe('hydra user', () => {
     })
   })
 
-  it('add of a password that is made up says how to see it, and shows it then', async () => {
+  it('reports by add where to see a generated password, and shows it then', async () => {
     const { stderr } = await run('hydra', 'user', 'add', 'bob', '--generate')
     expect(stderr).toContain("made user 'bob' on machine 'ci'; hydra-ops hydra password bob shows it\n")
     const shown = await run('hydra', 'password', 'bob')
@@ -122,7 +125,7 @@ describe('hydra user', () => {
     expect((await run('hydra', 'user', 'password', 'bob')).stdout).toBe(shown.stdout)
   })
 
-  it('set-password takes a file', async () => {
+  it('reads a file by set-password', async () => {
     const file = join(hydra.ops.folder, 'password')
     writeFileSync(file, 'new\n')
     const { code, stdout } = await run(
@@ -139,7 +142,7 @@ describe('hydra user', () => {
     expect(hydra.users.get('alice')?.password).toBe('new')
   })
 
-  it('exits with 4 when the machine does not answer, and 5 when somebody else writes', async () => {
+  it('exits with 4 when the machine does not answer, and with 5 when another process writes', async () => {
     const { store, hypervisor } = hydra.ops
     const { uuid } = await store.resolve(undefined)
     await store.lock(uuid, async () => {

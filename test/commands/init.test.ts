@@ -19,8 +19,8 @@ afterEach(() => {
 
 const run = (...argv: string[]) => runCli(argv, { ops })
 
-describe('init', () => {
-  it('alone lists its templates', async () => {
+describe('the verb init', () => {
+  it('lists its templates without an argument', async () => {
     expect((await run('init')).stdout).toMatch(/\| hydra +\| a whole Hydra on one Debian machine/)
     expect((await run('init', '--plain')).stdout).toMatch(/^hydra\ta whole Hydra/)
     expect(JSON.parse((await run('init', '--json')).stdout)).toEqual([
@@ -28,7 +28,7 @@ describe('init', () => {
     ])
   })
 
-  it('of what is no template says which was meant', async () => {
+  it('suggests the intended template for an unknown name', async () => {
     const { code, stderr } = await run('init', 'hdyra', '--admin', 'alice')
     expect(code).toBe(2)
     expect(stderr).toContain("unknown option '--admin'")
@@ -37,7 +37,7 @@ describe('init', () => {
     )
   })
 
-  it('hydra ends with the next two commands on standard output', async () => {
+  it('ends for hydra with the next two commands on standard output', async () => {
     const file = join(folder, 'hydra.nix')
     expect(await run('init', 'hydra', file, '--admin', 'alice', '--state', '/s')).toEqual({
       code: 0,
@@ -47,7 +47,7 @@ describe('init', () => {
     expect(readFileSync(file, 'utf8')).toContain('userName = "alice";')
   })
 
-  it('hydra tells scripts the same as JSON, with flags before the verb too', async () => {
+  it('gives scripts the same for hydra as JSON, with flags before the verb too', async () => {
     const file = join(folder, 'hydra.nix')
     const { code, stdout } = await run('--state', '/s', 'init', 'hydra', file, '--admin', 'alice', '--json')
     expect(code).toBe(0)
@@ -58,7 +58,7 @@ describe('init', () => {
     })
   })
 
-  it('hydra explains every flag, with examples', async () => {
+  it('explains every flag of hydra, with examples', async () => {
     const { stdout } = await run('init', 'hydra', '--help')
     for (const flag of [
       'provider',
@@ -75,7 +75,7 @@ describe('init', () => {
     expect(stdout).toMatch(/\nExamples:\n {2}hydra-ops init hydra\n/)
   })
 
-  it('hydra without a terminal says which flags are missing', async () => {
+  it('names the missing flags of hydra without a terminal', async () => {
     const { code, stderr } = await run('init', 'hydra', join(folder, 'x.nix'), '--provider', 'none')
     expect(code).toBe(2)
     expect(stderr).toContain('not given: --target-host HOST, --host-name NAME, --admin NAME\nhint: ')

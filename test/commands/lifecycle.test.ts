@@ -10,7 +10,7 @@ import { exit, succeed } from '../fakes/fake-ssh.js'
 import { type CliRun, runCli } from './run-cli.js'
 
 /** The whole life of a deployment on made-up machines, one verb after the other. */
-describe('from create to delete', () => {
+describe('the life of a deployment', () => {
   let ops: FakeOps
   let folder: string
   let uuid: string
@@ -33,7 +33,7 @@ describe('from create to delete', () => {
   const cli = (...argv: string[]) => runCli(argv, { ops })
   const table = (run: CliRun) => run.stdout.split('\n').filter((line) => line.startsWith('|'))
 
-  it('create prints the UUID and nothing else', async () => {
+  it('begins with create, which prints the UUID and nothing else', async () => {
     const { code, stdout, stderr } = await cli('create', join(folder, 'net.nix'), '-d', 'lab')
     uuid = stdout.trim()
     expect([code, stdout, stderr]).toEqual([
@@ -43,7 +43,7 @@ describe('from create to delete', () => {
     ])
   })
 
-  it('create refuses the name the second time, and takes it with --or-modify', async () => {
+  it('refuses a second create of the name, and accepts it with --or-modify', async () => {
     const { code, stderr } = await cli('create', join(folder, 'net.nix'), '-d', 'lab')
     expect(code).toBe(2)
     expect(stderr).toContain(`there is a deployment 'lab' already (${uuid})`)
@@ -51,19 +51,19 @@ describe('from create to delete', () => {
     expect(JSON.parse(again.stdout)).toEqual({ uuid, name: 'lab', created: false })
   })
 
-  it('list shows it', async () => {
+  it('shows the deployment by list', async () => {
     expect((await cli('list', '--plain')).stdout).toBe(`${uuid}\tlab\t\t0\t\n`)
     expect(JSON.parse((await cli('list', '--json')).stdout)).toMatchObject({ deployments: [{ name: 'lab' }] })
   })
 
-  it('info shows machines that are still missing', async () => {
+  it('shows the missing machines by info', async () => {
     const { code, stdout } = await cli('info')
     expect(code).toBe(0)
     expect(stdout).toContain('Network description: Two machines\n')
     expect(stdout).toMatch(/\| web +\| Missing \/ New \| fake/)
   })
 
-  it('plan says what would happen, on standard output, and does nothing', async () => {
+  it('prints a plan on standard output, and plan does nothing', async () => {
     const { code, stdout } = await cli('plan')
     expect(code).toBe(0)
     expect(stdout).toMatch(/^web {3}fake +create/m)
@@ -74,7 +74,7 @@ describe('from create to delete', () => {
     expect((await cli('deploy', '--dry-run')).stdout).toBe(stdout)
   })
 
-  it('deploy makes them: plan and progress on standard error, results on standard output', async () => {
+  it('makes the machines by deploy: plan and progress on standard error, results on standard output', async () => {
     const run = await cli('deploy')
     expect(run.code).toBe(0)
     expect(run.stderr).toMatch(/^web {3}fake +create/m)
@@ -86,13 +86,13 @@ describe('from create to delete', () => {
     ])
   })
 
-  it('deploy again says Up-to-date', async () => {
+  it('reports Up-to-date at a second deploy', async () => {
     const { code, stdout } = await cli('deploy')
     expect(code).toBe(0)
     expect(stdout).toContain('Up-to-date: nothing was changed')
   })
 
-  it('info shows them up and current, with what they publish', async () => {
+  it('shows by info that the machines are up and current, with their published ports', async () => {
     const { stdout } = await cli('info', '-d', uuid.slice(0, 6))
     expect(stdout).toMatch(/\| web +\| Up \/ Up-to-date \| fake/)
     expect(stdout).toContain('Published:\n  web  http://127.0.0.1:18080/\n')
@@ -100,7 +100,7 @@ describe('from create to delete', () => {
     expect(plain[1]).toMatch(/^web\tUp\tfake\thydra-ops-/)
   })
 
-  it('info of a broken expression shows what is known, then what is wrong with it', async () => {
+  it('shows by info of a broken expression the known facts, then the error', async () => {
     const { evaluate } = ops.nix
     ops.nix.evaluate = async () => {
       throw usageError("net.nix:1:3: syntax error, unexpected ';'")
@@ -112,13 +112,13 @@ describe('from create to delete', () => {
     expect(stderr).toBe("error: net.nix:1:3: syntax error, unexpected ';'\n")
   })
 
-  it('check finds nothing wrong', async () => {
+  it('has no fault in check', async () => {
     const { code, stdout } = await cli('check')
     expect(code).toBe(0)
     expect(stdout).toMatch(/\| web +\| Yes/)
   })
 
-  it('ssh-for-each returns the largest status', async () => {
+  it('returns the largest status from ssh-for-each', async () => {
     ops.ssh.answer('run the command', ({ machine }) => (machine === 'web' ? exit(3) : exit(1)))
     expect((await cli('ssh-for-each', 'false')).code).toBe(3)
     const { code, stdout } = await cli('ssh-for-each', '--json', '--on', 'db', '--', 'false')
@@ -126,12 +126,12 @@ describe('from create to delete', () => {
     expect((await cli('ssh-for-each', '--on', 'dbb', 'x')).code).toBe(2)
   })
 
-  it('ssh says 2 for a wrong name', async () => {
+  it('exits with 2 from ssh to a wrong name', async () => {
     const { code, stderr } = await cli('ssh', 'wbe', '--', 'x')
     expect([code, stderr]).toEqual([2, expect.stringContaining("did you mean 'web'?")])
   })
 
-  it('plan and deploy --dry-run exit with 3 when a machine cannot be planned', async () => {
+  it('exits with 3 from plan and deploy --dry-run when a machine cannot be planned', async () => {
     ops.ssh.hostKeys.set('db', 'another key')
     const runs = [await cli('plan'), await cli('deploy', '--dry-run'), await cli('plan', '--json')]
     ops.ssh.hostKeys.clear()
@@ -140,7 +140,7 @@ describe('from create to delete', () => {
     expect((await cli('plan')).code).toBe(0)
   })
 
-  it('stop and start them', async () => {
+  it('includes stop and start', async () => {
     expect((await cli('stop', '--include', 'web')).code).toBe(0)
     expect(ops.hypervisor.listing().running).toHaveLength(1)
     expect((await cli('check')).code).toBe(0)
@@ -148,7 +148,7 @@ describe('from create to delete', () => {
     expect(ops.hypervisor.listing().running).toHaveLength(2)
   })
 
-  it('a machine that fails is 3, with the reason', async () => {
+  it('exits with 3 when a machine fails, with the reason', async () => {
     ops.nix.brokenCopies.add('db')
     ops.nix.network = fakeNetwork([
       fakeMachine('web', { version: 'v2' }),
@@ -162,13 +162,13 @@ describe('from create to delete', () => {
     expect((await cli('deploy', '--retry-failed')).code).toBe(0)
   })
 
-  it('set-args and modify are remembered', async () => {
+  it('remembers the changes of set-args and modify', async () => {
     expect((await cli('set-args', '--argstr', 'motd', 'hi')).stderr).toBe('arguments now: motd\n')
     expect((await cli('modify', '-n', 'lab2')).code).toBe(0)
     expect((await ops.store.resolve('lab2')).args).toEqual({ motd: '"hi"' })
   })
 
-  it('history tells what was done', async () => {
+  it('is recorded in history', async () => {
     const events = JSON.parse((await cli('history', '--json')).stdout).map(
       (entry: { event: string }) => entry.event,
     )
@@ -176,7 +176,7 @@ describe('from create to delete', () => {
     expect((await cli('history', '--plain', '-n', '1')).stdout).toMatch(/\ttester@testhost\t\tmodify\tdone\t/)
   })
 
-  it('config keeps preferences', async () => {
+  it('keeps preferences by config', async () => {
     expect((await cli('config', 'set', 'deployment', 'lab2')).code).toBe(0)
     expect((await cli('config', 'get', 'deployment')).stdout).toBe('lab2\n')
     expect((await cli('config', 'set', 'deployment', 'labb2')).code).toBe(2)
@@ -184,12 +184,12 @@ describe('from create to delete', () => {
     expect((await cli('config', 'list')).stdout).toContain('deployment = (not set)\n')
   })
 
-  it('delete refuses while machines remain', async () => {
+  it('does not end by delete while machines remain', async () => {
     const { code, stderr } = await cli('delete', '--yes')
     expect([code, stderr]).toEqual([2, expect.stringContaining("'lab2' still has machines: ")])
   })
 
-  it('destroy refuses without a terminal, and with --yes leaves nothing', async () => {
+  it('refuses destroy without a terminal, and with --yes leaves nothing', async () => {
     const refused = await cli('destroy')
     expect(refused.code).not.toBe(0)
     expect(ops.hypervisor.listing().domains).toHaveLength(2)
@@ -199,7 +199,7 @@ describe('from create to delete', () => {
     expect(ops.hypervisor.listing()).toMatchObject({ domains: [], disks: [] })
   })
 
-  it('delete forgets it', async () => {
+  it('ends with delete', async () => {
     const { code, stderr } = await cli('delete', '--yes')
     expect([code, stderr]).toEqual([0, "deleted deployment 'lab2'\n"])
     expect((await cli('list', '--plain')).stdout).toBe('')

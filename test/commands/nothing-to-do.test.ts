@@ -43,7 +43,7 @@ describe('a verb that finds no machine', () => {
     expect(await cli(...argv, '--plain')).toEqual({ code: 0, stdout: '', stderr: '' })
   })
 
-  it('says so after a deploy, with the reason where one is known', async () => {
+  it('says so after a deploy, with the reason when it is known', async () => {
     await deploy(ops, standardRequest)
     const retried = await cli('deploy', '--retry-failed')
     expect([retried.code, retried.stdout]).toEqual([0, ''])
@@ -56,7 +56,7 @@ describe('a verb that finds no machine', () => {
 })
 
 describe('deploy --retry-failed', () => {
-  it('says that it is about the selected machines, where the last deploy failed on another', async () => {
+  it('mentions its selection when the last deploy failed on an unselected machine', async () => {
     await deploy(ops, standardRequest)
     const { uuid } = await ops.store.resolve('net')
     await ops.store.lock(uuid, async (held) =>
@@ -70,8 +70,8 @@ describe('deploy --retry-failed', () => {
   })
 })
 
-describe('destroy of machines of which nothing was made', () => {
-  it('tells for each that there was nothing, forgets it, and asks about those that are there only', async () => {
+describe('destroy of machines without any resource', () => {
+  it('reports for each machine that there was nothing, forgets it, and asks only about existing machines', async () => {
     ops.ssh.ensureKeyPair = async (file) => {
       if (file.includes('ssh_host')) throw new Error('as if it ended here')
       return 'ssh-ed25519 AAAA'
@@ -87,7 +87,7 @@ describe('destroy of machines of which nothing was made', () => {
     expect((await ops.store.resolve('net')).machines).toEqual({})
   })
 
-  it('still removes what a crash left before it was recorded', async () => {
+  it('still removes the leftovers of a crash that were never recorded', async () => {
     await deploy(ops, standardRequest)
     const { uuid } = await ops.store.resolve('net')
     await ops.store.lock(uuid, async (held) =>

@@ -19,8 +19,8 @@ async function failing(error: unknown, ...flags: string[]) {
   }
 }
 
-describe('verbs', () => {
-  it('are all in the help, on standard output', async () => {
+describe('the list of verbs', () => {
+  it('is in the help, on standard output', async () => {
     const { code, stdout, stderr } = await runCli(['--help'])
     expect(code).toBe(0)
     expect(stderr).toBe('')
@@ -29,13 +29,13 @@ describe('verbs', () => {
     expect(stdout).not.toContain('rollback')
   })
 
-  it('are asked for when none is given', async () => {
+  it('is offered when no verb is given', async () => {
     const { code, stdout, stderr } = await runCli([])
     expect([code, stdout]).toEqual([2, ''])
     expect(stderr).toBe('error: which verb?\nhint: hydra-ops --help lists the verbs\n')
   })
 
-  it('are not taken from a flag', async () => {
+  it('is not matched against a flag', async () => {
     const { code, stderr } = await runCli(['--yse'])
     expect(code).toBe(2)
     expect(stderr).toContain("there is no verb, only '--yse'")
@@ -56,33 +56,33 @@ describe('verbs', () => {
     ['depoly', 'deploy'],
     ['destory', 'destroy'],
     ['chek', 'check'],
-  ])('of peers and mistyped ones get a suggestion: %s', async (word, meant) => {
+  ])('suggests one for verbs of peers and mistyped verbs: %s', async (word, meant) => {
     const { code, stderr } = await runCli([word, '-d', 'lab'])
     expect(code).toBe(2)
     expect(stderr).toBe(`error: there is no verb '${word}'\nhint: did you mean: hydra-ops ${meant}\n`)
   })
 
-  it('that nobody could mean point to the list', async () => {
+  it('is named in the hint for an unrecognisable verb', async () => {
     expect((await runCli(['xyzzyxyzzy'])).stderr).toContain('hint: hydra-ops --help lists the verbs')
   })
 })
 
-describe('verbs with parts', () => {
-  it.each(['image', 'config'])('ask for the part: %s', async (verb) => {
+describe('a verb with parts', () => {
+  it.each(['image', 'config'])('asks for the part: %s', async (verb) => {
     const { code, stdout, stderr } = await runCli([verb])
     expect([code, stdout]).toEqual([2, ''])
     expect(stderr).toBe(`error: which part of '${verb}'?\nhint: hydra-ops ${verb} --help\n`)
   })
 })
 
-describe('flags', () => {
-  it('that are mistyped get a suggestion, and nothing is opened', async () => {
+describe('a wrong flag', () => {
+  it('gets a suggestion when it is mistyped, and nothing is opened', async () => {
     const { code, stdout, stderr } = await runCli(['destroy', '--yse'])
     expect([code, stdout]).toEqual([2, ''])
     expect(stderr).toBe("error: unknown option '--yse'\nhint: did you mean --yes?\n")
   })
 
-  it('that are unknown point to the help of the verb', async () => {
+  it('points to the help of the verb when it is unknown', async () => {
     expect((await runCli(['list', '--quux'])).stderr).toBe(
       "error: unknown option '--quux'\nhint: hydra-ops list --help\n",
     )
@@ -98,7 +98,7 @@ describe('flags', () => {
     [['setup', 'rnu', 'nix'], 'Allowed choices are status, run'],
     [['image', 'biuld', 'debian-12'], "unknown command 'biuld'"],
     [['config', 'get'], "missing required argument 'key'"],
-  ])('and arguments that are wrong exit with 2: %j', async (argv, sentence) => {
+  ])('exits with 2, and so does a wrong argument: %j', async (argv, sentence) => {
     const { code, stderr } = await runCli(argv)
     expect(code).toBe(2)
     expect(stderr).toContain(sentence)
@@ -106,7 +106,7 @@ describe('flags', () => {
   })
 
   it.each(['--boot', '--test', '--dry-activate', '--on-degraded'])(
-    'for NixOS wait for it: %s',
+    'is rejected as one for NixOS, which is not supported yet: %s',
     async (flag) => {
       const { code, stderr } = await runCli(['deploy', flag])
       expect(code).toBe(2)
@@ -116,22 +116,22 @@ describe('flags', () => {
   )
 })
 
-describe('errors', () => {
+describe('an error', () => {
   it.each([
     [failure('X', 'no'), 1],
     [unreachable('web', 'no'), 4],
     [locked('no'), 5],
     [interrupted('no'), 130],
-  ])('exit as they say: %s', async (error, code) => {
+  ])('exits with its own status: %s', async (error, code) => {
     expect((await failing(error)).code).toBe(code)
   })
 
-  it('are a sentence, the evidence and what to try', async () => {
+  it('is a sentence, the evidence and a remedy', async () => {
     const error = failure('X', 'it broke', { detail: 'line 1\nline 2', hint: 'mend it' })
     expect((await failing(error)).stderr).toBe('error: it broke\n  line 1\n  line 2\nhint: mend it\n')
   })
 
-  it('that are bugs say so and exit with 70, with a stack only for --debug', async () => {
+  it('says so when it is a bug, and exits with 70, with a stack only for --debug', async () => {
     const quiet = await failing(new TypeError('x is undefined'))
     expect(quiet.code).toBe(70)
     expect(quiet.stderr).toContain('this is a bug of hydra-ops: x is undefined')
@@ -148,7 +148,7 @@ describe('errors', () => {
 })
 
 describe('interruption', () => {
-  it('turns what breaks because of it into 130, and is announced once', async () => {
+  it('turns its consequences into 130, and is announced once', async () => {
     const controller = new AbortController()
     const ops = await createFakeOps({
       parts: {
@@ -167,7 +167,7 @@ describe('interruption', () => {
 })
 
 describe('check', () => {
-  it('keeps its small statuses for the bit mask: wrong use is 64, its own failure 69', async () => {
+  it('keeps its small statuses for the bit mask: wrong usage is 64, its own failure 69', async () => {
     expect((await runCli(['check', '--yse'])).code).toBe(64)
     const ops = await createFakeOps()
     expect((await runCli(['check', '-d', 'nowhere'], { ops })).code).toBe(64)

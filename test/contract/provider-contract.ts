@@ -37,7 +37,7 @@ export function providerContract<C, A, H>(name: string, options: ContractOptions
     afterAll(() => harness?.cleanup())
     const current = () => harness
 
-    it('says truly whether it makes machines', () => {
+    it('reports correctly whether it makes machines', () => {
       expect(harness.provider.makesMachines).toBe(options.makesMachines)
     })
     configContract(current)
@@ -72,7 +72,7 @@ function configContract<C, A, H>(current: Current<C, A, H>): void {
 }
 
 function allocationContract<C, A, H>(current: Current<C, A, H>): void {
-  it('allocates the same when asked again, and keeps what it is told it had', async () => {
+  it('allocates the same when asked again, and keeps its earlier allocations', async () => {
     const { provider, makeResource } = current()
     const request = allocationRequest(await makeResource())
     const first = await provider.allocate(request)
@@ -80,7 +80,7 @@ function allocationContract<C, A, H>(current: Current<C, A, H>): void {
     expect(await provider.allocate({ ...request, known: first })).toEqual(first)
   })
 
-  it('moves off the ports that others have, and then stays where it is', async () => {
+  it('moves off the ports of others, and then stays where it is', async () => {
     const { provider, makeResource } = current()
     const request = allocationRequest(await makeResource())
     const takenPorts = new Set(provider.ports(await provider.allocate(request)))
@@ -123,7 +123,7 @@ function lifeContract<C, A, H>(current: Current<C, A, H>, makesMachines: boolean
     await provider.destroy(made, run)
   })
 
-  it('destroys what is there, and succeeds when it is gone already', async () => {
+  it('destroys an existing machine, and succeeds when the machine is gone already', async () => {
     const { provider, run, makeResource, listing } = current()
     const before = await listing()
     const resource = await makeResource()
@@ -134,7 +134,7 @@ function lifeContract<C, A, H>(current: Current<C, A, H>, makesMachines: boolean
     expect(await listing()).toEqual(before)
   })
 
-  it('tells how the machine is reached, by its name and with its pinned key', async () => {
+  it('reports how the machine is reached, by its name and with its pinned key', async () => {
     const { provider, run, makeResource } = current()
     const resource = await makeResource()
     const target = await provider.target(resource, run)
@@ -170,7 +170,7 @@ function makingContract<C, A, H>(current: Current<C, A, H>): void {
     expect(await seen(made)).toBe('absent')
   })
 
-  it('destroys a running machine, and one whose handle was lost', async () => {
+  it('destroys a running machine, and a machine whose handle was lost', async () => {
     const { provider, run, makeResource, listing } = current()
     const before = await listing()
     const resource = await makeResource()
@@ -195,7 +195,7 @@ function makingContract<C, A, H>(current: Current<C, A, H>): void {
     await provider.destroy(changed, run)
   })
 
-  it('lists what it made with the deployment and machine it belongs to', async () => {
+  it('lists its own resources with their deployment and machine', async () => {
     const { provider, run, makeResource } = current()
     const resource = await makeResource()
     const made = { ...resource, handle: (await reconcile(current(), resource)).handle }
@@ -234,7 +234,7 @@ function crashContract<C, A, H>(current: Current<C, A, H>): void {
     })
   }
 
-  it('leaves nothing behind when what a crash left is destroyed', async () => {
+  it('leaves nothing behind when the leftovers of a crash are destroyed', async () => {
     const { provider, run, makeResource, listing } = current()
     const before = await listing()
     const resource = await makeResource()
@@ -245,7 +245,7 @@ function crashContract<C, A, H>(current: Current<C, A, H>): void {
 }
 
 function foreignContract<C, A, H>(current: Current<C, A, H>): void {
-  it('does not touch what has its name and not its mark, and names it', async () => {
+  it('does not touch a resource with its name and without its mark, and names it', async () => {
     const { provider, run, makeResource, createForeign } = current()
     if (createForeign === undefined)
       throw new Error('the harness of a provider that makes machines makes foreign ones')

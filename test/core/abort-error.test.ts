@@ -53,7 +53,7 @@ it.each(waits)(
   },
 )
 
-it('the error that a signal was fired with is the one that is shown', async () => {
+it('the error of a fired signal is the error that is shown', async () => {
   const signal = AbortSignal.abort(failure('LOST', 'the connection is lost'))
   expect(await errorOf(() => throwIfAborted(signal))).toMatchObject({ code: 'LOST' })
 })

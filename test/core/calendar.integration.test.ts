@@ -69,7 +69,7 @@ function byCron(line: string, after: Date): number[] {
 
 const moment = fc.date({ min: new Date('2020-01-01'), max: new Date('2035-01-01'), noInvalidDate: true })
 
-it('a line of cron goes off when cron would, whatever its fields', () => {
+it('a line of cron fires at the times of cron, whatever its fields', () => {
   fc.assert(
     fc.property(cronLine, moment, (line, time) => {
       const after = new Date(Math.floor(time.getTime() / 1_000) * 1_000)
@@ -111,7 +111,7 @@ const piece = fc.oneof(
   fc.tuple(fc.nat(14), fc.nat(33)).map(([month, day]) => `${month}~${day}`),
 )
 
-it('systemd takes every calendar event that is taken here', () => {
+it('every calendar event that is accepted here is accepted by systemd', () => {
   fc.assert(
     fc.property(fc.array(piece, { minLength: 1, maxLength: 3 }), (pieces) => {
       const text = pieces.join(' ')

@@ -45,7 +45,7 @@ describe('a calendar event of systemd', () => {
     '03:15 daily',
     '03:15 C%T',
     '10..5:00',
-  ])('is refused where systemd would refuse it: %j', (given) => {
+  ])('is refused when systemd would refuse it: %j', (given) => {
     expect(calendarOf(given)).toEqual({ problem: expect.stringContaining('expected a calendar event') })
   })
 })
@@ -77,7 +77,7 @@ describe('a line of cron', () => {
     expect(calendarOf(given)).toEqual({ events: [event] })
   })
 
-  it('that restricts both kinds of days goes off on either of them, so it is two events', () => {
+  it('fires on either kind of day when it restricts both, and becomes two events', () => {
     expect(calendarOf('15 3 1,15 * Fri')).toEqual({ events: ['*-*-1,15 3:15:00', 'Fri *-*-* 3:15:00'] })
   })
 
@@ -95,7 +95,7 @@ describe('a line of cron', () => {
     ['0 0 * * 1-2-3', 'expected numbers, ranges'],
     ['15 3 * * * root', 'five fields'],
     ['@reboot', '@reboot is no time of cron that recurs'],
-  ])('is refused where cron would refuse it, or no calendar says it: %s', (given, why) => {
+  ])('is refused when cron would refuse it, or when no calendar event expresses it: %s', (given, why) => {
     expect(calendarOf(given)).toEqual({ problem: expect.stringContaining(why) })
   })
 })

@@ -29,8 +29,8 @@ const read: readonly (readonly [string, string, readonly string[]])[] = [
   ['nothing', '', []],
 ]
 
-describe('the options that a text of hydra.conf sets', () => {
-  it.each(read)('are told of %s', (_, text, options) => {
+describe('the list of options that a text of hydra.conf sets', () => {
+  it.each(read)('is read from %s', (_, text, options) => {
     expect([...optionsSetBy(text)]).toEqual(options)
   })
 })

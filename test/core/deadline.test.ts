@@ -15,7 +15,7 @@ describe('a signal with a deadline', () => {
     vi.useRealTimers()
   })
 
-  it('fires when the time is over, and tells that from a cancel', () => {
+  it('fires when the time is over, and tells a deadline from a cancel', () => {
     const cancel = new AbortController()
     const late = withDeadline(cancel.signal, 500)
     vi.advanceTimersByTime(499)
@@ -25,7 +25,7 @@ describe('a signal with a deadline', () => {
     expect(late.signal.reason).toMatchObject({ name: 'TimeoutError', message: 'nothing within 0.5 s' })
   })
 
-  it('fires with the signal it was made from, for the same reason, also when that one fired before', () => {
+  it('fires with its parent signal, for the same reason, also when the parent fired before', () => {
     const cancel = new AbortController()
     const before = withDeadline(cancel.signal, 500)
     cancel.abort(new Error('Ctrl-C'))
@@ -48,7 +48,7 @@ describe('a signal with a deadline', () => {
     expect(vi.getTimerCount()).toBe(0)
   })
 
-  it('does not fire once it was stopped', () => {
+  it('does not fire once it is stopped', () => {
     const late = withDeadline(new AbortController().signal, 500)
     late.stop()
     vi.advanceTimersByTime(1_000)
@@ -67,7 +67,7 @@ describe('the garbage collector', () => {
     return Promise.race([fired, new Promise<boolean>((resolve) => setTimeout(() => resolve(false), 100))])
   }
 
-  it('leaves a deadline as it is, but not the combination that Node offers', async () => {
+  it('keeps a deadline, but not the combination that Node offers', async () => {
     const { signal } = new AbortController()
     const plain = () => AbortSignal.any([signal, AbortSignal.timeout(50)])
     expect(await firesAfterCollection(plain)).toBe(false)

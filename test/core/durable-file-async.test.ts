@@ -64,7 +64,7 @@ async function fileWith(text: string) {
   return { folder, file, backup }
 }
 
-describe('a file that is added', () => {
+describe('an added file', () => {
   it('is its own backup, for its owner alone', async () => {
     const { folder, file, backup } = await fileWith('one')
     for (const each of [file, backup]) {
@@ -74,7 +74,7 @@ describe('a file that is added', () => {
     expect(fs.readdirSync(folder).sort()).toEqual(['web.json', 'web.json.bak'])
   })
 
-  it('is not there where its backup cannot be made', async () => {
+  it('does not exist when its backup cannot be made', async () => {
     const file = join(temporaryFolder(), 'web.json')
     disk.faults.link = 'ENOSPC'
     await expect(addFile(file, 'one', `${file}.bak`)).rejects.toMatchObject({ code: 'DISK_FULL' })
@@ -82,8 +82,8 @@ describe('a file that is added', () => {
   })
 })
 
-describe('a file that is replaced', () => {
-  it('is on the disk before it has its name, and its name is on the disk when the promise is fulfilled', async () => {
+describe('a replaced file', () => {
+  it('is on the disk before it has its name, and the name is on the disk when the promise is fulfilled', async () => {
     const { file, backup } = await fileWith('one')
     await replaceFile(file, 'two', backup)
     const steps = disk.calls.filter((call) => !call.startsWith('remove'))
@@ -109,7 +109,7 @@ describe('a file that is replaced', () => {
     expect(fs.readdirSync(folder).sort()).toEqual(['web.json', 'web.json.bak'])
   })
 
-  it('does not believe a write that succeeded and was cut short', async () => {
+  it('is not trusted when a successful write was cut short', async () => {
     const { folder, file, backup } = await fileWith('one')
     disk.faults.write = (data) => data.slice(0, 2)
     await expect(replaceFile(file, 'two', backup)).rejects.toMatchObject({
@@ -125,7 +125,7 @@ describe('a file that is replaced', () => {
     ['ENOSPC', 'DISK_FULL', 'no space left on the disk'],
     ['EDQUOT', 'DISK_FULL', 'the disk quota is used up'],
     ['EIO', 'FILE', 'the disk reports an input/output error'],
-  ])('stays as it was where the disk answers %s, which one sentence says', async (errno, code, why) => {
+  ])('stays unchanged when the disk answers %s, and one sentence says so', async (errno, code, why) => {
     const { folder, file, backup } = await fileWith('one')
     disk.faults.sync = errno
     await expect(replaceFile(file, 'two', backup)).rejects.toMatchObject({
@@ -136,22 +136,22 @@ describe('a file that is replaced', () => {
     expect(fs.readdirSync(folder).sort()).toEqual(['web.json', 'web.json.bak'])
   })
 
-  it.each(['EINVAL', 'ENOTSUP', 'EOPNOTSUPP'])('is taken where a folder answers %s', async (errno) => {
+  it.each(['EINVAL', 'ENOTSUP', 'EOPNOTSUPP'])('is accepted when a folder answers %s', async (errno) => {
     const { file, backup } = await fileWith('one')
     disk.faults.syncFolder = errno
     await replaceFile(file, 'two', backup)
     expect(fs.readFileSync(file, 'utf8')).toBe('two')
   })
 
-  it('is an error where its folder cannot be brought to the disk', async () => {
+  it('is an error when its folder cannot be flushed to the disk', async () => {
     const { file, backup } = await fileWith('one')
     disk.faults.syncFolder = 'EIO'
     await expect(replaceFile(file, 'two', backup)).rejects.toMatchObject({ code: 'FILE' })
   })
 })
 
-describe('a file that is removed', () => {
-  it('loses its backup first, and each is gone from the disk before the next step', async () => {
+describe('a removed file', () => {
+  it('loses its backup first, and each removal is on the disk before the next step', async () => {
     const { folder, file, backup } = await fileWith('one')
     await removeFile(file, backup, () => disk.calls.push('told'))
     const steps = ['remove web.json.bak', 'sync folder', 'told', 'remove web.json', 'sync folder', 'told']
@@ -160,8 +160,8 @@ describe('a file that is removed', () => {
   })
 })
 
-describe('a line that is appended', () => {
-  it('is taken back where it could not be brought to the disk', async () => {
+describe('an appended line', () => {
+  it('is undone when it could not be flushed to the disk', async () => {
     const { file } = await fileWith('one\n')
     disk.faults.sync = 'ENOSPC'
     await expect(appendLine(file, 'two')).rejects.toMatchObject({ code: 'DISK_FULL' })

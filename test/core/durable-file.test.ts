@@ -44,7 +44,7 @@ function fileWith(text: string): { folder: string; file: string } {
   return { folder, file }
 }
 
-describe('replacing a file', () => {
+describe('the replacement of a file', () => {
   it('leaves the new text, mode 0600, and nothing else', () => {
     const { folder, file } = fileWith('one')
     replaceDurably(file, 'two')
@@ -53,7 +53,7 @@ describe('replacing a file', () => {
     expect(fs.readdirSync(folder)).toEqual(['state.json'])
   })
 
-  it('does not believe a write that succeeded and was cut short', () => {
+  it('does not trust a successful write that was cut short', () => {
     const { folder, file } = fileWith('one')
     faults.write = (data) => data.slice(0, 2)
     expect(() => replaceDurably(file, 'two')).toThrow(
@@ -71,22 +71,25 @@ describe('replacing a file', () => {
     ['ENOSPC', 'DISK_FULL', 'no space left on the disk'],
     ['EDQUOT', 'DISK_FULL', 'the disk quota is used up'],
     ['EIO', 'FILE', 'the disk reports an input/output error'],
-  ])('says in one sentence that the disk answers %s, and leaves everything as it was', (errno, code, why) => {
-    const { folder, file } = fileWith('one')
-    faults.sync = errno
-    expect(() => replaceDurably(file, 'two')).toThrow(
-      expect.objectContaining({
-        code,
-        message: `cannot write ${file}: ${why}; what was there before is intact`,
-      }),
-    )
-    expect(fs.readFileSync(file, 'utf8')).toBe('one')
-    expect(fs.readdirSync(folder)).toEqual(['state.json'])
-  })
+  ])(
+    'reports in one sentence that the disk answers %s, and leaves everything unchanged',
+    (errno, code, why) => {
+      const { folder, file } = fileWith('one')
+      faults.sync = errno
+      expect(() => replaceDurably(file, 'two')).toThrow(
+        expect.objectContaining({
+          code,
+          message: `cannot write ${file}: ${why}; what was there before is intact`,
+        }),
+      )
+      expect(fs.readFileSync(file, 'utf8')).toBe('one')
+      expect(fs.readdirSync(folder)).toEqual(['state.json'])
+    },
+  )
 })
 
-describe('making a new file', () => {
-  it.each(['with', 'without'])('leaves nothing of it on a full disk %s hard links', (links) => {
+describe('the creation of a file', () => {
+  it.each(['with', 'without'])('leaves nothing of the file on a full disk %s hard links', (links) => {
     const folder = temporaryFolder()
     const file = join(folder, 'new')
     if (links === 'without') faults.link = 'EPERM'
@@ -105,7 +108,7 @@ describe('making a new file', () => {
     expect(fs.readFileSync(file, 'utf8')).toBe('content')
   })
 
-  it.each(['EPERM', undefined])('leaves a file that has the name, where links end in %s', (link) => {
+  it.each(['EPERM', undefined])('leaves an existing file of that name, when links end in %s', (link) => {
     const { folder, file } = fileWith('one')
     if (link !== undefined) faults.link = link
     expect(() => createDurably(file, 'two')).toThrow(expect.objectContaining({ code: 'EEXIST' }))
@@ -114,8 +117,8 @@ describe('making a new file', () => {
   })
 })
 
-describe('a file system that cannot bring a folder to the disk', () => {
-  it.each(['EINVAL', 'ENOTSUP', 'EOPNOTSUPP'])('takes files all the same, where it answers %s', (errno) => {
+describe('a file system that cannot flush a folder to the disk', () => {
+  it.each(['EINVAL', 'ENOTSUP', 'EOPNOTSUPP'])('still accepts files, when it answers %s', (errno) => {
     faults.syncFolder = errno
     const { folder, file } = fileWith('one')
     replaceDurably(file, 'two')
@@ -124,7 +127,7 @@ describe('a file system that cannot bring a folder to the disk', () => {
     expect(fs.readFileSync(join(folder, 'new'), 'utf8')).toBe('three')
   })
 
-  it('is an error where the disk fails, and where a file itself cannot be brought there', () => {
+  it('is an error when the disk fails, and when a file itself cannot be flushed', () => {
     const { file } = fileWith('one')
     faults.syncFolder = 'EIO'
     expect(() => replaceDurably(file, 'two')).toThrow(expect.objectContaining({ code: 'FILE' }))
@@ -134,8 +137,8 @@ describe('a file system that cannot bring a folder to the disk', () => {
   })
 })
 
-describe('making a folder', () => {
-  it('is one sentence with its name where it cannot be made', () => {
+describe('the creation of a folder', () => {
+  it('fails in one sentence with the name of the folder', () => {
     const { file } = fileWith('one')
     const folder = join(file, 'keys')
     expect(() => makeFolderDurably(folder)).toThrow(
@@ -146,7 +149,7 @@ describe('making a folder', () => {
     )
   })
 
-  it('is an error where the name of the folder cannot be brought to the disk', () => {
+  it('is an error when the name of the folder cannot be flushed to the disk', () => {
     const { folder } = fileWith('one')
     faults.syncFolder = 'ENOSPC'
     expect(() => makeFolderDurably(join(folder, 'keys'))).toThrow(
@@ -156,7 +159,7 @@ describe('making a folder', () => {
 })
 
 describe('a failed file operation', () => {
-  it('is one sentence with what to try', () => {
+  it('is one sentence with a remedy', () => {
     const refused = fsFailure(Object.assign(new Error('x'), { code: 'EACCES' }), 'read', '/srv/state.json')
     expect(refused.message).toBe('cannot read /srv/state.json: permission denied')
     expect(refused.hint).toContain('ls -ld /srv/state.json')
@@ -164,7 +167,7 @@ describe('a failed file operation', () => {
     expect(full.hint).toContain('make room')
   })
 
-  it('shows an error number it has no words for', () => {
+  it('shows an error number that it has no words for', () => {
     expect(fsFailure(Object.assign(new Error('x'), { code: 'EXDEV' }), 'move', '/a').message).toBe(
       'cannot move /a: EXDEV',
     )

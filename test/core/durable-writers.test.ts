@@ -131,7 +131,7 @@ describe('the key under which secrets are hashed', () => {
 describe('a generated secret', () => {
   const file = () => generatedFile(deploymentPaths(folder, uuid), web, 'admin')
 
-  it('is on the disk, with its folder, before anybody is told of it', () => {
+  it('is on the disk, with its folder, before it is returned', () => {
     keepGeneratedSecret(file(), 'geheim')
     expectDurable(file())
     expect(disk.calls).toContain(`sync ${dirname(dirname(file()))}`)
@@ -182,7 +182,7 @@ it('a key pair is on the disk before it has its name', async () => {
 })
 
 describe('an image', () => {
-  it('is on the disk with each of its files before it counts as one', async () => {
+  it('is on the disk with each of its files before it counts as an image', async () => {
     const source = join(folder, 'vendor.qcow2')
     fs.writeFileSync(source, 'a disk')
     const root = join(folder, 'images')
@@ -209,7 +209,7 @@ describe('an image', () => {
     expect(disk.calls.slice(named)).toContain(`sync ${root}`)
   })
 
-  it('is copied for QEMU whole or not at all where it cannot be linked', () => {
+  it('is copied for QEMU whole or not at all when it cannot be linked', () => {
     const from = imageIn(join(folder, 'images'))
     const to = imageIn(join(folder, 'system'), false)
     disk.noLinks = true
@@ -219,7 +219,7 @@ describe('an image', () => {
     expect(fs.readdirSync(dirname(to.disk))).toEqual(['disk.qcow2'])
   })
 
-  it('is copied beside the copy that another process makes of it, which stays', () => {
+  it('is copied beside the copy of another process, which stays', () => {
     const from = imageIn(join(folder, 'images'))
     const to = imageIn(join(folder, 'system'), false)
     const theirs = [`${to.disk}.new`, `${to.disk}.0123456789ab.tmp`]
@@ -252,7 +252,7 @@ describe('an image', () => {
     expect(fs.readdirSync(dirname(to.disk))).toEqual([])
   })
 
-  it('is not copied over the one that another process published meanwhile', () => {
+  it('does not overwrite the copy that another process published meanwhile', () => {
     const from = imageIn(join(folder, 'images'))
     const to = imageIn(join(folder, 'system'), false)
     disk.faster = () => fs.writeFileSync(to.disk, 'a disk')

@@ -14,8 +14,8 @@ function thrownBy(action: () => unknown): unknown {
   throw new Error('nothing was thrown')
 }
 
-describe('an error of a file operation that nobody foresaw', () => {
-  it('is a sentence that names the file and why, with what to look at', () => {
+describe('an unforeseen error of a file operation', () => {
+  it('is a sentence with the file, the cause and the place to look', () => {
     const folder = mkdtempSync(join(tmpdir(), 'ho-files-'))
     const missing = join(folder, 'missing')
     expect(withFileFailure(thrownBy(() => readFileSync(missing)))).toMatchObject({
@@ -27,7 +27,7 @@ describe('an error of a file operation that nobody foresaw', () => {
     rmSync(folder, { recursive: true })
   })
 
-  it('of a full disk says so even where Node does not say which file', () => {
+  it('names a full disk even when Node does not name the file', () => {
     const full = Object.assign(new Error('ENOSPC: no space left on device, write'), {
       code: 'ENOSPC',
       syscall: 'write',
@@ -38,7 +38,7 @@ describe('an error of a file operation that nobody foresaw', () => {
     })
   })
 
-  it('leaves what is no such thing as it was', () => {
+  it('leaves any other error unchanged', () => {
     const foreseen = failure('X', 'x')
     const bug = new TypeError('x is undefined')
     const reset = Object.assign(new Error('read ECONNRESET'), { code: 'ECONNRESET', syscall: 'read' })

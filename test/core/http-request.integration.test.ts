@@ -92,7 +92,7 @@ describe('a request over a connection of ours', () => {
     expect(await seenFor(overSsh(url))).toMatchObject({ host })
   })
 
-  it('lets another Host be given, in any spelling', async () => {
+  it('allows another Host, in any spelling', async () => {
     const request = overSsh('https://127.0.0.1/', { headers: { Host: 'cache.example.org' } })
     expect(await seenFor(request)).toMatchObject({ host: 'cache.example.org' })
   })
@@ -113,7 +113,7 @@ describe('a request over a connection of ours', () => {
     await expect(httpAnswer(overSsh('http://hydra.example.org/long'))).rejects.toThrow('too long')
   })
 
-  it('ends with the time that it was given, or with a cancel, and says which', async () => {
+  it('ends at its deadline or with a cancel, and says which', async () => {
     const request = overSsh('https://hydra.example.org/never', { timeoutMs: 500 })
     await expect(httpAnswer(request)).rejects.toThrow('no answer within 0.5 s')
     const cancel = new AbortController()
@@ -122,13 +122,13 @@ describe('a request over a connection of ours', () => {
     await expect(cancelled).rejects.toMatchObject({ code: 'INTERRUPTED' })
   })
 
-  it('does not take a certificate that nobody vouches for, where it is checked', async () => {
+  it('rejects an untrusted certificate when certificates are checked', async () => {
     const request = overSsh('https://localhost/', { checkCertificate: true })
     await expect(httpStatus(request)).rejects.toMatchObject({ code: 'DEPTH_ZERO_SELF_SIGNED_CERT' })
   })
 })
 
-describe('a certificate that is vouched for', () => {
+describe('a trusted certificate', () => {
   /** Node reads whom it trusts once, when it starts. */
   const status = async (url: string) => {
     const { stdout } = await promisify(execFile)(
@@ -181,7 +181,7 @@ describe('an answer that ends too early', () => {
       )
   })
 
-  it('is none where the server does not say how long it is, or has nothing to send', async () => {
+  it('is no error when the server does not announce a length, or has nothing to send', async () => {
     for (const [rest, body] of [
       ['\r\nhello', 'hello'],
       ['content-length: 0\r\n\r\n', ''],

@@ -13,7 +13,7 @@ function says(hydra: Record<string, unknown>): string[] {
 }
 
 describe('deployment.hydra', () => {
-  it('needs nothing but to be enabled', () => {
+  it('needs only enable', () => {
     expect(HydraOptions.parse({ enable: true })).toMatchObject({
       port: 3000,
       listenHost: '127.0.0.1',
@@ -25,7 +25,7 @@ describe('deployment.hydra', () => {
     })
   })
 
-  it('takes what the documentation shows', () => {
+  it('accepts the example of the documentation', () => {
     expect(
       says({
         hostName: 'hydra.example.org',
@@ -130,7 +130,7 @@ describe('deployment.hydra', () => {
     expect(says(hydra).join('\n')).toMatch(sentence)
   })
 
-  it('never shows a password that was written where its source belongs', () => {
+  it('never shows a password that was written in place of its source', () => {
     const [say] = says({ admin: { userName: 'alice', password: 'hunter2' } })
     expect(say).toContain('deployment.hydra.admin.password')
     expect(say).not.toContain('hunter2')

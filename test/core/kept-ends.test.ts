@@ -12,13 +12,13 @@ function kept(...chunks: string[]): string {
   return ends.text()
 }
 
-describe('what is kept of an output without end', () => {
-  it('is all of it while it is short', () => {
+describe('the kept part of an endless output', () => {
+  it('is all of it while the output is short', () => {
     expect(kept()).toBe('')
     expect(kept('ab', 'cd', 'efghij')).toBe('abcdefghij')
   })
 
-  it('is its beginning and its end, with what is missing between them', () => {
+  it('is its beginning and its end, with the size of the gap between them', () => {
     expect(kept('abcdefghijklmn')).toBe('abcd\n… 4 bytes left out …\nijklmn')
     expect(kept(...'abcdefghijklmn')).toBe('abcd\n… 4 bytes left out …\nijklmn')
     expect(kept('abc', 'defghijklmn', 'op')).toBe('abcd\n… 6 bytes left out …\nklmnop')

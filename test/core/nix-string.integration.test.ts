@@ -16,7 +16,7 @@ const text = fc.oneof(
   fc.string({ unit: 'grapheme' }).map((any) => any.replaceAll('\0', '')),
 )
 
-it('Nix reads back every text as it was', async () => {
+it('every text is read back unchanged by Nix', async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(text, { minLength: 50, maxLength: 100 }), async (texts) => {
       const list = `[ ${texts.map(nixString).join(' ')} ]`

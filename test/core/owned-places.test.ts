@@ -20,8 +20,8 @@ const problems = (...paths: string[]) =>
     reserved,
   ).map(({ say }) => say)
 
-describe('a place that a definition asks for', () => {
-  it('is refused where a task writes it, with the option that does it', () => {
+describe('a place that a definition requests', () => {
+  it('is refused when a task writes it, with the option for that purpose', () => {
     expect(problems('/etc/nix/nix.conf')).toEqual([
       "set-up task 'nix' writes /etc/nix/nix.conf; use deployment.nix.extraOptions",
     ])
@@ -50,17 +50,17 @@ describe('a place that a definition asks for', () => {
     '/srv/a.b2',
     '/etc/systemd/system/gc.timer.d/own.conf',
     '/etc/systemd/system/postgresql@15-main.service.d/own.conf',
-  ])('is free beside what is reserved: %s', (path) => {
+  ])('is free beside the reserved places: %s', (path) => {
     expect(problems(path)).toEqual([])
   })
 
-  it('is refused where a folder of a reserved place must be', () => {
+  it('is refused when it must be a folder of a reserved place', () => {
     expect(problems('/etc/nix')).toEqual([
       "/etc/nix is a folder on the machine: set-up task 'nix' writes /etc/nix/nix.conf",
     ])
   })
 
-  it('is refused where another option asks for it too', () => {
+  it('is refused when another option requests it too', () => {
     const wanted = [
       { option: ['deployment', 'units', 'a.service'], path: '/etc/systemd/system/a.service' },
       {
@@ -76,7 +76,7 @@ describe('a place that a definition asks for', () => {
     ])
   })
 
-  it('may be a key where the task takes what it finds, and no file', () => {
+  it('may be a key, and no file, when the task accepts an existing file', () => {
     const place = [{ path: '/etc/nix/ci/secret', instead: 'a key', owner: 'a task', takesKey: true }]
     const at = (isKey: boolean) =>
       placeProblems([{ option: ['x'], path: '/etc/nix/ci/secret', isKey }], place).length

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { expect, it } from 'vitest'
 import { packageRoot } from '../../src/core/package-root.js'
 
-it('is the folder with package.json, in which the Nix files lie', () => {
+it('the package root is the folder with package.json and the Nix files', () => {
   expect(existsSync(join(packageRoot(), 'package.json'))).toBe(true)
   expect(existsSync(join(packageRoot(), 'nix', 'eval.nix'))).toBe(true)
 })

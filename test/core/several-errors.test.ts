@@ -7,8 +7,8 @@ import { errorOf } from '../state/temporary-store.js'
 const a = usageError("machine 'a': wrong", { machine: 'a', hint: 'mend a', detail: 'log of a' })
 const b = usageError("machine 'b': wrong", { machine: 'b', hint: 'mend b' })
 
-describe('several errors', () => {
-  it('are one that tells all of them, each hint and each detail', async () => {
+describe('a set of errors', () => {
+  it('is one error with every message, hint and detail', async () => {
     const thrown = await errorOf(() => settleAll([Promise.reject(a), Promise.resolve(1), Promise.reject(b)]))
     expect(thrown).toBeInstanceOf(OpsError)
     expect(thrown).toMatchObject({
@@ -21,12 +21,12 @@ describe('several errors', () => {
     })
   })
 
-  it('stay the one they are where there is one, or where all say the same', () => {
+  it('stays a single error when there is one, or when all say the same', () => {
     expect(severalErrors([a])).toBe(a)
     expect(severalErrors([a, usageError(a.message)])).toBe(a)
   })
 
-  it('are told once where the connection of a machine broke under several commands', () => {
+  it('is reported once when the connection of a machine broke under several commands', () => {
     const lost = (machine: string, what: string) => unreachable(machine, `${what}: connection lost`)
     expect(severalErrors([lost('a', 'read x'), lost('a', 'read y')])).toMatchObject({
       exitCode: 4,
@@ -37,25 +37,25 @@ describe('several errors', () => {
     })
   })
 
-  it('keep the machine and the code that they share, and are a failure where they differ', () => {
+  it('keeps the shared machine and code, and is a failure when they differ', () => {
     const busy = failure('PORT', "machine 'a': port taken", { machine: 'a' })
     const full = failure('NO_ROOM', "machine 'a': no room", { machine: 'a' })
     expect(severalErrors([busy, full])).toMatchObject({ code: 'SEVERAL', exitCode: 1, machine: 'a' })
     expect(severalErrors([a, full])).toMatchObject({ code: 'SEVERAL', exitCode: 1 })
   })
 
-  it('are the interruption where one of them is', () => {
+  it('is an interruption when one of them is', () => {
     const stop = interrupted()
     expect(severalErrors([a, stop, new Error('x')])).toBe(stop)
   })
 
-  it('are a bug where one of them is, and tell the others too', () => {
+  it('is a bug when one of them is, and still reports the others', () => {
     const thrown = severalErrors([a, new TypeError('x is undefined')])
     expect(thrown).not.toBeInstanceOf(OpsError)
     expect(thrown).toMatchObject({ message: "machine 'a': wrong\nx is undefined" })
   })
 
-  it('are found by a check of every item, and by work that goes on after a failure', async () => {
+  it('is collected by a check of every item, and by work that goes on after a failure', async () => {
     const refuse = (name: string) => {
       if (name !== 'c') throw usageError(`no ${name}`)
     }
@@ -69,7 +69,7 @@ describe('several errors', () => {
     expect(tried).toEqual(['a', 'b', 'c'])
   })
 
-  it('are not looked for after an interruption', async () => {
+  it('does not grow after an interruption', async () => {
     const tried: string[] = []
     const act = async (name: string) => {
       tried.push(name)
@@ -79,7 +79,7 @@ describe('several errors', () => {
     expect(tried).toEqual(['a'])
   })
 
-  it('leave what was made of every item where there are none, and nothing where there is one', async () => {
+  it('leaves the result of every item when it is empty, and no result when it has one error', async () => {
     const double = (n: number) => {
       if (n < 0) throw a
       return n * 2

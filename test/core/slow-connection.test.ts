@@ -18,16 +18,22 @@ const questions: readonly [string, string, (bounds: Bounds) => Promise<unknown>]
   ['a question to a mail server', 'no greeting', (bounds) => smtpGreeting({ connect: unmade, ...bounds })],
 ]
 
-it.each(questions)('%s ends at its deadline while the connection is still made', async (_, no, ask) => {
-  const { signal } = new AbortController()
-  await expect(ask({ signal, timeoutMs: 20 })).rejects.toThrow(`${no} within 0.02 s`)
-})
+it.each(questions)(
+  'the call %s ends at its deadline while the connection is still being made',
+  async (_, no, ask) => {
+    const { signal } = new AbortController()
+    await expect(ask({ signal, timeoutMs: 20 })).rejects.toThrow(`${no} within 0.02 s`)
+  },
+)
 
-it.each(questions)('%s ends with a cancel while the connection is still made', async (_, _no, ask) => {
-  const cancel = new AbortController()
-  const ended = expect(ask({ signal: cancel.signal, timeoutMs: 60_000 })).rejects.toMatchObject({
-    code: 'INTERRUPTED',
-  })
-  setImmediate(() => cancel.abort())
-  await ended
-})
+it.each(questions)(
+  'the call %s ends with a cancel while the connection is still being made',
+  async (_, _no, ask) => {
+    const cancel = new AbortController()
+    const ended = expect(ask({ signal: cancel.signal, timeoutMs: 60_000 })).rejects.toMatchObject({
+      code: 'INTERRUPTED',
+    })
+    setImmediate(() => cancel.abort())
+    await ended
+  },
+)

@@ -21,14 +21,14 @@ describe('suggest', () => {
     expect(suggest('de', verbs)).toBeUndefined()
   })
 
-  it('is silent when nothing is near', () => {
+  it('is silent when no word is near', () => {
     expect(suggest('frobnicate', verbs)).toBeUndefined()
     expect(suggest('', verbs)).toBeUndefined()
     expect(suggest('x', ['y'])).toBeUndefined()
     expect(suggest('web', [])).toBeUndefined()
   })
 
-  it('prefers the nearest, and of equals the first', () => {
+  it('prefers the nearest word, and the first of equals', () => {
     expect(suggest('wbe1', ['db1', 'web2', 'web1'])).toBe('web1')
     expect(suggest('web', ['web1', 'web2'])).toBe('web1')
   })

@@ -11,7 +11,7 @@ beforeEach(() => {
 afterEach(() => rmSync(folder, { recursive: true, force: true }))
 
 describe('a file for the system’s ssh', () => {
-  it('is replaced by a new one, never written over, and left alone where it is as it should be', async () => {
+  it('is replaced by a new file, never overwritten, and left alone when it is correct', async () => {
     const file = join(folder, 'ssh', 'web.config')
     await writeIfChanged(file, 'first')
     const { ino, mode } = statSync(file)
@@ -24,7 +24,7 @@ describe('a file for the system’s ssh', () => {
     expect(readdirSync(join(folder, 'ssh'))).toEqual(['web.config'])
   })
 
-  it('that cannot be written is one sentence with its name, and leaves nothing behind', async () => {
+  it('fails in one sentence with its name, and leaves nothing behind', async () => {
     mkdirSync(join(folder, 'web.config'))
     await expect(writeIfChanged(join(folder, 'web.config'), 'text')).rejects.toThrowError(
       expect.objectContaining({ code: 'FILE', message: expect.stringContaining('cannot write') }),

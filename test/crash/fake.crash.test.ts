@@ -74,7 +74,7 @@ async function afterEachPoint(verb: Verb, kind: Kind, start: string | undefined)
   )
 }
 
-describe.each(['write', 'operation'] as const)('a process that is killed after any %s', (kind) => {
+describe.each(['write', 'operation'] as const)('a deploy or destroy that is killed after any %s', (kind) => {
   let deployed: string
   beforeAll(async () => {
     base = mkdtempSync(join(tmpdir(), 'hydra-ops-crash-'))
@@ -83,13 +83,13 @@ describe.each(['write', 'operation'] as const)('a process that is killed after a
   })
   afterAll(() => rmSync(base, { recursive: true, force: true }))
 
-  it('during deploy leaves no orphan and no double once deploy ran again', async () => {
+  it('leaves no orphan and no double once deploy ran again', async () => {
     const points = await afterEachPoint('deploy', kind, undefined)
     expect(points.length).toBeGreaterThan(5)
     expect(points).toEqual(points.map(({ nth }) => ({ nth, first: 'killed', ...full })))
   })
 
-  it('during destroy leaves nothing once destroy ran again', async () => {
+  it('leaves nothing once destroy ran again', async () => {
     const points = await afterEachPoint('destroy', kind, deployed)
     expect(points.length).toBeGreaterThan(3)
     expect(points).toEqual(points.map(({ nth }) => ({ nth, first: 'killed', ...empty })))
@@ -102,7 +102,7 @@ describe('create', () => {
   })
   afterAll(() => rmSync(base, { recursive: true, force: true }))
 
-  it('killed after any write makes one deployment in the end, never two', async () => {
+  it('makes one deployment in the end, never two, when it was killed after any write', async () => {
     const points = await afterEachPoint('create', 'write', undefined)
     expect(points.length).toBeGreaterThan(0)
     expect(points).toEqual(points.map(({ nth }) => ({ nth, first: 'killed', ...empty })))

@@ -213,7 +213,7 @@ it.each<Case>([
   expect(await volumes()).toBe('')
 })
 
-it('a deploy that nobody kills makes one domain, which runs, with its two disks', async () => {
+it('a deploy without a kill makes one domain, which runs, with its two disks', async () => {
   const place = await beginning('deploy')
   const { there } = await judge(place, 'deploy')
   expect(there).toMatchObject({

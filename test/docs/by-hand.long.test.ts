@@ -88,7 +88,7 @@ it.each<[string, string]>([
   ['postgresql', `${dropIn} differs`],
   ['cache-key', 'not recorded yet'],
   ['binary-cache', 'not recorded yet'],
-])('%s', async (id, seen) => {
+])('the document has the files of %s', async (id, seen) => {
   const files = blocksOf(id, 'ini')
   expect(files).toHaveLength(placed[id]?.length ?? 0)
   for (const [index, place] of (placed[id] ?? []).entries())

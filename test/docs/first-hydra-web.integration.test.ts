@@ -95,12 +95,12 @@ function here({ commands }: Step): string {
   return commands.replaceAll('"/srv/hello"', `"${machine}/hello"`).replaceAll('$URL/static-cache', '$URL')
 }
 
-it('has these parts', () => {
+it('the walkthrough has these parts', () => {
   expect([...new Set(steps.map(({ heading }) => heading))]).toEqual(parts)
 })
 
 it.each(steps.map((step) => [`${step.heading}: ${step.commands.split('\n')[0]}`, step] as const))(
-  '%s',
+  'the step works: %s',
   async (_, step) => {
     const output = await shell.run(here(step), deadlineMs)
     expect(missingLine(step.prints, output), output).toBeUndefined()

@@ -69,12 +69,12 @@ function environment(): Record<string, string> {
   }
 }
 
-it('has a stand-in for what no test can have', () => {
+it('the walkthrough has one stand-in', () => {
   expect(steps.filter(({ mark }) => mark === 'stand-in')).toHaveLength(1)
 })
 
 it.each(steps.map((step) => [`${step.heading}: ${step.commands.split('\n')[0]}`, step] as const))(
-  '%s',
+  'the step works: %s',
   async (_, { mark, commands, prints }) => {
     const replaced = mark === 'stand-in' && real !== undefined
     const output = await shell.run(replaced ? `export HYDRA_PACKAGE='${real}'` : commands, stepMs)
@@ -83,7 +83,7 @@ it.each(steps.map((step) => [`${step.heading}: ${step.commands.split('\n')[0]}`,
   stepMs,
 )
 
-it('ends with nothing left of it', async () => {
+it('the walkthrough ends with nothing left of it', async () => {
   const rest = await shell.run(
     'hydra-ops list --plain; virsh --quiet --connect qemu:///session list --all --name',
     minutes,

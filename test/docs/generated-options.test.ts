@@ -28,7 +28,7 @@ describe('docs/options.md', () => {
     ['a description', 'number of virtual CPUs', 'number of processors'],
     ['a row', /^\| `aptProxy` .*\n/m, ''],
     ['an option that is not there', '| `tags` |', '| `labels` |'],
-  ])('loses %s that was changed by hand', (_, ours, planted) => {
+  ])('loses %s after a change by hand', (_, ours, planted) => {
     const changed = document.replace(ours, planted)
     expect(changed).not.toBe(document)
     expect(withOptionTables(changed)).toBe(document)
@@ -49,7 +49,7 @@ describe('options.nix', () => {
     expect(Object.keys(modules).sort()).toEqual(there.sort())
   })
 
-  it.each(Object.keys(modules))('of %s is as its schema says', (path) => {
+  it.each(Object.keys(modules))('follows its schema in %s', (path) => {
     expect(read(path), remedy).toBe(modules[path])
   })
 
@@ -121,7 +121,7 @@ describe('a pattern for Nix', () => {
   })
 
   it.each([/^(?!a)b$/, /^(?<=a)b$/, /^\w+$/, /^\bx$/, /^[\w]$/, /^[\]]$/])(
-    'is refused for %s',
+    'does not exist for %s',
     ({ source }) => {
       expect(() => posixPattern(source)).toThrow(/POSIX patterns/)
     },
@@ -131,13 +131,13 @@ describe('a pattern for Nix', () => {
 describe('a table', () => {
   const row = (schema: z.ZodType) => optionTable(optionSchema(z.strictObject({ a: schema }))).split('\n')[2]
 
-  it('writes examples as an expression has them: packages and paths without quotes, the rest as Nix reads it', () => {
+  it('writes examples in the form of an expression: packages and paths without quotes, the rest in Nix syntax', () => {
     expect(row(documented(z.array(z.string()), 'b', ['pkgs.hello', './x', 'a${b}"']))).toBe(
       '| `a` | list of text | b, for instance `[ pkgs.hello ./x "a\\${b}\\"" ]` |',
     )
   })
 
-  it('escapes what would end a cell', () => {
+  it('escapes characters that would end a cell', () => {
     expect(row(z.string().default('x').describe('this | that'))).toBe('| `a` | text; `"x"` | this \\| that |')
   })
 
@@ -185,7 +185,7 @@ it('an option without an example is found', () => {
   expect(undescribed('x', optionSchema(schema))).toEqual(['x.a', 'a.b'])
 })
 
-it('what becomes a closure has the same options in its schema and where Nix checks it', () => {
+it('the options of a closure are the same in their schema and in the check of Nix', () => {
   const nix = read('nix/debian-machine.nix')
   const names = (pattern: RegExp) =>
     [...(pattern.exec(nix)?.[1] ?? '').matchAll(/"?(\w+)"?(?: =|;| |$)/g)].map(([, name = '']) => name)
@@ -249,12 +249,12 @@ describe('the example of each option', () => {
   it.each([
     ['a machine', DebianOptions, 90],
     ['a closure', ClosureOptions, 10],
-  ])('is taken by the schema of %s', (_, schema, least) => {
+  ])('is accepted by the schema of %s', (_, schema, least) => {
     expect(withExamples('deployment', schema).length).toBeGreaterThan(least)
     expect(refused(schema)).toEqual([])
   })
 
-  it('is found where its schema refuses it', () => {
+  it('is reported when its schema refuses it', () => {
     const wrong = documented(z.number().default(1), 'how many', 'three')
     expect(refused(z.object({ inner: z.array(z.object({ count: wrong })).default([]) }))).toEqual([
       expect.stringMatching(/^deployment\.inner\.\*\.count: /),

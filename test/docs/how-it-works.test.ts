@@ -29,7 +29,7 @@ const definition = {
 const machine = { definition, deployment: 'lab', publishedPort: () => undefined }
 const document = readDocument('docs/how-it-works.md')
 
-describe('set-up tasks', () => {
+describe('the list of set-up tasks', () => {
   // Mail adds two lines to each unit, which are not shown.
   const { hydra } = definition.options
   const all = {
@@ -38,16 +38,16 @@ describe('set-up tasks', () => {
   }
   const tasks = setupTasks.map((bind) => bind({ ...machine, definition: all }))
 
-  it('are all of them wanted here', () => {
+  it('is complete on this machine', () => {
     expect(tasks.filter((task) => task === undefined)).toEqual([])
   })
 
-  it('have each a part with its title', () => {
+  it('has a titled part for each', () => {
     const wanted = tasks.map((task) => `\`${task?.id}\`: ${task?.title}`)
     expect(headings(document).filter((heading) => heading.startsWith('`'))).toEqual(wanted)
   })
 
-  it('wait for what the table says', () => {
+  it('has the dependencies of the table', () => {
     const rows = tasks.map((task) => {
       const others = task?.after.map((id) => `\`${id}\``).join(', ') ?? ''
       return `| \`${task?.id}\` | ${others}${others === '' ? '' : ' '}|`
@@ -55,13 +55,13 @@ describe('set-up tasks', () => {
     expect(document).toContain(`| --- | --- |\n${rows.join('\n')}\n`)
   })
 
-  it('have what they need of Debian named', () => {
+  it('names the required packages of Debian', () => {
     const packages = [...new Set(tasks.flatMap((task) => task?.packages ?? []))]
     expect(packages.filter((name) => !document.includes(`\`${name}\``))).toEqual([])
   })
 })
 
-describe('what they leave behind is shown as it is', () => {
+describe('the document shows the real text of', () => {
   const blocks = codeBlocks(document).map(({ text }) => text)
   const settings = settingsOf(hydraSettings(machine))
   const facts = {

@@ -32,7 +32,7 @@ const documents = userDocuments().filter(({ path }) => path !== 'CHANGELOG.md')
 const shell = new Set(['', 'sh', 'console'])
 
 describe.each(documents.map(({ path, text }) => [path, text] as const))('%s', (_, text) => {
-  it('has no block with a command that there is not', async () => {
+  it('has no block with an unknown command', async () => {
     const wrong: string[] = []
     for (const block of codeBlocks(text).filter(({ language }) => shell.has(language)))
       for (const words of callsIn(block.text)) {
@@ -42,7 +42,7 @@ describe.each(documents.map(({ path, text }) => [path, text] as const))('%s', (_
     expect(wrong).toEqual([])
   })
 
-  it('names no verb or flag that there is not', async () => {
+  it('names no unknown verb or flag', async () => {
     const wrong: string[] = []
     for (const { line, text: span } of codeSpans(text).filter((each) => /^hydra-ops\s/.test(each.text)))
       for (const words of callsIn(span)) {
@@ -55,18 +55,15 @@ describe.each(documents.map(({ path, text }) => [path, text] as const))('%s', (_
   })
 })
 
-it.each(verbs.map(({ name }) => [name]))(
-  'the examples of %s --help are commands that there are',
-  async (verb) => {
-    const { stdout } = await runCli([verb, '--help'])
-    const [, examples = ''] = stdout.split(/\nExamples?:\n/)
-    const calls = callsIn(examples)
-    expect(calls).not.toEqual([])
-    for (const words of calls) expect([words, await refusal(words)]).toEqual([words, undefined])
-  },
-)
+it.each(verbs.map(({ name }) => [name]))('the examples of %s --help are existing commands', async (verb) => {
+  const { stdout } = await runCli([verb, '--help'])
+  const [, examples = ''] = stdout.split(/\nExamples?:\n/)
+  const calls = callsIn(examples)
+  expect(calls).not.toEqual([])
+  for (const words of calls) expect([words, await refusal(words)]).toEqual([words, undefined])
+})
 
-describe('a command that there is not', () => {
+describe('an unknown command', () => {
   it.each([
     ['of another verb', 'hydra-ops dploy -d lab', "there is no verb 'dploy'"],
     ['of another flag', 'hydra-ops deploy --dry-rum', "unknown option '--dry-rum'"],
@@ -79,7 +76,7 @@ describe('a command that there is not', () => {
     expect(found.join()).toContain(why)
   })
 
-  it('is not taken from the arguments of another program', () => {
+  it('is not read from the arguments of another program', () => {
     expect(callsIn('git clone URL hydra-ops && cd hydra-ops')).toEqual([])
   })
 })

@@ -6,7 +6,7 @@ import { readDocument, userDocuments } from './documents.js'
 import { anchorOf, headings } from './markdown.js'
 
 describe.each(userDocuments().map(({ path, text }) => [path, text] as const))('%s', (path, text) => {
-  it('links to what there is', () => {
+  it('links to existing places', () => {
     const broken = [...text.matchAll(/\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)/g)].filter(
       ([, target = '', anchor]) => !leadsSomewhere(target === '' ? path : join(path, '..', target), anchor),
     )

@@ -7,7 +7,7 @@ const types = readDocument('docs/options.md')
   .flatMap((line) => /^\| `[^|]+` \| ([^|]*) \|/.exec(line)?.[1] ?? [])
 
 describe('the types in docs/options.md', () => {
-  it('are whole: none ends in "or"', () => {
+  it('are complete: none ends in "or"', () => {
     expect(types.length).toBeGreaterThan(60)
     expect(types.filter((type) => /(^|\s)or\s*(;|$)/.test(type) || type.trim() === '')).toEqual([])
   })

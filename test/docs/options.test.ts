@@ -39,11 +39,11 @@ it.each([
   ['### `deployment.keys.<name>`', Object.keys(KeyDefinition.shape)],
   ['### `deployment.nix`', Object.keys(NixTaskOptions.shape)],
   ['### `deployment.healthChecks`', checkOptions],
-])('%s has each option that there is, and no other', (heading, options) => {
+])('the document lists for %s each existing option, and no other', (heading, options) => {
   expect([...new Set(rowNames(section(heading)))].sort()).toEqual([...new Set(options)].sort())
 })
 
-it('has each option of deployment, in a row or with a section of its own', () => {
+it('the document has each option of deployment, in a row or with a section of its own', () => {
   const named = [
     ...rowNames(document),
     ...[...document.matchAll(/^###? .*`deployment\.(\w+)/gm)].map(([, name]) => name),

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { commandsIn } from './shell-commands.js'
 
-describe('the commands of a piece of shell', () => {
+describe('the parser of shell commands', () => {
   it.each<[string, string, string[][]]>([
     ['one', 'hydra-ops deploy -d lab', [['hydra-ops', 'deploy', '-d', 'lab']]],
     ['a comment after it', 'hydra-ops list   # all of them', [['hydra-ops', 'list']]],
@@ -27,7 +27,7 @@ describe('the commands of a piece of shell', () => {
       [['a', '#b;c', 'd|e', 'f g']],
     ],
     ['none', '# nothing\n\n', []],
-  ])('%s', (_, script, commands) => {
+  ])('reads %s', (_, script, commands) => {
     expect(commandsIn(script)).toEqual(commands)
   })
 
@@ -35,7 +35,7 @@ describe('the commands of a piece of shell', () => {
     ['a quote without an end', "a 'b"],
     ['a double quote without an end', 'a "b'],
     ['a here-document without an end', 'a <<END\nb\n'],
-  ])('%s is a mistake', (_, script) => {
+  ])('rejects %s', (_, script) => {
     expect(() => commandsIn(script)).toThrow()
   })
 })

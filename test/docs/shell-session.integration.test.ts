@@ -9,16 +9,16 @@ beforeEach(() => {
 })
 afterEach(() => shell.dispose())
 
-it('keeps what earlier commands set, and where they went', async () => {
+it('the session keeps the variables and the folder of earlier commands', async () => {
   await shell.run('name=world\ncd /\nsay() { echo "$1"; }', deadlineMs)
   expect(await shell.run('say "$GREETING $name from $PWD"', deadlineMs)).toBe('hello world from /\n')
 })
 
-it('has what a command says on both its outputs', async () => {
+it('the session returns both outputs of a command', async () => {
   expect(await shell.run('echo one; echo two >&2; echo three', deadlineMs)).toBe('one\ntwo\nthree\n')
 })
 
-it('gives a command that reads its input none', async () => {
+it('the session gives a command no input', async () => {
   expect(await shell.run('cat\necho end', deadlineMs)).toBe('end\n')
 })
 
@@ -26,7 +26,7 @@ it.each([
   ['a command that fails', 'echo before\nfalse\necho after', /failed with 1:[\s\S]*before/],
   ['one within a pipe', 'false | cat', /failed with 1/],
   ['one that ends the shell', 'exit 3', /failed with 3/],
-])('ends with %s, and says which commands those were', async (_, commands, why) => {
+])('the session ends with %s, and names those commands', async (_, commands, why) => {
   const failed = shell.run(commands, deadlineMs)
   await expect(failed).rejects.toThrow(why)
   await expect(failed).rejects.toThrow(commands)
@@ -34,7 +34,7 @@ it.each([
   await expect(shell.run('true', deadlineMs)).rejects.toThrow('an earlier command has failed')
 })
 
-it('ends what does not end by itself', async () => {
+it('the session ends a command that does not end by itself', async () => {
   await expect(shell.run('echo begun\nsleep 1000', 500)).rejects.toThrow(/not done after 0.5 s[\s\S]*begun/)
   await expect.poll(() => shell.alive).toBe(false)
 })

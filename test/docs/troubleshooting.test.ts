@@ -20,12 +20,12 @@ function messages(): string[] {
   return found
 }
 
-describe('the errors that troubleshooting.md explains are those that there are', () => {
-  it('many', () => {
+describe('the list of errors in troubleshooting.md', () => {
+  it('is long', () => {
     expect(messages().length).toBeGreaterThan(60)
   })
 
-  it.each(messages().map((message) => [message]))('%s', (message) => {
+  it.each(messages().map((message) => [message]))('has the existing message: %s', (message) => {
     expect(mayPrint(said, message)).toBe(true)
   })
 
@@ -34,7 +34,7 @@ describe('the errors that troubleshooting.md explains are those that there are',
     'port … belongs to nginx alone',
     'was there, and is gome',
     'does not get in the database … as …',
-  ])('and not: %s', (message) => {
+  ])('would fail with the invented message: %s', (message) => {
     expect(mayPrint(said, message)).toBe(false)
   })
 })

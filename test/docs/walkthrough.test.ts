@@ -28,7 +28,7 @@ true
 `
 
 describe('a document', () => {
-  it('has blocks with their language and place, and spans outside of them', () => {
+  it('has blocks with their language and place, and spans outside the blocks', () => {
     expect(codeBlocks(document).map(({ heading, language, line }) => [heading, language, line])).toEqual([
       ['A page', 'sh', 6],
       ['A page', 'text', 11],
@@ -38,17 +38,17 @@ describe('a document', () => {
     expect(codeSpans(document)).toEqual([{ heading: 'A page', line: 3, text: 'hello' }])
   })
 
-  it('with a block that does not end is refused', () => {
+  it('is refused with a block that does not end', () => {
     expect(() => codeBlocks('```sh\nx\n')).toThrow('the block of line 2 has no end')
   })
 
-  it('has headings that are linked to as GitHub does', () => {
+  it('has headings with the anchors of GitHub', () => {
     expect(anchorOf('`hydra-probe`: the proof, at last')).toBe('hydra-probe-the-proof-at-last')
   })
 })
 
 describe('a walkthrough', () => {
-  it('is its blocks marked sh, with what they print', () => {
+  it('consists of its blocks marked sh, with their output', () => {
     expect(stepsOf(document)).toEqual([
       {
         heading: 'A page',
@@ -68,11 +68,11 @@ describe('a walkthrough', () => {
     ['its parts in another order', 'one\nthree two\n', 'two … three'],
     ['its lines in another order', 'two three\none\n', 'two … three'],
     ['nothing', '', 'one'],
-  ])('finds the line that is missing in an output with %s', (_, output, missing) => {
+  ])('reports the missing line in an output with %s', (_, output, missing) => {
     expect(missingLine([['one'], ['two', 'three']], output)).toBe(missing)
   })
 
-  it('does not mind how wide columns are', () => {
+  it('ignores the width of columns', () => {
     expect(missingLine([['a b']], '|  a     b  |')).toBeUndefined()
   })
 })

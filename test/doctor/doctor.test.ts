@@ -22,13 +22,13 @@ function doctorWith(providers: readonly Examined[]) {
   )
 }
 
-it('gives every finding an id of its own', async () => {
+it('doctor gives every finding an id of its own', async () => {
   const ids = (await doctorWith([])(run)).map((finding) => finding.id)
   expect(new Set(ids).size).toBe(ids.length)
   expect(ids).toContain('programs.guests')
 })
 
-it('asks the providers too', async () => {
+it('doctor asks the providers too', async () => {
   const doctor = async () => [{ id: 'libvirt.daemon', level: 'problem' as const, what: 'no daemon' }]
   const findings = await doctorWith([{ name: 'libvirt', doctor }, { name: 'ssh' }])(run)
   expect(findings.filter((finding) => finding.level === 'problem').map((finding) => finding.id)).toEqual([
@@ -36,7 +36,7 @@ it('asks the providers too', async () => {
   ])
 })
 
-it('a provider whose own examination fails is a finding and hides no other', async () => {
+it('a provider with a failing examination is a finding and hides no other', async () => {
   const doctor = () => Promise.reject(failure('LIBVIRT', 'virsh answers nonsense'))
   const findings = await doctorWith([{ name: 'libvirt', doctor }])(run)
   expect(findings.find((finding) => finding.id === 'libvirt')).toMatchObject({
@@ -46,7 +46,7 @@ it('a provider whose own examination fails is a finding and hides no other', asy
   expect(findings.length).toBeGreaterThan(10)
 })
 
-it('is ended by Ctrl-C rather than taking it for a finding', async () => {
+it('doctor is ended by Ctrl-C rather than taking it for a finding', async () => {
   const control = new AbortController()
   const doctor = () => {
     control.abort()

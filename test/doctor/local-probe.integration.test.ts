@@ -17,18 +17,18 @@ beforeEach(() => {
 })
 afterEach(() => rmSync(folder, { recursive: true }))
 
-it('finds programs on PATH and in the folders of administrators', () => {
+it('the probe finds programs on PATH and in the folders of administrators', () => {
   expect(probe({ PATH: '/usr/bin' }).program('ssh')).toBe('/usr/bin/ssh')
   expect(probe({ PATH: '' }).program('libvirtd')).toBe('/usr/sbin/libvirtd')
   expect(probe({ PATH: folder }).program('ssh')).toBeUndefined()
 })
 
-it('sees that programs are missing when PATH has none', () => {
+it('the probe sees that programs are missing when PATH has none', () => {
   const missing = checkPrograms(probe({ PATH: folder })).filter((finding) => finding.level === 'problem')
   expect(missing.map((finding) => finding.id)).toContain('programs.ssh')
 })
 
-it('sees an agent that SSH_AUTH_SOCK names and that is dead', async () => {
+it('the probe sees a dead agent in SSH_AUTH_SOCK', async () => {
   const inherited = process.env.SSH_AUTH_SOCK
   process.env.SSH_AUTH_SOCK = join(folder, 'agent')
   try {
@@ -40,13 +40,13 @@ it('sees an agent that SSH_AUTH_SOCK names and that is dead', async () => {
   }
 })
 
-it('reads free space, owner and mode, also of a folder that is yet to be made', () => {
+it('the probe reads free space, owner and mode, also of a folder that is yet to be made', () => {
   const host = probe({})
   expect(host.freeBytes(join(folder, 'not/yet'))).toBeGreaterThan(0)
   expect(host.owner(folder)).toEqual({ uid: process.getuid?.(), mode: 0o700 })
   expect(host.owner(join(folder, 'not'))).toBeUndefined()
 })
 
-it('a program that is not there is no answer rather than an error', async () => {
+it('a missing program is no answer rather than an error', async () => {
   expect(await probe({}).run(['hydra-ops-no-such-program'])).toBeUndefined()
 })

@@ -56,7 +56,7 @@ describe('an activation', () => {
     expect(await box.guest.sh(activationUnits)).toBe('')
   })
 
-  it('goes on when hydra-ops is killed and systemd re-executed; the next deploy finds that it failed', async () => {
+  it('goes on when hydra-ops is killed and systemd re-executed; the next deploy finds its failure', async () => {
     box.want({ conf: 'failed', more: `deployment.activate = gated "failed";\n${printer}` })
     const first = box.begin()
     await until(box.guest, '[ -e /run/waits-failed ]')
@@ -72,7 +72,7 @@ describe('an activation', () => {
     expect(found).toContain('degraded at activate')
   })
 
-  it('is told of rightly across a systemd that is re-executed while it is watched', async () => {
+  it('is reported correctly across a re-execution of systemd while it is watched', async () => {
     box.want({ conf: 'watched', more: `deployment.activate = gated "watched";\n${printer}` })
     const { ended } = box.begin()
     await until(box.guest, '[ -e /run/waits-watched ]')
@@ -88,7 +88,7 @@ describe('an activation', () => {
 })
 
 describe('Ctrl-C', () => {
-  it('during the copy ends the copy; nothing is locked, and the next deploy goes on', async () => {
+  it('ends the copy during the copy; nothing is locked, and the next deploy goes on', async () => {
     const more = `deployment.files."/etc/needs".source = "\${ballast (tool "interrupted")}/needs";`
     box.want({ conf: 'interrupted', more })
     const first = box.begin()
@@ -100,7 +100,7 @@ describe('Ctrl-C', () => {
     expect(await box.guest.sh('cat /etc/box.conf; cut -d- -f2 /etc/needs')).toBe('interrupted\ninterrupted')
   })
 
-  it('during the activation says what goes on without us; the next deploy follows it', async () => {
+  it('names the activation that goes on during an activation, and the next deploy follows it', async () => {
     box.want({ conf: 'alone', more: 'deployment.activate = gated "alone";' })
     const first = box.begin()
     await until(box.guest, '[ -e /run/waits-alone ]')
@@ -121,7 +121,7 @@ readlink /nix/var/nix/profiles/hydra-ops*; { find /run/keys /run/systemd/system 
   /** Nix sets the times of its own folders whenever it opens its store; no file of it. */
   const ofTheOperator = `find . \\( -path ./images -o -name network.nix \\) -prune -o -type f -printf '%p %s %m %T@ %C@\\n' | sort`
 
-  it('write nothing, there or here', async () => {
+  it('write nothing, on either side', async () => {
     await ends(box.deploy(), 0)
     const more = `deployment.packages = [ (tool "dry") ]; deployment.keys.dry.text = "dry"; deployment.cacheKey.enable = true;`
     box.want({ conf: 'dry', more })
@@ -138,7 +138,7 @@ readlink /nix/var/nix/profiles/hydra-ops*; { find /run/keys /run/systemd/system 
   })
 })
 
-describe('what was deployed', () => {
+describe('the deployed closure', () => {
   const full = `deployment.packages = [ (tool "kept") ];
     deployment.files."/etc/original".text = "ours\\n";
     deployment.files."/etc/box.d/deep/file".text = "ours\\n";
@@ -150,7 +150,7 @@ describe('what was deployed', () => {
       WantedBy=multi-user.target
     '';`
 
-  it('is still there after garbage is collected on both sides', async () => {
+  it('still exists after garbage is collected on both sides', async () => {
     box.want({ conf: 'full', more: full })
     await ends(box.deploy(), 0)
     await box.guest.sh(
@@ -165,7 +165,7 @@ describe('what was deployed', () => {
     expect(await ends(box.deploy('--check'), 0)).toContain('Up-to-date')
   })
 
-  it('goes when the expression drops it; what was there before comes back', async () => {
+  it('goes when the expression drops it, and the former files come back', async () => {
     box.want({ conf: 'bare' })
     await ends(box.deploy(), 0)
     const left = await box.guest.sh(`stat -c '%a %n' /etc/original; cat /etc/original

@@ -49,8 +49,8 @@ const everyPoint = [
 const points =
   process.env.HYDRA_OPS_CRASH_POINTS === 'all' ? everyPoint : ['copy', 'activate.start', 'activate.result']
 
-describe('a deploy that is killed', () => {
-  it.each(points)('right after it wrote "%s" is made good by the same command', async (event) => {
+describe('a killed deploy', () => {
+  it.each(points)('is made good by the same command after it wrote "%s"', async (event) => {
     const mark = event.replace('.', '-')
     want(mark)
     const env = { HYDRA_OPS_TEST_STOP_AFTER_WRITE: event }

@@ -26,7 +26,7 @@ afterAll(async () => {
 })
 
 describe('a Hydra on a system without Nix, PostgreSQL and nginx', () => {
-  it('comes by apt through the operator, builds, signs, and lets its admin in', async () => {
+  it('is installed by apt through the operator, builds, signs, and lets its admin in', async () => {
     const before = await guest.ssh(['sh', '-c', 'command -v nix-store psql nginx'])
     expect(before).toMatchObject({ stdout: '' })
     await operator.ok(['deploy', '-d', 'ci'], { timeoutMs: deployMs })
@@ -36,7 +36,7 @@ describe('a Hydra on a system without Nix, PostgreSQL and nginx', () => {
     expect(verified).toMatchObject({ code: 0, stderr: expect.stringContaining('hydra-probe: proved') })
   })
 
-  it('needs apt no more', async () => {
+  it('no longer needs apt', async () => {
     relay.asked.length = 0
     const stdout = await operator.ok(['deploy', '-d', 'ci'], { timeoutMs: deployMs })
     expect(stdout).toContain('Up-to-date: nothing was changed')

@@ -67,14 +67,14 @@ async function notDone(): Promise<string[]> {
 /** Services that come up one after the other need a while. */
 const doneInTheEnd = () => expect.poll(notDone, { timeout: 300_000, interval: 2_000 }).toEqual([])
 
-describe('a Hydra to whose queue runner builders come', () => {
+describe('a Hydra with a queue runner that builders connect to', () => {
   it('builds and signs after one deploy: the machine is its own builder', async () => {
     await operator.ok(['deploy', '-d', 'ci'])
     expect(await notDone()).toEqual([])
     expect(await guest.sh('systemctl is-active hydra-queue-runner hydra-builder')).toBe('active\nactive')
   })
 
-  it('lets nobody but its own user come as a builder', async () => {
+  it('lets nobody but its own user connect as a builder', async () => {
     const socket = '/run/hydra-queue-runner/builders.sock'
     expect(await guest.sh(`test -S ${socket} && stat -c '%a %U' /run/hydra-queue-runner`)).toBe(
       '700 hydra-queue-runner',
@@ -103,7 +103,7 @@ systemctl status --no-pager hydra-queue-runner hydra-builder >&2; exit 1`)
     await doneInTheEnd()
   })
 
-  it('lets a queue runner rest that was stopped, and its builder with it', async () => {
+  it('leaves a stopped queue runner alone, and its builder with it', async () => {
     await guest.sh('systemctl stop hydra-queue-runner')
     // Dead: one that waits for its next attempt would be in `auto-restart`.
     expect(await guest.sh('systemctl show -p SubState --value hydra-queue-runner hydra-builder')).toBe(

@@ -79,7 +79,7 @@ describe('the secrets of a Hydra', () => {
     for (const secret of secrets) expect(secret.length).toBeGreaterThan(15)
   })
 
-  it('would be found: a text that was planted in a command is, and the programs of both sides are', () => {
+  it('would be found: a planted text in a command is found, and so are the programs of both sides', () => {
     expect(holds(execs.guest, planted)).toBe(true)
     expect(execs.operator).toContain('nix-instantiate')
     // By our own commands, and by systemd.
@@ -87,14 +87,14 @@ describe('the secrets of a Hydra', () => {
     expect(execs.guest).toMatch(/argc=.* a\d="\S*hydra-queue-runner"/)
   })
 
-  it('were in no argument and no environment of any program, here or there', () => {
+  it('were in no argument and no environment of any program, on either side', () => {
     for (const secret of secrets) {
       expect(holds(execs.operator, secret)).toBe(false)
       expect(holds(execs.guest, secret)).toBe(false)
     }
   })
 
-  it('are in nothing that was said, nor in the state, but for the one that was made up', () => {
+  it('are in no output and not in the state, except for the generated secret', () => {
     const kept = textsOfState(operator)
     expect(kept.some(({ path }) => path.endsWith('journal.ndjson'))).toBe(true)
     for (const secret of secrets) {
@@ -104,7 +104,7 @@ describe('the secrets of a Hydra', () => {
     }
   })
 
-  it('are on the machine only where they belong', async () => {
+  it('are on the machine only in their own places', async () => {
     const found = await guest.sh(`patterns=$(mktemp -p /run)
 cat > "$patterns" <<'END'
 ${secrets.join('\n')}

@@ -45,7 +45,7 @@ describe('one expression', () => {
     expect(await status()).toEqual(allDone)
   })
 
-  it('needs no second deploy: nothing is run again', async () => {
+  it('needs no second deploy: nothing runs again', async () => {
     const before = await guest.sh(
       'systemctl show -p ExecMainStartTimestampMonotonic hydra-server nginx postgresql@15-main',
     )
@@ -58,7 +58,7 @@ describe('one expression', () => {
     ).toBe(before)
   })
 
-  it('keeps the password out of the machine but for Hydra’s own hash', async () => {
+  it('keeps the password off the machine except for Hydra’s own hash', async () => {
     const found = await guest.sh(
       `grep -rlF 'Kx7-p' /etc /var/log /var/lib/hydra /root /home /run/systemd /nix/var 2>/dev/null || true
 journalctl --no-pager | grep -cF 'Kx7-p' || true`,
@@ -81,8 +81,8 @@ async function loginStatus(name: string, secret: string): Promise<string> {
 
 const Users = z.array(z.object({ name: z.string(), roles: z.array(z.string()), named: z.boolean() }))
 
-describe('users besides those of the expression', () => {
-  it('are made, log in, get another password, and are left alone by a deploy', async () => {
+describe('a user beside those of the expression', () => {
+  it('is made, logs in, gets another password, and is left alone by a deploy', async () => {
     const flags = ['--role', 'restart-jobs', '--role', 'cancel-build', '-d', 'ci']
     await operator.ok(['hydra', 'user', 'add', 'bob', '--generate', ...flags])
     const first = (await operator.ok(['hydra', 'password', 'bob', '-d', 'ci'])).trim()
@@ -133,7 +133,7 @@ describe('damage by hand', () => {
     expect(await status()).toEqual(allDone)
   })
 
-  it('that takes the database is not mended in silence', async () => {
+  it('is not mended in silence when it takes the database', async () => {
     await guest.sh(`systemctl stop 'hydra-*'; cd / && runuser -u postgres -- dropdb --force hydra`)
     const refused = await operator.run(['deploy', '-d', 'ci', '--yes'])
     expect(refused.code).toBe(3)

@@ -28,7 +28,7 @@ describe('the lab', () => {
     host.dispose()
   })
 
-  it('ends with a path that client takes from ci, and one that it refuses', async () => {
+  it('ends with a path that client accepts from ci, and a path that it refuses', async () => {
     up = await lab('up')
     expect(up).toMatch(
       /copying path '\/nix\/store\/\S+-hydra-ops-probe-\S+' from 'http:\/\/ci\/static-cache'/,
@@ -39,7 +39,7 @@ describe('the lab', () => {
     )
   })
 
-  it('says where Hydra is, and how to log in there', async () => {
+  it('reports the address of Hydra, and how to log in there', async () => {
     const [url = ''] = printed(up, 'Hydra  ')
     const [, ...show] = printed(up, 'her password:')
     const password = await host.ok(show)

@@ -49,7 +49,7 @@ systemctl is-active box.service; ${tool}`)
 }
 
 describe('a guest that loses power', () => {
-  it('during the copy: what it had not written is not valid there, and is copied again', async () => {
+  it('has no valid path that was not written during the copy, and gets it again', async () => {
     want('one')
     const { ended } = box.begin()
     await untilBallastArrives('one')
@@ -66,7 +66,7 @@ describe('a guest that loses power', () => {
     await worksWith('one')
   })
 
-  it('during the copy, where Nix was told not to sync, and with hydra-ops killed: it is mended', async () => {
+  it('is mended after a copy without sync and with hydra-ops killed', async () => {
     // The last word counts, and this comes behind our include.
     await box.guest.sh(`echo 'sync-before-registering = false' >> /etc/nix/nix.conf; sync`)
     want('two')
@@ -85,7 +85,7 @@ describe('a guest that loses power', () => {
     await worksWith('two')
   })
 
-  it('during the activation: the deploy that saw it says so, the next one finishes it', async () => {
+  it('is reported by the deploy that saw it during the activation, and the next deploy finishes it', async () => {
     box.want({ conf: 'activated', more: 'deployment.activate = gated "power";' })
     const { ended } = box.begin()
     await until(box.guest, '[ -e /run/waits-power ]')

@@ -81,13 +81,13 @@ describe('secrets of a deployment', () => {
     expect(await guest.sh('cat /run/keys/a /run/keys/b /run/keys/c')).toBe(Object.values(secrets).join(''))
   })
 
-  it('would be found: a text that was planted in a command is', () => {
+  it('would be found: a text that was planted in a command is found', () => {
     expect(holds(guestExecs, planted)).toBe(true)
     expect(operatorExecs).toContain('nix-instantiate')
     expect(guestExecs).toContain('sha256sum')
   })
 
-  it('were in no argument and no environment of any program, here or there', async () => {
+  it('were in no argument and no environment of any program, on either side', async () => {
     const signingKey = (await guest.sh('cat /etc/hydra-ops/cache-key/cache.sec')).trim()
     const identity = readFileSync(guest.identityFile, 'utf8').split('\n')[2] ?? ''
     expect(identity).not.toBe('')
@@ -98,7 +98,7 @@ describe('secrets of a deployment', () => {
     }
   })
 
-  it('are in nothing that was said, nor in the state, the journal, the logs or the Nix store', () => {
+  it('are in no output, and not in the state, the journal, the logs or the Nix store', () => {
     const kept = textsOfState(operator)
     expect(kept.some(({ path }) => path.endsWith('journal.ndjson'))).toBe(true)
     const texts = [said, ...kept.map(({ text }) => text)]

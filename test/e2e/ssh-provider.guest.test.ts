@@ -105,8 +105,8 @@ const info = () => operator.ok(['info', ...d, '--plain'])
 describe.each([
   { user: 'root', copied: '(nix-copy-closure)' },
   { user: 'noisy', copied: '(streamed: its login shell prints)' },
-])('a host that is known by its address, as $user', ({ user, copied }) => {
-  it('is deployed to, shown, logged in to, left alone and brought up to date', async () => {
+])('a host with a known address, as $user', ({ user, copied }) => {
+  it('is deployed, shown, logged in to, left alone and brought up to date', async () => {
     want('first')
     await begin(aboutGuest(user))
     const first = await operator.run(['deploy', ...d])
@@ -128,13 +128,13 @@ describe.each([
   })
 })
 
-describe('a host whose sudo asks for a password', () => {
+describe('a sudo password for a host', () => {
   beforeEach(async () => {
     want('first')
     await begin(aboutGuest('asked'))
   })
 
-  it('is deployed to once the right one was typed; it is not kept, and never becomes input', async () => {
+  it('is accepted once it is right; it is not kept, and never becomes input', async () => {
     const nobody = await operator.run(['deploy', ...d])
     expect(nobody.code).toBe(3)
     expect(nobody.stdout).toContain("sudo on machine 'box' asks for a password, and there is no terminal")
@@ -157,7 +157,7 @@ describe('a host whose sudo asks for a password', () => {
     expect(await guest.sh('journalctl --quiet | grep -cF -e sesame -e guessed || true')).toBe('0')
   })
 
-  it('is not asked for while sudo remembers the last one', async () => {
+  it('is not requested while sudo remembers the last one', async () => {
     const remember = await guest.ssh(['sudo', '-S', '-v'], { user: 'asked', stdin: `${password}\n` })
     expect(remember.code, remember.stderr).toBe(0)
     const first = await operator.run(['deploy', ...d])
@@ -168,7 +168,7 @@ describe('a host whose sudo asks for a password', () => {
 })
 
 describe('the host key', () => {
-  it('is asked about once, pinned, and refused when it changes, with the way out', async () => {
+  it('is confirmed once, pinned, and refused when it changes, with the way out', async () => {
     operator.write('network.nix', network({ conf: 'first' }))
     await begin(aboutGuest('root'))
     const deploy = (...flags: string[]) => operator.run(['deploy', ...d, '--create-only', ...flags])
@@ -197,7 +197,7 @@ systemctl restart ssh; cat ssh_host_ed25519_key.pub`)
   })
 })
 
-describe('a host behind another', () => {
+describe('a host behind a jump host', () => {
   let inner: Guest
   beforeAll(async () => {
     // The test before may have left it with another host key, and this one's way in leads through it.
@@ -206,7 +206,7 @@ describe('a host behind another', () => {
   })
   afterAll(() => inner?.dispose())
 
-  it('is deployed to through its jump host, whose key the user must know', async () => {
+  it('is deployed through its jump host, whose key the user must know', async () => {
     want('first', inner.hostKey)
     await begin(`${aboutGuest('root').replace('box.example', 'gate')}
 Host box.example

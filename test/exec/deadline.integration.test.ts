@@ -29,7 +29,7 @@ const ways: readonly [string, (signal: AbortSignal) => Promise<unknown>][] = [
 ]
 
 describe.each(ways)('%s', (_name, start) => {
-  it('that is given up by its caller’s deadline says so, and is no interruption', async () => {
+  it('reports the deadline of its caller, and is no interruption', async () => {
     const { signal } = withDeadline(new AbortController().signal, 50)
     expect(await errorOf(() => start(signal))).toMatchObject({
       code: 'DEADLINE',
@@ -38,13 +38,13 @@ describe.each(ways)('%s', (_name, start) => {
     })
   })
 
-  it('that begins after the deadline says so too', async () => {
+  it('also reports a deadline that was over before it began', async () => {
     const { signal } = withDeadline(new AbortController().signal, 1)
     await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }))
     expect(await errorOf(() => start(signal))).toMatchObject({ code: 'DEADLINE' })
   })
 
-  it('that is ended by Ctrl-C is an interruption', async () => {
+  it('is an interruption when it is ended by Ctrl-C', async () => {
     const user = new AbortController()
     const { signal } = withDeadline(user.signal, 60_000)
     const ended = errorOf(() => start(signal))

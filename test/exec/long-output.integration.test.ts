@@ -13,20 +13,20 @@ function expectEnds(result: { readonly kind: string; readonly stderr: string }):
   expect(result.stderr.length).toBeLessThan(3_000_000)
 }
 
-describe('a local command that prints more errors than are kept', () => {
+describe('a local command with more errors than are kept', () => {
   it('goes on to its end, and its first and last words are kept', async () => {
     expectEnds(await localCommands.run(['sh', '-c', talk], options))
   })
 
-  it('does so too where its output is read from a stream', async () => {
+  it('also goes on when its output is read from a stream', async () => {
     const { stdout, done } = localCommands.spawnReadable(['sh', '-c', talk], options)
     stdout.resume()
     expectEnds(await done)
   })
 })
 
-describe('a local command that prints more than an answer may have', () => {
-  it('is ended, and that is said', async () => {
+describe('a local command with more output than an answer may have', () => {
+  it('is ended, and the error says so', async () => {
     await expect(localCommands.run(['sh', '-c', 'yes'], options)).rejects.toMatchObject({
       code: 'OUTPUT_TOO_LARGE',
       message: "print without end: 'sh' printed more than 100 MB",

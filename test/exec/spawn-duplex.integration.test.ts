@@ -13,14 +13,14 @@ describe('a program as a byte pipe', () => {
     expect((await text(pipe)).length).toBe(2_000_000)
   })
 
-  it('hands out what it says on stderr', async () => {
+  it('hands out its stderr', async () => {
     const lines: string[] = []
     await text(open(['sh', '-c', 'echo one >&2; echo two >&2'], never, (line) => lines.push(line)))
     await until('both lines are here', () => lines.length === 2)
     expect(lines).toEqual(['one', 'two'])
   })
 
-  it('that is not installed is an error that names it', async () => {
+  it('is an error that names it when it is not installed', async () => {
     const pipe = open(['no-such-program'])
     pipe.write('never read')
     await expect(text(pipe)).rejects.toMatchObject({
@@ -29,7 +29,7 @@ describe('a program as a byte pipe', () => {
     })
   })
 
-  it.each(['destroyed', 'cancelled'])('that is %s ends with its children', async (how) => {
+  it.each(['destroyed', 'cancelled'])('ends with its children when it is %s', async (how) => {
     const mark = `35${Date.now()}${Math.floor(Math.random() * 1e6)}`
     const cancel = new AbortController()
     const pipe = open(['sh', '-c', `sleep ${mark} & wait`], cancel.signal)

@@ -4,7 +4,7 @@ import { localCommands } from '../../src/exec/local-commands.js'
 
 const options = { signal: new AbortController().signal, what: 'try' }
 
-it('hands out every byte and tells how the program ended', async () => {
+it('the stream hands out every byte and reports how the program ended', async () => {
   const script = 'head -c 3000000 /dev/zero; printf "\\377"; echo why >&2; exit 3'
   const { stdout, done } = localCommands.spawnReadable(['sh', '-c', script], options)
   const bytes = await buffer(stdout)
@@ -13,13 +13,13 @@ it('hands out every byte and tells how the program ended', async () => {
   expect(await done).toEqual({ kind: 'exited', code: 3, stdout: '', stderr: 'why' })
 })
 
-it('ends the program when nobody reads on', async () => {
+it('the stream ends the program when its reader stops', async () => {
   const { stdout, done } = localCommands.spawnReadable(['yes'], options)
   stdout.once('data', () => stdout.destroy())
   expect(await done).not.toMatchObject({ kind: 'exited', code: 0 })
 })
 
-it('ends the program, and its children, on the signal', async () => {
+it('the stream ends the program, and its children, on the signal', async () => {
   const controller = new AbortController()
   const { stdout, done } = localCommands.spawnReadable(['sh', '-c', 'echo begun; sleep 600 | cat'], {
     ...options,
@@ -29,7 +29,7 @@ it('ends the program, and its children, on the signal', async () => {
   await expect(done).rejects.toMatchObject({ code: 'INTERRUPTED' })
 })
 
-it('says which program is missing', async () => {
+it('the stream names a missing program', async () => {
   const { stdout, done } = localCommands.spawnReadable(['no-such-program'], {
     ...options,
     // A folder on the tester's PATH that may not be entered would be the reason instead.
