@@ -15,9 +15,7 @@ export interface TaskMachine {
   readonly definition: MachineDefinition
   /** The deployment's name, or the first block of its UUID. */
   readonly deployment: string
-  /**
-   * Returns the users' address for a TCP port of the machine, if its provider publishes the port on the operator host.
-   */
+  /** Returns the users' address for a TCP port of the machine, if its provider publishes the port. */
   publishedPort(port: number): { readonly host: string; readonly port: number } | undefined
 }
 
