@@ -4,15 +4,15 @@ import { failure } from '../core/errors.js'
 import { KeptEnds } from '../core/kept-ends.js'
 import { installLine, packageOf } from '../core/programs.js'
 
-/** Grace between SIGTERM and SIGKILL. */
+/** The grace between SIGTERM and SIGKILL. */
 const killAfterMs = 3_000
 
-/** `ENOENT`, `EACCES` … when the program could not be started at all. */
+/** Returns `ENOENT`, `EACCES` … when the program could not be started at all. */
 export function errorCodeOf(result: unknown): string | undefined {
   return result instanceof ExecaError ? result.code : undefined
 }
 
-/** The program printed more than is read of it. */
+/** Tells whether the program printed more than is read. */
 export function isTooLong(result: unknown): boolean {
   return result instanceof ExecaError && result.isMaxBuffer
 }
@@ -21,8 +21,8 @@ export function isTooLong(result: unknown): boolean {
 const running = new Set<number>()
 
 /**
- * How to end a process that was started in a group of its own: SIGTERM, then after a grace SIGKILL. The terminal's
- * Ctrl-C does not reach such a group, so where this process exits at once (a second Ctrl-C) it takes them along.
+ * Makes a function that ends a process in its own group: SIGTERM, then SIGKILL after a grace. The terminal's Ctrl-C
+ * does not reach such a group. If this process exits at once (a second Ctrl-C), it kills the groups too.
  */
 export function endGroup(child: Pick<ChildProcess, 'pid' | 'once'>): () => void {
   const { pid } = child
@@ -49,11 +49,11 @@ function signalGroup(pid: number, signal: NodeJS.Signals): void {
   try {
     process.kill(-pid, signal)
   } catch {
-    // The group is gone already.
+    // The group has already ended.
   }
 }
 
-/** Cuts a stream of text into lines; an unfinished last line is not handed out. */
+/** Cuts a stream of text into lines; an unfinished last line is not passed on. */
 export function lines(onLine: (line: string) => void): (chunk: string) => void {
   let rest = ''
   return (chunk) => {
@@ -70,7 +70,7 @@ export function missing(file: string, what: string): Error {
   })
 }
 
-/** Reads what a program says on the side, and keeps its beginning and its end. */
+/** Reads a program's side output, and keeps its beginning and its end. */
 export function keepEnds(stream: NodeJS.ReadableStream | null): KeptEnds {
   const kept = new KeptEnds()
   stream?.on('data', (chunk: string | Buffer) => {

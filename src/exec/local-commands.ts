@@ -7,12 +7,12 @@ import { endGroup, errorCodeOf, isTooLong, keepEnds, lines, missing } from './ch
 import { spawnDuplex } from './spawn-duplex.js'
 import { spawnReadable } from './spawn-readable.js'
 
-/** Size in bytes of the longest answer that anybody waits for. It is execa's own limit, named for the message. */
+/** The size in bytes of the longest output that is accepted. This is execa's own limit, named for the message. */
 const maxOutput = 100_000_000
 
 /**
- * Commands on the operator host. Each gets a process group of its own, so that a deadline or a Ctrl-C ends
- * its children too (execa's promise otherwise waits for whoever holds the pipe).
+ * Commands on the operator host. Each command gets its own process group, so that a deadline or a Ctrl-C ends its
+ * children too. Otherwise execa's promise would wait for any process that holds the pipe.
  */
 export const localCommands: LocalCommands = {
   spawnDuplex,
@@ -27,7 +27,7 @@ export const localCommands: LocalCommands = {
       detached: true,
       stripFinalNewline: false,
       maxBuffer: maxOutput,
-      // Its end tells most, so it is kept by us.
+      // The end of stderr tells most, so we keep it ourselves.
       buffer: { stderr: false },
       encoding: options.encoding ?? 'utf8',
       env: { LC_ALL: 'C.UTF-8', ...options.env },
@@ -103,7 +103,7 @@ function toResult(file: string, result: Ended, stderr: string): CommandResult {
   throw failure('COMMAND', `'${file}' ended without an exit status`)
 }
 
-/** Reads a stream to its end, so that the program does not wait for a reader, and keeps nothing of it. */
+/** Reads a stream to its end, so that the program does not wait for a reader, and discards the content. */
 function nothing(stream: NodeJS.ReadableStream | null): { text(): string } {
   stream?.resume()
   return { text: () => '' }

@@ -5,7 +5,7 @@ import { abortError, failure } from '../core/errors.js'
 import { onAbort } from '../core/on-abort.js'
 import { endGroup, errorCodeOf, lines, missing } from './child-process.js'
 
-/** See `LocalCommands.spawnDuplex`. The program has no terminal, so it cannot ask anybody anything. */
+/** Implements `LocalCommands.spawnDuplex`. The program has no terminal, so it cannot ask questions. */
 export const spawnDuplex: LocalCommands['spawnDuplex'] = (argv, options) => {
   const [file, ...args] = argv
   if (file === undefined) throw failure('NO_COMMAND', 'no command to run')
@@ -20,7 +20,7 @@ export const spawnDuplex: LocalCommands['spawnDuplex'] = (argv, options) => {
     env: { LC_ALL: 'C.UTF-8', ...options.env },
   })
   const end = endGroup(child)
-  // A program that could not be started gives only the reason, and that comes a moment later.
+  // A failed start gives only its reason, which comes a moment later.
   const started = child.pid !== undefined
   let ended = false
   const duplex = new Duplex({

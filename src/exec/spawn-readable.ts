@@ -4,7 +4,7 @@ import { abortError, failure } from '../core/errors.js'
 import { onAbort } from '../core/on-abort.js'
 import { endGroup, errorCodeOf, keepEnds, missing } from './child-process.js'
 
-/** See `LocalCommands.spawnReadable`. */
+/** Implements `LocalCommands.spawnReadable`. */
 export const spawnReadable: LocalCommands['spawnReadable'] = (argv, options) => {
   const [file, ...args] = argv
   if (file === undefined) throw failure('NO_COMMAND', 'no command to run')
@@ -21,7 +21,7 @@ export const spawnReadable: LocalCommands['spawnReadable'] = (argv, options) => 
   const said = keepEnds(child.stderr)
   const end = endGroup(child)
   const stopListening = onAbort(options.signal, end)
-  // Whoever stops reading has no use for the rest; one that was read to its end is about to exit by itself.
+  // A reader that stops does not need the rest; a program whose output ended is about to exit.
   child.stdout.once('close', () => {
     if (!child.stdout.readableEnded) end()
   })
@@ -40,7 +40,7 @@ export const spawnReadable: LocalCommands['spawnReadable'] = (argv, options) => 
       )
     })
     .finally(stopListening)
-  // A caller that failed elsewhere need not look at it.
+  // A caller that failed elsewhere may ignore `done`.
   done.catch(() => {})
   return { stdout: child.stdout, done }
 }

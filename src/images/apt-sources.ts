@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 
-/** Where the packages of an image come from: lines of a `sources.list`, or what mmdebstrap does by itself. */
+/** Returns the sources of an image's packages: lines of a `sources.list`, or undefined for mmdebstrap's default. */
 export function aptSources(
   suite: string,
   env: Readonly<Record<string, string | undefined>>,
@@ -20,7 +20,7 @@ interface Source {
   readonly signedBy: string | undefined
 }
 
-/** The release itself, its updates and its security updates; nothing that others publish for it. */
+/** Tells whether a source has the release itself, its updates or its security updates, without other publishers. */
 function isOf(source: Source, suite: string): boolean {
   return (
     [suite, `${suite}-updates`, `${suite}-security`].includes(source.suite) &&
@@ -41,7 +41,7 @@ function hostSources(etcApt: string): Source[] {
   })
 }
 
-/** `deb [signed-by=…] URI SUITE COMPONENT…` (sources.list(5)). */
+/** Parses lines of the form `deb [signed-by=…] URI SUITE COMPONENT…` (sources.list(5)). */
 function oneLiners(text: string): Source[] {
   return text.split('\n').flatMap((line) => {
     const match = /^\s*deb\s+(?:\[([^\]]*)\]\s*)?(\S+)\s+(\S+)\s+([^#]+)/.exec(line)
@@ -52,7 +52,7 @@ function oneLiners(text: string): Source[] {
   })
 }
 
-/** Paragraphs of `Types: URIs: Suites: Components: Signed-By:`, the deb822 style. */
+/** Parses paragraphs of `Types: URIs: Suites: Components: Signed-By:`, the deb822 style. */
 function stanzas(text: string): Source[] {
   return text
     .split('\n')
@@ -69,7 +69,7 @@ function stanzas(text: string): Source[] {
           uri,
           suite,
           components: words(field('Components')),
-          // A key may stand there itself instead of the file it is in: apt then finds Debian's by itself.
+          // The field may hold the key itself instead of a file; apt then finds Debian's key by itself.
           signedBy: /^\/\S+$/.test(signedBy) ? signedBy : undefined,
         })),
       )

@@ -13,23 +13,23 @@ import type { DebianRecipe } from './recipe.js'
 export interface DebianBuild {
   readonly local: Pick<LocalCommands, 'run'>
   readonly recipe: DebianRecipe
-  /** An empty folder of ours; `disk.qcow2`, `kernel` and `initrd` appear in it. */
+  /** An empty folder of ours, which gets `disk.qcow2`, `kernel` and `initrd`. */
   readonly folder: string
-  /** Lines of a sources.list; undefined = what mmdebstrap does by itself. */
+  /** Lines of a sources.list; undefined for mmdebstrap's default. */
   readonly sources: string | undefined
-  /** Is this process root? Then no user namespace is needed. */
+  /** Whether this process is root and needs no user namespace. */
   readonly root: boolean
 }
 
-/** Much is downloaded, by somebody's slow line too. */
+/** The deadline of the bootstrap, which downloads much, possibly over a slow line. */
 const bootstrapMs = 20 * 60_000
 const packMs = 5 * 60_000
 
-/** Makes the image; answers the date of the package index it was made from, as `20261120T021110Z`. */
+/** Makes the image; returns the date of its package index, as `20261120T021110Z`. */
 export async function buildDebian(build: DebianBuild, run: Run): Promise<string> {
   const work = join(build.folder, 'work')
   mkdirSync(work)
-  // Entered by a user of the namespace, who is nobody outside of it; the folders above keep everybody else out.
+  // A user of the namespace, who is nobody outside, enters this folder. The parent folders keep all other users out.
   chmodSync(work, 0o777)
   await archive(build, 'early', build.recipe.earlyFiles, run)
   await archive(build, 'files', build.recipe.files, run)
@@ -39,7 +39,7 @@ export async function buildDebian(build: DebianBuild, run: Run): Promise<string>
   await pack(build, run)
   run.log('converting to qcow2')
   await must(build, ['qemu-img', 'convert', '-O', 'qcow2', 'work/disk.raw', 'disk.qcow2'], packMs, run)
-  // Copied, for the originals belong to a user of the namespace.
+  // A user of the namespace owns the originals, so the files are copied.
   for (const name of ['kernel', 'initrd']) copyFileSync(join(work, name), join(build.folder, name))
   const dates = readFileSync(join(work, 'index-dates'), 'utf8')
   for (const name of ['early.tar', 'files.tar']) rmSync(join(build.folder, name))
@@ -48,7 +48,7 @@ export async function buildDebian(build: DebianBuild, run: Run): Promise<string>
   return newestDate(dates)
 }
 
-/** Only files are in it: directories that exist in the system keep their owner and mode. */
+/** Archives files without directories, so that existing directories of the system keep their owner and mode. */
 async function archive(
   build: DebianBuild,
   name: string,
@@ -67,7 +67,7 @@ async function archive(
   rmSync(tree, { recursive: true })
 }
 
-/** Its hooks run inside; what they need of ours is read before they enter (`tar-in`). */
+/** Runs mmdebstrap. Its hooks run inside the namespace; our files are read before that (`tar-in`). */
 async function bootstrap(build: DebianBuild, scratch: string, run: Run): Promise<void> {
   const { recipe, sources } = build
   run.log(`installing Debian ${recipe.suite}: ${recipe.packages.length} packages and what they need`)
@@ -97,7 +97,7 @@ async function bootstrap(build: DebianBuild, scratch: string, run: Run): Promise
   )
 }
 
-/** A string for the shell that runs a hook. The recipe is ours, not a user's. */
+/** Quotes a string for the shell that runs a hook. The recipe is ours, not a user's. */
 function quote(text: string): string {
   return `'${text.replaceAll("'", `'\\''`)}'`
 }
@@ -123,7 +123,7 @@ async function must(
     timeoutMs,
     what,
     cwd: build.folder,
-    // /sbin is not on every user's PATH, and mke2fs lies there.
+    // mke2fs lies in /sbin, which is not on every user's PATH.
     env: {
       PATH: `${process.env.PATH ?? ''}:/usr/sbin:/sbin`,
       DEBIAN_FRONTEND: 'noninteractive',
@@ -150,7 +150,7 @@ function buildFailure(what: string, argv: readonly string[], result: CommandResu
   })
 }
 
-/** `Date:` lines of the Release files → the newest. */
+/** Returns the newest of the Release files' `Date:` lines. */
 export function newestDate(lines: string): string {
   const times = lines
     .split('\n')

@@ -1,4 +1,4 @@
-/** A file of the image, 0644 root. */
+/** A file of the image with mode 0644, owned by root. */
 export interface ImageFile {
   readonly path: string
   readonly text: string
@@ -20,12 +20,15 @@ ExecStart=/bin/hostname -F /etc/hostname
 WantedBy=sysinit.target
 `
 
-/** Its network files come from the same credential. */
+/** A drop-in for networkd, whose network files come from the same credential. */
 const networkdDropIn = `[Unit]
 After=systemd-tmpfiles-setup.service hydra-ops-hostname.service
 `
 
-/** The machine's identity writes /etc/ssh/authorized_keys.d/root at every boot; root's own file is root's. */
+/**
+ * The configuration of sshd. The machine's identity writes /etc/ssh/authorized_keys.d/root at every boot; root's own
+ * file stays root's.
+ */
 const sshd = `PasswordAuthentication no
 KbdInteractiveAuthentication no
 PermitRootLogin prohibit-password
@@ -39,7 +42,9 @@ Storage=persistent
 SystemMaxUse=64M
 `
 
-/** Who may open the serial console of a machine may also read its disk: asking for a password guards nothing. */
+/**
+ * A serial console without a password: a user with this console can also read the disk, so a password protects nothing.
+ */
 const serialConsole = `[Service]
 ExecStart=
 ExecStart=-/sbin/agetty --autologin root --noclear --keep-baud 115200,57600,38400,9600 - $TERM
@@ -54,7 +59,7 @@ ff02::2 ip6-allrouters
 /** The file system grows to its disk at each boot. */
 const fstab = '/dev/vda / ext4 defaults,x-systemd.growfs 0 1\n'
 
-/** The drivers of QEMU's disks instead of every driver there is: a third of the size. */
+/** The drivers of QEMU's disks instead of all drivers: a third of the size. */
 const initrdModules = `virtio_pci
 virtio_blk
 virtio_scsi
@@ -63,7 +68,7 @@ ext4
 crc32c_generic
 `
 
-/** Files of our own in a Debian image. */
+/** Our own files in a Debian image. */
 export const debianFiles: {
   readonly early: readonly ImageFile[]
   readonly system: readonly ImageFile[]

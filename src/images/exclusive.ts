@@ -4,15 +4,15 @@ import type { LocalCommands } from '../core/context.js'
 import { failure, throwIfAborted } from '../core/errors.js'
 import type { Run } from '../core/run.js'
 
-/** Longest wait: a whole build by another process, and some. */
+/** The longest wait: a whole build by another process, and some more. */
 const deadlineMs = 30 * 60_000
 
-/** Wait after which another process must be at work. */
+/** The wait after which another process must be at work. */
 const patienceMs = 500
 
 /**
- * Runs `action` as the one process that makes images below this root. The lock is the kernel's (`flock`), held
- * by a child that ends with us, so nothing is left to take over when we are killed.
+ * Runs `action` as the only process that makes images below this root. A child that ends with us holds the kernel's
+ * lock (`flock`), so a killed process leaves no lock behind.
  */
 export async function exclusively<T>(
   local: Pick<LocalCommands, 'spawnDuplex'>,
@@ -45,7 +45,7 @@ export async function exclusively<T>(
       holder.once('error', (error) => settle(() => reject(error)))
       holder.once('close', () => settle(() => reject(failure('IMAGE_LOCK', `cannot lock ${file}`))))
     })
-    // From here on its end is ours to bring about.
+    // The `finally` below ends the holder, so its later errors mean nothing.
     holder.on('error', () => {})
     throwIfAborted(run.signal)
     return await action()

@@ -18,12 +18,12 @@ type Commands = Pick<LocalCommands, 'run'>
 
 const unfinished = '.building-'
 
-/** Returns the folder in which the process `id` makes an image, before it is renamed to what it is. */
+/** Returns the folder in which the process `id` makes an image before the image gets its final name. */
 export function buildingFolder(root: string, id: string): string {
   return join(root, `${unfinished}${id}`)
 }
 
-/** Removes what builds left that did not end. Only to be called by the one that may build. */
+/** Removes the leftovers of unfinished builds. Only the process that may build calls this function. */
 export async function sweepUnfinished(local: Commands, root: string, run: Run): Promise<void> {
   for (const name of readdirSync(root)) {
     if (name.startsWith(unfinished)) await removeBuilding(local, join(root, name), run)
@@ -31,8 +31,8 @@ export async function sweepUnfinished(local: Commands, root: string, run: Run): 
 }
 
 /**
- * Makes a folder for mmdebstrap's own files and notes it in the building folder: where mmdebstrap is killed, they are
- * ours to sweep. It is not below the state folder, which the users of its namespace cannot enter.
+ * Makes a folder for mmdebstrap's own files, outside of the state folder, which the users of its namespace cannot
+ * enter. The building folder notes the path, so that the files of a killed mmdebstrap can be removed.
  */
 export function makeScratch(building: string): string {
   const scratch = mkdtempSync(join(tmpdir(), scratchPrefix))
@@ -44,7 +44,7 @@ export function makeScratch(building: string): string {
 const scratchPrefix = 'hydra-ops-image-'
 const scratchNote = 'scratch'
 
-/** Returns the scratch folder of a build; undefined when it has none (any more). */
+/** Returns the scratch folder of a build; undefined when the build has none (any more). */
 function scratchOf(building: string): string | undefined {
   const note = join(building, scratchNote)
   if (!existsSync(note)) return undefined
@@ -52,7 +52,7 @@ function scratchOf(building: string): string | undefined {
   return basename(scratch).startsWith(scratchPrefix) && existsSync(scratch) ? scratch : undefined
 }
 
-/** Removes a build that has ended, whichever way, with its scratch folder. */
+/** Removes an ended build with its scratch folder, whether the build failed or not. */
 export async function removeBuilding(local: Commands, folder: string, run: Run): Promise<void> {
   await removeScratch(local, folder)
   await removeTree(local, join(folder, 'work'))
@@ -66,13 +66,13 @@ export async function removeScratch(local: Commands, building: string): Promise<
   rmSync(join(building, scratchNote), { force: true })
 }
 
-/** Removes a folder. Files of a namespace's users can be removed from inside that namespace only. */
+/** Removes a folder. Files of a namespace's users can only be removed inside that namespace. */
 async function removeTree(local: Commands, folder: string): Promise<void> {
   try {
     rmSync(folder, { recursive: true, force: true })
   } catch {
     await local.run(['mmdebstrap', '--unshare-helper', 'rm', '-rf', ...readdirSync(folder)], {
-      // It is swept also when the build was cancelled.
+      // The folder is swept even when the build was cancelled.
       signal: new AbortController().signal,
       timeoutMs: 120_000,
       what: 'remove an unfinished image',

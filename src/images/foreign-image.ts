@@ -18,15 +18,15 @@ import { failure, messageOf, throwIfAborted, usageError } from '../core/errors.j
 import { onAbort } from '../core/on-abort.js'
 import type { Run } from '../core/run.js'
 
-/** An image that we did not make. */
+/** An image that hydra-ops did not make. */
 export type ForeignReference =
   | { readonly kind: 'path'; readonly path: string }
   | { readonly kind: 'url'; readonly url: string; readonly sha256: string }
 
-/** Hours at a slow line; a connection that brings nothing ends earlier. */
+/** Time limits for a slow line: hours in all, but a connection without any data ends earlier. */
 const downloadTimes = { downloadMs: 6 * 60 * 60_000, stalledMs: 60_000 }
 
-/** `/absolute/path`, or `https://…#sha256=HEX`; undefined = a name. */
+/** Parses `/absolute/path`, or `https://…#sha256=HEX`; returns undefined for a name. */
 export function parseForeign(reference: string): ForeignReference | undefined {
   if (reference.startsWith('/')) return { kind: 'path', path: reference }
   if (!/^https?:\/\//.test(reference)) return undefined
@@ -37,7 +37,7 @@ export function parseForeign(reference: string): ForeignReference | undefined {
   })
 }
 
-/** What a file looked like when it was imported; another look means another image. */
+/** Returns a file's path, size and time, by which an imported file is known again; a difference means another image. */
 export function lookOf(path: string): { path: string; size: number; mtimeMs: number } {
   try {
     const { size, mtimeMs } = statSync(path)
@@ -47,7 +47,7 @@ export function lookOf(path: string): { path: string; size: number; mtimeMs: num
   }
 }
 
-/** Copies a file and answers its SHA-256. Where the file system can, the copy shares its blocks. */
+/** Copies a file and returns its SHA-256. The copy shares blocks if the file system can do so. */
 export async function importFile(from: string, to: string, run: Run): Promise<string> {
   run.log(`copying ${from}`)
   await copyFile(from, to, constants.COPYFILE_FICLONE | constants.COPYFILE_EXCL)
@@ -57,7 +57,7 @@ export async function importFile(from: string, to: string, run: Run): Promise<st
   return hash.digest('hex')
 }
 
-/** Fetches a URL into a file; an error unless what came has the SHA-256. */
+/** Fetches a URL into a file; throws unless the content has the SHA-256. */
 export async function download(
   image: { readonly url: string; readonly sha256: string },
   to: string,
@@ -124,7 +124,7 @@ const QemuImgInfo = z.object({
     .optional(),
 })
 
-/** First bytes of what QEMU would take for a raw disk and is none. */
+/** The first bytes of files that QEMU would wrongly take for a raw disk. */
 const packed: readonly { readonly magic: string; readonly name: string }[] = [
   { magic: '1f8b', name: 'gzip' },
   { magic: 'fd377a585a00', name: 'xz' },
@@ -133,7 +133,7 @@ const packed: readonly { readonly magic: string; readonly name: string }[] = [
   { magic: '504b0304', name: 'zip' },
 ]
 
-/** Format and size of a disk image; refuses one that would pull in other files of this host. */
+/** Returns the format and size of a disk image; refuses an image that refers to other files of this host. */
 export async function examine(
   local: Pick<LocalCommands, 'run'>,
   file: string,

@@ -4,7 +4,7 @@ import * as z from 'zod'
 import { replaceDurably } from '../core/durable-file.js'
 import type { ImageInfo, ListedImage } from '../core/image.js'
 
-/** `image.json`: what is known of an image. Paths in it are relative to its folder. */
+/** `image.json`: the known facts of an image. Paths are relative to its folder. */
 export const ImageRecord = z.object({
   schemaVersion: z.literal(1),
   id: z.string().min(1),
@@ -17,9 +17,9 @@ export const ImageRecord = z.object({
   cmdline: z.string().optional(),
   identity: z.enum(['fwcfg', 'nocloud', 'none']),
   builtAt: z.iso.datetime(),
-  /** Hash of the recipe it was built by. */
+  /** The hash of the recipe that built the image. */
   recipe: z.string().optional(),
-  /** What the files it was imported from looked like. */
+  /** The path, size and time of the imported files. */
   sources: z.array(z.object({ path: z.string(), size: z.number(), mtimeMs: z.number() })).optional(),
 })
 export type ImageRecord = z.infer<typeof ImageRecord>
@@ -35,12 +35,14 @@ export function writeImageRecord(folder: string, record: ImageRecord): void {
   replaceDurably(join(folder, recordName), `${JSON.stringify(record, null, 2)}\n`)
 }
 
-/** Reads every whole image below the root, newest first; one that lost a file is left out. */
+/** Reads every whole image below the root, newest first; an image that lost a file is left out. */
 export function readImages(root: string): StoredImage[] {
   return readRecorded(root).filter((image) => missingFiles(image).length === 0)
 }
 
-/** Lists every image below the root, newest first, also what is left of one; those without a good record come last. */
+/**
+ * Lists every image and every remains of an image below the root, newest first. Images without a good record come last.
+ */
 export function listStored(root: string): ListedImage[] {
   const recorded = readRecorded(root)
   const known = new Set(recorded.map(({ record }) => record.id))
@@ -61,7 +63,7 @@ function readRecorded(root: string): StoredImage[] {
   return stored.sort((a, b) => b.record.builtAt.localeCompare(a.record.builtAt))
 }
 
-/** Names the files of an image that are gone. */
+/** Names the lost files of an image. */
 function missingFiles({ folder, record: { disk, kernel, initrd } }: StoredImage): string[] {
   return [disk, kernel, initrd].flatMap((name) =>
     name === undefined || existsSync(join(folder, name)) ? [] : [name],
@@ -89,7 +91,7 @@ function readRecord(folder: string): ImageRecord | undefined {
   }
 }
 
-/** Returns what is listed of an image, with the absolute paths of its files. */
+/** Returns the listed facts of an image, with the absolute paths of its files. */
 export function toImageInfo(image: StoredImage): ImageInfo {
   const { folder, record } = image
   const path = (name: string | undefined) => (name === undefined ? undefined : join(folder, name))
@@ -110,7 +112,7 @@ export function toImageInfo(image: StoredImage): ImageInfo {
   }
 }
 
-/** Sums up the bytes on disk, holes not counted. */
+/** Sums up the bytes on disk without holes. */
 function diskUsage(folder: string): number {
   const blocks = (name: string) => statSync(join(folder, name), { throwIfNoEntry: false })?.blocks ?? 0
   return readdirSync(folder).reduce((sum, name) => sum + blocks(name) * 512, 0)

@@ -15,8 +15,8 @@ export function contentId(sha256: string): string {
 const contentPrefix = 'sha256-'
 
 /**
- * Gives an image its place, after all its files are on the disk: an image exists from this moment on. A whole image
- * that has the id already stays.
+ * Gives an image its place after all its files are on the disk; the image exists from this moment on. A whole image
+ * with the same id stays.
  */
 export function placeImage(root: string, folder: string, made: NewImage & { reference: string }): BaseImage {
   const whole = readImages(root)
@@ -32,7 +32,7 @@ export function placeImage(root: string, folder: string, made: NewImage & { refe
     renameSync(folder, target)
     syncFolder(root)
   } else {
-    // The image is found by the look of this file too from here on.
+    // The existing image also records the new sources, so that a later import finds the image by them.
     const sources = [...(there.record.sources ?? []), ...(record.sources ?? [])]
     writeImageRecord(target, { ...there.record, sources })
     rmSync(folder, { recursive: true })
@@ -41,8 +41,8 @@ export function placeImage(root: string, folder: string, made: NewImage & { refe
 }
 
 /**
- * Chooses the id under which an image is kept. Disks of machines may build on what is left of an image that lost a file,
- * and no two builds have the same bytes: only an id made of the content is used again.
+ * Chooses the id under which an image is kept. Machines' disks may build on the remains of an image that lost a file.
+ * No two builds have the same bytes, so only an id made of the content is used again.
  */
 function placeFor(root: string, id: string, whole: ReadonlySet<string>): string {
   if (id.startsWith(contentPrefix)) return id

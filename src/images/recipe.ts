@@ -1,17 +1,17 @@
 import { createHash } from 'node:crypto'
 import { debianFiles, type ImageFile } from './debian-files.js'
 
-/** How a Debian image is made. Everything in it is part of its hash. */
+/** The recipe of a Debian image. Every field is part of its hash. */
 export interface DebianRecipe {
-  /** What the user calls it. */
+  /** The user's name for the image. */
   readonly name: string
   /** Debian's release: `bookworm`. */
   readonly suite: string
   readonly packages: readonly string[]
-  /** Put in place before the kernel's package makes its initrd. */
+  /** Files that are placed before the kernel's package makes its initrd. */
   readonly earlyFiles: readonly ImageFile[]
   readonly files: readonly ImageFile[]
-  /** Runs in the new system, by `sh -euc`, after the files were put in place. */
+  /** The script that `sh -euc` runs in the new system after the files were placed. */
   readonly configure: string
   readonly virtualBytes: number
   readonly cmdline: string
@@ -19,7 +19,7 @@ export interface DebianRecipe {
 
 const mebibyte = 1024 * 1024
 
-/** A system that boots, takes its identity from a credential, and can be logged in to. */
+/** The packages of a system that boots, takes its identity from a credential, and accepts logins. */
 const basePackages = [
   'linux-image-cloud-amd64',
   'systemd-sysv',
@@ -36,7 +36,7 @@ const basePackages = [
   'libnss-myhostname',
 ]
 
-/** Housekeeping that a guest does not need, least of all during its boot, which emulation makes slow. */
+/** Housekeeping that a guest does not need, least of all during a boot that emulation makes slow. */
 const maskedUnits = [
   'systemd-networkd-wait-online.service',
   'systemd-pstore.service',
@@ -45,7 +45,7 @@ const maskedUnits = [
   'dpkg-db-backup.timer',
   'e2scrub_all.timer',
   'fstrim.timer',
-  // The kernel loads these by itself when somebody wants them.
+  // The kernel loads these modules on demand.
   ...['configfs', 'dm_mod', 'drm', 'efi_pstore', 'fuse', 'loop'].map(
     (module) => `modprobe@${module}.service`,
   ),
@@ -54,13 +54,16 @@ const maskedUnits = [
   ),
 ]
 
-/** They look for what no disk of this image has, at each boot and at each `daemon-reload`. */
+/** Generators that look for features which no disk of this image has, at each boot and each `daemon-reload`. */
 const maskedGenerators = ['gpt-auto', 'hibernate-resume', 'integritysetup', 'system-update', 'veritysetup']
 
-/** Of what the lab and the tests have instead of a Hydra: their guests have no way to an archive. */
+/** Packages of the stand-in for Hydra in the lab and the tests, whose guests cannot reach an archive. */
 const standInPackages = ['python3-psycopg2', 'python3-cryptography']
 
-/** No key, no machine id, no name: each machine gets its own. The kernel that boots is the one beside the disk. */
+/**
+ * Returns the script that configures the new system. The image has no key, machine id or name: each machine gets its
+ * own. The kernel beside the disk is booted, not the kernel inside.
+ */
 function configureScript(disabled: readonly string[]): string {
   return [
     'systemctl --quiet enable systemd-networkd.service hydra-ops-hostname.service',
@@ -72,7 +75,7 @@ function configureScript(disabled: readonly string[]): string {
     ),
     'apt-mark -q hold linux-image-cloud-amd64 >/dev/null',
     ': > /etc/machine-id',
-    // What systemd does once after an update (users, catalogs) was done by the packages' own scripts.
+    // The packages' own scripts have done what systemd does once after an update (users, catalogs).
     'touch /etc/.updated /var/.updated',
     'rm -f /etc/ssh/ssh_host_* /etc/hostname /etc/resolv.conf /var/lib/dbus/machine-id',
   ].join('\n')
@@ -86,12 +89,12 @@ const debian12Bare: DebianRecipe = {
   files: debianFiles.system,
   configure: configureScript([]),
   virtualBytes: 3072 * mebibyte,
-  // `rootfstype` and the console are what the initrd and the kernel would have to find out by themselves.
+  // `rootfstype` and the console save the initrd and the kernel from detecting them.
   cmdline:
     'console=ttyS0 root=/dev/vda rootfstype=ext4 rw panic=-1 quiet loglevel=4 systemd.show_status=true',
 }
 
-/** The recipes that there are, by the name that users know. */
+/** The existing recipes, by the name that users know. */
 export const recipes: readonly DebianRecipe[] = [
   {
     ...debian12Bare,
@@ -104,14 +107,14 @@ export const recipes: readonly DebianRecipe[] = [
       'postgresql',
       ...standInPackages,
     ],
-    // nginx and PostgreSQL run where an expression says so; the Nix daemon when somebody calls at its socket.
+    // nginx and PostgreSQL run if an expression says so; a connection to its socket starts the Nix daemon.
     configure: configureScript(['nginx.service', 'nix-daemon.service', 'postgresql.service']),
   },
-  /** Neither Nix nor nginx: they come by apt, at the first deploy. */
+  /** A recipe with neither Nix nor nginx: apt installs them at the first deploy. */
   debian12Bare,
 ]
 
-/** Twelve hexadecimal digits that change with anything in the recipe. */
+/** Returns twelve hexadecimal digits that change with any part of the recipe. */
 export function recipeHash(recipe: DebianRecipe): string {
   return createHash('sha256').update(JSON.stringify(recipe)).digest('hex').slice(0, 12)
 }

@@ -23,18 +23,18 @@ import { contentId, type NewImage, placeImage } from './place-image.js'
 import { type DebianRecipe, recipeHash, recipes } from './recipe.js'
 
 export interface ImageStoreParts {
-  /** `<state>/images` */
+  /** The path `<state>/images`. */
   readonly root: string
   readonly local: Pick<LocalCommands, 'run' | 'spawnDuplex'>
   readonly env?: Readonly<Record<string, string | undefined>>
-  /** Default: all that there are. */
+  /** The recipes to use. Default: all recipes. */
   readonly recipes?: readonly DebianRecipe[]
 }
 
-/** Bytes that the making of a Debian image needs at once, measured and rounded up. */
+/** The bytes that a Debian image needs while it is made, measured and rounded up. */
 const buildBytes = 2.5 * 1024 ** 3
 
-/** Keeps base images on the operator host: each in a folder named by its id, never changed once it is there. */
+/** Keeps base images on the operator host, each in a folder named by its id. An existing image never changes. */
 export function createImageStore(parts: ImageStoreParts): ImageStore {
   const { root, local, env = process.env } = parts
   const known = parts.recipes ?? recipes
@@ -61,7 +61,7 @@ export function createImageStore(parts: ImageStoreParts): ImageStore {
       if (present !== undefined) return present
       const wanted = wantedBy(reference, known)
       return exclusively(local, root, run, async () => {
-        // Another process may have made it while this one waited.
+        // Another process may have made the image while this process waited.
         const meanwhile = options.refresh === true ? undefined : asBaseImage(find(reference))
         if (meanwhile !== undefined) return meanwhile
         await sweepUnfinished(local, root, run)
@@ -155,7 +155,7 @@ async function makeDebian(
   }
 }
 
-/** A vendor's cloud image takes its identity from a seed disk. */
+/** Makes an image from a vendor's cloud image, which takes its identity from a seed disk. */
 async function makeForeign(
   parts: Pick<ImageStoreParts, 'local'> & { readonly foreign: ForeignReference; readonly folder: string },
   run: Run,
@@ -181,7 +181,7 @@ function asBaseImage(image: StoredImage | undefined): BaseImage | undefined {
 }
 
 function removeImage(root: string, id: string): void {
-  // Renamed first, so that half an image is never taken for one.
+  // The rename comes first, so that a half-removed image is never used as an image.
   const doomed = buildingFolder(root, `gone-${id}`)
   renameSync(join(root, id), doomed)
   rmSync(doomed, { recursive: true })
