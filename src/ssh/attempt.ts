@@ -6,22 +6,22 @@ import type { HostKeyAlgorithm } from './host-key.js'
 import { openWay, type WayOptions } from './jump.js'
 import type { Login } from './login.js'
 
-/** How far a connection got; decides what an error says. */
+/** The progress of a connection, which decides the text of an error. */
 export type Phase = 'dial' | 'banner' | 'handshake' | 'login'
 
 export type Attempt =
   | { readonly kind: 'ready'; readonly client: Client }
-  /** The verifier said no; this is the key it saw. */
+  /** The verifier refused this key. */
   | { readonly kind: 'key refused'; readonly key: Buffer }
   | AttemptFailed
 
 export interface AttemptFailed {
   readonly kind: 'failed'
   readonly phase: Phase
-  /** `ECONNREFUSED` … where the operating system said why. */
+  /** `ECONNREFUSED` … if the operating system gave a reason. */
   readonly code: string | undefined
   readonly message: string
-  /** What a proxy wrote to stderr. */
+  /** The proxy's output on stderr. */
   readonly said: string
   readonly timedOut: boolean
 }
@@ -39,7 +39,7 @@ export interface AttemptOptions extends WayOptions {
   verify(key: Buffer): boolean
 }
 
-/** One connection, to the end of the login or to its failure. Throws only when it is cancelled. */
+/** Makes one connection, up to the end of the login or its failure. Only a cancel throws. */
 export async function attempt(target: SshTarget, options: AttemptOptions): Promise<Attempt> {
   throwIfAborted(options.signal)
   const way = openWay(target, options)
@@ -111,7 +111,10 @@ export async function attempt(target: SshTarget, options: AttemptOptions): Promi
   })
 }
 
-/** A key that cannot sign, or an agent that stops answering, is not the end: ssh2 goes on to the next method. */
+/**
+ * Tells whether an error ends the attempt. A key that cannot sign, or a silent agent, is not final: ssh2 goes on to the
+ * next method.
+ */
 function isFinal(error: unknown): boolean {
   const level = levelOf(error)
   if (level === 'agent') return false

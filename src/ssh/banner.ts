@@ -6,40 +6,45 @@ import { describeSocketError } from './connect-errors.js'
 import { hasProxy, openWay, type WayOptions } from './jump.js'
 
 /**
- * A machine is reachable when it shows an SSH banner, not when its port accepts: QEMU's user networking accepts within
- * 3 ms with no guest behind it, and stays silent (measured). Such a connection never comes to life, so short attempts
- * overlap. A patient one runs beside them, for an sshd that is up but needs seconds to say its first word.
+ * The pause between overlapping attempts. A machine is reachable when it shows an SSH banner, not when its port
+ * accepts. QEMU's user networking accepts within 3 ms with no guest behind it, and stays silent (measured). Such a
+ * connection never comes to life, so short attempts overlap. A patient attempt runs beside them, for an sshd that needs
+ * seconds for its first bytes.
  */
 const overlapMs = 200
 const shortMs = 1_000
 const patientMs = 10_000
 /**
- * The longer it has lasted, the longer and the rarer the attempts: each of them is a process to an sshd that runs, and
- * five a second keep a guest on an overloaded host (or its MaxStartups) from ever saying a word (measured). So it is
- * noticed within 200 ms or a fiftieth of the wait.
+ * The divisor of the wait so far: attempts become longer and rarer. Each attempt costs a running sshd a process. Five
+ * attempts a second keep a guest on an overloaded host (or its MaxStartups) from ever answering (measured). A banner is
+ * therefore noticed within 200 ms or a fiftieth of the wait.
  *
- * A host that has refused an attempt has a network: QEMU passes that on. What it accepts afterwards is its sshd at work,
- * which is asked once in two seconds only: beside others on a slow host it took two minutes longer else (measured). Not
- * never: a guest that reboots refuses when its sshd ends, and what QEMU accepts after that stays silent.
+ * A host that has refused an attempt has a network, because QEMU passes refusals on. An accepted connection is then its
+ * sshd at work, which gets only one attempt in two seconds. More attempts made the answer two minutes later beside
+ * other guests on a slow host (measured). Attempts go on, because a rebooting guest refuses when its sshd ends, and
+ * QEMU's later connections stay silent.
  */
 const rarerBy = 50
 const longerBy = 20
 const atWorkMs = 2_000
-/** Through a proxy an attempt costs a process and a login at the jump host. */
+/** The time limit through a proxy, where an attempt costs a process and a login at the jump host. */
 const proxiedMs = 20_000
 const betweenMs = 1_000
 
-/** RFC 4253, 4.2: lines before the banner are allowed. A stranger's go on without end. */
+/**
+ * The most bytes before the banner. RFC 4253, 4.2 allows lines before the banner; another protocol may send lines
+ * without end.
+ */
 const maxPreamble = 8_192
 
 type Look =
   | { readonly kind: 'banner' }
-  /** `hopeless`: waiting longer cannot mend it. `refused`: the host is there, and lets nobody in yet. */
+  /** `hopeless`: a longer wait cannot help. `refused`: the host is up, but accepts no connection yet. */
   | { readonly kind: 'none'; readonly state: string; readonly hopeless: boolean; readonly refused: boolean }
 
 type Tools = Omit<WayOptions, 'signal'>
 
-/** See `Ssh.waitForBanner`. */
+/** Implements `Ssh.waitForBanner`. */
 export async function waitForBanner(
   target: SshTarget,
   wait: { readonly signal: AbortSignal; readonly timeoutMs: number; onState?(state: string): void },
@@ -74,7 +79,7 @@ export async function waitForBanner(
   }
 }
 
-/** See `Ssh.probe`. */
+/** Implements `Ssh.probe`. */
 export async function probe(
   target: SshTarget,
   options: { readonly signal: AbortSignal; readonly timeoutMs: number },
@@ -90,8 +95,8 @@ export async function probe(
 }
 
 /**
- * Resolves when it is stopped; rejects when an attempt cannot even be made. `look` tells whether the host has ever
- * refused one.
+ * Makes attempts until it is stopped; rejects when an attempt cannot even start. `look` tells whether the host has ever
+ * refused an attempt.
  */
 async function keepLooking(
   target: SshTarget,
@@ -109,7 +114,7 @@ async function keepLooking(
     let refused = false
     while (!signal.aborted) {
       const waited = Date.now() - begin
-      // Should one throw, the patient one says so.
+      // The patient attempt reports any error.
       const attempt = look(refused ? patientMs : Math.max(shortMs, waited / longerBy)).then(
         (told) => {
           refused = told
@@ -127,7 +132,7 @@ async function keepLooking(
   }
 }
 
-/** One connection, until it shows a banner or what it shows instead. */
+/** Makes one connection and returns its banner or its other outcome. */
 async function lookOnce(target: SshTarget, lastMs: number, options: WayOptions): Promise<Look> {
   const way = openWay(target, options)
   let accepted = false
@@ -156,7 +161,7 @@ async function lookOnce(target: SshTarget, lastMs: number, options: WayOptions):
           else if (text.length > maxPreamble) resolve(none(notSsh))
         })
         .on('error', (error) => {
-          // A proxy's program that is missing will not come.
+          // A missing proxy program will not appear.
           if (error instanceof OpsError)
             resolve({ kind: 'none', state: error.message, hopeless: true, refused: false })
           else resolve(none(describeSocketError(codeOf(error), messageOf(error)), isRefusal(codeOf(error))))
@@ -179,7 +184,7 @@ function whenSilent(accepted: boolean, text: string): string {
   return text === '' ? 'accepts but is silent' : notSsh
 }
 
-/** What sshd says instead of a banner beyond MaxStartups: up to OpenSSH 9.7, and since. */
+/** Recognises the answer of sshd beyond MaxStartups, up to OpenSSH 9.7 and since. */
 function isFull(text: string): boolean {
   return /^(?:Exceeded MaxStartups|Not allowed at this time)\r?\n/.test(text)
 }

@@ -16,20 +16,21 @@ import {
   wantsPassword,
 } from './sudo.js'
 
-/** A login shell with a slow profile, or PAM asking a directory server. */
+/** The time limit of the probe. The login shell may have a slow profile, or PAM may ask a directory server. */
 const probeMs = 60_000
-/** Long enough for the trailing words of a login shell, short beside a round trip. */
+/** A wait that is long enough for a login shell's last output and short beside a round trip. */
 const noiseMs = 1_000
 
 export interface Probed {
   readonly escalation: Escalation
-  /** Undefined = no command has run yet. */
+  /** Whether the shell prints text; undefined before any command has run. */
   readonly noisy: boolean | undefined
 }
 
 /**
- * Who are we there, how do we become root, does the login shell print. Not asked of a login as root: a command costs
- * up to a fifth of a second (measured: root's start files), and the first real one tells of the shell as well.
+ * Finds the login's uid, the way to root, and whether the login shell prints text. A root login is not probed, since a
+ * command costs up to a fifth of a second (measured: root's start files). The first real command shows root's shell as
+ * well.
  */
 export async function probeLogin(connection: Connection, options: ConnectOptions): Promise<Probed> {
   const { target } = connection
@@ -53,7 +54,7 @@ export async function probeLogin(connection: Connection, options: ConnectOptions
   return { escalation: await askPassword(connection, options, found.refused), noisy }
 }
 
-/** Asks for the password and proves it, so that no later command can hang on a wrong one. */
+/** Asks for the password and tests it, so that no later command can hang on a wrong password. */
 export async function askPassword(
   connection: Connection,
   options: Pick<ConnectOptions, 'signal' | 'sudoPassword'>,

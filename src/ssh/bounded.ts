@@ -2,7 +2,7 @@ import type { Bounds } from '../core/deadline.js'
 import { abortError } from '../core/errors.js'
 import { onAbort } from '../core/on-abort.js'
 
-/** Waits for one thing as long as the deadline and the signal allow. What it was is the caller's to end. */
+/** Waits for a promise within the deadline and the signal. The caller ends the abandoned work. */
 export async function bounded<T>(
   thing: Promise<T>,
   { signal, timeoutMs }: Bounds,
@@ -22,7 +22,7 @@ export async function bounded<T>(
   }
 }
 
-/** Its value, or undefined when it takes longer or fails. */
+/** Returns the promise's value, or undefined when the promise takes longer or fails. */
 export async function within<T>(thing: Promise<T>, ms: number): Promise<T | undefined> {
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<undefined>((resolve) => {

@@ -3,15 +3,15 @@ import { connect } from 'node:net'
 import type { SshTarget } from '../core/ssh.js'
 import { typeOf } from './host-key.js'
 
-/** A certificate that the system's ssh would offer; ssh2 cannot. */
+/** A certificate that the system's ssh would offer and ssh2 cannot offer. */
 export interface Certificate {
-  /** For errors: its file, or `of the agent (comment)`. */
+  /** The name for errors: a file, or `of the agent (comment)`. */
   readonly name: string
-  /** File of the public key that it certifies, where that is known. */
+  /** The file of the certified public key, if known. */
   readonly publicKey: string | undefined
 }
 
-/** Finds the certificates that ssh would use: those beside the keys, those named, and those that the agent holds. */
+/** Finds the certificates that ssh would use: beside the keys, named in the configuration, and in the agent. */
 export async function findCertificates(
   target: Pick<SshTarget, 'identityFiles' | 'certificateFiles'>,
   agentSocket: string | undefined,
@@ -32,14 +32,14 @@ export async function findCertificates(
   ]
 }
 
-/** SSH_AGENTC_REQUEST_IDENTITIES and its answer (draft-ietf-sshm-ssh-agent). */
+/** The request SSH_AGENTC_REQUEST_IDENTITIES (draft-ietf-sshm-ssh-agent). */
 const requestIdentities = Buffer.from([0, 0, 0, 1, 11])
 const identitiesAnswer = 12
 const agentMs = 5_000
 /** OpenSSH's own limit of an agent's message. */
 const longestAnswer = 256 * 1024
 
-/** Lists the comments of an agent's certificates, which ssh2 leaves out; `[]` when no agent answers. */
+/** Lists the comments of an agent's certificates, which ssh2 leaves out; returns `[]` when no agent answers. */
 function agentCertificates(socket: string): Promise<string[]> {
   return new Promise((resolve) => {
     let received: Buffer = Buffer.alloc(0)

@@ -1,19 +1,19 @@
 import { usageError } from '../core/errors.js'
 
 /**
- * How a command reaches a machine. sshd hands one string to the user's login shell, which may be bash, dash, zsh,
- * fish or tcsh; so the string is `sh -c '…' '…'` in a form that all of them read alike, and carries a POSIX sh
- * script. Everything that becomes part of such a script as data goes through `quote`.
+ * The form in which a command reaches a machine. sshd passes one string to the user's login shell: bash, dash, zsh,
+ * fish or tcsh. The string is therefore `sh -c '…' '…'`, which all of them read alike, and carries a POSIX sh script.
+ * All data in such a script goes through `quote`.
  */
 
-/** Linux refuses a single argument of 128 KiB or more (MAX_ARG_STRLEN); sshd makes our string one. */
+/** Linux refuses a single argument of 128 KiB or more (MAX_ARG_STRLEN); sshd passes our string as one argument. */
 const maxEncoded = 100_000
 
-/** Appended, so that root reached by sudo or doas finds what a login as root would, and Nix wherever it lies. */
+/** Folders at the end of PATH: root by sudo or doas finds the programs of a root login, and Nix in any place. */
 const extraPath =
   '/usr/local/sbin:/usr/sbin:/sbin:/run/current-system/sw/bin:/nix/var/nix/profiles/default/bin'
 
-/** One word of a POSIX shell command that stands for exactly this text. The only quoting function there is. */
+/** Quotes a text as one word of a POSIX shell command. This is the only quoting function. */
 export function quote(text: string): string {
   if (text.includes('\0') || /\p{Surrogate}/u.test(text)) {
     throw usageError('a command argument holds a NUL or half a character: it cannot be passed on unchanged')
@@ -21,7 +21,7 @@ export function quote(text: string): string {
   return `'${text.replaceAll("'", `'\\''`)}'`
 }
 
-/** A script that becomes this argument vector: `exec` finds programs only, never builtins or functions. */
+/** Makes a script that becomes this argument vector: `exec` finds programs only, never builtins or functions. */
 export function argvScript(argv: readonly string[]): string {
   const [program] = argv
   if (program === undefined || program === '' || program.startsWith('-')) {
@@ -30,25 +30,25 @@ export function argvScript(argv: readonly string[]): string {
   return `exec ${argv.map(quote).join(' ')}`
 }
 
-/** A script that runs another one with positional parameters. */
+/** Makes a script that runs another script with positional parameters. */
 export function parameterScript(text: string, args: readonly string[]): string {
   return argvScript(['sh', '-c', text, 'sh', ...args])
 }
 
-/** Random per command. It is written in two halves wherever a shell might echo its source. */
+/** A random text per command, written in two halves wherever a shell might echo its source. */
 export interface Nonce {
   readonly left: string
   readonly right: string
 }
 
-/** Surrounds a script's output by marks; see framing.ts for what they mean. */
+/** Puts marks around a script's output; framing.ts explains them. */
 export function framedScript(nonce: Nonce, script: string, discardUntilSync: boolean): string {
   const mark = (rest: string) => `printf '%s%s${rest}' ${nonce.left} ${nonce.right}`
   return [
     'LC_ALL=C.UTF-8',
     `PATH=\${PATH:+$PATH:}${extraPath}`,
     'export LC_ALL PATH',
-    // Field 5 = process group: what a cancelled command is ended by.
+    // Field 5 is the process group, by which a cancelled command is ended.
     '_ops_group=0',
     '{ read -r _ _ _ _ _ops_group _ </proc/$$/stat; } 2>/dev/null',
     `${mark('{%s %s\\n')} "$$" "$_ops_group"`,
@@ -65,30 +65,30 @@ function untilSync(nonce: Nonce): string {
   return `[ "$_ops_line" = ${syncLine(nonce)} ] && break`
 }
 
-/** What ends the part of stdin that is not the command's own. */
+/** Returns the line after which stdin is the command's own. */
 export function syncLine(nonce: Nonce): string {
   return `sync-${nonce.right}${nonce.left}`
 }
 
-/** How a script is handed to `sh`: as an argument, or, where that would be too long, as a line of stdin. */
+/** The form in which `sh` gets a script: an argument, or a line of stdin if the argument would be too long. */
 export interface Handed {
   readonly words: string
   readonly stdinLine: string
 }
 
-/** For a login shell that may be any. */
+/** Encodes a script for any login shell. */
 export function forLoginShell(nonce: Nonce, script: string): Handed {
   const encoded = encode(script)
   if (encoded.length > maxEncoded) return byStdin(nonce, script)
   return { words: `sh -c 'eval "$(printf %b "$1")"' sh '${encoded}'`, stdinLine: '' }
 }
 
-/** For a command line that sh itself reads: legible in the system's log, where sudo writes it. */
+/** Quotes a script for a command line that sh itself reads; sudo writes this line legibly to the system's log. */
 export function forSh(script: string): Handed {
   return { words: `sh -c ${quote(script)}`, stdinLine: '' }
 }
 
-/** For either, and of any length. Lines before it (a password that sudo did not want) are skipped. */
+/** Passes a script of any length through stdin. Earlier lines (a password that sudo did not want) are skipped. */
 export function byStdin(nonce: Nonce, script: string): Handed {
   const tag = `script-${nonce.left}:`
   const skip = `while IFS= read -r s; do case $s in ${tag}*) break;; esac; done`
@@ -99,8 +99,8 @@ export function byStdin(nonce: Nonce, script: string): Handed {
 }
 
 /**
- * For `printf %b`. What is left is printable and has no quote, no `!` (history of csh) and no backslash but before
- * a zero, so it means itself between the single quotes of every shell.
+ * Encodes a script for `printf %b`. The result is printable, without quotes, `!` (history of csh), or a backslash
+ * except before a zero. Single quotes of every shell therefore leave the result unchanged.
  */
 export function encode(script: string): string {
   let encoded = ''

@@ -5,12 +5,12 @@ import { checkHostName, jumpCommand } from './jump.js'
 import { optionsForSsh, withSshOptions } from './ssh-options.js'
 import type { UserPlace } from './tokens.js'
 
-/** Host keys are looked up by this name, whatever address or forwarded port the machine has today. */
+/** Returns the name for host keys, whatever address or forwarded port the machine has today. */
 function aliasOf(target: SshTarget): string {
   return `hydra-ops-${target.machine}`
 }
 
-/** See `Ssh.renderConfig`: for `ssh -F`, scp, rsync, nix-copy-closure and Ansible. */
+/** Implements `Ssh.renderConfig` for `ssh -F`, scp, rsync, nix-copy-closure and Ansible. */
 export function renderConfig(
   targets: readonly SshTarget[],
   files: { readonly knownHosts: string },
@@ -23,8 +23,8 @@ export function renderConfig(
 }
 
 /**
- * Writes one machine. In ssh_config the first value of a keyword counts: what guards the host key, then those of
- * sshOptions that our own connection does not follow, then the way that both take.
+ * Writes one machine. The first value of a keyword counts in ssh_config. The order is: the host key's protection,
+ * sshOptions that our own connection ignores, and the way that both take.
  */
 function block(target: SshTarget, knownHosts: string): string {
   checkHostName(target)
@@ -44,7 +44,7 @@ function block(target: SshTarget, knownHosts: string): string {
     ['IdentitiesOnly', target.identitiesOnly === true || !target.useAgent ? 'yes' : 'no'],
     ...agentLines(target),
     ...proxyLines(target),
-    // A machine that went away ends a copy too.
+    // A machine that disappears ends a copy too.
     ['ConnectTimeout', '30'],
     ['ServerAliveInterval', '15'],
     ['ServerAliveCountMax', '4'],
@@ -64,7 +64,7 @@ function agentLines(target: SshTarget): (readonly [string, string])[] {
 
 function proxyLines(target: SshTarget): (readonly [string, string])[] {
   if (target.jump !== undefined) return [['ProxyCommand', jumpCommand(target.jump)]]
-  // Its tokens are expanded already.
+  // The tokens of the command are already expanded.
   if (target.proxyCommand === undefined) return []
   return [['ProxyCommand', target.proxyCommand.replaceAll('%', '%%')]]
 }
@@ -75,7 +75,7 @@ function knownHost(target: SshTarget): string {
   return `${aliasOf(target)} ${type} ${blob.toString('base64')}\n`
 }
 
-/** ssh_config(5): in quotes, `%` begins a token and `${` a variable. */
+/** Quotes a file name by ssh_config(5), where `%` begins a token and `${` a variable. */
 function fileWord(file: string): string {
   if (/["\n\r\0]|\$\{/.test(file)) {
     throw usageError(

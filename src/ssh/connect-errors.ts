@@ -3,7 +3,7 @@ import type { SshTarget } from '../core/ssh.js'
 import type { AttemptFailed } from './attempt.js'
 import { type Login, loginRefused } from './login.js'
 
-/** What a way to a machine looked like, in words that wait states and errors share. */
+/** Describes a failed way to a machine, in words that wait states and errors share. */
 export function describeSocketError(code: string | undefined, message: string): string {
   switch (code) {
     case 'ECONNREFUSED':
@@ -27,14 +27,14 @@ export function describeSocketError(code: string | undefined, message: string): 
   }
 }
 
-/** Is it worth trying again soon? sshd drops connections unseen when many arrive at once (MaxStartups). */
+/** Tells whether a retry may soon succeed. sshd silently drops connections when many arrive at once (MaxStartups). */
 export function mayPass(failed: AttemptFailed): boolean {
   if (failed.phase === 'login' || failed.timedOut) return false
   if (failed.said !== '') return /kex_exchange_identification|Connection (reset|closed)/.test(failed.said)
   return failed.code === 'ECONNRESET' || failed.code === 'EPIPE' || isDroppedEarly(failed)
 }
 
-/** Tells whether time ended an attempt before the server had said anything. */
+/** Tells whether a time limit ended an attempt before the server sent anything. */
 export function isCutShort({ timedOut, phase }: AttemptFailed): boolean {
   return timedOut && (phase === 'dial' || phase === 'banner')
 }
@@ -43,7 +43,7 @@ function isDroppedEarly(failed: AttemptFailed): boolean {
   return /Connection lost before handshake|the connection was closed/.test(failed.message)
 }
 
-/** The sentence for a connection that could not be made. */
+/** Makes the error for a failed connection. */
 export async function connectError(
   target: SshTarget,
   login: Login,

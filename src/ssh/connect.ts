@@ -16,7 +16,7 @@ import {
 import type { WayOptions } from './jump.js'
 import { type Login, nothingToOffer, planLogin } from './login.js'
 
-/** First pause before another try when sshd drops connections; doubled up to the second. */
+/** The first pause before a retry when sshd drops connections; later pauses double up to the second value. */
 const firstPauseMs = 200
 const longestPauseMs = 3_000
 
@@ -24,7 +24,7 @@ export interface ConnectTools extends Omit<WayOptions, 'signal'> {
   readonly keepalive: Keepalive
 }
 
-/** A client that is logged in, and the key its server proved to have. */
+/** A logged-in client, and the key that its server proved to have. */
 export interface LoggedIn {
   readonly client: Client
   readonly hostKey: string
@@ -44,17 +44,14 @@ export async function logIn(
   const result = await dialler.dial(algorithmsOf(pinned), (key) => key.equals(pinned.blob))
   if (result.kind === 'ready') return { client: result.client, hostKey: seenKey(pinned.blob).key }
   if (result.kind === 'key refused') throw hostKeyChanged(target, pinned, seenKey(result.key))
-  // It has no key of the pinned type any more: look which it has, so that the error can show it.
+  // The server has no key of the pinned type any more. The error shows its present key.
   if (/no matching host key format/.test(result.message)) {
     throw hostKeyChanged(target, pinned, await dialler.look())
   }
   throw await dialler.error(result)
 }
 
-/**
- * The key is looked at on a connection of its own: a person who is asked takes longer than a server waits for a
- * login.
- */
+/** Reads the key over a separate connection: a person takes longer to answer than a server waits for a login. */
 async function firstContact(target: SshTarget, dialler: Dialler, options: ConnectOptions): Promise<string> {
   const seen = await dialler.look()
   const accepted = await options.acceptHostKey?.(seen)
@@ -64,7 +61,7 @@ async function firstContact(target: SshTarget, dialler: Dialler, options: Connec
   return seen.key
 }
 
-/** Tries until the deadline, as long as a failure is of the kind that passes. */
+/** Retries until the deadline, as long as the failure is temporary. */
 class Dialler {
   #deadline: number
   readonly #target: SshTarget
@@ -88,7 +85,7 @@ class Dialler {
     return connectError(this.#target, this.#login, failed, this.#options.timeoutMs)
   }
 
-  /** Only to see the host key. */
+  /** Makes a connection only to read the host key. */
   async look(): Promise<HostKeySeen> {
     const result = await this.dial(allAlgorithms, () => false)
     if (result.kind === 'key refused') return seenKey(result.key)
@@ -108,10 +105,10 @@ class Dialler {
         timeoutMs: Math.max(1, this.#deadline - Date.now()),
       })
       if (result.kind !== 'failed') return result
-      // What the deadline cuts short before a word was said tells less than the attempt before it.
+      // An attempt that the deadline cut short tells less than the attempt before.
       if (!mayPass(result)) return dropped !== undefined && isCutShort(result) ? dropped : result
       dropped = result
-      // Spread, so that fifty that were dropped together do not come back together.
+      // The random spread keeps fifty dropped clients from coming back together.
       const wait = pauseMs * (0.5 + Math.random())
       if (Date.now() + wait >= this.#deadline) return result
       await pause(wait, this.#options.signal)

@@ -11,32 +11,35 @@ import { Slots } from './slots.js'
 import { stopCommand } from './stop-command.js'
 import type { Launch } from './sudo.js'
 
-/** sshd's default allows ten sessions per connection; two are left for ending commands. */
+/** The most commands at once. sshd's default allows ten sessions per connection; two are left for ending commands. */
 const maxCommands = 8
 const maxStops = 2
-/** How long a cancelled command that has not begun yet may take to say which process it is. */
+/** The time for a cancelled, unstarted command to report its process. */
 const beginMs = 3_000
 const stopMs = 8_000
-/** How long a connection that we close may take to say good-bye. */
+/** The time for the peer to acknowledge the close of a connection. */
 const goodbyeMs = 1_000
-/** Between two tries to open a channel that the server refuses. */
+/** The pause between two tries to open a channel that the server refuses. */
 const refusedMs = 200
-/** sshd counts a session until its login shell has exited, which may be after its channel was closed. */
+/**
+ * The time until sshd forgets a session. sshd counts a session until its login shell has exited, possibly after the
+ * close of its channel.
+ */
 const forgottenMs = 10_000
 
 export type CommandOptions = Pick<RemoteOptions, 'signal' | 'timeoutMs' | 'what' | 'stdin' | 'onLine'>
 
-/** How a script becomes a command line: as the login user, or as root. */
+/** A function that makes a command line of a script, for the login user or for root. */
 export type Launcher = (nonce: Nonce, script: string) => Launch
 
 export interface Ran {
   readonly outcome: Outcome
-  /** The login shell wrote to stdout by itself. Complete only when the channel is closed. */
+  /** Tells whether the login shell itself wrote to stdout; final only when the channel is closed. */
   noisy(): boolean
   readonly closed: Promise<void>
 }
 
-/** One logged-in connection: opens channels for framed commands and ends what is cancelled. */
+/** One logged-in connection, which opens channels for framed commands and ends cancelled commands. */
 export class Connection {
   readonly client: Client
   readonly target: SshTarget
@@ -58,12 +61,12 @@ export class Connection {
   close(): void {
     this.#lost ??= 'closed by us'
     this.client.end()
-    // A peer that is frozen would keep the process alive until keepalive gives it up.
+    // A frozen peer would keep the process alive until keepalive gives the peer up.
     const cut = setTimeout(() => this.client.destroy(), goodbyeMs)
     this.client.once('close', () => clearTimeout(cut))
   }
 
-  /** Throws when it is cancelled, past its deadline, or cannot be started; how it ended is in the outcome. */
+  /** Runs a command. A cancel, a deadline or a failed start throws; the outcome tells how the command ended. */
   async run(script: string, launcher: Launcher, options: CommandOptions): Promise<Ran> {
     const nonce = newNonce()
     const { command, bounds } = await this.#start(launcher(nonce, script), nonce, options)
@@ -88,7 +91,7 @@ export class Connection {
     )
   }
 
-  /** The deadline counts from the moment the command has a slot. */
+  /** Starts a command in a slot; the deadline counts from the moment of the slot. */
   async #start(launch: Launch, nonce: Nonce, options: CommandOptions): Promise<Started> {
     let refusedUntil: number | undefined
     for (;;) {
@@ -101,7 +104,7 @@ export class Connection {
         return { command, bounds }
       } catch (error) {
         const alone = this.#commands.taken === 1
-        // A server that allows fewer sessions than usual: wait until one of ours is over, or is forgotten there.
+        // The server allows fewer sessions than usual: wait until a session of ours is over, or is forgotten there.
         if (isRefusedChannel(error) && !alone) this.#commands.shrink()
         this.#commands.release()
         refusedUntil ??= Date.now() + forgottenMs
@@ -119,7 +122,8 @@ export class Connection {
     try {
       return await this.#waitFor(opening, options, bounds, () => '')
     } catch (error) {
-      // Given up on the way: it runs there none the less. The caller finds out that it is over and ends it.
+      // The wait was given up, but the server may run the command. The caller then sees the end of its bounds and stops
+      // the command.
       const late = await within(opening, beginMs)
       if (late === undefined) throw error
       return late
@@ -139,7 +143,7 @@ export class Connection {
     )
   }
 
-  /** Ends the command and its children on the far side; false when that could not be made sure. */
+  /** Ends the command and its children on the far side; returns false if their end is not certain. */
   async #stop(command: FramedCommand, nonce: Nonce, launcher: Launcher): Promise<boolean> {
     const begun = await within(command.begun, beginMs)
     let ended = true
@@ -166,7 +170,7 @@ export class Connection {
     }
   }
 
-  /** Where the server refuses one more session, another stop may soon free one. */
+  /** Opens a channel for a stop. The server may refuse one more session until another stop frees one. */
   async #openStop(script: string, launcher: Launcher, options: CommandOptions): Promise<FramedCommand> {
     const nonce = newNonce()
     const launch = launcher(nonce, script)
@@ -207,11 +211,11 @@ export class Connection {
 
 interface Started {
   readonly command: FramedCommand
-  /** What is left of the command's time. */
+  /** Returns the rest of the command's time. */
   bounds(): Bounds
 }
 
-/** Listens before anything else happens: a short command's status may be in the very packet that opens its channel. */
+/** Opens a channel and listens first: the packet that opens the channel may already hold a short command's status. */
 function openCommand(
   client: Client,
   launch: Launch,
@@ -225,7 +229,7 @@ function openCommand(
   })
 }
 
-/** ssh2 gives the reason code of SSH_MSG_CHANNEL_OPEN_FAILURE, which nothing else has. */
+/** Tells whether an error has the reason code of SSH_MSG_CHANNEL_OPEN_FAILURE, which only refused channels have. */
 function isRefusedChannel(error: unknown): boolean {
   return typeof error === 'object' && error !== null && 'reason' in error
 }

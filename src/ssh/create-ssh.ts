@@ -11,7 +11,9 @@ import { ensureKeyPair } from './keys.js'
 import { withSshOptions } from './ssh-options.js'
 import { resolveUserConfig } from './user-config.js'
 
-/** A machine that is frozen or gone is noticed after a minute; a guest under emulation may stall for half of one. */
+/**
+ * The keepalive notices a frozen or lost machine after a minute; a guest under emulation may stall for half a minute.
+ */
 const keepalive: Keepalive = { intervalMs: 15_000, countMax: 3 }
 
 export interface SshDependencies {

@@ -5,7 +5,7 @@ import { failure, messageOf } from '../core/errors.js'
 import type { SshTarget } from '../core/ssh.js'
 import { bounded } from './bounded.js'
 
-/** See `Host.connectTcp`. */
+/** Implements `Host.connectTcp`. */
 export async function connectFromRemote(
   client: Client,
   target: SshTarget,
@@ -24,7 +24,7 @@ export async function connectFromRemote(
         )
         return
       }
-      // Without this a half-closed stream stays open for ever.
+      // A half-closed stream would otherwise stay open for ever.
       stream.on('end', () => stream.end())
       resolve(stream)
     })
@@ -48,10 +48,10 @@ export async function connectFromRemote(
   }
 }
 
-/** How long the machine may take to listen, or to stop it. */
+/** The time for the machine to listen, or to stop listening. */
 const forwardMs = 20_000
 
-/** See `Host.forwardFromRemote`. */
+/** Implements `Host.forwardFromRemote`. */
 export async function forwardFromRemote(
   client: Client,
   target: SshTarget,
@@ -118,7 +118,7 @@ export async function forwardFromRemote(
           try {
             client.unforwardIn('127.0.0.1', port, done)
           } catch {
-            // Not connected any more: nothing listens.
+            // A lost connection leaves nothing that listens.
             done()
           }
         }),

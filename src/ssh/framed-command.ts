@@ -7,12 +7,12 @@ import type { Nonce } from './command-line.js'
 import { FrameParser } from './framing.js'
 import type { Launch } from './sudo.js'
 
-/** More than any store's path list; of what a command says on stderr only the ends are kept. */
+/** The size of the largest output, above any store's path list. Only the ends of a command's stderr are kept. */
 const maxOutput = 256 * 1024 * 1024
-/** How long after the closing marks a channel may stay open: a daemon that the command left behind may hold it. */
+/** The time that a channel may stay open after the closing marks: a daemon that the command left behind may hold it. */
 const lingerMs = 300
 
-/** What the opening mark says: the sh around the command, and the process group of it all. */
+/** The facts in the opening mark: the sh around the command, and the process group of both. */
 export interface Begun {
   readonly pid: string
   readonly group: string
@@ -20,18 +20,18 @@ export interface Begun {
 
 export type Outcome =
   | CommandResult
-  /** The opening mark never came: the login shell (or sudo) ended before. */
+  /** The opening mark never came: the login shell (or sudo) ended earlier. */
   | { readonly kind: 'not begun'; readonly code: number | undefined; readonly said: string }
 
 type CommandIo = Pick<RemoteOptions, 'stdin' | 'onLine' | 'what'>
 
-/** One command on one channel: feeds its stdin, cuts its output out of the frame, and tells how it ended. */
+/** Runs one command on one channel: feeds its stdin, cuts its output out of the frame, and tells its end. */
 export class FramedCommand {
-  /** Undefined when it ended before it began. */
+  /** The beginning; undefined when the command ended before its beginning. */
   readonly begun: Promise<Begun | undefined>
-  /** Rejects when its input or output cannot be carried on; the command may then still be running. */
+  /** The outcome; rejects when the input or output breaks, although the command may still be running. */
   readonly ended: Promise<Outcome>
-  /** The channel is closed: the session counts no longer on the server. */
+  /** The close of the channel, after which the server no longer counts the session. */
   readonly closed: Promise<void>
   readonly #channel: ClientChannel
   readonly #launch: Launch
@@ -59,14 +59,14 @@ export class FramedCommand {
       this.#finish = resolve
       this.#fail = reject
     })
-    // Whoever gave up waiting has said why already.
+    // A caller that gave up waiting has already reported the reason.
     this.ended.catch(() => {})
     this.closed = new Promise((resolve) => channel.once('close', () => resolve()))
     this.#listen()
     this.#writeFirst()
   }
 
-  /** The login shell wrote to stdout outside of the frame. */
+  /** Whether the login shell wrote to stdout outside of the frame. */
   get noisy(): boolean {
     return this.#stdout.parser.noiseBytes > 0
   }
@@ -108,7 +108,10 @@ export class FramedCommand {
     if (this.#stdout.parser.status !== undefined && this.#stderr.parser.status !== undefined) this.#conclude()
   }
 
-  /** Nothing of the command's own goes out before its mark was seen: a login shell or sudo could swallow it. */
+  /**
+   * Writes only the first part of stdin: before the opening mark a login shell or sudo could swallow the command's
+   * input.
+   */
   #writeFirst(): void {
     const { atOnce, afterMark } = this.#launch
     const { stdin } = this.#io
@@ -127,7 +130,7 @@ export class FramedCommand {
     else this.#channel.end(stdin)
   }
 
-  /** A source that breaks must not look like the end of the input. */
+  /** Fails the command: a broken source must not look like the end of the input. */
   #inputFailed(error: unknown): void {
     this.#fail(
       failure('INPUT', `${this.#io.what}: its input could not be read (${messageOf(error)})`, {
@@ -145,7 +148,7 @@ export class FramedCommand {
 
   #conclude(): void {
     this.#done = true
-    // What was not begun may be begun again, with the same input.
+    // A command that did not begin may begin again with the same input.
     if (this.#fed) this.#stopFeeding()
     this.#stdout.end()
     this.#stderr.end()
@@ -169,7 +172,7 @@ export class FramedCommand {
       const said = `${this.#stdout.parser.noise}\n${this.#stderr.parser.noise}`.trim()
       return { kind: 'not begun', code: code ?? undefined, said }
     }
-    // The sh of the frame itself was killed; a login shell that waits for it says so by 128 + number.
+    // The sh of the frame itself was killed; a login shell that waits for this sh reports 128 + the signal's number.
     if (signal !== undefined) return { kind: 'killed', signal, ...output }
     if (typeof code === 'number' && code > 128)
       return { kind: 'killed', signal: signalName(code - 128), ...output }
@@ -177,7 +180,7 @@ export class FramedCommand {
   }
 }
 
-/** Keeps all of an output: an answer without its middle would be another one. */
+/** Keeps a whole output: an answer without its middle would be a different answer. */
 class Whole {
   readonly #chunks: Buffer[] = []
 

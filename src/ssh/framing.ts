@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import type { Nonce } from './command-line.js'
 
-/** What a login shell printed is kept up to this length, for errors. */
+/** The most bytes of a login shell's output that are kept for errors. */
 const keptNoise = 4096
 
 export function newNonce(): Nonce {
@@ -10,8 +10,8 @@ export function newNonce(): Nonce {
 }
 
 /**
- * Cuts a stream `noise NONCE{info\n output NONCE}status\n noise`, however it is split into chunks. The output is
- * exact to the byte; what a login shell or its exit trap prints around it is kept apart.
+ * Cuts a stream `noise NONCE{info\n output NONCE}status\n noise`, however the stream is split into chunks. The output
+ * is exact to the byte; the text of a login shell or its exit trap is kept apart.
  */
 export class FrameParser {
   #state: 'before' | 'inside' | 'after' = 'before'
@@ -28,12 +28,12 @@ export class FrameParser {
     this.#onOutput = onOutput
   }
 
-  /** What stands in the opening mark, once it was seen. */
+  /** The text in the opening mark, once the mark was seen. */
   get info(): string | undefined {
     return this.#info
   }
 
-  /** The status in the closing mark, once it was seen. */
+  /** The status in the closing mark, once the mark was seen. */
   get status(): number | undefined {
     return this.#status
   }
@@ -65,13 +65,13 @@ export class FrameParser {
     }
   }
 
-  /** The stream is over: what was held back as the possible beginning of a mark was none. */
+  /** Ends the stream: bytes that were held back as a possible mark were no mark. */
   end(): void {
     this.#pass(this.#held)
     this.#held = Buffer.alloc(0)
   }
 
-  /** Where the next mark begins, and where its line ends; without `end` it is not complete yet. */
+  /** Finds the beginning of the next mark and the end of its line; `end` is undefined for an incomplete mark. */
   #findMark(bytes: Buffer): { at: number; end: number | undefined } {
     const brace = this.#state === 'before' ? 0x7b : 0x7d
     let at = bytes.indexOf(this.#nonce)
@@ -86,7 +86,7 @@ export class FrameParser {
     return { at: bytes.length - this.#partialMark(bytes), end: undefined }
   }
 
-  /** Length of the longest end of `bytes` that a nonce may begin with. */
+  /** Returns the length of the longest end of `bytes` that a nonce may begin with. */
   #partialMark(bytes: Buffer): number {
     for (let length = Math.min(bytes.length, this.#nonce.length - 1); length > 0; length--) {
       if (bytes.subarray(bytes.length - length).equals(this.#nonce.subarray(0, length))) return length

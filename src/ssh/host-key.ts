@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { failure, usageError } from '../core/errors.js'
 import type { HostKeySeen, SshTarget } from '../core/ssh.js'
 
-/** Key type → what a server may sign with it (RFC 8332 for RSA; SHA-1 is not among them). */
+/** Signature algorithms by key type (RFC 8332 for RSA, without SHA-1). */
 const algorithms = {
   'ssh-ed25519': ['ssh-ed25519'],
   'ecdsa-sha2-nistp256': ['ecdsa-sha2-nistp256'],
@@ -30,12 +30,12 @@ export function parseHostKey(text: string, machine: string): HostKey {
   })
 }
 
-/** What hostVerifier is given: the key as it goes over the wire. */
+/** Describes the key that hostVerifier gets in wire format. */
 export function seenKey(blob: Buffer): HostKeySeen {
   return { key: `${typeOf(blob)} ${blob.toString('base64')}`, fingerprint: fingerprint(blob) }
 }
 
-/** As OpenSSH shows it. */
+/** Returns the fingerprint as OpenSSH shows it. */
 export function fingerprint(blob: Buffer): string {
   return `SHA256:${createHash('sha256').update(blob).digest('base64').replace(/=+$/, '')}`
 }
@@ -44,10 +44,10 @@ export function algorithmsOf(key: HostKey): readonly HostKeyAlgorithm[] {
   return algorithms[key.type]
 }
 
-/** The ones to offer at the first contact, best first. */
+/** The algorithms to offer at the first contact, best first. */
 export const allAlgorithms: readonly HostKeyAlgorithm[] = Object.values(algorithms).flat()
 
-/** The first field of a key blob: its type, length-prefixed (RFC 4253, 6.6). */
+/** Returns the type of a key blob, its first length-prefixed field (RFC 4253, 6.6). */
 export function typeOf(blob: Buffer): string {
   const length = blob.length < 4 ? 0 : blob.readUInt32BE(0)
   return blob.subarray(4, 4 + length).toString('latin1')

@@ -15,7 +15,7 @@ import {
   wantsPassword,
 } from './sudo.js'
 
-/** One connection to one machine, as the rest of hydra-ops sees it. */
+/** One connection to one machine, as the rest of hydra-ops uses it. */
 export class RemoteHost implements Host {
   readonly target: SshTarget
   readonly #connection: Connection
@@ -40,7 +40,10 @@ export class RemoteHost implements Host {
     return this.#escalation.kind
   }
 
-  /** Until a command has run nothing is known of the shell, so nothing is trusted to it. */
+  /**
+   * Whether the shell prints text; an untested shell counts as noisy, so nothing is trusted to it before a command has
+   * run.
+   */
   get noisyShell(): boolean {
     return this.#noisy ?? true
   }
@@ -102,7 +105,7 @@ export class RemoteHost implements Host {
     return ran.outcome
   }
 
-  /** sudo let us in by a ticket at first, which has run out meanwhile: from now on with the password. Asked once. */
+  /** Switches to the password, asked once, when the ticket has run out that let sudo in at first. */
   async #escalateAgain(said: string, signal: AbortSignal): Promise<void> {
     this.#asking ??= askPassword(this.#connection, { ...this.#options, signal }, said)
     this.#escalation = await this.#asking
@@ -113,7 +116,7 @@ export class RemoteHost implements Host {
   }
 }
 
-/** Whoever fills a stream learns that nobody reads it. */
+/** Destroys a stdin stream, so that its writer learns that nobody reads. */
 function discard(stdin: RemoteOptions['stdin']): void {
   if (typeof stdin !== 'object' || !('on' in stdin)) return
   if ('destroy' in stdin && typeof stdin.destroy === 'function') stdin.destroy()

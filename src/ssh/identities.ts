@@ -3,13 +3,13 @@ import ssh2, { type ParsedKey, type PublicKeyEntry } from 'ssh2'
 import { messageOf } from '../core/errors.js'
 import { fingerprint, typeOf } from './host-key.js'
 
-/** One identity file, and what can be done with it. */
+/** One identity file and its usable parts. */
 export type Identity = { readonly file: string } & (
   | { readonly kind: 'usable'; readonly blob: Buffer; readonly key: Buffer }
-  /** Its passphrase is the agent's business. */
+  /** A key whose passphrase only the agent handles. */
   | { readonly kind: 'encrypted'; readonly blob: Buffer | undefined }
   | { readonly kind: 'security-key'; readonly blob: Buffer }
-  /** Only the public half is here; the agent may hold the other. */
+  /** A file with only the public half; the agent may hold the private half. */
   | { readonly kind: 'public'; readonly blob: Buffer }
   | { readonly kind: 'unreadable'; readonly blob: Buffer | undefined; readonly reason: string }
 )
@@ -36,7 +36,7 @@ export function loadIdentity(file: string): Identity {
   return parsed.isPrivateKey() ? { file, kind: 'usable', key: text, blob } : { file, kind: 'public', blob }
 }
 
-/** Keys of the agent that ssh2 can use; `[]` when no agent answers. */
+/** Returns the agent's keys that ssh2 can use; `[]` when no agent answers. */
 export function agentKeys(socket: string, timeoutMs = 5_000): Promise<ParsedKey[]> {
   return new Promise((resolve) => {
     const timer = setTimeout(() => resolve([]), timeoutMs)
@@ -47,7 +47,7 @@ export function agentKeys(socket: string, timeoutMs = 5_000): Promise<ParsedKey[
   })
 }
 
-/** Offers chosen keys of an agent, in the given order; ssh2 by itself offers all, and servers count the tries. */
+/** Offers chosen keys of an agent in the given order. ssh2 by itself offers all keys, and servers count the tries. */
 export class ChosenAgentKeys extends ssh2.OpenSSHAgent {
   readonly #keys: readonly ParsedKey[]
 
@@ -61,7 +61,7 @@ export class ChosenAgentKeys extends ssh2.OpenSSHAgent {
   }
 }
 
-/** For errors: `SHA256:… (comment)`. */
+/** Describes a key for errors: `SHA256:… (comment)`. */
 export function describeKey(key: ParsedKey): string {
   return `${fingerprint(key.getPublicSSH())}${key.comment === '' ? '' : ` (${key.comment})`}`
 }
@@ -77,7 +77,7 @@ function firstKey(parsed: ParsedKey | ParsedKey[] | Error): ParsedKey | Error {
   return parsed[0] ?? new Error('no key in it')
 }
 
-/** `ssh-ed25519 AAAA…` */
+/** Parses `ssh-ed25519 AAAA…`. */
 function publicBlob(line: string): Buffer | undefined {
   const [type = '', encoded = ''] = line.trim().split(/\s+/)
   const blob = Buffer.from(encoded, 'base64')
@@ -93,8 +93,8 @@ function publicBlobBeside(file: string): Buffer | undefined {
 }
 
 /**
- * The public half of an OpenSSH private key, which is not encrypted even where the private one is
- * (PROTOCOL.key: magic, cipher, kdf, kdf options, number of keys, public key).
+ * Reads the public half of an OpenSSH private key, which is readable even in an encrypted file. PROTOCOL.key has the
+ * order: magic, cipher, kdf, kdf options, number of keys, public key.
  */
 function openSshPublicBlob(text: string): Buffer | undefined {
   const body = /-----BEGIN OPENSSH PRIVATE KEY-----([\s\S]*?)-----END/.exec(text)?.[1]

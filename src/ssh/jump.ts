@@ -6,25 +6,28 @@ import { shellQuote } from '../core/shell-quote.js'
 import type { SshTarget } from '../core/ssh.js'
 import { isHop } from '../core/ssh-options.js'
 
-/** The way to a machine's sshd, before a word of SSH is spoken. */
+/** The way to a machine's sshd, before any SSH is spoken. */
 export interface Way {
   readonly stream: Duplex
-  /** Resolves when bytes can flow; a proxy has no such moment, so at once. Errors come from the stream. */
+  /**
+   * Resolves when bytes can flow. A proxy has no such moment, so the promise resolves at once. Errors come from the
+   * stream.
+   */
   readonly connected: Promise<void>
-  /** The last lines that a proxy wrote to stderr. */
+  /** Returns the last lines that a proxy wrote to stderr. */
   said(): string
 }
 
 const keptLines = 10
 
-/** Words of the command that carries a connection through a jump, with the user's own ssh configuration. */
+/** Returns the words of a command that carries a connection through a jump, with the user's own ssh configuration. */
 export function jumpWords(jump: string, destination: string): string[] {
   const hops = jump.split(',').map((hop) => hop.trim())
   const last = hops.pop() ?? ''
   return [
     'ssh',
     ...['-o', 'BatchMode=yes'],
-    // A key that is not known is an error; nothing is written to the user's known_hosts.
+    // An unknown key is an error, and the user's known_hosts stays unchanged.
     ...['-o', 'StrictHostKeyChecking=yes', '-o', 'UpdateHostKeys=no'],
     ...['-W', destination],
     ...(hops.length === 0 ? [] : ['-J', hops.map((hop) => checked(hop, jump)).join(',')]),
@@ -32,7 +35,7 @@ export function jumpWords(jump: string, destination: string): string[] {
   ]
 }
 
-/** `user@host:port`, `ssh://…` or `[v6]:port` as separate words, so that none can be taken for an option. */
+/** Splits `user@host:port`, `ssh://…` or `[v6]:port` into separate words, so that none can become an option. */
 function destinationWords(hop: string): string[] {
   if (hop.startsWith('ssh://')) return ['--', hop]
   const at = hop.lastIndexOf('@')
@@ -48,7 +51,7 @@ function checked(hop: string, jump: string): string {
   throw usageError(`'${jump}' is not a jump host`, { hint: 'write it as user@host:port' })
 }
 
-/** ssh's own rule since 9.6: a name that could be more than a name to a shell is refused. */
+/** Refuses a name that a shell could take for more than a name, as ssh itself does since 9.6. */
 export function checkHostName(target: SshTarget): void {
   const { machine, host, user } = target
   if (!/^[A-Za-z0-9_:[][A-Za-z0-9_.:%[\]-]*$/.test(host)) {
@@ -78,7 +81,7 @@ export function openWay(target: SshTarget, options: WayOptions): Way {
 
 function proxyWords(target: SshTarget): string[] | undefined {
   if (target.jump !== undefined) return jumpWords(target.jump, `[${target.host}]:${target.port}`)
-  // As ssh does: through a shell, since it is a command line that the user wrote.
+  // ssh also runs the user's command line through a shell.
   if (target.proxyCommand !== undefined) return ['sh', '-c', `exec ${target.proxyCommand}`]
   return undefined
 }
@@ -90,7 +93,7 @@ function direct(target: SshTarget): Way {
     socket.once('connect', resolve).once('error', reject)
     socket.once('close', () => reject(new Error('closed')))
   })
-  // Whoever does not wait for it learns of errors by the stream.
+  // A caller that does not wait learns of errors from the stream.
   connected.catch(() => {})
   return { stream: socket, connected, said: () => '' }
 }
@@ -109,7 +112,7 @@ function proxied(target: SshTarget, argv: readonly string[], options: WayOptions
   return { stream, connected: Promise.resolve(), said: () => lines.join('\n') }
 }
 
-/** For a generated configuration: the jump as a ProxyCommand, since `-F` would be handed on to the jump's ssh. */
+/** Returns a jump as a ProxyCommand for a generated configuration, since ssh would pass `-F` on to the jump's ssh. */
 export function jumpCommand(jump: string): string {
   const destination = '[%h]:%p'
   return jumpWords(jump, destination)
@@ -118,7 +121,7 @@ export function jumpCommand(jump: string): string {
     .join(' ')
 }
 
-/** An environment for a child process: without the names that are not set. */
+/** Makes a child's environment without the names that are not set. */
 export function definedOnly(env: Readonly<Record<string, string | undefined>>): Record<string, string> {
   return Object.fromEntries(
     Object.entries(env).flatMap(([name, value]) => (value === undefined ? [] : [[name, value]])),

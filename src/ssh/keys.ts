@@ -9,7 +9,10 @@ import { loadIdentity } from './identities.js'
 
 const deadlineMs = 60_000
 
-/** See `Ssh.ensureKeyPair`. A crash leaves the old pair, the new pair, or a private key whose public half is made again. */
+/**
+ * Implements `Ssh.ensureKeyPair`. A crash leaves the old pair, the new pair, or a private key whose public half is made
+ * again.
+ */
 export async function ensureKeyPair(
   file: string,
   run: Run,
@@ -36,7 +39,7 @@ async function generate(file: string, run: Run, local: Pick<LocalCommands, 'run'
   const fresh = `${file}.new`
   rmSync(fresh, { force: true })
   rmSync(`${fresh}.pub`, { force: true })
-  // No passphrase: the file itself, 0600, is what is protected.
+  // The key has no passphrase: the file's mode 0600 protects the key.
   const result = await local.run(
     ['ssh-keygen', '-q', '-t', 'ed25519', '-N', '', '-C', 'hydra-ops', '-f', fresh],
     { signal: run.signal, timeoutMs: deadlineMs, what: `make the key '${file}'` },

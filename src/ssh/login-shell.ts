@@ -2,7 +2,7 @@ import { unreachable } from '../core/errors.js'
 import type { SshTarget } from '../core/ssh.js'
 import type { Outcome } from './framed-command.js'
 
-/** The login worked, and then nothing could be run. */
+/** Makes the error of a login that worked but could run no command. */
 export function loginShellBroken(target: SshTarget, outcome: Outcome): Error {
   const { machine, user } = target
   const said = outcome.kind === 'not begun' ? outcome.said : ''

@@ -5,19 +5,19 @@ import type { SshTarget } from '../core/ssh.js'
 import { type Certificate, findCertificates } from './certificates.js'
 import { agentKeys, ChosenAgentKeys, describeKey, type Identity, loadIdentity } from './identities.js'
 
-/** What is offered to the server, in order, and what could not be. */
+/** The identities that are offered to the server, in order, and the unusable ones. */
 export interface Login {
   readonly methods: readonly (AgentAuthMethod | PublicKeyAuthMethod)[]
-  /** For errors: `agent key SHA256:… (me@here)`, `/home/me/.ssh/id_rsa`. */
+  /** The offered keys for errors: `agent key SHA256:… (me@here)`, `/home/me/.ssh/id_rsa`. */
   readonly offered: readonly string[]
   readonly identities: readonly Identity[]
-  /** Identities whose private half only an agent could use, and none holds. */
+  /** Identities that need an agent, although no agent holds their private half. */
   readonly wantAgent: readonly Identity[]
-  /** Looks for certificates that ssh would offer and hydra-ops does not: only an error tells of them. */
+  /** Finds certificates that ssh would offer and hydra-ops does not; only an error mentions them. */
   certificates(): Promise<readonly Certificate[]>
 }
 
-/** The agent's keys first, those of the listed files before the others (as ssh does), then the files. */
+/** Orders the agent's keys first (listed files before the others, as ssh does), then the files. */
 export async function planLogin(
   target: SshTarget,
   env: Readonly<Record<string, string | undefined>>,
@@ -65,7 +65,7 @@ function sameKey(key: ParsedKey, identity: Identity): boolean {
   return identity.blob?.equals(key.getPublicSSH()) ?? false
 }
 
-/** Nothing can be offered: said before anything is connected. */
+/** Makes the error of a login without any key, before a connection is made. */
 export async function nothingToOffer(target: SshTarget, login: Login): Promise<Error> {
   const { machine, user, host } = target
   const certificates = await login.certificates()

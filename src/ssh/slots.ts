@@ -2,8 +2,8 @@ import { abortError, throwIfAborted } from '../core/errors.js'
 import { onAbort } from '../core/on-abort.js'
 
 /**
- * At most so many at once. sshd allows ten sessions per connection (MaxSessions); a hardened one fewer, which shows
- * only when a channel is refused: then `shrink`.
+ * Limits the number of parallel commands. sshd allows ten sessions per connection (MaxSessions), a hardened sshd fewer.
+ * A refused channel is the only sign of the lower limit; the caller then calls `shrink`.
  */
 export class Slots {
   #limit: number
@@ -33,8 +33,7 @@ export class Slots {
   }
 
   /**
-   * The caller's own was refused: from now on fewer than there are besides it, so that one stays free for ending
-   * a command.
+   * Lowers the limit below the number of sessions beside the refused one. One session stays free for ending a command.
    */
   shrink(): void {
     this.#limit = Math.max(1, this.#taken - 2)

@@ -3,7 +3,7 @@ import type { SshTarget } from '../core/ssh.js'
 import { followedWords, readSshOptions, type SshOption } from '../core/ssh-options.js'
 import { agentOf, fillFile, fillHostName, fillTokens, type TokenValues, type UserPlace } from './tokens.js'
 
-/** What hydra-ops decides by itself: the pinned host key is always verified. */
+/** Keywords that hydra-ops itself decides: the pinned host key is always verified. */
 const ours = new Set([
   'stricthostkeychecking',
   'userknownhostsfile',
@@ -20,8 +20,8 @@ const ours = new Set([
 const followed = new Set([...followedWords, 'proxyjump', 'proxycommand'])
 
 /**
- * Reads `deployment.sshOptions` as lines of ssh_config. What would loosen the check of the host key is left out;
- * the evaluation has refused what cannot be followed, so here only the state can still hold it.
+ * Parses `deployment.sshOptions` into lines of ssh_config. Options that would loosen the check of the host key are left
+ * out. The evaluation refuses unusable options, so only an old state can still hold them.
  */
 export function parseSshOptions({
   machine,
@@ -35,19 +35,19 @@ export function parseSshOptions({
   return options.filter(({ keyword }) => !ours.has(keyword.toLowerCase()))
 }
 
-/** Picks the options that only the system's ssh needs: they are written into its configuration as they are. */
+/** Picks the options that only the system's ssh needs; its configuration gets them unchanged. */
 export function optionsForSsh(target: Pick<SshTarget, 'machine' | 'sshOptions'>): SshOption[] {
   return parseSshOptions(target).filter(({ keyword }) => !followed.has(keyword.toLowerCase()))
 }
 
-/** Returns the value of a keyword that counts: as in ssh, the first one. */
+/** Returns the effective value of a keyword: the first value, as in ssh. */
 export function firstOf(options: readonly SshOption[], name: string): string | undefined {
   return options.find(({ keyword }) => keyword.toLowerCase() === name)?.value
 }
 
 /**
- * Returns the target with those of its sshOptions that our own connection follows too. Tokens are filled in last,
- * with the host, port and user that come of it.
+ * Returns the target with the sshOptions that our own connection follows. Tokens are expanded last, with the resulting
+ * host, port and user.
  */
 export function withSshOptions(target: SshTarget, place: UserPlace): SshTarget {
   if (target.sshOptions.length === 0) return target
@@ -80,7 +80,7 @@ export function withSshOptions(target: SshTarget, place: UserPlace): SshTarget {
   }
 }
 
-/** Reads ProxyJump and ProxyCommand: the first of them rules out the other, and `none` both. */
+/** Reads ProxyJump and ProxyCommand: the first of them rules out the other, and `none` rules out both. */
 function wayOf(
   options: readonly SshOption[],
   values: TokenValues,

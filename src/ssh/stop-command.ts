@@ -2,11 +2,11 @@ import { targetFile, valueLine } from '../core/target-file.js'
 import { argvScript } from './command-line.js'
 import type { Begun } from './framed-command.js'
 
-/** How often, a tenth of a second apart, it is looked whether the processes have ended by themselves. */
+/** The number of checks, a tenth of a second apart, whether the processes have ended by themselves. */
 const graceTicks = 30
 
 /**
- * Makes the command that ends another one by its process group, from a second channel. Closing a channel ends nothing,
+ * Makes a command for a second channel that ends another command by its process group. A closed channel ends nothing,
  * and sshd lets nobody signal the processes of a root login.
  */
 export function stopCommand({ pid, group }: Begun, nonce: { readonly left: string }): string {

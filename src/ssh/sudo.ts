@@ -12,31 +12,31 @@ import {
   syncLine,
 } from './command-line.js'
 
-/** How a command becomes root's. */
+/** The way in which a command becomes root's. */
 export type Escalation =
   | { readonly kind: 'root' }
   | { readonly kind: 'sudo' }
   | { readonly kind: 'sudo-password'; readonly password: string }
 
-/** What is sent to sshd, and what goes to stdin around the command's own input. */
+/** The command for sshd, and the text on stdin around the command's own input. */
 export interface Launch {
   readonly command: string
-  /** Written at once; may hold the sudo password. */
+  /** The text that is written at once, possibly with the sudo password. */
   readonly atOnce: string
-  /** Written before the command's own input. */
+  /** The text that is written before the command's own input. */
   readonly afterMark: string
 }
 
-/** A framed script as the login user. */
+/** Launches a framed script as the login user. */
 export function launchAsLoginUser(nonce: Nonce, script: string): Launch {
   const handed = forLoginShell(nonce, framedScript(nonce, script, false))
   return { command: handed.words, atOnce: handed.stdinLine, afterMark: '' }
 }
 
 /**
- * A framed script as root. The frame is inside of sudo, so what sudo itself says is never taken for output. With a
- * password, everything up to a sync line is dropped on the far side: should sudo not have read the password after
- * all, it does not become the command's input.
+ * Launches a framed script as root. The frame is inside sudo, so that sudo's own messages never count as output. The
+ * far side drops everything up to a sync line when there is a password. A password that sudo did not read therefore
+ * never becomes the command's input.
  */
 export function launchAsRoot(
   nonce: Nonce,
@@ -59,7 +59,7 @@ export function launchAsRoot(
   }
 }
 
-/** Only for sudo's own words; the framed script sets its own. */
+/** English for sudo's own messages only; the framed script sets its own locale. */
 const inEnglish = 'LC_ALL=C; export LC_ALL'
 
 function promptlessWords(target: SshTarget): string[] {
@@ -67,7 +67,7 @@ function promptlessWords(target: SshTarget): string[] {
   return ['sudo', 'doas'].includes(basename(program)) ? [program, '-n', ...rest] : [program, ...rest]
 }
 
-/** `-k`: never by a cached ticket, so that the password line is always read. */
+/** Returns sudo's words with `-k`, so that no cached ticket applies and the password line is always read. */
 function passwordWords(target: SshTarget): string[] {
   const [program = '', ...rest] = target.privilegeEscalation
   return [program, '-k', '-S', '-p', '', ...rest]
@@ -77,7 +77,10 @@ export function canTakePassword(target: SshTarget): boolean {
   return basename(target.privilegeEscalation[0] ?? '') === 'sudo'
 }
 
-/** Run as the login user right after the login. stdout: own uid, root's uid by escalation, its status. */
+/**
+ * Returns the probe that runs as the login user right after the login. Its stdout has the own uid, root's uid by
+ * escalation, and the status of the escalation.
+ */
 export function probeScript(target: SshTarget): string {
   const words = promptlessWords(target).map(quote).join(' ')
   return [
@@ -86,7 +89,7 @@ export function probeScript(target: SshTarget): string {
     '[ "$(id -u)" = 0 ] && exit 0',
     ...(target.privilegeEscalation.length === 0
       ? ['exit 0']
-      : // Not `true`, but what the commands will be: sudoers may allow one and not the other.
+      : // The probe resembles the later commands, because sudoers may allow them but not `true`, or the reverse.
         [`${words} sh -c 'id -u' </dev/null`, 'printf "status %s\\n" "$?"']),
   ].join('\n')
 }
@@ -101,14 +104,14 @@ export function readProbe(stdout: string, stderr: string): ProbeOutcome {
   return { refused: stderr.trim(), status }
 }
 
-/** Run as the login user with the password and nothing else on stdin, so that sudo cannot ask for ever. */
+/** Returns a check that runs as the login user. Its stdin holds only the password, so that sudo cannot ask for ever. */
 export function passwordCheckScript(target: SshTarget): string {
   return [inEnglish, `${passwordWords(target).map(quote).join(' ')} sh -c 'id -u'`].join('\n')
 }
 
 /**
- * Tells a sudo that asks for a password from one that refuses for another reason, by its own words in English: of
- * sudo 1.8, 1.9 and sudo-rs. It asks first also where sudoers lacks the user, and refuses after that.
+ * Tells a sudo that asks for a password from a sudo that refuses for another reason. The English messages of sudo 1.8,
+ * 1.9 and sudo-rs decide. sudo also asks a user who is missing in sudoers, and refuses afterwards.
  */
 export function wantsPassword(said: string): boolean {
   return /a (?:password|terminal) is required|no tty present and no askpass program|interactive authentication is required/i.test(
@@ -165,7 +168,7 @@ export function passwordNeeded({ target, said }: Who): Error {
   )
 }
 
-/** Which of the reasons it was, by sudo's own words (in English, `inEnglish`). */
+/** Makes the error for a refused password; sudo's own messages (in English, `inEnglish`) give the reason. */
 export function passwordRefused({ target, said }: Who): Error {
   const { machine, user } = target
   const wrong = /incorrect password|Sorry, try again|no password was provided|Authentication failed/i.test(
@@ -180,23 +183,23 @@ export function passwordRefused({ target, said }: Who): Error {
   return failure('SUDO_PASSWORD', message, { machine, ...beyond(words, lastWords(said)) })
 }
 
-/** Finds the line in which the program refuses; empty where it said nothing. */
+/** Finds the line in which the program refuses; returns an empty text if there is none. */
 function refusalIn(said: string): string {
   const words = lastWords(said) === '' ? said.trim() : lastWords(said)
   return words.split('\n').at(-1) ?? ''
 }
 
-/** The refusal, for the end of a sentence. */
+/** Quotes the refusal for the end of a sentence. */
 function inItsWords(words: string): string {
   return words === '' ? '' : `; it says: ${words}`
 }
 
-/** Details of an error whose message has the refusal already: only what was said besides. */
+/** Returns the rest of the output as details of an error whose message has the refusal already. */
 function beyond(words: string, said: string): { detail?: string } {
   return said.trim() === words ? {} : { detail: said }
 }
 
-/** Without the lecture. */
+/** Returns the last lines without sudo's lecture. */
 function lastWords(said: string): string {
   return said
     .split('\n')

@@ -2,24 +2,24 @@ import { createHash } from 'node:crypto'
 import { hostname, userInfo } from 'node:os'
 import { isAbsolute, join } from 'node:path'
 
-/** Where the user's ssh finds what a path leaves out. */
+/** The facts by which the user's ssh completes a path. */
 export interface UserPlace {
   readonly env: Readonly<Record<string, string | undefined>>
   readonly homeDir: string
 }
 
-/** What tokens stand for: the login as it will be made. */
+/** The values of the tokens, from the planned login. */
 export interface TokenValues {
   readonly host: string
   readonly port: number
   readonly user: string
-  /** The name of the host as it was asked for. */
+  /** The name of the host as requested. */
   readonly asked: string
-  /** The user at this computer; when it is left out, the one of this process. */
+  /** The user at this computer; by default the user of this process. */
   readonly localUser?: string | undefined
 }
 
-/** Fills in the tokens of ssh_config(5); one that is not known stays, and a file of that name does not exist. */
+/** Expands the tokens of ssh_config(5). An unknown token stays, and no file of such a name exists. */
 export function fillTokens(text: string, values: TokenValues, homeDir: string): string {
   const local = hostname()
   const { host, port, user } = values
@@ -41,12 +41,12 @@ export function fillTokens(text: string, values: TokenValues, homeDir: string): 
   return text.replace(/%./g, fill)
 }
 
-/** Fills in the tokens that HostName has: `%h` is the host that was asked for. */
+/** Expands the tokens of HostName: `%h` is the requested host. */
 export function fillHostName(text: string, asked: string): string {
   return text.replace(/%[%h]/g, (token) => (token === '%h' ? asked : '%'))
 }
 
-/** Turns a path of a configuration into one of this computer: quotes, `~`, `${NAME}` and tokens. */
+/** Expands a path of a configuration into a path of this computer: quotes, `~`, `${NAME}` and tokens. */
 export function fillPath(path: string, values: TokenValues, { env, homeDir }: UserPlace): string {
   const bare = path.replace(/^"(.*)"$/, '$1')
   const home = bare === '~' || bare.startsWith('~/') ? homeDir + bare.slice(1) : bare
@@ -54,7 +54,7 @@ export function fillPath(path: string, values: TokenValues, { env, homeDir }: Us
   return fillTokens(named, values, homeDir)
 }
 
-/** As `fillPath`; a relative path is looked for in the home folder. */
+/** Expands a path as `fillPath` does; a relative path is relative to the home folder. */
 export function fillFile(path: string, values: TokenValues, place: UserPlace): string {
   const filled = fillPath(path, values, place)
   return isAbsolute(filled) ? filled : join(place.homeDir, filled)
@@ -62,15 +62,15 @@ export function fillFile(path: string, values: TokenValues, place: UserPlace): s
 
 export interface Agent {
   readonly useAgent: boolean
-  /** Undefined = the one of `SSH_AUTH_SOCK`. */
+  /** The agent's socket; undefined for the socket of `SSH_AUTH_SOCK`. */
   readonly agentSocket: string | undefined
 }
 
-/** Reads an IdentityAgent of ssh_config. */
+/** Parses an IdentityAgent of ssh_config. */
 export function agentOf(agent: string, values: TokenValues, place: UserPlace): Agent {
   if (agent === 'none') return { useAgent: false, agentSocket: undefined }
   if (agent === 'SSH_AUTH_SOCK') return { useAgent: true, agentSocket: undefined }
-  // `$NAME` = the variable that holds the path; ssh asks no agent where it is not set.
+  // `$NAME` is the variable that holds the path; ssh asks no agent if the variable is not set.
   const agentSocket = /^\$[A-Za-z_]\w*$/.test(agent)
     ? place.env[agent.slice(1)]
     : fillPath(agent, values, place)

@@ -11,14 +11,14 @@ import { definedOnly } from './jump.js'
 import { firstOf } from './ssh-options.js'
 import { agentOf, fillFile, fillTokens, type TokenValues, type UserPlace } from './tokens.js'
 
-/** `ssh -G` runs the `Match exec` commands of the user's configuration; one of them may hang. */
+/** The deadline of `ssh -G`, which runs the `Match exec` commands of the user's configuration; a command may hang. */
 const deadlineMs = 10_000
 
 export interface UserConfigTools extends UserPlace {
   readonly local: Pick<LocalCommands, 'run'>
 }
 
-/** See `Ssh.resolveUserConfig`. */
+/** Implements `Ssh.resolveUserConfig`. */
 export async function resolveUserConfig(
   host: string,
   run: Run,
@@ -42,10 +42,10 @@ export async function resolveUserConfig(
   })
 }
 
-/** The user of NixOps where nobody names one. */
+/** The default user, as in NixOps. */
 const defaultUser = 'root'
 
-/** Asks ssh what it would do for a host; `config` names files in the place of the user's own, and stands in no error. */
+/** Asks ssh for its plan for a host. `config` replaces the user's own files and appears in no error. */
 async function ask(
   host: string,
   flags: readonly string[],
@@ -74,9 +74,10 @@ async function ask(
 const unset = 'hydra-ops-user-not-set'
 
 /**
- * Reads the User of the same files; undefined where they set none. ssh does not tell "User me" from no User at all, so
- * one follows the files that counts only where they set none. An included file must belong to root or the user, which
- * ssh asks of no file that it reads by itself: in a user namespace without root the plain question is left.
+ * Reads the User of the same files; returns undefined if they set none. ssh prints the same for "User me" and for no
+ * User at all. A placeholder User after the files therefore counts only if the files set none. ssh requires that an
+ * included file belongs to root or the user, unlike a file that ssh itself reads. In a user namespace without root only
+ * the plain question remains.
  */
 async function namedUser(
   host: string,
@@ -85,7 +86,7 @@ async function namedUser(
   tools: UserConfigTools,
 ): Promise<string | undefined> {
   const config = `Include ~/.ssh/config\nInclude /etc/ssh/ssh_config\nMatch all\n  User ${unset}\n`
-  // A file: Node's pipes are sockets, which cannot be opened again as /dev/stdin.
+  // Node's pipes are sockets, which cannot be opened again as /dev/stdin, so this is a file.
   const folder = mkdtempSync(join(tmpdir(), 'hydra-ops-ssh-'))
   try {
     const file = join(folder, 'config')
@@ -101,7 +102,7 @@ async function namedUser(
   }
 }
 
-/** `keyword value` per line; a keyword may come more than once. */
+/** Parses lines of `keyword value`; a keyword may occur more than once. */
 export function parseSshG(text: string): Map<string, string[]> {
   const values = new Map<string, string[]>()
   for (const line of text.split('\n')) {
@@ -114,14 +115,14 @@ export function parseSshG(text: string): Map<string, string[]> {
 }
 
 export interface Expansion extends UserPlace {
-  /** As the user wrote it. */
+  /** The host as the user wrote it. */
   readonly host: string
   /** The local user. */
   readonly user: string
   exists(file: string): boolean
 }
 
-/** Reads what `ssh -G` printed for the login that will be made. */
+/** Reads the output of `ssh -G` for the planned login. */
 export function readUserConfig(
   values: ReadonlyMap<string, readonly string[]>,
   given: Expansion,
@@ -144,7 +145,7 @@ export function readUserConfig(
     hostName,
     port,
     user,
-    // Default names that do not exist are listed by ssh too. An agent may know the key of a public half.
+    // ssh also lists default names that do not exist. An agent may hold the key of a public half.
     identityFiles: files('identityfile').flatMap((file) =>
       [file, `${file}.pub`].filter((each) => given.exists(each)).slice(0, 1),
     ),
