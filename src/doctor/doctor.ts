@@ -25,7 +25,7 @@ export interface DoctorParts {
   readonly env: Readonly<Record<string, string | undefined>>
 }
 
-/** What this operator host can and cannot do; reads, and changes nothing. */
+/** Checks this operator host; the checks read, and change nothing. */
 export function createDoctor(
   parts: DoctorParts,
   probeOf: (run: Run) => HostProbe = (run) => createLocalProbe(parts.local, parts.env, run),
@@ -52,7 +52,7 @@ async function now<T>(check: () => T): Promise<T> {
   return check()
 }
 
-/** A provider whose examination fails must not hide what the others found. */
+/** Examines a provider: a failed examination must not hide the other findings. */
 async function askProvider(provider: ExaminedProvider, run: Run): Promise<Finding[]> {
   try {
     return (await provider.doctor?.(run)) ?? []

@@ -6,13 +6,13 @@ import { throwIfAborted } from '../core/errors.js'
 import type { Run } from '../core/run.js'
 import type { HostProbe } from './host-probe.js'
 
-/** Programs for administrators lie outside an ordinary user's PATH and can be run all the same. */
+/** Folders of programs for administrators, outside an ordinary user's PATH but usable. */
 const adminFolders = ['/usr/sbin', '/sbin']
 
-/** What a check runs answers at once or not at all. */
+/** The deadline of a check's program, which answers at once or not at all. */
 const programDeadlineMs = 20_000
 
-/** The host this process runs on. */
+/** Makes a probe of the host on which this process runs. */
 export function createLocalProbe(
   local: Pick<LocalCommands, 'run'>,
   env: Readonly<Record<string, string | undefined>>,

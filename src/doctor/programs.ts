@@ -9,7 +9,7 @@ const purposes = {
   ssh: 'reach machines',
 } as const satisfies Record<KnownProgram['purpose'], string>
 
-/** `programs.guests`, `programs.images`, `programs.nix`, `programs.ssh`: what is not installed. */
+/** Reports missing programs as `programs.guests`, `programs.images`, `programs.nix` and `programs.ssh`. */
 export function checkPrograms(host: HostProbe): Finding[] {
   return (Object.keys(purposes) as KnownProgram['purpose'][]).map((purpose) => checkPurpose(purpose, host))
 }

@@ -1,7 +1,7 @@
 import type { Finding } from '../core/provider.js'
 import type { HostProbe } from './host-probe.js'
 
-/** `ssh-add -l`: 0 = there are keys, 1 = none, 2 = nobody answers (ssh-add(1)). */
+/** Runs `ssh-add -l`: 0 = the agent has keys, 1 = no keys, 2 = no agent answers (ssh-add(1)). */
 export async function checkSshAgent(host: HostProbe): Promise<Finding> {
   const id = 'ssh.agent'
   const socket = host.env.SSH_AUTH_SOCK

@@ -3,7 +3,10 @@ import type { HostProbe } from './host-probe.js'
 
 const gibibyte = 1024 ** 3
 
-/** A Debian image takes about 1 GiB while it is made; two small guests and their closures another 2. */
+/**
+ * The free space to recommend: a Debian image takes about 1 GiB while it is made. Two small guests and their closures
+ * take another 2 GiB.
+ */
 const comfortable = 5 * gibibyte
 const tooLittle = 1 * gibibyte
 
@@ -28,7 +31,7 @@ export function checkFreeSpace(host: HostProbe, root: string): Finding {
   }
 }
 
-/** The folder holds keys: it must be ours, and closed to others. */
+/** Checks that the folder is ours and closed to others, because it holds keys. */
 export function checkStateFolder(host: HostProbe, root: string): Finding {
   const id = 'state.folder'
   const owner = host.owner(root)

@@ -1,7 +1,7 @@
 import type { Finding } from '../core/provider.js'
 import type { HostProbe } from './host-probe.js'
 
-/** Switches that keep an ordinary user from making namespaces: what they must not be, and how to set them. */
+/** Switches that keep an ordinary user from making namespaces, with their bad values and their remedies. */
 const switches = [
   { name: 'kernel.unprivileged_userns_clone', bad: '0', good: '1' },
   { name: 'user.max_user_namespaces', bad: '0', good: '15000' },
@@ -9,7 +9,7 @@ const switches = [
   { name: 'kernel.apparmor_restrict_unprivileged_userns', bad: '1', good: '0' },
 ] as const
 
-/** Our own Nix store and the Debian image are made without root, in user namespaces. */
+/** Checks user namespaces, in which our own Nix store and the Debian image are made without root. */
 export async function checkUserNamespaces(host: HostProbe): Promise<Finding> {
   const id = 'namespaces.user'
   if (host.user.uid === 0)
@@ -34,7 +34,7 @@ export async function checkUserNamespaces(host: HostProbe): Promise<Finding> {
   }
 }
 
-/** mmdebstrap maps a range of user ids; useradd gives one to every new user. */
+/** Checks the range of user ids that mmdebstrap maps; useradd gives a range to every new user. */
 export function checkSubordinateIds(host: HostProbe): Finding {
   const id = 'namespaces.subids'
   const { name, uid } = host.user
@@ -52,7 +52,7 @@ export function checkSubordinateIds(host: HostProbe): Finding {
   }
 }
 
-/** A line `name:first:count` with at least the 65,536 ids of a whole system. */
+/** Tells whether a line `name:first:count` has at least the 65,536 ids of a whole system. */
 function hasRange(text: string, name: string, uid: number): boolean {
   return text.split('\n').some((line) => {
     const [owner, , count] = line.split(':')

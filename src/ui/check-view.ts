@@ -9,7 +9,7 @@ const columns = ['Name', 'Exists', 'Up', 'Reachable', 'Disks OK', 'Load avg.', '
   }),
 )
 
-/** The table that NixOps users know; then resources that belong to no deployment any more. */
+/** Formats the table that NixOps users know, then resources that belong to no deployment any more. */
 export function checkView(report: CheckReport, { style, plain }: { style: Style; plain: boolean }): string {
   const rows = report.machines.map((machine) => row(machine, style))
   const orphans = report.orphans.map((orphan): Row => [orphan.name, orphan.deployment, orphan.machine])

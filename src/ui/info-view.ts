@@ -28,7 +28,7 @@ const currencies: Readonly<Record<Currency, string>> = {
   revived: 'Revived',
 }
 
-/** A deployment as NixOps shows it; below the table what is published and what the set-up tasks gave. */
+/** Formats a deployment as NixOps does; published URLs and the outputs of set-up tasks follow the table. */
 export function infoView(info: DeploymentInfo, style: Style): string {
   const parts = [
     heading(info, style),
@@ -53,7 +53,7 @@ export function infoView(info: DeploymentInfo, style: Style): string {
   return parts.join('\n')
 }
 
-/** For scripts: name, status, type, resource id, address; with several deployments UUID and name before them. */
+/** Formats rows for scripts: name, status, type, resource id, address. Several deployments put UUID and name first. */
 export function plainInfo(infos: readonly DeploymentInfo[], all: boolean, style: Style): string {
   return plainTable(
     infos.flatMap((info) =>
@@ -62,7 +62,7 @@ export function plainInfo(infos: readonly DeploymentInfo[], all: boolean, style:
   )
 }
 
-/** `Up / Outdated` */
+/** Formats a state: `Up / Outdated`. */
 export function statusText({ state, currency }: Pick<MachineInfo, 'state' | 'currency'>): string {
   return currency === undefined ? states[state] : `${states[state]} / ${currencies[currency]}`
 }

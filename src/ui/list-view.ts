@@ -84,7 +84,7 @@ export function hydraUsersView(users: readonly HydraUserView[], plain: boolean):
   )
 }
 
-/** What the host can and cannot do, each with the command that mends it. */
+/** Formats the findings about the host, each with the command that solves the problem. */
 export function findingsView(findings: readonly Finding[], style: Style, plain: boolean): string {
   if (plain) return plainTable(findings.map(({ level, id, what, mend }) => [level, id, what, mend ?? '']))
   const paints = { ok: style.good, note: style.warn, problem: style.bad }

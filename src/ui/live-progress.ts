@@ -5,9 +5,9 @@ import { printable, printableLines } from './printable.js'
 import { outcomeText } from './results-view.js'
 import type { Style } from './style.js'
 
-/** Above this many machines their lines would not fit: one line sums up, and only failures are named. */
+/** The most machines that get a line each: above that, one line sums up, and only failures are named. */
 const linesAtMost = 15
-/** listr2 redraws everything at every change and blocks the event loop meanwhile. */
+/** The pause between redraws: listr2 redraws everything at every change and blocks the event loop meanwhile. */
 const redrawEveryMs = 250
 
 interface Row {
@@ -19,27 +19,27 @@ interface Row {
 }
 
 export interface LiveProgress extends EventSink {
-  /** Which machines the run is about. */
+  /** Names the machines of the run. */
   expect(machines: readonly string[]): void
-  /** Prints lines above those that move, at once. */
+  /** Prints lines above the moving lines at once. */
   announce(lines: readonly string[]): void
-  /** Clears the moving lines; the answer brings them back. What was noted meanwhile is printed in between. */
+  /** Clears the moving lines; the returned function restores them. Notes from the meantime are printed in between. */
   pause(): Promise<() => void>
-  /** Clears them for good. */
+  /** Clears the moving lines for good. */
   end(): Promise<void>
 }
 
-/** Machines that begin together get one screen together. */
+/** The time in which machines that begin together get one screen together. */
 const gatherMs = 100
 
-/** Progress on a terminal: one line a machine that moves, cleared at the end (the table of results follows). */
+/** Shows progress on a terminal: one moving line per machine, cleared at the end (the table of results follows). */
 export function createLiveProgress(write: (text: string) => void, style: Style): LiveProgress {
   const rows = new Map<string, Row>()
   const noted: string[] = []
   let screen: Promise<Screen> | undefined
   let gathering: NodeJS.Timeout | undefined
   let paused = 0
-  /** The last screen that was given up, while it is still being cleared. */
+  /** The clearing of the last screen that was given up. */
   let closing: Promise<void> = Promise.resolve()
 
   const open = () => {
@@ -73,7 +73,7 @@ export function createLiveProgress(write: (text: string) => void, style: Style):
     if (known !== undefined) return known
     const row = { since: Date.now(), stage: '', text: '', ended: undefined, failed: false }
     rows.set(machine, row)
-    // A screen shows the machines it was opened with.
+    // A screen shows the machines that it was opened with.
     if (screen !== undefined) redraw()
     return row
   }
@@ -115,7 +115,7 @@ function take(row: Row, event: Exclude<OpsEvent, { kind: 'notice' }>): void {
   }
 }
 
-/** One line on the screen: what it says now, and how it ended when it has. */
+/** One line on the screen: its present text, and its end if it has ended. */
 interface Line {
   text(): string
   ended(): 'well' | 'badly' | undefined
@@ -125,7 +125,10 @@ interface Screen {
   close(): Promise<void>
 }
 
-/** Draws until closed. listr2's own handler of Ctrl-C would exit before anything is recorded: it stays off. */
+/**
+ * Opens a screen that draws until it is closed. listr2's own handler of Ctrl-C stays off, because it would exit before
+ * anything is recorded.
+ */
 async function openScreen(rows: ReadonlyMap<string, Row>): Promise<Screen> {
   const { Listr, ListrLogger, ProcessOutput } = await import('listr2')
   const closing = new AbortController()
@@ -161,7 +164,7 @@ async function openScreen(rows: ReadonlyMap<string, Row>): Promise<Screen> {
   }
 }
 
-/** Shows a line anew at intervals, until it has ended or the screen is closed. Rejects when it ended badly. */
+/** Shows a line again at intervals, until the line has ended or the screen is closed. A failed line rejects. */
 function follow(line: Line, closing: AbortSignal, show: (text: string) => void): Promise<void> {
   return new Promise((resolve, reject) => {
     let stopListening = () => {}
@@ -204,7 +207,7 @@ function lineOf(name: string, rows: ReadonlyMap<string, Row>): string {
   return `${name.padEnd(width)}  ${row.stage.padEnd(9)}  ${seconds} s  ${row.text}`.trimEnd()
 }
 
-/** `12 of 40 machines done · copy 3, activate 5 · failed: web7` */
+/** Formats `12 of 40 machines done · copy 3, activate 5 · failed: web7`. */
 export function summary(
   rows: ReadonlyMap<string, { stage: string; ended: string | undefined; failed: boolean }>,
 ): string {

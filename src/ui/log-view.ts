@@ -2,7 +2,7 @@ import type { RunLog } from '../core/reports.js'
 import { printableLines } from './printable.js'
 import type { Style } from './style.js'
 
-/** The lines of a log; of several machines each with its machine in front. */
+/** Formats the lines of a log; the lines of several machines begin with the machine's name. */
 export function logView({ machines }: RunLog, style: Style): string {
   return machines
     .flatMap(({ machine, text }) => {

@@ -3,7 +3,7 @@ import { printable, printableLines } from './printable.js'
 import { outcomeText } from './results-view.js'
 import type { Style } from './style.js'
 
-/** Progress as lines, each with its machine in front: `web> copy: 14 paths`. */
+/** Shows progress as lines that begin with the machine's name: `web> copy: 14 paths`. */
 export function createPlainProgress(write: (text: string) => void, style: Style): EventSink {
   return {
     emit: (event) => {
@@ -12,12 +12,12 @@ export function createPlainProgress(write: (text: string) => void, style: Style)
   }
 }
 
-/** A line of what a machine says: `web> text`. */
+/** Formats a line of a machine's output: `web> text`. */
 export function prefixedLine(machine: string, line: string, style: Style): string {
   return `${style.strong(`${machine}>`)} ${printableLines(line).join(' ')}`
 }
 
-/** The lines that tell of an event. */
+/** Returns the lines that describe an event. */
 export function linesOf(event: OpsEvent, style: Style): string[] {
   switch (event.kind) {
     case 'stage': {

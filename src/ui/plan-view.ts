@@ -2,7 +2,7 @@ import { isEmpty, type Plan, type PlanAction } from '../core/plan.js'
 import type { Paint, Style } from './style.js'
 import { columnsOf, type Row } from './table.js'
 
-/** The plan, one line an item; a machine's name stands at its first line only. */
+/** Formats the plan with one line per item; only a machine's first line has the machine's name. */
 export function planView(plan: Plan, style: Style): string {
   const rows: Row[] = []
   for (const { machine, items, unknown } of plan.machines) {

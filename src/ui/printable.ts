@@ -1,11 +1,11 @@
 import { stripVTControlCharacters } from 'node:util'
 
-/** Nearly all that is ever shown: one column a character, and nothing to hide. */
+/** The ordinary output: each character takes one column, and nothing needs escaping. */
 const plain = /^[\x20-\x7e]*$/
 
 /**
- * One line that cannot move the cursor, ring, recolour or reorder: escape sequences are dropped, other control
- * characters (and those that turn the direction of writing) are shown as `\xNN`.
+ * Returns one line that cannot move the cursor, ring, recolour or reorder. Escape sequences are dropped. Other control
+ * characters (and the marks that turn the direction of writing) appear as `\xNN`.
  */
 export function printable(text: string): string {
   if (plain.test(text)) return text
@@ -14,7 +14,7 @@ export function printable(text: string): string {
     .replace(/[\p{Cc}\p{Bidi_Control}\p{Zl}\p{Zp}]/gu, shown)
 }
 
-/** The same for text of several lines; of a line that was overwritten by `\r`, what stood there at the end. */
+/** Returns several printable lines; a line that `\r` overwrote keeps its final text. */
 export function printableLines(text: string): string[] {
   return text
     .replace(/\r?\n$/, '')
@@ -28,7 +28,7 @@ function shown(character: string): string {
   return code < 0x100 ? `\\x${code.toString(16).padStart(2, '0')}` : `\\u${code.toString(16)}`
 }
 
-/** Columns that text takes on a terminal. `text` is printable. */
+/** Returns the columns that printable text takes on a terminal. */
 export function displayWidth(text: string): number {
   if (plain.test(text)) return text.length
   let width = 0
@@ -37,7 +37,7 @@ export function displayWidth(text: string): number {
   return width
 }
 
-/** East Asian wide and emoji, by the blocks that matter (Unicode's EastAsianWidth.txt). */
+/** Tells whether a character is East Asian wide or an emoji, by the main blocks (Unicode's EastAsianWidth.txt). */
 function isWide(character: string): boolean {
   const code = character.codePointAt(0) ?? 0
   return (

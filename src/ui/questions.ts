@@ -7,20 +7,20 @@ import { onAbort } from '../core/on-abort.js'
 import { printable } from './printable.js'
 
 export interface QuestionOptions {
-  /** There is a person: standard input and error are terminals. */
+  /** Whether there is a person: standard input and error are terminals. */
   readonly interactive: boolean
   readonly stdin: InStream
   readonly signal: AbortSignal
-  /** Clears the screen of what moves; the answer says how to bring it back. */
+  /** Clears the moving lines; the returned function restores them. */
   pause(): Promise<() => void>
 }
 
 export type InStream = Readable & { readonly isTTY?: boolean | undefined }
 
-/** Whoever fills the pipe may itself ask somebody, as a password store does. */
+/** The wait for piped input, since the writer may itself ask a person, as a password store does. */
 const pipedMs = 10 * 60_000
 
-/** Questions on standard error, one at a time. Without a terminal each is refused rather than assumed. */
+/** Asks questions on standard error, one at a time. A question without a terminal is refused rather than assumed. */
 export function createQuestions(options: QuestionOptions): Questions {
   let turn: Promise<unknown> = Promise.resolve()
   const inTurn = <T>(ask: () => Promise<T>): Promise<T> => {
@@ -103,7 +103,7 @@ function refusal(question: string, hint: string): Error {
   })
 }
 
-/** Ctrl-C at the prompt, or our own signal. */
+/** Tells whether Ctrl-C at the prompt, or our own signal, ended the question. */
 function isGoneAway(error: unknown): boolean {
   return error instanceof Error && ['ExitPromptError', 'AbortPromptError'].includes(error.name)
 }

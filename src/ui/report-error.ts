@@ -11,7 +11,7 @@ export interface ReportOptions {
   readonly stderr: { readonly isTTY?: boolean | undefined; write(text: string): unknown }
 }
 
-/** Shows what was thrown and returns the exit status it means. */
+/** Shows a thrown error and returns its exit status. */
 export function reportError(thrown: unknown, { debug, colour, env, stderr }: ReportOptions): number {
   const style = createStyle(wantsColour(stderr, colour, env))
   const error = withFileFailure(thrown)

@@ -3,7 +3,7 @@ import { printableLines } from './printable.js'
 import type { Paint, Style } from './style.js'
 import { boxTable, plainTable, type Row } from './table.js'
 
-/** How a run ended: one row a machine, then why those failed that did, with the evidence. */
+/** Formats the end of a run: one row per machine, then the reason and the evidence of each failure. */
 export function resultsView(
   results: readonly MachineResult[],
   { style, plain }: { readonly style: Style; readonly plain: boolean },
@@ -23,7 +23,7 @@ export function resultsView(
   return [table, ...explained, ...(quiet ? ['Up-to-date: nothing was changed'] : [])].join('\n')
 }
 
-/** `failed at copy` */
+/** Formats an outcome: `failed at copy`. */
 export function outcomeText(result: MachineResult): string {
   const stage = result.outcome === 'failed' || result.outcome === 'degraded' ? result.stage : undefined
   return stage === undefined ? result.outcome : `${result.outcome} at ${stage}`

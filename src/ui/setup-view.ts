@@ -2,7 +2,7 @@ import type { SetupRow } from '../core/reports.js'
 import type { Paint, Style } from './style.js'
 import { boxTable, plainTable, type Row } from './table.js'
 
-/** Every wanted set-up task of every machine, and what it left behind. */
+/** Formats every wanted set-up task of every machine with its outputs. */
 export function setupView(
   rows: readonly SetupRow[],
   { style, plain }: { style: Style; plain: boolean },

@@ -22,7 +22,10 @@ export function createStyle(coloured: boolean): Style {
   }
 }
 
-/** `--no-color`, NO_COLOR (https://no-color.org: set and not empty), a dumb terminal, or none at all. */
+/**
+ * Tells whether to use colours: not with `--no-color`, NO_COLOR (https://no-color.org: set and not empty), a dumb
+ * terminal or no terminal.
+ */
 export function wantsColour(
   stream: { readonly isTTY?: boolean | undefined },
   flag: boolean,

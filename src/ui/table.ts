@@ -6,12 +6,12 @@ export interface Column {
   readonly align?: 'left' | 'right' | 'center'
 }
 
-/** Text, and how it is painted once it is padded. */
+/** A text, optionally with the paint that is applied after padding. */
 export type Cell = string | { readonly text: string; readonly paint: Paint }
 
 export type Row = readonly Cell[]
 
-/** The table that NixOps users know: `+---+` and `|`. */
+/** Formats the table that NixOps users know: `+---+` and `|`. */
 export function boxTable(columns: readonly Column[], rows: readonly Row[]): string {
   const titles = columns.map(({ title }) => measured(title))
   const cells = rows.map((row) => columns.map((_, at) => measured(row[at])))
@@ -23,12 +23,12 @@ export function boxTable(columns: readonly Column[], rows: readonly Row[]): stri
   return [rule, head, rule, ...body, ...(body.length === 0 ? [] : [rule])].join('\n')
 }
 
-/** One line a row, fields divided by tabs: for scripts. */
+/** Formats one line per row with fields divided by tabs, for scripts. */
 export function plainTable(rows: readonly Row[]): string {
   return rows.map((row) => row.map(textOf).join('\t')).join('\n')
 }
 
-/** Left-aligned columns with gaps of `gap` blanks; the last column is not padded. */
+/** Formats left-aligned columns with gaps of `gap` blanks; the last column is not padded. */
 export function columnsOf(rows: readonly Row[], gap: number): string[] {
   const cells = rows.map((row) => row.map(measured))
   const count = Math.max(0, ...cells.map((row) => row.length))
@@ -41,7 +41,7 @@ export function columnsOf(rows: readonly Row[], gap: number): string[] {
   )
 }
 
-/** A cell's text as it is printed, and how many columns of a terminal it takes: looked at once, for tables are long. */
+/** A cell's printed text and its width on a terminal, computed once because tables are long. */
 interface Measured {
   readonly text: string
   readonly width: number
@@ -73,7 +73,9 @@ function padded(cell: Measured, to = 0, align: Column['align'] = 'left'): string
   return paint(' '.repeat(before) + text + ' '.repeat(missing - before))
 }
 
-/** An odd blank stands left of text of even width and right of text of odd width: so does Python's PrettyTable. */
+/**
+ * Returns the blanks on the left. Python's PrettyTable puts an odd blank left of text of even width, otherwise right.
+ */
 function leftOfCentre(missing: number, width: number): number {
   return width % 2 === 0 ? Math.ceil(missing / 2) : Math.floor(missing / 2)
 }

@@ -7,12 +7,12 @@ import { createStyle, type Style, wantsColour } from './style.js'
 
 export interface OutStream {
   readonly isTTY?: boolean | undefined
-  /** Width; 0 = nobody said it. */
+  /** The width; 0 means unknown. */
   readonly columns?: number | undefined
   write(text: string): unknown
 }
 
-/** The standard streams and the environment: those of the process, or a test's. */
+/** The standard streams and the environment, of the process or of a test. */
 export interface World {
   readonly stdin: InStream
   readonly stdout: OutStream
@@ -32,26 +32,26 @@ export interface UiOptions extends World {
 export interface Ui {
   readonly json: boolean
   readonly plain: boolean
-  /** For the product. */
+  /** The style for the product. */
   readonly style: Style
-  /** For standard error. */
+  /** The style for standard error. */
   readonly errStyle: Style
   readonly events: EventSink
   readonly questions: Questions
-  /** The product: text of a view. None = nothing, not an empty line. */
+  /** Prints the product, the text of a view. An empty text prints nothing, not an empty line. */
   print(text: string): void
-  /** The product to the letter, for other programs. */
+  /** Prints the product unchanged, for other programs. */
   raw(text: string): void
-  /** One line of a remote command, on the stream it came from. Printable already. */
+  /** Prints one line of a remote command, already printable, on the stream from which the line came. */
   line(text: string, stream: 'stdout' | 'stderr'): void
   printJson(value: unknown): void
-  /** A remark for people, on standard error; nothing with --json. */
+  /** Prints a remark for people on standard error; prints nothing with --json. */
   remark(text: string): void
-  /** Text that people should see before anything goes on: the plan of a deploy. */
+  /** Prints text that people should see before anything goes on: the plan of a deploy. */
   announce(text: string): void
-  /** Which machines the coming run is about. */
+  /** Names the machines of the coming run. */
   expect(machines: readonly string[]): void
-  /** Ends what moves, so that the product can follow. */
+  /** Ends the moving lines, so that the product can follow. */
   settle(): Promise<void>
 }
 
@@ -92,7 +92,7 @@ export async function createUi(options: UiOptions): Promise<Ui> {
   }
 }
 
-/** listr2 looks at process.stdout itself, so both streams must be terminals. */
+/** Tells whether both streams are terminals, because listr2 looks at process.stdout itself. */
 function isLive({ stdout, stderr, plain, json, env }: UiOptions): boolean {
   return (
     stdout.isTTY === true &&
@@ -105,7 +105,7 @@ function isLive({ stdout, stderr, plain, json, env }: UiOptions): boolean {
   )
 }
 
-/** With --json nobody reads along; what the user should know is said all the same. */
+/** Shows only notices: nobody follows the progress with --json, but the user should still see the notices. */
 function noticesOnly(write: (text: string) => void, style: Style): EventSink {
   return {
     emit: (event) => {
