@@ -9,7 +9,7 @@ else {
   process.exit(status)
 }
 
-/** The package's own; dist/src/cli.js lies one folder deeper than src/cli.ts. */
+/** Returns the package's own version; dist/src/cli.js lies one folder deeper than src/cli.ts. */
 function version(): string {
   const files = ['../package.json', '../../package.json'].map((path) => new URL(path, import.meta.url))
   const file = files.find((each) => existsSync(each))
@@ -19,7 +19,7 @@ function version(): string {
 }
 
 async function run(args: readonly string[]): Promise<number> {
-  // Whoever read our output went away (`| head`): the work goes on, the rest of the output is dropped.
+  // A reader of our output may go away (`| head`): the work goes on, and the rest of the output is dropped.
   for (const stream of [process.stdout, process.stderr]) stream.on('error', ignoreBrokenPipe)
   if (args.includes('--debug')) process.setSourceMapsEnabled(true)
   try {
@@ -37,7 +37,10 @@ async function run(args: readonly string[]): Promise<number> {
   }
 }
 
-/** The first Ctrl-C or SIGTERM asks everything to end in order; the second ends it as it is. */
+/**
+ * Makes the signal: the first Ctrl-C or SIGTERM asks everything to end in order, and the second ends the process at
+ * once.
+ */
 function cancelOnSignals(): AbortSignal {
   const controller = new AbortController()
   const cancel = () => {
@@ -49,7 +52,7 @@ function cancelOnSignals(): AbortSignal {
   return controller.signal
 }
 
-/** A pipe holds 64 KiB: what its reader has not taken yet would end with the process. */
+/** Waits for the reader: a pipe holds 64 KiB, and unread output would be lost with the process. */
 function taken(stream: NodeJS.WriteStream): Promise<void> {
   return new Promise((resolve) => stream.write('', () => resolve()))
 }

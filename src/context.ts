@@ -14,9 +14,9 @@ import { commandLine } from './operations/command-line.js'
 import { renderConfig } from './ssh/config-file.js'
 
 /**
- * Everything an operation works with: the only place that knows the concrete parts. What is costly to import
- * (execa, ssh2, the images, the set-up tasks) is imported when it is first used; commands that only read the state
- * never do.
+ * Builds everything that an operation works with, the only place that knows the concrete parts. Expensive imports
+ * (execa, ssh2, the images, the set-up tasks) are loaded on first use. Commands that only read the state never load
+ * them.
  */
 export async function openContext(request: OpenRequest): Promise<Ops> {
   const { state, signal, ui, argv } = request
@@ -81,7 +81,7 @@ function operatorOf(argv: readonly string[], now: Date): Operator {
   }
 }
 
-/** A user without an entry in passwd (a container's) has no name. */
+/** Returns the user's name; a user without an entry in passwd (in a container) has none. */
 function userName(): string {
   try {
     return userInfo().username
@@ -90,7 +90,10 @@ function userName(): string {
   }
 }
 
-/** For crash tests: the process is killed after the n-th durable write or the first of an event, as by a power cut. */
+/**
+ * Kills the process after the n-th durable write or the first write of an event, as a power cut would. Crash tests use
+ * this.
+ */
 function stopAfterWrite(
   env: NodeJS.ProcessEnv,
 ): ((n: number, event: string | undefined) => void) | undefined {
@@ -101,7 +104,7 @@ function stopAfterWrite(
   }
 }
 
-/** Loads something once, when it is first wanted. */
+/** Loads a value once, on first use. */
 function once<T>(load: () => Promise<T>): () => Promise<T> {
   let loading: Promise<T> | undefined
   return () => {
@@ -116,7 +119,10 @@ const commands = once(async () => {
   return loadedCommands
 })
 
-/** What opens a byte pipe has run a program before, or was given the real commands. */
+/**
+ * Returns the loaded commands: a caller that opens a byte pipe has run a program before, or was given the real
+ * commands.
+ */
 function commandsNow(): LocalCommands {
   if (loadedCommands === undefined) throw new Error('a byte pipe was wanted before any program was run')
   return loadedCommands
@@ -151,7 +157,7 @@ function lazyNix(load: () => Promise<Nix>): Nix {
     root: async (folder, name, path, run) => (await nix()).root(folder, name, path, run),
     forgetRoots: async (folder, names) => (await nix()).forgetRoots(folder, names),
     copyMethod: (host) => {
-      // What is to be copied was evaluated before.
+      // An evaluation precedes every copy.
       if (loaded === undefined) throw new Error('a way to copy was wanted before anything was evaluated')
       return loaded.copyMethod(host)
     },

@@ -3,13 +3,13 @@ import { pairMark } from './flags.js'
 
 /** Flags that may stand before the verb and take a value. */
 const valued = new Set(['-d', '--deployment', '--state'])
-/** Flags that take a name and a value, which commander cannot say. */
+/** Flags that take a name and a value, which commander does not support. */
 const paired = new Set(['--arg', '--argstr', '--option'])
 
 export interface SplitArgv {
-  /** Undefined = none was given. */
+  /** The verb; undefined if there is none. */
   readonly verb: string | undefined
-  /** What follows it; what stood before it is moved here. */
+  /** The words after the verb, with the flags that stood before the verb. */
   readonly rest: readonly string[]
 }
 
@@ -28,7 +28,7 @@ export function splitArgv(argv: readonly string[]): SplitArgv {
   return { verb, rest: [...before, ...after] }
 }
 
-/** Makes one word of the two that follow `--arg`, `--argstr` and `--option`. */
+/** Joins the two words after `--arg`, `--argstr` and `--option` into one. */
 export function joinPairs(words: readonly string[]): string[] {
   const joined: string[] = []
   for (let at = 0; at < words.length; at += 1) {

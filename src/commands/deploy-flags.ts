@@ -14,7 +14,7 @@ import {
 import { argumentsOf, type BuildFlags, nixFlagsOf, type PairFlags } from './nix-flags.js'
 import type { CommonFlags } from './verb.js'
 
-/** Flags that change what a plan says; `plan` and `deploy` share them. */
+/** Flags that change the content of a plan; `plan` and `deploy` share them. */
 export interface PlanFlags extends CommonFlags, SelectionFlags, BuildFlags, PairFlags {
   readonly I?: string[] | undefined
   readonly check?: boolean | undefined
@@ -51,7 +51,7 @@ export function planFlags(command: Command): void {
     .option('--force-reboot', 'reboot every selected machine')
     .option('--closure <machine=path>', 'deploy this store path instead of the evaluated one', collect)
     .option('--retry-failed', 'only machines on which the last deploy failed, or which it did not begin')
-  // Left out until NixOS machines can be deployed; a known name deserves more than "unknown option".
+  // These flags wait for NixOS machines; a known name deserves more than "unknown option".
   for (const flag of ['boot', 'test', 'dry-activate', 'on-degraded']) {
     command.option(`--${flag}`).on(`option:${flag}`, () => {
       throw usageError(`--${flag} is for NixOS machines, which hydra-ops cannot deploy yet`)
@@ -64,7 +64,7 @@ function hide(command: Command, names: readonly string[]): void {
   for (const option of command.options) if (names.includes(option.name())) option.hideHelp()
 }
 
-/** What the flags ask for; nothing has been opened or run yet but the preferences. */
+/** Makes a request of the flags; only the preferences have been read at this point. */
 export async function deployRequest(
   flags: DeployFlags,
   ops: Pick<Ops, 'store'>,

@@ -7,7 +7,7 @@ export interface SelectionFlags {
   readonly exclude?: string[] | undefined
 }
 
-/** `-d`, and with `json` and `plain` what verbs have that show something. */
+/** Adds `-d`, and for verbs with output also `json` and `plain`. */
 export function commonFlags(
   command: Command,
   kinds: { readonly deployment?: boolean; readonly json?: boolean; readonly plain?: boolean },
@@ -28,7 +28,7 @@ export function commonFlags(
   command.option('--debug', 'show where an error came from')
 }
 
-/** `--on`, and `--include`/`--exclude` as in NixOps. */
+/** Adds `--on`, and `--include`/`--exclude` as in NixOps. */
 export function selectionFlags(command: Command): void {
   command.option('--on <machines>', "machines by name, pattern or tag: 'a,b*,@tag,!x' (! = not)")
   command.option('--include <machine...>', 'only these machines')
@@ -39,7 +39,7 @@ export function selectionOf(flags: SelectionFlags): Selection {
   return { on: flags.on, include: flags.include, exclude: flags.exclude }
 }
 
-/** `-y`, and NixOps' name for it. */
+/** Adds `-y`, and NixOps' name for the same flag. */
 export function yesFlag(command: Command): void {
   command.option('-y, --yes', 'do not ask')
   command.addOption(new Option('--confirm', 'as --yes').hideHelp())
@@ -58,7 +58,7 @@ export function maxConcurrentFlag(command: Command): void {
   command.option('--max-concurrent <n>', 'work on at most so many machines at once (default: 10)', positive)
 }
 
-/** What `--max-concurrent` is when neither flag nor preference says. */
+/** The default of `--max-concurrent` without a flag or a preference. */
 const atOnce = 10
 
 export function maxConcurrentOf(
@@ -74,12 +74,12 @@ export function positive(text: string): number {
   return number
 }
 
-/** For flags that may be repeated. */
+/** Collects the values of a flag that may be repeated. */
 export function collect(value: string, previous: string[] | undefined): string[] {
   return [...(previous ?? []), value]
 }
 
-/** For flags that take a name and a value (`--arg NAME VALUE`): `joinPairs` made one word of the two. */
+/** Collects flags with a name and a value (`--arg NAME VALUE`), which `joinPairs` made into one word. */
 export function collectPair(
   value: string,
   previous: (readonly [string, string])[] | undefined,
@@ -88,7 +88,7 @@ export function collectPair(
   return [...(previous ?? []), [value.slice(0, at), value.slice(at + 1)]]
 }
 
-/** Cannot occur in an argument of a process. */
+/** A separator that cannot occur in an argument of a process. */
 export const pairMark = '\0'
 
 export function example(command: Command, ...lines: readonly string[]): void {

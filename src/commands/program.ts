@@ -8,21 +8,21 @@ import { joinPairs, splitArgv } from './argv.js'
 import type { Cli, CommonFlags, Verb } from './verb.js'
 import { meantVerb, verbs } from './verbs.js'
 
-/** What is needed to put the parts together. */
+/** The facts that are needed to build the context. */
 export interface OpenRequest {
   readonly state: string | undefined
   readonly signal: AbortSignal
   readonly ui: Ui
-  /** As the user wrote it, for the journal. */
+  /** The command line as the user wrote it, for the journal. */
   readonly argv: readonly string[]
-  /** Load the provider plugins of the preferences. */
+  /** Whether to load the provider plugins of the preferences. */
   readonly plugins: boolean
 }
 
 export interface ProgramOptions {
   readonly signal: AbortSignal
   openOps(request: OpenRequest): Promise<Ops>
-  /** Default: that of the process. */
+  /** The streams and environment. Default: those of the process. */
   readonly world?: World
 }
 
@@ -76,7 +76,7 @@ async function dispatch(verb: Verb | undefined, call: Call, options: ProgramOpti
   try {
     await program.parseAsync([verb.name, ...words], { from: 'user' })
   } catch (error) {
-    // commander "throws" after it has shown the help that was asked for.
+    // commander "throws" after it has shown the requested help.
     if (!(error instanceof CommanderError) || error.exitCode !== 0) throw error
   }
   return status
@@ -87,7 +87,7 @@ function help(program: Command): number {
   return 0
 }
 
-/** The command with all verbs by name; the one that is called is filled in by its own file. */
+/** Makes the command with the names of all verbs; only the called verb's own file completes that verb. */
 function skeleton(writeOut: (text: string) => void): Command {
   const program = new Command('hydra-ops')
     .description('Provision machines from a Nix network expression and deploy to them.')
@@ -131,7 +131,7 @@ function cliFor(argv: readonly string[], options: ProgramOptions, ended: (status
         })
         ended((await actAndExplain(ops, () => action(ops, ui))) ?? 0)
       } catch (error) {
-        // What is thrown once the user has cancelled is a consequence of that.
+        // An error after the user's cancel is only its consequence.
         throw signal.aborted && !(error instanceof OpsError)
           ? interrupted('interrupted', { cause: error })
           : error
@@ -143,7 +143,7 @@ function cliFor(argv: readonly string[], options: ProgramOptions, ended: (status
   }
 }
 
-/** Where this host is why something failed, the error says so. */
+/** Runs the action; if this host caused a failure, the error explains the cause. */
 async function actAndExplain<T>(ops: Ops, action: () => Promise<T>): Promise<T> {
   try {
     return await action()
@@ -165,10 +165,10 @@ function noSuchVerb(name: string | undefined, rest: readonly string[]): Error {
   })
 }
 
-/** commander's complaints as usage errors: its sentence, and its suggestion as the hint. */
+/** Turns commander's errors into usage errors, with commander's sentence, and its suggestion as the hint. */
 function toOpsError(error: unknown, verb: Verb | undefined): unknown {
   if (!(error instanceof CommanderError)) return error
-  // commander would show the help, as an error.
+  // commander would show the help as an error.
   if (error.code === 'commander.help')
     return usageError(`which part of '${verb?.name ?? ''}'?`, {
       hint: `hydra-ops ${verb?.name ?? ''} --help`,

@@ -24,14 +24,14 @@ export interface MachinesRequest {
   readonly maxConcurrent: number
 }
 
-/** The flags of a verb that does one thing to every selected machine. */
+/** Adds the flags of a verb that applies to every selected machine. */
 export function machinesFlags(command: Command): void {
   selectionFlags(command)
   maxConcurrentFlag(command)
   commonFlags(command, { json: true, plain: true })
 }
 
-/** Runs it and shows the table of results, or that there was nothing for its purpose (`to start`). */
+/** Runs the verb and shows the table of results, or that nothing was left for its purpose (`to start`). */
 export function runOnMachines(
   cli: Cli,
   flags: MachinesFlags,
@@ -51,7 +51,7 @@ export function runOnMachines(
   })
 }
 
-/** Shows the table of results; a table without a row says nothing, so a sentence takes its place. */
+/** Shows the table of results, or a sentence instead of an empty table. */
 export async function showResults(
   ui: Ui,
   results: readonly MachineResult[],

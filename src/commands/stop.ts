@@ -3,7 +3,7 @@ import { example, positive } from './flags.js'
 import { type MachinesFlags, machinesFlags, runOnMachines } from './run-on-machines.js'
 import type { Cli } from './verb.js'
 
-/** systemd itself gives a unit 90 s to stop. */
+/** The default grace, above the 90 s in which systemd itself stops a unit. */
 const graceSeconds = 120
 
 interface Flags extends MachinesFlags {

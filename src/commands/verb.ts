@@ -2,15 +2,15 @@ import type { Command } from 'commander'
 import type { Ops } from '../core/context.js'
 import type { Ui } from '../ui/ui.js'
 
-/** One verb of the command line. Its file is only read when it is called. */
+/** One verb of the command line, whose file is only read when the verb is called. */
 export interface Verb {
   readonly name: string
   readonly summary: string
   readonly group: 'Deployments:' | 'Machines:' | 'Looking:' | 'This host:'
   load(): Promise<(command: Command, cli: Cli) => void>
-  /** What follows the first argument belongs to somebody else (ssh …). */
+  /** Whether the words after the first argument belong to another program (ssh …). */
   readonly passThrough?: boolean
-  /** Another meaning of the exit status, where NixOps gave it one. */
+  /** Translates the exit status for verbs to which NixOps gave another one. */
   statusOf?(code: number): number
 }
 
@@ -24,16 +24,16 @@ export interface CommonFlags {
   readonly color: boolean
 }
 
-/** What a verb's file is given: everything else it imports when it runs. */
+/** The parameters of a verb's file, which imports everything else when the verb runs. */
 export interface Cli {
-  /** Opens the context and does the verb's work; what `action` returns is the exit status (nothing = 0). */
+  /** Opens the context and runs `action`, which returns the exit status (nothing = 0). */
   run(
     flags: CommonFlags,
     action: (ops: Ops, ui: Ui) => Promise<number | undefined>,
     options?: {
-      /** The terminal belongs to a child process; Ctrl-C is its business. */
+      /** Whether the terminal belongs to a child process, which then handles Ctrl-C. */
       readonly handsOver?: boolean
-      /** False = also when a provider plugin is broken: what mends that must work. */
+      /** False keeps a verb independent of provider plugins: a repair must work beside a broken plugin. */
       readonly plugins?: boolean
     },
   ): Promise<void>

@@ -1,7 +1,7 @@
 import { suggest } from '../core/suggest.js'
 import type { Verb } from './verb.js'
 
-/** Every verb there is, in the order of `--help`. */
+/** All verbs, in the order of `--help`. */
 export const verbs: readonly Verb[] = [
   {
     name: 'init',
@@ -147,7 +147,7 @@ export const verbs: readonly Verb[] = [
     name: 'check',
     group: 'Looking:',
     summary: 'look at every machine: there, up, reachable, healthy',
-    // NixOps' bit mask means 0 to 31; what is wrong with the call itself lies above it.
+    // NixOps' bit mask uses 0 to 31; errors of the call itself lie above 31.
     statusOf: (code) => (code === 2 ? 64 : code === 130 ? 130 : 69),
     load: async () => (await import('./check.js')).registerCheck,
   },
@@ -183,7 +183,7 @@ export const verbs: readonly Verb[] = [
   },
 ]
 
-/** Verbs of NixOps, Morph, Colmena, deploy-rs, Vagrant, Terraform that are called something else here. */
+/** Verbs of NixOps, Morph, Colmena, deploy-rs, Vagrant and Terraform that have other names here. */
 const peers: Readonly<Record<string, string>> = {
   apply: 'deploy',
   up: 'deploy',
@@ -222,7 +222,7 @@ const peers: Readonly<Record<string, string>> = {
   new: 'create',
 }
 
-/** The verb that a user of another tool, or a mistyping one, meant. */
+/** Returns the verb that a user of another tool, or a mistyping user, meant. */
 export function meantVerb(word: string): string | undefined {
   if (Object.hasOwn(peers, word)) return peers[word]
   return suggest(
