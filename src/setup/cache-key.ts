@@ -10,22 +10,22 @@ import { type HydraSettings, hydraGroup, hydraSettings, signs } from './hydra/se
 import { verifyNarInfo } from './narinfo-signature.js'
 
 export interface CacheKeyOptions {
-  /** What an existing key must be called; undefined = any name will do. */
+  /** Required name of an existing key; `undefined` allows any name. */
   readonly keyName: string | undefined
-  /** The name of a new one. */
+  /** Name for a new key. */
   readonly newName: string
   readonly secretFile: string
   readonly publicFile: string
-  /** The folder of both where it is ours; in one that the user chose, nothing but the files is touched. */
+  /** Folder of both files if it is ours; in a folder of the user's choice the task touches only the files. */
   readonly directory: string | undefined
   readonly group: string
 }
 
 const probeMs = 120_000
-/** A guest without entropy or under emulation takes its time. */
+/** Deadline of the key's creation; a guest without entropy or under emulation is slow. */
 const applyMs = 300_000
 
-/** The pair of keys that signs what this machine's binary cache serves. */
+/** The key pair that signs the contents of this machine's binary cache. */
 export const cacheKeyTask: SetupTask<CacheKeyOptions> = {
   id: 'cache-key',
   title: 'signing key of the binary cache',
@@ -35,7 +35,7 @@ export const cacheKeyTask: SetupTask<CacheKeyOptions> = {
   debianPackages: () => ['nix-bin'],
   wanted: wantedCacheKey,
   owns: ({ secretFile, publicFile }) => [
-    // An existing key is taken, so it may come as one of deployment.keys.
+    // An existing secret key is accepted, so it may be one of deployment.keys.
     { path: secretFile, instead: 'deployment.keys, if the key is to be yours', takesKey: true },
     { path: publicFile, instead: 'no file: it follows from the secret key' },
   ],
@@ -48,7 +48,7 @@ function wantedCacheKey(machine: TaskMachine): CacheKeyOptions | undefined {
   const { definition, deployment } = machine
   if (definition.os !== 'debian') return undefined
   const { enable, keyName, directory, group } = definition.options.cacheKey
-  // Nix separates name and key by a colon, and by custom the name ends in a number that rotation counts up.
+  // Nix separates name and key by a colon; by custom the name ends in a number that each rotation increments.
   const named = (name: string | null | undefined) => ({
     keyName: name ?? undefined,
     newName: name ?? `${deployment}-${definition.name}-1`,
@@ -66,7 +66,7 @@ function wantedCacheKey(machine: TaskMachine): CacheKeyOptions | undefined {
   }
 }
 
-/** Where tutorials of Hydra have it; the queue runner and the web server sign, both of Hydra's group. */
+/** Places the key where tutorials of Hydra have it; queue runner and web server sign, and both are in Hydra's group. */
 function keyOfHydra({ options, secretKeyFile, publicKeyFile }: HydraSettings) {
   const directory = posix.dirname(secretKeyFile)
   const ours = options.cache.secretKeyFile == null && posix.dirname(publicKeyFile) === directory
@@ -79,14 +79,14 @@ function keyOfHydra({ options, secretKeyFile, publicKeyFile }: HydraSettings) {
 }
 
 interface SeenKeys {
-  /** `broken` = something else than a Nix key. */
+  /** Kind of the secret file; `broken` means that it is no Nix key. */
   readonly secret: 'absent' | 'broken' | 'key'
-  /** The name of a key that is one. */
+  /** Name of the key, if the file holds one. */
   readonly name: string
-  /** `NAME:BASE64`, as the secret key has it and as the public file has it. */
+  /** Public key as `NAME:BASE64`, derived from the secret key and read from the public file. */
   readonly derived: string
   readonly published: string
-  /** `MODE GROUP` of directory, secret and public file. */
+  /** Mode and group of directory, secret and public file, each as `MODE GROUP`. */
   readonly modes: readonly string[]
 }
 
@@ -129,7 +129,7 @@ function stateOf(seen: SeenKeys, options: CacheKeyOptions): TaskState {
     : { drifted: 'owner, group or mode differ' }
 }
 
-/** Makes a key where there is none, and for one that is there only what belongs to it: it is never made anew. */
+/** Creates a missing key; completes the files of an existing key, and never replaces the key itself. */
 async function applyCacheKey(
   host: Host,
   options: CacheKeyOptions,
@@ -177,7 +177,7 @@ function missingGroup(host: Host, options: CacheKeyOptions): Error {
   })
 }
 
-/** Signs a store path on the machine, and checks the signature here with the public key it showed. */
+/** Signs a store path on the machine, and checks the signature here with the machine's public key. */
 async function verifyCacheKey(host: Host, options: CacheKeyOptions, run: Run): Promise<void> {
   const sign = {
     what: 'sign a store path',

@@ -6,7 +6,7 @@ import { askMachine, fact } from '../remote/run-script.js'
 
 const requestMs = 60_000
 
-/** Asks the machine's own clock, by which its journal goes; in seconds. */
+/** Asks the machine's own clock, which its journal uses; returns seconds. */
 export async function machineTime(host: Host, run: Run): Promise<string> {
   const question = { what: 'ask the time', script: 'clock' }
   const now = fact(await askMachine(host, question, run), 'now')
@@ -17,7 +17,7 @@ export async function machineTime(host: Host, run: Run): Promise<string> {
   })
 }
 
-/** Reads lines of units from a place in the journal, such as `--since=@0`. Throws where it cannot be read. */
+/** Reads lines of units from a position in the journal, such as `--since=@0`. Throws if the journal cannot be read. */
 export async function readJournal(
   host: Host,
   { units, from, lines }: { units: readonly string[]; from: readonly string[]; lines: number },
@@ -33,7 +33,7 @@ export async function readJournal(
   return requireSuccess(result, { machine: host.machine, what }).stdout
 }
 
-/** Reads the newest lines since a second of the machine's own clock: what was wrong before may be mended. */
+/** Reads the newest lines since a second of the machine's own clock, because earlier faults may be repaired. */
 export async function journalSince(
   host: Host,
   units: readonly string[],
@@ -43,7 +43,7 @@ export async function journalSince(
   return readJournal(host, { units, from: [`--since=@${since}`], lines: 300 }, run)
 }
 
-/** Reads the last few lines since then as the evidence of an error; where there are none to be had, says why. */
+/** Reads the last few lines since then as the evidence of an error; returns the reason if there are none. */
 export async function newestLines(
   host: Host,
   units: readonly string[],
@@ -56,7 +56,7 @@ export async function newestLines(
   )
 }
 
-/** Says why the journal cannot be read, for the log or as evidence. An interruption is none: it is thrown. */
+/** Explains why the journal cannot be read, for the log or as evidence. Rethrows an interruption. */
 export function unreadable(error: unknown, run: Run): string {
   throwIfAborted(run.signal)
   return `the journal cannot be read: ${messageOf(error)}`

@@ -4,8 +4,8 @@ import { createPublicKey, verify } from 'node:crypto'
 const spkiPrefix = Buffer.from('302a300506032b6570032100', 'hex')
 
 /**
- * Does a narinfo carry a valid signature by this public key (`NAME:BASE64`)? What Nix signs is its
- * "fingerprint": `1;PATH;NARHASH;NARSIZE;REFERENCES`, the references as full paths, separated by commas.
+ * Says whether a narinfo has a valid signature by this public key (`NAME:BASE64`). Nix signs a "fingerprint":
+ * `1;PATH;NARHASH;NARSIZE;REFERENCES`, with references as full paths, separated by commas.
  */
 export function verifyNarInfo(narinfo: string, publicKey: string): boolean {
   const fields = fieldsOf(narinfo)
@@ -33,7 +33,7 @@ export function verifyNarInfo(narinfo: string, publicKey: string): boolean {
     )
 }
 
-/** Finds a field of a narinfo; '' where the narinfo lacks it. */
+/** Returns a field of a narinfo, or '' if it is missing. */
 export function narInfoField(narinfo: string, name: string): string {
   return fieldsOf(narinfo).find(([key]) => key === name)?.[1] ?? ''
 }

@@ -4,17 +4,17 @@ import { settingNames } from '../core/nix-options.js'
 import { hydraUsers } from './hydra/settings.js'
 
 export type NixOptions = DebianOptions['nix'] & {
-  /** Keep what builds need, also when nothing but a build's result refers to it. */
+  /** Whether to keep dependencies of builds that only a build's result refers to. */
   readonly keepOutputs?: boolean
 }
 
-/** What `deployment.nix` says, and what a Hydra on the machine needs besides. */
+/** Merges `deployment.nix` with the needs of a Hydra on the machine. */
 export function nixOptions(options: DebianOptions): NixOptions {
   const { nix, hydra } = options
   if (!hydra.enable) return nix
   return {
     ...nix,
-    // Untrusted, the queue runner could not build: `possibly transient failure … unexpected end-of-file` (measured).
+    // Without trust the queue runner could not build: `possibly transient failure … unexpected end-of-file` (measured).
     trustedUsers: [...nix.trustedUsers, hydraUsers.queueRunner, ...hydra.trustedUsers],
     gc: hydra.gc.automatic ? hydra.gc : nix.gc,
     autoOptimiseStore: nix.autoOptimiseStore || hydra.autoOptimiseStore,
@@ -22,32 +22,32 @@ export function nixOptions(options: DebianOptions): NixOptions {
   }
 }
 
-/** Our own settings; one line of Debian's nix.conf includes them. */
+/** File of our own settings; one line of Debian's nix.conf includes it. */
 export const nixSettingsFile = '/etc/nix/hydra-ops.conf'
 export const nixInclude = '!include hydra-ops.conf'
 
 export const gcUnit = 'hydra-ops-nix-gc'
 
 /**
- * What builders need of Debian to run `/bin/sh` scripts (tried with Nix 2.8); `?` = may be missing, as /lib64
- * is on other architectures.
+ * Paths that builders need from Debian to run `/bin/sh` scripts (tried with Nix 2.8). A path with `?` may be missing,
+ * as /lib64 is on other architectures.
  */
 const sandboxPaths = ['/bin/sh=/bin/dash', '/usr/bin', '/usr/lib', '/lib?', '/lib64?']
 
 /**
- * Text of our settings (nix.conf(5)). A setting of ours that `extraOptions` has too is left out, so that the file says
- * what holds; those that have an option of their own are refused there.
+ * Writes our settings (nix.conf(5)). A setting that `extraOptions` repeats is left out, so that the file shows the
+ * valid value. Settings with an option of their own are refused there.
  */
 export function nixSettings(options: NixOptions): string {
   const { substituters, trustedPublicKeys, trustedUsers, allowedUris, autoOptimiseStore } = options
-  // Nix adds a value of `extra-NAME` to the values before, so such a line takes the place of no line.
+  // Nix adds a value of `extra-NAME` to earlier values, so such a line replaces none of ours.
   const theirs = new Set(settingNames(options.extraOptions).filter((name) => !name.startsWith('extra-')))
   const ours = [
-    // Empty on purpose where none is asked for: Nix would look up its public default at every build.
+    // An explicit empty list keeps Nix from asking its public default at every build.
     `substituters =${substituters.map((each) => ` ${each}`).join('')}`,
     ...(trustedPublicKeys.length === 0 ? [] : [`extra-trusted-public-keys = ${trustedPublicKeys.join(' ')}`]),
     `trusted-users = ${[...new Set(['root', ...trustedUsers])].join(' ')}`,
-    // A power cut otherwise leaves paths that are valid and empty, and never copied again.
+    // A power cut would otherwise leave paths that are valid but empty, and never copied again.
     'sync-before-registering = true',
     'sandbox = true',
     `sandbox-paths = ${sandboxPaths.join(' ')}`,
@@ -64,7 +64,7 @@ export function nixSettings(options: NixOptions): string {
   ].join('')
 }
 
-/** The unit files of the scheduled garbage collection; none when it is not wanted. */
+/** Lists the unit files of the scheduled garbage collection; empty if it is not enabled. */
 export function gcUnits(options: NixOptions): { readonly path: string; readonly content: string }[] {
   if (!options.gc.automatic) return []
   const service = `# Written by hydra-ops (set-up task "nix")

@@ -21,7 +21,7 @@ import { machineTime, newestLines } from './journal.js'
 import { hashPart, servedProblem } from './served-path.js'
 
 export interface NixServeOptions {
-  /** Its store path. */
+  /** Store path of the package. */
   readonly package: string | undefined
   readonly address: string
   readonly port: number
@@ -33,10 +33,10 @@ const answerMs = 120_000
 const requestMs = 30_000
 const unit = 'nix-serve.service'
 
-/** Number of empty NARs in a row after which no other is waited for. */
+/** Number of consecutive empty NARs after which the task gives up. */
 const emptyAnswers = 3
 
-/** The machine's whole store as a binary cache that signs what it serves. */
+/** The machine's whole store as a binary cache that signs its answers. */
 export const nixServeTask: SetupTask<NixServeOptions> = {
   id: 'nix-serve',
   title: 'nix-serve',
@@ -83,8 +83,8 @@ function serviceSet(options: NixServeOptions, path: string): ServiceSet {
 }
 
 /**
- * Describes the unit. systemd reads the key as root (LoadCredential); the process itself has a user of its own making.
- * nix-serve calls `nix dump-path` since 2020: without `nix-command` every NAR is empty, with status 200 (measured).
+ * Writes the unit. systemd reads the key as root (LoadCredential), and the process has its own dynamic user. nix-serve
+ * calls `nix dump-path` since 2020: without `nix-command` every NAR is empty, with status 200 (measured).
  */
 export function nixServeUnit(
   options: Pick<NixServeOptions, 'address' | 'port' | 'secretKeyFile'> & { package: string },
@@ -126,7 +126,7 @@ async function refuseOtherPackage(host: Host, path: string, run: Run): Promise<v
   })
 }
 
-/** Proves nix-serve by a small path of the store: signature and NAR. `GET /` is a 404 (measured). */
+/** Proves nix-serve with a small store path: signature and NAR. `GET /` is a 404 (measured). */
 async function verifyNixServe(host: Host, options: NixServeOptions, run: TaskRun): Promise<void> {
   const what = 'read the public key'
   const read = await host.exec(['cat', '--', options.publicKeyFile], {
@@ -150,13 +150,13 @@ async function verifyNixServe(host: Host, options: NixServeOptions, run: TaskRun
     deadlineMs: answerMs,
     hint: `journalctl -u ${unit} on the machine says more`,
     evidence: () => newestLines(host, [unit], since, run),
-    // A narinfo was signed and served: nix-serve is up, and what it calls fails.
+    // The signed narinfo shows that nix-serve is up, so the program that it calls fails.
     hopeless: async () =>
       empty < emptyAnswers ? undefined : '`nix dump-path` fails on the machine; the journal below says why',
     wrong: async () => {
       const info = await get('/nix-cache-info')
       if (info.status !== 200) return `/nix-cache-info answers with status ${info.status}`
-      // Its own package may have hundreds of MiB.
+      // The package of nix-serve itself may have hundreds of MiB.
       const question = { what: 'put a small file into the Nix store', script: 'tasks/nix-serve/small-path' }
       const hash = hashPart(fact(await askMachine(host, question, run), 'path'))
       const problem = await servedProblem(host, { hash, folder: '/', publicKey, get }, run)

@@ -22,10 +22,10 @@ import {
 
 const probeMs = 120_000
 
-/** A path that no store has: asking for it is a question to the daemon that changes nothing. */
+/** Path that no store has; a query for it asks the daemon without changing anything. */
 const absentPath = '/nix/store/00000000000000000000000000000000-hydra-ops'
 
-/** Nix on a Debian machine, without which nothing can be copied to it. */
+/** Nix on a Debian machine, without which no closure can be copied there. */
 export const nixTask: SetupTask<NixOptions> = {
   id: 'nix',
   title: 'Nix and its daemon',
@@ -46,7 +46,7 @@ export const nixTask: SetupTask<NixOptions> = {
   verify: verifyNix,
 }
 
-/** Debian's own; it includes ours. */
+/** Debian's own file, which includes ours. */
 const nixConf = '/etc/nix/nix.conf'
 
 async function probeNix(host: Host, options: NixOptions, run: Run): Promise<TaskState> {
@@ -85,9 +85,9 @@ function sha256(text: string): string {
 }
 
 /**
- * Writes what differs, then restarts the daemon once, and only if its settings changed: it reads them only at
- * its start, and five restarts in ten seconds end its socket (measured). That a restart is due is kept on the
- * machine, so that it is not forgotten when we are cut off in between.
+ * Writes the files that differ, then restarts the daemon once, and only if its settings changed. The daemon reads
+ * settings only at its start, and five restarts in ten seconds end its socket (measured). The machine keeps a mark of a
+ * due restart, so that an interrupted run does not lose the restart.
  */
 async function applyNix(host: Host, options: NixOptions, run: Run): Promise<Record<string, string>> {
   const { gc } = options
@@ -129,7 +129,7 @@ function noNix(host: Host): Error {
   )
 }
 
-/** Lets Nix read the settings before they are in place: with a wrong value none of its programs would start. */
+/** Checks the settings before they are in place, because a wrong value would keep all programs of Nix from starting. */
 async function checkSettings(host: Host, settings: string, run: Run): Promise<void> {
   const what = 'read the settings of Nix'
   const options = { signal: run.signal, timeoutMs: probeMs, what, stdin: settings }
@@ -139,7 +139,7 @@ async function checkSettings(host: Host, settings: string, run: Run): Promise<vo
     const hint = 'correct deployment.nix.extraOptions; nothing was changed'
     throw commandFailure(result, { machine: host.machine, what, hint })
   }
-  // Nix passes over a setting that it does not know, as it would over a misspelt one.
+  // Nix ignores unknown settings, so a misspelt one would go unnoticed.
   for (const line of result.stderr.split('\n'))
     if (line.includes('unknown setting')) run.log(`deployment.nix.extraOptions: ${line.trim()}`)
 }

@@ -10,29 +10,29 @@ import { hydraSettings, mailHost } from './hydra/settings.js'
 import { smtpGreeting } from './smtp-greeting.js'
 
 interface PostfixOptions {
-  /** The name by which it greets and from which it sends; undefined = as Debian set it. */
+  /** Name for greetings and senders; `undefined` keeps Debian's name. */
   readonly hostName: string | undefined
-  /** Hydra hands its mails to this machine's port 25. */
+  /** Whether Hydra sends mail to this machine's port 25. */
   readonly forHydra: boolean
 }
 
 const answerMs = 60_000
 const greetingMs = 20_000
 
-/** Says in main.cf whose settings these are; on a machine without it nothing of ours was set yet. */
+/** Line in main.cf that names the settings' author; a machine without this line has none of our settings yet. */
 const mark =
   '# hydra-ops (set-up task "postfix") sets inet_interfaces, mydestination and myhostname; all else is yours.'
 
 /**
- * A mail server that takes mail from the machine itself and from nobody else, and delivers it. One that somebody set
- * up for more, or another program that sends the machine's mail, is left as it is.
+ * A mail server that accepts mail from the machine alone, and delivers it. The task leaves a mail server alone that
+ * serves more, or another program that sends the machine's mail.
  */
 export const postfixTask: SetupTask<PostfixOptions> = {
   id: 'postfix',
   title: 'mail from this machine',
   after: [],
   stage: 'configure',
-  // Where another program sends the mail, apt would remove that one for it.
+  // The alternative keeps apt from removing another program that sends the mail.
   debianPackages: () => ['postfix | mail-transport-agent', ...portPackages],
   debconf: () => debconfAnswers,
   wanted(machine) {
@@ -52,21 +52,21 @@ export const postfixTask: SetupTask<PostfixOptions> = {
 }
 
 /**
- * From its first start it listens on the loopback interface alone: a "Satellite system" does, and without a relay host
- * it delivers by itself. (Of the other choices "Internet Site", the default, listens to everybody until we come, and
- * "Local only" refuses whatever goes to another host: postinst of postfix 3.7.)
+ * Answers that make postfix listen on the loopback interface alone from its first start. "Satellite system" does this,
+ * and without a relay host it delivers by itself. "Internet Site", the default, listens to everybody until this task
+ * runs. "Local only" refuses mail to other hosts (postinst of postfix 3.7).
  */
 const debconfAnswers = [
   'postfix postfix/main_mailer_type select Satellite system',
   'postfix postfix/relayhost string ',
 ]
 
-/** Postfix refuses a myhostname that is an address. */
+/** Says whether a name is qualified; postfix refuses an address as myhostname. */
 function isQualified(name: string): boolean {
   return /\.[A-Za-z][^.]*$/.test(name)
 }
 
-/** What is found: `ours` = to be set, or set, by this task. */
+/** State of the machine's mail; `ours` means that this task sets, or has set, the configuration. */
 type Found =
   | { readonly kind: 'absent' }
   | { readonly kind: 'left alone'; readonly why: string }
@@ -143,7 +143,7 @@ async function applyPostfix(
     run.log(`left as it is: ${found.why}`)
     return { mail: `left as it was: ${found.why}` }
   }
-  // Where postfix runs, be it that somebody started it by hand, the port is its own.
+  // A running postfix, even one started by hand, already owns the port.
   if (fact(found.facts, 'running') !== 'yes') {
     const hint = 'stop it: postfix needs this port of the loopback interface'
     await refuseTakenPort(host, { port: 25, unit: 'postfix@-.service', hint }, run)

@@ -6,33 +6,34 @@ import type { Host } from '../core/ssh.js'
 import { targetScript } from '../remote/target-scripts.js'
 import { narInfoField, verifyNarInfo } from './narinfo-signature.js'
 
-/** One path, and the cache that is asked for it. */
+/** One store path, and access to the cache that serves it. */
 export interface ServedPath {
-  /** The 32 characters before its name. */
+  /** The 32 characters before the path's name. */
   readonly hash: string
-  /** Where the cache begins: `/`, or `/static-cache/`. */
+  /** Root of the cache: `/`, or `/static-cache/`. */
   readonly folder: string
   readonly publicKey: string
   get(path: string): Promise<HttpAnswer>
 }
 
-/** What is wrong with a path as a cache serves it. */
+/** Problem with a path as a cache serves it. */
 export interface ServedProblem {
   readonly text: string
-  /** The narinfo is served and signed, and no byte of the NAR comes: what the cache calls for it fails. */
+  /** Whether the narinfo is signed but the NAR is empty, because the program that the cache calls fails. */
   readonly emptyNar: boolean
 }
 
 const unpackMs = 120_000
 
-/** Finds the 32 characters by which a cache knows a store path; '' where the text is no store path. */
+/** Returns the hash by which a cache knows a store path; '' if the text is no store path. */
 export function hashPart(path: string): string {
   return /^\/nix\/store\/([0-9a-z]{32})-/.exec(path)?.[1] ?? ''
 }
 
 /**
- * Names what is wrong with a path as a cache serves it; undefined = its narinfo is signed, and its NAR is the signed one.
- * An unknown compression is taken where the hash of the file fits. A narinfo alone proves nothing: a cache may sign paths whose NARs are empty (measured).
+ * Checks a path as a cache serves it; `undefined` means that the narinfo is signed and the NAR matches. An unknown
+ * compression is accepted if the file's hash matches. The narinfo alone proves nothing, because a cache may sign paths
+ * whose NARs are empty (measured).
  */
 export async function servedProblem(
   host: Host,
@@ -61,7 +62,7 @@ function filled(text: string): ServedProblem {
   return { text, emptyNar: false }
 }
 
-/** Compares the bytes of a NAR with what its narinfo promises. */
+/** Compares the bytes of a NAR with the promise of its narinfo. */
 async function contentProblem(
   host: Host,
   narinfo: string,
@@ -72,7 +73,7 @@ async function contentProblem(
   const fileProblem = fileHash === '' ? undefined : hashProblem(sha256(bytes), fileHash)
   if (fileProblem !== undefined) return fileProblem
   const compression = narInfoField(narinfo, 'Compression')
-  // Nobody signs FileHash, so that it is the last resort.
+  // FileHash is not signed, so it is the last resort.
   const promised = narInfoField(narinfo, 'NarHash')
   if (compression === 'none') return hashProblem(sha256(bytes), promised)
   const debianPackage = unpackers[compression]
@@ -84,7 +85,7 @@ async function contentProblem(
   return hashProblem(seen, promised)
 }
 
-/** Packages of Debian, each by its program, which has the name that a narinfo gives the compression. */
+/** Debian's packages of programs that unpack; each program has the name of its compression in a narinfo. */
 const unpackers: Readonly<Record<string, string | undefined>> = {
   xz: 'xz-utils',
   bzip2: 'bzip2',
@@ -96,7 +97,7 @@ function sha256(bytes: Uint8Array): Buffer {
   return createHash('sha256').update(bytes).digest()
 }
 
-/** Takes the hash of what a program unpacks; undefined = the machine has no such program. */
+/** Computes the hash of the unpacked bytes; `undefined` if the machine lacks the program. */
 async function unpackedHash(
   host: Host,
   program: string,
@@ -124,7 +125,7 @@ function hashProblem(seen: Buffer, promised: string): string | undefined {
 
 const digits = '0123456789abcdfghijklmnpqrsvwxyz'
 
-/** Writes a hash as Nix does: base 32, the last digit first, in an alphabet without e, o, t and u. */
+/** Encodes a hash as Nix does: base 32, the last digit first, in an alphabet without e, o, t and u. */
 export function nixBase32(bytes: Uint8Array): string {
   const length = Math.ceil((bytes.length * 8) / 5)
   return Array.from({ length }, (_, index) => {

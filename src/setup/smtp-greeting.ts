@@ -4,14 +4,14 @@ import { throwIfAborted } from '../core/errors.js'
 import { onAbort } from '../core/on-abort.js'
 
 export interface SmtpQuestion extends Bounds {
-  /** Makes the connection; it ends by these bounds. */
+  /** Opens the connection within these bounds. */
   connect(bounds: Bounds): Promise<Duplex>
 }
 
-/** More than any server greets with. */
+/** Limit of bytes, larger than any server's greeting. */
 const mostBytes = 16 * 1024
 
-/** The last line of what a mail server says to somebody who connects (RFC 5321, 4.2): `220 NAME ESMTP`. */
+/** Reads the last line of a mail server's greeting (RFC 5321, 4.2): `220 NAME ESMTP`. */
 export function smtpGreeting({ connect, signal, timeoutMs }: SmtpQuestion): Promise<string> {
   return withinDeadline(signal, timeoutMs, async (deadline) => {
     try {
@@ -40,11 +40,11 @@ async function greetingOf(stream: Duplex, ended: AbortSignal): Promise<string> {
   }
 }
 
-/** A reply may go over several lines: the number of its last one is followed by a blank. */
+/** Reads the last line of a reply; its number is followed by a blank. */
 function lastLine(stream: Duplex): Promise<string> {
   return new Promise((resolve, reject) => {
     let text = ''
-    // After the greeting the listeners stay: what is still said, or still breaks, concerns nobody.
+    // The listeners stay after the greeting, so that later errors have a handler.
     stream.on('error', reject)
     stream.on('close', () => reject(new Error('the connection was closed without a greeting')))
     stream.on('end', () => reject(new Error('the connection was closed without a greeting')))

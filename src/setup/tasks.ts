@@ -11,7 +11,7 @@ import { nixServeTask } from './nix-serve.js'
 import { postfixTask } from './postfix.js'
 import { postgresqlTask } from './postgresql/task.js'
 
-/** Every set-up task there is. */
+/** All set-up tasks. */
 export const setupTasks: readonly ((machine: TaskMachine) => WantedTask | undefined)[] = [
   bindTask(nixTask),
   bindTask(hydraAccountsTask),

@@ -13,8 +13,8 @@ export interface BinaryCacheOptions {
 }
 
 /**
- * The folder of the static cache. It is filled by Hydra itself, whose queue runner copies every finished build to its
- * `store_uri`, and signs it there: no hook, so nothing that could be missed while it is down.
+ * The folder of the static cache. Hydra itself fills the folder: its queue runner copies every finished build to its
+ * `store_uri`, and signs the copy there. No hook is involved, so a hook that is down cannot miss a build.
  */
 export const binaryCacheTask: SetupTask<BinaryCacheOptions> = {
   id: 'binary-cache',
@@ -57,7 +57,7 @@ const owner = hydraUsers.queueRunner
 /** Exit statuses of the scripts. */
 const foreign = 3
 const full = 4
-/** Less than that holds no build worth the name. */
+/** Least free space; a disk with less has no room for any real build. */
 const leastKiB = 16 * 1024
 
 async function onCache(

@@ -3,23 +3,23 @@ import type { BuildMachine } from '../../core/hydra-options.js'
 import type { HydraFacts } from './package-facts.js'
 import { type DaemonSettings, gcRoots, hydraHome, hydraMachinesFile, hydraRole, signs } from './settings.js'
 
-/** Where Hydra finds its database. */
+/** Hydra's database. */
 export interface Database {
   readonly name: string
   readonly port: number
 }
 
-/** The static cache as Hydra's queue runner fills it: every finished build comes there by itself, signed. */
+/** Returns the URI of the static cache, to which Hydra's queue runner copies every finished build, signed. */
 export function storeUri({ options, secretKeyFile }: DaemonSettings): string {
   return `file://${options.cache.directory}?secret-key=${secretKeyFile}`
 }
 
-/** Perl's Config::General, which reads hydra.conf, takes the rest of the line after a bare `#` for a comment. */
+/** Escapes `#`, which begins a comment for Perl's Config::General, the reader of hydra.conf. */
 function escaped(value: string): string {
   return value.replaceAll('#', '\\#')
 }
 
-/** hydra.conf(5), in the form of nixpkgs 20.03 and later. An option that `extraConfig` sets takes the place of ours. */
+/** Writes hydra.conf(5), in the form of nixpkgs 20.03 and later. An option in `extraConfig` replaces ours. */
 export function hydraConfig(settings: DaemonSettings, facts: Pick<HydraFacts, 'runner'>): string {
   const { extraConfig } = settings.options
   const theirs = optionsSetBy(extraConfig)
@@ -33,7 +33,7 @@ export function hydraConfig(settings: DaemonSettings, facts: Pick<HydraFacts, 'r
   return `${lines.join('\n')}\n`
 }
 
-/** Every option of hydra.conf that we set, with its value as it is written; those without a value are left out. */
+/** Lists every option of hydra.conf that we set, with its text; options without a value are left out. */
 function ownOptions(
   settings: DaemonSettings,
   { runner }: Pick<HydraFacts, 'runner'>,
@@ -46,7 +46,7 @@ function ownOptions(
     ['max_servers', '25'],
     ['compress_num_threads', '0'],
     ['gc_roots_dir', gcRoots],
-    // Where hydra-server and hydra-send-stats ask; the latter warns every 30 s without it (read in its source).
+    // hydra-server and hydra-send-stats ask this endpoint; without it the latter warns every 30 s (read in its source).
     [
       'queue_runner_endpoint',
       runner === 'takes-builders' ? `http://127.0.0.1:${options.queueRunnerPort}` : undefined,
@@ -55,7 +55,8 @@ function ownOptions(
     ['hydra_logo', escaped(options.logo ?? '')],
     ['tracker', escaped(options.tracker)],
     ['store_uri', options.cache.enable ? storeUri(settings) : undefined],
-    // The queue runner calls it deprecated; hydra-server signs with it what it serves from the store (measured).
+    // The queue runner calls the option deprecated, but hydra-server signs with it what it serves from the store
+    // (measured).
     ['binary_cache_secret_key_file', signs(settings) ? secretKeyFile : undefined],
   ]
 }
@@ -63,8 +64,9 @@ function ownOptions(
 const noFeatures = '-'
 
 /**
- * Hydra's own list of builders. Never /etc/nix/machines: the daemon's own builds would be sent to localhost too, and
- * wait for their own lock for ever (measured). `localhost` by just this name: every other one locks the store twice.
+ * Writes Hydra's own list of builders. The list is never /etc/nix/machines, because the daemon would then send its own
+ * builds to localhost. Such a build waits for the daemon's own lock for ever (measured). The name is exactly
+ * `localhost`, because every other name locks the store twice.
  */
 export function machinesFile(machines: readonly BuildMachine[], facts: HydraFacts): string {
   const lines =
@@ -78,7 +80,10 @@ function ownLine({ systems, cores, kvm }: HydraFacts): string {
   )
 }
 
-/** Kernels want big-parallel, tests of NixOS the others: without them they are queued for ever. */
+/**
+ * Lists the features of this machine: kernels need big-parallel, tests of NixOS the others; builds would otherwise be
+ * queued for ever.
+ */
 export function ownFeatures(kvm: boolean): string[] {
   return [...(kvm ? ['kvm'] : []), 'nixos-test', 'benchmark', 'big-parallel']
 }
@@ -99,7 +104,7 @@ function builderLine(machine: BuildMachine, facts: HydraFacts): string {
   ].join(' ')
 }
 
-/** How a program of Hydra is told where everything is. */
+/** Makes the environment that tells a program of Hydra where everything is. */
 export function hydraEnvironment(
   database: Database,
   facts: Pick<HydraFacts, 'database' | 'runner'>,
@@ -134,7 +139,7 @@ export function databaseUrl({ name, port }: Database, application: string | unde
   return `postgres://${hydraRole}@%2Frun%2Fpostgresql:${port}/${name}${query}`
 }
 
-/** For a login shell: without these, hydra-create-user would look for another database. */
+/** Writes variables for a login shell; hydra-create-user would otherwise look for another database. */
 export function shellProfile(database: Database, facts: Pick<HydraFacts, 'database' | 'runner'>): string {
   const variables = Object.entries(hydraEnvironment(database, facts)).filter(([name]) =>
     name.startsWith('HYDRA_'),

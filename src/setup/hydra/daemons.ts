@@ -14,14 +14,14 @@ import {
   runnerFolder,
 } from './settings.js'
 
-/** What the units depend on. */
+/** Facts and options that the units depend on. */
 export interface HydraUnitsInput {
   readonly settings: DaemonSettings
-  /** The package's store path. */
+  /** Store path of the package. */
   readonly package: string
   readonly facts: HydraFacts
   readonly database: Database
-  /** The unit of the cluster. */
+  /** Unit of the PostgreSQL cluster. */
   readonly postgresql: string
 }
 
@@ -32,23 +32,23 @@ export interface Daemon {
   readonly user: string
   /** Program and arguments, without the folder. */
   readonly exec: readonly string[]
-  /** It says to systemd when it is ready. */
+  /** Whether the program tells systemd when it is ready. */
   readonly notifies?: boolean
-  /** By default always. */
+  /** Restart policy; the default is always. */
   readonly restart?: 'on-failure'
-  /** Further lines of [Unit]. */
+  /** Additional lines of [Unit]. */
   readonly ties?: readonly string[]
-  /** Further lines of [Service]. */
+  /** Additional lines of [Service]. */
   readonly lines?: readonly string[]
   readonly environment?: Readonly<Record<string, string>>
   readonly writes: readonly string[]
-  /** Files that it reads at its start. */
+  /** Files that the program reads at its start. */
   readonly reads: readonly string[]
 }
 
 const { hydra, queueRunner, www } = hydraUsers
 
-/** Lists what this generation of Hydra runs, the package has programs for and the options ask for. */
+/** Lists daemons that this generation of Hydra has, the package contains and the options request. */
 export function daemonsOf(input: HydraUnitsInput): Daemon[] {
   const { runner, programs } = input.facts
   const building = runner === 'goes-to-builders' ? [classicRunner(input)] : [gateway(input), builder(input)]
@@ -57,7 +57,7 @@ export function daemonsOf(input: HydraUnitsInput): Daemon[] {
   return all.filter(({ exec: [program = ''] }) => programs.has(program))
 }
 
-/** Every name that a daemon of any generation has. */
+/** Names of all daemons of any generation. */
 export const daemonNames: readonly string[] = [
   'hydra-server',
   'hydra-evaluator',
@@ -67,7 +67,7 @@ export const daemonNames: readonly string[] = [
   'hydra-send-stats',
 ]
 
-/** They call each other, and Nix, by name. */
+/** Returns the PATH; Hydra's programs call each other, and Nix, by name. */
 function programPath({ package: path }: HydraUnitsInput): string {
   return `${path}/bin:/usr/bin:/bin`
 }
@@ -96,7 +96,7 @@ function evaluator(input: HydraUnitsInput): Daemon {
     description: 'Hydra: evaluator',
     user: hydra,
     exec: ['hydra-evaluator', ...options],
-    // It ends with 1 when it is told to stop: each stop would leave it `failed` (measured).
+    // The evaluator ends with 1 when systemd stops it, so that each stop would leave it `failed` (measured).
     lines: [`ExecStopPost=${unlock}`, 'SuccessExitStatus=1', `WorkingDirectory=${hydraHome}`],
     environment: { PATH: programPath(input) },
     writes: [hydraHome, gcRoots],
@@ -104,7 +104,10 @@ function evaluator(input: HydraUnitsInput): Daemon {
   }
 }
 
-/** In C++: it goes to the machines of its list, localhost among them. It reads that list again by itself. */
+/**
+ * Describes the queue runner in C++, which connects to the machines of its list, including localhost. The runner
+ * rereads that list by itself.
+ */
 function classicRunner(input: HydraUnitsInput): Daemon {
   return {
     name: 'hydra-queue-runner',
@@ -128,10 +131,11 @@ function runnerWrites({ settings: { options } }: HydraUnitsInput): string[] {
 }
 
 /**
- * In Rust: builders come to it, over a socket that only its own user can reach. A port, as Hydra's own module has it,
- * would be open to whoever is on the machine, also to builds with a fixed output, which have the machine's network; and
- * who calls himself a builder hands in results that are signed (read in Hydra's source at 14332fbf, not tried).
- * Its status is asked by hydra-server, at a port.
+ * Describes the queue runner in Rust, to which builders connect over a socket that only its own user can reach. Hydra's
+ * own module has a port instead, which would be open to every process on the machine. Even builds with a fixed output
+ * could connect, because they have the machine's network. A process that poses as a builder could hand in results,
+ * which Hydra would sign. (Read in Hydra's source at 14332fbf, not tried.) hydra-server asks for the runner's status at
+ * a port.
  */
 function gateway(input: HydraUnitsInput): Daemon {
   return {
@@ -143,10 +147,10 @@ function gateway(input: HydraUnitsInput): Daemon {
       ...['--grpc-bind', builderSocket, '--config-path', queueRunnerFile],
     ],
     notifies: true,
-    // Stopped for want of room and started again, it has its builder again.
+    // The runner gets its builder back after a stop for want of disk space.
     ties: ['Wants=hydra-builder.service'],
     lines: [
-      // It goes with each stop, and the socket in it: on one that is there the runner would not start again.
+      // systemd removes the folder at each stop, because the runner does not start on a leftover socket.
       `RuntimeDirectory=${runnerFolder}`,
       'RuntimeDirectoryMode=0700',
       `WorkingDirectory=${hydraHome}/queue-runner`,
@@ -159,8 +163,9 @@ function gateway(input: HydraUnitsInput): Daemon {
 }
 
 /**
- * The machine's own builder, without which nothing would be built. It is the queue runner's user: the daemon must trust
- * both, and only that user reaches the socket. It ends when it loses the queue runner, and tries until that is back.
+ * Describes the machine's own builder, without which nothing would be built. The builder runs as the queue runner's
+ * user: the daemon must trust both, and only that user reaches the socket. The builder ends when it loses the queue
+ * runner, and restarts until the runner is back.
  */
 function builder(input: HydraUnitsInput): Daemon {
   const { facts, settings } = input
@@ -174,7 +179,7 @@ function builder(input: HydraUnitsInput): Daemon {
       ...(fromFile ? ['--config-path', builderFile] : builderOptions(ownBuilder(settings.options, facts))),
     ],
     notifies: true,
-    // Not Wants=: the builder, which is started again and again without it, would start a queue runner that was stopped.
+    // The tie is not Wants=, because a builder that keeps restarting would then start a stopped queue runner.
     ties: ['After=hydra-queue-runner.service', 'PartOf=hydra-queue-runner.service'],
     lines: ['RuntimeDirectory=hydra-builder'],
     environment: { PATH: programPath(input), HOME: '/run/hydra-builder' },
@@ -188,14 +193,14 @@ const notify: Daemon = {
   description: 'Hydra: notifications',
   user: queueRunner,
   exec: ['hydra-notify'],
-  // It compresses the logs of builds.
+  // hydra-notify compresses the logs of builds.
   writes: [`${hydraHome}/queue-runner`, `${hydraHome}/build-logs`, `${hydraHome}/runcommand-logs`],
   reads: [hydraConfigFile],
 }
 
 /**
- * The sender of statistics, for those who have a statsd: each of its questions to the queue runner may leave a warning
- * in the journal, every 35 s (measured). One that is not told where its queue runner is warns of it as often.
+ * The sender of statistics, for users with a statsd. Each of its requests to the queue runner may leave a warning in
+ * the journal, every 35 s (measured). A sender without the queue runner's address warns as often.
  */
 const sendStats: Daemon = {
   name: 'hydra-send-stats',

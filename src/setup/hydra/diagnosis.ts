@@ -1,18 +1,18 @@
 import * as z from 'zod'
 
-/** What can be seen of a build that does not come to its end. */
+/** Observations about a build that does not finish. */
 export interface Evidence {
-  /** What Hydra's services say of this build and of none, newest last. */
+  /** Lines of Hydra's services about this build or about none, newest last. */
   readonly journal: string
-  /** GET /queue-runner-status. */
+  /** Answer to GET /queue-runner-status. */
   readonly queue: unknown
-  /** What the evaluation of the jobset said. */
+  /** Output of the jobset's evaluation. */
   readonly evaluation: string
   /** `buildstatus`, when the build has ended. */
   readonly status: number | undefined
 }
 
-/** As a queue runner in C++ tells it; `unknown` and `unreachable` are what hydra-server says of one in Rust. */
+/** Status from a queue runner in C++; hydra-server reports one in Rust as `unknown` or `unreachable`. */
 const Flat = z.looseObject({
   status: z.string(),
   nrRunnableSteps: z.number().default(0),
@@ -25,7 +25,7 @@ const Machine = z.looseObject({
   stats: z.looseObject({ currentJobs: z.number().default(0) }).optional(),
 })
 
-/** As one in Rust tells it (read in its source at 14332fbf). */
+/** Status from a queue runner in Rust (read in its source at 14332fbf). */
 const Nested = z.looseObject({
   queueRunner: z.looseObject({
     status: z.string(),
@@ -41,7 +41,7 @@ interface Queue {
   readonly runnable: number
   readonly building: number
   readonly unsupported: number
-  /** Who has come to the queue runner; undefined = it goes to them itself. */
+  /** Builders that connected to the queue runner; `undefined` if the runner itself connects to builders. */
   readonly builders: readonly z.infer<typeof Machine>[] | undefined
 }
 
@@ -70,7 +70,7 @@ function queueOf(said: unknown): Queue | undefined {
   }
 }
 
-/** A queue runner in Rust calls the build green all the same (read in its source). */
+/** Sign of a failed copy to the cache; a queue runner in Rust still calls the build green (read in its source). */
 const notCopied: readonly [RegExp, string] = [
   /nix copy to \S+ failed/,
   'the queue runner could not copy what was built to the cache',
@@ -80,8 +80,8 @@ const notTrusted =
   'the Nix daemon does not trust the queue runner: hydra-queue-runner is missing in trusted-users of nix.conf'
 
 /**
- * What each fault looked like on a Hydra that was broken on purpose; the first that fits is named. Those of Hydra since
- * March 2026 were read in its source, and in that of harmonia, by which it speaks to the Nix daemon.
+ * Signs of each fault, from a Hydra that was broken on purpose; the first match is named. Signs of Hydra since March
+ * 2026 were read in its source and in that of harmonia, its client of the Nix daemon.
  */
 const signs: readonly (readonly [RegExp, string])[] = [
   [
@@ -130,7 +130,10 @@ const signs: readonly (readonly [RegExp, string])[] = [
   notCopied,
 ]
 
-/** Names the cause that the services' own words tell; with `ofBuild` one for which a build does not turn green. */
+/**
+ * Names the cause in the lines of the services; `ofBuild` limits the causes to those that keep a build from turning
+ * green.
+ */
 export function causeIn(text: string, { ofBuild }: { readonly ofBuild: boolean }): string | undefined {
   return signs.find((sign) => !(ofBuild && sign === notCopied) && sign[0].test(text))?.[1]
 }
@@ -145,7 +148,7 @@ const ends: Readonly<Record<number, string>> = {
   9: noBuilderOffers,
 }
 
-/** Why a build does not turn green, in one sentence. */
+/** Explains in one sentence why a build does not turn green. */
 export function diagnose(evidence: Evidence): string {
   const { evaluation, journal, status } = evidence
   const cause = causeIn(`${evaluation}\n${journal}`, { ofBuild: true })
@@ -154,12 +157,12 @@ export function diagnose(evidence: Evidence): string {
   if (queue?.status === 'down' || queue?.status === 'unreachable') return 'the queue runner is down'
   if (evaluation !== '') return `its evaluation failed: ${firstLines(evaluation)}`
   const why = queue === undefined ? undefined : stuck(queue)
-  // What others wait for is no reason once it has ended itself.
+  // The queue explains only a build that has not ended.
   const end = status === undefined ? why : ends[status]
   return end ?? 'it was not built, and nothing says why'
 }
 
-/** Why builds wait, when none is being built. */
+/** Explains why builds wait although none is running. */
 function stuck({ runnable, building, unsupported, builders }: Queue): string | undefined {
   if (builders?.length === 0)
     return 'no builder has come to the queue runner: journalctl -u hydra-builder says more'

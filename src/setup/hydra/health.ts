@@ -15,17 +15,17 @@ import {
   reachedAt,
 } from './settings.js'
 
-/** What is asked of a Hydra that should run. */
+/** Facts for the health check of an installed Hydra. */
 export interface Installed {
   readonly facts: Pick<HydraFacts, 'runner'>
   readonly environment: Readonly<Record<string, string>>
-  /** Of the database. */
+  /** Port of the database. */
   readonly databasePort: number
 }
 
 const requestMs = 60_000
 
-/** What its web server answers; undefined = as it should. */
+/** Describes a wrong answer of the web server; returns `undefined` if the answer is right. */
 export async function webProblem(settings: DaemonSettings, run: TaskRun): Promise<string | undefined> {
   const { port, listenHost } = settings.options
   const { status } = await httpAnswer({
@@ -35,13 +35,13 @@ export async function webProblem(settings: DaemonSettings, run: TaskRun): Promis
     signal: run.signal,
     timeoutMs: requestMs,
   })
-  // With `private = 1` in hydra.conf it shows nothing to who is not signed in (recorded).
+  // Hydra with `private = 1` in hydra.conf answers 403 to visitors who are not signed in (recorded).
   return status === 200 || status === 403 ? undefined : `it answers with status ${status}`
 }
 
 /**
- * Units whose processes began before their user was let in to the Nix daemon: groups come with the start of a process
- * (credentials(7)), and until they are started again evaluations and builds fail.
+ * Finds units whose processes began before their user got access to the Nix daemon. A process gets its groups at its
+ * start (credentials(7)), so evaluations and builds fail until these units restart.
  */
 export async function unitsWithoutNixAccess(
   host: Host,
@@ -57,8 +57,8 @@ export async function unitsWithoutNixAccess(
 }
 
 /**
- * That a unit is active proves nothing: a queue runner without the daemon and a server whose every page is an error
- * are active too (measured). So each is asked as the user who runs it.
+ * Asks each service as the user that runs it. An active unit proves nothing: a queue runner without the daemon is
+ * active, and so is a server whose every page is an error (measured).
  */
 export async function healthProblems(
   host: Host,
@@ -90,7 +90,7 @@ export async function healthProblems(
 
 const Builders = z.looseObject({ machines: z.record(z.string(), z.unknown()) })
 
-/** What the queue runner says of who came to it. */
+/** Describes a queue runner without builders, from its own answer. */
 function noBuilder(answer: string, port: number): string[] {
   const said = Builders.safeParse(jsonOf(answer)).data
   if (said === undefined) return [`the queue runner does not answer on port ${port}`]

@@ -4,27 +4,27 @@ import type { HydraFacts } from './package-facts.js'
 import { type DaemonSettings, gcRoots, hydraHome } from './settings.js'
 
 /**
- * What the queue runner of Hydra since March 2026 and its builders are told. Both end at a setting that they do not
- * know, so only those are written that every version of them has. (Keys, defaults and options: read in Hydra's source
- * from d92a6b69, 2026-03-17, to 14332fbf, 2026-08-21. Neither program could be run.)
+ * Settings for the queue runner of Hydra since March 2026 and its builders. Both programs end at an unknown setting, so
+ * the files contain only settings that every version knows. (Keys, defaults and options: read in Hydra's source from
+ * d92a6b69, 2026-03-17, to 14332fbf, 2026-08-21. Neither program could be run.)
  */
 
 type TomlValue = string | number | boolean | readonly string[]
 
 const writtenBy = '# Written by hydra-ops (set-up task "hydra"); changes made here are overwritten.'
 
-/** A string of JSON is one of TOML too. */
+/** Writes TOML; a JSON string is also a TOML string. */
 function toml(values: Readonly<Record<string, TomlValue>>): string {
   const lines = Object.entries(values).map(([name, value]) => `${name} = ${JSON.stringify(value)}`)
   return `${[writtenBy, ...lines].join('\n')}\n`
 }
 
-/** Debian's PostgreSQL takes 100 connections in all; left alone, the queue runner would take up to 128. */
+/** Limit of database connections; Debian's PostgreSQL allows 100, and the queue runner alone would use up to 128. */
 const mostConnections = 32
 
 /**
- * What is built is copied to the cache, signed, by \`nix copy\`, once the build is called finished: a copy that fails
- * is told in the journal alone, and not tried again.
+ * Writes the settings of the queue runner. `nix copy` copies each build to the cache, signed, after the build is called
+ * finished. A failed copy appears in the journal alone, and is not repeated.
  */
 export function queueRunnerSettings(settings: DaemonSettings, database: Database): string {
   const { options } = settings
@@ -32,7 +32,7 @@ export function queueRunnerSettings(settings: DaemonSettings, database: Database
     hydraDataDir: hydraHome,
     dbUrl: databaseUrl(database, 'hydra-queue-runner'),
     maxDbConnections: mostConnections,
-    // Where hydra-update-gc-roots tidies up.
+    // hydra-update-gc-roots cleans up this folder.
     rootsDir: gcRoots,
     useSubstitutes: options.useSubstitutes,
     ...(options.cache.enable ? { remoteStoreAddr: [storeUri(settings)] } : {}),
@@ -48,7 +48,7 @@ export interface OwnBuilder {
   readonly useSubstitutes: boolean
 }
 
-/** This machine as a builder: what the options say of localhost, else all that it can do. */
+/** Describes this machine as a builder, by the options for localhost or else by all its abilities. */
 export function ownBuilder(
   { buildMachines, useSubstitutes }: Pick<HydraOptions, 'buildMachines' | 'useSubstitutes'>,
   { systems, cores, kvm }: Pick<HydraFacts, 'systems' | 'cores' | 'kvm'>,
@@ -58,7 +58,7 @@ export function ownBuilder(
   return {
     maxJobs: wanted?.maxJobs ?? cores,
     speedFactor: wanted?.speedFactor ?? 1,
-    // `builtin` is every builder's.
+    // Every builder has `builtin`.
     systems: wanted?.systems ?? systems.filter((system) => system !== 'builtin'),
     supportedFeatures: features.length === 0 ? ownFeatures(kvm) : [...new Set(features)],
     mandatoryFeatures: wanted?.mandatoryFeatures ?? [],
@@ -70,7 +70,7 @@ export function builderSettings(builder: OwnBuilder): string {
   return toml({ ...builder })
 }
 
-/** The same for a hydra-builder that has no file for it yet. */
+/** Lists the same settings as options, for a hydra-builder without a settings file. */
 export function builderOptions(builder: OwnBuilder): string[] {
   const flag = (name: string, values: readonly (string | number)[]) =>
     values.flatMap((value) => [`--${name}`, String(value)])
@@ -84,7 +84,7 @@ export function builderOptions(builder: OwnBuilder): string[] {
   ]
 }
 
-/** Why a queue runner to which builders come cannot do with these; undefined = it can. */
+/** Explains why a queue runner in Rust cannot use these builders; returns `undefined` if it can. */
 export function unusableBuilders(machines: readonly BuildMachine[]): string | undefined {
   const others = machines.filter((machine) => !isLocal(machine)).map(({ hostName }) => hostName)
   if (others.length > 0)
@@ -99,7 +99,7 @@ function isLocal({ hostName }: BuildMachine): boolean {
 }
 
 /**
- * An evaluator that reads a file of its own is started with one. Which settings it knows changed from week to week in
- * September 2026 (read in the modules of then), so that none is set.
+ * The file of an evaluator that has its own. The settings changed from week to week in September 2026 (read in the
+ * modules of that time), so the file sets none.
  */
 export const evaluatorSettings = toml({})

@@ -4,7 +4,7 @@ const jobset = /‘([^\s’]+) \(jobset#\d+\)’|(?:^|\bbuild \d+ )\(([^\s():]+:
 const buildNumber = /\bbuild \d+\b/
 const failedStep = /^possibly transient failure building ‘/
 
-/** Finds whose a line is: the names of derivations and jobsets in it. */
+/** Finds the derivations and jobsets that a line names. */
 function namesIn(line: string): string[] {
   const derivations = [...line.matchAll(derivation)].map(([name]) => name)
   return [...derivations, ...[...line.matchAll(jobset)].map(([, of, within]) => of ?? within ?? '')]
@@ -12,9 +12,9 @@ function namesIn(line: string): string[] {
 
 /** The build that a journal is read for. */
 export interface ReadFor {
-  /** `hydra-ops-probe-20261128T140000000Z`: its derivation ends in this name. */
+  /** End of the derivation's name: `hydra-ops-probe-20261128T140000000Z`. */
   readonly derivation: string
-  /** `PROJECT:JOBSET` */
+  /** Jobset as `PROJECT:JOBSET`. */
   readonly jobset: string
 }
 
@@ -23,8 +23,8 @@ function isOf(name: string, wanted: ReadFor | undefined): boolean {
 }
 
 /**
- * Leaves out what a journal says of other builds and jobsets: a builder of theirs may be ill while all else is well.
- * The words of a failed step may go over several lines, of which only the first one names the build.
+ * Leaves out lines about other builds and jobsets, whose builder may be broken while all else works. The message of a
+ * failed step may span several lines, of which only the first one names the build.
  */
 export function linesFor(journal: string, wanted: ReadFor | undefined): string {
   const kept: string[] = []
@@ -39,7 +39,7 @@ export function linesFor(journal: string, wanted: ReadFor | undefined): string {
   return kept.join('\n')
 }
 
-/** Tells whether the step of a build runs after these lines; undefined = they do not say. */
+/** Says whether the build's step runs after these lines; `undefined` if the lines do not say. */
 export function runsAfter(journal: string, wanted: ReadFor): boolean | undefined {
   let runs: boolean | undefined
   for (const line of linesFor(journal, wanted).split('\n')) {

@@ -4,28 +4,29 @@ import { readJournal, unreadable } from '../journal.js'
 import { causeIn } from './diagnosis.js'
 import { linesFor, type ReadFor, runsAfter } from './journal-lines.js'
 
-/** The services whose words tell why a build does not turn green. */
+/** Services whose journals explain why a build does not turn green. */
 export const witnesses = ['hydra-evaluator', 'hydra-queue-runner', 'hydra-builder', 'hydra-server']
 
-/** How often the journal is looked at, and how far apart two looks must be to tell of two failures. */
+/** Interval of the looks at the journal, and the least distance of two looks that count as two failures. */
 export interface WatchPace {
   readonly everyMs: number
   readonly apartMs: number
 }
 
-/** The services whose words count, and the build that is waited for where it is one. */
+/** Services to watch, and the awaited build if there is one. */
 export interface Watched {
   readonly units: readonly string[]
   readonly build?: ReadFor
 }
 
-/** A database that comes up by itself, however long it takes. */
+/** Sign of a database that comes up by itself, however long it takes. */
 const passing = /the database system is (?:starting up|shutting down|in recovery mode)/
 
 /**
- * Looks at the journal while Hydra, or a build of it, is waited for. One failure may be over at the next try, so that a cause is told
- * once it was seen again later. A queue runner tries again after a minute, an evaluator after half of one (measured).
- * Nothing is told of other builds, nor while the step of this one runs: the build may still turn green.
+ * Reads the journal during the wait for Hydra or for a build. One failure may be over at the next attempt, so a cause
+ * is reported only if it occurs again later. A queue runner tries again after a minute, an evaluator after half a
+ * minute (measured). Other builds do not count. No cause is reported while this build's step runs, because the build
+ * may still turn green.
  */
 export class JournalWatch {
   private readonly firstSeen = new Map<string, number>()
@@ -46,12 +47,12 @@ export class JournalWatch {
     this.nextLook = performance.now() + pace.everyMs
   }
 
-  /** The cause that was seen last, whether it lasts or not. */
+  /** Returns the last cause, lasting or not. */
   get lastCause(): string | undefined {
     return this.seen
   }
 
-  /** Finds the cause that came again, when it is time for a look. A journal that cannot be read tells nothing. */
+  /** Returns a cause that occurred again, if a look is due. An unreadable journal yields no cause. */
   async lastingCause(run: Run): Promise<string | undefined> {
     const now = performance.now()
     if (now < this.nextLook) return undefined

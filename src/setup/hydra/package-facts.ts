@@ -3,32 +3,32 @@ import type { Run } from '../../core/run.js'
 import type { Host } from '../../core/ssh.js'
 import { askMachine, type Facts, fact } from '../../remote/run-script.js'
 
-/** What can only be seen where Hydra is: of its package and of the machine. */
+/** Facts about Hydra's package and its machine that only the machine can tell. */
 export interface HydraFacts {
-  /** How Hydra is told its database: older ones by HYDRA_DBI, since August 2026 by a URL (the other is then ignored). */
+  /** Way to name the database: HYDRA_DBI in older versions, a URL since August 2026, which then ignores HYDRA_DBI. */
   readonly database: 'dbi' | 'url'
   /**
-   * Older queue runners go to the machines of a list, over ssh or on localhost; since March 2026 (in Rust) builders
-   * come to it, also the machine's own.
+   * Direction of the connections. Older queue runners connect to the machines of a list, over ssh or on localhost.
+   * Since March 2026 (in Rust) builders connect to the queue runner, including the machine's own builder.
    */
   readonly runner: 'goes-to-builders' | 'takes-builders'
-  /** How hydra-builder is told what it builds: since the end of July 2026 by a file. */
+  /** Way to configure hydra-builder: a file since the end of July 2026. */
   readonly builderToldBy: 'file' | 'options'
-  /** True where the queue runner listens for who wants its figures: one in C++ since April 2022. */
+  /** Whether the queue runner listens for requests for its metrics: one in C++ does since April 2022. */
   readonly metrics: boolean
-  /** Where the evaluator's settings are: since September 2026 (in Rust) in a file of its own. */
+  /** Place of the evaluator's settings: a separate file since September 2026 (in Rust). */
   readonly evaluatorToldBy: 'file' | 'hydra.conf'
-  /** Programs of the package called hydra-*. */
+  /** Programs of the package with names hydra-*. */
   readonly programs: ReadonlySet<string>
   readonly systems: readonly string[]
   readonly cores: number
   readonly kvm: boolean
 }
 
-/** What no Hydra can do without. */
+/** Programs that every Hydra needs. */
 const essential = ['hydra-init', 'hydra-server', 'hydra-evaluator', 'hydra-queue-runner', 'hydra-create-user']
 
-/** The three that are packages of their own since March and September 2026. */
+/** Programs with packages of their own since March and September 2026. */
 const apart = ['hydra-queue-runner', 'hydra-builder', 'hydra-evaluator']
 
 export async function hydraFacts(host: Host, packagePath: string, run: Run): Promise<HydraFacts> {

@@ -5,8 +5,8 @@ import type { HydraFacts } from './package-facts.js'
 const runnerUnit = 'hydra-queue-runner.service'
 
 /**
- * Lists the ports that Hydra's services listen on. A service whose port is taken ends and is started again for ever:
- * hydra-server even with status 0 (measured).
+ * Lists the ports of Hydra's services. A service whose port is taken ends and restarts for ever; hydra-server even ends
+ * with status 0 (measured).
  */
 export function hydraPorts(
   { options }: { readonly options: Pick<HydraOptions, 'port' | 'queueRunnerPort' | 'extraConfig'> },
@@ -24,8 +24,9 @@ export function hydraPorts(
 const metricsOption = 'queue_runner_metrics_address'
 
 /**
- * Finds where a queue runner in C++ tells its figures. It reads hydra.conf by itself: every line with an equal sign,
- * also within blocks, the last one of a name; its address is one or more of civetweb, such as `[::]:9198` or `9198`.
+ * Finds the metrics ports of a queue runner in C++, which reads hydra.conf itself. The runner reads every line with an
+ * equal sign, also within blocks, and the last line of a name counts. The value is one or more addresses of civetweb,
+ * such as `[::]:9198` or `9198`.
  */
 function metricsPorts(extraConfig: string): number[] {
   const values = extraConfig.split('\n').flatMap((line) => {
@@ -36,6 +37,6 @@ function metricsPorts(extraConfig: string): number[] {
   const ports = addresses.map((address) =>
     Number(/(?:^|:|\+)(\d{1,5})[rso]*$/.exec(address.trim())?.[1] ?? 0),
   )
-  // At 0 the kernel chooses one that is free.
+  // The kernel chooses a free port for 0.
   return ports.filter((port) => port > 0 && port < 65536)
 }

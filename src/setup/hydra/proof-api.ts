@@ -6,7 +6,7 @@ import type { ReadFor } from './journal-lines.js'
 import { hydraHome } from './settings.js'
 import type { WebSession } from './web-session.js'
 
-/** What the proof asks of Hydra's API. */
+/** Requests of the proof to Hydra's API. */
 
 export const project = 'hydra-ops-probe'
 const jobset = 'probe'
@@ -16,12 +16,13 @@ export function proofNames(stamp: string): ReadFor {
   return { derivation: `${project}-${stamp}`, jobset: `${project}:${jobset}` }
 }
 
-/** Where its expressions lie on the machine. */
+/** Folder of the proof's expressions on the machine. */
 export const folder = `${hydraHome}/hydra-ops-probe`
 
 /**
- * Makes or changes the project. It is hidden, since `visible` is left out; users see it all the same on the start page
- * while it is enabled. `enabled` counts when it is there, whatever its value, so that it is left out (all measured).
+ * Creates or changes the project. The project is hidden, because `visible` is left out; the start page still shows the
+ * project while it is enabled. Hydra reads the mere presence of `enabled` as true, so the request leaves it out for
+ * false (all measured).
  */
 export async function putProject(
   host: Host,
@@ -66,7 +67,7 @@ export async function putJobset(
 
 const Pushed = z.looseObject({ jobsetsTriggered: z.array(z.string()), error: z.string().optional() })
 
-/** Errors come with status 200, so the list is what counts (measured). */
+/** Triggers the evaluation; errors come with status 200, so the list of jobsets decides (measured). */
 export async function push(host: Host, session: WebSession): Promise<void> {
   const answer = await session.request('POST', `/api/push?jobsets=${project}:${jobset}&force=1`)
   const pushed = Pushed.safeParse(json(answer)).data
@@ -109,15 +110,15 @@ export async function findBuild(session: WebSession, stamp: string): Promise<Bui
   return undefined
 }
 
-/** When the jobset was last found to be wrong; 0 = never. */
+/** Returns the time of the jobset's last error; 0 means never. */
 export async function errorTime(session: WebSession): Promise<number> {
   const said = Jobset.safeParse(json(await session.request('GET', `/jobset/${project}/${jobset}`))).data
   return said?.errortime ?? 0
 }
 
 /**
- * What an evaluation since then said. Older ones tell it with the jobset, newer ones at a page of its own (measured);
- * both keep the error of an earlier evaluation until the next one.
+ * Returns the error of an evaluation since then. Older versions report the error with the jobset, newer versions on a
+ * separate page (measured). Both keep the error of an earlier evaluation until the next evaluation.
  */
 export async function evaluationError(session: WebSession, before: number): Promise<string> {
   if ((await errorTime(session)) === before) return ''

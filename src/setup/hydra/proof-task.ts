@@ -36,25 +36,25 @@ import { passwordOf, usersOf } from './web-users-task.js'
 export interface ProofOptions {
   readonly entrance: WebEntrance
   readonly database: string
-  /** Who asks for the build; has the role admin. */
+  /** User who requests the build; needs the role admin. */
   readonly user: string
   readonly password: ReturnType<typeof passwordOf>
-  /** Its narinfo is served at the URL, signed by this key. */
+  /** Key that must sign the build's narinfo at the URL; `undefined` if no key signs. */
   readonly publicKeyFile: string | undefined
-  /** Before HASH.narinfo. */
+  /** Path before HASH.narinfo. */
   readonly cachePath: string
-  /** What the builders build for that the options name; empty = the machine is the only one. */
+  /** Systems of the builders in the options; empty if the machine is the only builder. */
   readonly systems: readonly string[]
 }
 
-/** How patient the waits for the green build and for its path in the cache are. */
+/** Patience of the waits for the green build and for its path in the cache. */
 export interface ProofPace extends WatchPace {
   readonly greenMs: number
   readonly signedMs: number
   readonly pauseMs: number
 }
 
-/** The measured build took a quarter of a minute; a busy guest under emulation many times that. */
+/** Default patience; the measured build took a quarter of a minute, and a busy emulated guest needs many times that. */
 const usualPace: ProofPace = {
   greenMs: 900_000,
   signedMs: 120_000,
@@ -63,13 +63,13 @@ const usualPace: ProofPace = {
   apartMs: 30_000,
 }
 
-/** The proof that all of it works: a build of its own, from the click to the signed path in the cache. */
+/** The proof of the whole Hydra: a separate build, from the click to the signed path in the cache. */
 export const hydraProofTask: SetupTask<ProofOptions> = {
   id: 'hydra-probe',
   title: 'a build that proves that Hydra works',
   after: ['hydra', 'nginx', 'admin-user', 'binary-cache', 'nix-serve'],
   stage: 'configure',
-  // Hydra's caches serve xz unless told otherwise; the signed hash is that of the unpacked NAR.
+  // Hydra's caches serve xz by default, and the signed hash is the hash of the unpacked NAR.
   debianPackages: ({ publicKeyFile }) => (publicKeyFile === undefined ? [] : ['xz-utils']),
   wanted(machine) {
     const settings = hydraSettings(machine)
@@ -77,7 +77,7 @@ export const hydraProofTask: SetupTask<ProofOptions> = {
       settings === undefined ? undefined : usersOf(settings).find(({ roles }) => roles.includes('admin'))
     if (settings === undefined || !settings.options.probe || admin === undefined) return undefined
     const { options, publicKeyFile } = settings
-    // The static cache where it is served, else what Hydra itself serves of the store.
+    // The path is the static cache if nginx serves one, else Hydra's own view of the store.
     const cachePath = options.cache.enable && options.nginx.enable ? staticCachePath : '/'
     return {
       entrance: webEntrance(settings),
@@ -93,18 +93,18 @@ export const hydraProofTask: SetupTask<ProofOptions> = {
   owns: () => [{ path: `${folder}/**`, instead: 'another folder' }],
   secrets: ({ password }) => [password],
   probe: lookForProof,
-  // It leaves nothing behind but what proving it does.
+  // The task leaves only results of the proof itself behind.
   apply: async (_host, { entrance }) => ({ url: entrance.url }),
   verify: (host, options, run) => proveByBuild(host, options, run, usualPace),
 }
 
-/** Tells whether the user's own lines of hydra.conf decide where builds go, or which key signs what is asked for. */
+/** Says whether the user's own lines of hydra.conf choose the destination of builds or the signing key. */
 function filledByUser(extraConfig: string, cachePath: string): boolean {
   const theirs = optionsSetBy(extraConfig)
   return theirs.has('store_uri') || (cachePath === '/' && theirs.has('binary_cache_secret_key_file'))
 }
 
-/** Was there a green build of ours? */
+/** Checks for an earlier green build of the proof. */
 async function lookForProof(host: Host, { database }: ProofOptions, run: Run): Promise<TaskState> {
   const [cluster] = await findClusters(host, database, run)
   if (cluster === undefined || !cluster.online) return 'needed'
@@ -117,7 +117,7 @@ async function lookForProof(host: Host, { database }: ProofOptions, run: Run): P
     : 'done'
 }
 
-/** Makes a build and waits until it is green, and signed where there is a key. */
+/** Runs a build and waits until it is green, and signed if there is a key. */
 export async function proveByBuild(
   host: Host,
   options: ProofOptions,
@@ -142,7 +142,7 @@ export async function proveByBuild(
   }
 }
 
-/** Keeps Hydra from evaluating the proof again and again, and from showing its project to users. */
+/** Keeps Hydra from repeating the proof's evaluation, and from showing its project to users. */
 async function putAway(
   host: Host,
   session: WebSession,
@@ -157,13 +157,16 @@ async function putAway(
   }
 }
 
-/** The machine's own system, unless only others are built for. */
+/** Chooses the machine's own system, unless the options build only for others. */
 export function provenSystem(own: string, systems: readonly string[]): string {
   const [first = own] = systems
   return systems.includes(own) ? own : first
 }
 
-/** A folder of its own for each proof: Hydra does not look at one that it knows for half a minute (measured). */
+/**
+ * Writes the expression to a new folder for each proof: Hydra ignores changes in a known folder for half a minute
+ * (measured).
+ */
 async function placeExpression(
   host: Host,
   stamp: string,
@@ -191,7 +194,7 @@ async function placeExpression(
   return { system, since }
 }
 
-/** The output of the build, once it is green. */
+/** Waits for the green build and returns its output. */
 async function greenBuild(
   host: Host,
   session: WebSession,
@@ -256,7 +259,7 @@ async function notGreen(
   )
 }
 
-/** Reads what the witnesses say; a journal that cannot be read is no reason for another error. */
+/** Reads the witnesses' journal; an unreadable journal causes no second error. */
 async function saidSince(host: Host, since: string, run: TaskRun): Promise<string> {
   return journalSince(host, witnesses, since, run).catch((error: unknown) => unreadable(error, run))
 }
@@ -265,7 +268,7 @@ function lastLines(journal: string): string {
   return journal.trim().split('\n').slice(-20).join('\n')
 }
 
-/** What a client of the cache would ask for, at the URL that it would ask. */
+/** Requests the path from the cache as a client would, at the same URL. */
 async function signedInCache(
   host: Host,
   session: WebSession,

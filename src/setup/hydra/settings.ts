@@ -3,7 +3,7 @@ import type { HydraOptions } from '../../core/hydra-options.js'
 import type { TaskMachine } from '../../core/setup-task.js'
 import type { Host } from '../../core/ssh.js'
 
-/** Where things of Hydra lie; as nixpkgs' module has them. */
+/** Paths of Hydra, the same as in nixpkgs' module. */
 export const hydraHome = '/var/lib/hydra'
 export const hydraConfigFile = '/etc/hydra/hydra.conf'
 export const hydraMachinesFile = '/etc/hydra/machines'
@@ -12,9 +12,9 @@ export const builderFile = '/etc/hydra/builder.toml'
 export const evaluatorFile = '/etc/hydra/evaluator.toml'
 /** A script that a timer runs. */
 export const spaceFile = '/etc/hydra/check-space.sh'
-/** Below /run; its own user's alone. */
+/** Name of a folder in /run that only its own user may enter. */
 export const runnerFolder = 'hydra-queue-runner'
-/** Where builders come to the queue runner. */
+/** Socket at which builders reach the queue runner. */
 export const builderSocket = `/run/${runnerFolder}/builders.sock`
 export const gcRoots = '/nix/var/nix/gcroots/hydra'
 
@@ -25,31 +25,31 @@ export const hydraUsers = {
   www: 'hydra-www',
 } as const
 export const hydraGroup = 'hydra'
-/** Debian's nix-setup-systemd lets only this group into the folder of the daemon's socket. */
+/** The only group that Debian's nix-setup-systemd lets into the folder of the daemon's socket. */
 export const nixSocketGroup = 'nix-users'
-/** The role that owns the database. */
+/** Role that owns the database. */
 export const hydraRole = 'hydra'
 
-/** Values by which a script asks Hydra's database. */
+/** Makes the values with which a script queries Hydra's database. */
 export function databaseValues(database: string, port: number) {
   return { database, database_port: port, hydra_user: hydraUsers.hydra, role: hydraRole }
 }
 
-/** The options by which all of Hydra's tasks go, with defaults filled in. */
+/** Options that all of Hydra's tasks use, with defaults filled in. */
 export interface HydraSettings {
   readonly options: HydraOptions
   readonly hostName: string
-  /** What users open; no slash at its end. */
+  /** URL that users open, without a slash at its end. */
   readonly url: string
-  /** The TCP port of the machine that answers there. */
+  /** TCP port of the machine that answers for the URL. */
   readonly port: number
-  /** The place where what users send is decrypted: nginx of the machine, a proxy of the user's before it, or none. */
+  /** Place that decrypts requests: nginx on the machine, the user's own proxy in front, or none. */
   readonly tlsEnds: 'nginx' | 'before' | 'nowhere'
   readonly secretKeyFile: string
   readonly publicKeyFile: string
 }
 
-/** Undefined = no Hydra is wanted on this machine. */
+/** Returns the settings; `undefined` if the machine has no Hydra. */
 export function hydraSettings(machine: TaskMachine): HydraSettings | undefined {
   const { definition } = machine
   if (definition.os !== 'debian' || !definition.options.hydra.enable) return undefined
@@ -75,7 +75,7 @@ export function hydraSettings(machine: TaskMachine): HydraSettings | undefined {
   }
 }
 
-/** Options that do not concern Hydra's daemons, except that nix-serve is there. */
+/** Options that do not concern Hydra's daemons, except that nix-serve is enabled. */
 const notOfDaemons = [
   'admin',
   'users',
@@ -88,14 +88,14 @@ const notOfDaemons = [
   'nixServe',
 ] as const
 
-/** The options by which Hydra's daemons go. A change of any other option does not run the task of the daemons again. */
+/** Options that Hydra's daemons use. A change of any other option does not run the daemons' task again. */
 export type DaemonSettings = Omit<HydraSettings, 'options' | 'port' | 'tlsEnds'> & {
   readonly options: Omit<HydraOptions, (typeof notOfDaemons)[number]> & {
     readonly nixServe: Pick<HydraOptions['nixServe'], 'enable'>
   }
 }
 
-/** Reduces the settings to those of the daemons; undefined = no Hydra is wanted on this machine. */
+/** Reduces the settings to those of the daemons; returns `undefined` if the machine has no Hydra. */
 export function daemonSettings(machine: TaskMachine): DaemonSettings | undefined {
   const settings = hydraSettings(machine)
   if (settings === undefined) return undefined
@@ -109,19 +109,19 @@ function omit(from: object, names: readonly string[]): object {
   return Object.fromEntries(Object.entries(from).filter(([name]) => !names.includes(name)))
 }
 
-/** How the web interface is asked at the machine itself, in place of its users. */
+/** Way to ask for the web interface on the machine itself, in place of its users. */
 export interface WebEntrance {
-  /** What users open. */
+  /** URL that users open. */
   readonly url: string
-  /** The TCP port of the machine that answers. */
+  /** TCP port of the machine that answers. */
   readonly port: number
-  /** TLS ends on the machine; else the port speaks plain HTTP, whatever the URL begins with. */
+  /** Whether TLS ends on the machine; otherwise the port speaks plain HTTP, whatever scheme the URL has. */
   readonly encrypted: boolean
-  /** What a proxy of the user's has to add, where no nginx of ours does. */
+  /** Headers that the user's own proxy must add if our nginx does not. */
   readonly headers: Readonly<Record<string, string>>
 }
 
-/** Tells how the port is to be asked. */
+/** Describes the way to the port. */
 export function webEntrance({
   url,
   port,
@@ -143,23 +143,23 @@ function urlOf(
   return port === 80 || port === 443 ? `${scheme}://${hostName}` : `${scheme}://${hostName}:${port}`
 }
 
-/** Where the machine itself reaches a service that listens at an address. */
+/** Returns the address at which the machine itself reaches a listening service. */
 export function reachedAt(listens: string): string {
   return listens === '0.0.0.0' || listens === '::' ? '127.0.0.1' : listens
 }
 
-/** Where postfix takes mail on the machine itself. */
+/** Address at which postfix accepts mail on the machine itself. */
 export const mailHost = '127.0.0.1'
 
 /**
- * Finds the server that Hydra hands its mails to by SMTP; undefined = Hydra looks for sendmail(1). sendmail needs a
- * set-group-ID program, which the units of Hydra forbid (NoNewPrivileges), so postfix is given mails by SMTP too.
+ * Returns Hydra's mail server for SMTP; `undefined` makes Hydra look for sendmail(1). sendmail needs a set-group-ID
+ * program, which Hydra's units forbid (NoNewPrivileges), so postfix gets mail by SMTP too.
  */
 export function mailServer({ options }: DaemonSettings): string | undefined {
   return options.smtpHost ?? (options.postfix.enable ? mailHost : undefined)
 }
 
-/** Does anything on this machine sign? */
+/** Says whether anything on this machine signs. */
 export function signs({
   options,
 }: {
@@ -171,7 +171,7 @@ export function signs({
   return options.cache.enable || options.nixServe.enable
 }
 
-/** Makes the error for a package that is missing, with the option that gives one. */
+/** Makes the error for a missing package, with the option that sets it. */
 export function noPackage(host: Host, name: 'Hydra' | 'nix-serve', option: string): Error {
   return failure('NO_PACKAGE', `machine '${host.machine}': there is no package of ${name}`, {
     machine: host.machine,

@@ -45,11 +45,14 @@ import {
 } from './settings.js'
 import { allHydraUnits, hydraUnits, initUnit, spaceScript } from './units.js'
 
-/** Perl takes its time to start: half a minute on a guest under emulation, and 255 s on one that was busy (measured). */
+/**
+ * Deadline of the first answer; Perl starts in half a minute on an emulated guest, and in 255 s on a busy one
+ * (measured).
+ */
 const firstAnswerMs = 900_000
 const workMs = 300_000
 const requestMs = 60_000
-/** A service that ends is started again after 5 s, and Perl needs half a minute on a guest under emulation (measured). */
+/** Default pace; an ended service restarts after 5 s, and Perl needs half a minute on an emulated guest (measured). */
 const usualPace: VerifyPace = { pauseMs: 2_000, everyMs: 15_000, apartMs: 60_000 }
 const shellFile = '/etc/profile.d/hydra.sh'
 
@@ -82,9 +85,9 @@ export const hydraTask: SetupTask<DaemonSettings> = {
 
 async function probeHydra(host: Host, settings: DaemonSettings, run: Run): Promise<TaskState> {
   const { package: path } = settings.options
-  // That nothing can be done without a package is said when it is to be done.
+  // The apply step, not the probe, reports a missing package.
   if (path == null) return 'needed'
-  // Asked at once: each answer that is waited for is a round trip.
+  // The questions run together, because each separate answer costs a round trip.
   const [there, wanted] = await Promise.allSettled([isThere(host, path, run), wantedSet(host, settings, run)])
   if (!answerOf(there)) return 'needed'
   const [services, more] = await Promise.allSettled([
@@ -97,7 +100,7 @@ async function probeHydra(host: Host, settings: DaemonSettings, run: Run): Promi
   return all.length === 0 ? 'done' : { drifted: all.join('; ') }
 }
 
-/** Returns what came of a question, or throws its error now that the answer matters. */
+/** Returns a question's result, or throws its error now that the answer matters. */
 function answerOf<T>(settled: PromiseSettledResult<T>): T {
   if (settled.status === 'rejected') throw settled.reason
   return settled.value
@@ -114,7 +117,7 @@ interface Wanted extends Installed {
   readonly set: ServiceSet
 }
 
-/** Everything that Hydra consists of, as this machine and this package want it. */
+/** Assembles the whole Hydra that this machine and this package need. */
 async function wantedSet(host: Host, settings: DaemonSettings, run: Run): Promise<Wanted> {
   const { options } = settings
   if (options.package == null) throw noPackage(host, 'Hydra', 'package')
@@ -148,13 +151,13 @@ async function wantedSet(host: Host, settings: DaemonSettings, run: Run): Promis
       .filter(({ runs }) => runs)
       .map(({ name, reads }) => ({ name, reads: [unitPath(name), ...reads] })),
     obsolete: allHydraUnits.filter((name) => !names.has(name)),
-    // The database may have been made anew, or put back from an older Hydra, since it ran.
+    // The database may be newer than the unit's last run, or restored from an older Hydra.
     again: [initUnit],
   }
   return { set, facts, environment: hydraEnvironment(database, facts), databasePort: cluster.port }
 }
 
-/** Besides files and units. */
+/** Finds problems besides those of files and units. */
 async function whatIsWrong(
   host: Host,
   settings: DaemonSettings,
@@ -180,7 +183,7 @@ function noSuchBuilders(host: Host, why: string): Error {
   })
 }
 
-/** What one generation reads and another has not. */
+/** Lists files that one generation reads and another does not have. */
 function generationFiles(settings: DaemonSettings, facts: HydraFacts, database: Database): PlacedFile[] {
   const { options } = settings
   const builders =
@@ -213,7 +216,7 @@ async function applyHydra(
   return { url: settings.url, package: options.package ?? '' }
 }
 
-/** Waits until Hydra answers and all its services work, or until the journal names a cause that lasts. */
+/** Waits until Hydra answers and all its services work, or until the journal shows a lasting cause. */
 export async function verifyHydra(
   host: Host,
   settings: DaemonSettings,
@@ -244,7 +247,7 @@ export async function verifyHydra(
   })
 }
 
-/** Waits until Hydra's web server answers: it listens only when all of Hydra is loaded. */
+/** Waits until Hydra's web server answers; the server listens only after all of Hydra is loaded. */
 export async function waitForWeb(
   host: Host,
   settings: DaemonSettings,

@@ -1,11 +1,11 @@
 import { type DaemonSettings, mailServer } from './settings.js'
 
-/** Unit files of Hydra: what each of them has. */
+/** Common parts of Hydra's unit files. */
 
-/** The first line of each file. */
+/** First line of each file. */
 export const owner = '# Written by hydra-ops (set-up task "hydra"); changes made here are overwritten.'
 
-/** What ran under systemd on Debian. */
+/** Hardening settings with which Hydra ran under systemd on Debian. */
 export const hardening: readonly string[] = [
   'NoNewPrivileges=true',
   'PrivateTmp=true',
@@ -31,7 +31,7 @@ export function unitText(unit: {
   ])
 }
 
-/** A timer of the service that is called as it is. */
+/** Writes a timer for the service of the same name. */
 export function timerText(description: string, onCalendar: string): string {
   return sections([
     ['[Unit]', `Description=${description}`],
@@ -48,7 +48,7 @@ export function environmentLines(environment: Readonly<Record<string, string>>):
   return Object.entries(environment).map(([name, value]) => `Environment=${quoted(`${name}=${value}`)}`)
 }
 
-/** systemd.syntax(7): quotes and backslashes are escaped, and `%` begins a specifier. */
+/** Quotes a word as in systemd.syntax(7): quotes and backslashes are escaped, and `%` begins a specifier. */
 export function quoted(text: string): string {
   return `"${text.replaceAll(/["\\]/g, '\\$&').replaceAll('%', '%%')}"`
 }
@@ -56,7 +56,7 @@ export function quoted(text: string): string {
 /** Makes the environment that the options give every service of Hydra. */
 export function environmentOfOptions(settings: DaemonSettings): Record<string, string> {
   const server = mailServer(settings)
-  // Perl's Email::Sender goes by these.
+  // Perl's Email::Sender reads these variables.
   const mail =
     server === undefined ? {} : { EMAIL_SENDER_TRANSPORT: 'SMTP', EMAIL_SENDER_TRANSPORT_host: server }
   return { ...mail, ...settings.options.extraEnv }

@@ -7,16 +7,16 @@ import { environmentLines, environmentOfOptions, hardening, owner, timerText, un
 export interface HydraUnit {
   readonly name: string
   readonly text: string
-  /** Started and kept running; false = a timer starts it. */
+  /** Whether the unit is started and kept running; false if a timer starts it. */
   readonly runs: boolean
-  /** Files that it reads at its start, besides its own. */
+  /** Files that the service reads at its start, besides its own unit file. */
   readonly reads: readonly string[]
 }
 
-/** Makes the database, and brings it up to the version of the package. */
+/** Unit that creates the database, and migrates it to the version of the package. */
 export const initUnit = 'hydra-init.service'
 
-/** The units of a Hydra, the one that makes the database first. */
+/** Lists the units of a Hydra, beginning with the one that creates the database. */
 export function hydraUnits(input: HydraUnitsInput): HydraUnit[] {
   return [
     { name: initUnit, text: initText(input), runs: true, reads: [] },
@@ -34,7 +34,7 @@ export function hydraUnits(input: HydraUnitsInput): HydraUnit[] {
 const gcRootsName = 'hydra-update-gc-roots'
 const spaceName = 'hydra-check-space'
 
-/** Every unit that any Hydra has: those that this one has not are removed. */
+/** Units of every kind of Hydra; the task removes those that this Hydra does not have. */
 export const allHydraUnits: readonly string[] = [
   initUnit,
   ...daemonNames.map((name) => `${name}.service`),
@@ -42,8 +42,8 @@ export const allHydraUnits: readonly string[] = [
 ]
 
 /**
- * Tied to the database by Wants=, not Requires=: after a stop and a start of PostgreSQL the latter would leave all of
- * them down (measured); Restart= brings back what dies meanwhile.
+ * Writes the unit of the database schema. Its tie to the database is Wants=, not Requires=: the latter would leave all
+ * units down after a stop and a start of PostgreSQL (measured). Restart= restores units that die meanwhile.
  */
 function initText(input: HydraUnitsInput): string {
   return unitText({
@@ -110,7 +110,7 @@ function gcRootsUnits(input: HydraUnitsInput): HydraUnit[] {
   return timed(gcRootsName, service, timerText(description, '2,14:15'))
 }
 
-/** Looks for room every few minutes; none where the options ask for none. */
+/** Makes units that check the free space every few minutes; none if the options set no limit. */
 function spaceUnits(settings: DaemonSettings): HydraUnit[] {
   if (spaceScript(settings) === undefined) return []
   const description = 'Hydra: is there room on the disk?'
@@ -122,8 +122,9 @@ function spaceUnits(settings: DaemonSettings): HydraUnit[] {
 }
 
 /**
- * Text of the script that stops what fills the disk, and starts it again when there is a tenth more room than the options
- * ask for (nixpkgs waits for 10 GiB more, which a small disk never has). Undefined where they ask for none.
+ * Writes the script that stops the services that fill the disk. The script restarts them when a tenth more space is
+ * free than the options require. (nixpkgs waits for 10 GiB more, which a small disk never has.) Returns `undefined` if
+ * the options set no limit.
  */
 export function spaceScript({ options }: DaemonSettings): string | undefined {
   const wanted = [

@@ -14,7 +14,7 @@ interface Account {
 
 interface Directory {
   readonly path: string
-  /** Octal, as `stat -c %a` prints it. */
+  /** Octal mode, as `stat -c %a` prints it. */
   readonly mode: string
   readonly user: string
 }
@@ -28,8 +28,8 @@ const accounts: readonly Account[] = [
 ]
 
 /**
- * All must exist before the units start, which name them in ReadWritePaths. Modes as nixpkgs' module has them, but
- * the first: with 0750 nginx could not serve the cache below it (measured).
+ * Directories that must exist before the units start, because ReadWritePaths names them. The modes are those of
+ * nixpkgs' module except the first: 0750 would keep nginx from serving the cache below (measured).
  */
 const directories: readonly Directory[] = [
   { path: hydraHome, mode: '751', user: hydra },
@@ -40,7 +40,7 @@ const directories: readonly Directory[] = [
   { path: gcRoots, mode: '2775', user: hydra },
 ]
 
-/** Users, groups and directories, which the database, the signing key and the services need. */
+/** Users, groups and directories of the database, the signing key and the services. */
 export const hydraAccountsTask: SetupTask<AccountOptions> = {
   id: 'hydra-users',
   title: 'users and directories of Hydra',
@@ -48,7 +48,7 @@ export const hydraAccountsTask: SetupTask<AccountOptions> = {
   stage: 'configure',
   debianPackages: () => [],
   wanted: (machine) => (hydraSettings(machine) === undefined ? undefined : { users: accounts, directories }),
-  // Their users stand in files that hydra-ops reserves on every machine.
+  // The users are in files that hydra-ops reserves on every machine.
   owns: () => [],
   async probe(host, options, run) {
     const question = {
@@ -81,7 +81,7 @@ export const hydraAccountsTask: SetupTask<AccountOptions> = {
   },
 }
 
-/** The values of the scripts that look at users and folders, and that make them. */
+/** Makes the values of the scripts that check and create users and folders. */
 function valuesOf({ users, directories }: AccountOptions) {
   return {
     group: hydraGroup,

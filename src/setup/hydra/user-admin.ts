@@ -7,8 +7,8 @@ import { changeUser, readUsers, userProgram } from './web-users.js'
 import { usersOf } from './web-users-task.js'
 
 /**
- * The users of a machine's Hydra; undefined where none is wanted. `deployed` is the package that runs there: the
- * expression may name another one by now, which the machine does not have yet.
+ * Returns the users of a machine's Hydra; `undefined` if the machine has none. `deployed` is the package that runs
+ * there, because the expression may name one that the machine does not have yet.
  */
 export function hydraUserAdmin(
   machine: TaskMachine,

@@ -9,7 +9,7 @@ const requestMs = 120_000
 const CurrentUser = z.object({ username: z.string(), userroles: z.array(z.string()) })
 export type CurrentUser = z.infer<typeof CurrentUser>
 
-/** Hydra's API as a user's browser speaks to it: at the URL that users open. */
+/** A session with Hydra's API like a user's browser, at the URL that users open. */
 export class WebSession {
   private readonly entrance: WebEntrance
   private readonly run: TaskRun
@@ -24,7 +24,7 @@ export class WebSession {
     return this.entrance.url
   }
 
-  /** Hydra answers POST only to pages of its own: Origin must be the very URL it believes to have (measured). */
+  /** Sends a request. Hydra accepts POST only from its own pages: Origin must be exactly its own URL (measured). */
   async request(method: string, path: string, body?: unknown): Promise<HttpAnswer> {
     return askEntrance(this.entrance, this.run, {
       path,
@@ -40,10 +40,10 @@ export class WebSession {
     })
   }
 
-  /** Logs in. What Hydra refused is in the error; the password is not. */
+  /** Logs in. The error holds Hydra's refusal but not the password. */
   async login(machine: string, username: string, password: string): Promise<void> {
     const answer = await this.request('POST', '/login', { username, password })
-    // 302 to /current-user is how success looks; newer ones may say 200.
+    // A successful login answers 302 to /current-user; newer versions may answer 200.
     if (answer.status !== 302 && answer.status !== 200) {
       throw failure(
         'LOGIN',
@@ -72,8 +72,8 @@ interface EntranceRequest {
 }
 
 /**
- * Asks the machine for what users open. Where somebody else's proxy decrypts before the machine, the request comes as it
- * would from that proxy: plain, and with the host of the URL.
+ * Asks the machine for a page that users open. A foreign proxy in front of the machine may decrypt; the request then
+ * looks like one from that proxy: plain, with the host of the URL.
  */
 export function askEntrance(
   { url, port, encrypted, headers }: WebEntrance,
@@ -86,8 +86,8 @@ export function askEntrance(
     ...rest,
     url: `${encrypted ? 'https' : 'http'}://${host}${path}`,
     headers: { host, ...headers, ...request.headers },
-    // The question is whether Hydra works, and a self-signed certificate is among the choices. The connection goes
-    // through ssh, or to a port of this host.
+    // The check is about Hydra, and the options allow a self-signed certificate. The connection goes through ssh, or to
+    // a port of this host.
     checkCertificate: false,
     connect: (bounds) => run.connect(port, bounds),
     signal: run.signal,

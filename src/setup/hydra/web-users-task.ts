@@ -21,7 +21,7 @@ export interface UsersOptions {
   readonly users: readonly HydraUser[]
 }
 
-/** Hydra's users: the first one and all others. Users that nobody asked for are left alone. */
+/** Hydra's users: the first one and all others. The task leaves users alone that the options do not name. */
 export const adminUserTask: SetupTask<UsersOptions> = {
   id: 'admin-user',
   title: 'users who log in to Hydra',
@@ -48,7 +48,7 @@ export const adminUserTask: SetupTask<UsersOptions> = {
   verify: verifyUsers,
 }
 
-/** All that the options name, the admin first. */
+/** Lists all users of the options, the admin first. */
 export function usersOf({ options }: HydraSettings): HydraUser[] {
   const { admin, users } = options
   const others = Object.entries(users).map(([name, user]) => ({ name, ...user }))
@@ -108,10 +108,10 @@ async function applyUsers(host: Host, options: UsersOptions, run: TaskRun): Prom
   return { users: options.users.map(({ name }) => name).join(', ') }
 }
 
-/** Logs in where users do, and reads back who they are there. */
+/** Logs in at the users' URL, and compares each user's name and roles there. */
 async function verifyUsers(host: Host, options: UsersOptions, run: TaskRun): Promise<void> {
   for (const user of options.users) {
-    // Somebody typed it at another time, and is not asked again only for this.
+    // A person typed this password earlier, and must not type it again only for a check.
     if (user.password.prompt && !run.secretChanged(userSecretName(user.name))) continue
     const session = new WebSession(options.entrance, run)
     await session.login(host.machine, user.name, await run.secret(userSecretName(user.name)))

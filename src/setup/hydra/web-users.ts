@@ -7,7 +7,7 @@ import { hydraEnvironment } from './config-text.js'
 import { hydraFacts } from './package-facts.js'
 import { databaseValues, hydraHome, hydraUsers } from './settings.js'
 
-/** Where the users are. */
+/** Place of the table of users. */
 export interface UsersTable {
   readonly database: string
   readonly port: number
@@ -23,7 +23,7 @@ const Rows = z.array(
   }),
 )
 
-/** Who may log in to Hydra, by name. With `absent: 'none'` there is nobody where the table cannot be read (yet). */
+/** Lists the users who may log in to Hydra, by name. `absent: 'none'` returns an empty list for a missing table. */
 export async function readUsers(
   host: Host,
   { database, port }: UsersTable,
@@ -45,9 +45,9 @@ export async function readUsers(
   }))
 }
 
-/** A way to hydra-create-user. */
+/** Way to run hydra-create-user. */
 export interface UserProgram {
-  /** Hydra's package. */
+  /** Store path of Hydra's package. */
   readonly path: string
   readonly environment: Readonly<Record<string, string>>
 }
@@ -62,12 +62,12 @@ export async function userProgram(
   return { path, environment: hydraEnvironment({ name: database, port }, facts, 'hydra-create-user') }
 }
 
-/** Each takes argon2 and 256 MiB; under emulation ten seconds. */
+/** Deadline of one change; argon2 takes 256 MiB and, under emulation, ten seconds. */
 const changeMs = 300_000
 
 /**
- * Makes or changes a user by hydra-create-user, which leaves alone what it is not told. The password goes to the
- * standard input, twice, as somebody would type it.
+ * Creates or changes a user with hydra-create-user, which keeps every property that it is not told. The password goes
+ * to the standard input, twice, as a person would type it.
  */
 export async function changeUser(
   host: Host,

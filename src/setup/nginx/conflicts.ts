@@ -3,12 +3,14 @@ import { targetFile } from '../../core/target-file.js'
 import { type Facts, fact } from '../../remote/run-script.js'
 import { cacheNames, type SiteSettings, sitePorts } from './site-text.js'
 
-/** The names that users ask for. `localhost` is ours only beside them: other sites may have it too. */
+/**
+ * Lists the names that users ask for. `localhost` counts only if the URL has it, because other sites may have it too.
+ */
 export function contestedNames(settings: SiteSettings): string[] {
   return [...askedNames(settings), ...cacheNames(settings)]
 }
 
-/** Lists the names under which users ask for Hydra itself, in small letters as nginx compares them. */
+/** Lists the names under which users ask for Hydra itself, in lower case as nginx compares them. */
 export function askedNames({ options, hostName, url }: SiteSettings): string[] {
   const { nginx } = options
   const opened = new URL(url).hostname
@@ -16,7 +18,7 @@ export function askedNames({ options, hostName, url }: SiteSettings): string[] {
   return [...new Set(names)].filter((name) => name !== 'localhost' || opened === 'localhost')
 }
 
-/** The values of the shell's function `conflicts` (target/tasks/nginx/lib.sh). */
+/** Makes the values of the shell function `conflicts` (target/tasks/nginx/lib.sh). */
 export function conflictValues(settings: SiteSettings) {
   return {
     ports: sitePorts(settings).map(String),
@@ -25,13 +27,13 @@ export function conflictValues(settings: SiteSettings) {
   }
 }
 
-/** What other sites of nginx take from ours, as the shell's function `conflicts` tells it. */
+/** Conflicts with other sites of nginx, from the shell function `conflicts`. */
 export interface OtherSites {
-  /** The words with which nginx refuses its configuration; '' = it takes the configuration. */
+  /** Message with which nginx refuses its configuration; '' if nginx accepts it. */
   readonly refused: string
   readonly names: readonly string[]
   readonly addresses: readonly string[]
-  /** Addresses by which the machine is not reached by default. */
+  /** Addresses at which the machine is not reached by default. */
   readonly elsewhere: readonly string[]
 }
 
@@ -45,12 +47,12 @@ export function otherSites(facts: Facts): OtherSites {
   }
 }
 
-/** Says that nginx goes on with what it has read, and with what words it refuses what it would read next. */
+/** Explains that nginx runs on with its old configuration, and quotes its refusal of the new one. */
 export function refusedText(words: string): string {
   return `nginx refuses its configuration, and would not start again: ${words}`
 }
 
-/** The error of a configuration that nginx refuses. */
+/** Makes the error for a configuration that nginx refuses. */
 export function refusedFailure(machine: string, words: string): Error {
   return failure('NGINX', `machine '${machine}': ${refusedText(words)}`, {
     machine,
@@ -58,13 +60,13 @@ export function refusedFailure(machine: string, words: string): Error {
   })
 }
 
-/** Says who else has our name: `NAME FILE`, a line each. */
+/** Names the other sites with our name, from lines `NAME FILE`. */
 export function conflictText(lines: readonly string[]): string {
   const found = pairs(lines).map(([name, file]) => `${file} (${name})`)
   return `another site of nginx has the same server_name: ${found.join(', ')}`
 }
 
-/** Says at which addresses requests never come to our site: `ADDRESS:PORT FILE`, a line each. */
+/** Names the addresses whose requests never reach our site, from lines `ADDRESS:PORT FILE`. */
 export function addressText(lines: readonly string[]): string {
   return pairs(lines)
     .map(([address, file]) => `requests to ${address} reach only another site of nginx: ${file}`)
@@ -78,7 +80,7 @@ function pairs(lines: readonly string[]): (readonly [string, string])[] {
   })
 }
 
-/** The error, which leaves the choice between both sites to the user. */
+/** Makes the error that leaves the choice between both sites to the user. */
 export function conflictFailure(machine: string, lines: readonly string[]): Error {
   return failure('NGINX', `machine '${machine}': ${conflictText(lines)}`, {
     machine,
@@ -86,7 +88,7 @@ export function conflictFailure(machine: string, lines: readonly string[]): Erro
   })
 }
 
-/** The error of a site that has the address of the machine for itself. */
+/** Makes the error for a site that has the machine's address for itself. */
 export function addressFailure(machine: string, lines: readonly string[]): Error {
   return failure('NGINX', `machine '${machine}': ${addressText(lines)}`, {
     machine,

@@ -9,7 +9,7 @@ import { cacheNames, markPath, type SitePart, type SiteSettings, staticCachePath
 const answerMs = 60_000
 const requestMs = 30_000
 
-/** One way in, and the part of the site that has to answer there. */
+/** One entrance, and the part of the site that must answer there. */
 interface WayIn {
   readonly at: WebEntrance
   readonly part: SitePart
@@ -36,7 +36,7 @@ function waysIn(settings: SiteSettings): WayIn[] {
   ]
 }
 
-/** Each name has to lead to the very part of our site, as its mark tells, and behind that to Hydra and the cache. */
+/** Proves that each name leads to the right part of our site, by its mark, and on to Hydra and the cache. */
 export async function proveSite(
   host: Host,
   settings: SiteSettings,
@@ -58,7 +58,7 @@ export async function proveSite(
         if (body !== marks[part]) return `another site of nginx answers as ${at.url}`
       }
       const { status } = await get('/')
-      // Hydra itself may still be starting, or have no package: that is said by its own task.
+      // Hydra may still be starting or have no package; its own task reports that.
       if (status >= 400 && !isStarting(status)) return `it answers with status ${status}`
       if (options.cache.enable) {
         const info = await get(`${staticCachePath}nix-cache-info`)
@@ -74,14 +74,14 @@ export async function proveSite(
 
   async function cacheProblem(at: WebEntrance): Promise<string | undefined> {
     const { status, body } = await get('/nix-cache-info', at)
-    // The same holds for nix-serve, which has a task of its own.
+    // nix-serve may still be starting too, and has its own task.
     if (options.nixServe.enable && isStarting(status)) return undefined
     if (status !== 200) return `answers with status ${status}`
     return /^StoreDir: /m.test(body) ? undefined : 'names no StoreDir'
   }
 }
 
-/** nginx has nobody behind it, or nobody who answers in time. */
+/** Says whether nginx has no service behind it, or none that answers in time. */
 function isStarting(status: number): boolean {
   return status === 502 || status === 504
 }

@@ -2,16 +2,16 @@ import { createHash } from 'node:crypto'
 import type { HydraOptions } from '../../core/hydra-options.js'
 import { type HydraSettings, reachedAt } from '../hydra/settings.js'
 
-/** Where the static cache is served beside Hydra. */
+/** Path of the static cache beside Hydra. */
 export const staticCachePath = '/static-cache/'
 
-/** Where certbot puts what Let's Encrypt asks for. */
+/** Folder in which certbot puts its answers to Let's Encrypt. */
 export const acmeFolder = '/var/www/hydra-ops-acme'
 
-/** Where the site says which one it is. */
+/** Path at which the site identifies itself. */
 export const markPath = '/.hydra-ops-site'
 
-/** The options of Hydra on which the site depends; other changes do not concern nginx. */
+/** Hydra's options that the site depends on; other changes do not concern nginx. */
 export interface SiteSettings extends Pick<HydraSettings, 'hostName' | 'url' | 'port' | 'tlsEnds'> {
   readonly options: Pick<HydraOptions, 'listenHost' | 'port' | 'nginx'> & {
     readonly cache: Pick<HydraOptions['cache'], 'enable' | 'directory'>
@@ -19,17 +19,17 @@ export interface SiteSettings extends Pick<HydraSettings, 'hostName' | 'url' | '
   }
 }
 
-/** What the text depends on besides the options. */
+/** Facts that the text depends on, besides the options. */
 export interface SiteFacts {
-  /** The kernel has IPv6: without it \`listen [::]\` ends nginx. */
+  /** Whether the kernel has IPv6; nginx ends at `listen [::]` without it. */
   readonly ipv6: boolean
   readonly certificate: string
   readonly key: string
 }
 
 /**
- * Lists the names under which Hydra is asked for: also that of the published port, which is an address. They are in small
- * letters, as nginx compares them; it refuses a name that is twice in its map.
+ * Lists the names of Hydra, including the name of the published port, which is an address. The names are in lower case,
+ * as nginx compares them, because nginx refuses a name that its map has twice.
  */
 export function serverNames({ options, hostName, url }: SiteSettings): string[] {
   const published = new URL(url).hostname.replace(/^\[|\]$/g, '')
@@ -37,22 +37,24 @@ export function serverNames({ options, hostName, url }: SiteSettings): string[] 
   return [...new Set(names.map((name) => name.toLowerCase()))]
 }
 
-/** Finds the name of the cache, in small letters; none where no cache is served. */
+/** Returns the name of the cache, in lower case; empty if no cache is served. */
 export function cacheNames({ options }: SiteSettings): string[] {
   const { cacheHostName } = options.nginx
   const served = options.cache.enable || options.nixServe.enable
   return served && cacheHostName != null ? [cacheHostName.toLowerCase()] : []
 }
 
-/** Lists the ports at which the site listens. */
+/** Lists the ports of the site. */
 export function sitePorts({ tlsEnds }: SiteSettings): number[] {
   return tlsEnds === 'nginx' ? [443, 80] : [80]
 }
 
-/** Parts of the site that answer apart: Hydra, what leads from the plain port to the encrypted one, and the cache. */
+/**
+ * Parts of the site that answer separately: Hydra, the redirect from the plain to the encrypted port, and the cache.
+ */
 export type SitePart = 'hydra' | 'plain' | 'cache'
 
-/** nginx' configuration of Hydra and its caches: a file of its own among Debian's sites. */
+/** Writes nginx's configuration of Hydra and its caches, as a separate file among Debian's sites. */
 export function siteText(settings: SiteSettings, facts: SiteFacts): string {
   const marks = siteMarks(settings, facts)
   const parts = ['hydra', 'plain', 'cache'] as const
@@ -62,7 +64,9 @@ export function siteText(settings: SiteSettings, facts: SiteFacts): string {
   )
 }
 
-/** Tells each part of this site from other parts and sites, and from what it was before: a hash of the text. */
+/**
+ * Computes a mark for each part, which differs from other parts, other sites and earlier versions: a hash of the text.
+ */
 export function siteMarks(settings: SiteSettings, facts: SiteFacts): Readonly<Record<SitePart, string>> {
   const text = unmarkedText(settings, facts)
   const mark = (part: SitePart) => createHash('sha256').update(`${part}\n${text}`).digest('hex').slice(0, 32)
@@ -95,7 +99,7 @@ function unmarkedText(settings: SiteSettings, facts: SiteFacts): string {
         ),
       ]
     : [...aliasMap(settings), server('hydra', names, [...listen(80, facts)], hydra)]
-  // A cache needs no encryption, since what it serves is signed; so it has none on port 80 whatever tls is.
+  // A cache needs no encryption, because its contents are signed; so it always has port 80, whatever tls is.
   const caches = cacheNames(settings).flatMap((name) =>
     cache === undefined
       ? []
@@ -123,11 +127,11 @@ function acme(tls: string): string[] {
 
 function hydraLocation(settings: SiteSettings): string[] {
   const { listenHost, port } = settings.options
-  // Behind TLS: Hydra takes this as its own base as it is, whatever the port of its own hop (recorded).
+  // Hydra takes this header as its base URL as it is, whatever port its own connection has (recorded).
   const base = { nginx: 'https://$http_host', before: decryptedBase(settings), nowhere: undefined }[
     settings.tlsEnds
   ]
-  // What a proxy of the user's decrypted arrives here plain.
+  // The user's own proxy decrypts, and its requests arrive here in plain HTTP.
   const scheme = settings.tlsEnds === 'before' ? 'https' : '$scheme'
   return block('location /', [
     ...proxyTo(reachedAt(listenHost), port, scheme),
@@ -136,7 +140,7 @@ function hydraLocation(settings: SiteSettings): string[] {
   ])
 }
 
-/** The proxy need not pass the host that users asked for, so the URL is written out; other names are by their host. */
+/** Writes out the URL, because the proxy may not pass the original host; aliases use their host. */
 function decryptedBase({ url, options }: SiteSettings): string {
   return options.nginx.serverAliases.length === 0 ? url : '$hydra_ops_base'
 }
@@ -149,12 +153,14 @@ function aliasMap(settings: SiteSettings): string[] {
   return [`${block('map $host $hydra_ops_base', [`default ${url};`, ...aliases]).join('\n')}\n`]
 }
 
-/** Marks the words that nginx' map keeps for itself, which are host names too. */
+/** Escapes host names that nginx's map reserves as keywords. */
 function mapKey(name: string): string {
   return ['default', 'hostnames', 'include', 'volatile'].includes(name) ? `\\${name}` : name
 }
 
-/** \`$http_host\`, for \`$host\` drops a published port: Hydra then refuses the login (measured). */
+/**
+ * Writes proxy lines with `$http_host`: `$host` drops a published port, and Hydra then refuses the login (measured).
+ */
 function proxyTo(host: string, port: number, scheme = '$scheme'): string[] {
   return [
     `proxy_pass http://${host.includes(':') ? `[${host}]` : host}:${port};`,
@@ -168,7 +174,7 @@ function proxyTo(host: string, port: number, scheme = '$scheme'): string[] {
 const cacheTypes = [
   ...block('types', ['text/x-nix-narinfo narinfo;', 'application/x-nix-nar nar xz zst bz2;']),
   'default_type application/octet-stream;',
-  // What is there once stays as it is: names are hashes.
+  // The files never change, because their names are hashes.
   'expires 1d;',
 ]
 
@@ -177,7 +183,7 @@ function staticCache({ options }: SiteSettings): string[] {
   return block(`location ${staticCachePath}`, [`alias ${options.cache.directory}/;`, ...cacheTypes])
 }
 
-/** nix-serve where there is one: it has the whole store. Undefined = there is no cache. */
+/** Serves nix-serve if there is one, since it has the whole store. `undefined` means no cache. */
 function cacheServer({ options }: SiteSettings): string[] | undefined {
   const { nixServe, cache } = options
   if (nixServe.enable) return block('location /', proxyTo(reachedAt(nixServe.bindAddress), nixServe.port))
@@ -187,7 +193,7 @@ function cacheServer({ options }: SiteSettings): string[] | undefined {
 
 function server(part: SitePart, names: string, listens: readonly string[], lines: readonly string[]): string {
   const mark = block(`location = ${markPath}`, ['default_type text/plain;', `return 200 ${noMark(part)};`])
-  // A proxy before it may have another scheme, name and port: a redirect of nginx' own keeps to what was asked.
+  // A proxy in front may have another scheme, name and port, so nginx's own redirects stay relative.
   const head = [`server_name ${names};`, 'absolute_redirect off;']
   return `${block('server', [...listens, ...head, ...mark, ...lines]).join('\n')}\n`
 }

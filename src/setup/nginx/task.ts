@@ -42,7 +42,7 @@ const enabledSite = `/etc/nginx/sites-enabled/${site}`
 const stagedFile = `/etc/nginx/.${site}.new`
 const ownFolder = '/etc/ssl/hydra-ops'
 
-/** Debian's unit has no Restart: a killed nginx would stay dead. */
+/** Drop-in that restarts nginx: Debian's unit has no Restart, so a killed nginx would stay dead. */
 const restartDropIn = publicFile(
   '/etc/systemd/system/nginx.service.d/hydra.conf',
   '# Written by hydra-ops (set-up task "nginx")\n[Service]\nRestart=on-failure\nRestartSec=2\n',
@@ -103,7 +103,7 @@ function ownedByNginx(tls: SiteSettings['options']['nginx']['tls']): OwnedPlace[
   ]
 }
 
-/** Name of the certificate: that of the site. */
+/** Returns the name of the certificate, which is the site's. */
 function mainName(settings: SiteSettings): string {
   return settings.options.nginx.hostName ?? settings.hostName
 }
@@ -202,7 +202,7 @@ function refuseSharedName(host: Host, settings: SiteSettings): void {
   })
 }
 
-/** Where clients find the cache. */
+/** Returns the URL of the cache for clients. */
 function cacheUrl({ options, url }: SiteSettings): Record<string, string> {
   if (options.cache.enable) return { cacheUrl: `${url}${staticCachePath.replace(/\/$/, '')}` }
   const { cacheHostName } = options.nginx
@@ -213,7 +213,7 @@ function acmeHint(name: string): string {
   return `tls = "acme" needs that the public internet reaches port 80 of the machine as ${name}; without that take "self-signed" or "files"`
 }
 
-/** Puts the site in place only when nginx takes the whole of its configuration with it. */
+/** Enables the site only if nginx accepts its whole configuration with the site. */
 async function enableSite(host: Host, settings: NginxOptions, run: Run): Promise<void> {
   const text = siteText(settings, siteFacts(settings, await look(host, settings, run)))
   const hint = 'stop it: nginx needs this port'

@@ -1,13 +1,13 @@
-/** Text of pg_hba.conf and pg_ident.conf with what Hydra needs; everything else in them stays as it is. */
+/** Text of pg_hba.conf and pg_ident.conf with Hydra's needs; everything else in the files stays. */
 
-/** At the end of our rule, so that it is known for ours also when the options say another one. */
+/** End of our rule, which identifies the rule even after the options change. */
 const ruleMark = "# hydra-ops: Hydra's users"
 const mapBegin = '# begin hydra-ops'
 const mapEnd = '# end hydra-ops'
 
 /**
- * The rule as the file's first one: the first that matches counts, and Debian's own `local all all peer` matches
- * everybody. The same rule further down is taken away, and so is one that earlier options said.
+ * Puts the rule first, because the first match counts, and Debian's own `local all all peer` matches everybody. Removes
+ * the same rule further down, and rules of earlier options.
  */
 export function withRule(text: string, rule: string): string {
   const others = text.split('\n').filter((line) => !isOurRule(line) && words(line) !== words(rule))
@@ -18,7 +18,7 @@ function isOurRule(line: string): boolean {
   return line.trimEnd().endsWith(ruleMark)
 }
 
-/** The rows of the map in a block of ours, at the end: the order of rows does not matter. */
+/** Puts the rows of the map in our block at the end, because the order of rows does not matter. */
 export function withMap(text: string, rows: readonly string[]): string {
   const kept = withoutBlock(text.split('\n'))
   const there = new Set(kept.map(words))
@@ -31,12 +31,12 @@ export function withMap(text: string, rows: readonly string[]): string {
 function withoutBlock(lines: readonly string[]): string[] {
   const begin = lines.indexOf(mapBegin)
   const end = lines.indexOf(mapEnd)
-  // A block that somebody cut in two is left alone: its rows do no harm.
+  // A block without its end is left alone, because its rows do no harm.
   if (begin < 0 || end < begin) return lines.filter((line) => line !== mapBegin && line !== mapEnd)
   return [...lines.slice(0, begin), ...lines.slice(end + 1)]
 }
 
-/** Did we write this line of pg_hba.conf or pg_ident.conf? Counted from 1, as PostgreSQL does. */
+/** Says whether we wrote a line of pg_hba.conf or pg_ident.conf; lines count from 1, as in PostgreSQL. */
 export function isOurs(text: string, line: number): boolean {
   const lines = text.split('\n')
   const begin = lines.indexOf(mapBegin)
@@ -44,12 +44,12 @@ export function isOurs(text: string, line: number): boolean {
   return inBlock || isOurRule(lines[line - 1] ?? '')
 }
 
-/** A line as PostgreSQL reads it: comments and the amount of blanks do not matter. */
+/** Normalizes a line as PostgreSQL reads it, without comments and extra blanks. */
 function words(line: string): string {
   return line.replace(/#.*$/, '').trim().split(/\s+/).join(' ')
 }
 
-/** Is the rule the first of the file? */
+/** Says whether the rule is the first one of the file. */
 export function hasRuleFirst(text: string, rule: string): boolean {
   const first = text.split('\n').find((line) => words(line) !== '')
   return first !== undefined && words(first) === words(rule)

@@ -3,22 +3,22 @@ import type { Run } from '../../core/run.js'
 import type { Host } from '../../core/ssh.js'
 import { askMachine } from '../../remote/run-script.js'
 
-/** A cluster of Debian's PostgreSQL, as pg_lsclusters(1) tells of it. */
+/** A cluster of Debian's PostgreSQL, as pg_lsclusters(1) lists it. */
 export interface Cluster {
   readonly version: string
   readonly name: string
   readonly port: number
   readonly online: boolean
-  /** The user who runs it, and its superuser. */
+  /** User who runs the cluster, and its superuser. */
   readonly owner: string
 }
 
-/** The systemd unit of a cluster. `postgresql.service` is `active` also over a dead one (measured). */
+/** Names the systemd unit of a cluster; `postgresql.service` is `active` even if the cluster is dead (measured). */
 export function clusterUnit(cluster: Pick<Cluster, 'version' | 'name'>): string {
   return `postgresql@${cluster.version}-${cluster.name}.service`
 }
 
-/** Those that there are, the one for Hydra first. Empty without PostgreSQL. */
+/** Lists the clusters, Hydra's first; empty without PostgreSQL. */
 export async function findClusters(host: Host, database: string, run: Run): Promise<Cluster[]> {
   const question = { what: 'look for PostgreSQL', script: 'tasks/postgresql/clusters', values: { database } }
   const facts = await askMachine(host, question, run)
@@ -35,7 +35,7 @@ export async function findClusters(host: Host, database: string, run: Run): Prom
   return clusters.sort((a, b) => rank(a) - rank(b) || Number(b.version) - Number(a.version))
 }
 
-/** The cluster for Hydra: the one that has its database, else the one on the usual port. */
+/** Returns the cluster for Hydra: the one with its database, else the one on the usual port. */
 export async function requireCluster(host: Host, database: string, run: Run): Promise<Cluster> {
   const [cluster] = await findClusters(host, database, run)
   if (cluster !== undefined) return cluster

@@ -18,19 +18,21 @@ export interface PostgresqlOptions {
   readonly rule: string
   /** Rows of pg_ident.conf. */
   readonly map: readonly string[]
-  /** Users of the machine who must get in. */
+  /** Users of the machine who need access. */
   readonly users: readonly string[]
 }
 
 /**
- * PostgreSQL checks who connects by the user of the process, and turns these users into the role by a map. Root is
+ * Name of the map from users to the role; PostgreSQL identifies a client by the user of its process. Root is in the map
  * for hydra-create-user.
  */
 const map = 'hydra-users'
 const mappedUsers = [hydraUsers.hydra, hydraUsers.queueRunner, hydraUsers.www, 'root']
 const usualMap = [...mappedUsers.map((user) => `${map} ${user} ${hydraRole}`)]
 
-/** Debian's unit has no Restart: a killed postmaster would stay dead (measured). */
+/**
+ * Drop-in that restarts PostgreSQL: Debian's unit has no Restart, so a killed postmaster would stay dead (measured).
+ */
 const restartDropIn = publicFile(
   '/etc/systemd/system/postgresql@.service.d/hydra.conf',
   '# Written by hydra-ops (set-up task "postgresql")\n[Service]\nRestart=on-failure\nRestartSec=2\n',
@@ -42,7 +44,7 @@ export const postgresqlTask: SetupTask<PostgresqlOptions> = {
   after: ['hydra-users'],
   stage: 'configure',
   irreplaceable: 'the database of Hydra',
-  // pg_trgm comes with the server since PostgreSQL 10.
+  // The server includes pg_trgm since PostgreSQL 10.
   debianPackages: () => ['postgresql'],
   wanted(machine) {
     const settings = hydraSettings(machine)
@@ -98,7 +100,7 @@ async function look(host: Host, cluster: Cluster, options: PostgresqlOptions, ru
   return askMachine(host, { what: 'look at PostgreSQL', script: 'tasks/postgresql/look', values }, run)
 }
 
-/** The values by which a script reaches a cluster. */
+/** Makes the values with which a script reaches a cluster. */
 function placeOf({ port, owner }: Cluster) {
   return { port, owner }
 }
@@ -117,7 +119,7 @@ async function applyPostgresql(
     hint: `is there a mistake in its files below /etc/postgresql/${found.version}/${found.name}?`,
   }
   await runScript(host, start, run)
-  // A cluster that was down could not tell whether it has the database.
+  // The first look cannot tell whether a stopped cluster has the database.
   const cluster = found.online ? found : await requireCluster(host, options.database, run)
   await allowHydra(host, cluster, options, run)
   const values = { ...placeOf(cluster), database: options.database, role: hydraRole }
@@ -131,15 +133,15 @@ async function applyPostgresql(
 }
 
 interface AccessFile {
-  /** As the server calls it. */
+  /** Path as the server reports it. */
   readonly path: string
-  /** A character per byte: what others wrote there need not be UTF-8. */
+  /** Text with one character per byte, because other people's text need not be UTF-8. */
   readonly text: string
-  /** With this text it would be the same file, with its owner and mode. */
+  /** Returns the same file with another text, and with the old owner and mode. */
   with(text: string): PlacedFile
 }
 
-/** The files that the running server uses, wherever they lie. */
+/** Reads the files that the running server uses, wherever they are. */
 async function accessFiles(
   host: Host,
   cluster: Cluster,
@@ -168,27 +170,27 @@ async function accessFiles(
   return { hba: read('hba'), ident: read('ident') }
 }
 
-/** Text of ours among a file's bytes. */
+/** Encodes our text for use among a file's bytes. */
 function bytes(text: string): string {
   return Buffer.from(text, 'utf8').toString('latin1')
 }
 
 /**
- * Changes the two files only when PostgreSQL finds no fault in them, before and after: a bad line keeps the old
- * rules alive in silence, until the next restart ends the cluster (measured). What does not hold is put back.
+ * Changes the two files only if PostgreSQL finds no fault in them, before and after. A bad line silently keeps the old
+ * rules, until the next restart ends the cluster (measured). A faulty change is reverted.
  */
 async function allowHydra(host: Host, cluster: Cluster, options: PostgresqlOptions, run: Run): Promise<void> {
   const { hba, ident } = await accessFiles(host, cluster, run)
   for (const { path, text } of [hba, ident])
     if (text.includes('\r'))
       throw untouched(host, `${path} has line ends of Windows (CRLF)`, `sed -i 's/\\r$//' ${path}`)
-  // A line of ours that a crash left behind is about to be replaced.
+  // Faults in our own lines do not count, because a crash may have left them and this run replaces them.
   const faults = (await accessFaults(host, cluster, run)).filter(
     ({ name, line }) => !isOurs(name === 'hba' ? hba.text : ident.text, line),
   )
   if (faults.length > 0) throw untouched(host, describeFaults(faults))
   const rule = bytes(options.rule)
-  // The rule applies to everybody who opens Hydra's database, so also to the superuser, whatever its name.
+  // The rule applies to everybody who opens Hydra's database, including the superuser, whatever its name.
   const rows = [...options.map.map(bytes), `${map} ${cluster.owner} ${cluster.owner}`]
   const changes = [
     { file: hba, text: hasRuleFirst(hba.text, rule) ? hba.text : withRule(hba.text, rule) },
@@ -220,7 +222,7 @@ async function allowHydra(host: Host, cluster: Cluster, options: PostgresqlOptio
 interface Fault {
   readonly name: string
   readonly line: number
-  /** `/etc/…/pg_hba.conf line 3: invalid authentication method "identt"`. */
+  /** Message: `/etc/…/pg_hba.conf line 3: invalid authentication method "identt"`. */
   readonly text: string
 }
 
@@ -249,7 +251,7 @@ function untouched(host: Host, why: string, mend?: string): Error {
   })
 }
 
-/** Each of Hydra's users gets in as the role, and a stranger does not. */
+/** Checks that each of Hydra's users gets in as the role, and that a stranger does not. */
 async function verifyPostgresql(host: Host, options: PostgresqlOptions, run: Run): Promise<void> {
   const cluster = await requireCluster(host, options.database, run)
   const facts = await look(host, cluster, options, run)
