@@ -25,7 +25,7 @@ import type { DeployReport, DeployRequest } from './request.js'
 /**
  * Runs the deploy pipeline: evaluate, inspect, plan, ask, build everything, and only then work on machines. A dry run
  * stops after the plan and writes nothing anywhere. A deploy writes nothing of its own before somebody confirms the
- * plan, and nothing about a machine before work on that machine begins.
+ * plan. The record of a machine changes only when work on that machine begins.
  */
 export async function deploy(ops: Ops, request: DeployRequest): Promise<DeployReport> {
   const known = await ops.store.resolve(request.deployment)

@@ -14,7 +14,7 @@ import { builtRoot } from './build-everything.js'
 
 /**
  * Removes one machine, then forgets it. The intent is written first, so that a repeated call finishes the work after a
- * crash, or when the machine is gone already.
+ * crash. A machine that is gone already is no error.
  */
 export async function destroyMachine(
   ops: Ops,

@@ -55,8 +55,8 @@ export async function lookAtLaterTasks(job: Job, look: MachineState): Promise<Ma
 }
 
 /**
- * Looks again at earlier tasks if the activation removed or restored something that a task writes, such as a file of an
- * earlier definition. All tasks are probed then, because one may need another.
+ * Looks again at earlier tasks if the activation removed or restored something that a task writes. An earlier
+ * definition may have had the same file. All tasks are probed then, because one may need another.
  */
 export async function lookAtUndoneTasks(
   job: Job,

@@ -180,7 +180,7 @@ export function droppedKeys(
 
 /**
  * Makes the record for the time of delivery: the wanted keys, and keys that are still to be removed. A key that moves
- * keeps its old path in the record, under that path as a name, which no key can have.
+ * keeps its old path in the record. The entry's name is the path itself, which no key can have as its name.
  */
 export function recordWhileDelivering(
   recorded: Readonly<Record<string, string>>,

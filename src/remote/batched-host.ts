@@ -20,9 +20,9 @@ interface Waiting extends BatchedScript {
 
 /**
  * Wraps a host so that all scripts requested at the same moment run as one command on the machine. A look with a dozen
- * tasks then needs one round trip, and a second only for scripts that depend on the first answers. Each script runs in
- * its own shell, and identical requests run once. The command gets the longest deadline of its scripts. A script that
- * reads a stream, or that runs as the login user, is a command of its own.
+ * tasks then needs one round trip. Only scripts that depend on the first answers cause a second one. Each script runs
+ * in its own shell, and identical requests run once. The command gets the longest deadline of its scripts. A script
+ * that reads a stream, or that runs as the login user, is a command of its own.
  */
 export function batchedHost(host: Host): Host {
   let waiting: Waiting[] = []
@@ -80,7 +80,7 @@ async function runBatch(host: Host, batch: readonly Waiting[]): Promise<void> {
   try {
     const result = await runAll(host, mark, scripts, onLine)
     const answers = scripts.length === 1 ? new Map([[0, result]]) : answersIn(mark, result.stdout)
-    // A script that did not start or did not end gets the result of the whole command, such as a lost connection.
+    // A script without an end of its own gets the result of the whole command, such as a lost connection.
     for (const each of batch) deliver(each, answers.get(indexOf(scripts, each)) ?? { ...result, stdout: '' })
   } catch (error) {
     const answers = answersIn(mark, `${lines.join('\n')}\n`)
@@ -127,7 +127,7 @@ function base64(stdin: string | Uint8Array): string {
   return Buffer.from(stdin).toString('base64')
 }
 
-/** Blames a deadline on the script that was running, even in the errors of scripts that still waited for their turn. */
+/** Blames a deadline on the running script, even in the errors of scripts that still waited for their turn. */
 function ofScript(error: unknown, host: Host, slow: BatchedScript | undefined): unknown {
   if (!(error instanceof OpsError) || error.code !== 'DEADLINE' || slow === undefined) return error
   const message = `machine '${host.machine}': ${slow.title}: it did not end in time`

@@ -177,7 +177,7 @@ async function runTransaction(
   if (result.kind !== 'exited' || result.code !== 0) throw aptFailed(host, result, said)
 }
 
-/** Configures apt in a file of mode 0600, because a proxy's URL may hold a password, which no command line may show. */
+/** Writes apt's configuration, for a file of mode 0600 because a proxy's URL may hold a password. */
 export function aptConfiguration(proxyUrl: string | undefined, pinned: boolean): string {
   const lines = [
     'APT::Get::Assume-Yes "true";',
