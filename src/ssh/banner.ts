@@ -95,8 +95,8 @@ export async function probe(
 }
 
 /**
- * Makes attempts until it is stopped; rejects when an attempt cannot even start. `look` tells whether the host has ever
- * refused an attempt.
+ * Makes attempts until the signal stops them; rejects when an attempt cannot even start. `look` tells whether the host
+ * has ever refused an attempt.
  */
 async function keepLooking(
   target: SshTarget,

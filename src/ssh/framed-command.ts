@@ -109,8 +109,8 @@ export class FramedCommand {
   }
 
   /**
-   * Writes only the first part of stdin: before the opening mark a login shell or sudo could swallow the command's
-   * input.
+   * Writes the launch's text without the command's own input, which a login shell or sudo could swallow before the
+   * opening mark.
    */
   #writeFirst(): void {
     const { atOnce, afterMark } = this.#launch

@@ -89,7 +89,7 @@ export function probeScript(target: SshTarget): string {
     '[ "$(id -u)" = 0 ] && exit 0',
     ...(target.privilegeEscalation.length === 0
       ? ['exit 0']
-      : // The probe resembles the later commands, because sudoers may allow them but not `true`, or the reverse.
+      : // The probe resembles the later commands, because sudoers may allow `true` but not them, or the reverse.
         [`${words} sh -c 'id -u' </dev/null`, 'printf "status %s\\n" "$?"']),
   ].join('\n')
 }
