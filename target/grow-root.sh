@@ -1,5 +1,5 @@
 # shellcheck shell=sh
-# Makes the root file system as large as its disk, where it is ext4; does nothing when it is already.
+# Grows an ext4 root file system to the size of its disk; changes nothing when both are equal.
 # Values: none.
 device=$(findmnt -no SOURCE /) || exit 1
 kind=$(findmnt -no FSTYPE /) || exit 1

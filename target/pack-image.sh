@@ -3,7 +3,7 @@
 # host, in the folder with rootfs.tar.
 # Values: size (of the disk, in bytes).
 #
-# It needs no loop device and no mount, because mke2fs copies the tree by itself. Device nodes come from devtmpfs.
+# The script needs no loop device and no mount, because mke2fs copies the tree itself. Device nodes come from devtmpfs.
 : "${size:?}"
 set -e
 mkdir tree

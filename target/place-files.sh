@@ -1,13 +1,13 @@
 # shellcheck shell=sh
-# Puts files into place, all of them or none. Each is complete beside its destination before any is renamed.
-# Values: files, records of path, path beside it, user, group, mode, whether the owner may be missing (yes, no), mode and
-# group of the folder where it is made.
+# Puts files into place, all of them or none. Every file is complete beside its destination before the first rename.
+# Values: files, records of path, path beside it, user, group, mode, whether the owner may be missing (yes, no), mode
+# and group of a folder that is made.
 # Standard input: for each file its size on a line, then its bytes.
-# Prints `ownerless INDEX` for a file that is root's because its owner is missing, `failed INDEX WHY` for the one that
-# stands in the way.
+# Prints `ownerless INDEX` for a file that is root's because its owner is missing, `failed INDEX WHY` for the file that
+# failed.
 #
-# Owner and mode are set through the descriptor, so that nobody who may write to the folder can swap the file between
-# two steps. `head -c` reads no byte too many, so that the next size is intact.
+# Owner and mode are set through the descriptor, so that no other writer of the folder can swap the file between two
+# steps. `head -c` reads no byte too many, so the next size stays intact.
 : "${files:?}"
 umask 022
 
@@ -55,7 +55,7 @@ stage() {
   write_staged || failed 'it could not be written completely'
 }
 
-# Takes one of the steps below with each file, until one fails. The list is descriptor 3: standard input has the contents.
+# Runs one of the steps below for each file, until one fails. The list is descriptor 3: standard input has the contents.
 each_file() {
   index=0
   while IFS=: read -r path staged user group mode may_be_missing folder_mode folder_group <&3; do

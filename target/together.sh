@@ -1,7 +1,8 @@
 # shellcheck shell=sh
-# Runs several scripts one after the other, each in a shell of its own that leaves nothing behind.
-# Values: mark (no line of a script's begins with it), count, text_1, text_2, … (the scripts), title_1, … (what each is for).
-# Standard input: a line for each script, `-` where it reads nothing, else its own standard input in base64.
+# Runs several scripts one after the other, each in a shell of its own.
+# Values: mark (no line of a script's begins with it), count, text_1, text_2, … (the scripts), title_1, … (their
+# purposes).
+# Standard input: a line for each script, `-` without input, or else its standard input in base64.
 # Prints for each script `MARK begin NUMBER TITLE`, its output, `MARK end NUMBER STATUS`, its stderr, and `MARK next`.
 : "${mark:?}" "${count:?}"
 exec 4>&1
@@ -11,7 +12,7 @@ while [ "$number" -lt "$count" ]; do
   IFS= read -r given || given=-
   eval "text=\$text_$number title=\$title_$number"
   printf '%s begin %s %s\n' "$mark" "$number" "$title"
-  # Its stderr and, on a line of its own, its status.
+  # The script's stderr and, on a line of its own, its status.
   ended=$(
     if [ "$given" = - ]; then
       sh -c "$text" < /dev/null 2>&1 >&4 4>&-

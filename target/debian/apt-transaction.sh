@@ -1,24 +1,24 @@
 # shellcheck shell=sh
 # Installs packages in one transaction of apt.
-# Values: packages, ours (names to be written down, because the activation removes them when they are not wanted any
-# more), answers (lines for debconf-set-selections). From the environment: conf (a file with apt's configuration, which
-# is removed at the end).
+# Values: packages, ours (names that the activation may remove later, and that are therefore recorded), answers (lines
+# for debconf-set-selections). The environment gives conf (a file with apt's configuration, which is removed at the
+# end).
 #
-# apt itself waits for dpkg's lock (DPkg::Lock::Timeout). For the lists and for `dpkg --configure -a` this script waits.
-# /proc/locks names a file by a number that files of other disks have too, so that the process named there must have
-# this very file open.
+# apt itself waits for dpkg's lock (DPkg::Lock::Timeout). This script waits for the locks of the lists and of `dpkg
+# --configure -a`. /proc/locks names a file by a number that is not unique across disks, so the script also checks that
+# the process has the file open.
 : "${packages:?}" "${ours?}" "${answers?}" "${conf:?}"
 split_by_line
-# No program that apt starts is to find a variable of ours.
+# Programs that apt starts must find no variable of ours.
 apt_conf=$conf
 unset conf
 umask 022
 trap 'rm -f -- "$apt_conf"' EXIT
 export DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8
 own=/var/lib/hydra-ops
-# Others may hold the locks of dpkg and apt so long: unattended-upgrades takes minutes.
+# Seconds that other programs may hold the locks of dpkg and apt: unattended-upgrades takes minutes.
 lock_seconds=300
-# A package index older than a day is fetched anew before something is installed from it.
+# Age from which the package index is fetched anew before an installation: a day.
 index_minutes=1440
 mkdir -p "$own" || exit 1
 

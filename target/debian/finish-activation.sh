@@ -1,5 +1,5 @@
 # shellcheck shell=sh
-# Removes the unit of an activation, once its result was read.
+# Removes the unit of an activation, after its result was read.
 # Values: unit.
 : "${unit:?}"
 systemctl stop -- "$unit" 2>/dev/null

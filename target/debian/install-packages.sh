@@ -1,9 +1,9 @@
 # shellcheck shell=sh
-# Runs a transaction of apt in a session of its own with its output in a file, so that it neither dies with the
-# connection nor of a broken pipe.
+# Runs a transaction of apt in a session of its own with its output in a file: neither a lost connection nor a broken
+# pipe ends it.
 # Values: transaction (the script apt-transaction.sh with its values).
 # Standard input: apt's configuration, which may hold a password.
-# Prints what the transaction prints, and ends with its status.
+# Prints the transaction's output, and exits with its status.
 : "${transaction:?}"
 umask 077
 mkdir -p /run/hydra-ops || exit 1

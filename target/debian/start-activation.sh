@@ -2,8 +2,8 @@
 # Starts the activation in a unit that needs no connection, and removes old logs.
 # Values: unit, log (path), closure, options (of the activation program).
 #
-# Never `--pipe`, which would die with the connection, `--collect`, with which a unit that vanished reads as a success,
-# or `--wait`, which gives 0 for a failure across `daemon-reexec`: all three measured.
+# Three options are wrong here (measured). `--pipe` dies with the connection. `--collect` makes a vanished unit look
+# like a success. `--wait` gives 0 for a failure across `daemon-reexec`.
 : "${unit:?}" "${log:?}" "${closure:?}" "${options:?}"
 split_by_line
 if ! [ -d /run/systemd/system ]; then

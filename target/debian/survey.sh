@@ -1,6 +1,6 @@
 # shellcheck shell=sh
 # Reads the facts of a machine.
-# Values: profile (the link to what is activated), owner_file (has the deployment that was activated last).
+# Values: profile (the link to the activated closure), owner_file (names the deployment that was activated last).
 # Prints boot_id, systems (ID and ID_LIKE of os-release), os, profile, owner, nix (where it is installed), free_kib,
 # reboot (where dpkg wants one) and apt (packages that we installed).
 : "${profile:?}" "${owner_file:?}"

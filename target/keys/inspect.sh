@@ -1,9 +1,9 @@
 # shellcheck shell=sh
 # Looks at keys.
 # Values: keys, records of path, path of its unit, user, group, whether the group may read it (yes, no); made_as.
-# Standard input: a line that is hashed before each content, so that an answer tells a listener nothing.
-# Prints for each key a line `HASH MODE UID:GID WANTED-UID:WANTED-GID SHUT UNIT-HASH`. HASH is `-` for no file and `link`
-# for a link, which is no key of ours whatever it points to; UNIT-HASH is `none` where no systemd runs.
+# Standard input: a line that is hashed before each content, so that a listener learns nothing from the answer.
+# Prints for each key a line `HASH MODE UID:GID WANTED-UID:WANTED-GID SHUT UNIT-HASH`. HASH is `-` for no file and
+# `link` for a link, which is never a key of ours; UNIT-HASH is `none` where no systemd runs.
 : "${keys:?}" "${made_as:?}"
 IFS= read -r nonce || exit 1
 while IFS=: read -r path unit_path user group group_reads <&3; do

@@ -1,11 +1,12 @@
 # shellcheck shell=sh
-# Functions about folders of keys. Values: made_as, the `stat -c '%u %G %a'` of a folder that hydra-ops (or NixOps) made.
+# Functions about folders of keys.
+# Values: made_as, the `stat -c '%u %G %a'` of a folder that hydra-ops (or NixOps) made.
 
 # Tells whether folder $1 was made by us.
 ours() { [ "$(stat -c '%u %G %a' -- "$1" 2>/dev/null)" = "${made_as:?}" ]; }
 
-# Tells whether folder $1 keeps out a process that the further arguments of setpriv describe, though it may enter the
-# folder above. The process tries, because ACLs count too; the script ends where that cannot be tried.
+# Tells whether folder $1 keeps out a process that the further arguments of setpriv describe, though the process may
+# enter the folder above. A real attempt also covers ACLs; the script exits where no attempt is possible.
 kept_out() {
   inside=$1 above=${1%/*}
   shift

@@ -1,5 +1,5 @@
 # shellcheck shell=sh
-# Mounts what systemd knows to belong at or above the destinations of keys, and waits for it.
+# Mounts the known mount units at or above the destinations of keys, and waits until they are mounted.
 # Values: units (names of mount units).
 : "${units:?}"
 split_by_line

@@ -4,8 +4,8 @@
 # folder, number, user, group, whether the group may read it (yes, no); made_as; list_group (its members may list).
 # Prints the number of each key whose owner stays shut out.
 #
-# The program of package acl works in every folder, and is rarely there. systemd's is always there, but refuses what lies
-# in somebody else's folder.
+# The program of the package acl works in every folder, but is rarely installed. systemd's program is always installed,
+# but refuses paths in another user's folder.
 : "${folders:?}" "${keys?}" "${made_as:?}" "${list_group:?}"
 base=u::rwx,g::r-x,o::---
 
@@ -19,7 +19,7 @@ set_acl() (
 
 add_entry() { case ",$acl," in *",$1,"*) ;; *) acl=$acl,$1 ;; esac; }
 
-# A member may list the folder: an entry of one's own would take that away.
+# A member may list the folder: an entry for the user alone would remove that right.
 is_member() { id -nG -- "$1" 2>/dev/null | tr ' ' '\n' | grep -qxF "$list_group"; }
 
 add_entries() {
@@ -30,7 +30,7 @@ add_entries() {
   fi
 }
 
-# Takes one of the steps below with each key.
+# Runs one of the steps below for each key.
 each_key() {
   while IFS=: read -r inside number user group group_reads <&4; do
     [ -n "$inside" ] || continue

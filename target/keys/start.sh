@@ -2,11 +2,11 @@
 # Starts the units of keys.
 # Values: units, records of name, `start` or `restart`, `enable` or `disable`; written (true where a unit file was).
 #
-# systemd finds a new unit by itself. Where it has an older text it reads all of them again, which takes seconds.
+# systemd finds a new unit by itself. An older text of a unit makes systemd read all units again, which takes seconds.
 : "${units?}" "${written:?}"
 [ -d /run/systemd/system ] || exit 0
 
-# Takes one of the steps below with each unit, until one fails.
+# Runs one of the steps below for each unit, until one fails.
 each_unit() {
   while IFS=: read -r unit verb at_boot <&3; do
     [ -n "$unit" ] || continue

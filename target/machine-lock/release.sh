@@ -1,5 +1,5 @@
 # shellcheck shell=sh
-# Gives up the lock that keeps other operators from setting up the machine, where we have it.
+# Releases the lock against other operators' set-ups of the machine, if we hold it.
 # Values: file, who (the taker).
 : "${file:?}" "${who:?}"
 [ -e "$file" ] || exit 0

@@ -1,7 +1,7 @@
 # shellcheck shell=sh
-# Takes the lock that keeps other operators from setting up the machine.
-# Values: file, who (the taker), stale (seconds after which a lock counts no more).
-# Ends with status 75 where somebody else has it, and prints that holder and the age of the lock in seconds.
+# Takes the lock against other operators' set-ups of the machine.
+# Values: file, who (the taker), stale (seconds after which a lock expires).
+# Exit status 75: another operator has the lock; prints the holder and the lock's age in seconds.
 : "${file:?}" "${who:?}" "${stale:?}"
 mkdir -p -- "${file%/*}" || exit 1
 lock_folder "$file" || exit 1

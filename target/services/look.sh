@@ -1,8 +1,8 @@
 # shellcheck shell=sh
 # Looks at the files and units of a set of services.
-# Values: marks (folder of the marks of restarts that are due), files and obsolete (paths), units (names).
+# Values: marks (folder of the marks of due restarts), files and obsolete (paths), units (names).
 # Prints one `file=` for each file (hash, mode, user, group; `-` where it is missing), one `unit=` for each unit (state,
-# whether it is enabled, whether a restart is due), and `obsolete=` for each path that is there.
+# whether it is enabled, whether a restart is due), and `obsolete=` for each path that exists.
 : "${marks:?}" "${files?}" "${units?}" "${obsolete?}"
 split_by_line
 for path in $files; do

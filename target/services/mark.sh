@@ -1,6 +1,6 @@
 # shellcheck shell=sh
-# Notes on the machine that units are to restart, so that an attempt that is cut off does not forget it.
-# Values: marks (folder of the marks of restarts that are due), units (names).
+# Notes on the machine which units must restart: the note survives an interrupted attempt.
+# Values: marks (folder of the marks of due restarts), units (names).
 : "${marks:?}" "${units:?}"
 split_by_line
 mkdir -p "$marks" || exit 1

@@ -1,6 +1,6 @@
 # shellcheck shell=sh
-# Finds units that are not up, or that ended and were started again a moment ago. With Restart=always a service that
-# ends again and again is active for a moment each time.
+# Finds units that are down, or that were restarted a moment ago. A failing service with Restart=always is active for a
+# moment each time.
 # Values: units (names), steady_for (seconds).
 # Prints `wrong=` with a sentence for each.
 : "${units?}" "${steady_for:?}"

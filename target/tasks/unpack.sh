@@ -1,5 +1,5 @@
 # shellcheck shell=sh
-# Unpacks standard input and prints the hash of what was in it.
+# Unpacks standard input and prints the hash of its content.
 # Values: program (that unpacks).
 # Exit status 3: the machine has no such program.
 #

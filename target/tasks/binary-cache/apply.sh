@@ -1,12 +1,12 @@
 # shellcheck shell=sh
-# Makes the folder of the static cache, and says in it of which store it is.
-# Values: directory, owner and group (of the folder), least_kib (less room than that is none).
-# Exit status 3: the folder holds something else; 4: the disk is full.
+# Makes the folder of the static cache, and a file that names its store.
+# Values: directory, owner and group (of the folder), least_kib (the least free space).
+# Exit status 3: the folder holds other files; 4: the disk is full.
 #
-# The queue runner would write nix-cache-info at its start (measured); before that, nobody could ask for it.
+# The queue runner would write nix-cache-info at its start (measured); until then, no client could read that file.
 : "${directory:?}" "${owner:?}" "${group:?}" "${least_kib:?}"
 if [ -d "$directory" ] && [ "$(stat -Lc %U -- "$directory")" != "$owner" ]; then
-  # The names are only compared.
+  # The result is only compared, never used as names.
   others=$(find "$directory/" -mindepth 1 -maxdepth 1 ! -name lost+found -printf '%f\n')
   [ -z "$others" ] || printf '%s\n' "$others" | grep -q '^nix-cache-info$\|\.narinfo$' || exit 3
 fi

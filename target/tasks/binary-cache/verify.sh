@@ -1,7 +1,7 @@
 # shellcheck shell=sh
-# Writes to the static cache as its user, and lets those who sign read the key.
-# Values: directory, owner (its user), www (the user of the web server), secret (path of the key), least_kib (less room
-# than that is none).
+# Writes to the static cache as its user, and reads the key as each signing user.
+# Values: directory, owner (its user), www (the user of the web server), secret (path of the key), least_kib (the least
+# free space).
 # Exit status 4: the disk is full.
 : "${directory:?}" "${owner:?}" "${www:?}" "${secret:?}" "${least_kib:?}"
 cd / || exit 1

@@ -1,10 +1,10 @@
 # shellcheck shell=sh
-# Makes a signing key where there is none, and gives the files of one their owners and modes.
+# Makes a signing key where none exists, and sets the owners and modes of its files.
 # Values: secret and public (paths), directory (their folder; empty where it is the user's own), name (of a new key),
 # group (that may sign).
 # Exit status 3: there is no such group.
 #
-# The public file is always derived from the secret one, so that a crash between the two leaves nothing wrong.
+# The public file is always derived from the secret one, so a crash between the two files does no harm.
 : "${secret:?}" "${public:?}" "${directory?}" "${name:?}" "${group:?}"
 folder=$(dirname -- "$secret")
 getent group -- "$group" > /dev/null || exit 3

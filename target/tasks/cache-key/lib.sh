@@ -2,7 +2,7 @@
 # Functions for the scripts about a signing key.
 #
 # A secret key of Nix is `NAME:BASE64` of 64 bytes, the last 32 of which are the public key (libsodium's crypto_sign).
-# Nothing of it leaves the machine or stands on a command line.
+# No part of the key leaves the machine or appears on a command line.
 
 decoded() { tr -d '\n' < "$1" | cut -d: -f2- | base64 -d 2>/dev/null; }
 is_key() { grep -q '^[^:[:space:]][^:[:space:]]*:' "$1" && [ "$(decoded "$1" | wc -c)" -eq 64 ]; }

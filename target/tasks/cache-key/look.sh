@@ -1,8 +1,9 @@
 # shellcheck shell=sh
-# Looks at the signing key and at who may read it.
+# Reads the state of the signing key and of the access to it.
 # Values: secret and public (paths), directory (their folder; empty where it is the user's own).
-# Prints `secret=` (absent, broken, key), `derived=` (the public key that belongs to the secret one), `published=` (what
-# the public file has), and one `mode=` (mode, user, group; `-` where it is missing) for folder, secret and public file.
+# Prints `secret=` (absent, broken, key), `derived=` (the public key that belongs to the secret one), `published=` (the
+# key in the public file), and one `mode=` (mode, user, group; `-` where it is missing) for folder, secret and public
+# file.
 : "${secret:?}" "${public:?}" "${directory?}"
 if [ ! -s "$secret" ]; then
   say secret absent

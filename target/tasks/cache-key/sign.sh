@@ -1,5 +1,5 @@
 # shellcheck shell=sh
-# Signs a store path and prints what the cache says of it.
+# Signs a store path and prints the cache's description of it.
 # Values: secret_url (path of the secret key, as a URL has it).
 #
 # Nix has no stable command that signs; a copy into a cache with `secret-key` does (the one experimental command this

@@ -3,7 +3,7 @@
 # Values: group (of Hydra), socket_group (that may use the Nix daemon), users (records of name and home), directories
 # (records of path, mode and user).
 #
-# `install -d` sets owner and mode also of a folder that is there; what is in it stays as it is.
+# `install -d` sets owner and mode of an existing folder too; the folder's content stays unchanged.
 : "${group:?}" "${socket_group:?}" "${users:?}" "${directories:?}"
 for each in "$group" "$socket_group"; do
   getent group "$each" > /dev/null || groupadd --system "$each" || exit 1

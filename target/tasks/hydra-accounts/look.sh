@@ -2,7 +2,7 @@
 # Looks at the users and folders of Hydra.
 # Values: group (of Hydra), socket_group (that may use the Nix daemon), users (records of name and home), directories
 # (records of path, mode and user).
-# Prints `group=absent` where there is no such group, and `wrong=` with a sentence for each thing that is.
+# Prints `group=absent` where the group does not exist, and `wrong=` with a sentence for each fault.
 : "${group:?}" "${socket_group:?}" "${users:?}" "${directories:?}"
 getent group "$group" > /dev/null || say group absent
 while IFS=: read -r name _; do

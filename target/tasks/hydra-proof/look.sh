@@ -1,5 +1,5 @@
 # shellcheck shell=sh
-# Looks whether a build of the proof was green, and whether its project is shown.
+# Checks whether a build of the proof was green, and whether its project is visible.
 # Values: database, database_port, hydra_user and role (that own it), project.
 # Prints `green=yes` and `enabled=yes`.
 : "${database:?}" "${database_port:?}" "${hydra_user:?}" "${role:?}" "${project:?}"

@@ -1,7 +1,7 @@
 # shellcheck shell=sh
-# Makes the folder of proofs, and removes earlier proofs from it: they are of no use any more.
+# Makes the folder of proofs, and removes earlier proofs, which have no more use.
 # Values: folder.
-# Prints `system=`, what the machine builds for.
+# Prints `system=`, the system that the machine builds for.
 : "${folder:?}"
 mkdir -p -- "$folder" || exit 1
 chmod 0755 -- "$folder" || exit 1

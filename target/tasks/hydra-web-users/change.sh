@@ -1,5 +1,5 @@
 # shellcheck shell=sh
-# Runs a program as the user of Hydra, from a folder that this user may enter. What it says goes to stderr, and is no
+# Runs a program as the user of Hydra, from a folder that this user may enter. Its output goes to stderr, and holds no
 # secret.
 # Values: folder, hydra_user, command (records of one word).
 # Standard input: that of the program.

@@ -1,7 +1,7 @@
 # shellcheck shell=sh
-# Lists those who may log in to Hydra.
-# Values: database, database_port, hydra_user and role (that own it), absent (`none` = a table that cannot be read is an
-# empty one; `error` = the script fails).
+# Lists the users who may log in to Hydra.
+# Values: database, database_port, hydra_user and role (that own it), absent (`none` = an unreadable table counts as
+# empty; `error` = the script fails).
 # Prints an array in JSON.
 : "${database:?}" "${database_port:?}" "${hydra_user:?}" "${role:?}" "${absent:?}"
 cd / || exit 1

@@ -1,5 +1,5 @@
 # shellcheck shell=sh
-# Finds units whose processes began before their user was in a group.
+# Finds units whose processes started before their user joined a group.
 # Values: group, units (names).
 # Prints `unit=` for each.
 : "${group:?}" "${units?}"

@@ -1,12 +1,12 @@
 # shellcheck shell=sh
 # Asks each service of Hydra whether it works.
-# Values: home (of Hydra), config (the configuration that it is to read), package (path), environment (`NAME=VALUE` for
-# its programs), hydra_user, runner_user and www_user, database, database_port and role, address and port (of the web
+# Values: home (of Hydra), config (the wanted configuration), package (path), environment (`NAME=VALUE` for its
+# programs), hydra_user, runner_user and www_user, database, database_port and role, address and port (of the web
 # server), runner_port (at which builders are counted; `-` where there is none).
-# Prints `wrong=` with a sentence for each thing that is, and `builders=`, what the queue runner says of its builders.
+# Prints `wrong=` with a sentence for each fault, and `builders=`, the queue runner's report about its builders.
 #
-# An unknown option makes hydra-server drop all of them and listen everywhere (measured), so the address is looked at
-# too. The evaluator says nothing when it has started; it holds connections to the database.
+# An unknown option makes hydra-server drop all of them and listen everywhere (measured), so the script also checks the
+# address. The evaluator does not report its start; its connections to the database prove it.
 : "${home:?}" "${config:?}" "${package?}" "${environment?}" "${hydra_user:?}" "${runner_user:?}" "${www_user:?}"
 : "${database:?}" "${database_port:?}" "${role:?}" "${address:?}" "${port:?}" "${runner_port:?}"
 cd / || exit 1
@@ -21,14 +21,14 @@ tables=$(printf '%s' "$said" | tail -n 1)
 if [ "$answered" != 0 ]; then
   say wrong "the database $database cannot be asked: $(printf '%s' "$said" | head -n 1)"
 fi
-# A queue runner in C++ tells by the database how it is.
+# Prints the status of a queue runner in C++, which writes it to the database.
 runner_status() {
   split_by_line
   # shellcheck disable=SC2086 # A list: one word a line.
   runuser -u "$runner_user" -- env $environment "$package/bin/hydra-queue-runner" --status < /dev/null 2>/dev/null
 }
 if [ "$runner_port" != - ]; then
-  # bash belongs to each Debian, and an HTTP client does not.
+  # Every Debian has bash, but not every one has an HTTP client.
   # shellcheck disable=SC2016 # bash is to expand it.
   answer=$(timeout 60 bash -c 'exec 3<> "/dev/tcp/127.0.0.1/$1" && printf "GET /status/machines HTTP/1.0\r\n\r\n" >&3 && cat <&3' \
     bash "$runner_port" 2>/dev/null)

@@ -1,5 +1,5 @@
 # shellcheck shell=sh
-# Lets Hydra read our configuration. Where somebody's own is, it is kept beside it.
+# Lets Hydra read our configuration. A user's own configuration is kept beside ours.
 # Values: home (of Hydra), config (path of our configuration).
 : "${home:?}" "${config:?}"
 if [ -e "$home/hydra.conf" ] && [ ! -L "$home/hydra.conf" ]; then

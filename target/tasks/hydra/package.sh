@@ -1,16 +1,15 @@
 # shellcheck shell=sh
-# Looks at a package of Hydra and at the machine.
+# Examines a package of Hydra and the machine.
 # Values: package (path), apart (names of the programs that are packages of their own since 2026).
-# Prints `program=` for each program, `takes=` with a program and an option that it takes, `metrics=no` where the queue
-# runner cannot be told where to listen for those who want its figures, `url=yes` where Hydra is told its database by a
-# URL, `system=` for each system that the machine builds for, `cores=`, and `kvm=yes`.
+# Prints `program=` for each program, `takes=` with a program and an option that it takes, `metrics=no` where no option
+# moves the address of the queue runner's metrics, `url=yes` where a URL tells Hydra its database, `system=` for each
+# system that the machine builds for, `cores=`, and `kvm=yes`.
 #
-# Hydra reads the variable in Hydra/Model/DB.pm; a package that wraps another one does not have this file, then the
-# variable is looked for in all of the package and in what it refers to. A program itself tells which options it takes:
-# those in Rust list them, those in C++ refuse --help and do nothing (read in their source). They are asked as nobody,
-# with nothing of ours in the environment. The machine builds for its own system, for what binfmt emulates (as Nix'
-# extra-platforms lists it), and by Nix' own builders. An older queue runner does not have the name of the option by
-# which its figures are moved.
+# Hydra reads the variable in Hydra/Model/DB.pm; a wrapper package lacks this file, and the script searches the whole
+# package and its references for the variable. The programs reveal their options: those in Rust list them, those in C++
+# refuse --help and do nothing (read in their source). They run as nobody, without any variable of ours in the
+# environment. The machine builds for its own system, for the systems that binfmt emulates (Nix's extra-platforms), and
+# with Nix's own builders. An older queue runner does not contain the name of the option that moves its metrics.
 : "${package:?}" "${apart:?}"
 cd / || exit 1
 for program in "$package"/bin/hydra-*; do
@@ -28,7 +27,7 @@ wrapped=${runner%/*}/.hydra-queue-runner-wrapped
 if head -c 4 -- "$runner" 2>/dev/null | grep -qaF ELF; then
   grep -qaF queue_runner_metrics_address -- "$runner" || say metrics no
 fi
-# Succeeds for a package that reads the URL, fails with 1 for one that reads the older variable, with 2 for neither.
+# Tells which variable a package reads: status 0 for the URL, 1 for the older variable, 2 for neither.
 reads_url() {
   model=$(find "$1" -path '*/Hydra/Model/DB.pm' 2>/dev/null | head -n 1)
   if [ -n "$model" ]; then

@@ -1,9 +1,9 @@
 # shellcheck shell=sh
-# Makes a key and a certificate that signs itself, where there is no such pair.
+# Makes a key and a self-signed certificate, unless the pair exists.
 # Values: folder, name (of the certificate), alternatives (its names, as openssl writes them).
 #
-# An existing pair is kept: somebody may have told a client to trust it. What is left of half a pair goes first, so that a
-# crash between the two never leaves a key beside the certificate of another one.
+# An existing pair is kept, because clients may trust it. Half of a pair is removed first, so a crash never leaves a key
+# beside the certificate of another key.
 : "${folder:?}" "${name:?}" "${alternatives:?}"
 if [ -s "$folder/$name.pem" ] && [ -s "$folder/$name.key" ]; then exit 0; fi
 umask 077

@@ -1,4 +1,4 @@
-# Reads what `nginx -T` prints, and tells what other sites take from ours (see lib.sh beside this file).
+# Reads the output of `nginx -T`, and reports conflicts of other sites with ours (see lib.sh beside this file).
 # Variables: own (path of our site), ports and names (of our site), mains (addresses by which the machine is reached).
 
 function listens(at,    address, port, each) {

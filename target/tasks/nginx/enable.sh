@@ -1,13 +1,12 @@
 # shellcheck shell=sh
-# Enables the site of Hydra, and puts everything back where nginx does not take it.
+# Enables the site of Hydra, and restores everything where nginx refuses the site.
 # Values: staged (path of the new site), site (path of the site), link (that enables it), ports and names (of the site),
 # conflicts_program (for awk).
 # Prints with exit status 5 each `NAME FILE` of another site that has a name of ours.
-# Exit status 3: the configuration was broken before, and is not changed; 4: it is with our site, which is taken back;
-# 5: another site has a name of ours, which is taken back too.
+# Exit status 3: the configuration was broken before, and is not changed; 4: our site breaks it, and is taken back; 5:
+# another site has a name of ours, which is taken back too.
 #
-# A site of ours that a crash left behind must not pass for somebody else's mistake, so the configuration of the others is
-# tried without it.
+# A site of ours after a crash must not count as a fault of others, so their configuration is tested without it.
 : "${staged:?}" "${site:?}" "${link:?}" "${ports:?}" "${names:?}" "${conflicts_program:?}"
 default=/etc/nginx/sites-enabled/default
 test_all() { nginx -t -q; }

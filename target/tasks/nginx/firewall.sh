@@ -1,9 +1,9 @@
 # shellcheck shell=sh
-# Opens ports in the firewall that is active.
+# Opens ports in the active firewall.
 # Values: ports (numbers).
 # Prints a sentence where nothing is opened.
 #
-# nftables alone has no rules of its own to add to: what is in its file is the user's.
+# Plain nftables has no rules that we may extend: its file belongs to the user.
 : "${ports:?}"
 split_by_line
 open=no

@@ -2,7 +2,7 @@
 # Functions for the scripts that set up nginx.
 
 # Prints whether Debian's default site is `absent`, as it was `shipped`, or `changed`. dpkg(1) keeps the MD5 of each
-# configuration file as the package brought it.
+# configuration file of the package.
 default_state() {
   if [ ! -e /etc/nginx/sites-enabled/default ]; then
     echo absent
@@ -13,17 +13,17 @@ default_state() {
   if [ "$(md5sum < /etc/nginx/sites-enabled/default | cut -d' ' -f1)" = "$shipped" ]; then echo shipped; else echo changed; fi
 }
 
-# Prints the address by which the machine reaches another one. A route is looked up, and nothing is sent.
+# Prints the address by which the machine reaches another one. The lookup of a route sends no packet.
 main_address() { ip -o "$1" route get "$2" 2> /dev/null | sed -n 's/.* src \([^ ]*\).*/\1/p'; }
 
 one_line() { printf '%s' "$1" | tr '\n' ' '; }
 
-# Prints what other sites take from ours, whose path is $1, with the values `ports`, `names` and `conflicts_program` of
-# the script. There are four kinds of lines.
-# `refused=WORDS`: nginx refuses its configuration as a whole, so that nothing is known of its sites.
-# `conflict=NAME FILE`: nginx ignores the name at one of two sites where ours listens. nginx takes the site that it reads
-# first, calls that a warning, and names no file. The files with that name and that port are named; where included files
-# hide these, all with that name are.
+# Prints conflicts of other sites with ours, whose path is $1. The function uses the values `ports`, `names` and
+# `conflicts_program` of the script, and prints four kinds of lines.
+# `refused=WORDS`: nginx refuses its configuration as a whole, so its sites are unknown.
+# `conflict=NAME FILE`: two sites have the name where ours listens, and nginx ignores it at one. nginx uses the first
+# site that it reads, prints a warning, and names no file. The function names the files with that name and port, or all
+# files with that name where included files hide the port.
 # `address=ADDRESS:PORT FILE`: another site listens at the address by which the machine is reached, so nginx asks no site
 # there that listens everywhere. `elsewhere=` is the same for any other address.
 conflicts() {

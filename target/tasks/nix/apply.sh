@@ -1,10 +1,10 @@
 # shellcheck shell=sh
-# Lets nix.conf read our settings, sets up the schedule of the garbage collection, and restarts the daemon where that is
-# due.
-# Values: include (the line of nix.conf), gc (name of the units of the garbage collection), automatic (true where there is
-# one).
+# Lets nix.conf read our settings, sets up the schedule of the garbage collection, and restarts the daemon when due.
+# Values: include (the line of nix.conf), gc (name of the units of the garbage collection), automatic (true where a
+# schedule is wanted).
 #
-# nix.conf is Debian's and may be the user's too: only our one line is added, in a copy that replaces it whole.
+# nix.conf belongs to Debian and perhaps to the user: the script adds only our one line, in a copy that replaces the
+# file.
 : "${include:?}" "${gc:?}" "${automatic:?}"
 conf=/etc/nix/nix.conf
 if ! includes "$include"; then

@@ -1,7 +1,7 @@
 # shellcheck shell=sh
-# Lets Nix read settings away from its own, so that a wrong one is found before it is in place.
+# Lets Nix read settings outside its own folder, which finds a wrong one before it takes effect.
 # Standard input: the settings.
-# Exit status 127: there is no Nix.
+# Exit status 127: Nix is missing.
 command -v nix-store > /dev/null || exit 127
 folder=$(mktemp -d) || exit 1
 trap 'rm -rf -- "$folder"' EXIT

@@ -1,8 +1,8 @@
 # shellcheck shell=sh
-# Notes that the daemon must restart where its settings are about to change, so that an attempt that is cut off does not
-# forget it.
+# Notes that the daemon must restart where its settings are about to change, so that the note survives an interrupted
+# attempt.
 # Values: settings (path of our settings), wanted (their hash), include (the line of nix.conf that reads them).
-# Prints `nix=` with its version, nothing more where there is no Nix, and `stale=yes` where the settings differ.
+# Prints `nix=` with its version, and `stale=yes` where the settings differ. Prints nothing without Nix.
 : "${settings:?}" "${wanted:?}" "${include:?}"
 say_version || exit 0
 stale=no

@@ -1,8 +1,8 @@
 # shellcheck shell=sh
-# Lets postfix take mail from this machine alone.
-# Values: mark (the line of main.cf that says whose settings these are), host_name (empty = it stays as it is).
+# Makes postfix accept mail only from this machine.
+# Values: mark (the line of main.cf that marks the settings as ours), host_name (empty = unchanged).
 #
-# `inet_interfaces` is read at the start alone: postconf(5).
+# postfix reads `inet_interfaces` only at its start: postconf(5).
 : "${mark:?}" "${host_name?}"
 cd /etc/postfix || exit 1
 note_due postfix-restart || exit 1

@@ -1,8 +1,8 @@
 # shellcheck shell=sh
 # Functions for the scripts that set up postfix.
 
-# Prints `mydestination` of the machine: its own names, so that mail to others, be they of the same domain, goes out. The
-# name in /etc/mailname is one of them where it is this machine's.
+# Prints `mydestination` of the machine: only its own names, so that mail to other hosts of the same domain goes out.
+# The name in /etc/mailname is included where it names this machine.
 wanted_destinations() {
   node=$(uname -n) mailname=$(head -n 1 /etc/mailname 2>/dev/null)
   # shellcheck disable=SC2016 # postfix is to fill in both.
@@ -15,5 +15,5 @@ wanted_destinations() {
   printf '%s' "$list"
 }
 
-# Does main.cf have the line that says whose settings these are?
+# Tells whether main.cf has the line that marks the settings as ours.
 is_marked() { grep -qxF -e "$1" /etc/postfix/main.cf; }

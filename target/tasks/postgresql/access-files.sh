@@ -1,5 +1,5 @@
 # shellcheck shell=sh
-# Reads the two files that say who gets into a cluster, wherever they lie.
+# Reads the two files that control access to a cluster, at their actual paths.
 # Values: port and owner (of the cluster).
 # Prints for `hba` and `ident`: `NAME_file=` (the path as the server calls it), `NAME_real=` (the path without links),
 # `NAME_stat=` (mode, number of the user, of the group), `NAME=` (the content, in base64).

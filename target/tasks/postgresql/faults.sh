@@ -1,9 +1,9 @@
 # shellcheck shell=sh
-# Lists the lines that a cluster does not take of the two files that say who gets in.
+# Lists the lines that a cluster rejects in the two files that control access.
 # Values: port and owner (of the cluster).
 # Prints `fault=` for each: `hba` or `ident`, the number of the line, and a sentence.
 #
-# Both views read the files as they are now. That of pg_ident.conf came with PostgreSQL 15.
+# Both views read the current files. The view of pg_ident.conf exists since PostgreSQL 15.
 : "${port:?}" "${owner:?}"
 cd / || exit 1
 faults_of() {

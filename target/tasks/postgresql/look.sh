@@ -1,8 +1,8 @@
 # shellcheck shell=sh
-# Looks at the database of Hydra, and at who gets into it.
+# Examines the database of Hydra and the access to it.
 # Values: port and owner (of the cluster), database, role (that owns it), drop_in (path of the drop-in that lets systemd
 # restart PostgreSQL) and drop_in_hash, users (who must get in).
-# Prints `database=absent` where it is gone, and `wrong=` with a sentence for each thing that is.
+# Prints `database=absent` where the database is missing, and `wrong=` with a sentence for each fault.
 : "${port:?}" "${owner:?}" "${database:?}" "${role:?}" "${drop_in:?}" "${drop_in_hash:?}" "${users:?}"
 split_by_line
 cd / || exit 1

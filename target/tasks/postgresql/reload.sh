@@ -1,5 +1,5 @@
 # shellcheck shell=sh
-# Lets a cluster read its configuration again, and waits until it did.
+# Reloads the configuration of a cluster, and waits until the reload is complete.
 # Values: port and owner (of the cluster).
 : "${port:?}" "${owner:?}"
 cd / || exit 1

@@ -14,6 +14,6 @@ if [ "$(systemctl is-active "$unit")" != active ]; then
   }
   step 'the cluster is up'
 fi
-# Debian's name for all clusters, which people use: it does nothing but be active.
+# The unit is Debian's name for all clusters, which people use; its only state is to be active.
 [ "$(systemctl is-active postgresql.service)" = active ] || systemctl start postgresql.service || exit 1
 step 'PostgreSQL is up'
