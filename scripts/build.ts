@@ -5,14 +5,16 @@ import { build } from 'esbuild'
 import { placeBuild } from './place-build.js'
 
 /**
- * The second half of `npm run build`: the sources as a few files in dist/, each loaded when it is first needed. A start
+ * Builds the sources to a few files in dist/, each loaded at its first use: the second half of `npm run build`. A start
  * from a few hundred small files, and from all of zod, takes twice the time.
  */
 
 const top = join(dirname(fileURLToPath(import.meta.url)), '..')
 const dist = join(top, 'dist')
 
-/** Bundled, for of most of it nothing is used. Everything else is loaded from node_modules as it is. */
+/**
+ * Packages that are bundled, because we use only a small part of them. All other packages are loaded from node_modules.
+ */
 const inlined = ['zod']
 
 const { dependencies }: { dependencies: Record<string, string> } = JSON.parse(
@@ -31,11 +33,11 @@ const { outputFiles, metafile } = await build({
   platform: 'node',
   target: 'node20.11',
   external: Object.keys(dependencies).filter((name) => !inlined.includes(name)),
-  // For the stacks of --debug; read by nobody else.
+  // Only the stacks of --debug use the source map.
   sourcemap: true,
   sourcesContent: false,
   metafile: true,
-  // Less to parse at each start; names stay as they are, for stacks.
+  // Each start has less to parse; names stay unchanged for stacks.
   minifyWhitespace: true,
   minifySyntax: true,
   write: false,
@@ -46,7 +48,7 @@ const files = new Map(outputFiles.map(({ path, contents }) => [relative(dist, pa
 files.set('THIRD-PARTY.txt', Buffer.from(licences(Object.keys(metafile.inputs))))
 placeBuild(dist, files)
 
-/** What the licences of bundled packages ask for: that they come along. */
+/** Collects the licence texts of bundled packages, which their licences require. */
 function licences(inputs: readonly string[]): string {
   const names = inputs.flatMap((path) => /^node_modules\/((?:@[^/]+\/)?[^/]+)\//.exec(path)?.[1] ?? [])
   const texts = [...new Set(names)].map((name) => {

@@ -1,6 +1,6 @@
 // Adds up vitest's JSON reports: `count-tests.mjs FAILED_STEPS REPORT…` prints `N passed, N failed` and exits with 1
-// unless something passed and nothing failed. A report that is missing, a file that could not be loaded, a failing
-// hook, an unhandled error and a test that was skipped are failures too: none of them may look like a green run.
+// unless something passed and nothing failed. A missing report, a file that failed to load, a failing hook, an
+// unhandled error and a skipped test are failures too: none of them may look like a green run.
 import { readFileSync } from 'node:fs'
 
 const [failedSteps = '0', ...reports] = process.argv.slice(2)

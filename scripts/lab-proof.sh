@@ -1,10 +1,10 @@
 # shellcheck shell=bash
-# What the lab shows at its end: `client` takes over the LAN what Hydra built and signed on `ci`, and refuses what
-# somebody else signed. Sourced by scripts/lab, whose `name`, `paste` and `folder` it uses. Each command is shown, to be
-# pasted after the definition of `hydra-ops` that stands before them.
+# Shows the lab's result: `client` takes builds of Hydra on `ci` over the LAN, and refuses paths with another signature.
+# scripts/lab sources this file, which uses its `name`, `paste` and `folder`. Each command is shown: users can paste it
+# after the definition of `hydra-ops` above it.
 # shellcheck disable=SC2154
 
-# What Hydra built last: by the set-up task hydra-probe, if nobody built anything since.
+# Query for Hydra's newest build: the one of the set-up task hydra-probe, unless a later build exists.
 newest_build="select path from buildoutputs o join builds b on b.id = o.build where b.buildstatus = 0 order by b.id desc limit 1"
 path_info='nix --extra-experimental-features nix-command path-info --sigs'
 
@@ -51,7 +51,7 @@ on_client_shown() {
   on_client "$@" 2>&1
 }
 
-# For what must not work: a connection that fails (255) is none of it.
+# Expects a command to fail; a failed connection (255) does not count.
 expect_failure() {
   local status=0
   "$@" || status=$?

@@ -2,16 +2,16 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, w
 import { dirname, join } from 'node:path'
 import { z } from 'zod'
 
-/** The chunks of the last build, by name. */
+/** File with the chunk names of the last build. */
 const list = 'chunks/list.json'
 const Names = z.array(z.string())
 
 const isChunk = (name: string) => dirname(name) === dirname(list)
 
 /**
- * Puts a build into its folder, where a hydra-ops of the build before may be running: the chunks that it has still to
- * load stay until the next build. Their names carry a hash of their contents. The other files, by which a start enters,
- * come last. `files`: contents by path relative to the folder.
+ * Puts a build into its folder, where a hydra-ops of the previous build may be running: its chunks stay until the next
+ * build. Chunk names carry a hash of the content. The other files, at which a start begins, are written last. `files`:
+ * contents by path relative to the folder.
  */
 export function placeBuild(folder: string, files: ReadonlyMap<string, string | Uint8Array>): void {
   const names = [...files.keys()]
@@ -29,7 +29,7 @@ function chunksBefore(folder: string): string[] {
   return existsSync(file) ? Names.parse(JSON.parse(readFileSync(file, 'utf8'))) : []
 }
 
-/** At one stroke: nobody reads half a file. */
+/** Replaces a file in one step: nobody reads half a file. */
 function replaceFile(file: string, contents: string | Uint8Array): void {
   mkdirSync(dirname(file), { recursive: true })
   const draft = `${file}.${process.pid}.new`

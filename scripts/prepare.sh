@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# What scripts/test and scripts/lab both need before they can begin. Sourced, not run.
+# Prepares the host for scripts/test and scripts/lab, which source this file.
 
 lab_user=hydra-lab
 checkout=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -15,12 +15,12 @@ give_up() {
 
 is_root() { [ "$(id -u)" = 0 ]; }
 
-# Folders that go when the script ends, whether it comes to its end or is interrupted.
+# Folders that are removed when the script ends or is interrupted.
 short_lived=()
 remove_short_lived() { [ ${#short_lived[@]} = 0 ] || rm -rf "${short_lived[@]}"; }
 trap remove_short_lived EXIT
 
-# Debian packages of the given groups (run, test) that are not installed, one a line.
+# Prints the missing Debian packages of the given groups (run, test), one on each line.
 missing_packages() {
   local group package file
   while read -r group package file; do
@@ -59,8 +59,8 @@ install_packages() {
   [ "$status" = 0 ] || give_up "apt-get could not install: $*" 'is the package index reachable? see /etc/apt/sources.list'
 }
 
-# Without starting their daemons: nothing here needs one of the system's, and an sshd that a test wanted as a
-# program should not listen to the world.
+# Installs packages without starting their daemons: no test needs a daemon of the system, and the sshd of a test must
+# not listen to the world.
 apt_install() {
   local policy=/usr/sbin/policy-rc.d ours='' status=0
   if [ ! -e "$policy" ]; then
@@ -80,7 +80,7 @@ ensure_node() {
     give_up "Node 20.11 or newer is needed, this is $(node --version)"
 }
 
-# node_modules as the lock file says. No install script runs: nothing here needs a compiler.
+# Installs node_modules by the lock file. No install script runs, because no module needs a compiler.
 ensure_modules() {
   local stamp="$checkout/node_modules/.installed-from" wanted
   wanted=$(printf '%s %s\n' "$(node -p 'process.versions.modules + process.platform + process.arch')" \
@@ -92,7 +92,7 @@ ensure_modules() {
   printf '%s\n' "$wanted" >"$stamp"
 }
 
-# Builds what is older than its sources: by `npm run build`, or by another script that leaves the type check out.
+# Builds an output that is older than its sources: by `npm run build`, or by another script without the type check.
 ensure_built() {
   local script=${1:-build}
   local cli="$checkout/dist/src/cli.js"
@@ -103,7 +103,7 @@ ensure_built() {
   touch "$cli"
 }
 
-# libvirt says "An error occurred, but the cause is unknown" without these.
+# Mounts file systems without which libvirt says "An error occurred, but the cause is unknown".
 ensure_mounts() {
   local missing=()
   mountpoint -q /proc || missing+=('mount -t proc proc /proc')
@@ -112,7 +112,7 @@ ensure_mounts() {
   [ ${#missing[@]} = 0 ] || give_up 'guests need /proc, /sys and /dev/pts; as root:' "${missing[@]}"
 }
 
-# Root has no libvirt session of its own, so as root the work is done by an unprivileged user.
+# Makes the unprivileged user that works for root, because root has no libvirt session of its own.
 ensure_lab_user() {
   is_root || return 0
   id "$lab_user" >/dev/null 2>&1 && return
@@ -124,8 +124,8 @@ home_of_worker() {
   if is_root; then getent passwd "$lab_user" | cut -d: -f6; else printf '%s\n' "$HOME"; fi
 }
 
-# as_worker HOME FOLDER COMMAND…: runs a command there as who does the work (the lab user where we are root, else
-# ourselves) in an environment made anew, but for what reaching a registry may need. Nix is to ask no cache.
+# as_worker HOME FOLDER COMMAND…: runs a command in the folder as the worker (the lab user for root, or else the present
+# user). The environment is new, except the variables that access to a registry may need. Nix asks no cache.
 as_worker() {
   local home=$1 folder=$2 kept=() name
   shift 2
@@ -142,8 +142,8 @@ as_worker() {
   fi
 }
 
-# Our PATH without the folders that the worker may not enter: looking for a program there, exec says "permission
-# denied" where it should say "not found". In front, the copy of node that ensure_worker_node makes.
+# Sets our PATH without the folders that the worker may not enter: exec would say "permission denied" instead of "not
+# found". The first folder is the copy of node that ensure_worker_node makes.
 find_worker_path() {
   # shellcheck disable=SC2016 # The worker's shell is to expand it.
   local look=(bash -c 'IFS=:; for folder in $1; do [ -x "$folder" ] && printf "%s:" "$folder"; done; echo /usr/sbin:/sbin' look)
@@ -152,7 +152,7 @@ find_worker_path() {
   if is_root; then (cd / && runuser -u "$lab_user" -- "${look[@]}" "$path"); else "${look[@]}" "$path"; fi
 }
 
-# Our node may lie in a home that the lab user cannot enter: then it gets a copy.
+# Copies our node for the lab user, if it lies in a home that this user cannot enter.
 ensure_worker_node() {
   local node
   node=$(readlink -f "$(command -v node)")
@@ -170,7 +170,7 @@ ensure_user_namespaces() {
     'sysctl -w kernel.unprivileged_userns_clone=1 user.max_user_namespaces=15000'
 }
 
-# What a worker needs, given the groups of packages.
+# Ensures everything that a worker needs; the arguments are groups of packages.
 ensure_everything() {
   ensure_node
   ensure_packages "$@"
@@ -181,8 +181,8 @@ ensure_everything() {
   ensure_modules
 }
 
-# Tests and benchmarks get a home of their own, so that the user's libvirt, Nix store and state are not theirs to
-# touch. It is kept for the images in it. Short: a socket below it may have 107 characters.
+# Chooses a home for tests and benchmarks, which must not touch the user's libvirt, Nix store and state. The home is
+# kept for its images. Its path is short: a socket below it may have 107 characters.
 choose_home() {
   home="$(home_of_worker)/.hydra-ops-test"
   if [ ${#home} -gt 38 ]; then
@@ -193,7 +193,7 @@ choose_home() {
   as_worker / / mkdir -p -m 700 "$home"
 }
 
-# Sets `folder`: the checkout, or where we are root a copy of it, for the lab user cannot read ours.
+# Sets `folder` to the checkout, or for root to a copy, because the lab user cannot read root's checkout.
 give_worker_checkout() {
   folder=$checkout
   is_root || return 0
@@ -205,7 +205,7 @@ give_worker_checkout() {
     as_worker / / tar -C "$folder" --no-same-owner --no-same-permissions -xf - || give_up "cannot copy the checkout to $folder"
 }
 
-# libvirt starts these for a user and notes their pids here; ending them removes their sockets.
+# Lists the daemons that libvirt started for a user, by their pid files; ending a daemon removes its socket.
 session_daemons() {
   local folder=$1 file pid
   for file in "$folder"/{libvirtd,virtlogd,virtlockd}.pid; do

@@ -1,4 +1,4 @@
-# Secrets: delivered outside the Nix store, from files, commands, or (for trying things out) text.
+# Secrets that are delivered outside the Nix store: from files, commands, or (for experiments) text.
 {
   network.description = "A machine with secrets";
 
@@ -7,23 +7,23 @@
     deployment.targetEnv = "libvirtd";
     deployment.libvirtd.outbound = false;
 
-    # Read at each deploy; sent when it changed. In /run, so it is gone after a reboot and sent again.
+    # Each deploy reads the file and sends a changed key. The key in /run is gone after a reboot, and is sent again.
     deployment.keys.db-password = {
       keyFile = ./db-password;
       user = "www-data";
       group = "www-data";
     };
 
-    # Printed by a command on this host; never runs in a dry run.
+    # A command on this host prints the key; a dry run never runs the command.
     deployment.keys.api-token = {
-      # In earnest: [ "pass" "show" "app/token" ].
+      # A real one: [ "pass" "show" "app/token" ].
       keyCommand = [ "printf" "example-token" ];
       destDir = "/var/lib/keys";
       permissions = "0400";
       uploadAt = "post-activation";
     };
 
-    # A unit that waits for its key: <name>-key.service is active while the file is there.
+    # This unit waits for its key: <name>-key.service is active while the file exists.
     deployment.units."app.service".text = ''
       [Unit]
       Description=Needs a password

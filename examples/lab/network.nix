@@ -1,10 +1,10 @@
-# A Hydra, and a machine that takes what Hydra built from its binary cache: two Debian guests on this host.
-# Run by `npm run lab`; by hand: see README.md.
+# Two Debian guests on this host: a Hydra, and a machine that takes Hydra's builds from its binary cache. `npm run lab`
+# runs this example; README.md shows how to run it by hand.
 {
-  # Stand-ins for Hydra and nix-serve: see README.md there. The real ones: --arg packages 'import <nixpkgs> { }'
+  # Stand-ins for Hydra and nix-serve: see README.md there. The real packages: --arg packages 'import <nixpkgs> { }'
   packages ? import ../../test/fixtures/packages { startSeconds = 1; },
 
-  # Made on `ci` by its first deploy, and known only then: `hydra-ops cache key -d lab`.
+  # The first deploy makes this key on `ci`; `hydra-ops cache key -d lab` then prints it.
   cacheKey ? "",
 }:
 {
@@ -13,7 +13,7 @@
   defaults = {
     deployment.os = "debian";
     deployment.targetEnv = "libvirtd";
-    # They reach each other, nothing else.
+    # The machines reach only each other.
     deployment.libvirtd.outbound = false;
   };
 
@@ -21,7 +21,7 @@
     deployment.libvirtd = {
       memorySize = 1536;
       vcpu = 2;
-      # http://127.0.0.1:8080 on this host is what Hydra believes to be its URL.
+      # Hydra uses http://127.0.0.1:8080 on this host as its own URL.
       forwardPorts = [
         {
           host = 8080;
@@ -30,7 +30,7 @@
       ];
     };
 
-    # What the stand-ins are made of.
+    # The stand-ins need these packages.
     deployment.aptPackages = [
       "python3-cryptography"
       "python3-psycopg2"

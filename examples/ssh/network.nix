@@ -1,4 +1,4 @@
-# A host that exists already: nothing is made, nothing is destroyed, it is only deployed to.
+# An existing host: hydra-ops deploys to it, and never makes or destroys it.
 #   hydra-ops create examples/ssh/network.nix -d hosts
 #   hydra-ops set-args -d hosts --argstr host server.example.org
 #   hydra-ops deploy -d hosts          # shows the host key at the first contact, and asks
@@ -8,10 +8,11 @@
 
   server = {
     deployment.os = "debian";
-    # `ssh` is an alias. The user's ~/.ssh/config is honoured: host may be an alias in it, with a ProxyJump.
+    # `ssh` is an alias of this value. The user's ~/.ssh/config applies: the host may be an alias in it, with a
+    # ProxyJump.
     deployment.targetEnv = "none";
     deployment.targetHost = host;
-    # Not root: then sudo is used, without a password or with one that is asked for once.
+    # Another user than root needs sudo, without a password or with one that hydra-ops asks for once.
     deployment.targetUser = user;
 
     deployment.aptPackages = [ "htop" ];

@@ -6,13 +6,13 @@
   defaults = {
     deployment.os = "debian";
     deployment.targetEnv = "libvirtd";
-    # They reach this host and each other, nothing else.
+    # The machines reach only this host and each other.
     deployment.libvirtd.outbound = false;
     deployment.libvirtd.memorySize = 512;
   };
 
   web = {
-    # http://127.0.0.1:8081 on this host; `hydra-ops info -d web` shows it too.
+    # The site is http://127.0.0.1:8081 on this host; `hydra-ops info -d web` shows the URL too.
     deployment.libvirtd.forwardPorts = [
       {
         host = 8081;
@@ -59,7 +59,7 @@
         description = "the page of db, over the LAN";
         port = 80;
         path = "/db/";
-        # db may still be starting.
+        # The database may still be starting.
         total = 300;
       }
     ];

@@ -10,7 +10,7 @@ import {
   typesOf,
 } from './option-schema.js'
 
-/** Types that nixpkgs has not; a module declares those that it uses. */
+/** Types that nixpkgs lacks; a module declares the types that it uses. */
 const ownTypes = {
   atLeast: `least:
     types.addCheck types.int (value: value >= least) // { description = "integer of at least \${toString least}"; }`,
@@ -21,7 +21,7 @@ const ownTypes = {
   only: 'name: type: types.addCheck (types.attrsOf type) (set: builtins.attrNames set == [ name ])',
 } as const
 
-/** What a module is written from: the key below `deployment` (undefined = the provider has no options), the schema. */
+/** The input of a module: the key below `deployment` (undefined = the provider has no options), and the schema. */
 export interface ModuleSource {
   readonly optionKey: string | undefined
   readonly schema: z.ZodType
@@ -76,7 +76,7 @@ function declaration(name: string, option: OptionSchema): string {
   return `${optionName([name])} = mkOption {\n${indented(lines.join('\n'), 2)}\n};`
 }
 
-/** The description as sentences, with a default that is told in words. */
+/** Formats the description as sentences, with a default that is described in words. */
 function sentences({ description = '', shownDefault }: OptionSchema): string {
   const first = `${description.charAt(0).toUpperCase()}${description.slice(1)}.`
   return shownDefault === undefined ? first : `${first} Default: ${shownDefault}.`
@@ -86,7 +86,7 @@ function indented(text: string, by: number): string {
   return text.replace(/^(?=.)/gm, ' '.repeat(by))
 }
 
-/** Writes the type of an option; a schema that it cannot say exactly is an error, never a wider type. */
+/** Writes the type of an option; a schema without an exact type is an error, never a wider type. */
 function typeText(option: OptionSchema): string {
   const type = withPath(option, plainType(option))
   return mayBeNull(option) ? `types.nullOr ${nested(type)}` : type
@@ -131,7 +131,7 @@ function stringType(option: OptionSchema): string {
   return option.minLength === 1 ? 'notEmpty' : 'types.str'
 }
 
-/** zod gives every integer the bounds of those that a double holds exactly. */
+/** Writes an integer type without the default bounds of zod: the range that a double holds exactly. */
 function integerType({
   minimum = Number.MIN_SAFE_INTEGER,
   maximum = Number.MAX_SAFE_INTEGER,
@@ -163,7 +163,7 @@ function submoduleType({ properties = {} }: OptionSchema): string {
   return `types.submodule {\n  options = {\n${indented(options.join('\n'), 4)}\n  };\n}`
 }
 
-/** A submodule takes every set, so sets of which a value may be one are told apart by their one name. */
+/** Writes a union. A submodule accepts every set, so alternatives that are sets must differ in their single name. */
 function unionType(branches: readonly OptionSchema[]): string {
   const types = branches.map((branch) => {
     const names = Object.keys(branch.properties ?? {})
@@ -187,7 +187,7 @@ function nested(type: string): string {
 
 const classes: Readonly<Record<string, string>> = { s: '[:space:]', d: '[:digit:]' }
 
-/** Writes a pattern of JavaScript for builtins.match: POSIX, extended, over the whole text. */
+/** Writes a JavaScript pattern for builtins.match: POSIX, extended, over the whole text. */
 export function posixPattern(pattern: string): string {
   const parts = pattern.match(/\[(?:\\.|[^\]\\])*\]|\\.|\(\?.?|[^[\\(]+|\(/gs) ?? []
   const text = parts

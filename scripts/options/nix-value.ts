@@ -12,7 +12,7 @@ export function nixValue(value: unknown, writeText: (text: string) => string = n
   return typeof value === 'string' ? writeText(value) : JSON.stringify(value)
 }
 
-/** Writes an example: packages and paths are text in a schema, and stand without quotes in an expression. */
+/** Writes an example: packages and paths are text in a schema, and have no quotes in an expression. */
 export function nixExample(value: unknown): string {
   return nixValue(value, (text) => (/^(?:pkgs\.|\.\/)[\w./-]+$/.test(text) ? text : nixString(text)))
 }

@@ -1,6 +1,6 @@
 import { z } from 'zod'
 
-/** What the generators read of a JSON schema, with the words that src/core/option-docs.ts adds. */
+/** The part of a JSON schema that the generators use, with the words that src/core/option-docs.ts adds. */
 export const OptionSchema = z.object({
   type: z.union([z.string(), z.array(z.string())]).optional(),
   enum: z.array(z.unknown()).optional(),
@@ -29,17 +29,17 @@ export const OptionSchema = z.object({
 })
 export type OptionSchema = z.infer<typeof OptionSchema>
 
-/** Reads the schema of a set of options, as an expression gives them. */
+/** Reads the schema of a set of options in the form that expressions use. */
 export function optionSchema(schema: z.ZodType): OptionSchema {
   return OptionSchema.parse(z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' }))
 }
 
-/** Parses a schema within another one; `true` and what is absent are none. */
+/** Parses a schema within another one; `true` and a missing schema count as none. */
 export function innerSchema(schema: unknown): OptionSchema | undefined {
   return typeof schema === 'object' && schema !== null ? OptionSchema.parse(schema) : undefined
 }
 
-/** The types of a schema apart from null. */
+/** Lists the types of a schema, without null. */
 export function typesOf(schema: OptionSchema): string[] {
   return [schema.type ?? []].flat().filter((type) => type !== 'null')
 }
@@ -49,7 +49,7 @@ export function mayBeNull(schema: OptionSchema): boolean {
   return [schema.type].flat().includes('null') || branches.some((each) => each?.type === 'null')
 }
 
-/** The schemas of which a value fits one, without null. */
+/** Lists the alternatives of a schema, without null. */
 export function alternatives(schema: OptionSchema): OptionSchema[] {
   const branches = (schema.anyOf ?? []).flatMap((each) => innerSchema(each) ?? [])
   return branches.filter((branch) => branch.type !== 'null')

@@ -2,7 +2,7 @@ import { LibvirtConfig } from '../../providers/libvirt/config.js'
 import { sshConfig } from '../../providers/ssh/config.js'
 import { nixModule } from './nix-module.js'
 
-/** The options.nix of each provider: its text by its path. */
+/** Returns the options.nix of each provider, by its path. */
 export function providerModules(): Record<string, string> {
   return {
     'providers/libvirt/options.nix': nixModule({ optionKey: 'libvirtd', schema: LibvirtConfig }),

@@ -34,7 +34,7 @@ function rows(name: string, option: OptionSchema): Row[] {
   return inner.length > 0 && option.properties !== undefined ? inner : [row(name, option), ...inner]
 }
 
-/** Lists the options of a set, of the elements of a list, of the values of a set with free names. */
+/** Lists the options of a set, of a list's elements, or of the values of a set with free names. */
 function contents(name: string, option: OptionSchema): Row[] {
   const prefix = name === '' ? '' : `${name}.`
   const within = (inner: string, schema: unknown) => {
@@ -81,7 +81,7 @@ function nameOf(type: string, option: OptionSchema): string {
   return type === 'object' ? manyOf('set', option.additionalProperties) : (typeNames[type] ?? type)
 }
 
-/** Says what a list or a set holds, where its elements are no sets themselves. */
+/** Describes the elements of a list or a set that are no sets themselves. */
 function manyOf(what: string, element: unknown): string {
   const type = typeOf(innerSchema(element) ?? {})
   return type === '' || type === 'set' ? what : `${what} of ${type}`
