@@ -6,8 +6,8 @@ import { type Sshd, startSshd } from '../test/fixtures/sshd.js'
 
 /**
  * A stand-in for a deployed machine: a real sshd of this host, whose sessions find two stand-in programs first. `id`
- * says that they are root, `readlink` names the closure that the machine is to have had deployed. All else that
- * a deploy asks is answered by this host. Nothing is deployed to it: it must look unchanged.
+ * reports root, and `readlink` names the closure that counts as deployed. This host answers all other questions of a
+ * deploy. Nothing is deployed to it: it must look unchanged.
  */
 export interface FarSide {
   readonly sshd: Sshd

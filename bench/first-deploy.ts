@@ -10,16 +10,16 @@ import { standardRequest } from '../test/fakes/standard-request.js'
 /** The costs of a first deploy of many machines on the operator host. */
 export interface FirstDeploy {
   readonly seconds: number
-  /** The longest time for which one piece of work had the event loop; what other processes took is not in it. */
+  /** The longest time for which one piece of work held the event loop, without the time of other processes. */
   readonly blockedMs: number
-  /** The most processor time of one such piece: the rest is waiting for the disk, or for the host. */
+  /** The most processor time of such a piece: the rest is waiting for the disk, or for the host. */
   readonly workedMs: number
-  /** Connections that were open at once. */
+  /** Number of simultaneous connections. */
   readonly connections: number
   readonly rssMiB: number
 }
 
-/** Deploys machines of the fake provider for the first time; everything but the engine and the store is made up. */
+/** Deploys machines of the fake provider for the first time; only the engine and the store are real. */
 export async function firstDeploy(count: number, maxConcurrent: number): Promise<FirstDeploy> {
   const names = Array.from({ length: count }, (_, index) => `m${String(index + 1).padStart(4, '0')}`)
   const ops = await createFakeOps({ network: fakeNetwork(names.map((name) => fakeMachine(name))) })
@@ -73,7 +73,7 @@ function countConnections(ssh: Ssh): { ssh: Ssh; most(): number } {
 
 const tickMs = 2
 
-/** Looks again and again how late a timer is, less the time in which the processor was not ours. */
+/** Measures repeatedly how late a timer is, minus the time in which other processes had the processor. */
 function watchLoop(): { end(): void; most(): Pick<FirstDeploy, 'blockedMs' | 'workedMs'> } {
   let most = { blockedMs: 0, workedMs: 0 }
   let last = { at: performance.now(), ...threadTimes() }
@@ -89,7 +89,7 @@ function watchLoop(): { end(): void; most(): Pick<FirstDeploy, 'blockedMs' | 'wo
   return { end: () => clearInterval(timer), most: () => most }
 }
 
-/** Reads how long this process's first thread ran, and was ready and did not run (man 5 proc, schedstat). */
+/** Reads the times in which this process's first thread ran, and was ready without running (man 5 proc, schedstat). */
 function threadTimes(): { workedMs: number; waitedMs: number } {
   const [worked, waited] = readFileSync(`/proc/self/task/${process.pid}/schedstat`, 'utf8').split(' ')
   return { workedMs: Number(worked) / 1e6, waitedMs: Number(waited) / 1e6 }

@@ -11,7 +11,7 @@ import { type Comparison, median, timed } from './measure.js'
 import { type OperatorHost, operatorHost } from './operator-host.js'
 
 const bootMs = 300_000
-/** How soon an sshd that answers is to be noticed. */
+/** Limit of the time until a ready sshd is noticed. */
 const noticedWithinMs = 250
 
 const network = `{
@@ -25,12 +25,13 @@ const network = `{
 `
 
 /**
- * From the start of a guest until it is known to be reachable, against the moment when its console says that sshd is
- * ready, and the time that sshd takes for an answer. The floor asks nothing meanwhile: each attempt costs the guest.
+ * Compares the time until a started guest is known to be reachable with the sum of two others: until its console
+ * reports a ready sshd, and the sshd's time for an answer. The floor asks nothing meanwhile, because each attempt costs
+ * the guest.
  */
 export async function guestStart(): Promise<Comparison[]> {
   const host = operatorHost()
-  // Made once for all tests and benchmarks: the image is not what is measured.
+  // All tests and benchmarks share the image, which is not part of the measurement.
   const images = join(homedir(), '.cache', 'hydra-ops-test', 'images')
   mkdirSync(images, { recursive: true })
   mkdirSync(host.state, { mode: 0o700 })
@@ -53,7 +54,7 @@ export async function guestStart(): Promise<Comparison[]> {
       since(untilSshdIsReady(console, size)),
       since(untilReachable(host, port)),
     ] as const
-    // None of them is left behind: `start` holds the deployment, which is to be destroyed in the end.
+    // All waits must settle: `start` holds the deployment, which must be destroyed at the end.
     await Promise.allSettled(waits)
     const [, readyMs, ms] = await Promise.all(waits)
     const floorMs = readyMs + (await answerTime(port))
@@ -81,7 +82,7 @@ async function sshPort(host: OperatorHost): Promise<number> {
   return Number(port)
 }
 
-/** As the engine waits for a machine. */
+/** Waits as the engine waits for a machine. */
 function untilReachable(host: OperatorHost, port: number): Promise<void> {
   const ssh = createSsh({ local: localCommands, env: host.env, homeDir: host.folder })
   const target: SshTarget = {
@@ -100,14 +101,14 @@ function untilReachable(host: OperatorHost, port: number): Promise<void> {
   return ssh.waitForBanner(target, { signal: new AbortController().signal, timeoutMs: bootMs })
 }
 
-/** The only guest's, with all that it said since it was made. */
+/** Returns the only guest's console output since its creation. */
 function consoleOf(host: OperatorHost): string {
   const deployments = join(host.state, 'deployments')
   const [uuid = ''] = readdirSync(deployments)
   return join(deployments, uuid, 'console', 'guest.log')
 }
 
-/** As systemd says it on the console, after the first `from` bytes. */
+/** Waits for systemd's message on the console, after the first `from` bytes. */
 async function untilSshdIsReady(console: string, from: number): Promise<void> {
   const deadline = performance.now() + bootMs
   while (!/Started \S*ssh\.service/.test(readFileSync(console).subarray(from).toString('latin1'))) {
@@ -116,7 +117,7 @@ async function untilSshdIsReady(console: string, from: number): Promise<void> {
   }
 }
 
-/** From a connection to the first word of an sshd that has nothing else to do. */
+/** Measures from a connection to the first word of an idle sshd. */
 async function answerTime(port: number): Promise<number> {
   const times: number[] = []
   for (let turn = 0; turn < 5; turn += 1) times.push(await timed(() => firstWord(port)))

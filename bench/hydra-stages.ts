@@ -7,7 +7,9 @@ import { type Line, type Span, spans, spanTable } from './stage-spans.js'
 
 const deployMs = 60 * 60_000
 
-/** A Hydra on a booted guest, stage by stage: with all packages there, with none of them, and once more unchanged. */
+/**
+ * Measures a Hydra on a booted guest, stage by stage: with all packages present, with none, and once more unchanged.
+ */
 export async function hydraStages(): Promise<string> {
   const relay = new AptRelay()
   const proxy = `deployment.aptProxy = "operator:${await relay.listen()}";`

@@ -7,7 +7,7 @@ const benchmarks: Readonly<Record<string, () => Promise<() => Promise<Comparison
   guest: async () => (await import('./guest-start.js')).guestStart,
 }
 
-/** Tables of their own, of what has no floor to be compared with; only when they are asked for: they take long. */
+/** Tables without a floor for a comparison; each takes long and runs only when named. */
 const tables: Readonly<Record<string, () => Promise<() => Promise<string>>>> = {
   state: async () => (await import('./state.js')).stateCosts,
   hydra: async () => (await import('./hydra-stages.js')).hydraStages,

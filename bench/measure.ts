@@ -1,17 +1,17 @@
-/** One comparison: something we do, and the least it could cost, both measured in this run. */
+/** A comparison of our action with its least possible cost, both measured in this run. */
 export interface Comparison {
   readonly what: string
   readonly ms: number
   readonly floor: string
   readonly floorMs: number
-  /** What the design allows, and whether it was kept. */
+  /** The limit of the design, and whether it was kept. */
   readonly budget: string
   readonly kept: boolean
 }
 
 /**
- * Medians of two things measured in turns, so that what else the host does falls on both alike. The first turn
- * warms caches and is not counted.
+ * Measures the medians of two actions in turns, so that other work of the host affects both alike. The first turn warms
+ * caches and is not counted.
  */
 export async function inTurns(
   turns: number,

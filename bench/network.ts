@@ -1,4 +1,4 @@
-/** A network of Debian machines as a user might write it: shared defaults, a few files and a unit each. */
+/** Writes a network of Debian machines as a user might: shared defaults, and a few files and a unit for each. */
 export function debianNetwork(machines: number, deployment: (index: number) => string): string {
   const each = Array.from({ length: machines }, (_, index) => machine(index + 1, deployment(index + 1)))
   return `{

@@ -7,7 +7,7 @@ import { packageRoot } from '../src/core/package-root.js'
 
 const execute = promisify(execFile)
 
-/** A state folder of its own, and the built command line on it. */
+/** A state folder of its own, with the built command line. */
 export interface OperatorHost {
   readonly folder: string
   readonly state: string
@@ -42,7 +42,7 @@ export function operatorHost(): OperatorHost {
       return file
     },
     dispose: () => {
-      // A Nix store is read-only to its owner too.
+      // A Nix store is read-only even for its owner.
       execFileSync('chmod', ['-R', 'u+w', folder])
       rmSync(folder, { recursive: true, force: true })
     },

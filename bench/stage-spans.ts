@@ -1,11 +1,11 @@
-/** Whose time it is: of Debian's packages, of what we do, or of what the machine needs to answer. */
+/** The owner of the time: Debian's packages, our own work, or the machine's answers. */
 type Whose = 'Debian' | 'ours' | 'waiting'
 
 export interface Span {
   readonly what: string
   readonly whose: Whose | ''
   readonly seconds: number
-  /** Part of the stage above. */
+  /** Tells whether the span is part of the stage above. */
   readonly within?: boolean
 }
 
@@ -19,8 +19,8 @@ const stageLine =
 const taskLine = /^ci> ([a-z-]+): (.*)$/
 
 /**
- * From one stage's line to the next one's; apt's part of it and each task's, which run beside each other, below it. At
- * the end whose the time was: a proof is the last of its stage, and alone there.
+ * Computes the time from one stage's line to the next one's; below it the parts of apt and of each task, which run in
+ * parallel. The last rows sum the time by owner: a proof is the last of its stage, and runs alone.
  */
 export function spans(lines: readonly Line[], begin: number, end: number): Span[] {
   const marks = lines.flatMap(({ at, text }) => {
@@ -78,7 +78,7 @@ function taskSpans(lines: readonly Line[]): Span[] {
   })
 }
 
-/** As Markdown. */
+/** Formats the spans as Markdown. */
 export function spanTable(title: string, all: readonly Span[]): string {
   const rows = all.map(({ what, whose, seconds }) => `| ${what} | ${whose} | ${seconds.toFixed(1)} |`)
   return [`${title}\n`, '| stage | whose | s |', '| --- | --- | --- |', ...rows].join('\n')

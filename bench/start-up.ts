@@ -7,7 +7,7 @@ import { cli, operatorHost } from './operator-host.js'
 
 const turns = 15
 
-/** What a user waits for before anything happens, against a Node that does nothing. */
+/** Compares the start of our command, until any work begins, with a Node that does nothing. */
 export async function startUp(): Promise<Comparison[]> {
   const host = operatorHost()
   try {

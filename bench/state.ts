@@ -15,7 +15,7 @@ const counts = [20, 500, 5_000]
 const deployed = 500
 const maxConcurrent = 10
 
-/** Measures one update of a machine among many, and a first deploy of many; returns a table. */
+/** Measures the costs of the state, as a table: one update of a machine among many, and a first deploy of many. */
 export async function stateCosts(): Promise<string> {
   const rows = [['what', 'measured', 'budget']]
   const medians: number[] = []
@@ -46,7 +46,7 @@ function verdict(kept: boolean, budget: string): string {
   return `${kept ? 'kept' : 'MISSED'}: ${budget}`
 }
 
-/** Measures updates of deployments of each size in turns, so that what else the host does falls on all alike. */
+/** Measures updates of deployments of each size in turns, so that other work of the host affects all alike. */
 async function updateTimes(): Promise<Map<number, number[]>> {
   const root = mkdtempSync(join(tmpdir(), 'hydra-ops-bench-'))
   try {

@@ -23,11 +23,11 @@ import { type Comparison, inTurns, median } from './measure.js'
 import { debianNetwork } from './network.js'
 import { type OperatorHost, operatorHost } from './operator-host.js'
 
-/** What `deploy` works on at once unless told otherwise; the raw connections get the same. */
+/** Default number of machines that `deploy` works on at once; the raw connections get the same. */
 const atOnce = 10
 const turns = 3
 
-/** A deploy that finds nothing to do, against as many raw `ssh` of the same parallelism. */
+/** Compares a deploy without any change with as many raw `ssh` of the same parallelism. */
 export async function unchangedDeploy(): Promise<Comparison[]> {
   return [await measureTargets(10), await measureTargets(50)]
 }
@@ -93,7 +93,7 @@ const request: DeployRequest = {
   onPlan: refuseWork,
 }
 
-/** The far side is this very host: a plan that would do anything to it, but record the task, ends the benchmark. */
+/** Ends the benchmark for a plan with any work but recording the task: the far side is this very host. */
 function refuseWork(plan: Plan): void {
   const work = plan.machines.flatMap(({ machine, items, unknown }) => [
     ...(unknown === undefined ? [] : [`${machine}: ${unknown}`]),
@@ -104,7 +104,9 @@ function refuseWork(plan: Plan): void {
   if (work.length > 0) throw new Error(`the stand-ins do not look unchanged:\n${work.join('\n')}`)
 }
 
-/** The real engine over the real store, Nix and ssh; the far sides learn from the evaluation what they have. */
+/**
+ * Combines the real engine with the real store, Nix and ssh; the far sides learn their closures from the evaluation.
+ */
 async function opsOver(
   host: OperatorHost,
   far: readonly FarSide[],
@@ -178,8 +180,8 @@ async function opsOver(
 }
 
 /**
- * The lock of a set-up lies in /run, which is root's on this host. It is taken by the first deploy alone, which is not
- * measured: an unchanged machine needs none.
+ * Answers for the lock of a set-up, which lies in /run and belongs to root on this host. Only the first deploy takes
+ * the lock and is not measured: an unchanged machine needs none.
  */
 function unlockable(host: Host): Host {
   return withScript(host, async (text, args, options) =>
@@ -189,7 +191,7 @@ function unlockable(host: Host): Host {
   )
 }
 
-/** Asks the far side what it asks every machine, and takes whatever this host says for a Nix that is set up. */
+/** Asks the far side the usual questions, and accepts every answer of this host as a set-up Nix. */
 const unchangedNix = bindTask({
   ...nixTask,
   debianPackages: () => ['base-files'],
