@@ -109,7 +109,7 @@ export class FramedCommand {
   }
 
   /**
-   * Writes the launch's text without the command's own input, which a login shell or sudo could swallow before the
+   * Writes the launch's text without the command's own input; a login shell or sudo could swallow input before the
    * opening mark.
    */
   #writeFirst(): void {
