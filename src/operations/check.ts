@@ -18,10 +18,10 @@ import { targetScript } from '../remote/target-scripts.js'
 const machinesAtOnce = 10
 const connectMs = 15_000
 const lookMs = 30_000
-/** A file system as full as this is reported. */
+/** Usage from which a file system counts as full. */
 const fullPercent = 95
 
-/** NixOps' bits of the exit status of `check`. */
+/** Bits of the exit status of NixOps' `check`. */
 export const checkBits = { missing: 1, down: 2, unreachable: 4, disks: 8, units: 16 } as const
 
 export function checkStatus(report: CheckReport): number {
@@ -29,7 +29,7 @@ export function checkStatus(report: CheckReport): number {
   for (const machine of report.machines) {
     if (machine.exists === false) status |= checkBits.missing
     if (machine.exists === true && machine.up === false && !machine.stoppedOnPurpose) status |= checkBits.down
-    // Where not even the provider answers, the machine is out of reach too.
+    // A silent provider leaves the machine unreachable, too.
     if (machine.reachable === false || machine.exists === undefined) status |= checkBits.unreachable
     if (machine.disksOk === false) status |= checkBits.disks
     if ((machine.failedUnits ?? []).length > 0) status |= checkBits.units
@@ -37,7 +37,7 @@ export function checkStatus(report: CheckReport): number {
   return status
 }
 
-/** Looks at every selected machine of the state, from its provider and over ssh. Writes nothing. */
+/** Checks every selected machine of the state, through its provider and over ssh. Writes nothing. */
 export async function checkMachines(
   ops: Ops,
   request: { readonly deployment: string | undefined; readonly selection: Selection },
@@ -68,7 +68,7 @@ async function checkOne(
     ...(seen.detail === undefined ? [] : [seen.detail]),
     ...(known?.obsolete === true ? ['obsolete'] : []),
   ]
-  // Of a host that does not answer, nobody can say whether it is switched on.
+  // Nobody can say whether a silent host is switched on.
   const dark = seen.state === 'unreachable' && provider?.makesMachines === false ? { up: undefined } : {}
   const base = {
     ...fromState(seen),
@@ -133,7 +133,7 @@ async function lookInside(host: Host, run: Run): Promise<Inside> {
   return readLook(result.stdout)
 }
 
-/** What target/check.sh prints, line by line. */
+/** Reads the output of target/check.sh, line by line. */
 export function readLook(text: string): Inside {
   const values = (key: string) =>
     text.split('\n').flatMap((line) => (line.startsWith(`${key} `) ? [line.slice(key.length + 1)] : []))
@@ -157,7 +157,7 @@ async function findOrphans(ops: Ops, run: Run): Promise<Pick<CheckReport, 'orpha
       Object.keys(record.machines).map((name) => `${record.uuid}/${name}`),
     ),
   )
-  // A deployment that cannot be read may well know them.
+  // An unreadable deployment may own the resources.
   const unread = (await ops.store.problems()).map(messageOf)
   const problems = [...unread]
   const orphans: OrphanResource[] = []

@@ -14,13 +14,13 @@ export interface ConsoleRequest {
 
 type Terminal = NonNullable<AnyProvider['console']>
 
-/** The serial console on the user's terminal; returns the exit status of the program that shows it. */
+/** Opens the serial console on the user's terminal; returns the exit status of the program that shows it. */
 export async function openConsole(ops: Ops, request: ConsoleRequest): Promise<number> {
   const { terminal, resource } = await terminalOf(ops, request)
   return ops.local.interactive(await terminal.command(resource), { signal: ops.signal })
 }
 
-/** What the machine wrote to its serial console since its last start. */
+/** Returns the output of the machine's serial console since the last start. */
 export async function consoleLog(ops: Ops, request: ConsoleRequest): Promise<string> {
   const { terminal, resource } = await terminalOf(ops, request)
   const file = terminal.logFile(resource)
@@ -32,7 +32,10 @@ export async function consoleLog(ops: Ops, request: ConsoleRequest): Promise<str
   return lastBoot(readFileSync(file, 'utf8'))
 }
 
-/** From the last start of a Linux kernel, with what the firmware said before it; all where none is seen. */
+/**
+ * Returns the text since the last start of a Linux kernel, with the firmware's preceding lines; the whole text without
+ * a kernel.
+ */
 export function lastBoot(text: string): string {
   const kernel = text.lastIndexOf('Linux version ')
   if (kernel < 0) return text

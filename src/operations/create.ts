@@ -10,18 +10,18 @@ import { suggest } from '../core/suggest.js'
 import { modifyDeployment } from './modify.js'
 
 export interface CreateRequest {
-  /** As the user wrote them, relative to `folder`. */
+  /** Files as the user wrote them, relative to `folder`. */
   readonly files: readonly string[]
   readonly folder: string
   readonly name: string | undefined
   readonly searchPath: readonly string[]
   /** Nix text per argument. */
   readonly args: Readonly<Record<string, string>>
-  /** A deployment of that name is changed instead of refused. */
+  /** Whether an existing deployment of that name is changed instead of refused. */
   readonly orModify: boolean
 }
 
-/** Remembers a network expression as a deployment. Nothing is evaluated yet. */
+/** Records a network expression as a deployment; evaluates nothing yet. */
 export async function createDeployment(
   ops: Ops,
   request: CreateRequest,
@@ -61,7 +61,7 @@ export function deploymentName(text: string): DeploymentName {
   })
 }
 
-/** Absolute paths of files (or folders with a default.nix) that exist. */
+/** Returns absolute paths of files (or folders with a default.nix) that exist. */
 export function expressionPaths(files: readonly string[], folder: string): string[] {
   return mapEach(files, (file) => {
     const path = resolve(folder, file)
@@ -78,7 +78,7 @@ function similarFile(path: string): string | undefined {
   return found === undefined ? undefined : `did you mean '${found}'?`
 }
 
-/** `-I` entries (`PATH`, `NAME=PATH`, a URL) that hold wherever the next command is run. */
+/** Makes `-I` entries (`PATH`, `NAME=PATH`, a URL) independent of the current folder. */
 export function absoluteEntry(entry: string, folder: string): string {
   const at = entry.indexOf('=')
   const path = entry.slice(at + 1)
@@ -86,7 +86,7 @@ export function absoluteEntry(entry: string, folder: string): string {
   return `${entry.slice(0, at + 1)}${resolve(folder, path)}`
 }
 
-/** Refuses what Nix could not take as the name of a function argument. */
+/** Refuses a name that Nix does not accept for a function argument. */
 export function argumentName(name: string, known: readonly string[] = []): string {
   if (isNixName(name)) return name
   const close = suggest(name, known)

@@ -5,12 +5,12 @@ import { exitCodes, OpsError, usageError } from '../core/errors.js'
 
 export interface DeleteRequest {
   readonly deployment: string | undefined
-  /** Also when machines remain that hydra-ops made. */
+  /** Whether to delete the deployment even if machines remain that hydra-ops created. */
   readonly force: boolean
   readonly yes: boolean
 }
 
-/** Forgets a deployment with its keys, logs and history. Destroys nothing: it refuses while machines remain. */
+/** Forgets a deployment with its keys, logs and history. Destroys nothing, and refuses while machines remain. */
 export async function deleteDeployment(ops: Ops, request: DeleteRequest): Promise<DeploymentRecord> {
   const record = await ops.store.resolve(request.deployment)
   refuseWhileMachinesRemain(ops, record, request.force)
@@ -36,7 +36,7 @@ function refuseWhileMachinesRemain(ops: Ops, record: DeploymentRecord, force: bo
   })
 }
 
-/** What is left behind is to live on: a guest of the user's own libvirt has its disk in the deployment's folder. */
+/** Refuses to delete remaining disks: a guest of the user's own libvirt has its disk in the deployment's folder. */
 function refuseWhileDisksRemain(folder: string, called: string): void {
   if (!existsSync(folder)) return
   const disks = readdirSync(folder, { withFileTypes: true, recursive: true }).filter((entry) =>
@@ -48,12 +48,12 @@ function refuseWhileDisksRemain(folder: string, called: string): void {
   })
 }
 
-/** Machines of which something may exist that hydra-ops made. */
+/** Lists machines of which something may exist that hydra-ops created. */
 function remainingMachines(ops: Ops, record: DeploymentRecord): string[] {
   const makes = new Map(ops.providers.all().map((provider) => [provider.name, provider.makesMachines]))
   return Object.entries(record.machines).flatMap(([name, machine]) => {
     const made = machine.handle !== undefined || machine.intent !== undefined
-    // A provider that is not installed any more may have made it too.
+    // A provider that is no longer installed may also have created the machine.
     return made && (makes.get(machine.provider) ?? true) ? [name] : []
   })
 }

@@ -14,7 +14,7 @@ import { selectRecordedMachines } from '../network/select-by-tag.js'
 import type { Selection } from '../network/selection.js'
 import { onMachines } from './on-machines.js'
 
-/** Destroys machines and what belongs to them. Asks first, naming each. */
+/** Destroys machines with everything that belongs to them. Asks first, naming each machine. */
 export async function destroyMachines(
   ops: Ops,
   request: { deployment: string | undefined; selection: Selection; yes: boolean; maxConcurrent: number },
@@ -24,7 +24,7 @@ export async function destroyMachines(
   const machines = await selectRecordedMachines(ops, record, request.selection, quiet)
   if (machines.length === 0) return []
   const { maxConcurrent } = request
-  // No question depends on the look where `--yes` answers it already.
+  // `--yes` answers every question, so the look is unnecessary.
   const there = request.yes ? machines : await lookForThem({ ops, record, machines, maxConcurrent }, quiet)
   if (!request.yes && there.length > 0) {
     const name = record.name ?? record.uuid
@@ -33,18 +33,18 @@ export async function destroyMachines(
     )
     if (!sure) throw new OpsError('REFUSED', exitCodes.failed, 'nothing was destroyed')
   }
-  // A machine that was made since the selection is none of it.
+  // The selection is fixed here, so that it excludes machines created in the meantime.
   const selection = { include: machines }
   return onMachines(ops, { ...request, selection, verb: 'destroy' }, async (deployment, machine, run) => {
     const something = await isThere(ops, deployment.record, machine, run)
     if (something && !there.includes(machine)) throw madeMeanwhile(machine)
-    // The provider sweeps all the same: a crash of long ago may have left what nobody sees.
+    // The provider cleans up in any case, because an old crash may have left invisible remains.
     await destroyMachine(ops, deployment, machine, run)
     return something ? true : { unchanged: 'there was nothing to destroy: it was never made' }
   })
 }
 
-/** Picks the machines of which something may be there; one that cannot be looked at counts as such. */
+/** Picks machines of which something may exist; a machine that cannot be inspected counts, too. */
 async function lookForThem(
   wanted: {
     readonly ops: Ops
@@ -79,8 +79,7 @@ function madeMeanwhile(machine: MachineName): OpsError {
 }
 
 /**
- * Finds out whether there may be something to destroy. The state alone cannot tell: an older one that was put back
- * from a backup does not know what was made since.
+ * Finds out whether something may exist. The state alone cannot tell: a restored backup does not know later machines.
  */
 async function isThere(ops: Ops, record: DeploymentRecord, machine: MachineName, run: Run): Promise<boolean> {
   const { provider: name, handle, intent } = machineRecord(record, machine)

@@ -1,7 +1,7 @@
 import type { Ops } from '../core/context.js'
 import type { JournalEntry } from '../core/deployment.js'
 
-/** What was done to a deployment, oldest first; the last `count` entries. */
+/** Returns the history of a deployment, oldest first; `count` limits it to the last entries. */
 export async function deploymentHistory(
   ops: Ops,
   request: { readonly deployment: string | undefined; readonly count: number | undefined },

@@ -17,10 +17,10 @@ import { definitionIn } from '../network/evaluate.js'
 import { systemOf } from '../systems/systems.js'
 import { networkOnce } from './send-keys.js'
 
-/** Which Hydra is meant. */
+/** Choice of a Hydra. */
 export interface HydraRequest {
   readonly deployment: string | undefined
-  /** Needed where the deployment has several. */
+  /** Machine; required if the deployment has several Hydras. */
   readonly machine: string | undefined
 }
 
@@ -30,7 +30,7 @@ export interface OpenHydra {
   readonly users: HydraUserAdmin
 }
 
-/** Looks at a Hydra without lock or trace. */
+/** Reads from a Hydra without lock or trace. */
 export async function lookAtHydra<T>(
   ops: Ops,
   request: HydraRequest,
@@ -41,7 +41,7 @@ export async function lookAtHydra<T>(
   return withHydra(ops, deployment, { machine, run: { signal: ops.signal, log: () => {} } }, action)
 }
 
-/** Changes something about a Hydra, as the one writer of its deployment; what is said goes to the log of the run. */
+/** Changes a Hydra as the one writer of its deployment; progress goes to the log of the run. */
 export async function changeHydra<T>(
   ops: Ops,
   request: HydraRequest,
@@ -91,7 +91,7 @@ async function withHydra<T>(
   }
 }
 
-/** The machine whose Hydra was deployed. */
+/** Returns the machine with the deployed Hydra. */
 function hydraMachine(record: DeploymentRecord, wanted: string | undefined): MachineName {
   const machines = Object.entries(record.machines)
   const hydras = machines.filter(([, { tasks }]) => tasks.hydra !== undefined).map(([name]) => name)

@@ -14,13 +14,13 @@ import {
 } from '../tasks/generated-secret.js'
 import { usableSecret } from '../tasks/secrets.js'
 
-/** Where the password of a user comes from; `text` once it was read. */
+/** Source of a user's password; `text` after it was read. */
 export type PasswordRequest =
   | { readonly kind: 'ask' | 'stdin' | 'generate' }
   | { readonly kind: 'file'; readonly path: string }
   | { readonly kind: 'text'; readonly text: string }
 
-/** Reads what a file or a pipe gives, and refuses what could not be asked for: before anything is contacted. */
+/** Reads a password from a file or a pipe, and refuses an impossible question, before contacting anything. */
 export async function readPassword(
   ops: Ops,
   user: string,
@@ -45,13 +45,13 @@ interface PasswordUse {
   readonly machine: MachineName
   readonly user: string
   readonly given: PasswordRequest
-  /** One that was made up earlier stays in its file, though it is not the user's any more. */
+  /** Whether an earlier generated password stays in its file, though the user no longer has it. */
   readonly keep: boolean
 }
 
 /**
- * Has something done with the password. One that is made up is kept before it is used: a crash in between must not
- * leave a user whose password nobody knows. When it comes to nothing, the earlier one is put back.
+ * Runs an action with the password. A generated password is kept before its use, because a crash must not leave a user
+ * whose password nobody knows. A failed action restores the earlier password.
  */
 export async function withPassword<T>(
   use: PasswordUse,
@@ -69,7 +69,7 @@ export async function withPassword<T>(
   try {
     return await action(password)
   } catch (error) {
-    // A connection that was lost may have done it all the same.
+    // The change may have succeeded although the connection was lost.
     if (!(error instanceof OpsError && error.code === 'CONNECTION_LOST')) putBack(file, before)
     throw error
   }

@@ -9,13 +9,13 @@ import { journal } from '../machine/machine.js'
 import { changeHydra, type HydraRequest, lookAtHydra, type OpenHydra } from './hydra-machine.js'
 import { type PasswordRequest, readPassword, withPassword } from './hydra-password.js'
 
-/** A user of Hydra, and whether the network expression names it. */
+/** A user of Hydra, and whether the network expression names the user. */
 export interface HydraUserRow extends HydraUserSeen {
   readonly machine: string
   readonly named: boolean
 }
 
-/** Everybody who is known to Hydra. Of users whom the expression names and who are not there a notice is given. */
+/** Lists all users known to Hydra. A notice names users of the expression that Hydra does not have. */
 export function listHydraUsers(ops: Ops, request: HydraRequest): Promise<HydraUserRow[]> {
   return lookAtHydra(ops, request, async (hydra) => {
     const seen = await seenUsers(hydra)
@@ -37,7 +37,7 @@ export interface AddUser extends HydraRequest {
   readonly password: PasswordRequest
 }
 
-/** Makes a user of Hydra whom the network expression does not name. */
+/** Adds a user of Hydra that the network expression does not name. */
 export async function addHydraUser(ops: Ops, request: AddUser): Promise<HydraUserRow> {
   refuseUser(request)
   const { name, fullName, emailAddress, roles } = request
@@ -61,7 +61,7 @@ export interface SetPassword extends HydraRequest {
   readonly password: PasswordRequest
 }
 
-/** Gives a user of Hydra another password; all else about it stays. */
+/** Sets another password for a user of Hydra; all other properties stay. */
 export async function setHydraPassword(ops: Ops, request: SetPassword): Promise<HydraUserRow> {
   const { name } = request
   const given = await readPassword(ops, name, request.password)
@@ -74,7 +74,7 @@ export async function setHydraPassword(ops: Ops, request: SetPassword): Promise<
       })
     }
     const source = hydra.users.named.get(name)
-    // The file is the source: without it the next deploy would make up a third password.
+    // The file is the source, and the next deploy would generate a third password without it.
     const keep = source?.generate === true
     const row = await changed(ops, hydra, { event: 'hydra.user-set-password', user: { name }, given, keep })
     if (source !== undefined && !(keep && given.kind === 'generate'))
@@ -83,7 +83,7 @@ export async function setHydraPassword(ops: Ops, request: SetPassword): Promise<
   })
 }
 
-/** What happens to a password that somebody sets besides the expression. */
+/** Explains the fate of a password that differs from the expression's. */
 function overruled(name: string, source: PasswordSource): string {
   const from = (['file', 'command', 'prompt', 'generate'] as const).find((each) => source[each])
   const stale = source.generate ? `, which hydra-ops hydra password ${name} still shows` : ''
@@ -94,11 +94,11 @@ interface Change {
   readonly event: string
   readonly user: Omit<HydraUserChange, 'password'>
   readonly given: PasswordRequest
-  /** A password that was made up earlier stays in its file. */
+  /** Whether an earlier generated password stays in its file. */
   readonly keep: boolean
 }
 
-/** Does it, with its intent and its result in the journal, and reads the user back. */
+/** Makes the change, with its intent and its result in the journal, and reads the user back. */
 async function changed(
   ops: Ops,
   hydra: OpenHydra,
@@ -137,7 +137,7 @@ function rowOf({ job, users }: OpenHydra, user: HydraUserSeen): HydraUserRow {
   return { machine: job.machine, ...user, named: users.named.has(user.name) }
 }
 
-/** Hydra itself checks nothing of this: it would take any name, and roles that grant nothing. */
+/** Refuses values that Hydra itself does not check: Hydra accepts any name, and roles that grant nothing. */
 function refuseUser({ name, fullName, emailAddress, roles }: AddUser): void {
   const known: readonly string[] = passwordRoles.role.options
   checkEach(roles, (role) => {

@@ -11,7 +11,7 @@ export interface HydraAt {
   readonly url: string
 }
 
-/** Where the Hydras of a deployment are, as its last deploy left them. */
+/** Lists the URLs of a deployment's Hydras, as its last deploy left them. */
 export async function hydraUrls(ops: Ops, deployment: string | undefined): Promise<HydraAt[]> {
   const record = await ops.store.resolve(deployment)
   const found = outputsOf(record, 'hydra').flatMap(({ machine, outputs }) =>
@@ -21,7 +21,7 @@ export async function hydraUrls(ops: Ops, deployment: string | undefined): Promi
   return found
 }
 
-/** Opens the only Hydra there is in the user's browser. */
+/** Opens the deployment's only Hydra in the user's browser. */
 export async function openHydra(ops: Ops, deployment: string | undefined): Promise<HydraAt> {
   const [first, ...others] = await hydraUrls(ops, deployment)
   if (first === undefined || others.length > 0)
@@ -36,7 +36,7 @@ export async function openHydra(ops: Ops, deployment: string | undefined): Promi
   return first
 }
 
-/** The password of a user that was made up. Those from elsewhere are not kept. */
+/** Returns a user's generated password; passwords from other sources are not kept. */
 export async function generatedPassword(
   ops: Ops,
   deployment: string | undefined,
@@ -60,7 +60,7 @@ export interface CacheAt {
   readonly url: string | undefined
 }
 
-/** The binary caches of a deployment with their public keys. */
+/** Lists the binary caches of a deployment with their public keys. */
 export async function caches(ops: Ops, deployment: string | undefined): Promise<CacheAt[]> {
   const record = await ops.store.resolve(deployment)
   const urls = new Map(outputsOf(record, 'nginx').map(({ machine, outputs }) => [machine, outputs.cacheUrl]))
@@ -76,7 +76,7 @@ export async function caches(ops: Ops, deployment: string | undefined): Promise<
   return found
 }
 
-/** What to write on a machine that shall take paths from these caches. */
+/** Writes the configuration for a machine that trusts these caches. */
 export function trustSnippet(all: readonly CacheAt[]): string {
   const urls = all.flatMap(({ url }) => url ?? [])
   const keys = all.map(({ publicKey }) => publicKey)

@@ -13,14 +13,14 @@ export function buildImage(ops: Ops, reference: string, refresh: boolean, run: R
   return ops.images.ensure(reference, run, { refresh })
 }
 
-/** Removes an image that no machine was made from. */
+/** Removes an image that no machine uses. */
 export async function removeImage(ops: Ops, idOrReference: string): Promise<ListedImage[]> {
   return ops.images.remove(idOrReference, await imagesInUse(ops))
 }
 
 /**
- * Ids of the images that machines of any deployment stand on: their disks are overlays, which a removed image takes
- * along. So it is an error when it cannot be known of one.
+ * Lists the ids of images that machines of any deployment use. Their disks are overlays, so removing an image would
+ * destroy the disks. The list must be complete, so an unreadable deployment is an error.
  */
 export async function imagesInUse(ops: Ops): Promise<ReadonlySet<string>> {
   const [damaged] = await ops.store.problems()

@@ -12,7 +12,7 @@ import { settleAll } from '../core/settle.js'
 import { observeMachine, recordedState, resourceIdOf, type Subject } from '../machine/observe.js'
 import { inNaturalOrder } from '../network/natural-order.js'
 
-/** Hypervisors and machines that are asked at once. */
+/** Maximum number of concurrent requests to hypervisors and machines. */
 const probesAtOnce = 20
 
 export interface InfoRequest {
@@ -23,11 +23,11 @@ export interface InfoRequest {
   readonly nix: NixFlags
 }
 
-/** What is there, at which address, and is it current. Writes nothing. */
+/** Reports which machines exist, at which addresses, and whether they are current. Writes nothing. */
 export async function deploymentInfo(ops: Ops, request: InfoRequest): Promise<DeploymentInfo[]> {
   const records = request.all ? await ops.store.list() : [await ops.store.resolve(request.deployment)]
   const infos: DeploymentInfo[] = []
-  // One after the other: each evaluation may take gigabytes.
+  // Evaluations run one after the other, because each may take gigabytes.
   for (const record of records) infos.push(await infoOf(ops, record, request))
   return infos
 }
@@ -36,7 +36,7 @@ async function infoOf(ops: Ops, record: DeploymentRecord, request: InfoRequest):
   const run: Run = { signal: ops.signal, log: () => {} }
   const wanted = request.evaluate ? await evaluated(ops, record, request.nix, run) : undefined
   const network = wanted?.network
-  // With machines that were added, allocated in memory.
+  // The evaluated record also has added machines, allocated in memory.
   const seen = wanted?.record ?? record
   const limit = request.probe ? await limited(probesAtOnce) : unlimited
   const names = inNaturalOrder(Object.keys(seen.machines))
@@ -83,7 +83,9 @@ interface Evaluated {
   readonly error?: unknown
 }
 
-/** The network as it is wanted now; an error of the expression is kept, so that what is known can be shown. */
+/**
+ * Evaluates the network as it is wanted now; keeps an error of the expression, so that the known facts can be shown.
+ */
 async function evaluated(ops: Ops, record: DeploymentRecord, nix: NixFlags, run: Run): Promise<Evaluated> {
   const [{ evaluateNetwork }, { dryRunSession }] = await Promise.all([
     import('../network/evaluate.js'),
@@ -126,7 +128,7 @@ async function machineInfo(
   }
 }
 
-/** Without an evaluation only this is known. */
+/** Returns the only answer that is known without an evaluation. */
 function recordedCurrency(known: MachineRecord): Currency | undefined {
   return known.obsolete ? 'obsolete' : undefined
 }

@@ -6,7 +6,7 @@ import { messageOf, OpsError } from '../core/errors.js'
 import type { DeploymentList, DeploymentRow } from '../core/reports.js'
 import { inNaturalOrder } from '../network/natural-order.js'
 
-/** Every deployment of the store, by what the state says. */
+/** Lists every deployment of the store, from the state alone. */
 export async function listDeployments(ops: Ops): Promise<DeploymentList> {
   const deployments = inNaturalOrder((await ops.store.list()).map(rowOf), ({ name, uuid }) => name ?? uuid)
   const problems = (await ops.store.problems()).map((error) => ({
@@ -30,13 +30,13 @@ function rowOf(record: DeploymentRecord): DeploymentRow {
 export interface Elsewhere {
   readonly user: string
   readonly deployments: number
-  /** Lists them, when pasted. */
+  /** Command line that lists the deployments. */
   readonly command: string
 }
 
 /**
- * Root has no libvirt session, so the lab that root starts belongs to the user hydra-lab: root is told where
- * it is. Undefined when there is none, or when it is the state that is being looked at.
+ * Tells root where the lab is: root has no libvirt session, so the lab belongs to the user hydra-lab. Returns
+ * `undefined` if there is no lab, or if its state is already in use.
  */
 export function labElsewhere(
   root: string,
@@ -51,7 +51,7 @@ export function labElsewhere(
   if (state === root || !existsSync(join(state, 'deployments'))) return undefined
   const deployments = readdirSync(join(state, 'deployments')).length
   if (deployments === 0) return undefined
-  // What `npm run lab` leaves there runs as that user; without it the state can at least be read.
+  // The program from `npm run lab` runs as that user; without the program root can at least read the state.
   const own = join(home, 'bin', 'hydra-ops')
   const command = existsSync(own) ? `runuser -u ${user} -- ${own} list` : `hydra-ops list --state ${state}`
   return { user, deployments, command }

@@ -6,16 +6,16 @@ import { absoluteEntry, deploymentName, expressionPaths, nameTaken } from './cre
 export interface ModifyRequest {
   readonly deployment: string | undefined
   readonly name: string | undefined
-  /** None = those that are remembered stay. */
+  /** New files; an empty list keeps the recorded ones. */
   readonly files: readonly string[]
   readonly folder: string
-  /** None = the remembered one stays. */
+  /** New search path; an empty list keeps the recorded one. */
   readonly searchPath: readonly string[]
-  /** Joined to those that are remembered. */
+  /** Arguments to add to the recorded ones. */
   readonly args: Readonly<Record<string, string>>
 }
 
-/** Changes what is remembered of a deployment; its machines notice at the next deploy. */
+/** Changes the record of a deployment; its machines change at the next deploy. */
 export async function modifyDeployment(ops: Ops, request: ModifyRequest): Promise<DeploymentRecord> {
   const record = await ops.store.resolve(request.deployment)
   const name = request.name === undefined ? undefined : deploymentName(request.name)

@@ -16,18 +16,18 @@ export interface OnMachines {
   readonly deployment: string | undefined
   readonly selection: Selection
   readonly maxConcurrent: number
-  /** `stop`, `reboot` …: goes into the journal. */
+  /** Verb for the journal: `stop`, `reboot` … */
   readonly verb: string
 }
 
-/** Why a machine was left as it is. */
+/** Reason why a machine was left unchanged. */
 export interface Unchanged {
   readonly unchanged: string
 }
 
 /**
- * Does one thing to every selected machine of the state, at most `maxConcurrent` at once, as the one writer.
- * A machine's failure stops that machine only; `action` answers whether it changed something, or why it did not.
+ * Runs one action for every selected machine of the state, at most `maxConcurrent` at once, as the one writer. A
+ * failure stops only its own machine. `action` returns whether the machine changed, or why it did not.
  */
 export async function onMachines(
   ops: Ops,

@@ -20,7 +20,7 @@ import { type NetworkOnce, networkOnce, sendKeysTo } from './send-keys.js'
 
 export type PowerRequest = Omit<OnMachines, 'verb'>
 
-/** Starts machines and waits until they answer; keys that lived in /run are sent again. */
+/** Starts machines and waits until they answer; sends keys in /run again. */
 export function startMachines(ops: Ops, request: PowerRequest): Promise<MachineResult[]> {
   const network = networkOnce(ops)
   return onMachines(ops, { ...request, verb: 'start' }, async (deployment, machine, run) => {
@@ -52,7 +52,7 @@ export function stopMachines(
   })
 }
 
-/** Reboots machines from inside; done when the boot id has changed. */
+/** Reboots machines from inside, and waits until the boot id changes. */
 export function rebootMachines(
   ops: Ops,
   request: PowerRequest & { hard?: boolean },
@@ -77,7 +77,7 @@ function existing(ops: Ops, deployment: DeploymentSession, machine: MachineName,
   return session
 }
 
-/** Sends again what lay in /run, which is gone after a boot. */
+/** Sends keys in /run again, because a boot removes them. */
 async function resendVolatileKeys(session: MachineSession, network: NetworkOnce): Promise<void> {
   if (!Object.values(recordOf(session).keys).some((path) => path.startsWith('/run/'))) return
   await sendKeysTo(session, network)

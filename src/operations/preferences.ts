@@ -6,7 +6,7 @@ import { suggest } from '../core/suggest.js'
 interface Preference {
   readonly key: string
   show(preferences: Preferences): string | undefined
-  /** Throws a usage error for a value that cannot be. Undefined = forget it. */
+  /** Changes the preference, or forgets it for `undefined`; throws a usage error for an impossible value. */
   change(ops: Ops, preferences: Preferences, text: string | undefined): Promise<Preferences>
 }
 
@@ -15,7 +15,7 @@ const known: readonly Preference[] = [
     key: 'deployment',
     show: (preferences) => preferences.deployment,
     change: async (ops, preferences, text) => {
-      // An unknown deployment is refused now rather than at every later command.
+      // An unknown deployment is refused now, not at every later command.
       if (text !== undefined) await ops.store.resolve(text)
       return { ...preferences, deployment: text }
     },
@@ -38,7 +38,7 @@ const known: readonly Preference[] = [
   },
 ]
 
-/** Every preference with its value, as text. */
+/** Lists every preference with its value, as text. */
 export async function listPreferences(ops: Ops): Promise<{ key: string; value: string | undefined }[]> {
   const preferences = await ops.store.preferences()
   return known.map(({ key, show }) => ({ key, value: show(preferences) }))
@@ -48,7 +48,7 @@ export async function getPreference(ops: Ops, key: string): Promise<string | und
   return find(key).show(await ops.store.preferences())
 }
 
-/** Undefined = back to the default. */
+/** Sets a preference; `undefined` restores the default. */
 export async function setPreference(ops: Ops, key: string, value: string | undefined): Promise<void> {
   const changed = await find(key).change(ops, await ops.store.preferences(), value)
   await ops.store.setPreferences(changed)

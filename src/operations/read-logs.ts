@@ -10,17 +10,17 @@ import { inNaturalOrder } from '../network/natural-order.js'
 export interface LogRequest {
   readonly deployment: string | undefined
   readonly machine: string | undefined
-  /** A run, or the beginning of its name; the last one when undefined. */
+  /** Run, or the beginning of its name; `undefined` means the last run. */
   readonly run: string | undefined
 }
 
-/** The runs that were logged, oldest first. */
+/** Lists the logged runs, oldest first. */
 export async function loggedRuns(ops: Ops, deployment: string | undefined): Promise<string[]> {
   const { logs } = ops.files.paths((await ops.store.resolve(deployment)).uuid)
   return existsSync(logs) ? readdirSync(logs).sort() : []
 }
 
-/** What was logged of a run: all of it, or one machine's part. */
+/** Reads the log of a run: the whole log, or one machine's part. */
 export async function readLogs(ops: Ops, request: LogRequest): Promise<RunLog> {
   const { logs } = ops.files.paths((await ops.store.resolve(request.deployment)).uuid)
   const runs = await loggedRuns(ops, request.deployment)
@@ -41,7 +41,7 @@ export async function readLogs(ops: Ops, request: LogRequest): Promise<RunLog> {
   }
 }
 
-/** The last run, or the last in which the machine took part. */
+/** Returns the last run, or the machine's last run. */
 function lastRun(logs: string, runs: readonly string[], machine: string | undefined): string {
   const found = runs.findLast((run) => machine === undefined || machinesIn(logs, run).includes(machine))
   return found ?? runs.at(-1) ?? ''

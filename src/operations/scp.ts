@@ -7,7 +7,7 @@ import { splitWho } from './ssh-session.js'
 
 export interface ScpRequest {
   readonly deployment: string | undefined
-  /** NixOps' form: all sources (from) or the destination (to) are on this machine. */
+  /** Machine of all sources (from) or of the destination (to), as in NixOps. */
   readonly from: string | undefined
   readonly to: string | undefined
   /** Sources, then the destination: local paths, or `MACHINE:path`. */
@@ -16,12 +16,12 @@ export interface ScpRequest {
 
 interface Place {
   readonly user: string | undefined
-  /** Undefined = on this host. */
+  /** Machine; `undefined` means this host. */
   readonly machine: string | undefined
   readonly path: string
 }
 
-/** Copies files with the system's scp, folders too; returns its exit status. */
+/** Copies files and folders with the system's scp; returns the exit status of scp. */
 export async function copyFiles(ops: Ops, request: ScpRequest): Promise<number> {
   const places = placesOf(request)
   const record = await ops.store.resolve(request.deployment)
@@ -34,14 +34,14 @@ export async function copyFiles(ops: Ops, request: ScpRequest): Promise<number> 
     machines.map((machine) => MachineName.parse(machine)),
     run,
   )
-  // -3: from machine to machine through this host, which knows the keys of both.
+  // -3 routes copies between machines through this host, which knows the keys of both.
   const through = machines.length > 1 ? ['-3'] : []
   return ops.local.interactive(['scp', '-r', ...through, '-F', config, '--', ...places.map(argumentOf)], {
     signal: ops.signal,
   })
 }
 
-/** Where each path lies. At least one must be on a machine. */
+/** Finds the place of each path; at least one must be on a machine. */
 export function placesOf(request: ScpRequest): Place[] {
   const { from, to, paths } = request
   const sources = paths.slice(0, -1)
@@ -64,7 +64,7 @@ function here(path: string): Place {
   return { user: undefined, machine: undefined, path }
 }
 
-/** As scp itself: a colon before any slash divides host and path. */
+/** Splits a path as scp does: a colon before any slash separates host and path. */
 function parsePlace(text: string): Place {
   const [, who, path] = /^([^/:]+):(.*)$/s.exec(text) ?? []
   return who === undefined || path === undefined ? here(text) : { ...splitWho(who), path }

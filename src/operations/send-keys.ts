@@ -13,14 +13,14 @@ import { definitionIn, evaluationRequest } from '../network/evaluate.js'
 import { systemOf } from '../systems/systems.js'
 import { type OnMachines, onMachines } from './on-machines.js'
 
-/** Evaluates at most once, and only when asked: most starts and reboots need no expression. */
+/** Evaluates at most once, and only on demand, because most starts and reboots need no expression. */
 export type NetworkOnce = (deployment: DeploymentSession, run: Run) => Promise<NetworkDefinition>
 
 export function networkOnce(ops: Ops): NetworkOnce {
   let network: Promise<NetworkDefinition> | undefined
   return (deployment, run) => {
     const options = { args: {}, searchPath: [], nix: { showTrace: false, options: [] } }
-    // What is wrong with one machine is told of that machine: `definitionIn`.
+    // `definitionIn` throws the error of one machine, so that other machines stay unaffected.
     network ??= ops.nix.evaluate(
       evaluationRequest(ops, deployment.record, options, 'read', { required: [] }),
       run,
@@ -29,7 +29,7 @@ export function networkOnce(ops: Ops): NetworkOnce {
   }
 }
 
-/** Delivers keys again, after a reboot for instance; those that are in place are not touched. */
+/** Delivers keys again, after a reboot for instance; leaves keys alone that are in place. */
 export function sendKeys(ops: Ops, request: Omit<OnMachines, 'verb'>): Promise<MachineResult[]> {
   const network = networkOnce(ops)
   return onMachines(ops, { ...request, verb: 'send-keys' }, async (deployment, machine, run) => {
@@ -43,7 +43,7 @@ export function sendKeys(ops: Ops, request: Omit<OnMachines, 'verb'>): Promise<M
   })
 }
 
-/** Does the same for one machine, over the open connection of its link. */
+/** Delivers the keys of one machine again, over the session's open connection. */
 export async function sendKeysTo(session: MachineSession, network: NetworkOnce): Promise<void> {
   const { ops, deployment, machine, run } = session
   const definition = definitionIn(await network(deployment, run), machine)
@@ -51,6 +51,6 @@ export async function sendKeysTo(session: MachineSession, network: NetworkOnce):
   const keys = await resolveKeys(definition, options)
   const survey = await systemOf(definition).survey(hostOf(session), run)
   refuseMachine({ ...session, definition }, survey)
-  // Nothing comes that could make a missing owner: the keys are at their last stage.
+  // No later step could create a missing owner, so the keys are delivered as in the last phase.
   await finishKeys(session, await inspectKeys(hostOf(session), keys, run))
 }

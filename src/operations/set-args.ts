@@ -11,7 +11,7 @@ export interface SetArgsRequest {
   readonly unset: readonly string[]
 }
 
-/** Remembers or forgets arguments of the network expression. */
+/** Records or forgets arguments of the network expression. */
 export async function setArguments(ops: Ops, request: SetArgsRequest): Promise<DeploymentRecord> {
   const record = await ops.store.resolve(request.deployment)
   if (Object.keys(request.set).length + request.unset.length === 0) {
@@ -32,7 +32,7 @@ export async function setArguments(ops: Ops, request: SetArgsRequest): Promise<D
       for (const name of request.unset) delete draft.args[name]
       Object.assign(draft.args, request.set)
     })
-    // Names only: values may be what the user would not want in a log.
+    // The journal gets only names, because values may be private.
     await held.journal({
       event: 'set-args',
       result: 'done',

@@ -25,7 +25,7 @@ import { networkOnce } from './send-keys.js'
 
 const deployRequest: DeployRequest = { ...plainDeploy, yes: true }
 
-/** Every wanted task of the selected machines, also of those that do not answer (`unknown`). Writes nothing. */
+/** Reports every wanted task of the selected machines, including silent machines (`unknown`). Writes nothing. */
 export async function setupStatus(
   ops: Ops,
   request: {
@@ -87,8 +87,8 @@ function stateOf({ why, unread }: TaskStatus, recorded: boolean): SetupRow['stat
 }
 
 /**
- * Runs one task (and what apt must bring for it) on the selected machines that want it; `redo` runs it whatever its
- * state. A task that none of them wants is a mistake.
+ * Runs one task, with the packages that it needs, on the selected machines that want the task. `redo` runs the task
+ * whatever its state. A task that no machine wants is a mistake.
  */
 export async function runSetup(
   ops: Ops,
@@ -134,7 +134,7 @@ export async function runSetup(
   return results
 }
 
-/** Proves every wanted task of the selected machines from outside; changes nothing but what a proof leaves. */
+/** Verifies every wanted task of the selected machines from outside; changes nothing except the remains of a proof. */
 export function verifySetup(
   ops: Ops,
   request: {

@@ -3,7 +3,7 @@ import { type WholeSshConfig, wholeSshConfig } from '../machine/ssh-client.js'
 import { selectRecordedMachines } from '../network/select-by-tag.js'
 import type { Selection } from '../network/selection.js'
 
-/** A configuration for ssh, rsync, Ansible with every selected machine; its file stays where it says. */
+/** Returns a configuration for ssh, rsync and Ansible with every selected machine; the file's path never changes. */
 export async function printSshConfig(
   ops: Ops,
   request: { readonly deployment: string | undefined; readonly selection: Selection },

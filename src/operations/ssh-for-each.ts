@@ -10,15 +10,15 @@ import { selectRecordedMachines } from '../network/select-by-tag.js'
 import type { Selection } from '../network/selection.js'
 
 const connectMs = 30_000
-/** Commands may take long; what ends them is Ctrl-C or the machine. Node's timers end at 24.8 days. */
+/** Deadline of a command, in effect none: Ctrl-C or the machine ends it. Node's timers are limited to 24.8 days. */
 const commandMs = 24 * 3_600_000
-/** ssh's own status for "no connection". */
+/** Exit status of ssh for "no connection". */
 const noConnection = 255
 
 export interface ForEachRequest {
   readonly deployment: string | undefined
   readonly selection: Selection
-  /** Joined by blanks and read by sh, as ssh does. */
+  /** Words of the command, which sh reads joined by blanks, as with ssh. */
   readonly command: readonly string[]
   readonly maxConcurrent: number
   onLine(machine: MachineName, line: string, stream: 'stdout' | 'stderr'): void
@@ -64,7 +64,7 @@ export async function sshForEach(ops: Ops, request: ForEachRequest): Promise<For
   return settleAll(machines.map((machine) => limit(() => one(machine))))
 }
 
-/** As a shell reports it: 128 and the signal's number. */
+/** Returns the status as a shell reports it: 128 plus the signal's number. */
 function statusOf(result: CommandResult): number {
   if (result.kind === 'exited') return result.code
   if (result.kind === 'lost') return noConnection

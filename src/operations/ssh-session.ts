@@ -6,13 +6,13 @@ import { sshClientConfig } from '../machine/ssh-client.js'
 
 export interface SshRequest {
   readonly deployment: string | undefined
-  /** `web` or `alice@web`. */
+  /** Target: `web` or `alice@web`. */
   readonly who: string
-  /** Flags of ssh, then the command, as ssh itself takes them after the host. */
+  /** Flags of ssh, then the command, as ssh itself accepts them after the host. */
   readonly args: readonly string[]
 }
 
-/** A session of the system's ssh on the user's terminal; returns its exit status. */
+/** Runs a session of the system's ssh on the user's terminal; returns the exit status of ssh. */
 export async function sshSession(ops: Ops, request: SshRequest): Promise<number> {
   const { user, machine } = splitWho(request.who)
   const { flags, command } = splitSshArguments(request.args)
@@ -26,7 +26,7 @@ export async function sshSession(ops: Ops, request: SshRequest): Promise<number>
   })
 }
 
-/** `alice@web`: the last `@` divides. A user name that ssh could take for a flag is refused. */
+/** Splits `alice@web` at the last `@`; refuses a user name that ssh could read as a flag. */
 export function splitWho(who: string): { user: string | undefined; machine: string } {
   const at = who.lastIndexOf('@')
   if (at < 0) return { user: undefined, machine: who }
@@ -35,11 +35,11 @@ export function splitWho(who: string): { user: string | undefined; machine: stri
   return { user, machine: who.slice(at + 1) }
 }
 
-/** Flags of ssh(1) that make sense for a machine of ours: not -F, -p and the like, which are ours to say. */
+/** Flags of ssh(1) that make sense for our machines; -F, -p and similar flags are ours to set. */
 const plainFlags = '46AaCfgKkNnqsTtVvXxYy'
 const valuedFlags = 'BbcDeiLmOoQRSWw'
 
-/** Divides what follows the machine into flags of ssh and the command, as ssh's own getopt does. */
+/** Splits the words after the machine into flags of ssh and the command, as ssh's own getopt does. */
 export function splitSshArguments(args: readonly string[]): { flags: string[]; command: string[] } {
   const flags: string[] = []
   for (let at = 0; at < args.length; at += 1) {
@@ -56,7 +56,7 @@ export function splitSshArguments(args: readonly string[]): { flags: string[]; c
   return { flags, command: [] }
 }
 
-/** True when the value of the cluster's last flag is the next word. */
+/** Says whether the value of the cluster's last flag is the next word. */
 function needsValue(cluster: string): boolean {
   for (let at = 1; at < cluster.length; at += 1) {
     const letter = cluster.charAt(at)

@@ -12,7 +12,7 @@ import { nixString } from '../../core/nix-string.js'
 import type { HydraAnswers } from './hydra-template.js'
 import { findNixpkgs, refuseBrokenExpression } from './nix-look.js'
 
-/** What the flags of `init hydra` say; all of it is text. */
+/** Flags of `init hydra`, all of them text. */
 export interface HydraFlags {
   readonly provider?: 'libvirtd' | 'none' | undefined
   readonly targetHost?: string | undefined
@@ -31,7 +31,7 @@ const fieldNames = [
 ]
 type Field = (typeof fieldNames)[number]
 
-/** What a flag is called; what is wrong with a value of it, by the schemas that deploy goes by. */
+/** Name of each flag, and the check of its value by deploy's own schemas. */
 const fields: Readonly<
   Record<Field, { readonly flag: string; readonly question: string; wrong(text: string): string | undefined }>
 > = {
@@ -86,8 +86,8 @@ const fields: Readonly<
 }
 
 /**
- * The answers that the flags give. Where one is missing that has no default, a person is asked for all that the flags
- * leave open; without a person, that is an error which names the flags.
+ * Collects the answers from the flags. If a flag without a default is missing, a person is asked for all open answers.
+ * Without a person, the error names the flags.
  */
 export async function hydraAnswers(ops: Ops, flags: HydraFlags, folder: string): Promise<HydraAnswers> {
   refuseWrong(flags)
@@ -141,7 +141,7 @@ async function guestPlace(ask: Asker): Promise<HydraAnswers['place']> {
   return { provider: 'libvirtd', httpPort: Number(await ask('httpPort', '8080')) }
 }
 
-/** `.localhost` is this host, by RFC 6761: browsers open it without any name server. */
+/** Suggests a host name: `.localhost` is this host by RFC 6761, and browsers open such names without a name server. */
 function suggestedHostName(place: HydraAnswers['place']): string {
   if (place.provider === 'libvirtd') return 'hydra.localhost'
   return fields.hostName.wrong(place.targetHost) === undefined ? place.targetHost : ''
@@ -151,7 +151,7 @@ function suggestedAdmin({ operator: { user } }: Ops): string {
   return user === 'root' || fields.admin.wrong(user) !== undefined ? 'admin' : user
 }
 
-/** Flags without a default that are not there. */
+/** Lists the missing flags that have no default. */
 function missing(flags: HydraFlags, provider: 'libvirtd' | 'none'): string[] {
   const needed: readonly Field[] = provider === 'none' ? ['targetHost', 'hostName', 'admin'] : ['admin']
   return needed.filter((field) => flags[field] === undefined).map((field) => fields[field].flag)
@@ -169,13 +169,13 @@ function refuseWrong(flags: HydraFlags): void {
     const text = flags[name]
     const why = text === undefined ? undefined : wrong(text)
     if (why === undefined) continue
-    // Somebody may have written the password itself.
+    // The value may be the password itself, written by mistake.
     const got = name === 'password' ? '' : `, got ${JSON.stringify(text)}`
     throw usageError(`${flag.split(' ')[0]}: ${why}${got}`)
   }
 }
 
-/** Flags of the other provider are a mistake rather than nothing. */
+/** Refuses flags of the other provider, which would otherwise have no effect. */
 function refuseStray(flags: HydraFlags, provider: 'libvirtd' | 'none'): void {
   if (provider === 'libvirtd' && flags.targetHost !== undefined)
     throw usageError('--target-host belongs to --provider none', { hint: 'a guest of this host needs none' })
@@ -210,7 +210,7 @@ function bySchema(schema: z.ZodType): (text: string) => string | undefined {
   }
 }
 
-/** Nix' strings hold none. */
+/** Refuses NUL, which Nix strings cannot hold. */
 function withoutNul(text: string): string | undefined {
   return text.includes('\0') ? 'expected text without NUL' : undefined
 }

@@ -1,6 +1,6 @@
 import { nixString } from '../../core/nix-string.js'
 
-/** What is asked before a network expression with a Hydra is written. Validated. */
+/** Validated answers for a network expression with a Hydra. */
 export interface HydraAnswers {
   readonly place: { readonly provider: 'libvirtd'; readonly httpPort: number } | HostPlace
   readonly hostName: string
@@ -10,9 +10,9 @@ export interface HydraAnswers {
   readonly password:
     | { readonly kind: 'generate' | 'prompt' }
     | { readonly kind: 'file'; readonly path: string }
-  /** Nix text; undefined = nixpkgs' own. */
+  /** Package as Nix text; `undefined` means nixpkgs' own. */
   readonly package: string | undefined
-  /** `<nixpkgs>` is to be the network's. */
+  /** Whether `<nixpkgs>` becomes the network's nixpkgs. */
   readonly nixpkgs: boolean
 }
 
@@ -21,10 +21,13 @@ interface HostPlace {
   readonly targetHost: string
 }
 
-/** The machine's name: as in the documentation. */
+/** Name of the machine, as in the documentation. */
 export const hydraMachine = 'ci'
 
-/** A network expression with one Hydra, for people to read and change. `commands` are those that bring it to life. */
+/**
+ * Writes a network expression with one Hydra, for people to read and change. `commands` are the commands that deploy
+ * it.
+ */
 export function hydraTemplate(answers: HydraAnswers, commands: readonly string[]): string {
   return `# A whole Hydra: PostgreSQL, evaluator, queue runner, web server, a signed binary cache, and the first user.
 # Written by hydra-ops init hydra; from here on it is yours.
@@ -145,7 +148,8 @@ function packageText({ package: chosen }: HydraAnswers): string {
       '# package = pkgs.hydra;',
     ])
   if (!/[\n#]/.test(chosen)) return indent(10, [what, `package = ${chosen};`])
-  // On lines of its own, so that a comment in it ends there; as it is, since a string may go over several lines.
+  // The text has its own lines, so that a comment in it ends there. Its indentation stays, because a string may span
+  // several lines.
   return `${indent(10, [what, 'package = ('])}\n${chosen}\n${indent(10, [');'])}`
 }
 
@@ -170,7 +174,7 @@ function indent(columns: number, lines: readonly string[]): string {
   return lines.map((line) => (line === '' ? '' : `${' '.repeat(columns)}${line}`)).join('\n')
 }
 
-/** A comment ends with its line. */
+/** Removes newlines, which would end a comment. */
 function oneLine(text: string): string {
   return text.replaceAll(/[\n\r]+/g, ' ')
 }

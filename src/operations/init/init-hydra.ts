@@ -7,32 +7,32 @@ import { hydraTemplate } from './hydra-template.js'
 import { refuseExisting, writeNewFile } from './new-file.js'
 
 export interface InitHydra {
-  /** As the user wrote it, relative to `folder`. */
+  /** File as the user wrote it, relative to `folder`. */
   readonly file: string
   readonly folder: string
-  /** As the user wrote it: the commands that follow need it too. */
+  /** State folder as the user wrote it, because the next commands need it, too. */
   readonly state: string | undefined
   readonly flags: HydraFlags
 }
 
 export interface Initialised {
-  /** Absolute. */
+  /** Absolute path. */
   readonly file: string
-  /** Free for a new deployment. */
+  /** Name that no deployment has yet. */
   readonly deployment: string
-  /** Command lines that bring it to life, to be pasted. */
+  /** Command lines that deploy the expression, for pasting. */
   readonly next: readonly string[]
 }
 
-/** Writes a network expression with a whole Hydra. Nothing is made and nothing remembered yet. */
+/** Writes a network expression with a whole Hydra; creates and records nothing yet. */
 export async function initHydra(ops: Ops, request: InitHydra): Promise<Initialised> {
   const file = resolve(request.folder, request.file)
-  // Before anybody answers questions in vain.
+  // The check comes first, so that nobody answers questions in vain.
   refuseExisting(file, request.file)
   const answers = await hydraAnswers(ops, request.flags, request.folder)
   const deployment = await freeName(ops, file)
   const state = request.state === undefined ? [] : ['--state', request.state]
-  // What begins with a dash would be taken for a flag.
+  // A name that begins with a dash would look like a flag.
   const shown = request.file.startsWith('-') ? `./${request.file}` : request.file
   const next = [
     ['create', shown, '-d', deployment, ...state],

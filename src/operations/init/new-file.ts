@@ -4,7 +4,7 @@ import { createDurably } from '../../core/durable-file.js'
 import { usageError } from '../../core/errors.js'
 import { errnoOf } from '../../core/file-failure.js'
 
-/** Refuses a place where something is, or where nothing can be. `shown` is the place as the user wrote it. */
+/** Refuses a path that exists or cannot exist. `shown` is the path as the user wrote it. */
 export function refuseExisting(file: string, shown: string): void {
   if (lstatSync(file, { throwIfNoEntry: false }) !== undefined) {
     const folder = statSync(file, { throwIfNoEntry: false })?.isDirectory() === true
@@ -18,7 +18,7 @@ export function refuseExisting(file: string, shown: string): void {
     })
 }
 
-/** Makes a file that was not there, whole or not at all; a name that somebody else took meanwhile stays theirs. */
+/** Creates a new file atomically, and never replaces a file that somebody else created in the meantime. */
 export function writeNewFile(file: string, shown: string, text: string): void {
   refuseExisting(file, shown)
   try {

@@ -3,10 +3,10 @@ import type { Ops } from '../../core/context.js'
 import { failure, OpsError, usageError } from '../../core/errors.js'
 
 const lookMs = 60_000
-/** Whatever the host's store is like: nothing is read from it, and nothing written. */
+/** Environment that keeps Nix from reading or writing the host's store. */
 const env = { NIX_REMOTE: 'dummy://' }
 
-/** Has this host a nixpkgs on its search path? Without Nix it has none. */
+/** Says whether the search path of this host has a nixpkgs; without Nix it has none. */
 export async function findNixpkgs({ local, signal }: Pick<Ops, 'local' | 'signal'>): Promise<boolean> {
   try {
     const argv = ['nix-instantiate', '--find-file', 'nixpkgs']
@@ -19,8 +19,8 @@ export async function findNixpkgs({ local, signal }: Pick<Ops, 'local' | 'signal
 }
 
 /**
- * Refuses text that is no expression by itself, where `pkgs` is known and nothing else: in the file it would end what
- * stands around it, or fail there.
+ * Refuses text that is no expression by itself, with only `pkgs` in scope. Such text would end the surrounding code in
+ * the file, or fail there.
  */
 export async function refuseBrokenExpression(
   { local, signal }: Pick<Ops, 'local' | 'signal'>,
