@@ -10,7 +10,7 @@ import { type Assessment, assess } from './assess.js'
 import type { Job } from './job.js'
 import { planMachine } from './plan-machine.js'
 
-/** One machine with its assessment and its plan, or with the reason why the assessment failed. */
+/** A machine with its assessment and its plan, or with the reason why the assessment failed. */
 export interface PlannedMachine {
   readonly job: Job
   readonly plan: MachinePlan

@@ -242,7 +242,7 @@ function item(action: PlanItem['action'], names: readonly string[], note?: strin
   return [{ subject: 'keys', action, detail: names.join(', '), ...(note === undefined ? {} : { note }) }]
 }
 
-/** Strange names are quoted, so that a line of the plan stays one line. */
+/** Quotes a strange name, so that a line of the plan stays one line. */
 function shown(name: string): string {
   return /^[\w.@+/-]+$/.test(name) ? name : JSON.stringify(name)
 }

@@ -11,7 +11,7 @@ import type { Host } from '../core/ssh.js'
 import { resourceOf } from './resource.js'
 import { machineRecord } from './session.js'
 
-/** One machine and the way to it, for one run. */
+/** A machine and the way to it, for one run. */
 export interface MachineSession {
   readonly ops: Ops
   readonly deployment: DeploymentSession

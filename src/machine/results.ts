@@ -41,7 +41,7 @@ export function unfinishedIn(results: readonly MachineResult[]): MachineResult[]
   return [...failuresIn(results), ...results.filter(({ notBegun }) => notBegun === true)]
 }
 
-/** Announces the result of every machine, in natural order. */
+/** Announces the result of every machine; returns the results in natural order. */
 export async function announceResults(
   ops: Ops,
   deployment: DeploymentSession,

@@ -4,7 +4,7 @@ import { shellQuote } from '../core/shell-quote.js'
 import type { CommandResult, Host, RemoteOptions } from '../core/ssh.js'
 import { targetScript } from './target-scripts.js'
 
-/** One of several scripts that run as one command. */
+/** A script among several that run as one command. */
 export interface BatchedScript {
   /** Title for errors and progress: `look at Nix`. */
   readonly title: string

@@ -14,7 +14,7 @@ export function nixOptions(options: DebianOptions): NixOptions {
   if (!hydra.enable) return nix
   return {
     ...nix,
-    // Without trust the queue runner could not build: `possibly transient failure … unexpected end-of-file` (measured).
+    // The queue runner could not build without trust: `possibly transient failure … unexpected end-of-file` (measured).
     trustedUsers: [...nix.trustedUsers, hydraUsers.queueRunner, ...hydra.trustedUsers],
     gc: hydra.gc.automatic ? hydra.gc : nix.gc,
     autoOptimiseStore: nix.autoOptimiseStore || hydra.autoOptimiseStore,

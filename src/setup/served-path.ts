@@ -6,7 +6,7 @@ import type { Host } from '../core/ssh.js'
 import { targetScript } from '../remote/target-scripts.js'
 import { narInfoField, verifyNarInfo } from './narinfo-signature.js'
 
-/** One store path, and access to the cache that serves it. */
+/** A store path, and access to the cache that serves the path. */
 export interface ServedPath {
   /** The 32 characters before the path's name. */
   readonly hash: string

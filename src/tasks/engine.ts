@@ -21,7 +21,7 @@ export interface TaskContext {
   readonly secrets: TaskSecrets
   /** Whether the run may replace irreplaceable data by empty data. */
   readonly allowRecreate: boolean
-  /** See `TaskRun.connect`. */
+  /** Implements `TaskRun.connect`. */
   connect(port: number, bounds: Bounds, address?: string): Promise<Duplex>
   now(): Date
   readonly run: Run

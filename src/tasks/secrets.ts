@@ -35,7 +35,7 @@ export async function secretHashes(
   return Object.fromEntries(hashes)
 }
 
-/** What `taskSecrets` needs to read secrets. */
+/** Parts of a session that `taskSecrets` needs to read secrets. */
 export interface SecretKeeper {
   readonly machine: MachineName
   readonly paths: DeploymentPaths

@@ -86,8 +86,8 @@ const fields: Readonly<
 }
 
 /**
- * Collects the answers from the flags. If a flag without a default is missing, a person is asked for all open answers.
- * Without a person, the error names the flags.
+ * Collects the answers from the flags. A person is asked for all open answers if a flag without a default is missing.
+ * The error names the flags if there is no person to ask.
  */
 export async function hydraAnswers(ops: Ops, flags: HydraFlags, folder: string): Promise<HydraAnswers> {
   refuseWrong(flags)

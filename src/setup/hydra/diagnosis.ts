@@ -80,8 +80,8 @@ const notTrusted =
   'the Nix daemon does not trust the queue runner: hydra-queue-runner is missing in trusted-users of nix.conf'
 
 /**
- * Signs of each fault, from a Hydra that was broken on purpose; the first match is named. Signs of Hydra since March
- * 2026 were read in its source and in that of harmonia, its client of the Nix daemon.
+ * Signs of each fault, from a Hydra that was broken on purpose; the first match is named. Signs since March 2026 were
+ * read in the sources of Hydra and of harmonia, its client of the Nix daemon.
  */
 const signs: readonly (readonly [RegExp, string])[] = [
   [

@@ -4,7 +4,7 @@ import type { HydraFacts } from './package-facts.js'
 import { type DaemonSettings, gcRoots, hydraHome } from './settings.js'
 
 /**
- * Settings for the queue runner of Hydra since March 2026 and its builders. Both programs end at an unknown setting, so
+ * Settings for the queue runner of Hydra since March 2026 and its builders. The programs end at an unknown setting, so
  * the files contain only settings that every version knows. (Keys, defaults and options: read in Hydra's source from
  * d92a6b69, 2026-03-17, to 14332fbf, 2026-08-21. Neither program could be run.)
  */
@@ -99,7 +99,7 @@ function isLocal({ hostName }: BuildMachine): boolean {
 }
 
 /**
- * The file of an evaluator that has its own. The settings changed from week to week in September 2026 (read in the
- * modules of that time), so the file sets none.
+ * The file of an evaluator that has its own. The file sets nothing, because the settings changed from week to week in
+ * September 2026 (read in the modules).
  */
 export const evaluatorSettings = toml({})

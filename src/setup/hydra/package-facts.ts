@@ -9,7 +9,7 @@ export interface HydraFacts {
   readonly database: 'dbi' | 'url'
   /**
    * Direction of the connections. Older queue runners connect to the machines of a list, over ssh or on localhost.
-   * Since March 2026 (in Rust) builders connect to the queue runner, including the machine's own builder.
+   * Builders connect to the queue runner since March 2026 (in Rust), including the machine's own builder.
    */
   readonly runner: 'goes-to-builders' | 'takes-builders'
   /** Way to configure hydra-builder: a file since the end of July 2026. */

@@ -118,7 +118,7 @@ export async function errorTime(session: WebSession): Promise<number> {
 
 /**
  * Returns the error of an evaluation since then. Older versions report the error with the jobset, newer versions on a
- * separate page (measured). Both keep the error of an earlier evaluation until the next evaluation.
+ * separate page (measured). All versions keep the error of an earlier evaluation until the next evaluation.
  */
 export async function evaluationError(session: WebSession, before: number): Promise<string> {
   if ((await errorTime(session)) === before) return ''

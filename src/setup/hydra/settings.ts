@@ -121,7 +121,7 @@ export interface WebEntrance {
   readonly headers: Readonly<Record<string, string>>
 }
 
-/** Describes the way to the port. */
+/** Describes how to ask for the web interface on the machine. */
 export function webEntrance({
   url,
   port,

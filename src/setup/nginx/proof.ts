@@ -9,7 +9,7 @@ import { cacheNames, markPath, type SitePart, type SiteSettings, staticCachePath
 const answerMs = 60_000
 const requestMs = 30_000
 
-/** One entrance, and the part of the site that must answer there. */
+/** An entrance, and the part of the site that must answer there. */
 interface WayIn {
   readonly at: WebEntrance
   readonly part: SitePart
@@ -36,7 +36,7 @@ function waysIn(settings: SiteSettings): WayIn[] {
   ]
 }
 
-/** Proves that each name leads to the right part of our site, by its mark, and on to Hydra and the cache. */
+/** Proves that each name leads to the right part of our site (by mark), to Hydra and to the cache. */
 export async function proveSite(
   host: Host,
   settings: SiteSettings,
