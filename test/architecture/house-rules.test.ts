@@ -67,7 +67,7 @@ it('no deadline is left to a timeout that the garbage collector takes away', () 
   expect(lines(others, /AbortSignal\.any\([^)]*AbortSignal\.timeout/)).toEqual([])
 })
 
-it('names say what a file is about', () => {
+it('the name of a file describes its content', () => {
   const vague = all.filter(({ path }) => /^(?:utils?|helpers?|common|misc)\.ts$/.test(basename(path)))
   const notKebab = all.filter(({ path }) => !/^[a-z0-9]+(?:[-.][a-z0-9]+)*\.(?:ts|mjs)$/.test(basename(path)))
   expect([...vague, ...notKebab].map(({ path }) => path)).toEqual([])

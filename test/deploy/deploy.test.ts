@@ -35,7 +35,7 @@ describe('deploy', () => {
   beforeEach(() => open([fakeMachine('web'), fakeMachine('db')]))
   afterEach(() => ops.cleanup())
 
-  it('makes, starts and activates every machine, and records what it deployed', async () => {
+  it('makes, starts and activates every machine, and records the result', async () => {
     const report = await deploy(ops, standard)
     expect(outcomes(report)).toEqual({ web: 'changed', db: 'changed' })
     expect(ops.hypervisor.listing().running).toHaveLength(2)
@@ -125,7 +125,7 @@ describe('deploy', () => {
     ])
   })
 
-  it('refuses in a dry run what a deploy refuses', async () => {
+  it('refuses in a dry run the same as in a deploy', async () => {
     await deploy(ops, standard)
     ops.nix.network = fakeNetwork([fakeMachine('web', { fake: { diskSize: 5 } }), fakeMachine('db')])
     for (const dryRun of [true, false]) {
@@ -136,7 +136,7 @@ describe('deploy', () => {
     }
   })
 
-  it('keeps what runs from being collected apart from what was only built', async () => {
+  it('keeps the running closures apart from the merely built ones in the GC roots', async () => {
     await deploy(ops, standard)
     ops.nix.brokenCopies.add('web')
     ops.nix.network = fakeNetwork([fakeMachine('web', { version: 'v2' })])
@@ -221,7 +221,7 @@ describe('deploy', () => {
     expect(outcomes(await deploy(ops, { ...standard, retryFailed: true }))).toEqual({ db: 'failed' })
   })
 
-  it('destroys an obsolete machine only when told to', async () => {
+  it('destroys an obsolete machine only on request', async () => {
     await deploy(ops, standard)
     ops.nix.network = fakeNetwork([fakeMachine('web')])
     await deploy(ops, standard)

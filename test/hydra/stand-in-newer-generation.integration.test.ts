@@ -60,12 +60,12 @@ afterAll(async () => {
 
 const finished = () => postgres?.sql('select finished, buildstatus from builds').trim()
 
-it('the package says by where the real one reads its variable which generation it is', () => {
+it('the package names its generation by the place where the real one reads its variable', () => {
   const module = join(standIns.bin(name), '../libexec/hydra/lib/Hydra/Model/DB.pm')
   expect(readFileSync(module, 'utf8')).toContain('HYDRA_DATABASE_URL')
 })
 
-it('each program that is written in Rust tells its options, and the others refuse to', () => {
+it('each program in Rust lists its options, and the others refuse to', () => {
   expect(standIns.run(name, ['hydra-queue-runner', '--help'], env)).toMatchObject({
     status: 0,
     stdout: expect.stringContaining('--grpc-bind <GRPC_BIND>'),
@@ -83,7 +83,7 @@ it('each program that is written in Rust tells its options, and the others refus
 const machines = async () =>
   (await send(restPort, { method: 'GET', path: '/status/machines', headers: {} })).body
 
-it('the queue runner tells its status over HTTP, and builds nothing while no builder is there', async () => {
+it('the queue runner reports its status over HTTP, and builds nothing without a builder', async () => {
   await runner.until('the build is looked at', () => runner.log.includes('loading build 1 (p:j:hello)'))
   const status = await send(restPort, { method: 'GET', path: '/status', headers: {} })
   expect(JSON.parse(status.body)).toMatchObject({
@@ -94,7 +94,7 @@ it('the queue runner tells its status over HTTP, and builds nothing while no bui
   expect(finished()).toBe('0|')
 })
 
-it('a builder that comes makes the queue move, and what was built is copied afterwards', async () => {
+it('a connected builder makes the queue move, and the built paths are copied afterwards', async () => {
   const argv = ['hydra-builder', '--gateway-endpoint', `unix://${socket}`]
   const builder = await standIns.start(name, argv, env, async () =>
     runner.log.includes('Registered new machine'),
@@ -107,7 +107,7 @@ it('a builder that comes makes the queue move, and what was built is copied afte
   await runner.until('the builder is gone', () => runner.log.includes('Removed machine'))
 })
 
-it('hydra-server asks the queue runner where it is told, and tells apart that it is not', async () => {
+it('hydra-server asks the queue runner at its configured address, and recognises an unreachable one', async () => {
   const answer = async (config: string) => {
     const port = await freePort()
     const file = join(standIns.nix.folder, `hydra-${port}.conf`)
@@ -132,7 +132,7 @@ it('hydra-server asks the queue runner where it is told, and tells apart that it
   })
 })
 
-it('a second queue runner, a setting that is not known, and no name of a user are refused', () => {
+it('a second queue runner, an unknown setting, and a missing user name are refused', () => {
   const bad = join(standIns.nix.folder, 'bad.toml')
   writeFileSync(bad, 'hydraDataDri = "/x"\n')
   const refused = (argv: readonly string[], variables = without) => standIns.run(name, argv, variables)

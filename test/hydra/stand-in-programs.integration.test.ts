@@ -60,7 +60,7 @@ const doneOtherwise: readonly (readonly [before: string, name: string])[] = [
 ]
 
 describe('hydra-create-user', () => {
-  it('says and stores what the recorded session shows, step by step', async () => {
+  it('prints and stores the data of the recorded session, step by step', async () => {
     await run(['hydra-init'])
     const steps = readSteps(readTranscript('hydra-create-user'))
     expect(steps.length).toBe(31)
@@ -107,7 +107,7 @@ describe('hydra-create-user', () => {
     )
   })
 
-  it('says which table is missing before hydra-init ran', async () => {
+  it('names the missing table before hydra-init ran', async () => {
     const ended = await run(['hydra-create-user', 'alice', '--role', 'admin'])
     expect(ended.status).toBe(255)
     expect(said(ended)).toContain('DBD::Pg::st execute failed: ERROR:  relation "users" does not exist')
@@ -115,7 +115,7 @@ describe('hydra-create-user', () => {
 })
 
 describe('hydra-init', () => {
-  it('makes the recorded tables, and is silent the second time', async () => {
+  it('creates the recorded tables, and is silent the second time', async () => {
     const first = await run(['hydra-init'])
     expect([first.status, said(first)]).toEqual([0, 'initialising the Hydra database schema...'])
     const second = await run(['hydra-init'])
@@ -158,7 +158,7 @@ describe('hydra-init', () => {
     expect(said(await run(['hydra-init']))).toBe('')
   })
 
-  it('leaves a schema that cannot be brought up as it is, and says so', async () => {
+  it('leaves a schema that cannot be upgraded unchanged, and says so', async () => {
     await run(['hydra-init'])
     // The column that a later schema adds is there already.
     database().sql('update schemaversion set version = 86')
@@ -172,7 +172,7 @@ describe('hydra-init', () => {
 describe('the generation that reads HYDRA_DATABASE_URL', () => {
   const name = 'hydra-database-url'
 
-  it('takes an address with an application’s name', async () => {
+  it('accepts an address with an application’s name', async () => {
     const ended = await run(
       ['hydra-init'],
       { HYDRA_DATABASE_URL: `${url('hydra@')}?application_name=hydra-init` },
@@ -196,7 +196,7 @@ describe('the generation that reads HYDRA_DATABASE_URL', () => {
     expect(said(ended)).toContain(`DBI connect('dbname=hydra','',...) failed: connection to server on socket`)
   })
 
-  it('sends no statistics when it is not told where the queue runner is, and warns of it each time', async () => {
+  it('sends no statistics without the address of the queue runner, and warns each time', async () => {
     const ended = await run(['hydra-send-stats', '--once'], {}, name)
     expect([ended.status, said(ended)]).toEqual([0, 'queue_runner_endpoint not configured in hydra.conf'])
     const env = await standIns.env({ HYDRA_STAND_IN_POLL_SECONDS: '0.1' })

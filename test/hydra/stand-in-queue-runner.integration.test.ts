@@ -104,7 +104,7 @@ async function runnerStatus(): Promise<z.infer<typeof Status>> {
   return Status.parse(JSON.parse((await send(port, request)).body))
 }
 
-it('the queue runner tells its figures at an address of its own, as it says before all else', async () => {
+it('the queue runner offers its metrics at an address of its own, and announces that first', async () => {
   const [, address = '', at = ''] =
     /^Starting the Prometheus exporter on (.*)\nStarted the Prometheus exporter, listening on \1\/metrics \(port (\d+)\)$/m.exec(
       runner.log,
@@ -116,7 +116,7 @@ it('the queue runner tells its figures at an address of its own, as it says befo
   expect((await send(Number(at), { method: 'GET', path: '/', headers: {} })).status).toBe(404)
 })
 
-it('the status counts the step that is being built, and the one that no machine can build', async () => {
+it('the status counts the step that is being built, and the step that no machine can build', async () => {
   mkdirSync(source)
   writeFileSync(join(source, 'release.nix'), jobs)
   postgres?.sql(`insert into projects (name, displayname, owner) values ('p', 'P', 'alice');
@@ -144,7 +144,7 @@ it('the status counts the step that is being built, and the one that no machine 
   expect(await runnerStatus()).toMatchObject({ nrRunnableSteps: 0, nrUnsupportedSteps: 0 })
 })
 
-it('statistics are sent again and again, and the queue runner’s own warning comes with each', async () => {
+it('statistics are sent repeatedly, each time with the queue runner’s own warning', async () => {
   const warning = 'hydra.conf: binary_cache_secret_key_file is deprecated and ignored.'
   const sender = await standIns.start(
     'hydra',
@@ -169,7 +169,7 @@ it('statistics are sent again and again, and the queue runner’s own warning co
   expect(await sender.stop()).not.toBe(1)
 })
 
-it('a queue runner that was killed is not up, and what asks it says that it did not respond', async () => {
+it('a killed queue runner is down, and a request to it fails because it did not respond', async () => {
   await runner.kill()
   expect(standIns.run('hydra', ['hydra-queue-runner', '--status'], env)).toMatchObject({
     status: 1,
@@ -186,7 +186,7 @@ it('a queue runner that was killed is not up, and what asks it says that it did 
   runner = await startRunner()
 })
 
-it('a queue runner whose port is taken ends before it looks at its key, in the words of the real one', async () => {
+it('a queue runner with a taken port ends before it reads its key, with the words of the real one', async () => {
   await runner.stop()
   const holder = createServer()
   const taken = await freePort()

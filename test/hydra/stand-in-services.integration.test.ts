@@ -69,7 +69,7 @@ const errorOf = async (path: string) =>
   z.object({ error: z.string() }).parse(JSON.parse((await answer(path)).body)).error
 
 describe('hydra-server', () => {
-  it('starts on a database without tables, and says of each page what is missing', async () => {
+  it('starts on a database without tables, and names on each page what is missing', async () => {
     expect(await errorOf('/')).toMatch(
       /^Hydra::Controller::Root::begin\(\): DBI Exception: DBD::Pg::db selectrow_array failed: ERROR: {2}relation "buildsteps" does not exist\nLINE 1: select count\(distinct build\) from buildsteps where busy != 0\n/,
     )
@@ -83,7 +83,7 @@ describe('hydra-server', () => {
     expect(ended.stderr).toContain(`Can't connect to TCP port ${port} on 127.0.0.1 [Address already in use]`)
   })
 
-  it('does not start without its folder, nor with one in which it may not make its own', () => {
+  it('does not start without its folder, nor with a folder in which it may not create its own', () => {
     const absent = standIns.run('hydra', ['hydra-server', '-p', '1'], { ...env, HYDRA_DATA: '/nonexistent' })
     expect(absent).toMatchObject({
       status: 2,
@@ -129,7 +129,7 @@ describe('hydra-server', () => {
   })
 })
 
-describe('from a push to a signed path', () => {
+describe('the way from a push to a signed path', () => {
   let runner: Daemon
   const buildsSchema = z.array(
     z.object({
@@ -152,7 +152,7 @@ describe('from a push to a signed path', () => {
     }
   }
 
-  it('the queue runner makes the cache before any build', async () => {
+  it('begins with a queue runner that creates the cache before any build', async () => {
     runner = await standIns.start('hydra', ['hydra-queue-runner', '-v'], env, async (daemon) =>
       daemon.log.includes('checking the queue for builds > 0...'),
     )
@@ -163,7 +163,7 @@ describe('from a push to a signed path', () => {
     )
   })
 
-  it('there is one queue runner only', () => {
+  it('has only one queue runner', () => {
     const warning =
       'hydra.conf: binary_cache_secret_key_file is deprecated and ignored. use store_uri=...?secret-key= instead'
     expect(standIns.run('hydra', ['hydra-queue-runner'], env)).toMatchObject({
@@ -176,7 +176,7 @@ describe('from a push to a signed path', () => {
     })
   })
 
-  it('a pushed jobset is evaluated, built and copied, and its errors are told by job', async () => {
+  it('evaluates, builds and copies a pushed jobset, and reports its errors by job', async () => {
     const evaluator = await standIns.start('hydra', ['hydra-evaluator'], env, async () => true)
     await standIns.start('hydra', ['hydra-notify'], env, async (daemon) =>
       daemon.log.includes('Not starting'),
@@ -215,7 +215,7 @@ describe('from a push to a signed path', () => {
     )
   })
 
-  it('the static cache, hydra-server and nix-serve give the same signature, and Nix accepts it', async () => {
+  it('ends with the same signature from the static cache, hydra-server and nix-serve, accepted by Nix', async () => {
     const { path, hash } = await hello()
     const servePort = await freePort()
     await standIns.start(
@@ -239,14 +239,14 @@ describe('from a push to a signed path', () => {
     }
   })
 
-  it('what the builder said is kept, and compressed by hydra-notify', async () => {
+  it('keeps the output of the builder, and hydra-notify compresses it', async () => {
     const name = (await answer(`/build/${(await hello()).id}/log/raw`)).location.split('/').pop() ?? ''
     const log = join(standIns.data, 'build-logs', name.slice(0, 2), `${name.slice(2)}.bz2`)
     await runner.until('the log is compressed', () => existsSync(log))
     expect((await answer(`/log/${name}`)).status).toBe(200)
   })
 
-  it('the same inputs are not evaluated again, unless it is forced', async () => {
+  it('evaluates the same inputs once, unless the evaluation is forced', async () => {
     const counted = async () => postgres?.sql('select count(*) from jobsetevals').trim()
     const checked = async () => postgres?.sql('select lastcheckedtime, triggertime from jobsets').trim()
     for (const [force, evals] of [
@@ -267,7 +267,7 @@ describe('from a push to a signed path', () => {
     }
   })
 
-  it('a queue runner that cannot read its key does not start, and the status says that none runs', async () => {
+  it('stops at a queue runner that cannot read its key, and the status says that none runs', async () => {
     await runner.stop()
     expect((await answer('/queue-runner-status')).body).toBe('{"status": "down"}')
     chmodSync(secret, 0o000)
@@ -281,7 +281,7 @@ describe('from a push to a signed path', () => {
   })
 })
 
-describe('a daemon that does not let the queue runner do its work', () => {
+describe('a daemon that refuses the queue runner', () => {
   const socket = join(standIns.nix.folder, 'socket')
   const queued = async () => {
     const id = postgres
@@ -296,7 +296,7 @@ describe('a daemon that does not let the queue runner do its work', () => {
   const withDaemon = () => ({ ...env, NIX_REMOTE: 'daemon', NIX_DAEMON_SOCKET_PATH: socket })
   const says = (text: string) => async (daemon: Daemon) => daemon.log.includes(text)
 
-  it('no socket: the build stays queued, and the log says why', async () => {
+  it('leaves the build queued without a socket, and the log gives the reason', async () => {
     const build = await queued()
     const runner = await standIns.start(
       'hydra',
@@ -308,13 +308,13 @@ describe('a daemon that does not let the queue runner do its work', () => {
     await runner.stop()
   })
 
-  it('no socket: an evaluation succeeds, and its jobset has the error', () => {
+  it('lets an evaluation succeed without a socket, and its jobset has the error', () => {
     const ended = standIns.run('hydra', ['hydra-eval-jobset', 'hydra-ops-probe', 'trivial'], withDaemon())
     expect(ended.status).toBe(0)
     expect(postgres?.sql('select errormsg from jobsets')).toContain('cannot connect to socket at')
   })
 
-  it('not trusted: each build is tried again later, as if the machine had failed', async () => {
+  it('has each build tried again later without trust, as if the machine had failed', async () => {
     const build = await queued()
     const daemon = spawn('nix-daemon', ['--option', 'trusted-users', 'root'], {
       env: { ...env, NIX_DAEMON_SOCKET_PATH: socket },

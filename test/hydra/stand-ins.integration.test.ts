@@ -88,27 +88,30 @@ function recorded(name: string): Recording {
   return recording
 }
 
-describe('the stand-ins answer as the real Hydra did', () => {
+describe('the recorded answers of the real Hydra', () => {
   const agreed: string[] = []
 
-  it.each(scenes)('$name', async ({ rows, sql, jobsets = [], logins = {}, exchanges }) => {
-    if (rows !== undefined) postgres?.sql(rowsOf(recordings.values(), rows.places, rows.unseen))
-    if (sql !== undefined) postgres?.sql(sql)
-    postgres?.sql(jobsetStates(jobsets.map(recorded)))
-    for (const [session, user] of Object.entries(logins)) await replay.logIn(session, user, 'foobar')
-    const unexpected: string[] = []
-    for (const recording of exchanges.map(recorded)) {
-      const found = differences(recording, await replay.send(recording))
-      if (found.length === 0) agreed.push(recording.name)
-      const isListed = notReplayed.has(recording.name)
-      if (isListed && found.length === 0)
-        unexpected.push(`${recording.name} agrees, and is listed as one that does not`)
-      if (!isListed) unexpected.push(...found)
-    }
-    expect(unexpected).toEqual([])
-  })
+  it.each(scenes)(
+    'are repeated by the stand-ins: $name',
+    async ({ rows, sql, jobsets = [], logins = {}, exchanges }) => {
+      if (rows !== undefined) postgres?.sql(rowsOf(recordings.values(), rows.places, rows.unseen))
+      if (sql !== undefined) postgres?.sql(sql)
+      postgres?.sql(jobsetStates(jobsets.map(recorded)))
+      for (const [session, user] of Object.entries(logins)) await replay.logIn(session, user, 'foobar')
+      const unexpected: string[] = []
+      for (const recording of exchanges.map(recorded)) {
+        const found = differences(recording, await replay.send(recording))
+        if (found.length === 0) agreed.push(recording.name)
+        const isListed = notReplayed.has(recording.name)
+        if (isListed && found.length === 0)
+          unexpected.push(`${recording.name} agrees, and is listed as one that does not`)
+        if (!isListed) unexpected.push(...found)
+      }
+      expect(unexpected).toEqual([])
+    },
+  )
 
-  it('no recording is left out without being named, and the count is known', () => {
+  it('are complete except for named recordings, and the count is known', () => {
     const told = [...agreed, ...notReplayed.keys()].sort()
     expect(told).toEqual([...recordings.keys()].sort())
     expect({ recorded: recordings.size, agree: agreed.length, differ: notReplayed.size }).toEqual({
@@ -119,7 +122,7 @@ describe('the stand-ins answer as the real Hydra did', () => {
   })
 })
 
-it('every page names itself a stand-in, and has the form that one signs in by', async () => {
+it('every page identifies itself as a stand-in, and has the form for signing in', async () => {
   const page = await replay.send({
     ...recorded('root-projects'),
     request: { ...recorded('root-projects').request, headers: { Accept: 'text/html' } },
@@ -129,7 +132,7 @@ it('every page names itself a stand-in, and has the form that one signs in by', 
   expect(page.body).toMatch(/<form method="post" action="\/login">.*"username".*"password".*<\/form>/s)
 })
 
-it('nix-serve signs with the key it is given', async () => {
+it('nix-serve signs with its given key', async () => {
   const { body } = await replay.send(recorded('nix-serve-direct-narinfo'))
   expect(z.string().parse(/^Sig: (\S+):/m.exec(body)?.[1])).toBe(keyName)
 })

@@ -14,14 +14,14 @@ afterEach(() => rmSync(etcApt, { recursive: true }))
 
 const write = (name: string, text: string) => writeFileSync(join(etcApt, name), text)
 
-describe('where the packages of an image come from', () => {
-  it('is the mirror that the user names', () => {
+describe('the source of the packages of an image', () => {
+  it('is the mirror from the user', () => {
     expect(aptSources('bookworm', { DEBIAN_MIRROR: 'http://mirror.example/debian' }, etcApt)).toBe(
       'deb http://mirror.example/debian bookworm main\n',
     )
   })
 
-  it('is where this host’s own Debian comes from, in the new style of its sources', () => {
+  it('is the source of this host’s own Debian, in the new style', () => {
     write(
       'sources.list.d/debian.sources',
       [
@@ -54,7 +54,7 @@ describe('where the packages of an image come from', () => {
     )
   })
 
-  it('is where this host’s own Debian comes from, in the old style', () => {
+  it('is the source of this host’s own Debian, in the old style', () => {
     write(
       'sources.list',
       [
@@ -77,7 +77,7 @@ describe('where the packages of an image come from', () => {
   })
 })
 
-it('the date of a package index is that of its newest part', () => {
+it('the date of a package index is the date of its newest part', () => {
   const lines = 'Sat, 11 Jul 2026 10:16:37 UTC\nFri, 20 Nov 2026 02:11:10 UTC\n\n'
   expect(newestDate(lines)).toBe('20261120T021110Z')
   expect(() => newestDate('')).toThrowError(expect.objectContaining({ code: 'IMAGE_BUILD' }))

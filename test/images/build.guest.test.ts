@@ -49,7 +49,7 @@ it('a build that is interrupted half-way says so and leaves nothing behind', asy
   expect(unpacked()).toEqual([])
 })
 
-it('a mirror that does not answer is named with what can be done', async () => {
+it('a silent mirror is named with the remedies', async () => {
   const env = { ...process.env, DEBIAN_MIRROR: 'http://127.0.0.1:9/debian' }
   const store = createImageStore({ root, local: localCommands, env })
   const run = { signal: new AbortController().signal, log: () => {} }

@@ -38,7 +38,7 @@ function drip(response: ServerResponse): void {
 }
 
 describe('a download of an image', () => {
-  it('that goes on and on ends with the whole time, and says that bytes came', async () => {
+  it('ends at the total deadline when it goes on and on, and the error says that bytes came', async () => {
     answer = drip
     await expect(fetched({ stalledMs: hour, downloadMs: 200 })).rejects.toMatchObject({
       code: 'DOWNLOAD',
@@ -50,7 +50,7 @@ describe('a download of an image', () => {
   it.each([
     ['after its first bytes', (response: ServerResponse) => response.write('x')],
     ['before its first byte', () => {}],
-  ])('that stands still %s ends with the time of a standstill', async (_, begin) => {
+  ])('ends at the deadline for a standstill when it stalls %s', async (_, begin) => {
     answer = begin
     await expect(fetched({ stalledMs: 200, downloadMs: hour })).rejects.toMatchObject({
       code: 'DOWNLOAD',
@@ -58,7 +58,7 @@ describe('a download of an image', () => {
     })
   })
 
-  it('that is interrupted says so, whatever came before', async () => {
+  it('reports an interruption, whatever came before', async () => {
     const interrupt = new AbortController()
     answer = (response) => {
       drip(response)
@@ -69,7 +69,7 @@ describe('a download of an image', () => {
     })
   })
 
-  it('that was interrupted before it began asks nobody', async () => {
+  it('contacts nobody when it was interrupted before it began', async () => {
     answer = drip
     await expect(fetched({ stalledMs: hour, downloadMs: hour }, AbortSignal.abort())).rejects.toMatchObject({
       code: 'INTERRUPTED',

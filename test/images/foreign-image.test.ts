@@ -5,7 +5,7 @@ afterEach(() => {
   vi.unstubAllGlobals()
 })
 
-it('a download that was cancelled before it began asks nobody for anything', async () => {
+it('a download that was cancelled before it began contacts nobody', async () => {
   const asked: boolean[] = []
   // As the real one: it throws before it asks, where its signal has fired.
   vi.stubGlobal('fetch', async (_url: string, { signal }: { signal: AbortSignal }) => {

@@ -38,7 +38,7 @@ const store = () => createImageStore({ root, local: localCommands })
 
 describe('a new build of an image that lost a file', () => {
   it.each(['kernel', 'disk', 'image.json'])(
-    'leaves the folder of the old one as it is, where %s is gone from it',
+    'leaves the folder of the old image as it is, when %s is missing from it',
     (lost) => {
       build('old')
       rmSync(join(root, debian, lost))
@@ -52,7 +52,7 @@ describe('a new build of an image that lost a file', () => {
     },
   )
 
-  it('is found by its name, and gets a third id where the second lost a file too', async () => {
+  it('is found by its name, and gets a third id when the second lost a file too', async () => {
     build('one')
     rmSync(join(root, debian, 'kernel'))
     build('two')
@@ -62,7 +62,7 @@ describe('a new build of an image that lost a file', () => {
     expect(readFileSync(join(root, debian, 'disk'), 'utf8')).toBe('one')
   })
 
-  it('takes the same place where the id names the content', () => {
+  it('takes the same place when the id names the content', () => {
     const id = `sha256-${'ab'.repeat(16)}`
     const first = placed({ id }, 'same')
     rmSync(first.disk)
@@ -70,7 +70,7 @@ describe('a new build of an image that lost a file', () => {
     expect(readFileSync(first.disk, 'utf8')).toBe('same')
   })
 
-  it('is thrown away where a whole image has the id', () => {
+  it('is thrown away when a complete image has the id', () => {
     build('old')
     expect(build('new').id).toBe(debian)
     expect(readFileSync(join(root, debian, 'disk'), 'utf8')).toBe('old')
@@ -85,21 +85,18 @@ describe('an image without a good record', () => {
       writeFileSync(file, readFileSync(file, 'utf8').replaceAll(debian, `${debian}-9`)),
   }
 
-  it.each(Object.keys(damage))(
-    'is listed by its folder where the record %s, and is no image',
-    async (how) => {
-      build('old')
-      damage[how]?.(join(root, debian, 'image.json'))
-      const [listed, ...others] = await store().list()
-      expect(listed).toEqual({ id: debian, bytes: expect.any(Number), missing: ['image.json'] })
-      expect(listed?.bytes).toBeGreaterThan(0)
-      expect(others).toEqual([])
-      expect(await store().find(reference)).toBeUndefined()
-      expect(await store().find('', debian)).toBeUndefined()
-    },
-  )
+  it.each(Object.keys(damage))('is listed by its folder when the record %s, and is no image', async (how) => {
+    build('old')
+    damage[how]?.(join(root, debian, 'image.json'))
+    const [listed, ...others] = await store().list()
+    expect(listed).toEqual({ id: debian, bytes: expect.any(Number), missing: ['image.json'] })
+    expect(listed?.bytes).toBeGreaterThan(0)
+    expect(others).toEqual([])
+    expect(await store().find(reference)).toBeUndefined()
+    expect(await store().find('', debian)).toBeUndefined()
+  })
 
-  it('is removed by its folder only, and a whole image of that name stays', async () => {
+  it('is removed by its folder only, and a complete image of that name stays', async () => {
     build('old')
     rmSync(join(root, debian, 'image.json'))
     build('new')
@@ -116,7 +113,7 @@ describe('an image without a good record', () => {
     expect(existsSync(join(root, debian, 'disk'))).toBe(true)
   })
 
-  it('is no folder of the lock or of a build that goes on, and no file beside them', async () => {
+  it('is no folder of the lock or of a running build, and no file beside them', async () => {
     build('old')
     mkdirSync(join(root, '.building-2'))
     writeFileSync(join(root, '.lock'), '')
@@ -127,7 +124,7 @@ describe('an image without a good record', () => {
 })
 
 describe('an image that lost a file', () => {
-  it.each(['kernel', 'disk'])('is listed with the name of the file that is gone: %s', async (lost) => {
+  it.each(['kernel', 'disk'])('is listed with the name of the missing file: %s', async (lost) => {
     build('old')
     rmSync(join(root, debian, lost))
     expect(await store().list()).toMatchObject([{ id: debian, missing: [lost] }])

@@ -52,7 +52,7 @@ function stored(): string[] {
   return existsSync(root) ? readdirSync(root).filter((name) => name !== '.lock') : []
 }
 
-describe('an image by its path', () => {
+describe('an image with a path', () => {
   it('is taken into the store, found again without another copy, and takes its identity from a seed', async () => {
     const path = await diskFile('cloud.qcow2')
     expect(await store.find(path)).toBeUndefined()
@@ -70,7 +70,7 @@ describe('an image by its path', () => {
     expect((await store.find('whatever', image.id))?.disk).toBe(image.disk)
   })
 
-  it('is another image when the file changed; the first one stays as it is', async () => {
+  it('counts as another image when the file changed; the first image stays as it is', async () => {
     const path = await diskFile('cloud.qcow2')
     const first = await store.ensure(path, run)
     await qemuImg('resize', '-q', path, '16M')
@@ -111,7 +111,7 @@ describe('an image by its path', () => {
   })
 })
 
-describe('an image from a URL', () => {
+describe('an image with a URL', () => {
   let server: Server
   let url: string
   let content: Buffer
@@ -138,7 +138,7 @@ describe('an image from a URL', () => {
     expect((await store.ensure(reference, run)).id).toBe(image.id)
   })
 
-  it('is refused without a SHA-256, and when it has another one; nothing of it stays', async () => {
+  it('is refused without a SHA-256, and with a wrong one; nothing of it stays', async () => {
     await expect(store.ensure(url, run)).rejects.toMatchObject({ exitCode: 2 })
     const wrong = 'ab'.repeat(32)
     await expect(store.ensure(`${url}#sha256=${wrong}`, run)).rejects.toMatchObject({
@@ -148,7 +148,7 @@ describe('an image from a URL', () => {
     expect(stored()).toEqual([])
   })
 
-  it('says what the server answered, and that nobody answers', async () => {
+  it('reports the answer of the server, or its silence', async () => {
     const missing = `${url}x#sha256=${sha256}`
     await expect(store.ensure(missing, run)).rejects.toMatchObject({
       message: expect.stringContaining('404'),
@@ -161,8 +161,8 @@ describe('an image from a URL', () => {
   })
 })
 
-describe('the store', () => {
-  it('lists what it has, and removes what no machine uses', async () => {
+describe('the store of images', () => {
+  it('lists its images, and removes those that no machine uses', async () => {
     const path = await diskFile('cloud.qcow2')
     const { id } = await store.ensure(path, run)
     expect(await store.list()).toMatchObject([{ id, reference: path }])
@@ -175,7 +175,7 @@ describe('the store', () => {
     await expect(store.remove(id, new Set())).rejects.toMatchObject({ exitCode: 2 })
   })
 
-  it('knows which names there are', async () => {
+  it('knows the existing names', async () => {
     await expect(store.ensure('debian-21', run)).rejects.toMatchObject({
       exitCode: 2,
       hint: "did you mean 'debian-12'?",
@@ -186,7 +186,7 @@ describe('the store', () => {
     })
   })
 
-  it('sweeps what a killed build left before it makes another image', async () => {
+  it('removes the leftovers of a killed build before it makes another image', async () => {
     mkdirSync(join(root, '.building-999', 'work'), { recursive: true })
     writeFileSync(join(root, '.building-999', 'work', 'disk.raw'), 'half')
     expect(await store.list()).toEqual([])
@@ -194,7 +194,7 @@ describe('the store', () => {
     expect(stored()).toEqual([id])
   })
 
-  it('takes no folder without a good record for an image, and lists it as one that lacks its record', async () => {
+  it('does not count a folder without a good record as an image, and lists the missing record', async () => {
     const reference = await diskFile('cloud.qcow2')
     const { id } = await store.ensure(reference, run)
     writeFileSync(join(root, id, 'image.json'), '{"schemaVersion":')
@@ -202,7 +202,7 @@ describe('the store', () => {
     expect(await store.list()).toEqual([{ id, bytes: expect.any(Number), missing: ['image.json'] }])
   })
 
-  it('lets one process make images at a time; the others find what it made', async () => {
+  it('lets one process make images at a time; the others find the result', async () => {
     const path = await diskFile('cloud.qcow2')
     const others = [1, 2, 3].map(() => createImageStore({ root, local: localCommands }))
     const images = await Promise.all(others.map((other) => other.ensure(path, run)))

@@ -113,7 +113,7 @@ describe('plan and deploy --dry-run write nothing anywhere', () => {
     await removeStore(cli.folder)
   })
 
-  it('before the first deploy: no Nix store, no image, no key, no lock', async () => {
+  it('before the first deploy: no Nix store, no image, no key and no lock', async () => {
     network('web = { deployment.libvirtd.memorySize = 64; };')
     await expectNothingWritten(/create/)
   })

@@ -69,7 +69,7 @@ describe('an expression with', () => {
   afterEach(() => host.dispose())
 
   it.each(wrong)(
-    '%s is refused with exit 2, says where and what, and nothing is written',
+    '%s is refused with exit 2, names place and fault, and nothing is written',
     async (_, text, says) => {
       await create(text)
       const before = snapshot(host.state)
@@ -86,13 +86,13 @@ describe('an expression with', () => {
   )
 })
 
-describe('a machine that is broken', () => {
+describe('a broken machine', () => {
   beforeEach(() => {
     host = operatorHost()
   })
   afterEach(() => host.dispose())
 
-  it('does not keep the others from being planned where it is not selected', async () => {
+  it('does not keep the others from being planned when it is not selected', async () => {
     // Nothing listens on port 1.
     await create(`{
       web = { ${debian} deployment.targetHost = "127.0.0.1"; deployment.targetPort = 1; };

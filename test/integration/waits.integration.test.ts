@@ -363,7 +363,7 @@ describe('a wait leaves no listener behind, and Node warns of nothing', () => {
   })
 
   it.each(Object.entries(waits))(
-    `when it is made ${times} times, side by side: %s`,
+    `when it runs ${times} times, side by side: %s`,
     async (_, { wait, ends }) => {
       const results = await Promise.allSettled(Array.from({ length: times }, wait))
       expect(results).toEqual(Array(times).fill(ends))

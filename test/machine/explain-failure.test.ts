@@ -21,8 +21,8 @@ const opsThatFinds = (...findings: Finding[]) => {
 
 const hintOf = (error: unknown) => (error instanceof OpsError ? error.hint : 'not an OpsError')
 
-describe('which finding explains an error', () => {
-  it('a program that is not installed points to what installs it', () => {
+describe('the finding that explains an error', () => {
+  it('names the package for a program that is not installed', () => {
     const findings = [
       finding('libvirt.kvm', 'note'),
       finding('programs.ssh', 'ok'),
@@ -31,17 +31,17 @@ describe('which finding explains an error', () => {
     expect(pointTo(findings, 'NOT_INSTALLED')?.id).toBe('programs.nix')
   })
 
-  it('a problem explains better than a note', () => {
+  it('is rather a problem than a note', () => {
     const findings = [finding('nix.store', 'note'), finding('state.space', 'problem')]
     expect(pointTo(findings, 'BUILD')?.id).toBe('state.space')
   })
 
-  it('what is in order explains nothing', () => {
+  it('is never a finding that is in order', () => {
     expect(pointTo([finding('state.space', 'ok')], 'DISK_FULL')).toBeUndefined()
   })
 })
 
-describe('an error that this host explains', () => {
+describe('an error with a cause on this host', () => {
   it('says so after its own hint, and is otherwise the same', async () => {
     const error = unreachable('web', 'web does not answer', { hint: 'is it up?', detail: 'console' })
     const ops = opsThatFinds(finding('ssh.agent', 'problem', 'ssh-add'))
@@ -59,14 +59,14 @@ describe('an error that this host explains', () => {
     expect(ops.looks()).toBe(1)
   })
 
-  it('is not told twice what mends it', async () => {
+  it('is not given the same remedy twice', async () => {
     const error = failure('NOT_INSTALLED', 'no virsh', { hint: 'apt-get install libvirt-clients' })
     const ops = opsThatFinds(finding('programs.guests', 'problem', 'apt-get install libvirt-clients'))
     expect(await explained(ops, error)).toBe(error)
   })
 })
 
-describe('an error that nothing here explains', () => {
+describe('an error without a cause on this host', () => {
   it.each([
     ['of usage', usageError('no such machine')],
     ['of a health check', failure('HEALTH', 'port 80 is closed')],

@@ -27,7 +27,7 @@ const before = () => succeed('boot-1\n')
 const after = () => succeed('boot-2\n')
 
 describe('a reboot', () => {
-  it('is over when the boot id is another one; what a machine does on its way there is waited for', async () => {
+  it('is over when the boot id changed; the stages of the machine in between are waited for', async () => {
     const deadline = () => {
       throw failure('DEADLINE', 'it did not end in time')
     }
@@ -51,7 +51,7 @@ describe('a reboot', () => {
     expect(attempts).toBe(2)
   })
 
-  it('that is interrupted while it is waited for is an interruption', async () => {
+  it('is an interruption when the wait for it is interrupted', async () => {
     const controller = new AbortController()
     Object.assign(world.ops, { signal: controller.signal })
     bootIds(before)
@@ -62,7 +62,7 @@ describe('a reboot', () => {
     await expect(reboot()).rejects.toMatchObject({ code: 'INTERRUPTED', exitCode: 130 })
   })
 
-  it('ends at once where another machine answers', async () => {
+  it('ends at once when another machine answers', async () => {
     bootIds(before, after)
     world.ops.ssh.answer('reboot', () => {
       world.ops.ssh.hostKeys.set('web', 'ssh-ed25519 AAAAother')
@@ -72,7 +72,7 @@ describe('a reboot', () => {
     expect(row).toMatchObject({ outcome: 'failed', reason: expect.stringContaining('its host key changed') })
   })
 
-  it('that cannot begin names the machine', async () => {
+  it('names the machine when it cannot begin', async () => {
     bootIds(() => exit(1, 'No such file'))
     const [row] = await reboot()
     expect(row).toMatchObject({ outcome: 'failed', reason: expect.stringContaining("'web'") })

@@ -27,7 +27,7 @@ beforeEach(async () => {
 })
 afterEach(() => ops.cleanup())
 
-it('gives two users that come while it connects again the same connection', async () => {
+it('a resting connection gives two simultaneous users the same new connection', async () => {
   const run = { signal: ops.signal, log: () => {} }
   const link = recordedMachine(ops, dryRunSession(ops.files, await ops.store.resolve('net')), web, run)
   await connect(link)

@@ -27,7 +27,7 @@ const open = (run = 'r1', at = folder) =>
   createRunLogs({ folder: at, run, now, onProblem: (text) => problems.push(text) })
 
 describe('logs of a run', () => {
-  it('are a file a machine, readable by their owner only, each line with its time', () => {
+  it('are one file per machine, readable by their owner only, each line with its time', () => {
     const logs = open()
     logs.append(web, 'first')
     logs.append(web, 'second\nthird')
@@ -52,7 +52,7 @@ describe('logs of a run', () => {
     expect(logs.tail(db, 2)).toEqual([])
   })
 
-  it('that cannot be written say so once and stop nothing', () => {
+  it('report a failed write once, and stop nothing', () => {
     // A file where the folder should be: no user could write there.
     writeFileSync(join(folder, 'taken'), '')
     const logs = open('r1', join(folder, 'taken'))
@@ -104,7 +104,7 @@ describe('hydra-ops logs', () => {
     expect(machines).toEqual([{ machine: 'web', text: expect.stringContaining('bbbbbb web') }])
   })
 
-  it('takes the beginning of a run, when it is the only one', async () => {
+  it('takes the beginning of a run, when it is unambiguous', async () => {
     expect((await read({ run: '20260101' })).run).toBe('20260101-000000-aaaaaa')
     await expect(read({ run: '2026010' })).rejects.toThrow('several runs begin with')
     await expect(read({ run: 'zzz' })).rejects.toThrow("there is no run 'zzz'")
@@ -126,18 +126,18 @@ describe('hydra-ops logs', () => {
     expect((await read({})).machines.map(({ machine }) => machine)).toEqual([undefined, 'db'])
   })
 
-  it('refuses a run that is a way out of the folder', async () => {
+  it('refuses a run that leads out of the folder', async () => {
     await expect(read({ run: '..' })).rejects.toThrow("there is no run '..'")
   })
 
-  it('says when nothing has been logged', async () => {
+  it('reports when nothing has been logged', async () => {
     rmSync(folder, { recursive: true })
     await expect(read({})).rejects.toThrow('nothing has been logged yet')
   })
 })
 
 describe('the command in the journal', () => {
-  it('is what was typed, ready to be pasted', () => {
+  it('is the typed command, ready to be pasted', () => {
     expect(commandLine(['deploy', '--on', 'web*,!web3'])).toBe("hydra-ops deploy --on 'web*,!web3'")
   })
 

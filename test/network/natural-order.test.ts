@@ -26,7 +26,7 @@ it.each([
     ['9', 'a'],
     ['9', 'a'],
   ],
-])('names stand in the order in which people count: %j', (names, sorted) => {
+])('names are sorted in natural order: %j', (names, sorted) => {
   expect(inNaturalOrder(names)).toEqual(sorted)
   expect(inNaturalOrder([...names].reverse())).toEqual(sorted)
 })

@@ -54,19 +54,19 @@ describe('selectMachines', () => {
     expect(select({ include: ['web1', 'web2'], exclude: ['web2'] })).toEqual(['web1'])
   })
 
-  it('refuses a name that matches nothing and suggests the one that was meant', () => {
+  it('refuses a name that matches nothing and suggests the intended name', () => {
     const error = refusal({ include: ['wbe1'] })
     expect(error.exitCode).toBe(2)
     expect(error.message).toBe("no machine is called 'wbe1'")
     expect(error.hint).toBe("did you mean 'web1'?")
   })
 
-  it('refuses an excluded name that matches nothing: it would have been touched', () => {
+  it('refuses an excluded name that matches nothing, because a misspelt machine would be touched', () => {
     expect(refusal({ on: 'web*,!webb2' }).message).toBe("no machine is called 'webb2'")
     expect(refusal({ exclude: ['d8'] }).exitCode).toBe(2)
   })
 
-  it('refuses a tag that nobody has', () => {
+  it('refuses a tag of no machine', () => {
     const error = refusal({ on: '@fornt' })
     expect(error.message).toBe("no machine has the tag 'fornt'")
     expect(error.hint).toBe("did you mean '@front'?")
@@ -84,7 +84,7 @@ describe('selectMachines', () => {
     expect(refusal({ on: 'db', include: ['db'] }).message).toContain('--on cannot be used together')
   })
 
-  it('lists what there is when nothing is similar', () => {
+  it('lists the existing names when none is similar', () => {
     expect(refusal({ on: 'zzzzzzzzzz' }).hint).toBe('there are: web1, web2, db, my.host')
   })
 

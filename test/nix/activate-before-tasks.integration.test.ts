@@ -5,7 +5,7 @@ import { deploy, disposeMachines, machine } from './scratch-machines.js'
 
 afterEach(disposeMachines)
 
-describe('owners that a set-up task makes after the activation', () => {
+describe('the owners that a set-up task creates after the activation', () => {
   const wanted = {
     files: { '/etc/a': { text: 'theirs', user: 'no-such-user' }, '/etc/b': 'ours' },
     units: {
@@ -17,7 +17,7 @@ describe('owners that a set-up task makes after the activation', () => {
   }
   const profile = '/nix/var/nix/profiles/hydra-ops'
 
-  it('leave out their files and start none of their units, do all else, and end with 6', () => {
+  it('make the activation leave out their files, start none of their units, do all else, and end with 6', () => {
     const m = machine()
     const result = m.activate(m.closure(wanted), '--before-tasks')
     expect(result).toMatchObject({ code: 6, stderr: '' })
@@ -33,7 +33,7 @@ describe('owners that a set-up task makes after the activation', () => {
     expect(m.exists(profile)).toBe(false)
   })
 
-  it('are an error once the tasks have run, and nothing else is done again then', () => {
+  it('are an error if missing after the tasks, and nothing else is done again then', () => {
     const m = machine()
     const closure = m.closure(wanted)
     m.activate(closure, '--before-tasks')
@@ -74,7 +74,7 @@ describe('owners that a set-up task makes after the activation', () => {
       '[Service]\nDynamicUser=yes\nDynamicUser=no\nUser=nosuch',
       'service',
     ],
-  ])('are waited for where they are %s', (_, text, kind) => {
+  ])('are waited for when they are %s', (_, text, kind) => {
     const m = machine()
     const closure = m.closure({ units: { [`a.${kind}`]: { text: `${text}\n` } } })
     expect(m.activate(closure, '--before-tasks')).toMatchObject({
@@ -117,7 +117,7 @@ describe('owners that a set-up task makes after the activation', () => {
     expect(m.calls()).toContain('systemctl --no-ask-password restart --no-block -- bad.service')
   })
 
-  it('let the activation program of the user fail before the tasks, and run it again after them', () => {
+  it('let the user’s activation program fail before the tasks, and run again after them', () => {
     const m = machine()
     const activate = `#!/bin/sh\ntest -e ${m.folder}/made-by-a-task\n`
     const closure = m.closure({
@@ -136,7 +136,7 @@ describe('owners that a set-up task makes after the activation', () => {
     expect(m.unit('a.service').active).toBe('active')
   })
 
-  it('change nothing where every owner is there', () => {
+  it('change nothing when every owner exists', () => {
     const m = machine()
     expect(deploy(m, { files: { '/etc/b': 'ours' } }, '--before-tasks')).toBe(
       'file /etc/b written\nresult 0\n',

@@ -7,7 +7,7 @@ import { deploy, disposeMachines, machine, spawnLink } from './scratch-machines.
 
 afterEach(disposeMachines)
 
-describe('files', () => {
+describe('the activation of files', () => {
   it('writes texts and sources with their modes, and folders as needed', () => {
     const m = machine()
     const source = join(m.folder, 'source')
@@ -32,7 +32,7 @@ describe('files', () => {
     expect(m.activate(closure).output).toBe('result 0\n')
   })
 
-  it('mends content, mode and kind of what was changed by hand', () => {
+  it('mends content, mode and kind after changes by hand', () => {
     const m = machine()
     const closure = m.closure({ files: { '/etc/a': 'a', '/etc/b': 'b', '/etc/c': 'c' } })
     m.activate(closure)
@@ -46,7 +46,7 @@ describe('files', () => {
     expect(m.read('/etc/elsewhere')).toBe('untouched')
   })
 
-  it('removes what was dropped, and the folders made for it, unless something else is in them', () => {
+  it('removes dropped files, and the folders made for them, unless something else is in them', () => {
     const m = machine()
     const before = m.tree()
     deploy(m, { files: { '/etc/a/b/c': '1', '/etc/x/y': '2' } })
@@ -55,7 +55,7 @@ describe('files', () => {
     expect(m.tree()).toEqual({ ...before, '/etc/x': '755 folder', '/etc/x/mine': '644 of the admin' })
   })
 
-  it('puts back what was there before, file or link, also after several closures', () => {
+  it('restores the former file or link, also after several closures', () => {
     const m = machine()
     m.write('/etc/motd', 'welcome', 0o600)
     symlinkSync('../run/resolv.conf', m.path('/etc/resolv.conf'))
@@ -86,7 +86,7 @@ describe('files', () => {
     expect(m.read('/etc/app')).toBe('one file')
   })
 
-  it('says every reason why it cannot begin, and changes nothing', () => {
+  it('reports every reason why it cannot begin, and changes nothing', () => {
     const m = machine()
     mkdirSync(m.path('/etc/folder'))
     m.write('/etc/file', '')
@@ -116,7 +116,7 @@ describe('files', () => {
     expect(m.tree()).toEqual(before)
   })
 
-  it('refuses a manifest that is cut short, and a record of ours that is damaged', () => {
+  it('refuses a truncated manifest, and a damaged record of ours', () => {
     const m = machine()
     const closure = m.closure({ files: { '/etc/a': 'a' } })
     const manifest = join(closure, 'manifest.nix')
@@ -140,8 +140,8 @@ describe('files', () => {
   })
 })
 
-describe('programs of packages', () => {
-  it('links them where every PATH has them, and follows the closure', () => {
+describe('the activation of programs of packages', () => {
+  it('links them into the PATH of everybody, and follows the closure', () => {
     const m = machine()
     expect(deploy(m, { programs: ['one', 'two', '.hidden'] })).toBe(
       'program one added\nprogram two added\nresult 0\n',
@@ -152,15 +152,15 @@ describe('programs of packages', () => {
     expect(m.exists('/usr/local/bin/.hidden')).toBe(false)
   })
 
-  it('takes a link of an earlier closure for its own even when the record is lost', () => {
+  it('recognises a link of an earlier closure as its own even when the record is lost', () => {
     const m = machine()
     symlinkSync('/nix/store/aaaa-hydra-ops-web/bin/tool', m.path('/usr/local/bin/tool'))
     deploy(m, { programs: ['tool'] })
   })
 })
 
-describe('/etc/hosts', () => {
-  it('has a block of its own, and leaves the rest as it was', () => {
+describe('the activation of /etc/hosts', () => {
+  it('writes a block of its own, and leaves the rest unchanged', () => {
     const m = machine()
     m.write('/etc/hosts', '127.0.0.1 localhost', 0o640)
     deploy(m, {
@@ -179,8 +179,8 @@ describe('/etc/hosts', () => {
   })
 })
 
-describe('in a container', () => {
-  it('writes /etc/hosts that is a mount of its own, to which nothing can be renamed', () => {
+describe('the activation in a container', () => {
+  it('writes /etc/hosts as a mount of its own, which no file can replace by a rename', () => {
     const m = machine()
     m.write('/etc/hosts', '127.0.0.1 localhost\n')
     m.write('/run/mounted', '127.0.0.1 localhost\n')

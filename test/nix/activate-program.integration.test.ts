@@ -7,10 +7,10 @@ import { copyOf, deploy, disposeMachines, machine } from './scratch-machines.js'
 
 afterEach(disposeMachines)
 
-describe('units', () => {
+describe('the activation of units', () => {
   const service = (text: string) => `[Service]\nExecStart=/bin/${text}\n`
 
-  it('starts new ones, restarts changed ones, leaves the others alone', () => {
+  it('starts new units, restarts changed units, leaves the others alone', () => {
     const m = machine()
     const same = { text: service('same') }
     expect(deploy(m, { units: { 'a.service': { text: service('1') }, 'same.service': same } })).toBe(
@@ -63,7 +63,7 @@ describe('units', () => {
     expect(m.exists('/etc/systemd/system/a.service')).toBe(false)
   })
 
-  it('starts an unchanged unit that somebody stopped, and not one that failed before', () => {
+  it('starts an unchanged unit that somebody stopped, and no unit that failed before', () => {
     const m = machine()
     const wanted = (motd: string) => ({
       files: { '/etc/motd': motd },
@@ -76,7 +76,7 @@ describe('units', () => {
     expect(m.unit('b.service').active).toBe('failed')
   })
 
-  it('ends with 4 and names the units that failed; the profile stays, and the next run starts them again', () => {
+  it('ends with 4 and names the failed units; the profile stays, and the next run starts them again', () => {
     const m = machine()
     deploy(m, {})
     const old = readlinkSync(m.path('/nix/var/nix/profiles/hydra-ops'))
@@ -107,7 +107,7 @@ describe('units', () => {
     )
   })
 
-  it('ends with 5 when a dropped unit will not stop, and tries again the next time', () => {
+  it('ends with 5 when a dropped unit does not stop, and tries again the next time', () => {
     const m = machine()
     const text = `${service('a')}# stand-in: will not stop\n`
     deploy(m, { units: { 'a.service': { text } } })
@@ -122,7 +122,7 @@ describe('units', () => {
     expect(m.exists('/etc/systemd/system/a.service')).toBe(false)
   })
 
-  it('refuses a path that is two things at once', () => {
+  it('refuses a path with two purposes at once', () => {
     const m = machine()
     const closure = m.closure({
       files: { '/etc/systemd/system/a.service': 'x', '/usr/local/bin/tool': 'x' },
@@ -143,7 +143,7 @@ describe('the activation program of the user', () => {
   const program = (m: ScratchMachine, text: string) => `#!/bin/sh\necho ran >>${m.folder}/ran\n${text}\n`
   const runs = (m: ScratchMachine) => (m.exists('../ran') ? m.read('../ran').length / 'ran\n'.length : 0)
 
-  it('runs when the closure is new, or always when asked', () => {
+  it('runs when the closure is new, or always on request', () => {
     const m = machine()
     const closure = m.closure({ activate: program(m, '') })
     m.activate(closure)
@@ -164,7 +164,7 @@ describe('the activation program of the user', () => {
     expect(runs(m)).toBe(2)
   })
 
-  it('may make what files wait for, and an owner that is then still missing is an error', () => {
+  it('may create owners of files, and an owner that is then still missing is an error', () => {
     const m = machine()
     const closure = m.closure({
       activate: program(m, ''),
@@ -178,8 +178,8 @@ describe('the activation program of the user', () => {
   })
 })
 
-describe('packages of Debian', () => {
-  it('removes what we installed and nobody wants, and nothing else', () => {
+describe('the activation of packages of Debian', () => {
+  it('removes our packages that are no longer wanted, and nothing else', () => {
     const m = machine()
     for (const name of ['curl', 'jq', 'of-the-admin', 'openssh-server']) m.installPackage(name)
     m.write('/var/lib/hydra-ops/apt-installed', 'curl\njq\nopenssh-server\nremoved-by-hand\n')
@@ -200,8 +200,8 @@ describe('packages of Debian', () => {
   })
 })
 
-describe('two at once', () => {
-  it('waits for the other one and says so', async () => {
+describe('the second of two simultaneous activations', () => {
+  it('waits for the first and says so', async () => {
     const m = machine()
     const release = join(m.folder, 'release')
     const slow = m.closure({ activate: `#!/bin/sh\nuntil [ -e ${release} ]; do sleep 0.05; done\n` })
@@ -226,12 +226,12 @@ describe('two at once', () => {
   })
 })
 
-describe('the owner', () => {
+describe('the owner of a machine', () => {
   const a = '0b6f3a4e-6f0c-4d51-9f3e-2a1f5f7c1a01'
   const b = '0b6f3a4e-6f0c-4d51-9f3e-2a1f5f7c1a02'
   const ownerFile = '/var/lib/hydra-ops/owner'
 
-  it('is the deployment that was activated; it goes on, and nobody else changes anything', () => {
+  it('is the activated deployment, which goes on, and no other deployment changes anything', () => {
     const m = machine()
     deploy(m, { files: { '/etc/a': 'a' } }, '--owner', a)
     expect(m.read(ownerFile)).toBe(`${a}\n`)
@@ -246,7 +246,7 @@ describe('the owner', () => {
     expect(m.calls()).toEqual([])
   })
 
-  it('is whoever comes next where none is recorded, or the file was removed', () => {
+  it('is the next deployment when none is recorded, or when the file was removed', () => {
     const m = machine()
     deploy(m, { files: { '/etc/a': 'a' } })
     deploy(m, { files: { '/etc/a': 'a' } }, '--owner', a)
@@ -255,7 +255,7 @@ describe('the owner', () => {
     expect(m.read(ownerFile)).toBe(`${b}\n`)
   })
 
-  it('is on the disk before anything is promised', () => {
+  it('is on the disk before the activation is promised', () => {
     const managed = '/var/lib/hydra-ops/managed'
     for (let points = 0; ; points += 1) {
       const m = machine()
@@ -268,7 +268,7 @@ describe('the owner', () => {
   })
 })
 
-describe('killed before any of its changes', () => {
+describe('an activation killed before any of its changes', () => {
   const first: WantedMachine = {
     files: { '/etc/motd': 'one', '/etc/app/old': 'old', '/etc/app/same': 'same' },
     units: {
@@ -300,7 +300,7 @@ describe('killed before any of its changes', () => {
       unitNames.map((name) => [name, [m.unit(name).active, m.unit(name).boot, m.unit(name).started]]),
     )
 
-  it('converges when run again, forgets nothing, and can still be undone', { timeout: 600_000 }, () => {
+  it('converges when it runs again, forgets nothing, and can still be undone', { timeout: 600_000 }, () => {
     const start = machine()
     start.write('/etc/motd', 'original')
     start.write('/etc/issue', 'original issue')

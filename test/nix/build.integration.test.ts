@@ -40,8 +40,8 @@ function outOf(results: Results, name: string): StorePath {
   return result.out
 }
 
-describe('building', () => {
-  it('gives every machine its path, one that two share too', async () => {
+describe('a build of several machines', () => {
+  it('gives every machine its path, also a path that two machines share', async () => {
     const same = programPackage('same')
     const results = await build(
       await drvs({ web: same, db: same, ci: programPackage('other') }),
@@ -52,7 +52,7 @@ describe('building', () => {
     expect(scratch.has(outOf(results, 'ci'))).toBe(true)
   })
 
-  it('fails per machine, naming what broke below it with the end of its log; the others are built', async () => {
+  it('fails per machine with the broken dependency and the end of its log; the others are built', async () => {
     const broken = shellDerivation('broken-tool', 'for i in $(seq 30); do echo line $i; done; exit 3')
     const user = (name: string) => shellDerivation(name, 'echo > $out', `needs = ${broken};`)
     const results = await build(
@@ -70,7 +70,7 @@ describe('building', () => {
     }
   })
 
-  it('tells apart two that break for reasons of their own', async () => {
+  it('distinguishes two machines that fail for separate reasons', async () => {
     const results = await build(
       await drvs({ a: shellDerivation('first', 'exit 1'), b: shellDerivation('second', 'kill -9 $$') }),
       noFlags,
@@ -80,7 +80,7 @@ describe('building', () => {
     expect(errorOf(results, 'b').message).toMatch(/^building second failed/)
   })
 
-  it('says what two packages with the same file need', async () => {
+  it('names the remedy for two packages with the same file', async () => {
     const both = `[ ${programPackage('tool', 'a')} ${programPackage('tool', 'b')} ]`
     const profile = join(packageRoot(), 'nix/debian-profile.nix')
     const results = await build(
@@ -94,7 +94,7 @@ describe('building', () => {
     expect(error.hint).toMatch(/^two packages bring the same file/)
   })
 
-  it('says that a platform cannot be built for here', async () => {
+  it('reports a platform that cannot be built for here', async () => {
     const results = await build(
       await drvs({ web: '(derivation { name = "alien"; system = "mips64-plan9"; builder = "/bin/sh"; })' }),
       noFlags,
@@ -115,8 +115,8 @@ describe('building', () => {
   })
 })
 
-describe('questions to the store', () => {
-  it('know which paths are valid, what they need and how large that is', async () => {
+describe('a question to the store', () => {
+  it('reveals valid paths, their references and their size', async () => {
     const dependency = programPackage('dependency')
     const results = await build(
       await drvs({ web: shellDerivation('user', 'echo $needs > $out', `needs = ${dependency};`) }),
@@ -132,7 +132,7 @@ describe('questions to the store', () => {
     expect(await queries.invalid([...paths, gone], scratch.run)).toEqual([gone])
   })
 
-  it('make no store where there is none', async () => {
+  it('creates no store when there is none', async () => {
     const folder = join(scratch.folder, 'unborn')
     const command = createNixCommand({ local: localCommands, stateRoot: folder, env: { NIX_REMOTE: folder } })
     const path = StorePath.parse(`/nix/store/${'a'.repeat(32)}-gone`)
@@ -141,7 +141,7 @@ describe('questions to the store', () => {
   })
 })
 
-describe('roots', () => {
+describe('a set of GC roots', () => {
   const folder = join(scratch.folder, 'deployment', 'gcroots')
   const { root } = createRoots(scratch.command, queries)
   const outs: StorePath[] = []
@@ -159,7 +159,7 @@ describe('roots', () => {
       readdirSync(of).flatMap((name) => (name === 'place' ? [] : [[name, readlinkSync(join(of, name))]])),
     )
 
-  it('keep what runs and two before it, per machine, through a collection', async () => {
+  it('keeps the running closure and two before it, per machine, through a collection', async () => {
     for (const out of outs) await root(folder, 'web', out, scratch.run)
     await root(folder, 'web-2', outs[1] as StorePath, scratch.run)
     expect(links()).toEqual({ 'web-3': outs[2], 'web-4': outs[3], 'web-5': outs[4], 'web-2-1': outs[1] })
@@ -167,7 +167,7 @@ describe('roots', () => {
     expect(outs.map((out) => scratch.has(out))).toEqual([false, true, true, true, true])
   })
 
-  it('are left alone when nothing changed, and move when an older closure comes back', async () => {
+  it('is left alone when nothing changed, and moves when an older closure comes back', async () => {
     await root(folder, 'web', outs[4] as StorePath, scratch.run)
     expect(Object.keys(links()).sort()).toEqual(['web-2-1', 'web-3', 'web-4', 'web-5'])
     await root(folder, 'web', outs[2] as StorePath, scratch.run)
@@ -190,7 +190,7 @@ describe('roots', () => {
         rmSync(from, { recursive: true })
       },
     ],
-  ])('keep the closures of every machine after their folder was %s', async (how, move) => {
+  ])('keeps the closures of every machine after their folder was %s', async (how, move) => {
     const expressions = [0, 1, 2].map((n) => [`r${n}`, programPackage(`moved-${how.length}`, String(n))])
     const results = await build(await drvs(Object.fromEntries(expressions)), noFlags, scratch.run)
     const [older, newer, other] = ['r0', 'r1', 'r2'].map((name) => outOf(results, name))
@@ -207,7 +207,7 @@ describe('roots', () => {
     expect(links(to)).toEqual({ 'web-1': older, 'web-2': newer, 'db-1': other })
   })
 
-  it('go on after a collection that came between the move of the folder and the deploy', async () => {
+  it('goes on after a collection that came between the move of the folder and the deploy', async () => {
     const expressions = { g: programPackage('collected', '1') }
     const built = async () => outOf(await build(await drvs(expressions), noFlags, scratch.run), 'g')
     const parent = mkdtempSync(join(scratch.folder, 'move-'))
@@ -221,7 +221,7 @@ describe('roots', () => {
   })
 })
 
-it('reads the failures of newer Nix, too', () => {
+it('the parser reads the failures of newer Nix, too', () => {
   // As in the transcript of nix-community/nix4vscode#365.
   const stderr = `error: Cannot build '/nix/store/${'b'.repeat(32)}-inner.drv'.
        Reason: builder failed with exit code 1.

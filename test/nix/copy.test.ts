@@ -81,7 +81,7 @@ async function target(
   return made
 }
 
-describe('the way of a copy', () => {
+describe('the method of a copy', () => {
   const host = async (escalation: Host['escalation'], noisyShell = false, privilegeEscalation?: string[]) => {
     const made = await connectFake(
       escalation,
@@ -98,7 +98,7 @@ describe('the way of a copy', () => {
     })
   })
 
-  it('is a stream where somebody speaks on the line, a password is asked, or it is not sudo', async () => {
+  it('is a stream when a shell is noisy, a password is needed, or the program is not sudo', async () => {
     for (const each of [
       await host('root', true),
       await host('sudo', true),
@@ -110,7 +110,7 @@ describe('the way of a copy', () => {
   })
 })
 
-describe('with nix-copy-closure', () => {
+describe('a copy with nix-copy-closure', () => {
   it('makes a root first, copies with the generated configuration, and syncs', async () => {
     const { host, ssh } = await target()
     const { calls, copier } = copierWith()
@@ -135,7 +135,7 @@ describe('with nix-copy-closure', () => {
     ])
   })
 
-  it('reaches a configuration whose path has spaces through a link without, which is gone afterwards', async () => {
+  it('reaches a configuration with spaces in its path through a temporary link without spaces', async () => {
     const sshConfig = join(folder, 'a folder', 'ssh_config')
     mkdirSync(join(folder, 'a folder'))
     writeFileSync(sshConfig, 'the configuration')
@@ -147,7 +147,7 @@ describe('with nix-copy-closure', () => {
     expect(() => readFileSync(given)).toThrow('ENOENT')
   })
 
-  it('says how far it is, and passes on what else is said', async () => {
+  it('reports its progress, and passes on all other messages', async () => {
     const { host } = await target()
     const said = `copying 2 paths...\ncopying path '${a}' to 'ssh://web'...\nwarning: odd\ncopying path '${b}' to 'ssh://web'...`
     const { copier } = copierWith({ copy: { ...succeed(), stderr: said } })
@@ -156,7 +156,7 @@ describe('with nix-copy-closure', () => {
     expect(run.lines).toEqual(['1 of 2 paths', 'warning: odd', '2 of 2 paths'])
   })
 
-  it('fails with the end of what Nix said, and what to try', async () => {
+  it('fails with the last words of Nix, and a remedy', async () => {
     const { host, ssh } = await target()
     const unsigned = `error: cannot add path '${a}' because it lacks a valid signature`
     const failed = copierWith({ copy: exit(1, unsigned) }).copier.copy(host, c, options, recordingRun())
@@ -174,7 +174,7 @@ describe('with nix-copy-closure', () => {
     })
   })
 
-  it('says that Nix is missing on the machine', async () => {
+  it('reports a missing Nix on the machine', async () => {
     const { host, ssh } = await target()
     ssh.answer('prepare the copy', exit(127))
     await expect(copierWith().copier.copy(host, c, options, recordingRun())).rejects.toMatchObject({
@@ -183,8 +183,8 @@ describe('with nix-copy-closure', () => {
   })
 })
 
-describe('as a stream', () => {
-  it('exports what is missing, dependencies first, into an import there', async () => {
+describe('a copy as a stream', () => {
+  it('exports the missing paths, dependencies first, into an import there', async () => {
     const { host, ssh } = await target('sudo-password')
     ssh.answer('copy the closure', succeed())
     const { calls, copier } = copierWith({ exported: 'the export' })
@@ -230,15 +230,15 @@ describe('as a stream', () => {
   })
 })
 
-describe('what is missing', () => {
-  it('is asked for in one command, and answered in the order of the question', async () => {
+describe('the list of missing paths', () => {
+  it('is requested in one command, and returned in the order of the request', async () => {
     const { host, ssh } = await target()
     expect(await copierWith().copier.missingOn(host, [a, b, c], recordingRun())).toEqual([a, c])
     expect(ssh.execs).toHaveLength(1)
     expect(ssh.execs[0]?.stdin).toBe(`${a}\n${b}\n${c}\n`)
   })
 
-  it('is never nothing because the question failed', async () => {
+  it('is never empty because the request failed', async () => {
     const { host, ssh } = await target()
     ssh.answer(look, exit(123, 'error: cannot open the database'))
     await expect(copierWith().copier.missingOn(host, [a], recordingRun())).rejects.toMatchObject({
@@ -251,8 +251,8 @@ describe('what is missing', () => {
   })
 })
 
-describe('repair', () => {
-  it('does nothing more when all is well', async () => {
+describe('a repair of the store', () => {
+  it('does nothing more when all paths are valid', async () => {
     const { host, ssh } = await target()
     ssh.answer('verify the closure', succeed())
     const { calls, copier } = copierWith()
@@ -261,7 +261,7 @@ describe('repair', () => {
     expect(calls).toEqual([])
   })
 
-  it('removes what is broken, copies again, and says what was mended', async () => {
+  it('removes broken paths, copies them again, and reports the mended paths', async () => {
     const { host, ssh } = await target()
     ssh.answer('verify the closure', succeed(`${b}\n`))
     ssh.answer('remove broken paths', succeed())
@@ -273,7 +273,7 @@ describe('repair', () => {
     expect(calls).toHaveLength(1)
   })
 
-  it('of a closure that is not wanted now removes what is broken, and copies nothing', async () => {
+  it('removes the broken paths of an unwanted closure, and copies nothing', async () => {
     const { host, ssh } = await target()
     ssh.answer('verify the closure', succeed(`${b}\n`))
     ssh.answer('remove broken paths', succeed())
@@ -283,7 +283,7 @@ describe('repair', () => {
     expect(calls).toEqual([])
   })
 
-  it('copies nothing when what is broken cannot be removed', async () => {
+  it('copies nothing when a broken path cannot be removed', async () => {
     const { host, ssh } = await target()
     ssh.answer('verify the closure', succeed(`${b}\n`))
     ssh.answer('remove broken paths', exit(1, 'error: cannot delete'))
@@ -295,7 +295,7 @@ describe('repair', () => {
   })
 })
 
-it('says progress at most once a second, and the last of it always', () => {
+it('a copy reports progress at most once a second, and always its last step', () => {
   let now = 0
   const run = recordingRun()
   const progress = copyProgress(run, 4, () => now)

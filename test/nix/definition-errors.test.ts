@@ -78,7 +78,7 @@ describe('a wrong option', () => {
   })
 })
 
-it('values of keys are never shown, except of options that cannot be secret', () => {
+it('values of keys are never shown, unlike those of options that cannot be secret', () => {
   const keys = { a: { text: 5, keyCommand: 'hush', permissions: 'rw' }, b: 'hush', c: ['hush'] }
   const result = check(DebianOptions, { keys }, ['deployment'], isSecret)
   const text = JSON.stringify(result)
@@ -86,7 +86,7 @@ it('values of keys are never shown, except of options that cannot be secret', ()
   expect(text).not.toContain('hush')
 })
 
-it('knows the options of nested sets, for suggestions', () => {
+it('the list of known options includes those of nested sets, for suggestions', () => {
   expect(knownKeys(DebianOptions, ['keys', 'a'])).toContain('keyFile')
   expect(knownKeys(DebianOptions, ['healthChecks', 'http', 0])).toContain('port')
   expect(knownKeys(DebianOptions, ['targetHost', 'deeper'])).toEqual([])

@@ -11,7 +11,7 @@ afterEach(() => nix.dispose())
 
 const debian = 'deployment.os = "debian";'
 
-describe('an expression that is wrong ends with exit code 2, names the place, and writes nothing', () => {
+describe('a wrong expression ends with exit code 2, names the place, and writes nothing', () => {
   it.each([
     [
       'a syntax error',
@@ -178,7 +178,7 @@ describe('an expression that is wrong ends with exit code 2, names the place, an
       `{ web = { ${debian} deployment.files."/etc/x".source = ./absent; }; }`,
       /^machine 'web' \(hydra\.nix\): deployment\.files\."\/etc\/x"\.source: absent does not exist$/,
     ],
-  ])('%s', async (_, text, sentence) => {
+  ])('as with %s', async (_, text, sentence) => {
     nix.write('hydra.nix', text)
     const error = await nix.refusal('hydra.nix', { mode: 'write' })
     expect(error.message).toMatch(sentence)
@@ -187,7 +187,7 @@ describe('an expression that is wrong ends with exit code 2, names the place, an
     expect(listing(nix.storeFolder)).toEqual([])
   })
 
-  it('a file that does not exist, and a folder without default.nix, before Nix is started', async () => {
+  it('a file that does not exist, and a folder without default.nix, are refused before Nix is started', async () => {
     const absent = await nix.refusal('absent.nix')
     expect(absent.message).toBe('the network expression absent.nix does not exist')
     nix.write('folder/other.nix', '{ }')
@@ -196,7 +196,7 @@ describe('an expression that is wrong ends with exit code 2, names the place, an
     expect([absent.exitCode, folder.exitCode, nix.started]).toEqual([2, 2, []])
   })
 
-  it('an invalid change of a network that is deployed already', async () => {
+  it('an invalid change of a deployed network is refused', async () => {
     nix.write('hydra.nix', `{ web = { ${debian} deployment.files."/a".text = "1"; }; }`)
     await nix.evaluate('hydra.nix', { mode: 'write' })
     const before = listing(nix.storeFolder)
@@ -210,7 +210,7 @@ describe('an expression that is wrong ends with exit code 2, names the place, an
   })
 })
 
-it('lists everything that is wrong with options, not only the first', async () => {
+it('an evaluation lists all wrong options, not only the first', async () => {
   nix.write(
     'hydra.nix',
     `{ web = { ${debian} deployment.targetPort = "x"; deployment.tags = "y"; deployment.aptPackages = [ "A B" ]; };
@@ -225,7 +225,7 @@ it('lists everything that is wrong with options, not only the first', async () =
   ])
 })
 
-it('refuses options of ssh that cannot be followed, each with a sentence, beside all other mistakes', async () => {
+it('an evaluation refuses unsupported options of ssh, each with a sentence, beside all other mistakes', async () => {
   nix.write(
     'hydra.nix',
     `{ web = { ${debian} deployment.sshOptions = [ "-F" "x" "-p" "22" "-o" "Prt=1" ]; deployment.targetPort = "x"; };
@@ -245,7 +245,7 @@ it('refuses options of ssh that cannot be followed, each with a sentence, beside
   expect(listing(nix.storeFolder)).toEqual([])
 })
 
-it('tells what is not there yet, and what Nix itself refuses, beside all else', async () => {
+it('an evaluation reports unsupported features and refusals of Nix beside all other mistakes', async () => {
   nix.write(
     'hydra.nix',
     `{ meta.allowApplyAll = false; resources.x = { };
@@ -269,7 +269,7 @@ it('tells what is not there yet, and what Nix itself refuses, beside all else', 
     expect(told.filter((line) => line.includes(piece))).toHaveLength(1)
 })
 
-it('tells every contradiction of a machine, beside all else that is wrong with it', async () => {
+it('an evaluation reports every contradiction of a machine beside all its other mistakes', async () => {
   nix.write(
     'a.nix',
     `{ deployment.targetHost = "a"; deployment.targetPort = 1; deployment.files."/etc/x".text = "1"; }`,
@@ -298,7 +298,7 @@ it('tells every contradiction of a machine, beside all else that is wrong with i
   }
 })
 
-it('names the way of Colmena to give a nixpkgs where the network is one of Colmena', async () => {
+it('an evaluation names Colmena’s way to give a nixpkgs when the network is a Colmena network', async () => {
   nix.write(
     'hydra.nix',
     `{ meta = { }; web = { pkgs, ... }: { ${debian} deployment.packages = [ pkgs.hello ]; }; }`,
@@ -307,7 +307,7 @@ it('names the way of Colmena to give a nixpkgs where the network is one of Colme
   expect(hint).toBe('give it one, for instance meta.nixpkgs = import <nixpkgs> { };')
 })
 
-it('says once what all machines have from the defaults', async () => {
+it('an evaluation reports a mistake in the defaults once for all machines', async () => {
   nix.write(
     'hydra.nix',
     `{ defaults = { ${debian} deployment.targetPort = 1 + "x"; }; a = { }; b = { }; c = { }; }`,
@@ -317,14 +317,14 @@ it('says once what all machines have from the defaults', async () => {
   expect(message).not.toContain('\n')
 })
 
-it("shows Nix's trace only with showTrace", async () => {
+it("an evaluation shows Nix's trace only with showTrace", async () => {
   nix.write('hydra.nix', `{ web = { ${debian} deployment.targetHost = throw "no host"; }; }`)
   const flags = { showTrace: true, options: [] }
   const { detail } = await nix.refusal('hydra.nix', { flags })
   expect(detail).toContain('no host')
 })
 
-it('never shows the value of a key', async () => {
+it('an evaluation never shows the value of a key', async () => {
   nix.write(
     'hydra.nix',
     `{ web = { ${debian} deployment.keys = { a.text = [ "hush" ]; b = { text = "hush"; mode = 1; }; }; }; }`,
@@ -335,7 +335,7 @@ it('never shows the value of a key', async () => {
   expect(message).not.toContain('hush')
 })
 
-describe('one machine that does not evaluate', () => {
+describe('a machine that does not evaluate', () => {
   const healthy = `web = { ${debian} deployment.targetHost = "192.0.2.7"; };`
 
   it.each([
@@ -350,7 +350,7 @@ describe('one machine that does not evaluate', () => {
     ['a type error', `{ ${debian} deployment.targetHost = 1 + "a"; }`, /cannot add/],
     ['an infinite recursion', `let x = x; in x`, /infinite recursion/],
     ['an invalid option', `{ ${debian} deployment.tagz = [ ]; }`, /tagz/],
-  ])('does not end the evaluation of those that are selected: %s', async (_, db, why) => {
+  ])('does not end the evaluation of selected machines: %s', async (_, db, why) => {
     nix.write('broken.nix', '{ a = }')
     nix.write('hydra.nix', `{ ${healthy} db = ${db}; }`)
     const network = await nix.evaluate('hydra.nix', { only: ['web'] })
@@ -371,7 +371,7 @@ describe('one machine that does not evaluate', () => {
   })
 
   it.each(['shape', 'read'] as const)(
-    'is told beside all the others when none is required (%s)',
+    'is reported beside all the others when none is required (%s)',
     async (mode) => {
       nix.write('hydra.nix', `{ ${healthy} db = throw "first"; dc = { ${debian} deployment.tagz = [ ]; }; }`)
       const network = await nix.evaluate('hydra.nix', { mode, required: [] })

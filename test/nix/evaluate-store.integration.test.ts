@@ -26,7 +26,7 @@ function web(network: NetworkDefinition): DebianMachine {
 
 const tool = `(derivation { name = "tool"; system = builtins.currentSystem; builder = "/bin/sh"; args = [ "-c" "echo 1 > $out" ]; })`
 
-describe('the store', () => {
+describe('the store of an evaluation', () => {
   it('stays unborn while nothing is deployed, and a deploy finds the same derivation', async () => {
     nix.write(
       'hydra.nix',
@@ -51,7 +51,7 @@ describe('the store', () => {
     expect(listing(nix.storeFolder)).toEqual(before)
   })
 
-  it('an unchanged deploy evaluates once', async () => {
+  it('evaluates an unchanged deploy once', async () => {
     nix.write('hydra.nix', '{ web.deployment = { os = "debian"; files."/x".text = "1"; }; }')
     await nix.evaluate('hydra.nix', { mode: 'write' })
     const before = nix.started.length
@@ -68,7 +68,7 @@ describe('the store', () => {
     expect(built).toMatchObject({ kind: 'exited', code: 0, stdout: `${outPath}\n` })
   })
 
-  it('has the program of a health check, which nothing else may name', async () => {
+  it('has the program of a health check, which no other reference names', async () => {
     const drvPath = async (checks: string) => {
       nix.write('hydra.nix', `{ web.deployment = { os = "debian"; ${checks} }; }`)
       return web(await nix.evaluate('hydra.nix', { mode: 'write' })).drvPath
@@ -102,7 +102,7 @@ describe('the store', () => {
     expect(everything).not.toContain('hush')
   })
 
-  it('is not looked for on the net: an evaluation asks no substituter', async () => {
+  it('is never filled from the net: an evaluation asks no substituter', async () => {
     const requests: string[] = []
     const server = createServer((request, response) => {
       requests.push(request.url ?? '')
@@ -146,7 +146,7 @@ describe('an expression that needs a store while it is evaluated', () => {
     vi.unstubAllEnvs()
   })
 
-  it('can be read before there is one, and leaves nothing', async () => {
+  it('can be read before a store exists, and leaves nothing', async () => {
     nix.write('hydra.nix', fetching(nix.folder))
     for (const mode of ['shape', 'read'] as const) {
       expect(web(await nix.evaluate('hydra.nix', { mode })).options.targetHost).toBe('192.0.2.3')
@@ -164,7 +164,7 @@ describe('an expression that needs a store while it is evaluated', () => {
     ).toBe(true)
   })
 
-  it('may build something: a deploy does, a dry run on a store that is there says that it cannot', async () => {
+  it('may build something: a deploy does, and a dry run on an existing store says that it cannot', async () => {
     nix.write('hydra.nix', `{ web.deployment = { os = "debian"; targetPort = import ${tool}; }; }`)
     nix.write('plain.nix', '{ web.deployment.os = "debian"; }')
     await nix.evaluate('plain.nix', { mode: 'write' })
@@ -175,7 +175,7 @@ describe('an expression that needs a store while it is evaluated', () => {
   })
 })
 
-describe('texts arrive byte for byte', () => {
+describe('the texts of an expression', () => {
   /** Any text that Nix can hold: all of Unicode but NUL. */
   const text = fc.oneof(
     fc.string({ unit: 'binary', maxLength: 40 }).map((value) => value.replaceAll('\0', '')),
@@ -190,7 +190,7 @@ describe('texts arrive byte for byte', () => {
     .tuple(text, fc.nat(1_000_000))
     .map(([name, number]) => `/etc/${name.replaceAll('/', '')}-${number}`)
 
-  it('of files and their paths, through the expression', async () => {
+  it('arrive byte for byte from files and their paths', async () => {
     await fc.assert(
       fc.asyncProperty(
         fc.dictionary(fileName, text, { minKeys: 1, maxKeys: 12, noNullPrototype: true }),
@@ -210,7 +210,7 @@ describe('texts arrive byte for byte', () => {
     )
   })
 
-  it('of function arguments and keys', async () => {
+  it('arrive byte for byte from function arguments and keys', async () => {
     nix.write('hydra.nix', '{ value }: { web.deployment = { os = "debian"; keys.a.text = value; }; }')
     await fc.assert(
       fc.asyncProperty(text, async (value) => {
@@ -221,7 +221,7 @@ describe('texts arrive byte for byte', () => {
     )
   })
 
-  it('of sources, whatever their file is called', async () => {
+  it('arrive byte for byte from sources, whatever their file is called', async () => {
     const name = 'a "strange" $(name) with spaces é'
     nix.write(name, 'payload\n')
     chmodSync(join(nix.folder, name), 0o640)

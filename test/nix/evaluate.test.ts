@@ -74,7 +74,7 @@ it('function arguments are on no command line and in no environment', async () =
   expect(call?.args).toContain('nixpkgs=/x')
 })
 
-it('output counts only with exit status 0', async () => {
+it('output of Nix counts only with exit status 0', async () => {
   await expect(
     evaluate(ended(1, JSON.stringify(nothing), "error: undefined variable 'x'")),
   ).rejects.toMatchObject({
@@ -83,7 +83,7 @@ it('output counts only with exit status 0', async () => {
   })
 })
 
-it('a killed Nix is said to have lacked memory', async () => {
+it('a killed Nix is reported as a lack of memory', async () => {
   const killed: CommandResult = { kind: 'killed', signal: 'SIGKILL', stdout: '', stderr: '' }
   for (const result of [killed, ended(137, '')]) {
     await expect(evaluate(result)).rejects.toMatchObject({
@@ -93,7 +93,7 @@ it('a killed Nix is said to have lacked memory', async () => {
   }
 })
 
-it('has ten minutes, and says what it waits for', async () => {
+it('an evaluation has ten minutes, and names what it waits for', async () => {
   await evaluate(ended(0, JSON.stringify(nothing)))
   expect(calls[0]?.options).toMatchObject({ timeoutMs: 600_000, what: 'evaluate the network expression' })
 })
@@ -103,12 +103,12 @@ it('a plan asks Nix to write nothing', async () => {
   expect(calls.map(({ args }) => args.includes('--readonly-mode'))).toEqual([true])
 })
 
-it('refuses a deployment without an expression', async () => {
+it('an evaluation refuses a deployment without an expression', async () => {
   await expect(evaluate(ended(0, ''), { files: [] })).rejects.toMatchObject({ exitCode: 2 })
   expect(calls).toEqual([])
 })
 
-it('the lines of each argument are known, so that an error in it can be laid to it', () => {
+it('the lines of each argument are known, so that an error in an argument is attributed to it', () => {
   const { text, arguments: places } = evaluationText(
     {
       files: [],

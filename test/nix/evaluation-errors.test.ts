@@ -50,11 +50,11 @@ describe.each(['2.8', '2.26'])('an error of Nix %s', (version) => {
     ['unexpected', /^machine 'web' \(unexpected\.nix.*called with unexpected argument 'name'$/],
     ['searchpath', /^machine 'web' \(searchpath\.nix:2:28\).*<nixpkgs> is not in the Nix search path$/],
     ['overflow', /infinite recursion encountered \(the stack overflowed\)$/],
-  ])('names machine and file as far as Nix tells them: %s', (name, sentence) => {
+  ])('names machine and file as far as Nix names them: %s', (name, sentence) => {
     expect(evaluationError(read(version, name), '', view).message).toMatch(sentence)
   })
 
-  it('names the network when Nix tells no place', () => {
+  it('names the network when Nix names no place', () => {
     const error = { message: 'out of patience', position: undefined, places: [], fail: undefined }
     expect(evaluationError(error, '', view).message).toBe('hydra.nix: out of patience')
   })
@@ -65,13 +65,13 @@ describe.each(['2.8', '2.26'])('an error of Nix %s', (version) => {
     expect(`${message} ${hint}`).not.toContain('hush')
   })
 
-  it('says what to do about a nixpkgs that is too new for this Nix', () => {
+  it('names the remedy for a nixpkgs that is too new for this Nix', () => {
     const error = evaluationError(read(version, 'minver'), '', view)
     expect(error.message).toMatch(/this nixpkgs requires Nix >= 2\.18$/)
     expect(error.hint).toContain('nixos.org/download')
   })
 
-  it.each(['ifd', 'fetch'])('tells an expression that needs a store to write to: %s', (name) => {
+  it.each(['ifd', 'fetch'])('recognises an expression that needs a store to write to: %s', (name) => {
     expect(needsWritableStore(read(version, name))).toBe(true)
     expect(needsWritableStore(read(version, 'type'))).toBe(false)
   })
@@ -81,7 +81,7 @@ describe.each(['2.8', '2.26'])('an error of Nix %s', (version) => {
     expect(machinesOf(read(version, 'syntax'))).toEqual([])
   })
 
-  it('shows the trace only where it is asked for, and never the text of an argument in it', () => {
+  it('shows the trace only on request, and never the text of an argument in it', () => {
     const stderr = transcript(version, 'argument')
     expect(stderr).toContain('hush')
     const traced = evaluationError(parseNixError(stderr, '/pkg/nix'), stderr, { ...view, showTrace: true })
@@ -90,7 +90,7 @@ describe.each(['2.8', '2.26'])('an error of Nix %s', (version) => {
   })
 })
 
-it('tells what is wrong with the host from what is wrong with the expression', () => {
+it('the parser distinguishes faults of the host from faults of the expression', () => {
   const stderr = "error: creating directory '/nix/var': Permission denied\n"
   const error = evaluationError(parseNixError(stderr, '/pkg/nix'), stderr, view)
   expect(error.exitCode).toBe(1)

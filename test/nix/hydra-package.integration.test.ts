@@ -25,12 +25,12 @@ async function outPath(hydra: string): Promise<StorePath | undefined> {
 }
 
 describe('the package of Hydra', () => {
-  it('is told as the path that it will have', async () => {
+  it('is reported as its future path', async () => {
     const { options } = await machine(`enable = true; package = ${made('hydra-1')};`)
     expect(options.hydra.package).toMatch(/^\/nix\/store\/[0-9a-z]{32}-hydra-1$/)
   })
 
-  it('is part of what the machine gets, and of nothing where no Hydra is enabled', async () => {
+  it('is part of the machine’s closure, and of nothing when no Hydra is enabled', async () => {
     const without = await outPath('enable = true;')
     const first = await outPath(`enable = true; package = ${made('hydra-1')};`)
     const second = await outPath(`enable = true; package = ${made('hydra-2')};`)
@@ -38,18 +38,18 @@ describe('the package of Hydra', () => {
     expect(await outPath(`package = ${made('hydra-1')};`)).toBe(without)
   })
 
-  it('may be the very one that has nix-serve too', async () => {
+  it('may be the same package that has nix-serve too', async () => {
     const both = `enable = true; package = ${made('all')}; nixServe = { enable = true; package = ${made('all')}; };`
     expect((await machine(both)).options.hydra.nixServe.package).toMatch(/-all$/)
   })
 
-  it('is that of nixpkgs where there is one and none was given', async () => {
+  it('comes from nixpkgs when one exists and no package was given', async () => {
     const network = `network.pkgs = { lib = { }; hydra = ${made('hydra-of-nixpkgs')}; };`
     expect((await machine('enable = true;', network)).options.hydra.package).toMatch(/-hydra-of-nixpkgs$/)
     expect((await machine('enable = true;')).options.hydra.package).toBeNull()
   })
 
-  it('is all packages of nixpkgs that make up a Hydra there, joined to one', async () => {
+  it('joins all packages of nixpkgs that make up a Hydra there', async () => {
     // As nixpkgs' own, for this: its name tells how many there were.
     const join =
       'symlinkJoin = { name, paths }: derivation { inherit paths; name = name + "-of-" + toString (builtins.length paths); system = builtins.currentSystem; builder = "/bin/sh"; };'
@@ -65,7 +65,7 @@ describe('the package of Hydra', () => {
     expect(await packageOf('hydra', 'hydra-builder')).toMatch(/-hydra$/)
   })
 
-  it('is decided by conditions as every other option', async () => {
+  it('follows conditions like every other option', async () => {
     const conditional = `enable = true; package = { _type = "if"; condition = false; content = ${made('never')}; };`
     expect((await machine(conditional)).options.hydra.package).toBeNull()
   })
@@ -79,7 +79,7 @@ describe('the package of Hydra', () => {
     ],
     ['a password as text', 'admin = { userName = "a"; password = "hunter2"; };', /admin\.password/],
     ['a bad host name', 'hostName = "a b";', /deployment\.hydra\.hostName: expected a host name/],
-  ])('is refused as %s', async (_, hydra, sentence) => {
+  ])('is refused when it is %s', async (_, hydra, sentence) => {
     nix.write(
       'bad.nix',
       `{ ci = { deployment = { os = "debian"; hydra = { enable = true; ${hydra} }; }; }; }`,

@@ -8,12 +8,12 @@ const fault = (machine: string, text: string, hint?: string) =>
     ...(hint === undefined ? {} : { hint }),
   })
 
-it('one error stays as it is', () => {
+it('a single error stays unchanged', () => {
   const only = fault('web', 'wrong', 'mend it')
   expect(together([only])).toBe(only)
 })
 
-it('each fault stands on a line of its own, with its hint', () => {
+it('each of several faults stands on a line of its own, with its hint', () => {
   const joined = together([
     fault('web', "one\nmachine 'web' (hydra.nix): two"),
     fault('db', 'three', 'mend it'),
@@ -32,7 +32,7 @@ it('a fault of many machines stands once, and names some of them', () => {
   expect(joined.hint).toBe('mend it')
 })
 
-it('the same fault twice points to what the machines share', () => {
+it('a repeated fault points to the common source of the machines', () => {
   expect(hasCommonCause([fault('a', 'x'), fault('b', 'x')])).toBe(true)
   expect(hasCommonCause([fault('a', 'x'), fault('b', 'y')])).toBe(false)
 })

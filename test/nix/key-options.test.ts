@@ -34,13 +34,13 @@ describe('a key', () => {
     expect(issue).toBe("same: goes to /etc/k/same, as key 'a' does; give one another name or destDir")
   })
 
-  it('file is absolute', () => {
+  it('must have an absolute file', () => {
     expect(issues({ a: { keyFile: 'secret' } })[0]).toContain('expected a path')
   })
 })
 
 describe("Morph's secrets", () => {
-  it('that are wrong are named as such', () => {
+  it('are named in an error when they are wrong', () => {
     const { issues: found } = withModernKeys({
       secrets: { a: { source: '/x', destination: '/y', action: ['systemctl'] } },
     })

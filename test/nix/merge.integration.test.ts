@@ -46,7 +46,7 @@ describe('several definitions of one machine', () => {
     expect(machine.options.keys).toMatchObject({ a: { text: '1', user: 'www' }, b: { text: '2' } })
   })
 
-  it('append lists, in the order of files and of mkBefore and mkAfter', async () => {
+  it('append their lists, in the order of files and of mkBefore and mkAfter', async () => {
     const machine = await web(
       '{ web = { lib, ... }: { deployment.tags = lib.mkMerge [ (lib.mkAfter [ "last" ]) [ "one" ] ]; }; }',
       '{ web = { lib, ... }: { deployment.tags = lib.mkMerge [ [ "two" ] (lib.mkBefore [ "first" ]) ]; }; }',
@@ -54,7 +54,7 @@ describe('several definitions of one machine', () => {
     expect(machine.options.tags).toEqual(['first', 'one', 'two', 'last'])
   })
 
-  it('may say the same scalar twice', async () => {
+  it('may give the same scalar twice', async () => {
     const machine = await web('{ web.deployment.targetPort = 22; }', '{ web.deployment.targetPort = 22; }')
     expect(machine.options.targetPort).toBe(22)
   })
@@ -78,7 +78,7 @@ describe('several definitions of one machine', () => {
     )
   })
 
-  it('tell the file that defines each option', async () => {
+  it('name the file that defines each option', async () => {
     const machine = await web(
       '{ web.deployment.targetHost = "a"; }',
       '{ web.deployment.files."/etc/x y".text = "b"; }',
@@ -97,12 +97,12 @@ describe('several definitions of one machine', () => {
   })
 })
 
-describe('priorities', () => {
+describe('the priority of a definition', () => {
   it.each([
     ['an ordinary definition wins over mkDefault', 'lib.mkDefault 1', '2', 2],
     ['mkForce wins over an ordinary definition', 'lib.mkForce 1', '2', 1],
     ['the smaller mkOverride wins', 'lib.mkOverride 60 1', 'lib.mkOverride 40 2', 2],
-  ])('%s', async (_, one, two, result) => {
+  ])('decides between files: %s', async (_, one, two, result) => {
     const file = (value: string) => `{ web = { lib, ... }: { ${inLibvirt(`memorySize = ${value};`)} }; }`
     expect(memory(await web(file(one), file(two)))).toBe(result)
   })
@@ -113,7 +113,7 @@ describe('priorities', () => {
     ['defaults win over mkDefault of the machine', '1', 'lib.mkDefault 2', 1],
     ['mkForce in defaults wins over the machine', 'lib.mkForce 1', '2', 1],
     ["mkForce in both: the machine's own wins", 'lib.mkForce 1', 'lib.mkForce 2', 2],
-  ])('%s', async (_, inDefaults, own, result) => {
+  ])('decides between defaults and machine: %s', async (_, inDefaults, own, result) => {
     const machine = await web(
       `{ defaults = { lib, ... }: { ${inLibvirt(`memorySize = ${inDefaults};`)} };
          web = { lib, ... }: { ${inLibvirt(`memorySize = ${own};`)} }; }`,
@@ -126,7 +126,7 @@ describe('priorities', () => {
     ['mkForce on a list replaces that of defaults', '[ "a" ]', 'lib.mkForce [ "b" ]', ['b']],
     ['mkDefault on a list gives way to an ordinary one', 'lib.mkDefault [ "a" ]', '[ "b" ]', ['b']],
     ['mkForce in defaults replaces the list of the machine', 'lib.mkForce [ "a" ]', '[ "b" ]', ['a']],
-  ])('%s', async (_, inDefaults, own, result) => {
+  ])('decides about lists: %s', async (_, inDefaults, own, result) => {
     const machine = await web(
       `{ defaults = { lib, ... }: { deployment.tags = ${inDefaults}; };
          web = { lib, ... }: { deployment.tags = ${own}; }; }`,
@@ -134,7 +134,7 @@ describe('priorities', () => {
     expect(machine.options.tags).toEqual(result)
   })
 
-  it('mkForce on all keys, or on one, replaces the others', async () => {
+  it('replaces the others when mkForce is on all keys, or on one', async () => {
     const keys = (value: string) =>
       web(
         `{ defaults.deployment.keys = { a = { text = "1"; user = "x"; }; b.text = "2"; };
@@ -147,7 +147,7 @@ describe('priorities', () => {
     })
   })
 
-  it('mkDefault on a set lets each of its options be overridden alone', async () => {
+  it('lets each option of a set with mkDefault be overridden alone', async () => {
     const machine = await web(
       '{ web = { lib, ... }: { deployment.keys.a = lib.mkDefault { text = "1"; user = "x"; }; }; }',
       '{ web.deployment.keys.a.text = "2"; }',
@@ -156,8 +156,8 @@ describe('priorities', () => {
   })
 })
 
-describe('conditions', () => {
-  it('are decided at the options, so that they may depend on the same config', async () => {
+describe('the conditions of a definition', () => {
+  it('apply to single options, so that they may depend on the same config', async () => {
     const machine = await web(
       `{ web = { config, lib, ... }: lib.mkMerge [
            { deployment.tags = [ "big" ]; }
@@ -169,7 +169,7 @@ describe('conditions', () => {
     expect(machine.options.targetUser).toBeUndefined()
   })
 
-  it('never look at what a false one guards', async () => {
+  it('never evaluate the guarded value of a false one', async () => {
     const machine = await web(
       `{ web = { lib, ... }: { deployment.targetHost = lib.mkIf false (throw "looked at"); deployment.tags = [ "a" (lib.mkIf false "b") ]; }; }`,
     )
@@ -191,7 +191,7 @@ describe('conditions', () => {
     expect(machine.os).toBe('debian')
   })
 
-  it('an option that is used but defined nowhere is an error that names it', async () => {
+  it('do not hide a used option without a definition, which is an error that names it', async () => {
     nix.write(
       'unset.nix',
       `{ web = { config, lib, ... }: { deployment.os = "debian"; deployment.targetHost = config.deployment.targetUser; deployment.targetUser = lib.mkIf false "x"; }; }`,
@@ -202,7 +202,7 @@ describe('conditions', () => {
   })
 })
 
-describe('definitions come in many forms', () => {
+describe('a definition', () => {
   it.each([
     ['a set', '{ deployment.targetHost = "x"; }'],
     [
@@ -222,12 +222,12 @@ describe('definitions come in many forms', () => {
     ],
     ['imports, one within another', '{ imports = [ { imports = [ ./part.nix ]; } ]; }'],
     ['a callable set', '{ __functor = self: { lib, ... }: { deployment.targetHost = "x"; }; }'],
-  ])('%s', async (_, definition) => {
+  ])('may have the form of %s', async (_, definition) => {
     nix.write(`${count + 1}/part.nix`, '{ lib, ... }: { deployment.targetHost = lib.mkDefault "x"; }')
     expect((await web(`{ web = ${definition}; }`)).options.targetHost).toBe('x')
   })
 
-  it('a file that is imported twice counts once', async () => {
+  it('counts once when its file is imported twice', async () => {
     nix.write(`${count + 1}/part.nix`, '{ deployment.tags = [ "once" ]; }')
     const machine = await web(
       '{ defaults.imports = [ ./part.nix ]; web.imports = [ ./part.nix { imports = [ ./part.nix ]; } ]; }',
@@ -235,13 +235,13 @@ describe('definitions come in many forms', () => {
     expect(machine.options.tags).toEqual(['once'])
   })
 
-  it('files that require each other are read once', async () => {
+  it('is read once when files require each other', async () => {
     nix.write(`${count + 1}/other.nix`, '{ require = [ ./0.nix ]; web.deployment.tags = [ "other" ]; }')
     const machine = await web('{ require = [ ./other.nix ./other.nix ]; web.deployment.tags = [ "first" ]; }')
     expect(machine.options.tags).toEqual(['first', 'other'])
   })
 
-  it("NixOps' old form of a key, and Morph's secrets, are keys", async () => {
+  it("may give keys in NixOps' old form, or as Morph's secrets", async () => {
     const { options } = await web(
       `{ web.deployment = { keys.old = "text"; secrets.morph = { source = ./0.nix; destination = "/etc/app/key"; owner.user = "www"; }; }; }`,
     )
@@ -253,8 +253,8 @@ describe('definitions come in many forms', () => {
   })
 })
 
-describe('what definitions know of each other', () => {
-  it('nodes, name, addresses that were allocated, paths of keys', async () => {
+describe('the arguments of a definition', () => {
+  it('hold nodes, name, allocated addresses and paths of keys', async () => {
     nix.write(
       'cross.nix',
       `{ defaults.deployment.os = "debian";
@@ -280,7 +280,7 @@ describe('what definitions know of each other', () => {
     ])
   })
 
-  it("a user's own address wins over an allocated one", async () => {
+  it("hold a user's own address before an allocated one", async () => {
     nix.write(
       'own.nix',
       `{ defaults.deployment.os = "debian"; web = { config, ... }: { networking.privateIPv4 = "192.0.2.9"; deployment.targetHost = config.networking.privateIPv4; }; }`,
@@ -291,7 +291,7 @@ describe('what definitions know of each other', () => {
 })
 
 describe('the network', () => {
-  it('has name, description and ordering; later files win, and meta is network', async () => {
+  it('has name, description and ordering; later files win, and meta means network', async () => {
     const { name, description, ordering } = await network(
       '{ meta = { name = "n"; description = "first"; }; }',
       '{ network = { description = "second"; ordering.tags = [ "db" "web" ]; enableRollback = true; }; }',
@@ -314,7 +314,7 @@ describe('the network', () => {
     expect(machine?.origins['deployment.targetHost']).toEqual([`${nix.folder}/${name}/part/default.nix`])
   })
 
-  it('gives nixpkgs as pkgs and its lib as lib, in each form that it can be given', async () => {
+  it('gives nixpkgs as pkgs and its lib as lib, in each accepted form', async () => {
     nix.write(
       'pkgs/default.nix',
       '{ system ? "x", ... }: { lib = { mkDefault = v: "from nixpkgs"; }; hello = "hi"; }',
@@ -328,7 +328,7 @@ describe('the network', () => {
     }
   })
 
-  it('refuses a nixpkgs that needs a newer Nix, and says how to get one', async () => {
+  it('refuses a nixpkgs that needs a newer Nix, and names a way to get one', async () => {
     nix.write('new/default.nix', '{ ... }: { lib = { }; }')
     nix.write('new/lib/minver.nix', '"99.1"')
     nix.write(
@@ -341,7 +341,7 @@ describe('the network', () => {
     expect(error.exitCode).toBe(2)
   })
 
-  it('takes function arguments as Nix text, relative paths from the current folder', async () => {
+  it('accepts function arguments as Nix text, relative paths from the current folder', async () => {
     nix.write(
       'args.nix',
       '{ port, text ? "d", flag ? true }: { web.deployment = { os = "debian"; targetPort = port; tags = [ text ]; alwaysActivate = flag; }; }',

@@ -20,7 +20,7 @@ function recording(calls: Call[]): Pick<LocalCommands, 'run'> {
 const options = { signal: new AbortController().signal, timeoutMs: 1000, what: 'try' }
 
 describe('a program of Nix', () => {
-  it("runs with the store's environment, and with what a call adds to it", async () => {
+  it("runs with the store's environment, and with the additions of a call", async () => {
     const calls: Call[] = []
     const command = createNixCommand({
       local: recording(calls),
@@ -56,7 +56,7 @@ describe('a program of Nix', () => {
   })
 })
 
-describe('how it ended', () => {
+describe('the end of a program of Nix', () => {
   const output = { stdout: 'out', stderr: 'a\nb' }
 
   it('counts as success with status 0 only', () => {
@@ -69,7 +69,7 @@ describe('how it ended', () => {
     for (const result of others) expect(() => expectSuccess(result, 'try')).toThrow(OpsError)
   })
 
-  it('names the lack of memory, also where a shell stands between', () => {
+  it('reveals a lack of memory, also when a shell stands between', () => {
     expect(howItEnded({ kind: 'killed', signal: 'SIGKILL', ...output })).toContain('ran out of memory')
     expect(howItEnded({ kind: 'exited', code: 137, ...output })).toContain('ran out of memory')
     expect(howItEnded({ kind: 'killed', signal: 'SIGTERM', ...output })).not.toContain('memory')
@@ -87,7 +87,7 @@ describe('the environment of a store', () => {
   }
   const daemon: NixStore = { ...own, kind: 'daemon', remote: 'daemon', buildsHere: false, chroot: false }
 
-  it('of our own gives /bin/sh to sandboxed builds, and lets the user have the last word', () => {
+  it('gives /bin/sh to sandboxed builds in our own store, and lets the user have the last word', () => {
     const { NIX_CONFIG, NIX_REMOTE } = storeEnvironment(own, { NIX_CONFIG: 'sandbox-paths = /x' }, false)
     expect(NIX_REMOTE).toBe('/state/nix')
     expect(NIX_CONFIG).toMatch(/^sandbox-paths = \/bin \/usr.*\nsandbox-paths = \/x$/)

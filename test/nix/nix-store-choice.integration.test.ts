@@ -43,14 +43,14 @@ async function daemon(greet: (socket: Socket) => void): Promise<void> {
 
 const choose = (env: Record<string, string> = {}) => chooseStore({ stateRoot, env, nixRoot })
 
-describe('the store is', () => {
-  it('the one that NIX_REMOTE names, whatever else there is', async () => {
+describe('the chosen store', () => {
+  it('is the store in NIX_REMOTE, whatever else there is', async () => {
     await daemon((socket) => socket.end('answer'))
     const store = await choose({ NIX_REMOTE: '/somewhere' })
     expect(store).toMatchObject({ kind: 'given', remote: '/somewhere', realStoreDir: '/somewhere/nix/store' })
   })
 
-  it("the daemon's, when it answers a greeting", async () => {
+  it("is the daemon's, when the daemon answers a greeting", async () => {
     const greetings: string[] = []
     await daemon((socket) => {
       socket.on('data', (bytes) => {
@@ -66,7 +66,7 @@ describe('the store is', () => {
     expect(greetings).toEqual(['6378696e00000000'])
   })
 
-  it('/nix/store when it can be written and the daemon hangs up', async () => {
+  it('is /nix/store when it can be written and the daemon hangs up', async () => {
     await daemon((socket) => socket.end())
     mkdirSync(join(nixRoot, 'store'))
     const store = await choose()
@@ -74,13 +74,13 @@ describe('the store is', () => {
     expect(store.why).toContain('closed without an answer')
   })
 
-  it('/nix/store when the daemon does not answer at all', async () => {
+  it('is /nix/store when the daemon does not answer at all', async () => {
     await daemon(() => {})
     mkdirSync(join(nixRoot, 'store'))
     expect((await choose()).why).toContain('does not answer')
   })
 
-  it('not that of a daemon whose socket this user may not reach', async () => {
+  it('is never that of a daemon with a socket that this user may not reach', async () => {
     await daemon((socket) => socket.write('answer'))
     const sockets = join(nixRoot, 'var/nix/daemon-socket')
     chmodSync(sockets, 0o000)
@@ -91,7 +91,7 @@ describe('the store is', () => {
     else expect(store).toMatchObject({ kind: 'own', why: expect.stringContaining("group 'nix-users'") })
   })
 
-  it('our own in the state folder when there is no other', async () => {
+  it('is our own in the state folder when there is no other', async () => {
     const store = await choose()
     expect(store).toMatchObject({ kind: 'own', remote: join(stateRoot, 'nix'), chroot: true })
     expect(store.realStoreDir).toBe(join(stateRoot, 'nix/nix/store'))
@@ -103,7 +103,7 @@ describe('the store is', () => {
 })
 
 it.each(['plain', 'with a space', 'odd ?#&%+ name', 'é日'])(
-  'our own store is where we say it is, in a state folder called %s',
+  'our own store lies at its announced place, in a state folder called %s',
   async (name) => {
     const store = await chooseStore({ stateRoot: join(folder, name), env: {}, nixRoot })
     const result = await localCommands.run(['nix-store', '--add', '/etc/hostname'], {

@@ -49,7 +49,7 @@ async function requisites(path: string): Promise<string[]> {
   return text.trim().split('\n')
 }
 
-describe('exact bytes', () => {
+describe('a text with unusual bytes', () => {
   // A Nix string has every byte but NUL; what reaches it is UTF-8.
   const text = fc.oneof(
     fc.string({ unit: 'binary', maxLength: 60 }).filter((each) => !each.includes('\0')),
@@ -83,7 +83,7 @@ describe('exact bytes', () => {
   it.each([
     ['without a program but Nix', ''],
     ['through the shell, when a text names a package', `units."t.service".text = "\${${tool}}";`],
-  ])('arrive %s', { timeout: 300_000 }, async (_, more) => {
+  ])('arrives exactly %s', { timeout: 300_000 }, async (_, more) => {
     await fc.assert(
       fc.asyncProperty(files, async (given) => {
         const json = nixString(JSON.stringify(given))
@@ -99,7 +99,7 @@ describe('exact bytes', () => {
     )
   })
 
-  it('arrive also of a text of a megabyte', async () => {
+  it('arrives exactly with a megabyte too', async () => {
     const out = await build(`
       files."/etc/long".text = builtins.concatStringsSep "" (builtins.genList (n: "line \${toString n} of many \\\\ \\"\\n") 40000);
       units."t.service".text = "\${${tool}}";`)
@@ -109,8 +109,8 @@ describe('exact bytes', () => {
   })
 })
 
-describe('the closure', () => {
-  it('holds everything that its units, files and activation name', async () => {
+describe('the closure of a machine', () => {
+  it('holds everything that its units, files and activation refer to', async () => {
     const out = await build(`
       units."a.service".text = "ExecStart=\${${programPackage('of-a-unit')}}/bin/x";
       files."/etc/f".text = "\${${programPackage('of-a-file')}}";
@@ -125,7 +125,7 @@ describe('the closure', () => {
     expect(readdirSync(scratch.real(out)).sort()).toEqual(['hydra-ops', 'manifest.nix'])
   })
 
-  it('has a record for everything that is wanted', async () => {
+  it('has a record for each wanted part', async () => {
     const out = await build(`
       files."/etc/a" = { text = "x"; mode = "0640"; user = "www-data"; group = "adm"; };
       units."a.service" = { text = "[Service]\\n"; enable = false; };
@@ -163,7 +163,7 @@ describe('the closure', () => {
     expect(outs[0]).toBe(outs[1])
   })
 
-  it('leaves /etc/hosts to a file of the user’s own', async () => {
+  it('leaves /etc/hosts to a file from the user', async () => {
     const out = await build(
       'files."/etc/hosts".text = "mine"; hosts = [ { address = "10.1.0.1"; names = [ "db" ]; } ];',
     )
@@ -171,15 +171,15 @@ describe('the closure', () => {
   })
 })
 
-describe('packages', () => {
-  it('are merged into one folder of programs', async () => {
+describe('the list of packages', () => {
+  it('is merged into one folder of programs', async () => {
     const out = await build(
       `packages = [ ${programPackage('one')} ${programPackage('two')} "\${${programPackage('three')}}" ];`,
     )
     expect(readdirSync(scratch.real(`${out}/bin`)).sort()).toEqual(['one', 'three', 'two'])
   })
 
-  it('win by a smaller meta.priority, as in a profile', async () => {
+  it('gives precedence to a smaller meta.priority, as in a profile', async () => {
     const first = programPackage('tool', 'first')
     const second = programPackage('tool', 'second')
     const out = await build(`packages = [ ${first} (${second} // { meta.priority = 4; }) ];`)
@@ -187,7 +187,7 @@ describe('packages', () => {
     expect(readFileSync(program, 'utf8')).toBe('second')
   })
 
-  it('are taken with the outputs that meta.outputsToInstall names', async () => {
+  it('includes the outputs that meta.outputsToInstall names', async () => {
     const many = shellDerivation(
       'many',
       'for o in $out $man $dev; do mkdir -p $o/share/${o##*-}; echo x > $o/share/${o##*-}/file; done',
@@ -198,7 +198,7 @@ describe('packages', () => {
   })
 })
 
-describe('what cannot be', () => {
+describe('an impossible definition', () => {
   const folder = join(scratch.folder, 'sources')
   beforeEach(() => {
     mkdirSync(join(folder, 'sub'), { recursive: true })
@@ -230,7 +230,7 @@ describe('what cannot be', () => {
     ['units."web".text = "";', 'and a suffix, as in "web.service"'],
     ['units."a/b.service".text = "";', "a unit's name has letters, digits"],
     ['units."a.service" = { };', 'deployment.units."a.service".text: is not given'],
-  ])('%s', async (attributes, message) => {
+  ])('is refused: %s', async (attributes, message) => {
     await expect(scratch.instantiate(wanted(attributes))).rejects.toMatchObject({
       detail: expect.stringContaining(message),
     })

@@ -10,7 +10,7 @@ afterEach(() => nix.dispose())
 const network = (deployment: string) => `{ web.deployment = { os = "debian"; ${deployment} }; }`
 const hydra = 'hydra.enable = true;'
 
-describe('what hydra-ops writes on a machine is refused in its definition', () => {
+describe('a place that hydra-ops writes on a machine', () => {
   it.each([
     [
       'nix.conf, which would lose the line that includes our settings',
@@ -52,7 +52,7 @@ describe('what hydra-ops writes on a machine is refused in its definition', () =
       'files."/etc/passwd".text = "root:x:0:0::/root:/bin/sh\\n";',
       'deployment.files."/etc/passwd": useradd of a package or of a set-up task writes /etc/passwd; use deployment.activate to make users',
     ],
-  ])('%s', async (_, deployment, sentence) => {
+  ])('is refused in its definition: %s', async (_, deployment, sentence) => {
     nix.write('hydra.nix', network(deployment))
     for (const mode of ['shape', 'write'] as const) {
       const { message, exitCode } = await nix.refusal('hydra.nix', { mode })
@@ -62,12 +62,12 @@ describe('what hydra-ops writes on a machine is refused in its definition', () =
   })
 })
 
-it('what a task would write is free on a machine that does not want the task', async () => {
+it('a file of a task is free on a machine that does not want the task', async () => {
   nix.write('hydra.nix', network('units."hydra-server.service".text = "[Service]\\nExecStart=/bin/true\\n";'))
   expect((await nix.evaluate('hydra.nix')).machines.size).toBe(1)
 })
 
-it('a reserved place is told beside all else that is wrong, in options as well as in other files', async () => {
+it('a reserved place is reported beside all other mistakes, in options as well as in other files', async () => {
   nix.write(
     'hydra.nix',
     network(

@@ -65,7 +65,7 @@ const linked = () => {
   for (const name of machines) symlinkSync(closureOf(name), linkOf(name))
 }
 
-it('the links of a folder that was moved are renewed with one question, a few at once, and that is said', async () => {
+it('the links of a moved folder are renewed with one question, a few at once, and the log says so', async () => {
   linked()
   const nix = new CountingNix([closureOf('m3')])
   expect(await nix.root('m0')).toEqual([`tell Nix the place of the 59 closures that it keeps for ${folder}`])
@@ -81,20 +81,20 @@ it('the links of a folder that was moved are renewed with one question, a few at
   expect(readFileSync(join(folder, 'place'), 'utf8')).toBe(folder)
 })
 
-it('a folder that stands where it stood has nothing to renew, and nothing is said', async () => {
+it('a folder in its old place has nothing to renew, and nothing is logged', async () => {
   linked()
   await new CountingNix().root('m0')
   const nix = new CountingNix()
   expect([await nix.root('m0'), nix.asked, nix.renewed]).toEqual([[], [], []])
 })
 
-it('the first root of a folder is the only one that Nix is told of', async () => {
+it('the first root of a folder is the only root that is registered with Nix', async () => {
   const nix = new CountingNix()
   expect([await nix.root('web'), nix.asked, nix.renewed]).toEqual([[], [], [linkOf('web')]])
   expect(readdirSync(folder)).toEqual(['place'])
 })
 
-it('a link of somebody else is left as it is', async () => {
+it('a foreign link is left as it is', async () => {
   symlinkSync('/nowhere', join(folder, 'own-1'))
   const nix = new CountingNix()
   await nix.root('web')

@@ -21,7 +21,7 @@ describe('check', () => {
   const healthy = 'load 0.00 0.01 0.05\ndisk 12 /\nunits\n'
   const check = (on?: string) => checkMachines(ops, { deployment: undefined, selection: { on } })
 
-  it('finds nothing wrong where nothing is', async () => {
+  it('finds no fault on healthy machines', async () => {
     look(healthy)
     const before = world.stateText()
     const report = await check()
@@ -54,7 +54,7 @@ describe('check', () => {
     })
   })
 
-  it('adds up what is wrong as NixOps does', async () => {
+  it('adds up the faults as NixOps does', async () => {
     ops.ssh.answer('look at disks and units', ({ machine: name }) =>
       succeed(name === 'db' ? 'load 9 9 9\ndisk 97 /nix\nunits\nfailed nginx.service\n' : healthy),
     )
@@ -70,7 +70,7 @@ describe('check', () => {
     expect(checkStatus(await check('web'))).toBe(1)
   })
 
-  it('tells a machine that is down from one that was stopped on purpose', async () => {
+  it('distinguishes a machine that is down from a machine that was stopped on purpose', async () => {
     look(healthy)
     ops.hypervisor.stop(world.resourceName('web'))
     expect(checkStatus(await check('web'))).toBe(2)
@@ -78,7 +78,7 @@ describe('check', () => {
     expect(checkStatus(await check('web'))).toBe(0)
   })
 
-  it('says 4 for a machine that does not answer, or that nobody can be asked about', async () => {
+  it('returns 4 for a machine that does not answer, or that cannot be asked about', async () => {
     ops.ssh.connect = async () => {
       throw usageError('host key changed')
     }
@@ -89,7 +89,7 @@ describe('check', () => {
     expect(checkStatus(await check('web'))).toBe(4)
   })
 
-  it('knows a failing systemd, a machine without one, and a read-only root', () => {
+  it('recognises a failing systemd, a machine without systemd, and a read-only root', () => {
     expect(readLook('load 1 1 1\ndisk 10 /\n')).toMatchObject({ failedUnits: undefined, disksOk: true })
     expect(readLook('load 1 1 1\nreadonly /\nunits\n')).toMatchObject({
       disksOk: false,
@@ -97,7 +97,7 @@ describe('check', () => {
     })
   })
 
-  it('lists resources with our mark that are in no deployment', async () => {
+  it('lists resources with our mark that belong to no deployment', async () => {
     look(healthy)
     const { uuid } = await ops.store.resolve(undefined)
     await ops.store.lock(uuid, async (held) => held.removeMachine(MachineName.parse('db')))
@@ -106,7 +106,7 @@ describe('check', () => {
     ])
   })
 
-  it('calls nothing an orphan while a state cannot be read', async () => {
+  it('reports no orphan while a state cannot be read', async () => {
     look(healthy)
     const other = await ops.store.create({
       name: undefined,

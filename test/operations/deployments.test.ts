@@ -93,7 +93,7 @@ describe('create', () => {
     expect(await ops.store.list()).toEqual([])
   })
 
-  it('refuses a name that is taken, and names the deployment', async () => {
+  it('refuses a taken name, and names the deployment', async () => {
     const { deployment } = await create()
     await expect(create()).rejects.toMatchObject({
       exitCode: 2,
@@ -130,7 +130,7 @@ it.each([
 })
 
 describe('modify', () => {
-  it('changes what is given and leaves the rest', async () => {
+  it('changes only the given fields', async () => {
     await create({ searchPath: ['a'], args: { x: '1' } })
     await modifyDeployment(ops, { ...nothing, name: 'lab2', files: ['libvirt.nix'], folder })
     expect(await ops.store.resolve('lab2')).toMatchObject({
@@ -140,19 +140,19 @@ describe('modify', () => {
     })
   })
 
-  it('refuses a name that another deployment has, and changes nothing', async () => {
+  it('refuses the name of another deployment, and changes nothing', async () => {
     await create()
     await create({ name: 'other' })
     await expect(modifyDeployment(ops, { ...nothing, name: 'other' })).rejects.toMatchObject({ exitCode: 2 })
     expect((await ops.store.resolve('lab')).name).toBe('lab')
   })
 
-  it('takes its own name', async () => {
+  it('accepts its own name', async () => {
     await create()
     expect((await modifyDeployment(ops, { ...nothing, name: 'lab' })).name).toBe(DeploymentName.parse('lab'))
   })
 
-  it('refuses to do nothing', async () => {
+  it('refuses an empty change', async () => {
     await create()
     await expect(modifyDeployment(ops, nothing)).rejects.toThrow('nothing to modify')
   })
@@ -166,7 +166,7 @@ describe('set-args', () => {
     expect(JSON.stringify(await ops.store.history(deployment.uuid))).not.toContain('very private')
   })
 
-  it('refuses to forget what is not set, with a suggestion', async () => {
+  it('refuses to forget an argument that is not set, with a suggestion', async () => {
     await create({ args: { memory: '1' } })
     await expect(setArguments(ops, { deployment: 'lab', set: {}, unset: ['memroy'] })).rejects.toMatchObject({
       exitCode: 2,
@@ -174,7 +174,7 @@ describe('set-args', () => {
     })
   })
 
-  it('refuses to do nothing', async () => {
+  it('refuses an empty change', async () => {
     await create()
     await expect(setArguments(ops, { deployment: 'lab', set: {}, unset: [] })).rejects.toMatchObject({
       exitCode: 2,
@@ -192,7 +192,7 @@ describe('delete', () => {
     await expect(ops.store.resolve(deployment.uuid)).rejects.toThrow()
   })
 
-  it('leaves it when the answer is no', async () => {
+  it('leaves the deployment when the answer is no', async () => {
     await create()
     ops.answerTo = false
     await expect(
@@ -204,7 +204,7 @@ describe('delete', () => {
     expect(await ops.store.list()).toHaveLength(1)
   })
 
-  it('refuses while machines remain, unless forced', async () => {
+  it('refuses while machines remain, unless it is forced', async () => {
     await withMachine(true)
     await expect(deleteDeployment(ops, { deployment: 'lab', force: false, yes: true })).rejects.toMatchObject(
       {
@@ -217,7 +217,7 @@ describe('delete', () => {
     expect(await ops.store.list()).toEqual([])
   })
 
-  it('refuses while disks would go with the folder, also when forced', async () => {
+  it('refuses while disks would go with the folder, also when it is forced', async () => {
     await withMachine(true)
     const disks = join(ops.files.paths((await ops.store.resolve('lab')).uuid).disks, 'web')
     mkdirSync(disks, { recursive: true })
@@ -233,7 +233,7 @@ describe('delete', () => {
     expect(await ops.store.list()).toEqual([])
   })
 
-  it('does not mind machines that were never made', async () => {
+  it('ignores machines that were never made', async () => {
     await withMachine(false)
     await deleteDeployment(ops, { deployment: 'lab', force: false, yes: true })
     expect(await ops.store.list()).toEqual([])
@@ -241,7 +241,7 @@ describe('delete', () => {
 })
 
 describe('list', () => {
-  it('goes by the state alone, in the order in which people count', async () => {
+  it('uses the state alone, in natural order', async () => {
     await create({ name: 'lab10' })
     await create({ name: 'lab2' })
     await withMachine(true)
@@ -255,7 +255,7 @@ describe('list', () => {
     expect(ops.nix.evaluations).toEqual([])
   })
 
-  it('names what cannot be read beside what can', async () => {
+  it('names unreadable deployments beside the readable ones', async () => {
     const { deployment } = await create()
     await create({ name: 'other' })
     writeFileSync(join(ops.files.paths(deployment.uuid).root, 'state.json'), '{"trunc')
@@ -289,12 +289,12 @@ describe('the lab of root', () => {
     )
   })
 
-  it('is of no interest to other users, or when it is what root looks at', () => {
+  it('is not mentioned to other users, or when root looks at its state', () => {
     expect(labElsewhere('/var/lib/other', passwd(), 1000)).toBeUndefined()
     expect(labElsewhere(state(), passwd(), 0)).toBeUndefined()
   })
 
-  it('may not be there', () => {
+  it('may be absent', () => {
     rmSync(join(state(), 'deployments'), { recursive: true })
     expect(labElsewhere('/var/lib/other', passwd(), 0)).toBeUndefined()
     writeFileSync(passwd(), 'root:x:0:0::/root:/bin/sh\n')
@@ -303,7 +303,7 @@ describe('the lab of root', () => {
 })
 
 describe('unlock', () => {
-  it('asks, then says who held it', async () => {
+  it('asks, then names the former holder', async () => {
     const { deployment } = await create()
     ops.answerTo = true
     const holder = await ops.store
@@ -313,12 +313,12 @@ describe('unlock', () => {
     expect(holder).toContain('tester')
   })
 
-  it('answers nothing when nobody holds it', async () => {
+  it('needs no answer when nobody holds the lock', async () => {
     await create()
     expect(await unlockDeployment(ops, { deployment: 'lab', yes: true })).toBeUndefined()
   })
 
-  it('leaves it when the answer is no', async () => {
+  it('leaves the lock when the answer is no', async () => {
     await create()
     ops.answerTo = false
     await expect(unlockDeployment(ops, { deployment: 'lab', yes: false })).rejects.toMatchObject({
@@ -352,12 +352,12 @@ describe('preferences', () => {
     ['max-concurrent', '0'],
     ['max-concurrent', 'x'],
     ['plugins', 'a,,b'],
-  ])('refuse what cannot be: %s %s', async (key, value) => {
+  ])('refuse an impossible value: %s %s', async (key, value) => {
     await expect(setPreference(ops, key, value)).rejects.toThrow()
     expect(await ops.store.preferences()).toEqual({})
   })
 
-  it('suggest the key that was meant', async () => {
+  it('suggest the intended key', async () => {
     await expect(getPreference(ops, 'deploiment')).rejects.toThrow("there is no preference 'deploiment'")
   })
 })

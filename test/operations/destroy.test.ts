@@ -50,8 +50,8 @@ const kept = [
   'web2.hydra-user-jo.e%40x.generated',
 ]
 
-describe('a machine that is destroyed', () => {
-  it('takes its generated passwords with it, and those of no other machine', async () => {
+describe('the destruction of a machine', () => {
+  it('removes its generated passwords, and those of no other machine', async () => {
     writeFileSync(`${secret('web', 'admin')}.0123456789ab.tmp`, 'left by a crash')
     await destroy('web')
     expect(generated()).toEqual(kept)
@@ -59,13 +59,13 @@ describe('a machine that is destroyed', () => {
     expect(generated()).toEqual([])
   })
 
-  it('takes them with it also as an obsolete one', async () => {
+  it('also removes them from an obsolete machine', async () => {
     ops.nix.network = network('web2', 'web.db')
     await deploy(ops, { ...standardRequest, killObsolete: true })
     expect(generated()).toEqual(kept)
   })
 
-  it('keeps them when it is only made anew: it is the same machine, with the same host key', async () => {
+  it('keeps them when the machine is only recreated: it has the same host key', async () => {
     ops.nix.network = fakeNetwork(
       names.map((name) => fakeMachine(name, name === 'web' ? { fake: { baseImage: 'another' } } : {})),
     )
@@ -73,7 +73,7 @@ describe('a machine that is destroyed', () => {
     expect(generated()).toHaveLength(6)
   })
 
-  it('leaves no ssh configuration of its own, alone or with others', async () => {
+  it('leaves no ssh configuration for the machine, alone or with others', async () => {
     const folder = join(dirname(paths.sshConfig), 'ssh')
     rmSync(folder, { recursive: true, force: true })
     const configFor = async (...machines: string[]) =>
@@ -93,7 +93,7 @@ describe('a machine that is destroyed', () => {
     )
   })
 
-  it('leaves no root of its closures, also of those that were only built, and those of the others', async () => {
+  it('leaves no root of its closures, also of merely built ones, and keeps those of the others', async () => {
     ops.nix.network = fakeNetwork(names.map((name) => fakeMachine(name, { version: 'v2' })))
     await deploy(ops, { ...standardRequest, until: 'build' })
     const roots = () => readdirSync(paths.gcroots).filter((name) => name !== 'place')
@@ -105,7 +105,7 @@ describe('a machine that is destroyed', () => {
     expect(roots()).toEqual(others)
   })
 
-  it('says which passwords went', async () => {
+  it('names the removed passwords', async () => {
     await destroy('web')
     expect(ops.emitted).toContainEqual({
       kind: 'line',
@@ -116,27 +116,27 @@ describe('a machine that is destroyed', () => {
   })
 })
 
-describe('a host that exists without hydra-ops', () => {
+describe('an existing host that is destroyed', () => {
   beforeEach(() => Object.assign(ops.providers.named('fake'), { makesMachines: false }))
   const forgotten =
     'forgotten (the host itself is untouched); it may still have the generated secrets hydra-user-admin, hydra-user-jo.e@x: they stay in '
   const all = ['admin', 'jo.e%40x'].map((user) => `web.hydra-user-${user}.generated`)
 
-  it('leaves its generated passwords behind, as the host still has them, and says where they are', async () => {
+  it('keeps its generated passwords, which the host still has, and the output says where they are', async () => {
     await destroy('web')
     expect(generated()).toEqual([...all, ...kept].sort())
     expect(ops.emitted).toContainEqual({ kind: 'line', machine: 'web', line: forgotten + paths.keys })
     expect((await ops.store.resolve('net')).machines).not.toHaveProperty('web')
   })
 
-  it('leaves them behind also as an obsolete one', async () => {
+  it('also keeps them as an obsolete host', async () => {
     ops.nix.network = network('web2', 'web.db')
     await deploy(ops, { ...standardRequest, killObsolete: true })
     expect(generated()).toEqual([...all, ...kept].sort())
   })
 })
 
-describe('a file beside the keys whose name is no name of a secret', () => {
+describe('a file beside the keys with a name that no secret has', () => {
   it.each([
     ['web.a%zz.generated', 'a%zz'],
     ['web.%.generated', '%'],
@@ -150,7 +150,7 @@ describe('a file beside the keys whose name is no name of a secret', () => {
   })
 })
 
-describe('destroy where the state says that a machine was never made', () => {
+describe('destroy of a machine that was never made, according to the state,', () => {
   let uuid: DeploymentUuid
   beforeEach(async () => {
     uuid = (await ops.store.resolve('net')).uuid
@@ -173,7 +173,7 @@ describe('destroy where the state says that a machine was never made', () => {
   }
   const domains = () => ops.hypervisor.listing().domains.length
 
-  it.each(['running', 'stopped'])('asks all the same where its domain is found %s', async (state) => {
+  it.each(['running', 'stopped'])('still asks when its domain is found %s', async (state) => {
     await restoreOlderState()
     if (state === 'stopped') ops.hypervisor.stop(resourceName(uuid, MachineName.parse('web')))
     await expect(ask(false)).rejects.toMatchObject({ code: 'REFUSED' })
@@ -183,7 +183,7 @@ describe('destroy where the state says that a machine was never made', () => {
     expect(domains()).toBe(2)
   })
 
-  it('asks where its folder still has a disk', async () => {
+  it('asks when its folder still has a disk', async () => {
     await restoreOlderState()
     ops.hypervisor.undefine(resourceName(uuid, MachineName.parse('web')))
     mkdirSync(join(paths.disks, 'web'), { recursive: true })
@@ -191,7 +191,7 @@ describe('destroy where the state says that a machine was never made', () => {
     await expect(ask(false)).rejects.toMatchObject({ code: 'REFUSED' })
   })
 
-  it('asks where the hypervisor cannot tell', async () => {
+  it('asks when the hypervisor cannot tell', async () => {
     await restoreOlderState()
     const { inspect } = ops.providers.named('fake')
     Object.assign(ops.providers.named('fake'), {
@@ -201,7 +201,7 @@ describe('destroy where the state says that a machine was never made', () => {
     Object.assign(ops.providers.named('fake'), { inspect })
   })
 
-  it('needs no answer with --yes, and says that something went', async () => {
+  it('needs no answer with --yes, and reports that something was removed', async () => {
     await restoreOlderState()
     expect(await ask(false, true)).toMatchObject([{ machine: 'web', outcome: 'changed' }])
     expect(ops.asked).toEqual([])
@@ -241,7 +241,7 @@ describe('destroy where the state says that a machine was never made', () => {
   })
 })
 
-describe('destroy of several machines, one of which cannot be looked at', () => {
+describe('destroy of several machines, with one unreadable,', () => {
   let uuid: DeploymentUuid
   beforeEach(async () => {
     uuid = (await ops.store.resolve('net')).uuid
@@ -262,7 +262,7 @@ describe('destroy of several machines, one of which cannot be looked at', () => 
     { machine: 'web.db', outcome: 'changed' },
   ]
 
-  it.each([false, true])('destroys the others, and the row tells (--yes: %s)', async (yes) => {
+  it.each([false, true])('destroys the others, and the row reports the failure (--yes: %s)', async (yes) => {
     await forget('web')
     const { inspect } = fake()
     Object.assign(fake(), {
@@ -275,7 +275,7 @@ describe('destroy of several machines, one of which cannot be looked at', () => 
     expect(ops.asked).toEqual(yes ? [] : ["destroy web, web2, web.db of deployment 'net', with their disks?"])
   })
 
-  it.each([false, true])('destroys the others where a provider is not installed (--yes: %s)', async (yes) => {
+  it.each([false, true])('destroys the others when a provider is not installed (--yes: %s)', async (yes) => {
     await ops.store.lock(uuid, async (held) =>
       held.updateMachine(MachineName.parse('web'), (draft) => Object.assign(draft, { provider: 'gone' })),
     )

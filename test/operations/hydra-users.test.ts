@@ -52,7 +52,7 @@ async function writtenDown(): Promise<string> {
 }
 
 describe('the list of users', () => {
-  it('says whom the expression names, and who cannot log in', async () => {
+  it('shows which users the expression names, and which cannot log in', async () => {
     known('dave', [], false)
     expect(await listHydraUsers(hydra.ops, here)).toEqual([
       {
@@ -93,7 +93,7 @@ describe('the list of users', () => {
     await expect(listHydraUsers(hydra.ops, here)).rejects.toThrow('PostgreSQL does not run')
   })
 
-  it('of a machine that does not answer ends with 4', async () => {
+  it('ends with 4 when the machine does not answer', async () => {
     const name = `hydra-ops-${(await hydra.ops.store.resolve(undefined)).uuid}-ci`
     hydra.ops.hypervisor.stop(name)
     await expect(listHydraUsers(hydra.ops, here)).rejects.toMatchObject({ exitCode: 4 })
@@ -101,7 +101,7 @@ describe('the list of users', () => {
 })
 
 describe('a new user', () => {
-  it('is made by hydra-create-user as it was deployed, the password on its standard input alone', async () => {
+  it('is created by the deployed hydra-create-user, with the password on its standard input alone', async () => {
     hydra.typed.push('s3cret "x"\n')
     const row = await addHydraUser(hydra.ops, bob)
     expect(row).toMatchObject({
@@ -134,7 +134,7 @@ describe('a new user', () => {
     expect(hydra.users.get('bob')?.password).toBe('one')
   })
 
-  it('is not made when the two differ', async () => {
+  it('is not created when the two passwords differ', async () => {
     hydra.typed.push('one', 'two')
     await expect(addHydraUser(hydra.ops, { ...bob, password: { kind: 'ask' } })).rejects.toMatchObject({
       exitCode: 2,
@@ -144,7 +144,7 @@ describe('a new user', () => {
     expect(await hydra.history()).toEqual([])
   })
 
-  it('is not asked for a password without a terminal: the flags are named, and no machine contacted', async () => {
+  it('needs a terminal for a password: the flags are named, and no machine contacted', async () => {
     await expect(addHydraUser(hydra.ops, { ...bob, password: { kind: 'ask' } })).rejects.toMatchObject({
       exitCode: 2,
       hint: 'give --password-file FILE, --password-stdin or --generate',
@@ -163,7 +163,7 @@ describe('a new user', () => {
     ['is not there', undefined, 2, 'cannot be read from'],
     ['is empty', '\n', 1, 'it is empty'],
     ['has two lines', 'a\nb\n', 1, 'it has more than one line'],
-  ])('is refused before anything is contacted when that file %s', async (_, text, exitCode, sentence) => {
+  ])('is refused before any contact when that file %s', async (_, text, exitCode, sentence) => {
     const path = join(hydra.ops.folder, 'password')
     if (text !== undefined) writeFileSync(path, text)
     await expect(addHydraUser(hydra.ops, { ...bob, password: { kind: 'file', path } })).rejects.toMatchObject(
@@ -175,7 +175,7 @@ describe('a new user', () => {
     expect(hydra.ops.ssh.execs).toEqual([])
   })
 
-  it('may have a password that is made up, kept for its owner alone, and shown on request', async () => {
+  it('may have a generated password, kept for its owner alone, and shown on request', async () => {
     await addHydraUser(hydra.ops, { ...bob, password: { kind: 'generate' } })
     const password = await generatedPassword(hydra.ops, undefined, 'bob')
     expect(password).toMatch(/^[\w-]{24}$/)
@@ -185,7 +185,7 @@ describe('a new user', () => {
     expect(await writtenDown()).not.toContain(password)
   })
 
-  it('leaves no made-up password behind when it could not be made', async () => {
+  it('leaves no generated password behind when it could not be created', async () => {
     hydra.ops.ssh.answer("make Hydra's user 'bob'", exit(255, 'DBI Connection failed'))
     await expect(addHydraUser(hydra.ops, { ...bob, password: { kind: 'generate' } })).rejects.toMatchObject({
       exitCode: 1,
@@ -198,13 +198,13 @@ describe('a new user', () => {
     })
   })
 
-  it('is not believed in when it is not there afterwards', async () => {
+  it('counts as created only when it exists afterwards', async () => {
     hydra.ops.ssh.answer("make Hydra's user 'bob'", exit(0))
     hydra.typed.push('x')
     await expect(addHydraUser(hydra.ops, bob)).rejects.toThrow("no user 'bob' who can log in")
   })
 
-  it('is refused where there is one of that name, or where the expression names it', async () => {
+  it('is refused when a user of that name exists, or when the expression names it', async () => {
     known('bob')
     hydra.typed.push('x', 'x')
     await expect(addHydraUser(hydra.ops, bob)).rejects.toMatchObject({
@@ -232,7 +232,7 @@ describe('a new user', () => {
     expect([hydra.ops.asked, hydra.ops.ssh.execs]).toEqual([[], []])
   })
 
-  it('waits for nobody who has the lock', async () => {
+  it('is created without waiting for the holder of the lock', async () => {
     const { store } = hydra.ops
     hydra.typed.push('x')
     await store.lock((await store.resolve(undefined)).uuid, async () => {
@@ -240,7 +240,7 @@ describe('a new user', () => {
     })
   })
 
-  it('is not made on a machine that belongs to another deployment', async () => {
+  it('is not created on a machine of another deployment', async () => {
     const folder = join(hydra.ops.folder, 'machines')
     mkdirSync(folder, { recursive: true })
     writeFileSync(join(folder, 'ci.owner'), '11111111-1111-4111-8111-111111111111')
@@ -250,10 +250,10 @@ describe('a new user', () => {
   })
 })
 
-describe('another password', () => {
+describe('a changed password', () => {
   const dave = { ...here, name: 'dave', password: { kind: 'stdin' } as const }
 
-  it('is all that changes about a user', async () => {
+  it('is the only change to a user', async () => {
     known('dave', ['admin', 'a-role-of-old'])
     hydra.typed.push('new')
     expect(await setHydraPassword(hydra.ops, dave)).toMatchObject({ roles: ['admin', 'a-role-of-old'] })
@@ -262,14 +262,14 @@ describe('another password', () => {
     expect(notices()).toEqual([])
   })
 
-  it('takes the place of one that was made up, which is forgotten', async () => {
+  it('replaces a generated password, which is forgotten', async () => {
     await addHydraUser(hydra.ops, { ...bob, password: { kind: 'generate' } })
     hydra.typed.push('new')
     await setHydraPassword(hydra.ops, { ...here, name: 'bob', password: { kind: 'stdin' } })
     await expect(generatedPassword(hydra.ops, undefined, 'bob')).rejects.toThrow('no password was made up')
   })
 
-  it('that could not be set leaves the made-up one as it was', async () => {
+  it('leaves the generated password as it was when it could not be set', async () => {
     await addHydraUser(hydra.ops, { ...bob, password: { kind: 'generate' } })
     const before = await generatedPassword(hydra.ops, undefined, 'bob')
     hydra.ops.ssh.answer("change Hydra's user 'bob'", exit(255, 'no'))
@@ -279,7 +279,7 @@ describe('another password', () => {
     expect(await generatedPassword(hydra.ops, undefined, 'bob')).toBe(before)
   })
 
-  it('that may have been set, the connection being lost, is kept', async () => {
+  it('is kept when it may have been set before the connection was lost', async () => {
     hydra.ops.ssh.answer("make Hydra's user 'bob'", { kind: 'lost', stdout: '', stderr: '' })
     await expect(addHydraUser(hydra.ops, { ...bob, password: { kind: 'generate' } })).rejects.toMatchObject({
       code: 'CONNECTION_LOST',
@@ -287,7 +287,7 @@ describe('another password', () => {
     expect(await generatedPassword(hydra.ops, undefined, 'bob')).toMatch(/^[\w-]{24}$/)
   })
 
-  it('of a user whom the expression names comes with what overrules it', async () => {
+  it('comes for a user of the expression with a notice of what overrules it', async () => {
     known('carol')
     hydra.typed.push('new', 'new')
     await setHydraPassword(hydra.ops, { ...here, name: 'carol', password: { kind: 'stdin' } })
@@ -300,13 +300,13 @@ describe('another password', () => {
     ])
   })
 
-  it('that is made up anew is that of the expression, where it wants one made up', async () => {
+  it('is stored as that of the expression when it is generated and the expression wants a generated one', async () => {
     await setHydraPassword(hydra.ops, { ...here, name: 'alice', password: { kind: 'generate' } })
     expect(hydra.users.get('alice')?.password).toBe(await generatedPassword(hydra.ops, undefined, 'alice'))
     expect(notices()).toEqual([])
   })
 
-  it('needs a user, and says who was meant', async () => {
+  it('needs a user, and suggests the intended one', async () => {
     hydra.typed.push('x', 'x')
     await expect(setHydraPassword(hydra.ops, { ...dave, name: 'alcie' })).rejects.toMatchObject({
       exitCode: 2,
@@ -318,13 +318,13 @@ describe('another password', () => {
   })
 })
 
-describe('with several Hydras', () => {
+describe('a deployment with several Hydras', () => {
   beforeEach(async () => {
     hydra.ops.cleanup()
     hydra = await fakeHydra({}, ['east', 'west'])
   })
 
-  it('it must be said which is meant', async () => {
+  it('needs the name of the intended machine', async () => {
     await expect(listHydraUsers(hydra.ops, here)).rejects.toMatchObject({
       exitCode: 2,
       hint: 'say which: --machine NAME (east, west)',
@@ -333,7 +333,7 @@ describe('with several Hydras', () => {
     expect(hydra.ops.ssh.connects.at(-1)).toBe('west')
   })
 
-  it('a machine that has none is refused, with the one that was meant', async () => {
+  it('refuses a machine without a Hydra, with the intended one', async () => {
     await expect(listHydraUsers(hydra.ops, { ...here, machine: 'wset' })).rejects.toMatchObject({
       exitCode: 2,
       hint: "did you mean 'west'?",
@@ -341,7 +341,7 @@ describe('with several Hydras', () => {
   })
 })
 
-it('where no Hydra was deployed, that is said', async () => {
+it('the error without a deployed Hydra says so', async () => {
   const { store } = hydra.ops
   await store.lock((await store.resolve(undefined)).uuid, async (held) => {
     for (const machine of Object.keys(held.record.machines))

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { trustSnippet } from '../../src/operations/hydra.js'
 
-describe('what makes others trust a cache', () => {
+describe('the configuration for trusting a cache', () => {
   it('is shown for nix.conf and for NixOS', () => {
     expect(
       trustSnippet([{ machine: 'ci', publicKey: 'ci-1:AAAA=', url: 'http://ci.example.org/static-cache' }]),
@@ -14,7 +14,7 @@ nix.settings.extra-substituters = [ "http://ci.example.org/static-cache" ];
 nix.settings.extra-trusted-public-keys = [ "ci-1:AAAA=" ];`)
   })
 
-  it('names keys alone where nothing serves the cache', () => {
+  it('names keys alone when nothing serves the cache', () => {
     const text = trustSnippet([{ machine: 'ci', publicKey: 'ci-1:AAAA=', url: undefined }])
     expect(text).not.toContain('substituters')
   })

@@ -34,7 +34,7 @@ describe('info', () => {
   const statuses = async (how: { evaluate?: boolean; probe?: boolean } = {}) =>
     (await info(how)).machines.map(({ name, state, currency }) => [name, state, currency])
 
-  it('says what is up and current, where, and what it publishes', async () => {
+  it('shows which machines are up and current, their addresses, and their published ports', async () => {
     const before = world.stateText()
     const { machines } = await info()
     expect(machines).toMatchObject([
@@ -47,7 +47,7 @@ describe('info', () => {
     expect(ops.nix.evaluations.map((evaluation) => evaluation.mode)).toEqual(['read'])
   })
 
-  it('tells what a changed, grown and shrunk network means for each machine', async () => {
+  it('shows the effect of a changed, grown and shrunk network on each machine', async () => {
     ops.nix.network = fakeNetwork([fakeMachine('web', { version: 'v2' }), fakeMachine('cache')])
     expect(await statuses()).toEqual([
       ['cache', 'missing', 'new'],
@@ -56,12 +56,12 @@ describe('info', () => {
     ])
   })
 
-  it('takes another size of the machine for outdated too', async () => {
+  it('also counts another size of the machine as outdated', async () => {
     ops.nix.network = fakeNetwork([fakeMachine('web', { fake: { memorySize: 4096 } }), fakeMachine('db')])
     expect(await statuses()).toContainEqual(['web', 'up', 'outdated'])
   })
 
-  it('sees what is stopped, gone, silent or somebody else’s', async () => {
+  it('recognises stopped, missing, silent and foreign machines', async () => {
     ops.hypervisor.stop(world.resourceName('web'))
     expect(await statuses()).toContainEqual(['web', 'stopped', 'up-to-date'])
     ops.ssh.probe = async () => false
@@ -70,7 +70,7 @@ describe('info', () => {
     expect(await statuses()).toContainEqual(['web', 'missing', 'up-to-date'])
   })
 
-  it('without probing goes by the state, without evaluating says nothing of what is current', async () => {
+  it('uses the state without probing, and does not mention currency without evaluating', async () => {
     ops.hypervisor.stop(world.resourceName('web'))
     ops.nix.evaluate = async () => {
       throw new Error('it evaluated')
@@ -84,7 +84,7 @@ describe('info', () => {
     ])
   })
 
-  it('still shows what is known when the expression is broken', async () => {
+  it('still shows the known facts when the expression is broken', async () => {
     ops.nix.evaluate = async () => {
       throw usageError('syntax error')
     }
@@ -93,7 +93,7 @@ describe('info', () => {
     expect(evaluationError).toMatchObject({ exitCode: 2 })
   })
 
-  it('calls a host that exists unreachable when it does not answer, and asks it only once', async () => {
+  it('calls an existing host unreachable when it does not answer, and asks it only once', async () => {
     const provider = createFakeProvider(ops.hypervisor)
     const inspected: string[] = []
     const existing = {
@@ -120,7 +120,7 @@ describe('info', () => {
     expect(checkStatus(report)).toBe(4)
   })
 
-  it('is not kept from the others by one hypervisor that does not answer', async () => {
+  it('still reports the other machines when one hypervisor does not answer', async () => {
     const provider = createFakeProvider(ops.hypervisor)
     const silent = {
       ...provider,

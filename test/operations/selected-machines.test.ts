@@ -13,7 +13,7 @@ afterEach(() => world.ops.cleanup())
 const request = { deployment: undefined, maxConcurrent: 2 }
 const machines = async () => Object.keys((await world.ops.store.resolve(undefined)).machines)
 
-describe('verbs that go by the state', () => {
+describe('verbs that use the state', () => {
   it('select by tag with the network expression’s help', async () => {
     const stopped = await stopMachines(world.ops, { ...request, selection: { on: '@front' }, graceMs: 1000 })
     expect(stopped.map((result) => result.machine)).toEqual(['web'])
@@ -22,7 +22,7 @@ describe('verbs that go by the state', () => {
     expect(world.ops.nix.evaluations.map((evaluation) => evaluation.mode)).toEqual(['shape', 'shape'])
   })
 
-  it('need no expression where names are enough', async () => {
+  it('need no expression when names are enough', async () => {
     await destroyMachines(world.ops, { ...request, selection: { on: 'w*' }, yes: true })
     expect(await machines()).toEqual(['db'])
     expect(world.ops.nix.evaluations).toEqual([])
@@ -37,7 +37,7 @@ describe('verbs that go by the state', () => {
     expect(await machines()).toEqual(['web', 'db'])
   })
 
-  it('leave the reason in the history where the whole verb failed', async () => {
+  it('leave the reason in the history when the whole verb failed', async () => {
     const { events, store } = world.ops
     events.emit = () => {
       throw failure('SCREEN', 'the screen is gone')

@@ -41,7 +41,7 @@ afterEach(() => world.ops.cleanup())
 const run = (task: string, on?: string) =>
   runSetup(world.ops, { deployment: undefined, selection: { on }, task, redo: false })
 
-it('setup run does the task where it is wanted, and leaves the other machines alone', async () => {
+it('setup run does the task on the machines that want it, and leaves the other machines alone', async () => {
   expect((await run('greet')).map(({ machine, outcome }) => [machine, outcome])).toEqual([
     ['web', 'changed'],
     ['db', 'unchanged'],
@@ -49,7 +49,7 @@ it('setup run does the task where it is wanted, and leaves the other machines al
   expect(applied).toEqual(['web'])
 })
 
-it('setup run of a task that no selected machine wants is a mistake, with the name that was meant', async () => {
+it('setup run of a task that no selected machine wants is a mistake, with the intended name', async () => {
   await expect(run('gret')).rejects.toMatchObject({
     exitCode: 2,
     hint: "did you mean 'greet'?\nmachine 'db' wants no task",
@@ -58,7 +58,7 @@ it('setup run of a task that no selected machine wants is a mistake, with the na
   expect(applied).toEqual([])
 })
 
-it('setup status tells what was never done from what was done and differs, and from what the machine does not tell', async () => {
+it('setup status distinguishes tasks that were never done, tasks that drifted, and unknown ones', async () => {
   const status = async () =>
     (await setupStatus(world.ops, { deployment: undefined, selection: {} })).map(({ state, detail }) => [
       state,

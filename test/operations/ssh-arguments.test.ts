@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { placesOf } from '../../src/operations/scp.js'
 import { splitSshArguments, splitWho } from '../../src/operations/ssh-session.js'
 
-describe('what follows the machine', () => {
+describe('the list of words after the machine', () => {
   it.each([
     [[], [], []],
     [['uptime'], [], ['uptime']],
@@ -21,7 +21,7 @@ describe('what follows the machine', () => {
   })
 
   it.each([['-d'], ['-F'], ['-p'], ['--yes'], ['-tz'], ['-G']])(
-    'refuses what is no flag for a machine of ours: %s',
+    'is refused with a flag that does not suit a machine of ours: %s',
     (flag) => {
       expect(() => splitSshArguments([flag, 'lab'])).toThrow(
         `'${flag}' is no flag that can be passed on to ssh`,
@@ -29,23 +29,23 @@ describe('what follows the machine', () => {
     },
   )
 
-  it('refuses a flag without its value', () => {
+  it('is refused with a flag that lacks its value', () => {
     expect(() => splitSshArguments(['-L'])).toThrow("ssh's flag -L needs a value")
   })
 })
 
-describe('who', () => {
+describe('the word for user and machine', () => {
   it.each([
     ['web', undefined, 'web'],
     ['alice@web', 'alice', 'web'],
     ['alice@example.org@web', 'alice@example.org', 'web'],
     ['svc$@web', 'svc$', 'web'],
-  ])('%s', (who, user, machine) => {
+  ])('is divided into its parts: %s', (who, user, machine) => {
     expect(splitWho(who)).toEqual({ user, machine })
   })
 
   it.each(['-oProxyCommand=x@web', '@web', 'a b@web', '$(x)@web'])(
-    'is refused where ssh could take it for more: %s',
+    'is refused when ssh could read more into it: %s',
     (who) => {
       expect(() => splitWho(who)).toThrow('cannot be the name of a user')
     },
@@ -64,7 +64,7 @@ describe('paths of scp', () => {
     [{ ...request, paths: ['./a:b', 'web:'] }, [here('./a:b'), on('web', '')]],
     [{ ...request, from: 'web', paths: ['/a', '/b', '.'] }, [on('web', '/a'), on('web', '/b'), here('.')]],
     [{ ...request, to: 'web', paths: ['a:b', '/tmp'] }, [here('a:b'), on('web', '/tmp')]],
-  ])('are told apart: %j', (given, expected) => {
+  ])('are distinguished: %j', (given, expected) => {
     expect(placesOf(given)).toEqual(expected)
   })
 

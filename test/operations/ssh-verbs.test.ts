@@ -40,7 +40,7 @@ describe('ssh', () => {
     expect(world.ran).toEqual([])
   })
 
-  it('says 4 for a machine that does not exist yet, or whose host key is unknown', async () => {
+  it('returns 4 for a machine that does not exist yet, or has an unknown host key', async () => {
     await world.change('web', { handle: undefined })
     await world.change('db', { hostKey: undefined })
     await expect(session('web')).rejects.toMatchObject({ exitCode: 4 })
@@ -48,7 +48,7 @@ describe('ssh', () => {
     expect(world.ran).toEqual([])
   })
 
-  it('writes its configuration only where it differs', async () => {
+  it('writes its configuration only when it differs', async () => {
     await session('web')
     const file = world.ran[0]?.[2] ?? ''
     const { mtimeMs, ino } = statSync(file)
@@ -70,7 +70,7 @@ describe('scp', () => {
     ])
   })
 
-  it('refuses a machine that is not there', async () => {
+  it('refuses an unknown machine', async () => {
     const request = { deployment: undefined, from: undefined, to: undefined }
     await expect(copyFiles(ops, { ...request, paths: ['wbe:/x', '.'] })).rejects.toMatchObject({
       exitCode: 2,
@@ -80,7 +80,7 @@ describe('scp', () => {
 })
 
 describe('ssh-config', () => {
-  it('has every machine, and a known_hosts that is there', async () => {
+  it('has every machine, and an existing known_hosts', async () => {
     const { text, file, left } = await printSshConfig(ops, { deployment: undefined, selection: {} })
     expect(text).toContain('Host web')
     expect(text).toContain('Host db')
@@ -91,7 +91,7 @@ describe('ssh-config', () => {
     expect(readFileSync(file, 'utf8')).toBe(text)
   })
 
-  it('leaves out what cannot be reached yet, and says so', async () => {
+  it('leaves out machines that cannot be reached yet, and says so', async () => {
     await world.change('web', { handle: undefined })
     const { text, left } = await printSshConfig(ops, { deployment: undefined, selection: {} })
     expect(text).not.toContain('Host web')
@@ -110,7 +110,7 @@ describe('ssh-for-each', () => {
       onLine: (name, line, stream) => lines.push(`${name} ${stream} ${line}`),
     })
 
-  it('runs the command as the login user on every machine, and tells how each ended', async () => {
+  it('runs the command as the login user on every machine, and reports how each ended', async () => {
     ops.ssh.answer('run the command', ({ machine: name }) => (name === 'web' ? exit(3, 'no') : succeed('ok')))
     const results = await each(undefined, 'uptime', '|', 'cat')
     expect(results.map(({ machine: name, status }) => [name, status]).sort()).toEqual([
@@ -127,7 +127,7 @@ describe('ssh-for-each', () => {
     expect(await each('web', 'uptime')).toMatchObject([{ machine: 'web', status: 0 }])
   })
 
-  it('reports what a shell would for a signal, and 255 for no connection', async () => {
+  it('reports a signal as a shell would, and a missing connection as 255', async () => {
     ops.ssh.answer('run the command', ({ machine: name }) =>
       name === 'web'
         ? { kind: 'killed', signal: 'KILL', stdout: '', stderr: '' }
@@ -150,12 +150,12 @@ describe('ssh-for-each', () => {
 })
 
 describe('console', () => {
-  it('hands the terminal to what the provider names', async () => {
+  it('hands the terminal to the command of the provider', async () => {
     expect(await openConsole(ops, { deployment: undefined, machine: 'web' })).toBe(7)
     expect(world.ran).toEqual([['echo', `console of ${world.resourceName('web')}`]])
   })
 
-  it('shows the log where there is one', async () => {
+  it('shows the log when there is one', async () => {
     const request = { deployment: undefined, machine: 'web' }
     await expect(consoleLog(ops, request)).rejects.toThrow("there is no console log of machine 'web' yet")
     const { console: folder } = ops.files.paths((await ops.store.resolve(undefined)).uuid)
@@ -187,11 +187,11 @@ describe('console', () => {
       'SeaBIOS\nLinux version 6\nx\nLinux version 6\ny\n',
       'Linux version 6\ny\n',
     ],
-  ])('log of the last boot, with %s', (_, text, expected) => {
+  ])('shows the log of the last boot, with %s', (_, text, expected) => {
     expect(lastBoot(text)).toBe(expected)
   })
 
-  it('is refused for providers that have none', async () => {
+  it('is refused for providers without a console', async () => {
     const { console: _, ...rest } = createFakeProvider(ops.hypervisor)
     Object.assign(ops, { providers: fakeRegistry([bindProvider(rest)]) })
     await expect(consoleLog(ops, { deployment: undefined, machine: 'web' })).rejects.toThrow(
@@ -200,12 +200,12 @@ describe('console', () => {
   })
 })
 
-describe('images', () => {
-  it('that machines stand on are in use', async () => {
+describe('the list of images', () => {
+  it('counts an image under a machine as in use', async () => {
     expect([...(await imagesInUse(ops))]).toEqual(['fake-image'])
   })
 
-  it('cannot be known to be free while a state is damaged, a machine half made, or its provider not there', async () => {
+  it('never counts an image as free while a state is damaged, a machine half made, or its provider missing', async () => {
     const refused = async (why: string) =>
       await expect(imagesInUse(ops)).rejects.toThrow(
         expect.objectContaining({ code: 'IMAGE_IN_USE', message: expect.stringContaining(why) }),

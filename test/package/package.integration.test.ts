@@ -90,24 +90,24 @@ beforeAll(async () => {
 
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
-it('says its version', async () => {
+it('the package prints its version', async () => {
   expect(await hydraOps('--version')).toMatchObject({ code: 0, stdout: '0.1.0\n', stderr: '' })
 })
 
-it('shows its help', async () => {
+it('the package shows its help', async () => {
   const help = await hydraOps('--help')
   expect(help).toMatchObject({ code: 0, stderr: '' })
   expect(help.stdout).toMatch(/deploy/)
 })
 
-it('lists no deployments, and leaves nothing behind by looking', async () => {
+it('the package lists no deployments, and leaves nothing behind after a look', async () => {
   const listed = await hydraOps('list', '--json')
   expect(listed.code).toBe(0)
   expect(JSON.parse(listed.stdout)).toEqual({ deployments: [], problems: [] })
   expect(existsSync(join(folder, 'state'))).toBe(false)
 })
 
-it('brings the Nix files, the scripts for machines, the examples and the documents, and nothing of the tests', () => {
+it('the package brings the Nix files, the scripts for machines, the examples and the documents, and no tests', () => {
   for (const needed of ['dist', 'nix/eval.nix', 'examples/web/network.nix', 'docs', 'README.md', 'LICENSE']) {
     expect(existsSync(join(installed, needed)), needed).toBe(true)
   }
@@ -131,7 +131,7 @@ it('brings the Nix files, the scripts for machines, the examples and the documen
   }
 })
 
-it('brings the licence of what is bundled, and of that only what is used', () => {
+it('the package brings the licence of each bundled dependency, and bundles only used parts', () => {
   expect(readFileSync(join(installed, 'dist/THIRD-PARTY.txt'), 'utf8')).toMatch(/^zod [\d.]+\n\nMIT License/m)
   const chunks = join(installed, 'dist/chunks')
   const code = readdirSync(chunks).filter((name) => name.endsWith('.js'))
@@ -142,7 +142,7 @@ it('brings the licence of what is bundled, and of that only what is used', () =>
   )
 })
 
-it('shows where something happened in terms of the sources', async () => {
+it('the package shows the place of an error in terms of the sources', async () => {
   const debugged = await hydraOps('no-such-verb', '--debug')
   expect(debugged).toMatchObject({
     code: 2,
@@ -150,7 +150,7 @@ it('shows where something happened in terms of the sources', async () => {
   })
 })
 
-it('knows the failure of a plugin for a failure', async () => {
+it('the package recognises the failure of a plugin as a failure', async () => {
   const state = await remember('clouds', 'cloud', 1)
   installPlugin('hydra-ops-cloud')
   expect(await hydraOpsWith(state, 'config', 'set', 'plugins', 'hydra-ops-cloud')).toMatchObject({ code: 0 })
@@ -160,7 +160,7 @@ it('knows the failure of a plugin for a failure', async () => {
   })
 })
 
-it('gives a pipe all it has to say, which is more than a pipe holds', async () => {
+it('the package writes all of its output to a pipe, also more than a pipe holds', async () => {
   const state = await remember('many', 'ssh', 1_000)
   const hydra = join(folder, 'node_modules/.bin/hydra-ops')
   const piped = ['sh', '-c', '"$0" info --no-eval --no-probe --json | cat', hydra]

@@ -18,7 +18,7 @@ const ended = (stdout: string, code = 0, stderr = ''): CommandResult => ({
   stderr,
 })
 
-describe('scripts that are asked for at the same moment', () => {
+describe('simultaneous scripts for one machine', () => {
   it('are one command on the machine, and each has its own output, stderr and status', async () => {
     const machine = new LocalShellHost()
     const host = batchedHost(machine)
@@ -71,7 +71,7 @@ describe('scripts that are asked for at the same moment', () => {
     expect(JSON.stringify(machine.seen)).not.toContain('planted')
   })
 
-  it('give their lines to whoever watches them', async () => {
+  it('give their lines to their own watchers', async () => {
     const host = batchedHost(new LocalShellHost())
     const lines: string[] = []
     const onLine = (line: string, stream: string) => lines.push(`${stream} ${line}`)
@@ -82,7 +82,7 @@ describe('scripts that are asked for at the same moment', () => {
     expect(lines).toEqual(['stdout one', 'stdout two', 'stderr bad'])
   })
 
-  it('run once where they are the same', async () => {
+  it('run once when they are the same', async () => {
     const machine = new LocalShellHost()
     const host = batchedHost(machine)
     const [one, two, other] = await Promise.all([
@@ -94,7 +94,7 @@ describe('scripts that are asked for at the same moment', () => {
     expect(other).toEqual(ended('other\n'))
   })
 
-  it('are one command again for what the answers decide', async () => {
+  it('are one command again for the questions that depend on the answers', async () => {
     const machine = new LocalShellHost()
     const host = batchedHost(machine)
     const ask = async (word: string) => {
@@ -108,8 +108,8 @@ describe('scripts that are asked for at the same moment', () => {
   })
 })
 
-describe('a script by itself', () => {
-  it('is given to the machine as it is, when nothing else is asked for', async () => {
+describe('a single script', () => {
+  it('is passed to the machine unchanged, when nothing else is requested', async () => {
     const texts: string[] = []
     const machine = new LocalShellHost()
     const host = batchedHost(
@@ -134,7 +134,7 @@ describe('a script by itself', () => {
   })
 })
 
-describe('when the command ends before its time', () => {
+describe('a command that ends before its time', () => {
   /** A machine whose command fails after it has printed what it could. */
   function failing(fail: (text: string) => Promise<CommandResult>): Host {
     const machine = new LocalShellHost()
@@ -145,7 +145,7 @@ describe('when the command ends before its time', () => {
     })
   }
 
-  it('keeps the answers that are there, and a deadline names the script that was running', async () => {
+  it('keeps the complete answers, and a deadline names the script that was running', async () => {
     const host = batchedHost(
       failing(async () => {
         throw failure('DEADLINE', 'a, b, c: did not end within 20 s')
@@ -161,7 +161,7 @@ describe('when the command ends before its time', () => {
       expect(each).toMatchObject({ reason: { code: 'DEADLINE', message: expect.stringContaining(': b: ') } })
   })
 
-  it('says of those without an answer that the connection was lost', async () => {
+  it('reports a lost connection for the scripts without an answer', async () => {
     const host = batchedHost(failing(async () => ({ kind: 'lost', stdout: '', stderr: '' })))
     const answers = await Promise.all(
       ['one', 'two', 'three'].map((word) => host.script(`echo ${word}`, [], options())),

@@ -98,7 +98,7 @@ describe('placeFiles', () => {
     expect(JSON.stringify(host.seen)).not.toContain('very-secret')
   })
 
-  it('gives the mode asked for, also over an existing file of another mode', async () => {
+  it('gives the requested mode, also over an existing file of another mode', async () => {
     writeFileSync(join(root, 'a'), 'old', { mode: 0o644 })
     await placeFiles(host, [file('a', 'new', { mode: 0o440 })], options)
     expect(modeOf(join(root, 'a'))).toBe(0o440)
@@ -112,14 +112,14 @@ describe('placeFiles', () => {
     expect(modeOf(join(root, 'x'))).toBe(0o755)
   })
 
-  it('overwrites what a crash left behind, and leaves nothing of its own', async () => {
+  it('overwrites the leftovers of a crash, and leaves nothing of its own', async () => {
     writeFileSync(stagedPath(join(root, 'a')), 'half')
     chmodSync(stagedPath(join(root, 'a')), 0o000)
     await placeFiles(host, [file('a', 'whole')], options)
     expect(readdirSync(root)).toEqual(['a'])
   })
 
-  it('does not follow a link that somebody put where it stages', async () => {
+  it('does not follow a foreign link in the place where it stages', async () => {
     const { symlinkSync } = await import('node:fs')
     writeFileSync(join(root, 'victim'), 'untouched')
     symlinkSync(join(root, 'victim'), stagedPath(join(root, 'a')))
@@ -128,7 +128,7 @@ describe('placeFiles', () => {
     expect(readFileSync(join(root, 'a'), 'utf8')).toBe('secret')
   })
 
-  it('is seen by a reader as either the old or the new file, never as a missing one', async () => {
+  it('shows a reader either the old or the new file, never a missing one', async () => {
     const path = join(root, 'a')
     writeFileSync(path, 'old')
     let reading = true

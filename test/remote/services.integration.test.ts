@@ -59,8 +59,8 @@ function called(verb: string): string[] {
 
 const restarted = () => called('--no-block restart')
 
-describe('files and the units that live by them', () => {
-  it('are all there and started at first', async () => {
+describe('files and the units that depend on them', () => {
+  it('are all placed and started at first', async () => {
     expect((await lookAtServices(host, set(), run)).absent).toBe(true)
     await convergeServices(host, set(), run)
     expect(restarted()).toEqual(['a.service b.service'])
@@ -74,7 +74,7 @@ describe('files and the units that live by them', () => {
     expect(restarted()).toEqual([])
   })
 
-  it('are restarted only where what they read changed', async () => {
+  it('are restarted only when a file that they read changed', async () => {
     await convergeServices(host, set(), run)
     rmSync(join(root, 'calls'))
     const changed = set({ conf: 'second' })
@@ -83,7 +83,7 @@ describe('files and the units that live by them', () => {
     expect(restarted()).toEqual(['a.service'])
   })
 
-  it('are restarted later when we were cut off before it', async () => {
+  it('are restarted later when a run was cut off before the restart', async () => {
     await convergeServices(host, set(), run)
     writeFileSync(join(root, 'fail-restart'), '')
     await expect(convergeServices(host, set({ conf: 'third' }), run)).rejects.toThrow(
@@ -113,7 +113,7 @@ describe('files and the units that live by them', () => {
     expect((await lookAtServices(host, set(), run)).wrong).toEqual([])
   })
 
-  it('go when they are not wanted any more', async () => {
+  it('are removed when they are no longer wanted', async () => {
     writeFileSync(join(root, 'units/old.service'), '')
     const wanted = set({ obsolete: ['old.service', 'never.service'] })
     expect((await lookAtServices(host, wanted, run)).wrong.join()).toContain(
@@ -123,7 +123,7 @@ describe('files and the units that live by them', () => {
     expect((await lookAtServices(host, wanted, run)).wrong).toEqual([])
   })
 
-  it('do once more what they do once, where that is asked for, unless they are just at it', async () => {
+  it('repeat their one-time work on request, unless they are just at it', async () => {
     await convergeServices(host, set(), run)
     rmSync(join(root, 'calls'))
     await convergeServices(host, { ...set(), again: ['a.service'] }, run)
@@ -134,7 +134,7 @@ describe('files and the units that live by them', () => {
     expect(restarted()).toEqual([])
   })
 
-  it('that do not become active are named, with what the journal says, and not the others', async () => {
+  it('are named when they do not become active, with their journal, and no others', async () => {
     await convergeServices(host, set(), run)
     writeFileSync(join(root, 'fails-b.service'), '')
     const failing = convergeServices(host, set({ conf: 'fourth' }), run)
@@ -144,7 +144,7 @@ describe('files and the units that live by them', () => {
     expect((await lookAtServices(host, set({ conf: 'fourth' }), run)).wrong).toEqual([])
   })
 
-  it('that are starting for longer than we wait are named, and left to it: nothing begins anew', async () => {
+  it('are named when they start for longer than we wait, and are left to it: nothing begins anew', async () => {
     await convergeServices(host, set(), run)
     rmSync(join(root, 'calls'))
     writeFileSync(join(root, 'hangs-a.service'), '')
@@ -163,7 +163,7 @@ describe('files and the units that live by them', () => {
   })
 })
 
-describe('what a task does about files and units', () => {
+describe('the changes of a task to files and units', () => {
   const task: SetupTask<ServiceSet> = {
     id: 'app',
     title: 'services of an app',
@@ -207,7 +207,7 @@ describe('what a task does about files and units', () => {
   })
 })
 
-describe('services that do not stay up', () => {
+describe('the list of services that do not stay up', () => {
   const micro = 1_000_000
   // Just now, however long it takes until somebody looks.
   const now = Math.floor(uptime() + 3_600) * micro
@@ -240,7 +240,7 @@ describe('services that do not stay up', () => {
       { NRestarts: '7', ActiveEnterTimestampMonotonic: `${Math.floor(uptime() - 60) * micro}` },
       [],
     ],
-  ])('are told from those that do: %s', async (_, more, told) => {
+  ])('is right about a service: %s', async (_, more, told) => {
     const steady = unit({ Id: 'b.service' })
     // A timer has no NRestarts.
     const timer = 'Id=c.timer\nActiveState=active\nSubState=waiting\n'

@@ -43,7 +43,7 @@ function inGroup(path: string): LocalShellHost {
 }
 
 describe('a port that a service needs', () => {
-  it('is refused with the name and number of the process that has it', async () => {
+  it('is refused with the name and number of the process that holds it', async () => {
     const taken = refuseTakenPort(new LocalShellHost(), { port, unit, hint }, run)
     await expect(taken).rejects.toMatchObject({
       code: 'PORT_TAKEN',
@@ -52,7 +52,7 @@ describe('a port that a service needs', () => {
     })
   })
 
-  it('is taken although the unit is active, when the process is not of the unit', async () => {
+  it('is taken although the unit is active, when the process does not belong to the unit', async () => {
     for (const group of ['/user.slice', '/system.slice/other-nix-serve.service'])
       await expect(refuseTakenPort(inGroup(group), { port, unit, hint }, run)).rejects.toThrow('is taken by')
   })
@@ -62,7 +62,7 @@ describe('a port that a service needs', () => {
       await refuseTakenPort(inGroup(group), { port, unit, hint }, run)
   })
 
-  it('is free when nobody listens there', async () => {
+  it('is free without a listener', async () => {
     const other = createServer()
     const free = await listening(other)
     await new Promise((resolve) => other.close(resolve))

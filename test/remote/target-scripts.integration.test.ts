@@ -16,8 +16,8 @@ const text = fc.oneof(
 )
 const wellFormed = text.filter((each) => Buffer.from(each).toString() === each)
 
-describe('values', () => {
-  it('a value reaches the script exactly as it was', () => {
+describe('the values of a script', () => {
+  it('reach the script exactly as they were', () => {
     fc.assert(
       fc.property(wellFormed, (value) => {
         expect(sh('printf %s "$value"', { value }).stdout).toBe(value)
@@ -26,7 +26,7 @@ describe('values', () => {
     )
   })
 
-  it('each item of a list becomes one word, whatever the items hold', () => {
+  it('become one word per item of a list, whatever the items hold', () => {
     const item = wellFormed.filter((each) => each !== '' && !each.includes('\n'))
     fc.assert(
       fc.property(fc.array(item, { maxLength: 4 }), (list) => {
@@ -37,7 +37,7 @@ describe('values', () => {
     )
   })
 
-  it('each field of a record reaches the script exactly as it was', () => {
+  it('reach the script exactly in each field of a record', () => {
     const script = `while IFS=: read -r one two three; do
       decode one two three
       printf '<%s|%s|%s>' "$one" "$two" "$three"
@@ -51,7 +51,7 @@ describe('values', () => {
     )
   })
 
-  it('a missing value ends the script before it does anything', () => {
+  it('end the script before it does anything when one is missing', () => {
     const ended = spawnSync('sh', ['-c', targetScript('services/mark', { marks: '/nowhere/marks' })])
     expect(ended.status).not.toBe(0)
     expect(String(ended.stderr)).toMatch(/units: /)
@@ -61,11 +61,11 @@ describe('values', () => {
 describe('a step', () => {
   const script = 'echo a; step first; echo b; step second; echo c\n'
 
-  it('a step does and says nothing on a real run', () => {
+  it('is silent and has no effect on a real run', () => {
     expect(sh(script, {})).toMatchObject({ status: 0, stdout: 'a\nb\nc\n', stderr: '' })
   })
 
-  it('a step kills the script where a test wants it, and each step that was reached is told', () => {
+  it('kills the script on a test’s request, and each reached step is reported', () => {
     expect(sh(script, {}, 'steps_left=0\n')).toMatchObject({
       signal: 'SIGKILL',
       stdout: 'a\n',
@@ -76,8 +76,8 @@ describe('a step', () => {
   })
 })
 
-describe('a file that is replaced', () => {
-  it('a replaced file has the new text, or the old one where the new one cannot be written', () => {
+describe('a replaced file', () => {
+  it('has the new text, or the old text when the new one cannot be written', () => {
     const script = `cd "$(mktemp -d)" && echo old > f && echo new | replace_file f && cat f
       mkdir f.new && echo newer | replace_file f || cat f
       rm -r "$PWD"\n`

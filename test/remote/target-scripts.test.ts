@@ -4,18 +4,18 @@ import { targetScript } from '../../src/remote/target-scripts.js'
 import { readScript, recordsOf } from '../fakes/script-values.js'
 
 describe('the text for a machine’s shell', () => {
-  it('the text has the name, the values, the shared functions and then the script', () => {
+  it('has the name, the values, the shared functions and then the script', () => {
     const text = targetScript('services/port', { port: 80, unit: "it's.service", odd: true })
     expect(text).toMatch(/^# services\/port\nport=80\nunit='it'\\''s.service'\nodd=true\n\nsay\(\) \{/)
     expect(text).toContain(targetFile('lib.sh'))
     expect(text.endsWith(targetFile('services/port.sh'))).toBe(true)
   })
 
-  it('the text has no lines that are comments', () => {
+  it('has no lines that are comments', () => {
     expect(targetFile('services/port.sh')).not.toMatch(/^\s*#/m)
   })
 
-  it('the tests read back the name and the values of a text', () => {
+  it('can be read back by the tests into the name and the values', () => {
     const values = { one: '', two: "a'b\nc$(id)", list: ['x', 'y z'] }
     expect(readScript(targetScript('services/mark', values))).toEqual({
       name: 'services/mark',
@@ -23,7 +23,7 @@ describe('the text for a machine’s shell', () => {
     })
   })
 
-  it('the characters that separate fields and records are coded in a record', () => {
+  it('escapes in a record the characters that separate fields and records', () => {
     const records = [
       ['a:b', 'c\\d', 'e\n'],
       ['', '-', ' '],
@@ -34,7 +34,7 @@ describe('the text for a machine’s shell', () => {
   })
 
   it.each(['two\nlines', ''])(
-    'a list refuses the item %j, because the script would read another number of items',
+    'cannot have a list with the item %j, because the script would read another number of items',
     (item) => {
       expect(() => targetScript('services/mark', { units: ['a', item] })).toThrow(
         `${JSON.stringify(item)} cannot be one of several values of a script on a machine`,
@@ -42,11 +42,11 @@ describe('the text for a machine’s shell', () => {
     },
   )
 
-  it.each(['PATH', 'a-b', 'a b', '1st', ''])('a value cannot be called %j', (name) => {
+  it.each(['PATH', 'a-b', 'a b', '1st', ''])('cannot have a value called %j', (name) => {
     expect(() => targetScript('services/mark', { [name]: 'x' })).toThrow('is no name for a value')
   })
 
-  it('the error about a missing script names the file and what to do', () => {
+  it('fails without a script with an error that names the file and the remedy', () => {
     expect(() => targetScript('services/missing')).toThrow(
       expect.objectContaining({
         code: 'INSTALLATION',

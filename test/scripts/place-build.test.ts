@@ -31,19 +31,19 @@ const place = (name: string) =>
   )
 const chunks = () => readdirSync(join(folder, 'chunks')).sort()
 
-it('a build that runs finds what it has still to load after the next build', () => {
+it('a running build finds the files that it has still to load after the next build', () => {
   place('first')
   place('second')
   expect(chunks()).toEqual(['first.js', 'list.json', 'second.js', 'shared.js'])
   expect(readFileSync(join(folder, entry), 'utf8')).toContain('second')
 })
 
-it('what older builds left goes', () => {
+it('the leftovers of older builds are removed', () => {
   for (const name of ['first', 'second', 'third']) place(name)
   expect(chunks()).toEqual(['list.json', 'second.js', 'shared.js', 'third.js'])
 })
 
-it('what no build wrote goes, with its folders', () => {
+it('foreign files are removed, with their folders', () => {
   mkdirSync(join(folder, 'nix/deeper'), { recursive: true })
   writeFileSync(join(folder, 'nix/deeper/old.js'), '')
   writeFileSync(join(folder, 'src.js'), '')
@@ -51,13 +51,13 @@ it('what no build wrote goes, with its folders', () => {
   expect(readdirSync(folder).sort()).toEqual(['chunks', 'src'])
 })
 
-it('what names its interpreter may be run', () => {
+it('a file with an interpreter line is executable', () => {
   place('first')
   expect(statSync(join(folder, entry)).mode & 0o111).toBe(0o111)
   expect(statSync(join(folder, 'chunks/first.js')).mode & 0o111).toBe(0)
 })
 
-it('a build that cannot be written whole leaves the entry of the one before', () => {
+it('a build that cannot be written completely leaves the entry of the build before', () => {
   place('first')
   mkdirSync(join(folder, 'chunks/second.js'))
   expect(() => place('second')).toThrow()

@@ -36,13 +36,13 @@ describe('the folders that a script needs for its own time', () => {
     expect(readdirSync(folder)).toEqual(['kept'])
   })
 
-  it('are none at first, and a script without one ends as it would', () => {
+  it('are none at first, and a script without a folder ends as usual', () => {
     writeFileSync(join(folder, 'file'), '')
     expect(script('exit 4')).toMatchObject({ status: 4 })
     expect(existsSync(join(folder, 'file'))).toBe(true)
   })
 
-  it('have the home of the tests among them where the usual one has too long a path', () => {
+  it('include the home of the tests when the usual home has too long a path', () => {
     const lines = [`home_of_worker() { printf '/%050d' 0; }`, 'is_root() { false; }', 'choose_home']
     const { stdout } = script(...lines, 'test -d "$home" && printf %s "$home"')
     expect(stdout.toString()).toMatch(/^\/tmp\/hydra-ops-test\./)

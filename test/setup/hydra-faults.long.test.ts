@@ -211,7 +211,7 @@ describe('a user', () => {
       Array.from({ length: 95 }, (_, index) => String.fromCharCode(32 + index)).join(''),
     ],
     ['of 200 characters', `${'ä€'.repeat(99)} "`],
-  ])('with a password %s logs in through nginx', async (_, text) => {
+  ])('logs in through nginx with a password %s', async (_, text) => {
     const users = { bob: { roles: ['restart-jobs'], password: { prompt: true } } }
     const task = guest.task('admin-user', { users })
     const run = guest.run({ secrets: { 'hydra-user-bob': text } })

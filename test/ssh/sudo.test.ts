@@ -25,7 +25,7 @@ describe('launchAsRoot', () => {
     expect(launch).toMatchObject({ atOnce: '', afterMark: '' })
   })
 
-  it('adds -n where no password is needed, and keeps the script legible in the log of sudo', () => {
+  it('adds -n when no password is needed, and keeps the script legible in the log of sudo', () => {
     const launch = launchAsRoot(nonce, 'exec id', sshTarget({ user: 'me' }), { kind: 'sudo' })
     expect(decoded(launch.command)).toContain(
       `exec 'sudo' '-n' '-H' '--' sh -c ${quote(framedScript(nonce, 'exec id', false))}`,
@@ -103,7 +103,7 @@ describe('a refused sudo', () => {
     [127, ['sudo', '-H', '--'], "'sudo' is not installed there"],
     [1, ['doas'], "user 'me' cannot become root by 'doas'"],
     [1, [], 'privilegeEscalationCommand is empty'],
-  ])('with status %i and %j is reported as such', (status, privilegeEscalation, sentence) => {
+  ])('is reported with status %i and %j', (status, privilegeEscalation, sentence) => {
     const error = noEscalation({ target: { ...target, privilegeEscalation }, said: '' }, status)
     expect(error.message).toContain(sentence)
     expect(error).toHaveProperty('hint', expect.stringContaining('deployment.targetUser = "root"'))

@@ -103,14 +103,14 @@ const sizes = [
 
 describe.each(sizes)('%s', (_size, description) => {
   it.each([...anyFile, ...ofDeployment])(
-    'that is %s is refused with the command that puts the backup back',
+    'is refused with the command that restores the backup when it is %s',
     async (_, damage, message) => expectRefused(await damaged(damage, { description }), message),
   )
 })
 
 describe("a machine's file", () => {
   it.each([...anyFile, ...ofMachine])(
-    'that is %s is refused with its machine, and the command that puts the backup back',
+    'is refused with its machine, and the command that restores the backup, when it is %s',
     async (_, damage, message) => {
       const found = await damaged(damage, { of: 'machine' })
       await expectRefused(found, message)
@@ -118,14 +118,14 @@ describe("a machine's file", () => {
     },
   )
 
-  it('is as good as before after that command', async () => {
+  it('is restored by that command', async () => {
     const { store, file } = await damaged((path) => writeFileSync(path, 'cut o'), { of: 'machine' })
     writeFileSync(file, readFileSync(`${file}.bak`))
     expect(Object.keys((await store.resolve('lab')).machines)).toEqual(['web'])
     expect(await store.problems()).toEqual([])
   })
 
-  it('that was deleted is missed, also where it was written only once', async () => {
+  it('is reported as missing when it was deleted, also when it was written only once', async () => {
     const store = await temporaryStore()
     const record = await createLab(store)
     await store.lock(record.uuid, (held) => held.putMachine(web, machineRecord()))
@@ -136,7 +136,7 @@ describe("a machine's file", () => {
     })
   })
 
-  it('that is damaged is told of together with others that are', async () => {
+  it('is reported together with others when it is damaged', async () => {
     const { store, file, uuid } = await damaged(() => {}, { of: 'machine' })
     await store.lock(DeploymentUuid.parse(uuid), (held) =>
       held.putMachine(MachineName.parse('db'), machineRecord({ index: 2 })),
@@ -148,7 +148,7 @@ describe("a machine's file", () => {
     })
   })
 
-  it('that is damaged keeps its ports from the machines of other deployments', async () => {
+  it('keeps its ports from the machines of other deployments when it is damaged', async () => {
     const { store, uuid } = await damaged((path) => writeFileSync(path, 'cut o'), { of: 'machine' })
     const { uuid: other } = await createLab(store, 'prod')
     const quiet = { signal: new AbortController().signal, log: () => {} }
@@ -156,14 +156,14 @@ describe("a machine's file", () => {
     expect(seen).toMatchObject([{ uuid, machines: { web: { allocation: machineRecord().allocation } } }])
   })
 
-  it('that is no machine of hydra-ops is left alone', async () => {
+  it('is left alone when it is no machine of hydra-ops', async () => {
     const { store, file } = await damaged(() => {}, { of: 'machine' })
     for (const name of ['web.json~', '.web.json.swp', 'notes'])
       writeFileSync(file.replace('web.json', name), 'mine')
     expect(Object.keys((await store.resolve('lab')).machines)).toEqual(['web'])
   })
 
-  it('of a machine that is no host name is damage', async () => {
+  it('counts as damaged when its machine has no host name', async () => {
     const { store, file } = await damaged(() => {}, { of: 'machine' })
     writeFileSync(
       file.replace('web.json', 'we b.json'),
@@ -177,7 +177,7 @@ describe("a machine's file", () => {
 })
 
 describe('the folder of the machines', () => {
-  it('is missed where it was deleted', async () => {
+  it('is reported as missing when it was deleted', async () => {
     const { store, file, uuid } = await damaged(() => {}, { of: 'machine' })
     rmSync(dirname(file), { recursive: true })
     expect(await errorOf(() => store.resolve('lab'))).toMatchObject({
@@ -191,14 +191,14 @@ describe('the folder of the machines', () => {
 })
 
 describe('a state file', () => {
-  it('is as good as before after that command', async () => {
+  it('is restored by that command', async () => {
     const { store, file } = await damaged((path) => writeFileSync(path, 'cut o'))
     writeFileSync(file, readFileSync(`${file}.bak`))
     expect(Object.keys((await store.resolve('lab')).machines)).toEqual(['web'])
     expect(await store.problems()).toEqual([])
   })
 
-  it('without a good backup is refused all the same, and says so', async () => {
+  it('is still refused without a good backup, and the error says so', async () => {
     const { store, file, uuid } = await damaged((path) => {
       writeFileSync(path, 'cut o')
       writeFileSync(`${path}.bak`, 'cut o')
@@ -212,7 +212,7 @@ describe('a state file', () => {
     }
   })
 
-  it('of a newer schema is refused without offering the older backup', async () => {
+  it('is refused with a newer schema, and the older backup is not offered', async () => {
     const { store } = await damaged((file) => change(file, '"schemaVersion": 3', '"schemaVersion": 99'))
     expect(await errorOf(() => store.resolve('lab'))).toMatchObject({
       code: 'STATE_NEWER',
@@ -222,7 +222,7 @@ describe('a state file', () => {
     })
   })
 
-  it('that cannot be read is refused with the reason', async () => {
+  it('is refused with the reason when it cannot be read', async () => {
     const { store, file } = await damaged((path) => {
       rmSync(path)
       mkdirSync(path)
@@ -234,7 +234,7 @@ describe('a state file', () => {
     })
   })
 
-  it('of another deployment is not taken for this one’s', async () => {
+  it('is not mistaken for this deployment’s when it belongs to another', async () => {
     const { store, uuid } = await damaged((file) => {
       const text = readFileSync(file, 'utf8')
       writeFileSync(file, text.replace(/"uuid": ".{8}/, '"uuid": "00000000'))
@@ -244,7 +244,7 @@ describe('a state file', () => {
     })
   })
 
-  it('that is damaged does not stop work on another deployment', async () => {
+  it('does not stop work on another deployment when it is damaged', async () => {
     const { store, file } = await damaged((path) => writeFileSync(path, 'cut o'))
     const other = await createLab(store, 'prod')
     expect((await store.resolve('prod')).uuid).toBe(other.uuid)

@@ -23,7 +23,7 @@ const filesOf = (folder: string) =>
     .sort()
 
 describe('a state of schema 2', () => {
-  it('is read as it is, and reading leaves every file as it was', async () => {
+  it('is read unchanged, and reading leaves every file as it was', async () => {
     const { root, store } = await older()
     const before = fileSnapshot(root)
     const record = await store.resolve('lab')
@@ -62,7 +62,7 @@ describe('a state of schema 2', () => {
     },
   )
 
-  it('is divided once by writes that begin together', async () => {
+  it('is divided once by simultaneous writes', async () => {
     const { root, store } = await older()
     const names = Object.keys(schema2.record(root).machines)
     await store.lock(uuid, (session) =>
@@ -80,7 +80,7 @@ describe('a state of schema 2', () => {
     expect(description).toBe('new')
   })
 
-  it('takes nothing from what a broken off division left', async () => {
+  it('takes nothing from the leftovers of an interrupted division', async () => {
     const { root, folder, store } = await older()
     mkdirSync(join(folder, 'machines'))
     for (const name of ['web.json', 'stranger.json', 'stranger.json.bak'])
@@ -101,7 +101,7 @@ describe('a state of schema 2', () => {
     expect(Object.keys((await store.resolve('lab')).machines)).toContain('other')
   })
 
-  it('is not divided by a command that lost its lock, or whose file was changed', async () => {
+  it('is not divided by a command that lost its lock, or with a changed file', async () => {
     const { root, folder, store } = await older()
     await store.lock(uuid, async (session) => {
       await store.unlock(DeploymentUuid.parse(uuid))

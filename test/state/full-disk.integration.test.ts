@@ -2,7 +2,7 @@ import { expect, it } from 'vitest'
 import { startOnSmallDisk } from './processes.js'
 import { temporaryFolder } from './temporary-store.js'
 
-it('on a full disk every write is refused in one sentence, and goes on when there is room', async () => {
+it('every write on a full disk is refused in one sentence, and goes on when there is room', async () => {
   const disk = temporaryFolder()
   const worker = startOnSmallDisk(disk, './full-disk-process.ts')
   for (const what of ['update', 'journal', 'create', 'preferences', 'lock']) {

@@ -13,7 +13,7 @@ function entry(event: string, rest: Partial<JournalEntry> = {}): JournalEntry {
 const append = (file: string, each: JournalEntry) => appendLine(file, JSON.stringify(each))
 
 describe('the journal', () => {
-  it('gives back what was appended, in order', async () => {
+  it('returns the appended lines, in order', async () => {
     const file = join(temporaryFolder(), 'journal.ndjson')
     const entries = [
       entry('deploy.begin'),
@@ -25,7 +25,7 @@ describe('the journal', () => {
     expect(readFileSync(file, 'utf8').split('\n')).toHaveLength(3)
   })
 
-  it('is empty where there is none', () => {
+  it('is empty when there is none', () => {
     expect(readJournal(join(temporaryFolder(), 'journal.ndjson'))).toEqual([])
   })
 

@@ -14,8 +14,8 @@ import { createLab, operator, storeIn, temporaryFolder, temporaryStore } from '.
 
 const here = { ...operator, host: hostname() }
 
-describe('two processes', () => {
-  it('that lock one deployment at once: one has it, the other is told who', async () => {
+describe('a pair of processes', () => {
+  it('locks one deployment once: one has it, and the other learns who', async () => {
     const store = await temporaryStore()
     const { uuid } = await createLab(store)
     const contenders = [1, 2, 3, 4].map(() => startStoreProcess('contend', store.root, uuid))
@@ -42,7 +42,7 @@ describe('two processes', () => {
     expect(readdirSync(store.paths(uuid).root)).not.toContain('lock')
   })
 
-  it('that give out ports at once never give one twice', async () => {
+  it('never gives out a port twice', async () => {
     const store = await temporaryStore()
     const each = 8
     const processes = [1, 2, 3].map(() => startStoreProcess('allocate', store.root, String(each)))
@@ -55,7 +55,7 @@ describe('two processes', () => {
     expect(await store.problems()).toEqual([])
   })
 
-  it('that take over the lock of a dead one, again and again, never have it together', async () => {
+  it('never holds the lock of a dead process together, however often they take it over', async () => {
     const root = temporaryFolder()
     const processes = [1, 2, 3, 4].map(() => startStoreProcess('takeOver', root, '3000'))
     const results = await Promise.all(processes.map((one) => one.said()))
@@ -66,8 +66,8 @@ describe('two processes', () => {
   })
 })
 
-describe('a process that was killed with SIGKILL while it had the lock', () => {
-  it('of a deployment is followed by the next one at once', async () => {
+describe('the lock of a process that was killed with SIGKILL', () => {
+  it('is followed by the next one at once on a deployment', async () => {
     const store = await temporaryStore({ operator: here })
     const { uuid } = await createLab(store)
     const holder = startStoreProcess('hold', store.root, uuid)
@@ -79,7 +79,7 @@ describe('a process that was killed with SIGKILL while it had the lock', () => {
     expect(readdirSync(store.paths(uuid).root)).toEqual(['machines', 'state.json', 'state.json.bak'])
   })
 
-  it('of the whole store is followed by the next one at once', async () => {
+  it('is followed by the next one at once on the whole store', async () => {
     const store = await temporaryStore({ operator: here })
     const holder = startStoreProcess('holdStore', store.root)
     expect(await holder.said()).toBe('held')
@@ -89,7 +89,7 @@ describe('a process that was killed with SIGKILL while it had the lock', () => {
     expect(await store.list()).toHaveLength(1)
   })
 
-  it('counts as gone although nobody collected its exit status', async () => {
+  it('counts as free although the exit status was never collected', async () => {
     const store = await temporaryStore({ operator: here })
     const { uuid } = await createLab(store)
     const file = (name: string) => fileURLToPath(new URL(name, import.meta.url))
@@ -168,8 +168,8 @@ describe('a state of schema 2 whose division is killed with SIGKILL after its n-
   })
 })
 
-describe('conf', () => {
-  it('is loaded only where there are preferences, for it costs as much as all the rest', async () => {
+describe('the library conf', () => {
+  it('is loaded only when there are preferences, because it costs as much as all the rest', async () => {
     const root = join(temporaryFolder(), 'state')
     const first = startStoreProcessWithoutConf('life', root, '0')
     expect(await first.ended()).toMatchObject({ code: 0, stderr: '' })

@@ -26,7 +26,7 @@ function lockOf(folder: string, differs: Partial<Holder>): void {
 }
 
 describe('a lock', () => {
-  it('is had by one, until it is released', async () => {
+  it('is held by one, until it is released', async () => {
     const folder = join(temporaryFolder(), 'lock')
     const lock = await take(folder)
     expect(lock.isOurs()).toBe(true)
@@ -42,7 +42,7 @@ describe('a lock', () => {
     expect(await tryLock(folder, operator, now)).toMatchObject({ kind: 'busy', holder: { user: 'bob' } })
   })
 
-  it('leaves nothing else beside it, taken, refused or released', async () => {
+  it('leaves nothing else beside it when it is taken, refused or released', async () => {
     const parent = temporaryFolder()
     const folder = join(parent, 'lock')
     const lock = await take(folder)
@@ -52,14 +52,14 @@ describe('a lock', () => {
     expect(readdirSync(parent)).toEqual([])
   })
 
-  it('says all about its holder', () => {
+  it('describes its holder in full', () => {
     const holder = claimOf(operator, 'n', now)
     expect(describeHolder(holder)).toBe(
       `alice@build1, pid ${process.pid}, since 2026-11-21 10:15:00 UTC: hydra-ops deploy -d lab`,
     )
   })
 
-  it('is removed whatever its holder, and not missed when there is none', async () => {
+  it('is removed whatever its holder, and not missed when it does not exist', async () => {
     const folder = join(temporaryFolder(), 'lock')
     expect(await removeLock(folder)).toBeUndefined()
     await take(folder)
@@ -71,7 +71,7 @@ describe('a lock', () => {
     expect((await tryLock(folder, operator, now)).kind).toBe('held')
   })
 
-  it('is one sentence when it cannot be made', async () => {
+  it('fails in one sentence when it cannot be made', async () => {
     const folder = join(temporaryFolder(), 'gone', 'lock')
     expect(await errorOf(() => tryLock(folder, operator, now))).toMatchObject({
       name: 'OpsError',
@@ -92,7 +92,7 @@ describe('the lock of another process', () => {
     ['that ran before this host was restarted', { bootId: otherBoot }],
     ['on another host, a day old', { host: 'build2', bootId: otherBoot, since: ago(day + 1000) }],
     ['in another container, a day old', { pidNamespace: 'pid:[1]', since: ago(day + 1000) }],
-  ])('%s is taken over at once', async (_, differs) => {
+  ])('is taken over at once: %s', async (_, differs) => {
     const parent = temporaryFolder()
     const folder = join(parent, 'lock')
     lockOf(folder, differs)
@@ -110,7 +110,7 @@ describe('the lock of another process', () => {
       'in another container, not a day old',
       { pidNamespace: 'pid:[1]', pid: 4_194_305, since: ago(day - 1000) },
     ],
-  ])('%s is left alone', async (_, differs) => {
+  ])('is left alone: %s', async (_, differs) => {
     const folder = join(temporaryFolder(), 'lock')
     lockOf(folder, differs)
     const before = readFileSync(join(folder, 'holder.json'), 'utf8')
@@ -118,14 +118,14 @@ describe('the lock of another process', () => {
     expect(readFileSync(join(folder, 'holder.json'), 'utf8')).toBe(before)
   })
 
-  it('that is dead is left to whoever is taking it over already', async () => {
+  it('is left to a process that already takes it over when its holder is dead', async () => {
     const folder = join(temporaryFolder(), 'lock')
     lockOf(folder, { pid: 4_194_305 })
     lockOf(`${folder}.dead-their-claim`, { nonce: 'guard' })
     expect(await tryLock(folder, operator, now)).toMatchObject({ kind: 'busy', holder: { nonce: 'guard' } })
   })
 
-  it('is taken over although the one who was taking it over died as well', async () => {
+  it('is taken over although the process that was taking it over died as well', async () => {
     const parent = temporaryFolder()
     const folder = join(parent, 'lock')
     lockOf(folder, { pid: 4_194_305 })
@@ -136,7 +136,7 @@ describe('the lock of another process', () => {
 })
 
 describe('the lock of a deployment', () => {
-  it('names its holder to who comes second, with the way out', async () => {
+  it('names its holder to the next process, with the way out', async () => {
     const store = await temporaryStore()
     const { uuid } = await createLab(store)
     await store.lock(uuid, async () => {
@@ -160,7 +160,7 @@ describe('the lock of a deployment', () => {
     expect(await store.lock(uuid, async () => 'again')).toBe('again')
   })
 
-  it('is not made where there is no deployment', async () => {
+  it('is not made when there is no deployment', async () => {
     const store = await temporaryStore()
     const { uuid } = await createLab(await temporaryStore())
     expect(await errorOf(() => store.lock(uuid, async () => {}))).toMatchObject({ exitCode: 1 })
@@ -168,7 +168,7 @@ describe('the lock of a deployment', () => {
     expect(await store.unlock(uuid)).toBeUndefined()
   })
 
-  it('gives its holder the right to sweep what crashed processes left, and nothing else', async () => {
+  it('gives its holder the right to remove the leftovers of crashed processes, and nothing else', async () => {
     const store = await temporaryStore()
     const { uuid } = await createLab(store)
     const { root } = store.paths(uuid)
@@ -199,7 +199,7 @@ describe('the lock of the whole store', () => {
     return { signal, lines, log: (line: string) => void lines.push(line) }
   }
 
-  it('is waited for, and given on in turn', async () => {
+  it('is waited for, and passed on in turn', async () => {
     const store = await temporaryStore()
     const order: string[] = []
     let finish = () => {}
@@ -223,7 +223,7 @@ describe('the lock of the whole store', () => {
     expect(order).toEqual(['first in', 'first out', 'second in'])
   })
 
-  it('is waited for only so long; the error names the holder', async () => {
+  it('is waited for only for a limited time, and the error names the holder', async () => {
     const root = temporaryFolder()
     const waits = { waitMs: 60 }
     const holder = createStoreLock(root, operator, () => now, waits)
@@ -252,7 +252,7 @@ describe('the lock of the whole store', () => {
     })
   })
 
-  it('shows the allocations of every deployment, also of one whose state was damaged since', async () => {
+  it('shows the allocations of every deployment, also of a deployment with a state damaged since', async () => {
     const store = await temporaryStore()
     const { uuid } = await createLab(store)
     await createLab(store, 'prod')

@@ -7,8 +7,8 @@ const steps = {
   1: ({ hosts, ...rest }: Record<string, unknown>) => ({ ...rest, machines: hosts }),
 }
 
-describe('migrations', () => {
-  it('take a made-up version 0 step by step to the current one', () => {
+describe('the list of migrations', () => {
+  it('takes a made-up version 0 step by step to the current one', () => {
     expect(migrate({ schemaVersion: 0, host: 'web' }, 2, steps)).toEqual({
       kind: 'current',
       from: 0,
@@ -16,7 +16,7 @@ describe('migrations', () => {
     })
   })
 
-  it('begin at the version that was found', () => {
+  it('begins at the found version', () => {
     expect(migrate({ schemaVersion: 1, hosts: ['db'] }, 2, steps)).toEqual({
       kind: 'current',
       from: 1,
@@ -24,16 +24,16 @@ describe('migrations', () => {
     })
   })
 
-  it('leave the current version alone', () => {
+  it('leaves the current version alone', () => {
     const state = { schemaVersion: 2, machines: [] }
     expect(migrate(state, 2, steps)).toEqual({ kind: 'current', state, from: 2 })
   })
 
-  it('do not touch what a newer program wrote', () => {
+  it('does not touch the file of a newer program', () => {
     expect(migrate({ schemaVersion: 3 }, 2, steps)).toEqual({ kind: 'newer', version: 3 })
   })
 
-  it('do not guess what has no version, or one that never was', () => {
+  it('does not guess at a missing version, or at one that never existed', () => {
     for (const read of [undefined, null, 'text', [], {}, { schemaVersion: '1' }, { schemaVersion: -1 }]) {
       expect(migrate(read, 2, steps)).toEqual({ kind: 'alien' })
     }

@@ -8,7 +8,7 @@ import { createLab, machineFile, storeIn, temporaryFolder, temporaryStore, web }
 
 const open = storeIn
 
-describe('a state folder that is moved', () => {
+describe('a moved state folder', () => {
   const handleAt = (root: string): Json => ({
     folder: `${root}/deployments/x`,
     self: root,
@@ -16,7 +16,7 @@ describe('a state folder that is moved', () => {
     size: 3,
   })
 
-  it('keeps no path of its own in what it knows of a machine, and hands them out at their new place', async () => {
+  it('keeps no path of its own in its records of a machine, and returns them at their new place', async () => {
     const store = await temporaryStore()
     const { uuid } = await createLab(store)
     await store.lock(
@@ -51,7 +51,7 @@ describe('a state of schema 1', () => {
     return { root, folder, store: await open(root) }
   }
 
-  it('has its files where the state folder is now, although that was moved before', async () => {
+  it('has its files in the present state folder, although that was moved before', async () => {
     const { root, folder, store } = await migrated()
     const { machines } = await store.resolve('lab')
     expect(await store.problems()).toEqual([])
@@ -66,7 +66,7 @@ describe('a state of schema 1', () => {
     })
   })
 
-  it('keeps files of the system libvirt where they are, and a machine without a handle', async () => {
+  it('keeps files of the system libvirt at their place, and a machine without a handle', async () => {
     const { store } = await migrated()
     const { machines } = await store.resolve('lab')
     expect(machines[MachineName.parse('db')]?.handle).toMatchObject({
@@ -96,7 +96,7 @@ describe('a state of schema 1', () => {
     })
   })
 
-  it('is damaged, and not repaired by guessing, where its handles are no objects', async () => {
+  it('is damaged, and not repaired by guessing, when its handles are no objects', async () => {
     const { folder, store } = await migrated()
     const file = join(folder, 'state.json')
     const state: unknown = JSON.parse(readFileSync(file, 'utf8'))

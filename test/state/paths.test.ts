@@ -5,7 +5,7 @@ import { fromStored, mapSearchPath, stateRoot, toStored } from '../../state/path
 import { temporaryFolder } from './temporary-store.js'
 
 describe('the state folder', () => {
-  it('is what --state says, then HYDRA_OPS_STATE, then the XDG state folder, then the one below HOME', () => {
+  it('comes from --state, then HYDRA_OPS_STATE, then the XDG state folder, then HOME', () => {
     const env = { HYDRA_OPS_STATE: '/env', XDG_STATE_HOME: '/xdg', HOME: '/home/alice' }
     expect(stateRoot('/flag', env)).toBe('/flag')
     expect(stateRoot(undefined, env)).toBe('/env')
@@ -49,14 +49,14 @@ describe('paths in the state', () => {
     expect(toStored('/srv/state', join(folder, 'hydra.nix'))).toBe(join(folder, 'hydra.nix'))
   })
 
-  it('stay as they are when they are no paths', () => {
+  it('stay unchanged when they are no paths', () => {
     for (const entry of ['<nixpkgs>', 'nixos-24.05', 'flake:nixpkgs']) {
       expect(toStored(checkout(), entry)).toBe(entry)
       expect(fromStored('/srv/state', entry)).toBe(entry)
     }
   })
 
-  it('in -I entries are found behind their name', () => {
+  it('are found behind their name in -I entries', () => {
     expect(mapSearchPath('nixpkgs=/a', (path) => `${path}!`)).toBe('nixpkgs=/a!')
     expect(mapSearchPath('/a', (path) => `${path}!`)).toBe('/a!')
   })

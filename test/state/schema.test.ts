@@ -72,7 +72,7 @@ it.each([
   ['a state with all its machines', UndividedState, compiledUndividedState(), undivided],
   ["a machine's file", MachineFile, compiledMachineFile(), divided],
 ])(
-  'the compiled schema of %s accepts and refuses what the schema does, for the same reasons',
+  'the compiled schema of %s accepts and refuses the same as the schema, for the same reasons',
   (_, schema, compiled, whole) => {
     // What zod cannot compile it hands back as it was.
     expect(compiled).not.toBe(schema)

@@ -15,8 +15,8 @@ import {
   web,
 } from './temporary-store.js'
 
-describe('reading', () => {
-  it('makes nothing, not even the folder', async () => {
+describe('a read of the store', () => {
+  it('creates nothing, not even the folder', async () => {
     const store = await temporaryStore()
     expect(await store.list()).toEqual([])
     expect(await store.problems()).toEqual([])
@@ -26,7 +26,7 @@ describe('reading', () => {
     expect(existsSync(store.root)).toBe(false)
   })
 
-  it('writes nothing to what is there', async () => {
+  it('writes nothing to an existing store', async () => {
     const store = await temporaryStore()
     const { uuid } = await createLab(store)
     await store.setPreferences({ deployment: 'lab' })
@@ -42,7 +42,7 @@ describe('reading', () => {
   })
 })
 
-describe('creating', () => {
+describe('the creation of a deployment', () => {
   it('gives a new record that every later process reads back the same', async () => {
     const store = await temporaryStore({ now: () => new Date('2026-11-21T10:15:00Z') })
     const record = await createLab(store)
@@ -61,7 +61,7 @@ describe('creating', () => {
     expect(JSON.parse(readFileSync(file, 'utf8'))).toMatchObject({ schemaVersion: 3, revision: 0 })
   })
 
-  it('refuses a name that is taken, also by a deployment whose state is damaged', async () => {
+  it('refuses a taken name, also that of a deployment with a damaged state', async () => {
     const store = await temporaryStore()
     const record = await createLab(store)
     const before = snapshot(store.root).length
@@ -80,7 +80,7 @@ describe('creating', () => {
     expect(snapshot(store.root).length).toBe(before)
   })
 
-  it('keeps paths relative inside a checkout and hands them out absolute, wherever it is cloned to', async () => {
+  it('keeps paths relative inside a checkout and returns them absolute, wherever it is cloned to', async () => {
     const checkout = temporaryFolder()
     mkdirSync(join(checkout, '.git'))
     const store = await storeIn(join(checkout, 'state'))
@@ -98,7 +98,7 @@ describe('creating', () => {
   })
 })
 
-describe('resolving', () => {
+describe('the resolution of a reference', () => {
   const three = async (env = {}) => {
     const store = await temporaryStore({ env })
     const [lab, prod] = [await createLab(store), await createLab(store, 'prod')]
@@ -107,7 +107,7 @@ describe('resolving', () => {
   const createNameless = async (store: Awaited<ReturnType<typeof temporaryStore>>) =>
     await store.create({ name: undefined, expressions: [], searchPath: [], args: {} })
 
-  it('goes by name, by UUID in any case, and by the beginning of a UUID', async () => {
+  it('accepts a name, a UUID in any case, and the beginning of a UUID', async () => {
     const { store, lab, nameless } = await three()
     expect((await store.resolve('lab')).uuid).toBe(lab.uuid)
     expect((await store.resolve(nameless.uuid)).uuid).toBe(nameless.uuid)
@@ -115,12 +115,12 @@ describe('resolving', () => {
     expect((await store.resolve(nameless.uuid.slice(0, 13))).uuid).toBe(nameless.uuid)
   })
 
-  it('does not take three letters for a UUID', async () => {
+  it('does not accept three letters as a UUID', async () => {
     const { store, lab } = await three()
     expect(await errorOf(() => store.resolve(lab.uuid.slice(0, 3)))).toMatchObject({ exitCode: 2 })
   })
 
-  it('lists what an ambiguous beginning may mean', async () => {
+  it('lists the possible meanings of an ambiguous beginning', async () => {
     const store = await temporaryStore()
     const lab = await createLab(store)
     const twin = lab.uuid.replace(/.$/, (last) => (last === '0' ? '1' : '0'))
@@ -137,7 +137,7 @@ describe('resolving', () => {
     expect((await store.resolve(twin)).name).toBe('prod')
   })
 
-  it('suggests the name that was meant, else says what there is', async () => {
+  it('suggests the intended name, or otherwise lists the existing ones', async () => {
     const { store, nameless } = await three()
     expect(await errorOf(() => store.resolve('lba'))).toMatchObject({
       exitCode: 2,
@@ -151,7 +151,7 @@ describe('resolving', () => {
     })
   })
 
-  it('without a reference takes the environment, then the preference, then the only one', async () => {
+  it('uses without a reference the environment, then the preference, then the only one', async () => {
     const single = await temporaryStore()
     const only = await createLab(single)
     expect((await single.resolve(undefined)).uuid).toBe(only.uuid)
@@ -168,14 +168,14 @@ describe('resolving', () => {
     expect((await named.resolve('prod')).name).toBe('prod')
   })
 
-  it('says where a name came from that nobody has just typed', async () => {
+  it('names the source of a name that was not typed', async () => {
     const { store } = await three({ HYDRA_OPS_DEPLOYMENT: 'gone' })
     await expect(store.resolve(undefined)).rejects.toThrow('(named by HYDRA_OPS_DEPLOYMENT)')
   })
 })
 
-describe('preferences', () => {
-  it('are what was set, also for the next process', async () => {
+describe('the file of preferences', () => {
+  it('keeps the set values, also for the next process', async () => {
     const store = await temporaryStore()
     const preferences = { deployment: 'web.example.com', plugins: ['hydra-ops-fly'], maxConcurrent: 4 }
     await store.setPreferences(preferences)
@@ -191,7 +191,7 @@ describe('preferences', () => {
     ['cut off', '{"deployment": "la'],
     ['of the wrong type', '{"maxConcurrent": "many"}'],
     ['unknown', '{"deploymnet": "lab"}'],
-  ])('that are %s stop only who needs one, are said, and are not wiped', async (_, text) => {
+  ])('stops when it is %s only commands that need it, is reported, and is not wiped', async (_, text) => {
     const store = await temporaryStore()
     const record = await createLab(store)
     const file = join(store.root, 'config.json')
@@ -208,7 +208,7 @@ describe('preferences', () => {
   })
 })
 
-describe('writing', () => {
+describe('a write to the store', () => {
   it('counts every durable write, one by one', async () => {
     const writes: number[] = []
     const store = await temporaryStore({ onWrite: (n) => writes.push(n) })
@@ -221,14 +221,14 @@ describe('writing', () => {
     expect(writes).toEqual([1, 2, 3, 4])
   })
 
-  it('is refused where the state folder cannot be made', async () => {
+  it('is refused when the state folder cannot be made', async () => {
     const file = join(temporaryFolder(), 'file')
     writeFileSync(file, '')
     const store = await storeIn(join(file, 'state'))
     expect(await errorOf(() => createLab(store))).toMatchObject({ name: 'OpsError', exitCode: 1 })
   })
 
-  it('sweeps half-made and half-removed deployments of crashed processes', async () => {
+  it('removes half-made and half-removed deployments of crashed processes', async () => {
     const store = await temporaryStore()
     const { uuid } = await createLab(store)
     const deployments = dirname(store.paths(uuid).root)

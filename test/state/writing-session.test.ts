@@ -36,7 +36,7 @@ const describeIt = (session: DeploymentSession) =>
   session.updateDeployment((draft) => Object.assign(draft, { description: 'another' }))
 
 describe('an update', () => {
-  it('is on the disk when it returns, and the one before is the backup', () =>
+  it('is on the disk when it returns, and the former state is the backup', () =>
     held(async (deployment, store) => {
       const file = machineFile(store, deployment.record)
       await addWeb(deployment)
@@ -75,7 +75,7 @@ describe('an update', () => {
     expect((await again.resolve('lab')).machines[web]).toEqual(machine)
   })
 
-  it('that changes nothing writes nothing', () =>
+  it('writes nothing when it changes nothing', () =>
     held(async (deployment, store) => {
       await addWeb(deployment)
       const before = readFileSync(stateFile(store, deployment.record), 'utf8')
@@ -83,7 +83,7 @@ describe('an update', () => {
       expect(readFileSync(stateFile(store, deployment.record), 'utf8')).toBe(before)
     }))
 
-  it('whose function throws changes nothing', () =>
+  it('changes nothing when its function throws', () =>
     held(async (deployment, store) => {
       const half = deployment.updateDeployment((draft) => {
         draft.description = 'half'
@@ -94,7 +94,7 @@ describe('an update', () => {
       expect((await store.resolve('lab')).description).toBeUndefined()
     }))
 
-  it('never writes what could not be read back', () =>
+  it('never writes a state that could not be read back', () =>
     held(async (deployment, store) => {
       const before = snapshot(store.root)
       const broken = deployment.putMachine(web, machineRecord({ facts: { freeBytes: Number.NaN } }))
@@ -103,7 +103,7 @@ describe('an update', () => {
       expect(snapshot(store.root)).toEqual(before)
     }))
 
-  it('may rename, but not to a name that another deployment has', () =>
+  it('may rename, but not to a name of another deployment', () =>
     held(async (deployment, store) => {
       await createLab(store, 'prod')
       const rename = (name: string) =>
@@ -116,8 +116,8 @@ describe('an update', () => {
     }))
 })
 
-describe('updates that begin together', () => {
-  it('of one machine come one after the other, and none is lost', () =>
+describe('a group of simultaneous updates', () => {
+  it('is applied one after the other for one machine, and none is lost', () =>
     held(async (deployment, store) => {
       await addWeb(deployment)
       const keys = Array.from({ length: 20 }, (_, at) => `key${at}`)
@@ -134,7 +134,7 @@ describe('updates that begin together', () => {
       expect(Object.keys((await store.resolve('lab')).machines[web]?.keys ?? {})).toEqual(keys)
     }))
 
-  it('of several machines and the deployment are all on the disk', () =>
+  it('is on the disk as a whole for several machines and the deployment', () =>
     held(async (deployment, store) => {
       const names = Array.from({ length: 20 }, (_, at) => MachineName.parse(`m${at}`))
       await Promise.all([
@@ -145,7 +145,7 @@ describe('updates that begin together', () => {
       expect(Object.keys(deployment.record.machines).sort()).toEqual([...names].sort())
     }))
 
-  it('go on where one of them fails', () =>
+  it('goes on when one of them fails', () =>
     held(async (deployment, store) => {
       const broken = machineRecord({ facts: { freeBytes: Number.NaN } })
       const results = await Promise.allSettled([
@@ -157,7 +157,7 @@ describe('updates that begin together', () => {
       expect(await store.resolve('lab')).toMatchObject({ description: 'another', machines: { web: {} } })
     }))
 
-  it('have ended before the lock is given back, where nobody waited for them', async () => {
+  it('has ended before the lock is released, even when nobody waited for it', async () => {
     const store = await temporaryStore()
     const { uuid } = await createLab(store)
     let written: Promise<void> | undefined
@@ -197,7 +197,7 @@ describe('the files of machines', () => {
       expect(others()).toEqual(before)
     }))
 
-  it('are gone with their machine, and a machine of that name may come again', () =>
+  it('disappear with their machine, and a machine of that name may come again', () =>
     held(async (deployment, store) => {
       await addWeb(deployment)
       await deployment.removeMachine(web)
@@ -207,7 +207,7 @@ describe('the files of machines', () => {
       expect(Object.keys((await store.resolve('lab')).machines)).toEqual(['web'])
     }))
 
-  it('of a machine whose removal was broken off are those of a machine', () =>
+  it('are still those of a machine when its removal was interrupted', () =>
     held(async (deployment, store) => {
       await addWeb(deployment)
       rmSync(`${machineFile(store, deployment.record)}.bak`)
@@ -221,7 +221,7 @@ describe("a machine's file that changes under a running command", () => {
   const changeWeb = (session: DeploymentSession) =>
     session.updateMachine(web, (draft) => Object.assign(draft, { hostKey: 'new' }))
 
-  it('is not written over, and the machine is named', () =>
+  it('is not overwritten, and the machine is named', () =>
     held(async (deployment, store) => {
       await addWeb(deployment)
       const file = machineFile(store, deployment.record)
@@ -236,7 +236,7 @@ describe("a machine's file that changes under a running command", () => {
       expect(readFileSync(file, 'utf8')).toBe(theirs)
     }))
 
-  it('is not made anew when it was deleted, and the backup is offered', () =>
+  it('is not recreated when it was deleted, and the backup is offered', () =>
     held(async (deployment, store) => {
       await addWeb(deployment)
       const file = machineFile(store, deployment.record)
@@ -249,7 +249,7 @@ describe("a machine's file that changes under a running command", () => {
       expect(existsSync(file)).toBe(false)
     }))
 
-  it('is not written over where somebody else added the machine', () =>
+  it('is not overwritten when another process added the machine', () =>
     held(async (deployment, store) => {
       await addWeb(deployment)
       const [file, db] = ['web', 'db'].map((name) => machineFile(store, deployment.record, name))
@@ -262,7 +262,7 @@ describe("a machine's file that changes under a running command", () => {
 })
 
 describe('a state that changes under a running command', () => {
-  it('is not made anew when its file was deleted, and the backup is offered', () =>
+  it('is not recreated when its file was deleted, and the backup is offered', () =>
     held(async (deployment, store) => {
       await addWeb(deployment)
       const file = stateFile(store, deployment.record)
@@ -275,7 +275,7 @@ describe('a state that changes under a running command', () => {
       expect(existsSync(file)).toBe(false)
     }))
 
-  it('is not made anew when the whole folder was deleted', () =>
+  it('is not recreated when the whole folder was deleted', () =>
     held(async (deployment, store) => {
       rmSync(deployment.paths.root, { recursive: true })
       for (const write of [
@@ -289,7 +289,7 @@ describe('a state that changes under a running command', () => {
       expect(existsSync(deployment.paths.root)).toBe(false)
     }))
 
-  it('is not written over when somebody else wrote', () =>
+  it('is not overwritten when another process wrote', () =>
     held(async (deployment, store) => {
       await addWeb(deployment)
       const file = stateFile(store, deployment.record)
@@ -305,7 +305,7 @@ describe('a state that changes under a running command', () => {
       expect(readFileSync(file, 'utf8')).toBe(theirs)
     }))
 
-  it('is not written over when the file was damaged meanwhile', () =>
+  it('is not overwritten when the file was damaged meanwhile', () =>
     held(async (deployment, store) => {
       await addWeb(deployment)
       const file = stateFile(store, deployment.record)
@@ -314,7 +314,7 @@ describe('a state that changes under a running command', () => {
       expect(readFileSync(file, 'utf8')).toBe('garbage')
     }))
 
-  it('is not written by a command whose lock was removed, or taken by another', () =>
+  it('is not written by a command that lost its lock, whether removed or taken by another', () =>
     held(async (deployment, store) => {
       const { uuid } = deployment.record
       expect(await store.unlock(uuid)).toMatch(/^alice@build1, pid \d+, since .*: hydra-ops deploy -d lab$/)
@@ -328,7 +328,7 @@ describe('a state that changes under a running command', () => {
 })
 
 describe('the journal of a deployment', () => {
-  it('says who did what with which command', async () => {
+  it('records the user, the command and the effect', async () => {
     const store = await temporaryStore({ now: () => new Date('2026-11-21T10:15:00Z') })
     const { uuid } = await createLab(store)
     await store.lock(uuid, async (deployment) => {
@@ -347,8 +347,8 @@ describe('the journal of a deployment', () => {
   })
 })
 
-describe('removing', () => {
-  it('leaves nothing of the deployment, and what comes after is refused', () =>
+describe('the removal of a deployment', () => {
+  it('leaves nothing of the deployment, and later calls are refused', () =>
     held(async (deployment, store) => {
       appendFileSync(join(deployment.paths.root, 'known_hosts'), 'x')
       await deployment.remove()

@@ -90,7 +90,7 @@ describe('runTasks', () => {
     expect(events).toEqual([])
   })
 
-  it('runs again when the inputs changed, when the machine drifted, and when asked to', async () => {
+  it('runs again when the inputs changed, when the machine drifted, and on request', async () => {
     await kinds([task('a')])
     expect(await kinds([task('a', { state: 'done', inputs: '{"x":1}' })])).toEqual(['a done'])
     expect(await kinds([task('a', { state: { drifted: 'gone' }, inputs: '{"x":1}' })])).toEqual(['a done'])
@@ -98,11 +98,11 @@ describe('runTasks', () => {
     expect(await kinds([task('a', { state: 'done', inputs: '{"x":1}' })])).toEqual(['a unchanged'])
   })
 
-  it('runs a task that the machine calls done but nobody recorded: its outputs are wanted', async () => {
+  it('runs a task that the machine calls done without a record, because its outputs are wanted', async () => {
     expect(await kinds([task('a', { state: 'done' })])).toEqual(['a done'])
   })
 
-  it('runs a task after what it depends on, whatever the order of the list', async () => {
+  it('runs a task after its dependencies, whatever the order of the list', async () => {
     await kinds([task('c', { after: ['b'] }), task('b', { after: ['a'] }), task('a')])
     expect(events.filter((event) => event.startsWith('apply'))).toEqual(['apply a', 'apply b', 'apply c'])
   })
@@ -118,7 +118,7 @@ describe('runTasks', () => {
     expect(await kinds([first, second])).toEqual(['a done', 'b done'])
   })
 
-  it('stops only what depends on a failure, and says on what', async () => {
+  it('stops only the tasks that depend on a failure, and names it', async () => {
     const broken = task('a', { apply: async () => Promise.reject(failure('X', 'no room')) })
     const results = await runTasks(
       host,
@@ -133,7 +133,7 @@ describe('runTasks', () => {
     ])
   })
 
-  it('does not record what was applied but could not be verified', async () => {
+  it('records no task that was applied but could not be verified', async () => {
     const unproved = task('a', { verify: async () => Promise.reject(failure('X', 'daemon is silent')) })
     expect(await kinds([unproved])).toEqual(['a failed'])
     expect(records).toEqual({})
@@ -156,7 +156,7 @@ describe('runTasks', () => {
 })
 
 describe('probeTasks', () => {
-  it('says which tasks would run and why, and runs none', async () => {
+  it('lists the tasks that would run and why, and runs none', async () => {
     records = {
       kept: { inputs: 'keyed({})', outputs: {}, at: '' },
       changed: { inputs: 'old', outputs: {}, at: '' },
@@ -182,18 +182,18 @@ describe('probeTasks', () => {
   })
 })
 
-describe('what cannot be made again', () => {
+describe('an object that cannot be made again', () => {
   const database = (state: TaskState) => task('database', { state, irreplaceable: 'the database' })
   const recorded = { database: { inputs: 'keyed({})', outputs: {}, at: '' } }
 
-  it('is made where the record knows of none', async () => {
+  it('is made when the record knows of none', async () => {
     expect(await runTasks(host, [database('needed')], context())).toMatchObject([{ kind: 'done' }])
   })
 
   it.each<[string, TaskState]>([
     ['needed', 'needed'],
     ['lost', { drifted: 'dropped', lost: true }],
-  ])('is not made anew on a machine that had it (%s)', async (_, state) => {
+  ])('is not recreated on a machine that had it (%s)', async (_, state) => {
     records = recorded
     const [result] = await runTasks(host, [database(state)], context())
     expect(result).toMatchObject({ kind: 'failed', error: { code: 'LOST' } })
@@ -206,18 +206,18 @@ describe('what cannot be made again', () => {
     ])
   })
 
-  it('is made anew when that is allowed', async () => {
+  it('is recreated when that is allowed', async () => {
     records = recorded
     const allowed = { ...context(), allowRecreate: true }
     expect(await runTasks(host, [database('needed')], allowed)).toMatchObject([{ kind: 'done' }])
   })
 
-  it('is made where its options put it to another place', async () => {
+  it('is made when its options move it to another place', async () => {
     records = { database: { inputs: 'keyed(elsewhere)', outputs: {}, at: '' } }
     expect(await runTasks(host, [database('needed')], context())).toMatchObject([{ kind: 'done' }])
   })
 
-  it('stands in the way of nothing else that drifted', async () => {
+  it('does not block any other drifted object', async () => {
     records = recorded
     const drifted = database({ drifted: 'a rule is missing' })
     expect(await runTasks(host, [drifted], context())).toMatchObject([{ kind: 'done' }])
@@ -232,7 +232,7 @@ describe('a task’s secret', () => {
   }
   const user = () => task('user', { state: 'done', secrets: [need] })
 
-  it('leads to another run when its source gives another one, and not otherwise', async () => {
+  it('causes another run when its source gives another value, and not otherwise', async () => {
     await runTasks(host, [user()], context())
     expect(await probeTasks(host, [user()], context())).toMatchObject([{ why: undefined }])
     fingerprint = 'second'
@@ -254,8 +254,8 @@ describe('a task’s secret', () => {
   })
 })
 
-describe('proving all tasks', () => {
-  it('names every one that does not hold, and applies none', async () => {
+describe('the verification of all tasks', () => {
+  it('names every failing task, and applies none', async () => {
     const tasks = [
       task('a', { verify: async () => Promise.reject(failure('A', 'a is not reached')) }),
       task('b'),
@@ -267,7 +267,7 @@ describe('proving all tasks', () => {
     expect(events).toEqual(['verified b'])
   })
 
-  it('shows the hint and the evidence of each that does not hold', async () => {
+  it('shows the hint and the evidence of each failing task', async () => {
     const tasks = [
       task('a', {
         verify: async () => Promise.reject(failure('A', 'no', { hint: 'mend a', detail: 'log of a' })),

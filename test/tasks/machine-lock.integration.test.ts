@@ -49,8 +49,8 @@ async function beingSetUp(who: string): Promise<() => Promise<void>> {
   }
 }
 
-describe('two operators at once', () => {
-  it('are kept apart: the second one is told who works there, and touches nothing', async () => {
+describe('a pair of operators', () => {
+  it('is kept apart: the second learns who works there, and touches nothing', async () => {
     const letGo = await beingSetUp(alice)
     let touched = false
     const second = withSetUpLock(machine, bob, run, async () => {
@@ -66,7 +66,7 @@ describe('two operators at once', () => {
     expect(readdirSync(join(root, 'run'))).toEqual([])
   })
 
-  it('that come at the very same moment do not both get in', async () => {
+  it('never gets in together at the very same moment', async () => {
     let inside = 0
     let most = 0
     const work = async () => {
@@ -82,7 +82,7 @@ describe('two operators at once', () => {
   })
 })
 
-describe('a lock whose holder vanished', () => {
+describe('a lock with a vanished holder', () => {
   /** Leaves a lock that is long out of date. */
   function abandoned(): void {
     mkdirSync(join(root, 'run'), { recursive: true })
@@ -92,7 +92,7 @@ describe('a lock whose holder vanished', () => {
   }
 
   it.each([2, 8, 24])(
-    'is taken over by one of %i that come at once, and the others are told by whom',
+    'is taken over by one of %i simultaneous operators, and the others learn by whom',
     async (count) => {
       abandoned()
       let letGo = (): void => {}
@@ -118,7 +118,7 @@ describe('a lock whose holder vanished', () => {
     },
   )
 
-  it('is not removed by the one who vanished and comes back after another took it', async () => {
+  it('is not removed by its returning holder after another operator took it', async () => {
     const comesBack = await beingSetUp(alice)
     const longAgo = new Date(Date.now() - 3 * 3_600_000)
     utimesSync(file, longAgo, longAgo)
@@ -129,7 +129,7 @@ describe('a lock whose holder vanished', () => {
     expect(existsSync(file)).toBe(false)
   })
 
-  it('is held by nobody when a crash left only half of its text', async () => {
+  it('is free when a crash left only half of its text', async () => {
     abandoned()
     writeFileSync(file, '')
     const longAgo = new Date(Date.now() - 3 * 3_600_000)
@@ -139,7 +139,7 @@ describe('a lock whose holder vanished', () => {
 })
 
 describe('an operator', () => {
-  it('gives the machine free also when a task fails', async () => {
+  it('releases the machine also when a task fails', async () => {
     const failing = withSetUpLock(machine, alice, run, async () => {
       throw new Error('the task failed')
     })
@@ -147,12 +147,12 @@ describe('an operator', () => {
     expect(existsSync(file)).toBe(false)
   })
 
-  it('goes on where a crash of its own left the machine locked', async () => {
+  it('goes on when a crash of its own left the machine locked', async () => {
     await beingSetUp(alice)
     expect(await withSetUpLock(machine, alice, run, async () => 'done')).toBe('done')
   })
 
-  it('who vanished hours ago is in nobody’s way', async () => {
+  it('is no obstacle when it vanished hours ago', async () => {
     await beingSetUp(alice)
     const longAgo = new Date(Date.now() - 3 * 3_600_000)
     utimesSync(file, longAgo, longAgo)
@@ -160,7 +160,7 @@ describe('an operator', () => {
     expect(seen).toBe(`${bob}\n`)
   })
 
-  it('gives the machine free after Ctrl-C', async () => {
+  it('releases the machine after Ctrl-C', async () => {
     const ctrl = new AbortController()
     const interrupted = withSetUpLock(machine, alice, { ...run, signal: ctrl.signal }, async () => {
       ctrl.abort()

@@ -77,7 +77,7 @@ describe('a password', () => {
     ['with every special character', `${strange}\n`, strange],
     ['of 200 characters', 'x'.repeat(200), 'x'.repeat(200)],
     ['with blanks around it', ' a ', ' a '],
-  ])('is taken as it is: %s', async (_, text, password) => {
+  ])('is taken unchanged: %s', async (_, text, password) => {
     expect(await read(file(text))).toBe(password)
   })
 
@@ -90,7 +90,7 @@ describe('a password', () => {
     await expect(read(file(text))).rejects.toThrow(`machine 'ci': password of Hydra's user 'alice': ${why}`)
   })
 
-  it('whose file is not there is named', async () => {
+  it('is reported when its file is missing', async () => {
     await expect(read({ file: join(folder, 'none') })).rejects.toThrow(
       /its file .*none cannot be read \(ENOENT\)/,
     )
@@ -104,7 +104,7 @@ describe('a password', () => {
     expect(JSON.stringify(error) + String(error)).not.toContain('hunter2')
   })
 
-  it('is not waited for longer than two minutes when its command hangs, which is ended', async () => {
+  it('is given up after two minutes when its command hangs, and the command is ended', async () => {
     const mark = join(folder, 'hung')
     const patient = keeper()
     const asked: number[] = []
@@ -126,7 +126,7 @@ describe('a password', () => {
     expect(existsSync(`/proc/${readFileSync(mark, 'utf8').trim()}`)).toBe(false)
   })
 
-  it('whose command is not there is told so', async () => {
+  it('is reported when its command is missing', async () => {
     await expect(read({ command: ['no-such-password-store', 'hydra/alice'] })).rejects.toThrow(
       /no-such-password-store/,
     )
@@ -143,7 +143,7 @@ describe('a password', () => {
     await ended
   })
 
-  it('is asked for once in a run', async () => {
+  it('is requested once in a run', async () => {
     const secrets = taskSecrets(keeper())
     expect([await secrets.read(need({ prompt: true })), await secrets.read(need({ prompt: true }))]).toEqual([
       'typed',
@@ -152,7 +152,7 @@ describe('a password', () => {
     expect(asked).toEqual(["password of Hydra's user 'alice', machine 'ci'"])
   })
 
-  it('is made up once, kept for the operator alone, and the same ever after', async () => {
+  it('is generated once, kept for the operator alone, and the same ever after', async () => {
     const first = await read({ generate: true })
     expect(first).toMatch(/^[\w-]{24}$/)
     expect(await read({ generate: true })).toBe(first)
@@ -161,23 +161,23 @@ describe('a password', () => {
   })
 })
 
-describe('whether a password changed', () => {
+describe('the check whether a password changed', () => {
   const print = (source: Partial<PasswordSource>, writable = true) =>
     taskSecrets(keeper(writable)).fingerprint(need(source))
 
-  it('is seen in a file', async () => {
+  it('reads a file', async () => {
     const first = await print(file('a'))
     expect(await print(file('a\n'))).toBe(first)
     expect(await print(file('b'))).not.toBe(first)
   })
 
-  it('is not asked of a command in a dry run', async () => {
+  it('does not run a command in a dry run', async () => {
     const marked = { command: ['touch', join(folder, 'ran')] }
     expect(await print(marked, false)).toBeUndefined()
     expect(readdirSync(folder)).not.toContain('ran')
   })
 
-  it('asks nobody, and makes nothing up', async () => {
+  it('asks nobody, and generates nothing', async () => {
     expect(await print({ prompt: true })).toBe('prompt')
     await print({ generate: true })
     expect([asked, readdirSync(join(folder, 'keys'))]).toEqual([[], []])

@@ -17,13 +17,13 @@ describe('printable', () => {
     expect(printable(text)).toBe(shown)
   })
 
-  it('leaves people’s letters alone', () => {
+  it('leaves the letters of languages alone', () => {
     expect(printable('Grüße, 世界 → ✓')).toBe('Grüße, 世界 → ✓')
   })
 })
 
 describe('printableLines', () => {
-  it('divides lines, and of a line that was overwritten shows the end', () => {
+  it('divides lines, and shows the end of an overwritten line', () => {
     expect(printableLines('a\nb\r\n10 %\r50 %\r100 %\n')).toEqual(['a', 'b', '100 %'])
   })
 

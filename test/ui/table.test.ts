@@ -8,7 +8,7 @@ const columns = [
 ]
 
 describe('boxTable', () => {
-  it('draws what NixOps users know', () => {
+  it('draws the table of NixOps', () => {
     expect(
       boxTable(columns, [
         ['web', 'Up', '7'],
@@ -25,7 +25,7 @@ describe('boxTable', () => {
     )
   })
 
-  it('draws only its head when there is nothing in it', () => {
+  it('draws only its head without rows', () => {
     expect(boxTable([{ title: 'Name' }], [])).toBe('+------+\n| Name |\n+------+')
   })
 
@@ -49,7 +49,7 @@ describe('boxTable', () => {
 })
 
 describe('plainTable', () => {
-  it('has one line a row and tabs only between fields', () => {
+  it('has one line per row and tabs only between fields', () => {
     expect(
       plainTable([
         ['a\tb', 'c'],

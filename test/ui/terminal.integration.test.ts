@@ -46,7 +46,7 @@ function lines(text: string): string[] {
 }
 
 describe('progress on a terminal', () => {
-  it('has a line a machine that moves, prints the plan above and the result below', async () => {
+  it('has a moving line per machine, prints the plan above and the result below', async () => {
     const { text, code } = await onTerminal(['few', '3'])
     expect(code).toBe(0)
     const seen = lines(text)
@@ -59,13 +59,13 @@ describe('progress on a terminal', () => {
     expect(seen.slice(-2)).toEqual(['note: mind this', 'the table'])
   })
 
-  it('lets nothing that a machine says move the cursor', async () => {
+  it('lets no output of a machine move the cursor', async () => {
     const { text } = await onTerminal(['few', '1'])
     expect(text).toContain('nginx started')
     expect(text).not.toContain('\u001b[2J')
   })
 
-  it('of many machines is one line', async () => {
+  it('is one line for many machines', async () => {
     const seen = lines((await onTerminal(['few', '40'])).text)
     expect(seen.some((line) => line.includes('0 of 40 machines done · copy 40'))).toBe(true)
     expect(seen.some((line) => line.includes('40 of 40 machines done · failed: web1'))).toBe(true)
@@ -83,7 +83,7 @@ describe('progress on a terminal', () => {
     expect(lines(text).at(-1)).toBe('the table')
   })
 
-  it('asks one thing after the other, and shows no letter of a secret', async () => {
+  it('asks one question after the other, and shows no letter of a secret', async () => {
     const { text } = await onTerminal(
       ['secrets', '2'],
       [
@@ -95,7 +95,7 @@ describe('progress on a terminal', () => {
     expect(text).not.toMatch(/xyzzy|plugh1/)
   })
 
-  it('asks for one of several and for text, again while that is wrong, with a suggestion', async () => {
+  it('asks for a choice and for text, again while the answer is wrong, with a suggestion', async () => {
     const { text } = await onTerminal(
       ['text', '2'],
       [

@@ -28,8 +28,8 @@ async function makeUi(options: Partial<UiOptions> = {}) {
   return { ui, written }
 }
 
-describe('streams', () => {
-  it('the product goes to standard output, everything else to standard error', async () => {
+describe('the streams of the user interface', () => {
+  it('carry the product on standard output, and everything else on standard error', async () => {
     const { ui, written } = await makeUi()
     ui.print('the table')
     ui.raw('Host web\n')
@@ -44,7 +44,7 @@ describe('streams', () => {
     expect(written.stderr).toBe('web> err\ncreated\nnote: mind this\nweb> copying\n')
   })
 
-  it('with --json only notices are told besides', async () => {
+  it('carry only notices beside the product with --json', async () => {
     const { ui, written } = await makeUi({ json: true })
     ui.remark('created')
     ui.events.emit({ kind: 'line', machine: web, line: 'copying' })
@@ -54,8 +54,8 @@ describe('streams', () => {
   })
 })
 
-describe('questions without a terminal', () => {
-  it('are refused with a sentence that names --yes', async () => {
+describe('a question without a terminal', () => {
+  it('is refused with a sentence that names --yes', async () => {
     const { ui } = await makeUi()
     await expect(ui.questions.confirm('destroy web?')).rejects.toMatchObject({
       code: 'NO_TERMINAL',
@@ -65,7 +65,7 @@ describe('questions without a terminal', () => {
     })
   })
 
-  it('for a password are refused too', async () => {
+  it('is also refused for a password', async () => {
     const { ui } = await makeUi()
     await expect(ui.questions.secret('sudo password:')).rejects.toMatchObject({ exitCode: 2 })
   })
@@ -79,7 +79,7 @@ describe('colours', () => {
     ['not with NO_COLOR', true, { NO_COLOR: '1' }, true, false],
     ['with an empty NO_COLOR', true, { NO_COLOR: '' }, true, true],
     ['not on a dumb terminal', true, { TERM: 'dumb' }, true, false],
-  ])('are there %s', (_, flag, env, isTTY, expected) => {
+  ])('are used as expected: %s', (_, flag, env, isTTY, expected) => {
     expect(wantsColour({ isTTY }, flag, env)).toBe(expected)
   })
 })

@@ -19,7 +19,7 @@ const web = MachineName.parse('web')
 const db = MachineName.parse('db')
 const old = MachineName.parse('old')
 
-describe('the plan', () => {
+describe('the view of the plan', () => {
   const plan: Plan = {
     disruptive: true,
     machines: [
@@ -56,7 +56,7 @@ describe('the plan', () => {
     ],
   }
 
-  it('has one line an item, each machine named once', () => {
+  it('has one line per item, each machine named once', () => {
     expect(planView(plan, style)).toBe(
       `
 web   libvirt   create    1024 MiB, 2 vCPU, 10 GiB on debian-12 · ssh 127.0.0.1:24231
@@ -68,7 +68,7 @@ old   libvirt   destroy   obsolete: no longer in the network   (needs --kill-obs
     )
   })
 
-  it('says what cannot be known', () => {
+  it('names the unknown parts', () => {
     const machines = [{ machine: web, items: [], unknown: 'it does not answer' }]
     expect(planView({ machines, disruptive: false }, style)).toBe(
       'web   machine   unknown   it does not answer',
@@ -80,12 +80,12 @@ old   libvirt   destroy   obsolete: no longer in the network   (needs --kill-obs
     expect(planView({ machines, disruptive: false }, style)).toBe('Up-to-date: nothing to do')
   })
 
-  it('paints what destroys in red', () => {
+  it('paints destructive steps in red', () => {
     expect(planView(plan, createStyle(true))).toContain('\u001b[31mdestroy')
   })
 })
 
-describe('results', () => {
+describe('the view of results', () => {
   const results: MachineResult[] = [
     {
       machine: db,
@@ -99,7 +99,7 @@ describe('results', () => {
     { machine: web, outcome: 'changed', seconds: 41 },
   ]
 
-  it('are a table, then the reason with its evidence', () => {
+  it('is a table, then the reason with its evidence', () => {
     expect(resultsView(results, { style, plain: false })).toBe(
       `
 +------+--------------------+----------+
@@ -116,20 +116,20 @@ db: failed at activate: machine 'db': unit nginx.service failed
     )
   })
 
-  it('show each line of a hint as a hint of its own', () => {
+  it('shows each line of a hint as a hint of its own', () => {
     const hint = 'ssh -G db\nhydra-ops doctor says: mend it'
     const [failed] = results
     const shown = resultsView(failed === undefined ? [] : [{ ...failed, hint }], { style, plain: false })
     expect(shown).toContain('\n  hint: ssh -G db\n  hint: hydra-ops doctor says: mend it')
   })
 
-  it('are lines of tabs for scripts', () => {
+  it('is lines of tabs for scripts', () => {
     expect(resultsView(results, { style, plain: true })).toBe(
       'db\tfailed at activate\t12.3 s\nweb\tchanged\t41.0 s',
     )
   })
 
-  it('say Up-to-date when nothing was changed anywhere', () => {
+  it('says Up-to-date when nothing was changed anywhere', () => {
     const unchanged = results.map(
       ({ machine }): MachineResult => ({ machine, outcome: 'unchanged', seconds: 1 }),
     )
@@ -139,7 +139,7 @@ db: failed at activate: machine 'db': unit nginx.service failed
   })
 })
 
-describe('info', () => {
+describe('the view of info', () => {
   const machine = (name: string, rest: Partial<MachineInfo>): MachineInfo => ({
     name: MachineName.parse(name),
     state: 'up',
@@ -176,7 +176,7 @@ describe('info', () => {
     ],
   }
 
-  it('looks as NixOps users know it, with what is published and set up below', () => {
+  it('looks like that of NixOps, with published ports and set-up tasks below', () => {
     expect(infoView(info, style)).toBe(
       `
 Network name: lab
@@ -228,7 +228,7 @@ Notes:
   })
 })
 
-describe('check', () => {
+describe('the view of check', () => {
   const machine: MachineCheck = {
     name: web,
     exists: true,
@@ -291,7 +291,7 @@ note: one state cannot be read`.trim(),
   })
 })
 
-it('deployments are listed with what the state knows', () => {
+it('deployments are listed with the facts of the state', () => {
   const row = { uuid: 'u', name: undefined, description: undefined, machines: 2, types: ['libvirt', 'ssh'] }
   expect(deploymentsView({ deployments: [row], problems: [] }, true)).toBe('u\t(none)\t\t2\tlibvirt, ssh')
 })
@@ -324,7 +324,7 @@ it('set-up tasks show their state and their outputs', () => {
   )
 })
 
-describe('progress', () => {
+describe('the view of progress', () => {
   it('names the machine in every line', () => {
     const result: MachineResult = {
       machine: web,
@@ -347,7 +347,7 @@ describe('progress', () => {
     expect(linesOf({ kind: 'notice', text: 'mind the gap' }, style)).toEqual(['note: mind the gap'])
   })
 
-  it('of many machines is one line that names the failed', () => {
+  it('names the failed of many machines in one line', () => {
     const row = (stage: string, ended?: string, failed = false) => ({ stage, ended, failed })
     const rows = new Map([
       ['a', row('copy')],
@@ -360,13 +360,13 @@ describe('progress', () => {
   })
 })
 
-it('JSON holds nothing that a terminal takes for an instruction', () => {
+it('JSON holds no character that a terminal reads as an instruction', () => {
   const text = toJsonText({ name: 'a\u001b[2J\u009bb\u202e\u007f' })
   expect(text).toBe('{\n  "name": "a\\u001b[2J\\u009bb\\u202e\\u007f"\n}')
   expect(JSON.parse(text)).toEqual({ name: 'a\u001b[2J\u009bb\u202e\u007f' })
 })
 
-it('the list of images names the file that an image lost', () => {
+it('the list of images names the missing file of an image', () => {
   const image = { id: 'i', reference: 'debian-12', disk: '/d', format: 'qcow2', virtualBytes: 1 } as const
   const info = { ...image, identity: 'fwcfg', bytes: 0, builtAt: '2026-01-01T00:00:00Z' } as const
   const [whole, broken] = imagesView([info, { ...info, missing: ['kernel'] }], true).split('\n')
@@ -374,7 +374,7 @@ it('the list of images names the file that an image lost', () => {
   expect(broken).toContain('debian-12 (broken: kernel is gone)')
 })
 
-it('the list of images names the folder of an image that lost its record', () => {
+it('the list of images names the folder of an image without its record', () => {
   const [line, ...more] = imagesView([{ id: 'the-folder', bytes: 5, missing: ['image.json'] }], true).split(
     '\n',
   )

@@ -21,7 +21,7 @@ import { openSession, type Session } from '../../providers/libvirt/session.js'
 
 const standIn = `(import ${join(packageRoot(), 'test/fixtures/packages')} { }).hydra`
 
-describe('what init hydra writes', () => {
+describe('the expression that init hydra writes', () => {
   let folder: string
   let ops: FakeOps
   beforeEach(async () => {
@@ -67,7 +67,7 @@ describe('what init hydra writes', () => {
     return debianDefinition(machine)
   }
 
-  it('evaluates as it is, without nixpkgs and without a package', async () => {
+  it('evaluates unchanged, without nixpkgs and without a package', async () => {
     const { options, provider } = await machineOf({ admin: 'alice' })
     expect(provider).toMatchObject({ forwardPorts: [{ host: 8080, guest: 80 }], memorySize: 3072 })
     expect(options.hydra).toMatchObject({
@@ -84,16 +84,16 @@ describe('what init hydra writes', () => {
       'one of several lines',
       `let\n  name = "hydra";\nin\n(import ${join(packageRoot(), 'test/fixtures/packages')} { }).\${name}`,
     ],
-  ])('has the package that was given as %s', async (_, text) => {
+  ])('has the package given as %s', async (_, text) => {
     const { options } = await machineOf({ admin: 'alice', package: text })
     expect(options.hydra.package).toMatch(/^\/nix\/store\/[0-9a-z]{32}-hydra-stand-in-/)
   })
 
-  it('may take its package from nixpkgs, which it then wants of the host', async () => {
+  it('may take its package from nixpkgs, which the host then must have', async () => {
     await expect(machineOf({ admin: 'alice', package: 'pkgs.hydra' })).rejects.toThrow(/nixpkgs/)
   })
 
-  it.each(['hydra', 'a; evil = 1', '1); evil = (2', '"', 'a }'])('refuses %j for a package', async (text) => {
+  it.each(['hydra', 'a; evil = 1', '1); evil = (2', '"', 'a }'])('refuses the package %j', async (text) => {
     await expect(machineOf({ admin: 'alice', package: text })).rejects.toMatchObject({
       exitCode: 2,
       message: expect.stringContaining('--package: not an expression of Nix'),
@@ -107,7 +107,7 @@ describe('what init hydra writes', () => {
     fc.string({ unit: 'grapheme' }).map((text) => text.replaceAll(/[\0\n\r]/g, '')),
   )
 
-  it('says every text as it was given', async () => {
+  it('contains every given text unchanged', async () => {
     await fc.assert(
       fc.asyncProperty(line, line, line, async (fullName, host, name) => {
         const targetHost = `h${host.replaceAll(/\s/gu, '')}`
@@ -127,7 +127,7 @@ describe('what init hydra writes', () => {
   })
 })
 
-describe('init, create and plan, one after the other', () => {
+describe('the sequence of init, create and plan', () => {
   let session: Session
   let cli: RealCli
   beforeAll(async () => {
@@ -139,7 +139,7 @@ describe('init, create and plan, one after the other', () => {
     await session.dispose()
   })
 
-  it('show what deploy would make', async () => {
+  it('shows the machines that deploy would make', async () => {
     const file = join(cli.folder, 'farm.nix')
     const flags = ['--admin', 'alice', '--http-port', '28080', '--package', standIn]
     const written = await cli.run(['init', 'hydra', file, ...flags])
@@ -156,7 +156,7 @@ describe('init, create and plan, one after the other', () => {
       expect(plan.stdout).toContain(task)
   })
 
-  it('refuse to write over it, and say without a terminal which flag is missing', async () => {
+  it('refuses to overwrite the file, and names the missing flag without a terminal', async () => {
     const file = join(cli.folder, 'twice.nix')
     expect((await cli.run(['init', 'hydra', file, '--admin', 'alice', '--json'])).code).toBe(0)
     expect(await cli.run(['init', 'hydra', file, '--admin', 'alice'])).toMatchObject({

@@ -55,7 +55,7 @@ function person(answers: Readonly<Record<string, string>>): string[] {
 }
 
 describe('init hydra with flags', () => {
-  it('writes a guest of this host with its first user, and the two commands that come next', async () => {
+  it('writes a guest of this host with its first user, and the next two commands', async () => {
     const written = await init({ admin: 'alice' })
     expect(written).toEqual({
       file: join(folder, 'hydra.nix'),
@@ -76,7 +76,7 @@ describe('init hydra with flags', () => {
     expect(text()).not.toMatch(/ +$/m)
   })
 
-  it('writes a host that exists', async () => {
+  it('writes an existing host', async () => {
     await init({
       ...{ provider: 'none', targetHost: 'ci.example.org', hostName: 'hydra.example.org', admin: 'alice' },
       ...{ fullName: 'Alice "Q" ${User}', email: 'alice@example.org', password: 'prompt' },
@@ -93,13 +93,13 @@ describe('init hydra with flags', () => {
     expect(text()).not.toContain('forwardPorts')
   })
 
-  it('asks nothing more when all that has no default is given, also on a terminal', async () => {
+  it('asks nothing more when all values without a default are given, also on a terminal', async () => {
     const asked = person({})
     await init({ admin: 'alice' })
     expect(asked).toEqual([])
   })
 
-  it('names a deployment that is free, after the file, and keeps the folder of the state', async () => {
+  it('chooses a free deployment name after the file, and keeps the folder of the state', async () => {
     await ops.store.create({ name: undefined, expressions: [], searchPath: [], args: {} })
     const create = (name: string) => init({ admin: 'alice' }, name, './my state')
     expect((await create('./build farm.nix')).next).toEqual([
@@ -137,7 +137,7 @@ describe('init hydra with flags', () => {
     [{ provider: 'none', targetHost: '', hostName: 'h' }, '--target-host: expected some text'],
     [{ password: 'file:/does/not/exist' }, 'there is no file /does/not/exist'],
     [{ password: 'file:.' }, 'there is no file '],
-  ] as const)('refuses what deploy would refuse: %j', async (flags, sentence) => {
+  ] as const)('refuses the mistakes that deploy would refuse: %j', async (flags, sentence) => {
     await expect(init({ admin: 'alice', ...flags })).rejects.toMatchObject({
       exitCode: 2,
       message: expect.stringContaining(sentence),
@@ -145,13 +145,13 @@ describe('init hydra with flags', () => {
     expect(readdirSync(folder)).toEqual([])
   })
 
-  it('shows no password that was written where its source belongs', async () => {
+  it('shows no password that was written in place of its source', async () => {
     const refusal = await init({ admin: 'alice', password: 'hunter2' }).catch((error: unknown) => error)
     expect(refusal).toMatchObject({ exitCode: 2, message: expect.stringContaining('file:PATH') })
     expect(String(refusal)).not.toContain('hunter2')
   })
 
-  it('takes the path of a password from where it is called, and never the password', async () => {
+  it('takes the path of a password relative to the current folder, and never the password', async () => {
     writeFileSync(join(folder, 'my "pass"'), 'hunter2\n')
     mkdirSync(join(folder, 'sub'))
     await init({ admin: 'alice', password: 'file:my "pass"' }, 'sub/hydra.nix')
@@ -160,14 +160,14 @@ describe('init hydra with flags', () => {
   })
 })
 
-describe('the package', () => {
-  it('is that of nixpkgs where this host has one', async () => {
+describe('the package of init hydra', () => {
+  it('comes from nixpkgs when this host has one', async () => {
     nix = () => ended(0)
     await init({ admin: 'alice' })
     expect(text()).toMatch(/^ {2}network\.nixpkgs = <nixpkgs>;$/m)
   })
 
-  it('is left out where Nix is not even installed', async () => {
+  it('is left out when Nix is not even installed', async () => {
     nix = () => {
       throw failure('PROGRAM_MISSING', "the program 'nix-instantiate' is not installed")
     }
@@ -178,7 +178,7 @@ describe('the package', () => {
     ])
   })
 
-  it('may be a store path, for which no Nix is needed', async () => {
+  it('may be a store path, which needs no Nix', async () => {
     const path = '/nix/store/00000000000000000000000000000000-hydra-1'
     nix = (argv) => {
       expect(argv).toContain('--find-file')
@@ -199,7 +199,7 @@ describe('the package', () => {
     expect(text('other.nix')).toMatch(/^ {2}network\.nixpkgs = <nixpkgs>;$/m)
   })
 
-  it('that is no expression is refused in the words of Nix', async () => {
+  it('is refused in the words of Nix when it is no expression', async () => {
     nix = (argv) =>
       ended(1, argv.includes('--parse') ? "warning: x\nerror: syntax error, unexpected ';'\n" : '')
     await expect(init({ admin: 'alice', package: 'a; b = 1' })).rejects.toMatchObject({
@@ -210,7 +210,7 @@ describe('the package', () => {
 })
 
 describe('init hydra with a person', () => {
-  it('asks for all that the flags leave open, with suggestions', async () => {
+  it('asks for all values that the flags leave open, with suggestions', async () => {
     const asked = person({ 'Where shall': 'libvirtd' })
     await init({ fullName: 'Alice' })
     expect(asked.map((question) => question.replace(/[:(].*$/, '').trim())).toEqual([
@@ -226,7 +226,7 @@ describe('init hydra with a person', () => {
     expect(text()).toContain('userName = "tester";')
   })
 
-  it('asks for a host that exists by its address, which is suggested as its name', async () => {
+  it('asks for the address of an existing host, which is suggested as its name', async () => {
     person({ 'Where shall': 'none', 'Address of the host': 'ci.example.org', 'Password of': 'prompt' })
     await init({})
     expect(text()).toContain('targetHost = "ci.example.org";')
@@ -247,13 +247,13 @@ describe('init hydra without a person', () => {
     [{}, 'not given: --admin NAME'],
     [{ provider: 'none' }, 'not given: --target-host HOST, --host-name NAME, --admin NAME'],
     [{ provider: 'none', admin: 'alice', targetHost: 'h' }, 'not given: --host-name NAME'],
-  ] as const)('names the flags that are missing: %j', async (flags, message) => {
+  ] as const)('names the missing flags: %j', async (flags, message) => {
     await expect(init(flags)).rejects.toMatchObject({ exitCode: 2, message })
     expect(readdirSync(folder)).toEqual([])
   })
 })
 
-describe('the file', () => {
+describe('the file of init hydra', () => {
   it.each([
     ['a file', () => writeFileSync(join(folder, 'hydra.nix'), 'mine'), 'exists, and is not overwritten'],
     [
@@ -262,7 +262,7 @@ describe('the file', () => {
       'exists, and is not',
     ],
     ['a folder', () => mkdirSync(join(folder, 'hydra.nix')), 'is a folder'],
-  ])('is not written where %s is', async (_, put, sentence) => {
+  ])('is not written when %s exists', async (_, put, sentence) => {
     put()
     const before = readdirSync(folder)
     await expect(init({ admin: 'alice' })).rejects.toMatchObject({
@@ -273,7 +273,7 @@ describe('the file', () => {
     expect(readdirSync(folder)).toEqual(before)
   })
 
-  it('stays somebody else’s who was quicker', async () => {
+  it('is left to another process that wrote it first', async () => {
     nix = () => {
       writeFileSync(join(folder, 'hydra.nix'), 'quicker')
       return ended(1)

@@ -41,7 +41,7 @@ describe('the lines of a journal that are read for a build', () => {
 })
 
 describe('the step of a build', () => {
-  it('runs until the journal tells of its failure, and again from the next try on', () => {
+  it('runs until the journal reports its failure, and again from the next try on', () => {
     const begins = `performing step ‘${own}’ 1 times on ‘localhost’ (needed by build 7 and 0 others)`
     const fails = `possibly transient failure building ‘${own}’ on ‘b1’: error: x`
     expect(runsAfter('checking the queue', proof)).toBeUndefined()

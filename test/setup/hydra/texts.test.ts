@@ -343,7 +343,7 @@ describe('the URL of Hydra', () => {
     [{ nginx: { enable: true, tls: 'self-signed' } }, 28080, 'https://hydra.example.org'],
     [{ nginx: { enable: true, hostName: 'ci.example.org' } }, undefined, 'http://ci.example.org'],
     [{ nginx: { enable: true }, url: 'https://x.example.org/' }, 28080, 'https://x.example.org'],
-  ])('with %j, published at %s, is %s', (hydra, published, url) => {
+  ])('is correct for %j, published at %s: %s', (hydra, published, url) => {
     expect(urlOf(hydra, published)).toBe(url)
   })
 })

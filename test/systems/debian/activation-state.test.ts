@@ -32,7 +32,7 @@ function read({ state = {}, record, boot = 'boot-1' }: Shown) {
 }
 
 describe('the state of an activation', () => {
-  it('is what systemd says of its own unit', () => {
+  it('is systemd’s own report of its unit', () => {
     expect(read({ state: ran })).toEqual({ kind: 'ended', code: 0, units: [] })
     const failed = {
       ...ran,
@@ -50,7 +50,7 @@ describe('the state of an activation', () => {
     expect(read({ state: failed })).toEqual({ kind: 'ended', code: 4, units: [] })
   })
 
-  it('is running while it runs', () => {
+  it('is running until the unit ends', () => {
     expect(read({ state: { ...ran, SubState: 'running', ExecMainCode: '0' } })).toEqual({ kind: 'running' })
     expect(read({ state: { ...ran, ActiveState: 'activating', SubState: 'start' } })).toEqual({
       kind: 'running',
@@ -59,7 +59,7 @@ describe('the state of an activation', () => {
     expect(read({})).toEqual({ kind: 'running' })
   })
 
-  it('is never a success of a unit that is gone, whatever systemd says of it', () => {
+  it('is never a success of a missing unit, whatever systemd reports of it', () => {
     const gone = { ...ran, LoadState: 'not-found', ActiveState: 'inactive', SubState: 'dead' }
     expect(read({ state: gone })).toEqual({
       kind: 'unknown',
@@ -75,7 +75,7 @@ describe('the state of an activation', () => {
     expect(read({ state: { ...ran, Id: 'other.service' } }).kind).toBe('unknown')
   })
 
-  it('is what the activation recorded, when its unit is gone', () => {
+  it('is the record of the activation, when its unit is gone', () => {
     const gone = { LoadState: 'not-found', ActiveState: 'inactive', Result: 'success', ExecMainStatus: '0' }
     const recorded = (...record: string[]) => read({ state: gone, record, boot: 'boot-2' })
     expect(recorded('result', activation.unit, path, '0')).toEqual({ kind: 'ended', code: 0, units: [] })

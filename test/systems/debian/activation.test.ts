@@ -48,7 +48,7 @@ function ended({
   )
 }
 
-describe('starting', () => {
+describe('the start of an activation', () => {
   it('gives the unit, the log and the closure to one script', async () => {
     const { host, ssh } = await connectFake()
     ssh.answer('start the activation', succeed())
@@ -64,7 +64,7 @@ describe('starting', () => {
     expect(script).not.toMatch(/--pipe|--collect|--wait/)
   })
 
-  it('fails when systemd refuses, and leaves a lost connection to whoever follows', async () => {
+  it('fails when systemd refuses, and leaves a lost connection to the code that follows it', async () => {
     const { host, ssh } = await connectFake()
     ssh.answer('start the activation', exit(1, 'systemd does not run here\n'))
     await expect(
@@ -78,7 +78,7 @@ describe('starting', () => {
   })
 })
 
-describe('following', () => {
+describe('the follower of an activation', () => {
   const noReconnect = async () => {
     throw new Error('nothing was lost')
   }
@@ -93,7 +93,7 @@ describe('following', () => {
     expect(ssh.execs[0]?.values).toMatchObject({ unit, log, seen: '0' })
   })
 
-  it('returns what failed with the journal of the units and the end of the log', async () => {
+  it('returns the failed units with their journal and the end of the log', async () => {
     const { host, ssh } = await connectFake()
     const log = Array.from({ length: 30 }, (_, n) => `line ${n}`)
     ssh.answer(follow, ended({ log, active: 'failed', status: 4, units: ['a.service'] }))
@@ -108,7 +108,7 @@ describe('following', () => {
     expect(ssh.execs.at(-1)?.values).toEqual({ units: 'a.service' })
   })
 
-  it('goes on over another connection where it was, and shows no line twice', async () => {
+  it('goes on at the same place over another connection, and shows no line twice', async () => {
     const { host, ssh } = await connectFake()
     const answers = [{ ...lost, stdout: 'log one\nlog two\n' }, ended({ log: ['three'] })]
     ssh.answer(follow, () => answers.shift() ?? lost)
@@ -141,7 +141,7 @@ describe('following', () => {
     )
   })
 
-  it('gives up at its deadline and says that the activation goes on', async () => {
+  it('gives up at its deadline and reports that the activation goes on', async () => {
     const { host, ssh } = await connectFake()
     ssh.answer(follow, ended({ sub: 'running' }))
     const following = followActivation({ host, reconnect: noReconnect }, activation, recordingRun(), {
@@ -166,7 +166,7 @@ describe('following', () => {
     ).rejects.toMatchObject({ code: 'UNREACHABLE' })
   })
 
-  it('says on Ctrl-C that the activation goes on', async () => {
+  it('reports on Ctrl-C that the activation goes on', async () => {
     const { host, ssh } = await connectFake()
     const controller = new AbortController()
     ssh.answer(follow, () => {
@@ -184,7 +184,7 @@ describe('following', () => {
     })
   })
 
-  it('says so as well between two attempts to connect again', async () => {
+  it('also reports this between two attempts to connect again', async () => {
     const { host, ssh } = await connectFake()
     const controller = new AbortController()
     ssh.answer(follow, lost)
@@ -204,7 +204,7 @@ describe('following', () => {
     })
   })
 
-  it('does not take a unit that is gone for a success', async () => {
+  it('does not mistake a missing unit for a success', async () => {
     const { host, ssh } = await connectFake()
     ssh.answer(follow, ended({ load: 'not-found', active: 'inactive', sub: 'dead' }))
     const result = await followActivation({ host, reconnect: noReconnect }, activation, recordingRun())
@@ -212,7 +212,7 @@ describe('following', () => {
   })
 })
 
-it('forgets the unit, and a failure to do so is only said', async () => {
+it('the end of an activation forgets the unit, and a failure to do so is only logged', async () => {
   const { host, ssh } = await connectFake()
   ssh.answer('remove the unit of the activation', succeed())
   await finishActivation(host, activation.unit, recordingRun())

@@ -12,7 +12,7 @@ it('code for Debian gets the definition of a Debian machine, and no other', () =
   )
 })
 
-it('no set-up task is wanted on a NixOS machine, where some are on a Debian machine', () => {
+it('no set-up task is wanted on a NixOS machine, but some are on a Debian machine', () => {
   const wanted = (definition: ReturnType<typeof nixosMachine>) =>
     setupTasks.flatMap(
       (bind) => bind({ definition, deployment: 'lab', publishedPort: () => undefined })?.id ?? [],

@@ -38,7 +38,7 @@ function install(...packages: string[]) {
 
 const conffiles = { '/etc/first.conf': 'as shipped\n' }
 
-describe('packages on a guest without a way out', () => {
+describe('the packages of a guest without a way out', () => {
   it('come from the operator, who carries them through the ssh connection', async () => {
     repository.publish([{ name: 'first', version: '1', conffiles }])
     expect(await install('first', 'dpkg')).toEqual(['first'])
@@ -48,13 +48,13 @@ describe('packages on a guest without a way out', () => {
     expect(await guest.sh('ls -A /run/hydra-ops')).toBe('')
   })
 
-  it('are not asked for when all is there', async () => {
+  it('are not fetched when all are installed', async () => {
     repository.asked.length = 0
     expect(await install('first')).toEqual([])
     expect(repository.asked).toEqual([])
   })
 
-  it('come in the version that is asked for, up or down, and keep a file that was changed here', async () => {
+  it('come in the requested version, up or down, and keep a file that was changed here', async () => {
     repository.publish([
       { name: 'first', version: '1', conffiles },
       { name: 'first', version: '2', conffiles: { '/etc/first.conf': 'as shipped later\n' } },
@@ -67,13 +67,13 @@ describe('packages on a guest without a way out', () => {
     expect(await guest.sh(`dpkg-query -W -f '\${Version}' first`)).toBe('1')
   })
 
-  it('are named when nobody has them', async () => {
+  it('are named when no repository has them', async () => {
     await expect(install('no-such-package')).rejects.toMatchObject({
       message: "machine 'guest': not in its apt sources: no-such-package",
     })
   })
 
-  it('are installed to the end when the connection drops, and found so by the next deploy', async () => {
+  it('are installed to the end when the connection drops, and found complete by the next deploy', async () => {
     const postinst = '#!/bin/sh\nwhile [ -e /run/gate ]; do sleep 0.2; done\n'
     repository.publish([{ name: 'gated', version: '1', postinst }])
     await guest.sh('touch /run/gate')
@@ -92,7 +92,7 @@ describe('packages on a guest without a way out', () => {
     expect(await missingPackages(guest.host, wanted('gated'), run)).toEqual([])
   })
 
-  it('are mended when the power went while they were set up', async () => {
+  it('are mended when the power was cut during their configuration', async () => {
     const postinst = '#!/bin/sh\nwhile [ -e /var/gate ]; do sleep 0.2; done\n'
     repository.publish([{ name: 'cut', version: '1', postinst }])
     await guest.sh('touch /var/gate; sync')

@@ -68,12 +68,12 @@ function wanted(...own: string[]) {
 }
 
 describe('installPackages', () => {
-  it('does nothing when all is there', async () => {
+  it('does nothing when all packages are installed', async () => {
     expect(await installPackages(host, wanted('dash'), { proxy: undefined, run })).toEqual([])
     expect(existsSync(join(root, 'calls'))).toBe(false)
   })
 
-  it('mends dpkg, fetches the index, and installs what is missing in one go', async () => {
+  it('mends dpkg, fetches the index, and installs the missing packages in one go', async () => {
     expect(await installPackages(host, wanted('dash', 'jq=1.6', 'curl'), { proxy: undefined, run })).toEqual([
       'jq=1.6',
       'curl',
@@ -90,7 +90,7 @@ describe('installPackages', () => {
     expect(await missingPackages(host, wanted('dash=0.6'), run)).toEqual(['dash=0.6'])
   })
 
-  it('writes down what it is about to install, before that, and only what was not there', async () => {
+  it('records the packages before their installation, and only the missing ones', async () => {
     mkdirSync(join(root, 'lib/hydra-ops'))
     writeFileSync(join(root, 'lib/hydra-ops/apt-installed'), 'earlier\n')
     const packages = { all: ['dash=0.6', 'jq=1.6', 'nix-bin'], own: ['dash', 'jq'] }
@@ -98,7 +98,7 @@ describe('installPackages', () => {
     expect(readFileSync(join(root, 'written-down'), 'utf8')).toBe('earlier\njq\n')
   })
 
-  it('installs the first of alternatives where none is there', async () => {
+  it('installs the first of alternatives when none is installed', async () => {
     const packages = { all: ['postfix | mail-transport-agent'], own: [] }
     expect(await missingPackages(host, packages, run)).toEqual(['postfix'])
     expect(await installPackages(host, packages, { proxy: undefined, run })).toEqual(['postfix'])
@@ -107,7 +107,7 @@ describe('installPackages', () => {
     expect(await installPackages(host, packages, { proxy: undefined, run })).toEqual([])
   })
 
-  it('answers what an installation asks before it asks, unless somebody answered that before', async () => {
+  it('answers the questions of an installation before they appear, unless they were answered before', async () => {
     standIn('debconf-show', `[ "$1" = postfix ] && printf '* postfix/old: x\\n  postfix/type: y\\n'`)
     standIn('debconf-set-selections', `sed 's/^/debconf /' >> '${root}/calls'`)
     const answers = [
@@ -123,7 +123,7 @@ describe('installPackages', () => {
     expect(calls().filter((call) => call.startsWith('debconf'))).toHaveLength(1)
   })
 
-  it('installs nothing when an answer is not taken', async () => {
+  it('installs nothing when an answer is rejected', async () => {
     standIn('debconf-show', '')
     standIn('debconf-set-selections', 'exit 1')
     const packages = { all: ['postfix'], own: [], answers: ['postfix postfix/type select A'] }
@@ -149,7 +149,7 @@ describe('installPackages', () => {
     ])
   })
 
-  it('hands the proxy over in a file, shows no password, and leaves the file nowhere', async () => {
+  it('passes the proxy in a file, shows no password, and leaves the file nowhere', async () => {
     standIn('dpkg', `echo 'dpkg: http://user:hunter2@proxy:3128 refused'`)
     await installPackages(host, wanted('jq'), { proxy: 'http://user:hunter2@proxy:3128', run })
     expect(readFileSync(join(root, 'conf'), 'utf8')).toContain('hunter2')
@@ -185,12 +185,12 @@ describe('installPackages', () => {
       "machine 'local': packages could not be installed: Some packages could not be authenticated",
     ],
     ['no message', "machine 'local': packages could not be installed: apt-get ended with status 100"],
-  ])('says what apt means by %j', async (said, message) => {
+  ])('explains the meaning of apt’s error %j', async (said, message) => {
     writeFileSync(join(root, 'refuse'), `${said}\n`)
     await expect(installPackages(host, wanted('jq'), { proxy: undefined, run })).rejects.toThrow(message)
   })
 
-  it('goes on when whoever started it is gone', async () => {
+  it('goes on when the operator that started it is gone', async () => {
     writeFileSync(join(root, 'gate'), '')
     const attempt = installPackages(host, wanted('jq'), { proxy: undefined, run })
     await vi.waitFor(() => expect(calls().at(-1)).toBe('apt-get install -- jq'), { timeout: 60_000 })
@@ -201,7 +201,7 @@ describe('installPackages', () => {
     await vi.waitFor(() => expect(existsSync(join(root, 'ended'))).toBe(true), { timeout: 60_000 })
   })
 
-  it('waits for whoever holds apt’s lock, and says who that is', async () => {
+  it('waits for the holder of apt’s lock, and names it', async () => {
     const lock = join(root, 'lib/apt/lists/lock')
     writeFileSync(lock, '')
     const held = join(root, 'held')
@@ -226,7 +226,7 @@ describe('installPackages', () => {
     ['another file of that number on another disk', process.pid],
     // No process has the largest number there is.
     ['a process that has ended', 4_194_304],
-  ])('does not take for the holder of apt’s lock %s', async (_, pid) => {
+  ])('does not mistake for the holder of apt’s lock %s', async (_, pid) => {
     const lock = join(root, 'lib/apt/lists/lock')
     writeFileSync(lock, '')
     const { ino } = statSync(lock, { bigint: true })

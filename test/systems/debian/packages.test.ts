@@ -9,7 +9,7 @@ import {
 import { debianMachine } from '../../fakes/debian-machine.js'
 
 describe('wantedPackages', () => {
-  it('joins what the expression and the tasks want, each package once', () => {
+  it('joins the packages of the expression and of the tasks, each package once', () => {
     const machine = debianMachine({ aptPackages: ['curl', 'jq=1.6'] })
     expect(
       wantedPackages(machine, [{ packages: ['nix-bin', 'curl'] }, { packages: ['nix-bin', 'jq'] }]),
@@ -20,7 +20,7 @@ describe('wantedPackages', () => {
     })
   })
 
-  it('keeps alternatives, but where somebody wants the very package', () => {
+  it('keeps alternatives, unless the very package is wanted too', () => {
     const task = { packages: ['postfix | mail-transport-agent'], debconf: ['postfix a/b string c'] }
     expect(wantedPackages(debianMachine(), [task, task])).toEqual({
       all: ['postfix | mail-transport-agent'],
@@ -39,7 +39,7 @@ describe('wantedPackages', () => {
 })
 
 describe('parseInstalled', () => {
-  it('counts only what is unpacked and configured, on hold or not', () => {
+  it('counts only unpacked and configured packages, on hold or not', () => {
     const installed = parseInstalled(
       [
         'ii |curl|7.88|',
@@ -58,7 +58,7 @@ describe('parseInstalled', () => {
     ])
   })
 
-  it('knows what a package provides, but not as a version of it', () => {
+  it('knows the names that a package provides, but not as a version of the package', () => {
     const installed = parseInstalled(
       'ii |mawk|1.3|awk\nii |exim4|4|mail-transport-agent, default-mta (= 4)\n',
     )
@@ -78,7 +78,7 @@ describe('aptConfiguration', () => {
     expect(text).not.toContain('Downgrades')
   })
 
-  it('holds the proxy, and allows an older version only where one was asked for', () => {
+  it('holds the proxy, and allows an older version only on request', () => {
     expect(aptConfiguration('http://u:p@proxy:3128', true)).toContain(
       'Acquire::http::Proxy "http://u:p@proxy:3128";',
     )
@@ -95,7 +95,7 @@ describe('withoutCredentials', () => {
 })
 
 describe('planPackages', () => {
-  it('says what would be installed, or nothing', () => {
+  it('lists the packages to install, or nothing', () => {
     expect(planPackages('add', [])).toEqual([])
     expect(planPackages('add', ['a', 'b=1'])).toEqual([
       { subject: 'packages', action: 'add', detail: 'a, b=1' },

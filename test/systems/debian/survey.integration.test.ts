@@ -20,7 +20,7 @@ function survey() {
 }
 
 describe('the look at a machine', () => {
-  it('tells its system, what that is like, and who owns it', async () => {
+  it('reports its system, the family of the system, and its owner', async () => {
     writeFileSync(
       join(folder, 'os-release'),
       'PRETTY_NAME="Mint 22"\nID=linuxmint\nID_LIKE="ubuntu debian"\n',
@@ -33,7 +33,7 @@ describe('the look at a machine', () => {
     expect(seen.freeKiB).toBeGreaterThan(0)
   })
 
-  it('tells nothing of what is not there', async () => {
+  it('reports nothing for missing files', async () => {
     expect(await survey()).toMatchObject({ systems: [], owner: undefined })
   })
 })
