@@ -103,7 +103,7 @@ ensure_built() {
   touch "$cli"
 }
 
-# Mounts file systems without which libvirt says "An error occurred, but the cause is unknown".
+# Requires the file systems without which libvirt says "An error occurred, but the cause is unknown".
 ensure_mounts() {
   local missing=()
   mountpoint -q /proc || missing+=('mount -t proc proc /proc')

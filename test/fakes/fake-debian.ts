@@ -4,22 +4,22 @@ import type { FakeOps } from './fake-ops.js'
 import { succeed, surveyOf } from './fake-ssh.js'
 import { linesOf } from './script-values.js'
 
-/** What the made-up Debian machines do beyond the ordinary. */
+/** Unusual behaviour of the made-up Debian machines. */
 export interface FakeDebianOptions {
-  /** Machine → how its activation ends; default 0. */
+  /** Exit code of a machine's activation; default 0. */
   readonly activationCode?: (machine: string) => number
   readonly units?: readonly string[]
-  /** What an activation prints while it runs. */
+  /** Lines that an activation prints. */
   readonly says?: readonly string[]
-  /** An activation ends when it is followed, not before. */
+  /** Tells whether an activation ends only when it is followed. */
   readonly slow?: boolean
-  /** dpkg wants a reboot, until there was one. */
+  /** Tells whether dpkg requests a reboot until one happens. */
   readonly rebootWanted?: boolean
 }
 
 /**
- * Teaches the fake SSH layer to answer as Debian machines would: what was activated is kept in a folder, so
- * that a later process finds it. Keys and packages are not modelled: the engine's tests have none.
+ * Teaches the fake SSH layer the answers of Debian machines. A folder keeps the activated closures, so that a later
+ * process finds them. Keys and packages are not modelled: the engine's tests have none.
  */
 export function runFakeDebian(ops: FakeOps, options: FakeDebianOptions = {}): void {
   const folder = join(ops.folder, 'machines')

@@ -8,13 +8,13 @@ import { exit, type RecordedExec, succeed } from './fake-ssh.js'
 import { recordsOf } from './script-values.js'
 import { standardRequest } from './standard-request.js'
 
-/** A deployment whose machines have a Hydra each, all with the same made-up table of users. */
+/** A deployment with a Hydra on each machine, and one made-up table of users for all. */
 export interface FakeHydra {
   readonly ops: FakeOps
   readonly users: Map<string, HydraUserSeen & { readonly password: string }>
-  /** Calls of hydra-create-user, without `env` and what it sets. */
+  /** Calls of hydra-create-user, without `env` and its variables. */
   readonly calls: { readonly argv: readonly string[]; readonly stdin: string }[]
-  /** What a question for a secret is answered with, one after the other; none left = no terminal. */
+  /** Answers to questions for a secret, in order; an empty list = no terminal. */
   readonly typed: string[]
   history(): Promise<{ readonly event: string; readonly result: string | undefined }[]>
 }

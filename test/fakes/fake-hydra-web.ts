@@ -7,7 +7,7 @@ interface KnownUser {
 }
 
 /**
- * Hydra's web interface as far as set-up uses it, with its peculiarities as recorded on a real one: a login is a 302,
+ * Hydra's web interface for the needs of set-up, with peculiarities that were recorded on a real one: a login is a 302,
  * POST needs the right Origin (else 500), errors of a push come with status 200.
  */
 export class FakeHydraWeb {

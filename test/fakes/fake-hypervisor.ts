@@ -3,14 +3,14 @@ import { join } from 'node:path'
 import { z } from 'zod'
 
 /**
- * A made-up hypervisor: a folder of JSON files, so that what a killed process made stays. It knows nothing of
- * hydra-ops; a test asks it what is really there.
+ * A made-up hypervisor: a folder of JSON files, which survive a killed process. The hypervisor knows nothing about
+ * hydra-ops; a test asks it for the real objects.
  */
 export interface FakeHypervisor {
   readonly folder: string
   domain(name: string): FakeDomain | undefined
   disk(name: string): FakeDisk | undefined
-  /** What it was started with; undefined = it is not running. */
+  /** Returns the configuration of the start; undefined = the machine is not running. */
   running(name: string): FakeRunning | undefined
   define(name: string, domain: FakeDomain): void
   undefine(name: string): void
@@ -18,11 +18,11 @@ export interface FakeHypervisor {
   removeDisk(name: string): void
   start(name: string): void
   stop(name: string): void
-  /** Everything there is: the judge of orphans and doubles. */
+  /** Lists all objects, as the judge of orphans and duplicates. */
   listing(): { domains: string[]; disks: string[]; running: string[] }
 }
 
-/** `owner` is the mark: the UUID of a deployment; absent = somebody else's. */
+/** A domain. `owner` is the mark: the UUID of a deployment; absent = a foreign domain. */
 export const FakeDomain = z.object({
   owner: z.string().optional(),
   machine: z.string().optional(),
@@ -37,9 +37,9 @@ export const FakeDisk = z.object({
   owner: z.string().optional(),
   gib: z.number(),
   image: z.string(),
-  /** Somebody removed the data disk beside it. */
+  /** Tells whether somebody removed the data disk. */
   lostData: z.boolean().optional(),
-  /** Somebody removed the base image on which it builds. */
+  /** Tells whether somebody removed the base image below the disk. */
   lostBase: z.boolean().optional(),
 })
 export type FakeDisk = z.infer<typeof FakeDisk>
@@ -47,7 +47,10 @@ export type FakeDisk = z.infer<typeof FakeDisk>
 export const FakeRunning = z.object({ memorySize: z.number() })
 export type FakeRunning = z.infer<typeof FakeRunning>
 
-/** `onOperation` is called before each change with its number and name: where a test stops the process. */
+/**
+ * Creates a hypervisor. `onOperation` is called before each change with its number and name: a test stops the process
+ * there.
+ */
 export function createFakeHypervisor(
   folder: string,
   onOperation: (n: number, operation: string) => void = () => {},

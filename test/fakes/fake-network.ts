@@ -5,15 +5,15 @@ import { FakeConfig } from './fake-provider.js'
 
 type Input<T> = { [K in keyof T]?: unknown }
 
-/** A store path of the right form, told apart by what it is made from. */
+/** Makes a valid store path that depends only on the name. */
 export function fakeStorePath(name: string): StorePath {
   const hash = createHash('sha256').update(name).digest('hex').slice(0, 32)
   return StorePath.parse(`/nix/store/${hash}-${name.replaceAll(/[^\w+.?=-]/g, '-')}`)
 }
 
 /**
- * A machine of the fake provider as an evaluation would describe it. `deployment` are the common options,
- * `fake` those of the provider; another `version` is another closure.
+ * Makes a machine of the fake provider as an evaluation describes it. `deployment` has the common options, `fake` those
+ * of the provider; another `version` is another closure.
  */
 export function fakeMachine(
   name: string,

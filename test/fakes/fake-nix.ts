@@ -6,9 +6,9 @@ import { failure } from '../../src/core/errors.js'
 import type { MachineName, StorePath } from '../../src/core/names.js'
 import type { EvaluationRequest, Nix } from '../../src/core/nix.js'
 
-/** Nix without Nix: it "evaluates" to a given network, and keeps in a folder which paths a machine has. */
+/** Nix without Nix: it "evaluates" to a given network, and a folder keeps the paths of each machine. */
 export interface FakeNix extends Nix {
-  /** What evaluates to; a test may put another one in its place between two deploys. */
+  /** The result of an evaluation; a test may replace it between two deploys. */
   network: NetworkDefinition
   readonly evaluations: EvaluationRequest[]
   readonly builds: MachineName[]
@@ -17,7 +17,7 @@ export interface FakeNix extends Nix {
   readonly repairs: { readonly machine: MachineName; readonly path: StorePath }[]
   /** Closures that were verified without a copy. */
   readonly verified: { readonly machine: MachineName; readonly path: StorePath }[]
-  /** Machines whose definition is not valid, and how. */
+  /** Errors of machines whose definitions are invalid. */
   readonly invalid: Map<MachineName, Error>
   /** Machines whose build fails. */
   readonly brokenBuilds: Set<string>
@@ -104,7 +104,7 @@ export function createFakeNix(network: NetworkDefinition, folder: string): FakeN
   return nix
 }
 
-/** As the real one does: what is wrong with a machine that is required is an error. */
+/** Throws for an invalid machine that is required, as the real one does. */
 function withoutInvalid(nix: FakeNix, request: EvaluationRequest): NetworkDefinition {
   const required = request.required ?? request.only
   for (const [name, error] of nix.invalid) {
@@ -114,7 +114,7 @@ function withoutInvalid(nix: FakeNix, request: EvaluationRequest): NetworkDefini
   return { ...nix.network, machines, failed: new Map(nix.invalid) }
 }
 
-/** The cheap evaluation knows of no closures, one of some machines knows theirs. */
+/** Adds closures: the cheap evaluation knows none, an evaluation of some machines knows theirs. */
 function withClosures(network: NetworkDefinition, { mode, only }: EvaluationRequest): NetworkDefinition {
   const machines = [...network.machines].map(([name, machine]) => {
     if (mode !== 'shape' && (only === undefined || only.includes(name))) return [name, machine] as const

@@ -19,22 +19,22 @@ import { createFakeProvider } from './fake-provider.js'
 import { type Answer, createFakeSsh, type FakeSsh } from './fake-ssh.js'
 
 export interface FakeOpsOptions {
-  /** What the network expression evaluates to. Default: no machines. */
+  /** The result of the network expression. Default: no machines. */
   readonly network?: NetworkDefinition
-  /** Where everything lies; given again, what an earlier (killed) process left is found. Default: a new folder. */
+  /** The folder of all files. A reused folder shows the files of an earlier (killed) process. Default: a new folder. */
   readonly folder?: string
-  /** For commands on machines that no rule answers; without it they are errors. */
+  /** Answer to commands without a rule; without this answer they are errors. */
   readonly fallback?: Answer
-  /** Called after the n-th durable write of the store. */
+  /** Function that is called after the n-th durable write of the store. */
   readonly onWrite?: (n: number) => void
-  /** Called before the n-th change of the made-up hypervisor. */
+  /** Function that is called before the n-th change of the made-up hypervisor. */
   readonly onOperation?: (n: number, operation: string) => void
   readonly strangerPorts?: ReadonlySet<number>
-  /** Replaces or adds parts of the Ops. */
+  /** Replacements for parts of the Ops. */
   readonly parts?: Partial<Ops>
 }
 
-/** An Ops whose store is the real one in a temporary folder, and whose every other part is made up. */
+/** An Ops with the real store in a temporary folder; all other parts are made up. */
 export interface FakeOps extends Ops {
   readonly folder: string
   readonly ssh: FakeSsh
@@ -42,9 +42,9 @@ export interface FakeOps extends Ops {
   readonly hypervisor: FakeHypervisor
   readonly emitted: OpsEvent[]
   readonly logged: { readonly machine: MachineName | undefined; readonly line: string }[]
-  /** Every question that was asked. */
+  /** Every question to the user. */
   readonly asked: string[]
-  /** What a question is answered with. Default: refused, as without a terminal. */
+  /** Answer to a question. Default: refused, as without a terminal. */
   answerTo?: boolean
   cleanup(): void
 }
@@ -94,7 +94,7 @@ export async function createFakeOps(options: FakeOpsOptions = {}): Promise<FakeO
     providers: fakeRegistry([provider]),
     nix: createFakeNix(options.network ?? fakeNetwork([]), join(folder, 'nix')),
     ssh: createFakeSsh({
-      // A machine answers while its domain runs, on the port it was given.
+      // A machine answers on its own port while its domain runs.
       reachable: (target) =>
         hypervisor.listing().running.some((name) => hypervisor.domain(name)?.port === target.port),
       ...(options.fallback === undefined ? {} : { fallback: options.fallback }),

@@ -11,15 +11,15 @@ import type {
 import type { FakeDomain, FakeHypervisor } from './fake-hypervisor.js'
 
 export const FakeConfig = z.strictObject({
-  /** MiB; a change needs a restart. */
+  /** Size in MiB; a change needs a restart. */
   memorySize: z.number().int().positive().default(1024),
   /** A change is live. */
   cpuShares: z.number().int().positive().default(100),
-  /** GiB; grows live, never shrinks. */
+  /** Size in GiB; grows live, never shrinks. */
   diskSize: z.number().int().positive().default(10),
-  /** A change needs the machine to be made anew. */
+  /** Image; a change needs a new machine. */
   baseImage: z.string().min(1).default('fake-image'),
-  /** Ports asked for besides the one of ssh. */
+  /** Ports besides the one for ssh. */
   forwardPorts: z.array(z.number().int()).default([]),
 })
 export type FakeConfig = z.infer<typeof FakeConfig>
@@ -41,11 +41,14 @@ export type FakeHandle = z.infer<typeof FakeHandle>
 type FakeResource = Resource<FakeConfig, FakeAllocation, FakeHandle>
 
 export interface FakeProviderOptions {
-  /** Ports of this host that belong to some other program: found out at start. */
+  /** Ports of this host that another program has: a start finds out. */
   readonly strangerPorts?: ReadonlySet<number>
 }
 
-/** A provider over the made-up hypervisor. It is written like a real one: converging, and touching only what it marked. */
+/**
+ * Creates a provider for the made-up hypervisor. Like a real one, the provider converges and only touches marked
+ * objects.
+ */
 export function createFakeProvider(
   hypervisor: FakeHypervisor,
   options: FakeProviderOptions = {},
@@ -137,7 +140,7 @@ export function createFakeProvider(
   }
 }
 
-/** Stable: a function of deployment and machine, moved on past what is taken. */
+/** Allocates a stable port: a function of deployment and machine that skips taken ports. */
 function allocate(request: AllocationRequest<FakeConfig, FakeAllocation>): FakeAllocation {
   const taken = new Set(request.takenPorts)
   for (const sibling of request.siblings.values()) {
@@ -232,7 +235,7 @@ function changes(hypervisor: FakeHypervisor, resource: FakeResource): ResourceCh
   return found
 }
 
-/** Not in one step, as nothing is on a real one. */
+/** Removes a machine in several steps, as a real provider does. */
 function remove(hypervisor: FakeHypervisor, name: string): void {
   if (hypervisor.running(name) !== undefined) hypervisor.stop(name)
   if (hypervisor.domain(name) !== undefined) hypervisor.undefine(name)

@@ -6,17 +6,17 @@ import type { CommandResult, Host, RemoteOptions, Ssh, SshTarget } from '../../s
 import { readScript } from './script-values.js'
 import { type GivenSection, runTogether } from './together.js'
 
-/** One command that was given to a made-up machine. */
+/** A command to a made-up machine. */
 export interface RecordedExec {
   readonly machine: string
   readonly what: string
-  /** The argv, or the positional parameters of a script. */
+  /** Arguments, or the positional parameters of a script. */
   readonly argv: readonly string[]
-  /** The text of a script. */
+  /** Text of a script. */
   readonly script: string | undefined
-  /** Its name below target/. */
+  /** Name of the script below target/. */
   readonly scriptName: string | undefined
-  /** Its values, by name; a list is one line an item. */
+  /** Values of the script, by name; a list has one line for each item. */
   readonly values: Readonly<Record<string, string>>
   readonly stdin: string
   readonly asLoginUser: boolean
@@ -24,25 +24,25 @@ export interface RecordedExec {
 
 export type Answer = CommandResult | ((command: RecordedExec) => CommandResult | Promise<CommandResult>)
 
-/** An SSH layer without a network: it records every command and answers as it was told to. */
+/** An SSH layer without a network: it records every command and gives prepared answers. */
 export interface FakeSsh extends Ssh {
   readonly execs: RecordedExec[]
-  /** Commands as the network sees them, each by what it is for: several scripts may be one of them. */
+  /** Purposes of the commands on the network; one command may carry several scripts. */
   readonly commands: string[]
-  /** Machines in the order in which they were connected to. */
+  /** Machines in the order of their connections. */
   readonly connects: string[]
-  /** Says how commands of that `what` (or all it matches) end; the latest rule wins. */
+  /** Sets the result of commands with that `what` (or a match); the latest rule wins. */
   answer(what: string | RegExp, answer: Answer): void
-  /** The key a machine shows; by default the one that is expected of it. */
+  /** Host keys that machines show; the default is the expected key. */
   readonly hostKeys: Map<string, string>
   /** Machines whose login user cannot become root. */
   readonly sudoless: Set<string>
 }
 
 export interface FakeSshOptions {
-  /** Is anything there? Default: always. */
+  /** Tells whether a target answers. Default: always. */
   reachable?(target: SshTarget): boolean
-  /** For commands without a rule. Without it they are errors: a test says what it expects. */
+  /** Answer to commands without a rule; without this answer they are errors, because a test names its expectations. */
   readonly fallback?: Answer
   readonly escalation?: Host['escalation']
 }
@@ -55,7 +55,7 @@ export function exit(code: number, stderr = ''): CommandResult {
   return { kind: 'exited', code, stdout: '', stderr }
 }
 
-/** What the engine's survey script prints on a Debian machine. */
+/** Prints the output of the engine's survey script on a Debian machine. */
 export function surveyOf(
   facts: Partial<
     Record<'boot_id' | 'systems' | 'os' | 'profile' | 'owner' | 'nix' | 'free_kib' | 'reboot' | 'apt', string>
@@ -160,7 +160,7 @@ export function createFakeSsh(options: FakeSshOptions = {}): FakeSsh {
   }
 }
 
-/** Shaped like a key, and of no use as one. */
+/** Makes a text in the form of a key that works nowhere. */
 export function fakePublicKey(seed: string): string {
   return `ssh-ed25519 AAAAfake${createHash('sha256').update(seed).digest('base64url')}`
 }

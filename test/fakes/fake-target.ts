@@ -3,7 +3,7 @@ import type { Run } from '../../src/core/run.js'
 import type { Host, SshTarget } from '../../src/core/ssh.js'
 import { createFakeSsh, type FakeSsh, fakePublicKey } from './fake-ssh.js'
 
-/** How to reach a machine that is not there. */
+/** Describes the target of a machine that does not exist. */
 export function fakeTarget(name: string, more: Partial<SshTarget> = {}): SshTarget {
   return {
     machine: MachineName.parse(name),
@@ -21,7 +21,7 @@ export function fakeTarget(name: string, more: Partial<SshTarget> = {}): SshTarg
   }
 }
 
-/** A connection to a made-up machine, and the layer that answers for it. */
+/** Connects to a made-up machine; returns the connection with its layer. */
 export async function connectFake(
   escalation: Host['escalation'] = 'root',
   more: Partial<SshTarget> = {},
@@ -34,7 +34,7 @@ export async function connectFake(
   return { host, ssh }
 }
 
-/** A run that keeps its lines. */
+/** Makes a run that keeps its lines. */
 export function recordingRun(
   signal: AbortSignal = new AbortController().signal,
 ): Run & { readonly lines: string[] } {

@@ -7,15 +7,15 @@ export interface FakeHost {
   readonly groups?: readonly string[]
   readonly nodeVersion?: string
   readonly env?: HostProbe['env']
-  /** Programs taken away from a host that has all of them. */
+  /** Programs that the host lacks. */
   readonly without?: readonly string[]
-  /** Texts of files; a path that is named here exists. */
+  /** Texts of files; a listed path exists. */
   readonly files?: Readonly<Record<string, string>>
-  /** Paths that exist but may not be used by this process. */
+  /** Paths that exist but are closed to this process. */
   readonly forbidden?: readonly string[]
   readonly freeBytes?: number | undefined
   readonly owners?: Readonly<Record<string, { uid: number; mode: number }>>
-  /** How a program ends: name → result; others succeed in silence, `undefined` = it cannot be run. */
+  /** Results of programs by name; others succeed silently, `undefined` = the program cannot run. */
   readonly ends?: Readonly<Record<string, CommandResult | undefined>>
 }
 
@@ -26,7 +26,7 @@ export const ended = (code: number, stderr = ''): CommandResult => ({
   stderr,
 })
 
-/** A healthy Debian host of an ordinary user, but for what the test breaks. */
+/** Makes a healthy Debian host of an ordinary user, except the faults of the test. */
 export function fakeHost(broken: FakeHost = {}): HostProbe {
   const files: Record<string, string> = {
     '/etc/subuid': 'ada:100000:65536\n',

@@ -7,17 +7,17 @@ import { MachineName } from '../../src/core/names.js'
 import { onAbort } from '../../src/core/on-abort.js'
 import type { CommandResult, Host, RemoteOptions, SshTarget } from '../../src/core/ssh.js'
 
-/** What was run, as another user of that machine could see it. */
+/** A command, as another user of that machine could see it. */
 export interface SeenCommand {
   readonly argv: readonly string[]
   readonly what: string
 }
 
 /**
- * Stand-in for a machine reached over ssh: runs the real scripts and commands on this one, as the user who
- * runs the tests. `bin` goes before PATH, so that single programs can be replaced by stand-ins; `moved` has
- * folders of the machine and where they are instead, in scripts and in their arguments (also after `name:`); `asRoot` runs all in
- * a user namespace whose root is that user; `prefix` is put before every command.
+ * Stand-in for a machine over ssh: it runs the real scripts and commands on this host, as the user of the tests. `bin`
+ * precedes PATH, so that stand-ins can replace single programs. `moved` maps folders of the machine to other places, in
+ * scripts and in their arguments (also after `name:`). `asRoot` runs everything in a user namespace whose root is that
+ * user; `prefix` precedes every command.
  */
 export class LocalShellHost implements Host {
   readonly machine = MachineName.parse('local')
@@ -70,7 +70,7 @@ export class LocalShellHost implements Host {
     return prefix + to + path.slice(from.length)
   }
 
-  /** In one pass, so that nothing is moved twice. */
+  /** Moves all paths in one pass, so that no path is moved twice. */
   private relocateAll(text: string): string {
     if (this.moved.length === 0) return text
     const folders = this.moved.map(([from]) => from.replaceAll(/[.*+?^${}()|[\]\\]/g, '\\$&'))
@@ -113,7 +113,7 @@ async function run(argv: readonly string[], path: string, options: RemoteOptions
   }
   follow('stdout')
   follow('stderr')
-  // A program need not read its input to the end.
+  // A program may ignore the rest of its input.
   child.stdin.on('error', () => {})
   if (options.stdin === undefined) child.stdin.end()
   else if (typeof options.stdin === 'string' || options.stdin instanceof Uint8Array)

@@ -2,7 +2,7 @@ import { CommonOptions } from '../../src/core/common-options.js'
 import type { MachineDefinition } from '../../src/core/definition.js'
 import { MachineName } from '../../src/core/names.js'
 
-/** A NixOS machine's definition, as an evaluation will give it. */
+/** Makes a NixOS machine's definition, as a future evaluation will give it. */
 export function nixosMachine(): MachineDefinition {
   return {
     os: 'nixos',

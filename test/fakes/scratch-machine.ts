@@ -18,7 +18,7 @@ import { dirname, join, resolve } from 'node:path'
 export const activationProgram = resolve('nix/target/hydra-ops/activate.pl')
 const standIns = resolve('test/fakes/target-tools')
 
-/** What a closure of a test wants; the records that nix/debian-profile.nix would write. */
+/** The wishes of a test's closure: the records that nix/debian-profile.nix would write. */
 export interface WantedMachine {
   readonly files?: Readonly<
     Record<string, string | { text?: string; source?: string; mode?: string; user?: string }>
@@ -32,7 +32,7 @@ export interface WantedMachine {
   readonly activate?: string
 }
 
-/** The activation program on a scratch folder, with stand-ins for systemctl, nix-env, apt-get and sync. */
+/** Runs the activation program on a scratch folder, with stand-ins for systemctl, nix-env, apt-get and sync. */
 export class ScratchMachine {
   readonly folder = mkdtempSync(join(tmpdir(), 'hydra-ops-scratch-'))
   readonly root = join(this.folder, 'root')
@@ -49,7 +49,7 @@ export class ScratchMachine {
     rmSync(this.folder, { recursive: true, force: true })
   }
 
-  /** Another machine in the state of this one. */
+  /** Makes another machine in the same state. */
   copy(): ScratchMachine {
     const copy = new ScratchMachine()
     for (const part of ['root', 'standin']) {
@@ -109,7 +109,7 @@ export class ScratchMachine {
     return lstatSync(this.path(path), { throwIfNoEntry: false }) !== undefined
   }
 
-  /** `active`, `boot` …, and the text it was last started with. */
+  /** Returns a unit's `active`, `boot` …, and the text of its last start. */
   unit(name: string): Record<string, string> {
     const file = join(this.folder, 'standin/units', name)
     const lines = existsSync(file) ? readFileSync(file, 'utf8').trim().split('\n') : []
@@ -117,7 +117,7 @@ export class ScratchMachine {
     return { ...unit, started: Buffer.from(unit.started ?? '', 'hex').toString() }
   }
 
-  /** As if somebody had stopped it, or it had failed by itself. */
+  /** Sets a unit's state, as after a stop by hand or a failure. */
   setUnit(name: string, active: 'inactive' | 'failed'): void {
     const file = join(this.folder, 'standin/units', name)
     writeFileSync(file, readFileSync(file, 'utf8').replace(/^active=.*/m, `active=${active}`))
@@ -144,7 +144,7 @@ export class ScratchMachine {
     rmSync(join(this.folder, 'standin/calls'), { force: true })
   }
 
-  /** Everything below the root but the program's own record: path → type, mode, content. */
+  /** Lists all files below the root except the program's own record: path → type, mode, content. */
   tree(): Record<string, string> {
     const found: Record<string, string> = {}
     const walk = (path: string) => {

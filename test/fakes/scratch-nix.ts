@@ -9,7 +9,7 @@ import { localCommands } from '../../src/exec/local-commands.js'
 
 export const noFlags: NixFlags = { showTrace: false, options: [] }
 
-/** The real Nix on a chroot store of the test's own, for any user; it never asks a substituter. */
+/** The real Nix on a chroot store of the test's own, for any user; no substituter is asked. */
 export class ScratchNix {
   readonly folder = mkdtempSync(join(tmpdir(), 'hydra-ops-nix-'))
   readonly env = { NIX_REMOTE: join(this.folder, 'store'), NIX_CONFIG: 'substituters =' }
@@ -32,13 +32,13 @@ export class ScratchNix {
     return expectSuccess(result, [tool, ...args].join(' '))
   }
 
-  /** The .drv of an expression. */
+  /** Returns the .drv of an expression. */
   async instantiate(expression: string): Promise<string> {
     const text = await this.nix('nix-instantiate', ['-'], expression)
     return text.trim()
   }
 
-  /** Where a path of the store really lies. */
+  /** Returns the real place of a store path. */
   real(path: string): string {
     return join(this.env.NIX_REMOTE, path)
   }
@@ -48,7 +48,7 @@ export class ScratchNix {
   }
 }
 
-/** Folders of a store are read-only, and an ordinary user cannot empty those. */
+/** Makes the folders of a store writable: an ordinary user cannot empty read-only folders. */
 function makeRemovable(path: string): void {
   const stat = lstatSync(path, { throwIfNoEntry: false })
   if (!stat?.isDirectory()) return
@@ -56,7 +56,7 @@ function makeRemovable(path: string): void {
   for (const name of readdirSync(path)) makeRemovable(join(path, name))
 }
 
-/** A derivation made by /bin/sh and Debian's programs; `build` may use `$out`. */
+/** Makes a derivation with /bin/sh and Debian's programs; `build` may use `$out`. */
 export function shellDerivation(name: string, build: string, attributes = ''): string {
   const script = nixString(`PATH=/usr/bin:/bin; set -e; ${build}`)
   return `(derivation {
@@ -64,7 +64,7 @@ export function shellDerivation(name: string, build: string, attributes = ''): s
   })`
 }
 
-/** A package with one program in bin. */
+/** Makes a package with one program in bin. */
 export function programPackage(name: string, text = '#!/bin/sh\n', attributes = ''): string {
   const build = `mkdir -p $out/bin; printf %s "$text" > $out/bin/${name}; chmod +x $out/bin/${name}`
   return shellDerivation(name, build, `text = ${nixString(text)}; ${attributes}`)

@@ -1,11 +1,11 @@
-/** A script of target/ as a machine is given it: its name and its values. */
+/** A script of target/ in the form that a machine receives: its name and its values. */
 export interface GivenScript {
   /** Undefined for a text that is no file of target/. */
   readonly name: string | undefined
   readonly values: Readonly<Record<string, string>>
 }
 
-/** Reads the name and the values back from the text that src/remote/target-scripts.ts makes. */
+/** Parses the name and the values in the text of src/remote/target-scripts.ts. */
 export function readScript(text: string): GivenScript {
   const [head = '', name] = /^# ([a-z0-9/-]+)\n/.exec(text) ?? []
   const values: Record<string, string> = {}
@@ -20,12 +20,12 @@ export function readScript(text: string): GivenScript {
   return { name, values }
 }
 
-/** The items of a list. */
+/** Returns the items of a list. */
 export function linesOf(list: string | undefined): string[] {
   return list === undefined || list === '' ? [] : list.split('\n')
 }
 
-/** The fields of each record of a list. */
+/** Returns the fields of each record of a list. */
 export function recordsOf(list: string | undefined): string[][] {
   return linesOf(list).map((line) => line.split(':').map(decoded))
 }

@@ -1,6 +1,6 @@
 import { generateKeyPairSync, sign } from 'node:crypto'
 
-/** A narinfo that a key of its own signs, and the public part of that key. */
+/** Makes a narinfo with the signature of a new key, and returns the key's public part. */
 export function signedNarInfo({
   path,
   narHash,

@@ -2,9 +2,9 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 
 /**
- * A systemctl in `root`/bin that keeps a file per unit (`active-NAME`, `enabled-NAME`) and writes down its calls. What
- * cannot go well is a file too: `fail-restart` = nothing is restarted, `fails-NAME` = this unit does not become active,
- * `hangs-NAME` = it is for ever about to. `show` answers with the file `shown`.
+ * Writes a systemctl to `root`/bin that keeps a file for each unit (`active-NAME`, `enabled-NAME`) and records its
+ * calls. Files also cause faults: `fail-restart` = restarts fail, `fails-NAME` = the unit does not become active,
+ * `hangs-NAME` = the unit activates forever. `show` answers with the file `shown`.
  */
 export function standInSystemctl(root: string): void {
   const body = `

@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 
-/** Joins the texts of all files that the state of a deployment has. */
+/** Returns the complete state of a deployment: the text of its files, one after the other. */
 export function stateTextIn(folder: string): string {
   const machines = readdirSync(join(folder, 'machines')).sort()
   const files = ['state.json', ...machines.map((name) => join('machines', name))]

@@ -2,7 +2,7 @@ import { connect } from 'node:net'
 import type { TaskMachine, TaskRun } from '../../src/core/setup-task.js'
 import { debianMachine } from './debian-machine.js'
 
-/** What a task is given on the operator host; secrets by name, ports of this very machine. */
+/** Makes the input of a task on the operator host: secrets by name, ports of this very machine. */
 export function taskRun(
   secrets: Readonly<Record<string, string>> = {},
   unchanged: readonly string[] = [],
@@ -27,7 +27,7 @@ export function taskRun(
   }
 }
 
-/** A Debian machine of the deployment `lab`, called `web`. */
+/** Makes a Debian machine `web` of the deployment `lab`. */
 export function taskMachine(options: Record<string, unknown> = {}): TaskMachine {
   return { definition: debianMachine(options), deployment: 'lab', publishedPort: () => undefined }
 }

@@ -1,13 +1,13 @@
 import type { CommandResult } from '../../src/core/ssh.js'
 
-/** One of the scripts that target/together.sh is given. */
+/** One of the scripts in the input of target/together.sh. */
 export interface GivenSection {
   readonly title: string
   readonly text: string
   readonly stdin: string
 }
 
-/** Does what target/together.sh does: runs each script by `run`, one after the other, and prints what it would print. */
+/** Imitates target/together.sh: runs each script by `run`, one after the other, and prints the same output. */
 export async function runTogether(
   values: Readonly<Record<string, string>>,
   stdin: string,
