@@ -6,8 +6,8 @@
 # Prints `ownerless INDEX` for a file that is root's because its owner is missing, `failed INDEX WHY` for the file that
 # failed.
 #
-# Owner and mode are set through the descriptor, so that no other writer of the folder can swap the file between two
-# steps. `head -c` reads no byte too many, so the next size stays intact.
+# Owner and mode are set through the descriptor: no other writer of the folder can swap the file between two steps.
+# `head -c` reads no byte too many, so the next size stays intact.
 : "${files:?}"
 umask 022
 

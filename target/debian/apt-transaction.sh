@@ -5,7 +5,7 @@
 # end).
 #
 # apt itself waits for dpkg's lock (DPkg::Lock::Timeout). This script waits for the locks of the lists and of `dpkg
-# --configure -a`. /proc/locks names a file by a number that is not unique across disks, so the script also checks that
+# --configure -a`. /proc/locks names a file by a number that is not unique across disks. So the script also checks that
 # the process has the file open.
 : "${packages:?}" "${ours?}" "${answers?}" "${conf:?}"
 split_by_line

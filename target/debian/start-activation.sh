@@ -13,7 +13,7 @@ fi
 umask 077
 folder=${log%/*}
 mkdir -p "$folder" || exit 1
-# shellcheck disable=SC2012 # By age; the names are ours, and plain.
+# shellcheck disable=SC2012 # ls sorts by age; the names are ours, and plain.
 ls -t "$folder" | tail -n +20 | while IFS= read -r old; do rm -f -- "$folder/$old"; done
 # shellcheck disable=SC2086 # A list: one word a line.
 exec systemd-run --quiet --unit="$unit" --service-type=exec --remain-after-exit \

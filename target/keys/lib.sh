@@ -5,8 +5,8 @@
 # Tells whether folder $1 was made by us.
 ours() { [ "$(stat -c '%u %G %a' -- "$1" 2>/dev/null)" = "${made_as:?}" ]; }
 
-# Tells whether folder $1 keeps out a process that the further arguments of setpriv describe, though the process may
-# enter the folder above. A real attempt also covers ACLs; the script exits where no attempt is possible.
+# Tells whether folder $1 keeps out a process that may enter the folder above. The function's other arguments describe
+# the process for setpriv. A real attempt also covers ACLs; the script exits where no attempt is possible.
 kept_out() {
   inside=$1 above=${1%/*}
   shift

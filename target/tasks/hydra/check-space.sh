@@ -1,5 +1,5 @@
 # shellcheck shell=sh
-# Stops units while the disk of the Nix store has too little room, and restarts the units that it stopped itself.
+# Stops units while the disk of the Nix store is too full, and restarts only units that it stopped itself.
 # Values: checks, records of a unit, the file that notes that it was stopped, and two numbers of KiB: the unit stops
 # below the first and starts above the second.
 #

@@ -6,7 +6,7 @@
 # Exit status 3: the configuration was broken before, and is not changed; 4: our site breaks it, and is taken back; 5:
 # another site has a name of ours, which is taken back too.
 #
-# A site of ours after a crash must not count as a fault of others, so their configuration is tested without it.
+# The rest of a crash must not count as a fault of others, so their configuration is tested without our site.
 : "${staged:?}" "${site:?}" "${link:?}" "${ports:?}" "${names:?}" "${conflicts_program:?}"
 default=/etc/nginx/sites-enabled/default
 test_all() { nginx -t -q; }

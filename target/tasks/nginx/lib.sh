@@ -22,10 +22,10 @@ one_line() { printf '%s' "$1" | tr '\n' ' '; }
 # `conflicts_program` of the script, and prints four kinds of lines.
 # `refused=WORDS`: nginx refuses its configuration as a whole, so its sites are unknown.
 # `conflict=NAME FILE`: two sites have the name where ours listens, and nginx ignores it at one. nginx uses the first
-# site that it reads, prints a warning, and names no file. The function names the files with that name and port, or all
-# files with that name where included files hide the port.
-# `address=ADDRESS:PORT FILE`: another site listens at the address by which the machine is reached, so nginx asks no site
-# there that listens everywhere. `elsewhere=` is the same for any other address.
+# site that it reads, prints a warning, and names no file. The function names the files with that name and port.
+# Included files can hide the port: all files with that name are then named.
+# `address=ADDRESS:PORT FILE`: another site listens at the address by which the machine is reached. nginx then ignores
+# sites there that listen everywhere. `elsewhere=` is the same for any other address.
 conflicts() {
   mains="$(main_address -4 192.0.2.1) [$(main_address -6 2001:db8::1)]"
   command -v nginx > /dev/null || return 0

@@ -1,6 +1,5 @@
 # shellcheck shell=sh
-# Notes that the daemon must restart where its settings are about to change, so that the note survives an interrupted
-# attempt.
+# Notes, before its settings change, that the daemon must restart: the note survives an interrupted attempt.
 # Values: settings (path of our settings), wanted (their hash), include (the line of nix.conf that reads them).
 # Prints `nix=` with its version, and `stale=yes` where the settings differ. Prints nothing without Nix.
 : "${settings:?}" "${wanted:?}" "${include:?}"
