@@ -8,7 +8,8 @@ import { type Line, type Span, spans, spanTable } from './stage-spans.js'
 const deployMs = 60 * 60_000
 
 /**
- * Measures a Hydra on a booted guest, stage by stage: with all packages present, with none, and once more unchanged.
+ * Measures a Hydra's deploy on booted guests, stage by stage. One guest has all packages in its image, another has
+ * none. Each deploy is repeated without changes.
  */
 export async function hydraStages(): Promise<string> {
   const relay = new AptRelay()

@@ -104,8 +104,8 @@ async function prepare(host: Host, path: StorePath, run: Run): Promise<string> {
 }
 
 /**
- * Flushes the files to the disk. Nix's database can reach the disk earlier: after a power cut the paths would be valid
- * and empty (measured).
+ * Flushes the files to the disk. Nix's database can reach the disk earlier; paths would be valid and empty after a
+ * power cut (measured).
  */
 async function flush(host: Host, run: Run): Promise<void> {
   const what = 'write the closure to the disk'

@@ -220,9 +220,7 @@ function explain(raw: string): Explained {
   return { say: message === '' ? 'Nix ended without saying why' : message }
 }
 
-/**
- * Returns ` 'foo'` for a position in the text of an argument, or a general remark for a position behind the arguments.
- */
+/** Returns ` 'foo'` for a position in an argument's text, or a general remark for a later position. */
 function argumentAt(position: Position | undefined, input: NixText): string | undefined {
   if (position?.file !== '«stdin»' && position?.file !== '(stdin)') return undefined
   const found = input.arguments.find(({ from, to }) => from <= position.line && position.line <= to)

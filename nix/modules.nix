@@ -1,5 +1,5 @@
-# Turns a machine's definitions (attribute sets, functions, paths, lists of these, with `imports`) into the list
-# of definitions that merge.nix takes.
+# Turns a machine's definitions (attribute sets, functions, paths, lists of these, with `imports`) into merge.nix's list
+# of definitions.
 { merge, arguments, machine }:
 let
   inherit (builtins)

@@ -42,7 +42,7 @@ export async function tryLock(folder: string, operator: Operator, now: Date): Pr
   return { kind: 'busy', holder: undefined }
 }
 
-/** Removes a lock, whoever holds it. */
+/** Removes a lock of any holder. */
 export async function removeLock(folder: string): Promise<Holder | 'unknown' | undefined> {
   const found = readHolder(folder)
   if (found.kind === 'free') return undefined
@@ -52,7 +52,7 @@ export async function removeLock(folder: string): Promise<Holder | 'unknown' | u
 
 /**
  * Removes a dead holder's lock. Two processes with the same dead holder must not remove each other's new lock. So the
- * removal takes a lock of its own, named after the dead claim, and requires that the claim still exists.
+ * removal takes a lock of its own, named after the dead claim, and checks that the claim still exists.
  */
 async function retireDead(
   folder: string,

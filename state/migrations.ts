@@ -32,7 +32,7 @@ export type Migrated =
 
 /** Migrates a state in memory to the form of `target`; the next write makes it permanent. */
 export function migrate(read: unknown, target = schemaVersion, steps = migrations): Migrated {
-  // As nearly every file is: a schema would take longer than all the rest.
+  // Most files have the current version: a schema would take longer than all the rest.
   if (typeof read === 'object' && read !== null && 'schemaVersion' in read && read.schemaVersion === target)
     return { kind: 'current', state: read, from: target }
   const versioned = Versioned.safeParse(read)

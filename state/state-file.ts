@@ -143,7 +143,7 @@ async function readMachines(
     found.push([machine, good.machine])
     files.set(machine, good)
   }
-  // One file would have them in the order in which they came.
+  // The machines are in the order of their indexes, as in one file.
   found.sort(([, a], [, b]) => a.index - b.index)
   return { machines: newMachines(Object.fromEntries(found)), files, errors }
 }
