@@ -60,7 +60,7 @@ afterAll(async () => {
 
 const finished = () => postgres?.sql('select finished, buildstatus from builds').trim()
 
-it('the package names its generation by the place where the real one reads its variable', () => {
+it('the package shows its generation in the same file as the real one', () => {
   const module = join(standIns.bin(name), '../libexec/hydra/lib/Hydra/Model/DB.pm')
   expect(readFileSync(module, 'utf8')).toContain('HYDRA_DATABASE_URL')
 })

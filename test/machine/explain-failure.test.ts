@@ -22,7 +22,7 @@ const opsThatFinds = (...findings: Finding[]) => {
 const hintOf = (error: unknown) => (error instanceof OpsError ? error.hint : 'not an OpsError')
 
 describe('the finding that explains an error', () => {
-  it('names the package for a program that is not installed', () => {
+  it('is about the missing program for an error about a program', () => {
     const findings = [
       finding('libvirt.kvm', 'note'),
       finding('programs.ssh', 'ok'),
@@ -31,7 +31,7 @@ describe('the finding that explains an error', () => {
     expect(pointTo(findings, 'NOT_INSTALLED')?.id).toBe('programs.nix')
   })
 
-  it('is rather a problem than a note', () => {
+  it('is a problem before a note', () => {
     const findings = [finding('nix.store', 'note'), finding('state.space', 'problem')]
     expect(pointTo(findings, 'BUILD')?.id).toBe('state.space')
   })
@@ -42,7 +42,7 @@ describe('the finding that explains an error', () => {
 })
 
 describe('an error with a cause on this host', () => {
-  it('says so after its own hint, and is otherwise the same', async () => {
+  it('names that cause after its own hint, and is otherwise unchanged', async () => {
     const error = unreachable('web', 'web does not answer', { hint: 'is it up?', detail: 'console' })
     const ops = opsThatFinds(finding('ssh.agent', 'problem', 'ssh-add'))
     const shown = await explained(ops, error)

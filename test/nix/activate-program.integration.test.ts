@@ -255,7 +255,7 @@ describe('the owner of a machine', () => {
     expect(m.read(ownerFile)).toBe(`${b}\n`)
   })
 
-  it('is on the disk before the activation is promised', () => {
+  it('is on the disk before the list of managed places', () => {
     const managed = '/var/lib/hydra-ops/managed'
     for (let points = 0; ; points += 1) {
       const m = machine()

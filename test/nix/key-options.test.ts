@@ -34,7 +34,7 @@ describe('a key', () => {
     expect(issue).toBe("same: goes to /etc/k/same, as key 'a' does; give one another name or destDir")
   })
 
-  it('must have an absolute file', () => {
+  it('must have an absolute keyFile', () => {
     expect(issues({ a: { keyFile: 'secret' } })[0]).toContain('expected a path')
   })
 })

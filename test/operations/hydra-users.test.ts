@@ -300,7 +300,7 @@ describe('a changed password', () => {
     ])
   })
 
-  it('is stored as that of the expression when it is generated and the expression wants a generated one', async () => {
+  it('is stored as that of the expression when both are to be generated', async () => {
     await setHydraPassword(hydra.ops, { ...here, name: 'alice', password: { kind: 'generate' } })
     expect(hydra.users.get('alice')?.password).toBe(await generatedPassword(hydra.ops, undefined, 'alice'))
     expect(notices()).toEqual([])

@@ -105,7 +105,7 @@ it.each([
   expect(isOption(name)).toBe(there)
 })
 
-it('every task names an existing option, or another place, for each wish of users in its files', () => {
+it('every reserved place names an existing option, or another place, for the same purpose', () => {
   const unclear = reserved.filter(({ instead }) => {
     const options = instead.match(/deployment(?:\.[A-Za-z]+)+/g) ?? []
     const elsewhere = /\b(?:beside it|drop-in|another folder|no file)\b/.test(instead)

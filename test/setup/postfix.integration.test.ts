@@ -158,7 +158,7 @@ ${shipped}END`),
     expect(await wanted().probe(host, run)).toBe('done')
   })
 
-  it('takes no mail for a domain with a mail server elsewhere', async () => {
+  it('takes no mail for the domain in /etc/mailname, which may have a mail server elsewhere', async () => {
     writeFileSync(join(root, 'mailname'), 'example.org\n')
     await wanted().apply(host, run)
     expect(mainText()).toContain('mydestination = $myhostname, web, localhost.$mydomain, localhost\n')

@@ -217,7 +217,7 @@ describe('an object that cannot be made again', () => {
     expect(await runTasks(host, [database('needed')], context())).toMatchObject([{ kind: 'done' }])
   })
 
-  it('does not block any other drifted object', async () => {
+  it('is mended without permission when it drifted and is not lost', async () => {
     records = recorded
     const drifted = database({ drifted: 'a rule is missing' })
     expect(await runTasks(host, [drifted], context())).toMatchObject([{ kind: 'done' }])

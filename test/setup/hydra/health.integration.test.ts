@@ -48,7 +48,7 @@ describe('the health check of hydra-server', () => {
     // Shows nothing to strangers: `private = 1` in hydra.conf.
     [403, undefined],
     [500, 'it answers with status 500'],
-  ])('reports for an answer with %i: %s', async (status, wrong) => {
+  ])('reports for an answer with status %i: %s', async (status, wrong) => {
     const port = await web('127.0.0.1', status)
     expect(await webProblem(settings({ port }), taskRun())).toBe(wrong)
   })

@@ -7,13 +7,13 @@ import { taskMachine } from '../../fakes/task-run.js'
 const admin = { userName: 'alice', roles: ['admin'], password: { generate: true } }
 
 describe('the proof of Hydra', () => {
-  it('is a build for the machine itself, or for the only system with builders', () => {
+  it('is a build for the machine’s own system, or for a system with builders if the own one has none', () => {
     expect(provenSystem('x86_64-linux', [])).toBe('x86_64-linux')
     expect(provenSystem('x86_64-linux', ['aarch64-linux', 'x86_64-linux'])).toBe('x86_64-linux')
     expect(provenSystem('x86_64-linux', ['aarch64-linux', 'i686-linux'])).toBe('aarch64-linux')
   })
 
-  it('is wanted when it can be requested, and not when it was left out', () => {
+  it('is wanted when a user may request it, and not when it is turned off', () => {
     const wanted = (hydra: Record<string, unknown>) =>
       bindTask(hydraProofTask)(taskMachine({ hydra: { enable: true, ...hydra } }))
     expect(wanted({ admin })?.secrets).toHaveLength(1)
