@@ -5,7 +5,7 @@ export interface Span {
   readonly what: string
   readonly whose: Whose | ''
   readonly seconds: number
-  /** Tells whether the span is part of the stage above. */
+  /** Membership in the stage above. */
   readonly within?: boolean
 }
 

@@ -148,7 +148,7 @@ function failError(fail: Fail, cwd: string, detail: { detail?: string }): OpsErr
   )
 }
 
-/** `machine 'web' (hydra.nix): ` */
+/** Formats the start of a sentence: `machine 'web' (hydra.nix): ` */
 export function subject(machine: string | undefined, files: readonly string[], cwd: string): string {
   const named = files.filter((file) => !file.startsWith('<')).map((file) => shortPath(file, cwd))
   const inFiles = named.join(', ')

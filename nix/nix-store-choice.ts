@@ -15,9 +15,9 @@ export interface NixStore {
   readonly why: string
   /** The folder on this host that the store calls `/nix/store`. */
   readonly realStoreDir: string
-  /** Tells whether builds run as this user instead of the daemon's, in this store's own root. */
+  /** User of this store's builds: true = this user, in the store's own root; false = the daemon's user. */
   readonly buildsHere: boolean
-  /** Tells whether the store is a chroot store, whose `/nix/store` lies elsewhere. */
+  /** Place of `/nix/store`: true = elsewhere, as in a chroot store. */
   readonly chroot: boolean
 }
 

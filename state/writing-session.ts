@@ -36,7 +36,7 @@ export interface WritingContext {
   readonly operator: Operator
   readonly lock: HeldLock
   now(): Date
-  /** Called after each durable write; a journal write passes its event. */
+  /** Reports each durable write; a journal write passes its event. */
   wrote(event?: string): void
   /** Runs `action` if no other deployment has the name. */
   claimingName(head: DeploymentHead, action: () => Promise<void>): Promise<void>

@@ -24,7 +24,7 @@ export interface Guest {
   readonly machine: string
   /** Name of the machine's resource, by which cloud-init knows an instance. */
   readonly name: string
-  /** Undefined until the keys are made. */
+  /** Identity; undefined until the keys are made. */
   readonly identity: MachineIdentity | undefined
   readonly nics: readonly GuestNic[]
   /** Address of the name server; undefined = the guest reaches nothing outside. */

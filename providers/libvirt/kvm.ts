@@ -63,7 +63,7 @@ export function onceTried(probe: (run: Run) => Promise<KvmAnswer>): (run: Run) =
 }
 
 /**
- * 64 KiB of firmware, at the end of which the processor begins. GNU assembler:
+ * Makes 64 KiB of firmware, at whose end the processor begins. GNU assembler:
  *
  *     .code16   cli; lgdtl %cs:gdtr; protected mode; ljmpl $8, $pm
  *     .code32   pm: page tables at 0x1000 that map the first 2 MiB and the last 2 MiB below 4 GiB;

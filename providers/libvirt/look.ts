@@ -25,12 +25,12 @@ export interface SeenDomain {
   readonly next: PlacedFacts
   readonly state: DomainState
   readonly autostart: boolean
-  /** Tells whether libvirt keeps the memory of the guest, with which the next start continues. */
+  /** Memory of the guest that libvirt keeps, and with which the next start continues. */
   readonly savedMemory: boolean
 }
 
 export interface DomainState {
-  /** Tells whether a QEMU process exists. */
+  /** Presence of a QEMU process. */
   readonly active: boolean
   /** virsh's own word: `running`, `paused`, `in shutdown`, `shut off`, `crashed` … */
   readonly word: string

@@ -11,9 +11,9 @@ export interface FakeDebianOptions {
   readonly units?: readonly string[]
   /** Lines that an activation prints. */
   readonly says?: readonly string[]
-  /** Tells whether an activation ends only when it is followed. */
+  /** Slowness of activations: true = each ends only when it is followed. */
   readonly slow?: boolean
-  /** Tells whether dpkg requests a reboot until one happens. */
+  /** Request of dpkg for a reboot, until one happens. */
   readonly rebootWanted?: boolean
 }
 

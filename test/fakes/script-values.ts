@@ -1,6 +1,6 @@
 /** A script of target/ in the form that a machine receives: its name and its values. */
 export interface GivenScript {
-  /** Undefined for a text that is no file of target/. */
+  /** Name; undefined for a text that is no file of target/. */
   readonly name: string | undefined
   readonly values: Readonly<Record<string, string>>
 }

@@ -213,7 +213,7 @@ sub put_back {
     utime @s[8, 9], real($path);
 }
 
-# perl cannot change the owner of a link itself.
+# Changes the owner of a link itself, which perl cannot do.
 sub lchown_link {
     my ($path, $uid, $gid) = @_;
     return if $> != 0 || ($uid == 0 && $gid == 0);
