@@ -29,7 +29,7 @@ export function createRoots(
   const renewals = new Map<string, Promise<void>>()
 
   const addRoot = async (link: string, path: string, run: Run) => {
-    // `--indirect` is the default since Nix 2.4 and still understood.
+    // Nix still takes `--indirect`, which has been the default since 2.4.
     const args = ['--realise', path, '--add-root', link, '--indirect']
     const result = await command.run('nix-store', args, { signal: run.signal, timeoutMs: rootMs, what })
     expectSuccess(result, what)

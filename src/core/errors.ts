@@ -13,7 +13,7 @@ export const exitCodes = {
 export type ExitCode = (typeof exitCodes)[keyof typeof exitCodes]
 
 export interface ErrorFacts {
-  /** The next thing to try, as one sentence or one command. */
+  /** The next step to try, as one sentence or one command. */
   readonly hint?: string
   /** The machine that the error concerns, if any. */
   readonly machine?: string

@@ -183,7 +183,7 @@ function onlyBuilt({ job }: AssessedMachine): MachineResult {
   return { machine: job.machine, outcome: 'unchanged', seconds: 0 }
 }
 
-/** Works on the machines, and writes the decisions about each. */
+/** Commits the network, destroys obsolete machines where asked to, and deploys the others. */
 async function work(
   ops: Ops,
   deployment: DeploymentSession,

@@ -48,7 +48,7 @@ function refuseWhileDisksRemain(folder: string, called: string): void {
   })
 }
 
-/** Lists machines of which something may exist that hydra-ops created. */
+/** Lists the machines for which hydra-ops may have left a resource. */
 function remainingMachines(ops: Ops, record: DeploymentRecord): string[] {
   const makes = new Map(ops.providers.all().map((provider) => [provider.name, provider.makesMachines]))
   return Object.entries(record.machines).flatMap(([name, machine]) => {

@@ -9,7 +9,7 @@ import { usageError } from '../core/errors.js'
 /** Linux refuses a single argument of 128 KiB or more (MAX_ARG_STRLEN); sshd passes our string as one argument. */
 const maxEncoded = 100_000
 
-/** Folders at the end of PATH: root by sudo or doas finds the programs of a root login, and Nix in any place. */
+/** Folders that are added to PATH, so that root through sudo or doas finds a root login's programs and Nix. */
 const extraPath =
   '/usr/local/sbin:/usr/sbin:/sbin:/run/current-system/sw/bin:/nix/var/nix/profiles/default/bin'
 

@@ -8,7 +8,7 @@ const scripts = sourceFiles(['target'], ['.sh'])
 const shellLine =
   /^\s*(?:fi|done|esac|then)\s*(?:$|[;<>|&])|; (?:then|do|fi|done)\b|\|\| (?:exit|return|continue)(?: \d+)?\s*(?:$|[;}`'])|^\s*(?:el)?if (?:! )?\[ |\$\(\(|"\$[@1-9]"|^\s*set -[eu]|^\s*(?:while|for|case) (?!\()[^(]*(?:; do$| in$| do$)/
 
-/** Lines that bring a script to a shell, or say in which one a hook runs. */
+/** Files with lines that start a shell, or choose the shell of a hook. */
 const elsewhere = ['src/ssh/command-line.ts', 'src/ssh/sudo.ts', 'src/images/build-debian.ts']
 
 function shellLines(text: string): string[] {

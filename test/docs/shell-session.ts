@@ -28,7 +28,7 @@ class Bash implements ShellSession {
   private changed = () => {}
 
   constructor(options: { readonly cwd: string; readonly env: Readonly<Record<string, string>> }) {
-    // Of its own group, so that what it starts can be ended with it.
+    // The shell has a process group of its own, so that an end of the group ends its children too.
     this.bash = spawn('bash', ['--norc', '-e', '-o', 'pipefail'], {
       ...options,
       stdio: 'pipe',

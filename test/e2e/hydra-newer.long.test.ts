@@ -64,7 +64,7 @@ async function notDone(): Promise<string[]> {
     .map(({ task, state, detail }) => `${task} ${state}: ${detail}`)
 }
 
-/** Services that come up one after the other need a while. */
+/** Waits until every task is done, because the services start one after the other. */
 const doneInTheEnd = () => expect.poll(notDone, { timeout: 300_000, interval: 2_000 }).toEqual([])
 
 describe('a Hydra with a queue runner that builders connect to', () => {

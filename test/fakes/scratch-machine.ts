@@ -18,7 +18,7 @@ import { dirname, join, resolve } from 'node:path'
 export const activationProgram = resolve('nix/target/hydra-ops/activate.pl')
 const standIns = resolve('test/fakes/target-tools')
 
-/** The wishes of a test's closure: the records that nix/debian-profile.nix would write. */
+/** Options of a test's closure, as the records that nix/debian-profile.nix would write. */
 export interface WantedMachine {
   readonly files?: Readonly<
     Record<string, string | { text?: string; source?: string; mode?: string; user?: string }>

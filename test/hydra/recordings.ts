@@ -46,7 +46,7 @@ export function readTranscript(name: string): string {
   return readFileSync(join(folder, 'transcripts', `${name}.txt`), 'utf8')
 }
 
-/** Every value below a value, itself included. */
+/** Yields a value and every value below it. */
 export function* valuesBelow(value: Json): Generator<Json> {
   yield value
   if (Array.isArray(value)) for (const each of value) yield* valuesBelow(each)

@@ -72,7 +72,7 @@ const SchemaNode = z.looseObject({
   anyOf: z.array(z.unknown()).default([]),
 })
 
-/** Schemas of what is called so in a set that a schema describes, also in one of several that a value may have. */
+/** Returns the schemas of a named property, also those in the alternatives of a union. */
 function schemasOf(schema: unknown, part: string): unknown[] {
   const { success, data } = SchemaNode.safeParse(schema)
   if (!success) return []

@@ -19,7 +19,7 @@ let root: string
 let host: MailHost
 const run = taskRun()
 
-/** As Debian's "Satellite system" without a relay host leaves it. */
+/** The main.cf that Debian's "Satellite system" writes without a relay host. */
 const shipped = `# See /usr/share/postfix/main.cf.dist for a commented, more complete version
 biff = no
 myhostname = web

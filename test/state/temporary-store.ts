@@ -57,7 +57,7 @@ export function fileSnapshot(folder: string): string[] {
   return snapshot(folder).filter((line) => !/^[^ ]* 40700 /.test(line))
 }
 
-/** What was thrown. */
+/** Returns the error that the action throws, and fails where it throws nothing. */
 export async function errorOf(action: () => unknown): Promise<unknown> {
   try {
     await action()
