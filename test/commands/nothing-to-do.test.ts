@@ -1,9 +1,9 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { DeploymentName, MachineName } from '../../src/core/names.js'
+import { MachineName } from '../../src/core/names.js'
 import { deploy } from '../../src/deploy/deploy.js'
 import { runFakeDebian } from '../fakes/fake-debian.js'
 import { fakeMachine, fakeNetwork } from '../fakes/fake-network.js'
-import { createFakeOps, type FakeOps } from '../fakes/fake-ops.js'
+import { createFakeOps, type FakeOps, rememberNetwork } from '../fakes/fake-ops.js'
 import { standardRequest } from '../fakes/standard-request.js'
 import { runCli } from './run-cli.js'
 
@@ -13,12 +13,7 @@ const cli = (...argv: string[]) => runCli(argv, { ops })
 beforeEach(async () => {
   ops = await createFakeOps({ network: fakeNetwork([fakeMachine('web'), fakeMachine('db')]) })
   runFakeDebian(ops)
-  await ops.store.create({
-    name: DeploymentName.parse('net'),
-    expressions: ['/net.nix'],
-    searchPath: [],
-    args: {},
-  })
+  await rememberNetwork(ops)
 })
 afterEach(() => ops.cleanup())
 

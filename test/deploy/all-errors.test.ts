@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, it } from 'vitest'
 import type { MachineDefinition } from '../../src/core/definition.js'
 import { failure } from '../../src/core/errors.js'
-import { DeploymentName, MachineName } from '../../src/core/names.js'
+import { MachineName } from '../../src/core/names.js'
 import { deploy } from '../../src/deploy/deploy.js'
 import type { DeployRequest } from '../../src/deploy/request.js'
 import { checkKeys } from '../../src/keys/keys.js'
@@ -11,7 +11,7 @@ import { runSetup } from '../../src/operations/setup.js'
 import { secretHashes } from '../../src/tasks/secrets.js'
 import { runFakeDebian } from '../fakes/fake-debian.js'
 import { fakeMachine, fakeNetwork, fakeStorePath } from '../fakes/fake-network.js'
-import { createFakeOps, type FakeOps } from '../fakes/fake-ops.js'
+import { createFakeOps, type FakeOps, rememberNetwork } from '../fakes/fake-ops.js'
 import { exit } from '../fakes/fake-ssh.js'
 import { fakeTask } from '../fakes/fake-task.js'
 import { standardRequest } from '../fakes/standard-request.js'
@@ -22,12 +22,7 @@ let ops: FakeOps
 async function open(...machines: MachineDefinition[]): Promise<void> {
   ops = await createFakeOps({ network: fakeNetwork(machines) })
   runFakeDebian(ops)
-  await ops.store.create({
-    name: DeploymentName.parse('net'),
-    expressions: ['/net.nix'],
-    searchPath: [],
-    args: {},
-  })
+  await rememberNetwork(ops)
 }
 afterEach(() => ops.cleanup())
 

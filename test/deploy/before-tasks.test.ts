@@ -3,7 +3,7 @@ import { failure } from '../../src/core/errors.js'
 import { deploy } from '../../src/deploy/deploy.js'
 import { type FakeDebianOptions, runFakeDebian } from '../fakes/fake-debian.js'
 import { fakeMachine, fakeNetwork } from '../fakes/fake-network.js'
-import { createFakeOps, type FakeOps } from '../fakes/fake-ops.js'
+import { createFakeOps, type FakeOps, rememberNetwork } from '../fakes/fake-ops.js'
 import { fakeTask } from '../fakes/fake-task.js'
 import { linesOf } from '../fakes/script-values.js'
 import { standardRequest } from '../fakes/standard-request.js'
@@ -30,7 +30,7 @@ async function machineWithTask(
     },
   })
   Object.assign(ops, { tasks: async () => [users] })
-  await ops.store.create({ name: 'net' as never, expressions: ['/net.nix'], searchPath: [], args: {} })
+  await rememberNetwork(ops)
 }
 
 function activations(): { early: boolean; always: boolean; unit: string | undefined }[] {

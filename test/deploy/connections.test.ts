@@ -1,12 +1,11 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { unreachable } from '../../src/core/errors.js'
-import { DeploymentName } from '../../src/core/names.js'
 import type { Host, Ssh } from '../../src/core/ssh.js'
 import { deploy } from '../../src/deploy/deploy.js'
 import type { DeployRequest } from '../../src/deploy/request.js'
 import { runFakeDebian } from '../fakes/fake-debian.js'
 import { fakeMachine, fakeNetwork } from '../fakes/fake-network.js'
-import { createFakeOps, type FakeOps } from '../fakes/fake-ops.js'
+import { createFakeOps, type FakeOps, rememberNetwork } from '../fakes/fake-ops.js'
 import { standardRequest } from '../fakes/standard-request.js'
 
 let ops: FakeOps
@@ -24,12 +23,7 @@ const run = (request: Partial<DeployRequest> = {}) =>
 async function start(machines: readonly string[]): Promise<void> {
   ops = await createFakeOps({ network: network('v1', machines) })
   runFakeDebian(ops)
-  await ops.store.create({
-    name: DeploymentName.parse('net'),
-    expressions: ['/net.nix'],
-    searchPath: [],
-    args: {},
-  })
+  await rememberNetwork(ops)
   await run()
   open = new Set()
   most = 0

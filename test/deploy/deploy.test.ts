@@ -7,7 +7,7 @@ import { sendKeys } from '../../src/operations/send-keys.js'
 import { setupStatus } from '../../src/operations/setup.js'
 import { type FakeDebianOptions, runFakeDebian } from '../fakes/fake-debian.js'
 import { fakeMachine, fakeNetwork, fakeStorePath } from '../fakes/fake-network.js'
-import { createFakeOps, type FakeOps } from '../fakes/fake-ops.js'
+import { createFakeOps, type FakeOps, rememberNetwork } from '../fakes/fake-ops.js'
 import { exit, succeed, surveyOf } from '../fakes/fake-ssh.js'
 import { fakeTask } from '../fakes/fake-task.js'
 import { linesOf } from '../fakes/script-values.js'
@@ -19,7 +19,7 @@ let ops: FakeOps
 async function open(machines: readonly MachineDefinition[], debian: FakeDebianOptions = {}) {
   ops = await createFakeOps({ network: fakeNetwork(machines) })
   runFakeDebian(ops, debian)
-  await ops.store.create({ name: 'net' as never, expressions: ['/net.nix'], searchPath: [], args: {} })
+  await rememberNetwork(ops)
 }
 
 function outcomes(report: Awaited<ReturnType<typeof deploy>>): Record<string, string> {

@@ -3,7 +3,7 @@ import { interrupted } from '../../src/core/errors.js'
 import { deploy } from '../../src/deploy/deploy.js'
 import { runFakeDebian } from '../fakes/fake-debian.js'
 import { fakeMachine, fakeNetwork } from '../fakes/fake-network.js'
-import { createFakeOps, type FakeOps } from '../fakes/fake-ops.js'
+import { createFakeOps, type FakeOps, rememberNetwork } from '../fakes/fake-ops.js'
 import { standardRequest } from '../fakes/standard-request.js'
 
 let ops: FakeOps
@@ -20,7 +20,7 @@ async function open(interruptAt: string | undefined, at?: string) {
   folder = ops.folder
   runFakeDebian(ops)
   if ((await ops.store.list()).length === 0) {
-    await ops.store.create({ name: 'net' as never, expressions: ['/net.nix'], searchPath: [], args: {} })
+    await rememberNetwork(ops)
   }
   const stop = () => {
     controller.abort(interrupted())

@@ -8,7 +8,7 @@ import { rebootMachines, startMachines } from '../../src/operations/power.js'
 import { sendKeys } from '../../src/operations/send-keys.js'
 import { runFakeDebian } from '../fakes/fake-debian.js'
 import { fakeMachine, fakeNetwork } from '../fakes/fake-network.js'
-import { createFakeOps, type FakeOps } from '../fakes/fake-ops.js'
+import { createFakeOps, type FakeOps, rememberNetwork } from '../fakes/fake-ops.js'
 import { exit, succeed } from '../fakes/fake-ssh.js'
 import { fakeTask } from '../fakes/fake-task.js'
 import { standardRequest } from '../fakes/standard-request.js'
@@ -31,7 +31,7 @@ beforeEach(async () => {
   ops.ssh.answer('compare keys', succeed('- - - 0:0 open none\n- - - 0:0 open none\n'))
   const others = ['mount the destination of keys', 'deliver keys', 'start the units of keys']
   for (const what of [...others, 'open the folders of keys to their users']) ops.ssh.answer(what, succeed())
-  await ops.store.create({ name: 'net' as never, expressions: ['/net.nix'], searchPath: [], args: {} })
+  await rememberNetwork(ops)
 })
 afterEach(() => ops.cleanup())
 

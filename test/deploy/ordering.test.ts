@@ -4,7 +4,7 @@ import { deploy } from '../../src/deploy/deploy.js'
 import type { DeployRequest } from '../../src/deploy/request.js'
 import { runFakeDebian } from '../fakes/fake-debian.js'
 import { fakeMachine, fakeNetwork } from '../fakes/fake-network.js'
-import { createFakeOps, type FakeOps } from '../fakes/fake-ops.js'
+import { createFakeOps, type FakeOps, rememberNetwork } from '../fakes/fake-ops.js'
 import { standardRequest } from '../fakes/standard-request.js'
 
 let ops: FakeOps
@@ -19,7 +19,7 @@ async function groups(...failing: string[]): Promise<void> {
     activationCode: (machine) => (failing.includes(machine) ? 4 : 0),
     units: ['a.service'],
   })
-  await ops.store.create({ name: 'net' as never, expressions: ['/net.nix'], searchPath: [], args: {} })
+  await rememberNetwork(ops)
 }
 
 async function run(request: Partial<DeployRequest> = {}): Promise<Record<string, string>> {

@@ -4,7 +4,7 @@ import type { DeployRequest } from '../../src/deploy/request.js'
 import { rebootMachines } from '../../src/operations/power.js'
 import { runFakeDebian } from '../fakes/fake-debian.js'
 import { fakeMachine, fakeNetwork } from '../fakes/fake-network.js'
-import { createFakeOps, type FakeOps } from '../fakes/fake-ops.js'
+import { createFakeOps, type FakeOps, rememberNetwork } from '../fakes/fake-ops.js'
 import { exit } from '../fakes/fake-ssh.js'
 import { standardRequest } from '../fakes/standard-request.js'
 
@@ -14,7 +14,7 @@ let ops: FakeOps
 async function begin(debian: { rebootWanted?: boolean } = {}) {
   ops = await createFakeOps({ network: fakeNetwork([fakeMachine('web')]) })
   runFakeDebian(ops, debian)
-  await ops.store.create({ name: 'net' as never, expressions: ['/net.nix'], searchPath: [], args: {} })
+  await rememberNetwork(ops)
   await deploy(ops, standardRequest)
 }
 

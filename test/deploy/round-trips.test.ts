@@ -1,10 +1,9 @@
 import { afterEach, describe, expect, it } from 'vitest'
-import { DeploymentName } from '../../src/core/names.js'
 import { deploy } from '../../src/deploy/deploy.js'
 import { setupTasks } from '../../src/setup/tasks.js'
 import { runFakeDebian } from '../fakes/fake-debian.js'
 import { fakeMachine, fakeNetwork } from '../fakes/fake-network.js'
-import { createFakeOps, type FakeOps } from '../fakes/fake-ops.js'
+import { createFakeOps, type FakeOps, rememberNetwork } from '../fakes/fake-ops.js'
 import { succeed } from '../fakes/fake-ssh.js'
 import { standardRequest } from '../fakes/standard-request.js'
 
@@ -14,12 +13,7 @@ afterEach(() => ops.cleanup())
 /** A Debian machine that is deployed already. */
 async function deployedMachine(deployment: object = {}) {
   ops = await createFakeOps({ network: fakeNetwork([fakeMachine('web', { deployment })]) })
-  await ops.store.create({
-    name: DeploymentName.parse('net'),
-    expressions: ['/net.nix'],
-    searchPath: [],
-    args: {},
-  })
+  await rememberNetwork(ops)
   runFakeDebian(ops)
   await deploy(ops, standardRequest)
   ops.ssh.commands.length = 0

@@ -9,7 +9,7 @@ import { sendKeys } from '../../src/operations/send-keys.js'
 import { setupStatus } from '../../src/operations/setup.js'
 import { runFakeDebian } from '../fakes/fake-debian.js'
 import { fakeMachine, fakeNetwork, fakeStorePath } from '../fakes/fake-network.js'
-import { createFakeOps, type FakeOps } from '../fakes/fake-ops.js'
+import { createFakeOps, type FakeOps, rememberNetwork } from '../fakes/fake-ops.js'
 import { standardRequest } from '../fakes/standard-request.js'
 
 let ops: FakeOps
@@ -17,7 +17,7 @@ let ops: FakeOps
 async function open(...machines: MachineDefinition[]) {
   ops = await createFakeOps({ network: fakeNetwork(machines) })
   runFakeDebian(ops)
-  await ops.store.create({ name: 'net' as never, expressions: ['/net.nix'], searchPath: [], args: {} })
+  await rememberNetwork(ops)
 }
 
 afterEach(() => ops.cleanup())

@@ -4,7 +4,7 @@ import { deploy } from '../../src/deploy/deploy.js'
 import type { DeployRequest } from '../../src/deploy/request.js'
 import { runFakeDebian } from '../fakes/fake-debian.js'
 import { fakeMachine, fakeNetwork } from '../fakes/fake-network.js'
-import { createFakeOps, type FakeOps } from '../fakes/fake-ops.js'
+import { createFakeOps, type FakeOps, rememberNetwork } from '../fakes/fake-ops.js'
 import { standardRequest } from '../fakes/standard-request.js'
 
 let ops: FakeOps
@@ -14,7 +14,7 @@ beforeEach(async () => {
   const network = fakeNetwork([fakeMachine('web'), fakeMachine('db')])
   ops = await createFakeOps({ network })
   runFakeDebian(ops)
-  await ops.store.create({ name: 'net' as never, expressions: ['/net.nix'], searchPath: [], args: {} })
+  await rememberNetwork(ops)
   await deploy(ops, standardRequest)
   connect = ops.ssh.connect
 })

@@ -3,7 +3,7 @@ import type { SetupTask } from '../../src/core/setup-task.js'
 import { deploy } from '../../src/deploy/deploy.js'
 import { runFakeDebian } from '../fakes/fake-debian.js'
 import { fakeMachine, fakeNetwork } from '../fakes/fake-network.js'
-import { createFakeOps, type FakeOps } from '../fakes/fake-ops.js'
+import { createFakeOps, type FakeOps, rememberNetwork } from '../fakes/fake-ops.js'
 import { succeed } from '../fakes/fake-ssh.js'
 import { fakeTask } from '../fakes/fake-task.js'
 import { standardRequest } from '../fakes/standard-request.js'
@@ -58,7 +58,7 @@ async function machineWithTasks(
     }),
   )
   Object.assign(ops, { tasks: async () => tasks })
-  await ops.store.create({ name: 'net' as never, expressions: ['/net.nix'], searchPath: [], args: {} })
+  await rememberNetwork(ops)
   await deploy(ops, standardRequest)
   seen.calls.length = 0
   return seen

@@ -4,10 +4,11 @@ import { join } from 'node:path'
 import { type AnyProvider, bindProvider } from '../../src/core/bind-provider.js'
 import type { Operator, Ops, RunLogs } from '../../src/core/context.js'
 import type { NetworkDefinition } from '../../src/core/definition.js'
+import type { DeploymentRecord } from '../../src/core/deployment.js'
 import { exitCodes, OpsError, usageError } from '../../src/core/errors.js'
 import type { OpsEvent } from '../../src/core/events.js'
 import type { BaseImage, ImageStore } from '../../src/core/image.js'
-import type { MachineName } from '../../src/core/names.js'
+import { DeploymentName, type MachineName } from '../../src/core/names.js'
 import type { Run } from '../../src/core/run.js'
 import { hydraUserAdmin } from '../../src/setup/hydra/user-admin.js'
 import { createStateFolder } from '../../state/paths.js'
@@ -183,4 +184,10 @@ function fakeImages(folder: string): ImageStore {
     ensure: async (reference) => imageOf(reference),
     remove: async () => [],
   }
+}
+
+/** Remembers the deployment `net`, whose one expression is made up. */
+export function rememberNetwork(ops: Pick<FakeOps, 'store'>): Promise<DeploymentRecord> {
+  const name = DeploymentName.parse('net')
+  return ops.store.create({ name, expressions: ['/net.nix'], searchPath: [], args: {} })
 }

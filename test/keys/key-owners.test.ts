@@ -5,7 +5,7 @@ import { rebootMachines, startMachines } from '../../src/operations/power.js'
 import { sendKeys } from '../../src/operations/send-keys.js'
 import { runFakeDebian } from '../fakes/fake-debian.js'
 import { fakeMachine, fakeNetwork } from '../fakes/fake-network.js'
-import { createFakeOps, type FakeOps } from '../fakes/fake-ops.js'
+import { createFakeOps, type FakeOps, rememberNetwork } from '../fakes/fake-ops.js'
 import { succeed } from '../fakes/fake-ssh.js'
 import { fakeTask } from '../fakes/fake-task.js'
 import { recordsOf } from '../fakes/script-values.js'
@@ -49,7 +49,7 @@ async function upToDate(keys: Record<string, Wanted>) {
     'open the folders of keys to their users',
   ])
     ops.ssh.answer(what, succeed())
-  await ops.store.create({ name: 'net' as never, expressions: ['/net.nix'], searchPath: [], args: {} })
+  await rememberNetwork(ops)
   await again()
   wants('v1', keys)
 }

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, it } from 'vitest'
-import { DeploymentName, MachineName } from '../../src/core/names.js'
+import { MachineName } from '../../src/core/names.js'
 import type { RemoteOptions, Ssh } from '../../src/core/ssh.js'
 import { deploy } from '../../src/deploy/deploy.js'
 import { connect, hostOf } from '../../src/machine/connect.js'
@@ -8,7 +8,7 @@ import { restConnection } from '../../src/machine/resting-host.js'
 import { dryRunSession } from '../../src/machine/session.js'
 import { runFakeDebian } from '../fakes/fake-debian.js'
 import { fakeMachine, fakeNetwork } from '../fakes/fake-network.js'
-import { createFakeOps, type FakeOps } from '../fakes/fake-ops.js'
+import { createFakeOps, type FakeOps, rememberNetwork } from '../fakes/fake-ops.js'
 import { standardRequest } from '../fakes/standard-request.js'
 
 const web = MachineName.parse('web')
@@ -17,12 +17,7 @@ let ops: FakeOps
 beforeEach(async () => {
   ops = await createFakeOps({ network: fakeNetwork([fakeMachine('web')]) })
   runFakeDebian(ops)
-  await ops.store.create({
-    name: DeploymentName.parse('net'),
-    expressions: ['/net.nix'],
-    searchPath: [],
-    args: {},
-  })
+  await rememberNetwork(ops)
   await deploy(ops, standardRequest)
 })
 afterEach(() => ops.cleanup())

@@ -9,7 +9,7 @@ import { destroyMachines } from '../../src/operations/destroy.js'
 import { generatedFile, keepGeneratedSecret } from '../../src/tasks/generated-secret.js'
 import { runFakeDebian } from '../fakes/fake-debian.js'
 import { fakeMachine, fakeNetwork } from '../fakes/fake-network.js'
-import { createFakeOps, type FakeOps } from '../fakes/fake-ops.js'
+import { createFakeOps, type FakeOps, rememberNetwork } from '../fakes/fake-ops.js'
 import { standardRequest } from '../fakes/standard-request.js'
 
 let ops: FakeOps
@@ -20,12 +20,7 @@ const network = (...machines: string[]) => fakeNetwork(machines.map((name) => fa
 beforeEach(async () => {
   ops = await createFakeOps({ network: network(...names) })
   runFakeDebian(ops)
-  const { uuid } = await ops.store.create({
-    name: 'net' as never,
-    expressions: ['/net.nix'],
-    searchPath: [],
-    args: {},
-  })
+  const { uuid } = await rememberNetwork(ops)
   paths = ops.files.paths(uuid)
   await deploy(ops, standardRequest)
   for (const name of names) {
