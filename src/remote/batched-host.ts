@@ -130,8 +130,9 @@ function base64(stdin: string | Uint8Array): string {
 /** Blames a deadline on the running script, even in the errors of scripts that still waited for their turn. */
 function ofScript(error: unknown, host: Host, slow: BatchedScript | undefined): unknown {
   if (!(error instanceof OpsError) || error.code !== 'DEADLINE' || slow === undefined) return error
-  const message = `machine '${host.machine}': ${slow.title}: it did not end in time`
-  return failure('DEADLINE', message, { machine: host.machine, cause: error })
+  const message = `machine '${host.machine}': '${slow.title}' did not end in time`
+  const hint = `hydra-ops ssh ${host.machine} shows whether the machine is busy; give the same command again when it is idle`
+  return failure('DEADLINE', message, { machine: host.machine, cause: error, hint })
 }
 
 function deliver({ options, answer }: Waiting, result: CommandResult): void {

@@ -158,7 +158,9 @@ describe('a command that ends before its time', () => {
     ])
     expect(first).toMatchObject({ value: ended('one\n') })
     for (const each of [second, third])
-      expect(each).toMatchObject({ reason: { code: 'DEADLINE', message: expect.stringContaining(': b: ') } })
+      expect(each).toMatchObject({
+        reason: { code: 'DEADLINE', message: expect.stringContaining(": 'b' did not end") },
+      })
   })
 
   it('reports a lost connection for the scripts without an answer', async () => {
