@@ -1,7 +1,7 @@
 import { createServer } from 'node:net'
 import { failure, usageError } from '../../src/core/errors.js'
 import type { AllocationRequest } from '../../src/core/provider.js'
-import type { LibvirtAllocation, LibvirtConfig } from './config.js'
+import { type LibvirtAllocation, type LibvirtConfig, portOption } from './config.js'
 import { deploymentLan, macAddress, preferredPort } from './names.js'
 
 type Request = AllocationRequest<LibvirtConfig, LibvirtAllocation>
@@ -42,7 +42,7 @@ function refuseForeignForwards({ config, machine, siblings, takenPorts }: Reques
   if (clash === undefined) return
   throw usageError(`machine '${machine}' wants port ${clash.host} of this host; another deployment has it`, {
     machine,
-    hint: 'give it another host port in deployment.libvirtd.forwardPorts; who has it: hydra-ops info --all',
+    hint: `give it another host port in ${portOption}; who has it: hydra-ops info --all`,
   })
 }
 

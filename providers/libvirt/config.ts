@@ -2,6 +2,13 @@ import * as z from 'zod'
 import type { BaseImage } from '../../src/core/image.js'
 import { documented, type OptionWords, shownAs } from '../../src/core/option-docs.js'
 import type { OwnedPlace } from '../../src/core/owned-places.js'
+import { namedImage } from '../common/named-image.js'
+
+/** The key of the options in a network expression: `deployment.libvirtd.*`. */
+export const optionKey = 'libvirtd'
+
+/** The option that chooses loopback ports. */
+export const portOption = `deployment.${optionKey}.forwardPorts`
 
 const port = shownAs('port', z.number().int().min(1).max(65535))
 const gibibytes = shownAs('GiB', z.number().int().min(1).max(65_536))
@@ -216,7 +223,5 @@ export function ownedPlaces({ baseImage, baseImageIdentity }: LibvirtConfig): Ow
 
 /** Makes the query for the image store. */
 export function imageReference(config: LibvirtConfig): string {
-  const { baseImage, baseImageSha256 } = config
-  if (baseImage === null) return defaultImage
-  return baseImageSha256 === null ? baseImage : `${baseImage}#sha256=${baseImageSha256}`
+  return namedImage(config, { optionKey, otherwise: defaultImage })
 }

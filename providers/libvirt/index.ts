@@ -4,7 +4,15 @@ import { packageRoot } from '../../src/core/package-root.js'
 import type { Provider } from '../../src/core/provider.js'
 import { allocate, ports, publishedPort, publishedUrls } from './allocation.js'
 import { refuseMissingBridges } from './bridges.js'
-import { imageReference, LibvirtAllocation, LibvirtConfig, LibvirtHandle, ownedPlaces } from './config.js'
+import {
+  imageReference,
+  LibvirtAllocation,
+  LibvirtConfig,
+  LibvirtHandle,
+  optionKey,
+  ownedPlaces,
+  portOption,
+} from './config.js'
 import { domainTitle } from './domain-spec.js'
 import { onceTried } from './kvm.js'
 import { type LibvirtParts, type LibvirtResource, placesOf } from './places.js'
@@ -35,11 +43,17 @@ export function createLibvirtProvider(given: LibvirtProviderParts): LibvirtProvi
   return {
     name: 'libvirt',
     targetEnvs: ['libvirtd', 'libvirt'],
-    optionKey: 'libvirtd',
+    optionKey,
     optionsNix: join(packageRoot(), 'providers', 'libvirt', 'options.nix'),
     configSchema: LibvirtConfig,
     allocationSchema: LibvirtAllocation,
     handleSchema: LibvirtHandle,
+    portOption,
+    explanations: {
+      LIBVIRT_DAEMON: ['libvirt.daemon', 'programs.guests'],
+      LIBVIRT: ['libvirt.daemon', 'libvirt.emulator', 'state.space'],
+      PROVIDER: ['libvirt.daemon', 'libvirt.emulator', 'programs.guests'],
+    },
     makesMachines: true,
 
     imageReference,

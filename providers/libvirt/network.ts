@@ -1,6 +1,6 @@
 import { failure, type OpsError } from '../../src/core/errors.js'
 import type { Run } from '../../src/core/run.js'
-import type { LibvirtAllocation } from './config.js'
+import { type LibvirtAllocation, portOption } from './config.js'
 import type { DomainNic, DomainSpec, Forward } from './domain-spec.js'
 import type { LibvirtResource } from './places.js'
 import type { Virsh } from './virsh.js'
@@ -149,6 +149,6 @@ async function monitor(
 export function portTaken({ machine }: LibvirtResource, port: number): OpsError {
   return failure('PORT_TAKEN', `machine '${machine}': port ${port} of 127.0.0.1 is held by another program`, {
     machine,
-    hint: `who: ss -ltnp 'sport = :${port}'; or another host port in deployment.libvirtd.forwardPorts`,
+    hint: `who: ss -ltnp 'sport = :${port}'; or another host port in ${portOption}`,
   })
 }

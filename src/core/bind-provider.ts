@@ -34,6 +34,7 @@ export function bindProvider<C, A, H>(provider: Provider<C, A, H>): AnyProvider 
     allocation: allocation(raw.allocation),
     handle: raw.handle === undefined ? undefined : handle(raw.handle),
   })
+  const { portOption, explanations } = provider
   const { console: terminal, listOwned, doctor, ownedPlaces, publishedPort } = provider
   return {
     name: provider.name,
@@ -44,6 +45,8 @@ export function bindProvider<C, A, H>(provider: Provider<C, A, H>): AnyProvider 
     allocationSchema: provider.allocationSchema as z.ZodType<unknown> as z.ZodType<Json>,
     handleSchema: provider.handleSchema as z.ZodType<unknown> as z.ZodType<Json>,
     makesMachines: provider.makesMachines,
+    ...(portOption === undefined ? {} : { portOption }),
+    ...(explanations === undefined ? {} : { explanations }),
     imageReference: (value) => provider.imageReference(config(value)),
     imageId: (value) => provider.imageId(handle(value)),
     ports: (value) => provider.ports(allocation(value)),

@@ -135,6 +135,16 @@ export interface Provider<Config, Allocation, Handle> {
   readonly configSchema: z.ZodType<Config>
   readonly allocationSchema: z.ZodType<Allocation>
   readonly handleSchema: z.ZodType<Handle>
+  /**
+   * The full name of the option that chooses loopback ports, such as `deployment.<optionKey>.forwardPorts`. Hints of
+   * the engine name that option; the field is absent where no option chooses a port.
+   */
+  readonly portOption?: string
+  /**
+   * The beginnings of the ids of `doctor`'s findings that explain an error of this provider, by error code, the
+   * likeliest first. Code `PROVIDER` means that the provider cannot tell a machine's state.
+   */
+  readonly explanations?: Readonly<Record<string, readonly string[]>>
   /** Whether the provider makes machines (and so host keys, disks) or uses existing ones. */
   readonly makesMachines: boolean
 

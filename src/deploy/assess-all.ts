@@ -33,7 +33,7 @@ async function assessOne(job: Job): Promise<PlannedMachine> {
   } catch (error) {
     // An impossible definition (a disk that shrinks) is a mistake in the expression, so the deploy touches no machine.
     if (error instanceof OpsError && error.exitCode === exitCodes.usage) throw error
-    const why = await explained(job.ops, error)
+    const why = await explained(job.ops, error, job.provider.name)
     const failed = failedResult(job.machine, 'inspect', secondsSince(start), why, [])
     const plan = { machine: job.machine, items: [], unknown: failed.reason ?? 'unknown' }
     return { job, plan, seen: undefined, failed }

@@ -45,7 +45,7 @@ export async function deployMachine(
       seconds: secondsSince(start),
     }
   } catch (error) {
-    const why = await explained(job.ops, error)
+    const why = await explained(job.ops, error, job.provider.name)
     return failedResult(job.machine, job.at, secondsSince(start), why, logs?.tail(job.machine, 10) ?? [])
   } finally {
     closeJob(job)

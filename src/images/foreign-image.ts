@@ -33,7 +33,7 @@ export function parseForeign(reference: string): ForeignReference | undefined {
   const [, url, sha256] = /^(.*)#sha256=([0-9a-f]{64})$/.exec(reference) ?? []
   if (url !== undefined && sha256 !== undefined) return { kind: 'url', url, sha256 }
   throw usageError(`base image ${reference}: an image from a URL needs its SHA-256`, {
-    hint: 'deployment.libvirtd.baseImageSha256 = "64 hexadecimal digits"; or append #sha256=… to the URL',
+    hint: 'append #sha256= and 64 hexadecimal digits to the URL',
   })
 }
 

@@ -1,3 +1,4 @@
+import type { AnyProvider } from '../core/bind-provider.js'
 import type { Ops } from '../core/context.js'
 import { withinDeadline } from '../core/deadline.js'
 import { OpsError } from '../core/errors.js'
@@ -5,14 +6,11 @@ import { withFileFailure } from '../core/file-failure.js'
 import type { Finding } from '../core/provider.js'
 
 /**
- * Beginnings of the ids of findings of `doctor` that explain an OpsError, by error code, the likeliest first. No
- * finding explains a code that is missing here.
+ * Beginnings of the ids of findings of `doctor` that explain an OpsError, by error code, the likeliest first. A
+ * provider explains its own errors (`Provider.explanations`). No finding explains a code that is missing in both.
  */
 export const explanations: Readonly<Record<string, readonly string[]>> = {
   NOT_INSTALLED: ['programs.'],
-  LIBVIRT_DAEMON: ['libvirt.daemon', 'programs.guests'],
-  LIBVIRT: ['libvirt.daemon', 'libvirt.emulator', 'state.space'],
-  PROVIDER: ['libvirt.daemon', 'libvirt.emulator', 'programs.guests'],
   IMAGE_BUILD: ['programs.images', 'namespaces.', 'state.space'],
   DOWNLOAD: ['state.space'],
   NIX: ['programs.nix', 'nix.store', 'namespaces.user', 'state.space'],
@@ -27,12 +25,20 @@ export const explanations: Readonly<Record<string, readonly string[]>> = {
 /** Deadline for inspecting this host, which must not keep the user from reading the error. */
 const lookMs = 20_000
 
-/** Returns the same error; if this host is the cause, its hint names the fault and the repair. */
-export async function explained(ops: Pick<Ops, 'doctor' | 'signal'>, thrown: unknown): Promise<unknown> {
+interface Host extends Pick<Ops, 'doctor' | 'signal'> {
+  readonly providers: { all(): readonly Pick<AnyProvider, 'name' | 'explanations'>[] }
+}
+
+/**
+ * Returns the same error; if this host is the cause, its hint names the fault and the repair. `provider` is the name
+ * of the machine's provider; without a name every provider may explain the error.
+ */
+export async function explained(ops: Host, thrown: unknown, provider?: string): Promise<unknown> {
   const error = withFileFailure(thrown)
-  if (!(error instanceof OpsError) || !Object.hasOwn(explanations, error.code) || ops.signal.aborted)
-    return error
-  const finding = pointTo(await findingsOf(ops), error.code)
+  if (!(error instanceof OpsError) || ops.signal.aborted) return error
+  const wanted = explanationsOf(ops, error.code, provider)
+  if (wanted.length === 0) return error
+  const finding = pointTo(await findingsOf(ops), wanted)
   if (finding === undefined || (finding.mend !== undefined && error.hint?.includes(finding.mend) === true))
     return error
   const { code, exitCode, message, machine, detail, cause } = error
@@ -42,6 +48,13 @@ export async function explained(ops: Pick<Ops, 'doctor' | 'signal'>, thrown: unk
     ...(detail === undefined ? {} : { detail }),
     ...(cause === undefined ? {} : { cause }),
   })
+}
+
+/** Lists the beginnings of the ids of findings that explain a code: those of the providers, then our own. */
+function explanationsOf({ providers }: Host, code: string, provider: string | undefined): string[] {
+  const asked = providers.all().filter(({ name }) => provider === undefined || name === provider)
+  const known = [...asked.map((each) => each.explanations), explanations]
+  return known.flatMap((each) => (each !== undefined && Object.hasOwn(each, code) ? (each[code] ?? []) : []))
 }
 
 /** Findings of this run, read once, however many machines fail. */
@@ -57,9 +70,11 @@ function findingsOf(ops: Pick<Ops, 'doctor' | 'signal'>): Promise<readonly Findi
   return look
 }
 
-/** Picks the finding that explains a failure: the first problem, else the first finding worth a note. */
-export function pointTo(findings: readonly Finding[], code: string): Finding | undefined {
-  const wanted = explanations[code] ?? []
+/**
+ * Picks the finding that explains a failure, by the beginning of its id: the first problem, else the first finding
+ * worth a note.
+ */
+export function pointTo(findings: readonly Finding[], wanted: readonly string[]): Finding | undefined {
   const fitting = wanted.flatMap((start) => findings.filter((finding) => finding.id.startsWith(start)))
   return (
     fitting.find((finding) => finding.level === 'problem') ??

@@ -258,24 +258,35 @@ function refuseChangedProviders(record: DeploymentRecord, network: NetworkDefini
 }
 
 function refuseSharedPorts(ops: Ops, machines: Machines): void {
-  const holders = new Map<number, string>()
-  const claims = Object.entries(machines).flatMap(([name, machine]) =>
-    machine.obsolete && machine.handle === undefined
-      ? []
-      : ops.providers
-          .named(machine.provider)
-          .ports(machine.allocation)
-          .map((port) => ({ name, port })),
-  )
-  checkEach(claims, ({ name, port }) => {
+  const holders = new Map<number, PortClaim>()
+  const claims = Object.entries(machines).flatMap(([name, machine]): PortClaim[] => {
+    if (machine.obsolete && machine.handle === undefined) return []
+    const provider = ops.providers.named(machine.provider)
+    return provider.ports(machine.allocation).map((port) => ({
+      name,
+      port,
+      options: provider.portOption === undefined ? [] : [provider.portOption],
+    }))
+  })
+  checkEach(claims, (claim) => {
+    const { name, port } = claim
     const other = holders.get(port)
     if (other === undefined) {
-      holders.set(port, name)
+      holders.set(port, claim)
       return
     }
-    throw usageError(`machines '${other}' and '${name}' both want port ${port} of this host`, {
+    const options = [...new Set([...other.options, ...claim.options])]
+    throw usageError(`machines '${other.name}' and '${name}' both want port ${port} of this host`, {
       machine: name,
-      hint: 'give one of them another host port in deployment.libvirtd.forwardPorts',
+      hint: `give one of them another host port${options.length === 0 ? '' : ` in ${options.join(' or ')}`}`,
     })
   })
+}
+
+/** A loopback port that a machine wants. */
+interface PortClaim {
+  readonly name: string
+  readonly port: number
+  /** The full name of the option that chooses the port, if there is such an option. */
+  readonly options: readonly string[]
 }

@@ -74,7 +74,7 @@ async function one(
         ? { ...ended, outcome: changed ? 'changed' : 'unchanged' }
         : { ...ended, outcome: 'unchanged', reason: changed.unchanged }
   } catch (error) {
-    const why = await explained(ops, error)
+    const why = await explained(ops, error, deployment.record.machines[machine]?.provider)
     result = failedResult(machine, undefined, secondsSince(start), why, logs.tail(machine, 10))
   }
   ops.events.emit({ kind: 'done', machine, result })

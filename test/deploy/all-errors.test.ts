@@ -50,6 +50,14 @@ describe('one run reports every mistake', () => {
     await expectBoth(() => run(), "'web' and 'db' both want port 80", "'app' and 'ci' both want port 81")
   })
 
+  it('when two machines share a port, with the option of their provider that chooses ports', async () => {
+    const forwards = (name: string) => fakeMachine(name, { fake: { forwardPorts: [80] } })
+    await open(forwards('web'), forwards('db'))
+    expect(await errorOf(async () => run())).toMatchObject({
+      hint: 'give one of them another host port in deployment.fake.forwardPorts',
+    })
+  })
+
   it('when two machines would move to another provider', async () => {
     await open(fakeMachine('web'), fakeMachine('db'))
     await run()

@@ -58,6 +58,7 @@ export function createFakeProvider(
     name: 'fake',
     targetEnvs: ['fake'],
     optionKey: 'fake',
+    portOption: 'deployment.fake.forwardPorts',
     optionsNix: '/nonexistent/options.nix',
     configSchema: FakeConfig,
     allocationSchema: FakeAllocation,

@@ -10,13 +10,27 @@ const finding = (id: string, level: Finding['level'], mend?: string): Finding =>
   mend,
 })
 
+const providers = [
+  {
+    name: 'box',
+    explanations: { BOX: ['box.driver'], PROVIDER: ['box.driver'], DISK_FULL: ['box.folder'] },
+  },
+  { name: 'plain' },
+  { name: 'other', explanations: { PROVIDER: ['other.daemon'] } },
+]
+
 const opsThatFinds = (...findings: Finding[]) => {
   let looks = 0
   const doctor = async () => {
     looks += 1
     return findings
   }
-  return { doctor, signal: new AbortController().signal, looks: () => looks }
+  return {
+    doctor,
+    providers: { all: () => providers },
+    signal: new AbortController().signal,
+    looks: () => looks,
+  }
 }
 
 const hintOf = (error: unknown) => (error instanceof OpsError ? error.hint : 'not an OpsError')
@@ -28,16 +42,16 @@ describe('the finding that explains an error', () => {
       finding('programs.ssh', 'ok'),
       finding('programs.nix', 'problem'),
     ]
-    expect(pointTo(findings, 'NOT_INSTALLED')?.id).toBe('programs.nix')
+    expect(pointTo(findings, ['programs.'])?.id).toBe('programs.nix')
   })
 
   it('is a problem before a note', () => {
     const findings = [finding('nix.store', 'note'), finding('state.space', 'problem')]
-    expect(pointTo(findings, 'BUILD')?.id).toBe('state.space')
+    expect(pointTo(findings, ['nix.store', 'state.space'])?.id).toBe('state.space')
   })
 
   it('is never a finding that is in order', () => {
-    expect(pointTo([finding('state.space', 'ok')], 'DISK_FULL')).toBeUndefined()
+    expect(pointTo([finding('state.space', 'ok')], ['state.space'])).toBeUndefined()
   })
 })
 
@@ -63,6 +77,37 @@ describe('an error with a cause on this host', () => {
     const error = failure('NOT_INSTALLED', 'no virsh', { hint: 'apt-get install libvirt-clients' })
     const ops = opsThatFinds(finding('programs.guests', 'problem', 'apt-get install libvirt-clients'))
     expect(await explained(ops, error)).toBe(error)
+  })
+})
+
+describe('an error of a provider', () => {
+  const driver = finding('box.driver', 'problem', 'modprobe box')
+
+  it('is explained by the findings that its provider names', async () => {
+    const shown = await explained(opsThatFinds(driver), failure('BOX', 'no'), 'box')
+    expect(hintOf(shown)).toBe('hydra-ops doctor says: box.driver; mended by: modprobe box')
+  })
+
+  it('is explained without the name of the machine and its provider too', async () => {
+    expect(hintOf(await explained(opsThatFinds(driver), failure('BOX', 'no')))).toContain('modprobe box')
+  })
+
+  it('is not explained by a finding of another provider', async () => {
+    const error = failure('PROVIDER', 'its state is unknown')
+    const ops = opsThatFinds(finding('other.daemon', 'problem'), driver)
+    expect(hintOf(await explained(ops, error, 'box'))).toContain('box.driver')
+    expect(await explained(opsThatFinds(driver), error, 'plain')).toBe(error)
+  })
+
+  it('is explained by the findings of its provider before the general findings', async () => {
+    const ops = opsThatFinds(finding('state.space', 'problem'), finding('box.folder', 'problem'))
+    expect(hintOf(await explained(ops, failure('DISK_FULL', 'no'), 'box'))).toContain('box.folder')
+    const shown = await explained(
+      opsThatFinds(finding('state.space', 'problem')),
+      failure('DISK_FULL', 'no'),
+      'box',
+    )
+    expect(hintOf(shown)).toContain('state.space')
   })
 })
 

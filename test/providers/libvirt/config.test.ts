@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { imageReference, LibvirtConfig, ownedPlaces } from '../../../providers/libvirt/config.js'
+import { OpsError } from '../../../src/core/errors.js'
 
 describe('deployment.libvirtd', () => {
   it('needs no option', () => {
@@ -50,6 +51,27 @@ describe('deployment.libvirtd', () => {
     expect(imageReference(LibvirtConfig.parse({ baseImage: url, baseImageSha256: sha }))).toBe(
       `${url}#sha256=${sha}`,
     )
+  })
+})
+
+describe('an image at a URL without its SHA-256', () => {
+  const hintFor = (baseImage: string) => {
+    try {
+      return imageReference(LibvirtConfig.parse({ baseImage }))
+    } catch (error) {
+      return error instanceof OpsError ? `${error.exitCode} ${error.hint}` : error
+    }
+  }
+
+  it('is refused with the name of the option', () => {
+    expect(hintFor('https://images.example/x.qcow2')).toBe(
+      '2 deployment.libvirtd.baseImageSha256 = "64 hexadecimal digits"',
+    )
+  })
+
+  it('is taken when the URL itself ends in the SHA-256', () => {
+    const url = `https://images.example/x.qcow2#sha256=${'ab'.repeat(32)}`
+    expect(hintFor(url)).toBe(url)
   })
 })
 
