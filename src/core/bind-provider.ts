@@ -1,7 +1,7 @@
 import type { z } from 'zod'
 import { failure, usageError } from './errors.js'
 import type { Json } from './json.js'
-import type { Provider, Resource } from './provider.js'
+import type { Provider, Resource, Snapshots } from './provider.js'
 
 /**
  * A provider whose inputs are plain JSON, which the engine works with. Each call parses its inputs before it passes
@@ -35,7 +35,7 @@ export function bindProvider<C, A, H>(provider: Provider<C, A, H>): AnyProvider 
     handle: raw.handle === undefined ? undefined : handle(raw.handle),
   })
   const { portOption, explanations } = provider
-  const { console: terminal, listOwned, doctor, ownedPlaces, publishedPort } = provider
+  const { console: terminal, listOwned, doctor, ownedPlaces, publishedPort, snapshots } = provider
   return {
     name: provider.name,
     targetEnvs: provider.targetEnvs,
@@ -87,6 +87,7 @@ export function bindProvider<C, A, H>(provider: Provider<C, A, H>): AnyProvider 
       : { ownedPlaces: (value: Json) => ownedPlaces.call(provider, config(value)) }),
     ...(listOwned === undefined ? {} : { listOwned: (run) => listOwned.call(provider, run) }),
     ...(doctor === undefined ? {} : { doctor: (run) => doctor.call(provider, run) }),
+    ...(snapshots === undefined ? {} : { snapshots: boundSnapshots(snapshots, typed) }),
     ...(terminal === undefined
       ? {}
       : {
@@ -95,6 +96,22 @@ export function bindProvider<C, A, H>(provider: Provider<C, A, H>): AnyProvider 
             logFile: (raw: Raw) => terminal.logFile(typed(raw)),
           },
         }),
+  }
+}
+
+function boundSnapshots<C, A, H>(
+  power: Snapshots<C, A, H>,
+  typed: (raw: Raw) => Resource<C, A, H>,
+): Snapshots<Json, Json, Json> {
+  return {
+    list: (raw, run) => power.list(typed(raw), run),
+    create: (raw, wanted, run) => power.create(typed(raw), wanted, run),
+    losses: (raw, name, run) => power.losses(typed(raw), name, run),
+    restore: async (raw, name, run, takenPorts) => {
+      const changed = await power.restore(typed(raw), name, run, takenPorts)
+      return changed === undefined ? undefined : toJson(changed)
+    },
+    delete: (raw, name, run) => power.delete(typed(raw), name, run),
   }
 }
 

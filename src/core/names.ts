@@ -26,6 +26,19 @@ export const DeploymentName = z
   .brand<'DeploymentName'>()
 export type DeploymentName = z.infer<typeof DeploymentName>
 
+/**
+ * The name of a new snapshot: a hypervisor keeps files of that name, and a name of digits alone could be taken for one
+ * of its own numbers.
+ */
+export const SnapshotName = z
+  .string()
+  .regex(
+    /^(?!\d+$)[A-Za-z0-9][A-Za-z0-9._-]{0,62}$/,
+    'a snapshot name has letters, digits, "-", "_" and ".", at most 63 characters, and not only digits',
+  )
+  .brand<'SnapshotName'>()
+export type SnapshotName = z.infer<typeof SnapshotName>
+
 /** A path of the Nix store: `/nix/store/<32 characters>-<name>`. */
 export const StorePath = z
   .string()

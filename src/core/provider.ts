@@ -120,6 +120,52 @@ export interface OrphanResource {
   readonly machine: string
 }
 
+/** One snapshot of a machine, as its hypervisor knows it. */
+export interface Snapshot {
+  readonly name: string
+  /** The time of the snapshot (ISO 8601). */
+  readonly at: string
+  /** Whether it has the machine's memory: a restore continues from there, and without memory the machine is off. */
+  readonly memory: boolean
+  readonly description: string | undefined
+}
+
+/**
+ * The power to keep and restore states of a machine. The hypervisor alone knows which snapshots there are; snapshots
+ * that the user made by its own means count, too. Names of new snapshots are `SnapshotName`s (`core/names.ts`).
+ */
+export interface Snapshots<Config, Allocation, Handle> {
+  /** Lists the snapshots, oldest first; none for a machine that is absent. */
+  list(resource: Resource<Config, Allocation, Handle>, run: Run): Promise<Snapshot[]>
+  /**
+   * Makes a snapshot of the disks, and of the memory of a machine that runs, which goes on running. A name that exists
+   * is refused; remains of a creation that a crash ended do not count.
+   */
+  create(
+    resource: Resource<Config, Allocation, Handle>,
+    wanted: { readonly name: string; readonly description: string | undefined },
+    run: Run,
+  ): Promise<void>
+  /**
+   * Plans a restore and only reads: names what the restore loses besides the changes since the snapshot, one clause
+   * each. Throws where the snapshot cannot be restored as a whole.
+   */
+  losses(resource: Resource<Config, Allocation, Handle>, name: string, run: Run): Promise<string[]>
+  /**
+   * Restores disks, memory and definition as they were; the files of disks that are newer stay. The machine keeps its
+   * present allocation. Afterwards the machine is off, runs, or has memory with which `start` continues. Returns a new
+   * allocation, as `start` does, when a foreign process holds one of its ports.
+   */
+  restore(
+    resource: Resource<Config, Allocation, Handle>,
+    name: string,
+    run: Run,
+    takenPorts?: () => Promise<ReadonlySet<number>>,
+  ): Promise<Allocation | undefined>
+  /** Deletes a snapshot and leaves the machine as it is; succeeds when the snapshot is already gone. */
+  delete(resource: Resource<Config, Allocation, Handle>, name: string, run: Run): Promise<void>
+}
+
 /**
  * A backend. Every method converges: a second call after a crash must be safe. No method touches a resource without the
  * deployment's mark.
@@ -202,5 +248,6 @@ export interface Provider<Config, Allocation, Handle> {
     /** Returns the serial log, oldest boot first; undefined when there is none. */
     logFile(resource: Resource<Config, Allocation, Handle>): string | undefined
   }
+  readonly snapshots?: Snapshots<Config, Allocation, Handle>
   doctor?(run: Run): Promise<Finding[]>
 }

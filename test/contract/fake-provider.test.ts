@@ -51,12 +51,17 @@ function makeResource(overrides: Partial<FakeResource> = {}): FakeResource {
 }
 
 function names(hypervisor: FakeHypervisor): string[] {
-  const { domains, disks } = hypervisor.listing()
-  return [...domains.map((name) => `domain ${name}`), ...disks.map((name) => `disk ${name}`)]
+  const { domains, disks, snapshots } = hypervisor.listing()
+  return [
+    ...domains.map((name) => `domain ${name}`),
+    ...disks.map((name) => `disk ${name}`),
+    ...snapshots.map((name) => `snapshot ${name}`),
+  ]
 }
 
 providerContract('the fake provider', {
   makesMachines: true,
+  keepsSnapshots: true,
   open: async () => {
     const folder = mkdtempSync(join(tmpdir(), 'hydra-ops-fake-'))
     const hypervisor = createFakeHypervisor(folder)
@@ -71,6 +76,13 @@ providerContract('the fake provider', {
         const domain = { memorySize: 1, cpuShares: 1, port: 1 }
         hypervisor.define(name, domain)
         return { isUntouched: async () => JSON.stringify(hypervisor.domain(name)) === JSON.stringify(domain) }
+      },
+      disk: {
+        write: async ({ name }, text) => {
+          const disk = hypervisor.disk(name)
+          if (disk !== undefined) hypervisor.makeDisk(name, { ...disk, content: text })
+        },
+        read: async ({ name }) => hypervisor.disk(name)?.content,
       },
       cleanup: async () => rmSync(folder, { recursive: true }),
     }
@@ -113,7 +125,7 @@ describe('the fake provider', () => {
       )
       expect(names(after)).toEqual([`domain ${resource.name}`, `disk ${resource.name}`])
       await createFakeProvider(after).destroy(resource, run)
-      expect(after.listing()).toEqual({ domains: [], disks: [], running: [] })
+      expect(after.listing()).toEqual({ domains: [], disks: [], running: [], snapshots: [] })
     }
   })
 

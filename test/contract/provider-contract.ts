@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { AllocationRequest, Provider, Resource } from '../../src/core/provider.js'
 import type { Run } from '../../src/core/run.js'
+import { snapshotContract } from './snapshot-contract.js'
 
 /** What a provider needs around it to be put through the contract. */
 export interface ContractHarness<Config, Allocation, Handle> {
@@ -18,12 +19,19 @@ export interface ContractHarness<Config, Allocation, Handle> {
   listing(): Promise<string[]>
   /** Puts there something of the resource's name without our mark, and tells afterwards whether it is as it was. */
   createForeign?(resource: Resource<Config, Allocation, Handle>): Promise<{ isUntouched(): Promise<boolean> }>
+  /** A place on the disk of a machine that is off; a provider with snapshots needs it. */
+  readonly disk?: {
+    write(resource: Resource<Config, Allocation, Handle>, text: string): Promise<void>
+    read(resource: Resource<Config, Allocation, Handle>): Promise<string | undefined>
+  }
   cleanup(): Promise<void>
 }
 
 export interface ContractOptions<Config, Allocation, Handle> {
   /** As the provider says it: tells which half of the contract holds. */
   readonly makesMachines: boolean
+  /** Whether it has the optional power `snapshots`. */
+  readonly keepsSnapshots?: boolean
   open(): Promise<ContractHarness<Config, Allocation, Handle>>
 }
 
@@ -48,10 +56,15 @@ export function providerContract<C, A, H>(name: string, options: ContractOptions
       crashContract(current)
       foreignContract(current)
     }
+    if (options.keepsSnapshots === true) snapshotContract(current)
+    else
+      it('says that it keeps no snapshots by leaving the power out', () => {
+        expect(harness.provider.snapshots).toBeUndefined()
+      })
   })
 }
 
-type Current<C, A, H> = () => ContractHarness<C, A, H>
+export type Current<C, A, H> = () => ContractHarness<C, A, H>
 
 function configContract<C, A, H>(current: Current<C, A, H>): void {
   it('parses every example of its options, and parses the result again to the same', () => {
@@ -265,7 +278,7 @@ function foreignContract<C, A, H>(current: Current<C, A, H>): void {
   })
 }
 
-async function reconcile<C, A, H>(
+export async function reconcile<C, A, H>(
   harness: ContractHarness<C, A, H>,
   resource: Resource<C, A, H>,
 ): Promise<{ handle: H; checkpoints: H[] }> {

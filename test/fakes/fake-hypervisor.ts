@@ -18,8 +18,14 @@ export interface FakeHypervisor {
   removeDisk(name: string): void
   start(name: string): void
   stop(name: string): void
+  /** Returns a machine's snapshots in the order of their names. */
+  snapshots(name: string): FakeSnapshot[]
+  makeSnapshot(name: string, snapshot: FakeSnapshot): void
+  removeSnapshot(name: string, snapshot: string): void
+  /** Puts a whole machine back in one operation, as a hypervisor does. */
+  revert(name: string, snapshot: FakeSnapshot): void
   /** Lists all objects, as the judge of orphans and duplicates. */
-  listing(): { domains: string[]; disks: string[]; running: string[] }
+  listing(): { domains: string[]; disks: string[]; running: string[]; snapshots: string[] }
 }
 
 /** A domain. `owner` is the mark: the UUID of a deployment; absent = a foreign domain. */
@@ -37,6 +43,8 @@ export const FakeDisk = z.object({
   owner: z.string().optional(),
   gib: z.number(),
   image: z.string(),
+  /** What the guest wrote to the disk. */
+  content: z.string().optional(),
   /** Tells whether somebody removed the data disk. */
   lostData: z.boolean().optional(),
   /** Tells whether somebody removed the base image below the disk. */
@@ -46,6 +54,17 @@ export type FakeDisk = z.infer<typeof FakeDisk>
 
 export const FakeRunning = z.object({ memorySize: z.number() })
 export type FakeRunning = z.infer<typeof FakeRunning>
+
+export const FakeSnapshot = z.object({
+  name: z.string(),
+  at: z.string(),
+  description: z.string().optional(),
+  domain: FakeDomain,
+  disk: FakeDisk,
+  /** The memory; absent = the machine was off. */
+  running: FakeRunning.optional(),
+})
+export type FakeSnapshot = z.infer<typeof FakeSnapshot>
 
 /**
  * Creates a hypervisor. `onOperation` is called before each change with its number and name: a test stops the process
@@ -60,6 +79,7 @@ export function createFakeHypervisor(
     domains: join(folder, 'domains'),
     disks: join(folder, 'disks'),
     running: join(folder, 'running'),
+    snapshots: join(folder, 'snapshots'),
   }
   for (const kind of Object.values(kinds)) mkdirSync(kind, { recursive: true })
   const file = (kind: keyof typeof kinds, name: string) => join(kinds[kind], `${name}.json`)
@@ -92,6 +112,25 @@ export function createFakeHypervisor(
     removeDisk: (name) => drop('disks', name),
     start: (name) => put('running', name, { memorySize: get('domains', name, FakeDomain)?.memorySize }),
     stop: (name) => drop('running', name),
-    listing: () => ({ domains: names('domains'), disks: names('disks'), running: names('running') }),
+    snapshots: (name) =>
+      names('snapshots')
+        .filter((each) => each.startsWith(`${name}@`))
+        .flatMap((each) => get('snapshots', each, FakeSnapshot) ?? []),
+    makeSnapshot: (name, snapshot) => put('snapshots', `${name}@${snapshot.name}`, snapshot),
+    removeSnapshot: (name, snapshot) => drop('snapshots', `${name}@${snapshot}`),
+    revert: (name, { domain, disk, running, name: snapshot }) => {
+      operations += 1
+      onOperation(operations, `revert ${name}@${snapshot}`)
+      writeFileSync(file('domains', name), JSON.stringify(domain))
+      writeFileSync(file('disks', name), JSON.stringify(disk))
+      rmSync(file('running', name), { force: true })
+      if (running !== undefined) writeFileSync(file('running', name), JSON.stringify(running))
+    },
+    listing: () => ({
+      domains: names('domains'),
+      disks: names('disks'),
+      running: names('running'),
+      snapshots: names('snapshots'),
+    }),
   }
 }

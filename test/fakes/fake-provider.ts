@@ -9,6 +9,7 @@ import type {
   ResourceChange,
 } from '../../src/core/provider.js'
 import type { FakeDomain, FakeHypervisor } from './fake-hypervisor.js'
+import { fakeSnapshots } from './fake-snapshots.js'
 
 export const FakeConfig = z.strictObject({
   /** Size in MiB; a change needs a restart. */
@@ -88,7 +89,13 @@ export function createFakeProvider(
       if (disk === undefined || disk.gib !== config.diskSize || disk.lostData === true) {
         if (disk === undefined && resource.image === undefined)
           throw failure('NO_IMAGE', `machine '${resource.machine}': its base image was not made yet`)
-        hypervisor.makeDisk(name, { owner: resource.deployment.uuid, gib: config.diskSize, image })
+        hypervisor.makeDisk(name, {
+          ...disk,
+          owner: resource.deployment.uuid,
+          gib: config.diskSize,
+          image,
+          lostData: undefined,
+        })
       }
       await checkpoint({ disk: name, image })
       const domain = wantedDomain(resource)
@@ -138,6 +145,7 @@ export function createFakeProvider(
       command: async (resource) => ['echo', `console of ${resource.name}`],
       logFile: (resource) => resource.console,
     },
+    snapshots: fakeSnapshots(hypervisor, (resource) => refuseForeign(hypervisor, resource), strangers),
   }
 }
 
@@ -156,7 +164,7 @@ function allocate(request: AllocationRequest<FakeConfig, FakeAllocation>): FakeA
   }
 }
 
-function freePort(first: number, taken: ReadonlySet<number>): number {
+export function freePort(first: number, taken: ReadonlySet<number>): number {
   let port = first
   while (taken.has(port)) port += 1
   return port
@@ -239,6 +247,7 @@ function changes(hypervisor: FakeHypervisor, resource: FakeResource): ResourceCh
 /** Removes a machine in several steps, as a real provider does. */
 function remove(hypervisor: FakeHypervisor, name: string): void {
   if (hypervisor.running(name) !== undefined) hypervisor.stop(name)
+  for (const snapshot of hypervisor.snapshots(name)) hypervisor.removeSnapshot(name, snapshot.name)
   if (hypervisor.domain(name) !== undefined) hypervisor.undefine(name)
   if (hypervisor.disk(name) !== undefined) hypervisor.removeDisk(name)
 }
