@@ -42,7 +42,7 @@ export type Network = z.infer<typeof Network>
 const ForwardPort = z.strictObject({
   host: documented(port, 'port on 127.0.0.1 of this host', 8080),
   guest: documented(port, 'port of the guest', 80),
-  proto: documented(z.literal('tcp').default('tcp'), 'the protocol', 'tcp'),
+  proto: documented(z.literal('tcp').default('tcp'), 'protocol of the port', 'tcp'),
 })
 
 /** Options `deployment.libvirtd.*`; options.nix and the table of docs/options.md are generated from them. */
@@ -56,7 +56,7 @@ export const LibvirtConfig = z.strictObject({
       )
       .nullable()
       .default(null),
-    'the libvirt of this host to use: `"qemu:///session"` or `"qemu:///system"`',
+    'libvirt connection on this host: `"qemu:///session"` or `"qemu:///system"`',
     'qemu:///session',
     { shownDefault: '`"qemu:///system"` for root, `"qemu:///session"` for everybody else' },
   ),
@@ -65,7 +65,7 @@ export const LibvirtConfig = z.strictObject({
     shownType: 'MiB',
   }),
   baseImage: optionalText(
-    'a name known to `hydra-ops image`, a qcow2 or raw file, or a URL; another one later needs `--allow-recreate`',
+    'base image: a name in `hydra-ops image list`, a qcow2 or raw file, or a URL. A later change needs `--allow-recreate`',
     'debian-12',
     { path: true, shownDefault: 'the image for `deployment.os` (`"debian-12"`)' },
   ),
@@ -81,13 +81,13 @@ export const LibvirtConfig = z.strictObject({
   ),
   baseImageIdentity: documented(
     z.enum(['fwcfg', 'nocloud', 'none']).nullable().default(null),
-    'how an image that hydra-ops did not make takes host name and keys: by a systemd credential, by a cloud-init seed disk, or not at all',
+    'way in which a foreign image gets host name and keys: a systemd credential (`"fwcfg"`), a cloud-init seed disk (`"nocloud"`), or none',
     'nocloud',
-    { shownDefault: 'as the image says' },
+    { shownDefault: 'the record of the image' },
   ),
   baseImageSize: documented(
     gibibytes.default(10),
-    'size of the root disk in GiB; it can grow (the file system with it) and not shrink',
+    'size of the root disk in GiB; the disk and its file system can grow, and cannot shrink',
     20,
   ),
   extraDisks: documented(
@@ -97,20 +97,19 @@ export const LibvirtConfig = z.strictObject({
         gibibytes,
       )
       .default({}),
-    'further empty disks: name and size in GiB; `/dev/disk/by-id/virtio-<name>` in the guest',
+    'further empty disks by name, each with its size in GiB; the guest has them as `/dev/disk/by-id/virtio-<name>`',
     { data: 20 },
   ),
-  storagePool: optionalText(
-    "a storage pool (a directory) for the disks; without it the deployment's own folder",
-    'default',
-  ),
+  storagePool: optionalText('storage pool of libvirt (a directory pool) for the disks', 'default', {
+    shownDefault: "none: the disks are in the deployment's folder",
+  }),
   networks: documented(
     z
       .array(Network)
       .max(8)
       .refine((networks) => networks.filter((each) => each === 'lan').length <= 1, '"lan" more than once')
       .default(['lan']),
-    'networks besides the one that carries ssh: `"lan"` is private to the deployment, another name or `{ network = …; }` is one of libvirt\'s, `{ bridge = …; }` a bridge of this host',
+    'networks, besides the one for ssh. `"lan"` is private to the deployment; `{ network = …; }` or another name is a network of libvirt; `{ bridge = …; }` is a bridge of this host',
     ['lan', { bridge: 'br0' }, { network: 'default' }],
   ),
   forwardPorts: documented(
@@ -118,32 +117,40 @@ export const LibvirtConfig = z.strictObject({
       .array(ForwardPort)
       .refine((all) => new Set(all.map(({ host }) => host)).size === all.length, 'the same host port twice')
       .default([]),
-    'TCP ports of the guest on 127.0.0.1 of this host; `info` shows the URL',
+    'TCP ports of the guest that this host publishes on 127.0.0.1; `info` shows the URLs',
     [{ host: 8080, guest: 80 }],
   ),
   outbound: documented(
     z.boolean().default(true),
-    "the guest may reach out of its own accord: the internet, and by 10.0.2.2 ports of this host's loopback",
+    'lets the guest open connections: to the internet, and through 10.0.2.2 to loopback ports of this host',
     false,
   ),
   domainType: documented(
     z.enum(['auto', 'kvm', 'qemu']).default('auto'),
-    '`"kvm"`, `"qemu"` (emulation), or what works',
+    '`"kvm"`, `"qemu"` (emulation), or KVM if it works and emulation otherwise (`"auto"`)',
     'qemu',
   ),
-  headless: documented(z.boolean().default(true), '`false`: a screen, by VNC on 127.0.0.1', false),
-  kernel: optionalText("kernel to boot instead of the image's", '/boot/vmlinuz', { path: true }),
+  headless: documented(
+    z.boolean().default(true),
+    '`false` adds a screen, which VNC shows on 127.0.0.1',
+    false,
+  ),
+  kernel: optionalText("kernel to boot, in place of the image's kernel", '/boot/vmlinuz', { path: true }),
   initrd: optionalText('initial RAM disk of that kernel', '/boot/initrd.img', { path: true }),
-  cmdline: optionalText("kernel command line instead of the image's", 'console=ttyS0 root=/dev/vda rw'),
-  autostart: documented(z.boolean().default(false), "start the machine with libvirt's daemon", true),
+  cmdline: optionalText("kernel command line, in place of the image's", 'console=ttyS0 root=/dev/vda rw'),
+  autostart: documented(
+    z.boolean().default(false),
+    "starts the machine together with libvirt's daemon",
+    true,
+  ),
   extraDevicesXML: documented(
     z.string().default(''),
-    'XML that is added to the `<devices>` of the domain as it stands',
+    'XML that hydra-ops adds to the `<devices>` of the domain, unchanged',
     "<sound model='ich9'/>",
   ),
   extraDomainXML: documented(
     z.string().default(''),
-    'XML that is added to the `<domain>` as it stands',
+    'XML that hydra-ops adds to the `<domain>`, unchanged',
     '<iothreads>2</iothreads>',
   ),
 })

@@ -17,7 +17,7 @@ in
       type = types.nullOr (types.strMatching "(qemu|test)(\\+unix)?:///.*");
       default = null;
       example = "qemu:///session";
-      description = "The libvirt of this host to use: `\"qemu:///session\"` or `\"qemu:///system\"`. Default: `\"qemu:///system\"` for root, `\"qemu:///session\"` for everybody else.";
+      description = "Libvirt connection on this host: `\"qemu:///session\"` or `\"qemu:///system\"`. Default: `\"qemu:///system\"` for root, `\"qemu:///session\"` for everybody else.";
     };
     vcpu = mkOption {
       type = types.ints.between 1 512;
@@ -35,7 +35,7 @@ in
       type = types.nullOr (types.either types.path types.str);
       default = null;
       example = "debian-12";
-      description = "A name known to `hydra-ops image`, a qcow2 or raw file, or a URL; another one later needs `--allow-recreate`. Default: the image for `deployment.os` (`\"debian-12\"`).";
+      description = "Base image: a name in `hydra-ops image list`, a qcow2 or raw file, or a URL. A later change needs `--allow-recreate`. Default: the image for `deployment.os` (`\"debian-12\"`).";
     };
     baseImageSha256 = mkOption {
       type = types.nullOr (types.strMatching "[0-9a-f]{64}");
@@ -47,31 +47,31 @@ in
       type = types.nullOr (types.enum [ "fwcfg" "nocloud" "none" ]);
       default = null;
       example = "nocloud";
-      description = "How an image that hydra-ops did not make takes host name and keys: by a systemd credential, by a cloud-init seed disk, or not at all. Default: as the image says.";
+      description = "Way in which a foreign image gets host name and keys: a systemd credential (`\"fwcfg\"`), a cloud-init seed disk (`\"nocloud\"`), or none. Default: the record of the image.";
     };
     baseImageSize = mkOption {
       type = types.ints.between 1 65536;
       default = 10;
       example = 20;
-      description = "Size of the root disk in GiB; it can grow (the file system with it) and not shrink.";
+      description = "Size of the root disk in GiB; the disk and its file system can grow, and cannot shrink.";
     };
     extraDisks = mkOption {
       type = named "[A-Za-z0-9][A-Za-z0-9_-]{0,19}" (types.ints.between 1 65536);
       default = { };
       example = { data = 20; };
-      description = "Further empty disks: name and size in GiB; `/dev/disk/by-id/virtio-<name>` in the guest.";
+      description = "Further empty disks by name, each with its size in GiB; the guest has them as `/dev/disk/by-id/virtio-<name>`.";
     };
     storagePool = mkOption {
       type = types.nullOr types.str;
       default = null;
       example = "default";
-      description = "A storage pool (a directory) for the disks; without it the deployment's own folder.";
+      description = "Storage pool of libvirt (a directory pool) for the disks. Default: none: the disks are in the deployment's folder.";
     };
     networks = mkOption {
       type = atMost 8 (types.oneOf [ notEmpty (only "network" notEmpty) (only "bridge" (types.strMatching "[^[:space:]/]{1,15}")) ]);
       default = [ "lan" ];
       example = [ "lan" { bridge = "br0"; } { network = "default"; } ];
-      description = "Networks besides the one that carries ssh: `\"lan\"` is private to the deployment, another name or `{ network = …; }` is one of libvirt's, `{ bridge = …; }` a bridge of this host.";
+      description = "Networks, besides the one for ssh. `\"lan\"` is private to the deployment; `{ network = …; }` or another name is a network of libvirt; `{ bridge = …; }` is a bridge of this host.";
     };
     forwardPorts = mkOption {
       type = types.listOf (types.submodule {
@@ -90,37 +90,37 @@ in
             type = types.enum [ "tcp" ];
             default = "tcp";
             example = "tcp";
-            description = "The protocol.";
+            description = "Protocol of the port.";
           };
         };
       });
       default = [ ];
       example = [ { host = 8080; guest = 80; } ];
-      description = "TCP ports of the guest on 127.0.0.1 of this host; `info` shows the URL.";
+      description = "TCP ports of the guest that this host publishes on 127.0.0.1; `info` shows the URLs.";
     };
     outbound = mkOption {
       type = types.bool;
       default = true;
       example = false;
-      description = "The guest may reach out of its own accord: the internet, and by 10.0.2.2 ports of this host's loopback.";
+      description = "Lets the guest open connections: to the internet, and through 10.0.2.2 to loopback ports of this host.";
     };
     domainType = mkOption {
       type = types.enum [ "auto" "kvm" "qemu" ];
       default = "auto";
       example = "qemu";
-      description = "`\"kvm\"`, `\"qemu\"` (emulation), or what works.";
+      description = "`\"kvm\"`, `\"qemu\"` (emulation), or KVM if it works and emulation otherwise (`\"auto\"`).";
     };
     headless = mkOption {
       type = types.bool;
       default = true;
       example = false;
-      description = "`false`: a screen, by VNC on 127.0.0.1.";
+      description = "`false` adds a screen, which VNC shows on 127.0.0.1.";
     };
     kernel = mkOption {
       type = types.nullOr (types.either types.path types.str);
       default = null;
       example = "/boot/vmlinuz";
-      description = "Kernel to boot instead of the image's.";
+      description = "Kernel to boot, in place of the image's kernel.";
     };
     initrd = mkOption {
       type = types.nullOr (types.either types.path types.str);
@@ -132,25 +132,25 @@ in
       type = types.nullOr types.str;
       default = null;
       example = "console=ttyS0 root=/dev/vda rw";
-      description = "Kernel command line instead of the image's.";
+      description = "Kernel command line, in place of the image's.";
     };
     autostart = mkOption {
       type = types.bool;
       default = false;
       example = true;
-      description = "Start the machine with libvirt's daemon.";
+      description = "Starts the machine together with libvirt's daemon.";
     };
     extraDevicesXML = mkOption {
       type = types.str;
       default = "";
       example = "<sound model='ich9'/>";
-      description = "XML that is added to the `<devices>` of the domain as it stands.";
+      description = "XML that hydra-ops adds to the `<devices>` of the domain, unchanged.";
     };
     extraDomainXML = mkOption {
       type = types.str;
       default = "";
       example = "<iothreads>2</iothreads>";
-      description = "XML that is added to the `<domain>` as it stands.";
+      description = "XML that hydra-ops adds to the `<domain>`, unchanged.";
     };
   };
 }

@@ -1,12 +1,12 @@
 import { nixExample, nixValue } from './nix-value.js'
 import { alternatives, innerSchema, type OptionSchema, typesOf } from './option-schema.js'
 
-/** One line of a table: the option, its type with the default, its meaning. */
-type Row = readonly [name: string, type: string, meaning: string]
+/** One line of a table: the option, its type with the default, its meaning, an example. */
+type Row = readonly [name: string, type: string, meaning: string, example: string]
 
 /** Writes the table of all options of a set, however deep. */
 export function optionTable(schema: OptionSchema): string {
-  return tableText(['option', 'type; default', 'meaning'], contents('', schema))
+  return tableText(['option', 'type; default', 'meaning', 'example'], contents('', schema))
 }
 
 /** Writes one table of all kinds of checks: an option that several kinds share has one row, which names them. */
@@ -16,12 +16,12 @@ export function checksTable(schema: OptionSchema): string {
     lines: contents('', innerSchema(innerSchema(list)?.items) ?? {}),
   }))
   const lines = new Map(kinds.flatMap((each) => each.lines.map((line) => [line.join('|'), line] as const)))
-  const withKinds = [...lines].map(([key, [name, type, meaning]]) => {
+  const withKinds = [...lines].map(([key, [name, type, meaning, example]]) => {
     const having = kinds.filter((each) => each.lines.some((line) => line.join('|') === key))
     const named = having.length === kinds.length ? 'all' : having.map((each) => each.kind).join(', ')
-    return [name, type, named, meaning]
+    return [name, type, named, meaning, example]
   })
-  return tableText(['option', 'type; default', 'of', 'meaning'], withKinds)
+  return tableText(['option', 'type; default', 'checks', 'meaning', 'example'], withKinds)
 }
 
 function tableText(heads: readonly string[], lines: readonly (readonly string[])[]): string {
@@ -56,9 +56,9 @@ function row(name: string, option: OptionSchema): Row {
     option.shownDefault ??
     (option.default === undefined || option.default === null ? undefined : `\`${nixValue(option.default)}\``)
   const [example] = option.examples ?? []
-  const instance = example === undefined ? '' : `, for instance \`${nixExample(example)}\``
+  const instance = example === undefined ? '' : `\`${nixExample(example)}\``
   const type = value === undefined ? typeOf(option) : `${typeOf(option)}; ${value}`
-  return [`\`${name}\``, type, `${option.description ?? ''}${instance}`]
+  return [`\`${name}\``, type, option.description ?? '', instance]
 }
 
 const typeNames: Readonly<Record<string, string>> = {

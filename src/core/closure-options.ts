@@ -2,10 +2,19 @@ import * as z from 'zod'
 import { documented } from './option-docs.js'
 
 const File = z.strictObject({
-  text: documented(z.string().nullish(), 'a file with this text; may name packages by `${}`', 'hello\n'),
-  source: documented(z.string().nullish(), 'a file with the contents of this one', './motd', {
-    shownType: 'path',
-  }),
+  text: documented(
+    z.string().nullish(),
+    'text of the file; `${pkgs.NAME}` in it adds the package to the closure',
+    'hello\n',
+  ),
+  source: documented(
+    z.string().nullish(),
+    'file on the operator host whose contents the file gets',
+    './motd',
+    {
+      shownType: 'path',
+    },
+  ),
   mode: documented(z.string().default('0644'), 'mode of the file', '0600', { shownType: 'octal mode' }),
   user: documented(z.string().default('root'), 'owner of the file', 'www-data'),
   group: documented(z.string().default('root'), 'group of the file', 'www-data'),
@@ -14,13 +23,13 @@ const File = z.strictObject({
 const Unit = z.strictObject({
   text: documented(
     z.string(),
-    'a systemd unit (`name` with its suffix: `"app.service"`)',
+    'text of the systemd unit; the name has its suffix: `"app.service"`',
     '[Service]\nExecStart=/usr/bin/app\n',
   ),
-  enable: documented(z.boolean().default(true), 'enable and start the unit', false),
+  enable: documented(z.boolean().default(true), 'enables and starts the unit', false),
   restartTriggers: documented(
     z.array(z.unknown()).default([]),
-    'values of any kind: the unit is restarted when one of these changes',
+    'values of any kind; a change of one restarts the unit',
     ['/etc/app.conf'],
   ),
 })
@@ -32,7 +41,7 @@ const Unit = z.strictObject({
 export const ClosureOptions = z.strictObject({
   packages: documented(
     z.array(z.string()).default([]),
-    "packages on everybody's PATH: ssh commands, login shells, sudo, units",
+    'packages on the PATH of every user: ssh commands, login shells, sudo, units',
     ['pkgs.ripgrep'],
     { shownType: 'list of derivations' },
   ),
@@ -49,7 +58,7 @@ export const ClosureOptions = z.strictObject({
   }),
   activate: documented(
     z.string().nullish(),
-    'its `bin/activate` runs at each activation; twice in a deploy where files or units wait for a set-up task, or where it failed before the tasks',
+    'package whose `bin/activate` runs at each activation. A deploy activates twice if files or units wait for a set-up task, or if the first activation fails',
     'pkgs.app-setup',
     { shownType: 'derivation' },
   ),

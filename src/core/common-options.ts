@@ -11,7 +11,7 @@ const port = shownAs('port', z.number().int().min(1).max(65535))
 /** The option `deployment.os`. */
 export const MachineKind = documented(
   z.enum(['debian', 'nixos']).default('nixos'),
-  'the kind of machine; `"nixos"` is not there yet',
+  'operating system of the machine; `"nixos"` is not there yet',
   'debian',
 )
 
@@ -19,27 +19,27 @@ export const MachineKind = documented(
 export const CommonOptions = z.strictObject({
   targetEnv: documented(
     z.string().default('none'),
-    'the provider: `"libvirtd"` (or `"libvirt"`), `"none"` (or `"ssh"`)',
+    'the provider: `"libvirtd"` (or `"libvirt"`) makes a guest, `"none"` (or `"ssh"`) takes an existing host',
     'libvirtd',
   ),
   targetHost: documented(
     z.string().min(1).nullish(),
-    'provider ssh: address, or a name of your `~/.ssh/config`',
+    'provider ssh: address of the host, or its name in your `~/.ssh/config`',
     'web.example.org',
     { shownDefault: "the machine's name" },
   ),
-  targetPort: documented(port.nullish(), 'provider ssh: port of the ssh server', 2222, {
-    shownDefault: 'what `~/.ssh/config` says, or `22`',
+  targetPort: documented(port.nullish(), 'provider ssh: TCP port of the ssh server', 2222, {
+    shownDefault: '`22`, or the port in `~/.ssh/config`',
   }),
   targetUser: documented(
     z.string().min(1).nullish(),
-    'provider ssh: account that logs in; not root: then `privilegeEscalationCommand` is used',
+    'provider ssh: user who logs in; any user but root needs `privilegeEscalationCommand`',
     'admin',
-    { shownDefault: '`"root"`, or what `~/.ssh/config` says' },
+    { shownDefault: '`"root"`, or the user in `~/.ssh/config`' },
   ),
   targetHostKey: documented(
     z.string().min(1).nullish(),
-    'provider ssh: the key that the host must show at the first contact',
+    'provider ssh: public key that the host must show at the first contact',
     'ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIERYHSWUit89S0L2+5H0TFp9S12itndkckU1QTtgGn2X',
   ),
   sshOptions: documented(
@@ -49,32 +49,32 @@ export const CommonOptions = z.strictObject({
         for (const message of readSshOptions(words).refused) found.addIssue({ code: 'custom', message })
       })
       .default([]),
-    "flags of ssh(1) with a keyword in ssh_config(5) (`-p 2222`, `-i FILE`, `-J HOST`), or `-o Keyword=value`; for hydra-ops' own connections and for `ssh`, `scp` and copies. `-F`, `-L` and other flags for one call are refused; those that would loosen the check of the host key are left out",
+    "flags of ssh(1) with a keyword in ssh_config(5) (`-p 2222`, `-i FILE`, `-J HOST`), or `-o Keyword=value`. The flags apply to every connection: hydra-ops' own, `ssh`, `scp` and copies. `-F`, `-L` and other flags for a single call are refused. Flags that would loosen the check of the host key have no effect",
     ['-J', 'jump.example.org'],
   ),
   privilegeEscalationCommand: documented(
     z.array(z.string()).default(['sudo', '-H', '--']),
-    'how a user who is not root becomes root',
+    'command by which a user who is not root becomes root',
     ['doas'],
   ),
   hasFastConnection: documented(
     z.boolean().default(false),
-    'taken over from NixOps; hydra-ops never compresses ssh',
+    'option of NixOps without effect, because hydra-ops never compresses ssh',
     true,
   ),
   substituteOnDestination: documented(
     z.boolean().default(false),
-    'the machine fetches from its substituters what they have, instead of being sent it',
+    'lets the machine fetch available paths from its substituters; the operator host sends only the others',
     true,
   ),
   allowLocalDeployment: documented(
     z.boolean().default(false),
-    'taken over from Colmena; `true` is refused: not there yet',
+    'option of Colmena; `true` is refused, because the feature is not there yet',
     false,
   ),
   buildOnTarget: documented(
     z.boolean().default(false),
-    'taken over from Colmena; `true` is refused: not there yet',
+    'option of Colmena; `true` is refused, because the feature is not there yet',
     false,
   ),
   tags: documented(z.array(z.string()).default([]), 'names for `--on @tag` and `network.ordering.tags`', [
@@ -82,10 +82,14 @@ export const CommonOptions = z.strictObject({
   ]),
   owners: documented(
     z.array(z.string()).default([]),
-    'people who answer for the machine: shown by `info --json`',
+    'people who are responsible for the machine; `info --json` shows them',
     ['alice@example.org'],
   ),
-  alwaysActivate: documented(z.boolean().default(false), 'activate also when nothing changed', true),
+  alwaysActivate: documented(
+    z.boolean().default(false),
+    'activates the machine even if nothing changed',
+    true,
+  ),
   keys: documented(z.record(z.string(), KeyDefinition).default({}), 'secrets by name', {
     'db.password': { keyFile: './db.password' },
   }),

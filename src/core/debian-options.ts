@@ -8,7 +8,7 @@ import { documented, shownAs } from './option-docs.js'
 const CacheKeyOptions = z.strictObject({
   enable: documented(
     z.boolean().default(false),
-    'make a key pair that signs a binary cache; the public key is shown by `info`',
+    'makes a key pair that signs a binary cache; `hydra-ops cache key` shows the public key',
     true,
   ),
   keyName: documented(
@@ -16,9 +16,9 @@ const CacheKeyOptions = z.strictObject({
       .string()
       .regex(/^[^\s:-][^\s:]*$/, 'a key name such as "cache.example.org-1", without ":" and blanks')
       .nullish(),
-    'name of the key, which stands in each signature',
+    'name of the key, which is part of each signature',
     'cache.example.org-1',
-    { shownDefault: 'made of deployment and machine' },
+    { shownDefault: '`"DEPLOYMENT-MACHINE-1"`' },
   ),
   directory: documented(
     shownAs('path', z.string().startsWith('/').default('/etc/hydra-ops/cache-key')),
@@ -27,7 +27,7 @@ const CacheKeyOptions = z.strictObject({
   ),
   group: documented(
     z.string().min(1).default('root'),
-    'group that may read the secret key besides root',
+    'group that may read the secret key, like root',
     'hydra',
   ),
 })
@@ -36,7 +36,7 @@ const CacheKeyOptions = z.strictObject({
 export const DebianOptions = CommonOptions.extend({
   aptPackages: documented(
     z.array(z.string().regex(/^[a-z0-9][a-z0-9.+-]*(?:=[^\s=]+)?$/, 'a Debian package name')).default([]),
-    'Debian packages, `"name"` or `"name=version"`; one apt transaction',
+    'Debian packages, `"name"` or `"name=version"`, which one apt transaction installs',
     ['ripgrep', 'jq=1.6-2.1'],
   ),
   aptProxy: documented(
@@ -47,11 +47,11 @@ export const DebianOptions = CommonOptions.extend({
         'a URL such as "http://proxy.example.org:3128", or "operator:PORT"',
       )
       .nullish(),
-    "proxy for apt; `operator:PORT` is a port of the operator host's own loopback, carried by ssh while apt runs",
+    'proxy for apt; `operator:PORT` is a loopback port of the operator host, which ssh forwards while apt runs',
     'http://proxy.example.org:3128',
     { shownType: 'URL, or `"operator:PORT"`' },
   ),
-  nix: documented(NixTaskOptions.prefault({}), "the machine's Nix", { autoOptimiseStore: true }),
+  nix: documented(NixTaskOptions.prefault({}), 'Nix on the machine', { autoOptimiseStore: true }),
   cacheKey: documented(
     CacheKeyOptions.default({ enable: false, directory: '/etc/hydra-ops/cache-key', group: 'root' }),
     'a key pair that signs a binary cache',

@@ -11,14 +11,14 @@ const everyCheck = {
     'the front page answers',
     { shownDefault: 'kind and target of the check' },
   ),
-  period: documented(seconds.default(2), 'time between attempts', 5),
-  timeout: documented(seconds.default(5), 'time of one attempt', 10),
-  total: documented(seconds.default(60), 'time until the check has failed for good', 300),
+  period: documented(seconds.default(2), 'pause between two attempts', 5),
+  timeout: documented(seconds.default(5), 'deadline of one attempt', 10),
+  total: documented(seconds.default(60), 'time after which the check fails for good', 300),
 }
 
 const host = documented(
   z.string().nullish(),
-  'a host that the operator host can reach, instead of the machine',
+  'host to check, as the operator host reaches it',
   'www.example.org',
   { shownDefault: 'the machine itself' },
 )
@@ -29,10 +29,11 @@ export const HealthChecks = z.strictObject({
     .array(
       z.strictObject({
         ...everyCheck,
-        cmd: documented(z.array(z.string()).min(1), 'command that is run on the machine; 0 is healthy', [
-          'systemctl',
-          'is-system-running',
-        ]),
+        cmd: documented(
+          z.array(z.string()).min(1),
+          'command to run on the machine; exit status 0 is healthy',
+          ['systemctl', 'is-system-running'],
+        ),
       }),
     )
     .default([]),
@@ -51,7 +52,7 @@ export const HealthChecks = z.strictObject({
         headers: documented(z.record(z.string(), z.string()).default({}), 'headers of the request', {
           Host: 'www.example.org',
         }),
-        insecureSSL: documented(z.boolean().default(false), 'take any certificate', true),
+        insecureSSL: documented(z.boolean().default(false), 'accepts any certificate', true),
       }),
     )
     .default([]),
@@ -68,7 +69,11 @@ export const HealthChecks = z.strictObject({
     .array(
       z.strictObject({
         ...everyCheck,
-        unit: documented(z.string().min(1), 'unit of the machine; active is healthy', 'nginx.service'),
+        unit: documented(
+          z.string().min(1),
+          'unit of the machine; the state `active` is healthy',
+          'nginx.service',
+        ),
       }),
     )
     .default([]),

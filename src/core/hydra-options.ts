@@ -51,17 +51,33 @@ const environment = z.record(z.string().regex(/^[A-Za-z_][A-Za-z0-9_]*$/, 'lette
 const BuildMachine = z.strictObject({
   hostName: documented(
     word,
-    'name or address; the machine itself only as "localhost"',
+    'name or address of the builder; the machine itself is only ever "localhost"',
     'builder.example.org',
   ),
-  systems: documented(z.array(word).min(1), 'what it builds for', ['x86_64-linux']),
-  sshUser: documented(word.nullish(), 'whom the queue runner logs in as', 'builder'),
-  sshKey: documented(plainPath.nullish(), 'private key on the machine', '/etc/hydra/builder.key'),
-  maxJobs: documented(z.number().int().min(1).default(1), 'builds at once', 4),
-  speedFactor: documented(z.number().int().min(1).default(1), 'the greater, the sooner it is chosen', 2),
-  supportedFeatures: documented(z.array(word).default([]), 'features it offers', ['big-parallel', 'kvm']),
-  mandatoryFeatures: documented(z.array(word).default([]), 'features a build must want', ['benchmark']),
-  publicHostKey: documented(word.nullish(), 'base64 of its host key', 'c3NoLWVkMjU1MTkgQUFBQQ=='),
+  systems: documented(z.array(word).min(1), 'systems that the builder builds for', ['x86_64-linux']),
+  sshUser: documented(word.nullish(), 'user as whom the queue runner logs in', 'builder'),
+  sshKey: documented(
+    plainPath.nullish(),
+    'private key for that login, a file on the machine',
+    '/etc/hydra/builder.key',
+    { shownType: 'path' },
+  ),
+  maxJobs: documented(z.number().int().min(1).default(1), 'number of simultaneous builds', 4),
+  speedFactor: documented(
+    z.number().int().min(1).default(1),
+    'relative speed; Hydra prefers the builder with the greater number',
+    2,
+  ),
+  supportedFeatures: documented(z.array(word).default([]), 'features that the builder offers', [
+    'big-parallel',
+    'kvm',
+  ]),
+  mandatoryFeatures: documented(
+    z.array(word).default([]),
+    'features that a build must require to be built there',
+    ['benchmark'],
+  ),
+  publicHostKey: documented(word.nullish(), "the builder's host key in base64", 'c3NoLWVkMjU1MTkgQUFBQQ=='),
 })
 export type BuildMachine = z.infer<typeof BuildMachine>
 
@@ -71,17 +87,17 @@ const Database = z.strictObject({
       .string()
       .regex(/^[a-z_][a-z0-9_]{0,62}$/, 'small letters, digits and "_"')
       .default('hydra'),
-    'the database; its owner is the role "hydra"',
+    'name of the database, which the role "hydra" owns',
     'hydra',
   ),
   identMap: documented(
     z.string().nullish(),
-    'lines of pg_ident.conf instead of the five that Hydra needs',
+    "lines of pg_ident.conf in place of hydra-ops' own lines",
     'hydra-users hydra hydra\nhydra-users root hydra',
   ),
   authentication: documented(
     oneLine.nullish(),
-    'line of pg_hba.conf instead of the one that Hydra needs; stands before the general ones',
+    "line of pg_hba.conf in place of hydra-ops' own, before the general lines",
     'local hydra all ident map=hydra-users',
   ),
 })
@@ -89,7 +105,7 @@ const Database = z.strictObject({
 const Cache = z.strictObject({
   enable: documented(
     z.boolean().default(false),
-    'a static, signed binary cache of all that Hydra builds',
+    'makes a static, signed binary cache of all paths that Hydra builds',
     true,
   ),
   keyName: documented(
@@ -97,54 +113,83 @@ const Cache = z.strictObject({
       .string()
       .regex(/^[^\s:-][^\s:]*$/, 'a key name such as "cache.example.org-1"')
       .nullish(),
-    'name of the signing key; never changed on a machine that has one (default: deployment-machine-1)',
+    'name of the signing key; an existing key is never replaced or renamed',
     'cache.example.org-1',
+    { shownDefault: '`"DEPLOYMENT-MACHINE-1"`' },
   ),
   secretKeyFile: documented(
     plainPath.nullish(),
-    'where the secret key lies on the machine (default: /etc/nix/MACHINE/secret)',
+    'file of the secret key on the machine',
     '/etc/nix/ci/secret',
+    { shownType: 'path', shownDefault: '`"/etc/nix/MACHINE/secret"`' },
   ),
   publicKeyFile: documented(
     plainPath.nullish(),
-    'where the public key lies on the machine (default: /etc/nix/MACHINE/public)',
+    'file of the public key on the machine',
     '/etc/nix/ci/public',
+    { shownType: 'path', shownDefault: '`"/etc/nix/MACHINE/public"`' },
   ),
-  directory: documented(plainPath.default('/var/lib/hydra/cache'), 'where the cache lies', '/srv/cache'),
+  directory: documented(
+    plainPath.default('/var/lib/hydra/cache'),
+    'folder of the cache on the machine',
+    '/srv/cache',
+    { shownType: 'path' },
+  ),
 })
 
 const NixServe = z.strictObject({
-  enable: documented(z.boolean().default(false), "serve the machine's whole store, signed", true),
-  package: documented(storePath.nullish(), "nix-serve; nixpkgs' where there is one", 'pkgs.nix-serve'),
-  port: documented(port.default(5000), 'where it listens', 5000),
-  bindAddress: documented(address.default('127.0.0.1'), 'address it listens at', '127.0.0.1'),
+  enable: documented(
+    z.boolean().default(false),
+    "serves the machine's whole Nix store as a signed binary cache",
+    true,
+  ),
+  package: documented(storePath.nullish(), 'package of nix-serve', 'pkgs.nix-serve', {
+    shownType: 'package',
+    shownDefault: "nixpkgs' `nix-serve`, if the network has nixpkgs",
+  }),
+  port: documented(port.default(5000), 'port of nix-serve', 5000),
+  bindAddress: documented(address.default('127.0.0.1'), 'address at which nix-serve listens', '127.0.0.1'),
 })
 
 const Nginx = z.strictObject({
-  enable: documented(z.boolean().default(false), 'a reverse proxy before Hydra and its caches', true),
-  hostName: documented(
-    hostName.nullish(),
-    "Hydra's name there (default: hydra.hostName)",
-    'hydra.example.org',
+  enable: documented(
+    z.boolean().default(false),
+    'sets up nginx as a reverse proxy for Hydra and its caches',
+    true,
   ),
-  serverAliases: documented(z.array(hostName).default([]), 'further names of it', ['ci.example.org']),
+  hostName: documented(hostName.nullish(), "host name of Hydra's site in nginx", 'hydra.example.org', {
+    shownDefault: '`hostName`',
+  }),
+  serverAliases: documented(z.array(hostName).default([]), "further host names of Hydra's site", [
+    'ci.example.org',
+  ]),
   cacheHostName: documented(
     hostName.nullish(),
-    'name under which nix-serve, else the static cache, is served at /',
+    'host name at which nginx serves nix-serve, or the static cache if nix-serve is off',
     'cache.example.org',
   ),
   tls: documented(
     z.enum(['none', 'self-signed', 'files', 'acme']).default('none'),
-    'encryption; "acme" gets a certificate from Let\'s Encrypt and needs the public internet',
+    'encryption (TLS); "acme" gets a certificate from Let\'s Encrypt, which needs the public internet',
     'self-signed',
   ),
   tlsCertificate: documented(
     plainPath.nullish(),
-    'tls = "files": chain on the machine',
+    'for tls = "files": certificate chain, a file on the machine',
     '/etc/ssl/hydra.pem',
+    { shownType: 'path' },
   ),
-  tlsKey: documented(plainPath.nullish(), 'tls = "files": its key on the machine', '/etc/ssl/hydra.key'),
-  acmeEmail: documented(mailAddress.nullish(), 'tls = "acme": whom to warn', 'admin@example.org'),
+  tlsKey: documented(
+    plainPath.nullish(),
+    'for tls = "files": private key, a file on the machine',
+    '/etc/ssl/hydra.key',
+    { shownType: 'path' },
+  ),
+  acmeEmail: documented(
+    mailAddress.nullish(),
+    'for tls = "acme": mail address for Let\'s Encrypt\'s warnings',
+    'admin@example.org',
+  ),
 })
 
 /** The problem of a `nginx.cacheHostName` that is also a name of Hydra. */
@@ -159,13 +204,20 @@ function hostOf(url: string | null | undefined): string | undefined {
  */
 export const HydraOptions = z
   .strictObject({
-    enable: documented(z.boolean().default(false), 'a Hydra with all it needs', true),
+    enable: documented(
+      z.boolean().default(false),
+      'sets up Hydra with PostgreSQL, Nix and all its services',
+      true,
+    ),
     package: documented(
       storePath.nullish(),
-      "Hydra itself: a derivation or a store path; nixpkgs' where there is one. One of several packages (since 2026) is given joined: with hydra-queue-runner, hydra-builder and, where it is apart, hydra-evaluator",
+      'package of Hydra, a derivation or a store path. Hydra since 2026 is several packages: join hydra-queue-runner, hydra-builder and hydra-evaluator with hydra to one package',
       'pkgs.hydra',
+      { shownType: 'package', shownDefault: "nixpkgs' `hydra`, if the network has nixpkgs" },
     ),
-    hostName: documented(hostName.nullish(), "its name (default: the machine's)", 'hydra.example.org'),
+    hostName: documented(hostName.nullish(), 'host name of Hydra', 'hydra.example.org', {
+      shownDefault: "the machine's name",
+    }),
     url: documented(
       z
         .string()
@@ -174,58 +226,71 @@ export const HydraOptions = z
           'a URL without a path, such as "https://hydra.example.org"',
         )
         .nullish(),
-      'the URL that users open; by default the published port where the provider has one, else http(s)://hostName. https:// beside nginx.tls = "none" means that a proxy of yours decrypts before the machine',
+      'URL that users open. An https:// URL together with nginx.tls = "none" means that a proxy of yours decrypts before the machine',
       'https://hydra.example.org',
+      {
+        shownType: 'URL',
+        shownDefault: 'the published port of the machine, or `http(s)://` and the host name',
+      },
     ),
-    listenHost: documented(address.default('127.0.0.1'), "address of Hydra's own web server", '127.0.0.1'),
-    port: documented(port.default(3000), 'and its port', 3000),
+    listenHost: documented(
+      address.default('127.0.0.1'),
+      "address at which Hydra's own web server listens",
+      '127.0.0.1',
+    ),
+    port: documented(port.default(3000), "port of Hydra's own web server", 3000),
     queueRunnerPort: documented(
       port.default(8080),
-      'where the queue runner tells its status, on 127.0.0.1 (Hydra since March 2026)',
+      'port on 127.0.0.1 at which the queue runner tells its status (Hydra since March 2026)',
       8080,
     ),
-    notificationSender: documented(
-      mailAddress.nullish(),
-      'sender of mails (default: hydra@hostName)',
-      'hydra@example.org',
+    notificationSender: documented(mailAddress.nullish(), "sender of Hydra's mails", 'hydra@example.org', {
+      shownDefault: '`"hydra@HOSTNAME"`',
+    }),
+    smtpHost: documented(hostName.nullish(), "host that takes Hydra's mails", 'mail.example.org', {
+      shownDefault: 'postfix on this machine, if enabled',
+    }),
+    useSubstitutes: documented(
+      z.boolean().default(false),
+      'lets Hydra fetch builds from other binary caches instead of building them',
+      true,
     ),
-    smtpHost: documented(
-      hostName.nullish(),
-      "server that takes Hydra's mails; else postfix of this machine, if enabled",
-      'mail.example.org',
-    ),
-    useSubstitutes: documented(z.boolean().default(false), 'may builds come from other caches?', true),
     extraConfig: documented(
       z.string().default(''),
-      'further lines of hydra.conf; an option that they set takes the place of ours. With a store_uri of their own the static cache stays as it is, and nothing new comes into it. Everybody on the machine may read them: a secret goes to a file of its own, named by Include',
+      "further lines of hydra.conf, which replace hydra-ops' own settings of the same name. A store_uri in these lines ends the filling of the static cache. Every user of the machine may read the lines; Include can name a file that holds a secret",
       'max_concurrent_evals = 2',
     ),
     extraEnv: documented(
       environment.default({}),
-      "further environment of Hydra's services, which everybody on the machine may read",
+      "further environment variables of Hydra's services; every user of the machine may read the values",
       {
         HTTPS_PROXY: 'http://proxy.example.org:3128',
       },
     ),
     minimumDiskFree: documented(
       gibibytes.default(0),
-      'GiB on /nix/store below which the queue runner is stopped; 0 = never',
+      'GiB; the queue runner is stopped while /nix/store has less free space; 0 means never',
       10,
     ),
     minimumDiskFreeEvaluator: documented(
       gibibytes.default(0),
-      'GiB on /nix/store below which the evaluator is stopped; 0 = never',
+      'GiB; the evaluator is stopped while /nix/store has less free space; 0 means never',
       10,
     ),
     sendStats: documented(
       z.boolean().default(false),
-      'send statistics of the queue to a statsd on the machine (UDP port 8125)',
+      'sends statistics of the queue to a statsd on the machine (UDP port 8125)',
       true,
     ),
-    logo: documented(plainPath.nullish(), 'picture on the machine', '/etc/hydra/logo.png'),
+    logo: documented(
+      plainPath.nullish(),
+      'logo of the web pages, a picture file on the machine',
+      '/etc/hydra/logo.png',
+      { shownType: 'path' },
+    ),
     tracker: documented(
       configValue.default(''),
-      'HTML in the head of every page',
+      'HTML for the head of every page',
       '<script src="/x.js"></script>',
     ),
     database: documented(Database.prefault({}), "Hydra's database", { name: 'hydra' }),
@@ -235,12 +300,14 @@ export const HydraOptions = z
     admin: documented(
       UserOptions.extend({
         userName: documented(passwordRoles.userName, 'name of the first user', 'alice'),
-        roles: documented(z.array(passwordRoles.role).default(['admin']), 'what it may do', ['admin']),
+        roles: documented(z.array(passwordRoles.role).default(['admin']), 'roles of the user in Hydra', [
+          'admin',
+        ]),
       }).nullish(),
       'the first user',
       { userName: 'alice', password: { generate: true } },
     ),
-    users: documented(z.record(passwordRoles.userName, UserOptions).default({}), 'further users by name', {
+    users: documented(z.record(passwordRoles.userName, UserOptions).default({}), 'further users, by name', {
       bob: { roles: ['restart-jobs'], password: { generate: true } },
     }),
     postfix: documented(
@@ -248,7 +315,7 @@ export const HydraOptions = z
         .strictObject({
           enable: documented(
             z.boolean().default(false),
-            'postfix, which takes mail from this machine alone and delivers it; one that was set up for more, or another mail server, is left as it is',
+            'sets up postfix, which takes mail only from this machine and delivers it. An existing mail server stays as it is',
             true,
           ),
         })
@@ -258,24 +325,26 @@ export const HydraOptions = z
     ),
     buildMachines: documented(
       z.array(BuildMachine).default([]),
-      'who builds; the machine itself, with all it can do, when the list is empty',
+      'builders; an empty list means the machine itself, with all its systems and features',
       [{ hostName: 'localhost', systems: ['x86_64-linux'], maxJobs: 2 }],
     ),
     gc: documented(GcOptions.prefault({}), 'garbage collection', { automatic: true }),
     autoOptimiseStore: documented(
       z.boolean().default(false),
-      'equal files of the store share their blocks',
+      'stores equal files of the Nix store once',
       true,
     ),
-    trustedUsers: documented(z.array(word).default([]), 'whom the Nix daemon trusts besides', ['alice']),
+    trustedUsers: documented(z.array(word).default([]), 'further users whom the Nix daemon trusts', [
+      'alice',
+    ]),
     openFirewall: documented(
       z.boolean().default(false),
-      'open the ports of nginx in the firewall, if any',
+      'opens the ports of nginx in ufw or firewalld',
       true,
     ),
     probe: documented(
       z.boolean().default(true),
-      'prove by a build of its own that all of it works: project hydra-ops-probe, which is disabled afterwards',
+      'proves the Hydra with a build in the project hydra-ops-probe, which is disabled afterwards',
       false,
     ),
   })

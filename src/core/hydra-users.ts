@@ -17,13 +17,23 @@ const sources = ['file', 'command', 'prompt', 'generate'] as const
 /** The source of a password, never the password itself: an expression is no place for secrets. */
 export const PasswordSource = z
   .strictObject({
-    file: documented(z.string().startsWith('/').nullish(), 'a file of the operator', './alice.password'),
-    command: documented(z.array(z.string()).min(1).nullish(), 'a command of the operator that prints it', [
-      'pass',
-      'hydra/alice',
-    ]),
-    prompt: documented(z.boolean().default(false), 'asked for, once', true),
-    generate: documented(z.boolean().default(false), "made up, and kept beside the deployment's keys", true),
+    file: documented(
+      z.string().startsWith('/').nullish(),
+      'file on the operator host with the password',
+      './alice.password',
+      { shownType: 'path' },
+    ),
+    command: documented(
+      z.array(z.string()).min(1).nullish(),
+      'command on the operator host that prints the password',
+      ['pass', 'hydra/alice'],
+    ),
+    prompt: documented(z.boolean().default(false), 'asks for the password once, at a deploy', true),
+    generate: documented(
+      z.boolean().default(false),
+      "generates the password, and keeps it beside the deployment's keys",
+      true,
+    ),
   })
   .superRefine((source, context) => {
     const given = sources.filter((each) => (source[each] ?? false) !== false)
@@ -37,17 +47,17 @@ export type PasswordSource = z.infer<typeof PasswordSource>
 const oneLine = z.string().regex(/^[^\n\r]*$/, 'text on one line')
 
 export const UserOptions = z.strictObject({
-  fullName: documented(oneLine.default(''), 'shown on pages and in mails', 'Alice Q. User'),
+  fullName: documented(oneLine.default(''), 'full name on pages and in mails', 'Alice Q. User'),
   emailAddress: documented(
     z
       .string()
       .regex(/^[^\s@]+@[^\s@]+$|^$/, 'a mail address')
       .default(''),
-    'where notifications go',
+    'mail address for notifications',
     'alice@example.org',
   ),
-  roles: documented(z.array(passwordRoles.role).default([]), 'what the user may do', ['restart-jobs']),
-  password: documented(PasswordSource, 'where the password comes from', { generate: true }),
+  roles: documented(z.array(passwordRoles.role).default([]), 'roles of the user in Hydra', ['restart-jobs']),
+  password: documented(PasswordSource, 'source of the password', { generate: true }),
 })
 export type UserOptions = z.infer<typeof UserOptions>
 

@@ -7,36 +7,36 @@ const path = shownAs('path', z.string().startsWith('/'))
 export const KeyDefinition = z.strictObject({
   text: documented(
     z.string().nullish(),
-    'the secret itself, for trying things out: it stands in your expression',
+    'the secret itself, readable in your expression; for experiments only',
     'only for tests',
   ),
   keyFile: documented(
     z.string().nullish(),
-    'a file of the operator host; read when it is sent, never copied to the Nix store',
+    'file on the operator host with the secret; a deploy reads the file, and never copies it to the Nix store',
     './db.password',
     { shownType: 'path' },
   ),
   keyCommand: documented(
     z.array(z.string()).min(1).nullish(),
-    'a command on the operator host whose output is the key; run once by a deploy, never by `plan`',
+    'command on the operator host that prints the secret; a deploy runs the command once, and `plan` never runs it',
     ['pass', 'show', 'db'],
   ),
-  name: documented(z.string().min(1).optional(), 'name of the file', 'db.password', {
+  name: documented(z.string().min(1).optional(), 'name of the file on the machine', 'db.password', {
     shownDefault: "the attribute's name",
   }),
   destDir: documented(
     path.default('/run/keys'),
-    'folder of the file on the machine; in `/run` it is gone after a reboot, and sent again',
+    'folder of the file on the machine. A reboot empties `/run`; the next deploy or `send-keys` sends the key again',
     '/var/lib/app/keys',
   ),
   user: documented(
     z.string().min(1).default('root'),
-    "owner of the file, who can enter the key's folder where hydra-ops made it",
+    "owner of the file; the owner can enter the key's folder if hydra-ops made the folder",
     'app',
   ),
   group: documented(
     z.string().min(1).default('root'),
-    "group of the file, which can enter the key's folder where hydra-ops made it",
+    "group of the file; the group can enter the key's folder if hydra-ops made the folder, and the group may read the file",
     'app',
   ),
   permissions: documented(
@@ -50,7 +50,7 @@ export const KeyDefinition = z.strictObject({
   ),
   uploadAt: documented(
     z.enum(['pre-activation', 'post-activation']).default('pre-activation'),
-    'when the key is sent: before or after the activation of what the deploy copied',
+    'time of the delivery: before or after the activation',
     'post-activation',
   ),
 })

@@ -64,46 +64,46 @@ const CommandWords = z.string().regex(/^[^\n\r"'\\;]*$/, 'words on one line with
 
 /** `gc` of `deployment.nix` and of `deployment.hydra`: a timer that collects garbage. */
 export const GcOptions = z.strictObject({
-  automatic: documented(z.boolean().default(false), 'collect garbage by a timer', true),
+  automatic: documented(z.boolean().default(false), 'collects garbage by a timer', true),
   dates: documented(
     RecurringTime.default('weekly'),
-    'when: a calendar event of systemd, or a cron line',
+    'time of the collection: a calendar event of systemd, or the time of a cron line',
     '03:15',
   ),
-  options: documented(CommandWords.default(''), 'options of nix-collect-garbage', '--delete-older-than 30d'),
+  options: documented(
+    CommandWords.default(''),
+    'options of nix-collect-garbage(1)',
+    '--delete-older-than 30d',
+  ),
 })
 
 /** `deployment.nix`: options of the set-up task `nix`. */
 export const NixTaskOptions = z.strictObject({
   substituters: documented(
     z.array(nixWord).default([]),
-    "caches that the machine's Nix fetches from, instead of its own default",
+    "binary caches that the machine's Nix uses, in place of Nix' own default; an empty list means none",
     ['https://cache.example.org'],
   ),
   trustedPublicKeys: documented(
     z.array(nixWord).default([]),
-    "keys of caches that the machine's Nix trusts besides its own default",
+    "public keys of binary caches that the machine's Nix trusts, besides Nix' own default",
     ['cache.example.org-1:CNHJZBh9K4tP3EKF6FkkgeVYsS3ohTl+oS0Qa8bezVs='],
   ),
   trustedUsers: documented(
     z.array(nixWord).default([]),
-    "accounts that the machine's Nix daemon trusts besides root",
+    "users and groups (`@wheel`) that the machine's Nix daemon trusts, besides root",
     ['alice', '@wheel'],
   ),
   allowedUris: documented(
     z.array(nixWord).default([]),
-    "URIs that a restricted evaluation, as Hydra's, may fetch from besides its inputs",
+    "URIs that a restricted evaluation, such as Hydra's, may fetch from, besides its inputs",
     ['https://git.example.org/'],
   ),
   extraOptions: documented(
     extraOptions,
-    'further lines of `nix.conf`, which everybody on the machine may read: a secret goes to a file of its own, named by `!include`. A line replaces ours of the same name (`sandbox`, `sandbox-paths`, `sync-before-registering`, `keep-outputs`, `keep-derivations`), and `extra-NAME` adds to it; a setting that has an option here is refused',
+    "further lines of `nix.conf`. Every user of the machine may read the lines; `!include` can name a file that holds a secret. A line replaces hydra-ops' line of the same name (`sandbox`, `sandbox-paths`, `sync-before-registering`, `keep-outputs`, `keep-derivations`); `extra-NAME` adds to the value. A setting with an option of its own in this table is refused",
     'max-jobs = 4',
   ),
   gc: documented(GcOptions.prefault({}), 'garbage collection', { automatic: true }),
-  autoOptimiseStore: documented(
-    z.boolean().default(false),
-    'equal files of the store share their blocks',
-    true,
-  ),
+  autoOptimiseStore: documented(z.boolean().default(false), 'stores equal files of the Nix store once', true),
 })

@@ -133,12 +133,14 @@ describe('a table', () => {
 
   it('writes examples in the form of an expression: packages and paths without quotes, the rest in Nix syntax', () => {
     expect(row(documented(z.array(z.string()), 'b', ['pkgs.hello', './x', 'a${b}"']))).toBe(
-      '| `a` | list of text | b, for instance `[ pkgs.hello ./x "a\\${b}\\"" ]` |',
+      '| `a` | list of text | b | `[ pkgs.hello ./x "a\\${b}\\"" ]` |',
     )
   })
 
   it('escapes characters that would end a cell', () => {
-    expect(row(z.string().default('x').describe('this | that'))).toBe('| `a` | text; `"x"` | this \\| that |')
+    expect(row(z.string().default('x').describe('this | that'))).toBe(
+      '| `a` | text; `"x"` | this \\| that |  |',
+    )
   })
 
   it('has one row for an option that several kinds of checks share, unless it differs', () => {
@@ -149,9 +151,9 @@ describe('a table', () => {
         .split('\n')
         .slice(2),
     ).toEqual([
-      '| `same` | bool | all | s |',
-      '| `own` | text | `cmd`, `tcp` | x |',
-      '| `own` | text | `http` | y |',
+      '| `same` | bool | all | s |  |',
+      '| `own` | text | `cmd`, `tcp` | x |  |',
+      '| `own` | text | `http` | y |  |',
     ])
   })
 })
