@@ -73,7 +73,7 @@ function taskSpans(lines: readonly Line[]): Span[] {
     if (said !== 'done') return []
     const seconds = (at - (begun.get(task) ?? at)) / 1000
     // The proof waits for Hydra to evaluate and to build.
-    if (task === 'hydra-probe') return [{ what: `task ${task}`, whose: 'waiting', seconds }]
+    if (task === 'hydra-proof') return [{ what: `task ${task}`, whose: 'waiting', seconds }]
     return [{ what: `of it task ${task}`, whose: 'ours', seconds, within: true }]
   })
 }

@@ -4,7 +4,7 @@
 # after the definition of `hydra-ops` above it.
 # shellcheck disable=SC2154
 
-# Query for Hydra's newest build: the one of the set-up task hydra-probe, unless a later build exists.
+# Query for Hydra's newest build: the one of the set-up task hydra-proof, unless a later build exists.
 newest_build="select path from buildoutputs o join builds b on b.id = o.build where b.buildstatus = 0 order by b.id desc limit 1"
 path_info='nix --extra-experimental-features nix-command path-info --sigs'
 

@@ -6,6 +6,14 @@ import { relativeHandles } from './stored-handle.js'
 export type Migration = (state: Record<string, unknown>) => Record<string, unknown>
 
 const Deployment = z.looseObject({})
+const Machine = z.looseObject({ tasks: z.record(z.string(), z.unknown()) })
+const Machines = z.record(z.string(), z.unknown())
+
+/** Names that tasks have since schema 4, by their names before. */
+const renamedTasks: Readonly<Record<string, string>> = {
+  'hydra-users': 'hydra-accounts',
+  'hydra-probe': 'hydra-proof',
+}
 
 /** Migrations by the version that they start from. A released migration never changes. */
 const migrations: Readonly<Record<number, Migration>> = {
@@ -20,6 +28,29 @@ const migrations: Readonly<Record<number, Migration>> = {
     const { machines, ...head } = found.data
     return { ...rest, deployment: head, machines }
   },
+  // A file has one machine, or all of them where the state was not divided yet, or none.
+  3: (file) => {
+    const machines = Machines.safeParse(file.machines)
+    return {
+      ...file,
+      ...('machine' in file ? { machine: withTaskNames(file.machine) } : {}),
+      ...(machines.success
+        ? {
+            machines: Object.fromEntries(
+              Object.entries(machines.data).map(([name, machine]) => [name, withTaskNames(machine)]),
+            ),
+          }
+        : {}),
+    }
+  },
+}
+
+/** Renames the tasks in a machine's record; a value that is no record stays as it is, and the schema refuses it. */
+function withTaskNames(machine: unknown): unknown {
+  const found = Machine.safeParse(machine)
+  if (!found.success) return machine
+  const tasks = Object.entries(found.data.tasks).map(([id, task]) => [renamedTasks[id] ?? id, task])
+  return { ...found.data, tasks: Object.fromEntries(tasks) }
 }
 
 const Versioned = z.looseObject({ schemaVersion: z.int().nonnegative() })

@@ -7,7 +7,10 @@ import type { Preferences } from '../src/core/store.js'
 /**
  * Version of the files that this program writes. Every change of the schemas below needs a new version and a migration.
  */
-export const schemaVersion = 3
+export const schemaVersion = 4
+
+/** The first version in which each machine has its own file. */
+export const dividedSince = 3
 
 /**
  * Schema that accepts any value: the output of JSON.parse is JSON, and another check would cost more than all the rest.
@@ -89,7 +92,7 @@ export const StateFile = z.strictObject({
   deployment: head,
 })
 
-/** A state of schema 2 or older, with all machines in one file, in the form that its migration makes. */
+/** A state older than `dividedSince`, with all machines in one file, in the form that its migration makes. */
 export const UndividedState = StateFile.extend({ machines })
 
 /** Content of machines/NAME.json: one machine, and the deployment that it belongs to. */

@@ -27,6 +27,7 @@ import {
 import {
   compiledMachineFile,
   compiledUndividedState,
+  dividedSince,
   MachineFile,
   StateFile,
   schemaVersion,
@@ -226,7 +227,7 @@ function parseHead(
 ): ({ kind: 'whole' } & LoadedHead) | Unusable {
   const read = current(text, 'state')
   if (read.kind !== 'read') return read
-  if (read.from === schemaVersion) {
+  if (read.from >= dividedSince) {
     const parsed = checked(StateFile, read.state)
     if (parsed.kind !== 'valid') return parsed
     return headOf(root, uuid, parsed.data, { text, undivided: undefined })

@@ -47,6 +47,8 @@ export interface TaskRun extends Run {
  */
 export interface SetupTask<Options> {
   readonly id: TaskId
+  /** The names that the task had before, for a hint to somebody who still gives one. */
+  readonly formerly?: readonly TaskId[]
   readonly title: string
   readonly after: readonly TaskId[]
   /** The stage; `bootstrap` tasks run before anything is copied. */
@@ -82,6 +84,7 @@ export interface SetupTask<Options> {
 /** A task with its options, as the engine uses the task. */
 export interface WantedTask {
   readonly id: TaskId
+  readonly formerly?: readonly TaskId[]
   readonly title: string
   readonly after: readonly TaskId[]
   readonly stage: 'bootstrap' | 'configure'
@@ -107,6 +110,7 @@ export function bindTask<Options>(
     if (options === undefined) return undefined
     return {
       id: task.id,
+      formerly: task.formerly ?? [],
       title: task.title,
       after: task.after,
       stage: task.stage,

@@ -163,12 +163,19 @@ export function verifySetup(
 }
 
 async function unwantedTask(job: Job, task: string): Promise<OpsError | undefined> {
-  const ids = (await wantedTasks(job)).map(({ id }) => id)
+  const wanted = await wantedTasks(job)
+  const ids = wanted.map(({ id }) => id)
   if (ids.includes(task)) return undefined
+  const renamed = wanted.find(({ formerly = [] }) => formerly.includes(task))
   const close = suggest(task, ids)
   return usageError(`machine '${job.machine}' wants no set-up task '${task}'`, {
     machine: job.machine,
-    hint: close === undefined ? whatIsWanted(job.machine, ids) : `did you mean '${close}'?`,
+    hint:
+      renamed !== undefined
+        ? `it is called '${renamed.id}' now: hydra-ops setup run ${renamed.id}`
+        : close === undefined
+          ? whatIsWanted(job.machine, ids)
+          : `did you mean '${close}'?`,
   })
 }
 

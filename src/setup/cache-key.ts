@@ -29,7 +29,7 @@ const applyMs = 300_000
 export const cacheKeyTask: SetupTask<CacheKeyOptions> = {
   id: 'cache-key',
   title: 'signing key of the binary cache',
-  after: ['nix', 'hydra-users'],
+  after: ['nix', 'hydra-accounts'],
   irreplaceable: 'the secret key of the binary cache',
   stage: 'configure',
   debianPackages: () => ['nix-bin'],

@@ -16,8 +16,8 @@ const log: readonly (readonly [number, string])[] = [
   [12_000, 'ci> hydra: Hydra (not done yet)'],
   [15_000, 'ci> postgresql: done'],
   [16_000, 'ci> hydra: done'],
-  [16_000, 'ci> hydra-probe: a build that proves that Hydra works (not done yet)'],
-  [20_000, 'ci> hydra-probe: done'],
+  [16_000, 'ci> hydra-proof: a build that proves that Hydra works (not done yet)'],
+  [20_000, 'ci> hydra-proof: done'],
   [21_000, 'ci> changed in 21 s'],
 ]
 
@@ -37,7 +37,7 @@ it('the spans of a deploy cover all of its time, and no second twice', () => {
     ['setup', 'ours', 7],
     ['of it task postgresql', 'ours', 4],
     ['of it task hydra', 'ours', 4],
-    ['task hydra-probe', 'waiting', 4],
+    ['task hydra-proof', 'waiting', 4],
     ['all', '', 22],
     ['of all: 18 %', 'Debian', 4],
     ['of all: 59 %', 'ours', 13],

@@ -84,7 +84,7 @@ const placed: Readonly<Record<string, readonly string[]>> = {
 // It is done, and was not done by hydra-ops; the first line of its files would say so.
 it.each<[string, string]>([
   ['nix', `${settings} differs`],
-  ['hydra-users', 'not recorded yet'],
+  ['hydra-accounts', 'not recorded yet'],
   ['postgresql', `${dropIn} differs`],
   ['cache-key', 'not recorded yet'],
   ['binary-cache', 'not recorded yet'],

@@ -43,7 +43,7 @@ describe('a document', () => {
   })
 
   it('has headings with the anchors of GitHub', () => {
-    expect(anchorOf('`hydra-probe`: the proof, at last')).toBe('hydra-probe-the-proof-at-last')
+    expect(anchorOf('`hydra-proof`: the proof, at last')).toBe('hydra-proof-the-proof-at-last')
   })
 })
 

@@ -58,7 +58,7 @@ const Rows = z.array(z.object({ task: z.string(), state: z.string(), detail: z.s
 
 async function notDone(): Promise<string[]> {
   const rows = Rows.parse(JSON.parse(await operator.ok(['setup', 'status', '-d', 'ci', '--json'])))
-  expect(rows.map(({ task }) => task)).toContain('hydra-probe')
+  expect(rows.map(({ task }) => task)).toContain('hydra-proof')
   return rows
     .filter(({ state }) => state !== 'done')
     .map(({ task, state, detail }) => `${task} ${state}: ${detail}`)

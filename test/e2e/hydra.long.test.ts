@@ -34,8 +34,8 @@ async function status(): Promise<Record<string, string>> {
 }
 
 const tasks = [
-  ...['nix', 'hydra-users', 'postgresql', 'cache-key', 'binary-cache'],
-  ...['nix-serve', 'hydra', 'nginx', 'admin-user', 'hydra-probe'],
+  ...['nix', 'hydra-accounts', 'postgresql', 'cache-key', 'binary-cache'],
+  ...['nix-serve', 'hydra', 'nginx', 'admin-user', 'hydra-proof'],
 ]
 const allDone = Object.fromEntries(tasks.map((task) => [task, 'done']))
 

@@ -2,33 +2,36 @@ import { afterEach, beforeEach, expect, it } from 'vitest'
 import { failure } from '../../src/core/errors.js'
 import type { WantedTask } from '../../src/core/setup-task.js'
 import { runSetup, setupStatus } from '../../src/operations/setup.js'
+import { hydraProofTask } from '../../src/setup/hydra/proof-task.js'
+import { hydraAccountsTask } from '../../src/setup/hydra/unix-users.js'
 import { type Deployed, deployed } from './deployed.js'
 
 let world: Deployed
 let applied: string[]
 let probe: WantedTask['probe']
 
+const task = (machine: string): WantedTask => ({
+  id: 'greet',
+  title: 'greet',
+  after: [],
+  stage: 'configure',
+  inputs: '{}',
+  packages: [],
+  owns: [],
+  secrets: [],
+  probe: (...args) => probe(...args),
+  apply: async () => {
+    applied.push(machine)
+    return {}
+  },
+  verify: async () => {},
+})
+
 /** A task that web wants and db does not. */
 beforeEach(async () => {
   world = await deployed()
   applied = []
   probe = async () => 'needed'
-  const task = (machine: string): WantedTask => ({
-    id: 'greet',
-    title: 'greet',
-    after: [],
-    stage: 'configure',
-    inputs: '{}',
-    packages: [],
-    owns: [],
-    secrets: [],
-    probe: (...args) => probe(...args),
-    apply: async () => {
-      applied.push(machine)
-      return {}
-    },
-    verify: async () => {},
-  })
   Object.assign(world.ops, {
     tasks: async () => [
       ({ definition }: { definition: { name: string } }) =>
@@ -92,4 +95,23 @@ it('setup run leaves a machine alone that another operator sets up at that momen
     ),
   })
   expect(applied).toEqual([])
+})
+
+it('setup run of a task by its former name says the present name', async () => {
+  const renamed = (name: string): WantedTask => ({ ...task(name), formerly: ['welcome'] })
+  Object.assign(world.ops, { tasks: async () => [() => renamed('web')] })
+  await expect(run('welcome')).rejects.toMatchObject({
+    exitCode: 2,
+    message: expect.stringContaining("wants no set-up task 'welcome'"),
+    hint: "it is called 'greet' now: hydra-ops setup run greet",
+  })
+  expect(applied).toEqual([])
+})
+
+it('the tasks that were renamed know their former names', () => {
+  const ids = [hydraAccountsTask, hydraProofTask].map(({ id, formerly }) => [id, formerly])
+  expect(ids).toEqual([
+    ['hydra-accounts', ['hydra-users']],
+    ['hydra-proof', ['hydra-probe']],
+  ])
 })

@@ -252,7 +252,7 @@ describe('a pair of operators at once, without a lock between them,', () => {
 
 describe('a build after all these faults', () => {
   it('is green and signed, and the password is in no log', async () => {
-    const task = guest.task('hydra-probe')
+    const task = guest.task('hydra-proof')
     await task.verify(guest.host, guest.run())
     expect(await task.probe(guest.host, guest.run())).toBe('done')
     expect(await guest.sh('journalctl --no-pager | grep -cF "$1" || true', password.slice(0, 8))).toBe('0')

@@ -20,7 +20,7 @@ import { ConnectedGuest } from '../fixtures/connected-guest.js'
 
 const tasks: Readonly<Record<string, (machine: TaskMachine) => WantedTask | undefined>> = {
   nix: bindTask(nixTask),
-  'hydra-users': bindTask(hydraAccountsTask),
+  'hydra-accounts': bindTask(hydraAccountsTask),
   postgresql: bindTask(postgresqlTask),
   'cache-key': bindTask(cacheKeyTask),
   'binary-cache': bindTask(binaryCacheTask),
@@ -28,7 +28,7 @@ const tasks: Readonly<Record<string, (machine: TaskMachine) => WantedTask | unde
   hydra: bindTask(hydraTask),
   nginx: bindTask(nginxTask),
   'admin-user': bindTask(adminUserTask),
-  'hydra-probe': bindTask(hydraProofTask),
+  'hydra-proof': bindTask(hydraProofTask),
 }
 
 export const password = 'Kx7-päss "word" \\ $(false) `x` %n \'-Zq'

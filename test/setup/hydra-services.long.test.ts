@@ -145,7 +145,7 @@ describe('the proof on a guest', () => {
     ['while it is built', 5],
   ])('is given by the next attempt when it was killed %s', async (_, requests) => {
     await guest.sql("delete from projects where name = 'hydra-ops-probe'")
-    const proof = guest.task('hydra-probe')
+    const proof = guest.task('hydra-proof')
     await expect(proof.verify(guest.host, dying(requests))).rejects.toThrow('the machine is gone')
     expect(await proof.probe(guest.host, guest.run())).toBe('needed')
     await proof.verify(guest.host, guest.run())

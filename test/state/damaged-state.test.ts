@@ -213,11 +213,11 @@ describe('a state file', () => {
   })
 
   it('is refused with a newer schema, and the older backup is not offered', async () => {
-    const { store } = await damaged((file) => change(file, '"schemaVersion": 3', '"schemaVersion": 99'))
+    const { store } = await damaged((file) => change(file, '"schemaVersion": 4', '"schemaVersion": 99'))
     expect(await errorOf(() => store.resolve('lab'))).toMatchObject({
       code: 'STATE_NEWER',
       exitCode: 1,
-      message: expect.stringMatching(/newer hydra-ops \(schema 99, this one knows 3\)/),
+      message: expect.stringMatching(/newer hydra-ops \(schema 99, this one knows 4\)/),
       hint: expect.not.stringContaining('cp '),
     })
   })

@@ -19,7 +19,7 @@ export interface BinaryCacheOptions {
 export const binaryCacheTask: SetupTask<BinaryCacheOptions> = {
   id: 'binary-cache',
   title: 'static binary cache',
-  after: ['hydra-users', 'cache-key'],
+  after: ['hydra-accounts', 'cache-key'],
   stage: 'configure',
   debianPackages: () => [],
   wanted(machine) {

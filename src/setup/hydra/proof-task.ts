@@ -65,7 +65,8 @@ const usualPace: ProofPace = {
 
 /** The proof of the whole Hydra: a separate build, from the click to the signed path in the cache. */
 export const hydraProofTask: SetupTask<ProofOptions> = {
-  id: 'hydra-probe',
+  id: 'hydra-proof',
+  formerly: ['hydra-probe'],
   title: 'a build that proves that Hydra works',
   after: ['hydra', 'nginx', 'admin-user', 'binary-cache', 'nix-serve'],
   stage: 'configure',
@@ -177,7 +178,7 @@ async function placeExpression(
   const question = { what: 'prepare the proof', script: 'tasks/hydra-proof/prepare', values: { folder } }
   const facts = await askMachine(host, question, run)
   const system = provenSystem(fact(facts, 'system'), systems)
-  const text = `# Written by hydra-ops (set-up task "hydra-probe").
+  const text = `# Written by hydra-ops (set-up task "hydra-proof").
 { }: {
   probe = derivation {
     name = "hydra-ops-probe-${stamp}";

@@ -63,7 +63,7 @@ export interface VerifyPace extends WatchPace {
 export const hydraTask: SetupTask<DaemonSettings> = {
   id: 'hydra',
   title: 'Hydra and its services',
-  after: ['nix', 'hydra-users', 'postgresql', 'cache-key', 'binary-cache'],
+  after: ['nix', 'hydra-accounts', 'postgresql', 'cache-key', 'binary-cache'],
   stage: 'configure',
   debianPackages: () => portPackages,
   wanted: daemonSettings,

@@ -42,7 +42,8 @@ const directories: readonly Directory[] = [
 
 /** Users, groups and directories of the database, the signing key and the services. */
 export const hydraAccountsTask: SetupTask<AccountOptions> = {
-  id: 'hydra-users',
+  id: 'hydra-accounts',
+  formerly: ['hydra-users'],
   title: 'users and directories of Hydra',
   after: ['nix'],
   stage: 'configure',

@@ -41,7 +41,7 @@ const restartDropIn = publicFile(
 export const postgresqlTask: SetupTask<PostgresqlOptions> = {
   id: 'postgresql',
   title: 'PostgreSQL with the database of Hydra',
-  after: ['hydra-users'],
+  after: ['hydra-accounts'],
   stage: 'configure',
   irreplaceable: 'the database of Hydra',
   // The server includes pg_trgm since PostgreSQL 10.

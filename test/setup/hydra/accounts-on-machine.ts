@@ -1,4 +1,4 @@
-/** Of the task hydra-users, on a machine with users of its own: how to take all away, and what can happen to it. */
+/** Ways to take away what the task hydra-accounts makes, and to damage it, on a machine with users of its own. */
 export const resetAccounts = `for user in hydra hydra-queue-runner hydra-www; do userdel $user 2>/dev/null; done
 groupdel hydra 2>/dev/null
 rm -rf /var/lib/hydra /nix/var/nix/gcroots/hydra`

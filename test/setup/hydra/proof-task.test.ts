@@ -26,7 +26,7 @@ describe('the proof of Hydra', () => {
     const say = (path: string) =>
       placeProblems([{ option: ['files'], path }], task?.owns ?? []).map((each) => each.say)
     const inside = '/var/lib/hydra/hydra-ops-probe/own/default.nix'
-    expect(say(inside)).toEqual([`set-up task 'hydra-probe' writes ${inside}; use another folder`])
+    expect(say(inside)).toEqual([`set-up task 'hydra-proof' writes ${inside}; use another folder`])
     expect(say('/var/lib/hydra/hydra-ops-probe')).toHaveLength(1)
     expect(say('/var/lib/hydra/hydra-ops-probes/default.nix')).toEqual([])
   })
