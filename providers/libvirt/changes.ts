@@ -1,17 +1,29 @@
 import { existsSync } from 'node:fs'
 import type { ResourceChange } from '../../src/core/provider.js'
 import type { Run } from '../../src/core/run.js'
+import { creationItem, forwardItems, type SettingPair, settingChanges } from '../common/changes.js'
+import {
+  attachmentChanges,
+  type LostDisk,
+  lostDiskItems,
+  lostDisks,
+  lostIdentity,
+  lostRoot,
+  sizeItems,
+} from '../common/disks.js'
 import { hasIdentity } from '../common/identity.js'
+
+import { type Move, moveItem } from '../common/moved.js'
+import { madeDisksOf, type NoteFound, withNotedHandle } from '../common/places.js'
+import type { Forward } from '../common/ports.js'
 import { refuseMissingBridges } from './bridges.js'
 import { imageReference, type LibvirtHandle } from './config.js'
-import { gib, type LostDisk, lostDisks, sizeChanges } from './disks.js'
+import { sizeChanges } from './disks.js'
 import { parseDomainXml } from './domain-facts.js'
-import type { DomainNic, DomainSpec, Forward } from './domain-spec.js'
+import type { DomainNic, DomainSpec } from './domain-spec.js'
 import { lookAtOurs, type Seen, type SeenDomain } from './look.js'
 import {
   isDefinedFrom,
-  isReal,
-  type Move,
   type OpenFile,
   openFiles,
   type PlacedFacts,
@@ -19,10 +31,10 @@ import {
   refuseOtherFiles,
   removedFiles,
 } from './moved.js'
-import { forwardChanges, liveForwards } from './network.js'
-import { type LibvirtParts, type LibvirtResource, type Places, placesOf, readNote } from './places.js'
+import { liveForwards } from './network.js'
+import { type LibvirtParts, type LibvirtResource, placesOf, readNote } from './places.js'
 import { createVirsh, type Virsh } from './virsh.js'
-import { putBack, reasonToRecreate, wantedHandle, wantedSpec } from './wanted.js'
+import { reasonToRecreate, wantedHandle, wantedSpec } from './wanted.js'
 
 /** Compares the wanted machine with the existing one. Only reads. */
 export async function planChanges(
@@ -34,16 +46,16 @@ export async function planChanges(
   const places = placesOf(parts, resource)
   const virsh = createVirsh(parts.local, places.uri)
   const seen = await lookAtOurs(virsh, places, resource, run)
-  const known = withNotedHandle(resource, places)
+  const note = readNote(places, resource)
+  const known = withNotedHandle(resource, note)
   const recreate = reasonToRecreate(parts, known)
   if (recreate !== undefined) return [{ action: 'recreate', ...recreate, needs: 'recreate' }]
-  const lost = lostDiskItems(known, seen, places)
-  if (seen.kind === 'absent' || known.handle === undefined) return [creation(resource), ...lost]
+  const lost = lostOnes(known, seen, note)
+  if (seen.kind === 'absent' || known.handle === undefined)
+    return [creation(resource), ...lostDiskItems(lost)]
   const handle = await wantedHandle(parts, places, known, run)
   if (!existsSync(handle.disk)) {
-    return [
-      { action: 'recreate', detail: `its disk ${handle.disk} is gone`, needs: 'recreate', hint: putBack },
-    ]
+    return [lostRoot(handle.disk)]
   }
   const spec = await wantedSpec(parts, places, known, handle, run)
   const live = await liveFacts(virsh, resource, seen, run)
@@ -52,38 +64,25 @@ export async function planChanges(
   const open = live !== undefined && (moved || hasData) ? openFiles(handle.uuid) : []
   if (moved) refuseOtherFiles({ ...known, handle }, open)
   return [
-    ...lost,
-    ...(live === undefined ? [] : removedDiskItems(handle, open, lostOnes(known, seen, places))),
+    ...lostDiskItems(lost),
+    ...(live === undefined ? [] : removedDiskItems(handle, open, lost)),
     ...definitionChanges(seen.next, live?.facts, spec),
-    ...moveItems(seen.next, live?.facts),
-    ...forwardItems(seen.next, live?.forwards, spec),
-    ...(await diskItems(parts, known, handle, run)),
+    ...moveItems(seen.next.move, live?.facts.move),
+    ...forwardItems(seen.next.forwards, live?.forwards, spec.forwards),
+    ...sizeItems(await sizeChanges(parts, known, handle, run), 'nothing'),
     ...(seen.autostart === resource.config.autostart ? [] : [autostartItem(resource)]),
     ...(hasIdentity({ credential: spec.credential, seed: seedOf(spec) }) ? [] : [lostIdentity]),
   ]
 }
 
-/** Adds the data of the note beside the disks, which a crash or an older state may lack. */
-export function withNotedHandle(
-  resource: LibvirtResource,
-  places: Parameters<typeof readNote>[0],
-): LibvirtResource {
-  if (resource.handle !== undefined) return resource
-  const found = readNote(places, resource)
-  return found.kind === 'ours' ? { ...resource, handle: found.note.handle } : resource
-}
-
-function lostOnes(known: LibvirtResource, seen: Seen, places: Places): LostDisk[] {
-  return lostDisks(known, madeDisks(places, known), attachedFiles(seen))
-}
-
-function lostDiskItems(known: LibvirtResource, seen: Seen, places: Places): ResourceChange[] {
-  return lostOnes(known, seen, places).map(({ name, path }) => ({
-    action: 'recreate',
-    detail: `disk ${name}: its file ${path} is gone; an empty disk takes its place`,
-    needs: 'new-disk',
-    hint: putBack,
-  }))
+/** Names wanted data disks that were made and are missing. */
+export function lostOnes(
+  { handle, config }: LibvirtResource,
+  seen: Seen,
+  note: NoteFound<LibvirtHandle>,
+): LostDisk[] {
+  const wanted = Object.keys(config.extraDisks)
+  return lostDisks(handle, { wanted, made: madeDisksOf(note), attached: attachedFiles(seen) })
 }
 
 /** Reports that a running guest still writes to removed files, also after new files took their place. */
@@ -106,21 +105,19 @@ function removedDiskItems(
   )
 }
 
-/** Names the data disks that exist according to the note beside them. */
-export function madeDisks(places: Places, resource: LibvirtResource): readonly string[] {
-  const found = readNote(places, resource)
-  return found.kind === 'ours' ? found.note.madeDisks : []
-}
-
 /** Lists files that the domain's definition attaches; undefined without a domain. */
-export function attachedFiles(seen: Seen): ReadonlySet<string> | undefined {
+function attachedFiles(seen: Seen): ReadonlySet<string> | undefined {
   return seen.kind === 'domain' ? new Set(seen.next.disks.values()) : undefined
 }
 
 function creation({ config }: LibvirtResource): ResourceChange {
-  const disks = Object.entries(config.extraDisks).map(([name, size]) => ` · disk ${name} ${size} GiB`)
-  const detail = `${config.memorySize} MiB, ${config.vcpu} vCPU, ${config.baseImageSize} GiB on ${imageReference(config)}`
-  return { action: 'create', detail: `${detail}${disks.join('')}`, needs: 'nothing' }
+  return creationItem({
+    memoryMiB: config.memorySize,
+    vcpu: config.vcpu,
+    size: `${config.baseImageSize} GiB`,
+    image: imageReference(config),
+    disks: Object.entries(config.extraDisks).map(([name, size]) => [name, `${size} GiB`]),
+  })
 }
 
 /** Reads the definition that QEMU runs with now; undefined when it does not run. */
@@ -152,14 +149,9 @@ function definitionChanges(
   return []
 }
 
-/** Reports that files were moved: a running guest keeps its open files, and its next start finds the new places. */
-function moveItems(next: PlacedFacts, live: PlacedFacts | undefined): ResourceChange[] {
-  const item = (move: Move | undefined, needs: ResourceChange['needs']): ResourceChange[] =>
-    move === undefined || !isReal(move)
-      ? []
-      : [{ action: 'change', detail: `its files were moved here from ${move.from}`, needs }]
-  const running = item(live?.move, 'restart')
-  return running.length > 0 ? running : item(next.move, 'nothing')
+function moveItems(next: Move | undefined, live: Move | undefined): ResourceChange[] {
+  const running = moveItem(live, 'restart')
+  return running.length > 0 ? running : moveItem(next, 'nothing')
 }
 
 /** Tells whether somebody used `virsh edit` and left our mark unchanged. */
@@ -173,31 +165,15 @@ function differences(facts: PlacedFacts, spec: DomainSpec): string[] {
 }
 
 function knownDifferences(facts: PlacedFacts, spec: DomainSpec): string[] {
-  const pairs: readonly [string, string, string][] = [
+  const pairs: readonly SettingPair[] = [
     ['memory', `${facts.memoryMiB}`, `${spec.memoryMiB} MiB`],
     ['vCPU', `${facts.vcpu}`, `${spec.vcpu}`],
     ['acceleration', nameOfType(facts.type), nameOfType(spec.type)],
     ['networks', facts.nics.join(', ') || 'none', nicNames(spec.nics).join(', ') || 'none'],
     ['outbound', facts.outbound ? 'allowed' : 'not allowed', spec.outbound ? 'allowed' : 'not allowed'],
   ]
-  return [
-    ...pairs.flatMap(([what, from, to]) =>
-      from === to || `${from} MiB` === to ? [] : [`${what} ${from} → ${to}`],
-    ),
-    ...attachedDisks(facts, spec),
-  ]
-}
-
-function attachedDisks(facts: PlacedFacts, spec: DomainSpec): string[] {
-  const had = new Set(facts.disks.values())
-  const wanted = new Set(spec.disks.map(({ path }) => path))
-  const added = spec.disks
-    .filter(({ path }) => !had.has(path))
-    .map((disk) => `disk ${disk.serial ?? disk.path} attached`)
-  const removed = [...had]
-    .filter((path) => !wanted.has(path))
-    .map((path) => `disk ${path} detached (its file is kept)`)
-  return [...added, ...removed]
+  const wanted = new Map(spec.disks.map(({ path, serial }) => [path, serial ?? path]))
+  return [...settingChanges(pairs), ...attachmentChanges(new Set(facts.disks.values()), wanted)]
 }
 
 function nameOfType(type: string): string {
@@ -210,45 +186,10 @@ function nicNames(nics: readonly DomainNic[]): string[] {
   return [...lans, ...nics.flatMap((nic) => (nic.kind === 'lan' ? [] : [`${nic.kind} ${nic.source}`]))]
 }
 
-function forwardItems(
-  next: PlacedFacts,
-  live: readonly Forward[] | undefined,
-  spec: DomainSpec,
-): ResourceChange[] {
-  const now = forwardChanges(live ?? next.forwards, spec.forwards)
-  const later = forwardChanges(next.forwards, spec.forwards)
-  const { added, removed } = now.added.length + now.removed.length > 0 ? now : later
-  const name = ({ host, guest }: Forward) => `port 127.0.0.1:${host} → :${guest}`
-  return [
-    ...removed.map((forward) => `${name(forward)} closed`),
-    ...added.map((forward) => `${name(forward)} opened`),
-  ].map((detail) => ({ action: 'change', detail, needs: 'nothing' }))
-}
-
-async function diskItems(
-  parts: LibvirtParts,
-  resource: LibvirtResource,
-  handle: LibvirtHandle,
-  run: Run,
-): Promise<ResourceChange[]> {
-  const changes = await sizeChanges(parts, resource, handle, run)
-  return changes.map(({ name, from, to }) => ({
-    action: 'change',
-    detail: `${name} ${gib(from)} → ${gib(to)}`,
-    needs: 'nothing',
-  }))
-}
-
 function autostartItem({ config }: LibvirtResource): ResourceChange {
   return { action: 'change', detail: `autostart ${config.autostart ? 'on' : 'off'}`, needs: 'nothing' }
 }
 
 function seedOf(spec: DomainSpec): string | undefined {
   return spec.disks.find((disk) => disk.readonly === true)?.path
-}
-
-const lostIdentity: ResourceChange = {
-  action: 'change',
-  detail: 'its identity files are gone: written anew',
-  needs: 'nothing',
 }

@@ -1,8 +1,9 @@
 import * as z from 'zod'
-import type { BaseImage } from '../../src/core/image.js'
-import { documented, type OptionWords, shownAs } from '../../src/core/option-docs.js'
+import { documented, shownAs } from '../../src/core/option-docs.js'
 import type { OwnedPlace } from '../../src/core/owned-places.js'
+import { defaultImage, imageOptions, MadeFrom, optionalText } from '../common/image.js'
 import { namedImage } from '../common/named-image.js'
+import { forwardOption, portNumber, portsShape } from '../common/ports.js'
 
 /** The key of the options in a network expression: `deployment.libvirtd.*`. */
 export const optionKey = 'libvirtd'
@@ -10,15 +11,7 @@ export const optionKey = 'libvirtd'
 /** The option that chooses loopback ports. */
 export const portOption = `deployment.${optionKey}.forwardPorts`
 
-const port = shownAs('port', z.number().int().min(1).max(65535))
 const gibibytes = shownAs('GiB', z.number().int().min(1).max(65_536))
-
-/** Makes the schema of an option that may be left out; NixOps writes "" for "not given". */
-function optionalText(description: string, example: string, words: OptionWords = {}) {
-  // A transformed schema loses its examples in a JSON schema, so the text schema keeps them.
-  const text = documented(z.string().nullable().default(null), description, example, words)
-  return text.transform((given) => (given === '' ? null : given))
-}
 
 /** A network: `"lan"` is the deployment's own; any other name is one of libvirt's networks, as in NixOps. */
 const Network = z.union(
@@ -39,12 +32,6 @@ const Network = z.union(
 )
 export type Network = z.infer<typeof Network>
 
-const ForwardPort = z.strictObject({
-  host: documented(port, 'port on 127.0.0.1 of this host', 8080),
-  guest: documented(port, 'port of the guest', 80),
-  proto: documented(z.literal('tcp').default('tcp'), 'protocol of the port', 'tcp'),
-})
-
 /** Options `deployment.libvirtd.*`; options.nix and the table of docs/options.md are generated from them. */
 export const LibvirtConfig = z.strictObject({
   URI: documented(
@@ -64,21 +51,7 @@ export const LibvirtConfig = z.strictObject({
   memorySize: documented(z.number().int().min(64).default(1024), 'memory in MiB', 2048, {
     shownType: 'MiB',
   }),
-  baseImage: optionalText(
-    'base image: a name in `hydra-ops image list`, a qcow2 or raw file, or a URL. A later change needs `--allow-recreate`',
-    'debian-12',
-    { path: true, shownDefault: 'the image for `deployment.os` (`"debian-12"`)' },
-  ),
-  baseImageSha256: documented(
-    z
-      .string()
-      .regex(/^[0-9a-f]{64}$/, '64 hexadecimal digits, as sha256sum prints them')
-      .nullable()
-      .default(null),
-    'SHA-256 of the file at the URL, as `sha256sum` prints it',
-    'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855',
-    { shownType: 'hex' },
-  ),
+  ...imageOptions,
   baseImageIdentity: documented(
     z.enum(['fwcfg', 'nocloud', 'none']).nullable().default(null),
     'way in which a foreign image gets host name and keys: a systemd credential (`"fwcfg"`), a cloud-init seed disk (`"nocloud"`), or none',
@@ -112,14 +85,7 @@ export const LibvirtConfig = z.strictObject({
     'networks, besides the one for ssh. `"lan"` is private to the deployment; `{ network = …; }` or another name is a network of libvirt; `{ bridge = …; }` is a bridge of this host',
     ['lan', { bridge: 'br0' }, { network: 'default' }],
   ),
-  forwardPorts: documented(
-    z
-      .array(ForwardPort)
-      .refine((all) => new Set(all.map(({ host }) => host)).size === all.length, 'the same host port twice')
-      .default([]),
-    'TCP ports of the guest that this host publishes on 127.0.0.1; `info` shows the URLs',
-    [{ host: 8080, guest: 80 }],
-  ),
+  forwardPorts: forwardOption,
   outbound: documented(
     z.boolean().default(true),
     'lets the guest open connections: to the internet, and through 10.0.2.2 to loopback ports of this host',
@@ -161,7 +127,7 @@ const LanAllocation = z.object({
   address: z.ipv4(),
   /** Multicast group and UDP port on the loopback device, over which QEMU carries the frames. */
   group: z.ipv4(),
-  port,
+  port: portNumber,
 })
 
 export const LibvirtAllocation = z.object({
@@ -169,26 +135,10 @@ export const LibvirtAllocation = z.object({
   mac: z.string(),
   /** Addresses, one for each entry of `networks`. */
   nics: z.array(z.string()),
-  /** Port on 127.0.0.1 of the operator host. */
-  sshPort: port,
-  /** `asked` = the host port that the user chose, where another program had it. */
-  forwardPorts: z.array(z.object({ host: port, guest: port, asked: port.optional() })),
+  ...portsShape,
   lan: LanAllocation.nullable(),
 })
 export type LibvirtAllocation = z.infer<typeof LibvirtAllocation>
-
-/** The base image that the machine was made from. */
-const MadeFrom: z.ZodType<BaseImage> = z.object({
-  id: z.string(),
-  reference: z.string(),
-  disk: z.string(),
-  format: z.enum(['qcow2', 'raw']),
-  virtualBytes: z.number(),
-  kernel: z.string().optional(),
-  initrd: z.string().optional(),
-  cmdline: z.string().optional(),
-  identity: z.enum(['fwcfg', 'nocloud', 'none']),
-})
 
 export const LibvirtHandle = z.object({
   uri: z.string(),
@@ -202,8 +152,6 @@ export const LibvirtHandle = z.object({
   image: MadeFrom,
 })
 export type LibvirtHandle = z.infer<typeof LibvirtHandle>
-
-const defaultImage = 'debian-12'
 
 /** Names the files that an image of ours writes at each boot (see identity.ts); nothing is known about other images. */
 export function ownedPlaces({ baseImage, baseImageIdentity }: LibvirtConfig): OwnedPlace[] {

@@ -1,14 +1,13 @@
-import { chmodSync, chownSync, existsSync, readdirSync, readFileSync, rmdirSync, rmSync } from 'node:fs'
+import { chmodSync, chownSync, existsSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { temporaryName } from '../../src/core/durable-file.js'
 import type { Run } from '../../src/core/run.js'
+import { allDisks } from '../common/disks.js'
 import { draftOf } from '../common/draft.js'
+import { foreign, noteName, removeConsole, removeIfEmpty, removeNoteDrafts } from '../common/places.js'
 import type { LibvirtHandle } from './config.js'
-import { allDisks } from './disks.js'
 import { lookAtOurs } from './look.js'
 import {
-  foreign,
-  isDraftOf,
   type LibvirtParts,
   type LibvirtResource,
   type Places,
@@ -67,18 +66,11 @@ function removeFiles(parts: LibvirtParts, places: Places, resource: LibvirtResou
   removeConsole(resource.console)
   if (found.kind === 'ours') removeNoted(places, found.note.handle)
   // A crash can leave drafts before the first note is complete, or after the last note is gone.
-  removeDrafts(places)
+  removeNoteDrafts(places)
   removeIfEmpty(places.folder)
   removeIfEmpty(dirname(places.folder))
   const handle = found.kind === 'ours' ? found.note.handle : resource.handle
   if (places.system && handle !== undefined) tidySystemImages(parts, handle.image.id)
-}
-
-function removeDrafts({ folder, note }: Places): void {
-  if (!existsSync(folder)) return
-  for (const name of readdirSync(folder)) {
-    if (isDraftOf(note, name)) rmSync(join(folder, name), { force: true })
-  }
 }
 
 /** Removes the note last: while any file is left, the note names its owner. */
@@ -90,21 +82,6 @@ function removeNoted(places: Places, handle: LibvirtHandle): void {
     if (name !== basename(places.note)) rmSync(join(places.folder, name), { recursive: true, force: true })
   }
   rmSync(places.note)
-}
-
-/** Removes the serial log and the rotated files of virtlogd: `….log.0`, `….log.1`. */
-function removeConsole(file: string): void {
-  const folder = dirname(file)
-  if (!existsSync(folder)) return
-  for (const name of readdirSync(folder)) {
-    const rest = name.startsWith(basename(file)) ? name.slice(basename(file).length) : undefined
-    if (rest !== undefined && /^(?:\.\d+)?$/.test(rest)) rmSync(join(folder, name), { force: true })
-  }
-  removeIfEmpty(folder)
-}
-
-function removeIfEmpty(folder: string): void {
-  if (existsSync(folder) && readdirSync(folder).length === 0) rmdirSync(folder)
 }
 
 /** Removes an image that no machine of the system uses any more; root becomes the owner of the others again. */
@@ -129,7 +106,7 @@ function tidySystemImages(parts: LibvirtParts, id: string): void {
 function notes(systemRoot: string): string[] {
   return readdirSync(systemRoot).flatMap((deployment) =>
     readdirSync(join(systemRoot, deployment)).flatMap((machine) => {
-      const note = join(systemRoot, deployment, machine, 'owner.json')
+      const note = join(systemRoot, deployment, machine, noteName)
       return existsSync(note) ? [readFileSync(note, 'utf8')] : []
     }),
   )

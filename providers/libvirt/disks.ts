@@ -2,22 +2,18 @@ import { chmodSync, existsSync, rmSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { XMLParser } from 'fast-xml-parser'
 import * as z from 'zod'
-import { describeEnd } from '../../src/core/command-result.js'
 import { renameDurably } from '../../src/core/durable-file.js'
-import { failure, usageError } from '../../src/core/errors.js'
+import { usageError } from '../../src/core/errors.js'
 import type { BaseImage } from '../../src/core/image.js'
 import type { Run } from '../../src/core/run.js'
 import { settleAll } from '../../src/core/settle.js'
-import { checkEach } from '../../src/core/several-errors.js'
+import { qemuImg, type SizeChange, sizeChanges as sizeChangesOf } from '../common/disks.js'
 import { draftOf } from '../common/draft.js'
 import type { LibvirtHandle } from './config.js'
-import { foreign, type LibvirtParts, type LibvirtResource, type Places } from './places.js'
+import type { LibvirtParts, LibvirtResource, Places } from './places.js'
 import { createVirsh } from './virsh.js'
 
 const gibibyte = 1024 ** 3
-
-/** Deadline for an empty disk or an overlay: each takes milliseconds, and longer on a busy host. */
-const deadlineMs = 120_000
 
 /** Returns the size of a root disk: at least the size of the image. */
 export function rootBytes(resource: LibvirtResource, image: BaseImage): number {
@@ -58,21 +54,6 @@ export function extraDiskPath(folder: string, resource: LibvirtResource, disk: s
   return join(folder, `${resource.name}.${disk}.qcow2`)
 }
 
-/** Refuses a file in a storage pool that has the name of ours and is not in our note. */
-export function refuseForeignDisks(
-  resource: LibvirtResource,
-  wanted: LibvirtHandle,
-  noted: LibvirtHandle | undefined,
-): void {
-  const ours = new Set(noted === undefined ? [] : allDisks(noted))
-  const stranger = allDisks(wanted).find((path) => !ours.has(path) && existsSync(path))
-  if (stranger !== undefined) throw foreign(resource, `disk '${stranger}'`)
-}
-
-export function allDisks(handle: LibvirtHandle): string[] {
-  return [handle.disk, ...Object.values(handle.extraDisks)]
-}
-
 const QemuImgInfo = z.object({ 'virtual-size': z.number(), 'backing-filename': z.string().optional() })
 
 export async function virtualBytes(parts: LibvirtParts, path: string, run: Run): Promise<number> {
@@ -81,7 +62,7 @@ export async function virtualBytes(parts: LibvirtParts, path: string, run: Run):
 
 async function diskInfo(parts: LibvirtParts, path: string, run: Run): Promise<z.infer<typeof QemuImgInfo>> {
   // -U reads the disk even while a guest uses it.
-  const text = await qemuImg(parts, ['info', '-U', '--output=json', path], `look at disk ${path}`, run)
+  const text = await qemuImg(parts.local, ['info', '-U', '--output=json', path], `look at disk ${path}`, run)
   return QemuImgInfo.parse(JSON.parse(text))
 }
 
@@ -97,7 +78,7 @@ export async function followImage(
   const backing = (await diskInfo(parts, disk, run))['backing-filename']
   if (backing === undefined || backing === image.disk || basename(backing) !== basename(image.disk)) return
   const args = ['rebase', '-u', '-q', '-f', 'qcow2', '-F', image.format, '-b', image.disk, disk]
-  await qemuImg(parts, args, `name the base image of disk ${disk}`, run)
+  await qemuImg(parts.local, args, `name the base image of disk ${disk}`, run)
 }
 
 /** Makes a disk, complete or not at all. */
@@ -107,7 +88,7 @@ async function create(parts: LibvirtParts, path: string, args: readonly string[]
   // The size follows the file, and the options precede it.
   const [size, ...options] = args
   await qemuImg(
-    parts,
+    parts.local,
     ['create', '-q', '-f', 'qcow2', ...options, draft, size ?? ''],
     `make disk ${path}`,
     run,
@@ -133,57 +114,7 @@ export async function createEmpty(parts: LibvirtParts, path: string, gib: number
 
 /** Grows a disk of a machine that is off. */
 export async function growFile(parts: LibvirtParts, path: string, bytes: number, run: Run): Promise<void> {
-  await qemuImg(parts, ['resize', '-q', path, String(bytes)], `grow disk ${path}`, run)
-}
-
-async function qemuImg(
-  parts: LibvirtParts,
-  args: readonly string[],
-  what: string,
-  run: Run,
-): Promise<string> {
-  const result = await parts.local.run(['qemu-img', ...args], {
-    signal: run.signal,
-    timeoutMs: deadlineMs,
-    what,
-    env: { LC_ALL: 'C' },
-  })
-  if (result.kind === 'exited' && result.code === 0) return result.stdout
-  const full = /No space left on device/.test(result.stderr)
-  throw failure(full ? 'DISK_FULL' : 'DISK', `${what}: ${result.stderr.trim() || describeEnd(result)}`)
-}
-
-/** A data disk that was made and is missing. */
-export interface LostDisk {
-  readonly name: string
-  readonly path: string
-}
-
-/**
- * Names wanted data disks that were made and are missing. A machine without a domain and a root disk has lost nothing
- * worth keeping: all its disks are made.
- */
-export function lostDisks(
-  resource: LibvirtResource,
-  madeDisks: readonly string[],
-  attached: ReadonlySet<string> | undefined,
-): LostDisk[] {
-  const { handle, config } = resource
-  if (handle === undefined || (attached === undefined && !existsSync(handle.disk))) return []
-  return Object.keys(config.extraDisks).flatMap((name) => {
-    const path = handle.extraDisks[name]
-    if (path === undefined || existsSync(path)) return []
-    return madeDisks.includes(name) || attached?.has(path) === true ? [{ name, path }] : []
-  })
-}
-
-/** A disk whose size differs from the wanted size. */
-export interface SizeChange {
-  readonly path: string
-  /** `disk`, `disk data`. */
-  readonly name: string
-  readonly from: number
-  readonly to: number
+  await qemuImg(parts.local, ['resize', '-q', path, String(bytes)], `grow disk ${path}`, run)
 }
 
 /** Lists the disks that must grow, and refuses to shrink one. Disks that do not exist yet are skipped. */
@@ -204,17 +135,5 @@ export async function sizeChanges(
   const sized = await settleAll(
     wanted.map(async (disk) => ({ ...disk, from: await virtualBytes(parts, disk.path, run) })),
   )
-  const { machine } = resource
-  checkEach(sized, ({ name, from, to }) => {
-    if (to >= from) return
-    throw usageError(`machine '${machine}': ${name} has ${gib(from)} and cannot shrink to ${gib(to)}`, {
-      machine,
-      hint: 'to begin with a smaller one, destroy the machine and deploy again',
-    })
-  })
-  return sized.filter(({ from, to }) => to > from)
-}
-
-export function gib(bytes: number): string {
-  return `${Number((bytes / gibibyte).toFixed(1))} GiB`
+  return sizeChangesOf(resource.machine, sized)
 }

@@ -1,7 +1,8 @@
 import { XMLParser } from 'fast-xml-parser'
 import * as z from 'zod'
 import { failure } from '../../src/core/errors.js'
-import { credentialName, type Forward, markUri } from './domain-spec.js'
+import type { Forward } from '../common/ports.js'
+import { credentialName, markUri } from './domain-spec.js'
 import { parseUserNetdev } from './network.js'
 
 /** Facts that are read back from a domain. */

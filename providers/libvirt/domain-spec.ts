@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import { mapTexts } from '../../src/core/moved-paths.js'
+import type { Forward } from '../common/ports.js'
 
 /** All data of a domain's XML. Its forwarded ports can change while it runs, all else only at a start. */
 export interface DomainSpec {
@@ -40,11 +41,6 @@ export interface DomainDisk {
   readonly format: 'qcow2' | 'raw'
   readonly serial?: string | undefined
   readonly readonly?: boolean | undefined
-}
-
-export interface Forward {
-  readonly host: number
-  readonly guest: number
 }
 
 export type DomainNic =

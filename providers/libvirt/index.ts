@@ -2,7 +2,8 @@ import { join } from 'node:path'
 import type { LocalCommands } from '../../src/core/context.js'
 import { packageRoot } from '../../src/core/package-root.js'
 import type { Provider } from '../../src/core/provider.js'
-import { allocate, ports, publishedPort, publishedUrls } from './allocation.js'
+import { ports, publishedPort, publishedUrls } from '../common/ports.js'
+import { allocate } from './allocation.js'
 import { refuseMissingBridges } from './bridges.js'
 import {
   imageReference,

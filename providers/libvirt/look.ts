@@ -1,16 +1,10 @@
 import type { OpsError } from '../../src/core/errors.js'
 import type { Observation } from '../../src/core/provider.js'
 import type { Run } from '../../src/core/run.js'
+import { foreign } from '../common/places.js'
 import { parseDomainXml } from './domain-facts.js'
 import { type PlacedFacts, placedFacts } from './moved.js'
-import {
-  foreign,
-  type LibvirtParts,
-  type LibvirtResource,
-  type Places,
-  placesOf,
-  readNote,
-} from './places.js'
+import { type LibvirtParts, type LibvirtResource, type Places, placesOf, readNote } from './places.js'
 import { createVirsh, isConnectionError, type Virsh, virshError } from './virsh.js'
 
 /** The result of a look under a machine's name. */

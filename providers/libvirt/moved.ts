@@ -1,16 +1,11 @@
-import { readdirSync, readFileSync, readlinkSync, realpathSync, statSync } from 'node:fs'
+import { readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs'
 import { basename } from 'node:path'
 import { failure } from '../../src/core/errors.js'
 import { movedPath, stateFolderOf } from '../../src/core/moved-paths.js'
+import type { Move } from '../common/moved.js'
 import type { DomainFacts } from './domain-facts.js'
 import { type DomainSpec, specDigest } from './domain-spec.js'
 import type { LibvirtResource } from './places.js'
-
-/** The folder of the state when a domain was defined or started, and the present folder. */
-export interface Move {
-  readonly from: string
-  readonly to: string
-}
 
 /** The domain with its files at their present place, and the move that brought them there, if any. */
 export interface PlacedFacts extends DomainFacts {
@@ -28,15 +23,6 @@ export function placedFacts(facts: DomainFacts, { deployment, disks }: LibvirtRe
   const placed = [...facts.disks].map(([dev, path]) => [dev, movedPath(path, from, to)] as const)
   const credential = facts.credential === undefined ? undefined : movedPath(facts.credential, from, to)
   return { ...facts, disks: new Map(placed), credential, move: { from, to } }
-}
-
-/** Returns false where the old name still leads to the same folder, as a link does. */
-export function isReal({ from, to }: Move): boolean {
-  try {
-    return realpathSync(from) !== realpathSync(to)
-  } catch {
-    return true
-  }
 }
 
 /** Tells whether the domain was defined from this spec, wherever the state folder was at that time. */

@@ -1,20 +1,12 @@
-import { failure, type OpsError } from '../../src/core/errors.js'
 import type { Run } from '../../src/core/run.js'
-import { type LibvirtAllocation, portOption } from './config.js'
-import type { DomainNic, DomainSpec, Forward } from './domain-spec.js'
+import { type Forward, forwardChanges, portTaken } from '../common/ports.js'
+import { portOption } from './config.js'
+import type { DomainNic, DomainSpec } from './domain-spec.js'
 import type { LibvirtResource } from './places.js'
 import type { Virsh } from './virsh.js'
 
 /** First slot of our devices: a fixed number that avoids libvirt's slots, which begin at the lowest. */
 const firstQemuSlot = 0x10
-const sshGuestPort = 22
-
-/** Lists the forward for ssh first, then those of the user. */
-export function forwardsOf(allocation: Pick<LibvirtAllocation, 'sshPort' | 'forwardPorts'>): Forward[] {
-  const asked = allocation.forwardPorts.map(({ host, guest }) => ({ host, guest }))
-  return [{ host: allocation.sshPort, guest: sshGuestPort }, ...asked]
-}
-
 /** Makes an interface that libvirt's XML can express. */
 export function nativeNic(nic: Extract<DomainNic, { kind: 'network' | 'bridge' }>): object {
   return {
@@ -91,20 +83,6 @@ export function parseUsernet(text: string): Forward[] {
   return [...lines].map(([, host, guest]) => ({ host: Number(host), guest: Number(guest) }))
 }
 
-/** Lists the forwards to remove and to add for a change from one list to the other. */
-export function forwardChanges(
-  from: readonly Forward[],
-  to: readonly Forward[],
-): { removed: Forward[]; added: Forward[] } {
-  const key = ({ host, guest }: Forward) => `${host}:${guest}`
-  const had = new Set(from.map(key))
-  const wanted = new Set(to.map(key))
-  return {
-    removed: from.filter((forward) => !wanted.has(key(forward))),
-    added: to.filter((forward) => !had.has(key(forward))),
-  }
-}
-
 /** Asks QEMU's monitor, because the domain's XML keeps the ports of its start. */
 export async function liveForwards(virsh: Virsh, resource: LibvirtResource, run: Run): Promise<Forward[]> {
   return parseUsernet(await monitor(virsh, resource, 'info usernet', run))
@@ -129,7 +107,7 @@ export async function applyForwards(
       `hostfwd_add ${managementNetdev} ${forwardRule(forward)}`,
       run,
     )
-    if (/Could not set up/i.test(answer)) throw portTaken(resource, forward.host)
+    if (/Could not set up/i.test(answer)) throw portTaken(resource.machine, forward.host, portOption)
   }
 }
 
@@ -141,14 +119,4 @@ async function monitor(
 ): Promise<string> {
   const call = { what: `forward ports of domain '${name}'`, machine }
   return virsh.must(['qemu-monitor-command', name, '--hmp', command], call, run)
-}
-
-/**
- * Makes the error about a taken port of a running guest: the port was not promised yet, so the user chooses another.
- */
-export function portTaken({ machine }: LibvirtResource, port: number): OpsError {
-  return failure('PORT_TAKEN', `machine '${machine}': port ${port} of 127.0.0.1 is held by another program`, {
-    machine,
-    hint: `who: ss -ltnp 'sport = :${port}'; or another host port in ${portOption}`,
-  })
 }

@@ -1,31 +1,21 @@
 import { mkdirSync } from 'node:fs'
 import { dirname } from 'node:path'
-import { failure, throwIfAborted } from '../../src/core/errors.js'
-import { pause } from '../../src/core/pause.js'
+import { failure } from '../../src/core/errors.js'
 import type { Run } from '../../src/core/run.js'
-import { freePort, isFree, ports } from './allocation.js'
+import { isReal, type Move } from '../common/moved.js'
+import { forwardChanges, forwardsOf, startWithFreePorts } from '../common/ports.js'
+import { cuttingPower, endingMs, waitUntilOff } from '../common/power.js'
 import { requireBootFiles } from './boot-files.js'
 import type { LibvirtAllocation } from './config.js'
 import { cutPower } from './destroy.js'
 import { followImage } from './disks.js'
 import { parseDomainXml } from './domain-facts.js'
 import { lookAtOurs } from './look.js'
-import { isReal, type Move, movedXml, placedFacts } from './moved.js'
-import { forwardChanges, forwardsOf, replaceForwards } from './network.js'
+import { movedXml, placedFacts } from './moved.js'
+import { replaceForwards } from './network.js'
 import { type LibvirtParts, type LibvirtResource, type Places, placesOf } from './places.js'
 import { defineXml, sweepDefinition, withDefinition } from './provision.js'
 import { createVirsh, type Virsh, virshError } from './virsh.js'
-
-const pollMs = 400
-
-/** Interval of requests: a guest early in its boot ignores the power button. */
-const askAgainMs = 6_000
-
-/** Time for a guest whose shutdown began before we came. */
-const endingMs = 60_000
-
-/** Number of attempts when other programs take ports between our look and QEMU's start. */
-const startAttempts = 5
 
 /** Starts the machine. A port that another program has is replaced, and the new allocation is returned. */
 export async function startMachine(
@@ -48,7 +38,7 @@ export async function startMachine(
     await resume(virsh, resource, run)
     return undefined
   }
-  if (seen.state.word === 'in shutdown') await waitUntilOff(virsh, places, resource, endingMs, run)
+  if (seen.state.word === 'in shutdown') await waitForShutdown(virsh, places, resource, endingMs, run)
   else if (seen.state.active) return undefined
   requireBootFiles(places, resource, seen.next)
   if (resource.handle !== undefined) await followImage(parts, resource.handle, run)
@@ -57,7 +47,16 @@ export async function startMachine(
   // A deploy may have moved the definition already, so only the memory is left.
   if (seen.savedMemory) await moveSavedMemory(virsh, places, resource, run)
   mkdirSync(dirname(resource.console), { recursive: true, mode: 0o700 })
-  const allocation = await startWithFreePorts(virsh, places, resource, { takenPorts, moved }, run)
+  const call = { what: `start domain '${name}'`, machine }
+  const start = async (allocation: LibvirtAllocation, isLast: boolean): Promise<number[]> => {
+    await takeOn(virsh, places, resource, { allocation, moved }, run)
+    const outcome = await virsh.attempt(['start', name], call, run)
+    if (outcome.kind === 'done' || outcome.failure.complaint === 'already-active') return []
+    const { port } = outcome.failure
+    if (port === undefined || isLast) throw virshError(outcome.failure, call)
+    return [port]
+  }
+  const allocation = await startWithFreePorts(resource.allocation, takenPorts, start, run)
   return allocation === resource.allocation ? undefined : allocation
 }
 
@@ -68,59 +67,6 @@ async function resume(virsh: Virsh, { name, machine }: LibvirtResource, run: Run
   if (outcome.kind === 'failed' && outcome.failure.complaint !== 'already-active') {
     throw virshError(outcome.failure, call)
   }
-}
-
-async function startWithFreePorts(
-  virsh: Virsh,
-  places: Places,
-  resource: LibvirtResource,
-  {
-    takenPorts,
-    moved,
-  }: { readonly takenPorts: () => Promise<ReadonlySet<number>>; readonly moved: Move | undefined },
-  run: Run,
-): Promise<LibvirtAllocation> {
-  const { name, machine } = resource
-  const call = { what: `start domain '${name}'`, machine }
-  const refused = new Set<number>()
-  let { allocation } = resource
-  for (let attempt = 1; ; attempt += 1) {
-    allocation = await withFreePorts(allocation, refused, await takenPorts(), run)
-    await takeOn(virsh, places, resource, { allocation, moved }, run)
-    const outcome = await virsh.attempt(['start', name], call, run)
-    if (outcome.kind === 'done' || outcome.failure.complaint === 'already-active') return allocation
-    const { port } = outcome.failure
-    if (port === undefined || attempt === startAttempts) throw virshError(outcome.failure, call)
-    refused.add(port)
-  }
-}
-
-/** Returns the same allocation where all its ports are free, or else one with other ports. */
-async function withFreePorts(
-  allocation: LibvirtAllocation,
-  refused: ReadonlySet<number>,
-  takenPorts: ReadonlySet<number>,
-  run: Run,
-): Promise<LibvirtAllocation> {
-  const avoid = new Set([...refused, ...takenPorts, ...ports(allocation)])
-  let moved = false
-  const free = async (port: number, what: string): Promise<number> => {
-    if (!refused.has(port) && (await isFree(port))) return port
-    const other = await freePort(avoid, port + 1)
-    avoid.add(other)
-    moved = true
-    run.log(`another program holds port ${port} of 127.0.0.1: ${what} is on port ${other} from now on`)
-    return other
-  }
-  const sshPort = await free(allocation.sshPort, 'ssh')
-  const forwardPorts: LibvirtAllocation['forwardPorts'] = []
-  for (const forward of allocation.forwardPorts) {
-    const host = await free(forward.host, `port ${forward.guest} of the guest`)
-    forwardPorts.push(
-      host === forward.host ? forward : { ...forward, host, asked: forward.asked ?? forward.host },
-    )
-  }
-  return moved ? { ...allocation, sshPort, forwardPorts } : allocation
 }
 
 /** Corrects memory that was saved before a move of the state folder: it names the files at their old place. */
@@ -180,13 +126,13 @@ export async function stopMachine(
   const seen = await lookAtOurs(virsh, places, resource, run)
   if (seen.kind === 'absent' || !seen.state.active) return
   // A paused guest ignores requests.
-  if (seen.state.word !== 'paused' && (await waitUntilOff(virsh, places, resource, graceMs, run))) return
-  run.log(`it did not shut down within ${graceMs / 1000} s: cutting its power`)
+  if (seen.state.word !== 'paused' && (await waitForShutdown(virsh, places, resource, graceMs, run))) return
+  run.log(cuttingPower(graceMs))
   await cutPower(virsh, resource, run)
 }
 
 /** Returns true when the machine is off; false at the deadline. */
-async function waitUntilOff(
+async function waitForShutdown(
   virsh: Virsh,
   places: Places,
   resource: LibvirtResource,
@@ -195,18 +141,12 @@ async function waitUntilOff(
 ): Promise<boolean> {
   const { name, machine } = resource
   const call = { what: `shut down domain '${name}'`, machine }
-  const end = Date.now() + graceMs
-  let askAt = Date.now()
-  while (Date.now() < end) {
-    throwIfAborted(run.signal)
-    if (Date.now() >= askAt) {
-      // The machine may be off already, or ending: the look below tells.
-      await virsh.attempt(['shutdown', name], call, run)
-      askAt = Date.now() + askAgainMs
-    }
-    const seen = await lookAtOurs(virsh, places, resource, run)
-    if (seen.kind === 'absent' || !seen.state.active) return true
-    await pause(Math.min(pollMs, Math.max(0, end - Date.now())), run.signal)
+  const steps = {
+    ask: () => virsh.attempt(['shutdown', name], call, run),
+    isOff: async () => {
+      const seen = await lookAtOurs(virsh, places, resource, run)
+      return seen.kind === 'absent' || !seen.state.active
+    },
   }
-  return false
+  return waitUntilOff(steps, graceMs, run)
 }

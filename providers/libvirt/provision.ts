@@ -1,33 +1,26 @@
 import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
-import { failure } from '../../src/core/errors.js'
 import { movedPath } from '../../src/core/moved-paths.js'
 import type { ReconcileOptions } from '../../src/core/provider.js'
 import type { Run } from '../../src/core/run.js'
+import { lostRootReason, refuseForeignDisks, refuseLostDisks, requireRecreate } from '../common/disks.js'
+import { identityMethod } from '../common/guest.js'
 import { hasIdentity, identityDigest, identityFiles, writeIdentity } from '../common/identity.js'
-import { attachedFiles, differsByHand, madeDisks, withNotedHandle } from './changes.js'
+import { isReal, type Move } from '../common/moved.js'
+import { foreign, withNotedHandle } from '../common/places.js'
+import { forwardChanges } from '../common/ports.js'
+import { differsByHand, lostOnes } from './changes.js'
 import type { LibvirtHandle } from './config.js'
 import { destroyMachine } from './destroy.js'
-import {
-  createEmpty,
-  createOverlay,
-  followImage,
-  growFile,
-  type LostDisk,
-  lostDisks,
-  refuseForeignDisks,
-  rootBytes,
-  sizeChanges,
-} from './disks.js'
+import { createEmpty, createOverlay, followImage, growFile, rootBytes, sizeChanges } from './disks.js'
 import { parseDomainXml } from './domain-facts.js'
 import type { DomainSpec } from './domain-spec.js'
 import { buildDomainXml } from './domain-xml.js'
-import { guestOf, identityMethod } from './guest.js'
+import { guestOf } from './guest.js'
 import { lookAtOurs } from './look.js'
-import { isDefinedFrom, isReal, type Move, placedFacts, refuseOtherFiles } from './moved.js'
-import { applyForwards, forwardChanges } from './network.js'
+import { isDefinedFrom, placedFacts, refuseOtherFiles } from './moved.js'
+import { applyForwards } from './network.js'
 import {
-  foreign,
   type LibvirtParts,
   type LibvirtResource,
   type Places,
@@ -51,8 +44,10 @@ export async function reconcile(
   const places = placesOf(parts, resource)
   const virsh = createVirsh(parts.local, places.uri)
   const seen = await lookAtOurs(virsh, places, resource, run)
-  const known = withNotedHandle(resource, places)
-  const recreate = reasonToRecreate(parts, known)?.detail ?? lostDisk(known, seen)
+  const note = readNote(places, resource)
+  const known = withNotedHandle(resource, note)
+  const recreate =
+    reasonToRecreate(parts, known)?.detail ?? lostRootReason(known.handle, seen.kind !== 'absent')
   if (recreate !== undefined) {
     requireRecreate(resource, recreate, options.allowRecreate)
     // A machine that cannot be recreated stays unchanged.
@@ -60,8 +55,7 @@ export async function reconcile(
     await destroyMachine(parts, known, run)
     return reconcile(parts, { ...resource, handle: undefined }, options, run)
   }
-  if (!options.allowRecreate)
-    refuseLostDisks(resource, lostDisks(known, madeDisks(places, known), attachedFiles(seen)))
+  if (!options.allowRecreate) refuseLostDisks(resource, lostOnes(known, seen, note))
   const active = seen.kind === 'domain' && seen.state.active
   return withFiles(resource, 'make its files', async () => {
     const handle = await wantedHandle(parts, places, known, run)
@@ -80,32 +74,6 @@ export async function reconcile(
     await setAutostart(virsh, resource, seen, run)
     if (active) await applyForwards(virsh, resource, spec.forwards, run)
     return handle
-  })
-}
-
-/** Says why a domain without its disk is made anew: only `--allow-recreate` may replace a lost disk by an empty one. */
-function lostDisk({ handle }: LibvirtResource, seen: Seen): string | undefined {
-  if (seen.kind === 'absent' || handle === undefined || existsSync(handle.disk)) return undefined
-  return `its disk ${handle.disk} is gone`
-}
-
-/** Hint for a disk that was lost after the plan: the engine itself refuses losses in the plan. */
-const needsRecreate = 'hydra-ops deploy --allow-recreate, and what was on its disks is lost'
-
-function requireRecreate({ name, machine }: LibvirtResource, why: string, allowed: boolean): void {
-  if (allowed) return
-  throw failure('NEEDS_RECREATE', `machine '${machine}' (${name}) would have to be made anew: ${why}`, {
-    machine,
-    hint: needsRecreate,
-  })
-}
-
-function refuseLostDisks({ name, machine }: LibvirtResource, lost: readonly LostDisk[]): void {
-  if (lost.length === 0) return
-  const files = lost.map((disk) => `disk ${disk.name}, ${disk.path}`).join('; ')
-  throw failure('NEEDS_RECREATE', `machine '${machine}' (${name}): its file is gone: ${files}`, {
-    machine,
-    hint: needsRecreate,
   })
 }
 

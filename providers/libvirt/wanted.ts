@@ -4,31 +4,27 @@ import { renameDurably, temporary } from '../../src/core/durable-file.js'
 import { failure } from '../../src/core/errors.js'
 import { errnoOf } from '../../src/core/file-failure.js'
 import type { BaseImage } from '../../src/core/image.js'
-import type { ResourceChange } from '../../src/core/provider.js'
 import type { Run } from '../../src/core/run.js'
-import { shellQuote } from '../../src/core/shell-quote.js'
+import { putBack } from '../common/disks.js'
+import { identityMethod } from '../common/guest.js'
 import { identityDigest, identityFiles } from '../common/identity.js'
+import { imageChange, placedImage, type Recreation, requireImage } from '../common/image.js'
+import { isDraftOf } from '../common/places.js'
+import { forwardsOf } from '../common/ports.js'
 import { imageReference, type LibvirtConfig, type LibvirtHandle, type Network } from './config.js'
 import { diskFolder, extraDiskPath, rootDiskPath } from './disks.js'
 import type { DomainNic, DomainSpec } from './domain-spec.js'
-import { guestOf, identityMethod } from './guest.js'
+import { guestOf } from './guest.js'
 import { domainUuid } from './names.js'
-import { forwardsOf } from './network.js'
-import { isDraftOf, type LibvirtParts, type LibvirtResource, type Places, wantedUri } from './places.js'
+import { type LibvirtParts, type LibvirtResource, type Places, wantedUri } from './places.js'
 import { isSystem } from './virsh.js'
-
-/** Advice of the plan about a missing file that can be restored. */
-export const putBack = 'put it back if there is a copy'
-
-/** The reason why a machine must be made anew, and a way to avoid that. */
-export type Recreation = Pick<ResourceChange, 'detail' | 'hint'>
 
 /** Says why a machine must be made anew to reach the wanted form; undefined where a change suffices. */
 export function reasonToRecreate(parts: LibvirtParts, resource: LibvirtResource): Recreation | undefined {
   const { handle, config } = resource
   if (handle === undefined) return undefined
-  const wanted = imageReference(config)
-  if (handle.image.reference !== wanted) return { detail: `base image ${handle.image.reference} → ${wanted}` }
+  const otherImage = imageChange(handle.image, imageReference(config))
+  if (otherImage !== undefined) return otherImage
   const uri = wantedUri(parts, resource)
   if (handle.uri !== uri) return { detail: `libvirt ${handle.uri} → ${uri}` }
   const { disk } = handle.image
@@ -66,35 +62,14 @@ export async function wantedHandle(
 
 /** Returns the image for a new machine, in a place where QEMU reads it. */
 export function imageFor(parts: LibvirtParts, places: Places, resource: LibvirtResource): BaseImage {
-  const { image, machine } = resource
-  if (image === undefined) {
-    throw failure('NO_IMAGE', `machine '${machine}': its base image was not made yet`, {
-      machine,
-      hint: `hydra-ops image build ${shellQuote(imageReference(resource.config))}`,
-    })
-  }
-  return placed(image, places.system ? systemImageFolder(parts, image.id) : undefined)
+  const image = requireImage(resource, imageReference(resource.config))
+  if (!places.system) return placedImage(image)
+  const folder = systemImageFolder(parts, image.id)
+  return placedImage(image, (path) => join(folder, basename(path)))
 }
 
 export function systemImageFolder(parts: LibvirtParts, id: string): string {
   return join(parts.systemRoot, 'images', id)
-}
-
-/** Keeps only the fields of a handle: no size on disk, no date. */
-function placed(image: BaseImage, folder: string | undefined): BaseImage {
-  const at = (path: string) => (folder === undefined ? path : join(folder, basename(path)))
-  const { id, reference, format, virtualBytes, identity, disk, kernel, initrd, cmdline } = image
-  return {
-    id,
-    reference,
-    format,
-    virtualBytes,
-    identity,
-    disk: at(disk),
-    ...(kernel === undefined ? {} : { kernel: at(kernel) }),
-    ...(initrd === undefined ? {} : { initrd: at(initrd) }),
-    ...(cmdline === undefined ? {} : { cmdline }),
-  }
 }
 
 /**

@@ -1,6 +1,7 @@
 import { createServer } from 'node:net'
 import { describe, expect, it } from 'vitest'
-import { allocate, freePort, ports, publishedUrls } from '../../../providers/libvirt/allocation.js'
+import { freePort, ports, publishedUrls } from '../../../providers/common/ports.js'
+import { allocate } from '../../../providers/libvirt/allocation.js'
 import { type LibvirtAllocation, LibvirtConfig } from '../../../providers/libvirt/config.js'
 import { deploymentLan, domainUuid, macAddress } from '../../../providers/libvirt/names.js'
 import { DeploymentUuid, MachineName } from '../../../src/core/names.js'

@@ -1,9 +1,10 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { forwardChanges } from '../../../providers/common/ports.js'
 import { parseDomainXml } from '../../../providers/libvirt/domain-facts.js'
 import { type DomainSpec, specDigest } from '../../../providers/libvirt/domain-spec.js'
 import { buildDomainXml } from '../../../providers/libvirt/domain-xml.js'
-import { forwardChanges, parseUsernet, replaceForwards } from '../../../providers/libvirt/network.js'
+import { parseUsernet, replaceForwards } from '../../../providers/libvirt/network.js'
 import { transcript } from './transcripts.js'
 
 const spec: DomainSpec = {

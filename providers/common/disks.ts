@@ -1,0 +1,225 @@
+import { existsSync } from 'node:fs'
+import { describeEnd } from '../../src/core/command-result.js'
+import type { LocalCommands } from '../../src/core/context.js'
+import { failure, type OpsError, usageError } from '../../src/core/errors.js'
+import type { BaseImage } from '../../src/core/image.js'
+import type { ResourceChange } from '../../src/core/provider.js'
+import type { Run } from '../../src/core/run.js'
+import { checkEach } from '../../src/core/several-errors.js'
+import { shellQuote } from '../../src/core/shell-quote.js'
+import { foreign } from './places.js'
+
+const gibibyte = 1024 ** 3
+
+/** Deadline of qemu-img for a disk: it takes milliseconds for an empty one, and longer on a busy host. */
+const deadlineMs = 120_000
+
+/** The disks of a machine. */
+export interface MadeDisks {
+  readonly disk: string
+  /** Files by name, including detached ones. */
+  readonly extraDisks: Readonly<Record<string, string>>
+}
+
+export function allDisks(handle: MadeDisks): string[] {
+  return [handle.disk, ...Object.values(handle.extraDisks)]
+}
+
+/** Refuses a file that has the name of ours and is not in our note. */
+export function refuseForeignDisks(
+  resource: { readonly machine: string },
+  wanted: MadeDisks,
+  noted: MadeDisks | undefined,
+): void {
+  const ours = new Set(noted === undefined ? [] : allDisks(noted))
+  const stranger = allDisks(wanted).find((path) => !ours.has(path) && existsSync(path))
+  if (stranger !== undefined) throw foreign(resource, `disk '${stranger}'`)
+}
+
+/** Runs qemu-img and returns its output. */
+export async function qemuImg(
+  local: Pick<LocalCommands, 'run'>,
+  args: readonly string[],
+  what: string,
+  run: Run,
+  timeoutMs = deadlineMs,
+): Promise<string> {
+  const result = await local.run(['qemu-img', ...args], {
+    signal: run.signal,
+    timeoutMs,
+    what,
+    env: { LC_ALL: 'C' },
+  })
+  if (result.kind === 'exited' && result.code === 0) return result.stdout
+  const full = /No space left on device/.test(result.stderr)
+  throw failure(full ? 'DISK_FULL' : 'DISK', `${what}: ${result.stderr.trim() || describeEnd(result)}`)
+}
+
+/** A data disk that was made and is missing. */
+export interface LostDisk {
+  readonly name: string
+  readonly path: string
+}
+
+export interface DisksLook {
+  /** Names of the wanted data disks. */
+  readonly wanted: readonly string[]
+  /** Names of the data disks that were made. */
+  readonly made: readonly string[]
+  /** Files that the machine's definition attaches; undefined without a machine. */
+  readonly attached: ReadonlySet<string> | undefined
+}
+
+/**
+ * Names wanted data disks that were made and are missing. A machine without a definition and a root disk has lost
+ * nothing worth keeping: all its disks are made.
+ */
+export function lostDisks(handle: MadeDisks | undefined, { wanted, made, attached }: DisksLook): LostDisk[] {
+  if (handle === undefined || (attached === undefined && !existsSync(handle.disk))) return []
+  return wanted.flatMap((name) => {
+    const path = handle.extraDisks[name]
+    if (path === undefined || existsSync(path)) return []
+    return made.includes(name) || attached?.has(path) === true ? [{ name, path }] : []
+  })
+}
+
+/** Advice of the plan about a missing file that can be restored. */
+export const putBack = 'put it back if there is a copy'
+
+export function lostDiskItems(lost: readonly LostDisk[]): ResourceChange[] {
+  return lost.map(({ name, path }) => ({
+    action: 'recreate',
+    detail: `disk ${name}: its file ${path} is gone; an empty disk takes its place`,
+    needs: 'new-disk',
+    hint: putBack,
+  }))
+}
+
+/** Describes the loss of the root disk, which only a new machine mends. */
+export function lostRoot(disk: string): ResourceChange {
+  return { action: 'recreate', detail: `its disk ${disk} is gone`, needs: 'recreate', hint: putBack }
+}
+
+/** Says why a machine without its root disk is made anew: only `--allow-recreate` may replace a lost disk. */
+export function lostRootReason(handle: MadeDisks | undefined, exists: boolean): string | undefined {
+  if (!exists || handle === undefined || existsSync(handle.disk)) return undefined
+  return `its disk ${handle.disk} is gone`
+}
+
+/** Hint for a disk that was lost after the plan: the engine itself refuses losses in the plan. */
+const needsRecreate = 'hydra-ops deploy --allow-recreate, and what was on its disks is lost'
+
+interface Named {
+  readonly name: string
+  readonly machine: string
+}
+
+export function requireRecreate({ name, machine }: Named, why: string, allowed: boolean): void {
+  if (allowed) return
+  throw failure('NEEDS_RECREATE', `machine '${machine}' (${name}) would have to be made anew: ${why}`, {
+    machine,
+    hint: needsRecreate,
+  })
+}
+
+export function refuseLostDisks({ name, machine }: Named, lost: readonly LostDisk[]): void {
+  if (lost.length === 0) return
+  const files = lost.map((disk) => `disk ${disk.name}, ${disk.path}`).join('; ')
+  throw failure('NEEDS_RECREATE', `machine '${machine}' (${name}): its file is gone: ${files}`, {
+    machine,
+    hint: needsRecreate,
+  })
+}
+
+/** A disk whose size differs from the wanted size. */
+export interface SizeChange {
+  readonly path: string
+  /** `disk`, `disk data`. */
+  readonly name: string
+  readonly from: number
+  readonly to: number
+}
+
+/** Lists the disks that must grow, and refuses to shrink one. */
+export function sizeChanges(machine: string, sized: readonly SizeChange[]): SizeChange[] {
+  checkEach(sized, ({ name, from, to }) => {
+    if (to >= from) return
+    throw usageError(`machine '${machine}': ${name} has ${gib(from)} and cannot shrink to ${gib(to)}`, {
+      machine,
+      hint: 'to begin with a smaller one, destroy the machine and deploy again',
+    })
+  })
+  return sized.filter(({ from, to }) => to > from)
+}
+
+export function sizeItems(changes: readonly SizeChange[], needs: ResourceChange['needs']): ResourceChange[] {
+  return changes.map(({ name, from, to }) => ({
+    action: 'change',
+    detail: `${name} ${gib(from)} → ${gib(to)}`,
+    needs,
+  }))
+}
+
+export function gib(bytes: number): string {
+  return `${Number((bytes / gibibyte).toFixed(1))} GiB`
+}
+
+/** Names disks that the definition gains and loses. `titleOf` gives a wanted disk its name. */
+export function attachmentChanges(had: ReadonlySet<string>, wanted: ReadonlyMap<string, string>): string[] {
+  const added = [...wanted].filter(([path]) => !had.has(path)).map(([, title]) => `disk ${title} attached`)
+  const removed = [...had]
+    .filter((path) => !wanted.has(path))
+    .map((path) => `disk ${path} detached (its file is kept)`)
+  return [...added, ...removed]
+}
+
+/** Makes the error about a missing file that a start needs. */
+export function missingFile(code: string, machine: string, what: string, hint: string): OpsError {
+  return failure(code, `machine '${machine}': ${what}`, { machine, hint })
+}
+
+/** Throws where an attached disk of the machine is gone. */
+export function requireDisks(machine: string, handle: MadeDisks, attached: ReadonlySet<string>): void {
+  const names = new Map(Object.entries(handle.extraDisks).map(([name, path]) => [path, `disk ${name}`]))
+  const lost = allDisks(handle).filter((path) => attached.has(path) && !existsSync(path))
+  const first = lost[0]
+  if (first === undefined) return
+  const files = lost.map((path) => `${names.get(path) ?? 'its disk'}, ${path}`).join('; ')
+  const cost = lost.includes(handle.disk) ? 'all its disks are lost' : 'an empty disk takes its place'
+  throw missingFile(
+    'NO_DISK',
+    machine,
+    `its file is gone: ${files}`,
+    `put it back if there is a copy; else hydra-ops deploy --allow-recreate, and ${cost}`,
+  )
+}
+
+/** Throws where the image is gone that a machine's disk builds on. `again` = a deploy restores it. */
+export function requireBase(machine: string, image: BaseImage, again: string | undefined): void {
+  if (existsSync(image.disk)) return
+  const loss = `its base image ${image.disk} is gone, and its disk holds only what differs from it`
+  const copy = `put it back from a copy${madeAgain(image)}; else hydra-ops deploy --allow-recreate, and its disks are lost`
+  throw missingFile('NO_BACKING_FILE', machine, loss, again ?? copy)
+}
+
+/** Tells how to restore an image: a name by content yields the same image after another fetch or copy. */
+function madeAgain({ id, reference }: BaseImage): string {
+  return id.startsWith('sha256-') ? `, or bring it again: hydra-ops image build ${shellQuote(reference)}` : ''
+}
+
+/** Throws where a file with the machine's identity is gone. */
+export function requireIdentity(machine: string, file: string | undefined): void {
+  if (file === undefined || existsSync(file)) return
+  throw missingFile(
+    'NO_IDENTITY',
+    machine,
+    `its identity file ${file} is gone`,
+    'hydra-ops deploy writes it anew',
+  )
+}
+
+export const lostIdentity: ResourceChange = {
+  action: 'change',
+  detail: 'its identity files are gone: written anew',
+  needs: 'nothing',
+}

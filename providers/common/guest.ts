@@ -1,0 +1,44 @@
+import type { IdentityMethod } from '../../src/core/image.js'
+import type { Resource } from '../../src/core/provider.js'
+import type { Guest, GuestNic } from './identity.js'
+import { userNetwork } from './user-network.js'
+
+type GuestResource = Pick<Resource<unknown, unknown, unknown>, 'machine' | 'name' | 'identity'>
+
+/** Chooses how the image takes its identity: from the option, or else from the image's record. */
+export function identityMethod(
+  { config }: { readonly config: { readonly baseImageIdentity: IdentityMethod | null } },
+  image: { readonly identity: IdentityMethod },
+): IdentityMethod {
+  return config.baseImageIdentity ?? image.identity
+}
+
+/** The way out of a guest through its first network interface. */
+export interface WayOut {
+  readonly mac: string
+  readonly outbound: boolean
+  /** The option that closes the way out, for a comment on the guest. */
+  readonly closedBy: string
+}
+
+/** Describes the machine for its first boot. The first interface carries ssh; `others` come after. */
+export function guestOf(resource: GuestResource, way: WayOut, others: readonly GuestNic[]): Guest {
+  const { machine, name, identity } = resource
+  return {
+    machine,
+    name,
+    identity,
+    nics: [
+      {
+        name: 'management',
+        mac: way.mac,
+        address: userNetwork.guest,
+        // A guest without a gateway fails at once instead of by a deadline when it tries to get out.
+        ...(way.outbound ? { gateway: userNetwork.gateway } : {}),
+      },
+      ...others,
+    ],
+    nameServer: way.outbound ? userNetwork.nameServer : undefined,
+    closedBy: way.closedBy,
+  }
+}

@@ -1,0 +1,32 @@
+import { usageError } from '../../src/core/errors.js'
+import type { AllocationRequest } from '../../src/core/provider.js'
+import type { DerivedNames } from './names.js'
+
+/** Size of a /24 without its first and last address. */
+const mostMachines = 254
+
+type Request = Pick<AllocationRequest<unknown, unknown>, 'deployment' | 'machine' | 'index'>
+
+/** Gives the machine its address in the deployment's LAN. `without` tells how to do without a LAN. */
+export function lanOf(
+  { deployment, machine, index }: Request,
+  names: Pick<DerivedNames, 'lan'>,
+  without: string,
+): { address: string; group: string; port: number } {
+  if (index > mostMachines) {
+    throw usageError(`machine '${machine}' is number ${index}; a LAN has room for ${mostMachines}`, {
+      machine,
+      hint: `${without}, or make a second deployment`,
+    })
+  }
+  const { group, port, prefix } = names.lan(deployment)
+  return { address: `${prefix}.${index}`, group, port }
+}
+
+/** Returns the first address that no other network interface of the deployment has. */
+export function freeMac(others: ReadonlySet<string>, addressOf: (attempt: number) => string): string {
+  for (let attempt = 0; ; attempt += 1) {
+    const mac = addressOf(attempt)
+    if (!others.has(mac)) return mac
+  }
+}

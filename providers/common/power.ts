@@ -1,0 +1,38 @@
+import { throwIfAborted } from '../../src/core/errors.js'
+import { pause } from '../../src/core/pause.js'
+import type { Run } from '../../src/core/run.js'
+
+const pollMs = 400
+
+/** Interval of requests: a guest early in its boot ignores the power button. */
+const askAgainMs = 6_000
+
+/** Time for a guest whose shutdown began before we came. */
+export const endingMs = 60_000
+
+export interface ShutdownSteps {
+  /** Requests a shutdown; the machine may be off already, or ending. */
+  ask(): Promise<unknown>
+  isOff(): Promise<boolean>
+}
+
+/** Asks the guest repeatedly. Returns true when the machine is off; false at the deadline. */
+export async function waitUntilOff(steps: ShutdownSteps, graceMs: number, run: Run): Promise<boolean> {
+  const end = Date.now() + graceMs
+  let askAt = Date.now()
+  while (Date.now() < end) {
+    throwIfAborted(run.signal)
+    if (Date.now() >= askAt) {
+      await steps.ask()
+      askAt = Date.now() + askAgainMs
+    }
+    if (await steps.isOff()) return true
+    await pause(Math.min(pollMs, Math.max(0, end - Date.now())), run.signal)
+  }
+  return false
+}
+
+/** Says that the power is cut, because the guest ignored the request. */
+export function cuttingPower(graceMs: number): string {
+  return `it did not shut down within ${graceMs / 1000} s: cutting its power`
+}
