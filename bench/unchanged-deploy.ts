@@ -16,6 +16,7 @@ import { nixTask } from '../src/setup/nix.js'
 import { createSsh } from '../src/ssh/create-ssh.js'
 import { debianProfile } from '../src/systems/debian/survey.js'
 import { createStateFolder } from '../state/paths.js'
+import { createSecretFiles } from '../state/secrets.js'
 import { createStore } from '../state/store.js'
 import { withScript } from '../test/fixtures/with-script.js'
 import { type FarSide, startFarSide } from './far-side.js'
@@ -129,6 +130,7 @@ async function opsOver(
   const ops: Ops = {
     store,
     files,
+    secrets: createSecretFiles(files),
     ssh: {
       ...ssh,
       connect: async (...asked) => {

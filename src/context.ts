@@ -3,6 +3,7 @@ import { homedir, hostname, userInfo } from 'node:os'
 import { join } from 'node:path'
 import { createRegistry, plannedProviders } from '../providers/registry.js'
 import { createStateFolder } from '../state/paths.js'
+import { createSecretFiles } from '../state/secrets.js'
 import { createStore } from '../state/store.js'
 import type { OpenRequest } from './commands/program.js'
 import type { LocalCommands, Operator, Ops } from './core/context.js'
@@ -45,6 +46,7 @@ export async function openContext(request: OpenRequest): Promise<Ops> {
   return {
     store,
     files,
+    secrets: createSecretFiles(files),
     providers,
     nix,
     ssh,

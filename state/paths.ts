@@ -42,9 +42,9 @@ export function deploymentPaths(root: string, uuid: DeploymentUuid): DeploymentP
   return {
     root: folder,
     disks: join(folder, 'disks'),
-    keys: join(folder, 'keys'),
     knownHosts: join(folder, 'known_hosts'),
     sshConfig: join(folder, 'ssh_config'),
+    ssh: join(folder, 'ssh'),
     logs: join(folder, 'logs'),
     console: join(folder, 'console'),
     gcroots: join(folder, 'gcroots'),

@@ -241,7 +241,7 @@ export function writingSession(context: WritingContext, loaded: LoadedState): Wr
     begin: journal,
     commitNetwork: async () => {},
     commit: async () => {},
-    whenWriting: async (action) => action(),
+    whenWriting: (action) => action(),
   }
   const ended = async () => {
     await Promise.all(turns.values())

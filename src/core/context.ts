@@ -8,6 +8,7 @@ import type { MachineName } from './names.js'
 import type { Nix } from './nix.js'
 import type { Finding } from './provider.js'
 import type { Run } from './run.js'
+import type { SecretStore } from './secrets.js'
 import type { TaskMachine, WantedTask } from './setup-task.js'
 import type { Ssh } from './ssh.js'
 import type { DeploymentStore } from './store.js'
@@ -121,6 +122,7 @@ export interface RunLogs {
 export interface Ops {
   readonly store: DeploymentStore
   readonly files: StateFolder
+  readonly secrets: SecretStore
   readonly providers: ProviderRegistry
   readonly nix: Nix
   readonly ssh: Ssh

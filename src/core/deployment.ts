@@ -107,15 +107,16 @@ export function newMachines(known: Machines = {}): Machines {
 export interface DeploymentPaths {
   readonly root: string
   readonly disks: string
-  readonly keys: string
   readonly knownHosts: string
   readonly sshConfig: string
+  /** The folder of configurations for the system's ssh that name some machines. */
+  readonly ssh: string
   readonly logs: string
   readonly console: string
   readonly gcroots: string
 }
 
-/** The folder on the operator host that holds keys, logs, disks and images, whichever store has the records. */
+/** The folder on the operator host that holds logs, disks and images, whichever store has the records. */
 export interface StateFolder {
   /** The absolute path of the folder. */
   readonly root: string

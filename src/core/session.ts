@@ -42,5 +42,5 @@ export interface DeploymentSession {
   /** Writes the decisions about a machine whose work begins now. */
   commit(machine: MachineName): Promise<void>
   /** Writes a file now, or when the session starts to write files; a dry run never writes. */
-  whenWriting(action: () => void): Promise<void>
+  whenWriting(action: () => Promise<void>): Promise<void>
 }

@@ -1,15 +1,12 @@
-import { rmSync } from 'node:fs'
-import { dirname } from 'node:path'
 import type { Ops } from '../core/context.js'
 import type { MachineName } from '../core/names.js'
 import { resourceName } from '../core/names.js'
 import type { Run } from '../core/run.js'
 import type { DeploymentSession } from '../core/session.js'
-import type { MachineSession } from '../machine/machine.js'
-import { hostKeyFile, resourceOf } from '../machine/resource.js'
+import { type MachineSession, secretsOf } from '../machine/machine.js'
+import { resourceOf } from '../machine/resource.js'
 import { machineRecord } from '../machine/session.js'
 import { forgetSshFiles } from '../machine/ssh-client.js'
-import { forgetGeneratedSecret, generatedSecretsOf } from '../tasks/generated-secret.js'
 import { builtRoot } from './build-everything.js'
 
 /**
@@ -30,13 +27,14 @@ export async function destroyMachine(
     draft.intent = { action: 'destroy', resource, since: ops.now().toISOString() }
   })
   await provider.destroy(resourceOf(ops, deployment.record, machine), run)
-  const secrets = generatedSecretsOf(deployment.paths, machine, Object.keys(deployment.record.machines))
+  const secrets = secretsOf({ ops, deployment })
+  const generated = await secrets.generatedOf(machine, Object.keys(deployment.record.machines))
   await removeTraces({ ops, deployment, machine })
-  if (provider.makesMachines) for (const { file } of secrets) forgetGeneratedSecret(file)
+  if (provider.makesMachines) for (const each of generated) await each.forget()
   await deployment.removeMachine(machine)
   await deployment.journal({ event: 'machine.destroy', machine, result: 'done' })
-  const names = [...new Set(secrets.map(({ name }) => name))].sort().join(', ')
-  run.log(provider.makesMachines ? destroyed(names) : forgotten(names, deployment.paths.keys))
+  const names = [...new Set(generated.map(({ name }) => name))].sort().join(', ')
+  run.log(provider.makesMachines ? destroyed(names) : forgotten(names, secrets.place))
 }
 
 function destroyed(secrets: string): string {
@@ -44,11 +42,11 @@ function destroyed(secrets: string): string {
 }
 
 /** Describes a host that lives on; its generated secrets are kept, because its users log in with them. */
-function forgotten(secrets: string, folder: string): string {
+function forgotten(secrets: string, place: string): string {
   const what = 'forgotten (the host itself is untouched)'
   return secrets === ''
     ? what
-    : `${what}; it may still have the generated secrets ${secrets}: they stay in ${folder}`
+    : `${what}; it may still have the generated secrets ${secrets}: they stay in ${place}`
 }
 
 /**
@@ -60,7 +58,7 @@ async function removeTraces({
   deployment,
   machine,
 }: Pick<MachineSession, 'ops' | 'deployment' | 'machine'>): Promise<void> {
-  rmSync(dirname(hostKeyFile(deployment.paths, machine)), { recursive: true, force: true })
+  await secretsOf({ ops, deployment }).forgetHostKey(machine)
   forgetSshFiles(deployment.paths, machine)
   await ops.nix.forgetRoots(deployment.paths.gcroots, [machine, builtRoot(machine)])
 }

@@ -4,7 +4,7 @@ import type { TaskMachine, WantedTask } from '../core/setup-task.js'
 import { inspectKeys } from '../keys/deliver.js'
 import { planKeys, resolveKeys, type SeenKey } from '../keys/keys.js'
 import { hostOf } from '../machine/connect.js'
-import { recordOf } from '../machine/machine.js'
+import { recordOf, secretsOf } from '../machine/machine.js'
 import { batchedHost } from '../remote/batched-host.js'
 import type { Activated, Survey, SystemLook } from '../systems/system.js'
 import { systemOf } from '../systems/systems.js'
@@ -96,7 +96,7 @@ export async function taskContext(job: Job, redo: ReadonlySet<string> = new Set(
   return {
     records: recordOf(job).tasks,
     redo,
-    hmac: await keyedHash(job.deployment),
+    hmac: await keyedHash(job.deployment, secretsOf(job)),
     secrets: taskSecrets(secretKeeper(job, job.secretTexts)),
     allowRecreate: job.request.allowRecreate,
     connect: (port, bounds, address) => connectAsUser(job, port, bounds, address),

@@ -22,7 +22,7 @@ export function draftSession(held: DeploymentSession): DeploymentSession {
   let networkCommitted = false
   const committed = new Set<MachineName>()
   const waitingEntries: JournalFacts[] = []
-  const waitingFiles: (() => void)[] = []
+  const waitingFiles: (() => Promise<void>)[] = []
 
   /** Returns a machine's record as it may be written now; `undefined` keeps the machine off the disk. */
   const writable = (machine: MachineName, written: MachineRecord | undefined): MachineRecord | undefined => {
@@ -91,14 +91,14 @@ export function draftSession(held: DeploymentSession): DeploymentSession {
       networkCommitted = true
       await writeDescription()
       await writeAll()
-      for (const action of waitingFiles.splice(0)) action()
+      for (const action of waitingFiles.splice(0)) await action()
     },
     async commit(machine) {
       committed.add(machine)
       await write(machine)
     },
     async whenWriting(action) {
-      if (networkCommitted) action()
+      if (networkCommitted) await action()
       else waitingFiles.push(action)
     },
   }

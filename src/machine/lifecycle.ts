@@ -9,9 +9,10 @@ import {
   missingImage,
   recordOf,
   resourceFor,
+  secretsOf,
   updateJob,
 } from './machine.js'
-import { hostKeyFile, loginKeyFile, portsOf } from './resource.js'
+import { portsOf } from './resource.js'
 
 /** Time for an ACPI shutdown before the power is cut. */
 const graceMs = 60_000
@@ -148,14 +149,14 @@ async function requireImage(session: DefinedMachine): Promise<void> {
 /** Creates the key that logs in to every created machine: once, before parallel work on machines begins. */
 export async function ensureLoginKey(sessions: readonly MachineSession[]): Promise<void> {
   const made = sessions.find((each) => each.provider.makesMachines)
-  if (made !== undefined) await made.ops.ssh.ensureKeyPair(loginKeyFile(made.deployment.paths), made.run)
+  if (made !== undefined) await made.ops.ssh.ensureKeyPair(secretsOf(made).loginKeyFile, made.run)
 }
 
 /** Creates the machine's host key before the machine. */
 async function ensureHostKey(session: DefinedMachine): Promise<void> {
   if (!session.provider.makesMachines) return
   const hostKey = await session.ops.ssh.ensureKeyPair(
-    hostKeyFile(session.deployment.paths, session.machine),
+    secretsOf(session).hostKeyFile(session.machine),
     session.run,
   )
   if (recordOf(session).hostKey !== hostKey)

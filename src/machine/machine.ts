@@ -6,6 +6,7 @@ import type { Json } from '../core/json.js'
 import type { MachineName } from '../core/names.js'
 import type { Resource } from '../core/provider.js'
 import type { Run } from '../core/run.js'
+import type { DeploymentSecrets } from '../core/secrets.js'
 import type { DeploymentSession } from '../core/session.js'
 import type { Host } from '../core/ssh.js'
 import { resourceOf } from './resource.js'
@@ -68,6 +69,14 @@ export function machineRun(ops: Ops, machine: MachineName, logs: RunLogs | undef
 
 export function recordOf(session: MachineSession): MachineRecord {
   return machineRecord(session.deployment.record, session.machine)
+}
+
+/** Returns the secrets that hydra-ops made for the session's deployment. */
+export function secretsOf({
+  ops,
+  deployment,
+}: Pick<MachineSession, 'ops' | 'deployment'>): DeploymentSecrets {
+  return ops.secrets.of(deployment.record.uuid)
 }
 
 /** Changes the record of the session's machine. */

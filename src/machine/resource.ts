@@ -3,24 +3,15 @@ import { join } from 'node:path'
 import type { CommonOptions } from '../core/common-options.js'
 import type { Ops } from '../core/context.js'
 import type { MachineDefinition } from '../core/definition.js'
-import type { DeploymentPaths, DeploymentRecord, MachineRecord, RecordedTarget } from '../core/deployment.js'
+import type { DeploymentRecord, MachineRecord, RecordedTarget } from '../core/deployment.js'
 import { usageError } from '../core/errors.js'
 import type { Json } from '../core/json.js'
 import { MachineName, resourceName } from '../core/names.js'
 import type { MachineIdentity, Resource, TargetOptions } from '../core/provider.js'
 import type { Run } from '../core/run.js'
+import type { DeploymentSecrets } from '../core/secrets.js'
 import type { SshTarget } from '../core/ssh.js'
 import { suggest } from '../core/suggest.js'
-
-/** Returns the key that logs in to every machine of a deployment; its public half has the suffix `.pub`. */
-export function loginKeyFile(paths: DeploymentPaths): string {
-  return join(paths.keys, 'id_ed25519')
-}
-
-/** Returns the host key of a created machine. */
-export function hostKeyFile(paths: DeploymentPaths, machine: MachineName): string {
-  return join(paths.keys, machine, 'ssh_host_ed25519_key')
-}
 
 /** Describes one machine for its provider, from the state and from the definition if there is one. */
 export function resourceOf(
@@ -40,7 +31,7 @@ export function resourceOf(
     allocation: known.allocation,
     handle: known.handle,
     identity: ops.providers.named(known.provider).makesMachines
-      ? identityOf(paths, machine, known.hostKey)
+      ? identityOf(ops.secrets.of(record.uuid), machine, known.hostKey)
       : undefined,
     image: undefined,
     disks: join(paths.disks, machine),
@@ -98,19 +89,18 @@ function whatThereIs(names: readonly string[]): string {
 
 /** Returns the identity; `undefined` until both keys exist, since a plan before the first deploy has none to show. */
 function identityOf(
-  paths: DeploymentPaths,
+  { loginKeyFile, hostKeyFile }: DeploymentSecrets,
   machine: MachineName,
   hostKeyPublic: string | undefined,
 ): MachineIdentity | undefined {
-  const identityFile = loginKeyFile(paths)
-  const authorizedKey = readIfThere(`${identityFile}.pub`)
+  const authorizedKey = readIfThere(`${loginKeyFile}.pub`)
   if (authorizedKey === undefined || hostKeyPublic === undefined) return undefined
   return {
     hostName: machine,
-    hostKeyFile: hostKeyFile(paths, machine),
+    hostKeyFile: hostKeyFile(machine),
     hostKeyPublic,
     authorizedKey: authorizedKey.trim(),
-    identityFile,
+    identityFile: loginKeyFile,
   }
 }
 

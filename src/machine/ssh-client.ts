@@ -1,5 +1,5 @@
 import { existsSync, readdirSync, rmSync } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { join } from 'node:path'
 import type { Ops } from '../core/context.js'
 import type { DeploymentPaths, DeploymentRecord } from '../core/deployment.js'
 import { messageOf, unreachable } from '../core/errors.js'
@@ -26,7 +26,7 @@ export async function sshClientConfig(
 ): Promise<string> {
   const targets = await settleAll(machines.map((machine) => reachableTarget(ops, record, machine, run)))
   const paths = ops.files.paths(record.uuid)
-  const base = join(folderOf(paths), [...machines].sort().join(between))
+  const base = join(paths.ssh, [...machines].sort().join(between))
   const knownHosts = `${base}${ends.knownHosts}`
   const rendered = ops.ssh.renderConfig(targets, { knownHosts })
   await writeIfChanged(knownHosts, rendered.knownHosts)
@@ -35,18 +35,13 @@ export async function sshClientConfig(
 }
 
 /** Removes the files of `sshClientConfig` that name the machine, alone or with others. */
-export function forgetSshFiles(paths: DeploymentPaths, machine: MachineName): void {
-  const folder = folderOf(paths)
+export function forgetSshFiles({ ssh: folder }: DeploymentPaths, machine: MachineName): void {
   if (!existsSync(folder)) return
   for (const file of readdirSync(folder)) {
     const end = Object.values(ends).find((each) => file.endsWith(each)) ?? ''
     const machines = file.slice(0, file.length - end.length).split(between)
     if (machines.includes(machine)) rmSync(join(folder, file), { force: true })
   }
-}
-
-function folderOf(paths: DeploymentPaths): string {
-  return join(dirname(paths.sshConfig), 'ssh')
 }
 
 export interface WholeSshConfig {

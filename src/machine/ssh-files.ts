@@ -1,4 +1,4 @@
-import { dirname, join } from 'node:path'
+import { join } from 'node:path'
 import { writeIfChanged } from '../core/write-if-changed.js'
 import { hostOf } from './connect.js'
 import type { MachineSession } from './machine.js'
@@ -8,7 +8,7 @@ import type { MachineSession } from './machine.js'
  * its own file, so that parallel jobs do not collide. Returns the `-F` file.
  */
 export async function writeMachineSshConfig(session: MachineSession): Promise<string> {
-  const base = join(dirname(session.deployment.paths.sshConfig), 'ssh', session.machine)
+  const base = join(session.deployment.paths.ssh, session.machine)
   const knownHosts = `${base}.known_hosts`
   const rendered = session.ops.ssh.renderConfig([hostOf(session).target], { knownHosts })
   await writeIfChanged(knownHosts, rendered.knownHosts)

@@ -1,18 +1,11 @@
 import { readFile } from 'node:fs/promises'
 import type { Ops } from '../core/context.js'
-import type { DeploymentPaths } from '../core/deployment.js'
 import { failure, OpsError, usageError } from '../core/errors.js'
 import { errnoOf } from '../core/file-failure.js'
 import { userSecretName } from '../core/hydra-users.js'
 import type { MachineName } from '../core/names.js'
-import {
-  forgetGeneratedSecret,
-  generatedFile,
-  keepGeneratedSecret,
-  newSecret,
-  readGeneratedSecret,
-} from '../tasks/generated-secret.js'
-import { usableSecret } from '../tasks/secrets.js'
+import type { DeploymentSecrets } from '../core/secrets.js'
+import { newSecret, usableSecret } from '../tasks/secrets.js'
 
 /** Source of a user's password; `text` after it was read. */
 export type PasswordRequest =
@@ -41,7 +34,7 @@ export async function readPassword(
 
 interface PasswordUse {
   readonly ops: Ops
-  readonly paths: DeploymentPaths
+  readonly secrets: DeploymentSecrets
   readonly machine: MachineName
   readonly user: string
   readonly given: PasswordRequest
@@ -57,27 +50,25 @@ export async function withPassword<T>(
   use: PasswordUse,
   action: (password: string) => Promise<T>,
 ): Promise<T> {
-  const file = generatedFile(use.paths, use.machine, userSecretName(use.user))
+  const { secrets, machine } = use
+  const name = userSecretName(use.user)
   if (use.given.kind !== 'generate') {
     const done = await action(await textOf(use))
-    if (!use.keep) forgetGeneratedSecret(file)
+    if (!use.keep) await secrets.forgetGenerated(machine, name)
     return done
   }
-  const before = readGeneratedSecret(file, whatOf(use.user))
+  const before = await secrets.readGenerated(machine, name, whatOf(use.user))
   const password = newSecret()
-  keepGeneratedSecret(file, password)
+  await secrets.keepGenerated(machine, name, password)
   try {
     return await action(password)
   } catch (error) {
     // The change may have succeeded although the connection was lost.
-    if (!(error instanceof OpsError && error.code === 'CONNECTION_LOST')) putBack(file, before)
+    if (error instanceof OpsError && error.code === 'CONNECTION_LOST') throw error
+    if (before === undefined) await secrets.forgetGenerated(machine, name)
+    else await secrets.keepGenerated(machine, name, before.trimEnd())
     throw error
   }
-}
-
-function putBack(file: string, before: string | undefined): void {
-  if (before === undefined) forgetGeneratedSecret(file)
-  else keepGeneratedSecret(file, before.trimEnd())
 }
 
 async function textOf({ ops, user, given }: PasswordUse): Promise<string> {

@@ -5,7 +5,7 @@ import { type PasswordSource, passwordRoles, UserOptions } from '../core/hydra-u
 import { checkEach } from '../core/several-errors.js'
 import { suggest } from '../core/suggest.js'
 import { hostOf } from '../machine/connect.js'
-import { journal } from '../machine/machine.js'
+import { journal, secretsOf } from '../machine/machine.js'
 import { changeHydra, type HydraRequest, lookAtHydra, type OpenHydra } from './hydra-machine.js'
 import { type PasswordRequest, readPassword, withPassword } from './hydra-password.js'
 
@@ -105,7 +105,7 @@ async function changed(
   { event, user, given, keep }: Change,
 ): Promise<HydraUserRow> {
   const { job, users } = hydra
-  const about = { ops, paths: job.deployment.paths, machine: job.machine, user: user.name }
+  const about = { ops, secrets: secretsOf(job), machine: job.machine, user: user.name }
   return withPassword({ ...about, given, keep }, async (password) => {
     await journal(job, event, { data: user.name })
     try {

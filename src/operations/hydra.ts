@@ -3,7 +3,6 @@ import type { DeploymentRecord } from '../core/deployment.js'
 import { failure, usageError } from '../core/errors.js'
 import { userSecretName } from '../core/hydra-users.js'
 import { MachineName } from '../core/names.js'
-import { generatedFile, readGeneratedSecret } from '../tasks/generated-secret.js'
 import { nameOf, noHydra } from './hydra-machine.js'
 
 export interface HydraAt {
@@ -43,10 +42,10 @@ export async function generatedPassword(
   user: string,
 ): Promise<string> {
   const record = await ops.store.resolve(deployment)
-  const paths = ops.files.paths(record.uuid)
+  const secrets = ops.secrets.of(record.uuid)
   for (const name of Object.keys(record.machines)) {
-    const file = generatedFile(paths, MachineName.parse(name), userSecretName(user))
-    const kept = readGeneratedSecret(file, `password of '${user}'`)
+    const machine = MachineName.parse(name)
+    const kept = await secrets.readGenerated(machine, userSecretName(user), `password of '${user}'`)
     if (kept !== undefined) return kept.trimEnd()
   }
   throw failure('SECRET', `no password was made up for a user '${user}' of ${nameOf(record)}`, {

@@ -1,16 +1,16 @@
+import { randomBytes } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import type { Duplex } from 'node:stream'
 import type { LocalCommands, Questions } from '../core/context.js'
 import type { Bounds } from '../core/deadline.js'
-import type { DeploymentPaths } from '../core/deployment.js'
 import { failure, messageOf } from '../core/errors.js'
 import type { MachineName } from '../core/names.js'
+import type { DeploymentSecrets } from '../core/secrets.js'
 import type { SecretNeed } from '../core/setup-task.js'
 import { eachInTurn } from '../core/several-errors.js'
 import { hostOf } from '../machine/connect.js'
-import { type MachineSession, recordOf } from '../machine/machine.js'
+import { type MachineSession, recordOf, secretsOf } from '../machine/machine.js'
 import { connectFromOperator } from '../machine/operator-connection.js'
-import { generatedFile, keepGeneratedSecret, newSecret, readGeneratedSecret } from './generated-secret.js'
 
 /** The secrets of set-up tasks, as the operator host has them. */
 export interface TaskSecrets {
@@ -38,7 +38,7 @@ export async function secretHashes(
 /** Parts of a session that `taskSecrets` needs to read secrets. */
 export interface SecretKeeper {
   readonly machine: MachineName
-  readonly paths: DeploymentPaths
+  readonly secrets: Pick<DeploymentSecrets, 'readGenerated' | 'keepGenerated'>
   /** Whether this run may run commands and write; false in a dry run. */
   readonly writable: boolean
   readonly local: Pick<LocalCommands, 'run'>
@@ -51,7 +51,7 @@ export interface SecretKeeper {
 export function secretKeeper(session: MachineSession, known: SecretKeeper['known']): SecretKeeper {
   return {
     machine: session.machine,
-    paths: session.deployment.paths,
+    secrets: secretsOf(session),
     writable: session.deployment.writable,
     local: session.ops.local,
     questions: session.ops.questions,
@@ -76,7 +76,7 @@ export function taskSecrets(keeper: SecretKeeper): TaskSecrets {
       const { source } = need
       // A typed secret is kept nowhere, so later runs have nothing to compare it with.
       if (source.prompt) return 'prompt'
-      if (source.generate) return `generate\0${readGenerated(keeper, need) ?? ''}`
+      if (source.generate) return `generate\0${(await readGenerated(keeper, need)) ?? ''}`
       if (source.command != null && !keeper.writable) return undefined
       return read(need)
     },
@@ -88,7 +88,7 @@ async function readSecret(keeper: SecretKeeper, need: SecretNeed): Promise<strin
   if (file != null) return readSecretFile(keeper, need, file)
   if (command != null) return runSecretCommand(keeper, need, command)
   if (prompt) return keeper.questions.secret(`${need.what}, machine '${keeper.machine}'`)
-  return readGenerated(keeper, need) ?? makeGenerated(keeper, need)
+  return (await readGenerated(keeper, need)) ?? (await makeGenerated(keeper, need))
 }
 
 async function readSecretFile(keeper: SecretKeeper, need: SecretNeed, file: string): Promise<string> {
@@ -120,14 +120,19 @@ async function runSecretCommand(
   })
 }
 
-function readGenerated(keeper: SecretKeeper, need: SecretNeed): string | undefined {
-  return readGeneratedSecret(generatedFile(keeper.paths, keeper.machine, need.name), need.what)
+function readGenerated({ secrets, machine }: SecretKeeper, need: SecretNeed): Promise<string | undefined> {
+  return secrets.readGenerated(machine, need.name, need.what)
 }
 
-function makeGenerated(keeper: SecretKeeper, need: SecretNeed): string {
+async function makeGenerated({ secrets, machine }: SecretKeeper, need: SecretNeed): Promise<string> {
   const secret = newSecret()
-  keepGeneratedSecret(generatedFile(keeper.paths, keeper.machine, need.name), secret)
+  await secrets.keepGenerated(machine, need.name, secret)
   return secret
+}
+
+/** Makes up a secret. */
+export function newSecret(): string {
+  return randomBytes(18).toString('base64url')
 }
 
 function usable(keeper: SecretKeeper, need: SecretNeed, text: string): string {

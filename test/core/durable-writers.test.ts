@@ -13,9 +13,9 @@ import { createImageStore } from '../../src/images/store.js'
 import { dryRunSession } from '../../src/machine/session.js'
 import { writeNewFile } from '../../src/operations/init/new-file.js'
 import { ensureKeyPair } from '../../src/ssh/keys.js'
-import { generatedFile, keepGeneratedSecret, readGeneratedSecret } from '../../src/tasks/generated-secret.js'
 import { keyedHash } from '../../src/tasks/keyed-hash.js'
 import { createStateFolder, deploymentPaths } from '../../state/paths.js'
+import { createSecretFiles } from '../../state/secrets.js'
 import { errorOf, temporaryFolder } from '../state/temporary-store.js'
 
 /** What a power cut would and would not spare: names that were given, and what was brought to the disk before. */
@@ -97,19 +97,21 @@ function session() {
   }
   return {
     ...dryRunSession(createStateFolder(folder, {}), record),
-    whenWriting: async (action: () => void) => action(),
+    whenWriting: (action: () => Promise<void>) => action(),
   }
 }
 
+const secrets = () => createSecretFiles(createStateFolder(folder, {})).of(uuid)
+
 describe('the key under which secrets are hashed', () => {
-  const file = () => join(deploymentPaths(folder, uuid).keys, 'hash.key')
+  const file = () => join(deploymentPaths(folder, uuid).root, 'keys', 'hash.key')
 
   it('is on the disk before it is used, for its owner alone', async () => {
-    const hash = (await keyedHash(session()))('secret')
+    const hash = (await keyedHash(session(), secrets()))('secret')
     expectDurable(file())
     expect(fs.statSync(file()).mode & 0o777).toBe(0o600)
     expect(fs.readFileSync(file())).toHaveLength(32)
-    expect((await keyedHash(session()))('secret')).toBe(hash)
+    expect((await keyedHash(session(), secrets()))('secret')).toBe(hash)
   })
 
   it.each([
@@ -119,7 +121,7 @@ describe('the key under which secrets are hashed', () => {
   ])('is refused when it is %s, with the file and the way out', async (_what, bytes) => {
     fs.mkdirSync(dirname(file()), { recursive: true })
     fs.writeFileSync(file(), Buffer.alloc(bytes, 7))
-    expect(await errorOf(() => keyedHash(session()))).toMatchObject({
+    expect(await errorOf(() => keyedHash(session(), secrets()))).toMatchObject({
       code: 'HASH_KEY',
       message: expect.stringContaining(`${file()} has ${bytes} bytes`),
       hint: expect.stringContaining(`rm ${file()}`),
@@ -129,19 +131,19 @@ describe('the key under which secrets are hashed', () => {
 })
 
 describe('a generated secret', () => {
-  const file = () => generatedFile(deploymentPaths(folder, uuid), web, 'admin')
+  const file = () => join(deploymentPaths(folder, uuid).root, 'keys', 'web.admin.generated')
 
-  it('is on the disk, with its folder, before it is returned', () => {
-    keepGeneratedSecret(file(), 'geheim')
+  it('is on the disk, with its folder, before it is returned', async () => {
+    await secrets().keepGenerated(web, 'admin', 'geheim')
     expectDurable(file())
     expect(disk.calls).toContain(`sync ${dirname(dirname(file()))}`)
-    expect(readGeneratedSecret(file(), 'password')).toBe('geheim\n')
+    expect(await secrets().readGenerated(web, 'admin', 'password')).toBe('geheim\n')
   })
 
   it('is refused when a power cut of an older program left it empty', async () => {
     fs.mkdirSync(dirname(file()), { recursive: true })
     fs.writeFileSync(file(), '\n')
-    expect(await errorOf(() => readGeneratedSecret(file(), 'password of admin'))).toMatchObject({
+    expect(await errorOf(() => secrets().readGenerated(web, 'admin', 'password of admin'))).toMatchObject({
       code: 'SECRET',
       message: `the password of admin was kept in ${file()}, which is empty`,
       hint: expect.stringContaining(`rm ${file()}`),

@@ -1,5 +1,5 @@
 import { existsSync, mkdirSync } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { DebianMachine, type MachineDefinition } from '../../src/core/definition.js'
 import { deploy } from '../../src/deploy/deploy.js'
@@ -110,7 +110,7 @@ describe('deploy', () => {
     expect(ops.nix.evaluations.every((evaluation) => evaluation.mode !== 'write')).toBe(true)
     expect(ops.nix.builds).toEqual([])
     const { uuid } = await ops.store.resolve('net')
-    expect(existsSync(ops.files.paths(uuid).keys)).toBe(false)
+    expect(existsSync(ops.secrets.of(uuid).place)).toBe(false)
   })
 
   it('reports an unplannable machine in a dry run, beside the plan of the others', async () => {
@@ -160,7 +160,7 @@ describe('deploy', () => {
 
   it('names the file when the configuration for nix-copy-closure cannot be written', async () => {
     const { uuid } = await ops.store.resolve('net')
-    mkdirSync(join(dirname(ops.files.paths(uuid).sshConfig), 'ssh', 'web.config'), { recursive: true })
+    mkdirSync(join(ops.files.paths(uuid).ssh, 'web.config'), { recursive: true })
     const report = await deploy(ops, standard)
     expect(outcomes(report)).toEqual({ web: 'failed', db: 'changed' })
     const row = report.results.find(({ machine }) => machine === 'web')

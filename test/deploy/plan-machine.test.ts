@@ -62,7 +62,8 @@ describe('a machine that is stopped', () => {
   beforeEach(async () => {
     const { ops } = world
     Object.assign(ops, { tasks: async () => [fakeTask('ran'), fakeTask('new')] })
-    const hash = await keyedHash(dryRunSession(ops.files, await ops.store.resolve(undefined)))
+    const record = await ops.store.resolve(undefined)
+    const hash = await keyedHash(dryRunSession(ops.files, record), ops.secrets.of(record.uuid))
     const inputs = hash('{}')
     await world.change('web', {
       keys: { lasting: '/etc/keys/lasting', passing: '/run/keys/passing', dropped: '/etc/keys/dropped' },

@@ -12,6 +12,7 @@ import { DeploymentName, type MachineName } from '../../src/core/names.js'
 import type { Run } from '../../src/core/run.js'
 import { hydraUserAdmin } from '../../src/setup/hydra/user-admin.js'
 import { createStateFolder } from '../../state/paths.js'
+import { createSecretFiles } from '../../state/secrets.js'
 import { createStore } from '../../state/store.js'
 import { createFakeHypervisor, type FakeHypervisor } from './fake-hypervisor.js'
 import { fakeNetwork } from './fake-network.js'
@@ -86,6 +87,7 @@ export async function createFakeOps(options: FakeOpsOptions = {}): Promise<FakeO
     logged,
     asked,
     files,
+    secrets: createSecretFiles(files),
     store: await createStore({
       files,
       operator: fakeOperator,

@@ -1,12 +1,12 @@
 import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
-import { basename, dirname, join } from 'node:path'
+import { basename, join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { DeploymentPaths } from '../../src/core/deployment.js'
 import { type DeploymentUuid, MachineName, resourceName } from '../../src/core/names.js'
+import type { DeploymentSecrets } from '../../src/core/secrets.js'
 import { deploy } from '../../src/deploy/deploy.js'
 import { sshClientConfig } from '../../src/machine/ssh-client.js'
 import { destroyMachines } from '../../src/operations/destroy.js'
-import { generatedFile, keepGeneratedSecret } from '../../src/tasks/generated-secret.js'
 import { runFakeDebian } from '../fakes/fake-debian.js'
 import { fakeMachine, fakeNetwork } from '../fakes/fake-network.js'
 import { createFakeOps, type FakeOps, rememberNetwork } from '../fakes/fake-ops.js'
@@ -14,6 +14,7 @@ import { standardRequest } from '../fakes/standard-request.js'
 
 let ops: FakeOps
 let paths: DeploymentPaths
+let secrets: DeploymentSecrets
 const names = ['web', 'web2', 'web.db']
 const network = (...machines: string[]) => fakeNetwork(machines.map((name) => fakeMachine(name)))
 
@@ -22,18 +23,23 @@ beforeEach(async () => {
   runFakeDebian(ops)
   const { uuid } = await rememberNetwork(ops)
   paths = ops.files.paths(uuid)
+  secrets = ops.secrets.of(uuid)
   await deploy(ops, standardRequest)
   for (const name of names) {
     for (const user of ['admin', 'jo.e@x'])
-      keepGeneratedSecret(secret(name, user), `password of ${user} on ${name}`)
+      await secrets.keepGenerated(
+        MachineName.parse(name),
+        `hydra-user-${user}`,
+        `password of ${user} on ${name}`,
+      )
   }
 })
 afterEach(() => ops.cleanup())
 
 const secret = (machine: string, user: string) =>
-  generatedFile(paths, MachineName.parse(machine), `hydra-user-${user}`)
+  join(secrets.place, `${machine}.hydra-user-${encodeURIComponent(user)}.generated`)
 const generated = () =>
-  readdirSync(paths.keys)
+  readdirSync(secrets.place)
     .filter((name) => name.includes('.generated'))
     .sort()
 const destroy = (...include: string[]) =>
@@ -69,7 +75,7 @@ describe('the destruction of a machine', () => {
   })
 
   it('leaves no ssh configuration for the machine, alone or with others', async () => {
-    const folder = join(dirname(paths.sshConfig), 'ssh')
+    const folder = paths.ssh
     rmSync(folder, { recursive: true, force: true })
     const configFor = async (...machines: string[]) =>
       sshClientConfig(
@@ -120,7 +126,7 @@ describe('an existing host that is destroyed', () => {
   it('keeps its generated passwords, which the host still has, and the output says where they are', async () => {
     await destroy('web')
     expect(generated()).toEqual([...all, ...kept].sort())
-    expect(ops.emitted).toContainEqual({ kind: 'line', machine: 'web', line: forgotten + paths.keys })
+    expect(ops.emitted).toContainEqual({ kind: 'line', machine: 'web', line: forgotten + secrets.place })
     expect((await ops.store.resolve('net')).machines).not.toHaveProperty('web')
   })
 
@@ -137,7 +143,7 @@ describe('a file beside the keys with a name that no secret has', () => {
     ['web.%.generated', '%'],
     ['web.%ff.generated.0123456789ab.tmp', '%ff'],
   ])('is removed and shown as it is: %s', async (file, shown) => {
-    writeFileSync(join(paths.keys, file), 'put there by hand')
+    writeFileSync(join(secrets.place, file), 'put there by hand')
     expect(await destroy('web')).toMatchObject([{ machine: 'web', outcome: 'changed' }])
     expect(generated()).toEqual(kept)
     expect((await ops.store.resolve('net')).machines).not.toHaveProperty('web')

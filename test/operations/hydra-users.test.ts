@@ -180,8 +180,8 @@ describe('a new user', () => {
     const password = await generatedPassword(hydra.ops, undefined, 'bob')
     expect(password).toMatch(/^[\w-]{24}$/)
     expect(hydra.users.get('bob')?.password).toBe(password)
-    const { keys } = hydra.ops.files.paths((await hydra.ops.store.resolve(undefined)).uuid)
-    expect(lstatSync(join(keys, 'ci.hydra-user-bob.generated')).mode & 0o777).toBe(0o600)
+    const { place } = hydra.ops.secrets.of((await hydra.ops.store.resolve(undefined)).uuid)
+    expect(lstatSync(join(place, 'ci.hydra-user-bob.generated')).mode & 0o777).toBe(0o600)
     expect(await writtenDown()).not.toContain(password)
   })
 

@@ -11,10 +11,13 @@ import {
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import type { StateFolder } from '../../src/core/deployment.js'
 import type { PasswordSource } from '../../src/core/hydra-users.js'
-import { MachineName } from '../../src/core/names.js'
+import { DeploymentUuid, MachineName } from '../../src/core/names.js'
 import { localCommands } from '../../src/exec/local-commands.js'
 import { type SecretKeeper, taskSecrets } from '../../src/tasks/secrets.js'
+import { deploymentPaths } from '../../state/paths.js'
+import { createSecretFiles } from '../../state/secrets.js'
 
 let folder: string
 let asked: string[]
@@ -25,20 +28,19 @@ beforeEach(() => {
 })
 afterEach(() => rmSync(folder, { recursive: true, force: true }))
 
+/** The folder of the deployment is the test's own. */
+const files: StateFolder = {
+  get root() {
+    return folder
+  },
+  paths: (of) => ({ ...deploymentPaths(folder, of), root: folder }),
+}
+const uuid = DeploymentUuid.parse('0b7c3d1e-1111-4a2b-9c3d-000000000001')
+
 function keeper(writable = true): SecretKeeper {
-  const path = (name: string) => join(folder, name)
   return {
     machine: MachineName.parse('ci'),
-    paths: {
-      root: folder,
-      disks: path('disks'),
-      keys: path('keys'),
-      knownHosts: path('known_hosts'),
-      sshConfig: path('ssh_config'),
-      logs: path('logs'),
-      console: path('console'),
-      gcroots: path('gcroots'),
-    },
+    secrets: createSecretFiles(files).of(uuid),
     writable,
     local: localCommands,
     questions: {
