@@ -1,0 +1,138 @@
+import { execFileSync } from 'node:child_process'
+import { existsSync, mkdirSync, rmSync, statSync, truncateSync } from 'node:fs'
+import { dirname, relative } from 'node:path'
+import { unknown } from './answer.js'
+import type { Medium } from './model.js'
+import { copyVdi, createVdi, growVdi, readVdi, vdiFromRaw } from './vdi.js'
+
+/**
+ * The files of media. QEMU reads no differencing VDI, so such a medium is a qcow2 file on its parent, under the name that
+ * VirtualBox gives it.
+ */
+export type NewImage = Pick<Medium, 'path' | 'uuid' | 'format' | 'bytes'>
+
+/** How QEMU reads a medium. */
+export function qemuFormat({ format, parent, device }: Pick<Medium, 'format' | 'parent' | 'device'>): string {
+  if (parent !== undefined) return 'qcow2'
+  if (device === 'dvd') return 'raw'
+  const known: Readonly<Record<string, string>> = { VDI: 'vdi', VMDK: 'vmdk', VHD: 'vpc', RAW: 'raw' }
+  const found = known[format]
+  if (found === undefined) throw unknown(`images in the format ${format}`)
+  return found
+}
+
+export function qemuImage(...words: string[]): void {
+  execFileSync('qemu-img', words, { stdio: ['ignore', 'ignore', 'pipe'] })
+}
+
+export function createImage({ path, uuid, format, bytes }: NewImage): void {
+  mkdirSync(dirname(path), { recursive: true })
+  if (format === 'VDI') createVdi(path, bytes, uuid)
+  else
+    qemuImage(
+      'create',
+      '-q',
+      '-f',
+      qemuFormat({ format, parent: undefined, device: 'hdd' }),
+      path,
+      String(bytes),
+    )
+}
+
+/** Makes a medium that holds what differs from its parent, which a running machine may have open. */
+export function createDifference(path: string, parent: Medium): void {
+  mkdirSync(dirname(path), { recursive: true })
+  const backing = ['-u', '-F', qemuFormat(parent), '-b', seenFrom(path, parent)]
+  qemuImage('create', '-q', '-f', 'qcow2', ...backing, path, String(parent.bytes))
+}
+
+/** The way from a medium to its parent: a parent in the same machine's folder moves with this folder. */
+function seenFrom(child: string, parent: Medium): string {
+  const folder = dirname(child).replace(/\/Snapshots$/, '')
+  return parent.path.startsWith(`${folder}/`) ? relative(dirname(child), parent.path) : parent.path
+}
+
+/** Writes what differs into the parent. */
+export function mergeIntoParent(child: Medium): void {
+  qemuImage('commit', '-q', '-f', 'qcow2', child.path)
+}
+
+/** Gives a medium another parent: its content stays the same, or, where only names change, is not looked at. */
+export function changeParent(child: Medium, parent: Medium, onlyName = false): void {
+  const unsafe = onlyName ? ['-u'] : []
+  qemuImage(
+    'rebase',
+    '-q',
+    '-f',
+    'qcow2',
+    ...unsafe,
+    '-F',
+    qemuFormat(parent),
+    '-b',
+    seenFrom(child.path, parent),
+    child.path,
+  )
+}
+
+/** Copies a medium with all that its parents hold. */
+export function cloneImage(source: Medium, target: NewImage): void {
+  mkdirSync(dirname(target.path), { recursive: true })
+  const from = qemuFormat(source)
+  if (target.format === 'VDI' && from === 'vdi') {
+    copyVdi(source.path, target.path, target.uuid)
+  } else if (target.format === 'VDI') {
+    const raw = `${target.path}.raw`
+    try {
+      qemuImage('convert', '-q', '-f', from, '-O', 'raw', source.path, raw)
+      vdiFromRaw(raw, target.path, target.uuid)
+    } finally {
+      rmSync(raw, { force: true })
+    }
+  } else {
+    const to = qemuFormat({ format: target.format, parent: undefined, device: 'hdd' })
+    qemuImage('convert', '-q', '-f', from, '-O', to, source.path, target.path)
+  }
+}
+
+/** Makes a medium larger; false where VirtualBox says yes and does nothing, as for VMDK. */
+export function growImage(medium: Medium, bytes: number): boolean {
+  const format = qemuFormat(medium)
+  if (format === 'qcow2') {
+    qemuImage('resize', '-q', '-f', 'qcow2', medium.path, String(bytes))
+    return true
+  }
+  if (format !== 'vdi') return false
+  if (growVdi(medium.path, bytes)) return true
+  const raw = `${medium.path}.raw`
+  try {
+    qemuImage('convert', '-q', '-f', format, '-O', 'raw', medium.path, raw)
+    truncateSync(raw, bytes)
+    rmSync(medium.path)
+    vdiFromRaw(raw, medium.path, medium.uuid)
+    return true
+  } finally {
+    rmSync(raw, { force: true })
+  }
+}
+
+/** What a file says about itself when it is opened as a medium; undefined where it is no disk of VirtualBox. */
+export function probeImage(
+  path: string,
+): { bytes: number; uuid: string | undefined; format: string } | undefined {
+  const vdi = readVdi(path)
+  if (vdi !== undefined) return { bytes: vdi.bytes, uuid: vdi.uuid, format: 'VDI' }
+  if (!path.endsWith('.vmdk') && !path.endsWith('.vhd')) return undefined
+  const told: { 'virtual-size': number; format: string } = JSON.parse(
+    execFileSync('qemu-img', ['info', '--output=json', path], { encoding: 'utf8' }),
+  )
+  const format = { vmdk: 'VMDK', vpc: 'VHD' }[told.format]
+  return format === undefined ? undefined : { bytes: told['virtual-size'], uuid: undefined, format }
+}
+
+/** The bytes that a medium takes: those of a dynamic image grow with what is written to it. */
+export function bytesOnDisk({ path, format, parent, variant, bytes }: Medium): number {
+  if (!existsSync(path)) return 0
+  const { size, blocks } = statSync(path)
+  if (format !== 'VDI' || parent !== undefined) return size
+  return 2 * 1024 * 1024 + (variant === 'fixed' ? bytes : blocks * 512)
+}

@@ -1,0 +1,264 @@
+/** One rule of NAT: `name,tcp,127.0.0.1,2222,,22`. */
+export interface Rule {
+  readonly name: string
+  readonly protocol: string
+  readonly hostAddress: string
+  readonly hostPort: number
+  readonly guestAddress: string
+  readonly guestPort: number
+}
+
+export interface Nic {
+  attachment: string
+  mac: string
+  cable: boolean
+  type: string
+  /** The subnet of NAT, else `nat`. */
+  subnet: string
+  hostOnlyAdapter: string
+  bridgeAdapter: string
+  internalNetwork: string
+  natNetwork: string
+  localhostReachable: boolean
+  rules: Rule[]
+}
+
+/** What is in a slot of a storage controller. */
+export interface Slot {
+  readonly kind: 'hdd' | 'dvddrive'
+  /** The medium's UUID; undefined for an empty drive. */
+  medium: string | undefined
+}
+
+export interface Controller {
+  name: string
+  readonly bus: string
+  readonly type: string
+  portCount: number
+  bootable: boolean
+  hostIoCache: boolean
+  /** By `port-device`. */
+  slots: Record<string, Slot>
+}
+
+export interface Uart {
+  base: string
+  irq: string
+  mode: string
+}
+
+export interface SharedFolder {
+  readonly name: string
+  readonly hostPath: string
+  readonly writable: boolean
+  readonly autoMount: boolean
+}
+
+export interface Property {
+  value: string
+  /** Milliseconds since 1970. */
+  time: number
+  flags: string
+}
+
+/** All that a snapshot keeps, and a restore brings back. */
+export interface Hardware {
+  /** The values of `showvminfo` that are one word each, by their keys. */
+  values: Record<string, string | number>
+  osType: string
+  description: string
+  nics: Nic[]
+  uarts: (Uart | null)[]
+  controllers: Controller[]
+  sharedFolders: SharedFolder[]
+  properties: Record<string, Property>
+  engine: string
+}
+
+export interface Snapshot {
+  readonly uuid: string
+  name: string
+  description: string
+  readonly taken: number
+  readonly hardware: Hardware
+  /** The file with the memory of a running machine. */
+  stateFile: string | undefined
+  children: Snapshot[]
+}
+
+export type OfflineState = 'poweroff' | 'saved' | 'aborted' | 'aborted-saved'
+export type OnlineState = 'running' | 'paused' | 'starting' | 'stopping' | 'gurumeditation'
+export type MachineState = OfflineState | OnlineState
+
+export interface Machine {
+  readonly uuid: string
+  name: string
+  group: string
+  cfgFile: string
+  state: OfflineState
+  /** Milliseconds since 1970. */
+  stateChange: number
+  stateFile: string | undefined
+  hardware: Hardware
+  extraData: Record<string, string>
+  rootSnapshot: Snapshot | undefined
+  currentSnapshot: string | undefined
+  /** The media that only this machine's file knows while the machine is not registered. */
+  media: Medium[]
+}
+
+export interface Medium {
+  uuid: string
+  path: string
+  readonly device: 'hdd' | 'dvd'
+  readonly format: string
+  readonly parent: string | undefined
+  readonly variant: string
+  bytes: number
+  description: string
+  multiAttach: boolean
+}
+
+/** What a machine has while it is online. */
+export interface Session {
+  state: OnlineState
+  stateChange: number
+  /** Whether the machine was started from a saved state. */
+  resumed: boolean
+  /** The rules whose port the start could not have. */
+  refusedPorts: number[]
+}
+
+export interface HostInterface {
+  readonly name: string
+  address: string
+  mask: string
+  up: boolean
+}
+
+export interface NatNetwork {
+  readonly name: string
+  network: string
+  enabled: boolean
+  dhcp: boolean
+  readonly rules: string[]
+}
+
+export interface Registry {
+  machines: { readonly uuid: string; readonly cfgFile: string }[]
+  media: Medium[]
+  extraData: Record<string, string>
+  interfaces: HostInterface[]
+  natNetworks: NatNetwork[]
+}
+
+/** Counts from a machine's base settings: what a machine made by `createvm` has. */
+export function freshHardware(osType: string, mac: () => string): Hardware {
+  return {
+    values: {
+      memory: 1024,
+      pagefusion: 'off',
+      vram: 8,
+      cpuexecutioncap: 100,
+      'cpu-profile': 'host',
+      chipset: 'piix3',
+      firmware: 'BIOS',
+      cpus: 1,
+      hpet: 'off',
+      pae: 'on',
+      longmode: 'on',
+      triplefaultreset: 'off',
+      apic: 'on',
+      x2apic: 'on',
+      'nested-hw-virt': 'off',
+      hwvirtex: 'on',
+      nestedpaging: 'on',
+      largepages: 'off',
+      vtxvpid: 'on',
+      vtxux: 'on',
+      virtvmsavevmload: 'on',
+      'cpuid-portability-level': 0,
+      bootmenu: 'messageandmenu',
+      boot1: 'floppy',
+      boot2: 'dvd',
+      boot3: 'disk',
+      boot4: 'none',
+      acpi: 'on',
+      ioapic: 'on',
+      biosapic: 'apic',
+      biossystemtimeoffset: 0,
+      rtcuseutc: 'on',
+      iommu: 'none',
+      paravirtprovider: 'default',
+      graphicscontroller: 'vboxvga',
+      monitorcount: 1,
+      accelerate3d: 'off',
+      defaultfrontend: '',
+      vmprocpriority: 'default',
+      hidpointing: 'ps2mouse',
+      hidkeyboard: 'ps2kbd',
+      audio: 'default',
+      audio_out: 'off',
+      audio_in: 'off',
+      clipboard: 'disabled',
+      draganddrop: 'disabled',
+      vrde: 'off',
+      usb: 'off',
+      ehci: 'off',
+      xhci: 'off',
+    },
+    osType,
+    description: '',
+    nics: Array.from({ length: 8 }, (_, index) => freshNic(index === 0 ? 'nat' : 'none', mac())),
+    uarts: [null, null, null, null],
+    controllers: [],
+    sharedFolders: [],
+    properties: {},
+    engine: 'default',
+  }
+}
+
+function freshNic(attachment: string, mac: string): Nic {
+  return {
+    attachment,
+    mac,
+    cable: true,
+    type: '82540EM',
+    subnet: 'nat',
+    hostOnlyAdapter: '',
+    bridgeAdapter: '',
+    internalNetwork: 'intnet',
+    natNetwork: '',
+    localhostReachable: false,
+    rules: [],
+  }
+}
+
+/** Makes a controller of a bus; undefined for a bus or a type that no transcript shows. */
+export function freshController(name: string, bus: string, type: string | undefined): Controller | undefined {
+  const kind = { sata: 'IntelAhci', ide: 'PIIX4', virtio: 'VirtioSCSI' }[bus]
+  const wanted = type === undefined ? kind : type === 'VirtIO' ? 'VirtioSCSI' : type
+  if (kind === undefined || wanted !== kind) return undefined
+  const portCount = { sata: 30, ide: 2, virtio: 16 }[bus] ?? 1
+  return { name, bus, type: kind, portCount, bootable: true, hostIoCache: false, slots: {} }
+}
+
+/** How many ports a controller of a bus may have. */
+export const maxPorts: Readonly<Record<string, number>> = { sata: 30, ide: 2, virtio: 256 }
+
+/** How many devices a port of a bus has. */
+export function devicesPerPort(bus: string): number {
+  return bus === 'ide' ? 2 : 1
+}
+
+/** All snapshots below one, that one first. */
+export function allSnapshots(root: Snapshot | undefined): Snapshot[] {
+  return root === undefined ? [] : [root, ...root.children.flatMap(allSnapshots)]
+}
+
+/** The media in the slots of one hardware. */
+export function attachedMedia(hardware: Hardware): string[] {
+  return hardware.controllers.flatMap(({ slots }) =>
+    Object.values(slots).flatMap(({ medium }) => medium ?? []),
+  )
+}

@@ -1,0 +1,125 @@
+import { existsSync } from 'node:fs'
+import { unknown } from './answer.js'
+import type { Launch } from './engine.js'
+import { qemuFormat } from './images.js'
+import type { Controller, Machine, Medium, Nic } from './model.js'
+import { readVdi } from './vdi.js'
+
+/** Makes the words with which QEMU runs a machine. Rules of NAT are added while QEMU waits to begin. */
+export function qemuArguments({ machine, media, stateFile }: Launch): string[] {
+  const { values, nics, uarts, controllers } = machine.hardware
+  return [
+    ...['-name', machine.name.replaceAll(',', ',,'), '-accel', 'tcg'],
+    ...['-machine', values.chipset === 'ich9' ? 'q35' : 'pc'],
+    ...['-m', String(Math.max(32, Number(values.memory))), '-smp', String(values.cpus)],
+    ...['-nodefaults', '-no-user-config', '-display', 'none', '-vga', 'std', '-S'],
+    ...['-qmp', 'unix:qmp.sock,server=on,wait=off'],
+    ...['-rtc', values.rtcuseutc === 'on' ? 'base=utc' : 'base=localtime'],
+    ...['-device', 'virtio-rng-pci', '-boot', 'menu=off'],
+    ...firmware(String(values.firmware)),
+    ...controllers.flatMap((controller) => controllerArguments(machine, controller, media)),
+    ...nics.flatMap((nic, index) => nicArguments(nic, index + 1)),
+    ...uarts.flatMap((uart) =>
+      uart?.mode.startsWith('file,')
+        ? ['-serial', `file:${uart.mode.slice('file,'.length)}`]
+        : ['-serial', 'null'],
+    ),
+    ...(stateFile === undefined ? [] : ['-incoming', `exec:cat '${stateFile}'`]),
+  ]
+}
+
+const efiCode = '/usr/share/OVMF/OVMF_CODE.fd'
+
+function firmware(kind: string): string[] {
+  if (kind === 'BIOS') return []
+  if (kind !== 'EFI' && kind !== 'EFI64') throw unknown(`starting a machine with the firmware ${kind}`)
+  if (!existsSync(efiCode)) throw unknown(`a host without ${efiCode}`)
+  return ['-drive', `if=pflash,format=raw,readonly=on,file=${efiCode}`]
+}
+
+const buses: Readonly<Record<string, string>> = {
+  sata: 'ich9-ahci',
+  virtio: 'virtio-scsi-pci',
+  ide: 'piix3-ide',
+}
+
+function controllerArguments(machine: Machine, controller: Controller, media: Launch['media']): string[] {
+  const { name, bus } = controller
+  const id = idOf(name)
+  const device = buses[bus]
+  if (device === undefined) throw unknown(`starting a machine with a controller for ${bus}`)
+  // QEMU's `pc` has its own IDE controller.
+  const head = bus === 'ide' ? [] : ['-device', `${device},id=${id}`]
+  const disks = Object.entries(controller.slots).flatMap(([place, { kind, medium: uuid }]) => {
+    const [port = '0', unit = '0'] = place.split('-')
+    const drive = `${name}-${place}`
+    const medium = uuid === undefined ? undefined : media.get(uuid)
+    const order = bootIndex(machine, kind, Number(port))
+    const boot = order === undefined ? '' : `,bootindex=${order}`
+    const seat = {
+      sata: `bus=${id}.${port}`,
+      ide: `bus=ide.${port},unit=${unit}`,
+      virtio: `bus=${id}.0,scsi-id=${port}`,
+    }[bus]
+    const type =
+      bus === 'virtio' ? (kind === 'hdd' ? 'scsi-hd' : 'scsi-cd') : kind === 'hdd' ? 'ide-hd' : 'ide-cd'
+    if (medium === undefined) return kind === 'hdd' ? [] : ['-device', `${type},${seat}`]
+    const readOnly = kind === 'hdd' ? '' : ',readonly=on,media=cdrom'
+    return [
+      '-drive',
+      `if=none,id=${idOf(drive)},${drivePart(medium, media, '')},cache=unsafe${readOnly}`,
+      '-device',
+      `${type},${seat},drive=${idOf(drive)}${boot}`,
+    ]
+  })
+  return [...head, ...disks]
+}
+
+/** How QEMU opens a medium, and its parents after it. */
+function drivePart(medium: Medium, media: Launch['media'], prefix: string): string {
+  const file = `${prefix}file.driver=file,${prefix}file.filename=${medium.path.replaceAll(',', ',,')}`
+  if (medium.parent !== undefined) {
+    const parent = media.get(medium.parent)
+    if (parent === undefined) throw unknown(`a machine whose medium ${medium.parent} is not registered`)
+    return `${prefix}driver=qcow2,${file},${drivePart(parent, media, `${prefix}backing.`)}`
+  }
+  const vdi = medium.format === 'VDI' ? readVdi(medium.path) : undefined
+  if (vdi?.straight !== true) return `${prefix}driver=${qemuFormat(medium)},${file}`
+  const size = Math.ceil(vdi.bytes / 512) * 512
+  return `${prefix}driver=raw,${prefix}offset=${vdi.dataOffset},${prefix}size=${size},${file}`
+}
+
+/** A name that QEMU takes for a part. */
+export function idOf(name: string): string {
+  return `d${name.replace(/[^A-Za-z0-9-]/g, '_')}`
+}
+
+/** Where a device stands in the order of booting; undefined where the machine does not boot from it. */
+function bootIndex({ hardware }: Machine, kind: 'hdd' | 'dvddrive', port: number): number | undefined {
+  const wanted = kind === 'hdd' ? 'disk' : 'dvd'
+  const place = ['boot1', 'boot2', 'boot3', 'boot4'].findIndex((key) => hardware.values[key] === wanted)
+  return place < 0 ? undefined : place * 100 + port
+}
+
+const nicTypes: Readonly<Record<string, string>> = {
+  virtio: 'virtio-net-pci',
+  '82540EM': 'e1000',
+  '82543GC': 'e1000-82544gc',
+  '82545EM': 'e1000-82545em',
+  Am79C970A: 'pcnet',
+  Am79C973: 'pcnet',
+}
+
+/** NAT is QEMU's user network, which lets nothing out; other networks have nobody else in them. */
+function nicArguments(nic: Nic, number: number): string[] {
+  if (nic.attachment === 'none') return []
+  const type = nicTypes[nic.type]
+  if (type === undefined) throw unknown(`starting a machine with a network card ${nic.type}`)
+  const mac = nic.mac.replace(/(..)(?=.)/g, '$1:').toLowerCase()
+  const subnet = nic.subnet === 'nat' ? `10.0.${number + 1}.0/24` : nic.subnet
+  const network =
+    nic.attachment === 'nat'
+      ? `user,id=nic${number},restrict=on,ipv6=off,net=${subnet}`
+      : `hubport,id=nic${number},hubid=${number}`
+  return ['-netdev', network, '-device', `${type},netdev=nic${number},mac=${mac}`]
+}

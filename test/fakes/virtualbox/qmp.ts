@@ -1,0 +1,90 @@
+import { createConnection, type Socket } from 'node:net'
+import { createInterface } from 'node:readline'
+
+const answerMs = 120_000
+
+interface Message {
+  readonly QMP?: unknown
+  readonly return?: unknown
+  readonly error?: { readonly desc: string }
+  readonly event?: string
+}
+
+/** Calls QEMU's monitor in a folder: the name of a socket may be short only, so the folder is entered for a moment. */
+export class Monitor {
+  readonly #socket: Socket
+  readonly #messages: AsyncIterator<string>
+
+  private constructor(socket: Socket) {
+    this.#socket = socket
+    this.#messages = createInterface({ input: socket })[Symbol.asyncIterator]()
+  }
+
+  static async open(folder: string): Promise<Monitor> {
+    const before = process.cwd()
+    process.chdir(folder)
+    const socket = createConnection('qmp.sock')
+    process.chdir(before)
+    await new Promise<void>((resolve, reject) => {
+      socket.once('connect', resolve)
+      socket.once('error', reject)
+    })
+    const timer = setTimeout(() => socket.destroy(new Error('QEMU does not answer')), answerMs)
+    timer.unref()
+    socket.on('error', () => {})
+    const monitor = new Monitor(socket)
+    await monitor.#next()
+    await monitor.execute('qmp_capabilities')
+    return monitor
+  }
+
+  async #next(): Promise<Message> {
+    const { value, done } = await this.#messages.next()
+    if (done === true) throw new Error('QEMU ended the connection')
+    const message: Message = JSON.parse(value)
+    return message
+  }
+
+  async execute(command: string, given: object = {}): Promise<unknown> {
+    this.#socket.write(`${JSON.stringify({ execute: command, arguments: given })}\n`)
+    for (;;) {
+      const message = await this.#next()
+      if (message.error !== undefined) throw new Error(`QEMU: ${command}: ${message.error.desc}`)
+      if ('return' in message) return message.return
+    }
+  }
+
+  /** Runs a command of the monitor for people; what it prints is an error. */
+  async command(line: string): Promise<string> {
+    return String(await this.execute('human-monitor-command', { 'command-line': line })).trim()
+  }
+
+  /** Waits until a query answers with a status. */
+  async until(query: string, wanted: readonly string[], wrong: readonly string[]): Promise<string> {
+    const end = Date.now() + answerMs
+    for (;;) {
+      const { status }: { status?: string } = Object(await this.execute(query))
+      if (status !== undefined && wanted.includes(status)) return status
+      if (status !== undefined && wrong.includes(status)) throw new Error(`QEMU: ${query}: ${status}`)
+      if (Date.now() > end) throw new Error(`QEMU: ${query} stays ${status}`)
+      await new Promise((resolve) => setTimeout(resolve, 30))
+    }
+  }
+
+  close(): void {
+    this.#socket.destroy()
+  }
+}
+
+/** Opens the monitor of a run, calls `action` and closes it. */
+export async function withMonitor<Result>(
+  folder: string,
+  action: (monitor: Monitor) => Promise<Result>,
+): Promise<Result> {
+  const monitor = await Monitor.open(folder)
+  try {
+    return await action(monitor)
+  } finally {
+    monitor.close()
+  }
+}

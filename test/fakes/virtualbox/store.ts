@@ -1,0 +1,193 @@
+import { randomBytes, randomUUID } from 'node:crypto'
+import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import {
+  allSnapshots,
+  attachedMedia,
+  type Machine,
+  type Medium,
+  type Registry,
+  type Session,
+} from './model.js'
+
+const lockMs = 60_000
+
+/** The files of the stand-in: a registry, one settings file for each machine, and what runs. */
+export class Store {
+  readonly home: string
+  registry: Registry
+
+  constructor(home: string) {
+    this.home = home
+    mkdirSync(home, { recursive: true })
+    this.registry = this.#read<Registry>(this.#registryFile) ?? {
+      machines: [],
+      media: [],
+      extraData: {},
+      interfaces: [],
+      natNetworks: [],
+    }
+  }
+
+  get #registryFile(): string {
+    return join(this.home, 'VirtualBox.json')
+  }
+
+  #read<Content>(file: string): Content | undefined {
+    if (!existsSync(file)) return undefined
+    const content: Content = JSON.parse(readFileSync(file, 'utf8'))
+    return content
+  }
+
+  saveRegistry(): void {
+    writeWhole(this.#registryFile, this.registry)
+  }
+
+  /** Reads a machine by its name or UUID; `inaccessible` where its settings file is lost. */
+  find(nameOrUuid: string): Machine | 'inaccessible' | undefined {
+    const uuid = nameOrUuid.toLowerCase().replace(/^\{(.*)\}$/, '$1')
+    const entry = this.registry.machines.find((each) => each.uuid === uuid)
+    if (entry !== undefined) return this.readMachine(entry.cfgFile) ?? 'inaccessible'
+    return this.machines().find((each) => each.name === nameOrUuid)
+  }
+
+  machines(): Machine[] {
+    return this.registry.machines.flatMap(({ cfgFile }) => this.readMachine(cfgFile) ?? [])
+  }
+
+  /** Reads a machine's settings; files in its folder are where the folder is now. */
+  readMachine(cfgFile: string): Machine | undefined {
+    const machine = this.#read<Machine>(cfgFile)
+    if (machine === undefined || machine.cfgFile === cfgFile) return machine
+    const [before, after] = [`${dirname(machine.cfgFile)}/`, `${dirname(cfgFile)}/`]
+    const moved = (path: string): string =>
+      path.startsWith(before) ? after + path.slice(before.length) : path
+    for (const medium of machine.media) medium.path = moved(medium.path)
+    for (const keeper of [machine, ...allSnapshots(machine.rootSnapshot)]) {
+      if (keeper.stateFile !== undefined) keeper.stateFile = moved(keeper.stateFile)
+    }
+    machine.cfgFile = cfgFile
+    return machine
+  }
+
+  saveMachine(machine: Machine): void {
+    machine.media = this.registry.media.filter(({ uuid }) =>
+      usedMedia(machine, this.registry.media).has(uuid),
+    )
+    mkdirSync(dirname(machine.cfgFile), { recursive: true, mode: 0o700 })
+    writeWhole(machine.cfgFile, machine)
+  }
+
+  /** The folder of what a machine has while it is online. */
+  sessionFolder(uuid: string): string {
+    return join(this.home, 'run', uuid)
+  }
+
+  session(uuid: string): Session | undefined {
+    return this.#read<Session>(join(this.sessionFolder(uuid), 'session.json'))
+  }
+
+  saveSession(uuid: string, session: Session): void {
+    mkdirSync(this.sessionFolder(uuid), { recursive: true })
+    writeWhole(join(this.sessionFolder(uuid), 'session.json'), session)
+  }
+
+  endSession(uuid: string, lingerMs = 0): void {
+    rmSync(this.sessionFolder(uuid), { recursive: true, force: true })
+    if (lingerMs > 0) writeWhole(join(this.home, `${uuid}.lingers`), Date.now() + lingerMs)
+  }
+
+  /** Whether a machine that ended is still locked. */
+  lingers(uuid: string): boolean {
+    return (this.#read<number>(join(this.home, `${uuid}.lingers`)) ?? 0) > Date.now()
+  }
+
+  /** Moves a folder, and the media in it. */
+  move(before: string, after: string): void {
+    renameSync(before, after)
+    for (const medium of this.registry.media) {
+      if (medium.path.startsWith(`${before}/`)) medium.path = after + medium.path.slice(before.length)
+    }
+  }
+
+  medium(pathOrUuid: string, device?: Medium['device']): Medium | undefined {
+    const uuid = pathOrUuid.toLowerCase().replace(/^\{(.*)\}$/, '$1')
+    return this.registry.media.find(
+      (each) =>
+        (each.uuid === uuid || each.path === pathOrUuid) && (device === undefined || each.device === device),
+    )
+  }
+
+  /** The machines with a medium in a slot now, or in a slot of a snapshot. */
+  usersOf(medium: Medium): Machine[] {
+    return this.machines().filter((machine) => slotMedia(machine).includes(medium.uuid))
+  }
+
+  childrenOf(medium: Medium): Medium[] {
+    return this.registry.media.filter(({ parent }) => parent === medium.uuid)
+  }
+}
+
+/** The media in the slots of a machine and of its snapshots. */
+export function slotMedia(machine: Machine): string[] {
+  const snapshots = allSnapshots(machine.rootSnapshot).map(({ hardware }) => hardware)
+  return [machine.hardware, ...snapshots].flatMap(attachedMedia)
+}
+
+/** The media of a machine with the parents of these. */
+export function usedMedia(machine: Machine, media: readonly Medium[]): Set<string> {
+  const used = new Set<string>()
+  const add = (uuid: string | undefined): void => {
+    if (uuid === undefined || used.has(uuid)) return
+    used.add(uuid)
+    add(media.find((each) => each.uuid === uuid)?.parent)
+  }
+  for (const uuid of slotMedia(machine)) add(uuid)
+  return used
+}
+
+/** Holds the lock of a home while `action` runs, so that two calls at once do not lose each other's changes. */
+export async function locked<Result>(home: string, action: () => Promise<Result>): Promise<Result> {
+  const lock = join(home, 'lock')
+  const end = Date.now() + lockMs
+  for (;;) {
+    try {
+      mkdirSync(home, { recursive: true })
+      writeFileSync(lock, String(process.pid), { flag: 'wx' })
+      break
+    } catch {
+      const holder = existsSync(lock) ? Number(readFileSync(lock, 'utf8')) : 0
+      if (holder > 0 && !alive(holder)) rmSync(lock, { force: true })
+      else if (Date.now() > end) throw new Error(`${lock} is held by process ${holder}`)
+      else await new Promise((resolve) => setTimeout(resolve, 10))
+    }
+  }
+  try {
+    return await action()
+  } finally {
+    rmSync(lock, { force: true })
+  }
+}
+
+export function alive(pid: number): boolean {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch {
+    return false
+  }
+}
+
+export function writeWhole(file: string, content: unknown): void {
+  const draft = `${file}.${process.pid}.tmp`
+  writeFileSync(draft, `${JSON.stringify(content, undefined, 1)}\n`, { mode: 0o600 })
+  renameSync(draft, file)
+}
+
+export function freshMac(): string {
+  return `080027${randomBytes(3).toString('hex').toUpperCase()}`
+}
+
+export function freshUuid(): string {
+  return randomUUID()
+}

@@ -1,0 +1,170 @@
+import { execFileSync } from 'node:child_process'
+import { closeSync, fstatSync, ftruncateSync, openSync, readSync, writeSync } from 'node:fs'
+
+const mebibyte = 1024 * 1024
+const mapOffset = mebibyte
+
+/** A VDI file: its size for the guest, its UUID, where its parts lie. */
+export interface Vdi {
+  readonly bytes: number
+  readonly uuid: string
+  readonly mapOffset: number
+  readonly dataOffset: number
+  readonly blocks: number
+  /** Whether each block lies in its place, so that QEMU can read the file as a raw image that begins later. */
+  readonly straight: boolean
+}
+
+/**
+ * Makes a VDI file without content. All blocks are in their places, as in a fixed image, and the file has holes: so QEMU
+ * reads it as a raw image, because it saves no machine that has a VDI open.
+ */
+export function createVdi(path: string, bytes: number, uuid: string): void {
+  const file = openSync(path, 'wx', 0o600)
+  try {
+    writeFresh(file, bytes, uuid)
+  } finally {
+    closeSync(file)
+  }
+}
+
+function writeFresh(file: number, bytes: number, uuid: string): void {
+  const blocks = Math.ceil(bytes / mebibyte)
+  const dataOffset = roundUp(mapOffset + 4 * blocks)
+  const header = Buffer.alloc(512)
+  header.write('<<< Oracle VirtualBox Disk Image >>>\n', 0)
+  header.writeUInt32LE(0xbeda107f, 64)
+  header.writeUInt32LE(0x00010001, 68)
+  header.writeUInt32LE(400, 72)
+  header.writeUInt32LE(1, 76)
+  header.writeUInt32LE(mapOffset, 340)
+  header.writeUInt32LE(dataOffset, 344)
+  header.writeUInt32LE(512, 360)
+  header.writeUInt32LE(mebibyte, 376)
+  writeGuid(header, uuid, 392)
+  putSize(header, bytes)
+  const map = straightMap(0, blocks)
+  writeSync(file, header, 0, header.length, 0)
+  writeSync(file, map, 0, map.length, mapOffset)
+  ftruncateSync(file, dataOffset + blocks * mebibyte)
+}
+
+function straightMap(from: number, to: number): Buffer {
+  return Buffer.from(Uint32Array.from({ length: to - from }, (_, index) => from + index).buffer)
+}
+
+function putSize(header: Buffer, bytes: number): void {
+  const blocks = Math.ceil(bytes / mebibyte)
+  header.writeBigUInt64LE(BigInt(bytes), 368)
+  header.writeUInt32LE(blocks, 384)
+  header.writeUInt32LE(blocks, 388)
+}
+
+function roundUp(offset: number): number {
+  return Math.ceil(offset / mebibyte) * mebibyte
+}
+
+/** Reads the header of a VDI file; undefined where the file is no VDI. */
+export function readVdi(path: string): Vdi | undefined {
+  const file = openSync(path, 'r')
+  try {
+    const header = readHeader(file)
+    if (header.length < 512 || header.readUInt32LE(64) !== 0xbeda107f) return undefined
+    return {
+      bytes: Number(header.readBigUInt64LE(368)),
+      uuid: readGuid(header, 392),
+      ...places(file, header),
+    }
+  } finally {
+    closeSync(file)
+  }
+}
+
+function places(file: number, header: Buffer): Pick<Vdi, 'mapOffset' | 'dataOffset' | 'blocks' | 'straight'> {
+  const blocks = header.readUInt32LE(384)
+  const offset = header.readUInt32LE(340)
+  const map = Buffer.alloc(4 * blocks)
+  readSync(file, map, 0, map.length, offset)
+  const straight = map.equals(straightMap(0, blocks))
+  return { mapOffset: offset, dataOffset: header.readUInt32LE(344), blocks, straight }
+}
+
+function readHeader(file: number): Buffer {
+  const header = Buffer.alloc(512)
+  return header.subarray(0, readSync(file, header, 0, 512, 0))
+}
+
+/** Gives a VDI file another UUID. */
+export function setVdiUuid(path: string, uuid: string): void {
+  changeHeader(path, (header) => writeGuid(header, uuid, 392))
+}
+
+function changeHeader(path: string, change: (header: Buffer, file: number) => void): void {
+  const file = openSync(path, 'r+')
+  try {
+    const header = readHeader(file)
+    change(header, file)
+    writeSync(file, header, 0, header.length, 0)
+  } finally {
+    closeSync(file)
+  }
+}
+
+/** Copies a VDI file; the copy has a UUID of its own. */
+export function copyVdi(from: string, to: string, uuid: string): void {
+  execFileSync('cp', ['--sparse=always', '--reflink=auto', '--no-clobber', from, to])
+  setVdiUuid(to, uuid)
+}
+
+/** Makes a VDI file larger; false for an image that another program made. */
+export function growVdi(path: string, bytes: number): boolean {
+  const vdi = readVdi(path)
+  if (vdi === undefined || !vdi.straight) return false
+  const blocks = Math.ceil(bytes / mebibyte)
+  if (vdi.mapOffset + 4 * blocks > vdi.dataOffset) return false
+  changeHeader(path, (header, file) => {
+    const more = straightMap(vdi.blocks, blocks)
+    writeSync(file, more, 0, more.length, vdi.mapOffset + 4 * vdi.blocks)
+    putSize(header, bytes)
+    ftruncateSync(file, vdi.dataOffset + blocks * mebibyte)
+  })
+  return true
+}
+
+/** Makes a VDI file from a raw image; blocks of zeroes stay holes. */
+export function vdiFromRaw(raw: string, path: string, uuid: string): void {
+  const source = openSync(raw, 'r')
+  const target = openSync(path, 'wx', 0o600)
+  try {
+    const bytes = fstatSync(source).size
+    writeFresh(target, bytes, uuid)
+    const blocks = Math.ceil(bytes / mebibyte)
+    const dataOffset = roundUp(mapOffset + 4 * blocks)
+    const zeroes = Buffer.alloc(mebibyte)
+    const content = Buffer.alloc(mebibyte)
+    for (let block = 0; block < blocks; block += 1) {
+      const length = readSync(source, content, 0, mebibyte, block * mebibyte)
+      if (content.compare(zeroes, 0, length, 0, length) === 0) continue
+      writeSync(target, content, 0, length, dataOffset + block * mebibyte)
+    }
+  } finally {
+    closeSync(source)
+    closeSync(target)
+  }
+}
+
+/** Writes a UUID as Windows stores it: the first three groups are little-endian. */
+function writeGuid(header: Buffer, uuid: string, offset: number): void {
+  const bytes = Buffer.from(uuid.replaceAll('-', ''), 'hex')
+  swapped(bytes).copy(header, offset)
+}
+
+function readGuid(header: Buffer, offset: number): string {
+  const text = swapped(header.subarray(offset, offset + 16)).toString('hex')
+  return text.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5')
+}
+
+function swapped(bytes: Buffer): Buffer {
+  const order = [3, 2, 1, 0, 5, 4, 7, 6, 8, 9, 10, 11, 12, 13, 14, 15]
+  return Buffer.from(order.map((index) => bytes[index] ?? 0))
+}
