@@ -13,7 +13,7 @@ function messages(): string[] {
   let ours = false
   for (const line of readDocument('docs/troubleshooting.md').split('\n')) {
     if (!line.startsWith('|')) ours = false
-    if (line.startsWith('| what hydra-ops says ')) ours = true
+    if (line.startsWith('| message of hydra-ops ')) ours = true
     const text = /^###/.test(line) ? line : ours ? (line.split('|')[1] ?? '') : ''
     found.push(...[...text.matchAll(/`([^`]+)`/g)].map(([, message = '']) => message))
   }
