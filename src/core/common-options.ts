@@ -64,7 +64,7 @@ export const CommonOptions = z.strictObject({
   ),
   substituteOnDestination: documented(
     z.boolean().default(false),
-    'lets the machine fetch available paths from its substituters; the operator host sends only the others',
+    'lets the machine fetch available paths from its substituters; the operator host sends only the others. No effect on a machine with a sudo password, doas, or a login shell that prints',
     true,
   ),
   allowLocalDeployment: documented(
