@@ -66,7 +66,9 @@ export async function settle(call: Call, machine: Machine): Promise<void> {
   const session = call.store.session(machine.uuid)
   if (session === undefined) return
   const folder = call.store.sessionFolder(machine.uuid)
-  const end = call.engine.end(folder)
+  // A start holds the lock of the home: the call that started the machine was killed.
+  if (session.launching) await call.engine.quit(folder)
+  const end = session.launching ? 'aborted' : call.engine.end(folder)
   if (end === undefined) return
   machine.state = end
   machine.stateChange = Date.now()

@@ -29,5 +29,9 @@ export interface Engine {
   forward(folder: string, nic: number, rule: Rule): Promise<boolean>
   stopForwarding(folder: string, nic: number, rule: Rule): Promise<void>
   /** Continues to write to another file, whose parent is the file of before. */
-  switchDisk(folder: string, slot: string, path: string): Promise<void>
+  switchDisk(folder: string, slot: string, medium: Medium): Promise<void>
+  /** Writes what a medium of a running machine holds into its parent, which takes its place. */
+  mergeIntoParent(folder: string, slot: string, medium: Medium, parent: Medium): Promise<void>
+  /** Writes what a medium's parent holds into the medium, whose parent is now the one before. */
+  mergeIntoChild(folder: string, medium: Medium, grandparent: Medium): Promise<void>
 }

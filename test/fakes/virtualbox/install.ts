@@ -1,6 +1,6 @@
 import {
   chmodSync,
-  cpSync,
+  copyFileSync,
   existsSync,
   mkdirSync,
   readdirSync,
@@ -42,10 +42,11 @@ export function installVBoxManage(folder: string, choices: Choices = {}): StandI
     logLevel: 'warning',
   })
   const fixtures = join(import.meta.dirname, '..', '..', 'fixtures', 'virtualbox')
-  cpSync(fixtures, join(folder, 'stand-in', 'recorded'), {
-    recursive: true,
-    filter: (path) => !path.endsWith('.md'),
-  })
+  const recorded = join(folder, 'stand-in', 'recorded')
+  mkdirSync(recorded, { recursive: true })
+  for (const name of readdirSync(fixtures)) {
+    if (name.endsWith('.txt')) copyFileSync(join(fixtures, name), join(recorded, name))
+  }
   writeFileSync(join(folder, 'networks.conf'), choices.networks ?? '* 192.168.56.0/21\n')
   behave({ program, home }, choices.behaviour ?? [])
   return { program, home }
@@ -93,7 +94,7 @@ export function forceState({ home }: StandIn, uuid: string, state: MachineState)
     machine.stateChange = Date.now()
     store.saveMachine(machine)
   } else {
-    const started = { state, stateChange: Date.now(), resumed: false, refusedPorts: [] }
+    const started = { state, stateChange: Date.now(), resumed: false, launching: false }
     store.saveSession(uuid, session === undefined ? started : { ...session, state })
   }
 }

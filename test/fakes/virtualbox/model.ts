@@ -125,8 +125,8 @@ export interface Session {
   stateChange: number
   /** Whether the machine was started from a saved state. */
   resumed: boolean
-  /** The rules whose port the start could not have. */
-  refusedPorts: number[]
+  /** Whether the start is under way: no call sees this but after the end of the starting one. */
+  launching: boolean
 }
 
 export interface HostInterface {

@@ -12,7 +12,8 @@ import {
   unknown,
 } from './answer.js'
 import { type Call, dropTransient, findMachine, isLocked, lockForWrite, stateName, stateOf } from './call.js'
-import { allSnapshots, attachedMedia, type Machine, type Rule } from './model.js'
+import type { Launch } from './engine.js'
+import { allSnapshots, attachedMedia, type Machine, type Rule, type Session } from './model.js'
 import { addRule, parseRule, removeRule } from './nat.js'
 
 const misc = 'VBoxManageMisc.cpp'
@@ -79,14 +80,25 @@ async function launch(call: Call, machine: Machine): Promise<void> {
   const folder = store.sessionFolder(machine.uuid)
   const media = new Map(store.registry.media.map((medium) => [medium.uuid, medium]))
   const resumed = machine.stateFile !== undefined
-  const refused = await call.engine.launch({ machine, media, folder, stateFile: machine.stateFile })
+  const session: Session = { state: 'starting', stateChange: Date.now(), resumed, launching: true }
+  store.saveSession(machine.uuid, session)
+  const refused = await launchOrEnd(call, { machine, media, folder, stateFile: machine.stateFile })
   writeLog(machine, true, refused.map(conflict))
   dropStateFile(machine)
   if (!resumed) startProperties(machine)
   machine.state = 'poweroff'
-  const ports = refused.map(({ hostPort }) => hostPort)
-  store.saveSession(machine.uuid, { state: 'running', stateChange: Date.now(), resumed, refusedPorts: ports })
   store.saveMachine(machine)
+  store.saveSession(machine.uuid, { ...session, state: 'running', stateChange: Date.now(), launching: false })
+}
+
+async function launchOrEnd(call: Call, launch: Launch): Promise<readonly Rule[]> {
+  try {
+    return await call.engine.launch(launch)
+  } catch (error) {
+    await call.engine.quit(launch.folder)
+    call.store.endSession(launch.machine.uuid)
+    throw error
+  }
 }
 
 function requireDisks(call: Call, machine: Machine): void {

@@ -2,6 +2,7 @@ import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import type { Engine } from './engine.js'
+import { changeParent, mergeIntoParent } from './images.js'
 import type { Rule } from './model.js'
 
 /** Whether a port of the host is free for a rule. */
@@ -43,4 +44,6 @@ export const pretended: Engine = {
   forward: async (_, __, rule) => await isFree(rule),
   stopForwarding: async () => {},
   switchDisk: async () => {},
+  mergeIntoParent: async (_, __, medium) => mergeIntoParent(medium),
+  mergeIntoChild: async (_, medium, grandparent) => changeParent(medium, grandparent),
 }

@@ -77,7 +77,9 @@ function controllerArguments(machine: Machine, controller: Controller, media: La
 
 /** How QEMU opens a medium, and its parents after it. */
 function drivePart(medium: Medium, media: Launch['media'], prefix: string): string {
-  const file = `${prefix}file.driver=file,${prefix}file.filename=${medium.path.replaceAll(',', ',,')}`
+  const node = `${prefix}node-name=${nodeOf(medium.uuid)}`
+  const path = medium.path.replaceAll(',', ',,')
+  const file = `${node},${prefix}file.driver=file,${prefix}file.filename=${path}`
   if (medium.parent !== undefined) {
     const parent = media.get(medium.parent)
     if (parent === undefined) throw unknown(`a machine whose medium ${medium.parent} is not registered`)
@@ -87,6 +89,11 @@ function drivePart(medium: Medium, media: Launch['media'], prefix: string): stri
   if (vdi?.straight !== true) return `${prefix}driver=${qemuFormat(medium)},${file}`
   const size = Math.ceil(vdi.bytes / 512) * 512
   return `${prefix}driver=raw,${prefix}offset=${vdi.dataOffset},${prefix}size=${size},${file}`
+}
+
+/** The name of an open medium: QEMU allows 31 characters. */
+export function nodeOf(uuid: string): string {
+  return `m${uuid.replaceAll('-', '').slice(0, 24)}`
 }
 
 /** A name that QEMU takes for a part. */

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { refusal, unknown } from './answer.js'
 import type { Engine, Launch } from './engine.js'
 import type { Rule } from './model.js'
-import { idOf, qemuArguments } from './qemu-arguments.js'
+import { idOf, nodeOf, qemuArguments } from './qemu-arguments.js'
 import { type Monitor, withMonitor } from './qmp.js'
 import { alive } from './store.js'
 
@@ -18,6 +18,7 @@ const endMs = 30_000
 const keeper = `
 cd "$1" || exit
 shift
+echo $$ >keeper
 "$@" >qemu.out 2>&1 &
 pid=$!
 echo $pid >pid.new && mv pid.new pid
@@ -30,8 +31,8 @@ end=$?
 export const qemu: Engine = {
   async launch(launch) {
     const { folder, machine, stateFile } = launch
-    rmSync(folder, { recursive: true, force: true })
     mkdirSync(folder, { recursive: true })
+    for (const name of ['pid', 'end', 'keeper', 'qmp.sock']) rmSync(join(folder, name), { force: true })
     const words = ['-c', keeper, 'keeper', folder, 'qemu-system-x86_64', ...qemuArguments(launch)]
     spawn('/bin/sh', words, { detached: true, stdio: 'ignore' }).unref()
     await untilAnswering(launch)
@@ -48,11 +49,11 @@ export const qemu: Engine = {
   },
 
   end(folder) {
-    const pid = numberIn(join(folder, 'pid'))
-    if (pid === undefined) return undefined
     const end = numberIn(join(folder, 'end'))
     if (end !== undefined) return end === 0 ? 'poweroff' : 'aborted'
-    return alive(pid) ? undefined : 'aborted'
+    const keeperPid = numberIn(join(folder, 'keeper'))
+    // The keeper notes the end a moment after it.
+    return keeperPid === undefined || alive(keeperPid) ? undefined : 'aborted'
   },
 
   pause: async (folder) => await withMonitor(folder, async (monitor) => void (await monitor.execute('stop'))),
@@ -91,10 +92,24 @@ export const qemu: Engine = {
     })
   },
 
-  async switchDisk(folder, slot, path) {
+  async switchDisk(folder, slot, { path, uuid }) {
     await withMonitor(folder, async (monitor) => {
-      const given = { device: idOf(slot), 'snapshot-file': path, format: 'qcow2', mode: 'existing' }
-      await monitor.execute('blockdev-snapshot-sync', given)
+      const file = { 'snapshot-file': path, 'snapshot-node-name': nodeOf(uuid), format: 'qcow2' }
+      await monitor.execute('blockdev-snapshot-sync', { device: idOf(slot), ...file, mode: 'existing' })
+    })
+  },
+
+  async mergeIntoParent(folder, slot, medium, parent) {
+    await withMonitor(folder, async (monitor) => {
+      const nodes = { 'top-node': nodeOf(medium.uuid), 'base-node': nodeOf(parent.uuid) }
+      await monitor.runJob('block-commit', { device: idOf(slot), ...nodes })
+    })
+  },
+
+  async mergeIntoChild(folder, medium, grandparent) {
+    await withMonitor(folder, async (monitor) => {
+      const nodes = { device: nodeOf(medium.uuid), 'base-node': nodeOf(grandparent.uuid) }
+      await monitor.runJob('block-stream', nodes)
     })
   },
 }

@@ -8,12 +8,14 @@ interface Message {
   readonly return?: unknown
   readonly error?: { readonly desc: string }
   readonly event?: string
+  readonly data?: { readonly device?: string; readonly error?: string }
 }
 
 /** Calls QEMU's monitor in a folder: the name of a socket may be short only, so the folder is entered for a moment. */
 export class Monitor {
   readonly #socket: Socket
   readonly #messages: AsyncIterator<string>
+  readonly #events: Message[] = []
 
   private constructor(socket: Socket) {
     this.#socket = socket
@@ -51,12 +53,35 @@ export class Monitor {
       const message = await this.#next()
       if (message.error !== undefined) throw new Error(`QEMU: ${command}: ${message.error.desc}`)
       if ('return' in message) return message.return
+      if (message.event !== undefined) this.#events.push(message)
     }
   }
 
   /** Runs a command of the monitor for people; what it prints is an error. */
   async command(line: string): Promise<string> {
     return String(await this.execute('human-monitor-command', { 'command-line': line })).trim()
+  }
+
+  /** Runs a job of the disks to its end. */
+  async runJob(command: string, given: object): Promise<void> {
+    const id = 'merge'
+    await this.execute(command, { 'job-id': id, ...given })
+    for (;;) {
+      const { event, data } = await this.#nextEvent()
+      if (data?.device !== id) continue
+      if (event === 'BLOCK_JOB_READY') await this.execute('block-job-complete', { device: id })
+      if (event !== 'BLOCK_JOB_COMPLETED') continue
+      if (data.error !== undefined) throw new Error(`QEMU: ${command}: ${data.error}`)
+      return
+    }
+  }
+
+  /** Takes the next event, which may have come before an answer. */
+  async #nextEvent(): Promise<Message> {
+    for (;;) {
+      const message = this.#events.shift() ?? (await this.#next())
+      if (message.event !== undefined) return message
+    }
   }
 
   /** Waits until a query answers with a status. */

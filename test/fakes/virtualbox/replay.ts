@@ -48,10 +48,7 @@ export async function replay(root: string): Promise<Replayed[]> {
       }
       const meanwhile = before[number]?.meanwhile
       const answering = host.call(command, driver, afterRestart.includes(number))
-      if (meanwhile !== undefined) {
-        await new Promise((resolve) => setTimeout(resolve, 300))
-        await host.call(meanwhile, true)
-      }
+      if (meanwhile !== undefined) await host.repeat(meanwhile, answering)
       const answer = withoutWarning(await answering, driver)
       seen.push({ transcript, ...names.compared(transcript, host.asRecorded(answer)) })
     }
@@ -145,6 +142,19 @@ class Host {
       },
       engine: pretended,
     })
+  }
+
+  /** Makes a call again and again until another one has its answer. */
+  async repeat(command: string, other: Promise<Answer>): Promise<void> {
+    let answered = false
+    const noted = other.then(() => {
+      answered = true
+    })
+    while (!answered) {
+      await this.call(command, true)
+      await new Promise((resolve) => setTimeout(resolve, 50))
+    }
+    await noted
   }
 
   asRecorded(answer: Answer): Answer {

@@ -34,7 +34,7 @@ export async function snapshot(call: Call): Promise<Answer> {
       return restore(call, machine, current)
     }
     case 'delete':
-      return deleteSnapshot(call, machine, findSnapshot(call, machine))
+      return await deleteSnapshot(call, machine, findSnapshot(call, machine))
     default:
       throw unknown(`snapshot ${verb}`)
   }
@@ -71,7 +71,7 @@ async function take(call: Call, machine: Machine): Promise<Answer> {
   const switched = onDifferences(call, machine)
   let { stateFile } = machine
   if (online !== undefined) {
-    for (const [slot, path] of switched) await call.engine.switchDisk(folder, slot, path)
+    for (const [slot, medium] of switched) await call.engine.switchDisk(folder, slot, medium)
     stateFile = stateFileFor(machine)
     await call.engine.saveMemory(folder, stateFile)
   }
@@ -94,17 +94,17 @@ async function take(call: Call, machine: Machine): Promise<Answer> {
 }
 
 /** Puts a difference in the place of each disk, so that the disks of before do not change any more. */
-function onDifferences(call: Call, machine: Machine): [slot: string, path: string][] {
+function onDifferences(call: Call, machine: Machine): [slot: string, medium: Medium][] {
   const folder = join(dirname(machine.cfgFile), 'Snapshots')
   return machine.hardware.controllers.flatMap(({ name, slots }) =>
-    Object.entries(slots).flatMap(([place, slot]): [string, string][] => {
+    Object.entries(slots).flatMap(([place, slot]): [string, Medium][] => {
       if (slot.kind !== 'hdd' || slot.medium === undefined) return []
       const parent = call.store.medium(slot.medium)
       if (parent === undefined) throw unknown(`a machine whose medium ${slot.medium} is not registered`)
       const uuid = freshUuid()
       const difference = addDifference(call, join(folder, `{${uuid}}.vdi`), uuid, parent)
       slot.medium = uuid
-      return [[`${name}-${place}`, difference.path]]
+      return [[`${name}-${place}`, difference]]
     }),
   )
 }
@@ -170,7 +170,7 @@ function dropStateFile(machine: Machine, stateFile: string | undefined): void {
   if (!kept) rmSync(stateFile, { force: true })
 }
 
-function deleteSnapshot(call: Call, machine: Machine, gone: Snapshot): Answer {
+async function deleteSnapshot(call: Call, machine: Machine, gone: Snapshot): Promise<Answer> {
   const told = `Deleting snapshot '${gone.name}' (${gone.uuid})\n`
   const isCurrent = gone.uuid === machine.currentSnapshot
   const count = gone.children.length
@@ -186,9 +186,8 @@ function deleteSnapshot(call: Call, machine: Machine, gone: Snapshot): Answer {
     const place: Place = ['DeleteSnapshot(bstrSnapGuid.raw(), pProgress.asOutParam())', 554, file]
     throw new Refusal(refusal(message, details, place).stderr, 1, told)
   }
-  if (call.store.session(machine.uuid) !== undefined) throw unknown('snapshot delete of a running machine')
   removeFromTree(machine, gone)
-  for (const uuid of hddsOf(gone.hardware)) mergeMedium(call, machine, uuid)
+  for (const uuid of hddsOf(gone.hardware)) await mergeMedium(call, machine, uuid)
   dropStateFile(machine, gone.stateFile)
   call.store.saveMachine(machine)
   return answer(told, progress)
@@ -202,7 +201,7 @@ function removeFromTree(machine: Machine, gone: Snapshot): void {
 }
 
 /** Merges a disk that no snapshot needs any more: a difference goes into its child, a child into a base. */
-function mergeMedium(call: Call, machine: Machine, uuid: string): void {
+async function mergeMedium(call: Call, machine: Machine, uuid: string): Promise<void> {
   const medium = call.store.medium(uuid)
   if (medium === undefined || slotMedia(machine).includes(uuid)) return
   const [child, other] = call.store.childrenOf(medium)
@@ -212,20 +211,37 @@ function mergeMedium(call: Call, machine: Machine, uuid: string): void {
     return
   }
   const parent = medium.parent === undefined ? undefined : call.store.medium(medium.parent)
+  const folder = call.store.sessionFolder(machine.uuid)
+  const slot = openSlot(call, machine, child)
   if (parent !== undefined) {
-    changeParent(child, parent)
+    if (slot !== undefined) await call.engine.mergeIntoChild(folder, child, parent)
+    else changeParent(child, parent)
     replaceMedium(call, child, { ...child, parent: parent.uuid })
     removeMedium(call, medium)
     return
   }
-  mergeIntoParent(child)
+  if (slot !== undefined) await call.engine.mergeIntoParent(folder, slot, child, medium)
+  else mergeIntoParent(child)
   for (const grandchild of call.store.childrenOf(child)) {
-    changeParent(grandchild, medium, true)
+    if (slot === undefined) changeParent(grandchild, medium, true)
     replaceMedium(call, grandchild, { ...grandchild, parent: medium.uuid })
   }
   renameIn(machine.hardware, child.uuid, uuid)
   for (const { hardware } of allSnapshots(machine.rootSnapshot)) renameIn(hardware, child.uuid, uuid)
   removeMedium(call, child)
+}
+
+/** The slot of a machine that is online in which a medium is open, as it is or as a parent. */
+function openSlot(call: Call, machine: Machine, medium: Medium): string | undefined {
+  if (call.store.session(machine.uuid) === undefined) return undefined
+  for (const { name, slots } of machine.hardware.controllers) {
+    for (const [place, { medium: top }] of Object.entries(slots)) {
+      let uuid = top
+      while (uuid !== undefined && uuid !== medium.uuid) uuid = call.store.medium(uuid)?.parent
+      if (uuid !== undefined) return `${name}-${place}`
+    }
+  }
+  return undefined
 }
 
 function replaceMedium(call: Call, before: Medium, after: Medium): void {

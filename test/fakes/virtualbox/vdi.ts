@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process'
-import { closeSync, fstatSync, ftruncateSync, openSync, readSync, writeSync } from 'node:fs'
+import { chmodSync, closeSync, fstatSync, ftruncateSync, openSync, readSync, writeSync } from 'node:fs'
 
 const mebibyte = 1024 * 1024
 const mapOffset = mebibyte
@@ -113,6 +113,8 @@ function changeHeader(path: string, change: (header: Buffer, file: number) => vo
 /** Copies a VDI file; the copy has a UUID of its own. */
 export function copyVdi(from: string, to: string, uuid: string): void {
   execFileSync('cp', ['--sparse=always', '--reflink=auto', '--no-clobber', from, to])
+  // A copy of a file that nobody may write is a disk like any other.
+  chmodSync(to, 0o600)
   setVdiUuid(to, uuid)
 }
 
