@@ -30,11 +30,11 @@ export const hydraMachine = 'ci'
  */
 export function hydraTemplate(answers: HydraAnswers, commands: readonly string[]): string {
   return `# A whole Hydra: PostgreSQL, evaluator, queue runner, web server, a signed binary cache, and the first user.
-# Written by hydra-ops init hydra; from here on it is yours.
+# hydra-ops init hydra wrote this file, which is yours to change.
 #
 ${commands.map((command) => `#   ${oneLine(command)}`).join('\n')}
 #
-# All options: docs/options.md of hydra-ops.
+# docs/options.md of hydra-ops has all options.
 {
   network.description = "Hydra";
 
@@ -54,14 +54,14 @@ ${indent(10, urlLines(answers))}
 
 ${packageText(answers)}
 
-          # All that Hydra builds goes to a static binary cache, signed with a key that is made on the machine:
-          # "hydra-ops cache trust-snippet" prints what others need to take paths from it.
+          # A static binary cache with everything that Hydra builds, signed with a key that is made on the machine.
+          # "hydra-ops cache trust-snippet" prints the settings with which clients use the cache.
           cache.enable = true;
 
-          # The reverse proxy before Hydra and its cache. Encryption: nginx.tls = "self-signed", "files" or "acme".
+          # The reverse proxy for Hydra and its cache. Encryption: nginx.tls = "self-signed", "files" or "acme".
           nginx.enable = true;
 
-          # Who logs in first. Further ones: users.<name>, or "hydra-ops hydra user add".
+          # The first user. Further users: users.<name>, or "hydra-ops hydra user add".
           admin = {
             userName = ${nixString(answers.admin)};
             fullName = ${nixString(answers.fullName)};
@@ -69,10 +69,10 @@ ${packageText(answers)}
 ${indent(12, passwordLines(answers))}
           };
 
-          # Mails about builds, by a mail server on the machine that takes mail from nobody else.
+          # A mail server for mails about builds, which takes mail only from the machine itself.
           # postfix.enable = true;
 
-          # Once a week, what nothing needs any more is removed from the Nix store.
+          # A weekly garbage collection of the Nix store.
           # gc.automatic = true;
         };
       };
@@ -83,15 +83,15 @@ ${indent(12, passwordLines(answers))}
 
 function nixpkgsLines({ nixpkgs, package: chosen }: HydraAnswers): string {
   if (nixpkgs) {
-    const what = chosen === undefined ? 'Hydra itself is that of nixpkgs' : 'What `pkgs` is below'
-    return `  # ${what}: <nixpkgs> of this host, or a path, or what a fetcher returns.
+    const what = chosen === undefined ? 'The source of Hydra itself' : 'The source of `pkgs` below'
+    return `  # ${what}: <nixpkgs> of this host, a path, or the result of a fetcher.
   network.nixpkgs = <nixpkgs>;
 `
   }
   if (chosen !== undefined) return ''
-  return `  # Hydra itself is that of nixpkgs, when there is one; this host had none when this file was written. Either take
-  # the next line, for instance with a path instead of <nixpkgs>, or name a package at hydra.package below. Without
-  # both, all but Hydra itself is set up.
+  return `  # Hydra itself comes from nixpkgs, which this host lacked when this file was written. Use the next line, for
+  # instance with a path instead of <nixpkgs>, or name a package at hydra.package below. A deploy otherwise sets up
+  # everything except Hydra itself.
   # network.nixpkgs = <nixpkgs>;
 `
 }
@@ -99,17 +99,17 @@ function nixpkgsLines({ nixpkgs, package: chosen }: HydraAnswers): string {
 function placeLines({ place, hostName }: HydraAnswers): string[] {
   if (place.provider === 'none') {
     return [
-      '# A Debian host that exists: its address, or its name in your ~/.ssh/config.',
+      '# An existing Debian host: its address, or its name in your ~/.ssh/config.',
       'targetEnv = "none";',
       `targetHost = ${nixString(place.targetHost)};`,
-      '# Not root: then sudo is used.',
+      '# Any user but root needs sudo.',
       '# targetUser = "admin";',
     ]
   }
   const port = String(place.httpPort)
   const also = hostName.endsWith('.localhost') ? `, in a browser also http://${hostName}:${port}` : ''
   return [
-    '# A guest of this host, made by libvirt and QEMU without root.',
+    '# A guest of this host, which libvirt and QEMU run.',
     'targetEnv = "libvirtd";',
     'libvirtd = {',
     '  memorySize = 3072; # MiB',
@@ -129,22 +129,20 @@ function placeLines({ place, hostName }: HydraAnswers): string[] {
 function urlLines({ place, hostName }: HydraAnswers): string[] {
   if (place.provider === 'none') {
     return [
-      `# Users open http://${hostName}; where something stands before this host, say what they open:`,
+      `# Users open http://${hostName}. Set their URL if a proxy is in front of this host:`,
       `# url = ${nixString(`https://${hostName}`)};`,
-      '# Opens the ports of the web server in the firewall of the host, if one is active:',
+      '# Opens the ports of the web server in ufw or firewalld on the host:',
       '# openFirewall = true;',
     ]
   }
-  return [
-    '# What users open is the forwarded port; where something stands before it, say so with url = "https://…".',
-  ]
+  return ['# Users open the forwarded port. Set url = "https://…" if a proxy is in front of the port.']
 }
 
 function packageText({ package: chosen }: HydraAnswers): string {
   const what = '# Hydra itself: a derivation or a store path.'
   if (chosen === undefined)
     return indent(10, [
-      `${what} Left out, it is that of nixpkgs, when there is one.`,
+      `${what} The default is nixpkgs' package, if the network has nixpkgs.`,
       '# package = pkgs.hydra;',
     ])
   if (!/[\n#]/.test(chosen)) return indent(10, [what, `package = ${chosen};`])
@@ -157,14 +155,14 @@ function passwordLines({ password, admin }: HydraAnswers): string[] {
   switch (password.kind) {
     case 'generate':
       return [
-        `# Made up at the first deploy; "hydra-ops hydra password ${admin}" shows it.`,
+        `# The first deploy generates the password; "hydra-ops hydra password ${admin}" shows it.`,
         'password.generate = true;',
       ]
     case 'prompt':
-      return ['# Asked for at the first deploy.', 'password.prompt = true;']
+      return ['# The first deploy asks for the password.', 'password.prompt = true;']
     case 'file':
       return [
-        '# Read by deploy on this host; it comes neither into the Nix store nor into the state.',
+        '# A deploy reads this file of this host; neither the Nix store nor the state gets the password.',
         `password.file = ${nixString(password.path)};`,
       ]
   }
