@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import { replaceDurably } from '../src/core/durable-file.js'
+import { replaceFile } from '../src/core/durable-file.js'
 import { failure, messageOf, type OpsError } from '../src/core/errors.js'
 import { errnoOf, fsFailure } from '../src/core/file-failure.js'
 import { shellQuote } from '../src/core/shell-quote.js'
@@ -37,8 +37,8 @@ export async function loadPreferences(root: string): Promise<Preferences | OpsEr
   }
 }
 
-export function writePreferences(root: string, preferences: Preferences): void {
-  replaceDurably(
+export async function writePreferences(root: string, preferences: Preferences): Promise<void> {
+  await replaceFile(
     preferencesPath(root),
     `${JSON.stringify(PreferencesFile.parse(preferences), undefined, 2)}\n`,
   )

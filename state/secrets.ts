@@ -1,7 +1,7 @@
 import { readdir, readFile, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import type { StateFolder } from '../src/core/deployment.js'
-import { makeFolderDurably, replaceDurably, temporaryName } from '../src/core/durable-file.js'
+import { makeFolderDurably, replaceFile, temporaryName } from '../src/core/durable-file.js'
 import { failure, messageOf } from '../src/core/errors.js'
 import { errnoOf, fsFailure } from '../src/core/file-failure.js'
 import type { DeploymentUuid, MachineName } from '../src/core/names.js'
@@ -34,11 +34,11 @@ function secretsIn(folder: string): DeploymentSecrets {
   return {
     place: folder,
     readGenerated: (machine, name, what) => readGenerated(generated(machine, name), what),
-    keepGenerated: async (machine, name, secret) => keep(generated(machine, name), `${secret}\n`),
+    keepGenerated: (machine, name, secret) => keep(generated(machine, name), `${secret}\n`),
     forgetGenerated: (machine, name) => forget(generated(machine, name)),
     generatedOf: (machine, machines) => generatedIn(folder, machine, machines),
     readHashKey: () => readHashKey(hashKey),
-    keepHashKey: async (key) => keep(hashKey, key),
+    keepHashKey: (key) => keep(hashKey, key),
     loginKeyFile: join(folder, 'id_ed25519'),
     hostKeyFile,
     forgetHostKey: (machine) => forget(dirname(hostKeyFile(machine))),
@@ -48,9 +48,9 @@ function secretsIn(folder: string): DeploymentSecrets {
 /** Ending of the file of a generated secret. */
 const ending = '.generated'
 
-function keep(file: string, content: string | Uint8Array): void {
-  makeFolderDurably(dirname(file))
-  replaceDurably(file, content)
+async function keep(file: string, content: string | Uint8Array): Promise<void> {
+  await makeFolderDurably(dirname(file))
+  await replaceFile(file, content)
 }
 
 async function forget(path: string): Promise<void> {

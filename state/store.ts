@@ -3,8 +3,7 @@ import { existsSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Operator } from '../src/core/context.js'
 import { type DeploymentHead, newMachines, type StateFolder } from '../src/core/deployment.js'
-import { syncFolder } from '../src/core/durable-file.js'
-import { addFile } from '../src/core/durable-file-async.js'
+import { addFile, syncFolder } from '../src/core/durable-file.js'
 import { locked, OpsError, usageError } from '../src/core/errors.js'
 import { errnoOf, fsFailure } from '../src/core/file-failure.js'
 import { DeploymentUuid } from '../src/core/names.js'
@@ -135,7 +134,7 @@ export async function createStore(options: StoreOptions): Promise<DeploymentStor
     },
     setPreferences: (changed) =>
       storeLock.during(quietly, async () => {
-        writePreferences(root, changed)
+        await writePreferences(root, changed)
         preferences = changed
         wrote()
       }),
@@ -178,7 +177,7 @@ async function makeDeployment(root: string, head: DeploymentHead): Promise<void>
     for (const each of [draft, files.machines]) mkdirSync(each, { mode: 0o700 })
     await addFile(files.state, text, files.backup)
     renameSync(draft, folder)
-    syncFolder(deploymentsFolder(root))
+    await syncFolder(deploymentsFolder(root))
   } catch (error) {
     rmSync(draft, { recursive: true, force: true })
     throw error instanceof OpsError ? error : fsFailure(error, 'make the deployment', folder)

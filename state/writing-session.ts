@@ -10,8 +10,7 @@ import {
   type MachineRecord,
   newMachines,
 } from '../src/core/deployment.js'
-import { syncFolder } from '../src/core/durable-file.js'
-import { addFile, appendLine, removeFile, replaceFile } from '../src/core/durable-file-async.js'
+import { addFile, appendLine, removeFile, replaceFile, syncFolder } from '../src/core/durable-file.js'
 import { failure, locked } from '../src/core/errors.js'
 import { errnoOf, fsFailure } from '../src/core/file-failure.js'
 import { MachineName } from '../src/core/names.js'
@@ -132,7 +131,7 @@ export function writingSession(context: WritingContext, loaded: LoadedState): Wr
     // An old backup would silently restore the machines of its time.
     await replaceFile(files.backup, text)
     context.wrote()
-    await replaceFile(files.state, text, `${files.state}.schema-${undivided.schema}`)
+    await replaceFile(files.state, text, { backup: `${files.state}.schema-${undivided.schema}` })
     head = { ...head, revision, text, undivided: undefined }
     context.wrote()
   }
@@ -150,7 +149,7 @@ export function writingSession(context: WritingContext, loaded: LoadedState): Wr
     await divided()
     const revision = head.revision + 1
     const text = renderHead(root, wanted, revision)
-    await replaceFile(files.state, text, files.backup)
+    await replaceFile(files.state, text, { backup: files.backup })
     head = { ...head, head: wanted, revision, text }
     record = { ...wanted, machines }
     context.wrote()
@@ -168,7 +167,7 @@ export function writingSession(context: WritingContext, loaded: LoadedState): Wr
       const revision = known.revision + 1
       const text = renderMachine(root, uuid, machine, { machine: wanted, revision })
       const { state, backup } = machineFiles(files.machines, machine)
-      await replaceFile(state, text, backup)
+      await replaceFile(state, text, { backup })
       machineTexts.set(machine, { revision, text })
       context.wrote()
     }
@@ -229,8 +228,8 @@ export function writingSession(context: WritingContext, loaded: LoadedState): Wr
       const doomed = join(dirname(paths.root), `${removedPrefix}${uuid}`)
       try {
         renameSync(paths.root, doomed)
-        syncFolder(dirname(paths.root))
         removed = true
+        await syncFolder(dirname(paths.root))
         context.wrote()
         rmSync(doomed, { recursive: true, force: true })
       } catch (error) {
@@ -255,7 +254,7 @@ const filesAtOnce = 8
 async function makeFolder(folder: string): Promise<void> {
   try {
     await mkdir(folder, { mode: 0o700 })
-    syncFolder(dirname(folder))
+    await syncFolder(dirname(folder))
   } catch (error) {
     throw fsFailure(error, 'make the folder', folder)
   }

@@ -3,7 +3,7 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync
 import { join } from 'node:path'
 import { describeEnd } from '../../src/core/command-result.js'
 import type { LocalCommands } from '../../src/core/context.js'
-import { renameDurably, replaceDurably } from '../../src/core/durable-file.js'
+import { renameDurably, replaceFile } from '../../src/core/durable-file.js'
 import { failure } from '../../src/core/errors.js'
 import type { IdentityMethod } from '../../src/core/image.js'
 import type { MachineIdentity } from '../../src/core/provider.js'
@@ -73,7 +73,7 @@ export async function writeIdentity(
     throw failure('IDENTITY', `machine '${machine}': its host key was not made yet`, { machine })
   }
   const hostKey = readFileSync(identity.hostKeyFile, 'utf8')
-  if (method === 'fwcfg') replaceDurably(places.credential, tmpfilesCredential(guest, identity, hostKey))
+  if (method === 'fwcfg') await replaceFile(places.credential, tmpfilesCredential(guest, identity, hostKey))
   else await writeSeed(local, places, seedFiles(guest, identity, hostKey), run)
 }
 
@@ -186,7 +186,7 @@ async function writeSeed(
     if (result.kind !== 'exited' || result.code !== 0) {
       throw failure('SEED', `${what}: ${result.stderr.trim() || describeEnd(result)}`)
     }
-    renameDurably(draft, places.seed)
+    await renameDurably(draft, places.seed)
   } finally {
     rmSync(folder, { recursive: true, force: true })
   }

@@ -1,7 +1,7 @@
 import { existsSync, readdirSync, readFileSync, rmdirSync, rmSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import * as z from 'zod'
-import { makeFolderDurably, replaceDurably, temporaryName } from '../../src/core/durable-file.js'
+import { makeFolderDurably, replaceFile, temporaryName } from '../../src/core/durable-file.js'
 import { failure, messageOf, type OpsError } from '../../src/core/errors.js'
 import { mapTexts, movedPath, stateFolderOf } from '../../src/core/moved-paths.js'
 import type { Resource } from '../../src/core/provider.js'
@@ -94,9 +94,9 @@ function parseNote<Handle>(file: string, schema: HandleSchema<Handle>) {
 }
 
 /** Makes the folder and the note. */
-export function writeNote<Handle>(places: NotePlaces, note: Note<Handle>, mode = 0o700): void {
-  makeFolderDurably(places.folder, mode)
-  replaceDurably(places.note, `${JSON.stringify(note, null, 2)}\n`)
+export async function writeNote<Handle>(places: NotePlaces, note: Note<Handle>, mode = 0o700): Promise<void> {
+  await makeFolderDurably(places.folder, mode)
+  await replaceFile(places.note, `${JSON.stringify(note, null, 2)}\n`)
   for (const name of namesIn(places.folder)) {
     if (temporaryName.test(name)) rmSync(join(places.folder, name), { force: true })
   }

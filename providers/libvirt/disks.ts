@@ -95,7 +95,7 @@ async function create(parts: LibvirtParts, path: string, args: readonly string[]
   )
   // Other users may pass through the system's folder.
   chmodSync(draft, 0o600)
-  renameDurably(draft, path)
+  await renameDurably(draft, path)
 }
 
 export async function createOverlay(

@@ -64,8 +64,8 @@ export function readNote(places: Places, resource: LibvirtResource): NoteFound<L
 }
 
 /** Makes the folder and the note. QEMU's user must be able to pass through the system's folder, but not to list it. */
-export function writeNote(places: Places, note: Note<LibvirtHandle>): void {
-  writeNoteOf(places, note, places.system ? 0o711 : 0o700)
+export async function writeNote(places: Places, note: Note<LibvirtHandle>): Promise<void> {
+  await writeNoteOf(places, note, places.system ? 0o711 : 0o700)
 }
 
 /** Explains errors with files of ours. */

@@ -65,7 +65,7 @@ export async function reconcile(
       refuseOtherFiles({ ...known, handle })
     await makeDisks(parts, virsh, { resource, handle, seen }, run)
     if (!active) await followImage(parts, handle, run)
-    noteDisks(places, resource)
+    await noteDisks(places, resource)
     const spec = await wantedSpec(parts, places, resource, handle, run)
     if (resource.config.domainType === 'auto' && spec.type === 'qemu') await sayWhy(parts, run)
     mkdirSync(dirname(resource.console), { recursive: true, mode: 0o700 })
@@ -89,17 +89,17 @@ async function claimFiles(
   if (found.kind === 'foreign') throw foreign(resource, found.what)
   const noted = found.kind === 'ours' ? found.note : undefined
   refuseForeignDisks(resource, handle, noted?.handle ?? resource.handle)
-  if (places.system && resource.image !== undefined) publishImage(resource.image, handle.image)
+  if (places.system && resource.image !== undefined) await publishImage(resource.image, handle.image)
   const guest = guestOf(resource)
   const method = identityMethod(resource, handle.image)
   const identity = identityDigest(guest, method)
   const madeDisks = noted?.madeDisks ?? []
   const note = { deployment: resource.deployment.uuid, machine: resource.machine, handle, madeDisks }
   // The note names the identity whose files were written completely.
-  writeNote(places, { ...note, identity: noted?.identity ?? '' })
+  await writeNote(places, { ...note, identity: noted?.identity ?? '' })
   if (noted?.identity === identity && hasIdentity(identityFiles(places, method))) return
   await writeIdentity(parts.local, places, guest, method, run)
-  writeNote(places, { ...note, identity })
+  await writeNote(places, { ...note, identity })
 }
 
 interface DiskWork {
@@ -109,12 +109,12 @@ interface DiskWork {
 }
 
 /** Notes that every wanted data disk was made. */
-function noteDisks(places: Places, resource: LibvirtResource): void {
+async function noteDisks(places: Places, resource: LibvirtResource): Promise<void> {
   const found = readNote(places, resource)
   const wanted = Object.keys(resource.config.extraDisks)
   if (found.kind !== 'ours' || wanted.every((name) => found.note.madeDisks.includes(name))) return
   const madeDisks = [...new Set([...found.note.madeDisks, ...wanted])]
-  writeNote(places, { ...found.note, madeDisks })
+  await writeNote(places, { ...found.note, madeDisks })
 }
 
 async function makeDisks(parts: LibvirtParts, virsh: Virsh, work: DiskWork, run: Run): Promise<void> {

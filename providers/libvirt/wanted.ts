@@ -1,4 +1,5 @@
-import { copyFileSync, existsSync, linkSync, mkdirSync, readdirSync, rmSync, statSync } from 'node:fs'
+import { existsSync, linkSync, mkdirSync, readdirSync, rmSync, statSync } from 'node:fs'
+import { copyFile } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { renameDurably, temporary } from '../../src/core/durable-file.js'
 import { failure } from '../../src/core/errors.js'
@@ -76,7 +77,7 @@ export function systemImageFolder(parts: LibvirtParts, id: string): string {
  * Puts an image where QEMU's own user can read it. It makes a hard link where possible: both names are then the same
  * file.
  */
-export function publishImage(from: BaseImage, to: BaseImage): void {
+export async function publishImage(from: BaseImage, to: BaseImage): Promise<void> {
   const pairs = [
     [from.disk, to.disk],
     [from.kernel, to.kernel],
@@ -90,18 +91,28 @@ export function publishImage(from: BaseImage, to: BaseImage): void {
     } catch (error) {
       if (errnoOf(error) === 'EEXIST') continue
       // The target is on another file system.
-      copyWhole(source, target)
+      await copyOnce(source, target)
     }
   }
 }
 
+/** Copies that are under way, by target. */
+const copies = new Map<string, Promise<void>>()
+
+/** Copies a file once; machines that are made from the same image at the same time wait for one copy. */
+async function copyOnce(source: string, target: string): Promise<void> {
+  const copy = copies.get(target) ?? copyWhole(source, target).finally(() => copies.delete(target))
+  copies.set(target, copy)
+  await copy
+}
+
 /** Copies a file under a draft's name first: half a copy would pass for the image. */
-function copyWhole(source: string, target: string): void {
+async function copyWhole(source: string, target: string): Promise<void> {
   sweepCopies(target)
   const draft = temporary(target)
   try {
-    copyFileSync(source, draft)
-    renameDurably(draft, target)
+    await copyFile(source, draft)
+    await renameDurably(draft, target)
   } finally {
     rmSync(draft, { force: true })
   }

@@ -1,20 +1,10 @@
 import { randomBytes } from 'node:crypto'
-import {
-  closeSync,
-  fsyncSync,
-  linkSync,
-  mkdirSync,
-  openSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs'
+import { link, mkdir, open, readFile, rename, rm } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { failure, OpsError } from './errors.js'
 import { errnoOf, fsFailure } from './file-failure.js'
 
-export const intact = '; what was there before is intact'
+const intact = '; what was there before is intact'
 
 /** The names of our temporary files; the lock's holder may sweep the leftovers of a crash. */
 export const temporaryName = /\.[0-9a-f]{12}\.tmp$/
@@ -26,17 +16,46 @@ export function temporary(file: string): string {
 type Content = string | Uint8Array
 
 /**
- * Replaces a file. A crash or a full disk leaves either the old or the new file, whole. The new file is on the disk on
- * return.
+ * Replaces a file while other work goes on; the old file gets the name `backup`, if one is given. A crash or a full disk
+ * leaves either the old or the new file, whole. The new file is on the disk when the promise is fulfilled.
  */
-export function replaceDurably(file: string, content: Content, { mode = 0o600 } = {}): void {
+export async function replaceFile(
+  file: string,
+  content: Content,
+  { backup, mode = 0o600 }: { readonly backup?: string; readonly mode?: number } = {},
+): Promise<void> {
+  await writeAs(file, content, mode, async (draft) => {
+    if (backup !== undefined) await keepAs(file, backup)
+    await rename(draft, file)
+  })
+}
+
+/** Makes a new file whose backup is the file itself, so that a later deletion is noticed. */
+export async function addFile(file: string, text: string, backup: string): Promise<void> {
+  await writeAs(file, text, 0o600, async (draft) => {
+    await rename(draft, file)
+    try {
+      await keepAs(file, backup)
+    } catch (error) {
+      await rm(file, { force: true })
+      throw error
+    }
+  })
+}
+
+async function writeAs(
+  file: string,
+  content: Content,
+  mode: number,
+  name: (draft: string) => Promise<void>,
+): Promise<void> {
   const draft = temporary(file)
   try {
-    writeChecked(draft, content, mode, intact)
-    renameSync(draft, file)
-    syncFolder(dirname(file))
+    await writeChecked(draft, content, mode, intact)
+    await name(draft)
+    await syncFolder(dirname(file))
   } catch (error) {
-    rmSync(draft, { force: true })
+    await rm(draft, { force: true })
     throw error instanceof OpsError ? error : fsFailure(error, 'write', file, intact)
   }
 }
@@ -45,48 +64,87 @@ export function replaceDurably(file: string, content: Content, { mode = 0o600 } 
  * Makes a new file, whole or not at all; a crash may leave a part if the file system lacks hard links. An existing file
  * stays, and the error is node's own `EEXIST`.
  */
-export function createDurably(file: string, content: Content, mode = 0o600): void {
+export async function createFile(file: string, content: Content, mode = 0o600): Promise<void> {
   const draft = temporary(file)
   try {
-    writeChecked(draft, content, mode)
+    await writeChecked(draft, content, mode)
     try {
-      linkSync(draft, file)
+      await link(draft, file)
     } catch (error) {
       if (!hasNoLinks(error)) throw error
-      writeNew(file, content, mode)
+      await writeNew(file, content, mode)
     }
-    syncFolder(dirname(file))
+    await syncFolder(dirname(file))
   } catch (error) {
     if (error instanceof OpsError || errnoOf(error) === 'EEXIST') throw error
     throw fsFailure(error, 'write', file)
   } finally {
-    rmSync(draft, { force: true })
+    await rm(draft, { force: true })
   }
 }
 
 /** Writes a new file under its own name and removes the leftovers of a full disk. An existing file stays. */
-function writeNew(file: string, content: Content, mode: number): void {
+async function writeNew(file: string, content: Content, mode: number): Promise<void> {
   try {
-    writeChecked(file, content, mode)
+    await writeChecked(file, content, mode)
   } catch (error) {
-    if (errnoOf(error) !== 'EEXIST') rmSync(file, { force: true })
+    if (errnoOf(error) !== 'EEXIST') await rm(file, { force: true })
     throw error
   }
 }
 
-/** Renames another program's file after its content is on the disk. */
-export function renameDurably(draft: string, file: string): void {
-  syncFile(draft)
-  renameSync(draft, file)
-  syncFolder(dirname(file))
+/** Removes a backup and then its file from the disk, an order that never leaves a backup alone. */
+export async function removeFile(file: string, backup: string, removed: () => void): Promise<void> {
+  try {
+    for (const each of [backup, file]) {
+      await rm(each, { force: true })
+      await syncFolder(dirname(each))
+      removed()
+    }
+  } catch (error) {
+    throw fsFailure(error, 'remove', file)
+  }
 }
 
-/** Makes a folder, with its parents, for its owner alone; all of them are on the disk on return. */
-export function makeFolderDurably(folder: string, mode = 0o700): void {
+/**
+ * Appends one line, which is on the disk when the promise is fulfilled. A line that a crash cut off is ended first, so
+ * that it spoils no other line. A line that does not fit is removed again.
+ */
+export async function appendLine(file: string, line: string): Promise<void> {
   try {
-    const first = mkdirSync(folder, { recursive: true, mode })
+    const handle = await open(file, 'a+', 0o600)
+    try {
+      const { size } = await handle.stat()
+      const last = Buffer.alloc(1)
+      const torn = size > 0 && (await handle.read(last, 0, 1, size - 1)).bytesRead === 1 && last[0] !== 0x0a
+      try {
+        await handle.writeFile(`${torn ? '\n' : ''}${line}\n`)
+        await handle.sync()
+      } catch (error) {
+        await handle.truncate(size)
+        throw error
+      }
+    } finally {
+      await handle.close()
+    }
+  } catch (error) {
+    throw fsFailure(error, 'write', file, intact)
+  }
+}
+
+/** Renames another program's file after its content is on the disk. */
+export async function renameDurably(draft: string, file: string): Promise<void> {
+  await syncFile(draft)
+  await rename(draft, file)
+  await syncFolder(dirname(file))
+}
+
+/** Makes a folder, with its parents, for its owner alone; all of them are on the disk when the promise is fulfilled. */
+export async function makeFolderDurably(folder: string, mode = 0o700): Promise<void> {
+  try {
+    const first = await mkdir(folder, { recursive: true, mode })
     if (first === undefined) return
-    for (let made = folder; made.length >= first.length; made = dirname(made)) syncFolder(dirname(made))
+    for (let made = folder; made.length >= first.length; made = dirname(made)) await syncFolder(dirname(made))
   } catch (error) {
     throw fsFailure(error, 'make the folder', folder)
   }
@@ -95,36 +153,50 @@ export function makeFolderDurably(folder: string, mode = 0o700): void {
 /**
  * Writes a file and reads it again: on a full disk conf and write-file-atomic report success for a short write.
  */
-function writeChecked(file: string, content: Content, mode: number, rest = ''): void {
-  const fd = openSync(file, 'wx', mode)
+async function writeChecked(file: string, content: Content, mode: number, rest = ''): Promise<void> {
+  const handle = await open(file, 'wx', mode)
   try {
-    writeFileSync(fd, content)
-    fsyncSync(fd)
+    await handle.writeFile(content)
+    await handle.sync()
   } finally {
-    closeSync(fd)
+    await handle.close()
   }
-  if (!readFileSync(file).equals(Buffer.from(content))) throw shortWrite(file, rest)
+  if (!(await readFile(file)).equals(Buffer.from(content))) throw shortWrite(file, rest)
 }
 
 /** Makes the error for a file that a full disk truncated silently. */
-export function shortWrite(file: string, rest: string): OpsError {
+function shortWrite(file: string, rest: string): OpsError {
   return failure('DISK_FULL', `cannot write ${file}: less arrived on the disk than was written${rest}`, {
     hint: `make room on the disk of ${file}, then give the same command again`,
   })
 }
 
+/** Gives the existing file a second name: no bytes are copied, so a full disk cannot truncate the backup. */
+async function keepAs(file: string, backup: string): Promise<void> {
+  const draft = temporary(backup)
+  try {
+    await link(file, draft)
+  } catch (error) {
+    if (!hasNoLinks(error)) throw error
+    await writeChecked(draft, await readFile(file), 0o600, intact)
+  }
+  await rename(draft, backup)
+  // rename(2) does nothing when both names already mean the same file.
+  await rm(draft, { force: true })
+}
+
 /** Tells whether a file system lacks hard links (vfat, folders shared into a VM). */
-export function hasNoLinks(error: unknown): boolean {
+function hasNoLinks(error: unknown): boolean {
   return ['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'EMLINK'].includes(errnoOf(error) ?? '')
 }
 
 /** Flushes a file's content to the disk. */
-export function syncFile(file: string): void {
-  const fd = openSync(file, 'r')
+export async function syncFile(file: string): Promise<void> {
+  const handle = await open(file, 'r')
   try {
-    fsyncSync(fd)
+    await handle.sync()
   } finally {
-    closeSync(fd)
+    await handle.close()
   }
 }
 
@@ -132,9 +204,9 @@ export function syncFile(file: string): void {
  * Flushes a folder's entries to the disk, so that renames inside survive a power cut. File systems of other hosts
  * (vboxsf, CIFS) do not support this.
  */
-export function syncFolder(folder: string): void {
+export async function syncFolder(folder: string): Promise<void> {
   try {
-    syncFile(folder)
+    await syncFile(folder)
   } catch (error) {
     if (!['EINVAL', 'ENOTSUP', 'EOPNOTSUPP'].includes(errnoOf(error) ?? '')) throw error
   }

@@ -1,7 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import { dirname } from 'node:path'
-import { makeFolderDurably } from './durable-file.js'
-import { replaceFile } from './durable-file-async.js'
+import { makeFolderDurably, replaceFile } from './durable-file.js'
 
 /**
  * Writes a file for the system's ssh, which is derived from the state. The file is whole at every moment, because
@@ -9,7 +8,7 @@ import { replaceFile } from './durable-file-async.js'
  */
 export async function writeIfChanged(file: string, text: string): Promise<void> {
   if ((await contentOf(file)) === text) return
-  makeFolderDurably(dirname(file))
+  await makeFolderDurably(dirname(file))
   await replaceFile(file, text)
 }
 

@@ -1,7 +1,7 @@
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import * as z from 'zod'
-import { replaceDurably } from '../core/durable-file.js'
+import { replaceFile } from '../core/durable-file.js'
 import type { ImageInfo, ListedImage } from '../core/image.js'
 
 /** `image.json`: the known facts of an image. Paths are relative to its folder. */
@@ -31,8 +31,8 @@ export interface StoredImage {
   readonly record: ImageRecord
 }
 
-export function writeImageRecord(folder: string, record: ImageRecord): void {
-  replaceDurably(join(folder, recordName), `${JSON.stringify(record, null, 2)}\n`)
+export async function writeImageRecord(folder: string, record: ImageRecord): Promise<void> {
+  await replaceFile(join(folder, recordName), `${JSON.stringify(record, null, 2)}\n`)
 }
 
 /** Reads every whole image below the root, newest first; an image that lost a file is left out. */

@@ -18,23 +18,27 @@ const contentPrefix = 'sha256-'
  * Gives an image its place after all its files are on the disk; the image exists from this moment on. A whole image
  * with the same id stays.
  */
-export function placeImage(root: string, folder: string, made: NewImage & { reference: string }): BaseImage {
+export async function placeImage(
+  root: string,
+  folder: string,
+  made: NewImage & { reference: string },
+): Promise<BaseImage> {
   const whole = readImages(root)
   const ids = new Set(whole.map(({ record }) => record.id))
   const id = placeFor(root, made.id, ids)
   const record: ImageRecord = { ...made, id, schemaVersion: 1, builtAt: new Date().toISOString() }
-  writeImageRecord(folder, record)
+  await writeImageRecord(folder, record)
   const there = whole.find((image) => image.record.id === id)
   const target = join(root, id)
   if (there === undefined) {
     rmSync(target, { recursive: true, force: true })
-    for (const name of readdirSync(folder)) syncFile(join(folder, name))
+    for (const name of readdirSync(folder)) await syncFile(join(folder, name))
     renameSync(folder, target)
-    syncFolder(root)
+    await syncFolder(root)
   } else {
     // The existing image also records the new sources, so that a later import finds the image by them.
     const sources = [...(there.record.sources ?? []), ...(record.sources ?? [])]
-    writeImageRecord(target, { ...there.record, sources })
+    await writeImageRecord(target, { ...there.record, sources })
     rmSync(folder, { recursive: true })
   }
   return toImageInfo({ folder: target, record })

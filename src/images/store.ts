@@ -69,7 +69,7 @@ export function createImageStore(parts: ImageStoreParts): ImageStore {
         mkdirSync(folder, { mode: 0o700 })
         try {
           if (wanted.kind === 'recipe') requireSpace(root, buildBytes, `build image ${reference}`)
-          return placeImage(root, folder, { ...(await make(wanted, run, folder)), reference })
+          return await placeImage(root, folder, { ...(await make(wanted, run, folder)), reference })
         } catch (error) {
           await removeBuilding(local, folder, run)
           throw error

@@ -1,7 +1,7 @@
 import { chmodSync, existsSync, rmSync } from 'node:fs'
 import { dirname } from 'node:path'
 import type { LocalCommands } from '../core/context.js'
-import { makeFolderDurably, renameDurably, replaceDurably } from '../core/durable-file.js'
+import { makeFolderDurably, renameDurably, replaceFile } from '../core/durable-file.js'
 import { failure, messageOf } from '../core/errors.js'
 import type { Run } from '../core/run.js'
 import { seenKey } from './host-key.js'
@@ -25,7 +25,7 @@ export async function ensureKeyPair(
     if (identity.kind !== 'usable') throw failure('KEY_PAIR', `it is ${identity.kind}`)
     const line = seenKey(identity.blob).key
     const publicFile = `${file}.pub`
-    if (!existsSync(publicFile)) replaceDurably(publicFile, `${line} hydra-ops\n`, { mode: 0o644 })
+    if (!existsSync(publicFile)) await replaceFile(publicFile, `${line} hydra-ops\n`, { mode: 0o644 })
     return line
   } catch (error) {
     throw failure('KEY_PAIR', `there is no usable key pair at '${file}': ${messageOf(error)}`, {
@@ -35,7 +35,7 @@ export async function ensureKeyPair(
 }
 
 async function generate(file: string, run: Run, local: Pick<LocalCommands, 'run'>): Promise<void> {
-  makeFolderDurably(dirname(file))
+  await makeFolderDurably(dirname(file))
   const fresh = `${file}.new`
   rmSync(fresh, { force: true })
   rmSync(`${fresh}.pub`, { force: true })
@@ -46,5 +46,5 @@ async function generate(file: string, run: Run, local: Pick<LocalCommands, 'run'
   )
   if (result.kind !== 'exited' || result.code !== 0) throw failure('SSH_KEYGEN', result.stderr.trim())
   rmSync(`${fresh}.pub`, { force: true })
-  renameDurably(fresh, file)
+  await renameDurably(fresh, file)
 }

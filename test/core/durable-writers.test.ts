@@ -62,6 +62,10 @@ vi.mock('node:fs/promises', async (original) => {
       await real.rename(from, to)
       disk.calls.push(`name ${to}`)
     },
+    link: async (from: string, to: string) => {
+      await real.link(from, to)
+      disk.calls.push(`name ${to}`)
+    },
   }
 })
 
@@ -157,9 +161,9 @@ it('a configuration for ssh is on the disk before it has its name', async () => 
   expectDurable(file)
 })
 
-it('a new network expression is on the disk before it has its name', () => {
+it('a new network expression is on the disk before it has its name', async () => {
   const file = join(folder, 'hydra.nix')
-  writeNewFile(file, 'hydra.nix', '{}\n')
+  await writeNewFile(file, 'hydra.nix', '{}\n')
   expectDurable(file)
 })
 
@@ -211,28 +215,28 @@ describe('an image', () => {
     expect(disk.calls.slice(named)).toContain(`sync ${root}`)
   })
 
-  it('is copied for QEMU whole or not at all when it cannot be linked', () => {
+  it('is copied for QEMU whole or not at all when it cannot be linked', async () => {
     const from = imageIn(join(folder, 'images'))
     const to = imageIn(join(folder, 'system'), false)
     disk.noLinks = true
-    publishImage(from, to)
+    await publishImage(from, to)
     expect(fs.readFileSync(to.disk, 'utf8')).toBe('a disk')
     expectDurable(to.disk, `${to.disk}.DRAFT`)
     expect(fs.readdirSync(dirname(to.disk))).toEqual(['disk.qcow2'])
   })
 
-  it('is copied beside the copy of another process, which stays', () => {
+  it('is copied beside the copy of another process, which stays', async () => {
     const from = imageIn(join(folder, 'images'))
     const to = imageIn(join(folder, 'system'), false)
     const theirs = [`${to.disk}.new`, `${to.disk}.0123456789ab.tmp`]
     for (const file of theirs) fs.writeFileSync(file, 'half')
     disk.noLinks = true
-    publishImage(from, to)
+    await publishImage(from, to)
     expect(fs.readFileSync(to.disk, 'utf8')).toBe('a disk')
     expect(theirs.map((file) => fs.readFileSync(file, 'utf8'))).toEqual(['half', 'half'])
   })
 
-  it('is copied without the half copies that a crash left', () => {
+  it('is copied without the half copies that a crash left', async () => {
     const from = imageIn(join(folder, 'images'))
     const to = imageIn(join(folder, 'system'), false)
     const left = `${to.disk}.0123456789ab.tmp`
@@ -240,25 +244,35 @@ describe('an image', () => {
     const yesterday = new Date(Date.now() - 24 * 3_600_000)
     fs.utimesSync(left, yesterday, yesterday)
     disk.noLinks = true
-    publishImage(from, to)
+    await publishImage(from, to)
     expect(fs.readdirSync(dirname(to.disk))).toEqual(['disk.qcow2'])
   })
 
-  it('leaves nothing of a copy that does not fit', () => {
+  it('is copied once for machines that are made from it at the same time', async () => {
+    const from = imageIn(join(folder, 'images'))
+    const to = imageIn(join(folder, 'system'), false)
+    disk.noLinks = true
+    await Promise.all([publishImage(from, to), publishImage(from, to), publishImage(from, to)])
+    expect(disk.calls.filter((call) => call === `name ${to.disk}`)).toHaveLength(1)
+    expect(fs.readFileSync(to.disk, 'utf8')).toBe('a disk')
+    expect(fs.readdirSync(dirname(to.disk))).toEqual(['disk.qcow2'])
+  })
+
+  it('leaves nothing of a copy that does not fit', async () => {
     const from = imageIn(join(folder, 'images'))
     const to = imageIn(join(folder, 'system'), false)
     fs.rmSync(from.disk)
     fs.mkdirSync(from.disk)
     disk.noLinks = true
-    expect(() => publishImage(from, to)).toThrow()
+    await expect(publishImage(from, to)).rejects.toThrow()
     expect(fs.readdirSync(dirname(to.disk))).toEqual([])
   })
 
-  it('does not overwrite the copy that another process published meanwhile', () => {
+  it('does not overwrite the copy that another process published meanwhile', async () => {
     const from = imageIn(join(folder, 'images'))
     const to = imageIn(join(folder, 'system'), false)
     disk.faster = () => fs.writeFileSync(to.disk, 'a disk')
-    publishImage(from, to)
+    await publishImage(from, to)
     expect(disk.calls.filter((call) => call === `name ${to.disk}`)).toEqual([])
     expect(fs.readdirSync(dirname(to.disk))).toEqual(['disk.qcow2'])
   })

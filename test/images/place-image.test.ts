@@ -39,10 +39,10 @@ const store = () => createImageStore({ root, local: localCommands })
 describe('a new build of an image that lost a file', () => {
   it.each(['kernel', 'disk', 'image.json'])(
     'leaves the folder of the old image as it is, when %s is missing from it',
-    (lost) => {
-      build('old')
+    async (lost) => {
+      await build('old')
       rmSync(join(root, debian, lost))
-      const again = build('new')
+      const again = await build('new')
       expect(again.id).toBe(`${debian}-2`)
       expect(readFileSync(again.disk, 'utf8')).toBe('new')
       const kept = join(root, debian, lost === 'disk' ? 'kernel' : 'disk')
@@ -53,26 +53,26 @@ describe('a new build of an image that lost a file', () => {
   )
 
   it('is found by its name, and gets a third id when the second lost a file too', async () => {
-    build('one')
+    await build('one')
     rmSync(join(root, debian, 'kernel'))
-    build('two')
+    await build('two')
     expect((await store().find(reference))?.id).toBe(`${debian}-2`)
     rmSync(join(root, `${debian}-2`, 'disk'))
-    expect(build('three').id).toBe(`${debian}-3`)
+    expect((await build('three')).id).toBe(`${debian}-3`)
     expect(readFileSync(join(root, debian, 'disk'), 'utf8')).toBe('one')
   })
 
-  it('takes the same place when the id names the content', () => {
+  it('takes the same place when the id names the content', async () => {
     const id = `sha256-${'ab'.repeat(16)}`
-    const first = placed({ id }, 'same')
+    const first = await placed({ id }, 'same')
     rmSync(first.disk)
-    expect(placed({ id }, 'same').disk).toBe(first.disk)
+    expect((await placed({ id }, 'same')).disk).toBe(first.disk)
     expect(readFileSync(first.disk, 'utf8')).toBe('same')
   })
 
-  it('is thrown away when a complete image has the id', () => {
-    build('old')
-    expect(build('new').id).toBe(debian)
+  it('is thrown away when a complete image has the id', async () => {
+    await build('old')
+    expect((await build('new')).id).toBe(debian)
     expect(readFileSync(join(root, debian, 'disk'), 'utf8')).toBe('old')
   })
 })
@@ -86,7 +86,7 @@ describe('an image without a good record', () => {
   }
 
   it.each(Object.keys(damage))('is listed by its folder when the record %s, and is no image', async (how) => {
-    build('old')
+    await build('old')
     damage[how]?.(join(root, debian, 'image.json'))
     const [listed, ...others] = await store().list()
     expect(listed).toEqual({ id: debian, bytes: expect.any(Number), missing: ['image.json'] })
@@ -97,9 +97,9 @@ describe('an image without a good record', () => {
   })
 
   it('is removed by its folder only, and a complete image of that name stays', async () => {
-    build('old')
+    await build('old')
     rmSync(join(root, debian, 'image.json'))
-    build('new')
+    await build('new')
     expect((await store().list()).map(({ id }) => id)).toEqual([`${debian}-2`, debian])
     expect(await store().remove(debian, new Set())).toMatchObject([{ id: debian }])
     expect(existsSync(join(root, debian))).toBe(false)
@@ -107,14 +107,14 @@ describe('an image without a good record', () => {
   })
 
   it('stays while a machine stands on it', async () => {
-    build('old')
+    await build('old')
     rmSync(join(root, debian, 'image.json'))
     await expect(store().remove(debian, new Set([debian]))).rejects.toMatchObject({ exitCode: 2 })
     expect(existsSync(join(root, debian, 'disk'))).toBe(true)
   })
 
   it('is no folder of the lock or of a running build, and no file beside them', async () => {
-    build('old')
+    await build('old')
     mkdirSync(join(root, '.building-2'))
     writeFileSync(join(root, '.lock'), '')
     writeFileSync(join(root, 'notes'), '')
@@ -125,7 +125,7 @@ describe('an image without a good record', () => {
 
 describe('an image that lost a file', () => {
   it.each(['kernel', 'disk'])('is listed with the name of the missing file: %s', async (lost) => {
-    build('old')
+    await build('old')
     rmSync(join(root, debian, lost))
     expect(await store().list()).toMatchObject([{ id: debian, missing: [lost] }])
     expect(await store().find(reference)).toBeUndefined()
@@ -133,14 +133,14 @@ describe('an image that lost a file', () => {
   })
 
   it.each([debian, reference])('is removed by the name %s', async (name) => {
-    build('old')
+    await build('old')
     rmSync(join(root, debian, 'disk'))
     expect(await store().remove(name, new Set())).toMatchObject([{ id: debian }])
     expect(existsSync(join(root, debian))).toBe(false)
   })
 
   it('stays while a machine stands on it', async () => {
-    build('old')
+    await build('old')
     rmSync(join(root, debian, 'kernel'))
     await expect(store().remove(debian, new Set([debian]))).rejects.toMatchObject({
       exitCode: 2,

@@ -2,7 +2,7 @@ import { appendFileSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import type { JournalEntry } from '../../src/core/deployment.js'
-import { appendLine } from '../../src/core/durable-file-async.js'
+import { appendLine } from '../../src/core/durable-file.js'
 import { readJournal } from '../../state/journal.js'
 import { temporaryFolder } from './temporary-store.js'
 

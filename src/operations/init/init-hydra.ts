@@ -38,7 +38,7 @@ export async function initHydra(ops: Ops, request: InitHydra): Promise<Initialis
     ['create', shown, '-d', deployment, ...state],
     ['deploy', '-d', deployment, ...state],
   ].map((argv) => ['hydra-ops', ...argv].map(shellQuote).join(' '))
-  writeNewFile(file, request.file, hydraTemplate(answers, next))
+  await writeNewFile(file, request.file, hydraTemplate(answers, next))
   if (answers.package === undefined && !answers.nixpkgs)
     ops.events.emit({
       kind: 'notice',

@@ -1,6 +1,6 @@
 import { existsSync, lstatSync, statSync } from 'node:fs'
 import { dirname } from 'node:path'
-import { createDurably } from '../../core/durable-file.js'
+import { createFile } from '../../core/durable-file.js'
 import { usageError } from '../../core/errors.js'
 import { errnoOf } from '../../core/file-failure.js'
 
@@ -19,10 +19,10 @@ export function refuseExisting(file: string, shown: string): void {
 }
 
 /** Creates a new file atomically, and never replaces a file that somebody else created in the meantime. */
-export function writeNewFile(file: string, shown: string, text: string): void {
+export async function writeNewFile(file: string, shown: string, text: string): Promise<void> {
   refuseExisting(file, shown)
   try {
-    createDurably(file, text, 0o644)
+    await createFile(file, text, 0o644)
   } catch (error) {
     if (errnoOf(error) === 'EEXIST') refuseExisting(file, shown)
     throw error
