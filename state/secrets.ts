@@ -70,8 +70,8 @@ async function readGenerated(file: string, what: string): Promise<string | undef
     throw failure('SECRET', `the ${what} cannot be read: ${messageOf(error)}`, { cause: error })
   }
   if (kept.trim() !== '') return kept
-  throw failure('SECRET', `the ${what} was kept in ${file}, which is empty`, {
-    hint: `put back a copy of it; or rm ${shellQuote(file)}: the next deploy makes up a new one`,
+  throw failure('SECRET', `the ${what} is lost, because its file ${file} is empty`, {
+    hint: `restore a copy of the file; or run rm ${shellQuote(file)}, and the next deploy generates a new secret`,
   })
 }
 
@@ -127,7 +127,7 @@ async function readHashKey(file: string): Promise<Uint8Array | undefined> {
     'HASH_KEY',
     `the deployment's hash key is damaged: ${file} has ${key.length} bytes instead of ${hashKeyBytes}`,
     {
-      hint: `put back a copy of it; or rm ${shellQuote(file)}: the next deploy makes a new one and runs each set-up task once more`,
+      hint: `restore a copy of the file; or run rm ${shellQuote(file)}, and the next deploy makes a new key and runs each set-up task again`,
     },
   )
 }

@@ -65,17 +65,17 @@ function refuseForeign(job: Job, observation: Observation): void {
   if (observation.kind === 'foreign') {
     throw failure(
       'FOREIGN',
-      `machine '${job.machine}': ${observation.what} exists and is not ours; it was not touched`,
+      `machine '${job.machine}': ${observation.what} exists and does not belong to this deployment; it was not touched`,
       {
         machine: job.machine,
-        hint: 'rename or remove it, then deploy again',
+        hint: 'rename or remove that resource, then deploy again',
       },
     )
   }
   if (observation.kind === 'unknown' && job.provider.makesMachines) {
     throw failure(
       'PROVIDER',
-      `machine '${job.machine}': ${job.provider.name} cannot tell its state: ${observation.reason}`,
+      `machine '${job.machine}': ${job.provider.name} cannot determine its state: ${observation.reason}`,
       {
         machine: job.machine,
         hint: 'hydra-ops doctor',

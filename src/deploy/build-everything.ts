@@ -28,7 +28,7 @@ export async function buildEverything(
   run: Run,
 ): Promise<{ ready: AssessedMachine[]; failures: MachineResult[] }> {
   for (const reference of new Set(machines.flatMap(({ seen }) => seen.missingImage ?? []))) {
-    run.log(`making the image ${reference}`)
+    run.log(`building the image ${reference}`)
     await ops.images.ensure(reference, run)
   }
   const start = Date.now()
@@ -56,7 +56,7 @@ export async function buildEverything(
   if (failures.length > 0 && !request.keepGoing) {
     await recordResults(deployment, [...failures, ...ready.map(({ job }) => notBegun(job))])
     throw failure('BUILD', failures.map((each) => `machine '${each.machine}': ${each.reason}`).join('\n'), {
-      hint: 'nothing was touched; mend it, or deploy the others with --keep-going',
+      hint: 'no machine was changed; correct the error, or deploy the other machines with --keep-going',
       detail: failures.flatMap((each) => each.evidence ?? []).join('\n'),
     })
   }
@@ -70,8 +70,12 @@ export function builtRoot(machine: MachineName): string {
 
 async function requireBuilt(ops: Ops, job: Job, seen: Assessment): Promise<void> {
   if (seen.wanted !== undefined && (await ops.nix.isBuilt(seen.wanted))) return
-  throw failure('NOT_BUILT', `machine '${job.machine}': ${seen.wanted} is not in this store`, {
-    machine: job.machine,
-    hint: `nix-store --realise ${seen.wanted}`,
-  })
+  throw failure(
+    'NOT_BUILT',
+    `machine '${job.machine}': the closure ${seen.wanted} is not in the Nix store of this host`,
+    {
+      machine: job.machine,
+      hint: `nix-store --realise ${seen.wanted}`,
+    },
+  )
 }

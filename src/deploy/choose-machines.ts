@@ -57,7 +57,10 @@ function strayClosure(machine: MachineName, names: ReadonlySet<MachineName>): Er
   }
   const close = suggest(machine, [...names])
   return usageError(`--closure ${machine}=…: no machine of the network is called '${machine}'`, {
-    hint: close === undefined ? `there are: ${[...names].join(', ')}` : `did you mean '${close}'?`,
+    hint:
+      close === undefined
+        ? `the machines of the network are: ${[...names].join(', ')}`
+        : `did you mean '${close}'?`,
   })
 }
 

@@ -46,7 +46,7 @@ export async function copyClosure(job: Job, path: StorePath, survey: Survey): Pr
     if (mended.length > 0) {
       job.changed = true
       await journal(job, 'copy.repaired', { data: mended })
-      job.run.log(`mended ${mended.length} damaged paths`)
+      job.run.log(`repaired ${mended.length} damaged paths`)
     }
   }
   await journal(job, 'copy', { result: 'done' })
@@ -58,7 +58,7 @@ export async function copyClosure(job: Job, path: StorePath, survey: Survey): Pr
 /** Removes broken paths of another closure's interrupted copy; Nix would otherwise treat them as valid. */
 async function removeLeftovers(job: Job, path: StorePath): Promise<void> {
   if (!(await job.ops.nix.isBuilt(path))) {
-    job.run.log(`${path} is not here any more: what its unfinished copy left on the machine is not verified`)
+    job.run.log(`${path} is no longer on this host; hydra-ops cannot verify the paths of its unfinished copy`)
     return
   }
   const broken = await job.ops.nix.removeBroken(hostOf(job), path, job.run)
@@ -74,8 +74,11 @@ function refuseWhenFull(job: Job, bytes: number, survey: Survey): void {
   if (bytes + reserveBytes <= free) return
   throw failure(
     'NO_ROOM',
-    `machine '${job.machine}': the paths to copy need ${mebibytes(bytes)} and /nix has ${mebibytes(free)} free`,
-    { machine: job.machine, hint: 'collect garbage there (nix-store --gc), or give it a larger disk' },
+    `machine '${job.machine}': the paths to copy need ${mebibytes(bytes)}, but /nix has only ${mebibytes(free)} free`,
+    {
+      machine: job.machine,
+      hint: 'collect garbage on the machine (nix-store --gc), or give the machine a larger disk',
+    },
   )
 }
 

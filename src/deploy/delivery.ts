@@ -62,7 +62,9 @@ function refuseFailed(job: Job, results: readonly TaskResult[], unjudged: Unjudg
   const skipped = results.flatMap((result) => (result.kind === 'skipped' ? [result.id] : []))
   throw tasksFailure(job.machine, 'set-up failed', failed, {
     also: [
-      ...(skipped.length === 0 ? [] : [`not begun because of that: ${skipped.join(', ')}`]),
+      ...(skipped.length === 0
+        ? []
+        : [`not started, because they depend on a failed task: ${skipped.join(', ')}`]),
       ...(unjudged === undefined ? [] : unjudged.left),
     ],
     evidence: unjudged?.journal ?? [],

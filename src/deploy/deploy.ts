@@ -63,7 +63,7 @@ const leavesNoLog = new Set(['INTERRUPTED', 'REFUSED'])
 function logFailures(logs: RunLogs | undefined, results: readonly MachineResult[]): void {
   for (const { machine, outcome, stage, reason } of failuresIn(results)) {
     logs?.release()
-    logs?.append(machine, `${outcome} at ${stage ?? 'deploy'}: ${reason ?? 'no reason is known'}`)
+    logs?.append(machine, `${outcome} at ${stage ?? 'deploy'}: ${reason ?? 'the reason is unknown'}`)
   }
 }
 
@@ -74,9 +74,9 @@ function withWhatGoesOn(deployment: DeploymentSession, error: unknown): unknown 
     activation === undefined ? [] : [`${name} (${activation.unit})`],
   )
   if (going.length === 0) return error
-  return interrupted(`${error.message}; the activation goes on without us on ${going.join(', ')}`, {
+  return interrupted(`${error.message}; the activation continues on ${going.join(', ')}`, {
     cause: error,
-    hint: 'hydra-ops deploy picks up its result',
+    hint: 'hydra-ops deploy reads the result of that activation',
   })
 }
 
@@ -135,13 +135,16 @@ async function deployIn(
 /** Announces broken machines that are not selected; a selected one ends the deploy. */
 function noticeBroken(ops: Ops, network: NetworkDefinition): void {
   for (const error of network.failed?.values() ?? []) {
-    ops.events.emit({ kind: 'notice', text: `left out, as it is not selected: ${messageOf(error)}` })
+    ops.events.emit({
+      kind: 'notice',
+      text: `a broken machine is ignored, because it is not selected: ${messageOf(error)}`,
+    })
   }
 }
 
 async function confirmDisruption(ops: Ops, plan: Plan, request: DeployRequest): Promise<void> {
   if (!plan.disruptive || request.yes) return
-  if (await ops.questions.confirm('the plan destroys, recreates, restarts or reboots something. Go on?'))
+  if (await ops.questions.confirm('the plan destroys, recreates, restarts or reboots machines. Continue?'))
     return
   throw new OpsError('REFUSED', exitCodes.failed, 'nothing was changed')
 }

@@ -38,15 +38,15 @@ export async function destroyMachine(
 }
 
 function destroyed(secrets: string): string {
-  return secrets === '' ? 'destroyed' : `destroyed, with the generated secrets ${secrets}`
+  return secrets === '' ? 'destroyed' : `destroyed the machine and the generated secrets ${secrets}`
 }
 
 /** Describes a host that lives on; its generated secrets are kept, because its users log in with them. */
 function forgotten(secrets: string, place: string): string {
-  const what = 'forgotten (the host itself is untouched)'
+  const what = 'removed from the state (the host itself is untouched)'
   return secrets === ''
     ? what
-    : `${what}; it may still have the generated secrets ${secrets}: they stay in ${place}`
+    : `${what}; ${place} keeps the generated secrets ${secrets}, which the host may still use`
 }
 
 /**

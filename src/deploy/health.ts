@@ -118,7 +118,7 @@ function httpCheck(check: HealthChecks['http'][number], { host }: CheckContext):
         checkCertificate: !check.insecureSSL,
         connect: (limits) => connectFor(check.host, check.port, host, limits),
       })
-      return status >= 200 && status < 300 ? undefined : `it answered with status ${status}`
+      return status >= 200 && status < 300 ? undefined : `the server answered with status ${status}`
     },
   }
 }
@@ -168,7 +168,7 @@ function unitCheck(check: HealthChecks['systemd'][number], { host, run }: CheckC
         })
         return result.stdout.trim()
       } catch (error) {
-        return `its journal could not be read: ${messageOf(error)}`
+        return `the journal of ${check.unit} could not be read: ${messageOf(error)}`
       }
     },
   }

@@ -55,8 +55,8 @@ export async function inOrder<Item extends { readonly job: Job }>(
 
 function notBegunAs(job: Job, why: string | undefined): MachineResult {
   return notBegun(job, {
-    reason: `not begun, as ${why}`,
-    hint: 'mend that and deploy again; deploy --keep-going-groups begins every group',
+    reason: `not started, because ${why}`,
+    hint: 'repair the failed machines, then deploy again; deploy --keep-going-groups starts every group',
   })
 }
 

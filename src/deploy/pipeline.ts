@@ -133,7 +133,7 @@ async function deliver(job: Job, before: MachineState, wanted: StorePath): Promi
   await deliverTasks(job, 'bootstrap', look, { unjudged })
   await deliverTasks(job, 'configure', look, { unjudged })
   if (unjudged !== undefined) {
-    enter(job, 'activate', 'what waited for a set-up task, or failed before it')
+    enter(job, 'activate', 'files and units that waited for a set-up task, or failed before the tasks')
     await systemOf(job.definition).activate(job, wanted, { always, beforeTasks: false, again: true })
   }
   enter(job, 'keys')

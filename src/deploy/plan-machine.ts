@@ -46,9 +46,9 @@ function resourceItems(job: Job, seen: Assessment): PlanItem[] {
 
 function noteOf(job: Job, change: ResourceChange, running: boolean): string | undefined {
   if (change.needs === 'recreate')
-    return job.request.allowRecreate ? 'its disks are lost' : 'needs --allow-recreate'
+    return job.request.allowRecreate ? 'the data on its disks is lost' : 'needs --allow-recreate'
   if (change.needs === 'new-disk')
-    return job.request.allowRecreate ? 'what was on it is lost' : 'needs --allow-recreate'
+    return job.request.allowRecreate ? 'the data on that disk is lost' : 'needs --allow-recreate'
   if (change.needs !== 'restart' || !running) return undefined
   return job.request.allowReboot
     ? 'restart needed'
@@ -66,7 +66,7 @@ function portsNote(job: Job): string {
 
 function startItems(observation: Observation): PlanItem[] {
   if (observation.kind !== 'stopped') return []
-  return [{ subject: 'machine', action: 'start', detail: 'it is stopped' }]
+  return [{ subject: 'machine', action: 'start', detail: 'currently stopped' }]
 }
 
 async function closureItems(job: Job, seen: Assessment): Promise<PlanItem[]> {
@@ -76,7 +76,7 @@ async function closureItems(job: Job, seen: Assessment): Promise<PlanItem[]> {
   const present = seen.look === undefined ? known?.path : seen.look.survey.profile
   if (!activationDue(job, present, wanted)) return []
   if (present === wanted) {
-    return [{ subject: 'closure', action: 'activate', detail: 'again (always activate)' }]
+    return [{ subject: 'closure', action: 'activate', detail: 'again (always-activate is set)' }]
   }
   const items: PlanItem[] = [await copyItem(job, seen, wanted)]
   if (wanted !== job.definition.outPath) return items
@@ -93,7 +93,12 @@ async function copyItem(
   wanted: NonNullable<Assessment['wanted']>,
 ): Promise<PlanItem> {
   if (!(await job.ops.nix.isBuilt(wanted))) {
-    return { subject: 'closure', action: 'build', detail: 'to build, then copy', note: wanted }
+    return {
+      subject: 'closure',
+      action: 'build',
+      detail: 'not built yet; copied after the build',
+      note: wanted,
+    }
   }
   const closure = await job.ops.nix.closure(wanted, job.run)
   const host = job.host
@@ -107,7 +112,7 @@ async function copyItem(
     action: missing.length === 0 ? 'activate' : 'copy',
     detail:
       missing.length === 0
-        ? 'already there'
+        ? 'the machine has all paths'
         : `${missing.length} of ${closure.paths.length} paths, ${mebibytes(bytesOf(closure, missing))}${way}`,
   }
 }
@@ -119,11 +124,11 @@ export function rebootReason(
 ): string | undefined {
   // A partial deploy never gets as far as a reboot.
   if (until !== undefined) return undefined
-  if (forceReboot) return 'as asked: --force-reboot'
+  if (forceReboot) return 'requested by --force-reboot'
   return look?.survey.rebootWanted === true && allowReboot ? rebootNeeded : undefined
 }
 
-const rebootNeeded = 'reboot needed: /run/reboot-required'
+const rebootNeeded = 'reboot needed: /run/reboot-required exists'
 
 function rebootItems(job: Job, { look }: Assessment): PlanItem[] {
   const reboot = { subject: 'machine', action: 'reboot' } as const

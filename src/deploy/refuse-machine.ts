@@ -38,10 +38,10 @@ function refuseOtherOwner(session: DefinedMachine, { owner }: Survey): void {
   const remove = ['hydra-ops ssh', machine, '--', ...asRoot, 'rm', ownerFile].join(' ')
   throw failure(
     'FOREIGN',
-    `machine '${machine}' belongs to another deployment, ${owner}, as its file ${ownerFile} says; it was not touched`,
+    `machine '${machine}' belongs to another deployment (${ownerFile} names ${owner}); it was not touched`,
     {
       machine,
-      hint: `if that one was destroyed or lost, or is to give the machine up: ${remove}; the next deploy takes over, and removes what the other one left there`,
+      hint: `if that deployment no longer exists or no longer needs the machine, run ${remove}. The next deploy then takes the machine over, and removes what that deployment placed there`,
     },
   )
 }

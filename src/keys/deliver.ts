@@ -47,7 +47,7 @@ export async function inspectKeys(host: Host, keys: readonly ResolvedKey[], run:
   if (answers.length !== keys.length) {
     throw failure(
       'KEYS',
-      `machine '${host.machine}': ${what}: ${answers.length} answers for ${keys.length} keys`,
+      `machine '${host.machine}': ${what}: expected ${keys.length} answers, got ${answers.length}`,
     )
   }
   return keys.map((key, index) => seenKey(key, nonce, answers[index] ?? ''))
@@ -182,10 +182,14 @@ async function refuseForeignUnits(host: Host, files: readonly PlacedFile[], run:
     .split('\n')
     .flatMap((index) => (index === '' ? [] : (files[Number(index)]?.path ?? [])))
   if (foreign.length === 0) return
-  throw failure('FOREIGN', `machine '${host.machine}': ${foreign.join(', ')} exists and is not ours`, {
-    machine: host.machine,
-    hint: 'rename that unit or the key, then deploy again',
-  })
+  throw failure(
+    'FOREIGN',
+    `machine '${host.machine}': ${foreign.join(', ')} exists, but hydra-ops did not write it`,
+    {
+      machine: host.machine,
+      hint: 'rename that unit or the key, then deploy again',
+    },
+  )
 }
 
 /** Removes dropped keys, and the units of names that no key has any more. */

@@ -24,7 +24,7 @@ export async function openFolders(
   run: Run,
   emptied: readonly string[] = [],
 ): Promise<void> {
-  const what = 'open the folders of keys to their users'
+  const what = 'give users access to the folders of their keys'
   const folders = [...new Set([...emptied, ...keys.map((key) => posix.dirname(key.path))])]
   if (folders.length === 0) return
   const values = {
@@ -40,13 +40,13 @@ export async function openFolders(
   throw failure('KEY_FOLDER', `machine '${host.machine}': ${shut.map(shutTo).join('; ')}`, {
     machine: host.machine,
     detail: stderr.trim(),
-    hint: 'where its file system has ACLs: deployment.aptPackages = [ "acl" ]; else make the folder yourself beforehand, with owner and mode of your choice',
+    hint: 'set deployment.aptPackages = [ "acl" ] if the file system of the folder has ACLs; or create the folder yourself before the deploy',
   })
 }
 
 function shutTo({ name, path, user, group }: ResolvedKey): string {
   const folder = JSON.stringify(posix.dirname(path))
-  return `key ${JSON.stringify(name)}: its folder ${folder} cannot be opened to user '${user}' and group '${group}'`
+  return `key ${JSON.stringify(name)}: user '${user}' and group '${group}' cannot be given access to the folder ${folder}`
 }
 
 /** Lists the fields of a key's record that say who may read it: user, group, and whether the group may. */

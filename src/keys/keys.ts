@@ -88,10 +88,10 @@ export function checkKeys(machine: Machine): void {
     if (sources.length !== 1) throw refuse('give exactly one of text, keyFile and keyCommand')
     if (/[/\0]/.test(name)) throw refuse('a name with "/" is not allowed')
     if (/[/\0]/.test(file) || file === '.' || file === '..' || Buffer.byteLength(file) > nameMaxBytes) {
-      throw refuse(`${JSON.stringify(file)} cannot be a file name`)
+      throw refuse(`${JSON.stringify(file)} is not a valid file name`)
     }
     const path = keyPath(name, key)
-    if (/\0/.test(path)) throw refuse('destDir cannot be a path')
+    if (/\0/.test(path)) throw refuse('destDir is not a valid path')
     const other = taken.get(path)
     if (other !== undefined) throw refuse(`key ${JSON.stringify(other)} has the same destination ${path}`)
     taken.set(path, name)
@@ -147,10 +147,10 @@ async function runKeyCommand(
     stderr: 'hidden',
   })
   if (result.kind === 'exited' && result.code === 0) return Buffer.from(result.stdout, 'latin1')
-  const end = result.kind === 'exited' ? `ended with status ${result.code}` : 'did not end by itself'
+  const end = result.kind === 'exited' ? `ended with status ${result.code}` : 'did not exit normally'
   throw failure('KEY_COMMAND', `${what} '${argv[0]}' ${end}`, {
     machine: machine.name,
-    hint: 'run it by hand to see why; its messages are not shown here, since they may hold secrets',
+    hint: 'run the command by hand to see why; hydra-ops hides its messages, because they may contain secrets',
   })
 }
 
@@ -221,9 +221,9 @@ export function planKeys(
     ...item('add', named('missing')),
     ...item('replace', named('differs')),
     ...item('change', named('metadata differs'), 'owner, group or mode'),
-    ...item('change', namesOf(same.filter((each) => each.unitDiffers)), 'its unit'),
-    ...item('change', namesOf(same.filter((each) => each.shut)), 'its folder lets its owner in'),
-    ...item('replace', named('unknown'), 'unknown until deploy'),
+    ...item('change', namesOf(same.filter((each) => each.unitDiffers)), 'the unit of the key'),
+    ...item('change', namesOf(same.filter((each) => each.shut)), 'the folder must give its owner access'),
+    ...item('replace', named('unknown'), 'the content is unknown until the deploy'),
     ...seen.filter((each) => each.missingOwner !== undefined).flatMap(unownedItem),
     ...item('remove', dropped),
   ]
@@ -233,7 +233,7 @@ function unownedItem({ key, state, missingOwner }: Parameters<typeof planKeys>[0
   return item(
     state === 'missing' ? 'add' : 'change',
     [shown(key.name)],
-    `${missingOwner} yet: this deploy must make it`,
+    `${missingOwner} yet; this deploy must create it`,
   )
 }
 

@@ -65,10 +65,10 @@ function sudoPassword(session: MachineSession): Promise<string> {
   session.sudoPassword ??= askOf(session.ops.questions.secret(`sudo password on machine '${machine}':`), () =>
     failure(
       'SUDO_PASSWORD',
-      `sudo on machine '${machine}' asks for a password, and there is no terminal to ask on`,
+      `sudo on machine '${machine}' needs a password, but hydra-ops has no terminal to ask for one`,
       {
         machine,
-        hint: 'run it in a terminal, or let sudo take this user without a password',
+        hint: 'run hydra-ops in a terminal, or let this user run sudo without a password',
       },
     ),
   )
@@ -96,7 +96,7 @@ async function acceptHostKey(
   if (!session.deployment.writable) {
     throw unknownHostKey(
       `${where}, which is not known yet`,
-      `a dry run pins nothing: run 'hydra-ops deploy' first, or ${pinned}`,
+      `a dry run stores no host key; run 'hydra-ops deploy' first, or ${pinned}`,
     )
   }
   if (session.acceptHostKey) {
@@ -104,10 +104,10 @@ async function acceptHostKey(
     await journal(session, 'ssh.hostkey', { result: 'accepted', data: seen.fingerprint })
     return true
   }
-  const yes = await askOf(session.ops.questions.confirm(`${where}. Is it the right one?`), () =>
+  const yes = await askOf(session.ops.questions.confirm(`${where}. Is this host key correct?`), () =>
     unknownHostKey(
-      `${where}, which is not known yet, and there is no terminal to ask on`,
-      `if it is the right one: hydra-ops deploy --accept-host-key, or ${pinned}`,
+      `${where}, which is not known yet; hydra-ops has no terminal to ask about it`,
+      `if the host key is correct, run hydra-ops deploy --accept-host-key, or ${pinned}`,
     ),
   )
   await journal(session, 'ssh.hostkey', { result: yes ? 'accepted' : 'refused', data: seen.fingerprint })
@@ -132,7 +132,7 @@ async function consoleTail(session: MachineSession): Promise<string | undefined>
     return readFileSync(file, 'utf8').trimEnd().split('\n').slice(-consoleLines).join('\n')
   } catch (error) {
     // The console is extra evidence, and its absence must not hide the error itself.
-    session.run.log(`no console log: ${messageOf(error)}`)
+    session.run.log(`the console log cannot be read: ${messageOf(error)}`)
     return undefined
   }
 }

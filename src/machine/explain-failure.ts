@@ -43,7 +43,7 @@ export async function explained(ops: Host, thrown: unknown, provider?: string): 
     return error
   const { code, exitCode, message, machine, detail, cause } = error
   return new OpsError(code, exitCode, message, {
-    hint: [error.hint, `hydra-ops doctor says: ${sentence(finding)}`].filter(Boolean).join('\n'),
+    hint: [error.hint, `hydra-ops doctor reports: ${sentence(finding)}`].filter(Boolean).join('\n'),
     ...(machine === undefined ? {} : { machine }),
     ...(detail === undefined ? {} : { detail }),
     ...(cause === undefined ? {} : { cause }),
@@ -83,5 +83,5 @@ export function pointTo(findings: readonly Finding[], wanted: readonly string[])
 }
 
 function sentence(finding: Finding): string {
-  return finding.mend === undefined ? finding.what : `${finding.what}; mended by: ${finding.mend}`
+  return finding.mend === undefined ? finding.what : `${finding.what}; to fix this: ${finding.mend}`
 }

@@ -20,7 +20,8 @@ export function failedResult(
     stage,
     seconds,
     reason: messageOf(error),
-    hint: error instanceof OpsError ? error.hint : 'this looks like a bug of hydra-ops; --debug shows where',
+    hint:
+      error instanceof OpsError ? error.hint : 'this is probably a bug of hydra-ops; --debug shows its place',
     evidence: detail === undefined ? lastLines : detail.split('\n'),
   }
 }

@@ -73,7 +73,7 @@ export async function startResource(session: MachineSession): Promise<void> {
     const ports = session.provider.ports(allocation).map((port) => `127.0.0.1:${port}`)
     session.ops.events.emit({
       kind: 'notice',
-      text: `machine '${session.machine}': somebody else holds one of its ports; it now has ${ports.join(', ')}`,
+      text: `machine '${session.machine}': another program uses one of its ports; the ports of the machine are now ${ports.join(', ')}`,
     })
   }
   session.changed = true
@@ -105,7 +105,7 @@ function refuseLoss(
   const losses = changes.filter(({ needs }) => needs === 'recreate' || needs === 'new-disk')
   if (losses.length === 0 || allowRecreate) return
   const all = losses.some(({ needs }) => needs === 'recreate')
-  const allow = `hydra-ops deploy --allow-recreate, and ${all ? 'its disks are lost' : 'what was on the disk is lost'}`
+  const allow = `run hydra-ops deploy --allow-recreate, which destroys the data on ${all ? 'its disks' : 'that disk'}`
   const hints = [...new Set(losses.flatMap(({ hint }) => hint ?? []))]
   const details = losses.map(({ detail }) => detail).join('; ')
   throw failure('NEEDS_RECREATE', `machine '${machine}' needs --allow-recreate: ${details}`, {
@@ -140,7 +140,7 @@ async function removeForRecreation(session: DefinedMachine): Promise<void> {
 async function requireImage(session: DefinedMachine): Promise<void> {
   const reference = await missingImage(session)
   if (reference === undefined) return
-  throw failure('NO_IMAGE', `machine '${session.machine}': its base image was not made yet`, {
+  throw failure('NO_IMAGE', `machine '${session.machine}': its base image has not been built yet`, {
     machine: session.machine,
     hint: `hydra-ops image build ${shellQuote(reference)}`,
   })

@@ -83,8 +83,8 @@ export function machineNames(record: DeploymentRecord): MachineName[] {
 
 function whatThereIs(names: readonly string[]): string {
   return names.length === 0
-    ? 'nothing has been deployed yet: hydra-ops deploy'
-    : `there are: ${names.slice(0, 20).join(', ')}`
+    ? 'nothing has been deployed yet; run hydra-ops deploy'
+    : `the machines are: ${names.slice(0, 20).join(', ')}`
 }
 
 /** Returns the identity; `undefined` until both keys exist, since a plan before the first deploy has none to show. */

@@ -39,7 +39,9 @@ export function createRunLogs({ folder, run, now, onProblem }: RunLogsOptions): 
       appendFileSync(join(own, `${name}.log`), text, { mode: 0o600 })
     } catch (error) {
       state = 'broken'
-      onProblem(`the logs of this run cannot be written (${messageOf(error)}); the work goes on without them`)
+      onProblem(
+        `the logs of this run cannot be written (${messageOf(error)}); the command continues without logs`,
+      )
     }
   }
   return {

@@ -6,5 +6,5 @@ import type { System } from './system.js'
 export function systemOf({ os, name }: Pick<MachineDefinition, 'os' | 'name'>): System {
   if (os === 'debian') return debian
   // The evaluation refuses other kinds before anything else happens.
-  throw new Error(`machine '${name}': no system is called "${os}"`)
+  throw new Error(`machine '${name}': hydra-ops knows no system called "${os}"`)
 }

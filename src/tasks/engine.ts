@@ -57,7 +57,7 @@ export async function probeTasks(
         return { task, ...(await reasonToRun(host, task, context)) }
       } catch (error) {
         if (error instanceof OpsError && error.code === 'INTERRUPTED') throw error
-        return { task, why: `its state cannot be read: ${messageOf(error)}`, unread: true }
+        return { task, why: `the state of the task cannot be read: ${messageOf(error)}`, unread: true }
       }
     }),
   )
@@ -67,7 +67,7 @@ export function planTasks(statuses: readonly TaskStatus[], allowRecreate = false
   return statuses.flatMap(({ task, why, lost }): PlanItem[] => {
     if (why === undefined) return []
     if (lost === undefined) return [{ subject: 'setup', action: 'run', detail: task.id, note: why }]
-    const note = `${lost} is gone: what was in it is lost${allowRecreate ? '' : ' (needs --allow-recreate)'}`
+    const note = `${lost} is missing, and its content is lost${allowRecreate ? '' : ' (needs --allow-recreate)'}`
     return [{ subject: 'setup', action: 'recreate', detail: task.id, note }]
   })
 }
@@ -167,9 +167,9 @@ async function runOf(task: WantedTask, context: TaskContext, run: Run): Promise<
 }
 
 function gone(host: Host, lost: string): Error {
-  return failure('LOST', `machine '${host.machine}': ${lost} was there, and is gone`, {
+  return failure('LOST', `machine '${host.machine}': ${lost} existed, and is now missing`, {
     machine: host.machine,
-    hint: 'put it back from a backup; or deploy with --allow-recreate, and it is made anew, empty',
+    hint: `restore ${lost} from a backup; or run hydra-ops deploy --allow-recreate, which creates an empty one`,
   })
 }
 
@@ -194,7 +194,7 @@ export async function verifyTasks(
     const run: Run = { ...context.run, log: (line) => context.run.log(`${task.id}: ${line}`) }
     try {
       await task.verify(host, await runOf(task, context, run))
-      run.log('proved')
+      run.log('verified')
     } catch (error) {
       throwIfAborted(context.run.signal)
       run.log(`failed: ${messageOf(error)}`)
@@ -202,7 +202,7 @@ export async function verifyTasks(
     }
   }
   if (failed.length === 0) return
-  throw tasksFailure(host.machine, 'not proved', failed)
+  throw tasksFailure(host.machine, 'verification failed', failed)
 }
 
 /** Merges the errors of failed tasks into one, with each hint and evidence; `also` follows their reasons. */
@@ -241,7 +241,7 @@ async function reasonToRun(
   // Changed options can move the target, so absence proves no loss.
   const same = record?.inputs === context.hmac(task.inputs)
   const lost = same && isLost(state) ? task.irreplaceable : undefined
-  if (context.redo.has(task.id)) return { why: 'asked for', lost }
+  if (context.redo.has(task.id)) return { why: 'requested', lost }
   if (state !== 'done') return { why: describeState(state), lost }
   const byRecord = reasonByRecord(task, context)
   if (byRecord !== undefined) return { why: byRecord }
@@ -265,7 +265,10 @@ function describeState(state: Exclude<TaskState, 'done'>): string {
 function refuseCycles(wanted: ReadonlyMap<TaskId, WantedTask>): void {
   const visit = (id: TaskId, path: readonly TaskId[]): void => {
     if (path.includes(id))
-      throw failure('TASK_CYCLE', `set-up tasks wait for each other: ${[...path, id].join(' → ')}`)
+      throw failure(
+        'TASK_CYCLE',
+        `set-up tasks depend on each other in a cycle: ${[...path, id].join(' → ')}`,
+      )
     for (const before of wanted.get(id)?.after ?? []) visit(before, [...path, id])
   }
   for (const id of wanted.keys()) visit(id, [])

@@ -41,14 +41,14 @@ export async function withSetUpLock<T>(
   } finally {
     // The release has its own signal, because the run's signal is already aborted after Ctrl-C.
     const signal = AbortSignal.timeout(releaseMs)
-    const what = 'let other operators set up the machine'
+    const what = 'release the set-up lock of the machine'
     const script = targetScript('machine-lock/release', { file: lockFile, who })
     await host.script(script, [], { signal, timeoutMs: releaseMs, what }).catch(() => {})
   }
 }
 
 async function take(host: Host, who: string, run: Run): Promise<void> {
-  const what = 'keep other operators from setting up the machine'
+  const what = 'take the set-up lock of the machine'
   const script = targetScript('machine-lock/take', { file: lockFile, who, stale: staleSeconds })
   const result = await host.script(script, [], { signal: run.signal, timeoutMs: askMs, what })
   if (result.kind !== 'exited' || result.code !== held) {
@@ -59,10 +59,10 @@ async function take(host: Host, who: string, run: Run): Promise<void> {
   const minutes = Math.round(Number(seconds) / 60)
   throw failure(
     'BEING_SET_UP',
-    `machine '${host.machine}' is being set up by ${holder}, since ${minutes === 0 ? 'less than a minute' : `${minutes} min`}`,
+    `machine '${host.machine}' has been locked for set-up by ${holder} for ${minutes === 0 ? 'less than a minute' : `${minutes} min`}`,
     {
       machine: host.machine,
-      hint: `wait for that one; if it is dead for good, remove ${lockFile} on the machine`,
+      hint: `wait until that set-up ends; if its process no longer runs, remove ${lockFile} on the machine`,
     },
   )
 }

@@ -113,10 +113,10 @@ async function runSecretCommand(
     stderr: 'hidden',
   })
   if (result.kind === 'exited' && result.code === 0) return result.stdout
-  const end = result.kind === 'exited' ? `ended with status ${result.code}` : 'did not end by itself'
+  const end = result.kind === 'exited' ? `ended with status ${result.code}` : 'did not exit normally'
   throw failure('SECRET', `machine '${keeper.machine}': ${what}, '${argv[0]}', ${end}`, {
     machine: keeper.machine,
-    hint: 'run it by hand to see why; its messages are not shown here, since they may hold secrets',
+    hint: 'run the command by hand to see why; hydra-ops hides its messages, because they may contain secrets',
   })
 }
 

@@ -149,7 +149,7 @@ describe('a generated secret', () => {
     fs.writeFileSync(file(), '\n')
     expect(await errorOf(() => secrets().readGenerated(web, 'admin', 'password of admin'))).toMatchObject({
       code: 'SECRET',
-      message: `the password of admin was kept in ${file()}, which is empty`,
+      message: `the password of admin is lost, because its file ${file()} is empty`,
       hint: expect.stringContaining(`rm ${file()}`),
     })
   })

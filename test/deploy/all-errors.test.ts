@@ -72,8 +72,8 @@ describe('one run reports every mistake', () => {
       new Map(names.map((name) => [MachineName.parse(name), fakeStorePath(`of-${name}`)]))
     await expectBoth(
       () => run({ closures: closures('web', 'db') }),
-      "machine 'web': /nix",
-      "machine 'db': /nix",
+      "machine 'web': the closure /nix",
+      "machine 'db': the closure /nix",
       1,
     )
     await expectBoth(() => run({ closures: closures('x', 'y') }), '--closure x=…', '--closure y=…')

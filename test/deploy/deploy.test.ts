@@ -335,7 +335,10 @@ describe('deploy of machines with a failing activation', () => {
       succeed(`state LoadState=loaded\nstate Id=${unit}\nstate ActiveState=active\nstate SubState=running\n`),
     )
     const [row] = (await deploy(ops, standard)).results
-    expect(row).toMatchObject({ outcome: 'failed', reason: expect.stringContaining('goes on by itself') })
+    expect(row).toMatchObject({
+      outcome: 'failed',
+      reason: expect.stringContaining('continues on the machine'),
+    })
     expect(ops.ssh.execs.filter((exec) => exec.what === 'start the activation')).toHaveLength(1)
     runFakeDebian(ops, { slow: true })
     expect(outcomes(await deploy(ops, standard))).toEqual({ web: 'changed' })

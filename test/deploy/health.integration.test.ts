@@ -132,7 +132,7 @@ describe('the check http', () => {
     const port = await web((_, response) => response.writeHead(302, { location: '/' }).end())
     const [failed] = await check({ http: [{ ...once, port }] })
     expect(failed).toMatchObject({ check: `http: http://localhost:${port}/` })
-    expect(failed?.detail).toContain('it answered with status 302')
+    expect(failed?.detail).toContain('the server answered with status 302')
   })
 
   it('waits for a service that starts slowly', async () => {
@@ -143,7 +143,7 @@ describe('the check http', () => {
     })
     expect(await check({ http: [{ ...patient, port }] })).toEqual([])
     expect(logged).toEqual([
-      `healthChecks: http: http://localhost:${port}/: it answered with status 502`,
+      `healthChecks: http: http://localhost:${port}/: the server answered with status 502`,
       `healthChecks: http: http://localhost:${port}/: ok`,
     ])
   })

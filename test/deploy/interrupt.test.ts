@@ -71,7 +71,7 @@ describe.each([
 describe('Ctrl-C while an activation runs', () => {
   afterEach(() => ops.cleanup())
 
-  it('names the unit that goes on alone, and the next deploy reads its result instead of starting anew', async () => {
+  it('names the unit that goes on alone, and the next deploy reads the result of the activation instead of starting anew', async () => {
     await open('follow the activation')
     await expect(deploy(ops, standardRequest)).rejects.toMatchObject({
       message: expect.stringMatching(/web \(hydra-ops-.*\.service\)/),

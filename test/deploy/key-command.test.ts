@@ -30,7 +30,8 @@ beforeEach(async () => {
   answerCommands((name) => succeed(`the ${++runs}th secret, of ${name}`))
   ops.ssh.answer('compare keys', succeed('- - - 0:0 open none\n- - - 0:0 open none\n'))
   const others = ['mount the destination of keys', 'deliver keys', 'start the units of keys']
-  for (const what of [...others, 'open the folders of keys to their users']) ops.ssh.answer(what, succeed())
+  for (const what of [...others, 'give users access to the folders of their keys'])
+    ops.ssh.answer(what, succeed())
   await rememberNetwork(ops)
 })
 afterEach(() => ops.cleanup())

@@ -26,7 +26,7 @@ async function planned(more: object): Promise<(string | undefined)[]> {
 
 it('a plan names the remedy for a missing data disk, and its cost', async () => {
   expect(await planned({})).toEqual(['disk data is gone: needs --allow-recreate'])
-  expect(await planned({ allowRecreate: true })).toEqual(['disk data is gone: what was on it is lost'])
+  expect(await planned({ allowRecreate: true })).toEqual(['disk data is gone: the data on that disk is lost'])
 })
 
 it('a deploy leaves a machine with a missing data disk as it is', async () => {
@@ -37,7 +37,7 @@ it('a deploy leaves a machine with a missing data disk as it is', async () => {
     {
       outcome: 'failed',
       reason: "machine 'web' needs --allow-recreate: disk data is gone",
-      hint: 'put it back; or hydra-ops deploy --allow-recreate, and what was on the disk is lost',
+      hint: 'put it back; or run hydra-ops deploy --allow-recreate, which destroys the data on that disk',
     },
   ])
   const { lastResult, ...web } = {

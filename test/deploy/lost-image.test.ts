@@ -67,13 +67,13 @@ it.each([
     'whose base image is gone',
     losesItsBase,
     'its base image fake-image is gone',
-    'put it back; or hydra-ops deploy --allow-recreate, and its disks are lost',
+    'put it back; or run hydra-ops deploy --allow-recreate, which destroys the data on its disks',
   ],
   [
     'that wants another base image',
     wantsAnother,
     'image fake-image → other',
-    'hydra-ops deploy --allow-recreate, and its disks are lost',
+    'run hydra-ops deploy --allow-recreate, which destroys the data on its disks',
   ],
 ])(
   'the refusal to recreate a machine gives the reason, and names the rescue for its disks: a machine %s',

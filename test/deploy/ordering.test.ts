@@ -54,7 +54,7 @@ describe('groups of an ordering', () => {
 
   it('do not begin after a group with a failed machine; the other machines of that group are finished', async () => {
     await groups('db1')
-    const reason = "skipped: not begun, as db1 of group 'db' failed"
+    const reason = "skipped: not started, because db1 of group 'db' failed"
     expect(await run()).toEqual({ db1: 'degraded', db2: 'changed', web1: reason, mail: reason })
     expect(made()).toEqual(['db1', 'db2'])
   })
@@ -63,7 +63,7 @@ describe('groups of an ordering', () => {
     await groups('web1')
     expect(await run()).toMatchObject({
       web1: 'degraded',
-      mail: "skipped: not begun, as web1 of group 'web' failed",
+      mail: "skipped: not started, because web1 of group 'web' failed",
     })
     expect(made()).toEqual(['db1', 'db2', 'web1'])
   })
@@ -84,7 +84,7 @@ describe('groups of an ordering', () => {
     expect(await run({ keepGoing: true })).toMatchObject({
       db1: 'changed',
       db2: 'failed',
-      web1: "skipped: not begun, as db2 of group 'db' failed",
+      web1: "skipped: not started, because db2 of group 'db' failed",
     })
     expect(made()).toEqual(['db1'])
   })
@@ -92,7 +92,7 @@ describe('groups of an ordering', () => {
   it('go on with the next deploy once the failure is mended', async () => {
     const failing = ['db1', 'db2']
     await groups(...failing)
-    expect(await run()).toMatchObject({ web1: "skipped: not begun, as db1, db2 of group 'db' failed" })
+    expect(await run()).toMatchObject({ web1: "skipped: not started, because db1, db2 of group 'db' failed" })
     runFakeDebian(ops)
     expect(await run()).toEqual({ db1: 'changed', db2: 'changed', web1: 'changed', mail: 'changed' })
   })

@@ -74,7 +74,7 @@ describe('a machine that is stopped', () => {
 
   it('is planned from its record', async () => {
     expect(await planOf(wants('v1'))).toEqual([
-      'machine start it is stopped',
+      'machine start currently stopped',
       'setup run new',
       'keys add passing',
       'keys remove dropped',

@@ -30,7 +30,7 @@ describe('a requested reboot', () => {
     const { plan, results } = await again({ forceReboot: true })
     expect(plan).toMatchObject({
       disruptive: true,
-      machines: [{ items: [{ action: 'reboot', detail: 'as asked: --force-reboot' }] }],
+      machines: [{ items: [{ action: 'reboot', detail: 'requested by --force-reboot' }] }],
     })
     expect([results[0]?.outcome, reboots()]).toEqual(['changed', 1])
     ops.answerTo = false

@@ -45,7 +45,7 @@ describe('a missing terminal', () => {
       web: { outcome: 'unchanged' },
       db: { outcome: 'failed', stage: 'inspect' },
     })
-    expect(results.db?.reason).toMatch(/shows the host key SHA256:.* no terminal to ask on/)
+    expect(results.db?.reason).toMatch(/shows the host key SHA256:.* no terminal to ask about it/)
     expect(results.db?.hint).toMatch(/--accept-host-key, or set deployment\.targetHostKey = "ssh-ed25519 /)
     expect(await run({ acceptHostKey: true })).toMatchObject({ db: { outcome: 'unchanged' } })
   })
@@ -55,8 +55,8 @@ describe('a missing terminal', () => {
     const results = await run()
     expect(results).toMatchObject({ web: { outcome: 'unchanged' }, db: { outcome: 'failed' } })
     expect(results.db).toMatchObject({
-      reason: "sudo on machine 'db' asks for a password, and there is no terminal to ask on",
-      hint: expect.stringContaining('run it in a terminal'),
+      reason: "sudo on machine 'db' needs a password, but hydra-ops has no terminal to ask for one",
+      hint: expect.stringContaining('run hydra-ops in a terminal'),
     })
     expect(await run({ selection: { on: 'db' } })).toMatchObject({ db: { outcome: 'failed' } })
   })

@@ -38,7 +38,7 @@ describe('an activation', () => {
     const { ended } = box.begin()
     await until(box.guest, '[ -e /run/waits-dropped ]')
     await box.guest.sh(`${dropOthers}\ntouch /run/go-dropped`)
-    expect(await ends(ended, 0)).toContain('the connection is lost; the activation goes on')
+    expect(await ends(ended, 0)).toContain('the connection is lost, but the activation continues')
     expect(await box.guest.sh('cat /etc/box.conf; wc -l < /var/lib/runs-dropped')).toBe('dropped\n1')
   })
 

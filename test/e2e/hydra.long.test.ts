@@ -137,7 +137,7 @@ describe('damage by hand', () => {
     await guest.sh(`systemctl stop 'hydra-*'; cd / && runuser -u postgres -- dropdb --force hydra`)
     const refused = await operator.run(['deploy', '-d', 'ci', '--yes'])
     expect(refused.code).toBe(3)
-    expect(refused.stderr).toContain('the database of Hydra was there, and is gone')
+    expect(refused.stderr).toContain('the database of Hydra existed, and is now missing')
     await operator.ok(['deploy', '-d', 'ci', '--yes', '--allow-recreate'])
     expect(await status()).toEqual(allDone)
   })

@@ -41,8 +41,8 @@ export function runFakeDebian(ops: FakeOps, options: FakeDebianOptions = {}): vo
     writeFileSync(file(machine, 'boot'), String(Number(boot(machine)) + 1))
     return succeed()
   })
-  ops.ssh.answer('keep other operators from setting up the machine', succeed())
-  ops.ssh.answer('let other operators set up the machine', succeed())
+  ops.ssh.answer('take the set-up lock of the machine', succeed())
+  ops.ssh.answer('release the set-up lock of the machine', succeed())
   ops.ssh.answer('read which packages are installed', succeed('ii |nix-bin|2.8.0|\n'))
   ops.ssh.answer(/other operators/, succeed())
   ops.ssh.answer('start the activation', ({ machine, values }) => {

@@ -88,7 +88,7 @@ export function createFakeProvider(
         throw failure('NEEDS_RECREATE', `machine '${resource.machine}': its data disk is gone`)
       if (disk === undefined || disk.gib !== config.diskSize || disk.lostData === true) {
         if (disk === undefined && resource.image === undefined)
-          throw failure('NO_IMAGE', `machine '${resource.machine}': its base image was not made yet`)
+          throw failure('NO_IMAGE', `machine '${resource.machine}': its base image has not been built yet`)
         hypervisor.makeDisk(name, {
           ...disk,
           owner: resource.deployment.uuid,
@@ -187,7 +187,7 @@ function refuseForeign(hypervisor: FakeHypervisor, resource: FakeResource): void
   if (seen.kind !== 'foreign') return
   throw failure(
     'FOREIGN',
-    `machine '${resource.machine}': ${seen.what} exists and is not ours; it was not touched`,
+    `machine '${resource.machine}': ${seen.what} exists and does not belong to this deployment; it was not touched`,
     {
       machine: resource.machine,
     },

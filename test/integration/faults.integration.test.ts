@@ -99,7 +99,9 @@ describe('a broken machine', () => {
       db = { ${debian} deployment.targetHots = "x"; };
     }`)
     const some = await host.run(['plan', '-d', 'faults', '--on', 'web'])
-    expect(some.stderr).toMatch(/left out, as it is not selected: machine 'db' .*targetHots/)
+    expect(some.stderr).toMatch(
+      /a broken machine is ignored, because it is not selected: machine 'db' .*targetHots/,
+    )
     expect(some.stdout).toMatch(/^web +closure +build/m)
     expect(some.code).toBe(0)
     for (const selection of [['--on', 'db'], []]) {

@@ -338,7 +338,7 @@ const waits: Readonly<Record<string, Wait>> = {
         { all: ['curl'], own: [] },
         { proxy: null, run: run() },
       ),
-    ends: refused('NO_PACKAGE', /not in its apt sources: curl$/),
+    ends: refused('NO_PACKAGE', /the apt sources of the machine do not have: curl$/),
   },
   'a copy by the system’s ssh': {
     wait: () =>

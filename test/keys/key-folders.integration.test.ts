@@ -129,7 +129,7 @@ describe('the folder of a key', () => {
     const mine = key('/srv/apps/keys/token', { user: 'other' })
     await expect(deliver(mine)).rejects.toMatchObject({
       code: 'KEY_FOLDER',
-      message: `machine 'local': key "token": its folder "/srv/apps/keys" cannot be opened to user 'other' and group 'root'`,
+      message: `machine 'local': key "token": user 'other' and group 'root' cannot be given access to the folder "/srv/apps/keys"`,
       hint: expect.stringContaining('deployment.aptPackages = [ "acl" ]'),
     })
     await machine.standIn('setfacl', setfacl)

@@ -46,7 +46,7 @@ async function upToDate(keys: Record<string, Wanted>) {
     'mount the destination of keys',
     'deliver keys',
     'start the units of keys',
-    'open the folders of keys to their users',
+    'give users access to the folders of their keys',
   ])
     ops.ssh.answer(what, succeed())
   await rememberNetwork(ops)
@@ -107,7 +107,7 @@ describe('a key whose owner the machine does not have', () => {
       subject: 'keys',
       action: 'add',
       detail: 'token',
-      note: "no user 'app' yet: this deploy must make it",
+      note: "no user 'app' yet; this deploy must create it",
     })
     expect(results).toMatchObject([{ outcome: 'changed' }])
     expect(written()).toBeGreaterThan(0)

@@ -202,7 +202,9 @@ systemctl daemon-reload`)
 
   it('leave a foreign unit of the same name alone', async () => {
     await guest.sh(`echo '[Service]' > /etc/systemd/system/foreign-key.service`)
-    await expect(deliver([key('foreign', 'x')])).rejects.toThrow('foreign-key.service exists and is not ours')
+    await expect(deliver([key('foreign', 'x')])).rejects.toThrow(
+      'foreign-key.service exists, but hydra-ops did not write it',
+    )
     expect(await guest.sh('cat /etc/systemd/system/foreign-key.service')).toBe('[Service]')
   })
 

@@ -135,11 +135,11 @@ describe('checkKeys', () => {
     [
       'a slash in the file name',
       { a: { text: 'x', name: '../etc/passwd' } },
-      '"../etc/passwd" cannot be a file name',
+      '"../etc/passwd" is not a valid file name',
     ],
     ['a slash in the name', { '/a': { text: 'x', name: 'a' } }, 'a name with "/" is not allowed'],
-    ['a name that is a directory', { '..': { text: 'x' } }, '".." cannot be a file name'],
-    ['a name that is too long', { a: { text: 'x', name: 'ü'.repeat(128) } }, 'cannot be a file name'],
+    ['a name that is a directory', { '..': { text: 'x' } }, '".." is not a valid file name'],
+    ['a name that is too long', { a: { text: 'x', name: 'ü'.repeat(128) } }, 'is not a valid file name'],
     [
       'two keys in one place',
       { a: { text: 'x' }, b: { text: 'y', name: 'a', destDir: '/run/keys/' } },
@@ -224,14 +224,19 @@ describe('planKeys', () => {
       { subject: 'keys', action: 'add', detail: 'new, "odd name"' },
       { subject: 'keys', action: 'replace', detail: 'db' },
       { subject: 'keys', action: 'change', detail: 'owner', note: 'owner, group or mode' },
-      { subject: 'keys', action: 'change', detail: 'unit', note: 'its unit' },
-      { subject: 'keys', action: 'change', detail: 'folder', note: 'its folder lets its owner in' },
-      { subject: 'keys', action: 'replace', detail: 'token', note: 'unknown until deploy' },
+      { subject: 'keys', action: 'change', detail: 'unit', note: 'the unit of the key' },
+      { subject: 'keys', action: 'change', detail: 'folder', note: 'the folder must give its owner access' },
+      {
+        subject: 'keys',
+        action: 'replace',
+        detail: 'token',
+        note: 'the content is unknown until the deploy',
+      },
       {
         subject: 'keys',
         action: 'add',
         detail: 'early',
-        note: "no user 'app' yet: this deploy must make it",
+        note: "no user 'app' yet; this deploy must create it",
       },
       { subject: 'keys', action: 'remove', detail: 'gone' },
     ])

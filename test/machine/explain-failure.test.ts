@@ -61,14 +61,14 @@ describe('an error with a cause on this host', () => {
     const ops = opsThatFinds(finding('ssh.agent', 'problem', 'ssh-add'))
     const shown = await explained(ops, error)
     expect(shown).toMatchObject({ code: 'UNREACHABLE', exitCode: 4, machine: 'web', detail: 'console' })
-    expect(hintOf(shown)).toBe('is it up?\nhydra-ops doctor says: ssh.agent; mended by: ssh-add')
+    expect(hintOf(shown)).toBe('is it up?\nhydra-ops doctor reports: ssh.agent; to fix this: ssh-add')
   })
 
   it('costs one look at this host, however many machines fail', async () => {
     const ops = opsThatFinds(finding('state.space', 'problem', 'hydra-ops image rm'))
     const shown = await Promise.all([1, 2, 3].map(() => explained(ops, failure('BUILD', 'no'))))
     expect(shown.map(hintOf)).toEqual(
-      Array(3).fill('hydra-ops doctor says: state.space; mended by: hydra-ops image rm'),
+      Array(3).fill('hydra-ops doctor reports: state.space; to fix this: hydra-ops image rm'),
     )
     expect(ops.looks()).toBe(1)
   })

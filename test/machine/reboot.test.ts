@@ -83,7 +83,7 @@ describe('a reboot', () => {
     bootIds(before, after)
     world.ops.ssh.answer('reboot', succeed())
     world.ops.ssh.answer('remove dropped keys', succeed())
-    world.ops.ssh.answer('open the folders of keys to their users', succeed())
+    world.ops.ssh.answer('give users access to the folders of their keys', succeed())
     let asked = 0
     const secret = async () => {
       asked += 1

@@ -59,7 +59,7 @@ describe('logs of a run', () => {
     logs.append(web, 'one')
     logs.append(web, 'two')
     expect(problems).toHaveLength(1)
-    expect(problems[0]).toContain('the work goes on without them')
+    expect(problems[0]).toContain('the command continues without logs')
     expect(logs.tail(web, 5)).toEqual(['one', 'two'])
   })
 })

@@ -111,7 +111,7 @@ describe('the destruction of a machine', () => {
     expect(ops.emitted).toContainEqual({
       kind: 'line',
       machine: 'web',
-      line: 'destroyed, with the generated secrets hydra-user-admin, hydra-user-jo.e@x',
+      line: 'destroyed the machine and the generated secrets hydra-user-admin, hydra-user-jo.e@x',
     })
     expect(existsSync(secret('web', 'admin'))).toBe(false)
   })
@@ -119,14 +119,15 @@ describe('the destruction of a machine', () => {
 
 describe('an existing host that is destroyed', () => {
   beforeEach(() => Object.assign(ops.providers.named('fake'), { makesMachines: false }))
-  const forgotten =
-    'forgotten (the host itself is untouched); it may still have the generated secrets hydra-user-admin, hydra-user-jo.e@x: they stay in '
+  const forgotten = (folder: string) =>
+    `removed from the state (the host itself is untouched); ${folder} keeps the generated secrets ` +
+    'hydra-user-admin, hydra-user-jo.e@x, which the host may still use'
   const all = ['admin', 'jo.e%40x'].map((user) => `web.hydra-user-${user}.generated`)
 
   it('keeps its generated passwords, which the host still has, and the output says where they are', async () => {
     await destroy('web')
     expect(generated()).toEqual([...all, ...kept].sort())
-    expect(ops.emitted).toContainEqual({ kind: 'line', machine: 'web', line: forgotten + secrets.place })
+    expect(ops.emitted).toContainEqual({ kind: 'line', machine: 'web', line: forgotten(secrets.place) })
     expect((await ops.store.resolve('net')).machines).not.toHaveProperty('web')
   })
 

@@ -75,13 +75,13 @@ it('setup status distinguishes tasks that were never done, tasks that drifted, a
   probe = async () => {
     throw failure('X', 'no answer')
   }
-  expect(await status()).toEqual([['unknown', 'its state cannot be read: no answer']])
+  expect(await status()).toEqual([['unknown', 'the state of the task cannot be read: no answer']])
   probe = async () => 'done'
   expect(await status()).toEqual([['done', undefined]])
 })
 
 it('setup run leaves a machine alone that another operator sets up at that moment', async () => {
-  world.ops.ssh.answer('keep other operators from setting up the machine', {
+  world.ops.ssh.answer('take the set-up lock of the machine', {
     kind: 'exited',
     code: 75,
     stdout: 'bob@desk with the state /home/bob/s\n180\n',
@@ -91,7 +91,7 @@ it('setup run leaves a machine alone that another operator sets up at that momen
   expect(web).toMatchObject({
     outcome: 'failed',
     reason: expect.stringContaining(
-      "machine 'web' is being set up by bob@desk with the state /home/bob/s, since 3 min",
+      "machine 'web' has been locked for set-up by bob@desk with the state /home/bob/s for 3 min",
     ),
   })
   expect(applied).toEqual([])

@@ -176,7 +176,12 @@ describe('probeTasks', () => {
       { subject: 'setup', action: 'run', detail: 'changed', note: 'its options changed' },
       { subject: 'setup', action: 'run', detail: 'new', note: 'not done yet' },
       { subject: 'setup', action: 'run', detail: 'drifted', note: 'the file is gone' },
-      { subject: 'setup', action: 'run', detail: 'silent', note: 'its state cannot be read: no answer' },
+      {
+        subject: 'setup',
+        action: 'run',
+        detail: 'silent',
+        note: 'the state of the task cannot be read: no answer',
+      },
     ])
     expect(events).toEqual([])
   })
@@ -262,7 +267,7 @@ describe('the verification of all tasks', () => {
       task('c', { verify: async () => Promise.reject(failure('C', 'c is not signed', { hint: 'try' })) }),
     ]
     await expect(verifyTasks(host, tasks, context())).rejects.toThrow(
-      'not proved: a: a is not reached; c: c is not signed',
+      'verification failed: a: a is not reached; c: c is not signed',
     )
     expect(events).toEqual(['verified b'])
   })

@@ -57,7 +57,7 @@ describe('a pair of operators', () => {
       touched = true
     })
     await expect(second).rejects.toMatchObject({
-      message: `machine 'local' is being set up by ${alice}, since less than a minute`,
+      message: `machine 'local' has been locked for set-up by ${alice} for less than a minute`,
       hint: expect.stringContaining('remove /run/hydra-ops/set-up-by on the machine'),
     })
     expect(touched).toBe(false)
@@ -113,7 +113,7 @@ describe('a lock with a vanished holder', () => {
       letGo()
       await Promise.allSettled(all)
       expect(holders).toHaveLength(1)
-      for (const each of refused) expect(each).toContain(`is being set up by ${holders[0]}`)
+      for (const each of refused) expect(each).toContain(`has been locked for set-up by ${holders[0]}`)
       expect(readdirSync(join(root, 'run'))).toEqual([])
     },
   )

@@ -117,10 +117,10 @@ db: failed at activate: machine 'db': unit nginx.service failed
   })
 
   it('shows each line of a hint as a hint of its own', () => {
-    const hint = 'ssh -G db\nhydra-ops doctor says: mend it'
+    const hint = 'ssh -G db\nhydra-ops doctor reports: fix it'
     const [failed] = results
     const shown = resultsView(failed === undefined ? [] : [{ ...failed, hint }], { style, plain: false })
-    expect(shown).toContain('\n  hint: ssh -G db\n  hint: hydra-ops doctor says: mend it')
+    expect(shown).toContain('\n  hint: ssh -G db\n  hint: hydra-ops doctor reports: fix it')
   })
 
   it('is lines of tabs for scripts', () => {

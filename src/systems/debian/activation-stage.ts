@@ -54,7 +54,7 @@ export async function reattach(session: MachineSession): Promise<boolean> {
   } catch (error) {
     if (!(error instanceof OpsError) || !verdicts.has(error.code)) throw error
     // The deploy attempts the same work again, and the journal and the log hold the failure.
-    session.run.log(`it had failed: ${error.message}`)
+    session.run.log(`that activation failed: ${error.message}`)
   }
   return true
 }
@@ -97,7 +97,7 @@ async function outcomeOf(
       `machine '${machine}': the result of the activation is lost: ${result.why}`,
       {
         machine,
-        hint: 'deploy again: activation begins anew and skips what is done',
+        hint: 'deploy again; the activation starts again and skips the steps that are done',
       },
     )
   }

@@ -38,9 +38,7 @@ export function readActivation(
   const restarted = boot !== activation.bootId
   return {
     kind: 'unknown',
-    why: restarted
-      ? 'the machine was restarted meanwhile'
-      : `its unit ${activation.unit} is not there any more`,
+    why: restarted ? 'the machine was restarted meanwhile' : `its unit ${activation.unit} no longer exists`,
   }
 }
 

@@ -95,7 +95,8 @@ export async function followActivation(
 export async function finishActivation(host: Host, unit: string, run: Run): Promise<void> {
   const options = { signal: run.signal, timeoutMs: startMs, what: 'remove the unit of the activation' }
   const result = await host.script(targetScript('debian/finish-activation', { unit }), [], options)
-  if (result.kind !== 'exited') run.log(`the unit ${unit} was left behind: ${describeEnd(result)}`)
+  if (result.kind !== 'exited')
+    run.log(`the unit ${unit} may still exist, because its removal failed: ${describeEnd(result)}`)
 }
 
 interface Following {
@@ -149,7 +150,7 @@ async function connectAgain(
   activation: Activation,
   { run, deadline, retryMs }: Following & { readonly retryMs: number },
 ): Promise<Host> {
-  run.log('the connection is lost; the activation goes on. Connecting again')
+  run.log('the connection is lost, but the activation continues; connecting again')
   for (;;) {
     try {
       return await connection.reconnect()
@@ -195,18 +196,18 @@ function isConnectionTrouble(error: unknown): boolean {
 
 function goesOn(host: Host, activation: Activation): OpsError {
   return interrupted(
-    `interrupted; the activation on '${host.machine}' goes on by itself (unit ${activation.unit})`,
-    { machine: host.machine, hint: 'the next deploy reads its result' },
+    `interrupted; the activation on '${host.machine}' continues there (unit ${activation.unit})`,
+    { machine: host.machine, hint: 'the next deploy reads the result of the activation' },
   )
 }
 
 function tooLate(host: Host, activation: Activation): OpsError {
   return failure(
     'DEADLINE',
-    `machine '${host.machine}': the activation has not ended in time; it goes on by itself`,
+    `machine '${host.machine}': the activation did not end in time; it continues on the machine`,
     {
       machine: host.machine,
-      hint: `see it: hydra-ops ssh ${host.machine} -- tail -f ${activation.log}; the next deploy reads its result`,
+      hint: `to watch the activation, run: hydra-ops ssh ${host.machine} -- tail -f ${activation.log}; the next deploy reads its result`,
     },
   )
 }

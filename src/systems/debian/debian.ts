@@ -39,7 +39,7 @@ export const debian: System = {
   planUnseen(definition, deployed, wanted) {
     const { aptPackages } = debianDefinition(definition).options
     if (deployed !== undefined && deployed.path === wanted) return []
-    const note = deployed === undefined ? undefined : 'unless installed already'
+    const note = deployed === undefined ? undefined : 'if not installed yet'
     return planPackages('add', aptPackages).map((item) => ({ ...item, note }))
   },
   contents(definition) {

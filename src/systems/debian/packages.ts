@@ -35,7 +35,7 @@ export function wantedPackages(
     const known = versions.get(name)
     if (known !== undefined && version !== undefined && known !== version) {
       throw usageError(
-        `machine '${machine.name}': package ${name} is wanted in two versions: ${known} and ${version}`,
+        `machine '${machine.name}': two different versions of package ${name} are requested: ${known} and ${version}`,
         { machine: machine.name },
       )
     }
@@ -221,17 +221,21 @@ function aptFailed(host: Host, result: CommandResult, said: readonly string[]): 
     return commandFailure(result, {
       machine,
       what: 'install packages',
-      hint: 'apt goes on without us; deploy again to see how it ended',
+      hint: 'apt continues on the machine; deploy again to see its result',
     })
   }
   const unknown = said.flatMap((line) => unknownPackage(line) ?? [])
   if (unknown.length > 0) {
     const names = [...new Set(unknown)].join(', ')
-    return failure('NO_PACKAGE', `machine '${machine}': not in its apt sources: ${names}`, {
-      machine,
-      detail,
-      hint: 'check the name, its /etc/apt/sources.list, and deployment.aptProxy',
-    })
+    return failure(
+      'NO_PACKAGE',
+      `machine '${machine}': the apt sources of the machine do not have: ${names}`,
+      {
+        machine,
+        detail,
+        hint: 'check the package names, /etc/apt/sources.list on the machine, and deployment.aptProxy',
+      },
+    )
   }
   const why =
     said.findLast((line) => line.startsWith('E: '))?.slice(3) ?? `apt-get ended with status ${result.code}`

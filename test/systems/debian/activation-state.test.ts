@@ -63,7 +63,7 @@ describe('the state of an activation', () => {
     const gone = { ...ran, LoadState: 'not-found', ActiveState: 'inactive', SubState: 'dead' }
     expect(read({ state: gone })).toEqual({
       kind: 'unknown',
-      why: `its unit ${activation.unit} is not there any more`,
+      why: `its unit ${activation.unit} no longer exists`,
     })
     expect(read({ state: gone, boot: 'boot-2' })).toEqual({
       kind: 'unknown',

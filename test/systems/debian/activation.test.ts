@@ -124,7 +124,7 @@ describe('the follower of an activation', () => {
     })
     expect(run.lines).toEqual([
       ...['one', 'two'],
-      'the connection is lost; the activation goes on. Connecting again',
+      'the connection is lost, but the activation continues; connecting again',
       ...['it does not answer; trying again', 'still not; trying again', 'three'],
     ])
     expect(ssh.execs.map(({ values }) => values.seen)).toEqual(['0', '2'])
@@ -180,7 +180,7 @@ describe('the follower of an activation', () => {
     )
     await expect(following).rejects.toMatchObject({
       code: 'INTERRUPTED',
-      message: "interrupted; the activation on 'web' goes on by itself (unit hydra-ops-r1.service)",
+      message: "interrupted; the activation on 'web' continues there (unit hydra-ops-r1.service)",
     })
   })
 
@@ -200,7 +200,7 @@ describe('the follower of an activation', () => {
       followActivation({ host, reconnect }, activation, { ...run, log }, { retryMs: 60_000 }),
     ).rejects.toMatchObject({
       code: 'INTERRUPTED',
-      message: expect.stringContaining('goes on by itself'),
+      message: expect.stringContaining('continues there'),
     })
   })
 
@@ -208,7 +208,7 @@ describe('the follower of an activation', () => {
     const { host, ssh } = await connectFake()
     ssh.answer(follow, ended({ load: 'not-found', active: 'inactive', sub: 'dead' }))
     const result = await followActivation({ host, reconnect: noReconnect }, activation, recordingRun())
-    expect(result).toEqual({ kind: 'unknown', why: 'its unit hydra-ops-r1.service is not there any more' })
+    expect(result).toEqual({ kind: 'unknown', why: 'its unit hydra-ops-r1.service no longer exists' })
   })
 })
 
@@ -221,6 +221,6 @@ it('the end of an activation forgets the unit, and a failure to do so is only lo
   const run = recordingRun()
   await finishActivation(host, activation.unit, run)
   expect(run.lines).toEqual([
-    'the unit hydra-ops-r1.service was left behind: the connection was lost before it ended',
+    'the unit hydra-ops-r1.service may still exist, because its removal failed: the connection was lost before it ended',
   ])
 })

@@ -8,7 +8,7 @@ it('code for Debian gets the definition of a Debian machine, and no other', () =
   const machine = debianMachine()
   expect(debianDefinition(machine)).toBe(machine)
   expect(() => debianDefinition(nixosMachine())).toThrow(
-    `machine 'web' is no Debian machine: deployment.os is "nixos"`,
+    `machine 'web' is not a Debian machine; deployment.os is "nixos"`,
   )
 })
 

@@ -177,9 +177,15 @@ describe('installPackages', () => {
   })
 
   it.each([
-    ['E: Unable to locate package jq', "machine 'local': not in its apt sources: jq"],
-    ["E: Version '1.6' for 'jq' was not found", "machine 'local': not in its apt sources: jq"],
-    ["E: Package 'jq' has no installation candidate", "machine 'local': not in its apt sources: jq"],
+    ['E: Unable to locate package jq', "machine 'local': the apt sources of the machine do not have: jq"],
+    [
+      "E: Version '1.6' for 'jq' was not found",
+      "machine 'local': the apt sources of the machine do not have: jq",
+    ],
+    [
+      "E: Package 'jq' has no installation candidate",
+      "machine 'local': the apt sources of the machine do not have: jq",
+    ],
     [
       'E: Some packages could not be authenticated',
       "machine 'local': packages could not be installed: Some packages could not be authenticated",

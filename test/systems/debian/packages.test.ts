@@ -33,7 +33,7 @@ describe('wantedPackages', () => {
   it('refuses one package in two versions', () => {
     const machine = debianMachine({ aptPackages: ['jq=1.6', 'jq=1.7'] })
     expect(() => wantedPackages(machine, [])).toThrow(
-      "machine 'web': package jq is wanted in two versions: 1.6 and 1.7",
+      "machine 'web': two different versions of package jq are requested: 1.6 and 1.7",
     )
   })
 })
