@@ -127,7 +127,7 @@ async function lookInside(host: Host, run: Run): Promise<Inside> {
       disksOk: undefined,
       load: undefined,
       failedUnits: undefined,
-      notes: ['the look inside was cut off'],
+      notes: ['the check of disks and units was interrupted'],
     }
   }
   return readLook(result.stdout)

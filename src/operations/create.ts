@@ -48,15 +48,15 @@ export async function createDeployment(
 }
 
 export function nameTaken(known: DeploymentRecord): Error {
-  return usageError(`there is a deployment '${known.name}' already (${known.uuid})`, {
-    hint: 'choose another name, or change it with hydra-ops modify (scripts: create --or-modify)',
+  return usageError(`deployment '${known.name}' already exists (${known.uuid})`, {
+    hint: 'choose another name, or change that deployment with hydra-ops modify (in scripts: create --or-modify)',
   })
 }
 
 export function deploymentName(text: string): DeploymentName {
   const name = DeploymentName.safeParse(text)
   if (name.success) return name.data
-  throw usageError(`'${text}' cannot be the name of a deployment`, {
+  throw usageError(`'${text}' is not a valid name of a deployment`, {
     hint: name.error.issues[0]?.message ?? '',
   })
 }
@@ -67,7 +67,7 @@ export function expressionPaths(files: readonly string[], folder: string): strin
     const path = resolve(folder, file)
     if (existsSync(path)) return path
     throw usageError(`the network expression '${file}' does not exist`, {
-      hint: similarFile(path) ?? `looked for ${path}`,
+      hint: similarFile(path) ?? `the path is ${path}`,
     })
   })
 }
@@ -90,7 +90,7 @@ export function absoluteEntry(entry: string, folder: string): string {
 export function argumentName(name: string, known: readonly string[] = []): string {
   if (isNixName(name)) return name
   const close = suggest(name, known)
-  throw usageError(`'${name}' cannot be the name of an argument in Nix`, {
+  throw usageError(`'${name}' is not a valid name of an argument in Nix`, {
     ...(close === undefined ? {} : { hint: `did you mean '${close}'?` }),
   })
 }

@@ -32,7 +32,7 @@ function refuseWhileMachinesRemain(ops: Ops, record: DeploymentRecord, force: bo
   const remaining = remainingMachines(ops, record)
   if (remaining.length === 0 || force) return
   throw usageError(`deployment '${record.name ?? record.uuid}' still has machines: ${remaining.join(', ')}`, {
-    hint: 'destroy them first: hydra-ops destroy (or delete --force, which leaves them behind)',
+    hint: 'destroy the machines first: hydra-ops destroy (or hydra-ops delete --force, which does not destroy them)',
   })
 }
 
@@ -44,7 +44,7 @@ function refuseWhileDisksRemain(folder: string, called: string): void {
   )
   if (disks.length === 0) return
   throw usageError(`disks of machines lie in the folder of deployment '${called}': ${folder}`, {
-    hint: 'hydra-ops destroy removes them with their machines; to keep them, move them away first',
+    hint: 'hydra-ops destroy removes the disks with their machines; to keep the disks, move them to another folder first',
   })
 }
 

@@ -40,7 +40,7 @@ export async function destroyMachines(
     if (something && !there.includes(machine)) throw madeMeanwhile(machine)
     // The provider cleans up in any case, because an old crash may have left invisible remains.
     await destroyMachine(ops, deployment, machine, run)
-    return something ? true : { unchanged: 'there was nothing to destroy: it was never made' }
+    return something ? true : { unchanged: 'there was nothing to destroy: the machine was never created' }
   })
 }
 
@@ -72,9 +72,9 @@ async function lookForThem(
 }
 
 function madeMeanwhile(machine: MachineName): OpsError {
-  return failure('REFUSED', `machine '${machine}' was made after the question`, {
+  return failure('REFUSED', `machine '${machine}' was created after the confirmation`, {
     machine,
-    hint: 'to destroy it too: hydra-ops destroy again',
+    hint: 'to destroy this machine too, run hydra-ops destroy again',
   })
 }
 

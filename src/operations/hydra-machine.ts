@@ -79,7 +79,7 @@ async function withHydra<T>(
   const deployed = deployment.record.machines[machine]?.tasks.hydra?.outputs.package
   const users = await ops.hydraUsers(taskMachineOf(job), deployed === '' ? undefined : deployed)
   if (users === undefined)
-    throw failure('NO_HYDRA', `machine '${machine}' wants no Hydra any more`, {
+    throw failure('NO_HYDRA', `machine '${machine}' no longer has a Hydra in its definition`, {
       machine,
       hint: 'deployment.hydra.enable is false in the network expression',
     })
@@ -99,21 +99,23 @@ function hydraMachine(record: DeploymentRecord, wanted: string | undefined): Mac
   if (wanted !== undefined && !hydras.includes(wanted)) {
     const close = suggest(wanted, hydras)
     const known = machines.some(([name]) => name === wanted)
-    throw usageError(
-      known ? `machine '${wanted}' has no Hydra yet` : `there is no machine '${wanted}' with a Hydra`,
-      { hint: close === undefined ? `Hydra is on: ${list || 'no machine yet'}` : `did you mean '${close}'?` },
-    )
+    throw usageError(known ? `machine '${wanted}' has no Hydra yet` : `no machine '${wanted}' has a Hydra`, {
+      hint:
+        close === undefined
+          ? `these machines have a Hydra: ${list || 'none yet'}`
+          : `did you mean '${close}'?`,
+    })
   }
   const [first, ...others] = wanted === undefined ? hydras : [wanted]
   if (first === undefined) throw noHydra(record)
   if (others.length > 0)
-    throw usageError('there is more than one Hydra', { hint: `say which: --machine NAME (${list})` })
+    throw usageError('there is more than one Hydra', { hint: `select one by --machine NAME (${list})` })
   return MachineName.parse(first)
 }
 
 export function noHydra(record: DeploymentRecord): Error {
   return failure('NO_HYDRA', `${nameOf(record)} has no Hydra yet`, {
-    hint: 'hydra-ops deploy makes it, where deployment.hydra.enable = true',
+    hint: 'set deployment.hydra.enable = true, then run hydra-ops deploy',
   })
 }
 

@@ -22,11 +22,11 @@ export async function readPassword(
   const what = whatOf(user)
   if (request.kind === 'file') return taken(user, await fileText(request.path, what))
   if (request.kind === 'stdin') {
-    const hint = 'leave --password-stdin out, and it is asked for without being shown'
+    const hint = 'omit --password-stdin; hydra-ops then asks for the password without showing it'
     return taken(user, await ops.questions.piped(what, hint))
   }
   if (request.kind === 'ask' && !ops.questions.interactive)
-    throw usageError(`there is no terminal to ask for the ${what}`, {
+    throw usageError(`hydra-ops has no terminal to ask for the ${what}`, {
       hint: 'give --password-file FILE, --password-stdin or --generate',
     })
   return request
@@ -76,8 +76,8 @@ async function textOf({ ops, user, given }: PasswordUse): Promise<string> {
   const first = await ops.questions.secret(`new password of Hydra's user '${user}':`)
   const usable = usableSecret(first)
   if ('wrong' in usable) throw refused(user, usable.wrong)
-  if ((await ops.questions.secret('the same again:')) === first) return usable.secret
-  throw usageError(`the two passwords of '${user}' differ; nothing was changed`)
+  if ((await ops.questions.secret('repeat the new password:')) === first) return usable.secret
+  throw usageError(`the two passwords of '${user}' differ; the old password was kept`)
 }
 
 function taken(user: string, text: string): PasswordRequest {

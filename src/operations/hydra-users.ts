@@ -23,7 +23,7 @@ export function listHydraUsers(ops: Ops, request: HydraRequest): Promise<HydraUs
     if (absent.length > 0)
       ops.events.emit({
         kind: 'notice',
-        text: `the network expression names ${absent.map((name) => `'${name}'`).join(', ')}, not there yet: hydra-ops deploy`,
+        text: `the network expression names ${absent.map((name) => `'${name}'`).join(', ')}, which Hydra does not have yet; run hydra-ops deploy`,
       })
     return [...seen.values()].map((user) => rowOf(hydra, user))
   })
@@ -45,11 +45,11 @@ export async function addHydraUser(ops: Ops, request: AddUser): Promise<HydraUse
   return changeHydra(ops, request, async (hydra) => {
     if (hydra.users.named.has(name))
       throw usageError(`the network expression names user '${name}'`, {
-        hint: 'hydra-ops deploy makes it; what is to be changed about it is changed there',
+        hint: 'change this user in the network expression, then run hydra-ops deploy',
       })
     if ((await seenUsers(hydra)).has(name))
-      throw usageError(`Hydra has a user '${name}' already`, {
-        hint: `hydra-ops hydra user set-password ${name} gives it another password`,
+      throw usageError(`Hydra already has a user '${name}'`, {
+        hint: `hydra-ops hydra user set-password ${name} changes the password`,
       })
     const user = { name, fullName, emailAddress, roles }
     return changed(ops, hydra, { event: 'hydra.user-add', user, given, keep: false })
@@ -70,7 +70,10 @@ export async function setHydraPassword(ops: Ops, request: SetPassword): Promise<
     if (!seen.has(name)) {
       const close = suggest(name, [...seen.keys()])
       throw usageError(`Hydra has no user '${name}'`, {
-        hint: close === undefined ? `hydra-ops hydra user add ${name} makes one` : `did you mean '${close}'?`,
+        hint:
+          close === undefined
+            ? `hydra-ops hydra user add ${name} creates the user`
+            : `did you mean '${close}'?`,
       })
     }
     const source = hydra.users.named.get(name)
@@ -87,7 +90,7 @@ export async function setHydraPassword(ops: Ops, request: SetPassword): Promise<
 function overruled(name: string, source: PasswordSource): string {
   const from = (['file', 'command', 'prompt', 'generate'] as const).find((each) => source[each])
   const stale = source.generate ? `, which hydra-ops hydra password ${name} still shows` : ''
-  return `the network expression names user '${name}' and gives password.${from}${stale}: setup verify logs in with that one, and its next change sets it again`
+  return `the network expression names user '${name}' and gives password.${from}${stale}: setup verify logs in with that password, and a later deploy may restore it`
 }
 
 interface Change {
@@ -117,7 +120,7 @@ async function changed(
           `machine '${job.machine}': Hydra has no user '${user.name}' who can log in`,
           {
             machine: job.machine,
-            hint: 'hydra-create-user ended without an error; hydra-ops logs has what it said',
+            hint: 'hydra-create-user reported no error; hydra-ops logs shows its output',
           },
         )
       await journal(job, event, { data: user.name, result: 'done' })
@@ -143,8 +146,8 @@ function refuseUser({ name, fullName, emailAddress, roles }: AddUser): void {
   checkEach(roles, (role) => {
     if (known.includes(role)) return
     const close = suggest(role, known)
-    throw usageError(`Hydra knows no role '${role}'`, {
-      hint: close === undefined ? `there are: ${known.join(', ')}` : `did you mean '${close}'?`,
+    throw usageError(`Hydra has no role '${role}'`, {
+      hint: close === undefined ? `the roles are: ${known.join(', ')}` : `did you mean '${close}'?`,
     })
   })
   const { shape } = UserOptions
@@ -156,6 +159,6 @@ function refuseUser({ name, fullName, emailAddress, roles }: AddUser): void {
   checkEach(checks, ([schema, text, what]) => {
     const issue = schema.safeParse(text).error?.issues[0]
     if (issue !== undefined)
-      throw usageError(`${JSON.stringify(text)} cannot be ${what}: expected ${issue.message}`)
+      throw usageError(`${JSON.stringify(text)} is not valid as ${what}: expected ${issue.message}`)
   })
 }

@@ -24,14 +24,16 @@ export async function hydraUrls(ops: Ops, deployment: string | undefined): Promi
 export async function openHydra(ops: Ops, deployment: string | undefined): Promise<HydraAt> {
   const [first, ...others] = await hydraUrls(ops, deployment)
   if (first === undefined || others.length > 0)
-    throw usageError('there is more than one Hydra', { hint: 'hydra-ops hydra url names them' })
+    throw usageError('there is more than one Hydra', { hint: 'hydra-ops hydra url lists all of them' })
   const result = await ops.local.run(['xdg-open', first.url], {
     signal: ops.signal,
     timeoutMs: 30_000,
     what: 'open the browser',
   })
   if (result.kind !== 'exited' || result.code !== 0)
-    throw failure('BROWSER', 'no browser could be opened', { hint: `open it yourself: ${first.url}` })
+    throw failure('BROWSER', 'no browser could be opened', {
+      hint: `open this address yourself: ${first.url}`,
+    })
   return first
 }
 
@@ -48,8 +50,8 @@ export async function generatedPassword(
     const kept = await secrets.readGenerated(machine, userSecretName(user), `password of '${user}'`)
     if (kept !== undefined) return kept.trimEnd()
   }
-  throw failure('SECRET', `no password was made up for a user '${user}' of ${nameOf(record)}`, {
-    hint: 'only those with password.generate = true are kept here, once they were deployed',
+  throw failure('SECRET', `hydra-ops generated no password for a user '${user}' of ${nameOf(record)}`, {
+    hint: 'hydra-ops keeps only passwords with password.generate = true, after a deploy',
   })
 }
 
@@ -70,7 +72,7 @@ export async function caches(ops: Ops, deployment: string | undefined): Promise<
   )
   if (found.length === 0)
     throw failure('NO_CACHE', `${nameOf(record)} has no binary cache yet`, {
-      hint: 'hydra-ops deploy makes it, where deployment.hydra.cache.enable = true',
+      hint: 'set deployment.hydra.cache.enable = true, then run hydra-ops deploy',
     })
   return found
 }

@@ -25,10 +25,14 @@ export async function removeImage(ops: Ops, idOrReference: string): Promise<List
 export async function imagesInUse(ops: Ops): Promise<ReadonlySet<string>> {
   const [damaged] = await ops.store.problems()
   if (damaged !== undefined) {
-    throw failure('IMAGE_IN_USE', `what stands on an image cannot be known: ${damaged.message}`, {
-      hint: damaged instanceof OpsError && damaged.hint !== undefined ? damaged.hint : 'hydra-ops list',
-      cause: damaged,
-    })
+    throw failure(
+      'IMAGE_IN_USE',
+      `hydra-ops cannot determine which machines use an image: ${damaged.message}`,
+      {
+        hint: damaged instanceof OpsError && damaged.hint !== undefined ? damaged.hint : 'hydra-ops list',
+        cause: damaged,
+      },
+    )
   }
   const providers = new Map(ops.providers.all().map((provider) => [provider.name, provider]))
   return new Set(
@@ -48,12 +52,15 @@ function imageOf(
 ): string | undefined {
   const { handle, intent } = machine
   const unknown = (why: string, hint: string) =>
-    failure('IMAGE_IN_USE', `what machine '${name}' stands on cannot be known: ${why}`, {
+    failure('IMAGE_IN_USE', `hydra-ops cannot determine the image of machine '${name}': ${why}`, {
       machine: name,
       hint,
     })
   if (handle === undefined && intent?.action === 'create') {
-    throw unknown('it is being made, or that was broken off', 'hydra-ops deploy, or hydra-ops destroy')
+    throw unknown(
+      'the creation of the machine has not finished',
+      'run hydra-ops deploy, or hydra-ops destroy',
+    )
   }
   if (handle === undefined) return undefined
   if (provider !== undefined) return provider.imageId(handle)

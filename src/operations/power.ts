@@ -72,7 +72,7 @@ export function rebootMachines(
 function existing(ops: Ops, deployment: DeploymentSession, machine: MachineName, run: Run): MachineSession {
   const session = recordedMachine(ops, deployment, machine, run)
   if (recordOf(session).handle === undefined) {
-    throw usageError(`machine '${machine}' was never created`, { machine, hint: 'hydra-ops deploy' })
+    throw usageError(`machine '${machine}' does not exist yet`, { machine, hint: 'hydra-ops deploy' })
   }
   return session
 }

@@ -60,15 +60,15 @@ function find(key: string): Preference {
   const keys = known.map((each) => each.key)
   const close = suggest(key, keys)
   throw usageError(`there is no preference '${key}'`, {
-    hint: close === undefined ? `there are: ${keys.join(', ')}` : `did you mean '${close}'?`,
+    hint: close === undefined ? `the preferences are: ${keys.join(', ')}` : `did you mean '${close}'?`,
   })
 }
 
 function words(text: string): string[] {
   const list = text.split(',').map((each) => each.trim())
   if (list.includes(''))
-    throw usageError(`plugins '${text}': a name is empty`, {
-      hint: 'names of npm packages, divided by commas',
+    throw usageError(`plugins '${text}': one of the names is empty`, {
+      hint: 'give names of npm packages, separated by commas',
     })
   return list
 }

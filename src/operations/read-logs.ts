@@ -24,8 +24,7 @@ export async function loggedRuns(ops: Ops, deployment: string | undefined): Prom
 export async function readLogs(ops: Ops, request: LogRequest): Promise<RunLog> {
   const { logs } = ops.files.paths((await ops.store.resolve(request.deployment)).uuid)
   const runs = await loggedRuns(ops, request.deployment)
-  if (runs.length === 0)
-    throw usageError('nothing has been logged yet for this deployment', { hint: 'hydra-ops deploy' })
+  if (runs.length === 0) throw usageError('this deployment has no logs yet', { hint: 'hydra-ops deploy' })
   const { machine } = request
   const run = request.run === undefined ? lastRun(logs, runs, machine) : namedRun(runs, request.run)
   if (machine !== undefined && !machinesIn(logs, run).includes(machine)) {
@@ -51,10 +50,11 @@ function namedRun(runs: readonly string[], wanted: string): string {
   const found = runs.filter((run) => run === wanted || run.startsWith(wanted))
   const [only] = found
   if (only !== undefined && (found.length === 1 || only === wanted)) return only
-  if (found.length > 1) throw usageError(`several runs begin with '${wanted}': ${found.join(', ')}`)
+  if (found.length > 1)
+    throw usageError(`the ids of the ids of several runs begin with '${wanted}': ${found.join(', ')}`)
   const close = suggest(wanted, runs)
   throw usageError(`there is no run '${wanted}'`, {
-    hint: close === undefined ? 'hydra-ops logs --list names the runs' : `did you mean '${close}'?`,
+    hint: close === undefined ? 'hydra-ops logs --list shows all runs' : `did you mean '${close}'?`,
   })
 }
 
@@ -72,9 +72,9 @@ function filesIn(logs: string, run: string): string[] {
 
 function noLogOf(machine: string, run: string, logs: string, runs: readonly string[]): Error {
   const all = [...new Set(runs.flatMap((each) => machinesIn(logs, each)))]
-  const has = machinesIn(logs, run).join(', ') || 'nothing of a single machine'
+  const has = machinesIn(logs, run).join(', ') || 'no machine'
   const close = all.includes(machine) ? undefined : suggest(machine, all)
   return usageError(`run ${run} has no log of a machine '${machine}'`, {
-    hint: close === undefined ? `it has: ${has}` : `did you mean '${close}'?`,
+    hint: close === undefined ? `the run has logs of: ${has}` : `did you mean '${close}'?`,
   })
 }

@@ -53,8 +53,8 @@ export function placesOf(request: ScpRequest): Place[] {
   if (to !== undefined) return [...sources.map(here), { ...splitWho(to), path: destination }]
   const places = paths.map(parsePlace)
   if (places.every((place) => place.machine === undefined)) {
-    throw usageError('none of the paths is on a machine', {
-      hint: 'write MACHINE:PATH, or name the machine with --from or --to',
+    throw usageError('no path names a machine', {
+      hint: 'write a path as MACHINE:PATH, or name the machine by --from or --to',
     })
   }
   return places

@@ -15,8 +15,8 @@ export interface SetArgsRequest {
 export async function setArguments(ops: Ops, request: SetArgsRequest): Promise<DeploymentRecord> {
   const record = await ops.store.resolve(request.deployment)
   if (Object.keys(request.set).length + request.unset.length === 0) {
-    throw usageError('no argument to set', {
-      hint: 'give --arg NAME VALUE, --argstr NAME VALUE or --unset NAME; hydra-ops info shows those that are set',
+    throw usageError('the command names no argument to set', {
+      hint: 'give --arg NAME VALUE, --argstr NAME VALUE or --unset NAME; hydra-ops info shows the arguments',
     })
   }
   const known = Object.keys(record.args)
@@ -24,7 +24,8 @@ export async function setArguments(ops: Ops, request: SetArgsRequest): Promise<D
     if (Object.hasOwn(record.args, name)) return
     const close = suggest(name, known)
     throw usageError(`the argument '${name}' is not set`, {
-      hint: close === undefined ? `set are: ${known.join(', ') || 'none'}` : `did you mean '${close}'?`,
+      hint:
+        close === undefined ? `the arguments are: ${known.join(', ') || 'none'}` : `did you mean '${close}'?`,
     })
   })
   return ops.store.lock(record.uuid, async (held) => {

@@ -61,7 +61,7 @@ async function rowsOf(
       detail,
       outputs: outputsOf(task.id),
     }))
-  if (known?.handle === undefined) return all('needed', 'the machine was not created yet')
+  if (known?.handle === undefined) return all('needed', 'the machine has not been created yet')
   try {
     await connect(job)
     const { tasks } = await lookAt(job)
@@ -168,11 +168,11 @@ async function unwantedTask(job: Job, task: string): Promise<OpsError | undefine
   if (ids.includes(task)) return undefined
   const renamed = wanted.find(({ formerly = [] }) => formerly.includes(task))
   const close = suggest(task, ids)
-  return usageError(`machine '${job.machine}' wants no set-up task '${task}'`, {
+  return usageError(`machine '${job.machine}' has no set-up task '${task}'`, {
     machine: job.machine,
     hint:
       renamed !== undefined
-        ? `it is called '${renamed.id}' now: hydra-ops setup run ${renamed.id}`
+        ? `the task has the new name '${renamed.id}': hydra-ops setup run ${renamed.id}`
         : close === undefined
           ? whatIsWanted(job.machine, ids)
           : `did you mean '${close}'?`,
@@ -181,6 +181,6 @@ async function unwantedTask(job: Job, task: string): Promise<OpsError | undefine
 
 function whatIsWanted(machine: string, ids: readonly string[]): string {
   return ids.length === 0
-    ? `machine '${machine}' wants no task`
-    : `machine '${machine}' wants: ${ids.join(', ')}`
+    ? `machine '${machine}' has no set-up task`
+    : `the tasks of machine '${machine}' are: ${ids.join(', ')}`
 }

@@ -31,7 +31,7 @@ export function splitWho(who: string): { user: string | undefined; machine: stri
   const at = who.lastIndexOf('@')
   if (at < 0) return { user: undefined, machine: who }
   const user = who.slice(0, at)
-  if (!/^[\w][\w.@-]*\$?$/.test(user)) throw usageError(`'${user}' cannot be the name of a user`)
+  if (!/^[\w][\w.@-]*\$?$/.test(user)) throw usageError(`'${user}' is not a valid name of a user`)
   return { user, machine: who.slice(at + 1) }
 }
 
@@ -49,7 +49,7 @@ export function splitSshArguments(args: readonly string[]): { flags: string[]; c
     flags.push(word)
     if (!needsValue(word)) continue
     const value = args[at + 1]
-    if (value === undefined) throw usageError(`ssh's flag ${word} needs a value`)
+    if (value === undefined) throw usageError(`the flag ${word} of ssh needs a value`)
     flags.push(value)
     at += 1
   }
@@ -62,8 +62,8 @@ function needsValue(cluster: string): boolean {
     const letter = cluster.charAt(at)
     if (valuedFlags.includes(letter)) return at === cluster.length - 1
     if (plainFlags.includes(letter)) continue
-    throw usageError(`'${cluster}' is no flag that can be passed on to ssh`, {
-      hint: "flags of hydra-ops stand before the machine; a command that begins with '-' stands after '--'",
+    throw usageError(`hydra-ops cannot pass the flag '${cluster}' to ssh`, {
+      hint: "write flags of hydra-ops before the machine, and a command that begins with '-' after '--'",
     })
   }
   return false

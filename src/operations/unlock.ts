@@ -9,9 +9,9 @@ export async function unlockDeployment(
   const record = await ops.store.resolve(request.deployment)
   const called = record.name ?? record.uuid
   if (!request.yes) {
-    const question = `remove the lock of '${called}'? If its holder still works, both will write to it`
+    const question = `remove the lock of '${called}'? If its holder is still running, both processes will write to the deployment`
     if (!(await ops.questions.confirm(question))) {
-      throw new OpsError('REFUSED', exitCodes.failed, 'the lock was left as it is')
+      throw new OpsError('REFUSED', exitCodes.failed, 'the lock was not removed')
     }
   }
   return await ops.store.unlock(record.uuid)

@@ -36,8 +36,8 @@ export const cacheKeyTask: SetupTask<CacheKeyOptions> = {
   wanted: wantedCacheKey,
   owns: ({ secretFile, publicFile }) => [
     // An existing secret key is accepted, so it may be one of deployment.keys.
-    { path: secretFile, instead: 'deployment.keys, if the key is to be yours', takesKey: true },
-    { path: publicFile, instead: 'no file: it follows from the secret key' },
+    { path: secretFile, instead: 'deployment.keys to deliver a key of your own', takesKey: true },
+    { path: publicFile, instead: 'the secret key alone, which determines this file' },
   ],
   probe: async (host, options, run) => stateOf(await look(host, options, run), options),
   apply: applyCacheKey,
@@ -115,13 +115,13 @@ function placesOf({ secretFile, publicFile, directory = '' }: CacheKeyOptions) {
 
 function stateOf(seen: SeenKeys, options: CacheKeyOptions): TaskState {
   if (seen.secret === 'absent') {
-    return seen.published === '' ? 'needed' : { drifted: 'the secret key is gone', lost: true }
+    return seen.published === '' ? 'needed' : { drifted: 'the secret key is missing', lost: true }
   }
-  if (seen.secret === 'broken') return { drifted: 'the secret key is not a key' }
+  if (seen.secret === 'broken') return { drifted: 'the file of the secret key holds no valid key' }
   if (options.keyName !== undefined && seen.name !== options.keyName) {
-    return { drifted: `the key is called ${seen.name}` }
+    return { drifted: `the name of the key is ${seen.name}, not ${options.keyName}` }
   }
-  if (seen.published !== seen.derived) return { drifted: 'the public key does not belong to the secret one' }
+  if (seen.published !== seen.derived) return { drifted: 'the public key does not belong to the secret key' }
   const directory = options.directory === undefined ? '-' : `750 root ${options.group}`
   const wanted = [directory, `640 root ${options.group}`, '644 root root']
   return wanted.every((mode, index) => mode === seen.modes[index])
@@ -173,7 +173,7 @@ function refuseForeignKey(host: Host, seen: SeenKeys, options: CacheKeyOptions):
 function missingGroup(host: Host, options: CacheKeyOptions): Error {
   return failure('CACHE_KEY', `machine '${host.machine}': group '${options.group}' does not exist`, {
     machine: host.machine,
-    hint: 'it names who may sign (deployment.cacheKey.group), and must exist on the machine',
+    hint: 'create the group on the machine; deployment.cacheKey.group names the group that may sign',
   })
 }
 
@@ -190,7 +190,7 @@ async function verifyCacheKey(host: Host, options: CacheKeyOptions, run: Run): P
   if (verifyNarInfo(stdout, derived)) return
   throw failure(
     'CACHE_KEY',
-    `machine '${host.machine}': what the key signs does not verify with its public key`,
+    `machine '${host.machine}': a signature made with the secret key does not match the public key`,
     {
       machine: host.machine,
     },

@@ -11,10 +11,14 @@ export async function machineTime(host: Host, run: Run): Promise<string> {
   const question = { what: 'ask the time', script: 'clock' }
   const now = fact(await askMachine(host, question, run), 'now')
   if (/^\d+$/.test(now)) return now
-  throw failure('MACHINE_CLOCK', `machine '${host.machine}': ask the time: an answer that makes no sense`, {
-    machine: host.machine,
-    hint: 'date +%s on the machine must write the seconds since 1970',
-  })
+  throw failure(
+    'MACHINE_CLOCK',
+    `machine '${host.machine}': the clock cannot be read, because date printed no number`,
+    {
+      machine: host.machine,
+      hint: 'date +%s on the machine must write the seconds since 1970',
+    },
+  )
 }
 
 /** Reads lines of units from a position in the journal, such as `--since=@0`. Throws if the journal cannot be read. */

@@ -65,7 +65,7 @@ export const nixServeTask: SetupTask<NixServeOptions> = {
   async apply(host, options, run) {
     if (options.package === undefined) throw noPackage(host, 'nix-serve', 'nixServe.package')
     await refuseOtherPackage(host, options.package, run)
-    const hint = 'stop it, or set deployment.hydra.nixServe.port to another one'
+    const hint = 'stop that program, or set deployment.hydra.nixServe.port to another port'
     await refuseTakenPort(host, { port: options.port, unit, hint }, run)
     await convergeServices(host, serviceSet(options, options.package), run)
     return { listens: listensAt(options) }
@@ -122,7 +122,7 @@ async function refuseOtherPackage(host: Host, path: string, run: Run): Promise<v
   if (result.kind === 'exited' && result.code === 0) return
   throw failure('PACKAGE', `machine '${host.machine}': ${path} has no bin/nix-serve`, {
     machine: host.machine,
-    hint: 'deployment.hydra.nixServe.package is what has it',
+    hint: 'deployment.hydra.nixServe.package must be a package that has this program',
   })
 }
 
@@ -152,7 +152,9 @@ async function verifyNixServe(host: Host, options: NixServeOptions, run: TaskRun
     evidence: () => newestLines(host, [unit], since, run),
     // The signed narinfo shows that nix-serve is up, so the program that it calls fails.
     hopeless: async () =>
-      empty < emptyAnswers ? undefined : '`nix dump-path` fails on the machine; the journal below says why',
+      empty < emptyAnswers
+        ? undefined
+        : '`nix dump-path` fails on the machine; the journal below shows the cause',
     wrong: async () => {
       const info = await get('/nix-cache-info')
       if (info.status !== 200) return `/nix-cache-info answers with status ${info.status}`

@@ -67,7 +67,7 @@ function differences(seen: Facts, options: NixOptions): string[] {
   const rules: readonly (readonly [boolean, string])[] = [
     [fact(seen, 'settings') === sha256(nixSettings(options)), `${nixSettingsFile} differs`],
     [fact(seen, 'include') === 'yes', `/etc/nix/nix.conf does not include ${nixSettingsFile}`],
-    [fact(seen, 'restart') === 'no', 'nix-daemon was not restarted since its settings changed'],
+    [fact(seen, 'restart') === 'no', 'nix-daemon has not been restarted since its settings changed'],
     [fact(seen, 'socket') === 'active', `nix-daemon.socket is ${fact(seen, 'socket')}`],
     [fact(seen, 'enabled') === 'enabled', 'nix-daemon.socket is not started at boot'],
     [
@@ -124,7 +124,7 @@ function rootFile(file: { readonly path: string; readonly content: string }): Pl
 function noNix(host: Host): Error {
   return failure(
     'NO_NIX',
-    `machine '${host.machine}': nix-store is not installed, though its packages should be`,
+    `machine '${host.machine}': nix-store is missing, although its package was to be installed`,
     { machine: host.machine },
   )
 }
@@ -136,7 +136,7 @@ async function checkSettings(host: Host, settings: string, run: Run): Promise<vo
   const result = await host.script(targetScript('tasks/nix/check'), [], options)
   if (result.kind === 'exited' && result.code === notInstalled) throw noNix(host)
   if (result.kind !== 'exited' || result.code !== 0) {
-    const hint = 'correct deployment.nix.extraOptions; nothing was changed'
+    const hint = 'correct deployment.nix.extraOptions; the machine was not changed'
     throw commandFailure(result, { machine: host.machine, what, hint })
   }
   // Nix ignores unknown settings, so a misspelt one would go unnoticed.
@@ -152,7 +152,7 @@ async function checkSchedule(host: Host, dates: string, run: Run): Promise<void>
   throw commandFailure(result, {
     machine: host.machine,
     what,
-    hint: 'deployment.nix.gc.dates (or hydra.gc.dates) has the right form, so the machine does not know its time zone: install tzdata or leave it out',
+    hint: 'the machine does not know the time zone in deployment.nix.gc.dates (or hydra.gc.dates): install tzdata, or remove the time zone',
   })
 }
 
@@ -163,7 +163,7 @@ async function verifyNix(host: Host, _options: NixOptions, run: Run): Promise<vo
   const result = await host.exec(argv, { signal: run.signal, timeoutMs: probeMs, what })
   const { stdout } = requireSuccess(result, { machine: host.machine, what })
   if (stdout.trim() === absentPath) return
-  throw failure('NIX_DAEMON', `machine '${host.machine}': ${what}: an answer that makes no sense`, {
+  throw failure('NIX_DAEMON', `machine '${host.machine}': ${what}: the answer is not the expected path`, {
     machine: host.machine,
     detail: stdout.slice(0, 2_000),
   })

@@ -42,7 +42,10 @@ export const postfixTask: SetupTask<PostfixOptions> = {
     return { hostName: isQualified(hostName) ? hostName : undefined, forHydra: options.smtpHost == null }
   },
   owns: () => [
-    { path: '/etc/postfix/main.cf', instead: 'deployment.hydra.postfix.enable = false, and set up your own' },
+    {
+      path: '/etc/postfix/main.cf',
+      instead: 'deployment.hydra.postfix.enable = false to set up postfix yourself',
+    },
     ...ownedService('postfix.service'),
     ...ownedService('postfix@-.service'),
   ],
@@ -93,7 +96,7 @@ async function look(host: Host, run: Run): Promise<Found> {
   if (!isLoopback(interfaces))
     return {
       kind: 'left alone',
-      why: `postfix takes mail from other hosts (inet_interfaces = ${interfaces})`,
+      why: `postfix accepts mail from other hosts (inet_interfaces = ${interfaces})`,
     }
   return { kind: 'ours', facts }
 }
@@ -117,9 +120,9 @@ function wrongOf(facts: Facts, { hostName }: PostfixOptions): string[] {
     [seen('interfaces') === 'loopback-only', `inet_interfaces is ${seen('interfaces')}`],
     [seen('destinations') === seen('wanted'), `mydestination is ${seen('destinations')}`],
     [hostName === undefined || seen('hostname') === hostName, `myhostname is ${seen('hostname')}`],
-    [seen('running') === 'yes', 'postfix does not run'],
+    [seen('running') === 'yes', 'postfix is not running'],
     [seen('enabled') === 'enabled', 'postfix is not started at boot'],
-    [seen('restart') !== 'due', 'postfix was not restarted since its configuration changed'],
+    [seen('restart') !== 'due', 'postfix has not been restarted since its configuration changed'],
     [seen('open') === '', `port 25 is open to other hosts, at ${seen('open')}`],
   ]
   return rules.flatMap(([holds, otherwise]) => (holds ? [] : [otherwise]))
@@ -134,22 +137,22 @@ async function applyPostfix(
   if (found.kind === 'absent')
     throw failure(
       'NO_POSTFIX',
-      `machine '${host.machine}': postfix is not installed, though apt was to install it`,
+      `machine '${host.machine}': postfix is missing, although its package was to be installed`,
       {
         machine: host.machine,
       },
     )
   if (found.kind === 'left alone') {
-    run.log(`left as it is: ${found.why}`)
-    return { mail: `left as it was: ${found.why}` }
+    run.log(`the mail setup stays unchanged: ${found.why}`)
+    return { mail: `not changed: ${found.why}` }
   }
   // A running postfix, even one started by hand, already owns the port.
   if (fact(found.facts, 'running') !== 'yes') {
-    const hint = 'stop it: postfix needs this port of the loopback interface'
+    const hint = 'stop that program, because postfix needs this port of the loopback interface'
     await refuseTakenPort(host, { port: 25, unit: 'postfix@-.service', hint }, run)
   }
   if (!options.forHydra)
-    run.log('deployment.hydra.smtpHost is set: Hydra sends its mails there, past this postfix')
+    run.log('Hydra sends its mails to deployment.hydra.smtpHost, not through this postfix')
   const setUp = {
     what: 'set up postfix',
     script: 'tasks/postfix/apply',
@@ -157,7 +160,7 @@ async function applyPostfix(
     hint: 'journalctl -u postfix@- on the machine says more',
   }
   await runScript(host, setUp, run)
-  return { mail: 'postfix, from this machine alone' }
+  return { mail: 'postfix, for this machine only' }
 }
 
 async function verifyPostfix(host: Host, options: PostfixOptions, run: TaskRun): Promise<void> {
@@ -165,7 +168,7 @@ async function verifyPostfix(host: Host, options: PostfixOptions, run: TaskRun):
   if (found.kind === 'left alone' && !options.forHydra) return
   const hint =
     found.kind === 'left alone'
-      ? `${found.why}; let it listen there, or name a server that takes Hydra's mails: deployment.hydra.smtpHost`
+      ? `${found.why}; let this mail server listen there, or name another mail server in deployment.hydra.smtpHost`
       : 'journalctl -u postfix@- on the machine says more'
   await waitUntil(host.machine, run, {
     what: `a mail server answers at ${mailHost}:25 of the machine`,
@@ -177,7 +180,7 @@ async function verifyPostfix(host: Host, options: PostfixOptions, run: TaskRun):
         signal: run.signal,
         timeoutMs: greetingMs,
       })
-      if (!greeting.startsWith('220 ')) return `it greets with "${greeting}"`
+      if (!greeting.startsWith('220 ')) return `the mail server greets with "${greeting}"`
       const now = await look(host, run)
       const wrong = now.kind === 'ours' ? wrongOf(now.facts, options) : []
       return wrong.length === 0 ? undefined : wrong.join('; ')

@@ -78,10 +78,12 @@ async function contentProblem(
   if (compression === 'none') return hashProblem(sha256(bytes), promised)
   const debianPackage = unpackers[compression]
   if (debianPackage === undefined)
-    return fileHash === '' ? `its NAR is compressed by '${compression}', which is not known` : undefined
+    return fileHash === ''
+      ? `its NAR is compressed by '${compression}', which hydra-ops does not know`
+      : undefined
   const seen = await unpackedHash(host, compression, bytes, run)
   if (seen === undefined)
-    return `its NAR is compressed by '${compression}', and the machine has no such program: deployment.aptPackages = [ "${debianPackage}" ]`
+    return `its NAR is compressed by '${compression}', but the machine lacks that program; set deployment.aptPackages = [ "${debianPackage}" ]`
   return hashProblem(seen, promised)
 }
 

@@ -52,7 +52,7 @@ function lastLine(stream: Duplex): Promise<string> {
       text += chunk.toString('latin1')
       const found = /^(\d{3} [^\r\n]*)\r?\n/m.exec(text)?.[1]
       if (found !== undefined) resolve(found)
-      else if (text.length > mostBytes) reject(new Error('what answers is no mail server'))
+      else if (text.length > mostBytes) reject(new Error('the program on that port is not a mail server'))
     })
   })
 }

@@ -61,7 +61,7 @@ answer() {
   question=${rest%% *}
   if debconf-show "$package" 2>/dev/null | grep -qF "* $question:"; then return; fi
   printf '%s\n' "$1" | debconf-set-selections || {
-    echo "E: debconf does not take the answer to $question"
+    echo "E: debconf rejects the answer to $question"
     exit 1
   }
 }

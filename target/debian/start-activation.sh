@@ -7,7 +7,7 @@
 : "${unit:?}" "${log:?}" "${closure:?}" "${options:?}"
 split_by_line
 if ! [ -d /run/systemd/system ]; then
-  echo 'systemd does not run here' >&2
+  echo 'systemd is not running on this machine' >&2
   exit 1
 fi
 umask 077

@@ -43,7 +43,7 @@ if [ -n "$restart" ]; then
 fi
 # shellcheck disable=SC2086 # A list: one word a line.
 timeout "$seconds" systemctl start $units && exit 0
-[ $? != 124 ] || echo "they did not start within $seconds s; what is starting goes on" >&2
+[ $? != 124 ] || echo "the units did not start within $seconds s; units that are still starting continue" >&2
 for unit in $units; do
   state=$(systemctl is-active "$unit")
   [ "$state" != active ] || continue

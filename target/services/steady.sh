@@ -13,7 +13,7 @@ systemctl show --property=Id,ActiveState,SubState,NRestarts,ActiveEnterTimestamp
       if (id == "") return
       if (active != "active") print "wrong=" id " is " active " (" sub_state ")"
       else if (restarts > 0 && now - since / 1000000 < steady_for)
-        print "wrong=" id " ended and was started again, " restarts " times until now"
+        print "wrong=" id " was restarted " restarts " times so far"
       id = ""; restarts = 0
     }
     $1 == "Id" { id = $2 }

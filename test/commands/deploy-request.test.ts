@@ -122,7 +122,7 @@ describe('deploy', () => {
     [['--build-only', '--copy-only'], '--build-only and --copy-only exclude each other'],
     [['--closure', path], 'expected MACHINE=/nix/store/…'],
     [['--closure', 'web=/tmp/x'], 'expected MACHINE=/nix/store/…'],
-    [['--arg', 'not a name', '1'], "'not a name' cannot be the name of an argument in Nix"],
+    [['--arg', 'not a name', '1'], "'not a name' is not a valid name of an argument in Nix"],
   ])('refuses %j', async (words, sentence) => {
     await expect(requestOf(words)).rejects.toThrow(sentence)
   })

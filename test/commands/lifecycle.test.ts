@@ -46,7 +46,7 @@ describe('the life of a deployment', () => {
   it('refuses a second create of the name, and accepts it with --or-modify', async () => {
     const { code, stderr } = await cli('create', join(folder, 'net.nix'), '-d', 'lab')
     expect(code).toBe(2)
-    expect(stderr).toContain(`there is a deployment 'lab' already (${uuid})`)
+    expect(stderr).toContain(`deployment 'lab' already exists (${uuid})`)
     const again = await cli('create', join(folder, 'net.nix'), '-d', 'lab', '--or-modify', '--json')
     expect(JSON.parse(again.stdout)).toEqual({ uuid, name: 'lab', created: false })
   })

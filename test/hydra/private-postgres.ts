@@ -91,7 +91,9 @@ export function startPostgres(): PrivatePostgres {
 /** Debian's folder of PostgreSQL's programs, the newest version's. */
 function binaries(): string {
   if (process.getuid?.() === 0)
-    throw new Error('PostgreSQL does not run as root: run this test by scripts/test, which uses another user')
+    throw new Error(
+      'PostgreSQL is not running as root: run this test by scripts/test, which uses another user',
+    )
   const found = existsSync(versions)
     ? readdirSync(versions).filter((each) => existsSync(`${versions}/${each}/bin/initdb`))
     : []

@@ -85,7 +85,7 @@ describe('an error of a provider', () => {
 
   it('is explained by the findings that its provider names', async () => {
     const shown = await explained(opsThatFinds(driver), failure('BOX', 'no'), 'box')
-    expect(hintOf(shown)).toBe('hydra-ops doctor says: box.driver; mended by: modprobe box')
+    expect(hintOf(shown)).toBe('hydra-ops doctor reports: box.driver; to fix this: modprobe box')
   })
 
   it('is explained without the name of the machine and its provider too', async () => {

@@ -118,7 +118,7 @@ describe('hydra-ops logs', () => {
     const logs = open('20260104-000000-dddddd')
     logs.append(undefined, 'building')
     await expect(read({ machine: 'nobody' })).rejects.toThrow(
-      expect.objectContaining({ hint: 'it has: nothing of a single machine' }),
+      expect.objectContaining({ hint: 'it has: no machine' }),
     )
     logs.append(db, 'copying')
     await expect(read({ machine: 'nobody' })).rejects.toThrow(expect.objectContaining({ hint: 'it has: db' }))
@@ -132,7 +132,7 @@ describe('hydra-ops logs', () => {
 
   it('reports when nothing has been logged', async () => {
     rmSync(folder, { recursive: true })
-    await expect(read({})).rejects.toThrow('nothing has been logged yet')
+    await expect(read({})).rejects.toThrow('this deployment has no logs yet')
   })
 })
 

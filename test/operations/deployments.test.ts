@@ -97,7 +97,7 @@ describe('create', () => {
     const { deployment } = await create()
     await expect(create()).rejects.toMatchObject({
       exitCode: 2,
-      message: `there is a deployment 'lab' already (${deployment.uuid})`,
+      message: `deployment 'lab' already exists (${deployment.uuid})`,
     })
     expect(await ops.store.list()).toHaveLength(1)
   })

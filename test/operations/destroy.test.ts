@@ -210,7 +210,7 @@ describe('destroy of a machine that was never made, according to the state,', ()
     expect(domains()).toBe(2)
   })
 
-  it('refuses a machine that was made after the question', async () => {
+  it('refuses a machine that was created after the confirmation', async () => {
     await restoreOlderState()
     const name = resourceName(uuid, MachineName.parse('web'))
     const domain = ops.hypervisor.domain(name)
@@ -236,7 +236,7 @@ describe('destroy of a machine that was never made, according to the state,', ()
     })
     expect(ops.asked).toEqual(["destroy web2 of deployment 'net', with their disks?"])
     expect(results).toMatchObject([
-      { machine: 'web', outcome: 'failed', reason: "machine 'web' was made after the question" },
+      { machine: 'web', outcome: 'failed', reason: "machine 'web' was created after the confirmation" },
       { machine: 'web2', outcome: 'changed' },
     ])
     expect(ops.hypervisor.domain(name)).toEqual(domain)

@@ -64,7 +64,9 @@ describe('the list of users', () => {
         ...{ roles: [], canLogin: false, named: false },
       },
     ])
-    expect(notices()).toEqual(["the network expression names 'carol', not there yet: hydra-ops deploy"])
+    expect(notices()).toEqual([
+      "the network expression names 'carol', which Hydra does not have yet; run hydra-ops deploy",
+    ])
   })
 
   it('neither locks nor writes', async () => {
@@ -90,7 +92,7 @@ describe('the list of users', () => {
       stdout: 'cluster=15 main 5432 down postgres\n',
       stderr: '',
     })
-    await expect(listHydraUsers(hydra.ops, here)).rejects.toThrow('PostgreSQL does not run')
+    await expect(listHydraUsers(hydra.ops, here)).rejects.toThrow('PostgreSQL is not running')
   })
 
   it('ends with 4 when the machine does not answer', async () => {
@@ -130,7 +132,7 @@ describe('a new user', () => {
   it('is asked for its password twice', async () => {
     hydra.typed.push('one', 'one')
     await addHydraUser(hydra.ops, { ...bob, password: { kind: 'ask' } })
-    expect(hydra.ops.asked).toEqual(["new password of Hydra's user 'bob':", 'the same again:'])
+    expect(hydra.ops.asked).toEqual(["new password of Hydra's user 'bob':", 'repeat the new password:'])
     expect(hydra.users.get('bob')?.password).toBe('one')
   })
 
@@ -138,7 +140,7 @@ describe('a new user', () => {
     hydra.typed.push('one', 'two')
     await expect(addHydraUser(hydra.ops, { ...bob, password: { kind: 'ask' } })).rejects.toMatchObject({
       exitCode: 2,
-      message: expect.stringContaining('differ; nothing was changed'),
+      message: expect.stringContaining('differ; the old password was kept'),
     })
     expect(hydra.calls).toEqual([])
     expect(await hydra.history()).toEqual([])
@@ -191,7 +193,7 @@ describe('a new user', () => {
       exitCode: 1,
       detail: 'DBI Connection failed',
     })
-    await expect(generatedPassword(hydra.ops, undefined, 'bob')).rejects.toThrow('no password was made up')
+    await expect(generatedPassword(hydra.ops, undefined, 'bob')).rejects.toThrow('generated no password')
     expect((await hydra.history()).at(-1)).toMatchObject({
       event: 'hydra.user-add',
       result: expect.stringContaining("make Hydra's user 'bob'"),
@@ -209,20 +211,20 @@ describe('a new user', () => {
     hydra.typed.push('x', 'x')
     await expect(addHydraUser(hydra.ops, bob)).rejects.toMatchObject({
       exitCode: 2,
-      hint: 'hydra-ops hydra user set-password bob gives it another password',
+      hint: 'hydra-ops hydra user set-password bob changes the password',
     })
     await expect(addHydraUser(hydra.ops, { ...bob, name: 'carol' })).rejects.toMatchObject({
       exitCode: 2,
-      hint: expect.stringContaining('hydra-ops deploy makes it'),
+      hint: expect.stringContaining('then run hydra-ops deploy'),
     })
     expect(hydra.calls).toEqual([])
   })
 
   it.each([
     [{ roles: ['admni'] }, "no role 'admni'", "did you mean 'admin'?"],
-    [{ roles: ['xyzzy'] }, "no role 'xyzzy'", /^there are: admin, create-projects/],
-    [{ name: 'al ice' }, '"al ice" cannot be the name of a user', undefined],
-    [{ name: '-x' }, '"-x" cannot be the name of a user', undefined],
+    [{ roles: ['xyzzy'] }, "no role 'xyzzy'", /^the roles are: admin, create-projects/],
+    [{ name: 'al ice' }, '"al ice" is not valid as the name of a user', undefined],
+    [{ name: '-x' }, '"-x" is not valid as the name of a user', undefined],
     [{ fullName: 'a\nb' }, 'cannot be a full name', undefined],
     [{ emailAddress: 'nowhere' }, 'cannot be the mail address of a user', undefined],
   ])('is refused with %j, before its password is asked for', async (part, sentence, hint) => {
@@ -266,7 +268,7 @@ describe('a changed password', () => {
     await addHydraUser(hydra.ops, { ...bob, password: { kind: 'generate' } })
     hydra.typed.push('new')
     await setHydraPassword(hydra.ops, { ...here, name: 'bob', password: { kind: 'stdin' } })
-    await expect(generatedPassword(hydra.ops, undefined, 'bob')).rejects.toThrow('no password was made up')
+    await expect(generatedPassword(hydra.ops, undefined, 'bob')).rejects.toThrow('generated no password')
   })
 
   it('leaves the generated password as it was when it could not be set', async () => {
@@ -293,7 +295,7 @@ describe('a changed password', () => {
     await setHydraPassword(hydra.ops, { ...here, name: 'carol', password: { kind: 'stdin' } })
     await setHydraPassword(hydra.ops, { ...here, name: 'alice', password: { kind: 'stdin' } })
     expect(notices()).toEqual([
-      expect.stringMatching(/names user 'carol' and gives password\.file: .* its next change sets it again/),
+      expect.stringMatching(/names user 'carol' and gives password\.file: .* a later deploy may restore it/),
       expect.stringMatching(
         /names user 'alice' and gives password\.generate, which hydra-ops hydra password alice still shows/,
       ),
@@ -327,7 +329,7 @@ describe('a deployment with several Hydras', () => {
   it('needs the name of the intended machine', async () => {
     await expect(listHydraUsers(hydra.ops, here)).rejects.toMatchObject({
       exitCode: 2,
-      hint: 'say which: --machine NAME (east, west)',
+      hint: 'select one by --machine NAME (east, west)',
     })
     expect(await listHydraUsers(hydra.ops, { ...here, machine: 'west' })).toEqual([])
     expect(hydra.ops.ssh.connects.at(-1)).toBe('west')

@@ -102,8 +102,8 @@ it('setup run of a task by its former name says the present name', async () => {
   Object.assign(world.ops, { tasks: async () => [() => renamed('web')] })
   await expect(run('welcome')).rejects.toMatchObject({
     exitCode: 2,
-    message: expect.stringContaining("wants no set-up task 'welcome'"),
-    hint: "it is called 'greet' now: hydra-ops setup run greet",
+    message: expect.stringContaining("has no set-up task 'welcome'"),
+    hint: "the task has the new name 'greet': hydra-ops setup run greet",
   })
   expect(applied).toEqual([])
 })

@@ -24,7 +24,7 @@ describe('the list of words after the machine', () => {
     'is refused with a flag that does not suit a machine of ours: %s',
     (flag) => {
       expect(() => splitSshArguments([flag, 'lab'])).toThrow(
-        `'${flag}' is no flag that can be passed on to ssh`,
+        `hydra-ops cannot pass the flag '${flag}' to ssh`,
       )
     },
   )
@@ -47,7 +47,7 @@ describe('the word for user and machine', () => {
   it.each(['-oProxyCommand=x@web', '@web', 'a b@web', '$(x)@web'])(
     'is refused when ssh could read more into it: %s',
     (who) => {
-      expect(() => splitWho(who)).toThrow('cannot be the name of a user')
+      expect(() => splitWho(who)).toThrow('is not a valid name of a user')
     },
   )
 })
@@ -69,7 +69,7 @@ describe('paths of scp', () => {
   })
 
   it.each([
-    [{ ...request, paths: ['a', 'b'] }, 'none of the paths is on a machine'],
+    [{ ...request, paths: ['a', 'b'] }, 'no path names a machine'],
     [{ ...request, paths: ['web:a'] }, 'scp needs a source and a destination'],
     [{ ...request, from: 'a', to: 'b', paths: ['x', 'y'] }, 'cannot be used together'],
   ])('are refused: %j', (given, sentence) => {

@@ -217,7 +217,7 @@ describe('the list of images', () => {
       handle: undefined,
       intent: { action: 'create', resource: 'x', since: 'now' },
     })
-    await refused('it is being made')
+    await refused('the creation of the machine has not finished')
     writeFileSync(join(ops.files.paths((await ops.store.resolve(undefined)).uuid).root, 'state.json'), '{')
     await refused('cannot be known')
   })

@@ -93,7 +93,9 @@ describe('the cache-key task with the real nix-store', () => {
   it('refuses to replace a key of another name', async () => {
     await wanted().apply(host, run)
     const other = wanted({ keyName: 'cache.example.org-1' })
-    expect(await other.probe(host, run)).toEqual({ drifted: 'the key is called lab-web-1' })
+    expect(await other.probe(host, run)).toEqual({
+      drifted: 'the name of the key is lab-web-1, not cache.example.org-1',
+    })
     await expect(other.apply(host, run)).rejects.toThrow('holds the key lab-web-1, not cache.example.org-1')
     expect(await wanted().probe(host, run)).toBe('done')
   })
@@ -114,7 +116,7 @@ describe('the cache-key task with the real nix-store', () => {
     put(file)
     const before = execFileSync('tar', ['-C', folder, '-cf-', '.'])
     const task = wanted({ directory: folder })
-    expect(await task.probe(host, run)).toEqual({ drifted: 'the secret key is not a key' })
+    expect(await task.probe(host, run)).toEqual({ drifted: 'the file of the secret key holds no valid key' })
     await expect(task.apply(host, run)).rejects.toThrow('is not a Nix signing key; it was not touched')
     expect(execFileSync('tar', ['-C', folder, '-cf-', '.'])).toEqual(before)
   })
@@ -133,7 +135,7 @@ describe('the cache-key task with the real nix-store', () => {
     const task = wanted({ directory: folder })
     await task.apply(host, run)
     writeFileSync(join(folder, 'cache.sec'), '')
-    expect(await task.probe(host, run)).toEqual({ drifted: 'the secret key is gone', lost: true })
+    expect(await task.probe(host, run)).toEqual({ drifted: 'the secret key is missing', lost: true })
   })
 
   it('makes a key that only root could read readable again for the signing users', async () => {

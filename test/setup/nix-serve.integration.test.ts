@@ -98,7 +98,7 @@ describe('the proof of nix-serve', () => {
     expect(failed).toMatchObject({
       code: 'LASTING_CAUSE',
       message: expect.stringMatching(
-        /nar\/\S+: the answer ended after 0 of \d+ bytes; `nix dump-path` fails on the machine; the journal below says why$/,
+        /nar\/\S+: the answer ended after 0 of \d+ bytes; `nix dump-path` fails on the machine; the journal below shows the cause$/,
       ),
     })
     const since = Number(/^--since=@(\d+)$/m.exec(String(Object(failed).detail))?.[1])

@@ -131,7 +131,7 @@ describe('the nix task on a stand-in', () => {
       const before = readFileSync(join(root, 'etc/nix/hydra-ops.conf'), 'utf8')
       await expect(wanted({ extraOptions: line }).apply(host, run)).rejects.toMatchObject({
         message: expect.stringContaining('read the settings of Nix'),
-        hint: 'correct deployment.nix.extraOptions; nothing was changed',
+        hint: 'correct deployment.nix.extraOptions; the machine was not changed',
       })
       expect(readFileSync(join(root, 'etc/nix/hydra-ops.conf'), 'utf8')).toBe(before)
     },
@@ -141,7 +141,7 @@ describe('the nix task on a stand-in', () => {
     const without = new LocalShellHost({ ...place, prefix: ['env', `PATH=${join(root, 'no-nix')}`] })
     await expect(wanted({ extraOptions: 'max-jobs = 4' }).apply(without, run)).rejects.toMatchObject({
       code: 'NO_NIX',
-      message: "machine 'local': nix-store is not installed, though its packages should be",
+      message: "machine 'local': nix-store is missing, although its package was to be installed",
     })
   })
 
@@ -215,7 +215,7 @@ describe('the nix task on a stand-in', () => {
       wanted({ gc: { automatic: true, dates: 'weekly Nowhere/Atall' } }).apply(host, run),
     ).rejects.toMatchObject({
       hint: expect.stringMatching(
-        /^deployment\.nix\.gc\.dates .*the machine does not know its time zone: install tzdata or leave it out$/,
+        /^the machine does not know the time zone in deployment\.nix\.gc\.dates .*: install tzdata, or remove the time zone$/,
       ),
     })
     expect(await wanted().probe(host, run)).toBe('done')

@@ -146,7 +146,7 @@ ${shipped}END`),
     writeFileSync(join(root, 'mailname'), 'web.internal.example\n')
     fresh(`${shipped}message_size_limit = 5\n`)
     writeFileSync(join(root, 'mailname'), 'web.internal.example\n')
-    expect(await wanted().apply(host, run)).toEqual({ mail: 'postfix, from this machine alone' })
+    expect(await wanted().apply(host, run)).toEqual({ mail: 'postfix, for this machine only' })
     const text = mainText()
     expect(text).toContain('inet_interfaces = loopback-only\n')
     expect(text).toContain(
@@ -218,20 +218,20 @@ describe('a mail server that somebody set up', () => {
     [
       'mail of everybody',
       'inet_interfaces = all',
-      'postfix takes mail from other hosts (inet_interfaces = all)',
+      'postfix accepts mail from other hosts (inet_interfaces = all)',
     ],
     [
       'mail of a network',
       'inet_interfaces = localhost, 192.0.2.1',
-      'postfix takes mail from other hosts (inet_interfaces = localhost, 192.0.2.1)',
+      'postfix accepts mail from other hosts (inet_interfaces = localhost, 192.0.2.1)',
     ],
   ])('is left alone when it serves %s, and a log line says so', async (_, line, why) => {
     const name = line.split(' ')[0] ?? ''
     const text = `${shipped.replace(new RegExp(`^${name} =.*$`, 'm'), line)}`
     fresh(text)
     expect(await wanted().probe(host, run)).toBe('done')
-    expect(await wanted().apply(host, run)).toEqual({ mail: `left as it was: ${why}` })
-    expect(run.lines).toEqual([`left as it is: ${why}`])
+    expect(await wanted().apply(host, run)).toEqual({ mail: `not changed: ${why}` })
+    expect(run.lines).toEqual([`the mail setup stays unchanged: ${why}`])
     expect(mainText()).toBe(text)
     expect(existsSync(join(root, 'edits'))).toBe(false)
     expect(existsSync(join(root, 'active-postfix.service'))).toBe(false)
@@ -259,7 +259,7 @@ describe('a mail server that somebody set up', () => {
     rmSync(mainFile())
     expect(await wanted().probe(host, run)).toBe('done')
     expect(await wanted().apply(host, run)).toEqual({
-      mail: 'left as it was: postfix has no configuration (dpkg-reconfigure postfix)',
+      mail: 'not changed:  postfix has no configuration (dpkg-reconfigure postfix)',
     })
   })
 
@@ -268,14 +268,14 @@ describe('a mail server that somebody set up', () => {
     writeFileSync(join(root, 'sendmail'), '')
     expect(await wanted().probe(host, run)).toBe('done')
     expect(await wanted().apply(host, run)).toEqual({
-      mail: 'left as it was: exim4-daemon-light sends the mail of this machine',
+      mail: 'not changed:  exim4-daemon-light sends the mail of this machine',
     })
   })
 
   it('is needed when there is none, and missed when apt was to install it', async () => {
     rmSync(join(root, 'bin/postconf'))
     expect(await wanted().probe(host, run)).toBe('needed')
-    await expect(wanted().apply(host, run)).rejects.toThrow('postfix is not installed')
+    await expect(wanted().apply(host, run)).rejects.toThrow('postfix is missing')
   })
 })
 
@@ -320,6 +320,6 @@ describe('the proof of postfix', () => {
 
   it('reports that Hydra sends its mails past it', async () => {
     await wanted({ smtpHost: 'mail.example.org' }).apply(host, run)
-    expect(run.lines.join('\n')).toContain('smtpHost is set: Hydra sends its mails there')
+    expect(run.lines.join('\n')).toContain('Hydra sends its mails to deployment.hydra.smtpHost')
   })
 })

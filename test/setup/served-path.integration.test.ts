@@ -54,7 +54,7 @@ it.each([
   'a NAR whose program %s is missing on the machine is a problem that names the package %s',
   async (program, name) => {
     expect(await problem(program, nar)).toBe(
-      `/nar/1.nar: its NAR is compressed by '${program}', and the machine has no such program: deployment.aptPackages = [ "${name}" ]`,
+      `/nar/1.nar: its NAR is compressed by '${program}', but the machine lacks that program; set deployment.aptPackages = [ "${name}" ]`,
     )
   },
 )

@@ -93,7 +93,7 @@ describe('a path that a cache serves', () => {
       'a compression that is not known',
       { Compression: 'lz4' },
       packed,
-      /compressed by 'lz4', which is not known/,
+      /compressed by 'lz4', which hydra-ops does not know/,
     ],
   ])('is not in order with %s', async (_, more, body, message) => {
     expect(await problem(signedNarInfo({ ...fields, more }), body)).toMatch(message)

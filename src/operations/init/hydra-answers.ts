@@ -57,7 +57,7 @@ const fields: Readonly<
   },
   admin: {
     flag: '--admin NAME',
-    question: 'Name of its first user, who may do everything:',
+    question: 'Name of the first user, who has all rights:',
     wrong: bySchema(passwordRoles.userName),
   },
   fullName: {
@@ -76,11 +76,12 @@ const fields: Readonly<
     wrong: (text) =>
       /^(?:generate|prompt|file:.+)$/s.test(text)
         ? withoutNul(text)
-        : 'expected "generate", "prompt" or "file:PATH", the file being read by deploy',
+        : 'expected "generate", "prompt" or "file:PATH"; deploy reads that file',
   },
   package: {
     flag: '--package EXPR',
-    question: 'Package of Hydra, a Nix expression or a store path (this host has no nixpkgs; empty = later):',
+    question:
+      'Package of Hydra: a Nix expression or a store path (this host has no nixpkgs; leave it empty to decide later):',
     wrong: withoutNul,
   },
 }
@@ -120,15 +121,15 @@ function asker(ops: Ops, flags: HydraFlags): Asker {
 }
 
 function askProvider(ops: Ops): Promise<'libvirtd' | 'none'> {
-  return ops.questions.choose('Where shall Hydra run?', [
-    { value: 'libvirtd', text: 'on a new guest of this host, made by libvirt' },
-    { value: 'none', text: 'on a Debian host that exists, reached by SSH' },
+  return ops.questions.choose('Where should Hydra run?', [
+    { value: 'libvirtd', text: 'on a new guest of this host, created by libvirt' },
+    { value: 'none', text: 'on an existing Debian host, reached by SSH' },
   ])
 }
 
 function askPassword(ops: Ops, admin: string): Promise<string> {
   return ops.questions.choose(fields.password.question, [
-    { value: 'generate', text: `made up; hydra-ops hydra password ${admin} shows it` },
+    { value: 'generate', text: `generated; hydra-ops hydra password ${admin} shows it` },
     { value: 'prompt', text: 'asked for at the first deploy' },
   ])
 }
@@ -158,8 +159,8 @@ function missing(flags: HydraFlags, provider: 'libvirtd' | 'none'): string[] {
 }
 
 function notGiven(names: readonly string[]): Error {
-  return usageError(`not given: ${names.join(', ')}`, {
-    hint: 'there is no terminal to ask on: give these flags; hydra-ops init hydra --help explains them',
+  return usageError(`these flags are missing: ${names.join(', ')}`, {
+    hint: 'hydra-ops has no terminal to ask questions; hydra-ops init hydra --help explains the flags',
   })
 }
 
@@ -178,10 +179,12 @@ function refuseWrong(flags: HydraFlags): void {
 /** Refuses flags of the other provider, which would otherwise have no effect. */
 function refuseStray(flags: HydraFlags, provider: 'libvirtd' | 'none'): void {
   if (provider === 'libvirtd' && flags.targetHost !== undefined)
-    throw usageError('--target-host belongs to --provider none', { hint: 'a guest of this host needs none' })
+    throw usageError('--target-host is valid only with --provider none', {
+      hint: 'a guest of this host needs no target host',
+    })
   if (provider === 'none' && flags.httpPort !== undefined)
-    throw usageError('--http-port belongs to --provider libvirtd', {
-      hint: 'a host that exists answers on its own port 80',
+    throw usageError('--http-port is valid only with --provider libvirtd', {
+      hint: 'an existing host answers on its own port 80',
     })
 }
 
@@ -190,7 +193,9 @@ function passwordOf(text: string, folder: string): HydraAnswers['password'] {
   const given = text.slice('file:'.length)
   const path = given.startsWith('~/') ? join(homedir(), given.slice(2)) : resolve(folder, given)
   if (statSync(path, { throwIfNoEntry: false })?.isFile() === true) return { kind: 'file', path }
-  throw usageError(`--password: there is no file ${path}`, { hint: 'deploy reads the password from there' })
+  throw usageError(`--password: the file ${path} does not exist`, {
+    hint: 'hydra-ops deploy reads the password from this file',
+  })
 }
 
 async function packageOf(ops: Ops, text: string): Promise<string | undefined> {

@@ -42,7 +42,7 @@ export async function initHydra(ops: Ops, request: InitHydra): Promise<Initialis
   if (answers.package === undefined && !answers.nixpkgs)
     ops.events.emit({
       kind: 'notice',
-      text: `this host has no nixpkgs: before the deploy, name Hydra's package in ${request.file} (deployment.hydra.package)`,
+      text: `this host has no nixpkgs; set deployment.hydra.package in ${request.file} before the deploy`,
     })
   return { file, deployment, next }
 }

@@ -8,13 +8,15 @@ import { errnoOf } from '../../core/file-failure.js'
 export function refuseExisting(file: string, shown: string): void {
   if (lstatSync(file, { throwIfNoEntry: false }) !== undefined) {
     const folder = statSync(file, { throwIfNoEntry: false })?.isDirectory() === true
-    throw usageError(folder ? `${shown} is a folder` : `${shown} exists, and is not overwritten`, {
-      hint: folder ? 'name a file in it' : 'name another file, or move this one out of the way',
+    throw usageError(folder ? `${shown} is a folder` : `${shown} already exists; it was not overwritten`, {
+      hint: folder
+        ? 'give the path of a file in this folder'
+        : 'give the path of another file, or move the existing file',
     })
   }
   if (!existsSync(dirname(file)))
     throw usageError(`cannot write ${shown}: its folder does not exist`, {
-      hint: `make it first: mkdir -p ${dirname(file)}`,
+      hint: `create the folder first: mkdir -p ${dirname(file)}`,
     })
 }
 

@@ -34,7 +34,7 @@ export async function refuseBrokenExpression(
   if (result.kind !== 'exited')
     throw failure('NIX', `${what}: ${describeEnd(result)}`, { detail: result.stderr.trim() })
   const said = result.stderr.split('\n').find((line) => line.startsWith('error:')) ?? ''
-  throw usageError(`${flag}: not an expression of Nix: ${said.replace(/^error:\s*/, '')}`, {
+  throw usageError(`${flag}: the text is not a valid Nix expression: ${said.replace(/^error:\s*/, '')}`, {
     detail: result.stderr.trim(),
   })
 }

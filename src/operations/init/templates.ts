@@ -7,6 +7,6 @@ export interface Template {
 export const templates: readonly Template[] = [
   {
     name: 'hydra',
-    summary: 'a whole Hydra on one Debian machine: a new guest of this host, or a host that exists',
+    summary: 'a whole Hydra on one Debian machine: a new guest of this host, or an existing host',
   },
 ]

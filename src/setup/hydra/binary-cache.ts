@@ -36,9 +36,7 @@ export const binaryCacheTask: SetupTask<BinaryCacheOptions> = {
     if (fact(facts, 'directory') === '-') return 'needed'
     if (fact(facts, 'directory') !== `755 ${owner} ${hydraGroup}`)
       return { drifted: `owner or mode of ${directory} differ` }
-    return fact(facts, 'store') === '/nix/store'
-      ? 'done'
-      : { drifted: `${directory}/nix-cache-info is not as it should be` }
+    return fact(facts, 'store') === '/nix/store' ? 'done' : { drifted: `${directory}/nix-cache-info differs` }
   },
   async apply(host, { directory }, run) {
     const values = { directory, owner, group: hydraGroup, least_kib: leastKiB }
@@ -71,18 +69,26 @@ async function onCache(
   if (result.kind === 'exited' && result.code === foreign) {
     throw failure(
       'CACHE',
-      `machine '${machine}': ${directory} holds files that are no binary cache; it was not touched`,
-      { machine, hint: 'set deployment.hydra.cache.directory to a folder that is empty, or not there yet' },
+      `machine '${machine}': ${directory} holds files that do not belong to a binary cache; it was not touched`,
+      { machine, hint: 'set deployment.hydra.cache.directory to an empty or new folder' },
     )
   }
   if (result.kind === 'exited' && result.code === full) {
-    throw failure('CACHE', `machine '${machine}': there is no room for the cache in ${directory}`, {
-      machine,
-      hint: 'make room there, or set deployment.hydra.cache.directory to a folder on another disk',
-      detail: result.stderr.trim(),
-    })
+    throw failure(
+      'CACHE',
+      `machine '${machine}': there is not enough free space for the cache in ${directory}`,
+      {
+        machine,
+        hint: 'free some space, or set deployment.hydra.cache.directory to a folder on another disk',
+        detail: result.stderr.trim(),
+      },
+    )
   }
-  requireSuccess(result, { machine, what, hint: 'is a folder above it closed to its user?' })
+  requireSuccess(result, {
+    machine,
+    what,
+    hint: 'check that hydra-queue-runner may enter each parent folder of the cache',
+  })
 }
 
 const scriptMs = 120_000

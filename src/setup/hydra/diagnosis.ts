@@ -73,11 +73,11 @@ function queueOf(said: unknown): Queue | undefined {
 /** Sign of a failed copy to the cache; a queue runner in Rust still calls the build green (read in its source). */
 const notCopied: readonly [RegExp, string] = [
   /nix copy to \S+ failed/,
-  'the queue runner could not copy what was built to the cache',
+  'the queue runner could not copy the built paths to the cache',
 ]
 
 const notTrusted =
-  'the Nix daemon does not trust the queue runner: hydra-queue-runner is missing in trusted-users of nix.conf'
+  'the Nix daemon does not trust the queue runner: trusted-users of nix.conf does not name hydra-queue-runner'
 
 /**
  * Signs of each fault, from a Hydra that was broken on purpose; the first match is named. Signs since March 2026 were
@@ -86,7 +86,7 @@ const notTrusted =
 const signs: readonly (readonly [RegExp, string])[] = [
   [
     /hydra-eval-jobset.*(?:No such file|status 32512)|failed to run command ‘hydra-eval-jobset’/,
-    'the evaluator does not find hydra-eval-jobset: the bin of its package is not on the PATH of its unit',
+    'the evaluator does not find hydra-eval-jobset: the PATH of its unit lacks the bin folder of its package',
   ],
   [
     /cannot connect to socket at '[^']*daemon-socket/,
@@ -94,38 +94,35 @@ const signs: readonly (readonly [RegExp, string])[] = [
   ],
   [
     /failure building ‘[^’]*’ on ‘(?!localhost’)[^’]*’:[^\n]*unexpected end-of-file/,
-    'a builder closes the connection: its Nix daemon does not trust the user that Hydra logs in as, or its disk is full; its own journal tells which',
+    'a builder closes the connection, because its Nix daemon does not trust the user of Hydra, or its disk is full; see the journal of the builder',
   ],
   [/unexpected end-of-file|you are not privileged to build/, notTrusted],
   [
     /unsupported version 1\.\d+/,
-    'the Nix daemon of the machine is too old for this Hydra, which wants Nix 2.20 or newer (Debian 12 has 2.8): an older Hydra works there, or a newer Debian',
+    'the Nix daemon of the machine is too old for this Hydra, which needs Nix 2.20 or newer (Debian 12 has 2.8); use an older Hydra or a newer Debian',
   ],
   [/API version mismatch: client has/, 'hydra-builder and hydra-queue-runner are not of the same version'],
   [
     /opening file '[^']*(?:secret|\.sec)[^']*': Permission denied/,
-    'the queue runner cannot read the secret key of the cache: it must belong to the group hydra, mode 0640',
+    'the queue runner cannot read the secret key of the cache: the key needs the group hydra and the mode 0640',
   ],
   [
     /(?:cannot unlink|opening file|creating directory|opening lock file) '[^']*(?:cache|\.nar)[^']*': Permission denied/,
-    'the cache cannot be written by hydra-queue-runner, whose folder it must be',
+    'hydra-queue-runner cannot write to the cache: that user must own the folder of the cache',
   ],
-  [/No space left on device/, 'there is no room left on the machine'],
-  [
-    /Failed at step NAMESPACE/,
-    'a folder that a unit writes to does not exist (ReadWritePaths), so that the unit cannot start',
-  ],
+  [/No space left on device/, 'the machine has no disk space left'],
+  [/Failed at step NAMESPACE/, 'a unit cannot start, because a folder of its ReadWritePaths does not exist'],
   [
     /(?:Peer authentication failed|role "\w+" does not exist|could not connect to server|connection to server on socket)/,
-    'a service does not get into the database',
+    'a service cannot log in to the database',
   ],
   [
     /null context when constructing CivetServer/,
-    'the queue runner cannot listen at the address for its figures (127.0.0.1:9198, else queue_runner_metrics_address of extraConfig): another program has that port',
+    'the queue runner cannot listen on its metrics port, because another program uses it (127.0.0.1:9198 or queue_runner_metrics_address of extraConfig)',
   ],
   [
     /ARRAY\(0x[0-9a-f]+\)/,
-    'hydra.conf has an option twice: a file that extraConfig includes sets one that hydra-ops writes; set it in extraConfig itself',
+    'hydra.conf has an option twice: a file that extraConfig includes sets an option of hydra-ops; move that option to extraConfig itself',
   ],
   notCopied,
 ]
@@ -138,12 +135,12 @@ export function causeIn(text: string, { ofBuild }: { readonly ofBuild: boolean }
   return signs.find((sign) => !(ofBuild && sign === notCopied) && sign[0].test(text))?.[1]
 }
 
-const noBuilderOffers = 'no builder offers its system: see deployment.hydra.buildMachines'
+const noBuilderOffers = 'no builder offers the system of the build: see deployment.hydra.buildMachines'
 const ends: Readonly<Record<number, string>> = {
   1: 'the build itself failed',
-  2: 'a build that it depends on failed',
-  3: 'the build was aborted: what it needed could not be had',
-  4: 'somebody cancelled the build',
+  2: 'a dependency of the build failed',
+  3: 'the build was aborted, because its inputs were not available',
+  4: 'the build was cancelled',
   7: 'the build took too long',
   9: noBuilderOffers,
 }
@@ -155,22 +152,22 @@ export function diagnose(evidence: Evidence): string {
   if (cause !== undefined) return cause
   const queue = queueOf(evidence.queue)
   if (queue?.status === 'down' || queue?.status === 'unreachable') return 'the queue runner is down'
-  if (evaluation !== '') return `its evaluation failed: ${firstLines(evaluation)}`
+  if (evaluation !== '') return `the evaluation of the build failed: ${firstLines(evaluation)}`
   const why = queue === undefined ? undefined : stuck(queue)
   // The queue explains only a build that has not ended.
   const end = status === undefined ? why : ends[status]
-  return end ?? 'it was not built, and nothing says why'
+  return end ?? 'the build did not run, and the cause is unknown'
 }
 
 /** Explains why builds wait although none is running. */
 function stuck({ runnable, building, unsupported, builders }: Queue): string | undefined {
   if (builders?.length === 0)
-    return 'no builder has come to the queue runner: journalctl -u hydra-builder says more'
+    return 'no builder is connected to the queue runner: journalctl -u hydra-builder says more'
   if (unsupported > 0) return noBuilderOffers
   if (runnable === 0 || building > 0) return undefined
   if (builders?.every(({ hasCapacity, stats }) => !hasCapacity && stats?.currentJobs === 0))
-    return 'builds are queued and its builder takes none: less than a tenth of the disk is free'
-  return 'builds are queued and none is running: no builder offers their system and features (deployment.hydra.buildMachines)'
+    return 'builds are queued, but the builder accepts none: less than a tenth of the disk is free'
+  return 'builds are queued, but none runs: no builder offers their system and features (deployment.hydra.buildMachines)'
 }
 
 function firstLines(text: string): string {

@@ -36,7 +36,7 @@ export async function webProblem(settings: DaemonSettings, run: TaskRun): Promis
     timeoutMs: requestMs,
   })
   // Hydra with `private = 1` in hydra.conf answers 403 to visitors who are not signed in (recorded).
-  return status === 200 || status === 403 ? undefined : `it answers with status ${status}`
+  return status === 200 || status === 403 ? undefined : `the web server answers with status ${status}`
 }
 
 /**
@@ -94,7 +94,7 @@ const Builders = z.looseObject({ machines: z.record(z.string(), z.unknown()) })
 function noBuilder(answer: string, port: number): string[] {
   const said = Builders.safeParse(jsonOf(answer)).data
   if (said === undefined) return [`the queue runner does not answer on port ${port}`]
-  return Object.keys(said.machines).length === 0 ? ['no builder has come to the queue runner'] : []
+  return Object.keys(said.machines).length === 0 ? ['no builder is connected to the queue runner'] : []
 }
 
 function jsonOf(text: string): unknown {

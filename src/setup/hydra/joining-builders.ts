@@ -88,9 +88,9 @@ export function builderOptions(builder: OwnBuilder): string[] {
 export function unusableBuilders(machines: readonly BuildMachine[]): string | undefined {
   const others = machines.filter((machine) => !isLocal(machine)).map(({ hostName }) => hostName)
   if (others.length > 0)
-    return `deployment.hydra.buildMachines names ${others.join(', ')}, and this Hydra goes to no machine: its builders come to it`
+    return `deployment.hydra.buildMachines names ${others.join(', ')}, but this Hydra connects to no builder; its builders connect to Hydra`
   return machines.length > 1
-    ? 'deployment.hydra.buildMachines names localhost more than once, and this Hydra has one builder there'
+    ? 'deployment.hydra.buildMachines names localhost more than once, but this Hydra has only one builder there'
     : undefined
 }
 

@@ -58,11 +58,11 @@ function takes(facts: Facts, program: string, option: string): boolean {
 }
 
 function incomplete(host: Host, path: string, missing: readonly string[]): Error {
-  const why = `${path} is no package of Hydra: it has no ${missing.join(', ')}`
+  const why = `${path} is not a complete package of Hydra: it lacks ${missing.join(', ')}`
   return failure('PACKAGE', `machine '${host.machine}': ${why}`, {
     machine: host.machine,
     hint: missing.every((program) => apart.includes(program))
-      ? 'since 2026 Hydra is several packages; join them for deployment.hydra.package: pkgs.symlinkJoin { name = "hydra"; paths = [ hydra hydra-queue-runner hydra-builder ]; }'
-      : 'deployment.hydra.package is what has bin/hydra-server and the others',
+      ? 'join the packages into which Hydra is split since 2026, for deployment.hydra.package: pkgs.symlinkJoin { name = "hydra"; paths = [ hydra hydra-queue-runner hydra-builder ]; }'
+      : 'deployment.hydra.package must be the package that has bin/hydra-server and the other programs',
   })
 }

@@ -12,12 +12,12 @@ export function hydraPorts(
   { options }: { readonly options: Pick<HydraOptions, 'port' | 'queueRunnerPort' | 'extraConfig'> },
   { runner, metrics }: Pick<HydraFacts, 'runner' | 'metrics'>,
 ): ServicePort[] {
-  const another = (option: string) => `stop it, or set deployment.hydra.${option} to another one`
+  const another = (option: string) => `stop that program, or set deployment.hydra.${option} to another port`
   const web = { port: options.port, unit: 'hydra-server.service', hint: another('port') }
   if (runner === 'takes-builders')
     return [web, { port: options.queueRunnerPort, unit: runnerUnit, hint: another('queueRunnerPort') }]
   if (!metrics) return [web]
-  const hint = `stop it, or name another address in deployment.hydra.extraConfig: ${metricsOption} = 127.0.0.1:9199 (an included file is not read)`
+  const hint = `stop that program, or set another address in deployment.hydra.extraConfig: ${metricsOption} = 127.0.0.1:9199 (an included file is not read)`
   return [web, ...metricsPorts(options.extraConfig).map((port) => ({ port, unit: runnerUnit, hint }))]
 }
 

@@ -154,7 +154,9 @@ async function putAway(
     await putJobset(host, session, stamp, false)
     await putProject(host, session, owner, false)
   } catch (error) {
-    run.log(`proof: project ${project} stays on Hydra's start page until the next proof: ${messageOf(error)}`)
+    run.log(
+      `proof: project ${project} stays on Hydra's start page until the next proof, because hiding it failed: ${messageOf(error)}`,
+    )
   }
 }
 
@@ -254,7 +256,7 @@ async function notGreen(
     `machine '${host.machine}': the build that proves Hydra is not green (${seen.state}): ${why}`,
     {
       machine: host.machine,
-      hint: 'hydra-ops deploy tries it again; deployment.hydra.probe = false leaves it out',
+      hint: 'hydra-ops deploy repeats the build; deployment.hydra.probe = false skips the build',
       detail: lastLines(journal),
     },
   )
@@ -297,13 +299,13 @@ async function signedInCache(
     get: (file: string) => session.request('GET', file),
   }
   await waitUntil(host.machine, run, {
-    what: `the cache at ${options.entrance.url} serves the proof, signed`,
+    what: `the cache at ${options.entrance.url} serves the signed proof`,
     code: 'PROBE',
     deadlineMs: pace.signedMs,
     pauseMs: pace.pauseMs,
     hint:
       options.cachePath === '/'
-        ? 'Hydra\'s own cache needs pixz (deployment.aptPackages = [ "pixz" ]); journalctl -u hydra-server says more'
+        ? 'the cache of Hydra itself needs pixz (deployment.aptPackages = [ "pixz" ]); journalctl -u hydra-server says more'
         : 'journalctl -u hydra-queue-runner on the machine says more',
     evidence: async () => {
       const journal = await saidSince(host, since, run)

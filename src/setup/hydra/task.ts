@@ -73,9 +73,9 @@ export const hydraTask: SetupTask<DaemonSettings> = {
     { path: hydraMachinesFile, instead: 'deployment.hydra.buildMachines' },
     ...[queueRunnerFile, builderFile, evaluatorFile, spaceFile].map((path) => ({
       path,
-      instead: 'the options below deployment.hydra',
+      instead: 'the options of deployment.hydra',
     })),
-    { path: shellFile, instead: 'a file of another name beside it' },
+    { path: shellFile, instead: 'a file of another name in the same folder' },
     ...allHydraUnits.flatMap(ownedService),
   ],
   probe: probeHydra,
@@ -168,7 +168,7 @@ async function whatIsWrong(
     unitsWithoutNixAccess(host, unitNames(wanted), run),
     healthProblems(host, settings, wanted, run),
   ])
-  const unheard = shutOut.map((unit) => `${unit} began before its user was in group ${nixSocketGroup}`)
+  const unheard = shutOut.map((unit) => `${unit} started before its user joined the group ${nixSocketGroup}`)
   return [...unheard, ...problems]
 }
 
@@ -179,7 +179,7 @@ function unitNames({ set }: Wanted): string[] {
 function noSuchBuilders(host: Host, why: string): Error {
   return failure('BUILD_MACHINES', `machine '${host.machine}': ${why}`, {
     machine: host.machine,
-    hint: 'name localhost alone, once, or leave the list empty; other builders need an older Hydra',
+    hint: 'list only localhost, once, or leave the list empty; other builders need an older Hydra',
   })
 }
 

@@ -95,7 +95,7 @@ function daemonText(input: HydraUnitsInput, daemon: Daemon): string {
 
 function gcRootsUnits(input: HydraUnitsInput): HydraUnit[] {
   if (!input.facts.programs.has(gcRootsName)) return []
-  const description = 'Hydra: what the garbage collector keeps'
+  const description = 'Hydra: garbage collector roots'
   const service = unitText({
     unit: [`Description=${description}`, `After=${initUnit}`],
     service: [
@@ -113,7 +113,7 @@ function gcRootsUnits(input: HydraUnitsInput): HydraUnit[] {
 /** Makes units that check the free space every few minutes; none if the options set no limit. */
 function spaceUnits(settings: DaemonSettings): HydraUnit[] {
   if (spaceScript(settings) === undefined) return []
-  const description = 'Hydra: is there room on the disk?'
+  const description = 'Hydra: check of the free disk space'
   const service = unitText({
     unit: [`Description=${description}`],
     service: ['Type=oneshot', `ExecStart=/bin/sh ${spaceFile}`],

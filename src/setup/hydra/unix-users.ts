@@ -76,7 +76,7 @@ export const hydraAccountsTask: SetupTask<AccountOptions> = {
       what: "ask the Nix daemon as Hydra's users",
       script: 'tasks/hydra-accounts/verify',
       values: { users: options.users.map(({ name }) => name) },
-      hint: 'its group nix-users may use the socket of the Nix daemon; is nix-daemon.socket active?',
+      hint: 'check that nix-daemon.socket is active; the group nix-users may use this socket',
     }
     await runScript(host, question, run)
   },

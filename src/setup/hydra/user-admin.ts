@@ -23,9 +23,9 @@ export function hydraUserAdmin(
     list: async (host, run) => {
       const { port, online } = await requireCluster(host, database, run)
       if (online) return readUsers(host, { database, port }, { absent: 'error' }, run)
-      throw failure('NO_CLUSTER', `machine '${host.machine}': PostgreSQL does not run`, {
+      throw failure('NO_CLUSTER', `machine '${host.machine}': PostgreSQL is not running`, {
         machine: host.machine,
-        hint: 'hydra-ops deploy starts it',
+        hint: 'hydra-ops deploy starts PostgreSQL',
       })
     },
     change: async (host, change, run) => {

@@ -96,8 +96,8 @@ export function askEntrance(
 
 function loginHint(answer: HttpAnswer): string {
   if (answer.body.includes('POST requests should come from'))
-    return 'what stands before Hydra changes the host name: it must pass Host, and X-Forwarded-Proto with TLS'
+    return 'a proxy before Hydra changes the host name; the proxy must pass Host, and X-Forwarded-Proto with TLS'
   if (answer.status === 502 || answer.status === 504)
     return 'journalctl -u hydra-server on the machine says more'
-  return 'hydra-ops logs says what was done about this user'
+  return 'hydra-ops logs shows the earlier changes to this user'
 }

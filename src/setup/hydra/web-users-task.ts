@@ -120,7 +120,7 @@ async function verifyUsers(host: Host, options: UsersOptions, run: TaskRun): Pro
     if (username === user.name && missing.length === 0) continue
     throw failure(
       'LOGIN',
-      `machine '${host.machine}': Hydra takes '${user.name}' for '${username}' with roles ${userroles.join(', ') || 'none'}`,
+      `machine '${host.machine}': Hydra logs '${user.name}' in as '${username}' with the roles ${userroles.join(', ') || 'none'}`,
       {
         machine: host.machine,
       },

@@ -49,14 +49,14 @@ export function otherSites(facts: Facts): OtherSites {
 
 /** Explains that nginx runs on with its old configuration, and quotes its refusal of the new one. */
 export function refusedText(words: string): string {
-  return `nginx refuses its configuration, and would not start again: ${words}`
+  return `nginx rejects its configuration, and cannot restart: ${words}`
 }
 
 /** Makes the error for a configuration that nginx refuses. */
 export function refusedFailure(machine: string, words: string): Error {
   return failure('NGINX', `machine '${machine}': ${refusedText(words)}`, {
     machine,
-    hint: 'nginx -t on the machine says what is wrong; mend it, then deploy again',
+    hint: 'nginx -t on the machine shows the error; correct it, then deploy again',
   })
 }
 
@@ -84,7 +84,7 @@ function pairs(lines: readonly string[]): (readonly [string, string])[] {
 export function conflictFailure(machine: string, lines: readonly string[]): Error {
   return failure('NGINX', `machine '${machine}': ${conflictText(lines)}`, {
     machine,
-    hint: 'nginx asks only one of them: take the name out of that file, or give Hydra another one (deployment.hydra.nginx)',
+    hint: 'nginx uses only one of the two sites: remove the name from that file, or give Hydra another name (deployment.hydra.nginx)',
   })
 }
 
@@ -92,6 +92,6 @@ export function conflictFailure(machine: string, lines: readonly string[]): Erro
 export function addressFailure(machine: string, lines: readonly string[]): Error {
   return failure('NGINX', `machine '${machine}': ${addressText(lines)}`, {
     machine,
-    hint: 'write the port alone into that file, such as "listen 80;": then nginx chooses between both sites by their names',
+    hint: 'write only the port into that file, such as "listen 80;", so that nginx selects the site by its name',
   })
 }

@@ -54,12 +54,12 @@ export async function proveSite(
     wrong: async () => {
       for (const { at, part } of ways) {
         const { headers, body } = await get(markPath, at)
-        if (!String(headers.server).startsWith('nginx')) return 'something else answers there'
+        if (!String(headers.server).startsWith('nginx')) return 'another program answers at this address'
         if (body !== marks[part]) return `another site of nginx answers as ${at.url}`
       }
       const { status } = await get('/')
       // Hydra may still be starting or have no package; its own task reports that.
-      if (status >= 400 && !isStarting(status)) return `it answers with status ${status}`
+      if (status >= 400 && !isStarting(status)) return `nginx answers with status ${status}`
       if (options.cache.enable) {
         const info = await get(`${staticCachePath}nix-cache-info`)
         if (info.status !== 200) return `${staticCachePath}nix-cache-info answers with status ${info.status}`
@@ -77,7 +77,7 @@ export async function proveSite(
     // nix-serve may still be starting too, and has its own task.
     if (options.nixServe.enable && isStarting(status)) return undefined
     if (status !== 200) return `answers with status ${status}`
-    return /^StoreDir: /m.test(body) ? undefined : 'names no StoreDir'
+    return /^StoreDir: /m.test(body) ? undefined : 'has no line StoreDir'
   }
 }
 

@@ -98,7 +98,7 @@ function ownedByNginx(tls: SiteSettings['options']['nginx']['tls']): OwnedPlace[
   return [
     ...sites.map((path) => ({ path, instead })),
     ...certificates[tls].map((path) => ({ path, instead: 'deployment.hydra.nginx.tls = "files"' })),
-    { path: restartDropIn.path, instead: 'a drop-in of another name beside it' },
+    { path: restartDropIn.path, instead: 'a drop-in of another name in the same folder' },
     ...ownedService('nginx.service'),
   ]
 }
@@ -151,8 +151,11 @@ async function probeNginx(host: Host, settings: NginxOptions, run: Run): Promise
     [others.addresses.length === 0, addressText(others.addresses)],
     [fact(facts, 'active') === 'active', `nginx is ${fact(facts, 'active')}`],
     [fact(facts, 'enabled') === 'enabled', 'nginx is not started at boot'],
-    [fact(facts, 'reload') === 'no', 'nginx did not read its configuration again since it changed'],
-    [tls === 'none' || tls === 'files' || fact(facts, 'own') === 'yes', 'its certificate is gone'],
+    [fact(facts, 'reload') === 'no', 'nginx has not reloaded its changed configuration'],
+    [
+      tls === 'none' || tls === 'files' || fact(facts, 'own') === 'yes',
+      'the certificate of the site is missing',
+    ],
     [tls !== 'acme' || fact(facts, 'acme') === 'yes', "there is no certificate of Let's Encrypt yet"],
   ]
   const wrong = rules.flatMap(([holds, otherwise]) => (holds ? [] : [otherwise]))
@@ -174,9 +177,7 @@ async function applyNginx(host: Host, settings: NginxOptions, run: TaskRun): Pro
   }
   await enableSite(host, settings, run)
   if (tls === 'acme' && fact(await look(host, settings, run), 'acme') !== 'yes') {
-    run.log(
-      "asking Let's Encrypt for a certificate: the machine must be reached from the public internet as this name",
-    )
+    run.log(`asking Let's Encrypt for a certificate; the public internet must reach the machine as ${name}`)
     const script = {
       what: "get a certificate of Let's Encrypt",
       script: 'tasks/nginx/acme',
@@ -210,13 +211,13 @@ function cacheUrl({ options, url }: SiteSettings): Record<string, string> {
 }
 
 function acmeHint(name: string): string {
-  return `tls = "acme" needs that the public internet reaches port 80 of the machine as ${name}; without that take "self-signed" or "files"`
+  return `for tls = "acme", the public internet must reach port 80 of the machine as ${name}; if it cannot, set "self-signed" or "files"`
 }
 
 /** Enables the site only if nginx accepts its whole configuration with the site. */
 async function enableSite(host: Host, settings: NginxOptions, run: Run): Promise<void> {
   const text = siteText(settings, siteFacts(settings, await look(host, settings, run)))
-  const hint = 'stop it: nginx needs this port'
+  const hint = 'stop that program, because nginx needs this port'
   for (const port of sitePorts(settings))
     await refuseTakenPort(host, { port, unit: 'nginx.service', hint }, run)
   await placeFiles(host, [publicFile(stagedFile, text), restartDropIn], {
@@ -233,10 +234,10 @@ async function enableSite(host: Host, settings: NginxOptions, run: Run): Promise
   if (result.kind === 'exited' && result.code === broken.before) {
     throw failure(
       'NGINX',
-      `machine '${host.machine}': the configuration of nginx was broken before; it was not changed`,
+      `machine '${host.machine}': the configuration of nginx already has an error; it was not changed`,
       {
         machine: host.machine,
-        hint: 'nginx -t on the machine says what is wrong; mend it, then deploy again',
+        hint: 'nginx -t on the machine shows the error; correct it, then deploy again',
         detail: result.stderr.trim(),
       },
     )
@@ -246,7 +247,7 @@ async function enableSite(host: Host, settings: NginxOptions, run: Run): Promise
     throw conflictFailure(host.machine, result.stdout.trim().split('\n'))
   const why =
     result.kind === 'exited' && result.code === broken.after
-      ? 'nginx refuses the site of Hydra; the old one was put back'
+      ? 'nginx rejects the site of Hydra; the old site was restored'
       : 'nginx could not be started'
   throw failure('NGINX', `machine '${host.machine}': ${why}`, {
     machine: host.machine,

@@ -39,9 +39,9 @@ export async function findClusters(host: Host, database: string, run: Run): Prom
 export async function requireCluster(host: Host, database: string, run: Run): Promise<Cluster> {
   const [cluster] = await findClusters(host, database, run)
   if (cluster !== undefined) return cluster
-  throw failure('NO_CLUSTER', `machine '${host.machine}': PostgreSQL has no cluster`, {
+  throw failure('NO_CLUSTER', `machine '${host.machine}': PostgreSQL has no database cluster`, {
     machine: host.machine,
-    hint: 'pg_createcluster makes one, for instance: pg_createcluster 15 main --start',
+    hint: 'create a cluster on the machine, for instance by: pg_createcluster 15 main --start',
   })
 }
 

@@ -60,7 +60,7 @@ export const postgresqlTask: SetupTask<PostgresqlOptions> = {
   owns: () => [
     { path: '/etc/postgresql/*/*/pg_hba.conf', instead: 'deployment.hydra.database.authentication' },
     { path: '/etc/postgresql/*/*/pg_ident.conf', instead: 'deployment.hydra.database.identMap' },
-    { path: restartDropIn.path, instead: 'a drop-in of another name beside it' },
+    { path: restartDropIn.path, instead: 'a drop-in of another name in the same folder' },
     ...ownedService('postgresql.service'),
     ...ownedService('postgresql@*.service'),
   ],
@@ -76,14 +76,14 @@ async function probePostgresql(host: Host, options: PostgresqlOptions, run: Run)
   const [facts, files] = await settleAll([look(host, cluster, options, run), accessFiles(host, cluster, run)])
   const ruled = hasRuleFirst(files.hba.text, bytes(options.rule))
   if (fact(facts, 'database') === 'absent') {
-    return ruled ? { drifted: `the database ${options.database} is gone`, lost: true } : 'needed'
+    return ruled ? { drifted: `the database ${options.database} is missing`, lost: true } : 'needed'
   }
   const wrong = [
     ...(facts.get('wrong') ?? []),
-    ...(ruled ? [] : [`Hydra's rule is not the first one of ${files.hba.path}`]),
+    ...(ruled ? [] : [`the rule of Hydra is not the first rule in ${files.hba.path}`]),
     ...(hasMap(files.ident.text, options.map.map(bytes))
       ? []
-      : [`${files.ident.path} does not have all rows of Hydra's map`]),
+      : [`${files.ident.path} lacks rows of Hydra's map`]),
   ]
   return wrong.length === 0 ? 'done' : { drifted: wrong.join('; ') }
 }
@@ -116,7 +116,7 @@ async function applyPostgresql(
     what: 'start PostgreSQL',
     script: 'tasks/postgresql/start',
     values: { unit: clusterUnit(found) },
-    hint: `is there a mistake in its files below /etc/postgresql/${found.version}/${found.name}?`,
+    hint: `check the configuration files in /etc/postgresql/${found.version}/${found.name} for a mistake`,
   }
   await runScript(host, start, run)
   // The first look cannot tell whether a stopped cluster has the database.
@@ -183,7 +183,7 @@ async function allowHydra(host: Host, cluster: Cluster, options: PostgresqlOptio
   const { hba, ident } = await accessFiles(host, cluster, run)
   for (const { path, text } of [hba, ident])
     if (text.includes('\r'))
-      throw untouched(host, `${path} has line ends of Windows (CRLF)`, `sed -i 's/\\r$//' ${path}`)
+      throw untouched(host, `${path} has Windows line endings (CRLF)`, `sed -i 's/\\r$//' ${path}`)
   // Faults in our own lines do not count, because a crash may have left them and this run replaces them.
   const faults = (await accessFaults(host, cluster, run)).filter(
     ({ name, line }) => !isOurs(name === 'hba' ? hba.text : ident.text, line),
@@ -197,17 +197,17 @@ async function allowHydra(host: Host, cluster: Cluster, options: PostgresqlOptio
     { file: ident, text: hasMap(ident.text, rows) ? ident.text : withMap(ident.text, rows) },
   ].filter(({ file, text }) => text !== file.text)
   const changed = changes.map(({ file, text }) => file.with(text))
-  await placeFiles(host, changed, { run, what: "let Hydra's users into PostgreSQL" })
+  await placeFiles(host, changed, { run, what: "give Hydra's users access to PostgreSQL" })
   const after = await accessFaults(host, cluster, run)
   if (after.length > 0) {
     const old = changes.map(({ file }) => file.with(file.text))
-    await placeFiles(host, old, { run, what: 'put the rules of PostgreSQL back' })
+    await placeFiles(host, old, { run, what: 'restore the access rules of PostgreSQL' })
     throw failure(
       'POSTGRESQL',
-      `machine '${host.machine}': ${describeFaults(after)}; the old files were put back`,
+      `machine '${host.machine}': ${describeFaults(after)}; the old files were restored`,
       {
         machine: host.machine,
-        hint: 'is deployment.hydra.database.authentication or .identMap given? PostgreSQL does not take it',
+        hint: 'PostgreSQL rejects deployment.hydra.database.authentication or .identMap; correct or remove these options',
       },
     )
   }
@@ -247,7 +247,9 @@ function untouched(host: Host, why: string, mend?: string): Error {
   return failure('POSTGRESQL', `machine '${host.machine}': ${why}; it was not touched`, {
     machine: host.machine,
     hint:
-      mend === undefined ? 'mend it on the machine, then deploy again' : `mend it on the machine: ${mend}`,
+      mend === undefined
+        ? 'correct the file on the machine, then deploy again'
+        : `correct the file on the machine: ${mend}`,
   })
 }
 
@@ -259,6 +261,6 @@ async function verifyPostgresql(host: Host, options: PostgresqlOptions, run: Run
   if (wrong.length === 0) return
   throw failure('POSTGRESQL', `machine '${host.machine}': ${wrong.join('; ')}`, {
     machine: host.machine,
-    hint: 'the log below /var/log/postgresql says which line of pg_hba.conf matched',
+    hint: 'the log in /var/log/postgresql names the line of pg_hba.conf that matched',
   })
 }

@@ -8,6 +8,6 @@ store_of() { sed -n 's/^StoreDir: //p' "$1/nix-cache-info" 2>/dev/null; }
 has_room() {
   free=$(df -Pk -- "$1" | awk 'NR == 2 { print $4 }')
   [ "$free" -lt "$2" ] || return 0
-  echo "$free KiB are free" >&2
+  echo "only $free KiB are free" >&2
   return 1
 }

@@ -10,7 +10,7 @@
 : "${home:?}" "${config:?}" "${package?}" "${environment?}" "${hydra_user:?}" "${runner_user:?}" "${www_user:?}"
 : "${database:?}" "${database_port:?}" "${role:?}" "${address:?}" "${port:?}" "${runner_port:?}"
 cd / || exit 1
-[ "$(readlink "$home/hydra.conf")" = "$config" ] || say wrong "$home/hydra.conf does not lead to $config"
+[ "$(readlink "$home/hydra.conf")" = "$config" ] || say wrong "$home/hydra.conf is not a link to $config"
 for user in "$hydra_user" "$runner_user" "$www_user"; do
   runuser -u "$user" -- env NIX_REMOTE=daemon nix-store -q --hash "$package" < /dev/null > /dev/null 2>&1 ||
     say wrong "user $user cannot use the Nix daemon"
@@ -19,7 +19,7 @@ said=$(hydra_sql "select count(*) from pg_tables where tablename = 'schemaversio
 answered=$?
 tables=$(printf '%s' "$said" | tail -n 1)
 if [ "$answered" != 0 ]; then
-  say wrong "the database $database cannot be asked: $(printf '%s' "$said" | head -n 1)"
+  say wrong "the database $database cannot be queried: $(printf '%s' "$said" | head -n 1)"
 fi
 # Prints the status of a queue runner in C++, which writes it to the database.
 runner_status() {
@@ -36,22 +36,22 @@ if [ "$runner_port" != - ]; then
 elif [ "$answered" = 0 ]; then
   case $(runner_status) in
     *'"status":"up"'* | *'"status": "up"'*) ;;
-    *) say wrong 'the queue runner is not up' ;;
+    *) say wrong 'the queue runner does not answer' ;;
   esac
 fi
 for mark in "$home"/.*-stopped-disk-space; do
   [ -e "$mark" ] || continue
   unit=${mark##*/.} unit=${unit%-stopped-disk-space}
   [ "$(systemctl is-active "$unit")" = active ] ||
-    say wrong "$unit was stopped since there is too little room on /nix/store"
+    say wrong "$unit was stopped, because /nix/store has too little free space"
 done
 if [ "$answered" = 0 ]; then
   newest=$(find "$package/libexec/hydra/sql/" -name 'upgrade-*.sql' 2>/dev/null | sed 's/.*upgrade-//; s/\.sql$//' | sort -n | tail -n 1)
   schema=$([ "$tables" = 0 ] || hydra_sql 'select max(version) from schemaversion' 2>/dev/null)
   if [ -z "$schema" ]; then
-    say wrong "the database $database does not have the tables of Hydra"
+    say wrong "the database $database lacks the tables of Hydra"
   elif [ "$schema" -lt "${newest:-0}" ]; then
-    say wrong "the tables of Hydra are of version $schema, and its package wants $newest"
+    say wrong "the tables of Hydra have the version $schema, but the package needs $newest"
   fi
   sessions=$(hydra_sql "select count(*) from pg_stat_activity where application_name = 'hydra-evaluator'" 2>/dev/null)
   [ "${sessions:-0}" -ge 1 ] || say wrong 'the evaluator has no connection to the database'

@@ -5,7 +5,7 @@
 if [ -e "$home/hydra.conf" ] && [ ! -L "$home/hydra.conf" ]; then
   mv --backup=numbered -T -- "$home/hydra.conf" "$home/hydra.conf.before-hydra-ops" || exit 1
   step 'the other configuration is kept'
-  echo "$home/hydra.conf was somebody's own: it is now hydra.conf.before-hydra-ops"
+  echo "hydra-ops did not write the old $home/hydra.conf, and renamed it to hydra.conf.before-hydra-ops"
 fi
 ln -sfn -- "$config" "$home/hydra.conf" || exit 1
 step 'the link is there'

@@ -25,7 +25,7 @@ if [ "$(systemctl is-active firewalld.service 2>/dev/null)" = active ]; then
 fi
 [ "$open" = no ] || exit 0
 if [ "$(systemctl is-active nftables.service 2>/dev/null)" = active ]; then
-  echo "nftables is active, and its rules are the user's: nothing was opened; it must let in the ports $(printf '%s' "$ports" | tr '\n' ' ')"
+  echo "nftables is active, but hydra-ops does not change its rules; open these ports yourself: $(printf '%s' "$ports" | tr '\n' ' ')"
 else
-  echo 'no firewall is active: nothing was to be opened'
+  echo 'no firewall is active, so hydra-ops opened no port'
 fi

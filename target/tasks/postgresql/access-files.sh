@@ -9,7 +9,7 @@ hba=$(sql 'show hba_file') || exit 1
 ident=$(sql 'show ident_file') || exit 1
 tell() {
   real=$(readlink -e -- "$2") || {
-    echo "$2 is not there" >&2
+    echo "$2 does not exist" >&2
     exit 1
   }
   say "$1_file" "$2"

@@ -11,7 +11,7 @@ if [ "$(sql "select 1 from pg_database where datname = '$database'")" != 1 ]; th
   say database absent
   exit 0
 fi
-[ "$(sql "select 1 from pg_roles where rolname = '$role' and rolcanlogin")" = 1 ] || say wrong "the role $role is gone"
+[ "$(sql "select 1 from pg_roles where rolname = '$role' and rolcanlogin")" = 1 ] || say wrong "the role $role is missing or cannot log in"
 [ "$(sql "select pg_get_userbyid(datdba) from pg_database where datname = '$database'")" = "$role" ] ||
   say wrong "the database $database does not belong to $role"
 [ "$(sql "select 1 from pg_extension where extname = 'pg_trgm'" "$database")" = 1 ] || say wrong 'pg_trgm is missing'
@@ -20,7 +20,7 @@ enters() {
   [ "$entered" = "$role" ]
 }
 for user in $users; do
-  enters "$user" || say wrong "user $user does not get into the database $database as $role"
+  enters "$user" || say wrong "user $user cannot log in to the database $database as $role"
 done
-! enters nobody || say wrong "everybody gets into the database $database as $role"
+! enters nobody || say wrong "every user can log in to the database $database as $role"
 exit 0

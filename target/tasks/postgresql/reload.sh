@@ -14,5 +14,5 @@ for _ in $(seq 100); do
   fi
   sleep 0.2
 done
-echo 'it did not read its configuration again within 20 s' >&2
+echo 'PostgreSQL did not reload its configuration within 20 s' >&2
 exit 1

@@ -161,7 +161,7 @@ describe('the sequence of init, create and plan', () => {
     expect((await cli.run(['init', 'hydra', file, '--admin', 'alice', '--json'])).code).toBe(0)
     expect(await cli.run(['init', 'hydra', file, '--admin', 'alice'])).toMatchObject({
       code: 2,
-      stderr: expect.stringContaining('is not overwritten\nhint: '),
+      stderr: expect.stringContaining('it was not overwritten\nhint: '),
     })
     expect(await cli.run(['init', 'hydra', join(cli.folder, 'third.nix')])).toMatchObject({
       code: 2,

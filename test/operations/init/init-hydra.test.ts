@@ -125,10 +125,10 @@ describe('init hydra with flags', () => {
     [{ httpPort: '0' }, '--http-port: expected a port'],
     [{ httpPort: '65536' }, '--http-port: expected a port'],
     [{ httpPort: '80.5' }, '--http-port: expected a port'],
-    [{ targetHost: 'ci.example.org' }, '--target-host belongs to --provider none'],
+    [{ targetHost: 'ci.example.org' }, '--target-host is valid only with --provider none'],
     [
       { provider: 'none', targetHost: 'h', hostName: 'h', httpPort: '80' },
-      '--http-port belongs to --provider libvirtd',
+      '--http-port is valid only with --provider libvirtd',
     ],
     [
       { provider: 'none', targetHost: '-oProxyCommand=x', hostName: 'h' },
@@ -136,7 +136,7 @@ describe('init hydra with flags', () => {
     ],
     [{ provider: 'none', targetHost: '', hostName: 'h' }, '--target-host: expected some text'],
     [{ password: 'file:/does/not/exist' }, 'there is no file /does/not/exist'],
-    [{ password: 'file:.' }, 'there is no file '],
+    [{ password: 'file:.' }, '--password: the file '],
   ] as const)('refuses the mistakes that deploy would refuse: %j', async (flags, sentence) => {
     await expect(init({ admin: 'alice', ...flags })).rejects.toMatchObject({
       exitCode: 2,
@@ -211,23 +211,23 @@ describe('the package of init hydra', () => {
 
 describe('init hydra with a person', () => {
   it('asks for all values that the flags leave open, with suggestions', async () => {
-    const asked = person({ 'Where shall': 'libvirtd' })
+    const asked = person({ 'Where should': 'libvirtd' })
     await init({ fullName: 'Alice' })
     expect(asked.map((question) => question.replace(/[:(].*$/, '').trim())).toEqual([
-      'Where shall Hydra run?',
+      'Where should Hydra run?',
       'Port of this host for its web interface',
       'Host name of Hydra',
-      'Name of its first user, who may do everything',
+      'Name of the first user, who has all rights',
       'Mail address of that user',
       'Password of that user',
-      'Package of Hydra, a Nix expression or a store path',
+      'Package of Hydra: a Nix expression or a store path',
     ])
     // The operator of the tests.
     expect(text()).toContain('userName = "tester";')
   })
 
   it('asks for the address of an existing host, which is suggested as its name', async () => {
-    person({ 'Where shall': 'none', 'Address of the host': 'ci.example.org', 'Password of': 'prompt' })
+    person({ 'Where should': 'none', 'Address of the host': 'ci.example.org', 'Password of': 'prompt' })
     await init({})
     expect(text()).toContain('targetHost = "ci.example.org";')
     expect(text()).toContain('hostName = "ci.example.org";')
@@ -255,11 +255,15 @@ describe('init hydra without a person', () => {
 
 describe('the file of init hydra', () => {
   it.each([
-    ['a file', () => writeFileSync(join(folder, 'hydra.nix'), 'mine'), 'exists, and is not overwritten'],
+    [
+      'a file',
+      () => writeFileSync(join(folder, 'hydra.nix'), 'mine'),
+      'already exists; it was not overwritten',
+    ],
     [
       'a link that leads nowhere',
       () => symlinkSync('nowhere', join(folder, 'hydra.nix')),
-      'exists, and is not',
+      'already exists; it was not',
     ],
     ['a folder', () => mkdirSync(join(folder, 'hydra.nix')), 'is a folder'],
   ])('is not written when %s exists', async (_, put, sentence) => {

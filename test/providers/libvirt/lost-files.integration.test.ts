@@ -106,7 +106,7 @@ describe('a data disk that is removed while the guest runs', () => {
 
 describe('a start of a machine with a missing disk', () => {
   it.each([
-    ['its root disk', undefined, /all the data on its disks is lost/],
+    ['its root disk', undefined, /all its disks are lost/],
     ['its disk data', 'data', /an empty disk takes its place/],
     ['its disk more', 'more', /an empty disk takes its place/],
   ])('names the file and the remedy: %s', async (_, name, hint) => {

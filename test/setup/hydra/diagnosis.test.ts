@@ -21,7 +21,7 @@ describe('the cause of a build that does not turn green', () => {
     [
       'the cache has another owner (recorded)',
       { journal: recorded('cache-wrong-owner.txt') },
-      /cache cannot be written/,
+      /hydra-queue-runner cannot write to the cache/,
     ],
     [
       'the queue runner is down (recorded)',
@@ -48,7 +48,7 @@ describe('the cause of a build that does not turn green', () => {
     [
       'no builder came (since March 2026)',
       { queue: { queueRunner: { status: 'up', nrStepsRunnable: 1 }, machines: {} } },
-      /no builder has come/,
+      /no builder is connected/,
     ],
     [
       'its builder has another system (since March 2026)',
@@ -63,7 +63,7 @@ describe('the cause of a build that does not turn green', () => {
     [
       'its builder is busy (since March 2026)',
       { queue: newer({ nrStepsRunnable: 1, nrStepsBuilding: 1 }, { hasCapacity: false }) },
-      /nothing says why/,
+      /the cause is unknown/,
     ],
     ['the queue runner does not answer (since March 2026)', { queue: { status: 'unreachable' } }, /is down/],
     [
@@ -86,7 +86,7 @@ describe('the cause of a build that does not turn green', () => {
       { status: 1, queue: { status: 'up', nrRunnableSteps: 3, nrUnsupportedSteps: 2 } },
       /the build itself failed/,
     ],
-    ['its system is unknown', { status: 9 }, /no builder offers its system/],
+    ['its system is unknown', { status: 9 }, /no builder offers the system of the build/],
     ['the folder of the cache is gone', { journal: 'Failed at step NAMESPACE spawning x' }, /ReadWritePaths/],
     ['the disk is full', { journal: 'write error: No space left on device' }, /no room/],
     [
@@ -100,7 +100,7 @@ describe('the cause of a build that does not turn green', () => {
         journal:
           'Starting the Prometheus exporter on 127.0.0.1:9198\nerror: null context when constructing CivetServer. Possible problem binding to port.',
       },
-      /127\.0\.0\.1:9198.*another program has that port/,
+      /metrics port, because another program uses it \(127\.0\.0\.1:9198/,
     ],
     [
       'an included file repeats an option',
@@ -109,7 +109,7 @@ describe('the cause of a build that does not turn green', () => {
     ],
     ['the expression is wrong', { evaluation: 'error: undefined variable' }, /undefined variable/],
     ['the build fails', { status: 1 }, /the build itself failed/],
-    ['nothing is seen', {}, /nothing says why/],
+    ['nothing is seen', {}, /the cause is unknown/],
   ])('is reported: %s', (_, seen, why) => {
     expect(diagnose({ ...nothing, ...seen })).toMatch(why)
   })

@@ -47,7 +47,7 @@ describe('the health check of hydra-server', () => {
     [200, undefined],
     // Shows nothing to strangers: `private = 1` in hydra.conf.
     [403, undefined],
-    [500, 'it answers with status 500'],
+    [500, 'the web server answers with status 500'],
   ])('reports for an answer with status %i: %s', async (status, wrong) => {
     const port = await web('127.0.0.1', status)
     expect(await webProblem(settings({ port }), taskRun())).toBe(wrong)
@@ -117,7 +117,7 @@ printf '\\tIs the server running locally and accepting connections on that socke
   it('is reported when it has no tables', async () => {
     psql('echo 0')
     expect(await about()).toEqual([
-      'the queue runner is not up',
+      'the queue runner does not answer',
       'the database hydra does not have the tables of Hydra',
       'the evaluator has no connection to the database',
     ])
@@ -125,7 +125,7 @@ printf '\\tIs the server running locally and accepting connections on that socke
 
   it('does not count as down because its client has a warning', async () => {
     psql('echo "could not change directory" >&2; echo 1')
-    expect(await about()).toEqual(['the queue runner is not up'])
+    expect(await about()).toEqual(['the queue runner does not answer'])
   })
 })
 

@@ -125,7 +125,7 @@ describe('a Hydra with a queue runner that builders connect to, started from its
       `the queue runner does not answer on port ${settings.options.queueRunnerPort}`,
     ])
     runner = await start('hydra-queue-runner', (daemon) => daemon.log.includes('checking the queue'))
-    expect(await builderProblems()).toEqual(['no builder has come to the queue runner'])
+    expect(await builderProblems()).toEqual(['no builder is connected to the queue runner'])
   })
 
   it('has a builder of its own', async () => {
@@ -158,7 +158,7 @@ describe('a Hydra with a queue runner that builders connect to, started from its
   it('is known to have lost its builder', async () => {
     expect(await builder.stop()).toBe(0)
     await runner.until('the builder is gone', () => runner.log.includes('Removed machine'))
-    expect(await builderProblems()).toEqual(['no builder has come to the queue runner'])
+    expect(await builderProblems()).toEqual(['no builder is connected to the queue runner'])
   })
 
   it('has statistics that go on, because they know the address to ask', async () => {

@@ -95,7 +95,7 @@ echo key > /etc/nix/web/secret; chgrp hydra /etc/nix/web/secret; chmod 0640 /etc
     await closed.apply(machine.host, run)
     await expect(closed.verify(machine.host, run)).rejects.toMatchObject({
       message: expect.stringContaining('write to the cache as its user'),
-      hint: 'is a folder above it closed to its user?',
+      hint: 'check that hydra-queue-runner may enter each parent folder of the cache',
     })
   })
 
@@ -104,7 +104,7 @@ echo key > /etc/nix/web/secret; chgrp hydra /etc/nix/web/secret; chmod 0640 /etc
       'space',
       'mount -t tmpfs -o size=1m,mode=755 tmpfs /srv/full',
       {
-        message: "machine 'local': there is no room for the cache in /srv/full",
+        message: "machine 'local': there is not enough free space for the cache in /srv/full",
         hint: expect.stringContaining('another disk'),
         detail: expect.stringMatching(/^\d+ KiB are free$/),
       },
@@ -129,7 +129,8 @@ echo key > /etc/nix/web/secret; chgrp hydra /etc/nix/web/secret; chmod 0640 /etc
     await machine.sh(`mkdir -p /srv/shop /srv/disk/lost+found /srv/old; touch /srv/shop/orders
 echo x > /srv/old/00000000000000000000000000000000.narinfo`)
     await expect(cache({ directory: '/srv/shop' }).apply(machine.host, run)).rejects.toMatchObject({
-      message: "machine 'local': /srv/shop holds files that are no binary cache; it was not touched",
+      message:
+        "machine 'local': /srv/shop holds files that do not belong to a binary cache; it was not touched",
       hint: expect.stringContaining('cache.directory'),
     })
     expect(await machine.sh('stat -c %U /srv/shop')).toBe('root')

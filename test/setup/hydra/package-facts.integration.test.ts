@@ -136,7 +136,7 @@ describe('the set of programs of a package', () => {
     rmSync(join(root, 'bin/hydra-create-user'))
     await expect(facts(root)).rejects.toMatchObject({
       code: 'PACKAGE',
-      message: `machine 'local': ${root} is no package of Hydra: it has no hydra-create-user`,
+      message: `machine 'local': ${root} is not a complete package of Hydra: it lacks hydra-create-user`,
       hint: expect.stringContaining('deployment.hydra.package'),
     })
   })

@@ -20,12 +20,12 @@ describe('the ports of Hydra', () => {
       {
         port: 3001,
         unit: 'hydra-server.service',
-        hint: 'stop it, or set deployment.hydra.port to another one',
+        hint: 'stop that program, or set deployment.hydra.port to another port',
       },
       {
         port: 9198,
         unit: 'hydra-queue-runner.service',
-        hint: 'stop it, or name another address in deployment.hydra.extraConfig: queue_runner_metrics_address = 127.0.0.1:9199 (an included file is not read)',
+        hint: 'stop that program, or set another address in deployment.hydra.extraConfig: queue_runner_metrics_address = 127.0.0.1:9199 (an included file is not read)',
       },
     ])
   })

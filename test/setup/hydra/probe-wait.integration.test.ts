@@ -120,7 +120,7 @@ describe('the wait for the build that proves Hydra', () => {
 
   it('names the lasting cause, also when the journal has another cause', async () => {
     journal(notTrusted, noDatabase, noDatabase)
-    await expect(prove()).rejects.toThrow('a service does not get into the database')
+    await expect(prove()).rejects.toThrow('a service cannot log in to the database')
   })
 
   it.each<[string, readonly string[], ProofPace]>([
@@ -186,12 +186,12 @@ describe('the wait for the build that proves Hydra', () => {
     [
       'its words come on a line of their own',
       Array(2).fill(transient('PROOF', 'localhost', '\nNo space left on device')),
-      /no room left/,
+      /no disk space left/,
     ],
     [
       'another build fails in between',
       [`${transient('other', 'b1')}\n${noDatabase}`, `${transient('other', 'b1')}\n${noDatabase}`],
-      /get into the database/,
+      /log in to the database/,
     ],
   ])('ends when %s', async (_, looks, why) => {
     journal(...looks)
@@ -251,7 +251,9 @@ describe('the wait for the build that proves Hydra', () => {
 
   it('does not mistake a machine without a clock for a machine with a silent journal', async () => {
     program('date', 'exit 1')
-    await expect(prove()).rejects.toThrow("machine 'local': ask the time: an answer that makes no sense")
+    await expect(prove()).rejects.toThrow(
+      "machine 'local': the clock cannot be read, because date printed no number",
+    )
   })
 })
 
@@ -271,9 +273,9 @@ describe('the wait for the signed path in the cache', () => {
       reason: {
         code: 'PROBE',
         message: expect.stringMatching(
-          /until the cache at http:\S+ serves the proof, signed: \/0{32}\.narinfo answers with status 404/,
+          /until the cache at http:\S+ serves the signed proof: \/0{32}\.narinfo answers with status 404/,
         ),
-        detail: `the queue runner could not copy what was built to the cache\n${notCopied}`,
+        detail: `the queue runner could not copy the built paths to the cache\n${notCopied}`,
       },
     })
   })

@@ -88,9 +88,14 @@ const starting =
 
 describe('the wait for the first answer of hydra-server', () => {
   it.each<[string, string, string, RegExp]>([
-    ['is not let into the database', 'hydra-server', noDatabase, /a service does not get into the database/],
-    ['lacks a folder', 'hydra-server', noFolder, /a folder that a unit writes to does not exist/],
-    ['waits for hydra-init in vain', 'hydra-init', noDatabase, /a service does not get into the database/],
+    ['is not let into the database', 'hydra-server', noDatabase, /a service cannot log in to the database/],
+    [
+      'lacks a folder',
+      'hydra-server',
+      noFolder,
+      /a unit cannot start, because a folder of its ReadWritePaths does not exist/,
+    ],
+    ['waits for hydra-init in vain', 'hydra-init', noDatabase, /a service cannot log in to the database/],
   ])('ends early when it %s', async (_, unit, words, cause) => {
     journalOf(unit, words, '', words)
     await expect(verify(await freePort())).rejects.toMatchObject({
@@ -114,7 +119,7 @@ describe('the wait for the first answer of hydra-server', () => {
     journalOf('hydra-server', ...said)
     const port = await freePort()
     rmSync(join(root, 'package'), { recursive: true })
-    const verified = expect(verify(port, patience)).rejects.toThrow('is no package of Hydra')
+    const verified = expect(verify(port, patience)).rejects.toThrow('is not a complete package of Hydra')
     await vi.waitFor(() => expect(looks()).toBeGreaterThan(2), { timeout: 30_000 })
     await new Promise<void>((resolve) => server.listen(port, '127.0.0.1', resolve))
     await verified
@@ -127,7 +132,7 @@ describe("the wait for all of Hydra's services", () => {
     await expect(verify(await listening())).rejects.toMatchObject({
       code: 'LASTING_CAUSE',
       message: expect.stringMatching(
-        /until all of Hydra's services work: hydra-evaluator\.service is activating \(auto-restart\); .*; a service does not get into the database$/,
+        /until all of Hydra's services work: hydra-evaluator\.service is activating \(auto-restart\); .*; a service cannot log in to the database$/,
       ),
     })
     const others = journalCalls().filter((argv) => !argv.includes('--show-cursor'))
@@ -138,7 +143,7 @@ describe("the wait for all of Hydra's services", () => {
     const fails =
       'possibly transient failure building ‘/nix/store/x.drv’ on ‘b1’: error: unexpected end-of-file'
     journalOf('hydra-queue-runner', fails, fails, fails, noDatabase, noDatabase)
-    await expect(verify(await listening())).rejects.toThrow('a service does not get into the database')
+    await expect(verify(await listening())).rejects.toThrow('a service cannot log in to the database')
     expect(run.lines.join('\n')).not.toMatch(/builder|trust/)
   })
 })

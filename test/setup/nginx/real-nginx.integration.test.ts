@@ -100,7 +100,7 @@ describe('a site that was broken before ours', () => {
     put('sites-enabled/shop', `${text}\n`)
     const before = files()
     await expect(wanted().apply(host, run)).rejects.toMatchObject({
-      message: "machine 'local': the configuration of nginx was broken before; it was not changed",
+      message: "machine 'local': the configuration of nginx already has an error; it was not changed",
       hint: expect.stringContaining('nginx -t'),
       detail: expect.stringMatching(words),
     })
@@ -127,7 +127,7 @@ describe('a site that breaks after ours was enabled', () => {
   ])('is found at the next look, since nginx would not start again: %s', async (_, text, words) => {
     await wanted().apply(host, run)
     put('sites-enabled/shop', `${text}\n`)
-    const said = 'nginx refuses its configuration, and would not start again: '
+    const said = 'nginx rejects its configuration, and cannot restart: '
     expect(await wanted().probe(host, run)).toEqual({
       drifted: expect.stringMatching(new RegExp(`^${literal(said)}.*${literal(words)}`)),
     })
@@ -165,7 +165,7 @@ describe('the site of Hydra', () => {
     const before = files()
     const tls = wanted({ tls: 'files', tlsCertificate: '/nonexistent.pem', tlsKey: '/nonexistent.key' })
     await expect(tls.apply(host, run)).rejects.toMatchObject({
-      message: "machine 'local': nginx refuses the site of Hydra; the old one was put back",
+      message: "machine 'local': nginx rejects the site of Hydra; the old site was restored",
       detail: expect.stringContaining('cannot load certificate "/nonexistent.pem"'),
     })
     expect(files()).toEqual(before)
@@ -185,7 +185,7 @@ describe('another site with a name of Hydra', () => {
     const before = files()
     await expect(wanted().apply(host, run)).rejects.toMatchObject({
       message: `machine 'local': another site of nginx has the same server_name: ${root}/etc/sites-enabled/${name} (hydra.example.org)`,
-      hint: expect.stringContaining('take the name out of that file'),
+      hint: expect.stringContaining('remove the name from that file'),
     })
     expect(files()).toEqual(before)
   })

@@ -125,7 +125,7 @@ ln -sfn ../sites-available/default @/etc/sites-enabled/default`),
   it('changes nothing when the configuration was broken before', async () => {
     writeFileSync(enabled('shop'), 'broken\n')
     await expect(wanted().apply(host, run)).rejects.toMatchObject({
-      message: expect.stringContaining('was broken before; it was not changed'),
+      message: expect.stringContaining('already has an error; it was not changed'),
       detail: 'a broken line',
     })
     expect(readlinkSync(enabled('default'))).toBe('../sites-available/default')
@@ -136,7 +136,7 @@ ln -sfn ../sites-available/default @/etc/sites-enabled/default`),
     await wanted().apply(host, run)
     const before = readFileSync(site('hydra-ops'), 'utf8')
     const bad = wanted({ nginx: { enable: true, serverAliases: ['broken.example.org'] } })
-    await expect(bad.apply(host, run)).rejects.toThrow('refuses the site of Hydra; the old one was put back')
+    await expect(bad.apply(host, run)).rejects.toThrow('rejects the site of Hydra; the old site was restored')
     expect(readFileSync(site('hydra-ops'), 'utf8')).toBe(before)
     expect(readlinkSync(enabled('hydra-ops'))).toContain('sites-available/hydra-ops')
   })

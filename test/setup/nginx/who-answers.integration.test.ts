@@ -340,7 +340,7 @@ describe('the answering server', () => {
     for (const each of running.splice(0)) await each.stop()
     writeFileSync(join(directory, 'nix-cache-info'), 'something else\n')
     expect(await complaint(hydra, [siteOf(hydra)])).toMatch(
-      /http:\/\/cache\.example\.org\/nix-cache-info names no StoreDir$/,
+      /http:\/\/cache\.example\.org\/nix-cache-info has no line StoreDir$/,
     )
     for (const each of running.splice(0)) await each.stop()
     rmSync(join(directory, 'nix-cache-info'))

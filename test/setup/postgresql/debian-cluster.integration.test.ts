@@ -136,7 +136,7 @@ pg_ctlcluster ${version} main restart > /dev/null 2>&1; ! pg_lsclusters -h | gre
       detail: expect.stringMatching(
         /invalid authentication method "identt"[\s\S]*line \d+ of configuration file/,
       ),
-      hint: `is there a mistake in its files below ${conf}?`,
+      hint: `check the configuration files in ${conf} for a mistake`,
     })
     expect(await machine.sh(`sha256sum ${conf}/*.conf`)).toBe(before)
     await machine.sh(`sed -i '$d' ${conf}/pg_hba.conf`)

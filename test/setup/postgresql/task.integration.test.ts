@@ -163,7 +163,7 @@ ${psql('select pg_reload_conf()')}`,
 
   it('restores the files when PostgreSQL rejects the content of the options', async () => {
     const task = wanted({ authentication: 'local hydra all nonsense' })
-    await expect(task.apply(host, run)).rejects.toThrow('the old files were put back')
+    await expect(task.apply(host, run)).rejects.toThrow('the old files were restored')
     expect(cluster.file('pg_hba.conf')).toBe(debianHba)
   })
 

@@ -66,12 +66,12 @@ describe('the start of an activation', () => {
 
   it('fails when systemd refuses, and leaves a lost connection to the code that follows it', async () => {
     const { host, ssh } = await connectFake()
-    ssh.answer('start the activation', exit(1, 'systemd does not run here\n'))
+    ssh.answer('start the activation', exit(1, 'systemd is not running on this machine\n'))
     await expect(
       startActivation(host, { ...activation, owner, always: false }, recordingRun()),
     ).rejects.toMatchObject({
       machine: 'web',
-      detail: 'systemd does not run here',
+      detail: 'systemd is not running on this machine',
     })
     ssh.answer('start the activation', lost)
     await startActivation(host, { ...activation, owner, always: false }, recordingRun())
