@@ -67,7 +67,7 @@ export function expressionPaths(files: readonly string[], folder: string): strin
     const path = resolve(folder, file)
     if (existsSync(path)) return path
     throw usageError(`the network expression '${file}' does not exist`, {
-      hint: similarFile(path) ?? `the path is ${path}`,
+      hint: similarFile(path) ?? `the full path is ${path}`,
     })
   })
 }

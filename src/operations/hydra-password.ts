@@ -77,7 +77,7 @@ async function textOf({ ops, user, given }: PasswordUse): Promise<string> {
   const usable = usableSecret(first)
   if ('wrong' in usable) throw refused(user, usable.wrong)
   if ((await ops.questions.secret('repeat the new password:')) === first) return usable.secret
-  throw usageError(`the two passwords of '${user}' differ; the old password was kept`)
+  throw usageError(`the two passwords of '${user}' differ; nothing was changed`)
 }
 
 function taken(user: string, text: string): PasswordRequest {

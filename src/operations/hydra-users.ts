@@ -90,7 +90,7 @@ export async function setHydraPassword(ops: Ops, request: SetPassword): Promise<
 function overruled(name: string, source: PasswordSource): string {
   const from = (['file', 'command', 'prompt', 'generate'] as const).find((each) => source[each])
   const stale = source.generate ? `, which hydra-ops hydra password ${name} still shows` : ''
-  return `the network expression names user '${name}' and gives password.${from}${stale}: setup verify logs in with that password, and a later deploy may restore it`
+  return `the network expression names user '${name}' and gives password.${from}${stale}: setup verify logs in with that password; the next change of password.${from} replaces the new password`
 }
 
 interface Change {

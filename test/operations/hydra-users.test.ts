@@ -140,7 +140,7 @@ describe('a new user', () => {
     hydra.typed.push('one', 'two')
     await expect(addHydraUser(hydra.ops, { ...bob, password: { kind: 'ask' } })).rejects.toMatchObject({
       exitCode: 2,
-      message: expect.stringContaining('differ; the old password was kept'),
+      message: expect.stringContaining('differ; nothing was changed'),
     })
     expect(hydra.calls).toEqual([])
     expect(await hydra.history()).toEqual([])
@@ -295,7 +295,7 @@ describe('a changed password', () => {
     await setHydraPassword(hydra.ops, { ...here, name: 'carol', password: { kind: 'stdin' } })
     await setHydraPassword(hydra.ops, { ...here, name: 'alice', password: { kind: 'stdin' } })
     expect(notices()).toEqual([
-      expect.stringMatching(/names user 'carol' and gives password\.file: .* a later deploy may restore it/),
+      expect.stringMatching(/names user 'carol' and gives password\.file: .* replaces the new password/),
       expect.stringMatching(
         /names user 'alice' and gives password\.generate, which hydra-ops hydra password alice still shows/,
       ),

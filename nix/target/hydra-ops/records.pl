@@ -19,7 +19,7 @@ sub parse_line {
 
 my %plain = (b => "\b", f => "\f", n => "\n", r => "\r", t => "\t", '"' => '"', '\\' => '\\', '/' => '/');
 
-# Parses in steps instead of one expression: perl limits the repetitions of a group.
+# Parses a string in steps instead of by one expression, because perl limits the repetitions of a group.
 sub parse_string {
     my ($line) = @_;
     my $text = '';
