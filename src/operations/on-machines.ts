@@ -83,5 +83,5 @@ async function one(
 
 function summary(results: readonly MachineResult[]): string {
   const failed = results.filter((result) => result.outcome === 'failed').length
-  return failed === 0 ? 'done' : `failed on ${failed} of ${results.length} machines machines`
+  return failed === 0 ? 'done' : `failed on ${failed} of ${results.length} machines`
 }

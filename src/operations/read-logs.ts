@@ -51,7 +51,7 @@ function namedRun(runs: readonly string[], wanted: string): string {
   const [only] = found
   if (only !== undefined && (found.length === 1 || only === wanted)) return only
   if (found.length > 1)
-    throw usageError(`the ids of the ids of several runs begin with '${wanted}': ${found.join(', ')}`)
+    throw usageError(`the ids of several runs begin with '${wanted}': ${found.join(', ')}`)
   const close = suggest(wanted, runs)
   throw usageError(`there is no run '${wanted}'`, {
     hint: close === undefined ? 'hydra-ops logs --list shows all runs' : `did you mean '${close}'?`,
