@@ -42,7 +42,7 @@ describe('the verb init', () => {
     expect(await run('init', 'hydra', file, '--admin', 'alice', '--state', '/s')).toEqual({
       code: 0,
       stdout: `hydra-ops create ${file} -d hydra --state /s\nhydra-ops deploy -d hydra --state /s\n`,
-      stderr: expect.stringMatching(/^note: this host has no nixpkgs: .*\nwrote .*; read it, then:\n$/),
+      stderr: expect.stringMatching(/^note: this host has no nixpkgs; .*\nwrote .*; read it, then:\n$/),
     })
     expect(readFileSync(file, 'utf8')).toContain('userName = "alice";')
   })
@@ -78,7 +78,9 @@ describe('the verb init', () => {
   it('names the missing flags of hydra without a terminal', async () => {
     const { code, stderr } = await run('init', 'hydra', join(folder, 'x.nix'), '--provider', 'none')
     expect(code).toBe(2)
-    expect(stderr).toContain('not given: --target-host HOST, --host-name NAME, --admin NAME\nhint: ')
+    expect(stderr).toContain(
+      'these flags are missing: --target-host HOST, --host-name NAME, --admin NAME\nhint: ',
+    )
     expect((await run('init', 'hydra', '--provider', 'libvrit')).code).toBe(2)
   })
 })

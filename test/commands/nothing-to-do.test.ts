@@ -77,7 +77,7 @@ describe('destroy of machines without any resource', () => {
     const { code, stdout, stderr } = await cli('destroy')
     expect([code, stderr]).toEqual([0, expect.not.stringContaining('?')])
     expect(stdout).toMatch(/\| db +\| unchanged/)
-    expect(stdout).toContain('web: unchanged: there was nothing to destroy: the machine does not exist yet')
+    expect(stdout).toContain('web: unchanged: there was nothing to destroy: the machine was never created')
     expect(stdout).not.toContain('Up-to-date')
     expect((await ops.store.resolve('net')).machines).toEqual({})
   })

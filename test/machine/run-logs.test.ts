@@ -118,10 +118,12 @@ describe('hydra-ops logs', () => {
     const logs = open('20260104-000000-dddddd')
     logs.append(undefined, 'building')
     await expect(read({ machine: 'nobody' })).rejects.toThrow(
-      expect.objectContaining({ hint: 'it has: no machine' }),
+      expect.objectContaining({ hint: 'the run has logs of: no machine' }),
     )
     logs.append(db, 'copying')
-    await expect(read({ machine: 'nobody' })).rejects.toThrow(expect.objectContaining({ hint: 'it has: db' }))
+    await expect(read({ machine: 'nobody' })).rejects.toThrow(
+      expect.objectContaining({ hint: 'the run has logs of: db' }),
+    )
     await expect(read({ machine: '_run' })).rejects.toThrow("no log of a machine '_run'")
     expect((await read({})).machines.map(({ machine }) => machine)).toEqual([undefined, 'db'])
   })

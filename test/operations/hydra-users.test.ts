@@ -225,8 +225,8 @@ describe('a new user', () => {
     [{ roles: ['xyzzy'] }, "no role 'xyzzy'", /^the roles are: admin, create-projects/],
     [{ name: 'al ice' }, '"al ice" is not valid as the name of a user', undefined],
     [{ name: '-x' }, '"-x" is not valid as the name of a user', undefined],
-    [{ fullName: 'a\nb' }, 'cannot be a full name', undefined],
-    [{ emailAddress: 'nowhere' }, 'cannot be the mail address of a user', undefined],
+    [{ fullName: 'a\nb' }, 'is not valid as a full name', undefined],
+    [{ emailAddress: 'nowhere' }, 'is not valid as the mail address of a user', undefined],
   ])('is refused with %j, before its password is asked for', async (part, sentence, hint) => {
     const refusal = await addHydraUser(hydra.ops, { ...bob, ...part }).catch((error: unknown) => error)
     expect(refusal).toMatchObject({ exitCode: 2, message: expect.stringContaining(sentence) })
@@ -315,7 +315,7 @@ describe('a changed password', () => {
       hint: "did you mean 'alice'?",
     })
     await expect(setHydraPassword(hydra.ops, { ...dave, name: 'nobody' })).rejects.toMatchObject({
-      hint: 'hydra-ops hydra user add nobody makes one',
+      hint: 'hydra-ops hydra user add nobody creates the user',
     })
   })
 })

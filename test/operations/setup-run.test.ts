@@ -55,7 +55,7 @@ it('setup run does the task on the machines that want it, and leaves the other m
 it('setup run of a task that no selected machine wants is a mistake, with the intended name', async () => {
   await expect(run('gret')).rejects.toMatchObject({
     exitCode: 2,
-    hint: "did you mean 'greet'?\nmachine 'db' wants no task",
+    hint: "did you mean 'greet'?\nmachine 'db' has no set-up task",
   })
   await expect(run('greet', 'db')).rejects.toMatchObject({ exitCode: 2 })
   expect(applied).toEqual([])

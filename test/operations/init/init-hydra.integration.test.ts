@@ -165,7 +165,7 @@ describe('the sequence of init, create and plan', () => {
     })
     expect(await cli.run(['init', 'hydra', join(cli.folder, 'third.nix')])).toMatchObject({
       code: 2,
-      stderr: expect.stringContaining('not given: --admin NAME'),
+      stderr: expect.stringContaining('these flags are missing: --admin NAME'),
     })
   })
 })

@@ -244,9 +244,9 @@ describe('init hydra with a person', () => {
 
 describe('init hydra without a person', () => {
   it.each([
-    [{}, 'not given: --admin NAME'],
-    [{ provider: 'none' }, 'not given: --target-host HOST, --host-name NAME, --admin NAME'],
-    [{ provider: 'none', admin: 'alice', targetHost: 'h' }, 'not given: --host-name NAME'],
+    [{}, 'these flags are missing: --admin NAME'],
+    [{ provider: 'none' }, 'these flags are missing: --target-host HOST, --host-name NAME, --admin NAME'],
+    [{ provider: 'none', admin: 'alice', targetHost: 'h' }, 'these flags are missing: --host-name NAME'],
   ] as const)('names the missing flags: %j', async (flags, message) => {
     await expect(init(flags)).rejects.toMatchObject({ exitCode: 2, message })
     expect(readdirSync(folder)).toEqual([])
