@@ -37,7 +37,7 @@ export const cacheKeyTask: SetupTask<CacheKeyOptions> = {
   owns: ({ secretFile, publicFile }) => [
     // An existing secret key is accepted, so it may be one of deployment.keys.
     { path: secretFile, instead: 'deployment.keys to deliver a key of your own', takesKey: true },
-    { path: publicFile, instead: 'the secret key alone, which determines this file' },
+    { path: publicFile, instead: 'no file: the public key follows from the secret key' },
   ],
   probe: async (host, options, run) => stateOf(await look(host, options, run), options),
   apply: applyCacheKey,

@@ -128,7 +128,8 @@ describe('one run reports every mistake', () => {
     await open(fakeMachine('web'), fakeMachine('db'))
     await run()
     const wish = { deployment: 'net', selection: {}, task: 'nix', redo: false }
-    await expectBoth(() => runSetup(ops, wish), "machine 'web' wants no", "machine 'db' wants no")
+    const had = 'has no set-up task'
+    await expectBoth(() => runSetup(ops, wish), `machine 'web' ${had}`, `machine 'db' ${had}`)
   })
 
   it('when two set-up tasks fail, with the hint and the evidence of each', async () => {

@@ -30,7 +30,7 @@ describe('the list of words after the machine', () => {
   )
 
   it('is refused with a flag that lacks its value', () => {
-    expect(() => splitSshArguments(['-L'])).toThrow("ssh's flag -L needs a value")
+    expect(() => splitSshArguments(['-L'])).toThrow('the flag -L of ssh needs a value')
   })
 })
 

@@ -219,6 +219,6 @@ describe('the list of images', () => {
     })
     await refused('the creation of the machine has not finished')
     writeFileSync(join(ops.files.paths((await ops.store.resolve(undefined)).uuid).root, 'state.json'), '{')
-    await refused('cannot be known')
+    await refused('cannot determine which machines use an image')
   })
 })

@@ -108,7 +108,7 @@ it.each([
 it('every reserved place names an existing option, or another place, for the same purpose', () => {
   const unclear = reserved.filter(({ instead }) => {
     const options = instead.match(/deployment(?:\.[A-Za-z]+)+/g) ?? []
-    const elsewhere = /\b(?:beside it|drop-in|another folder|no file)\b/.test(instead)
+    const elsewhere = /\b(?:in the same folder|another folder|no file)\b/.test(instead)
     return !options.every(isOption) || (options.length === 0 && !elsewhere)
   })
   expect(unclear.map(({ path, instead }) => [path, instead])).toEqual([])

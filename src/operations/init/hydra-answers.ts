@@ -81,7 +81,7 @@ const fields: Readonly<
   package: {
     flag: '--package EXPR',
     question:
-      'Package of Hydra: a Nix expression or a store path (this host has no nixpkgs; leave it empty to decide later):',
+      'Package of Hydra, as a Nix expression or a store path (this host has no nixpkgs; leave it empty to decide later):',
     wrong: withoutNul,
   },
 }

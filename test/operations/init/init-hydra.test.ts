@@ -135,7 +135,7 @@ describe('init hydra with flags', () => {
       '--target-host: expected an address',
     ],
     [{ provider: 'none', targetHost: '', hostName: 'h' }, '--target-host: expected some text'],
-    [{ password: 'file:/does/not/exist' }, 'there is no file /does/not/exist'],
+    [{ password: 'file:/does/not/exist' }, 'the file /does/not/exist does not exist'],
     [{ password: 'file:.' }, '--password: the file '],
   ] as const)('refuses the mistakes that deploy would refuse: %j', async (flags, sentence) => {
     await expect(init({ admin: 'alice', ...flags })).rejects.toMatchObject({
@@ -174,7 +174,7 @@ describe('the package of init hydra', () => {
     await init({ admin: 'alice' })
     expect(text()).toMatch(/^ {2}# network\.nixpkgs = <nixpkgs>;$/m)
     expect(ops.emitted).toEqual([
-      { kind: 'notice', text: expect.stringContaining("name Hydra's package in ./hydra.nix") },
+      { kind: 'notice', text: expect.stringContaining('set deployment.hydra.package in ./hydra.nix') },
     ])
   })
 
@@ -204,7 +204,7 @@ describe('the package of init hydra', () => {
       ended(1, argv.includes('--parse') ? "warning: x\nerror: syntax error, unexpected ';'\n" : '')
     await expect(init({ admin: 'alice', package: 'a; b = 1' })).rejects.toMatchObject({
       exitCode: 2,
-      message: "--package: not an expression of Nix: syntax error, unexpected ';'",
+      message: "--package: the text is not a valid Nix expression: syntax error, unexpected ';'",
     })
   })
 })
@@ -220,7 +220,7 @@ describe('init hydra with a person', () => {
       'Name of the first user, who has all rights',
       'Mail address of that user',
       'Password of that user',
-      'Package of Hydra: a Nix expression or a store path',
+      'Package of Hydra, as a Nix expression or a store path',
     ])
     // The operator of the tests.
     expect(text()).toContain('userName = "tester";')

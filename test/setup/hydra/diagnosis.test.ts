@@ -88,7 +88,7 @@ describe('the cause of a build that does not turn green', () => {
     ],
     ['its system is unknown', { status: 9 }, /no builder offers the system of the build/],
     ['the folder of the cache is gone', { journal: 'Failed at step NAMESPACE spawning x' }, /ReadWritePaths/],
-    ['the disk is full', { journal: 'write error: No space left on device' }, /no room/],
+    ['the disk is full', { journal: 'write error: No space left on device' }, /no disk space left/],
     [
       'the database is closed',
       { journal: 'FATAL:  Peer authentication failed for user "hydra"' },
