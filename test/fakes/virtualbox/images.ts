@@ -1,7 +1,8 @@
 import { execFileSync } from 'node:child_process'
-import { existsSync, mkdirSync, rmSync, statSync, truncateSync } from 'node:fs'
+import { chmodSync, existsSync, mkdirSync, renameSync, rmSync, statSync, truncateSync } from 'node:fs'
 import { dirname, relative } from 'node:path'
 import { unknown } from './answer.js'
+import { markDifference, readDifference } from './difference.js'
 import type { Medium } from './model.js'
 import { copyVdi, createVdi, growVdi, readVdi, vdiFromRaw } from './vdi.js'
 
@@ -40,10 +41,11 @@ export function createImage({ path, uuid, format, bytes }: NewImage): void {
 }
 
 /** Makes a medium that holds what differs from its parent, which a running machine may have open. */
-export function createDifference(path: string, parent: Medium): void {
+export function createDifference(path: string, uuid: string, parent: Medium): void {
   mkdirSync(dirname(path), { recursive: true })
   const backing = ['-u', '-F', qemuFormat(parent), '-b', seenFrom(path, parent)]
   qemuImage('create', '-q', '-f', 'qcow2', ...backing, path, String(parent.bytes))
+  markDifference(path, uuid, parent.uuid)
 }
 
 /** The way from a medium to its parent: a parent in the same machine's folder moves with this folder. */
@@ -115,18 +117,36 @@ export function growImage(medium: Medium, bytes: number): boolean {
   }
 }
 
+export type Probed = Pick<Medium, 'bytes' | 'format' | 'parent'> & { readonly uuid: string | undefined }
+
 /** What a file says about itself when it is opened as a medium; undefined where it is no disk of VirtualBox. */
-export function probeImage(
-  path: string,
-): { bytes: number; uuid: string | undefined; format: string } | undefined {
+export function probeImage(path: string): Probed | undefined {
   const vdi = readVdi(path)
-  if (vdi !== undefined) return { bytes: vdi.bytes, uuid: vdi.uuid, format: 'VDI' }
+  if (vdi !== undefined) return { bytes: vdi.bytes, uuid: vdi.uuid, format: 'VDI', parent: undefined }
+  const difference = readDifference(path)
+  if (difference !== undefined) return { ...difference, format: 'VDI' }
   if (!path.endsWith('.vmdk') && !path.endsWith('.vhd')) return undefined
   const told: { 'virtual-size': number; format: string } = JSON.parse(
     execFileSync('qemu-img', ['info', '--output=json', path], { encoding: 'utf8' }),
   )
   const format = { vmdk: 'VMDK', vpc: 'VHD' }[told.format]
-  return format === undefined ? undefined : { bytes: told['virtual-size'], uuid: undefined, format }
+  if (format === undefined) return undefined
+  return { bytes: told['virtual-size'], uuid: undefined, format, parent: undefined }
+}
+
+/** Puts the blocks of a VDI that another program made into their places: otherwise no machine with it could be saved. */
+export function straighten({ path, format, parent }: Medium): void {
+  const vdi = format === 'VDI' && parent === undefined ? readVdi(path) : undefined
+  if (vdi === undefined || vdi.straight) return
+  const [raw, draft] = [`${path}.${process.pid}.raw`, `${path}.${process.pid}.vdi`]
+  try {
+    qemuImage('convert', '-q', '-U', '-f', 'vdi', '-O', 'raw', path, raw)
+    vdiFromRaw(raw, draft, vdi.uuid)
+    chmodSync(draft, statSync(path).mode)
+    renameSync(draft, path)
+  } finally {
+    for (const each of [raw, draft]) rmSync(each, { force: true })
+  }
 }
 
 /** The bytes that a medium takes: those of a dynamic image grow with what is written to it. */

@@ -15,7 +15,7 @@ import {
 import { absolute, type Call, findMachine, isLocked } from './call.js'
 import { freshController, freshHardware, type Machine } from './model.js'
 import { isOsType } from './os-types.js'
-import { freshMac, freshUuid, usedMedia } from './store.js'
+import { freshMac, freshUuid, slotMedia, usedMedia } from './store.js'
 import { misuse } from './usage.js'
 
 const misc = 'VBoxManageMisc.cpp'
@@ -215,7 +215,7 @@ function ownMedia(call: Call, machine: Machine): Set<string> {
   const { media } = call.store.registry
   const others = call.store.machines().filter(({ uuid }) => uuid !== machine.uuid)
   const taken = new Set(others.flatMap((other) => [...usedMedia(other, media)]))
-  const used = usedMedia(machine, machine.media)
+  const used = new Set(slotMedia(machine))
   const disks = machine.media.filter(({ uuid, device }) => device === 'hdd' && used.has(uuid))
   return new Set(disks.map(({ uuid }) => uuid).filter((uuid) => !taken.has(uuid)))
 }

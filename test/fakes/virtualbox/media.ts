@@ -41,7 +41,9 @@ export function openMedium(call: Call, pathOrUuid: string, device: Medium['devic
     throw refusal(`Could not find file for the medium '${path}' (VERR_FILE_NOT_FOUND)`, fileError, openPlace)
   }
   const found =
-    device === 'hdd' ? probeImage(path) : { bytes: statSync(path).size, uuid: undefined, format: 'RAW' }
+    device === 'hdd'
+      ? probeImage(path)
+      : { bytes: statSync(path).size, uuid: undefined, format: 'RAW', parent: undefined }
   if (found === undefined) throw unknown(`a file that is no disk: ${path}`)
   const twin = call.store.registry.media.find(({ uuid }) => uuid === found.uuid)
   if (twin !== undefined) {
@@ -51,13 +53,12 @@ export function openMedium(call: Call, pathOrUuid: string, device: Medium['devic
       openPlace,
     )
   }
-  return addMedium(call, {
-    path,
-    device,
-    format: found.format,
-    bytes: found.bytes,
-    uuid: found.uuid ?? freshUuid(),
-  })
+  const { bytes, format, parent } = found
+  if (parent !== undefined && call.store.medium(parent) === undefined) {
+    throw unknown(`a difference whose parent {${parent}} is not known`)
+  }
+  const variant = parent === undefined ? 'dynamic' : 'differencing'
+  return addMedium(call, { path, device, format, bytes, parent, variant, uuid: found.uuid ?? freshUuid() })
 }
 
 type NewMedium = Pick<Medium, 'path' | 'device' | 'format' | 'bytes' | 'uuid'> &
@@ -78,7 +79,7 @@ export function addMedium(call: Call, given: NewMedium): Medium {
 
 /** Makes a medium with what differs from another one. */
 export function addDifference(call: Call, path: string, uuid: string, parent: Medium): Medium {
-  createDifference(path, parent)
+  createDifference(path, uuid, parent)
   const variant = 'differencing'
   return addMedium(call, {
     path,

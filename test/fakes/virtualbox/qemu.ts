@@ -3,10 +3,11 @@ import { existsSync, mkdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { refusal, unknown } from './answer.js'
 import type { Engine, Launch } from './engine.js'
+import { straighten } from './images.js'
 import type { Rule } from './model.js'
 import { idOf, nodeOf, qemuArguments } from './qemu-arguments.js'
 import { type Monitor, withMonitor } from './qmp.js'
-import { alive } from './store.js'
+import { alive, usedMedia } from './store.js'
 
 const startMs = 60_000
 const endMs = 30_000
@@ -32,6 +33,10 @@ export const qemu: Engine = {
   async launch(launch) {
     const { folder, machine, stateFile } = launch
     mkdirSync(folder, { recursive: true })
+    for (const uuid of usedMedia(machine, [...launch.media.values()])) {
+      const medium = launch.media.get(uuid)
+      if (medium !== undefined) straighten(medium)
+    }
     for (const name of ['pid', 'end', 'keeper', 'qmp.sock']) rmSync(join(folder, name), { force: true })
     const words = ['-c', keeper, 'keeper', folder, 'qemu-system-x86_64', ...qemuArguments(launch)]
     spawn('/bin/sh', words, { detached: true, stdio: 'ignore' }).unref()

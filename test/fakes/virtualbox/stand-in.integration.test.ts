@@ -1,4 +1,4 @@
-import { spawn, spawnSync } from 'node:child_process'
+import { execFileSync, spawn, spawnSync } from 'node:child_process'
 import {
   accessSync,
   chmodSync,
@@ -7,6 +7,7 @@ import {
   mkdtempSync,
   readdirSync,
   readFileSync,
+  renameSync,
   rmSync,
   writeFileSync,
 } from 'node:fs'
@@ -281,6 +282,74 @@ describe('the stand-in of a VirtualBox with troubles', () => {
     must('clonemedium', 'disk', join(folder, 'base.vdi'), join(folder, 'clone.vdi'), '--format', 'VDI')
     accessSync(join(folder, 'clone.vdi'), constants.W_OK)
     expect(must('list', 'hdds')).toContain(`Location:       ${join(folder, 'clone.vdi')}\n`)
+  })
+
+  it('finds a difference under another name, and clones of one image run side by side', () => {
+    const { name } = machine()
+    must('storageattach', name, '--storagectl', 'SATA', '--port', '0', '--device', '0', '--medium', 'none')
+    const base = join(folder, `${name}.vdi`)
+    for (const [index, part] of ['left', 'right'].entries()) {
+      const [draft, path] = [join(folder, `${part}.vdi.new`), join(folder, `${part}.vdi`)]
+      must('createmedium', 'disk', '--filename', draft, '--diffparent', base, '--format', 'VDI')
+      must('closemedium', 'disk', draft)
+      renameSync(draft, path)
+      const clone = index === 0 ? name : machine().name
+      const place = ['--storagectl', 'SATA', '--port', index === 0 ? '0' : '1', '--device', '0']
+      must('storageattach', clone, ...place, '--type', 'hdd', '--medium', path)
+      must('startvm', clone, '--type', 'headless')
+    }
+    expect(must('list', 'runningvms').trim().split('\n')).toHaveLength(2)
+    must('controlvm', name, 'poweroff')
+    must('unregistervm', name, '--delete')
+    expect(existsSync(join(folder, 'left.vdi'))).toBe(false)
+    expect(existsSync(base)).toBe(true)
+  })
+
+  it('saves a machine whose disk another program made', async () => {
+    const { name, console } = machine()
+    const place = ['--storagectl', 'SATA', '--port', '0', '--device', '0']
+    const foreign = join(folder, `${name}-foreign.vdi`)
+    execFileSync('qemu-img', ['convert', '-f', 'raw', '-O', 'vdi', join(folder, `${name}.raw`), foreign])
+    must('storageattach', name, ...place, '--type', 'hdd', '--medium', foreign)
+    must('startvm', name, '--type', 'headless')
+    await untilSaid(console, 'hello')
+    must('controlvm', name, 'savestate')
+    expect(state(name)).toBe('saved')
+    expect(execFileSync('qemu-img', ['info', foreign], { encoding: 'utf8' })).toContain('file format: vdi')
+  })
+
+  it('deletes the disks of a machine wherever they lie, but no image of a DVD and no shared disk', () => {
+    const [one, other] = [machine().name, machine().name]
+    const shared = join(folder, 'shared.vdi')
+    const iso = join(folder, 'some.iso')
+    writeFileSync(iso, 'image')
+    must('createmedium', 'disk', '--filename', shared, '--size', '4')
+    const attach = (name: string, port: string, type: string, medium: string): string => {
+      const place = ['--storagectl', 'SATA', '--port', port, '--device', '0']
+      return must('storageattach', name, ...place, '--type', type, '--medium', medium)
+    }
+    attach(one, '1', 'hdd', shared)
+    attach(other, '1', 'hdd', shared)
+    must('storagectl', one, '--name', 'IDE', '--add', 'ide')
+    must(
+      'storageattach',
+      one,
+      '--storagectl',
+      'IDE',
+      '--port',
+      '0',
+      '--device',
+      '0',
+      '--type',
+      'dvddrive',
+      '--medium',
+      iso,
+    )
+    must('unregistervm', one, '--delete')
+    const left = [`${one}.vdi`, one, 'shared.vdi', 'some.iso'].map((each) => existsSync(join(folder, each)))
+    expect(left).toEqual([false, false, true, true])
+    must('unregistervm', other, '--delete')
+    expect(existsSync(shared)).toBe(false)
   })
 
   it('loses no change when several calls come at once', async () => {
