@@ -54,7 +54,11 @@ export function extraDiskPath(folder: string, resource: LibvirtResource, disk: s
   return join(folder, `${resource.name}.${disk}.qcow2`)
 }
 
-const QemuImgInfo = z.object({ 'virtual-size': z.number(), 'backing-filename': z.string().optional() })
+const QemuImgInfo = z.object({
+  'virtual-size': z.number(),
+  'backing-filename': z.string().optional(),
+  snapshots: z.array(z.object({ id: z.string(), name: z.string() })).default([]),
+})
 
 export async function virtualBytes(parts: LibvirtParts, path: string, run: Run): Promise<number> {
   return (await diskInfo(parts, path, run))['virtual-size']
@@ -64,6 +68,24 @@ async function diskInfo(parts: LibvirtParts, path: string, run: Run): Promise<z.
   // -U reads the disk even while a guest uses it.
   const text = await qemuImg(parts.local, ['info', '-U', '--output=json', path], `look at disk ${path}`, run)
   return QemuImgInfo.parse(JSON.parse(text))
+}
+
+/** Tells whether a disk holds a state of that name. */
+export async function holdsState(
+  parts: LibvirtParts,
+  path: string,
+  name: string,
+  run: Run,
+): Promise<boolean> {
+  return (await diskInfo(parts, path, run)).snapshots.some((state) => state.name === name)
+}
+
+/** Removes every state of that name from a disk that no guest uses. */
+export async function dropStates(parts: LibvirtParts, path: string, name: string, run: Run): Promise<void> {
+  // A crash of libvirt can leave two of one name, and qemu-img removes one at a time.
+  while (await holdsState(parts, path, name, run)) {
+    await qemuImg(parts.local, ['snapshot', '-d', name, path], `remove state '${name}' of disk ${path}`, run)
+  }
 }
 
 /**

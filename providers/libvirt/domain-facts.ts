@@ -1,6 +1,6 @@
 import { XMLParser } from 'fast-xml-parser'
 import * as z from 'zod'
-import { failure } from '../../src/core/errors.js'
+import { failure, type OpsError } from '../../src/core/errors.js'
 import type { Forward } from '../common/ports.js'
 import { credentialName, markUri } from './domain-spec.js'
 import { parseUserNetdev } from './network.js'
@@ -35,48 +35,46 @@ export interface DomainMark {
 const Attributed = z.looseObject({})
 const Text = z.union([z.string(), z.looseObject({ '#text': z.string() }).transform((node) => node['#text'])])
 
-const ParsedDomain = z.object({
-  domain: z.object({
-    '@type': z.string(),
-    name: Text,
-    uuid: Text,
-    memory: z.object({ '@unit': z.string().default('KiB'), '#text': z.coerce.number() }),
-    vcpu: Text.transform(Number),
-    metadata: z.preprocess(nothingWhenEmpty, Attributed.default({})),
-    sysinfo: z
+const Domain = z.object({
+  '@type': z.string(),
+  name: Text,
+  uuid: Text,
+  memory: z.object({ '@unit': z.string().default('KiB'), '#text': z.coerce.number() }),
+  vcpu: Text.transform(Number),
+  metadata: z.preprocess(nothingWhenEmpty, Attributed.default({})),
+  sysinfo: z
+    .array(
+      z.object({
+        entry: z
+          .array(z.object({ '@name': z.string().optional(), '@file': z.string().optional() }))
+          .default([]),
+      }),
+    )
+    .default([]),
+  devices: z.object({
+    disk: z
       .array(
         z.object({
-          entry: z
-            .array(z.object({ '@name': z.string().optional(), '@file': z.string().optional() }))
-            .default([]),
+          source: z.object({ '@file': z.string() }).optional(),
+          target: z.object({ '@dev': z.string() }),
         }),
       )
       .default([]),
-    devices: z.object({
-      disk: z
-        .array(
-          z.object({
-            source: z.object({ '@file': z.string() }).optional(),
-            target: z.object({ '@dev': z.string() }),
-          }),
-        )
-        .default([]),
-      serial: z.array(z.object({ log: z.object({ '@file': z.string() }).optional() })).default([]),
-      interface: z
-        .array(
-          z.object({
-            '@type': z.string(),
-            source: z
-              .object({ '@network': z.string().optional(), '@bridge': z.string().optional() })
-              .optional(),
-          }),
-        )
-        .default([]),
-    }),
-    'qemu:commandline': z
-      .object({ 'qemu:arg': z.array(z.object({ '@value': z.string() })).default([]) })
-      .optional(),
+    serial: z.array(z.object({ log: z.object({ '@file': z.string() }).optional() })).default([]),
+    interface: z
+      .array(
+        z.object({
+          '@type': z.string(),
+          source: z
+            .object({ '@network': z.string().optional(), '@bridge': z.string().optional() })
+            .optional(),
+        }),
+      )
+      .default([]),
   }),
+  'qemu:commandline': z
+    .object({ 'qemu:arg': z.array(z.object({ '@value': z.string() })).default([]) })
+    .optional(),
 })
 
 const Mark = z.object({ '@uuid': z.string(), '@machine': z.string(), '@spec': z.string().default('') })
@@ -85,8 +83,8 @@ function nothingWhenEmpty(node: unknown): unknown {
   return node === '' ? undefined : node
 }
 
-/** Reads the output of `virsh dumpxml`. */
-export function parseDomainXml(text: string): DomainFacts {
+/** Reads libvirt's XML: each element that may occur more than once is a list. */
+export function parseXml(text: string): unknown {
   const parser = new XMLParser({
     ignoreAttributes: false,
     attributeNamePrefix: '@',
@@ -96,11 +94,20 @@ export function parseDomainXml(text: string): DomainFacts {
     htmlEntities: true,
     isArray: (name) => ['disk', 'interface', 'serial', 'sysinfo', 'entry', 'qemu:arg'].includes(name),
   })
-  const parsed = ParsedDomain.safeParse(parser.parse(text))
-  if (!parsed.success) {
-    throw failure('LIBVIRT', `libvirt's description of a domain is not understood: ${parsed.error.message}`)
-  }
-  const { domain } = parsed.data
+  return parser.parse(text)
+}
+
+/** Reads the output of `virsh dumpxml`. */
+export function parseDomainXml(text: string): DomainFacts {
+  const parsed = z.object({ domain: z.unknown() }).safeParse(parseXml(text))
+  return domainFacts(parsed.data?.domain)
+}
+
+/** Reads an element `domain`. */
+export function domainFacts(element: unknown): DomainFacts {
+  const parsed = Domain.safeParse(element)
+  if (!parsed.success) throw notUnderstood('domain', parsed.error)
+  const domain = parsed.data
   const args = (domain['qemu:commandline']?.['qemu:arg'] ?? []).map((arg) => arg['@value'])
   return {
     name: domain.name,
@@ -121,6 +128,10 @@ export function parseDomainXml(text: string): DomainFacts {
     console: domain.devices.serial[0]?.log?.['@file'],
     mark: markOf(domain.metadata),
   }
+}
+
+export function notUnderstood(what: string, { message }: z.ZodError): OpsError {
+  return failure('LIBVIRT', `libvirt's description of a ${what} is not understood: ${message}`)
 }
 
 function lanNics(args: readonly string[]): string[] {

@@ -55,10 +55,12 @@ function nicDevice(netdev: string, mac: string, slot: number): string {
   return `virtio-net-pci,netdev=${netdev},mac=${mac},addr=${address}`
 }
 
-/** Returns the same XML with other forwarded ports, for a start that must not apply any other change. */
+/**
+ * Returns the same XML with other forwarded ports in each definition, for a start that must not apply any other change.
+ */
 export function replaceForwards(xml: string, forwards: readonly Forward[]): string {
-  const pattern = new RegExp(`(['"])(user,id=${managementNetdev},[^'"]*)\\1`)
-  return xml.replace(pattern, (_, mark: string, old: string) => {
+  const pattern = new RegExp(`(['"])(user,id=${managementNetdev},[^'"]*)\\1`, 'g')
+  return xml.replaceAll(pattern, (_, mark: string, old: string) => {
     const { outbound } = parseUserNetdev([old])
     return `${mark}${userNetdev({ outbound, forwards })}${mark}`
   })

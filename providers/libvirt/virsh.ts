@@ -11,6 +11,8 @@ export type VirshComplaint =
   | 'not-running'
   | 'already-active'
   | 'no-metadata'
+  | 'no-snapshot'
+  | 'snapshot-exists'
   | 'unsupported-flags'
   | 'port-taken'
   | 'other'
@@ -43,6 +45,8 @@ export interface VirshCall {
   readonly stdin?: string
   /** Advice after a failure. */
   readonly hint?: string
+  /** Deadline in milliseconds, for work that takes longer than usual. */
+  readonly timeoutMs?: number
 }
 
 /**
@@ -55,7 +59,7 @@ export function createVirsh(local: Pick<LocalCommands, 'run'>, uri: string): Vir
   const attempt: Virsh['attempt'] = async (args, call, run) => {
     const result = await local.run(['virsh', '-q', '-c', uri, ...args], {
       signal: run.signal,
-      timeoutMs: deadlineMs,
+      timeoutMs: call.timeoutMs ?? deadlineMs,
       what: call.what,
       env: { LC_ALL: 'C' },
       ...(call.stdin === undefined ? {} : { stdin: call.stdin }),
@@ -105,6 +109,8 @@ const complaints: readonly (readonly [RegExp, VirshComplaint])[] = [
   [/domain is not running|domain '.*' not running/, 'not-running'],
   [/Domain is already active|domain is already running/, 'already-active'],
   [/metadata not found/, 'no-metadata'],
+  [/Domain snapshot not found/, 'no-snapshot'],
+  [/domain (?:moment|snapshot) '?.*'? already exists/, 'snapshot-exists'],
   [/unsupported flags/, 'unsupported-flags'],
 ]
 

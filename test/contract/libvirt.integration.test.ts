@@ -2,6 +2,7 @@ import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { LibvirtConfig } from '../../providers/libvirt/config.js'
 import { DeploymentUuid } from '../../src/core/names.js'
+import { readDisk, writeDisk } from '../providers/libvirt/disk-content.js'
 import { defineForeign, openSession } from '../providers/libvirt/session.js'
 import { providerContract } from './provider-contract.js'
 
@@ -15,6 +16,7 @@ function filesBelow(folder: string): string[] {
 
 providerContract('libvirt', {
   makesMachines: true,
+  keepsSnapshots: true,
   open: async () => {
     const session = await openSession()
     const base = { baseImage: 'empty', memorySize: 64, baseImageSize: 1 }
@@ -55,6 +57,10 @@ providerContract('libvirt', {
         return [...(await names('--all')), ...running, ...filesBelow(session.folder)].sort()
       },
       createForeign: (resource) => defineForeign(session, resource.name),
+      disk: {
+        write: (resource, text) => writeDisk(session, resource.handle?.disk ?? '', text),
+        read: (resource) => readDisk(session, resource.handle?.disk ?? ''),
+      },
       cleanup: async () => session.dispose(),
     }
   },

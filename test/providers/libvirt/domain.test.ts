@@ -165,6 +165,12 @@ describe('the list of forwarded ports', () => {
     expect(parseDomainXml(moved)).toEqual({ ...parseDomainXml(xml), forwards: [{ host: 25_000, guest: 22 }] })
   })
 
+  it('is replaced in each definition of a text that has several, as a snapshot has', () => {
+    const xml = buildDomainXml(spec)
+    const wanted = [{ host: 25_000, guest: 22 }]
+    expect(replaceForwards(`${xml}${xml}`, wanted)).toBe(replaceForwards(xml, wanted).repeat(2))
+  })
+
   it('is read from QEMU’s own list of open ports', () => {
     const text = [
       'Hub -1 (management):',
