@@ -18,6 +18,39 @@ export const dividedSince = 3
 const json = z.custom<Json>((value) => value !== undefined)
 const texts = z.record(z.string(), z.string())
 
+const deployed = z.strictObject({
+  path: StorePath,
+  at: z.string(),
+  run: z.string(),
+  files: texts,
+  units: texts,
+})
+const unfinishedCopy = z.strictObject({ path: StorePath, bootId: z.string() })
+const activation = z.strictObject({ unit: z.string(), path: StorePath, log: z.string(), bootId: z.string() })
+const tasks = z.record(
+  z.string(),
+  z.strictObject({ inputs: z.string(), secrets: texts.optional(), outputs: texts, at: z.string() }),
+)
+const facts = z.strictObject({
+  osRelease: z.string().optional(),
+  bootId: z.string().optional(),
+  nixVersion: z.string().optional(),
+  freeBytes: z.number().optional(),
+  seenAt: z.string().optional(),
+})
+
+const snapshot = z.strictObject({
+  since: z.string(),
+  at: z.string().optional(),
+  config: json.optional(),
+  deployed: deployed.optional(),
+  unfinishedCopy: unfinishedCopy.optional(),
+  activation: activation.optional(),
+  tasks,
+  keys: texts,
+  facts,
+})
+
 const machine = z.strictObject({
   provider: z.string(),
   os: z.enum(['debian', 'nixos']),
@@ -45,25 +78,13 @@ const machine = z.strictObject({
     .optional(),
   obsolete: z.boolean(),
   stoppedOnPurpose: z.boolean().optional(),
-  deployed: z
-    .strictObject({ path: StorePath, at: z.string(), run: z.string(), files: texts, units: texts })
-    .optional(),
-  unfinishedCopy: z.strictObject({ path: StorePath, bootId: z.string() }).optional(),
-  activation: z
-    .strictObject({ unit: z.string(), path: StorePath, log: z.string(), bootId: z.string() })
-    .optional(),
-  tasks: z.record(
-    z.string(),
-    z.strictObject({ inputs: z.string(), secrets: texts.optional(), outputs: texts, at: z.string() }),
-  ),
+  deployed: deployed.optional(),
+  unfinishedCopy: unfinishedCopy.optional(),
+  activation: activation.optional(),
+  tasks,
   keys: texts,
-  facts: z.strictObject({
-    osRelease: z.string().optional(),
-    bootId: z.string().optional(),
-    nixVersion: z.string().optional(),
-    freeBytes: z.number().optional(),
-    seenAt: z.string().optional(),
-  }),
+  facts,
+  snapshots: z.record(z.string(), snapshot).optional(),
   lastResult: z.enum(['changed', 'unchanged', 'degraded', 'failed']).optional(),
 })
 

@@ -100,7 +100,6 @@ export async function createSnapshot(
   const call = {
     what: `make snapshot '${name}' of domain '${resource.name}'`,
     machine,
-    hint: 'libvirt keeps snapshots in qcow2 disks alone: deployment.libvirtd.extraDevicesXML may have added another one',
     timeoutMs: memoryMs,
   }
   const about = description === undefined ? [] : ['--description', description]
@@ -111,8 +110,14 @@ export async function createSnapshot(
   )
   if (outcome.kind === 'done') return
   if (outcome.failure.complaint === 'snapshot-exists') throw exists(machine, name)
-  throw virshError(outcome.failure, call)
+  throw virshError(
+    outcome.failure,
+    /unsupported/.test(outcome.failure.message) ? { ...call, hint: onlyQcow2 } : call,
+  )
 }
+
+const onlyQcow2 =
+  'libvirt keeps snapshots in qcow2 disks alone, and without UEFI variables: see deployment.libvirtd.extraDevicesXML and extraDomainXML'
 
 function exists(machine: string, name: string): OpsError {
   return failure('SNAPSHOT_EXISTS', `machine '${machine}' has a snapshot '${name}' already`, {

@@ -94,6 +94,12 @@ export const verbs: readonly Verb[] = [
     load: async () => (await import('./reboot.js')).registerReboot,
   },
   {
+    name: 'snapshot',
+    group: 'Machines:',
+    summary: 'keep machines as they are, and bring them back',
+    load: async () => (await import('./snapshot.js')).registerSnapshot,
+  },
+  {
     name: 'send-keys',
     group: 'Machines:',
     summary: 'deliver the keys of machines again',
@@ -215,6 +221,10 @@ const peers: Readonly<Record<string, string>> = {
   reload: 'reboot',
   restart: 'reboot',
   provision: 'setup run',
+  backup: 'snapshot create',
+  'backup-status': 'snapshot list',
+  restore: 'snapshot restore',
+  'remove-backup': 'snapshot delete',
   'check-health': 'check',
   'show-console-output': 'console --log',
   'force-unlock': 'unlock',

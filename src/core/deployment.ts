@@ -33,8 +33,22 @@ export interface MachineRecord {
   /** Absolute paths of the delivered keys by name, so that dropped keys can be removed. */
   keys: Record<string, string>
   facts: MachineFacts
+  /** What was known of the machine at each snapshot, by name. Its hypervisor alone knows which snapshots there are. */
+  snapshots?: Record<string, SnapshotRecord> | undefined
   /** The machine's result in the last deploy; `--retry-failed` selects by this field. */
   lastResult?: 'changed' | 'unchanged' | 'degraded' | 'failed' | undefined
+}
+
+/** What was known of a machine when a snapshot was made: a restore makes it true again. */
+export interface SnapshotRecord
+  extends Pick<
+    MachineRecord,
+    'config' | 'deployed' | 'unfinishedCopy' | 'activation' | 'tasks' | 'keys' | 'facts'
+  > {
+  /** The time before the snapshot was begun. */
+  readonly since: string
+  /** The hypervisor's time of the snapshot; absent while the creation is not known to have ended. */
+  readonly at?: string | undefined
 }
 
 export interface RecordedTarget {

@@ -1,5 +1,5 @@
 import type { MachineName } from './names.js'
-import type { OrphanResource } from './provider.js'
+import type { OrphanResource, Snapshot } from './provider.js'
 
 /** Results of operations, which the user interface shows. */
 
@@ -38,6 +38,13 @@ export interface DeploymentInfo {
   readonly probed: boolean
   /** The error of a failed evaluation that was requested. */
   readonly evaluationError: unknown
+}
+
+/** One snapshot in the report of `snapshot list`. */
+export interface SnapshotRow extends Snapshot {
+  readonly machine: MachineName
+  /** The closure that was deployed then, if that is known. */
+  readonly closure: string | undefined
 }
 
 /** One machine in the report of `check`; undefined fields could not be determined. */

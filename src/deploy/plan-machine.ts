@@ -1,4 +1,4 @@
-import type { DeployedClosure } from '../core/deployment.js'
+import type { DeployedClosure, MachineRecord } from '../core/deployment.js'
 import { sameJson } from '../core/json.js'
 import type { StorePath } from '../core/names.js'
 import type { MachinePlan, PlanItem } from '../core/plan.js'
@@ -46,13 +46,19 @@ function resourceItems(job: Job, seen: Assessment): PlanItem[] {
 
 function noteOf(job: Job, change: ResourceChange, running: boolean): string | undefined {
   if (change.needs === 'recreate')
-    return job.request.allowRecreate ? 'the data on its disks is lost' : 'needs --allow-recreate'
+    return job.request.allowRecreate ? lostWithIt(recordOf(job)) : 'needs --allow-recreate'
   if (change.needs === 'new-disk')
     return job.request.allowRecreate ? 'the data on that disk is lost' : 'needs --allow-recreate'
   if (change.needs !== 'restart' || !running) return undefined
   return job.request.allowReboot
     ? 'restart needed'
     : 'restart needed: at the next start, or now with --allow-reboot'
+}
+
+function lostWithIt({ snapshots }: MachineRecord): string {
+  return snapshots === undefined
+    ? 'the data on its disks is lost'
+    : 'the data on its disks and its snapshots are lost'
 }
 
 /** Notes that a port which is not written yet may change before it is handed out. */

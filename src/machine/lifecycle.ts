@@ -1,4 +1,5 @@
 import { failure } from '../core/errors.js'
+import type { Json } from '../core/json.js'
 import { resourceName } from '../core/names.js'
 import type { ResourceChange } from '../core/provider.js'
 import { shellQuote } from '../core/shell-quote.js'
@@ -62,21 +63,32 @@ export async function createResource(
 /** Starts the machine; `deploy` also starts one that was stopped on purpose. */
 export async function startResource(session: MachineSession): Promise<void> {
   await journal(session, 'machine.start')
-  const allocation = await session.provider.start(await resourceFor(session), session.run, () =>
-    othersPorts(session),
+  const allocation = await session.provider.start(
+    await resourceFor(session),
+    session.run,
+    takenPortsFor(session),
   )
   await updateJob(session, (draft) => {
     if (allocation !== undefined) draft.allocation = allocation
     draft.stoppedOnPurpose = undefined
   })
-  if (allocation !== undefined) {
-    const ports = session.provider.ports(allocation).map((port) => `127.0.0.1:${port}`)
-    session.ops.events.emit({
-      kind: 'notice',
-      text: `machine '${session.machine}': another program uses one of its ports; the ports of the machine are now ${ports.join(', ')}`,
-    })
-  }
+  sayMoved(session, allocation)
   session.changed = true
+}
+
+/** Says the ports that a provider chose anew because another program uses one. */
+export function sayMoved(session: MachineSession, allocation: Json | undefined): void {
+  if (allocation === undefined) return
+  const ports = session.provider.ports(allocation).map((port) => `127.0.0.1:${port}`)
+  session.ops.events.emit({
+    kind: 'notice',
+    text: `machine '${session.machine}': another program uses one of its ports; the ports of the machine are now ${ports.join(', ')}`,
+  })
+}
+
+/** Returns the function by which a provider asks for the ports of other machines. */
+export function takenPortsFor(session: MachineSession): () => Promise<ReadonlySet<number>> {
+  return () => othersPorts(session)
 }
 
 /** Collects the ports of other machines, including ports that are not written yet. */
@@ -132,6 +144,7 @@ async function removeForRecreation(session: DefinedMachine): Promise<void> {
     draft.activation = undefined
     draft.tasks = {}
     draft.keys = {}
+    draft.snapshots = undefined
     draft.intent = undefined
   })
 }

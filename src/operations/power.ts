@@ -24,7 +24,7 @@ export type PowerRequest = Omit<OnMachines, 'verb'>
 export function startMachines(ops: Ops, request: PowerRequest): Promise<MachineResult[]> {
   const network = networkOnce(ops)
   return onMachines(ops, { ...request, verb: 'start' }, async (deployment, machine, run) => {
-    const session = existing(ops, deployment, machine, run)
+    const session = madeMachine(ops, deployment, machine, run)
     const observation = await session.provider.inspect(await resourceFor(session), run)
     if (observation.kind === 'running') return false
     await startResource(session)
@@ -42,7 +42,7 @@ export function stopMachines(
   request: PowerRequest & { graceMs: number },
 ): Promise<MachineResult[]> {
   return onMachines(ops, { ...request, verb: 'stop' }, async (deployment, machine, run) => {
-    const session = existing(ops, deployment, machine, run)
+    const session = madeMachine(ops, deployment, machine, run)
     const resource = await resourceFor(session)
     const observation = await session.provider.inspect(resource, run)
     if (observation.kind === 'stopped' || observation.kind === 'absent') return false
@@ -59,7 +59,7 @@ export function rebootMachines(
 ): Promise<MachineResult[]> {
   const network = networkOnce(ops)
   return onMachines(ops, { ...request, verb: 'reboot' }, async (deployment, machine, run) => {
-    const session = existing(ops, deployment, machine, run)
+    const session = madeMachine(ops, deployment, machine, run)
     await withLink(session, async () => {
       await connect(session)
       await rebootMachine(session, { hard: request.hard === true })
@@ -69,7 +69,13 @@ export function rebootMachines(
   })
 }
 
-function existing(ops: Ops, deployment: DeploymentSession, machine: MachineName, run: Run): MachineSession {
+/** Begins a session with a machine that was made, and refuses another one. */
+export function madeMachine(
+  ops: Ops,
+  deployment: DeploymentSession,
+  machine: MachineName,
+  run: Run,
+): MachineSession {
   const session = recordedMachine(ops, deployment, machine, run)
   if (recordOf(session).handle === undefined) {
     throw usageError(`machine '${machine}' does not exist yet`, { machine, hint: 'hydra-ops deploy' })
@@ -78,7 +84,7 @@ function existing(ops: Ops, deployment: DeploymentSession, machine: MachineName,
 }
 
 /** Sends keys in /run again, because a boot removes them. */
-async function resendVolatileKeys(session: MachineSession, network: NetworkOnce): Promise<void> {
+export async function resendVolatileKeys(session: MachineSession, network: NetworkOnce): Promise<void> {
   if (!Object.values(recordOf(session).keys).some((path) => path.startsWith('/run/'))) return
   await sendKeysTo(session, network)
 }

@@ -2,7 +2,7 @@ import type { JournalEntry } from '../core/deployment.js'
 import type { HydraUserSeen } from '../core/hydra-user-admin.js'
 import type { ImageInfo, ListedImage } from '../core/image.js'
 import type { Finding } from '../core/provider.js'
-import type { DeploymentList } from '../core/reports.js'
+import type { DeploymentList, SnapshotRow } from '../core/reports.js'
 import { printable } from './printable.js'
 import type { Style } from './style.js'
 import { boxTable, plainTable, type Row } from './table.js'
@@ -56,6 +56,20 @@ export function imagesView(images: readonly ListedImage[], plain: boolean): stri
 
 function nameOfImage({ reference, missing }: ImageInfo): string {
   return missing === undefined ? reference : `${reference} (broken: ${missing.join(', ')} is gone)`
+}
+
+export function snapshotsView(snapshots: readonly SnapshotRow[], plain: boolean): string {
+  return table(
+    ['Machine', 'Snapshot', 'Made', 'Memory', 'Description'],
+    snapshots.map(({ machine, name, at, memory, description }) => [
+      machine,
+      name,
+      at,
+      memory ? 'yes' : 'no',
+      description ?? '',
+    ]),
+    plain,
+  )
 }
 
 export function templatesView(

@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, renameSync, rmSync } from 'node:fs'
+import { existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer, type Server } from 'node:net'
 import { dirname, join } from 'node:path'
 import { afterEach, beforeAll, describe, expect, it } from 'vitest'
@@ -150,6 +150,22 @@ describe('a snapshot that cannot be restored as a whole', () => {
     expect(await power.list(resource, session.run)).toMatchObject([{ name: 'beside', memory: false }])
     await expect(restore(resource, 'beside')).rejects.toMatchObject({ code: 'SNAPSHOT_EXTERNAL' })
     expect(existsSync(file)).toBe(true)
+  })
+})
+
+describe('a disk that is no qcow2 file', () => {
+  it('keeps a snapshot from being made, and the error says where the disk may come from', async () => {
+    const raw = join(session.folder, 'raw.img')
+    writeFileSync(raw, Buffer.alloc(1024 ** 2))
+    const extraDevicesXML = `<disk type="file" device="disk"><driver name="qemu" type="raw"/><source file="${raw}"/><target dev="vdz" bus="virtio"/></disk>`
+    const resource = await make({ extraDevicesXML })
+    await expect(create(resource)).rejects.toMatchObject({
+      code: 'LIBVIRT',
+      machine: resource.machine,
+      hint: expect.stringContaining('extraDevicesXML'),
+    })
+    expect(await power.list(resource, session.run)).toEqual([])
+    expect(await statesIn(resource.handle?.disk ?? '')).toEqual([])
   })
 })
 

@@ -1,0 +1,49 @@
+import type { MachineRecord, SnapshotRecord } from '../core/deployment.js'
+import type { Snapshot } from '../core/provider.js'
+
+/** Begins a record of a snapshot that is about to be made of a machine, with what is known of the machine now. */
+export function beginSnapshotRecord(known: MachineRecord, since: string): SnapshotRecord {
+  const { config, deployed, unfinishedCopy, activation, tasks, keys, facts } = known
+  return structuredClone({ since, config, deployed, unfinishedCopy, activation, tasks, keys, facts })
+}
+
+/**
+ * Returns the record of a snapshot; undefined for a snapshot that somebody made by other means, also under the name of
+ * one of ours. A record without a time is of a snapshot whose creation a crash ended, before or after it was there.
+ */
+export function recordOfSnapshot(known: MachineRecord, { name, at }: Snapshot): SnapshotRecord | undefined {
+  const found = ownRecord(known, name)
+  if (found === undefined) return undefined
+  if (found.at !== undefined) return found.at === at ? found : undefined
+  // Hypervisors count in whole seconds.
+  return Date.parse(at) >= Math.floor(Date.parse(found.since) / 1000) * 1000 ? found : undefined
+}
+
+export function ownRecord({ snapshots = {} }: MachineRecord, name: string): SnapshotRecord | undefined {
+  return Object.hasOwn(snapshots, name) ? snapshots[name] : undefined
+}
+
+export function dropRecord(draft: MachineRecord, name: string): void {
+  const rest = Object.entries(draft.snapshots ?? {}).filter(([each]) => each !== name)
+  draft.snapshots = rest.length === 0 ? undefined : Object.fromEntries(rest)
+}
+
+/**
+ * Drops what a restore may make untrue, before it begins: after a crash nobody knows whether it happened. Keys of both
+ * times are kept, because a key that is in no record would stay on the machine for ever.
+ */
+export function dropClaims(draft: MachineRecord, kept: SnapshotRecord | undefined): void {
+  draft.deployed = undefined
+  draft.unfinishedCopy = undefined
+  draft.activation = undefined
+  draft.tasks = {}
+  draft.facts = {}
+  draft.keys = { ...draft.keys, ...kept?.keys }
+}
+
+/** Puts back what was known of the machine at the snapshot, which is true again. */
+export function putBack(draft: MachineRecord, kept: SnapshotRecord | undefined): void {
+  if (kept === undefined) return
+  const { config, deployed, unfinishedCopy, activation, tasks, facts } = structuredClone(kept)
+  Object.assign(draft, { config, deployed, unfinishedCopy, activation, tasks, facts })
+}
