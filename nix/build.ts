@@ -72,7 +72,7 @@ export function createBuilder(command: NixCommand, queries: StoreQueries): Pick<
     const failed = failedDerivations(built.stderr)
     const culprit = [...failed.keys()].find((each) => each === drv || needed.has(each))
     if (culprit === undefined) {
-      return failure('BUILD', `build the closure: ${howItEnded(built)}`, {
+      return failure('BUILD', `cannot build the closure: ${howItEnded(built)}`, {
         machine,
         detail: lastLines(withoutNoise(built.stderr), evidenceLines),
       })

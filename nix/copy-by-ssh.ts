@@ -38,13 +38,13 @@ export async function copyBySsh(
     command.run('nix-copy-closure', args, {
       signal: run.signal,
       timeoutMs: copyMs,
-      what: `machine '${host.machine}': ${what}`,
+      what: `${what} to machine '${host.machine}'`,
       extraEnv: { NIX_SSHOPTS: `-F ${config}` },
       onLine: (line) => progress.line(line),
     }),
   )
   if (result.kind === 'exited' && result.code === 0) return
-  throw failure('COPY', `machine '${host.machine}': ${what}: ${howItEnded(result)}`, {
+  throw failure('COPY', `machine '${host.machine}': cannot ${what}: ${howItEnded(result)}`, {
     machine: host.machine,
     detail: lastLines(result.stderr, evidenceLines),
     ...hintFor(result.stderr),

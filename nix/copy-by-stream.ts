@@ -57,10 +57,10 @@ export async function copyByStream(
   const exported = await done
   // The end that exited by itself is the cause; the other end only saw the stream break.
   if (exported.kind === 'exited' && exported.code !== 0)
-    throw broken(host, `the export: ${howItEnded(exported)}`, exported)
+    throw broken(host, `the export failed: ${howItEnded(exported)}`, exported)
   if (imported.kind !== 'exited' || imported.code !== 0)
-    throw broken(host, `the import: ${describeEnd(imported)}`, imported)
-  if (exported.kind !== 'exited') throw broken(host, `the export: ${howItEnded(exported)}`, exported)
+    throw broken(host, `the import failed: ${describeEnd(imported)}`, imported)
+  if (exported.kind !== 'exited') throw broken(host, `the export failed: ${howItEnded(exported)}`, exported)
 }
 
 function counter(run: Run, paths: number): Transform {
@@ -82,7 +82,7 @@ function counter(run: Run, paths: number): Transform {
 
 function broken(host: Host, why: string, result: CommandResult): Error {
   const code = result.kind === 'lost' ? 'CONNECTION_LOST' : 'COPY'
-  return failure(code, `machine '${host.machine}': ${what}: ${why}`, {
+  return failure(code, `machine '${host.machine}': cannot ${what}: ${why}`, {
     machine: host.machine,
     detail: lastLines(result.stderr, evidenceLines),
     ...hintFor(result.stderr),

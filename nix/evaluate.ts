@@ -152,8 +152,8 @@ export function createEvaluator(parts: EvaluatorParts): Nix['evaluate'] {
     if (result.kind === 'exited' && result.code === 0)
       return { kind: 'data', output: readOutput(result.stdout) }
     if (wasOutOfMemory(result) || result.kind !== 'exited') {
-      throw failure('NIX_KILLED', `${what}: ${howItEnded(result)}`, {
-        hint: 'select fewer machines with --include, or give this host more memory',
+      throw failure('NIX_KILLED', `cannot ${what}: ${howItEnded(result)}`, {
+        hint: 'select fewer machines with --include, or add memory to this host',
       })
     }
     const nix = parseNixError(result.stderr, ownNixFolder())

@@ -76,13 +76,15 @@ export function flagArguments(flags: NixFlags): string[] {
  */
 export function expectSuccess(result: CommandResult, what: string): string {
   if (result.kind === 'exited' && result.code === 0) return result.stdout
-  throw failure('NIX', `${what}: ${howItEnded(result)}`, { detail: lastLines(result.stderr, evidenceLines) })
+  throw failure('NIX', `cannot ${what}: ${howItEnded(result)}`, {
+    detail: lastLines(result.stderr, evidenceLines),
+  })
 }
 
 /** Describes the result, for a sentence. */
 export function howItEnded(result: CommandResult): string {
   return wasOutOfMemory(result)
-    ? 'it was killed (signal 9), most likely because this host ran out of memory'
+    ? 'the command was killed (signal 9), most likely because this host ran out of memory'
     : describeEnd(result)
 }
 

@@ -39,7 +39,8 @@ export function createNix({ local, stateRoot, env, ...evaluation }: NixParts): N
       const options = { signal: run.signal, timeoutMs: askMs, what }
       const said = expectSuccess(await command.run('nix-store', ['--version'], options), what)
       const version = /\d+\.\d+\S*/.exec(said)?.[0]
-      if (version === undefined) throw failure('NIX', `${what}: not understood: ${said.trim()}`)
+      if (version === undefined)
+        throw failure('NIX', `cannot find the version of Nix in its output: ${said.trim()}`)
       return version
     },
 

@@ -43,16 +43,19 @@ export async function createRegistry(parts: RegistryParts): Promise<ProviderRegi
 function unknownProvider(name: string, providers: readonly AnyProvider[]): Error {
   const names = providers.map((provider) => provider.name)
   if (plannedProviders.includes(name)) {
-    return usageError(`provider '${name}' is not there yet; there are ${names.join(', ')}`)
+    return usageError(
+      `provider '${name}' is not supported yet; the supported providers are ${names.join(', ')}`,
+    )
   }
   const close = suggest(name, names)
   return usageError(`there is no provider '${name}'`, {
-    hint: close === undefined ? `there are: ${names.join(', ')}` : `did you mean '${close}'?`,
+    hint:
+      close === undefined ? `the supported providers are ${names.join(', ')}` : `did you mean '${close}'?`,
   })
 }
 
 async function loadPlugin(plugin: string): Promise<AnyProvider> {
-  const hint = 'which plugins are wanted: hydra-ops config get plugins'
+  const hint = 'hydra-ops config get plugins lists the configured plugins'
   let module: { readonly default?: unknown }
   try {
     module = await import(plugin)
@@ -87,13 +90,13 @@ const neededMethods = [
 
 /** Says why a value is no provider; undefined = it has the shape of one. */
 function lackOf(candidate: unknown): string | undefined {
-  if (typeof candidate !== 'object' || candidate === null) return 'is no Provider'
+  if (typeof candidate !== 'object' || candidate === null) return 'is not a provider'
   const has = (key: string): unknown => Reflect.get(candidate, key)
   const text = ['name', 'optionsNix'].find((key) => typeof has(key) !== 'string')
   if (text !== undefined) return `has no '${text}'`
   const words = has('targetEnvs')
   if (!Array.isArray(words) || words.length === 0) return "has no 'targetEnvs'"
-  if (typeof has('makesMachines') !== 'boolean') return "does not say whether it 'makesMachines'"
+  if (typeof has('makesMachines') !== 'boolean') return "has no boolean 'makesMachines'"
   const schema = ['configSchema', 'allocationSchema', 'handleSchema'].find((key) => !isSchema(has(key)))
   if (schema !== undefined) return `has no '${schema}' (a zod schema)`
   const method = neededMethods.find((key) => typeof has(key) !== 'function')
@@ -111,8 +114,8 @@ function refuseDoubles(providers: readonly AnyProvider[]): void {
     for (const word of new Set([provider.name, ...provider.targetEnvs])) {
       const other = seen.get(word)
       if (other !== undefined) {
-        throw usageError(`providers '${other}' and '${provider.name}' both want to be called '${word}'`, {
-          hint: 'remove one of the plugins: hydra-ops config get plugins',
+        throw usageError(`providers '${other}' and '${provider.name}' both use the name '${word}'`, {
+          hint: 'remove one of the plugins; hydra-ops config get plugins lists them',
         })
       }
     }

@@ -70,7 +70,7 @@ export async function writeIdentity(
   if (method === 'none') return
   const { identity, machine } = guest
   if (identity === undefined) {
-    throw failure('IDENTITY', `machine '${machine}': its host key was not made yet`, { machine })
+    throw failure('IDENTITY', `machine '${machine}' has no host key yet`, { machine })
   }
   const hostKey = readFileSync(identity.hostKeyFile, 'utf8')
   if (method === 'fwcfg') await replaceFile(places.credential, tmpfilesCredential(guest, identity, hostKey))
@@ -173,7 +173,7 @@ async function writeSeed(
   files: Readonly<Record<string, string>>,
   run: Run,
 ): Promise<void> {
-  const what = 'make the seed disk'
+  const what = 'create the seed disk'
   mkdirSync(places.folder, { recursive: true })
   const folder = mkdtempSync(join(places.folder, '.seed-'))
   const draft = draftOf(places.seed)
@@ -184,7 +184,7 @@ async function writeSeed(
     const argv = ['xorriso', '-as', 'mkisofs', '-quiet', '-V', 'cidata', '-J', '-r', '-o', draft, folder]
     const result = await local.run(argv, { signal: run.signal, timeoutMs: 60_000, what })
     if (result.kind !== 'exited' || result.code !== 0) {
-      throw failure('SEED', `${what}: ${result.stderr.trim() || describeEnd(result)}`)
+      throw failure('SEED', `cannot ${what}: ${result.stderr.trim() || describeEnd(result)}`)
     }
     await renameDurably(draft, places.seed)
   } finally {

@@ -17,7 +17,7 @@ export function refuseMissingBridges(
   const missing = [...new Set(wanted)].filter((name) => !existsSync(`${interfaces}/${name}/bridge`))
   if (missing.length === 0) return
   const said = missing.map((name) =>
-    existsSync(`${interfaces}/${name}`) ? `${name} is no bridge` : `this host has no bridge '${name}'`,
+    existsSync(`${interfaces}/${name}`) ? `'${name}' is not a bridge` : `this host has no bridge '${name}'`,
   )
   throw usageError(`machine '${machine}': deployment.libvirtd.networks: ${said.join('; ')}`, {
     machine,

@@ -25,7 +25,9 @@ export async function destroyMachine(
 ): Promise<void> {
   const places = placesOf(parts, resource)
   await removeDomain(createVirsh(parts.local, places.uri), places, resource, run)
-  await withFiles(resource, 'remove its files', async () => removeFiles(parts, places, resource))
+  await withFiles(resource, 'remove the files of the machine', async () =>
+    removeFiles(parts, places, resource),
+  )
 }
 
 async function removeDomain(

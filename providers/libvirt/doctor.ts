@@ -49,11 +49,11 @@ async function checkEmulator(parts: LibvirtParts, uri: string, run: Run): Promis
 async function checkKvm(parts: LibvirtParts, run: Run): Promise<Finding> {
   const id = 'libvirt.kvm'
   const answer = await parts.kvm(run)
-  if (answer.works) return { id, level: 'ok', what: 'KVM works: a guest of some bytes ran' }
+  if (answer.works) return { id, level: 'ok', what: 'KVM works: a test guest ran' }
   return {
     id,
     level: 'note',
-    what: `KVM does not work (${answer.why}): guests run by emulation (TCG), which works and is slow`,
+    what: `KVM does not work (${answer.why}); guests run by emulation (TCG), which is slower`,
     mend: mendKvm(answer.why),
   }
 }
@@ -61,6 +61,6 @@ async function checkKvm(parts: LibvirtParts, run: Run): Promise<Finding> {
 function mendKvm(why: string): string {
   if (!existsSync('/dev/kvm')) return 'sudo modprobe kvm_intel || sudo modprobe kvm_amd'
   if (/Permission denied/.test(why))
-    return 'sudo chgrp kvm /dev/kvm && sudo adduser "$USER" kvm   # then log in anew'
-  return 'sudo dmesg | grep -i kvm   # is virtualisation on in the firmware, or nested for this host?'
+    return 'sudo chgrp kvm /dev/kvm && sudo adduser "$USER" kvm   # then log in again'
+  return 'sudo dmesg | grep -i kvm   # check that the firmware or the outer host enables virtualisation'
 }

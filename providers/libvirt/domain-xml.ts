@@ -138,7 +138,10 @@ function defined(values: Readonly<Record<string, string | undefined>>): object {
 function requireWellFormed(option: string, xml: string, machine: string): void {
   const result = XMLValidator.validate(`<extra xmlns:qemu="${qemuUri}">${xml}</extra>`)
   if (result === true) return
-  throw usageError(`machine '${machine}': deployment.libvirtd.${option}: ${result.err.msg}`, { machine })
+  throw usageError(
+    `machine '${machine}': deployment.libvirtd.${option} is not valid XML: ${result.err.msg}`,
+    { machine },
+  )
 }
 
 function insertBefore(text: string, closing: string, addition: string): string {

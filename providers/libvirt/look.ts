@@ -33,7 +33,7 @@ export interface DomainState {
 /** Looks for the domain of that name, and for files in its place; foreign ones are only named. */
 export async function look(virsh: Virsh, places: Places, resource: LibvirtResource, run: Run): Promise<Seen> {
   const { name, machine } = resource
-  const call = { what: `look at domain '${name}'`, machine }
+  const call = { what: `inspect domain '${name}'`, machine }
   const xml = await virsh.attempt(['dumpxml', '--inactive', name], call, run)
   if (xml.kind === 'failed') {
     if (xml.failure.complaint !== 'no-domain') throw virshError(xml.failure, call)

@@ -83,10 +83,12 @@ export function refuseOtherFiles({ machine, handle }: LibvirtResource, files?: r
     return
   throw failure(
     'RUNS_ELSEWHERE',
-    `machine '${machine}': it runs on ${stranger.path}, and the disk of the state is another file, ${handle.disk}`,
+    `machine '${machine}' runs on ${stranger.path}, but the state names another file, ${handle.disk}`,
     {
       machine,
-      hint: `the state folder was copied or moved to another disk while it ran: move it back, hydra-ops stop --on ${machine}, then move it again`,
+      hint:
+        'the state folder was copied or moved to another disk while the machine ran; move the folder back, ' +
+        `run hydra-ops stop --on ${machine}, then move the folder again`,
     },
   )
 }

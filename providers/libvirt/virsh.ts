@@ -82,7 +82,7 @@ export function createVirsh(local: Pick<LocalCommands, 'run'>, uri: string): Vir
 
 export function virshError({ message }: VirshFailure, { what, machine, hint }: VirshCall): OpsError {
   const subject = machine === undefined ? '' : `machine '${machine}': `
-  return failure('LIBVIRT', `${subject}${what}: ${message}`, {
+  return failure('LIBVIRT', `${subject}cannot ${what}: ${message}`, {
     ...(machine === undefined ? {} : { machine }),
     ...(hint === undefined ? {} : { hint }),
   })
@@ -135,7 +135,7 @@ export function defaultUri(uid: number | undefined): string {
 export const daemonCode = 'LIBVIRT_DAEMON'
 
 function noConnection(uri: string, message: string): OpsError {
-  return failure(daemonCode, `no connection to libvirt (${uri}): ${message}`, { hint: startDaemon(uri) })
+  return failure(daemonCode, `cannot connect to libvirt (${uri}): ${message}`, { hint: startDaemon(uri) })
 }
 
 /** Tells how to start the daemon of a connection; a session's daemon starts by itself. */

@@ -17,7 +17,7 @@ export async function doctor(ssh: Pick<Ssh, 'resolveUserConfig'>, run: Run): Pro
         id,
         level: 'problem',
         what: `the ssh configuration cannot be read: ${messageOf(error)}${detail}`,
-        mend: 'ssh -G localhost   # names the file and line of ~/.ssh/config to mend',
+        mend: 'ssh -G localhost   # names the file and line of ~/.ssh/config with the mistake',
       },
     ]
   }

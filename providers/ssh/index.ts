@@ -63,7 +63,7 @@ export function createSshProvider({ ssh }: { ssh: SshLayer }): Provider<SshConfi
       } catch (error) {
         if (!(error instanceof OpsError) || error.code !== 'UNREACHABLE') throw error
         throw unreachable(machine, error.message, {
-          hint: `machine '${machine}' is a host that exists (provider ssh): hydra-ops cannot switch it on`,
+          hint: `machine '${machine}' is an existing host (provider ssh); hydra-ops cannot switch it on`,
           cause: error,
         })
       }
@@ -73,8 +73,8 @@ export function createSshProvider({ ssh }: { ssh: SshLayer }): Provider<SshConfi
     async stop({ machine }) {
       throw failure(
         'NOT_OURS',
-        `machine '${machine}' is a host that exists (provider ssh): hydra-ops does not switch it off, since it could not switch it on again`,
-        { machine, hint: `if you want it off: hydra-ops ssh ${machine} -- systemctl poweroff` },
+        `machine '${machine}' is an existing host (provider ssh); hydra-ops does not stop it, because hydra-ops could not start it again`,
+        { machine, hint: `hydra-ops ssh ${machine} -- systemctl poweroff switches the host off` },
       )
     },
 

@@ -124,6 +124,7 @@ function parse<T>(schema: z.ZodType<T>, value: Json, what: string): T {
 
 function toJson(value: unknown): Json {
   const text = JSON.stringify(value)
-  if (text === undefined) throw failure('NOT_JSON', 'a provider returned something that cannot be stored')
+  if (text === undefined)
+    throw failure('NOT_JSON', 'a provider returned a value that cannot be stored as JSON')
   return JSON.parse(text) as Json
 }

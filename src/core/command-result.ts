@@ -8,11 +8,11 @@ const evidenceLines = 20
 export function describeEnd(result: CommandResult): string {
   switch (result.kind) {
     case 'exited':
-      return `it ended with status ${result.code}`
+      return `the command ended with status ${result.code}`
     case 'killed':
-      return `it was killed by ${result.signal}`
+      return `the command was killed by ${result.signal}`
     case 'lost':
-      return 'the connection was lost before it ended'
+      return 'the connection was lost before the command ended'
   }
 }
 
@@ -34,7 +34,7 @@ export function commandFailure(
   const detail = lastLines(result.stderr, evidenceLines)
   return failure(
     result.kind === 'lost' ? 'CONNECTION_LOST' : 'REMOTE_COMMAND',
-    `machine '${machine}': ${what}: ${describeEnd(result)}`,
+    `machine '${machine}': cannot ${what}: ${describeEnd(result)}`,
     { machine, ...(hint === undefined ? {} : { hint }), ...(detail === '' ? {} : { detail }) },
   )
 }

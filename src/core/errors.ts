@@ -73,8 +73,8 @@ export function interrupted(message = 'interrupted', facts: ErrorFacts = {}): Op
 export function abortError({ reason }: AbortSignal, what?: string): OpsError {
   if (reason instanceof OpsError) return reason
   if (reason instanceof DOMException && reason.name === 'TimeoutError')
-    return failure('DEADLINE', what === undefined ? reason.message : `${what}: ${reason.message}`)
-  return interrupted(what === undefined ? undefined : `interrupted: ${what}`)
+    return failure('DEADLINE', what === undefined ? reason.message : `cannot ${what}: ${reason.message}`)
+  return interrupted(what === undefined ? undefined : `interrupted while trying to ${what}`)
 }
 
 /** Throws the error of a fired signal: an interruption, a deadline, or the signal's own error. */

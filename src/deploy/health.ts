@@ -164,7 +164,7 @@ function unitCheck(check: HealthChecks['systemd'][number], { host, run }: CheckC
         const result = await host.exec(argv, {
           signal: run.signal,
           timeoutMs: journalMs,
-          what: `journal of ${check.unit}`,
+          what: `read the journal of ${check.unit}`,
         })
         return result.stdout.trim()
       } catch (error) {

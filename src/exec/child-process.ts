@@ -65,7 +65,7 @@ export function lines(onLine: (line: string) => void): (chunk: string) => void {
 
 export function missing(file: string, what: string): Error {
   const pkg = packageOf(file.split('/').at(-1) ?? file)
-  return failure('NOT_INSTALLED', `${what}: the program '${file}' is not installed`, {
+  return failure('NOT_INSTALLED', `cannot ${what}: the program '${file}' is not installed`, {
     hint: pkg === undefined ? `install '${file}', then try again` : installLine([pkg]),
   })
 }

@@ -20,7 +20,7 @@ export const localCommands: LocalCommands = {
 
   async run(argv, options) {
     const [file, ...args] = argv
-    if (file === undefined) throw failure('NO_COMMAND', 'no command to run')
+    if (file === undefined) throw failure('NO_COMMAND', 'the command to run is empty')
     if (options.signal.aborted) throw abortError(options.signal, options.what)
     const child = execa(file, args, {
       reject: false,
@@ -56,7 +56,7 @@ export const localCommands: LocalCommands = {
       if (why === 'deadline') {
         throw failure(
           'DEADLINE',
-          `${options.what}: '${file}' did not end within ${options.timeoutMs / 1000} s`,
+          `cannot ${options.what}: '${file}' did not end within ${options.timeoutMs / 1000} s`,
           { detail: tail(said.text()) },
         )
       }
@@ -64,14 +64,17 @@ export const localCommands: LocalCommands = {
         ended()
         throw failure(
           'OUTPUT_TOO_LARGE',
-          `${options.what}: '${file}' printed more than ${maxOutput / 1_000_000} MB`,
-          { hint: 'is it the right program? run it by hand to see what it prints' },
+          `cannot ${options.what}: '${file}' printed more than ${maxOutput / 1_000_000} MB`,
+          { hint: `run '${file}' by hand and check its output` },
         )
       }
       const spawnError = errorCodeOf(result)
       if (spawnError === 'ENOENT') throw missing(file, options.what)
       if (spawnError !== undefined && result.exitCode === undefined && result.signal === undefined) {
-        throw failure('NOT_EXECUTABLE', `${options.what}: '${file}' cannot be executed (${spawnError})`)
+        throw failure(
+          'NOT_EXECUTABLE',
+          `cannot ${options.what}: '${file}' cannot be executed (${spawnError})`,
+        )
       }
       return toResult(file, result, said.text())
     } finally {
@@ -82,7 +85,7 @@ export const localCommands: LocalCommands = {
 
   async interactive(argv, options) {
     const [file, ...args] = argv
-    if (file === undefined) throw failure('NO_COMMAND', 'no command to run')
+    if (file === undefined) throw failure('NO_COMMAND', 'the command to run is empty')
     const result = await execa(file, args, { stdio: 'inherit', reject: false, env: { ...options.env } })
     if (errorCodeOf(result) === 'ENOENT') throw missing(file, 'open a session')
     if (result.exitCode !== undefined) return result.exitCode

@@ -8,7 +8,7 @@ import { endGroup, errorCodeOf, lines, missing } from './child-process.js'
 /** Implements `LocalCommands.spawnDuplex`. The program has no terminal, so it cannot ask questions. */
 export const spawnDuplex: LocalCommands['spawnDuplex'] = (argv, options) => {
   const [file, ...args] = argv
-  if (file === undefined) throw failure('NO_COMMAND', 'no command to run')
+  if (file === undefined) throw failure('NO_COMMAND', 'the command to run is empty')
   if (options.signal.aborted) throw abortError(options.signal, options.what)
   const child = execa(file, args, {
     reject: false,
@@ -58,7 +58,9 @@ export const spawnDuplex: LocalCommands['spawnDuplex'] = (argv, options) => {
     const code = errorCodeOf(result)
     if (code === 'ENOENT') duplex.destroy(missing(file, options.what))
     else if (!started) {
-      duplex.destroy(failure('NOT_EXECUTABLE', `${options.what}: '${file}' cannot be executed (${code})`))
+      duplex.destroy(
+        failure('NOT_EXECUTABLE', `cannot ${options.what}: '${file}' cannot be executed (${code})`),
+      )
     }
   })
   return duplex

@@ -7,7 +7,7 @@ import { endGroup, errorCodeOf, keepEnds, missing } from './child-process.js'
 /** Implements `LocalCommands.spawnReadable`. */
 export const spawnReadable: LocalCommands['spawnReadable'] = (argv, options) => {
   const [file, ...args] = argv
-  if (file === undefined) throw failure('NO_COMMAND', 'no command to run')
+  if (file === undefined) throw failure('NO_COMMAND', 'the command to run is empty')
   if (options.signal.aborted) throw abortError(options.signal, options.what)
   const child = execa(file, args, {
     reject: false,
@@ -36,7 +36,7 @@ export const spawnReadable: LocalCommands['spawnReadable'] = (argv, options) => 
       if (errorCodeOf(result) === 'ENOENT') throw missing(file, options.what)
       throw failure(
         'NOT_EXECUTABLE',
-        `${options.what}: '${file}' cannot be executed (${errorCodeOf(result)})`,
+        `cannot ${options.what}: '${file}' cannot be executed (${errorCodeOf(result)})`,
       )
     })
     .finally(stopListening)

@@ -135,7 +135,7 @@ export class Connection {
     const { machine } = this.target
     return failure(
       'CHANNEL',
-      `machine '${machine}': ${options.what}: sshd opens no session (${messageOf(error)})`,
+      `machine '${machine}': cannot ${options.what}: sshd opens no session (${messageOf(error)})`,
       {
         machine,
         cause: error,
@@ -198,7 +198,7 @@ export class Connection {
         const detail = evidence()
         return failure(
           'DEADLINE',
-          `machine '${machine}': ${what}: did not end within ${timeoutMs / 1000} s`,
+          `machine '${machine}': cannot ${what}: the command did not end within ${timeoutMs / 1000} s`,
           {
             machine,
             ...(detail === '' ? {} : { detail }),

@@ -76,7 +76,7 @@ describe('the check cmd', () => {
   it('reports the exit and the output of the last attempt', async () => {
     const [failed] = await check({ cmd: [{ ...once, cmd: ['sh', '-c', 'echo out of order >&2; exit 3'] }] })
     expect(failed?.check).toBe('cmd: sh -c echo out of order >&2; exit 3')
-    expect(failed?.detail).toContain('it ended with status 3: out of order (tried for 0.5 s)')
+    expect(failed?.detail).toContain('the command ended with status 3: out of order (tried for 0.5 s)')
   })
 
   it('goes by its description', async () => {

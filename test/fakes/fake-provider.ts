@@ -222,7 +222,7 @@ function changes(hypervisor: FakeHypervisor, resource: FakeResource): ResourceCh
     return [
       {
         action: 'recreate',
-        detail: `its base image ${disk.image} is gone`,
+        detail: `the base image ${disk.image} is gone`,
         needs: 'recreate',
         hint: 'put it back',
       },

@@ -152,7 +152,7 @@ describe('the folder of a key', () => {
     const untold = key('/srv/untold/key', { user: 'app' })
     const error = {
       code: 'REMOTE_COMMAND',
-      message: expect.stringContaining(`it ended with status ${status}`),
+      message: expect.stringContaining(`the command ended with status ${status}`),
       detail: expect.stringContaining('setpriv: '),
     }
     await machine.standIn('setpriv', body)

@@ -163,7 +163,7 @@ describe('a copy with nix-copy-closure', () => {
     await expect(failed).rejects.toMatchObject({
       code: 'COPY',
       machine: 'web',
-      message: "machine 'web': copy the closure: it ended with status 1",
+      message: "machine 'web': cannot copy the closure: the command ended with status 1",
       detail: unsigned,
       hint: expect.stringContaining('does not trust the login user'),
     })
@@ -211,12 +211,12 @@ describe('a copy as a stream', () => {
     const copying = (answers: LocalAnswers) =>
       copierWith(answers).copier.copy(host, c, options, recordingRun())
     await expect(copying({ exportEnds: exit(1, 'error: path is not valid') })).rejects.toMatchObject({
-      message: "machine 'web': copy the closure: the export: it ended with status 1",
+      message: "machine 'web': cannot copy the closure: the export failed: the command ended with status 1",
       detail: 'error: path is not valid',
     })
     const stopped: CommandResult = { kind: 'killed', signal: 'SIGTERM', stdout: '', stderr: '' }
     await expect(copying({ exportEnds: stopped })).rejects.toMatchObject({
-      message: "machine 'web': copy the closure: the import: it ended with status 1",
+      message: "machine 'web': cannot copy the closure: the import failed: the command ended with status 1",
       detail: 'error: unexpected end-of-file',
     })
   })

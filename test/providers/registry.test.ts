@@ -33,11 +33,11 @@ describe('the registry', () => {
     expect(named('libvirt').makesMachines).toBe(true)
   })
 
-  it('reports that a planned provider is not there yet, and suggests the name for a misspelt provider', async () => {
+  it('reports that a planned provider is not supported yet, and suggests the name for a misspelt provider', async () => {
     const { named } = await registry()
     expect(plannedProviders).toContain('virtualbox')
     expect(() => named('virtualbox')).toThrowError(
-      expect.objectContaining({ exitCode: 2, message: expect.stringContaining('not there yet') }),
+      expect.objectContaining({ exitCode: 2, message: expect.stringContaining('not supported yet') }),
     )
     expect(() => named('libvrit')).toThrowError(expect.objectContaining({ hint: "did you mean 'libvirt'?" }))
   })
@@ -105,7 +105,7 @@ describe('a provider plugin', () => {
   })
 
   it.each([
-    ['nothing', 'export const x = 1', 'is no Provider'],
+    ['nothing', 'export const x = 1', 'is not a provider'],
     ['no name', 'export default {}', "has no 'name'"],
     ['no words', whole('cloud', '[]'), "has no 'targetEnvs'"],
     [
@@ -131,7 +131,7 @@ describe('a provider plugin', () => {
 
   it('may not take the name of another plugin', async () => {
     await expect(registry([plugin('double.mjs', whole('cloud', "['libvirtd']"))])).rejects.toMatchObject({
-      message: "providers 'libvirt' and 'cloud' both want to be called 'libvirtd'",
+      message: "providers 'libvirt' and 'cloud' both use the name 'libvirtd'",
     })
   })
 })

@@ -110,7 +110,8 @@ describe('the proof of nix-serve', () => {
     const task = await started({ NIX_CONFIG: 'experimental-features =' })
     await expect(task.verify(withoutJournal(), taskRun())).rejects.toMatchObject({
       code: 'LASTING_CAUSE',
-      detail: "the journal cannot be read: machine 'local': read the journal: it ended with status 1",
+      detail:
+        "the journal cannot be read: machine 'local': cannot read the journal: the command ended with status 1",
     })
   })
 

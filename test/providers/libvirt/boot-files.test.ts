@@ -14,7 +14,7 @@ beforeEach(() => {
 })
 afterEach(() => rmSync(folder, { recursive: true }))
 
-const again = 'hydra-ops deploy puts it there again'
+const again = 'hydra-ops deploy restores the file'
 
 /** A machine of the system's libvirt with all its files, of which each may be removed. */
 function machine(stored: boolean, config: object = {}, uri = 'qemu:///system') {
@@ -84,9 +84,9 @@ describe('a start on the system’s libvirt', () => {
   )
 
   it.each([
-    ['disk', /put it back from a copy.*--allow-recreate/],
-    ['kernel', /put it back from a copy.*deployment\.libvirtd\.kernel/],
-    ['initrd', /put it back from a copy.*deployment\.libvirtd\.initrd/],
+    ['disk', /restore the (?:image|file) from a copy.*--allow-recreate/],
+    ['kernel', /restore the (?:image|file) from a copy.*deployment\.libvirtd\.kernel/],
+    ['initrd', /restore the (?:image|file) from a copy.*deployment\.libvirtd\.initrd/],
   ] as const)('promises nothing of the %s when the store has lost the image too', (part, hint) => {
     const { image, start } = machine(false)
     rmSync(image[part] ?? '')
@@ -98,7 +98,7 @@ describe('a start on the system’s libvirt', () => {
     const { start } = machine(true, { [part]: named })
     expect(start).toThrow(
       expect.objectContaining({
-        message: `machine 'web': its ${part} ${named} is gone`,
+        message: `machine 'web': the ${part} ${named} is gone`,
         hint: expect.stringContaining(`deployment.libvirtd.${part}`),
       }),
     )
@@ -110,7 +110,7 @@ describe('a start on the system’s libvirt', () => {
     expect(start).toThrow(
       expect.objectContaining({
         code: 'NO_IDENTITY',
-        message: `machine 'web': its identity file ${places[which]} is gone`,
+        message: `machine 'web': the identity file ${places[which]} is gone`,
       }),
     )
   })

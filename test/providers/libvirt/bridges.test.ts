@@ -54,13 +54,13 @@ it('the provider looks for bridges in each plan, also of a machine with unchange
   })
   await expect(wanting('eth0')).rejects.toMatchObject({
     exitCode: 2,
-    message: expect.stringContaining('eth0 is no bridge'),
+    message: expect.stringContaining("'eth0' is not a bridge"),
   })
 })
 
 it.each([
   ['br1', "machine 'web': deployment.libvirtd.networks: this host has no bridge 'br1'"],
-  ['eth0', "machine 'web': deployment.libvirtd.networks: eth0 is no bridge"],
+  ['eth0', "machine 'web': deployment.libvirtd.networks: 'eth0' is not a bridge"],
 ])('an interface that is no bridge is refused before anything is made: %s', (bridge, message) => {
   expect(() => refuseMissingBridges('web', ['lan', { bridge }], interfaces)).toThrow(
     expect.objectContaining({ message, exitCode: 2 }),
@@ -70,7 +70,7 @@ it.each([
 it('every missing bridge is named once', () => {
   const networks = ['br2', 'br0', 'eth0', 'br1', 'br2'].map((bridge) => ({ bridge }))
   expect(() => refuseMissingBridges('web', networks, interfaces)).toThrow(
-    "machine 'web': deployment.libvirtd.networks: this host has no bridge 'br2'; eth0 is no bridge; this host has no bridge 'br1'",
+    "machine 'web': deployment.libvirtd.networks: this host has no bridge 'br2'; 'eth0' is not a bridge; this host has no bridge 'br1'",
   )
 })
 

@@ -202,7 +202,7 @@ describe('two Debian guests with a LAN', () => {
     web = await reconciled(wanted)
     expect(await session.provider.plan(web, session.run)).toEqual([change])
     await session.provider.stop(web, { graceMs: 60_000 }, session.run)
-    expect(session.logged).not.toContainEqual(expect.stringContaining('cutting its power'))
+    expect(session.logged).not.toContainEqual(expect.stringContaining('its power is cut now'))
     await session.provider.start(web, session.run)
     await reachable(web)
     expect(await session.provider.plan(web, session.run)).toEqual([])

@@ -13,7 +13,7 @@ function qemu(answer: LocalCommands['run']): Pick<LocalCommands, 'run'> {
 it('KVM works when the guest wrote its expected output, and not merely when QEMU ended', async () => {
   const ended = (code: number) => qemu(async () => ({ kind: 'exited', code, stdout: '', stderr: '' }))
   expect(await tryKvm(ended(85), run)).toEqual({ works: true })
-  expect(await tryKvm(ended(0), run)).toEqual({ works: false, why: 'it ended with status 0' })
+  expect(await tryKvm(ended(0), run)).toEqual({ works: false, why: 'the command ended with status 0' })
 })
 
 it('a KVM that stops at an instruction is abandoned at once, with its own words', async () => {

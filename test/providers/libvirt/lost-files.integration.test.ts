@@ -36,7 +36,7 @@ describe('a deploy to a machine with a missing disk', () => {
         action: 'recreate',
         detail: `disk ${name}: its file ${file} is gone; an empty disk takes its place`,
         needs: 'new-disk',
-        hint: 'put it back if there is a copy',
+        hint: 'restore the file if you have a copy',
       }
       expect(await session.provider.plan(resource, session.run)).toEqual([lost])
       await expect(session.provider.reconcile(resource, options, session.run)).rejects.toMatchObject({
@@ -89,7 +89,7 @@ describe('a data disk that is removed while the guest runs', () => {
     rmSync(resource.handle?.extraDisks.data ?? '')
     const restart = {
       action: 'change',
-      detail: expect.stringMatching(/^disk data: .*copy what is on the disk off inside the guest first$/),
+      detail: expect.stringMatching(/^disk data: .*; first copy its data to another disk$/),
       needs: 'restart',
     }
     expect(await provider.plan(resource, run)).toEqual([
@@ -106,9 +106,9 @@ describe('a data disk that is removed while the guest runs', () => {
 
 describe('a start of a machine with a missing disk', () => {
   it.each([
-    ['its root disk', undefined, /all its disks are lost/],
-    ['its disk data', 'data', /an empty disk takes its place/],
-    ['its disk more', 'more', /an empty disk takes its place/],
+    ['its root disk', undefined, /which loses all disks of the machine/],
+    ['its disk data', 'data', /which makes an empty disk instead/],
+    ['its disk more', 'more', /which makes an empty disk instead/],
   ])('names the file and the remedy: %s', async (_, name, hint) => {
     const resource = await make({ extraDisks: { data: 1, more: 1 } })
     const { handle } = resource
@@ -117,7 +117,7 @@ describe('a start of a machine with a missing disk', () => {
     await expect(session.provider.start(resource, session.run)).rejects.toMatchObject({
       code: 'NO_DISK',
       machine: resource.machine,
-      message: `machine '${resource.machine}': its file is gone: ${name === undefined ? 'its disk' : `disk ${name}`}, ${file}`,
+      message: `machine '${resource.machine}': files of disks are gone: ${name === undefined ? 'root disk' : `disk ${name}`} ${file}`,
       hint: expect.stringMatching(hint),
     })
   })
@@ -147,8 +147,8 @@ describe('a start of a machine with a missing identity file', () => {
     await expect(provider.start(resource, run)).rejects.toMatchObject({
       code: 'NO_IDENTITY',
       machine: resource.machine,
-      message: `machine '${resource.machine}': its identity file ${file} is gone`,
-      hint: 'hydra-ops deploy writes it anew',
+      message: `machine '${resource.machine}': the identity file ${file} is gone`,
+      hint: 'hydra-ops deploy writes the file again',
     })
     await provider.reconcile(resource, options, run)
     await provider.start(resource, run)
@@ -171,9 +171,9 @@ describe('a missing base image', () => {
       expect(await session.provider.plan(resource, session.run)).toEqual([
         {
           action: 'recreate',
-          detail: `its base image ${session.image.disk} is gone`,
+          detail: `the base image ${session.image.disk} is gone`,
           needs: 'recreate',
-          hint: 'put it back if there is a copy',
+          hint: 'restore the file if you have a copy',
         },
       ])
       await expect(session.provider.reconcile(resource, options, session.run)).rejects.toMatchObject({
@@ -192,7 +192,7 @@ describe('a missing base image', () => {
       await expect(session.provider.start(resource, session.run)).rejects.toMatchObject({
         code: 'NO_BACKING_FILE',
         machine: resource.machine,
-        message: `machine '${resource.machine}': its base image ${session.image.disk} is gone, and its disk holds only what differs from it`,
+        message: `machine '${resource.machine}': the base image ${session.image.disk} is gone, and the machine's disk holds only its differences from the image`,
         hint: expect.stringMatching(/put it back.*--allow-recreate/s),
       })
     } finally {

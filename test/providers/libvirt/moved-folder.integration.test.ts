@@ -88,7 +88,7 @@ function savedMemory(name: string): string {
 }
 
 const saysMoved = (needs: string) => [
-  { action: 'change', detail: `its files were moved here from ${state}`, needs },
+  { action: 'change', detail: `the files of the machine were moved here from ${state}`, needs },
 ]
 
 describe('a machine whose state folder was moved', () => {
@@ -155,7 +155,7 @@ describe('a machine whose state folder was moved', () => {
     const changes = (await session.provider.plan(wanted, session.run)).map(({ detail }) => detail)
     expect(changes).toEqual([
       'vCPU 1 → 2',
-      `its files were moved here from ${state}`,
+      `the files of the machine were moved here from ${state}`,
       'disk data 1 GiB → 2 GiB',
     ])
     await session.provider.reconcile(wanted, options, session.run)

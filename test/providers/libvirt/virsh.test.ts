@@ -61,7 +61,7 @@ describe('the message of a failing virsh', () => {
 
   it('is never empty: it reports a killed virsh', () => {
     expect(readFailure({ kind: 'killed', signal: 'SIGKILL', stdout: '', stderr: '' }).message).toBe(
-      'it was killed by SIGKILL',
+      'the command was killed by SIGKILL',
     )
   })
 })
@@ -80,7 +80,7 @@ describe('virsh', () => {
       {
         code: 'LIBVIRT',
         machine: 'web',
-        message: expect.stringMatching(/^machine 'web': start domain: .*No such file or directory$/),
+        message: expect.stringMatching(/^machine 'web': cannot start domain: .*No such file or directory$/),
       },
     )
   })

@@ -179,7 +179,7 @@ describe('an existing host', () => {
     const provider = createSshProvider({ ssh: fakeSsh() })
     await expect(provider.stop(resource(), { graceMs: 1 }, run)).rejects.toMatchObject({
       exitCode: 1,
-      hint: 'if you want it off: hydra-ops ssh web -- systemctl poweroff',
+      hint: 'hydra-ops ssh web -- systemctl poweroff switches the host off',
     })
   })
 

@@ -212,13 +212,13 @@ describe('the wait for the build that proves Hydra', () => {
       'fails',
       'echo "No journal files were found." >&2; exit 1',
       60_000,
-      /^the journal cannot be read: machine 'local': read the journal: it ended with status 1$/,
+      /^the journal cannot be read: machine 'local': cannot read the journal: the command ended with status 1$/,
     ],
     [
       'was killed',
       'kill -9 $$',
       60_000,
-      /^the journal cannot be read: machine 'local': read the journal: it was killed by SIGKILL$/,
+      /^the journal cannot be read: machine 'local': cannot read the journal: the command was killed by SIGKILL$/,
     ],
     [
       'does not end',
@@ -244,7 +244,8 @@ describe('the wait for the build that proves Hydra', () => {
       status: 'rejected',
       reason: {
         message: expect.stringMatching(/not green \(ended\): the build itself failed$/),
-        detail: "the journal cannot be read: machine 'local': read the journal: it ended with status 1",
+        detail:
+          "the journal cannot be read: machine 'local': cannot read the journal: the command ended with status 1",
       },
     })
   })

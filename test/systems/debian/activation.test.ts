@@ -221,6 +221,6 @@ it('the end of an activation forgets the unit, and a failure to do so is only lo
   const run = recordingRun()
   await finishActivation(host, activation.unit, run)
   expect(run.lines).toEqual([
-    'the unit hydra-ops-r1.service may still exist, because its removal failed: the connection was lost before it ended',
+    'the unit hydra-ops-r1.service may still exist, because its removal failed: the connection was lost before the command ended',
   ])
 })
