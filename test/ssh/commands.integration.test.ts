@@ -203,7 +203,7 @@ describe('a cancelled command', () => {
     await expect(running).rejects.toMatchObject({
       code: 'DEADLINE',
       machine: 'web',
-      message: "machine 'web': wait: did not end within 2 s",
+      message: "machine 'web': cannot wait: the command did not end within 2 s",
       detail: 'evidence',
     })
     await until('its processes are gone', () => processesWith(`sleep ${mark}`).length === 0)

@@ -193,7 +193,7 @@ describe('a missing base image', () => {
         code: 'NO_BACKING_FILE',
         machine: resource.machine,
         message: `machine '${resource.machine}': the base image ${session.image.disk} is gone, and the machine's disk holds only its differences from the image`,
-        hint: expect.stringMatching(/put it back.*--allow-recreate/s),
+        hint: expect.stringMatching(/restore the image.*--allow-recreate/s),
       })
     } finally {
       back()

@@ -143,7 +143,7 @@ describe('a machine whose state folder was moved', () => {
     await expect(session.provider.start(moved, session.run)).rejects.toMatchObject({
       code: 'LIBVIRT',
       machine: moved.machine,
-      message: expect.stringContaining(`look at the saved memory of domain '${moved.name}'`),
+      message: expect.stringContaining(`cannot read the saved memory of domain '${moved.name}'`),
       hint: expect.stringContaining(`managedsave-remove ${moved.name}`),
     })
     expect(existsSync(memory)).toBe(true)
