@@ -85,11 +85,11 @@ export function createBuilder(command: NixCommand, queries: StoreQueries): Pick<
       detail,
       ...(/have the same priority/.test(detail) || /have the same priority/.test(built.stderr)
         ? {
-            hint: 'two packages bring the same file: drop one, or give one a meta.priority (the smaller wins)',
+            hint: 'two packages contain the same file; remove one package, or set meta.priority (the smaller number wins)',
           }
         : log === undefined
           ? {}
-          : { hint: `the whole log: nix-store --read-log ${culprit}` }),
+          : { hint: `nix-store --read-log ${culprit} shows the whole log` }),
     })
   }
 

@@ -42,10 +42,14 @@ export function copyProgress(run: Run, count: number, now?: () => number): { lin
 /** Suggests remedies for the common reasons. */
 export function hintFor(stderr: string): { hint?: string } {
   if (/lacks a (?:valid )?signature/.test(stderr)) {
-    return { hint: 'its Nix daemon does not trust the login user: log in as root or as a user with sudo' }
+    return {
+      hint: 'the Nix daemon of the machine does not trust the login user; log in as root or as a user with sudo',
+    }
   }
   if (/No space left on device|disk (?:is )?full/.test(stderr)) {
-    return { hint: 'its disk is full: collect garbage there (nix-store --gc), or give it a larger disk' }
+    return {
+      hint: 'the disk of the machine is full; collect garbage there (nix-store --gc), or use a larger disk',
+    }
   }
   return {}
 }

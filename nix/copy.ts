@@ -95,7 +95,7 @@ async function prepare(host: Host, path: StorePath, run: Run): Promise<string> {
   const what = 'prepare the copy'
   const result = await host.script(prepareScript, [path], { signal: run.signal, timeoutMs: askMs, what })
   if (result.kind === 'exited' && result.code === 127) {
-    throw failure('NO_NIX', `machine '${host.machine}': Nix is not installed there`, {
+    throw failure('NO_NIX', `machine '${host.machine}': Nix is not installed on the machine`, {
       machine: host.machine,
       hint: `hydra-ops setup run nix --include ${host.machine}`,
     })
@@ -123,12 +123,12 @@ type Method =
  * machines get an export that is streamed into an import over our own connection.
  */
 export function methodOf(host: Host): Method {
-  if (host.noisyShell) return { kind: 'stream', description: 'streamed: its login shell prints' }
+  if (host.noisyShell) return { kind: 'stream', description: 'streamed, because the login shell prints text' }
   switch (host.escalation) {
     case 'root':
       return { kind: 'ssh', prefix: [], description: 'nix-copy-closure' }
     case 'sudo-password':
-      return { kind: 'stream', description: 'streamed: its sudo asks for a password' }
+      return { kind: 'stream', description: 'streamed, because sudo asks for a password' }
     case 'sudo': {
       const [sudo = ''] = host.target.privilegeEscalation
       if (!/(?:^|\/)sudo$/.test(sudo)) return { kind: 'stream', description: `streamed through ${sudo}` }

@@ -15,7 +15,7 @@ let
     let parts = tail (filter isString (split "/" path)); in
     if substring 0 1 path != "/" then [ "the path must begin with \"/\"" ]
     else if any (part: elem part [ "" "." ".." ]) parts then [ "the path must hold no empty part, \".\" or \"..\"" ]
-    else if any (folder: isBelow folder path) reserved then [ "this place is not for files of a deployment" ]
+    else if any (folder: isBelow folder path) reserved then [ "this folder is reserved for the system or for hydra-ops" ]
     else [ ];
 
   isMode = mode: isString mode && match "[0-7]{3,4}" mode != null;
@@ -31,7 +31,7 @@ let
       else [ ]
     else if builtins.isFunction source then [ "expected a path, a derivation or a store path, got a function" ]
     else if substring 0 11 "${source}" == "/nix/store/" then [ ]
-    else [ "${quoted source} is not copied; write it as a path, without quotes" ];
+    else [ "${quoted source} is a string, which Nix does not copy; write the source as a path, without quotes" ];
 
   kindOf = path: (readDir (dirOf path)).${baseNameOf path} or "unknown";
 

@@ -49,7 +49,7 @@ function describeIssue(issue: SchemaIssue, subject: Subject): Issue[] {
   }
   const given = valueAt(subject.value, issue.path)
   if (given === undefined) {
-    return [{ path, say: `not given; expected ${expectation(issue)}` }]
+    return [{ path, say: `the value is missing; expected ${expectation(issue)}` }]
   }
   const got = subject.hides(path) ? kindOf(given) : shown(given)
   return [{ path, say: `expected ${expectation(issue)}, got ${got}` }]
@@ -88,7 +88,7 @@ function expectation(issue: SchemaIssue): string {
       if (issue.format === 'starts_with' && 'prefix' in issue) {
         return `a text that begins with ${JSON.stringify(issue.prefix)}`
       }
-      return `another form (${issue.format})`
+      return `text in the format ${issue.format}`
     case 'invalid_union':
       return [...new Set(issue.errors.flatMap((branch) => branch.slice(0, 1).map(expectation)))].join(' or ')
     default:

@@ -55,8 +55,8 @@ let
     in
     if isAttrs value && isFunction (value.outputs or null) then fail {
       files = [ path ];
-      say = "is a flake, which is not there yet as a network expression";
-      hint = "write the network to a file of its own, such as hydra.nix, with network.nixpkgs where it needs one";
+      say = "is a flake, which is not supported yet as a network expression";
+      hint = "write the network to a separate file, such as hydra.nix; set network.nixpkgs if the network needs nixpkgs";
     }
     else if ! isAttrs value then fail { files = [ path ]; say = "expected a set of machines, or a function that returns one, got ${described value}"; }
     else { file = toString (value._file or path); inherit value; };
@@ -69,8 +69,8 @@ let
     if missing == [ ] then intersectAttrs formals args
     else fail {
       files = [ path ];
-      say = "needs the argument ${concatStringsSep " and " (map (name: "'${name}'") missing)}";
-      hint = "give it with --argstr ${builtins.head missing} TEXT, or --arg ${builtins.head missing} NIX (hydra-ops set-args remembers it)";
+      say = "the function needs the argument ${concatStringsSep " and " (map (name: "'${name}'") missing)}";
+      hint = "use --argstr ${builtins.head missing} TEXT or --arg ${builtins.head missing} NIX; hydra-ops set-args remembers the argument";
     };
 
   # --- the network -------------------------------------------------------------------------------------------
@@ -169,8 +169,8 @@ let
         pkgs = if pkgs != null then pkgs else fail {
           machine = name;
           files = ownFiles;
-          say = "uses pkgs, but this network has no nixpkgs";
-          hint = "give it one, for instance ${networkName}.nixpkgs = import <nixpkgs> { };";
+          say = "the definition uses pkgs, but this network has no nixpkgs";
+          hint = "set the packages, for instance ${networkName}.nixpkgs = import <nixpkgs> { };";
         };
         resources = { machines = mapAttrs (_: node: node.config) nodes; };
         uuid = input.deployment.uuid;

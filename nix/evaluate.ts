@@ -215,7 +215,7 @@ function isRequired(machine: string, request: EvaluationRequest): boolean {
 
 /** Adds to an error that more errors may follow. */
 function notAll(error: OpsError): OpsError {
-  const more = 'not every machine was looked at; the others may have mistakes of their own'
+  const more = 'hydra-ops did not evaluate every machine; the other machines may have more errors'
   const { hint, detail } = error
   return usageError(error.message, {
     hint: hint === undefined ? more : `${hint}; ${more}`,
@@ -228,7 +228,7 @@ function readOutput(stdout: string): EvaluationOutput {
   if (result.success) return result.data
   // This is a bug of hydra-ops; the values may be secret, the places are not.
   throw new Error(
-    `eval.nix returned something else: ${result.error.issues.map((issue) => issue.path.join('.')).join(', ')}`,
+    `eval.nix returned unexpected values at ${result.error.issues.map((issue) => issue.path.join('.')).join(', ')}`,
   )
 }
 
@@ -252,9 +252,9 @@ function readFacts(
   const problems = [
     ...network.unknown.map(({ name, files }) => ({
       files,
-      say: `network.${name}: ${comingOptions.includes(name) ? 'not there yet' : unknownOption(name, network.known)}`,
+      say: `network.${name}: ${comingOptions.includes(name) ? 'not supported yet' : unknownOption(name, network.known)}`,
     })),
-    ...network.resources.map(({ name, files }) => ({ files, say: `resources.${name}: not there yet` })),
+    ...network.resources.map(({ name, files }) => ({ files, say: `resources.${name}: not supported yet` })),
   ]
   if (problems.length > 0) {
     return usageError(problems.map(({ files, say }) => `${subject(undefined, files, cwd)}${say}`).join('\n'))

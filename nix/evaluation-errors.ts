@@ -120,12 +120,13 @@ export function evaluationError(error: NixError, stderr: string, view: ErrorView
   const argument = argumentAt(error.position, view.input)
   if (argument !== undefined) {
     return usageError(`function argument${argument}: ${explain(error.message).say}`, {
-      hint: 'correct it with hydra-ops set-args',
+      hint: 'correct the argument with hydra-ops set-args',
       ...detail,
     })
   }
   const { say, hint, code } = explain(error.message)
-  if (code === 'host') return failure('NIX', `Nix cannot evaluate here: ${say}`, { ...detail })
+  if (code === 'host')
+    return failure('NIX', `Nix cannot evaluate the network on this host: ${say}`, { ...detail })
   const machine = machinesOf(error)[0]
   const place = error.places[0]
   const files = error.position === undefined ? (place?.files ?? view.files) : [positionText(error.position)]
@@ -170,7 +171,7 @@ export function shorten(text: string, cwd: string): string {
 }
 
 const newerNix =
-  'use nixpkgs 24.11 or older, or install a newer Nix: https://nixos.org/download (a definition with deployment.os = "debian" needs no nixpkgs)'
+  'use nixpkgs 24.11 or older, or install a newer Nix from https://nixos.org/download; a Debian machine needs no nixpkgs'
 
 interface Explained {
   readonly say: string
@@ -199,25 +200,25 @@ function explain(raw: string): Explained {
     const name = /^file '(.*?)'/.exec(message)?.[1]
     return {
       say: `<${name}> is not in the Nix search path`,
-      hint: `give it with -I ${name?.split('/')[0]}=PATH, or in NIX_PATH`,
+      hint: `add the path with -I ${name?.split('/')[0]}=PATH, or to NIX_PATH`,
     }
   }
   if (/called with unexpected argument/.test(message)) {
-    return { say: message, hint: 'let the function take any argument: { lib, ... }: …' }
+    return { say: message, hint: 'add "..." to the arguments of the function, as in { lib, ... }: …' }
   }
   if (/experimental .*feature 'flakes'/.test(message)) {
-    return { say: message, hint: "add: --option experimental-features 'flakes'" }
+    return { say: message, hint: "add --option experimental-features 'flakes' to the command" }
   }
   if (/^path '.*' is not valid$/.test(message)) {
     return {
-      say: 'the expression needs something built while it is evaluated, and nothing may be written now',
-      hint: 'hydra-ops deploy --build-only builds it',
+      say: 'the expression needs a build during its evaluation, but this command does not write to the Nix store',
+      hint: 'hydra-ops deploy --build-only builds the needed path',
     }
   }
   if (/Permission denied|No space left|cannot connect|Read-only file system|database/.test(message)) {
     return { say: message, code: 'host' }
   }
-  return { say: message === '' ? 'Nix ended without saying why' : message }
+  return { say: message === '' ? 'Nix failed without an error message' : message }
 }
 
 /** Returns ` 'foo'` for a position in an argument's text, or a general remark for a later position. */

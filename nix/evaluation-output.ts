@@ -114,7 +114,7 @@ function systemError(name: string, raw: z.infer<typeof OtherMachine>, cwd: strin
   if (raw.os === 'nixos') {
     const meant = suggest(name, reservedNames)
     return usageError(
-      `${who}deployment.os = "nixos" (the default) is not there yet; set deployment.os = "debian"`,
+      `${who}deployment.os = "nixos" (the default) is not supported yet; set deployment.os = "debian"`,
       { machine: name, ...(meant === undefined ? {} : { hint: `did you mean '${meant}'?` }) },
     )
   }
@@ -199,7 +199,7 @@ function placesOf(provider: KnownProvider, options: Readonly<Record<string, Json
 /** Reports options of other tools that would otherwise be ignored silently. */
 function missingPowers(options: DebianOptions): Issue[] {
   return (['buildOnTarget', 'allowLocalDeployment'] as const).flatMap((name) =>
-    options[name] ? [{ path: ['deployment', name], say: 'not there yet' }] : [],
+    options[name] ? [{ path: ['deployment', name], say: 'this option is not supported yet' }] : [],
   )
 }
 
@@ -209,12 +209,12 @@ function structureIssues(raw: DebianOutput): FiledIssue[] {
     ...raw.refused.map((file) => ({
       path: [],
       files: [file],
-      say: "declares 'options', which a definition of a Debian machine cannot; it sets deployment.* only",
+      say: "the file declares 'options', but the definition of a Debian machine sets deployment.* only",
     })),
     ...raw.foreign.map(({ option, files }) => ({
       path: option,
       files,
-      say: 'unknown option: a Debian machine has only deployment.* (for options of NixOS it takes deployment.os = "nixos")',
+      say: 'unknown option; a Debian machine has only deployment.*, and options of NixOS need deployment.os = "nixos"',
     })),
     ...raw.problems.map((problem) => ({
       path: problem.option,
@@ -246,10 +246,14 @@ function unknownProvider(targetEnv: string, rules: DefinitionRules): Issue {
   const path = ['deployment', 'targetEnv']
   const known = rules.providers.flatMap((each) => each.targetEnvs)
   if (rules.planned.includes(targetEnv)) {
-    return { path, say: `${JSON.stringify(targetEnv)} is not there yet; there are ${known.join(', ')}` }
+    return {
+      path,
+      say: `${JSON.stringify(targetEnv)} is not supported yet; the supported values are ${known.join(', ')}`,
+    }
   }
   const near = suggest(targetEnv, [...known, ...rules.planned])
-  const meant = near === undefined ? `there are ${known.join(', ')}` : `did you mean '${near}'?`
+  const meant =
+    near === undefined ? `the supported values are ${known.join(', ')}` : `did you mean '${near}'?`
   return { path, say: `unknown provider ${JSON.stringify(targetEnv)}; ${meant}` }
 }
 

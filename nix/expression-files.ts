@@ -10,7 +10,7 @@ export function checkExpressionFiles(files: readonly string[], cwd: string): voi
     const shown = shortPath(file, cwd)
     if (!existsSync(file)) {
       throw usageError(`the network expression ${shown} does not exist`, {
-        hint: 'hydra-ops modify gives the deployment other files',
+        hint: 'hydra-ops modify sets the files of the deployment',
       })
     }
     if (
@@ -18,8 +18,8 @@ export function checkExpressionFiles(files: readonly string[], cwd: string): voi
       !existsSync(join(file, 'default.nix')) &&
       existsSync(join(file, 'flake.nix'))
     ) {
-      throw usageError(`${shown} is a flake, which is not there yet as a network expression`, {
-        hint: 'write the network to a file of its own, such as hydra.nix',
+      throw usageError(`${shown} is a flake, which is not supported yet as a network expression`, {
+        hint: 'write the network to a separate file, such as hydra.nix',
       })
     }
     if (statSync(file).isDirectory() && !existsSync(join(file, 'default.nix'))) {

@@ -26,8 +26,8 @@ const MorphSecret = z.strictObject({
     .strictObject({ user: z.string().min(1).default('root'), group: z.string().min(1).default('root') })
     .default({ user: 'root', group: 'root' }),
   permissions: z.string().default('0400'),
-  action: z.array(z.string()).max(0, 'no action: it is not there yet').default([]),
-  mkDirs: z.literal(true, 'true: folders are always made').default(true),
+  action: z.array(z.string()).max(0, 'no action, because actions are not supported yet').default([]),
+  mkDirs: z.literal(true, 'true, because folders are always created').default(true),
   uploadAt: z.enum(['pre-activation', 'post-activation']).default('pre-activation'),
 })
 
@@ -73,7 +73,7 @@ export function keyIssues(keys: CommonOptions['keys']): Issue[] {
     const other = places.get(place)
     places.set(place, name)
     if (other !== undefined)
-      says.push(`goes to ${place}, as key '${other}' does; give one another name or destDir`)
+      says.push(`the key goes to ${place}, as key '${other}' does; change the name or destDir of one key`)
     return says.flatMap((say) => (say === undefined ? [] : [{ path, say }]))
   })
 }

@@ -108,9 +108,9 @@ let
       option = path;
       files = filesOf best;
       say =
-        if all same best then "defined with different values of equal priority"
-        else "defined as ${described first.value} and as ${described (head (filter (def: ! same def) best)).value}";
-      hint = "keep one of them, or mark which one wins with lib.mkForce or lib.mkDefault";
+        if all same best then "the definitions have different values of equal priority"
+        else "the definitions differ: ${described first.value} and ${described (head (filter (def: ! same def) best)).value}";
+      hint = "keep one definition, or set the priorities with lib.mkForce or lib.mkDefault";
     };
 
   # Conflicts appear with all other problems of the machine, unless a definition reads the option.
@@ -142,7 +142,7 @@ let
 
   undefined = machine: path: {
     defined = false;
-    view = fail { inherit machine; option = path; files = [ ]; say = "used but not defined"; };
+    view = fail { inherit machine; option = path; files = [ ]; say = "the option is used but not defined"; };
     plain = null;
     origins = [ ];
   };

@@ -22,7 +22,7 @@ let
         inherit machine;
         files = [ file ];
         say = "the argument '${name}' of a definition does not exist here";
-        hint = "there are: ${concatStringsSep ", " (attrNames arguments)}; network.specialArgs adds more";
+        hint = "the arguments are ${concatStringsSep ", " (attrNames arguments)}; network.specialArgs adds more";
       };
     in
     module (arguments // builtins.listToAttrs (map (name: { inherit name; value = absent name; }) required));
@@ -69,7 +69,7 @@ let
       imported = foldl' (visit here) state imports;
     in
     if long && strangers != [ ] then
-      wrong here "'${builtins.head strangers}' stands beside 'config' or 'options'; put it into 'config'"
+      wrong here "'${builtins.head strangers}' stands beside 'config' or 'options'; move it into 'config'"
     else imported // {
       refused = imported.refused ++ (if (module.options or { }) != { } then [ file ] else [ ]);
       defs = imported.defs ++ [

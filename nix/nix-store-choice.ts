@@ -60,7 +60,7 @@ export async function chooseStore(options: StoreChoiceOptions): Promise<NixStore
     return {
       kind: 'host',
       remote: 'local',
-      why: `${daemon}; ${storeDir} can be written`,
+      why: `${daemon}; this user can write to ${storeDir}`,
       realStoreDir: storeDir,
       buildsHere: true,
       chroot: false,
@@ -70,7 +70,7 @@ export async function chooseStore(options: StoreChoiceOptions): Promise<NixStore
   return {
     kind: 'own',
     remote: chrootUri(own),
-    why: `${daemon}, and ${existsSync(storeDir) ? `${storeDir} cannot be written` : `there is no ${storeDir}`}: a store of our own in ${own}`,
+    why: `${daemon}, and ${existsSync(storeDir) ? `this user cannot write to ${storeDir}` : `there is no ${storeDir}`}; hydra-ops uses its own store in ${own}`,
     realStoreDir: join(own, 'nix/store'),
     buildsHere: true,
     chroot: true,

@@ -16,7 +16,7 @@ const keptRoots = 3
 const rootMs = 60_000
 /** Number of processes at once that register a link each with Nix. */
 const linksAtOnce = 8
-const what = 'keep the closure from being collected'
+const what = 'protect the closure from garbage collection'
 
 /** Name of the file with the folder's own path at the time when its links were registered. */
 const placeName = 'place'
@@ -47,8 +47,7 @@ export function createRoots(
     // A collection since the move removed these paths, and nothing restores them.
     const gone = new Set(await queries.invalid([...new Set(roots.map(({ path }) => path))], run))
     const kept = roots.filter(({ path }) => !gone.has(path))
-    if (kept.length > 0)
-      run.log(`tell Nix the place of the ${kept.length} closures that it keeps for ${folder}`)
+    if (kept.length > 0) run.log(`telling Nix the new place of ${kept.length} closures in ${folder}`)
     const limit = pLimit(linksAtOnce)
     await settleAll(kept.map(({ link, path }) => limit(addRoot, link, path, run)))
     await replaceFile(join(folder, placeName), folder)

@@ -33,7 +33,8 @@ export function createStoreQueries(command: NixCommand): StoreQueries {
       )
       return lines.map((line) => StorePath.parse(line))
     },
-    requisites: (path, run) => askPaths(['--query', '--requisites'], [path], 'read what a path needs', run),
+    requisites: (path, run) =>
+      askPaths(['--query', '--requisites'], [path], 'list the dependencies of a path', run),
     outputs: (drvs, run) => askPaths(['--query', '--outputs'], drvs, 'read the outputs of derivations', run),
     // The dependencies of a path never change; a plan and a copy both ask for them.
     closure(path, run) {
@@ -47,7 +48,7 @@ export function createStoreQueries(command: NixCommand): StoreQueries {
   }
 
   async function readClosure(path: StorePath, run: Pick<Run, 'signal'>): Promise<ClosureInfo> {
-    const paths = await askPaths(['--query', '--requisites'], [path], 'read what a path needs', run)
+    const paths = await askPaths(['--query', '--requisites'], [path], 'list the dependencies of a path', run)
     const sizes = await ask(['--query', '--size'], paths, 'read the sizes of paths', run)
     return { paths, sizes: new Map(paths.map((each, index) => [each, Number(sizes[index] ?? 0)])) }
   }

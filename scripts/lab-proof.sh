@@ -13,7 +13,7 @@ prove() {
   built=$(ops ssh -d "$name" ci -- "cd / && runuser -u hydra -- psql -At -c '$newest_build' hydra")
   [ -n "$built" ] || give_up 'Hydra has built nothing yet' "$paste setup verify -d $name"
   if on_client nix-store --check-validity "$built" 2>/dev/null; then
-    printf '\nclient has what Hydra built last: %s\n' "$built"
+    printf '\nclient already has the newest build of Hydra: %s\n' "$built"
     return
   fi
   printf '\nhydra-ops() { %s "$@"; }\n' "$paste"
@@ -22,7 +22,7 @@ prove() {
 }
 
 prove_substitution() {
-  heading 'Hydra built a path on ci. client does not have it, and takes it from the cache: signed by the key it trusts'
+  heading 'Hydra built a path on ci. client lacks the path, and takes the path from the cache, signed by the trusted key'
   expect_failure on_client_shown nix-store --check-validity "$1"
   on_client_shown nix-store --realise "$1"
   on_client_shown "$path_info" "$1"
@@ -30,14 +30,14 @@ prove_substitution() {
 
 prove_refusal() {
   local script="$folder/examples/lab/stranger.sh" theirs said status=0
-  heading 'Somebody else signs another path in the same cache: client refuses it'
+  heading 'Another key signs another path in the same cache, and client refuses the path'
   show ssh -d "$name" ci -- sh "< $script"
   theirs=$(ops ssh -d "$name" ci -- sh <"$script")
   printf '%s\n' "$theirs"
   said=$(expect_failure on_client_shown nix-store --realise "$theirs") || status=$?
   printf '%s\n' "$said"
   [ "$status" = 0 ] || exit "$status"
-  [[ "$said" == *'is not signed by any of the keys'* ]] || give_up 'client refused it, but not for its signature'
+  [[ "$said" == *'is not signed by any of the keys'* ]] || give_up 'client refused the path, but not because of the signature'
 }
 
 heading() { printf '\n-- %s\n' "$1"; }
@@ -56,8 +56,8 @@ expect_failure() {
   local status=0
   "$@" || status=$?
   case $status in
-    0) give_up "this should have failed: ${*:2}" ;;
+    0) give_up "this command should have failed: ${*:2}" ;;
     1) return 0 ;;
-    *) give_up "this ended with status $status: ${*:2}" ;;
+    *) give_up "this command ended with status $status: ${*:2}" ;;
   esac
 }

@@ -33,7 +33,7 @@ missing_packages() {
 package_lists_present() { compgen -G '/var/lib/apt/lists/*_Packages*' >/dev/null; }
 
 ensure_packages() {
-  command -v dpkg-query >/dev/null || give_up 'this script installs Debian packages, and this is not Debian' \
+  command -v dpkg-query >/dev/null || give_up 'this script installs Debian packages, but this host is not Debian' \
     "install what scripts/packages lists by your own means, then run hydra-ops itself"
   local missing
   mapfile -t missing < <(missing_packages "$@")
@@ -56,7 +56,7 @@ install_packages() {
   fi
   [ "$status" = 0 ] || tail -n 20 "$log" >&2
   rm -f "$log"
-  [ "$status" = 0 ] || give_up "apt-get could not install: $*" 'is the package index reachable? see /etc/apt/sources.list'
+  [ "$status" = 0 ] || give_up "apt-get could not install: $*" 'check the package sources in /etc/apt/sources.list'
 }
 
 # Installs packages without starting their daemons: no test needs a daemon of the system, and the sshd of a test must
@@ -88,7 +88,7 @@ ensure_modules() {
   [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ] && return
   say 'installing node modules (npm ci)'
   (cd "$checkout" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error </dev/null) ||
-    give_up 'npm ci failed' 'is the npm registry reachable? npm ping'
+    give_up 'npm ci failed' 'check the connection to the npm registry: npm ping'
   printf '%s\n' "$wanted" >"$stamp"
 }
 
@@ -109,14 +109,14 @@ ensure_mounts() {
   mountpoint -q /proc || missing+=('mount -t proc proc /proc')
   [ -e /sys/kernel ] || missing+=('mount -t sysfs sysfs /sys')
   [ -c /dev/pts/ptmx ] || missing+=('mount -t devpts devpts /dev/pts')
-  [ ${#missing[@]} = 0 ] || give_up 'guests need /proc, /sys and /dev/pts; as root:' "${missing[@]}"
+  [ ${#missing[@]} = 0 ] || give_up 'guests need /proc, /sys and /dev/pts; run as root:' "${missing[@]}"
 }
 
 # Makes the unprivileged user that works for root, because root has no libvirt session of its own.
 ensure_lab_user() {
   is_root || return 0
   id "$lab_user" >/dev/null 2>&1 && return
-  say "creating the user $lab_user (no password, no privileges): guests run as this user"
+  say "creating the user $lab_user (no password, no privileges), who runs the guests"
   useradd --create-home --shell /bin/bash "$lab_user" || give_up "cannot create the user $lab_user"
 }
 
@@ -166,7 +166,7 @@ ensure_worker_node() {
 
 ensure_user_namespaces() {
   as_worker / / unshare --user --map-root-user true 2>/dev/null || give_up \
-    'user namespaces are needed (the Nix store and the image are made without root) and cannot be made; as root:' \
+    'user namespaces cannot be created, but the Nix store and the image need them; run as root:' \
     'sysctl -w kernel.unprivileged_userns_clone=1 user.max_user_namespaces=15000'
 }
 
@@ -198,7 +198,7 @@ give_worker_checkout() {
   folder=$checkout
   is_root || return 0
   folder="$home/checkout"
-  say "root has no libvirt session: the work is done as the user $lab_user, on a copy in $folder"
+  say "root has no libvirt session, so the user $lab_user does the work on a copy in $folder"
   rm -rf "$folder"
   as_worker / / mkdir -p -m 700 "$folder"
   tar -C "$checkout" --exclude=./.git --exclude='./*.tgz' -cf - . |

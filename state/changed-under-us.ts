@@ -19,21 +19,25 @@ export function changedUnderUs(
   if (found.kind === 'broken') return withMore(found.error)
   if (found.kind === 'gone') {
     return failure('STATE_CHANGED', `somebody else removed the state of ${what} while this command ran`, {
-      hint: 'see what happened (hydra-ops history), then give the same command again',
+      hint: 'see hydra-ops history, then run the same command again',
     })
   }
   return failure(
     'STATE_CHANGED',
     `somebody else wrote the state of ${what} while this command ran ` +
-      `(revision ${ours.revision} was expected, ${found.revision} is there); nothing was written over it`,
-    { hint: 'see what happened (hydra-ops history), then give the same command again' },
+      `(expected revision ${ours.revision}, found revision ${found.revision}); the newer state was not overwritten`,
+    { hint: 'see hydra-ops history, then run the same command again' },
   )
 }
 
 function withMore(error: OpsError): OpsError {
   const { code, message, hint } = error
-  return failure(code, `${message}; it was whole when this command began, which writes nothing more`, {
-    cause: error,
-    ...(hint === undefined ? {} : { hint }),
-  })
+  return failure(
+    code,
+    `${message}; the state was valid when this command began, and this command writes no more`,
+    {
+      cause: error,
+      ...(hint === undefined ? {} : { hint }),
+    },
+  )
 }

@@ -24,8 +24,8 @@ export function refusal({ what, file, backup }: Damage, why: Unusable): OpsError
   if (why.kind === 'newer') {
     return failure(
       'STATE_NEWER',
-      `${what} was written by a newer hydra-ops (schema ${why.version}, this one knows ${schemaVersion}): ${file}`,
-      { hint: 'use that version of hydra-ops, or a later one' },
+      `${what} was written by a newer hydra-ops (schema ${why.version}; this version supports schema ${schemaVersion}): ${file}`,
+      { hint: 'use the newer version of hydra-ops' },
     )
   }
   const how = why.kind === 'gone' ? 'is missing' : 'is damaged'
@@ -33,7 +33,7 @@ export function refusal({ what, file, backup }: Damage, why: Unusable): OpsError
   return failure('STATE_DAMAGED', `${what} ${how}: ${file}${detail}`, {
     hint:
       backup === undefined
-        ? 'there is no good backup beside it: put back a copy of your own; the machines themselves are untouched'
-        : `the backup of the last good state is whole: cp -p ${shellQuote(backup)} ${shellQuote(file)}`,
+        ? 'the file has no good backup; restore a copy of your own (the machines are unchanged)'
+        : `restore the backup of the last good state: cp -p ${shellQuote(backup)} ${shellQuote(file)}`,
   })
 }

@@ -105,7 +105,7 @@ async function place(folder: string, claim: Holder): Promise<boolean> {
   } catch (error) {
     await rm(draft, { recursive: true, force: true })
     if (['ENOTEMPTY', 'EEXIST'].includes(errnoOf(error) ?? '')) return false
-    throw fsFailure(error, 'make the lock', folder, '; nothing was changed')
+    throw fsFailure(error, 'create the lock', folder, '; nothing was changed')
   }
 }
 

@@ -45,7 +45,7 @@ export async function writePreferences(root: string, preferences: Preferences): 
 }
 
 function broken(file: string, why: string): OpsError {
-  return failure('CONFIG_DAMAGED', `your preferences cannot be used: ${file}: ${why}`, {
-    hint: `mend the file, or begin anew: rm ${shellQuote(file)}`,
+  return failure('CONFIG_DAMAGED', `cannot use the preferences in ${file}: ${why}`, {
+    hint: `correct the file, or remove the file: rm ${shellQuote(file)}`,
   })
 }

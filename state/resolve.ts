@@ -35,8 +35,8 @@ export function onlyDeployment(entries: readonly Entry[]): DeploymentUuid {
     throw usageError('there is no deployment yet', { hint: 'hydra-ops create EXPRESSION.nix -d NAME' })
   }
   if (others.length === 0) return usable(first)
-  throw usageError(`there are ${entries.length} deployments; say which one with -d: ${listed(entries)}`, {
-    hint: 'a default can be kept: hydra-ops config set deployment NAME',
+  throw usageError(`there are ${entries.length} deployments; choose one with -d: ${listed(entries)}`, {
+    hint: 'hydra-ops config set deployment NAME sets the default deployment',
   })
 }
 
@@ -48,8 +48,8 @@ export function nameOf(entry: Entry): string | undefined {
 function theOne(reference: string, matching: readonly Entry[]): DeploymentUuid {
   const [first, ...others] = matching
   if (first !== undefined && others.length === 0) return usable(first)
-  throw usageError(`'${reference}' means more than one deployment: ${listed(matching)}`, {
-    hint: 'give more of the UUID',
+  throw usageError(`'${reference}' matches more than one deployment: ${listed(matching)}`, {
+    hint: 'give more characters of the UUID',
   })
 }
 
@@ -64,7 +64,7 @@ function notFound(reference: string, entries: readonly Entry[], origin: string |
   if (lost?.kind === 'broken') {
     return failure(
       'STATE_DAMAGED',
-      `no deployment that can be read is called '${reference}'; ${lost.error.message}`,
+      `no readable deployment has the name '${reference}'; ${lost.error.message}`,
       {
         cause: lost.error,
         ...(lost.error.hint === undefined ? {} : { hint: lost.error.hint }),
@@ -80,8 +80,8 @@ function notFound(reference: string, entries: readonly Entry[], origin: string |
         meant !== undefined
           ? `did you mean '${meant}'?`
           : entries.length === 0
-            ? 'there is none yet: hydra-ops create EXPRESSION.nix -d NAME'
-            : `there are: ${listed(entries)}`,
+            ? 'create a deployment first: hydra-ops create EXPRESSION.nix -d NAME'
+            : `the deployments are ${listed(entries)}`,
     },
   )
 }

@@ -205,11 +205,15 @@ function current(text: string, kind: string): { kind: 'read'; state: unknown; fr
   try {
     json = JSON.parse(text)
   } catch {
-    return { kind: 'damaged', how: text.trim() === '' ? 'it is empty' : 'it is not JSON; was it cut off?' }
+    return {
+      kind: 'damaged',
+      how: text.trim() === '' ? 'the file is empty' : 'the file is not complete JSON',
+    }
   }
   const migrated = migrate(json)
   if (migrated.kind === 'newer') return migrated
-  if (migrated.kind === 'alien') return { kind: 'damaged', how: `it is not a ${kind} file of hydra-ops` }
+  if (migrated.kind === 'alien')
+    return { kind: 'damaged', how: `the file is not a ${kind} file of hydra-ops` }
   return { kind: 'read', state: migrated.state, from: migrated.from }
 }
 
@@ -246,7 +250,7 @@ function headOf(
   rest: Pick<LoadedHead, 'text' | 'undivided'>,
 ): ({ kind: 'whole' } & LoadedHead) | Unusable {
   if (deployment.uuid !== uuid) {
-    return { kind: 'damaged', how: `it is the state of another deployment, ${deployment.uuid}` }
+    return { kind: 'damaged', how: `the file is the state of another deployment, ${deployment.uuid}` }
   }
   return { kind: 'whole', head: mapPaths(deployment, (path) => fromStored(root, path)), revision, ...rest }
 }
@@ -270,9 +274,10 @@ function parseMachine(
   const parsed = checked(many ? compiledMachineFile() : MachineFile, read.state)
   if (parsed.kind !== 'valid') return parsed
   const { deployment, machine, revision } = parsed.data
-  if (deployment !== uuid) return { kind: 'damaged', how: `it is of another deployment, ${deployment}` }
+  if (deployment !== uuid)
+    return { kind: 'damaged', how: `the file belongs to another deployment, ${deployment}` }
   if (parsed.data.name !== name)
-    return { kind: 'damaged', how: `it is the file of machine '${parsed.data.name}'` }
+    return { kind: 'damaged', how: `the file belongs to machine '${parsed.data.name}'` }
   return { kind: 'whole', machine: presentHandle(root, machine), revision, text }
 }
 
@@ -311,7 +316,7 @@ function render(file: object): string {
 function refuseUnreadable(again: { readonly kind: 'whole' } | Unusable): void {
   if (again.kind === 'whole') return
   const why = again.kind === 'damaged' ? again.how : again.kind
-  throw new Error(`bug: a state that could not be read back was about to be written: ${why}`)
+  throw new Error(`bug: hydra-ops was about to write a state that cannot be read back: ${why}`)
 }
 
 function mapPaths(head: DeploymentHead, change: (path: string) => string): DeploymentHead {

@@ -64,7 +64,7 @@ function makeFolders(root: string): void {
   try {
     mkdirSync(deploymentsFolder(root), { recursive: true, mode: 0o700 })
   } catch (error) {
-    throw fsFailure(error, 'make the state folder', root)
+    throw fsFailure(error, 'create the state folder', root)
   }
 }
 
@@ -74,6 +74,6 @@ function nameOf(holder: Holder | undefined): string {
 
 function stillBusy(root: string, holder: Holder | undefined, waited: number): Error {
   return locked(`the state folder ${root} was in use for ${waited / 1000} s by ${nameOf(holder)}`, {
-    hint: `end that command, then try again; if it is gone for good: rm -r ${shellQuote(join(root, 'lock'))}`,
+    hint: `end that command, then try again; if the command no longer runs: rm -r ${shellQuote(join(root, 'lock'))}`,
   })
 }

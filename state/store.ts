@@ -125,7 +125,7 @@ export async function createStore(options: StoreOptions): Promise<DeploymentStor
     async unlock(uuid) {
       const holder = await removeLock(stateFiles(paths(uuid).root).lock)
       if (holder === undefined) return undefined
-      return holder === 'unknown' ? 'somebody unknown: the lock did not say' : describeHolder(holder)
+      return holder === 'unknown' ? 'an unknown command (the lock names none)' : describeHolder(holder)
     },
     history: async (uuid) => readJournal(stateFiles(paths(uuid).root).journal),
     async preferences() {
@@ -162,7 +162,7 @@ function refuseTakenName(wanted: DeploymentHead, entries: readonly Entry[]): voi
   if (wanted.name === undefined) return
   const taken = entries.find((entry) => entry.uuid !== wanted.uuid && nameOf(entry) === wanted.name)
   if (taken === undefined) return
-  throw usageError(`there is a deployment '${wanted.name}' already (${taken.uuid})`, {
+  throw usageError(`deployment '${wanted.name}' exists already (${taken.uuid})`, {
     hint: `change it with hydra-ops modify -d ${wanted.name}, or choose another name`,
   })
 }
@@ -180,7 +180,7 @@ async function makeDeployment(root: string, head: DeploymentHead): Promise<void>
     await syncFolder(deploymentsFolder(root))
   } catch (error) {
     rmSync(draft, { recursive: true, force: true })
-    throw error instanceof OpsError ? error : fsFailure(error, 'make the deployment', folder)
+    throw error instanceof OpsError ? error : fsFailure(error, 'create the deployment', folder)
   }
 }
 
@@ -196,6 +196,6 @@ async function takeLock(
   const name = record.name ?? record.uuid
   const holder = attempt.holder === undefined ? 'somebody' : describeHolder(attempt.holder)
   throw locked(`deployment '${name}' is locked by ${holder}`, {
-    hint: `wait until that ends; if it is gone for good: hydra-ops unlock -d ${name}`,
+    hint: `wait until that command ends; if the command no longer runs: hydra-ops unlock -d ${name}`,
   })
 }

@@ -62,14 +62,14 @@ export function writingSession(context: WritingContext, loaded: LoadedState): Wr
   let removed = false
 
   const checkThere = () => {
-    if (removed) throw failure('STATE_REMOVED', `deployment '${head.head.name ?? uuid}' is removed already`)
+    if (removed) throw failure('STATE_REMOVED', `deployment '${head.head.name ?? uuid}' was already removed`)
   }
   const checkLock = () => {
     if (context.lock.isOurs()) return
     throw locked(
       `the lock of deployment '${head.head.name ?? uuid}' was taken from this command while it ran; ` +
-        'it writes nothing more',
-      { hint: 'see who else works on it (hydra-ops history), then give the same command again' },
+        'this command writes no more',
+      { hint: 'see hydra-ops history for the other command, then run the same command again' },
     )
   }
   const checkHead = () => {

@@ -52,7 +52,7 @@ export async function qemuImg(
   })
   if (result.kind === 'exited' && result.code === 0) return result.stdout
   const full = /No space left on device/.test(result.stderr)
-  throw failure(full ? 'DISK_FULL' : 'DISK', `${what}: ${result.stderr.trim() || describeEnd(result)}`)
+  throw failure(full ? 'DISK_FULL' : 'DISK', `cannot ${what}: ${result.stderr.trim() || describeEnd(result)}`)
 }
 
 /** A data disk that was made and is missing. */
@@ -84,7 +84,7 @@ export function lostDisks(handle: MadeDisks | undefined, { wanted, made, attache
 }
 
 /** Advice of the plan about a missing file that can be restored. */
-export const putBack = 'put it back if there is a copy'
+export const putBack = 'restore the file if you have a copy'
 
 export function lostDiskItems(lost: readonly LostDisk[]): ResourceChange[] {
   return lost.map(({ name, path }) => ({
@@ -97,17 +97,21 @@ export function lostDiskItems(lost: readonly LostDisk[]): ResourceChange[] {
 
 /** Describes the loss of the root disk, which only a new machine mends. */
 export function lostRoot(disk: string): ResourceChange {
-  return { action: 'recreate', detail: `its disk ${disk} is gone`, needs: 'recreate', hint: putBack }
+  return { action: 'recreate', detail: `the disk ${disk} is gone`, needs: 'recreate', hint: putBack }
 }
 
 /** Says why a machine without its root disk is made anew: only `--allow-recreate` may replace a lost disk. */
 export function lostRootReason(handle: MadeDisks | undefined, exists: boolean): string | undefined {
   if (!exists || handle === undefined || existsSync(handle.disk)) return undefined
-  return `its disk ${handle.disk} is gone`
+  return `the disk ${handle.disk} is gone`
 }
 
+/** Advice for the case that nothing can be restored. */
+const recreates = 'hydra-ops deploy --allow-recreate, which loses all disks of the machine'
+const fillsDisk = 'hydra-ops deploy --allow-recreate, which makes an empty disk instead'
+
 /** Hint for a disk that was lost after the plan: the engine itself refuses losses in the plan. */
-const needsRecreate = 'hydra-ops deploy --allow-recreate, and what was on its disks is lost'
+const needsRecreate = 'hydra-ops deploy --allow-recreate continues; the data on the disks is then lost'
 
 interface Named {
   readonly name: string
@@ -116,7 +120,7 @@ interface Named {
 
 export function requireRecreate({ name, machine }: Named, why: string, allowed: boolean): void {
   if (allowed) return
-  throw failure('NEEDS_RECREATE', `machine '${machine}' (${name}) would have to be made anew: ${why}`, {
+  throw failure('NEEDS_RECREATE', `machine '${machine}' (${name}) must be recreated: ${why}`, {
     machine,
     hint: needsRecreate,
   })
@@ -124,8 +128,8 @@ export function requireRecreate({ name, machine }: Named, why: string, allowed: 
 
 export function refuseLostDisks({ name, machine }: Named, lost: readonly LostDisk[]): void {
   if (lost.length === 0) return
-  const files = lost.map((disk) => `disk ${disk.name}, ${disk.path}`).join('; ')
-  throw failure('NEEDS_RECREATE', `machine '${machine}' (${name}): its file is gone: ${files}`, {
+  const files = lost.map((disk) => `disk ${disk.name} ${disk.path}`).join(', ')
+  throw failure('NEEDS_RECREATE', `machine '${machine}' (${name}): files of disks are gone: ${files}`, {
     machine,
     hint: needsRecreate,
   })
@@ -146,7 +150,7 @@ export function sizeChanges(machine: string, sized: readonly SizeChange[]): Size
     if (to >= from) return
     throw usageError(`machine '${machine}': ${name} has ${gib(from)} and cannot shrink to ${gib(to)}`, {
       machine,
-      hint: 'to begin with a smaller one, destroy the machine and deploy again',
+      hint: 'destroy the machine and deploy again if you need a smaller disk',
     })
   })
   return sized.filter(({ from, to }) => to > from)
@@ -184,27 +188,29 @@ export function requireDisks(machine: string, handle: MadeDisks, attached: Reado
   const lost = allDisks(handle).filter((path) => attached.has(path) && !existsSync(path))
   const first = lost[0]
   if (first === undefined) return
-  const files = lost.map((path) => `${names.get(path) ?? 'its disk'}, ${path}`).join('; ')
-  const cost = lost.includes(handle.disk) ? 'all its disks are lost' : 'an empty disk takes its place'
+  const files = lost.map((path) => `${names.get(path) ?? 'root disk'} ${path}`).join(', ')
+  const cost = lost.includes(handle.disk) ? recreates : fillsDisk
   throw missingFile(
     'NO_DISK',
     machine,
-    `its file is gone: ${files}`,
-    `put it back if there is a copy; else hydra-ops deploy --allow-recreate, and ${cost}`,
+    `files of disks are gone: ${files}`,
+    `restore the files if you have a copy; otherwise use ${cost}`,
   )
 }
 
 /** Throws where the image is gone that a machine's disk builds on. `again` = a deploy restores it. */
 export function requireBase(machine: string, image: BaseImage, again: string | undefined): void {
   if (existsSync(image.disk)) return
-  const loss = `its base image ${image.disk} is gone, and its disk holds only what differs from it`
-  const copy = `put it back from a copy${madeAgain(image)}; else hydra-ops deploy --allow-recreate, and its disks are lost`
+  const loss =
+    `the base image ${image.disk} is gone, ` +
+    "and the machine's disk holds only its differences from the image"
+  const copy = `restore the image from a copy${madeAgain(image)}; otherwise use ${recreates}`
   throw missingFile('NO_BACKING_FILE', machine, loss, again ?? copy)
 }
 
 /** Tells how to restore an image: a name by content yields the same image after another fetch or copy. */
 function madeAgain({ id, reference }: BaseImage): string {
-  return id.startsWith('sha256-') ? `, or bring it again: hydra-ops image build ${shellQuote(reference)}` : ''
+  return id.startsWith('sha256-') ? ` or with hydra-ops image build ${shellQuote(reference)}` : ''
 }
 
 /** Throws where a file with the machine's identity is gone. */
@@ -213,13 +219,13 @@ export function requireIdentity(machine: string, file: string | undefined): void
   throw missingFile(
     'NO_IDENTITY',
     machine,
-    `its identity file ${file} is gone`,
-    'hydra-ops deploy writes it anew',
+    `the identity file ${file} is gone`,
+    'hydra-ops deploy writes the file again',
   )
 }
 
 export const lostIdentity: ResourceChange = {
   action: 'change',
-  detail: 'its identity files are gone: written anew',
+  detail: 'the identity files are gone; the deploy writes them again',
   needs: 'nothing',
 }

@@ -60,7 +60,7 @@ export function requireImage(
   reference: string,
 ): BaseImage {
   if (image !== undefined) return image
-  throw failure('NO_IMAGE', `machine '${machine}': its base image was not made yet`, {
+  throw failure('NO_IMAGE', `the base image of machine '${machine}' does not exist yet`, {
     machine,
     hint: `hydra-ops image build ${shellQuote(reference)}`,
   })

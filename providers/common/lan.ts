@@ -14,10 +14,13 @@ export function lanOf(
   without: string,
 ): { address: string; group: string; port: number } {
   if (index > mostMachines) {
-    throw usageError(`machine '${machine}' is number ${index}; a LAN has room for ${mostMachines}`, {
-      machine,
-      hint: `${without}, or make a second deployment`,
-    })
+    throw usageError(
+      `machine '${machine}' is number ${index}, but a LAN has addresses for ${mostMachines} machines only`,
+      {
+        machine,
+        hint: `${without}, or create a second deployment`,
+      },
+    )
   }
   const { group, port, prefix } = names.lan(deployment)
   return { address: `${prefix}.${index}`, group, port }

@@ -20,5 +20,5 @@ export function isReal({ from, to }: Move): boolean {
 export function moveItem(move: Move | undefined, needs: ResourceChange['needs']): ResourceChange[] {
   return move === undefined || !isReal(move)
     ? []
-    : [{ action: 'change', detail: `its files were moved here from ${move.from}`, needs }]
+    : [{ action: 'change', detail: `the files of the machine were moved here from ${move.from}`, needs }]
 }

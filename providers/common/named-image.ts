@@ -14,8 +14,8 @@ export function namedImage(
   if (baseImage === null) return otherwise
   if (baseImageSha256 !== null) return `${baseImage}#sha256=${baseImageSha256}`
   if (/^https?:\/\//.test(baseImage) && !baseImage.includes('#sha256=')) {
-    throw usageError(`base image ${baseImage}: an image from a URL needs its SHA-256`, {
-      hint: `deployment.${optionKey}.baseImageSha256 = "64 hexadecimal digits"`,
+    throw usageError(`base image ${baseImage} needs a SHA-256, because the image comes from a URL`, {
+      hint: `set deployment.${optionKey}.baseImageSha256 = "64 hexadecimal digits"`,
     })
   }
   return baseImage

@@ -54,12 +54,12 @@ export function readNote<Handle>(
         : undefined
     if (ours !== undefined)
       return { kind: 'ours', note: { ...ours, handle: here(ours.handle, resource, schema) } }
-    return { kind: 'foreign', what: `'${note}', the note of something else than ${resource.name},` }
+    return { kind: 'foreign', what: `the note '${note}' of something other than ${resource.name}` }
   }
   // A crash may have left only the draft of the first note.
   const stranger = namesIn(folder).find((name) => !isDraftOf(note, name))
   if (stranger === undefined) return { kind: 'none' }
-  return { kind: 'foreign', what: `'${join(folder, stranger)}', in the place of ${resource.name}'s files,` }
+  return { kind: 'foreign', what: `the file '${join(folder, stranger)}' in the folder of ${resource.name}` }
 }
 
 /** Returns a note from before a move of the state folder, with present paths. */
@@ -143,10 +143,14 @@ export function removeIfEmpty(folder: string): void {
 }
 
 export function foreign({ machine }: { readonly machine: string }, what: string): OpsError {
-  return failure('FOREIGN', `machine '${machine}': ${what} exists and is not ours; it was not touched`, {
-    machine,
-    hint: 'rename or remove it, then try again',
-  })
+  return failure(
+    'FOREIGN',
+    `machine '${machine}': ${what} exists and does not belong to this deployment; it was not changed`,
+    {
+      machine,
+      hint: 'rename or remove the object, then run the command again',
+    },
+  )
 }
 
 /** Explains errors with files of ours. `code` is that of errors other than a full disk. */
@@ -161,7 +165,7 @@ export async function withFiles<T>(
   } catch (error) {
     if (!(error instanceof Error) || !('code' in error) || !('syscall' in error)) throw error
     const full = error.code === 'ENOSPC'
-    throw failure(full ? 'DISK_FULL' : code, `machine '${machine}': ${what}: ${messageOf(error)}`, {
+    throw failure(full ? 'DISK_FULL' : code, `machine '${machine}': cannot ${what}: ${messageOf(error)}`, {
       machine,
       cause: error,
     })

@@ -88,10 +88,13 @@ function refuseForeignForwards(
   const ours = new Set([...siblings.values()].flatMap(ports))
   const clash = forwards.find(({ host }) => takenPorts.has(host) && !ours.has(host))
   if (clash === undefined) return
-  throw usageError(`machine '${machine}' wants port ${clash.host} of this host; another deployment has it`, {
-    machine,
-    hint: `give it another host port in ${option}; who has it: hydra-ops info --all`,
-  })
+  throw usageError(
+    `machine '${machine}' asks for port ${clash.host} of this host, but another deployment uses that port`,
+    {
+      machine,
+      hint: `choose another port in ${option}; hydra-ops info --all lists the ports in use`,
+    },
+  )
 }
 
 /** Lists the loopback TCP ports of the operator host in an allocation. */
@@ -125,7 +128,10 @@ export async function freePort(avoid: ReadonlySet<number>, start: number): Promi
     const port = firstPort + ((((start - firstPort + step) % portCount) + portCount) % portCount)
     if (!avoid.has(port) && (await isFree(port))) return port
   }
-  throw failure('PORTS', `no free port on 127.0.0.1 between ${firstPort} and ${firstPort + portCount - 1}`)
+  throw failure(
+    'PORTS',
+    `there is no free port on 127.0.0.1 between ${firstPort} and ${firstPort + portCount - 1}`,
+  )
 }
 
 /** Tells whether a server can listen on this port of 127.0.0.1. */
@@ -158,7 +164,7 @@ export async function withFreePorts<Allocation extends PortAllocation>(
     const other = await freePort(avoid, port + 1)
     avoid.add(other)
     moved = true
-    run.log(`another program holds port ${port} of 127.0.0.1: ${what} is on port ${other} from now on`)
+    run.log(`another program holds port ${port} of 127.0.0.1; ${what} uses port ${other} from now on`)
     return other
   }
   const sshPort = await free(allocation.sshPort, 'ssh')
@@ -201,7 +207,7 @@ export async function startWithFreePorts<Allocation extends PortAllocation>(
 export function portTaken(machine: string, port: number, option: string): OpsError {
   return failure('PORT_TAKEN', `machine '${machine}': port ${port} of 127.0.0.1 is held by another program`, {
     machine,
-    hint: `who: ss -ltnp 'sport = :${port}'; or another host port in ${option}`,
+    hint: `choose another port in ${option}; ss -ltnp 'sport = :${port}' shows the program`,
   })
 }
 

@@ -34,5 +34,5 @@ export async function waitUntilOff(steps: ShutdownSteps, graceMs: number, run: R
 
 /** Says that the power is cut, because the guest ignored the request. */
 export function cuttingPower(graceMs: number): string {
-  return `it did not shut down within ${graceMs / 1000} s: cutting its power`
+  return `the machine did not shut down within ${graceMs / 1000} s; its power is cut now`
 }

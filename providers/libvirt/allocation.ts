@@ -20,7 +20,7 @@ export async function allocate(request: Request): Promise<LibvirtAllocation> {
     sshPort,
     forwardPorts,
     lan: config.networks.includes('lan')
-      ? lanOf(request, names, 'leave "lan" out of its deployment.libvirtd.networks')
+      ? lanOf(request, names, 'remove "lan" from deployment.libvirtd.networks of this machine')
       : null,
   }
 }

@@ -15,16 +15,16 @@ export function requireBootFiles(places: Places, resource: LibvirtResource, atta
   const { image } = handle
   // A deploy restores the image from the image store.
   const published = places.system && resource.image !== undefined
-  const again = 'hydra-ops deploy puts it there again'
+  const again = 'hydra-ops deploy restores the file'
   requireBase(machine, image, published ? again : undefined)
   const disks = new Set(attached.disks.values())
   requireDisks(machine, handle, disks)
   for (const what of ['kernel', 'initrd'] as const) {
     const file = config[what] ?? image[what]
     if (file === undefined || existsSync(file)) continue
-    const other = `put it back from a copy; or name another one: deployment.libvirtd.${what}`
+    const other = `restore the file from a copy, or set deployment.libvirtd.${what} to another file`
     const ofImage = published && config[what] == null
-    throw missingFile('NO_BACKING_FILE', machine, `its ${what} ${file} is gone`, ofImage ? again : other)
+    throw missingFile('NO_BACKING_FILE', machine, `the ${what} ${file} is gone`, ofImage ? again : other)
   }
   requireIdentity(machine, attached.credential)
   requireIdentity(machine, disks.has(places.seed) ? places.seed : undefined)

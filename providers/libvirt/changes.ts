@@ -97,7 +97,7 @@ function removedDiskItems(
       ? [
           {
             action: 'change',
-            detail: `disk ${name}: the guest writes to the removed file until it stops; copy what is on the disk off inside the guest first`,
+            detail: `disk ${name}: the guest writes to the removed file until the guest stops; first copy its data to another disk`,
             needs: 'restart',
           },
         ]
@@ -129,7 +129,7 @@ async function liveFacts(
 ): Promise<{ facts: PlacedFacts; forwards: Forward[] } | undefined> {
   if (!seen.state.active) return undefined
   const { name, machine } = resource
-  const xml = await virsh.must(['dumpxml', name], { what: `look at domain '${name}'`, machine }, run)
+  const xml = await virsh.must(['dumpxml', name], { what: `inspect domain '${name}'`, machine }, run)
   const facts = placedFacts(parseDomainXml(xml), resource)
   return { facts, forwards: await liveForwards(virsh, resource, run) }
 }

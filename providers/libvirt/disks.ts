@@ -66,7 +66,7 @@ export async function virtualBytes(parts: LibvirtParts, path: string, run: Run):
 
 async function diskInfo(parts: LibvirtParts, path: string, run: Run): Promise<z.infer<typeof QemuImgInfo>> {
   // -U reads the disk even while a guest uses it.
-  const text = await qemuImg(parts.local, ['info', '-U', '--output=json', path], `look at disk ${path}`, run)
+  const text = await qemuImg(parts.local, ['info', '-U', '--output=json', path], `inspect disk ${path}`, run)
   return QemuImgInfo.parse(JSON.parse(text))
 }
 
@@ -100,7 +100,7 @@ export async function followImage(
   const backing = (await diskInfo(parts, disk, run))['backing-filename']
   if (backing === undefined || backing === image.disk || basename(backing) !== basename(image.disk)) return
   const args = ['rebase', '-u', '-q', '-f', 'qcow2', '-F', image.format, '-b', image.disk, disk]
-  await qemuImg(parts.local, args, `name the base image of disk ${disk}`, run)
+  await qemuImg(parts.local, args, `set the base image of disk ${disk}`, run)
 }
 
 /** Makes a disk, complete or not at all. */
@@ -112,7 +112,7 @@ async function create(parts: LibvirtParts, path: string, args: readonly string[]
   await qemuImg(
     parts.local,
     ['create', '-q', '-f', 'qcow2', ...options, draft, size ?? ''],
-    `make disk ${path}`,
+    `create disk ${path}`,
     run,
   )
   // Other users may pass through the system's folder.

@@ -78,10 +78,10 @@ async function moveSavedMemory(
 ): Promise<void> {
   const { name, machine } = resource
   const memory = `the saved memory of domain '${name}'`
-  const hint = `virsh -c ${places.uri} managedsave-remove ${name}; it then boots from its disks, and what it had in memory is lost`
+  const hint = `virsh -c ${places.uri} managedsave-remove ${name} discards the saved memory; the machine then boots from its disks`
   const xml = await virsh.must(
     ['managedsave-dumpxml', name, '--security-info'],
-    { what: `look at ${memory}`, machine, hint },
+    { what: `read ${memory}`, machine, hint },
     run,
   )
   const { move } = placedFacts(parseDomainXml(xml), resource)
@@ -89,7 +89,7 @@ async function moveSavedMemory(
   await withDefinition(places, movedXml(xml, move), (file) =>
     virsh.must(
       ['managedsave-define', name, file],
-      { what: `name the moved files in ${memory}`, machine, hint },
+      { what: `update the file paths in ${memory}`, machine, hint },
       run,
     ),
   )

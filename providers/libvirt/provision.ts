@@ -57,7 +57,7 @@ export async function reconcile(
   }
   if (!options.allowRecreate) refuseLostDisks(resource, lostOnes(known, seen, note))
   const active = seen.kind === 'domain' && seen.state.active
-  return withFiles(resource, 'make its files', async () => {
+  return withFiles(resource, 'create the files of the machine', async () => {
     const handle = await wantedHandle(parts, places, known, run)
     await claimFiles(parts, places, known, handle, run)
     await options.checkpoint(handle)
@@ -120,7 +120,7 @@ async function noteDisks(places: Places, resource: LibvirtResource): Promise<voi
 async function makeDisks(parts: LibvirtParts, virsh: Virsh, work: DiskWork, run: Run): Promise<void> {
   const { resource, handle, seen } = work
   if (!existsSync(handle.disk)) {
-    run.log(`making its disk on ${handle.image.reference}`)
+    run.log(`creating the disk from base image ${handle.image.reference}`)
     await createOverlay(parts, handle.disk, handle.image, rootBytes(resource, handle.image), run)
   }
   for (const [name, size] of Object.entries(resource.config.extraDisks)) {
@@ -152,7 +152,7 @@ async function liveDisks(
   run: Run,
 ): Promise<{ files: string[]; move: Move | undefined }> {
   const { name, machine } = resource
-  const xml = await virsh.must(['dumpxml', name], { what: `look at domain '${name}'`, machine }, run)
+  const xml = await virsh.must(['dumpxml', name], { what: `inspect domain '${name}'`, machine }, run)
   const facts = parseDomainXml(xml)
   return { files: [...facts.disks.values()], move: placedFacts(facts, resource).move }
 }
@@ -160,7 +160,7 @@ async function liveDisks(
 async function sayWhy(parts: LibvirtParts, run: Run): Promise<void> {
   const answer = await parts.kvm(run)
   if (!answer.works)
-    run.log(`KVM does not work here (${answer.why}): it runs by emulation (TCG), which is slower`)
+    run.log(`KVM does not work here (${answer.why}); the machine runs by emulation (TCG), which is slower`)
 }
 
 function isOutdated(seen: Seen, spec: DomainSpec): boolean {

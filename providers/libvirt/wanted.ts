@@ -32,7 +32,7 @@ export function reasonToRecreate(parts: LibvirtParts, resource: LibvirtResource)
   // The image in the system's folder is restored from the image store.
   const published = isSystem(uri) && resource.image !== undefined
   if (published || existsSync(disk)) return undefined
-  return { detail: `its base image ${disk} is gone`, hint: putBack }
+  return { detail: `the base image ${disk} is gone`, hint: putBack }
 }
 
 /** Describes the present or future machine. A machine keeps its original image and every disk. */
@@ -212,7 +212,7 @@ function nicOf(network: Network, mac: string, resource: LibvirtResource): Domain
     if (lan !== null) return { kind: 'lan', mac, group: lan.group, port: lan.port }
     throw failure('ALLOCATION', `machine '${resource.machine}' has no address in its LAN`, {
       machine: resource.machine,
-      hint: 'hydra-ops deploy allocates one',
+      hint: 'hydra-ops deploy allocates an address',
     })
   }
   if (typeof network === 'string') return { kind: 'network', mac, source: network }

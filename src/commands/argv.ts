@@ -36,7 +36,7 @@ export function joinPairs(words: readonly string[]): string[] {
     if (word === '--') return [...joined, ...words.slice(at)]
     const [flag = '', inline] = word.split('=', 2)
     if (inline !== undefined && paired.has(flag)) {
-      throw usageError(`${flag} takes its name as the next word, not behind "="`, {
+      throw usageError(`${flag} takes the name as a separate word, not after "="`, {
         hint: `for example: ${flag} ${inline === '' ? 'name' : inline} value`,
       })
     }

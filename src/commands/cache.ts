@@ -4,7 +4,7 @@ import type { Cli, CommonFlags } from './verb.js'
 
 export function registerCache(command: Command, cli: Cli): void {
   command.addArgument(
-    new Argument('[action]', 'show the public keys, or lines for those who shall trust them')
+    new Argument('[action]', 'show the public keys, or the lines that a client needs to trust them')
       .choices(['key', 'trust-snippet'])
       .default('key'),
   )

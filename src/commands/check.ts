@@ -8,7 +8,7 @@ export function registerCheck(command: Command, cli: Cli): void {
   command.addHelpText(
     'after',
     `
-Exit status, added up: 1 missing, 2 down, 4 unreachable, 8 disks, 16 failed units; 64 wrong usage, 69 own failure.`,
+The exit status is a sum: 1 missing, 2 down, 4 unreachable, 8 disks, 16 failed units; 64 wrong usage, 69 internal error.`,
   )
   example(command, 'hydra-ops check -d lab', "hydra-ops check -d lab --on 'web*'")
   command.action((flags: CommonFlags & SelectionFlags) =>

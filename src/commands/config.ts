@@ -2,12 +2,12 @@ import type { Command } from 'commander'
 import { commonFlags, example } from './flags.js'
 import type { Cli, CommonFlags } from './verb.js'
 
-const keys = 'deployment, plugins (npm packages, divided by commas), max-concurrent'
+const keys = 'deployment, plugins (npm packages, separated by commas), max-concurrent'
 
 export function registerConfig(command: Command, cli: Cli): void {
   command.addHelpText('after', `\nPreferences: ${keys}`)
   example(command, 'hydra-ops config set deployment lab', 'hydra-ops config list')
-  const list = command.command('list').description('every preference with its value')
+  const list = command.command('list').description('list every preference with its value')
   commonFlags(list, { deployment: false, json: true })
   example(list, 'hydra-ops config list')
   list.action((flags: CommonFlags) =>
@@ -18,7 +18,7 @@ export function registerConfig(command: Command, cli: Cli): void {
       return 0
     }),
   )
-  const get = command.command('get <key>').description(`one value: ${keys}`)
+  const get = command.command('get <key>').description(`show one value: ${keys}`)
   commonFlags(get, { deployment: false, json: true })
   example(get, 'hydra-ops config get deployment')
   get.action((key: string, flags: CommonFlags) =>
@@ -33,7 +33,7 @@ export function registerConfig(command: Command, cli: Cli): void {
   commonFlags(set, { deployment: false })
   example(set, 'hydra-ops config set max-concurrent 4')
   set.action((key: string, value: string, flags: CommonFlags) => change(cli, key, value, flags))
-  const unset = command.command('unset <key>').description('back to the default')
+  const unset = command.command('unset <key>').description('reset a value to its default')
   commonFlags(unset, { deployment: false })
   example(unset, 'hydra-ops config unset deployment')
   unset.action((key: string, flags: CommonFlags) => change(cli, key, undefined, flags))

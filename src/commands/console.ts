@@ -9,7 +9,7 @@ interface Flags extends CommonFlags {
 export function registerConsole(command: Command, cli: Cli): void {
   command
     .argument('<machine>', 'the machine')
-    .option('--log', 'print what the machine wrote there since its last start')
+    .option('--log', 'print the console log since the last start of the machine')
   commonFlags(command, {})
   example(command, 'hydra-ops console -d lab web', 'hydra-ops console -d lab web --log')
   command.action((machine: string, flags: Flags) =>

@@ -11,13 +11,13 @@ interface Flags extends CommonFlags, PairFlags {
 
 export function registerCreate(command: Command, cli: Cli): void {
   command
-    .argument('<file...>', 'files with the network expression; merged machine by machine')
+    .argument('<file...>', 'files of the network expression, merged machine by machine')
     .option('-n, --name <name>', 'name of the deployment')
-    .option('-d, --deployment <name>', 'as --name')
+    .option('-d, --deployment <name>', 'same as --name')
     .option('-I <path>', 'add to the Nix search path: PATH or NAME=PATH', collect)
     .option('--arg <name> <value>', 'argument of the network expression, as Nix text', collectPair)
     .option('--argstr <name> <value>', 'argument of the network expression, as a string', collectPair)
-    .option('--or-modify', 'change the deployment of that name where there is one')
+    .option('--or-modify', 'change the deployment of that name if the deployment exists')
   commonFlags(command, { deployment: false, json: true })
   example(command, 'hydra-ops create ./network.nix ./network-libvirt.nix -d lab')
   command.action((files: string[], flags: Flags) =>

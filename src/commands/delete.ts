@@ -9,7 +9,7 @@ interface Flags extends CommonFlags, YesFlags {
 export function registerDelete(command: Command, cli: Cli): void {
   command.option(
     '--force',
-    'also when machines remain: they are left behind, but for those whose disks lie in the state folder',
+    'delete the deployment although machines remain; only machines with disks in the state folder are removed',
   )
   yesFlag(command)
   commonFlags(command, {})

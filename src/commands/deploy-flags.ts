@@ -40,17 +40,20 @@ export interface DeployFlags extends PlanFlags, YesFlags {
 
 export function planFlags(command: Command): void {
   command
-    .option('--check', 'verify the closure on the machines, path by path, also where it is said to be there')
+    .option(
+      '--check',
+      'verify every path of the closure on the machines, even if Nix reports the closure as present',
+    )
     .option('-k, --kill-obsolete', 'destroy machines that are no longer in the network')
     .option(
       '--allow-recreate',
-      'machines may be made anew, and disks that are gone: what was on them is lost',
+      'allow hydra-ops to recreate machines and missing disks; the data on them is lost',
     )
-    .option('--always-activate', 'activate also what is active already')
-    .option('--allow-reboot', 'machines may be restarted for changes that need it')
+    .option('--always-activate', 'activate the closure even if it is already active')
+    .option('--allow-reboot', 'allow restarts for changes that need a restart')
     .option('--force-reboot', 'reboot every selected machine')
     .option('--closure <machine=path>', 'deploy this store path instead of the evaluated one', collect)
-    .option('--retry-failed', 'only machines on which the last deploy failed, or which it did not begin')
+    .option('--retry-failed', 'deploy only to machines on which the last deploy failed or did not begin')
   // These flags wait for NixOS machines; a known name deserves more than "unknown option".
   for (const flag of ['boot', 'test', 'dry-activate', 'on-degraded']) {
     command.option(`--${flag}`).on(`option:${flag}`, () => {

@@ -8,14 +8,14 @@ import type { Cli } from './verb.js'
 
 export function registerDeploy(command: Command, cli: Cli): void {
   command
-    .option('--dry-run', 'show the plan and write nothing (as hydra-ops plan)')
+    .option('--dry-run', 'show the plan and write nothing (same as hydra-ops plan)')
     .option('--build-only', 'stop when everything is built')
     .option('--create-only', 'stop when the machines exist')
     .option('--copy-only', 'stop when the closures are copied')
     .option('--skip-offline', 'leave out hosts that do not answer')
     .option('--keep-going', 'Nix: build the rest when one build fails')
-    .option('--keep-going-groups', 'begin every group of network.ordering, also after one that failed')
-    .option('--accept-host-key', 'take the host key that a host shows at the first contact')
+    .option('--keep-going-groups', 'begin every group of network.ordering, even after a failed group')
+    .option('--accept-host-key', 'accept the host key of a host at the first connection')
   planFlags(command)
   selectionFlags(command)
   maxConcurrentFlag(command)

@@ -15,7 +15,7 @@ export function commonFlags(
   if (kinds.deployment ?? true) {
     command.option(
       '-d, --deployment <name>',
-      'name, UUID or beginning of a UUID (default: the only one there is)',
+      'name, UUID or beginning of a UUID (default: the only deployment)',
     )
   }
   command.option(
@@ -23,9 +23,10 @@ export function commonFlags(
     'folder of the state (default: $HYDRA_OPS_STATE, or ~/.local/state/hydra-ops)',
   )
   if (kinds.json === true) command.option('--json', 'print JSON')
-  if (kinds.plain === true) command.option('--plain', 'print lines for scripts: fields divided by tabs')
+  if (kinds.plain === true)
+    command.option('--plain', 'print lines for scripts, with fields separated by tabs')
   command.option('--no-color', 'print without colours (also: NO_COLOR)')
-  command.option('--debug', 'show where an error came from')
+  command.option('--debug', 'show the stack trace of an error')
 }
 
 /** Adds `--on`, and `--include`/`--exclude` as in NixOps. */
@@ -42,7 +43,7 @@ export function selectionOf(flags: SelectionFlags): Selection {
 /** Adds `-y`, and NixOps' name for the same flag. */
 export function yesFlag(command: Command): void {
   command.option('-y, --yes', 'do not ask')
-  command.addOption(new Option('--confirm', 'as --yes').hideHelp())
+  command.addOption(new Option('--confirm', 'same as --yes').hideHelp())
 }
 
 export interface YesFlags {
@@ -55,7 +56,7 @@ export function saysYes(flags: YesFlags): boolean {
 }
 
 export function maxConcurrentFlag(command: Command): void {
-  command.option('--max-concurrent <n>', 'work on at most so many machines at once (default: 10)', positive)
+  command.option('--max-concurrent <n>', 'maximum number of machines at once (default: 10)', positive)
 }
 
 /** The default of `--max-concurrent` without a flag or a preference. */

@@ -7,7 +7,7 @@ interface Flags extends CommonFlags {
 }
 
 export function registerHistory(command: Command, cli: Cli): void {
-  command.option('-n, --lines <n>', 'only the last so many entries', positive)
+  command.option('-n, --lines <n>', 'show only the last n entries', positive)
   commonFlags(command, { json: true, plain: true })
   example(command, 'hydra-ops history -d lab -n 20')
   command.action((flags: Flags) =>

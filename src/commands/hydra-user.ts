@@ -26,7 +26,7 @@ interface AddFlags extends HydraFlags, PasswordFlags {
 export function registerHydraUser(command: Command, cli: Cli): void {
   command
     .description('the users of Hydra: list, add, set-password, password')
-    .argument('[action]', 'what to do; without one, the users are listed')
+    .argument('[action]', 'the action (default: list the users)')
   hydraFlags(command)
   example(command, 'hydra-ops hydra user list -d lab', 'hydra-ops hydra user set-password alice -d lab')
   command.action((action: string | undefined, _: HydraFlags, self: Command) => {
@@ -36,8 +36,8 @@ export function registerHydraUser(command: Command, cli: Cli): void {
   registerList(command.command('list'), cli)
   registerAdd(command.command('add'), cli)
   registerSetPassword(command.command('set-password'), cli)
-  const password = command.command('password').description('show a password that was made up')
-  password.argument('<user>', 'whose password')
+  const password = command.command('password').description('show a generated password')
+  password.argument('<user>', 'name of the user')
   commonFlags(password, { json: true })
   example(password, 'hydra-ops hydra user password alice -d lab')
   password.action((user: string, _: CommonFlags, self: Command) =>
@@ -56,7 +56,7 @@ export function showPassword(cli: Cli, user: string, flags: CommonFlags): Promis
 }
 
 function registerList(command: Command, cli: Cli): void {
-  command.description('list the users, and which of them the network expression names')
+  command.description('list the users, and show which of them the network expression names')
   hydraFlags(command)
   example(command, 'hydra-ops hydra user list -d lab')
   command.action((_, self: Command) => list(cli, self.optsWithGlobals()))
@@ -76,13 +76,13 @@ function list(cli: Cli, flags: HydraFlags): Promise<void> {
 
 function registerAdd(command: Command, cli: Cli): void {
   command
-    .description('make a user whom the network expression does not name')
+    .description('create a user that the network expression does not name')
     .argument('<name>', 'name of the user')
-    .option('--full-name <text>', 'shown on pages and in mails')
-    .option('--email <address>', 'where notifications go')
+    .option('--full-name <text>', 'full name, shown on pages and in mails')
+    .option('--email <address>', 'mail address for notifications')
     .option(
       '--role <role...>',
-      'what the user may do: admin, create-projects, restart-jobs, bump-to-front, cancel-build, eval-jobset',
+      'roles of the user: admin, create-projects, restart-jobs, bump-to-front, cancel-build, eval-jobset',
     )
   passwordFlags(command)
   hydraFlags(command)
@@ -99,14 +99,14 @@ function registerAdd(command: Command, cli: Cli): void {
       const { deployment, machine, fullName = '', email: emailAddress = '', role: roles = [] } = flags
       const password = passwordOf(flags)
       const request = { deployment, machine, name, fullName, emailAddress, roles, password }
-      await show(ui, await addHydraUser(ops, request), `made user '${name}'`, password)
+      await show(ui, await addHydraUser(ops, request), `created user '${name}'`, password)
       return 0
     })
   })
 }
 
 function registerSetPassword(command: Command, cli: Cli): void {
-  command.description('give a user another password').argument('<name>', 'name of the user')
+  command.description('change the password of a user').argument('<name>', 'name of the user')
   passwordFlags(command)
   hydraFlags(command)
   example(
@@ -130,20 +130,24 @@ function registerSetPassword(command: Command, cli: Cli): void {
 async function show(ui: Ui, user: HydraUserRow, what: string, password: PasswordRequest): Promise<void> {
   await ui.settle()
   if (ui.json) ui.printJson(user)
-  const where = password.kind === 'generate' ? `; hydra-ops hydra password ${user.name} shows it` : ''
+  const where =
+    password.kind === 'generate' ? `; hydra-ops hydra password ${user.name} shows the password` : ''
   ui.remark(`${what} on machine '${user.machine}'${where}`)
 }
 
 function hydraFlags(command: Command): void {
-  command.option('--machine <name>', 'whose Hydra (default: the only one of the deployment)')
+  command.option(
+    '--machine <name>',
+    'machine that runs Hydra (default: the only such machine of the deployment)',
+  )
   commonFlags(command, { json: true, plain: true })
 }
 
 function passwordFlags(command: Command): void {
   command
-    .option('--password-file <file>', 'read the password from a file (default: it is asked for, twice)')
-    .option('--password-stdin', 'read it from standard input')
-    .option('--generate', 'make one up, which hydra-ops hydra password shows')
+    .option('--password-file <file>', 'read the password from a file (default: ask for the password twice)')
+    .option('--password-stdin', 'read the password from standard input')
+    .option('--generate', 'generate a password, which hydra-ops hydra password shows')
 }
 
 function passwordOf({ passwordFile, passwordStdin, generate }: PasswordFlags): PasswordRequest {
@@ -154,6 +158,6 @@ function passwordOf({ passwordFile, passwordStdin, generate }: PasswordFlags): P
   ]
   const [first, ...others] = wishes
   if (others.length > 0)
-    throw usageError('one password, from one source: --password-file, --password-stdin or --generate')
+    throw usageError('choose one source of the password: --password-file, --password-stdin or --generate')
   return first ?? { kind: 'ask' }
 }

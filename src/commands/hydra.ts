@@ -5,7 +5,7 @@ import { noSuchAction } from './no-such-action.js'
 import type { Cli, CommonFlags } from './verb.js'
 
 export function registerHydra(command: Command, cli: Cli): void {
-  command.argument('[action]', 'what to do; without one, the URLs are shown')
+  command.argument('[action]', 'the action (default: show the URLs)')
   commonFlags(command, { json: true })
   example(
     command,
@@ -23,14 +23,14 @@ export function registerHydra(command: Command, cli: Cli): void {
     example(each, line)
     return each
   }
-  part('url', 'show where Hydra is', 'hydra-ops hydra url -d lab').action((_, self: Command) =>
+  part('url', 'show the URLs of Hydra', 'hydra-ops hydra url -d lab').action((_, self: Command) =>
     showUrls(cli, self.optsWithGlobals()),
   )
-  part('open', 'open it in a browser', 'hydra-ops hydra open -d lab').action((_, self: Command) =>
+  part('open', 'open Hydra in a browser', 'hydra-ops hydra open -d lab').action((_, self: Command) =>
     open(cli, self.optsWithGlobals()),
   )
-  part('password', 'show a password that was made up', 'hydra-ops hydra password alice -d lab')
-    .argument('<user>', 'whose password')
+  part('password', 'show a generated password', 'hydra-ops hydra password alice -d lab')
+    .argument('<user>', 'name of the user')
     .action((user: string, _: CommonFlags, self: Command) => showPassword(cli, user, self.optsWithGlobals()))
   registerHydraUser(command.command('user'), cli)
 }

@@ -12,8 +12,8 @@ export function registerImage(command: Command, cli: Cli): void {
   example(command, 'hydra-ops image build debian-12 --refresh', 'hydra-ops image list')
   const build = command
     .command('build <reference>')
-    .description('make or fetch an image unless it is there: debian-12, a path, a URL')
-    .option('--refresh', 'make a new one in any case')
+    .description('make or fetch an image that this host lacks: debian-12, a path, a URL')
+    .option('--refresh', 'make a new image in any case')
   commonFlags(build, { deployment: false, json: true })
   example(build, 'hydra-ops image build debian-12')
   build.action((reference: string, flags: CommonFlags & { refresh?: boolean }) =>
@@ -38,7 +38,7 @@ export function registerImage(command: Command, cli: Cli): void {
       return 0
     }),
   )
-  const rm = command.command('rm <image>').description('remove an image that no machine was made from')
+  const rm = command.command('rm <image>').description('remove an image that no machine uses')
   commonFlags(rm, { deployment: false, json: true })
   example(rm, 'hydra-ops image rm debian-12')
   rm.action((image: string, flags: CommonFlags) =>

@@ -12,9 +12,9 @@ interface Flags extends CommonFlags, EvaluationFlags {
 
 export function registerInfo(command: Command, cli: Cli): void {
   command
-    .option('--all', 'every deployment')
-    .option('--no-eval', 'do not evaluate the network expression: no word on what is current')
-    .option('--no-probe', 'do not ask hypervisors and machines: states as recorded')
+    .option('--all', 'show every deployment')
+    .option('--no-eval', 'do not evaluate the network expression, and do not show which machines are current')
+    .option('--no-probe', 'do not ask hypervisors and machines; show the recorded states')
   commonFlags(command, { json: true, plain: true })
   evaluationFlags(command)
   example(command, 'hydra-ops info -d lab', 'hydra-ops info --all --plain --no-eval --no-probe')

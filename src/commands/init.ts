@@ -5,7 +5,7 @@ import { noSuchAction } from './no-such-action.js'
 import type { Cli, CommonFlags } from './verb.js'
 
 export function registerInit(command: Command, cli: Cli): void {
-  command.argument('[template]', 'what to write; without one, all templates are listed')
+  command.argument('[template]', 'the template to write (default: list all templates)')
   commonFlags(command, { deployment: false, json: true, plain: true })
   example(command, 'hydra-ops init', 'hydra-ops init hydra ./hydra.nix')
   command.action((template: string | undefined, flags: CommonFlags) => {
@@ -24,11 +24,11 @@ function registerInitHydra(command: Command, cli: Cli): void {
   command
     .description('write a network expression with a whole Hydra')
     .summary('a whole Hydra on one Debian machine')
-    .argument('[file]', 'where to write it', './hydra.nix')
+    .argument('[file]', 'path of the new file', './hydra.nix')
     .addOption(
       new Option(
         '--provider <provider>',
-        'libvirtd = a new guest of this host (default), none = a host that exists, by SSH',
+        'libvirtd = a new guest of this host (default), none = an existing host, by SSH',
       ).choices(['libvirtd', 'none']),
     )
     .option('--target-host <host>', 'with none: address of the host, or its name in ~/.ssh/config')
@@ -37,12 +37,12 @@ function registerInitHydra(command: Command, cli: Cli): void {
       'host name of Hydra (default of a guest: hydra.localhost, which is this host)',
     )
     .option('--http-port <n>', 'with libvirtd: port of this host for the web interface (default: 8080)')
-    .option('--admin <name>', 'name of the first user, who may do everything')
+    .option('--admin <name>', 'name of the first user, the administrator')
     .option('--full-name <text>', 'full name of that user')
     .option('--email <address>', 'mail address of that user')
     .option(
       '--password <source>',
-      'generate = made up (default), prompt = asked for by deploy, file:PATH = read by deploy; never the password itself',
+      'generate = a random password (default), prompt = deploy asks, file:PATH = deploy reads the file; never the password itself',
     )
     .option(
       '--package <expr>',
@@ -51,7 +51,7 @@ function registerInitHydra(command: Command, cli: Cli): void {
   commonFlags(command, { deployment: false, json: true })
   command.addHelpText(
     'after',
-    '\nWhere a flag is missing that has no default (--admin; with none --target-host, --host-name), a person at a\nterminal is asked for all that the flags leave open.',
+    '\nhydra-ops asks at a terminal for all open values when a flag without a default is missing\n(--admin; for provider none also --target-host and --host-name).',
   )
   example(
     command,
@@ -64,7 +64,7 @@ function registerInitHydra(command: Command, cli: Cli): void {
     return cli.run(flags, async (ops, ui) => {
       const { initHydra } = await import('../operations/init/init-hydra.js')
       const written = await initHydra(ops, { file, folder: process.cwd(), state: flags.state, flags: own })
-      ui.remark(`wrote ${file}; read it, then:`)
+      ui.remark(`wrote ${file}; check the file, then run:`)
       if (ui.json) ui.printJson(written)
       else ui.print(written.next.join('\n'))
       return 0

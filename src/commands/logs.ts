@@ -9,9 +9,9 @@ interface Flags extends CommonFlags {
 
 export function registerLogs(command: Command, cli: Cli): void {
   command
-    .argument('[machine]', 'only what this machine did')
-    .option('--run <run>', 'this run, or the one that begins so (default: the last)')
-    .option('--list', 'name the runs that were logged')
+    .argument('[machine]', 'show only the log of this machine')
+    .option('--run <run>', 'name of the run, or the beginning of the name (default: the last run)')
+    .option('--list', 'list the logged runs')
   commonFlags(command, { json: true })
   example(command, 'hydra-ops logs -d lab web', 'hydra-ops logs -d lab --run 20261121-101500')
   command.action((machine: string | undefined, flags: Flags) =>

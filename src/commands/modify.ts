@@ -9,7 +9,7 @@ interface Flags extends CommonFlags {
 
 export function registerModify(command: Command, cli: Cli): void {
   command
-    .argument('[file...]', 'files that replace the remembered ones')
+    .argument('[file...]', 'files that replace the remembered files')
     .option('-n, --name <name>', 'new name')
     .option('-I <path>', 'Nix search path that replaces the remembered one', collect)
   commonFlags(command, { json: true })
@@ -30,7 +30,7 @@ export function registerModify(command: Command, cli: Cli): void {
         args: {},
       })
       if (ui.json) ui.printJson({ uuid, name })
-      ui.remark(`modified deployment '${name ?? uuid}'; hydra-ops deploy brings it to the machines`)
+      ui.remark(`modified deployment '${name ?? uuid}'; hydra-ops deploy applies the change to the machines`)
       return 0
     }),
   )

@@ -30,7 +30,11 @@ export function expressionFlags(command: Command): void {
       'argument of the network expression as Nix text, for this run',
       collectPair,
     )
-    .option('--argstr <name> <value>', 'the same as a string', collectPair)
+    .option(
+      '--argstr <name> <value>',
+      'argument of the network expression as a string, for this run',
+      collectPair,
+    )
 }
 
 export function evaluationFlags(command: Command): void {
@@ -41,7 +45,7 @@ export function evaluationFlags(command: Command): void {
 
 export function buildFlags(command: Command): void {
   command
-    .option('-j, --max-jobs <n>', 'Nix: builds at once')
+    .option('-j, --max-jobs <n>', 'Nix: number of parallel builds')
     .option('--cores <n>', 'Nix: cores a build may use')
     .option('-K, --keep-failed', 'Nix: keep the folder of a failed build')
     .option('--fallback', 'Nix: build what cannot be fetched')

@@ -7,8 +7,8 @@ export function noSuchAction(wanted: string, command: Command): Error {
   const known = command.commands.map((each) => each.name())
   const close = suggest(wanted, known)
   const path = pathOf(command)
-  return usageError(`${path} has no '${wanted}'`, {
-    hint: close === undefined ? `there are: ${known.join(', ')}` : `did you mean: ${path} ${close}`,
+  return usageError(`${path} has no action '${wanted}'`, {
+    hint: close === undefined ? `the actions are ${known.join(', ')}` : `did you mean: ${path} ${close}`,
   })
 }
 

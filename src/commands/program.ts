@@ -96,10 +96,7 @@ function skeleton(writeOut: (text: string) => void): Command {
     .exitOverride()
     .configureOutput({ writeOut, writeErr: () => {}, outputError: () => {} })
     .helpCommand(false)
-    .addHelpText(
-      'after',
-      '\nhydra-ops VERB --help tells more of a verb; hydra-ops --version prints the version.',
-    )
+    .addHelpText('after', '\nhydra-ops VERB --help explains a verb; hydra-ops --version prints the version.')
   for (const verb of verbs) program.command(verb.name).description(verb.summary).helpGroup(verb.group)
   return program
 }
@@ -118,7 +115,7 @@ function cliFor(argv: readonly string[], options: ProgramOptions, ended: (status
       const say = () =>
         ui.events.emit({
           kind: 'notice',
-          text: 'interrupted: ending in order; Ctrl-C again ends it as it is',
+          text: 'interrupted; hydra-ops stops in order, and a second Ctrl-C ends hydra-ops at once',
         })
       const stopListening = how.handsOver === true ? () => {} : onAbort(signal, say)
       try {
@@ -156,9 +153,9 @@ async function actAndExplain<T>(ops: Ops, action: () => Promise<T>): Promise<T> 
 function noSuchVerb(name: string | undefined, rest: readonly string[]): Error {
   const list = 'hydra-ops --help lists the verbs'
   if (name === undefined && rest.length > 0) {
-    return usageError(`there is no verb, only '${rest.join(' ')}'`, { hint: list })
+    return usageError(`the verb is missing before '${rest.join(' ')}'`, { hint: list })
   }
-  if (name === undefined) return usageError('which verb?', { hint: list })
+  if (name === undefined) return usageError('the verb is missing', { hint: list })
   const meant = meantVerb(name)
   return usageError(`there is no verb '${name}'`, {
     hint: meant === undefined ? list : `did you mean: hydra-ops ${meant}`,
@@ -170,7 +167,7 @@ function toOpsError(error: unknown, verb: Verb | undefined): unknown {
   if (!(error instanceof CommanderError)) return error
   // commander would show the help as an error.
   if (error.code === 'commander.help')
-    return usageError(`which part of '${verb?.name ?? ''}'?`, {
+    return usageError(`the action of '${verb?.name ?? ''}' is missing`, {
       hint: `hydra-ops ${verb?.name ?? ''} --help`,
       cause: error,
     })

@@ -8,7 +8,7 @@ interface Flags extends MachinesFlags {
 }
 
 export function registerReboot(command: Command, cli: Cli): void {
-  command.option('--hard', 'do not wait for services to end')
+  command.option('--hard', 'do not wait until the services stop')
   machinesFlags(command)
   example(command, 'hydra-ops reboot -d lab --on web')
   command.action((flags: Flags) =>

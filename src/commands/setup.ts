@@ -18,12 +18,12 @@ interface Flags extends CommonFlags, SelectionFlags {
 export function registerSetup(command: Command, cli: Cli): void {
   command
     .addArgument(
-      new Argument('[action]', 'show every wanted task, run one, or prove all of them')
+      new Argument('[action]', 'list the tasks of the machines, run a task, or verify all tasks')
         .choices(['status', 'run', 'verify'])
         .default('status'),
     )
     .argument('[task]', 'the task to run')
-    .option('--redo', 'run it also where it is done')
+    .option('--redo', 'run the task even where the task is done')
   selectionFlags(command)
   commonFlags(command, { json: true, plain: true })
   example(
@@ -66,7 +66,9 @@ function status(cli: Cli, task: string | undefined, flags: Flags): Promise<void>
 function run(cli: Cli, task: string | undefined, flags: Flags): Promise<void> {
   return runOnMachines(cli, flags, 'to set up', async (ops, { deployment, selection, maxConcurrent }) => {
     if (task === undefined)
-      throw usageError('which task?', { hint: 'hydra-ops setup names those that are wanted' })
+      throw usageError('the name of the task is missing', {
+        hint: 'hydra-ops setup lists the tasks of the machines',
+      })
     const { runSetup } = await import('../operations/setup.js')
     return runSetup(ops, { deployment, selection, task, maxConcurrent, redo: flags.redo ?? false })
   })

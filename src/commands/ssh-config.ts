@@ -18,7 +18,7 @@ export function registerSshConfig(command: Command, cli: Cli): void {
         selection: selectionOf(flags),
       })
       for (const { machine, why } of config.left)
-        ui.events.emit({ kind: 'notice', text: `left out ${machine}: ${why}` })
+        ui.events.emit({ kind: 'notice', text: `machine '${machine}' is left out: ${why}` })
       if (ui.json) ui.printJson(config)
       else ui.raw(config.text)
       return 0

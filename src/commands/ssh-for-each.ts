@@ -17,7 +17,12 @@ interface Flags extends CommonFlags, SelectionFlags {
 export function registerSshForEach(command: Command, cli: Cli): void {
   command
     .argument('<command...>', 'shell command, run by sh as the login user')
-    .addOption(new Option('-p, --parallel', 'as NixOps; it always is').hideHelp())
+    .addOption(
+      new Option(
+        '-p, --parallel',
+        'accepted as in NixOps; hydra-ops always runs the commands in parallel',
+      ).hideHelp(),
+    )
   selectionFlags(command)
   maxConcurrentFlag(command)
   commonFlags(command, { json: true })

@@ -10,7 +10,7 @@ export function registerUnlock(command: Command, cli: Cli): void {
     cli.run(flags, async (ops, ui) => {
       const { unlockDeployment } = await import('../operations/unlock.js')
       const holder = await unlockDeployment(ops, { deployment: flags.deployment, yes: saysYes(flags) })
-      ui.remark(holder === undefined ? 'it was not locked' : `removed the lock of ${holder}`)
+      ui.remark(holder === undefined ? 'the deployment was not locked' : `removed the lock of ${holder}`)
       return 0
     }),
   )

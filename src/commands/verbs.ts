@@ -6,7 +6,7 @@ export const verbs: readonly Verb[] = [
   {
     name: 'init',
     group: 'Deployments:',
-    summary: 'write a network expression to begin with: a whole Hydra',
+    summary: 'write a first network expression with a whole Hydra',
     load: async () => (await import('./init.js')).registerInit,
   },
   {
@@ -66,7 +66,7 @@ export const verbs: readonly Verb[] = [
   {
     name: 'deploy',
     group: 'Machines:',
-    summary: 'make machines as the network expression wants them',
+    summary: 'create and change machines as the network expression says',
     load: async () => (await import('./deploy.js')).registerDeploy,
   },
   {
@@ -108,19 +108,19 @@ export const verbs: readonly Verb[] = [
   {
     name: 'setup',
     group: 'Machines:',
-    summary: 'show the set-up tasks of machines, run one, or prove all',
+    summary: 'list the set-up tasks of machines, run a task, or verify all tasks',
     load: async () => (await import('./setup.js')).registerSetup,
   },
   {
     name: 'hydra',
     group: 'Machines:',
-    summary: 'show where Hydra is, open it, and keep its users',
+    summary: 'show the URLs of Hydra, open Hydra, and manage its users',
     load: async () => (await import('./hydra.js')).registerHydra,
   },
   {
     name: 'cache',
     group: 'Machines:',
-    summary: 'show the public key of a binary cache, or what makes others trust it',
+    summary: 'show the public key of a binary cache, or the lines that a client needs',
     load: async () => (await import('./cache.js')).registerCache,
   },
   {
@@ -152,7 +152,7 @@ export const verbs: readonly Verb[] = [
   {
     name: 'check',
     group: 'Looking:',
-    summary: 'look at every machine: there, up, reachable, healthy',
+    summary: 'check that every machine exists, is up, reachable and healthy',
     // NixOps' bit mask uses 0 to 31; errors of the call itself lie above 31.
     statusOf: (code) => (code === 2 ? 64 : code === 130 ? 130 : 69),
     load: async () => (await import('./check.js')).registerCheck,
@@ -178,7 +178,7 @@ export const verbs: readonly Verb[] = [
   {
     name: 'doctor',
     group: 'This host:',
-    summary: 'say what this host can do and how to mend what it cannot',
+    summary: 'check this host, and show how to repair each problem',
     load: async () => (await import('./doctor.js')).registerDoctor,
   },
   {

@@ -40,7 +40,8 @@ export function looksLikeCron(text: string): boolean {
 export function translateCron(text: string): Translated {
   const line = text.startsWith('@') ? lines[text.toLowerCase()] : text
   const known = Object.keys(lines).join(', ')
-  if (line === undefined) return { problem: `${text} is no time of cron that recurs; there are ${known}` }
+  if (line === undefined)
+    return { problem: `${text} is not a recurring time of cron; the recurring times are ${known}` }
   const [minute, hour, day, month, weekday, ...more] = line.split(/\s+/)
   if (
     minute === undefined ||
@@ -76,7 +77,7 @@ function dates(day: string, weekday: string): ((month: string) => string)[] {
   for (const field of [day, weekday])
     if (field.lastIndexOf('*') > 0 && !(day === '*' || weekday === '*'))
       throw new NotCron(
-        `${JSON.stringify(field)}: crons differ about a "*" that is not the first; leave it out`,
+        `${JSON.stringify(field)}: implementations of cron differ about a "*" that is not the first; remove that "*"`,
       )
   const monthDays = listOf(ofMonth, days.least, days.most)
   const weekDays = weekdayText(ofWeek)
@@ -107,8 +108,8 @@ function numbers(field: string, kind: Field): Set<number> {
     const from = range === '*' ? kind.least : number(first)
     const to = range === '*' ? kind.most : last === undefined ? from : number(last)
     if (last?.toLowerCase() === 'sun')
-      throw wrong('crons differ about a range that ends with Sunday; write it as two')
-    if (from > to) throw wrong(`a range goes upwards: write ${range} as two`)
+      throw wrong('implementations of cron differ about a range that ends with Sunday; write two ranges')
+    if (from > to) throw wrong(`a range must go upwards; write ${range} as two ranges`)
     const by = Number(step ?? 1)
     return Array.from({ length: Math.floor((to - from) / by) + 1 }, (_, index) => from + index * by)
   })

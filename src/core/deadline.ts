@@ -25,7 +25,7 @@ export function withDeadline(signal: AbortSignal, milliseconds: number): Deadlin
   const timer = setTimeout(() => {
     expired = !controller.signal.aborted
     stopListening()
-    controller.abort(new DOMException(`nothing within ${milliseconds / 1_000} s`, 'TimeoutError'))
+    controller.abort(new DOMException(`the deadline of ${milliseconds / 1_000} s has passed`, 'TimeoutError'))
   }, milliseconds)
   // An abandoned wait must not keep the process alive.
   timer.unref()

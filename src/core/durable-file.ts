@@ -4,7 +4,7 @@ import { dirname } from 'node:path'
 import { failure, OpsError } from './errors.js'
 import { errnoOf, fsFailure } from './file-failure.js'
 
-const intact = '; what was there before is intact'
+const intact = '; the previous content is intact'
 
 /** The names of our temporary files; the lock's holder may sweep the leftovers of a crash. */
 export const temporaryName = /\.[0-9a-f]{12}\.tmp$/
@@ -166,8 +166,8 @@ async function writeChecked(file: string, content: Content, mode: number, rest =
 
 /** Makes the error for a file that a full disk truncated silently. */
 function shortWrite(file: string, rest: string): OpsError {
-  return failure('DISK_FULL', `cannot write ${file}: less arrived on the disk than was written${rest}`, {
-    hint: `make room on the disk of ${file}, then give the same command again`,
+  return failure('DISK_FULL', `cannot write ${file}: the disk holds fewer bytes than were written${rest}`, {
+    hint: `make room on the disk of ${file}, then run the same command again`,
   })
 }
 

@@ -9,8 +9,8 @@ const meanings: Readonly<Record<string, string>> = {
   EPERM: 'operation not permitted',
   EROFS: 'the file system is read-only',
   ENOENT: 'no such file or folder',
-  EISDIR: 'it is a folder',
-  ENOTDIR: 'a part of its path is not a folder',
+  EISDIR: 'the path is a folder',
+  ENOTDIR: 'a part of the path is not a folder',
   EIO: 'the disk reports an input/output error',
   EMFILE: 'too many open files',
 }
@@ -55,10 +55,10 @@ const verbs: Readonly<Record<string, string>> = {
 
 function hintFor(errno: string | undefined, file: string): string {
   if (errno === 'ENOSPC' || errno === 'EDQUOT') {
-    return `make room on the disk of ${file} (df -h), then give the same command again`
+    return `make room on the disk of ${file} (df -h), then run the same command again`
   }
   if (errno === 'EACCES' || errno === 'EPERM') {
-    return `see whose it is (ls -ld ${shellQuote(file)}): run hydra-ops as that user, or choose another state folder with --state`
+    return `ls -ld ${shellQuote(file)} shows the owner; run hydra-ops as that user, or choose another folder with --state`
   }
-  return `look at it: ls -ld ${shellQuote(file)}`
+  return `ls -ld ${shellQuote(file)} shows the file`
 }

@@ -67,7 +67,7 @@ export function placeProblems(
     }
     const other = firstAt.get(place)
     if (other !== undefined)
-      return [{ path: option, say: `${path} is what ${other} writes; keep one of them` }]
+      return [{ path: option, say: `${other} writes ${path} too; keep one of the two options` }]
     firstAt.set(place, optionName(option))
     return []
   })

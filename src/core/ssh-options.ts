@@ -83,7 +83,7 @@ export const followedWords: ReadonlySet<string> = new Set([
   'identityagent',
 ])
 
-const elsewhere = 'write what it says into ~/.ssh/config, or here as "-o" "Keyword=value"'
+const elsewhere = 'write its content into ~/.ssh/config, or use "-o" "Keyword=value" here'
 
 /** Parses `deployment.sshOptions` (`-o X=Y`, `X=Y`, `-p 2222`, `-i file` and the like) into lines of ssh_config(5). */
 export function readSshOptions(given: readonly string[]): SshOptionsRead {
@@ -113,12 +113,12 @@ export function readSshOptions(given: readonly string[]): SshOptionsRead {
     if (flag !== null && letter !== 'o' && keyword === undefined) {
       refused.push(refusedFlag(letter))
     } else if (value === undefined || value === '') {
-      refused.push(flag === null ? `'' is no option of ssh; ${asLine}` : `'-${letter}' has no value`)
+      refused.push(flag === null ? `'' is not an option of ssh; ${asLine}` : `'-${letter}' has no value`)
     } else if (keyword !== undefined) {
       take({ keyword, value })
     } else {
       const parts = /^([A-Za-z][A-Za-z0-9]*)(?:\s*=\s*|\s+)(.+)$/s.exec(value)
-      if (parts === null) refused.push(`'${value}' is no option of ssh; ${asLine}`)
+      if (parts === null) refused.push(`'${value}' is not an option of ssh; ${asLine}`)
       else take({ keyword: parts[1] ?? '', value: parts[2] ?? '' })
     }
   }
@@ -129,7 +129,7 @@ function unquoted(keyword: string, value: string): string {
   return followedWords.has(keyword.toLowerCase()) ? value.replace(/^"([^"]*)"$/, '$1') : value
 }
 
-const asLine = 'write it as "-o" "Keyword=value", with a keyword of ssh_config(5)'
+const asLine = 'write the option as "-o" "Keyword=value", with a keyword of ssh_config(5)'
 
 /** Splits `-p 2222` in one string, as NixOps users write the flag. */
 function splitOnce(option: string): string[] {
@@ -139,9 +139,9 @@ function splitOnce(option: string): string[] {
 
 function refusedFlag(letter: string): string {
   if (letter === 'F') {
-    return `'-F' names another configuration file, and hydra-ops reads none but yours; ${elsewhere}`
+    return `'-F' names another configuration file, but hydra-ops reads only yours; ${elsewhere}`
   }
-  return `'-${letter}' is for one call of ssh, or is no option of it; ${asLine}`
+  return `'-${letter}' is only for a single call of ssh, or is not an option of ssh; ${asLine}`
 }
 
 function refusal({ keyword, value }: SshOption): string | undefined {
@@ -153,11 +153,11 @@ function refusal({ keyword, value }: SshOption): string | undefined {
   if (!known.has(name)) {
     const near = suggest(keyword, keywords)
     const meant = near === undefined ? '' : `; did you mean '${near}'?`
-    return `'${keyword}' is no keyword of ssh_config(5)${meant}`
+    return `'${keyword}' is not a keyword of ssh_config(5)${meant}`
   }
-  if (name === 'port' && !isPort(value.trim())) return `'${value}' is no port`
+  if (name === 'port' && !isPort(value.trim())) return `'${value}' is not a port`
   if (name === 'proxyjump' && !isJump(value.trim())) {
-    return `'${value}' is not a jump host; write it as user@host:port`
+    return `'${value}' is not a jump host; write the jump host as user@host:port`
   }
   return undefined
 }

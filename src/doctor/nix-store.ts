@@ -14,7 +14,7 @@ export async function checkNixStore(nix: Pick<Nix, 'describeStore'>): Promise<Fi
       id,
       level: 'problem',
       what: `no Nix store can be used: ${messageOf(error)}`,
-      mend: 'unset NIX_REMOTE   # then hydra-ops makes a store of its own in its state folder',
+      mend: 'unset NIX_REMOTE   # hydra-ops then creates its own store in the state folder',
     }
   }
 }
@@ -24,16 +24,16 @@ export function checkNixUsers(host: HostProbe): Finding {
   const id = 'nix.users'
   const folder = '/nix/var/nix/daemon-socket'
   const group = /^nix-users:/m.test(host.readFile('/etc/group') ?? '')
-  if (!host.exists(folder)) return { id, level: 'ok', what: 'no Nix daemon to have access to' }
+  if (!host.exists(folder)) return { id, level: 'ok', what: 'this host has no Nix daemon' }
   if (host.user.uid === 0 || host.groups.has('nix-users') || host.usable(`${folder}/socket`)) {
-    return { id, level: 'ok', what: 'the Nix daemon’s socket may be used' }
+    return { id, level: 'ok', what: 'this user may use the socket of the Nix daemon' }
   }
   return {
     id,
     level: 'note',
-    what: `${host.user.name} may not use the Nix daemon of this host: a store of our own is used`,
+    what: `${host.user.name} may not use the Nix daemon of this host; hydra-ops uses its own store`,
     mend: group
-      ? `sudo adduser ${host.user.name} nix-users   # then log in anew`
+      ? `sudo adduser ${host.user.name} nix-users   # then log in again`
       : `sudo chmod 0755 ${folder}`,
   }
 }

@@ -12,7 +12,7 @@ export function checkNodeVersion(host: HostProbe): Finding {
   return {
     id: 'node.version',
     level: 'problem',
-    what: `Node ${host.nodeVersion} is too old: ${oldestNode.join('.')} or newer is needed`,
+    what: `Node ${host.nodeVersion} is too old; hydra-ops needs Node ${oldestNode.join('.')} or newer`,
     mend: 'curl -fsSL https://deb.nodesource.com/setup_20.x | sudo bash - && sudo apt-get install -y nodejs',
   }
 }

@@ -22,13 +22,13 @@ function checkPurpose(purpose: KnownProgram['purpose'], host: HostProbe): Findin
     return {
       id,
       level: 'ok',
-      what: `to ${purposes[purpose]}: ${wanted.map((known) => known.program).join(', ')}`,
+      what: `programs to ${purposes[purpose]}: ${wanted.map((known) => known.program).join(', ')}`,
     }
   }
   return {
     id,
     level: 'problem',
-    what: `to ${purposes[purpose]}, these programs are missing: ${missing.map((known) => known.program).join(', ')}`,
+    what: `programs to ${purposes[purpose]} are missing: ${missing.map((known) => known.program).join(', ')}`,
     mend: installLine(missing.map((known) => known.package)),
   }
 }

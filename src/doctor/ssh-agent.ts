@@ -9,7 +9,7 @@ export async function checkSshAgent(host: HostProbe): Promise<Finding> {
     return {
       id,
       level: 'ok',
-      what: 'no ssh agent (SSH_AUTH_SOCK is not set); keys without a passphrase need none',
+      what: 'there is no ssh agent (SSH_AUTH_SOCK is not set); keys without a passphrase need no agent',
     }
   }
   const asked = await host.run(['ssh-add', '-l'])
@@ -26,7 +26,7 @@ export async function checkSshAgent(host: HostProbe): Promise<Finding> {
   return {
     id,
     level: 'problem',
-    what: `SSH_AUTH_SOCK is set to ${socket}, and no ssh agent answers there`,
+    what: `SSH_AUTH_SOCK is set to ${socket}, but no ssh agent answers at that socket`,
     mend: 'eval "$(ssh-agent)" && ssh-add   # or: unset SSH_AUTH_SOCK',
   }
 }

@@ -26,8 +26,8 @@ export function checkFreeSpace(host: HostProbe, root: string): Finding {
   return {
     id,
     level: free < tooLittle ? 'problem' : 'note',
-    what: `only ${said}: images and disks lie there`,
-    mend: 'hydra-ops image list   # then: hydra-ops image rm ID; or another place: HYDRA_OPS_STATE=DIR',
+    what: `only ${said}; the folder holds images and disks`,
+    mend: 'hydra-ops image list   # then: hydra-ops image rm ID; or choose another folder with HYDRA_OPS_STATE=DIR',
   }
 }
 
@@ -38,7 +38,7 @@ export function checkStateFolder(host: HostProbe, root: string): Finding {
   if (owner === undefined) {
     return host.exists(root)
       ? unusable(host, root)
-      : { id, level: 'ok', what: `the state folder ${root} is not there yet` }
+      : { id, level: 'ok', what: `the state folder ${root} does not exist yet` }
   }
   if (owner.uid !== host.user.uid || !host.usable(root)) return unusable(host, root)
   if ((owner.mode & 0o077) !== 0) {

@@ -12,14 +12,13 @@ const switches = [
 /** Checks user namespaces, in which our own Nix store and the Debian image are made without root. */
 export async function checkUserNamespaces(host: HostProbe): Promise<Finding> {
   const id = 'namespaces.user'
-  if (host.user.uid === 0)
-    return { id, level: 'ok', what: 'user namespaces: root does without an ordinary user’s' }
+  if (host.user.uid === 0) return { id, level: 'ok', what: 'root needs no user namespaces' }
   const off = switches.filter(({ name, bad }) => host.readFile(sysctlFile(name))?.trim() === bad)
   if (off.length > 0) {
     return {
       id,
       level: 'problem',
-      what: `user namespaces are switched off (${off.map(({ name, bad }) => `${name} = ${bad}`).join(', ')}): no Nix store of our own, no image`,
+      what: `user namespaces are switched off (${off.map(({ name, bad }) => `${name} = ${bad}`).join(', ')}); hydra-ops cannot create its own Nix store or build images`,
       mend: `sudo sysctl -w ${off.map(({ name, good }) => `${name}=${good}`).join(' ')}`,
     }
   }
@@ -29,7 +28,7 @@ export async function checkUserNamespaces(host: HostProbe): Promise<Finding> {
   return {
     id,
     level: 'problem',
-    what: `user namespaces cannot be made (${tried?.stderr.trim() || 'unshare does not run'}): no Nix store of our own, no image`,
+    what: `user namespaces cannot be made (${tried?.stderr.trim() || 'unshare does not run'}); hydra-ops cannot create its own Nix store or build images`,
     mend: `sudo sysctl -w ${switches.map(({ name, good }) => `${name}=${good}`).join(' ')}   # in a container: allow unshare(2)`,
   }
 }
@@ -38,7 +37,7 @@ export async function checkUserNamespaces(host: HostProbe): Promise<Finding> {
 export function checkSubordinateIds(host: HostProbe): Finding {
   const id = 'namespaces.subids'
   const { name, uid } = host.user
-  if (uid === 0) return { id, level: 'ok', what: 'subordinate ids: root needs none' }
+  if (uid === 0) return { id, level: 'ok', what: 'root needs no subordinate ids' }
   const lacking = ['/etc/subuid', '/etc/subgid'].filter(
     (file) => !hasRange(host.readFile(file) ?? '', name, uid),
   )
@@ -47,7 +46,7 @@ export function checkSubordinateIds(host: HostProbe): Finding {
   return {
     id,
     level: 'problem',
-    what: `${name} has no range of ids in ${lacking.join(' and ')}: no image can be built`,
+    what: `${name} has no range of ids in ${lacking.join(' and ')} and cannot build images`,
     mend: `sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 ${name}`,
   }
 }

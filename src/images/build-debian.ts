@@ -70,7 +70,7 @@ async function archive(
 /** Runs mmdebstrap. Its hooks run inside the namespace; our files are read before that (`tar-in`). */
 async function bootstrap(build: DebianBuild, scratch: string, run: Run): Promise<void> {
   const { recipe, sources } = build
-  run.log(`installing Debian ${recipe.suite}: ${recipe.packages.length} packages and what they need`)
+  run.log(`installing Debian ${recipe.suite}: ${recipe.packages.length} packages and their dependencies`)
   await must(
     build,
     [
@@ -142,11 +142,11 @@ async function must(
 function buildFailure(what: string, argv: readonly string[], result: CommandResult): Error {
   const end = result.kind === 'exited' ? `status ${result.code}` : 'a signal'
   const full = /No space left on device/.test(result.stderr)
-  return failure(full ? 'DISK_FULL' : 'IMAGE_BUILD', `${what}: '${argv[0]}' ended with ${end}`, {
+  return failure(full ? 'DISK_FULL' : 'IMAGE_BUILD', `cannot ${what}: '${argv[0]}' ended with ${end}`, {
     detail: lastLines(result.stderr, 20),
     hint: full
-      ? 'make room in the state folder and in $TMPDIR (or /tmp): 2.5 GiB are needed while it is built'
-      : 'is the Debian mirror reachable? Another one: DEBIAN_MIRROR=URL; see also: hydra-ops doctor',
+      ? 'make room in the state folder and in $TMPDIR (or /tmp); the build needs 2.5 GiB'
+      : 'check that the Debian mirror is reachable, or set another with DEBIAN_MIRROR=URL; see hydra-ops doctor',
   })
 }
 

@@ -30,11 +30,16 @@ export async function exclusively<T>(
   try {
     await new Promise<void>((resolve, reject) => {
       const waiting = setTimeout(
-        () => run.log('another hydra-ops makes an image: waiting for it'),
+        () => run.log('waiting for another hydra-ops, which makes an image'),
         patienceMs,
       )
       const deadline = setTimeout(() => {
-        reject(failure('DEADLINE', `${what}: it still has ${file} after ${deadlineMs / 60_000} minutes`))
+        reject(
+          failure(
+            'DEADLINE',
+            `cannot ${what}: that process still holds ${file} after ${deadlineMs / 60_000} minutes`,
+          ),
+        )
       }, deadlineMs)
       const settle = (end: () => void) => {
         clearTimeout(waiting)

@@ -87,9 +87,9 @@ export function requireSpace(root: string, bytes: number, what: string): void {
   if (bavail * bsize >= bytes) return
   throw failure(
     'DISK_FULL',
-    `${what}: ${mib(bytes)} MiB are needed in ${root}, ${mib(bavail * bsize)} MiB are free`,
+    `cannot ${what}: ${root} needs ${mib(bytes)} MiB, but only ${mib(bavail * bsize)} MiB are free`,
     {
-      hint: 'hydra-ops image list; hydra-ops image rm ID',
+      hint: 'hydra-ops image list shows the images; hydra-ops image rm ID removes one image',
     },
   )
 }

@@ -32,7 +32,7 @@ export function parseForeign(reference: string): ForeignReference | undefined {
   if (!/^https?:\/\//.test(reference)) return undefined
   const [, url, sha256] = /^(.*)#sha256=([0-9a-f]{64})$/.exec(reference) ?? []
   if (url !== undefined && sha256 !== undefined) return { kind: 'url', url, sha256 }
-  throw usageError(`base image ${reference}: an image from a URL needs its SHA-256`, {
+  throw usageError(`base image ${reference} needs a SHA-256, because the image comes from a URL`, {
     hint: 'append #sha256= and 64 hexadecimal digits to the URL',
   })
 }
@@ -43,7 +43,7 @@ export function lookOf(path: string): { path: string; size: number; mtimeMs: num
     const { size, mtimeMs } = statSync(path)
     return { path, size, mtimeMs }
   } catch (error) {
-    throw usageError(`base image ${path}: ${messageOf(error)}`, { cause: error })
+    throw usageError(`cannot read base image ${path}: ${messageOf(error)}`, { cause: error })
   }
 }
 
@@ -65,7 +65,7 @@ export async function download(
   { downloadMs, stalledMs } = downloadTimes,
 ): Promise<void> {
   const what = `download ${image.url}`
-  run.log(what)
+  run.log(`downloading ${image.url}`)
   const stalled = new AbortController()
   const hash = createHash('sha256')
   let watchdog = setTimeout(() => stalled.abort(), stalledMs)
@@ -83,18 +83,22 @@ export async function download(
   try {
     const response = await fetch(image.url, { signal, redirect: 'follow' })
     if (!response.ok || response.body === null) {
-      throw failure('DOWNLOAD', `${what}: the server answered ${response.status} ${response.statusText}`)
+      throw failure(
+        'DOWNLOAD',
+        `cannot ${what}: the server answered ${response.status} ${response.statusText}`,
+      )
     }
     const file = createWriteStream(to, { flags: 'wx' })
     await pipeline(Readable.fromWeb(response.body), meter, file, { signal })
   } catch (error) {
     throwIfAborted(run.signal)
     if (deadline.expired()) {
-      throw failure('DOWNLOAD', `${what}: it was not whole within ${downloadMs / 1000} s`, {
-        hint: 'fetch it by other means, and name the file by its absolute path',
+      throw failure('DOWNLOAD', `cannot ${what}: the download did not end within ${downloadMs / 1000} s`, {
+        hint: 'download the file by other means, and use its absolute path as the image',
       })
     }
-    if (stalled.signal.aborted) throw failure('DOWNLOAD', `${what}: nothing came for ${stalledMs / 1000} s`)
+    if (stalled.signal.aborted)
+      throw failure('DOWNLOAD', `cannot ${what}: the server sent nothing for ${stalledMs / 1000} s`)
     throw asDownloadFailure(what, error)
   } finally {
     clearTimeout(watchdog)
@@ -103,8 +107,8 @@ export async function download(
   }
   const seen = hash.digest('hex')
   if (seen === image.sha256) return
-  throw failure('DOWNLOAD', `${what}: its SHA-256 is ${seen}, not ${image.sha256}`, {
-    hint: 'was the file replaced? compare with what its publisher says',
+  throw failure('DOWNLOAD', `cannot ${what}: the file has the SHA-256 ${seen} instead of ${image.sha256}`, {
+    hint: 'the file may have changed; compare its SHA-256 with the publisher',
   })
 }
 
@@ -112,7 +116,7 @@ function asDownloadFailure(what: string, error: unknown): Error {
   if (error instanceof Error && error.name === 'OpsError') return error
   // fetch hides the reason (ENOTFOUND, ECONNREFUSED) in the cause.
   const cause = error instanceof Error && error.cause instanceof Error ? `: ${error.cause.message}` : ''
-  return failure('DOWNLOAD', `${what}: ${messageOf(error)}${cause}`, { cause: error })
+  return failure('DOWNLOAD', `cannot ${what}: ${messageOf(error)}${cause}`, { cause: error })
 }
 
 const QemuImgInfo = z.object({
@@ -143,30 +147,30 @@ export async function examine(
   const magic = firstBytes(file, 8)
   const packing = packed.find((known) => magic.startsWith(known.magic))
   if (packing !== undefined) {
-    throw usageError(`base image ${name}: it is packed by ${packing.name}`, {
-      hint: 'unpack it and name the result',
+    throw usageError(`base image ${name} is compressed with ${packing.name}`, {
+      hint: 'decompress the image, and use the result as the image',
     })
   }
-  const what = `look at image ${name}`
+  const what = `inspect image ${name}`
   const result = await local.run(['qemu-img', 'info', '--output=json', file], {
     signal: run.signal,
     timeoutMs: 60_000,
     what,
   })
   if (result.kind !== 'exited' || result.code !== 0) {
-    throw usageError(`base image ${name}: qemu-img cannot read it`, { detail: result.stderr.trim() })
+    throw usageError(`qemu-img cannot read base image ${name}`, { detail: result.stderr.trim() })
   }
   const info = QemuImgInfo.parse(JSON.parse(result.stdout))
   const { format } = info
   if (format !== 'qcow2' && format !== 'raw') {
-    throw usageError(`base image ${name}: its format is ${format}; qcow2 or raw is wanted`, {
-      hint: `qemu-img convert -O qcow2 ${name} image.qcow2`,
+    throw usageError(`base image ${name} has the format ${format}, but hydra-ops needs qcow2 or raw`, {
+      hint: `convert the image: qemu-img convert -O qcow2 ${name} image.qcow2`,
     })
   }
   const other = info['backing-filename'] ?? info['format-specific']?.data?.['data-file']
   if (other !== undefined) {
-    throw usageError(`base image ${name}: it is not complete, it needs ${other}`, {
-      hint: `qemu-img convert -O qcow2 ${name} image.qcow2`,
+    throw usageError(`base image ${name} is not complete, because the image needs ${other}`, {
+      hint: `convert the image: qemu-img convert -O qcow2 ${name} image.qcow2`,
     })
   }
   return { format, virtualBytes: info['virtual-size'] }

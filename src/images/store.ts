@@ -84,7 +84,7 @@ export function createImageStore(parts: ImageStoreParts): ImageStore {
       const free = chosen.filter(({ id }) => !inUse.has(id))
       if (free.length === 0) {
         throw usageError(`image '${idOrReference}' is in use by a machine`, {
-          hint: 'hydra-ops list; hydra-ops info',
+          hint: 'hydra-ops list and hydra-ops info show the machines',
         })
       }
       for (const { id } of free) removeImage(root, id)
@@ -100,13 +100,13 @@ function wantedBy(reference: string, known: readonly DebianRecipe[]): Wanted {
   if (recipe !== undefined) return { kind: 'recipe', recipe }
   const foreign = parseForeign(reference)
   if (foreign !== undefined) return foreign
-  if (reference === 'nixos') throw usageError("image 'nixos' is not there yet; 'debian-12' is")
+  if (reference === 'nixos') throw usageError("image 'nixos' is not supported yet; use 'debian-12'")
   const names = known.map(({ name }) => name)
   const close = suggest(reference, names)
   throw usageError(`there is no image '${reference}'`, {
     hint:
       close === undefined
-        ? `there are: ${names.join(', ')}; or an absolute path, or a URL with its SHA-256`
+        ? `use ${names.join(', ')}, an absolute path, or a URL with its SHA-256`
         : `did you mean '${close}'?`,
   })
 }
@@ -194,6 +194,6 @@ function namesOf(image: ListedImage): string[] {
 function noSuchImage(wanted: string, all: readonly ListedImage[]): Error {
   const close = suggest(wanted, all.flatMap(namesOf))
   return usageError(`there is no image '${wanted}'`, {
-    hint: close === undefined ? 'hydra-ops image list' : `did you mean '${close}'?`,
+    hint: close === undefined ? 'hydra-ops image list shows the images' : `did you mean '${close}'?`,
   })
 }

@@ -134,7 +134,7 @@ async function replaceLostPorts(
     kind: 'notice',
     text:
       `machine '${name}': another deployment took port ${lost.join(', ')} meanwhile; ` +
-      `it now has ${now.map((port) => `127.0.0.1:${port}`).join(', ')}`,
+      `the machine now has ${now.map((port) => `127.0.0.1:${port}`).join(', ')}`,
   })
 }
 
@@ -252,7 +252,10 @@ function refuseChangedProviders(record: DeploymentRecord, network: NetworkDefini
     if (known === undefined || known.provider === definition.providerName) return
     throw usageError(
       `machine '${definition.name}' exists with provider ${known.provider}; deployment.targetEnv now asks for ${definition.providerName}`,
-      { machine: definition.name, hint: `destroy it first: hydra-ops destroy --include ${definition.name}` },
+      {
+        machine: definition.name,
+        hint: `destroy the machine first: hydra-ops destroy --include ${definition.name}`,
+      },
     )
   })
 }
@@ -278,7 +281,7 @@ function refuseSharedPorts(ops: Ops, machines: Machines): void {
     const options = [...new Set([...other.options, ...claim.options])]
     throw usageError(`machines '${other.name}' and '${name}' both want port ${port} of this host`, {
       machine: name,
-      hint: `give one of them another host port${options.length === 0 ? '' : ` in ${options.join(' or ')}`}`,
+      hint: `give one machine another host port${options.length === 0 ? '' : ` in ${options.join(' or ')}`}`,
     })
   })
 }

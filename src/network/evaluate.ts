@@ -89,7 +89,7 @@ export function definitionIn(network: NetworkDefinition, machine: MachineName): 
   if (definition !== undefined) return definition
   throw failure('OBSOLETE', `machine '${machine}' is no longer in the network`, {
     machine,
-    hint: 'hydra-ops deploy --kill-obsolete',
+    hint: 'hydra-ops deploy --kill-obsolete destroys the machine',
   })
 }
 

@@ -40,7 +40,7 @@ export function selectMachines(machines: readonly Selectable[], selection: Selec
     .map((machine) => machine.name)
     .filter((name) => (!listed || chosen.has(name)) && !dropped.has(name))
   if (names.length === 0 && (listed || unwanted.length > 0)) {
-    throw usageError('the selection leaves no machine', { hint: `there are: ${namesOf(machines)}` })
+    throw usageError('the selection matches no machine', { hint: `the machines are ${namesOf(machines)}` })
   }
   refuseUnsure(machines, names, unwanted)
   return names
@@ -56,8 +56,11 @@ function refuseUnsure(
   const unsure = machines.find((machine) => machine.tags === undefined && names.includes(machine.name))
   if (pattern === undefined || unsure === undefined) return
   throw usageError(
-    `the definition of machine '${unsure.name}' is not valid: nobody knows whether it has the tag '${pattern.slice(1)}'`,
-    { machine: unsure.name, hint: `mend it, or leave it out by its name: --on '…,!${unsure.name}'` },
+    `the definition of machine '${unsure.name}' is not valid, so hydra-ops cannot look for its tag '${pattern.slice(1)}'`,
+    {
+      machine: unsure.name,
+      hint: `correct the definition, or exclude the machine: --on '…,!${unsure.name}'`,
+    },
   )
 }
 
@@ -71,12 +74,12 @@ function patternsOf(selection: Selection): Patterns {
   if (on === undefined) return { wanted: include, unwanted: exclude }
   if (include.length > 0 || exclude.length > 0) {
     throw usageError('--on cannot be used together with --include or --exclude', {
-      hint: "write all of it with --on, for example --on 'web*,!web3'",
+      hint: "write the whole selection with --on, for example --on 'web*,!web3'",
     })
   }
   const parts = on.split(',').map((part) => part.trim())
   if (parts.some((part) => ['', '!', '@', '!@'].includes(part))) {
-    throw usageError(`--on '${on}': a part of it is empty`, { hint: "for example --on 'web,db*,@tag,!web3'" })
+    throw usageError(`--on '${on}' has an empty part`, { hint: "for example --on 'web,db*,@tag,!web3'" })
   }
   return {
     wanted: parts.filter((part) => !part.startsWith('!')),
@@ -102,11 +105,11 @@ function nothingMatches(machines: readonly Selectable[], pattern: string, byTag:
   const close = suggest(pattern, candidates)
   const there = byTag ? candidates.join(', ') : namesOf(machines)
   const hint =
-    close === undefined ? `there are: ${there === '' ? 'none' : there}` : `did you mean '${close}'?`
+    close === undefined ? `the choices are: ${there === '' ? 'none' : there}` : `did you mean '${close}'?`
   const untold = byTag ? machines.filter((machine) => machine.tags === undefined) : []
   if (untold.length === 0) return usageError(what, { hint })
   return usageError(what, {
-    hint: `${hint}\nnot valid, so that their tags are not known: ${namesOf(untold)}`,
+    hint: `${hint}\nmachines with an invalid definition, whose tags are unknown: ${namesOf(untold)}`,
   })
 }
 

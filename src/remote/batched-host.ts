@@ -131,7 +131,7 @@ function base64(stdin: string | Uint8Array): string {
 function ofScript(error: unknown, host: Host, slow: BatchedScript | undefined): unknown {
   if (!(error instanceof OpsError) || error.code !== 'DEADLINE' || slow === undefined) return error
   const message = `machine '${host.machine}': '${slow.title}' did not end in time`
-  const hint = `hydra-ops ssh ${host.machine} shows whether the machine is busy; give the same command again when it is idle`
+  const hint = `hydra-ops ssh ${host.machine} shows whether the machine is busy; run the same command again when the machine is idle`
   return failure('DEADLINE', message, { machine: host.machine, cause: error, hint })
 }
 

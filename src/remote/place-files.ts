@@ -58,7 +58,7 @@ function placingFailed(
   const [, index, why] = /^failed (\d+) (.*)$/.exec(answers.at(-1) ?? '') ?? []
   const path = index === undefined ? undefined : pathAt(files, index)
   if (path === undefined) return commandFailure(result, { machine: host.machine, what })
-  return failure('PLACE_FILE', `machine '${host.machine}': ${what}: ${JSON.stringify(path)}: ${why}`, {
+  return failure('PLACE_FILE', `machine '${host.machine}': cannot ${what}: ${JSON.stringify(path)}: ${why}`, {
     machine: host.machine,
     detail: result.stderr.trim(),
   })

@@ -59,7 +59,7 @@ export async function lookAtServices(host: Host, set: ServiceSet, run: Run): Pro
   const wrong = [
     ...changedFiles.map(({ path }) => `${path} differs`),
     ...set.units.flatMap(({ name }, index) => wrongUnit(name, units[index] ?? '')),
-    ...(facts.get('obsolete') ?? []).map((path) => `${path} is not wanted any more`),
+    ...(facts.get('obsolete') ?? []).map((path) => `${path} is no longer needed`),
   ]
   return { absent, wrong, changedFiles }
 }
@@ -86,7 +86,7 @@ export async function convergeServices(host: Host, set: ServiceSet, run: Run): P
   const changed = new Set(changedFiles.map(({ path }) => path))
   const due = set.units.filter(({ reads }) => reads.some((path) => changed.has(path))).map(({ name }) => name)
   if (due.length > 0) {
-    const what = `note that services of ${set.owner} must restart`
+    const what = `mark the services of ${set.owner} for a restart`
     const values = { marks: marksOf(set), units: due }
     await runScript(host, { what, script: 'services/mark', values }, run)
   }
@@ -100,7 +100,7 @@ export async function convergeServices(host: Host, set: ServiceSet, run: Run): P
     again: set.again ?? [],
   }
   const what = `start the services of ${set.owner}`
-  const hint = `journalctl -u ${set.units[0]?.name ?? set.owner} on the machine says more`
+  const hint = `journalctl -u ${set.units[0]?.name ?? set.owner} on the machine shows more`
   const timeoutMs = startMs + scriptMs
   await runScript(host, { what, script: 'services/converge', values, hint, timeoutMs }, run)
 }
@@ -116,7 +116,7 @@ const steadyFor = 15
 /** Lists the units that are down or do not stay up, each as a sentence. */
 export async function unsteadyUnits(host: Host, names: readonly string[], run: Run): Promise<string[]> {
   const question = {
-    what: 'see whether the services stay up',
+    what: 'check that the services stay up',
     script: 'services/steady',
     values: { units: names, steady_for: steadyFor },
   }

@@ -22,7 +22,7 @@ export async function refuseTakenPort(
   run: Run,
 ): Promise<void> {
   const question = {
-    what: `look who listens on port ${port}`,
+    what: `find the program that listens on port ${port}`,
     script: 'services/port',
     values: { port, unit },
   }

@@ -71,7 +71,7 @@ export async function waitForBanner(
   try {
     const result = await bounded(seen, wait, {
       what: `wait for ssh of machine '${target.machine}'`,
-      late: () => notSeen(target, `${state}, for ${wait.timeoutMs / 1000} s`),
+      late: () => notSeen(target, `${state} for ${wait.timeoutMs / 1000} s`),
     })
     if (result.kind === 'none') throw notSeen(target, result.state)
   } finally {
@@ -151,8 +151,8 @@ async function lookOnce(target: SshTarget, lastMs: number, options: WayOptions):
     return await new Promise<Look>((resolve) => {
       const timer = setTimeout(() => resolve(none(whenSilent(accepted, text))), lastMs)
       const end = () => {
-        if (isFull(text)) resolve(none('its sshd has more connections that begin than it takes', true))
-        else resolve(text === '' ? none('it closes the connection at once', true) : none(notSsh))
+        if (isFull(text)) resolve(none('sshd accepts no more new connections (MaxStartups)', true))
+        else resolve(text === '' ? none('the server closes the connection at once', true) : none(notSsh))
       }
       way.stream
         .on('data', (chunk: Buffer) => {
@@ -177,11 +177,11 @@ async function lookOnce(target: SshTarget, lastMs: number, options: WayOptions):
   }
 }
 
-const notSsh = 'what answers there is not SSH'
+const notSsh = 'the server does not speak SSH'
 
 function whenSilent(accepted: boolean, text: string): string {
   if (!accepted) return 'no answer'
-  return text === '' ? 'accepts but is silent' : notSsh
+  return text === '' ? 'the server accepts the connection but sends nothing' : notSsh
 }
 
 /** Recognises the answer of sshd beyond MaxStartups, up to OpenSSH 9.7 and since. */
@@ -205,6 +205,6 @@ function notSeen(target: SshTarget, state: string): Error {
   const { machine, host, port } = target
   const through = target.jump === undefined ? '' : ` through ${target.jump}`
   return unreachable(machine, `machine '${machine}': no ssh at ${host}:${port}${through}: ${state}`, {
-    hint: `is the machine up, and does sshd run there? try: hydra-ops check`,
+    hint: `check that the machine is up and runs sshd: hydra-ops check`,
   })
 }

@@ -16,7 +16,7 @@ const extraPath =
 /** Quotes a text as one word of a POSIX shell command. This is the only quoting function. */
 export function quote(text: string): string {
   if (text.includes('\0') || /\p{Surrogate}/u.test(text)) {
-    throw usageError('a command argument holds a NUL or half a character: it cannot be passed on unchanged')
+    throw usageError('a command argument holds a NUL or an incomplete character, which ssh cannot pass on')
   }
   return `'${text.replaceAll("'", `'\\''`)}'`
 }

@@ -79,7 +79,7 @@ function knownHost(target: SshTarget): string {
 function fileWord(file: string): string {
   if (/["\n\r\0]|\$\{/.test(file)) {
     throw usageError(
-      `'${file}' cannot be written into an ssh configuration: it holds a quote, "\${" or a line break`,
+      `'${file}' cannot be written into an ssh configuration, because its name holds a quote, "\${" or a line break`,
     )
   }
   return `"${file.replaceAll('%', '%%')}"`

@@ -7,21 +7,21 @@ import { type Login, loginRefused } from './login.js'
 export function describeSocketError(code: string | undefined, message: string): string {
   switch (code) {
     case 'ECONNREFUSED':
-      return 'port closed'
+      return 'the port is closed'
     case 'ETIMEDOUT':
       return 'no answer'
     case 'EHOSTUNREACH':
     case 'ENETUNREACH':
     case 'EHOSTDOWN':
     case 'EADDRNOTAVAIL':
-      return 'no route to it'
+      return 'there is no route to the host'
     case 'ENOTFOUND':
     case 'EAI_AGAIN':
     case 'EAI_NONAME':
-      return 'its name cannot be resolved'
+      return 'the host name cannot be resolved'
     case 'ECONNRESET':
     case 'EPIPE':
-      return 'it closes the connection at once'
+      return 'the server closes the connection at once'
     default:
       return message
   }
@@ -66,15 +66,15 @@ export async function connectError(
 
 function reason(failed: AttemptFailed, timeoutMs: number): string {
   if (failed.timedOut) return afterDeadline(failed, `within ${timeoutMs / 1000} s`)
-  if (failed.said !== '') return 'cannot be reached through its jump host'
+  if (failed.said !== '') return 'the machine cannot be reached through its jump host'
   if (failed.message.startsWith('Handshake failed: no matching')) {
-    return `it speaks SSH, but nothing that we speak (${failed.message.slice('Handshake failed: '.length)})`
+    return `the server and hydra-ops have no SSH algorithm in common (${failed.message.slice('Handshake failed: '.length)})`
   }
   if (isDroppedEarly(failed) && failed.phase !== 'login') {
-    return 'it closes the connection before saying anything (is sshd overloaded, or does it block us?)'
+    return 'the server closes the connection before it sends anything (sshd may be overloaded, or may block this host)'
   }
   if (/identification|Invalid header|packet length/i.test(failed.message))
-    return 'what answers there is not SSH'
+    return 'the server does not speak SSH'
   const said = describeSocketError(failed.code, failed.message)
   return failed.phase === 'login' ? `the connection broke during the login (${said})` : said
 }
@@ -84,19 +84,19 @@ function afterDeadline(failed: AttemptFailed, within: string): string {
     case 'dial':
       return `no answer ${within}`
     case 'banner':
-      return `accepts connections but stayed silent ${within}`
+      return `the server accepted the connection but sent nothing ${within}`
     case 'handshake':
-      return `began to speak SSH, but did not go on ${within}`
+      return `the server began the SSH handshake but did not continue ${within}`
     case 'login':
-      return `did not finish the login ${within}`
+      return `the server did not finish the login ${within}`
   }
 }
 
 function hintFor(target: SshTarget, failed: AttemptFailed): string {
   if (failed.said !== '') {
-    return `try: ssh ${target.jump ?? target.host} (its host key must be in your known_hosts, its key in your agent)`
+    return `try ssh ${target.jump ?? target.host}; known_hosts needs the host key, and the agent needs your key`
   }
-  if (failed.code === 'ENOTFOUND' || failed.code === 'EAI_AGAIN') return 'is deployment.targetHost right?'
-  if (failed.code === 'ECONNREFUSED') return 'is the machine up, and does sshd listen on that port?'
-  return `is the machine up? try: hydra-ops check, or ssh -v -p ${target.port} ${target.user}@${target.host}`
+  if (failed.code === 'ENOTFOUND' || failed.code === 'EAI_AGAIN') return 'check deployment.targetHost'
+  if (failed.code === 'ECONNREFUSED') return 'check that the machine is up and that sshd listens on that port'
+  return `check that the machine is up: hydra-ops check, or ssh -v -p ${target.port} ${target.user}@${target.host}`
 }

@@ -86,7 +86,7 @@ export class Connection {
       machine,
       `machine '${machine}': the connection to ${host}:${port} is lost (${this.#lost})`,
       {
-        hint: 'the same command again connects anew and goes on',
+        hint: 'run the same command again; the command then continues over a new connection',
       },
     )
   }
@@ -236,7 +236,7 @@ function isRefusedChannel(error: unknown): boolean {
 
 function stillRunning(error: unknown, target: SshTarget): unknown {
   if (!(error instanceof OpsError)) return error
-  const detail = `it could not be ended on machine '${target.machine}' and may still be running there`
+  const detail = `the command could not be ended on machine '${target.machine}' and may still run there`
   return new OpsError(error.code, error.exitCode, error.message, {
     machine: target.machine,
     cause: error,

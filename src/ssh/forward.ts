@@ -18,7 +18,7 @@ export async function connectFromRemote(
     client.forwardOut('127.0.0.1', 0, to.host, to.port, (error, stream) => {
       if (error) {
         reject(
-          failure('CONNECT', `machine '${machine}': nothing accepts at ${where} (${messageOf(error)})`, {
+          failure('CONNECT', `machine '${machine}': cannot connect to ${where} (${messageOf(error)})`, {
             machine,
           }),
         )
@@ -84,9 +84,9 @@ export async function forwardFromRemote(
     client.forwardIn('127.0.0.1', 0, (error, port) => {
       if (error) {
         reject(
-          failure('FORWARD', `machine '${machine}': sshd forwards no port (${messageOf(error)})`, {
+          failure('FORWARD', `machine '${machine}': sshd does not forward ports (${messageOf(error)})`, {
             machine,
-            hint: "is 'AllowTcpForwarding' off in its sshd_config?",
+            hint: "check 'AllowTcpForwarding' in the sshd_config of the machine",
           }),
         )
       } else resolve(port)

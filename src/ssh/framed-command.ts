@@ -95,7 +95,9 @@ export class FramedCommand {
     if (this.#done) return
     stream.push(chunk)
     if (stream === this.#stdout && stream.bytes > maxOutput) {
-      this.#fail(failure('OUTPUT_TOO_LARGE', `${this.#io.what}: it printed more than 256 MiB`))
+      this.#fail(
+        failure('OUTPUT_TOO_LARGE', `cannot ${this.#io.what}: the command printed more than 256 MiB`),
+      )
       return
     }
     const { info } = this.#stdout.parser
@@ -133,9 +135,13 @@ export class FramedCommand {
   /** Fails the command: a broken source must not look like the end of the input. */
   #inputFailed(error: unknown): void {
     this.#fail(
-      failure('INPUT', `${this.#io.what}: its input could not be read (${messageOf(error)})`, {
-        cause: error,
-      }),
+      failure(
+        'INPUT',
+        `cannot ${this.#io.what}: the input of the command could not be read (${messageOf(error)})`,
+        {
+          cause: error,
+        },
+      ),
     )
   }
 

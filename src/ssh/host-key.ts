@@ -60,11 +60,12 @@ function isHostKeyType(type: string): type is HostKeyType {
 export function hostKeyChanged(target: SshTarget, pinned: HostKey, seen: HostKeySeen): Error {
   const { machine } = target
   const hint = target.existingHost
-    ? `if it was reinstalled on purpose, check the fingerprint there, then set deployment.targetHostKey = "${seen.key}"`
-    : `its key was made by hydra-ops; was the machine made anew or its /etc/ssh changed by hand? 'hydra-ops deploy --allow-recreate' makes it again, or give it its key back`
+    ? `if the host was reinstalled on purpose, check its fingerprint, then set deployment.targetHostKey = "${seen.key}"`
+    : 'hydra-ops created the known key; restore /etc/ssh of the machine if it was changed by hand, ' +
+      "or run 'hydra-ops deploy --allow-recreate', which makes the machine anew"
   return failure(
     'HOST_KEY_CHANGED',
-    `machine '${machine}' (${target.host}:${target.port}) shows another host key than the one it is known by; refused, as it may be somebody else's`,
+    `machine '${machine}' (${target.host}:${target.port}) shows another host key than the known one; hydra-ops refused the connection, as the host may be another one`,
     {
       machine,
       hint,
@@ -77,7 +78,7 @@ export function hostKeyUnknown(target: SshTarget, seen: HostKeySeen): Error {
   const { machine } = target
   return failure(
     'HOST_KEY_UNKNOWN',
-    `machine '${machine}' (${target.host}:${target.port}): its host key ${seen.fingerprint} is not known yet and was not accepted`,
+    `machine '${machine}' (${target.host}:${target.port}): the host key ${seen.fingerprint} is not known yet and was not accepted`,
     {
       machine,
       hint: `set deployment.targetHostKey = "${seen.key}", or run 'hydra-ops deploy --accept-host-key'`,

@@ -74,7 +74,7 @@ function parsedAgentKey(key: string | Buffer | ParsedKey | PublicKeyEntry): Pars
 
 function firstKey(parsed: ParsedKey | ParsedKey[] | Error): ParsedKey | Error {
   if (!Array.isArray(parsed)) return parsed
-  return parsed[0] ?? new Error('no key in it')
+  return parsed[0] ?? new Error('the file holds no key')
 }
 
 /** Parses `ssh-ed25519 AAAA…`. */

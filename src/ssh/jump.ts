@@ -48,7 +48,7 @@ function destinationWords(hop: string): string[] {
 
 function checked(hop: string, jump: string): string {
   if (isHop(hop)) return hop
-  throw usageError(`'${jump}' is not a jump host`, { hint: 'write it as user@host:port' })
+  throw usageError(`'${jump}' is not a jump host`, { hint: 'write the jump host as user@host:port' })
 }
 
 /** Refuses a name that a shell could take for more than a name, as ssh itself does since 9.6. */

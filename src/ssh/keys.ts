@@ -22,7 +22,7 @@ export async function ensureKeyPair(
     if (!existsSync(file)) await generate(file, run, local)
     chmodSync(file, 0o600)
     const identity = loadIdentity(file)
-    if (identity.kind !== 'usable') throw failure('KEY_PAIR', `it is ${identity.kind}`)
+    if (identity.kind !== 'usable') throw failure('KEY_PAIR', `the private key is ${identity.kind}`)
     const line = seenKey(identity.blob).key
     const publicFile = `${file}.pub`
     if (!existsSync(publicFile)) await replaceFile(publicFile, `${line} hydra-ops\n`, { mode: 0o644 })
@@ -42,7 +42,7 @@ async function generate(file: string, run: Run, local: Pick<LocalCommands, 'run'
   // The key has no passphrase: the file's mode 0600 protects the key.
   const result = await local.run(
     ['ssh-keygen', '-q', '-t', 'ed25519', '-N', '', '-C', 'hydra-ops', '-f', fresh],
-    { signal: run.signal, timeoutMs: deadlineMs, what: `make the key '${file}'` },
+    { signal: run.signal, timeoutMs: deadlineMs, what: `create the key '${file}'` },
   )
   if (result.kind !== 'exited' || result.code !== 0) throw failure('SSH_KEYGEN', result.stderr.trim())
   rmSync(`${fresh}.pub`, { force: true })

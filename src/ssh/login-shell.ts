@@ -10,9 +10,9 @@ export function loginShellBroken(target: SshTarget, outcome: Outcome): Error {
     outcome.kind === 'not begun' ? `ends at once (status ${outcome.code ?? 'unknown'})` : 'was cut off'
   return unreachable(
     machine,
-    `machine '${machine}': the login shell of '${user}' ${how}: no command can be run`,
+    `machine '${machine}': cannot run commands, because the login shell of '${user}' ${how}`,
     {
-      hint: `is it a real shell, and do its start files let commands pass? try: ssh ${user}@${target.host} true`,
+      hint: `check the login shell and its start files with: ssh ${user}@${target.host} true`,
       ...(said === '' ? {} : { detail: said }),
     },
   )

@@ -71,7 +71,7 @@ export async function nothingToOffer(target: SshTarget, login: Login): Promise<E
   const certificates = await login.certificates()
   return unreachable(
     machine,
-    `machine '${machine}': there is no key to log in with as ${user}@${host}${notOffered(certificates)}`,
+    `machine '${machine}': hydra-ops has no key to log in as ${user}@${host}${notOffered(certificates)}`,
     withDetail(login, {
       hint: agentHint(login) ?? certificateHint(target, certificates) ?? noKeyHint(target),
     }),
@@ -83,14 +83,14 @@ export async function loginRefused(target: SshTarget, login: Login, said: string
   const certificates = await login.certificates()
   const tooMany = /too many authentication failures/i.test(said)
   const hint = tooMany
-    ? 'the agent holds more keys than the server lets try: set IdentityFile and IdentitiesOnly for it in ~/.ssh/config'
+    ? 'the agent holds more keys than the server accepts; set IdentityFile and IdentitiesOnly in ~/.ssh/config'
     : (agentHint(login) ??
       certificateHint(target, certificates) ??
-      `is one of these keys in ~${user}/.ssh/authorized_keys there?`)
+      `add one of these keys to ~${user}/.ssh/authorized_keys on the machine`)
   const offered = login.offered.join(', ')
   return unreachable(
     machine,
-    `machine '${machine}': ${host}:${port} does not let '${user}' in with ${offered}${notOffered(certificates)}`,
+    `machine '${machine}': ${host}:${port} refuses the login of '${user}' with ${offered}${notOffered(certificates)}`,
     withDetail(login, { hint }),
   )
 }
@@ -111,22 +111,22 @@ function certificateHint(
   const key = certificates.find(({ publicKey }) => publicKey !== undefined)?.publicKey
   const advice =
     key === undefined
-      ? `add its public half to ~${user}/.ssh/authorized_keys`
+      ? `add its public key to ~${user}/.ssh/authorized_keys`
       : `ssh-copy-id -f -i ${shellQuote(key)} -p ${port} ${shellQuote(`${user}@${host}`)}`
-  return `hydra-ops logs in with keys, the system's ssh also with certificates: let the key itself in there: ${advice}`
+  return `hydra-ops logs in with plain keys, not with certificates; allow the key itself on the machine: ${advice}`
 }
 
 function agentHint(login: Login): string | undefined {
   const [first] = login.wantAgent
   if (first === undefined) return undefined
   const why = first.kind === 'encrypted' ? 'is protected by a passphrase' : 'belongs to a security key'
-  return `'${first.file}' ${why}, which only an agent can use: ssh-add ${shellQuote(first.file)}`
+  return `'${first.file}' ${why}, so only an agent can use the key: ssh-add ${shellQuote(first.file)}`
 }
 
 function noKeyHint(target: SshTarget): string {
   return target.useAgent
     ? 'start an agent and add a key (ssh-add), or set IdentityFile for this host in ~/.ssh/config'
-    : 'its identity file is missing or cannot be read'
+    : 'check the identity file, which is missing or cannot be read'
 }
 
 function withDetail(login: Login, facts: { hint: string }): { hint: string; detail?: string } {

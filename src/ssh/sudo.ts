@@ -137,9 +137,9 @@ export function noEscalation({ target, said }: Who, status: number): Error {
     )
   }
   if (status === 127) {
-    return failure('NO_SUDO', `machine '${machine}': '${program}' is not installed there`, {
+    return failure('NO_SUDO', `machine '${machine}': '${program}' is not installed on the machine`, {
       machine,
-      hint: `install it, ${asRoot}`,
+      hint: `install '${program}', ${asRoot}`,
     })
   }
   const words = refusalIn(said)
@@ -149,8 +149,8 @@ export function noEscalation({ target, said }: Who, status: number): Error {
     {
       machine,
       hint: /must have a tty/.test(said)
-        ? `sudoers has 'requiretty': let '${user}' off there (Defaults:${user} !requiretty), ${asRoot}`
-        : `allow it without a password, ${asRoot}`,
+        ? `sudoers has 'requiretty'; add 'Defaults:${user} !requiretty' to sudoers, ${asRoot}`
+        : `allow '${program}' without a password, ${asRoot}`,
       ...beyond(words, said),
     },
   )
@@ -159,10 +159,10 @@ export function noEscalation({ target, said }: Who, status: number): Error {
 export function passwordNeeded({ target, said }: Who): Error {
   return failure(
     'SUDO_PASSWORD',
-    `machine '${target.machine}': sudo wants a password of user '${target.user}', and nobody can be asked`,
+    `machine '${target.machine}': sudo asks for the password of user '${target.user}', but there is no terminal to ask on`,
     {
       machine: target.machine,
-      hint: `run it in a terminal, allow '${target.user}' sudo without a password there (NOPASSWD), or log in as root`,
+      hint: `run the command in a terminal, allow '${target.user}' sudo without a password (NOPASSWD), or log in as root`,
       ...(said === '' ? {} : { detail: said }),
     },
   )
@@ -191,7 +191,7 @@ function refusalIn(said: string): string {
 
 /** Quotes the refusal for the end of a sentence. */
 function inItsWords(words: string): string {
-  return words === '' ? '' : `; it says: ${words}`
+  return words === '' ? '' : `; the program says: ${words}`
 }
 
 /** Returns the rest of the output as details of an error whose message has the refusal already. */

@@ -64,7 +64,7 @@ async function ask(
     const said = result.stderr.trim()
     if (/hostname contains invalid characters/.test(said)) throw usageError(`'${host}' is not a host name`)
     throw failure('SSH_CONFIG', `cannot ${what}`, {
-      hint: `try: ${['ssh', ...flags.map(shellQuote), '-G', shellQuote(host)].join(' ')}`,
+      hint: `run ${['ssh', ...flags.map(shellQuote), '-G', shellQuote(host)].join(' ')}`,
       ...(said === '' ? {} : { detail: said }),
     })
   }

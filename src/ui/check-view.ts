@@ -19,7 +19,7 @@ export function checkView(report: CheckReport, { style, plain }: { style: Style;
   const parts = [boxTable(columns, rows)]
   if (orphans.length > 0) {
     const titles: Row = ['Resource', 'Deployment', 'Machine']
-    parts.push('', style.warn('Marked as ours, but in no deployment of this state:'))
+    parts.push('', style.warn('Machines with the mark of hydra-ops that are in no deployment of this state:'))
     parts.push(...columnsOf([titles, ...orphans], 2).map((line) => `  ${line}`))
   }
   for (const problem of report.problems) parts.push('', `${style.warn('note:')} ${printable(problem)}`)

@@ -77,7 +77,7 @@ export function templatesView(
   plain: boolean,
 ): string {
   return table(
-    ['Template', 'What it writes'],
+    ['Template', 'Content'],
     templates.map(({ name, summary }) => [name, summary]),
     plain,
   )
@@ -92,7 +92,7 @@ export function hydraUsersView(users: readonly HydraUserView[], plain: boolean):
       emailAddress,
       roles.join(', '),
       named ? 'yes' : 'no',
-      canLogin ? '' : 'has no password: cannot log in',
+      canLogin ? '' : 'has no password and cannot log in',
     ]),
     plain,
   )
@@ -105,7 +105,7 @@ export function findingsView(findings: readonly Finding[], style: Style, plain: 
   return findings
     .flatMap(({ level, id, what, mend }) => [
       `${paints[level](level.padEnd(7))}  ${style.strong(printable(id))}: ${printable(what)}`,
-      ...(mend === undefined ? [] : [`         mend it: ${printable(mend)}`]),
+      ...(mend === undefined ? [] : [`         repair: ${printable(mend)}`]),
     ])
     .join('\n')
 }

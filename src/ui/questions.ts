@@ -42,7 +42,7 @@ export function createQuestions(options: QuestionOptions): Questions {
     interactive: options.interactive,
     confirm: async (question) => {
       const message = printable(question)
-      if (!options.interactive) throw refusal(message, 'say --yes if that is what you want')
+      if (!options.interactive) throw refusal(message, 'use --yes to confirm')
       return inTurn(async () => {
         const { confirm } = await import('@inquirer/prompts')
         return confirm({ message, default: false }, where)
@@ -50,7 +50,7 @@ export function createQuestions(options: QuestionOptions): Questions {
     },
     secret: async (question) => {
       const message = printable(question)
-      if (!options.interactive) throw refusal(message, 'run it in a terminal')
+      if (!options.interactive) throw refusal(message, 'run the command in a terminal')
       return inTurn(async () => {
         const { password } = await import('@inquirer/prompts')
         return password({ message }, where)
@@ -58,7 +58,7 @@ export function createQuestions(options: QuestionOptions): Questions {
     },
     text: async (question, { suggestion, wrong }) => {
       const message = printable(question)
-      if (!options.interactive) throw refusal(message, 'run it in a terminal')
+      if (!options.interactive) throw refusal(message, 'run the command in a terminal')
       return inTurn(async () => {
         const { input } = await import('@inquirer/prompts')
         const validate = (answer: string) => wrong(answer) ?? true
@@ -67,7 +67,7 @@ export function createQuestions(options: QuestionOptions): Questions {
     },
     choose: async (question, choices) => {
       const message = printable(question)
-      if (!options.interactive) throw refusal(message, 'run it in a terminal')
+      if (!options.interactive) throw refusal(message, 'run the command in a terminal')
       return inTurn(async () => {
         const { select } = await import('@inquirer/prompts')
         return select({ message, choices: choices.map(({ value, text }) => ({ value, name: text })) }, where)
@@ -78,7 +78,8 @@ export function createQuestions(options: QuestionOptions): Questions {
 }
 
 async function readPiped(what: string, hint: string, { stdin, signal }: QuestionOptions): Promise<string> {
-  if (stdin.isTTY === true) throw usageError(`${what}: standard input is a terminal`, { hint })
+  if (stdin.isTTY === true)
+    throw usageError(`cannot read the ${what} from standard input, which is a terminal`, { hint })
   throwIfAborted(signal)
   return withinDeadline(signal, pipedMs, async (deadline) => {
     const stopListening = onAbort(deadline.signal, () => {
@@ -89,8 +90,11 @@ async function readPiped(what: string, hint: string, { stdin, signal }: Question
     } catch (error) {
       throwIfAborted(signal)
       if (deadline.expired())
-        throw failure('DEADLINE', `${what}: standard input did not end within ${pipedMs / 60_000} minutes`)
-      throw failure('STDIN', `${what}: standard input cannot be read`, { cause: error })
+        throw failure(
+          'DEADLINE',
+          `cannot read the ${what}: standard input did not end within ${pipedMs / 60_000} minutes`,
+        )
+      throw failure('STDIN', `cannot read the ${what} from standard input`, { cause: error })
     } finally {
       stopListening()
     }
@@ -98,7 +102,7 @@ async function readPiped(what: string, hint: string, { stdin, signal }: Question
 }
 
 function refusal(question: string, hint: string): Error {
-  return new OpsError('NO_TERMINAL', exitCodes.usage, `there is no terminal to ask this on: ${question}`, {
+  return new OpsError('NO_TERMINAL', exitCodes.usage, `there is no terminal for the question: ${question}`, {
     hint,
   })
 }

@@ -19,7 +19,7 @@ export function reportError(thrown: unknown, { debug, colour, env, stderr }: Rep
   if (!(error instanceof OpsError)) {
     say(`${style.bad('error:')} this is a bug of hydra-ops: ${printable(messageOf(error))}`)
     say(
-      debug ? stackOf(error) : `${style.strong('hint:')} --debug shows where it happened; please report that`,
+      debug ? stackOf(error) : `${style.strong('hint:')} please report this error with the output of --debug`,
     )
     return exitCodes.bug
   }

@@ -63,7 +63,7 @@ describe('a command that only reads the state', () => {
 
 describe('bad input', () => {
   it.each([
-    [[], 2, 'which verb?'],
+    [[], 2, 'the verb is missing'],
     [['apply'], 2, 'did you mean: hydra-ops deploy'],
     [['deploy', '--yse'], 2, 'did you mean --yes?'],
     [['info', '-d', 'nowhere'], 2, 'nowhere'],

@@ -40,6 +40,8 @@ describe('joinPairs', () => {
 
   it('refuses half a pair', () => {
     expect(() => joinPairs(['--arg', 'x'])).toThrow('--arg needs a name and a value')
-    expect(() => joinPairs(['--argstr=domain', 'example.org'])).toThrow('--argstr takes its name as the next')
+    expect(() => joinPairs(['--argstr=domain', 'example.org'])).toThrow(
+      '--argstr takes the name as a separate word',
+    )
   })
 })

@@ -39,17 +39,20 @@ describe('the verb hydra', () => {
   })
 
   it.each([
-    [['hydra', 'opne'], "error: hydra-ops hydra has no 'opne'\nhint: did you mean: hydra-ops hydra open\n"],
+    [
+      ['hydra', 'opne'],
+      "error: hydra-ops hydra has no action 'opne'\nhint: did you mean: hydra-ops hydra open\n",
+    ],
     [
       ['hydra', 'user', 'lsit'],
-      "error: hydra-ops hydra user has no 'lsit'\nhint: did you mean: hydra-ops hydra user list\n",
+      "error: hydra-ops hydra user has no action 'lsit'\nhint: did you mean: hydra-ops hydra user list\n",
     ],
-    [['hydra', 'user', 'xyzzy'], 'there are: list, add, set-password, password'],
+    [['hydra', 'user', 'xyzzy'], 'the actions are list, add, set-password, password'],
     [['hydra', 'url', 'alice'], "too many arguments for 'url'"],
     [['hydra', 'password'], "missing required argument 'user'"],
     [['hydra', 'user', 'add'], "missing required argument 'name'"],
     [['hydra', 'user', 'add', 'bob', '--rloe', 'admin'], 'did you mean --role?'],
-    [['hydra', 'user', 'add', 'bob', '--generate', '--password-stdin'], 'one password, from one source'],
+    [['hydra', 'user', 'add', 'bob', '--generate', '--password-stdin'], 'choose one source of the password'],
   ])('suggests the intended word: %j', async (argv, sentence) => {
     const { code, stderr, stdout } = await run(...argv)
     expect([code, stdout]).toEqual([2, ''])
@@ -110,16 +113,18 @@ describe('the verb hydra user', () => {
       'cancel-build',
     )
     expect(added).toMatchObject({ code: 0, stdout: '' })
-    expect(added.stderr).toContain("made user 'bob' on machine 'ci'\n")
+    expect(added.stderr).toContain("created user 'bob' on machine 'ci'\n")
     expect(hydra.users.get('bob')).toMatchObject({
       password: 'from a pipe',
       roles: ['admin', 'cancel-build'],
     })
   })
 
-  it('reports by add where to see a generated password, and shows it then', async () => {
+  it('reports by add where to see a generated password, and shows the password then', async () => {
     const { stderr } = await run('hydra', 'user', 'add', 'bob', '--generate')
-    expect(stderr).toContain("made user 'bob' on machine 'ci'; hydra-ops hydra password bob shows it\n")
+    expect(stderr).toContain(
+      "created user 'bob' on machine 'ci'; hydra-ops hydra password bob shows the password\n",
+    )
     const shown = await run('hydra', 'password', 'bob')
     expect(shown.stdout).toBe(`${hydra.users.get('bob')?.password}\n`)
     expect((await run('hydra', 'user', 'password', 'bob')).stdout).toBe(shown.stdout)

@@ -42,7 +42,9 @@ describe('the verb init', () => {
     expect(await run('init', 'hydra', file, '--admin', 'alice', '--state', '/s')).toEqual({
       code: 0,
       stdout: `hydra-ops create ${file} -d hydra --state /s\nhydra-ops deploy -d hydra --state /s\n`,
-      stderr: expect.stringMatching(/^note: this host has no nixpkgs; .*\nwrote .*; read it, then:\n$/),
+      stderr: expect.stringMatching(
+        /^note: this host has no nixpkgs; .*\nwrote .*; check the file, then run:\n$/,
+      ),
     })
     expect(readFileSync(file, 'utf8')).toContain('userName = "alice";')
   })

@@ -211,7 +211,7 @@ describe('hydra-ops doctor', () => {
     const problem = { id: 'x', level: 'problem' as const, what: 'x is missing', mend: 'apt-get install x' }
     const ops = await createFakeOps({ parts: { doctor: async () => [problem] } })
     const { code, stdout } = await runCli(['doctor'], { ops })
-    expect([code, stdout]).toEqual([1, 'problem  x: x is missing\n         mend it: apt-get install x\n'])
+    expect([code, stdout]).toEqual([1, 'problem  x: x is missing\n         repair: apt-get install x\n'])
     Object.assign(ops, { doctor: async () => [{ ...problem, level: 'note' }] })
     expect((await runCli(['doctor', '--json'], { ops })).code).toBe(0)
     ops.cleanup()

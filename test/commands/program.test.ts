@@ -32,7 +32,7 @@ describe('the list of verbs', () => {
   it('is offered when no verb is given', async () => {
     const { code, stdout, stderr } = await runCli([])
     expect([code, stdout]).toEqual([2, ''])
-    expect(stderr).toBe('error: which verb?\nhint: hydra-ops --help lists the verbs\n')
+    expect(stderr).toBe('error: the verb is missing\nhint: hydra-ops --help lists the verbs\n')
   })
 
   it('is not matched against a flag', async () => {
@@ -71,7 +71,7 @@ describe('a verb with parts', () => {
   it.each(['image', 'config'])('asks for the part: %s', async (verb) => {
     const { code, stdout, stderr } = await runCli([verb])
     expect([code, stdout]).toEqual([2, ''])
-    expect(stderr).toBe(`error: which part of '${verb}'?\nhint: hydra-ops ${verb} --help\n`)
+    expect(stderr).toBe(`error: the action of '${verb}' is missing\nhint: hydra-ops ${verb} --help\n`)
   })
 })
 

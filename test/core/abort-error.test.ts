@@ -40,7 +40,7 @@ it.each(waits)(
     expect(error).toMatchObject({
       code: 'DEADLINE',
       exitCode: 1,
-      message: expect.stringContaining('within 0.001 s'),
+      message: expect.stringContaining('the deadline of 0.001 s'),
     })
     expect(String(error)).not.toContain('interrupted')
   },

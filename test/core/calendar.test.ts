@@ -85,16 +85,16 @@ describe('a line of cron', () => {
     ['99 3 * * *', 'minute "99": expected 0 to 59'],
     ['5/2 * * * *', 'a step needs a range: write 5-59/2'],
     ['*/0 * * * *', 'a step is a number of at least 1'],
-    ['0 0 * * Fri-Sun', 'crons differ about a range that ends with Sunday'],
-    ['0 0 * * 6-2', 'a range goes upwards'],
-    ['0 22-4 * * *', 'a range goes upwards'],
-    ['0 0 5,* * Mon', 'crons differ about a "*"'],
+    ['0 0 * * Fri-Sun', 'implementations of cron differ about a range that ends with Sunday'],
+    ['0 0 * * 6-2', 'a range must go upwards'],
+    ['0 22-4 * * *', 'a range must go upwards'],
+    ['0 0 5,* * Mon', 'implementations of cron differ about a "*"'],
     ['a b c d e', 'expected a number'],
     ['0 0 * Jänner *', 'expected a number or a name'],
     ['0 0 1,,2 * *', 'expected a number'],
     ['0 0 * * 1-2-3', 'expected numbers, ranges'],
     ['15 3 * * * root', 'five fields'],
-    ['@reboot', '@reboot is no time of cron that recurs'],
+    ['@reboot', '@reboot is not a recurring time of cron'],
   ])('is refused when cron would refuse it, or when no calendar event expresses it: %s', (given, why) => {
     expect(calendarOf(given)).toEqual({ problem: expect.stringContaining(why) })
   })

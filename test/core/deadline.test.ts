@@ -22,7 +22,10 @@ describe('a signal with a deadline', () => {
     expect([late.signal.aborted, late.expired()]).toEqual([false, false])
     vi.advanceTimersByTime(1)
     expect([late.signal.aborted, late.expired()]).toEqual([true, true])
-    expect(late.signal.reason).toMatchObject({ name: 'TimeoutError', message: 'nothing within 0.5 s' })
+    expect(late.signal.reason).toMatchObject({
+      name: 'TimeoutError',
+      message: 'the deadline of 0.5 s has passed',
+    })
   })
 
   it('fires with its parent signal, for the same reason, also when the parent fired before', () => {

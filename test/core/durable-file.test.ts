@@ -139,7 +139,7 @@ describe('a replaced file', () => {
     await expect(replaceFile(file, 'two', { backup })).rejects.toMatchObject({
       code: 'DISK_FULL',
       exitCode: 1,
-      message: expect.stringContaining('less arrived'),
+      message: expect.stringContaining('the disk holds fewer bytes'),
     })
     expect(fs.readFileSync(file, 'utf8')).toBe('one')
     expect(fs.readdirSync(folder).sort()).toEqual(['web.json', 'web.json.bak'])
@@ -154,7 +154,7 @@ describe('a replaced file', () => {
     disk.faults.sync = errno
     await expect(replaceFile(file, 'two', { backup })).rejects.toMatchObject({
       code,
-      message: `cannot write ${file}: ${why}; what was there before is intact`,
+      message: `cannot write ${file}: ${why}; the previous content is intact`,
     })
     expect(fs.readFileSync(file, 'utf8')).toBe('one')
     expect(fs.readdirSync(folder).sort()).toEqual(['web.json', 'web.json.bak'])
@@ -260,7 +260,7 @@ describe('the creation of a folder', () => {
     const folder = join(file, 'keys')
     await expect(makeFolderDurably(folder)).rejects.toMatchObject({
       code: 'FILE',
-      message: `cannot make the folder ${folder}: a part of its path is not a folder`,
+      message: `cannot make the folder ${folder}: a part of the path is not a folder`,
     })
   })
 

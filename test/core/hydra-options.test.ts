@@ -107,7 +107,7 @@ describe('deployment.hydra', () => {
     [{ nginx: { tls: 'self-signed' } }, /needs nginx.enable = true/],
     [{ nginx: { enabel: true } }, /nginx\.enabel: unknown option; did you mean 'enable'\?/],
     [{ admin: { userName: 'al ice', password } }, /admin\.userName: expected a user name/],
-    [{ admin: { userName: 'alice' } }, /admin\.password: not given/],
+    [{ admin: { userName: 'alice' } }, /admin\.password: the value is missing/],
     [
       { admin: { userName: 'alice', password, roles: ['root'] } },
       /roles\[?.*: expected "admin" or "create-projects"/,

@@ -71,7 +71,7 @@ describe('a place that a definition requests', () => {
     expect(placeProblems(wanted, [])).toEqual([
       {
         path: ['deployment', 'files', '/etc/systemd/system/a.service'],
-        say: '/etc/systemd/system/a.service is what deployment.units."a.service" writes; keep one of them',
+        say: 'deployment.units."a.service" writes /etc/systemd/system/a.service too; keep one of the two options',
       },
     ])
   })

@@ -373,7 +373,7 @@ describe('a copy as another user', () => {
 
   it.each([
     ['able', 'nix-copy-closure through sudo'],
-    ['asked', 'streamed: its sudo asks for a password'],
+    ['asked', 'streamed, because sudo asks for a password'],
   ])('%s: %s', async (user, way) => {
     const other = await connect(user)
     const path = await build(`${base(user)} files."/etc/for".text = "${user}";`)

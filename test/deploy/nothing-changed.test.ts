@@ -370,7 +370,7 @@ describe('a port that was only proposed', () => {
     expect(new Set(ports).size).toBe(3)
     const notices = ops.emitted.flatMap((event) => (event.kind === 'notice' ? event.text : []))
     expect(notices).toEqual([
-      `machine 'web': another deployment took port ${ports[0]} meanwhile; it now has 127.0.0.1:${ports[1]}`,
+      `machine 'web': another deployment took port ${ports[0]} meanwhile; the machine now has 127.0.0.1:${ports[1]}`,
     ])
     expect((await run()).results.map(({ outcome }) => outcome)).toEqual(['unchanged', 'unchanged'])
   })

@@ -74,7 +74,7 @@ describe('a machine with a broken definition', () => {
       message: expect.stringContaining("nobody knows whether it has the tag 'back'"),
     })
     await expect(run({ selection: { on: '@middle' } })).rejects.toMatchObject({
-      hint: expect.stringContaining('not valid, so that their tags are not known: db'),
+      hint: expect.stringContaining('machines with an invalid definition, whose tags are unknown: db'),
     })
   })
 

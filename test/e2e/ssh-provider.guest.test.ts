@@ -104,7 +104,7 @@ const info = () => operator.ok(['info', ...d, '--plain'])
 
 describe.each([
   { user: 'root', copied: '(nix-copy-closure)' },
-  { user: 'noisy', copied: '(streamed: its login shell prints)' },
+  { user: 'noisy', copied: '(streamed, because the login shell prints text)' },
 ])('a host with a known address, as $user', ({ user, copied }) => {
   it('is deployed, shown, logged in to, left alone and brought up to date', async () => {
     want('first')
@@ -148,7 +148,7 @@ describe('a sudo password for a host', () => {
 
     const right = await operator.onTerminal(['deploy', ...d], [['sudo password', `${password}\r`]])
     expect(right.code, everything(right)).toBe(0)
-    expect(right.stdout).toContain('its sudo asks for a password')
+    expect(right.stdout).toContain('because sudo asks for a password')
     await deployed('first', guest)
 
     const kept = await operator.program(['grep', '-rlF', '-e', 'sesame', '-e', 'guessed', operator.state])

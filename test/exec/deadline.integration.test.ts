@@ -34,7 +34,7 @@ describe.each(ways)('%s', (_name, start) => {
     expect(await errorOf(() => start(signal))).toMatchObject({
       code: 'DEADLINE',
       exitCode: 1,
-      message: `${what}: nothing within 0.05 s`,
+      message: `cannot ${what}: the deadline of 0.05 s has passed`,
     })
   })
 

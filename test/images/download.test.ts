@@ -42,7 +42,7 @@ describe('a download of an image', () => {
     answer = drip
     await expect(fetched({ stalledMs: hour, downloadMs: 200 })).rejects.toMatchObject({
       code: 'DOWNLOAD',
-      message: `download ${url}: it was not whole within 0.2 s`,
+      message: `cannot download ${url}: the download did not end within 0.2 s`,
       hint: expect.stringContaining('absolute path'),
     })
   })
@@ -54,7 +54,7 @@ describe('a download of an image', () => {
     answer = begin
     await expect(fetched({ stalledMs: 200, downloadMs: hour })).rejects.toMatchObject({
       code: 'DOWNLOAD',
-      message: `download ${url}: nothing came for 0.2 s`,
+      message: `cannot download ${url}: the server sent nothing for 0.2 s`,
     })
   })
 

@@ -105,8 +105,8 @@ describe('an image with a path', () => {
     const base = await diskFile('base.qcow2')
     const overlay = join(folder, 'overlay.qcow2')
     await qemuImg('create', '-q', '-f', 'qcow2', '-F', 'qcow2', '-b', base, overlay)
-    await refusal(overlay, /not complete, it needs .*base\.qcow2/)
-    await refusal(await diskFile('x.vdi', 'vdi'), /its format is vdi/)
+    await refusal(overlay, /not complete, because the image needs .*base\.qcow2/)
+    await refusal(await diskFile('x.vdi', 'vdi'), /has the format vdi/)
     expect(stored()).toEqual([])
   })
 })
@@ -182,7 +182,7 @@ describe('the store of images', () => {
     })
     await expect(store.find('nixos')).rejects.toMatchObject({
       exitCode: 2,
-      message: expect.stringContaining('not there yet'),
+      message: expect.stringContaining('not supported yet'),
     })
   })
 

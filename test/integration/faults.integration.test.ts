@@ -49,11 +49,11 @@ const wrong: [string, string, RegExp[]][] = [
     `{ web = { ${debian} deployment.targetHots = "x"; }; }`,
     [/machine 'web' \(network\.nix\)/, /targetHots/, /did you mean 'targetHost'/],
   ],
-  ['NixOS', '{ web = { }; }', [/web/, /not there yet/]],
+  ['NixOS', '{ web = { }; }', [/web/, /not supported yet/]],
   [
     'VirtualBox',
     `{ web = { ${debian} deployment.targetEnv = "virtualbox"; }; }`,
-    [/"virtualbox" is not there yet/],
+    [/"virtualbox" is not supported yet/],
   ],
   [
     'two machines on one port',

@@ -180,13 +180,13 @@ const waits: Readonly<Record<string, Wait>> = {
     wait: () =>
       // More than ten refusals, each of which is followed by a rest.
       ssh.waitForBanner(reach(closedPort), { signal: ended.signal, timeoutMs: 4_000 }),
-    ends: refused('UNREACHABLE', /port closed, for (?:[4-9]|\d\d)[\d.]* s$/),
+    ends: refused('UNREACHABLE', /the port is closed for (?:[4-9]|\d\d)[\d.]* s$/),
   },
   'a wait for ssh of a host that lets nobody in': {
     wait: () => ssh.waitForBanner(reach(closingPort), { signal: ended.signal, timeoutMs: 700 }),
     ends: refused(
       'UNREACHABLE',
-      /(?:closes the connection at once|accepts but is silent), for (?:0\.[7-9]|[1-9])[\d.]* s$/,
+      /(?:closes the connection at once|accepts the connection but sends nothing) for (?:0\.[7-9]|[1-9])[\d.]* s$/,
     ),
   },
   'a look at a host that is down': {
@@ -199,7 +199,7 @@ const waits: Readonly<Record<string, Wait>> = {
         { ...reach(closedPort), identityFiles: [join(folder, 'key')] },
         { signal: ended.signal, timeoutMs: 30_000 },
       ),
-    ends: refused('UNREACHABLE', /port closed$/),
+    ends: refused('UNREACHABLE', /the port is closed$/),
   },
   'a login at a host that drops connections': {
     wait: () =>
@@ -207,7 +207,7 @@ const waits: Readonly<Record<string, Wait>> = {
         { ...reach(closingPort), identityFiles: [join(folder, 'key')] },
         { signal: ended.signal, timeoutMs: 4_000 },
       ),
-    ends: refused('UNREACHABLE', /it closes the connection/),
+    ends: refused('UNREACHABLE', /the server closes the connection/),
   },
   'a wait for ssh through a jump that is missing': {
     wait: () =>

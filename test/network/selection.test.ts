@@ -73,11 +73,11 @@ describe('selectMachines', () => {
   })
 
   it('refuses a selection that cancels itself', () => {
-    expect(refusal({ on: 'db,!db' }).message).toBe('the selection leaves no machine')
+    expect(refusal({ on: 'db,!db' }).message).toBe('the selection matches no machine')
   })
 
   it.each(['', 'web1,', '!', '@', 'db,!@'])('refuses the empty part in %j', (on) => {
-    expect(refusal({ on }).message).toContain('a part of it is empty')
+    expect(refusal({ on }).message).toContain('has an empty part')
   })
 
   it('refuses both ways of selecting at once', () => {
@@ -85,7 +85,7 @@ describe('selectMachines', () => {
   })
 
   it('lists the existing names when none is similar', () => {
-    expect(refusal({ on: 'zzzzzzzzzz' }).hint).toBe('there are: web1, web2, db, my.host')
+    expect(refusal({ on: 'zzzzzzzzzz' }).hint).toBe('the choices are: web1, web2, db, my.host')
   })
 
   it('selects nothing of an empty network without complaint, and refuses a name in it', () => {

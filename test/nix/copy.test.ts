@@ -170,7 +170,7 @@ describe('a copy with nix-copy-closure', () => {
     expect(ssh.execs.map(({ what }) => what)).not.toContain(flush)
     const full = copierWith({ copy: exit(1, 'error: writing to file: No space left on device') }).copier
     await expect(full.copy(host, c, options, recordingRun())).rejects.toMatchObject({
-      hint: expect.stringContaining('disk is full'),
+      hint: expect.stringContaining('disk of the machine is full'),
     })
   })
 

@@ -48,7 +48,7 @@ describe('a wrong option', () => {
     [{ mode: 'rw' }, 'deployment.x.mode: expected an octal mode, got "rw"'],
     [{ path: 'etc' }, 'deployment.x.path: expected a text that begins with "/", got "etc"'],
     [{ port: true }, 'deployment.x.port: expected a number or a set, got true'],
-    [{ list: [{ size: 1 }, {}] }, 'deployment.x.list.1.size: not given; expected a number'],
+    [{ list: [{ size: 1 }, {}] }, 'deployment.x.list.1.size: the value is missing; expected a number'],
     [
       { list: [{ size: 1 }, { size: 1 }, { size: 1 }] },
       'deployment.x.list: expected at most 2 elements, got a list',

@@ -56,7 +56,7 @@ describe('a wrong expression ends with exit code 2, names the place, and writes 
     [
       'a provider that is not there yet',
       `{ web = { ${debian} deployment.targetEnv = "virtualbox"; }; }`,
-      /deployment\.targetEnv: "virtualbox" is not there yet/,
+      /deployment\.targetEnv: "virtualbox" is not supported yet/,
     ],
     [
       'an unknown option',
@@ -71,7 +71,7 @@ describe('a wrong expression ends with exit code 2, names the place, and writes 
     [
       'an option of NixOS on a Debian machine',
       `{ web = { ${debian} services.nginx.enable = true; }; }`,
-      /^machine 'web' \(hydra\.nix\): services\.nginx: unknown option: a Debian machine has only deployment/,
+      /^machine 'web' \(hydra\.nix\): services\.nginx: unknown option; a Debian machine has only deployment/,
     ],
     [
       'a wrong type in a file',
@@ -91,7 +91,7 @@ describe('a wrong expression ends with exit code 2, names the place, and writes 
     [
       'a machine whose kind is not there yet',
       '{ web = { deployment.targetHost = "x"; }; }',
-      /^machine 'web' \(hydra\.nix\): deployment\.os = "nixos" \(the default\) is not there yet; set deployment\.os = "debian"$/,
+      /^machine 'web' \(hydra\.nix\): deployment\.os = "nixos" \(the default\) is not supported yet; set deployment\.os = "debian"$/,
     ],
     [
       'an unknown kind of machine',
@@ -101,17 +101,17 @@ describe('a wrong expression ends with exit code 2, names the place, and writes 
     [
       'declared options',
       `{ web = { options = { x = 1; }; config = { ${debian} }; }; }`,
-      /^machine 'web' \(hydra\.nix\): declares 'options', which a definition of a Debian machine cannot/,
+      /^machine 'web' \(hydra\.nix\): the file declares 'options', but the definition of a Debian machine/,
     ],
     [
       'an attribute beside config',
       `{ web = { config = { ${debian} }; deployment.targetHost = "x"; }; }`,
-      /^machine 'web' \(hydra\.nix\): 'deployment' stands beside 'config' or 'options'; put it into 'config'$/,
+      /^machine 'web' \(hydra\.nix\): 'deployment' stands beside 'config' or 'options'; move it into 'config'$/,
     ],
     [
       'pkgs without a nixpkgs',
       `{ web = { pkgs, ... }: { ${debian} deployment.packages = [ pkgs.hello ]; }; }`,
-      /^machine 'web' \(hydra\.nix\): uses pkgs, but this network has no nixpkgs$/,
+      /^machine 'web' \(hydra\.nix\): the definition uses pkgs, but this network has no nixpkgs$/,
     ],
     [
       'an argument that no definition gets',
@@ -131,7 +131,7 @@ describe('a wrong expression ends with exit code 2, names the place, and writes 
     [
       "an attribute of another tool's network that would be missed",
       `{ meta.allowApplyAll = false; web = { ${debian} }; }`,
-      /^hydra\.nix: network\.allowApplyAll: not there yet$/,
+      /^hydra\.nix: network\.allowApplyAll: not supported yet$/,
     ],
     [
       'a machine name that is no host name',
@@ -141,7 +141,7 @@ describe('a wrong expression ends with exit code 2, names the place, and writes 
     [
       'a flake',
       '{ description = "x"; inputs = { }; outputs = { self }: { }; }',
-      /^hydra\.nix: is a flake, which is not there yet as a network expression$/,
+      /^hydra\.nix: is a flake, which is not supported yet as a network expression$/,
     ],
     [
       'a nixpkgs of Colmena that does not exist',
@@ -171,7 +171,7 @@ describe('a wrong expression ends with exit code 2, names the place, and writes 
     [
       'options that are coming',
       `{ web = { ${debian} deployment.buildOnTarget = true; }; }`,
-      /deployment\.buildOnTarget: not there yet$/,
+      /deployment\.buildOnTarget: this option is not supported yet$/,
     ],
     [
       'a source that does not exist',
@@ -234,13 +234,13 @@ it('an evaluation refuses unsupported options of ssh, each with a sentence, besi
   const { message } = await nix.refusal('hydra.nix', { mode: 'write' })
   expect(message.split('\n')).toEqual([
     expect.stringMatching(
-      /^machine 'db' \(hydra\.nix\): deployment\.sshOptions: '-L' is for one call of ssh/,
+      /^machine 'db' \(hydra\.nix\): deployment\.sshOptions: '-L' is only for a single call of ssh/,
     ),
     `machine 'web' (hydra.nix): deployment.targetPort: expected a number, got "x"`,
     expect.stringMatching(
       /^machine 'web' \(hydra\.nix\): deployment\.sshOptions: '-F' names another configuration file/,
     ),
-    expect.stringMatching(/'Prt' is no keyword of ssh_config\(5\); did you mean 'Port'\?$/),
+    expect.stringMatching(/'Prt' is not a keyword of ssh_config\(5\); did you mean 'Port'\?$/),
   ])
   expect(listing(nix.storeFolder)).toEqual([])
 })
@@ -284,7 +284,7 @@ it('an evaluation reports every contradiction of a machine beside all its other 
   )
   for (const mode of ['shape', 'read'] as const) {
     const { message, hint } = await nix.refusal('hydra.nix', { mode })
-    const differ = 'defined with different values of equal priority'
+    const differ = 'the definitions have different values of equal priority'
     expect(message.split('\n').map((line) => line.replace(/^machine 'web' \(/, '('))).toEqual([
       `(a.nix, b.nix): deployment.files."/etc/x".text: ${differ}`,
       `(a.nix, b.nix): deployment.targetHost: ${differ}`,
@@ -294,7 +294,7 @@ it('an evaluation reports every contradiction of a machine beside all its other 
         : []),
       "(hydra.nix): deployment.tagz: unknown option; did you mean 'tags'?",
     ])
-    expect(hint).toContain('mark which one wins')
+    expect(hint).toContain('set the priorities')
   }
 })
 
@@ -304,7 +304,7 @@ it('an evaluation names Colmena’s way to give a nixpkgs when the network is a 
     `{ meta = { }; web = { pkgs, ... }: { ${debian} deployment.packages = [ pkgs.hello ]; }; }`,
   )
   const { hint } = await nix.refusal('hydra.nix')
-  expect(hint).toBe('give it one, for instance meta.nixpkgs = import <nixpkgs> { };')
+  expect(hint).toBe('set the packages, for instance meta.nixpkgs = import <nixpkgs> { };')
 })
 
 it('an evaluation reports a mistake in the defaults once for all machines', async () => {

@@ -169,7 +169,7 @@ describe('an expression that needs a store while it is evaluated', () => {
     nix.write('plain.nix', '{ web.deployment.os = "debian"; }')
     await nix.evaluate('plain.nix', { mode: 'write' })
     const refused = await nix.refusal('hydra.nix', { mode: 'read' })
-    expect(refused.message).toContain('needs something built while it is evaluated')
+    expect(refused.message).toContain('needs a build during its evaluation')
     expect(web(await nix.evaluate('hydra.nix', { mode: 'write' })).options.targetPort).toBe(1)
     expect(web(await nix.evaluate('hydra.nix', { mode: 'read' })).options.targetPort).toBe(1)
   })

@@ -31,7 +31,7 @@ describe.each(['2.8', '2.26'])('an error of Nix %s', (version) => {
     ['argument', "function argument 'port': cannot add a string to an integer"],
     [
       'conflict',
-      "machine 'web' (conflict.nix, conflict2.nix): deployment.targetHost: defined with different values of equal priority",
+      "machine 'web' (conflict.nix, conflict2.nix): deployment.targetHost: the definitions have different values of equal priority",
     ],
   ])('is one sentence with file, line and option: %s', (name, sentence) => {
     const error = evaluationError(read(version, name), transcript(version, name), view)

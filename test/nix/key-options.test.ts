@@ -31,7 +31,9 @@ describe('a key', () => {
       a: { text: '', name: 'same', destDir: '/etc//k/' },
       same: { text: '', destDir: '/etc/k' },
     })
-    expect(issue).toBe("same: goes to /etc/k/same, as key 'a' does; give one another name or destDir")
+    expect(issue).toBe(
+      "same: the key goes to /etc/k/same, as key 'a' does; change the name or destDir of one key",
+    )
   })
 
   it('must have an absolute keyFile', () => {
@@ -45,7 +47,7 @@ describe("Morph's secrets", () => {
       secrets: { a: { source: '/x', destination: '/y', action: ['systemctl'] } },
     })
     expect(found.map(({ path, say }) => [path.join('.'), say])).toEqual([
-      ['deployment.secrets.a.action', expect.stringContaining('not there yet')],
+      ['deployment.secrets.a.action', expect.stringContaining('not supported yet')],
     ])
   })
 

@@ -64,7 +64,7 @@ describe('several definitions of one machine', () => {
     nix.write('two.nix', '{ web.deployment.targetHost = "b"; }')
     const error = await nix.refusal(['one.nix', 'two.nix'])
     expect(error.message).toBe(
-      "machine 'web' (one.nix, two.nix): deployment.targetHost: defined with different values of equal priority",
+      "machine 'web' (one.nix, two.nix): deployment.targetHost: the definitions have different values of equal priority",
     )
     expect(error.hint).toContain('lib.mkForce')
   })
@@ -197,7 +197,7 @@ describe('the conditions of a definition', () => {
       `{ web = { config, lib, ... }: { deployment.os = "debian"; deployment.targetHost = config.deployment.targetUser; deployment.targetUser = lib.mkIf false "x"; }; }`,
     )
     expect((await nix.refusal('unset.nix')).message).toBe(
-      "machine 'web': deployment.targetUser: used but not defined",
+      "machine 'web': deployment.targetUser: the option is used but not defined",
     )
   })
 })

@@ -45,7 +45,7 @@ describe('a place that hydra-ops writes on a machine', () => {
     [
       'a file that is a key too',
       'keys.db = { text = "x"; destDir = "/etc/app"; }; files."/etc/app/db".text = "y";',
-      'deployment.files."/etc/app/db": /etc/app/db is what deployment.keys.db writes; keep one of them',
+      'deployment.files."/etc/app/db": deployment.keys.db writes /etc/app/db too; keep one of the two options',
     ],
     [
       'the users of the machine',

@@ -149,7 +149,7 @@ describe('placeFiles', () => {
   it('places none when one cannot be placed', async () => {
     mkdirSync(join(root, 'b'))
     await expect(placeFiles(host, [file('a', '1'), file('b', '2')], options)).rejects.toThrow(
-      /machine 'local': place files: ".*\/b": a directory is in its place/,
+      /machine 'local': cannot place files: ".*\/b": a directory is in its place/,
     )
     expect(readdirSync(root)).toEqual(['b'])
   })

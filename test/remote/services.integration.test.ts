@@ -117,7 +117,7 @@ describe('files and the units that depend on them', () => {
     writeFileSync(join(root, 'units/old.service'), '')
     const wanted = set({ obsolete: ['old.service', 'never.service'] })
     expect((await lookAtServices(host, wanted, run)).wrong.join()).toContain(
-      'old.service is not wanted any more',
+      'old.service is no longer needed',
     )
     await convergeServices(host, wanted, run)
     expect((await lookAtServices(host, wanted, run)).wrong).toEqual([])

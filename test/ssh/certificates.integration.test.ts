@@ -58,8 +58,8 @@ describe('the error of a server that accepts certificates only', () => {
     expect(systemSsh(target)).toBe('in\n')
     await expect(connected(target)).rejects.toMatchObject({
       code: 'UNREACHABLE',
-      message: `machine 'web': 127.0.0.1:${sshd.port} does not let '${sshd.user}' in with ${signed}; the certificate ${signed}-cert.pub was not offered`,
-      hint: `hydra-ops logs in with keys, the system's ssh also with certificates: let the key itself in there: ssh-copy-id -f -i ${signed}.pub -p ${sshd.port} ${sshd.user}@127.0.0.1`,
+      message: `machine 'web': 127.0.0.1:${sshd.port} refuses the login of '${sshd.user}' with ${signed}; the certificate ${signed}-cert.pub was not offered`,
+      hint: `hydra-ops logs in with plain keys, not with certificates; allow the key itself on the machine: ssh-copy-id -f -i ${signed}.pub -p ${sshd.port} ${sshd.user}@127.0.0.1`,
     })
   })
 
@@ -97,7 +97,7 @@ describe('the error of a server that accepts certificates only', () => {
     expect(systemSsh(target)).toBe('in\n')
     await expect(connected(target)).rejects.toMatchObject({
       message: expect.stringMatching(/; the certificate of the agent \(.*signed.*\) was not offered$/),
-      hint: expect.stringContaining('let the key itself in there'),
+      hint: expect.stringContaining('allow the key itself on the machine'),
     })
   })
 

@@ -20,7 +20,7 @@ describe('quote', () => {
 
   it('refuses a character that no argument can hold', () => {
     expect(() => quote('a\0b')).toThrow('NUL')
-    expect(() => quote('\ud800')).toThrow('half a character')
+    expect(() => quote('\ud800')).toThrow('an incomplete character')
   })
 })
 

@@ -184,7 +184,9 @@ describe('an input that breaks off', () => {
     source.write('half of it')
     await until('the command runs', () => processesWith(mark).length > 0)
     source.destroy(new Error('the disk is gone'))
-    await expect(running).rejects.toThrow('import: its input could not be read (the disk is gone)')
+    await expect(running).rejects.toThrow(
+      'cannot import: the input of the command could not be read (the disk is gone)',
+    )
     const looked = await host.exec(['test', '-e', mark], remote())
     expect(looked).toMatchObject({ code: 1 })
   })

@@ -34,14 +34,17 @@ async function errorOf(changes: Partial<AttemptFailed>, withLogin: Login = login
 
 describe('an error of a connection', () => {
   it.each<[string, Partial<AttemptFailed>]>([
-    ['port closed', { code: 'ECONNREFUSED', message: 'connect ECONNREFUSED' }],
-    ['no route to it', { code: 'EHOSTUNREACH', message: 'x' }],
-    ['its name cannot be resolved', { code: 'ENOTFOUND', message: 'x' }],
+    ['the port is closed', { code: 'ECONNREFUSED', message: 'connect ECONNREFUSED' }],
+    ['there is no route to the host', { code: 'EHOSTUNREACH', message: 'x' }],
+    ['the host name cannot be resolved', { code: 'ENOTFOUND', message: 'x' }],
     ['no answer within 30 s', { timedOut: true, message: 'x' }],
-    ['accepts connections but stayed silent within 30 s', { timedOut: true, phase: 'banner', message: 'x' }],
-    ['did not finish the login within 30 s', { timedOut: true, phase: 'login', message: 'x' }],
-    ['before saying anything', { phase: 'banner', message: 'Connection lost before handshake' }],
-    ['not SSH', { phase: 'banner', message: 'Invalid identification string' }],
+    [
+      'the server accepted the connection but sent nothing within 30 s',
+      { timedOut: true, phase: 'banner', message: 'x' },
+    ],
+    ['the server did not finish the login within 30 s', { timedOut: true, phase: 'login', message: 'x' }],
+    ['before it sends anything', { phase: 'banner', message: 'Connection lost before handshake' }],
+    ['the server does not speak SSH', { phase: 'banner', message: 'Invalid identification string' }],
     [
       'no matching key exchange algorithm',
       { phase: 'banner', message: 'Handshake failed: no matching key exchange algorithm' },
@@ -75,7 +78,7 @@ describe('an error of a connection', () => {
       { ...login, wantAgent },
     )
     expect(error.hint).toBe(
-      "'/home/me/a key' is protected by a passphrase, which only an agent can use: ssh-add '/home/me/a key'",
+      "'/home/me/a key' is protected by a passphrase, so only an agent can use the key: ssh-add '/home/me/a key'",
     )
   })
 
@@ -93,7 +96,7 @@ describe('a login without any key', () => {
       wantAgent: [{ file: '/sk', kind: 'security-key', blob: Buffer.from('x') }],
     })
     expect(error).toMatchObject({
-      hint: "'/sk' belongs to a security key, which only an agent can use: ssh-add /sk",
+      hint: "'/sk' belongs to a security key, so only an agent can use the key: ssh-add /sk",
       detail: '/k: Unsupported key format',
     })
   })
@@ -112,7 +115,7 @@ describe('the error of a login that needs a certificate', () => {
       /; the certificates \/home\/me\/\.ssh\/id_rsa-cert\.pub, of the agent \(me@ca\) were not offered$/,
     )
     expect(error.hint).toContain(
-      'let the key itself in there: add its public half to ~root/.ssh/authorized_keys',
+      'allow the key itself on the machine: add its public key to ~root/.ssh/authorized_keys',
     )
   })
 

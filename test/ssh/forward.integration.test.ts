@@ -42,7 +42,7 @@ describe('a connection from the machine', () => {
     await expect(host.connectTcp('127.0.0.1', port, soon)).rejects.toMatchObject({
       code: 'CONNECT',
       machine: 'web',
-      message: expect.stringContaining(`nothing accepts at 127.0.0.1:${port}`),
+      message: expect.stringContaining(`cannot connect to 127.0.0.1:${port}`),
     })
   })
 })

@@ -70,14 +70,14 @@ describe('a login', () => {
     await expect(connected(sshd.target({ identityFiles: [stranger] }))).rejects.toMatchObject({
       code: 'UNREACHABLE',
       exitCode: 4,
-      message: expect.stringContaining(`does not let '${sshd.user}' in with ${stranger}`),
+      message: expect.stringContaining(`refuses the login of '${sshd.user}' with ${stranger}`),
     })
   })
 
   it('does not even connect without any key', async () => {
     const target = sshd.target({ identityFiles: [join(folder, 'missing')], port: 1 })
     await expect(connected(target)).rejects.toMatchObject({
-      message: expect.stringContaining('there is no key to log in with'),
+      message: expect.stringContaining('hydra-ops has no key to log in'),
       detail: expect.stringContaining('ENOENT'),
     })
   })
@@ -85,7 +85,7 @@ describe('a login', () => {
   it('points to ssh-add when its key has a passphrase and there is no agent', async () => {
     const target = sshd.target({ identityFiles: [encrypted] })
     await expect(connected(target)).rejects.toMatchObject({
-      hint: `'${encrypted}' is protected by a passphrase, which only an agent can use: ssh-add '${encrypted}'`,
+      hint: `'${encrypted}' is protected by a passphrase, so only an agent can use the key: ssh-add '${encrypted}'`,
     })
   })
 

@@ -54,26 +54,29 @@ describe('waiting for ssh', () => {
 
   it('reports a closed port', async () => {
     const { error, states } = await seenAt(await freePort())
-    expect(states).toEqual(['port closed'])
+    expect(states).toEqual(['the port is closed'])
     expect(error).toMatchObject({ code: 'UNREACHABLE', exitCode: 4, machine: 'web' })
-    expect(error).toHaveProperty('message', expect.stringContaining('port closed, for 1.8 s'))
+    expect(error).toHaveProperty('message', expect.stringContaining('the port is closed for 1.8 s'))
   })
 
   it('is not fooled by a port that accepts with nothing behind it', async () => {
     const silent = await serve(() => {})
     const { error, states } = await seenAt(silent.port)
-    expect(states).toEqual(['accepts but is silent'])
-    expect(error).toHaveProperty('message', expect.stringContaining('accepts but is silent'))
+    expect(states).toEqual(['the server accepts the connection but sends nothing'])
+    expect(error).toHaveProperty(
+      'message',
+      expect.stringContaining('the server accepts the connection but sends nothing'),
+    )
     expect(await ssh.probe(sshd.target({ port: silent.port }), { signal: never, timeoutMs: 500 })).toBe(false)
     silent.close()
   })
 
   it('reports an answer that is not ssh', async () => {
     const web = await serve((socket) => socket.end('HTTP/1.1 400 Bad Request\r\n\r\n'))
-    expect((await seenAt(web.port)).states).toEqual(['what answers there is not SSH'])
+    expect((await seenAt(web.port)).states).toEqual(['the server does not speak SSH'])
     web.close()
     const shut = await serve((socket) => socket.destroy())
-    expect((await seenAt(shut.port)).states).toEqual(['it closes the connection at once'])
+    expect((await seenAt(shut.port)).states).toEqual(['the server closes the connection at once'])
     shut.close()
   })
 
@@ -89,7 +92,7 @@ describe('waiting for ssh', () => {
         .catch((reason: unknown) => reason)
       return { error: thrown, states: seen }
     })()
-    expect(states).toEqual(['its name cannot be resolved'])
+    expect(states).toEqual(['the host name cannot be resolved'])
     expect(error).toMatchObject({ code: 'UNREACHABLE' })
   })
 
@@ -114,9 +117,7 @@ describe('waiting for ssh', () => {
 
   it('tells an sshd that is full from a service that is not ssh', async () => {
     const full = await serve((socket) => socket.end('Exceeded MaxStartups\r\n'))
-    expect((await seenAt(full.port)).states).toEqual([
-      'its sshd has more connections that begin than it takes',
-    ])
+    expect((await seenAt(full.port)).states).toEqual(['sshd accepts no more new connections (MaxStartups)'])
     full.close()
   })
 
@@ -165,7 +166,7 @@ describe('waiting for ssh', () => {
       timeoutMs: 60_000,
       onState: (state) => states.push(state),
     })
-    await until('it says that the port is closed', () => states.includes('port closed'))
+    await until('it says that the port is closed', () => states.includes('the port is closed'))
     const late = await startSshd({ port })
     await waiting
     await late.stop()
@@ -199,9 +200,11 @@ describe('a connection to a service that is not sshd', () => {
   const connect = (port: number) => connected(sshd.target({ port }), { timeoutMs: 1_500 })
 
   it('reports the greeting that it saw', async () => {
-    await expect(connect(await freePort())).rejects.toThrow('port closed')
+    await expect(connect(await freePort())).rejects.toThrow('the port is closed')
     const silent = await serve(() => {})
-    await expect(connect(silent.port)).rejects.toThrow('accepts connections but stayed silent within 1.5 s')
+    await expect(connect(silent.port)).rejects.toThrow(
+      'the server accepted the connection but sent nothing within 1.5 s',
+    )
     silent.close()
     const web = await serve((socket) => socket.end('HTTP/1.1 400 Bad Request\r\n\r\n'))
     await expect(connect(web.port)).rejects.toMatchObject({ code: 'UNREACHABLE' })
@@ -215,7 +218,7 @@ describe('a connection to a service that is not sshd', () => {
     const dropping = await serve((socket, count) => {
       if (count === 1) socket.destroy()
     })
-    await expect(connect(dropping.port)).rejects.toThrow('it closes the connection')
+    await expect(connect(dropping.port)).rejects.toThrow('the server closes the connection')
     dropping.close()
   })
 })

@@ -50,14 +50,14 @@ const anyFile: Damage[] = [
   [
     'truncated',
     (file) => writeFileSync(file, readFileSync(file, 'utf8').slice(0, 80)),
-    /is damaged: .*cut off/,
+    /is damaged: .*not complete JSON/,
   ],
-  ['empty', (file) => writeFileSync(file, ''), /is damaged: .*it is empty/],
-  ['not JSON', (file) => writeFileSync(file, '\0\0\0\0'), /is damaged: .*not JSON/],
+  ['empty', (file) => writeFileSync(file, ''), /is damaged: .*the file is empty/],
+  ['not JSON', (file) => writeFileSync(file, '\0\0\0\0'), /is damaged: .*not complete JSON/],
   [
     'no file of ours',
     (file) => writeFileSync(file, '{"name": "left-pad"}'),
-    /is damaged: .*it is not a .* file/,
+    /is damaged: .*the file is not a .* file/,
   ],
   ['deleted', (file) => rmSync(file), /is missing: /],
   [
@@ -75,7 +75,11 @@ const ofDeployment: Damage[] = [
 ]
 const ofMachine: Damage[] = [
   ['of wrong types', (file) => change(file, '"index": 1', '"index": "one"'), /machine\.index: /],
-  ['of another machine', (file) => change(file, '"name": "web"', '"name": "db"'), /the file of machine 'db'/],
+  [
+    'of another machine',
+    (file) => change(file, '"name": "web"', '"name": "db"'),
+    /the file belongs to machine 'db'/,
+  ],
 ]
 
 async function expectRefused({ store, file, uuid }: Damaged, message: RegExp): Promise<void> {
@@ -217,7 +221,7 @@ describe('a state file', () => {
     expect(await errorOf(() => store.resolve('lab'))).toMatchObject({
       code: 'STATE_NEWER',
       exitCode: 1,
-      message: expect.stringMatching(/newer hydra-ops \(schema 99, this one knows 4\)/),
+      message: expect.stringMatching(/newer hydra-ops \(schema 99; this version supports schema 4\)/),
       hint: expect.not.stringContaining('cp '),
     })
   })
@@ -229,8 +233,8 @@ describe('a state file', () => {
     })
     expect(await errorOf(() => store.resolve('lab'))).toMatchObject({
       exitCode: 1,
-      message: expect.stringMatching(/cannot read the state of deployment 'lab' .*: it is a folder$/),
-      hint: `look at it: ls -ld ${file}`,
+      message: expect.stringMatching(/cannot read the state of deployment 'lab' .*: the path is a folder$/),
+      hint: `ls -ld ${file} shows the file`,
     })
   })
 

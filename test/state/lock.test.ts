@@ -76,7 +76,7 @@ describe('a lock', () => {
     expect(await errorOf(() => tryLock(folder, operator, now))).toMatchObject({
       name: 'OpsError',
       exitCode: 1,
-      message: expect.stringContaining(`cannot make the lock ${folder}`),
+      message: expect.stringContaining(`cannot create the lock ${folder}`),
     })
   })
 })

@@ -67,7 +67,7 @@ describe('the creation of a deployment', () => {
     const before = snapshot(store.root).length
     const taken = {
       exitCode: 2,
-      message: expect.stringContaining("'lab' already"),
+      message: expect.stringContaining("'lab' exists already"),
       hint: expect.stringContaining('modify'),
     }
     expect(await errorOf(() => createLab(store))).toMatchObject(taken)
@@ -132,7 +132,7 @@ describe('the resolution of a reference', () => {
     )
     expect(await errorOf(() => store.resolve(lab.uuid.slice(0, 8)))).toMatchObject({
       exitCode: 2,
-      message: expect.stringMatching(/means more than one deployment: lab \(.*, prod \(/),
+      message: expect.stringMatching(/matches more than one deployment: lab \(.*, prod \(/),
     })
     expect((await store.resolve(twin)).name).toBe('prod')
   })

@@ -110,7 +110,7 @@ describe('an update', () => {
         deployment.updateDeployment((draft) => {
           draft.name = DeploymentName.parse(name)
         })
-      await expect(rename('prod')).rejects.toThrow("'prod' already")
+      await expect(rename('prod')).rejects.toThrow("'prod' exists already")
       await rename('stage')
       expect((await store.resolve('stage')).uuid).toBe(deployment.record.uuid)
     }))
@@ -230,7 +230,7 @@ describe("a machine's file that changes under a running command", () => {
       expect(await errorOf(() => changeWeb(deployment))).toMatchObject({
         code: 'STATE_CHANGED',
         message: expect.stringMatching(
-          /machine 'web' of deployment 'lab'.*revision 0 was expected, 7 is there/,
+          /machine 'web' of deployment 'lab'.*expected revision 0, found revision 7/,
         ),
       })
       expect(readFileSync(file, 'utf8')).toBe(theirs)
@@ -243,7 +243,9 @@ describe("a machine's file that changes under a running command", () => {
       rmSync(file)
       expect(await errorOf(() => changeWeb(deployment))).toMatchObject({
         code: 'STATE_DAMAGED',
-        message: expect.stringMatching(/machine 'web' .* is missing: .*was whole when this command began/),
+        message: expect.stringMatching(
+          /machine 'web' .* is missing: .*the state was valid when this command began/,
+        ),
         hint: expect.stringContaining(`cp -p ${file}.bak ${file}`),
       })
       expect(existsSync(file)).toBe(false)
@@ -269,7 +271,7 @@ describe('a state that changes under a running command', () => {
       rmSync(file)
       expect(await errorOf(() => describeIt(deployment))).toMatchObject({
         exitCode: 1,
-        message: expect.stringMatching(/is missing: .*was whole when this command began/),
+        message: expect.stringMatching(/is missing: .*the state was valid when this command began/),
         hint: expect.stringContaining(`cp -p ${file}.bak ${file}`),
       })
       expect(existsSync(file)).toBe(false)
@@ -300,7 +302,7 @@ describe('a state that changes under a running command', () => {
       expect(await errorOf(() => describeIt(deployment))).toMatchObject({
         code: 'STATE_CHANGED',
         exitCode: 1,
-        message: expect.stringMatching(/revision 0 was expected, 7 is there/),
+        message: expect.stringMatching(/expected revision 0, found revision 7/),
       })
       expect(readFileSync(file, 'utf8')).toBe(theirs)
     }))

@@ -60,8 +60,8 @@ describe('a question without a terminal', () => {
     await expect(ui.questions.confirm('destroy web?')).rejects.toMatchObject({
       code: 'NO_TERMINAL',
       exitCode: 2,
-      message: 'there is no terminal to ask this on: destroy web?',
-      hint: 'say --yes if that is what you want',
+      message: 'there is no terminal for the question: destroy web?',
+      hint: 'use --yes to confirm',
     })
   })
 

@@ -276,7 +276,7 @@ describe('the view of check', () => {
 | old  | Yes    | No (stopped) | N/A       | N/A      | N/A            | N/A                |                          |
 +------+--------+--------------+-----------+----------+----------------+--------------------+--------------------------+
 
-Marked as ours, but in no deployment of this state:
+Machines with the mark of hydra-ops that are in no deployment of this state:
   Resource          Deployment  Machine
   hydra-ops-x-gone  x           gone
 
@@ -310,7 +310,7 @@ it('findings name the command that mends them', () => {
     `
 note     kvm: there is no /dev/kvm
 problem  programs.nix: nix-store is missing
-         mend it: sudo apt-get install nix-bin`.trim(),
+         repair: sudo apt-get install nix-bin`.trim(),
   )
 })
 

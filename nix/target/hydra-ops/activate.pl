@@ -39,7 +39,7 @@ GetOptions(
     'settle=f'     => \$Units::settle_seconds,
 ) or exit 1;
 my $closure = shift // '';
-$closure =~ m{^/} or fail("which closure? perl activate.pl /nix/store/…");
+$closure =~ m{^/} or fail("the closure is missing; usage: perl activate.pl /nix/store/…");
 
 my $tools = '/usr/sbin:/usr/bin:/sbin:/bin:/nix/var/nix/profiles/default/bin';
 if ($Files::root eq '') {

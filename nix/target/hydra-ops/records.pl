@@ -37,7 +37,7 @@ sub parse_string {
 sub code_point {
     my ($unit, $line) = @_;
     return $unit if $unit < 0xD800 || $unit > 0xDFFF;
-    $$line =~ /\G\\u([dD][c-fC-F][0-9a-fA-F]{2})/gc or die "half of a surrogate pair\n";
+    $$line =~ /\G\\u([dD][c-fC-F][0-9a-fA-F]{2})/gc or die "a string has half of a surrogate pair\n";
     return 0x10000 + (($unit - 0xD800) << 10) + (hex($1) - 0xDC00);
 }
 

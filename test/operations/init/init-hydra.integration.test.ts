@@ -143,7 +143,7 @@ describe('the sequence of init, create and plan', () => {
     const file = join(cli.folder, 'farm.nix')
     const flags = ['--admin', 'alice', '--http-port', '28080', '--package', standIn]
     const written = await cli.run(['init', 'hydra', file, ...flags])
-    expect(written).toMatchObject({ code: 0, stderr: `wrote ${file}; read it, then:\n` })
+    expect(written).toMatchObject({ code: 0, stderr: `wrote ${file}; check the file, then run:\n` })
     const [create = '', deploy = ''] = written.stdout.trimEnd().split('\n')
     expect([create, deploy]).toEqual([`hydra-ops create ${file} -d farm`, 'hydra-ops deploy -d farm'])
     const words = (line: string) => line.split(' ').slice(1)

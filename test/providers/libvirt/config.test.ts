@@ -65,7 +65,7 @@ describe('an image at a URL without its SHA-256', () => {
 
   it('is refused with the name of the option', () => {
     expect(hintFor('https://images.example/x.qcow2')).toBe(
-      '2 deployment.libvirtd.baseImageSha256 = "64 hexadecimal digits"',
+      '2 set deployment.libvirtd.baseImageSha256 = "64 hexadecimal digits"',
     )
   })
 

@@ -9,7 +9,7 @@ import { taskMachine, taskRun } from '../../fakes/task-run.js'
 /** A machine with a package of Hydra and a cluster of PostgreSQL, on which no restart can be noted. */
 let root: string
 let host: LocalShellHost
-const beyondThePorts = 'note that services of hydra must restart'
+const beyondThePorts = 'mark the services of hydra for a restart'
 
 const program = (path: string, body: string) =>
   writeFileSync(join(root, path), `#!/bin/sh\n${body}\n`, { mode: 0o755 })
