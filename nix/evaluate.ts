@@ -215,7 +215,7 @@ function isRequired(machine: string, request: EvaluationRequest): boolean {
 
 /** Adds to an error that more errors may follow. */
 function notAll(error: OpsError): OpsError {
-  const more = 'hydra-ops did not evaluate every machine; the other machines may have more errors'
+  const more = 'the evaluation did not reach every machine; the other machines may have more errors'
   const { hint, detail } = error
   return usageError(error.message, {
     hint: hint === undefined ? more : `${hint}; ${more}`,

@@ -167,7 +167,7 @@ describe('a signal', () => {
       seen += chunk
     })
     child.kill('SIGINT')
-    await expect.poll(() => seen, { timeout: 60_000, interval: 10 }).toContain('Ctrl-C again')
+    await expect.poll(() => seen, { timeout: 60_000, interval: 10 }).toContain('second Ctrl-C')
     child.kill('SIGINT')
     const { code, stderr } = await result
     // Ended as it was: nothing was reported any more.

@@ -33,7 +33,7 @@ describe('the verb init', () => {
     expect(code).toBe(2)
     expect(stderr).toContain("unknown option '--admin'")
     expect((await run('init', 'hdyra')).stderr).toBe(
-      "error: hydra-ops init has no 'hdyra'\nhint: did you mean: hydra-ops init hydra\n",
+      "error: hydra-ops init has no action 'hdyra'\nhint: did you mean: hydra-ops init hydra\n",
     )
   })
 

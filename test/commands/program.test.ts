@@ -38,7 +38,7 @@ describe('the list of verbs', () => {
   it('is not matched against a flag', async () => {
     const { code, stderr } = await runCli(['--yse'])
     expect(code).toBe(2)
-    expect(stderr).toContain("there is no verb, only '--yse'")
+    expect(stderr).toContain("the verb is missing before '--yse'")
   })
 
   it.each([
@@ -161,7 +161,7 @@ describe('interruption', () => {
     const { code, stderr } = await runCli(['doctor'], { ops, signal: controller.signal })
     ops.cleanup()
     expect(code).toBe(130)
-    expect(stderr.match(/Ctrl-C again/g)).toHaveLength(1)
+    expect(stderr.match(/second Ctrl-C/g)).toHaveLength(1)
     expect(stderr).toContain('error: interrupted')
   })
 })

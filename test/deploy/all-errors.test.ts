@@ -54,7 +54,7 @@ describe('one run reports every mistake', () => {
     const forwards = (name: string) => fakeMachine(name, { fake: { forwardPorts: [80] } })
     await open(forwards('web'), forwards('db'))
     expect(await errorOf(async () => run())).toMatchObject({
-      hint: 'give one of them another host port in deployment.fake.forwardPorts',
+      hint: 'give one machine another host port in deployment.fake.forwardPorts',
     })
   })
 

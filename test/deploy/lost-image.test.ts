@@ -66,7 +66,7 @@ it.each([
   [
     'whose base image is gone',
     losesItsBase,
-    'its base image fake-image is gone',
+    'the base image fake-image is gone',
     'put it back; or run hydra-ops deploy --allow-recreate, which destroys the data on its disks',
   ],
   [

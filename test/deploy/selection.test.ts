@@ -71,7 +71,7 @@ describe('a machine with a broken definition', () => {
     breakMachine('db')
     await expect(run({ selection: { on: '!@back' } })).rejects.toMatchObject({
       exitCode: 2,
-      message: expect.stringContaining("nobody knows whether it has the tag 'back'"),
+      message: expect.stringContaining("cannot look for its tag 'back'"),
     })
     await expect(run({ selection: { on: '@middle' } })).rejects.toMatchObject({
       hint: expect.stringContaining('machines with an invalid definition, whose tags are unknown: db'),
