@@ -131,7 +131,7 @@ export function domainFacts(element: unknown): DomainFacts {
 }
 
 export function notUnderstood(what: string, { message }: z.ZodError): OpsError {
-  return failure('LIBVIRT', `libvirt's description of a ${what} is not understood: ${message}`)
+  return failure('LIBVIRT', `cannot parse libvirt's description of a ${what}: ${message}`)
 }
 
 function lanNics(args: readonly string[]): string[] {
