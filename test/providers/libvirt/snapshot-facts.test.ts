@@ -51,7 +51,7 @@ describe('the description of a snapshot', () => {
 
   it('is an error of libvirt when it cannot be understood', () => {
     for (const text of ['', '<domain/>', '<domainsnapshot><name>x</name></domainsnapshot>'])
-      expect(() => parseSnapshotXml(text)).toThrow(/description of a snapshot is not understood/)
+      expect(() => parseSnapshotXml(text)).toThrow(/cannot parse libvirt's description of a snapshot/)
   })
 })
 
