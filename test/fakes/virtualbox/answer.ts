@@ -48,6 +48,7 @@ const interfaces = {
   VirtualBoxWrap: 'IVirtualBox',
   MediumWrap: 'IMedium',
   NATEngineWrap: 'INATEngine',
+  NetworkAdapterWrap: 'INetworkAdapter',
   ConsoleWrap: 'IConsole',
   SharedFolderWrap: 'ISharedFolder',
   StorageControllerWrap: 'IStorageController',

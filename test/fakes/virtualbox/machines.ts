@@ -15,7 +15,7 @@ import {
 import { absolute, type Call, findMachine, isLocked } from './call.js'
 import { freshController, freshHardware, type Machine } from './model.js'
 import { isOsType } from './os-types.js'
-import { freshMac, freshUuid, slotMedia, usedMedia } from './store.js'
+import { freshMac, freshUuid, usedMedia } from './store.js'
 import { misuse } from './usage.js'
 
 const misc = 'VBoxManageMisc.cpp'
@@ -43,7 +43,6 @@ export function createMachine(call: Call): Answer {
     throw new Refusal(errorLine('Unknown or invalid guest OS type given.'))
   }
   const uuid = given.get('--uuid')?.toLowerCase() ?? freshUuid()
-  if (call.store.find(uuid) !== undefined) throw unknown(`createvm with the UUID ${uuid} of another machine`)
   const machine = freshMachine(call, {
     name,
     uuid,
@@ -51,6 +50,13 @@ export function createMachine(call: Call): Answer {
     osType: osType ?? 'Other',
     base: given.get('--basefolder'),
   })
+  const other = call.store.find(uuid)
+  if (other === 'inaccessible') throw unknown('createvm with the UUID of an inaccessible machine')
+  if (other !== undefined) {
+    const details = { code: 'NS_ERROR_INVALID_ARG', component: 'VirtualBoxWrap' } as const
+    const message = `Registered machine with UUID {${uuid}} ('${other.cfgFile}') already exists`
+    throw refusal(message, details, ['RegisterMachine(machine)', 450, misc])
+  }
   if (given.has('--default')) applyDefaults(machine)
   call.store.saveMachine(machine)
   if (given.has('--register')) register(call, machine)
@@ -141,6 +147,12 @@ export function registerMachine(call: Call): Answer {
   if (file === undefined || file.startsWith('-') || call.words.more)
     throw unknown('these words of registervm')
   const cfgFile = absolute(call, file)
+  const place: Place = [
+    'OpenMachine(Bstr(a->argv[0]).raw(), Bstr(strPassword).raw(), machine.asOutParam()))',
+    159,
+    misc,
+  ]
+  const details = { code: 'NS_ERROR_FAILURE', component: 'MachineWrap' } as const
   const machine = call.store.readMachine(cfgFile)
   if (machine === undefined) {
     throw new Refusal(
@@ -148,15 +160,14 @@ export function registerMachine(call: Call): Answer {
         errorLine(
           '/build/reproducible-path/virtualbox-7.2.22-dfsg/src/VBox/Main/src-server/MachineImpl.cpp[706] (nsresult Machine::initFromSettings(VirtualBox*, const com::Utf8Str&, const com::Guid*, const com::Utf8Str&))',
         ) +
-        detailsLine({ code: 'NS_ERROR_FAILURE', component: 'MachineWrap' }) +
-        contextLine([
-          'OpenMachine(Bstr(a->argv[0]).raw(), Bstr(strPassword).raw(), machine.asOutParam()))',
-          159,
-          misc,
-        ]),
+        detailsLine(details) +
+        contextLine(place),
     )
   }
-  if (call.store.find(machine.uuid) !== undefined) throw unknown('registervm of a registered machine')
+  if (call.store.find(machine.uuid) !== undefined) {
+    const message = `Trying to open a VM config '${cfgFile}' which has the same UUID as an existing virtual machine`
+    throw refusal(message, details, place)
+  }
   register(call, machine)
   return answer()
 }
@@ -210,12 +221,12 @@ function forget(call: Call, uuid: string, machine?: Machine): void {
   call.store.saveRegistry()
 }
 
-/** The disks that this machine uses and no other: ISO images are never among them. */
+/** The disks that this machine uses and no other, with those that they stand on: ISO images are never among them. */
 function ownMedia(call: Call, machine: Machine): Set<string> {
   const { media } = call.store.registry
   const others = call.store.machines().filter(({ uuid }) => uuid !== machine.uuid)
   const taken = new Set(others.flatMap((other) => [...usedMedia(other, media)]))
-  const used = new Set(slotMedia(machine))
+  const used = usedMedia(machine, machine.media)
   const disks = machine.media.filter(({ uuid, device }) => device === 'hdd' && used.has(uuid))
   return new Set(disks.map(({ uuid }) => uuid).filter((uuid) => !taken.has(uuid)))
 }

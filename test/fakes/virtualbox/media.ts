@@ -19,7 +19,6 @@ import { bytesOnDisk, cloneImage, createDifference, createImage, growImage, prob
 import type { Medium } from './model.js'
 import { freshUuid } from './store.js'
 import { misuse } from './usage.js'
-import { readVdi, setVdiUuid, vdiFromRaw } from './vdi.js'
 
 const file = 'VBoxManageDisk.cpp'
 const mebibyte = 1024 * 1024
@@ -124,8 +123,15 @@ export function createMedium(call: Call): Answer {
     return answer(`Medium created. UUID: ${uuid}\n`, progress)
   }
   if (!(bytes > 0)) throw misuse(call.recorded, 'createmedium', 'Parameter --size is required')
-  if (existsSync(path)) throw existsAlready('create', path, format, 630, 'handleCreateMedium')
-  createImage({ path, uuid, format, bytes })
+  if (existsSync(path))
+    throw imageFailure('create', path, format, 'VERR_ALREADY_EXISTS', 630, 'handleCreateMedium')
+  try {
+    createImage({ path, uuid, format, bytes })
+  } catch (error) {
+    // The real program says the same of a folder that takes no file.
+    if (!(error instanceof Error && 'code' in error && error.code === 'ENOENT')) throw error
+    throw imageFailure('create', path, format, 'VERR_FILE_NOT_FOUND', 630, 'handleCreateMedium')
+  }
   addMedium(call, {
     path,
     device: 'hdd',
@@ -137,10 +143,11 @@ export function createMedium(call: Call): Answer {
   return answer(`Medium created. UUID: ${uuid}\n`, progress)
 }
 
-function existsAlready(
+function imageFailure(
   what: 'create' | 'clone',
   path: string,
   format: string,
+  why: 'VERR_ALREADY_EXISTS' | 'VERR_FILE_NOT_FOUND',
   line: number,
   handler: string,
 ): Refusal {
@@ -148,7 +155,7 @@ function existsAlready(
     (what === 'create'
       ? errorLine(`Could not create the medium storage unit '${path}'.`)
       : errorLine(`Could not create the clone medium '${path}'.`)) +
-    errorLine(`${format}: cannot create image '${path}' (VERR_ALREADY_EXISTS)`) +
+    errorLine(`${format}: cannot create image '${path}' (${why})`) +
     detailsLine({ ...fileError, called: false })
   const place: Place = [`RTEXITCODE ${handler}(HandlerArg*)`, line, file]
   return new Refusal(failedTask('VBOX_E_FILE_ERROR', `Failed to ${what} medium`, causes, place))
@@ -177,7 +184,8 @@ export function cloneMedium(call: Call): Answer {
     fixed: false,
   }
   if (call.store.medium(to) !== undefined && !existsSync(path)) throw unknown('clonemedium to a known medium')
-  if (existsSync(path)) throw existsAlready('clone', path, target.format, 1208, 'handleCloneMedium')
+  if (existsSync(path))
+    throw imageFailure('clone', path, target.format, 'VERR_ALREADY_EXISTS', 1208, 'handleCloneMedium')
   cloneImage(source, target)
   addMedium(call, { path, device: 'hdd', format: target.format, bytes: source.bytes, uuid: target.uuid })
   return answer(`Clone medium created in format '${target.format}'. UUID: ${target.uuid}\n`, progress)
@@ -267,6 +275,8 @@ export function mediumText(call: Call, medium: Medium, long: boolean): string {
     long && disk ? line('Format variant', `${variant} default`) : '',
     line('Capacity', `${Math.floor((there ? medium.bytes : 0) / mebibyte)} MBytes`),
     long ? line('Size on disk', `${Math.floor(bytesOnDisk(medium) / mebibyte)} MBytes`) : '',
+    line('Encryption', 'disabled'),
+    long && disk ? property : '',
     long && users.length > 0
       ? users
           .map((each, index) =>
@@ -276,8 +286,6 @@ export function mediumText(call: Call, medium: Medium, long: boolean): string {
           )
           .join('')
       : '',
-    line('Encryption', 'disabled'),
-    long && disk ? property : '',
   ].join('')
 }
 
@@ -298,7 +306,6 @@ export function closeMedium(call: Call): Answer {
   if (name === undefined) throw unknown('closemedium without a medium')
   const medium = openMedium(call, name, device)
   refuseWhereUsed(call, medium, remove)
-  if (call.store.childrenOf(medium).length > 0) throw unknown('closemedium of a medium with children')
   if (remove && !existsSync(medium.path))
     throw unknown('closemedium --delete of a known medium without a file')
   if (remove) rmSync(medium.path)
@@ -309,14 +316,17 @@ export function closeMedium(call: Call): Answer {
 
 function refuseWhereUsed(call: Call, medium: Medium, remove: boolean): void {
   const users = call.store.usersOf(medium).map(({ uuid }) => uuid)
-  if (users.length === 0) return
-  const close = told(
-    `Medium '${medium.path}' cannot be closed because it is still attached to ${users.length} virtual machines`,
-    inUse,
-    ['Close()', 1877, file],
-  )
+  const children = call.store.childrenOf(medium).length
+  if (users.length === 0 && children === 0) return
+  if (inRunning(call, medium)) throw lockedMedium(medium, remove)
+  const hasChildren = `Cannot close medium '${medium.path}' because it has ${children} child media`
+  const isAttached = `Medium '${medium.path}' cannot be closed because it is still attached to ${users.length} virtual machines`
+  const close = told(users.length === 0 ? hasChildren : isAttached, inUse, ['Close()', 1877, file])
   if (!remove) throw new Refusal(close)
-  const kept = `Cannot delete storage: medium '${medium.path}' is still attached to the following ${users.length} virtual machine(s): ${users.join(', ')}`
+  const kept =
+    users.length === 0
+      ? hasChildren
+      : `Cannot delete storage: medium '${medium.path}' is still attached to the following ${users.length} virtual machine(s): ${users.join(', ')}`
   throw new Refusal(
     told(kept, inUse, ['DeleteStorage(pProgress.asOutParam())', 1868, file]) +
       errorLine('Failed to delete medium. Error code VBOX_E_OBJECT_IN_USE') +
@@ -324,35 +334,13 @@ function refuseWhereUsed(call: Call, medium: Medium, remove: boolean): void {
   )
 }
 
-/** `convertfromraw FROM TO --format VDI`. */
-export function convertFromRaw(call: Call): Answer {
-  const from = call.words.next()
-  const to = call.words.next()
-  for (let word = call.words.next(); word !== undefined; word = call.words.next()) {
-    if (word !== '--format' || call.words.value() !== 'VDI') throw unknown(`convertfromraw ${word}`)
-  }
-  if (from === undefined || to === undefined) throw unknown('these words of convertfromraw')
-  if (!existsSync(from) || existsSync(to)) throw unknown('convertfromraw without a source, or over a file')
-  vdiFromRaw(absolute(call, from), absolute(call, to), freshUuid())
-  const { size } = statSync(from)
-  const megabytes = Math.ceil(size / mebibyte)
-  return answer(
-    '',
-    `Converting from raw image file="${from}" to file="${to}"...\nCreating dynamic image with size ${size} bytes (${megabytes}MB)...\n`,
-  )
-}
-
-/** `internalcommands sethduuid FILE`. */
-export function internalCommand(call: Call): Answer {
-  const verb = call.words.next()
-  const path = call.words.next()
-  if (verb !== 'sethduuid' || path === undefined || call.words.more) {
-    throw unknown(`internalcommands ${verb ?? 'without a verb'}`)
-  }
-  if (!existsSync(path) || readVdi(path) === undefined) throw unknown('sethduuid of a file that is no VDI')
-  const uuid = freshUuid()
-  setVdiUuid(path, uuid)
-  return answer(`UUID changed to: ${uuid}\n`)
+function lockedMedium(medium: Medium, remove: boolean): Refusal {
+  const message = `Medium '${medium.path}' is locked for writing by another task`
+  const details = { code: 'VBOX_E_INVALID_OBJECT_STATE', component: 'MediumWrap' } as const
+  const close = told(message, details, ['Close()', 1877, file])
+  if (!remove) return new Refusal(close)
+  const kept = told(message, details, ['DeleteStorage(pProgress.asOutParam())', 1868, file])
+  return new Refusal(kept + errorLine(`Failed to delete medium. Error code ${details.code}`) + close)
 }
 
 /** `mediumproperty disk get FILE AllocationBlockSize`; others are not kept by VDI. */

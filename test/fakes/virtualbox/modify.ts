@@ -171,7 +171,17 @@ const valueOptions: Readonly<Record<string, ValueOption>> = Object.fromEntries(
     {
       names: ['--firmware'],
       key: 'firmware',
-      read: choice({ bios: 'BIOS', efi: 'EFI', efi32: 'EFI32', efi64: 'EFI64' }),
+      read: (given: string) => {
+        const kinds: Readonly<Record<string, string>> = {
+          bios: 'BIOS',
+          efi: 'EFI',
+          efi32: 'EFI32',
+          efi64: 'EFI64',
+        }
+        const kind = kinds[given]
+        if (kind === undefined) throw new Refusal(errorLine(`Invalid --firmware argument '${given}'`))
+        return kind
+      },
     },
     {
       names: ['--paravirtprovider', '--paravirt-provider'],
@@ -238,13 +248,14 @@ const attach: AdapterOption = (change, nic, number, option) => {
   nic.attachment = kind
 }
 
-const nicType: AdapterOption = (change, nic, _, option) => {
+const nicType: AdapterOption = (change, nic, number, option) => {
   const kind = value(change, option)
-  if (!nicTypes.includes(kind)) throw unknown(`modifyvm ${option} ${kind}`)
+  if (!nicTypes.includes(kind))
+    throw new Refusal(errorLine(`Invalid NIC type '${kind}' specified for NIC ${number}`))
   nic.type = kind
 }
 
-const forwarding: AdapterOption = (change, nic, _, option) => {
+const forwarding: AdapterOption = (change, nic, number, option) => {
   const given = value(change, option)
   if (given === 'delete') {
     const place: Place = ['RemoveRedirect(Bstr(ValueUnion.psz).raw())', 2264, file]
@@ -253,6 +264,10 @@ const forwarding: AdapterOption = (change, nic, _, option) => {
   }
   const rule = parseRule(given)
   if (rule === undefined) {
+    const parts = given.split(',')
+    if (parts.length === 6 && parts[1] !== 'tcp' && parts[1] !== 'udp') {
+      throw new Refusal(errorLine(`Invalid proto '${given}' specfied for NIC ${number}`))
+    }
     throw misuse(change.call.recorded, 'modifyvm', `Missing or invalid argument to '--natpf'`)
   }
   addRule(nic, rule, 2251, file)
@@ -268,7 +283,9 @@ const hostOnlyAdapter: AdapterOption = (change, nic, _, option) => {
 const macAddress: AdapterOption = (change, nic, _, option) => {
   const given = value(change, option)
   if (given !== 'auto' && !/^[0-9a-f][02468ace][0-9a-f]{10}$/i.test(given)) {
-    throw unknown(`modifyvm ${option} ${given}`)
+    const details = { code: 'NS_ERROR_INVALID_ARG', component: 'NetworkAdapterWrap' } as const
+    const place: Place = ['COMSETTER(MACAddress)(Bstr(ValueUnion.psz).raw())', 2461, file]
+    throw refusal('Invalid MAC address format', details, place)
   }
   nic.mac = given === 'auto' ? freshMac() : given.toUpperCase()
 }

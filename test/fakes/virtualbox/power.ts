@@ -304,10 +304,10 @@ export async function discardState(call: Call): Promise<Answer> {
   if (name === undefined || call.words.more) throw unknown('these words of discardstate')
   const machine = await findMachine(call, name, [
     'FindMachine(Bstr(a->argv[0]).raw(), machine.asOutParam())',
-    1276,
+    1280,
     misc,
   ])
-  lockForWrite(call, machine, 1285, misc)
+  lockForWrite(call, machine, 1287, misc)
   const state = stateOf(call, machine)
   if (state !== 'saved' && state !== 'aborted-saved') {
     const message = `Cannot discard the saved state as the machine is not in the Saved or Aborted-Saved state (machine state: ${stateName(state)})`

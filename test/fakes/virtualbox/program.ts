@@ -5,21 +5,13 @@ import { cloneMachine } from './clone.js'
 import type { Engine } from './engine.js'
 import { list } from './lists.js'
 import { createMachine, registerMachine, unregisterMachine } from './machines.js'
-import {
-  cloneMedium,
-  closeMedium,
-  convertFromRaw,
-  createMedium,
-  internalCommand,
-  mediumProperty,
-  modifyMedium,
-  showMedium,
-} from './media.js'
+import { cloneMedium, closeMedium, createMedium, mediumProperty, modifyMedium, showMedium } from './media.js'
 import { modifyMachine } from './modify.js'
 import { hostOnlyInterface, natNetwork } from './networks.js'
 import { Arguments } from './options.js'
 import { controlMachine, discardState, startMachine } from './power.js'
 import { getExtraData, guestProperty, setExtraData, waitForProperty } from './properties.js'
+import { convertFromRaw, internalCommand } from './raw-images.js'
 import { sharedFolder } from './shared-folders.js'
 import { showMachine } from './show.js'
 import { snapshot } from './snapshots.js'

@@ -18,7 +18,7 @@ export async function setExtraData(call: Call): Promise<Answer> {
   const [owner, key, value, more] = call.words.rest()
   if (owner === undefined || key === undefined || more !== undefined)
     throw unknown('these words of setextradata')
-  const machine = owner === 'global' ? undefined : await findMachine(call, owner, extraPlace(1448))
+  const machine = owner === 'global' ? undefined : await findMachine(call, owner, extraPlace(1438))
   const data = machine?.extraData ?? call.store.registry.extraData
   if (value === undefined || value === '') delete data[key]
   else data[key] = value

@@ -31,7 +31,7 @@ export async function sharedFolder(call: Call): Promise<Answer> {
     }
     throw unknown('sharedfolder --transient on a running machine')
   }
-  lockForWrite(call, machine, verb === 'add' ? 1720 : 1830, misc)
+  lockForWrite(call, machine, verb === 'add' ? 1726 : 1830, misc)
   const { hardware } = machine
   const there = hardware.sharedFolders.find((each) => each.name === name)
   if (verb === 'remove') {

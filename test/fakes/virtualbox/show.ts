@@ -106,7 +106,7 @@ function machineLines(call: Call, machine: Machine): string[] {
     ...(session === undefined ? [] : [line('VRDEActiveConnection', 'off'), 'VRDEClients==0\n']),
     ...recording(stem),
     ...(hardware.description === '' ? [] : [line('description', hardware.description)]),
-    ...snapshotLines(machine, true),
+    ...snapshotLines(machine),
     line('GuestMemoryBalloon', 0),
     ...(session === undefined ? [] : guestLines(machine, session)),
   ]
@@ -243,9 +243,8 @@ function recording(stem: string): string[] {
   ]
 }
 
-/** The snapshots as a tree of keys; the current one is told where it stands, or last. */
-export function snapshotLines(machine: Machine, inPlace: boolean): string[] {
-  const current: string[] = []
+/** The snapshots as a tree of keys. The lines of the current one follow it. */
+export function snapshotLines(machine: Machine): string[] {
   const lines = (snapshot: Snapshot, suffix: string): string[] => {
     const isCurrent = snapshot.uuid === machine.currentSnapshot
     const about = [
@@ -253,17 +252,15 @@ export function snapshotLines(machine: Machine, inPlace: boolean): string[] {
       line('CurrentSnapshotUUID', snapshot.uuid),
       line('CurrentSnapshotNode', `SnapshotName${suffix}`),
     ]
-    if (isCurrent && !inPlace) current.push(...about)
     return [
       line(`SnapshotName${suffix}`, snapshot.name),
       line(`SnapshotUUID${suffix}`, snapshot.uuid),
       ...(snapshot.description === '' ? [] : [line(`SnapshotDescription${suffix}`, snapshot.description)]),
-      ...(isCurrent && inPlace ? about : []),
+      ...(isCurrent ? about : []),
       ...snapshot.children.flatMap((child, index) => lines(child, `${suffix}-${index + 1}`)),
     ]
   }
-  const all = machine.rootSnapshot === undefined ? [] : lines(machine.rootSnapshot, '')
-  return [...all, ...current]
+  return machine.rootSnapshot === undefined ? [] : lines(machine.rootSnapshot, '')
 }
 
 function guestLines({ hardware }: Machine, { stateChange }: Session): string[] {

@@ -114,7 +114,7 @@ function listSnapshots(call: Call, machine: Machine): Answer {
   if (option !== undefined && option !== '--machinereadable') throw unknown(`snapshot list ${option}`)
   const { rootSnapshot: root } = machine
   if (root === undefined) return answer('This machine does not have any snapshots\n', '', 1)
-  if (option !== undefined) return answer(snapshotLines(machine, false).join(''))
+  if (option !== undefined) return answer(snapshotLines(machine).join(''))
   const lines = (each: Snapshot, indent: string): string[] => [
     `${indent}Name: ${each.name} (UUID: ${each.uuid})${each.uuid === machine.currentSnapshot ? ' *' : ''}\n`,
     ...(each.description === '' ? [] : [`${indent}Description: ${each.description}\n`]),
@@ -127,7 +127,7 @@ function restore(call: Call, machine: Machine, wanted: Snapshot): Answer {
   const told = `Restoring snapshot '${wanted.name}' (${wanted.uuid})\n`
   const state = stateOf(call, machine)
   if (call.store.session(machine.uuid) !== undefined) {
-    const place: Place = ['RestoreSnapshot(pSnapshot, pProgress.asOutParam())', 561, file]
+    const place: Place = ['RestoreSnapshot(pSnapshot, pProgress.asOutParam())', 560, file]
     const message = `Cannot delete the current state of the running machine (machine state: ${stateName(state)})`
     const details = { code: 'VBOX_E_INVALID_VM_STATE', component: 'SessionMachine' } as const
     throw new Refusal(refusal(message, details, place).stderr, 1, told)

@@ -149,8 +149,8 @@ export async function attachStorage(call: Call): Promise<Answer> {
   } else {
     const opened = openFor(call, medium, kind)
     changeMedium(call, opened, given)
-    attachPlaces(call, machine, opened)
     inRange(controller, port, device)
+    attachPlaces(call, machine, opened, controller.slots[slot]?.medium)
     controller.slots[slot] = { kind, medium: heldBy(call, machine, opened, kind).uuid }
   }
   call.store.saveMachine(machine)
@@ -195,24 +195,31 @@ function changeMedium(call: Call, medium: Medium, given: Readonly<Record<string,
 }
 
 /** Refuses what the state of the machine, or a disk that is attached already, forbids. */
-function attachPlaces(call: Call, machine: Machine, medium?: Medium): void {
-  const place: Place = [
-    'AttachDevice(Bstr(pszCtl).raw(), port, device, DeviceType_HardDisk, pMedium2Mount)',
-    782,
-    file,
-  ]
+function attachPlaces(call: Call, machine: Machine, medium?: Medium, inSlot?: string): void {
   if (medium !== undefined && medium.device === 'hdd') {
     const attached = slotMedia({ ...machine, rootSnapshot: undefined })
-    if (attached.includes(medium.uuid)) {
-      throw refusal(`Medium '${medium.path}' is already attached to this virtual machine`, inUse, place)
+    if (attached.includes(medium.uuid) && medium.uuid !== inSlot) {
+      throw refusal(`Medium '${medium.path}' is already attached to this virtual machine`, inUse, attachPlace)
     }
   }
-  mutable(call, machine, place, true)
+  mutable(call, machine, attachPlace, true)
 }
 
+const attachPlace: Place = [
+  'AttachDevice(Bstr(pszCtl).raw(), port, device, DeviceType_HardDisk, pMedium2Mount)',
+  782,
+  file,
+]
+
+/** Gives a SATA controller the ports up to this one, as far as it may have them; refuses a slot that is none. */
 function inRange(controller: Controller, port: number, device: number): void {
+  const most = controller.bus === 'sata' ? (maxPorts[controller.bus] ?? 0) : controller.portCount
+  if (port >= controller.portCount && port < most) controller.portCount = port + 1
   if (port < 0 || port >= controller.portCount || device < 0 || device >= devicesPerPort(controller.bus)) {
-    throw unknown(`slot ${port}-${device} of a controller with ${controller.portCount} ports`)
+    const [ports, devices] = [controller.portCount - 1, devicesPerPort(controller.bus) - 1]
+    const message = `The port and/or device parameter are out of range: port=${port} (must be in range [0, ${ports}]), device=${device} (must be in range [0, ${devices}])`
+    const details = { code: 'NS_ERROR_INVALID_ARG', component: 'StorageControllerWrap' } as const
+    throw refusal(message, details, attachPlace)
   }
 }
 
