@@ -221,13 +221,18 @@ function forget(call: Call, uuid: string, machine?: Machine): void {
   call.store.saveRegistry()
 }
 
-/** The disks that this machine uses and no other, with those that they stand on: ISO images are never among them. */
+/**
+ * The disks that this machine uses and no other, with parents that have no other child: so the image of a linked clone is
+ * among them, as was seen. ISO images are never among them.
+ */
 function ownMedia(call: Call, machine: Machine): Set<string> {
   const { media } = call.store.registry
   const others = call.store.machines().filter(({ uuid }) => uuid !== machine.uuid)
   const taken = new Set(others.flatMap((other) => [...usedMedia(other, media)]))
   const used = usedMedia(machine, machine.media)
   const disks = machine.media.filter(({ uuid, device }) => device === 'hdd' && used.has(uuid))
+  const strangers = media.filter(({ uuid, parent }) => parent !== undefined && !used.has(uuid))
+  for (const { parent } of strangers) if (parent !== undefined) taken.add(parent)
   return new Set(disks.map(({ uuid }) => uuid).filter((uuid) => !taken.has(uuid)))
 }
 

@@ -1,4 +1,6 @@
+import { createHash } from 'node:crypto'
 import { existsSync } from 'node:fs'
+import { join } from 'node:path'
 import { unknown } from './answer.js'
 import type { Launch } from './engine.js'
 import { qemuFormat } from './images.js'
@@ -6,7 +8,8 @@ import type { Controller, Machine, Medium, Nic } from './model.js'
 import { readVdi } from './vdi.js'
 
 /** Makes the words with which QEMU runs a machine. Rules of NAT are added while QEMU waits to begin. */
-export function qemuArguments({ machine, media, stateFile }: Launch): string[] {
+export function qemuArguments({ machine, media, stateFile, folder }: Launch): string[] {
+  const home = join(folder, '..', '..')
   const { values, nics, uarts, controllers } = machine.hardware
   return [
     ...['-name', machine.name.replaceAll(',', ',,'), '-accel', 'tcg'],
@@ -18,7 +21,7 @@ export function qemuArguments({ machine, media, stateFile }: Launch): string[] {
     ...['-device', 'virtio-rng-pci', '-boot', 'menu=off'],
     ...firmware(String(values.firmware)),
     ...controllers.flatMap((controller) => controllerArguments(machine, controller, media)),
-    ...nics.flatMap((nic, index) => nicArguments(nic, index + 1)),
+    ...nics.flatMap((nic, index) => nicArguments(nic, index + 1, home)),
     ...uarts.flatMap((uart) =>
       uart?.mode.startsWith('file,')
         ? ['-serial', `file:${uart.mode.slice('file,'.length)}`]
@@ -117,16 +120,40 @@ const nicTypes: Readonly<Record<string, string>> = {
   Am79C973: 'pcnet',
 }
 
-/** NAT is QEMU's user network, which lets nothing out; other networks have nobody else in them. */
-function nicArguments(nic: Nic, number: number): string[] {
+/** NAT is QEMU's user network, which lets nothing out; machines on one other network reach each other. */
+function nicArguments(nic: Nic, number: number, home: string): string[] {
   if (nic.attachment === 'none') return []
   const type = nicTypes[nic.type]
   if (type === undefined) throw unknown(`starting a machine with a network card ${nic.type}`)
   const mac = nic.mac.replace(/(..)(?=.)/g, '$1:').toLowerCase()
-  const subnet = nic.subnet === 'nat' ? `10.0.${number + 1}.0/24` : nic.subnet
-  const network =
-    nic.attachment === 'nat'
-      ? `user,id=nic${number},restrict=on,ipv6=off,net=${subnet}`
-      : `hubport,id=nic${number},hubid=${number}`
-  return ['-netdev', network, '-device', `${type},netdev=nic${number},mac=${mac}`]
+  return ['-netdev', networkArgument(nic, number, home), '-device', `${type},netdev=nic${number},mac=${mac}`]
+}
+
+function networkArgument(nic: Nic, number: number, home: string): string {
+  const id = `id=nic${number}`
+  if (nic.attachment === 'nat') {
+    const subnet = nic.subnet === 'nat' ? `10.0.${number + 1}.0/24` : nic.subnet
+    return `user,${id},restrict=on,ipv6=off,net=${subnet}`
+  }
+  const group = multicastGroup(nic, home)
+  return group === undefined
+    ? `hubport,${id},hubid=${number}`
+    : `socket,${id},mcast=${group.address}:${group.port},localaddr=127.0.0.1`
+}
+
+/** The group on the loopback device that is the network of an adapter; undefined where nobody else can be in it. */
+export function multicastGroup(
+  { attachment, internalNetwork, hostOnlyAdapter, natNetwork }: Nic,
+  home: string,
+): { address: string; port: number } | undefined {
+  const names: Readonly<Record<string, string>> = {
+    intnet: internalNetwork,
+    hostonly: hostOnlyAdapter,
+    natnetwork: natNetwork,
+  }
+  const name = names[attachment]
+  if (name === undefined) return undefined
+  const hash = createHash('sha256').update(`${home}\0${attachment}\0${name}`).digest()
+  const address = `230.${hash.subarray(0, 3).join('.')}`
+  return { address, port: 20_000 + (hash.readUInt16BE(3) % 10_000) }
 }
