@@ -17,7 +17,7 @@ const Schema = z.object({
   anyOf: z.array(z.unknown()).optional(),
 })
 
-/** Names of every option of a schema, however deep. */
+/** Lists the names of all options of a schema, at every depth. */
 function optionNames(schema: unknown): string[] {
   const parsed = Schema.safeParse(schema)
   if (!parsed.success) return []
@@ -30,7 +30,7 @@ function optionNames(schema: unknown): string[] {
 
 const inputOf = (schema: z.ZodType) => z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' })
 
-/** The words that a document sets as code, and the parts of those with dots. */
+/** Returns the words that a document sets as code, and the parts of the words with dots. */
 function codeWords(text: string): Set<string> {
   const spans = [...text.matchAll(/`([^`\n]+)`/g)].map(([, span = '']) => span)
   return new Set(spans.flatMap((span) => span.split(/[^\w-]+/)))

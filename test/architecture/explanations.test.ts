@@ -12,7 +12,7 @@ const known = [
   })),
 ]
 
-/** The text of every file except one, which only lists what the others say. */
+/** Returns the text of every file except one, which only lists what the others say. */
 const textWithout = (where: string) =>
   files
     .filter(({ path }) => path !== where)

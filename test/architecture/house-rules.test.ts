@@ -6,7 +6,7 @@ const shipped = sourceFiles(shippedFolders, ['.ts'])
 const all = [...shipped, ...sourceFiles(otherFolders, ['.ts', '.mjs'])]
 const here = join('test', 'architecture')
 
-/** Where a pattern occurs: `path: the line`. */
+/** Returns the places of a pattern, as `path: the line`. */
 function lines(files: readonly SourceFile[], pattern: RegExp): string[] {
   return files.flatMap(({ path, text }) =>
     text

@@ -1,6 +1,6 @@
 import { importsOf, type SourceFile } from './source-files.js'
 
-/** The rooms that a deploy passes through. */
+/** The directories that a deploy passes through. */
 const machineRooms = [
   'src/remote',
   'src/machine',
@@ -10,7 +10,7 @@ const machineRooms = [
   'src/systems',
 ] as const
 
-/** Which parts each part may import besides itself (design: dependencies point one way). */
+/** The parts that each part may import besides itself (design: dependencies point one way). */
 const mayImport: Readonly<Record<string, readonly string[]>> = {
   'src/core': [],
   'src/exec': ['src/core'],
@@ -38,7 +38,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   ],
   nix: ['src/core'],
   state: ['src/core'],
-  // The one place that knows every concrete part.
+  // This one place knows every concrete part.
   'src/context.ts': ['src', 'nix', 'state', 'providers'],
   'src/cli.ts': ['src/core', 'src/commands', 'src/ui', 'src/context.ts'],
 }
@@ -55,7 +55,7 @@ const onlyImporters: Readonly<Record<string, readonly string[]>> = {
   'fast-xml-parser': ['providers/libvirt'],
 }
 
-/** Sentences about imports that break a rule. */
+/** Returns sentences about imports that break a rule. */
 export function brokenImports(files: readonly SourceFile[]): string[] {
   return files.flatMap((file) => {
     const part = partOf(file.path)
@@ -68,7 +68,7 @@ export function brokenImports(files: readonly SourceFile[]): string[] {
   })
 }
 
-/** The inside of a system is reached by the interface of all systems. */
+/** Refuses an import of a system's inside: callers use the interface that all systems share. */
 function refuseInside(from: string, imported: string): string | undefined {
   if (!imported.startsWith('src/systems/debian/') || within(from, 'src/systems')) return undefined
   return 'a system is reached by src/systems/system.ts alone'
@@ -82,7 +82,7 @@ function refusePart(from: string, to: string): string | undefined {
   return allowed.some((part) => within(to, part)) ? undefined : `'${from}' may not import '${to}'`
 }
 
-/** A provider knows the core, what providers share, and itself; the registry knows the providers. */
+/** Returns a provider's permitted imports: the core, the code that providers share, and itself. */
 function providerMayImport(part: string): readonly string[] | undefined {
   if (part === 'providers/registry.ts') return ['src/core', 'providers']
   if (part === 'providers/common') return ['src/core']
@@ -99,7 +99,7 @@ function isOurs(imported: string): boolean {
   return /^(src|nix|state|providers|test)\//.test(imported)
 }
 
-/** `src/core`, `nix`, `providers/libvirt`; a file that is a part of its own (`src/cli.ts`) by its path. */
+/** Returns `src/core`, `nix` or `providers/libvirt`; a file that is its own part (`src/cli.ts`) has its path. */
 function partOf(path: string): string {
   const [first = '', second = ''] = path.split('/')
   const name = second.replace(/\.js$/, '.ts')

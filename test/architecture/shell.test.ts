@@ -4,7 +4,7 @@ import { sourceFiles } from './source-files.js'
 const sources = sourceFiles(['src', 'providers'], ['.ts'])
 const scripts = sourceFiles(['target'], ['.sh'])
 
-/** What begins, ends or joins statements of a shell, and is no TypeScript. */
+/** Syntax that begins, ends or joins statements of a shell, and is no TypeScript. */
 const shellLine =
   /^\s*(?:fi|done|esac|then)\s*(?:$|[;<>|&])|; (?:then|do|fi|done)\b|\|\| (?:exit|return|continue)(?: \d+)?\s*(?:$|[;}`'])|^\s*(?:el)?if (?:! )?\[ |\$\(\(|"\$[@1-9]"|^\s*set -[eu]|^\s*(?:while|for|case) (?!\()[^(]*(?:; do$| in$| do$)/
 
@@ -69,7 +69,7 @@ describe('the rules for target scripts', () => {
   })
 })
 
-/** The code of a script that is in no function and in no program in quotes. */
+/** Returns the code of a script outside functions and quoted programs. */
 function outsideFunctions(text: string): string[] {
   let inside = false
   return text

@@ -3,14 +3,14 @@ import { dirname, join, normalize } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 export interface SourceFile {
-  /** Relative to the top of the checkout. */
+  /** The path below the top of the checkout. */
   readonly path: string
   readonly text: string
 }
 
 export const top = join(dirname(fileURLToPath(import.meta.url)), '../..')
 
-/** Folders that hold our own code; what ships, and what does not. */
+/** The directories with our own code: shipped code, and the rest. */
 export const shippedFolders = ['src', 'providers', 'nix', 'state', 'target']
 export const otherFolders = ['test', 'bench', 'scripts']
 
@@ -35,7 +35,7 @@ function namesBelow(folder: string): string[] {
   })
 }
 
-/** What a module imports: paths relative to the top for our own files, names for packages and `node:` modules. */
+/** Returns a module's imports: paths below the top for our files, names for packages and `node:` modules. */
 export function importsOf(file: SourceFile): string[] {
   const statements = /^\s*(?:import|export)\s(?:[^'"`;]*?\sfrom\s)?\s*'([^'\n]+)'|\bimport\(\s*'([^'\n]+)'/gm
   const specifiers = [...file.text.matchAll(statements)].map(([, fixed, lazy]) => fixed ?? lazy ?? '')
