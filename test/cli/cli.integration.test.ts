@@ -12,7 +12,7 @@ afterAll(() => cli.cleanup())
 
 const logImports = join(import.meta.dirname, '..', 'fixtures', 'cli', 'log-imports.mjs')
 
-/** Packages and own modules that a command line loads. */
+/** Lists the packages and own modules that a command line loads. */
 async function loadedBy(...argv: string[]): Promise<string[]> {
   const file = join(cli.folder, `loaded-${argv.join('_').replaceAll('/', '_')}`)
   const result = await cli.run(argv, { before: [logImports], env: { LOADED_MODULES: file } })
@@ -54,7 +54,7 @@ describe('a command that only reads the state', () => {
       ['set-args', '--arg', 'x', '1'],
     ]) {
       const loaded = await loadedBy(...argv)
-      // The hook sees packages at all: else this could not fail.
+      // The hook must see packages, otherwise this test could not fail.
       expect(loaded.some((url) => /node_modules\/commander\//.test(url))).toBe(true)
       expect([argv[0], loaded.filter((url) => costly.test(url))]).toEqual([argv[0], []])
     }
@@ -122,7 +122,7 @@ it('a crash test kills the process after the n-th write of the state', async () 
 })
 
 describe('a signal', () => {
-  /** Nix that does not end by itself. */
+  /** Creates stand-ins for Nix that do not end by themselves. */
   function slowPrograms(first = ':'): { PATH: string } {
     const folder = mkdtempSync(join(cli.folder, 'bin-'))
     const script = `#!/bin/sh\n${first}\necho $$ >'${marker()}'\nexec sleep 600\n`
@@ -132,7 +132,7 @@ describe('a signal', () => {
   }
   const marker = () => join(cli.folder, 'started')
   beforeAll(() => cli.run(['create', cli.network, '-d', 'lab', '--or-modify']))
-  /** The process id of the program, once it runs. */
+  /** Returns the process id of the program, once the program runs. */
   const started = async (): Promise<number> => {
     const pid = () => (existsSync(marker()) ? Number(readFileSync(marker(), 'utf8')) : 0)
     await expect.poll(pid, { timeout: 60_000 }).toBeGreaterThan(0)
@@ -140,7 +140,7 @@ describe('a signal', () => {
     rmSync(marker())
     return found
   }
-  /** Or waits to be reaped by whoever inherited it. */
+  /** A zombie that its new parent has not reaped yet counts as gone. */
   const isGone = (pid: number) => {
     try {
       return / Z /.test(readFileSync(`/proc/${pid}/stat`, 'utf8'))
@@ -170,7 +170,7 @@ describe('a signal', () => {
     await expect.poll(() => seen, { timeout: 60_000, interval: 10 }).toContain('second Ctrl-C')
     child.kill('SIGINT')
     const { code, stderr } = await result
-    // Ended as it was: nothing was reported any more.
+    // The command only ended: it reported nothing more.
     expect([code, stderr.includes('error:')]).toEqual([130, false])
     await expect.poll(() => isGone(program), { timeout: 30_000 }).toBe(true)
   })

@@ -12,7 +12,7 @@ export interface Ended {
   readonly stderr: string
 }
 
-/** A state folder, a network expression, and the command line as a process of its own on them. */
+/** A state folder, a network expression, and the command line as a separate process that uses both. */
 export interface RealCli {
   readonly folder: string
   readonly state: string
@@ -24,7 +24,7 @@ export interface RealCli {
 
 export interface RunOptions {
   readonly env?: Readonly<Record<string, string>>
-  /** Modules that node loads first. */
+  /** The modules that node loads first. */
   readonly before?: readonly string[]
 }
 
@@ -36,7 +36,7 @@ export function realCli(): RealCli {
     const imports = ['tsx', ...before].flatMap((module) => ['--import', module])
     return spawn(process.execPath, [...imports, join(top, 'src', 'cli.ts'), ...argv], {
       cwd: top,
-      // Only what it is given: neither the user's state nor their Nix.
+      // The process gets a minimal environment, without the user's state and Nix.
       env: {
         PATH: process.env.PATH,
         HOME: folder,
