@@ -9,7 +9,7 @@ import type { Preferences } from '../../src/core/store.js'
 import { plainDeploy } from '../../src/deploy/request.js'
 import { createFakeOps } from '../fakes/fake-ops.js'
 
-/** The request that a command line stands for; nothing runs. */
+/** Returns the request that a command line stands for; nothing runs. */
 async function requestOf(words: readonly string[], preferences: Preferences = {}, register = registerDeploy) {
   const seen: DeployFlags[] = []
   const cli: Cli = {
@@ -67,7 +67,7 @@ describe('deploy', () => {
     [['--confirm'], { yes: true }],
     [['--accept-host-key'], { acceptHostKey: true }],
     [['--arg', 'size', '1 + 1'], { args: { size: '1 + 1' } }],
-    // The string of Nix that says a dollar, a quote and a backslash.
+    // This Nix string contains a dollar, a quote and a backslash.
     [['--argstr', 'motd', 'a "b" ${c} \\ $d'], { args: { motd: '"a \\"b\\" \\${c} \\\\ $d"' } }],
     [['-I', 'nixpkgs=/src/nixpkgs', '-I', '/lib'], { searchPath: ['nixpkgs=/src/nixpkgs', '/lib'] }],
     [['--closure', `web=${path}`], { closures: new Map([['web', path]]) }],

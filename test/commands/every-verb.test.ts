@@ -2,9 +2,9 @@ import { describe, expect, it } from 'vitest'
 import { verbs } from '../../src/commands/verbs.js'
 import { runCli } from './run-cli.js'
 
-/** Verbs of which no part shows anything but a remark, or whose output is somebody else's. */
+/** Verbs whose parts print only remarks, or another program's output. */
 const withoutJson = ['delete', 'unlock', 'console', 'ssh', 'scp']
-/** Verbs that have parts of their own, each with its flags. */
+/** Verbs with subcommands, each with its own flags. */
 const compound = ['image', 'config']
 
 describe.each(verbs.map((verb) => [verb.name, verb] as const))('%s', (name) => {

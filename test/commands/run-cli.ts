@@ -9,17 +9,17 @@ export interface CliRun {
 }
 
 export interface CliOptions {
-  /** What the verb works with; opening it without one fails the test. */
+  /** The dependencies of the verb; without them, a verb that opens them fails the test. */
   readonly ops?: Ops
   readonly env?: Readonly<Record<string, string>>
   readonly signal?: AbortSignal
-  /** What a real process would see of its terminal. Default: none. */
+  /** Whether the process seems to have a terminal. Default: no. */
   readonly terminal?: boolean
-  /** What is piped to it. */
+  /** The input that is piped to the command. */
   readonly stdin?: string
 }
 
-/** One command line in this process, with its own streams. */
+/** Runs one command line in this process, with separate streams. */
 export async function runCli(argv: readonly string[], options: CliOptions = {}): Promise<CliRun> {
   const written = { stdout: '', stderr: '' }
   const isTTY = options.terminal ?? false
