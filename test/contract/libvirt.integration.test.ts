@@ -6,7 +6,7 @@ import { readDisk, writeDisk } from '../providers/libvirt/disk-content.js'
 import { defineForeign, openSession } from '../providers/libvirt/session.js'
 import { providerContract } from './provider-contract.js'
 
-/** Files of machines; the keys that the test makes for them are its own. */
+/** Lists the files of machines, without the keys that the test makes for them. */
 function filesBelow(folder: string): string[] {
   return readdirSync(folder, { withFileTypes: true, recursive: true })
     .filter((entry) => !entry.isDirectory())

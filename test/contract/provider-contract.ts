@@ -3,23 +3,23 @@ import type { AllocationRequest, Provider, Resource } from '../../src/core/provi
 import type { Run } from '../../src/core/run.js'
 import { snapshotContract } from './snapshot-contract.js'
 
-/** What a provider needs around it to be put through the contract. */
+/** The fixtures that the contract tests of a provider need. */
 export interface ContractHarness<Config, Allocation, Handle> {
   readonly provider: Provider<Config, Allocation, Handle>
   readonly run: Run
   /** Values as a network expression may give them; each must parse. */
   readonly configExamples: readonly unknown[]
-  /** A resource of its own deployment, allocated, with nothing made yet. Another one at each call. */
+  /** Makes a resource of a new deployment, with allocations but nothing created. Each call returns another one. */
   makeResource(
     overrides?: Partial<Resource<Config, Allocation, Handle>>,
   ): Promise<Resource<Config, Allocation, Handle>>
-  /** A config that a machine made with `makeResource`'s can take on without being made anew. */
+  /** A config that a machine of `makeResource` can take on without a new machine. */
   readonly changedConfig?: Config
-  /** Names of everything the backend itself knows, ours or not: machines, disks … */
+  /** Lists everything that the backend itself knows, ours or not: machines, disks … */
   listing(): Promise<string[]>
-  /** Puts there something of the resource's name without our mark, and tells afterwards whether it is as it was. */
+  /** Creates an unmarked object with the resource's name; its `isUntouched` tells whether the object is unchanged. */
   createForeign?(resource: Resource<Config, Allocation, Handle>): Promise<{ isUntouched(): Promise<boolean> }>
-  /** A place on the disk of a machine that is off; a provider with snapshots needs it. */
+  /** Access to the disk of a machine that is off; a provider with snapshots needs it. */
   readonly disk?: {
     write(resource: Resource<Config, Allocation, Handle>, text: string): Promise<void>
     read(resource: Resource<Config, Allocation, Handle>): Promise<string | undefined>
@@ -28,14 +28,14 @@ export interface ContractHarness<Config, Allocation, Handle> {
 }
 
 export interface ContractOptions<Config, Allocation, Handle> {
-  /** As the provider says it: tells which half of the contract holds. */
+  /** The provider's own answer, which decides which half of the contract holds. */
   readonly makesMachines: boolean
-  /** Whether it has the optional power `snapshots`. */
+  /** Whether the provider has the optional power `snapshots`. */
   readonly keepsSnapshots?: boolean
   open(): Promise<ContractHarness<Config, Allocation, Handle>>
 }
 
-/** What the engine relies on, of every provider. */
+/** Defines the tests of everything that the engine expects from each provider. */
 export function providerContract<C, A, H>(name: string, options: ContractOptions<C, A, H>): void {
   describe(`the provider contract, kept by ${name}`, () => {
     let harness: ContractHarness<C, A, H>
@@ -169,7 +169,7 @@ function makingContract<C, A, H>(current: Current<C, A, H>): void {
 
     let made = { ...resource, handle: (await reconcile(current(), resource)).handle }
     expect(await seen(made)).toBe('stopped')
-    // A stranger on its port gets it another allocation.
+    // A start changes the allocation when another program has the port.
     made = { ...made, allocation: (await provider.start(made, run)) ?? made.allocation }
     expect(await seen(made)).toBe('running')
     await provider.start(made, run)
@@ -293,7 +293,7 @@ export async function reconcile<C, A, H>(
 
 class Crash extends Error {}
 
-/** What would be on disk had the process been killed right after the n-th checkpoint. */
+/** Returns the state on disk if the process were killed right after the n-th checkpoint. */
 async function crashAtCheckpoint<C, A, H>(
   harness: ContractHarness<C, A, H>,
   resource: Resource<C, A, H>,
@@ -323,7 +323,7 @@ function allocationRequest<C, A, H>(resource: Resource<C, A, H>): AllocationRequ
   }
 }
 
-/** The way of everything that is kept in the state. */
+/** Converts a value through JSON, as the state does. */
 function throughJson(value: unknown): unknown {
   return JSON.parse(JSON.stringify(value))
 }

@@ -2,7 +2,7 @@ import { expect, it } from 'vitest'
 import type { Resource, Snapshots } from '../../src/core/provider.js'
 import { type ContractHarness, type Current, reconcile } from './provider-contract.js'
 
-/** What the engine relies on, of every provider that keeps snapshots. */
+/** Defines the tests of everything that the engine expects from a provider with snapshots. */
 export function snapshotContract<C, A, H>(current: Current<C, A, H>): void {
   offContract(current)
   liveContract(current)
@@ -89,7 +89,7 @@ function changedContract<C, A, H>(current: Current<C, A, H>): void {
     for (const loss of await power.losses(after, 'before', run)) expect(loss).not.toBe('')
     await power.restore(after, 'before', run)
     expect(await disk.read(after)).toBe('before')
-    // What the operator host alone knows of a machine (does it start with the host?) is in no snapshot.
+    // A snapshot lacks the settings that only the operator host has, such as the start with the host.
     const due = await provider.plan(after, run)
     expect(due.length).toBeGreaterThan(0)
     expect(planned).toEqual(expect.arrayContaining(due))
@@ -222,7 +222,7 @@ function powerOf<C, A, H>({ provider }: ContractHarness<C, A, H>): Snapshots<C, 
   return provider.snapshots
 }
 
-/** A machine that is made and off, and what the tests need of it. */
+/** Makes a machine that is off, with the helpers that the tests need. */
 async function machine<C, A, H>(
   harness: ContractHarness<C, A, H>,
 ): Promise<{

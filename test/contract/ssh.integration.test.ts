@@ -47,7 +47,7 @@ providerContract('ssh', {
       run: { signal: never, log: () => {} },
       configExamples: [{}],
       makeResource,
-      // What must stay as it is: the host, which answers.
+      // The only object is the host itself, which must keep answering.
       listing: async () => ((await testSsh().probe(sshd.target(), soon)) ? ['the host'] : []),
       cleanup: async () => {
         await sshd.stop()
