@@ -6,7 +6,7 @@ import { bounded } from '../../src/ssh/bounded.js'
 import { Slots } from '../../src/ssh/slots.js'
 import { errorOf } from '../state/temporary-store.js'
 
-/** A signal that fired because its time was over. */
+/** Returns a signal that fired because its deadline passed. */
 async function late(): Promise<AbortSignal> {
   const { signal } = withDeadline(new AbortController().signal, 1)
   await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }))

@@ -17,7 +17,7 @@ function part(least: number, most: number, words: readonly string[]): fc.Arbitra
   const range = fc.tuple(number, number).map(([a, b]) => [Math.min(a, b), Math.max(a, b)] as const)
   return fc.oneof(
     number.chain(shown),
-    // Crons differ about the name of Sunday at the end of a range, which is refused.
+    // Crons disagree about the name of Sunday at the end of a range, so hydra-ops refuses it.
     range.chain(([from, to]) =>
       fc.tuple(shown(from), shown(to)).map(([a, b]) => `${a}-${b === 'sun' ? to : b}`),
     ),
@@ -41,7 +41,7 @@ const cronLine = fc
   .tuple(field(0, 59), field(0, 23), field(1, 31), field(1, 12, months), field(0, 7, weekdays))
   .map((fields) => fields.join(' '))
 
-/** The next times of calendar events after a moment, as systemd finds them. */
+/** Returns the next times of calendar events after a moment, as systemd computes them. */
 function bySystemd(events: readonly string[], after: Date): number[] {
   const base = after
     .toISOString()
@@ -58,7 +58,7 @@ function bySystemd(events: readonly string[], after: Date): number[] {
   return [...new Set(times)].sort((a, b) => a - b).slice(0, compared)
 }
 
-/** The same by a library of cron; a day field that begins with "*" restricts the other (crontab(5)). */
+/** Returns the same from a cron library; a day field that begins with "*" restricts the other (crontab(5)). */
 function byCron(line: string, after: Date): number[] {
   const [, , day = '', , weekday = ''] = line.split(' ')
   const domAndDow = day.startsWith('*') || weekday.startsWith('*')

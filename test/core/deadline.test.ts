@@ -60,7 +60,7 @@ describe('a signal with a deadline', () => {
 })
 
 describe('the garbage collector', () => {
-  /** Nothing but the timer holds the signal once the turn in which it was made is over. */
+  /** Checks that the signal fires although only its timer still refers to it after its turn of the event loop. */
   async function firesAfterCollection(make: () => AbortSignal): Promise<boolean> {
     const fired = new Promise<boolean>((resolve) => {
       make().addEventListener('abort', () => resolve(true))

@@ -13,7 +13,7 @@ import {
 import { fsFailure } from '../../src/core/file-failure.js'
 import { temporaryFolder } from '../state/temporary-store.js'
 
-/** Faults that no healthy disk shows when asked to, and what was done; everything else is the real node:fs. */
+/** Simulated disk faults and recorded calls; everything else is the real node:fs. */
 const disk = vi.hoisted(() => ({
   calls: [] as string[],
   faults: {} as { write?: (data: string) => string; link?: string; sync?: string; syncFolder?: string },
@@ -204,7 +204,7 @@ describe('the creation of a file', () => {
     const folder = temporaryFolder()
     const file = join(folder, 'new')
     if (links === 'without') disk.faults.link = 'EPERM'
-    // The draft is whole; the disk is full when the file itself is written.
+    // The draft is complete; the disk is full when the file itself is written.
     let writes = links === 'without' ? 0 : 1
     disk.faults.write = (data) => {
       writes += 1

@@ -1,4 +1,4 @@
-/** `http-request-process.ts URL PORT`: asks 127.0.0.1:PORT for the URL; the status, or the error's code, on stdout. */
+/** `http-request-process.ts URL PORT` asks 127.0.0.1:PORT for the URL and prints the status, or the error's code. */
 import { connect } from 'node:net'
 import { httpStatus } from '../../src/core/http-request.js'
 

@@ -26,7 +26,7 @@ const tls = {
 
 interface Seen {
   readonly host: string | undefined
-  /** The name that came with the handshake; false = none. */
+  /** The server name in the handshake; false = none. */
   readonly sni: string | boolean | null | undefined
 }
 
@@ -60,7 +60,7 @@ afterAll(async () => {
 
 const portOf = (server: NetServer) => (server.address() as AddressInfo).port
 
-/** Over ssh, as the service of a machine is asked whose port nobody publishes. */
+/** Sends a request over ssh, as to a service whose port the machine does not publish. */
 function overSsh(url: string, more: Partial<HttpRequest> = {}): HttpRequest {
   const port = portOf(url.startsWith('https:') ? secure : plain)
   return {
@@ -129,7 +129,7 @@ describe('a request over a connection of ours', () => {
 })
 
 describe('a trusted certificate', () => {
-  /** Node reads whom it trusts once, when it starts. */
+  /** Node reads the trusted certificates only once, at its start. */
   const status = async (url: string) => {
     const { stdout } = await promisify(execFile)(
       process.execPath,

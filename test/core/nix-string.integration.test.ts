@@ -6,7 +6,7 @@ import { ScratchNix } from '../fakes/scratch-nix.js'
 const nix = new ScratchNix()
 afterAll(() => nix.dispose())
 
-/** What Nix reads in a string, in every order; and any other text. Nix' strings hold no NUL. */
+/** Characters with a meaning in Nix strings, in every order, and any other text. Nix strings hold no NUL. */
 const text = fc.oneof(
   fc
     .array(fc.constantFrom('$', '{', '}', '"', '\\', '\n', '\r', '\t', "''", '#', ' ', 'a'), {

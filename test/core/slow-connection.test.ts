@@ -4,7 +4,7 @@ import type { Bounds } from '../../src/core/deadline.js'
 import { httpAnswer, httpStatus } from '../../src/core/http-request.js'
 import { smtpGreeting } from '../../src/setup/smtp-greeting.js'
 
-/** A connection that is never made; it ends as one of ours does, by its signal. */
+/** Returns a connection that is never made and that ends by its signal, as ours do. */
 const unmade = (bounds: Bounds | undefined): Promise<Duplex> =>
   new Promise((_, reject) => {
     bounds?.signal.addEventListener('abort', () => reject(new Error('the connection was given up')))
