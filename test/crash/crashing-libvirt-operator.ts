@@ -1,7 +1,8 @@
 /**
- * A process of its own that does one verb with the real libvirt provider and is stopped (SIGKILL: nothing runs after
- * it) at its n-th point: a write of the store, a change of one of the machine's files, or a command that changes
- * something, once when it was begun and once when it ended. Started by libvirt.crash.test.ts; prints its points.
+ * Runs one verb with the real libvirt provider in a separate process, which stops itself at its n-th point. SIGKILL
+ * stops the process, so nothing runs afterwards. Points are writes of the store and changes of the machine's files. A
+ * command that changes something has two points: its begin and its end. libvirt.crash.test.ts starts this program,
+ * which prints its points.
  */
 import fs from 'node:fs'
 import { syncBuiltinESMExports } from 'node:module'
@@ -24,7 +25,7 @@ function point(what: string): void {
   if (points.length === nth) process.kill(process.pid, 'SIGKILL')
 }
 
-/** Of those, the ones that only look are no points. */
+/** The subcommands that change something; the others are no points. */
 const changing: ReadonlyMap<string, RegExp> = new Map([
   ['virsh', /^(?:define|start|destroy|undefine|autostart|blockresize|resume|shutdown|qemu-monitor-command)$/],
   ['qemu-img', /^(?:create|resize)$/],
@@ -44,7 +45,7 @@ const local: LocalCommands = {
   },
 }
 
-/** The provider's changes of files, which all name the file first; a rename's second name is the one that counts. */
+/** Watches the provider's file changes, which all name the file first; a rename counts under its second name. */
 function watchFiles(): void {
   const watched =
     <A extends unknown[], R>(name: string, real: (...args: A) => R) =>

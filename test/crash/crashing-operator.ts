@@ -1,6 +1,7 @@
 /**
- * A process of its own that does one verb on made-up machines and is stopped (SIGKILL: nothing runs after it)
- * at a given write of the store or a given change of the hypervisor. Started by fake.crash.test.ts.
+ * Runs one verb on made-up machines in a separate process, which stops itself at a given point. SIGKILL stops the
+ * process, so nothing runs afterwards. Points are writes of the store and changes of the hypervisor. fake.crash.test.ts
+ * starts this program.
  */
 import { z } from 'zod'
 import { deploy } from '../../src/deploy/deploy.js'
@@ -37,7 +38,7 @@ const ops = await createFakeOps({
   onOperation: stopAt('operation'),
 })
 runFakeDebian(ops)
-// What `create --or-modify` does: a script that is run again finds what an earlier run made.
+// `create --or-modify` does the same: a script that runs again finds the objects of an earlier run.
 const create = async () => {
   if ((await ops.store.list()).length === 0)
     await ops.store.create({ expressions: ['/net.nix'], searchPath: [], args: {} })

@@ -11,7 +11,7 @@ type Verb = 'create' | 'deploy' | 'destroy'
 type Kind = 'write' | 'operation'
 
 const Counted = z.object({ write: z.number(), operation: z.number() })
-/** Processes at once; each mostly starts. */
+/** The number of parallel processes, which spend most of their time on their start. */
 const parallel = 3
 
 let base: string
@@ -22,13 +22,13 @@ beforeAll(async () => {
 })
 afterAll(() => script?.remove())
 
-/** Runs one verb in a process of its own. Answers how many points it passed, or 'killed' when it stopped itself. */
+/** Runs one verb in a separate process. Returns the number of points it passed, or 'killed' when it stopped itself. */
 async function operate(folder: string, verb: Verb, stop?: { kind: Kind; nth: number }) {
   const end = await script.run([folder, verb, stop?.kind ?? 'never', String(stop?.nth ?? 0)])
   return end === 'killed' ? end : Counted.parse(JSON.parse(end))
 }
 
-/** The made-up hypervisor's own listing, and what the state knows. */
+/** Returns the made-up hypervisor's own listing, and the content of the state. */
 function whatIsThere(folder: string) {
   const { domains, disks, running } = createFakeHypervisor(join(folder, 'hypervisor')).listing()
   const deployments = readdirSync(join(folder, 'state', 'deployments')).filter((name) =>
@@ -49,7 +49,7 @@ function whatIsThere(folder: string) {
 const empty = { domains: 0, disks: 0, running: 0, deployments: 1, recorded: [] }
 const full = { domains: 2, disks: 2, running: 2, deployments: 1, recorded: ['db', 'web'] }
 
-/** Stops the verb at each of its points, runs the same verb again, and says what is then there, point by point. */
+/** Stops the verb at each of its points and runs it again. Returns the objects after each point. */
 async function afterEachPoint(verb: Verb, kind: Kind, start: string | undefined) {
   const fresh = () => {
     const folder = mkdtempSync(join(base, `${verb}-`))

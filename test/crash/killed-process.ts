@@ -4,15 +4,15 @@ import { basename, join } from 'node:path'
 import { build } from 'esbuild'
 import { packageRoot } from '../../src/core/package-root.js'
 
-/** A script in one file: compiling it again at each start took two thirds of the time of the crash tests. */
+/** A script in one file: a compilation at each start took two thirds of the crash tests' time. */
 export interface KillableScript {
-  /** Runs the script, which may kill itself. Answers 'killed' when it did, else what it printed; any other end is an error. */
+  /** Runs the script, which may kill itself. Returns 'killed' or the printed text; any other end is an error. */
   run(args: readonly string[]): Promise<'killed' | string>
   remove(): void
 }
 
 export async function killableScript(script: string): Promise<KillableScript> {
-  // Below the package, where the script finds the package's files and modules. A build empties `dist`, and npm packs it.
+  // This folder is in the package, where the script finds the package's modules. Builds empty `dist`, which npm packs.
   const cache = join(packageRoot(), '.cache')
   mkdirSync(cache, { recursive: true })
   const folder = mkdtempSync(join(cache, 'crash-'))
@@ -36,7 +36,7 @@ function runUntilKilled(script: string, args: readonly string[]): Promise<'kille
       })
     }
     child.on('error', reject)
-    // Not 'close': what it had begun (virsh …) may go on, and hold its pipes.
+    // 'close' would wait for children (virsh …) that outlive the process and hold its pipes.
     child.on('exit', (_, signal) => {
       if (signal === 'SIGKILL') resolve('killed')
     })

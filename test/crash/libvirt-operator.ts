@@ -16,36 +16,36 @@ import { createFakeOps, type FakeOps, fakeRegistry } from '../fakes/fake-ops.js'
 import { createFakeSsh, succeed } from '../fakes/fake-ssh.js'
 import { standardRequest } from '../fakes/standard-request.js'
 
-/** What is done to the one machine of a deployment; all but the first begin with what the first made. */
+/** The changes of the one machine of a deployment; all but the first begin with the result of the first. */
 export const verbs = ['deploy', 'destroy', 'change', 'recreate'] as const
 export type Verb = (typeof verbs)[number]
 
-/** How a write of the store is called among the points of a crashing operator. */
+/** The name of a store write among the points of a crashing operator. */
 export const storeWrite = 'write of the store'
 
-/** Where one deployment lives. */
+/** The location of one deployment. */
 export const Place = z.object({
-  /** State, and what the made-up parts keep. */
+  /** The folder of the state and of the made-up parts. */
   folder: z.string(),
-  /** Holds the base images `empty.qcow2` and `other.qcow2`. */
+  /** The folder with the base images `empty.qcow2` and `other.qcow2`. */
   images: z.string(),
-  /** A storage pool of the session, and its folder, in which the disks lie. */
+  /** A storage pool of the session, and the folder of its disks. */
   pool: z.string(),
   poolFolder: z.string(),
-  /** Of 127.0.0.1, for a change to forward. */
+  /** A port of 127.0.0.1 that a change forwards. */
   port: z.number(),
 })
 export type Place = z.infer<typeof Place>
 
 export interface Watching {
-  /** After each durable write of the store. */
+  /** Is called after each durable write of the store. */
   readonly onWrite?: () => void
   readonly local?: LocalCommands
 }
 
 /**
- * The real engine, store and libvirt provider; made up are Nix, the way in over ssh, and what Debian would do. Its
- * machine has nothing to boot from: the firmware says so and waits.
+ * Opens the real engine, store and libvirt provider; Nix, ssh and Debian are made up. The machine has nothing to boot
+ * from: its firmware reports that and waits.
  */
 export async function openOperator(place: Place, verb: Verb, watching: Watching = {}): Promise<FakeOps> {
   const provider = bindProvider(createLibvirtProvider({ local: watching.local ?? localCommands }))
@@ -80,7 +80,7 @@ function optionsFor({ pool, port }: Place, verb: Verb): LibvirtConfig {
     extraDisks: { data: 1 },
     networks: [],
     outbound: false,
-    // Whether KVM works is not asked, which would cost a QEMU.
+    // The test assumes no KVM, because a check would start a QEMU.
     domainType: 'qemu',
   }
   const changed = {
@@ -93,7 +93,7 @@ function optionsFor({ pool, port }: Place, verb: Verb): LibvirtConfig {
   return LibvirtConfig.parse(verb === 'recreate' ? { ...options, baseImage: 'other' } : options)
 }
 
-/** Does it, and fails where a machine does. */
+/** Runs the verb, and fails if a machine fails. */
 export async function operate(ops: FakeOps, verb: Verb): Promise<void> {
   const results =
     verb === 'destroy'
@@ -103,7 +103,7 @@ export async function operate(ops: FakeOps, verb: Verb): Promise<void> {
   if (results.some((row) => row.outcome === 'failed')) throw new Error(`${verb}: ${JSON.stringify(results)}`)
 }
 
-/** What a deploy would do now. */
+/** Returns the plan that a deploy would carry out now. */
 export async function plannedItems(ops: FakeOps): Promise<PlanItem[]> {
   const { plan } = await deploy(ops, { ...standardRequest, deployment: undefined, dryRun: true })
   return plan.machines.flatMap(({ items }) => items)

@@ -9,7 +9,7 @@ import { openSession, type Session } from '../providers/libvirt/session.js'
 import { type KillableScript, killableScript } from './killed-process.js'
 import { openOperator, operate, type Place, plannedItems, storeWrite, type Verb } from './libvirt-operator.js'
 
-/** Processes and firmwares at once. */
+/** The number of processes and firmwares that run at once. */
 const parallel = 2
 const everyPoint = process.env.HYDRA_OPS_CRASH_POINTS === 'all'
 
@@ -34,7 +34,7 @@ beforeAll(async () => {
 })
 afterAll(async () => {
   try {
-    // What a failing test left.
+    // A failing test leaves machines behind.
     for (const place of places) await operate(await openOperator(place, 'destroy'), 'destroy')
   } finally {
     await session.virsh('pool-destroy', shared.pool)
@@ -42,13 +42,13 @@ afterAll(async () => {
   }
 })
 
-/** What libvirt itself lists of the pool. */
+/** Returns libvirt's own listing of the pool. */
 async function volumes(): Promise<string> {
   await session.virsh('pool-refresh', shared.pool)
   return session.virsh('vol-list', shared.pool)
 }
 
-/** One after the other, so that no two get the same port. */
+/** Limits a step to one at a time, so that no two deployments get the same port. */
 const alone = pLimit(1)
 function newPlace(): Promise<Place> {
   return alone(async () => {
@@ -59,20 +59,20 @@ function newPlace(): Promise<Place> {
   })
 }
 
-/** Does the verb in a process that kills itself at the n-th point; 0 = never, and then answers its points. */
+/** Runs the verb in a process that kills itself at the n-th point; 0 = never, and returns the points. */
 async function crash(place: Place, verb: Verb, nth: number): Promise<'killed' | string[]> {
   const end = await script.run([JSON.stringify(place), verb, String(nth)])
   return end === 'killed' ? end : z.array(z.string()).parse(JSON.parse(end))
 }
 
-/** The same verb, by who comes after a crash. */
+/** Runs the same verb as the next operator after a crash. */
 async function again(place: Place, verb: Verb): Promise<FakeOps> {
   const ops = await openOperator(place, verb)
   await operate(ops, verb)
   return ops
 }
 
-/** Everything of this deployment: what libvirt lists, QEMU's processes, files, and what the state knows. */
+/** Returns everything of this deployment: libvirt's listing, QEMU's processes, files, and the content of the state. */
 async function whatIsThere(place: Place, { store }: FakeOps) {
   const records = await store.list()
   const uuids = records.map(({ uuid }) => uuid)
@@ -98,7 +98,7 @@ async function whatIsThere(place: Place, { store }: FakeOps) {
   }
 }
 
-/** Those whose command line names one of our deployments, whether or not libvirt knows of them. */
+/** Returns the QEMU processes whose command line names one of our deployments, whether or not libvirt knows them. */
 function qemuProcesses(uuids: readonly string[]): string[] {
   return readdirSync('/proc').filter((pid) => {
     const [program = '', ...args] = /^\d+$/.test(pid) ? commandLineOf(pid) : []
@@ -112,21 +112,21 @@ function commandLineOf(pid: string): string[] {
   try {
     return readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0')
   } catch {
-    // It ended meanwhile.
+    // The process ended meanwhile.
     return []
   }
 }
 
 const nothing = { domains: [], running: [], processes: 0, volumes: [], files: [], machines: [[]] }
 
-/** A place of which the verb begins: a new one, or one with a machine that was deployed. */
+/** Returns a place where the verb begins: a new one, or one with a deployed machine. */
 async function beginning(verb: Verb): Promise<Place> {
   const place = await newPlace()
   if (verb !== 'deploy') await again(place, 'deploy')
   return place
 }
 
-/** What is there once the verb ran to its end, what a deploy would still do, and what is left after a destroy. */
+/** Returns the objects after the complete verb, the remaining plan of a deploy, and the objects after a destroy. */
 async function judge(place: Place, verb: Verb) {
   const ops = await again(place, verb)
   const there = await whatIsThere(place, ops)
@@ -135,24 +135,24 @@ async function judge(place: Place, verb: Verb) {
   return { there, toDo, left: await whatIsThere(place, ops) }
 }
 
-/** One verb: points that tell much, and what a deploy would still do once the verb ran to its end. */
+/** One verb: points with a high chance of faults, and the plan that remains after the complete verb. */
 interface Case {
   readonly verb: Verb
   readonly telling: readonly string[]
-  /** What everybody uses is stopped at more than those. */
+  /** Whether everyday use depends on the verb, which is then stopped at more points. */
   readonly everyday: boolean
   readonly toDo: readonly string[]
 }
 
-/** All points where that is asked for, else those that tell the most. */
+/** Selects all points if the environment wants them, otherwise the most telling ones. */
 function isWanted(points: readonly string[], index: number, { telling, everyday }: Case): boolean {
   const [before, at = '', after] = [points[index - 1], points[index], points[index + 1]]
   if (everyPoint || telling.includes(at)) return true
-  // A write of the store next to what happens outside of it.
+  // A store write is wanted beside a change outside of the store.
   return everyday && at === storeWrite && [before, after].some((next) => next !== undefined && next !== at)
 }
 
-/** Stops the verb at each of its points, does the same verb again, and says what is then there. */
+/** Stops the verb at each of its points and runs it again. Returns the objects after each point. */
 async function afterEachPoint(wanted: Case) {
   const { verb } = wanted
   const whole = await beginning(verb)
@@ -198,7 +198,7 @@ it.each<Case>([
     verb: 'change',
     telling: ['virsh blockresize ended', 'virsh define ended'],
     everyday: false,
-    // It waits until the guest is started again.
+    // The disk waits for the next start of the guest.
     toDo: ['disk more attached'],
   },
   { verb: 'recreate', telling: ['virsh undefine ended', 'virsh define ended'], everyday: false, toDo: [] },
