@@ -28,7 +28,7 @@ afterEach(() => ops.cleanup())
 
 const run = (request: Partial<DeployRequest> = {}) => deploy(ops, { ...standardRequest, ...request })
 
-/** The error tells of both machines, and ends as one of them alone would. */
+/** Expects an error that names both machines, with the exit code of one machine's error. */
 async function expectBoth(action: () => unknown, web: string, db: string, exitCode = 2): Promise<void> {
   const error = await errorOf(async () => action())
   expect(error).toMatchObject({ exitCode, message: expect.stringContaining(web) })

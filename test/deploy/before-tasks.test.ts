@@ -11,13 +11,13 @@ import { standardRequest } from '../fakes/standard-request.js'
 let ops: FakeOps
 afterEach(() => ops.cleanup())
 
-/** A new machine whose task `users` makes the user that a file of the closure belongs to. */
+/** Creates a new machine whose task `users` makes the owner of a file in the closure. */
 async function machineWithTask(
   task: { done: boolean; apply(): void },
   debian: FakeDebianOptions = {},
 ): Promise<void> {
   ops = await createFakeOps({ network: fakeNetwork([fakeMachine('web')]) })
-  // The activation program: 6 while the user is not there and may come later, 1 where it must be there.
+  // The activation program ends with 6 while a later task may make the user, and with 1 afterwards.
   runFakeDebian(ops, {
     activationCode: () => (task.done ? 0 : activations().at(-1)?.early === true ? 6 : 1),
     ...debian,

@@ -9,7 +9,7 @@ import { createFakeOps, type FakeOps, rememberNetwork } from '../fakes/fake-ops.
 import { standardRequest } from '../fakes/standard-request.js'
 
 let ops: FakeOps
-/** Connections that are open now, and the most that were open at once. */
+/** The connections that are open now, and the most that were open at once. */
 let open: Set<Host>
 let most: number
 let connect: Ssh['connect']

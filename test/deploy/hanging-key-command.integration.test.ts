@@ -9,7 +9,7 @@ it('a keyCommand that hangs reveals none of its output', async () => {
   const keyCommand = ['sh', '-c', 'echo hunter2; echo hunter2 >&2; exec sleep 600']
   const error = await errorOf(() =>
     resolveKeys(debianMachine({ keys: { db: { keyCommand } } }), {
-      // Does not wait the two minutes.
+      // The short timeout replaces the usual two minutes.
       local: { run: (argv, options) => localCommands.run(argv, { ...options, timeoutMs: 500 }) },
       run: { signal: never, log: () => {} },
       runCommands: true,

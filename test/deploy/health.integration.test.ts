@@ -14,7 +14,7 @@ import { LocalShellHost } from '../fakes/local-shell-host.js'
 const fixtures = fileURLToPath(new URL('../fixtures/tls/', import.meta.url))
 /** One quick attempt, so that a failing check fails soon. */
 const once = { period: 0.01, timeout: 20, total: 0.5 }
-/** As long as it takes on a busy machine. */
+/** The limits for a check that must succeed on a busy machine. */
 const patient = { period: 0.02, timeout: 20, total: 60 }
 
 let folder: string
@@ -54,7 +54,7 @@ function standIn(name: string, body: string): void {
   writeFileSync(join(folder, name), `#!/bin/sh\n${body}\n`, { mode: 0o755 })
 }
 
-/** A port nobody listens on: it was somebody's a moment ago. */
+/** Returns a closed port, which the test itself had a moment ago. */
 async function closedPort(): Promise<number> {
   const server = createTcpServer()
   const port = await listen(server)
@@ -209,7 +209,7 @@ describe('the check systemd', () => {
 
 describe('runChecks', () => {
   it('runs all at the same time, and reports each failure', async () => {
-    // The first holds only because the second one runs too.
+    // The first check passes only because the second one runs too.
     const first = { ...patient, cmd: ['test', '-e', join(folder, 'made')] }
     const second = { ...patient, cmd: ['touch', join(folder, 'made')] }
     const broken = { ...once, description: 'broken', cmd: ['false'] }

@@ -9,7 +9,7 @@ import { standardRequest } from '../fakes/standard-request.js'
 let ops: FakeOps
 let folder: string
 
-/** A network of one machine; `interruptAt` is where Ctrl-C comes: a command's `what`, or a part of Nix. */
+/** Opens a network of one machine; Ctrl-C comes at `interruptAt`: a command's `what`, or a part of Nix. */
 async function open(interruptAt: string | undefined, at?: string) {
   const controller = new AbortController()
   ops = await createFakeOps({
@@ -53,7 +53,7 @@ describe.each([
   it('ends with 130, is recorded, releases the lock, and the next deploy finishes the work', async () => {
     await open(stage)
     await expect(deploy(ops, standardRequest)).rejects.toMatchObject({ code: 'INTERRUPTED', exitCode: 130 })
-    // Before the plan nothing is written.
+    // A run writes no event before the plan.
     if (stage === 'evaluate') expect(await lastEvent()).toBeUndefined()
     else
       expect(await lastEvent()).toMatchObject({

@@ -14,10 +14,10 @@ import { fakeTask } from '../fakes/fake-task.js'
 import { standardRequest } from '../fakes/standard-request.js'
 
 let ops: FakeOps
-/** Arguments of the commands that were run on the operator host. */
+/** The arguments of the commands that ran on the operator host. */
 let commands: string[]
 let runs = 0
-/** What is sent of keys. */
+/** Returns the sent texts of keys. */
 const sent = () => ops.ssh.execs.filter(({ what }) => what === 'deliver keys').map(({ stdin }) => stdin)
 
 beforeEach(async () => {
@@ -61,7 +61,7 @@ describe('a keyCommand', () => {
     const texts = sent()
       .slice(before)
       .flatMap((text) => text.match(/the \d+th secret, of web-one/g) ?? [])
-    // Before and after the reboot.
+    // The keys are sent before and after the reboot.
     expect(texts.length).toBeGreaterThan(1)
     expect(new Set(texts).size).toBe(1)
   })

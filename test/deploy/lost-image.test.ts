@@ -11,9 +11,9 @@ const allowed = { ...request, allowRecreate: true, yes: true }
 
 let world: Deployed
 let name: string
-/** What an image store does: an image is there once it was made. */
+/** The names of the images in the fake image store, which has an image once it was made. */
 let there: Set<string>
-/** Each image that was made, with what the machine was at that time. */
+/** Each image that was made, with the machine's state at that time. */
 let made: { reference: string; machine: string }[]
 let makeFails: boolean
 

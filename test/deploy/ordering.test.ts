@@ -10,7 +10,7 @@ import { standardRequest } from '../fakes/standard-request.js'
 let ops: FakeOps
 afterEach(() => ops.cleanup())
 
-/** Groups db (two machines), web (one) and the rest (one), of which some fail when they are activated. */
+/** Deploys the groups db (two machines), web (one) and the rest (one); activation fails on some machines. */
 async function groups(...failing: string[]): Promise<void> {
   const tagged = (name: string, ...tags: string[]) => fakeMachine(name, { deployment: { tags } })
   const machines = [tagged('db1', 'db'), tagged('db2', 'db'), tagged('web1', 'web', 'x'), tagged('mail')]

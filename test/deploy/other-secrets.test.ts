@@ -13,7 +13,7 @@ import { standardRequest } from '../fakes/standard-request.js'
 
 let ops: FakeOps
 let secrets: FakeSecrets
-/** Secrets that a task got. */
+/** The secrets that a task got. */
 let given: string[]
 
 const password = {
@@ -40,7 +40,7 @@ beforeEach(async () => {
 })
 afterEach(() => ops.cleanup())
 
-/** Every file of the state with its text. */
+/** Returns every file of the state with its text. */
 const stateFiles = () =>
   readdirSync(ops.files.root, { recursive: true, withFileTypes: true }).flatMap((entry) =>
     entry.isFile() ? [readFileSync(join(entry.parentPath, entry.name), 'latin1')] : [],

@@ -18,7 +18,7 @@ beforeEach(async () => {
 })
 afterEach(() => world.ops.cleanup())
 
-/** What the plan says of `web`, as words. */
+/** Returns the plan of `web` as words. */
 async function planOf(...machines: MachineDefinition[]): Promise<string[]> {
   world.ops.nix.network = fakeNetwork(machines)
   const request = { ...standardRequest, deployment: undefined, selection: { on: 'web' }, dryRun: true }

@@ -10,7 +10,7 @@ import { standardRequest } from '../fakes/standard-request.js'
 
 let ops: FakeOps
 
-/** A machine that is up to date. */
+/** Deploys a machine, so that it is up to date. */
 async function begin(debian: { rebootWanted?: boolean } = {}) {
   ops = await createFakeOps({ network: fakeNetwork([fakeMachine('web')]) })
   runFakeDebian(ops, debian)

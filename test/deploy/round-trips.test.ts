@@ -10,7 +10,7 @@ import { standardRequest } from '../fakes/standard-request.js'
 let ops: FakeOps
 afterEach(() => ops.cleanup())
 
-/** A Debian machine that is deployed already. */
+/** Creates a Debian machine that is already deployed. */
 async function deployedMachine(deployment: object = {}) {
   ops = await createFakeOps({ network: fakeNetwork([fakeMachine('web', { deployment })]) })
   await rememberNetwork(ops)

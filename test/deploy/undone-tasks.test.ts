@@ -13,10 +13,12 @@ afterEach(() => ops.cleanup())
 
 type Stage = 'bootstrap' | 'configure'
 
-/** How the activation program says that it put back the file of a task. */
+/** Returns the activation program's message that it restored the file of a task. */
 const putBack = (id: string) => `file /etc/${id}.conf put back as it was before`
 
-/** A machine with tasks, whose next activations undo the tasks of `undoes` and print `says`, or else what they undid. */
+/**
+ * Creates a machine with tasks. Its next activations undo the tasks in `undoes`, and print `says` or the undone tasks.
+ */
 async function machineWithTasks(
   stages: Readonly<Record<string, Stage>>,
   more: Partial<SetupTask<object>> = {},

@@ -18,7 +18,7 @@ const MachineFile = z.looseObject({
 })
 
 let ops: FakeOps
-/** What the tasks did since the upgrade. */
+/** The actions of the tasks since the upgrade. */
 let done: string[]
 const secret = {
   name: 'admin-password',
@@ -39,7 +39,7 @@ async function asSchema3(): Promise<void> {
   writeFileSync(file, `${JSON.stringify({ ...read, schemaVersion: 3 }, undefined, 1)}\n`)
 }
 
-/** A task of this name, whose part of the machine is done. */
+/** Creates a task of this name that is done on the machine. */
 function doneTask({ id }: { readonly id: string }, more: Partial<SetupTask<object>> = {}) {
   return fakeTask(id, {
     probe: async () => 'done',
