@@ -9,8 +9,8 @@ import { readDocument } from './documents.js'
 import { codeBlocks } from './markdown.js'
 
 /**
- * What docs/how-it-works.md says of doing it by hand, done by hand on a guest; then hydra-ops looks at it. Of Hydra itself
- * and nginx the document shows examples only.
+ * The steps by hand in docs/how-it-works.md, on a guest that hydra-ops inspects afterwards. The document shows only
+ * examples for Hydra itself and nginx.
  */
 let guest: Guest
 let operator: SshOperator
@@ -59,7 +59,7 @@ async function detail(id: string): Promise<string | undefined> {
   return rows.find(({ task }) => task === id)?.detail
 }
 
-/** The blocks of a task's part. */
+/** Returns the code blocks in a task's section. */
 function blocksOf(id: string, language: string): string[] {
   const blocks = codeBlocks(readDocument('docs/how-it-works.md'))
   return blocks
@@ -71,7 +71,7 @@ const clusterFiles = '/etc/postgresql/15/main'
 const dropIn = '/etc/systemd/system/postgresql@.service.d/hydra.conf'
 const settings = '/etc/nix/hydra-ops.conf'
 
-/** Where the files that the document shows belong, as commands that read them. */
+/** Shell commands that put the document's files in their places. */
 const placed: Readonly<Record<string, readonly string[]>> = {
   nix: [`cat > ${settings}`],
   postgresql: [
@@ -81,7 +81,7 @@ const placed: Readonly<Record<string, readonly string[]>> = {
   ],
 }
 
-// It is done, and was not done by hydra-ops; the first line of its files would say so.
+// The look finds each task done, but not by hydra-ops, because the first line of our files names their writer.
 it.each<[string, string]>([
   ['nix', `${settings} differs`],
   ['hydra-accounts', 'not recorded yet'],

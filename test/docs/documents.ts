@@ -3,12 +3,12 @@ import { join } from 'node:path'
 import { packageRoot } from '../../src/core/package-root.js'
 
 export interface Document {
-  /** Relative to the top of the checkout. */
+  /** The path below the top of the checkout. */
   readonly path: string
   readonly text: string
 }
 
-/** What users read. */
+/** Returns the documents for users. */
 export function userDocuments(): Document[] {
   const top = packageRoot()
   const below = (folder: string) =>

@@ -9,8 +9,9 @@ import { type ShellSession, shellSession } from './shell-session.js'
 import { missingLine, type Step, stepsOf } from './walkthrough.js'
 
 /**
- * The parts of docs/first-hydra.md that speak to Hydra, without a guest: against the stand-ins of Hydra on this host, and
- * with a stand-in of hydra-ops that knows where they are. first-hydra.long.test.ts runs the whole of it as it is.
+ * The parts of docs/first-hydra.md that use Hydra's web interface, without a guest. The commands meet stand-ins of
+ * Hydra on this host, and a stand-in of hydra-ops that knows their addresses. first-hydra.long.test.ts runs the whole
+ * document unchanged.
  */
 const parts = ['Log in', 'A first project', 'Take it from the cache']
 const steps = stepsOf(readDocument('docs/first-hydra.md')).filter(({ heading }) => parts.includes(heading))
@@ -50,7 +51,7 @@ async function environment(): Promise<Record<string, string>> {
     `gc_roots_dir = ${standIns.data}/gcroots`,
     `store_uri = file://${join(folder, 'cache')}?secret-key=${secret}`,
     `binary_cache_secret_key_file = ${secret}`,
-    // Other tests run beside this one: the kernel chooses a port that is free.
+    // The kernel chooses a free port, because other tests run at the same time.
     'queue_runner_metrics_address = 127.0.0.1:0',
   ]
   writeFileSync(join(standIns.data, 'hydra.conf'), `${config.join('\n')}\n`)
@@ -90,7 +91,7 @@ esac
   chmodSync(file, 0o755)
 }
 
-/** No machine, and no nginx before Hydra, which serves the store itself. */
+/** Adapts a step to a Hydra without a machine and without nginx: Hydra itself serves the store. */
 function here({ commands }: Step): string {
   return commands.replaceAll('"/srv/hello"', `"${machine}/hello"`).replaceAll('$URL/static-cache', '$URL')
 }

@@ -8,13 +8,13 @@ import { type ShellSession, shellSession } from './shell-session.js'
 import { missingLine, stepsOf } from './walkthrough.js'
 
 /**
- * The commands of docs/first-hydra.md as they stand there, in their order, in one shell, on a guest that they make. What
- * differs from a reader's is the environment alone; HYDRA_OPS_HYDRA_PACKAGE names a Hydra other than the stand-in.
+ * The unchanged commands of docs/first-hydra.md in their order, in one shell, on a guest that they make. Only the
+ * environment differs from a reader's. HYDRA_OPS_HYDRA_PACKAGE replaces the stand-in by another Hydra.
  */
 const steps = stepsOf(readDocument('docs/first-hydra.md'))
 const real = process.env.HYDRA_OPS_HYDRA_PACKAGE
 const minutes = 60_000
-/** A whole deploy under emulation, and a busy host. */
+/** A whole deploy runs under emulation on a busy host. */
 const stepMs = 40 * minutes
 
 let home: string
@@ -31,7 +31,7 @@ beforeAll(() => {
 })
 
 afterAll(async () => {
-  // What a failure left behind.
+  // A failed test leaves its machines behind.
   if (existsSync(join(home, 'state', 'deployments'))) {
     const rest = shellSession({ cwd: home, env: environment() })
     const command = `for name in $(node "${packageRoot()}/dist/src/cli.js" list --plain | cut -f 2); do
@@ -44,7 +44,9 @@ node "${packageRoot()}/dist/src/cli.js" destroy -d "$name" --yes; done`
   rmSync(home, { recursive: true, force: true })
 }, stepMs)
 
-/** A home and a state of its own. Shared with other tests: the session of libvirt, images, what npm has fetched. */
+/**
+ * Returns an environment with a new home and state. Other tests share libvirt's session, images and npm's downloads.
+ */
 function environment(): Record<string, string> {
   const shared = homedir()
   const images = join(shared, '.cache', 'hydra-ops-test', 'images')
@@ -64,7 +66,7 @@ function environment(): Record<string, string> {
     npm_config_cache: join(shared, '.npm'),
     npm_config_prefer_offline: 'true',
     NO_COLOR: '1',
-    // The default substituter is a public host; tests reach nothing outside.
+    // Tests use no public host, and the default substituter is one.
     NIX_CONFIG: 'substituters =',
   }
 }

@@ -158,12 +158,12 @@ describe('a table', () => {
   })
 })
 
-/** Names of options, however deep, whose schema has no description or no example. */
+/** Returns the names of options, at every depth, whose schema has no description or no example. */
 function undescribed(name: string, option: OptionSchema): string[] {
   const inner = Object.entries(option.properties ?? {}).flatMap(([key, schema]) => {
     const each = innerSchema(schema) ?? {}
     const whole = each.description !== undefined && each.examples?.length === 1
-    // The lists of checks are told apart by their names, which the document explains above their table.
+    // The names distinguish the lists of checks; the document explains them above their table.
     const isCheck = /^(?:healthChecks|preDeployChecks)$/.test(name) && each.type === 'array'
     return [...(whole || isCheck ? [] : [`${name}.${key}`]), ...undescribed(key, each)]
   })
@@ -207,7 +207,7 @@ it('the options of a closure are the same in their schema and in the check of Ni
   expect(typesIn('unitTypes')).toEqual(fields(innerSchema(properties.units)))
 })
 
-/** Each option within a schema that has an example, however deep, with its schema. */
+/** Returns each option with an example in a schema, at every depth, with its own schema. */
 function withExamples(
   name: string,
   schema: unknown,
@@ -230,7 +230,7 @@ function withExamples(
   })
 }
 
-/** An example as its schema gets it: paths and packages arrive as places. */
+/** Converts an example to the form that its schema gets: paths and packages arrive as places. */
 function arrived(example: unknown): unknown {
   if (Array.isArray(example)) return example.map(arrived)
   if (typeof example === 'object' && example !== null)

@@ -12,7 +12,7 @@ import { debianMachine } from '../fakes/debian-machine.js'
 import { readDocument } from './documents.js'
 import { codeBlocks, headings } from './markdown.js'
 
-/** The machine that the document speaks of; it wants all there is. */
+/** The machine in the document, which has every set-up task. */
 const definition = {
   ...debianMachine({
     hydra: {
@@ -30,7 +30,7 @@ const machine = { definition, deployment: 'lab', publishedPort: () => undefined 
 const document = readDocument('docs/how-it-works.md')
 
 describe('the list of set-up tasks', () => {
-  // Mail adds two lines to each unit, which are not shown.
+  // The document leaves out the two lines that mail adds to each unit.
   const { hydra } = definition.options
   const all = {
     ...definition,
@@ -102,7 +102,7 @@ describe('the document shows the real text of', () => {
     ['the unit of nix-serve', serve],
     ['the site of nginx', siteText(settings, { ipv6: true, certificate: '', key: '' })],
   ])('%s', (_, text) => {
-    // The first line says who wrote it.
+    // The first line of the real file names its writer.
     const shown = text.trimEnd().replace(/^# Written by .*\n/, '')
     // The mark of the site is a hash of the text.
     expect(blocks).toContain(shown.replaceAll(/return 200 [0-9a-f]{32};/g, 'return 200 …;'))

@@ -5,29 +5,29 @@ import { userDocuments } from './documents.js'
 import { codeBlocks, codeSpans } from './markdown.js'
 import { commandsIn } from './shell-commands.js'
 
-/** What comes of a command line that is one: the verb begins its work, for which it has nothing here. */
+/** The error of a valid command line, whose verb begins its work and finds no context here. */
 const begins = 'the command line opened the context'
 
-/** What is wrong with a command line by the real flags and arguments; undefined = nothing. */
+/** Returns the fault that the real flags and arguments find in a command line; undefined = none. */
 async function refusal(words: readonly string[]): Promise<string | undefined> {
   const [first = ''] = words
-  // `hydra-ops VERB --help`; the version is answered before there is a program.
+  // A placeholder such as `VERB` is no verb; `--version` is answered without any verb.
   if (/^[A-Z…]+$/.test(first) || first === '--version') return undefined
   const { code, stderr } = await runCli(words)
   return code === 0 || stderr.includes(begins) ? undefined : stderr.trim()
 }
 
-/** Of `hydra-ops a b | x`: [a, b]. */
+/** Returns [a, b] for `hydra-ops a b | x`. */
 function callsIn(script: string): string[][] {
   return commandsIn(script).flatMap(([program = '', ...words]) => {
     if (program === 'hydra-ops') return [words]
-    // Those that start another program.
+    // These programs start another program.
     const at = ['timeout', 'env', 'time'].includes(program) ? words.indexOf('hydra-ops') : -1
     return at < 0 ? [] : [words.slice(at + 1)]
   })
 }
 
-/** Not what was: a verb of then may be none now. */
+/** The changelog may name verbs that no longer exist. */
 const documents = userDocuments().filter(({ path }) => path !== 'CHANGELOG.md')
 const shell = new Set(['', 'sh', 'console'])
 
@@ -47,7 +47,7 @@ describe.each(documents.map(({ path, text }) => [path, text] as const))('%s', (_
     for (const { line, text: span } of codeSpans(text).filter((each) => /^hydra-ops\s/.test(each.text)))
       for (const words of callsIn(span)) {
         const why = await refusal(words)
-        // In a sentence, what a verb works on may be left out.
+        // A sentence may leave out a verb's arguments.
         if (why !== undefined && !/missing required argument|the action of .* is missing/.test(why))
           wrong.push(`line ${line}: ${span}: ${why}`)
       }

@@ -1,8 +1,8 @@
-/** A piece of code in a document: a fenced block, or what stands between backquotes within a line. */
+/** A piece of code in a document: a fenced block, or text between backquotes within a line. */
 export interface Code {
   /** The nearest heading above it. */
   readonly heading: string
-  /** Of its first line, counted from 1. */
+  /** The number of the first line, counted from 1. */
   readonly line: number
   readonly text: string
 }
@@ -10,16 +10,16 @@ export interface Code {
 export interface CodeBlock extends Code {
   /** The first word after the fence; '' = none. */
   readonly language: string
-  /** Further ones. */
+  /** The further words after the fence. */
   readonly mark: string
 }
 
-/** The fenced blocks of a document, in order. */
+/** Returns the fenced blocks of a document, in order. */
 export function codeBlocks(markdown: string): CodeBlock[] {
   return parsed(markdown).blocks
 }
 
-/** What is set as code outside of fenced blocks. */
+/** Returns the text between backquotes outside fenced blocks. */
 export function codeSpans(markdown: string): Code[] {
   return parsed(markdown).spans
 }
@@ -28,7 +28,7 @@ export function headings(markdown: string): string[] {
   return parsed(markdown).headings
 }
 
-/** GitHub's anchor of a heading. */
+/** Returns GitHub's anchor of a heading. */
 export function anchorOf(heading: string): string {
   return heading
     .toLowerCase()

@@ -1,4 +1,4 @@
-/** What a program may say, as one text: its source without comments, and without escapes. */
+/** Returns the texts that a program may print, as one text: its source without comments and escapes. */
 export function whatItSays(source: string): string {
   return source
     .replaceAll(/^\s*(?:\/\/|\*\s|\/\*|#).*$/gm, '')
@@ -6,12 +6,12 @@ export function whatItSays(source: string): string {
     .replaceAll(/\s+/g, ' ')
 }
 
-/** Shorter pieces occur anywhere. */
+/** The length below which a piece could occur anywhere. */
 const shortest = 11
 
 /**
- * May a program of this source print the message? `…` in it stands for what is filled in, and so may be where two
- * pieces of the source meet.
+ * Tells whether a program with this source may print the message. `…` in the message stands for inserted text, and may
+ * also hide the joint of two pieces of the source.
  */
 export function mayPrint(said: string, message: string): boolean {
   return message
@@ -21,7 +21,7 @@ export function mayPrint(said: string, message: string): boolean {
     .every((part) => said.includes(part) || isMadeOf(said, part))
 }
 
-/** Of pieces that are long enough to be told from chance, or that go up to where something is filled in. */
+/** Tells whether the text consists of pieces that are long enough, or that reach an inserted value. */
 function isMadeOf(said: string, text: string): boolean {
   if (text === '') return true
   const ends = [...text.matchAll(/(?<=\S)(?=\s|$)/g)].map(({ index }) => index).reverse()

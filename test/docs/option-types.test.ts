@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { readDocument } from './documents.js'
 
-/** Rows of the tables of options: name, type with default, meaning. */
+/** The rows of the tables of options: name, type with default, meaning. */
 const types = readDocument('docs/options.md')
   .split('\n')
   .flatMap((line) => /^\| `[^|]+` \| ([^|]*) \|/.exec(line)?.[1] ?? [])

@@ -11,7 +11,7 @@ import { packageRoot } from '../../src/core/package-root.js'
 
 const document = readFileSync(join(packageRoot(), 'docs', 'options.md'), 'utf8')
 
-/** The part of the document below a heading, up to the next one. */
+/** Returns the part of the document below a heading, up to the next one. */
 function section(heading: string): string {
   const from = document.indexOf(`\n${heading}`)
   expect(from, heading).toBeGreaterThan(0)
@@ -19,7 +19,7 @@ function section(heading: string): string {
   return next < 0 ? document.slice(from) : document.slice(from, from + 1 + next)
 }
 
-/** Names that stand as code at the begin of a row, alone or with others, and their first parts. */
+/** Returns the code names at the beginning of a row, alone or with others, and their first parts. */
 function rowNames(text: string): string[] {
   const cells = text.split('\n').flatMap((line) => /^\| (.*?) \|/.exec(line)?.[1] ?? [])
   return cells.flatMap((cell) => [...cell.matchAll(/`\.?([A-Za-z0-9]+)/g)].flatMap(([, name]) => name ?? []))

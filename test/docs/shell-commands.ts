@@ -1,6 +1,7 @@
 /**
- * The simple commands of a piece of shell, each as its words; what a substitution gives is `…`. It knows what our
- * documents use: quotes, pipes, lists, substitutions, comments, redirections, here-documents.
+ * Splits a shell script into simple commands, each as its words; `…` stands for the result of a substitution. The
+ * parser knows the syntax of our documents. That is quotes, pipes, lists, substitutions, comments, redirections and
+ * here-documents.
  */
 export function commandsIn(script: string): string[][] {
   const reader = new Reader(script)
@@ -8,7 +9,7 @@ export function commandsIn(script: string): string[][] {
   return reader.commands.map(withoutKeywords).filter((words) => words.length > 0)
 }
 
-/** Words before a command that are not it. */
+/** Keywords that can stand before a command. */
 const keywords = new Set(['!', '{', '}', 'do', 'done', 'elif', 'else', 'fi', 'if', 'then', 'until', 'while'])
 
 function withoutKeywords(words: readonly string[]): string[] {
@@ -22,7 +23,7 @@ class Reader {
   private at = 0
   private words: string[] = []
   private word: string | undefined
-  /** The next word is where output goes to, or the end of a here-document. */
+  /** The kind of the next word: the target of a redirection, or the end of a here-document. */
   private redirection: 'file' | 'here' | undefined
   private readonly ends: string[] = []
 
@@ -101,7 +102,7 @@ class Reader {
   }
 
   private redirect(char: string): void {
-    // `2>`: which of the outputs.
+    // The digit in `2>` names the redirected output.
     if (this.word !== undefined && /^\d$/.test(this.word)) this.word = undefined
     this.endWord()
     const here = char === '<' && this.text[this.at] === '<'

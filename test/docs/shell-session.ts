@@ -6,12 +6,12 @@ import { join } from 'node:path'
 export interface ShellSession {
   /** Runs commands as if they were typed one after the other; the first that fails ends the shell. */
   run(commands: string, timeoutMs: number): Promise<string>
-  /** Whether the shell is still there. */
+  /** Whether the shell still runs. */
   readonly alive: boolean
   dispose(): void
 }
 
-/** One bash for several pieces of shell, so that what one sets is there for the next. */
+/** Starts one bash for several scripts, so that later scripts see the variables of earlier ones. */
 export function shellSession(options: {
   readonly cwd: string
   readonly env: Readonly<Record<string, string>>
@@ -41,9 +41,9 @@ class Bash implements ShellSession {
       })
     }
     this.bash.on('close', () => this.changed())
-    // Writing to a shell that has ended is reported by `run`.
+    // `run` reports a write to a shell that has ended.
     this.bash.stdin?.on('error', () => {})
-    // One pipe: what comes after the other on a screen does so here.
+    // Both outputs share one pipe, so that their lines keep their order as on a screen.
     this.bash.stdin?.write('exec 2>&1\n')
   }
 
@@ -57,7 +57,7 @@ class Bash implements ShellSession {
     this.pieces += 1
     const file = join(this.folder, `${this.pieces}.sh`)
     writeFileSync(file, `${commands}\n`)
-    // They must not read what comes after them.
+    // The commands must not read the text after them as input.
     this.bash.stdin?.write(`. '${file}' < /dev/null\necho '${this.done}'\n`)
     await this.ended(commands, timeoutMs)
     return this.output.replace(`${this.done}\n`, '')

@@ -7,7 +7,7 @@ const said = sourceFiles(shippedFolders, ['.ts', '.nix', '.pl', '.sh'])
   .map(({ text }) => whatItSays(text))
   .join('\n')
 
-/** What stands as code in the first column of the tables of our own messages, and in headings. */
+/** Returns the code in the first column of the tables of our own messages, and in headings. */
 function messages(): string[] {
   const found: string[] = []
   let ours = false

@@ -1,18 +1,18 @@
 import { codeBlocks } from './markdown.js'
 
-/** Commands of a document that are run as they stand, and what it says they print. */
+/** Commands of a document that run unchanged, and the output that the document promises. */
 export interface Step {
   readonly heading: string
-  /** Of the document. */
+  /** The line in the document. */
   readonly line: number
-  /** What else stands after the fence: why one may do without it. */
+  /** The rest of the line after the fence: the reason for leaving the step out. */
   readonly mark: string
   readonly commands: string
-  /** Lines that the output has, in this order; each is what must occur in it, in order: `…` stands between. */
+  /** The lines of the output in order; each is a list of texts in that line, which `…` separates. */
   readonly prints: readonly (readonly string[])[]
 }
 
-/** Its blocks marked `sh`, each with the block marked `text` that follows it. Others are not run. */
+/** Returns the blocks marked `sh`, each with its following block marked `text`; other blocks do not run. */
 export function stepsOf(markdown: string): Step[] {
   const blocks = codeBlocks(markdown)
   return blocks.flatMap(({ heading, line, mark, language, text }, index) => {
@@ -32,7 +32,7 @@ export function stepsOf(markdown: string): Step[] {
   })
 }
 
-/** The first of the wanted lines that the output does not have; undefined = it has all of them. */
+/** Returns the first wanted line that the output lacks; undefined = it has all of them. */
 export function missingLine(prints: Step['prints'], output: string): string | undefined {
   const lines = output.split('\n').map(squeezed)
   let from = 0
@@ -53,7 +53,7 @@ function hasInOrder(line: string, parts: readonly string[]): boolean {
   })
 }
 
-/** Columns are as wide as what stands in them. */
+/** Removes the padding of columns, whose width depends on their content. */
 function squeezed(text: string): string {
   return text.replaceAll(/\s+/g, ' ').trim()
 }
