@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import type { Guest } from '../fixtures/guest.js'
 import type { SshOperator } from './ssh-operator.js'
 
-/** Does a text hold a secret: as it is, in hex, or in base64 at any of three offsets? */
+/** Tells whether a text holds a secret: as it is, in hex, or in base64 at any of three offsets. */
 export function holds(text: string, secret: string): boolean {
   return forms(secret).some((form) => text.includes(form))
 }
@@ -12,14 +12,14 @@ export function holds(text: string, secret: string): boolean {
 function forms(secret: string): string[] {
   const base64 = [0, 1, 2].map((offset) => {
     const encoded = Buffer.from(' '.repeat(offset) + secret).toString('base64')
-    // The ends depend on what stands beside it.
+    // The characters at both ends depend on the neighbouring bytes.
     return encoded.slice(offset === 0 ? 0 : 4, -4)
   })
   const hex = Buffer.from(secret).toString('hex')
   return [secret, hex, hex.toUpperCase(), ...base64]
 }
 
-/** The text of every file that an operator's state has, but the images. */
+/** Returns the text of every file in an operator's state, except the images. */
 export function textsOfState(operator: SshOperator): { readonly path: string; readonly text: string }[] {
   const images = join(operator.state, 'images')
   return filesBelow(operator.state)
@@ -27,7 +27,7 @@ export function textsOfState(operator: SshOperator): { readonly path: string; re
     .map((path) => ({ path, text: readFileSync(path, 'latin1') }))
 }
 
-/** Every file below a folder, links not followed. */
+/** Lists every file below a folder without following links. */
 function filesBelow(folder: string): string[] {
   return readdirSync(folder).flatMap((name) => {
     const path = join(folder, name)
@@ -37,10 +37,10 @@ function filesBelow(folder: string): string[] {
   })
 }
 
-/** strace's options that write down every program with all its arguments and its environment. */
+/** The options of strace that record every program with all its arguments and its environment. */
 export const recordExecs = ['-f', '-v', '-s', '65535', '-e', 'trace=execve', '-o']
 
-/** strace and what it needs beside the C library, carried into the guest, where apt reaches nothing. */
+/** Copies strace and its libraries into the guest, whose apt reaches no server. */
 async function carryStrace(guest: Guest): Promise<void> {
   const libraries = execFileSync('ldd', ['/usr/bin/strace'], { encoding: 'utf8' })
     .split('\n')
@@ -53,7 +53,7 @@ async function carryStrace(guest: Guest): Promise<void> {
   if (put.code !== 0) throw new Error(`strace did not get into the guest\n${put.stderr}`)
 }
 
-/** Every program that is started over ssh from now on, with its arguments and its environment. */
+/** Records every program that starts over ssh from now on, with its arguments and environment. */
 export async function recordSsh(guest: Guest): Promise<void> {
   await carryStrace(guest)
   await guest.sh(`systemd-run --quiet --unit=trace-sshd strace ${recordExecs.join(' ')} ${execsFile} -p "$(systemctl show -p MainPID --value ssh)"
@@ -61,8 +61,8 @@ for i in $(seq 300); do grep -q '^TracerPid:.*[1-9]' "/proc/$(systemctl show -p 
 }
 
 /**
- * As above, and the arguments of everything else that is started on the guest. strace stops at nothing but execve here,
- * which it can do for what it starts itself, and what it starts cannot become root by sudo.
+ * Records the same, and the arguments of all other programs that start on the guest. strace stops only at execve here,
+ * and can trace only programs that it starts. A traced program cannot become root by sudo.
  */
 export async function recordAll(guest: Guest): Promise<void> {
   await carryStrace(guest)
@@ -82,7 +82,7 @@ systemctl restart ssh`)
 
 const execsFile = '/var/lib/execs'
 
-/** Asks the kernel's audit for each execve, and writes down what it says (linux/audit.h). */
+/** This program asks the kernel's audit for each execve, and writes down the answers (linux/audit.h). */
 const auditListener = `import os, socket, struct
 SET, ADD_RULE, EXECVE, RULE_FLAGS = 1001, 1011, 1309, struct.pack("=II", 4, 2)
 sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 9)
@@ -112,7 +112,7 @@ with open("${execsFile}.audit", "ab", buffering=0) as out:
         if struct.unpack_from("=H", message, 4)[0] == EXECVE: out.write(message[16:].rstrip(b"\\0") + b"\\n")
 `
 
-/** What was recorded until now: strace's words first, then the kernel's. */
+/** Returns everything recorded until now: strace's records first, then the kernel's. */
 export function recordedOnGuest(guest: Guest): Promise<string> {
   return guest.sh(`cat ${execsFile}; ! test -e ${execsFile}.audit || cat ${execsFile}.audit`)
 }

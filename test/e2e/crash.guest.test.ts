@@ -12,7 +12,7 @@ function everything({ stdout, stderr }: Ended): string {
   return `${stdout}\n${stderr}`
 }
 
-/** Something new for every stage of a deploy. */
+/** Changes something for every stage of a deploy. */
 function want(mark: string): void {
   box.want({
     conf: mark,
@@ -45,7 +45,7 @@ const everyPoint = [
   'activate.result',
   'task.done',
 ]
-/** Those that tell the most, where not all are asked for. */
+/** The most telling points, unless the environment wants all of them. */
 const points =
   process.env.HYDRA_OPS_CRASH_POINTS === 'all' ? everyPoint : ['copy', 'activate.start', 'activate.result']
 

@@ -3,14 +3,14 @@ import { type Guest, startGuest } from '../fixtures/guest.js'
 import type { Ended } from './operator.js'
 import { type SshOperator, sshOperator } from './ssh-operator.js'
 
-/** What the machine `box` is to have. */
+/** The wanted configuration of the machine `box`. */
 export interface Wish {
   readonly conf?: string
-  /** More options, as lines of the machine; see `network` for what they can name. */
+  /** More options, as lines of the machine; `network` has the names they can use. */
   readonly more?: string
 }
 
-/** One guest that was deployed to, and its operator. */
+/** A guest after a deploy, and its operator. */
 export interface DeployedGuest {
   readonly guest: Guest
   readonly operator: SshOperator
@@ -22,10 +22,10 @@ export interface DeployedGuest {
 
 export interface BegunDeploy {
   readonly ended: Promise<Ended>
-  /** Resolves when it has said this on stderr; fails when it ends without. */
+  /** Resolves when stderr has the text; fails when the process ends without it. */
   says(text: string): Promise<void>
   kill(): void
-  /** Ctrl-C. */
+  /** Sends Ctrl-C. */
   interrupt(): void
 }
 
@@ -84,16 +84,16 @@ function beginDeploy(operator: SshOperator): BegunDeploy {
   }
 }
 
-/** Resolves when a condition of the guest's shell holds; fails when it does not come to hold. */
+/** Resolves when a condition of the guest's shell holds; fails after a time limit. */
 export async function until(guest: Guest, condition: string): Promise<void> {
   await guest.sh(`for i in $(seq 1200); do if ${condition}; then exit 0; fi; sleep 0.1; done
 echo 'never came to hold: ${condition.replaceAll("'", "'\\''")}' >&2; exit 1`)
 }
 
 /**
- * `tool name`: a program that prints. `ballast tool`: 100 MiB that take a while to copy, with a reference to a tool,
- * which is therefore copied first. `gated name`: an activation program that counts its runs in /var/lib/runs-NAME, and waits
- * the first time until somebody makes /run/go-NAME; /run/waits-NAME tells that it waits.
+ * Returns a network with these functions. `tool name` is a program that prints. `ballast tool` is 100 MiB that take a
+ * while to copy; its reference makes Nix copy the tool first. `gated name` is an activation program that counts its
+ * runs in /var/lib/runs-NAME. Its first run waits until somebody makes /run/go-NAME; /run/waits-NAME exists meanwhile.
  */
 function network({ conf = 'first', more = '' }: Wish, hostKey: string): string {
   return `let

@@ -4,7 +4,7 @@ import { type Guest, startGuest } from '../fixtures/guest.js'
 import { hydraOperator } from './hydra-operator.js'
 import type { SshOperator } from './ssh-operator.js'
 
-/** Hundreds of packages are unpacked and set up by an emulated processor. */
+/** An emulated processor unpacks and sets up hundreds of packages. */
 const deployMs = 45 * 60_000
 
 let guest: Guest
@@ -31,7 +31,7 @@ describe('a Hydra on a system without Nix, PostgreSQL and nginx', () => {
     expect(before).toMatchObject({ stdout: '' })
     await operator.ok(['deploy', '-d', 'ci'], { timeoutMs: deployMs })
     expect(relay.asked.some((url) => url.includes('/postgresql-15_'))).toBe(true)
-    // As its admin, through nginx, at the published URL: a build of its own turns green and is signed.
+    // The check logs in as Hydra's admin at the published URL, through nginx; its build turns green and is signed.
     const verified = await operator.run(['setup', 'verify', '-d', 'ci'], { timeoutMs: deployMs })
     expect(verified).toMatchObject({ code: 0, stderr: expect.stringContaining('hydra-proof: proved') })
   })

@@ -7,8 +7,8 @@ import { type Guest, startGuest } from '../fixtures/guest.js'
 import { type SshOperator, sshOperator } from './ssh-operator.js'
 
 /**
- * Hydra since August 2026 on a guest: its database is told by a URL, and builders come to its queue runner. Hydra is a
- * stand-in (test/fixtures/packages) that uses the real PostgreSQL, nginx, Nix daemon and systemd.
+ * A guest with Hydra since August 2026, whose database setting is a URL, and whose builders call the queue runner.
+ * Hydra is a stand-in (test/fixtures/packages) that uses the real PostgreSQL, nginx, Nix daemon and systemd.
  */
 let guest: Guest
 let operator: SshOperator
@@ -19,7 +19,7 @@ const expression = () => `{
     deployment.targetEnv = "none";
     deployment.targetHost = "ci.example";
     deployment.targetHostKey = "${guest.hostKey}";
-    # What the stand-in is made of.
+    # The stand-in uses these packages.
     deployment.aptPackages = [ "python3-psycopg2" "python3-cryptography" ];
     deployment.hydra = {
       enable = true;
@@ -105,7 +105,7 @@ systemctl status --no-pager hydra-queue-runner hydra-builder >&2; exit 1`)
 
   it('leaves a stopped queue runner alone, and its builder with it', async () => {
     await guest.sh('systemctl stop hydra-queue-runner')
-    // Dead: one that waits for its next attempt would be in `auto-restart`.
+    // The unit is dead; `auto-restart` would mean that it waits for its next attempt.
     expect(await guest.sh('systemctl show -p SubState --value hydra-queue-runner hydra-builder')).toBe(
       'dead\n\ndead',
     )

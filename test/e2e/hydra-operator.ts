@@ -7,9 +7,9 @@ import { type SshOperator, sshOperator } from './ssh-operator.js'
 const real = process.env.HYDRA_OPS_HYDRA_PACKAGE
 
 /**
- * An operator whose deployment `ci` is a Hydra on a guest, not deployed yet. Hydra and nix-serve are stand-ins
- * (test/fixtures/packages) that use the real PostgreSQL, nginx, Nix daemon and systemd; HYDRA_OPS_HYDRA_PACKAGE
- * names a store path of the real Hydra.
+ * Creates an operator whose deployment `ci` is a Hydra on a guest, not deployed yet. Hydra and nix-serve are stand-ins
+ * (test/fixtures/packages) that use the real PostgreSQL, nginx, Nix daemon and systemd. HYDRA_OPS_HYDRA_PACKAGE names a
+ * store path of the real Hydra.
  */
 export async function hydraOperator(
   guest: Guest,
@@ -40,7 +40,7 @@ function network(guest: Guest, machine: string): string {
     deployment.targetEnv = "none";
     deployment.targetHost = "ci.example";
     deployment.targetHostKey = "${guest.hostKey}";
-    # What the stand-ins are made of.
+    # The stand-ins use these packages.
     deployment.aptPackages = [ "python3-psycopg2" "python3-cryptography" ];
     deployment.hydra = {
       enable = true;

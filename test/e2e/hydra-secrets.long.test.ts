@@ -7,7 +7,7 @@ import { holds, recordAll, recordExecs, recordedOnGuest, textsOfState } from './
 import { hydraOperator } from './hydra-operator.js'
 import type { SshOperator } from './ssh-operator.js'
 
-/** Long and strange enough not to be met by chance; of characters that strace writes as they are. */
+/** The passwords are long and random enough for no chance match; strace prints their characters unchanged. */
 const passwords = {
   file: 'Kx7-password-of-alice-in-a-file-Wv',
   command: 'Kx7-password-of-bob-from-a-command-Tn',
@@ -29,7 +29,7 @@ let execs = { operator: '', guest: '' }
 let said = ''
 let secrets: string[] = []
 
-/** Runs hydra-ops under strace; what it and all that it started were given is added to `execs`. */
+/** Runs hydra-ops under strace, and adds the arguments and environment of all its programs to `execs`. */
 async function traced(args: readonly string[], stdin = ''): Promise<string> {
   const file = join(operator.folder, 'execs')
   const cli = [process.execPath, join(packageRoot(), 'dist', 'src', 'cli.js')]
@@ -41,7 +41,7 @@ async function traced(args: readonly string[], stdin = ''): Promise<string> {
   return ended.stdout
 }
 
-/** The lines of a private key that no other key has. */
+/** Returns the lines of a private key that no other key has. */
 function keyLines(text: string): string[] {
   const common = /^(?:-----|b3BlbnNzaC1rZXkt)/
   return text.split('\n').filter((line) => line.length > 40 && !common.test(line))
@@ -57,7 +57,7 @@ beforeAll(async () => {
   told.push(await traced(carol, `${passwords.stdin}\n`))
   told.push(await traced(['setup', 'verify', '-d', 'ci', '--debug']))
   said += told.join('')
-  // Its output is the password: that is what it is asked for.
+  // This command prints the password on purpose, so its output is not checked.
   const generated = (await traced(['hydra', 'password', 'dora', '-d', 'ci'])).trim()
   execs = { ...execs, guest: await recordedOnGuest(guest) }
   secrets = [
@@ -82,7 +82,7 @@ describe('the secrets of a Hydra', () => {
   it('would be found: a planted text in a command is found, and so are the programs of both sides', () => {
     expect(holds(execs.guest, planted)).toBe(true)
     expect(execs.operator).toContain('nix-instantiate')
-    // By our own commands, and by systemd.
+    // Our own commands and systemd start these programs.
     expect(execs.guest).toMatch(/execve\("\S*hydra-create-user"/)
     expect(execs.guest).toMatch(/argc=.* a\d="\S*hydra-queue-runner"/)
   })

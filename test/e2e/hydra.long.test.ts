@@ -4,7 +4,7 @@ import { type Guest, startGuest } from '../fixtures/guest.js'
 import { hydraOperator } from './hydra-operator.js'
 import type { SshOperator } from './ssh-operator.js'
 
-/** One expression makes a whole Hydra on a guest. */
+/** The password of a user on a whole Hydra that one expression makes on a guest. */
 const password = 'Kx7-päss "word" \\ $(false) `x` %n \'-Zq'
 
 let guest: Guest
@@ -19,7 +19,7 @@ afterAll(async () => {
   operator?.dispose()
 })
 
-/** Is the page at / there? The image has no curl. */
+/** This script checks that the page at / answers, because the image has no curl. */
 const answers = `my $s = IO::Socket::INET->new("127.0.0.1:80") or exit 1;
 print $s "GET / HTTP/1.0\\r\\nHost: hydra.example.org\\r\\n\\r\\n"; exit(<$s> =~ / 200 / ? 0 : 1)`
 
@@ -67,7 +67,7 @@ journalctl --no-pager | grep -cF 'Kx7-p' || true`,
   })
 })
 
-/** Logs in as a browser would; the image has no curl. The answer's status line. */
+/** This script logs in like a browser and prints the answer's status line, because the image has no curl. */
 const login = `my ($name, $password) = map { chomp; $_ } <STDIN>;
 my $body = qq({"username":"$name","password":"$password"});
 my $s = IO::Socket::INET->new("127.0.0.1:80") or die $!;
@@ -102,7 +102,7 @@ describe('a user beside those of the expression', () => {
   })
 })
 
-/** What somebody did by hand, and the task that must see it. */
+/** Manual changes, and the tasks that must notice them. */
 const damages: readonly (readonly [string, Readonly<Record<string, string>>])[] = [
   [
     'a stopped service, a disabled site, a cache of another owner, a role taken away',

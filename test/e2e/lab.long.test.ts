@@ -6,7 +6,7 @@ import { type OperatorHost, operatorHost } from './operator.js'
 const host: OperatorHost = operatorHost()
 const minutes = 60_000
 
-/** What `npm run lab` and `npm run lab:down` call. */
+/** Runs the script of `npm run lab` or `npm run lab:down`. */
 async function lab(verb: 'up' | 'down'): Promise<string> {
   const script = join(packageRoot(), 'scripts', 'lab')
   const { code, stdout, stderr } = await host.program([script, verb], { timeoutMs: 14 * minutes })
@@ -14,7 +14,7 @@ async function lab(verb: 'up' | 'down'): Promise<string> {
   return `${stdout}${stderr}`
 }
 
-/** The command that the lab prints after these words. */
+/** Returns the command that the lab prints after these words. */
 function printed(text: string, words: string): string[] {
   const line = text.split('\n').find((each) => each.includes(words)) ?? ''
   return (line.split(words)[1] ?? '').trim().split(/\s+/)

@@ -37,7 +37,7 @@ async function statuses(): Promise<Record<string, string>> {
   return Object.fromEntries(machines.map(({ name, state, currency }) => [name, `${state} / ${currency}`]))
 }
 
-/** Of this deployment; the same session may have guests of somebody else. */
+/** The UUID of this deployment; the session may also have other guests. */
 let uuid: string
 
 async function domains(): Promise<string[]> {

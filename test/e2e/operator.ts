@@ -10,16 +10,16 @@ export interface Ended {
   readonly stderr: string
 }
 
-/** One operator host for a test: the built CLI, a state folder of its own, images shared between tests. */
+/** An operator host for a test: the built CLI, a separate state folder, and images that tests share. */
 export interface OperatorHost {
   readonly folder: string
   readonly state: string
   readonly env: Record<string, string>
   /** Runs `hydra-ops …`; a deadline ends it. */
   run(args: readonly string[], options?: RunOptions): Promise<Ended>
-  /** Runs it and fails the test, with everything it said, unless it exits with 0. */
+  /** Runs it and fails the test, with the whole output, unless the exit code is 0. */
   ok(args: readonly string[], options?: RunOptions): Promise<string>
-  /** Any other program, with the same environment. */
+  /** Runs any other program with the same environment. */
   program(argv: readonly string[], options?: RunOptions): Promise<Ended>
   write(name: string, text: string): string
   dispose(): void
@@ -30,11 +30,11 @@ export interface RunOptions {
   readonly timeoutMs?: number
   readonly env?: Record<string, string>
   /**
-   * Talks to the program: called with what it has printed since the last answer; true = this was an answer. Its input
-   * then stays open.
+   * Talks to the program: gets the output since the last answer, and returns true if it typed an answer. The input then
+   * stays open.
    */
   converse?(text: string, type: (input: string) => void): boolean
-  /** Called with the process, for tests that interrupt or kill it. */
+  /** Is called with the process, for tests that interrupt or kill it. */
   onSpawn?(child: ReturnType<typeof spawn>): void
 }
 
@@ -42,9 +42,9 @@ export interface RunOptions {
 const defaultMs = 12 * 60_000
 
 export interface OperatorOptions {
-  /** Default: the home of whoever runs the tests. */
+  /** The home folder. Default: the home of the tester. */
   readonly home?: string
-  /** The words that every program is started with. */
+  /** The command that every program is started by. */
   readonly within?: readonly string[]
 }
 
@@ -59,7 +59,7 @@ export function operatorHost({ home = homedir(), within = [] }: OperatorOptions 
     HOME: home,
     PATH: process.env.PATH ?? '/usr/bin:/bin',
     HYDRA_OPS_STATE: state,
-    // The default substituter is a public host; tests reach nothing outside.
+    // Tests use no public host, and the default substituter is one.
     NIX_CONFIG: 'substituters =',
     NO_COLOR: '1',
   }
@@ -89,7 +89,7 @@ export function operatorHost({ home = homedir(), within = [] }: OperatorOptions 
       return file
     },
     dispose() {
-      // What is in a Nix store is read-only, its folders too.
+      // The files and folders of a Nix store are read-only.
       execFileSync('chmod', ['-R', 'u+w', '--', folder])
       rmSync(folder, { recursive: true, force: true })
     },

@@ -12,7 +12,7 @@ function everything({ stdout, stderr }: Ended): string {
   return `${stdout}\n${stderr}`
 }
 
-/** What Nix says of paths: nothing and 0 where every byte is as it should be. */
+/** Returns Nix's verdict on paths: exit code 0 and no output if every byte is right. */
 async function verify(paths: string): Promise<{ code: number | null; stderr: string }> {
   const { code, stderr } = await box.guest.ssh(['sh', '-c', `${paths} | xargs nix-store --verify-path`])
   return { code, stderr }
@@ -67,7 +67,7 @@ describe('a guest that loses power', () => {
   })
 
   it('is mended after a copy without sync and with hydra-ops killed', async () => {
-    // The last word counts, and this comes behind our include.
+    // The last setting counts, and this one comes after our include.
     await box.guest.sh(`echo 'sync-before-registering = false' >> /etc/nix/nix.conf; sync`)
     want('two')
     const { ended, kill } = box.begin()
@@ -78,7 +78,7 @@ describe('a guest that loses power', () => {
     expect((await ended).code).not.toBe(0)
 
     await box.guest.boot()
-    // What this is about: Nix takes the path for a good one, and it is not.
+    // The test needs this fault: Nix considers the path valid, but the path is broken.
     expect(await verify(`nix-store --check-validity ${tool} && echo ${tool}`)).not.toEqual(sound)
     const again = await box.deploy()
     expect(again.code, everything(again)).toBe(0)

@@ -5,13 +5,13 @@ import { type Guest, startGuest } from '../fixtures/guest.js'
 import { holds, recordExecs, recordedOnGuest, recordSsh, textsOfState } from './audit.js'
 import { type SshOperator, sshOperator } from './ssh-operator.js'
 
-/** Long and strange enough not to be met by chance. */
+/** The secrets are long and random enough for no chance match. */
 const secrets = {
   text: 'Kx7-secret-in-the-expression-Zq',
   file: 'Kx7-secret-in-a-file-Wv',
   command: 'Kx7-secret-from-a-command-Tn',
 }
-/** It is typed, and reaches sudo on the machine. */
+/** The password is typed, and reaches sudo on the machine. */
 const sudoPassword = 'Kx7-password-of-sudo-Rb'
 const everySecret = [...Object.values(secrets), sudoPassword]
 const planted = 'Kx7-planted-where-it-may-be-found-Pm'
@@ -37,7 +37,7 @@ function expression(check: string): string {
 `
 }
 
-/** Deploys under strace; what every program that it started was given, and what it said. */
+/** Deploys under strace; returns the arguments and environment of all started programs, and the output. */
 async function tracedDeploy(trace: string): Promise<{ execs: string; said: string }> {
   const file = join(operator.folder, trace)
   const strace = ['strace', '--seccomp-bpf', ...recordExecs, file]

@@ -33,7 +33,7 @@ const snapshots = async () =>
     .parse(JSON.parse(await host.ok(['snapshot', 'list', ...d, '--json'])))
     .map(({ name, memory }) => `${name} ${memory ? 'with' : 'without'} memory`)
 
-/** Seconds between the clock of the guest and ours. */
+/** Returns the seconds between the guest's clock and ours. */
 async function clockError(): Promise<number> {
   return Math.abs(Date.now() / 1000 - Number(await on('date', '+%s')))
 }
@@ -42,7 +42,7 @@ beforeAll(async () => {
   host.write('network.nix', before)
   await host.ok(['create', 'network.nix', ...d])
   await host.ok(['deploy', ...d, '--yes'])
-  // Only memory has this: a process.
+  // A process exists only in memory.
   await on("nohup sh -c 'while :; do sleep 1; done' >/dev/null 2>&1 & echo $! >/root/pid")
   await on('echo before >/root/file')
 })

@@ -5,11 +5,11 @@ import { stripVTControlCharacters } from 'node:util'
 import { packageRoot } from '../../src/core/package-root.js'
 import { type Ended, type OperatorHost, operatorHost, type RunOptions } from './operator.js'
 
-/** What to wait for on the screen, and what to type then. */
+/** The text to wait for on the screen, and the text to type then. */
 export type Answer = readonly [seen: string, typed: string]
 
 export interface TerminalOptions extends RunOptions {
-  /** A program that starts it, as strace does. */
+  /** A program that starts the command, such as strace. */
   readonly under?: readonly string[]
 }
 
@@ -19,7 +19,7 @@ export interface SshOperator extends OperatorHost {
   sshConfig(text: string): void
   /** Replaces `~/.ssh/known_hosts`. */
   knownHosts(text: string): void
-  /** As `run`, on a terminal; stdout is what a person sees there, without control sequences. */
+  /** Runs like `run`, but on a terminal; stdout is the visible text without control sequences. */
   onTerminal(args: readonly string[], answers: readonly Answer[], options?: TerminalOptions): Promise<Ended>
 }
 
@@ -43,7 +43,7 @@ export function sshOperator(): SshOperator {
   }
 }
 
-/** ssh asks passwd, not $HOME, where a user's home is. */
+/** Returns a passwd with another home for the user: ssh reads the home from passwd, not from $HOME. */
 function passwdWithHome(home: string): string {
   const { username, uid, gid } = userInfo()
   const others = readFileSync('/etc/passwd', 'utf8')
@@ -52,7 +52,7 @@ function passwdWithHome(home: string): string {
   return [`${username}:x:${uid}:${gid}::${home}:/bin/sh`, ...others].join('\n')
 }
 
-/** In a mount namespace of its own, as the same user: root there for one mount, then itself again. */
+/** Returns a command prefix that enters a separate mount namespace as the same user, who is root for one mount. */
 function withPasswd(passwd: string): string[] {
   const { uid, gid } = userInfo()
   const script = `mount --bind '${passwd}' /etc/passwd

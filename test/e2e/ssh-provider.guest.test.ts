@@ -10,7 +10,7 @@ import { type SshOperator, sshOperator } from './ssh-operator.js'
 const password = 'open "sesame" $1'
 const d = ['-d', 'box']
 
-/** A file, a key, a package and a unit that names the package. */
+/** Returns a network with a file, a key, a package and a unit that names the package. */
 function network({ conf, hostKey }: { conf: string; hostKey?: string }): string {
   return `let
   greet = derivation {
@@ -68,7 +68,7 @@ beforeEach(async () => {
 })
 afterEach(() => operator.dispose())
 
-/** All that hydra-ops is told of the host but its name. */
+/** Returns everything that hydra-ops is told about the host, except its name. */
 function aboutGuest(user: string): string {
   return `Host box.example
   HostName 127.0.0.1
@@ -182,7 +182,7 @@ describe('the host key', () => {
     expect((await deploy('--accept-host-key')).code).toBe(0)
     expect((await deploy()).code).toBe(0)
 
-    // Established connections keep the old one, and so does the tester's own way in until the revert.
+    // Established connections keep the old key, and so does the tester's own connection until the revert.
     const changed = await guest.sh(`cd /etc/ssh; rm ssh_host_ed25519_key*
 ssh-keygen -q -t ed25519 -N '' -C '' -f ssh_host_ed25519_key
 systemctl restart ssh; cat ssh_host_ed25519_key.pub`)
@@ -200,7 +200,7 @@ systemctl restart ssh; cat ssh_host_ed25519_key.pub`)
 describe('a host behind a jump host', () => {
   let inner: Guest
   beforeAll(async () => {
-    // The test before may have left it with another host key, and this one's way in leads through it.
+    // The previous test may have left another host key on the jump host of this test.
     await guest.revert('fresh')
     inner = await startGuest({ name: 'inner', lan: cable.ends[1], through: guest })
   })
