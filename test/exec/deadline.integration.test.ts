@@ -8,7 +8,7 @@ import { errorOf } from '../state/temporary-store.js'
 const what = 'ask what hangs'
 const hanging = ['sh', '-c', 'exec sleep 600'] as const
 
-/** Each way to run a command on the operator host, with one that hangs. */
+/** Each way to run a command on the operator host, with a command that hangs. */
 const ways: readonly [string, (signal: AbortSignal) => Promise<unknown>][] = [
   ['a command', (signal) => localCommands.run(hanging, { signal, timeoutMs: 600_000, what })],
   ['a stream that is read', (signal) => localCommands.spawnReadable(hanging, { signal, what }).done],
