@@ -4,16 +4,16 @@ import type { FakeOps } from './fake-ops.js'
 import { succeed, surveyOf } from './fake-ssh.js'
 import { linesOf } from './script-values.js'
 
-/** Unusual behaviour of the made-up Debian machines. */
+/** The unusual behaviour of the made-up Debian machines. */
 export interface FakeDebianOptions {
-  /** Exit code of a machine's activation; default 0. */
+  /** The exit code of a machine's activation; default 0. */
   readonly activationCode?: (machine: string) => number
   readonly units?: readonly string[]
-  /** Lines that an activation prints. */
+  /** The lines that an activation prints. */
   readonly says?: readonly string[]
-  /** Slowness of activations: true = each ends only when it is followed. */
+  /** The slowness of activations: true = each ends only when it is followed. */
   readonly slow?: boolean
-  /** Request of dpkg for a reboot, until one happens. */
+  /** A dpkg request for a reboot, until one happens. */
   readonly rebootWanted?: boolean
 }
 

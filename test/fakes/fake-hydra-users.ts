@@ -12,9 +12,9 @@ import { standardRequest } from './standard-request.js'
 export interface FakeHydra {
   readonly ops: FakeOps
   readonly users: Map<string, HydraUserSeen & { readonly password: string }>
-  /** Calls of hydra-create-user, without `env` and its variables. */
+  /** The calls of hydra-create-user, without `env` and its variables. */
   readonly calls: { readonly argv: readonly string[]; readonly stdin: string }[]
-  /** Answers to questions for a secret, in order; an empty list = no terminal. */
+  /** The answers to questions for a secret, in order; an empty list = no terminal. */
   readonly typed: string[]
   history(): Promise<{ readonly event: string; readonly result: string | undefined }[]>
 }

@@ -43,11 +43,11 @@ export const FakeDisk = z.object({
   owner: z.string().optional(),
   gib: z.number(),
   image: z.string(),
-  /** What the guest wrote to the disk. */
+  /** The data that the guest wrote to the disk. */
   content: z.string().optional(),
-  /** Tells whether somebody removed the data disk. */
+  /** Whether somebody removed the data disk. */
   lostData: z.boolean().optional(),
-  /** Tells whether somebody removed the base image below the disk. */
+  /** Whether somebody removed the base image below the disk. */
   lostBase: z.boolean().optional(),
 })
 export type FakeDisk = z.infer<typeof FakeDisk>
@@ -67,8 +67,8 @@ export const FakeSnapshot = z.object({
 export type FakeSnapshot = z.infer<typeof FakeSnapshot>
 
 /**
- * Creates a hypervisor. `onOperation` is called before each change with its number and name: a test stops the process
- * there.
+ * Creates a hypervisor. `onOperation` is called before each change with its number and name, so that a test can stop
+ * the process there.
  */
 export function createFakeHypervisor(
   folder: string,

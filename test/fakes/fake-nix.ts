@@ -6,7 +6,7 @@ import { failure } from '../../src/core/errors.js'
 import type { MachineName, StorePath } from '../../src/core/names.js'
 import type { EvaluationRequest, Nix } from '../../src/core/nix.js'
 
-/** Nix without Nix: it "evaluates" to a given network, and a folder keeps the paths of each machine. */
+/** A Nix without Nix: it "evaluates" to a given network, and a folder keeps the paths of each machine. */
 export interface FakeNix extends Nix {
   /** The result of an evaluation; a test may replace it between two deploys. */
   network: NetworkDefinition
@@ -15,13 +15,13 @@ export interface FakeNix extends Nix {
   readonly copies: { readonly machine: MachineName; readonly path: StorePath }[]
   readonly roots: { readonly folder: string; readonly name: string; readonly path: StorePath }[]
   readonly repairs: { readonly machine: MachineName; readonly path: StorePath }[]
-  /** Closures that were verified without a copy. */
+  /** The closures that were verified without a copy. */
   readonly verified: { readonly machine: MachineName; readonly path: StorePath }[]
-  /** Errors of machines whose definitions are invalid. */
+  /** The errors of machines whose definitions are invalid. */
   readonly invalid: Map<MachineName, Error>
-  /** Machines whose build fails. */
+  /** The machines whose build fails. */
   readonly brokenBuilds: Set<string>
-  /** Machines to which a copy fails. */
+  /** The machines to which a copy fails. */
   readonly brokenCopies: Set<string>
 }
 
@@ -114,7 +114,7 @@ function withoutInvalid(nix: FakeNix, request: EvaluationRequest): NetworkDefini
   return { ...nix.network, machines, failed: new Map(nix.invalid) }
 }
 
-/** Adds closures: the cheap evaluation knows none, an evaluation of some machines knows theirs. */
+/** Adds closures: a cheap evaluation has none, and an evaluation of some machines has only theirs. */
 function withClosures(network: NetworkDefinition, { mode, only }: EvaluationRequest): NetworkDefinition {
   const machines = [...network.machines].map(([name, machine]) => {
     if (mode !== 'shape' && (only === undefined || only.includes(name))) return [name, machine] as const

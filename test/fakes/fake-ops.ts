@@ -25,14 +25,14 @@ export interface FakeOpsOptions {
   readonly network?: NetworkDefinition
   /** The folder of all files. A reused folder shows the files of an earlier (killed) process. Default: a new folder. */
   readonly folder?: string
-  /** Answer to commands without a rule; without this answer they are errors. */
+  /** The answer to commands without a rule; without this answer they are errors. */
   readonly fallback?: Answer
-  /** Function that is called after the n-th durable write of the store. */
+  /** Is called after the n-th durable write of the store. */
   readonly onWrite?: (n: number) => void
-  /** Function that is called before the n-th change of the made-up hypervisor. */
+  /** Is called before the n-th change of the made-up hypervisor. */
   readonly onOperation?: (n: number, operation: string) => void
   readonly strangerPorts?: ReadonlySet<number>
-  /** Replacements for parts of the Ops. */
+  /** The replacements for parts of the Ops. */
   readonly parts?: Partial<Ops>
 }
 
@@ -44,9 +44,9 @@ export interface FakeOps extends Ops {
   readonly hypervisor: FakeHypervisor
   readonly emitted: OpsEvent[]
   readonly logged: { readonly machine: MachineName | undefined; readonly line: string }[]
-  /** Every question to the user. */
+  /** Every question that the user was asked. */
   readonly asked: string[]
-  /** Answer to a question. Default: refused, as without a terminal. */
+  /** The answer to a question. Default: refused, as without a terminal. */
   answerTo?: boolean
   cleanup(): void
 }

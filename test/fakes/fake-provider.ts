@@ -12,15 +12,15 @@ import type { FakeDomain, FakeHypervisor } from './fake-hypervisor.js'
 import { fakeSnapshots } from './fake-snapshots.js'
 
 export const FakeConfig = z.strictObject({
-  /** Size in MiB; a change needs a restart. */
+  /** The size in MiB; a change needs a restart. */
   memorySize: z.number().int().positive().default(1024),
-  /** A change is live. */
+  /** The CPU shares, which change live. */
   cpuShares: z.number().int().positive().default(100),
-  /** Size in GiB; grows live, never shrinks. */
+  /** The size in GiB, which grows live and never shrinks. */
   diskSize: z.number().int().positive().default(10),
-  /** Image; a change needs a new machine. */
+  /** The image; a change needs a new machine. */
   baseImage: z.string().min(1).default('fake-image'),
-  /** Ports besides the one for ssh. */
+  /** The ports besides the one for ssh. */
   forwardPorts: z.array(z.number().int()).default([]),
 })
 export type FakeConfig = z.infer<typeof FakeConfig>
@@ -42,7 +42,7 @@ export type FakeHandle = z.infer<typeof FakeHandle>
 type FakeResource = Resource<FakeConfig, FakeAllocation, FakeHandle>
 
 export interface FakeProviderOptions {
-  /** Ports of this host that another program has: a start finds out. */
+  /** The host's ports that another program has; a start finds out. */
   readonly strangerPorts?: ReadonlySet<number>
 }
 

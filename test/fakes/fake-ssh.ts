@@ -10,13 +10,13 @@ import { type GivenSection, runTogether } from './together.js'
 export interface RecordedExec {
   readonly machine: string
   readonly what: string
-  /** Arguments, or the positional parameters of a script. */
+  /** The arguments, or the positional parameters of a script. */
   readonly argv: readonly string[]
-  /** Text of a script. */
+  /** The text of a script. */
   readonly script: string | undefined
-  /** Name of the script below target/. */
+  /** The name of the script below target/. */
   readonly scriptName: string | undefined
-  /** Values of the script, by name; a list has one line for each item. */
+  /** The values of the script, by name; a list has one line for each item. */
   readonly values: Readonly<Record<string, string>>
   readonly stdin: string
   readonly asLoginUser: boolean
@@ -27,22 +27,22 @@ export type Answer = CommandResult | ((command: RecordedExec) => CommandResult |
 /** An SSH layer without a network: it records every command and gives prepared answers. */
 export interface FakeSsh extends Ssh {
   readonly execs: RecordedExec[]
-  /** Purposes of the commands on the network; one command may carry several scripts. */
+  /** The purposes of the commands on the network; one command may carry several scripts. */
   readonly commands: string[]
-  /** Machines in the order of their connections. */
+  /** The machines in the order of their connections. */
   readonly connects: string[]
   /** Sets the result of commands with that `what` (or a match); the latest rule wins. */
   answer(what: string | RegExp, answer: Answer): void
-  /** Host keys that machines show; the default is the expected key. */
+  /** The host keys that machines show; the default is the expected key. */
   readonly hostKeys: Map<string, string>
-  /** Machines whose login user cannot become root. */
+  /** The machines whose login user cannot become root. */
   readonly sudoless: Set<string>
 }
 
 export interface FakeSshOptions {
   /** Tells whether a target answers. Default: always. */
   reachable?(target: SshTarget): boolean
-  /** Answer to commands without a rule; without this answer they are errors, because a test names its expectations. */
+  /** The answer to commands without a rule; without it they are errors, because a test names its expectations. */
   readonly fallback?: Answer
   readonly escalation?: Host['escalation']
 }

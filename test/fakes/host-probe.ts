@@ -7,15 +7,15 @@ export interface FakeHost {
   readonly groups?: readonly string[]
   readonly nodeVersion?: string
   readonly env?: HostProbe['env']
-  /** Programs that the host lacks. */
+  /** The programs that the host lacks. */
   readonly without?: readonly string[]
-  /** Texts of files; a listed path exists. */
+  /** The texts of files; a listed path exists. */
   readonly files?: Readonly<Record<string, string>>
-  /** Paths that exist but are closed to this process. */
+  /** The paths that exist but are closed to this process. */
   readonly forbidden?: readonly string[]
   readonly freeBytes?: number | undefined
   readonly owners?: Readonly<Record<string, { uid: number; mode: number }>>
-  /** Results of programs by name; others succeed silently, `undefined` = the program cannot run. */
+  /** The results of programs by name; others succeed silently, and `undefined` means a program that cannot run. */
   readonly ends?: Readonly<Record<string, CommandResult | undefined>>
 }
 

@@ -14,10 +14,10 @@ export interface SeenCommand {
 }
 
 /**
- * Stand-in for a machine over ssh: it runs the real scripts and commands on this host, as the user of the tests. `bin`
- * precedes PATH, so that stand-ins can replace single programs. `moved` maps folders of the machine to other places, in
- * scripts and in their arguments (also after `name:`). `asRoot` runs everything in a user namespace whose root is that
- * user; `prefix` precedes every command.
+ * A stand-in for a machine over ssh: it runs the real scripts and commands on this host, as the tester. `bin` precedes
+ * PATH, so that stand-ins can replace single programs. `moved` maps folders of the machine to other places, in scripts
+ * and in their arguments (also after `name:`). `asRoot` runs everything in a user namespace whose root is that user;
+ * `prefix` precedes every command.
  */
 export class LocalShellHost implements Host {
   readonly machine = MachineName.parse('local')

@@ -18,21 +18,21 @@ import { dirname, join, resolve } from 'node:path'
 export const activationProgram = resolve('nix/target/hydra-ops/activate.pl')
 const standIns = resolve('test/fakes/target-tools')
 
-/** Options of a test's closure, as the records that nix/debian-profile.nix would write. */
+/** The options of a test's closure, as the records that nix/debian-profile.nix would write. */
 export interface WantedMachine {
   readonly files?: Readonly<
     Record<string, string | { text?: string; source?: string; mode?: string; user?: string }>
   >
   readonly units?: Readonly<Record<string, { text: string; enable?: boolean; trigger?: string }>>
-  /** Names of programs in bin. */
+  /** The names of programs in bin. */
   readonly programs?: readonly string[]
   readonly hosts?: readonly (readonly [address: string, names: string])[]
   readonly apt?: readonly string[]
-  /** Text of bin/activate. */
+  /** The text of bin/activate. */
   readonly activate?: string
 }
 
-/** Runs the activation program on a scratch folder, with stand-ins for systemctl, nix-env, apt-get and sync. */
+/** A scratch folder for the activation program, with stand-ins for systemctl, nix-env, apt-get and sync. */
 export class ScratchMachine {
   readonly folder = mkdtempSync(join(tmpdir(), 'hydra-ops-scratch-'))
   readonly root = join(this.folder, 'root')
@@ -109,7 +109,7 @@ export class ScratchMachine {
     return lstatSync(this.path(path), { throwIfNoEntry: false }) !== undefined
   }
 
-  /** Returns a unit's `active`, `boot` …, and the text of its last start. */
+  /** Returns a unit's `active`, `boot` …, and the text at its last start. */
   unit(name: string): Record<string, string> {
     const file = join(this.folder, 'standin/units', name)
     const lines = existsSync(file) ? readFileSync(file, 'utf8').trim().split('\n') : []

@@ -9,7 +9,7 @@ import { localCommands } from '../../src/exec/local-commands.js'
 
 export const noFlags: NixFlags = { showTrace: false, options: [] }
 
-/** The real Nix on a chroot store of the test's own, for any user; no substituter is asked. */
+/** The real Nix on the test's own chroot store, for any user; Nix asks no substituter. */
 export class ScratchNix {
   readonly folder = mkdtempSync(join(tmpdir(), 'hydra-ops-nix-'))
   readonly env = { NIX_REMOTE: join(this.folder, 'store'), NIX_CONFIG: 'substituters =' }

@@ -1,4 +1,4 @@
 import { type DeployRequest, plainDeploy } from '../../src/deploy/request.js'
 
-/** Request of most tests: `hydra-ops deploy -d net --yes`. */
+/** The request of most tests: `hydra-ops deploy -d net --yes`. */
 export const standardRequest: DeployRequest = { ...plainDeploy, deployment: 'net', yes: true }

@@ -2,7 +2,7 @@ import { connect } from 'node:net'
 import type { TaskMachine, TaskRun } from '../../src/core/setup-task.js'
 import { debianMachine } from './debian-machine.js'
 
-/** Makes the input of a task on the operator host: secrets by name, ports of this very machine. */
+/** Makes the input of a task on the operator host: secrets by name, and ports of this machine. */
 export function taskRun(
   secrets: Readonly<Record<string, string>> = {},
   unchanged: readonly string[] = [],
