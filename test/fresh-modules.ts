@@ -1,4 +1,4 @@
 import { vi } from 'vitest'
 
-// Unit tests share a process: no file meets modules that another file left, with their state or with mocks in them.
+// Unit tests share a process, so each file gets fresh modules without another file's state and mocks.
 vi.resetModules()
