@@ -1,7 +1,7 @@
 import type { Json } from '../../src/core/json.js'
 import type { Recording } from './recordings.js'
 
-/** What a program answered, as far as it is compared. */
+/** The compared parts of a program's answer. */
 export interface Answer {
   readonly status: number
   readonly contentType: string
@@ -9,10 +9,10 @@ export interface Answer {
   readonly body: string
 }
 
-/** Later than the rows that were made by hand: moments of the recording itself, which can only be alike in kind. */
+/** The moment after which times belong to the recording itself, and can differ; rows made by hand are older. */
 const recordedSince = 1_710_000_000
 
-/** How the answer differs from the recording; empty when it agrees. */
+/** Returns the differences between the answer and the recording; empty when they agree. */
 export function differences({ name, request, response }: Recording, answer: Answer): string[] {
   const expected = {
     status: response.status,
@@ -35,24 +35,24 @@ export function differences({ name, request, response }: Recording, answer: Answ
   return wanted === got ? told : [...told, `${name}: body is\n  ${got}\nrecorded\n  ${wanted}`]
 }
 
-/** A body as one text: parsed and ordered, without what cannot be the same twice. */
+/** Returns a body as one text: parsed and ordered, without the parts that differ in every run. */
 function comparable(body: Json, path: string, contentType: string): string {
   const value = typeof body === 'string' ? parsed(body, contentType) : body
   if (typeof value === 'string') return comparableText(value)
   return JSON.stringify(normalised(value, '', path))
 }
 
-/** A redirect's page is not looked at: its Location is. Of other pages, the title is what they are known by. */
+/** Returns only the title of a page, and nothing of a redirect's page, whose Location is compared. */
 function comparableText(text: string): string {
   if (text.includes('This item has moved')) return '<a page that leads elsewhere>'
   const title = /<title>([\s\S]*?)<\/title>/.exec(text)?.[1]
   if (title !== undefined) return `<a page: ${title.trim()}>`
-  // The parser's own words of Perl; that it is one of these texts, and for which body, is what counts.
+  // The message is from Perl's parser, so only its kind and the body's kind count.
   return (
     withoutPlaces(text)
       .replace(/(\*\*\*ERROR\*\*\*\r\n)[\s\S]*/, '$1')
       .replace(/^Sig: ([^:\n]+):.*$/m, 'Sig: $1:<signature>')
-      // The recorded archives lay in a store of another name.
+      // The recorded archives were in a store with another name.
       .replace(/^NarHash: sha256:[0-9a-z]{52}$/m, 'NarHash: sha256:<hash>')
       .replace(/^NarSize: \d+$/m, 'NarSize: <size>')
       .replace(/^(URL: nar\/[0-9a-z]{32})-[0-9a-z]{52}\.nar$/m, '$1-<hash>.nar')
@@ -88,7 +88,7 @@ function normalised(value: Json, key: string, path: string): Json {
 
 const compare = (a: string, b: string) => (a < b ? -1 : a > b ? 1 : 0)
 
-/** Lists that Hydra asks its database for in no order; the rest must come in the recorded one. */
+/** Tells whether Hydra queries a list without an order; other lists must have the recorded order. */
 function isUnordered(key: string, path: string): boolean {
   if (['jobsetevals', 'builds', 'buildsdrv', 'changedInputs'].includes(key)) return true
   return (
@@ -97,7 +97,7 @@ function isUnordered(key: string, path: string): boolean {
   )
 }
 
-/** Errors without the file and line of Perl where they arose, the database's without the statement. */
+/** Returns errors without Perl's file and line, and errors of the database without the statement. */
 function withoutPlaces(text: string): string {
   return text
     .replace(/(DBD::Pg::st execute failed: ERROR:[^\n]*)[\s\S]*/, '$1')

@@ -1,4 +1,4 @@
-/** Recordings that the stand-ins do not answer as Hydra did, by reason. The test fails when one of them agrees. */
+/** Recordings that the stand-ins answer otherwise than Hydra, by reason. The test fails when one of them agrees. */
 const byReason: Readonly<Record<string, readonly string[]>> = {
   'a page for people: the stand-in shows one of its own, which says that it is a stand-in': [
     'api-push-unparsable',
@@ -32,7 +32,7 @@ const byReason: Readonly<Record<string, readonly string[]>> = {
   'a comparison of two revisions, which the web interface alone asks for': ['api-scmdiff'],
 }
 
-/** Name -> reason. */
+/** The reason for each name. */
 export const notReplayed: ReadonlyMap<string, string> = new Map(
   Object.entries(byReason).flatMap(([reason, names]) => names.map((name) => [name, reason] as const)),
 )

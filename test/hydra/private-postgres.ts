@@ -3,19 +3,19 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync 
 import { tmpdir, userInfo } from 'node:os'
 import { join } from 'node:path'
 
-/** A PostgreSQL of the test's own: no network, a socket in its folder, peer authentication by Hydra's ident map. */
+/** A separate PostgreSQL: no network, a socket in its folder, peer authentication by Hydra's ident map. */
 export interface PrivatePostgres {
   /** The folder of the socket. */
   readonly socket: string
-  /** Variables by which libpq finds it. */
+  /** The variables by which libpq finds it. */
   readonly env: Readonly<Record<string, string>>
-  /** Statements as the role `hydra` in the database `hydra`; answers with unaligned rows. */
+  /** Runs statements as the role `hydra` in the database `hydra`; returns unaligned rows. */
   sql(text: string): string
-  /** psql's own table, as transcripts show it. */
+  /** Returns psql's own table, as transcripts show it. */
   table(query: string): string
-  /** Who the operating system says we are may be `hydra`, or may not. */
+  /** Lets the current Unix user act as `hydra`, or refuses that. */
   admit(isMapped: boolean): void
-  /** An empty database `hydra` again. */
+  /** Makes the database `hydra` empty again. */
   recreate(): void
   stop(): void
 }
@@ -49,7 +49,7 @@ export function startPostgres(): PrivatePostgres {
   ])
   const { username } = userInfo()
   const admit = (isMapped: boolean) => {
-    // As nixpkgs' module has them; `admins` is how the test itself gets in.
+    // The lines are those of nixpkgs' module; `admins` is the test's own way in.
     writeFileSync(
       join(data, 'pg_hba.conf'),
       ['local hydra hydra ident map=hydra-users', 'local all postgres ident map=admins', ''].join('\n'),
@@ -88,7 +88,7 @@ export function startPostgres(): PrivatePostgres {
   }
 }
 
-/** Debian's folder of PostgreSQL's programs, the newest version's. */
+/** Returns Debian's folder with the programs of the newest PostgreSQL. */
 function binaries(): string {
   if (process.getuid?.() === 0)
     throw new Error(

@@ -45,29 +45,29 @@ const evalSchema = z.object({
 })
 type Evaluation = z.infer<typeof evalSchema>
 
-/** An evaluation that the recording's database held, and whose it was. */
+/** An evaluation in the recording's database, with its project and jobset. */
 export interface EvalPlace {
   readonly id: number
   readonly project: string
   readonly jobset: string
-  /** The jobset's builds of now. */
+  /** Whether its builds are the current ones of the jobset. */
   readonly isCurrent?: boolean
 }
 
-/** What no answer shows of a build, and others depend on. */
+/** Facts about builds that no answer shows, but other answers depend on. */
 export interface Unseen {
-  /** Aggregate -> its parts. */
+  /** The parts of each aggregate. */
   readonly constituents: Readonly<Record<number, readonly number[]>>
-  /** Of which a step was being built. */
+  /** The builds with a step in progress. */
   readonly busy: readonly number[]
-  /** Known by their evaluation's counts alone: how many of them failed, the first ones. */
+  /** The number of failed builds of an evaluation, whose answers show only counts; the first builds fail. */
   readonly failed: Readonly<Record<number, number>>
   readonly size: number
 }
 
 /**
- * The rows behind the recorded answers, read off the answers themselves. The recording's own were written by hand
- * too (`rows.sql` of its makers), but for those of the project `live`.
+ * Reconstructs the rows behind the recorded answers from the answers themselves. The recording's own rows were written
+ * by hand too (`rows.sql` of its makers), except the rows of the project `live`.
  */
 export function rowsOf(
   recordings: Iterable<Recording>,
@@ -81,7 +81,7 @@ export function rowsOf(
     values
       .flatMap((value) => buildSchema.safeParse(value).data ?? [])
       .filter(({ id }) => wanted.has(id))
-      // What comes last counts: the first answer that tells all of it.
+      // The last row counts, so the first answer with all details comes last.
       .sort((a, b) => Number(a.drvpath !== null) - Number(b.drvpath !== null) || -1)
       .map((build) => [build.id, build]),
   )
@@ -112,7 +112,7 @@ function found(schema: typeof evalSchema, values: readonly Json[], id: number): 
 
 const unseenDrv = (id: number) => `/nix/store/00000000000000000000000000000000-unseen-${id}.drv`
 
-/** A build of which the recording shows the number only. */
+/** Returns a build whose number alone the recording shows. */
 function placeholder(
   id: number,
   { project, jobset }: EvalPlace,
@@ -229,7 +229,7 @@ const jobsetSchema = z.object({
   triggertime: z.number().nullable(),
 })
 
-/** Brings jobsets to the state that an answer showed: what the evaluator wrote, which did not run. */
+/** Brings jobsets to the state that an answer showed, because no evaluator ran to write it. */
 export function jobsetStates(recordings: readonly Recording[]): string {
   return recordings
     .map(({ response }) => jobsetSchema.parse(response.body))

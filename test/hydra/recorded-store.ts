@@ -6,7 +6,7 @@ import type { ScratchNix } from '../fakes/scratch-nix.js'
 const web = '/nix/store/a7wv88lhcc8vb97ascyj8vvhvkpamzwa-nixos-system-web-23.11.1'
 const webDrv = '/nix/store/zg0nqswn6mk27ncjvlzfraawl5j6j0g4-nixos-system-web-23.11.1.drv'
 const lib = '/nix/store/5lh7kydiz8k9xwqhhy94qx4ivi31bc1c-libfoo-1'
-/** Of what was built for the recording, these were asked about besides; what is in them was not. */
+/** Paths that were built for the recording and requested there, with unknown content. */
 const others = [
   '/nix/store/f0c4k8zmn676wgs8dzlc8s1zn2zkfprx-nixos-system-db-23.11.1',
   '/nix/store/5p08ixfjz54f52icz6z2wd603q76mvf0-fleet-1',
@@ -14,8 +14,8 @@ const others = [
 ]
 
 /**
- * Puts the recorded paths into a store under their recorded names. The recording lay in another store folder, and its
- * paths were rewritten afterwards: what is in them is the same, hashes and sizes are not.
+ * Puts the recorded paths into a store under their recorded names. The recording used another store folder, and its
+ * paths were rewritten afterwards. The content is therefore the same, but not the hashes and sizes.
  */
 export async function fillStore(nix: ScratchNix): Promise<void> {
   write(nix.real(join(web, 'bin', 'switch-to-configuration')), 'web-1\n')
@@ -32,7 +32,7 @@ function write(path: string, text: string): void {
   writeFileSync(path, text, { mode: 0o444 })
 }
 
-/** Makes a path valid, with the hash and size that it really has. */
+/** Makes a path valid with its real hash and size. */
 async function register(
   nix: ScratchNix,
   path: string,
@@ -45,6 +45,6 @@ async function register(
   await nix.nix('nix-store', ['--load-db'], `${lines.join('\n')}\n`)
 }
 
-/** As much of a derivation as says its system; a path of its output that it would not have, Nix refuses. */
+/** A derivation reduced to its system; its output path is empty, because Nix refuses a wrong one. */
 const derivation =
   'Derive([("out","","","")],[],[],"x86_64-linux","/bin/sh",[],[("name","recorded"),("out",""),("system","x86_64-linux")])'

@@ -29,7 +29,7 @@ type Exchange = z.infer<typeof exchangeSchema>
 
 const folder = fileURLToPath(new URL('../fixtures/hydra-recordings', import.meta.url))
 
-/** All of them, by name. */
+/** Returns all recordings by name. */
 export function readRecordings(): ReadonlyMap<string, Recording> {
   const exchanges = join(folder, 'exchanges')
   return new Map(
@@ -41,7 +41,7 @@ export function readRecordings(): ReadonlyMap<string, Recording> {
   )
 }
 
-/** The text of a recorded session of a shell. */
+/** Returns the text of a recorded shell session. */
 export function readTranscript(name: string): string {
   return readFileSync(join(folder, 'transcripts', `${name}.txt`), 'utf8')
 }

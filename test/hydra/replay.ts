@@ -5,12 +5,12 @@ import type { Recording } from './recordings.js'
 const deadlineMs = 60_000
 const cookieName = 'hydra_session'
 
-/** Sends recorded requests again. Session ids of the recording are exchanged for those that are given here. */
+/** A sender of recorded requests, which replaces the recording's session ids by those of this run. */
 export class Replay {
   readonly #sessions = new Map<string, string>()
   readonly #ports: Readonly<Record<number, number>>
 
-  /** Which port stands for which of the recording. */
+  /** Takes the port that replaces each port of the recording. */
   constructor(ports: Readonly<Record<number, number>>) {
     this.#ports = ports
   }
@@ -50,7 +50,7 @@ export class Replay {
     return answer
   }
 
-  /** The recorded ports are those of hydra-server, of nix-serve, and of an nginx before each. */
+  /** The recorded ports belong to hydra-server, to nix-serve, and to an nginx before each. */
   #port(recorded: number): number {
     const port = this.#ports[recorded]
     if (port === undefined) throw new Error(`nothing stands for port ${recorded}`)
@@ -71,7 +71,7 @@ function sessionOf(cookies: readonly string[] | undefined): string | undefined {
 
 type Received = Answer & { readonly headers: { readonly 'set-cookie'?: readonly string[] } }
 
-/** One request on a connection of its own. */
+/** Sends one request on a separate connection. */
 export function send(port: number, { method, path, headers, body }: Sent): Promise<Received> {
   return new Promise((resolve, reject) => {
     const length = body === undefined ? {} : { 'Content-Length': String(Buffer.byteLength(body)) }

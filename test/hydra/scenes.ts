@@ -1,17 +1,17 @@
 import type { EvalPlace, Unseen } from './recorded-rows.js'
 
 /**
- * The recording in its parts, each with the state that it began in. Within a second the recording does not tell the
- * order; this one is such that each answer makes sense.
+ * A part of the recording, with the state at its beginning. The recording does not tell the order within a second; the
+ * chosen order fits every answer.
  */
 export interface Scene {
   readonly name: string
-  /** Rows that came into the database otherwise than through the recorded requests. */
+  /** The rows that came into the database otherwise than through the recorded requests. */
   readonly rows?: { readonly places: readonly EvalPlace[]; readonly unseen: Unseen }
   readonly sql?: string
-  /** Recordings that show how jobsets stood by then. */
+  /** The recordings that show the state of the jobsets at that time. */
   readonly jobsets?: readonly string[]
-  /** Logins that were not recorded: session -> user. */
+  /** The logins that were not recorded: session -> user. */
   readonly logins?: Readonly<Record<string, string>>
   readonly exchanges: readonly string[]
 }
@@ -26,7 +26,7 @@ const liveFlake = `insert into jobsets (name, project, emailoverride, type, flak
   schedulingshares, description, enableemail) values ('flake', 'live', '', 1, 'git+file:///srv/hydra/repos/network.git',
   1, 0, 0, 1, '', 0);`
 
-/** It had failed once. */
+/** A statement for the build's earlier failure. */
 const build25 = `update builds set finished = 1, buildstatus = 1 where id = 25;`
 
 const noneUnseen = { constituents: {}, busy: [], failed: {}, size: 0 }
@@ -90,7 +90,7 @@ export const scenes: readonly Scene[] = [
       ],
       unseen: { constituents: { 4: [1, 2], 5: [1, 3], 10: [7, 8] }, busy: [9], failed: {}, size: 1024 },
     },
-    // Only the queue, which leaves the priority out, shows this build.
+    // Only the queue shows this build, and the queue leaves the priority out.
     sql: 'update builds set priority = 10 where id = 23;',
     jobsets: ['jobset-get-running', 'jobset-errors', 'jobset-get-fetcherror'],
     exchanges: words(`

@@ -36,7 +36,7 @@ beforeAll(async () => {
     insert into jobsetinputs (project, jobset, name, type) values ('p', 'j', 'src', 'path');
     insert into jobsetinputalts (project, jobset, input, altnr, value) values ('p', 'j', 'src', 0, '${source}');`)
   expect(standIns.run(name, ['hydra-eval-jobset', 'p', 'j'], env)).toMatchObject({ status: 0 })
-  // The address of the database is in the settings alone.
+  // Only the settings have the address of the database.
   writeFileSync(
     settings,
     `dbUrl = "${database}"\nhydraDataDir = "${standIns.data}"\nrootsDir = "${standIns.data}/roots"\nremoteStoreAddr = ["file://${cache}"]\n`,

@@ -12,7 +12,7 @@ const expression = fileURLToPath(new URL('../fixtures/packages', import.meta.url
 const deadlineMs = 60_000
 const pollMs = 50
 
-/** The stand-ins as Nix builds them, in a store of the test's own that the programs themselves use too. */
+/** The stand-ins as Nix builds them, in a separate store that the programs themselves use too. */
 export class StandIns {
   readonly nix = new ScratchNix()
   readonly data = join(this.nix.folder, 'data')
@@ -35,12 +35,12 @@ export class StandIns {
     return bin
   }
 
-  /** Its store path. */
+  /** Returns the store path of a stand-in. */
   path(name: StandIn): string {
     return this.bin(name).slice(this.nix.real('/').length - 1, -'/bin'.length)
   }
 
-  /** Variables of a service, and nothing of ours. */
+  /** Returns the variables of a service, without the tester's own. */
   async env(more: Readonly<Record<string, string>>): Promise<Record<string, string>> {
     const env = storeEnvironment(await this.nix.command.store(), this.nix.env)
     return {
@@ -53,7 +53,7 @@ export class StandIns {
     }
   }
 
-  /** Starts a service, and waits until `ready` says so. */
+  /** Starts a service, and waits until `ready` confirms it. */
   async start(
     name: StandIn,
     argv: readonly string[],
@@ -114,7 +114,7 @@ export class Daemon {
     return this.#child.exitCode
   }
 
-  /** Waits for a condition, with what the program said if it does not come. */
+  /** Waits for a condition; the error of a timeout has the program's log. */
   async until(what: string, holds: () => Promise<boolean> | boolean): Promise<void> {
     const end = Date.now() + deadlineMs
     while (!(await holds())) {
@@ -129,7 +129,7 @@ export class Daemon {
     return this.#end('SIGTERM')
   }
 
-  /** Ends it as a power cut would: it has no time for a last word. */
+  /** Ends the program like a power cut, without time for a last message. */
   async kill(): Promise<void> {
     await this.#end('SIGKILL')
   }

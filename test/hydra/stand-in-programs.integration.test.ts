@@ -39,7 +39,7 @@ async function run(
   return standIns.run(name, argv, await standIns.env({ ...database().env, ...variables, ...more }), stdin)
 }
 
-/** The socket's folder as a host. */
+/** Returns a URL whose host is the socket's folder. */
 const url = (account: string) => `postgres://${account}${encodeURIComponent(database().socket)}:5432/hydra`
 
 const said = ({ stdout, stderr }: Ended) => comparableOutput(stdout + stderr)
@@ -48,12 +48,12 @@ const usersQuery =
   'select username, fullname, emailaddress, left(password, 40) as pw40, length(password) as len, type from users order by username'
 const rolesQuery = 'select username, role from userroles order by username, role'
 
-/** Of the session of hydra-create-user, what is not repeated here, by how the command begins. */
+/** The commands of hydra-create-user's session that are not repeated here, by their beginnings. */
 const notRepeated: readonly (readonly [command: string, reason: string])[] = [
   ['hydra-create-user --help', 'the help text is not copied from Hydra'],
 ]
 
-/** Accounts that the session made on a terminal, and as root: here, before the command that follows. */
+/** The accounts that the session made on a terminal or as root; the test makes them before the given command. */
 const doneOtherwise: readonly (readonly [before: string, name: string])[] = [
   ['hydra-create-user', 'frank'],
   ["hydra-create-user alice --full-name ''", 'rooty'],
@@ -160,7 +160,7 @@ describe('hydra-init', () => {
 
   it('leaves a schema that cannot be upgraded unchanged, and says so', async () => {
     await run(['hydra-init'])
-    // The column that a later schema adds is there already.
+    // The column of a later schema exists already.
     database().sql('update schemaversion set version = 86')
     const ended = await run(['hydra-init'])
     expect(ended.status).toBe(255)

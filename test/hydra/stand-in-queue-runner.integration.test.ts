@@ -9,7 +9,7 @@ import { type PrivatePostgres, startPostgres } from './private-postgres.js'
 import { send } from './replay.js'
 import { type Daemon, StandIns } from './stand-in-packages.js'
 
-/** What the queue runner in C++ tells of itself, and those that ask it. */
+/** The stand-ins for tests of the C++ queue runner's status and of its clients. */
 const standIns = new StandIns()
 const cache = join(standIns.nix.folder, 'cache')
 const secret = join(standIns.nix.folder, 'secret')
@@ -58,7 +58,9 @@ const startRunner = () =>
     log.includes('checking the queue'),
   )
 
-/** Other tests run beside this one: the kernel chooses the port of the figures, unless a test names one. */
+/**
+ * Writes the configuration. The kernel chooses the metrics port unless a test names one, because other tests run too.
+ */
 function writeConfig(metrics: string): void {
   writeFileSync(
     join(standIns.data, 'hydra.conf'),
@@ -78,7 +80,7 @@ queue_runner_metrics_address = ${metrics}
 
 interface Statsd {
   readonly port: number
-  /** What it was told, newest last. */
+  /** The messages that it got, newest last. */
   readonly told: string[]
   close(): void
 }
@@ -124,7 +126,7 @@ it('the status counts the step that is being built, and the step that no machine
     insert into jobsetinputs (project, jobset, name, type) values ('p', 'j', 'src', 'path');
     insert into jobsetinputalts (project, jobset, input, altnr, value) values ('p', 'j', 'src', 0, '${source}');`)
   expect(standIns.run('hydra', ['hydra-eval-jobset', 'p', 'j'], env)).toMatchObject({ status: 0 })
-  // One build goes on, and nobody gives up the other, until both were seen.
+  // One build runs, and the other keeps its retries, until the test has seen both.
   await runner.until('one step is built and one is of no use to any machine', async () => {
     const { nrActiveSteps, nrUnsupportedSteps } = await runnerStatus()
     return nrActiveSteps === 1 && nrUnsupportedSteps === 1
@@ -177,7 +179,7 @@ it('a killed queue runner is down, and a request to it fails because it did not 
     stderr: expect.stringContaining('error: queue runner did not respond; status information may be wrong\n'),
   })
   expect(await runnerStatus()).toMatchObject({ status: 'unknown' })
-  // As its unit does after it.
+  // The unit runs this command after the queue runner.
   expect(standIns.run('hydra', ['hydra-queue-runner', '--unlock'], env)).toMatchObject({ status: 0 })
   expect(standIns.run('hydra', ['hydra-queue-runner', '--status'], env)).toMatchObject({
     status: 0,

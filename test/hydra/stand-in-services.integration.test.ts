@@ -23,13 +23,13 @@ beforeAll(async () => {
   postgres = startPostgres()
   await standIns.build('hydra', 'nix-serve')
   await standIns.nix.nix('nix-store', ['--generate-binary-cache-key', keyName, secret, `${secret}.pub`])
-  // Other tests run beside this one: the kernel chooses the port of the figures.
+  // The kernel chooses the metrics port, because other tests run at the same time.
   writeFileSync(
     join(standIns.data, 'hydra.conf'),
     `using_frontend_proxy = 1\ngc_roots_dir = ${standIns.data}/gcroots\nstore_uri = file://${cache}?secret-key=${secret}\nbinary_cache_secret_key_file = ${secret}\nqueue_runner_metrics_address = 127.0.0.1:0\n`,
   )
   env = await standIns.env({ ...postgres.env, HYDRA_DBI: 'dbi:Pg:dbname=hydra;user=hydra;' })
-  // As the units have it: the evaluator calls hydra-eval-jobset by its name.
+  // The units have this PATH, because the evaluator calls hydra-eval-jobset by its name.
   env.PATH = `${standIns.bin('hydra')}:/usr/bin:/bin`
   port = await freePort()
   server = await startServer(port)
@@ -339,7 +339,7 @@ describe('a daemon that refuses the queue runner', () => {
   })
 })
 
-/** Into another store, which trusts that key alone. */
+/** Copies a path into another store, which trusts only that key. */
 async function substitute(path: string, from: string, publicKey: string): Promise<void> {
   const to = join(standIns.nix.folder, `other-${Math.random().toString(36).slice(2)}`)
   const options = ['--option', 'substituters', from, '--option', 'trusted-public-keys', publicKey.trim()]

@@ -37,11 +37,11 @@ beforeAll(async () => {
   await standIns.start(
     'nix-serve',
     ['nix-serve', '--listen', `127.0.0.1:${nixServe}`, '--workers', '2'],
-    // It calls `nix dump-path`.
+    // nix-serve calls `nix dump-path`.
     { ...env, NIX_SECRET_KEY_FILE: secret, NIX_CONFIG: 'extra-experimental-features = nix-command' },
     () => answers(nixServe),
   )
-  // What nginx did to those requests is in their headers already.
+  // The recorded headers already have nginx's changes.
   replay = new Replay({ 3001: hydra, 8089: hydra, 5005: nixServe, 8088: nixServe })
 })
 
@@ -50,7 +50,7 @@ afterAll(async () => {
   postgres?.stop()
 })
 
-/** As the recorded session of hydra-create-user left them. */
+/** Makes the users that the recorded session of hydra-create-user left. */
 function makeUsers(env: Record<string, string>): void {
   const sha1OfFoobar = '8843d7f92416211de9ebb963ff4ce28125932878'
   const prompted = (args: readonly string[]) =>
@@ -128,7 +128,7 @@ it('every page identifies itself as a stand-in, and has the form for signing in'
     request: { ...recorded('root-projects').request, headers: { Accept: 'text/html' } },
   })
   expect(page.body).toContain('stand-in for Hydra, not Hydra itself')
-  // What such a form sends is among the recordings: login-form.
+  // The recording login-form has the data that such a form sends.
   expect(page.body).toMatch(/<form method="post" action="\/login">.*"username".*"password".*<\/form>/s)
 })
 

@@ -1,13 +1,13 @@
-/** A command of a recorded session: what it said, how it ended, and the tables that were asked for after it. */
+/** A command of a recorded session: its output, its exit code, and the tables that were queried afterwards. */
 export interface TranscriptStep {
   readonly command: string
   readonly output: string
   readonly status: number
-  /** psql's text, as it stood below. */
+  /** The tables as psql printed them below the command. */
   readonly tables: readonly string[]
 }
 
-/** Steps of the form `$ command`, output, `[rc=N]`, tables; what is written otherwise in between is passed over. */
+/** Returns the steps of the form `$ command`, output, `[rc=N]`, tables; other text between them is skipped. */
 export function readSteps(text: string): TranscriptStep[] {
   return text
     .split(/^\$ /m)
@@ -22,7 +22,7 @@ export function readSteps(text: string): TranscriptStep[] {
     })
 }
 
-/** Without where in Perl's files something arose, and without what Perl warns of about Hydra's own files. */
+/** Returns output without the places of errors in Perl's files, and without Perl's warnings about Hydra's files. */
 export function comparableOutput(text: string): string {
   return text
     .replace(/^Subroutine \w+ redefined at .*\n/gm, '')
@@ -35,7 +35,7 @@ export function comparableOutput(text: string): string {
     .trim()
 }
 
-/** A table with the part of each hash that no two runs share made the same. */
+/** Returns a table in which the varying part of each hash is the same. */
 export function comparableTable(table: string): string {
   return table.trim().replaceAll(/(\$argon2id\$v=19\$m=262144,t=3,p=1\$)[A-Za-z0-9+/]{8}/g, '$1........')
 }
