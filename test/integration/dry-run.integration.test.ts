@@ -22,19 +22,19 @@ let uuid: string
 
 beforeAll(async () => {
   session = await openSession()
-  // The daemon runs before anything is looked at: what libvirt writes when it begins is no doing of ours.
+  // The daemon starts before the first snapshot, because libvirt writes files at its start.
   await session.virsh('list')
 })
 afterAll(() => session.dispose())
 
-/** A user of their own: a home, a folder for what is temporary, a state; and the libvirt of whoever runs the tests. */
+/** Makes a new user with a home, a temporary folder and a state; libvirt is the tester's. */
 async function newUser(): Promise<void> {
   cli = realCli()
   const home = join(cli.folder, 'home')
   const tmp = join(cli.folder, 'tmp')
   for (const folder of [join(home, '.cache'), tmp]) mkdirSync(folder, { recursive: true })
   symlinkSync(join(homedir(), '.cache', 'libvirt'), join(home, '.cache', 'libvirt'))
-  // tsx, with which the tests run what is not compiled, has a cache of its own.
+  // tsx runs the uncompiled code of the tests, and would otherwise write a cache.
   env = { HOME: home, TMPDIR: tmp, TSX_DISABLE_CACHE: '1' }
   await must('create', cli.network, '-d', 'lab')
   uuid = (await must('list', '--plain')).split('\t')[0] ?? ''
@@ -59,7 +59,7 @@ function network(machines: string): void {
   )
 }
 
-/** Every file and folder below: mode, size, time, bytes. What a link leads to is not below. */
+/** Returns mode, size, time and bytes of every file and folder below; it follows no links. */
 function snapshot(folder: string): Record<string, string> {
   const entries = readdirSync(folder, { recursive: true, withFileTypes: true })
   const paths = [folder, ...entries.map(({ parentPath, name }) => join(parentPath, name))]
@@ -69,14 +69,14 @@ function snapshot(folder: string): Record<string, string> {
 function describeFile(path: string): string {
   const stat = lstatSync(path)
   const facts: (string | number)[] = [stat.mode.toString(8), stat.size]
-  // SQLite, when it opens Nix's database, makes files beside it and removes them at the end.
+  // SQLite makes files beside Nix's database when it opens it, and removes them at the end.
   if (!path.endsWith('/nix/var/nix/db')) facts.push(stat.mtimeMs)
   if (stat.isSymbolicLink()) facts.push(readlinkSync(path))
   if (stat.isFile()) facts.push(createHash('sha256').update(readFileSync(path)).digest('hex'))
   return facts.join(' ')
 }
 
-/** What libvirt lists of this deployment, and how each of it is defined; others use the same libvirt meanwhile. */
+/** Returns libvirt's list of this deployment with all definitions; other tests use the same libvirt meanwhile. */
 async function libvirtListing(): Promise<string[]> {
   const names = await domains('--all')
   const seen = names.map((name) =>
@@ -121,7 +121,7 @@ describe('plan and deploy --dry-run write nothing anywhere', () => {
   it('when machines are to be changed, made and destroyed', async () => {
     network('web = { deployment.libvirtd.memorySize = 64; }; old = { deployment.libvirtd.memorySize = 64; };')
     await must('deploy', '--yes', '--create-only', '-d', 'lab')
-    // Off, so that nothing but hydra-ops could write to its files.
+    // The guests are off, so that only hydra-ops could write to their files.
     for (const name of await domains()) await session.virsh('destroy', name)
     network('web = { deployment.libvirtd.memorySize = 96; }; new = { deployment.libvirtd.memorySize = 64; };')
     await expectNothingWritten(/memory 64 → 96 MiB/)

@@ -6,7 +6,7 @@ import { type OperatorHost, operatorHost } from '../e2e/operator.js'
 
 let host: OperatorHost
 
-/** Every file below a folder with its bytes; what "nothing written" is measured by. Images are shared and left out. */
+/** Returns every file below a folder with its bytes, to prove that nothing was written. Shared images are left out. */
 function snapshot(folder: string): Record<string, string> {
   const files: Record<string, string> = {}
   for (const name of readdirSync(folder)) {
@@ -25,7 +25,7 @@ async function create(text: string) {
 
 const debian = 'deployment.os = "debian";'
 
-/** What is wrong, the expression, and what the message must say. */
+/** The fault, the expression, and the texts that the message must have. */
 const wrong: [string, string, RegExp[]][] = [
   ['a syntax error', '{\n  web = { deployment.os = ; };\n}\n', [/network\.nix:2:/, /syntax/]],
   [
@@ -112,7 +112,7 @@ describe('a broken machine', () => {
   })
 })
 
-/** The journal may say that a deploy was tried; everything else must be as before. */
+/** Removes the journal, which may record the attempt; everything else must be unchanged. */
 function withoutJournal(files: Record<string, string>): Record<string, string> {
   return Object.fromEntries(Object.entries(files).filter(([path]) => !path.endsWith('journal.ndjson')))
 }

@@ -40,9 +40,9 @@ import { guest, hypervisor } from '../providers/libvirt/deaf-guest.js'
 const times = 20
 
 let folder: string
-/** Nothing listens there. */
+/** The port without a listener. */
 let closedPort: number
-/** Accepts, and closes at once. */
+/** The port of a server that accepts a connection and closes it at once. */
 let closingPort: number
 const closing = createServer((socket) => socket.destroy())
 const warnings: Error[] = []
@@ -88,7 +88,7 @@ const run = () => ({ signal: ended.signal, log: () => {} })
 const plainCommand = () => ({ signal: ended.signal, timeoutMs: 30_000, what: 'try something' })
 const dial = async (port: number) => connectTcp(port, '127.0.0.1')
 const noChecks = { cmd: [], http: [], tcp: [], systemd: [] }
-// An attempt has time enough to be refused on a busy host too.
+// An attempt needs enough time for a refusal on a busy host too.
 const check = { period: 0.05, timeout: 2, total: 2 }
 const operator = { user: 'me', host: 'here', pid: process.pid, command: 'deploy', run: 'a-run' }
 
@@ -102,7 +102,7 @@ const refused = (code: string | undefined, words: RegExp) => ({
 })
 const interruption = refused('INTERRUPTED', /^interrupted/)
 
-/** A machine on which every command is this text of the shell. */
+/** Returns a machine on which every command runs this shell script instead. */
 const machineOf = (text: string) => new LocalShellHost({ prefix: ['sh', '-c', text] })
 const path = StorePath.parse(`/nix/store/${'a'.repeat(32)}-hydra-ops-web`)
 const activation = { unit: 'hydra-ops-r1.service', log: '/var/log/hydra-ops/r1.log', path, bootId: 'boot-1' }
@@ -135,11 +135,11 @@ const copying = {
 const copier = createCopier(copying)
 
 interface Wait {
-  /** Is given the signal of the whole command. */
+  /** The wait, which gets the signal of the whole command. */
   readonly wait: () => Promise<unknown>
-  /** How the wait ends where nothing interrupts it. */
+  /** The end of the wait without an interruption. */
   readonly ends: object
-  /** What may be there before the interruption is: a value of a wait that takes no signal, or of the first of many. */
+  /** The permitted end before the interruption: the result of a wait without a signal, or of its first part. */
   readonly sooner?: object
 }
 
@@ -178,7 +178,7 @@ const waits: Readonly<Record<string, Wait>> = {
   },
   'a wait for ssh of a host that is down': {
     wait: () =>
-      // More than ten refusals, each of which is followed by a rest.
+      // The wait sees more than ten refusals, and rests after each.
       ssh.waitForBanner(reach(closedPort), { signal: ended.signal, timeoutMs: 4_000 }),
     ends: refused('UNREACHABLE', /the port is closed for (?:[4-9]|\d\d)[\d.]* s$/),
   },
@@ -368,7 +368,7 @@ describe('a wait leaves no listener behind, and Node warns of nothing', () => {
       const results = await Promise.allSettled(Array.from({ length: times }, wait))
       expect(results).toEqual(Array(times).fill(ends))
       expect(getEventListeners(ended.signal, 'abort')).toEqual([])
-      // Node tells of them in a later turn.
+      // Node reports them in a later turn.
       await new Promise((resolve) => setImmediate(resolve))
       expect(warnings.map(({ message }) => message)).toEqual([])
     },
