@@ -23,7 +23,7 @@ import { LocalShellHost } from '../fakes/local-shell-host.js'
 const logged: string[] = []
 const run: Run = { signal: new AbortController().signal, log: (line) => logged.push(line) }
 
-/** The machine of these tests has no systemd; with one they would write units to the real one. */
+/** The machine of these tests has no systemd; otherwise they would write units to the real one. */
 const withoutSystemd = { moved: { '/run/systemd/system': '/nonexistent' } }
 
 let root: string
@@ -206,7 +206,7 @@ describe('deliverKeys', () => {
   })
 
   it('places a key whose owner comes with the activation as root with mode 0600, and sets its owner later', async () => {
-    // chown needs root: a stand-in that writes down what it is asked for.
+    // chown needs root, so a stand-in records its arguments.
     const bin = mkdtempSync(join(root, 'bin-'))
     writeFileSync(join(bin, 'chown'), `#!/bin/sh\necho "$1" >> '${bin}/asked'\n`, { mode: 0o755 })
     host = new LocalShellHost({ ...withoutSystemd, bin })

@@ -8,7 +8,7 @@ import { RootNamespace } from '../fixtures/root-namespace.js'
 
 const run: Run = { signal: new AbortController().signal, log: () => {} }
 
-/** The program of package acl as far as it is called: `setfacl --set LIST .`, refused otherwise. */
+/** A stand-in for setfacl of the package acl: it accepts only `setfacl --set LIST .`. */
 const setfacl = `exec python3 -c "
 import os, struct, sys
 _, option, entries, path = sys.argv
@@ -50,7 +50,7 @@ function key(path: string, more: Partial<ResolvedKey> = {}): ResolvedKey {
 const deliver = (...keys: ResolvedKey[]) => deliverKeys(machine.host, keys, 'pre-activation', run)
 const look = (...keys: ResolvedKey[]) => inspectKeys(machine.host, keys, run)
 
-/** What somebody else than root gets of a command that has one path as its argument. */
+/** Returns another user's result of a command with one path as its argument. */
 const as = (user: string, command: string, path: string) =>
   machine.sh(
     'setpriv --reuid "$1" --regid "$(id -g "$1")" --init-groups $2 -- "$3" 2>/dev/null || echo refused',

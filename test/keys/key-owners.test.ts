@@ -12,7 +12,7 @@ import { recordsOf } from '../fakes/script-values.js'
 import { standardRequest } from '../fakes/standard-request.js'
 
 let ops: FakeOps
-/** Users and groups of the machine. */
+/** The users and groups of the machine. */
 const known = new Set(['root'])
 
 afterEach(() => {
@@ -31,7 +31,7 @@ interface Wanted {
   uploadAt?: string
 }
 
-/** A machine that is up to date, and then wants keys of these owners. */
+/** Deploys a machine, which then gets keys of these owners. */
 async function upToDate(keys: Record<string, Wanted>) {
   ops = await createFakeOps({ network: fakeNetwork([fakeMachine('web')]) })
   runFakeDebian(ops)
@@ -136,7 +136,7 @@ describe('a key whose owner the machine does not have', () => {
     const wish = { deployment: undefined, selection: {}, maxConcurrent: 1 }
     const keys = { token: { user: 'app' }, tls: {}, late: { uploadAt: 'post-activation' } }
     const reason = `machine 'web': key "token": the machine has no user 'app'`
-    /** Paths of the keys that were sent since, each once. */
+    /** Returns the paths of the keys that were sent since then, each once. */
     const sentSince = (begin: number) =>
       [
         ...new Set(
@@ -146,7 +146,7 @@ describe('a key whose owner the machine does not have', () => {
             .flatMap(({ values }) => recordsOf(values.files).map(([path]) => path)),
         ),
       ].sort()
-    /** A machine that had its keys, until somebody removed the user of one. */
+    /** Creates a machine with keys, and removes the user of one key. */
     async function hadKeys(): Promise<void> {
       await upToDate(keys)
       known.add('app')
@@ -156,7 +156,7 @@ describe('a key whose owner the machine does not have', () => {
 
     it.each([
       ['send-keys', 1, () => sendKeys(ops, wish)],
-      // The first one ends with the machine.
+      // The reboot ends the first connection.
       ['reboot', 2, () => rebootMachines(ops, wish)],
       [
         'start',
@@ -175,7 +175,7 @@ describe('a key whose owner the machine does not have', () => {
       expect(await send()).toMatchObject([{ outcome: 'failed', reason }])
       expect(connected).toHaveBeenCalledTimes(connections)
       expect(sentSince(begin)).toEqual(['/run/keys/late', '/run/keys/tls'])
-      // What the machine is to have is known as before: the next one to be dropped is removed from there.
+      // The record of the wanted keys stays, so that a later deploy can remove a dropped key.
       expect((await ops.store.resolve('net')).machines).toMatchObject({
         web: { keys: { token: '/run/keys/token', tls: '/run/keys/tls', late: '/run/keys/late' } },
       })

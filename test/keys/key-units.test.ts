@@ -61,7 +61,7 @@ describe('keyUnitFile', () => {
   })
 })
 
-/** systemd's reading of the last quoted word: C escapes first, then specifiers. */
+/** Reads the last quoted word as systemd does: C escapes first, then specifiers. */
 function readBack(line: string): string {
   const word = /^.* "([^"]*)"$/.exec(line)?.[1] ?? ''
   return word

@@ -34,7 +34,7 @@ describe('keys on a guest', () => {
   const deliver = (keys: ResolvedKey[], phase: ResolvedKey['uploadAt'] = 'pre-activation') =>
     deliverKeys(guest.host, keys, phase, run)
 
-  /** A unit that waits for a key as NixOps documents it. */
+  /** Makes a unit that waits for a key as NixOps documents it. */
   async function consumer(name: string, keyUnit: string): Promise<void> {
     const content = `[Unit]
 Requires=${keyUnit}
@@ -69,7 +69,7 @@ WantedBy=multi-user.target
     })
   })
 
-  /** What a user without any right of its own sees of a key. */
+  /** Returns what an ordinary user sees of a key. */
   const asUser = (user: string, command: string, ...args: string[]) =>
     guest.sh(
       `user=$1; shift; runuser -u "$user" -- sh -c '${command}' sh "$@" 2>&1 || echo refused`,
@@ -249,7 +249,7 @@ systemctl daemon-reload; systemctl start printer.service; journalctl --sync`)
     const checks = HealthChecks.parse({
       http: [{ ...once, port: 81 }],
       tcp: [{ ...once, port: 81 }],
-      // Long enough for one answer of a slow guest.
+      // The total is long enough for one answer of a slow guest.
       systemd: [{ ...once, total: 15, unit: 'printer.service' }],
     })
     const failures = await runChecks('healthChecks', checks, {

@@ -18,7 +18,7 @@ import { debianMachine } from '../fakes/debian-machine.js'
 
 const run: Run = { signal: new AbortController().signal, log: () => {} }
 
-/** Stand-in for the operator's commands: prints what it is told to. */
+/** Creates a stand-in for the operator's commands, which prints the given text. */
 function commands(result: { code: number; stdout: string; stderr?: string }) {
   const calls: string[][] = []
   const local: Pick<LocalCommands, 'run'> = {
