@@ -13,7 +13,7 @@ afterEach(() => world.ops.cleanup())
 const reboot = () =>
   rebootMachines(world.ops, { deployment: undefined, selection: { on: 'web' }, maxConcurrent: 1 })
 
-/** What the machine says of its boot id, one answer a look; the last one from then on. */
+/** Sets the boot ids that the machine reports, one for each look; the last one stays. */
 function bootIds(...looks: (() => ReturnType<typeof succeed>)[]): void {
   let at = 0
   world.ops.ssh.answer('read the boot id', () => {

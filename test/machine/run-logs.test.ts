@@ -53,7 +53,7 @@ describe('logs of a run', () => {
   })
 
   it('report a failed write once, and stop nothing', () => {
-    // A file where the folder should be: no user could write there.
+    // A file in the folder's place stops every user's write.
     writeFileSync(join(folder, 'taken'), '')
     const logs = open('r1', join(folder, 'taken'))
     logs.append(web, 'one')
