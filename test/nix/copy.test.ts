@@ -22,7 +22,7 @@ const look = 'look for paths in the store of the machine'
 
 interface LocalAnswers {
   readonly copy?: CommandResult
-  /** What the export prints, and how it ends. */
+  /** The output of the export, and its exit code. */
   readonly exported?: string
   readonly exportEnds?: CommandResult
 }
@@ -32,7 +32,7 @@ interface LocalCall {
   readonly options?: NixCommandOptions
 }
 
-/** A copier whose operator host only pretends; `calls` are what would have been run there. */
+/** Creates a copier on a made-up operator host; `calls` records the commands. */
 function copierWith(answers: LocalAnswers = {}) {
   const calls: LocalCall[] = []
   const command: NixCommand = {

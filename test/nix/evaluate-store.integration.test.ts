@@ -122,7 +122,7 @@ describe('the store of an evaluation', () => {
       const { drvPath } = web(await asking.evaluate('hydra.nix'))
       const options = { signal: new AbortController().signal, timeoutMs: 120_000, what: 'build' }
       await asking.command.run('nix-store', ['--realise', drvPath ?? ''], options)
-      // A build does ask: the silence above means something.
+      // A build does ask, so the silence above has a meaning.
       expect(requests).not.toEqual([])
     } finally {
       server.close()
@@ -135,7 +135,7 @@ describe('an expression that needs a store while it is evaluated', () => {
   const fetching = (folder: string) =>
     `{ web.deployment = { os = "debian"; targetHost = import (fetchTarball "file://${folder}/source.tgz") + ""; }; }`
   beforeEach(() => {
-    // Nix keeps what it fetched in the user's cache, and our temporary store lies in TMPDIR.
+    // Nix keeps its downloads in the user's cache, and our temporary store is in TMPDIR.
     vi.stubEnv('XDG_CACHE_HOME', join(nix.folder, 'cache'))
     vi.stubEnv('TMPDIR', join(nix.folder, 'tmp'))
     mkdirSync(join(nix.folder, 'tmp'))
@@ -176,7 +176,7 @@ describe('an expression that needs a store while it is evaluated', () => {
 })
 
 describe('the texts of an expression', () => {
-  /** Any text that Nix can hold: all of Unicode but NUL. */
+  /** Any text that a Nix string can hold: all of Unicode but NUL. */
   const text = fc.oneof(
     fc.string({ unit: 'binary', maxLength: 40 }).map((value) => value.replaceAll('\0', '')),
     fc

@@ -24,7 +24,7 @@ const nothing = {
   machines: {},
 }
 
-/** Nix, played by a function. */
+/** Creates a Nix whose answers come from a function. */
 function fakeNix(answer: (call: Call) => CommandResult): NixCommand {
   return {
     run: async (_, args, options) => {

@@ -50,7 +50,7 @@ describe('the package of Hydra', () => {
   })
 
   it('joins all packages of nixpkgs that make up a Hydra there', async () => {
-    // As nixpkgs' own, for this: its name tells how many there were.
+    // The stand-in for nixpkgs' symlinkJoin puts the number of packages into the result's name.
     const join =
       'symlinkJoin = { name, paths }: derivation { inherit paths; name = name + "-of-" + toString (builtins.length paths); system = builtins.currentSystem; builder = "/bin/sh"; };'
     const packageOf = async (...names: string[]) => {

@@ -11,7 +11,7 @@ beforeAll(() => {
 afterAll(() => nix.dispose())
 
 let count = 0
-/** Evaluates files with these texts, as one network; every machine is a Debian one. */
+/** Evaluates files with these texts as one network of Debian machines. */
 async function network(...texts: string[]): Promise<NetworkDefinition> {
   count += 1
   const files = texts.map((text, index) => {

@@ -7,7 +7,7 @@ import type { CommandResult } from '../../src/core/ssh.js'
 
 type Call = { readonly argv: readonly string[]; readonly env: Readonly<Record<string, string>> | undefined }
 
-/** Only `run` is used. */
+/** Creates local commands with only `run`. */
 function recording(calls: Call[]): Pick<LocalCommands, 'run'> {
   return {
     run: async (argv, { env }) => {

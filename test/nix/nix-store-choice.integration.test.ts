@@ -28,7 +28,7 @@ afterEach(async () => {
   rmSync(folder, { recursive: true, force: true })
 })
 
-/** A stand-in for the daemon's socket; `greet` is what it does with a client. */
+/** Starts a stand-in for the daemon's socket; `greet` handles each client. */
 async function daemon(greet: (socket: Socket) => void): Promise<void> {
   mkdirSync(join(nixRoot, 'var/nix/daemon-socket'), { recursive: true })
   server = createServer((socket) => {
@@ -86,7 +86,7 @@ describe('the chosen store', () => {
     chmodSync(sockets, 0o000)
     const store = await choose()
     chmodSync(sockets, 0o755)
-    // Root may everything.
+    // Root may enter the socket's folder whatever its mode.
     if (process.getuid?.() === 0) expect(store.kind).toBe('daemon')
     else expect(store).toMatchObject({ kind: 'own', why: expect.stringContaining("group 'nix-users'") })
   })

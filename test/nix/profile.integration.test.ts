@@ -27,13 +27,13 @@ function wanted(attributes: string): string {
   return `import ${profile} { name = "web"; ${attributes} }`
 }
 
-/** The built closure's path in the store. */
+/** Returns the store path of the built closure. */
 async function build(attributes: string): Promise<string> {
   const drv = await scratch.instantiate(wanted(attributes))
   return (await scratch.nix('nix-store', ['--realise', drv])).trim()
 }
 
-/** What the activation program on the machine reads. */
+/** Returns the records that the activation program reads. */
 function records(out: string): string[][] {
   const folder = mkdtempSync(join(scratch.folder, 'as-on-the-machine-'))
   copyFileSync(scratch.real(readlinkSync(scratch.real(`${out}/manifest.nix`))), join(folder, 'manifest.nix'))
@@ -50,7 +50,7 @@ async function requisites(path: string): Promise<string[]> {
 }
 
 describe('a text with unusual bytes', () => {
-  // A Nix string has every byte but NUL; what reaches it is UTF-8.
+  // A Nix string has every byte but NUL; our inputs are UTF-8.
   const text = fc.oneof(
     fc.string({ unit: 'binary', maxLength: 60 }).filter((each) => !each.includes('\0')),
     fc
@@ -205,7 +205,7 @@ describe('an impossible definition', () => {
     try {
       symlinkSync('sub', join(folder, 'link'))
     } catch {
-      // It is there from the test before.
+      // The previous test made the link.
     }
   })
 

@@ -14,7 +14,7 @@ import type { EvaluationRequest } from '../../src/core/nix.js'
 import { localCommands } from '../../src/exec/local-commands.js'
 import { setupTasks } from '../../src/setup/tasks.js'
 
-/** Options of a provider as a test needs them; stands in for the real ones. */
+/** The options of a made-up provider, with all types that tests need. */
 const LibvirtLikeOptions: z.ZodType<Json> = z
   .strictObject({
     memorySize: z.number().int().optional(),
@@ -36,19 +36,19 @@ export const testProviders: readonly KnownProvider[] = [
 
 type Wanted = Partial<Omit<EvaluationRequest, 'files' | 'only'>> & { readonly only?: readonly string[] }
 
-/** A folder with network expressions and a chroot store of its own, evaluated by the real Nix. */
+/** A folder with network expressions and a separate chroot store, evaluated by the real Nix. */
 export interface NixSandbox {
   readonly folder: string
-  /** Where the store's files lie; absent until something is written. */
+  /** The folder with the store's files; absent before the first write. */
   readonly storeFolder: string
   readonly command: NixCommand
-  /** How often a program of Nix was started. */
+  /** The programs of Nix that were started. */
   readonly started: readonly string[]
-  /** Lines for the log of the run. */
+  /** The lines for the log of the run. */
   readonly logged: readonly string[]
   write(name: string, text: string): string
   evaluate(files: string | readonly string[], wanted?: Wanted): Promise<NetworkDefinition>
-  /** What the evaluation is refused with. */
+  /** Returns the error of the evaluation. */
   refusal(files: string | readonly string[], wanted?: Wanted): Promise<OpsError>
   dispose(): Promise<void>
 }
@@ -123,7 +123,7 @@ export function createNixSandbox(config = ''): NixSandbox {
   return sandbox
 }
 
-/** Every file below a folder with its size, or nothing when it is not there. */
+/** Lists every file below a folder with its size; a missing folder gives an empty list. */
 export function listing(folder: string): string[] {
   try {
     return readdirSync(folder, { recursive: true, encoding: 'utf8' })

@@ -16,12 +16,12 @@ export function copyOf(other: ScratchMachine): ScratchMachine {
   return made
 }
 
-/** For afterEach. */
+/** Removes the machines; made for afterEach. */
 export function disposeMachines(): void {
   for (const each of machines.splice(0)) each.dispose()
 }
 
-/** Activates and expects it to go well; returns the lines. */
+/** Activates a closure that must succeed, and returns the lines. */
 export function deploy(on: ScratchMachine, wanted: WantedMachine, ...args: string[]): string {
   const closure = on.closure(wanted)
   const result = on.activate(closure, ...args)
