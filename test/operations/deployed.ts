@@ -9,15 +9,15 @@ import { stateTextIn } from '../fakes/state-text.js'
 
 export interface Deployed {
   readonly ops: FakeOps
-  /** Programs that were given the user's terminal. */
+  /** The programs that got the user's terminal. */
   readonly ran: string[][]
   resourceName(machine: string): string
   stateText(): string
-  /** Changes what is recorded of a machine. */
+  /** Changes the record of a machine. */
   change(machine: string, change: Record<string, unknown>): Promise<void>
 }
 
-/** Machines `web` (tag front, publishes port 18080) and `db` (tag back), deployed with success. */
+/** Deploys the machines `web` (tag front, publishes port 18080) and `db` (tag back). */
 export async function deployed(): Promise<Deployed> {
   const ran: string[][] = []
   const ops = await createFakeOps({

@@ -38,7 +38,7 @@ const create = (request: Partial<CreateRequest> = {}) =>
 
 const nothing = { deployment: 'lab', name: undefined, files: [], folder: '', searchPath: [], args: {} }
 
-/** As after a deploy that made one machine. */
+/** Makes the state that a deploy with one machine leaves. */
 async function withMachine(handle: boolean): Promise<void> {
   const { deployment } = await create()
   await ops.store.lock(deployment.uuid, async (held) =>

@@ -157,7 +157,7 @@ describe('destroy of a machine that was never made, according to the state,', ()
   beforeEach(async () => {
     uuid = (await ops.store.resolve('net')).uuid
   })
-  /** Puts an older state back: `web` is known, and nothing of it is. */
+  /** Puts an older state back, which names `web` without its resources. */
   const restoreOlderState = () =>
     ops.store.lock(uuid, async (held) =>
       held.updateMachine(MachineName.parse('web'), (web) => {
@@ -250,7 +250,7 @@ describe('destroy of several machines, with one unreadable,', () => {
     ops.answerTo = true
   })
   const fake = () => ops.providers.named('fake')
-  /** Makes machines of which nothing is recorded, so that destroy must look for them. */
+  /** Removes the records of machines, so that destroy must look for their resources. */
   const forget = (...machines: string[]) =>
     ops.store.lock(uuid, async (held) => {
       for (const machine of machines.map((name) => MachineName.parse(name)))

@@ -37,7 +37,7 @@ const bob: AddUser = {
 
 const notices = () => hydra.ops.emitted.flatMap((event) => (event.kind === 'notice' ? [event.text] : []))
 
-/** Everything that is written down anywhere, but for the made-up passwords themselves. */
+/** Returns all text that was written anywhere, except the made-up passwords themselves. */
 async function writtenDown(): Promise<string> {
   const { store, files: state, folder, logged, emitted, ssh } = hydra.ops
   const root = state.paths((await store.resolve(undefined)).uuid).root

@@ -27,7 +27,7 @@ const task = (machine: string): WantedTask => ({
   verify: async () => {},
 })
 
-/** A task that web wants and db does not. */
+/** The task is wanted on web and not on db. */
 beforeEach(async () => {
   world = await deployed()
   applied = []

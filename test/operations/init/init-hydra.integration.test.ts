@@ -34,7 +34,7 @@ describe('the expression that init hydra writes', () => {
     await removeStore(folder)
   })
 
-  /** The machine of the file, as deploy would read it. */
+  /** Returns the machine of the file, as deploy would read it. */
   async function machineOf(flags: HydraFlags): Promise<DebianMachine> {
     const file = join(folder, 'hydra.nix')
     rmSync(file, { force: true })
@@ -100,7 +100,7 @@ describe('the expression that init hydra writes', () => {
     })
   })
 
-  /** What Nix would read as something else, and any other text of one line. */
+  /** Text that Nix could read as syntax, and any other text of one line. */
   const part = fc.constantFrom('$', '{', '}', '"', '\\', "''", '#', '/*', ' ', '\t', ';', 'a', 'ß', '𝄞')
   const line = fc.oneof(
     fc.array(part, { maxLength: 10 }).map((parts) => parts.join('')),
@@ -148,7 +148,7 @@ describe('the sequence of init, create and plan', () => {
     expect([create, deploy]).toEqual([`hydra-ops create ${file} -d farm`, 'hydra-ops deploy -d farm'])
     const words = (line: string) => line.split(' ').slice(1)
     expect((await cli.run(words(create))).code).toBe(0)
-    // The libvirt of whoever runs the tests.
+    // The test uses the tester's libvirt.
     const plan = await cli.run([...words(deploy), '--dry-run'], { env: { HOME: homedir() } })
     expect(plan).toMatchObject({ code: 0 })
     expect(plan.stdout).toMatch(/ libvirt +create +3072 MiB, 2 vCPU, 20 GiB/)

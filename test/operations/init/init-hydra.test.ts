@@ -10,7 +10,7 @@ import { createFakeOps, type FakeOps } from '../../fakes/fake-ops.js'
 
 let ops: FakeOps
 let folder: string
-/** What Nix answers; by default this host has no nixpkgs, and every expression is one. */
+/** The answers of Nix; by default this host has no nixpkgs, and every expression is one. */
 let nix: (argv: readonly string[]) => CommandResult
 
 const ended = (code: number, stderr = ''): CommandResult => ({ kind: 'exited', code, stdout: '', stderr })
@@ -28,7 +28,7 @@ const init = (flags: HydraFlags, file = './hydra.nix', state?: string) =>
   initHydra(ops, { file, folder, state, flags })
 const text = (file = 'hydra.nix') => readFileSync(join(folder, file), 'utf8')
 
-/** A person who answers each question as the test says, or takes what is suggested. */
+/** Simulates a person who gives the test's answers, or accepts the suggestions. */
 function person(answers: Readonly<Record<string, string>>): string[] {
   const asked: string[] = []
   const answerTo = (question: string) => {
@@ -222,7 +222,7 @@ describe('init hydra with a person', () => {
       'Password of that user',
       'Package of Hydra, as a Nix expression or a store path',
     ])
-    // The operator of the tests.
+    // The name belongs to the tests' operator.
     expect(text()).toContain('userName = "tester";')
   })
 
