@@ -35,7 +35,7 @@ const hydraOps = (...args: string[]) => hydraOpsWith(join(folder, 'state'), ...a
 const hydraOpsWith = (state: string, ...args: string[]) =>
   run([join(folder, 'node_modules/.bin/hydra-ops'), ...args], folder, state)
 
-/** A state folder with a deployment whose machines a provider made. */
+/** Makes a state folder with a deployment whose machines come from a provider. */
 async function remember(name: string, provider: string, count: number): Promise<string> {
   const root = join(folder, name)
   const operator = { user: 'test', host: 'test', command: 'test', run: 'test' }
@@ -55,7 +55,7 @@ function machine(provider: string, index: number): MachineRecord {
   }
 }
 
-/** Of a third party, installed beside hydra-ops: it never knows what its machines are called. */
+/** Installs a third party's provider beside hydra-ops, which does not know the provider's machines. */
 function installPlugin(name: string): void {
   const methods = ['imageReference', 'imageId', 'allocate', 'ports', 'physical', 'publishedUrls', 'inspect']
     .concat('plan', 'reconcile', 'start', 'stop', 'destroy', 'target')
@@ -75,7 +75,7 @@ export default {
   )
 }
 
-// From the sources to an installation, as a user gets it: packed, and installed into an empty folder.
+// The tests take the user's way from the sources: the package is packed, and installed into an empty folder.
 beforeAll(async () => {
   expect(existsSync(join(top, 'dist/src/cli.js')), 'npm run build comes first').toBe(true)
   folder = mkdtempSync(join(tmpdir(), 'hydra-ops-package-'))
@@ -125,7 +125,7 @@ it('the package brings the Nix files, the scripts for machines, the examples and
       readFileSync(join(top, 'target', name), 'utf8'),
     )
   }
-  // The lab is of no use without the stand-ins, which belong to the tests.
+  // The lab needs the stand-ins, which belong to the tests.
   for (const unwanted of ['test', 'dist/test', 'scripts', 'bench', 'src', 'examples/lab']) {
     expect(existsSync(join(installed, unwanted)), unwanted).toBe(false)
   }
@@ -136,7 +136,7 @@ it('the package brings the licence of each bundled dependency, and bundles only 
   const chunks = join(installed, 'dist/chunks')
   const code = readdirSync(chunks).filter((name) => name.endsWith('.js'))
   expect(code.length).toBeGreaterThan(10)
-  // Where zod keeps what it says in Finnish.
+  // zod keeps its Finnish messages there.
   expect(code.filter((name) => readFileSync(join(chunks, name), 'utf8').includes('locales/fi.js'))).toEqual(
     [],
   )
