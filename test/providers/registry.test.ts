@@ -43,7 +43,7 @@ describe('the registry', () => {
   })
 })
 
-/** Everything that comes along when a module is imported, lazy imports left out. */
+/** Returns all modules that an import loads at once, without lazy imports. */
 function eagerImports(file: string, seen = new Set<string>()): Set<string> {
   const text = readFileSync(file, 'utf8')
   for (const [, name = ''] of text.matchAll(/^(?:import|export) (?!type)[^;]*?from '([^']+)'/gm)) {

@@ -16,7 +16,7 @@ afterEach(() => rmSync(folder, { recursive: true }))
 
 const again = 'hydra-ops deploy restores the file'
 
-/** A machine of the system's libvirt with all its files, of which each may be removed. */
+/** Creates a machine of the system's libvirt with all its files; each file is removable. */
 function machine(stored: boolean, config: object = {}, uri = 'qemu:///system') {
   const file = (name: string) => {
     const path = join(folder, name)

@@ -2,7 +2,7 @@ import { buildDomainXml } from '../../../providers/libvirt/domain-xml.js'
 import { saying } from '../../fakes/saying.js'
 import { plainResource } from './plain-resource.js'
 
-/** A guest of libvirt that hears no button. */
+/** A libvirt guest that ignores the power button. */
 export const guest = plainResource()
 const domainText = buildDomainXml({
   name: guest.name,
@@ -29,7 +29,7 @@ const domainText = buildDomainXml({
   base: undefined,
 })
 
-/** A libvirt that has this guest only, which runs. */
+/** A libvirt with only this guest, which runs. */
 export const hypervisor = {
   local: {
     run: (argv: readonly string[], options: Parameters<typeof saying>[1]) =>

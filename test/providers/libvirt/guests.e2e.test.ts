@@ -158,7 +158,7 @@ describe('two Debian guests with a LAN', () => {
     expect(await inGuest(web, `ping -c1 -W10 ${b}`)).toContain('1 received')
     expect(await inGuest(db, `ping -c1 -W10 ${a}`)).toContain('1 received')
     expect(await inGuest(web, 'ip -4 route show default')).toBe('')
-    // Nor a port of the operator host's own loopback, which QEMU would show it at 10.0.2.2.
+    // The operator host's own loopback is not reachable either; QEMU would show it at 10.0.2.2.
     const server = createServer((socket) => socket.end('seen')).listen(0, '127.0.0.1')
     await once(server, 'listening')
     const address = server.address()

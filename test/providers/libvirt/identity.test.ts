@@ -24,7 +24,7 @@ function guest(config: object = {}, overrides: Partial<LibvirtResource> = {}): G
   return guestOf(plainResource({ config: LibvirtConfig.parse(config), identity, ...overrides }))
 }
 
-/** Path → mode and text. */
+/** Returns the mode and text of each path. */
 function credential(config: object = {}): Map<string, { mode: string; text: string }> {
   const lines = tmpfilesCredential(guest(config), identity, secret).trimEnd().split('\n')
   return new Map(

@@ -43,7 +43,7 @@ it('the guest is 64 KiB of firmware with a jump at the reset vector, and is remo
     firmware = argv.at(-1) ?? ''
     const bytes = readFileSync(firmware)
     expect(bytes.length).toBe(65_536)
-    // The address after the jump is 0xfff3; 13 more and it is 0 again.
+    // The address after the jump is 0xfff3; 13 bytes further it wraps to 0.
     expect([...bytes.subarray(0xfff0, 0xfff3)]).toEqual([0xe9, 0x0d, 0x00])
     expect(bytes.readUInt8(0)).toBe(0xfa)
     return { kind: 'exited', code: 85, stdout: '', stderr: '' }

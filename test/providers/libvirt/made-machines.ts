@@ -10,16 +10,16 @@ export interface MadeMachines {
   readonly session: Session
   /** Makes a machine that goes away after the test. */
   make(config?: object, overrides?: Partial<LibvirtResource>): Promise<LibvirtResource>
-  /** The same machine with other options, and what a deploy would say about them. */
+  /** Plans the same machine with other options; returns the changes of a deploy. */
   planned(
     resource: LibvirtResource,
     config: object,
   ): Promise<{ wanted: LibvirtResource; changes: ResourceChange[] }>
-  /** Also removes this one after the test. */
+  /** Also removes this resource after the test. */
   tidy(resource: LibvirtResource): void
 }
 
-/** A real libvirt session for the tests of a file, and machines that cost next to nothing. */
+/** Opens a real libvirt session for the tests of a file, and makes cheap machines. */
 export function madeMachines(): MadeMachines {
   let session: Session | undefined
   const made: LibvirtResource[] = []

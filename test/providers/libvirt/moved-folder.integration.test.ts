@@ -33,7 +33,7 @@ afterEach(async () => {
   session.dispose()
 })
 
-/** The resource as the store hands it out once its folder lies elsewhere. */
+/** Returns the resource as the store has it after its folder moved. */
 function movedResource(resource: LibvirtResource, to = elsewhere): LibvirtResource {
   const there = (path: string) => (path.startsWith(`${state}/`) ? `${to}${path.slice(state.length)}` : path)
   const { handle, identity, image } = resource
@@ -67,7 +67,7 @@ function renameFolder(from: string, to: string): void {
   renameSync(from, to)
 }
 
-/** Every file that the domain's definition names and its disk builds on. */
+/** Returns every file that the domain's definition names, and the files below its disk. */
 async function filesOf({ name, handle }: LibvirtResource): Promise<string> {
   const xml = await session.virsh('dumpxml', '--inactive', name)
   const chain = await session.program([
@@ -81,7 +81,7 @@ async function filesOf({ name, handle }: LibvirtResource): Promise<string> {
   return `${xml}${chain}`
 }
 
-/** The file in which libvirt keeps the saved memory of a domain. */
+/** Returns the file in which libvirt keeps the saved memory of a domain. */
 function savedMemory(name: string): string {
   const config = process.env.XDG_CONFIG_HOME ?? join(homedir(), '.config')
   return join(config, 'libvirt', 'qemu', 'save', `${name}.save`)

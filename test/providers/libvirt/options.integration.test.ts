@@ -20,7 +20,7 @@ type Options = Readonly<Record<string, unknown>>
 
 const Evaluated = z.array(z.object({ success: z.boolean(), value: z.unknown() }))
 
-/** Evaluates a module once with each set of options: what comes of them, or that they are refused. */
+/** Evaluates a module once with each set of options; returns the results or errors. */
 async function evaluate(module: string, all: readonly Options[]) {
   const values = join(nix.folder, 'values.json')
   writeFileSync(values, JSON.stringify(all))
@@ -33,7 +33,7 @@ async function evaluate(module: string, all: readonly Options[]) {
   return Evaluated.parse(JSON.parse(json))
 }
 
-/** Sentences about sets of options that a module and the schema do not take alike, or of which they make different values. */
+/** Returns sentences about sets of options that a module and the schema treat differently. */
 async function differences(module: string, all: readonly Options[]): Promise<string[]> {
   const evaluated = await evaluate(module, all)
   expect(evaluated).toHaveLength(all.length)
@@ -52,7 +52,7 @@ async function differences(module: string, all: readonly Options[]): Promise<str
   })
 }
 
-/** The value with the names of its sets in order. */
+/** Returns the value with the names of its sets in order. */
 function sorted(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(sorted)
   if (typeof value !== 'object' || value === null) return value
@@ -65,7 +65,7 @@ function sorted(value: unknown): unknown {
 
 const port = { host: 8080, guest: 80 }
 
-/** Values of every type, at and beyond each bound that an option has. */
+/** Values of every type, at and beyond the bounds of each option. */
 const values: readonly unknown[] = [
   ...[null, true, false],
   ...[-1, 0, 1, 63, 64, 512, 513, 1024, 65_535, 65_536, 65_537, 1.5],

@@ -5,7 +5,7 @@ import { DeploymentUuid, MachineName, resourceName } from '../../../src/core/nam
 const uuid = DeploymentUuid.parse('0b7c3d1e-1111-4a2b-9c3d-000000000001')
 const machine = MachineName.parse('web')
 
-/** A machine for tests that touch nothing. */
+/** Makes a machine for tests that change nothing. */
 export function plainResource(overrides: Partial<LibvirtResource> = {}): LibvirtResource {
   return {
     deployment: { uuid, name: 'plain' },

@@ -226,7 +226,7 @@ describe('the identity of a machine', () => {
     const seed = join(resource.disks, 'seed.iso')
     expect(await session.virsh('domblklist', resource.name)).toContain(seed)
     expect(statSync(seed).mode & 0o777).toBe(0o600)
-    // The label that cloud-init looks for, where ISO 9660 has it.
+    // cloud-init looks for this label at ISO 9660's place for it.
     expect(readFileSync(seed).subarray(32_808, 32_814).toString()).toBe('cidata')
     expect(await session.provider.plan(resource, session.run)).toEqual([])
   })
@@ -261,7 +261,7 @@ describe('a machine', () => {
   it('counts as started when another process starts it first', async () => {
     const resource = await make()
     await session.provider.start(resource, session.run)
-    // What dominfo says for a moment while a domain is started.
+    // dominfo prints this for a moment while a domain starts.
     const early = createLibvirtProvider({
       local: {
         run: async (argv, given) => {

@@ -11,16 +11,16 @@ import { localCommands } from '../../../src/exec/local-commands.js'
 
 export const sessionUri = 'qemu:///session'
 
-/** A real libvirt session of the user that runs the tests, and resources that cost next to nothing. */
+/** A real libvirt session of the tester, with cheap resources. */
 export interface Session {
   readonly folder: string
-  /** Folders of the deployments, laid out as in a state folder. */
+  /** The folders of the deployments, laid out as in a state folder. */
   readonly deployments: string
   readonly image: BaseImage
   readonly run: Run
   readonly logged: string[]
   readonly provider: ReturnType<typeof createLibvirtProvider>
-  /** An allocated machine of a deployment of its own, with nothing made yet. */
+  /** Makes an allocated machine of a new deployment, with nothing created yet. */
   makeResource(config?: object, overrides?: Partial<LibvirtResource>): Promise<LibvirtResource>
   virsh(...args: string[]): Promise<string>
   program(argv: readonly string[]): Promise<string>
@@ -81,7 +81,7 @@ export async function openSession(options: { image?: BaseImage } = {}): Promise<
         hostName: machine,
         hostKeyFile: keyFile,
         hostKeyPublic: publicKey,
-        // One key for everything: nobody else ever sees these machines.
+        // One key suffices for everything, because only tests see these machines.
         authorizedKey: publicKey,
         identityFile: keyFile,
       },
@@ -117,7 +117,7 @@ const noTarget = {
   privilegeEscalation: [],
 }
 
-/** Nothing boots from it: the firmware says so and waits. */
+/** Makes an image that nothing boots from: the firmware reports that and waits. */
 async function emptyImage(
   folder: string,
   program: (argv: readonly string[]) => Promise<string>,
@@ -135,7 +135,7 @@ async function emptyImage(
   }
 }
 
-/** A domain that somebody else made under this name. */
+/** Defines a foreign domain under this name. */
 export async function defineForeign(
   session: Session,
   name: string,

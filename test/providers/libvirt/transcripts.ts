@@ -9,7 +9,7 @@ export interface Transcript {
   readonly result: CommandResult & { kind: 'exited' }
 }
 
-/** The calls of one transcript file: `$ command`, `exit: n`, `--- stdout`, `--- stderr`, `==========`. */
+/** Reads the calls of one transcript file: `$ command`, `exit: n`, `--- stdout`, `--- stderr`, `==========`. */
 export function transcripts(name: string): Transcript[] {
   const text = readFileSync(join(folder, `${name}.txt`), 'utf8')
   return text.split(/^==========\n/m).flatMap((block) => {

@@ -23,7 +23,7 @@ const userConfig: UserSshConfig = {
   agentSocket: '/run/agent',
 }
 
-/** An ssh layer that answers as it is told, and remembers what it was asked. */
+/** Creates an ssh layer with the given answers, which records its calls. */
 function fakeSsh(answers: { config?: Partial<UserSshConfig>; banner?: Error; configError?: Error } = {}) {
   const asked: string[] = []
   const wishes: LoginRequest[] = []
