@@ -135,7 +135,7 @@ describe('a single script', () => {
 })
 
 describe('a command that ends before its time', () => {
-  /** A machine whose command fails after it has printed what it could. */
+  /** Creates a machine whose command fails after a part of its output. */
   function failing(fail: (text: string) => Promise<CommandResult>): Host {
     const machine = new LocalShellHost()
     return withScript(machine, async (text, args, given) => {

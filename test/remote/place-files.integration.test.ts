@@ -39,7 +39,7 @@ function modeOf(path: string): number {
   return statSync(path).mode & 0o7777
 }
 
-/** File names as strange as Linux allows: anything but NUL and slash. */
+/** File names with every byte that Linux allows: anything but NUL and slash. */
 const fileName = fc
   .oneof(
     fc.string({ unit: 'binary', minLength: 1, maxLength: 40 }),
@@ -174,7 +174,7 @@ describe('placeFiles', () => {
   })
 })
 
-/** Loses the second half of every input. */
+/** A machine that loses the second half of every input. */
 class CuttingHost extends LocalShellHost {
   override script(text: string, args: readonly string[], given: RemoteOptions): Promise<CommandResult> {
     const whole = Buffer.from(given.stdin as Uint8Array)

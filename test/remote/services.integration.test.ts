@@ -209,7 +209,7 @@ describe('the changes of a task to files and units', () => {
 
 describe('the list of services that do not stay up', () => {
   const micro = 1_000_000
-  // Just now, however long it takes until somebody looks.
+  // A time in the future makes the change recent, however slow the test is.
   const now = Math.floor(uptime() + 3_600) * micro
   const unit = (more: Record<string, string>) =>
     Object.entries({

@@ -7,7 +7,7 @@ import { refuseTakenPort } from '../../src/remote/taken-port.js'
 import { LocalShellHost } from '../fakes/local-shell-host.js'
 import { taskRun } from '../fakes/task-run.js'
 
-/** The real `ss` looks at a port of this very process. */
+/** A run whose real `ss` inspects a port of this process. */
 const run = taskRun()
 const unit = 'nix-serve.service'
 const hint = 'stop it'
@@ -34,7 +34,7 @@ function listening(on: Server): Promise<number> {
   })
 }
 
-/** A machine whose kernel tells that this process is in such a control group. */
+/** Creates a machine whose kernel reports this control group for this process. */
 function inGroup(path: string): LocalShellHost {
   const processes = mkdtempSync(join(root, 'proc-'))
   mkdirSync(join(processes, String(process.pid)))
