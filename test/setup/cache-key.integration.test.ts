@@ -28,7 +28,7 @@ beforeAll(() => {
   root = mkdtempSync(join(tmpdir(), 'hydra-ops-cache-'))
   directory = join(root, "it's a $(folder)")
   host = new LocalShellHost({ asRoot: true })
-  // An ordinary user may not open /nix/store; making a key needs no store.
+  // An ordinary user may not open /nix/store, and the creation of a key needs no store.
   vi.stubEnv('NIX_REMOTE', 'dummy://')
 })
 afterAll(() => {
@@ -43,7 +43,7 @@ function wanted(cacheKey: Record<string, unknown> = {}) {
   return task
 }
 
-/** As `nix-store --generate-binary-cache-key` makes it. */
+/** Returns a key in the form of `nix-store --generate-binary-cache-key`. */
 function aKey(): string {
   const folder = mkdtempSync(join(root, 'key-'))
   const [secret, publicFile] = [join(folder, 'secret'), join(folder, 'public')]
@@ -51,7 +51,7 @@ function aKey(): string {
   return readFileSync(secret, 'utf8')
 }
 
-/** In single quotes for sh. */
+/** Returns the path in single quotes for sh. */
 function quoted(path: string): string {
   return `'${path.replaceAll("'", `'\\''`)}'`
 }
@@ -60,7 +60,7 @@ describe('the cache-key task with the real nix-store', () => {
   taskContract(() => ({
     host,
     task: wanted(),
-    // Signing needs a store; the e2e test has one.
+    // A signature needs a store, which the e2e test has.
     verifiable: false,
     reset: `rm -rf ${quoted(directory)}`,
     damages: {

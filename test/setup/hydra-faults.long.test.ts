@@ -5,8 +5,8 @@ import { HydraGuest, password } from './hydra-guest.js'
 import { dyingBefore } from './task-contract.js'
 
 /**
- * What goes wrong on real machines and needs systemd, or a whole Hydra; what does not is tried without a guest, beside
- * the code of each task. Hydra and nix-serve are stand-ins. The order counts.
+ * The faults of real machines that need systemd or a whole Hydra, in this order. Tests beside each task's code cover
+ * the other faults without a guest. Hydra and nix-serve are stand-ins.
  */
 let guest: HydraGuest
 
@@ -29,7 +29,7 @@ async function refusal(
   return { message: said('message'), hint: said('hint'), detail: said('detail') }
 }
 
-/** Somebody else's program on a port. */
+/** Starts a foreign program on a port. */
 async function squat(port: number): Promise<void> {
   await guest.sh(
     `systemd-run --quiet --collect --unit="squatter-$1" perl -MIO::Socket::INET -e '
@@ -59,7 +59,7 @@ describe('a reboot between two tasks', () => {
   it(
     'is made good by the next attempt when it strikes in the middle of a task',
     async () => {
-      // Everything is written, and nothing of it was told to systemd.
+      // The files are complete, but systemd has not read them yet.
       const changed = { extraConfig: 'max_concurrent_evals = 2\n', extraEnv: { LEFT: 'half-way' } }
       const task = guest.task('hydra', changed)
       const dying = dyingBefore(guest.host, 'start the services')
@@ -140,7 +140,7 @@ alter column drvpath drop not null; update schemaversion set version = 85`)
   it(
     'is left as it is when the upgrade fails, and hydra-init’s words are shown',
     async () => {
-      // What a later version adds is there already.
+      // The change of a later version exists already.
       await guest.sql('update schemaversion set version = 86')
       const { message, detail } = await refusal(guest.apply('hydra'))
       expect(message).toContain('start the services of hydra')

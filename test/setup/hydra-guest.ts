@@ -33,7 +33,7 @@ const tasks: Readonly<Record<string, (machine: TaskMachine) => WantedTask | unde
 
 export const password = 'Kx7-päss "word" \\ $(false) `x` %n \'-Zq'
 
-/** A guest for Hydra's tasks, one by one. Hydra and nix-serve are the stand-ins, built on the guest. */
+/** A guest for Hydra's tasks, one by one. Hydra and nix-serve are stand-ins, which the guest builds. */
 export class HydraGuest {
   readonly connected: ConnectedGuest
   private packages = { hydra: '', nixServe: '' }
@@ -42,7 +42,7 @@ export class HydraGuest {
     this.connected = connected
   }
 
-  /** With all tasks done up to this one. */
+  /** Starts a guest on which all tasks are done up to this one. */
   static async start(upTo?: string): Promise<HydraGuest> {
     const prepare = async (connected: ConnectedGuest) => {
       const guest = new HydraGuest(connected)
@@ -72,7 +72,7 @@ export class HydraGuest {
     return this.connected.sh(text, ...args)
   }
 
-  /** A statement to Hydra's database, as the role that owns it. */
+  /** Runs a statement on Hydra's database, as the role that owns it. */
   sql(statement: string): Promise<string> {
     return this.sh('cd /; runuser -u hydra -- psql -XqAt -U hydra -d hydra -c "$1"', statement)
   }
@@ -96,7 +96,7 @@ export class HydraGuest {
     }
   }
 
-  /** Its users reach the guest over ssh alone. */
+  /** Makes the input of a task; web requests reach the guest only over ssh. */
   run(more: { secrets?: Readonly<Record<string, string>> } = {}): TaskRun & { readonly lines: string[] } {
     const run = taskRun({ 'hydra-user-alice': password, ...more.secrets })
     return {
@@ -105,7 +105,7 @@ export class HydraGuest {
     }
   }
 
-  /** As the engine does it: what is applied is proved. */
+  /** Applies a task and verifies it, as the engine does. */
   async apply(id: string, hydra?: Record<string, unknown>): Promise<void> {
     const task = this.task(id, hydra)
     await task.apply(this.host, this.run())
@@ -119,7 +119,7 @@ export class HydraGuest {
     }
   }
 
-  /** What each task says of itself, where it is not done. */
+  /** Returns the state of each task that is not done. */
   async notDone(upTo = 'admin-user'): Promise<Record<string, unknown>> {
     const seen: [string, unknown][] = []
     for (const id of Object.keys(tasks)) {
@@ -159,7 +159,7 @@ export class HydraGuest {
   }
 }
 
-/** Changes with any source that a prepared guest may depend on. */
+/** Returns a key that changes with every source that a prepared guest may depend on. */
 function sourcesKey(): string {
   const hash = createHash('sha256')
   for (const folder of ['src', 'nix', 'state', 'providers', 'target', 'test/setup', 'test/fixtures']) {

@@ -4,7 +4,7 @@ import type { TaskRun } from '../../src/core/setup-task.js'
 import { HydraGuest } from './hydra-guest.js'
 import { taskContract } from './task-contract.js'
 
-/** What needs packages, on a guest, in this order; Hydra and nix-serve are stand-ins. */
+/** The tasks that need packages, on a guest, in this order; Hydra and nix-serve are stand-ins. */
 let guest: HydraGuest
 
 beforeAll(async () => {
@@ -27,7 +27,7 @@ rm -rf /etc/systemd/system/nix-serve.service /run/hydra-ops/restart/nix-serve; s
       'without nix-command, so that its NARs are empty': `sed -i '/^Environment="NIX_CONFIG=/d' /etc/systemd/system/nix-serve.service
 systemctl daemon-reload; systemctl restart nix-serve`,
     },
-    // Each of them without a guest, here and below: services.integration.test.ts, hydra/users-task.integration.test.ts.
+    // Other tests crash each step without a guest: services.integration.test.ts, hydra/users-task.integration.test.ts.
     crashEvery: 4,
   }))
 })
@@ -124,7 +124,7 @@ describe('the nginx task on a guest', () => {
 })
 
 describe('the proof on a guest', () => {
-  /** As when the operator's process dies: after so many requests to Hydra none is made any more. */
+  /** Makes a run that sends only so many requests to Hydra, as if the operator's process died. */
   function dying(after: number): TaskRun {
     const run = guest.run()
     let left = after

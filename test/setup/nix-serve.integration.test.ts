@@ -11,7 +11,7 @@ import { taskMachine, taskRun } from '../fakes/task-run.js'
 import { freePort } from '../fixtures/sshd.js'
 import { StandIns } from '../hydra/stand-in-packages.js'
 
-/** The proof of the nix-serve task, at the stand-in of nix-serve on a store of the test's own. */
+/** The stand-ins for the proof of the nix-serve task, with a separate store. */
 const standIns = new StandIns()
 const secret = join(standIns.nix.folder, 'secret')
 let root: string
@@ -36,14 +36,14 @@ afterAll(async () => {
   rmSync(root, { recursive: true, force: true })
 })
 
-/** The same machine, whose journal cannot be read. */
+/** Returns the same machine with an unreadable journal. */
 function withoutJournal(): Host {
   const exec: Host['exec'] = async (argv, options) =>
     argv[0] === 'journalctl' ? { kind: 'exited', code: 1, stdout: '', stderr: '' } : host.exec(argv, options)
   return Object.assign(Object.create(host), { exec })
 }
 
-/** What the unit gives to nix-serve, of one variable. */
+/** Returns the value of a variable in the unit of nix-serve. */
 function unitVariable(name: string): string | undefined {
   const unit = nixServeUnit({ package: '/x', address: '127.0.0.1', port: 5000, secretKeyFile: secret })
   return new RegExp(`^Environment=.*\\b${name}=([^"\\n]*)`, 'm').exec(unit)?.[1]
@@ -64,7 +64,7 @@ async function started(more: Record<string, string>): Promise<WantedTask> {
   return task
 }
 
-/** The first state that the proof waits over. */
+/** Returns the first state in which the proof waits. */
 async function firstComplaint(task: WantedTask): Promise<string> {
   const stop = new AbortController()
   let seen = ''

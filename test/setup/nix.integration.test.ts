@@ -10,8 +10,8 @@ import { taskMachine, taskRun } from '../fakes/task-run.js'
 import { taskContract } from './task-contract.js'
 
 /**
- * The real scripts against a folder instead of /etc and /run. systemctl is a stand-in that keeps a file per
- * unit and writes down each restart; nix-store only tells its version. The e2e test has the real ones.
+ * The folder that replaces /etc and /run for the real scripts. systemctl is a stand-in that keeps a file per unit and
+ * records each restart. nix-store only prints its version; the e2e test has the real programs.
  */
 let root: string
 let host: LocalShellHost
@@ -48,9 +48,9 @@ beforeAll(() => {
   for (const folder of ['bin', 'etc/nix', 'etc/systemd/system', 'run'])
     mkdirSync(join(root, folder), { recursive: true })
   standIn('systemctl', systemctl(root))
-  // The real one, where it is to read settings.
+  // The stand-in calls the real nix-store to read settings.
   standIn('nix-store', '[ -z "$NIX_CONF_DIR" ] || exec /usr/bin/nix-store "$@"; echo "nix-store (Nix) 2.8.0"')
-  // All programs there are but those of Nix.
+  // This folder has all programs except Nix's.
   mkdirSync(join(root, 'no-nix'))
   for (const name of ['sh', 'mktemp', 'rm', 'cat', 'grep', 'sha256sum', 'mkdir', 'touch'])
     symlinkSync(`/usr/bin/${name}`, join(root, 'no-nix', name))

@@ -10,7 +10,7 @@ import { packageRoot } from '../../src/core/package-root.js'
 import { setupTasks } from '../../src/setup/tasks.js'
 import { debianMachine } from '../fakes/debian-machine.js'
 
-/** A machine that wants every task. */
+/** Returns a machine that wants every task. */
 function everything(tls: 'self-signed' | 'acme'): MachineDefinition {
   return debianMachine({
     hydra: {
@@ -31,7 +31,7 @@ const reserved = (['self-signed', 'acme'] as const).flatMap((tls) =>
   ),
 )
 
-/** Files that tasks read, or remove only as Debian brought them, and folders of which they write single files. */
+/** The files that tasks only read or remove in Debian's form, and the folders in which they write single files. */
 const onlyRead = [
   '/etc/mailname',
   '/etc/nginx/conf.d',
@@ -43,7 +43,7 @@ const onlyRead = [
   '/etc/systemd/system',
 ]
 
-/** Paths below /etc that the sources of set-up tasks name in full. */
+/** Returns the paths below /etc that the sources of set-up tasks name in full. */
 function pathsInSources(): string[] {
   const folder = join(packageRoot(), 'src', 'setup')
   const sources = readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter((file) =>
@@ -86,7 +86,7 @@ const options = z.toJSONSchema(DebianOptions.extend(ClosureOptions.shape), {
   unrepresentable: 'any',
 })
 
-/** Whether there is an option `deployment.…` of this name. */
+/** Tells whether there is an option `deployment.…` of this name. */
 function isOption(name: string): boolean {
   const [, ...parts] = name.split('.')
   let schemas: unknown[] = [options]

@@ -12,8 +12,8 @@ import { taskMachine, taskRun } from '../fakes/task-run.js'
 import { taskContract } from './task-contract.js'
 
 /**
- * The real scripts on folders of the test's own. Of postfix there are stand-ins: `postconf` for main.cf without
- * continued lines, `postfix status` by the unit; the real one runs in postfix.long.test.ts.
+ * The root of the real scripts' folders. The stand-in for `postconf` reads main.cf without continued lines; the one for
+ * `postfix status` asks the unit. The real postfix runs in postfix.long.test.ts.
  */
 let root: string
 let host: MailHost
@@ -29,7 +29,7 @@ inet_interfaces = loopback-only
 `
 
 class MailHost extends LocalShellHost {
-  /** Who answers at port 25. */
+  /** The port of the server that answers instead of port 25. */
   port = 0
 
   override connectTcp(): Promise<Duplex> {
@@ -203,7 +203,7 @@ ${shipped}END`),
     } finally {
       rmSync(join(root, 'fail-restart'))
     }
-    // What is due is not forgotten.
+    // The due restart is not forgotten.
     expect(await wanted().probe(host, run)).toMatchObject({ drifted: expect.stringContaining('restarted') })
   })
 })

@@ -12,7 +12,7 @@ import { AptRepository, sourcesLine } from '../fixtures/apt-repository.js'
 import { ConnectedGuest, slow } from '../fixtures/connected-guest.js'
 import { taskContract } from './task-contract.js'
 
-/** Debian's own postfix, installed by the engine on a guest that has no way out. */
+/** A guest without outbound network, on which the engine installs Debian's own postfix. */
 let guest: ConnectedGuest
 let repository: AptRepository
 let debs: string
@@ -41,14 +41,14 @@ afterAll(async () => {
   await guest?.dispose()
 })
 
-/** postfix and what it depends on, as far as the guest does not have it. */
+/** Downloads postfix and its dependencies, without the packages that the guest has. */
 async function download(): Promise<void> {
   const only = ['recommends', 'suggests', 'conflicts', 'breaks', 'replaces', 'enhances'].map(
     (kind) => `--no-${kind}`,
   )
   const tree = execFileSync('apt-cache', ['depends', '--recurse', ...only, 'postfix'], { encoding: 'utf8' })
   const present = new Set((await guest.sh(`dpkg-query -W -f '\${Package}\\n'`)).split('\n'))
-  // Debian's cdebconf is the other of two alternatives, of which every system has the first.
+  // Debian's cdebconf is the second of two alternatives; every system has the first one.
   const missing = [...new Set(tree.split('\n').filter((line) => /^[a-z0-9]/.test(line)))].filter(
     (name) => !present.has(name) && !name.includes(':') && !name.includes('cdebconf'),
   )
@@ -89,7 +89,7 @@ describe('postfix on a guest', () => {
         'another name': `postconf -e 'myhostname = other.example.org'`,
         stopped: 'systemctl stop postfix',
         'its master alone stopped': 'postfix stop',
-        // Stopped by both names: systemctl does not wait for the second where only the first is named.
+        // The script names both units, because systemctl does not wait for the second one otherwise.
         'started by hand': `systemctl --quiet disable postfix; systemctl stop postfix postfix@-; postfix start`,
         killed:
           'kill -9 $(cat /var/spool/postfix/pid/master.pid | tr -d " "); while postfix status; do sleep 0.2; done',

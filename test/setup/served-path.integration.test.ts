@@ -9,7 +9,7 @@ import { LocalShellHost } from '../fakes/local-shell-host.js'
 import { signedNarInfo } from '../fakes/signed-narinfo.js'
 import { taskRun } from '../fakes/task-run.js'
 
-/** A machine that has no program to unpack but gzip. */
+/** The folder with the machine's programs, in which gzip is the only unpacker. */
 let bin: string
 let host: LocalShellHost
 

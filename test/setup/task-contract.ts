@@ -7,35 +7,35 @@ import { linesOf, readScript, recordsOf } from '../fakes/script-values.js'
 import { taskRun } from '../fakes/task-run.js'
 import { withScript } from '../fixtures/with-script.js'
 
-/** A task, a machine to run it on, and how to hurt what it leaves there. */
+/** A task, a machine for it, and scripts that damage its results. */
 export interface ContractSubject {
   readonly host: Host
   readonly task: WantedTask
-  /** Can the task be proved here? (Not where the programs it sets up are stand-ins.) */
+  /** Whether the task can be proved here, which stand-ins for its programs prevent. */
   readonly verifiable: boolean
-  /** A script that takes everything away that the task leaves behind. */
+  /** A script that removes everything that the task leaves behind. */
   readonly reset: string
-  /** What can happen to it, each as a script. */
+  /** Scripts that damage the task's results, by name. */
   readonly damages: Readonly<Record<string, string>>
-  /** What the operator gives the task; by default a port of this very machine, and no secrets. */
+  /** The operator's input of the task; by default a port of this machine, and no secrets. */
   readonly run?: TaskRun
-  /** Whether it must be seen to write files by the common means; others write by scripts of their own. */
+  /** Whether the test expects `placeFiles` for the task's files; other tasks have their own scripts. */
   readonly placesFiles?: boolean
-  /** Where a real machine has a file that the stand-in has elsewhere. */
+  /** Returns a real machine's path of a file that the stand-in has elsewhere. */
   realPath?(path: string): string
-  /** Of the points where it can be killed, only every so many: where an attempt takes minutes. */
+  /** The distance between tested crash points, for tasks whose attempts take minutes. */
   readonly crashEvery?: number
 }
 
 const silent = taskRun()
 
-/** Ends an apply that has more steps than any task should. */
+/** The limit of steps, which ends an apply that has more steps than any task should. */
 const mostCrashes = 60
 
-/** Each crash is a whole attempt and another one; under emulation a minute. */
+/** The time for all crashes: each is a whole attempt and another one, which take a minute under emulation. */
 const crashesMs = 45 * 60_000
 
-/** What the engine expects of every set-up task (design, section 9). */
+/** Defines the tests of everything that the engine expects from a set-up task (design, section 9). */
 export function taskContract(subject: () => ContractSubject): void {
   const run = () => subject().run ?? silent
   const apply = async (host = subject().host) => subject().task.apply(host, run())
@@ -45,7 +45,7 @@ export function taskContract(subject: () => ContractSubject): void {
     const ended = await subject().host.script(script, [], options)
     expect(ended, `${script}\n${ended.stderr}`).toMatchObject({ kind: 'exited', code: 0 })
   }
-  /** A service may need its time after it was applied: to wait for it is part of the proof. */
+  /** Expects the task to be done; a proof includes the wait for a slow service. */
   const expectDone = async (when?: string) => {
     if (subject().verifiable) await subject().task.verify(subject().host, run())
     expect(await probe(), when).toBe('done')
@@ -127,8 +127,8 @@ function unitsIn(text: string): string[] {
 }
 
 /**
- * Loses the machine at the n-th step. A step is a command, and each `step` of a script of target/. The script is killed
- * there, and nothing that comes later reaches the machine.
+ * A machine whose connection is lost at the n-th step. A step is a command, and each `step` of a script of target/. The
+ * script is killed there, and no later command reaches the machine.
  */
 export class CrashingHost implements Pick<Host, 'exec' | 'script' | 'machine'> {
   readonly machine
@@ -161,7 +161,7 @@ function lost(): Error {
   return failure('CONNECTION_LOST', 'the machine is gone (by this test)')
 }
 
-/** A host that loses the machine before what is called so begins. */
+/** Returns a host that loses the machine before a command or script of this name begins. */
 export function dyingBefore(host: Host, what: string): Host {
   return withScript(host, (text, args, options) =>
     options.what.startsWith(what) ? Promise.reject(lost()) : host.script(text, args, options),

@@ -1,4 +1,4 @@
-/** Ways to take away what the task hydra-accounts makes, and to damage it, on a machine with users of its own. */
+/** Scripts that remove or damage the accounts of the task hydra-accounts, on a machine with separate users. */
 export const resetAccounts = `for user in hydra hydra-queue-runner hydra-www; do userdel $user 2>/dev/null; done
 groupdel hydra 2>/dev/null
 rm -rf /var/lib/hydra /nix/var/nix/gcroots/hydra`

@@ -5,7 +5,7 @@ import { diagnose, type Evidence } from '../../../src/setup/hydra/diagnosis.js'
 const recorded = (name: string) => readFileSync(`test/fixtures/hydra-journals/${name}`, 'utf8')
 const nothing: Evidence = { journal: '', queue: {}, evaluation: '', status: undefined }
 
-/** As hydra-server passes on what a queue runner in Rust says. */
+/** Returns a Rust queue runner's status as hydra-server passes it on. */
 const newer = (queueRunner: Record<string, unknown>, machine: Record<string, unknown>) => ({
   queueRunner: { status: 'up', ...queueRunner },
   machines: { ci: { systems: ['x86_64-linux'], ...machine } },

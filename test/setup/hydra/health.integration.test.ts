@@ -34,7 +34,7 @@ function settings(hydra: Record<string, unknown>): HydraSettings {
   return found
 }
 
-/** A web server that answers all with one status. */
+/** Starts a web server that answers everything with one status. */
 async function web(address: string, status: number): Promise<number> {
   const listening = createServer((_, response) => response.writeHead(status).end())
   server = listening
@@ -45,7 +45,7 @@ async function web(address: string, status: number): Promise<number> {
 describe('the health check of hydra-server', () => {
   it.each<[number, string | undefined]>([
     [200, undefined],
-    // Shows nothing to strangers: `private = 1` in hydra.conf.
+    // A private Hydra answers strangers so: `private = 1` in hydra.conf.
     [403, undefined],
     [500, 'the web server answers with status 500'],
   ])('reports for an answer with status %i: %s', async (status, wrong) => {

@@ -19,8 +19,8 @@ import { type PrivatePostgres, startPostgres } from '../../hydra/private-postgre
 import { type Daemon, StandIns } from '../../hydra/stand-in-packages.js'
 
 /**
- * The units, hydra.conf and settings of a Hydra since March 2026, as they are written for a machine, with its folders
- * moved into one of the test's own. What systemd would do with a unit is done here: its environment, its program.
+ * The units, hydra.conf and settings of a Hydra since March 2026, as a machine gets them. They are in the test's own
+ * folders, and the test does systemd's part for a unit: its environment and its program.
  */
 const name = 'hydra-database-url'
 const standIns = new StandIns()
@@ -44,7 +44,7 @@ const here = (text: string) =>
     .reduce((whole, [from, to]) => whole.replaceAll(from, to), text)
     .replaceAll('%2Frun%2Fpostgresql', encodeURIComponent(postgres.socket))
 
-/** systemd.syntax(7), as far as the units use it. */
+/** Parses a unit by the rules of systemd.syntax(7) that our units use. */
 function commandOf(unit: string): { argv: string[]; env: Record<string, string> } {
   const text = units.get(`${unit}.service`) ?? ''
   const [, line = ''] = /^ExecStart=(.*)$/m.exec(text) ?? []
@@ -60,7 +60,7 @@ function commandOf(unit: string): { argv: string[]; env: Record<string, string> 
 
 async function start(unit: string, ready: (daemon: Daemon) => boolean): Promise<Daemon> {
   const { argv, env } = commandOf(unit)
-  // The store is the test's own, not the machine's; systemd gives LOGNAME by User=.
+  // The store is the test's own, not the machine's; systemd sets LOGNAME by User=.
   const { NIX_REMOTE: _, ...rest } = env
   const whole = { ...(await standIns.env({ LOGNAME: 'hydra-queue-runner' })), ...rest }
   const { NIX_REMOTE = '' } = await standIns.env({})
@@ -110,7 +110,7 @@ afterAll(async () => {
   postgres?.stop()
 })
 
-/** Of the builders alone: users, daemon and the rest are a guest's to show. */
+/** Returns only the problems of builders; a guest tests users, the daemon and the rest. */
 async function builderProblems(): Promise<string[]> {
   const environment = hydraEnvironment({ name: 'hydra', port: 5432 }, facts)
   const problems = await healthProblems(host, settings, { facts, environment, databasePort: 5432 }, taskRun())

@@ -17,7 +17,7 @@ import { taskMachine } from '../../fakes/task-run.js'
 const database = { name: 'hydra', port: 5432 }
 const path = '/nix/store/00000000000000000000000000000000-hydra'
 
-/** Hydra at 14332fbf. */
+/** The facts of Hydra at 14332fbf. */
 const august2026: HydraFacts = {
   database: 'url',
   runner: 'takes-builders',

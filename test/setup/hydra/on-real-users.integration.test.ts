@@ -28,7 +28,7 @@ describe('the task for users and directories of Hydra, on real users,', () => {
   taskContract(() => ({
     host: machine.host,
     task: accounts(),
-    // There is no Nix daemon.
+    // The machine has no Nix daemon.
     verifiable: false,
     reset: resetAccounts,
     damages: {
@@ -115,7 +115,7 @@ echo key > /etc/nix/web/secret; chgrp hydra /etc/nix/web/secret; chmod 0640 /etc
       { detail: expect.stringContaining('No space left on device') },
     ],
   ])('reports that there is no room: not %s', async (_, fill, error) => {
-    // A mount of one command is gone with it, unless it is of the namespace's own.
+    // A mount vanishes with its command, unless it belongs to the machine's own namespace.
     await machine.sh(`mkdir -p /srv/full; ${fill}`)
     const full = cache({ directory: '/srv/full' })
     await expect(full.apply(machine.host, run)).rejects.toMatchObject(error)

@@ -13,7 +13,7 @@ let host: LocalShellHost
 
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), 'hydra-ops-facts-'))
-  // Whoever runs the tests becomes nobody else.
+  // The stand-in for runuser keeps the tester's user.
   program('machine', 'runuser', 'while [ "$1" != -- ]; do shift; done; shift; exec "$@"')
   host = new LocalShellHost({ bin: join(folder, 'machine/bin') })
   await standIns.build('hydra', 'hydra-database-url')
@@ -23,7 +23,7 @@ afterAll(() => {
   rmSync(folder, { recursive: true, force: true })
 })
 
-/** A program that does what a line of sh does, in a package of this test. */
+/** Puts a program that runs one line of sh into a package of this test. */
 function program(name: string, file: string, line: string): void {
   const path = join(folder, name, 'bin', file)
   mkdirSync(dirname(path), { recursive: true })
@@ -31,7 +31,7 @@ function program(name: string, file: string, line: string): void {
   chmodSync(path, 0o755)
 }
 
-/** Like nixpkgs' symlinkJoin: folders of its own, links to the files of several packages. */
+/** Joins packages like nixpkgs' symlinkJoin: new folders with links to the files of several packages. */
 function joined(name: string, ...sources: readonly string[]): string {
   const path = join(folder, name)
   const link = (from: string, to: string) => {

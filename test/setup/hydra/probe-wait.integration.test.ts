@@ -7,7 +7,7 @@ import { FakeHydraWeb } from '../../fakes/fake-hydra-web.js'
 import { LocalShellHost } from '../../fakes/local-shell-host.js'
 import { taskMachine, taskRun } from '../../fakes/task-run.js'
 
-/** A Hydra whose web interface is a fake, on a machine whose journal says what the test wants, a part at each look. */
+/** The root of a Hydra with a fake web interface, whose journal gets another part at each look. */
 let root: string
 let web: FakeHydraWeb
 let port = 0
@@ -24,8 +24,8 @@ beforeEach(async () => {
   web.users.set('alice', { password: 'secret', roles: ['admin'] })
   port = await web.listen()
   program('nix-instantiate', 'echo \'"x86_64-linux"\'')
-  // Each look takes the next file; all that was said since the beginning is asked without a cursor. PROOF is the
-  // name of the proof's derivation, as its expression on the machine has it.
+  // Each look takes the next file; a look without a cursor asks for the whole text. PROOF is the name of the proof's
+  // derivation, as its expression on the machine has it.
   program(
     'journalctl',
     `cd '${root}/journal'
@@ -63,7 +63,7 @@ const notTrusted = transient('PROOF', 'localhost')
 const noDatabase =
   'connection to server on socket "/run/postgresql/.s.PGSQL.5432" failed: No such file or directory'
 
-/** Looks at each turn, and never gives up by itself within the time of a test. */
+/** The pace with a look at each turn, and without an end during a test. */
 const pace: ProofPace = { greenMs: 3_600_000, signedMs: 1, pauseMs: 1, everyMs: 0, apartMs: 0 }
 
 function wantedProof() {
@@ -82,7 +82,7 @@ function wantedProof() {
 
 const prove = (patience: ProofPace = pace) => proveByBuild(host, wantedProof(), run, patience)
 
-/** The build turns green once the journal was read to its end. */
+/** Turns the build green once the journal was read to its end. */
 async function greenAfterwards(): Promise<void> {
   await endsAfterwards({ buildstatus: 0 })
 }

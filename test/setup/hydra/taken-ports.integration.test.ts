@@ -6,7 +6,7 @@ import { hydraTask } from '../../../src/setup/hydra/task.js'
 import { LocalShellHost } from '../../fakes/local-shell-host.js'
 import { taskMachine, taskRun } from '../../fakes/task-run.js'
 
-/** A machine with a package of Hydra and a cluster of PostgreSQL, on which no restart can be noted. */
+/** The root of a machine with a Hydra package and a PostgreSQL cluster, on which no restart can be recorded. */
 let root: string
 let host: LocalShellHost
 const beyondThePorts = 'mark the services of hydra for a restart'
@@ -27,7 +27,7 @@ beforeEach(() => {
 })
 afterEach(() => rmSync(root, { recursive: true, force: true }))
 
-/** Somebody listens at a port, as `ss` tells it. */
+/** Returns the line of `ss` for a listener on a port. */
 const listener = (port: number) =>
   program(
     'bin/ss',

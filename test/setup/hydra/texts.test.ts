@@ -257,7 +257,7 @@ describe('hydra.conf with further lines that repeat an option of ours', () => {
   const ours = (facts: HydraFacts) =>
     linesOf(conf('', facts))
       .flatMap((line) => /^([\w-]+) = /.exec(line)?.[1] ?? [])
-      // Refused, since the units could not write to another one.
+      // hydra-ops refuses this option, because the units could not write to another folder.
       .filter((name) => name !== 'gc_roots_dir')
 
   it('has the user’s S3 bucket in the place of the cache on the machine', () => {

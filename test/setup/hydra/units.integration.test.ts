@@ -11,7 +11,7 @@ import { nixServeUnit } from '../../../src/setup/nix-serve.js'
 import { debianMachine } from '../../fakes/debian-machine.js'
 import { taskMachine } from '../../fakes/task-run.js'
 
-/** The real systemd reads what would be written, without running any of it. */
+/** The root of files that the real systemd reads without running them. */
 let root: string
 const programs = [
   ...['hydra-init', 'hydra-server', 'hydra-evaluator', 'hydra-queue-runner', 'hydra-create-user'],
@@ -28,7 +28,7 @@ beforeAll(() => {
 })
 afterAll(() => rmSync(root, { recursive: true, force: true }))
 
-/** What systemd has against units; '' = nothing. */
+/** Returns systemd's complaints about units; '' = nothing. */
 function complaints(units: readonly { readonly name: string; readonly text: string }[]): string {
   const folder = mkdtempSync(join(root, 'units-'))
   for (const { name, text } of units) writeFileSync(join(folder, name), text)
@@ -66,7 +66,7 @@ function unitsOf(hydra: Record<string, unknown>, more: Partial<HydraFacts> = {})
   })
 }
 
-/** How systemd understands a variable of a unit. */
+/** Returns a unit's variables as systemd understands them. */
 function environmentIn(text: string): string[] {
   const lines = text.split('\n').filter((line) => line.startsWith('Environment='))
   return lines.map((line) => line.slice('Environment='.length))
@@ -110,7 +110,7 @@ describe('the units of Hydra', () => {
     const value = everyCharacter()
     const server = unitsOf({ extraEnv: { EVERY: value } }).find(({ name }) => name === 'hydra-server.service')
     const line = environmentIn(server?.text ?? '').find((each) => each.includes('EVERY=')) ?? ''
-    // printf knows the same escapes as systemd.syntax(7) has for quotes and backslashes; `%%` is systemd's percent.
+    // printf has systemd.syntax(7)'s escapes for quotes and backslashes; `%%` is systemd's percent.
     const inner = line.slice(1, -1).replaceAll('%%', '%').replaceAll('\\"', '"')
     expect(execFileSync('printf', ['%b', inner], { encoding: 'utf8' })).toBe(`EVERY=${value}`)
   })

@@ -8,7 +8,7 @@ import { hydraTask, type VerifyPace, verifyHydra } from '../../../src/setup/hydr
 import { LocalShellHost } from '../../fakes/local-shell-host.js'
 import { taskMachine, taskRun } from '../../fakes/task-run.js'
 
-/** A Hydra on a machine whose journal says what the test wants, a part at each look. */
+/** The root of a Hydra machine, whose journal gets another part of the test's text at each look. */
 let root: string
 let host: LocalShellHost
 let server: Server
@@ -38,7 +38,7 @@ afterEach(() => {
   rmSync(root, { recursive: true, force: true })
 })
 
-/** What one unit says, look by look; of the others the journal has nothing. */
+/** Sets the journal of one unit, look by look; the other units have an empty journal. */
 function journalOf(unit: string, ...looks: readonly string[]): void {
   for (const [index, text] of looks.entries()) writeFileSync(join(root, 'journal', `${index}`), `${text}\n`)
   program(
@@ -58,7 +58,7 @@ const listening = async () => {
   return (server.address() as AddressInfo).port
 }
 
-/** A port at which nobody listens. */
+/** Returns a port without a listener. */
 async function freePort(): Promise<number> {
   const port = await listening()
   await new Promise((resolve) => server.close(resolve))

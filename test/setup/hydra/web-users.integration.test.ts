@@ -9,8 +9,8 @@ import { type PrivatePostgres, startPostgres } from '../../hydra/private-postgre
 import { StandIns } from '../../hydra/stand-in-packages.js'
 
 /**
- * The real scripts with a real PostgreSQL and the stand-in for hydra-create-user, which stores what the real one does
- * (a test repeats its recorded session). All of Hydra's users are the one who runs the tests.
+ * The stand-ins for the real scripts, with a real PostgreSQL. The stand-in for hydra-create-user stores the same data
+ * as the real one (a test repeats its recorded session). The tester plays all of Hydra's Unix users.
  */
 const standIns = new StandIns()
 let postgres: PrivatePostgres

@@ -18,8 +18,8 @@ import { standInSystemctl } from '../../fakes/stand-in-systemctl.js'
 import { taskMachine, taskRun } from '../../fakes/task-run.js'
 
 /**
- * The real `nginx -t`, on a folder instead of /etc/nginx and with a network of its own: it binds the real ports.
- * That it runs and reloads is systemd's part, which is a stand-in here.
+ * The input of tasks for the real `nginx -t`, which reads a folder instead of /etc/nginx. It binds the real ports in a
+ * separate network. A stand-in for systemd starts and reloads it.
  */
 const run = taskRun()
 const shipped = 'server { listen 80 default_server; listen [::]:80 default_server; root /var/www/html; }\n'

@@ -7,7 +7,7 @@ import { hydraSettings } from '../../../src/setup/hydra/settings.js'
 import { siteText } from '../../../src/setup/nginx/site-text.js'
 import { taskMachine } from '../../fakes/task-run.js'
 
-/** The real nginx reads what would be written, on other ports, since these are an ordinary user's. */
+/** The root of the files that the real nginx reads, on other ports that an ordinary user may bind. */
 let root: string
 let certificate: string
 let key: string

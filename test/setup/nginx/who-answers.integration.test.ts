@@ -18,8 +18,8 @@ import { type PrivatePostgres, startPostgres } from '../../hydra/private-postgre
 import { type Daemon, Daemon as Program, StandIns } from '../../hydra/stand-in-packages.js'
 
 /**
- * The real nginx with the site of Hydra, the stand-in of Hydra's web server behind it, and a front proxy that is another
- * real nginx, with a certificate of its own.
+ * The stand-in of Hydra's web server, behind the real nginx with Hydra's site. The front proxy is another real nginx
+ * with its own certificate.
  */
 const standIns = new StandIns()
 const ports = { hydra: 0, plain: 0, encrypted: 0, front: 0 }
@@ -73,10 +73,10 @@ function settingsOf(hydra: Record<string, unknown>): HydraSettings {
   return settings
 }
 
-/** Is this text the site of the task, and none of a test's own? */
+/** Tells whether a text is the task's site, and not a test's own. */
 const isOurs = (site: string) => site.startsWith('# Written by hydra-ops')
 
-/** Writes a configuration with these sites, each in a file of its own; nginx reads them in this order. */
+/** Writes a configuration with these sites, each in a separate file; nginx reads the files in this order. */
 function configure(folder: string, sites: readonly string[], more = ''): string {
   const at = join(root, folder)
   rmSync(at, { recursive: true, force: true })
@@ -97,7 +97,7 @@ ${files.map((file) => `include ${file};`).join('\n')} }`,
   return at
 }
 
-/** An nginx with these sites, in its own folder; the ports of the machine are others here. */
+/** Starts an nginx with these sites in a separate folder; other ports replace the machine's. */
 async function startNginx(folder: string, sites: readonly string[], port: number): Promise<void> {
   const moved = sites.map((site) =>
     site
@@ -113,8 +113,8 @@ async function startNginx(folder: string, sites: readonly string[], port: number
 }
 
 /**
- * What the machine has in /etc/nginx: by default what runs. The real `nginx -T` reads it with the real ports, in a network of
- * its own that has one address of the machine.
+ * Writes the content of /etc/nginx, by default the running sites. The real `nginx -T` reads it with the real ports, in
+ * a separate network with one address of the machine.
  */
 function onDisk(sites: readonly string[]): void {
   const at = configure('disk', sites, 'user root;')
@@ -143,7 +143,7 @@ function accepts(port: number): Promise<boolean> {
 const siteOf = (hydra: Record<string, unknown>) =>
   siteText(settingsOf(hydra), { ipv6: true, certificate: `${root}/site.pem`, key: `${root}/site.key` })
 
-/** The proof's way to the machine: its ports 80 and 443 are others here. */
+/** Returns the proof's run, whose connections to the ports 80 and 443 go to other ports here. */
 function proofRun(): TaskRun {
   const run = taskRun()
   const moved: Readonly<Record<number, number>> = { 80: ports.plain, 443: ports.encrypted }
@@ -156,7 +156,7 @@ async function provedUser(hydra: Record<string, unknown>): Promise<string> {
   return (await session.currentUser('ci')).username
 }
 
-/** What a browser gets that opened this address at the front proxy. */
+/** Returns the answer to a login in a browser that opened this address at the front proxy. */
 function loginInBrowser(url: string): Promise<{ status: number; location: string }> {
   return new Promise((resolve, reject) => {
     const { host, origin } = new URL(url)
@@ -237,7 +237,9 @@ describe('the answering server', () => {
   const host = () =>
     new LocalShellHost({ bin: join(root, 'bin'), moved: { '/etc/nginx': join(root, 'disk') } })
 
-  /** What the proof says first with these sites, which run; '' = nothing. Those on the disk may be others. */
+  /**
+   * Returns the first complaint of the proof about these running sites; '' = nothing. The sites on the disk may differ.
+   */
   async function complaint(
     hydra: Record<string, unknown>,
     sites: readonly string[],

@@ -6,13 +6,13 @@ import { postgresqlTask } from '../../../src/setup/postgresql/task.js'
 import { taskMachine, taskRun } from '../../fakes/task-run.js'
 import { RootNamespace } from '../../fixtures/root-namespace.js'
 
-/** Debian's own cluster with the files that Debian gives it, and Hydra's users as users of their own. */
+/** The run of tasks on Debian's own cluster with its shipped files, and with separate users for Hydra. */
 const run = taskRun()
 const [version = ''] = readdirSync('/usr/lib/postgresql').sort((a, b) => Number(b) - Number(a))
 const conf = `/etc/postgresql/${version}/main`
 let machine: RootNamespace
 
-/** Of systemd, what the task asks of it. */
+/** The stand-in for systemctl has the commands that the task uses. */
 const systemctl = `cluster=\${2#postgresql@*-} cluster=\${cluster%.service}
 case "$1 $2" in
   'is-active postgresql@'*) if pg_lsclusters -h | grep -q " $cluster .* online"; then echo active; else echo failed; fi ;;
@@ -65,7 +65,7 @@ describe('a PostgreSQL with Debian’s configuration', () => {
       expect(await enters(user, 'hydra', 'hydra'), user).toBe('hydra')
     for (const user of ['nobody', 'seller'])
       expect(await enters(user, 'hydra', 'hydra'), user).toContain('Peer authentication failed')
-    // The superuser is mapped to itself alone.
+    // The superuser is mapped only to itself.
     expect(await enters('postgres', 'postgres', 'hydra')).toBe('postgres')
     expect(await enters('postgres', 'hydra', 'hydra')).toContain('Peer authentication failed')
   })
