@@ -8,7 +8,7 @@ import { localCommands } from '../../src/exec/local-commands.js'
 import { never, testSsh, type UserSshConfigFixture, userSshConfig } from '../fixtures/sshd-session.js'
 
 let user: UserSshConfigFixture
-/** Number of programs that were started since a test set it to 0. */
+/** The number of programs that were started since a test set it to 0. */
 let questions = 0
 beforeEach(() => {
   user = userSshConfig('')
@@ -38,7 +38,7 @@ function ask(
 }
 
 describe('the user’s ssh configuration, asked for the login that will be made,', () => {
-  // The report: a ProxyCommand was given port 22 and the local user.
+  // The report said that a ProxyCommand got port 22 and the local user.
   it('gives a ProxyCommand the user and the port of the deployment', async () => {
     const { proxyCommand } = await ask('Host *.example.org\n  ProxyCommand nc -X 5 %h %p # %r\n', {
       user: 'deploy',

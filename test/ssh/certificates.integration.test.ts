@@ -11,11 +11,11 @@ import { connected, never, testSsh, userSshConfig } from '../fixtures/sshd-sessi
 
 let folder: string
 let agent: SshAgent
-/** A key with its certificate beside it, the certificate alone, and the same key without. */
+/** The paths of a key with its certificate, of the certificate alone, and of the same key without it. */
 let signed: string
 let certificate: string
 let bare: string
-/** Trusts the authority that signed; no authorized_keys has the key. */
+/** An sshd that trusts the signing authority; no authorized_keys has the key. */
 let sshd: Sshd
 
 beforeAll(async () => {
@@ -40,7 +40,7 @@ afterAll(async () => {
   rmSync(folder, { recursive: true, force: true })
 })
 
-/** What `hydra-ops ssh` does: the system's ssh with our configuration. */
+/** Logs in like `hydra-ops ssh`: by the system's ssh with our configuration. */
 function systemSsh(target: SshTarget): string {
   const knownHosts = join(folder, 'known_hosts')
   const rendered = testSsh().renderConfig([target], { knownHosts })
@@ -115,7 +115,7 @@ it('the agent is asked for its keys once when the login succeeds', async () => {
   const before = createServer((client) => {
     const real = connect(agent.socket)
     client.on('data', (message: Buffer) => {
-      // SSH_AGENTC_REQUEST_IDENTITIES, after the four bytes of the length.
+      // The byte after the four of the length is SSH_AGENTC_REQUEST_IDENTITIES.
       if (message[4] === 11) questions += 1
     })
     client.on('error', () => real.destroy()).pipe(real)

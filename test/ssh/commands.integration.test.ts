@@ -153,7 +153,7 @@ describe('much data', () => {
     })
     const result = await host.script('sleep 1; head -c 5', [], remote({ stdin: endless }))
     expect(result).toMatchObject({ kind: 'exited', code: 0 })
-    // The channel's window and the buffers on the way are a few MB.
+    // The channel's window and the buffers on the way hold a few MB.
     expect(pulled).toBeLessThan(50_000_000)
     await until('the source learns that nobody reads', () => endless.destroyed)
   })

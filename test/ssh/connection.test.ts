@@ -8,7 +8,7 @@ import { sshTarget } from '../fixtures/sshd-target.js'
 
 const options = { signal: new AbortController().signal, timeoutMs: 5_000, what: 'try something' }
 
-/** A channel whose far side does at once what it is told, in the very tick in which it is opened. */
+/** Creates a connection whose far side acts at once, in the tick in which the channel opens. */
 function connectionThat(happens: (channel: PassThrough) => void): Connection {
   const client = Object.assign(new EventEmitter(), {
     exec: (_command: string, opened: (error: undefined, channel: ClientChannel) => void) => {
@@ -16,7 +16,7 @@ function connectionThat(happens: (channel: PassThrough) => void): Connection {
       opened(undefined, channel as unknown as ClientChannel)
       happens(channel)
     },
-    // A real client emits this later, and the connection begins to listen after `end`.
+    // A real client emits this event later, and the connection begins to listen after `end`.
     end: () => queueMicrotask(() => client.emit('close')),
   })
   return new Connection(client as unknown as Client, sshTarget())

@@ -7,7 +7,7 @@ import { connected, never } from '../fixtures/sshd-session.js'
 
 let sshd: Sshd
 let host: Host
-/** Answers each line with itself, on a port of the loopback. */
+/** A server that sends each line back, on a port of the loopback. */
 let echo: { port: number; close(): void }
 
 beforeAll(async () => {

@@ -49,7 +49,7 @@ describe('FrameParser', () => {
   })
 
   it('returns any bytes exactly, in any chunks', () => {
-    // Pieces of the nonce are mixed in, which an end of a chunk may mistake for a mark.
+    // The pieces contain parts of the nonce, which resemble a mark at the end of a chunk.
     const piece = fc.oneof(
       fc.uint8Array().map((array) => Buffer.from(array)),
       fc.nat({ max: whole.length - 1 }).map((length) => Buffer.from(whole.slice(0, length))),

@@ -17,7 +17,7 @@ const run = { signal: never, log: () => {} }
 const anyLogin = { user: undefined, port: undefined, sshOptions: [] }
 let user: UserSshConfigFixture
 let ssh: Ssh
-/** Where the jump lands, and the jump itself. */
+/** The target of the jump, and the jump host itself. */
 let sshd: Sshd
 let gate: Sshd
 
@@ -135,7 +135,7 @@ describe('the generated configuration', () => {
     writeFileSync(config, rendered.config)
     writeFileSync(files.knownHosts, rendered.knownHosts)
     return new Promise((resolve) => {
-      // Not through the stand-in: -F is what is tried; a jump inside of it takes the user's.
+      // The test runs ssh without the stand-in, because it tests -F; an inner jump uses the user's configuration.
       const argv = ['-F', config, ...words]
       execFile('/usr/bin/ssh', argv, { env: { ...process.env, ...user.env } }, (error, stdout, stderr) =>
         resolve({ code: error === null ? 0 : Number(error.code), stdout, stderr }),
@@ -238,7 +238,7 @@ describe('the user’s configuration', () => {
   })
 })
 
-/** Logins that its sshd has seen. */
+/** Returns the logins that a server has recorded. */
 function connectionsOf(server: Sshd): number {
   return server.log().split('Accepted publickey').length
 }

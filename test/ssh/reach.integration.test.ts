@@ -12,7 +12,7 @@ beforeAll(async () => {
 
 afterAll(() => sshd.stop())
 
-/** Accepts on 127.0.0.1 and does with each connection as it is told. */
+/** Listens on 127.0.0.1 and passes each connection to the given function. */
 async function serve(
   onConnection: (socket: Socket, count: number) => void,
 ): Promise<{ port: number; close(): void }> {
@@ -122,7 +122,7 @@ describe('waiting for ssh', () => {
   })
 
   it.each([
-    // As QEMU does it for a guest that has a network and no sshd yet.
+    // QEMU does this for a guest that has a network and no sshd yet.
     ['refused', (socket: Socket) => socket.destroy()],
     ['was full', (socket: Socket) => socket.end('Not allowed at this time\r\n')],
   ])(
@@ -153,7 +153,7 @@ describe('waiting for ssh', () => {
       if (count <= 2) socket.destroy()
       else if (count > 4) socket.write('SSH-2.0-again\r\n')
     })
-    // Less than a patient attempt lasts: those that stay silent must not be waited for.
+    // The limit is shorter than a patient attempt, so the wait must not stay with silent connections.
     await ssh.waitForBanner(sshd.target({ port: rebooting.port }), { signal: never, timeoutMs: 9_000 })
     rebooting.close()
   })

@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest'
 import { argvScript, forLoginShell, framedScript, parameterScript } from '../../src/ssh/command-line.js'
 import { FrameParser, newNonce } from '../../src/ssh/framing.js'
 
-/** Whatever else is installed is tried too. */
+/** The other shells that are tested if they are installed. */
 const optional = ['zsh', 'ksh', 'mksh', 'yash'].filter(
   (shell) => spawnSync(shell, ['-c', 'exit 0']).error === undefined,
 )
@@ -17,7 +17,7 @@ interface Ran {
   readonly noise: string
 }
 
-/** As sshd does it: the login shell with `-c` and one string. */
+/** Runs a script as sshd does: the login shell with `-c` and one string. */
 function runBy(shell: string, script: string, stdin = ''): Promise<Ran> {
   const nonce = newNonce()
   const handed = forLoginShell(nonce, framedScript(nonce, script, false))
@@ -26,7 +26,7 @@ function runBy(shell: string, script: string, stdin = ''): Promise<Ran> {
   const out = new FrameParser(nonce, (bytes) => stdout.push(bytes))
   const err = new FrameParser(nonce, (bytes) => stderr.push(bytes))
   return new Promise((resolve, reject) => {
-    // A folder of PATH that cannot be entered would make of "not found" a "not allowed".
+    // A closed folder on PATH would turn "not found" into "not allowed".
     const child = spawn(shell, ['-c', handed.words], { env: { PATH: '/usr/local/bin:/usr/bin:/bin' } })
     child.stdout.on('data', (chunk: Buffer) => out.push(chunk))
     child.stderr.on('data', (chunk: Buffer) => err.push(chunk))
@@ -44,7 +44,7 @@ function runBy(shell: string, script: string, stdin = ''): Promise<Ran> {
   })
 }
 
-/** Prints its arguments, each ended by a NUL. */
+/** This command prints its arguments, each ended by a NUL. */
 const printer = ['printf', '%s\\0']
 const joined = (args: readonly string[]) => Buffer.from(args.map((arg) => `${arg}\0`).join(''))
 

@@ -3,7 +3,7 @@ import { Slots } from '../../src/ssh/slots.js'
 
 const never = new AbortController().signal
 
-/** Lets everything that is ready go on. */
+/** Waits until everything that is ready went on. */
 const settle = () => new Promise((resolve) => setImmediate(resolve))
 
 describe('Slots', () => {
@@ -39,7 +39,7 @@ describe('Slots', () => {
   it('can shrink to the limit of a server and one less, but never to nothing', async () => {
     const slots = new Slots(8)
     for (const _ of [1, 2, 3, 4]) await slots.take(never)
-    // The fourth was refused: two of three may be used.
+    // The server refused the fourth channel, so two of the three may be used.
     slots.shrink()
     slots.release()
     let entered = false

@@ -6,7 +6,7 @@ import type { Host } from '../../src/core/ssh.js'
 import { type Sshd, startSshd, sudoPassword } from '../fixtures/sshd.js'
 import { connected, processesWith, remote, until } from '../fixtures/sshd-session.js'
 
-// sudo and id are stand-ins here; real guests try the real one.
+// An sshd with stand-ins for sudo and id; real guests test the real sudo.
 let sshd: Sshd
 
 beforeAll(async () => {
@@ -40,7 +40,7 @@ beforeEach(() => {
   writeFileSync(state('log'), '')
 })
 
-/** Everything that must hold, whichever way root is reached. */
+/** Expects everything that must hold for each way to root. */
 async function actsAsRoot(host: Host): Promise<void> {
   const id = await host.exec(['id', '-u'], remote())
   expect(id).toMatchObject({ kind: 'exited', code: 0, stdout: '0\n', stderr: '' })
@@ -52,7 +52,7 @@ async function actsAsRoot(host: Host): Promise<void> {
   expect(streamed.stdout).toBe('a stream of text')
   const without = await host.script('cat; printf "%s;" "$@"; exit 4', ["a'b", '$(id)'], remote())
   expect(without).toMatchObject({ code: 4, stdout: "a'b;$(id);" })
-  // Longer than one argument may be, so that the transport cannot use one.
+  // The text is longer than an argument may be, so that the transport cannot use one.
   const long = 'é'.repeat(40_000)
   const large = await host.script('cat; printf "%s," "$@"', [long, long], remote({ stdin: 'in ' }))
   expect(large.stdout).toBe(`in ${long},${long},`)

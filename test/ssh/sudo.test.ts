@@ -71,7 +71,7 @@ describe('readProbe', () => {
       { refused: 'sudo: a password is required', status: 1 },
     ],
     ['1000\nstatus 127\n', 'sudo: not found', { refused: 'sudo: not found', status: 127 }],
-    // A program that runs the command, but not as root.
+    // The program runs the command, but not as root.
     ['1000\n1000\nstatus 0\n', '', { refused: '', status: 0 }],
     ['1000\n', '', { refused: '', status: 1 }],
     ['', 'id: not found', { refused: 'id: not found', status: 1 }],
@@ -95,7 +95,7 @@ describe('a refused sudo', () => {
     expect(notAllowed.message).toContain(
       "user 'me' cannot become root by sudo; the program says: me is not in the sudoers file.",
     )
-    // Its message has it.
+    // The message has the detail already.
     expect(notAllowed).toHaveProperty('detail', undefined)
   })
 
