@@ -21,7 +21,7 @@ interface Damaged {
   readonly uuid: string
 }
 
-/** A deployment with a good backup of each file, one of which `damage` then treats. */
+/** Makes a deployment with a good backup of each file; `damage` changes one file. */
 async function damaged(
   damage: (file: string) => void,
   {

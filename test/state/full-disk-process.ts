@@ -1,4 +1,4 @@
-/** What the store does while its disk (a small one, given as argument) is full; what happened goes to stdout. */
+/** The program fills the small disk in its argument, tries operations of the store, and prints the results. */
 import { closeSync, existsSync, openSync, readdirSync, readFileSync, rmSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import { OpsError } from '../../src/core/errors.js'
@@ -19,7 +19,7 @@ const named = (name: string) => ({
 const { uuid } = await store.create(named('lab'))
 const folder = store.paths(uuid).root
 
-/** Takes every block that is free. */
+/** Takes every free block. */
 function fill(): void {
   const fd = openSync(filler, 'a')
   try {
@@ -35,7 +35,7 @@ function writeUntilFull(fd: number, block: Buffer): void {
   } catch {}
 }
 
-/** How it ended, and whether state, backup and journal are as they were. */
+/** Runs an action, and prints its end and whether state, backup and journal are unchanged. */
 async function attempt(what: string, action: () => unknown): Promise<void> {
   const files = ['state.json', 'state.json.bak', 'journal.ndjson'].map((name) => join(folder, name))
   const before = files.map((file) => readFileSync(file, 'utf8'))

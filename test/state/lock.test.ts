@@ -16,7 +16,7 @@ async function take(folder: string) {
   return attempt.lock
 }
 
-/** A lock as another process of this host left it; `differs` is how that process differs from us. */
+/** Writes a lock of another process on this host; `differs` has that process's other fields. */
 function lockOf(folder: string, differs: Partial<Holder>): void {
   mkdirSync(folder)
   writeFileSync(
@@ -191,7 +191,7 @@ describe('the lock of a deployment', () => {
 })
 
 describe('the lock of the whole store', () => {
-  /** A busy disk takes its time. */
+  /** The limits allow for a busy disk. */
   const patience = { timeout: 20_000 }
   const elsewhere = DeploymentUuid.parse('0b7c3d1e-1111-4a2b-9c3d-000000000001')
   const run = (signal = new AbortController().signal) => {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { migrate } from '../../state/migrations.js'
 
-/** Versions that never were. */
+/** The migrations of made-up versions. */
 const steps = {
   0: (state: Record<string, unknown>) => ({ ...state, hosts: [state.host] }),
   1: ({ hosts, ...rest }: Record<string, unknown>) => ({ ...rest, machines: hosts }),

@@ -5,7 +5,7 @@ import { createStore, type StoreOptions } from '../../state/store.js'
 
 export const operator = { user: 'alice', host: 'build1', command: 'hydra-ops deploy -d lab', run: 'run-1' }
 
-/** A store and the folder in which its files lie. */
+/** A store, and the folder with its files. */
 export type TestStore = DeploymentStore & StateFolder
 
 /** Opens the store of a folder as the next process would. */

@@ -11,9 +11,9 @@ const storeProcess = file('./store-process.ts')
 /** Another process that works with a store; it ends with the test at the latest. */
 export interface StoreProcess {
   readonly child: ChildProcessWithoutNullStreams
-  /** The next thing it said; fails when it ended without. */
+  /** Returns the next value that the process printed; fails when the process ended without one. */
   said(): Promise<unknown>
-  /** How it ended. */
+  /** Returns the end of the process. */
   ended(): Promise<{ code: number | null; signal: string | null; stderr: string }>
 }
 
@@ -21,7 +21,7 @@ export function startStoreProcess(...args: readonly string[]): StoreProcess {
   return startProcess([process.execPath, runner, storeProcess, ...args])
 }
 
-/** The same in a process that ends with an error as soon as it loads conf. */
+/** Starts the same process, which ends with an error as soon as it loads conf. */
 export function startStoreProcessWithoutConf(...args: readonly string[]): StoreProcess {
   return startProcess([
     process.execPath,
@@ -34,8 +34,8 @@ export function startStoreProcessWithoutConf(...args: readonly string[]): StoreP
 }
 
 /**
- * A test's own process with a file system of 64 KiB mounted on `folder`, which nobody else sees. As an ordinary
- * user too: in a user namespace of its own.
+ * Starts a process with a file system of 64 KiB mounted on `folder`, which only this process sees. An ordinary user can
+ * do so too, in a new user namespace.
  */
 export function startOnSmallDisk(folder: string, script: string): StoreProcess {
   const mount = 'mount -t tmpfs -o size=64k tmpfs "$1" && shift && exec "$@"'

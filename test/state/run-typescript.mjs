@@ -1,4 +1,4 @@
-/** `node run-typescript.mjs FILE.ts ARG…`: a TypeScript file as a process of its own. */
+/** `node run-typescript.mjs FILE.ts ARG…` runs a TypeScript file as a separate process. */
 import 'tsx'
 
 const [file = ''] = process.argv.splice(2, 1)

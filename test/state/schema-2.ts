@@ -10,10 +10,10 @@ const file = fileURLToPath(new URL('../fixtures/state/schema-2.json', import.met
 export const schema2 = {
   file,
   uuid: DeploymentUuid.parse('0b7c3d1e-1111-4a2b-9c3d-000000000001'),
-  /** A machine that it does not have. */
+  /** The name of a machine that the state does not have. */
   other: MachineName.parse('other'),
   machine: (name: string) => MachineName.parse(name),
-  /** What it says, with paths as they are where the state folder lies at `root`. */
+  /** Returns the record that the state has; paths fit a state folder at `root`. */
   record(root: string): DeploymentRecord {
     const text = readFileSync(file, 'utf8').replaceAll('{state}', join(root))
     return JSON.parse(text).deployment

@@ -40,7 +40,7 @@ const undivided = {
 }
 const divided = { schemaVersion, revision: 7, deployment: uuid, name: 'web', machine }
 
-/** Every object and array of the state, by its path. */
+/** Returns the paths of all objects and arrays in the state. */
 function placesOf(value: unknown, path: readonly string[] = []): (readonly string[])[] {
   if (typeof value !== 'object' || value === null) return []
   return [path, ...Object.entries(value).flatMap(([key, each]) => placesOf(each, [...path, key]))]
@@ -52,7 +52,7 @@ function at(state: object, path: readonly string[]): object {
 
 const values = [null, true, -1, 0, 1.5, 1e300, '', 'x', 'debian', [], [1], ['x'], {}, { x: 1 }, { x: 'y' }]
 
-/** The state after somebody removed one thing in it, or put something else there. */
+/** Yields the state without one of its values, or with another value in its place. */
 function* changed(whole: object): Generator<unknown> {
   for (const path of placesOf(whole)) {
     for (const key of [...Object.keys(at(whole, path)), '__proto__', 'constructor', 'new', 'we b']) {
@@ -74,7 +74,7 @@ it.each([
 ])(
   'the compiled schema of %s accepts and refuses the same as the schema, for the same reasons',
   (_, schema, compiled, whole) => {
-    // What zod cannot compile it hands back as it was.
+    // zod returns a schema unchanged if it cannot compile it.
     expect(compiled).not.toBe(schema)
     expect(compiled.safeParse(whole)).toEqual({ success: true, data: whole })
     const outcomes = { accepted: 0, refused: 0 }

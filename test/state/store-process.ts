@@ -1,6 +1,6 @@
 /**
- * Another process that works with a store: `store-process.ts ACTION ROOT …`. What happened goes to stdout, one
- * JSON value a line.
+ * Another process that works with a store: `store-process.ts ACTION ROOT …`. The program prints its results, one JSON
+ * value a line.
  */
 import { randomUUID } from 'node:crypto'
 import { closeSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
@@ -63,7 +63,7 @@ const actions: Readonly<Record<string, () => Promise<void>>> = {
     }
   },
 
-  /** Gives machines of a deployment of its own the lowest free ports of all deployments. */
+  /** Gives machines of a new deployment the lowest free ports of all deployments. */
   async allocate() {
     const store = await storeIn(root, { operator })
     const name = DeploymentName.parse(`deployment-${process.pid}`)
@@ -78,7 +78,7 @@ const actions: Readonly<Record<string, () => Promise<void>>> = {
           )
           let port = 20_000
           while (taken.has(port)) port += 1
-          // Between looking and writing: where another one would take the same.
+          // Another process would take the same port between the look and the write.
           await sleep(Math.random() * 5)
           await held.putMachine(MachineName.parse(`m${index}`), machineRecord({ index, allocation: port }))
         })
@@ -87,7 +87,7 @@ const actions: Readonly<Record<string, () => Promise<void>>> = {
     say('done')
   },
 
-  /** Takes and loses one lock many times; always the way of a process that dies with it. */
+  /** Takes and loses one lock many times, always as a process does that dies with it. */
   async takeOver() {
     const folder = join(root, 'lock')
     const inside = join(root, 'inside')
@@ -109,7 +109,7 @@ const actions: Readonly<Record<string, () => Promise<void>>> = {
     say({ won, together })
   },
 
-  /** The first write to a deployment, stopped for good after the n-th one. */
+  /** Makes the first write to a deployment, and stops for good after the n-th write. */
   async divide() {
     const onWrite = (n: number) => {
       if (n === Number(rest[1])) process.kill(process.pid, 'SIGKILL')
@@ -121,7 +121,7 @@ const actions: Readonly<Record<string, () => Promise<void>>> = {
     say('done')
   },
 
-  /** A deployment's whole life, stopped for good after the n-th write. */
+  /** Goes through a deployment's whole life, and stops for good after the n-th write. */
   async life() {
     const stopAfter = Number(rest[0])
     const onWrite = (n: number) => {
@@ -152,7 +152,7 @@ function enter(file: string): boolean {
   }
 }
 
-/** As if this process were gone: the holder becomes a pid that cannot be. */
+/** Rewrites the lock as if this process were gone: the holder becomes an impossible pid. */
 function dieHolding(folder: string): void {
   const file = join(folder, 'holder.json')
   const holder = JSON.parse(readFileSync(file, 'utf8'))

@@ -10,7 +10,7 @@ import { storeIn, type TestStore } from './open-store.js'
 
 export { operator, storeIn, type TestStore } from './open-store.js'
 
-/** A folder that goes away after the test. */
+/** Makes a folder that is removed after the test. */
 export function temporaryFolder(): string {
   const folder = mkdtempSync(join(tmpdir(), 'hydra-ops-state-'))
   onTestFinished(() => rmSync(folder, { recursive: true, force: true }))
@@ -40,7 +40,7 @@ export function machineFile(store: StateFolder, record: DeploymentRecord, machin
   return join(store.paths(record.uuid).root, 'machines', `${machine}.json`)
 }
 
-/** Every file and folder below, with content, mode and time of change: to see that nothing was written. */
+/** Returns every file and folder below, with content, mode and time of change, to prove that nothing was written. */
 export function snapshot(folder: string): string[] {
   const entries = readdirSync(folder, { recursive: true, withFileTypes: true })
   return entries
@@ -52,12 +52,12 @@ export function snapshot(folder: string): string[] {
     .sort()
 }
 
-/** The same of files alone: a lock that was taken and given back changes the time of its folder. */
+/** Returns only the files, because a lock that was taken and released changes the time of its folder. */
 export function fileSnapshot(folder: string): string[] {
   return snapshot(folder).filter((line) => !/^[^ ]* 40700 /.test(line))
 }
 
-/** Returns the error that the action throws, and fails where it throws nothing. */
+/** Returns the error that the action throws, and fails if it throws nothing. */
 export async function errorOf(action: () => unknown): Promise<unknown> {
   try {
     await action()

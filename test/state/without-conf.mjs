@@ -1,4 +1,4 @@
-/** `node --import ./without-conf.mjs …`: a process in which loading conf is an error. */
+/** `node --import ./without-conf.mjs …` starts a process in which an import of conf is an error. */
 import { register } from 'node:module'
 
 const hook = `export async function resolve(name, context, next) {
