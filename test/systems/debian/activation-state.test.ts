@@ -20,7 +20,7 @@ const ran = {
   ExecMainStatus: '0',
 }
 
-/** What the follow script prints at its end. */
+/** Reads the final output of the follow script. */
 function read({ state = {}, record, boot = 'boot-1' }: Shown) {
   const lines = [
     'log state ActiveState=failed',
@@ -55,7 +55,7 @@ describe('the state of an activation', () => {
     expect(read({ state: { ...ran, ActiveState: 'activating', SubState: 'start' } })).toEqual({
       kind: 'running',
     })
-    // systemctl had no answer: the manager was executing itself anew.
+    // systemctl had no answer while the manager re-executed itself.
     expect(read({})).toEqual({ kind: 'running' })
   })
 
