@@ -9,7 +9,7 @@ import { LocalShellHost } from '../fakes/local-shell-host.js'
 const host = new LocalShellHost()
 let events: string[]
 let records: Record<string, TaskRecord>
-/** Of every secret; undefined = unknown. */
+/** The fingerprint of every secret; undefined = unknown. */
 let fingerprint: string | undefined
 
 beforeEach(() => {
@@ -18,7 +18,7 @@ beforeEach(() => {
   fingerprint = 'first'
 })
 
-/** A task whose state is kept here; a hook may fail or wait. */
+/** Creates a task whose state the test keeps; a hook may fail or wait. */
 function task(
   id: string,
   more: {
@@ -112,7 +112,7 @@ describe('runTasks', () => {
     const met = new Promise<void>((resolve) => {
       meet = resolve
     })
-    // Each ends only when the other one has begun.
+    // The first task ends only after the second one has begun.
     const first = task('a', { apply: () => met })
     const second = task('b', { apply: async () => meet() })
     expect(await kinds([first, second])).toEqual(['a done', 'b done'])

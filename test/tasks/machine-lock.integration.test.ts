@@ -28,7 +28,7 @@ const run = { signal: new AbortController().signal, log: (_: string) => {} }
 const alice = 'alice@laptop with the state /home/alice/s'
 const bob = 'bob@desk with the state /home/bob/s'
 
-/** Is set up by somebody until it is let go. */
+/** Starts another operator's set-up of the machine; the returned function ends it. */
 async function beingSetUp(who: string): Promise<() => Promise<void>> {
   let end = (): void => {}
   const until = new Promise<void>((resolve) => {
@@ -83,7 +83,7 @@ describe('a pair of operators', () => {
 })
 
 describe('a lock with a vanished holder', () => {
-  /** Leaves a lock that is long out of date. */
+  /** Leaves a lock that expired long ago. */
   function abandoned(): void {
     mkdirSync(join(root, 'run'), { recursive: true })
     writeFileSync(file, `${alice}\n`)

@@ -28,7 +28,7 @@ beforeEach(() => {
 })
 afterEach(() => rmSync(folder, { recursive: true, force: true }))
 
-/** The folder of the deployment is the test's own. */
+/** A state folder whose deployment folder is the test's own. */
 const files: StateFolder = {
   get root() {
     return folder
