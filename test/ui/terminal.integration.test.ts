@@ -6,18 +6,18 @@ import { describe, expect, it } from 'vitest'
 const program = join(import.meta.dirname, '..', 'fixtures', 'terminal', 'show-progress.ts')
 
 interface Shown {
-  /** Everything that went to the terminal. */
+  /** All text that went to the terminal. */
   readonly text: string
   readonly code: number | null
 }
 
-/** Runs the program on a terminal of 100 × 30; `answers` are typed when their text has appeared. */
+/** Runs the program on a terminal of 100 × 30, and types each of the `answers` after its text appears. */
 function onTerminal(
   args: readonly string[],
   answers: readonly (readonly [string, string])[] = [],
 ): Promise<Shown> {
   const command = `stty cols 100 rows 30; exec ${process.execPath} --import tsx '${program}' ${args.join(' ')}`
-  // TMPDIR and the like stay; CI would turn the moving lines off.
+  // The environment keeps TMPDIR and others, but CI would turn the moving lines off.
   const { CI: _, ...env } = process.env
   const child = spawn('script', ['-qec', command, '/dev/null'], { env: { ...env, TERM: 'xterm-256color' } })
   const waiting = [...answers]
@@ -37,7 +37,7 @@ function onTerminal(
   })
 }
 
-/** What a person sees scroll by: no escape sequences, one entry a line. */
+/** Returns the visible lines without escape sequences. */
 function lines(text: string): string[] {
   return stripVTControlCharacters(text)
     .split(/[\r\n]+/)
