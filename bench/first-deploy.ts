@@ -12,7 +12,7 @@ export interface FirstDeploy {
   readonly seconds: number
   /** The longest time for which one piece of work held the event loop, without the time of other processes. */
   readonly blockedMs: number
-  /** The most processor time of such a piece: the rest is waiting for the disk, or for the host. */
+  /** The longest processor time of one piece of work; the rest is a wait for the disk or the host. */
   readonly workedMs: number
   /** Number of simultaneous connections. */
   readonly connections: number
