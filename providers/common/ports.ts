@@ -49,7 +49,7 @@ export const portsShape = {
   forwardPorts: z.array(z.object({ host: portNumber, guest: portNumber, asked: portNumber.optional() })),
 }
 
-/** What a provider asks for: forwards of the user, under the name of its option. */
+/** The wanted ports of a provider: forwards of the user, under the name of its option. */
 export interface WantedPorts {
   readonly forwards: readonly Forward[]
   readonly option: string
