@@ -33,13 +33,15 @@ export interface MachineRecord {
   /** Absolute paths of the delivered keys by name, so that dropped keys can be removed. */
   keys: Record<string, string>
   facts: MachineFacts
-  /** What was known of the machine at each snapshot, by name. Its hypervisor alone knows which snapshots there are. */
+  /**
+   * The facts that were known of the machine at each snapshot, by name. Only its hypervisor has the list of snapshots.
+   */
   snapshots?: Record<string, SnapshotRecord> | undefined
   /** The machine's result in the last deploy; `--retry-failed` selects by this field. */
   lastResult?: 'changed' | 'unchanged' | 'degraded' | 'failed' | undefined
 }
 
-/** What was known of a machine when a snapshot was made: a restore makes it true again. */
+/** The facts that were known of a machine when a snapshot was made; a restore makes them true again. */
 export interface SnapshotRecord
   extends Pick<
     MachineRecord,

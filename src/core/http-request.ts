@@ -128,7 +128,7 @@ function responseTo(
   return new Promise((resolve, reject) => {
     const sent = (secure ? modules.https : modules.http).request(url, {
       method,
-      // Without an agent Node takes 80 as the default port of https too, and sends `Host: name:80` (seen).
+      // Node without an agent takes 80 as the default port of https too, and sends `Host: name:80` (seen).
       headers: { host, connection: 'close', ...headers, ...length },
       signal,
       createConnection: () => stream,
