@@ -29,8 +29,8 @@ export function dropRecord(draft: MachineRecord, name: string): void {
 }
 
 /**
- * Drops what a restore may make untrue, before it begins: after a crash nobody knows whether it happened. Keys of both
- * times are kept, because a key that is in no record would stay on the machine for ever.
+ * Drops the facts that a restore may make untrue, before it begins: after a crash, nobody knows whether it happened.
+ * The keys of both times stay, because a key without a record would stay on the machine for ever.
  */
 export function dropClaims(draft: MachineRecord, kept: SnapshotRecord | undefined): void {
   draft.deployed = undefined
@@ -41,7 +41,7 @@ export function dropClaims(draft: MachineRecord, kept: SnapshotRecord | undefine
   draft.keys = { ...draft.keys, ...kept?.keys }
 }
 
-/** Puts back what was known of the machine at the snapshot, which is true again. */
+/** Restores the facts that were known of the machine at the snapshot, which are true again. */
 export function putBack(draft: MachineRecord, kept: SnapshotRecord | undefined): void {
   if (kept === undefined) return
   const { config, deployed, unfinishedCopy, activation, tasks, facts } = structuredClone(kept)
