@@ -140,7 +140,7 @@ describe('a signal', () => {
     rmSync(marker())
     return found
   }
-  /** A zombie that its new parent has not reaped yet counts as gone. */
+  /** Tells whether a process is gone; a zombie that its new parent has not reaped yet counts as gone. */
   const isGone = (pid: number) => {
     try {
       return / Z /.test(readFileSync(`/proc/${pid}/stat`, 'utf8'))

@@ -13,7 +13,7 @@ import { ended, type RealCli, realCli } from './real-cli.js'
 let cli: RealCli
 let sshd: Sshd
 
-/** Two machines share one sshd on loopback; one machine does not answer, and one was never seen. */
+/** Two machines share one sshd on loopback; one machine does not answer, and another was never seen. */
 beforeAll(async () => {
   cli = realCli()
   sshd = await startSshd({ config: ['Subsystem sftp internal-sftp'] })
