@@ -63,7 +63,7 @@ function liveContract<C, A, H>(current: Current<C, A, H>): void {
     await disk.write(made, 'after')
     for (const round of ['from off', 'from running']) {
       await power.restore(made, 'live', run)
-      // Some hypervisors put the memory there, and a start continues with it.
+      // Some hypervisors only put the memory back, and a start continues with the memory.
       await provider.start(made, run)
       expect(await seen(current(), made), round).toBe('running')
       expect(await provider.plan(made, run)).toEqual([])
