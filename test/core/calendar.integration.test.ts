@@ -4,7 +4,7 @@ import fc from 'fast-check'
 import { expect, it } from 'vitest'
 import { calendarOf, isCalendarEvent } from '../../src/core/calendar.js'
 
-/** How often a time is compared. */
+/** The number of compared times. */
 const compared = 5
 
 function part(least: number, most: number, words: readonly string[]): fc.Arbitrary<string> {
@@ -17,7 +17,7 @@ function part(least: number, most: number, words: readonly string[]): fc.Arbitra
   const range = fc.tuple(number, number).map(([a, b]) => [Math.min(a, b), Math.max(a, b)] as const)
   return fc.oneof(
     number.chain(shown),
-    // Crons disagree about the name of Sunday at the end of a range, so hydra-ops refuses it.
+    // Crons disagree about Sunday's name at the end of a range, so hydra-ops refuses the name there.
     range.chain(([from, to]) =>
       fc.tuple(shown(from), shown(to)).map(([a, b]) => `${a}-${b === 'sun' ? to : b}`),
     ),

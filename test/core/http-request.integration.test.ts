@@ -129,7 +129,7 @@ describe('a request over a connection of ours', () => {
 })
 
 describe('a trusted certificate', () => {
-  /** Node reads the trusted certificates only once, at its start. */
+  /** Returns the status from a new process, because Node reads the trusted certificates only at its start. */
   const status = async (url: string) => {
     const { stdout } = await promisify(execFile)(
       process.execPath,
