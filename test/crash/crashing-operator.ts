@@ -38,7 +38,7 @@ const ops = await createFakeOps({
   onOperation: stopAt('operation'),
 })
 runFakeDebian(ops)
-// `create --or-modify` does the same: a script that runs again finds the objects of an earlier run.
+// Creates the deployment unless an earlier run created it, like `create --or-modify`.
 const create = async () => {
   if ((await ops.store.list()).length === 0)
     await ops.store.create({ expressions: ['/net.nix'], searchPath: [], args: {} })
