@@ -1,6 +1,6 @@
 /** A piece of code in a document: a fenced block, or text between backquotes within a line. */
 export interface Code {
-  /** The nearest heading above it. */
+  /** The nearest heading above the piece. */
   readonly heading: string
   /** The number of the first line, counted from 1. */
   readonly line: number
