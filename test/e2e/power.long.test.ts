@@ -21,7 +21,10 @@ async function verify(paths: string): Promise<{ code: number | null; stderr: str
 const wholeClosure = 'nix-store -qR /nix/var/nix/profiles/hydra-ops'
 const sound = { code: 0, stderr: '' }
 
-/** The copy of the ballast takes a while, so the cut lands in it; the tool has arrived by then. */
+/**
+ * Wants a tool and a ballast. The tool arrives first, and the ballast's copy takes so long that the power cut
+ * interrupts it.
+ */
 function want(tool: string): void {
   box.want({
     conf: tool,

@@ -30,7 +30,7 @@ function expression(check: string): string {
     deployment.keys.a.text = "${secrets.text}";
     deployment.keys.b.keyFile = ./secret-file;
     deployment.keys.c.keyCommand = [ "cat" "${join(operator.folder, 'command-output')}" ];
-    # strace makes the guest slower still.
+    # strace makes the guest even slower.
     deployment.preDeployChecks.cmd = [ { cmd = [ "true" "${check}" ]; timeout = 120; total = 300; } ];
   };
 }
