@@ -9,7 +9,7 @@ const buildSchema = z.object({
   job: z.string(),
   nixname: z.string(),
   system: z.string(),
-  // The queue's lists leave these two out.
+  // The queue's lists leave these two columns out.
   drvpath: z.string().nullable(),
   priority: z.number().nullable(),
   finished: z.number(),
