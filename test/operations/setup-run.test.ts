@@ -27,7 +27,7 @@ const task = (machine: string): WantedTask => ({
   verify: async () => {},
 })
 
-/** The task is wanted on web and not on db. */
+/** The machine web wants the task, and db does not. */
 beforeEach(async () => {
   world = await deployed()
   applied = []
