@@ -19,8 +19,8 @@ import { type PrivatePostgres, startPostgres } from '../../hydra/private-postgre
 import { type Daemon, StandIns } from '../../hydra/stand-in-packages.js'
 
 /**
- * The units, hydra.conf and settings of a Hydra since March 2026, as a machine gets them. They are in the test's own
- * folders, and the test does systemd's part for a unit: its environment and its program.
+ * The units, hydra.conf and settings of a Hydra since March 2026, in the test's own folders. The test does systemd's
+ * part for a unit: its environment and its program.
  */
 const name = 'hydra-database-url'
 const standIns = new StandIns()

@@ -27,7 +27,7 @@ beforeEach(() => {
 })
 afterEach(() => rmSync(root, { recursive: true, force: true }))
 
-/** Returns the line of `ss` for a listener on a port. */
+/** Makes an `ss` that reports a listener on a port. */
 const listener = (port: number) =>
   program(
     'bin/ss',
