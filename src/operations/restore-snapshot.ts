@@ -39,7 +39,7 @@ export async function restoreSnapshots(
   const record = await ops.store.resolve(request.deployment)
   const { holders, others } = await findHolders(ops, record, request)
   await sayLosses(ops, record, holders)
-  if (others.length > 0) say(ops, `${others.join(', ')}: no snapshot '${name}', left as it is`)
+  if (others.length > 0) say(ops, `${others.join(', ')}: without a snapshot '${name}', and left unchanged`)
   const include = holders.map(({ machine }) => machine)
   if (!request.yes) {
     const called = record.name ?? record.uuid
@@ -71,7 +71,7 @@ async function sayLosses(ops: Ops, record: DeploymentRecord, holders: readonly H
         .named(machineRecord(record, machine).provider)
         .inspect(resource, quiet)
       const since = `all changes since ${snapshot.at} (${ago(ops.now(), snapshot.at)})`
-      return `${machine}: lost are ${[since, ...deploysSince(history, machine, snapshot.at), ...running(observed), ...losses].join('; ')}`
+      return `${machine}: a restore loses ${[since, ...deploysSince(history, machine, snapshot.at), ...running(observed), ...losses].join('; ')}`
     }),
   )
   for (const line of lines) say(ops, line)
@@ -84,11 +84,11 @@ function deploysSince(history: readonly JournalEntry[], machine: string, at: str
   ).length
   return count === 0
     ? []
-    : [count === 1 ? '1 generation deployed since' : `${count} generations deployed since`]
+    : [count === 1 ? '1 generation was deployed since' : `${count} generations were deployed since`]
 }
 
 function running(observed: Observation): string[] {
-  return observed.kind === 'running' ? ['it runs: its programs end as by a power cut'] : []
+  return observed.kind === 'running' ? ['the machine runs, and its programs end as by a power cut'] : []
 }
 
 const units = [

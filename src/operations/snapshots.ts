@@ -92,7 +92,7 @@ async function complete(session: MachineSession, { name, at }: Snapshot): Promis
 function gone({ machine }: MachineSession, name: string): OpsError {
   return failure('NO_SNAPSHOT', `machine '${machine}' has no snapshot '${name}'`, {
     machine,
-    hint: 'somebody else deleted it just now',
+    hint: 'another program deleted it at the same time',
   })
 }
 

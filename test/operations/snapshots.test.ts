@@ -166,11 +166,11 @@ describe('snapshot restore', () => {
     expect(notices()).toContainEqual(
       expect.stringMatching(
         new RegExp(
-          `^web: lost are all changes since ${at} \\(\\d+ seconds? ago\\); 1 generation deployed since; it runs: its programs end as by a power cut$`,
+          `^web: a restore loses all changes since ${at} \\(\\d+ seconds? ago\\); 1 generation was deployed since; the machine runs, and its programs end as by a power cut$`,
         ),
       ),
     )
-    expect(notices()).toContainEqual(expect.stringMatching(/^db: lost are all changes since [^;]*$/))
+    expect(notices()).toContainEqual(expect.stringMatching(/^db: a restore loses all changes since [^;]*$/))
     expect(await record()).toEqual(before)
     expect(isRunning('web')).toBe(true)
   })
@@ -180,8 +180,8 @@ describe('snapshot restore', () => {
     Object.assign(power, { losses: async () => ['disk data is newer'] })
     await restore()
     expect(ops.asked).toEqual([])
-    expect(notices()).toContainEqual(expect.stringMatching(/^web: lost are .*; disk data is newer$/))
-    expect(notices()).toContain("db: no snapshot 'before', left as it is")
+    expect(notices()).toContainEqual(expect.stringMatching(/^web: a restore loses .*; disk data is newer$/))
+    expect(notices()).toContain("db: without a snapshot 'before', and left unchanged")
   })
 
   it('makes the record true again, and the next deploy brings what is newer', async () => {
