@@ -82,7 +82,7 @@ systemctl restart ssh`)
 
 const execsFile = '/var/lib/execs'
 
-/** This program asks the kernel's audit for each execve, and writes down the answers (linux/audit.h). */
+/** A program that asks the kernel's audit for each execve, and writes down the answers (linux/audit.h). */
 const auditListener = `import os, socket, struct
 SET, ADD_RULE, EXECVE, RULE_FLAGS = 1001, 1011, 1309, struct.pack("=II", 4, 2)
 sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 9)

@@ -19,7 +19,7 @@ async function ends(ended: Promise<Ended>, code: number): Promise<string> {
   return everything(how)
 }
 
-/** This script ends every session except its own. */
+/** A script that ends every session except its own. */
 const dropOthers = `for pid in $(pgrep -f '^sshd: root@'); do
   if [ "$pid" != "$PPID" ]; then kill -9 "$pid"; fi
 done`
@@ -115,10 +115,13 @@ describe('Ctrl-C', () => {
 })
 
 describe('plan and deploy --dry-run', () => {
-  /** This command lists every file with all its metadata, except logs and files of the running system. */
+  /** A command that lists every file with all its metadata, except logs and files of the running system. */
   const ofTheGuest = `find / -xdev \\( -path /var/log -o -path /tmp -o -path /var/tmp -o -path /var/lib/systemd \\) -prune -o -type f -printf '%p %s %m %U %T@ %C@\\n' | sort
 readlink /nix/var/nix/profiles/hydra-ops*; { find /run/keys /run/systemd/system /etc/systemd/system -printf '%p %s %m %T@\\n' 2>/dev/null || true; } | sort; systemctl list-units --all --no-legend --plain 'hydra-ops-*'`
-  /** The list leaves out Nix's own folders, whose times change whenever Nix opens its store. */
+  /**
+   * A command that lists the operator's files, but not Nix's own folders, whose times change at each opening of the
+   * store.
+   */
   const ofTheOperator = `find . \\( -path ./images -o -name network.nix \\) -prune -o -type f -printf '%p %s %m %T@ %C@\\n' | sort`
 
   it('write nothing, on either side', async () => {

@@ -4,7 +4,7 @@ import { type Guest, startGuest } from '../fixtures/guest.js'
 import { hydraOperator } from './hydra-operator.js'
 import type { SshOperator } from './ssh-operator.js'
 
-/** The password of a user on a whole Hydra that one expression makes on a guest. */
+/** The password of Hydra's user, with characters that are special in many languages. */
 const password = 'Kx7-päss "word" \\ $(false) `x` %n \'-Zq'
 
 let guest: Guest
@@ -19,7 +19,7 @@ afterAll(async () => {
   operator?.dispose()
 })
 
-/** This script checks that the page at / answers, because the image has no curl. */
+/** A script that checks that the page at / answers, because the image has no curl. */
 const answers = `my $s = IO::Socket::INET->new("127.0.0.1:80") or exit 1;
 print $s "GET / HTTP/1.0\\r\\nHost: hydra.example.org\\r\\n\\r\\n"; exit(<$s> =~ / 200 / ? 0 : 1)`
 
@@ -67,7 +67,7 @@ journalctl --no-pager | grep -cF 'Kx7-p' || true`,
   })
 })
 
-/** This script logs in like a browser and prints the answer's status line, because the image has no curl. */
+/** A script that logs in like a browser and prints the answer's status line, because the image has no curl. */
 const login = `my ($name, $password) = map { chomp; $_ } <STDIN>;
 my $body = qq({"username":"$name","password":"$password"});
 my $s = IO::Socket::INET->new("127.0.0.1:80") or die $!;
