@@ -3,7 +3,7 @@ import { localCommands } from '../../src/exec/local-commands.js'
 import { never } from '../fixtures/sshd-session.js'
 
 const options = { signal: never, timeoutMs: 120_000, what: 'print without end' }
-/** This script writes a first line, then far more than is kept, then a last line. */
+/** A script that writes a first line, then far more than is kept, then a last line. */
 const talk = 'echo first >&2; head -c 120000000 /dev/zero | tr "\\0" x >&2; echo >&2; echo last >&2; exit 3'
 
 function expectEnds(result: { readonly kind: string; readonly stderr: string }): void {
