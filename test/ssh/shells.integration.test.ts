@@ -44,7 +44,7 @@ function runBy(shell: string, script: string, stdin = ''): Promise<Ran> {
   })
 }
 
-/** This command prints its arguments, each ended by a NUL. */
+/** A command that prints its arguments, each ended by a NUL. */
 const printer = ['printf', '%s\\0']
 const joined = (args: readonly string[]) => Buffer.from(args.map((arg) => `${arg}\0`).join(''))
 
