@@ -143,7 +143,7 @@ export function createEvaluator(parts: EvaluatorParts): Nix['evaluate'] {
         stdin: input.text,
         flags: { ...flags, showTrace: false },
         onLine: (line) => {
-          // Only these lines are shown: the others may hold a secret, as the JSON does.
+          // Other lines stay hidden, because they may hold a secret, as the JSON does.
           if (/^(?:trace|warning): /.test(line)) run.log(line)
         },
         ...(store.remote === undefined ? {} : { extraEnv: { NIX_REMOTE: store.remote } }),
@@ -226,7 +226,7 @@ function notAll(error: OpsError): OpsError {
 function readOutput(stdout: string): EvaluationOutput {
   const result = EvaluationOutput.safeParse(JSON.parse(stdout))
   if (result.success) return result.data
-  // This is a bug of hydra-ops; the values may be secret, the places are not.
+  // An invalid result is a bug of hydra-ops; its values may be secret, but not the names of its options.
   throw new Error(
     `eval.nix returned unexpected values at ${result.error.issues.map((issue) => issue.path.join('.')).join(', ')}`,
   )
