@@ -1,5 +1,6 @@
 import type { IdentityMethod } from '../../src/core/image.js'
 import type { Resource } from '../../src/core/provider.js'
+import type { SshTarget } from '../../src/core/ssh.js'
 import type { Guest, GuestNic } from './identity.js'
 import { userNetwork } from './user-network.js'
 
@@ -40,5 +41,28 @@ export function guestOf(resource: GuestResource, way: WayOut, others: readonly G
     ],
     nameServer: way.outbound ? userNetwork.nameServer : undefined,
     closedBy: way.closedBy,
+  }
+}
+
+type ReachedResource = Pick<
+  Resource<unknown, { readonly sshPort: number }, unknown>,
+  'machine' | 'allocation' | 'hostKey' | 'identity' | 'target'
+>
+
+/** Tells how to reach a machine whose ssh port is forwarded to this host's loopback. */
+export function forwardedTarget(resource: ReachedResource): SshTarget {
+  const { machine, allocation, hostKey, identity, target } = resource
+  return {
+    machine,
+    host: '127.0.0.1',
+    port: allocation.sshPort,
+    user: 'root',
+    hostKey,
+    identityFiles: identity === undefined ? [] : [identity.identityFile],
+    useAgent: false,
+    jump: undefined,
+    proxyCommand: undefined,
+    sshOptions: target.sshOptions,
+    privilegeEscalation: target.privilegeEscalation,
   }
 }

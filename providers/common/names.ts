@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { DeploymentUuid, MachineName, resourceName } from '../../src/core/names.js'
 
 /** Values that follow from names alone, so that they are the same after a crash and on another day. */
 export interface DerivedNames {
@@ -54,4 +55,16 @@ function uuidOf(digest: Buffer): string {
   bytes.writeUInt8((bytes.readUInt8(8) & 0x3f) | 0x80, 8)
   const hex = bytes.toString('hex')
   return [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20)].join('-')
+}
+
+/** Returns a short id for the column "Resource Id" of `info`. */
+export function shortName(deployment: string, machine: string): string {
+  return `${deployment.slice(0, 8)}/${machine}`
+}
+
+/** Returns the name of the resource that bears these marks; undefined where they are no names of ours. */
+export function markedName(mark: { deployment: string; machine: string }): string | undefined {
+  const deployment = DeploymentUuid.safeParse(mark.deployment)
+  const machine = MachineName.safeParse(mark.machine)
+  return deployment.success && machine.success ? resourceName(deployment.data, machine.data) : undefined
 }

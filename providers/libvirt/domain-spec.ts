@@ -60,7 +60,3 @@ export function specDigest(spec: DomainSpec, place: (path: string) => string = (
     .digest('hex')
     .slice(0, 16)
 }
-
-export function domainTitle(deployment: string, machine: string): string {
-  return `${deployment.slice(0, 8)}/${machine}`
-}

@@ -1,13 +1,7 @@
 import { XMLBuilder, XMLValidator } from 'fast-xml-parser'
 import { usageError } from '../../src/core/errors.js'
-import {
-  credentialName,
-  type DomainDisk,
-  type DomainSpec,
-  domainTitle,
-  markUri,
-  specDigest,
-} from './domain-spec.js'
+import { shortName } from '../common/names.js'
+import { credentialName, type DomainDisk, type DomainSpec, markUri, specDigest } from './domain-spec.js'
 import { nativeNic, qemuArguments } from './network.js'
 
 const qemuUri = 'http://libvirt.org/schemas/domain/qemu/1.0'
@@ -36,7 +30,7 @@ function domainOf(spec: DomainSpec): object {
     '@xmlns:qemu': qemuUri,
     name: spec.name,
     uuid: spec.uuid,
-    title: domainTitle(spec.deployment, spec.machine),
+    title: shortName(spec.deployment, spec.machine),
     metadata: {
       'ho:deployment': {
         '@xmlns:ho': markUri,

@@ -2,6 +2,8 @@ import { join } from 'node:path'
 import type { LocalCommands } from '../../src/core/context.js'
 import { packageRoot } from '../../src/core/package-root.js'
 import type { Provider } from '../../src/core/provider.js'
+import { forwardedTarget } from '../common/guest.js'
+import { shortName } from '../common/names.js'
 import { ports, publishedPort, publishedUrls } from '../common/ports.js'
 import { allocate } from './allocation.js'
 import { refuseMissingBridges } from './bridges.js'
@@ -14,7 +16,6 @@ import {
   ownedPlaces,
   portOption,
 } from './config.js'
-import { domainTitle } from './domain-spec.js'
 import { onceTried } from './kvm.js'
 import { type LibvirtParts, type LibvirtResource, placesOf } from './places.js'
 
@@ -81,20 +82,8 @@ export function createLibvirtProvider(given: LibvirtProviderParts): LibvirtProvi
       (await import('./power.js')).stopMachine(parts, resource, graceMs, run),
     destroy: async (resource, run) => (await import('./destroy.js')).destroyMachine(parts, resource, run),
 
-    target: async (resource) => ({
-      machine: resource.machine,
-      host: '127.0.0.1',
-      port: resource.allocation.sshPort,
-      user: 'root',
-      hostKey: resource.hostKey,
-      identityFiles: resource.identity === undefined ? [] : [resource.identity.identityFile],
-      useAgent: false,
-      jump: undefined,
-      proxyCommand: undefined,
-      sshOptions: resource.target.sshOptions,
-      privilegeEscalation: resource.target.privilegeEscalation,
-    }),
-    resourceId: ({ deployment, machine }) => domainTitle(deployment.uuid, machine),
+    target: async (resource) => forwardedTarget(resource),
+    resourceId: ({ deployment, machine }) => shortName(deployment.uuid, machine),
 
     listOwned: async (run) => (await import('./owned.js')).listOwned(parts, run),
     console: {

@@ -1,6 +1,6 @@
-import { DeploymentUuid, MachineName, resourceName } from '../../src/core/names.js'
 import type { OrphanResource } from '../../src/core/provider.js'
 import type { Run } from '../../src/core/run.js'
+import { markedName } from '../common/names.js'
 import { parseDomainXml } from './domain-facts.js'
 import type { LibvirtParts } from './places.js'
 import { createVirsh, defaultUri, isConnectionError, virshError } from './virsh.js'
@@ -29,13 +29,7 @@ export async function listOwned(parts: LibvirtParts, run: Run): Promise<OrphanRe
     }
     const { mark, name } = parseDomainXml(xml.stdout)
     if (mark === undefined) continue
-    owned.push({ name: nameOf(mark) ?? name, deployment: mark.deployment, machine: mark.machine })
+    owned.push({ name: markedName(mark) ?? name, deployment: mark.deployment, machine: mark.machine })
   }
   return owned
-}
-
-function nameOf(mark: { deployment: string; machine: string }): string | undefined {
-  const deployment = DeploymentUuid.safeParse(mark.deployment)
-  const machine = MachineName.safeParse(mark.machine)
-  return deployment.success && machine.success ? resourceName(deployment.data, machine.data) : undefined
 }

@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { LibvirtConfig } from '../../providers/libvirt/config.js'
+import { VirtualBoxConfig } from '../../providers/virtualbox/config.js'
 import { ClosureOptions } from '../../src/core/closure-options.js'
 import { CommonOptions, MachineKind } from '../../src/core/common-options.js'
 import { DebianOptions } from '../../src/core/debian-options.js'
@@ -27,6 +28,7 @@ const tables: Readonly<Record<string, () => string>> = {
   'deployment.cacheKey': () => optionTable(optionSchema(DebianOptions.shape.cacheKey)),
   'deployment.hydra': () => optionTable(optionSchema(HydraOptions)),
   'deployment.libvirtd': () => optionTable(optionSchema(LibvirtConfig)),
+  'deployment.virtualbox': () => optionTable(optionSchema(VirtualBoxConfig)),
 }
 
 /** Puts each generated table in its place in the document. */

@@ -1,0 +1,27 @@
+import { existsSync } from 'node:fs'
+import { missingFile, requireDisks, requireIdentity } from '../common/disks.js'
+import type { Places, VirtualBoxResource } from './places.js'
+
+/**
+ * Throws where a file is missing that the machine needs to start; VirtualBox' own error would be one raw sentence.
+ * `attached` lists the disks in the machine's settings: a detached disk may be gone.
+ */
+export function requireBootFiles(
+  places: Places,
+  resource: VirtualBoxResource,
+  attached: ReadonlySet<string>,
+): void {
+  const { handle, machine, config } = resource
+  if (handle === undefined) return
+  requireDisks(machine, handle, attached)
+  requireIdentity(machine, attached.has(places.seedDisk) ? places.seedDisk : undefined)
+  for (const [name, { hostPath }] of Object.entries(config.sharedFolders)) {
+    if (existsSync(hostPath)) continue
+    throw missingFile(
+      'NO_SHARED_FOLDER',
+      machine,
+      `the folder ${hostPath} of shared folder ${name} is gone`,
+      `make it, or leave it out of deployment.virtualbox.sharedFolders`,
+    )
+  }
+}

@@ -1,0 +1,59 @@
+/** A disk that VirtualBox knows. */
+export interface Medium {
+  readonly uuid: string
+  /** UUID of the disk that this one holds the differences from; undefined for a whole disk. */
+  readonly parent: string | undefined
+  readonly location: string
+  readonly capacityMiB: number
+}
+
+/** Parses the output of `list hdds`: one block for each disk. */
+export function parseMedia(text: string): Medium[] {
+  return text.split(/\n\s*\n/).flatMap((block) => {
+    const field = (name: string) => new RegExp(`^${name}:\\s*(.*)$`, 'm').exec(block)?.[1]
+    const [uuid, location] = [field('UUID'), field('Location')]
+    if (uuid === undefined || location === undefined) return []
+    const parent = field('Parent UUID')
+    return [
+      {
+        uuid,
+        parent: parent === undefined || parent === 'base' ? undefined : parent,
+        location,
+        capacityMiB: Number(/^(\d+)/.exec(field('Capacity') ?? '')?.[1]),
+      },
+    ]
+  })
+}
+
+/**
+ * Finds which of our disks an attached file belongs to: after a snapshot a file with differences is attached in the
+ * place of the disk.
+ */
+export function ownerOf(
+  attached: string,
+  media: readonly Medium[],
+  ours: ReadonlySet<string>,
+): string | undefined {
+  const seen = new Set<string>()
+  let medium = media.find(({ location }) => location === attached)
+  if (ours.has(attached)) return attached
+  while (medium !== undefined && !seen.has(medium.uuid)) {
+    if (ours.has(medium.location)) return medium.location
+    seen.add(medium.uuid)
+    const { parent } = medium
+    medium = media.find(({ uuid }) => uuid === parent)
+  }
+  return undefined
+}
+
+/** Orders disks so that each one comes before the disk that it builds on. */
+export function childrenFirst(media: readonly Medium[]): Medium[] {
+  const depth = (medium: Medium | undefined, steps = 0): number =>
+    medium?.parent === undefined || steps > media.length
+      ? steps
+      : depth(
+          media.find(({ uuid }) => uuid === medium.parent),
+          steps + 1,
+        )
+  return [...media].sort((a, b) => depth(b) - depth(a))
+}

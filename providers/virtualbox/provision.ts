@@ -1,0 +1,200 @@
+import { existsSync, mkdirSync, rmSync } from 'node:fs'
+import { dirname } from 'node:path'
+import type { ReconcileOptions } from '../../src/core/provider.js'
+import type { Run } from '../../src/core/run.js'
+import { lostRootReason, refuseForeignDisks, refuseLostDisks, requireRecreate } from '../common/disks.js'
+import { foreign, withNotedHandle } from '../common/places.js'
+import { lostOnes } from './changes.js'
+import { dataDisks, type VirtualBoxHandle } from './config.js'
+import { defineMachine, mark } from './define.js'
+import { destroyMachine } from './destroy.js'
+import { createData, createRoot, growDisk, sizeChanges, sizesOf } from './disks.js'
+import { hasSavedMemory, isActive, lookAtChains, lookAtOurs, type Seen, type SeenMachine } from './look.js'
+import { moveOf, refuseOtherFiles, registerHere } from './moved.js'
+import { applyForwards } from './network.js'
+import {
+  type Places,
+  placesOf,
+  readNote,
+  type VirtualBoxParts,
+  type VirtualBoxResource,
+  withFiles,
+  writeNote,
+} from './places.js'
+import { createVBoxManage, type VBoxManage } from './vboxmanage.js'
+import { imageFor, reasonToRecreate, wantedHandle, wantedSpec } from './wanted.js'
+
+/** Brings the machine to its wanted form from any state. Neither starts nor stops it. */
+export async function reconcile(
+  parts: VirtualBoxParts,
+  resource: VirtualBoxResource,
+  options: ReconcileOptions<VirtualBoxHandle>,
+  run: Run,
+): Promise<VirtualBoxHandle> {
+  const places = placesOf(resource)
+  const vbox = createVBoxManage(parts)
+  const seen = await lookAtOurs(vbox, places, resource, run)
+  const note = readNote(places, resource)
+  const known = withNotedHandle(resource, note)
+  const recreate = reasonToRecreate(known)?.detail ?? lostRootReason(known.handle, seen.kind !== 'absent')
+  if (recreate !== undefined) {
+    requireRecreate(resource, recreate, options.allowRecreate)
+    // A machine that cannot be recreated stays unchanged.
+    imageFor(resource)
+    await destroyMachine(parts, known, run)
+    return reconcile(parts, { ...resource, handle: undefined }, options, run)
+  }
+  if (!options.allowRecreate) {
+    const media = seen.kind === 'machine' ? await lookAtChains(vbox, known, seen.facts, run) : []
+    refuseLostDisks(resource, lostOnes(known, seen, note, media))
+  }
+  return withFiles(resource, 'make its files', async () => {
+    const handle = wantedHandle(places, known)
+    await claimFiles(places, known, handle)
+    await options.checkpoint(handle)
+    const made = { ...known, handle }
+    await makeDisks(parts, vbox, made, handle, run)
+    const present = await ensureMachine(vbox, places, made, seen, run)
+    await noteDisks(places, made)
+    await settle(parts, vbox, { resource: made, handle, seen: present }, run)
+    return handle
+  })
+}
+
+/** Marks the files as ours before they are made, in case the process dies. */
+async function claimFiles(
+  places: Places,
+  resource: VirtualBoxResource,
+  handle: VirtualBoxHandle,
+): Promise<void> {
+  const found = readNote(places, resource)
+  if (found.kind === 'foreign') throw foreign(resource, found.what)
+  const noted = found.kind === 'ours' ? found.note : undefined
+  refuseForeignDisks(resource, handle, noted?.handle ?? resource.handle)
+  const { deployment, machine } = resource
+  const rest = { identity: noted?.identity ?? '', madeDisks: noted?.madeDisks ?? [] }
+  await writeNote(places, { deployment: deployment.uuid, machine, handle, ...rest })
+}
+
+/** Notes that every wanted data disk was made. */
+async function noteDisks(places: Places, resource: VirtualBoxResource): Promise<void> {
+  const found = readNote(places, resource)
+  const wanted = dataDisks(resource.config).map(([name]) => name)
+  if (found.kind !== 'ours' || wanted.every((name) => found.note.madeDisks.includes(name))) return
+  await writeNote(places, { ...found.note, madeDisks: [...new Set([...found.note.madeDisks, ...wanted])] })
+}
+
+async function makeDisks(
+  parts: VirtualBoxParts,
+  vbox: VBoxManage,
+  resource: VirtualBoxResource,
+  handle: VirtualBoxHandle,
+  run: Run,
+): Promise<void> {
+  if (!existsSync(handle.disk)) {
+    run.log(`making its disk on ${handle.image.reference}`)
+    await createRoot(parts, vbox, resource, handle, run)
+  }
+  for (const [name, { size, baseImage }] of dataDisks(resource.config)) {
+    const path = handle.extraDisks[name]
+    if (path === undefined || existsSync(path)) continue
+    await createData(parts, vbox, resource.machine, { path, sizeMiB: size, baseImage }, run)
+  }
+}
+
+/** Makes the machine, or finds what a crash or a move left of it. */
+async function ensureMachine(
+  vbox: VBoxManage,
+  places: Places,
+  resource: VirtualBoxResource,
+  before: Exclude<Seen, { kind: 'foreign' }>,
+  run: Run,
+): Promise<SeenMachine> {
+  const { name, machine, deployment, handle } = resource
+  const call = { what: `make machine '${name}'`, machine }
+  let seen = before
+  if (seen.kind === 'inaccessible') {
+    await registerHere(vbox, places, resource, seen.uuid, run)
+    seen = await lookAtOurs(vbox, places, resource, run)
+  }
+  if (seen.kind === 'machine') seen = await followMove(vbox, places, resource, seen, run)
+  if (seen.kind === 'absent') {
+    seen = await registerLeftover(vbox, places, resource, run)
+  }
+  if (seen.kind === 'absent') {
+    const args = ['--ostype', 'Linux26_64', '--register', '--basefolder', places.folder]
+    await vbox.must(['createvm', '--name', name, ...args, '--uuid', handle?.uuid ?? ''], call, run)
+    seen = await lookAtOurs(vbox, places, resource, run)
+  }
+  if (seen.kind !== 'machine') throw foreign(resource, `machine '${name}'`)
+  if (seen.mark.machine === undefined) {
+    await mark(vbox, seen.facts.uuid, { deployment: deployment.uuid, machine }, call, run)
+  }
+  return seen
+}
+
+/** Registers settings that lie in our folder and that VirtualBox does not know; broken settings are removed. */
+async function registerLeftover(
+  vbox: VBoxManage,
+  places: Places,
+  resource: VirtualBoxResource,
+  run: Run,
+): Promise<Awaited<ReturnType<typeof lookAtOurs>>> {
+  if (!existsSync(places.settings)) return { kind: 'absent' }
+  const call = { what: `register machine '${resource.name}'`, machine: resource.machine }
+  await vbox.attempt(['registervm', places.settings], call, run)
+  const seen = await lookAtOurs(vbox, places, resource, run)
+  if (seen.kind === 'machine') return seen
+  if (seen.kind === 'inaccessible') await vbox.mustUnlocked(['unregistervm', seen.uuid], call, run)
+  rmSync(places.settings, { force: true })
+  return { kind: 'absent' }
+}
+
+/** Registers a machine that is off anew, where its files were moved. */
+export async function followMove(
+  vbox: VBoxManage,
+  places: Places,
+  resource: VirtualBoxResource,
+  seen: SeenMachine,
+  run: Run,
+): Promise<Awaited<ReturnType<typeof lookAtOurs>>> {
+  if (moveOf(seen.facts, resource) === undefined) return seen
+  if (isActive(seen.facts)) {
+    refuseOtherFiles(seen.facts, resource)
+    return seen
+  }
+  await registerHere(vbox, places, resource, seen.facts.uuid, run)
+  return lookAtOurs(vbox, places, resource, run)
+}
+
+/** Gives the machine its settings where its state allows that: forwarded ports at any time, all else while it is off. */
+export async function settle(
+  parts: VirtualBoxParts,
+  vbox: VBoxManage,
+  {
+    resource,
+    handle,
+    seen,
+  }: {
+    readonly resource: VirtualBoxResource
+    readonly handle: VirtualBoxHandle
+    readonly seen: SeenMachine
+  },
+  run: Run,
+): Promise<void> {
+  const spec = wantedSpec(resource, handle)
+  const { facts } = seen
+  if (isActive(facts)) {
+    await applyForwards(vbox, resource, { facts, wanted: spec.forwards }, run)
+    return
+  }
+  // Saved memory fits the machine as it was; the settings follow at the next start without memory.
+  if (hasSavedMemory(facts)) return
+  mkdirSync(dirname(resource.console), { recursive: true, mode: 0o700 })
+  const media = await lookAtChains(vbox, resource, facts, run)
+  const sized = await sizesOf(parts, resource, handle, { attached: facts.attached.values(), media }, run)
+  for (const change of sizeChanges(resource.machine, sized, { hasSnapshots: facts.hasSnapshots, media })) {
+    await growDisk(vbox, change, resource.machine, run)
+  }
+  await defineMachine(parts, vbox, { resource, handle, seen, spec }, run)
+}

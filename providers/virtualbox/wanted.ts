@@ -1,0 +1,121 @@
+import { failure } from '../../src/core/errors.js'
+import type { BaseImage } from '../../src/core/image.js'
+import { identityDigest } from '../common/identity.js'
+import { imageChange, placedImage, type Recreation, requireImage } from '../common/image.js'
+import { forwardsOf } from '../common/ports.js'
+import {
+  type ControllerName,
+  dataDisks,
+  imageReference,
+  rootName,
+  type VirtualBoxConfig,
+  type VirtualBoxHandle,
+} from './config.js'
+import { extraDiskPath, rootDiskPath } from './disks.js'
+import { guestOf, identityMethod } from './guest.js'
+import { type MachineNic, type MachineSpec, seedPort } from './machine-spec.js'
+import { lanName, machineUuid } from './names.js'
+import { type Places, placesOf, type VirtualBoxResource } from './places.js'
+
+/** Says why a machine must be made anew to reach the wanted form; undefined where a change suffices. */
+export function reasonToRecreate({ handle, config }: VirtualBoxResource): Recreation | undefined {
+  if (handle === undefined) return undefined
+  const otherImage = imageChange(handle.image, imageReference(config))
+  if (otherImage !== undefined) return otherImage
+  const { diskController } = config
+  const wanted = diskController === null ? handle.controller : controllerOf(diskController)
+  return wanted === handle.controller
+    ? undefined
+    : { detail: `controller of the disks ${handle.controller} → ${wanted}` }
+}
+
+/** Describes the present or future machine. A machine keeps its original image, controller and every disk. */
+export function wantedHandle(places: Places, resource: VirtualBoxResource): VirtualBoxHandle {
+  const { handle: known, config } = resource
+  const image = known?.image ?? imageFor(resource)
+  return {
+    uuid: machineUuid(resource.name),
+    folder: places.folder,
+    disk: known?.disk ?? rootDiskPath(places),
+    extraDisks: {
+      ...Object.fromEntries(dataDisks(config).map(([name]) => [name, extraDiskPath(places, name)])),
+      ...known?.extraDisks,
+    },
+    controller: known?.controller ?? controllerFor(config, image),
+    image,
+  }
+}
+
+/** Returns the image for a new machine. */
+export function imageFor(resource: VirtualBoxResource): BaseImage {
+  const image = placedImage(requireImage(resource, imageReference(resource.config)))
+  if (image.kernel === undefined) return image
+  throw failure(
+    'NOT_BOOTABLE',
+    `machine '${resource.machine}': image '${image.reference}' boots by a kernel beside its disk, and VirtualBox boots disks alone`,
+    {
+      machine: resource.machine,
+      hint: 'deployment.virtualbox.baseImage names an image with its own boot loader, such as a cloud image',
+    },
+  )
+}
+
+/** Chooses the controller: the kernel of Debian's cloud images has no driver for SATA. */
+function controllerFor({ diskController }: VirtualBoxConfig, { kernel }: BaseImage): ControllerName {
+  return controllerOf(diskController ?? (kernel === undefined ? 'sata' : 'virtio'))
+}
+
+function controllerOf(kind: 'sata' | 'virtio'): ControllerName {
+  return kind === 'sata' ? 'SATA' : 'VIRTIO'
+}
+
+/** Describes the wanted machine. */
+export function wantedSpec(resource: VirtualBoxResource, handle: VirtualBoxHandle): MachineSpec {
+  const { config, allocation } = resource
+  const method = identityMethod(resource, handle.image)
+  const seed = { port: seedPort, path: placesOf({ ...resource, handle }).seedDisk, title: 'seed' }
+  return {
+    memoryMiB: config.memorySize,
+    vcpu: config.vcpu ?? 1,
+    firmware: config.firmware,
+    controller: handle.controller,
+    disks: [
+      { port: config.disks[rootName]?.port ?? 0, path: handle.disk, title: rootName },
+      ...dataDisks(config).map(([name, { port }]) => ({
+        port,
+        path: handle.extraDisks[name] ?? '',
+        title: name,
+      })),
+      ...(method === 'nocloud' ? [seed] : []),
+    ],
+    mac: allocation.mac,
+    nics: nicsOf(resource),
+    forwards: forwardsOf(allocation),
+    sharedFolders: Object.entries(config.sharedFolders).map(([name, folder]) => ({ name, ...folder })),
+    console: resource.console,
+    vmFlags: config.vmFlags,
+    extraFlags: config.extraFlags,
+    identity: identityDigest(guestOf(resource), method),
+  }
+}
+
+function nicsOf({ config, allocation, deployment }: VirtualBoxResource): MachineNic[] {
+  const { hostOnly } = config
+  const { hostOnlyMac, lanMac, lan } = allocation
+  const hostOnlyNic: MachineNic[] =
+    hostOnly === null
+      ? []
+      : [
+          {
+            number: 2,
+            kind: hostOnly.adapter === null ? 'hostonlynet' : 'hostonly',
+            source: hostOnly.adapter ?? hostOnly.network ?? '',
+            mac: hostOnlyMac,
+          },
+        ]
+  const lanNic: MachineNic[] =
+    !config.lan || lan === null
+      ? []
+      : [{ number: 3, kind: 'intnet', source: lanName(deployment.uuid), mac: lanMac }]
+  return [...hostOnlyNic, ...lanNic]
+}

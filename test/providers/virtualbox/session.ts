@@ -1,0 +1,242 @@
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { VirtualBoxConfig } from '../../../providers/virtualbox/config.js'
+import { createVirtualBoxProvider } from '../../../providers/virtualbox/index.js'
+import { parseList } from '../../../providers/virtualbox/look.js'
+import { parseMedia } from '../../../providers/virtualbox/media.js'
+import type { VirtualBoxResource } from '../../../providers/virtualbox/places.js'
+import type { LocalCommands } from '../../../src/core/context.js'
+import type { BaseImage } from '../../../src/core/image.js'
+import { DeploymentUuid, MachineName, resourceName } from '../../../src/core/names.js'
+import type { Run } from '../../../src/core/run.js'
+import type { CommandResult } from '../../../src/core/ssh.js'
+import { localCommands } from '../../../src/exec/local-commands.js'
+import { behave, endAll, installVBoxManage, type StandIn } from '../../fakes/virtualbox/install.js'
+import { pretended } from '../../fakes/virtualbox/pretended.js'
+import { run as runStandIn } from '../../fakes/virtualbox/program.js'
+
+/** A VirtualBox of its own with nothing in it, and resources that cost next to nothing. */
+export interface Session {
+  readonly folder: string
+  /** The state folder, in which machines have their files as in a real one. */
+  readonly state: string
+  readonly image: BaseImage
+  readonly run: Run
+  readonly logged: string[]
+  /** Commands of this host, of which VBoxManage is the stand-in. */
+  readonly local: Pick<LocalCommands, 'run'>
+  readonly standIn: StandIn
+  readonly provider: ReturnType<typeof createVirtualBoxProvider>
+  /** The provider with other parts. */
+  providerWith(parts: { local?: Pick<LocalCommands, 'run'>; hostRoot?: string }): Session['provider']
+  /** An allocated machine of a deployment of its own, with nothing made yet. */
+  makeResource(config?: object, overrides?: Partial<VirtualBoxResource>): Promise<VirtualBoxResource>
+  /** Asks VBoxManage; a failure is an error. */
+  vbox(...args: string[]): Promise<string>
+  ask(...args: string[]): Promise<CommandResult>
+  behave(...words: string[]): void
+  /** Names of all machines and places of all disks that this VirtualBox knows. */
+  registry(): Promise<string[]>
+  dispose(): void
+}
+
+let made = 0
+
+export interface SessionChoices {
+  readonly behaviour?: readonly string[]
+  readonly networks?: string
+}
+
+export async function openSession(choices: SessionChoices = {}): Promise<Session> {
+  const folder = mkdtempSync(join(tmpdir(), 'hydra-ops-virtualbox-'))
+  const behaviour = choices.behaviour ?? ['pretend']
+  const standIn = installVBoxManage(folder, { ...choices, behaviour })
+  const state = join(folder, 'state')
+  const logged: string[] = []
+  const run: Run = { signal: new AbortController().signal, log: (line) => logged.push(line) }
+  let words = behaviour
+  const local = inProcess(standIn, () => words)
+  const call = (argv: readonly string[]) =>
+    local.run(argv, { signal: run.signal, timeoutMs: 120_000, what: argv.join(' ') })
+  const program = async (argv: readonly string[]): Promise<string> => {
+    const result = await call(argv)
+    if (result.kind !== 'exited' || result.code !== 0) throw new Error(`${argv.join(' ')}: ${result.stderr}`)
+    return result.stdout
+  }
+  const hostRoot = join(folder, 'host')
+  mkdirSync(hostRoot)
+  const image = await smallImage(join(state, 'images', 'small-1'), program)
+  const providerWith: Session['providerWith'] = (parts) =>
+    createVirtualBoxProvider({
+      local,
+      program: standIn.program,
+      hostRoot,
+      uid: 1000,
+      ...parts,
+    })
+  const provider = providerWith({})
+  const vbox = (...args: string[]) => program([standIn.program, ...args])
+
+  const makeResource: Session['makeResource'] = async (config = {}, overrides = {}) => {
+    made += 1
+    const uuid = overrides.deployment?.uuid ?? DeploymentUuid.parse(crypto.randomUUID())
+    const machine = overrides.machine ?? MachineName.parse(`web${made}`)
+    const root = join(state, 'deployments', uuid)
+    const keys = join(root, 'keys', machine)
+    mkdirSync(keys, { recursive: true })
+    const keyFile = join(keys, 'ssh_host_ed25519_key')
+    await program(['ssh-keygen', '-q', '-t', 'ed25519', '-N', '', '-C', 'test', '-f', keyFile])
+    const publicKey = (await program(['ssh-keygen', '-y', '-f', keyFile]))
+      .split(' ')
+      .slice(0, 2)
+      .join(' ')
+      .trim()
+    const parsed = VirtualBoxConfig.parse({
+      baseImage: image.reference,
+      memorySize: 64,
+      baseImageSize: 1,
+      ...config,
+    })
+    const index = overrides.index ?? 1
+    return {
+      deployment: { uuid, name: 'session' },
+      machine,
+      name: resourceName(uuid, machine),
+      index,
+      config: parsed,
+      allocation: await provider.allocate({
+        deployment: uuid,
+        machine,
+        index,
+        config: parsed,
+        known: undefined,
+        takenPorts: new Set(),
+        siblings: new Map(),
+      }),
+      handle: undefined,
+      identity: {
+        hostName: machine,
+        hostKeyFile: keyFile,
+        hostKeyPublic: publicKey,
+        // One key for everything: nobody else ever sees these machines.
+        authorizedKey: publicKey,
+        identityFile: keyFile,
+      },
+      image,
+      disks: join(root, 'disks', machine),
+      console: join(root, 'console', `${machine}.log`),
+      target: noTarget,
+      hostKey: publicKey,
+      ...overrides,
+    }
+  }
+
+  return {
+    folder,
+    state,
+    image,
+    run,
+    logged,
+    local,
+    standIn,
+    provider,
+    providerWith,
+    makeResource,
+    vbox,
+    ask: (...args) => call([standIn.program, ...args]),
+    behave: (...next) => {
+      words = next
+      behave(standIn, next)
+    },
+    registry: async () => {
+      const machines = parseList(await vbox('list', 'vms')).map(({ name, uuid }) => `${name} ${uuid}`)
+      const running = parseList(await vbox('list', 'runningvms')).map(({ name }) => `running ${name}`)
+      const disks = parseMedia(await vbox('list', 'hdds')).map(({ location }) => location)
+      return [...machines, ...running, ...disks].sort()
+    },
+    dispose: () => {
+      endAll(standIn)
+      rmSync(folder, { recursive: true, force: true })
+    },
+  }
+}
+
+const noTarget = {
+  host: undefined,
+  port: undefined,
+  user: undefined,
+  hostKey: undefined,
+  sshOptions: [],
+  privilegeEscalation: [],
+}
+
+async function smallImage(
+  folder: string,
+  program: (argv: readonly string[]) => Promise<string>,
+): Promise<BaseImage> {
+  mkdirSync(folder, { recursive: true })
+  const disk = join(folder, 'small.qcow2')
+  await program(['qemu-img', 'create', '-q', '-f', 'qcow2', disk, '16M'])
+  return {
+    id: 'small-1',
+    reference: 'small',
+    disk,
+    format: 'qcow2',
+    virtualBytes: 16 * 1024 ** 2,
+    identity: 'nocloud',
+  }
+}
+
+/** A machine that somebody else made under this name. */
+export async function createForeign(
+  session: Session,
+  name: string,
+): Promise<{ isUntouched(): Promise<boolean> }> {
+  const folder = join(session.folder, 'foreign')
+  await session.vbox(
+    'createvm',
+    '--name',
+    name,
+    '--ostype',
+    'Linux26_64',
+    '--register',
+    '--basefolder',
+    folder,
+  )
+  const shown = () => session.vbox('showvminfo', name, '--machinereadable')
+  const before = await shown()
+  return {
+    isUntouched: async () => {
+      const same = (await shown()) === before
+      await session.vbox('unregistervm', name, '--delete')
+      return same
+    },
+  }
+}
+
+/** Answers for the stand-in without a process, where no guest runs either: a test makes hundreds of calls. */
+function inProcess(standIn: StandIn, behaviour: () => readonly string[]): Pick<LocalCommands, 'run'> {
+  return {
+    run: async (argv, options) => {
+      const words = behaviour()
+      if (argv[0] !== standIn.program || !words.includes('pretend')) return localCommands.run(argv, options)
+      const answer = await runStandIn(argv.slice(1), {
+        home: standIn.home,
+        userHome: standIn.home,
+        folder: process.cwd(),
+        recorded: join(import.meta.dirname, '..', '..', 'fixtures', 'virtualbox'),
+        settings: {
+          driver: !words.includes('no-driver'),
+          slowMs: 0,
+          lingerMs: 0,
+          translated: words.includes('translated'),
+          networksConf: join(standIn.home, '..', 'networks.conf'),
+          serviceRestarted: false,
+        },
+        engine: pretended,
+      })
+      return { kind: 'exited', code: answer.exit, stdout: answer.stdout, stderr: answer.stderr }
+    },
+  }
+}
