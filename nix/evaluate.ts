@@ -226,7 +226,7 @@ function notAll(error: OpsError): OpsError {
 function readOutput(stdout: string): EvaluationOutput {
   const result = EvaluationOutput.safeParse(JSON.parse(stdout))
   if (result.success) return result.data
-  // An invalid result is a bug of hydra-ops; its values may be secret, but not the names of its options.
+  // An invalid result is a bug of hydra-ops; its values may be secret, but not their paths.
   throw new Error(
     `eval.nix returned unexpected values at ${result.error.issues.map((issue) => issue.path.join('.')).join(', ')}`,
   )

@@ -118,10 +118,7 @@ describe('plan and deploy --dry-run', () => {
   /** A command that lists every file with all its metadata, except logs and files of the running system. */
   const ofTheGuest = `find / -xdev \\( -path /var/log -o -path /tmp -o -path /var/tmp -o -path /var/lib/systemd \\) -prune -o -type f -printf '%p %s %m %U %T@ %C@\\n' | sort
 readlink /nix/var/nix/profiles/hydra-ops*; { find /run/keys /run/systemd/system /etc/systemd/system -printf '%p %s %m %T@\\n' 2>/dev/null || true; } | sort; systemctl list-units --all --no-legend --plain 'hydra-ops-*'`
-  /**
-   * A command that lists the operator's files, but not Nix's own folders, whose times change at each opening of the
-   * store.
-   */
+  /** A command that lists only files, because Nix changes the times of its folders whenever it opens its store. */
   const ofTheOperator = `find . \\( -path ./images -o -name network.nix \\) -prune -o -type f -printf '%p %s %m %T@ %C@\\n' | sort`
 
   it('write nothing, on either side', async () => {
