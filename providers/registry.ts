@@ -15,11 +15,15 @@ export interface RegistryParts {
 }
 
 /** Values of `deployment.targetEnv` that are planned. */
-export const plannedProviders: readonly string[] = ['virtualbox']
+export const plannedProviders: readonly string[] = []
 
 /** Loaders of the built-in providers. A provider loads its own heavy modules at their first use. */
 const builtIn: readonly ((parts: RegistryParts) => Promise<AnyProvider>)[] = [
   async ({ local }) => bindProvider((await import('./libvirt/index.js')).createLibvirtProvider({ local })),
+  async ({ local, env }) => {
+    const { createVirtualBoxProvider } = await import('./virtualbox/index.js')
+    return bindProvider(createVirtualBoxProvider({ local, program: env?.HYDRA_OPS_VBOXMANAGE }))
+  },
   async ({ ssh }) => bindProvider((await import('./ssh/index.js')).createSshProvider({ ssh })),
 ]
 
@@ -42,11 +46,6 @@ export async function createRegistry(parts: RegistryParts): Promise<ProviderRegi
 
 function unknownProvider(name: string, providers: readonly AnyProvider[]): Error {
   const names = providers.map((provider) => provider.name)
-  if (plannedProviders.includes(name)) {
-    return usageError(
-      `provider '${name}' is not supported yet; the supported providers are ${names.join(', ')}`,
-    )
-  }
   const close = suggest(name, names)
   return usageError(`there is no provider '${name}'`, {
     hint:

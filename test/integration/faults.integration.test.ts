@@ -51,11 +51,6 @@ const wrong: [string, string, RegExp[]][] = [
   ],
   ['NixOS', '{ web = { }; }', [/web/, /not supported yet/]],
   [
-    'VirtualBox',
-    `{ web = { ${debian} deployment.targetEnv = "virtualbox"; }; }`,
-    [/"virtualbox" is not supported yet/],
-  ],
-  [
     'two machines on one port',
     `{ defaults = { ${debian} deployment.targetEnv = "libvirtd"; deployment.libvirtd.forwardPorts = [ { host = 28080; guest = 80; } ]; }; a = {}; b = {}; }`,
     [/machines 'a' and 'b' both want port 28080/],

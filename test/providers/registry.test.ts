@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { createRegistry, plannedProviders } from '../../providers/registry.js'
+import { createRegistry } from '../../providers/registry.js'
 import type { LocalCommands } from '../../src/core/context.js'
 import { packageRoot } from '../../src/core/package-root.js'
 import { createFakeSsh } from '../fakes/fake-ssh.js'
@@ -24,21 +24,18 @@ function registry(plugins: readonly string[] = []) {
 }
 
 describe('the registry', () => {
-  it('knows libvirt and ssh, by their own names and by their names in an expression', async () => {
+  it('knows libvirt, VirtualBox and ssh, by their own names and by their names in an expression', async () => {
     const { all, named } = await registry()
     expect(all().map(({ name, targetEnvs }) => [name, targetEnvs])).toEqual([
       ['libvirt', ['libvirtd', 'libvirt']],
+      ['virtualbox', ['virtualbox']],
       ['ssh', ['none', 'ssh']],
     ])
     expect(named('libvirt').makesMachines).toBe(true)
   })
 
-  it('reports that a planned provider is not supported yet, and suggests the name for a misspelt provider', async () => {
+  it('suggests the name for a misspelt provider', async () => {
     const { named } = await registry()
-    expect(plannedProviders).toContain('virtualbox')
-    expect(() => named('virtualbox')).toThrowError(
-      expect.objectContaining({ exitCode: 2, message: expect.stringContaining('not supported yet') }),
-    )
     expect(() => named('libvrit')).toThrowError(expect.objectContaining({ hint: "did you mean 'libvirt'?" }))
   })
 })
