@@ -1,53 +1,7 @@
-import { existsSync, readdirSync } from 'node:fs'
-import { join } from 'node:path'
-import { VirtualBoxConfig } from '../../providers/virtualbox/config.js'
-import { createForeign, openSession } from '../providers/virtualbox/session.js'
-import { providerContract } from './provider-contract.js'
+import { openSession } from '../providers/virtualbox/session.js'
+import { virtualBoxContract } from './virtualbox-contract.js'
 
-/** Files of machines; the keys that the test makes for them are its own. */
-function filesBelow(folder: string): string[] {
-  if (!existsSync(folder)) return []
-  return readdirSync(folder, { withFileTypes: true, recursive: true })
-    .filter((entry) => !entry.isDirectory())
-    .map((entry) => join(entry.parentPath, entry.name))
-    .filter((path) => /\/(?:disks|console)\//.test(path))
-}
-
-providerContract('virtualbox', {
-  makesMachines: true,
-  open: async () => {
-    const session = await openSession()
-    return {
-      provider: session.provider,
-      run: session.run,
-      configExamples: [
-        {},
-        { vcpu: 2, memorySize: 4096, headless: true, vmFlags: ['--nested-hw-virt', 'on'] },
-        {
-          disks: { disk1: { port: 0, size: 0 }, data: { port: 1, size: 1024 } },
-          sharedFolders: { share: { hostPath: '/srv', readOnly: true } },
-        },
-        {
-          hostOnly: { adapter: 'vboxnet0', address: '192.168.56.10/24' },
-          natForwards: [{ host: 8080, guest: 80 }],
-          extraFlags: { 'vm-execution-engine': 'recompiler' },
-          linkedClone: true,
-          firmware: 'efi',
-        },
-      ],
-      makeResource: (overrides) => session.makeResource({}, overrides),
-      changedConfig: VirtualBoxConfig.parse({
-        baseImage: session.image.reference,
-        memorySize: 128,
-        vcpu: 2,
-        baseImageSize: 2,
-        lan: false,
-        disks: { data: { port: 2, size: 64 } },
-        sharedFolders: { share: { hostPath: session.folder, readOnly: false } },
-      }),
-      listing: async () => [...(await session.registry()), ...filesBelow(session.state)].sort(),
-      createForeign: (resource) => createForeign(session, resource.name),
-      cleanup: async () => session.dispose(),
-    }
-  },
+virtualBoxContract('virtualbox', {}, async () => {
+  const session = await openSession()
+  return { session, dispose: async () => session.dispose() }
 })

@@ -44,14 +44,18 @@ export interface Session {
 let made = 0
 
 export interface SessionChoices {
+  /** Another VBoxManage than the stand-in, with a folder that it sees under the same path. */
+  readonly other?: { readonly folder: string; readonly program: string }
   readonly behaviour?: readonly string[]
   readonly networks?: string
 }
 
 export async function openSession(choices: SessionChoices = {}): Promise<Session> {
-  const folder = mkdtempSync(join(tmpdir(), 'hydra-ops-virtualbox-'))
+  const { other } = choices
+  const folder = mkdtempSync(join(other?.folder ?? tmpdir(), 'hydra-ops-virtualbox-'))
   const behaviour = choices.behaviour ?? ['pretend']
   const standIn = installVBoxManage(folder, { ...choices, behaviour })
+  const vboxManage = other?.program ?? standIn.program
   const state = join(folder, 'state')
   const logged: string[] = []
   const run: Run = { signal: new AbortController().signal, log: (line) => logged.push(line) }
@@ -70,13 +74,13 @@ export async function openSession(choices: SessionChoices = {}): Promise<Session
   const providerWith: Session['providerWith'] = (parts) =>
     createVirtualBoxProvider({
       local,
-      program: standIn.program,
+      program: vboxManage,
       hostRoot,
       uid: 1000,
       ...parts,
     })
   const provider = providerWith({})
-  const vbox = (...args: string[]) => program([standIn.program, ...args])
+  const vbox = (...args: string[]) => program([vboxManage, ...args])
 
   const makeResource: Session['makeResource'] = async (config = {}, overrides = {}) => {
     made += 1
@@ -144,7 +148,7 @@ export async function openSession(choices: SessionChoices = {}): Promise<Session
     providerWith,
     makeResource,
     vbox,
-    ask: (...args) => call([standIn.program, ...args]),
+    ask: (...args) => call([vboxManage, ...args]),
     behave: (...next) => {
       words = next
       behave(standIn, next)
