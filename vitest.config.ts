@@ -42,10 +42,10 @@ export default defineConfig({
       layer('crash', 3, { maxWorkers: 2 }),
       // One guest each: emulated, it keeps one of two cores busy.
       layer('guest', 4, { maxWorkers: 2 }),
-      // Several guests at once.
-      layer('e2e', 5, { maxWorkers: 1 }),
+      // Several guests at once, in one pool with those of one guest.
+      layer('e2e', 4, { maxWorkers: 2 }),
       // On guests, too long for every run: run by `scripts/test long`.
-      layer('long', 6, { maxWorkers: 1 }),
+      layer('long', 5, { maxWorkers: 1 }),
     ],
   },
 })
