@@ -101,7 +101,7 @@ describe('hydra-ops ssh-config', () => {
   it('prints a configuration for the system’s ssh', async () => {
     const { code, stdout, stderr } = await cli.run(['ssh-config'])
     expect(code).toBe(0)
-    expect(stderr).toContain('left out unseen')
+    expect(stderr).toContain("machine 'unseen' is left out")
     const file = join(cli.folder, 'printed')
     writeFileSync(file, stdout)
     const child = spawn('ssh', ['-F', file, '-o', 'BatchMode=yes', 'db', 'echo in'])

@@ -29,7 +29,7 @@ describe('a local command with more output than an answer may have', () => {
   it('is ended, and the error says so', async () => {
     await expect(localCommands.run(['sh', '-c', 'yes'], options)).rejects.toMatchObject({
       code: 'OUTPUT_TOO_LARGE',
-      message: "print without end: 'sh' printed more than 100 MB",
+      message: "cannot print without end: 'sh' printed more than 100 MB",
       hint: expect.stringContaining('by hand'),
     })
   })

@@ -25,7 +25,7 @@ describe('a program as a byte pipe', () => {
     pipe.write('never read')
     await expect(text(pipe)).rejects.toMatchObject({
       code: 'NOT_INSTALLED',
-      message: "try a pipe: the program 'no-such-program' is not installed",
+      message: "cannot try a pipe: the program 'no-such-program' is not installed",
     })
   })
 

@@ -101,7 +101,7 @@ describe('an image with a path', () => {
     await refusal('/nonexistent.qcow2', /no such file/)
     const gz = join(folder, 'x.gz')
     writeFileSync(gz, Buffer.from('1f8b080000000000', 'hex'))
-    await refusal(gz, /packed by gzip/)
+    await refusal(gz, /compressed with gzip/)
     const base = await diskFile('base.qcow2')
     const overlay = join(folder, 'overlay.qcow2')
     await qemuImg('create', '-q', '-f', 'qcow2', '-F', 'qcow2', '-b', base, overlay)

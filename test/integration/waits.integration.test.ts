@@ -215,7 +215,7 @@ const waits: Readonly<Record<string, Wait>> = {
         { ...reach(closedPort), proxyCommand: 'exit 1' },
         { signal: ended.signal, timeoutMs: 300 },
       ),
-    ends: refused('UNREACHABLE', /, for (?:0\.[3-9]|[1-9])[\d.]* s$/),
+    ends: refused('UNREACHABLE', / for (?:0\.[3-9]|[1-9])[\d.]* s$/),
   },
   'a local command': {
     wait: () => localCommands.run(['true'], plainCommand()),

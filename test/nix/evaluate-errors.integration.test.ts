@@ -121,7 +121,7 @@ describe('a wrong expression ends with exit code 2, names the place, and writes 
     [
       'a missing function argument',
       `{ port }: { web = { ${debian} deployment.targetPort = port; }; }`,
-      /^hydra\.nix: needs the argument 'port'$/,
+      /^hydra\.nix: the function needs the argument 'port'$/,
     ],
     [
       'an unknown attribute of the network',

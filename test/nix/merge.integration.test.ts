@@ -74,7 +74,7 @@ describe('several definitions of one machine', () => {
     nix.write('two.nix', '{ web.deployment.tags = "b"; }')
     const error = await nix.refusal(['one.nix', 'two.nix'])
     expect(error.message).toBe(
-      "machine 'web' (one.nix, two.nix): deployment.tags: defined as a list and as a string",
+      "machine 'web' (one.nix, two.nix): deployment.tags: the definitions differ: a list and a string",
     )
   })
 

@@ -259,7 +259,7 @@ describe('a mail server that somebody set up', () => {
     rmSync(mainFile())
     expect(await wanted().probe(host, run)).toBe('done')
     expect(await wanted().apply(host, run)).toEqual({
-      mail: 'not changed:  postfix has no configuration (dpkg-reconfigure postfix)',
+      mail: 'not changed: postfix has no configuration (dpkg-reconfigure postfix)',
     })
   })
 
@@ -268,7 +268,7 @@ describe('a mail server that somebody set up', () => {
     writeFileSync(join(root, 'sendmail'), '')
     expect(await wanted().probe(host, run)).toBe('done')
     expect(await wanted().apply(host, run)).toEqual({
-      mail: 'not changed:  exim4-daemon-light sends the mail of this machine',
+      mail: 'not changed: exim4-daemon-light sends the mail of this machine',
     })
   })
 

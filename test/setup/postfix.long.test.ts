@@ -127,7 +127,7 @@ systemd-run --quiet --wait -p User=nobody -p NoNewPrivileges=true -p ProtectSyst
     const before = await guest.sh('cat /etc/postfix/main.cf')
     expect(await wanted().probe(guest.host, run)).toBe('done')
     expect(await wanted().apply(guest.host, run)).toEqual({
-      mail: 'not changed:  postfix sends all mail to [smtp.example.org]:587 (relayhost)',
+      mail: 'not changed: postfix sends all mail to [smtp.example.org]:587 (relayhost)',
     })
     expect(await guest.sh('cat /etc/postfix/main.cf')).toBe(before)
     expect(await guest.sh('systemctl is-enabled postfix || true')).toBe('disabled')

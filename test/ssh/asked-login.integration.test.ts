@@ -138,7 +138,7 @@ describe('the user’s ssh configuration, asked for the login that will be made,
   it('hides our own file when it has a mistake', async () => {
     await expect(ask('NoSuchKeyword yes\n', {})).rejects.toMatchObject({
       detail: expect.stringContaining('Bad configuration option: nosuchkeyword'),
-      hint: 'try: ssh -G web.example.org',
+      hint: 'run ssh -G web.example.org',
     })
   })
 })

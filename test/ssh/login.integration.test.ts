@@ -102,7 +102,7 @@ describe('a login', () => {
     addToAgent(encrypted)
     const target = sshd.target({ identityFiles: [encrypted], useAgent: false })
     await expect(connected(target, {}, testSsh({ env: { SSH_AUTH_SOCK: agent.socket } }))).rejects.toThrow(
-      'there is no key',
+      'hydra-ops has no key',
     )
     emptyAgent()
   })

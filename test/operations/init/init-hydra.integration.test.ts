@@ -96,7 +96,7 @@ describe('the expression that init hydra writes', () => {
   it.each(['hydra', 'a; evil = 1', '1); evil = (2', '"', 'a }'])('refuses the package %j', async (text) => {
     await expect(machineOf({ admin: 'alice', package: text })).rejects.toMatchObject({
       exitCode: 2,
-      message: expect.stringContaining('--package: not an expression of Nix'),
+      message: expect.stringContaining('--package: the text is not a valid Nix expression'),
     })
   })
 

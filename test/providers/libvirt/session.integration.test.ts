@@ -135,7 +135,7 @@ describe('a port that a stranger holds', () => {
     const [forward] = allocation?.forwardPorts ?? []
     expect(forward).toEqual({ host: port + 2, guest: 80, asked: port })
     expect(session.logged).toContainEqual(
-      `another program holds port ${port} of 127.0.0.1: port 80 of the guest is on port ${port + 2} from now on`,
+      `another program holds port ${port} of 127.0.0.1; port 80 of the guest uses port ${port + 2} from now on`,
     )
     const moved = { ...resource, allocation: allocation ?? resource.allocation }
     expect(await session.provider.plan(moved, session.run)).toEqual([])

@@ -103,14 +103,14 @@ describe('a database of Hydra', () => {
 printf '\\tIs the server running locally and accepting connections on that socket?\\n' >&2; exit 2`,
     )
     expect(await about()).toEqual([
-      'the database hydra cannot be asked: psql: error: connection to server on socket "/run/postgresql/.s.PGSQL.5432" failed: No such file or directory',
+      'the database hydra cannot be queried: psql: error: connection to server on socket "/run/postgresql/.s.PGSQL.5432" failed: No such file or directory',
     ])
   })
 
   it('is reported with the words of psql when it refuses the user', async () => {
     psql('echo \'psql: error: FATAL:  Peer authentication failed for user "hydra"\' >&2; exit 2')
     expect(await about()).toEqual([
-      'the database hydra cannot be asked: psql: error: FATAL:  Peer authentication failed for user "hydra"',
+      'the database hydra cannot be queried: psql: error: FATAL:  Peer authentication failed for user "hydra"',
     ])
   })
 
@@ -118,7 +118,7 @@ printf '\\tIs the server running locally and accepting connections on that socke
     psql('echo 0')
     expect(await about()).toEqual([
       'the queue runner does not answer',
-      'the database hydra does not have the tables of Hydra',
+      'the database hydra lacks the tables of Hydra',
       'the evaluator has no connection to the database',
     ])
   })
@@ -135,11 +135,13 @@ describe('a service that was stopped for lack of room', () => {
     standIn('systemctl', 'echo inactive; exit 3')
     const installed = { facts: { runner: 'goes-to-builders' }, environment: {}, databasePort: 5432 } as const
     const about = async () =>
-      (await healthProblems(host, settings({}), installed, taskRun())).filter((each) => each.includes('room'))
+      (await healthProblems(host, settings({}), installed, taskRun())).filter((each) =>
+        each.includes('was stopped'),
+      )
     expect(await about()).toEqual([])
     writeFileSync(join(folder, 'hydra/.hydra-evaluator-stopped-disk-space'), '')
     expect(await about()).toEqual([
-      'hydra-evaluator was stopped since there is too little room on /nix/store',
+      'hydra-evaluator was stopped, because /nix/store has too little free space',
     ])
     standIn('systemctl', 'echo active')
     expect(await about()).toEqual([])

@@ -106,7 +106,7 @@ echo key > /etc/nix/web/secret; chgrp hydra /etc/nix/web/secret; chmod 0640 /etc
       {
         message: "machine 'local': there is not enough free space for the cache in /srv/full",
         hint: expect.stringContaining('another disk'),
-        detail: expect.stringMatching(/^\d+ KiB are free$/),
+        detail: expect.stringMatching(/^only \d+ KiB are free$/),
       },
     ],
     [

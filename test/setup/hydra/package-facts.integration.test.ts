@@ -104,7 +104,7 @@ describe('a package of Hydra', () => {
     rmSync(join(alone, 'bin/hydra-builder'))
     await expect(facts(alone)).rejects.toMatchObject({
       code: 'PACKAGE',
-      message: expect.stringContaining('it has no hydra-builder'),
+      message: expect.stringContaining('it lacks hydra-builder'),
       hint: expect.stringContaining('pkgs.symlinkJoin'),
     })
   })
@@ -143,13 +143,13 @@ describe('the set of programs of a package', () => {
 
   it('is refused when one of them may not be executed', async () => {
     chmodSync(join(root, 'bin/hydra-init'), 0o644)
-    await expect(facts(root)).rejects.toThrow('it has no hydra-init')
+    await expect(facts(root)).rejects.toThrow('it lacks hydra-init')
   })
 
   it('is refused in another kind of package, with the names of all missing programs', async () => {
     rmSync(join(root, 'bin'), { recursive: true })
     await expect(facts(root)).rejects.toThrow(
-      'it has no hydra-init, hydra-server, hydra-evaluator, hydra-queue-runner, hydra-create-user',
+      'it lacks hydra-init, hydra-server, hydra-evaluator, hydra-queue-runner, hydra-create-user',
     )
   })
 })

@@ -312,7 +312,7 @@ describe('the project of the proof', () => {
       }),
     ])
     expect(run.lines.at(-1)).toMatch(
-      /^proof: project hydra-ops-probe stays on Hydra's start page until the next proof: .*sign in/,
+      /^proof: project hydra-ops-probe stays on Hydra's start page until the next proof, because hiding it failed: .*sign in/,
     )
   })
 

@@ -74,7 +74,7 @@ describe('a PostgreSQL with Debian’s configuration', () => {
     const trusting = wanted(undefined, { authentication: 'local hydra all trust' })
     await trusting.apply(machine.host, run)
     await expect(trusting.verify(machine.host, run)).rejects.toThrow(
-      'everybody gets into the database hydra as hydra',
+      'every user can log in to the database hydra as hydra',
     )
     await applied()
   })

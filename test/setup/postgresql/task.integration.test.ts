@@ -139,7 +139,7 @@ ${psql('select pg_reload_conf()')}`,
   it('reports a lost database when the rules exist and the database does not', async () => {
     await wanted().apply(host, run)
     cluster.sql('drop database hydra')
-    expect(await wanted().probe(host, run)).toEqual({ drifted: 'the database hydra is gone', lost: true })
+    expect(await wanted().probe(host, run)).toEqual({ drifted: 'the database hydra is missing', lost: true })
   })
 
   it('names the faulty line of a file that PostgreSQL cannot read, and changes nothing', async () => {

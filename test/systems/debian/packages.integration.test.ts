@@ -128,7 +128,7 @@ describe('installPackages', () => {
     standIn('debconf-set-selections', 'exit 1')
     const packages = { all: ['postfix'], own: [], answers: ['postfix postfix/type select A'] }
     await expect(installPackages(host, packages, { proxy: undefined, run })).rejects.toThrow(
-      'packages could not be installed: debconf does not take the answer to postfix/type',
+      'packages could not be installed: debconf rejects the answer to postfix/type',
     )
     expect(calls().some((call) => call.startsWith('apt-get'))).toBe(false)
   })
