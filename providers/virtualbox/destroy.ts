@@ -5,7 +5,7 @@ import type { Run } from '../../src/core/run.js'
 import { foreign, removeConsole, removeIfEmpty, removeNoteDrafts } from '../common/places.js'
 import { waitUntilOff } from '../common/power.js'
 import { hasSavedMemory, isActive, lookAtMedia, lookAtOurs, type SeenMachine } from './look.js'
-import { childrenFirst } from './media.js'
+import { ancestorsOf, childrenFirst } from './media.js'
 import {
   type Places,
   placesOf,
@@ -56,7 +56,10 @@ async function removeMachine(
   }
 }
 
-/** Detaches disks of somebody else: VirtualBox deletes attached disks together with the machine, wherever they lie. */
+/**
+ * Detaches disks of somebody else, and disks that build on one: VirtualBox deletes attached disks together with the
+ * machine, wherever they lie, and with a linked clone also a base that has no other clone (7.2.22).
+ */
 async function spareForeignDisks(
   vbox: VBoxManage,
   { folder }: Places,
@@ -65,8 +68,10 @@ async function spareForeignDisks(
   run: Run,
 ): Promise<void> {
   const own = [folder, dirname(facts.settings)]
+  const media = await lookAtMedia(vbox, machine, run)
   for (const [slot, path] of facts.attached) {
-    if (own.some((each) => path.startsWith(`${each}/`))) continue
+    if ([path, ...ancestorsOf(path, media)].every((each) => own.some((part) => each.startsWith(`${part}/`))))
+      continue
     const [, controller = '', port = '', device = ''] = /^(.*)-(\d+)-(\d+)$/.exec(slot) ?? []
     const args = ['--storagectl', controller, '--port', port, '--device', device, '--medium', 'none']
     const call = { what: `detach ${path} from machine '${name}'`, machine }

@@ -46,6 +46,18 @@ export function ownerOf(
   return undefined
 }
 
+/** Lists the files that a disk builds on, the nearest first. */
+export function ancestorsOf(location: string, media: readonly Medium[]): string[] {
+  const found: string[] = []
+  let medium = media.find((each) => each.location === location)
+  while (medium?.parent !== undefined && found.length < media.length) {
+    const { parent } = medium
+    medium = media.find(({ uuid }) => uuid === parent)
+    if (medium !== undefined) found.push(medium.location)
+  }
+  return found
+}
+
 /** Orders disks so that each one comes before the disk that it builds on. */
 export function childrenFirst(media: readonly Medium[]): Medium[] {
   const depth = (medium: Medium | undefined, steps = 0): number =>

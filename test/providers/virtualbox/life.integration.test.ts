@@ -65,7 +65,8 @@ describe('the disks of a machine', () => {
     const made = await make({ linkedClone: true })
     const media = parseMedia(await session.vbox('list', 'hdds'))
     const root = media.find(({ location }) => location === made.handle.disk)
-    expect(media.find(({ uuid }) => uuid === root?.parent)?.location).toMatch(/small-1024\.vdi$/)
+    const base = media.find(({ uuid }) => uuid === root?.parent)?.location ?? ''
+    expect(base).toMatch(/small-1024\.vdi$/)
     expect(await session.provider.plan(made, session.run)).toEqual([])
     const bigger = VirtualBoxConfig.parse({ ...made.config, baseImageSize: 2 })
     await expect(session.provider.plan({ ...made, config: bigger }, session.run)).rejects.toMatchObject({
@@ -73,6 +74,8 @@ describe('the disks of a machine', () => {
       message: expect.stringContaining('linked clone'),
     })
     await destroy(made)
+    // VirtualBox removes the base together with the last machine that has a linked clone of it attached.
+    expect(existsSync(base)).toBe(true)
   })
 
   it('grow, and are not asked to shrink', async () => {
