@@ -43,7 +43,7 @@ export function copyProgress(run: Run, count: number, now?: () => number): { lin
 export function hintFor(stderr: string): { hint?: string } {
   if (/lacks a (?:valid )?signature/.test(stderr)) {
     return {
-      hint: 'the Nix daemon of the machine does not trust the login user; log in as root or as a user with sudo',
+      hint: "the machine's Nix daemon does not trust the login user; log in as root or as a sudo user",
     }
   }
   if (/No space left on device|disk (?:is )?full/.test(stderr)) {

@@ -27,7 +27,8 @@ let
     in
     module (arguments // builtins.listToAttrs (map (name: { inherit name; value = absent name; }) required));
 
-  # `state` is { seen; defs; refused; }: a file imported twice counts once, or its lists would be doubled.
+  # Adds a module's definitions to `state`, a set { seen; defs; refused; }. Each file counts once; a second import would
+  # otherwise double its lists.
   visit = place: state: module:
     if isList module then foldl' (visit place) state module
     else if isPath module || isString module then visitFile place state module

@@ -127,7 +127,7 @@ async function readHashKey(file: string): Promise<Uint8Array | undefined> {
     'HASH_KEY',
     `the deployment's hash key is damaged: ${file} has ${key.length} bytes instead of ${hashKeyBytes}`,
     {
-      hint: `restore a copy of the file; or run rm ${shellQuote(file)}, and the next deploy makes a new key and runs each set-up task again`,
+      hint: `restore a copy, or run rm ${shellQuote(file)}; the next deploy then makes a new key and repeats all set-up tasks`,
     },
   )
 }

@@ -61,7 +61,7 @@ const named: ReadonlyMap<string, string> = new Map([
   ['&amp;', '&'],
 ])
 
-/** Escapes text; a line feed or a tab becomes a number, because a literal one would be read as a space. */
+/** Escapes text, with line feeds and tabs as numbers; a parser would otherwise read them as spaces. */
 function escaped(text: string): string {
   const names = new Map([...named].map(([entity, character]) => [character, entity]))
   return text.replaceAll(/[&<>'"\t\n\r]/g, (each) => names.get(each) ?? `&#${each.charCodeAt(0)};`)

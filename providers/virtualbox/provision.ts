@@ -24,7 +24,7 @@ import {
 import { createVBoxManage, type VBoxManage } from './vboxmanage.js'
 import { imageFor, reasonToRecreate, wantedHandle, wantedSpec } from './wanted.js'
 
-/** Brings the machine to its wanted form from any state. Neither starts nor stops it. */
+/** Brings the machine to its wanted form from any state, without starting or stopping the machine. */
 export async function reconcile(
   parts: VirtualBoxParts,
   resource: VirtualBoxResource,

@@ -16,7 +16,7 @@ import { alive, Store, writeWhole } from './store.js'
 export interface StandIn {
   /** The program, for `HYDRA_OPS_VBOXMANAGE`. */
   readonly program: string
-  /** The folder of its registry, which each call uses: no other `VBOX_USER_HOME` can be meant. */
+  /** The folder of the stand-in's registry. Every call uses this folder, whatever `VBOX_USER_HOME` the caller has. */
   readonly home: string
 }
 
