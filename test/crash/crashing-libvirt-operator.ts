@@ -47,13 +47,23 @@ const local: LocalCommands = {
 
 /** Watches the provider's file changes, which all name the file first; a rename counts under its second name. */
 function watchFiles(): void {
+  const change = (name: string, args: readonly unknown[]): void => {
+    const path = String(args[name.startsWith('rename') ? 1 : 0])
+    const reads = name.startsWith('open') && args[1] !== 'wx'
+    if (isOfMachine(path) && !reads) point(`${name} ${withoutUuids(basename(path))}`)
+  }
   const watched =
     <A extends unknown[], R>(name: string, real: (...args: A) => R) =>
     (...args: A): R => {
       const result = real(...args)
-      const path = String(args[name === 'renameSync' ? 1 : 0])
-      const reads = name === 'openSync' && args[1] !== 'wx'
-      if (isOfMachine(path) && !reads) point(`${name} ${withoutUuids(basename(path))}`)
+      change(name, args)
+      return result
+    }
+  const watchedLater =
+    <A extends unknown[], R>(name: string, real: (...args: A) => Promise<R>) =>
+    async (...args: A): Promise<R> => {
+      const result = await real(...args)
+      change(name, args)
       return result
     }
   Object.assign(fs, {
@@ -63,6 +73,15 @@ function watchFiles(): void {
     rmdirSync: watched('rmdirSync', fs.rmdirSync),
     rmSync: watched('rmSync', fs.rmSync),
     writeFileSync: watched('writeFileSync', fs.writeFileSync),
+  })
+  // The durable writer is asynchronous.
+  Object.assign(fs.promises, {
+    mkdir: watchedLater('mkdir', fs.promises.mkdir),
+    open: watchedLater('open', fs.promises.open),
+    rename: watchedLater('rename', fs.promises.rename),
+    rmdir: watchedLater('rmdir', fs.promises.rmdir),
+    rm: watchedLater('rm', fs.promises.rm),
+    writeFile: watchedLater('writeFile', fs.promises.writeFile),
   })
   syncBuiltinESMExports()
 }

@@ -173,7 +173,7 @@ async function afterEachPoint(wanted: Case) {
   return { normal, crashed: await Promise.all(crashed) }
 }
 
-const notes = ['openSync owner.json.DRAFT', 'renameSync owner.json']
+const notes = ['open owner.json.DRAFT', 'rename owner.json']
 
 it.each<Case>([
   {
