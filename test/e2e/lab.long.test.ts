@@ -57,12 +57,12 @@ describe('the lab', () => {
 
   it('has nothing to do the second time', async () => {
     const again = await lab('up')
-    expect(again).toContain('client has what Hydra built last')
+    expect(again).toContain('client already has the newest build of Hydra')
     expect(again).toContain('Up-to-date: nothing was changed')
     expect(again).not.toContain('arguments now')
   })
 
   it('leaves nothing', async () => {
-    expect(await lab('down')).toContain('nothing of the lab is left')
+    expect(await lab('down')).toContain('the lab is removed')
   })
 })

@@ -137,7 +137,7 @@ describe('a sudo password for a host', () => {
   it('is accepted once it is right; it is not kept, and never becomes input', async () => {
     const nobody = await operator.run(['deploy', ...d])
     expect(nobody.code).toBe(3)
-    expect(nobody.stdout).toContain("sudo on machine 'box' asks for a password, and there is no terminal")
+    expect(nobody.stdout).toContain("sudo on machine 'box' needs a password, but hydra-ops has no terminal")
 
     const wrong = await operator.onTerminal(['deploy', ...d], [['sudo password', 'guessed\r']])
     expect(wrong.code, everything(wrong)).toBe(3)
