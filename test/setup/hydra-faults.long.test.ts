@@ -127,7 +127,9 @@ describe('a database', () => {
 alter column drvpath drop not null; update schemaversion set version = 85`)
       expect(await guest.notDone('hydra')).toEqual({
         hydra: {
-          drifted: expect.stringContaining('the tables of Hydra have the version 85, but the package needs 87'),
+          drifted: expect.stringContaining(
+            'the tables of Hydra have the version 85, but the package needs 87',
+          ),
         },
       })
       await guest.apply('hydra')
