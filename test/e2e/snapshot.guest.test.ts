@@ -43,8 +43,8 @@ beforeAll(async () => {
   await host.ok(['create', 'network.nix', ...d])
   await host.ok(['deploy', ...d, '--yes'])
   // A process exists only in memory.
-  await on("nohup sh -c 'while :; do sleep 1; done' >/dev/null 2>&1 & echo $! >/root/pid")
-  await on('echo before >/root/file')
+  await on("nohup sh -c 'while :; do sleep 1; done' >/dev/null 2>&1 & echo $! >/srv/pid")
+  await on('echo before >/srv/file')
 })
 afterAll(async () => {
   await host.run(['destroy', ...d, '--yes'])
@@ -60,10 +60,10 @@ it('a live snapshot is made while the guest runs, and goes on running', async ()
 
 it('a restore brings back disk, memory and the record, and sets the clock', async () => {
   const boot = await bootId()
-  const pid = (await on('cat', '/root/pid')).trim()
+  const pid = (await on('cat', '/srv/pid')).trim()
   host.write('network.nix', after)
   await host.ok(['deploy', ...d, '--yes'])
-  await on('echo after >/root/file')
+  await on('echo after >/srv/file')
   await on('kill', pid)
   expect((await host.run(['ssh', ...d, 'web', '--', 'kill', '-0', pid])).code).not.toBe(0)
 
@@ -72,11 +72,11 @@ it('a restore brings back disk, memory and the record, and sets the clock', asyn
   expect(refused.stderr).toMatch(
     /web: a restore loses all changes since .*1 generation was deployed since; the machine runs/,
   )
-  expect((await on('cat', '/root/file')).trim()).toBe('after')
+  expect((await on('cat', '/srv/file')).trim()).toBe('after')
 
   await host.ok(['snapshot', 'restore', 'live', ...d, '--yes'])
   expect(await bootId()).toBe(boot)
-  expect((await on('cat', '/root/file', '/etc/motd')).trim()).toBe('before\nbefore')
+  expect((await on('cat', '/srv/file', '/etc/motd')).trim()).toBe('before\nbefore')
   // The process runs again, which no boot and no disk could bring back.
   await on('kill', '-0', pid)
   expect(await on('cat', '/run/keys/old')).toBe(dropped)
@@ -99,9 +99,9 @@ it('a snapshot of the guest when it is off is restored by a boot, with its keys 
   await host.ok(['snapshot', 'create', 'off', ...d])
   expect(await snapshots()).toEqual(['live with memory', 'off without memory'])
   await host.ok(['snapshot', 'restore', 'live', ...d, '--yes'])
-  await on('echo later >/root/file')
+  await on('echo later >/srv/file')
   await host.ok(['snapshot', 'restore', 'off', 'web', ...d, '--yes'])
-  expect((await on('cat', '/root/file')).trim()).toBe('before')
+  expect((await on('cat', '/srv/file')).trim()).toBe('before')
   expect(await on('cat', '/run/keys/new')).toBe('planted-secret-of-after')
 })
 

@@ -47,7 +47,10 @@ export async function list(call: Call): Promise<Answer> {
       return answer(
         call.recorded
           .text('009-list-systemproperties', 'stdout')
-          .replace('/root/VirtualBox VMs', `${call.userHome}/VirtualBox VMs`),
+          .replace(
+            /^(Default machine folder: +).*$/m,
+            (_, label) => `${label}${call.userHome}/VirtualBox VMs`,
+          ),
       )
     case 'hostonlyifs':
       return answer(hostInterfaces(call))
