@@ -1,33 +1,21 @@
 import { existsSync, mkdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
-import { createServer, type Server } from 'node:net'
 import { dirname, join } from 'node:path'
-import { afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { beforeAll, describe, expect, it } from 'vitest'
 import { createLibvirtProvider } from '../../../providers/libvirt/index.js'
 import { localCommands } from '../../../src/exec/local-commands.js'
+import { portHolder } from '../held-ports.js'
 import { carefully, madeMachines } from './made-machines.js'
 import { defineForeign, type Session } from './session.js'
 
 const machines = madeMachines()
 const { make, planned } = machines
 const options = carefully
-const servers: Server[] = []
+const takePort = portHolder()
 
 let session: Session
 beforeAll(() => {
   session = machines.session
 })
-afterEach(() => {
-  for (const server of servers.splice(0)) server.close()
-})
-
-function takePort(port: number): Promise<void> {
-  const server = createServer()
-  servers.push(server)
-  return new Promise((resolve, reject) => {
-    server.once('error', reject)
-    server.listen(port, '127.0.0.1', resolve)
-  })
-}
 
 describe('a plan', () => {
   it('describes each difference in words of its own', async () => {

@@ -5,9 +5,9 @@ import { LibvirtConfig } from '../../../providers/libvirt/config.js'
 import { createLibvirtProvider } from '../../../providers/libvirt/index.js'
 import type { LibvirtResource } from '../../../providers/libvirt/places.js'
 import type { BaseImage } from '../../../src/core/image.js'
-import { DeploymentUuid, MachineName, resourceName } from '../../../src/core/names.js'
 import type { Run } from '../../../src/core/run.js'
 import { localCommands } from '../../../src/exec/local-commands.js'
+import { sessionMachine } from '../session-machine.js'
 
 export const sessionUri = 'qemu:///session'
 
@@ -27,8 +27,6 @@ export interface Session {
   dispose(): void
 }
 
-let made = 0
-
 export async function openSession(options: { image?: BaseImage } = {}): Promise<Session> {
   const folder = mkdtempSync(join(tmpdir(), 'hydra-ops-libvirt-'))
   const state = join(folder, 'state')
@@ -45,54 +43,12 @@ export async function openSession(options: { image?: BaseImage } = {}): Promise<
   const image = options.image ?? (await emptyImage(join(state, 'images', 'empty-1'), program))
   const provider = createLibvirtProvider({ local: localCommands })
 
-  const makeResource: Session['makeResource'] = async (config = {}, overrides = {}) => {
-    made += 1
-    const uuid = overrides.deployment?.uuid ?? DeploymentUuid.parse(crypto.randomUUID())
-    const machine = overrides.machine ?? MachineName.parse(`web${made}`)
-    const root = join(deployments, uuid)
-    const keys = join(root, 'keys', machine)
-    mkdirSync(keys, { recursive: true })
-    const keyFile = join(keys, 'ssh_host_ed25519_key')
-    await program(['ssh-keygen', '-q', '-t', 'ed25519', '-N', '', '-C', 'test', '-f', keyFile])
-    const publicKey = (await program(['ssh-keygen', '-y', '-f', keyFile]))
-      .split(' ')
-      .slice(0, 2)
-      .join(' ')
-      .trim()
-    const parsed = LibvirtConfig.parse({ baseImage: image.reference, memorySize: 64, ...config })
-    const index = overrides.index ?? 1
-    return {
-      deployment: { uuid, name: 'session' },
-      machine,
-      name: resourceName(uuid, machine),
-      index,
-      config: parsed,
-      allocation: await provider.allocate({
-        deployment: uuid,
-        machine,
-        index,
-        config: parsed,
-        known: undefined,
-        takenPorts: new Set(),
-        siblings: new Map(),
-      }),
-      handle: undefined,
-      identity: {
-        hostName: machine,
-        hostKeyFile: keyFile,
-        hostKeyPublic: publicKey,
-        // One key suffices for everything, because only tests see these machines.
-        authorizedKey: publicKey,
-        identityFile: keyFile,
-      },
-      image,
-      disks: join(root, 'disks', machine),
-      console: join(root, 'console', `${machine}.log`),
-      target: noTarget,
-      hostKey: publicKey,
-      ...overrides,
-    }
-  }
+  const makeResource: Session['makeResource'] = (config = {}, overrides = {}) =>
+    sessionMachine(
+      { deployments, image, provider, program },
+      LibvirtConfig.parse({ baseImage: image.reference, memorySize: 64, ...config }),
+      overrides,
+    )
 
   return {
     folder,
@@ -106,15 +62,6 @@ export async function openSession(options: { image?: BaseImage } = {}): Promise<
     virsh: (...args) => program(['virsh', '-q', '-c', sessionUri, ...args]),
     dispose: () => rmSync(folder, { recursive: true, force: true }),
   }
-}
-
-const noTarget = {
-  host: undefined,
-  port: undefined,
-  user: undefined,
-  hostKey: undefined,
-  sshOptions: [],
-  privilegeEscalation: [],
 }
 
 /** Makes an image that nothing boots from: the firmware reports that and waits. */

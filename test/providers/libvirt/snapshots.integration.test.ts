@@ -1,25 +1,22 @@
 import { existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
-import { createServer, type Server } from 'node:net'
 import { dirname, join } from 'node:path'
-import { afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { beforeAll, describe, expect, it } from 'vitest'
 import type { LibvirtResource } from '../../../providers/libvirt/places.js'
 import type { Snapshots } from '../../../src/core/provider.js'
+import { portHolder } from '../held-ports.js'
 import { readDisk, writeDisk } from './disk-content.js'
 import { carefully, madeMachines } from './made-machines.js'
 import type { Session } from './session.js'
 
 const machines = madeMachines()
 const { make, planned } = machines
-const servers: Server[] = []
+const takePort = portHolder()
 
 let session: Session
 let power: NonNullable<Session['provider']['snapshots']>
 beforeAll(() => {
   session = machines.session
   power = powerOf(session)
-})
-afterEach(() => {
-  for (const server of servers.splice(0)) server.close()
 })
 
 function powerOf({
@@ -210,15 +207,6 @@ describe('the ports of a restored machine', () => {
     expect(await session.provider.plan(now, session.run)).toEqual([])
     expect(await session.virsh('dumpxml', '--inactive', now.name)).not.toContain(`:${taken[0]}-`)
   })
-
-  function takePort(port: number): Promise<void> {
-    const server = createServer()
-    servers.push(server)
-    return new Promise((resolve, reject) => {
-      server.once('error', reject)
-      server.listen(port, '127.0.0.1', resolve)
-    })
-  }
 })
 
 describe('states without a snapshot', () => {

@@ -8,13 +8,13 @@ import { parseMedia } from '../../../providers/virtualbox/media.js'
 import type { VirtualBoxResource } from '../../../providers/virtualbox/places.js'
 import type { LocalCommands } from '../../../src/core/context.js'
 import type { BaseImage } from '../../../src/core/image.js'
-import { DeploymentUuid, MachineName, resourceName } from '../../../src/core/names.js'
 import type { Run } from '../../../src/core/run.js'
 import type { CommandResult } from '../../../src/core/ssh.js'
 import { localCommands } from '../../../src/exec/local-commands.js'
 import { behave, endAll, installVBoxManage, type StandIn } from '../../fakes/virtualbox/install.js'
 import { pretended } from '../../fakes/virtualbox/pretended.js'
 import { run as runStandIn } from '../../fakes/virtualbox/program.js'
+import { sessionMachine } from '../session-machine.js'
 
 /** A VirtualBox of its own with nothing in it, and resources that cost next to nothing. */
 export interface Session {
@@ -40,8 +40,6 @@ export interface Session {
   registry(): Promise<string[]>
   dispose(): void
 }
-
-let made = 0
 
 export interface SessionChoices {
   /** Another VBoxManage than the stand-in, with a folder that it sees under the same path. */
@@ -82,59 +80,12 @@ export async function openSession(choices: SessionChoices = {}): Promise<Session
   const provider = providerWith({})
   const vbox = (...args: string[]) => program([vboxManage, ...args])
 
-  const makeResource: Session['makeResource'] = async (config = {}, overrides = {}) => {
-    made += 1
-    const uuid = overrides.deployment?.uuid ?? DeploymentUuid.parse(crypto.randomUUID())
-    const machine = overrides.machine ?? MachineName.parse(`web${made}`)
-    const root = join(state, 'deployments', uuid)
-    const keys = join(root, 'keys', machine)
-    mkdirSync(keys, { recursive: true })
-    const keyFile = join(keys, 'ssh_host_ed25519_key')
-    await program(['ssh-keygen', '-q', '-t', 'ed25519', '-N', '', '-C', 'test', '-f', keyFile])
-    const publicKey = (await program(['ssh-keygen', '-y', '-f', keyFile]))
-      .split(' ')
-      .slice(0, 2)
-      .join(' ')
-      .trim()
-    const parsed = VirtualBoxConfig.parse({
-      baseImage: image.reference,
-      memorySize: 64,
-      baseImageSize: 1,
-      ...config,
-    })
-    const index = overrides.index ?? 1
-    return {
-      deployment: { uuid, name: 'session' },
-      machine,
-      name: resourceName(uuid, machine),
-      index,
-      config: parsed,
-      allocation: await provider.allocate({
-        deployment: uuid,
-        machine,
-        index,
-        config: parsed,
-        known: undefined,
-        takenPorts: new Set(),
-        siblings: new Map(),
-      }),
-      handle: undefined,
-      identity: {
-        hostName: machine,
-        hostKeyFile: keyFile,
-        hostKeyPublic: publicKey,
-        // One key for everything: nobody else ever sees these machines.
-        authorizedKey: publicKey,
-        identityFile: keyFile,
-      },
-      image,
-      disks: join(root, 'disks', machine),
-      console: join(root, 'console', `${machine}.log`),
-      target: noTarget,
-      hostKey: publicKey,
-      ...overrides,
-    }
-  }
+  const makeResource: Session['makeResource'] = (config = {}, overrides = {}) =>
+    sessionMachine(
+      { deployments: join(state, 'deployments'), image, provider, program },
+      VirtualBoxConfig.parse({ baseImage: image.reference, memorySize: 64, baseImageSize: 1, ...config }),
+      overrides,
+    )
 
   return {
     folder,
@@ -164,15 +115,6 @@ export async function openSession(choices: SessionChoices = {}): Promise<Session
       rmSync(folder, { recursive: true, force: true })
     },
   }
-}
-
-const noTarget = {
-  host: undefined,
-  port: undefined,
-  user: undefined,
-  hostKey: undefined,
-  sshOptions: [],
-  privilegeEscalation: [],
 }
 
 async function smallImage(
