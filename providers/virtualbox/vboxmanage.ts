@@ -89,7 +89,7 @@ function stdoutOf(outcome: VBoxOutcome, call: VBoxCall): string {
 
 export function vboxError({ message }: VBoxFailure, { what, machine, hint }: VBoxCall): OpsError {
   const subject = machine === undefined ? '' : `machine '${machine}': `
-  return failure('VIRTUALBOX', `${subject}${what}: ${message}`, {
+  return failure('VIRTUALBOX', `${subject}cannot ${what}: ${message}`, {
     ...(machine === undefined ? {} : { machine }),
     ...(hint === undefined ? {} : { hint }),
   })
