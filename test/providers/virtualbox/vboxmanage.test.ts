@@ -159,7 +159,9 @@ describe('a call', () => {
     ).rejects.toMatchObject({
       code: 'VIRTUALBOX',
       machine: 'web',
-      message: expect.stringMatching(/^machine 'web': cannot look at it: Could not find a registered machine/),
+      message: expect.stringMatching(
+        /^machine 'web': cannot look at it: Could not find a registered machine/,
+      ),
     })
   })
 
