@@ -1,4 +1,5 @@
-// Adds up vitest's JSON reports: `count-tests.mjs FAILED_STEPS REPORT…` prints `N passed, N failed` and exits with 1
+// Adds up vitest's JSON reports: `count-tests.mjs FAILED_STEPS REPORT…` names the failed tests with the first line of
+// each error, since the end of a long output is what people read. It prints `N passed, N failed` and exits with 1
 // unless something passed and nothing failed. A missing report, a file that failed to load, a failing hook, an
 // unhandled error and a skipped test are failures too: none of them may look like a green run.
 import { readFileSync } from 'node:fs'
@@ -10,12 +11,21 @@ for (const report of reports) {
   const result = read(report)
   if (result === undefined) {
     totals.failed += 1
+    console.log(`failed: the tests of ${report} left no report`)
     continue
   }
   const skipped = result.numTotalTests - result.numPassedTests - result.numFailedTests
   const broken = result.testResults.filter(
     (file) => file.status === 'failed' && !file.assertionResults.some((test) => test.status === 'failed'),
   )
+  for (const file of broken) console.log(`failed: ${file.name}\n        ${firstLine(file.message)}`)
+  for (const file of result.testResults) {
+    for (const test of file.assertionResults.filter(({ status }) => status !== 'passed')) {
+      console.log(
+        `${test.status}: ${file.name} › ${test.fullName}\n        ${firstLine(test.failureMessages?.[0])}`,
+      )
+    }
+  }
   const failed = result.numFailedTests + skipped + broken.length
   totals.passed += result.numPassedTests
   totals.failed += failed === 0 && !result.success ? 1 : failed
@@ -30,4 +40,8 @@ function read(file) {
   } catch {
     return undefined
   }
+}
+
+function firstLine(text = '') {
+  return text.split('\n', 1)[0]
 }
