@@ -5,7 +5,7 @@ import { errnoOf } from '../src/core/file-failure.js'
 
 /** The holder of a lock, with the facts that show whether its process is alive. */
 export const Holder = z.object({
-  /** Identifies this one claim, apart from the next claim of the same process. */
+  /** The identity of this one claim, apart from the next claim of the same process. */
   nonce: z.string(),
   user: z.string(),
   host: z.string(),
@@ -21,7 +21,10 @@ export const Holder = z.object({
 })
 export type Holder = z.infer<typeof Holder>
 
-/** Age after which a holder on another host counts as dead, longer than any deploy; no other fact about it is known. */
+/**
+ * The age after which a holder on another host counts as dead, longer than any deploy. No other fact about such a
+ * holder is known.
+ */
 const foreignHolderHours = 24
 
 export function claimOf(operator: Operator, nonce: string, now: Date): Holder {

@@ -51,7 +51,7 @@ export async function removeLock(folder: string): Promise<Holder | 'unknown' | u
 }
 
 /**
- * Removes a dead holder's lock. Two processes with the same dead holder must not remove each other's new lock. So the
+ * Removes a dead holder's lock. Two processes with the same dead holder must not remove each other's new lock. The
  * removal takes a lock of its own, named after the dead claim, and checks that the claim still exists.
  */
 async function retireDead(
@@ -109,7 +109,7 @@ async function place(folder: string, claim: Holder): Promise<boolean> {
   }
 }
 
-/** Renames a lock before its removal: a folder cannot be removed in one step, and half a lock must not be visible. */
+/** Renames a lock before its removal. A folder cannot be removed in one step, and half a lock must not be visible. */
 async function discard(folder: string): Promise<void> {
   const doomed = temporary(folder)
   try {

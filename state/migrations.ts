@@ -28,7 +28,7 @@ const migrations: Readonly<Record<number, Migration>> = {
     const { machines, ...head } = found.data
     return { ...rest, deployment: head, machines }
   },
-  // A file has one machine, or all of them where the state was not divided yet, or none.
+  // A file has one machine, none, or all machines of a state that was not divided yet.
   3: (file) => {
     const machines = Machines.safeParse(file.machines)
     return {
@@ -45,7 +45,9 @@ const migrations: Readonly<Record<number, Migration>> = {
   },
 }
 
-/** Renames the tasks in a machine's record; a value that is no record stays as it is, and the schema refuses it. */
+/**
+ * Renames the tasks in a machine's record. A value that is no record stays as it is, and the schema refuses that value.
+ */
 function withTaskNames(machine: unknown): unknown {
   const found = Machine.safeParse(machine)
   if (!found.success) return machine

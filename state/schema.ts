@@ -13,7 +13,7 @@ export const schemaVersion = 4
 export const dividedSince = 3
 
 /**
- * Schema that accepts any value: the output of JSON.parse is JSON, and another check would cost more than all the rest.
+ * Schema that accepts any value. The output of JSON.parse is JSON, and another check would cost more than all the rest.
  */
 const json = z.custom<Json>((value) => value !== undefined)
 const texts = z.record(z.string(), z.string())
@@ -137,7 +137,7 @@ export function compiledUndividedState(): typeof UndividedState {
   return compiledUndivided
 }
 
-/** Compiles the schema of a machine's file in the same way. */
+/** Compiles the schema of a machine's file to code. */
 export function compiledMachineFile(): typeof MachineFile {
   compiledMachine ??= z.compile(MachineFile)
   return compiledMachine

@@ -13,7 +13,7 @@ import {
 } from '../src/core/secrets.js'
 import { shellQuote } from '../src/core/shell-quote.js'
 
-/** Keeps secrets in files of the state folder, each readable by its owner alone. */
+/** Makes a store that keeps secrets in files of the state folder, each readable by its owner alone. */
 export function createSecretFiles(files: StateFolder): SecretStore {
   const known = new Map<DeploymentUuid, DeploymentSecrets>()
   return {

@@ -74,7 +74,7 @@ export type HeadRead =
 
 export type StateRead =
   | ({ readonly kind: 'whole' } & LoadedState)
-  /** Holds the last good record where a backup exists: only its name and ports are used. */
+  /** The last good record where a backup exists: only its name and ports are used. */
   | { readonly kind: 'broken'; readonly error: OpsError; readonly backup: DeploymentRecord | undefined }
 
 /** Reads and validates the deployment's own part; writes and creates nothing. */

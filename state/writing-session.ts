@@ -48,7 +48,7 @@ export interface WritingSession {
 }
 
 /**
- * Begins the session of a deployment's only writer, while it holds the lock. Writes of one file are sequential, writes
+ * Begins the session of a deployment's only writer, while it holds the lock. Writes of one file are sequential; writes
  * of different machines are parallel.
  */
 export function writingSession(context: WritingContext, loaded: LoadedState): WritingSession {
@@ -112,7 +112,7 @@ export function writingSession(context: WritingContext, loaded: LoadedState): Wr
     context.wrote()
   }
 
-  /** Gives each machine a file, then writes state.json without them: the earlier writes only count after that. */
+  /** Gives each machine a file, then writes state.json without the machines, which makes the earlier writes count. */
   const divide = async (): Promise<void> => {
     checkHead()
     const { undivided } = head

@@ -3,9 +3,7 @@ import type { Command } from 'commander'
 import { commonFlags, example } from './flags.js'
 import type { Cli, CommonFlags } from './verb.js'
 
-/**
- * Resolves a reference: `./disk.qcow2` is a path of this folder, and a name without a dot and a slash is a recipe's.
- */
+/** Resolves a reference. `./disk.qcow2` is a path of this folder; a name without a dot and a slash is a recipe's. */
 const absolute = (reference: string) => (/^\.{1,2}\//.test(reference) ? resolve(reference) : reference)
 
 export function registerImage(command: Command, cli: Cli): void {

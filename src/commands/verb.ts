@@ -33,7 +33,7 @@ export interface Cli {
     options?: {
       /** Whether the terminal belongs to a child process, which then handles Ctrl-C. */
       readonly handsOver?: boolean
-      /** False keeps a verb independent of provider plugins: a repair must work beside a broken plugin. */
+      /** Whether provider plugins are loaded (default: yes). A repair must work beside a broken plugin. */
       readonly plugins?: boolean
     },
   ): Promise<void>

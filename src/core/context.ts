@@ -71,8 +71,8 @@ export interface LocalCommands {
   ): Duplex
   /**
    * Starts a program whose output, of any size, is read as a stream. Destroying the stream, or the signal, ends the
-   * program. `done` resolves with the end of the program, with an empty stdout; `done` rejects when the program could
-   * not be started.
+   * program. `done` resolves with the end of the program and an empty stdout. `done` rejects when the program could not
+   * be started.
    */
   spawnReadable(
     argv: readonly string[],
@@ -84,7 +84,7 @@ export interface LocalCommands {
   ): { readonly stdout: Readable; readonly done: Promise<import('./ssh.js').CommandResult> }
 }
 
-/** Questions that only a person can answer. Without a terminal each question fails with `NO_TERMINAL`. */
+/** Questions that only a person can answer. Each question fails with `NO_TERMINAL` when there is no terminal. */
 export interface Questions {
   /** Whether there is a person to ask. */
   readonly interactive: boolean

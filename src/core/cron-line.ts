@@ -28,7 +28,7 @@ const lines: Readonly<Record<string, string>> = {
   '@hourly': '0 * * * *',
 }
 
-/** Calendar events that together mean a line of crontab(5), or why the line has none. */
+/** Calendar events that together mean a line of crontab(5), or the problem of that line. */
 export type Translated = { readonly events: readonly string[] } | { readonly problem: string }
 
 /** Tells a line of crontab(5) from a calendar event, which has at most four words and begins with no "@word". */
@@ -67,8 +67,8 @@ export function translateCron(text: string): Translated {
 class NotCron extends Error {}
 
 /**
- * Returns the dates of both day fields. Either field is enough when neither begins with `*` (crontab(5)); this takes
- * two calendar events.
+ * Returns the dates of both day fields. Either field is enough when neither begins with `*` (crontab(5)), and such a
+ * line takes two calendar events.
  */
 function dates(day: string, weekday: string): ((month: string) => string)[] {
   const ofMonth = numbers(day, days)
@@ -124,8 +124,7 @@ function listOf(set: ReadonlySet<number>, least: number, most: number): string {
   const last = all.at(-1) ?? first
   const step = second - first
   const isEven = all.every((number, index) => number === first + index * step)
-  // The range always has an end. Without an end, systemd 252 goes from 29 December of `*-*-1/4` to 5 January
-  // (measured).
+  // The range always has an end; otherwise systemd 252 goes from 29 December of `*-*-1/4` to 5 January (measured).
   if (all.length > 2 && step > 1 && isEven) return `${first}..${last}/${step}`
   return runs(all, String)
 }

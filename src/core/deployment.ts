@@ -34,7 +34,7 @@ export interface MachineRecord {
   keys: Record<string, string>
   facts: MachineFacts
   /**
-   * The facts that were known of the machine at each snapshot, by name. Only its hypervisor has the list of snapshots.
+   * The facts that were known of the machine at each snapshot, by name. Only the hypervisor has the list of snapshots.
    */
   snapshots?: Record<string, SnapshotRecord> | undefined
   /** The machine's result in the last deploy; `--retry-failed` selects by this field. */

@@ -61,7 +61,7 @@ async function writeAs(
 }
 
 /**
- * Makes a new file, whole or not at all; a crash may leave a part if the file system lacks hard links. An existing file
+ * Makes a new file, whole or not at all. A crash may leave a part if the file system lacks hard links. An existing file
  * stays, and the error is node's own `EEXIST`.
  */
 export async function createFile(file: string, content: Content, mode = 0o600): Promise<void> {
@@ -139,7 +139,7 @@ export async function renameDurably(draft: string, file: string): Promise<void> 
   await syncFolder(dirname(file))
 }
 
-/** Makes a folder, with its parents, for its owner alone; all of them are on the disk when the promise is fulfilled. */
+/** Makes a folder, with its parents, for its owner alone. All of them are on the disk when the promise is fulfilled. */
 export async function makeFolderDurably(folder: string, mode = 0o700): Promise<void> {
   try {
     const first = await mkdir(folder, { recursive: true, mode })

@@ -8,7 +8,7 @@ export interface HydraUserSeen {
   readonly fullName: string
   readonly emailAddress: string
   readonly roles: readonly string[]
-  /** False when no password was ever set. */
+  /** Whether the user can log in; false when no password was ever set. */
   readonly canLogin: boolean
 }
 

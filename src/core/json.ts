@@ -4,7 +4,7 @@ export type Json = null | boolean | number | string | Json[] | { [key: string]: 
 
 export const jsonSchema: z.ZodType<Json> = z.json() as z.ZodType<Json>
 
-/** Compares JSON without regard to the order of keys: one side went through the state file, the other came from Nix. */
+/** Compares JSON without regard to the order of keys. One side went through the state file, the other came from Nix. */
 export function sameJson(a: unknown, b: unknown): boolean {
   return sortedText(a) === sortedText(b)
 }

@@ -1,7 +1,7 @@
 /** The bytes of side output that are kept: a program's first words, and a good part of its last ones. */
 const usual = { head: 64 * 1024, tail: 1024 * 1024 }
 
-/** Keeps the beginning and the end of an output that may never end. */
+/** The beginning and the end of an output that may never end. */
 export class KeptEnds {
   readonly #most: { readonly head: number; readonly tail: number }
   readonly #head: Buffer[] = []
@@ -40,7 +40,7 @@ export class KeptEnds {
   #trim(): void {
     const over = this.#tailBytes - this.#most.tail
     if (over <= 0) return
-    // A slice of a chunk would keep the whole chunk in memory, so this is a copy.
+    // A slice of a chunk would keep the whole chunk in memory, so the end is copied.
     this.#tail = [Buffer.from(Buffer.concat(this.#tail).subarray(over))]
     this.#tailBytes = this.#most.tail
     this.#leftOut += over

@@ -27,8 +27,8 @@ export const DeploymentName = z
 export type DeploymentName = z.infer<typeof DeploymentName>
 
 /**
- * The name of a new snapshot: a hypervisor keeps files of that name, and a name of digits alone could be taken for one
- * of its own numbers.
+ * The name of a new snapshot. A hypervisor keeps files of that name, and could take a name of digits for one of its own
+ * numbers.
  */
 export const SnapshotName = z
   .string()

@@ -125,21 +125,24 @@ export interface Snapshot {
   readonly name: string
   /** The time of the snapshot (ISO 8601). */
   readonly at: string
-  /** Whether it has the machine's memory: a restore continues from there, and without memory the machine is off. */
+  /**
+   * Whether the snapshot has the machine's memory. A restore then continues from that memory; otherwise the machine is
+   * off.
+   */
   readonly memory: boolean
   readonly description: string | undefined
 }
 
 /**
  * The power to keep and restore states of a machine. The hypervisor alone knows which snapshots there are; snapshots
- * that the user made by its own means count, too. Names of new snapshots are `SnapshotName`s (`core/names.ts`).
+ * that the user made without hydra-ops count too. Names of new snapshots are `SnapshotName`s (`core/names.ts`).
  */
 export interface Snapshots<Config, Allocation, Handle> {
   /** Lists the snapshots, oldest first; none for a machine that is absent. */
   list(resource: Resource<Config, Allocation, Handle>, run: Run): Promise<Snapshot[]>
   /**
-   * Makes a snapshot of the disks, and of the memory of a machine that runs, which goes on running. A name that exists
-   * is refused; remains of a creation that a crash ended do not count.
+   * Makes a snapshot of the disks, and of the memory of a machine that runs, which goes on running. An existing name is
+   * refused; the remains of a creation that a crash ended do not count.
    */
   create(
     resource: Resource<Config, Allocation, Handle>,
@@ -148,7 +151,7 @@ export interface Snapshots<Config, Allocation, Handle> {
   ): Promise<void>
   /**
    * Plans a restore and only reads: names what the restore loses besides the changes since the snapshot, one clause
-   * each. Throws where the snapshot cannot be restored as a whole.
+   * each. Throws when the snapshot cannot be restored as a whole.
    */
   losses(resource: Resource<Config, Allocation, Handle>, name: string, run: Run): Promise<string[]>
   /**
@@ -174,7 +177,7 @@ export interface Provider<Config, Allocation, Handle> {
   readonly name: string
   /** The values of `deployment.targetEnv` that select this provider. */
   readonly targetEnvs: readonly string[]
-  /** The key of its options `deployment.<optionKey>.*`; undefined for a provider without options. */
+  /** The key of the provider's options `deployment.<optionKey>.*`; undefined for a provider without options. */
   readonly optionKey: string | undefined
   /** The absolute path of the NixOS module with the same options. */
   readonly optionsNix: string
@@ -187,8 +190,8 @@ export interface Provider<Config, Allocation, Handle> {
    */
   readonly portOption?: string
   /**
-   * The beginnings of the ids of `doctor`'s findings that explain an error of this provider, by error code, the
-   * likeliest first. Code `PROVIDER` means that the provider cannot tell a machine's state.
+   * The beginnings of ids of `doctor`'s findings, by error code, the likeliest first. These findings explain an error
+   * of this provider. Code `PROVIDER` means that the provider cannot tell a machine's state.
    */
   readonly explanations?: Readonly<Record<string, readonly string[]>>
   /** Whether the provider makes machines (and so host keys, disks) or uses existing ones. */

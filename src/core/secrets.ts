@@ -12,11 +12,11 @@ export interface GeneratedSecret {
  * secret is fulfilled when the secret would survive a power cut.
  */
 export interface DeploymentSecrets {
-  /** The place of the secrets, for people who look for them there: a folder, or the address of a server. */
+  /** The place of the secrets, as shown to people: a folder, or the address of a server. */
   readonly place: string
   /**
-   * Returns the text of a generated secret, where a newline at the end does not count; undefined means that there is
-   * none. `what` describes the secret for errors.
+   * Returns the text of a generated secret without the newline at its end; undefined means that there is none. `what`
+   * describes the secret for errors.
    */
   readGenerated(machine: MachineName, name: string, what: string): Promise<string | undefined>
   /** Keeps a generated secret, in place of an earlier one. */
@@ -30,7 +30,7 @@ export interface DeploymentSecrets {
   keepHashKey(key: Uint8Array): Promise<void>
   /**
    * The file of the private key that logs in to every machine; its public half has the suffix `.pub`. ssh reads keys
-   * from files alone, so a store that has them elsewhere puts them there.
+   * from files alone, so every store writes this file.
    */
   readonly loginKeyFile: string
   /** Returns the file of the private host key of a created machine. */

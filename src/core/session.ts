@@ -10,7 +10,7 @@ import type { MachineName } from './names.js'
 export type JournalFacts = Pick<JournalEntry, 'event' | 'machine' | 'result' | 'data'>
 
 /**
- * A command's way to write to its deployment. The store's session holds the lock, a dry run's session discards every
+ * A command's way to write to its deployment. The store's session holds the lock; a dry run's session discards every
  * change. A deploy's session keeps its plan in memory until the work begins. Each promise is fulfilled when the
  * permitted change is on the disk.
  */
@@ -29,13 +29,13 @@ export interface DeploymentSession {
   /** Adds a machine, or replaces its whole record. */
   putMachine(machine: MachineName, record: MachineRecord): Promise<void>
   removeMachine(machine: MachineName): Promise<void>
-  /** Appends one line. */
+  /** Appends one line to the journal. */
   journal(entry: JournalFacts): Promise<void>
   /** Removes the deployment and its folder. */
   remove(): Promise<void>
   /** Whether the journal is written. */
   readonly begun: boolean
-  /** Writes the entry and the journal from now on; the journal then has the results of the machines on the disk. */
+  /** Writes the entry and the journal from now on. The journal then has the results of the machines on the disk. */
   begin(entry: JournalFacts): Promise<void>
   /** Writes the description and the obsolete machines; files are written from now on. */
   commitNetwork(): Promise<void>

@@ -65,8 +65,8 @@ export interface SetupTask<Options> {
   /** Returns the task's options for a machine, or undefined when the task does not apply. */
   wanted(machine: TaskMachine): Options | undefined
   /**
-   * Returns every file that the task writes, and every unit that the task starts or stops. No definition may have them
-   * too, or each deploy would undo the other's work.
+   * Returns every file that the task writes, and every unit that the task starts or stops. No definition may have such
+   * a file or unit too; otherwise each deploy would undo the other's work.
    */
   owns(options: Options): readonly OwnedPlace[]
   /** Returns the task's secrets, which are no part of its options. */

@@ -21,7 +21,7 @@ export interface SshTarget {
   readonly agentSocket?: string | undefined
   /** Whether the agent may offer only the keys whose file is listed in `identityFiles`. */
   readonly identitiesOnly?: boolean | undefined
-  /** Whether the host existed before hydra-ops accepted its key; the error about a changed key depends on this. */
+  /** Whether the host existed before hydra-ops accepted its key, which decides the error about a changed key. */
   readonly existingHost?: boolean | undefined
   /** The jump as the user writes it (`user@host:port`), carried by the system's `ssh -W`. */
   readonly jump: string | undefined
@@ -97,9 +97,7 @@ export interface ConnectOptions {
   readonly asLoginUser?: boolean
   /** Asks for sudo's password, which is never stored. */
   sudoPassword?(): Promise<string>
-  /**
-   * Decides on the host key at the first contact; false refuses the key. An unknown key is refused when this is absent.
-   */
+  /** Decides on the host key at the first contact; false refuses the key. An absent function refuses an unknown key. */
   acceptHostKey?(seen: HostKeySeen): Promise<boolean>
 }
 

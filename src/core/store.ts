@@ -37,7 +37,7 @@ export interface DeploymentStore {
     run: Run,
     action: (others: readonly DeploymentRecord[]) => Promise<T>,
   ): Promise<T>
-  /** Removes a lock whatever its holder; returns the holder. */
+  /** Removes the lock of any holder; returns the holder. */
   unlock(uuid: DeploymentUuid): Promise<string | undefined>
   history(uuid: DeploymentUuid): Promise<JournalEntry[]>
   preferences(): Promise<Preferences>

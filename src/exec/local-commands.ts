@@ -7,7 +7,7 @@ import { endGroup, errorCodeOf, isTooLong, keepEnds, lines, missing } from './ch
 import { spawnDuplex } from './spawn-duplex.js'
 import { spawnReadable } from './spawn-readable.js'
 
-/** The size in bytes of the longest output that is accepted. This is execa's own limit, named for the message. */
+/** The size in bytes of the longest accepted output. The value is execa's own limit, named for the message. */
 const maxOutput = 100_000_000
 
 /**

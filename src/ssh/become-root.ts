@@ -28,9 +28,8 @@ export interface Probed {
 }
 
 /**
- * Finds the login's uid, the way to root, and whether the login shell prints text. A root login is not probed, since a
- * command costs up to a fifth of a second (measured: root's start files). The first real command shows root's shell as
- * well.
+ * Finds the login's uid, the way to root, and whether the login shell prints text. A root login is not probed: a
+ * command costs up to 0.2 s (measured: root's start files). The first real command shows root's shell as well.
  */
 export async function probeLogin(connection: Connection, options: ConnectOptions): Promise<Probed> {
   const { target } = connection

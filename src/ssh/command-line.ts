@@ -13,7 +13,7 @@ const maxEncoded = 100_000
 const extraPath =
   '/usr/local/sbin:/usr/sbin:/sbin:/run/current-system/sw/bin:/nix/var/nix/profiles/default/bin'
 
-/** Quotes a text as one word of a POSIX shell command. This is the only quoting function. */
+/** Quotes a text as one word of a POSIX shell command. No other function quotes. */
 export function quote(text: string): string {
   if (text.includes('\0') || /\p{Surrogate}/u.test(text)) {
     throw usageError('a command argument holds a NUL or an incomplete character, which ssh cannot pass on')
@@ -70,7 +70,7 @@ export function syncLine(nonce: Nonce): string {
   return `sync-${nonce.right}${nonce.left}`
 }
 
-/** The form in which `sh` gets a script: an argument, or a line of stdin if the argument would be too long. */
+/** The form in which `sh` gets a script: an argument, or a line of stdin if too long. */
 export interface Handed {
   readonly words: string
   readonly stdinLine: string

@@ -5,7 +5,7 @@ import { checkHostName, jumpCommand } from './jump.js'
 import { optionsForSsh, withSshOptions } from './ssh-options.js'
 import type { UserPlace } from './tokens.js'
 
-/** Returns the name for host keys, whatever address or forwarded port the machine has today. */
+/** Returns the name for host keys, which stays when the address or the forwarded port changes. */
 function aliasOf(target: SshTarget): string {
   return `hydra-ops-${target.machine}`
 }

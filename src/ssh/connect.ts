@@ -61,7 +61,7 @@ async function firstContact(target: SshTarget, dialler: Dialler, options: Connec
   return seen.key
 }
 
-/** Retries until the deadline, as long as the failure is temporary. */
+/** A maker of connections that retries until the deadline, as long as the failure is temporary. */
 class Dialler {
   #deadline: number
   readonly #target: SshTarget

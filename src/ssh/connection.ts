@@ -104,7 +104,8 @@ export class Connection {
         return { command, bounds }
       } catch (error) {
         const alone = this.#commands.taken === 1
-        // The server allows fewer sessions than usual: wait until a session of ours is over, or is forgotten there.
+        // The server allows fewer sessions than usual. The command waits until a session of ours is over, or is
+        // forgotten there.
         if (isRefusedChannel(error) && !alone) this.#commands.shrink()
         this.#commands.release()
         refusedUntil ??= Date.now() + forgottenMs
@@ -122,8 +123,8 @@ export class Connection {
     try {
       return await this.#waitFor(opening, options, bounds, () => '')
     } catch (error) {
-      // The wait was given up, but the server may run the command. The caller then sees the end of its bounds and stops
-      // the command.
+      // The caller gave up the wait, but the server may run the command. The caller then sees the end of its bounds and
+      // stops the command.
       const late = await within(opening, beginMs)
       if (late === undefined) throw error
       return late

@@ -12,7 +12,7 @@ import { withSshOptions } from './ssh-options.js'
 import { resolveUserConfig } from './user-config.js'
 
 /**
- * The keepalive notices a frozen or lost machine after a minute; a guest under emulation may stall for half a minute.
+ * The keepalive notices a frozen or lost machine after a minute. A guest under emulation may stall for half a minute.
  */
 const keepalive: Keepalive = { intervalMs: 15_000, countMax: 3 }
 

@@ -9,7 +9,10 @@ import type { Launch } from './sudo.js'
 
 /** The size of the largest output, above any store's path list. Only the ends of a command's stderr are kept. */
 const maxOutput = 256 * 1024 * 1024
-/** The time that a channel may stay open after the closing marks: a daemon that the command left behind may hold it. */
+/**
+ * The time that a channel may stay open after the closing marks. A daemon that the command left behind may hold the
+ * channel.
+ */
 const lingerMs = 300
 
 /** The facts in the opening mark: the sh around the command, and the process group of both. */
@@ -25,7 +28,7 @@ export type Outcome =
 
 type CommandIo = Pick<RemoteOptions, 'stdin' | 'onLine' | 'what'>
 
-/** Runs one command on one channel: feeds its stdin, cuts its output out of the frame, and tells its end. */
+/** One command on one channel, with its stdin, the output inside the frame, and its end. */
 export class FramedCommand {
   /** The beginning; undefined when the command ended before its beginning. */
   readonly begun: Promise<Begun | undefined>
@@ -111,7 +114,7 @@ export class FramedCommand {
   }
 
   /**
-   * Writes the launch's text without the command's own input; a login shell or sudo could swallow input before the
+   * Writes the launch's text without the command's own input. A login shell or sudo could swallow input before the
    * opening mark.
    */
   #writeFirst(): void {
@@ -178,7 +181,7 @@ export class FramedCommand {
       const said = `${this.#stdout.parser.noise}\n${this.#stderr.parser.noise}`.trim()
       return { kind: 'not begun', code: code ?? undefined, said }
     }
-    // The sh of the frame itself was killed; a login shell that waits for this sh reports 128 + the signal's number.
+    // The sh of the frame itself was killed. A login shell that waits for this sh reports 128 + the signal's number.
     if (signal !== undefined) return { kind: 'killed', signal, ...output }
     if (typeof code === 'number' && code > 128)
       return { kind: 'killed', signal: signalName(code - 128), ...output }
@@ -186,7 +189,7 @@ export class FramedCommand {
   }
 }
 
-/** Keeps a whole output: an answer without its middle would be a different answer. */
+/** A whole output: an answer without its middle would be a different answer. */
 class Whole {
   readonly #chunks: Buffer[] = []
 

@@ -10,8 +10,10 @@ export function newNonce(): Nonce {
 }
 
 /**
- * Cuts a stream `noise NONCE{info\n output NONCE}status\n noise`, however the stream is split into chunks. The output
- * is exact to the byte; the text of a login shell or its exit trap is kept apart.
+ * A parser of a stream `noise NONCE{info
+ *  output NONCE}status
+ *  noise`, however the stream is split into chunks. The output is exact to the byte; the text of a login shell or its
+ * exit trap is kept apart.
  */
 export class FrameParser {
   #state: 'before' | 'inside' | 'after' = 'before'

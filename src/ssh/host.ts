@@ -40,10 +40,7 @@ export class RemoteHost implements Host {
     return this.#escalation.kind
   }
 
-  /**
-   * Whether the shell prints text; an untested shell counts as noisy, so nothing is trusted to it before a command has
-   * run.
-   */
+  /** Whether the shell prints text. An untested shell counts as noisy until a command has run. */
   get noisyShell(): boolean {
     return this.#noisy ?? true
   }

@@ -47,7 +47,7 @@ export function agentKeys(socket: string, timeoutMs = 5_000): Promise<ParsedKey[
   })
 }
 
-/** Offers chosen keys of an agent in the given order. ssh2 by itself offers all keys, and servers count the tries. */
+/** An agent that offers chosen keys in the given order. ssh2 by itself offers all keys, and servers count the tries. */
 export class ChosenAgentKeys extends ssh2.OpenSSHAgent {
   readonly #keys: readonly ParsedKey[]
 

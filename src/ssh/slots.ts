@@ -2,8 +2,8 @@ import { abortError, throwIfAborted } from '../core/errors.js'
 import { onAbort } from '../core/on-abort.js'
 
 /**
- * Limits the number of parallel commands. sshd allows ten sessions per connection (MaxSessions), a hardened sshd fewer.
- * A refused channel is the only sign of the lower limit; the caller then calls `shrink`.
+ * The limit of parallel commands. sshd allows ten sessions per connection (MaxSessions), a hardened sshd fewer. A
+ * refused channel is the only sign of the lower limit; the caller then calls `shrink`.
  */
 export class Slots {
   #limit: number

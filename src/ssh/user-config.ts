@@ -86,7 +86,7 @@ async function namedUser(
   tools: UserConfigTools,
 ): Promise<string | undefined> {
   const config = `Include ~/.ssh/config\nInclude /etc/ssh/ssh_config\nMatch all\n  User ${unset}\n`
-  // Node's pipes are sockets, which cannot be opened again as /dev/stdin, so this is a file.
+  // Node's pipes are sockets, which cannot be opened again as /dev/stdin, so the text goes through a file.
   const folder = mkdtempSync(join(tmpdir(), 'hydra-ops-ssh-'))
   try {
     const file = join(folder, 'config')
