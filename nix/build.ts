@@ -105,9 +105,9 @@ export function createBuilder(command: NixCommand, queries: StoreQueries): Pick<
 }
 
 /**
- * Finds the derivations that an error of Nix names, with their reasons; those that only lack a dependency are left out.
- * Nix 2.8: `error: builder for '….drv' failed with exit code 1;`. Newer ones: `error: Cannot build '….drv'.` and on the
- * next line `Reason: builder failed with exit code 1.` (as in nix-community/nix4vscode#365).
+ * Finds the derivations that an error of Nix names, with their reasons. Derivations that only lack a dependency are
+ * left out. Nix 2.8: `error: builder for '….drv' failed with exit code 1;`. Newer ones: `error: Cannot build '….drv'.`
+ * and on the next line `Reason: builder failed with exit code 1.` (as in nix-community/nix4vscode#365).
  */
 export function failedDerivations(stderr: string): Map<string, string> {
   const failed = new Map<string, string>()

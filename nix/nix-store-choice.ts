@@ -95,8 +95,8 @@ export function storeEnvironment(store: NixStore, env: Environment, root = isRoo
 function buildSettings(store: NixStore, root: boolean): string[] {
   const lines: string[] = []
   if (store.chroot) {
-    // `/bin/sh` builders need these paths: a chroot store always builds in a sandbox, and Debian's Nix brings no shell
-    // for it.
+    // `/bin/sh` builders need these paths. A chroot store always builds in a sandbox, and Debian's Nix brings no shell
+    // for sandboxes.
     const paths = ['/bin', '/usr', '/lib', '/lib64'].filter((path) => existsSync(path))
     lines.push(`sandbox-paths = ${paths.join(' ')}`)
   }
@@ -126,8 +126,8 @@ function rootOf(remote: string): string | undefined {
 }
 
 /**
- * Returns a plain path where Nix reads it as one; any other path is escaped, because `?` begins the parameters of a
- * store.
+ * Returns a plain path where Nix reads the path as one. Any other path is escaped, because `?` begins the parameters of
+ * a store.
  */
 function chrootUri(path: string): string {
   if (/^[^?#&%+]*$/.test(path)) return path

@@ -8,7 +8,9 @@ import { findNix, linesOf, pathsIn } from './remote-store.js'
 const verifyMs = 60 * 60_000
 const removeMs = 15 * 60_000
 
-/** Script that verifies all paths at once, and one by one after a fault: Nix stops at a path with missing files. */
+/**
+ * Script that verifies all paths at once, and then one by one after a fault. Nix stops at a path with missing files.
+ */
 const verifyScript = `${findNix}
 paths=$(cat)
 printf '%s\\n' "$paths" | xargs -r nix-store --verify-path >/dev/null 2>&1 && exit 0
@@ -18,8 +20,8 @@ printf '%s\\n' "$paths" | while IFS= read -r path; do
 done`
 
 /**
- * Script that deletes paths. Nix deletes a path only together with all its referrers, in one command (measured); the
- * next copy restores the wanted ones. 1 MB is 13,000 paths.
+ * Script that deletes paths. Nix deletes a path only together with all its referrers, in one command (measured). The
+ * next copy restores the wanted paths. 1 MB is 13,000 paths.
  */
 const removeScript = `${findNix}
 closure=$(xargs -r nix-store --query --referrers-closure) || exit

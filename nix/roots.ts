@@ -53,7 +53,7 @@ export function createRoots(
     await replaceFile(join(folder, placeName), folder)
   }
 
-  /** Machines are processed in parallel: the first one renews the links of all. */
+  /** Renews the links of all machines once; the first of several parallel machines does so. */
   const renewOnce = async (folder: string, run: Run) => {
     if ((await placeOf(folder)) === folder) return
     const renewal = renewals.get(folder) ?? renew(folder, run)

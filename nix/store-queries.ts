@@ -9,7 +9,7 @@ const queryMs = 5 * 60_000
 /** Number of paths on one command line: every Linux takes at least 128 KiB, a path has about 80 bytes. */
 const pathsPerCall = 1_000
 
-/** Queries of the operator's store. They write nothing and create no store. */
+/** Queries of the operator's store, which write nothing and create no store. */
 export interface StoreQueries {
   /** Returns the given paths that are not valid. */
   invalid(paths: readonly StorePath[], run: Pick<Run, 'signal'>): Promise<StorePath[]>

@@ -3,8 +3,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
 /**
- * Runs `action` with NIX_REMOTE of a temporary store: an expression may fetch or build during an evaluation that must
- * not create the store yet.
+ * Runs `action` with NIX_REMOTE of a temporary store. An evaluation that must not create the store yet may still fetch
+ * or build.
  */
 export async function withTemporaryStore<T>(action: (remote: string) => Promise<T>): Promise<T> {
   const folder = await mkdtemp(join(tmpdir(), 'hydra-ops-store-'))

@@ -13,16 +13,16 @@ step() {
   steps_left=$((steps_left - 1))
 }
 
-# Splits lists (one line for each item) into words: a later `for each in $list` takes lines, and no line is a pattern.
-# Fields separated by spaces then need a `read` with an IFS of its own.
+# Splits lists, which have one line for each item, into words. A later `for each in $list` takes lines, and no line is a
+# pattern. Fields separated by spaces then need a `read` with an IFS of its own.
 split_by_line() {
   set -f
   IFS='
 '
 }
 
-# Changes fields of a record from their coded form to the text itself: `decode path owner` after
-# `while IFS=: read -r path owner mode`. The coded characters are the colon, the backslash and the line feed.
+# Changes coded fields of a record to the text itself: `decode path owner` after `while IFS=: read -r path owner mode`.
+# The coded characters are the colon, the backslash and the line feed.
 decode() {
   for field_name do
     eval "field_text=\$$field_name"

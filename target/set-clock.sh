@@ -3,7 +3,7 @@
 # Values: now (seconds since 1970 by the operator's clock).
 : "${now:?}"
 behind=$((now - $(date +%s)))
-# The way of the script here takes a moment.
+# The transfer of this script takes a moment.
 [ "$behind" -gt 2 ] || exit 0
 date --utc --set="@$now" >/dev/null || exit 1
 printf 'the clock was %s s behind: set\n' "$behind"

@@ -33,8 +33,8 @@ export async function consoleLog(ops: Ops, request: ConsoleRequest): Promise<str
 }
 
 /**
- * Returns the text since the last start of a Linux kernel, with the firmware's preceding lines; the whole text without
- * a kernel.
+ * Returns the text since the last start of a Linux kernel, with the firmware's preceding lines. A text without a kernel
+ * is returned whole.
  */
 export function lastBoot(text: string): string {
   const kernel = text.lastIndexOf('Linux version ')

@@ -79,8 +79,8 @@ export interface Holder {
 }
 
 /**
- * Finds the machines with a snapshot of that name. A machine that the user named must have it; of all machines, at
- * least one.
+ * Finds the machines with a snapshot of that name. Every machine that the user named must have the snapshot; otherwise
+ * one machine must.
  */
 export async function findHolders(
   ops: Ops,

@@ -84,7 +84,7 @@ interface Evaluated {
 }
 
 /**
- * Evaluates the network as it is wanted now; keeps an error of the expression, so that the known facts can be shown.
+ * Evaluates the network as it is wanted now. An error of the expression is kept, so that the known facts can be shown.
  */
 async function evaluated(ops: Ops, record: DeploymentRecord, nix: NixFlags, run: Run): Promise<Evaluated> {
   const [{ evaluateNetwork }, { dryRunSession }] = await Promise.all([

@@ -28,8 +28,8 @@ import { type NetworkOnce, networkOnce } from './send-keys.js'
 import { type SnapshotRequest, snapshotOf } from './snapshots.js'
 
 /**
- * Restores a snapshot of each machine that has it, after it said what is lost and asked. A machine that ran, or whose
- * snapshot has memory, runs afterwards and answers on ssh.
+ * Restores a snapshot of each machine that has the snapshot. Says what is lost and asks first. A machine that ran, or
+ * whose snapshot has memory, runs afterwards and answers on ssh.
  */
 export async function restoreSnapshots(
   ops: Ops,
@@ -171,7 +171,7 @@ async function setClock(session: MachineSession, run: Run): Promise<void> {
   }
 }
 
-/** Records what the machine itself says, whatever the record claimed: boot id, closure. */
+/** Records the boot id and the closure that the machine itself reports. */
 async function readTruth(session: MachineSession, run: Run): Promise<void> {
   const { machine, ops } = session
   const { os } = recordOf(session)

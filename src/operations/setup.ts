@@ -87,8 +87,8 @@ function stateOf({ why, unread }: TaskStatus, recorded: boolean): SetupRow['stat
 }
 
 /**
- * Runs one task, with the packages that it needs, on the selected machines that want the task. `redo` runs the task
- * whatever its state. A task that no machine wants is a mistake.
+ * Runs one task, with the packages that it needs, on the selected machines that want the task. `redo` runs the task in
+ * every state. A task that no machine wants is a mistake.
  */
 export async function runSetup(
   ops: Ops,

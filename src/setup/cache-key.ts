@@ -16,7 +16,7 @@ export interface CacheKeyOptions {
   readonly newName: string
   readonly secretFile: string
   readonly publicFile: string
-  /** Folder of both files if it is ours; in a folder of the user's choice the task touches only the files. */
+  /** Folder of both files if it is ours. The task touches only the files in a folder of the user's choice. */
   readonly directory: string | undefined
   readonly group: string
 }
@@ -66,7 +66,7 @@ function wantedCacheKey(machine: TaskMachine): CacheKeyOptions | undefined {
   }
 }
 
-/** Places the key where tutorials of Hydra have it; queue runner and web server sign, and both are in Hydra's group. */
+/** Places the key where tutorials of Hydra have it. Queue runner and web server sign, and both are in Hydra's group. */
 function keyOfHydra({ options, secretKeyFile, publicKeyFile }: HydraSettings) {
   const directory = posix.dirname(secretKeyFile)
   const ours = options.cache.secretKeyFile == null && posix.dirname(publicKeyFile) === directory

@@ -47,7 +47,7 @@ export async function journalSince(
   return readJournal(host, { units, from: [`--since=@${since}`], lines: 300 }, run)
 }
 
-/** Reads the last few lines since then as the evidence of an error; returns the reason if there are none. */
+/** Reads the last few lines since a second as the evidence of an error; returns the reason if there are none. */
 export async function newestLines(
   host: Host,
   units: readonly string[],

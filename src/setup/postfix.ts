@@ -56,8 +56,8 @@ export const postfixTask: SetupTask<PostfixOptions> = {
 
 /**
  * Answers that make postfix listen on the loopback interface alone from its first start. "Satellite system" does this,
- * and without a relay host it delivers by itself. "Internet Site", the default, listens to everybody until this task
- * runs. "Local only" refuses mail to other hosts (postinst of postfix 3.7).
+ * and delivers by itself without a relay host. "Internet Site", the default, listens to everybody until this task runs.
+ * "Local only" refuses mail to other hosts (postinst of postfix 3.7).
  */
 const debconfAnswers = [
   'postfix postfix/main_mailer_type select Satellite system',

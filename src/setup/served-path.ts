@@ -127,7 +127,7 @@ function hashProblem(seen: Buffer, promised: string): string | undefined {
 
 const digits = '0123456789abcdfghijklmnpqrsvwxyz'
 
-/** Encodes a hash as Nix does: base 32, the last digit first, in an alphabet without e, o, t and u. */
+/** Encodes a hash as Nix does. Base 32 has the last digit first, in an alphabet without e, o, t and u. */
 export function nixBase32(bytes: Uint8Array): string {
   const length = Math.ceil((bytes.length * 8) / 5)
   return Array.from({ length }, (_, index) => {

@@ -1,6 +1,6 @@
 /**
  * Formats indented JSON for people and programs alike. Characters that a terminal could take for instructions are
- * escaped; JSON.stringify leaves DEL, C1 and the direction marks as they are.
+ * escaped. JSON.stringify leaves DEL, C1 and the direction marks as they are.
  */
 export function toJsonText(value: unknown): string {
   const text = JSON.stringify(value, undefined, 2) ?? 'null'

@@ -5,7 +5,7 @@ import { printable, printableLines } from './printable.js'
 import { outcomeText } from './results-view.js'
 import type { Style } from './style.js'
 
-/** The most machines that get a line each: above that, one line sums up, and only failures are named. */
+/** The most machines that get a line each. One line sums up more machines, and only failures are named. */
 const linesAtMost = 15
 /** The pause between redraws: listr2 redraws everything at every change and blocks the event loop meanwhile. */
 const redrawEveryMs = 250

@@ -5,7 +5,7 @@ import { createStyle, type Style, wantsColour } from './style.js'
 
 export interface ReportOptions {
   readonly debug: boolean
-  /** False after `--no-color`. */
+  /** Whether colours are allowed; false after `--no-color`. */
   readonly colour: boolean
   readonly env: Readonly<Record<string, string | undefined>>
   readonly stderr: { readonly isTTY?: boolean | undefined; write(text: string): unknown }

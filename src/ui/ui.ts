@@ -23,7 +23,7 @@ export interface World {
 export interface UiOptions extends World {
   readonly json: boolean
   readonly plain: boolean
-  /** False after `--no-color`. */
+  /** Whether colours are allowed; false after `--no-color`. */
   readonly colour: boolean
   readonly signal: AbortSignal
 }

@@ -32,5 +32,5 @@ shut_to_group() {
   kept_out "$1" --reuid 65534 --regid "$gid" --clear-groups
 }
 
-# Tells whether folder $1 keeps out user $2 or, where the group may read the key ($4 is yes), group $3.
+# Tells whether folder $1 keeps out user $2 or group $3. The group counts only if $4 is yes: the group may read the key.
 shut() { shut_to_user "$1" "$2" || { [ "$4" = yes ] && shut_to_group "$1" "$3"; }; }

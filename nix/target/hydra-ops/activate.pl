@@ -3,11 +3,16 @@
 #   perl <closure>/hydra-ops/activate.pl <closure> [--owner UUID] [--always] [--before-tasks] [--run NAME]
 #   perl <closure>/hydra-ops/activate.pl <closure> --print
 #
-# Runs as root with perl-base alone, which every Debian has. It may be killed at any point and run again.
-# Exits with 0: success, 1: it failed before or while files were changed, 2: the activation program failed, 4: units
-# failed, 5: a dropped item could not be removed, 6: with --before-tasks, files or units wait for their users, or the
-# activation program or units failed. --before-tasks says that set-up tasks come next; the activation after the tasks
-# judges such failures. Only 0 moves the profile, so a deploy tries again after any other status.
+# Runs as root with perl-base alone, which every Debian has. The program may be killed at any point and run again.
+# Exit statuses:
+#   0: success
+#   1: a failure before or while files were changed
+#   2: the activation program failed
+#   4: units failed
+#   5: a dropped item could not be removed
+#   6: files or units wait for their users, or the activation program or units failed; only with --before-tasks
+# --before-tasks says that set-up tasks come next; the activation after the tasks judges such failures. Only 0 moves the
+# profile, so a deploy tries again after any other status.
 use strict;
 use warnings;
 use Fcntl qw(:flock :mode);
@@ -92,7 +97,7 @@ sub activate {
     my $managed = State::settled($plan, { %failed, %wait }, \@leftovers);
     State::write_managed($managed);
     State::forget_saved($managed);
-    # A failed unit may need the result of a set-up task: the run after the tasks starts the unit again and judges. The
+    # A failed unit may need the result of a set-up task. The run after the tasks starts the unit again and judges. The
     # operator's side shows these lines where a task fails.
     if ($before_tasks && (@left || %wait || %failed)) {
         my @waiting = ((map { "file $_" } @left), map { "unit $_" } sort keys %wait);
@@ -118,7 +123,8 @@ sub after_failed_program {
     return 6;
 }
 
-# Writes the result for the operator's side, which may read it after our unit is gone: run, closure and exit status.
+# Writes the result for the operator's side: run, closure and exit status. The operator's side may read the result after
+# our unit is gone.
 sub conclude {
     my ($code, @units) = @_;
     print join(' ', 'result', $code, @units), "\n";
@@ -170,7 +176,8 @@ sub keep_alive {
     Files::link_to("$gc_roots/$name", $path);
 }
 
-# Moves the profile when all files are on the disk: a profile must never name content that a power cut can still remove.
+# Moves the profile when all files are on the disk. The profile must never name content that a power cut can still
+# remove.
 sub move_profile {
     Files::make_parents($profile);
     system('sync') == 0 or die "sync failed\n";

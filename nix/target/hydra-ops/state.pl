@@ -6,9 +6,9 @@
 # `managed` is written before any change, as a promise of what may exist, and again at the end.
 #
 # `owner` is the UUID of the deployment that `managed` belongs to. The UUID is an argument and not a part of the closure,
-# which is the same for every deployment of one definition. `owner` is written under the lock, before the first promise:
-# at every point of a kill, the entries of `managed` belong to the owner. An administrator who removes the file lets the
-# next deployment take over.
+# which is the same for every deployment of one definition. `owner` is written under the lock, before the first promise.
+# The entries of `managed` therefore belong to the owner at every point of a kill. An administrator who removes the file
+# lets the next deployment take over.
 package State;
 use strict;
 use warnings;

@@ -81,7 +81,7 @@ function ownLine({ systems, cores, kvm }: HydraFacts): string {
 }
 
 /**
- * Lists the features of this machine: kernels need big-parallel, tests of NixOS the others; builds would otherwise be
+ * Lists the features of this machine: kernels need big-parallel, tests of NixOS the others. Otherwise builds would be
  * queued for ever.
  */
 export function ownFeatures(kvm: boolean): string[] {

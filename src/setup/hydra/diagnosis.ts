@@ -70,7 +70,7 @@ function queueOf(said: unknown): Queue | undefined {
   }
 }
 
-/** Sign of a failed copy to the cache; a queue runner in Rust still calls the build green (read in its source). */
+/** Sign of a failed copy to the cache. A queue runner in Rust still calls the build green (read in its source). */
 const notCopied: readonly [RegExp, string] = [
   /nix copy to \S+ failed/,
   'the queue runner could not copy the built paths to the cache',
@@ -128,7 +128,7 @@ const signs: readonly (readonly [RegExp, string])[] = [
 ]
 
 /**
- * Names the cause in the lines of the services; `ofBuild` limits the causes to those that keep a build from turning
+ * Names the cause in the lines of the services. `ofBuild` limits the causes to those that keep a build from turning
  * green.
  */
 export function causeIn(text: string, { ofBuild }: { readonly ofBuild: boolean }): string | undefined {

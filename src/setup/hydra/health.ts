@@ -57,8 +57,8 @@ export async function unitsWithoutNixAccess(
 }
 
 /**
- * Asks each service as the user that runs it. An active unit proves nothing: a queue runner without the daemon is
- * active, and so is a server whose every page is an error (measured).
+ * Asks each service as the user that runs the service. An active unit proves nothing. A queue runner without the daemon
+ * is active, and so is a server whose every page is an error (measured).
  */
 export async function healthProblems(
   host: Host,

@@ -23,8 +23,8 @@ export interface Watched {
 const passing = /the database system is (?:starting up|shutting down|in recovery mode)/
 
 /**
- * Reads the journal during the wait for Hydra or for a build. One failure may be over at the next attempt, so a cause
- * is reported only if it occurs again later. A queue runner tries again after a minute, an evaluator after half a
+ * A reader of the journal during the wait for Hydra or for a build. One failure may be over at the next attempt, so a
+ * cause is reported only if it occurs again later. A queue runner tries again after a minute, an evaluator after half a
  * minute (measured). Other builds do not count. No cause is reported while this build's step runs, because the build
  * may still turn green.
  */

@@ -6,7 +6,7 @@ import type { ReadFor } from './journal-lines.js'
 import { hydraHome } from './settings.js'
 import type { WebSession } from './web-session.js'
 
-/** Requests of the proof to Hydra's API. */
+/** Project of the proof in Hydra's API. */
 
 export const project = 'hydra-ops-probe'
 const jobset = 'probe'
@@ -117,8 +117,9 @@ export async function errorTime(session: WebSession): Promise<number> {
 }
 
 /**
- * Returns the error of an evaluation since then. Older versions report the error with the jobset, newer versions on a
- * separate page (measured). All versions keep the error of an earlier evaluation until the next evaluation.
+ * Returns the error of an evaluation that ended after `before`. Older versions report the error with the jobset, newer
+ * versions on a separate page (measured). All versions keep the error of an earlier evaluation until the next
+ * evaluation.
  */
 export async function evaluationError(session: WebSession, before: number): Promise<string> {
   if ((await errorTime(session)) === before) return ''

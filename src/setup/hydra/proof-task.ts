@@ -167,7 +167,7 @@ export function provenSystem(own: string, systems: readonly string[]): string {
 }
 
 /**
- * Writes the expression to a new folder for each proof: Hydra ignores changes in a known folder for half a minute
+ * Writes the expression to a new folder for each proof. Hydra ignores changes in a known folder for half a minute
  * (measured).
  */
 async function placeExpression(

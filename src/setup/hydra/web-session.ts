@@ -72,8 +72,8 @@ interface EntranceRequest {
 }
 
 /**
- * Asks the machine for a page that users open. A foreign proxy in front of the machine may decrypt; the request then
- * looks like one from that proxy: plain, with the host of the URL.
+ * Asks the machine for a page that users open. A foreign proxy in front of the machine may decrypt. The request then
+ * looks like a request from that proxy: plain, with the host of the URL.
  */
 export function askEntrance(
   { url, port, encrypted, headers }: WebEntrance,

@@ -58,7 +58,7 @@ export async function proveSite(
         if (body !== marks[part]) return `another site of nginx answers as ${at.url}`
       }
       const { status } = await get('/')
-      // Hydra may still be starting or have no package; its own task reports that.
+      // Hydra may still be starting or have no package; Hydra's own task reports both.
       if (status >= 400 && !isStarting(status)) return `nginx answers with status ${status}`
       if (options.cache.enable) {
         const info = await get(`${staticCachePath}nix-cache-info`)

@@ -65,7 +65,8 @@ export function siteText(settings: SiteSettings, facts: SiteFacts): string {
 }
 
 /**
- * Computes a mark for each part, which differs from other parts, other sites and earlier versions: a hash of the text.
+ * Computes a mark for each part, which differs from other parts, other sites and earlier versions. The mark is a hash
+ * of the text.
  */
 export function siteMarks(settings: SiteSettings, facts: SiteFacts): Readonly<Record<SitePart, string>> {
   const text = unmarkedText(settings, facts)
@@ -99,7 +100,7 @@ function unmarkedText(settings: SiteSettings, facts: SiteFacts): string {
         ),
       ]
     : [...aliasMap(settings), server('hydra', names, [...listen(80, facts)], hydra)]
-  // A cache needs no encryption, because its contents are signed; so it always has port 80, whatever tls is.
+  // A cache needs no encryption, because its contents are signed; so the cache has port 80 with and without TLS.
   const caches = cacheNames(settings).flatMap((name) =>
     cache === undefined
       ? []
@@ -127,7 +128,7 @@ function acme(tls: string): string[] {
 
 function hydraLocation(settings: SiteSettings): string[] {
   const { listenHost, port } = settings.options
-  // Hydra takes this header as its base URL as it is, whatever port its own connection has (recorded).
+  // Hydra takes this header unchanged as its base URL, and ignores the port of its own connection (recorded).
   const base = { nginx: 'https://$http_host', before: decryptedBase(settings), nowhere: undefined }[
     settings.tlsEnds
   ]
@@ -183,7 +184,7 @@ function staticCache({ options }: SiteSettings): string[] {
   return block(`location ${staticCachePath}`, [`alias ${options.cache.directory}/;`, ...cacheTypes])
 }
 
-/** Serves nix-serve if there is one, since it has the whole store. `undefined` means no cache. */
+/** Writes the server of the cache; nix-serve comes first, since it has the whole store. `undefined` means no cache. */
 function cacheServer({ options }: SiteSettings): string[] | undefined {
   const { nixServe, cache } = options
   if (nixServe.enable) return block('location /', proxyTo(reachedAt(nixServe.bindAddress), nixServe.port))

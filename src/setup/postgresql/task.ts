@@ -190,7 +190,7 @@ async function allowHydra(host: Host, cluster: Cluster, options: PostgresqlOptio
   )
   if (faults.length > 0) throw untouched(host, describeFaults(faults))
   const rule = bytes(options.rule)
-  // The rule applies to everybody who opens Hydra's database, including the superuser, whatever its name.
+  // The rule applies to everybody who opens Hydra's database, including the superuser of any name.
   const rows = [...options.map.map(bytes), `${map} ${cluster.owner} ${cluster.owner}`]
   const changes = [
     { file: hba, text: hasRuleFirst(hba.text, rule) ? hba.text : withRule(hba.text, rule) },
