@@ -53,7 +53,7 @@ async function tryLook(job: Job): Promise<Pick<Assessment, 'look' | 'unreachable
   try {
     await connect(job)
   } catch (error) {
-    // The machine may still boot or be off the network: the plan says so, and `reach` waits for the machine later.
+    // The machine may still boot or be off the network. The plan says so, and `reach` waits for the machine later.
     if (error instanceof OpsError && error.code === 'UNREACHABLE')
       return { look: undefined, unreachable: messageOf(error) }
     throw error

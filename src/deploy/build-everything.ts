@@ -48,7 +48,8 @@ export async function buildEverything(
       continue
     }
     if (item.seen.wanted !== undefined) {
-      // The root has its own name: closures that are built and never run must not replace the root of the running one.
+      // The root has its own name. Closures that are built and never run must not replace the root of the running
+      // closure.
       await ops.nix.root(deployment.paths.gcroots, builtRoot(item.job.machine), item.seen.wanted, run)
     }
     ready.push(item)

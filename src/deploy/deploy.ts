@@ -47,7 +47,7 @@ export async function deploy(ops: Ops, request: DeployRequest): Promise<DeployRe
 }
 
 /**
- * Writes the log with the error as its last line, even for an early error; `hydra-ops logs` would otherwise show an
+ * Writes the log with the error as its last line, even for an early error. Otherwise `hydra-ops logs` would show an
  * earlier run. A wrong expression or an end by the user leaves no log, because the screen shows the whole error.
  */
 function logFailure(logs: RunLogs, error: unknown): void {

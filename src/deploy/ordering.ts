@@ -17,9 +17,9 @@ interface Ordering {
 }
 
 /**
- * Works on machines in parallel, group after group: one group per tag in order, then machines with none of the tags
- * (Morph's rule). A failure lets its own group finish, but no later group begins, because later groups may need the
- * failed machine.
+ * Works on machines in parallel, group after group. Each tag in order has one group, and machines with none of the tags
+ * come last (Morph's rule). A failure lets its own group finish, but no later group begins, because later groups may
+ * need the failed machine.
  */
 export async function inOrder<Item extends { readonly job: Job }>(
   items: readonly Item[],

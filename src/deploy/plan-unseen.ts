@@ -8,7 +8,7 @@ import type { Assessment } from './assess.js'
 import type { Job } from './job.js'
 import { taskContext, wantedTasks } from './look.js'
 
-/** Returns the record of a machine if it still holds: not for a machine that is gone or will be recreated. */
+/** Returns the record of a machine if it still holds; undefined for a machine that is gone or will be recreated. */
 export function remembered(job: Job, { look, observation, changes }: Assessment): MachineRecord | undefined {
   if (look !== undefined) return recordOf(job)
   const isNew = observation.kind === 'absent' || changes.some((change) => change.needs === 'recreate')

@@ -153,7 +153,7 @@ function escapePart(part: string, index: number): string {
 }
 
 /**
- * Writes the unit files that differ and starts the units. The units of replaced keys are restarted; systemd then
+ * Writes the unit files that differ and starts the units. The units of replaced keys are restarted. systemd then
  * restarts units that `Requires=` them, so that no service continues with the old secret.
  */
 async function refreshUnits(host: Host, changed: readonly SeenKey[], run: Run): Promise<void> {

@@ -7,7 +7,7 @@ import type { ResolvedKey } from './keys.js'
 
 const openMs = 120_000
 
-/** Mode and group of a new folder for keys, as in NixOps: root owns it, members of group `keys` list it. */
+/** Mode and group of a new folder for keys, as in NixOps. Root owns the folder, and members of group `keys` list it. */
 export const keyDirectory = { mode: 0o750, group: 'keys' }
 
 /** Owner's number, group and mode of a folder that we made, as target/keys/ compares them. */
@@ -55,7 +55,7 @@ export function ownerFields({ user, group, mode }: ResolvedKey): string[] {
 }
 
 /**
- * Quotes a folder for a line of tmpfiles.d(5); returns '' if tmpfiles would read a pattern or an escape in the path.
+ * Quotes a folder for a line of tmpfiles.d(5). Returns '' if tmpfiles would read a pattern or an escape in the path.
  */
 function tmpfilesWord(folder: string): string {
   return /["*?[\]{}\\\p{Cc}]/u.test(folder) ? '' : `"${folder.replaceAll('%', '%%')}"`

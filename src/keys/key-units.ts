@@ -20,9 +20,9 @@ export function keyUnitFile(key: KeyPlace): PlacedFile | undefined {
 }
 
 /**
- * Writes a unit whose start waits until the key exists and which ends when the key goes. A unit with `Requires=` and
- * `After=` it therefore starts when the key arrives, even long after a boot. Keys that survive a reboot have their
- * units started at boot; for keys in /run the boot would wait for `send-keys`.
+ * Writes a unit whose start waits until the key exists and which ends when the key goes. A dependent unit (`Requires=`,
+ * `After=`) therefore starts when the key arrives, even long after a boot. Keys that survive a reboot have their units
+ * started at boot. The boot would wait for `send-keys` if keys in /run had theirs started too.
  */
 function keyUnitText(key: KeyPlace): string {
   const path = systemdWord(key.path)

@@ -48,7 +48,7 @@ const nameMaxBytes = 255
 /** Machine with keys; a Debian machine has units besides. */
 type Machine = Pick<MachineDefinition, 'name' | 'options'> & Partial<Pick<DebianMachine, 'units'>>
 
-/** Output or failure of key commands for one machine in this run, by the key's name. In memory only. */
+/** Output or failure of key commands for one machine in this run, by the key's name, kept in memory only. */
 export type KeyTexts = Map<string, Promise<Uint8Array>>
 
 interface Resolving {

@@ -71,7 +71,7 @@ function findingsOf(ops: Pick<Ops, 'doctor' | 'signal'>): Promise<readonly Findi
 }
 
 /**
- * Picks the finding that explains a failure, by the beginning of its id: the first problem, else the first finding
+ * Picks the finding that explains a failure, by the beginning of its id. The first problem wins, else the first finding
  * worth a note.
  */
 export function pointTo(findings: readonly Finding[], wanted: readonly string[]): Finding | undefined {

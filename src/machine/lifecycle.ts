@@ -76,7 +76,7 @@ export async function startResource(session: MachineSession): Promise<void> {
   session.changed = true
 }
 
-/** Says the ports that a provider chose anew because another program uses one. */
+/** Says which ports a provider chose anew because another program uses the old port. */
 export function sayMoved(session: MachineSession, allocation: Json | undefined): void {
   if (allocation === undefined) return
   const ports = session.provider.ports(allocation).map((port) => `127.0.0.1:${port}`)
@@ -106,8 +106,8 @@ export async function restartResource(session: MachineSession): Promise<void> {
 }
 
 /**
- * Refuses changes that lose data on a disk, unless they are allowed; gives the reason for each, and a way to save the
- * data.
+ * Refuses changes that lose data on a disk, unless the changes are allowed. The error gives the reason for each, and a
+ * way to save the data.
  */
 function refuseLoss(
   { machine }: MachineSession,

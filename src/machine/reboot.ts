@@ -64,8 +64,9 @@ function readBootId(host: Host, signal: AbortSignal): Promise<CommandResult> {
 }
 
 /**
- * Error codes of a machine that goes down or comes up: it refuses and drops connections and logins, opens no session,
- * leaves a command without an answer. Any other error (another host key, no root any more) does not pass by waiting.
+ * Error codes of a machine that goes down or comes up. Such a machine refuses and drops connections and logins, opens
+ * no session, or leaves a command without an answer. Any other error (another host key, no root any more) does not pass
+ * by waiting.
  */
 const passing = new Set(['UNREACHABLE', 'CONNECTION_LOST', 'DEADLINE', 'CHANNEL'])
 

@@ -1,15 +1,16 @@
 import type { MachineRecord, SnapshotRecord } from '../core/deployment.js'
 import type { Snapshot } from '../core/provider.js'
 
-/** Begins a record of a snapshot that is about to be made of a machine, with what is known of the machine now. */
+/** Begins the record of a snapshot that is about to be made, from the known facts of the machine. */
 export function beginSnapshotRecord(known: MachineRecord, since: string): SnapshotRecord {
   const { config, deployed, unfinishedCopy, activation, tasks, keys, facts } = known
   return structuredClone({ since, config, deployed, unfinishedCopy, activation, tasks, keys, facts })
 }
 
 /**
- * Returns the record of a snapshot; undefined for a snapshot that somebody made by other means, also under the name of
- * one of ours. A record without a time is of a snapshot whose creation a crash ended, before or after it was there.
+ * Returns the record of a snapshot; undefined for a snapshot that somebody made by other means. Such a snapshot may
+ * have the name of one of ours. A record without a time is of a snapshot whose creation a crash ended, before or after
+ * the snapshot existed.
  */
 export function recordOfSnapshot(known: MachineRecord, { name, at }: Snapshot): SnapshotRecord | undefined {
   const found = ownRecord(known, name)
@@ -29,8 +30,8 @@ export function dropRecord(draft: MachineRecord, name: string): void {
 }
 
 /**
- * Drops the facts that a restore may make untrue, before it begins: after a crash, nobody knows whether it happened.
- * The keys of both times stay, because a key without a record would stay on the machine for ever.
+ * Drops the facts that a restore may make untrue, before the restore begins. Nobody knows after a crash whether the
+ * restore happened. The keys of both times stay, because a key without a record would stay on the machine for ever.
  */
 export function dropClaims(draft: MachineRecord, kept: SnapshotRecord | undefined): void {
   draft.deployed = undefined

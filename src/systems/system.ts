@@ -7,7 +7,7 @@ import type { WantedTask } from '../core/setup-task.js'
 import type { Host } from '../core/ssh.js'
 import type { MachineSession } from '../machine/machine.js'
 
-/** Facts that one command reads from a machine, whatever system runs there. */
+/** Facts that one command reads from a machine with any system. */
 export interface Survey {
   readonly facts: MachineFacts
   readonly bootId: string
@@ -42,7 +42,7 @@ export type Activated = {
   readonly undone: readonly string[] | undefined
 } & (
   | { readonly kind: 'done' }
-  /** Something waits or failed, maybe for want of a set-up task: the activation after the tasks judges it. */
+  /** A part that waits or failed, maybe for want of a set-up task; the activation after the tasks judges the part. */
   | {
       readonly kind: 'unjudged'
       /** Lines of the activation program that name what waits and what failed. */

@@ -14,7 +14,7 @@ import { secretHashes, type TaskSecrets } from './secrets.js'
 export interface TaskContext {
   /** Records of this machine's tasks. */
   readonly records: Readonly<Record<TaskId, TaskRecord>>
-  /** Tasks that run whatever their state. */
+  /** Tasks that run in every state. */
   readonly redo: ReadonlySet<TaskId>
   /** Computes a keyed hash of a task's inputs, because those may hold secrets that the state must not reveal. */
   hmac(inputs: string): string
@@ -88,7 +88,7 @@ export async function runTasks(
   const start = (task: WantedTask): Promise<TaskResult> => {
     const known = started.get(task.id)
     if (known !== undefined) return known
-    // A task does not wait for one outside this set: another stage ran that one, or the machine does without it.
+    // A task does not wait for a task outside this set. Another stage ran that task, or the machine does without it.
     const before = task.after.flatMap((id) => wanted.get(id) ?? []).map(start)
     const result = afterOthers(before, task, () => runTask(host, task, context))
     started.set(task.id, result)

@@ -12,15 +12,15 @@ const lockFile = '/run/hydra-ops/set-up-by'
 const staleSeconds = 2 * 3_600
 const askMs = 60_000
 /**
- * Deadline for the release; it is short, because the next attempt of the same operator takes over a lock that stays
- * behind.
+ * Deadline for the release. The deadline is short, because the next attempt of the same operator takes over a remaining
+ * lock.
  */
 const releaseMs = 10_000
 /** Exit status of the script when somebody else holds the lock. */
 const held = 75
 
 /**
- * Runs set-up tasks as the only operator on the machine. The state's own lock serves operators who share a state; this
+ * Runs set-up tasks as the only operator on the machine. The state's own lock serves operators who share a state. This
  * lock serves operators who do not, such as colleagues with a copy each.
  */
 export function aloneOnMachine<T>(session: MachineSession, action: () => Promise<T>): Promise<T> {

@@ -22,8 +22,8 @@ export type ActivationResult =
   | {
       readonly kind: 'failed'
       /**
-       * Exit status. 1: before or during changes to files; 2: the user's program; 4: units; 5: something dropped is
-       * still there; 6: the activation after the set-up tasks judges.
+       * Exit status. 1: before or during changes to files; 2: the user's program; 4: units; 5: a dropped item is still
+       * there; 6: the activation after the set-up tasks judges.
        */
       readonly code: number
       /** Units that failed. */

@@ -9,7 +9,7 @@ export const debianProfile = '/nix/var/nix/profiles/hydra-ops'
 /** File that the activation program writes beside its record of its changes (nix/target/hydra-ops/state.pl). */
 export const ownerFile = '/var/lib/hydra-ops/owner'
 
-/** Deadline of a survey: a blink on a running machine, but over a minute on a booting emulated guest on a busy host. */
+/** Deadline of a survey. A running machine takes a blink, a booting emulated guest on a busy host over a minute. */
 const surveyMs = 3 * 60_000
 
 /** Reads the facts of a machine in one command. */
@@ -40,7 +40,7 @@ export async function surveyDebian(host: Host, run: Run): Promise<DebianSurvey> 
     profile: profile.startsWith('/nix/store/') ? profile : undefined,
     owner: owner === '' ? undefined : owner,
     freeKiB,
-    // Only the set-up task `nix` asks whether Nix works, and its version: starting Nix takes a quarter of a look's
+    // Only the set-up task `nix` asks for Nix's version and whether Nix works. Starting Nix takes a quarter of a look's
     // time.
     hasNix: facts.has('nix'),
     rebootWanted: facts.has('reboot'),
