@@ -7,7 +7,7 @@ import { type Sshd, startSshd } from '../test/fixtures/sshd.js'
 /**
  * A stand-in for a deployed machine: a real sshd of this host, whose sessions find two stand-in programs first. `id`
  * reports root, and `readlink` names the closure that counts as deployed. This host answers all other questions of a
- * deploy. Nothing is deployed to it: it must look unchanged.
+ * deploy. Nothing is deployed to the stand-in, which must look unchanged.
  */
 export interface FarSide {
   readonly sshd: Sshd

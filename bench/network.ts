@@ -1,4 +1,7 @@
-/** Writes a network of Debian machines as a user might: shared defaults, and a few files and a unit for each. */
+/**
+ * Writes a network of Debian machines as a user might. Defaults are shared, and each machine has a few files and a
+ * unit.
+ */
 export function debianNetwork(machines: number, deployment: (index: number) => string): string {
   const each = Array.from({ length: machines }, (_, index) => machine(index + 1, deployment(index + 1)))
   return `{

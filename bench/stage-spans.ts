@@ -19,8 +19,8 @@ const stageLine =
 const taskLine = /^ci> ([a-z-]+): (.*)$/
 
 /**
- * Computes the time from one stage's line to the next one's; below it the parts of apt and of each task, which run in
- * parallel. The last rows sum the time by owner: a proof is the last of its stage, and runs alone.
+ * Computes the time from one stage's line to the next one's. The parts of apt and of each task, which run in parallel,
+ * follow below the stage. The last rows sum the time by owner: a proof is the last of its stage, and runs alone.
  */
 export function spans(lines: readonly Line[], begin: number, end: number): Span[] {
   const marks = lines.flatMap(({ at, text }) => {

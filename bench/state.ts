@@ -15,7 +15,7 @@ const counts = [20, 500, 5_000]
 const deployed = 500
 const maxConcurrent = 10
 
-/** Measures the costs of the state, as a table: one update of a machine among many, and a first deploy of many. */
+/** Measures the costs of the state, as a table: one update of a machine among many, and a first deploy. */
 export async function stateCosts(): Promise<string> {
   const rows = [['what', 'measured', 'budget']]
   const medians: number[] = []

@@ -5,7 +5,7 @@ import { build } from 'esbuild'
 import { placeBuild } from './place-build.js'
 
 /**
- * Builds the sources to a few files in dist/, each loaded at its first use: the second half of `npm run build`. A start
+ * The second half of `npm run build`: builds the sources to a few files in dist/, each loaded at its first use. A start
  * from a few hundred small files, and from all of zod, takes twice the time.
  */
 

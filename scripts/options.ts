@@ -4,8 +4,8 @@ import { withOptionTables } from './options/document.js'
 import { providerModules } from './options/provider-modules.js'
 
 /**
- * Writes the files that are generated from the schemas of options: the tables of docs/options.md and the options.nix of
- * each provider. `npx tsx scripts/options.ts`
+ * The generator of the tables of docs/options.md and of the options.nix of each provider, by the schemas of options.
+ * `npx tsx scripts/options.ts`
  */
 
 const at = (path: string) => fileURLToPath(new URL(`../${path}`, import.meta.url))

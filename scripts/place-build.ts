@@ -9,7 +9,7 @@ const Names = z.array(z.string())
 const isChunk = (name: string) => dirname(name) === dirname(list)
 
 /**
- * Puts a build into its folder, where a hydra-ops of the previous build may be running: its chunks stay until the next
+ * Puts a build into its folder, where a hydra-ops of the previous build may be running. Its chunks stay until the next
  * build. Chunk names carry a hash of the content. The other files, at which a start begins, are written last. `files`:
  * contents by path relative to the folder.
  */

@@ -59,7 +59,7 @@ install_packages() {
   [ "$status" = 0 ] || give_up "apt-get could not install: $*" 'check the package sources in /etc/apt/sources.list'
 }
 
-# Installs packages without starting their daemons: no test needs a daemon of the system, and the sshd of a test must
+# Installs packages without starting their daemons. No test needs a daemon of the system, and the sshd of a test must
 # not listen to the world.
 apt_install() {
   local policy=/usr/sbin/policy-rc.d ours='' status=0
@@ -92,7 +92,7 @@ ensure_modules() {
   printf '%s\n' "$wanted" >"$stamp"
 }
 
-# Builds an output that is older than its sources: by `npm run build`, or by another script without the type check.
+# Builds an output that is older than its sources, by `npm run build` or by a script without the type check.
 ensure_built() {
   local script=${1:-build}
   local cli="$checkout/dist/src/cli.js"
@@ -124,8 +124,8 @@ home_of_worker() {
   if is_root; then getent passwd "$lab_user" | cut -d: -f6; else printf '%s\n' "$HOME"; fi
 }
 
-# as_worker HOME FOLDER COMMAND…: runs a command in the folder as the worker (the lab user for root, or else the present
-# user). The environment is new, except the variables that access to a registry may need. Nix asks no cache.
+# Runs a command in a folder as the worker: as_worker HOME FOLDER COMMAND… The worker is the lab user for root, or else
+# the present user. The environment is new, except the variables that access to a registry may need. Nix asks no cache.
 as_worker() {
   local home=$1 folder=$2 kept=() name
   shift 2
@@ -142,8 +142,8 @@ as_worker() {
   fi
 }
 
-# Sets our PATH without the folders that the worker may not enter: exec would say "permission denied" instead of "not
-# found". The first folder is the copy of node that ensure_worker_node makes.
+# Sets our PATH without the folders that the worker may not enter. Otherwise exec would say "permission denied" instead
+# of "not found". The first folder is the copy of node that ensure_worker_node makes.
 find_worker_path() {
   # shellcheck disable=SC2016 # The worker's shell is to expand it.
   local look=(bash -c 'IFS=:; for folder in $1; do [ -x "$folder" ] && printf "%s:" "$folder"; done; echo /usr/sbin:/sbin' look)

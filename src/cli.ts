@@ -19,7 +19,7 @@ function version(): string {
 }
 
 async function run(args: readonly string[]): Promise<number> {
-  // A reader of our output may go away (`| head`): the work goes on, and the rest of the output is dropped.
+  // A reader of our output may go away (`| head`). The work goes on, and the rest of the output is dropped.
   for (const stream of [process.stdout, process.stderr]) stream.on('error', ignoreBrokenPipe)
   if (args.includes('--debug')) process.setSourceMapsEnabled(true)
   try {
@@ -38,8 +38,7 @@ async function run(args: readonly string[]): Promise<number> {
 }
 
 /**
- * Makes the signal: the first Ctrl-C or SIGTERM asks everything to end in order, and the second ends the process at
- * once.
+ * Makes the signal. The first Ctrl-C or SIGTERM asks everything to end in order; the second ends the process at once.
  */
 function cancelOnSignals(): AbortSignal {
   const controller = new AbortController()

@@ -122,7 +122,7 @@ const commands = once(async () => {
 })
 
 /**
- * Returns the loaded commands: a caller that opens a byte pipe has run a program before, or was given the real
+ * Returns the loaded commands. A caller that opens a byte pipe has run a program before, or was given the real
  * commands.
  */
 function commandsNow(): LocalCommands {

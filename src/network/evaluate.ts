@@ -20,8 +20,8 @@ export type Select = (network: NetworkDefinition) => readonly MachineName[]
 /**
  * Evaluates the network as it is wanted now, with every machine allocated in the session. One evaluation suffices when
  * all machines are known. Added machines cost a cheap evaluation first, for names and provider options; their
- * allocation and the real evaluation follow. `select` also costs the cheap one. The real one then covers only the
- * selected machines, so that errors of other machines do not matter.
+ * allocation and the real evaluation follow. `select` also costs the cheap evaluation. The real evaluation then covers
+ * only the selected machines, so that errors of other machines do not matter.
  */
 export async function evaluateNetwork(
   ops: Ops,
