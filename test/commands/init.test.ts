@@ -2,6 +2,8 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { readDocument } from '../docs/documents.js'
+import { missingLine, stepsOf } from '../docs/walkthrough.js'
 import { createFakeOps, type FakeOps } from '../fakes/fake-ops.js'
 import { runCli } from './run-cli.js'
 
@@ -47,6 +49,17 @@ describe('the verb init', () => {
       ),
     })
     expect(readFileSync(file, 'utf8')).toContain('userName = "alice";')
+  })
+
+  it('prints what the walkthrough of a first Hydra promises', async () => {
+    const document = readDocument('docs/first-hydra.md')
+    const file = join(folder, 'hydra.nix')
+    const step = stepsOf(document.replaceAll('./hydra.nix', file)).find(
+      ({ heading }) => heading === 'Describe it',
+    )
+    expect(step?.commands).toContain(`hydra-ops init hydra ${file} --admin alice`)
+    const { stdout, stderr } = await run('init', 'hydra', file, '--admin', 'alice')
+    expect(missingLine(step?.prints ?? [], stderr + stdout)).toBeUndefined()
   })
 
   it('gives scripts the same for hydra as JSON, with flags before the verb too', async () => {
