@@ -26,10 +26,18 @@ export function lanOf(
   return { address: `${prefix}.${index}`, group, port }
 }
 
-/** Returns the first address that no other network interface of the deployment has. */
-export function freeMac(others: ReadonlySet<string>, addressOf: (attempt: number) => string): string {
-  for (let attempt = 0; ; attempt += 1) {
-    const mac = addressOf(attempt)
-    if (!others.has(mac)) return mac
+/** Chooses addresses for network interfaces: none is among those of `others`, and none is chosen twice. */
+export function macChooser(
+  others: readonly string[],
+  addressOf: (nic: string, attempt: number) => string,
+): (nic: string) => string {
+  const taken = new Set(others)
+  return (nic) => {
+    for (let attempt = 0; ; attempt += 1) {
+      const mac = addressOf(nic, attempt)
+      if (taken.has(mac)) continue
+      taken.add(mac)
+      return mac
+    }
   }
 }

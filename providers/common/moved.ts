@@ -1,10 +1,36 @@
 import { realpathSync } from 'node:fs'
-import type { ResourceChange } from '../../src/core/provider.js'
+import { failure, type OpsError } from '../../src/core/errors.js'
+import { stateFolderOf } from '../../src/core/moved-paths.js'
+import type { Resource, ResourceChange } from '../../src/core/provider.js'
 
 /** The folder of the state when a machine was defined or started, and the present folder. */
 export interface Move {
   readonly from: string
   readonly to: string
+}
+
+/** Finds the move of the state folder since a path of a machine's files was written down, if any. */
+export function moveSince(
+  path: string | undefined,
+  { deployment, disks }: Pick<Resource<unknown, unknown, unknown>, 'deployment' | 'disks'>,
+): Move | undefined {
+  const from = path === undefined ? undefined : stateFolderOf(path, deployment.uuid)
+  const to = stateFolderOf(disks, deployment.uuid)
+  return from === undefined || to === undefined || from === to ? undefined : { from, to }
+}
+
+/** Makes the error of a guest that runs on other files than those of the state: its writes would be lost. */
+export function runsElsewhere(machine: string, file: string, wanted: string): OpsError {
+  return failure(
+    'RUNS_ELSEWHERE',
+    `machine '${machine}' runs on ${file}, but the state names another file, ${wanted}`,
+    {
+      machine,
+      hint:
+        'the state folder was copied or moved to another disk while the machine ran; move the folder back, ' +
+        `run hydra-ops stop --on ${machine}, then move the folder again`,
+    },
+  )
 }
 
 /** Returns false where the old name still leads to the same folder, as a link does. */

@@ -1,5 +1,5 @@
 import type { AllocationRequest } from '../../src/core/provider.js'
-import { freeMac, lanOf } from '../common/lan.js'
+import { lanOf, macChooser } from '../common/lan.js'
 import { allocatePorts } from '../common/ports.js'
 import { type LibvirtAllocation, type LibvirtConfig, portOption } from './config.js'
 import { macAddress, names } from './names.js'
@@ -10,12 +10,10 @@ export async function allocate(request: Request): Promise<LibvirtAllocation> {
   const { config, known, deployment, machine } = request
   const wanted = { forwards: config.forwardPorts, option: portOption }
   const { sshPort, forwardPorts } = await allocatePorts(request, wanted, names)
-  const others = new Set([...request.siblings.values()].flatMap((each) => [each.mac, ...each.nics]))
-  const macOf = (nic: string) => freeMac(others, (attempt) => macAddress(deployment, machine, nic, attempt))
-  const mac = known?.mac ?? macOf('management')
-  others.add(mac)
+  const others = [...request.siblings.values(), ...(known === undefined ? [] : [known])].flatMap(macsOf)
+  const macOf = macChooser(others, (nic, attempt) => macAddress(deployment, machine, nic, attempt))
   return {
-    mac,
+    mac: known?.mac ?? macOf('management'),
     nics: config.networks.map((_, nic) => known?.nics[nic] ?? macOf(String(nic))),
     sshPort,
     forwardPorts,
@@ -23,4 +21,8 @@ export async function allocate(request: Request): Promise<LibvirtAllocation> {
       ? lanOf(request, names, 'remove "lan" from deployment.libvirtd.networks of this machine')
       : null,
   }
+}
+
+function macsOf({ mac, nics }: LibvirtAllocation): string[] {
+  return [mac, ...nics]
 }

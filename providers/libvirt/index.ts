@@ -59,7 +59,6 @@ export function createLibvirtProvider(given: LibvirtProviderParts): LibvirtProvi
     makesMachines: true,
 
     imageReference,
-    ownedPlaces,
     imageId: (handle) => handle.image.id,
     allocate: async (request) => {
       // The check precedes the allocation with its stored MAC address; each plan repeats it, because a bridge may
@@ -67,6 +66,7 @@ export function createLibvirtProvider(given: LibvirtProviderParts): LibvirtProvi
       refuseMissingBridges(request.machine, request.config.networks, parts.interfaces)
       return await allocate(request)
     },
+    ownedPlaces,
     ports,
     physical: ({ lan }) => (lan === null ? {} : { privateIPv4: lan.address }),
     publishedUrls: (_config, allocation) => publishedUrls(allocation),

@@ -1,6 +1,6 @@
-import type { OpsError } from '../../src/core/errors.js'
 import type { Observation } from '../../src/core/provider.js'
 import type { Run } from '../../src/core/run.js'
+import { unknownState } from '../common/look.js'
 import { foreign } from '../common/places.js'
 import { parseDomainXml } from './domain-facts.js'
 import { type PlacedFacts, placedFacts } from './moved.js'
@@ -94,10 +94,6 @@ export async function inspect(
     return { kind: active && word !== 'paused' ? 'running' : 'stopped', detail: word }
   } catch (error) {
     if (!isConnectionError(error)) throw error
-    return { kind: 'unknown', reason: reasonOf(error) }
+    return unknownState(error)
   }
-}
-
-function reasonOf(error: OpsError): string {
-  return error.hint === undefined ? error.message : `${error.message} (${error.hint})`
 }

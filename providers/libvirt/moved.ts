@@ -1,8 +1,7 @@
 import { readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs'
 import { basename } from 'node:path'
-import { failure } from '../../src/core/errors.js'
 import { movedPath, stateFolderOf } from '../../src/core/moved-paths.js'
-import type { Move } from '../common/moved.js'
+import { type Move, moveSince, runsElsewhere } from '../common/moved.js'
 import type { DomainFacts } from './domain-facts.js'
 import { type DomainSpec, specDigest } from './domain-spec.js'
 import type { LibvirtResource } from './places.js'
@@ -14,15 +13,16 @@ export interface PlacedFacts extends DomainFacts {
 
 /** Corrects the paths of a domain's files: they are absolute, and the state folder may have moved since. */
 export function placedFacts(facts: DomainFacts, { deployment, disks }: LibvirtResource): PlacedFacts {
-  const to = stateFolderOf(disks, deployment.uuid)
   const named = [facts.console, ...facts.disks.values()]
-  const from = named.flatMap((path) =>
-    path === undefined ? [] : (stateFolderOf(path, deployment.uuid) ?? []),
-  )[0]
-  if (from === undefined || to === undefined || from === to) return { ...facts, move: undefined }
+  const inState = named.find(
+    (path) => path !== undefined && stateFolderOf(path, deployment.uuid) !== undefined,
+  )
+  const move = moveSince(inState, { deployment, disks })
+  if (move === undefined) return { ...facts, move }
+  const { from, to } = move
   const placed = [...facts.disks].map(([dev, path]) => [dev, movedPath(path, from, to)] as const)
   const credential = facts.credential === undefined ? undefined : movedPath(facts.credential, from, to)
-  return { ...facts, disks: new Map(placed), credential, move: { from, to } }
+  return { ...facts, disks: new Map(placed), credential, move }
 }
 
 /** Tells whether the domain was defined from this spec, wherever the state folder was at that time. */
@@ -81,16 +81,7 @@ export function refuseOtherFiles({ machine, handle }: LibvirtResource, files?: r
   const stranger = open[0]
   if (stranger === undefined || open.some(({ dev, ino }) => dev === wanted?.dev && ino === wanted?.ino))
     return
-  throw failure(
-    'RUNS_ELSEWHERE',
-    `machine '${machine}' runs on ${stranger.path}, but the state names another file, ${handle.disk}`,
-    {
-      machine,
-      hint:
-        'the state folder was copied or moved to another disk while the machine ran; move the folder back, ' +
-        `run hydra-ops stop --on ${machine}, then move the folder again`,
-    },
-  )
+  throw runsElsewhere(machine, stranger.path, handle.disk)
 }
 
 /** Names removed files that QEMU still has open: the guest's writes to them are lost. */

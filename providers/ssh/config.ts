@@ -4,12 +4,12 @@ import * as z from 'zod'
  * Empty options: the common options describe a host: `deployment.targetHost`, `.targetPort`, `.targetUser`,
  * `.targetHostKey`, `.sshOptions`, `.privilegeEscalationCommand`.
  */
-export const sshConfig = z.strictObject({})
-export type SshConfig = z.infer<typeof sshConfig>
+export const SshConfig = z.strictObject({})
+export type SshConfig = z.infer<typeof SshConfig>
 
 /** Empty allocation: no resource is created. */
-export const sshAllocation = z.strictObject({})
-export type SshAllocation = z.infer<typeof sshAllocation>
+export const SshAllocation = z.strictObject({})
+export type SshAllocation = z.infer<typeof SshAllocation>
 
-export const sshHandle = z.strictObject({})
-export type SshHandle = z.infer<typeof sshHandle>
+export const SshHandle = z.strictObject({})
+export type SshHandle = z.infer<typeof SshHandle>

@@ -3,6 +3,9 @@ import type { Run } from '../../src/core/run.js'
 import type { Ssh, SshTarget } from '../../src/core/ssh.js'
 import type { SshAllocation, SshConfig, SshHandle } from './config.js'
 
+/** The part of the SSH layer that finds and greets a host. */
+export type SshLayer = Pick<Ssh, 'resolveUserConfig' | 'waitForBanner'>
+
 export type SshResource = Resource<SshConfig, SshAllocation, SshHandle>
 
 /** Combines the expression, then the user's ssh configuration of that host, then NixOps' defaults. */

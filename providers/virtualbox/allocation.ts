@@ -1,5 +1,5 @@
 import type { AllocationRequest } from '../../src/core/provider.js'
-import { freeMac, lanOf } from '../common/lan.js'
+import { lanOf, macChooser } from '../common/lan.js'
 import { allocatePorts } from '../common/ports.js'
 import { portOption, type VirtualBoxAllocation, type VirtualBoxConfig } from './config.js'
 import { macAddress, names } from './names.js'
@@ -10,12 +10,8 @@ export async function allocate(request: Request): Promise<VirtualBoxAllocation> 
   const { config, known, deployment, machine } = request
   const wanted = { forwards: config.natForwards, option: portOption }
   const { sshPort, forwardPorts } = await allocatePorts(request, wanted, names)
-  const others = new Set([...request.siblings.values()].flatMap(macsOf))
-  const macOf = (nic: string) => {
-    const mac = freeMac(others, (attempt) => macAddress(deployment, machine, nic, attempt))
-    others.add(mac)
-    return mac
-  }
+  const others = [...request.siblings.values(), ...(known === undefined ? [] : [known])].flatMap(macsOf)
+  const macOf = macChooser(others, (nic, attempt) => macAddress(deployment, machine, nic, attempt))
   return {
     mac: known?.mac ?? macOf('management'),
     hostOnlyMac: known?.hostOnlyMac ?? macOf('host-only'),

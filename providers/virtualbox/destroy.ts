@@ -29,7 +29,7 @@ export async function destroyMachine(
   const vbox = createVBoxManage(parts)
   await removeMachine(vbox, places, resource, run)
   await removeMedia(vbox, places, resource, run)
-  await withFiles(resource, 'remove its files', async () => removeFiles(places, resource))
+  await withFiles(resource, 'remove the files of the machine', async () => removeFiles(places, resource))
 }
 
 async function removeMachine(

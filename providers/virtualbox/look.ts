@@ -1,8 +1,8 @@
 import { dirname } from 'node:path'
-import type { OpsError } from '../../src/core/errors.js'
 import type { Observation } from '../../src/core/provider.js'
 import type { Run } from '../../src/core/run.js'
 import { allDisks } from '../common/disks.js'
+import { unknownState } from '../common/look.js'
 import { foreign } from '../common/places.js'
 import { type MachineFacts, parseMachine } from './machine-facts.js'
 import { type Medium, parseMedia } from './media.js'
@@ -183,10 +183,6 @@ export async function inspect(
     return { kind: isActive(facts) && !isStuck(facts) ? 'running' : 'stopped', detail: facts.state }
   } catch (error) {
     if (!isAbsent(error)) throw error
-    return { kind: 'unknown', reason: reasonOf(error) }
+    return unknownState(error)
   }
-}
-
-function reasonOf(error: OpsError): string {
-  return error.hint === undefined ? error.message : `${error.message} (${error.hint})`
 }

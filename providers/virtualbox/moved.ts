@@ -1,18 +1,14 @@
 import { existsSync } from 'node:fs'
-import { failure } from '../../src/core/errors.js'
-import { stateFolderOf } from '../../src/core/moved-paths.js'
 import type { Run } from '../../src/core/run.js'
-import { isReal, type Move } from '../common/moved.js'
+import { isReal, type Move, moveSince, runsElsewhere } from '../common/moved.js'
 import type { MachineFacts } from './machine-facts.js'
 import type { Places, VirtualBoxResource } from './places.js'
 import type { VBoxManage } from './vboxmanage.js'
 
 /** Finds the move of the state folder since the machine was registered, if any. */
-export function moveOf(facts: MachineFacts, { deployment, disks }: VirtualBoxResource): Move | undefined {
-  const from = stateFolderOf(facts.settings, deployment.uuid)
-  const to = stateFolderOf(disks, deployment.uuid)
-  if (from === undefined || to === undefined || from === to) return undefined
-  return isReal({ from, to }) ? { from, to } : undefined
+export function moveOf(facts: MachineFacts, resource: VirtualBoxResource): Move | undefined {
+  const move = moveSince(facts.settings, resource)
+  return move !== undefined && isReal(move) ? move : undefined
 }
 
 /**
@@ -21,14 +17,7 @@ export function moveOf(facts: MachineFacts, { deployment, disks }: VirtualBoxRes
  */
 export function refuseOtherFiles(facts: MachineFacts, { machine, handle }: VirtualBoxResource): void {
   if (!existsSync(facts.settings) || handle === undefined) return
-  throw failure(
-    'RUNS_ELSEWHERE',
-    `machine '${machine}': it runs on ${facts.settings}, and the disk of the state is another file, ${handle.disk}`,
-    {
-      machine,
-      hint: `the state folder was copied or moved to another disk while it ran: move it back, hydra-ops stop --on ${machine}, then move it again`,
-    },
-  )
+  throw runsElsewhere(machine, facts.settings, handle.disk)
 }
 
 /** Registers a machine that is off at the present place of its settings, which name its disks by relative paths. */

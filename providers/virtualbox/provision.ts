@@ -48,7 +48,7 @@ export async function reconcile(
     const media = seen.kind === 'machine' ? await lookAtChains(vbox, known, seen.facts, run) : []
     refuseLostDisks(resource, lostOnes(known, seen, note, media))
   }
-  return withFiles(resource, 'make its files', async () => {
+  return withFiles(resource, 'create the files of the machine', async () => {
     const handle = wantedHandle(places, known)
     await claimFiles(places, known, handle)
     await options.checkpoint(handle)

@@ -1,5 +1,5 @@
 import { LibvirtConfig } from '../../providers/libvirt/config.js'
-import { sshConfig } from '../../providers/ssh/config.js'
+import { SshConfig } from '../../providers/ssh/config.js'
 import { VirtualBoxConfig } from '../../providers/virtualbox/config.js'
 import { nixModule } from './nix-module.js'
 
@@ -8,6 +8,6 @@ export function providerModules(): Record<string, string> {
   return {
     'providers/libvirt/options.nix': nixModule({ optionKey: 'libvirtd', schema: LibvirtConfig }),
     'providers/virtualbox/options.nix': nixModule({ optionKey: 'virtualbox', schema: VirtualBoxConfig }),
-    'providers/ssh/options.nix': nixModule({ optionKey: undefined, schema: sshConfig }),
+    'providers/ssh/options.nix': nixModule({ optionKey: undefined, schema: SshConfig }),
   }
 }

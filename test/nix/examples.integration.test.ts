@@ -4,7 +4,7 @@ import { expect, it } from 'vitest'
 import { createEvaluator } from '../../nix/evaluate.js'
 import { createNixCommand } from '../../nix/nix-command.js'
 import { LibvirtConfig } from '../../providers/libvirt/config.js'
-import { sshConfig } from '../../providers/ssh/config.js'
+import { SshConfig } from '../../providers/ssh/config.js'
 import { jsonSchema } from '../../src/core/json.js'
 import { packageRoot } from '../../src/core/package-root.js'
 import { localCommands } from '../../src/exec/local-commands.js'
@@ -30,7 +30,7 @@ it.each(readdirSync(examples))('the example %s evaluates', async (name) => {
         name: 'ssh',
         targetEnvs: ['none', 'ssh'],
         optionKey: undefined,
-        configSchema: sshConfig.transform((config) => jsonSchema.parse(config)),
+        configSchema: SshConfig.transform((config) => jsonSchema.parse(config)),
       },
     ],
   })

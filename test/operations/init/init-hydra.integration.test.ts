@@ -7,7 +7,7 @@ import { createEvaluator } from '../../../nix/evaluate.js'
 import { createNixCommand } from '../../../nix/nix-command.js'
 import { removeStore } from '../../../nix/temporary-store.js'
 import { LibvirtConfig } from '../../../providers/libvirt/config.js'
-import { sshConfig } from '../../../providers/ssh/config.js'
+import { SshConfig } from '../../../providers/ssh/config.js'
 import type { DebianMachine } from '../../../src/core/definition.js'
 import { jsonSchema } from '../../../src/core/json.js'
 import { packageRoot } from '../../../src/core/package-root.js'
@@ -49,7 +49,7 @@ describe('the expression that init hydra writes', () => {
         },
         {
           ...{ name: 'ssh', targetEnvs: ['none'], optionKey: undefined },
-          configSchema: sshConfig.transform((config) => jsonSchema.parse(config)),
+          configSchema: SshConfig.transform((config) => jsonSchema.parse(config)),
         },
       ],
     })
