@@ -2,7 +2,7 @@ import { RealVirtualBox } from '../fixtures/virtualbox/real-virtualbox.js'
 import { openSession } from '../providers/virtualbox/session.js'
 import { virtualBoxContract } from './virtualbox-contract.js'
 
-// Without the driver a VM starts only with an interpreter, and on no internal network.
+// A VM without the driver starts only with an interpreter, and on no internal network.
 const options = { extraFlags: { 'vm-execution-engine': 'recompiler' }, lan: false }
 
 virtualBoxContract('virtualbox on the real VBoxManage', options, async () => {

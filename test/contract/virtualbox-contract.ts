@@ -4,7 +4,7 @@ import { VirtualBoxConfig } from '../../providers/virtualbox/config.js'
 import { createForeign, type Session } from '../providers/virtualbox/session.js'
 import { providerContract } from './provider-contract.js'
 
-/** Files of machines; the keys that the test makes for them are its own. */
+/** Lists the files of machines, without the keys that the test makes for them. */
 function filesBelow(folder: string): string[] {
   if (!existsSync(folder)) return []
   return readdirSync(folder, { withFileTypes: true, recursive: true })

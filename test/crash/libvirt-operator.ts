@@ -38,7 +38,7 @@ export const Place = z.object({
 export type Place = z.infer<typeof Place>
 
 export interface Watching {
-  /** Is called after each durable write of the store. */
+  /** Runs after each durable write of the store. */
   readonly onWrite?: () => void
   readonly local?: LocalCommands
 }

@@ -17,7 +17,7 @@ export interface OperatorHost {
   readonly env: Record<string, string>
   /** Runs `hydra-ops …`; a deadline ends it. */
   run(args: readonly string[], options?: RunOptions): Promise<Ended>
-  /** Runs it and fails the test, with the whole output, unless the exit code is 0. */
+  /** Runs `hydra-ops …`, and fails the test with the whole output unless the exit code is 0. */
   ok(args: readonly string[], options?: RunOptions): Promise<string>
   /** Runs any other program with the same environment. */
   program(argv: readonly string[], options?: RunOptions): Promise<Ended>
@@ -34,7 +34,7 @@ export interface RunOptions {
    * stays open.
    */
   converse?(text: string, type: (input: string) => void): boolean
-  /** Is called with the process, for tests that interrupt or kill it. */
+  /** Gets the process, for tests that interrupt or kill it. */
   onSpawn?(child: ReturnType<typeof spawn>): void
 }
 

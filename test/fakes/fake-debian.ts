@@ -6,7 +6,7 @@ import { linesOf } from './script-values.js'
 
 /** The unusual behaviour of the made-up Debian machines. */
 export interface FakeDebianOptions {
-  /** The exit code of a machine's activation; default 0. */
+  /** Returns the exit code of a machine's activation; default 0. */
   readonly activationCode?: (machine: string) => number
   readonly units?: readonly string[]
   /** The lines that an activation prints. */

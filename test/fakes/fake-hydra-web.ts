@@ -7,8 +7,8 @@ interface KnownUser {
 }
 
 /**
- * Hydra's web interface with the features that set-up needs. The odd replies were recorded on a real one: a login is a
- * 302, and POST needs the right Origin (else 500). Errors of a push come with status 200.
+ * Hydra's web interface with the features that set-up needs. The odd replies were recorded on a real Hydra. A login is
+ * a 302, and POST needs the right Origin (else 500). Errors of a push come with status 200.
  */
 export class FakeHydraWeb {
   readonly users = new Map<string, KnownUser>()

@@ -27,9 +27,9 @@ export interface FakeOpsOptions {
   readonly folder?: string
   /** The answer to commands without a rule; without this answer they are errors. */
   readonly fallback?: Answer
-  /** Is called after the n-th durable write of the store. */
+  /** Runs after the n-th durable write of the store. */
   readonly onWrite?: (n: number) => void
-  /** Is called before the n-th change of the made-up hypervisor. */
+  /** Runs before the n-th change of the made-up hypervisor. */
   readonly onOperation?: (n: number, operation: string) => void
   readonly strangerPorts?: ReadonlySet<number>
   /** The replacements for parts of the Ops. */

@@ -50,7 +50,7 @@ export class Replay {
     return answer
   }
 
-  /** The recorded ports belong to hydra-server, to nix-serve, and to an nginx before each. */
+  /** Returns this run's port for a recorded one: of hydra-server, of nix-serve, or of an nginx before each. */
   #port(recorded: number): number {
     const port = this.#ports[recorded]
     if (port === undefined) throw new Error(`nothing stands for port ${recorded}`)

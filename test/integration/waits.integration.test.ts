@@ -135,7 +135,7 @@ const copying = {
 const copier = createCopier(copying)
 
 interface Wait {
-  /** The wait, which gets the signal of the whole command. */
+  /** Waits; the wait gets the signal of the whole command. */
   readonly wait: () => Promise<unknown>
   /** The end of the wait without an interruption. */
   readonly ends: object

@@ -21,7 +21,7 @@ function makeRoot() {
   return spawnSync(script, { env, encoding: 'utf8' })
 }
 
-/** Puts there what an earlier run made by a recipe. */
+/** Makes the folder as an earlier run of a recipe left it. */
 function earlierRoot(recipe: string): void {
   mkdirSync(join(cache, 'root'), { recursive: true })
   writeFileSync(join(cache, 'root', 'kept'), '')

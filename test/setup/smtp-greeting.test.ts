@@ -2,7 +2,7 @@ import { Duplex } from 'node:stream'
 import { expect, it } from 'vitest'
 import { smtpGreeting } from '../../src/setup/smtp-greeting.js'
 
-/** Creates a server that sends the parts in order, then hangs up if `end` is set. It records its input. */
+/** Creates a server that sends the parts in order, then hangs up if `end` is set. The server records its input. */
 function server(parts: readonly string[], end = false) {
   const said: string[] = []
   const stream = new Duplex({

@@ -1,11 +1,11 @@
-/** What one call of the stand-in prints, and its exit status. */
+/** The output of one call of the stand-in, and its exit status. */
 export interface Answer {
   readonly exit: number
   readonly stdout: string
   readonly stderr: string
 }
 
-/** Ends a call with what the real program prints in this case. */
+/** An end of a call, with the output of the real program in this case. */
 export class Refusal extends Error {
   readonly stderr: string
   readonly exit: number
@@ -36,7 +36,7 @@ const codes = {
 
 export type Code = keyof typeof codes
 
-/** The number of a code, as the program prints it. */
+/** Returns the number of a code, as the program prints it. */
 export function codeNumber(code: Code): string {
   return codes[code]
 }
@@ -56,7 +56,7 @@ const interfaces = {
   HostNetworkInterfaceWrap: 'IHostNetworkInterface',
 } as const
 
-/** Where the program's source stood when the error was told: the call, the line, the file. */
+/** The place in the program's source that reported the error: the call, the line, the file. */
 export type Place = readonly [call: string, line: number, file: string]
 
 /** Makes the line `Context: …` of an error. */
@@ -99,10 +99,10 @@ export function unknown(what: string): Refusal {
   return new Refusal(`VBoxManage: the stand-in does not know ${what}\n`, 70)
 }
 
-/** What a task prints to standard error while it runs. */
+/** The text that a task prints to standard error while it runs. */
 export const progress = '0%...10%...20%...30%...40%...50%...60%...70%...80%...90%...100%\n'
 
-/** Makes what a failed task prints: its code in place of the percentages, a headline, the causes. */
+/** Makes the output of a failed task: its code in place of the percentages, a headline, the causes. */
 export function failedTask(code: Code, headline: string, causes: string, place: Place): string {
   return `0%...${code}\n${errorLine(headline)}${causes}${contextLine(place)}`
 }

@@ -6,7 +6,7 @@ import type { Arguments } from './options.js'
 import type { Store } from './store.js'
 import type { Recorded } from './usage.js'
 
-/** How this host and this VirtualBox behave: what a test chooses. */
+/** The behaviour of this host and this VirtualBox, as a test chooses. */
 export interface Settings {
   /** Whether the host has the driver; otherwise each call warns, and no machine starts. */
   readonly driver: boolean
@@ -66,7 +66,7 @@ export async function settle(call: Call, machine: Machine): Promise<void> {
   const session = call.store.session(machine.uuid)
   if (session === undefined) return
   const folder = call.store.sessionFolder(machine.uuid)
-  // A start holds the lock of the home: the call that started the machine was killed.
+  // A start holds the lock of the home, so the call that started the machine was killed.
   if (session.launching) await call.engine.quit(folder)
   const end = session.launching ? 'aborted' : call.engine.end(folder)
   if (end === undefined) return
@@ -86,7 +86,7 @@ export function dropTransient(machine: Machine, resumed: boolean): void {
   }
 }
 
-/** The state of a machine, online or not. */
+/** Returns the state of a machine, online or not. */
 export function stateOf(call: Call, machine: Machine): MachineState {
   return call.store.session(machine.uuid)?.state ?? machine.state
 }
@@ -103,12 +103,12 @@ const stateNames: Readonly<Record<MachineState, string>> = {
   gurumeditation: 'GuruMeditation',
 }
 
-/** The state in the words of an error. */
+/** Returns the state in the words of an error. */
 export function stateName(state: MachineState): string {
   return stateNames[state]
 }
 
-/** Whether a session holds the machine's lock: while it is online, and a little longer. */
+/** Tells whether a session holds the machine's lock: while the machine is online, and a little longer. */
 export function isLocked(call: Call, machine: Machine): boolean {
   return call.store.session(machine.uuid) !== undefined || call.store.lingers(machine.uuid)
 }
@@ -123,7 +123,7 @@ export function lockForWrite(call: Call, machine: Machine, line: number, file: s
   )
 }
 
-/** Refuses to change what a saved machine needs to continue. */
+/** Refuses a change of the parts that a saved machine needs to continue. */
 export function mutable(call: Call, machine: Machine, place: Place, orRunning = false): void {
   const state = stateOf(call, machine)
   if (state === 'poweroff' || state === 'aborted' || (orRunning && state === 'running')) return

@@ -7,7 +7,10 @@ import { addDifference, addMedium } from './media.js'
 import { allSnapshots, type Hardware, type Machine } from './model.js'
 import { freshMac, freshUuid } from './store.js'
 
-/** `clonevm MACHINE --name NAME [--snapshot NAME --options link] [--register] [--basefolder DIR] [--uuid UUID]`. */
+/**
+ * Implements `clonevm MACHINE --name NAME [--snapshot NAME --options link] [--register] [--basefolder DIR] [--uuid
+ * UUID]`.
+ */
 export async function cloneMachine(call: Call): Promise<Answer> {
   const given: Record<string, string> = {}
   const valued = ['--name', '--snapshot', '--options', '--basefolder', '--uuid', '--mode', '--groups']

@@ -1,6 +1,6 @@
 import { closeSync, openSync, readSync, writeSync } from 'node:fs'
 
-/** What a difference says about itself: VirtualBox keeps both names in the file. */
+/** The two names in the file of a difference, which VirtualBox keeps there. */
 export interface Difference {
   readonly uuid: string
   readonly parent: string
@@ -61,7 +61,7 @@ function dashed(hex: string): string {
   return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5')
 }
 
-/** The parts of a qcow2 header behind its fixed fields, and where they end. */
+/** Returns the parts of a qcow2 header behind its fixed fields, and their end. */
 function partsOf(cluster: Buffer): { known: { type: number; bytes: Buffer }[]; end: number } {
   const known: { type: number; bytes: Buffer }[] = []
   let offset = cluster.readUInt32BE(100)

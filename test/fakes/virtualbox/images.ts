@@ -7,12 +7,12 @@ import type { Medium } from './model.js'
 import { copyVdi, createVdi, growVdi, readVdi, vdiFromRaw } from './vdi.js'
 
 /**
- * The files of media. QEMU reads no differencing VDI, so such a medium is a qcow2 file on its parent, under the name that
- * VirtualBox gives it.
+ * The files of media. QEMU reads no differencing VDI. Such a medium is therefore a qcow2 file on its parent, under the
+ * name that VirtualBox gives the medium.
  */
 export type NewImage = Pick<Medium, 'path' | 'uuid' | 'format' | 'bytes'>
 
-/** How QEMU reads a medium. */
+/** Returns the format in which QEMU reads a medium. */
 export function qemuFormat({ format, parent, device }: Pick<Medium, 'format' | 'parent' | 'device'>): string {
   if (parent !== undefined) return 'qcow2'
   if (device === 'dvd') return 'raw'
@@ -40,7 +40,7 @@ export function createImage({ path, uuid, format, bytes }: NewImage): void {
     )
 }
 
-/** Makes a medium that holds what differs from its parent, which a running machine may have open. */
+/** Makes a medium for the differences from its parent, which a running machine may have open. */
 export function createDifference(path: string, uuid: string, parent: Medium): void {
   mkdirSync(dirname(path), { recursive: true })
   const backing = ['-u', '-F', qemuFormat(parent), '-b', seenFrom(path, parent)]
@@ -48,18 +48,18 @@ export function createDifference(path: string, uuid: string, parent: Medium): vo
   markDifference(path, uuid, parent.uuid)
 }
 
-/** The way from a medium to its parent: a parent in the same machine's folder moves with this folder. */
+/** Returns the way from a medium to its parent: a parent in the same machine's folder moves with this folder. */
 function seenFrom(child: string, parent: Medium): string {
   const folder = dirname(child).replace(/\/Snapshots$/, '')
   return parent.path.startsWith(`${folder}/`) ? relative(dirname(child), parent.path) : parent.path
 }
 
-/** Writes what differs into the parent. */
+/** Writes the differences into the parent. */
 export function mergeIntoParent(child: Medium): void {
   qemuImage('commit', '-q', '-f', 'qcow2', child.path)
 }
 
-/** Gives a medium another parent: its content stays the same, or, where only names change, is not looked at. */
+/** Gives a medium another parent. The content stays the same, or is not read where only names change. */
 export function changeParent(child: Medium, parent: Medium, onlyName = false): void {
   const unsafe = onlyName ? ['-u'] : []
   qemuImage(
@@ -76,7 +76,7 @@ export function changeParent(child: Medium, parent: Medium, onlyName = false): v
   )
 }
 
-/** Copies a medium with all that its parents hold. */
+/** Copies a medium with the content of all its parents. */
 export function cloneImage(source: Medium, target: NewImage): void {
   mkdirSync(dirname(target.path), { recursive: true })
   const from = qemuFormat(source)
@@ -96,7 +96,7 @@ export function cloneImage(source: Medium, target: NewImage): void {
   }
 }
 
-/** Makes a medium larger; false where VirtualBox says yes and does nothing, as for VMDK. */
+/** Makes a medium larger; returns false where VirtualBox reports success and does nothing, as for VMDK. */
 export function growImage(medium: Medium, bytes: number): boolean {
   const format = qemuFormat(medium)
   if (format === 'qcow2') {
@@ -119,7 +119,7 @@ export function growImage(medium: Medium, bytes: number): boolean {
 
 export type Probed = Pick<Medium, 'bytes' | 'format' | 'parent'> & { readonly uuid: string | undefined }
 
-/** What a file says about itself when it is opened as a medium; undefined where it is no disk of VirtualBox. */
+/** Returns the facts in a file that is opened as a medium; undefined for a file that is no disk of VirtualBox. */
 export function probeImage(path: string): Probed | undefined {
   const vdi = readVdi(path)
   if (vdi !== undefined) return { bytes: vdi.bytes, uuid: vdi.uuid, format: 'VDI', parent: undefined }
@@ -134,7 +134,10 @@ export function probeImage(path: string): Probed | undefined {
   return { bytes: told['virtual-size'], uuid: undefined, format, parent: undefined }
 }
 
-/** Puts the blocks of a VDI that another program made into their places: otherwise no machine with it could be saved. */
+/**
+ * Puts the blocks of a VDI that another program made into their places. Otherwise no machine with this VDI could be
+ * saved.
+ */
 export function straighten({ path, format, parent }: Medium): void {
   const vdi = format === 'VDI' && parent === undefined ? readVdi(path) : undefined
   if (vdi === undefined || vdi.straight) return
@@ -149,7 +152,7 @@ export function straighten({ path, format, parent }: Medium): void {
   }
 }
 
-/** The bytes that a medium takes: those of a dynamic image grow with what is written to it. */
+/** Returns the bytes that a medium takes: a dynamic image grows with the written data. */
 export function bytesOnDisk({ path, format, parent, variant, bytes }: Medium): number {
   if (!existsSync(path)) return 0
   const { size, blocks } = statSync(path)

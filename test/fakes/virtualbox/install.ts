@@ -16,7 +16,7 @@ import { alive, Store, writeWhole } from './store.js'
 export interface StandIn {
   /** The program, for `HYDRA_OPS_VBOXMANAGE`. */
   readonly program: string
-  /** The folder of the stand-in's registry. Every call uses this folder, whatever `VBOX_USER_HOME` the caller has. */
+  /** The folder of the stand-in's registry. Every call uses this folder, even if the caller sets `VBOX_USER_HOME`. */
   readonly home: string
 }
 
@@ -27,7 +27,7 @@ export interface Choices {
   readonly networks?: string
 }
 
-/** Puts the stand-in into a folder as a program `VBoxManage`, with a VirtualBox of its own that knows nothing. */
+/** Puts the stand-in into a folder as a program `VBoxManage`, with an empty VirtualBox of its own. */
 export function installVBoxManage(folder: string, choices: Choices = {}): StandIn {
   const home = join(folder, 'VirtualBox')
   const program = join(folder, 'VBoxManage')
@@ -52,7 +52,7 @@ export function installVBoxManage(folder: string, choices: Choices = {}): StandI
   return { program, home }
 }
 
-/** Chooses how the VirtualBox of a stand-in behaves from now on. */
+/** Chooses the behaviour of a stand-in's VirtualBox from now on. */
 export function behave({ program, home }: StandIn, behaviour: readonly string[]): void {
   const folder = join(program, '..')
   const environment = {
@@ -66,7 +66,7 @@ export function behave({ program, home }: StandIn, behaviour: readonly string[])
   chmodSync(program, 0o755)
 }
 
-/** Ends all machines of a stand-in, whatever state they are in. */
+/** Ends all machines of a stand-in, in every state. */
 export function endAll({ home }: StandIn): void {
   const runs = join(home, 'run')
   for (const uuid of existsSync(runs) ? readdirSync(runs) : []) {
@@ -76,7 +76,7 @@ export function endAll({ home }: StandIn): void {
   }
 }
 
-/** The process of a running machine. */
+/** Returns the process of a running machine. */
 export function processOf(home: string, uuid: string): number | undefined {
   const file = join(home, 'run', uuid, 'pid')
   return existsSync(file) ? Number(readFileSync(file, 'utf8')) : undefined

@@ -12,7 +12,7 @@ const fixed: Readonly<Record<string, string>> = {
   hostinfo: '011-list-hostinfo',
 }
 
-/** `list [--long] [--sorted] WHAT`. */
+/** Implements `list [--long] [--sorted] WHAT`. */
 export async function list(call: Call): Promise<Answer> {
   let what: string | undefined
   let long = false
@@ -78,7 +78,7 @@ async function machineList(call: Call, sorted: boolean, online: boolean): Promis
   return entries.map(({ name, uuid }) => `"${name}" {${uuid}}\n`).join('')
 }
 
-/** The media of one kind, each base before its children. */
+/** Lists the media of one kind, each base before its children. */
 function mediaList(call: Call, device: 'hdd' | 'dvd', long: boolean): string {
   const { media } = call.store.registry
   const withChildren = (uuid: string | undefined): string[] =>

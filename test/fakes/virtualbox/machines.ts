@@ -20,7 +20,7 @@ import { misuse } from './usage.js'
 
 const misc = 'VBoxManageMisc.cpp'
 
-/** `createvm`. */
+/** Implements `createvm`. */
 export function createMachine(call: Call): Answer {
   const given = new Map<string, string>()
   for (let word = call.words.next(); word !== undefined; word = call.words.next()) {
@@ -115,7 +115,7 @@ function folderName(name: string): string {
     .replace(/^ | $/g, '_')
 }
 
-/** Gives a machine what `--default` recommends for Linux. */
+/** Gives a machine the hardware that `--default` recommends for Linux. */
 function applyDefaults({ hardware }: Machine): void {
   if (!hardware.osType.startsWith('Linux')) throw unknown(`createvm --default for ${hardware.osType}`)
   const values = {
@@ -141,7 +141,7 @@ export function register(call: Call, machine: Machine): void {
   store.saveRegistry()
 }
 
-/** `registervm FILE`. */
+/** Implements `registervm FILE`. */
 export function registerMachine(call: Call): Answer {
   const file = call.words.next()
   if (file === undefined || file.startsWith('-') || call.words.more)
@@ -172,7 +172,7 @@ export function registerMachine(call: Call): Answer {
   return answer()
 }
 
-/** `unregistervm MACHINE [--delete | --delete-all]`. */
+/** Implements `unregistervm MACHINE [--delete | --delete-all]`. */
 export async function unregisterMachine(call: Call): Promise<Answer> {
   let name: string | undefined
   let remove = false
@@ -222,8 +222,8 @@ function forget(call: Call, uuid: string, machine?: Machine): void {
 }
 
 /**
- * The disks that this machine uses and no other, with parents that have no other child: so the image of a linked clone is
- * among them, as was seen. ISO images are never among them.
+ * Returns the disks that only this machine uses, with parents that have no other child. The image of a linked clone is
+ * therefore among them, as was seen. ISO images are never among them.
  */
 function ownMedia(call: Call, machine: Machine): Set<string> {
   const { media } = call.store.registry
@@ -236,7 +236,7 @@ function ownMedia(call: Call, machine: Machine): Set<string> {
   return new Set(disks.map(({ uuid }) => uuid).filter((uuid) => !taken.has(uuid)))
 }
 
-/** Removes a machine's disks, wherever they lie, and its folder where nothing else is in it. */
+/** Removes a machine's disks in all folders, and its own folder if nothing else is in it. */
 function removeFiles(call: Call, machine: Machine): void {
   const own = ownMedia(call, machine)
   for (const { uuid, path } of machine.media) if (own.has(uuid)) rmSync(path, { force: true })

@@ -5,8 +5,8 @@ import { run } from './program.js'
 import { qemu } from './qemu.js'
 
 /**
- * The stand-in as a program. `VBOX_STAND_IN` says how this VirtualBox behaves, words separated by commas: `no-driver`,
- * `pretend` (no QEMU), `translated`, `slow=MS`, `linger=MS`.
+ * The stand-in as a program. `VBOX_STAND_IN` sets the behaviour of this VirtualBox, words separated by commas:
+ * `no-driver`, `pretend` (no QEMU), `translated`, `slow=MS`, `linger=MS`.
  */
 const words = (process.env.VBOX_STAND_IN ?? '').split(',')
 const number = (key: string): number =>
@@ -31,7 +31,7 @@ process.stdout.write(stdout)
 process.stderr.write(stderr)
 process.exitCode = exit
 
-/** Whether the caller asked for another language than that of the transcripts. */
+/** Tells whether the caller asked for another language than that of the transcripts. */
 function isForeign(): boolean {
   const language = process.env.LC_ALL || process.env.LC_MESSAGES || process.env.LANG || 'C'
   return !/^(C|POSIX|en)/.test(language)

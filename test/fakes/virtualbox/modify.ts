@@ -10,7 +10,7 @@ import { listedOptions, logo, misuse, unknownOption } from './usage.js'
 
 const file = 'VBoxManageModifyVM.cpp'
 
-/** One change under way: the machine as it will be, and what the call warns of. */
+/** One change under way: the machine after the change, and the warnings of the call. */
 interface Change {
   readonly call: Call
   readonly machine: Machine
@@ -18,7 +18,7 @@ interface Change {
   readonly base: string
 }
 
-/** `modifyvm MACHINE OPTION…`: all options or none. */
+/** Implements `modifyvm MACHINE OPTION…`: all options or none. */
 export async function modifyMachine(call: Call): Promise<Answer> {
   const name = call.words.next()
   if (name === undefined || !call.words.more) throw misuse(call.recorded, 'modifyvm', 'Not enough parameters')

@@ -17,7 +17,7 @@ import type { HostInterface, NatNetwork } from './model.js'
 
 const file = 'VBoxManageHostonly.cpp'
 
-/** `list hostonlyifs`. */
+/** Implements `list hostonlyifs`. */
 export function hostInterfaces(call: Call): string {
   return call.store.registry.interfaces
     .map(({ name, address, mask, up }) =>
@@ -42,7 +42,7 @@ export function hostInterfaces(call: Call): string {
     .join('')
 }
 
-/** `hostonlyif create | remove NAME | ipconfig NAME --ip A --netmask M`. */
+/** Implements `hostonlyif create | remove NAME | ipconfig NAME --ip A --netmask M`. */
 export function hostOnlyInterface(call: Call): Answer {
   const verb = call.words.next()
   if (verb === 'create') return createInterface(call)
@@ -96,7 +96,7 @@ function findInterface(call: Call, name: string, line: number): HostInterface {
   )
 }
 
-/** The ranges of `/etc/vbox/networks.conf`; without this file there is one. */
+/** Returns the ranges of `/etc/vbox/networks.conf`; one default range without this file. */
 function allowedRanges(networksConf: string): string[] {
   if (!existsSync(networksConf)) return ['192.168.56.0/21']
   const lines = readFileSync(networksConf, 'utf8').split('\n')
@@ -117,7 +117,7 @@ function asNumber(address: string): number {
 const natExists = new Refusal(errorLine('NATNetwork server already exists'), 2)
 const natMissing = new Refusal(errorLine('NATNetwork server does not exist'), 2)
 
-/** `natnetwork add|modify|remove|start|stop --netname NAME …`, `natnetwork list`. */
+/** Implements `natnetwork add|modify|remove|start|stop --netname NAME …` and `natnetwork list`. */
 export function natNetwork(call: Call): Answer {
   const verb = call.words.next()
   if (verb === 'list') return answer(natNetworkTable(call))
@@ -180,7 +180,7 @@ function natNetworkTable(call: Call): string {
   return `NAT Networks:\n\n${each.join('')}${networks.length} network${networks.length === 1 ? '' : 's'} found\n`
 }
 
-/** `list natnets`. */
+/** Implements `list natnets`. */
 export function natNetworks(call: Call): string {
   return call.store.registry.natNetworks.map((network) => `${facts(network, '')}\n`).join('')
 }

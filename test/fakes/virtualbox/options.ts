@@ -4,7 +4,7 @@ export interface Given {
   readonly value: string
 }
 
-/** Takes the arguments of a call one after the other, as the real program does: `--option=value` or two words. */
+/** The arguments of a call, taken one after the other as in the real program: `--option=value` or two words. */
 export class Arguments {
   readonly #words: string[]
   #value: string | undefined
@@ -28,7 +28,7 @@ export class Arguments {
     return value
   }
 
-  /** Whether more words follow. */
+  /** Tells whether more words follow. */
   get more(): boolean {
     return this.#words.length > 0
   }

@@ -24,7 +24,7 @@ const launchPlace: Place = [
   misc,
 ]
 
-/** `startvm MACHINE --type headless`. */
+/** Implements `startvm MACHINE --type headless`. */
 export async function startMachine(call: Call): Promise<Answer> {
   let name: string | undefined
   let type = 'gui'
@@ -137,7 +137,7 @@ function conflict({ hostPort, guestPort }: Rule): string {
   return `NAT#0: configuration error: failed to set up redirection of ${hostPort} to ${guestPort}. ${inLog}`
 }
 
-/** Writes the log of a run; the log of the run before is kept beside it. */
+/** Writes the log of a run; the log of the previous run is kept beside it. */
 function writeLog(machine: Machine, fresh: boolean, lines: readonly string[]): void {
   const file = join(dirname(machine.cfgFile), 'Logs', 'VBox.log')
   mkdirSync(dirname(file), { recursive: true })
@@ -155,7 +155,7 @@ function dropStateFile(machine: Machine): void {
   if (!kept) rmSync(stateFile, { force: true })
 }
 
-/** Sets the properties that the host gives a run, after those of the run before are gone. */
+/** Sets the properties that the host gives a run, after those of the previous run are gone. */
 function startProperties(machine: Machine): void {
   dropTransient(machine, false)
   const host = {
@@ -172,7 +172,7 @@ function startProperties(machine: Machine): void {
   }
 }
 
-/** `controlvm MACHINE VERB`: whether it runs is looked at before the verb is read. */
+/** Implements `controlvm MACHINE VERB`. Whether the machine runs is checked before the verb is read. */
 export async function controlMachine(call: Call): Promise<Answer> {
   const name = call.words.next()
   const verb = call.words.next()
@@ -251,7 +251,7 @@ const controls: Readonly<Record<string, (control: Control) => Promise<Answer>>> 
   natpf: forwardPort,
 }
 
-/** A name for saved memory: the time in nanoseconds. */
+/** Returns a name for saved memory: the time in nanoseconds. */
 export function stateFileFor(machine: Machine): string {
   const folder = join(dirname(machine.cfgFile), 'Snapshots')
   mkdirSync(folder, { recursive: true })
@@ -275,7 +275,9 @@ function endRun(call: Call, machine: Machine): void {
   call.store.endSession(machine.uuid, call.settings.lingerMs)
 }
 
-/** `controlvm MACHINE natpfN RULE`, `controlvm MACHINE natpfN delete NAME`: at once, and in the settings. */
+/**
+ * Implements `controlvm MACHINE natpfN RULE` and `controlvm MACHINE natpfN delete NAME`: at once, and in the settings.
+ */
 async function forwardPort({ call, machine, folder, verb }: Control): Promise<Answer> {
   const number = Number(verb.slice(-1))
   const nic = machine.hardware.nics[number - 1]
@@ -298,7 +300,7 @@ async function forwardPort({ call, machine, folder, verb }: Control): Promise<An
   return answer()
 }
 
-/** `discardstate MACHINE`: the exit status is 0 although a machine that is not saved is an error. */
+/** Implements `discardstate MACHINE`. The exit status is 0 although a machine that is not saved is an error. */
 export async function discardState(call: Call): Promise<Answer> {
   const name = call.words.next()
   if (name === undefined || call.words.more) throw unknown('these words of discardstate')

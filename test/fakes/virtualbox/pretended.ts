@@ -5,7 +5,7 @@ import type { Engine } from './engine.js'
 import { changeParent, mergeIntoParent } from './images.js'
 import type { Rule } from './model.js'
 
-/** Whether a port of the host is free for a rule. */
+/** Tells whether a port of the host is free for a rule. */
 async function isFree({ hostAddress, hostPort }: Rule): Promise<boolean> {
   return await new Promise((resolve) => {
     const server = createServer()

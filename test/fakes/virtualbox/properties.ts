@@ -13,7 +13,7 @@ const extraPlace = (line: number): Place => [
   misc,
 ]
 
-/** `setextradata MACHINE|global KEY [VALUE]`: no value, or an empty one, removes the key. */
+/** Implements `setextradata MACHINE|global KEY [VALUE]`: no value, or an empty one, removes the key. */
 export async function setExtraData(call: Call): Promise<Answer> {
   const [owner, key, value, more] = call.words.rest()
   if (owner === undefined || key === undefined || more !== undefined)
@@ -27,7 +27,7 @@ export async function setExtraData(call: Call): Promise<Answer> {
   return answer()
 }
 
-/** `getextradata MACHINE|global KEY|enumerate`. */
+/** Implements `getextradata MACHINE|global KEY|enumerate`. */
 export async function getExtraData(call: Call): Promise<Answer> {
   const [owner, key, more] = call.words.rest()
   if (owner === undefined || key === undefined || more !== undefined)
@@ -42,7 +42,7 @@ export async function getExtraData(call: Call): Promise<Answer> {
   return answer(value === undefined ? none : `Value: ${value}\n`)
 }
 
-/** `guestproperty get|set|delete|unset|enumerate MACHINE …`; `wait` is answered by `waitForProperty`. */
+/** Implements `guestproperty get|set|delete|unset|enumerate MACHINE …`; `waitForProperty` answers `wait`. */
 export async function guestProperty(call: Call): Promise<Answer> {
   const verb = call.words.next()
   switch (verb) {
@@ -172,7 +172,10 @@ function matches(name: string, patterns: string): boolean {
   })
 }
 
-/** `guestproperty wait MACHINE PATTERN --timeout MS`: outside the lock, because another call sets the property. */
+/**
+ * Implements `guestproperty wait MACHINE PATTERN --timeout MS`, outside the lock, because another call sets the
+ * property.
+ */
 export async function waitForProperty(
   call: Call,
   reread: <Result>(look: (call: Call) => Promise<Result>) => Promise<Result>,

@@ -78,7 +78,7 @@ function controllerArguments(machine: Machine, controller: Controller, media: La
   return [...head, ...disks]
 }
 
-/** How QEMU opens a medium, and its parents after it. */
+/** Returns the arguments with which QEMU opens a medium, and its parents after it. */
 function drivePart(medium: Medium, media: Launch['media'], prefix: string): string {
   const node = `${prefix}node-name=${nodeOf(medium.uuid)}`
   const path = medium.path.replaceAll(',', ',,')
@@ -94,17 +94,17 @@ function drivePart(medium: Medium, media: Launch['media'], prefix: string): stri
   return `${prefix}driver=raw,${prefix}offset=${vdi.dataOffset},${prefix}size=${size},${file}`
 }
 
-/** The name of an open medium: QEMU allows 31 characters. */
+/** Returns the name of an open medium: QEMU allows 31 characters. */
 export function nodeOf(uuid: string): string {
   return `m${uuid.replaceAll('-', '').slice(0, 24)}`
 }
 
-/** A name that QEMU takes for a part. */
+/** Returns a name that QEMU accepts for a part. */
 export function idOf(name: string): string {
   return `d${name.replace(/[^A-Za-z0-9-]/g, '_')}`
 }
 
-/** Where a device stands in the order of booting; undefined where the machine does not boot from it. */
+/** Returns a device's place in the order of booting; undefined where the machine does not boot from the device. */
 function bootIndex({ hardware }: Machine, kind: 'hdd' | 'dvddrive', port: number): number | undefined {
   const wanted = kind === 'hdd' ? 'disk' : 'dvd'
   const place = ['boot1', 'boot2', 'boot3', 'boot4'].findIndex((key) => hardware.values[key] === wanted)
@@ -120,7 +120,10 @@ const nicTypes: Readonly<Record<string, string>> = {
   Am79C973: 'pcnet',
 }
 
-/** NAT is QEMU's user network, which lets nothing out; machines on one other network reach each other. */
+/**
+ * Returns the arguments of a card. NAT is QEMU's user network without a way out. Machines on one other network reach
+ * each other.
+ */
 function nicArguments(nic: Nic, number: number, home: string): string[] {
   if (nic.attachment === 'none') return []
   const type = nicTypes[nic.type]
@@ -141,7 +144,9 @@ function networkArgument(nic: Nic, number: number, home: string): string {
     : `socket,${id},mcast=${group.address}:${group.port},localaddr=127.0.0.1`
 }
 
-/** The group on the loopback device that is the network of an adapter; undefined where nobody else can be in it. */
+/**
+ * Returns the group on the loopback device that is the network of an adapter; undefined for a network without others.
+ */
 export function multicastGroup(
   { attachment, internalNetwork, hostOnlyAdapter, natNetwork }: Nic,
   home: string,

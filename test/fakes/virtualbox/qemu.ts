@@ -13,8 +13,8 @@ const startMs = 60_000
 const endMs = 30_000
 
 /**
- * Runs QEMU, notes how it ended, and ends it when the folder of the run is gone: no test leaves a machine behind.
- * The folder is the first word, QEMU and its words are the others.
+ * A program that runs QEMU, notes its end, and ends QEMU when the folder of the run is gone. No test thus leaves a
+ * machine behind. The folder is the first word, QEMU and its words are the others.
  */
 const keeper = `
 cd "$1" || exit
@@ -123,7 +123,7 @@ function numberIn(file: string): number | undefined {
   return existsSync(file) ? Number(readFileSync(file, 'utf8')) : undefined
 }
 
-/** Forwards a port; false where QEMU could not have the host's port. */
+/** Forwards a port; returns false where QEMU could not have the host's port. */
 async function forward(monitor: Monitor, nic: number, rule: Rule): Promise<boolean> {
   const { protocol, hostAddress, hostPort, guestAddress, guestPort } = rule
   const said = await monitor.command(
@@ -134,7 +134,7 @@ async function forward(monitor: Monitor, nic: number, rule: Rule): Promise<boole
   return false
 }
 
-/** Waits until QEMU answers; a QEMU that ends before is a machine that ended during its start. */
+/** Waits until QEMU answers; a QEMU that ends earlier is a machine that ended during its start. */
 async function untilAnswering({ folder, machine }: Launch): Promise<void> {
   const end = Date.now() + startMs
   for (;;) {

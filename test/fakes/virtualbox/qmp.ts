@@ -11,7 +11,10 @@ interface Message {
   readonly data?: { readonly device?: string; readonly error?: string }
 }
 
-/** Calls QEMU's monitor in a folder: the name of a socket may be short only, so the folder is entered for a moment. */
+/**
+ * A client of QEMU's monitor in a folder. The name of a socket may only be short, so the client enters the folder for a
+ * moment.
+ */
 export class Monitor {
   readonly #socket: Socket
   readonly #messages: AsyncIterator<string>
@@ -57,7 +60,7 @@ export class Monitor {
     }
   }
 
-  /** Runs a command of the monitor for people; what it prints is an error. */
+  /** Runs a command of the monitor for people; any output of the command is an error. */
   async command(line: string): Promise<string> {
     return String(await this.execute('human-monitor-command', { 'command-line': line })).trim()
   }

@@ -1,7 +1,7 @@
-/** What happened between the recorded calls: commands as recorded ones, and what others did. */
+/** The events between the recorded calls: unrecorded commands, and the work of other programs. */
 export interface Between {
   readonly commands?: readonly string[]
-  /** Files of the host: their sizes in bytes, or their text; undefined is removed. */
+  /** Files of the host: their sizes in bytes, or their text; undefined removes a file. */
   readonly files?: Readonly<Record<string, number | string | undefined>>
   readonly folders?: readonly string[]
   readonly interface?: { readonly name: string; readonly address: string; readonly mask: string }
@@ -10,13 +10,13 @@ export interface Between {
   readonly ended?: readonly string[]
   /** Files that another program copies. */
   readonly copies?: Readonly<Record<string, string>>
-  /** Ports of the host that another program holds from here on. */
+  /** Ports of the host that another program holds from then on. */
   readonly taken?: readonly number[]
   /** A call that is made while the recorded one waits. */
   readonly meanwhile?: string
 }
 
-/** Transcripts that are not replayed, and why. */
+/** Transcripts that are not replayed, with the reasons. */
 export const leftOut: Readonly<Record<string, string>> = {
   ...because('the plain form of a machine, which is for people', [
     '111-list-vms-long',
@@ -63,10 +63,10 @@ function because(why: string, names: readonly string[]): Record<string, string> 
   return Object.fromEntries(names.map((name) => [name, why]))
 }
 
-/** Transcripts that were recorded last although their number is small: their machines are in no list before. */
+/** Transcripts that were recorded last although their number is small. No earlier list has their machines. */
 export const recordedLast = [/^26[1-5]-/, /^36[0-9]-/]
 
-/** Transcripts after a restart of VirtualBox's service, when `localhostReachable` reads 1 whatever was set. */
+/** Transcripts after a restart of VirtualBox's service, when `localhostReachable` always reads 1. */
 export const afterRestart = [...['261', '265', '545', '802', '815', '818', '824', '831', '859', '896']]
 
 const guestProperties = [
@@ -92,7 +92,7 @@ const guestProperties = [
 
 const diskOnly = '--boot1 disk --boot2 none --boot3 none --boot4 none'
 
-/** What happened right before a transcript, by its number. */
+/** The events right before a transcript, by its number. */
 export const before: Readonly<Record<string, Between>> = {
   '329': { files: { '/srv/guest.iso': 30_257_152 } },
   '439': {
@@ -196,7 +196,7 @@ export const before: Readonly<Record<string, Between>> = {
   '367': { files: { '/srv/vms/u1.vdi': undefined } },
 }
 
-/** The transcripts in which the driver was there, or its place was taken. */
+/** Tells whether the host of a transcript had the driver, or another file in the driver's place. */
 export function hadDriver(name: string): boolean {
   return /-[RGD]-/.test(name) || name.startsWith('368-')
 }

@@ -24,7 +24,7 @@ export interface Replayed {
   readonly said: string
 }
 
-/** All transcripts, in the order in which they were recorded. */
+/** Lists all transcripts, in the order of their recording. */
 export function recordedTranscripts(): Transcript[] {
   const files = readdirSync(recordedFolder).filter((name) => name.endsWith('.txt'))
   const all = files.sort().flatMap((file) => transcriptsIn(readFileSync(join(recordedFolder, file), 'utf8')))
@@ -58,7 +58,7 @@ export async function replay(root: string): Promise<Replayed[]> {
   return seen
 }
 
-/** A host in a folder: its files, its ports, the stand-in on it. */
+/** A host in a folder, with its files, its ports and the stand-in. */
 class Host {
   readonly #root: string
   readonly #servers: Server[] = []
@@ -172,7 +172,7 @@ function withoutWarning(answer: Answer, driver: boolean): Answer {
   return { ...answer, stdout: answer.stdout.slice(end) }
 }
 
-/** Stands where a long usage text was cut, when it was recorded. */
+/** The text in the place of a long usage text, which was cut at the recording. */
 const usageCut = '\n[… usage text cut …]'
 
 const uuid = /[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}/g
@@ -183,7 +183,7 @@ class Names {
   readonly #ours = new Map<string, string>()
   readonly #recorded = new Map<string, string>()
 
-  /** Puts our names in place of the recorded ones. */
+  /** Puts our names in place of the recorded names. */
   asOurs(command: string): string {
     return command.replace(uuid, (name) => this.#ours.get(name) ?? name)
   }
@@ -217,7 +217,7 @@ class Names {
   }
 }
 
-/** Removes what a clock says. */
+/** Removes the times of a clock. */
 function withoutTimes(text: string): string {
   return text
     .replace(/VMStateChangeTime="[^"]*"/g, 'VMStateChangeTime="…"')
@@ -227,7 +227,7 @@ function withoutTimes(text: string): string {
     .replace(/^(GuestAdditionsFacility_.*=[0-9]+),[0-9]+$/gm, '$1,…')
 }
 
-/** The media of a list by their paths: the real list's order depends on the service's restarts. */
+/** Sorts the media of a list by their paths, because the real list's order depends on the service's restarts. */
 function sortedBlocks(text: string): string {
   const place = (block: string): string =>
     (block.match(/^Location:.*$/m)?.[0] ?? '').replace(uuid, '') + (block.match(/^Capacity.*$/m)?.[0] ?? '')
@@ -238,7 +238,7 @@ function sortedBlocks(text: string): string {
     .join('')
 }
 
-/** Reads words as the shell that recorded them wrote them: `\\` before a character, `'…'`, `$'…'`. */
+/** Reads words in the form of the recording shell: `\\` before a character, `'…'`, `$'…'`. */
 export function shellWords(command: string): string[] {
   const words = command.match(/(?:\$'(?:[^'\\]|\\.)*'|'[^']*'|\\.|[^\s'\\])+/g) ?? []
   return words.map((word) =>

@@ -4,7 +4,7 @@ import { absolute, type Call, findMachine, lockForWrite } from './call.js'
 
 const misc = 'VBoxManageMisc.cpp'
 
-/** `sharedfolder add|remove MACHINE --name NAME [--hostpath PATH] [--readonly] [--automount]`. */
+/** Implements `sharedfolder add|remove MACHINE --name NAME [--hostpath PATH] [--readonly] [--automount]`. */
 export async function sharedFolder(call: Call): Promise<Answer> {
   const verb = call.words.next()
   const owner = call.words.next()

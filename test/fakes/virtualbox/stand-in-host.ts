@@ -46,7 +46,7 @@ export class StandInHost {
     return stdout
   }
 
-  /** Makes a machine, which prints `hello` to its serial port where no other disk is written. */
+  /** Makes a machine, which prints `hello` to its serial port unless the test writes another disk. */
   machine(writeDisk = (path: string): void => writeSerialGuest(path, 'hello')): MadeMachine {
     this.#count += 1
     const name = `m${this.#count}`
@@ -80,7 +80,7 @@ export class StandInHost {
   }
 }
 
-/** How long a test waits for a guest on a busy host. */
+/** The longest wait of a test for a guest on a busy host. */
 export const patience = { timeout: 60_000, interval: 50 }
 
 /** Waits until a machine's serial port has printed a text. */

@@ -23,7 +23,7 @@ export class Recorded {
     return found[stream]
   }
 
-  /** The usage of one verb, from a transcript in which the verb was misused. */
+  /** Returns the usage of one verb, from a transcript in which the verb was misused. */
   usage(name: string): string {
     const said = this.text(name, 'stderr')
     return said.slice(said.indexOf('Usage - ')).replace(/\nVBoxManage: error: .*\n$/, '')
@@ -47,20 +47,20 @@ export function misuse(recorded: Recorded, verb: Misused, message: string): Refu
   return new Refusal(`${logo}VBoxManage: error: ${message}\n\n${usageWith(recorded, verb, message)}`, 2)
 }
 
-/** Refuses an option that the verb does not have: no line is left free, and modifyvm exits with 1. */
+/** Refuses an option that the verb does not have, without an empty line; modifyvm exits with 1. */
 export function unknownOption(recorded: Recorded, verb: Misused, option: string): Refusal {
   const message = `Unknown option: ${option}`
   const said = `${logo}VBoxManage: error: ${message}\n${usageWith(recorded, verb, message)}`
   return new Refusal(said, verb === 'modifyvm' ? 1 : 2)
 }
 
-/** The usage of a verb; a long one is followed by the error once more. */
+/** Returns the usage of a verb; a long usage is followed by the error once more. */
 function usageWith(recorded: Recorded, verb: Misused, message: string): string {
   const again = verb === 'modifyvm' ? `\nVBoxManage: error: ${message}\n` : ''
   return recorded.usage(misused[verb]) + again
 }
 
-/** The options in the usage of a verb, in which `N` and `X` stand for a number. */
+/** Lists the options in the usage of a verb, in which `N` and `X` stand for a number. */
 export function listedOptions(recorded: Recorded, verb: Misused): ReadonlySet<string> {
   const found = recorded.usage(misused[verb]).matchAll(/--[a-zA-Z0-9-]+/g)
   return new Set([...found].map(([option]) => option))

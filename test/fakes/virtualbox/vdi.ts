@@ -4,20 +4,20 @@ import { chmodSync, closeSync, fstatSync, ftruncateSync, openSync, readSync, wri
 const mebibyte = 1024 * 1024
 const mapOffset = mebibyte
 
-/** A VDI file: its size for the guest, its UUID, where its parts lie. */
+/** A VDI file: its size for the guest, its UUID, the places of its parts. */
 export interface Vdi {
   readonly bytes: number
   readonly uuid: string
   readonly mapOffset: number
   readonly dataOffset: number
   readonly blocks: number
-  /** Whether each block lies in its place, so that QEMU can read the file as a raw image that begins later. */
+  /** Whether each block lies in its place. QEMU can then read the file as a raw image that begins later. */
   readonly straight: boolean
 }
 
 /**
- * Makes a VDI file without content. All blocks are in their places, as in a fixed image, and the file has holes: so QEMU
- * reads it as a raw image, because it saves no machine that has a VDI open.
+ * Makes a VDI file without content. All blocks are in their places, as in a fixed image, and the file has holes. QEMU
+ * thus reads the file as a raw image, because QEMU saves no machine with an open VDI.
  */
 export function createVdi(path: string, bytes: number, uuid: string): void {
   const file = openSync(path, 'wx', 0o600)
@@ -118,7 +118,7 @@ export function copyVdi(from: string, to: string, uuid: string): void {
   setVdiUuid(to, uuid)
 }
 
-/** Makes a VDI file larger; false for an image that another program made. */
+/** Makes a VDI file larger; returns false for an image that another program made. */
 export function growVdi(path: string, bytes: number): boolean {
   const vdi = readVdi(path)
   if (vdi === undefined || !vdi.straight) return false

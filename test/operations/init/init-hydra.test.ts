@@ -10,7 +10,7 @@ import { createFakeOps, type FakeOps } from '../../fakes/fake-ops.js'
 
 let ops: FakeOps
 let folder: string
-/** The answers of Nix; by default this host has no nixpkgs, and every expression is one. */
+/** The answers of Nix. This host by default has no nixpkgs, and every text is an expression. */
 let nix: (argv: readonly string[]) => CommandResult
 
 const ended = (code: number, stderr = ''): CommandResult => ({ kind: 'exited', code, stdout: '', stderr })

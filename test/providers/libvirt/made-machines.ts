@@ -15,7 +15,7 @@ export interface MadeMachines {
     resource: LibvirtResource,
     config: object,
   ): Promise<{ wanted: LibvirtResource; changes: ResourceChange[] }>
-  /** Also removes this resource after the test. */
+  /** Removes this resource too, after the test. */
   tidy(resource: LibvirtResource): void
 }
 

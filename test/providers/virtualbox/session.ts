@@ -28,15 +28,15 @@ export interface Session {
   readonly local: Pick<LocalCommands, 'run'>
   readonly standIn: StandIn
   readonly provider: ReturnType<typeof createVirtualBoxProvider>
-  /** The provider with other parts. */
+  /** Makes the provider with other parts. */
   providerWith(parts: { local?: Pick<LocalCommands, 'run'>; hostRoot?: string }): Session['provider']
-  /** An allocated machine of a deployment of its own, with nothing made yet. */
+  /** Makes an allocated machine of a deployment of its own, with nothing made yet. */
   makeResource(config?: object, overrides?: Partial<VirtualBoxResource>): Promise<VirtualBoxResource>
   /** Asks VBoxManage; a failure is an error. */
   vbox(...args: string[]): Promise<string>
   ask(...args: string[]): Promise<CommandResult>
   behave(...words: string[]): void
-  /** Names of all machines and places of all disks that this VirtualBox knows. */
+  /** Lists the names of all machines and the places of all disks that this VirtualBox knows. */
   registry(): Promise<string[]>
   dispose(): void
 }
@@ -134,7 +134,7 @@ async function smallImage(
   }
 }
 
-/** A machine that somebody else made under this name. */
+/** Makes a machine that somebody else has under this name. */
 export async function createForeign(
   session: Session,
   name: string,
