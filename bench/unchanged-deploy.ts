@@ -193,7 +193,7 @@ function unlockable(host: Host): Host {
   )
 }
 
-/** A task that asks the far side the usual questions, and accepts every answer of this host as a set-up Nix. */
+/** A task that asks the far side the usual questions, and takes every answer of this host for a set-up Nix. */
 const unchangedNix = bindTask({
   ...nixTask,
   debianPackages: () => ['base-files'],

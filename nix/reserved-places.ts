@@ -16,7 +16,7 @@ export interface PlacedNames {
   readonly units: readonly string[]
 }
 
-/** Folders that can hold no key. debian-checks.nix refuses files in them first. */
+/** Folders that can hold no key. debian-checks.nix refuses files in these folders first. */
 const forbidden: readonly ReservedPlace[] = [
   ...['/nix', '/proc', '/sys'].map((folder) => ({ folder, owner: 'the system itself' })),
   ...['/run/hydra-ops', '/var/lib/hydra-ops'].map((folder) => ({ folder, owner: 'hydra-ops itself' })),

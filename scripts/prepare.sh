@@ -92,7 +92,7 @@ ensure_modules() {
   printf '%s\n' "$wanted" >"$stamp"
 }
 
-# Builds an output that is older than its sources, by `npm run build` or by a script without the type check.
+# Builds an output that is older than its sources, by `npm run build` or a script without the type check.
 ensure_built() {
   local script=${1:-build}
   local cli="$checkout/dist/src/cli.js"
@@ -124,8 +124,9 @@ home_of_worker() {
   if is_root; then getent passwd "$lab_user" | cut -d: -f6; else printf '%s\n' "$HOME"; fi
 }
 
-# Runs a command in a folder as the worker: as_worker HOME FOLDER COMMAND… The worker is the lab user for root, or else
-# the present user. The environment is new, except the variables that access to a registry may need. Nix asks no cache.
+# Runs a command in a folder as the worker (as_worker HOME FOLDER COMMAND…). The worker is the lab user for root, or
+# else the present user. The environment is new, except the variables that access to a registry may need. Nix asks no
+# cache.
 as_worker() {
   local home=$1 folder=$2 kept=() name
   shift 2

@@ -94,7 +94,7 @@ function userName(): string {
 
 /**
  * Kills the process after the n-th durable write or the first write of an event, as a power cut would. Crash tests use
- * this.
+ * this function.
  */
 function stopAfterWrite(
   env: NodeJS.ProcessEnv,

@@ -163,7 +163,7 @@ function refuseTakenName(wanted: DeploymentHead, entries: readonly Entry[]): voi
   const taken = entries.find((entry) => entry.uuid !== wanted.uuid && nameOf(entry) === wanted.name)
   if (taken === undefined) return
   throw usageError(`deployment '${wanted.name}' exists already (${taken.uuid})`, {
-    hint: `change it with hydra-ops modify -d ${wanted.name}, or choose another name`,
+    hint: `change that deployment with hydra-ops modify -d ${wanted.name}, or choose another name`,
   })
 }
 

@@ -41,7 +41,8 @@ replace_file() { cat > "$1.new" && sync "$1.new" && mv -fT -- "$1.new" "$1"; }
 # Prints the hash of a file's content, `-` where it is missing.
 hash_of() { if [ -f "$1" ]; then sha256sum < "$1" | cut -d' ' -f1; else echo -; fi; }
 
-# Sets, tests and clears a note that an action is due. A reboot clears it too, because it starts everything anew.
+# Sets, tests and clears a note that an action is due. A reboot clears the note too, because a reboot starts everything
+# anew.
 note_due() { mkdir -p /run/hydra-ops && : > "/run/hydra-ops/$1"; }
 is_due() { [ -e "/run/hydra-ops/$1" ]; }
 forget_due() { rm -f "/run/hydra-ops/$1"; }

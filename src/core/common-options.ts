@@ -15,7 +15,7 @@ export const MachineKind = documented(
   'debian',
 )
 
-/** Options of `deployment.*` that every machine has, whatever its kind and provider. */
+/** Options of `deployment.*` that every machine has, of any kind and provider. */
 export const CommonOptions = z.strictObject({
   targetEnv: documented(
     z.string().default('none'),

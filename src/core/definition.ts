@@ -24,7 +24,7 @@ const AnyMachine = z.object({
   /** The derivation and output of the closure to deploy; absent in the first, cheap evaluation. */
   drvPath: StorePath.optional(),
   outPath: StorePath.optional(),
-  /** The files that define each option: `deployment.memorySize` → paths. Error texts name them. */
+  /** The files that define each option: `deployment.memorySize` → paths. Error texts name these files. */
   origins: z.record(z.string(), z.array(z.string())),
 })
 

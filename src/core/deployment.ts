@@ -97,7 +97,7 @@ export interface DeploymentHead {
   description?: string | undefined
   /**
    * Paths that are absolute, or relative to the state folder when that folder lies inside a checkout. The store
-   * resolves them.
+   * resolves the paths.
    */
   expressions: string[]
   /** The `-I` entries. */

@@ -139,7 +139,10 @@ export async function renameDurably(draft: string, file: string): Promise<void> 
   await syncFolder(dirname(file))
 }
 
-/** Makes a folder, with its parents, for its owner alone. All of them are on the disk when the promise is fulfilled. */
+/**
+ * Makes a folder, with its parents, for its owner alone. All these folders are on the disk when the promise is
+ * fulfilled.
+ */
 export async function makeFolderDurably(folder: string, mode = 0o700): Promise<void> {
   try {
     const first = await mkdir(folder, { recursive: true, mode })
@@ -202,7 +205,7 @@ export async function syncFile(file: string): Promise<void> {
 
 /**
  * Flushes a folder's entries to the disk, so that renames inside survive a power cut. File systems of other hosts
- * (vboxsf, CIFS) do not support this.
+ * (vboxsf, CIFS) do not support such a flush.
  */
 export async function syncFolder(folder: string): Promise<void> {
   try {

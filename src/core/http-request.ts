@@ -144,7 +144,7 @@ function encrypted({ url, checkCertificate }: HttpRequest, { net, tls }: Node, r
   const name = new URL(url).hostname.replace(/^\[|\]$/g, '')
   return tls.connect({
     socket: raw,
-    // The name that the certificate must carry; Node's default is `localhost`, whatever the URL says (seen).
+    // The name that the certificate must carry; Node's default is always `localhost` (seen).
     host: name,
     servername: net.isIP(name) === 0 ? name : '',
     rejectUnauthorized: checkCertificate,

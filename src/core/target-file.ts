@@ -61,7 +61,7 @@ function line(item: ScriptList[number]): string {
   if (typeof item !== 'string') return item.map(coded).join(':')
   if (item === '' || item.includes('\n')) {
     throw usageError(`${JSON.stringify(item)} cannot be one of several values of a script on a machine`, {
-      hint: 'it must have exactly one line',
+      hint: 'each value must have exactly one line',
     })
   }
   return item

@@ -171,7 +171,7 @@ async function record(job: Job, wanted: StorePath, look: MachineState): Promise<
   const known = recordOf(job)
   const seenAt = job.ops.now().toISOString()
   const sameClosure = known.deployed?.path === wanted
-  // An unchanged machine causes no write, because its record already holds all this.
+  // An unchanged machine causes no write, because its record already holds all these facts.
   if (!job.changed && sameClosure && known.facts.bootId === look.survey.bootId) return
   await updateJob(job, (draft) => {
     draft.facts = { ...look.survey.facts, nixVersion: draft.tasks.nix?.outputs.version, seenAt }

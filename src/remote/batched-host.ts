@@ -144,7 +144,7 @@ function deliver({ options, answer }: Waiting, result: CommandResult): void {
   answer(result)
 }
 
-/** Makes the one script that runs all of them (target/together.sh). */
+/** Makes the one script that runs all given scripts (target/together.sh). */
 export function joinedScript(mark: string, scripts: readonly BatchedScript[]): string {
   const values = scripts.map(({ title, text }, index) => ({
     [`title_${index + 1}`]: title,

@@ -55,7 +55,7 @@ export const postfixTask: SetupTask<PostfixOptions> = {
 }
 
 /**
- * Answers that make postfix listen on the loopback interface alone from its first start. "Satellite system" does this,
+ * Answers that make postfix listen on the loopback interface alone from its first start. "Satellite system" listens so,
  * and delivers by itself without a relay host. "Internet Site", the default, listens to everybody until this task runs.
  * "Local only" refuses mail to other hosts (postinst of postfix 3.7).
  */

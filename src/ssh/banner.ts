@@ -8,8 +8,8 @@ import { hasProxy, openWay, type WayOptions } from './jump.js'
 /**
  * The pause between overlapping attempts. A machine is reachable when it shows an SSH banner, not when its port
  * accepts. QEMU's user networking accepts within 3 ms with no guest behind it, and stays silent (measured). Such a
- * connection never comes to life, so short attempts overlap. A patient attempt runs beside them, for an sshd that needs
- * seconds for its first bytes.
+ * connection never comes to life, so short attempts overlap. A patient attempt runs beside the short ones, for an sshd
+ * that needs seconds for its first bytes.
  */
 const overlapMs = 200
 const shortMs = 1_000

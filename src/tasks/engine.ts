@@ -75,7 +75,7 @@ export function planTasks(statuses: readonly TaskStatus[], allowRecreate = false
 /**
  * Runs each task that needs to run after the tasks it depends on; independent tasks run at the same time. A failure
  * stops only the tasks that depend on the failed one. A task counts as done once it was applied and verified; `onDone`
- * records this at once.
+ * records the task at once.
  */
 export async function runTasks(
   host: Host,

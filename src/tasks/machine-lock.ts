@@ -6,7 +6,7 @@ import { hostOf } from '../machine/connect.js'
 import type { MachineSession } from '../machine/machine.js'
 import { targetScript } from '../remote/target-scripts.js'
 
-/** Lock file on the machine. A reboot removes it, and ends the work that it protects. */
+/** Lock file on the machine. A reboot removes the file, and ends the work that the file protects. */
 const lockFile = '/run/hydra-ops/set-up-by'
 /** Age at which a lock counts as abandoned: longer than any set-up takes. */
 const staleSeconds = 2 * 3_600

@@ -1,4 +1,7 @@
-/** Recordings that the stand-ins answer otherwise than Hydra, by reason. The test fails when one of them agrees. */
+/**
+ * Recordings that the stand-ins answer otherwise than Hydra, by reason. The test fails when one of these recordings
+ * agrees.
+ */
 const byReason: Readonly<Record<string, readonly string[]>> = {
   'a page for people: the stand-in shows one of its own, which says that it is a stand-in': [
     'api-push-unparsable',

@@ -80,7 +80,7 @@ queue_runner_metrics_address = ${metrics}
 
 interface Statsd {
   readonly port: number
-  /** The messages that it got, newest last. */
+  /** The messages that the server got, newest last. */
   readonly told: string[]
   close(): void
 }

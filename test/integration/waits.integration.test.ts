@@ -368,7 +368,7 @@ describe('a wait leaves no listener behind, and Node warns of nothing', () => {
       const results = await Promise.allSettled(Array.from({ length: times }, wait))
       expect(results).toEqual(Array(times).fill(ends))
       expect(getEventListeners(ended.signal, 'abort')).toEqual([])
-      // Node reports them in a later turn.
+      // Node reports warnings in a later turn.
       await new Promise((resolve) => setImmediate(resolve))
       expect(warnings.map(({ message }) => message)).toEqual([])
     },

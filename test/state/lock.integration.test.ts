@@ -127,8 +127,8 @@ describe('a process that is killed with SIGKILL after its n-th write', () => {
       const store = await storeIn(root, { operator: here })
       expect(await store.problems()).toEqual([])
       const [lab] = await store.list()
-      // Write 1 makes the deployment; 2 and 5 are journal lines, 3 and 4 machines. Write 6 removes it, 7 is a
-      // preference.
+      // Write 1 makes the deployment; 2 and 5 are journal lines, 3 and 4 machines. Write 6 removes the deployment, 7 is
+      // a preference.
       expect(lab === undefined ? 'gone' : Object.keys(lab.machines).sort()).toEqual(
         n >= 6 ? 'gone' : n >= 4 ? ['db', 'web'] : n === 3 ? ['web'] : [],
       )

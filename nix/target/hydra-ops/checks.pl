@@ -103,8 +103,8 @@ sub unit_problems {
     return 'deployment.units needs systemd, which does not run here';
 }
 
-# The nix task and the login need these packages. A user who drops one of them from aptPackages does not mean to remove
-# it.
+# The nix task and the login need these packages. A user who drops such a package from aptPackages does not want its
+# removal.
 my %stays = map { ($_ => 1) } qw(nix-bin nix-setup-systemd openssh-server sudo systemd systemd-sysv dbus);
 
 # Splits names of packages: the installed ones that may be removed, and the reasons why the others must stay.

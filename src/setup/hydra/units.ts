@@ -122,9 +122,9 @@ function spaceUnits(settings: DaemonSettings): HydraUnit[] {
 }
 
 /**
- * Writes the script that stops the services that fill the disk. The script restarts them when a tenth more space is
- * free than the options require. (nixpkgs waits for 10 GiB more, which a small disk never has.) Returns `undefined` if
- * the options set no limit.
+ * Writes the script that stops the services that fill the disk. The script restarts the services when a tenth more
+ * space is free than the options require. (nixpkgs waits for 10 GiB more, which a small disk never has.) Returns
+ * `undefined` if the options set no limit.
  */
 export function spaceScript({ options }: DaemonSettings): string | undefined {
   const wanted = [

@@ -223,7 +223,7 @@ function forget(call: Call, uuid: string, machine?: Machine): void {
 
 /**
  * Returns the disks that only this machine uses, with parents that have no other child. The image of a linked clone is
- * therefore among them, as was seen. ISO images are never among them.
+ * therefore such a disk, as was seen. ISO images are never in the set.
  */
 function ownMedia(call: Call, machine: Machine): Set<string> {
   const { media } = call.store.registry

@@ -113,8 +113,8 @@ async function startNginx(folder: string, sites: readonly string[], port: number
 }
 
 /**
- * Writes the content of /etc/nginx, by default the running sites. The real `nginx -T` reads it with the real ports, in
- * a separate network with one address of the machine.
+ * Writes the content of /etc/nginx, by default the running sites. The real `nginx -T` reads the content with the real
+ * ports, in a separate network with one address of the machine.
  */
 function onDisk(sites: readonly string[]): void {
   const at = configure('disk', sites, 'user root;')
