@@ -17,7 +17,7 @@ import type { Cli } from './verb.js'
 type Flags = MachinesFlags & YesFlags & { readonly description?: string | undefined }
 
 export function registerSnapshot(command: Command, cli: Cli): void {
-  command.argument('[action]', 'what to do; without one, the snapshots are listed')
+  command.argument('[action]', 'the action (default: list the snapshots)')
   commonFlags(command, { json: true, plain: true })
   example(
     command,
@@ -34,9 +34,9 @@ export function registerSnapshot(command: Command, cli: Cli): void {
   const create = part(
     command,
     'create <name>',
-    'keep the disks of machines, and the memory of those that run',
+    'keep the disks of machines, and the memory of running machines',
   )
-  create.option('--description <text>', 'what the snapshot is for')
+  create.option('--description <text>', 'purpose of the snapshot')
   example(create, "hydra-ops snapshot create before-update web --description 'all is well' -d lab")
   create.action((name: string, machines: string[], _: Flags, self: Command) =>
     onNamed(cli, machines, self.optsWithGlobals(), 'to keep', async (ops, request, { description }) => {
@@ -49,7 +49,11 @@ export function registerSnapshot(command: Command, cli: Cli): void {
   example(listing, 'hydra-ops snapshot list -d lab', 'hydra-ops snapshot list web --json -d lab')
   listing.action((machines: string[], _: Flags, self: Command) => list(cli, machines, self.optsWithGlobals()))
 
-  const restore = part(command, 'restore <name>', 'bring machines back; says what is lost, and asks')
+  const restore = part(
+    command,
+    'restore <name>',
+    'restore machines from a snapshot; shows the losses and asks first',
+  )
   yesFlag(restore)
   example(
     restore,
@@ -63,7 +67,11 @@ export function registerSnapshot(command: Command, cli: Cli): void {
     }),
   )
 
-  const remove = part(command, 'delete <name>', 'delete a snapshot, and leave the machines as they are; asks')
+  const remove = part(
+    command,
+    'delete <name>',
+    'delete a snapshot and leave the machines as they are; asks first',
+  )
   yesFlag(remove)
   example(remove, 'hydra-ops snapshot delete before-update -d lab')
   remove.action((name: string, machines: string[], _: Flags, self: Command) =>

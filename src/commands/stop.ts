@@ -15,7 +15,7 @@ export function registerStop(command: Command, cli: Cli): void {
   command
     .option(
       '--grace <seconds>',
-      'how long a machine may take to shut down before its power is cut',
+      'time for a machine to shut down before its power is cut',
       positive,
       graceSeconds,
     )
