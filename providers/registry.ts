@@ -87,7 +87,7 @@ const neededMethods = [
   'resourceId',
 ] as const
 
-/** Says why a value is no provider; undefined = it has the shape of one. */
+/** Says why a value is no provider; undefined = the value has the shape of a provider. */
 function lackOf(candidate: unknown): string | undefined {
   if (typeof candidate !== 'object' || candidate === null) return 'is not a provider'
   const has = (key: string): unknown => Reflect.get(candidate, key)

@@ -20,7 +20,7 @@ export interface NotePlaces {
 
 export const noteName = 'owner.json'
 
-/** The first file to be written, which names the owner of the files beside it and the origin of the machine. */
+/** The first file to be written. The note names the owner of the files beside it and the origin of the machine. */
 export interface Note<Handle> {
   readonly deployment: string
   readonly machine: string
@@ -102,7 +102,7 @@ export async function writeNote<Handle>(places: NotePlaces, note: Note<Handle>, 
   }
 }
 
-/** Returns the resource with the data of the note beside the disks, which a crash or an older state may lack. */
+/** Returns the resource with the data of the note beside the disks. A crash or an older state may lack these data. */
 export function withNotedHandle<Handle, R extends { readonly handle: Handle | undefined }>(
   resource: R,
   found: NoteFound<Handle>,
@@ -121,7 +121,10 @@ export function isDraftOf(file: string, name: string): boolean {
   return name.startsWith(`${basename(file)}.`) && temporaryName.test(name)
 }
 
-/** Removes drafts of the note: a crash can leave them before the first note is complete, or after the last note is gone. */
+/**
+ * Removes drafts of the note. A crash can leave drafts before the first note is complete, or after the last note is
+ * gone.
+ */
 export function removeNoteDrafts({ folder, note }: NotePlaces): void {
   for (const name of namesIn(folder)) {
     if (isDraftOf(note, name)) rmSync(join(folder, name), { force: true })

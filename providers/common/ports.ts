@@ -183,7 +183,7 @@ const startAttempts = 5
 
 /**
  * Starts a machine with free ports. `start` returns the port that another program took meanwhile; the next attempt uses
- * another one. The last attempt's `start` is told that it is the last, and throws instead.
+ * another one. The last attempt's `start` knows that no attempt follows, and throws instead.
  */
 export async function startWithFreePorts<Allocation extends PortAllocation>(
   first: Allocation,
@@ -202,7 +202,7 @@ export async function startWithFreePorts<Allocation extends PortAllocation>(
 }
 
 /**
- * Makes the error about a taken port of a running guest: the port was not promised yet, so the user chooses another.
+ * Makes the error about a taken port of a running guest. The port was not promised yet, so the user chooses another.
  */
 export function portTaken(machine: string, port: number, option: string): OpsError {
   return failure('PORT_TAKEN', `machine '${machine}': port ${port} of 127.0.0.1 is held by another program`, {

@@ -28,7 +28,7 @@ export interface DomainSpec {
   readonly extraDevicesXML: string
   readonly extraDomainXML: string
   /**
-   * The base image, which must be named: libvirt in `qemu:///system` would otherwise give the shared image to QEMU's
+   * The base image, which must be named. Otherwise libvirt in `qemu:///system` would give the shared image to QEMU's
    * user for good.
    */
   readonly base: { readonly path: string; readonly format: string } | undefined

@@ -67,8 +67,8 @@ function credentialEntry(file: string): object {
 }
 
 /**
- * Switches off features that cost seconds at boot without a benefit: emulated five-level page tables, and drivers of an
- * emulated hypervisor.
+ * Switches off features that cost seconds at boot without a benefit. These are emulated five-level page tables, and
+ * drivers of an emulated hypervisor.
  */
 function cpuOf({ type }: DomainSpec): object {
   return type === 'kvm'

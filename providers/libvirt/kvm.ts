@@ -15,9 +15,9 @@ const deadlineMs = 5_000
 const guestSaysDone = 85
 
 /**
- * Tells whether KVM works here. An open device proves nothing: on some hosts KVM only emulates, and stops at the first
- * instruction that its emulator lacks. So a guest of some bytes enters long mode, as every kernel does, and uses such
- * instructions.
+ * Tells whether KVM works here. An open device proves nothing. KVM only emulates on some hosts, and stops at the first
+ * instruction that its emulator lacks. A guest of some bytes therefore enters long mode, as every kernel does, and uses
+ * such instructions.
  */
 export async function tryKvm(local: Pick<LocalCommands, 'run'>, run: Run): Promise<KvmAnswer> {
   const folder = mkdtempSync(join(tmpdir(), 'hydra-ops-kvm-'))

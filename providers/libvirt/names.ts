@@ -14,5 +14,5 @@ export function macAddress(deployment: string, machine: string, nic: string, att
 
 export const { preferredPort } = names
 
-/** Describes the deployment's LAN. With `localaddr=127.0.0.1` no packet leaves the loopback device. */
+/** The deployment's LAN. `localaddr=127.0.0.1` keeps each packet on the loopback device. */
 export const deploymentLan = names.lan

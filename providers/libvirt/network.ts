@@ -56,7 +56,8 @@ function nicDevice(netdev: string, mac: string, slot: number): string {
 }
 
 /**
- * Returns the same XML with other forwarded ports in each definition, for a start that must not apply any other change.
+ * Returns the same XML with other forwarded ports in each definition. A start uses this XML if no other change may
+ * apply.
  */
 export function replaceForwards(xml: string, forwards: readonly Forward[]): string {
   const pattern = new RegExp(`(['"])(user,id=${managementNetdev},[^'"]*)\\1`, 'g')

@@ -50,8 +50,8 @@ export interface VirshCall {
 }
 
 /**
- * Deadline that leaves room for the first call, which starts a session's daemon and examines QEMU: 4 s measured, on an
- * idle host.
+ * Deadline that leaves room for the first call, which starts a session's daemon and examines QEMU. The first call takes
+ * 4 s on an idle host (measured).
  */
 const deadlineMs = 120_000
 

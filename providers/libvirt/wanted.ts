@@ -74,7 +74,7 @@ export function systemImageFolder(parts: LibvirtParts, id: string): string {
 }
 
 /**
- * Puts an image where QEMU's own user can read it. It makes a hard link where possible: both names are then the same
+ * Puts an image where QEMU's own user can read it. A hard link is made where possible: both names are then the same
  * file.
  */
 export async function publishImage(from: BaseImage, to: BaseImage): Promise<void> {

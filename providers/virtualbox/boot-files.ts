@@ -3,7 +3,7 @@ import { missingFile, requireDisks, requireIdentity } from '../common/disks.js'
 import type { Places, VirtualBoxResource } from './places.js'
 
 /**
- * Throws where a file is missing that the machine needs to start; VirtualBox' own error would be one raw sentence.
+ * Throws where a file is missing that the machine needs to start. VirtualBox' own error would be one raw sentence.
  * `attached` lists the disks in the machine's settings: a detached disk may be gone.
  */
 export function requireBootFiles(

@@ -6,7 +6,7 @@ import { allowedRanges } from './host-only.js'
 import type { VirtualBoxParts } from './places.js'
 import { createVBoxManage, isAbsent, parseVersion } from './vboxmanage.js'
 
-/** The oldest series that we know the answers of. */
+/** The oldest series whose answers we know. */
 const oldestSeries = 7
 
 /** Checks VirtualBox on this host. A host without VirtualBox has no problem: other providers may do. */
@@ -75,7 +75,7 @@ function isSecureBoot(hostRoot: string): boolean {
   return name !== undefined && readFileSync(join(folder, name)).at(-1) === 1
 }
 
-/** KVM keeps the processor's virtualisation while a guest of it runs, and from Linux 6.12 on while it is loaded. */
+/** Reports a KVM that holds the processor's virtualisation: by a guest, or since Linux 6.12 by being loaded. */
 function checkKvm({ hostRoot }: VirtualBoxParts): Finding[] {
   const id = 'virtualbox.kvm'
   const holder = ['kvm_intel', 'kvm_amd'].find(

@@ -4,7 +4,7 @@ import type { Guest, GuestNic } from '../common/identity.js'
 import type { VirtualBoxHandle } from './config.js'
 import type { VirtualBoxResource } from './places.js'
 
-/** Chooses how the image takes its identity; VirtualBox has nothing like QEMU's fw_cfg, so our images take a seed. */
+/** Chooses how the image takes its identity. VirtualBox has nothing like QEMU's fw_cfg, so our images take a seed. */
 export function identityMethod(
   { config }: Pick<VirtualBoxResource, 'config'>,
   image: VirtualBoxHandle['image'],

@@ -11,7 +11,7 @@ const defaultRanges = ['192.168.56.0/21']
 
 export interface AllowedRanges {
   readonly ranges: readonly string[]
-  /** Whether /etc/vbox/networks.conf says so; that file replaces the default. */
+  /** Whether /etc/vbox/networks.conf gives the ranges; that file replaces the default. */
   readonly fromFile: boolean
 }
 
@@ -63,8 +63,8 @@ export function parseAdapters(text: string): HostOnlyAdapter[] {
 }
 
 /**
- * Refuses a host-only network that this host lacks or VirtualBox forbids, before anything is made: VirtualBox only warns
- * about a missing adapter, and refuses an address with a bare `Access denied`.
+ * Refuses a host-only network that this host lacks or VirtualBox forbids, before anything is made. VirtualBox only
+ * warns about a missing adapter, and refuses an address with a bare `Access denied`.
  */
 export async function refuseHostOnly(
   parts: VirtualBoxParts,

@@ -40,7 +40,7 @@ export function ruleSteps(
   ]
 }
 
-/** Tells whether a rule listens on loopback alone: another address would open the guest to the network. */
+/** Tells whether a rule listens on loopback alone. Another address would open the guest to the network. */
 function isLoopback({ hostIp, protocol }: NatRule): boolean {
   return hostIp === '127.0.0.1' && protocol === 'tcp'
 }
@@ -66,7 +66,7 @@ export async function applyForwards(
 }
 
 /**
- * Finds the wanted ports that another program has: VirtualBox starts the machine without them, and only its log tells.
+ * Finds the wanted ports that another program has. VirtualBox starts the machine without them, and only its log tells.
  */
 export function lostPorts(
   { logFolder }: Pick<MachineFacts, 'logFolder'>,

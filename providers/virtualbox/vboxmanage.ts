@@ -96,7 +96,7 @@ export function vboxError({ message }: VBoxFailure, { what, machine, hint }: VBo
 }
 
 /**
- * Judges a call: an error on stderr is a failure whatever the exit status says, because some verbs exit with 0 after a
+ * Judges a call. An error on stderr is a failure with every exit status, because some verbs exit with 0 after a
  * failure.
  */
 export function readOutcome(result: CommandResult): VBoxOutcome {
@@ -108,7 +108,7 @@ export function readOutcome(result: CommandResult): VBoxOutcome {
 
 const errorMark = 'VBoxManage: error: '
 
-/** Lists what VBoxManage says after its mark; a usage text after an error is left out. */
+/** Lists VBoxManage's messages after its mark; a usage text after an error is left out. */
 function errorLines(stderr: string): string[] {
   return stderr
     .split('\n')
