@@ -21,7 +21,7 @@ export function requireBootFiles(
       'NO_SHARED_FOLDER',
       machine,
       `the folder ${hostPath} of shared folder ${name} is gone`,
-      `make it, or leave it out of deployment.virtualbox.sharedFolders`,
+      `create the folder, or remove it from deployment.virtualbox.sharedFolders`,
     )
   }
 }

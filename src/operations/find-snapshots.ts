@@ -43,7 +43,7 @@ export async function selectKeepers(
     const { provider } = machineRecord(record, machine)
     throw usageError(`machine '${machine}': provider '${provider}' keeps no snapshots`, {
       machine,
-      hint: `leave it out: --exclude ${machine}`,
+      hint: `leave the machine out: --exclude ${machine}`,
     })
   })
   return machines

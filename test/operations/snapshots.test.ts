@@ -100,7 +100,7 @@ describe('snapshot create', () => {
       exitCode: 2,
       machine: 'web',
       message: "machine 'web': provider 'bare' keeps no snapshots",
-      hint: 'leave it out: --exclude web',
+      hint: 'leave the machine out: --exclude web',
     }
     await expect(create()).rejects.toMatchObject(refused)
     await expect(restore()).rejects.toMatchObject(refused)
