@@ -18,7 +18,7 @@ function layer(
       exclude: name === 'unit' ? layers.map((other) => `test/**/*.${other}.test.ts`) : [],
       testTimeout: deadline,
       hookTimeout: deadline,
-      // A VirtualBox of this host is nobody's to test with: a test names the one that it has made.
+      // No test may use a VirtualBox of this host; a test names the VirtualBox that the test has made.
       env: { HYDRA_OPS_VBOXMANAGE: '/nonexistent/VBoxManage' },
       ...more,
       sequence: { groupOrder },
@@ -33,18 +33,18 @@ export default defineConfig({
     passWithNoTests: false,
     teardownTimeout: 60_000,
     projects: [
-      // A process for each file took two thirds of their time. Each file still loads the modules of this tree anew.
+      // A process for each file took two thirds of the unit tests' time. Each file still loads our modules anew.
       layer('unit', 0, { maxWorkers: 2, isolate: false, setupFiles: ['test/fresh-modules.ts'] }),
-      // They wait for other programs for a third of their time: three at a time keep two cores busy.
+      // Integration tests wait for other programs for a third of their time. Three at a time keep two cores busy.
       layer('integration', 1, { maxWorkers: 3 }),
-      // The real VBoxManage, where Debian has it.
+      // These tests need the real VBoxManage, which only some releases of Debian have.
       layer('virtualbox', 2, { maxWorkers: 2 }),
       layer('crash', 3, { maxWorkers: 2 }),
-      // One guest each: emulated, it keeps one of two cores busy.
+      // Each of these tests has one guest, whose emulation keeps one of two cores busy.
       layer('guest', 4, { maxWorkers: 2 }),
-      // Several guests at once, in one pool with those of one guest.
+      // These tests have several guests at once, and share a pool with the tests of one guest.
       layer('e2e', 4, { maxWorkers: 2 }),
-      // On guests, too long for every run: run by `scripts/test long`.
+      // These tests on guests take too long for every run; `scripts/test long` runs them.
       layer('long', 5, { maxWorkers: 1 }),
     ],
   },

@@ -1,7 +1,7 @@
-// Adds up vitest's JSON reports: `count-tests.mjs FAILED_STEPS REPORT…` names the failed tests with the first line of
-// each error, since the end of a long output is what people read. It prints `N passed, N failed` and exits with 1
-// unless something passed and nothing failed. A missing report, a file that failed to load, a failing hook, an
-// unhandled error and a skipped test are failures too: none of them may look like a green run.
+// Adds up vitest's JSON reports: `count-tests.mjs FAILED_STEPS REPORT…`. The program names the failed tests with the
+// first line of each error, since people read the end of a long output. The last line is `N passed, N failed`. The exit
+// status is 1 unless something passed and nothing failed. A missing report, a file that failed to load, a failing hook,
+// an unhandled error and a skipped test are failures too. None of these may look like a green run.
 import { readFileSync } from 'node:fs'
 
 const [failedSteps = '0', ...reports] = process.argv.slice(2)
