@@ -73,7 +73,7 @@ export async function writeIdentity(
     throw failure('IDENTITY', `machine '${machine}' has no host key yet`, { machine })
   }
   const hostKey = readFileSync(identity.hostKeyFile, 'utf8')
-  if (method === 'fwcfg') await replaceFile(places.credential, tmpfilesCredential(guest, identity, hostKey))
+  if (method === 'fwcfg') await replaceFile(places.credential, tmpfilesLines(guest, identity, hostKey))
   else await writeSeed(local, places, seedFiles(guest, identity, hostKey), run)
 }
 
@@ -82,11 +82,11 @@ export function hasIdentity(files: IdentityFiles): boolean {
 }
 
 /**
- * Makes lines for systemd-tmpfiles (tmpfiles.d(5)), which systemd 252 and newer read from the credential
- * `tmpfiles.extra`. `f+` writes each file anew at every boot, so a file that a power cut left empty is repaired. `~`:
- * base64.
+ * Makes lines for systemd-tmpfiles (tmpfiles.d(5)). systemd 252 and newer read them from the credential
+ * `tmpfiles.extra`, and an image of ours from its seed disk. `f+` writes each file anew at every boot, so a file that a
+ * power cut left empty is repaired. `~`: base64.
  */
-export function tmpfilesCredential(guest: Guest, identity: MachineIdentity, hostKey: string): string {
+export function tmpfilesLines(guest: Guest, identity: MachineIdentity, hostKey: string): string {
   const files: [path: string, mode: string, text: string][] = [
     ['/etc/hostname', '0644', `${identity.hostName}\n`],
     ['/etc/ssh/ssh_host_ed25519_key', '0600', hostKey],
@@ -127,12 +127,15 @@ function networkdFile(nic: GuestNic): string {
   return `${lines.join('\n')}\n`
 }
 
-/** Makes cloud-init's NoCloud data source. JSON is YAML, and needs no care about quoting. */
+/**
+ * Makes cloud-init's NoCloud data source, and beside it the lines for an image of ours, which has no cloud-init. JSON is
+ * YAML, and needs no care about quoting.
+ */
 export function seedFiles(
   guest: Guest,
   identity: MachineIdentity,
   hostKey: string,
-): Readonly<Record<'user-data' | 'meta-data' | 'network-config', string>> {
+): Readonly<Record<'user-data' | 'meta-data' | 'network-config' | 'hydra-ops.tmpfiles', string>> {
   const userData = {
     hostname: identity.hostName,
     ssh_deletekeys: true,
@@ -150,6 +153,7 @@ export function seedFiles(
       'local-hostname': identity.hostName,
     })}\n`,
     'network-config': `${JSON.stringify({ version: 2, ethernets })}\n`,
+    'hydra-ops.tmpfiles': tmpfilesLines(guest, identity, hostKey),
   }
 }
 

@@ -4,6 +4,7 @@ import type { OwnedPlace } from '../../src/core/owned-places.js'
 import { defaultImage, imageOptions, MadeFrom, optionalText } from '../common/image.js'
 import { namedImage } from '../common/named-image.js'
 import { forwardOption, portNumber, portsShape } from '../common/ports.js'
+import { writtenPlaces } from '../common/written-places.js'
 
 /** The key of the options in a network expression: `deployment.libvirtd.*`. */
 export const optionKey = 'libvirtd'
@@ -54,7 +55,7 @@ export const LibvirtConfig = z.strictObject({
   ...imageOptions,
   baseImageIdentity: documented(
     z.enum(['fwcfg', 'nocloud', 'none']).nullable().default(null),
-    'way in which a foreign image gets host name and keys: a systemd credential (`"fwcfg"`), a cloud-init seed disk (`"nocloud"`), or none',
+    'way in which the image gets host name and keys: a systemd credential (`"fwcfg"`), a seed disk, also for cloud-init (`"nocloud"`), or none',
     'nocloud',
     { shownDefault: 'the record of the image' },
   ),
@@ -153,27 +154,8 @@ export const LibvirtHandle = z.object({
 })
 export type LibvirtHandle = z.infer<typeof LibvirtHandle>
 
-/** Names the files that an image of ours writes at each boot (see identity.ts); nothing is known about other images. */
 export function ownedPlaces({ baseImage, baseImageIdentity }: LibvirtConfig): OwnedPlace[] {
-  const ours = baseImage === null || baseImage === defaultImage
-  if ((baseImageIdentity ?? (ours ? 'fwcfg' : 'none')) !== 'fwcfg') return []
-  return [
-    { path: '/etc/hostname', instead: "the machine's name in the network" },
-    {
-      path: '/etc/ssh/ssh_host_ed25519_key',
-      instead: 'a host key of another kind: /etc/ssh/ssh_host_rsa_key',
-    },
-    {
-      path: '/etc/ssh/ssh_host_ed25519_key.pub',
-      instead: 'a host key of another kind: /etc/ssh/ssh_host_rsa_key.pub',
-    },
-    { path: '/etc/ssh/authorized_keys.d/root', instead: "root's own ~/.ssh/authorized_keys" },
-    {
-      path: '/etc/resolv.conf',
-      instead: 'the name servers of the operator host: QEMU asks them for the guest',
-    },
-    { path: '/etc/systemd/network/10-hydra-ops-*.network', instead: 'a drop-in beside it' },
-  ]
+  return writtenPlaces(baseImage ?? defaultImage, baseImageIdentity, 'QEMU')
 }
 
 /** Makes the query for the image store. */

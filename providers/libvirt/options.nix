@@ -47,7 +47,7 @@ in
       type = types.nullOr (types.enum [ "fwcfg" "nocloud" "none" ]);
       default = null;
       example = "nocloud";
-      description = "Way in which a foreign image gets host name and keys: a systemd credential (`\"fwcfg\"`), a cloud-init seed disk (`\"nocloud\"`), or none. Default: the record of the image.";
+      description = "Way in which the image gets host name and keys: a systemd credential (`\"fwcfg\"`), a seed disk, also for cloud-init (`\"nocloud\"`), or none. Default: the record of the image.";
     };
     baseImageSize = mkOption {
       type = types.ints.between 1 65536;

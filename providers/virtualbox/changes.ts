@@ -27,7 +27,7 @@ import { moveOf, refuseOtherFiles } from './moved.js'
 import { ourRules } from './network.js'
 import { type Places, placesOf, readNote, type VirtualBoxParts, type VirtualBoxResource } from './places.js'
 import { createVBoxManage } from './vboxmanage.js'
-import { reasonToRecreate, wantedHandle, wantedSpec } from './wanted.js'
+import { reasonToRecreate, refuseFirmware, wantedHandle, wantedSpec } from './wanted.js'
 
 /** Compares the wanted machine with the existing one. Only reads. */
 export async function planChanges(
@@ -36,6 +36,7 @@ export async function planChanges(
   run: Run,
 ): Promise<ResourceChange[]> {
   const vbox = createVBoxManage(parts)
+  refuseFirmware(resource)
   refuseMissingFolders(resource)
   await refuseHostOnly(parts, vbox, resource, run)
   const places = placesOf(resource)

@@ -1,8 +1,11 @@
 import * as z from 'zod'
+import { bootableImage } from '../../src/core/image.js'
 import { documented, shownAs } from '../../src/core/option-docs.js'
+import type { OwnedPlace } from '../../src/core/owned-places.js'
 import { defaultImage, imageOptions, MadeFrom } from '../common/image.js'
 import { namedImage } from '../common/named-image.js'
 import { forwardOption, portsShape } from '../common/ports.js'
+import { writtenPlaces } from '../common/written-places.js'
 
 /** The key of the options in a network expression: `deployment.virtualbox.*`. */
 export const optionKey = 'virtualbox'
@@ -41,7 +44,7 @@ const Disk = z.strictObject({
 const SharedFolder = z.strictObject({
   hostPath: documented(
     z.string().regex(/^\//, 'an absolute path'),
-    'folder of this host; the guest mounts the folder with its Guest Additions',
+    'folder of this host, which the guest can mount: `mount -t vboxsf NAME FOLDER`',
     '/srv/share',
     { path: true },
   ),
@@ -100,7 +103,7 @@ export const VirtualBoxConfig = z.strictObject({
   ...imageOptions,
   baseImageIdentity: documented(
     z.enum(['nocloud', 'none']).nullable().default(null),
-    'way in which the image gets host name and keys: a cloud-init seed disk (`"nocloud"`), or none',
+    'way in which the image gets host name and keys: a seed disk, also for cloud-init (`"nocloud"`), or none',
     'nocloud',
     { shownDefault: 'the record of the image' },
   ),
@@ -135,7 +138,7 @@ export const VirtualBoxConfig = z.strictObject({
     z.enum(['sata', 'virtio']).nullable().default(null),
     'kind of the disk controller; a later change needs `--allow-recreate`',
     'virtio',
-    { shownDefault: '`"virtio"` for an image that hydra-ops made, `"sata"` for other images' },
+    { shownDefault: '`"sata"`' },
   ),
   linkedClone: documented(
     z.boolean().default(false),
@@ -158,7 +161,11 @@ export const VirtualBoxConfig = z.strictObject({
     { adapter: 'vboxnet0', address: '192.168.56.10/24' },
   ),
   natForwards: forwardOption,
-  firmware: documented(z.enum(['bios', 'efi']).default('bios'), 'firmware of the machine', 'efi'),
+  firmware: documented(
+    z.enum(['bios', 'efi']).default('bios'),
+    'firmware of the machine; the images of hydra-ops boot by a BIOS alone',
+    'efi',
+  ),
 })
 export type VirtualBoxConfig = z.infer<typeof VirtualBoxConfig>
 
@@ -189,10 +196,19 @@ export const VirtualBoxHandle = z.object({
 })
 export type VirtualBoxHandle = z.infer<typeof VirtualBoxHandle>
 
-/** Names the image of the system's disk; NixOps names it as that disk's. */
-export function imageReference({ baseImage, baseImageSha256, disks }: VirtualBoxConfig): string {
-  const named = { baseImage: disks[rootName]?.baseImage ?? baseImage, baseImageSha256 }
-  return namedImage(named, { optionKey, otherwise: defaultImage })
+/** Returns the option for the image of the system's disk; NixOps names it as that disk's. */
+function systemImage({ baseImage, disks }: VirtualBoxConfig): string | null {
+  return disks[rootName]?.baseImage ?? baseImage
+}
+
+/** Names the image of the system's disk, by which alone VirtualBox boots. */
+export function imageReference(config: VirtualBoxConfig): string {
+  const named = { baseImage: systemImage(config), baseImageSha256: config.baseImageSha256 }
+  return bootableImage(namedImage(named, { optionKey, otherwise: defaultImage }))
+}
+
+export function ownedPlaces(config: VirtualBoxConfig): OwnedPlace[] {
+  return writtenPlaces(systemImage(config) ?? defaultImage, config.baseImageIdentity, 'VirtualBox')
 }
 
 /** Lists the wanted data disks. */

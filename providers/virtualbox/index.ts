@@ -9,6 +9,7 @@ import { allocate } from './allocation.js'
 import {
   imageReference,
   optionKey,
+  ownedPlaces,
   portOption,
   VirtualBoxAllocation,
   VirtualBoxConfig,
@@ -55,6 +56,7 @@ export function createVirtualBoxProvider(given: VirtualBoxProviderParts): Virtua
     imageReference,
     imageId: (handle) => handle.image.id,
     allocate,
+    ownedPlaces,
     ports,
     physical: ({ lan }) => (lan === null ? {} : { privateIPv4: lan.address }),
     publishedUrls: (_config, allocation) => publishedUrls(allocation),

@@ -57,7 +57,7 @@ in
       type = types.nullOr (types.enum [ "nocloud" "none" ]);
       default = null;
       example = "nocloud";
-      description = "Way in which the image gets host name and keys: a cloud-init seed disk (`\"nocloud\"`), or none. Default: the record of the image.";
+      description = "Way in which the image gets host name and keys: a seed disk, also for cloud-init (`\"nocloud\"`), or none. Default: the record of the image.";
     };
     baseImageSize = mkOption {
       type = types.ints.between 1 65536;
@@ -95,7 +95,7 @@ in
       type = types.nullOr (types.enum [ "sata" "virtio" ]);
       default = null;
       example = "virtio";
-      description = "Kind of the disk controller; a later change needs `--allow-recreate`. Default: `\"virtio\"` for an image that hydra-ops made, `\"sata\"` for other images.";
+      description = "Kind of the disk controller; a later change needs `--allow-recreate`. Default: `\"sata\"`.";
     };
     linkedClone = mkOption {
       type = types.bool;
@@ -109,7 +109,7 @@ in
           hostPath = mkOption {
             type = types.either types.path (types.strMatching "/.*");
             example = "/srv/share";
-            description = "Folder of this host; the guest mounts the folder with its Guest Additions.";
+            description = "Folder of this host, which the guest can mount: `mount -t vboxsf NAME FOLDER`.";
           };
           readOnly = mkOption {
             type = types.bool;
@@ -185,7 +185,7 @@ in
       type = types.enum [ "bios" "efi" ];
       default = "bios";
       example = "efi";
-      description = "Firmware of the machine.";
+      description = "Firmware of the machine; the images of hydra-ops boot by a BIOS alone.";
     };
   };
 }

@@ -1,16 +1,9 @@
-import { failure } from '../../src/core/errors.js'
-import type { BaseImage } from '../../src/core/image.js'
+import { usageError } from '../../src/core/errors.js'
+import { type BaseImage, isOwnImage } from '../../src/core/image.js'
 import { identityDigest } from '../common/identity.js'
 import { imageChange, placedImage, type Recreation, requireImage } from '../common/image.js'
 import { forwardsOf } from '../common/ports.js'
-import {
-  type ControllerName,
-  dataDisks,
-  imageReference,
-  rootName,
-  type VirtualBoxConfig,
-  type VirtualBoxHandle,
-} from './config.js'
+import { type ControllerName, dataDisks, imageReference, rootName, type VirtualBoxHandle } from './config.js'
 import { extraDiskPath, rootDiskPath } from './disks.js'
 import { guestOf, identityMethod } from './guest.js'
 import { type MachineNic, type MachineSpec, seedPort } from './machine-spec.js'
@@ -41,28 +34,25 @@ export function wantedHandle(places: Places, resource: VirtualBoxResource): Virt
       ...Object.fromEntries(dataDisks(config).map(([name]) => [name, extraDiskPath(places, name)])),
       ...known?.extraDisks,
     },
-    controller: known?.controller ?? controllerFor(config, image),
+    controller: known?.controller ?? controllerOf(config.diskController ?? 'sata'),
     image,
   }
 }
 
 /** Returns the image for a new machine. */
 export function imageFor(resource: VirtualBoxResource): BaseImage {
-  const image = placedImage(requireImage(resource, imageReference(resource.config)))
-  if (image.kernel === undefined) return image
-  throw failure(
-    'NOT_BOOTABLE',
-    `machine '${resource.machine}': image '${image.reference}' boots by a kernel beside its disk, and VirtualBox boots disks alone`,
-    {
-      machine: resource.machine,
-      hint: 'deployment.virtualbox.baseImage names an image with its own boot loader, such as a cloud image',
-    },
-  )
+  refuseFirmware(resource)
+  return placedImage(requireImage(resource, imageReference(resource.config)))
 }
 
-/** Chooses the controller: the kernel of Debian's cloud images has no driver for SATA. */
-function controllerFor({ diskController }: VirtualBoxConfig, { kernel }: BaseImage): ControllerName {
-  return controllerOf(diskController ?? (kernel === undefined ? 'sata' : 'virtio'))
+/** Refuses a machine whose firmware finds no boot loader on our image. */
+export function refuseFirmware({ config, machine }: VirtualBoxResource): void {
+  const image = imageReference(config)
+  if (config.firmware === 'bios' || !isOwnImage(image)) return
+  throw usageError(`machine '${machine}': image '${image}' has a boot loader for a BIOS alone`, {
+    machine,
+    hint: 'deployment.virtualbox.firmware = "bios", or a baseImage that boots by EFI',
+  })
 }
 
 function controllerOf(kind: 'sata' | 'virtio'): ControllerName {

@@ -1,5 +1,18 @@
 import type { Run } from './run.js'
 
+/** Tells whether a reference is the name of an image that hydra-ops makes, and neither a path nor a URL. */
+export function isOwnImage(reference: string): boolean {
+  return /^debian-[a-z0-9-]+$/.test(reference)
+}
+
+const grubSuffix = '-grub'
+
+/** Names the image with the same system and a boot loader on its disk; an image of somebody else has its own. */
+export function bootableImage(reference: string): string {
+  const lacksLoader = isOwnImage(reference) && !reference.endsWith(grubSuffix)
+  return lacksLoader ? `${reference}${grubSuffix}` : reference
+}
+
 /** The way in which an image takes its host name, host key and authorised key at boot. */
 export type IdentityMethod = 'fwcfg' | 'nocloud' | 'none'
 

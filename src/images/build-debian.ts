@@ -13,7 +13,7 @@ import type { DebianRecipe } from './recipe.js'
 export interface DebianBuild {
   readonly local: Pick<LocalCommands, 'run'>
   readonly recipe: DebianRecipe
-  /** An empty folder of ours, which gets `disk.qcow2`, `kernel` and `initrd`. */
+  /** An empty folder of ours, which gets the files of the image. */
   readonly folder: string
   /** Lines of a sources.list; undefined for mmdebstrap's default. */
   readonly sources: string | undefined
@@ -24,6 +24,11 @@ export interface DebianBuild {
 /** The deadline of the bootstrap, which downloads much, possibly over a slow line. */
 const bootstrapMs = 20 * 60_000
 const packMs = 5 * 60_000
+
+/** Names the files that QEMU loads beside the disk; GRUB's lie on the disk. */
+export function filesBesideDisk({ loader }: DebianRecipe): { kernel?: string; initrd?: string } {
+  return loader === 'qemu' ? { kernel: 'kernel', initrd: 'initrd' } : {}
+}
 
 /** Makes the image; returns the date of its package index, as `20261120T021110Z`. */
 export async function buildDebian(build: DebianBuild, run: Run): Promise<string> {
@@ -39,12 +44,13 @@ export async function buildDebian(build: DebianBuild, run: Run): Promise<string>
   await pack(build, run)
   run.log('converting to qcow2')
   await must(build, ['qemu-img', 'convert', '-O', 'qcow2', 'work/disk.raw', 'disk.qcow2'], packMs, run)
+  const beside = Object.values(filesBesideDisk(build.recipe))
   // A user of the namespace owns the originals, so the files are copied.
-  for (const name of ['kernel', 'initrd']) copyFileSync(join(work, name), join(build.folder, name))
+  for (const name of beside) copyFileSync(join(work, name), join(build.folder, name))
   const dates = readFileSync(join(work, 'index-dates'), 'utf8')
   for (const name of ['early.tar', 'files.tar']) rmSync(join(build.folder, name))
   rmSync(work, { recursive: true })
-  for (const name of ['disk.qcow2', 'kernel', 'initrd']) chmodSync(join(build.folder, name), 0o444)
+  for (const name of ['disk.qcow2', ...beside]) chmodSync(join(build.folder, name), 0o444)
   return newestDate(dates)
 }
 
@@ -80,7 +86,9 @@ async function bootstrap(build: DebianBuild, scratch: string, run: Run): Promise
       ...['APT::Install-Recommends "false"', 'Acquire::Languages "none"'].map(
         (option) => `--aptopt=${option}`,
       ),
-      ...['man', 'locale', 'doc'].map((folder) => `--dpkgopt=path-exclude=/usr/share/${folder}/*`),
+      ...[...['man', 'locale', 'doc'].map((folder) => `/usr/share/${folder}/*`), ...recipe.leftOut].map(
+        (pattern) => `--dpkgopt=path-exclude=${pattern}`,
+      ),
       '--dpkgopt=path-include=/usr/share/doc/*/copyright',
       `--include=${recipe.packages.join(',')}`,
       '--essential-hook=tar-in early.tar /',
@@ -104,8 +112,9 @@ function quote(text: string): string {
 
 async function pack(build: DebianBuild, run: Run): Promise<void> {
   run.log('making the file system')
-  const size = valueLine(['size', build.recipe.virtualBytes])
-  const script = ['sh', '-euc', size + targetFile('pack-image.sh')]
+  const { virtualBytes, loader, cmdline } = build.recipe
+  const values = Object.entries({ size: virtualBytes, loader, cmdline }).map(valueLine).join('')
+  const script = ['sh', '-euc', values + targetFile('pack-image.sh')]
   const argv = build.root ? script : ['mmdebstrap', '--unshare-helper', ...script]
   await must({ ...build, folder: join(build.folder, 'work') }, argv, packMs, run)
 }

@@ -1,14 +1,36 @@
+import { targetFile } from '../core/target-file.js'
+
 /** A file of the image with mode 0644, owned by root. */
 export interface ImageFile {
   readonly path: string
   readonly text: string
 }
 
+/**
+ * Takes the machine's identity from its seed disk. A machine with a credential has no seed, and its boot does not wait
+ * for one. `udevadm wait` has a deadline for a disk that comes late.
+ */
+const seedService = `[Unit]
+Description=Take the identity of the machine from its seed disk
+DefaultDependencies=no
+After=systemd-remount-fs.service systemd-udev-trigger.service
+Before=sysinit.target
+ConditionPathExists=!/run/credentials/@system/tmpfiles.extra
+
+[Service]
+Type=oneshot
+StandardError=journal+console
+ExecStart=/bin/sh /usr/lib/hydra-ops/take-seed
+
+[Install]
+WantedBy=sysinit.target
+`
+
 const hostnameService = `[Unit]
 Description=Set the host name that the machine's identity brought
 # systemd reads /etc/hostname before systemd-tmpfiles writes it from the credential.
 DefaultDependencies=no
-After=systemd-tmpfiles-setup.service
+After=systemd-tmpfiles-setup.service hydra-ops-seed.service
 Before=sysinit.target network-pre.target systemd-networkd.service
 ConditionPathExists=/etc/hostname
 
@@ -20,7 +42,7 @@ ExecStart=/bin/hostname -F /etc/hostname
 WantedBy=sysinit.target
 `
 
-/** A drop-in for networkd, whose network files come from the same credential. */
+/** A drop-in for networkd, whose network files come with the identity. */
 const networkdDropIn = `[Unit]
 After=systemd-tmpfiles-setup.service hydra-ops-hostname.service
 `
@@ -56,34 +78,52 @@ ff02::1 ip6-allnodes
 ff02::2 ip6-allrouters
 `
 
-/** The file system grows to its disk at each boot. */
-const fstab = '/dev/vda / ext4 defaults,x-systemd.growfs 0 1\n'
+/** The file system grows to its disk, or to its partition, at each boot. */
+const fstab = (device: string) => `${device} / ext4 defaults,x-systemd.growfs 0 1\n`
 
-/** The drivers of QEMU's disks instead of all drivers: a third of the size. */
-const initrdModules = `virtio_pci
-virtio_blk
-virtio_scsi
-sd_mod
-ext4
-crc32c_generic
+const partitionService = `[Unit]
+Description=Grow the partition of the root file system to its disk
+DefaultDependencies=no
+After=systemd-remount-fs.service
+Before=systemd-growfs@-.service systemd-growfs-root.service sysinit.target
+
+[Service]
+Type=oneshot
+ExecStart=/bin/sh /usr/lib/hydra-ops/grow-partition
+
+[Install]
+WantedBy=sysinit.target
 `
 
-/** Our own files in a Debian image. */
-export const debianFiles: {
-  readonly early: readonly ImageFile[]
-  readonly system: readonly ImageFile[]
-} = {
-  early: [
+/** Names the drivers of disks in the initrd: all drivers would make the initrd three times as large. */
+export function initrdFiles(drivers: readonly string[]): readonly ImageFile[] {
+  return [
     { path: '/etc/initramfs-tools/conf.d/hydra-ops', text: 'MODULES=list\n' },
-    { path: '/usr/share/initramfs-tools/modules.d/hydra-ops', text: initrdModules },
-  ],
+    {
+      path: '/usr/share/initramfs-tools/modules.d/hydra-ops',
+      text: [...drivers, 'ext4', 'crc32c_generic', ''].join('\n'),
+    },
+  ]
+}
+
+/** Our own files in a Debian image: those of every image, and those of each kind. */
+export const debianFiles: Readonly<Record<'system' | 'qemu' | 'grub', readonly ImageFile[]>> = {
   system: [
+    { path: '/etc/systemd/system/hydra-ops-seed.service', text: seedService },
+    { path: '/usr/lib/hydra-ops/take-seed', text: targetFile('image/take-seed.sh') },
     { path: '/etc/systemd/system/hydra-ops-hostname.service', text: hostnameService },
     { path: '/etc/systemd/system/systemd-networkd.service.d/hydra-ops.conf', text: networkdDropIn },
     { path: '/etc/systemd/system/serial-getty@ttyS0.service.d/hydra-ops.conf', text: serialConsole },
     { path: '/etc/systemd/journald.conf.d/hydra-ops.conf', text: journald },
     { path: '/etc/ssh/sshd_config.d/hydra-ops.conf', text: sshd },
     { path: '/etc/hosts', text: hosts },
-    { path: '/etc/fstab', text: fstab },
+  ],
+  // The file system fills the disk.
+  qemu: [{ path: '/etc/fstab', text: fstab('/dev/vda') }],
+  // The file system fills a partition; the build replaces `UUID`.
+  grub: [
+    { path: '/etc/fstab', text: fstab('UUID') },
+    { path: '/etc/systemd/system/hydra-ops-partition.service', text: partitionService },
+    { path: '/usr/lib/hydra-ops/grow-partition', text: targetFile('image/grow-partition.sh') },
   ],
 }

@@ -7,7 +7,7 @@ import type { BaseImage, ImageStore, ListedImage } from '../core/image.js'
 import type { Run } from '../core/run.js'
 import { suggest } from '../core/suggest.js'
 import { aptSources } from './apt-sources.js'
-import { buildDebian } from './build-debian.js'
+import { buildDebian, filesBesideDisk } from './build-debian.js'
 import { exclusively } from './exclusive.js'
 import { buildingFolder, removeBuilding, requireSpace, sweepUnfinished } from './folder.js'
 import {
@@ -147,10 +147,9 @@ async function makeDebian(
     disk: 'disk.qcow2',
     format: 'qcow2',
     virtualBytes: recipe.virtualBytes,
-    kernel: 'kernel',
-    initrd: 'initrd',
-    cmdline: recipe.cmdline,
-    identity: 'fwcfg',
+    ...filesBesideDisk(recipe),
+    ...(recipe.loader === 'qemu' ? { cmdline: recipe.cmdline } : {}),
+    identity: recipe.loader === 'qemu' ? 'fwcfg' : 'nocloud',
     recipe: hash,
   }
 }

@@ -46,13 +46,17 @@ const buses: Readonly<Record<string, string>> = {
   ide: 'piix3-ide',
 }
 
+const sataPorts = 6
+
 function controllerArguments(machine: Machine, controller: Controller, media: Launch['media']): string[] {
   const { name, bus } = controller
   const id = idOf(name)
   const device = buses[bus]
   if (device === undefined) throw unknown(`starting a machine with a controller for ${bus}`)
-  // QEMU's `pc` has its own IDE controller.
-  const head = bus === 'ide' ? [] : ['-device', `${device},id=${id}`]
+  const last = Math.max(0, ...Object.keys(controller.slots).map((place) => Number.parseInt(place, 10)))
+  // QEMU's `pc` has its own IDE controller, and its controllers for SATA have six ports each.
+  const count = { ide: 0, virtio: 1 }[bus] ?? Math.floor(last / sataPorts) + 1
+  const head = Array.from({ length: count }, (_, number) => ['-device', `${device},id=${id}${number}`]).flat()
   const disks = Object.entries(controller.slots).flatMap(([place, { kind, medium: uuid }]) => {
     const [port = '0', unit = '0'] = place.split('-')
     const drive = `${name}-${place}`
@@ -60,9 +64,9 @@ function controllerArguments(machine: Machine, controller: Controller, media: La
     const order = bootIndex(machine, kind, Number(port))
     const boot = order === undefined ? '' : `,bootindex=${order}`
     const seat = {
-      sata: `bus=${id}.${port}`,
+      sata: `bus=${id}${Math.floor(Number(port) / sataPorts)}.${Number(port) % sataPorts}`,
       ide: `bus=ide.${port},unit=${unit}`,
-      virtio: `bus=${id}.0,scsi-id=${port}`,
+      virtio: `bus=${id}0.0,scsi-id=${port}`,
     }[bus]
     const type =
       bus === 'virtio' ? (kind === 'hdd' ? 'scsi-hd' : 'scsi-cd') : kind === 'hdd' ? 'ide-hd' : 'ide-cd'

@@ -84,6 +84,21 @@ describe('the advice against a path that the image writes', () => {
     expect(insteadOf('/etc/resolv.conf')).toContain('the operator host')
   })
 
+  it.each(['fwcfg', 'nocloud', null])(
+    'is the same when %s brings the identity to our image',
+    (baseImageIdentity) => {
+      for (const baseImage of ['debian-12', 'debian-12-bare', 'debian-12-grub']) {
+        const config = LibvirtConfig.parse({ baseImage, baseImageIdentity })
+        expect(ownedPlaces(config)).toEqual(ownedPlaces(LibvirtConfig.parse({})))
+      }
+    },
+  )
+
+  it('is not given for a seed that the image of somebody else reads', () => {
+    const config = { baseImage: '/srv/cloud.qcow2', baseImageIdentity: 'nocloud' }
+    expect(ownedPlaces(LibvirtConfig.parse(config))).toEqual([])
+  })
+
   it.each(['', '.pub'])('names a file that may be placed, for ssh_host_ed25519_key%s', (suffix) => {
     const instead = insteadOf(`/etc/ssh/ssh_host_ed25519_key${suffix}`)
     expect(instead).toContain(`/etc/ssh/ssh_host_rsa_key${suffix}`)

@@ -1,10 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import {
-  type Guest,
-  identityDigest,
-  seedFiles,
-  tmpfilesCredential,
-} from '../../../providers/common/identity.js'
+import { type Guest, identityDigest, seedFiles, tmpfilesLines } from '../../../providers/common/identity.js'
 import { LibvirtConfig } from '../../../providers/libvirt/config.js'
 import { guestOf } from '../../../providers/libvirt/guest.js'
 import type { LibvirtResource } from '../../../providers/libvirt/places.js'
@@ -26,7 +21,7 @@ function guest(config: object = {}, overrides: Partial<LibvirtResource> = {}): G
 
 /** Returns the mode and text of each path. */
 function credential(config: object = {}): Map<string, { mode: string; text: string }> {
-  const lines = tmpfilesCredential(guest(config), identity, secret).trimEnd().split('\n')
+  const lines = tmpfilesLines(guest(config), identity, secret).trimEnd().split('\n')
   return new Map(
     lines.map((line) => {
       const [kind, path = '', mode = '', user, group, age, data = ''] = line.split(' ')
@@ -69,7 +64,7 @@ describe('the credential of an image of ours', () => {
   })
 })
 
-describe('the seed of a cloud image', () => {
+describe('the seed of an image', () => {
   const files = seedFiles(guest(), identity, secret)
   const userData: unknown = JSON.parse(files['user-data'].replace('#cloud-config\n', ''))
 
@@ -89,6 +84,10 @@ describe('the seed of a cloud image', () => {
         nic0: { addresses: ['10.77.5.1/24'] },
       },
     })
+  })
+
+  it('brings an image of ours, which has no cloud-init, the same lines as a credential', () => {
+    expect(files['hydra-ops.tmpfiles']).toBe(tmpfilesLines(guest(), identity, secret))
   })
 
   it('is another instance to cloud-init when any part of it changed', () => {

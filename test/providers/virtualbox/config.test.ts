@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { allocate } from '../../../providers/virtualbox/allocation.js'
-import { imageReference, VirtualBoxConfig } from '../../../providers/virtualbox/config.js'
+import { imageReference, ownedPlaces, VirtualBoxConfig } from '../../../providers/virtualbox/config.js'
 import { rootMiB } from '../../../providers/virtualbox/disks.js'
 import { serialArgs, settingsArgs, specDigest } from '../../../providers/virtualbox/machine-spec.js'
 import { machineUuid } from '../../../providers/virtualbox/names.js'
@@ -115,9 +115,39 @@ describe('the settings of a machine', () => {
     expect(machine({ diskController: 'virtio' }).handle.controller).toBe('VIRTIO')
   })
 
-  it('are refused for an image that only QEMU can boot', () => {
-    const resource = plainResource({ image: { ...image, kernel: '/srv/kernel' } })
-    expect(() => wantedHandle(placesOf(resource), resource)).toThrow(/boots by a kernel beside its disk/)
+  it.each([
+    ['which is the default', {}],
+    ['by name', { baseImage: 'debian-12' }],
+    ['by its name with a boot loader', { baseImage: 'debian-12-grub' }],
+    ['as the image of disk1', { disks: { disk1: { port: 0, baseImage: 'debian-12' } } }],
+  ])('name our image with a boot loader, %s', (_, config) => {
+    expect(imageReference(VirtualBoxConfig.parse(config))).toBe('debian-12-grub')
+  })
+
+  it('are refused for EFI with our image, and not with an image of the user', () => {
+    const withFirmware = (config: object) => {
+      const resource = plainResource({
+        config: VirtualBoxConfig.parse({ firmware: 'efi', ...config }),
+        image,
+      })
+      return wantedHandle(placesOf(resource), resource)
+    }
+    expect(() => withFirmware({})).toThrow(/image 'debian-12-grub' has a boot loader for a BIOS alone/)
+    expect(withFirmware({ baseImage: '/srv/cloud.qcow2' }).controller).toBe('SATA')
+  })
+})
+
+describe('the places that the image writes', () => {
+  const paths = (config: object) => ownedPlaces(VirtualBoxConfig.parse(config)).map(({ path }) => path)
+
+  it('are those of the identity, which the seed disk brings to our image', () => {
+    expect(paths({})).toContain('/etc/ssh/ssh_host_ed25519_key')
+    expect(paths({ baseImage: 'debian-12-bare', baseImageIdentity: 'nocloud' })).toContain('/etc/hostname')
+  })
+
+  it('are unknown for other images, and for our image without an identity', () => {
+    expect(paths({ baseImage: '/srv/cloud.qcow2' })).toEqual([])
+    expect(paths({ baseImageIdentity: 'none' })).toEqual([])
   })
 })
 
