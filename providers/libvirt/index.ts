@@ -31,7 +31,7 @@ export interface LibvirtProviderParts {
 type LibvirtProvider = Provider<LibvirtConfig, LibvirtAllocation, LibvirtHandle>
 
 /**
- * Creates the provider for libvirt and QEMU. Every command loads this file; the code for libvirt, with the XML library,
+ * Creates the provider for libvirt and QEMU. Every command loads this file. The code for libvirt, with the XML library,
  * is loaded at the first work on such a machine.
  */
 export function createLibvirtProvider(given: LibvirtProviderParts): LibvirtProvider {

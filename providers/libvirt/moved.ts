@@ -25,7 +25,7 @@ export function placedFacts(facts: DomainFacts, { deployment, disks }: LibvirtRe
   return { ...facts, disks: new Map(placed), credential, move }
 }
 
-/** Tells whether the domain was defined from this spec, wherever the state folder was at that time. */
+/** Tells whether the domain was defined from this spec, at any former place of the state folder. */
 export function isDefinedFrom({ mark, move }: PlacedFacts, spec: DomainSpec): boolean {
   if (mark?.spec === specDigest(spec)) return true
   if (move === undefined) return false
@@ -61,7 +61,7 @@ const named: ReadonlyMap<string, string> = new Map([
   ['&amp;', '&'],
 ])
 
-/** Escapes text, with line feeds and tabs as numbers; a parser would otherwise read them as spaces. */
+/** Escapes text, with line feeds and tabs as numbers; otherwise a parser would read them as spaces. */
 function escaped(text: string): string {
   const names = new Map([...named].map(([entity, character]) => [character, entity]))
   return text.replaceAll(/[&<>'"\t\n\r]/g, (each) => names.get(each) ?? `&#${each.charCodeAt(0)};`)

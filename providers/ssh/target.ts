@@ -23,7 +23,7 @@ export async function targetOf(
     askedHost: asked,
     port: config.port,
     user: config.user,
-    // The expression comes first: so the user accepts a host whose key changed on purpose.
+    // The expression comes first, so that the user accepts a host whose key changed on purpose.
     hostKey: wanted.hostKey ?? resource.hostKey,
     identityFiles: config.identityFiles,
     certificateFiles: config.certificateFiles,

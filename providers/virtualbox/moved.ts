@@ -12,7 +12,7 @@ export function moveOf(facts: MachineFacts, resource: VirtualBoxResource): Move 
 }
 
 /**
- * Refuses to continue with a running guest whose files were left at their old place: the folder was copied, and the
+ * Refuses to continue with a running guest whose files were left at their old place. The folder was copied, and the
  * guest's writes would be lost.
  */
 export function refuseOtherFiles(facts: MachineFacts, { machine, handle }: VirtualBoxResource): void {

@@ -102,7 +102,7 @@ async function makeDisks(
   }
 }
 
-/** Makes the machine, or finds what a crash or a move left of it. */
+/** Makes the machine, or finds the remains of a crash or a move. */
 async function ensureMachine(
   vbox: VBoxManage,
   places: Places,
@@ -167,7 +167,10 @@ export async function followMove(
   return lookAtOurs(vbox, places, resource, run)
 }
 
-/** Gives the machine its settings where its state allows that: forwarded ports at any time, all else while it is off. */
+/**
+ * Gives the machine its settings where its state allows that. Forwarded ports change at any time, all else changes
+ * while the machine is off.
+ */
 export async function settle(
   parts: VirtualBoxParts,
   vbox: VBoxManage,
@@ -188,7 +191,7 @@ export async function settle(
     await applyForwards(vbox, resource, { facts, wanted: spec.forwards }, run)
     return
   }
-  // Saved memory fits the machine as it was; the settings follow at the next start without memory.
+  // Saved memory fits the machine of that time; the settings follow at the next start without memory.
   if (hasSavedMemory(facts)) return
   mkdirSync(dirname(resource.console), { recursive: true, mode: 0o700 })
   const media = await lookAtChains(vbox, resource, facts, run)
