@@ -69,7 +69,7 @@ const beyondTypes = [
 /** Returns the values for an option, without those that the test of the schema's own rules has. */
 function valuesFor(name: string): unknown[] {
   const apart = new Set(beyondTypes.map((options) => JSON.stringify(Reflect.get(options, name))))
-  // Nix takes a path in place of a set for a file with a module, and the failure to read it ends the whole evaluation.
+  // Nix takes a path in place of a set for a file with a module. A file that cannot be read ends the whole evaluation.
   const isPath = (value: unknown) => typeof value === 'string' && value.startsWith('/')
   return values.filter(
     (value) => !apart.has(JSON.stringify(value)) && !(name === 'hostOnly' && isPath(value)),
