@@ -153,9 +153,7 @@ export async function makeFolderDurably(folder: string, mode = 0o700): Promise<v
   }
 }
 
-/**
- * Writes a file and reads it again: on a full disk conf and write-file-atomic report success for a short write.
- */
+/** Writes a file and reads it again: conf and write-file-atomic report success for a short write on a full disk. */
 async function writeChecked(file: string, content: Content, mode: number, rest = ''): Promise<void> {
   const handle = await open(file, 'wx', mode)
   try {

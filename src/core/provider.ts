@@ -39,7 +39,7 @@ export interface Resource<Config, Allocation, Handle> {
   readonly name: string
   /** The 1-based position in the LAN. */
   readonly index: number
-  /** The options; for an obsolete machine the last applied options. */
+  /** The options; the last applied options for an obsolete machine. */
   readonly config: Config
   readonly allocation: Allocation
   readonly handle: Handle | undefined

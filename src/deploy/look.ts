@@ -48,7 +48,7 @@ export async function lookAt(job: Job): Promise<MachineState> {
   return { survey: system.survey, keys, system, tasks: statuses, items }
 }
 
-/** Looks again at the later tasks after those of `bootstrap`, which may have changed what later tasks see. */
+/** Looks again at the later tasks after the tasks of `bootstrap`, which may have changed their state. */
 export async function lookAtLaterTasks(job: Job, look: MachineState): Promise<MachineState> {
   const later = look.tasks.flatMap(({ task }) => (task.stage === 'configure' ? [task] : []))
   return { ...look, tasks: await probe(job, later) }

@@ -30,8 +30,8 @@ interface Host extends Pick<Ops, 'doctor' | 'signal'> {
 }
 
 /**
- * Returns the same error; if this host is the cause, its hint names the fault and the repair. `provider` is the name
- * of the machine's provider; without a name every provider may explain the error.
+ * Returns the same error; if this host is the cause, its hint names the fault and the repair. `provider` is the name of
+ * the machine's provider; every provider may explain the error if the name is absent.
  */
 export async function explained(ops: Host, thrown: unknown, provider?: string): Promise<unknown> {
   const error = withFileFailure(thrown)

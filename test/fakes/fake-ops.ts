@@ -25,7 +25,7 @@ export interface FakeOpsOptions {
   readonly network?: NetworkDefinition
   /** The folder of all files. A reused folder shows the files of an earlier (killed) process. Default: a new folder. */
   readonly folder?: string
-  /** The answer to commands without a rule; without this answer they are errors. */
+  /** The answer to commands without a rule; such commands are errors without this answer. */
   readonly fallback?: Answer
   /** Runs after the n-th durable write of the store. */
   readonly onWrite?: (n: number) => void

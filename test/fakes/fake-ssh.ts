@@ -42,7 +42,9 @@ export interface FakeSsh extends Ssh {
 export interface FakeSshOptions {
   /** Tells whether a target answers. Default: always. */
   reachable?(target: SshTarget): boolean
-  /** The answer to commands without a rule; without it they are errors, because a test names its expectations. */
+  /**
+   * The answer to commands without a rule; otherwise such commands are errors, because a test names its expectations.
+   */
   readonly fallback?: Answer
   readonly escalation?: Host['escalation']
 }

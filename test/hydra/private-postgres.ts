@@ -13,7 +13,7 @@ export interface PrivatePostgres {
   sql(text: string): string
   /** Returns psql's own table, as transcripts show it. */
   table(query: string): string
-  /** Lets the current Unix user act as `hydra`, or refuses that. */
+  /** Lets the current Unix user act as `hydra`, or refuses this user. */
   admit(isMapped: boolean): void
   /** Makes the database `hydra` empty again. */
   recreate(): void

@@ -69,7 +69,7 @@ WantedBy=multi-user.target
     })
   })
 
-  /** Returns what an ordinary user sees of a key. */
+  /** Returns the view that an ordinary user has of a key. */
   const asUser = (user: string, command: string, ...args: string[]) =>
     guest.sh(
       `user=$1; shift; runuser -u "$user" -- sh -c '${command}' sh "$@" 2>&1 || echo refused`,

@@ -112,7 +112,7 @@ export function taskContract(subject: () => ContractSubject): void {
   })
 }
 
-/** Lists the destinations of a script that `placeFiles` runs; of any other script none. */
+/** Lists the destinations of a script that `placeFiles` runs; returns none for any other script. */
 function placedPaths(text: string): string[] {
   const { name, values } = readScript(text)
   return name === 'place-files' ? recordsOf(values.files).map(([path = '']) => path) : []

@@ -6,7 +6,7 @@ const lookMs = 60_000
 /** Environment that keeps Nix from reading or writing the host's store. */
 const env = { NIX_REMOTE: 'dummy://' }
 
-/** Says whether the search path of this host has a nixpkgs; without Nix it has none. */
+/** Says whether the search path of this host has a nixpkgs; the search path has none without Nix. */
 export async function findNixpkgs({ local, signal }: Pick<Ops, 'local' | 'signal'>): Promise<boolean> {
   try {
     const argv = ['nix-instantiate', '--find-file', 'nixpkgs']
