@@ -48,7 +48,7 @@ function wantedCacheKey(machine: TaskMachine): CacheKeyOptions | undefined {
   const { definition, deployment } = machine
   if (definition.os !== 'debian') return undefined
   const { enable, keyName, directory, group } = definition.options.cacheKey
-  // Nix separates name and key by a colon; by custom the name ends in a number that each rotation increments.
+  // Nix separates name and key by a colon. The name ends by custom in a number that each rotation increments.
   const named = (name: string | null | undefined) => ({
     keyName: name ?? undefined,
     newName: name ?? `${deployment}-${definition.name}-1`,

@@ -46,7 +46,8 @@ function ownOptions(
     ['max_servers', '25'],
     ['compress_num_threads', '0'],
     ['gc_roots_dir', gcRoots],
-    // hydra-server and hydra-send-stats ask this endpoint; without it the latter warns every 30 s (read in its source).
+    // hydra-server and hydra-send-stats ask this endpoint; otherwise hydra-send-stats warns every 30 s (read in its
+    // source).
     [
       'queue_runner_endpoint',
       runner === 'takes-builders' ? `http://127.0.0.1:${options.queueRunnerPort}` : undefined,
@@ -55,7 +56,7 @@ function ownOptions(
     ['hydra_logo', escaped(options.logo ?? '')],
     ['tracker', escaped(options.tracker)],
     ['store_uri', options.cache.enable ? storeUri(settings) : undefined],
-    // The queue runner calls the option deprecated, but hydra-server signs with it what it serves from the store
+    // The queue runner calls the option deprecated, but hydra-server signs its answers from the store with this key
     // (measured).
     ['binary_cache_secret_key_file', signs(settings) ? secretKeyFile : undefined],
   ]

@@ -54,7 +54,9 @@ export interface ProofPace extends WatchPace {
   readonly pauseMs: number
 }
 
-/** Default patience; the measured build took a quarter of a minute, and a busy emulated guest needs many times that. */
+/**
+ * Default patience; the measured build took a quarter of a minute, and a busy emulated guest needs many times as long.
+ */
 const usualPace: ProofPace = {
   greenMs: 900_000,
   signedMs: 120_000,
