@@ -45,7 +45,7 @@ grub)
   ;;
 esac
 truncate -s "$size" disk.raw
-# Debian 12 and its GRUB know these features. The mke2fs of a newer host has others too by default.
+# Debian 12 and its GRUB know these features. The mke2fs of a newer host has other features too by default.
 features=none,has_journal,ext_attr,resize_inode,dir_index,filetype,extent,64bit,flex_bg
 features=$features,sparse_super,large_file,huge_file,dir_nlink,extra_isize,metadata_csum
 mke2fs -q -t ext4 -L root -U "$uuid" -O "$features" -d tree \

@@ -82,9 +82,9 @@ export function hasIdentity(files: IdentityFiles): boolean {
 }
 
 /**
- * Makes lines for systemd-tmpfiles (tmpfiles.d(5)). systemd 252 and newer read them from the credential
- * `tmpfiles.extra`, and an image of ours from its seed disk. `f+` writes each file anew at every boot, so a file that a
- * power cut left empty is repaired. `~`: base64.
+ * Makes lines for systemd-tmpfiles (tmpfiles.d(5)). systemd 252 and newer read the lines from the credential
+ * `tmpfiles.extra`; an image of ours reads the lines from its seed disk. `f+` writes each file anew at every boot, so a
+ * file that a power cut left empty is repaired. `~` marks base64.
  */
 export function tmpfilesLines(guest: Guest, identity: MachineIdentity, hostKey: string): string {
   const files: [path: string, mode: string, text: string][] = [

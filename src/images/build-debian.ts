@@ -34,7 +34,8 @@ export function filesBesideDisk({ loader }: DebianRecipe): { kernel?: string; in
 export async function buildDebian(build: DebianBuild, run: Run): Promise<string> {
   const work = join(build.folder, 'work')
   mkdirSync(work)
-  // A user of the namespace, who is nobody outside, enters this folder. The parent folders keep all other users out.
+  // Any user of the namespace enters this folder, and counts as nobody outside. The parent folders keep all other users
+  // out.
   chmodSync(work, 0o777)
   await archive(build, 'early', build.recipe.earlyFiles, run)
   await archive(build, 'files', build.recipe.files, run)

@@ -65,7 +65,7 @@ SystemMaxUse=64M
 `
 
 /**
- * A serial console without a password: a user with this console can also read the disk, so a password protects nothing.
+ * A serial console without a password. A user with this console can also read the disk, so a password protects nothing.
  */
 const serialConsole = `[Service]
 ExecStart=

@@ -19,7 +19,7 @@ export interface DebianRecipe {
   readonly virtualBytes: number
   /** The program that loads the kernel: QEMU loads a file beside the disk, and GRUB loads a file on the disk. */
   readonly loader: 'qemu' | 'grub'
-  /** The words for the kernel. GRUB's have no root file system, whose UUID the build chooses. */
+  /** The words for the kernel. GRUB's words have no root file system, whose UUID the build chooses. */
   readonly cmdline: string
 }
 
