@@ -74,7 +74,7 @@ async function lookForThem(
 function madeMeanwhile(machine: MachineName): OpsError {
   return failure('REFUSED', `machine '${machine}' was created after the confirmation`, {
     machine,
-    hint: 'to destroy this machine too, run hydra-ops destroy again',
+    hint: 'run hydra-ops destroy again to destroy this machine too',
   })
 }
 

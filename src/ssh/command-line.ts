@@ -2,8 +2,8 @@ import { usageError } from '../core/errors.js'
 
 /**
  * The form in which a command reaches a machine. sshd passes one string to the user's login shell: bash, dash, zsh,
- * fish or tcsh. The string is therefore `sh -c '…' '…'`, which all of them read alike, and carries a POSIX sh script.
- * All data in such a script goes through `quote`.
+ * fish or tcsh. The string is therefore `sh -c '…' '…'`, which all these shells read alike, and carries a POSIX sh
+ * script. All data in such a script goes through `quote`.
  */
 
 /** Linux refuses a single argument of 128 KiB or more (MAX_ARG_STRLEN); sshd passes our string as one argument. */

@@ -64,7 +64,7 @@ export async function openSession(options: { image?: BaseImage } = {}): Promise<
   }
 }
 
-/** Makes an image that nothing boots from: the firmware reports that and waits. */
+/** Makes an image that nothing boots from: the firmware finds nothing to boot, and waits. */
 async function emptyImage(
   folder: string,
   program: (argv: readonly string[]) => Promise<string>,
