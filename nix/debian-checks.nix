@@ -1,5 +1,5 @@
-# Finds problems with a file or a unit of a Debian machine, as sentences. Users see them together with all other
-# problems of the machine; the closure refuses the same problems for callers that build it directly.
+# Finds problems with a file or a unit of a Debian machine, as sentences. Users see the sentences together with all
+# other problems of the machine. The closure refuses the same problems for callers that build the closure directly.
 let
   inherit (builtins) any concatMap elem filter isString match pathExists readDir split stringLength substring tail typeOf;
 

@@ -73,8 +73,8 @@ let
       units = mapAttrs (_: managedUnit) units;
     };
 
-  # Packages of which the set-up tasks make units. They come to the machine with its closure, whose profile keeps them
-  # there.
+  # Packages of which the set-up tasks make units. The machine gets the packages with its closure, whose profile keeps
+  # them there.
   hydraPackages = options:
     let
       hydra = inner options "hydra";

@@ -4,8 +4,9 @@
 #   <out>/manifest.nix     the wanted state of the machine; the name is buildenv's, the format is described below
 #   <out>/hydra-ops/activate.pl   the program that applies the manifest to the machine
 #
-# The manifest has one record on each line: a JSON array of strings, as `builtins.toJSON` writes it (so a record never
-# holds a line feed). The last record tells the size in bytes of all others, as a check on the shell that copied them.
+# The manifest has one record on each line: a JSON array of strings, as `builtins.toJSON` writes arrays. A record thus
+# never holds a line feed. The last record tells the size in bytes of all others, as a check on the shell that copied
+# them.
 #
 #   ["file", path, mode, user, group, text]       ["source", path, mode, user, group, store path]
 #   ["unit", name, "enable" or "", text, hash of restartTriggers]
@@ -101,7 +102,7 @@ let
   lines = concatStringsSep "" (map (record: "${toJSON record}\n") records);
   text = "${lines}${toJSON [ "end" (toString (stringLength lines)) ]}\n";
 
-  # `toFile` refuses text that mentions a package, because its closure would not be copied; a derivation keeps the
+  # `toFile` refuses text that mentions a package, because its closure would not be copied. A derivation keeps the
   # closure. The derivation's shell uses builtins alone, because a sandbox may have no other programs. `read -r` of dash
   # 0.5.12, bash 5.2 and busybox 1.35 keeps every byte but NUL, which no Nix string has (measured).
   manifest =

@@ -1,5 +1,5 @@
-# The `lib` of networks without nixpkgs: the functions that definitions of Debian machines need. They use nixpkgs' own
-# representation (`_type`, `priority`, `content`), so merge.nix also reads values of nixpkgs.
+# The `lib` of networks without nixpkgs: the functions that definitions of Debian machines need. These functions use
+# nixpkgs' own representation (`_type`, `priority`, `content`), so merge.nix also reads values of nixpkgs.
 rec {
   mkOverride = priority: content: { _type = "override"; inherit priority content; };
   mkDefault = mkOverride 1000;

@@ -10,8 +10,8 @@
 #   conflict  the contradiction between an option's definitions, in the form for `fail`; the option's view throws it
 {
   # Paths of the sets of options, such as `deployment.nix`. The wrappers `mkIf` and `mkForce` move down to the options
-  # of such a set: deciding a condition at the set would need the very `config` that is being made. Every other path is
-  # an option, whose conditions are decided first, so that the content under a false condition is never evaluated.
+  # of such a set. A condition at the set could only be decided with the very `config` that is being made. Every other
+  # path is an option. Its conditions are decided first, so the content under a false condition is never evaluated.
   optionSets,
 }:
 let
@@ -43,8 +43,8 @@ let
     else if type == "order" then unwrap discharge (def // { value = value.content; order = value.priority; })
     else [ def ];
 
-  # Returns a strength, of which the smaller wins: at equal priority the machine's own definition beats the network's
-  # `defaults`.
+  # Returns a strength, of which the smaller wins. The machine's own definition beats the network's `defaults` at equal
+  # priority.
   strength = def: def.priority * 2 + (if def.defaults then 1 else 0);
   strongest = defs:
     let best = foldl' (least: def: if strength def < least then strength def else least) (strength (head defs)) defs;
@@ -134,8 +134,8 @@ let
     let joined = filter (def: isList def.value && def.priority == first.priority) defs; in
     sort (a: b: a.order < b.order) joined;
 
-  # Merges sets deeply whatever their priority, which then counts for their content. A `mkForce` of a whole set replaces
-  # the others, as it does for nixpkgs' `attrsOf`.
+  # Merges sets deeply at any priority, which then counts for their content. A `mkForce` of a whole set replaces the
+  # others, as it does for nixpkgs' `attrsOf`.
   mergedSets = first: defs:
     if first.priority < ordinaryPriority then filter (def: strength def == strength first) defs
     else filter (def: isSet def.value) defs;
