@@ -1,8 +1,6 @@
 import { type AnyProvider, bindProvider } from '../src/core/bind-provider.js'
 import type { LocalCommands, ProviderRegistry } from '../src/core/context.js'
-import { messageOf, usageError } from '../src/core/errors.js'
-import type { Json } from '../src/core/json.js'
-import type { Provider } from '../src/core/provider.js'
+import { usageError } from '../src/core/errors.js'
 import type { Ssh } from '../src/core/ssh.js'
 import { suggest } from '../src/core/suggest.js'
 
@@ -10,8 +8,10 @@ export interface RegistryParts {
   readonly local: LocalCommands
   readonly ssh: Ssh
   readonly env?: Readonly<Record<string, string | undefined>>
-  /** npm packages (or absolute paths) whose default export is a Provider. */
+  /** npm packages, by name or by the absolute path of their folder, whose default export is a Provider. */
   readonly plugins?: readonly string[]
+  /** The path by which the user started the program. */
+  readonly startedAs?: string | undefined
 }
 
 /** Values of `deployment.targetEnv` that are planned. */
@@ -29,10 +29,11 @@ const builtIn: readonly ((parts: RegistryParts) => Promise<AnyProvider>)[] = [
 
 /** Creates the registry of all providers. A plugin that cannot be used is an error that names it. */
 export async function createRegistry(parts: RegistryParts): Promise<ProviderRegistry> {
-  const providers = await Promise.all([
-    ...builtIn.map((load) => load(parts)),
-    ...(parts.plugins ?? []).map(loadPlugin),
+  const [ours, theirs] = await Promise.all([
+    Promise.all(builtIn.map((load) => load(parts))),
+    loadPlugins(parts),
   ])
+  const providers = [...ours, ...theirs]
   refuseDoubles(providers)
   return {
     all: () => providers,
@@ -53,71 +54,31 @@ function unknownProvider(name: string, providers: readonly AnyProvider[]): Error
   })
 }
 
-async function loadPlugin(plugin: string): Promise<AnyProvider> {
-  const hint = 'hydra-ops config get plugins lists the configured plugins'
-  let module: { readonly default?: unknown }
-  try {
-    module = await import(plugin)
-  } catch (error) {
-    throw usageError(`provider plugin '${plugin}' cannot be loaded: ${messageOf(error)}`, {
-      cause: error,
-      hint,
-    })
-  }
-  const lack = lackOf(module.default)
-  if (lack !== undefined)
-    throw usageError(`provider plugin '${plugin}': its default export ${lack}`, { hint })
-  return bindProvider(module.default as Provider<Json, Json, Json>)
-}
-
-const neededMethods = [
-  'imageReference',
-  'imageId',
-  'allocate',
-  'ports',
-  'physical',
-  'publishedUrls',
-  'inspect',
-  'plan',
-  'reconcile',
-  'start',
-  'stop',
-  'destroy',
-  'target',
-  'resourceId',
-] as const
-
-/** Says why a value is no provider; undefined = the value has the shape of a provider. */
-function lackOf(candidate: unknown): string | undefined {
-  if (typeof candidate !== 'object' || candidate === null) return 'is not a provider'
-  const has = (key: string): unknown => Reflect.get(candidate, key)
-  const text = ['name', 'optionsNix'].find((key) => typeof has(key) !== 'string')
-  if (text !== undefined) return `has no '${text}'`
-  const words = has('targetEnvs')
-  if (!Array.isArray(words) || words.length === 0) return "has no 'targetEnvs'"
-  if (typeof has('makesMachines') !== 'boolean') return "has no boolean 'makesMachines'"
-  const schema = ['configSchema', 'allocationSchema', 'handleSchema'].find((key) => !isSchema(has(key)))
-  if (schema !== undefined) return `has no '${schema}' (a zod schema)`
-  const method = neededMethods.find((key) => typeof has(key) !== 'function')
-  return method === undefined ? undefined : `has no method '${method}'`
-}
-
-/** Recognises schemas of the plugin's own copy of zod. */
-function isSchema(value: unknown): boolean {
-  return typeof value === 'object' && value !== null && typeof Reflect.get(value, 'safeParse') === 'function'
+/** Loads the plugins of the user's settings; their loader is loaded only where there are some. */
+async function loadPlugins({ plugins = [], startedAs }: RegistryParts): Promise<AnyProvider[]> {
+  if (plugins.length === 0) return []
+  const [{ loadPlugin }, { DebianOptions }, { ClosureOptions }] = await Promise.all([
+    import('./plugins/load.js'),
+    import('../src/core/debian-options.js'),
+    import('../src/core/closure-options.js'),
+  ])
+  const commonOptions = ['os', ...Object.keys(DebianOptions.shape), ...Object.keys(ClosureOptions.shape)]
+  return await Promise.all(plugins.map((plugin) => loadPlugin(plugin, { startedAs, commonOptions })))
 }
 
 function refuseDoubles(providers: readonly AnyProvider[]): void {
   const seen = new Map<string, string>()
-  for (const provider of providers) {
-    for (const word of new Set([provider.name, ...provider.targetEnvs])) {
+  for (const { name, targetEnvs, optionKey } of providers) {
+    const option = optionKey === undefined ? [] : [`deployment.${optionKey}`]
+    const words = new Set([name, ...targetEnvs, ...option])
+    for (const word of words) {
       const other = seen.get(word)
       if (other !== undefined) {
-        throw usageError(`providers '${other}' and '${provider.name}' both use the name '${word}'`, {
+        throw usageError(`providers '${other}' and '${name}' both use the name '${word}'`, {
           hint: 'remove one of the plugins; hydra-ops config get plugins lists them',
         })
       }
     }
-    for (const word of [provider.name, ...provider.targetEnvs]) seen.set(word, provider.name)
+    for (const word of words) seen.set(word, name)
   }
 }

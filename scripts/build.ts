@@ -23,8 +23,12 @@ const { dependencies }: { dependencies: Record<string, string> } = JSON.parse(
 
 const { outputFiles, metafile } = await build({
   absWorkingDir: top,
-  entryPoints: ['src/cli.ts', 'src/core/provider.ts'],
-  outbase: '.',
+  entryPoints: {
+    'src/cli': 'src/cli.ts',
+    'src/core/provider': 'src/core/provider.ts',
+    // The authors of providers run these tests with their own vitest.
+    'provider-contract': 'test/contract/provider-contract.ts',
+  },
   outdir: 'dist',
   chunkNames: 'chunks/[name]-[hash]',
   bundle: true,
@@ -32,7 +36,7 @@ const { outputFiles, metafile } = await build({
   format: 'esm',
   platform: 'node',
   target: 'node20.11',
-  external: Object.keys(dependencies).filter((name) => !inlined.includes(name)),
+  external: [...Object.keys(dependencies).filter((name) => !inlined.includes(name)), 'vitest'],
   // Only the stacks of --debug use the source map.
   sourcemap: true,
   sourcesContent: false,

@@ -29,7 +29,7 @@ export async function openContext(request: OpenRequest): Promise<Ops> {
   const local = lazyCommands()
   const ssh = lazySsh(env)
   const plugins = request.plugins ? ((await store.preferences()).plugins ?? []) : []
-  const providers = await createRegistry({ local, ssh, env, plugins })
+  const providers = await createRegistry({ local, ssh, env, plugins, startedAs: process.argv[1] })
   const nix = lazyNix(async () => {
     const [{ createNix }, real] = await Promise.all([import('../nix/nix.js'), commands()])
     const cwd = process.cwd()

@@ -7,6 +7,17 @@ import type { SshTarget } from './ssh.js'
 
 /** Errors for third-party providers, shown as failures and not as bugs. */
 export { failure, OpsError, unreachable, usageError } from './errors.js'
+export type { BaseImage } from './image.js'
+export type { DeploymentUuid, MachineName } from './names.js'
+export type { OwnedPlace } from './owned-places.js'
+export type { Run } from './run.js'
+export type { SshTarget } from './ssh.js'
+
+/**
+ * The version of this interface, which a plugin's package.json names as `hydraOps.providerInterface`. A change that an
+ * existing provider does not survive raises the number; a new optional member does not.
+ */
+export const providerInterface = 1
 
 /** The current state of a resource. */
 export type Observation =

@@ -6,7 +6,7 @@ import { top } from './source-files.js'
 
 const providers = await builtInProviders()
 const folders = readdirSync(join(top, 'providers'), { withFileTypes: true })
-  .filter((entry) => entry.isDirectory() && !['common', 'contract'].includes(entry.name))
+  .filter((entry) => entry.isDirectory() && !['common', 'plugins'].includes(entry.name))
   .map(({ name }) => name)
 
 const interfaceText = readFileSync(join(top, 'src', 'core', 'provider.ts'), 'utf8')

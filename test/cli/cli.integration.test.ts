@@ -105,7 +105,7 @@ describe('a broken provider plugin', () => {
     const broken = await cli.run(['list', ...flags])
     expect(broken).toMatchObject({
       code: 2,
-      stderr: expect.stringContaining("'no-such-provider' cannot be loaded"),
+      stderr: expect.stringContaining("provider plugin 'no-such-provider': there is no such package in "),
     })
     expect((await cli.run(['config', 'get', 'plugins', ...flags])).stdout).toBe('no-such-provider\n')
     expect((await cli.run(['config', 'unset', 'plugins', ...flags])).code).toBe(0)

@@ -1,6 +1,9 @@
+import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { DeploymentUuid, MachineName, resourceName } from '../../src/core/names.js'
 import type { AllocationRequest, Provider, Resource } from '../../src/core/provider.js'
 import type { Run } from '../../src/core/run.js'
+import { noTarget } from '../providers/plain-machine.js'
 import { snapshotContract } from './snapshot-contract.js'
 
 /** The fixtures that the contract tests of a provider need. */
@@ -25,6 +28,48 @@ export interface ContractHarness<Config, Allocation, Handle> {
     read(resource: Resource<Config, Allocation, Handle>): Promise<string | undefined>
   }
   cleanup(): Promise<void>
+}
+
+/** A run that nobody interrupts. */
+export const contractRun: Run = { signal: new AbortController().signal, log: () => {} }
+
+/** The parts that a new machine is made from. */
+export interface MachineParts<Config, Allocation, Handle> {
+  readonly provider: Pick<Provider<Config, Allocation, Handle>, 'allocate'>
+  /** A folder of the test, for the machine's disks and its console log. */
+  readonly folder: string
+  readonly config: Config
+}
+
+let machines = 0
+
+/** Makes a machine of a new deployment with an allocation; neither its files nor its keys exist. */
+export async function newMachine<Config, Allocation, Handle>(
+  { provider, folder, config }: MachineParts<Config, Allocation, Handle>,
+  overrides: Partial<Resource<Config, Allocation, Handle>> = {},
+): Promise<Resource<Config, Allocation, Handle>> {
+  machines += 1
+  const uuid = DeploymentUuid.parse(crypto.randomUUID())
+  const machine = MachineName.parse(`machine${machines}`)
+  const resource = {
+    deployment: { uuid, name: 'contract' },
+    machine,
+    name: resourceName(uuid, machine),
+    index: 1,
+    config,
+    handle: undefined,
+    identity: undefined,
+    image: undefined,
+    disks: join(folder, uuid, 'disks', machine),
+    console: join(folder, uuid, 'console', `${machine}.log`),
+    target: noTarget,
+    hostKey: undefined,
+    ...overrides,
+  }
+  const request = { ...resource, deployment: resource.deployment.uuid, known: undefined }
+  const apart = { takenPorts: new Set<number>(), siblings: new Map<MachineName, Allocation>() }
+  const allocation = overrides.allocation ?? (await provider.allocate({ ...request, ...apart }))
+  return { ...resource, allocation }
 }
 
 export interface ContractOptions<Config, Allocation, Handle> {

@@ -1,8 +1,18 @@
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { afterAll, beforeAll, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { MachineRecord } from '../../src/core/deployment.js'
 import { DeploymentName, MachineName } from '../../src/core/names.js'
 import type { CommandResult } from '../../src/core/ssh.js'
@@ -27,8 +37,19 @@ async function run(
     timeoutMs: 5 * minutes,
     what: argv.join(' '),
     cwd,
-    env: { HYDRA_OPS_STATE: state },
+    env: { HYDRA_OPS_STATE: state, HYDRA_OPS_FOLDERS: join(folder, 'folders') },
   })
+}
+
+/** Packs a folder and installs the package beside the others, as a user does. */
+async function install(source: string, ...flags: string[]): Promise<void> {
+  const before = new Set(readdirSync(folder))
+  const packed = await run(['npm', 'pack', '--ignore-scripts', '--pack-destination', folder], source)
+  expect(packed).toMatchObject({ kind: 'exited', code: 0 })
+  const tarball = readdirSync(folder).find((name) => name.endsWith('.tgz') && !before.has(name)) ?? ''
+  const quiet = ['--no-audit', '--no-fund', '--ignore-scripts', '--loglevel=error', ...flags]
+  const installing = await run(['npm', 'install', ...quiet, join(folder, tarball)], folder)
+  expect(installing).toMatchObject({ kind: 'exited', code: 0 })
 }
 
 const hydraOps = (...args: string[]) => hydraOpsWith(join(folder, 'state'), ...args)
@@ -56,19 +77,23 @@ function machine(provider: string, index: number): MachineRecord {
 }
 
 /** Installs a third party's provider beside hydra-ops, which does not know the provider's machines. */
-function installPlugin(name: string): void {
+function installPlugin(name: string, providerInterface = 1): void {
   const methods = ['imageReference', 'imageId', 'allocate', 'ports', 'physical', 'publishedUrls', 'inspect']
     .concat('plan', 'reconcile', 'start', 'stop', 'destroy', 'target')
     .map((method) => `${method}: () => undefined`)
   const module = join(folder, 'node_modules', name)
   mkdirSync(module)
-  writeFileSync(join(module, 'package.json'), JSON.stringify({ name, type: 'module', exports: './index.js' }))
+  const manifest = { name, type: 'module', exports: './index.js', hydraOps: { providerInterface } }
+  writeFileSync(join(module, 'package.json'), JSON.stringify(manifest))
+  writeFileSync(join(module, 'options.nix'), '{ ... }: { }')
   writeFileSync(
     join(module, 'index.js'),
-    `import { failure } from 'hydra-ops/provider'
+    `import { fileURLToPath } from 'node:url'
+import { failure } from 'hydra-ops/provider'
 const schema = { safeParse: (data) => ({ success: true, data }) }
 export default {
-  name: 'cloud', targetEnvs: ['cloud'], optionsNix: '/x.nix', makesMachines: true, ${methods.join(', ')},
+  name: 'cloud', targetEnvs: ['cloud'], makesMachines: true, ${methods.join(', ')},
+  optionsNix: fileURLToPath(new URL('options.nix', import.meta.url)),
   configSchema: schema, allocationSchema: schema, handleSchema: schema,
   resourceId: ({ machine }) => { throw failure('CLOUD', 'the cloud forgot ' + machine, { hint: 'wait for rain' }) },
 }`,
@@ -79,12 +104,7 @@ export default {
 beforeAll(async () => {
   expect(existsSync(join(top, 'dist/src/cli.js')), 'npm run build comes first').toBe(true)
   folder = mkdtempSync(join(tmpdir(), 'hydra-ops-package-'))
-  const packed = await run(['npm', 'pack', '--ignore-scripts', '--pack-destination', folder], top)
-  expect(packed).toMatchObject({ kind: 'exited', code: 0 })
-  const tarball = readdirSync(folder).find((name) => name.endsWith('.tgz')) ?? ''
-  const quiet = ['--prefer-offline', '--no-audit', '--no-fund', '--ignore-scripts', '--loglevel=error']
-  const install = await run(['npm', 'install', ...quiet, join(folder, tarball)], folder)
-  expect(install).toMatchObject({ kind: 'exited', code: 0 })
+  await install(top, '--prefer-offline')
   installed = join(folder, 'node_modules/hydra-ops')
 }, 10 * minutes)
 
@@ -157,6 +177,87 @@ it('the package recognises the failure of a plugin as a failure', async () => {
   expect(await hydraOpsWith(state, 'info', '--no-eval', '--no-probe')).toMatchObject({
     code: 1,
     stderr: 'error: the cloud forgot m1\nhint: wait for rain\n',
+  })
+})
+
+it('the package refuses a plugin for another interface in two lines, and forgets the plugin when asked', async () => {
+  const state = join(folder, 'newer')
+  installPlugin('hydra-ops-newer', 7)
+  await hydraOpsWith(state, 'config', 'set', 'plugins', 'hydra-ops-newer')
+  expect(await hydraOpsWith(state, 'list')).toMatchObject({
+    code: 2,
+    stderr:
+      "error: provider plugin 'hydra-ops-newer': it needs provider interface 7, and this hydra-ops has 1\n" +
+      'hint: install a newer hydra-ops, or an older version of the plugin\n',
+  })
+  expect(await hydraOpsWith(state, 'config', 'unset', 'plugins')).toMatchObject({ code: 0 })
+  expect(await hydraOpsWith(state, 'list')).toMatchObject({ code: 0 })
+})
+
+describe('the example of a provider', () => {
+  // The example needs nothing that hydra-ops has not brought.
+  beforeAll(() => install(join(top, 'examples/provider'), '--offline'), 10 * minutes)
+
+  it('is loaded by the name of its package, and keeps a machine from its plan to its end', async () => {
+    const state = join(folder, 'desk')
+    const network = join(folder, 'node_modules/hydra-ops/examples/provider/network.nix')
+    const desk = (verb: string, ...flags: string[]) => hydraOpsWith(state, verb, '-d', 'desk', ...flags)
+    await hydraOpsWith(state, 'config', 'set', 'plugins', 'hydra-ops-provider-folder')
+    expect(await hydraOpsWith(state, 'create', network, '-d', 'desk')).toMatchObject({ code: 0 })
+    const planned = await desk('plan')
+    expect(planned.stdout).toMatch(
+      /^desk +folder +create +folder .*-desk · proposed ports 127\.0\.0\.1:30001$/m,
+    )
+    expect(await desk('deploy', '--create-only', '--yes')).toMatchObject({ code: 0 })
+    const [name = ''] = readdirSync(join(folder, 'folders'))
+    expect(readFileSync(join(folder, 'folders', name, 'memo.txt'), 'utf8')).toBe('the machine under the desk')
+    expect((await desk('info', '--no-probe', '--no-eval')).stdout).toContain(name)
+    expect(await desk('stop')).toMatchObject({ code: 0 })
+    expect(await desk('destroy', '--yes')).toMatchObject({ code: 0 })
+    expect(readdirSync(join(folder, 'folders'))).toEqual([])
+  })
+
+  it('has its options checked before anything is touched', async () => {
+    const state = join(folder, 'wrong')
+    const network = join(folder, 'wrong.nix')
+    writeFileSync(
+      network,
+      '{ desk.deployment = { os = "debian"; targetEnv = "folder"; folder.mmemo = "x"; }; }',
+    )
+    await hydraOpsWith(state, 'config', 'set', 'plugins', 'hydra-ops-provider-folder')
+    await hydraOpsWith(state, 'create', network, '-d', 'wrong')
+    expect(await hydraOpsWith(state, 'plan', '-d', 'wrong')).toMatchObject({
+      code: 2,
+      stderr: expect.stringMatching(/deployment\.folder\.mmemo: unknown option; did you mean 'memo'\?/),
+    })
+  })
+
+  describe('as its author has it, beside the installed hydra-ops,', () => {
+    const program = (name: string) => join(top, 'node_modules', name)
+    beforeAll(() => {
+      cpSync(join(top, 'examples/provider'), join(folder, 'author'), { recursive: true })
+      for (const name of ['vitest', '@types']) symlinkSync(program(name), join(folder, 'node_modules', name))
+    })
+
+    it('passes the contract of providers', async () => {
+      const report = join(folder, 'report.json')
+      const argv = [process.execPath, program('vitest/vitest.mjs'), 'run', '--reporter=json']
+      await run([...argv, `--outputFile=${report}`], join(folder, 'author'))
+      const { numPassedTests, numTotalTests } = JSON.parse(readFileSync(report, 'utf8'))
+      expect(numPassedTests).toBeGreaterThanOrEqual(18)
+      expect(numPassedTests).toBe(numTotalTests)
+    })
+
+    it('fits the published types', async () => {
+      const strict = ['--noEmit', '--allowJs', '--checkJs', '--strict', '--skipLibCheck', '--types', 'node']
+      const modules = ['--target', 'es2022', '--module', 'nodenext', '--moduleResolution', 'nodenext']
+      const compiler = [process.execPath, program('typescript/bin/tsc'), ...strict, ...modules]
+      const files = ['index.js', 'contract.test.js']
+      expect(await run([...compiler, ...files], join(folder, 'author'))).toMatchObject({
+        code: 0,
+        stdout: '',
+      })
+    })
   })
 })
 
