@@ -27,13 +27,41 @@ const tables: Readonly<Record<string, () => string>> = {
   'deployment.nix': () => optionTable(optionSchema(NixTaskOptions)),
   'deployment.cacheKey': () => optionTable(optionSchema(DebianOptions.shape.cacheKey)),
   'deployment.hydra': () => optionTable(optionSchema(HydraOptions)),
-  'deployment.libvirtd': () => optionTable(optionSchema(LibvirtConfig)),
-  'deployment.virtualbox': () => optionTable(optionSchema(VirtualBoxConfig)),
 }
 
-/** Puts each generated table in its place in the document. */
-export function withOptionTables(document: string): string {
-  return Object.entries(tables).reduce((text, [name, table]) => withTable(text, name, table()), document)
+/** Options of every machine that describe an existing host. */
+const ofHosts = {
+  targetHost: true,
+  targetPort: true,
+  targetUser: true,
+  targetHostKey: true,
+  sshOptions: true,
+  privilegeEscalationCommand: true,
+} as const
+
+/** The documents with generated tables, and the tables of each by the names that their marks have. */
+const documents: Readonly<Record<string, Readonly<Record<string, () => string>>>> = {
+  'docs/options.md': tables,
+  'docs/providers/libvirt.md': {
+    'deployment.libvirtd': () => optionTable(optionSchema(LibvirtConfig)),
+  },
+  'docs/providers/virtualbox.md': {
+    'deployment.virtualbox': () => optionTable(optionSchema(VirtualBoxConfig)),
+  },
+  'docs/providers/ssh.md': {
+    'deployment of an existing host': () => optionTable(optionSchema(CommonOptions.pick(ofHosts))),
+  },
+}
+
+/** Paths of the documents with generated tables. */
+export const generatedDocuments: readonly string[] = Object.keys(documents)
+
+/** Puts each generated table in its place in a document. */
+export function withOptionTables(path: string, text: string): string {
+  return Object.entries(documents[path] ?? {}).reduce(
+    (written, [name, table]) => withTable(written, name, table()),
+    text,
+  )
 }
 
 function withTable(document: string, name: string, table: string): string {

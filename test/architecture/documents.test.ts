@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { expect, it } from 'vitest'
 import { z } from 'zod'
 import { LibvirtConfig } from '../../providers/libvirt/config.js'
+import { VirtualBoxConfig } from '../../providers/virtualbox/config.js'
 import { verbs } from '../../src/commands/verbs.js'
 
 import { DebianOptions } from '../../src/core/debian-options.js'
@@ -37,8 +38,11 @@ function codeWords(text: string): Set<string> {
 }
 
 it('every option is described', () => {
-  const described = codeWords(read('docs/options.md'))
-  const names = [...new Set([DebianOptions, LibvirtConfig].map(inputOf).flatMap(optionNames))]
+  const pages = ['docs/options.md', 'docs/providers/libvirt.md', 'docs/providers/virtualbox.md']
+  const described = codeWords(pages.map(read).join('\n'))
+  const names = [
+    ...new Set([DebianOptions, LibvirtConfig, VirtualBoxConfig].map(inputOf).flatMap(optionNames)),
+  ]
   expect(names.length).toBeGreaterThan(60)
   expect(names.filter((name) => !described.has(name))).toEqual([])
 })

@@ -7,11 +7,11 @@ const said = sourceFiles(shippedFolders, ['.ts', '.nix', '.pl', '.sh'])
   .map(({ text }) => whatItSays(text))
   .join('\n')
 
-/** Returns the code in the first column of the tables of our own messages, and in headings. */
-function messages(): string[] {
+/** Returns the code in the first column of a document's tables of our own messages, and in headings. */
+function messages(path: string): string[] {
   const found: string[] = []
   let ours = false
-  for (const line of readDocument('docs/troubleshooting.md').split('\n')) {
+  for (const line of readDocument(path).split('\n')) {
     if (!line.startsWith('|')) ours = false
     if (line.startsWith('| message of hydra-ops ')) ours = true
     const text = /^###/.test(line) ? line : ours ? (line.split('|')[1] ?? '') : ''
@@ -20,14 +20,21 @@ function messages(): string[] {
   return found
 }
 
-describe('the list of errors in troubleshooting.md', () => {
-  it('is long', () => {
-    expect(messages().length).toBeGreaterThan(60)
+const troubles = 'docs/troubleshooting.md'
+const pages = ['libvirt', 'virtualbox', 'ssh', 'writing'].map((name) => `docs/providers/${name}.md`)
+
+describe('the lists of errors', () => {
+  it('are long', () => {
+    expect(messages(troubles).length).toBeGreaterThan(60)
+    for (const path of pages) expect(messages(path).length, path).toBeGreaterThan(4)
   })
 
-  it.each(messages().map((message) => [message]))('has the existing message: %s', (message) => {
-    expect(mayPrint(said, message)).toBe(true)
-  })
+  it.each([troubles, ...pages].flatMap((path) => messages(path).map((message) => [path, message])))(
+    'in %s have the existing message: %s',
+    (_, message) => {
+      expect(mayPrint(said, message)).toBe(true)
+    },
+  )
 
   it.each([
     'the database of Hydra has left the building',
