@@ -25,8 +25,6 @@ import { withTemporaryStore } from './temporary-store.js'
 export interface EvaluatorParts {
   readonly command: NixCommand
   readonly providers: readonly KnownProvider[]
-  /** Values of `deployment.targetEnv` that are planned but not available yet. */
-  readonly planned?: readonly string[]
   /** The set-up tasks, whose files are reserved; loaded only when an evaluation needs them. */
   readonly tasks?: () => Promise<readonly TaskBinder[]>
   /** Folder that shortens shown paths: those below it are shown relative to it. */
@@ -64,7 +62,6 @@ class StoreNeeded extends Error {
 }
 
 export function createEvaluator(parts: EvaluatorParts): Nix['evaluate'] {
-  const planned = parts.planned ?? []
   const cwd = parts.cwd ?? process.cwd()
 
   return async (request, run) => {
@@ -125,7 +122,7 @@ export function createEvaluator(parts: EvaluatorParts): Nix['evaluate'] {
     run: Run,
   ): Promise<Attempt> {
     const { files, physical, deployment, mode, args, flags, searchPath } = request
-    const optionKeys = [...parts.providers.flatMap(({ optionKey }) => optionKey ?? []), ...planned]
+    const optionKeys = parts.providers.flatMap(({ optionKey }) => optionKey ?? [])
     const only = request.only === undefined ? null : request.only
     const input = evaluationText({ files, physical, deployment, mode, only, exclude, optionKeys }, args)
     const result = await parts.command.run(
@@ -187,7 +184,7 @@ export function createEvaluator(parts: EvaluatorParts): Nix['evaluate'] {
     request: EvaluationRequest,
   ): Promise<NetworkDefinition> {
     const tasks = (await parts.tasks?.()) ?? []
-    const rules = { providers: parts.providers, planned, tasks, deployment: request.deployment.name, cwd }
+    const rules = { providers: parts.providers, tasks, deployment: request.deployment.name, cwd }
     const facts = readFacts(output.network, cwd)
     const wrongFacts = facts instanceof OpsError ? [facts] : []
     const machines = new Map<MachineName, MachineDefinition>()

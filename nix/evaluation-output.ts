@@ -79,8 +79,6 @@ export type KnownProvider = Pick<
 
 export interface DefinitionRules {
   readonly providers: readonly KnownProvider[]
-  /** Values of `deployment.targetEnv` that are planned; the names of their options are the same. */
-  readonly planned: readonly string[]
   readonly tasks: readonly TaskBinder[]
   /** The deployment's name in set-up tasks. */
   readonly deployment: string
@@ -132,7 +130,7 @@ type FiledIssue = Issue & { readonly files?: readonly string[]; readonly hint?: 
 
 function readDebian(name: MachineName, raw: DebianOutput, rules: DefinitionRules): Reading {
   const { options, issues: secretIssues } = withModernKeys(raw.deployment)
-  const optionKeys = [...rules.providers.flatMap(({ optionKey }) => optionKey ?? []), ...rules.planned]
+  const optionKeys = rules.providers.flatMap(({ optionKey }) => optionKey ?? [])
   const apart = ['os', ...optionKeys]
   const common = Object.fromEntries(Object.entries(options).filter(([key]) => !apart.includes(key)))
   const parsed = check(DebianOptions, common, ['deployment'], isSecret)
@@ -245,13 +243,7 @@ function providerIssues(provider: KnownProvider, options: Readonly<Record<string
 function unknownProvider(targetEnv: string, rules: DefinitionRules): Issue {
   const path = ['deployment', 'targetEnv']
   const known = rules.providers.flatMap((each) => each.targetEnvs)
-  if (rules.planned.includes(targetEnv)) {
-    return {
-      path,
-      say: `${JSON.stringify(targetEnv)} is not supported yet; the supported values are ${known.join(', ')}`,
-    }
-  }
-  const near = suggest(targetEnv, [...known, ...rules.planned])
+  const near = suggest(targetEnv, known)
   const meant =
     near === undefined ? `the supported values are ${known.join(', ')}` : `did you mean '${near}'?`
   return { path, say: `unknown provider ${JSON.stringify(targetEnv)}; ${meant}` }

@@ -14,9 +14,6 @@ export interface RegistryParts {
   readonly startedAs?: string | undefined
 }
 
-/** Values of `deployment.targetEnv` that are planned. */
-export const plannedProviders: readonly string[] = []
-
 /** Loaders of the built-in providers. A provider loads its own heavy modules at their first use. */
 const builtIn: readonly ((parts: RegistryParts) => Promise<AnyProvider>)[] = [
   async ({ local }) => bindProvider((await import('./libvirt/index.js')).createLibvirtProvider({ local })),

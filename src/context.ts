@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { homedir, hostname, userInfo } from 'node:os'
 import { join } from 'node:path'
-import { createRegistry, plannedProviders } from '../providers/registry.js'
+import { createRegistry } from '../providers/registry.js'
 import { createStateFolder } from '../state/paths.js'
 import { createSecretFiles } from '../state/secrets.js'
 import { createStore } from '../state/store.js'
@@ -38,7 +38,6 @@ export async function openContext(request: OpenRequest): Promise<Ops> {
       stateRoot: files.root,
       env,
       providers: providers.all(),
-      planned: plannedProviders,
       tasks: async () => (await import('./setup/tasks.js')).setupTasks,
       cwd,
     })

@@ -54,9 +54,9 @@ describe('a wrong expression ends with exit code 2, names the place, and writes 
       /^machine 'web' \(hydra\.nix\): deployment\.targetEnv: unknown provider "libvrtd"; did you mean 'libvirtd'\?$/,
     ],
     [
-      'a provider that is not there yet',
-      `{ web = { ${debian} deployment.targetEnv = "virtualbox"; }; }`,
-      /deployment\.targetEnv: "virtualbox" is not supported yet/,
+      'a provider of NixOps that is not there',
+      `{ web = { ${debian} deployment.targetEnv = "hetzner"; }; }`,
+      /deployment\.targetEnv: unknown provider "hetzner"; the supported values are /,
     ],
     [
       'an unknown option',
@@ -250,7 +250,7 @@ it('an evaluation reports unsupported features and refusals of Nix beside all ot
     'hydra.nix',
     `{ meta.allowApplyAll = false; resources.x = { };
        a = { ${debian} deployment.buildOnTarget = true; deployment.tagz = [ ]; };
-       b = { ${debian} deployment.targetEnv = "virtualbox"; };
+       b = { ${debian} deployment.targetEnv = "hetzner"; };
        c = { deployment.targetHost = "x"; };
        d = { ${debian} deployment.targetHost = throw "no host"; }; }`,
   )
@@ -262,7 +262,7 @@ it('an evaluation reports unsupported features and refusals of Nix beside all ot
     'resources.x',
     'buildOnTarget',
     'tagz',
-    '"virtualbox"',
+    '"hetzner"',
     '"nixos"',
     'no host',
   ])

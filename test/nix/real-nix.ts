@@ -74,7 +74,6 @@ export function createNixSandbox(config = ''): NixSandbox {
   const evaluate = createEvaluator({
     command,
     providers: testProviders,
-    planned: ['virtualbox'],
     tasks: async () => setupTasks,
     cwd: networks,
   })
