@@ -1,4 +1,4 @@
-import { throwIfAborted } from '../../src/core/errors.js'
+import { failure, type OpsError, throwIfAborted } from '../../src/core/errors.js'
 import { pause } from '../../src/core/pause.js'
 import type { Run } from '../../src/core/run.js'
 
@@ -35,4 +35,12 @@ export async function waitUntilOff(steps: ShutdownSteps, graceMs: number, run: R
 /** Says that the power is cut, because the guest ignored the request. */
 export function cuttingPower(graceMs: number): string {
   return `the machine did not shut down within ${graceMs / 1000} s; its power is cut now`
+}
+
+/** Makes the error about a machine that the hypervisor lacks. */
+export function notMade(machine: string, what: string): OpsError {
+  return failure('NOT_MADE', `machine '${machine}': there is no ${what}`, {
+    machine,
+    hint: 'hydra-ops deploy',
+  })
 }

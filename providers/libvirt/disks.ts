@@ -1,6 +1,5 @@
 import { chmodSync, existsSync, rmSync } from 'node:fs'
 import { basename, join } from 'node:path'
-import { XMLParser } from 'fast-xml-parser'
 import * as z from 'zod'
 import { renameDurably } from '../../src/core/durable-file.js'
 import { usageError } from '../../src/core/errors.js'
@@ -9,6 +8,7 @@ import type { Run } from '../../src/core/run.js'
 import { settleAll } from '../../src/core/settle.js'
 import { qemuImg, type SizeChange, sizeChanges as sizeChangesOf } from '../common/disks.js'
 import { draftOf } from '../common/draft.js'
+import { parseXml } from '../common/xml.js'
 import type { LibvirtHandle } from './config.js'
 import type { LibvirtParts, LibvirtResource, Places } from './places.js'
 import { createVirsh } from './virsh.js'
@@ -32,9 +32,7 @@ export async function diskFolder(
   const { machine } = resource
   const call = { what: `look up storage pool '${pool}'`, machine }
   const text = await createVirsh(parts.local, places.uri).must(['pool-dumpxml', pool], call, run)
-  const parsed = Pool.safeParse(
-    new XMLParser({ ignoreAttributes: false, attributeNamePrefix: '@', htmlEntities: true }).parse(text),
-  )
+  const parsed = Pool.safeParse(parseXml(text, []))
   if (parsed.success) return parsed.data.pool.target.path
   throw usageError(`machine '${machine}': storage pool '${pool}' is not a directory`, {
     machine,

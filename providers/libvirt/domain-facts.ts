@@ -1,7 +1,7 @@
-import { XMLParser } from 'fast-xml-parser'
 import * as z from 'zod'
 import { failure, type OpsError } from '../../src/core/errors.js'
 import type { Forward } from '../common/ports.js'
+import { parseXml as parseXmlText } from '../common/xml.js'
 import { credentialName, markUri } from './domain-spec.js'
 import { parseUserNetdev } from './network.js'
 
@@ -85,16 +85,7 @@ function nothingWhenEmpty(node: unknown): unknown {
 
 /** Reads libvirt's XML: each element that may occur more than once is a list. */
 export function parseXml(text: string): unknown {
-  const parser = new XMLParser({
-    ignoreAttributes: false,
-    attributeNamePrefix: '@',
-    // A name such as 007 is no number.
-    parseTagValue: false,
-    // The parser needs this option for characters that are written as numbers.
-    htmlEntities: true,
-    isArray: (name) => ['disk', 'interface', 'serial', 'sysinfo', 'entry', 'qemu:arg'].includes(name),
-  })
-  return parser.parse(text)
+  return parseXmlText(text, ['disk', 'interface', 'serial', 'sysinfo', 'entry', 'qemu:arg'])
 }
 
 /** Reads the output of `virsh dumpxml`. */

@@ -1,10 +1,9 @@
 import { mkdirSync } from 'node:fs'
 import { dirname } from 'node:path'
-import { failure } from '../../src/core/errors.js'
 import type { Run } from '../../src/core/run.js'
 import { isReal, type Move } from '../common/moved.js'
 import { forwardChanges, forwardsOf, startWithFreePorts } from '../common/ports.js'
-import { cuttingPower, endingMs, waitUntilOff } from '../common/power.js'
+import { cuttingPower, endingMs, notMade, waitUntilOff } from '../common/power.js'
 import { requireBootFiles } from './boot-files.js'
 import type { LibvirtAllocation } from './config.js'
 import { cutPower } from './destroy.js'
@@ -29,10 +28,7 @@ export async function startMachine(
   const { name, machine } = resource
   const seen = await lookAtOurs(virsh, places, resource, run)
   if (seen.kind === 'absent') {
-    throw failure('NOT_MADE', `machine '${machine}': there is no domain '${name}'`, {
-      machine,
-      hint: 'hydra-ops deploy',
-    })
+    throw notMade(machine, `domain '${name}'`)
   }
   if (seen.state.word === 'paused') {
     await resume(virsh, resource, run)

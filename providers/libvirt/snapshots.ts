@@ -1,10 +1,20 @@
 import { existsSync } from 'node:fs'
-import { failure, type OpsError } from '../../src/core/errors.js'
+import { failure } from '../../src/core/errors.js'
 import type { Snapshot } from '../../src/core/provider.js'
 import type { Run } from '../../src/core/run.js'
 import { allDisks } from '../common/disks.js'
 import { isReal } from '../common/moved.js'
 import { forwardChanges, forwardsOf, startWithFreePorts } from '../common/ports.js'
+import { notMade } from '../common/power.js'
+import {
+  memoryMs,
+  newerDiskLoss,
+  noSnapshot,
+  savedMemoryLoss,
+  settingLosses,
+  snapshotExists,
+  snapshotLost,
+} from '../common/snapshots.js'
 import { requireBootFiles } from './boot-files.js'
 import type { LibvirtAllocation } from './config.js'
 import { cutPower } from './destroy.js'
@@ -17,9 +27,6 @@ import { type LibvirtParts, type LibvirtResource, type Places, placesOf } from '
 import { defineXml, withDefinition } from './provision.js'
 import { parseSnapshotXml, type SnapshotFacts } from './snapshot-facts.js'
 import { createVirsh, type Virsh, type VirshCall, virshError } from './virsh.js'
-
-/** Deadline for the memory of a machine on its way to or from a slow disk. */
-const memoryMs = 30 * 60_000
 
 /** A machine with a domain, and the way to libvirt. */
 interface Subject {
@@ -88,12 +95,9 @@ export async function createSnapshot(
   const subject = await subjectOf(parts, resource, run)
   const { machine } = resource
   if (subject === undefined) {
-    throw failure('NOT_MADE', `machine '${machine}': there is no domain '${resource.name}'`, {
-      machine,
-      hint: 'hydra-ops deploy',
-    })
+    throw notMade(machine, `domain '${resource.name}'`)
   }
-  if ((await snapshotXml(subject, name, run)) !== undefined) throw exists(machine, name)
+  if ((await snapshotXml(subject, name, run)) !== undefined) throw snapshotExists(machine, name)
   const { virsh, seen } = subject
   if (seen.state.active) refuseOtherFiles(resource)
   else await prepareDisks(subject, name, run)
@@ -109,7 +113,7 @@ export async function createSnapshot(
     run,
   )
   if (outcome.kind === 'done') return
-  if (outcome.failure.complaint === 'snapshot-exists') throw exists(machine, name)
+  if (outcome.failure.complaint === 'snapshot-exists') throw snapshotExists(machine, name)
   throw virshError(
     outcome.failure,
     /unsupported/.test(outcome.failure.message) ? { ...call, hint: onlyQcow2 } : call,
@@ -118,13 +122,6 @@ export async function createSnapshot(
 
 const onlyQcow2 =
   'libvirt keeps snapshots in qcow2 disks alone, and without UEFI variables: see deployment.libvirtd.extraDevicesXML and extraDomainXML'
-
-function exists(machine: string, name: string): OpsError {
-  return failure('SNAPSHOT_EXISTS', `machine '${machine}' has a snapshot '${name}' already`, {
-    machine,
-    hint: `take another name, or first: hydra-ops snapshot delete ${name} ${machine}`,
-  })
-}
 
 /** Prepares the disks of a machine that is off for a new state of that name. */
 async function prepareDisks(subject: Subject, name: string, run: Run): Promise<void> {
@@ -175,18 +172,11 @@ async function restorable(
   const subject = await subjectOf(parts, resource, run)
   const xml = subject === undefined ? undefined : await snapshotXml(subject, name, run)
   if (subject === undefined || xml === undefined) {
-    throw failure('NO_SNAPSHOT', `machine '${machine}' has no snapshot '${name}'`, {
-      machine,
-      hint: 'hydra-ops snapshot list',
-    })
+    throw noSnapshot(machine, name)
   }
   const facts = parseSnapshotXml(xml)
   const placed = placedFacts(facts.domain, resource)
-  const lost = (why: string) =>
-    failure('SNAPSHOT_LOST', `machine '${machine}': snapshot '${name}' cannot be restored: ${why}`, {
-      machine,
-      hint: `put the file back if there is a copy; else hydra-ops snapshot delete ${name} ${machine}`,
-    })
+  const lost = (why: string) => snapshotLost(machine, name, why)
   if (facts.external) {
     throw failure(
       'SNAPSHOT_EXTERNAL',
@@ -212,20 +202,12 @@ export async function restoreLosses(
   const { subject, placed } = await restorable(parts, resource, name, run)
   const { next, savedMemory } = subject.seen
   const had = new Set(placed.disks.values())
-  const names = new Map(Object.entries(resource.handle?.extraDisks ?? {}).map(([disk, path]) => [path, disk]))
   const newer = [...next.disks.values()].filter((path) => !had.has(path))
   return [
-    ...(savedMemory ? ['its saved memory is removed'] : []),
-    ...newer.map(
-      (path) => `disk ${names.get(path) ?? path} is newer: it is detached, and its file stays as it is`,
-    ),
-    ...changed('memory', next.memoryMiB, placed.memoryMiB, ' MiB'),
-    ...changed('vCPU', next.vcpu, placed.vcpu, ''),
+    ...(savedMemory ? [savedMemoryLoss] : []),
+    ...newer.map((path) => newerDiskLoss(path, resource.handle)),
+    ...settingLosses(next, placed),
   ]
-}
-
-function changed(what: string, from: number, to: number, unit: string): string[] {
-  return from === to ? [] : [`${what} ${from} → ${to}${unit}`]
 }
 
 /** Restores a snapshot on the machine's present ports. Returns a new allocation where another program has one. */

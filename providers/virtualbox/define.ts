@@ -1,16 +1,16 @@
-import { existsSync, mkdirSync, rmSync } from 'node:fs'
+import { existsSync, mkdirSync, statSync } from 'node:fs'
 import { dirname } from 'node:path'
 import type { Run } from '../../src/core/run.js'
 import { allDisks } from '../common/disks.js'
 import { writeIdentity } from '../common/identity.js'
 import { foreign } from '../common/places.js'
 import type { ControllerName, VirtualBoxHandle } from './config.js'
-import { createSeed, forget } from './disks.js'
+import { createSeed } from './disks.js'
 import { guestOf, identityMethod } from './guest.js'
-import { lookAtChains, markKeys, type SeenMachine } from './look.js'
+import { lookAtChains, lookAtMedia, markKeys, type SeenMachine } from './look.js'
 import { type MachineFacts, parseMachine } from './machine-facts.js'
 import { type MachineSpec, portCount, settingsArgs, specDigest } from './machine-spec.js'
-import { type Medium, ownerOf } from './media.js'
+import { ancestorsOf, type Medium, ownerOf } from './media.js'
 import { ruleSteps } from './network.js'
 import {
   type Places,
@@ -20,6 +20,7 @@ import {
   type VirtualBoxResource,
   writeNote,
 } from './places.js'
+import { readSnapshots } from './snapshot-facts.js'
 import type { VBoxManage } from './vboxmanage.js'
 
 /** A machine that is off, and the form that it gets. */
@@ -40,8 +41,8 @@ export async function defineMachine(
   const { spec, seen } = definition
   const call = callOf(definition)
   await ensureController(vbox, definition, run)
-  const attached = await placeSeed(parts, vbox, definition, run)
-  await attachDisks(vbox, { ...definition, seen: { ...seen, facts: { ...seen.facts, attached } } }, run)
+  await placeSeed(parts, vbox, definition, run)
+  await attachDisks(vbox, definition, run)
   const changed = seen.mark.spec !== specDigest(spec)
   const args = settingsChange(definition)
   if (args.length > 0) await vbox.mustUnlocked(['modifyvm', seen.facts.uuid, ...args], call, run)
@@ -112,32 +113,26 @@ const controllerKind: Readonly<Record<ControllerName, readonly string[]>> = {
 }
 
 /**
- * Writes the identity for the next boot, as a disk. VirtualBox knows disks by their UUIDs, so the old one goes first.
- * Returns the disks that are attached then.
+ * Writes the identity for the next boot, as a disk. A new disk takes the UUID of the old one, which may be attached, or
+ * be part of a snapshot.
  */
 async function placeSeed(
   parts: VirtualBoxParts,
   vbox: VBoxManage,
   definition: Definition,
   run: Run,
-): Promise<ReadonlyMap<string, string>> {
-  const { resource, handle, seen, spec } = definition
-  const { attached } = seen.facts
+): Promise<void> {
+  const { resource, handle, spec } = definition
   const places = placesOf({ ...resource, handle })
   const method = identityMethod(resource, handle.image)
   const found = readNote(places, resource)
-  if (method !== 'nocloud' || found.kind !== 'ours') return attached
-  if (found.note.identity === spec.identity && existsSync(places.seedDisk)) return attached
-  const call = callOf(definition)
-  for (const [slot, path] of attached) {
-    if (path === places.seedDisk) await detach(vbox, seen.facts.uuid, slot, call, run)
-  }
-  await forget(vbox, places.seedDisk, call, run)
-  rmSync(places.seedDisk, { force: true })
+  if (method !== 'nocloud' || found.kind !== 'ours') return
+  if (found.note.identity === spec.identity && existsSync(places.seedDisk)) return
+  const media = await lookAtMedia(vbox, resource.machine, run)
+  const known = media.find(({ location }) => location === places.seedDisk)?.uuid
   await writeIdentity(parts.local, places, guestOf(resource), method, run)
-  await createSeed(parts, places, run)
+  await createSeed(parts, vbox, places, { machine: resource.machine, uuid: known }, run)
   await writeNote(places, { ...found.note, identity: spec.identity })
-  return new Map([...attached].filter(([, path]) => path !== places.seedDisk))
 }
 
 async function detach(
@@ -184,11 +179,14 @@ async function attachDisks(vbox: VBoxManage, definition: Definition, run: Run): 
   }
   const stale = [...present].filter(([slot, path]) => path !== undefined && wanted.get(slot) !== path)
   for (const [slot] of stale) await detach(vbox, facts.uuid, slot, call, run)
+  const kept = facts.hasSnapshots ? readSnapshots(facts.settings).flatMap(({ disks }) => disks) : []
   const now = stale.length === 0 ? facts : await lookAgain(vbox, definition, run)
   for (const { port, path } of spec.disks) {
     const there = ownerOf(now.attached.get(slotOf(port)) ?? '', media, new Set([path]))
     if (there === path) continue
-    const args = ['--port', String(port), '--device', '0', '--type', 'hdd', '--medium', path]
+    const kind = path === seed ? ['--type', 'hdd', ...seedKind] : ['--type', 'hdd']
+    const file = newestFile(path, { media, kept, folder: dirname(facts.settings) })
+    const args = ['--port', String(port), '--device', '0', ...kind, '--medium', file]
     const hint = path === seed ? 'hydra-ops deploy writes it anew' : undefined
     await vbox.mustUnlocked(
       ['storageattach', facts.uuid, '--storagectl', spec.controller, ...args],
@@ -196,6 +194,28 @@ async function attachDisks(vbox: VBoxManage, definition: Definition, run: Run): 
       run,
     )
   }
+}
+
+/** Snapshots leave such a disk alone, so that a newer identity can take its place. */
+const seedKind = ['--mtype', 'writethrough']
+
+/**
+ * Finds the file with a disk's newest content: a disk that is detached after a snapshot keeps its changes in a file of
+ * differences, and VirtualBox would begin another one at the snapshot.
+ */
+function newestFile(
+  path: string,
+  look: { readonly media: readonly Medium[]; readonly kept: readonly string[]; readonly folder: string },
+): string {
+  const { media, kept, folder } = look
+  const [newest] = media
+    .filter(({ uuid, location }) => {
+      const isLeaf = !kept.includes(uuid) && media.every(({ parent }) => parent !== uuid)
+      return isLeaf && location.startsWith(`${folder}/`) && ancestorsOf(location, media).includes(path)
+    })
+    .map(({ location }) => ({ location, time: statSync(location, { throwIfNoEntry: false })?.mtimeMs ?? 0 }))
+    .sort((a, b) => b.time - a.time)
+  return newest?.location ?? path
 }
 
 /** Reads the machine anew, after its disks changed. */

@@ -4,8 +4,9 @@ import { failure } from '../../src/core/errors.js'
 import type { Run } from '../../src/core/run.js'
 import { foreign, removeConsole, removeIfEmpty, removeNoteDrafts } from '../common/places.js'
 import { waitUntilOff } from '../common/power.js'
-import { hasSavedMemory, isActive, lookAtMedia, lookAtOurs, type SeenMachine } from './look.js'
-import { ancestorsOf, childrenFirst } from './media.js'
+import { hasSavedMemory, isActive, lookAtMedia, lookAtOurs } from './look.js'
+import type { MachineFacts } from './machine-facts.js'
+import { ancestorsOf, childrenFirst, type Medium } from './media.js'
 import {
   type Places,
   placesOf,
@@ -28,7 +29,6 @@ export async function destroyMachine(
   const places = placesOf(resource)
   const vbox = createVBoxManage(parts)
   await removeMachine(vbox, places, resource, run)
-  await removeMedia(vbox, places, resource, run)
   await withFiles(resource, 'remove the files of the machine', async () => removeFiles(places, resource))
 }
 
@@ -41,57 +41,54 @@ async function removeMachine(
   const { name, machine } = resource
   const call = { what: `remove machine '${name}'`, machine }
   const seen = await lookAtOurs(vbox, places, resource, run)
-  if (seen.kind === 'absent') return
-  if (seen.kind === 'inaccessible') {
-    await vbox.mustUnlocked(['unregistervm', seen.uuid], call, run)
-    return
+  const elsewhere = seen.kind === 'machine' ? dirname(seen.facts.settings) : places.machineFolder
+  const folders = [places.folder, elsewhere]
+  const isOurs = (path: string) => folders.some((folder) => path.startsWith(`${folder}/`))
+  const media = await lookAtMedia(vbox, machine, run)
+  refuseClones(machine, media, isOurs)
+  if (seen.kind === 'inaccessible') await vbox.mustUnlocked(['unregistervm', seen.uuid], call, run)
+  if (seen.kind === 'machine') {
+    const { uuid } = seen.facts
+    await cutPower(vbox, places, resource, run)
+    if (hasSavedMemory(seen.facts)) await vbox.attempt(['discardstate', uuid], call, run)
+    // With --delete VirtualBox would delete disks of somebody else too: attached ones, and bases of linked clones.
+    const outcome = await vbox.attemptUnlocked(['unregistervm', uuid], call, run)
+    if (outcome.kind === 'failed' && outcome.failure.complaint !== 'not-found') {
+      throw vboxError(outcome.failure, call)
+    }
   }
-  const { uuid } = seen.facts
-  await cutPower(vbox, places, resource, run)
-  if (hasSavedMemory(seen.facts)) await vbox.attempt(['discardstate', uuid], call, run)
-  await spareForeignDisks(vbox, places, resource, seen, run)
-  const outcome = await vbox.attemptUnlocked(['unregistervm', uuid, '--delete'], call, run)
-  if (outcome.kind === 'failed' && outcome.failure.complaint !== 'not-found') {
-    throw vboxError(outcome.failure, call)
-  }
+  await removeMedia(vbox, machine, isOurs, run)
+  await forgetBases(vbox, machine, { media, isOurs }, run)
+  if (seen.kind === 'machine' && elsewhere !== places.machineFolder) removeMoved(seen.facts, media)
 }
 
-/**
- * Detaches disks of somebody else, and disks that build on one: VirtualBox deletes attached disks together with the
- * machine, wherever they lie, and with a linked clone also a base that has no other clone (7.2.22).
- */
-async function spareForeignDisks(
-  vbox: VBoxManage,
-  { folder }: Places,
-  { name, machine }: VirtualBoxResource,
-  { facts }: SeenMachine,
-  run: Run,
-): Promise<void> {
-  const own = [folder, dirname(facts.settings)]
-  const media = await lookAtMedia(vbox, machine, run)
-  for (const [slot, path] of facts.attached) {
-    if ([path, ...ancestorsOf(path, media)].every((each) => own.some((part) => each.startsWith(`${part}/`))))
-      continue
-    const [, controller = '', port = '', device = ''] = /^(.*)-(\d+)-(\d+)$/.exec(slot) ?? []
-    const args = ['--storagectl', controller, '--port', port, '--device', device, '--medium', 'none']
-    const call = { what: `detach ${path} from machine '${name}'`, machine }
-    await vbox.mustUnlocked(['storageattach', facts.uuid, ...args], call, run)
-  }
+/** Refuses while a disk of another machine builds on one of ours. */
+function refuseClones(machine: string, media: readonly Medium[], isOurs: (path: string) => boolean): void {
+  const clone = media.find(
+    ({ location }) => !isOurs(location) && ancestorsOf(location, media).some((path) => isOurs(path)),
+  )
+  if (clone === undefined) return
+  const base = ancestorsOf(clone.location, media).find((path) => isOurs(path))
+  throw failure(
+    'DISK_IN_USE',
+    `machine '${machine}': disk ${clone.location} of another machine builds on its disk ${base}`,
+    { machine, hint: 'remove that machine first: it is a linked clone' },
+  )
 }
 
 /** Removes our disks that VirtualBox still knows: detached ones, and those of a crash. */
 async function removeMedia(
   vbox: VBoxManage,
-  { folder }: Places,
-  resource: VirtualBoxResource,
+  machine: string,
+  isOurs: (path: string) => boolean,
   run: Run,
 ): Promise<void> {
-  const { machine } = resource
   const media = await lookAtMedia(vbox, machine, run)
-  const ours = childrenFirst(media).filter(({ location }) => location.startsWith(`${folder}/`))
+  const ours = childrenFirst(media).filter(({ location }) => isOurs(location))
   for (const { location } of ours) {
     const call = { what: `remove disk ${location}`, machine }
-    const outcome = await vbox.attempt(['closemedium', 'disk', location, '--delete'], call, run)
+    const gone = existsSync(location) ? ['--delete'] : []
+    const outcome = await vbox.attempt(['closemedium', 'disk', location, ...gone], call, run)
     if (outcome.kind === 'done' || outcome.failure.complaint === 'no-file') continue
     const { message } = outcome.failure
     throw outcome.failure.complaint === 'in-use'
@@ -105,6 +102,33 @@ async function removeMedia(
         )
       : vboxError(outcome.failure, call)
   }
+}
+
+/** Makes VirtualBox forget images of linked clones, as far as nothing else builds on them. */
+async function forgetBases(
+  vbox: VBoxManage,
+  machine: string,
+  { media, isOurs }: { readonly media: readonly Medium[]; readonly isOurs: (path: string) => boolean },
+  run: Run,
+): Promise<void> {
+  const bases = media
+    .filter(({ location }) => isOurs(location))
+    .flatMap(({ location }) => ancestorsOf(location, media))
+  for (const base of new Set(bases.filter((path) => !isOurs(path)))) {
+    await vbox.attempt(['closemedium', 'disk', base], { what: `forget image ${base}`, machine }, run)
+  }
+}
+
+/** Removes the files of a machine that somebody moved out of our folder; other files there stay. */
+function removeMoved({ settings, logFolder }: MachineFacts, media: readonly Medium[]): void {
+  const folder = dirname(settings)
+  const disks = media.map(({ location }) => location).filter((path) => path.startsWith(`${folder}/`))
+  const nvram = settings.replace(/\.vbox$/, '.nvram')
+  for (const file of [...disks, settings, `${settings}-prev`, nvram]) rmSync(file, { force: true })
+  for (const each of new Set([logFolder, join(folder, 'Snapshots')])) {
+    if (each.startsWith(`${folder}/`)) rmSync(each, { recursive: true, force: true })
+  }
+  removeIfEmpty(folder)
 }
 
 /** Cuts the power, and succeeds when the machine is off and its process has given up its lock. */

@@ -11,6 +11,7 @@ import { dataDisks, rootName, type VirtualBoxConfig, type VirtualBoxHandle } fro
 import { type Medium, ownerOf } from './media.js'
 import type { Places, VirtualBoxParts, VirtualBoxResource } from './places.js'
 import { type VBoxManage, vboxError } from './vboxmanage.js'
+import { vdiBytes } from './vdi.js'
 
 const mebibyte = 1024 ** 2
 const gibibyte = 1024 ** 3
@@ -158,8 +159,14 @@ export async function createData(
   await create(vbox, path, machine, make, run)
 }
 
-/** Turns the seed file into a disk of VirtualBox, for its owner alone. */
-export async function createSeed(parts: VirtualBoxParts, places: Places, run: Run): Promise<void> {
+/** Turns the seed file into a disk of VirtualBox, for its owner alone. A known disk keeps its UUID. */
+export async function createSeed(
+  parts: VirtualBoxParts,
+  vbox: VBoxManage,
+  places: Places,
+  { machine, uuid }: { readonly machine: string; readonly uuid: string | undefined },
+  run: Run,
+): Promise<void> {
   const draft = draftOf(places.seedDisk)
   mkdirSync(dirname(draft), { recursive: true, mode: 0o700 })
   // The file exists before qemu-img runs, which would let everybody read it.
@@ -170,6 +177,10 @@ export async function createSeed(parts: VirtualBoxParts, places: Places, run: Ru
     'make the seed disk',
     run,
   )
+  if (uuid !== undefined) {
+    const args = ['internalcommands', 'sethduuid', draft, uuid]
+    await vbox.must(args, { what: 'make the seed disk', machine }, run)
+  }
   await renameDurably(draft, places.seedDisk)
   rmSync(places.seed, { force: true })
 }
@@ -209,7 +220,10 @@ export async function sizesOf(
   return sized
 }
 
+/** Reads the size that the guest sees. qemu-img reads no disk that builds on another one. */
 async function virtualBytes(parts: VirtualBoxParts, path: string, run: Run): Promise<number> {
+  const known = vdiBytes(path)
+  if (known !== undefined) return known
   const args = ['info', '-U', '--output=json', path]
   const info = QemuImgInfo.parse(JSON.parse(await qemuImg(parts.local, args, `look at disk ${path}`, run)))
   return Math.floor(info['virtual-size'] / mebibyte) * mebibyte

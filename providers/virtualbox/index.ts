@@ -81,6 +81,17 @@ export function createVirtualBoxProvider(given: VirtualBoxProviderParts): Virtua
       command: async (resource) => ['tail', '-n', '+1', '-F', resource.console],
       logFile: (resource) => resource.console,
     },
+    snapshots: {
+      list: async (resource, run) => (await import('./snapshots.js')).listSnapshots(parts, resource, run),
+      create: async (resource, wanted, run) =>
+        (await import('./snapshots.js')).createSnapshot(parts, resource, wanted, run),
+      losses: async (resource, name, run) =>
+        (await import('./snapshots.js')).restoreLosses(parts, resource, name, run),
+      restore: async (resource, name, run) =>
+        (await import('./snapshots.js')).restoreSnapshot(parts, resource, name, run),
+      delete: async (resource, name, run) =>
+        (await import('./snapshots.js')).deleteSnapshot(parts, resource, name, run),
+    },
     doctor: async (run) => (await import('./doctor.js')).doctor(parts, run),
   }
 }

@@ -30,6 +30,8 @@ export interface Mark {
   readonly machine: string | undefined
   /** Hash of the settings that were applied. */
   readonly spec: string | undefined
+  /** The same hash of each snapshot, by its UUID. */
+  readonly snapshots: ReadonlyMap<string, string>
 }
 
 export const markKeys = {
@@ -37,6 +39,9 @@ export const markKeys = {
   machine: 'hydra-ops/machine',
   spec: 'hydra-ops/spec',
 } as const
+
+/** Beginning of the keys with the marks of snapshots: VirtualBox keeps extra data through a restore. */
+export const snapshotKey = 'hydra-ops/snapshot/'
 
 /** Words for a machine without a process. Every other word means that it runs, begins or ends. */
 const offWords: ReadonlySet<string> = new Set(['poweroff', 'aborted', 'saved', 'aborted-saved'])
@@ -95,6 +100,11 @@ export async function readMark(vbox: VBoxManage, uuid: string, run: Run): Promis
     deployment: data.get(markKeys.deployment),
     machine: data.get(markKeys.machine),
     spec: data.get(markKeys.spec),
+    snapshots: new Map(
+      [...data].flatMap(([key, value]) =>
+        key.startsWith(snapshotKey) ? [[key.slice(snapshotKey.length), value] as const] : [],
+      ),
+    ),
   }
 }
 

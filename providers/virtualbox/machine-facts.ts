@@ -54,7 +54,7 @@ export function parseMachine(text: string): MachineFacts {
     attached: attachedOf(values),
     serial: values.get('uartmode1'),
     sharedFolders: sharedFoldersOf(values),
-    hasSnapshots: values.has('CurrentSnapshotUUID'),
+    hasSnapshots: values.has('SnapshotUUID'),
   }
 }
 
@@ -74,13 +74,21 @@ export function parseMachineReadable(text: string): Map<string, string> {
     }
     const [start, key = ''] = entry
     const from = at + start.length
-    const quoted = quotedAt(text, from)
+    const quoted = unescapedKey.test(key) ? lineValue(line, start.length, at) : quotedAt(text, from)
     const name = key.startsWith('"') ? unescaped(key.slice(1, -1)) : key
-    values.set(name, quoted?.value ?? line.slice(start.length))
+    // A description over several lines cannot take the place of what was said before.
+    if (!values.has(name)) values.set(name, quoted?.value ?? line.slice(start.length))
     const end = quoted?.end ?? from
     at = end + lineAt(text, end).length + 1
   }
   return values
+}
+
+/** Keys whose values VirtualBox does not escape; such a value ends with its line. */
+const unescapedKey = /^(?:Current)?Snapshot(?:Name|Description)/
+
+function lineValue(line: string, from: number, at: number): { value: string; end: number } {
+  return { value: line.slice(from).replace(/^"|"$/g, ''), end: at + line.length }
 }
 
 function lineAt(text: string, at: number): string {

@@ -5,6 +5,8 @@ export interface Medium {
   readonly parent: string | undefined
   readonly location: string
   readonly capacityMiB: number
+  /** Whether VirtualBox can open the file: it is there, and is the same one as before. */
+  readonly accessible: boolean
 }
 
 /** Parses the output of `list hdds`: one block for each disk. */
@@ -20,6 +22,7 @@ export function parseMedia(text: string): Medium[] {
         parent: parent === undefined || parent === 'base' ? undefined : parent,
         location,
         capacityMiB: Number(/^(\d+)/.exec(field('Capacity') ?? '')?.[1]),
+        accessible: field('State') !== 'inaccessible',
       },
     ]
   })

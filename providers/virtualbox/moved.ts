@@ -1,4 +1,6 @@
-import { existsSync } from 'node:fs'
+import { existsSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { failure } from '../../src/core/errors.js'
 import type { Run } from '../../src/core/run.js'
 import { isReal, type Move, moveSince, runsElsewhere } from '../common/moved.js'
 import type { MachineFacts } from './machine-facts.js'
@@ -20,7 +22,10 @@ export function refuseOtherFiles(facts: MachineFacts, { machine, handle }: Virtu
   throw runsElsewhere(machine, facts.settings, handle.disk)
 }
 
-/** Registers a machine that is off at the present place of its settings, which name its disks by relative paths. */
+/**
+ * Registers a machine that is off at the present place of its settings, which name its disks by relative paths. Settings
+ * that VirtualBox cannot read are removed, unless they name snapshots: then what builds on the disks is known there alone.
+ */
 export async function registerHere(
   vbox: VBoxManage,
   places: Places,
@@ -28,7 +33,18 @@ export async function registerHere(
   uuid: string | undefined,
   run: Run,
 ): Promise<void> {
+  const { settings, machineFolder } = places
   const call = { what: `register machine '${name}' at its present place`, machine }
   if (uuid !== undefined) await vbox.mustUnlocked(['unregistervm', uuid], call, run)
-  if (existsSync(places.settings)) await vbox.must(['registervm', places.settings], call, run)
+  if (!existsSync(settings)) return
+  const outcome = await vbox.attempt(['registervm', settings], call, run)
+  if (outcome.kind === 'done') return
+  if (existsSync(join(machineFolder, 'Snapshots'))) {
+    const why = `VirtualBox cannot read its settings ${settings}: ${outcome.failure.message}`
+    throw failure('VIRTUALBOX_SETTINGS', `machine '${machine}': ${why}`, {
+      machine,
+      hint: `VirtualBox keeps the settings of before: cp ${settings}-prev ${settings}, then deploy again`,
+    })
+  }
+  rmSync(settings)
 }

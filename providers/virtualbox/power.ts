@@ -1,10 +1,9 @@
 import { mkdirSync } from 'node:fs'
 import { dirname } from 'node:path'
-import { failure } from '../../src/core/errors.js'
 import type { Run } from '../../src/core/run.js'
 import { withNotedHandle } from '../common/places.js'
 import { portTaken, startWithFreePorts } from '../common/ports.js'
-import { cuttingPower, endingMs, waitUntilOff } from '../common/power.js'
+import { cuttingPower, endingMs, notMade, waitUntilOff } from '../common/power.js'
 import { requireBootFiles } from './boot-files.js'
 import { portOption, type VirtualBoxAllocation } from './config.js'
 import { attachedDisks } from './define.js'
@@ -94,7 +93,7 @@ function isOff({ facts }: SeenMachine): boolean {
 }
 
 /** Looks for the machine, which must exist; one that was moved is registered at its present place. */
-async function ourMachine(
+export async function ourMachine(
   vbox: VBoxManage,
   places: Places,
   resource: VirtualBoxResource,
@@ -108,10 +107,7 @@ async function ourMachine(
   }
   if (seen.kind === 'machine') seen = await followMove(vbox, places, resource, seen, run)
   if (seen.kind === 'machine') return seen
-  throw failure('NOT_MADE', `machine '${machine}': there is no machine '${name}' in VirtualBox`, {
-    machine,
-    hint: 'hydra-ops deploy',
-  })
+  throw notMade(machine, `machine '${name}' in VirtualBox`)
 }
 
 interface OneStart {

@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, rmSync } from 'node:fs'
+import { existsSync, mkdirSync } from 'node:fs'
 import { dirname } from 'node:path'
 import type { ReconcileOptions } from '../../src/core/provider.js'
 import type { Run } from '../../src/core/run.js'
@@ -119,7 +119,8 @@ async function ensureMachine(
   }
   if (seen.kind === 'machine') seen = await followMove(vbox, places, resource, seen, run)
   if (seen.kind === 'absent') {
-    seen = await registerLeftover(vbox, places, resource, run)
+    await registerHere(vbox, places, resource, undefined, run)
+    seen = await lookAtOurs(vbox, places, resource, run)
   }
   if (seen.kind === 'absent') {
     const args = ['--ostype', 'Linux26_64', '--register', '--basefolder', places.folder]
@@ -131,23 +132,6 @@ async function ensureMachine(
     await mark(vbox, seen.facts.uuid, { deployment: deployment.uuid, machine }, call, run)
   }
   return seen
-}
-
-/** Registers settings that lie in our folder and that VirtualBox does not know; broken settings are removed. */
-async function registerLeftover(
-  vbox: VBoxManage,
-  places: Places,
-  resource: VirtualBoxResource,
-  run: Run,
-): Promise<Awaited<ReturnType<typeof lookAtOurs>>> {
-  if (!existsSync(places.settings)) return { kind: 'absent' }
-  const call = { what: `register machine '${resource.name}'`, machine: resource.machine }
-  await vbox.attempt(['registervm', places.settings], call, run)
-  const seen = await lookAtOurs(vbox, places, resource, run)
-  if (seen.kind === 'machine') return seen
-  if (seen.kind === 'inaccessible') await vbox.mustUnlocked(['unregistervm', seen.uuid], call, run)
-  rmSync(places.settings, { force: true })
-  return { kind: 'absent' }
 }
 
 /** Registers a machine that is off anew, where its files were moved. */

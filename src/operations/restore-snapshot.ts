@@ -1,11 +1,12 @@
 import type { Ops } from '../core/context.js'
 import type { DeploymentRecord, JournalEntry } from '../core/deployment.js'
-import { exitCodes, failure, messageOf, OpsError } from '../core/errors.js'
+import { exitCodes, messageOf, OpsError } from '../core/errors.js'
 import type { MachineResult } from '../core/events.js'
 import { StorePath } from '../core/names.js'
 import type { Observation } from '../core/provider.js'
 import type { Run } from '../core/run.js'
 import { settleAll } from '../core/settle.js'
+import { noSnapshot } from '../core/snapshot-errors.js'
 import { bootMs, hostOf, waitAndConnect } from '../machine/connect.js'
 import { sayMoved, startResource, takenPortsFor } from '../machine/lifecycle.js'
 import {
@@ -116,10 +117,7 @@ async function restoreOne(
   const snapshot = await snapshotOf(session, name, run)
   const power = provider.snapshots
   if (snapshot === undefined || power === undefined) {
-    throw failure('NO_SNAPSHOT', `machine '${machine}' has no snapshot '${name}'`, {
-      machine,
-      hint: 'hydra-ops snapshot list',
-    })
+    throw noSnapshot(machine, name)
   }
   const resource = await resourceFor(session)
   // The record stays as it is for a restore that cannot begin.

@@ -1,10 +1,11 @@
 import type { Ops } from '../core/context.js'
-import { exitCodes, failure, OpsError, usageError } from '../core/errors.js'
+import { exitCodes, OpsError, usageError } from '../core/errors.js'
 import type { MachineResult } from '../core/events.js'
 import { SnapshotName } from '../core/names.js'
 import type { Snapshot } from '../core/provider.js'
 import type { SnapshotRow } from '../core/reports.js'
 import type { Run } from '../core/run.js'
+import { noSnapshot, snapshotExists } from '../core/snapshot-errors.js'
 import { journal, type MachineSession, recordOf, resourceFor, updateJob } from '../machine/machine.js'
 import { machineRecord } from '../machine/session.js'
 import { beginSnapshotRecord, dropRecord, ownRecord, recordOfSnapshot } from '../machine/snapshot-facts.js'
@@ -70,10 +71,7 @@ async function finish(session: MachineSession, present: Snapshot): Promise<boole
   const { machine } = session
   const begun = recordOfSnapshot(recordOf(session), present)
   if (begun === undefined || begun.at !== undefined) {
-    throw failure('SNAPSHOT_EXISTS', `machine '${machine}' has a snapshot '${present.name}' already`, {
-      machine,
-      hint: `take another name, or first: hydra-ops snapshot delete ${present.name} ${machine}`,
-    })
+    throw snapshotExists(machine, present.name)
   }
   session.run.log(`snapshot '${present.name}' was made by a command that did not end`)
   await complete(session, present)
@@ -90,10 +88,7 @@ async function complete(session: MachineSession, { name, at }: Snapshot): Promis
 }
 
 function gone({ machine }: MachineSession, name: string): OpsError {
-  return failure('NO_SNAPSHOT', `machine '${machine}' has no snapshot '${name}'`, {
-    machine,
-    hint: 'another program deleted it at the same time',
-  })
+  return noSnapshot(machine, name, 'another program deleted it at the same time')
 }
 
 /** Lists the snapshots of machines as their hypervisors know them; neither locks nor writes. */

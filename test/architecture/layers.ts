@@ -52,7 +52,7 @@ const onlyImporters: Readonly<Record<string, readonly string[]>> = {
   picocolors: ['src/ui'],
   '@inquirer/prompts': ['src/ui'],
   commander: ['src/commands', 'src/cli.ts'],
-  'fast-xml-parser': ['providers/libvirt'],
+  'fast-xml-parser': ['providers/libvirt', 'providers/common/xml.ts'],
 }
 
 /** Returns sentences about imports that break a rule. */

@@ -18,6 +18,8 @@ export interface ContractHarness<Config, Allocation, Handle> {
   ): Promise<Resource<Config, Allocation, Handle>>
   /** A config that a machine of `makeResource` can take on without a new machine. */
   readonly changedConfig?: Config
+  /** Another one for a machine with snapshots, where not every change is possible then. */
+  readonly changedWithSnapshots?: Config
   /** Lists everything that the backend itself knows, ours or not: machines, disks … */
   listing(): Promise<string[]>
   /** Creates an unmarked object with the resource's name; its `isUntouched` tells whether the object is unchanged. */

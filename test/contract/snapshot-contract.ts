@@ -76,7 +76,8 @@ function liveContract<C, A, H>(current: Current<C, A, H>): void {
 
 function changedContract<C, A, H>(current: Current<C, A, H>): void {
   it('keeps snapshots through a change, plans that change again after a restore, and makes it', async () => {
-    const { provider, run, changedConfig } = current()
+    const { provider, run, changedConfig: anyChange, changedWithSnapshots } = current()
+    const changedConfig = changedWithSnapshots ?? anyChange
     if (changedConfig === undefined) throw new Error('a provider that makes machines has something to change')
     const { power, disk, made, destroy } = await machine(current())
     await disk.write(made, 'before')

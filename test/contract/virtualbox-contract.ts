@@ -1,6 +1,7 @@
 import { existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { VirtualBoxConfig } from '../../providers/virtualbox/config.js'
+import { readDisk, writeDisk } from '../providers/virtualbox/disk-content.js'
 import { createForeign, type Session } from '../providers/virtualbox/session.js'
 import { providerContract } from './provider-contract.js'
 
@@ -21,8 +22,18 @@ export function virtualBoxContract(
 ): void {
   providerContract(name, {
     makesMachines: true,
+    keepsSnapshots: true,
     open: async () => {
       const { session, dispose } = await open()
+      const changed = {
+        baseImage: session.image.reference,
+        memorySize: 128,
+        vcpu: 2,
+        lan: false,
+        disks: { data: { port: 2, size: 64 } },
+        sharedFolders: { share: { hostPath: session.folder, readOnly: false } },
+        ...options,
+      }
       return {
         provider: session.provider,
         run: session.run,
@@ -42,16 +53,13 @@ export function virtualBoxContract(
           },
         ],
         makeResource: (overrides) => session.makeResource(options, overrides),
-        changedConfig: VirtualBoxConfig.parse({
-          baseImage: session.image.reference,
-          memorySize: 128,
-          vcpu: 2,
-          baseImageSize: 2,
-          lan: false,
-          disks: { data: { port: 2, size: 64 } },
-          sharedFolders: { share: { hostPath: session.folder, readOnly: false } },
-          ...options,
-        }),
+        changedConfig: VirtualBoxConfig.parse({ ...changed, baseImageSize: 2 }),
+        // A disk with snapshots does not grow.
+        changedWithSnapshots: VirtualBoxConfig.parse({ ...changed, baseImageSize: 1 }),
+        disk: {
+          write: (resource, text) => writeDisk(session, resource, text),
+          read: (resource) => readDisk(session, resource),
+        },
         listing: async () => [...(await session.registry()), ...filesBelow(session.state)].sort(),
         createForeign: (resource) => createForeign(session, resource.name),
         cleanup: dispose,

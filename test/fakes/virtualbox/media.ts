@@ -19,6 +19,7 @@ import { bytesOnDisk, cloneImage, createDifference, createImage, growImage, prob
 import type { Medium } from './model.js'
 import { freshUuid } from './store.js'
 import { misuse } from './usage.js'
+import { readVdi } from './vdi.js'
 
 const file = 'VBoxManageDisk.cpp'
 const mebibyte = 1024 * 1024
@@ -70,6 +71,7 @@ export function addMedium(call: Call, given: NewMedium): Medium {
     variant: given.variant ?? 'dynamic',
     description: '',
     multiAttach: false,
+    writeThrough: false,
   }
   call.store.registry.media.push(medium)
   call.store.saveRegistry()
@@ -255,10 +257,10 @@ export function showMedium(call: Call): Answer {
 /** A medium in the words of `list hdds` and `showmediuminfo`. */
 export function mediumText(call: Call, medium: Medium, long: boolean): string {
   const { uuid, parent, device, path, format, variant, description } = medium
-  const there = existsSync(path)
+  const there = isSame(medium)
   const users = call.store.usersOf(medium)
   const line = (key: string, value: string): string => `${`${key}:`.padEnd(16)}${value}\n`
-  const kind = medium.multiAttach ? 'multiattach' : 'normal'
+  const kind = `${medium.multiAttach ? 'multiattach' : 'normal'} (${parent === undefined ? 'base' : 'differencing'})`
   const disk = device === 'hdd'
   const property =
     format === 'VDI'
@@ -269,7 +271,7 @@ export function mediumText(call: Call, medium: Medium, long: boolean): string {
     disk ? line('Parent UUID', parent ?? 'base') : '',
     line('State', there ? (inRunning(call, medium) ? 'locked write' : 'created') : 'inaccessible'),
     long && description !== '' ? line('Description', description) : '',
-    line('Type', disk ? `${kind} (${parent === undefined ? 'base' : 'differencing'})` : 'readonly'),
+    line('Type', !disk ? 'readonly' : medium.writeThrough ? 'writethrough' : kind),
     line('Location', path),
     line('Storage format', format),
     long && disk ? line('Format variant', `${variant} default`) : '',
@@ -287,6 +289,12 @@ export function mediumText(call: Call, medium: Medium, long: boolean): string {
           .join('')
       : '',
   ].join('')
+}
+
+/** Whether the file is there and is the medium that was registered. */
+function isSame({ path, uuid, format, parent, device }: Medium): boolean {
+  if (!existsSync(path)) return false
+  return device === 'dvd' || format !== 'VDI' || parent !== undefined || readVdi(path)?.uuid === uuid
 }
 
 function inRunning(call: Call, medium: Medium): boolean {

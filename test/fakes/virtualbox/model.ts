@@ -117,6 +117,8 @@ export interface Medium {
   bytes: number
   description: string
   multiAttach: boolean
+  /** Whether snapshots leave the medium alone. */
+  writeThrough: boolean
 }
 
 /** What a machine has while it is online. */

@@ -35,15 +35,16 @@ export function convertFromRaw(call: Call): Answer {
   return answer('', creating)
 }
 
-/** `internalcommands sethduuid FILE`. */
+/** `internalcommands sethduuid FILE [UUID]`. */
 export function internalCommand(call: Call): Answer {
   const verb = call.words.next()
   const path = call.words.next()
+  const wanted = call.words.next()
   if (verb !== 'sethduuid' || path === undefined || call.words.more) {
     throw unknown(`internalcommands ${verb ?? 'without a verb'}`)
   }
   if (!existsSync(path) || readVdi(path) === undefined) throw unknown('sethduuid of a file that is no VDI')
-  const uuid = freshUuid()
+  const uuid = wanted ?? freshUuid()
   setVdiUuid(path, uuid)
   return answer(`UUID changed to: ${uuid}\n`)
 }

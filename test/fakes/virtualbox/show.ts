@@ -243,19 +243,23 @@ function recording(stem: string): string[] {
   ]
 }
 
-/** The snapshots as a tree of keys. The lines of the current one follow it. */
+/**
+ * The snapshots as a tree of keys. The lines of the current one follow it. VirtualBox escapes nothing in names and
+ * descriptions.
+ */
 export function snapshotLines(machine: Machine): string[] {
+  const raw = (key: string, value: string): string => `${key}="${value}"\n`
   const lines = (snapshot: Snapshot, suffix: string): string[] => {
     const isCurrent = snapshot.uuid === machine.currentSnapshot
     const about = [
-      line('CurrentSnapshotName', snapshot.name),
+      raw('CurrentSnapshotName', snapshot.name),
       line('CurrentSnapshotUUID', snapshot.uuid),
       line('CurrentSnapshotNode', `SnapshotName${suffix}`),
     ]
     return [
-      line(`SnapshotName${suffix}`, snapshot.name),
+      raw(`SnapshotName${suffix}`, snapshot.name),
       line(`SnapshotUUID${suffix}`, snapshot.uuid),
-      ...(snapshot.description === '' ? [] : [line(`SnapshotDescription${suffix}`, snapshot.description)]),
+      ...(snapshot.description === '' ? [] : [raw(`SnapshotDescription${suffix}`, snapshot.description)]),
       ...(isCurrent ? about : []),
       ...snapshot.children.flatMap((child, index) => lines(child, `${suffix}-${index + 1}`)),
     ]

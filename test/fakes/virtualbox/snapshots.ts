@@ -101,6 +101,7 @@ function onDifferences(call: Call, machine: Machine): [slot: string, medium: Med
       if (slot.kind !== 'hdd' || slot.medium === undefined) return []
       const parent = call.store.medium(slot.medium)
       if (parent === undefined) throw unknown(`a machine whose medium ${slot.medium} is not registered`)
+      if (parent.writeThrough) return []
       const uuid = freshUuid()
       const difference = addDifference(call, join(folder, `{${uuid}}.vdi`), uuid, parent)
       slot.medium = uuid

@@ -3,6 +3,8 @@ import { type Answer, answer, errorLine, type Place, Refusal, refusal, unknown }
 import { type Call, findMachine, lockForWrite, mutable } from './call.js'
 import { addDifference, openMedium } from './media.js'
 import {
+  allSnapshots,
+  attachedMedia,
   type Controller,
   devicesPerPort,
   freshController,
@@ -180,9 +182,9 @@ function changeMedium(call: Call, medium: Medium, given: Readonly<Record<string,
     )
   }
   const type = given['--mtype']
-  if (type === undefined || (type === 'normal' && !medium.multiAttach)) return
-  if (type !== 'multiattach') throw unknown(`storageattach --mtype ${type}`)
-  if (medium.multiAttach) return
+  const present = medium.multiAttach ? 'multiattach' : medium.writeThrough ? 'writethrough' : 'normal'
+  if (type === undefined || type === present) return
+  if (type !== 'multiattach' && type !== 'writethrough') throw unknown(`storageattach --mtype ${type}`)
   const users = call.store.usersOf(medium).length
   if (users > 0) {
     const message = `Cannot change the type of medium '${medium.path}' because it is attached to ${users} virtual machines`
@@ -190,7 +192,9 @@ function changeMedium(call: Call, medium: Medium, given: Readonly<Record<string,
     const place: Place = ['COMSETTER(Type)(enmMediumType)', 718, file]
     throw new Refusal(refusal(message, details, place).stderr + errorLine('Failed to set the medium type'))
   }
-  medium.multiAttach = true
+  if (call.store.childrenOf(medium).length > 0) throw unknown('another --mtype for a disk with children')
+  medium.multiAttach = type === 'multiattach'
+  medium.writeThrough = type === 'writethrough'
   call.store.saveRegistry()
 }
 
@@ -230,8 +234,22 @@ function heldBy(call: Call, machine: Machine, medium: Medium, kind: 'hdd' | 'dvd
     const uuid = freshUuid()
     return addDifference(call, join(dirname(machine.cfgFile), 'Snapshots', `{${uuid}}.vdi`), uuid, medium)
   }
-  if (call.store.childrenOf(medium).length > 0) throw unknown('attaching a disk that has children')
-  return medium
+  if (call.store.childrenOf(medium).length === 0) return medium
+  const uuid = freshUuid()
+  const path = join(dirname(machine.cfgFile), 'Snapshots', `{${uuid}}.vdi`)
+  return addDifference(call, path, uuid, inCurrentSnapshot(call, machine, medium))
+}
+
+/** Finds what the current snapshot has of a disk with children: the difference of the machine begins there. */
+function inCurrentSnapshot(call: Call, machine: Machine, medium: Medium): Medium {
+  const current = allSnapshots(machine.rootSnapshot).find(({ uuid }) => uuid === machine.currentSnapshot)
+  const kept = (current === undefined ? [] : attachedMedia(current.hardware)).flatMap(
+    (uuid) => call.store.medium(uuid) ?? [],
+  )
+  const descends = (each: Medium | undefined): boolean =>
+    each !== undefined &&
+    (each.uuid === medium.uuid || (each.parent !== undefined && descends(call.store.medium(each.parent))))
+  return kept.find(descends) ?? medium
 }
 
 function detach(call: Call, machine: Machine, controller: Controller, port: number, device: number): void {

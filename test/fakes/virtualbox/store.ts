@@ -9,6 +9,7 @@ import {
   type Registry,
   type Session,
 } from './model.js'
+import { readSettings, settingsText } from './settings-file.js'
 
 const lockMs = 60_000
 
@@ -57,7 +58,7 @@ export class Store {
 
   /** Reads a machine's settings; files in its folder are where the folder is now. */
   readMachine(cfgFile: string): Machine | undefined {
-    const machine = this.#read<Machine>(cfgFile)
+    const machine = existsSync(cfgFile) ? readSettings(readFileSync(cfgFile, 'utf8')) : undefined
     if (machine === undefined || machine.cfgFile === cfgFile) return machine
     const [before, after] = [`${dirname(machine.cfgFile)}/`, `${dirname(cfgFile)}/`]
     const moved = (path: string): string =>
@@ -75,7 +76,7 @@ export class Store {
       usedMedia(machine, this.registry.media).has(uuid),
     )
     mkdirSync(dirname(machine.cfgFile), { recursive: true, mode: 0o700 })
-    writeWhole(machine.cfgFile, machine)
+    writeFile(machine.cfgFile, settingsText(machine))
   }
 
   /** The folder of what a machine has while it is online. */
@@ -179,8 +180,12 @@ export function alive(pid: number): boolean {
 }
 
 export function writeWhole(file: string, content: unknown): void {
+  writeFile(file, `${JSON.stringify(content, undefined, 1)}\n`)
+}
+
+function writeFile(file: string, text: string): void {
   const draft = `${file}.${process.pid}.tmp`
-  writeFileSync(draft, `${JSON.stringify(content, undefined, 1)}\n`, { mode: 0o600 })
+  writeFileSync(draft, text, { mode: 0o600 })
   renameSync(draft, file)
 }
 

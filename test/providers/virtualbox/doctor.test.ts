@@ -109,6 +109,15 @@ describe('doctor, of VirtualBox', () => {
     expect((await found()).get('virtualbox.kvm')?.mend).toContain('modprobe -r kvm_intel')
   })
 
+  it('says after a failed start what keeps guests from starting, and nothing where all is well', async () => {
+    loadDriver()
+    write('sys/module/kvm_amd/refcnt', '1\n')
+    expect(await startHint(parts(), run)).toMatch(/KVM \(kvm_amd\) holds .*: stop the guests of KVM/)
+    rmSync(join(root, 'dev'), { recursive: true })
+    write('sys/firmware/efi/efivars/SecureBoot-8be4df61', Uint8Array.of(6, 0, 0, 0, 1))
+    expect(await startHint(parts(), run)).toMatch(/Secure Boot refuses unsigned modules: .*mokutil/)
+  })
+
   it('notes a user who is not in vboxusers', async () => {
     write('etc/passwd', 'root:x:0:0::/root:/bin/sh\nme:x:1000:1000::/home/me:/bin/sh\n')
     write('etc/group', 'root:x:0:\nvboxusers:x:130:somebody\n')

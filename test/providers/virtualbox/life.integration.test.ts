@@ -2,12 +2,13 @@ import { existsSync, readFileSync, renameSync, statSync } from 'node:fs'
 import { createServer, type Server } from 'node:net'
 import { dirname, join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { VirtualBoxConfig, type VirtualBoxHandle } from '../../../providers/virtualbox/config.js'
+import { VirtualBoxConfig } from '../../../providers/virtualbox/config.js'
 import { parseMachine } from '../../../providers/virtualbox/machine-facts.js'
 import { parseMedia } from '../../../providers/virtualbox/media.js'
 import type { VirtualBoxResource } from '../../../providers/virtualbox/places.js'
 import { forceState } from '../../fakes/virtualbox/install.js'
 import type { MachineState } from '../../fakes/virtualbox/model.js'
+import { type Made, machinesOf } from './made-machines.js'
 import { openSession, type Session } from './session.js'
 
 let session: Session
@@ -16,27 +17,7 @@ beforeAll(async () => {
 })
 afterAll(() => session?.dispose())
 
-type Made = VirtualBoxResource & { handle: VirtualBoxHandle }
-
-async function reconcile(resource: VirtualBoxResource, allowRecreate = false): Promise<Made> {
-  const options = { allowRestart: true, allowRecreate, checkpoint: async () => {} }
-  const handle = await session.provider.reconcile(resource, options, session.run)
-  return { ...resource, handle }
-}
-
-async function make(config: object = {}): Promise<Made> {
-  return reconcile(await session.makeResource(config))
-}
-
-const facts = async ({ handle }: Made) =>
-  parseMachine(await session.vbox('showvminfo', handle.uuid, '--machinereadable'))
-const start = async (made: Made) => {
-  const allocation = await session.provider.start(made, session.run)
-  return allocation === undefined ? made : { ...made, allocation }
-}
-const seen = (made: VirtualBoxResource) => session.provider.inspect(made, session.run)
-const stop = (made: Made) => session.provider.stop(made, { graceMs: 2_000 }, session.run)
-const destroy = (made: VirtualBoxResource) => session.provider.destroy(made, session.run)
+const { reconcile, make, facts, start, seen, stop, destroy } = machinesOf(() => session)
 
 function listen(port: number): Promise<Server> {
   return new Promise((resolve, reject) => {
@@ -332,16 +313,5 @@ describe('VirtualBox on a host without its driver', () => {
     })
     await destroy(made)
     session.behave('pretend')
-  })
-})
-
-describe('settings that a crash left', () => {
-  it('without registration are registered again', async () => {
-    const made = await make()
-    await session.vbox('unregistervm', made.handle.uuid)
-    expect(await seen(made)).toMatchObject({ kind: 'absent' })
-    await reconcile(made)
-    expect(await session.provider.plan(made, session.run)).toEqual([])
-    await destroy(made)
   })
 })

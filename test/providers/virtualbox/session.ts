@@ -10,11 +10,12 @@ import type { LocalCommands } from '../../../src/core/context.js'
 import type { BaseImage } from '../../../src/core/image.js'
 import type { Run } from '../../../src/core/run.js'
 import type { CommandResult } from '../../../src/core/ssh.js'
-import { localCommands } from '../../../src/exec/local-commands.js'
+import { inProcess } from '../../fakes/virtualbox/in-process.js'
 import { behave, endAll, installVBoxManage, type StandIn } from '../../fakes/virtualbox/install.js'
-import { pretended } from '../../fakes/virtualbox/pretended.js'
-import { run as runStandIn } from '../../fakes/virtualbox/program.js'
 import { sessionMachine } from '../session-machine.js'
+
+/** The recorded answers, of which the stand-in has its longest texts. */
+const recorded = join(import.meta.dirname, '..', '..', 'fixtures', 'virtualbox')
 
 /** A VirtualBox of its own with nothing in it, and resources that cost next to nothing. */
 export interface Session {
@@ -58,7 +59,7 @@ export async function openSession(choices: SessionChoices = {}): Promise<Session
   const logged: string[] = []
   const run: Run = { signal: new AbortController().signal, log: (line) => logged.push(line) }
   let words = behaviour
-  const local = inProcess(standIn, () => words)
+  const local = inProcess(standIn, () => words, recorded)
   const call = (argv: readonly string[]) =>
     local.run(argv, { signal: run.signal, timeoutMs: 120_000, what: argv.join(' ') })
   const program = async (argv: readonly string[]): Promise<string> => {
@@ -104,17 +105,20 @@ export async function openSession(choices: SessionChoices = {}): Promise<Session
       words = next
       behave(standIn, next)
     },
-    registry: async () => {
-      const machines = parseList(await vbox('list', 'vms')).map(({ name, uuid }) => `${name} ${uuid}`)
-      const running = parseList(await vbox('list', 'runningvms')).map(({ name }) => `running ${name}`)
-      const disks = parseMedia(await vbox('list', 'hdds')).map(({ location }) => location)
-      return [...machines, ...running, ...disks].sort()
-    },
+    registry: () => readRegistry(vbox),
     dispose: () => {
       endAll(standIn)
       rmSync(folder, { recursive: true, force: true })
     },
   }
+}
+
+/** Lists names of all machines and places of all disks that a VirtualBox knows. */
+export async function readRegistry(vbox: (...args: string[]) => Promise<string>): Promise<string[]> {
+  const machines = parseList(await vbox('list', 'vms')).map(({ name, uuid }) => `${name} ${uuid}`)
+  const running = parseList(await vbox('list', 'runningvms')).map(({ name }) => `running ${name}`)
+  const disks = parseMedia(await vbox('list', 'hdds')).map(({ location }) => location)
+  return [...machines, ...running, ...disks].sort()
 }
 
 async function smallImage(
@@ -157,32 +161,6 @@ export async function createForeign(
       const same = (await shown()) === before
       await session.vbox('unregistervm', name, '--delete')
       return same
-    },
-  }
-}
-
-/** Answers for the stand-in without a process, where no guest runs either: a test makes hundreds of calls. */
-function inProcess(standIn: StandIn, behaviour: () => readonly string[]): Pick<LocalCommands, 'run'> {
-  return {
-    run: async (argv, options) => {
-      const words = behaviour()
-      if (argv[0] !== standIn.program || !words.includes('pretend')) return localCommands.run(argv, options)
-      const answer = await runStandIn(argv.slice(1), {
-        home: standIn.home,
-        userHome: standIn.home,
-        folder: process.cwd(),
-        recorded: join(import.meta.dirname, '..', '..', 'fixtures', 'virtualbox'),
-        settings: {
-          driver: !words.includes('no-driver'),
-          slowMs: 0,
-          lingerMs: 0,
-          translated: words.includes('translated'),
-          networksConf: join(standIn.home, '..', 'networks.conf'),
-          serviceRestarted: false,
-        },
-        engine: pretended,
-      })
-      return { kind: 'exited', code: answer.exit, stdout: answer.stdout, stderr: answer.stderr }
     },
   }
 }

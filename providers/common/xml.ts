@@ -1,0 +1,15 @@
+import { XMLParser } from 'fast-xml-parser'
+
+/** Reads the XML of a hypervisor. Attributes begin with `@`; the elements of `lists` may occur more than once. */
+export function parseXml(text: string, lists: readonly string[]): unknown {
+  const parser = new XMLParser({
+    ignoreAttributes: false,
+    attributeNamePrefix: '@',
+    // A name such as 007 is no number.
+    parseTagValue: false,
+    // The parser needs this option for characters that are written as numbers.
+    htmlEntities: true,
+    isArray: (name) => lists.includes(name),
+  })
+  return parser.parse(text)
+}

@@ -1,0 +1,13 @@
+import { failure, type OpsError } from './errors.js'
+
+/** Makes the error about a new snapshot with the name of another one. */
+export function snapshotExists(machine: string, name: string): OpsError {
+  return failure('SNAPSHOT_EXISTS', `machine '${machine}' has a snapshot '${name}' already`, {
+    machine,
+    hint: `take another name, or first: hydra-ops snapshot delete ${name} ${machine}`,
+  })
+}
+
+export function noSnapshot(machine: string, name: string, hint = 'hydra-ops snapshot list'): OpsError {
+  return failure('NO_SNAPSHOT', `machine '${machine}' has no snapshot '${name}'`, { machine, hint })
+}

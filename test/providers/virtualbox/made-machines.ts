@@ -1,0 +1,36 @@
+import type { VirtualBoxHandle } from '../../../providers/virtualbox/config.js'
+import { type MachineFacts, parseMachine } from '../../../providers/virtualbox/machine-facts.js'
+import type { VirtualBoxResource } from '../../../providers/virtualbox/places.js'
+import type { Session } from './session.js'
+
+export type Made = VirtualBoxResource & { handle: VirtualBoxHandle }
+
+/** Short names for the work of a session's provider on machines, which all have the same options. */
+export function machinesOf(current: () => Session, options: object = {}) {
+  const reconcile = async (resource: VirtualBoxResource, allowRecreate = false): Promise<Made> => {
+    const { provider, run } = current()
+    const how = { allowRestart: true, allowRecreate, checkpoint: async () => {} }
+    return { ...resource, handle: await provider.reconcile(resource, how, run) }
+  }
+  return {
+    reconcile,
+    make: async (config: object = {}) => reconcile(await current().makeResource({ ...options, ...config })),
+    facts: async ({ handle }: Made): Promise<MachineFacts> =>
+      parseMachine(await current().vbox('showvminfo', handle.uuid, '--machinereadable')),
+    plan: (made: VirtualBoxResource) => current().provider.plan(made, current().run),
+    start: async (made: Made): Promise<Made> => {
+      const allocation = await current().provider.start(made, current().run)
+      return allocation === undefined ? made : { ...made, allocation }
+    },
+    seen: (made: VirtualBoxResource) => current().provider.inspect(made, current().run),
+    stop: (made: Made) => current().provider.stop(made, { graceMs: 2_000 }, current().run),
+    destroy: (made: VirtualBoxResource) => current().provider.destroy(made, current().run),
+  }
+}
+
+/** Another VBoxManage under test: how to open a session with it, and what its machines need. */
+export interface Subject {
+  readonly name: string
+  open(): Promise<{ readonly session: Session; dispose(): Promise<void> }>
+  readonly options?: object
+}
