@@ -14,6 +14,7 @@ interface Wish {
   readonly key?: string
 }
 
+/** Returns the network; web takes its identity from a credential, and the others take theirs from a seed disk. */
 function network(wish: Wish): string {
   const machine = (name: string) => `
   ${name} = { nodes, ... }: {
@@ -22,6 +23,7 @@ function network(wish: Wish): string {
     deployment.libvirtd.outbound = false;
     deployment.libvirtd.vcpu = 2;
     deployment.libvirtd.memorySize = ${name === 'web' ? (wish.memory ?? 512) : 512};
+    deployment.libvirtd.baseImageIdentity = ${name === 'web' ? 'null' : '"nocloud"'};
     deployment.files."/etc/motd".text = "${wish.motd ?? 'first'}\\n";
     deployment.keys.db-password.text = "${wish.key ?? 'planted-secret-one'}";
   };`
