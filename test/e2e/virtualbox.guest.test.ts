@@ -111,7 +111,22 @@ it('a stopped machine gets other memory, and starts with its data', async () => 
   expect(await on('lsblk', '-dno', 'FSTYPE')).toContain('ext4')
 })
 
-it('destroy leaves nothing in the registry of VirtualBox and in the state folder', async () => {
+it('a snapshot of the running guest brings back its disk and its memory, and the deploy finds nothing to do', async () => {
+  const bootId = () => on('cat', '/proc/sys/kernel/random/boot_id')
+  const boot = await bootId()
+  await on('echo', 'before', '>/srv/file')
+  await host.ok(['snapshot', 'create', 'live', ...d])
+  expect(await host.ok(['snapshot', 'list', ...d, '--plain'])).toContain('live')
+  await on('echo', 'after', '>/srv/file')
+  await host.ok(['snapshot', 'restore', 'live', ...d, '--yes'])
+  expect(await on('cat', '/srv/file')).toBe('before')
+  expect(await bootId()).toBe(boot)
+  const again = await host.run(['deploy', ...d, '--yes'])
+  expect(again.code).toBe(0)
+  expect(`${again.stdout}${again.stderr}`).toContain('Up-to-date')
+})
+
+it('destroy leaves nothing of the machine and its snapshot, in the registry of VirtualBox and in the state folder', async () => {
   const { uuid } = await info()
   await host.ok(['destroy', ...d, '--yes'])
   expect(await vbox('list', 'vms')).toBe('')
