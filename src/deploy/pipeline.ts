@@ -11,6 +11,7 @@ import { createResource, restartResource, startResource } from '../machine/lifec
 import { closeJob, recordOf, updateJob } from '../machine/machine.js'
 import { rebootMachine } from '../machine/reboot.js'
 import { commitAllocation } from '../network/allocate.js'
+import type { Activated } from '../systems/system.js'
 import { systemOf } from '../systems/systems.js'
 import type { Assessment } from './assess.js'
 import { copyClosure } from './copy-closure.js'
@@ -127,24 +128,40 @@ async function deliver(job: Job, before: MachineState, wanted: StorePath): Promi
   const first = due
     ? await systemOf(job.definition).activate(job, wanted, { always, beforeTasks, again: false })
     : undefined
-  if (first !== undefined) look = await lookAtUndoneTasks(job, look, first)
+  if (first !== undefined) look = withRebootOf(await lookAtUndoneTasks(job, look, first), first)
   enter(job, 'setup')
   const unjudged = first?.kind === 'unjudged' ? first : undefined
   await deliverTasks(job, 'bootstrap', look, { unjudged })
   await deliverTasks(job, 'configure', look, { unjudged })
   if (unjudged !== undefined) {
     enter(job, 'activate', 'files and units that waited for a set-up task, or failed before the tasks')
-    await systemOf(job.definition).activate(job, wanted, { always, beforeTasks: false, again: true })
+    const second = await systemOf(job.definition).activate(job, wanted, {
+      always,
+      beforeTasks: false,
+      again: true,
+    })
+    look = withRebootOf(look, second)
   }
   enter(job, 'keys')
   await finishKeys(job, look.keys)
-  return rebootIfWanted(job, look)
+  return rebootIfWanted(job, look, wanted)
 }
 
-async function rebootIfWanted(job: Job, look: MachineState): Promise<MachineState> {
+/** Adds the reboot that an activation asks for; the look before the activation cannot know it. */
+function withRebootOf(look: MachineState, { rebootReason: reason }: Activated): MachineState {
+  return reason === undefined ? look : { ...look, survey: { ...look.survey, rebootReason: reason } }
+}
+
+async function rebootIfWanted(job: Job, look: MachineState, wanted: StorePath): Promise<MachineState> {
   if (rebootReason(job.request, look) === undefined) return look
   await rebootMachine(job)
   const again = await lookAt(job)
+  if (again.survey.profile !== wanted) {
+    throw failure('REBOOT', `machine '${job.machine}' came up with another system than the deployed one`, {
+      machine: job.machine,
+      hint: `hydra-ops console ${job.machine} --log`,
+    })
+  }
   await finishKeys(job, again.keys)
   return again
 }

@@ -131,17 +131,15 @@ export function rebootReason(
   // A partial deploy never gets as far as a reboot.
   if (until !== undefined) return undefined
   if (forceReboot) return 'requested by --force-reboot'
-  return look?.survey.rebootWanted === true && allowReboot ? rebootNeeded : undefined
+  return allowReboot ? look?.survey.rebootReason : undefined
 }
-
-const rebootNeeded = 'reboot needed: /run/reboot-required exists'
 
 function rebootItems(job: Job, { look }: Assessment): PlanItem[] {
   const reboot = { subject: 'machine', action: 'reboot' } as const
   const reason = rebootReason(job.request, look)
   if (reason !== undefined) return [{ ...reboot, detail: reason }]
-  if (look?.survey.rebootWanted !== true) return []
-  return [{ ...reboot, detail: rebootNeeded, note: 'needs --allow-reboot' }]
+  const needed = look?.survey.rebootReason
+  return needed === undefined ? [] : [{ ...reboot, detail: needed, note: 'needs --allow-reboot' }]
 }
 
 /** Lists the known contents of a closure; a closure from `--closure` has none. */

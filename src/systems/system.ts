@@ -19,8 +19,8 @@ export interface Survey {
   readonly owner: string | undefined
   readonly freeKiB: number
   readonly hasNix: boolean
-  /** Whether the machine itself asks for a reboot. */
-  readonly rebootWanted: boolean
+  /** Reason why the machine needs a reboot, for the plan; `undefined` if the machine needs none. */
+  readonly rebootReason: string | undefined
 }
 
 /** The system's own part of a look, besides keys and set-up tasks: packages, for instance. */
@@ -40,6 +40,8 @@ export interface SystemLook {
 export type Activated = {
   /** Lines about things that were removed or put back; `undefined` if the lines are lost. */
   readonly undone: readonly string[] | undefined
+  /** Reason why the machine needs a reboot after this activation, if the activation knows. */
+  readonly rebootReason?: string | undefined
 } & (
   | { readonly kind: 'done' }
   /** A part that waits or failed, maybe for want of a set-up task; the activation after the tasks judges the part. */
@@ -59,7 +61,25 @@ export interface ActivationOptions {
   readonly beforeTasks: boolean
   /** Whether this run has activated once already. */
   readonly again: boolean
+  /** Part of an activation that is wanted; all by default. Only NixOS knows parts. */
+  readonly mode?: ActivationMode
+  /** Treatment of a new system that runs with a fault; `fail` by default. Only NixOS can go back. */
+  readonly onDegraded?: OnDegraded
+  /** Seconds for the new login that confirms a new system. */
+  readonly confirmSeconds?: number
 }
+
+/**
+ * `switch`: the system runs now and after each boot; `boot`: from the next boot on; `test`: until the next boot;
+ * `dry-activate`: not at all, the machine only tells what a switch would do.
+ */
+export type ActivationMode = 'switch' | 'boot' | 'test' | 'dry-activate'
+
+/**
+ * `fail`: the system runs, and the boot default stays the old one; `keep`: the system becomes the boot default too;
+ * `rollback`: the old system runs again. The machine's result is `degraded` each time.
+ */
+export type OnDegraded = 'fail' | 'keep' | 'rollback'
 
 /** A kind of operating system, as a deploy needs to know it. The pipeline knows no other way to the system. */
 export interface System {

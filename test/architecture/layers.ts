@@ -70,7 +70,7 @@ export function brokenImports(files: readonly SourceFile[]): string[] {
 
 /** Refuses an import of a system's inside: callers use the interface that all systems share. */
 function refuseInside(from: string, imported: string): string | undefined {
-  if (!imported.startsWith('src/systems/debian/') || within(from, 'src/systems')) return undefined
+  if (!/^src\/systems\/(?:debian|nixos)\//.test(imported) || within(from, 'src/systems')) return undefined
   return 'a system is reached by src/systems/system.ts alone'
 }
 

@@ -1,3 +1,5 @@
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { deploy } from '../../src/deploy/deploy.js'
 import type { DeployRequest } from '../../src/deploy/request.js'
@@ -5,7 +7,7 @@ import { rebootMachines } from '../../src/operations/power.js'
 import { runFakeDebian } from '../fakes/fake-debian.js'
 import { fakeMachine, fakeNetwork } from '../fakes/fake-network.js'
 import { createFakeOps, type FakeOps, rememberNetwork } from '../fakes/fake-ops.js'
-import { exit } from '../fakes/fake-ssh.js'
+import { exit, succeed } from '../fakes/fake-ssh.js'
 import { standardRequest } from '../fakes/standard-request.js'
 
 let ops: FakeOps
@@ -60,6 +62,18 @@ describe('a requested reboot', () => {
       { outcome: 'failed', stage: 'health' },
     ])
     expect((await ops.store.resolve('net')).machines['web' as never]?.facts.bootId).toBe('boot-2')
+  })
+
+  it('fails the deploy if the machine comes up with another system', async () => {
+    const machines = join(ops.folder, 'machines')
+    ops.ssh.answer('reboot', () => {
+      writeFileSync(join(machines, 'web.boot'), '2')
+      writeFileSync(join(machines, 'web.profile'), `/nix/store/${'e'.repeat(32)}-earlier`)
+      return succeed()
+    })
+    expect((await again({ forceReboot: true })).results).toMatchObject([
+      { outcome: 'failed', reason: "machine 'web' came up with another system than the deployed one" },
+    ])
   })
 
   it('is neither planned nor done by a partial deploy', async () => {

@@ -43,7 +43,7 @@ export async function surveyDebian(host: Host, run: Run): Promise<DebianSurvey> 
     // Only the set-up task `nix` asks for Nix's version and whether Nix works. Starting Nix takes a quarter of a look's
     // time.
     hasNix: facts.has('nix'),
-    rebootWanted: facts.has('reboot'),
+    rebootReason: facts.has('reboot') ? 'reboot needed: /run/reboot-required exists' : undefined,
     facts: { osRelease: facts.get('os')?.[0], bootId, freeBytes: freeKiB * 1024 },
   }
   return { survey, installedByUs: fact(facts, 'apt').split(' ').filter(Boolean) }

@@ -1,0 +1,48 @@
+import type { StorePath } from '../../core/names.js'
+
+/** Folder on a machine with one folder for each activation. */
+export const runsFolder = '/var/lib/hydra-ops/activations'
+
+/** File that names the deployment of the machine, as on a Debian machine. */
+export const ownerFile = '/var/lib/hydra-ops/owner'
+
+/** Profile that the boot menu of NixOS is made from. */
+export const systemProfile = '/nix/var/nix/profiles/system'
+
+/** File that exists while the boot menu may lack the profile's system. */
+export const pendingFile = '/var/lib/hydra-ops/boot-menu-pending'
+
+/** File that names a system that runs from the next boot on, and the boot in which that was decided. */
+export const awaitsFile = '/var/lib/hydra-ops/awaits-boot'
+
+/** One activation on a machine. The name of the unit leads to all the rest, so the record holds only that name. */
+export interface NixosActivation {
+  readonly run: string
+  readonly unit: string
+  /** Unit that makes the system the boot default. */
+  readonly keepUnit: string
+  /** Absolute path of the log on the machine. */
+  readonly log: string
+  readonly folder: string
+  /** System that is activated. */
+  readonly path: StorePath
+  /** Boot of the machine during which the activation started. */
+  readonly bootId: string
+}
+
+export function nixosActivation(run: string, path: StorePath, bootId: string): NixosActivation {
+  return {
+    run,
+    unit: `hydra-ops-activation-${run}.service`,
+    keepUnit: `hydra-ops-keep-${run}.service`,
+    log: `/var/log/hydra-ops/${run}.log`,
+    folder: `${runsFolder}/${run}`,
+    path,
+    bootId,
+  }
+}
+
+/** Returns the run of a unit in a record; `undefined` for a unit that another kind of system left there. */
+export function runOf(unit: string): string | undefined {
+  return /^hydra-ops-activation-(.+)\.service$/.exec(unit)?.[1]
+}

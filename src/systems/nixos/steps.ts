@@ -1,0 +1,202 @@
+import { commandFailure, requireSuccess } from '../../core/command-result.js'
+import { failure } from '../../core/errors.js'
+import type { DeploymentUuid } from '../../core/names.js'
+import type { Run } from '../../core/run.js'
+import type { Host } from '../../core/ssh.js'
+import type { ScriptValues } from '../../core/target-file.js'
+import { askMachine, fact, runScript } from '../../remote/run-script.js'
+import { placedScript, targetScript } from '../../remote/target-scripts.js'
+import type { FollowedUnit } from '../follow-unit.js'
+import { awaitsFile, type NixosActivation, ownerFile, pendingFile, systemProfile } from './places.js'
+import { type RunFile, readSwitchState, type SwitchState } from './switch-state.js'
+
+/** Times of an activation in seconds. */
+export interface ActivationTimes {
+  /** Longest run of switch-to-configuration, before the guard ends it. */
+  readonly activation: number
+  /** Time for a new login, after the switch and the watch. */
+  readonly confirm: number
+  /** Watch of the services after each switch. */
+  readonly watch: number
+  /** Further watch if a service waits for its next start. */
+  readonly watchLonger: number
+  /** Pause between two samples of the services. */
+  readonly sample: number
+  /** Longest attempt of the guard to go back. */
+  readonly attempt: number
+  /** Pause between two attempts of the guard. */
+  readonly pause: number
+}
+
+export const usualTimes: ActivationTimes = {
+  activation: 900,
+  confirm: 30,
+  watch: 15,
+  watchLonger: 30,
+  sample: 3,
+  attempt: 300,
+  pause: 5,
+}
+
+export interface Beginning {
+  /** System that runs now, and that the guard goes back to. */
+  readonly old: string
+  readonly owner: DeploymentUuid
+  /** Argument for switch-to-configuration; `none` prepares `keep` alone. */
+  readonly action: 'test' | 'dry-activate' | 'none'
+  readonly guarded: boolean
+  readonly times: ActivationTimes
+}
+
+const startMs = 3 * 60_000
+
+/** Sets the guard and starts the activation; a lost connection leaves open whether it began. */
+export async function beginActivation(
+  host: Host,
+  activation: NixosActivation,
+  beginning: Beginning,
+  run: Run,
+): Promise<void> {
+  const { machine } = host
+  const what = 'start the activation'
+  const script = targetScript('nixos/begin', beginValues(activation, beginning))
+  const result = await host.script(script, [], { signal: run.signal, timeoutMs: startMs, what })
+  if (result.kind === 'lost') return
+  if (result.kind === 'exited' && result.code === 0) return
+  const why = result.stderr.trim()
+  if (result.kind === 'exited' && result.code === 75) {
+    throw failure('BUSY', `machine '${machine}' is busy: ${why}; nothing was switched`, {
+      machine,
+      hint: 'wait until that activation has ended, then deploy again',
+    })
+  }
+  if (result.kind === 'exited' && (result.code === 76 || result.code === 77 || result.code === 78)) {
+    throw failure('ACTIVATION', `machine '${machine}': nothing was switched: ${why}`, {
+      machine,
+      hint: 'deploy again; the deploy looks at the machine anew',
+    })
+  }
+  throw commandFailure(result, { machine, what })
+}
+
+/** Lists the values of the script that begins, with the scripts that stay on the machine. */
+export function beginValues(
+  { run, unit, log, folder, path }: NixosActivation,
+  { old, owner, action, guarded, times }: Beginning,
+): ScriptValues {
+  const systems = { old, new: path }
+  return {
+    run,
+    unit,
+    log,
+    folder,
+    ...systems,
+    owner,
+    owner_file: ownerFile,
+    action,
+    guarded,
+    activation_seconds: times.activation + times.watch + times.confirm,
+    arm: placedScript('nixos/arm', { old, folder, run }),
+    guard: placedScript('nixos/guard', {
+      old,
+      run,
+      folder,
+      unit,
+      log,
+      attempt_seconds: times.attempt,
+      pause_seconds: times.pause,
+    }),
+    switch: placedScript('nixos/switch', {
+      ...systems,
+      folder,
+      action,
+      watch_seconds: times.watch,
+      watch_longer_seconds: times.watchLonger,
+      sample_seconds: times.sample,
+      confirm_seconds: times.confirm,
+    }),
+    keep: placedScript('nixos/keep', {
+      ...systems,
+      folder,
+      profile: systemProfile,
+      pending: pendingFile,
+      awaits: awaitsFile,
+    }),
+  }
+}
+
+/** Describes the unit that runs, until the awaited file appears. */
+export function followedUntil(
+  { run, unit, keepUnit, log, folder, bootId }: NixosActivation,
+  awaited: RunFile,
+): FollowedUnit<SwitchState> {
+  const followed = awaited === 'kept' ? keepUnit : unit
+  return {
+    unit: followed,
+    log,
+    script: (seen, seconds) =>
+      targetScript('nixos/follow', {
+        unit: followed,
+        guards: `hydra-ops-guard-${run}-*.service`,
+        log,
+        folder,
+        await: awaited,
+        boot_id: bootId,
+        seen,
+        seconds,
+      }),
+    read: (stdout) => readSwitchState(stdout, { unit: followed, bootId }, awaited),
+  }
+}
+
+/** Takes the file of the guard, over a login that is younger than the switch; returns false if the guard has the file. */
+export async function takeGuardFile(
+  host: Host,
+  { run: id, folder }: NixosActivation,
+  name: 'confirmed' | 'abandoned',
+  run: Run,
+): Promise<boolean> {
+  const what = 'confirm the new system'
+  const facts = await askMachine(
+    host,
+    { what, script: 'nixos/confirm', values: { run: id, folder, name } },
+    run,
+  )
+  return fact(facts, 'won') === 'yes'
+}
+
+/** Starts the guard at once. */
+export async function startGuard(
+  host: Host,
+  { run: id, folder }: NixosActivation,
+  old: string,
+  run: Run,
+): Promise<void> {
+  const values = { run: id, folder, old }
+  await runScript(host, { what: 'go back to the earlier system', script: 'nixos/undo', values }, run)
+}
+
+/** Starts the unit that makes the new system the boot default. */
+export async function startKeep(
+  host: Host,
+  { keepUnit: unit, log, folder }: NixosActivation,
+  old: string,
+  run: Run,
+): Promise<void> {
+  const what = 'make the new system the boot default'
+  const script = targetScript('nixos/start-keep', { unit, log, folder, old })
+  const result = await host.script(script, [], { signal: run.signal, timeoutMs: startMs, what })
+  // A lost connection leaves open whether the unit started; the follower sees.
+  if (result.kind !== 'lost') requireSuccess(result, { machine: host.machine, what })
+}
+
+/** Removes the units and the roots of an activation whose result was read. */
+export async function finishActivation(
+  host: Host,
+  { run: id, unit, keepUnit }: NixosActivation,
+  kept: boolean,
+  run: Run,
+): Promise<void> {
+  const values = { run: id, units: [unit, keepUnit], kept }
+  await runScript(host, { what: 'remove the units of the activation', script: 'nixos/finish', values }, run)
+}

@@ -1,0 +1,110 @@
+import type { Run } from '../../core/run.js'
+import type { Host } from '../../core/ssh.js'
+import { askMachine, type Facts, fact } from '../../remote/run-script.js'
+import type { Survey } from '../system.js'
+import { awaitsFile, ownerFile, pendingFile, runsFolder } from './places.js'
+
+/** Deadline of a survey: many small programs, which an emulated guest starts slowly. */
+const surveyMs = 3 * 60_000
+
+/** Facts that only a NixOS machine has. */
+export interface NixosSurvey {
+  readonly survey: Survey
+  /** System that runs. */
+  readonly current: string | undefined
+  readonly booted: string | undefined
+  /** System of the newest generation. */
+  readonly profile: string | undefined
+  /** System before the last one, for a rollback. */
+  readonly previous: string | undefined
+  readonly generations: readonly { readonly number: number; readonly path: string }[]
+  /** System that the boot menu starts; `undefined` for a menu that the look cannot read. */
+  readonly bootDefault: string | undefined
+  /** Parts that differ between the booted system and the running one, and that only a boot changes. */
+  readonly staleParts: readonly string[]
+  readonly failedUnits: readonly string[]
+  /** Number of restarts by service. */
+  readonly restarts: ReadonlyMap<string, number>
+  /** Lists of units that an interrupted switch left behind. */
+  readonly leftovers: readonly string[]
+  /** Whether the boot menu may lack the system of the profile. */
+  readonly menuPending: boolean
+  /** Runs whose guard waits for a confirmation. */
+  readonly armed: readonly string[]
+  readonly release: string | undefined
+  readonly revision: string | undefined
+  readonly trustedUsers: readonly string[]
+  /** Free KiB on the file system of /boot. */
+  readonly bootFreeKiB: number | undefined
+}
+
+/** Reads all facts of a NixOS machine in one command. */
+export async function surveyNixos(host: Host, run: Run): Promise<NixosSurvey> {
+  const what = 'read the facts of the machine'
+  const values = { owner_file: ownerFile, runs: runsFolder, pending: pendingFile, awaits: awaitsFile }
+  return readSurvey(
+    await askMachine(host, { what, script: 'nixos/survey', values, timeoutMs: surveyMs }, run),
+  )
+}
+
+/** Reads the output of the script. */
+export function readSurvey(facts: Facts): NixosSurvey {
+  const one = (name: string): string | undefined => fact(facts, name) || undefined
+  const words = (name: string) => fact(facts, name).split(/\s+/).filter(Boolean)
+  const all = (name: string) => facts.get(name) ?? []
+  const bootId = fact(facts, 'boot_id')
+  const freeKiB = Number(fact(facts, 'free_kib'))
+  const bootFree = one('boot_free_kib')
+  const [current, profile] = [one('current'), one('profile')]
+  const leftovers = all('leftover')
+  const menuPending = one('pending') !== undefined
+  // A system that only a boot can enter is complete until then; a reboot into another system makes the work due again.
+  const awaited = fact(facts, 'awaits') === `${profile} ${bootId}`
+  const complete = !menuPending && (awaited || (current === profile && leftovers.length === 0))
+  const staleParts = all('part').flatMap((line) => {
+    const [part = '', booted = '', running = ''] = line.split(' ')
+    return booted !== '' && running !== '' && booted !== running ? [part] : []
+  })
+  return {
+    survey: {
+      bootId,
+      systems: words('systems'),
+      profile: complete ? profile : undefined,
+      owner: one('owner'),
+      freeKiB,
+      hasNix: facts.has('nix'),
+      rebootReason: rebootReason(awaited, staleParts),
+      facts: { osRelease: one('os'), bootId, freeBytes: freeKiB * 1024 },
+    },
+    current,
+    booted: one('booted'),
+    profile,
+    previous: one('previous'),
+    generations: all('generation').map((line) => {
+      const [number = '', path = ''] = line.split(' ')
+      return { number: Number(number), path }
+    }),
+    bootDefault: one('boot_default'),
+    staleParts,
+    failedUnits: all('failed'),
+    restarts: new Map(
+      all('restarted').map((line) => {
+        const [unit = '', count = ''] = line.split(' ')
+        return [unit, Number(count)] as const
+      }),
+    ),
+    leftovers,
+    menuPending,
+    armed: all('armed'),
+    release: one('release'),
+    revision: one('revision'),
+    trustedUsers: words('trusted_users'),
+    bootFreeKiB: bootFree === undefined ? undefined : Number(bootFree),
+  }
+}
+
+function rebootReason(awaited: boolean, staleParts: readonly string[]): string | undefined {
+  if (awaited) return 'reboot needed: only a boot can enter the new system'
+  if (staleParts.length === 0) return undefined
+  return `reboot needed: the machine runs an older ${staleParts.join(', ')} than its system has`
+}

@@ -1,0 +1,79 @@
+import { judgeServices } from './services.js'
+import type { SwitchState } from './switch-state.js'
+
+/** What is to happen after a run of switch-to-configuration. */
+export type Verdict =
+  /** The new system runs, and nothing is wrong. */
+  | { readonly kind: 'good'; readonly notes: readonly string[] }
+  /** The new system runs, and something in it is wrong. */
+  | {
+      readonly kind: 'degraded'
+      readonly why: string
+      readonly units: readonly string[]
+      readonly notes: readonly string[]
+    }
+  /** Nothing was touched, because only a boot can enter the new system. */
+  | { readonly kind: 'boot' }
+  /** The old system must be activated again. */
+  | { readonly kind: 'back'; readonly why: string }
+  /** Nothing was touched, because another switch works on the machine. */
+  | { readonly kind: 'busy'; readonly why: string }
+  /** The guard went back, or does so now. */
+  | { readonly kind: 'fired' }
+  /** A reboot or a removal of the unit ended the activation. */
+  | { readonly kind: 'lost'; readonly why: string }
+
+/** Names of units in the program's own summary. */
+const failedLine = /^warning: the following units failed: (.+)$/
+
+/**
+ * Judges a run by its exit status and by the system that runs afterwards; neither suffices alone. An activation that
+ * calls `exit` leaves the old system with status 4, for instance, and a crash loop ends with status 0.
+ */
+export function judgeSwitch(
+  state: SwitchState,
+  activation: { readonly path: string; readonly bootId: string },
+  log: readonly string[],
+): Verdict {
+  if (state.bootId !== activation.bootId)
+    return { kind: 'lost', why: 'the machine was restarted during the activation' }
+  if (state.files.has('fired')) return { kind: 'fired' }
+  const ended = state.files.get('ended')
+  if (ended === undefined) return withoutEnd(state)
+  const code = Number(ended)
+  const isNew = state.current === activation.path
+  const said = `switch-to-configuration ended with status ${code}`
+  if (code === 100 && !isNew) return { kind: 'boot' }
+  if (code === 11 && !isNew)
+    return { kind: 'busy', why: `${said}: another switch holds the lock of the machine` }
+  if (code !== 0 && code !== 4 && code !== 100)
+    return { kind: 'back', why: `${said}${meanings.get(code) ?? ''}` }
+  if (!isNew)
+    return { kind: 'back', why: `${said}, but the machine runs ${state.current || 'no known system'}` }
+  return judgeNew(state, code, log)
+}
+
+const meanings = new Map([
+  [1, ': it failed before or during the activation'],
+  [2, ': an activation script failed'],
+  [3, ': systemd could not be reloaded'],
+])
+
+function withoutEnd(state: SwitchState): Verdict {
+  if (state.unit === 'gone' && !state.files.has('armed'))
+    return { kind: 'lost', why: 'the unit of the activation no longer exists' }
+  return { kind: 'back', why: 'switch-to-configuration was killed' }
+}
+
+function judgeNew(state: SwitchState, code: number, log: readonly string[]): Verdict {
+  const { bad, notes } = judgeServices(state.before, state.samples)
+  const named = log.flatMap((line) => failedLine.exec(line)?.[1]?.split(/,\s*/) ?? [])
+  const units = [...new Set([...bad, ...(code === 4 ? named : [])])]
+  if (units.length > 0) return { kind: 'degraded', why: `units failed: ${units.join(', ')}`, units, notes }
+  if (code === 4) {
+    // No unit is failed after a reload that failed; the program's own lines tell more.
+    const why = 'switch-to-configuration ended with status 4, and no unit is failed: a reload may have failed'
+    return { kind: 'degraded', why, units, notes }
+  }
+  return { kind: 'good', notes }
+}

@@ -1,0 +1,22 @@
+# shellcheck shell=sh
+# Removes the units of an activation after its result was read, and the roots that kept its systems from the garbage
+# collector. The system before the last one stays, for a rollback.
+# Values: run, units (of the activation), kept (true where the new system became the boot default).
+: "${run:?}" "${units:?}" "${kept:?}"
+split_by_line
+for unit in $units; do
+  # A stop would cut the writing of a boot menu.
+  case $(systemctl show -p SubState --value -- "$unit") in running | start) continue ;; esac
+  systemctl stop -- "$unit" 2> /dev/null
+  systemctl reset-failed -- "$unit" 2> /dev/null
+done
+set +f
+systemctl stop "hydra-ops-guard-$run-long.timer" "hydra-ops-guard-$run-short.timer" 2> /dev/null
+roots=/nix/var/nix/gcroots/hydra-ops
+old=$(place_of "$roots/old-$run")
+new=$(place_of "$roots/new-$run")
+if [ "$kept" = true ] && [ -n "$old" ] && [ "$old" != "$new" ]; then
+  ln -sfnT -- "$old" "$roots/previous.new" && mv -T -- "$roots/previous.new" "$roots/previous"
+fi
+rm -f -- "$roots/old-$run" "$roots/new-$run"
+exit 0

@@ -1,0 +1,40 @@
+# shellcheck shell=sh
+# Makes the new system the boot default, within a unit of its own: first the profile, then the boot menu. If the menu
+# cannot be made, the profile and the menu become what they were.
+# Values: old, new (systems), folder, profile, pending (file that exists while the boot menu may lack the new system),
+# awaits (file that names a system that runs from the next boot on, and the present boot).
+# Leaves in the folder: `kept` (status of the profile's change, and of the boot menu's).
+: "${old:?}" "${new:?}" "${folder:?}" "${profile:?}" "${pending:?}" "${awaits:?}"
+PATH=$new/sw/bin:$old/sw/bin
+export PATH LC_ALL=C HOME=/root
+cd / || exit 1
+leave() { printf '%s\n' "$2" > "$1.new" && mv -T -- "$1.new" "$1"; }
+
+before=$(readlink -- "$profile")
+leave "$pending" "$new" || exit 1
+# A power cut must not leave a generation whose files are empty.
+sync
+nix-env -p "$profile" --set "$new"
+set_status=$?
+boot_status=-
+if [ "$set_status" = 0 ]; then
+  "$new/bin/switch-to-configuration" boot < /dev/null
+  boot_status=$?
+fi
+if [ "$boot_status" = 0 ]; then
+  rm -f -- "$awaits"
+  [ "$(readlink -e /run/current-system)" = "$new" ] || leave "$awaits" "$new $(cat /proc/sys/kernel/random/boot_id)"
+  sync
+  rm -f -- "$pending"
+elif [ "$set_status" = 0 ]; then
+  echo "hydra-ops: the boot menu could not be made; the profile becomes what it was"
+  number=${before%-link}
+  number=${number##*-}
+  # A first generation has none before it; its profile stays.
+  if [ -n "$number" ] && nix-env -p "$profile" --switch-generation "$number" &&
+    "$(readlink -e -- "$profile")/bin/switch-to-configuration" boot < /dev/null; then
+    sync
+    rm -f -- "$pending"
+  fi
+fi
+leave "$folder/kept" "$set_status $boot_status"

@@ -1,0 +1,81 @@
+# shellcheck shell=sh
+# Reads all facts of a NixOS machine that a deploy needs, in one look that changes nothing.
+# Values: owner_file (names the deployment that was activated last), runs (folder of activations), pending and awaits
+# (files of `keep`).
+# Prints boot_id, systems (ID and ID_LIKE of os-release), os, release, revision, owner, current, booted, profile,
+# previous, generation (NUMBER PATH each), boot_default, part (NAME BOOTED CURRENT for each part that only a boot
+# changes), failed and restarted (units), leftover (lists of an interrupted switch), pending, awaits, armed (runs that
+# wait to be confirmed), nix, trusted_users, free_kib and boot_free_kib.
+: "${owner_file:?}" "${runs:?}" "${pending:?}" "${awaits:?}"
+say boot_id "$(cat /proc/sys/kernel/random/boot_id)"
+# shellcheck disable=SC1091 # The machine's own.
+if [ -r /etc/os-release ]; then . /etc/os-release; fi
+say systems "${ID:-} ${ID_LIKE:-}"
+say os "${PRETTY_NAME:-unknown}"
+say release "${VERSION_ID:-}"
+say revision "${BUILD_ID:-}"
+say owner "$(first_line "$owner_file")"
+say current "$(place_of /run/current-system)"
+say booted "$(place_of /run/booted-system)"
+profiles=/nix/var/nix/profiles
+say profile "$(place_of $profiles/system)"
+say previous "$(place_of /nix/var/nix/gcroots/hydra-ops/previous)"
+for link in "$profiles"/system-*-link; do
+  [ -L "$link" ] || continue
+  number=${link##*/system-}
+  say generation "${number%-link} $(readlink -- "$link")"
+done
+
+# Prints the system that the first entry of the boot menu starts.
+boot_default() {
+  menu=/boot/grub/grub.cfg
+  if [ ! -r "$menu" ]; then
+    entry=$(sed -n 's/^default[[:space:]]*//p' /boot/loader/loader.conf 2> /dev/null | head -n 1)
+    menu=/boot/loader/entries/${entry%.conf}.conf
+  fi
+  sed -n 's,.*[[:space:]]init=\(/nix/store/[^[:space:]]*\)/init.*,\1,p' "$menu" 2> /dev/null | head -n 1
+}
+say boot_default "$(boot_default)"
+
+for part in kernel initrd kernel-modules systemd; do
+  say part "$part $(place_of "/run/booted-system/$part") $(place_of "/run/current-system/$part")"
+done
+
+systemctl list-units --failed --plain --no-legend --no-pager 2> /dev/null | while read -r unit _; do
+  case $unit in hydra-ops-*) ;; *) say failed "$unit" ;; esac
+done
+systemctl show -p Id,NRestarts -- '*.service' 2> /dev/null | {
+  id='' restarts=0
+  tell() {
+    case $id in '' | hydra-ops-*) ;; *) [ "$restarts" = 0 ] || say restarted "$id $restarts" ;; esac
+    id='' restarts=0
+  }
+  while IFS= read -r line; do
+    case $line in
+      Id=*) id=${line#*=} ;;
+      NRestarts=*) restarts=${line#*=} ;;
+      '') tell ;;
+    esac
+  done
+  tell
+}
+
+for list in start restart reload; do
+  for file in "/run/nixos/$list-list" "/run/systemd/$list-list"; do
+    [ ! -s "$file" ] || say leftover "$file"
+  done
+done
+say pending "$(first_line "$pending")"
+say awaits "$(first_line "$awaits")"
+for armed in "$runs"/*/armed; do
+  [ -e "$armed" ] || continue
+  other=${armed%/*}
+  if [ "$(cat -- "$armed")" = "$(cat /proc/sys/kernel/random/boot_id)" ]; then say armed "${other##*/}"; fi
+done
+
+if command -v nix-store > /dev/null 2>&1; then say nix yes; fi
+trusted_users=$(sed -n 's/^[[:space:]]*trusted-users[[:space:]]*=[[:space:]]*//p' /etc/nix/nix.conf 2> /dev/null)
+say trusted_users "${trusted_users##*
+}"
+say free_kib "$(df -Pk /nix | awk 'NR == 2 { print $4 }')"
+say boot_free_kib "$(df -Pk /boot 2> /dev/null | awk 'NR == 2 { print $4 }')"

@@ -1,0 +1,239 @@
+import { execFileSync, spawn, spawnSync } from 'node:child_process'
+import {
+  chmodSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { StorePath } from '../../src/core/names.js'
+import { type MadeSystem, systemFiles, systemPath } from '../fixtures/nixos-system/nixos-system.js'
+import { LocalShellHost } from './local-shell-host.js'
+
+/** Programs that a system's `sw/bin` has, besides the stand-ins. */
+const programs = [
+  'bash',
+  'sh',
+  'cat',
+  'cmp',
+  'cp',
+  'cut',
+  'date',
+  'echo',
+  'grep',
+  'head',
+  'ln',
+  'ls',
+  'mkdir',
+  'mv',
+  'pkill',
+  'readlink',
+  'rm',
+  'sed',
+  'sleep',
+  'sort',
+  'tail',
+  'timeout',
+  'tr',
+]
+
+/** Folders of a machine that lie in the scratch folder instead. */
+const moved = [
+  '/nix/store/',
+  '/nix/var/nix/',
+  '/run/current-system',
+  '/run/booted-system',
+  '/run/nixos/',
+  '/run/systemd/start',
+  '/run/systemd/restart',
+  '/run/systemd/reload',
+  '/var/lib/hydra-ops',
+  '/var/log/hydra-ops',
+  '/boot/grub',
+  '/boot/loader',
+  '/etc/nix/nix.conf',
+  '/etc/os-release',
+]
+
+/**
+ * A scratch folder that looks like a NixOS machine to our scripts, with stand-ins for systemd, nix-env and sync. The
+ * stand-in for systemd-run starts nothing: a test runs the scripts that a unit would run.
+ */
+export class ScratchNixos {
+  readonly folder = mkdtempSync(join(tmpdir(), 'hydra-ops-nixos-'))
+  readonly host: LocalShellHost
+
+  constructor() {
+    for (const path of [
+      'bin',
+      'answers',
+      'nix/store',
+      'nix/var/nix/profiles',
+      'run',
+      'var/log',
+      'boot',
+      'etc/nix',
+    ]) {
+      mkdirSync(this.path(path), { recursive: true })
+    }
+    this.write(
+      'etc/os-release',
+      'ID=nixos\nPRETTY_NAME="NixOS 24.11 (made up)"\nVERSION_ID="24.11"\nBUILD_ID="24.11.abc"\n',
+    )
+    this.tool('sync', 'exit 0')
+    this.tool(
+      'systemd-run',
+      `echo "due=\${due-} systemd-run $*" >> '${this.folder}/calls'\n[ ! -e '${this.folder}/answers/no-systemd-run' ]`,
+    )
+    this.tool(
+      'systemctl',
+      `echo "systemctl $*" >> '${this.folder}/calls'
+verb=$1
+case $verb in
+  list-units|show) f='${this.folder}'/answers/$verb; [ "$verb $3" != 'show SubState' ] || f=$f-substate; [ ! -e "$f" ] || cat "$f" ;;
+  is-active) shift; for each do case $each in --quiet) ;; *) [ -e '${this.folder}'/answers/active-$each ] && exit 0 ;; esac; done; exit 3 ;;
+  is-failed) exit 1 ;;
+  start) [ ! -e '${this.folder}/answers/no-start' ] ;;
+esac`,
+    )
+    this.tool(
+      'nix-env',
+      `echo "nix-env $*" >> '${this.folder}/calls'
+[ ! -e '${this.folder}/answers/no-set' ] || { echo 'error: disk full' >&2; exit 1; }
+profile=$2
+case $3 in
+  --set) last=$(ls "\${profile%/*}" | sed -n 's/^system-\\([0-9]*\\)-link$/\\1/p' | sort -n | tail -n 1)
+    n=$((\${last:-0} + 1)); ln -s "$4" "$profile-$n-link" ;;
+  --switch-generation) n=$4 ;;
+esac
+ln -sfnT "\${profile##*/}-$n-link" "$profile"`,
+    )
+    this.host = new LocalShellHost({
+      bin: this.path('bin'),
+      moved: Object.fromEntries(moved.map((path) => [path, this.path(path)])),
+    })
+  }
+
+  dispose(): void {
+    rmSync(this.folder, { recursive: true, force: true })
+  }
+
+  /** Returns the place of a path of the machine. */
+  path(path: string): string {
+    return join(this.folder, path)
+  }
+
+  write(path: string, text: string, mode = 0o644): void {
+    mkdirSync(dirname(this.path(path)), { recursive: true })
+    writeFileSync(this.path(path), text)
+    chmodSync(this.path(path), mode)
+  }
+
+  /** Returns the text of a file without its last line end; undefined for a missing file. */
+  read(path: string): string | undefined {
+    return existsSync(this.path(path)) ? readFileSync(this.path(path), 'utf8').trimEnd() : undefined
+  }
+
+  list(path: string): string[] {
+    return existsSync(this.path(path)) ? readdirSync(this.path(path)).sort() : []
+  }
+
+  exists(path: string): boolean {
+    return lstatSync(this.path(path), { throwIfNoEntry: false }) !== undefined
+  }
+
+  remove(path: string): void {
+    rmSync(this.path(path), { force: true })
+  }
+
+  /** Prepares the answer of a stand-in: `show`, `list-units`, `active-UNIT`, `no-systemd-run`, `no-start`, `no-set`. */
+  answer(name: string, text = ''): void {
+    this.write(`answers/${name}`, text)
+  }
+
+  /** Makes a system of the machine; returns its store path. */
+  system(name: string, made: MadeSystem = {}): StorePath {
+    const path = systemPath(name)
+    for (const [file, text] of Object.entries(systemFiles(made, this.folder))) {
+      this.write(`${path}/${file}`, text, file.startsWith('bin/') ? 0o755 : 0o644)
+    }
+    const bin = this.path(`${path}/sw/bin`)
+    mkdirSync(bin, { recursive: true })
+    for (const each of programs)
+      symlinkSync(execFileSync('which', [each], { encoding: 'utf8' }).trim(), join(bin, each))
+    for (const each of this.list('bin')) symlinkSync(this.path(`bin/${each}`), join(bin, each))
+    return StorePath.parse(path)
+  }
+
+  /** Lets the machine run a system; `kept` systems are in the profile too. */
+  run(path: StorePath, kept = true): void {
+    for (const link of ['run/current-system', ...(kept ? ['run/booted-system'] : [])]) {
+      rmSync(this.path(link), { force: true })
+      symlinkSync(this.path(path), this.path(link))
+    }
+    if (kept)
+      spawnSync(this.path('bin/nix-env'), [
+        '-p',
+        this.path('nix/var/nix/profiles/system'),
+        '--set',
+        this.path(path),
+      ])
+  }
+
+  /** Returns the path on the machine that a link leads to. */
+  target(link: string): string | undefined {
+    if (!this.exists(link)) return undefined
+    return execFileSync('readlink', ['-f', this.path(link)], { encoding: 'utf8' })
+      .trim()
+      .replace(this.folder, '')
+  }
+
+  link(path: string): string {
+    return readlinkSync(this.path(path))
+  }
+
+  /** Runs a script that stays on the machine, as its unit does. */
+  runPlaced(
+    old: StorePath,
+    file: string,
+    env: Readonly<Record<string, string>> = {},
+  ): Promise<{ code: number | null; output: string }> {
+    const child = spawn(this.path(`${old}/sw/bin/bash`), [this.path(file)], {
+      env,
+      stdio: ['ignore', 'pipe', 'pipe'],
+    })
+    let output = ''
+    for (const stream of [child.stdout, child.stderr])
+      stream.setEncoding('utf8').on('data', (text) => {
+        output += text
+      })
+    return new Promise((done, fail) => {
+      child.once('error', fail)
+      child.once('close', (code) => done({ code, output }))
+    })
+  }
+
+  calls(): string[] {
+    return (this.read('calls') ?? '').split('\n').filter((line) => line !== '')
+  }
+
+  /** Lists the runs of switch-to-configuration: system and action. */
+  switches(): string[] {
+    return (this.read('var/log/stand-in-switches') ?? '')
+      .split('\n')
+      .filter((line) => line !== '')
+      .map((line) => line.replace(/^\S*-nixos-system-/, ''))
+  }
+
+  private tool(name: string, body: string): void {
+    this.write(`bin/${name}`, `#!/bin/sh\n${body}\n`, 0o755)
+  }
+}

@@ -1,0 +1,382 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { failure } from '../../../src/core/errors.js'
+import { StorePath } from '../../../src/core/names.js'
+import type { CommandResult } from '../../../src/core/ssh.js'
+import { connect } from '../../../src/machine/connect.js'
+import { activateSystem, reattach } from '../../../src/systems/nixos/activation.js'
+import type { ActivationOptions } from '../../../src/systems/system.js'
+import { createFakeSsh, exit, type FakeSsh, succeed } from '../../fakes/fake-ssh.js'
+import { fakeTarget } from '../../fakes/fake-target.js'
+import { type NixosSession, nixosSession, recordedActivation } from '../../fakes/nixos-session.js'
+
+const old = StorePath.parse(`/nix/store/${'a'.repeat(32)}-nixos-system-web`)
+const next = StorePath.parse(`/nix/store/${'b'.repeat(32)}-nixos-system-web`)
+const plain = { always: false, beforeTasks: false, again: false }
+const lost: CommandResult = { kind: 'lost', stdout: '', stderr: '' }
+
+/** A made-up machine, as the scripts of target/nixos see it. */
+interface Machine {
+  current: string
+  profile: string
+  boot: string
+  readonly files: Map<string, string>
+  leftover: boolean
+  awaits: string
+}
+
+/** Behaviour of the made-up machine. */
+interface Behaviour {
+  /** Exit status of switch-to-configuration. */
+  readonly status?: number
+  /** Whether the machine runs the new system afterwards. Default: for 0 and 4. */
+  readonly switches?: boolean
+  readonly samples?: readonly string[]
+  readonly log?: readonly string[]
+  /** Whether the guard is faster than the confirmation. */
+  readonly guardWins?: boolean
+  readonly guard?: string
+  readonly kept?: string
+}
+
+let machine: Machine
+let ssh: FakeSsh
+let begun: NixosSession
+
+beforeEach(async () => {
+  machine = { current: old, profile: old, boot: 'boot-1', files: new Map(), leftover: false, awaits: '' }
+  ssh = createFakeSsh()
+  begun = await nixosSession(ssh, fakeTarget('web'))
+  await connect(begun.session)
+})
+afterEach(() => begun.ops.cleanup())
+
+function behave(behaviour: Behaviour): void {
+  const {
+    status = 0,
+    samples = [],
+    log = [],
+    guardWins = false,
+    guard = 'back 0 1',
+    kept = '0 0',
+  } = behaviour
+  const { files } = machine
+  const goBack = () => {
+    files.delete('armed')
+    files.set('fired', '').set('guard-result', guard)
+    if (!guard.startsWith('none')) machine.current = old
+    if (guard.startsWith('reboot')) machine.boot = 'boot-2'
+    return succeed()
+  }
+  ssh.answer('read the facts of the machine', () =>
+    succeed(
+      [
+        `boot_id=${machine.boot}`,
+        `current=${machine.current}`,
+        `profile=${machine.profile}`,
+        `awaits=${machine.awaits}`,
+        'free_kib=1000',
+        'systems=nixos',
+        ...(machine.leftover ? ['leftover=/run/nixos/start-list'] : []),
+      ].join('\n'),
+    ),
+  )
+  ssh.answer('start the activation', ({ values }) => {
+    files.set('old', values.old ?? '')
+    if (values.guarded === 'true') files.set('armed', machine.boot)
+    if (values.action === 'none') return succeed()
+    files.set('ended', String(status)).set('watched', '1').set('settled', '1')
+    if (behaviour.switches ?? (status === 0 || status === 4)) machine.current = values.new ?? ''
+    return succeed()
+  })
+  ssh.answer('follow the activation', () =>
+    succeed(
+      [
+        ...log.map((line) => `log ${line}`),
+        'state Id=x',
+        'state LoadState=not-found',
+        ...[...files].map(([name, text]) => `file ${name} ${text}`),
+        ...samples.map((line) => `sample ${line}`),
+        `boot ${machine.boot}`,
+        `current ${machine.current}`,
+      ].join('\n'),
+    ),
+  )
+  ssh.answer('confirm the new system', ({ values }) => {
+    if (guardWins) goBack()
+    if (!files.delete('armed')) return succeed('won=no\n')
+    files.set(values.name ?? '', '')
+    return succeed('won=yes\n')
+  })
+  ssh.answer('go back to the earlier system', goBack)
+  ssh.answer('make the new system the boot default', () => {
+    files.set('kept', kept)
+    if (kept === '0 0') {
+      machine.profile = next
+      if (machine.current !== next) machine.awaits = `${next} ${machine.boot}`
+    }
+    return succeed()
+  })
+  ssh.answer('remove the units of the activation', succeed())
+}
+
+function activate(options: Partial<ActivationOptions> = {}): Promise<unknown> {
+  return activateSystem(begun.session, next, { ...plain, ...options }).catch((error: unknown) => error)
+}
+
+const scripts = () => ssh.execs.map(({ scriptName }) => scriptName?.replace('nixos/', ''))
+
+describe('an activation', () => {
+  it('confirms over a new connection, and only then makes the system the boot default', async () => {
+    behave({})
+    expect(await activate()).toMatchObject({ kind: 'done' })
+    expect(scripts()).toEqual([
+      'survey',
+      'begin',
+      'follow',
+      'confirm',
+      'follow',
+      'start-keep',
+      'follow',
+      'finish',
+      'survey',
+    ])
+    expect(ssh.connects).toEqual(['web', 'web'])
+    expect(machine.profile).toBe(next)
+    expect(begun.record().activation).toBeUndefined()
+  })
+
+  it('names its unit in the record before the machine is touched', async () => {
+    behave({})
+    ssh.answer('start the activation', () => {
+      expect(begun.record().activation).toEqual(recordedActivation('r1', next, 'boot-1'))
+      return exit(75, 'the activation of run r0 waits to be confirmed\n')
+    })
+    expect(await activate()).toMatchObject({
+      code: 'BUSY',
+      message: "machine 'web' is busy: the activation of run r0 waits to be confirmed; nothing was switched",
+    })
+    expect(machine.current).toBe(old)
+  })
+
+  it('reads the result although the connection was lost at the start', async () => {
+    behave({})
+    const begin = { answered: false }
+    ssh.answer('start the activation', () => {
+      machine.current = next
+      machine.files
+        .set('old', old)
+        .set('armed', 'boot-1')
+        .set('ended', '0')
+        .set('watched', '1')
+        .set('settled', '1')
+      begin.answered = true
+      return lost
+    })
+    expect(await activate()).toMatchObject({ kind: 'done' })
+    expect(begin.answered).toBe(true)
+  })
+
+  it('waits for the guard if no login succeeds, and says why none did', async () => {
+    behave({ guardWins: true })
+    const real = ssh.connect
+    let attempts = 0
+    ssh.connect = async (...given) => {
+      attempts += 1
+      if (attempts === 1) throw failure('HOST_KEY', 'its host key changed')
+      return real(...given)
+    }
+    expect(await activate()).toMatchObject({
+      code: 'WENT_BACK',
+      message:
+        "machine 'web' went back to its old system: a new login to the new system failed: its host key changed",
+    })
+    expect(machine.profile).toBe(old)
+    expect(scripts()).not.toContain('start-keep')
+    expect(begun.record().activation).toBeUndefined()
+  })
+
+  it('says that the way back was a reboot, and which system runs if it is another one', async () => {
+    behave({ guardWins: true, guard: 'reboot 1 3' })
+    expect(await activate()).toMatchObject({
+      message:
+        "machine 'web' went back to its old system by a reboot (its own activation ended with status 1): nobody confirmed the new system in time",
+    })
+    machine.files.clear()
+    behave({ guardWins: true, guard: 'none 1 3' })
+    machine.boot = 'boot-1'
+    expect(await activate()).toMatchObject({
+      message: expect.stringContaining(`tried to go back to its old system, but runs ${next}`),
+    })
+  })
+
+  it.each([1, 2, 3, 127])('goes back after status %s', async (status) => {
+    behave({ status, switches: true })
+    expect(await activate()).toMatchObject({
+      code: 'WENT_BACK',
+      message: expect.stringContaining(`switch-to-configuration ended with status ${status}`),
+    })
+    expect(scripts()).not.toContain('confirm')
+    expect(machine).toMatchObject({ current: old, profile: old })
+  })
+
+  it('removes the guard if another switch holds the lock, and switches nothing', async () => {
+    behave({ status: 11 })
+    expect(await activate()).toMatchObject({
+      code: 'BUSY',
+      message: expect.stringContaining('another switch holds the lock'),
+    })
+    expect(machine.files.has('abandoned')).toBe(true)
+    expect(scripts()).not.toContain('undo')
+  })
+
+  it('makes a system that only a boot can enter the boot default, and asks for the reboot', async () => {
+    behave({ status: 100 })
+    expect(await activate()).toMatchObject({
+      kind: 'done',
+      rebootReason: 'reboot needed: only a boot can enter the new system',
+    })
+    expect(machine).toMatchObject({ current: old, profile: next })
+  })
+
+  it('says that the new system runs if its boot menu could not be written', async () => {
+    behave({ kept: '0 1' })
+    expect(await activate()).toMatchObject({
+      code: 'ACTIVATION',
+      message: expect.stringContaining('it did not become the boot default (the boot menu: status 1)'),
+    })
+  })
+
+  it('tells that a reboot of the machine ended it', async () => {
+    behave({})
+    ssh.answer('start the activation', () => {
+      machine.boot = 'boot-2'
+      return lost
+    })
+    expect(await activate()).toMatchObject({
+      code: 'ACTIVATION_UNKNOWN',
+      message: expect.stringContaining(
+        `the machine was restarted during the activation; the machine runs ${old}`,
+      ),
+    })
+    expect(begun.record().activation).toBeUndefined()
+  })
+})
+
+describe('a degraded system', () => {
+  const loop = ['0 a.service 1 auto-restart exit-code', '1 a.service 4 auto-restart exit-code']
+
+  it('runs, and does not become the boot default', async () => {
+    behave({ samples: loop })
+    expect(await activate()).toMatchObject({
+      code: 'UNITS_FAILED',
+      message: `machine 'web' runs the new system, but units failed: a.service; the boot default stays ${old}`,
+      detail: expect.stringContaining('a.service restarted 3 times after the switch'),
+    })
+    expect(machine).toMatchObject({ current: next, profile: old })
+    expect(machine.files.has('confirmed')).toBe(true)
+  })
+
+  it('becomes the boot default where it is to be kept', async () => {
+    behave({ samples: loop })
+    expect(await activate({ onDegraded: 'keep' })).toMatchObject({
+      message: expect.stringContaining('it is the boot default too'),
+    })
+    expect(machine.profile).toBe(next)
+  })
+
+  it('makes place for the old one where that is wanted', async () => {
+    behave({ status: 4, log: ['warning: the following units failed: a.service'] })
+    expect(await activate({ onDegraded: 'rollback' })).toMatchObject({ code: 'WENT_BACK' })
+    expect(machine.current).toBe(old)
+  })
+
+  it('is left to set-up tasks that follow', async () => {
+    behave({ samples: loop })
+    expect(await activate({ beforeTasks: true })).toMatchObject({
+      kind: 'unjudged',
+      left: ['units failed: a.service'],
+    })
+    expect(machine.profile).toBe(old)
+  })
+})
+
+describe('a part of an activation', () => {
+  it('changes only the boot default for the mode `boot`', async () => {
+    behave({})
+    await activate({ mode: 'boot' })
+    expect(machine).toMatchObject({ current: old, profile: next })
+    expect(machine.files.has('ended')).toBe(false)
+  })
+
+  it('changes no boot default for the mode `test`', async () => {
+    behave({})
+    await activate({ mode: 'test' })
+    expect(machine).toMatchObject({ current: next, profile: old })
+  })
+
+  it('changes nothing for the mode `dry-activate`, and sets no guard', async () => {
+    behave({ switches: false })
+    expect(await activate({ mode: 'dry-activate' })).toMatchObject({ kind: 'done' })
+    expect(machine).toMatchObject({ current: old, profile: old })
+    expect(ssh.execs.find(({ scriptName }) => scriptName === 'nixos/begin')?.values).toMatchObject({
+      action: 'dry-activate',
+      guarded: 'false',
+    })
+    expect(begun.session.changed).toBe(false)
+  })
+
+  it('is only the boot default if the system runs already, unless an interrupted switch left something', async () => {
+    behave({})
+    machine.current = next
+    await activate()
+    expect(machine.files.has('ended')).toBe(false)
+    machine.files.clear()
+    machine.leftover = true
+    await activate()
+    expect(machine.files.get('ended')).toBe('0')
+  })
+})
+
+describe('a later process', () => {
+  it('confirms an activation that still waits, over a login of its own', async () => {
+    behave({})
+    begun.ops.cleanup()
+    begun = await nixosSession(ssh, fakeTarget('web'), {
+      run: 'r2',
+      activation: recordedActivation('r1', next, 'boot-1'),
+    })
+    await connect(begun.session)
+    machine.current = next
+    machine.files
+      .set('old', old)
+      .set('armed', 'boot-1')
+      .set('ended', '0')
+      .set('watched', '1')
+      .set('settled', '1')
+    expect(await reattach(begun.session)).toBe(true)
+    expect(machine.profile).toBe(next)
+    expect(ssh.execs.find(({ scriptName }) => scriptName === 'nixos/confirm')?.values).toMatchObject({
+      run: 'r1',
+    })
+  })
+
+  it('finds nothing to continue where the record has no activation', async () => {
+    behave({})
+    expect(await reattach(begun.session)).toBe(false)
+    expect(ssh.execs).toEqual([])
+  })
+
+  it('passes on an error of the machine, and keeps the record', async () => {
+    behave({})
+    begun.ops.cleanup()
+    begun = await nixosSession(ssh, fakeTarget('web'), {
+      activation: recordedActivation('r1', next, 'boot-1'),
+    })
+    await connect(begun.session)
+    ssh.answer('follow the activation', () => {
+      throw failure('REMOTE_COMMAND', 'no sh')
+    })
+    await expect(reattach(begun.session)).rejects.toMatchObject({ code: 'REMOTE_COMMAND' })
+    expect(begun.record().activation).toBeDefined()
+  })
+})

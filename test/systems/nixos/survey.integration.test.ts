@@ -1,0 +1,97 @@
+import { readFileSync } from 'node:fs'
+import { afterEach, beforeEach, expect, it } from 'vitest'
+import { surveyNixos } from '../../../src/systems/nixos/survey.js'
+import { recordingRun } from '../../fakes/fake-target.js'
+import { ScratchNixos } from '../../fakes/scratch-nixos.js'
+
+let machine: ScratchNixos
+beforeEach(() => {
+  machine = new ScratchNixos()
+})
+afterEach(() => machine.dispose())
+
+const look = () => surveyNixos(machine.host, recordingRun())
+
+it('reads all facts of a machine in one script', async () => {
+  const first = machine.system('first')
+  const second = machine.system('second')
+  machine.run(first)
+  machine.run(second)
+  machine.answer(
+    'list-units',
+    'nginx.service loaded failed failed web\nhydra-ops-activation-r1.service loaded failed failed x\n',
+  )
+  machine.answer(
+    'show',
+    'Id=a.service\nNRestarts=0\n\nNRestarts=4\nId=loop.service\n\nId=hydra-ops-keep-r1.service\nNRestarts=1\n',
+  )
+  machine.write(
+    'boot/grub/grub.cfg',
+    `menuentry "NixOS" {\n  linux /k systemConfig=x init=${machine.path(second)}/init loglevel=4\n}\n`,
+  )
+  machine.write('etc/nix/nix.conf', 'sandbox = true\ntrusted-users = root alice\n')
+  machine.write('run/nixos/start-list', 'nginx.service\n')
+  const seen = await look()
+  expect(machine.host.seen).toHaveLength(1)
+  expect(seen).toMatchObject({
+    current: machine.path(second),
+    booted: machine.path(second),
+    profile: machine.path(second),
+    generations: [
+      { number: 1, path: machine.path(first) },
+      { number: 2, path: machine.path(second) },
+    ],
+    bootDefault: machine.path(second),
+    failedUnits: ['nginx.service'],
+    leftovers: [machine.path('run/nixos/start-list')],
+    trustedUsers: ['root', 'alice'],
+    release: '24.11',
+    revision: '24.11.abc',
+  })
+  expect([...seen.restarts]).toEqual([['loop.service', 4]])
+  expect(seen.survey.systems).toEqual(['nixos'])
+  expect(seen.survey.facts.osRelease).toBe('NixOS 24.11 (made up)')
+})
+
+it('counts a system as deployed only if it runs, is in the profile, and no interrupted switch left anything', async () => {
+  const first = machine.system('first')
+  const second = machine.system('second')
+  machine.run(first)
+  expect((await look()).survey.profile).toBe(machine.path(first))
+  machine.write('run/nixos/start-list', 'nginx.service\n')
+  expect((await look()).survey.profile).toBeUndefined()
+  machine.write('run/nixos/start-list', '')
+  machine.run(second, false)
+  expect((await look()).survey.profile).toBeUndefined()
+})
+
+it('names an activation of this boot that waits to be confirmed, and none of an earlier boot', async () => {
+  machine.run(machine.system('first'))
+  machine.write(
+    'var/lib/hydra-ops/activations/r1/armed',
+    readFileSync('/proc/sys/kernel/random/boot_id', 'utf8'),
+  )
+  machine.write('var/lib/hydra-ops/activations/r2/armed', 'an-earlier-boot\n')
+  expect((await look()).armed).toEqual(['r1'])
+})
+
+it('reads the boot default of systemd-boot', async () => {
+  const first = machine.system('first')
+  machine.run(first)
+  machine.write('boot/loader/loader.conf', 'timeout 5\ndefault nixos-generation-7.conf\n')
+  machine.write(
+    'boot/loader/entries/nixos-generation-7.conf',
+    `title NixOS\noptions init=${machine.path(first)}/init loglevel=4\n`,
+  )
+  expect((await look()).bootDefault).toBe(machine.path(first))
+})
+
+it('reads a machine that is no NixOS without an error', async () => {
+  machine.write('etc/os-release', 'ID=debian\n')
+  expect(await look()).toMatchObject({
+    current: undefined,
+    profile: undefined,
+    generations: [],
+    bootDefault: undefined,
+  })
+})
