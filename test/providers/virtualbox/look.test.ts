@@ -74,6 +74,7 @@ describe('the list of disks', () => {
       parent: undefined,
       location: '/srv/vms/d1.vdi',
       capacityMiB: 64,
+      accessible: true,
     })
     expect(media[1]?.parent).toBe('2abed391-1567-4712-8ca2-620020042386')
   })
