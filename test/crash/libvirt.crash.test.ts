@@ -6,12 +6,10 @@ import { z } from 'zod'
 import { freePort } from '../../providers/common/ports.js'
 import type { FakeOps } from '../fakes/fake-ops.js'
 import { openSession, type Session } from '../providers/libvirt/session.js'
+import { afterEachPoint, type CrashCase, deploymentsIn } from './crash-cases.js'
 import { type KillableScript, killableScript } from './killed-process.js'
-import { openOperator, operate, type Place, plannedItems, storeWrite, type Verb } from './libvirt-operator.js'
-
-/** The number of processes and firmwares that run at once. */
-const parallel = 2
-const everyPoint = process.env.HYDRA_OPS_CRASH_POINTS === 'all'
+import { openOperator, type Place } from './libvirt-operator.js'
+import { operate, plannedItems, type Verb } from './machine-operator.js'
 
 let script: KillableScript
 beforeAll(async () => {
@@ -74,27 +72,16 @@ async function again(place: Place, verb: Verb): Promise<FakeOps> {
 
 /** Returns everything of this deployment: libvirt's listing, QEMU's processes, files, and the content of the state. */
 async function whatIsThere(place: Place, { store }: FakeOps) {
-  const records = await store.list()
-  const uuids = records.map(({ uuid }) => uuid)
-  const ours = (lines: readonly string[]) =>
-    lines
-      .filter((line) => uuids.some((uuid) => line.includes(uuid)))
-      .map((line) => uuids.reduce((text: string, uuid) => text.replaceAll(uuid, 'UUID'), line))
-      .sort()
+  const { uuids, ours, files, machines } = await deploymentsIn(place.folder, store)
   const domains = async (...flags: string[]) =>
     ours((await session.virsh('list', ...flags, '--name')).split('\n'))
-  const deployments = join(place.folder, 'state', 'deployments')
   return {
     domains: await domains('--all'),
     running: await domains(),
     processes: qemuProcesses(uuids).length,
     volumes: ours(readdirSync(place.poolFolder)),
-    files: ours(readdirSync(deployments, { recursive: true, encoding: 'utf8' })).filter((path) =>
-      /\/(?:disks|console)(?:\/|$)/.test(path),
-    ),
-    machines: records.map(({ machines }) =>
-      Object.entries(machines).map(([name, { intent, handle }]) => [name, intent, handle !== undefined]),
-    ),
+    files,
+    machines,
   }
 }
 
@@ -135,47 +122,11 @@ async function judge(place: Place, verb: Verb) {
   return { there, toDo, left: await whatIsThere(place, ops) }
 }
 
-/** One verb: points with a high chance of faults, and the plan that remains after the complete verb. */
-interface Case {
-  readonly verb: Verb
-  readonly telling: readonly string[]
-  /** Whether everyday use depends on the verb, which is then stopped at more points. */
-  readonly everyday: boolean
-  readonly toDo: readonly string[]
-}
-
-/** Selects all points if the environment wants them, otherwise the most telling ones. */
-function isWanted(points: readonly string[], index: number, { telling, everyday }: Case): boolean {
-  const [before, at = '', after] = [points[index - 1], points[index], points[index + 1]]
-  if (everyPoint || telling.includes(at)) return true
-  // A store write is wanted beside a change outside of the store.
-  return everyday && at === storeWrite && [before, after].some((next) => next !== undefined && next !== at)
-}
-
-/** Stops the verb at each of its points and runs it again. Returns the objects after each point. */
-async function afterEachPoint(wanted: Case) {
-  const { verb } = wanted
-  const whole = await beginning(verb)
-  const points = await crash(whole, verb, 0)
-  if (points === 'killed') throw new Error('a run that was not told to stop was killed')
-  const normal = await judge(whole, verb)
-  const limit = pLimit(parallel)
-  const crashed = points.flatMap((at, index) =>
-    isWanted(points, index, wanted)
-      ? limit(async () => {
-          const place = await beginning(verb)
-          const first = await crash(place, verb, index + 1)
-          const outcome = await judge(place, verb).catch((error: unknown) => String(error))
-          return { at: `${index + 1}: ${at}`, first, outcome }
-        })
-      : [],
-  )
-  return { normal, crashed: await Promise.all(crashed) }
-}
+const trial = { beginning, crash, judge, parallel: 2 }
 
 const notes = ['open owner.json.DRAFT', 'rename owner.json']
 
-it.each<Case>([
+it.each<CrashCase>([
   {
     verb: 'deploy',
     telling: [
@@ -203,7 +154,7 @@ it.each<Case>([
   },
   { verb: 'recreate', telling: ['virsh undefine ended', 'virsh define ended'], everyday: false, toDo: [] },
 ])('$verb, killed at its points and done again, ends as if nobody had killed it', async (wanted) => {
-  const { normal, crashed } = await afterEachPoint(wanted)
+  const { normal, crashed } = await afterEachPoint(trial, wanted)
   expect(normal.left).toEqual(nothing)
   expect(normal.toDo.map(({ detail }) => detail)).toEqual(wanted.toDo)
   expect(crashed.map(({ at }) => at.replace(/^\d+: /, ''))).toEqual(

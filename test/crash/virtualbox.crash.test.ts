@@ -1,82 +1,161 @@
-import { existsSync } from 'node:fs'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import type { VirtualBoxResource } from '../../providers/virtualbox/places.js'
-import type { LocalCommands } from '../../src/core/context.js'
-import { openSession, type Session } from '../providers/virtualbox/session.js'
+import { mkdirSync, mkdtempSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import pLimit from 'p-limit'
+import { afterAll, beforeAll, expect, it } from 'vitest'
+import { z } from 'zod'
+import { freePort } from '../../providers/common/ports.js'
+import type { FakeOps } from '../fakes/fake-ops.js'
+import { behave } from '../fakes/virtualbox/install.js'
+import { openSession, readRegistry, type Session } from '../providers/virtualbox/session.js'
+import { afterEachPoint, type CrashCase, deploymentsIn } from './crash-cases.js'
+import { type KillableScript, killableScript } from './killed-process.js'
+import { operate, plannedItems, type Verb } from './machine-operator.js'
+import { openOperator, type Place, quickCommands } from './virtualbox-operator.js'
 
-/** Verbs of VBoxManage that only read: a crash after one of them is a crash after the call before. */
-const readers: ReadonlySet<string> = new Set(['list', 'showvminfo', 'getextradata', '--version'])
-
-class Crash extends Error {}
-
-const config = {
-  disks: { data: { port: 1, size: 16 } },
-  natForwards: [],
-  sharedFolders: { tmp: { hostPath: '/tmp' } },
-}
-
+let script: KillableScript
 let session: Session
+const places: Place[] = []
+
 beforeAll(async () => {
+  script = await killableScript(join(import.meta.dirname, 'crashing-virtualbox-operator.ts'))
   session = await openSession()
+  const images = dirname(session.image.disk)
+  const { signal } = session.run
+  const copy = ['cp', session.image.disk, join(images, 'other.qcow2')]
+  await session.local.run(copy, { signal, timeoutMs: 60_000, what: 'copy an image' })
 })
-afterAll(() => session?.dispose())
+afterAll(() => {
+  script?.remove()
+  session?.dispose()
+})
 
-/** Runs commands, and ends after the n-th call that changes VirtualBox, or before it. */
-function dyingCommands(stopAt: number, when: 'before' | 'after') {
-  let count = 0
-  const calls: string[] = []
-  const run: LocalCommands['run'] = async (argv, options) => {
-    const changes = argv[0] === session.standIn.program && !readers.has(argv[1] ?? '')
-    if (!changes) return session.local.run(argv, options)
-    count += 1
-    calls.push(argv.slice(1, 3).join(' '))
-    if (count === stopAt && when === 'before') throw new Crash('the process ends here')
-    const result = await session.local.run(argv, options)
-    if (count === stopAt) throw new Crash('the process ends here')
-    return result
-  }
-  return { calls, local: { run } }
-}
-
-const options = { allowRestart: true, allowRecreate: false, checkpoint: async () => {} }
-
-async function live(provider: Session['provider'], resource: VirtualBoxResource): Promise<void> {
-  const handle = await provider.reconcile(resource, options, session.run)
-  await provider.start({ ...resource, handle }, session.run)
-}
-
-describe('a process that ends at a call of VBoxManage', () => {
-  it('leaves a machine that the next run finishes, and that a destroy removes without rest', async () => {
-    const before = await session.registry()
-    const whole = dyingCommands(0, 'after')
-    const resource = await session.makeResource(config)
-    const provider = session.providerWith(whole)
-    await live(provider, resource)
-    const made = whole.calls.length
-    await provider.destroy(resource, session.run)
-    const all = whole.calls.length
-    expect(await session.registry()).toEqual(before)
-    expect(made).toBeGreaterThan(8)
-
-    for (let stopAt = 1; stopAt <= all; stopAt += 1) {
-      const dying = dyingCommands(stopAt, 'after')
-      const each = await session.makeResource(config)
-      const doomed = session.providerWith(dying)
-      await expect(
-        (async () => {
-          await live(doomed, each)
-          await doomed.destroy(each, session.run)
-        })(),
-      ).rejects.toBeInstanceOf(Crash)
-      const where = `after call ${stopAt}, ${dying.calls.at(-1)}`
-      if (stopAt <= made) {
-        await live(session.provider, each)
-        const handle = await session.provider.reconcile(each, options, session.run)
-        expect(await session.provider.plan({ ...each, handle }, session.run), where).toEqual([])
-      }
-      await session.provider.destroy(each, session.run)
-      expect(await session.registry(), where).toEqual(before)
-      expect(existsSync(each.disks), where).toBe(false)
+/** Limits a step to one at a time, so that no two deployments get the same port. */
+const alone = pLimit(1)
+function newPlace(): Promise<Place> {
+  return alone(async () => {
+    const port = await freePort(new Set(places.map((place) => place.port)), 29_500)
+    // Each deployment has a VirtualBox of its own, as its listing must be empty in the end.
+    const folder = mkdtempSync(join(session.folder, 'run-'))
+    const home = join(folder, 'VirtualBox')
+    mkdirSync(home)
+    const standIn = { program: join(session.folder, `VBoxManage-${places.length}`), home }
+    behave(standIn, ['pretend'])
+    const place: Place = {
+      folder,
+      images: dirname(session.image.disk),
+      standIn,
+      recorded: join(import.meta.dirname, '..', 'fixtures', 'virtualbox'),
+      port,
     }
+    places.push(place)
+    return place
   })
+}
+
+/** Runs the verb in a process that kills itself at the n-th point; 0 = never, and returns the points. */
+async function crash(place: Place, verb: Verb, nth: number): Promise<'killed' | string[]> {
+  const end = await script.run([JSON.stringify(place), verb, String(nth)])
+  return end === 'killed' ? end : z.array(z.string()).parse(JSON.parse(end))
+}
+
+/** Runs the same verb as the next operator after a crash. */
+async function again(place: Place, verb: Verb): Promise<FakeOps> {
+  const ops = await openOperator(place, verb)
+  await operate(ops, verb)
+  return ops
+}
+
+/** Returns everything of this deployment: VirtualBox' registry, files, and the content of the state. */
+async function whatIsThere(place: Place, { store }: FakeOps) {
+  const { uuids, files, machines } = await deploymentsIn(place.folder, store)
+  const { run } = quickCommands(place)
+  const registry = await readRegistry(async (...args) => {
+    const { signal } = session.run
+    return (
+      await run([place.standIn.program, ...args], { signal, timeoutMs: 60_000, what: 'list what is there' })
+    ).stdout
+  })
+  const named = registry.map((line) =>
+    uuids
+      .reduce((text: string, uuid) => text.replaceAll(uuid, 'UUID'), line)
+      .replaceAll(place.folder, '')
+      .replace(/ [0-9a-f-]{36}$/, ''),
+  )
+  return { registry: named, files: files.filter((path) => !path.includes('/Logs')), machines }
+}
+
+/** Returns a place where the verb begins: a new one, or one with a deployed machine. */
+async function beginning(verb: Verb): Promise<Place> {
+  const place = await newPlace()
+  if (verb !== 'deploy') await again(place, 'deploy')
+  return place
+}
+
+/** Returns the objects after the complete verb, the remaining plan of a deploy, and the objects after a destroy. */
+async function judge(place: Place, verb: Verb) {
+  const ops = await again(place, verb)
+  const there = await whatIsThere(place, ops)
+  const toDo = verb === 'destroy' ? [] : await plannedItems(ops)
+  await operate(ops, 'destroy')
+  return { there, toDo, left: await whatIsThere(place, ops) }
+}
+
+const trial = { beginning, crash, judge, parallel: 2 }
+const nothing = { registry: [], files: [], machines: [[]] }
+
+it.each<CrashCase>([
+  {
+    verb: 'deploy',
+    telling: [
+      'open owner.json.DRAFT',
+      'rename owner.json',
+      'VBoxManage clonemedium ended',
+      'VBoxManage createmedium begins',
+      'VBoxManage createvm begins',
+      'VBoxManage createvm ended',
+      'VBoxManage setextradata ended',
+      'VBoxManage storagectl ended',
+      'rename seed.vdi',
+      'VBoxManage storageattach ended',
+      'VBoxManage modifyvm ended',
+      'VBoxManage startvm begins',
+      'VBoxManage startvm ended',
+    ],
+    everyday: true,
+    toDo: [],
+  },
+  {
+    verb: 'destroy',
+    telling: ['VBoxManage controlvm ended', 'VBoxManage unregistervm ended', 'rmSync owner.json'],
+    everyday: true,
+    toDo: [],
+  },
+  { verb: 'change', telling: ['VBoxManage controlvm ended'], everyday: false, toDo: changesOfDisks() },
+  {
+    verb: 'recreate',
+    telling: ['VBoxManage unregistervm ended', 'VBoxManage createvm ended'],
+    everyday: false,
+    toDo: [],
+  },
+])('$verb, killed at its points and done again, ends as if nobody had killed it', async (wanted) => {
+  const { normal, crashed } = await afterEachPoint(trial, wanted)
+  expect(normal.left).toEqual(nothing)
+  expect(normal.toDo.map(({ detail }) => detail)).toEqual(wanted.toDo)
+  expect(crashed.map(({ at }) => at.replace(/^\d+: /, ''))).toEqual(
+    expect.arrayContaining([...wanted.telling]),
+  )
+  expect(crashed).toEqual(crashed.map(({ at }) => ({ at, first: 'killed', outcome: normal })))
+})
+
+/** The changes that wait for the next start of the guest. */
+function changesOfDisks(): string[] {
+  return ['memory 64 → 128 MiB', 'disk more attached', 'disk data 0 GiB → 0 GiB']
+}
+
+it('a deploy without a kill makes one machine, which runs, with its disks', async () => {
+  const place = await beginning('deploy')
+  const { there } = await judge(place, 'deploy')
+  expect(there).toMatchObject({ machines: [[['web', undefined, true]]] })
+  expect(there.registry).toEqual(expect.arrayContaining(['hydra-ops-UUID-web', 'running hydra-ops-UUID-web']))
+  expect(there.registry.filter((line) => line.endsWith('.vdi'))).toHaveLength(3)
 })

@@ -1,0 +1,82 @@
+import { readdirSync } from 'node:fs'
+import { join } from 'node:path'
+import pLimit from 'p-limit'
+import type { DeploymentStore } from '../../src/core/store.js'
+import { storeWrite } from './crash-points.js'
+import type { Verb } from './machine-operator.js'
+
+/** One verb: points with a high chance of faults, and the plan that remains after the complete verb. */
+export interface CrashCase {
+  readonly verb: Verb
+  readonly telling: readonly string[]
+  /** Whether everyday use depends on the verb, which is then stopped at more points. */
+  readonly everyday: boolean
+  readonly toDo: readonly string[]
+}
+
+export interface CrashTrial<Place, Outcome> {
+  /** Returns a place where the verb begins: a new one, or one with a deployed machine. */
+  beginning(verb: Verb): Promise<Place>
+  /** Runs the verb in a process that kills itself at the n-th point; 0 = never, and returns the points. */
+  crash(place: Place, verb: Verb, nth: number): Promise<'killed' | string[]>
+  /** Runs the verb again, and returns what is there then. */
+  judge(place: Place, verb: Verb): Promise<Outcome>
+  /** The number of processes that run at once. */
+  readonly parallel: number
+}
+
+const everyPoint = process.env.HYDRA_OPS_CRASH_POINTS === 'all'
+
+/** Selects all points if the environment wants them, otherwise the most telling ones. */
+function isWanted(points: readonly string[], index: number, { telling, everyday }: CrashCase): boolean {
+  const [before, at = '', after] = [points[index - 1], points[index], points[index + 1]]
+  if (everyPoint || telling.includes(at)) return true
+  // A store write is wanted beside a change outside of the store.
+  return everyday && at === storeWrite && [before, after].some((next) => next !== undefined && next !== at)
+}
+
+/** Stops the verb at each of its points and runs it again. Returns the objects after each point. */
+export async function afterEachPoint<Place, Outcome>(
+  { beginning, crash, judge, parallel }: CrashTrial<Place, Outcome>,
+  wanted: CrashCase,
+) {
+  const { verb } = wanted
+  const whole = await beginning(verb)
+  const points = await crash(whole, verb, 0)
+  if (points === 'killed') throw new Error('a run that was not told to stop was killed')
+  const normal = await judge(whole, verb)
+  const limit = pLimit(parallel)
+  const crashed = points.flatMap((at, index) =>
+    isWanted(points, index, wanted)
+      ? limit(async () => {
+          const place = await beginning(verb)
+          const first = await crash(place, verb, index + 1)
+          const outcome = await judge(place, verb).catch((error: unknown) => String(error))
+          return { at: `${index + 1}: ${at}`, first, outcome }
+        })
+      : [],
+  )
+  return { normal, crashed: await Promise.all(crashed) }
+}
+
+/** Returns what the state says, and the files of machines; UUIDs of deployments are left out of all names. */
+export async function deploymentsIn(folder: string, store: Pick<DeploymentStore, 'list'>) {
+  const records = await store.list()
+  const uuids = records.map(({ uuid }) => uuid)
+  const ours = (lines: readonly string[]) =>
+    lines
+      .filter((line) => uuids.some((uuid) => line.includes(uuid)))
+      .map((line) => uuids.reduce((text: string, uuid) => text.replaceAll(uuid, 'UUID'), line))
+      .sort()
+  const deployments = join(folder, 'state', 'deployments')
+  return {
+    uuids,
+    ours,
+    files: ours(readdirSync(deployments, { recursive: true, encoding: 'utf8' })).filter((path) =>
+      /\/(?:disks|console)(?:\/|$)/.test(path),
+    ),
+    machines: records.map(({ machines }) =>
+      Object.entries(machines).map(([name, { intent, handle }]) => [name, intent, handle !== undefined]),
+    ),
+  }
+}
