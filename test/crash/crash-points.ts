@@ -35,6 +35,8 @@ export interface CrashPoints {
 export function crashPoints({ nth, isOfMachine, change, run, begin = run }: Watched): CrashPoints {
   const points: string[] = []
   let watching = false
+  /** The number of commands that run; a file that one of them changes is no point. */
+  let commands = 0
   const isNext = () => watching && points.length + 1 === nth
   const point = (what: string): void => {
     if (!watching) return
@@ -42,18 +44,23 @@ export function crashPoints({ nth, isOfMachine, change, run, begin = run }: Watc
     if (points.length === nth) process.kill(process.pid, 'SIGKILL')
   }
   watchFiles((name, path) => {
-    if (isOfMachine(path)) point(`${name} ${withoutUuids(basename(path))}`)
+    if (commands === 0 && isOfMachine(path)) point(`${name} ${withoutUuids(basename(path))}`)
   })
   return {
     passed: points,
     run: async (argv, options) => {
       const what = change(argv)
       if (what === undefined) return run(argv, options)
-      const running = isNext() ? begin(argv, options) : run(argv, options)
-      point(`${what} begins`)
-      const result = await running
-      point(`${what} ended`)
-      return result
+      commands += 1
+      try {
+        const running = isNext() ? begin(argv, options) : run(argv, options)
+        point(`${what} begins`)
+        const result = await running
+        point(`${what} ended`)
+        return result
+      } finally {
+        commands -= 1
+      }
     },
     onWrite: () => point(storeWrite),
     start: () => {

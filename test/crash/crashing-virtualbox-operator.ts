@@ -22,10 +22,7 @@ const readers: ReadonlySet<string> = new Set(['list', 'showvminfo', 'getextradat
 const points = crashPoints({
   nth,
   isOfMachine: (path) =>
-    path.startsWith(join(place.folder, 'state', 'deployments')) &&
-    /\/(?:disks|console)(?:\/|$)/.test(path) &&
-    // VirtualBox itself writes the others.
-    !/\/(?:Snapshots|Logs)(?:\/|$)|\.vbox/.test(path),
+    path.startsWith(join(place.folder, 'state', 'deployments')) && /\/(?:disks|console)(?:\/|$)/.test(path),
   change: ([program = '', word = '']) => {
     if (program === place.standIn.program) return readers.has(word) ? undefined : `VBoxManage ${word}`
     return program === 'qemu-img' && word !== 'info' ? `qemu-img ${word}` : undefined

@@ -48,14 +48,14 @@ function optionsFor({ port, folder }: Place, verb: Verb): object {
     baseImage: verb === 'recreate' ? 'other' : 'small',
     baseImageSize: 1,
     memorySize: 64,
-    disks: { data: { port: 1, size: 16 } },
+    disks: { data: { port: 1, size: 1024 } },
     sharedFolders: { share: { hostPath: folder } },
   }
   if (verb !== 'change') return options
   return {
     ...options,
     memorySize: 128,
-    disks: { data: { port: 1, size: 32 }, more: { port: 2, size: 16 } },
+    disks: { data: { port: 1, size: 2048 }, more: { port: 2, size: 16 } },
     natForwards: [{ host: port, guest: 80 }],
   }
 }

@@ -107,14 +107,12 @@ it.each<CrashCase>([
   {
     verb: 'deploy',
     telling: [
-      'open owner.json.DRAFT',
       'rename owner.json',
       'VBoxManage clonemedium ended',
       'VBoxManage createmedium begins',
       'VBoxManage createvm begins',
       'VBoxManage createvm ended',
       'VBoxManage setextradata ended',
-      'VBoxManage storagectl ended',
       'rename seed.vdi',
       'VBoxManage storageattach ended',
       'VBoxManage modifyvm ended',
@@ -130,7 +128,12 @@ it.each<CrashCase>([
     everyday: true,
     toDo: [],
   },
-  { verb: 'change', telling: ['VBoxManage controlvm ended'], everyday: false, toDo: changesOfDisks() },
+  {
+    verb: 'change',
+    telling: ['VBoxManage createmedium ended', 'VBoxManage controlvm ended'],
+    everyday: false,
+    toDo: changesOfDisks(),
+  },
   {
     verb: 'recreate',
     telling: ['VBoxManage unregistervm ended', 'VBoxManage createvm ended'],
@@ -149,7 +152,7 @@ it.each<CrashCase>([
 
 /** The changes that wait for the next start of the guest. */
 function changesOfDisks(): string[] {
-  return ['memory 64 → 128 MiB', 'disk more attached', 'disk data 0 GiB → 0 GiB']
+  return ['memory 64 → 128 MiB', 'disk more attached', 'disk data 1 GiB → 2 GiB']
 }
 
 it('a deploy without a kill makes one machine, which runs, with its disks', async () => {
