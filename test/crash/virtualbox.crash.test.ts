@@ -114,8 +114,6 @@ it.each<CrashCase>([
       'VBoxManage createvm ended',
       'VBoxManage setextradata ended',
       'rename seed.vdi',
-      'VBoxManage storageattach ended',
-      'VBoxManage modifyvm ended',
       'VBoxManage startvm begins',
       'VBoxManage startvm ended',
     ],
