@@ -66,7 +66,7 @@ export async function activateSystem(
     },
     session.run,
   )
-  const going: Going = { session, activation, old, options, shown: { lines: 0 } }
+  const going: Going = { session, activation, old, options, progress: { lines: 0, trouble: undefined } }
   if (action === 'none') return keep(going, [])
   return complete(going)
 }
@@ -83,7 +83,13 @@ export async function reattach(session: MachineSession): Promise<boolean> {
   const activation = nixosActivation(id, StorePath.parse(known.path), known.bootId)
   const options = { always: false, beforeTasks: false, again: false }
   try {
-    await complete({ session, activation, old: undefined, options, shown: { lines: 0 } })
+    await complete({
+      session,
+      activation,
+      old: undefined,
+      options,
+      progress: { lines: 0, trouble: undefined },
+    })
     session.changed = true
   } catch (error) {
     if (!(error instanceof OpsError) || !verdicts.has(error.code)) throw error
@@ -108,7 +114,7 @@ async function complete(going: Going): Promise<Activated> {
   }
   switch (verdict.kind) {
     case 'fired':
-      return afterGuard(known, files.has('ended') ? 'nobody confirmed the new system in time' : tooSlow)
+      return afterGuard(known, files.has('ended') ? unconfirmed(known) : tooSlow)
     case 'lost':
       return lost(known, watched.state, verdict.why)
     case 'back':
@@ -130,6 +136,12 @@ async function complete(going: Going): Promise<Activated> {
 }
 
 const tooSlow = 'the switch did not end in time'
+
+/** Says why the guard was faster than the confirmation. */
+function unconfirmed({ progress: { trouble } }: Going): string {
+  if (trouble === undefined) return 'nobody confirmed the new system in time'
+  return `a new login to the new system failed: ${trouble}`
+}
 
 /** Confirms the switch by a new login, waits for the end of the watch, and judges again. */
 async function confirmed(going: Going, watched: Followed<SwitchState>): Promise<Activated> {
@@ -223,18 +235,17 @@ async function confirmByLogin(
   going: Going,
 ): Promise<{ readonly kind: 'won' } | { readonly kind: 'lost'; readonly why: string }> {
   const { session, activation } = going
-  let why = 'nobody confirmed the new system in time'
   const deadline = Date.now() + guardMs
   for (;;) {
     try {
       const host = await connect(session, loginMs)
       const won = await takeGuardFile(host, activation, 'confirmed', session.run)
-      return won ? { kind: 'won' } : { kind: 'lost', why }
+      return won ? { kind: 'won' } : { kind: 'lost', why: unconfirmed(going) }
     } catch (error) {
       if (session.run.signal.aborted) throw goesOn({ machine: session.machine }, activation)
       if (!(error instanceof OpsError) || Date.now() >= deadline) throw error
-      why = `a new login to the new system failed: ${error.message}`
-      session.run.log(`${why}; trying again`)
+      going.progress.trouble = error.message
+      session.run.log(`${error.message}; trying again`)
     }
     await restBetweenLogins(going)
   }
@@ -265,22 +276,23 @@ async function logIn(session: MachineSession, deadline: number): Promise<Host> {
 
 /** Follows until a file appears. A new system may refuse logins for any reason, so each failed login is tried again. */
 async function follow(going: Going, awaited: RunFile): Promise<Followed<SwitchState>> {
-  const { session, activation, shown } = going
+  const { session, activation, progress } = going
   const reconnect = async () => {
     try {
       return await connect(session, loginMs)
     } catch (error) {
       throwIfAborted(session.run.signal)
+      progress.trouble = messageOf(error)
       throw unreachable(session.machine, messageOf(error), { cause: error })
     }
   }
   // The connection of an earlier step may be gone, as after a login that failed.
   const host = session.host ?? (await logIn(session, Date.now() + guardMs))
   const followed = await followUnit({ host, reconnect }, followedUntil(activation, awaited), session.run, {
-    seen: shown.lines,
+    seen: progress.lines,
     deadlineMs: guardMs,
   })
-  shown.lines = followed.seen
+  progress.lines = followed.seen
   return followed
 }
 

@@ -12,8 +12,12 @@ export interface Going {
   /** System before the activation; `undefined` until an earlier process's activation was read. */
   readonly old: string | undefined
   readonly options: ActivationOptions
-  /** Number of log lines that were shown. */
-  readonly shown: { lines: number }
+  readonly progress: {
+    /** Number of log lines that were shown. */
+    lines: number
+    /** Error of the last login that failed. */
+    trouble: string | undefined
+  }
 }
 
 /** End of an activation that is an error. */

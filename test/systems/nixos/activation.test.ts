@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { failure } from '../../../src/core/errors.js'
+import { failure, unreachable } from '../../../src/core/errors.js'
 import { StorePath } from '../../../src/core/names.js'
 import type { CommandResult } from '../../../src/core/ssh.js'
 import { connect } from '../../../src/machine/connect.js'
@@ -193,6 +193,47 @@ describe('an activation', () => {
     expect(machine.profile).toBe(old)
     expect(scripts()).not.toContain('start-keep')
     expect(begun.record().activation).toBeUndefined()
+  })
+
+  it('says the same if the connection is lost during the switch and no login succeeds until the guard is done', async () => {
+    behave({ guardWins: true })
+    const answer = { count: 0 }
+    const real = ssh.connect
+    ssh.connect = async (...given) => {
+      if (answer.count === 1) {
+        answer.count += 1
+        throw unreachable('web', 'nothing answers')
+      }
+      return real(...given)
+    }
+    ssh.answer('start the activation', ({ values }) => {
+      machine.files
+        .set('old', values.old ?? '')
+        .set('ended', '0')
+        .set('watched', '1')
+        .set('fired', '')
+        .set('guard-result', 'back 0 1')
+      return succeed()
+    })
+    const lostOnce = () => {
+      answer.count += 1
+      return lost
+    }
+    const seen = [
+      'state Id=x',
+      'state LoadState=not-found',
+      `file old ${old}`,
+      'file ended 0',
+      'file fired ',
+      'file guard-result back 0 1',
+      'boot boot-1',
+      `current ${old}`,
+    ]
+    ssh.answer('follow the activation', () => (answer.count === 0 ? lostOnce() : succeed(seen.join('\n'))))
+    expect(await activate()).toMatchObject({
+      message:
+        "machine 'web' went back to its old system: a new login to the new system failed: nothing answers",
+    })
   })
 
   it('says that the way back was a reboot, and which system runs if it is another one', async () => {
