@@ -5,6 +5,7 @@ import type { CommandResult } from '../../../src/core/ssh.js'
 import { connect } from '../../../src/machine/connect.js'
 import { activateSystem, reattach } from '../../../src/systems/nixos/activation.js'
 import type { ActivationOptions } from '../../../src/systems/system.js'
+import { type FakeNixos, type NixosBehaviour, runFakeNixos } from '../../fakes/fake-nixos.js'
 import { createFakeSsh, exit, type FakeSsh, succeed } from '../../fakes/fake-ssh.js'
 import { fakeTarget } from '../../fakes/fake-target.js'
 import { type NixosSession, nixosSession, recordedActivation } from '../../fakes/nixos-session.js'
@@ -14,31 +15,7 @@ const next = StorePath.parse(`/nix/store/${'b'.repeat(32)}-nixos-system-web`)
 const plain = { always: false, beforeTasks: false, again: false }
 const lost: CommandResult = { kind: 'lost', stdout: '', stderr: '' }
 
-/** A made-up machine, as the scripts of target/nixos see it. */
-interface Machine {
-  current: string
-  profile: string
-  boot: string
-  readonly files: Map<string, string>
-  leftover: boolean
-  awaits: string
-}
-
-/** Behaviour of the made-up machine. */
-interface Behaviour {
-  /** Exit status of switch-to-configuration. */
-  readonly status?: number
-  /** Whether the machine runs the new system afterwards. Default: for 0 and 4. */
-  readonly switches?: boolean
-  readonly samples?: readonly string[]
-  readonly log?: readonly string[]
-  /** Whether the guard is faster than the confirmation. */
-  readonly guardWins?: boolean
-  readonly guard?: string
-  readonly kept?: string
-}
-
-let machine: Machine
+let machine: FakeNixos
 let ssh: FakeSsh
 let begun: NixosSession
 
@@ -50,74 +27,7 @@ beforeEach(async () => {
 })
 afterEach(() => begun.ops.cleanup())
 
-function behave(behaviour: Behaviour): void {
-  const {
-    status = 0,
-    samples = [],
-    log = [],
-    guardWins = false,
-    guard = 'back 0 1',
-    kept = '0 0',
-  } = behaviour
-  const { files } = machine
-  const goBack = () => {
-    files.delete('armed')
-    files.set('fired', '').set('guard-result', guard)
-    if (!guard.startsWith('none')) machine.current = old
-    if (guard.startsWith('reboot')) machine.boot = 'boot-2'
-    return succeed()
-  }
-  ssh.answer('read the facts of the machine', () =>
-    succeed(
-      [
-        `boot_id=${machine.boot}`,
-        `current=${machine.current}`,
-        `profile=${machine.profile}`,
-        `awaits=${machine.awaits}`,
-        'free_kib=1000',
-        'systems=nixos',
-        ...(machine.leftover ? ['leftover=/run/nixos/start-list'] : []),
-      ].join('\n'),
-    ),
-  )
-  ssh.answer('start the activation', ({ values }) => {
-    files.set('old', values.old ?? '')
-    if (values.guarded === 'true') files.set('armed', machine.boot)
-    if (values.action === 'none') return succeed()
-    files.set('ended', String(status)).set('watched', '1').set('settled', '1')
-    if (behaviour.switches ?? (status === 0 || status === 4)) machine.current = values.new ?? ''
-    return succeed()
-  })
-  ssh.answer('follow the activation', () =>
-    succeed(
-      [
-        ...log.map((line) => `log ${line}`),
-        'state Id=x',
-        'state LoadState=not-found',
-        ...[...files].map(([name, text]) => `file ${name} ${text}`),
-        ...samples.map((line) => `sample ${line}`),
-        `boot ${machine.boot}`,
-        `current ${machine.current}`,
-      ].join('\n'),
-    ),
-  )
-  ssh.answer('confirm the new system', ({ values }) => {
-    if (guardWins) goBack()
-    if (!files.delete('armed')) return succeed('won=no\n')
-    files.set(values.name ?? '', '')
-    return succeed('won=yes\n')
-  })
-  ssh.answer('go back to the earlier system', goBack)
-  ssh.answer('make the new system the boot default', () => {
-    files.set('kept', kept)
-    if (kept === '0 0') {
-      machine.profile = next
-      if (machine.current !== next) machine.awaits = `${next} ${machine.boot}`
-    }
-    return succeed()
-  })
-  ssh.answer('remove the units of the activation', succeed())
-}
+const behave = (behaviour: NixosBehaviour) => runFakeNixos(ssh, machine, { old, next }, behaviour)
 
 function activate(options: Partial<ActivationOptions> = {}): Promise<unknown> {
   return activateSystem(begun.session, next, { ...plain, ...options }).catch((error: unknown) => error)
