@@ -1,6 +1,6 @@
 # Evaluates network expressions to data. Only nix/evaluate.ts uses this file: it writes on standard input
 #
-#   import …/eval.nix { input = { files; physical; deployment; mode; only; exclude; optionKeys; }; args = { … }; }
+#   import …/eval.nix { input = { files; physical; deployment; mode; only; exclude; optionKeys; providerModules; refused; }; args = { … }; }
 #
 # and takes the JSON of the result. A fault of a definition is thrown as `hydra-ops:fail:{…}`, or carries
 # `hydra-ops:at:{…}` in its trace; nix/evaluation-errors.ts makes a sentence of either.
@@ -106,13 +106,18 @@ let
 
   # --- nixpkgs, where there is one ---------------------------------------------------------------------------
 
-  instantiate = given:
-    if isPath given || isString given then checkedVersion given (import given { inherit system; })
-    else if isFunction given then given { }
+  # Returns { path; set; fixed; }: the folder of nixpkgs, the set of packages that was given in its place (or null), and
+  # whether the packages of a NixOS machine are exactly that set.
+  sourceOf = given:
+    if isPath given || isString given then checkedVersion given { path = given; set = null; fixed = false; }
+    else if isFunction given then ofSet false (given { })
     # `given` is a flake or the result of a fetcher.
-    else if given ? legacyPackages then given.legacyPackages.${system}
-    else if given ? outPath && ! given ? lib then instantiate given.outPath
-    else given;
+    else if given ? legacyPackages then { path = given.outPath; set = null; fixed = false; packages = given.legacyPackages.${system}; }
+    else if given ? outPath && ! given ? lib then sourceOf given.outPath
+    else ofSet false given;
+  ofSet = fixed: set: { path = set.path or (fail { say = "the given nixpkgs has no path, so hydra-ops cannot find its NixOS modules"; }); inherit set fixed; };
+
+  packagesIn = source: source.packages or (if source.set == null then import source.path { inherit system; } else source.set);
 
   checkedVersion = nixpkgs: result:
     let
@@ -120,16 +125,26 @@ let
       wanted = import file;
     in
     if pathExists file && builtins.compareVersions builtins.nixVersion wanted < 0
-    then fail { say = "network.nixpkgs needs Nix ${wanted} or newer; this is Nix ${builtins.nixVersion}"; code = "nix-too-old"; }
+    then fail { say = "${if network ? nixpkgs || network ? nodeNixpkgs then "network.nixpkgs" else "<nixpkgs>"} needs Nix ${wanted} or newer; this is Nix ${builtins.nixVersion}"; code = "nix-too-old"; }
     else result;
 
-  networkPkgs =
-    if network ? nixpkgs then instantiate (usable "nixpkgs" network.nixpkgs)
-    else network.pkgs or null;
+  # The nixpkgs that the network names, or null.
+  networkSource =
+    if network ? nixpkgs then sourceIn (usable "nixpkgs" network.nixpkgs)
+    else if network ? pkgs then sourceIn network.pkgs // { fixed = true; }
+    else null;
+  sourceIn = value: if value == null then null else sourceOf value;
+  namedSource = name:
+    if network ? nodeNixpkgs.${name} then sourceIn (usable "nodeNixpkgs.${name}" network.nodeNixpkgs.${name})
+    else networkSource;
+  pkgsOf = name: let source = namedSource name; in if source == null then null else packagesIn source;
 
-  pkgsOf = name:
-    if network ? nodeNixpkgs.${name} then instantiate (usable "nodeNixpkgs.${name}" network.nodeNixpkgs.${name})
-    else networkPkgs;
+  # NixOS machines also take <nixpkgs>. A folder without the NixOS modules does not count. A definition that needs none
+  # of it never makes Nix look for it, because the search path may name a download.
+  searched = builtins.tryEval (toString <nixpkgs>);
+  searchedSource =
+    if searched.success && pathExists "${searched.value}/nixos/lib/eval-config.nix" then sourceOf <nixpkgs> else null;
+  nixosSource = name: let source = namedSource name; in if source != null then source else searchedSource;
 
   # The files define these attributes under one name: Colmena's is `meta`.
   networkName = if any (file: file.value ? meta && ! (file.value ? network)) files then "meta" else "network";
@@ -149,7 +164,11 @@ let
     else refuse "expected a path, a function or a set, got ${described given}";
 
   ownLib = import ./lib.nix;
-  libOf = pkgs: network.lib or (if pkgs == null then ownLib else pkgs.lib);
+  libOf = name: pkgs:
+    network.lib or (if pkgs != null then pkgs.lib else if searchedLib.success && searchedLib.value != null then searchedLib.value else ownLib);
+  # The lib of <nixpkgs>, if this Nix can read it without a download.
+  searchedLib = builtins.tryEval (if isDownload || searchedSource == null then null else import "${searched.value}/lib");
+  isDownload = any (entry: builtins.match "[a-z]+:.*" entry.path != null) builtins.nixPath;
 
   # --- the machines ------------------------------------------------------------------------------------------
 
@@ -158,24 +177,35 @@ let
     files;
 
   machines = listToAttrs (map (name: { inherit name; value = machine name; }) names);
-  nodes = mapAttrs (_: each: { inherit (each) config; }) machines;
+  nodes = mapAttrs
+    (_: each: { config = if each.os == "nixos" && each.nixos != null then each.nixos.config else each.config; } // (
+      if each.os == "nixos" && each.nixos != null then { inherit (each.nixos) options pkgs; } else { }
+    ))
+    machines;
 
   machine = name:
     let
       pkgs = pkgsOf name;
+      shared = {
+        inherit name nodes;
+        resources = { machines = mapAttrs (_: node: node.config) nodes; };
+        uuid = input.deployment.uuid;
+        deploymentName = input.deployment.name;
+      } // (network.specialArgs or { }) // (network.nodeSpecialArgs.${name} or { });
+      # NixOS modules may ask for more than a Debian machine has.
+      ofNixos = argument: value: if nixos != null then value else modules.absent ownFiles argument;
       arguments = {
-        inherit name nodes config;
-        lib = libOf pkgs;
+        inherit config;
+        options = ofNixos "options" nixos.options;
+        modulesPath = ofNixos "modulesPath" "${toString source.path}/nixos/modules";
+        lib = libOf name pkgs;
         pkgs = if pkgs != null then pkgs else fail {
           machine = name;
           files = ownFiles;
           say = "the definition uses pkgs, but this network has no nixpkgs";
           hint = "set the packages, for instance ${networkName}.nixpkgs = import <nixpkgs> { };";
         };
-        resources = { machines = mapAttrs (_: node: node.config) nodes; };
-        uuid = input.deployment.uuid;
-        deploymentName = input.deployment.name;
-      } // (network.specialArgs or { }) // (network.nodeSpecialArgs.${name} or { });
+      } // shared;
 
       own = definitionsOf name;
       ownFiles = map (source: source.file) own;
@@ -184,8 +214,20 @@ let
 
       tree = within { machine = name; files = ownFiles; } (merge.merge name [ ] (collected.defs ++ given name pkgs));
       config = tree.view // { deployment = tree.view.deployment // { keys = mapAttrs keyView (tree.view.deployment.keys or { }); }; };
+
+      # The kind is decided by the definitions alone, as a Debian machine's are read. A definition that cannot be read in
+      # that way (it may need more of NixOS) belongs to a NixOS machine, whose own evaluation then tells its mistakes.
+      wantedOs = tree.children.deployment.children.os.plain;
+      attempt = builtins.tryEval wantedOs;
+      os = if attempt.success || source == null then wantedOs else "nixos";
+      source = nixosSource name;
+      nixos = if source == null then null else within { machine = name; files = ownFiles; } (nixosMachines.evaluate {
+        inherit name source own;
+        defaults = definitionsOf "defaults";
+        arguments = shared;
+      });
     in
-    { inherit name tree config; files = ownFiles; inherit (collected) refused; };
+    { inherit name tree config os nixos; files = ownFiles; inherit (collected) refused; };
 
   # Defaults of a machine that its definitions can override.
   given = name: pkgs:
@@ -223,19 +265,30 @@ let
       if address == null then [ ] else [ { inherit address; names = [ name ]; } ])
     names;
   addressOf = name:
-    if elem name input.exclude then input.physical.${name}.privateIPv4 or null
+    # The definitions of a NixOS machine mean something only to its nixpkgs.
+    if elem name input.exclude || machines.${name}.os == "nixos" then input.physical.${name}.privateIPv4 or null
     else (merge.present machines.${name}.tree.children.networking).privateIPv4.plain or null;
 
   debian = import ./debian-machine.nix { inherit merge hosts system ours; inherit (input) mode; };
+  nixosMachines = import ./nixos-machine.nix {
+    inherit input network merge system;
+    # Allocated addresses alone: those of the definitions would cost the evaluation of every machine.
+    hosts = concatMap
+      (name: if input.physical.${name}.privateIPv4 or null == null then [ ] else [ { address = input.physical.${name}.privateIPv4; names = [ name ]; } ])
+      names;
+  };
 
   # --- the result --------------------------------------------------------------------------------------------
 
   result = name:
     let
       each = machines.${name};
-      os = each.tree.children.deployment.children.os.plain;
+      inherit (each) os;
       wanted = input.mode != "shape" && (input.only == null || elem name input.only);
-      data = if os == "debian" then debian each wanted else { inherit os; inherit (each) files; };
+      data =
+        if os == "debian" then debian each wanted
+        else if os == "nixos" && each.nixos != null then nixosMachines.describe name each.nixos { inherit wanted; inherit (each) files; }
+        else { inherit os; inherit (each) files; };
     in
     within { machine = name; inherit (each) files; } (deepSeq data data);
 in

@@ -6,19 +6,23 @@ import type { EvaluationRequest, Nix } from '../src/core/nix.js'
 import type { Run } from '../src/core/run.js'
 import { unknownOption } from './definition-errors.js'
 import {
+  ansiColours,
   evaluationError,
   machinesOf,
   type NixError,
   needsWritableStore,
   parseNixError,
+  shorten,
   subject,
 } from './evaluation-errors.js'
 import { evaluationText, ownNixFolder } from './evaluation-input.js'
-import { EvaluationOutput, type KnownProvider, readMachine } from './evaluation-output.js'
+import { EvaluationOutput, readMachine } from './evaluation-output.js'
 import { checkExpressionFiles } from './expression-files.js'
 import { hasCommonCause, together } from './joined-errors.js'
 import { howItEnded, type NixCommand, wasOutOfMemory } from './nix-command.js'
 import { isUnbornStore } from './nix-store-choice.js'
+import { oneLine, refusedOnNixos } from './nixos-output.js'
+import type { KnownProvider } from './provider-part.js'
 import type { TaskBinder } from './reserved-places.js'
 import { withTemporaryStore } from './temporary-store.js'
 
@@ -69,9 +73,15 @@ export function createEvaluator(parts: EvaluatorParts): Nix['evaluate'] {
     const dry = await evaluateWithoutWriting(request, run)
     if (dry !== undefined) {
       const network = await readNetwork(dry, request)
-      if (request.mode !== 'write' || (await areInstantiated(network, request, run))) return network
+      if (request.mode !== 'write' || (await areInstantiated(network, request, run))) {
+        tellWarnings(dry.output, cwd, run)
+        return network
+      }
     }
-    return await readNetwork(await evaluateIsolating(request, { write: true }, run), request)
+    const evaluated = await evaluateIsolating(request, { write: true }, run)
+    const network = await readNetwork(evaluated, request)
+    tellWarnings(evaluated.output, cwd, run)
+    return network
   }
 
   /**
@@ -124,7 +134,15 @@ export function createEvaluator(parts: EvaluatorParts): Nix['evaluate'] {
     const { files, physical, deployment, mode, args, flags, searchPath } = request
     const optionKeys = parts.providers.flatMap(({ optionKey }) => optionKey ?? [])
     const only = request.only === undefined ? null : request.only
-    const input = evaluationText({ files, physical, deployment, mode, only, exclude, optionKeys }, args)
+    const providerModules = parts.providers.flatMap(({ optionsNix }) => optionsNix ?? [])
+    const input = evaluationText(
+      {
+        ...{ files, physical, deployment, mode, only, exclude, optionKeys, providerModules },
+        refused: refusedOnNixos,
+      },
+      args,
+    )
+    const traces: string[] = []
     const result = await parts.command.run(
       'nix-instantiate',
       [
@@ -141,13 +159,17 @@ export function createEvaluator(parts: EvaluatorParts): Nix['evaluate'] {
         flags: { ...flags, showTrace: false },
         onLine: (line) => {
           // Other lines stay hidden, because they may hold a secret, as the JSON does.
-          if (/^(?:trace|warning): /.test(line)) run.log(line)
+          if (/^(?:trace|warning|evaluation warning): /.test(line)) traces.push(line)
         },
         ...(store.remote === undefined ? {} : { extraEnv: { NIX_REMOTE: store.remote } }),
       },
     )
-    if (result.kind === 'exited' && result.code === 0)
-      return { kind: 'data', output: readOutput(result.stdout) }
+    if (result.kind === 'exited' && result.code === 0) {
+      const output = readOutput(result.stdout)
+      for (const line of otherTraces(traces, output)) run.log(line)
+      return { kind: 'data', output }
+    }
+    for (const line of traces) run.log(line)
     if (wasOutOfMemory(result) || result.kind !== 'exited') {
       throw failure('NIX_KILLED', `cannot ${what}: ${howItEnded(result)}`, {
         hint: 'select fewer machines with --include, or add memory to this host',
@@ -217,6 +239,30 @@ function notAll(error: OpsError): OpsError {
   return usageError(error.message, {
     hint: hint === undefined ? more : `${hint}; ${more}`,
     ...(detail === undefined ? {} : { detail }),
+  })
+}
+
+/** Logs the warnings of NixOS modules, each with its machine and file. */
+function tellWarnings({ machines }: EvaluationOutput, cwd: string, run: Run): void {
+  for (const [name, machine] of Object.entries(machines)) {
+    if (!('warnings' in machine)) continue
+    for (const { file, text } of machine.warnings) {
+      run.log(`warning: ${subject(name, [file], cwd)}${shorten(oneLine(text), cwd)}`)
+    }
+  }
+}
+
+/** Returns the traces without the warnings of NixOS modules, which nixpkgs shows without their machine. */
+function otherTraces(traces: readonly string[], { machines }: EvaluationOutput): string[] {
+  const told = new Set(
+    Object.values(machines).flatMap((machine) =>
+      'warnings' in machine ? machine.warnings.map(({ text }) => text.trim().split('\n', 1)[0]) : [],
+    ),
+  )
+  return traces.filter((line) => {
+    const [, text] =
+      /^(?:trace: )?(?:evaluation )?warning: (.*)$/.exec(line.replaceAll(ansiColours, '')) ?? []
+    return text === undefined || !told.has(text.trim())
   })
 }
 

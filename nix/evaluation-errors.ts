@@ -44,8 +44,8 @@ export function shortPath(path: string, cwd: string): string {
   return cwd !== '/' && path.startsWith(`${cwd}/`) ? path.slice(cwd.length + 1) : path
 }
 
-const ansiColours = new RegExp(`${String.fromCharCode(27)}\\[[0-9;]*m`, 'g')
-const positionLine = /^\s*at (.+?):(\d+):(\d+):?$/
+export const ansiColours = new RegExp(`${String.fromCharCode(27)}\\[[0-9;]*m`, 'g')
+const positionLine = /^\s*at (.+?):(\d+):(\d+):?(?:Did you mean .*)?$/
 const snippetLine = /^\s*(?:\d+)?\|/
 
 /**
@@ -59,8 +59,13 @@ export function parseNixError(stderr: string, ownFolder: string): NixError {
   const above = lines.slice(0, Math.max(start, 0)).reverse()
   const frames = [...lines.slice(Math.max(start, 0)), ...above]
   const positions = frames.flatMap((line) => positionOf(line))
-  // Nix has internal files of its own: `<nix/derivation-internal.nix>`, `«nix-internal»/…`.
-  const isOurs = ({ file }: Position) => file.startsWith(`${ownFolder}/`) || /^(?:<|«nix)/.test(file)
+  // Nix has internal files of its own: `<nix/derivation-internal.nix>`, `«nix-internal»/…`. nixpkgs' files say nothing
+  // about a mistake in the user's.
+  const nixpkgs = new Set(positions.flatMap(({ file }) => nixpkgsFolder(file) ?? []))
+  const isOurs = ({ file }: Position) =>
+    file.startsWith(`${ownFolder}/`) ||
+    /^(?:<|«nix)/.test(file) ||
+    [...nixpkgs].some((folder) => file.startsWith(`${folder}/`))
   // A line of the user's own says more than a line of nixpkgs.
   const isTheirs = (position: Position) => !isOurs(position) && !position.file.startsWith('/nix/store/')
   const places = frames.flatMap((line) => jsonAfter('hydra-ops:at:', line, Place))
@@ -83,6 +88,11 @@ function messageAt(lines: readonly string[], start: number): string {
     ...rest.slice(0, end < 0 ? undefined : end),
   ]
   return parts.map((part) => part.trim()).join(' ')
+}
+
+/** Returns the folder of nixpkgs if the file is one that every nixpkgs has. */
+function nixpkgsFolder(file: string): string | undefined {
+  return /^(.+)\/(?:lib\/(?:modules|types|options)\.nix|nixos\/lib\/eval-config\.nix)$/.exec(file)?.[1]
 }
 
 function positionOf(line: string): Position[] {
@@ -129,12 +139,25 @@ export function evaluationError(error: NixError, stderr: string, view: ErrorView
     return failure('NIX', `Nix cannot evaluate the network on this host: ${say}`, { ...detail })
   const machine = machinesOf(error)[0]
   const place = error.places[0]
-  const files = error.position === undefined ? (place?.files ?? view.files) : [positionText(error.position)]
-  return usageError(`${subject(machine, files, view.cwd)}${optionPrefix(place)}${shorten(say, view.cwd)}`, {
+  // An error of the module system names options and files itself; a line would be one that only reads the option.
+  const ofModules = moduleError.test(error.message)
+  const position = ofModules ? undefined : error.position
+  const files = position === undefined ? filesOf(error, view) : [positionText(position)]
+  const option = ofModules ? '' : optionPrefix(place)
+  return usageError(`${subject(machine, files, view.cwd)}${option}${shorten(say, view.cwd)}`, {
     ...(machine === undefined ? {} : { machine }),
     ...(hint === undefined ? {} : { hint }),
     ...detail,
   })
+}
+
+/** Starts of the messages of nixpkgs' module system. */
+const moduleError =
+  /^(?:The option |A definition for option |Cannot merge definitions of |You're trying to declare a value of type |The unique option |Module `|Module imports )/
+
+/** Returns the files of the innermost place that has some. */
+function filesOf(error: NixError, view: ErrorView): readonly string[] {
+  return error.places.find(({ files }) => files.length > 0)?.files ?? view.files
 }
 
 function failError(fail: Fail, cwd: string, detail: { detail?: string }): OpsError {
@@ -182,7 +205,7 @@ interface Explained {
 
 /** Explains errors whose original words do not help; a shown value could be a secret and is cut off. */
 function explain(raw: string): Explained {
-  const message = raw
+  const message = withoutSecrets(raw)
     .replace(/^(expected .+ but found .+?): .*$/, '$1')
     .replace(/^(cannot coerce .+? to a string): .*$/, '$1')
   const missing =
@@ -219,6 +242,15 @@ function explain(raw: string): Explained {
     return { say: message, code: 'host' }
   }
   return { say: message === '' ? 'Nix failed without an error message' : message }
+}
+
+/** Cuts the values off a message of the module system about an option that may hold a secret; the files stay. */
+function withoutSecrets(message: string): string {
+  const option = /^[^`]*option `([^']+)'/.exec(message)?.[1]
+  if (option === undefined || !/^deployment\.(?:keys|secrets|hydra)\b/.test(option)) return message
+  const files = [...message.matchAll(/- In `([^']+)'/g)].map(([, file]) => file)
+  const start = message.replace(/\.? Definition values:.*$/s, '').replace(/:? - In `.*$/s, '')
+  return files.length === 0 ? start : `${start} (in ${[...new Set(files)].join(', ')})`
 }
 
 /** Returns ` 'foo'` for a position in an argument's text, or a general remark for a later position. */

@@ -14,6 +14,10 @@ export interface EvaluationInput {
   readonly exclude: readonly string[]
   /** Keys for which `deployment.<key>` is a set of a provider's options. */
   readonly optionKeys: readonly string[]
+  /** The NixOS modules with the options of providers. */
+  readonly providerModules: readonly string[]
+  /** Options that a NixOS machine declares only to refuse them. */
+  readonly refused: readonly string[]
 }
 
 export interface NixText {

@@ -1,6 +1,4 @@
 import * as z from 'zod'
-import type { AnyProvider } from '../src/core/bind-provider.js'
-import { ClosureOptions } from '../src/core/closure-options.js'
 import { MachineKind } from '../src/core/common-options.js'
 import { DebianOptions } from '../src/core/debian-options.js'
 import {
@@ -13,12 +11,21 @@ import { type OpsError, usageError } from '../src/core/errors.js'
 import { type Json, jsonSchema } from '../src/core/json.js'
 import { MachineName, StorePath } from '../src/core/names.js'
 import { optionName } from '../src/core/option-name.js'
-import type { ReservedPlace } from '../src/core/owned-places.js'
 import { suggest } from '../src/core/suggest.js'
-import { check, type Issue, knownKeys, unknownOption } from './definition-errors.js'
-import { shorten, subject } from './evaluation-errors.js'
+import { check, type Issue, unknownOption } from './definition-errors.js'
+import { subject } from './evaluation-errors.js'
 import { isSecret, keyIssues, withModernKeys } from './key-options.js'
-import { reservedIssues, type TaskBinder } from './reserved-places.js'
+import { type FiledIssue, issuesError } from './machine-issues.js'
+import { NixosOutput, readNixos } from './nixos-output.js'
+import {
+  betterSuggestion,
+  commonPart,
+  type DefinitionRules,
+  missingPowers,
+  type ProviderPart,
+  providerPart,
+} from './provider-part.js'
+import { reservedIssues } from './reserved-places.js'
 
 const Files = z.array(z.string())
 const Option = z.array(z.union([z.string(), z.number()]))
@@ -67,23 +74,9 @@ export const EvaluationOutput = z.object({
     known: z.array(z.string()),
     resources: z.array(z.object({ name: z.string(), files: Files })),
   }),
-  machines: z.record(z.string(), z.union([DebianOutput, OtherMachine])),
+  machines: z.record(z.string(), z.union([DebianOutput, NixosOutput, OtherMachine])),
 })
 export type EvaluationOutput = z.infer<typeof EvaluationOutput>
-
-/** The part of a provider that reads its options. */
-export type KnownProvider = Pick<
-  AnyProvider,
-  'name' | 'targetEnvs' | 'optionKey' | 'configSchema' | 'ownedPlaces'
->
-
-export interface DefinitionRules {
-  readonly providers: readonly KnownProvider[]
-  readonly tasks: readonly TaskBinder[]
-  /** The deployment's name in set-up tasks. */
-  readonly deployment: string
-  readonly cwd: string
-}
 
 /** Names of files that a user may have written as a machine's name. */
 const reservedNames = ['network', 'meta', 'defaults', 'resources', 'require']
@@ -97,6 +90,7 @@ export function readMachine(
   const badName = MachineName.safeParse(name)
   if (!badName.success) return nameError(name, raw.files, rules.cwd)
   if (!('deployment' in raw)) return systemError(name, raw, rules.cwd)
+  if (raw.os === 'nixos') return readNixos(badName.data, raw, rules)
   const { definition, issues } = readDebian(badName.data, raw, rules)
   return definition ?? issuesError(name, raw, issues, rules.cwd)
 }
@@ -111,9 +105,16 @@ function systemError(name: string, raw: z.infer<typeof OtherMachine>, cwd: strin
   const who = subject(name, raw.files, cwd)
   if (raw.os === 'nixos') {
     const meant = suggest(name, reservedNames)
+    const hint =
+      meant === undefined
+        ? 'set network.nixpkgs, add -I nixpkgs=PATH, or set deployment.os = "debian"'
+        : `did you mean '${meant}'?`
     return usageError(
-      `${who}deployment.os = "nixos" (the default) is not supported yet; set deployment.os = "debian"`,
-      { machine: name, ...(meant === undefined ? {} : { hint: `did you mean '${meant}'?` }) },
+      `${who}deployment.os = "nixos" (the default) needs nixpkgs, and this network has none`,
+      {
+        machine: name,
+        hint,
+      },
     )
   }
   const result = check(MachineKind, raw.os, ['deployment', 'os'])
@@ -126,34 +127,24 @@ interface Reading {
   readonly issues: readonly FiledIssue[]
 }
 
-type FiledIssue = Issue & { readonly files?: readonly string[]; readonly hint?: string }
-
 function readDebian(name: MachineName, raw: DebianOutput, rules: DefinitionRules): Reading {
   const { options, issues: secretIssues } = withModernKeys(raw.deployment)
-  const optionKeys = rules.providers.flatMap(({ optionKey }) => optionKey ?? [])
-  const apart = ['os', ...optionKeys]
-  const common = Object.fromEntries(Object.entries(options).filter(([key]) => !apart.includes(key)))
+  const common = commonPart(options, rules)
   const parsed = check(DebianOptions, common, ['deployment'], isSecret)
-  const targetEnv = options.targetEnv ?? 'none'
-  const provider = rules.providers.find((each) => each.targetEnvs.includes(String(targetEnv)))
-  const wrongOfProvider = provider === undefined ? [] : providerIssues(provider, options)
+  const provider = providerPart(options, rules)
   const known = 'issues' in parsed ? soundPart(common, parsed.issues) : parsed.value
-  const definition = definitionOf(name, raw, known, {
-    name: provider?.name ?? '',
-    options: provider === undefined ? {} : ownOptions(provider, options),
-  })
+  const definition = definitionOf(name, raw, known, provider)
   const issues: FiledIssue[] = [
     ...structureIssues(raw),
     ...secretIssues,
     ...('issues' in parsed ? parsed.issues.map((issue) => betterSuggestion(issue, rules)) : []),
     ...missingPowers(known),
     ...keyIssues(known.keys),
-    ...(typeof targetEnv === 'string' && provider === undefined ? [unknownProvider(targetEnv, rules)] : []),
-    ...wrongOfProvider,
+    ...provider.issues,
     ...reservedIssues(definition, raw.placed, {
       deployment: rules.deployment,
       tasks: rules.tasks,
-      ofProvider: provider === undefined || wrongOfProvider.length > 0 ? [] : placesOf(provider, options),
+      ofProvider: provider.places,
     }),
   ]
   return { definition: issues.length > 0 ? undefined : definition, issues }
@@ -171,7 +162,7 @@ function definitionOf(
   name: MachineName,
   raw: DebianOutput,
   options: DebianOptions,
-  provider: { readonly name: string; readonly options: Json },
+  provider: ProviderPart,
 ): DebianMachine {
   const { closure } = raw
   return {
@@ -187,18 +178,6 @@ function definitionOf(
     hasActivate: closure?.hasActivate ?? false,
     origins: Object.fromEntries(raw.origins.map(({ path, files }) => [optionName(path), files])),
   }
-}
-
-function placesOf(provider: KnownProvider, options: Readonly<Record<string, Json>>): ReservedPlace[] {
-  const owner = `provider ${provider.name}`
-  return (provider.ownedPlaces?.(ownOptions(provider, options)) ?? []).map((place) => ({ ...place, owner }))
-}
-
-/** Reports options of other tools that would otherwise be ignored silently. */
-function missingPowers(options: DebianOptions): Issue[] {
-  return (['buildOnTarget', 'allowLocalDeployment'] as const).flatMap((name) =>
-    options[name] ? [{ path: ['deployment', name], say: 'this option is not supported yet' }] : [],
-  )
 }
 
 /** Reports the problems that eval.nix itself found. */
@@ -228,64 +207,4 @@ function sayOf(problem: DebianOutput['problems'][number]): string {
   return 'known' in problem
     ? unknownOption(String(problem.option.at(-1)), problem.known)
     : `expected ${problem.expected}, got ${problem.got}`
-}
-
-function ownOptions(provider: KnownProvider, options: Readonly<Record<string, Json>>): Json {
-  return provider.optionKey === undefined ? {} : (options[provider.optionKey] ?? {})
-}
-
-function providerIssues(provider: KnownProvider, options: Readonly<Record<string, Json>>): readonly Issue[] {
-  const base = provider.optionKey === undefined ? ['deployment'] : ['deployment', provider.optionKey]
-  const result = check(provider.configSchema, ownOptions(provider, options), base)
-  return 'issues' in result ? result.issues : []
-}
-
-function unknownProvider(targetEnv: string, rules: DefinitionRules): Issue {
-  const path = ['deployment', 'targetEnv']
-  const known = rules.providers.flatMap((each) => each.targetEnvs)
-  const near = suggest(targetEnv, known)
-  const meant =
-    near === undefined ? `the supported values are ${known.join(', ')}` : `did you mean '${near}'?`
-  return { path, say: `unknown provider ${JSON.stringify(targetEnv)}; ${meant}` }
-}
-
-/** Suggests, for example, `deployment.libvirtd.memorySize` instead of `deployment.memorySize`. */
-function betterSuggestion(issue: Issue, rules: DefinitionRules): Issue {
-  const [, name, ...deeper] = issue.path
-  if (!issue.say.startsWith('unknown option') || deeper.length > 0) return issue
-  const elsewhere = rules.providers.flatMap(({ optionKey, configSchema }) =>
-    optionKey === undefined
-      ? []
-      : knownKeys(configSchema, []).map((key) => ({ key, full: `${optionKey}.${key}` })),
-  )
-  const common = [
-    'os',
-    ...Object.keys(DebianOptions.shape),
-    ...Object.keys(ClosureOptions.shape),
-    ...rules.providers.flatMap((each) => each.optionKey ?? []),
-  ]
-  const near = suggest(String(name), [...common, ...elsewhere.map(({ key }) => key)])
-  if (near === undefined) return { ...issue, say: 'unknown option' }
-  const full = common.includes(near) ? near : elsewhere.find(({ key }) => key === near)?.full
-  return { ...issue, say: `unknown option; did you mean '${full}'?` }
-}
-
-function issuesError(name: string, raw: DebianOutput, issues: readonly FiledIssue[], cwd: string): OpsError {
-  const lines = issues.map((issue) => {
-    const files = issue.files ?? originsOf(issue.path, raw)
-    const option = issue.path.length === 0 ? '' : `${optionName(issue.path)}: `
-    return `${subject(name, files, cwd)}${option}${shorten(issue.say, cwd)}`
-  })
-  const hint = issues.find((issue) => issue.hint !== undefined)?.hint
-  return usageError(lines.join('\n'), { machine: name, ...(hint === undefined ? {} : { hint }) })
-}
-
-/** Finds the files that define an option, its parent, or its children. */
-function originsOf(path: readonly (string | number)[], raw: DebianOutput): readonly string[] {
-  const isPrefix = (shorter: readonly (string | number)[], longer: readonly (string | number)[]) =>
-    shorter.every((part, index) => part === longer[index])
-  const holders = raw.origins.filter((origin) => isPrefix(origin.path, path))
-  const held = raw.origins.filter((origin) => isPrefix(path, origin.path))
-  const files = (holders.length > 0 ? holders : held).flatMap((origin) => origin.files)
-  return files.length > 0 ? [...new Set(files)] : raw.files
 }

@@ -3,6 +3,7 @@ import * as z from 'zod'
 import type { CommonOptions } from '../src/core/common-options.js'
 import type { Json } from '../src/core/json.js'
 import type { KeyDefinition } from '../src/core/key-definition.js'
+import { shownAs } from '../src/core/option-docs.js'
 import { check, type Issue } from './definition-errors.js'
 
 /** Options of a key with public values; the values of all others are never shown. */
@@ -19,8 +20,8 @@ export function isSecret(path: readonly (string | number)[]): boolean {
 }
 
 /** Morph's `deployment.secrets.<name>`. */
-const MorphSecret = z.strictObject({
-  source: z.string().startsWith('/'),
+export const MorphSecret = z.strictObject({
+  source: shownAs('path', z.string().startsWith('/')),
   destination: z.string().startsWith('/'),
   owner: z
     .strictObject({ user: z.string().min(1).default('root'), group: z.string().min(1).default('root') })

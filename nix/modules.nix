@@ -18,14 +18,15 @@ let
     let
       missing = removeAttrs (formals module) (attrNames arguments);
       required = filter (name: ! missing.${name}) (attrNames missing);
-      absent = name: fail {
-        inherit machine;
-        files = [ file ];
-        say = "the argument '${name}' of a definition does not exist here";
-        hint = "the arguments are ${concatStringsSep ", " (attrNames arguments)}; network.specialArgs adds more";
-      };
     in
-    module (arguments // builtins.listToAttrs (map (name: { inherit name; value = absent name; }) required));
+    module (arguments // builtins.listToAttrs (map (name: { inherit name; value = absent [ file ] name; }) required));
+
+  ofNixosAlone = [ "modulesPath" "options" ];
+  absent = files: name: fail {
+    inherit machine files;
+    say = "the argument '${name}' of a definition does not exist here";
+    hint = "the arguments are ${concatStringsSep ", " (attrNames (removeAttrs arguments ofNixosAlone))}; network.specialArgs adds more";
+  };
 
   # Adds a module's definitions to `state`, a set { seen; defs; refused; }. Each file counts once; a second import would
   # otherwise double its lists.
@@ -90,6 +91,8 @@ let
   collect = defaults: foldl' (state: source: visit (placed defaults source.file) state source.value);
 in
 {
+  inherit absent;
+
   # Sources are { file; value; }. The machine's own import of a file wins over the one of `defaults`.
   definitions = { own, defaults }:
     let

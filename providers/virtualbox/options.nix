@@ -2,7 +2,8 @@
 # every kind of machine, and rules that are no types (such as a port that stands twice) besides.
 { lib, ... }:
 let
-  inherit (lib) mkOption types;
+  inherit (lib) mkOption;
+  types = import ../../nix/types.nix lib;
   atLeast = least:
     types.addCheck types.int (value: value >= least) // { description = "integer of at least ${toString least}"; };
   named = pattern: type:

@@ -33,10 +33,7 @@ export function nixModule({ optionKey, schema }: ModuleSource): string {
     '# Generated from config.ts by scripts/options.ts: change config.ts and run it. config.ts checks the same options for',
     '# every kind of machine, and rules that are no types (such as a port that stands twice) besides.',
   ]
-  const { properties = {} } = optionSchema(schema)
-  const options = Object.entries(properties).map(([name, option]) =>
-    declaration(name, innerSchema(option) ?? {}),
-  )
+  const options = declarations(optionSchema(schema))
   if (optionKey === undefined) {
     if (options.length > 0) throw new Error('a provider without a key below deployment cannot have options')
     return [
@@ -53,7 +50,8 @@ export function nixModule({ optionKey, schema }: ModuleSource): string {
     ...head,
     '{ lib, ... }:',
     'let',
-    '  inherit (lib) mkOption types;',
+    '  inherit (lib) mkOption;',
+    '  types = import ../../nix/types.nix lib;',
     ...used.map(([name, type]) => `  ${name} = ${type};`),
     'in',
     '{',
@@ -65,10 +63,20 @@ export function nixModule({ optionKey, schema }: ModuleSource): string {
   ].join('\n')
 }
 
-function declaration(name: string, option: OptionSchema): string {
+function declarations({ properties = {}, required = [] }: OptionSchema): string[] {
+  return Object.entries(properties).map(([name, option]) =>
+    declaration(name, innerSchema(option) ?? {}, !required.includes(name)),
+  )
+}
+
+/** Writes the declaration of an option. An optional one without a default is null where nobody sets it. */
+export function declaration(name: string, option: OptionSchema, optional: boolean): string {
   const [example] = option.examples ?? []
+  const isNull = optional && option.default === undefined
+  const type = typeText(option)
   const lines = [
-    `type = ${typeText(option)};`,
+    `type = ${isNull && !mayBeNull(option) ? `types.nullOr ${nested(type)}` : type};`,
+    ...(isNull ? ['default = null;'] : []),
     ...(option.default === undefined ? [] : [`default = ${nixValue(option.default)};`]),
     ...(example === undefined ? [] : [`example = ${nixValue(example)};`]),
     ...(option.description === undefined ? [] : [`description = ${nixValue(sentences(option))};`]),
@@ -82,7 +90,7 @@ function sentences({ description = '', shownDefault }: OptionSchema): string {
   return shownDefault === undefined ? first : `${first} Default: ${shownDefault}.`
 }
 
-function indented(text: string, by: number): string {
+export function indented(text: string, by: number): string {
   return text.replace(/^(?=.)/gm, ' '.repeat(by))
 }
 
@@ -97,6 +105,7 @@ function withPath(option: OptionSchema, type: string): string {
 }
 
 function plainType(option: OptionSchema): string {
+  if (option.nixType !== undefined) return option.nixType
   const values = option.const === undefined ? option.enum : [option.const]
   if (values !== undefined) return `types.enum ${nixValue(values)}`
   const branches = alternatives(option)
@@ -158,9 +167,13 @@ function mapType(option: OptionSchema): string {
     : `named ${nixValue(posixPattern(pattern))} ${element}`
 }
 
-function submoduleType({ properties = {} }: OptionSchema): string {
-  const options = Object.entries(properties).map(([name, each]) => declaration(name, innerSchema(each) ?? {}))
-  return `types.submodule {\n  options = {\n${indented(options.join('\n'), 4)}\n  };\n}`
+function submoduleType(option: OptionSchema): string {
+  return `types.submodule {\n  options = {\n${indented(submoduleBody(option), 4)}\n  };\n}`
+}
+
+/** Writes the declarations of a set's options. */
+export function submoduleBody(option: OptionSchema): string {
+  return declarations(option).join('\n')
 }
 
 /** Writes a union. A submodule accepts every set, so alternatives that are sets must differ in their single name. */

@@ -26,6 +26,8 @@ export const OptionSchema = z.object({
   shownDefault: z.string().optional(),
   entryName: z.string().optional(),
   path: z.literal(true).optional(),
+  /** The NixOS type in place of the one that the schema has. */
+  nixType: z.string().optional(),
 })
 export type OptionSchema = z.infer<typeof OptionSchema>
 

@@ -40,8 +40,9 @@ export const DebianMachine = AnyMachine.extend({
 })
 export type DebianMachine = z.infer<typeof DebianMachine>
 
-/** A NixOS machine; no evaluation makes one yet. */
-const NixosMachine = AnyMachine.extend({ os: z.literal('nixos'), options: CommonOptions })
+/** A NixOS machine, whose closure is `config.system.build.toplevel`. */
+export const NixosMachine = AnyMachine.extend({ os: z.literal('nixos'), options: CommonOptions })
+export type NixosMachine = z.infer<typeof NixosMachine>
 
 /** One machine as the evaluation describes it. */
 export const MachineDefinition = z.discriminatedUnion('os', [DebianMachine, NixosMachine])

@@ -2,9 +2,11 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import * as z from 'zod'
+import { refusedOnNixos } from '../../nix/nixos-output.js'
 import { LibvirtConfig } from '../../providers/libvirt/config.js'
 import { VirtualBoxConfig } from '../../providers/virtualbox/config.js'
 import { generatedDocuments, withOptionTables } from '../../scripts/options/document.js'
+import { machineModule } from '../../scripts/options/machine-module.js'
 import { nixModule, posixPattern } from '../../scripts/options/nix-module.js'
 import { innerSchema, type OptionSchema, optionSchema } from '../../scripts/options/option-schema.js'
 import { providerModules } from '../../scripts/options/provider-modules.js'
@@ -58,6 +60,21 @@ describe('options.nix', () => {
     const folders = readdirSync(join(packageRoot(), 'providers'), { recursive: true, encoding: 'utf8' })
     const there = folders.filter((path) => path.endsWith('options.nix')).map((path) => `providers/${path}`)
     expect(Object.keys(modules).sort()).toEqual(there.sort())
+  })
+
+  it('follows the schemas of every machine in nix/options.nix', () => {
+    expect(read('nix/options.nix'), remedy).toBe(machineModule())
+  })
+
+  it('declares each option of every machine, and those of Debian machines only to refuse them', () => {
+    const declared = [...read('nix/options.nix').matchAll(/^ {4}(\w+) = (mkOption|checks|debianOption)/gm)]
+    const names = (kind: string) =>
+      declared
+        .flatMap(([, name, by]) => (by?.replace('checks', 'mkOption') === kind ? [name ?? ''] : []))
+        .sort()
+    expect(names('debianOption')).toEqual([...refusedOnNixos].sort())
+    const shared = Object.keys(DebianOptions.shape).filter((name) => !refusedOnNixos.includes(name))
+    expect(names('mkOption')).toEqual(['os', 'secrets', ...shared].sort())
   })
 
   it.each(Object.keys(modules))('follows its schema in %s', (path) => {

@@ -49,7 +49,7 @@ const wrong: [string, string, RegExp[]][] = [
     `{ web = { ${debian} deployment.targetHots = "x"; }; }`,
     [/machine 'web' \(network\.nix\)/, /targetHots/, /did you mean 'targetHost'/],
   ],
-  ['NixOS', '{ web = { }; }', [/web/, /not supported yet/]],
+  ['NixOS', '{ web = { }; }', [/web/, /needs nixpkgs/]],
   [
     'two machines on one port',
     `{ defaults = { ${debian} deployment.targetEnv = "libvirtd"; deployment.libvirtd.forwardPorts = [ { host = 28080; guest = 80; } ]; }; a = {}; b = {}; }`,

@@ -89,9 +89,9 @@ describe('a wrong expression ends with exit code 2, names the place, and writes 
       /deployment\.packages: expected a list of derivations or store paths, got a list$/,
     ],
     [
-      'a machine whose kind is not there yet',
+      'a NixOS machine without nixpkgs',
       '{ web = { deployment.targetHost = "x"; }; }',
-      /^machine 'web' \(hydra\.nix\): deployment\.os = "nixos" \(the default\) is not supported yet; set deployment\.os = "debian"$/,
+      /^machine 'web' \(hydra\.nix\): deployment\.os = "nixos" \(the default\) needs nixpkgs, and this network has none$/,
     ],
     [
       'an unknown kind of machine',

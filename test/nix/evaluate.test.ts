@@ -118,6 +118,8 @@ it('the lines of each argument are known, so that an error in an argument is att
       only: null,
       exclude: [],
       optionKeys: [],
+      providerModules: [],
+      refused: [],
     },
     { first: '1', second: '2\n+\n3' },
   )

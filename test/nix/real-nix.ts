@@ -3,14 +3,17 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { z } from 'zod'
 import { createEvaluator } from '../../nix/evaluate.js'
-import type { KnownProvider } from '../../nix/evaluation-output.js'
 import { createNixCommand, type NixCommand } from '../../nix/nix-command.js'
+import type { KnownProvider } from '../../nix/provider-part.js'
 import { removeStore } from '../../nix/temporary-store.js'
+import { LibvirtConfig } from '../../providers/libvirt/config.js'
+import { VirtualBoxConfig } from '../../providers/virtualbox/config.js'
 import type { NetworkDefinition } from '../../src/core/definition.js'
 import { OpsError } from '../../src/core/errors.js'
 import { type Json, jsonSchema } from '../../src/core/json.js'
 import { MachineName } from '../../src/core/names.js'
 import type { EvaluationRequest } from '../../src/core/nix.js'
+import { packageRoot } from '../../src/core/package-root.js'
 import { localCommands } from '../../src/exec/local-commands.js'
 import { setupTasks } from '../../src/setup/tasks.js'
 
@@ -45,7 +48,7 @@ export interface NixSandbox {
   /** The programs of Nix that were started. */
   readonly started: readonly string[]
   /** The lines for the log of the run. */
-  readonly logged: readonly string[]
+  readonly logged: string[]
   write(name: string, text: string): string
   evaluate(files: string | readonly string[], wanted?: Wanted): Promise<NetworkDefinition>
   /** Returns the error of the evaluation. */
@@ -53,7 +56,30 @@ export interface NixSandbox {
   dispose(): Promise<void>
 }
 
-export function createNixSandbox(config = ''): NixSandbox {
+/** The built-in providers, with their NixOS modules. */
+export const builtInProviders: readonly KnownProvider[] = [
+  {
+    name: 'libvirt',
+    targetEnvs: ['libvirtd', 'libvirt'],
+    optionKey: 'libvirtd',
+    configSchema: LibvirtConfig.transform((options) => jsonSchema.parse(options)),
+    optionsNix: join(packageRoot(), 'providers', 'libvirt', 'options.nix'),
+  },
+  {
+    name: 'virtualbox',
+    targetEnvs: ['virtualbox'],
+    optionKey: 'virtualbox',
+    configSchema: VirtualBoxConfig.transform((options) => jsonSchema.parse(options)),
+    optionsNix: join(packageRoot(), 'providers', 'virtualbox', 'options.nix'),
+  },
+  { name: 'ssh', targetEnvs: ['none', 'ssh'], optionKey: undefined, configSchema: jsonSchema },
+]
+
+/** The stand-in for nixpkgs, as a release of today and as one of 2017. */
+export const fixtureNixpkgs = join(packageRoot(), 'test', 'fixtures', 'nixpkgs')
+export const oldNixpkgs = join(packageRoot(), 'test', 'fixtures', 'nixpkgs-17.03')
+
+export function createNixSandbox(config = '', providers = testProviders): NixSandbox {
   const folder = mkdtempSync(join(tmpdir(), 'hydra-ops-eval-'))
   const store = join(folder, 'state', 'nix')
   const started: string[] = []
@@ -73,7 +99,7 @@ export function createNixSandbox(config = ''): NixSandbox {
   mkdirSync(networks)
   const evaluate = createEvaluator({
     command,
-    providers: testProviders,
+    providers,
     tasks: async () => setupTasks,
     cwd: networks,
   })

@@ -1,0 +1,156 @@
+# Evaluates a NixOS machine with the nixos/lib/eval-config.nix of its nixpkgs, and describes it as data.
+{
+  input,
+  # The network's own options: network.evalConfig, network.lib.
+  network,
+  merge,
+  # Entries for /etc/hosts: [ { address; names; } ].
+  hosts,
+  system,
+}:
+let
+  inherit (builtins)
+    attrNames concatMap concatStringsSep deepSeq elem filter foldl' genList head isAttrs isList isString length map
+    mapAttrs match removeAttrs stringLength substring tail tryEval unsafeDiscardStringContext;
+  inherit (merge) fail plain within;
+
+  override = priority: content: { _type = "override"; inherit priority content; };
+  weak = override 1000;
+  startsWith = prefix: text: substring 0 (stringLength prefix) text == prefix;
+
+  # --- evaluation --------------------------------------------------------------------------------------------
+
+  # `source` is { path; set; }: the folder of nixpkgs, and the set that the network gave in its place, or null.
+  evaluate = { name, source, own, defaults, arguments }:
+    let
+      evalConfig =
+        if ! (network ? evalConfig) then import (source.path + "/nixos/lib/eval-config.nix")
+        else if builtins.isFunction network.evalConfig then network.evalConfig
+        else import network.evalConfig;
+    in
+    evalConfig ({
+      system = if source.set == null then system else source.set.stdenv.hostPlatform.system or source.set.system or system;
+      modules =
+        map ofUser (defaults ++ own)
+        ++ [ ./nixos-module.nix ]
+        ++ input.providerModules
+        ++ [ (identity name) (physical name) (packagesOf source) ];
+      specialArgs = arguments;
+    } // (if network ? lib then { inherit (network) lib; } else { }));
+
+  # A machine may be a list of modules, which nixpkgs does not take.
+  ofUser = { file, value }: { _file = file; imports = flatten value; };
+  flatten = value: if isList value then concatMap flatten value else [ value ];
+
+  identity = name: { config, ... }: {
+    _file = "<hydra-ops: names>";
+    config = {
+      deployment = {
+        inherit (input.deployment) name uuid;
+        # Decided before the modules are evaluated.
+        os = override 10 "nixos";
+        targetHost = override 1400 config.networking.hostName;
+      };
+      # Releases since 20.09 refuse dots.
+      networking.hostName = override 900 (head (builtins.split "[.]" name));
+    };
+  };
+
+  # Facts of the provider. Every definition of the user is stronger.
+  physical = name: {
+    _file = "<hydra-ops: facts of the provider>";
+    config.networking = mapAttrs (_: weak) (input.physical.${name} or { }) // {
+      extraHosts = concatStringsSep "" (map (host: "${host.address} ${concatStringsSep " " host.names}\n") hosts);
+    };
+  };
+
+  # A set in the place of nixpkgs hands its configuration and its overlays on; network.pkgs is taken as it is.
+  packagesOf = source: { lib, options, ... }: {
+    _file = "<hydra-ops: packages of the network>";
+    config =
+      if source.set == null then { }
+      else if source.fixed then (if options.nixpkgs ? pkgs then { nixpkgs.pkgs = weak source.set; } else { })
+      else {
+        nixpkgs =
+          (if options.nixpkgs ? config && (source.set.config or { }) != { } then { config = handedOn lib source.set.config; } else { })
+          // (if options.nixpkgs ? overlays && (source.set.overlays or [ ]) != [ ]
+            then { overlays = first source.set.overlays; } else { });
+      };
+  };
+  first = content: { _type = "order"; priority = 500; inherit content; };
+  # Releases before 22.11 cannot merge the configuration of a set with the machine's own.
+  handedOn = lib: if builtins.compareVersions lib.version "22.11" >= 0 then first else override 1500;
+
+  # --- data --------------------------------------------------------------------------------------------------
+
+  ownFolder = toString ./.;
+  isOurs = file: startsWith "<hydra-ops" file || startsWith "${ownFolder}/" file || elem file input.providerModules;
+
+  isOption = value: isAttrs value && (value._type or null) == "option";
+  optionsIn = path: set: concatMap
+    (name:
+      let inner = set.${name}; at = path ++ [ name ]; in
+      if isOption inner then [ { path = at; option = inner; } ]
+      else if isAttrs inner then optionsIn at inner else [ ])
+    (attrNames set);
+
+  # Definitions of an option with their files; old releases have two lists.
+  located = option: option.definitionsWithLocations or
+    (genList (index: { file = builtins.elemAt option.files index; value = builtins.elemAt option.definitions index; }) (length option.definitions));
+
+  unique = foldl' (seen: each: if elem each seen then seen else seen ++ [ each ]) [ ];
+  describe = name: evaluated: { wanted, files }:
+    let
+      all = optionsIn [ "deployment" ] evaluated.options.deployment;
+      described = map
+        (each: each // { files = filter (file: ! isOurs file) (unique (map (def: toString def.file) (located each.option))); })
+        (filter (each: ! elem (head (tail each.path)) [ "arguments" "name" "os" "uuid" ]) all);
+      theirs = filter (each: each.files != [ ]) described;
+      isRefused = each: elem (head (tail each.path)) input.refused;
+      # An evaluation of `config` refuses undeclared options, whatever else is asked of it.
+      assertions = if wanted then failed evaluated else [ ];
+      warnings = if wanted then warningsOf evaluated else [ ];
+      toplevel = evaluated.config.system.build.toplevel;
+    in
+    {
+      os = "nixos";
+      inherit files warnings assertions;
+      deployment = foldl' (set: each: put each.path (valueOf name each) set) { } (filter (each: ! isRefused each) theirs);
+      origins = map (each: { inherit (each) path files; }) theirs;
+      refused = map (each: { option = each.path; inherit (each) files; }) (filter isRefused theirs);
+      closure =
+        if ! wanted || assertions != [ ] then null
+        else { derivation = unsafeDiscardStringContext toplevel.drvPath; output = unsafeDiscardStringContext toplevel.outPath; };
+    };
+
+  # Puts a value below `deployment`, without that name.
+  put = path: value: set: (deep (tail path) value set);
+  deep = path: value: set:
+    let name = head path; in
+    set // { ${name} = if tail path == [ ] then value else deep (tail path) value (set.${name} or { }); };
+
+  # A wrong value goes on as it was written, so that one error lists every mistake. Contradictions, and values that
+  # several definitions make, are told by the module system.
+  valueOf = name: each:
+    let
+      value = plain each.option.value;
+      attempt = tryEval (deepSeq value value);
+      defs = located each.option;
+      raw = (head defs).value;
+      isSimple = ! isAttrs raw && (! isList raw || builtins.all (element: ! isAttrs element) raw);
+    in
+    within { machine = name; option = each.path; inherit (each) files; } (
+      if attempt.success then attempt.value
+      else if length defs == 1 && isSimple then plain raw
+      else value
+    );
+
+  unwrapped = value: if ! isAttrs value || (value._type or null) != "if" then [ value ] else if value.condition then unwrapped value.content else [ ];
+  listOf = option: concatMap (def: map (value: { inherit value; file = toString def.file; }) (concatMap unwrapped def.value)) (located option);
+
+  warningsOf = evaluated: map (each: { inherit (each) file; text = unsafeDiscardStringContext each.value; }) (listOf evaluated.options.warnings);
+  failed = evaluated: map
+    (each: { inherit (each) file; text = unsafeDiscardStringContext each.value.message; })
+    (filter (each: ! each.value.assertion) (listOf evaluated.options.assertions));
+in
+{ inherit evaluate describe; }

@@ -1,0 +1,34 @@
+# The part of hydra-ops in the configuration of a NixOS machine, besides its options (options.nix, providers/*/options.nix).
+{ config, lib, options, pkgs, ... }:
+let
+  inherit (builtins) concatMap filter hasContext isString;
+  inherit (lib) mkOption;
+  types = import ./types.nix lib;
+  address = description: mkOption { type = types.nullOr types.str; default = null; inherit description; };
+
+  # A check may run a program that nothing else on the machine names.
+  programs = filter (word: isString word && hasContext word) (concatMap
+    (checks: concatMap (check: check.cmd) checks.cmd)
+    [ config.deployment.healthChecks config.deployment.preDeployChecks ]);
+in
+{
+  imports = [ ./options.nix ];
+
+  options = {
+    deployment = {
+      name = mkOption { type = types.str; default = ""; description = "Name of the deployment."; };
+      uuid = mkOption { type = types.str; default = ""; description = "UUID of the deployment."; };
+      arguments = mkOption { type = types.unspecified; default = { }; description = "Function arguments of the network, by name."; };
+    };
+    networking = {
+      privateIPv4 = address "Address of the machine in the network of the deployment.";
+      publicIPv4 = address "Address at which the operator host reaches the machine.";
+      hostKey = address "Public host key of the machine's ssh server.";
+    };
+  };
+
+  config =
+    if options.system ? extraDependencies
+    then { system.extraDependencies = if programs == [ ] then [ ] else [ (pkgs.writeText "hydra-ops-checks" (builtins.concatStringsSep "\n" programs)) ]; }
+    else { };
+}

@@ -1,0 +1,146 @@
+import * as z from 'zod'
+import { CommonOptions } from '../src/core/common-options.js'
+import type { NixosMachine } from '../src/core/definition.js'
+import type { OpsError } from '../src/core/errors.js'
+import { type Json, jsonSchema } from '../src/core/json.js'
+import { type MachineName, StorePath } from '../src/core/names.js'
+import { optionName } from '../src/core/option-name.js'
+import { check, type Issue } from './definition-errors.js'
+import { isSecret, keyIssues, withModernKeys } from './key-options.js'
+import { type FiledIssue, issuesError } from './machine-issues.js'
+import {
+  betterSuggestion,
+  commonPart,
+  type DefinitionRules,
+  missingPowers,
+  providerPart,
+} from './provider-part.js'
+import { reservedIssues } from './reserved-places.js'
+
+const Files = z.array(z.string())
+const Path = z.array(z.union([z.string(), z.number()]))
+const Remark = z.object({ file: z.string(), text: z.string() })
+
+/** The result of nixos-machine.nix for one machine. */
+export const NixosOutput = z.object({
+  os: z.literal('nixos'),
+  files: Files,
+  /** Options of `deployment.*` that some file of the user defines. */
+  deployment: z.record(z.string(), jsonSchema),
+  origins: z.array(z.object({ path: Path, files: Files })),
+  /** Defined options that only Debian machines have. */
+  refused: z.array(z.object({ option: Path, files: Files })),
+  /** Remarks of the machine's modules. */
+  warnings: z.array(Remark),
+  /** Failed assertions of the machine's modules. */
+  assertions: z.array(Remark),
+  closure: z.object({ derivation: StorePath, output: StorePath }).nullable(),
+})
+export type NixosOutput = z.infer<typeof NixosOutput>
+
+/** Options of Debian machines with the options of NixOS that do the same. */
+const insteadOf: Readonly<Record<string, string>> = {
+  activate: 'system.activationScripts',
+  aptPackages: 'environment.systemPackages',
+  aptProxy: 'networking.proxy and nix.settings',
+  files: 'environment.etc or systemd.tmpfiles.rules',
+  packages: 'environment.systemPackages',
+  units: 'systemd.services',
+}
+
+/** Names of the options that a NixOS machine declares only to refuse them. */
+export const refusedOnNixos: readonly string[] = Object.keys(insteadOf)
+
+/** Options of set-up tasks, which do not run on NixOS yet. */
+const taskOptions: Readonly<Record<string, string>> = {
+  cacheKey: 'deployment.keys delivers a key that you have',
+  hydra: 'services.hydra does it meanwhile',
+  nix: "NixOS' own options nix.* do it",
+}
+
+/** Reads the definition of a NixOS machine, or lists all its problems. */
+export function readNixos(
+  name: MachineName,
+  raw: NixosOutput,
+  rules: DefinitionRules,
+): NixosMachine | OpsError {
+  const { options, issues: secretIssues } = withModernKeys(withoutNulls(raw.deployment))
+  const common = commonPart(withoutKeyPaths(options), rules)
+  const ofTasks = Object.keys(taskOptions).filter((option) => Object.hasOwn(common, option))
+  const rest = Object.fromEntries(Object.entries(common).filter(([option]) => !ofTasks.includes(option)))
+  const parsed = check(CommonOptions, rest, ['deployment'], isSecret)
+  const provider = providerPart({ ...raw.deployment, ...options }, rules)
+  const known = 'issues' in parsed ? soundPart(rest, parsed.issues) : parsed.value
+  const { closure } = raw
+  const definition: NixosMachine = {
+    os: raw.os,
+    name,
+    options: known,
+    providerName: provider.name,
+    provider: provider.options,
+    ...(closure === null ? {} : { drvPath: closure.derivation, outPath: closure.output }),
+    origins: Object.fromEntries(raw.origins.map(({ path, files }) => [optionName(path), files])),
+  }
+  const issues: FiledIssue[] = [
+    ...raw.refused.map(refusedIssue),
+    ...ofTasks.map((option) => ({
+      path: ['deployment', option],
+      say: `this option is not supported on a NixOS machine yet; ${taskOptions[option]}`,
+    })),
+    ...secretIssues,
+    ...('issues' in parsed ? parsed.issues.map((issue) => betterSuggestion(issue, rules)) : []),
+    ...missingPowers(known),
+    ...keyIssues(known.keys),
+    ...provider.issues,
+    ...reservedIssues(definition, { files: [], units: [] }, { ...rules, ofProvider: provider.places }),
+    ...raw.assertions.map(({ file, text }) => ({
+      path: [],
+      files: [file],
+      say: `failed assertion: ${oneLine(text)}`,
+    })),
+  ]
+  return issues.length === 0 ? definition : issuesError(name, raw, issues, rules.cwd)
+}
+
+function refusedIssue({ option, files }: NixosOutput['refused'][number]): FiledIssue {
+  const instead = insteadOf[String(option[1])]
+  return { path: option, files, say: `a NixOS machine does not have this option; use ${instead}` }
+}
+
+function soundPart(options: Readonly<Record<string, Json>>, issues: readonly Issue[]): CommonOptions {
+  const wrong = new Set(issues.map(({ path }) => String(path[1])))
+  const sound = Object.entries(options).filter(([name]) => !wrong.has(name))
+  const parsed = CommonOptions.safeParse(Object.fromEntries(sound))
+  return parsed.success ? parsed.data : CommonOptions.parse({})
+}
+
+/** Removes the nulls of options that nobody set. */
+function withoutNulls(value: Readonly<Record<string, Json>>): Record<string, Json> {
+  const inner = (each: Json): Json => {
+    if (Array.isArray(each)) return each.map(inner)
+    return typeof each === 'object' && each !== null ? withoutNulls(each) : each
+  }
+  return Object.fromEntries(
+    Object.entries(value).flatMap(([name, each]) => (each === null ? [] : [[name, inner(each)]])),
+  )
+}
+
+/** Removes `path` from each key: definitions read it, and nobody sets it. */
+function withoutKeyPaths(options: Readonly<Record<string, Json>>): Record<string, Json> {
+  const { keys, ...others } = options
+  if (typeof keys !== 'object' || keys === null || Array.isArray(keys)) return { ...options }
+  const without = Object.entries(keys).map(([name, key]) => {
+    if (typeof key !== 'object' || key === null || Array.isArray(key)) return [name, key]
+    const { path: _path, ...rest } = key
+    return [name, rest]
+  })
+  return { ...others, keys: Object.fromEntries(without) }
+}
+
+/** Joins the lines of a text of a module, whose error is one line. */
+export function oneLine(text: string): string {
+  return text
+    .trim()
+    .split(/\s*\n\s*/)
+    .join(' ')
+}

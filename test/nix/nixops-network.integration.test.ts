@@ -1,0 +1,139 @@
+import { homedir } from 'node:os'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { machineOf } from './nixos-networks.js'
+import {
+  builtInProviders,
+  createNixSandbox,
+  fixtureNixpkgs,
+  type NixSandbox,
+  oldNixpkgs,
+} from './real-nix.js'
+
+let nix: NixSandbox
+beforeEach(() => {
+  nix = createNixSandbox('', builtInProviders)
+})
+afterEach(() => nix.dispose())
+
+/** The logical file of a NixOps network of 2018 with a Hydra of its own: what the machine is. */
+const logical = (system: string) => `{
+  network.description = "Hydra";
+  my-hydra = { config, pkgs, ... }: {
+    ${system}
+    services.nixosManual.enable = false;
+    services.ntp.enable = false;
+    services.openssh = { allowSFTP = false; passwordAuthentication = false; permitRootLogin = "prohibit-password"; };
+    users = {
+      mutableUsers = false;
+      users.root.openssh.authorizedKeys.keyFiles = [ ~/.ssh/id_rsa.pub ];
+    };
+    nix = {
+      trustedUsers = [ "hydra" "hydra-evaluator" "hydra-queue-runner" ];
+      distributedBuilds = true;
+      buildMachines = [ { hostName = "localhost"; systems = [ "x86_64-linux" "i686-linux" ]; maxJobs = 2; } ];
+      gc = { automatic = true; dates = "15 3 * * *"; };
+      extraOptions = "auto-optimise-store = true";
+    };
+    services.postfix = { enable = true; setSendmail = true; };
+    services.postgresql = {
+      enable = true;
+      identMap = ''
+        hydra-users hydra hydra
+        hydra-users root hydra
+      '';
+    };
+    services.hydra = {
+      enable = true;
+      useSubstitutes = true;
+      hydraURL = "https://hydra.example.org";
+      notificationSender = "hydra@example.org";
+      extraConfig = "store_uri = file:///var/lib/hydra/cache?secret-key=/etc/nix/hydra.example.org/secret";
+    };
+    services.nix-serve = { enable = true; secretKeyFile = "/etc/nix/hydra.example.org/secret"; };
+    services.nginx = {
+      enable = true;
+      recommendedProxySettings = true;
+      virtualHosts."hydra.example.org".locations."/".proxyPass = "http://127.0.0.1:3000";
+    };
+    systemd.services.hydra-manual-setup = {
+      description = "Create keys for Hydra";
+      serviceConfig = { Type = "oneshot"; RemainAfterExit = true; };
+      wantedBy = [ "multi-user.target" ];
+      requires = [ "hydra-init.service" ];
+      after = [ "hydra-init.service" ];
+      environment = builtins.removeAttrs config.systemd.services.hydra-server.environment [ "PATH" ];
+      script = ''
+        if [ ! -e ~hydra/.setup-is-complete ]; then
+          install -d -m 551 /etc/nix/hydra.example.org
+          nix-store --generate-binary-cache-key hydra.example.org /etc/nix/hydra.example.org/secret /etc/nix/hydra.example.org/public
+          touch ~hydra/.setup-is-complete
+        fi
+      '';
+    };
+  };
+}`
+
+/** The physical files: where the machine runs. */
+const physical = {
+  libvirt:
+    'deployment.targetEnv = "libvirtd"; deployment.libvirtd = { memorySize = 2048; vcpu = 2; headless = true; baseImageSize = 20; };',
+  virtualbox:
+    'deployment.targetEnv = "virtualbox"; deployment.virtualbox = { memorySize = 2048; vcpu = 2; headless = true; };',
+}
+const system =
+  'fileSystems."/".device = "/dev/disk/by-label/nixos"; boot.loader.grub = { enable = true; version = 2; device = "/dev/sda"; };'
+
+const cases = (['libvirt', 'virtualbox'] as const).flatMap((provider) =>
+  [
+    ['of today', fixtureNixpkgs],
+    ['of 2017', oldNixpkgs],
+  ].map(([release = '', path = '']) => [provider, release, path] as const),
+)
+
+describe('the two files of a NixOps network with its own Hydra', () => {
+  it.each(cases)('evaluate unchanged on %s with a nixpkgs %s', async (provider, _, nixpkgs) => {
+    nix.write('hydra.nix', logical(system))
+    nix.write('hydra-physical.nix', `{ my-hydra = { ${physical[provider]} }; }`)
+    const evaluated = await nix.evaluate(['hydra.nix', 'hydra-physical.nix'], {
+      searchPath: [`nixpkgs=${nixpkgs}`],
+      mode: 'write',
+    })
+    const machine = machineOf(evaluated, 'my-hydra')
+    expect(evaluated.description).toBe('Hydra')
+    expect(machine).toMatchObject({ os: 'nixos', providerName: provider, provider: { memorySize: 2048 } })
+    expect(machine.drvPath).toMatch(/-nixos-system-my-hydra-/)
+    expect(nix.logged.join('\n')).not.toContain(homedir() === '/' ? '\0' : `${homedir()}/.ssh/id_rsa`)
+  })
+
+  it('warn of old names on a new nixpkgs alone, each with the machine', async () => {
+    nix.write('hydra.nix', logical(system))
+    const warnings = async (nixpkgs: string) => {
+      nix.logged.splice(0)
+      await nix.evaluate('hydra.nix', { searchPath: [`nixpkgs=${nixpkgs}`] })
+      return nix.logged.filter((line) => line.startsWith("warning: machine 'my-hydra'"))
+    }
+    expect(await warnings(oldNixpkgs)).toEqual([])
+    const told = await warnings(fixtureNixpkgs)
+    const old = [
+      'nix.trustedUsers',
+      'services.openssh.passwordAuthentication',
+      'services.openssh.permitRootLogin',
+    ]
+    for (const name of [...old, 'services.nixosManual.enable']) {
+      expect(
+        told.filter((line) => line.includes(`\`${name}'`)),
+        name,
+      ).toHaveLength(1)
+    }
+  })
+
+  it('keep the mistakes of the release: an option that it lacks is an error of nixpkgs, not of hydra-ops', async () => {
+    nix.write('hydra.nix', logical(`${system} nix.settings.cores = 2;`))
+    const old = await nix.refusal('hydra.nix', { searchPath: [`nixpkgs=${oldNixpkgs}`] })
+    expect(old.message).toMatch(
+      /^machine 'my-hydra' \(hydra\.nix\): The option `nix\.settings' does not exist/,
+    )
+    const today = await nix.evaluate('hydra.nix', { searchPath: [`nixpkgs=${fixtureNixpkgs}`] })
+    expect(machineOf(today, 'my-hydra').drvPath).toBeDefined()
+  })
+})
