@@ -1,6 +1,6 @@
 # Evaluates network expressions to data. Only nix/evaluate.ts uses this file: it writes on standard input
 #
-#   import …/eval.nix { input = { files; physical; deployment; mode; only; exclude; optionKeys; providerModules; refused; }; args = { … }; }
+#   import …/eval.nix { input = { files; physical; deployment; mode; only; exclude; optionKeys; providerModules; refused; batch; }; args = { … }; }
 #
 # and takes the JSON of the result. A fault of a definition is thrown as `hydra-ops:fail:{…}`, or carries
 # `hydra-ops:at:{…}` in its trace; nix/evaluation-errors.ts makes a sentence of either.
@@ -12,7 +12,7 @@
 let
   inherit (builtins)
     any attrNames concatMap concatStringsSep deepSeq elem filter foldl' functionArgs genericClosure intersectAttrs isAttrs
-    isFunction isList isPath isString listToAttrs map mapAttrs pathExists removeAttrs;
+    isFunction isList isPath isString length listToAttrs map mapAttrs pathExists removeAttrs;
 
   system = input.system or builtins.currentSystem;
   ours = "<hydra-ops>";
@@ -291,9 +291,21 @@ let
         else { inherit os; inherit (each) files; };
     in
     within { machine = name; inherit (each) files; } (deepSeq data data);
+
+  # A NixOS machine takes far more memory than others, so an evaluation may leave some to later ones.
+  included = filter (name: ! elem name input.exclude) names;
+  isNixos = name: let each = machines.${name}; in within { machine = name; inherit (each) files; } (each.os == "nixos");
+  batch = input.batch or null;
+  ofNixos = filter isNixos included;
+  here =
+    if batch == null then included
+    else if batch ? names then filter (name: elem name batch.names) included
+    else filter (name: ! elem name later) included;
+  later = if batch ? first then builtins.genList (index: builtins.elemAt ofNixos (batch.first + index)) (max 0 (length ofNixos - batch.first)) else [ ];
+  max = left: right: if left < right then right else left;
 in
 {
   network = networkFacts;
-  names = names;
-  machines = listToAttrs (map (name: { inherit name; value = result name; }) (filter (name: ! elem name input.exclude) names));
+  inherit later names;
+  machines = listToAttrs (map (name: { inherit name; value = result name; }) here);
 }

@@ -15,7 +15,8 @@ import {
   shorten,
   subject,
 } from './evaluation-errors.js'
-import { evaluationText, ownNixFolder } from './evaluation-input.js'
+import { type EvaluationInput, evaluationText, ownNixFolder } from './evaluation-input.js'
+import { availableMemory, batchSize, measured } from './evaluation-memory.js'
 import { EvaluationOutput, readMachine } from './evaluation-output.js'
 import { checkExpressionFiles } from './expression-files.js'
 import { hasCommonCause, together } from './joined-errors.js'
@@ -34,6 +35,8 @@ export interface EvaluatorParts {
   /** Folder that shortens shown paths: those below it are shown relative to it. */
   readonly cwd?: string
   readonly deadlineMs?: number
+  /** Memory in bytes that an evaluation can have now. */
+  readonly available?: () => number
 }
 
 const tenMinutes = 600_000
@@ -46,8 +49,12 @@ const mostBrokenBesides = 50
 /** A place where an evaluation may write: nowhere, or the store. */
 type Store = { readonly write: boolean; readonly remote?: string }
 
+type Batch = NonNullable<EvaluationInput['batch']>
+
 type Attempt =
-  | { readonly kind: 'data'; readonly output: EvaluationOutput }
+  | { readonly kind: 'data'; readonly output: EvaluationOutput; readonly bytesForOne: number | undefined }
+  /** The kernel ended Nix, most likely for want of memory. */
+  | { readonly kind: 'killed'; readonly how: string }
   | { readonly kind: 'error'; readonly nix: NixError; readonly shown: OpsError }
 
 interface Evaluated {
@@ -67,6 +74,7 @@ class StoreNeeded extends Error {
 
 export function createEvaluator(parts: EvaluatorParts): Nix['evaluate'] {
   const cwd = parts.cwd ?? process.cwd()
+  const available = parts.available ?? (() => availableMemory())
 
   return async (request, run) => {
     checkExpressionFiles(request.files, cwd)
@@ -108,13 +116,40 @@ export function createEvaluator(parts: EvaluatorParts): Nix['evaluate'] {
     }
   }
 
-  /** Evaluates, and evaluates again without each broken machine, so that no machine hides another. */
+  /**
+   * Evaluates, and evaluates again without each broken machine, so that no machine hides another. One evaluation is
+   * enough while the memory is: NixOS machines beyond it have evaluations of their own, sized by the memory that the
+   * last one took.
+   */
   async function evaluateIsolating(request: EvaluationRequest, store: Store, run: Run): Promise<Evaluated> {
     const broken = new Map<string, OpsError>()
     const blocking: OpsError[] = []
+    const outputs: EvaluationOutput[] = []
+    let batch: Batch = { first: batchSize(available(), undefined) }
+    let waiting: readonly string[] = []
+    let most = Number.POSITIVE_INFINITY
     for (;;) {
-      const attempt = await evaluateOnce(request, store, [...broken.keys()], run)
-      if (attempt.kind === 'data') return { output: attempt.output, broken }
+      const attempt = await evaluateOnce(request, store, [...broken.keys()], batch, run)
+      if (attempt.kind === 'killed') {
+        const size = sizeOf(batch)
+        if (size === 0 || ('names' in batch && size === 1)) throw killed(attempt.how, batch)
+        most = Math.max(1, Math.floor(size / 2))
+        run.log(`${attempt.how}: the evaluation is tried again with at most ${most} NixOS machines at once`)
+        const all: readonly string[] = [...('names' in batch ? batch.names : []), ...waiting]
+        waiting = all.slice(most)
+        // Without any NixOS machine, the evaluation tells which ones there are.
+        batch = 'names' in batch ? { names: all.slice(0, most) } : { first: 0 }
+        continue
+      }
+      if (attempt.kind === 'data') {
+        outputs.push(attempt.output)
+        waiting = [...attempt.output.later, ...waiting]
+        if (waiting.length === 0) return { output: joined(outputs), broken }
+        const size = Math.min(most, batchSize(available(), attempt.bytesForOne))
+        batch = { names: waiting.slice(0, size) }
+        waiting = waiting.slice(size)
+        continue
+      }
       if (needsWritableStore(attempt.nix) && !store.write) throw new StoreNeeded(attempt.shown)
       const machine = machinesOf(attempt.nix).find((name) => !broken.has(name))
       if (machine === undefined) throw together([...blocking, attempt.shown])
@@ -129,6 +164,7 @@ export function createEvaluator(parts: EvaluatorParts): Nix['evaluate'] {
     request: EvaluationRequest,
     store: Store,
     exclude: readonly string[],
+    batch: Batch,
     run: Run,
   ): Promise<Attempt> {
     const { files, physical, deployment, mode, args, flags, searchPath } = request
@@ -138,43 +174,42 @@ export function createEvaluator(parts: EvaluatorParts): Nix['evaluate'] {
     const input = evaluationText(
       {
         ...{ files, physical, deployment, mode, only, exclude, optionKeys, providerModules },
-        refused: refusedOnNixos,
+        ...{ refused: refusedOnNixos, batch },
       },
       args,
     )
     const traces: string[] = []
-    const result = await parts.command.run(
-      'nix-instantiate',
-      [
-        ...['--eval', '--strict', '--json', '--show-trace'],
-        store.write ? '--read-write-mode' : '--readonly-mode',
-        ...searchPath.flatMap((entry) => ['-I', entry]),
-        '-',
-      ],
-      {
-        signal: run.signal,
-        timeoutMs: parts.deadlineMs ?? tenMinutes,
-        what,
-        stdin: input.text,
-        flags: { ...flags, showTrace: false },
-        onLine: (line) => {
-          // Other lines stay hidden, because they may hold a secret, as the JSON does.
-          if (/^(?:trace|warning|evaluation warning): /.test(line)) traces.push(line)
+    const { result, bytes } = await measured((statistics) =>
+      parts.command.run(
+        'nix-instantiate',
+        [
+          ...['--eval', '--strict', '--json', '--show-trace'],
+          store.write ? '--read-write-mode' : '--readonly-mode',
+          ...searchPath.flatMap((entry) => ['-I', entry]),
+          '-',
+        ],
+        {
+          signal: run.signal,
+          timeoutMs: parts.deadlineMs ?? tenMinutes,
+          what,
+          stdin: input.text,
+          flags: { ...flags, showTrace: false },
+          onLine: (line) => {
+            // Other lines stay hidden, because they may hold a secret, as the JSON does.
+            if (/^(?:trace|warning|evaluation warning): /.test(line)) traces.push(line)
+          },
+          extraEnv: { ...statistics, ...(store.remote === undefined ? {} : { NIX_REMOTE: store.remote }) },
         },
-        ...(store.remote === undefined ? {} : { extraEnv: { NIX_REMOTE: store.remote } }),
-      },
+      ),
     )
     if (result.kind === 'exited' && result.code === 0) {
       const output = readOutput(result.stdout)
       for (const line of otherTraces(traces, output)) run.log(line)
-      return { kind: 'data', output }
+      return { kind: 'data', output, bytesForOne: needOfOne(output, bytes) }
     }
     for (const line of traces) run.log(line)
-    if (wasOutOfMemory(result) || result.kind !== 'exited') {
-      throw failure('NIX_KILLED', `cannot ${what}: ${howItEnded(result)}`, {
-        hint: 'select fewer machines with --include, or add memory to this host',
-      })
-    }
+    if (wasOutOfMemory(result)) return { kind: 'killed', how: howItEnded(result) }
+    if (result.kind !== 'exited') throw killed(howItEnded(result), undefined)
     const nix = parseNixError(result.stderr, ownNixFolder())
     return {
       kind: 'error',
@@ -225,6 +260,38 @@ export function createEvaluator(parts: EvaluatorParts): Nix['evaluate'] {
     })
     return { ...facts, machines, failed: new Map(valid) }
   }
+}
+
+function sizeOf(batch: Batch): number {
+  return 'names' in batch ? batch.names.length : batch.first
+}
+
+/** Returns the memory that one of the NixOS machines of an evaluation took, if the evaluation had some. */
+function needOfOne({ machines }: EvaluationOutput, bytes: number | undefined): number | undefined {
+  const count = Object.values(machines).filter(({ os }) => os === 'nixos').length
+  return bytes === undefined || count === 0 ? undefined : bytes / count
+}
+
+function joined(outputs: readonly EvaluationOutput[]): EvaluationOutput {
+  const [first, ...others] = outputs
+  if (first === undefined) throw new Error('no evaluation returned anything')
+  return {
+    ...first,
+    later: [],
+    machines: Object.assign({}, first.machines, ...others.map(({ machines }) => machines)),
+  }
+}
+
+function killed(how: string, batch: Batch | undefined): OpsError {
+  const [machine] = batch !== undefined && 'names' in batch ? batch.names : []
+  return failure(
+    'NIX_KILLED',
+    `${machine === undefined ? '' : `machine '${machine}': `}cannot ${what}: ${how}`,
+    {
+      ...(machine === undefined ? {} : { machine }),
+      hint: 'select fewer machines with --include, or add memory to this host',
+    },
+  )
 }
 
 function isRequired(machine: string, request: EvaluationRequest): boolean {

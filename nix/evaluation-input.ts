@@ -18,6 +18,8 @@ export interface EvaluationInput {
   readonly providerModules: readonly string[]
   /** Options that a NixOS machine declares only to refuse them. */
   readonly refused: readonly string[]
+  /** The NixOS machines of this evaluation: the first ones besides all other machines, or these alone; null = all. */
+  readonly batch: { readonly first: number } | { readonly names: readonly string[] } | null
 }
 
 export interface NixText {

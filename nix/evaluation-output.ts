@@ -74,6 +74,8 @@ export const EvaluationOutput = z.object({
     known: z.array(z.string()),
     resources: z.array(z.object({ name: z.string(), files: Files })),
   }),
+  /** NixOS machines of later evaluations. */
+  later: z.array(z.string()).default([]),
   machines: z.record(z.string(), z.union([DebianOutput, NixosOutput, OtherMachine])),
 })
 export type EvaluationOutput = z.infer<typeof EvaluationOutput>

@@ -1,10 +1,13 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, beforeEach, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { z } from 'zod'
 import { createEvaluator } from '../../nix/evaluate.js'
 import { evaluationText } from '../../nix/evaluation-input.js'
+import { availableMemory } from '../../nix/evaluation-memory.js'
 import type { NixCommand, NixCommandOptions } from '../../nix/nix-command.js'
+import { jsonSchema } from '../../src/core/json.js'
 import type { EvaluationRequest } from '../../src/core/nix.js'
 import type { CommandResult } from '../../src/core/ssh.js'
 
@@ -120,6 +123,7 @@ it('the lines of each argument are known, so that an error in an argument is att
       optionKeys: [],
       providerModules: [],
       refused: [],
+      batch: null,
     },
     { first: '1', second: '2\n+\n3' },
   )
@@ -128,4 +132,105 @@ it('the lines of each argument are known, so that an error in an argument is att
     ['first', ['"first" = (', '1', ');']],
     ['second', ['"second" = (', '2', '+', '3', ');']],
   ])
+})
+
+describe('NixOS machines that do not fit into the memory together', () => {
+  const gibibyte = 1024 ** 3
+  const names = Array.from({ length: 10 }, (_, index) => `m${index}`)
+  const machine = {
+    os: 'nixos',
+    files: [],
+    deployment: {},
+    origins: [],
+    refused: [],
+    warnings: [],
+    assertions: [],
+    closure: null,
+  }
+  let batches: string[][]
+  let logged: string[]
+  beforeEach(() => {
+    batches = []
+    logged = []
+  })
+
+  /** Stands for a Nix that evaluates the batch, tells its memory, and is killed beyond `most` machines. */
+  function nixFor(most: number, need = gibibyte): NixCommand {
+    return fakeNix(({ options }) => {
+      const text = /builtins\.fromJSON "(.*)";$/m.exec(String(options.stdin))?.[1] ?? ''
+      const { batch } = Input.parse(JSON.parse(JSON.parse(`"${text.replaceAll('\\${', '${')}"`)))
+      const here = 'names' in batch ? batch.names : names.slice(0, batch.first)
+      batches.push(here)
+      if (here.length > most) return { kind: 'killed', signal: 'SIGKILL', stdout: '', stderr: '' }
+      writeFileSync(
+        String(options.extraEnv?.NIX_SHOW_STATS_PATH),
+        JSON.stringify({ gc: { heapSize: here.length * need, totalBytes: Number.MAX_SAFE_INTEGER } }),
+      )
+      const later = 'names' in batch ? [] : names.slice(batch.first)
+      const machines = Object.fromEntries(here.map((name) => [name, machine]))
+      return ended(0, JSON.stringify({ ...nothing, machines, later }))
+    })
+  }
+  const Input = z.object({
+    batch: z.union([z.object({ first: z.number() }), z.object({ names: z.array(z.string()) })]),
+  })
+
+  const evaluateWith = (command: NixCommand, available: number) =>
+    createEvaluator({
+      command,
+      providers: [{ name: 'ssh', targetEnvs: ['none'], optionKey: undefined, configSchema: jsonSchema }],
+      cwd: folder,
+      available: () => available,
+    })(
+      {
+        files: [join(folder, 'hydra.nix')],
+        searchPath: [],
+        args: {},
+        deployment: { uuid: 'u', name: 'lab' },
+        physical: {},
+        mode: 'read',
+        flags: { showTrace: false, options: [] },
+      },
+      { signal: new AbortController().signal, log: (line) => logged.push(line) },
+    )
+  const sizes = () => batches.map((batch) => batch.length)
+
+  it('have one evaluation where the memory is enough', async () => {
+    const network = await evaluateWith(nixFor(10), 100 * gibibyte)
+    expect([...network.machines.keys()]).toEqual(names)
+    expect(sizes()).toEqual([10])
+  })
+
+  it('have several evaluations, sized by the memory that the last one took', async () => {
+    const network = await evaluateWith(nixFor(10, gibibyte / 2), 4 * gibibyte)
+    expect([...network.machines.keys()]).toEqual(names)
+    expect(sizes()).toEqual([2, 5, 3])
+    expect(logged).toEqual([])
+  })
+
+  it('have smaller evaluations after one that was killed, and the log says so', async () => {
+    const network = await evaluateWith(nixFor(3, 1), 12 * gibibyte)
+    expect([...network.machines.keys()].sort()).toEqual(names)
+    expect(sizes()).toEqual([8, 0, 4, 2, 2, 2, 2, 2])
+    expect(logged[0]).toMatch(
+      /killed \(signal 9\).*ran out of memory: the evaluation is tried again with at most 4/,
+    )
+    expect(logged).toHaveLength(2)
+  })
+
+  it('are named where one alone is too much', async () => {
+    await expect(evaluateWith(nixFor(0), 4 * gibibyte)).rejects.toMatchObject({
+      message: expect.stringMatching(
+        /^machine 'm0': cannot evaluate the network expression: .*out of memory$/,
+      ),
+      code: 'NIX_KILLED',
+    })
+    expect(sizes()).toEqual([2, 0, 1])
+  })
+})
+
+it('the memory that programs can have is read where the kernel tells it', () => {
+  writeFileSync(join(folder, 'meminfo'), 'MemTotal:  100 kB\nMemFree:  1 kB\nMemAvailable:    64 kB\n')
+  expect(availableMemory(join(folder, 'meminfo'))).toBe(65_536)
+  expect(availableMemory(join(folder, 'absent'))).toBeGreaterThan(0)
 })

@@ -78,3 +78,37 @@ describe('the nixpkgs of a NixOS machine', () => {
     expect(machine.drvPath).toBeDefined()
   })
 })
+
+it('evaluations of one machine each give what one evaluation gives, with nodes across and other mistakes told', async () => {
+  const small = createNixSandbox('', builtInProviders, () => 1)
+  try {
+    const text = `{ network.nixpkgs = ${fixtureNixpkgs};
+      a = { nodes, ... }: { ${bootable} deployment.tags = [ nodes.c.config.networking.hostName ]; };
+      b = { ${bootable} services.ngnix.enable = true; };
+      c = { ${bootable} deployment.tags = [ "c" ]; };
+      deb = { nodes, ... }: { deployment.os = "debian"; deployment.tags = [ nodes.a.config.networking.hostName ]; };
+    }`
+    const evaluated = await Promise.all(
+      [nix, small].map((sandbox) => {
+        sandbox.write('hydra.nix', text)
+        return sandbox.evaluate('hydra.nix', { only: ['a', 'c', 'deb'] })
+      }),
+    )
+    const [whole, parts] = evaluated.map(({ machines, failed }) => ({
+      machines: new Map(
+        [...machines]
+          .sort(([left], [right]) => (left < right ? -1 : 1))
+          .map(([name, { drvPath }]) => [name, drvPath]),
+      ),
+      failed: [...(failed?.values() ?? [])].map(({ message }) => message),
+    }))
+    expect([...(whole?.machines.keys() ?? [])]).toEqual(['a', 'c', 'deb'])
+    expect(whole?.failed).toEqual([expect.stringMatching(/^machine 'b' .*services\.ngnix/)])
+    expect(parts).toEqual(whole)
+    const evaluations = (sandbox: NixSandbox) =>
+      sandbox.started.filter((program) => program === 'nix-instantiate').length
+    expect([evaluations(nix), evaluations(small)]).toEqual([2, 4])
+  } finally {
+    await small.dispose()
+  }
+})

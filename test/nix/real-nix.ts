@@ -79,7 +79,11 @@ export const builtInProviders: readonly KnownProvider[] = [
 export const fixtureNixpkgs = join(packageRoot(), 'test', 'fixtures', 'nixpkgs')
 export const oldNixpkgs = join(packageRoot(), 'test', 'fixtures', 'nixpkgs-17.03')
 
-export function createNixSandbox(config = '', providers = testProviders): NixSandbox {
+export function createNixSandbox(
+  config = '',
+  providers = testProviders,
+  available?: () => number,
+): NixSandbox {
   const folder = mkdtempSync(join(tmpdir(), 'hydra-ops-eval-'))
   const store = join(folder, 'state', 'nix')
   const started: string[] = []
@@ -101,6 +105,7 @@ export function createNixSandbox(config = '', providers = testProviders): NixSan
     command,
     providers,
     tasks: async () => setupTasks,
+    ...(available === undefined ? {} : { available }),
     cwd: networks,
   })
   const sandbox: NixSandbox = {
