@@ -106,8 +106,8 @@ let
 
   # --- nixpkgs, where there is one ---------------------------------------------------------------------------
 
-  # Returns { path; set; fixed; }: the folder of nixpkgs, the set of packages that was given in its place (or null), and
-  # whether the packages of a NixOS machine are exactly that set.
+  # Returns { path; set; fixed; }. `path` is the folder of nixpkgs, `set` the set of packages that was given in its
+  # place, or null. `fixed` tells whether the packages of a NixOS machine are exactly that set.
   sourceOf = given:
     if isPath given || isString given then checkedVersion given { path = given; set = null; fixed = false; }
     else if isFunction given then ofSet false (given { })
@@ -139,8 +139,8 @@ let
     else networkSource;
   pkgsOf = name: let source = namedSource name; in if source == null then null else packagesIn source;
 
-  # NixOS machines also take <nixpkgs>. A folder without the NixOS modules does not count. A definition that needs none
-  # of it never makes Nix look for it, because the search path may name a download.
+  # NixOS machines also take <nixpkgs>. A folder without the NixOS modules does not count. A definition that needs
+  # nothing of <nixpkgs> never makes Nix look there, because the search path may name a download.
   searched = builtins.tryEval (toString <nixpkgs>);
   searchedSource =
     if searched.success && pathExists "${searched.value}/nixos/lib/eval-config.nix" then sourceOf <nixpkgs> else null;
@@ -215,8 +215,8 @@ let
       tree = within { machine = name; files = ownFiles; } (merge.merge name [ ] (collected.defs ++ given name pkgs));
       config = tree.view // { deployment = tree.view.deployment // { keys = mapAttrs keyView (tree.view.deployment.keys or { }); }; };
 
-      # The kind is decided by the definitions alone, as a Debian machine's are read. A definition that cannot be read in
-      # that way (it may need more of NixOS) belongs to a NixOS machine, whose own evaluation then tells its mistakes.
+      # The definitions alone decide the kind, read as those of a Debian machine. A definition that cannot be read in
+      # that way may need more of NixOS, and belongs to a NixOS machine. Its own evaluation then tells the mistakes.
       wantedOs = tree.children.deployment.children.os.plain;
       attempt = builtins.tryEval wantedOs;
       os = if attempt.success || source == null then wantedOs else "nixos";
@@ -242,8 +242,8 @@ let
       })
     ];
 
-  # nixpkgs' own Hydra, under the names of different releases. Its programs are in several packages since 2026: they are
-  # joined to one package, in which the first package's file wins.
+  # nixpkgs' own Hydra, under the names of different releases. Its programs are in several packages since 2026. These
+  # packages are joined to one package, in which the first package's file wins.
   hydraOf = pkgs:
     if pkgs == null then null
     else if pkgs ? hydra-queue-runner && pkgs ? hydra-builder then pkgs.symlinkJoin {
@@ -272,7 +272,7 @@ let
   debian = import ./debian-machine.nix { inherit merge hosts system ours; inherit (input) mode; };
   nixosMachines = import ./nixos-machine.nix {
     inherit input network merge system;
-    # Allocated addresses alone: those of the definitions would cost the evaluation of every machine.
+    # Allocated addresses alone: addresses of the definitions would cost the evaluation of every machine.
     hosts = concatMap
       (name: if input.physical.${name}.privateIPv4 or null == null then [ ] else [ { address = input.physical.${name}.privateIPv4; names = [ name ]; } ])
       names;

@@ -30,9 +30,9 @@ import { withTemporaryStore } from './temporary-store.js'
 export interface EvaluatorParts {
   readonly command: NixCommand
   readonly providers: readonly KnownProvider[]
-  /** The set-up tasks, whose files are reserved; loaded only when an evaluation needs them. */
+  /** Loads the set-up tasks, whose files are reserved, when an evaluation needs them. */
   readonly tasks?: () => Promise<readonly TaskBinder[]>
-  /** Folder that shortens shown paths: those below it are shown relative to it. */
+  /** Folder to which shown paths below it are relative. */
   readonly cwd?: string
   readonly deadlineMs?: number
   /** Memory in bytes that an evaluation can have now. */
@@ -63,7 +63,7 @@ interface Evaluated {
   readonly broken: ReadonlyMap<string, OpsError>
 }
 
-/** Signals, within this file alone, that the expression needs a writable store. */
+/** A signal, within this file alone, that the expression needs a writable store. */
 class StoreNeeded extends Error {
   readonly shown: OpsError
   constructor(shown: OpsError) {

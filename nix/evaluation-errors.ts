@@ -139,7 +139,7 @@ export function evaluationError(error: NixError, stderr: string, view: ErrorView
     return failure('NIX', `Nix cannot evaluate the network on this host: ${say}`, { ...detail })
   const machine = machinesOf(error)[0]
   const place = error.places[0]
-  // An error of the module system names options and files itself; a line would be one that only reads the option.
+  // An error of the module system itself names options and files. A line would name a place that only reads the option.
   const ofModules = moduleError.test(error.message)
   const position = ofModules ? undefined : error.position
   const files = position === undefined ? filesOf(error, view) : [positionText(position)]
@@ -151,7 +151,7 @@ export function evaluationError(error: NixError, stderr: string, view: ErrorView
   })
 }
 
-/** Starts of the messages of nixpkgs' module system. */
+/** The first words of messages of nixpkgs' module system. */
 const moduleError =
   /^(?:The option |A definition for option |Cannot merge definitions of |You're trying to declare a value of type |The unique option |Module `|Module imports )/
 
@@ -244,7 +244,7 @@ function explain(raw: string): Explained {
   return { say: message === '' ? 'Nix failed without an error message' : message }
 }
 
-/** Cuts the values off a message of the module system about an option that may hold a secret; the files stay. */
+/** Cuts the values off a message of the module system about an option that may hold a secret. The files stay. */
 function withoutSecrets(message: string): string {
   const option = /^[^`]*option `([^']+)'/.exec(message)?.[1]
   if (option === undefined || !/^deployment\.(?:keys|secrets|hydra)\b/.test(option)) return message

@@ -35,7 +35,7 @@ export function ownNixFolder(): string {
 
 /**
  * Makes the expression for Nix's standard input: function arguments then appear in no process list and no file.
- * Relative paths in them start at the current folder, as those of `nix-build --arg` do.
+ * Relative paths in arguments start at the current folder, as those of `nix-build --arg` do.
  */
 export function evaluationText(input: EvaluationInput, args: Readonly<Record<string, string>>): NixText {
   const lines = [

@@ -47,7 +47,7 @@ let
     config = {
       deployment = {
         inherit (input.deployment) name uuid;
-        # Decided before the modules are evaluated.
+        # The kind is decided before the modules are evaluated.
         os = override 10 "nixos";
         targetHost = override 1400 config.networking.hostName;
       };
@@ -107,7 +107,7 @@ let
         (filter (each: ! elem (head (tail each.path)) [ "arguments" "name" "os" "uuid" ]) all);
       theirs = filter (each: each.files != [ ]) described;
       isRefused = each: elem (head (tail each.path)) input.refused;
-      # An evaluation of `config` refuses undeclared options, whatever else is asked of it.
+      # An evaluation of `config` always refuses undeclared options.
       assertions = if wanted then failed evaluated else [ ];
       warnings = if wanted then warningsOf evaluated else [ ];
       toplevel = evaluated.config.system.build.toplevel;

@@ -168,8 +168,8 @@ function netplan(nic: GuestNic, nameServer: string | undefined): object {
 }
 
 /**
- * Writes a file system labelled `cidata`; it is attached as a disk, because Debian's cloud kernel has no driver for a
- * CD drive.
+ * Writes a file system labelled `cidata`. The file system is attached as a disk, because Debian's cloud kernel has no
+ * driver for a CD drive.
  */
 async function writeSeed(
   local: Pick<LocalCommands, 'run'>,

@@ -9,7 +9,7 @@ export const memoryMs = 30 * 60_000
 export function snapshotLost(machine: string, name: string, why: string): OpsError {
   return failure('SNAPSHOT_LOST', `machine '${machine}': snapshot '${name}' cannot be restored: ${why}`, {
     machine,
-    hint: `put the file back if there is a copy; else hydra-ops snapshot delete ${name} ${machine}`,
+    hint: `restore the file if you have a copy; otherwise run hydra-ops snapshot delete ${name} ${machine}`,
   })
 }
 

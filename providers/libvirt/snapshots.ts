@@ -72,7 +72,7 @@ export async function listSnapshots(
   return found.sort((a, b) => a.at.localeCompare(b.at))
 }
 
-/** Reads a snapshot's XML; undefined when there is none of that name. */
+/** Reads a snapshot's XML; undefined when no snapshot has that name. */
 async function snapshotXml(
   { virsh, resource }: Subject,
   name: string,
@@ -133,7 +133,7 @@ async function prepareDisks(subject: Subject, name: string, run: Run): Promise<v
       `machine '${machine}' is off with saved memory, which a snapshot would lack`,
       {
         machine,
-        hint: `hydra-ops start --on ${machine} continues with it; a snapshot then has the memory, too`,
+        hint: `hydra-ops start --on ${machine} continues with the saved memory; a snapshot then has the memory, too`,
       },
     )
   }
@@ -181,7 +181,10 @@ async function restorable(
     throw failure(
       'SNAPSHOT_EXTERNAL',
       `machine '${machine}': snapshot '${name}' was made by another program, in files beside the disks`,
-      { machine, hint: `that program restores it; or see: virsh -c ${subject.places.uri} snapshot-info` },
+      {
+        machine,
+        hint: `that program restores the snapshot; or see: virsh -c ${subject.places.uri} snapshot-info`,
+      },
     )
   }
   for (const device of facts.devices) {
@@ -257,7 +260,7 @@ async function dropSavedMemory({ virsh, resource, seen }: Subject, run: Run): Pr
   await virsh.must(['managedsave-remove', resource.name], call, run)
 }
 
-/** Gives a snapshot's definitions the present ports and paths: libvirt starts QEMU with what they say. */
+/** Gives a snapshot's definitions the present ports and paths, with which libvirt starts QEMU. */
 async function giveSnapshot(
   { virsh, places, resource }: Subject,
   {
@@ -283,7 +286,7 @@ async function giveSnapshot(
   )
 }
 
-/** Deletes a snapshot, with the states of it that libvirt does not see: in disks that are detached or were moved. */
+/** Deletes a snapshot, with its states that libvirt does not see: in disks that are detached or were moved. */
 export async function deleteSnapshot(
   parts: LibvirtParts,
   resource: LibvirtResource,
@@ -302,7 +305,8 @@ export async function deleteSnapshot(
   const xml = await snapshotXml(subject, name, run)
   if (xml !== undefined) {
     const byHand = live !== undefined && hasOtherDisks(xml, resource, live)
-    // A deletion by libvirt 9.0 would end its daemon: it looks for each disk of the snapshot in the running machine.
+    // A deletion by libvirt 9.0 would end its daemon. libvirt looks for each disk of the snapshot in the running
+    // machine.
     if (byHand) {
       await virsh.must(
         ['qemu-monitor-command', resource.name, '--hmp', `delvm ${JSON.stringify(name)}`],

@@ -161,8 +161,8 @@ export function attachedDisks(
 }
 
 /**
- * Attaches each disk at its port and detaches ours from others. VirtualBox would replace the disk of an occupied port
- * without a word, so a disk of somebody else at our port is refused.
+ * Attaches each disk at its port and detaches ours from others. A disk of somebody else at our port is refused.
+ * Otherwise VirtualBox would replace that disk without a word.
  */
 async function attachDisks(vbox: VBoxManage, definition: Definition, run: Run): Promise<void> {
   const { resource, handle, seen, spec } = definition
@@ -200,8 +200,8 @@ async function attachDisks(vbox: VBoxManage, definition: Definition, run: Run): 
 const seedKind = ['--mtype', 'writethrough']
 
 /**
- * Finds the file with a disk's newest content: a disk that is detached after a snapshot keeps its changes in a file of
- * differences, and VirtualBox would begin another one at the snapshot.
+ * Finds the file with a disk's newest content. A disk that is detached after a snapshot keeps its changes in a file of
+ * differences. VirtualBox would begin another one at the snapshot.
  */
 function newestFile(
   path: string,

@@ -41,8 +41,8 @@ export function cachedPath(image: BaseImage, sizeMiB?: number): string {
 }
 
 /**
- * Converts an image once. Machines get clones; the image itself is never attached. With a size the result is that large:
- * VirtualBox grows no disk that builds on another one.
+ * Converts an image once. Machines get clones; the image itself is never attached. A given size becomes the size of the
+ * result: VirtualBox grows no disk that builds on another one.
  */
 async function ensureCached(
   parts: VirtualBoxParts,
@@ -118,7 +118,7 @@ export async function forget(
   if (outcome.failure.complaint === 'in-use') throw vboxError(outcome.failure, call)
 }
 
-/** Makes the root disk: a clone of the image, or what differs from it. */
+/** Makes the root disk: a clone of the image, or a disk with the differences from the image. */
 export async function createRoot(
   parts: VirtualBoxParts,
   vbox: VBoxManage,

@@ -14,7 +14,7 @@ import { createVBoxManage, isAbsent, type VBoxManage, vboxError } from './vboxma
 export type Seen =
   | { readonly kind: 'absent' }
   | { readonly kind: 'foreign'; readonly what: string }
-  /** VirtualBox knows the machine, and cannot read its settings: they were moved or lost. */
+  /** VirtualBox knows the machine, and cannot read its settings, which were moved or lost. */
   | { readonly kind: 'inaccessible'; readonly uuid: string }
   | SeenMachine
 
@@ -43,10 +43,10 @@ export const markKeys = {
 /** Beginning of the keys with the marks of snapshots: VirtualBox keeps extra data through a restore. */
 export const snapshotKey = 'hydra-ops/snapshot/'
 
-/** Words for a machine without a process. Every other word means that it runs, begins or ends. */
+/** Words for a machine without a process. Every other word means that the machine runs, begins or ends. */
 const offWords: ReadonlySet<string> = new Set(['poweroff', 'aborted', 'saved', 'aborted-saved'])
 
-/** Words for a process that does nothing: a start brings such a machine back, and an ACPI request does not reach it. */
+/** Words for a process that does nothing. A start brings such a machine back, and an ACPI request does not reach it. */
 const stuckWords: ReadonlySet<string> = new Set(['paused', 'gurumeditation', 'stuck'])
 
 export function isActive({ state }: Pick<MachineFacts, 'state'>): boolean {
@@ -135,7 +135,7 @@ export async function look(
   const facts = parseMachine(shown.stdout)
   const mark = await readMark(vbox, uuid, run)
   if (mark === undefined) return { kind: 'absent' }
-  // A crash may have come between the creation and the marks: then the note claims the machine.
+  // A crash may have come between the creation and the marks; the note then claims the machine.
   const claimed = mark.deployment === undefined && mark.machine === undefined && note.kind === 'ours'
   const marked = mark.deployment === resource.deployment.uuid && mark.machine === machine
   const half = mark.deployment === resource.deployment.uuid && mark.machine === undefined
@@ -157,8 +157,8 @@ export async function lookAtOurs(
 }
 
 /**
- * Lists the disks that VirtualBox knows, where the machine's own list does not tell enough: a snapshot or a linked clone
- * builds one disk on another, and a disk of somebody else may be attached.
+ * Lists the disks that VirtualBox knows, where the machine's own list does not tell enough. A snapshot or a linked
+ * clone builds one disk on another, and a disk of somebody else may be attached.
  */
 export async function lookAtChains(
   vbox: VBoxManage,

@@ -76,7 +76,7 @@ export function parseMachineReadable(text: string): Map<string, string> {
     const from = at + start.length
     const quoted = unescapedKey.test(key) ? lineValue(line, start.length, at) : quotedAt(text, from)
     const name = key.startsWith('"') ? unescaped(key.slice(1, -1)) : key
-    // A description over several lines cannot take the place of what was said before.
+    // A description over several lines cannot replace an earlier value.
     if (!values.has(name)) values.set(name, quoted?.value ?? line.slice(start.length))
     const end = quoted?.end ?? from
     at = end + lineAt(text, end).length + 1
@@ -96,7 +96,7 @@ function lineAt(text: string, at: number): string {
   return end < 0 ? text.slice(at) : text.slice(at, end)
 }
 
-/** Reads a value in quotes; undefined where there is none, or no end of it. */
+/** Reads a value in quotes; undefined for a value without quotes, or without an end. */
 function quotedAt(text: string, from: number): { value: string; end: number } | undefined {
   if (text[from] !== '"') return undefined
   for (let at = from + 1; at < text.length; at += 1) {

@@ -5,7 +5,7 @@ export interface Medium {
   readonly parent: string | undefined
   readonly location: string
   readonly capacityMiB: number
-  /** Whether VirtualBox can open the file: it is there, and is the same one as before. */
+  /** Whether VirtualBox can open the file, which exists and is the same file as before. */
   readonly accessible: boolean
 }
 
@@ -29,8 +29,8 @@ export function parseMedia(text: string): Medium[] {
 }
 
 /**
- * Finds which of our disks an attached file belongs to: after a snapshot a file with differences is attached in the
- * place of the disk.
+ * Finds the disk of ours that an attached file belongs to. A snapshot attaches a file with differences in the place of
+ * the disk.
  */
 export function ownerOf(
   attached: string,

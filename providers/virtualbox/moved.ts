@@ -23,8 +23,9 @@ export function refuseOtherFiles(facts: MachineFacts, { machine, handle }: Virtu
 }
 
 /**
- * Registers a machine that is off at the present place of its settings, which name its disks by relative paths. Settings
- * that VirtualBox cannot read are removed, unless they name snapshots: then what builds on the disks is known there alone.
+ * Registers a machine that is off at the present place of its settings, which name its disks by relative paths.
+ * Settings that VirtualBox cannot read are removed, unless they name snapshots. Only such settings know which files
+ * build on the disks.
  */
 export async function registerHere(
   vbox: VBoxManage,

@@ -56,7 +56,10 @@ export async function startMachine(
   return allocation === resource.allocation ? undefined : allocation
 }
 
-/** Waits for what is under way. Returns a machine that can be started or resumed; undefined when it runs. */
+/**
+ * Waits for the end of a running operation. Returns a machine that can be started or resumed; undefined when the
+ * machine runs.
+ */
 async function readyToStart(
   vbox: VBoxManage,
   places: Places,

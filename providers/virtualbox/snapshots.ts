@@ -152,7 +152,10 @@ function newerDisks({ handle }: VirtualBoxResource, { snapshot, media, attached 
   })
 }
 
-/** Restores a snapshot, and gives the machine its present ports. It is off then, or has memory with which it goes on. */
+/**
+ * Restores a snapshot, and gives the machine its present ports. The machine is then off, or has memory with which it
+ * continues.
+ */
 export async function restoreSnapshot(
   parts: VirtualBoxParts,
   resource: VirtualBoxResource,

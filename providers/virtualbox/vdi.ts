@@ -5,7 +5,10 @@ const sizeAt = 368
 const headerBytes = 400
 const mebibyte = 1024 ** 2
 
-/** Reads the size of a VDI file for its guest, in whole MiB as VirtualBox counts; undefined for another kind of file. */
+/**
+ * Reads the size of a VDI file for its guest, in whole MiB as VirtualBox counts. Returns undefined for another kind of
+ * file.
+ */
 export function vdiBytes(path: string): number | undefined {
   const header = Buffer.alloc(headerBytes)
   const file = openSync(path, 'r')

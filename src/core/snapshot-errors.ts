@@ -4,7 +4,7 @@ import { failure, type OpsError } from './errors.js'
 export function snapshotExists(machine: string, name: string): OpsError {
   return failure('SNAPSHOT_EXISTS', `machine '${machine}' has a snapshot '${name}' already`, {
     machine,
-    hint: `take another name, or first: hydra-ops snapshot delete ${name} ${machine}`,
+    hint: `choose another name, or run hydra-ops snapshot delete ${name} ${machine} first`,
   })
 }
 

@@ -88,7 +88,7 @@ async function complete(session: MachineSession, { name, at }: Snapshot): Promis
 }
 
 function gone({ machine }: MachineSession, name: string): OpsError {
-  return noSnapshot(machine, name, 'another program deleted it at the same time')
+  return noSnapshot(machine, name, 'another program deleted the snapshot at the same time')
 }
 
 /** Lists the snapshots of machines as their hypervisors know them; neither locks nor writes. */

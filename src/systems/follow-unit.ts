@@ -144,7 +144,7 @@ function tooLate(host: Host, { log }: { readonly log: string }): OpsError {
     `machine '${host.machine}': the activation did not end in time; it continues on the machine`,
     {
       machine: host.machine,
-      hint: `to watch the activation, run: hydra-ops ssh ${host.machine} -- tail -f ${log}; the next deploy reads its result`,
+      hint: `run hydra-ops ssh ${host.machine} -- tail -f ${log} to watch the activation; the next deploy reads its result`,
     },
   )
 }

@@ -18,7 +18,7 @@ export interface ContractHarness<Config, Allocation, Handle> {
   ): Promise<Resource<Config, Allocation, Handle>>
   /** A config that a machine of `makeResource` can take on without a new machine. */
   readonly changedConfig?: Config
-  /** Another one for a machine with snapshots, where not every change is possible then. */
+  /** Another config for a machine with snapshots, which excludes some changes. */
   readonly changedWithSnapshots?: Config
   /** Lists everything that the backend itself knows, ours or not: machines, disks … */
   listing(): Promise<string[]>

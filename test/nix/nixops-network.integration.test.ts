@@ -15,7 +15,7 @@ beforeEach(() => {
 })
 afterEach(() => nix.dispose())
 
-/** The logical file of a NixOps network of 2018 with a Hydra of its own: what the machine is. */
+/** Returns the logical file of a NixOps network of 2018 with a Hydra of its own, which describes the machine. */
 const logical = (system: string) => `{
   network.description = "Hydra";
   my-hydra = { config, pkgs, ... }: {
@@ -73,7 +73,7 @@ const logical = (system: string) => `{
   };
 }`
 
-/** The physical files: where the machine runs. */
+/** The physical files, which give the machine's place. */
 const physical = {
   libvirt:
     'deployment.targetEnv = "libvirtd"; deployment.libvirtd = { memorySize = 2048; vcpu = 2; headless = true; baseImageSize = 20; };',

@@ -107,7 +107,7 @@ async function conclude(
   return { kind: 'failed', code, units, log, journal: await journalOf(host, units, run) }
 }
 
-/** Reads journal lines as mere evidence: an error here must not hide what failed. */
+/** Reads journal lines as mere evidence: an error here must not hide the failure. */
 async function journalOf(host: Host, units: readonly string[], run: Run): Promise<string[]> {
   if (units.length === 0) return []
   const options = {

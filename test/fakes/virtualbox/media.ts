@@ -78,7 +78,7 @@ export function addMedium(call: Call, given: NewMedium): Medium {
   return medium
 }
 
-/** Makes a medium with what differs from another one. */
+/** Makes a medium for the differences from another one. */
 export function addDifference(call: Call, path: string, uuid: string, parent: Medium): Medium {
   createDifference(path, uuid, parent)
   const variant = 'differencing'
@@ -93,7 +93,7 @@ export function addDifference(call: Call, path: string, uuid: string, parent: Me
   })
 }
 
-/** The words of `VERB [disk | dvd] OPTION…`: the verbs with `hd` in their name are always about disks. */
+/** Parses the words of `VERB [disk | dvd] OPTION…`; verbs with `hd` in their name are always about disks. */
 function deviceOf(call: Call): Medium['device'] {
   if (call.verb.endsWith('hd')) return 'hdd'
   const word = call.words.next()
@@ -102,7 +102,7 @@ function deviceOf(call: Call): Medium['device'] {
   throw unknown(`${call.verb} ${word ?? 'without a kind'}`)
 }
 
-/** `createmedium disk`, `createhd`. */
+/** Implements `createmedium disk` and `createhd`. */
 export function createMedium(call: Call): Answer {
   if (deviceOf(call) !== 'hdd') throw unknown('createmedium dvd')
   const given: Record<string, string> = {}
@@ -130,7 +130,7 @@ export function createMedium(call: Call): Answer {
   try {
     createImage({ path, uuid, format, bytes })
   } catch (error) {
-    // The real program says the same of a folder that takes no file.
+    // The real program prints the same for a folder that takes no file.
     if (!(error instanceof Error && 'code' in error && error.code === 'ENOENT')) throw error
     throw imageFailure('create', path, format, 'VERR_FILE_NOT_FOUND', 630, 'handleCreateMedium')
   }
@@ -163,7 +163,7 @@ function imageFailure(
   return new Refusal(failedTask('VBOX_E_FILE_ERROR', `Failed to ${what} medium`, causes, place))
 }
 
-/** `clonemedium disk FROM TO`, `clonehd FROM TO`. */
+/** Implements `clonemedium disk FROM TO` and `clonehd FROM TO`. */
 export function cloneMedium(call: Call): Answer {
   if (deviceOf(call) !== 'hdd') throw unknown('clonemedium dvd')
   const names: string[] = []
@@ -193,7 +193,10 @@ export function cloneMedium(call: Call): Answer {
   return answer(`Clone medium created in format '${target.format}'. UUID: ${target.uuid}\n`, progress)
 }
 
-/** `modifymedium disk X --resize MB | --resizebyte N | --compact | --move PATH | --description TEXT`, `modifyhd`. */
+/**
+ * Implements `modifymedium disk X --resize MB | --resizebyte N | --compact | --move PATH | --description TEXT`, and
+ * `modifyhd`.
+ */
 export function modifyMedium(call: Call): Answer {
   const device = deviceOf(call)
   const name = call.words.next()
@@ -246,7 +249,7 @@ function moveMedium(call: Call, medium: Medium, to: string): void {
   medium.path = path
 }
 
-/** `showmediuminfo disk X`. */
+/** Implements `showmediuminfo disk X`. */
 export function showMedium(call: Call): Answer {
   const device = deviceOf(call)
   const name = call.words.next()
@@ -254,7 +257,7 @@ export function showMedium(call: Call): Answer {
   return answer(mediumText(call, openMedium(call, name, device), true))
 }
 
-/** A medium in the words of `list hdds` and `showmediuminfo`. */
+/** Describes a medium in the words of `list hdds` and `showmediuminfo`. */
 export function mediumText(call: Call, medium: Medium, long: boolean): string {
   const { uuid, parent, device, path, format, variant, description } = medium
   const there = isSame(medium)
@@ -291,7 +294,7 @@ export function mediumText(call: Call, medium: Medium, long: boolean): string {
   ].join('')
 }
 
-/** Whether the file is there and is the medium that was registered. */
+/** Tells whether the file exists and is the registered medium. */
 function isSame({ path, uuid, format, parent, device }: Medium): boolean {
   if (!existsSync(path)) return false
   return device === 'dvd' || format !== 'VDI' || parent !== undefined || readVdi(path)?.uuid === uuid
@@ -301,7 +304,7 @@ function inRunning(call: Call, medium: Medium): boolean {
   return call.store.usersOf(medium).some(({ uuid }) => call.store.session(uuid) !== undefined)
 }
 
-/** `closemedium disk X [--delete]`. */
+/** Implements `closemedium disk X [--delete]`. */
 export function closeMedium(call: Call): Answer {
   const device = deviceOf(call)
   let name: string | undefined
@@ -351,7 +354,7 @@ function lockedMedium(medium: Medium, remove: boolean): Refusal {
   return new Refusal(kept + errorLine(`Failed to delete medium. Error code ${details.code}`) + close)
 }
 
-/** `mediumproperty disk get FILE AllocationBlockSize`; others are not kept by VDI. */
+/** Implements `mediumproperty disk get FILE AllocationBlockSize`; VDI keeps no other property. */
 export function mediumProperty(call: Call): Answer {
   const device = deviceOf(call)
   const [verb, name, key] = call.words.rest()

@@ -23,7 +23,7 @@ export interface Nic {
   rules: Rule[]
 }
 
-/** What is in a slot of a storage controller. */
+/** The content of a slot of a storage controller. */
 export interface Slot {
   readonly kind: 'hdd' | 'dvddrive'
   /** The medium's UUID; undefined for an empty drive. */
@@ -37,7 +37,7 @@ export interface Controller {
   portCount: number
   bootable: boolean
   hostIoCache: boolean
-  /** By `port-device`. */
+  /** The slots, by `port-device`. */
   slots: Record<string, Slot>
 }
 
@@ -61,9 +61,9 @@ export interface Property {
   flags: string
 }
 
-/** All that a snapshot keeps, and a restore brings back. */
+/** Everything that a snapshot keeps and a restore brings back. */
 export interface Hardware {
-  /** The values of `showvminfo` that are one word each, by their keys. */
+  /** The values of `showvminfo` that are single words, by their keys. */
   values: Record<string, string | number>
   osType: string
   description: string
@@ -121,13 +121,13 @@ export interface Medium {
   writeThrough: boolean
 }
 
-/** What a machine has while it is online. */
+/** The facts of a machine while it is online. */
 export interface Session {
   state: OnlineState
   stateChange: number
   /** Whether the machine was started from a saved state. */
   resumed: boolean
-  /** Whether the start is under way: no call sees this but after the end of the starting one. */
+  /** Whether the start is under way; no other call sees this before the end of the starting call. */
   launching: boolean
 }
 
@@ -154,7 +154,7 @@ export interface Registry {
   natNetworks: NatNetwork[]
 }
 
-/** Counts from a machine's base settings: what a machine made by `createvm` has. */
+/** Returns a machine's base settings, which a machine made by `createvm` has. */
 export function freshHardware(osType: string, mac: () => string): Hardware {
   return {
     values: {
@@ -245,20 +245,20 @@ export function freshController(name: string, bus: string, type: string | undefi
   return { name, bus, type: kind, portCount, bootable: true, hostIoCache: false, slots: {} }
 }
 
-/** How many ports a controller of a bus may have. */
+/** The number of ports that a controller of a bus may have. */
 export const maxPorts: Readonly<Record<string, number>> = { sata: 30, ide: 2, virtio: 256 }
 
-/** How many devices a port of a bus has. */
+/** Returns the number of devices that a port of a bus has. */
 export function devicesPerPort(bus: string): number {
   return bus === 'ide' ? 2 : 1
 }
 
-/** All snapshots below one, that one first. */
+/** Lists all snapshots below one, that one first. */
 export function allSnapshots(root: Snapshot | undefined): Snapshot[] {
   return root === undefined ? [] : [root, ...root.children.flatMap(allSnapshots)]
 }
 
-/** The media in the slots of one hardware. */
+/** Lists the media in the slots of one hardware. */
 export function attachedMedia(hardware: Hardware): string[] {
   return hardware.controllers.flatMap(({ slots }) =>
     Object.values(slots).flatMap(({ medium }) => medium ?? []),

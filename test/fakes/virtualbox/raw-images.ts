@@ -6,7 +6,7 @@ import { readVdi, setVdiUuid, vdiFromRaw } from './vdi.js'
 
 const mebibyte = 1024 * 1024
 
-/** `convertfromraw FROM TO --format VDI`. */
+/** Implements `convertfromraw FROM TO --format VDI`. */
 export function convertFromRaw(call: Call): Answer {
   const from = call.words.next()
   const to = call.words.next()
@@ -35,7 +35,7 @@ export function convertFromRaw(call: Call): Answer {
   return answer('', creating)
 }
 
-/** `internalcommands sethduuid FILE [UUID]`. */
+/** Implements `internalcommands sethduuid FILE [UUID]`. */
 export function internalCommand(call: Call): Answer {
   const verb = call.words.next()
   const path = call.words.next()

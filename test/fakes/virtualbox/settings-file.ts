@@ -2,8 +2,8 @@ import { basename, dirname } from 'node:path'
 import type { Machine, Medium, Snapshot } from './model.js'
 
 /**
- * The settings file of a machine: XML as VirtualBox writes it, as far as other programs read it, and all that the
- * stand-in itself has to know.
+ * Writes the settings file of a machine: the XML of VirtualBox as far as other programs read it, and the stand-in's own
+ * facts.
  */
 export function settingsText(machine: Machine): string {
   const { uuid, name, rootSnapshot: root, currentSnapshot } = machine

@@ -13,7 +13,7 @@ import {
 } from './model.js'
 import { osDescription, osFamily } from './os-types.js'
 
-/** `showvminfo MACHINE --machinereadable`. */
+/** Implements `showvminfo MACHINE --machinereadable`. */
 export async function showMachine(call: Call): Promise<Answer> {
   let name: string | undefined
   let machineReadable = false
@@ -112,7 +112,7 @@ function machineLines(call: Call, machine: Machine): string[] {
   ]
 }
 
-/** Time of a change of the state, in the precision that the service gives. */
+/** Returns the time of a change of the state, in the service's precision. */
 function stateTime(milliseconds: number): string {
   return `${new Date(milliseconds).toISOString().slice(0, -1)}000000`
 }
@@ -244,8 +244,8 @@ function recording(stem: string): string[] {
 }
 
 /**
- * The snapshots as a tree of keys. The lines of the current one follow it. VirtualBox escapes nothing in names and
- * descriptions.
+ * Lists the snapshots as a tree of keys. The lines of the current snapshot follow the tree. VirtualBox escapes nothing
+ * in names and descriptions.
  */
 export function snapshotLines(machine: Machine): string[] {
   const raw = (key: string, value: string): string => `${key}="${value}"\n`

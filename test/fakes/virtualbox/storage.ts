@@ -29,7 +29,7 @@ async function machineFor(call: Call, line: number): Promise<Machine> {
   ])
 }
 
-/** `storagectl MACHINE --name NAME [--add BUS | --remove] …`. */
+/** Implements `storagectl MACHINE --name NAME [--add BUS | --remove] …`. */
 export async function storageController(call: Call): Promise<Answer> {
   const machine = await machineFor(call, 1018)
   const given: Record<string, string> = {}
@@ -116,7 +116,7 @@ function setController(controller: Controller, given: Readonly<Record<string, st
   }
 }
 
-/** `storageattach MACHINE --storagectl NAME --port N --device N --type KIND --medium MEDIUM`. */
+/** Implements `storageattach MACHINE --storagectl NAME --port N --device N --type KIND --medium MEDIUM`. */
 export async function attachStorage(call: Call): Promise<Answer> {
   const machine = await machineFor(call, 300)
   const given: Record<string, string> = {}
@@ -198,7 +198,7 @@ function changeMedium(call: Call, medium: Medium, given: Readonly<Record<string,
   call.store.saveRegistry()
 }
 
-/** Refuses what the state of the machine, or a disk that is attached already, forbids. */
+/** Refuses changes that the state of the machine, or an attached disk, forbids. */
 function attachPlaces(call: Call, machine: Machine, medium?: Medium, inSlot?: string): void {
   if (medium !== undefined && medium.device === 'hdd') {
     const attached = slotMedia({ ...machine, rootSnapshot: undefined })
@@ -215,7 +215,9 @@ const attachPlace: Place = [
   file,
 ]
 
-/** Gives a SATA controller the ports up to this one, as far as it may have them; refuses a slot that is none. */
+/**
+ * Gives a SATA controller the ports up to this one, within its limit. Refuses a slot that the controller cannot have.
+ */
 function inRange(controller: Controller, port: number, device: number): void {
   const most = controller.bus === 'sata' ? (maxPorts[controller.bus] ?? 0) : controller.portCount
   if (port >= controller.portCount && port < most) controller.portCount = port + 1
@@ -227,7 +229,7 @@ function inRange(controller: Controller, port: number, device: number): void {
   }
 }
 
-/** The medium that goes into the slot: a medium for many machines gets a difference for each. */
+/** Returns the medium that goes into the slot; a medium for many machines gets a difference for each. */
 function heldBy(call: Call, machine: Machine, medium: Medium, kind: 'hdd' | 'dvddrive'): Medium {
   if (kind === 'dvddrive') return medium
   if (medium.multiAttach) {
@@ -240,7 +242,7 @@ function heldBy(call: Call, machine: Machine, medium: Medium, kind: 'hdd' | 'dvd
   return addDifference(call, path, uuid, inCurrentSnapshot(call, machine, medium))
 }
 
-/** Finds what the current snapshot has of a disk with children: the difference of the machine begins there. */
+/** Finds the state of a disk with children in the current snapshot, where the machine's difference begins. */
 function inCurrentSnapshot(call: Call, machine: Machine, medium: Medium): Medium {
   const current = allSnapshots(machine.rootSnapshot).find(({ uuid }) => uuid === machine.currentSnapshot)
   const kept = (current === undefined ? [] : attachedMedia(current.hardware)).flatMap(

@@ -13,7 +13,7 @@ import { readSettings, settingsText } from './settings-file.js'
 
 const lockMs = 60_000
 
-/** The files of the stand-in: a registry, one settings file for each machine, and what runs. */
+/** The files of the stand-in: a registry, a settings file for each machine, and the running machines. */
 export class Store {
   readonly home: string
   registry: Registry
@@ -56,7 +56,7 @@ export class Store {
     return this.registry.machines.flatMap(({ cfgFile }) => this.readMachine(cfgFile) ?? [])
   }
 
-  /** Reads a machine's settings; files in its folder are where the folder is now. */
+  /** Reads a machine's settings; the paths of files in its folder follow the folder. */
   readMachine(cfgFile: string): Machine | undefined {
     const machine = existsSync(cfgFile) ? readSettings(readFileSync(cfgFile, 'utf8')) : undefined
     if (machine === undefined || machine.cfgFile === cfgFile) return machine
@@ -79,7 +79,7 @@ export class Store {
     writeFile(machine.cfgFile, settingsText(machine))
   }
 
-  /** The folder of what a machine has while it is online. */
+  /** Returns the folder of a machine's files while it is online. */
   sessionFolder(uuid: string): string {
     return join(this.home, 'run', uuid)
   }
@@ -98,7 +98,7 @@ export class Store {
     if (lingerMs > 0) writeWhole(join(this.home, `${uuid}.lingers`), Date.now() + lingerMs)
   }
 
-  /** Whether a machine that ended is still locked. */
+  /** Tells whether a machine that ended is still locked. */
   lingers(uuid: string): boolean {
     return (this.#read<number>(join(this.home, `${uuid}.lingers`)) ?? 0) > Date.now()
   }
@@ -119,7 +119,7 @@ export class Store {
     )
   }
 
-  /** The machines with a medium in a slot now, or in a slot of a snapshot. */
+  /** Lists the machines with a medium in a slot now, or in a slot of a snapshot. */
   usersOf(medium: Medium): Machine[] {
     return this.machines().filter((machine) => slotMedia(machine).includes(medium.uuid))
   }
@@ -129,13 +129,13 @@ export class Store {
   }
 }
 
-/** The media in the slots of a machine and of its snapshots. */
+/** Lists the media in the slots of a machine and of its snapshots. */
 export function slotMedia(machine: Machine): string[] {
   const snapshots = allSnapshots(machine.rootSnapshot).map(({ hardware }) => hardware)
   return [machine.hardware, ...snapshots].flatMap(attachedMedia)
 }
 
-/** The media of a machine with the parents of these. */
+/** Lists the media of a machine with their parents. */
 export function usedMedia(machine: Machine, media: readonly Medium[]): Set<string> {
   const used = new Set<string>()
   const add = (uuid: string | undefined): void => {
@@ -147,7 +147,7 @@ export function usedMedia(machine: Machine, media: readonly Medium[]): Set<strin
   return used
 }
 
-/** Holds the lock of a home while `action` runs, so that two calls at once do not lose each other's changes. */
+/** Holds the lock of a home while `action` runs. Two calls at once thus do not lose each other's changes. */
 export async function locked<Result>(home: string, action: () => Promise<Result>): Promise<Result> {
   const lock = join(home, 'lock')
   const end = Date.now() + lockMs

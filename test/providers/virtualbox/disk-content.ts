@@ -8,7 +8,7 @@ import { allocateBlock, blockAddress } from './vdi-block.js'
 
 const textBytes = 512
 
-/** Writes a text to the beginning of a disk of a machine that is off: into the file that is attached now. */
+/** Writes a text to the beginning of a disk of a machine that is off, into the attached file. */
 export async function writeDisk(
   session: Session,
   resource: VirtualBoxResource,
@@ -62,7 +62,7 @@ async function chainOf(session: Session, { handle }: VirtualBoxResource, slot = 
   return [file, ...ancestorsOf(file, parseMedia(await session.vbox('list', 'hdds')))]
 }
 
-/** Differences of the stand-in are files of QEMU. */
+/** Tells whether a file is a difference of the stand-in, which is a file of QEMU. */
 function isQcow2(file: string): boolean {
   return readFileSync(file).subarray(0, 3).toString() === 'QFI'
 }

@@ -5,7 +5,7 @@ import { VirtualBoxConfig } from '../../../providers/virtualbox/config.js'
 import { machinesOf, type Subject } from './made-machines.js'
 import type { Session } from './session.js'
 
-/** Defines tests of what goes wrong around a machine, on the stand-in and on the real VBoxManage alike. */
+/** Defines tests of faults around a machine, on the stand-in and on the real VBoxManage alike. */
 export function faultCases({ name, open, options }: Subject): void {
   describe(`faults, on ${name}`, () => {
     let session: Session

@@ -5,7 +5,7 @@ import type { Session } from './session.js'
 
 export type Made = VirtualBoxResource & { handle: VirtualBoxHandle }
 
-/** Short names for the work of a session's provider on machines, which all have the same options. */
+/** Makes short names for the work of a session's provider on machines, which all have the same options. */
 export function machinesOf(current: () => Session, options: object = {}) {
   const reconcile = async (resource: VirtualBoxResource, allowRecreate = false): Promise<Made> => {
     const { provider, run } = current()
@@ -28,7 +28,7 @@ export function machinesOf(current: () => Session, options: object = {}) {
   }
 }
 
-/** Another VBoxManage under test: how to open a session with it, and what its machines need. */
+/** Another VBoxManage under test, with a way to open a session and the needs of its machines. */
 export interface Subject {
   readonly name: string
   open(): Promise<{ readonly session: Session; dispose(): Promise<void> }>

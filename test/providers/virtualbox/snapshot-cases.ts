@@ -55,7 +55,7 @@ export function snapshotCases({ name, open, options }: Subject): void {
         expect(await list(made)).toMatchObject([{ name: 'by hand', memory: false, description: about }])
         await restore(made, 'by hand')
         expect(await readDisk(session, made)).toBe('before')
-        // The settings of that moment are not known, so the next deploy applies all.
+        // The settings of that moment are not known, so the next deploy applies all settings.
         expect(await plan(made)).toMatchObject([{ detail: 'other options of the machine' }])
         await reconcile(made)
         expect(await plan(made)).toEqual([])
