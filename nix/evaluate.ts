@@ -16,7 +16,7 @@ import {
   subject,
 } from './evaluation-errors.js'
 import { type EvaluationInput, evaluationText, ownNixFolder } from './evaluation-input.js'
-import { availableMemory, batchSize, measured } from './evaluation-memory.js'
+import { availableMemory, batchSize, needIn, statistics } from './evaluation-memory.js'
 import { EvaluationOutput, readMachine } from './evaluation-output.js'
 import { checkExpressionFiles } from './expression-files.js'
 import { hasCommonCause, together } from './joined-errors.js'
@@ -179,33 +179,31 @@ export function createEvaluator(parts: EvaluatorParts): Nix['evaluate'] {
       args,
     )
     const traces: string[] = []
-    const { result, bytes } = await measured((statistics) =>
-      parts.command.run(
-        'nix-instantiate',
-        [
-          ...['--eval', '--strict', '--json', '--show-trace'],
-          store.write ? '--read-write-mode' : '--readonly-mode',
-          ...searchPath.flatMap((entry) => ['-I', entry]),
-          '-',
-        ],
-        {
-          signal: run.signal,
-          timeoutMs: parts.deadlineMs ?? tenMinutes,
-          what,
-          stdin: input.text,
-          flags: { ...flags, showTrace: false },
-          onLine: (line) => {
-            // Other lines stay hidden, because they may hold a secret, as the JSON does.
-            if (/^(?:trace|warning|evaluation warning): /.test(line)) traces.push(line)
-          },
-          extraEnv: { ...statistics, ...(store.remote === undefined ? {} : { NIX_REMOTE: store.remote }) },
+    const result = await parts.command.run(
+      'nix-instantiate',
+      [
+        ...['--eval', '--strict', '--json', '--show-trace'],
+        store.write ? '--read-write-mode' : '--readonly-mode',
+        ...searchPath.flatMap((entry) => ['-I', entry]),
+        '-',
+      ],
+      {
+        signal: run.signal,
+        timeoutMs: parts.deadlineMs ?? tenMinutes,
+        what,
+        stdin: input.text,
+        flags: { ...flags, showTrace: false },
+        onLine: (line) => {
+          // Other lines stay hidden, because they may hold a secret, as the JSON does.
+          if (/^(?:trace|warning|evaluation warning): /.test(line)) traces.push(line)
         },
-      ),
+        extraEnv: { ...statistics, ...(store.remote === undefined ? {} : { NIX_REMOTE: store.remote }) },
+      },
     )
     if (result.kind === 'exited' && result.code === 0) {
       const output = readOutput(result.stdout)
       for (const line of otherTraces(traces, output)) run.log(line)
-      return { kind: 'data', output, bytesForOne: needOfOne(output, bytes) }
+      return { kind: 'data', output, bytesForOne: needOfOne(output, needIn(result.stderr)) }
     }
     for (const line of traces) run.log(line)
     if (wasOutOfMemory(result)) return { kind: 'killed', how: howItEnded(result) }

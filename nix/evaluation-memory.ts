@@ -1,6 +1,5 @@
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
-import { freemem, tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { readFileSync } from 'node:fs'
+import { freemem } from 'node:os'
 import * as z from 'zod'
 
 /** The memory for the first machine, of which no evaluation has told its need yet: a NixOS machine takes less. */
@@ -29,24 +28,16 @@ export function batchSize(available: number, measured: number | undefined): numb
 
 const Statistics = z.object({ gc: z.object({ heapSize: z.number(), totalBytes: z.number() }) })
 
-/** Runs an evaluation with the environment that makes Nix tell its memory, and reads the need in bytes. */
-export async function measured<T>(
-  evaluate: (env: Readonly<Record<string, string>>) => Promise<T>,
-): Promise<{ readonly result: T; readonly bytes: number | undefined }> {
-  const folder = mkdtempSync(join(tmpdir(), 'hydra-ops-nix-'))
-  const file = join(folder, 'statistics.json')
-  try {
-    const result = await evaluate({ NIX_SHOW_STATS: '1', NIX_SHOW_STATS_PATH: file })
-    return { result, bytes: bytesIn(file) }
-  } finally {
-    rmSync(folder, { recursive: true, force: true })
-  }
-}
+/** The environment that makes Nix tell its memory at the end of stderr. A file would be one that a plan writes. */
+export const statistics = { NIX_SHOW_STATS: '1', NIX_SHOW_STATS_PATH: '-' }
 
-/** Reads the need: the heap begins large, and a small evaluation never fills it. A Nix without a collector tells none. */
-function bytesIn(file: string): number | undefined {
+/**
+ * Reads the need in bytes from stderr: the heap begins large, and a small evaluation never fills it. A Nix without a
+ * collector tells none.
+ */
+export function needIn(stderr: string): number | undefined {
   try {
-    const { gc } = Statistics.parse(JSON.parse(readFileSync(file, 'utf8')))
+    const { gc } = Statistics.parse(JSON.parse(stderr.slice(`\n${stderr}`.lastIndexOf('\n{'))))
     return Math.min(gc.heapSize, gc.totalBytes)
   } catch {
     return undefined

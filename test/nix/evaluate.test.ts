@@ -162,13 +162,12 @@ describe('NixOS machines that do not fit into the memory together', () => {
       const here = 'names' in batch ? batch.names : names.slice(0, batch.first)
       batches.push(here)
       if (here.length > most) return { kind: 'killed', signal: 'SIGKILL', stdout: '', stderr: '' }
-      writeFileSync(
-        String(options.extraEnv?.NIX_SHOW_STATS_PATH),
-        JSON.stringify({ gc: { heapSize: here.length * need, totalBytes: Number.MAX_SAFE_INTEGER } }),
-      )
+      expect(options.extraEnv).toMatchObject({ NIX_SHOW_STATS: '1', NIX_SHOW_STATS_PATH: '-' })
+      const gc = { heapSize: here.length * need, totalBytes: Number.MAX_SAFE_INTEGER }
+      const told = `warning: a line before\n${JSON.stringify({ list: { bytes: 1 }, gc }, null, 2)}\n`
       const later = 'names' in batch ? [] : names.slice(batch.first)
       const machines = Object.fromEntries(here.map((name) => [name, machine]))
-      return ended(0, JSON.stringify({ ...nothing, machines, later }))
+      return ended(0, JSON.stringify({ ...nothing, machines, later }), told)
     })
   }
   const Input = z.object({

@@ -1,5 +1,5 @@
 import { readFileSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
 import { LibvirtConfig, optionKey } from '../../../providers/libvirt/config.js'
 import { createLibvirtProvider } from '../../../providers/libvirt/index.js'
@@ -65,7 +65,9 @@ describe('the comparison of module and schema', () => {
   ])('finds %s', async (_, ours, planted, sentence) => {
     expect(text.split(ours)).toHaveLength(2)
     const module = join(nix.folder, 'planted.nix')
-    writeFileSync(module, text.replace(ours, planted))
+    // The planted module lies elsewhere, and imports the same file.
+    const types = join(dirname(optionsNix), '../../nix/types.nix')
+    writeFileSync(module, text.replace(ours, planted).replace('../../nix/types.nix', types))
     const found = await differences(declared, module, [
       {},
       { memorySize: 1024 },

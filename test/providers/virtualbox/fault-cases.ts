@@ -9,10 +9,12 @@ import type { Session } from './session.js'
 export function faultCases({ name, open, options }: Subject): void {
   describe(`faults, on ${name}`, () => {
     let session: Session
+    let forgotten: () => Promise<void>
     let dispose: (() => Promise<void>) | undefined
     beforeAll(async () => {
       const opened = await open()
       session = opened.session
+      forgotten = opened.forgotten
       dispose = opened.dispose
     })
     afterAll(() => dispose?.())
@@ -73,6 +75,7 @@ export function faultCases({ name, open, options }: Subject): void {
           const made = await make()
           const { settings } = await facts(made)
           if (!isRegistered) await session.vbox('unregistervm', made.handle.uuid)
+          await forgotten()
           writeFileSync(settings, readFileSync(settings, 'utf8').slice(0, 200))
           await reconcile(made)
           expect(await session.provider.plan(made, session.run)).toEqual([])
@@ -86,6 +89,7 @@ export function faultCases({ name, open, options }: Subject): void {
         const made = await make()
         await session.provider.snapshots?.create(made, { name: 'one', description: undefined }, session.run)
         const { settings } = await facts(made)
+        await forgotten()
         writeFileSync(settings, readFileSync(settings, 'utf8').slice(0, 200))
         expect(await session.vbox('list', 'vms')).toContain('<inaccessible>')
         expect(await seen(made)).toMatchObject({ kind: 'stopped' })

@@ -7,7 +7,8 @@ faultCases({
   name: 'the stand-in',
   open: async () => {
     const session = await openSession()
-    return { session, dispose: async () => session.dispose() }
+    // The stand-in has no process that remembers.
+    return { session, forgotten: async () => {}, dispose: async () => session.dispose() }
   },
 })
 

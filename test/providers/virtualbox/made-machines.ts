@@ -31,6 +31,13 @@ export function machinesOf(current: () => Session, options: object = {}) {
 /** Another VBoxManage under test, with a way to open a session and the needs of its machines. */
 export interface Subject {
   readonly name: string
-  open(): Promise<{ readonly session: Session; dispose(): Promise<void> }>
+  open(): Promise<OpenedSubject>
   readonly options?: object
+}
+
+export interface OpenedSubject {
+  readonly session: Session
+  /** Resolves when no process of VirtualBox remembers settings, so that the next call reads their files. */
+  forgotten(): Promise<void>
+  dispose(): Promise<void>
 }

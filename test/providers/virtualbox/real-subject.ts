@@ -11,6 +11,7 @@ export const realSubject: Subject = {
     const session = await openSession({ other: { folder: real.folder, program: real.command } })
     return {
       session,
+      forgotten: () => real.serviceEnded(),
       dispose: async () => {
         session.dispose()
         await real.dispose()

@@ -5,6 +5,7 @@ snapshotCases({
   name: 'the stand-in',
   open: async () => {
     const session = await openSession()
-    return { session, dispose: async () => session.dispose() }
+    // The stand-in has no process that remembers.
+    return { session, forgotten: async () => {}, dispose: async () => session.dispose() }
   },
 })
