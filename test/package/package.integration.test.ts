@@ -5,7 +5,6 @@ import {
   mkdtempSync,
   readdirSync,
   readFileSync,
-  rmSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs'
@@ -13,6 +12,7 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { removeStore } from '../../nix/temporary-store.js'
 import type { MachineRecord } from '../../src/core/deployment.js'
 import { DeploymentName, MachineName } from '../../src/core/names.js'
 import type { CommandResult } from '../../src/core/ssh.js'
@@ -108,7 +108,8 @@ beforeAll(async () => {
   installed = join(folder, 'node_modules/hydra-ops')
 }, 10 * minutes)
 
-afterAll(() => rmSync(folder, { recursive: true, force: true }))
+// The life of a machine of the example makes a Nix store, whose folders are read-only.
+afterAll(() => removeStore(folder))
 
 it('the package prints its version', async () => {
   expect(await hydraOps('--version')).toMatchObject({ code: 0, stdout: '0.1.0\n', stderr: '' })
