@@ -37,7 +37,7 @@ export interface Subject {
 
 export interface OpenedSubject {
   readonly session: Session
-  /** Resolves when no process of VirtualBox remembers settings, so that the next call reads their files. */
+  /** Makes VirtualBox forget the settings in its memory, so that the next call reads their files. */
   forgotten(): Promise<void>
   dispose(): Promise<void>
 }

@@ -11,7 +11,7 @@ export const realSubject: Subject = {
     const session = await openSession({ other: { folder: real.folder, program: real.command } })
     return {
       session,
-      forgotten: () => real.serviceEnded(),
+      forgotten: () => real.killService(),
       dispose: async () => {
         session.dispose()
         await real.dispose()
