@@ -72,7 +72,8 @@ export function endAll({ home }: StandIn): void {
   for (const uuid of existsSync(runs) ? readdirSync(runs) : []) {
     const pid = processOf(home, uuid)
     if (pid !== undefined && alive(pid)) process.kill(pid, 'SIGKILL')
-    rmSync(join(runs, uuid), { recursive: true, force: true })
+    // The process that keeps QEMU may write its last file meanwhile.
+    rmSync(join(runs, uuid), { recursive: true, force: true, maxRetries: 20, retryDelay: 50 })
   }
 }
 

@@ -196,7 +196,7 @@ describe('a running machine of the stand-in', () => {
     host.start(name)
     const pid = processOf(host.standIn.home, uuid) ?? 0
     expect(alive(pid)).toBe(true)
-    rmSync(host.standIn.home, { recursive: true })
+    rmSync(host.standIn.home, { recursive: true, maxRetries: 20, retryDelay: 50 })
     await vi.waitFor(() => expect(alive(pid)).toBe(false), patience)
     host.standIn = installVBoxManage(host.folder)
   })

@@ -94,7 +94,8 @@ export class Store {
   }
 
   endSession(uuid: string, lingerMs = 0): void {
-    rmSync(this.sessionFolder(uuid), { recursive: true, force: true })
+    // The process that keeps QEMU may write its last file meanwhile.
+    rmSync(this.sessionFolder(uuid), { recursive: true, force: true, maxRetries: 20, retryDelay: 50 })
     if (lingerMs > 0) writeWhole(join(this.home, `${uuid}.lingers`), Date.now() + lingerMs)
   }
 
