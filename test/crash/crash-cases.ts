@@ -1,8 +1,10 @@
 import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import pLimit from 'p-limit'
+import { z } from 'zod'
 import type { DeploymentStore } from '../../src/core/store.js'
 import { storeWrite } from './crash-points.js'
+import type { KillableScript } from './killed-process.js'
 import type { Verb } from './machine-operator.js'
 
 /** One verb: points with a high chance of faults, and the plan that remains after the complete verb. */
@@ -23,6 +25,17 @@ export interface CrashTrial<Place, Outcome> {
   judge(place: Place, verb: Verb): Promise<Outcome>
   /** The number of processes that run at once. */
   readonly parallel: number
+}
+
+/** Runs the verb in a process that kills itself at the n-th point; 0 = never, and returns the points. */
+export async function crashAt(
+  script: KillableScript,
+  place: object,
+  verb: Verb,
+  nth: number,
+): Promise<'killed' | string[]> {
+  const end = await script.run([JSON.stringify(place), verb, String(nth)])
+  return end === 'killed' ? end : z.array(z.string()).parse(JSON.parse(end))
 }
 
 const everyPoint = process.env.HYDRA_OPS_CRASH_POINTS === 'all'

@@ -2,12 +2,11 @@ import { mkdirSync, mkdtempSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import pLimit from 'p-limit'
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { z } from 'zod'
 import { freePort } from '../../providers/common/ports.js'
 import type { FakeOps } from '../fakes/fake-ops.js'
 import { behave } from '../fakes/virtualbox/install.js'
 import { openSession, readRegistry, type Session } from '../providers/virtualbox/session.js'
-import { afterEachPoint, type CrashCase, deploymentsIn } from './crash-cases.js'
+import { afterEachPoint, type CrashCase, crashAt, deploymentsIn } from './crash-cases.js'
 import { type KillableScript, killableScript } from './killed-process.js'
 import { operate, plannedItems, type Verb } from './machine-operator.js'
 import { openOperator, type Place, quickCommands } from './virtualbox-operator.js'
@@ -52,11 +51,7 @@ function newPlace(): Promise<Place> {
   })
 }
 
-/** Runs the verb in a process that kills itself at the n-th point; 0 = never, and returns the points. */
-async function crash(place: Place, verb: Verb, nth: number): Promise<'killed' | string[]> {
-  const end = await script.run([JSON.stringify(place), verb, String(nth)])
-  return end === 'killed' ? end : z.array(z.string()).parse(JSON.parse(end))
-}
+const crash = (place: Place, verb: Verb, nth: number) => crashAt(script, place, verb, nth)
 
 /** Runs the same verb as the next operator after a crash. */
 async function again(place: Place, verb: Verb): Promise<FakeOps> {
