@@ -84,6 +84,8 @@ export async function deployRequest(
     alwaysActivate: flags.alwaysActivate ?? false,
     allowReboot: flags.allowReboot ?? false,
     forceReboot: flags.forceReboot ?? false,
+    onDegraded: 'fail',
+    confirmSeconds: 30,
     skipOffline: flags.skipOffline ?? false,
     keepGoing: flags.keepGoing ?? false,
     keepGoingGroups: flags.keepGoingGroups ?? false,

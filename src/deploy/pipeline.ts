@@ -1,5 +1,5 @@
 import type { RunLogs } from '../core/context.js'
-import { failure } from '../core/errors.js'
+import { failure, messageOf, type OpsError } from '../core/errors.js'
 import type { MachineResult } from '../core/events.js'
 import type { StorePath } from '../core/names.js'
 import { finishKeys, placeKeys } from '../keys/keys-stage.js'
@@ -11,7 +11,7 @@ import { createResource, restartResource, startResource } from '../machine/lifec
 import { closeJob, recordOf, updateJob } from '../machine/machine.js'
 import { rebootMachine } from '../machine/reboot.js'
 import { commitAllocation } from '../network/allocate.js'
-import type { Activated } from '../systems/system.js'
+import type { Activated, Trial } from '../systems/system.js'
 import { systemOf } from '../systems/systems.js'
 import type { Assessment } from './assess.js'
 import { copyClosure } from './copy-closure.js'
@@ -59,7 +59,7 @@ async function stages(job: Job, seen: Assessment): Promise<void> {
   let look = await reach(job, seen)
   // An earlier activation may end after our look, and its work need not be done again.
   if (await systemOf(job.definition).reattach(job)) look = await lookAt(job)
-  await checks(job, 'preDeployChecks')
+  await refuseBeforeDeploy(job)
 
   enter(job, 'bootstrap')
   if (await bootstrap(job, look)) look = await lookAt(job)
@@ -72,14 +72,14 @@ async function stages(job: Job, seen: Assessment): Promise<void> {
     await copyClosure(job, wanted, look.survey)
   }
   if (job.request.until === 'copy') return
-  look = await deliver(job, look, wanted)
-
-  await job.ops.nix.root(job.deployment.paths.gcroots, job.machine, wanted, job.run)
-
-  enter(job, 'health')
-  await checks(job, 'healthChecks')
+  const delivered = await deliver(job, look, wanted)
+  const judged = await unlessFailed(job, delivered, async () => {
+    await job.ops.nix.root(job.deployment.paths.gcroots, job.machine, wanted, job.run)
+    return judgeHealth(job, delivered, wanted)
+  })
   enter(job, 'record')
-  await record(job, wanted, look)
+  await record(job, wanted, judged.look)
+  if (judged.degraded !== undefined) throw judged.degraded
 }
 
 async function provision(job: Job, seen: Assessment): Promise<void> {
@@ -115,8 +115,19 @@ async function reach(job: Job, seen: Assessment): Promise<MachineState> {
   return lookToChange(job)
 }
 
-/** Delivers keys, closure and tasks in the order of their dependencies; returns the latest look. */
-async function deliver(job: Job, before: MachineState, wanted: StorePath): Promise<MachineState> {
+/** State of a machine after the delivery, before the health checks. */
+interface Delivered {
+  /** Latest look. */
+  readonly look: MachineState
+  /** System that `keep` is still to make the one of each boot. */
+  readonly trial: Trial | undefined
+  /** Fault to report at the end. */
+  readonly degraded: OpsError | undefined
+}
+
+/** Delivers keys, closure and tasks in the order of their dependencies. */
+async function deliver(job: Job, before: MachineState, wanted: StorePath): Promise<Delivered> {
+  const system = systemOf(job.definition)
   let look = before
   enter(job, 'keys')
   await placeKeys(job, 'pre-activation', look.keys)
@@ -126,34 +137,119 @@ async function deliver(job: Job, before: MachineState, wanted: StorePath): Promi
   // The activation may leave something to a task only if a task is about to run.
   const beforeTasks = look.tasks.some(({ task, why }) => task.stage === 'configure' && why !== undefined)
   const first = due
-    ? await systemOf(job.definition).activate(job, wanted, { always, beforeTasks, again: false })
+    ? await system.activate(job, wanted, { always, beforeTasks, again: false, ...activationPart(job) })
     : undefined
-  if (first !== undefined) look = withRebootOf(await lookAtUndoneTasks(job, look, first), first)
-  enter(job, 'setup')
-  const unjudged = first?.kind === 'unjudged' ? first : undefined
-  await deliverTasks(job, 'bootstrap', look, { unjudged })
-  await deliverTasks(job, 'configure', look, { unjudged })
-  if (unjudged !== undefined) {
-    enter(job, 'activate', 'files and units that waited for a set-up task, or failed before the tasks')
-    const second = await systemOf(job.definition).activate(job, wanted, {
-      always,
-      beforeTasks: false,
-      again: true,
+  return unlessFailed(job, first, async () => {
+    if (first !== undefined) look = withRebootOf(await lookAtUndoneTasks(job, look, first), first)
+    enter(job, 'setup')
+    const unjudged = first?.kind === 'unjudged' ? first : undefined
+    await deliverTasks(job, 'bootstrap', look, { unjudged })
+    await deliverTasks(job, 'configure', look, { unjudged })
+    const last = unjudged === undefined ? first : await activateAgain(job, wanted, unjudged, always)
+    if (last !== undefined) look = withRebootOf(look, last)
+    return unlessFailed(job, last, async () => {
+      enter(job, 'keys')
+      await finishKeys(job, look.keys)
+      return { look, trial: last?.trial, degraded: last?.degraded }
     })
-    look = withRebootOf(look, second)
-  }
-  enter(job, 'keys')
-  await finishKeys(job, look.keys)
-  return rebootIfWanted(job, look, wanted)
+  })
+}
+
+function activationPart({ request: { onDegraded, confirmSeconds } }: Job) {
+  return { onDegraded, confirmSeconds }
+}
+
+async function activateAgain(
+  job: Job,
+  wanted: StorePath,
+  { trial: first }: Activated,
+  always: boolean,
+): Promise<Activated> {
+  enter(job, 'activate', 'files and units that waited for a set-up task, or failed before the tasks')
+  const options = { always, beforeTasks: false, again: true, first, ...activationPart(job) }
+  return systemOf(job.definition).activate(job, wanted, options)
 }
 
 /** Adds the reboot that an activation asks for; the look before the activation cannot know it. */
-function withRebootOf(look: MachineState, { rebootReason: reason }: Activated): MachineState {
+function withRebootOf(
+  look: MachineState,
+  { rebootReason: reason }: Pick<Activated, 'rebootReason'>,
+): MachineState {
   return reason === undefined ? look : { ...look, survey: { ...look.survey, rebootReason: reason } }
 }
 
-async function rebootIfWanted(job: Job, look: MachineState, wanted: StorePath): Promise<MachineState> {
-  if (rebootReason(job.request, look) === undefined) return look
+/**
+ * Lets the health checks judge the machine, and ends the trial of its system. A reboot comes before the checks, and
+ * only a system that was kept is there after a reboot.
+ */
+async function judgeHealth(
+  job: Job,
+  delivered: Delivered,
+  wanted: StorePath,
+): Promise<Omit<Delivered, 'trial'>> {
+  const { trial, degraded } = delivered
+  let { look } = delivered
+  const reboots = rebootReason(job.request, look) !== undefined
+  if (reboots) {
+    look = await keep(job, look, trial)
+    look = await reboot(job, wanted)
+  }
+  enter(job, 'health')
+  const wrong = await failedChecks(job, 'healthChecks')
+  const { goesBack } = systemOf(job.definition)
+  if (wrong !== undefined && !goesBack) throw wrong.error
+  const unkept = reboots ? undefined : trial
+  if (wrong !== undefined && unkept !== undefined) await refuseUnhealthy(job, wrong, unkept)
+  if (!reboots) look = await keep(job, look, trial)
+  return { look, degraded: degraded ?? (wrong && unhealthy(job, wrong, 'it is the boot default too')) }
+}
+
+/** Ends the trial of a system whose health checks failed, unless the system is to be kept in spite of that. */
+async function refuseUnhealthy(job: Job, wrong: FailedChecks, trial: Trial): Promise<void> {
+  const { onDegraded } = job.request
+  if (onDegraded === 'keep') return
+  if (onDegraded === 'rollback') await trial.goBack(wrong.what)
+  await trial.leave()
+  throw unhealthy(job, wrong, 'the boot default stays the old one')
+}
+
+function unhealthy(job: Job, { what, error }: FailedChecks, boot: string): OpsError {
+  return failure('DEGRADED', `machine '${job.machine}' runs the new system, but a ${what}; ${boot}`, {
+    machine: job.machine,
+    ...(error.detail === undefined ? {} : { detail: error.detail }),
+    hint: 'mend the machine and deploy again; deploy --on-degraded rollback goes back by itself',
+  })
+}
+
+/** Ends the trial of a system that runs, and that is now the one of each boot. */
+async function keep(job: Job, look: MachineState, trial: Trial | undefined): Promise<MachineState> {
+  if (trial === undefined) return look
+  enter(job, 'activate', 'the system becomes the boot default')
+  return withRebootOf(look, await trial.keep())
+}
+
+/**
+ * Runs what follows an activation. A failure ends the trial, and the system stays until the next boot. After an
+ * interruption the trial stays too, and the next deploy ends it.
+ */
+async function unlessFailed<T>(
+  job: Job,
+  activated: { readonly trial?: Trial | undefined } | undefined,
+  action: () => Promise<T>,
+): Promise<T> {
+  try {
+    return await action()
+  } catch (error) {
+    const trial = recordOf(job).activation === undefined ? undefined : activated?.trial
+    if (trial === undefined || job.run.signal.aborted) throw error
+    await trial.leave().catch((second: unknown) => {
+      job.run.log(`the activation could not be ended: ${messageOf(second)}; the next deploy ends it`)
+    })
+    throw error
+  }
+}
+
+async function reboot(job: Job, wanted: StorePath): Promise<MachineState> {
   await rebootMachine(job)
   const again = await lookAt(job)
   if (again.survey.profile !== wanted) {
@@ -166,22 +262,32 @@ async function rebootIfWanted(job: Job, look: MachineState, wanted: StorePath): 
   return again
 }
 
-async function checks(job: Job, kind: 'preDeployChecks' | 'healthChecks'): Promise<void> {
+async function refuseBeforeDeploy(job: Job): Promise<void> {
+  const wrong = await failedChecks(job, 'preDeployChecks')
+  if (wrong !== undefined) throw wrong.error
+}
+
+interface FailedChecks {
+  /** Words for a sentence: `health check failed: NAME`. */
+  readonly what: string
+  readonly error: OpsError
+}
+
+async function failedChecks(
+  job: Job,
+  kind: 'preDeployChecks' | 'healthChecks',
+): Promise<FailedChecks | undefined> {
   const failures = await runChecks(kind, job.definition.options[kind], {
     host: hostOf(job),
     machine: job.machine,
     run: job.run,
   })
-  if (failures.length === 0) return
-  const what = kind === 'healthChecks' ? 'health check' : 'check before the deploy'
-  throw failure(
-    'HEALTH',
-    `machine '${job.machine}': ${what} failed: ${failures.map((each) => each.check).join(', ')}`,
-    {
-      machine: job.machine,
-      detail: failures.map((each) => each.detail).join('\n'),
-    },
-  )
+  if (failures.length === 0) return undefined
+  const name = kind === 'healthChecks' ? 'health check' : 'check before the deploy'
+  const what = `${name} failed: ${failures.map((each) => each.check).join(', ')}`
+  const detail = failures.map((each) => each.detail).join('\n')
+  const { machine } = job
+  return { what, error: failure('HEALTH', `machine '${machine}': ${what}`, { machine, detail }) }
 }
 
 async function record(job: Job, wanted: StorePath, look: MachineState): Promise<void> {

@@ -4,6 +4,7 @@ import type { MachineName, StorePath } from '../core/names.js'
 import type { NixFlags } from '../core/nix.js'
 import type { Plan } from '../core/plan.js'
 import type { Selection } from '../network/selection.js'
+import type { OnDegraded } from '../systems/system.js'
 
 /** Request to `deploy` or `plan`. */
 export interface DeployRequest {
@@ -20,6 +21,10 @@ export interface DeployRequest {
   readonly alwaysActivate: boolean
   readonly allowReboot: boolean
   readonly forceReboot: boolean
+  /** Treatment of a new system that runs with a fault. Only NixOS machines can go back. */
+  readonly onDegraded: OnDegraded
+  /** Seconds for the new login that confirms a new system of NixOS. */
+  readonly confirmSeconds: number
   readonly skipOffline: boolean
   readonly keepGoing: boolean
   /** Whether a group of `network.ordering` begins even if a machine of an earlier group failed. */
@@ -51,6 +56,8 @@ export const plainDeploy: DeployRequest = {
   alwaysActivate: false,
   allowReboot: false,
   forceReboot: false,
+  onDegraded: 'fail',
+  confirmSeconds: 30,
   skipOffline: false,
   keepGoing: false,
   keepGoingGroups: false,

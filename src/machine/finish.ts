@@ -13,7 +13,7 @@ export function failedResult(
   if (error instanceof OpsError && error.code === 'INTERRUPTED') throw error
   const detail = error instanceof OpsError ? error.detail : undefined
   const outcome: MachineOutcome =
-    error instanceof OpsError && error.code === 'UNITS_FAILED' ? 'degraded' : 'failed'
+    error instanceof OpsError && degradedCodes.has(error.code) ? 'degraded' : 'failed'
   return {
     machine,
     outcome,
@@ -25,6 +25,9 @@ export function failedResult(
     evidence: detail === undefined ? lastLines : detail.split('\n'),
   }
 }
+
+/** Error codes of a machine that runs what it should, with a fault. */
+const degradedCodes = new Set(['UNITS_FAILED', 'DEGRADED'])
 
 export function secondsSince(start: number): number {
   return Math.round((Date.now() - start) / 100) / 10

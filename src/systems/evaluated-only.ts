@@ -30,6 +30,7 @@ export const evaluatedOnly: System = {
   look: async () => refuse(),
   planUnseen: () => [],
   contents: () => ({ files: {}, units: {} }),
+  goesBack: true,
   activate: async () => refuse(),
   reattach: async () => refuse(),
   undoes: () => false,

@@ -1,5 +1,6 @@
 import type { MachineDefinition } from '../core/definition.js'
 import type { DeployedClosure, MachineFacts, MachineRecord } from '../core/deployment.js'
+import type { OpsError } from '../core/errors.js'
 import type { StorePath } from '../core/names.js'
 import type { PlanItem } from '../core/plan.js'
 import type { Run } from '../core/run.js'
@@ -42,6 +43,10 @@ export type Activated = {
   readonly undone: readonly string[] | undefined
   /** Reason why the machine needs a reboot after this activation, if the activation knows. */
   readonly rebootReason?: string | undefined
+  /** Fault of the system that runs, where the deploy continues in spite of it and reports it at the end. */
+  readonly degraded?: OpsError | undefined
+  /** System on trial; absent where the activation is complete, as on Debian. */
+  readonly trial?: Trial | undefined
 } & (
   | { readonly kind: 'done' }
   /** A part that waits or failed, maybe for want of a set-up task; the activation after the tasks judges the part. */
@@ -54,6 +59,20 @@ export type Activated = {
     }
 )
 
+/**
+ * A system that runs and was confirmed, while the next boot still starts the system before it. Exactly one of the
+ * three ends comes after the set-up tasks and the health checks. A trial that nothing ends, because hydra-ops was
+ * killed, ends with the next boot or the next deploy.
+ */
+export interface Trial {
+  /** Makes the system the one that each boot starts. */
+  keep(): Promise<{ readonly rebootReason: string | undefined }>
+  /** Lets the system run until the next boot. */
+  leave(): Promise<void>
+  /** Goes back to the system before the deploy, and throws the error that says so. */
+  goBack(why: string): Promise<never>
+}
+
 export interface ActivationOptions {
   /** Whether to activate even if the closure is active already. */
   readonly always: boolean
@@ -61,6 +80,8 @@ export interface ActivationOptions {
   readonly beforeTasks: boolean
   /** Whether this run has activated once already. */
   readonly again: boolean
+  /** Trial of that first activation, whose way back is also the way back of this one. */
+  readonly first?: Trial | undefined
   /** Part of an activation that is wanted; all by default. Only NixOS knows parts. */
   readonly mode?: ActivationMode
   /** Treatment of a new system that runs with a fault; `fail` by default. Only NixOS can go back. */
@@ -77,7 +98,7 @@ export type ActivationMode = 'switch' | 'boot' | 'test' | 'dry-activate'
 
 /**
  * `fail`: the system runs, and the boot default stays the old one; `keep`: the system becomes the boot default too;
- * `rollback`: the old system runs again. The machine's result is `degraded` each time.
+ * `rollback`: the old system runs again, and the machine's result is `failed` instead of `degraded`.
  */
 export type OnDegraded = 'fail' | 'keep' | 'rollback'
 
@@ -98,6 +119,9 @@ export interface System {
   ): PlanItem[]
   /** Lists the contents of the definition's closure, each with its hash. */
   contents(definition: MachineDefinition): Pick<DeployedClosure, 'files' | 'units'>
+  /** Whether a deploy can go back to the system before it. */
+  readonly goesBack: boolean
+  /** Makes the closure run. Where the system can go back, the closure is then on trial. */
   activate(session: MachineSession, path: StorePath, options: ActivationOptions): Promise<Activated>
   /** Reads the result of an activation whose end an earlier process did not see; returns false if there is none. */
   reattach(session: MachineSession): Promise<boolean>

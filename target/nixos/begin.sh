@@ -1,12 +1,12 @@
 # shellcheck shell=sh
 # Sets the guard, then starts the activation in a unit that needs no connection.
-# Values: run, unit, log, folder (of this activation), old, new (systems), owner, owner_file, action (none starts no
-# unit), guarded (true or false), activation_seconds (first deadline of the guard), arm, guard, switch, keep (scripts
-# that stay on the machine).
+# Values: run, unit, log, folder (of this activation), running (system that runs now), old (system that the guard goes
+# back to), new (system), owner, owner_file, action (none starts no unit), guarded (true or false), activation_seconds
+# (first deadline of the guard), arm, guard, switch, keep (scripts that stay on the machine).
 # Exit status 75: another activation is under way; 76: another system runs now than the one that was seen; 77: the
 # closure is no NixOS system; 78: the guard could not be set. Nothing was switched then. The reason is on stderr.
-: "${run:?}" "${unit:?}" "${log:?}" "${folder:?}" "${old:?}" "${new:?}" "${owner:?}" "${owner_file:?}" "${action:?}"
-: "${guarded:?}" "${activation_seconds:?}" "${arm:?}" "${guard:?}" "${switch:?}" "${keep:?}"
+: "${run:?}" "${unit:?}" "${log:?}" "${folder:?}" "${running:?}" "${old:?}" "${new:?}" "${owner:?}" "${owner_file:?}"
+: "${action:?}" "${guarded:?}" "${activation_seconds:?}" "${arm:?}" "${guard:?}" "${switch:?}" "${keep:?}"
 refuse() {
   echo "$2" >&2
   exit "$1"
@@ -38,7 +38,7 @@ for armed in "$runs"/*/armed; do
 done
 
 present=$(place_of /run/current-system)
-[ "$present" = "$old" ] || refuse 76 "the machine runs $present now"
+[ "$present" = "$running" ] || refuse 76 "the machine runs $present now"
 for each in "$old/sw/bin/bash" "$old/bin/switch-to-configuration" "$new/bin/switch-to-configuration"; do
   [ -x "$each" ] || refuse 77 "there is no program $each"
 done

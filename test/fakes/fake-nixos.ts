@@ -9,6 +9,8 @@ export interface FakeNixos {
   readonly files: Map<string, string>
   leftover: boolean
   awaits: string
+  /** Service with its number of restarts, as the look lists them. */
+  restarted?: string
 }
 
 /** Behaviour of the made-up machine. */
@@ -18,6 +20,8 @@ export interface NixosBehaviour {
   /** Whether the machine runs the new system afterwards. Default: for 0 and 4. */
   readonly switches?: boolean
   readonly samples?: readonly string[]
+  /** Samples before the switch. */
+  readonly before?: readonly string[]
   readonly log?: readonly string[]
   /** Whether the guard is faster than the confirmation. */
   readonly guardWins?: boolean
@@ -35,6 +39,7 @@ export function runFakeNixos(
   const {
     status = 0,
     samples = [],
+    before = [],
     log = [],
     guardWins = false,
     guard = 'back 0 1',
@@ -57,6 +62,7 @@ export function runFakeNixos(
         `awaits=${machine.awaits}`,
         'free_kib=1000',
         'systems=nixos',
+        ...(machine.restarted === undefined ? [] : [`restarted=${machine.restarted}`]),
         ...(machine.leftover ? ['leftover=/run/nixos/start-list'] : []),
       ].join('\n'),
     ),
@@ -76,6 +82,7 @@ export function runFakeNixos(
         'state Id=x',
         'state LoadState=not-found',
         ...[...files].map(([name, text]) => `file ${name} ${text}`),
+        ...before.map((line) => `before ${line}`),
         ...samples.map((line) => `sample ${line}`),
         `boot ${machine.boot}`,
         `current ${machine.current}`,

@@ -46,6 +46,7 @@ export const debian: System = {
     const { files, units } = debianDefinition(definition)
     return { files: hashes(files), units: hashes(units) }
   },
+  goesBack: false,
   activate: activateClosure,
   reattach,
   undoes,

@@ -1,36 +1,29 @@
-import { failure, messageOf, OpsError, throwIfAborted, unreachable } from '../../core/errors.js'
+import { OpsError } from '../../core/errors.js'
 import { StorePath } from '../../core/names.js'
-import { pause } from '../../core/pause.js'
-import type { Host } from '../../core/ssh.js'
-import { bootMs, connect, hostOf } from '../../machine/connect.js'
+import { hostOf } from '../../machine/connect.js'
 import { journal, type MachineSession, recordOf, updateJob } from '../../machine/machine.js'
-import { type Followed, followUnit, goesOn } from '../follow-unit.js'
+import type { Followed } from '../follow-unit.js'
 import type { Activated, ActivationOptions } from '../system.js'
 import { endOf, type Going } from './ends.js'
+import { afterGuard, conclude, confirmByLogin, follow, goBack, noSystem, unconfirmed } from './guarded.js'
 import { nixosActivation, runOf } from './places.js'
 import {
   type ActivationTimes,
+  type Beginning,
   beginActivation,
   finishActivation,
-  followedUntil,
-  startGuard,
-  startKeep,
   takeGuardFile,
   usualTimes,
 } from './steps.js'
-import { surveyNixos } from './survey.js'
-import type { RunFile, SwitchState } from './switch-state.js'
+import { type NixosSurvey, surveyNixos } from './survey.js'
+import type { SwitchState } from './switch-state.js'
+import { NixosTrial } from './trial.js'
 import { judgeSwitch, type Verdict } from './verdict.js'
 
-/** Pause between two attempts to log in to a new system. */
-const loginPauseMs = 1_000
-/** Deadline of one such attempt. */
-const loginMs = 20_000
-
 /**
- * Activates a system so that no fault of the system locks anybody out: a guard on the machine goes back to the old
- * system, unless a new login confirms the new one in time. Only a confirmed system becomes the boot default
- * (docs/safety.md). The record names the unit before it starts, so that a later process can continue.
+ * Makes a system run so that no fault of the system locks anybody out: a guard on the machine goes back to the old
+ * system, unless a new login confirms the new one in time (docs/safety.md). The confirmed system is on trial: its
+ * `keep` makes it the boot default. The record names the unit before it starts, so that a later process can continue.
  */
 export async function activateSystem(
   session: MachineSession,
@@ -38,43 +31,69 @@ export async function activateSystem(
   options: ActivationOptions,
   times: ActivationTimes = usualTimes,
 ): Promise<Activated> {
-  const mode = options.mode ?? 'switch'
   const seen = await surveyNixos(hostOf(session), session.run)
-  const old = seen.current
-  if (old === undefined) throw noSystem(session)
+  const running = seen.current
+  if (running === undefined) throw noSystem(session)
+  const first = options.again && options.first instanceof NixosTrial ? options.first.going : undefined
   const id = options.again ? `${session.ops.operator.run}-2` : session.ops.operator.run
   const activation = nixosActivation(id, path, seen.survey.bootId)
-  const runsAlready = old === path && seen.leftovers.length === 0 && !options.always && !options.again
-  const action =
-    mode === 'dry-activate' ? mode : mode === 'boot' || (mode === 'switch' && runsAlready) ? 'none' : 'test'
+  const old = first?.old ?? wayBack(seen, path)
+  const action = actionFor(seen, path, options)
+  // The first activation ends here, and the way back is now the second one's.
+  if (first !== undefined) await finishActivation(hostOf(session), first.activation, false, session.run)
   await journal(session, 'activate.start', { data: { unit: activation.unit, path, old, action } })
   await updateJob(session, (draft) => {
     const { unit, log, bootId } = activation
     draft.activation = { unit, path, log, bootId }
   })
-  if (mode !== 'dry-activate') session.changed = true
+  if (options.mode !== 'dry-activate') session.changed = true
   const confirm = options.confirmSeconds ?? times.confirm
-  await beginActivation(
-    hostOf(session),
+  const owner = session.deployment.record.uuid
+  const guarded = action === 'test'
+  const beginning = { running, old, owner, action, guarded, times: { ...times, confirm } }
+  await beginActivation(hostOf(session), activation, beginning, session.run)
+  const before = first?.before ?? (running === path && seen.profile !== path ? [] : undefined)
+  const going: Going = {
+    session,
     activation,
-    {
-      old,
-      owner: session.deployment.record.uuid,
-      action,
-      guarded: action === 'test',
-      times: { ...times, confirm },
-    },
-    session.run,
-  )
-  const going: Going = { session, activation, old, options, progress: { lines: 0, trouble: undefined } }
-  if (action === 'none') return keep(going, [])
+    old,
+    options,
+    before,
+    progress: { lines: 0, trouble: undefined },
+  }
+  if (action === 'none') return onTrial(going, [])
   return complete(going)
+}
+
+/**
+ * Returns the system that a fault leads back to. An earlier run may have left the new system running, and then the
+ * profile still has the system before it.
+ */
+function wayBack({ current, profile }: NixosSurvey, path: StorePath): string {
+  const before = current === path ? profile : current
+  return before ?? current ?? path
+}
+
+function actionFor(
+  seen: NixosSurvey,
+  path: StorePath,
+  { mode = 'switch', always, again }: ActivationOptions,
+): Beginning['action'] {
+  if (mode === 'dry-activate') return mode
+  if (mode === 'boot') return 'none'
+  if (mode === 'test' || always || again || seen.current !== path) return 'test'
+  // A system that runs already, and has nothing to mend, only has to become the boot default.
+  const sound = seen.leftovers.length === 0 && seen.failedUnits.length === 0 && seen.restarts.size === 0
+  return sound ? 'none' : 'test'
 }
 
 /** Error codes that tell how an activation ended. Any other error leaves open whether the activation still runs. */
 const verdicts = new Set(['ACTIVATION', 'ACTIVATION_UNKNOWN', 'UNITS_FAILED', 'WENT_BACK', 'BUSY'])
 
-/** Continues an activation whose end an earlier process did not see; returns false if there is none. */
+/**
+ * Continues an activation whose end an earlier process did not see, and returns false if there is none. A system that
+ * runs is confirmed, and stays on trial: tasks and health checks have not judged it.
+ */
 export async function reattach(session: MachineSession): Promise<boolean> {
   const known = recordOf(session).activation
   const id = known === undefined ? undefined : runOf(known.unit)
@@ -82,14 +101,13 @@ export async function reattach(session: MachineSession): Promise<boolean> {
   session.run.log(`an earlier run left activation ${known.unit}; reading its result`)
   const activation = nixosActivation(id, StorePath.parse(known.path), known.bootId)
   const options = { always: false, beforeTasks: false, again: false }
+  const progress = { lines: 0, trouble: undefined }
+  const going: Going = { session, activation, old: undefined, options, before: undefined, progress }
   try {
-    await complete({
-      session,
-      activation,
-      old: undefined,
-      options,
-      progress: { lines: 0, trouble: undefined },
-    })
+    const { trial } = await complete(going)
+    // The earlier process may have begun to make the system the boot default.
+    const { state } = await follow(going, 'kept')
+    if (trial !== undefined) await conclude(going, state.files.get('kept') === '0 0')
     session.changed = true
   } catch (error) {
     if (!(error instanceof OpsError) || !verdicts.has(error.code)) throw error
@@ -105,7 +123,7 @@ async function complete(going: Going): Promise<Activated> {
   const watched = await follow(going, 'watched')
   const { files } = watched.state
   const known: Going = { ...going, old: going.old ?? files.get('old') }
-  const verdict = judgeSwitch(watched.state, activation, watched.log)
+  const verdict = judge(known, watched.state, watched.log)
   const why = 'why' in verdict ? verdict.why : undefined
   await journal(session, 'activate.result', { result: verdict.kind, data: why ?? null })
   if (options.mode === 'dry-activate') {
@@ -126,9 +144,9 @@ async function complete(going: Going): Promise<Activated> {
       throw endOf(known, verdict, watched.log)
     case 'boot':
       await takeGuardFile(hostOf(session), activation, 'abandoned', session.run)
-      return keep(known, [])
+      return { ...(await onTrial(known, [])), rebootReason: onlyByBoot }
     case 'degraded':
-      if (options.onDegraded === 'rollback') return goBack(known, verdict.why)
+      if (options.onDegraded === 'rollback' && !options.beforeTasks) return goBack(known, verdict.why)
       return confirmed(known, watched)
     case 'good':
       return confirmed(known, watched)
@@ -136,16 +154,15 @@ async function complete(going: Going): Promise<Activated> {
 }
 
 const tooSlow = 'the switch did not end in time'
+const onlyByBoot = 'reboot needed: only a boot can enter the new system'
 
-/** Says why the guard was faster than the confirmation. */
-function unconfirmed({ progress: { trouble } }: Going): string {
-  if (trouble === undefined) return 'nobody confirmed the new system in time'
-  return `a new login to the new system failed: ${trouble}`
+function judge(going: Going, state: SwitchState, log: readonly string[]): Verdict {
+  return judgeSwitch({ ...state, before: going.before ?? state.before }, going.activation, log)
 }
 
 /** Confirms the switch by a new login, waits for the end of the watch, and judges again. */
 async function confirmed(going: Going, watched: Followed<SwitchState>): Promise<Activated> {
-  const { session, activation, options } = going
+  const { session } = going
   if (watched.state.files.has('armed')) {
     const login = await confirmByLogin(going)
     if (login.kind === 'lost') return afterGuard(going, login.why)
@@ -153,16 +170,13 @@ async function confirmed(going: Going, watched: Followed<SwitchState>): Promise<
   }
   const settled = await follow(going, 'settled')
   const log = [...watched.log, ...settled.log]
-  const verdict = judgeSwitch(settled.state, activation, log)
-  if (verdict.kind === 'degraded') return degraded(going, verdict, log)
-  if (verdict.kind !== 'good') {
-    await conclude(going, false)
-    throw endOf(going, verdict, log)
-  }
-  if (options.mode !== 'test') return keep(going, verdict.notes)
-  for (const note of verdict.notes) session.run.log(note)
-  await conclude(going, false)
-  return { kind: 'done', undone: [] }
+  const verdict = judge(going, settled.state, log)
+  // A second activation compares with the services before the first one.
+  const known: Going = { ...going, before: going.before ?? settled.state.before }
+  if (verdict.kind === 'degraded') return degraded(known, verdict, log)
+  if (verdict.kind === 'good') return onTrial(known, verdict.notes)
+  await conclude(known, false)
+  throw endOf(known, verdict, log)
 }
 
 type Degraded = Extract<Verdict, { kind: 'degraded' }>
@@ -170,147 +184,26 @@ type Degraded = Extract<Verdict, { kind: 'degraded' }>
 async function degraded(going: Going, verdict: Degraded, log: readonly string[]): Promise<Activated> {
   const { options } = going
   if (options.beforeTasks) {
-    await conclude(going, false)
-    return { kind: 'unjudged', undone: [], left: [verdict.why], journal: verdict.notes }
+    const trial = new NixosTrial(going)
+    return { kind: 'unjudged', undone: [], left: [verdict.why], journal: verdict.notes, trial }
   }
   if (options.onDegraded === 'rollback') return goBack(going, verdict.why)
-  if (options.onDegraded === 'keep') await keep(going, [])
-  else await conclude(going, false)
-  throw endOf(going, verdict, log)
-}
-
-/** Makes the new system the boot default, in a unit of its own. */
-async function keep(going: Going, notes: readonly string[]): Promise<Activated> {
-  const { session, activation } = going
-  for (const note of notes) session.run.log(note)
-  await startKeep(hostOf(session), activation, going.old ?? activation.path, session.run)
-  const { state, log } = await follow(going, 'kept')
-  const result = state.files.get('kept')
-  const ok = result === '0 0'
-  await journal(session, 'activate.kept', { result: ok ? 'done' : 'failed', data: result ?? null })
-  await conclude(going, ok)
-  if (!ok) throw endOf(going, { kind: 'unkept', result }, log)
-  const { survey } = await surveyNixos(hostOf(session), session.run)
-  return { kind: 'done', undone: [], rebootReason: survey.rebootReason }
-}
-
-/** Starts the guard at once, and waits for it. */
-async function goBack(going: Going, why: string): Promise<Activated> {
-  const { session, activation, old } = going
-  if (old === undefined) throw noSystem(session)
-  session.run.log(`${why}; going back to ${old}`)
-  await startGuard(hostOf(session), activation, old, session.run)
-  return afterGuard(going, why)
-}
-
-/** Waits until the guard has gone back, maybe by a reboot, and proves by a new login that the machine can be used. */
-async function afterGuard(going: Going, why: string): Promise<never> {
-  const { session, activation } = going
-  session.run.log(`${why}; waiting until the old system is back`)
-  const deadline = Date.now() + guardMs
-  let seen = await follow(going, 'guard-result')
-  await logIn(session, deadline)
-  while (outcomeOf(seen.state) === 'reboot' && seen.state.bootId === activation.bootId) {
-    if (Date.now() >= deadline) break
-    await pause(loginPauseMs, session.run.signal)
-    seen = await follow(going, 'guard-result')
-  }
-  const result = seen.state.files.get('guard-result') ?? 'unknown'
-  await journal(session, 'activate.undone', { result, data: why })
+  const error = endOf(going, verdict, log)
+  if (options.onDegraded === 'keep') return { ...(await onTrial(going, [])), degraded: error }
   await conclude(going, false)
-  throw endOf(going, { kind: 'undone', why, state: seen.state }, seen.log)
+  throw error
 }
 
-function outcomeOf({ files }: SwitchState): string {
-  return (files.get('guard-result') ?? '').split(' ')[0] ?? ''
+/** Ends the switch; the system is on trial from now on, unless it is to run until the next boot only. */
+async function onTrial(going: Going, notes: readonly string[]): Promise<Activated> {
+  const { session, options } = going
+  for (const note of notes) session.run.log(note)
+  if (options.mode !== 'test') return { kind: 'done', undone: [], trial: new NixosTrial(going) }
+  await conclude(going, false)
+  return { kind: 'done', undone: [] }
 }
 
 async function lost(going: Going, state: SwitchState, why: string): Promise<Activated> {
   await conclude(going, false)
   throw endOf(going, { kind: 'unknown', why, state }, [])
-}
-
-/** Logs in anew until the guard's file is taken: by us, or by the guard. Says why no login succeeded before. */
-async function confirmByLogin(
-  going: Going,
-): Promise<{ readonly kind: 'won' } | { readonly kind: 'lost'; readonly why: string }> {
-  const { session, activation } = going
-  const deadline = Date.now() + guardMs
-  for (;;) {
-    try {
-      const host = await connect(session, loginMs)
-      const won = await takeGuardFile(host, activation, 'confirmed', session.run)
-      return won ? { kind: 'won' } : { kind: 'lost', why: unconfirmed(going) }
-    } catch (error) {
-      if (session.run.signal.aborted) throw goesOn({ machine: session.machine }, activation)
-      if (!(error instanceof OpsError) || Date.now() >= deadline) throw error
-      going.progress.trouble = error.message
-      session.run.log(`${error.message}; trying again`)
-    }
-    await restBetweenLogins(going)
-  }
-}
-
-/** Milliseconds for the guard: three attempts, a reboot, and a login. */
-const guardMs = 3 * 310_000 + 2 * bootMs
-
-async function restBetweenLogins({ session, activation }: Going): Promise<void> {
-  await pause(loginPauseMs, session.run.signal).catch(() => {
-    throw goesOn({ machine: session.machine }, activation)
-  })
-}
-
-/** Logs in anew, for as long as it takes until the deadline. */
-async function logIn(session: MachineSession, deadline: number): Promise<Host> {
-  for (;;) {
-    try {
-      return await connect(session, loginMs)
-    } catch (error) {
-      throwIfAborted(session.run.signal)
-      if (Date.now() >= deadline) throw error
-      session.run.log(`${messageOf(error)}; trying again`)
-    }
-    await pause(loginPauseMs, session.run.signal)
-  }
-}
-
-/** Follows until a file appears. A new system may refuse logins for any reason, so each failed login is tried again. */
-async function follow(going: Going, awaited: RunFile): Promise<Followed<SwitchState>> {
-  const { session, activation, progress } = going
-  const reconnect = async () => {
-    try {
-      return await connect(session, loginMs)
-    } catch (error) {
-      throwIfAborted(session.run.signal)
-      progress.trouble = messageOf(error)
-      throw unreachable(session.machine, messageOf(error), { cause: error })
-    }
-  }
-  // The connection of an earlier step may be gone, as after a login that failed.
-  const host = session.host ?? (await logIn(session, Date.now() + guardMs))
-  const followed = await followUnit({ host, reconnect }, followedUntil(activation, awaited), session.run, {
-    seen: progress.lines,
-    deadlineMs: guardMs,
-  })
-  progress.lines = followed.seen
-  return followed
-}
-
-/** Removes the activation from the machine and from the record. */
-async function conclude({ session, activation }: Going, kept: boolean): Promise<void> {
-  await finishActivation(hostOf(session), activation, kept, session.run)
-  await updateJob(session, (draft) => {
-    draft.activation = undefined
-  })
-}
-
-function noSystem({ machine }: MachineSession): Error {
-  return failure(
-    'ACTIVATION',
-    `machine '${machine}' has no /run/current-system, so there is no way back from a switch`,
-    {
-      machine,
-      hint: 'is it a NixOS machine?',
-    },
-  )
 }

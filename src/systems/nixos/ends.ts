@@ -2,6 +2,7 @@ import { failure, type OpsError } from '../../core/errors.js'
 import type { MachineSession } from '../../machine/machine.js'
 import type { ActivationOptions } from '../system.js'
 import type { NixosActivation } from './places.js'
+import type { ServiceSample } from './services.js'
 import type { SwitchState } from './switch-state.js'
 import type { Verdict } from './verdict.js'
 
@@ -12,6 +13,8 @@ export interface Going {
   /** System before the activation; `undefined` until an earlier process's activation was read. */
   readonly old: string | undefined
   readonly options: ActivationOptions
+  /** Services before the switch, where the folder's own samples are not the ones to compare with. */
+  readonly before: readonly ServiceSample[] | undefined
   readonly progress: {
     /** Number of log lines that were shown. */
     lines: number

@@ -16,6 +16,7 @@ export const nixos: System = {
   },
   planUnseen: () => [],
   contents: () => ({ files: {}, units: {} }),
+  goesBack: true,
   activate: activateSystem,
   reattach,
   // An activation of NixOS removes nothing that a set-up task wrote: tasks write below /var.

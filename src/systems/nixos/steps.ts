@@ -39,7 +39,9 @@ export const usualTimes: ActivationTimes = {
 }
 
 export interface Beginning {
-  /** System that runs now, and that the guard goes back to. */
+  /** System that runs now. Nothing begins if another one does. */
+  readonly running: string
+  /** System that the guard goes back to. */
   readonly old: string
   readonly owner: DeploymentUuid
   /** Argument for switch-to-configuration; `none` prepares `keep` alone. */
@@ -82,7 +84,7 @@ export async function beginActivation(
 /** Lists the values of the script that begins, with the scripts that stay on the machine. */
 export function beginValues(
   { run, unit, log, folder, path }: NixosActivation,
-  { old, owner, action, guarded, times }: Beginning,
+  { running, old, owner, action, guarded, times }: Beginning,
 ): ScriptValues {
   const systems = { old, new: path }
   return {
@@ -90,6 +92,7 @@ export function beginValues(
     unit,
     log,
     folder,
+    running,
     ...systems,
     owner,
     owner_file: ownerFile,

@@ -3,8 +3,8 @@ import { failure, unreachable } from '../../../src/core/errors.js'
 import { StorePath } from '../../../src/core/names.js'
 import type { CommandResult } from '../../../src/core/ssh.js'
 import { connect } from '../../../src/machine/connect.js'
-import { activateSystem, reattach } from '../../../src/systems/nixos/activation.js'
-import type { ActivationOptions } from '../../../src/systems/system.js'
+import { activateSystem } from '../../../src/systems/nixos/activation.js'
+import type { Activated, ActivationOptions, Trial } from '../../../src/systems/system.js'
 import { type FakeNixos, type NixosBehaviour, runFakeNixos } from '../../fakes/fake-nixos.js'
 import { createFakeSsh, exit, type FakeSsh, succeed } from '../../fakes/fake-ssh.js'
 import { fakeTarget } from '../../fakes/fake-target.js'
@@ -14,6 +14,8 @@ const old = StorePath.parse(`/nix/store/${'a'.repeat(32)}-nixos-system-web`)
 const next = StorePath.parse(`/nix/store/${'b'.repeat(32)}-nixos-system-web`)
 const plain = { always: false, beforeTasks: false, again: false }
 const lost: CommandResult = { kind: 'lost', stdout: '', stderr: '' }
+
+const loop = ['0 a.service 1 auto-restart exit-code', '1 a.service 4 auto-restart exit-code']
 
 let machine: FakeNixos
 let ssh: FakeSsh
@@ -33,26 +35,74 @@ function activate(options: Partial<ActivationOptions> = {}): Promise<unknown> {
   return activateSystem(begun.session, next, { ...plain, ...options }).catch((error: unknown) => error)
 }
 
+/** Activates a system that is expected to be on trial afterwards. */
+async function onTrial(options: Partial<ActivationOptions> = {}): Promise<Activated & { trial: Trial }> {
+  const activated = await activateSystem(begun.session, next, { ...plain, ...options })
+  const { trial } = activated
+  if (trial === undefined) throw new Error('the system is not on trial')
+  return { ...activated, trial }
+}
+
 const scripts = () => ssh.execs.map(({ scriptName }) => scriptName?.replace('nixos/', ''))
 
 describe('an activation', () => {
-  it('confirms over a new connection, and only then makes the system the boot default', async () => {
+  it('confirms over a new connection, and leaves the boot default to the end of the trial', async () => {
     behave({})
-    expect(await activate()).toMatchObject({ kind: 'done' })
-    expect(scripts()).toEqual([
-      'survey',
-      'begin',
-      'follow',
-      'confirm',
-      'follow',
-      'start-keep',
-      'follow',
-      'finish',
-      'survey',
-    ])
+    const { kind, trial } = await onTrial()
+    expect(kind).toBe('done')
+    expect(scripts()).toEqual(['survey', 'begin', 'follow', 'confirm', 'follow'])
     expect(ssh.connects).toEqual(['web', 'web'])
+    expect(machine).toMatchObject({ current: next, profile: old })
+    expect(begun.record().activation).toEqual(recordedActivation('r1', next, 'boot-1'))
+    await trial.keep()
+    expect(scripts().slice(5)).toEqual(['start-keep', 'follow', 'finish', 'survey'])
     expect(machine.profile).toBe(next)
     expect(begun.record().activation).toBeUndefined()
+  })
+
+  it('ends with the new system until the next boot if the trial is left', async () => {
+    behave({})
+    const { trial } = await onTrial()
+    await trial.leave()
+    expect(machine).toMatchObject({ current: next, profile: old })
+    expect(scripts()).not.toContain('start-keep')
+    expect(begun.record().activation).toBeUndefined()
+  })
+
+  it('can still be undone after its confirmation', async () => {
+    behave({})
+    const { trial } = await onTrial()
+    await expect(trial.goBack('health check failed: port 80')).rejects.toMatchObject({
+      code: 'WENT_BACK',
+      message: "machine 'web' went back to its old system: health check failed: port 80",
+    })
+    expect(machine).toMatchObject({ current: old, profile: old })
+    expect(begun.record().activation).toBeUndefined()
+  })
+
+  it('has the way back of the first activation if there are two', async () => {
+    behave({ samples: loop })
+    const { trial: first } = await onTrial({ beforeTasks: true })
+    machine.files.clear()
+    behave({ samples: loop })
+    expect(await activate({ again: true, first, onDegraded: 'rollback' })).toMatchObject({
+      code: 'WENT_BACK',
+      message: "machine 'web' went back to its old system: units failed: a.service",
+    })
+    const begins = ssh.execs.filter(({ scriptName }) => scriptName === 'nixos/begin')
+    expect(begins.map(({ values: { run, running, old: back } }) => [run, running, back])).toEqual([
+      ['r1', old, old],
+      ['r1-2', next, old],
+    ])
+    expect(machine).toMatchObject({ current: old, profile: old })
+  })
+
+  it('does not excuse a service that failed since the first of two activations', async () => {
+    behave({ samples: loop })
+    const { trial: first } = await onTrial({ beforeTasks: true })
+    machine.files.clear()
+    behave({ samples: loop, before: loop })
+    expect(await activate({ again: true, first })).toMatchObject({ code: 'UNITS_FAILED' })
   })
 
   it('names its unit in the record before the machine is touched', async () => {
@@ -182,16 +232,17 @@ describe('an activation', () => {
 
   it('makes a system that only a boot can enter the boot default, and asks for the reboot', async () => {
     behave({ status: 100 })
-    expect(await activate()).toMatchObject({
-      kind: 'done',
-      rebootReason: 'reboot needed: only a boot can enter the new system',
-    })
+    const { trial, rebootReason } = await onTrial()
+    expect(rebootReason).toBe('reboot needed: only a boot can enter the new system')
+    expect(machine).toMatchObject({ current: old, profile: old })
+    expect(await trial.keep()).toEqual({ rebootReason })
     expect(machine).toMatchObject({ current: old, profile: next })
   })
 
   it('says that the new system runs if its boot menu could not be written', async () => {
     behave({ kept: '0 1' })
-    expect(await activate()).toMatchObject({
+    const { trial } = await onTrial()
+    await expect(trial.keep()).rejects.toMatchObject({
       code: 'ACTIVATION',
       message: expect.stringContaining('it did not become the boot default (the boot menu: status 1)'),
     })
@@ -214,8 +265,6 @@ describe('an activation', () => {
 })
 
 describe('a degraded system', () => {
-  const loop = ['0 a.service 1 auto-restart exit-code', '1 a.service 4 auto-restart exit-code']
-
   it('runs, and does not become the boot default', async () => {
     behave({ samples: loop })
     expect(await activate()).toMatchObject({
@@ -229,9 +278,9 @@ describe('a degraded system', () => {
 
   it('becomes the boot default where it is to be kept', async () => {
     behave({ samples: loop })
-    expect(await activate({ onDegraded: 'keep' })).toMatchObject({
-      message: expect.stringContaining('it is the boot default too'),
-    })
+    const { trial, degraded } = await onTrial({ onDegraded: 'keep' })
+    expect(degraded?.message).toContain('it is the boot default too')
+    await trial.keep()
     expect(machine.profile).toBe(next)
   })
 
@@ -254,14 +303,14 @@ describe('a degraded system', () => {
 describe('a part of an activation', () => {
   it('changes only the boot default for the mode `boot`', async () => {
     behave({})
-    await activate({ mode: 'boot' })
+    await (await onTrial({ mode: 'boot' })).trial.keep()
     expect(machine).toMatchObject({ current: old, profile: next })
     expect(machine.files.has('ended')).toBe(false)
   })
 
-  it('changes no boot default for the mode `test`', async () => {
+  it('leaves nothing to be kept after the mode `test`', async () => {
     behave({})
-    await activate({ mode: 'test' })
+    expect(await activate({ mode: 'test' })).not.toHaveProperty('trial')
     expect(machine).toMatchObject({ current: next, profile: old })
   })
 
@@ -286,48 +335,13 @@ describe('a part of an activation', () => {
     await activate()
     expect(machine.files.get('ended')).toBe('0')
   })
-})
 
-describe('a later process', () => {
-  it('confirms an activation that still waits, over a login of its own', async () => {
-    behave({})
-    begun.ops.cleanup()
-    begun = await nixosSession(ssh, fakeTarget('web'), {
-      run: 'r2',
-      activation: recordedActivation('r1', next, 'boot-1'),
-    })
-    await connect(begun.session)
+  it('judges a system that runs already anew if a service of that system is in trouble', async () => {
+    behave({ samples: loop, before: loop })
     machine.current = next
-    machine.files
-      .set('old', old)
-      .set('armed', 'boot-1')
-      .set('ended', '0')
-      .set('watched', '1')
-      .set('settled', '1')
-    expect(await reattach(begun.session)).toBe(true)
-    expect(machine.profile).toBe(next)
-    expect(ssh.execs.find(({ scriptName }) => scriptName === 'nixos/confirm')?.values).toMatchObject({
-      run: 'r1',
-    })
-  })
-
-  it('finds nothing to continue where the record has no activation', async () => {
-    behave({})
-    expect(await reattach(begun.session)).toBe(false)
-    expect(ssh.execs).toEqual([])
-  })
-
-  it('passes on an error of the machine, and keeps the record', async () => {
-    behave({})
-    begun.ops.cleanup()
-    begun = await nixosSession(ssh, fakeTarget('web'), {
-      activation: recordedActivation('r1', next, 'boot-1'),
-    })
-    await connect(begun.session)
-    ssh.answer('follow the activation', () => {
-      throw failure('REMOTE_COMMAND', 'no sh')
-    })
-    await expect(reattach(begun.session)).rejects.toMatchObject({ code: 'REMOTE_COMMAND' })
-    expect(begun.record().activation).toBeDefined()
+    machine.restarted = 'a.service 4'
+    expect(await activate()).toMatchObject({ code: 'UNITS_FAILED' })
+    const [begin] = ssh.execs.filter(({ scriptName }) => scriptName === 'nixos/begin')
+    expect(begin?.values).toMatchObject({ action: 'test', running: next, old })
   })
 })

@@ -23,7 +23,7 @@ function begin(systems: { old?: MadeSystem; next?: MadeSystem; guarded?: boolean
 }
 
 function start(run = 'r1', guarded = true) {
-  const beginning = { old, owner, action: 'test' as const, guarded, times }
+  const beginning = { running: old, old, owner, action: 'test' as const, guarded, times }
   return beginActivation(machine.host, nixosActivation(run, next, 'boot-1'), beginning, recordingRun())
 }
 

@@ -19,7 +19,7 @@ async function prepare(made: MadeSystem = {}, current: 'old' | 'next' = 'next'):
   old = machine.system('old')
   next = machine.system('next', made)
   machine.run(old)
-  const beginning = { old, owner, action: 'none' as const, guarded: false, times: usualTimes }
+  const beginning = { running: old, old, owner, action: 'none' as const, guarded: false, times: usualTimes }
   await beginActivation(machine.host, activation(), beginning, recordingRun())
   if (current === 'next') machine.run(next, false)
 }
