@@ -91,7 +91,7 @@ let
 in
 {
   options.deployment = {
-    os = mkOption { type = types.enum [ "debian" "nixos" ]; default = "nixos"; description = "Operating system of the machine. NixOS machines are evaluated and built, and not deployed yet."; };
+    os = mkOption { type = types.enum [ "debian" "nixos" ]; default = "nixos"; description = "Operating system of the machine; Debian also stands for Ubuntu and their derivatives."; };
     targetEnv = mkOption { type = types.str; default = "none"; description = "The provider: `\"libvirtd\"` (or `\"libvirt\"`) makes a guest, `\"none\"` (or `\"ssh\"`) takes an existing host."; };
     targetHost = mkOption { type = types.nullOr types.str; default = null; description = "Provider ssh: address of the host, or its name in your `~/.ssh/config`. Default: the machine's name."; };
     targetPort = mkOption { type = types.nullOr types.int; default = null; description = "Provider ssh: TCP port of the ssh server. Default: `22`, or the port in `~/.ssh/config`."; };

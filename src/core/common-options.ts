@@ -11,7 +11,7 @@ const port = shownAs('port', z.number().int().min(1).max(65535))
 /** The option `deployment.os`. */
 export const MachineKind = documented(
   z.enum(['debian', 'nixos']).default('nixos'),
-  'operating system of the machine. NixOS machines are evaluated and built, and not deployed yet',
+  'operating system of the machine; Debian also stands for Ubuntu and their derivatives',
   'debian',
 )
 

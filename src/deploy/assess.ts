@@ -4,7 +4,6 @@ import type { Observation, ResourceChange } from '../core/provider.js'
 import { refuseMissingOwners } from '../keys/key-owners.js'
 import { connect } from '../machine/connect.js'
 import { missingImage, recordOf, resourceFor } from '../machine/machine.js'
-import { isDeployable } from '../systems/evaluated-only.js'
 import { activationDue, type Job } from './job.js'
 import type { MachineState } from './look.js'
 import { lookToChange } from './refuse-machine.js'
@@ -35,9 +34,6 @@ export async function assess(job: Job): Promise<Assessment> {
     return { ...base, look: undefined, unreachable: observation.reason }
   }
   if (observation.kind !== 'running') return { ...base, look: undefined, unreachable: undefined }
-  if (!isDeployable(job.definition)) {
-    return { ...base, look: undefined, unreachable: 'this version does not look at NixOS machines' }
-  }
   const seen = { ...base, ...(await tryLook(job)) }
   refuseKeysThatStayUnowned(job, seen)
   return seen

@@ -12,7 +12,6 @@ import { closeJob } from '../machine/machine.js'
 import { announceResults, failuresIn, recordResults, unfinishedIn, verdict } from '../machine/results.js'
 import { dryRunSession } from '../machine/session.js'
 import { definitionIn, evaluateNetwork } from '../network/evaluate.js'
-import { isDeployable, notDeployable } from '../systems/evaluated-only.js'
 import { assessAll, type PlannedMachine } from './assess-all.js'
 import { type AssessedMachine, buildEverything } from './build-everything.js'
 import { chooseMachines, choosesSome } from './choose-machines.js'
@@ -109,7 +108,6 @@ async function deployIn(
   )
   const { wanted, obsolete } = chooseMachines(deployment.record, network, request)
   noticeBroken(ops, network)
-  refuseUndeployable(network, wanted, request)
   const jobs = wanted.map((name) =>
     newJob({ ops, deployment, request, definition: definitionIn(network, name) }, logs),
   )
@@ -142,17 +140,6 @@ function noticeBroken(ops: Ops, network: NetworkDefinition): void {
       text: `a broken machine is ignored, because it is not selected: ${messageOf(error)}`,
     })
   }
-}
-
-/** Refuses machines whose system hydra-ops can only evaluate and build, before anything is touched. */
-function refuseUndeployable(
-  network: NetworkDefinition,
-  wanted: readonly MachineName[],
-  { dryRun, until }: DeployRequest,
-): void {
-  if (dryRun || until === 'build') return
-  const names = wanted.filter((name) => !isDeployable(definitionIn(network, name)))
-  if (names.length > 0) throw notDeployable(names)
 }
 
 async function confirmDisruption(ops: Ops, plan: Plan, request: DeployRequest): Promise<void> {

@@ -1,0 +1,186 @@
+import type { FakeOps } from './fake-ops.js'
+import { exit, type RecordedExec, succeed } from './fake-ssh.js'
+
+/** Behaviour of a system when a machine switches to it. */
+export interface SystemBehaviour {
+  /** Exit status of switch-to-configuration; 0 by default. */
+  readonly status?: number
+  /** Samples of services after the switch. */
+  readonly samples?: readonly string[]
+  /** Whether no login to the system succeeds, so that the guard is faster. */
+  readonly locksOut?: boolean
+  /** Kernel of the system; another kernel makes a reboot necessary. */
+  readonly kernel?: string
+}
+
+/** A made-up NixOS machine of the fleet. */
+export interface FleetMachine {
+  current: string
+  booted: string
+  /** Systems of the profile's generations, the oldest first. */
+  readonly generations: string[]
+  bootDefault: string
+  previous: string
+  owner: string
+  boot: number
+  awaits: string
+  readonly runs: Map<string, Map<string, string>>
+  readonly failed: string[]
+  leftover: boolean
+}
+
+/** The NixOS machines of a made-up operator. */
+export interface FakeFleet {
+  machine(name: string): FleetMachine
+  /** Sets the behaviour of a system; a system without one is good. */
+  behave(path: string | undefined, behaviour: SystemBehaviour): void
+  /** Runs of switch-to-configuration and changes of the boot default, as `web test SYSTEM`. */
+  readonly events: string[]
+}
+
+/**
+ * Teaches the fake SSH layer the answers of NixOS machines to the scripts of target/nixos. All machines begin with the
+ * system `initial`. The machines keep the scripts' rules: no switch from another system than the one that was seen, no
+ * second guard, one winner of a guard's file.
+ */
+export function runFakeFleet(ops: FakeOps, initial: string): FakeFleet {
+  const machines = new Map<string, FleetMachine>()
+  const behaviours = new Map<string, SystemBehaviour>()
+  const events: string[] = []
+  const machineOf = (name: string): FleetMachine => {
+    const known = machines.get(name)
+    if (known !== undefined) return known
+    const made: FleetMachine = {
+      ...{ current: initial, booted: initial, generations: [initial], bootDefault: initial },
+      ...{ previous: '', owner: '', boot: 1, awaits: '', leftover: false },
+      ...{ runs: new Map(), failed: [] },
+    }
+    machines.set(name, made)
+    return made
+  }
+  const kernel = (path: string) => behaviours.get(path)?.kernel ?? '/nix/store/kernel'
+  const filesOf = ({ machine, values }: RecordedExec) => {
+    const run = values.run ?? values.folder?.split('/').at(-1) ?? ''
+    const files = machineOf(machine).runs.get(run)
+    if (files === undefined) throw new Error(`machine '${machine}' has no activation '${run}'`)
+    return files
+  }
+  const goBack = (name: string, files: Map<string, string>) => {
+    files.delete('armed')
+    files.set('fired', '').set('guard-result', 'back 0 1')
+    machineOf(name).current = files.get('old') ?? ''
+    events.push(`${name} back ${files.get('old')}`)
+  }
+  const { ssh } = ops
+
+  ssh.answer('read the facts of the machine', ({ machine }) => {
+    const seen = machineOf(machine)
+    const last = seen.generations.at(-1) ?? ''
+    return succeed(
+      [
+        `boot_id=boot-${seen.boot}`,
+        'systems=nixos',
+        'os=NixOS (made up)',
+        'nix=yes',
+        'free_kib=9000000',
+        `current=${seen.current}`,
+        `booted=${seen.booted}`,
+        `profile=${last}`,
+        `previous=${seen.previous}`,
+        `owner=${seen.owner}`,
+        `boot_default=${seen.bootDefault}`,
+        `awaits=${seen.awaits}`,
+        `part=kernel ${kernel(seen.booted)} ${kernel(seen.current)}`,
+        ...seen.generations.map((path, at) => `generation=${at + 1} ${path}`),
+        ...seen.failed.map((unit) => `failed=${unit}`),
+        ...(seen.leftover ? ['leftover=/run/nixos/start-list'] : []),
+      ].join('\n'),
+    )
+  })
+  ssh.answer('read the boot id', ({ machine }) => succeed(`boot-${machineOf(machine).boot}\n`))
+  ssh.answer('reboot', ({ machine }) => {
+    const seen = machineOf(machine)
+    seen.boot += 1
+    seen.current = seen.bootDefault
+    seen.booted = seen.bootDefault
+    events.push(`${machine} reboot ${seen.current}`)
+    return succeed()
+  })
+  ssh.answer('start the activation', ({ machine, values }) => {
+    const seen = machineOf(machine)
+    const { run = '', running = '', old = '', new: next = '', action = '', owner = '' } = values
+    if (seen.current !== running) return exit(76, `the machine runs ${seen.current} now\n`)
+    for (const [other, files] of seen.runs) {
+      if (files.get('armed') === `boot-${seen.boot}`)
+        return exit(75, `the activation of run ${other} waits to be confirmed\n`)
+    }
+    const files = new Map([
+      ['old', old],
+      ['new', next],
+    ])
+    seen.runs.set(run, files)
+    seen.owner = owner
+    if (values.guarded === 'true') files.set('armed', `boot-${seen.boot}`)
+    if (action === 'none') return succeed()
+    events.push(`${machine} ${action} ${next}`)
+    const { status = 0 } = behaviours.get(next) ?? {}
+    files.set('ended', String(status)).set('watched', '5').set('settled', '5')
+    if (action === 'test' && (status === 0 || status === 4)) {
+      seen.current = next
+      seen.leftover = false
+    }
+    return succeed()
+  })
+  ssh.answer('follow the activation', (command) => {
+    const seen = machineOf(command.machine)
+    const files = filesOf(command)
+    const { samples = [] } = behaviours.get(files.get('new') ?? '') ?? {}
+    return succeed(
+      [
+        'state Id=x',
+        'state LoadState=not-found',
+        ...[...files].map(([name, text]) => `file ${name} ${text}`),
+        ...samples.map((line) => `sample ${line}`),
+        `boot boot-${seen.boot}`,
+        `current ${seen.current}`,
+      ].join('\n'),
+    )
+  })
+  ssh.answer('confirm the new system', (command) => {
+    const files = filesOf(command)
+    if (behaviours.get(files.get('new') ?? '')?.locksOut === true && files.has('armed'))
+      goBack(command.machine, files)
+    if (!files.delete('armed')) return succeed('won=no\n')
+    files.set(command.values.name ?? '', '')
+    return succeed('won=yes\n')
+  })
+  ssh.answer('go back to the earlier system', (command) => {
+    const files = filesOf(command)
+    if (files.has('kept')) throw new Error('a system that was kept is not undone')
+    if (files.delete('confirmed')) files.set('armed', '')
+    if (files.has('armed')) goBack(command.machine, files)
+    return succeed()
+  })
+  ssh.answer('make the new system the boot default', (command) => {
+    const seen = machineOf(command.machine)
+    const files = filesOf(command)
+    const next = files.get('new') ?? ''
+    files.set('kept', '0 0')
+    if (seen.generations.at(-1) !== next) seen.generations.push(next)
+    seen.bootDefault = next
+    seen.awaits = seen.current === next ? '' : `${next} boot-${seen.boot}`
+    events.push(`${command.machine} keep ${next}`)
+    return succeed()
+  })
+  ssh.answer('remove the units of the activation', (command) => {
+    const files = filesOf(command)
+    const [old = '', next] = [files.get('old'), files.get('new')]
+    if (command.values.kept === 'true' && old !== next) machineOf(command.machine).previous = old
+    return succeed()
+  })
+  return {
+    machine: machineOf,
+    behave: (path, behaviour) => behaviours.set(path ?? '', behaviour),
+    events,
+  }
+}
