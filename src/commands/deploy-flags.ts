@@ -3,6 +3,7 @@ import type { Ops } from '../core/context.js'
 import { usageError } from '../core/errors.js'
 import { MachineName, StorePath } from '../core/names.js'
 import type { DeployRequest } from '../deploy/request.js'
+import { type ActivationFlags, activationFlags, activationOf } from './activation-flags.js'
 import {
   collect,
   maxConcurrentOf,
@@ -15,7 +16,7 @@ import { argumentsOf, type BuildFlags, nixFlagsOf, type PairFlags } from './nix-
 import type { CommonFlags } from './verb.js'
 
 /** Flags that change the content of a plan; `plan` and `deploy` share them. */
-export interface PlanFlags extends CommonFlags, SelectionFlags, BuildFlags, PairFlags {
+export interface PlanFlags extends CommonFlags, SelectionFlags, BuildFlags, PairFlags, ActivationFlags {
   readonly I?: string[] | undefined
   readonly check?: boolean | undefined
   readonly killObsolete?: boolean | undefined
@@ -54,17 +55,7 @@ export function planFlags(command: Command): void {
     .option('--force-reboot', 'reboot every selected machine')
     .option('--closure <machine=path>', 'deploy this store path instead of the evaluated one', collect)
     .option('--retry-failed', 'deploy only to machines on which the last deploy failed or did not begin')
-  // These flags wait for NixOS machines; a known name deserves more than "unknown option".
-  for (const flag of ['boot', 'test', 'dry-activate', 'on-degraded']) {
-    command.option(`--${flag}`).on(`option:${flag}`, () => {
-      throw usageError(`--${flag} is for NixOS machines, which hydra-ops cannot deploy yet`)
-    })
-  }
-  hide(command, ['boot', 'test', 'dry-activate', 'on-degraded'])
-}
-
-function hide(command: Command, names: readonly string[]): void {
-  for (const option of command.options) if (names.includes(option.name())) option.hideHelp()
+  activationFlags(command)
 }
 
 /** Makes a request of the flags; only the preferences have been read at this point. */
@@ -84,8 +75,7 @@ export async function deployRequest(
     alwaysActivate: flags.alwaysActivate ?? false,
     allowReboot: flags.allowReboot ?? false,
     forceReboot: flags.forceReboot ?? false,
-    onDegraded: 'fail',
-    confirmSeconds: 30,
+    ...activationOf(flags),
     skipOffline: flags.skipOffline ?? false,
     keepGoing: flags.keepGoing ?? false,
     keepGoingGroups: flags.keepGoingGroups ?? false,

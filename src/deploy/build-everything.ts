@@ -27,7 +27,10 @@ export async function buildEverything(
   request: DeployRequest,
   run: Run,
 ): Promise<{ ready: AssessedMachine[]; failures: MachineResult[] }> {
-  for (const reference of new Set(machines.flatMap(({ seen }) => seen.missingImage ?? []))) {
+  // A switch that is only tried makes no machine.
+  const images =
+    request.mode === 'dry-activate' ? [] : machines.flatMap(({ seen }) => seen.missingImage ?? [])
+  for (const reference of new Set(images)) {
     run.log(`building the image ${reference}`)
     await ops.images.ensure(reference, run)
   }

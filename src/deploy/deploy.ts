@@ -20,7 +20,9 @@ import { killObsolete } from './kill-obsolete.js'
 import { inOrder } from './ordering.js'
 import { deployMachine } from './pipeline.js'
 import { makePlan } from './plan.js'
+import { refuseFlags } from './refuse-flags.js'
 import type { DeployReport, DeployRequest } from './request.js'
+import { rollbackAll } from './rollback-all.js'
 
 /**
  * Runs the deploy pipeline: evaluate, inspect, plan, ask, build everything, and only then work on machines. A dry run
@@ -108,6 +110,7 @@ async function deployIn(
   )
   const { wanted, obsolete } = chooseMachines(deployment.record, network, request)
   noticeBroken(ops, network)
+  refuseFlags(network, wanted, request)
   const jobs = wanted.map((name) =>
     newJob({ ops, deployment, request, definition: definitionIn(network, name) }, logs),
   )
@@ -178,7 +181,8 @@ async function apply(
       : await work(ops, deployment, built.ready, { ...how, broken })),
   )
   // The success of a part proves nothing about the whole.
-  await recordResults(deployment, until === undefined ? results : unfinishedIn(results))
+  const whole = until === undefined && how.request.mode === 'switch'
+  await recordResults(deployment, whole ? results : unfinishedIn(results))
   return announceResults(ops, deployment, results)
 }
 
@@ -193,11 +197,15 @@ async function work(
   ready: readonly AssessedMachine[],
   { request, obsolete, network, logs, broken }: Applying & { readonly broken: readonly Job[] },
 ): Promise<MachineResult[]> {
-  await deployment.commitNetwork()
+  // A switch that is only tried changes nothing in the network.
+  if (request.mode !== 'dry-activate') await deployment.commitNetwork()
   const killed = request.killObsolete ? await killObsolete(ops, deployment, obsolete, logs) : []
   await ensureLoginKey(ready.map(({ job }) => job))
-  const { maxConcurrent: limit, keepGoingGroups: keepGoing } = request
-  const ordering = { tags: network.ordering, limit, broken, keepGoing }
+  const { maxConcurrent: limit, keepGoingGroups: keepGoing, onFailure } = request
+  const ordering = { tags: network.ordering, limit, broken, keepGoing, stop: onFailure !== 'continue' }
   const deployed = await inOrder(ready, ordering, ({ job, seen }) => deployMachine(job, seen, logs))
-  return [...killed, ...deployed]
+  if (onFailure !== 'rollback-all') return [...killed, ...deployed]
+  const jobs = ready.map(({ job }) => job)
+  const before = broken.map(({ machine }) => machine)
+  return [...killed, ...(await rollbackAll(jobs, deployed, { limit, before }))]
 }

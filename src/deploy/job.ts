@@ -1,4 +1,5 @@
 import type { RunLogs } from '../core/context.js'
+import type { MachineRecord } from '../core/deployment.js'
 import type { Stage } from '../core/events.js'
 import type { StorePath } from '../core/names.js'
 import type { KeyTexts } from '../keys/keys.js'
@@ -13,6 +14,8 @@ export interface Job extends DefinedMachine {
   /** Secrets of set-up tasks by name, each read once per run, kept in memory only. */
   readonly secretTexts: Map<string, Promise<string>>
   readonly keyTexts: KeyTexts
+  /** System and record before this run switched the machine; absent while nothing was switched. */
+  switchedFrom: { readonly path: StorePath; readonly deployed: MachineRecord['deployed'] } | undefined
 }
 
 export function newJob(
@@ -30,6 +33,7 @@ export function newJob(
     at: 'inspect',
     secretTexts: new Map(),
     keyTexts: new Map(),
+    switchedFrom: undefined,
     changed: false,
     host: undefined,
     sudoPassword: undefined,
@@ -44,6 +48,11 @@ export function activationDue(job: Job, present: string | undefined, wanted: Sto
 /** Says whether a deploy activates even an unchanged closure. */
 export function alwaysActivates({ request, definition }: Job): boolean {
   return request.alwaysActivate || definition.options.alwaysActivate
+}
+
+/** Returns the part of an activation's options that the flags of the deploy decide. */
+export function activationOptions({ request: { mode, onDegraded, confirmSeconds } }: Job) {
+  return { mode, onDegraded, confirmSeconds }
 }
 
 export function enter(job: Job, stage: Stage, detail?: string): void {

@@ -1,6 +1,7 @@
 import pLimit from 'p-limit'
 import { throwIfAborted } from '../core/errors.js'
 import type { MachineResult } from '../core/events.js'
+import type { MachineName } from '../core/names.js'
 import { settleAll } from '../core/settle.js'
 import { failuresIn, notBegun } from '../machine/results.js'
 import type { Job } from './job.js'
@@ -14,6 +15,8 @@ interface Ordering {
   readonly broken: readonly Job[]
   /** Whether a group begins even if a machine of an earlier group failed. */
   readonly keepGoing: boolean
+  /** Whether a failure keeps also machines of its own group from beginning. */
+  readonly stop?: boolean
 }
 
 /**
@@ -23,7 +26,7 @@ interface Ordering {
  */
 export async function inOrder<Item extends { readonly job: Job }>(
   items: readonly Item[],
-  { tags, limit, broken, keepGoing }: Ordering,
+  { tags, limit, broken, keepGoing, stop = false }: Ordering,
   action: (item: Item) => Promise<MachineResult>,
 ): Promise<MachineResult[]> {
   const rank = (job: Job) => rankOf(job.definition.options.tags, tags)
@@ -31,6 +34,7 @@ export async function inOrder<Item extends { readonly job: Job }>(
   const results: MachineResult[] = []
   const slots = pLimit(limit)
   let why: string | undefined
+  let stopped = stop ? broken[0]?.machine : undefined
   for (const each of ranks) {
     const group = items.filter(({ job }) => rank(job) === each)
     if (why !== undefined) {
@@ -39,9 +43,12 @@ export async function inOrder<Item extends { readonly job: Job }>(
     }
     const ended = await settleAll(
       group.map((item) =>
-        slots(() => {
+        slots(async () => {
           throwIfAborted(item.job.ops.signal)
-          return action(item)
+          if (stopped !== undefined) return notBegunAfter(item.job, stopped)
+          const result = await action(item)
+          if (stop && failuresIn([result]).length > 0) stopped ??= result.machine
+          return result
         }),
       ),
     )
@@ -51,6 +58,13 @@ export async function inOrder<Item extends { readonly job: Job }>(
     if (failed.length > 0 && !keepGoing) why = `${failed.join(', ')} of group '${tags[each]}' failed`
   }
   return results
+}
+
+function notBegunAfter(job: Job, failed: MachineName): MachineResult {
+  return notBegun(job, {
+    reason: `not started, because ${failed} failed (--on-failure)`,
+    hint: 'repair the failed machine, then deploy again',
+  })
 }
 
 function notBegunAs(job: Job, why: string | undefined): MachineResult {

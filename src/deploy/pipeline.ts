@@ -1,5 +1,5 @@
 import type { RunLogs } from '../core/context.js'
-import { failure, messageOf, type OpsError } from '../core/errors.js'
+import { failure, messageOf, OpsError } from '../core/errors.js'
 import type { MachineResult } from '../core/events.js'
 import type { StorePath } from '../core/names.js'
 import { finishKeys, placeKeys } from '../keys/keys-stage.js'
@@ -13,11 +13,12 @@ import { rebootMachine } from '../machine/reboot.js'
 import { commitAllocation } from '../network/allocate.js'
 import type { Activated, Trial } from '../systems/system.js'
 import { systemOf } from '../systems/systems.js'
+import { activatePart, lookToTry } from './activate-part.js'
 import type { Assessment } from './assess.js'
 import { copyClosure } from './copy-closure.js'
 import { bootstrap, deliverTasks } from './delivery.js'
 import { runChecks } from './health.js'
-import { activationDue, alwaysActivates, enter, type Job } from './job.js'
+import { activationDue, activationOptions, alwaysActivates, enter, type Job } from './job.js'
 import { lookAt, lookAtLaterTasks, lookAtUndoneTasks, type MachineState } from './look.js'
 import { contentsOf, rebootReason } from './plan-machine.js'
 import { lookToChange } from './refuse-machine.js'
@@ -54,11 +55,16 @@ export async function deployMachine(
 }
 
 async function stages(job: Job, seen: Assessment): Promise<void> {
-  await provision(job, seen)
-  if (job.request.until === 'create') return
-  let look = await reach(job, seen)
+  const { mode } = job.request
+  let look: MachineState
+  if (mode === 'dry-activate') look = lookToTry(job, seen)
+  else {
+    await provision(job, seen)
+    if (job.request.until === 'create') return
+    look = await reach(job, seen)
+  }
   // An earlier activation may end after our look, and its work need not be done again.
-  if (await systemOf(job.definition).reattach(job)) look = await lookAt(job)
+  if (mode !== 'dry-activate' && (await systemOf(job.definition).reattach(job))) look = await lookAt(job)
   await refuseBeforeDeploy(job)
 
   enter(job, 'bootstrap')
@@ -72,6 +78,7 @@ async function stages(job: Job, seen: Assessment): Promise<void> {
     await copyClosure(job, wanted, look.survey)
   }
   if (job.request.until === 'copy') return
+  if (mode !== 'switch') return activatePart(job, look, wanted)
   const delivered = await deliver(job, look, wanted)
   const judged = await unlessFailed(job, delivered, async () => {
     await job.ops.nix.root(job.deployment.paths.gcroots, job.machine, wanted, job.run)
@@ -136,16 +143,15 @@ async function deliver(job: Job, before: MachineState, wanted: StorePath): Promi
   const due = activationDue(job, look.survey.profile, wanted)
   // The activation may leave something to a task only if a task is about to run.
   const beforeTasks = look.tasks.some(({ task, why }) => task.stage === 'configure' && why !== undefined)
-  const first = due
-    ? await system.activate(job, wanted, { always, beforeTasks, again: false, ...activationPart(job) })
-    : undefined
+  const options = { always, beforeTasks, again: false, ...activationOptions(job) }
+  const first = due ? await switchFrom(job, look, () => system.activate(job, wanted, options)) : undefined
   return unlessFailed(job, first, async () => {
     if (first !== undefined) look = withRebootOf(await lookAtUndoneTasks(job, look, first), first)
     enter(job, 'setup')
     const unjudged = first?.kind === 'unjudged' ? first : undefined
     await deliverTasks(job, 'bootstrap', look, { unjudged })
     await deliverTasks(job, 'configure', look, { unjudged })
-    const last = unjudged === undefined ? first : await activateAgain(job, wanted, unjudged, always)
+    const last = unjudged === undefined ? first : await activateAgain(job, before, wanted, unjudged, always)
     if (last !== undefined) look = withRebootOf(look, last)
     return unlessFailed(job, last, async () => {
       enter(job, 'keys')
@@ -155,19 +161,28 @@ async function deliver(job: Job, before: MachineState, wanted: StorePath): Promi
   })
 }
 
-function activationPart({ request: { onDegraded, confirmSeconds } }: Job) {
-  return { onDegraded, confirmSeconds }
+/** Remembers what a switch replaces, unless the switch itself goes back. */
+async function switchFrom<T>(job: Job, { survey }: MachineState, action: () => Promise<T>): Promise<T> {
+  const { deployed } = recordOf(job)
+  if (survey.running !== undefined) job.switchedFrom = { path: survey.running, deployed }
+  try {
+    return await action()
+  } catch (error) {
+    if (error instanceof OpsError && error.code === 'WENT_BACK') job.switchedFrom = undefined
+    throw error
+  }
 }
 
 async function activateAgain(
   job: Job,
+  look: MachineState,
   wanted: StorePath,
   { trial: first }: Activated,
   always: boolean,
 ): Promise<Activated> {
   enter(job, 'activate', 'files and units that waited for a set-up task, or failed before the tasks')
-  const options = { always, beforeTasks: false, again: true, first, ...activationPart(job) }
-  return systemOf(job.definition).activate(job, wanted, options)
+  const options = { always, beforeTasks: false, again: true, first, ...activationOptions(job) }
+  return switchFrom(job, look, () => systemOf(job.definition).activate(job, wanted, options))
 }
 
 /** Adds the reboot that an activation asks for; the look before the activation cannot know it. */
@@ -208,7 +223,10 @@ async function judgeHealth(
 async function refuseUnhealthy(job: Job, wrong: FailedChecks, trial: Trial): Promise<void> {
   const { onDegraded } = job.request
   if (onDegraded === 'keep') return
-  if (onDegraded === 'rollback') await trial.goBack(wrong.what)
+  if (onDegraded === 'rollback') {
+    job.switchedFrom = undefined
+    await trial.goBack(wrong.what)
+  }
   await trial.leave()
   throw unhealthy(job, wrong, 'the boot default stays the old one')
 }

@@ -14,12 +14,13 @@ import type { DeployRequest } from './request.js'
 
 /** Plans a deploy to one machine from its assessment. */
 export async function planMachine(job: Job, seen: Assessment): Promise<MachinePlan> {
+  if (job.request.mode === 'dry-activate') return planTrial(job, seen)
   const items = [
     ...imageItems(seen),
     ...resourceItems(job, seen),
     ...startItems(seen.observation),
     ...(await closureItems(job, seen)),
-    ...(seen.look?.items ?? (await unseenItems(job, seen))),
+    ...(await itemsOfMode(job, seen)),
     ...rebootItems(job, seen),
   ]
   return {
@@ -28,6 +29,28 @@ export async function planMachine(job: Job, seen: Assessment): Promise<MachinePl
     ...(seen.unreachable === undefined ? {} : { unknown: seen.unreachable }),
   }
 }
+
+/** Plans a switch that is only tried: nothing is made or started for that. */
+async function planTrial(job: Job, seen: Assessment): Promise<MachinePlan> {
+  const unknown = seen.look === undefined ? (seen.unreachable ?? 'the machine does not run') : undefined
+  const items = seen.look === undefined ? [] : await closureItems(job, seen)
+  return { machine: job.machine, items, ...(unknown === undefined ? {} : { unknown }) }
+}
+
+/** Lists the keys, packages and set-up tasks that the deploy brings; a part of an activation brings keys or nothing. */
+async function itemsOfMode(job: Job, seen: Assessment): Promise<readonly PlanItem[]> {
+  const { mode } = job.request
+  if (mode === 'boot') return []
+  const items = seen.look?.items ?? (await unseenItems(job, seen))
+  return mode === 'switch' ? items : items.filter(({ subject }) => subject === 'keys')
+}
+
+const modeNotes = {
+  switch: undefined,
+  boot: 'from the next boot on (--boot)',
+  test: 'until the next boot (--test)',
+  'dry-activate': 'only shows what a switch would do (--dry-activate)',
+} as const
 
 function imageItems(seen: Assessment): PlanItem[] {
   if (seen.missingImage === undefined) return []
@@ -84,7 +107,9 @@ async function closureItems(job: Job, seen: Assessment): Promise<PlanItem[]> {
   if (present === wanted) {
     return [{ subject: 'closure', action: 'activate', detail: 'again (always-activate is set)' }]
   }
-  const items: PlanItem[] = [await copyItem(job, seen, wanted)]
+  const copy = await copyItem(job, seen, wanted)
+  const note = [copy.note, modeNotes[job.request.mode]].flatMap((each) => each ?? []).join('; ')
+  const items: PlanItem[] = [note === '' ? copy : { ...copy, note }]
   if (wanted !== job.definition.outPath) return items
   const { files, units } = contentsOf(job, wanted)
   items.push(...differences('files', known?.files, files))
@@ -125,11 +150,11 @@ async function copyItem(
 
 /** Returns why this deploy reboots the machine from inside at its end; `undefined` means no reboot. */
 export function rebootReason(
-  { until, forceReboot, allowReboot }: DeployRequest,
+  { until, mode, forceReboot, allowReboot }: DeployRequest,
   look: Pick<MachineState, 'survey'> | undefined,
 ): string | undefined {
   // A partial deploy never gets as far as a reboot.
-  if (until !== undefined) return undefined
+  if (until !== undefined || mode !== 'switch') return undefined
   if (forceReboot) return 'requested by --force-reboot'
   return allowReboot ? look?.survey.rebootReason : undefined
 }

@@ -29,6 +29,7 @@ export function makePlan(
 
 function disrupts(seen: Assessment, job: Job): boolean {
   const { allowReboot, allowRecreate } = job.request
+  if (job.request.mode === 'dry-activate') return false
   if (rebootReason(job.request, seen.look) !== undefined) return true
   const running = seen.observation.kind === 'running'
   return seen.changes.some(

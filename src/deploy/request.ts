@@ -4,7 +4,7 @@ import type { MachineName, StorePath } from '../core/names.js'
 import type { NixFlags } from '../core/nix.js'
 import type { Plan } from '../core/plan.js'
 import type { Selection } from '../network/selection.js'
-import type { OnDegraded } from '../systems/system.js'
+import type { ActivationMode, OnDegraded } from '../systems/system.js'
 
 /** Request to `deploy` or `plan`. */
 export interface DeployRequest {
@@ -21,10 +21,18 @@ export interface DeployRequest {
   readonly alwaysActivate: boolean
   readonly allowReboot: boolean
   readonly forceReboot: boolean
-  /** Treatment of a new system that runs with a fault. Only NixOS machines can go back. */
-  readonly onDegraded: OnDegraded
+  /** Part of an activation that is wanted; only NixOS knows parts. */
+  readonly mode: ActivationMode
+  /** Treatment of a new system that runs with a fault; `fail` by default. Only NixOS machines can go back. */
+  readonly onDegraded: OnDegraded | undefined
   /** Seconds for the new login that confirms a new system of NixOS. */
   readonly confirmSeconds: number
+  /** Whether a system of NixOS that needs a reboot is first booted once, while the old one stays the boot default. */
+  readonly bootOnce: boolean
+  /** Whether a system of NixOS that nobody knows may be replaced. */
+  readonly replaceUnknown: boolean
+  /** Treatment of the other machines when one fails. */
+  readonly onFailure: 'continue' | 'stop' | 'rollback-all'
   readonly skipOffline: boolean
   readonly keepGoing: boolean
   /** Whether a group of `network.ordering` begins even if a machine of an earlier group failed. */
@@ -56,8 +64,12 @@ export const plainDeploy: DeployRequest = {
   alwaysActivate: false,
   allowReboot: false,
   forceReboot: false,
-  onDegraded: 'fail',
+  mode: 'switch',
+  onDegraded: undefined,
   confirmSeconds: 30,
+  bootOnce: true,
+  replaceUnknown: false,
+  onFailure: 'continue',
   skipOffline: false,
   keepGoing: false,
   keepGoingGroups: false,

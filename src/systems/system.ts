@@ -16,6 +16,8 @@ export interface Survey {
   readonly systems: readonly string[]
   /** Closure that the profile points to. */
   readonly profile: string | undefined
+  /** System that runs; only where the closure is the whole system. */
+  readonly running?: StorePath | undefined
   /** UUID of the deployment that last activated a closure there. */
   readonly owner: string | undefined
   readonly freeKiB: number
@@ -82,12 +84,14 @@ export interface ActivationOptions {
   readonly again: boolean
   /** Trial of that first activation, whose way back is also the way back of this one. */
   readonly first?: Trial | undefined
+  /** Addition to the name of the run, where a run activates a machine once more at its end. */
+  readonly suffix?: string | undefined
   /** Part of an activation that is wanted; all by default. Only NixOS knows parts. */
-  readonly mode?: ActivationMode
+  readonly mode?: ActivationMode | undefined
   /** Treatment of a new system that runs with a fault; `fail` by default. Only NixOS can go back. */
-  readonly onDegraded?: OnDegraded
+  readonly onDegraded?: OnDegraded | undefined
   /** Seconds for the new login that confirms a new system. */
-  readonly confirmSeconds?: number
+  readonly confirmSeconds?: number | undefined
 }
 
 /**

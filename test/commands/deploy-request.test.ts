@@ -59,6 +59,14 @@ describe('deploy', () => {
     [['--allow-reboot'], { allowReboot: true }],
     [['--force-reboot'], { forceReboot: true }],
     [['--skip-offline'], { skipOffline: true }],
+    [['--boot'], { mode: 'boot' }],
+    [['--test'], { mode: 'test' }],
+    [['--dry-activate'], { mode: 'dry-activate' }],
+    [['--on-degraded', 'rollback'], { onDegraded: 'rollback' }],
+    [['--confirm-timeout', '90'], { confirmSeconds: 90 }],
+    [['--no-boot-once'], { bootOnce: false }],
+    [['--replace-unknown'], { replaceUnknown: true }],
+    [['--on-failure', 'rollback-all'], { onFailure: 'rollback-all' }],
     [['--keep-going-groups'], { keepGoingGroups: true }],
     [['--retry-failed'], { retryFailed: true }],
     [['--max-concurrent', '3'], { maxConcurrent: 3 }],
@@ -73,6 +81,18 @@ describe('deploy', () => {
     [['--closure', `web=${path}`], { closures: new Map([['web', path]]) }],
   ])('reads %j', async (words, expected) => {
     expect(await requestOf(words)).toMatchObject({ ...plain, ...expected })
+  })
+
+  it.each([
+    [['--dry-activate', '--boot'], '--boot and --dry-activate exclude each other'],
+    [['--boot', '--test', '--dry-activate'], '--boot and --test and --dry-activate exclude each other'],
+    [['--test', '--copy-only'], '--test and --copy-only exclude each other'],
+    [['--boot', '--force-reboot'], '--boot and --force-reboot exclude each other'],
+    [['--test', '--on-degraded', 'keep'], '--test and --on-degraded keep exclude each other'],
+    [['--dry-activate', '-k'], '--dry-activate and --kill-obsolete exclude each other'],
+    [['--boot', '--on-failure', 'rollback-all'], '--boot and --on-failure rollback-all exclude each other'],
+  ])('refuses %j', async (words, message) => {
+    await expect(requestOf(words)).rejects.toMatchObject({ message, exitCode: 2 })
   })
 
   it('passes on the options of Nix', async () => {

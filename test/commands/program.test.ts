@@ -98,22 +98,15 @@ describe('a wrong flag', () => {
     [['setup', 'rnu', 'nix'], 'Allowed choices are status, run'],
     [['image', 'biuld', 'debian-12'], "unknown command 'biuld'"],
     [['config', 'get'], "missing required argument 'key'"],
+    [['deploy', '--on-degraded', 'ignore'], 'Allowed choices are fail, keep, rollback'],
+    [['deploy', '--on-failure', 'retry'], 'Allowed choices are continue, stop, rollback-all'],
+    [['deploy', '--confirm-timeout', '0'], 'expected a whole number above 0'],
   ])('exits with 2, and so does a wrong argument: %j', async (argv, sentence) => {
     const { code, stderr } = await runCli(argv)
     expect(code).toBe(2)
     expect(stderr).toContain(sentence)
     expect(stderr).not.toMatch(/^\s+at /m)
   })
-
-  it.each(['--boot', '--test', '--dry-activate', '--on-degraded'])(
-    'is rejected as one for NixOS, which is not supported yet: %s',
-    async (flag) => {
-      const { code, stderr } = await runCli(['deploy', flag])
-      expect(code).toBe(2)
-      expect(stderr).toBe(`error: ${flag} is for NixOS machines, which hydra-ops cannot deploy yet\n`)
-      expect((await runCli(['deploy', '--help'])).stdout).not.toContain(flag === '--test' ? '--test ' : flag)
-    },
-  )
 })
 
 describe('an error', () => {

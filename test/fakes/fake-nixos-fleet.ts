@@ -36,6 +36,8 @@ export interface FakeFleet {
   behave(path: string | undefined, behaviour: SystemBehaviour): void
   /** Runs of switch-to-configuration and changes of the boot default, as `web test SYSTEM`. */
   readonly events: string[]
+  /** Lets the time of every guard run out. */
+  expire(): void
 }
 
 /**
@@ -43,7 +45,7 @@ export interface FakeFleet {
  * system `initial`. The machines keep the scripts' rules: no switch from another system than the one that was seen, no
  * second guard, one winner of a guard's file.
  */
-export function runFakeFleet(ops: FakeOps, initial: string): FakeFleet {
+export function runFakeFleet(ops: Pick<FakeOps, 'ssh'>, initial: string): FakeFleet {
   const machines = new Map<string, FleetMachine>()
   const behaviours = new Map<string, SystemBehaviour>()
   const events: string[] = []
@@ -182,5 +184,10 @@ export function runFakeFleet(ops: FakeOps, initial: string): FakeFleet {
     machine: machineOf,
     behave: (path, behaviour) => behaviours.set(path ?? '', behaviour),
     events,
+    expire: () => {
+      for (const [name, { runs }] of machines) {
+        for (const files of runs.values()) if (files.has('armed')) goBack(name, files)
+      }
+    },
   }
 }

@@ -35,7 +35,8 @@ export async function activateSystem(
   const running = seen.current
   if (running === undefined) throw noSystem(session)
   const first = options.again && options.first instanceof NixosTrial ? options.first.going : undefined
-  const id = options.again ? `${session.ops.operator.run}-2` : session.ops.operator.run
+  const suffix = options.suffix ?? (options.again ? '-2' : '')
+  const id = `${session.ops.operator.run}${suffix}`
   const activation = nixosActivation(id, path, seen.survey.bootId)
   const old = first?.old ?? wayBack(seen, path)
   const action = actionFor(seen, path, options)

@@ -1,3 +1,4 @@
+import { StorePath } from '../../core/names.js'
 import type { Run } from '../../core/run.js'
 import type { Host } from '../../core/ssh.js'
 import { askMachine, type Facts, fact } from '../../remote/run-script.js'
@@ -70,6 +71,7 @@ export function readSurvey(facts: Facts): NixosSurvey {
       bootId,
       systems: words('systems'),
       profile: complete ? profile : undefined,
+      running: StorePath.safeParse(current).data,
       owner: one('owner'),
       freeKiB,
       hasNix: facts.has('nix'),

@@ -1,0 +1,47 @@
+import { failure } from '../core/errors.js'
+import type { StorePath } from '../core/names.js'
+import { finishKeys, placeKeys } from '../keys/keys-stage.js'
+import { systemOf } from '../systems/systems.js'
+import type { Assessment } from './assess.js'
+import { activationDue, activationOptions, alwaysActivates, enter, type Job } from './job.js'
+import type { MachineState } from './look.js'
+
+/**
+ * Activates only a part of a system: `--boot`, `--test` or `--dry-activate`. Set-up tasks, health checks and the record
+ * belong to a complete deploy. The keys belong to a system that runs.
+ */
+export async function activatePart(job: Job, look: MachineState, wanted: StorePath): Promise<void> {
+  const { mode } = job.request
+  const keys = mode === 'test'
+  if (keys) {
+    enter(job, 'keys')
+    await placeKeys(job, 'pre-activation', look.keys)
+  }
+  enter(job, 'activate', `--${mode}`)
+  if (activationDue(job, look.survey.profile, wanted)) {
+    const options = { always: alwaysActivates(job), beforeTasks: false, again: false }
+    const { trial, degraded } = await systemOf(job.definition).activate(job, wanted, {
+      ...options,
+      ...activationOptions(job),
+    })
+    await trial?.keep()
+    if (degraded !== undefined) throw degraded
+  }
+  if (keys) {
+    enter(job, 'keys')
+    await finishKeys(job, look.keys)
+  }
+}
+
+/** Returns the look at a machine where a switch is only tried; a machine that is down is not started for that. */
+export function lookToTry(job: Job, { look }: Assessment): MachineState {
+  if (look !== undefined) return look
+  throw failure(
+    'NOT_RUNNING',
+    `machine '${job.machine}' does not run or does not answer, so no switch can be tried`,
+    {
+      machine: job.machine,
+      hint: '--dry-activate neither makes nor starts a machine; deploy without the flag does',
+    },
+  )
+}
