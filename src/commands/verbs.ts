@@ -70,6 +70,12 @@ export const verbs: readonly Verb[] = [
     load: async () => (await import('./deploy.js')).registerDeploy,
   },
   {
+    name: 'rollback',
+    group: 'Machines:',
+    summary: 'go back to the system that a NixOS machine had before its last deploy',
+    load: async () => (await import('./rollback.js')).registerRollback,
+  },
+  {
     name: 'destroy',
     group: 'Machines:',
     summary: 'destroy machines, their disks and everything about them',
@@ -219,6 +225,7 @@ const peers: Readonly<Record<string, string>> = {
   suspend: 'stop',
   resume: 'start',
   reload: 'reboot',
+  undo: 'rollback',
   restart: 'reboot',
   provision: 'setup run',
   backup: 'snapshot create',

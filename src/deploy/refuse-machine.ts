@@ -1,7 +1,7 @@
 import { failure } from '../core/errors.js'
 import { hostOf } from '../machine/connect.js'
-import type { DefinedMachine } from '../machine/machine.js'
-import type { Survey } from '../systems/system.js'
+import type { DefinedMachine, MachineSession } from '../machine/machine.js'
+import type { Survey, System } from '../systems/system.js'
 import { systemOf } from '../systems/systems.js'
 import type { Job } from './job.js'
 import { lookAt, type MachineState } from './look.js'
@@ -24,15 +24,19 @@ async function refuseFailed(job: Job, error: unknown): Promise<never> {
 
 /** Refuses a machine that this deployment must not change, before anything is touched. */
 export function refuseMachine(session: DefinedMachine, survey: Survey): void {
-  systemOf(session.definition).refuseOther(session, survey)
-  refuseOtherOwner(session, survey)
+  const system = systemOf(session.definition)
+  system.refuseOther(session, survey)
+  refuseOtherOwner(session, system, survey)
 }
 
 /** Refuses a host of another deployment; each deployment would otherwise remove the other's things. */
-function refuseOtherOwner(session: DefinedMachine, { owner }: Survey): void {
+export function refuseOtherOwner(
+  session: MachineSession,
+  { ownerFile }: Pick<System, 'ownerFile'>,
+  { owner }: Survey,
+): void {
   const { machine } = session
   if (owner === undefined || owner === session.deployment.record.uuid) return
-  const { ownerFile } = systemOf(session.definition)
   const { target } = hostOf(session)
   const asRoot = target.user === 'root' ? [] : target.privilegeEscalation
   const remove = ['hydra-ops ssh', machine, '--', ...asRoot, 'rm', ownerFile].join(' ')

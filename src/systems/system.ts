@@ -18,6 +18,8 @@ export interface Survey {
   readonly profile: string | undefined
   /** System that runs; only where the closure is the whole system. */
   readonly running?: StorePath | undefined
+  /** System that a rollback leads to; only where the closure is the whole system. */
+  readonly previous?: StorePath | undefined
   /** UUID of the deployment that last activated a closure there. */
   readonly owner: string | undefined
   readonly freeKiB: number

@@ -26,7 +26,7 @@ describe('the list of verbs', () => {
     expect(stderr).toBe('')
     for (const verb of ['create', 'deploy', 'ssh-for-each', 'config'])
       expect(stdout).toMatch(new RegExp(`^  ${verb} `, 'm'))
-    expect(stdout).not.toContain('rollback')
+    expect(stdout).not.toContain('list-generations')
   })
 
   it('is offered when no verb is given', async () => {

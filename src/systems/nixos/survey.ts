@@ -72,6 +72,7 @@ export function readSurvey(facts: Facts): NixosSurvey {
       systems: words('systems'),
       profile: complete ? profile : undefined,
       running: StorePath.safeParse(current).data,
+      previous: StorePath.safeParse(previous(current, profile, awaited, one('previous'))).data,
       owner: one('owner'),
       freeKiB,
       hasNix: facts.has('nix'),
@@ -103,6 +104,16 @@ export function readSurvey(facts: Facts): NixosSurvey {
     trustedUsers: words('trusted_users'),
     bootFreeKiB: bootFree === undefined ? undefined : Number(bootFree),
   }
+}
+
+/** Returns the way back; a system that never became the boot default leads back to the system that is. */
+function previous(
+  current: string | undefined,
+  profile: string | undefined,
+  awaited: boolean,
+  replaced: string | undefined,
+): string | undefined {
+  return profile !== undefined && profile !== current && !awaited ? profile : replaced
 }
 
 function rebootReason(awaited: boolean, staleParts: readonly string[]): string | undefined {

@@ -1,0 +1,163 @@
+import pLimit from 'p-limit'
+import type { Ops } from '../core/context.js'
+import { exitCodes, failure, messageOf, OpsError, usageError } from '../core/errors.js'
+import type { MachineResult } from '../core/events.js'
+import type { MachineName, StorePath } from '../core/names.js'
+import type { MachinePlan, Plan } from '../core/plan.js'
+import type { Run } from '../core/run.js'
+import type { DeploymentSession } from '../core/session.js'
+import { settleAll } from '../core/settle.js'
+import { refuseOtherOwner } from '../deploy/refuse-machine.js'
+import { connect, hostOf } from '../machine/connect.js'
+import { type MachineSession, recordedMachine, recordOf, updateJob, withLink } from '../machine/machine.js'
+import { rebootMachine } from '../machine/reboot.js'
+import { dryRunSession } from '../machine/session.js'
+import { selectRecordedMachines } from '../network/select-by-tag.js'
+import type { Selection } from '../network/selection.js'
+import type { OnDegraded, Survey, System } from '../systems/system.js'
+import { systemOf } from '../systems/systems.js'
+import { onMachines, type Unchanged } from './on-machines.js'
+import { resendVolatileKeys } from './power.js'
+import { type NetworkOnce, networkOnce } from './send-keys.js'
+
+export type { OnDegraded } from '../systems/system.js'
+
+export interface RollbackRequest {
+  readonly deployment: string | undefined
+  readonly selection: Selection
+  readonly maxConcurrent: number
+  readonly yes: boolean
+  readonly allowReboot: boolean
+  readonly onDegraded: OnDegraded | undefined
+  readonly confirmSeconds: number
+  /** Receives the plan once, before anything is touched. */
+  onPlan(plan: Plan): void
+}
+
+/** Way of one machine to its earlier system, or the reason why there is none. */
+type Way = { readonly machine: MachineName } & (
+  | { readonly to: StorePath; readonly from: StorePath | undefined }
+  | { readonly why: unknown }
+)
+
+/**
+ * Goes back to the system that each machine had before its present one, with the guard and the confirmation of a
+ * deploy. Shows a plan and asks first.
+ */
+export async function rollbackMachines(ops: Ops, request: RollbackRequest): Promise<MachineResult[]> {
+  const record = await ops.store.resolve(request.deployment)
+  const quiet: Run = { signal: ops.signal, log: () => {} }
+  const machines = await selectRecordedMachines(ops, record, request.selection, quiet)
+  const slots = pLimit(request.maxConcurrent)
+  const looking = dryRunSession(ops.files, record)
+  const ways = await settleAll(machines.map((machine) => slots(() => wayOf(ops, looking, machine, quiet))))
+  request.onPlan({ machines: ways.map(planOf), disruptive: true })
+  const possible = ways.flatMap((way) => ('to' in way ? [way.machine] : []))
+  if (possible.length > 0 && !request.yes) {
+    const sure = await ops.questions.confirm(`go back on ${possible.join(', ')}?`)
+    if (!sure) throw new OpsError('REFUSED', exitCodes.failed, 'nothing was changed')
+  }
+  // The selection is fixed here, so that it excludes machines created in the meantime.
+  const how = { ...request, selection: { include: machines }, verb: 'rollback' }
+  const network = networkOnce(ops)
+  return onMachines(ops, how, async (deployment, machine, run) => {
+    const way = ways.find((each) => each.machine === machine)
+    if (way === undefined || !('to' in way)) throw way?.why
+    return rollbackOne(ops, deployment, way, { run, request, network })
+  })
+}
+
+async function wayOf(ops: Ops, deployment: DeploymentSession, machine: MachineName, run: Run): Promise<Way> {
+  try {
+    const session = recordedMachine(ops, deployment, machine, run)
+    return await withLink(session, async () => {
+      const system = systemFor(session)
+      await connect(session)
+      const survey = await lookToGoBack(session, system)
+      if (survey.previous === undefined) throw noWayBack(session)
+      return { machine, to: survey.previous, from: survey.running }
+    })
+  } catch (why) {
+    if (why instanceof OpsError && why.code === 'INTERRUPTED') throw why
+    return { machine, why }
+  }
+}
+
+function planOf(way: Way): MachinePlan {
+  if (!('to' in way)) return { machine: way.machine, items: [], unknown: messageOf(way.why) }
+  const detail = way.from === undefined || way.from === way.to ? way.to : `${way.to} instead of ${way.from}`
+  return { machine: way.machine, items: [{ subject: 'system', action: 'activate', detail }] }
+}
+
+interface Going {
+  readonly run: Run
+  readonly request: RollbackRequest
+  readonly network: NetworkOnce
+}
+
+async function rollbackOne(
+  ops: Ops,
+  deployment: DeploymentSession,
+  { machine, to }: Extract<Way, { readonly to: StorePath }>,
+  { run, request, network }: Going,
+): Promise<boolean | Unchanged> {
+  const session = recordedMachine(ops, deployment, machine, run)
+  const system = systemFor(session)
+  return withLink(session, async () => {
+    await connect(session)
+    await system.reattach(session)
+    const survey = await lookToGoBack(session, system)
+    if (survey.profile === to && survey.running === to)
+      return { unchanged: 'the machine runs its earlier system already' }
+    const { onDegraded, confirmSeconds } = request
+    const options = { always: false, beforeTasks: false, again: false, onDegraded, confirmSeconds }
+    const { trial, degraded } = await system.activate(session, to, options)
+    const kept = await trial?.keep()
+    await updateJob(session, (draft) => {
+      const { run: id } = ops.operator
+      draft.deployed = { path: to, at: ops.now().toISOString(), run: id, files: {}, units: {} }
+    })
+    if (degraded !== undefined) throw degraded
+    if (kept?.rebootReason !== undefined) await rebootAfter(session, kept.rebootReason, request, network)
+    return true
+  })
+}
+
+async function rebootAfter(
+  session: MachineSession,
+  reason: string,
+  { allowReboot }: RollbackRequest,
+  network: NetworkOnce,
+): Promise<void> {
+  if (allowReboot) {
+    await rebootMachine(session)
+    await resendVolatileKeys(session, network)
+    return
+  }
+  const text = `machine '${session.machine}': ${reason}; run hydra-ops reboot, or rollback --allow-reboot`
+  session.ops.events.emit({ kind: 'notice', text })
+}
+
+async function lookToGoBack(session: MachineSession, system: System): Promise<Survey> {
+  const survey = await system.survey(hostOf(session), session.run)
+  system.refuseOther(session, survey)
+  refuseOtherOwner(session, system, survey)
+  return survey
+}
+
+function systemFor(session: MachineSession): System {
+  const { machine } = session
+  const system = systemOf({ os: recordOf(session).os, name: machine })
+  if (system.goesBack) return system
+  throw usageError(`machine '${machine}' is no NixOS machine, so it has no earlier system to go back to`, {
+    machine,
+    hint: 'deploy an earlier network expression, or restore a snapshot: hydra-ops snapshot restore',
+  })
+}
+
+function noWayBack({ machine }: MachineSession): OpsError {
+  return failure('NO_WAY_BACK', `machine '${machine}' has no earlier system that hydra-ops replaced`, {
+    machine,
+    hint: 'the first switch of a machine by hydra-ops remembers the system before it; a generation of your own can be deployed by --closure',
+  })
+}
