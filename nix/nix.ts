@@ -28,6 +28,7 @@ export function createNix({ local, stateRoot, env, ...evaluation }: NixParts): N
     ...createRoots(command, queries),
     evaluate: createEvaluator({ ...evaluation, command }),
     closure: queries.closure,
+    folderOf: queries.folderOf,
 
     async describeStore() {
       const { remote, why } = await command.store()
@@ -45,8 +46,7 @@ export function createNix({ local, stateRoot, env, ...evaluation }: NixParts): N
     },
 
     async isBuilt(path) {
-      const invalid = await queries.invalid([path], { signal: new AbortController().signal })
-      return invalid.length === 0
+      return (await queries.folderOf(path)) !== undefined
     },
   }
 }

@@ -1,3 +1,4 @@
+import { basename, join } from 'node:path'
 import { StorePath } from '../src/core/names.js'
 import type { ClosureInfo } from '../src/core/nix.js'
 import type { Run } from '../src/core/run.js'
@@ -18,20 +19,18 @@ export interface StoreQueries {
   /** Returns the one output of each derivation, in their order. */
   outputs(drvs: readonly StorePath[], run: Pick<Run, 'signal'>): Promise<StorePath[]>
   closure(path: StorePath, run: Pick<Run, 'signal'>): Promise<ClosureInfo>
+  /** Returns the place of a valid path on this host, where a chroot store has another folder than `/nix/store`. */
+  folderOf(path: StorePath): Promise<string | undefined>
 }
 
 export function createStoreQueries(command: NixCommand): StoreQueries {
   const closures = new Map<StorePath, Promise<ClosureInfo>>()
   return {
-    async invalid(paths, run) {
-      if (isUnbornStore(await command.store())) return [...paths]
-      const lines = await ask(
-        ['--check-validity', '--print-invalid'],
-        paths,
-        'look for paths in the store',
-        run,
-      )
-      return lines.map((line) => StorePath.parse(line))
+    invalid,
+    async folderOf(path) {
+      const missing = await invalid([path], { signal: new AbortController().signal })
+      if (missing.length > 0) return undefined
+      return join((await command.store()).realStoreDir, basename(path))
     },
     requisites: (path, run) =>
       askPaths(['--query', '--requisites'], [path], 'list the dependencies of a path', run),
@@ -45,6 +44,13 @@ export function createStoreQueries(command: NixCommand): StoreQueries {
       closure.catch(() => closures.delete(path))
       return closure
     },
+  }
+
+  async function invalid(paths: readonly StorePath[], run: Pick<Run, 'signal'>): Promise<StorePath[]> {
+    if (isUnbornStore(await command.store())) return [...paths]
+    const what = 'look for paths in the store'
+    const lines = await ask(['--check-validity', '--print-invalid'], paths, what, run)
+    return lines.map((line) => StorePath.parse(line))
   }
 
   async function readClosure(path: StorePath, run: Pick<Run, 'signal'>): Promise<ClosureInfo> {

@@ -150,6 +150,7 @@ function lazyNix(load: () => Promise<Nix>): Nix {
     evaluate: async (request, run) => (await nix()).evaluate(request, run),
     build: async (derivations, flags, run) => (await nix()).build(derivations, flags, run),
     isBuilt: async (path) => (await nix()).isBuilt(path),
+    folderOf: async (path) => (await nix()).folderOf(path),
     closure: async (path, run) => (await nix()).closure(path, run),
     missingOn: async (host, paths, run) => (await nix()).missingOn(host, paths, run),
     copy: async (host, path, options, run) => (await nix()).copy(host, path, options, run),

@@ -71,6 +71,8 @@ export interface Nix {
   ): Promise<Map<MachineName, { readonly out: StorePath } | { readonly error: Error }>>
   /** Tells whether the path is in the operator's store and valid. */
   isBuilt(path: StorePath): Promise<boolean>
+  /** Returns the folder or file of this host that holds a path of the operator's store; undefined if it is not valid. */
+  folderOf(path: StorePath): Promise<string | undefined>
   closure(path: StorePath, run: Run): Promise<ClosureInfo>
   /** Returns the paths that are not valid on the host. */
   missingOn(host: Host, paths: readonly StorePath[], run: Run): Promise<StorePath[]>

@@ -1,5 +1,6 @@
 import { failure, messageOf, OpsError } from '../core/errors.js'
 import type { StorePath } from '../core/names.js'
+import type { PlanItem } from '../core/plan.js'
 import type { Observation, ResourceChange } from '../core/provider.js'
 import { refuseMissingOwners } from '../keys/key-owners.js'
 import { connect } from '../machine/connect.js'
@@ -18,6 +19,8 @@ export interface Assessment {
   readonly wanted: StorePath | undefined
   /** Present when the machine runs and answered. */
   readonly look: MachineState | undefined
+  /** Items of the plan about the wanted closure that the look alone cannot tell. */
+  readonly differences?: readonly PlanItem[]
   /** Reason why a running machine has no `look`. */
   readonly unreachable: string | undefined
 }
@@ -36,7 +39,20 @@ export async function assess(job: Job): Promise<Assessment> {
   if (observation.kind !== 'running') return { ...base, look: undefined, unreachable: undefined }
   const seen = { ...base, ...(await tryLook(job)) }
   refuseKeysThatStayUnowned(job, seen)
-  return seen
+  return seen.look === undefined ? seen : { ...seen, ...(await compared(job, seen.look, wanted)) }
+}
+
+/** Compares the wanted closure with the machine, so that the plan knows of a reboot before the activation. */
+async function compared(
+  job: Job,
+  look: MachineState,
+  wanted: StorePath | undefined,
+): Promise<Pick<Assessment, 'look' | 'differences'>> {
+  const due = wanted !== undefined && activationDue(job, look.survey.profile, wanted)
+  const found = due ? await look.system.compare?.(job, wanted) : undefined
+  if (found === undefined) return { look, differences: [] }
+  const survey = { ...look.survey, rebootReason: found.rebootReason }
+  return { look: { ...look, survey }, differences: found.items }
 }
 
 /**

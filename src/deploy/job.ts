@@ -51,8 +51,9 @@ export function alwaysActivates({ request, definition }: Job): boolean {
 }
 
 /** Returns the part of an activation's options that the flags of the deploy decide. */
-export function activationOptions({ request: { mode, onDegraded, confirmSeconds } }: Job) {
-  return { mode, onDegraded, confirmSeconds }
+export function activationOptions({ request }: Job) {
+  const { mode, onDegraded, confirmSeconds, allowReboot, bootOnce } = request
+  return { mode, onDegraded, confirmSeconds, bootOnce: allowReboot && bootOnce }
 }
 
 export function enter(job: Job, stage: Stage, detail?: string): void {

@@ -215,8 +215,17 @@ async function judgeHealth(
   if (wrong !== undefined && !goesBack) throw wrong.error
   const unkept = reboots ? undefined : trial
   if (wrong !== undefined && unkept !== undefined) await refuseUnhealthy(job, wrong, unkept)
-  if (!reboots) look = await keep(job, look, trial)
+  if (!reboots) {
+    look = await keep(job, look, trial)
+    if (trial !== undefined) noticeReboot(job, look)
+  }
   return { look, degraded: degraded ?? (wrong && unhealthy(job, wrong, 'it is the boot default too')) }
+}
+
+function noticeReboot(job: Job, { survey: { rebootReason: reason } }: MachineState): void {
+  if (reason === undefined) return
+  const text = `machine '${job.machine}': ${reason}; run hydra-ops deploy --allow-reboot`
+  job.ops.events.emit({ kind: 'notice', text })
 }
 
 /** Ends the trial of a system whose health checks failed, unless the system is to be kept in spite of that. */
@@ -243,7 +252,8 @@ function unhealthy(job: Job, { what, error }: FailedChecks, boot: string): OpsEr
 async function keep(job: Job, look: MachineState, trial: Trial | undefined): Promise<MachineState> {
   if (trial === undefined) return look
   enter(job, 'activate', 'the system becomes the boot default')
-  return withRebootOf(look, await trial.keep())
+  const { rebootReason: reason } = await trial.keep()
+  return { ...look, survey: { ...look.survey, rebootReason: reason } }
 }
 
 /**

@@ -109,7 +109,7 @@ async function closureItems(job: Job, seen: Assessment): Promise<PlanItem[]> {
   }
   const copy = await copyItem(job, seen, wanted)
   const note = [copy.note, modeNotes[job.request.mode]].flatMap((each) => each ?? []).join('; ')
-  const items: PlanItem[] = [note === '' ? copy : { ...copy, note }]
+  const items: PlanItem[] = [note === '' ? copy : { ...copy, note }, ...(seen.differences ?? [])]
   if (wanted !== job.definition.outPath) return items
   const { files, units } = contentsOf(job, wanted)
   items.push(...differences('files', known?.files, files))

@@ -1,6 +1,6 @@
 import { failure } from '../core/errors.js'
 import { hostOf } from '../machine/connect.js'
-import type { DefinedMachine, MachineSession } from '../machine/machine.js'
+import { type DefinedMachine, type MachineSession, recordOf } from '../machine/machine.js'
 import type { Survey, System } from '../systems/system.js'
 import { systemOf } from '../systems/systems.js'
 import type { Job } from './job.js'
@@ -10,7 +10,30 @@ import { lookAt, type MachineState } from './look.js'
 export async function lookToChange(job: Job): Promise<MachineState> {
   const look = await lookAt(job).catch((error: unknown) => refuseFailed(job, error))
   refuseMachine(job, look.survey)
+  await refuseUnknownSystem(job, look.survey)
   return look
+}
+
+/**
+ * Refuses to replace a system that neither this deployment recorded nor the operator's store knows: somebody switched
+ * the machine by other means. A guest that was never deployed has the system of its image.
+ */
+async function refuseUnknownSystem(job: Job, { running, previous, owner }: Survey): Promise<void> {
+  if (running === undefined || job.request.replaceUnknown) return
+  const { deployed, activation } = recordOf(job)
+  if (deployed === undefined && job.provider.makesMachines) return
+  const wanted = job.request.closures.get(job.machine) ?? job.definition.outPath
+  const ours = owner === job.deployment.record.uuid ? [previous] : []
+  if ([wanted, deployed?.path, activation?.path, ...ours].includes(running)) return
+  if (await job.ops.nix.isBuilt(running)) return
+  throw failure(
+    'UNKNOWN_SYSTEM',
+    `machine '${job.machine}' runs a system that neither this deployment nor this host knows: ${running}; it was not touched`,
+    {
+      machine: job.machine,
+      hint: 'deploy with --replace-unknown if that system may go; hydra-ops rollback brings it back',
+    },
+  )
 }
 
 /** Explains a failed look: another system may lack a program, for instance, and the bare error explains nothing. */

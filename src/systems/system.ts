@@ -28,6 +28,13 @@ export interface Survey {
   readonly rebootReason: string | undefined
 }
 
+/** Differences between a wanted closure and a machine, known before the activation. */
+export interface Comparison {
+  readonly items: readonly PlanItem[]
+  /** Reason why the machine needs a reboot once it has the closure. */
+  readonly rebootReason: string | undefined
+}
+
 /** The system's own part of a look, besides keys and set-up tasks: packages, for instance. */
 export interface SystemLook {
   readonly survey: Survey
@@ -39,6 +46,8 @@ export interface SystemLook {
   readonly dropped: readonly PlanItem[]
   /** Installs what the set-up tasks need before the first of them runs; returns whether something was installed. */
   bootstrap(session: MachineSession): Promise<boolean>
+  /** Compares the wanted closure with the machine; `undefined` if this host cannot know. */
+  compare?(session: MachineSession, wanted: StorePath): Promise<Comparison | undefined>
 }
 
 /** End of an activation that did not fail. */
@@ -92,6 +101,8 @@ export interface ActivationOptions {
   readonly mode?: ActivationMode | undefined
   /** Treatment of a new system that runs with a fault; `fail` by default. Only NixOS can go back. */
   readonly onDegraded?: OnDegraded | undefined
+  /** Whether a system that needs a boot is booted once before it becomes the boot default. Only NixOS can do that. */
+  readonly bootOnce?: boolean | undefined
   /** Seconds for the new login that confirms a new system. */
   readonly confirmSeconds?: number | undefined
 }

@@ -1,12 +1,13 @@
 # shellcheck shell=sh
 # Reads all facts of a NixOS machine that a deploy needs, in one look that changes nothing.
 # Values: owner_file (names the deployment that was activated last), runs (folder of activations), pending and awaits
-# (files of `keep`).
+# (files of `keep`), wanted (system that is to run; may be empty).
 # Prints boot_id, systems (ID and ID_LIKE of os-release), os, release, revision, owner, current, booted, profile,
-# previous, generation (NUMBER PATH each), boot_default, part (NAME BOOTED CURRENT for each part that only a boot
-# changes), failed and restarted (units), leftover (lists of an interrupted switch), pending, awaits, armed (runs that
+# previous, generation (NUMBER PATH each), boot_default, part (NAME BOOTED CURRENT WANTED for each part that only a boot
+# changes; a dash stands for a missing one), version and inhibitors (of the current system), wanted, wanted_version and
+# wanted_inhibitors (where the machine has the wanted system), failed and restarted (units), leftover (lists of an interrupted switch), pending, awaits, armed (runs that
 # wait to be confirmed), nix, trusted_users, free_kib and boot_free_kib.
-: "${owner_file:?}" "${runs:?}" "${pending:?}" "${awaits:?}"
+: "${owner_file:?}" "${runs:?}" "${pending:?}" "${awaits:?}" "${wanted?}"
 say boot_id "$(cat /proc/sys/kernel/random/boot_id)"
 # shellcheck disable=SC1091 # The machine's own.
 if [ -r /etc/os-release ]; then . /etc/os-release; fi
@@ -37,8 +38,24 @@ boot_default() {
 }
 say boot_default "$(boot_default)"
 
+# Prints the version of a system and what inhibits a switch from or to it.
+system_facts() {
+  say "$2version" "$(first_line "$1/nixos-version")"
+  say "$2inhibitors" "$(tr '\n' ' ' < "$1/switch-inhibitors" 2> /dev/null | head -c 10000)"
+}
+part_of() {
+  found=$(place_of "$1")
+  echo "${found:--}"
+}
+system_facts /run/current-system ''
+if [ -n "$wanted" ] && [ -e "$wanted/bin/switch-to-configuration" ]; then
+  say wanted "$wanted"
+  system_facts "$wanted" wanted_
+fi
 for part in kernel initrd kernel-modules systemd; do
-  say part "$part $(place_of "/run/booted-system/$part") $(place_of "/run/current-system/$part")"
+  next=-
+  [ -z "$wanted" ] || next=$(part_of "$wanted/$part")
+  say part "$part $(part_of "/run/booted-system/$part") $(part_of "/run/current-system/$part") $next"
 done
 
 systemctl list-units --failed --plain --no-legend --no-pager 2> /dev/null | while read -r unit _; do

@@ -23,6 +23,8 @@ export interface FakeNix extends Nix {
   readonly brokenBuilds: Set<string>
   /** The machines to which a copy fails. */
   readonly brokenCopies: Set<string>
+  /** The contents of store paths, as folders of this host. */
+  readonly folders: Map<string, string>
 }
 
 const succeeded = { kind: 'exited', code: 0, stdout: '', stderr: '', truncated: false } as const
@@ -57,6 +59,7 @@ export function createFakeNix(network: NetworkDefinition, folder: string): FakeN
     invalid: new Map(),
     brokenBuilds: new Set(),
     brokenCopies: new Set(),
+    folders: new Map(),
     describeStore: async () => ({ remote: 'fake', why: 'a test' }),
     version: async () => '2.8.1',
     evaluate: async (request) => {
@@ -78,6 +81,7 @@ export function createFakeNix(network: NetworkDefinition, folder: string): FakeN
       return results
     },
     isBuilt: async (path) => existsSync(mark('operator', path)),
+    folderOf: async (path) => (existsSync(mark('operator', path)) ? nix.folders.get(path) : undefined),
     closure: async (path) => ({ paths: [path], sizes: new Map([[path, 1_000_000]]) }),
     missingOn: async (host, paths) => paths.filter((path) => !existsSync(mark(`on-${host.machine}`, path))),
     copy: async (host, path) => {

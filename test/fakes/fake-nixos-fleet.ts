@@ -11,6 +11,10 @@ export interface SystemBehaviour {
   readonly locksOut?: boolean
   /** Kernel of the system; another kernel makes a reboot necessary. */
   readonly kernel?: string
+  /** Version of the system, as its file `nixos-version` has it. */
+  readonly version?: string
+  /** Values whose change forbids a switch. */
+  readonly inhibitors?: Readonly<Record<string, string>>
 }
 
 /** A made-up NixOS machine of the fleet. */
@@ -75,7 +79,11 @@ export function runFakeFleet(ops: Pick<FakeOps, 'ssh'>, initial: string): FakeFl
   }
   const { ssh } = ops
 
-  ssh.answer('read the facts of the machine', ({ machine }) => {
+  const systemFacts = (path: string, prefix: string) => {
+    const { version = '', inhibitors = {} } = behaviours.get(path) ?? {}
+    return [`${prefix}version=${version}`, `${prefix}inhibitors=${JSON.stringify(inhibitors)}`]
+  }
+  ssh.answer('read the facts of the machine', ({ machine, values: { wanted = '' } }) => {
     const seen = machineOf(machine)
     const last = seen.generations.at(-1) ?? ''
     return succeed(
@@ -92,7 +100,9 @@ export function runFakeFleet(ops: Pick<FakeOps, 'ssh'>, initial: string): FakeFl
         `owner=${seen.owner}`,
         `boot_default=${seen.bootDefault}`,
         `awaits=${seen.awaits}`,
-        `part=kernel ${kernel(seen.booted)} ${kernel(seen.current)}`,
+        `part=kernel ${kernel(seen.booted)} ${kernel(seen.current)} ${wanted === '' ? '-' : kernel(wanted)}`,
+        ...systemFacts(seen.current, ''),
+        ...(wanted === '' ? [] : [`wanted=${wanted}`, ...systemFacts(wanted, 'wanted_')]),
         ...seen.generations.map((path, at) => `generation=${at + 1} ${path}`),
         ...seen.failed.map((unit) => `failed=${unit}`),
         ...(seen.leftover ? ['leftover=/run/nixos/start-list'] : []),

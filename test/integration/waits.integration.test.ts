@@ -127,6 +127,7 @@ const copying = {
     invalid: nothing,
     requisites: nothing,
     outputs: nothing,
+    folderOf: async () => undefined,
   },
   spawnReadable: (_: readonly string[], options: Parameters<typeof localCommands.spawnReadable>[1]) =>
     localCommands.spawnReadable(['echo', 'x'], options),

@@ -52,6 +52,13 @@ describe('a build of several machines', () => {
     expect(scratch.has(outOf(results, 'ci'))).toBe(true)
   })
 
+  it('leaves paths whose place on this host is known, also in a chroot store', async () => {
+    const results = await build(await drvs({ web: programPackage('placed') }), noFlags, scratch.run)
+    const folder = await queries.folderOf(outOf(results, 'web'))
+    expect(existsSync(join(folder ?? '', 'bin'))).toBe(true)
+    expect(await queries.folderOf(StorePath.parse(`/nix/store/${'0'.repeat(32)}-absent`))).toBeUndefined()
+  })
+
   it('fails per machine with the broken dependency and the end of its log; the others are built', async () => {
     const broken = shellDerivation('broken-tool', 'for i in $(seq 30); do echo line $i; done; exit 3')
     const user = (name: string) => shellDerivation(name, 'echo > $out', `needs = ${broken};`)

@@ -61,6 +61,7 @@ function copierWith(answers: LocalAnswers = {}) {
   const queries = {
     invalid: async () => [],
     outputs: async () => [],
+    folderOf: async () => undefined,
     requisites: async () => [a, b, c],
     closure: async () => ({ paths: [a, b, c], sizes: new Map() }),
   }

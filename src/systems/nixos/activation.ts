@@ -1,9 +1,10 @@
-import { OpsError } from '../../core/errors.js'
+import { failure, OpsError } from '../../core/errors.js'
 import { StorePath } from '../../core/names.js'
 import { hostOf } from '../../machine/connect.js'
 import { journal, type MachineSession, recordOf, updateJob } from '../../machine/machine.js'
 import type { Followed } from '../follow-unit.js'
 import type { Activated, ActivationOptions } from '../system.js'
+import { compareSystems } from './compare.js'
 import { endOf, type Going } from './ends.js'
 import { afterGuard, conclude, confirmByLogin, follow, goBack, noSystem, unconfirmed } from './guarded.js'
 import { nixosActivation, runOf } from './places.js'
@@ -31,15 +32,18 @@ export async function activateSystem(
   options: ActivationOptions,
   times: ActivationTimes = usualTimes,
 ): Promise<Activated> {
-  const seen = await surveyNixos(hostOf(session), session.run)
+  const seen = await surveyNixos(hostOf(session), session.run, path)
   const running = seen.current
   if (running === undefined) throw noSystem(session)
+  const difference = seen.wanted === undefined ? undefined : compareSystems(seen, seen.wanted, path)
+  const onlyByBoot = running === path ? undefined : difference?.onlyByBoot
+  if (onlyByBoot !== undefined && options.mode === 'test') throw noTest(session, onlyByBoot)
   const first = options.again && options.first instanceof NixosTrial ? options.first.going : undefined
   const suffix = options.suffix ?? (options.again ? '-2' : '')
   const id = `${session.ops.operator.run}${suffix}`
   const activation = nixosActivation(id, path, seen.survey.bootId)
   const old = first?.old ?? wayBack(seen, path)
-  const action = actionFor(seen, path, options)
+  const action = onlyByBoot === undefined ? actionFor(seen, path, options) : actionByBoot(options)
   // The first activation ends here, and the way back is now the second one's.
   if (first !== undefined) await finishActivation(hostOf(session), first.activation, false, session.run)
   await journal(session, 'activate.start', { data: { unit: activation.unit, path, old, action } })
@@ -62,8 +66,32 @@ export async function activateSystem(
     before,
     progress: { lines: 0, trouble: undefined },
   }
-  if (action === 'none') return onTrial(going, [])
-  return complete(going)
+  const activated = action === 'none' ? await onTrial(going, []) : await complete(going)
+  return booted(activated, difference?.rebootReason)
+}
+
+/**
+ * Adds the reason for a reboot. This is the place of a boot on trial: with `options.bootOnce`, a system that needs a
+ * boot is booted once here, before anything becomes the boot default.
+ */
+function booted(activated: Activated, reason: string | undefined): Activated {
+  if (activated.trial === undefined || reason === undefined) return activated
+  return { ...activated, rebootReason: activated.rebootReason ?? reason }
+}
+
+function actionByBoot({ mode }: ActivationOptions): Beginning['action'] {
+  return mode === 'dry-activate' ? mode : 'none'
+}
+
+function noTest({ machine }: MachineSession, why: string): OpsError {
+  return failure(
+    'ACTIVATION',
+    `machine '${machine}': nothing was switched, because --test cannot boot: ${why}`,
+    {
+      machine,
+      hint: 'deploy without --test, or with --boot',
+    },
+  )
 }
 
 /**

@@ -1,9 +1,13 @@
 import { failure } from '../../core/errors.js'
+import type { StorePath } from '../../core/names.js'
+import type { PlanItem } from '../../core/plan.js'
 import type { MachineSession } from '../../machine/machine.js'
-import type { Survey, System, SystemLook } from '../system.js'
+import type { Comparison, Survey, System, SystemLook } from '../system.js'
 import { activateSystem, reattach } from './activation.js'
+import { compareSystems } from './compare.js'
 import { ownerFile } from './places.js'
-import { surveyNixos } from './survey.js'
+import { type NixosSurvey, surveyNixos } from './survey.js'
+import { readSystem } from './system-files.js'
 
 /** NixOS: the closure is the whole system, so nothing is installed beside it. */
 export const nixos: System = {
@@ -11,8 +15,15 @@ export const nixos: System = {
   survey: async (host, run) => (await surveyNixos(host, run)).survey,
   refuseOther,
   async look(host, _definition, _tasks, run): Promise<SystemLook> {
-    const { survey } = await surveyNixos(host, run)
-    return { survey, missing: [], items: [], dropped: [], bootstrap: async () => false }
+    const seen = await surveyNixos(host, run)
+    return {
+      survey: seen.survey,
+      missing: [],
+      items: [],
+      dropped: [],
+      bootstrap: async () => false,
+      compare: (session, wanted) => compareWith(session, seen, wanted),
+    }
   },
   planUnseen: () => [],
   contents: () => ({ files: {}, units: {} }),
@@ -21,6 +32,20 @@ export const nixos: System = {
   reattach,
   // An activation of NixOS removes nothing that a set-up task wrote: tasks write below /var.
   undoes: () => false,
+}
+
+/** Compares a system of the operator's store with the machine; `undefined` for a system that is not built yet. */
+async function compareWith(
+  { ops }: MachineSession,
+  seen: NixosSurvey,
+  wanted: StorePath,
+): Promise<Comparison | undefined> {
+  const folder = await ops.nix.folderOf(wanted)
+  if (folder === undefined) return undefined
+  const { older, rebootReason } = compareSystems(seen, await readSystem(folder), wanted)
+  const items: PlanItem[] =
+    older === undefined ? [] : [{ subject: 'closure', action: 'change', detail: older }]
+  return { items, rebootReason }
 }
 
 function refuseOther({ machine }: MachineSession, { systems, facts }: Survey): void {

@@ -4,6 +4,7 @@ import type { Host } from '../../core/ssh.js'
 import { askMachine, type Facts, fact } from '../../remote/run-script.js'
 import type { Survey } from '../system.js'
 import { awaitsFile, ownerFile, pendingFile, runsFolder } from './places.js'
+import { readInhibitors, type SystemFacts } from './system-files.js'
 
 /** Deadline of a survey: many small programs, which an emulated guest starts slowly. */
 const surveyMs = 3 * 60_000
@@ -21,6 +22,12 @@ export interface NixosSurvey {
   readonly generations: readonly { readonly number: number; readonly path: string }[]
   /** System that the boot menu starts; `undefined` for a menu that the look cannot read. */
   readonly bootDefault: string | undefined
+  /** What the running system tells of itself. */
+  readonly running: SystemFacts
+  /** What the wanted system tells, where the machine has that system already. */
+  readonly wanted: SystemFacts | undefined
+  /** Store path of each part of the booted system that only a boot changes. */
+  readonly bootedParts: ReadonlyMap<string, string>
   /** Parts that differ between the booted system and the running one, and that only a boot changes. */
   readonly staleParts: readonly string[]
   readonly failedUnits: readonly string[]
@@ -39,10 +46,11 @@ export interface NixosSurvey {
   readonly bootFreeKiB: number | undefined
 }
 
-/** Reads all facts of a NixOS machine in one command. */
-export async function surveyNixos(host: Host, run: Run): Promise<NixosSurvey> {
+/** Reads all facts of a NixOS machine in one command, also those of a wanted system that the machine has. */
+export async function surveyNixos(host: Host, run: Run, wanted = ''): Promise<NixosSurvey> {
   const what = 'read the facts of the machine'
-  const values = { owner_file: ownerFile, runs: runsFolder, pending: pendingFile, awaits: awaitsFile }
+  const places = { owner_file: ownerFile, runs: runsFolder, pending: pendingFile, awaits: awaitsFile }
+  const values = { ...places, wanted }
   return readSurvey(
     await askMachine(host, { what, script: 'nixos/survey', values, timeoutMs: surveyMs }, run),
   )
@@ -62,9 +70,14 @@ export function readSurvey(facts: Facts): NixosSurvey {
   // A system that only a boot can enter is complete until then; a reboot into another system makes the work due again.
   const awaited = fact(facts, 'awaits') === `${profile} ${bootId}`
   const complete = !menuPending && (awaited || (current === profile && leftovers.length === 0))
-  const staleParts = all('part').flatMap((line) => {
-    const [part = '', booted = '', running = ''] = line.split(' ')
-    return booted !== '' && running !== '' && booted !== running ? [part] : []
+  const lines = all('part').map((line) => line.split(' '))
+  const staleParts = lines.flatMap(([part = '', booted = '', running = '']) =>
+    ![booted, running].some((place) => place === '' || place === '-') && booted !== running ? [part] : [],
+  )
+  const system = (prefix: string, column: number): SystemFacts => ({
+    version: one(`${prefix}version`),
+    parts: new Map(lines.flatMap((words) => partOf(words, column))),
+    inhibitors: readInhibitors(one(`${prefix}inhibitors`)),
   })
   return {
     survey: {
@@ -88,6 +101,9 @@ export function readSurvey(facts: Facts): NixosSurvey {
       return { number: Number(number), path }
     }),
     bootDefault: one('boot_default'),
+    running: system('', 2),
+    wanted: one('wanted') === undefined ? undefined : system('wanted_', 3),
+    bootedParts: new Map(lines.flatMap((words) => partOf(words, 1))),
     staleParts,
     failedUnits: all('failed'),
     restarts: new Map(
@@ -104,6 +120,13 @@ export function readSurvey(facts: Facts): NixosSurvey {
     trustedUsers: words('trusted_users'),
     bootFreeKiB: bootFree === undefined ? undefined : Number(bootFree),
   }
+}
+
+/** Reads one place of a line `NAME BOOTED RUNNING WANTED`; a dash stands for a missing part. */
+function partOf(words: readonly string[], column: number): (readonly [string, string])[] {
+  const [name = ''] = words
+  const place = words[column] ?? ''
+  return place === '' || place === '-' ? [] : [[name, place]]
 }
 
 /** Returns the way back; a system that never became the boot default leads back to the system that is. */

@@ -95,3 +95,25 @@ it('reads a machine that is no NixOS without an error', async () => {
     bootDefault: undefined,
   })
 })
+
+it('reads what the running system and a wanted one tell of themselves', async () => {
+  const first = machine.system('first', { kernel: 'kernel 1' })
+  const second = machine.system('second', { kernel: 'kernel 2' })
+  machine.run(first)
+  machine.write(`${first}/switch-inhibitors`, '{\n  "dbus": "1"\n}\n')
+  const seen = await surveyNixos(machine.host, recordingRun(), second)
+  expect(machine.host.seen).toHaveLength(1)
+  expect(seen.running.version).toBe('24.11.20241128.abcdef0 (a stand-in)')
+  expect([...seen.running.inhibitors]).toEqual([['dbus', '1']])
+  expect(seen.running.parts.get('kernel')).toBe(machine.path(`${first}/kernel`))
+  expect(seen.bootedParts.get('kernel')).toBe(machine.path(`${first}/kernel`))
+  expect(seen.wanted?.parts.get('kernel')).toBe(machine.path(`${second}/kernel`))
+  expect([...(seen.wanted?.inhibitors ?? [])]).toEqual([])
+})
+
+it('reads nothing of a wanted system that the machine has not', async () => {
+  machine.run(machine.system('first'))
+  const seen = await surveyNixos(machine.host, recordingRun(), '/nix/store/absent')
+  expect(seen.wanted).toBeUndefined()
+  expect(seen.staleParts).toEqual([])
+})
