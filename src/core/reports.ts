@@ -6,10 +6,32 @@ import type { OrphanResource, Snapshot } from './provider.js'
 /** The observed state of a machine. */
 export type SeenState = 'missing' | 'up' | 'stopped' | 'unreachable' | 'foreign' | 'unknown'
 
+/** The state of a machine whose closure is the whole system. */
+export interface SystemStatus {
+  /** The system that runs. */
+  readonly running: string | undefined
+  /** The system that the last boot started. */
+  readonly booted: string | undefined
+  /** The system that the next boot starts; undefined for a menu that could not be read. */
+  readonly bootDefault: string | undefined
+  /** The system that a rollback leads to. */
+  readonly previous: string | undefined
+  readonly generations: readonly { readonly number: number; readonly path: string }[]
+  readonly failedUnits: readonly string[]
+  /** The services that run code which the running system no longer has. */
+  readonly restartsOwed: readonly string[]
+  /** What an interrupted switch left behind. */
+  readonly leftovers: readonly string[]
+  /** Sentences about what differs, or is left to do. */
+  readonly notes: readonly string[]
+}
+
 /** The relation of a machine's deployed closure to the network expression. */
 export type Currency = 'new' | 'up-to-date' | 'outdated' | 'obsolete' | 'revived'
 
 export interface MachineInfo {
+  /** The state of a NixOS system; only for a machine that was asked. */
+  readonly system?: SystemStatus | undefined
   readonly name: MachineName
   readonly state: SeenState
   /** The currency; undefined without an evaluation. */
@@ -50,6 +72,8 @@ export interface SnapshotRow extends Snapshot {
 /** One machine in the report of `check`; undefined fields could not be determined. */
 export interface MachineCheck {
   readonly name: MachineName
+  /** The state of a NixOS system; only for a machine that was asked. */
+  readonly system?: SystemStatus | undefined
   readonly exists: boolean | undefined
   readonly up: boolean | undefined
   readonly reachable: boolean | undefined

@@ -14,6 +14,7 @@ import { inNaturalOrder } from '../network/natural-order.js'
 import { selectRecordedMachines } from '../network/select-by-tag.js'
 import type { Selection } from '../network/selection.js'
 import { targetScript } from '../remote/target-scripts.js'
+import { systemOf } from '../systems/systems.js'
 
 const machinesAtOnce = 10
 const connectMs = 15_000
@@ -84,7 +85,9 @@ async function checkOne(
     const { host } = await ops.ssh.connect(target, how)
     try {
       const inside = await lookInside(host, run)
-      return { ...base, ...inside, notes: [...notes, ...inside.notes] }
+      const system = await systemOf({ os: known?.os ?? 'debian', name: machine }).status?.(host, run)
+      const all = [...notes, ...inside.notes, ...(system?.notes ?? [])]
+      return { ...base, ...inside, notes: all, ...(system === undefined ? {} : { system }) }
     } finally {
       host.close()
     }

@@ -2,14 +2,15 @@ import type { AnyProvider } from '../core/bind-provider.js'
 import type { Ops } from '../core/context.js'
 import type { MachineDefinition, NetworkDefinition } from '../core/definition.js'
 import type { DeploymentRecord, MachineRecord } from '../core/deployment.js'
-import { throwIfAborted } from '../core/errors.js'
+import { messageOf, throwIfAborted } from '../core/errors.js'
 import { sameJson } from '../core/json.js'
 import { MachineName } from '../core/names.js'
 import type { NixFlags } from '../core/nix.js'
-import type { Currency, DeploymentInfo, MachineInfo } from '../core/reports.js'
+import type { Currency, DeploymentInfo, MachineInfo, SystemStatus } from '../core/reports.js'
 import type { Run } from '../core/run.js'
 import { settleAll } from '../core/settle.js'
 import { observeMachine, recordedState, resourceIdOf, type Subject } from '../machine/observe.js'
+import { resourceOf } from '../machine/resource.js'
 import { inNaturalOrder } from '../network/natural-order.js'
 
 /** Maximum number of concurrent requests to hypervisors and machines. */
@@ -110,6 +111,7 @@ async function machineInfo(
   if (known === undefined) throw new Error(`machine ${machine} is not in the record`)
   const provider = ops.providers.all().find((each) => each.name === known.provider)
   const seen = how.probe ? await observeMachine(subject, provider) : recordedState(known, provider)
+  const system = how.probe && seen.state === 'up' ? await systemStatus(subject, provider) : undefined
   return {
     name: machine,
     state: seen.state,
@@ -125,6 +127,37 @@ async function machineInfo(
     ),
     owners: definition?.options.owners ?? [],
     detail: seen.detail,
+    ...(system === undefined ? {} : { system }),
+  }
+}
+
+/** Deadline of a login for the report. */
+const reportMs = 15_000
+
+const nothingKnown: SystemStatus = {
+  ...{ running: undefined, booted: undefined, bootDefault: undefined, previous: undefined },
+  ...{ generations: [], failedUnits: [], restartsOwed: [], leftovers: [], notes: [] },
+}
+
+/** Asks a machine with NixOS for its systems; a machine that cannot be asked only lacks that part of the report. */
+async function systemStatus(
+  { ops, record, machine, definition, run }: Subject,
+  provider: AnyProvider | undefined,
+): Promise<SystemStatus | undefined> {
+  if (record.machines[machine]?.os !== 'nixos' || provider === undefined) return undefined
+  const { systemOf } = await import('../systems/systems.js')
+  try {
+    const target = await provider.target(resourceOf(ops, record, machine, definition), run)
+    const how = { signal: run.signal, timeoutMs: reportMs, asLoginUser: true }
+    const { host } = await ops.ssh.connect(target, how)
+    try {
+      return await systemOf({ os: 'nixos', name: machine }).status?.(host, run)
+    } finally {
+      host.close()
+    }
+  } catch (error) {
+    throwIfAborted(run.signal)
+    return { ...nothingKnown, notes: [`the machine could not be asked: ${messageOf(error)}`] }
   }
 }
 

@@ -13,6 +13,8 @@ export interface RemoteScript {
   readonly hint?: string
   /** Deadline in milliseconds; a guest under emulation is slow. */
   readonly timeoutMs?: number
+  /** Whether the script runs as the user who logs in, without root. */
+  readonly asLoginUser?: boolean
 }
 
 const usualMs = 300_000
@@ -41,7 +43,7 @@ export function fact(facts: Facts, name: string): string {
 /** Runs a script that must succeed, and logs its output. */
 export async function runScript(
   host: Host,
-  { what, script, values, stdin, hint, timeoutMs = usualMs }: RemoteScript,
+  { what, script, values, stdin, hint, timeoutMs = usualMs, asLoginUser }: RemoteScript,
   run: Run,
   onLine: (line: string) => void = (line) => run.log(line),
 ): Promise<{ readonly stdout: string; readonly stderr: string }> {
@@ -50,6 +52,7 @@ export async function runScript(
     timeoutMs,
     what,
     ...(stdin === undefined ? {} : { stdin }),
+    ...(asLoginUser === undefined ? {} : { asLoginUser }),
     onLine,
   })
   const facts = { machine: host.machine, what, ...(hint === undefined ? {} : { hint }) }

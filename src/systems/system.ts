@@ -3,6 +3,7 @@ import type { DeployedClosure, MachineFacts, MachineRecord } from '../core/deplo
 import type { OpsError } from '../core/errors.js'
 import type { StorePath } from '../core/names.js'
 import type { PlanItem } from '../core/plan.js'
+import type { SystemStatus } from '../core/reports.js'
 import type { Run } from '../core/run.js'
 import type { WantedTask } from '../core/setup-task.js'
 import type { Host } from '../core/ssh.js'
@@ -124,6 +125,8 @@ export interface System {
   /** File on a machine with the UUID of its deployment. */
   readonly ownerFile: string
   survey(host: Host, run: Run): Promise<Survey>
+  /** Reads what `info` and `check` show, as the user who logs in; absent for a system without more to tell. */
+  status?(host: Host, run: Run): Promise<SystemStatus>
   /** Throws an error if another system runs on the machine, before anything is touched. */
   refuseOther(session: MachineSession, survey: Survey): void
   /** Looks at the system's own part; changes nothing. */

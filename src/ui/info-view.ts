@@ -1,4 +1,4 @@
-import type { Currency, DeploymentInfo, MachineInfo, SeenState } from '../core/reports.js'
+import type { Currency, DeploymentInfo, MachineInfo, SeenState, SystemStatus } from '../core/reports.js'
 import { printable } from './printable.js'
 import type { Paint, Style } from './style.js'
 import { boxTable, columnsOf, plainTable, type Row } from './table.js'
@@ -46,6 +46,10 @@ export function infoView(info: DeploymentInfo, style: Style): string {
     ),
   )
   if (outputs.length > 0) parts.push('', style.strong('Set-up:'), ...indented(outputs))
+  const systems = info.machines.flatMap(({ name, system }) =>
+    system === undefined ? [] : systemRows(system).map((cells, at): Row => [at === 0 ? name : '', ...cells]),
+  )
+  if (systems.length > 0) parts.push('', style.strong('Systems:'), ...indented(systems))
   const details = info.machines.flatMap((machine): Row[] =>
     machine.detail === undefined || machine.state === 'up' ? [] : [[machine.name, machine.detail]],
   )
@@ -96,6 +100,30 @@ function paintOf({ state, currency }: MachineInfo, style: Style): Paint {
   if (state === 'unreachable' || state === 'foreign' || state === 'unknown') return style.bad
   if (state !== 'up' || (currency !== undefined && currency !== 'up-to-date')) return style.warn
   return style.good
+}
+
+function systemRows({
+  running,
+  booted,
+  bootDefault,
+  previous,
+  generations,
+  notes,
+  failedUnits,
+}: SystemStatus) {
+  const unlessRunning = (path: string | undefined) =>
+    path === undefined ? 'unknown' : path === running ? 'the same' : path
+  const newest = generations.at(-1)
+  const count = newest === undefined ? 'none' : `${generations.length}, the newest is ${newest.number}`
+  return [
+    ['running', running ?? 'unknown'],
+    ['booted', unlessRunning(booted)],
+    ['next boot', unlessRunning(bootDefault)],
+    ['generations', count],
+    ...(previous === undefined ? [] : [['rollback to', previous]]),
+    ...(failedUnits.length === 0 ? [] : [['failed', failedUnits.join(', ')]]),
+    ...notes.map((note) => ['note', note]),
+  ]
 }
 
 function indented(rows: readonly Row[]): string[] {

@@ -1,13 +1,13 @@
 # shellcheck shell=sh
 # Reads all facts of a NixOS machine that a deploy needs, in one look that changes nothing.
 # Values: owner_file (names the deployment that was activated last), runs (folder of activations), pending and awaits
-# (files of `keep`), wanted (system that is to run; may be empty).
+# (files of `keep`), wanted (system that is to run; may be empty), report (true lists services that run old code, too).
 # Prints boot_id, systems (ID and ID_LIKE of os-release), os, release, revision, owner, current, booted, profile,
 # previous, generation (NUMBER PATH each), boot_default, part (NAME BOOTED CURRENT WANTED for each part that only a boot
 # changes; a dash stands for a missing one), version and inhibitors (of the current system), wanted, wanted_version and
-# wanted_inhibitors (where the machine has the wanted system), failed and restarted (units), leftover (lists of an interrupted switch), pending, awaits, armed (runs that
+# wanted_inhibitors (where the machine has the wanted system), owed (services that run old code), failed and restarted (units), leftover (lists of an interrupted switch), pending, awaits, armed (runs that
 # wait to be confirmed), nix, trusted_users, free_kib and boot_free_kib.
-: "${owner_file:?}" "${runs:?}" "${pending:?}" "${awaits:?}" "${wanted?}"
+: "${owner_file:?}" "${runs:?}" "${pending:?}" "${awaits:?}" "${wanted?}" "${report:?}"
 say boot_id "$(cat /proc/sys/kernel/random/boot_id)"
 # shellcheck disable=SC1091 # The machine's own.
 if [ -r /etc/os-release ]; then . /etc/os-release; fi
@@ -76,6 +76,35 @@ systemctl show -p Id,NRestarts -- '*.service' 2> /dev/null | {
   done
   tell
 }
+
+# A service runs old code if its program is in none of the packages of the running system. Only root can tell for the
+# services of others.
+if [ "$report" = true ]; then
+  closure=$(nix-store --query --requisites /run/current-system 2> /dev/null)
+  systemctl show -p Id,MainPID -- '*.service' 2> /dev/null | {
+    id='' pid=0
+    tell_owed() {
+      program=$(readlink "/proc/$pid/exe" 2> /dev/null)
+      case $id:$program in
+        hydra-ops-*) ;;
+        *:/nix/store/*)
+          package=${program#/nix/store/}
+          package=/nix/store/${package%%/*}
+          case $closure in '' | *"$package"*) ;; *) say owed "$id" ;; esac
+          ;;
+      esac
+      id='' pid=0
+    }
+    while IFS= read -r line; do
+      case $line in
+        Id=*) id=${line#*=} ;;
+        MainPID=*) pid=${line#*=} ;;
+        '') tell_owed ;;
+      esac
+    done
+    tell_owed
+  }
+fi
 
 for list in start restart reload; do
   for file in "/run/nixos/$list-list" "/run/systemd/$list-list"; do

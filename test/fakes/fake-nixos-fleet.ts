@@ -31,6 +31,9 @@ export interface FleetMachine {
   readonly runs: Map<string, Map<string, string>>
   readonly failed: string[]
   leftover: boolean
+  menuPending: boolean
+  /** Services that run old code. */
+  readonly owed: string[]
 }
 
 /** The NixOS machines of a made-up operator. */
@@ -58,8 +61,8 @@ export function runFakeFleet(ops: Pick<FakeOps, 'ssh'>, initial: string): FakeFl
     if (known !== undefined) return known
     const made: FleetMachine = {
       ...{ current: initial, booted: initial, generations: [initial], bootDefault: initial },
-      ...{ previous: '', owner: '', boot: 1, awaits: '', leftover: false },
-      ...{ runs: new Map(), failed: [] },
+      ...{ previous: '', owner: '', boot: 1, awaits: '', leftover: false, menuPending: false },
+      ...{ runs: new Map(), failed: [], owed: [] },
     }
     machines.set(name, made)
     return made
@@ -83,7 +86,8 @@ export function runFakeFleet(ops: Pick<FakeOps, 'ssh'>, initial: string): FakeFl
     const { version = '', inhibitors = {} } = behaviours.get(path) ?? {}
     return [`${prefix}version=${version}`, `${prefix}inhibitors=${JSON.stringify(inhibitors)}`]
   }
-  ssh.answer('read the facts of the machine', ({ machine, values: { wanted = '' } }) => {
+  ssh.answer('read the facts of the machine', ({ machine, values }) => {
+    const { wanted = '' } = values
     const seen = machineOf(machine)
     const last = seen.generations.at(-1) ?? ''
     return succeed(
@@ -105,6 +109,11 @@ export function runFakeFleet(ops: Pick<FakeOps, 'ssh'>, initial: string): FakeFl
         ...(wanted === '' ? [] : [`wanted=${wanted}`, ...systemFacts(wanted, 'wanted_')]),
         ...seen.generations.map((path, at) => `generation=${at + 1} ${path}`),
         ...seen.failed.map((unit) => `failed=${unit}`),
+        ...[...seen.runs].flatMap(([run, files]) =>
+          files.get('armed') === `boot-${seen.boot}` ? [`armed=${run}`] : [],
+        ),
+        ...(seen.menuPending ? [`pending=${last}`] : []),
+        ...(values.report === 'true' ? seen.owed.map((unit) => `owed=${unit}`) : []),
         ...(seen.leftover ? ['leftover=/run/nixos/start-list'] : []),
       ].join('\n'),
     )
@@ -180,6 +189,7 @@ export function runFakeFleet(ops: Pick<FakeOps, 'ssh'>, initial: string): FakeFl
     files.set('kept', '0 0')
     if (seen.generations.at(-1) !== next) seen.generations.push(next)
     seen.bootDefault = next
+    seen.menuPending = false
     seen.awaits = seen.current === next ? '' : `${next} boot-${seen.boot}`
     events.push(`${command.machine} keep ${next}`)
     return succeed()

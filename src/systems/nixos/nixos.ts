@@ -6,6 +6,7 @@ import type { Comparison, Survey, System, SystemLook } from '../system.js'
 import { activateSystem, reattach } from './activation.js'
 import { compareSystems } from './compare.js'
 import { ownerFile } from './places.js'
+import { statusOf } from './status.js'
 import { type NixosSurvey, surveyNixos } from './survey.js'
 import { readSystem } from './system-files.js'
 
@@ -13,6 +14,7 @@ import { readSystem } from './system-files.js'
 export const nixos: System = {
   ownerFile,
   survey: async (host, run) => (await surveyNixos(host, run)).survey,
+  status: async (host, run) => statusOf(await surveyNixos(host, run, '', true)),
   refuseOther,
   async look(host, _definition, _tasks, run): Promise<SystemLook> {
     const seen = await surveyNixos(host, run)
@@ -34,18 +36,23 @@ export const nixos: System = {
   undoes: () => false,
 }
 
-/** Compares a system of the operator's store with the machine; `undefined` for a system that is not built yet. */
+/** Compares a system of the operator's store with the machine, and lists what an interrupted switch left. */
 async function compareWith(
   { ops }: MachineSession,
   seen: NixosSurvey,
   wanted: StorePath,
-): Promise<Comparison | undefined> {
+): Promise<Comparison> {
   const folder = await ops.nix.folderOf(wanted)
-  if (folder === undefined) return undefined
+  const { leftovers, menuPending, survey } = seen
+  const mending = [
+    ...(leftovers.length === 0 ? [] : [`an interrupted switch left ${leftovers.join(', ')}`]),
+    ...(menuPending ? ['the boot menu may lack the newest system'] : []),
+  ].map((detail): PlanItem => ({ subject: 'system', action: 'change', detail }))
+  if (folder === undefined) return { items: mending, rebootReason: survey.rebootReason }
   const { older, rebootReason } = compareSystems(seen, await readSystem(folder), wanted)
   const items: PlanItem[] =
     older === undefined ? [] : [{ subject: 'closure', action: 'change', detail: older }]
-  return { items, rebootReason }
+  return { items: [...items, ...mending], rebootReason }
 }
 
 function refuseOther({ machine }: MachineSession, { systems, facts }: Survey): void {

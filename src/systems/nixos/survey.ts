@@ -33,6 +33,8 @@ export interface NixosSurvey {
   readonly failedUnits: readonly string[]
   /** Number of restarts by service. */
   readonly restarts: ReadonlyMap<string, number>
+  /** Services whose program the running system no longer has; only in a report. */
+  readonly restartsOwed: readonly string[]
   /** Lists of units that an interrupted switch left behind. */
   readonly leftovers: readonly string[]
   /** Whether the boot menu may lack the system of the profile. */
@@ -46,13 +48,20 @@ export interface NixosSurvey {
   readonly bootFreeKiB: number | undefined
 }
 
-/** Reads all facts of a NixOS machine in one command, also those of a wanted system that the machine has. */
-export async function surveyNixos(host: Host, run: Run, wanted = ''): Promise<NixosSurvey> {
+/**
+ * Reads all facts of a NixOS machine in one command, also those of a wanted system that the machine has. A look for a
+ * report also lists services that run old code, and needs no root.
+ */
+export async function surveyNixos(host: Host, run: Run, wanted = '', report = false): Promise<NixosSurvey> {
   const what = 'read the facts of the machine'
   const places = { owner_file: ownerFile, runs: runsFolder, pending: pendingFile, awaits: awaitsFile }
-  const values = { ...places, wanted }
+  const values = { ...places, wanted, report }
   return readSurvey(
-    await askMachine(host, { what, script: 'nixos/survey', values, timeoutMs: surveyMs }, run),
+    await askMachine(
+      host,
+      { what, script: 'nixos/survey', values, timeoutMs: surveyMs, ...(report ? { asLoginUser: true } : {}) },
+      run,
+    ),
   )
 }
 
@@ -112,6 +121,7 @@ export function readSurvey(facts: Facts): NixosSurvey {
         return [unit, Number(count)] as const
       }),
     ),
+    restartsOwed: all('owed'),
     leftovers,
     menuPending,
     armed: all('armed'),

@@ -1,5 +1,7 @@
-import { readFileSync } from 'node:fs'
-import { afterEach, beforeEach, expect, it } from 'vitest'
+import { spawn } from 'node:child_process'
+import { copyFileSync, mkdirSync, readFileSync } from 'node:fs'
+import { dirname } from 'node:path'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { surveyNixos } from '../../../src/systems/nixos/survey.js'
 import { recordingRun } from '../../fakes/fake-target.js'
 import { ScratchNixos } from '../../fakes/scratch-nixos.js'
@@ -116,4 +118,34 @@ it('reads nothing of a wanted system that the machine has not', async () => {
   const seen = await surveyNixos(machine.host, recordingRun(), '/nix/store/absent')
   expect(seen.wanted).toBeUndefined()
   expect(seen.staleParts).toEqual([])
+})
+
+describe('a look for a report', () => {
+  /** Runs a program that lies in a package of the machine's store; returns its process. */
+  function running(packageName: string) {
+    const program = machine.path(`nix/store/${packageName}/bin/sleep`)
+    mkdirSync(dirname(program), { recursive: true })
+    copyFileSync('/bin/sleep', program)
+    return spawn(program, ['600'], { stdio: 'ignore' })
+  }
+
+  it('lists the services whose program the running system no longer has', async () => {
+    machine.run(machine.system('first'))
+    const [old, present] = [running('old-daemon'), running('new-daemon')]
+    try {
+      machine.answer(
+        'show',
+        `Id=old.service\nMainPID=${old.pid}\n\nMainPID=${present.pid}\nId=new.service\n\nMainPID=0\nId=off.service\n`,
+      )
+      machine.write('bin/nix-store', `#!/bin/sh\necho '${machine.path('nix/store/new-daemon')}'\n`, 0o755)
+      const seen = await surveyNixos(machine.host, recordingRun(), '', true)
+      expect(seen.restartsOwed).toEqual(['old.service'])
+      expect((await look()).restartsOwed).toEqual([])
+      machine.write('bin/nix-store', '#!/bin/sh\nexit 1\n', 0o755)
+      expect((await surveyNixos(machine.host, recordingRun(), '', true)).restartsOwed).toEqual([])
+    } finally {
+      old.kill()
+      present.kill()
+    }
+  })
 })

@@ -1,0 +1,35 @@
+import type { SystemStatus } from '../../core/reports.js'
+import type { NixosSurvey } from './survey.js'
+
+/** Makes the report of a machine from a look at it. */
+export function statusOf(seen: NixosSurvey): SystemStatus {
+  return {
+    running: seen.current,
+    booted: seen.booted,
+    bootDefault: seen.bootDefault,
+    previous: seen.survey.previous,
+    generations: seen.generations,
+    failedUnits: seen.failedUnits,
+    restartsOwed: seen.restartsOwed,
+    leftovers: seen.leftovers,
+    notes: notesOf(seen),
+  }
+}
+
+function notesOf(seen: NixosSurvey): string[] {
+  const { bootDefault, current, leftovers, menuPending, armed, restartsOwed, restarts } = seen
+  const awaits = bootDefault !== undefined && bootDefault !== current
+  return [
+    ...(seen.survey.rebootReason === undefined ? [] : [seen.survey.rebootReason]),
+    ...(awaits ? [`the next boot starts ${bootDefault}, and not the system that runs`] : []),
+    ...armed.map((run) => `the activation of run ${run} waits to be confirmed`),
+    ...(leftovers.length === 0
+      ? []
+      : [`an interrupted switch left ${leftovers.join(', ')}; the next deploy mends that`]),
+    ...(menuPending ? ['the boot menu may lack the newest system; the next deploy mends that'] : []),
+    ...(restartsOwed.length === 0 ? [] : [`old code runs until a restart: ${restartsOwed.join(', ')}`]),
+    ...(restarts.size === 0
+      ? []
+      : [`restarted by systemd: ${[...restarts].map(([unit, count]) => `${unit} (${count})`).join(', ')}`]),
+  ]
+}

@@ -1,0 +1,29 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, expect, it } from 'vitest'
+import { readLook } from '../../src/operations/check.js'
+import { targetScript } from '../../src/remote/target-scripts.js'
+import { LocalShellHost } from '../fakes/local-shell-host.js'
+
+let folder: string
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'hydra-ops-check-'))
+})
+afterEach(() => rmSync(folder, { recursive: true, force: true }))
+
+it('a unit of an activation that failed is no fault of the machine, but a unit of a task is', async () => {
+  const units = [
+    'nginx',
+    'hydra-ops-activation-r1',
+    'hydra-ops-keep-r1',
+    'hydra-ops-guard-r1-long',
+    'hydra-ops-nix-gc',
+  ]
+  const lines = units.map((unit) => `echo '${unit}.service loaded failed failed x'`)
+  writeFileSync(join(folder, 'systemctl'), `#!/bin/sh\n${lines.join('\n')}\n`, { mode: 0o755 })
+  const host = new LocalShellHost({ bin: folder, moved: {} })
+  const signal = new AbortController().signal
+  const result = await host.script(targetScript('check'), [], { signal, timeoutMs: 60_000, what: 'look' })
+  expect(readLook(result.stdout).failedUnits).toEqual(['nginx.service', 'hydra-ops-nix-gc.service'])
+})
