@@ -94,6 +94,7 @@ in
     os = mkOption { type = types.enum [ "debian" "nixos" ]; default = "nixos"; description = "Operating system of the machine; Debian also stands for Ubuntu and their derivatives."; };
     targetEnv = mkOption { type = types.str; default = "none"; description = "The provider: `\"libvirtd\"` (or `\"libvirt\"`) makes a guest, `\"none\"` (or `\"ssh\"`) takes an existing host."; };
     targetHost = mkOption { type = types.nullOr types.str; default = null; description = "Provider ssh: address of the host, or its name in your `~/.ssh/config`. Default: the machine's name."; };
+    targetHosts = mkOption { type = types.listOf types.str; default = [ ]; description = "Provider ssh: several addresses of one host, instead of `targetHost`. They are tried in order, and the first that shows the known host key is taken."; };
     targetPort = mkOption { type = types.nullOr types.int; default = null; description = "Provider ssh: TCP port of the ssh server. Default: `22`, or the port in `~/.ssh/config`."; };
     targetUser = mkOption { type = types.nullOr types.str; default = null; description = "Provider ssh: user who logs in; any user but root needs `privilegeEscalationCommand`. Default: `\"root\"`, or the user in `~/.ssh/config`."; };
     targetHostKey = mkOption { type = types.nullOr types.str; default = null; description = "Provider ssh: public key that the host must show at the first contact."; };

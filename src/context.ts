@@ -174,6 +174,7 @@ function lazySsh(env: NodeJS.ProcessEnv): Ssh {
   return {
     connect: async (target, options) => (await ssh()).connect(target, options),
     waitForBanner: async (target, options) => (await ssh()).waitForBanner(target, options),
+    showsKey: async (target, options) => (await ssh()).showsKey(target, options),
     probe: async (target, options) => (await ssh()).probe(target, options),
     ensureKeyPair: async (file, run) => (await ssh()).ensureKeyPair(file, run),
     resolveUserConfig: async (host, run, login) => (await ssh()).resolveUserConfig(host, run, login),

@@ -69,6 +69,7 @@ const machine = z.strictObject({
   target: z
     .strictObject({
       host: z.string().optional(),
+      hosts: z.array(z.string()).optional(),
       port: z.int().optional(),
       user: z.string().optional(),
       hostKey: z.string().optional(),

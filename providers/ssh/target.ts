@@ -4,18 +4,41 @@ import type { Ssh, SshTarget } from '../../src/core/ssh.js'
 import type { SshAllocation, SshConfig, SshHandle } from './config.js'
 
 /** The part of the SSH layer that finds and greets a host. */
-export type SshLayer = Pick<Ssh, 'resolveUserConfig' | 'waitForBanner'>
+export type SshLayer = Pick<Ssh, 'resolveUserConfig' | 'waitForBanner' | 'showsKey'>
 
 export type SshResource = Resource<SshConfig, SshAllocation, SshHandle>
 
-/** Combines the expression, then the user's ssh configuration of that host, then NixOps' defaults. */
+/** Deadline of one address to show its host key. */
+const keyMs = 10_000
+
+/**
+ * Finds the host. Of several addresses, the first that shows the known host key is taken. If none does, the first
+ * address stays, whose error then tells what is wrong.
+ */
 export async function targetOf(
   resource: SshResource,
+  ssh: Omit<SshLayer, 'waitForBanner'>,
+  run: Run,
+): Promise<SshTarget> {
+  const { host, hosts = [] } = resource.target
+  const first = await targetOfHost(resource, host ?? resource.machine, ssh, run)
+  if (hosts.length < 2) return first
+  for (const [at, each] of hosts.entries()) {
+    const target = at === 0 ? first : await targetOfHost(resource, each, ssh, run)
+    if (await ssh.showsKey(target, { signal: run.signal, timeoutMs: keyMs })) return target
+    run.log(`${each} does not show the host key of machine '${resource.machine}'`)
+  }
+  return first
+}
+
+/** Combines the expression, then the user's ssh configuration of that host, then NixOps' defaults. */
+async function targetOfHost(
+  resource: SshResource,
+  asked: string,
   ssh: Pick<Ssh, 'resolveUserConfig'>,
   run: Run,
 ): Promise<SshTarget> {
   const wanted = resource.target
-  const asked = wanted.host ?? resource.machine
   const config = await ssh.resolveUserConfig(asked, run, wanted)
   return {
     machine: resource.machine,

@@ -32,6 +32,7 @@ const tables: Readonly<Record<string, () => string>> = {
 /** Options of every machine that describe an existing host. */
 const ofHosts = {
   targetHost: true,
+  targetHosts: true,
   targetPort: true,
   targetUser: true,
   targetHostKey: true,

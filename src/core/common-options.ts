@@ -28,6 +28,11 @@ export const CommonOptions = z.strictObject({
     'web.example.org',
     { shownDefault: "the machine's name" },
   ),
+  targetHosts: documented(
+    z.array(z.string().min(1)).default([]),
+    'provider ssh: several addresses of one host, instead of `targetHost`. They are tried in order, and the first that shows the known host key is taken',
+    ['web.lan', 'web.example.org'],
+  ),
   targetPort: documented(port.nullish(), 'provider ssh: TCP port of the ssh server', 2222, {
     shownDefault: '`22`, or the port in `~/.ssh/config`',
   }),

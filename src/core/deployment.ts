@@ -55,6 +55,8 @@ export interface SnapshotRecord
 
 export interface RecordedTarget {
   host?: string | undefined
+  /** Several addresses, tried in order; absent for a host with one. */
+  hosts?: string[] | undefined
   port?: number | undefined
   user?: string | undefined
   hostKey?: string | undefined

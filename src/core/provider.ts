@@ -72,6 +72,8 @@ export interface Resource<Config, Allocation, Handle> {
 
 export interface TargetOptions {
   readonly host: string | undefined
+  /** Several addresses of the host, tried in order; `host` is the first of them. */
+  readonly hosts?: readonly string[] | undefined
   readonly port: number | undefined
   readonly user: string | undefined
   readonly hostKey: string | undefined

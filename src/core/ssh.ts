@@ -112,6 +112,8 @@ export interface Ssh {
   ): Promise<void>
   /** Tries once whether the target speaks SSH, for `info` and `check`. */
   probe(target: SshTarget, options: { signal: AbortSignal; timeoutMs: number }): Promise<boolean>
+  /** Tells whether the target shows its pinned host key, without a login; a target without one only has to answer. */
+  showsKey(target: SshTarget, options: { signal: AbortSignal; timeoutMs: number }): Promise<boolean>
   /** Makes an ed25519 key pair (0600) if it is missing; returns the public key `ssh-ed25519 AAAA…`. */
   ensureKeyPair(file: string, run: Run): Promise<string>
   /** Reads the user's ~/.ssh/config for an existing host and the planned login (`ssh -G`). */

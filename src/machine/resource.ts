@@ -115,8 +115,10 @@ function readIfThere(file: string): string | undefined {
 
 /** Converts `deployment.target*` and similar options to the shape that providers see and the state keeps. */
 export function targetOptions(options: CommonOptions): RecordedTarget {
+  const { targetHosts: hosts } = options
   return {
-    host: options.targetHost ?? undefined,
+    host: hosts[0] ?? options.targetHost ?? undefined,
+    ...(hosts.length > 1 ? { hosts } : {}),
     port: options.targetPort ?? undefined,
     user: options.targetUser ?? undefined,
     hostKey: options.targetHostKey ?? undefined,
@@ -128,6 +130,7 @@ export function targetOptions(options: CommonOptions): RecordedTarget {
 function toTarget(recorded: RecordedTarget | undefined): TargetOptions {
   return {
     host: recorded?.host,
+    hosts: recorded?.hosts,
     port: recorded?.port,
     user: recorded?.user,
     hostKey: recorded?.hostKey,

@@ -183,7 +183,13 @@ function addressOf(
   provider: AnyProvider | undefined,
 ): string | undefined {
   const physical = provider?.physical(known.allocation)
-  return physical?.publicIPv4 ?? physical?.privateIPv4 ?? definition?.options.targetHost ?? known.target?.host
+  return (
+    physical?.publicIPv4 ??
+    physical?.privateIPv4 ??
+    definition?.options.targetHosts[0] ??
+    definition?.options.targetHost ??
+    known.target?.host
+  )
 }
 
 function urlsOf(

@@ -51,6 +51,22 @@ export async function logIn(
   throw await dialler.error(result)
 }
 
+/** Tells whether the server shows the pinned key, or answers at all if none is pinned. Nobody logs in. */
+export async function showsKey(
+  target: SshTarget,
+  options: Pick<ConnectOptions, 'signal' | 'timeoutMs'>,
+  tools: ConnectTools,
+): Promise<boolean> {
+  const pinned = target.hostKey === undefined ? undefined : parseHostKey(target.hostKey, target.machine)
+  const dialler = new Dialler(target, await planLogin(target, tools.env), options, tools)
+  let shown = false
+  await dialler.dial(pinned === undefined ? allAlgorithms : algorithmsOf(pinned), (key) => {
+    shown = pinned === undefined || key.equals(pinned.blob)
+    return false
+  })
+  return shown
+}
+
 /** Reads the key over a separate connection: a person takes longer to answer than a server waits for a login. */
 async function firstContact(target: SshTarget, dialler: Dialler, options: ConnectOptions): Promise<string> {
   const seen = await dialler.look()

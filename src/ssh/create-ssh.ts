@@ -4,7 +4,7 @@ import type { Keepalive } from './attempt.js'
 import { probe, waitForBanner } from './banner.js'
 import { probeLogin } from './become-root.js'
 import { renderConfig } from './config-file.js'
-import { type ConnectTools, logIn } from './connect.js'
+import { type ConnectTools, logIn, showsKey } from './connect.js'
 import { Connection } from './connection.js'
 import { RemoteHost } from './host.js'
 import { ensureKeyPair } from './keys.js'
@@ -31,6 +31,7 @@ export function createSsh(dependencies: SshDependencies): Ssh {
     connect: async (target, options) => connect(target, followed(target), options, tools),
     waitForBanner: async (target, options) => waitForBanner(followed(target), options, tools),
     probe: async (target, options) => probe(followed(target), options, tools),
+    showsKey: async (target, options) => showsKey(followed(target), options, tools),
     ensureKeyPair: (file, run) => ensureKeyPair(file, run, local),
     resolveUserConfig: (host, run, login) => resolveUserConfig(host, run, login, { local, env, homeDir }),
     renderConfig: (targets, files) => renderConfig(targets, files, { env, homeDir }),

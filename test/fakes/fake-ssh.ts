@@ -130,6 +130,10 @@ export function createFakeSsh(options: FakeSshOptions = {}): FakeSsh {
       throw unreachable(target.machine, `machine '${target.machine}' did not answer in time`)
     },
     probe: async (target) => reachable(target),
+    showsKey: async (target) => {
+      const shown = hostKeys.get(target.machine) ?? target.hostKey
+      return reachable(target) && (target.hostKey === undefined || shown === target.hostKey)
+    },
     ensureKeyPair: async (file) => {
       if (!existsSync(`${file}.pub`)) {
         mkdirSync(dirname(file), { recursive: true, mode: 0o700 })

@@ -47,6 +47,28 @@ async function seenAt(port: number, timeoutMs = 1_800): Promise<{ error: unknown
   return { error, states }
 }
 
+describe('the host key of an address', () => {
+  const options = { signal: never, timeoutMs: 3_000 }
+
+  it('is shown by the host itself, and by no other one', async () => {
+    expect(await ssh.showsKey(sshd.target(), options)).toBe(true)
+    const other = await startSshd()
+    try {
+      const { hostKey } = other.target()
+      expect(await ssh.showsKey(sshd.target({ hostKey }), options)).toBe(false)
+    } finally {
+      await other.stop()
+    }
+  })
+
+  it('is any one while none is known, but not of a port where nothing answers', async () => {
+    expect(await ssh.showsKey(sshd.target({ hostKey: undefined }), options)).toBe(true)
+    const port = await freePort()
+    expect(await ssh.showsKey(sshd.target({ port }), options)).toBe(false)
+    expect(await ssh.showsKey(sshd.target({ port, hostKey: undefined }), options)).toBe(false)
+  })
+})
+
 describe('waiting for ssh', () => {
   it('ends when sshd answers', async () => {
     await ssh.waitForBanner(sshd.target(), { signal: never, timeoutMs: 60_000 })

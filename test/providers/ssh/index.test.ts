@@ -24,20 +24,28 @@ const userConfig: UserSshConfig = {
 }
 
 /** Creates an ssh layer with the given answers, which records its calls. */
-function fakeSsh(answers: { config?: Partial<UserSshConfig>; banner?: Error; configError?: Error } = {}) {
+function fakeSsh(
+  answers: { config?: Partial<UserSshConfig>; banner?: Error; configError?: Error; showing?: string[] } = {},
+) {
   const asked: string[] = []
   const wishes: LoginRequest[] = []
   const looked: SshTarget[] = []
+  const keyed: string[] = []
   return {
     asked,
     wishes,
     looked,
+    keyed,
     resolveUserConfig: async (host: string, _run: Run, wish: LoginRequest) => {
       asked.push(host)
       wishes.push(wish)
       if (answers.configError !== undefined) throw answers.configError
       const { user = userConfig.user, port = userConfig.port } = wish
       return { ...userConfig, user, port, ...answers.config }
+    },
+    showsKey: async (target: SshTarget) => {
+      keyed.push(target.askedHost ?? '')
+      return answers.showing?.includes(target.askedHost ?? '') ?? false
     },
     waitForBanner: async (target: SshTarget) => {
       looked.push(target)
@@ -111,6 +119,26 @@ describe('the address of a host', () => {
     expect(ssh.asked).toEqual(['web.example.org'])
     expect(ssh.wishes).toMatchObject([{ user: 'admin', port: 22, sshOptions: ['-C'] }])
     expect(target).toMatchObject({ host: '192.0.2.7', port: 22, user: 'admin', sshOptions: ['-C'] })
+  })
+
+  it('is the first of several that shows the known host key', async () => {
+    const wanted = { host: 'a', hosts: ['a', 'b', 'c'] }
+    const ssh = fakeSsh({ showing: ['b', 'c'] })
+    expect((await createSshProvider({ ssh }).target(resource({}, wanted), run)).askedHost).toBe('b')
+    expect(ssh.keyed).toEqual(['a', 'b'])
+  })
+
+  it('stays the first one if none of several shows the known host key', async () => {
+    const ssh = fakeSsh({ showing: [] })
+    const wanted = { host: 'a', hosts: ['a', 'b'] }
+    expect((await createSshProvider({ ssh }).target(resource({}, wanted), run)).askedHost).toBe('a')
+    expect(ssh.keyed).toEqual(['a', 'b'])
+  })
+
+  it('costs no connection where there is only one', async () => {
+    const ssh = fakeSsh()
+    await createSshProvider({ ssh }).target(resource({}, { host: 'a', hosts: undefined }), run)
+    expect(ssh.keyed).toEqual([])
   })
 
   it('has the recorded host key, unless the expression names another', async () => {
