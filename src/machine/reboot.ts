@@ -15,7 +15,7 @@ export async function rebootMachine(
   const before = await firstBootId(session)
   await journal(session, 'machine.reboot', { data: before })
   session.run.log('rebooting')
-  await sendDown(session, options.hard === true)
+  await askForReboot(session, options.hard === true)
   const deadline = Date.now() + bootMs
   while (Date.now() < deadline) {
     await pause(pollMs, session.run.signal)
@@ -39,7 +39,7 @@ export async function rebootMachine(
 }
 
 /** Sends the command; the connection usually ends before the result arrives, so the boot id decides. */
-async function sendDown(session: MachineSession, hard: boolean): Promise<void> {
+export async function askForReboot(session: MachineSession, hard = false): Promise<void> {
   const command = hard ? 'systemctl reboot --force --force' : 'systemctl reboot'
   const options = { signal: session.run.signal, timeoutMs: 30_000, what: 'reboot' }
   await unlessDown(hostOf(session).script(command, [], options))

@@ -2,11 +2,13 @@
 # Sets the guard, then starts the activation in a unit that needs no connection.
 # Values: run, unit, log, folder (of this activation), running (system that runs now), old (system that the guard goes
 # back to), new (system), owner, owner_file, action (none starts no unit), guarded (true or false), activation_seconds
-# (first deadline of the guard), arm, guard, switch, keep (scripts that stay on the machine).
+# (first deadline of the guard), arm, guard, switch, keep (scripts that stay on the machine), once (folder of
+# a one-time boot), once_profile (of a system that boots once), profile (of the boot default).
 # Exit status 75: another activation is under way; 76: another system runs now than the one that was seen; 77: the
 # closure is no NixOS system; 78: the guard could not be set. Nothing was switched then. The reason is on stderr.
 : "${run:?}" "${unit:?}" "${log:?}" "${folder:?}" "${running:?}" "${old:?}" "${new:?}" "${owner:?}" "${owner_file:?}"
 : "${action:?}" "${guarded:?}" "${activation_seconds:?}" "${arm:?}" "${guard:?}" "${switch:?}" "${keep:?}"
+: "${once:?}" "${once_profile:?}" "${profile:?}"
 refuse() {
   echo "$2" >&2
   exit "$1"
@@ -24,7 +26,7 @@ flock -w 30 9 || refuse 75 'another operator has been beginning an activation fo
 boot=$(cat /proc/sys/kernel/random/boot_id)
 
 busy=$(systemctl list-units --plain --no-legend --state=running,start 'hydra-ops-activation-*.service' \
-  'hydra-ops-keep-*.service' 'hydra-ops-guard-*.service' | cut -d' ' -f1)
+  'hydra-ops-keep-*.service' 'hydra-ops-prepare-*.service' 'hydra-ops-guard-*.service' | cut -d' ' -f1)
 [ -z "$busy" ] || refuse 75 "$busy is running"
 for armed in "$runs"/*/armed; do
   [ -e "$armed" ] || continue
@@ -36,6 +38,19 @@ for armed in "$runs"/*/armed; do
   fi
   mv -T -- "$armed" "${armed%/*}/abandoned" || exit 1
 done
+
+# A machine with a one-time boot is about to reboot, or runs the new system until somebody confirms. Otherwise the boot
+# is over, or its operator died before the reboot.
+if [ -e "$once" ]; then
+  other=$(first_line "$once/run")
+  if [ ! -e "$once/confirmed" ]; then
+    if booted_once "$other" || [ -n "$(find "$once/armed" -mmin -10 2> /dev/null)" ]; then
+      refuse 75 "the one-time boot of run $other waits to be confirmed"
+    fi
+  fi
+  PATH=$PATH:$(place_of "$profile")/sw/bin
+  forget_boot_once "$once" "$once_profile" || refuse 75 "the one-time boot of run $other could not be removed"
+fi
 
 present=$(place_of /run/current-system)
 [ "$present" = "$running" ] || refuse 76 "the machine runs $present now"

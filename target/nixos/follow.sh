@@ -51,7 +51,7 @@ while :; do
 done
 drain
 printf '%s\n' "$state" | sed 's/^/state /'
-for name in old armed abandoned confirmed fired ended watched settled kept guard-result; do
+for name in old armed abandoned confirmed fired ended watched settled kept prepared guard-result; do
   [ ! -e "$folder/$name" ] || printf 'file %s %s\n' "$name" "$(first_line "$folder/$name")"
 done
 sed 's/^/before /' "$folder/before" 2> /dev/null

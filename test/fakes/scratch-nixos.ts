@@ -28,6 +28,7 @@ const programs = [
   'cut',
   'date',
   'echo',
+  'find',
   'grep',
   'head',
   'ln',
@@ -37,6 +38,7 @@ const programs = [
   'pkill',
   'readlink',
   'rm',
+  'rmdir',
   'sed',
   'sleep',
   'sort',
@@ -61,6 +63,10 @@ const moved = [
   '/boot/loader',
   '/etc/nix/nix.conf',
   '/etc/os-release',
+  '/etc/systemd/system.control',
+  '/proc/cmdline',
+  '/sys/dev/block',
+  '/sys/firmware/efi',
 ]
 
 /**
@@ -81,6 +87,8 @@ export class ScratchNixos {
       'var/log',
       'boot',
       'etc/nix',
+      'var/lib/hydra-ops',
+      'sys/dev/block/254:1',
     ]) {
       mkdirSync(this.path(path), { recursive: true })
     }
@@ -88,7 +96,33 @@ export class ScratchNixos {
       'etc/os-release',
       'ID=nixos\nPRETTY_NAME="NixOS 24.11 (made up)"\nVERSION_ID="24.11"\nBUILD_ID="24.11.abc"\n',
     )
+    this.write('proc/cmdline', 'BOOT_IMAGE=/vmlinuz init=/somewhere/init\n')
     this.tool('sync', 'exit 0')
+    this.tool(
+      'findmnt',
+      `[ "$1 $3" = '-no -T' ] || { echo "findmnt: unexpected: $*" >&2; exit 1; }
+case $4 in /etc | */var/lib/hydra-ops | /boot) ;; *) echo "findmnt: unexpected: $*" >&2; exit 1 ;; esac
+f='${this.folder}'/answers/findmnt-\${4##*/}-$2
+case $2 in FSTYPE) [ ! -e "$f" ] || { cat "$f"; exit; }; echo ext4 ;; MAJ:MIN) echo 254:1 ;; *) exit 1 ;; esac`,
+    )
+    this.tool(
+      'grub-editenv',
+      `echo "grub-editenv $*" >> '${this.folder}/calls'
+[ ! -e '${this.folder}/answers/no-editenv' ] || { echo 'grub-editenv: error: cannot write' >&2; exit 1; }
+file=$1 name=\${3%%=*}
+[ -e "$file" ] || echo '# GRUB Environment Block' > "$file"
+case $2 in
+  set) sed "/^$name=/d" "$file" > "$file.new"; printf '%s\n' "$3" >> "$file.new"; mv "$file.new" "$file" ;;
+  unset) sed "/^$name=/d" "$file" > "$file.new"; mv "$file.new" "$file" ;;
+  list) sed 1d "$file" ;;
+  *) echo "grub-editenv: error: Unknown command '$2'." >&2; exit 1 ;;
+esac`,
+    )
+    this.tool(
+      'bootctl',
+      `echo "bootctl $*" >> '${this.folder}/calls'
+[ "$1" = set-oneshot ] && [ $# = 2 ]`,
+    )
     this.tool(
       'systemd-run',
       `echo "due=\${due-} systemd-run $*" >> '${this.folder}/calls'\n[ ! -e '${this.folder}/answers/no-systemd-run' ]`,
@@ -97,6 +131,10 @@ export class ScratchNixos {
       'systemctl',
       `echo "systemctl $*" >> '${this.folder}/calls'
 verb=$1
+case "$*" in 'show -p UnitPath --value')
+  f='${this.folder}'/answers/unit-path; [ ! -e "$f" ] || { cat "$f"; exit; }
+  echo "/run/systemd/system.control ${this.folder}/etc/systemd/system.control /etc/systemd/system"; exit ;;
+esac
 case $verb in
   list-units|show) f='${this.folder}'/answers/$verb; [ "$verb $3" != 'show SubState' ] || f=$f-substate; [ ! -e "$f" ] || cat "$f" ;;
   is-active) shift; for each do case $each in --quiet) ;; *) [ -e '${this.folder}'/answers/active-$each ] && exit 0 ;; esac; done; exit 3 ;;
@@ -108,9 +146,9 @@ esac`,
       'nix-env',
       `echo "nix-env $*" >> '${this.folder}/calls'
 [ ! -e '${this.folder}/answers/no-set' ] || { echo 'error: disk full' >&2; exit 1; }
-profile=$2
+profile=$2 base=\${2##*/}
 case $3 in
-  --set) last=$(ls "\${profile%/*}" | sed -n 's/^system-\\([0-9]*\\)-link$/\\1/p' | sort -n | tail -n 1)
+  --set) last=$(ls "\${profile%/*}" | sed -n "s/^$base-\\([0-9]*\\)-link$/\\1/p" | sort -n | tail -n 1)
     n=$((\${last:-0} + 1)); ln -s "$4" "$profile-$n-link" ;;
   --switch-generation) n=$4 ;;
 esac
@@ -133,6 +171,8 @@ ln -sfnT "\${profile##*/}-$n-link" "$profile"`,
 
   write(path: string, text: string, mode = 0o644): void {
     mkdirSync(dirname(this.path(path)), { recursive: true })
+    // A link may lead to a program of this host.
+    rmSync(this.path(path), { force: true })
     writeFileSync(this.path(path), text)
     chmodSync(this.path(path), mode)
   }
@@ -163,7 +203,7 @@ ln -sfnT "\${profile##*/}-$n-link" "$profile"`,
   system(name: string, made: MadeSystem = {}): StorePath {
     const path = systemPath(name)
     for (const [file, text] of Object.entries(systemFiles(made, this.folder))) {
-      this.write(`${path}/${file}`, text, file.startsWith('bin/') ? 0o755 : 0o644)
+      this.write(`${path}/${file}`, text, file.startsWith('bin/') || file === 'init' ? 0o755 : 0o644)
     }
     const bin = this.path(`${path}/sw/bin`)
     mkdirSync(bin, { recursive: true })
@@ -186,6 +226,32 @@ ln -sfnT "\${profile##*/}-$n-link" "$profile"`,
         '--set',
         this.path(path),
       ])
+  }
+
+  /** Makes the boot menu of a system, as its switch-to-configuration does. */
+  makeMenu(path: StorePath): void {
+    execFileSync(this.path(`${path}/bin/switch-to-configuration`), ['boot'])
+  }
+
+  /**
+   * Boots the machine as GRUB does: by the entry for one boot, which GRUB then removes, or by the first entry. Returns
+   * the system and the words for its kernel.
+   */
+  boot(): { readonly system: string; readonly words: string } {
+    const environment = this.read('boot/grub/grubenv') ?? ''
+    const once = /^next_entry=(.+)>0$/m.exec(environment)?.[1]
+    this.write('boot/grub/grubenv', environment.replace(/^next_entry=.*$/m, 'next_entry='))
+    const menu = this.read('boot/grub/grub.cfg') ?? ''
+    const from = once === undefined ? 0 : menu.indexOf(`submenu "${once}"`)
+    const [, path = '', words = ''] = /linux .* init=(\S+)\/init(.*)/.exec(menu.slice(from)) ?? []
+    const system = path.replace(this.folder, '')
+    if (from < 0 || !this.exists(system)) throw new Error('GRUB finds no entry to boot')
+    for (const link of ['run/current-system', 'run/booted-system']) {
+      rmSync(this.path(link), { force: true })
+      symlinkSync(this.path(system), this.path(link))
+    }
+    this.write('proc/cmdline', `BOOT_IMAGE=/vmlinuz init=${path}/init${words}\n`)
+    return { system, words }
   }
 
   /** Returns the path on the machine that a link leads to. */

@@ -15,12 +15,20 @@ export const pendingFile = '/var/lib/hydra-ops/boot-menu-pending'
 /** File that names a system that runs from the next boot on, and the boot in which that was decided. */
 export const awaitsFile = '/var/lib/hydra-ops/awaits-boot'
 
+/** Folder on a machine for the boot that enters a new system once. */
+export const bootOnceFolder = '/var/lib/hydra-ops/boot-once'
+
+/** Profile of the system that boots once; boot menus list such a profile beside the default. */
+export const bootOnceProfile = '/nix/var/nix/profiles/system-profiles/hydra_ops'
+
 /** One activation on a machine. The name of the unit leads to all the rest, so the record holds only that name. */
 export interface NixosActivation {
   readonly run: string
   readonly unit: string
   /** Unit that makes the system the boot default. */
   readonly keepUnit: string
+  /** Unit that prepares one boot of the system. */
+  readonly prepareUnit: string
   /** Absolute path of the log on the machine. */
   readonly log: string
   readonly folder: string
@@ -35,6 +43,7 @@ export function nixosActivation(run: string, path: StorePath, bootId: string): N
     run,
     unit: `hydra-ops-activation-${run}.service`,
     keepUnit: `hydra-ops-keep-${run}.service`,
+    prepareUnit: `hydra-ops-prepare-${run}.service`,
     log: `/var/log/hydra-ops/${run}.log`,
     folder: `${runsFolder}/${run}`,
     path,

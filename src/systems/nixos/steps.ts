@@ -7,7 +7,15 @@ import type { ScriptValues } from '../../core/target-file.js'
 import { askMachine, fact, runScript } from '../../remote/run-script.js'
 import { placedScript, targetScript } from '../../remote/target-scripts.js'
 import type { FollowedUnit } from '../follow-unit.js'
-import { awaitsFile, type NixosActivation, ownerFile, pendingFile, systemProfile } from './places.js'
+import {
+  awaitsFile,
+  bootOnceFolder,
+  bootOnceProfile,
+  type NixosActivation,
+  ownerFile,
+  pendingFile,
+  systemProfile,
+} from './places.js'
 import { type RunFile, readSwitchState, type SwitchState } from './switch-state.js'
 
 /** Times of an activation in seconds. */
@@ -98,6 +106,9 @@ export function beginValues(
     owner_file: ownerFile,
     action,
     guarded,
+    once: bootOnceFolder,
+    once_profile: bootOnceProfile,
+    profile: systemProfile,
     activation_seconds: times.activation + times.watch + times.confirm,
     arm: placedScript('nixos/arm', { old, folder, run }),
     guard: placedScript('nixos/guard', {
@@ -130,10 +141,10 @@ export function beginValues(
 
 /** Describes the unit that runs, until the awaited file appears. */
 export function followedUntil(
-  { run, unit, keepUnit, log, folder, bootId }: NixosActivation,
+  { run, unit, keepUnit, prepareUnit, log, folder, bootId }: NixosActivation,
   awaited: RunFile,
 ): FollowedUnit<SwitchState> {
-  const followed = awaited === 'kept' ? keepUnit : unit
+  const followed = awaited === 'kept' ? keepUnit : awaited === 'prepared' ? prepareUnit : unit
   return {
     unit: followed,
     log,

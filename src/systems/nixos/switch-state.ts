@@ -11,6 +11,7 @@ export type RunFile =
   | 'watched'
   | 'settled'
   | 'kept'
+  | 'prepared'
   | 'guard-result'
 
 /** State of an activation, as the machine reports it (target/nixos/follow.sh). */

@@ -1,0 +1,46 @@
+# shellcheck shell=sh
+# Looks whether the machine can boot another system one time; changes nothing.
+# Values: profile (of the boot default).
+# Prints loader (grub or systemd-boot), and obstacle (a sentence) where a one-time boot is impossible.
+: "${profile:?}" "${control:?}"
+refuse() {
+  say obstacle "$1"
+  exit 0
+}
+last_of() { findmnt -no "$1" -T "$2" | tail -n 1 | tr -d ' '; }
+
+old=$(place_of "$profile")
+[ -x "$old/bin/switch-to-configuration" ] || refuse "there is no system in $profile to fall back to"
+case " $(systemctl show -p UnitPath --value) " in
+  *" $control "*) ;;
+  *) refuse "its systemd reads no units from $control" ;;
+esac
+for place in /etc /var/lib/hydra-ops; do
+  case $(last_of FSTYPE "$place") in
+    tmpfs | ramfs | overlay | squashfs | erofs) refuse "$place does not survive a reboot" ;;
+    '') refuse "the file system of $place is unknown" ;;
+  esac
+done
+
+if [ -r /boot/grub/grub.cfg ]; then
+  say loader grub
+  [ -x "$old/sw/bin/grub-editenv" ] ||
+    refuse 'its system has no grub-editenv, as with boot.loader.grub.device = "nodev"'
+  kind=$(last_of FSTYPE /boot)
+  # GRUB cannot write to other file systems: the entry for one boot would stay, and every boot would use the entry.
+  case $kind in
+    ext2 | ext3 | ext4 | vfat | xfs) ;;
+    *) refuse "GRUB cannot write to the file system ${kind:-of unknown type} of /boot" ;;
+  esac
+  device=/sys/dev/block/$(last_of MAJ:MIN /boot)
+  [ -e "$device" ] || refuse '/boot is on no block device'
+  for part in dm md ../md; do
+    [ ! -e "$device/$part" ] || refuse '/boot is on LVM, RAID or an encrypted disk, where GRUB cannot write'
+  done
+elif [ -r /boot/loader/loader.conf ]; then
+  say loader systemd-boot
+  [ -x "$old/sw/bin/bootctl" ] || refuse 'its system has no bootctl'
+  [ -d /sys/firmware/efi/efivars ] || refuse 'its firmware has no EFI variables'
+else
+  refuse 'there is no menu of GRUB or systemd-boot on /boot'
+fi
