@@ -1,0 +1,160 @@
+import { readFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { expect, vi } from 'vitest'
+import { z } from 'zod'
+import { StorePath } from '../../../src/core/names.js'
+import type { SshTarget } from '../../../src/core/ssh.js'
+import { localCommands } from '../../../src/exec/local-commands.js'
+import { connect } from '../../../src/machine/connect.js'
+import { createSsh } from '../../../src/ssh/create-ssh.js'
+import { activateSystem } from '../../../src/systems/nixos/activation.js'
+import { surveyNixos } from '../../../src/systems/nixos/survey.js'
+import type { ActivationOptions, Trial } from '../../../src/systems/system.js'
+import { fakeTarget, recordingRun } from '../../fakes/fake-target.js'
+import { type NixosSession, nixosSession } from '../../fakes/nixos-session.js'
+import { ConnectedGuest, slow } from '../../fixtures/connected-guest.js'
+import { type MadeSystem, systemFiles } from '../../fixtures/nixos-system/nixos-system.js'
+
+/** Unit of the guest without which nobody can log in. */
+export const sshd = ['ssh.service']
+
+/** A system that leaves nobody a login. */
+export const sshdStops = { services: [], row: 'cut-ssh' } as const
+
+/** Times that a healthy switch never needs, even on an emulated guest of a busy host. */
+export const guestTimes = {
+  activation: 600,
+  confirm: 400,
+  watch: 6,
+  watchLonger: 6,
+  sample: 2,
+  attempt: 300,
+  pause: 1,
+}
+/** Times for a switch that nobody can confirm. */
+export const hopeless = { ...guestTimes, confirm: 10 }
+
+export const options = { always: false, beforeTasks: false, again: false }
+
+/** A guest that boots made-up systems of NixOS by its own GRUB, with a snapshot in which `old` runs. */
+export class NixosGuest {
+  readonly guest: ConnectedGuest
+  readonly old: StorePath
+  private readonly open: NixosSession[] = []
+
+  private constructor(guest: ConnectedGuest, old: StorePath) {
+    this.guest = guest
+    this.old = old
+  }
+
+  static async start(): Promise<NixosGuest> {
+    const guest = await ConnectedGuest.start(undefined, 'debian-12-grub')
+    // The image's GRUB has the parts for its own menu only, and the menu of NixOS needs more.
+    await guest.sh(`cp -r /usr/lib/grub/i386-pc /boot/grub/
+echo "root=UUID=$(findmnt -no UUID /) console=ttyS0 rootfstype=ext4 rw quiet loglevel=4" > /etc/boot-words`)
+    const old = await addSystem(guest, 'old', { services: sshd })
+    await guest.sh(
+      'nix-env -p /nix/var/nix/profiles/system --set "$1" && "$1/bin/switch-to-configuration" boot',
+      old,
+    )
+    await guest.sh('ln -sfnT "$1" /run/current-system; ln -sfnT "$1" /run/booted-system; sync', old)
+    const made = new NixosGuest(guest, old)
+    await guest.guest.snapshot('ready')
+    return made
+  }
+
+  /** Puts the guest back to the moment in which the old system runs, and nothing has happened. */
+  async reset(): Promise<void> {
+    for (const { session, ops } of this.open.splice(0)) {
+      session.host?.close()
+      ops.cleanup()
+    }
+    this.guest.host.close()
+    await this.guest.guest.revert('ready')
+    await this.guest.reconnect()
+  }
+
+  async dispose(): Promise<void> {
+    for (const { session, ops } of this.open.splice(0)) {
+      session.host?.close()
+      ops.cleanup()
+    }
+    await this.guest.dispose()
+  }
+
+  sh(text: string, ...args: string[]): Promise<string> {
+    return this.guest.sh(text, ...args)
+  }
+
+  /** Adds a made-up system to the guest's store. */
+  system(name: string, made: MadeSystem = {}): Promise<StorePath> {
+    return addSystem(this.guest, name, made)
+  }
+
+  async begin(more: Parameters<typeof nixosSession>[2] = {}): Promise<NixosSession> {
+    const ssh = createSsh({ local: localCommands, env: {}, homeDir: tmpdir() })
+    const begun = await nixosSession(ssh, this.target(), more)
+    this.open.push(begun)
+    await connect(begun.session, 60_000)
+    return begun
+  }
+
+  /** Activates a system in a session of its own; returns its end or its error. */
+  async activate(path: StorePath, more: Partial<ActivationOptions> = {}, times = guestTimes) {
+    const begun = await this.begin()
+    const end = await activateSystem(begun.session, path, { ...options, ...more }, times).catch(
+      (error: unknown) => error,
+    )
+    return { begun, end }
+  }
+
+  /** Makes a system on trial the boot default. */
+  async keep(end: unknown): Promise<void> {
+    expect(end).toHaveProperty('trial.keep')
+    const { trial } = z.object({ trial: z.custom<Trial>() }).parse(end)
+    await trial.keep()
+  }
+
+  /** Waits, over connections of the test's own, until a script succeeds; a guest that boots refuses some. */
+  until(script: string, ...args: string[]): Promise<void> {
+    return vi.waitFor(async () => {
+      await this.guest.reconnect()
+      await this.sh(script, ...args)
+    }, slow)
+  }
+
+  /** Waits until the guest boots a system; nobody can log in yet. */
+  untilBoots(path: StorePath): Promise<void> {
+    const { consoleFile } = this.guest.guest
+    return vi.waitFor(() => {
+      expect(readFileSync(consoleFile, 'utf8')).toContain(`stand-in: stage 2 of ${path}`)
+    }, slow)
+  }
+
+  /** Looks at the guest over a connection of the test's own. */
+  async look() {
+    await this.guest.reconnect()
+    const seen = await surveyNixos(this.guest.host, recordingRun())
+    const timers = await this.sh("systemctl list-timers --all --no-legend 'hydra-ops-*' | wc -l")
+    const { current, booted, profile, bootDefault } = seen
+    return { current, booted, profile, bootDefault, timers, seen }
+  }
+
+  private target(): SshTarget {
+    const { port, hostKey, identityFile } = this.guest.guest
+    return fakeTarget('web', { port, hostKey, identityFiles: [identityFile] })
+  }
+}
+
+async function addSystem(guest: ConnectedGuest, name: string, made: MadeSystem): Promise<StorePath> {
+  const files = Object.entries(systemFiles(made)).map(
+    ([path, text]) =>
+      `mkdir -p "$(dirname '${path}')"; echo ${Buffer.from(text).toString('base64')} | base64 -d > '${path}'`,
+  )
+  const path = await guest.sh(`set -e
+rm -rf /tmp/made; mkdir -p /tmp/made/nixos-system-${name}; cd /tmp/made/nixos-system-${name}
+${files.join('\n')}
+mkdir sw; ln -s /usr/bin sw/bin; chmod +x bin/* init
+nix-store --add "$PWD"`)
+  return StorePath.parse(path.split('\n').at(-1))
+}
