@@ -146,13 +146,13 @@ async function deliver(job: Job, before: MachineState, wanted: StorePath): Promi
   const options = { always, beforeTasks, again: false, ...activationOptions(job) }
   const first = due ? await switchFrom(job, look, () => system.activate(job, wanted, options)) : undefined
   return unlessFailed(job, first, async () => {
-    if (first !== undefined) look = withRebootOf(await lookAtUndoneTasks(job, look, first), first)
+    if (first !== undefined) look = await lookAfter(job, look, first)
     enter(job, 'setup')
     const unjudged = first?.kind === 'unjudged' ? first : undefined
     await deliverTasks(job, 'bootstrap', look, { unjudged })
     await deliverTasks(job, 'configure', look, { unjudged })
     const last = unjudged === undefined ? first : await activateAgain(job, before, wanted, unjudged, always)
-    if (last !== undefined) look = withRebootOf(look, last)
+    if (last !== undefined) look = last.restarted === true ? await lookAt(job) : withRebootOf(look, last)
     return unlessFailed(job, last, async () => {
       enter(job, 'keys')
       await finishKeys(job, look.keys)
@@ -183,6 +183,12 @@ async function activateAgain(
   enter(job, 'activate', 'files and units that waited for a set-up task, or failed before the tasks')
   const options = { always, beforeTasks: false, again: true, first, ...activationOptions(job) }
   return switchFrom(job, look, () => systemOf(job.definition).activate(job, wanted, options))
+}
+
+/** Looks again at what the activation changed; a boot clears keys and starts everything anew. */
+async function lookAfter(job: Job, look: MachineState, activated: Activated): Promise<MachineState> {
+  if (activated.restarted === true) return lookAt(job)
+  return withRebootOf(await lookAtUndoneTasks(job, look, activated), activated)
 }
 
 /** Adds the reboot that an activation asks for; the look before the activation cannot know it. */

@@ -59,6 +59,8 @@ export type Activated = {
   readonly rebootReason?: string | undefined
   /** Fault of the system that runs, where the deploy continues in spite of it and reports it at the end. */
   readonly degraded?: OpsError | undefined
+  /** Whether the machine was booted into the closure, so that earlier looks are outdated. */
+  readonly restarted?: boolean | undefined
   /** System on trial; absent where the activation is complete, as on Debian. */
   readonly trial?: Trial | undefined
 } & (

@@ -7,6 +7,7 @@ import { rollbackMachines } from '../../src/operations/rollback.js'
 import { fakeNetwork, fakeStorePath } from '../fakes/fake-network.js'
 import { type FakeFleet, runFakeFleet, type SystemBehaviour } from '../fakes/fake-nixos-fleet.js'
 import { createFakeOps, type FakeOps, rememberNetwork } from '../fakes/fake-ops.js'
+import { succeed } from '../fakes/fake-ssh.js'
 import { nixosDefinition } from '../fakes/nixos-definition.js'
 import { standardRequest } from '../fakes/standard-request.js'
 
@@ -104,7 +105,23 @@ describe('a wanted system in the operator’s store', () => {
     fleet.behave(first, { version: '24.11.20241128.abc', inhibitors: { dbus: '1' } })
     fleet.behave(second, { version: '24.11.20241129.abc', inhibitors: { dbus: '2' } })
     expect((await run({ allowReboot: true })).results).toMatchObject([{ outcome: 'changed' }])
-    expect(fleet.events).toEqual([`web keep ${second}`, `web reboot ${second}`])
+    expect(fleet.events).toEqual([`web boot once ${second}`, `web keep ${second}`])
+  })
+
+  it('becomes the boot default before its boot with --no-boot-once', async () => {
+    await built({ version: '24.11.20241129.abc', kernel: '/nix/store/k2' })
+    await run({ allowReboot: true, bootOnce: false })
+    expect(fleet.events.slice(-2)).toEqual([`web keep ${second}`, `web reboot ${second}`])
+  })
+
+  it('is not switched to if the machine cannot boot it once, and the error names the way round', async () => {
+    await built({ version: '24.11.20241129.abc', kernel: '/nix/store/k2' })
+    ops.ssh.answer('look at the boot loader', succeed('obstacle=/etc does not survive a reboot\n'))
+    expect((await run({ allowReboot: true })).results).toMatchObject([
+      { outcome: 'failed', reason: expect.stringContaining('/etc does not survive a reboot') },
+    ])
+    expect(fleet.events).toEqual([])
+    expect(fleet.machine('web')).toMatchObject({ current: first, bootDefault: first })
   })
 
   it('that only a boot enters is refused by --test', async () => {

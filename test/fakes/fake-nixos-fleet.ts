@@ -119,9 +119,40 @@ export function runFakeFleet(ops: Pick<FakeOps, 'ssh'>, initial: string): FakeFl
     )
   })
   ssh.answer('read the boot id', ({ machine }) => succeed(`boot-${machineOf(machine).boot}\n`))
+  const boots = new Map<string, { readonly run: string; readonly next: string; boot: number }>()
+  ssh.answer('look at the boot loader', succeed('loader=grub\n'))
+  ssh.answer('prepare a boot of the new system', (command) => {
+    const files = filesOf(command)
+    files.set('prepared', '0')
+    const run = command.values.folder?.split('/').at(-1) ?? ''
+    boots.set(command.machine, { run, next: files.get('new') ?? '', boot: 0 })
+    return succeed()
+  })
+  ssh.answer('confirm the boot of the new system', ({ machine, values }) => {
+    const seen = machineOf(machine)
+    const once = boots.get(machine)
+    const entered = once?.run === values.run && once?.boot === seen.boot
+    const state = once?.run !== values.run ? 'none' : entered ? 'confirmed' : 'armed'
+    const yes = entered ? 'yes' : 'no'
+    return succeed(
+      `boot=boot-${seen.boot}\ncurrent=${seen.current}\nentered=${yes}\nstate=${state}\nwon=${yes}\n`,
+    )
+  })
+  ssh.answer('remove the boot of the new system from the boot menu', ({ machine }) => {
+    boots.delete(machine)
+    return succeed()
+  })
   ssh.answer('reboot', ({ machine }) => {
     const seen = machineOf(machine)
     seen.boot += 1
+    const once = boots.get(machine)
+    if (once?.boot === 0) {
+      once.boot = seen.boot
+      seen.current = once.next
+      seen.booted = once.next
+      events.push(`${machine} boot once ${once.next}`)
+      return succeed()
+    }
     seen.current = seen.bootDefault
     seen.booted = seen.bootDefault
     events.push(`${machine} reboot ${seen.current}`)

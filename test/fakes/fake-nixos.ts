@@ -89,6 +89,8 @@ export function runFakeNixos(
       ].join('\n'),
     ),
   )
+  ssh.answer('look at the boot loader', succeed('loader=grub\n'))
+  ssh.answer('confirm the boot of the new system', succeed('boot=boot-1\nstate=none\n'))
   ssh.answer('confirm the new system', ({ values }) => {
     if (guardWins) goBack()
     if (!files.delete('armed')) return succeed('won=no\n')

@@ -4,6 +4,7 @@ import { hostOf } from '../../machine/connect.js'
 import { journal, type MachineSession, recordOf, updateJob } from '../../machine/machine.js'
 import type { Followed } from '../follow-unit.js'
 import type { Activated, ActivationOptions } from '../system.js'
+import { bootOnce, requireBootOnce, takeOverBootOnce } from './boot-once.js'
 import { compareSystems } from './compare.js'
 import { endOf, type Going } from './ends.js'
 import { afterGuard, conclude, confirmByLogin, follow, goBack, noSystem, unconfirmed } from './guarded.js'
@@ -38,6 +39,8 @@ export async function activateSystem(
   const difference = seen.wanted === undefined ? undefined : compareSystems(seen, seen.wanted, path)
   const onlyByBoot = running === path ? undefined : difference?.onlyByBoot
   if (onlyByBoot !== undefined && options.mode === 'test') throw noTest(session, onlyByBoot)
+  const once = options.bootOnce === true && (options.mode ?? 'switch') === 'switch'
+  if (once && difference?.rebootReason !== undefined) await requireBootOnce(session)
   const first = options.again && options.first instanceof NixosTrial ? options.first.going : undefined
   const suffix = options.suffix ?? (options.again ? '-2' : '')
   const id = `${session.ops.operator.run}${suffix}`
@@ -67,16 +70,34 @@ export async function activateSystem(
     progress: { lines: 0, trouble: undefined },
   }
   const activated = action === 'none' ? await onTrial(going, []) : await complete(going)
-  return booted(activated, difference?.rebootReason)
+  return booted(activated, difference?.rebootReason, once)
 }
 
 /**
- * Adds the reason for a reboot. This is the place of a boot on trial: with `options.bootOnce`, a system that needs a
- * boot is booted once here, before anything becomes the boot default.
+ * Adds the reason for a reboot. With `once`, a system that needs a boot is booted once here, before anything becomes
+ * the boot default.
  */
-function booted(activated: Activated, reason: string | undefined): Activated {
-  if (activated.trial === undefined || reason === undefined) return activated
-  return { ...activated, rebootReason: activated.rebootReason ?? reason }
+async function booted(activated: Activated, reason: string | undefined, once: boolean): Promise<Activated> {
+  const { trial } = activated
+  const why = activated.rebootReason ?? reason
+  if (trial === undefined || why === undefined) return activated
+  if (!once || activated.kind !== 'done' || !(trial instanceof NixosTrial))
+    return { ...activated, rebootReason: why }
+  const { going } = trial
+  const activation = await unlessBack(going, () => bootOnce(going))
+  const entered = new NixosTrial({ ...going, activation }, true)
+  return { ...activated, rebootReason: undefined, restarted: true, trial: entered }
+}
+
+/** Ends the activation where its one-time boot led back to the old system, or did not begin. */
+async function unlessBack<T>(going: Going, action: () => Promise<T>): Promise<T> {
+  try {
+    return await action()
+  } catch (error) {
+    const over = error instanceof OpsError && (error.code === 'WENT_BACK' || error.code === 'BOOT_ONCE')
+    if (over) await conclude(going, false)
+    throw error
+  }
 }
 
 function actionByBoot({ mode }: ActivationOptions): Beginning['action'] {
@@ -133,6 +154,12 @@ export async function reattach(session: MachineSession): Promise<boolean> {
   const progress = { lines: 0, trouble: undefined }
   const going: Going = { session, activation, old: undefined, options, before: undefined, progress }
   try {
+    const entered = await unlessBack(going, () => takeOverBootOnce(going))
+    if (entered !== undefined) {
+      await conclude({ ...going, activation: entered }, false)
+      session.changed = true
+      return true
+    }
     const { trial } = await complete(going)
     // The earlier process may have begun to make the system the boot default.
     const { state } = await follow(going, 'kept')

@@ -56,6 +56,12 @@ export async function lookAtBootLoader(
   return { loader: fact(facts, 'loader'), obstacle: fact(facts, 'obstacle') || undefined }
 }
 
+/** Refuses a one-time boot before anything is switched, if the machine cannot do it. */
+export async function requireBootOnce(session: MachineSession): Promise<void> {
+  const { obstacle } = await lookAtBootLoader(hostOf(session), session.run)
+  if (obstacle !== undefined) throw refused(session, obstacle)
+}
+
 /**
  * Boots the new system once, while the old one stays the boot default, and confirms the boot by a login. Returns the
  * activation in its new boot; throws an error if the machine went back (docs/safety.md).

@@ -1,5 +1,7 @@
+import { failure } from '../../core/errors.js'
 import { hostOf } from '../../machine/connect.js'
 import { journal } from '../../machine/machine.js'
+import { rebootMachine } from '../../machine/reboot.js'
 import type { Trial } from '../system.js'
 import { endOf, type Going } from './ends.js'
 import { conclude, follow, goBack } from './guarded.js'
@@ -9,9 +11,12 @@ import { surveyNixos } from './survey.js'
 /** A confirmed system of NixOS, with the activation that made it run. */
 export class NixosTrial implements Trial {
   readonly going: Going
+  /** Whether the machine was booted once into the system, so that a reboot leads back. */
+  private readonly bootedOnce: boolean
 
-  constructor(going: Going) {
+  constructor(going: Going, bootedOnce = false) {
     this.going = going
+    this.bootedOnce = bootedOnce
   }
 
   /** Makes the system the newest generation of the profile, then the boot default, in a unit of its own. */
@@ -32,7 +37,16 @@ export class NixosTrial implements Trial {
     return conclude(this.going, false)
   }
 
-  goBack(why: string): Promise<never> {
-    return goBack(this.going, why)
+  async goBack(why: string): Promise<never> {
+    if (!this.bootedOnce) return goBack(this.going, why)
+    const { session } = this.going
+    await conclude(this.going, false)
+    session.run.log(`${why}; going back by a reboot`)
+    await rebootMachine(session)
+    const { machine } = session
+    throw failure('WENT_BACK', `machine '${machine}' went back to its old system by a reboot: ${why}`, {
+      machine,
+      hint: `hydra-ops logs ${machine}`,
+    })
   }
 }

@@ -4,7 +4,7 @@ import { StorePath } from '../../../src/core/names.js'
 import { connect } from '../../../src/machine/connect.js'
 import { reattach } from '../../../src/systems/nixos/activation.js'
 import { type FakeNixos, runFakeNixos } from '../../fakes/fake-nixos.js'
-import { createFakeSsh, type FakeSsh } from '../../fakes/fake-ssh.js'
+import { createFakeSsh, type FakeSsh, succeed } from '../../fakes/fake-ssh.js'
 import { fakeTarget } from '../../fakes/fake-target.js'
 import { type NixosSession, nixosSession, recordedActivation } from '../../fakes/nixos-session.js'
 
@@ -54,6 +54,28 @@ describe('a later process', () => {
     expect(await reattach(begun.session)).toBe(true)
     const finish = ssh.execs.find(({ scriptName }) => scriptName === 'nixos/finish')
     expect(finish?.values).toMatchObject({ run: 'r1', kept: 'true' })
+  })
+
+  it('confirms a one-time boot over its own login, and leaves the judgement to the deploy', async () => {
+    await begin({ activation })
+    machine.boot = 'boot-2'
+    const state = 'entered=yes\nstate=confirmed\nwon=yes\n'
+    ssh.answer('confirm the boot of the new system', succeed(`boot=boot-2\ncurrent=${next}\n${state}`))
+    ssh.answer('remove the boot of the new system from the boot menu', succeed())
+    expect(await reattach(begun.session)).toBe(true)
+    expect(machine).toMatchObject({ current: next, profile: old })
+    expect(begun.record().activation).toBeUndefined()
+  })
+
+  it('learns that a one-time boot ended in the old system, and forgets the activation', async () => {
+    await begin({ activation })
+    Object.assign(machine, { boot: 'boot-3', current: old })
+    const state = 'entered=no\nstate=fired\nwon=no\n'
+    ssh.answer('confirm the boot of the new system', succeed(`boot=boot-3\ncurrent=${old}\n${state}`))
+    ssh.answer('remove the boot of the new system from the boot menu', succeed())
+    expect(await reattach(begun.session)).toBe(true)
+    expect(begun.lines.join('\n')).toContain('nobody confirmed the new system in time')
+    expect(begun.record().activation).toBeUndefined()
   })
 
   it('finds nothing to continue where the record has no activation', async () => {
