@@ -6,13 +6,11 @@ import type { EvaluationRequest, Nix } from '../src/core/nix.js'
 import type { Run } from '../src/core/run.js'
 import { unknownOption } from './definition-errors.js'
 import {
-  ansiColours,
   evaluationError,
   machinesOf,
   type NixError,
   needsWritableStore,
   parseNixError,
-  shorten,
   subject,
 } from './evaluation-errors.js'
 import { type EvaluationInput, evaluationText, ownNixFolder } from './evaluation-input.js'
@@ -22,9 +20,10 @@ import { checkExpressionFiles } from './expression-files.js'
 import { hasCommonCause, together } from './joined-errors.js'
 import { howItEnded, type NixCommand, wasOutOfMemory } from './nix-command.js'
 import { isUnbornStore } from './nix-store-choice.js'
-import { oneLine, refusedOnNixos } from './nixos-output.js'
+import { refusedOnNixos } from './nixos-output.js'
 import type { KnownProvider } from './provider-part.js'
 import type { TaskBinder } from './reserved-places.js'
+import { otherTraces, tellWarnings } from './tell-warnings.js'
 import { withTemporaryStore } from './temporary-store.js'
 
 export interface EvaluatorParts {
@@ -82,13 +81,13 @@ export function createEvaluator(parts: EvaluatorParts): Nix['evaluate'] {
     if (dry !== undefined) {
       const network = await readNetwork(dry, request)
       if (request.mode !== 'write' || (await areInstantiated(network, request, run))) {
-        tellWarnings(dry.output, cwd, run)
+        tellWarnings(dry.output, network, cwd, run)
         return network
       }
     }
     const evaluated = await evaluateIsolating(request, { write: true }, run)
     const network = await readNetwork(evaluated, request)
-    tellWarnings(evaluated.output, cwd, run)
+    tellWarnings(evaluated.output, network, cwd, run)
     return network
   }
 
@@ -304,30 +303,6 @@ function notAll(error: OpsError): OpsError {
   return usageError(error.message, {
     hint: hint === undefined ? more : `${hint}; ${more}`,
     ...(detail === undefined ? {} : { detail }),
-  })
-}
-
-/** Logs the warnings of NixOS modules, each with its machine and file. */
-function tellWarnings({ machines }: EvaluationOutput, cwd: string, run: Run): void {
-  for (const [name, machine] of Object.entries(machines)) {
-    if (!('warnings' in machine)) continue
-    for (const { file, text } of machine.warnings) {
-      run.log(`warning: ${subject(name, [file], cwd)}${shorten(oneLine(text), cwd)}`)
-    }
-  }
-}
-
-/** Returns the traces without the warnings of NixOS modules, which nixpkgs shows without their machine. */
-function otherTraces(traces: readonly string[], { machines }: EvaluationOutput): string[] {
-  const told = new Set(
-    Object.values(machines).flatMap((machine) =>
-      'warnings' in machine ? machine.warnings.map(({ text }) => text.trim().split('\n', 1)[0]) : [],
-    ),
-  )
-  return traces.filter((line) => {
-    const [, text] =
-      /^(?:trace: )?(?:evaluation )?warning: (.*)$/.exec(line.replaceAll(ansiColours, '')) ?? []
-    return text === undefined || !told.has(text.trim())
   })
 }
 

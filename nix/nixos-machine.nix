@@ -47,6 +47,7 @@ let
     config = {
       deployment = {
         inherit (input.deployment) name uuid;
+        machine = name;
         # The kind is decided before the modules are evaluated.
         os = override 10 "nixos";
         targetHost = override 1400 config.networking.hostName;
@@ -104,13 +105,14 @@ let
       all = optionsIn [ "deployment" ] evaluated.options.deployment;
       described = map
         (each: each // { files = filter (file: ! isOurs file) (unique (map (def: toString def.file) (located each.option))); })
-        (filter (each: ! elem (head (tail each.path)) [ "arguments" "name" "os" "uuid" ]) all);
+        (filter (each: ! elem (head (tail each.path)) [ "arguments" "machine" "name" "os" "uuid" ]) all);
       theirs = filter (each: each.files != [ ]) described;
       isRefused = each: elem (head (tail each.path)) input.refused;
       # An evaluation of `config` always refuses undeclared options.
       assertions = if wanted then failed evaluated else [ ];
       warnings = if wanted then warningsOf evaluated else [ ];
       toplevel = evaluated.config.system.build.toplevel;
+      ofHydra = import ./modules/hydra-facts.nix evaluated.config;
     in
     {
       os = "nixos";
@@ -118,6 +120,7 @@ let
       deployment = foldl' (set: each: put each.path (valueOf name each) set) { } (filter (each: ! isRefused each) theirs);
       origins = map (each: { inherit (each) path files; }) theirs;
       refused = map (each: { option = each.path; inherit (each) files; }) (filter isRefused theirs);
+      hydra = if wanted && assertions == [ ] && evaluated.config.deployment.hydra.enable then ofHydra else null;
       closure =
         if ! wanted || assertions != [ ] then null
         else { derivation = unsafeDiscardStringContext toplevel.drvPath; output = unsafeDiscardStringContext toplevel.outPath; };

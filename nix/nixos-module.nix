@@ -12,12 +12,13 @@ let
     [ config.deployment.healthChecks config.deployment.preDeployChecks ]);
 in
 {
-  imports = [ ./options.nix ];
+  imports = [ ./options.nix ./modules/hydra.nix ];
 
   options = {
     deployment = {
       name = mkOption { type = types.str; default = ""; description = "Name of the deployment."; };
       uuid = mkOption { type = types.str; default = ""; description = "UUID of the deployment."; };
+      machine = mkOption { type = types.str; default = config.networking.hostName; description = "Name of the machine in the network."; };
       arguments = mkOption { type = types.unspecified; default = { }; description = "Function arguments of the network, by name."; };
     };
     networking = {

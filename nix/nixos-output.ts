@@ -1,13 +1,14 @@
 import * as z from 'zod'
-import { CommonOptions } from '../src/core/common-options.js'
 import type { NixosMachine } from '../src/core/definition.js'
 import type { OpsError } from '../src/core/errors.js'
 import { type Json, jsonSchema } from '../src/core/json.js'
 import { type MachineName, StorePath } from '../src/core/names.js'
+import { NixosOptions } from '../src/core/nixos-options.js'
 import { optionName } from '../src/core/option-name.js'
 import { check, type Issue } from './definition-errors.js'
 import { isSecret, keyIssues, withModernKeys } from './key-options.js'
 import { type FiledIssue, issuesError } from './machine-issues.js'
+import { effectiveHydra, HydraOfNixos, hydraIssues, tasksLeftAlone } from './nixos-hydra.js'
 import {
   betterSuggestion,
   commonPart,
@@ -34,6 +35,8 @@ export const NixosOutput = z.object({
   warnings: z.array(Remark),
   /** Failed assertions of the machine's modules. */
   assertions: z.array(Remark),
+  /** The machine's Hydra, if `deployment.hydra` is enabled. */
+  hydra: HydraOfNixos.nullable(),
   closure: z.object({ derivation: StorePath, output: StorePath }).nullable(),
 })
 export type NixosOutput = z.infer<typeof NixosOutput>
@@ -51,13 +54,6 @@ const insteadOf: Readonly<Record<string, string>> = {
 /** Names of the options that a NixOS machine declares only to refuse them. */
 export const refusedOnNixos: readonly string[] = Object.keys(insteadOf)
 
-/** Options of set-up tasks, which do not run on NixOS yet. */
-const taskOptions: Readonly<Record<string, string>> = {
-  cacheKey: 'deployment.keys delivers a key that you have',
-  hydra: 'services.hydra does it meanwhile',
-  nix: "NixOS' own options nix.* do it",
-}
-
 /** Reads the definition of a NixOS machine, or lists all its problems. */
 export function readNixos(
   name: MachineName,
@@ -66,16 +62,15 @@ export function readNixos(
 ): NixosMachine | OpsError {
   const { options, issues: secretIssues } = withModernKeys(withoutNulls(raw.deployment))
   const common = commonPart(withoutKeyPaths(options), rules)
-  const ofTasks = Object.keys(taskOptions).filter((option) => Object.hasOwn(common, option))
-  const rest = Object.fromEntries(Object.entries(common).filter(([option]) => !ofTasks.includes(option)))
-  const parsed = check(CommonOptions, rest, ['deployment'], isSecret)
+  const parsed = check(NixosOptions, common, ['deployment'], isSecret)
   const provider = providerPart({ ...raw.deployment, ...options }, rules)
-  const known = 'issues' in parsed ? soundPart(rest, parsed.issues) : parsed.value
+  const known = 'issues' in parsed ? soundPart(common, parsed.issues) : parsed.value
   const { closure } = raw
   const definition: NixosMachine = {
     os: raw.os,
     name,
-    options: known,
+    options: { ...known, hydra: effectiveHydra(known.hydra, raw.hydra) },
+    leftAlone: tasksLeftAlone(raw.hydra),
     providerName: provider.name,
     provider: provider.options,
     ...(closure === null ? {} : { drvPath: closure.derivation, outPath: closure.output }),
@@ -83,14 +78,11 @@ export function readNixos(
   }
   const issues: FiledIssue[] = [
     ...raw.refused.map(refusedIssue),
-    ...ofTasks.map((option) => ({
-      path: ['deployment', option],
-      say: `this option is not supported on a NixOS machine yet; ${taskOptions[option]}`,
-    })),
     ...secretIssues,
     ...('issues' in parsed ? parsed.issues.map((issue) => betterSuggestion(issue, rules)) : []),
     ...missingPowers(known),
     ...keyIssues(known.keys),
+    ...hydraIssues(known, raw.hydra),
     ...provider.issues,
     ...reservedIssues(definition, { files: [], units: [] }, { ...rules, ofProvider: provider.places }),
     ...raw.assertions.map(({ file, text }) => ({
@@ -107,11 +99,11 @@ function refusedIssue({ option, files }: NixosOutput['refused'][number]): FiledI
   return { path: option, files, say: `a NixOS machine does not have this option; use ${instead}` }
 }
 
-function soundPart(options: Readonly<Record<string, Json>>, issues: readonly Issue[]): CommonOptions {
+function soundPart(options: Readonly<Record<string, Json>>, issues: readonly Issue[]): NixosOptions {
   const wrong = new Set(issues.map(({ path }) => String(path[1])))
   const sound = Object.entries(options).filter(([name]) => !wrong.has(name))
-  const parsed = CommonOptions.safeParse(Object.fromEntries(sound))
-  return parsed.success ? parsed.data : CommonOptions.parse({})
+  const parsed = NixosOptions.safeParse(Object.fromEntries(sound))
+  return parsed.success ? parsed.data : NixosOptions.parse({})
 }
 
 /** Removes the nulls of options that nobody set. */

@@ -1,8 +1,8 @@
 import * as z from 'zod'
-import { CommonOptions } from './common-options.js'
 import { DebianOptions } from './debian-options.js'
 import { jsonSchema } from './json.js'
 import { MachineName, StorePath } from './names.js'
+import { NixosOptions } from './nixos-options.js'
 
 /** The evaluation's facts about one file or unit; the text itself lies in the closure. */
 export const ManagedFile = z.strictObject({
@@ -41,7 +41,12 @@ export const DebianMachine = AnyMachine.extend({
 export type DebianMachine = z.infer<typeof DebianMachine>
 
 /** A NixOS machine, whose closure is `config.system.build.toplevel`. */
-export const NixosMachine = AnyMachine.extend({ os: z.literal('nixos'), options: CommonOptions })
+export const NixosMachine = AnyMachine.extend({
+  os: z.literal('nixos'),
+  options: NixosOptions,
+  /** Set-up tasks that hydra-ops leaves to a service of the machine, by their names, with the service. */
+  leftAlone: z.record(z.string(), z.string()).optional(),
+})
 export type NixosMachine = z.infer<typeof NixosMachine>
 
 /** One machine as the evaluation describes it. */

@@ -200,7 +200,8 @@ function hostOf(url: string | null | undefined): string | undefined {
 }
 
 /**
- * `deployment.hydra.*`, which the set-up tasks of a Debian machine follow; NixOS machines will have the same options.
+ * `deployment.hydra.*`, which the set-up tasks of a Debian machine follow. nix/modules/hydra.nix makes the same options
+ * into those of NixOS.
  */
 export const HydraOptions = z
   .strictObject({

@@ -6,7 +6,7 @@ import type { SetupTask, TaskMachine, TaskState } from '../core/setup-task.js'
 import type { Host } from '../core/ssh.js'
 import { askMachine, fact, runScript } from '../remote/run-script.js'
 import { targetScript } from '../remote/target-scripts.js'
-import { type HydraSettings, hydraGroup, hydraSettings, signs } from './hydra/settings.js'
+import { type HydraSettings, hydraGroup, oneShotSettings, signs } from './hydra/settings.js'
 import { verifyNarInfo } from './narinfo-signature.js'
 
 export interface CacheKeyOptions {
@@ -46,14 +46,13 @@ export const cacheKeyTask: SetupTask<CacheKeyOptions> = {
 
 function wantedCacheKey(machine: TaskMachine): CacheKeyOptions | undefined {
   const { definition, deployment } = machine
-  if (definition.os !== 'debian') return undefined
   const { enable, keyName, directory, group } = definition.options.cacheKey
   // Nix separates name and key by a colon. The name ends by custom in a number that each rotation increments.
   const named = (name: string | null | undefined) => ({
     keyName: name ?? undefined,
     newName: name ?? `${deployment}-${definition.name}-1`,
   })
-  const hydra = hydraSettings(machine)
+  const hydra = oneShotSettings(machine, 'cache-key')
   if (hydra !== undefined && signs(hydra))
     return { ...named(hydra.options.cache.keyName), ...keyOfHydra(hydra) }
   if (!enable) return undefined

@@ -1,13 +1,13 @@
-import { CommonOptions } from '../../src/core/common-options.js'
 import type { MachineDefinition } from '../../src/core/definition.js'
 import { MachineName } from '../../src/core/names.js'
+import { NixosOptions } from '../../src/core/nixos-options.js'
 
 /** Makes a NixOS machine's definition, as a future evaluation will give it. */
 export function nixosMachine(): MachineDefinition {
   return {
     os: 'nixos',
     name: MachineName.parse('web'),
-    options: CommonOptions.parse({}),
+    options: NixosOptions.parse({}),
     providerName: 'libvirt',
     provider: {},
     origins: {},

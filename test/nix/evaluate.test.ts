@@ -145,6 +145,7 @@ describe('NixOS machines that do not fit into the memory together', () => {
     refused: [],
     warnings: [],
     assertions: [],
+    hydra: null,
     closure: null,
   }
   let batches: string[][]

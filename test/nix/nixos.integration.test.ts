@@ -210,9 +210,9 @@ describe('the mistakes of a NixOS machine', () => {
       /deployment\.files: a NixOS machine does not have this option; use environment\.etc or systemd\.tmpfiles\.rules$/,
     ],
     [
-      'options of set-up tasks',
-      'deployment.hydra.enable = true;',
-      /deployment\.hydra: this option is not supported on a NixOS machine yet; services\.hydra does it meanwhile$/,
+      'an undeclared option of Hydra',
+      'deployment.hydra.enabel = true;',
+      /^machine 'web' \(hydra\.nix\): The option `deployment\.hydra\.enabel' does not exist/,
     ],
     [
       'a wrong type of an option of ours',

@@ -5,7 +5,7 @@ import type { SetupTask } from '../../core/setup-task.js'
 import type { Host } from '../../core/ssh.js'
 import { askMachine, fact } from '../../remote/run-script.js'
 import { targetScript } from '../../remote/target-scripts.js'
-import { hydraGroup, hydraSettings, hydraUsers } from './settings.js'
+import { hydraGroup, hydraUsers, oneShotSettings } from './settings.js'
 
 export interface BinaryCacheOptions {
   readonly directory: string
@@ -23,7 +23,7 @@ export const binaryCacheTask: SetupTask<BinaryCacheOptions> = {
   stage: 'configure',
   debianPackages: () => [],
   wanted(machine) {
-    const settings = hydraSettings(machine)
+    const settings = oneShotSettings(machine, 'binary-cache')
     if (settings === undefined || !settings.options.cache.enable) return undefined
     return { directory: settings.options.cache.directory, secretKeyFile: settings.secretKeyFile }
   },

@@ -29,7 +29,7 @@ import {
   putJobset,
   putProject,
 } from './proof-api.js'
-import { databaseValues, hydraSettings, signs, type WebEntrance, webEntrance } from './settings.js'
+import { databaseValues, oneShotSettings, signs, type WebEntrance, webEntrance } from './settings.js'
 import { WebSession } from './web-session.js'
 import { passwordOf, usersOf } from './web-users-task.js'
 
@@ -75,7 +75,7 @@ export const hydraProofTask: SetupTask<ProofOptions> = {
   // Hydra's caches serve xz by default, and the signed hash is the hash of the unpacked NAR.
   debianPackages: ({ publicKeyFile }) => (publicKeyFile === undefined ? [] : ['xz-utils']),
   wanted(machine) {
-    const settings = hydraSettings(machine)
+    const settings = oneShotSettings(machine, 'hydra-proof')
     const admin =
       settings === undefined ? undefined : usersOf(settings).find(({ roles }) => roles.includes('admin'))
     if (settings === undefined || !settings.options.probe || admin === undefined) return undefined

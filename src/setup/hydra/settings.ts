@@ -1,5 +1,6 @@
 import { failure } from '../../core/errors.js'
 import type { HydraOptions } from '../../core/hydra-options.js'
+import type { TaskId } from '../../core/names.js'
 import type { TaskMachine } from '../../core/setup-task.js'
 import type { Host } from '../../core/ssh.js'
 
@@ -49,14 +50,27 @@ export interface HydraSettings {
   readonly publicKeyFile: string
 }
 
-/** Returns the settings; `undefined` if the machine has no Hydra. */
+/** Returns the settings of a Hydra that tasks set up; `undefined` if the machine has none. NixOS sets up its own. */
 export function hydraSettings(machine: TaskMachine): HydraSettings | undefined {
+  return machine.definition.os === 'debian' ? settingsOf(machine) : undefined
+}
+
+/**
+ * Returns the settings for a task that NixOS machines need too, because its result is no part of a configuration: keys,
+ * users, a proof. `undefined` if the machine has no Hydra, or if a service of the machine does the work.
+ */
+export function oneShotSettings(machine: TaskMachine, task: TaskId): HydraSettings | undefined {
   const { definition } = machine
-  if (definition.os !== 'debian' || !definition.options.hydra.enable) return undefined
+  if (definition.os === 'nixos' && definition.leftAlone?.[task] !== undefined) return undefined
+  return settingsOf(machine)
+}
+
+function settingsOf(machine: TaskMachine): HydraSettings | undefined {
   const {
     name,
     options: { hydra: options },
-  } = definition
+  } = machine.definition
+  if (!options.enable) return undefined
   const hostName = options.hostName ?? name
   const { nginx } = options
   const encrypted = nginx.enable && nginx.tls !== 'none'

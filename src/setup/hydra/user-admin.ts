@@ -2,7 +2,7 @@ import { failure } from '../../core/errors.js'
 import type { HydraUserAdmin } from '../../core/hydra-user-admin.js'
 import type { TaskMachine } from '../../core/setup-task.js'
 import { requireCluster } from '../postgresql/cluster.js'
-import { hydraSettings, noPackage } from './settings.js'
+import { noPackage, oneShotSettings } from './settings.js'
 import { changeUser, readUsers, userProgram } from './web-users.js'
 import { usersOf } from './web-users-task.js'
 
@@ -14,7 +14,7 @@ export function hydraUserAdmin(
   machine: TaskMachine,
   deployed: string | undefined,
 ): HydraUserAdmin | undefined {
-  const settings = hydraSettings(machine)
+  const settings = oneShotSettings(machine, 'admin-user')
   if (settings === undefined) return undefined
   const database = settings.options.database.name
   const path = deployed ?? settings.options.package ?? undefined

@@ -5,7 +5,7 @@ import type { Run } from '../../core/run.js'
 import type { SecretNeed, SetupTask, TaskRun, TaskState } from '../../core/setup-task.js'
 import type { Host } from '../../core/ssh.js'
 import { findClusters, requireCluster } from '../postgresql/cluster.js'
-import { type HydraSettings, hydraSettings, noPackage, type WebEntrance, webEntrance } from './settings.js'
+import { type HydraSettings, noPackage, oneShotSettings, type WebEntrance, webEntrance } from './settings.js'
 import { WebSession } from './web-session.js'
 import { changeUser, readUsers, userProgram } from './web-users.js'
 
@@ -29,7 +29,7 @@ export const adminUserTask: SetupTask<UsersOptions> = {
   stage: 'configure',
   debianPackages: () => [],
   wanted(machine) {
-    const settings = hydraSettings(machine)
+    const settings = oneShotSettings(machine, 'admin-user')
     if (settings === undefined) return undefined
     const users = usersOf(settings)
     if (users.length === 0) return undefined

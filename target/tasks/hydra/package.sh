@@ -18,7 +18,7 @@ done
 split_by_line
 for program in $apart; do
   [ -x "$package/bin/$program" ] || continue
-  runuser -u nobody -- env -i PATH=/usr/bin:/bin HOME=/nonexistent timeout 60 "$package/bin/$program" --help < /dev/null 2> /dev/null |
+  runuser -u nobody -- env -i PATH=/usr/bin:/bin:/run/current-system/sw/bin HOME=/nonexistent timeout 60 "$package/bin/$program" --help < /dev/null 2> /dev/null |
     grep -oE -- '--(config-path|grpc-bind)' | sort -u | sed "s/^/takes=$program /"
 done
 runner=$(readlink -f -- "$package/bin/hydra-queue-runner")

@@ -1,12 +1,24 @@
 # shellcheck shell=sh
-# Lists the clusters of Debian's PostgreSQL; none without PostgreSQL.
+# Lists the clusters of Debian's PostgreSQL, and the server of NixOS; none without PostgreSQL.
 # Values: database (of Hydra).
 # Prints `cluster=` for each (version, name, port, status, owner), and `holder=` (version, name) for each that is up and
 # has this database.
 : "${database:?}"
-command -v pg_lsclusters > /dev/null || exit 0
 cd / || exit 1
-pg_lsclusters -h | while read -r version name port status owner _; do
+list_clusters() {
+  if [ -e /etc/NIXOS ]; then
+    # NixOS has one server, and no file that lists the server. Its socket appears with its first answer.
+    command -v postgres > /dev/null || return 0
+    version=$(postgres --version | sed 's/^[^0-9]*//; s/[^0-9].*//')
+    for socket in /run/postgresql/.s.PGSQL.*; do
+      [ -S "$socket" ] || continue
+      printf '%s nixos %s online %s\n' "$version" "${socket##*.}" "$(stat -c %U -- "$socket")"
+    done
+  elif command -v pg_lsclusters > /dev/null; then
+    pg_lsclusters -h
+  fi
+}
+list_clusters | while read -r version name port status owner _; do
   say cluster "$version $name $port $status $owner"
   case $status in
     *online*)

@@ -2,6 +2,7 @@ import { readdirSync } from 'node:fs'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { bindTask } from '../../../src/core/setup-task.js'
 import { hydraAccountsTask } from '../../../src/setup/hydra/unix-users.js'
+import { findClusters } from '../../../src/setup/postgresql/cluster.js'
 import { postgresqlTask } from '../../../src/setup/postgresql/task.js'
 import { taskMachine, taskRun } from '../../fakes/task-run.js'
 import { RootNamespace } from '../../fixtures/root-namespace.js'
@@ -142,4 +143,21 @@ pg_ctlcluster ${version} main restart > /dev/null 2>&1; ! pg_lsclusters -h | gre
     await machine.sh(`sed -i '$d' ${conf}/pg_hba.conf`)
     await applied()
   })
+})
+
+it('the only server of a NixOS machine is found by its socket, and by its database', async () => {
+  await applied()
+  // /var/run is a link to /run on every real machine, and a folder of its own here.
+  await machine.sh('touch /etc/NIXOS; rmdir /run/postgresql; ln -s /var/run/postgresql /run/postgresql')
+  await machine.standIn('postgres', `exec /usr/lib/postgresql/${version}/bin/postgres "$@"`)
+  try {
+    expect(await findClusters(machine.host, 'hydra', run)).toEqual([
+      { version, name: 'nixos', port: 5432, online: true, owner: 'postgres' },
+    ])
+    await machine.sh(`pg_ctlcluster ${version} main stop`)
+    expect(await findClusters(machine.host, 'hydra', run)).toEqual([])
+  } finally {
+    await machine.sh('rm -f /etc/NIXOS /run/postgresql')
+    await machine.removeStandIn('postgres')
+  }
 })

@@ -1,0 +1,231 @@
+# Turns `deployment.hydra.*` and `deployment.nix.*` of a NixOS machine into options of NixOS.
+#
+# Single values have the priority of mkDefault, so a definition of the user wins. Lists and lines join the definitions of
+# the user and of nixpkgs at the ordinary priority: nixpkgs' own Hydra defines the same lists, and would drop weaker ones.
+#
+# The machine's nixpkgs decides the names, from 17.03 to today. The set `options` alone may decide them: a decision by
+# `config` would recurse.
+{ config, lib, options, pkgs, ... }:
+let
+  inherit (builtins) concatStringsSep elem filter isString match split;
+  inherit (lib) hasAttrByPath mkDefault mkIf mkMerge optional optionalAttrs optionals setAttrByPath;
+  cfg = config.deployment.hydra;
+  nix = config.deployment.nix;
+  has = path: hasAttrByPath path options;
+  weak = mkDefault;
+  orElse = value: default: if value == null then default else value;
+  some = value: definition: mkIf (value != null) definition;
+
+  # --- values that follow from several options -----------------------------------------------------------------
+
+  machine = config.deployment.machine;
+  hostName = orElse cfg.hostName machine;
+  siteName = orElse cfg.nginx.hostName hostName;
+  encrypted = cfg.nginx.enable && cfg.nginx.tls != "none";
+  url =
+    let
+      scheme = if encrypted then "https" else "http";
+      host = if cfg.nginx.enable then siteName else "${hostName}:${toString cfg.port}";
+      given = orElse cfg.url "${scheme}://${host}";
+      bare = match "(.*)/" given;
+    in
+    if bare == null then given else builtins.head bare;
+  decryptedBefore = ! encrypted && match "https:.*" url != null;
+  signs = cfg.cache.enable || cfg.nixServe.enable;
+  secretKeyFile = toString (orElse cfg.cache.secretKeyFile "/etc/nix/${machine}/secret");
+  reachedAt = address: if elem address [ "0.0.0.0" "::" ] then "127.0.0.1" else if match ".*:.*" address != null then "[${address}]" else address;
+
+  # Names of the options in lines of hydra.conf.
+  linesOf = text: filter isString (split "\n" text);
+  linesOfOption = name: text: filter (line: match "[ \t]*${name}[ \t=].*" line != null) (linesOf text);
+  theirs = name: linesOfOption name cfg.extraConfig != [ ];
+  ownLines =
+    optional (cfg.cache.enable && ! theirs "store_uri") "store_uri = file://${cfg.cache.directory}?secret-key=${secretKeyFile}"
+    ++ optional (signs && ! theirs "binary_cache_secret_key_file") "binary_cache_secret_key_file = ${secretKeyFile}";
+
+  # --- names of different releases -----------------------------------------------------------------------------
+
+  hasSettings = has [ "nix" "settings" ];
+  textOf = value: if value == true then "true" else if value == false then "false" else toString value;
+  # Defines a setting of nix.conf; `old` is its option before 22.05, or null.
+  nixConf = old: new: value:
+    if hasSettings then { nix.settings.${new} = value; }
+    else if old != null && has [ "nix" old ] then { nix.${old} = value; }
+    else { nix.extraOptions = "${new} = ${textOf (value.content or value)}\n"; };
+
+  # Hydra since 2026 has builders of its own, and ignores lists of machines.
+  hasBuilders = has [ "services" "hydra-builder" ];
+  hasMachines = has [ "services" "hydra" "buildMachinesFiles" ] && ! has [ "services" "hydra" "dbUrl" ];
+
+  subOptions = option: option.type.getSubOptions [ ];
+  inLocation = (subOptions ((subOptions options.services.nginx.virtualHosts).locations));
+
+  # --- parts ---------------------------------------------------------------------------------------------------
+
+  hydra = {
+    services.hydra = mkMerge [
+      {
+        enable = weak true;
+        hydraURL = weak url;
+        notificationSender = weak (orElse cfg.notificationSender "hydra@${hostName}");
+        listenHost = weak cfg.listenHost;
+        port = weak cfg.port;
+        useSubstitutes = weak cfg.useSubstitutes;
+        minimumDiskFree = weak cfg.minimumDiskFree;
+        minimumDiskFreeEvaluator = weak cfg.minimumDiskFreeEvaluator;
+        smtpHost = weak (orElse cfg.smtpHost (if cfg.postfix.enable then "127.0.0.1" else null));
+        extraEnv = weak cfg.extraEnv;
+        extraConfig = concatStringsSep "" (map (line: "${line}\n") ownLines) + cfg.extraConfig;
+      }
+      (some cfg.package { package = weak cfg.package; })
+      (some cfg.logo { logo = weak cfg.logo; })
+      (mkIf (cfg.tracker != "") { tracker = weak cfg.tracker; })
+    ];
+  };
+
+  # A list of its own, never /etc/nix/machines: the Nix daemon would then send builds of its own to localhost, and wait
+  # for itself. The name is exactly `localhost`, which newer modules of nix.buildMachines turn into ssh://localhost.
+  list = values: if values == [ ] then "-" else concatStringsSep "," values;
+  builderLine = each:
+    let local = each.hostName == "localhost"; in
+    concatStringsSep " " [
+      (if each.sshUser == null || local then each.hostName else "${each.sshUser}@${each.hostName}")
+      (list each.systems)
+      (if each.sshKey == null then "-" else toString each.sshKey)
+      (toString each.maxJobs)
+      (toString each.speedFactor)
+      (list (each.supportedFeatures ++ each.mandatoryFeatures))
+      (list each.mandatoryFeatures)
+      (if each.publicHostKey == null then "-" else each.publicHostKey)
+    ];
+  builders =
+    if hasBuilders then { services.hydra-builder = { enable = weak true; queueRunnerAddr = weak "http://[::1]:50051"; }; }
+    else if ! hasMachines then { }
+    else mkIf (cfg.buildMachines != [ ]) {
+      environment.etc."hydra/machines".text = concatStringsSep "" (map (each: "${builderLine each}\n") cfg.buildMachines);
+      services.hydra.buildMachinesFiles = weak [ "/etc/hydra/machines" ];
+    };
+
+  # The map has another name in newer releases, so the lines of nixpkgs stay, and those of the user join them.
+  postgresql.services.postgresql = mkMerge [
+    { enable = weak true; }
+    (some cfg.database.identMap { identMap = cfg.database.identMap; })
+    (some cfg.database.authentication { authentication = lib.mkBefore cfg.database.authentication; })
+  ];
+
+  # A set-up task makes the key after the first activation. The services wait for the key meanwhile, and do not fail.
+  keyed = name: {
+    systemd.services.${name}.unitConfig.ConditionPathExists = weak secretKeyFile;
+    systemd.paths.${name} = {
+      wantedBy = [ "multi-user.target" ];
+      pathConfig.PathChanged = weak secretKeyFile;
+    };
+  };
+  cache = mkMerge [
+    (mkIf signs (keyed "hydra-queue-runner"))
+    (mkIf cfg.cache.enable {
+      systemd.tmpfiles.rules = [ "d ${cfg.cache.directory} 0755 hydra-queue-runner hydra -" ];
+    })
+    (mkIf cfg.nixServe.enable (mkMerge [
+      (keyed "nix-serve")
+      {
+        systemd.services.nix-serve.serviceConfig.SupplementaryGroups = weak "hydra";
+        services.nix-serve = {
+          enable = weak true;
+          port = weak cfg.nixServe.port;
+          bindAddress = weak cfg.nixServe.bindAddress;
+          secretKeyFile = weak secretKeyFile;
+        } // optionalAttrs (has [ "services" "nix-serve" "package" ]) {
+          package = some cfg.nixServe.package (weak cfg.nixServe.package);
+        };
+      }
+    ]))
+  ];
+
+  # `$http_host`: `$host` drops a published port, and Hydra then refuses the login.
+  proxyLines = scheme: ''
+    proxy_set_header Host $http_host;
+    proxy_set_header X-Real-IP $remote_addr;
+    proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+    proxy_set_header X-Forwarded-Proto ${scheme};
+  '';
+  proxied = address: port: scheme: {
+    proxyPass = weak "http://${reachedAt address}:${toString port}";
+    extraConfig = weak (proxyLines scheme);
+    # Newer releases would add the same headers with `$host`.
+  } // optionalAttrs (inLocation ? recommendedProxySettings) { recommendedProxySettings = weak false; };
+  cacheFiles = place: ''
+    ${place}
+    types { text/x-nix-narinfo narinfo; application/x-nix-nar nar xz zst bz2; }
+    default_type application/octet-stream;
+    expires 1d;
+  '';
+  tls = {
+    none = { };
+    self-signed = { };
+    files = {
+      forceSSL = weak true;
+      sslCertificate = weak (toString cfg.nginx.tlsCertificate);
+      sslCertificateKey = weak (toString cfg.nginx.tlsKey);
+    };
+    acme = { forceSSL = weak true; enableACME = weak true; };
+  }.${cfg.nginx.tls};
+  base = if encrypted then "https://$http_host" else if decryptedBefore then url else null;
+  nginx = mkIf cfg.nginx.enable (mkMerge [
+    {
+      services.nginx.enable = weak true;
+      services.nginx.virtualHosts.${siteName} = {
+        serverAliases = weak (cfg.nginx.serverAliases ++ optional (siteName != "localhost") "localhost");
+        extraConfig = weak "client_max_body_size 100m;\n";
+        locations = {
+          "/" = proxied cfg.listenHost cfg.port (if decryptedBefore then "https" else "$scheme") // {
+            extraConfig = weak (proxyLines (if decryptedBefore then "https" else "$scheme")
+              + (if base == null then "" else "proxy_set_header X-Request-Base ${base};\n")
+              + "proxy_read_timeout 120s;\n");
+          };
+        } // optionalAttrs cfg.cache.enable {
+          "/static-cache/".extraConfig = weak (cacheFiles "alias ${cfg.cache.directory}/;");
+        };
+      } // tls;
+    }
+    (mkIf (cfg.nginx.cacheHostName != null && signs) {
+      services.nginx.virtualHosts.${orElse cfg.nginx.cacheHostName "cache"}.locations."/" =
+        if cfg.nixServe.enable then proxied cfg.nixServe.bindAddress cfg.nixServe.port "$scheme"
+        else { extraConfig = weak (cacheFiles "root ${cfg.cache.directory};"); };
+    })
+    (mkIf (cfg.nginx.tls == "acme") (
+      optionalAttrs (has [ "security" "acme" "acceptTerms" ]) { security.acme.acceptTerms = weak true; }
+      // (if has [ "security" "acme" "defaults" ] then { security.acme.defaults.email = weak cfg.nginx.acmeEmail; }
+        else optionalAttrs (has [ "security" "acme" "email" ]) { security.acme.email = weak cfg.nginx.acmeEmail; })
+    ))
+    (mkIf cfg.openFirewall { networking.firewall.allowedTCPPorts = [ 80 ] ++ optional encrypted 443; })
+  ]);
+
+  # Mail is taken from this machine alone.
+  postfix = mkIf cfg.postfix.enable {
+    services.postfix = { enable = weak true; } // (
+      if has [ "services" "postfix" "settings" ] then { settings.main.inet_interfaces = weak "loopback-only"; }
+      else if has [ "services" "postfix" "config" ] then { config.inet_interfaces = weak "loopback-only"; }
+      else { extraConfig = "inet_interfaces = loopback-only\n"; }
+    );
+  };
+
+  # nixpkgs trusts root alone where nobody defines the list; Hydra's own definition then drops root from older releases.
+  trusted = nix.trustedUsers ++ optionals cfg.enable cfg.trustedUsers;
+  gc = if cfg.enable && cfg.gc.automatic then cfg.gc else nix.gc;
+  ofNix = mkMerge [
+    (mkIf (trusted != [ ] || cfg.enable) (nixConf "trustedUsers" "trusted-users" ([ "root" ] ++ trusted)))
+    (mkIf (nix.substituters != [ ]) (nixConf "binaryCaches" "substituters" (weak nix.substituters)))
+    (mkIf (nix.trustedPublicKeys != [ ]) (nixConf "binaryCachePublicKeys" "trusted-public-keys" nix.trustedPublicKeys))
+    (mkIf (nix.allowedUris != [ ]) (nixConf null "allowed-uris" nix.allowedUris))
+    (mkIf (nix.autoOptimiseStore || (cfg.enable && cfg.autoOptimiseStore)) (nixConf "autoOptimiseStore" "auto-optimise-store" (weak true)))
+    (mkIf (nix.extraOptions != "") { nix.extraOptions = nix.extraOptions; })
+    (mkIf gc.automatic { nix.gc = { automatic = weak true; dates = weak gc.dates; options = weak gc.options; }; })
+  ];
+in
+{
+  config = mkMerge [
+    ofNix
+    (mkIf cfg.enable (mkMerge [ hydra builders postgresql cache nginx postfix ]))
+  ];
+}

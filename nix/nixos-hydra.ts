@@ -1,0 +1,130 @@
+import * as z from 'zod'
+import { calendarOf } from '../src/core/calendar.js'
+import { looksLikeCron } from '../src/core/cron-line.js'
+import type { NixosOptions } from '../src/core/nixos-options.js'
+import type { FiledIssue } from './machine-issues.js'
+
+/** What the configuration of a NixOS machine makes of `deployment.hydra` (nix/modules/hydra-facts.nix). */
+export const HydraOfNixos = z.object({
+  enable: z.boolean(),
+  port: z.number(),
+  package: z.string(),
+  url: z.string(),
+  secretKeyFile: z.string(),
+  /** Services of the user that make a signing key; `ours` tells whether they name the file of the options. */
+  keyMakers: z.array(z.object({ service: z.string(), ours: z.boolean() })),
+  /** Services of the user that make users of Hydra. */
+  userMakers: z.array(z.string()),
+  /** Settings that hydra.conf would have twice. */
+  doubled: z.array(z.string()),
+})
+export type HydraOfNixos = z.infer<typeof HydraOfNixos>
+
+/** Fills in what the machine's own definitions of services.hydra made of the options. */
+export function effectiveHydra(
+  hydra: NixosOptions['hydra'],
+  made: HydraOfNixos | null,
+): NixosOptions['hydra'] {
+  if (made === null) return hydra
+  return {
+    ...hydra,
+    enable: made.enable,
+    port: made.port,
+    package: made.package,
+    url: URL.canParse(made.url) ? made.url : hydra.url,
+  }
+}
+
+/** Names the set-up tasks whose work a service of the user does, with that service. */
+export function tasksLeftAlone(made: HydraOfNixos | null): Record<string, string> {
+  const [keyMaker] = made?.keyMakers ?? []
+  const [userMaker] = made?.userMakers ?? []
+  return {
+    ...(keyMaker === undefined ? {} : { 'cache-key': keyMaker.service }),
+    // The proof logs in with a password that the options name, and the service has another one.
+    ...(userMaker === undefined ? {} : { 'admin-user': userMaker, 'hydra-proof': userMaker }),
+  }
+}
+
+/** Explains which tasks are left alone, and why. */
+export function tellsLeftAlone(
+  made: HydraOfNixos | null,
+  { cache, nixServe, admin, users, probe }: NixosOptions['hydra'],
+): string[] {
+  const [keyMaker] = made?.keyMakers ?? []
+  const [userMaker] = made?.userMakers ?? []
+  const signs = cache.enable || nixServe.enable
+  const hasUsers = (admin ?? null) !== null || Object.keys(users).length > 0
+  return [
+    ...(keyMaker === undefined || !signs
+      ? []
+      : [
+          `set-up task 'cache-key' does not run, because the machine's own service '${keyMaker.service}' makes the key${
+            keyMaker.ours
+              ? ''
+              : `; the service names another file than ${made?.secretKeyFile}: set deployment.hydra.cache.secretKeyFile to its file`
+          }`,
+        ]),
+    ...(userMaker === undefined || !hasUsers
+      ? []
+      : [
+          `set-up task 'admin-user' does not run, because the machine's own service '${userMaker}' makes users${
+            probe ? "; 'hydra-proof' does not run either, because it would need their password" : ''
+          }`,
+        ]),
+  ]
+}
+
+/** Lists the options of Hydra that a NixOS machine cannot follow, each with the way that it has. */
+export function hydraIssues(options: NixosOptions, made: HydraOfNixos | null): FiledIssue[] {
+  const { hydra, nix } = options
+  const at = (path: readonly string[], say: string) => ({ path: ['deployment', ...path], say })
+  const cron = [
+    ...(nix.gc.automatic ? [{ path: ['nix', 'gc', 'dates'], dates: nix.gc.dates }] : []),
+    ...(hydra.enable && hydra.gc.automatic
+      ? [{ path: ['hydra', 'gc', 'dates'], dates: hydra.gc.dates }]
+      : []),
+  ].flatMap(({ path, dates }) => {
+    const instead = looksLikeCron(dates) ? calendarLine(dates) : undefined
+    return instead === undefined ? [] : [at(path, `NixOS takes no line of cron; ${instead}`)]
+  })
+  if (!hydra.enable) return cron
+  return [
+    ...cron,
+    ...(hydra.database.name === 'hydra'
+      ? []
+      : [
+          at(
+            ['hydra', 'database', 'name'],
+            'the database of a NixOS machine is called "hydra"; services.hydra.dbi names another one',
+          ),
+        ]),
+    ...(hydra.nginx.tls === 'self-signed'
+      ? [
+          at(
+            ['hydra', 'nginx', 'tls'],
+            'a NixOS machine makes no certificate of its own; use "files" with a certificate of deployment.keys, or "acme"',
+          ),
+        ]
+      : []),
+    ...(hydra.sendStats
+      ? [at(['hydra', 'sendStats'], 'services.hydra of NixOS sends statistics by itself; remove the option')]
+      : []),
+    ...(made?.doubled ?? []).map((name) =>
+      at(
+        ['hydra', 'extraConfig'],
+        `hydra.conf would have ${name} twice; move the line from services.hydra.extraConfig to deployment.hydra.extraConfig, which replaces hydra-ops' line`,
+      ),
+    ),
+  ]
+}
+
+/** Returns the definition that mends a time in the form of cron. */
+function calendarLine(dates: string): string {
+  const read = calendarOf(dates)
+  if ('problem' in read) return read.problem
+  const [first = '', ...more] = read.events
+  return more.length === 0
+    ? `write ${JSON.stringify(first)}`
+    : `choose one of ${[first, ...more].map((each) => JSON.stringify(each)).join(', ')}`
+}

@@ -1,0 +1,255 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import type { MachineDefinition } from '../../src/core/definition.js'
+import { setupTasks } from '../../src/setup/tasks.js'
+import { bootable, machineOf } from './nixos-networks.js'
+import {
+  builtInProviders,
+  createNixSandbox,
+  fixtureNixpkgs,
+  type NixSandbox,
+  oldNixpkgs,
+} from './real-nix.js'
+
+let nix: NixSandbox
+beforeEach(() => {
+  nix = createNixSandbox('', builtInProviders)
+})
+afterEach(() => nix.dispose())
+
+const releases = [
+  ['of today', fixtureNixpkgs],
+  ['of 2017', oldNixpkgs],
+] as const
+
+/** Evaluates a machine with Hydra, and returns values that an expression makes of its configuration. */
+async function valuesOf(
+  definitions: string,
+  values: string,
+  nixpkgs: string = fixtureNixpkgs,
+): Promise<unknown[]> {
+  const { options } = await evaluated(
+    `${definitions}\n deployment.owners = map builtins.toJSON [ ${values} ];`,
+    nixpkgs,
+  )
+  return options.owners.map((text) => JSON.parse(text))
+}
+
+async function evaluated(definitions: string, nixpkgs: string = fixtureNixpkgs): Promise<MachineDefinition> {
+  nix.write(
+    'hydra.nix',
+    `{ network.nixpkgs = ${nixpkgs}; ci = { config, lib, pkgs, ... }: { ${bootable} ${definitions} }; }`,
+  )
+  return machineOf(await nix.evaluate('hydra.nix', { mode: 'write' }), 'ci')
+}
+
+function tasksOf(definition: MachineDefinition): string[] {
+  const machine = { definition, deployment: 'lab', publishedPort: () => undefined }
+  return setupTasks.flatMap((bind) => bind(machine)?.id ?? [])
+}
+
+const whole = `deployment.hydra = {
+  enable = true;
+  hostName = "hydra.example.org";
+  cache.enable = true;
+  nixServe.enable = true;
+  nginx = { enable = true; cacheHostName = "cache.example.org"; };
+  postfix.enable = true;
+  openFirewall = true;
+  autoOptimiseStore = true;
+  trustedUsers = [ "alice" ];
+  gc = { automatic = true; dates = "weekly"; };
+  buildMachines = [ { hostName = "localhost"; systems = [ "x86_64-linux" ]; maxJobs = 2; supportedFeatures = [ "kvm" ]; } { hostName = "b.example.org"; systems = [ "aarch64-linux" ]; sshUser = "nix"; sshKey = "/etc/hydra/b.key"; } ];
+  admin = { userName = "alice"; password.generate = true; };
+};`
+
+describe('deployment.hydra on a NixOS machine', () => {
+  it.each(releases)('becomes the services of a nixpkgs %s, which builds', async (_, nixpkgs) => {
+    const machine = await evaluated(whole, nixpkgs)
+    expect(machine.drvPath).toMatch(/-nixos-system-ci-/)
+    const values = await valuesOf(
+      whole,
+      `config.services.hydra.hydraURL config.services.hydra.notificationSender config.services.hydra.listenHost
+       config.services.hydra.smtpHost config.services.nix-serve.secretKeyFile config.services.nix-serve.bindAddress
+       config.networking.firewall.allowedTCPPorts config.services.postfix.enable config.services.postgresql.enable
+       config.services.hydra.buildMachinesFiles config.environment.etc."hydra/machines".text config.nix.gc.dates`,
+      nixpkgs,
+    )
+    expect(values).toEqual([
+      'http://hydra.example.org',
+      'hydra@hydra.example.org',
+      '127.0.0.1',
+      '127.0.0.1',
+      '/etc/nix/ci/secret',
+      '127.0.0.1',
+      [80],
+      true,
+      true,
+      ['/etc/hydra/machines'],
+      'localhost x86_64-linux - 2 1 kvm - -\nnix@b.example.org aarch64-linux /etc/hydra/b.key 1 1 - - -\n',
+      'weekly',
+    ])
+  })
+
+  it.each([
+    [
+      'of today',
+      fixtureNixpkgs,
+      'config.nix.settings.trusted-users config.nix.settings.auto-optimise-store config.services.postfix.config.inet_interfaces',
+      [true, 'loopback-only'],
+    ],
+    [
+      'of 2017',
+      oldNixpkgs,
+      'config.nix.trustedUsers config.nix.extraOptions config.services.postfix.extraConfig',
+      ['auto-optimise-store = true\n', 'inet_interfaces = loopback-only\n'],
+    ],
+  ])(
+    'uses the names of a nixpkgs %s, and keeps root among the trusted users',
+    async (_, nixpkgs, values, rest) => {
+      const [trusted, ...others] = await valuesOf(whole, values, nixpkgs)
+      expect(trusted).toEqual(expect.arrayContaining(['root', 'alice', 'hydra-queue-runner']))
+      expect(others).toEqual(rest)
+    },
+  )
+
+  it('adds its lines to hydra.conf beside those of nixpkgs, and waits for the key instead of failing', async () => {
+    const [conf, condition, path] = await valuesOf(
+      whole,
+      `config.services.hydra.extraConfig config.systemd.services.hydra-queue-runner.unitConfig config.systemd.paths.hydra-queue-runner`,
+    )
+    expect(conf).toContain('base_uri = http://hydra.example.org')
+    expect(conf).toContain('store_uri = file:///var/lib/hydra/cache?secret-key=/etc/nix/ci/secret')
+    expect(conf).toContain('binary_cache_secret_key_file = /etc/nix/ci/secret')
+    expect(condition).toEqual({ ConditionPathExists: '/etc/nix/ci/secret' })
+    expect(path).toEqual({
+      wantedBy: ['multi-user.target'],
+      pathConfig: { PathChanged: '/etc/nix/ci/secret' },
+    })
+  })
+
+  it.each(releases)('proxies with the host that users typed, with a nixpkgs %s', async (_, nixpkgs) => {
+    const [hosts] = await valuesOf(
+      whole,
+      '(lib.genAttrs (builtins.attrNames config.services.nginx.virtualHosts) (name: { inherit (config.services.nginx.virtualHosts.${name}) locations; }))',
+      nixpkgs,
+    )
+    expect(hosts).toMatchObject({
+      'hydra.example.org': {
+        locations: {
+          '/': {
+            proxyPass: 'http://127.0.0.1:3000',
+            extraConfig: expect.stringContaining('proxy_set_header Host $http_host;'),
+            ...(nixpkgs === oldNixpkgs ? {} : { recommendedProxySettings: false }),
+          },
+          '/static-cache/': { extraConfig: expect.stringContaining('alias /var/lib/hydra/cache/;') },
+        },
+      },
+      'cache.example.org': { locations: { '/': { proxyPass: 'http://127.0.0.1:5000' } } },
+    })
+  })
+
+  it.each(releases)('yields to definitions of services.hydra, with a nixpkgs %s', async (_, nixpkgs) => {
+    const own = `services.hydra = { hydraURL = "https://own.example.org"; port = 3333; notificationSender = "own@example.org"; };
+      services.nix-serve.port = 5555;
+      services.nginx.virtualHosts."hydra.example.org".locations."/".proxyPass = "http://127.0.0.1:9";`
+    const values =
+      'config.services.hydra.hydraURL config.services.nix-serve.port config.services.nginx.virtualHosts."hydra.example.org".locations."/".proxyPass'
+    expect(await valuesOf(`${whole} ${own}`, values, nixpkgs)).toEqual([
+      'https://own.example.org',
+      5555,
+      'http://127.0.0.1:9',
+    ])
+    const { options } = await evaluated(`${whole} ${own}`, nixpkgs)
+    if (!('hydra' in options)) throw new Error('no hydra')
+    expect(options.hydra).toMatchObject({ url: 'https://own.example.org', port: 3333, enable: true })
+    expect(options.hydra.package).toMatch(/^\/nix\/store\/.*-hydra-server$/)
+  })
+
+  it('is nothing where it is not enabled: the same system as without its options', async () => {
+    const { drvPath } = await evaluated('')
+    expect((await evaluated('deployment.hydra.cache.enable = true;')).drvPath).toBe(drvPath)
+  })
+
+  it('leaves keys, users and a proof to set-up tasks, and everything else to NixOS', async () => {
+    expect(tasksOf(await evaluated(whole))).toEqual([
+      'cache-key',
+      'binary-cache',
+      'admin-user',
+      'hydra-proof',
+    ])
+    expect(tasksOf(await evaluated('deployment.cacheKey.enable = true;'))).toEqual(['cache-key'])
+    expect(tasksOf(await evaluated(''))).toEqual([])
+  })
+
+  it('leaves alone what a service of the user makes, and says so', async () => {
+    const service = `systemd.services.hydra-manual-setup.script = ''
+      nix-store --generate-binary-cache-key ci /etc/nix/ci/secret /etc/nix/ci/public
+      hydra-create-user admin --role admin
+    '';`
+    expect(tasksOf(await evaluated(`${whole} ${service}`))).toEqual(['binary-cache'])
+    expect(nix.logged.filter((line) => line.startsWith('note: '))).toEqual([
+      "note: machine 'ci': set-up task 'cache-key' does not run, because the machine's own service 'hydra-manual-setup' makes the key",
+      "note: machine 'ci': set-up task 'admin-user' does not run, because the machine's own service 'hydra-manual-setup' makes users; 'hydra-proof' does not run either, because it would need their password",
+    ])
+  })
+
+  it('names a key of the user in another file, which nothing of hydra-ops would use', async () => {
+    const elsewhere = `systemd.services.own-key.serviceConfig.ExecStart = "/bin/nix-store --generate-binary-cache-key ci /srv/secret /srv/public";`
+    await evaluated(`${whole} ${elsewhere}`)
+    expect(nix.logged.join('\n')).toContain(
+      "'own-key' makes the key; the service names another file than /etc/nix/ci/secret: set deployment.hydra.cache.secretKeyFile to its file",
+    )
+    nix.logged.splice(0)
+    await evaluated(`${whole} ${elsewhere} deployment.hydra.cache.secretKeyFile = "/srv/secret";`)
+    expect(nix.logged.join('\n')).toMatch(/'own-key' makes the key$/m)
+  })
+
+  it.each([
+    [
+      'deployment.hydra.database.name = "ci";',
+      'deployment.hydra.database.name: the database of a NixOS machine is called "hydra"; services.hydra.dbi names another one',
+    ],
+    [
+      'deployment.hydra.nginx = { enable = true; tls = "self-signed"; };',
+      'deployment.hydra.nginx.tls: a NixOS machine makes no certificate of its own; use "files" with a certificate of deployment.keys, or "acme"',
+    ],
+    [
+      'deployment.hydra.sendStats = true;',
+      'deployment.hydra.sendStats: services.hydra of NixOS sends statistics by itself; remove the option',
+    ],
+    [
+      'deployment.hydra.gc = { automatic = true; dates = "15 3 * * *"; };',
+      'deployment.hydra.gc.dates: NixOS takes no line of cron; write "*-*-* 3:15:00"',
+    ],
+    [
+      'deployment.hydra.cache.enable = true; services.hydra.extraConfig = "store_uri = file:///srv";',
+      "deployment.hydra.extraConfig: hydra.conf would have store_uri twice; move the line from services.hydra.extraConfig to deployment.hydra.extraConfig, which replaces hydra-ops' line",
+    ],
+  ])('refuses what NixOS cannot follow: %s', async (definition, sentence) => {
+    nix.write(
+      'hydra.nix',
+      `{ network.nixpkgs = ${fixtureNixpkgs}; ci = { ${bootable} deployment.hydra.enable = true; ${definition} }; }`,
+    )
+    const { message } = await nix.refusal('hydra.nix')
+    expect(message).toBe(`machine 'ci' (hydra.nix): ${sentence}`)
+  })
+})
+
+describe('deployment.nix on a NixOS machine', () => {
+  it.each([
+    [
+      'of today',
+      fixtureNixpkgs,
+      'config.nix.settings.trusted-users config.nix.settings.substituters config.nix.settings.allowed-uris',
+    ],
+    ['of 2017', oldNixpkgs, 'config.nix.trustedUsers config.nix.binaryCaches config.nix.extraOptions'],
+  ])('becomes settings of a nixpkgs %s', async (_, nixpkgs, values) => {
+    const definition =
+      'deployment.nix = { trustedUsers = [ "bob" ]; substituters = [ "https://c.example.org" ]; allowedUris = [ "https://g/" ]; extraOptions = "max-jobs = 3"; };'
+    const [trusted, caches, uris] = await valuesOf(definition, values, nixpkgs)
+    expect(trusted).toEqual(expect.arrayContaining(['root', 'bob']))
+    expect(caches).toEqual(['https://c.example.org'])
+    if (nixpkgs === oldNixpkgs) expect(uris).toBe('allowed-uris = https://g/\n\nmax-jobs = 3')
+    else expect(uris).toEqual(['https://g/'])
+  })
+})
