@@ -227,7 +227,7 @@ let
         arguments = shared;
       });
     in
-    { inherit name tree config os nixos; files = ownFiles; inherit (collected) refused; };
+    { inherit name tree config os nixos source; files = ownFiles; inherit (collected) refused; };
 
   # Defaults of a machine that its definitions can override.
   given = name: pkgs:
@@ -287,7 +287,7 @@ let
       wanted = input.mode != "shape" && (input.only == null || elem name input.only);
       data =
         if os == "debian" then debian each wanted
-        else if os == "nixos" && each.nixos != null then nixosMachines.describe name each.nixos { inherit wanted; inherit (each) files; }
+        else if os == "nixos" && each.nixos != null then nixosMachines.describe name each.nixos { inherit wanted; inherit (each) files; nixpkgs = each.source.path; }
         else { inherit os; inherit (each) files; };
     in
     within { machine = name; inherit (each) files; } (deepSeq data data);

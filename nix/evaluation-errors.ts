@@ -2,6 +2,7 @@ import * as z from 'zod'
 import { failure, type OpsError, usageError } from '../src/core/errors.js'
 import { optionName } from '../src/core/option-name.js'
 import type { NixText } from './evaluation-input.js'
+import { hintForOption } from './nixos-traps.js'
 
 /** The place of an evaluation, as eval.nix names it in the trace. */
 const Place = z.object({
@@ -134,7 +135,7 @@ export function evaluationError(error: NixError, stderr: string, view: ErrorView
       ...detail,
     })
   }
-  const { say, hint, code } = explain(error.message)
+  const { say, hint = hintForOption(error.message), code } = explain(error.message)
   if (code === 'host')
     return failure('NIX', `Nix cannot evaluate the network on this host: ${say}`, { ...detail })
   const machine = machinesOf(error)[0]

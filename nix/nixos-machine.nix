@@ -100,7 +100,7 @@ let
     (genList (index: { file = builtins.elemAt option.files index; value = builtins.elemAt option.definitions index; }) (length option.definitions));
 
   unique = foldl' (seen: each: if elem each seen then seen else seen ++ [ each ]) [ ];
-  describe = name: evaluated: { wanted, files }:
+  describe = name: evaluated: { wanted, files, nixpkgs }:
     let
       all = optionsIn [ "deployment" ] evaluated.options.deployment;
       described = map
@@ -120,6 +120,11 @@ let
       deployment = foldl' (set: each: put each.path (valueOf name each) set) { } (filter (each: ! isRefused each) theirs);
       origins = map (each: { inherit (each) path files; }) theirs;
       refused = map (each: { option = each.path; inherit (each) files; }) (filter isRefused theirs);
+      traps = if wanted && assertions == [ ] then import ./modules/traps.nix {
+        inherit (evaluated) config options;
+        inherit located;
+        isUsers = file: ! isOurs file && ! startsWith "${toString nixpkgs}/" file && ! startsWith "<" file;
+      } else [ ];
       hydra = if wanted && assertions == [ ] && evaluated.config.deployment.hydra.enable then ofHydra else null;
       closure =
         if ! wanted || assertions != [ ] then null

@@ -9,6 +9,7 @@ import { check, type Issue } from './definition-errors.js'
 import { isSecret, keyIssues, withModernKeys } from './key-options.js'
 import { type FiledIssue, issuesError } from './machine-issues.js'
 import { effectiveHydra, HydraOfNixos, hydraIssues, tasksLeftAlone } from './nixos-hydra.js'
+import { Trap } from './nixos-traps.js'
 import {
   betterSuggestion,
   commonPart,
@@ -37,6 +38,8 @@ export const NixosOutput = z.object({
   assertions: z.array(Remark),
   /** The machine's Hydra, if `deployment.hydra` is enabled. */
   hydra: HydraOfNixos.nullable(),
+  /** Definitions that evaluate, and do not do what their author wants. */
+  traps: z.array(Trap),
   closure: z.object({ derivation: StorePath, output: StorePath }).nullable(),
 })
 export type NixosOutput = z.infer<typeof NixosOutput>

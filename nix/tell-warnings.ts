@@ -4,6 +4,7 @@ import { ansiColours, shorten, subject } from './evaluation-errors.js'
 import type { EvaluationOutput } from './evaluation-output.js'
 import { tellsLeftAlone } from './nixos-hydra.js'
 import { oneLine } from './nixos-output.js'
+import { trapText } from './nixos-traps.js'
 
 /** Logs the warnings of NixOS modules and the remarks on them, each with its machine and file. */
 export function tellWarnings(
@@ -15,6 +16,9 @@ export function tellWarnings(
   for (const [name, definition] of network.machines) {
     const raw = machines[name]
     if (definition.os !== 'nixos' || raw === undefined || !('hydra' in raw)) continue
+    for (const trap of raw.traps) {
+      run.log(`warning: ${subject(name, trap.files, cwd)}${trapText(trap)}`)
+    }
     for (const note of tellsLeftAlone(raw.hydra, definition.options.hydra)) {
       run.log(`note: ${subject(name, [], cwd)}${note}`)
     }

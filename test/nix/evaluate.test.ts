@@ -146,6 +146,7 @@ describe('NixOS machines that do not fit into the memory together', () => {
     warnings: [],
     assertions: [],
     hydra: null,
+    traps: [],
     closure: null,
   }
   let batches: string[][]

@@ -105,15 +105,24 @@ describe('the two files of a NixOps network with its own Hydra', () => {
     expect(nix.logged.join('\n')).not.toContain(homedir() === '/' ? '\0' : `${homedir()}/.ssh/id_rsa`)
   })
 
-  it('warn of old names on a new nixpkgs alone, each with the machine', async () => {
+  it('warn of their traps, and of old names on a new nixpkgs alone, each with the machine', async () => {
     nix.write('hydra.nix', logical(system))
     const warnings = async (nixpkgs: string) => {
       nix.logged.splice(0)
       await nix.evaluate('hydra.nix', { searchPath: [`nixpkgs=${nixpkgs}`] })
       return nix.logged.filter((line) => line.startsWith("warning: machine 'my-hydra'"))
     }
-    expect(await warnings(oldNixpkgs)).toEqual([])
+    const traps = [
+      `nix.gc.dates: "15 3 * * *" is a line of cron, which systemd ignores, so nothing ever runs; write nix.gc.dates = "*-*-* 3:15:00";`,
+      'nix.trustedUsers: the list replaces the default, and root is no longer trusted; add "root" to the list',
+    ]
+    expect(await warnings(oldNixpkgs)).toEqual(
+      traps.map((text) => `warning: machine 'my-hydra' (hydra.nix): ${text}`),
+    )
     const told = await warnings(fixtureNixpkgs)
+    expect(told).toContain(
+      "warning: machine 'my-hydra' (hydra.nix): nix.buildMachines: localhost becomes ssh://localhost, so Hydra logs in to its own machine to build; add protocol = null; to the builder",
+    )
     const old = [
       'nix.trustedUsers',
       'services.openssh.passwordAuthentication',
