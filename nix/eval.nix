@@ -234,7 +234,7 @@ let
     let def = priority: value: { file = ours; defaults = false; conditions = [ ]; order = 1000; inherit priority value; }; in
     [
       (def 900 {
-        networking = { hostName = name; } // (input.physical.${name} or { });
+        networking = { hostName = name; } // removeAttrs (input.physical.${name} or { }) [ "disk" ];
         deployment = { inherit (input.deployment) name uuid; };
       })
       (def 1500 {
@@ -303,8 +303,25 @@ let
     else filter (name: ! elem name later) included;
   later = if batch ? first then builtins.genList (index: builtins.elemAt ofNixos (batch.first + index)) (max 0 (length ofNixos - batch.first)) else [ ];
   max = left: right: if left < right then right else left;
+
+  # One option of each machine, in place of everything else.
+  showOption = import ./show-option.nix { inherit merge; inherit (nixosMachines) located; };
+  shown = { path, physical, ... }: name:
+    let each = machines.${name}; in
+    within { machine = name; inherit (each) files; } (
+      if each.os != "nixos" || each.nixos == null then { kind = "other"; inherit (each) os; }
+      else if physical then { kind = "facts"; facts = nixosMachines.facts name each.nixos; }
+      else showOption each.nixos path
+    );
+  wantedOption = input.option or null;
 in
-{
+if wantedOption != null then {
+  inherit names;
+  shown = listToAttrs (map
+    (name: { inherit name; value = shown wantedOption name; })
+    (filter (name: wantedOption.machine == null || wantedOption.machine == name) names));
+}
+else {
   network = networkFacts;
   inherit later names;
   machines = listToAttrs (map (name: { inherit name; value = result name; }) here);

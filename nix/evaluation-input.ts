@@ -20,6 +20,14 @@ export interface EvaluationInput {
   readonly refused: readonly string[]
   /** The NixOS machines of this evaluation: the first ones besides all other machines, or these alone; null = all. */
   readonly batch: { readonly first: number } | { readonly names: readonly string[] } | null
+  /** The option to show in place of everything else. */
+  readonly option?: {
+    readonly path: readonly string[]
+    /** The only machine; null = all. */
+    readonly machine: string | null
+    /** Whether to show the facts of the provider instead. */
+    readonly physical: boolean
+  }
 }
 
 export interface NixText {

@@ -7,6 +7,7 @@ import { createEvaluator, type EvaluatorParts } from './evaluate.js'
 import { createNixCommand, expectSuccess } from './nix-command.js'
 import type { Environment } from './nix-store-choice.js'
 import { createRoots } from './roots.js'
+import { createOptionReader } from './show-option.js'
 import { createStoreQueries } from './store-queries.js'
 
 const askMs = 60_000
@@ -27,6 +28,7 @@ export function createNix({ local, stateRoot, env, ...evaluation }: NixParts): N
     ...createCopier({ command, queries, env, spawnReadable: local.spawnReadable }),
     ...createRoots(command, queries),
     evaluate: createEvaluator({ ...evaluation, command }),
+    showOption: createOptionReader({ ...evaluation, command }),
     closure: queries.closure,
     folderOf: queries.folderOf,
 

@@ -57,13 +57,43 @@ let
     };
   };
 
-  # Facts of the provider. Every definition of the user is stronger.
+  # Facts of the provider. Every definition of the user is stronger; that of a disk is also stronger if it is a
+  # mkDefault of a module of NixOS, such as the one that makes a device of a label.
   physical = name: {
     _file = "<hydra-ops: facts of the provider>";
-    config.networking = mapAttrs (_: weak) (input.physical.${name} or { }) // {
-      extraHosts = concatStringsSep "" (map (host: "${host.address} ${concatStringsSep " " host.names}\n") hosts);
-    };
+    config = {
+      networking = mapAttrs (_: weak) (factsOf name).networking // {
+        extraHosts = concatStringsSep "" (map (host: "${host.address} ${concatStringsSep " " host.names}\n") hosts);
+      };
+    } // (let disk = (factsOf name).disk; in if disk == null then { } else {
+      boot.loader.grub.device = weaker disk.boot;
+      fileSystems."/" = { device = weaker disk.root; fsType = weaker disk.rootType; };
+      # The machine would otherwise answer nobody after its first deploy.
+      services.openssh.enable = weaker true;
+    });
   };
+  weaker = override 1200;
+  factsOf = name:
+    let given = input.physical.${name} or { }; in
+    { networking = removeAttrs given [ "disk" ]; disk = given.disk or null; };
+
+  # The same facts as data, each with whether it counts.
+  facts = name: evaluated:
+    let
+      inherit (factsOf name) networking disk;
+      fact = priority: path: value: {
+        option = path;
+        inherit priority value;
+        counts = plain (builtins.foldl' (set: part: set.${part}) evaluated.config path) == value;
+      };
+    in
+    map (key: fact 1000 [ "networking" key ] networking.${key}) (attrNames networking)
+    ++ (if disk == null then [ ] else [
+      (fact 1200 [ "boot" "loader" "grub" "device" ] disk.boot)
+      (fact 1200 [ "fileSystems" "/" "device" ] disk.root)
+      (fact 1200 [ "fileSystems" "/" "fsType" ] disk.rootType)
+      (fact 1200 [ "services" "openssh" "enable" ] true)
+    ]);
 
   # A set in the place of nixpkgs hands its configuration and its overlays on; network.pkgs is taken as it is.
   packagesOf = source: { lib, options, ... }: {
@@ -161,4 +191,4 @@ let
     (each: { inherit (each) file; text = unsafeDiscardStringContext each.value.message; })
     (filter (each: ! each.value.assertion) (listOf evaluated.options.assertions));
 in
-{ inherit evaluate describe; }
+{ inherit evaluate describe facts located; }

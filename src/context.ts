@@ -148,6 +148,7 @@ function lazyNix(load: () => Promise<Nix>): Nix {
     describeStore: async () => (await nix()).describeStore(),
     version: async (run) => (await nix()).version(run),
     evaluate: async (request, run) => (await nix()).evaluate(request, run),
+    showOption: async (request, question, run) => (await nix()).showOption(request, question, run),
     build: async (derivations, flags, run) => (await nix()).build(derivations, flags, run),
     isBuilt: async (path) => (await nix()).isBuilt(path),
     folderOf: async (path) => (await nix()).folderOf(path),

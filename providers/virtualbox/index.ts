@@ -3,6 +3,7 @@ import type { LocalCommands } from '../../src/core/context.js'
 import { packageRoot } from '../../src/core/package-root.js'
 import type { Provider } from '../../src/core/provider.js'
 import { forwardedTarget } from '../common/guest.js'
+import { labelledRoot } from '../common/labelled-root.js'
 import { shortName } from '../common/names.js'
 import { ports, publishedPort, publishedUrls } from '../common/ports.js'
 import { allocate } from './allocation.js'
@@ -58,7 +59,10 @@ export function createVirtualBoxProvider(given: VirtualBoxProviderParts): Virtua
     allocate,
     ownedPlaces,
     ports,
-    physical: ({ lan }) => (lan === null ? {} : { privateIPv4: lan.address }),
+    physical: ({ lan }) => ({
+      ...(lan === null ? {} : { privateIPv4: lan.address }),
+      disk: { boot: '/dev/sda', ...labelledRoot },
+    }),
     publishedUrls: (_config, allocation) => publishedUrls(allocation),
     publishedPort,
 

@@ -40,6 +40,12 @@ export const verbs: readonly Verb[] = [
     load: async () => (await import('./info.js')).registerInfo,
   },
   {
+    name: 'show-option',
+    group: 'Deployments:',
+    summary: "show an option of machines with its definitions, or the provider's facts",
+    load: async () => (await import('./show-option.js')).registerShowOption,
+  },
+  {
     name: 'history',
     group: 'Deployments:',
     summary: 'show who did what to a deployment, and when',

@@ -1,5 +1,7 @@
 import type { NetworkDefinition } from './definition.js'
+import type { Json } from './json.js'
 import type { MachineName, StorePath } from './names.js'
+import type { MachineDisk } from './provider.js'
 import type { Run } from './run.js'
 import type { Host } from './ssh.js'
 
@@ -21,6 +23,44 @@ export interface PhysicalMachine {
   readonly privateIPv4?: string | undefined
   readonly publicIPv4?: string | undefined
   readonly hostKey?: string | undefined
+  /** Names of disks inside the machine. */
+  readonly disk?: MachineDisk | undefined
+}
+
+/** One machine's answer to a question about an option. */
+export type ShownOption =
+  | {
+      readonly kind: 'option'
+      readonly value: Json
+      readonly type: string
+      readonly description: string | null
+      readonly isDefault: boolean
+      readonly definitions: readonly { readonly file: string; readonly value: Json }[]
+    }
+  /** The path leads to options below it. */
+  | { readonly kind: 'set'; readonly names: readonly string[] }
+  /** There is nothing at the path; `at` is the part of the path that exists. */
+  | { readonly kind: 'absent'; readonly at: readonly string[]; readonly known: readonly string[] }
+  /** Facts of the provider as definitions, each with whether it counts. */
+  | {
+      readonly kind: 'facts'
+      readonly facts: readonly {
+        readonly option: readonly string[]
+        readonly value: Json
+        /** Priority of the definition, as `lib.mkOverride` takes it. */
+        readonly priority: number
+        readonly counts: boolean
+      }[]
+    }
+  /** The machine has no modules of NixOS. */
+  | { readonly kind: 'other' }
+
+/** An option to look at, or the facts of the provider. */
+export interface OptionQuestion {
+  readonly path: readonly string[]
+  /** The only machine; undefined = all. */
+  readonly machine: string | undefined
+  readonly physical: boolean
 }
 
 export interface EvaluationRequest {
@@ -63,6 +103,12 @@ export interface Nix {
    * Evaluates and validates a network. Every error is an OpsError with exit code 2 that names machine, file and option.
    */
   evaluate(request: EvaluationRequest, run: Run): Promise<NetworkDefinition>
+  /** Evaluates one option of the network's machines, or the facts that their providers give; never a secret. */
+  showOption(
+    request: EvaluationRequest,
+    question: OptionQuestion,
+    run: Run,
+  ): Promise<{ readonly names: readonly string[]; readonly shown: ReadonlyMap<string, ShownOption> }>
   /** Builds derivations; each failed derivation is reported with the last lines of its log. */
   build(
     derivations: ReadonlyMap<MachineName, StorePath>,

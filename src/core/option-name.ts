@@ -14,3 +14,18 @@ export function optionName(path: readonly (string | number)[]): string {
     .map((part) => (typeof part === 'number' || isNixName(part) ? String(part) : nixString(part)))
     .join('.')
 }
+
+/** Reads the path of an option as Nix writes it: `services.nginx.virtualHosts."a.b"`; undefined for another text. */
+export function optionPath(text: string): string[] | undefined {
+  const path: string[] = []
+  let rest = text
+  for (;;) {
+    const [part, quoted, bare] = /^(?:"((?:\\.|[^"\\])+)"|([^."\s]+))/.exec(rest) ?? []
+    if (part === undefined) return undefined
+    path.push(bare ?? (quoted ?? '').replace(/\\(.)/g, '$1'))
+    rest = rest.slice(part.length)
+    if (rest === '') return path
+    if (!rest.startsWith('.')) return undefined
+    rest = rest.slice(1)
+  }
+}

@@ -182,6 +182,15 @@ export interface Snapshots<Config, Allocation, Handle> {
   delete(resource: Resource<Config, Allocation, Handle>, name: string, run: Run): Promise<void>
 }
 
+/** Names that the disks of a made machine have inside it. The definitions of a NixOS machine are stronger. */
+export interface MachineDisk {
+  /** Device that the boot loader is on: `/dev/vda`. */
+  readonly boot: string
+  /** Device of the root file system, and its type. */
+  readonly root: string
+  readonly rootType: string
+}
+
 /**
  * A backend. Every method converges: a second call after a crash must be safe. No method touches a resource without the
  * deployment's mark.
@@ -221,7 +230,7 @@ export interface Provider<Config, Allocation, Handle> {
   /** Returns the loopback TCP ports of the allocation. */
   ports(allocation: Allocation): number[]
   /** Returns plain data for the evaluation, such as `nodes.<n>.config.networking.privateIPv4`. */
-  physical(allocation: Allocation): { privateIPv4?: string; publicIPv4?: string }
+  physical(allocation: Allocation): { privateIPv4?: string; publicIPv4?: string; disk?: MachineDisk }
   /** Returns the URLs that the provider publishes on the operator host, for `info`. */
   publishedUrls(config: Config, allocation: Allocation): string[]
   /** Returns the address on the operator host where the provider publishes a TCP port of the machine. */

@@ -1,4 +1,5 @@
 import type { MachineName } from './names.js'
+import type { ShownOption } from './nix.js'
 import type { OrphanResource, Snapshot } from './provider.js'
 
 /** Results of operations, which the user interface shows. */
@@ -122,3 +123,9 @@ export interface RunLog {
   /** The logs by machine; undefined stands for the whole run. */
   readonly machines: readonly { readonly machine: string | undefined; readonly text: string }[]
 }
+
+/** One machine's answer about an option, or about the facts of its provider. */
+export type MachineOption = { readonly machine: string } & Exclude<
+  ShownOption,
+  { readonly kind: 'absent' | 'other' }
+>

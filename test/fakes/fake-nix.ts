@@ -60,6 +60,7 @@ export function createFakeNix(network: NetworkDefinition, folder: string): FakeN
     brokenBuilds: new Set(),
     brokenCopies: new Set(),
     folders: new Map(),
+    showOption: async () => ({ names: [], shown: new Map() }),
     describeStore: async () => ({ remote: 'fake', why: 'a test' }),
     version: async () => '2.8.1',
     evaluate: async (request) => {
