@@ -1,9 +1,18 @@
 import { defineConfig } from 'vitest/config'
 
-const layers = ['integration', 'virtualbox', 'crash', 'guest', 'e2e', 'long'] as const
+const layers = ['integration', 'nixpkgs', 'virtualbox', 'crash', 'guest', 'e2e', 'long'] as const
 
 /** Deadlines per layer, for two busy cores: they end what hangs and measure nothing. */
-const minutes = { unit: 0.5, integration: 3, virtualbox: 5, guest: 15, e2e: 15, crash: 10, long: 40 }
+const minutes = {
+  unit: 0.5,
+  integration: 3,
+  nixpkgs: 10,
+  virtualbox: 5,
+  guest: 15,
+  e2e: 15,
+  crash: 10,
+  long: 40,
+}
 
 function layer(
   name: keyof typeof minutes,
@@ -37,6 +46,8 @@ export default defineConfig({
       layer('unit', 0, { maxWorkers: 2, isolate: false, setupFiles: ['test/fresh-modules.ts'] }),
       // Integration tests wait for other programs for a third of their time. Three at a time keep two cores busy.
       layer('integration', 1, { maxWorkers: 3 }),
+      // These tests need a real nixpkgs, which HYDRA_OPS_NIXPKGS names. An evaluation takes gigabytes.
+      layer('nixpkgs', 2, { maxWorkers: 1 }),
       // These tests need the real VBoxManage, which only some releases of Debian have.
       layer('virtualbox', 2, { maxWorkers: 2 }),
       layer('crash', 3, { maxWorkers: 2 }),

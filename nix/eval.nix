@@ -305,13 +305,17 @@ let
   max = left: right: if left < right then right else left;
 
   # One option of each machine, in place of everything else.
-  showOption = import ./show-option.nix { inherit merge; inherit (nixosMachines) located; };
   shown = { path, physical, ... }: name:
-    let each = machines.${name}; in
+    let each = machines.${name}; lib = network.lib or (import (each.source.path + "/lib")); in
     within { machine = name; inherit (each) files; } (
       if each.os != "nixos" || each.nixos == null then { kind = "other"; inherit (each) os; }
-      else if physical then { kind = "facts"; facts = nixosMachines.facts name each.nixos; }
-      else showOption each.nixos path
+      else if physical then { kind = "facts"; facts = nixosMachines.facts name each.nixos lib; }
+      else import ./show-option.nix {
+        inherit merge;
+        inherit (nixosMachines) located;
+        # Every option has at least the priority of its default.
+        optionDefault = (lib.mkOptionDefault null).priority;
+      } each.nixos path
     );
   wantedOption = input.option or null;
 in

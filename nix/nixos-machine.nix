@@ -42,7 +42,7 @@ let
   ofUser = { file, value }: { _file = file; imports = flatten value; };
   flatten = value: if isList value then concatMap flatten value else [ value ];
 
-  identity = name: { config, ... }: {
+  identity = name: { config, lib, ... }: {
     _file = "<hydra-ops: names>";
     config = {
       deployment = {
@@ -50,36 +50,43 @@ let
         machine = name;
         # The kind is decided before the modules are evaluated.
         os = override 10 "nixos";
-        targetHost = override 1400 config.networking.hostName;
+        targetHost = weakest lib config.networking.hostName;
       };
       # Releases since 20.09 refuse dots.
       networking.hostName = override 900 (head (builtins.split "[.]" name));
     };
   };
 
+  # The priority right before the default of an option: old releases leave no room between this and mkDefault.
+  weakest = lib: override ((lib.mkOptionDefault null).priority - 1);
+
   # Facts of the provider. Every definition of the user is stronger; that of a disk is also stronger if it is a
-  # mkDefault of a module of NixOS, such as the one that makes a device of a label.
-  physical = name: {
+  # mkDefault of a module of a newer NixOS.
+  physical = name: { config, lib, ... }: {
     _file = "<hydra-ops: facts of the provider>";
     config = {
       networking = mapAttrs (_: weak) (factsOf name).networking // {
         extraHosts = concatStringsSep "" (map (host: "${host.address} ${concatStringsSep " " host.names}\n") hosts);
       };
     } // (let disk = (factsOf name).disk; in if disk == null then { } else {
-      boot.loader.grub.device = weaker disk.boot;
-      fileSystems."/" = { device = weaker disk.root; fsType = weaker disk.rootType; };
+      boot.loader.grub.device = weakest lib disk.boot;
+      # NixOS uses a label only where there is no device.
+      fileSystems."/" = {
+        device = lib.mkIf (config.fileSystems."/".label == null) (weakest lib disk.root);
+        fsType = weakest lib disk.rootType;
+      };
       # The machine would otherwise answer nobody after its first deploy.
-      services.openssh.enable = weaker true;
+      services.openssh.enable = weakest lib true;
     });
   };
-  weaker = override 1200;
   factsOf = name:
     let given = input.physical.${name} or { }; in
     { networking = removeAttrs given [ "disk" ]; disk = given.disk or null; };
 
   # The same facts as data, each with whether it counts.
-  facts = name: evaluated:
+  facts = name: evaluated: lib:
     let
+      weakestOf = (weakest lib null).priority;
       inherit (factsOf name) networking disk;
       fact = priority: path: value: {
         option = path;
@@ -89,10 +96,10 @@ let
     in
     map (key: fact 1000 [ "networking" key ] networking.${key}) (attrNames networking)
     ++ (if disk == null then [ ] else [
-      (fact 1200 [ "boot" "loader" "grub" "device" ] disk.boot)
-      (fact 1200 [ "fileSystems" "/" "device" ] disk.root)
-      (fact 1200 [ "fileSystems" "/" "fsType" ] disk.rootType)
-      (fact 1200 [ "services" "openssh" "enable" ] true)
+      (fact weakestOf [ "boot" "loader" "grub" "device" ] disk.boot)
+      (fact weakestOf [ "fileSystems" "/" "device" ] disk.root)
+      (fact weakestOf [ "fileSystems" "/" "fsType" ] disk.rootType)
+      (fact weakestOf [ "services" "openssh" "enable" ] true)
     ]);
 
   # A set in the place of nixpkgs hands its configuration and its overlays on; network.pkgs is taken as it is.
@@ -171,7 +178,7 @@ let
   # several definitions make, are told by the module system.
   valueOf = name: each:
     let
-      value = plain each.option.value;
+      value = withoutInternals (plain each.option.value);
       attempt = tryEval (deepSeq value value);
       defs = located each.option;
       raw = (head defs).value;
@@ -182,6 +189,12 @@ let
       else if length defs == 1 && isSimple then plain raw
       else value
     );
+
+  # Old releases leave the module system's own option in each set of options.
+  withoutInternals = value:
+    if isList value then map withoutInternals value
+    else if isAttrs value then mapAttrs (_: withoutInternals) (removeAttrs value [ "_module" ])
+    else value;
 
   unwrapped = value: if ! isAttrs value || (value._type or null) != "if" then [ value ] else if value.condition then unwrapped value.content else [ ];
   listOf = option: concatMap (def: map (value: { inherit value; file = toString def.file; }) (concatMap unwrapped def.value)) (located option);

@@ -1,7 +1,7 @@
 # Shows an option of a NixOS machine as data: its value, and the definitions that count, with their files.
-{ merge, located }:
+{ merge, located, optionDefault }:
 let
-  inherit (builtins) attrNames concatMap deepSeq elem head isAttrs isFunction isList isString length map mapAttrs seq tail toString tryEval;
+  inherit (builtins) attrNames concatMap deepSeq elem head isAttrs isFunction isList length map mapAttrs removeAttrs seq tail toString tryEval;
   inherit (merge) isDerivation plain;
 
   isOption = value: isAttrs value && (value._type or null) == "option";
@@ -22,7 +22,7 @@ let
     let attempt = tryEval (seq value value); in
     if ! attempt.success then "<error>"
     else if isAttrs value && ! isDerivation value && ! (value ? _type || value ? __functor || value ? outPath) then
-      if depth == 0 then "<set>" else mapAttrs (name: shown (depth - 1) (path ++ [ name ])) value
+      if depth == 0 then "<set>" else mapAttrs (name: shown (depth - 1) (path ++ [ name ])) (removeAttrs value [ "_module" ])
     else if isList value then map (shown depth path) value
     else if value != null && isSecret path then "<secret>"
     else if isFunction value || (isAttrs value && value ? __functor) then "<function>"
@@ -49,8 +49,7 @@ let
     value = shown 8 path value;
     type = option.type.description or "unknown";
     description = let text = option.description or null; in plain (if isAttrs text then text.text or null else text);
-    # Nobody defines an option with this priority.
-    isDefault = option ? highestPrio && option.highestPrio >= 1500;
+    isDefault = option ? highestPrio && option.highestPrio >= optionDefault;
     definitions = concatMap
       (def: concatMap
         (each: let found = dig rest each; in

@@ -1,6 +1,6 @@
 import { homedir } from 'node:os'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { machineOf } from './nixos-networks.js'
+import { logical, machineOf, physicalFiles as physical, nixopsSystem as system } from './nixos-networks.js'
 import {
   builtInProviders,
   createNixSandbox,
@@ -14,74 +14,6 @@ beforeEach(() => {
   nix = createNixSandbox('', builtInProviders)
 })
 afterEach(() => nix.dispose())
-
-/** Returns the logical file of a NixOps network of 2018 with a Hydra of its own, which describes the machine. */
-const logical = (system: string) => `{
-  network.description = "Hydra";
-  my-hydra = { config, pkgs, ... }: {
-    ${system}
-    services.nixosManual.enable = false;
-    services.ntp.enable = false;
-    services.openssh = { allowSFTP = false; passwordAuthentication = false; permitRootLogin = "prohibit-password"; };
-    users = {
-      mutableUsers = false;
-      users.root.openssh.authorizedKeys.keyFiles = [ ~/.ssh/id_rsa.pub ];
-    };
-    nix = {
-      trustedUsers = [ "hydra" "hydra-evaluator" "hydra-queue-runner" ];
-      distributedBuilds = true;
-      buildMachines = [ { hostName = "localhost"; systems = [ "x86_64-linux" "i686-linux" ]; maxJobs = 2; } ];
-      gc = { automatic = true; dates = "15 3 * * *"; };
-      extraOptions = "auto-optimise-store = true";
-    };
-    services.postfix = { enable = true; setSendmail = true; };
-    services.postgresql = {
-      enable = true;
-      identMap = ''
-        hydra-users hydra hydra
-        hydra-users root hydra
-      '';
-    };
-    services.hydra = {
-      enable = true;
-      useSubstitutes = true;
-      hydraURL = "https://hydra.example.org";
-      notificationSender = "hydra@example.org";
-      extraConfig = "store_uri = file:///var/lib/hydra/cache?secret-key=/etc/nix/hydra.example.org/secret";
-    };
-    services.nix-serve = { enable = true; secretKeyFile = "/etc/nix/hydra.example.org/secret"; };
-    services.nginx = {
-      enable = true;
-      recommendedProxySettings = true;
-      virtualHosts."hydra.example.org".locations."/".proxyPass = "http://127.0.0.1:3000";
-    };
-    systemd.services.hydra-manual-setup = {
-      description = "Create keys for Hydra";
-      serviceConfig = { Type = "oneshot"; RemainAfterExit = true; };
-      wantedBy = [ "multi-user.target" ];
-      requires = [ "hydra-init.service" ];
-      after = [ "hydra-init.service" ];
-      environment = builtins.removeAttrs config.systemd.services.hydra-server.environment [ "PATH" ];
-      script = ''
-        if [ ! -e ~hydra/.setup-is-complete ]; then
-          install -d -m 551 /etc/nix/hydra.example.org
-          nix-store --generate-binary-cache-key hydra.example.org /etc/nix/hydra.example.org/secret /etc/nix/hydra.example.org/public
-          touch ~hydra/.setup-is-complete
-        fi
-      '';
-    };
-  };
-}`
-
-/** The physical files, which give the machine's place. */
-const physical = {
-  libvirt:
-    'deployment.targetEnv = "libvirtd"; deployment.libvirtd = { memorySize = 2048; vcpu = 2; headless = true; baseImageSize = 20; };',
-  virtualbox:
-    'deployment.targetEnv = "virtualbox"; deployment.virtualbox = { memorySize = 2048; vcpu = 2; headless = true; };',
-}
-const system =
-  'fileSystems."/".device = "/dev/disk/by-label/nixos"; boot.loader.grub = { enable = true; version = 2; device = "/dev/sda"; };'
 
 const cases = (['libvirt', 'virtualbox'] as const).flatMap((provider) =>
   [

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { MachineDefinition } from '../../src/core/definition.js'
 import { setupTasks } from '../../src/setup/tasks.js'
-import { bootable, machineOf } from './nixos-networks.js'
+import { bootable, machineOf, wholeHydra } from './nixos-networks.js'
 import {
   builtInProviders,
   createNixSandbox,
@@ -47,27 +47,12 @@ function tasksOf(definition: MachineDefinition): string[] {
   return setupTasks.flatMap((bind) => bind(machine)?.id ?? [])
 }
 
-const whole = `deployment.hydra = {
-  enable = true;
-  hostName = "hydra.example.org";
-  cache.enable = true;
-  nixServe.enable = true;
-  nginx = { enable = true; cacheHostName = "cache.example.org"; };
-  postfix.enable = true;
-  openFirewall = true;
-  autoOptimiseStore = true;
-  trustedUsers = [ "alice" ];
-  gc = { automatic = true; dates = "weekly"; };
-  buildMachines = [ { hostName = "localhost"; systems = [ "x86_64-linux" ]; maxJobs = 2; supportedFeatures = [ "kvm" ]; } { hostName = "b.example.org"; systems = [ "aarch64-linux" ]; sshUser = "nix"; sshKey = "/etc/hydra/b.key"; } ];
-  admin = { userName = "alice"; password.generate = true; };
-};`
-
 describe('deployment.hydra on a NixOS machine', () => {
   it.each(releases)('becomes the services of a nixpkgs %s, which builds', async (_, nixpkgs) => {
-    const machine = await evaluated(whole, nixpkgs)
+    const machine = await evaluated(wholeHydra, nixpkgs)
     expect(machine.drvPath).toMatch(/-nixos-system-ci-/)
     const values = await valuesOf(
-      whole,
+      wholeHydra,
       `config.services.hydra.hydraURL config.services.hydra.notificationSender config.services.hydra.listenHost
        config.services.hydra.smtpHost config.services.nix-serve.secretKeyFile config.services.nix-serve.bindAddress
        config.networking.firewall.allowedTCPPorts config.services.postfix.enable config.services.postgresql.enable
@@ -106,7 +91,7 @@ describe('deployment.hydra on a NixOS machine', () => {
   ])(
     'uses the names of a nixpkgs %s, and keeps root among the trusted users',
     async (_, nixpkgs, values, rest) => {
-      const [trusted, ...others] = await valuesOf(whole, values, nixpkgs)
+      const [trusted, ...others] = await valuesOf(wholeHydra, values, nixpkgs)
       expect(trusted).toEqual(expect.arrayContaining(['root', 'alice', 'hydra-queue-runner']))
       expect(others).toEqual(rest)
     },
@@ -114,7 +99,7 @@ describe('deployment.hydra on a NixOS machine', () => {
 
   it('adds its lines to hydra.conf beside those of nixpkgs, and waits for the key instead of failing', async () => {
     const [conf, condition, path] = await valuesOf(
-      whole,
+      wholeHydra,
       `config.services.hydra.extraConfig config.systemd.services.hydra-queue-runner.unitConfig config.systemd.paths.hydra-queue-runner`,
     )
     expect(conf).toContain('base_uri = http://hydra.example.org')
@@ -129,7 +114,7 @@ describe('deployment.hydra on a NixOS machine', () => {
 
   it.each(releases)('proxies with the host that users typed, with a nixpkgs %s', async (_, nixpkgs) => {
     const [hosts] = await valuesOf(
-      whole,
+      wholeHydra,
       '(lib.genAttrs (builtins.attrNames config.services.nginx.virtualHosts) (name: { inherit (config.services.nginx.virtualHosts.${name}) locations; }))',
       nixpkgs,
     )
@@ -154,12 +139,12 @@ describe('deployment.hydra on a NixOS machine', () => {
       services.nginx.virtualHosts."hydra.example.org".locations."/".proxyPass = "http://127.0.0.1:9";`
     const values =
       'config.services.hydra.hydraURL config.services.nix-serve.port config.services.nginx.virtualHosts."hydra.example.org".locations."/".proxyPass'
-    expect(await valuesOf(`${whole} ${own}`, values, nixpkgs)).toEqual([
+    expect(await valuesOf(`${wholeHydra} ${own}`, values, nixpkgs)).toEqual([
       'https://own.example.org',
       5555,
       'http://127.0.0.1:9',
     ])
-    const { options } = await evaluated(`${whole} ${own}`, nixpkgs)
+    const { options } = await evaluated(`${wholeHydra} ${own}`, nixpkgs)
     if (!('hydra' in options)) throw new Error('no hydra')
     expect(options.hydra).toMatchObject({ url: 'https://own.example.org', port: 3333, enable: true })
     expect(options.hydra.package).toMatch(/^\/nix\/store\/.*-hydra-server$/)
@@ -171,7 +156,7 @@ describe('deployment.hydra on a NixOS machine', () => {
   })
 
   it('leaves keys, users and a proof to set-up tasks, and everything else to NixOS', async () => {
-    expect(tasksOf(await evaluated(whole))).toEqual([
+    expect(tasksOf(await evaluated(wholeHydra))).toEqual([
       'cache-key',
       'binary-cache',
       'admin-user',
@@ -186,7 +171,7 @@ describe('deployment.hydra on a NixOS machine', () => {
       nix-store --generate-binary-cache-key ci /etc/nix/ci/secret /etc/nix/ci/public
       hydra-create-user admin --role admin
     '';`
-    expect(tasksOf(await evaluated(`${whole} ${service}`))).toEqual(['binary-cache'])
+    expect(tasksOf(await evaluated(`${wholeHydra} ${service}`))).toEqual(['binary-cache'])
     expect(nix.logged.filter((line) => line.startsWith('note: '))).toEqual([
       "note: machine 'ci': set-up task 'cache-key' does not run, because the machine's own service 'hydra-manual-setup' makes the key",
       "note: machine 'ci': set-up task 'admin-user' does not run, because the machine's own service 'hydra-manual-setup' makes users; 'hydra-proof' does not run either, because it would need their password",
@@ -195,12 +180,12 @@ describe('deployment.hydra on a NixOS machine', () => {
 
   it('names a key of the user in another file, which nothing of hydra-ops would use', async () => {
     const elsewhere = `systemd.services.own-key.serviceConfig.ExecStart = "/bin/nix-store --generate-binary-cache-key ci /srv/secret /srv/public";`
-    await evaluated(`${whole} ${elsewhere}`)
+    await evaluated(`${wholeHydra} ${elsewhere}`)
     expect(nix.logged.join('\n')).toContain(
       "'own-key' makes the key; the service names another file than /etc/nix/ci/secret: set deployment.hydra.cache.secretKeyFile to its file",
     )
     nix.logged.splice(0)
-    await evaluated(`${whole} ${elsewhere} deployment.hydra.cache.secretKeyFile = "/srv/secret";`)
+    await evaluated(`${wholeHydra} ${elsewhere} deployment.hydra.cache.secretKeyFile = "/srv/secret";`)
     expect(nix.logged.join('\n')).toMatch(/'own-key' makes the key$/m)
   })
 

@@ -79,6 +79,17 @@ describe('the nixpkgs of a NixOS machine', () => {
   })
 })
 
+it('an old release, whose defaults are right behind mkDefault, has the names of machines and clean values too', async () => {
+  const text = `{ network.nixpkgs = ${oldNixpkgs};
+    web = { nodes, ... }: { deployment.tags = [ nodes.db.config.deployment.targetHost ]; deployment.keys.a = { text = "x"; user = "u"; }; deployment.healthChecks.tcp = [ { port = 80; } ]; };
+    db = { }; }`
+  nix.write('hydra.nix', text)
+  const { options } = machineOf(await nix.evaluate('hydra.nix', { mode: 'shape' }))
+  expect(options.tags).toEqual(['db'])
+  expect(options.keys.a).toMatchObject({ user: 'u', permissions: '0600' })
+  expect(options.healthChecks.tcp).toHaveLength(1)
+})
+
 it('evaluations of one machine each give what one evaluation gives, with nodes across and other mistakes told', async () => {
   const small = createNixSandbox('', builtInProviders, () => 1)
   try {

@@ -160,10 +160,10 @@ describe('the facts of the provider', () => {
     ).toEqual([
       ['networking.hostKey', 'ssh-ed25519 AAAA', 1000, true],
       ['networking.privateIPv4', '192.168.9.2', 1000, true],
-      ['boot.loader.grub.device', '/dev/vda', 1200, false],
-      ['fileSystems./.device', '/dev/disk/by-label/nixos', 1200, false],
-      ['fileSystems./.fsType', 'ext4', 1200, true],
-      ['services.openssh.enable', true, 1200, true],
+      ['boot.loader.grub.device', '/dev/vda', 1499, false],
+      ['fileSystems./.device', '/dev/disk/by-label/nixos', 1499, false],
+      ['fileSystems./.fsType', 'ext4', 1499, true],
+      ['services.openssh.enable', true, 1499, true],
     ])
   })
 
