@@ -35,9 +35,10 @@ export function judgeSwitch(
   activation: { readonly path: string; readonly bootId: string },
   log: readonly string[],
 ): Verdict {
+  // The guard reboots a machine whose old system does not come back.
+  if (state.files.has('fired')) return { kind: 'fired' }
   if (state.bootId !== activation.bootId)
     return { kind: 'lost', why: 'the machine was restarted during the activation' }
-  if (state.files.has('fired')) return { kind: 'fired' }
   const ended = state.files.get('ended')
   if (ended === undefined) return withoutEnd(state)
   const code = Number(ended)

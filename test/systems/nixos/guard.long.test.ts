@@ -161,7 +161,7 @@ describe('the guard on a guest', () => {
     const { old } = guest
     const { session, interrupt, record } = await guest.begin()
     const work = activateSystem(session, next, options, hopeless).catch((error: unknown) => error)
-    await vi.waitFor(() => guest.sh('test -e /var/lib/hydra-ops/activations/r1/armed'), slow)
+    await vi.waitFor(() => guest.sh('systemctl is-active --quiet hydra-ops-activation-r1.service'), slow)
     interrupt()
     expect(await work).toMatchObject({ code: 'INTERRUPTED' })
     const { activation } = record()
@@ -179,7 +179,7 @@ describe('the guard on a guest', () => {
     const { old } = guest
     const { session, interrupt, record } = await guest.begin()
     const work = activateSystem(session, next, options, guestTimes).catch((error: unknown) => error)
-    await vi.waitFor(() => guest.sh('test -e /var/lib/hydra-ops/activations/r1/armed'), slow)
+    await vi.waitFor(() => guest.sh('systemctl is-active --quiet hydra-ops-activation-r1.service'), slow)
     interrupt()
     await work
     const refused = await guest.begin({ run: 'r2' })
@@ -206,7 +206,7 @@ describe('the guard on a guest', () => {
       message: expect.stringContaining('the switch did not end in time'),
     })
     expect(await guest.look()).toMatchObject({ current: old, bootDefault: old })
-    expect(await guest.sh('pgrep -fc "sleep infinity" || true')).toBe('0')
+    expect(await guest.sh('pgrep -fc "[s]leep infinity" || true')).toBe('0')
   })
 
   it('reboots into the old system if the old system’s own switch fails three times', async () => {

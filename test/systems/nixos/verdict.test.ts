@@ -60,6 +60,11 @@ describe('the verdict on a switch', () => {
       'back',
     ],
     ['the guard was faster', { ended: 0, files: ['fired', 'watched'] }, 'fired'],
+    [
+      'the guard was faster, and rebooted the machine',
+      { ended: 0, boot: 'boot-2', current: old, files: ['fired', 'guard-result'] },
+      'fired',
+    ],
     ['the machine was restarted', { ended: 0, boot: 'boot-2' }, 'lost'],
     ['nothing is left of the activation', { files: [], unit: [`Id=${unit}`, 'LoadState=not-found'] }, 'lost'],
   ] as const)('is right if %s', (_, seen, kind) => {
