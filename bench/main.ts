@@ -11,6 +11,7 @@ const benchmarks: Readonly<Record<string, () => Promise<() => Promise<Comparison
 const tables: Readonly<Record<string, () => Promise<() => Promise<string>>>> = {
   state: async () => (await import('./state.js')).stateCosts,
   hydra: async () => (await import('./hydra-stages.js')).hydraStages,
+  nixos: async () => (await import('./nixos-evaluation.js')).nixosEvaluation,
 }
 
 const asked = process.argv.slice(2)

@@ -12,8 +12,7 @@ import { enter, type Job } from './job.js'
 
 /**
  * Brings back the machines that this run switched, because a machine failed: one of them, or one of `before`, whose
- * work never began. Returns all results; a machine that
- * went back has failed, since it does not run what was deployed.
+ * work never began. Returns all results; a machine that went back has failed, since it runs another system.
  */
 export async function rollbackAll(
   jobs: readonly Job[],
