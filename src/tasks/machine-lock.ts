@@ -18,6 +18,11 @@ const askMs = 60_000
 const releaseMs = 10_000
 /** Exit status of the script when somebody else holds the lock. */
 const held = 75
+/** Names of both calls to the machine, as errors and the benchmark's far side know them. */
+export const setUpLock = {
+  take: 'take the set-up lock of the machine',
+  release: 'release the set-up lock of the machine',
+}
 
 /**
  * Runs set-up tasks as the only operator on the machine. The state's own lock serves operators who share a state. This
@@ -41,14 +46,14 @@ export async function withSetUpLock<T>(
   } finally {
     // The release has its own signal, because the run's signal is already aborted after Ctrl-C.
     const signal = AbortSignal.timeout(releaseMs)
-    const what = 'release the set-up lock of the machine'
+    const what = setUpLock.release
     const script = targetScript('machine-lock/release', { file: lockFile, who })
     await host.script(script, [], { signal, timeoutMs: releaseMs, what }).catch(() => {})
   }
 }
 
 async function take(host: Host, who: string, run: Run): Promise<void> {
-  const what = 'take the set-up lock of the machine'
+  const what = setUpLock.take
   const script = targetScript('machine-lock/take', { file: lockFile, who, stale: staleSeconds })
   const result = await host.script(script, [], { signal: run.signal, timeoutMs: askMs, what })
   if (result.kind !== 'exited' || result.code !== held) {
