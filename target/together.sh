@@ -1,17 +1,22 @@
 # shellcheck shell=sh
-# Runs several scripts one after the other, each in a shell of its own.
+# Runs several scripts at once, each in a shell of its own.
 # Values: mark (no line of a script's begins with it), count, text_1, text_2, … (the scripts), title_1, … (their
 # purposes).
 # Standard input: a line for each script, `-` without input, or else its standard input in base64.
-# Prints for each script `MARK begin NUMBER TITLE`, its output, `MARK end NUMBER STATUS`, its stderr, and `MARK next`.
+# Prints for each script, in their order, `MARK begin NUMBER TITLE`, its output, `MARK end NUMBER STATUS`, its stderr,
+# and `MARK next`.
 : "${mark:?}" "${count:?}"
-exec 4>&1
 number=0 text='' title=''
 while [ "$number" -lt "$count" ]; do
   number=$((number + 1))
   IFS= read -r given || given=-
-  eval "text=\$text_$number title=\$title_$number"
-  printf '%s begin %s %s\n' "$mark" "$number" "$title"
+  eval "given_$number=\$given"
+done
+# Runs script $1.
+run_script() {
+  eval "text=\$text_$1 title=\$title_$1 given=\$given_$1"
+  exec 4>&1
+  printf '%s begin %s %s\n' "$mark" "$1" "$title"
   # The script's stderr and, on a line of its own, its status.
   ended=$(
     if [ "$given" = - ]; then
@@ -21,7 +26,19 @@ while [ "$number" -lt "$count" ]; do
     fi
     printf '\n%s' $?
   )
-  printf '\n%s end %s %s\n%s\n%s next\n' "$mark" "$number" "${ended##*
+  printf '\n%s end %s %s\n%s\n%s next\n' "$mark" "$1" "${ended##*
 }" "${ended%
 *}" "$mark"
-done
+}
+# Runs script $1 and all later ones. The output of the later ones waits in a pipe until script $1 has ended.
+run_from() {
+  if [ "$1" -ge "$count" ]; then
+    run_script "$1"
+  else
+    run_from "$(($1 + 1))" | {
+      run_script "$1"
+      exec cat
+    }
+  fi
+}
+run_from 1

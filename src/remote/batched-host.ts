@@ -20,8 +20,8 @@ interface Waiting extends BatchedScript {
 
 /**
  * Wraps a host so that all scripts requested at the same moment run as one command on the machine. A look with a dozen
- * tasks then needs one round trip. Only scripts that depend on the first answers cause a second one. Each script runs
- * in its own shell, and identical requests run once. The command gets the longest deadline of its scripts. A script
+ * tasks then needs one round trip. Only scripts that depend on the first answers cause a second one. The scripts run
+ * side by side, each in its own shell, and identical requests run once. The command gets the longest deadline of its scripts. A script
  * that reads a stream, or that runs as the login user, is a command of its own.
  */
 export function batchedHost(host: Host): Host {
@@ -127,7 +127,10 @@ function base64(stdin: string | Uint8Array): string {
   return Buffer.from(stdin).toString('base64')
 }
 
-/** Blames a deadline on the running script, even in the errors of scripts that still waited for their turn. */
+/**
+ * Blames a deadline on the first script without an end, even in the errors of the later scripts: their answers waited
+ * for that end.
+ */
 function ofScript(error: unknown, host: Host, slow: BatchedScript | undefined): unknown {
   if (!(error instanceof OpsError) || error.code !== 'DEADLINE' || slow === undefined) return error
   const message = `machine '${host.machine}': '${slow.title}' did not end in time`

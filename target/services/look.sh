@@ -1,22 +1,63 @@
 # shellcheck shell=sh
-# Looks at the files and units of a set of services.
+# Looks at the files and units of a set of services. A look asks for many of them, so no program runs once for each.
 # Values: marks (folder of the marks of due restarts), files and obsolete (paths), units (names).
 # Prints one `file=` for each file (hash, mode, user, group; `-` where it is missing), one `unit=` for each unit (state,
 # whether it is enabled, whether a restart is due), and `obsolete=` for each path that exists.
 : "${marks:?}" "${files?}" "${units?}" "${obsolete?}"
 split_by_line
+line_feed='
+'
+# Sets line to the first line of a text, and rest to the other lines.
+first_line() { line=${1%%"$line_feed"*} rest=${1#*"$line_feed"}; }
+
+present=''
 for path in $files; do
-  if [ -f "$path" ]; then
-    say file "$(sha256sum < "$path" | cut -d' ' -f1) $(stat -c '%a %U %G' -- "$path")"
+  [ ! -f "$path" ] || present=$present$path$line_feed
+done
+if [ -n "$present" ]; then
+  # shellcheck disable=SC2086 # A list: one word a line.
+  hashes=$(sha256sum -- $present)
+  # shellcheck disable=SC2086 # A list: one word a line.
+  owners=$(stat -c '%a %U %G' -- $present)
+fi
+for path in $files; do
+  case $line_feed$present in
+    *"$line_feed$path$line_feed"*)
+      first_line "$hashes"
+      hashes=$rest
+      # sha256sum writes a backslash before the hash of a file whose name has special characters.
+      hash=${line#\\} hash=${hash%% *}
+      first_line "$owners"
+      owners=$rest
+      say file "$hash $line"
+      ;;
+    *) say file - ;;
+  esac
+done
+
+# Prints the answer of systemd for each unit, on a line of its own. One call answers for all units that exist.
+each_unit() {
+  # shellcheck disable=SC2086 # A list: one word a line.
+  answers=$(systemctl "$1" $units 2> /dev/null)
+  if [ "$(printf '%s\n' "$answers" | wc -l)" = "$(printf '%s\n' "$units" | wc -l)" ]; then
+    printf '%s\n' "$answers"
   else
-    say file -
+    for unit in $units; do printf '%s\n' "$(systemctl "$1" "$unit" 2> /dev/null)"; done
   fi
-done
-for unit in $units; do
-  due=no
-  [ ! -e "$marks/$unit" ] || due=due
-  say unit "$(systemctl is-active "$unit" 2>/dev/null) $(systemctl is-enabled "$unit" 2>/dev/null) $due"
-done
+}
+if [ -n "$units" ]; then
+  active=$(each_unit is-active)
+  enabled=$(each_unit is-enabled)
+  for unit in $units; do
+    due=no
+    [ ! -e "$marks/$unit" ] || due=due
+    first_line "$active"
+    state=$line active=$rest
+    first_line "$enabled"
+    enabled=$rest
+    say unit "$state $line $due"
+  done
+fi
 for path in $obsolete; do
   [ ! -e "$path" ] || say obsolete "$path"
 done

@@ -7,8 +7,14 @@ own_system() {
   printf '%s\n' "${system:-$(uname -m)-linux}"
 }
 
+# Path of the newest PostgreSQL's own psql. Debian's `psql` is a wrapper in Perl, which is slower than most questions.
+psql=psql
+for found in /usr/lib/postgresql/*/bin/psql; do
+  [ ! -x "$found" ] || psql=$found
+done
+
 # Asks the database of Hydra as the user and the role that own it.
 hydra_sql() {
   runuser -u "${hydra_user:?}" -- \
-    psql -X -U "${role:?}" -p "${database_port:?}" -d "${database:?}" -Atc "$1" < /dev/null
+    "$psql" -X -U "${role:?}" -p "${database_port:?}" -d "${database:?}" -Atc "$1" < /dev/null
 }

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 /**
  * Writes a systemctl to `root`/bin that keeps a file for each unit (`active-NAME`, `enabled-NAME`) and records its
  * calls. Files also cause faults: `fail-restart` = restarts fail, `fails-NAME` = the unit does not become active,
- * `hangs-NAME` = the unit activates forever. `show` answers with the file `shown`.
+ * `hangs-NAME` = the unit activates forever, `unknown-NAME` = the unit does not exist. `show` answers with the file `shown`.
  */
 export function standInSystemctl(root: string): void {
   const body = `
@@ -24,7 +24,14 @@ case $verb in
     status=3
     for unit do if [ -e "${root}/active-$unit" ]; then echo active; status=0; else echo inactive; fi; done
     exit $status ;;
-  is-enabled) if [ -e "${root}/enabled-$1" ]; then echo enabled; else echo disabled; exit 1; fi ;;
+  is-enabled)
+    status=1
+    for unit do
+      # A unit that does not exist ends the list, and has no line (seen with systemd 252).
+      [ ! -e "${root}/unknown-$unit" ] || { echo "Failed to get unit file state for $unit: No such file or directory" >&2; exit 1; }
+      if [ -e "${root}/enabled-$unit" ]; then echo enabled; status=0; else echo disabled; fi
+    done
+    exit $status ;;
   restart) [ ! -e '${root}/fail-restart' ] || exit 1; for unit do begin "$unit"; done ;;
   start)
     for unit do begin "$unit" || status=1; done

@@ -113,6 +113,19 @@ describe('files and the units that depend on them', () => {
     expect((await lookAtServices(host, set(), run)).wrong).toEqual([])
   })
 
+  it('are still told apart when systemd does not know one of them, and ends its list there', async () => {
+    await convergeServices(host, set(), run)
+    writeFileSync(join(root, 'unknown-a.service'), '')
+    rmSync(join(root, 'enabled-b.service'))
+    expect((await lookAtServices(host, set(), run)).wrong).toEqual([
+      'a.service is not started at boot',
+      'b.service is not started at boot',
+    ])
+    rmSync(join(root, 'unknown-a.service'))
+    await convergeServices(host, set(), run)
+    expect((await lookAtServices(host, set(), run)).wrong).toEqual([])
+  })
+
   it('are removed when they are no longer wanted', async () => {
     writeFileSync(join(root, 'units/old.service'), '')
     const wanted = set({ obsolete: ['old.service', 'never.service'] })

@@ -31,7 +31,10 @@ case $verb in
     status=3
     for unit do if [ -e "${root}/active-$unit" ]; then echo active; status=0; else echo inactive; fi; done
     exit $status ;;
-  is-enabled) if [ -e "${root}/enabled-$1" ]; then echo enabled; else echo disabled; exit 1; fi ;;
+  is-enabled)
+    status=1
+    for unit do if [ -e "${root}/enabled-$unit" ]; then echo enabled; status=0; else echo disabled; fi; done
+    exit $status ;;
   start)
     if [ "$1" = nix-daemon.socket ] && [ ! -e "${root}/active-$1" ] && [ -e "${root}/active-nix-daemon.service" ]
     then echo 'Job failed. See "journalctl -xe" for details.' >&2; exit 1; fi

@@ -4,9 +4,10 @@
 # Prints `green=yes` and `enabled=yes`.
 : "${database:?}" "${database_port:?}" "${hydra_user:?}" "${role:?}" "${project:?}"
 cd / || exit 1
-green=$(hydra_sql "select 1 from builds b join jobsets j on j.id = b.jobset_id
-  where j.project = '$project' and b.finished = 1 and b.buildstatus = 0 limit 1" 2> /dev/null)
-[ "$green" != 1 ] || say green yes
-enabled=$(hydra_sql "select enabled from projects where name = '$project'" 2> /dev/null)
-[ "$enabled" != 1 ] || say enabled yes
+# The answer is 1 or nothing, a bar, and again 1 or another number.
+answer=$(hydra_sql "select (select 1 from builds b join jobsets j on j.id = b.jobset_id
+    where j.project = '$project' and b.finished = 1 and b.buildstatus = 0 limit 1),
+  (select enabled from projects where name = '$project')" 2> /dev/null)
+[ "${answer%%|*}" != 1 ] || say green yes
+[ "${answer#*|}" != 1 ] || say enabled yes
 exit 0

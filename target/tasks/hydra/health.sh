@@ -15,9 +15,12 @@ for user in "$hydra_user" "$runner_user" "$www_user"; do
   runuser -u "$user" -- env NIX_REMOTE=daemon nix-store -q --hash "$package" < /dev/null > /dev/null 2>&1 ||
     say wrong "user $user cannot use the Nix daemon"
 done
-said=$(hydra_sql "select count(*) from pg_tables where tablename = 'schemaversion'" 2>&1)
+# The number of tables with the schema's version, and of the evaluator's connections.
+said=$(hydra_sql "select (select count(*) from pg_tables where tablename = 'schemaversion'),
+  (select count(*) from pg_stat_activity where application_name = 'hydra-evaluator')" 2>&1)
 answered=$?
-tables=$(printf '%s' "$said" | tail -n 1)
+counts=${said##*
+} tables=${counts%%|*} sessions=${counts#*|}
 if [ "$answered" != 0 ]; then
   say wrong "the database $database cannot be queried: $(printf '%s' "$said" | head -n 1)"
 fi
@@ -53,7 +56,6 @@ if [ "$answered" = 0 ]; then
   elif [ "$schema" -lt "${newest:-0}" ]; then
     say wrong "the tables of Hydra have the version $schema, but the package needs $newest"
   fi
-  sessions=$(hydra_sql "select count(*) from pg_stat_activity where application_name = 'hydra-evaluator'" 2>/dev/null)
   [ "${sessions:-0}" -ge 1 ] || say wrong 'the evaluator has no connection to the database'
 fi
 listening=$(ss -Hltn "sport = :$port" | awk '{ print $4 }')

@@ -5,8 +5,7 @@
 # `NAME_stat=` (mode, number of the user, of the group), `NAME=` (the content, in base64).
 : "${port:?}" "${owner:?}"
 cd / || exit 1
-hba=$(sql 'show hba_file') || exit 1
-ident=$(sql 'show ident_file') || exit 1
+both=$(sql "select current_setting(name) from unnest(array['hba_file', 'ident_file']) as name") || exit 1
 tell() {
   real=$(readlink -e -- "$2") || {
     echo "$2 does not exist" >&2
@@ -17,5 +16,7 @@ tell() {
   say "$1_stat" "$(stat -c '%a %u %g' -- "$real")"
   say "$1" "$(base64 -w0 -- "$real")"
 }
-tell hba "$hba"
-tell ident "$ident"
+tell hba "${both%%
+*}"
+tell ident "${both#*
+}"

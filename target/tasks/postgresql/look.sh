@@ -7,16 +7,19 @@
 split_by_line
 cd / || exit 1
 [ "$(hash_of "$drop_in")" = "$drop_in_hash" ] || say wrong "$drop_in differs"
-if [ "$(sql "select 1 from pg_database where datname = '$database'")" != 1 ]; then
+# The number of roles that can log in, and the owner of the database.
+answer=$(sql "select (select count(*) from pg_roles where rolname = '$role' and rolcanlogin), pg_get_userbyid(datdba)
+  from pg_database where datname = '$database'")
+if [ -z "$answer" ]; then
   say database absent
   exit 0
 fi
-[ "$(sql "select 1 from pg_roles where rolname = '$role' and rolcanlogin")" = 1 ] || say wrong "the role $role is missing or cannot log in"
-[ "$(sql "select pg_get_userbyid(datdba) from pg_database where datname = '$database'")" = "$role" ] ||
+[ "${answer%%|*}" = 1 ] || say wrong "the role $role is missing or cannot log in"
+[ "${answer#*|}" = "$role" ] ||
   say wrong "the database $database does not belong to $role"
 [ "$(sql "select 1 from pg_extension where extname = 'pg_trgm'" "$database")" = 1 ] || say wrong 'pg_trgm is missing'
 enters() {
-  entered=$(runuser -u "$1" -- psql -X -p "$port" -U "$role" -d "$database" -Atc 'select current_user' 2>/dev/null < /dev/null)
+  entered=$(runuser -u "$1" -- "${psql:?}" -X -p "$port" -U "$role" -d "$database" -Atc 'select current_user' 2>/dev/null < /dev/null)
   [ "$entered" = "$role" ]
 }
 for user in $users; do

@@ -320,7 +320,7 @@ describe('the project of the proof', () => {
     const answers = (green: string, enabled: string) =>
       program(
         'runuser',
-        `case $* in *'from builds'*) echo ${green} ;; *'enabled from projects'*) echo ${enabled} ;; *) echo 1 ;; esac`,
+        `case $* in *'from builds'*'enabled from projects'*) echo ${green}'|'${enabled} ;; *) echo 1 ;; esac`,
       )
     program('pg_lsclusters', 'echo 15 main 5432 online postgres /nowhere /nowhere')
     const probe = () => hydraProofTask.probe(host, wantedProof(), run)
