@@ -11,10 +11,14 @@
 : "${database:?}" "${database_port:?}" "${role:?}" "${address:?}" "${port:?}" "${runner_port:?}"
 cd / || exit 1
 [ "$(readlink "$home/hydra.conf")" = "$config" ] || say wrong "$home/hydra.conf is not a link to $config"
-for user in "$hydra_user" "$runner_user" "$www_user"; do
-  runuser -u "$user" -- env NIX_REMOTE=daemon nix-store -q --hash "$package" < /dev/null > /dev/null 2>&1 ||
-    say wrong "user $user cannot use the Nix daemon"
-done
+# The checks run side by side, because Nix takes long to start.
+{
+  for user in "$hydra_user" "$runner_user" "$www_user"; do
+    runuser -u "$user" -- env NIX_REMOTE=daemon nix-store -q --hash "$package" < /dev/null > /dev/null 2>&1 ||
+      say wrong "user $user cannot use the Nix daemon" &
+  done
+  wait
+} | sort
 # The number of tables with the schema's version, and of the evaluator's connections.
 said=$(hydra_sql "select (select count(*) from pg_tables where tablename = 'schemaversion'),
   (select count(*) from pg_stat_activity where application_name = 'hydra-evaluator')" 2>&1)

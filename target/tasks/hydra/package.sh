@@ -19,8 +19,9 @@ split_by_line
 for program in $apart; do
   [ -x "$package/bin/$program" ] || continue
   runuser -u nobody -- env -i PATH=/usr/bin:/bin:/run/current-system/sw/bin HOME=/nonexistent timeout 60 "$package/bin/$program" --help < /dev/null 2> /dev/null |
-    grep -oE -- '--(config-path|grpc-bind)' | sort -u | sed "s/^/takes=$program /"
+    grep -oE -- '--(config-path|grpc-bind)' | sort -u | sed "s/^/takes=$program /" &
 done
+wait
 runner=$(readlink -f -- "$package/bin/hydra-queue-runner")
 wrapped=${runner%/*}/.hydra-queue-runner-wrapped
 [ ! -f "$wrapped" ] || runner=$wrapped
@@ -54,9 +55,10 @@ if [ "$answer" = 2 ]; then
   done
 fi
 [ "$answer" != 0 ] || say url yes
-say system "$(own_system)"
-nix --extra-experimental-features nix-command show-config 2>/dev/null |
-  sed -n 's/^extra-platforms = //p' | tr ' ' '\n' | sed '/^$/d; s/^/system=/'
+settings=$(nix --extra-experimental-features nix-command show-config 2>/dev/null)
+system=$(printf '%s\n' "$settings" | sed -n 's/^system = //p')
+say system "${system:-$(own_system)}"
+for system in $(printf '%s\n' "$settings" | sed -n 's/^extra-platforms = //p' | tr ' ' '\n'); do say system "$system"; done
 say system builtin
 say cores "$(nproc)"
 if [ -w /dev/kvm ]; then say kvm yes; fi
