@@ -46,15 +46,16 @@ export interface HttpRequest {
   connect(bounds: Bounds): Promise<Duplex>
   readonly signal: AbortSignal
   readonly timeoutMs: number
+  /** Largest body that is read. Default: 4 MiB, above the size of most pages. */
+  readonly mostBytes?: number
 }
 
-/** A limit above the size of any page that is requested. */
-const mostBytes = 4 * 1024 * 1024
+const usualMostBytes = 4 * 1024 * 1024
 
 /** Sends one request over a connection that the caller makes. Redirects are not followed. */
 export function httpAnswer(request: HttpRequest): Promise<HttpAnswer> {
   return exchange(request, async (response) => {
-    const bytes = await wholeBody(response)
+    const bytes = await wholeBody(response, request.mostBytes ?? usualMostBytes)
     return {
       status: statusOf(response),
       headers: response.headers,
@@ -152,7 +153,7 @@ function encrypted({ url, checkCertificate }: HttpRequest, { net, tls }: Node, r
 }
 
 /** Reads the body to its announced end; a connection that closes earlier is an error. */
-async function wholeBody(response: IncomingMessage): Promise<Buffer> {
+async function wholeBody(response: IncomingMessage, mostBytes: number): Promise<Buffer> {
   const chunks: Buffer[] = []
   let size = 0
   try {

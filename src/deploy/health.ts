@@ -4,11 +4,11 @@ import { messageOf, throwIfAborted } from '../core/errors.js'
 import type { HealthChecks } from '../core/health-checks.js'
 import { httpStatus } from '../core/http-request.js'
 import type { MachineName } from '../core/names.js'
+import { connectFromOperator } from '../core/operator-connection.js'
 import { pause } from '../core/pause.js'
 import type { Run } from '../core/run.js'
 import { settleAll } from '../core/settle.js'
 import type { Host } from '../core/ssh.js'
-import { connectFromOperator } from '../machine/operator-connection.js'
 
 export interface CheckContext {
   readonly host: Host

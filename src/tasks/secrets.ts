@@ -5,12 +5,12 @@ import type { LocalCommands, Questions } from '../core/context.js'
 import type { Bounds } from '../core/deadline.js'
 import { failure, messageOf } from '../core/errors.js'
 import type { MachineName } from '../core/names.js'
+import { connectFromOperator } from '../core/operator-connection.js'
 import type { DeploymentSecrets } from '../core/secrets.js'
 import type { SecretNeed } from '../core/setup-task.js'
 import { eachInTurn } from '../core/several-errors.js'
 import { hostOf } from '../machine/connect.js'
 import { type MachineSession, recordOf, secretsOf } from '../machine/machine.js'
-import { connectFromOperator } from '../machine/operator-connection.js'
 
 /** The secrets of set-up tasks, as the operator host has them. */
 export interface TaskSecrets {

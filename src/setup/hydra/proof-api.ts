@@ -2,6 +2,8 @@ import * as z from 'zod'
 import { failure } from '../../core/errors.js'
 import { json, refusal } from '../../core/http-request.js'
 import type { Host } from '../../core/ssh.js'
+import { errorTexts } from '../../hydra/read.js'
+import { Build, EvaluationPage, Jobset } from '../../hydra/replies.js'
 import type { ReadFor } from './journal-lines.js'
 import { hydraHome } from './settings.js'
 import type { WebSession } from './web-session.js'
@@ -81,25 +83,8 @@ function refused(host: Host, what: string, why: string): Error {
   })
 }
 
-const Jobset = z.looseObject({
-  errormsg: z.string().nullish(),
-  fetcherrormsg: z.string().nullish(),
-  errortime: z.number().nullish(),
-})
-const Evaluations = z.looseObject({
-  evals: z.array(z.looseObject({ builds: z.array(z.number()) })).default([]),
-})
-const Build = z.looseObject({
-  id: z.number(),
-  nixname: z.string().nullish(),
-  finished: z.number(),
-  buildstatus: z.number().nullish(),
-  buildoutputs: z.record(z.string(), z.looseObject({ path: z.string().nullish() })).default({}),
-})
-export type Build = z.infer<typeof Build>
-
 export async function findBuild(session: WebSession, stamp: string): Promise<Build | undefined> {
-  const evaluations = Evaluations.safeParse(
+  const evaluations = EvaluationPage.safeParse(
     json(await session.request('GET', `/jobset/${project}/${jobset}/evals`)),
   )
   const [newest] = evaluations.data?.evals ?? []
@@ -123,10 +108,10 @@ export async function errorTime(session: WebSession): Promise<number> {
  */
 export async function evaluationError(session: WebSession, before: number): Promise<string> {
   if ((await errorTime(session)) === before) return ''
-  const texts: string[] = []
+  const pages: Jobset[] = []
   for (const path of [`/jobset/${project}/${jobset}`, `/jobset/${project}/${jobset}/errors`]) {
     const said = Jobset.safeParse(json(await session.request('GET', path))).data
-    texts.push(said?.fetcherrormsg ?? '', said?.errormsg ?? '')
+    if (said !== undefined) pages.push(said)
   }
-  return texts.filter((text) => text.trim() !== '').join('\n')
+  return errorTexts(pages)
 }

@@ -6,6 +6,7 @@ import { pause } from '../../core/pause.js'
 import type { Run } from '../../core/run.js'
 import type { SetupTask, TaskRun, TaskState } from '../../core/setup-task.js'
 import type { Host } from '../../core/ssh.js'
+import type { Build } from '../../hydra/replies.js'
 import { placeFiles } from '../../remote/place-files.js'
 import { askMachine, fact } from '../../remote/run-script.js'
 import { publicFile } from '../../remote/services.js'
@@ -18,7 +19,6 @@ import { causeIn, diagnose } from './diagnosis.js'
 import { linesFor } from './journal-lines.js'
 import { JournalWatch, type WatchPace, witnesses } from './journal-watch.js'
 import {
-  type Build,
   errorTime,
   evaluationError,
   findBuild,

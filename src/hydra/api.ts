@@ -1,0 +1,145 @@
+import type * as z from 'zod'
+import { failure, messageOf, OpsError } from '../core/errors.js'
+import { type HttpAnswer, json, refusal } from '../core/http-request.js'
+import type { HydraWay } from './way.js'
+
+/** Questions to one Hydra. Each fault is one sentence, which names the URL. */
+export interface HydraApi {
+  readonly url: string
+  /** Returns the answer; fails if there is none. */
+  get<T>(path: string, schema: z.ZodType<T>): Promise<T>
+  /** Returns the answer, or undefined if Hydra has no such thing. */
+  find<T>(path: string, schema: z.ZodType<T>): Promise<T | undefined>
+  /** Returns the path behind a redirect, or undefined if Hydra has no such thing. */
+  target(path: string): Promise<string | undefined>
+  /** Returns a page that is plain text, or undefined if Hydra has no such thing. */
+  text(path: string): Promise<string | undefined>
+}
+
+/** Redirects that are followed for one question; Hydra itself needs two at most. */
+const mostRedirects = 4
+
+export function hydraApi(way: HydraWay): HydraApi {
+  const { url } = way
+
+  /** Asks until the answer is no redirect. */
+  async function answer(path: string): Promise<HttpAnswer | undefined> {
+    let at = path
+    for (let count = 0; count <= mostRedirects; count += 1) {
+      const got = await asked(way, 'GET', at)
+      if (got.status === 404) return undefined
+      if (!isRedirect(got)) return accepted(got, at)
+      at = pathBehind(got, at)
+    }
+    throw failure('HYDRA_ANSWER', `Hydra at ${url} redirects ${path} again and again`, {
+      hint: 'a proxy before Hydra changes the address; the proxy must pass Host, and X-Forwarded-Proto with TLS',
+    })
+  }
+
+  function accepted(got: HttpAnswer, path: string): HttpAnswer {
+    if (got.status === 200) return got
+    throw refusedBy(url, path, got)
+  }
+
+  function pathBehind(got: HttpAnswer, path: string): string {
+    const [location = ''] = [got.headers.location ?? []].flat()
+    const from = `${url}${path}`
+    const to = URL.canParse(location, from) ? new URL(location, from) : undefined
+    const base = new URL(url)
+    const prefix = base.pathname.replace(/\/$/, '')
+    if (to === undefined || to.origin !== base.origin || !to.pathname.startsWith(`${prefix}/`)) {
+      throw failure('HYDRA_ANSWER', `Hydra at ${url} redirects to another address: ${location}`, {
+        hint: 'use the URL of that address if it is the same Hydra; otherwise the proxy before Hydra must pass Host, and X-Forwarded-Proto with TLS',
+      })
+    }
+    return `${to.pathname.slice(prefix.length)}${to.search}`
+  }
+
+  async function find<T>(path: string, schema: z.ZodType<T>): Promise<T | undefined> {
+    const got = await answer(path)
+    return got === undefined ? undefined : parsed(url, path, got, schema)
+  }
+
+  return {
+    url,
+    find,
+    async get(path, schema) {
+      const found = await find(path, schema)
+      if (found !== undefined) return found
+      throw failure('HYDRA_ANSWER', `Hydra at ${url} has no page ${path}`, { hint: urlHint })
+    },
+    async target(path) {
+      const got = await asked(way, 'GET', path)
+      if (got.status === 404) return undefined
+      if (isRedirect(got)) return pathBehind(got, path)
+      throw refusedBy(url, path, got)
+    },
+    text: async (path) => (await answer(path))?.body,
+  }
+}
+
+const urlHint = 'the URL must be that of Hydra itself, such as https://hydra.example.org'
+
+/** Sends one request; a connection that fails or stays silent is a failure with the URL. */
+export async function asked(
+  way: HydraWay,
+  method: string,
+  path: string,
+  body?: unknown,
+): Promise<HttpAnswer> {
+  try {
+    return await way.request(method, path, body)
+  } catch (error) {
+    if (error instanceof OpsError) throw error
+    const why = messageOf(error)
+    throw failure('HYDRA_DOWN', `Hydra at ${way.url} does not answer ${path}: ${why}`, {
+      cause: error,
+      hint: /certificate|self.signed/i.test(why)
+        ? 'set NODE_EXTRA_CA_CERTS=FILE if your own authority made the certificate'
+        : 'check the URL; on the machine of Hydra, systemctl status hydra-server nginx says more',
+    })
+  }
+}
+
+function isRedirect({ status }: HttpAnswer): boolean {
+  return [301, 302, 303, 307, 308].includes(status)
+}
+
+/** Makes the error of an answer that is no success. */
+export function refusedBy(url: string, path: string, answer: HttpAnswer): OpsError {
+  const said = refusal(answer)
+  if (answer.status === 403 || answer.status === 401) {
+    return failure('HYDRA_REFUSED', `Hydra at ${url} refuses ${path}: ${said}`, {
+      hint: 'the user needs a role for that (hydra-ops hydra user list); hydra-ops cannot read a private Hydra or project without a user',
+    })
+  }
+  if (answer.status >= 500) {
+    return failure('HYDRA_ANSWER', `Hydra at ${url} fails at ${path}: ${said}`, {
+      hint:
+        answer.status >= 502 && answer.status <= 504
+          ? 'only the proxy answers; on the machine of Hydra, systemctl status hydra-server says more'
+          : 'on the machine of Hydra, journalctl -u hydra-server says more',
+    })
+  }
+  return failure('HYDRA_ANSWER', `Hydra at ${url} refuses ${path}: ${said}`, { hint: urlHint })
+}
+
+function parsed<T>(url: string, path: string, answer: HttpAnswer, schema: z.ZodType<T>): T {
+  const value = json(answer)
+  if (value === undefined) {
+    const page = /^\s*</.test(answer.body)
+    throw failure(
+      'HYDRA_ANSWER',
+      `Hydra at ${url} answers ${path} with ${page ? 'a page of HTML' : 'text'} instead of JSON`,
+      { hint: `${urlHint}, and a proxy before it must pass the header Accept` },
+    )
+  }
+  const result = schema.safeParse(value)
+  if (result.success) return result.data
+  const fields = result.error.issues.map((issue) => issue.path.join('.') || 'the whole answer')
+  throw failure(
+    'HYDRA_ANSWER',
+    `Hydra at ${url} answers ${path} with JSON that hydra-ops does not know: ${[...new Set(fields)].slice(0, 3).join(', ')}`,
+    { hint: urlHint },
+  )
+}

@@ -1,0 +1,70 @@
+import * as z from 'zod'
+import { failure } from '../core/errors.js'
+import { type HttpAnswer, json, refusal } from '../core/http-request.js'
+import { requestHeaders, type SentRequest } from './way.js'
+
+const CurrentUser = z.object({ username: z.string(), userroles: z.array(z.string()) })
+export type CurrentUser = z.infer<typeof CurrentUser>
+
+/** Sends a request of a session to Hydra. */
+export type SendToHydra = (request: SentRequest) => Promise<HttpAnswer>
+
+/** A session with Hydra's API like a user's browser, at the URL that users open. */
+export class HydraSession {
+  readonly url: string
+  private readonly send: SendToHydra
+  private cookie = ''
+
+  constructor(url: string, send: SendToHydra) {
+    this.url = url
+    this.send = send
+  }
+
+  request(method: string, path: string, body?: unknown): Promise<HttpAnswer> {
+    return this.send({
+      method,
+      path,
+      headers: {
+        ...requestHeaders(this.url, body),
+        ...(this.cookie === '' ? {} : { cookie: this.cookie }),
+      },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    })
+  }
+
+  /** Logs in. The error holds Hydra's refusal but not the password. `machine` is the one that runs Hydra, if known. */
+  async login(machine: string | undefined, username: string, password: string): Promise<void> {
+    const answer = await this.request('POST', '/login', { username, password })
+    // A successful login answers 302 to /current-user; newer versions may answer 200.
+    if (answer.status !== 302 && answer.status !== 200) {
+      throw failure(
+        'LOGIN',
+        `${subjectOf(machine)}user '${username}' cannot log in at ${this.url}: ${refusal(answer)}`,
+        { ...(machine === undefined ? {} : { machine }), hint: loginHint(answer) },
+      )
+    }
+    const cookies = [answer.headers['set-cookie'] ?? []].flat()
+    this.cookie = cookies.map((each) => each.split(';', 1)[0] ?? '').join('; ')
+  }
+
+  async currentUser(machine: string | undefined): Promise<CurrentUser> {
+    const answer = await this.request('GET', '/current-user')
+    const parsed = answer.status === 200 ? CurrentUser.safeParse(json(answer)) : undefined
+    if (parsed?.success === true) return parsed.data
+    throw failure('LOGIN', `${subjectOf(machine)}${this.url}/current-user: ${refusal(answer)}`, {
+      ...(machine === undefined ? {} : { machine }),
+    })
+  }
+}
+
+function subjectOf(machine: string | undefined): string {
+  return machine === undefined ? '' : `machine '${machine}': `
+}
+
+function loginHint(answer: HttpAnswer): string {
+  if (answer.body.includes('POST requests should come from'))
+    return 'a proxy before Hydra changes the host name; the proxy must pass Host, and X-Forwarded-Proto with TLS'
+  if (answer.status === 502 || answer.status === 504)
+    return 'journalctl -u hydra-server on the machine says more'
+  return 'hydra-ops logs shows the earlier changes to this user'
+}

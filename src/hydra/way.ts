@@ -1,0 +1,71 @@
+import { type HttpAnswer, httpAnswer } from '../core/http-request.js'
+import { connectFromOperator } from '../core/operator-connection.js'
+
+/** Deadline of one answer. */
+export const answerMs = 30_000
+
+/** Limit above the list of all builds of a large evaluation, and above a long log. */
+const mostBytes = 64 * 1024 * 1024
+
+/** Way to one Hydra, which sends requests and judges no answer. */
+export interface HydraWay {
+  /** URL that users open, without a slash at its end. */
+  readonly url: string
+  request(method: string, path: string, body?: unknown): Promise<HttpAnswer>
+}
+
+/** Connects from the operator host to the URL that users open. Redirects are not followed. */
+export function wayFromOperator(url: string, run: OperatorRun): HydraWay {
+  const base = url.replace(/\/+$/, '')
+  const send = senderFromOperator(base, run)
+  return {
+    url: base,
+    request: (method, path, body) =>
+      send({
+        method,
+        path,
+        headers: requestHeaders(base, body),
+        ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+      }),
+  }
+}
+
+export interface OperatorRun {
+  readonly signal: AbortSignal
+  /** Deadline of one answer. */
+  readonly timeoutMs?: number
+}
+
+/** Returns the function that sends one request from the operator host. */
+export function senderFromOperator(base: string, { signal, timeoutMs = answerMs }: OperatorRun) {
+  const { hostname, port, protocol } = new URL(base)
+  const host = hostname.replace(/^\[|\]$/g, '')
+  const number = port === '' ? (protocol === 'https:' ? 443 : 80) : Number(port)
+  return ({ path, ...request }: SentRequest): Promise<HttpAnswer> =>
+    httpAnswer({
+      ...request,
+      url: `${base}${path}`,
+      checkCertificate: true,
+      connect: (bounds) => connectFromOperator(host, number, bounds.signal),
+      signal,
+      timeoutMs,
+      mostBytes,
+    })
+}
+
+/** One request of a session or of a plain reader. */
+export interface SentRequest {
+  readonly method: string
+  readonly path: string
+  readonly headers: Readonly<Record<string, string>>
+  readonly body?: string
+}
+
+/** Returns the headers of a request. Hydra accepts POST only from its own pages: Origin must be exactly its own URL (measured). */
+export function requestHeaders(url: string, body: unknown): Record<string, string> {
+  return {
+    accept: 'application/json',
+    origin: url,
+    ...(body === undefined ? {} : { 'content-type': 'application/json' }),
+  }
+}
