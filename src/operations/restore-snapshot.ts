@@ -1,3 +1,4 @@
+import { ago } from '../core/ages.js'
 import type { Ops } from '../core/context.js'
 import type { DeploymentRecord, JournalEntry } from '../core/deployment.js'
 import { exitCodes, messageOf, OpsError } from '../core/errors.js'
@@ -90,21 +91,6 @@ function deploysSince(history: readonly JournalEntry[], machine: string, at: str
 
 function running(observed: Observation): string[] {
   return observed.kind === 'running' ? ['the machine runs, and its programs end as by a power cut'] : []
-}
-
-const units = [
-  ['day', 86_400],
-  ['hour', 3_600],
-  ['minute', 60],
-  ['second', 1],
-] as const
-
-/** Describes the time since a moment in its largest unit. */
-export function ago(now: Date, at: string): string {
-  const seconds = Math.max(0, Math.round((now.getTime() - Date.parse(at)) / 1000))
-  const [name, size] = units.find(([, each]) => seconds >= each) ?? ['second', 1]
-  const count = Math.floor(seconds / size)
-  return `${count} ${name}${count === 1 ? '' : 's'} ago`
 }
 
 async function restoreOne(

@@ -1,0 +1,287 @@
+import { describeAge } from '../core/ages.js'
+import { failure, type OpsError } from '../core/errors.js'
+import { suggest } from '../core/suggest.js'
+import type { HydraApi } from './api.js'
+import type { JobsetName } from './names.js'
+import * as read from './read.js'
+import { type Build, buildState, describeBuild, type Evaluation } from './replies.js'
+
+/** Wish for the results of one evaluation of a jobset. */
+export interface Wish {
+  readonly jobset: JobsetName
+  /** Job that must have succeeded: an aggregate of all machines, or a test of them. */
+  readonly gate: string
+  readonly which: /** Newest evaluation with a green gate. */
+    | { readonly kind: 'green' }
+    /** Hydra's own meaning of the newest: no build of its evaluation is unfinished. */
+    | { readonly kind: 'latest-finished' }
+    | { readonly kind: 'evaluation'; readonly id: number }
+    | { readonly kind: 'build'; readonly id: number }
+    /** Newest success of each job by itself, from any evaluation. */
+    | { readonly kind: 'latest' }
+  /** Whether a gate that is not green is no obstacle. */
+  readonly ignoreGate: boolean
+  /** Greatest age of the evaluation in seconds. */
+  readonly maxAge: number | undefined
+}
+
+/** A build to deploy, with the evaluation that it belongs to. */
+export interface ChosenBuild {
+  readonly build: Build
+  readonly path: string
+  readonly evaluation: Evaluation
+}
+
+/** The results that a wish leads to. */
+export interface Choice {
+  /** The one evaluation of all results; absent for the newest of each job by itself. */
+  readonly evaluation: Evaluation | undefined
+  /** Build of the gate. */
+  readonly gate: Build | undefined
+  /** Newer evaluations that were passed over, newest first, each with the reason. */
+  readonly passed: readonly { readonly id: number; readonly why: string }[]
+  /** Returns the result of a job; throws the error of a job without one. `machine` is the one that wants the job. */
+  result(job: string, machine: string): Promise<ChosenBuild>
+}
+
+/** Evaluations that are looked at for a green gate. */
+const mostEvaluations = 500
+
+/** Finds the results to deploy; refuses what the wish excludes, with the flag that overrides the refusal. */
+export async function choose(api: HydraApi, wish: Wish, now: Date): Promise<Choice> {
+  if (wish.which.kind === 'latest') return latestOfEach(api, wish, now)
+  const found = await findGate(api, wish, now)
+  refuseOld(api, wish, found.evaluation, now)
+  return { ...found, result: await resultsOf(api, wish, found) }
+}
+
+interface Found {
+  readonly evaluation: Evaluation
+  readonly gate: Build | undefined
+  readonly passed: Choice['passed']
+}
+
+async function findGate(api: HydraApi, wish: Wish, now: Date): Promise<Found> {
+  switch (wish.which.kind) {
+    case 'evaluation':
+      return gateOf(api, wish, await ofJobset(api, wish, wish.which.id))
+    case 'build':
+      return gateIs(api, wish, await read.build(api, wish.which.id))
+    case 'latest-finished':
+      return latestFinished(api, wish)
+    default:
+      return newestGreen(api, wish, now)
+  }
+}
+
+/**
+ * Walks the evaluations, because Hydra's own `latest-finished` leads nowhere while any build of an evaluation is
+ * unfinished, even if its gate is green (measured).
+ */
+async function newestGreen(api: HydraApi, wish: Wish, now: Date): Promise<Found> {
+  const passed: { id: number; why: string }[] = []
+  for await (const evaluation of read.evaluationsOf(api, wish.jobset)) {
+    if (passed.length >= mostEvaluations) break
+    if (passed.length > 0 && isOld(wish, evaluation, now)) break
+    const gate = await read.buildIn(api, evaluation.id, wish.gate)
+    if (gate !== undefined && buildState(gate) === 'succeeded') return { evaluation, gate, passed }
+    passed.push({
+      id: evaluation.id,
+      why: gate === undefined ? `no job '${wish.gate}'` : `build ${gate.id}: ${describeBuild(gate)}`,
+    })
+  }
+  throw await neverGreen(api, wish, passed)
+}
+
+async function neverGreen(api: HydraApi, wish: Wish, passed: Choice['passed']): Promise<OpsError> {
+  const { project, jobset } = wish.jobset
+  const [newest] = passed
+  if (newest === undefined) {
+    return failure('HYDRA_GATE', `Hydra at ${api.url}: jobset ${project}:${jobset} has no evaluation yet`, {
+      hint: `hydra-ops hydra eval ${project}:${jobset} asks for one; hydra-ops hydra status ${project}:${jobset} shows its errors`,
+    })
+  }
+  if (newest.why.startsWith('no job')) {
+    const jobs = await jobsOf(api, newest.id)
+    if (!jobs.includes(wish.gate)) return read.noSuchJob(api, newest.id, wish.gate, jobs)
+  }
+  const age = wish.maxAge === undefined ? '' : ' that is young enough for --max-age'
+  return failure(
+    'HYDRA_GATE',
+    `Hydra at ${api.url}: no evaluation of ${project}:${jobset}${age} has a green gate '${wish.gate}'`,
+    {
+      hint: 'mend the build; --eval N --ignore-gate deploys an evaluation all the same, and --latest the newest success of each machine',
+      detail: passed
+        .slice(0, 5)
+        .map(({ id, why }) => `${api.url}/eval/${id}: ${why}`)
+        .join('\n'),
+    },
+  )
+}
+
+async function jobsOf(api: HydraApi, evaluationId: number): Promise<string[]> {
+  return (await read.buildsOf(api, evaluationId)).flatMap(({ job }) => job ?? [])
+}
+
+/** Returns the evaluation; refuses one of another jobset, whose machines may have the same names. */
+async function ofJobset(api: HydraApi, wish: Wish, id: number): Promise<Evaluation> {
+  const evaluation = await read.evaluation(api, id)
+  const [first] = evaluation.builds
+  if (first !== undefined) refuseOtherJobset(api, wish, `evaluation ${id}`, await read.build(api, first))
+  return evaluation
+}
+
+function refuseOtherJobset(api: HydraApi, wish: Wish, what: string, { project, jobset }: Build): void {
+  if (project === wish.jobset.project && jobset === wish.jobset.jobset) return
+  throw failure(
+    'HYDRA_ABSENT',
+    `Hydra at ${api.url}: ${what} belongs to the jobset ${project}:${jobset}, and not to ${wish.jobset.project}:${wish.jobset.jobset}`,
+    { hint: `--from-hydra ${api.url}/job/${project}/${jobset} chooses that jobset` },
+  )
+}
+
+async function gateOf(api: HydraApi, wish: Wish, evaluation: Evaluation): Promise<Found> {
+  const gate = await read.buildIn(api, evaluation.id, wish.gate)
+  if (gate === undefined && !wish.ignoreGate)
+    throw read.noSuchJob(api, evaluation.id, wish.gate, await jobsOf(api, evaluation.id))
+  if (gate !== undefined) refuseRed(api, wish, gate)
+  return { evaluation, gate, passed: [] }
+}
+
+async function gateIs(api: HydraApi, wish: Wish, gate: Build): Promise<Found> {
+  refuseOtherJobset(api, wish, `build ${gate.id}`, gate)
+  refuseRed(api, wish, gate)
+  return { evaluation: await evaluationWith(api, gate), gate, passed: [] }
+}
+
+function refuseRed(api: HydraApi, wish: Wish, gate: Build): void {
+  if (wish.ignoreGate || buildState(gate) === 'succeeded') return
+  throw failure(
+    'HYDRA_GATE',
+    `Hydra at ${api.url}: the gate is not green: build ${gate.id} of '${gate.job}': ${describeBuild(gate)}`,
+    { hint: `${api.url}/build/${gate.id} shows the build; --ignore-gate deploys all the same` },
+  )
+}
+
+async function latestFinished(api: HydraApi, wish: Wish): Promise<Found> {
+  const gate = await read.latestBuild(api, { ...wish.jobset, job: wish.gate }, { whole: true })
+  if (gate !== undefined) return { evaluation: await evaluationWith(api, gate), gate, passed: [] }
+  // Hydra's answer is the same for a missing jobset.
+  await read.jobset(api, wish.jobset)
+  throw failure(
+    'HYDRA_GATE',
+    `Hydra at ${api.url}: no evaluation of ${wish.jobset.project}:${wish.jobset.jobset} without unfinished builds has a green gate '${wish.gate}'`,
+    {
+      hint: 'a single stuck build hides an evaluation from --latest-finished; leave the flag out, or cancel the build',
+    },
+  )
+}
+
+/** Returns the newest evaluation that the build belongs to. */
+async function evaluationWith(api: HydraApi, build: Build): Promise<Evaluation> {
+  const newest = Math.max(...build.jobsetevals)
+  if (Number.isFinite(newest)) return read.evaluation(api, newest)
+  throw failure('HYDRA_ABSENT', `Hydra at ${api.url}: build ${build.id} belongs to no evaluation any more`, {
+    hint: 'Hydra forgets evaluations beyond keepEvaluations; choose a newer build',
+  })
+}
+
+function ageOf(evaluation: Evaluation, now: Date): number | undefined {
+  return evaluation.timestamp == null ? undefined : now.getTime() / 1000 - evaluation.timestamp
+}
+
+function isOld(wish: Wish, evaluation: Evaluation, now: Date): boolean {
+  const age = ageOf(evaluation, now)
+  return wish.maxAge !== undefined && age !== undefined && age > wish.maxAge
+}
+
+function refuseOld(api: HydraApi, wish: Wish, evaluation: Evaluation, now: Date): void {
+  if (!isOld(wish, evaluation, now)) return
+  throw failure(
+    'HYDRA_OLD',
+    `Hydra at ${api.url}: evaluation ${evaluation.id} is ${describeAge(ageOf(evaluation, now) ?? 0)} old, older than --max-age allows`,
+    {
+      hint: `a longer --max-age deploys the evaluation; ${api.url}/eval/${evaluation.id} shows it`,
+    },
+  )
+}
+
+/** Reads the results of an evaluation: the parts of an aggregate, or all builds if the gate has no parts. */
+async function resultsOf(api: HydraApi, wish: Wish, { evaluation, gate }: Found): Promise<Choice['result']> {
+  const parts = gate === undefined ? [] : await read.constituentsOf(api, gate.id)
+  const single = wish.which.kind === 'build' && parts.length === 0 && gate !== undefined
+  const builds = single ? [gate] : parts.length > 0 ? parts : await read.buildsOf(api, evaluation.id)
+  const where =
+    gate !== undefined && (single || parts.length > 0)
+      ? `build ${gate.id} ('${gate.job}') of evaluation ${evaluation.id}`
+      : `evaluation ${evaluation.id}`
+  return async (job, machine) => {
+    const build = builds.find((each) => each.job === job)
+    if (build === undefined)
+      throw notAmong(api, where, { job, machine, jobs: builds.flatMap((each) => each.job ?? []) })
+    return { build, evaluation, path: resultOf(api, build, machine) }
+  }
+}
+
+function notAmong(
+  api: HydraApi,
+  where: string,
+  {
+    job,
+    machine,
+    jobs,
+  }: { readonly job: string; readonly machine: string; readonly jobs: readonly string[] },
+): OpsError {
+  const close = suggest(job, jobs)
+  const list = `these are: ${[...jobs].sort().join(', ')}`
+  return failure(
+    'HYDRA_NO_JOB',
+    `machine '${machine}': its job '${job}' is not among the jobs of ${where} at ${api.url}`,
+    {
+      machine,
+      hint: `${close === undefined ? '' : `did you mean '${close}'? `}${list}; deployment.hydraSource.job names the job of a machine, and --include selects other machines`,
+    },
+  )
+}
+
+/** Returns the path of a build's result. */
+function resultOf(api: HydraApi, build: Build, machine: string): string {
+  if (buildState(build) !== 'succeeded') {
+    throw failure(
+      'HYDRA_GATE',
+      `machine '${machine}': Hydra at ${api.url} has no result of build ${build.id} ('${build.job}'): ${describeBuild(build)}`,
+      { machine, hint: `${api.url}/build/${build.id} shows the build` },
+    )
+  }
+  const path = build.buildoutputs.out?.path
+  if (path != null) return path
+  throw failure(
+    'HYDRA_NO_JOB',
+    `machine '${machine}': build ${build.id} ('${build.job}') at ${api.url} has no output 'out'`,
+    { machine, hint: 'the job of a machine must be its system, as hydra/default.nix makes it' },
+  )
+}
+
+/** Takes the newest success of each job by itself; the machines may then be of different evaluations. */
+async function latestOfEach(api: HydraApi, wish: Wish, now: Date): Promise<Choice> {
+  const { project, jobset } = wish.jobset
+  await read.jobset(api, wish.jobset)
+  return {
+    evaluation: undefined,
+    gate: undefined,
+    passed: [],
+    async result(job, machine) {
+      const build = await read.latestBuild(api, { project, jobset, job }, { whole: false })
+      if (build === undefined) {
+        throw failure(
+          'HYDRA_NO_JOB',
+          `machine '${machine}': job '${job}' of ${project}:${jobset} at ${api.url} has never succeeded`,
+          { machine, hint: `hydra-ops hydra status ${project}:${jobset}:${job} shows its builds` },
+        )
+      }
+      const evaluation = await evaluationWith(api, build)
+      refuseOld(api, wish, evaluation, now)
+      return { build, evaluation, path: resultOf(api, build, machine) }
+    },
+  }
+}
