@@ -5,8 +5,9 @@ import { onAbort } from '../core/on-abort.js'
 import { reportError } from '../ui/report-error.js'
 import { createUi, type Ui, type World } from '../ui/ui.js'
 import { joinPairs, splitArgv } from './argv.js'
+import { hintForFlag, hintForVerb, hintForWords } from './peers.js'
 import type { Cli, CommonFlags, Verb } from './verb.js'
-import { meantVerb, verbs } from './verbs.js'
+import { verbs } from './verbs.js'
 
 /** The facts that are needed to build the context. */
 export interface OpenRequest {
@@ -34,7 +35,7 @@ export async function runProgram(argv: readonly string[], options: ProgramOption
   try {
     return await dispatch(verb, { argv, rest, name }, options)
   } catch (error) {
-    const code = reportError(toOpsError(error, verb), {
+    const code = reportError(toOpsError(error, verb, rest), {
       debug: argv.includes('--debug'),
       colour: !argv.includes('--no-color'),
       env,
@@ -156,14 +157,14 @@ function noSuchVerb(name: string | undefined, rest: readonly string[]): Error {
     return usageError(`the verb is missing before '${rest.join(' ')}'`, { hint: list })
   }
   if (name === undefined) return usageError('the verb is missing', { hint: list })
-  const meant = meantVerb(name)
-  return usageError(`there is no verb '${name}'`, {
-    hint: meant === undefined ? list : `did you mean: hydra-ops ${meant}`,
-  })
+  return usageError(`there is no verb '${name}'`, { hint: hintForVerb(name) ?? list })
 }
 
-/** Turns commander's errors into usage errors, with commander's sentence, and its suggestion as the hint. */
-function toOpsError(error: unknown, verb: Verb | undefined): unknown {
+/**
+ * Turns commander's errors into usage errors with commander's sentence. The hint is for users of another tool, or
+ * commander's suggestion.
+ */
+function toOpsError(error: unknown, verb: Verb | undefined, words: readonly string[]): unknown {
   if (!(error instanceof CommanderError)) return error
   // commander would show the help as an error.
   if (error.code === 'commander.help')
@@ -173,8 +174,14 @@ function toOpsError(error: unknown, verb: Verb | undefined): unknown {
     })
   const [first = '', ...more] = error.message.replace(/^error: /, '').split('\n')
   const suggestion = /Did you mean (.*?)\??\)?$/.exec(more.join(' '))?.[1]
-  return usageError(first, {
-    hint: suggestion === undefined ? `hydra-ops ${verb?.name ?? ''} --help` : `did you mean ${suggestion}?`,
-    cause: error,
-  })
+  const flag = /^unknown option '(--?[^'=]+)/.exec(first)?.[1]
+  const own =
+    flag !== undefined
+      ? hintForFlag(flag)
+      : error.code === 'commander.excessArguments'
+        ? hintForWords(words, verb?.name)
+        : undefined
+  const general =
+    suggestion === undefined ? `hydra-ops ${verb?.name ?? ''} --help` : `did you mean ${suggestion}?`
+  return usageError(first, { hint: own ?? general, cause: error })
 }

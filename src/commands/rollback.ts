@@ -1,4 +1,5 @@
 import { type Command, Option } from 'commander'
+import { usageError } from '../core/errors.js'
 import type { OnDegraded } from '../operations/rollback.js'
 import { example, maxConcurrentOf, positive, saysYes, selectionOf, type YesFlags, yesFlag } from './flags.js'
 import { type MachinesFlags, machinesFlags, showResults } from './run-on-machines.js'
@@ -26,6 +27,11 @@ export function registerRollback(command: Command, cli: Cli): void {
   example(command, 'hydra-ops rollback web -d lab', "hydra-ops rollback -d lab --on '@web' --yes")
   command.action((machines: string[], flags: Flags) =>
     cli.run(flags, async (ops, ui) => {
+      if (machines.length > 0 && machines.every((word) => /^\d+$/.test(word))) {
+        throw usageError('rollback takes machines, and no number of a generation', {
+          hint: 'hydra-ops rollback MACHINE goes back to the system before the last deploy of the machine',
+        })
+      }
       const { rollbackMachines } = await import('../operations/rollback.js')
       const { planView } = await import('../ui/plan-view.js')
       const chosen = selectionOf(flags)

@@ -1,4 +1,4 @@
-import type { Command } from 'commander'
+import { type Command, Option } from 'commander'
 import { usageError } from '../core/errors.js'
 import { commonFlags, example } from './flags.js'
 import { type EvaluationFlags, evaluationFlags, nixFlagsOf } from './nix-flags.js'
@@ -13,6 +13,8 @@ export function registerShowOption(command: Command, cli: Cli): void {
     .argument('[option]', 'the option, such as services.nginx.enable; with --physical, the machine')
     .argument('[machine]', 'the only machine (default: every machine)')
     .option('--physical', 'show the facts of the provider as definitions: address, host key, disks')
+    // NixOps needs this flag for the facts of the provider; here the evaluation always has them.
+    .addOption(new Option('--include-physical').hideHelp())
   commonFlags(command, { json: true })
   evaluationFlags(command)
   example(

@@ -1,4 +1,3 @@
-import { suggest } from '../core/suggest.js'
 import type { Verb } from './verb.js'
 
 /** All verbs, in the order of `--help`. */
@@ -200,56 +199,3 @@ export const verbs: readonly Verb[] = [
     load: async () => (await import('./config.js')).registerConfig,
   },
 ]
-
-/** Verbs of NixOps, Morph, Colmena, deploy-rs, Vagrant and Terraform that have other names here. */
-const peers: Readonly<Record<string, string>> = {
-  apply: 'deploy',
-  up: 'deploy',
-  switch: 'deploy',
-  build: 'deploy --build-only',
-  push: 'deploy --copy-only',
-  'copy-closure': 'deploy --closure MACHINE=PATH',
-  diff: 'plan',
-  'dry-run': 'plan',
-  preview: 'plan',
-  exec: 'ssh-for-each',
-  run: 'ssh-for-each',
-  'upload-keys': 'send-keys',
-  'upload-secrets': 'send-keys',
-  'show-arguments': 'info',
-  status: 'info',
-  show: 'info',
-  port: 'info',
-  'global-status': 'list',
-  ls: 'list',
-  rm: 'delete',
-  remove: 'delete',
-  forget: 'delete',
-  mount: 'ssh-config (then: sshfs -F)',
-  halt: 'stop',
-  shutdown: 'stop',
-  suspend: 'stop',
-  resume: 'start',
-  reload: 'reboot',
-  undo: 'rollback',
-  restart: 'reboot',
-  provision: 'setup run',
-  backup: 'snapshot create',
-  'backup-status': 'snapshot list',
-  restore: 'snapshot restore',
-  'remove-backup': 'snapshot delete',
-  'check-health': 'check',
-  'show-console-output': 'console --log',
-  'force-unlock': 'unlock',
-  log: 'logs',
-  new: 'create',
-}
-
-/** Returns the verb that a user of another tool, or a mistyping user, meant. */
-export function meantVerb(word: string): string | undefined {
-  if (Object.hasOwn(peers, word)) return peers[word]
-  return suggest(
-    word,
-    verbs.map((verb) => verb.name),
-  )
-}

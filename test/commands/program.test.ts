@@ -53,6 +53,12 @@ describe('the list of verbs', () => {
     ['halt', 'stop'],
     ['provision', 'setup run'],
     ['status', 'info'],
+    ['list-generations', 'info'],
+    ['show-physical', 'show-option --physical'],
+    ['introspect', 'show-option OPTION'],
+    ['delete-resources', 'destroy'],
+    ['clean-backups', 'snapshot delete'],
+    ['dry-activate', 'deploy --dry-activate'],
     ['depoly', 'deploy'],
     ['destory', 'destroy'],
     ['chek', 'check'],
@@ -60,6 +66,20 @@ describe('the list of verbs', () => {
     const { code, stderr } = await runCli([word, '-d', 'lab'])
     expect(code).toBe(2)
     expect(stderr).toBe(`error: there is no verb '${word}'\nhint: did you mean: hydra-ops ${meant}\n`)
+  })
+
+  it.each([
+    ['import', 'hydra-ops cannot read the state of NixOps'],
+    ['export', 'copy the state folder'],
+    ['clone', 'hydra-ops create FILE… -d NAME'],
+    ['rename', 'rename the machine in the network expression'],
+    ['edit', 'hydra-ops info names the files'],
+    ['apply-local', 'does not deploy to the host on which it runs'],
+  ])('explains what replaces a verb of NixOps or Colmena: %s', async (word, sentence) => {
+    const { code, stderr } = await runCli([word, '--all'])
+    expect(code).toBe(2)
+    expect(stderr).toMatch(new RegExp(`^error: there is no verb '${word}'\nhint: `))
+    expect(stderr).toContain(sentence)
   })
 
   it('is named in the hint for an unrecognisable verb', async () => {
@@ -80,6 +100,32 @@ describe('a wrong flag', () => {
     const { code, stdout, stderr } = await runCli(['destroy', '--yse'])
     expect([code, stdout]).toEqual([2, ''])
     expect(stderr).toBe("error: unknown option '--yse'\nhint: did you mean --yes?\n")
+  })
+
+  it.each([
+    [['deploy', '--plan-only'], 'hydra-ops plan shows the plan'],
+    [['deploy', '--repair'], 'deploy --check verifies every path'],
+    [['deploy', '--max-concurrent-copy=3'], 'write --max-concurrent N'],
+    [['stop', '--all'], 'name the deployments one by one with -d'],
+    [['reboot', '--no-wait'], 'reboot waits until the machine answers'],
+    [['list', '-s', 'deployments.nixops'], 'write --state DIR'],
+    [['deploy', '--tagged', 'web'], "write --on '@TAG'"],
+    [['deploy', '--reboot'], 'write --allow-reboot'],
+    [['deploy', '--magic-rollback', 'true'], 'unless a new login confirms the system'],
+    [['deploy', 'dry-activate'], 'did you mean: hydra-ops deploy --dry-activate'],
+    [['deploy', '-d', 'lab', 'web'], 'select machines with --include MACHINE…'],
+    [['destroy', 'web'], 'select machines with --include MACHINE…'],
+    [['rollback', '3'], 'hydra-ops rollback MACHINE goes back'],
+  ])('of NixOps, Morph, Colmena or deploy-rs names what to write here: %j', async (argv, hint) => {
+    const ops = await createFakeOps()
+    const { code, stdout, stderr } = await runCli(argv, { ops }).finally(() => ops.cleanup())
+    expect([code, stdout]).toEqual([2, ''])
+    expect(stderr).toContain('\nhint: ')
+    expect(stderr.split('\nhint: ')[1]).toContain(hint)
+  })
+
+  it('keeps the general hint where the word of another tool means nothing to the verb', async () => {
+    expect((await runCli(['list', 'switch'])).stderr).toContain('hint: hydra-ops list --help\n')
   })
 
   it('points to the help of the verb when it is unknown', async () => {
