@@ -37,7 +37,7 @@ export async function stateCosts(): Promise<string> {
   rows.push(['processor time of one piece of work, at most', `${workedMs.toFixed(0)} ms`, '–'])
   const open = verdict(connections <= maxConcurrent, `≤ ${maxConcurrent} (--max-concurrent)`)
   rows.push(['connections open at once', String(connections), open])
-  rows.push(['memory', `${rssMiB.toFixed(0)} MiB`, verdict(rssMiB <= 200, '≤ 200 MB')])
+  rows.push(['memory', `${rssMiB.toFixed(0)} MiB`, verdict(rssMiB <= 200, '≤ 200 MiB')])
   const [head = [], ...body] = rows
   return [head, head.map(() => '---'), ...body].map((row) => `| ${row.join(' | ')} |`).join('\n')
 }
