@@ -1,8 +1,9 @@
 # shellcheck shell=sh
 # Removes the units of an activation after its result was read, and the roots that kept its systems from the garbage
 # collector. The system before the last one stays, for a rollback.
-# Values: run, units (of the activation), kept (true where the new system became the boot default).
-: "${run:?}" "${units:?}" "${kept:?}"
+# Values: run, units (of the activation), folder, profile (of the boot default), kept (true where the new system became
+# the boot default).
+: "${run:?}" "${units:?}" "${folder:?}" "${profile:?}" "${kept:?}"
 split_by_line
 for unit in $units; do
   # A stop would cut the writing of a boot menu.
@@ -15,6 +16,8 @@ systemctl stop "hydra-ops-guard-$run-long.timer" "hydra-ops-guard-$run-short.tim
 roots=/nix/var/nix/gcroots/hydra-ops
 old=$(place_of "$roots/old-$run")
 new=$(place_of "$roots/new-$run")
+# A power cut may end the change of the boot default without a result. The profile then tells whether it happened.
+if [ -e "$folder/keeping" ] && [ "$(place_of "$profile")" = "$new" ]; then kept=true; fi
 if [ "$kept" = true ] && [ -n "$old" ] && [ "$old" != "$new" ]; then
   ln -sfnT -- "$old" "$roots/previous.new" && mv -T -- "$roots/previous.new" "$roots/previous"
 fi

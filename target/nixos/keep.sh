@@ -3,7 +3,8 @@
 # cannot be made, the profile and the menu become what they were.
 # Values: old, new (systems), folder, profile, pending (file that exists while the boot menu may lack the new system),
 # awaits (file that names a system that runs from the next boot on, and the present boot).
-# Leaves in the folder: `kept` (status of the profile's change, and of the boot menu's).
+# Leaves in the folder: `keeping` (the profile may have the new system from now on), then `kept` (status of the
+# profile's change, and of the boot menu's).
 : "${old:?}" "${new:?}" "${folder:?}" "${profile:?}" "${pending:?}" "${awaits:?}"
 PATH=$new/sw/bin:$old/sw/bin
 export PATH LC_ALL=C HOME=/root
@@ -11,7 +12,7 @@ cd / || exit 1
 leave() { printf '%s\n' "$2" > "$1.new" && mv -T -- "$1.new" "$1"; }
 
 before=$(readlink -- "$profile")
-leave "$pending" "$new" || exit 1
+leave "$pending" "$new" && : > "$folder/keeping" || exit 1
 # A power cut must not leave a generation whose files are empty.
 sync
 nix-env -p "$profile" --set "$new"

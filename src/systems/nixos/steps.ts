@@ -207,10 +207,10 @@ export async function startKeep(
 /** Removes the units and the roots of an activation whose result was read. */
 export async function finishActivation(
   host: Host,
-  { run: id, unit, keepUnit }: NixosActivation,
+  { run: id, unit, keepUnit, folder }: NixosActivation,
   kept: boolean,
   run: Run,
 ): Promise<void> {
-  const values = { run: id, units: [unit, keepUnit], kept }
+  const values = { run: id, units: [unit, keepUnit], folder, profile: systemProfile, kept }
   await runScript(host, { what: 'remove the units of the activation', script: 'nixos/finish', values }, run)
 }

@@ -26,6 +26,12 @@ async function prepare(made: MadeSystem = {}, current: 'old' | 'next' = 'next'):
 
 const activation = () => nixosActivation('r1', next, 'boot-1')
 const keep = () => machine.runPlaced(old, `${folder}/keep`)
+/** Kills `keep` between the profile and the boot menu. */
+async function keepUntilMenu(): Promise<void> {
+  machine.remove(`${next}/bin/switch-to-configuration`)
+  machine.write(`${next}/bin/switch-to-configuration`, '#!/bin/sh\nkill -KILL $PPID\n', 0o755)
+  await keep()
+}
 const look = () => surveyNixos(machine.host, recordingRun())
 /** Returns the system that the first entry of the boot menu starts. */
 const bootDefault = () =>
@@ -73,9 +79,7 @@ describe('a system that becomes the boot default', () => {
 
   it('is not complete after a power cut between profile and boot menu, and the next look sees it', async () => {
     await prepare()
-    machine.remove(`${next}/bin/switch-to-configuration`)
-    machine.write(`${next}/bin/switch-to-configuration`, '#!/bin/sh\nkill -KILL $PPID\n', 0o755)
-    await keep()
+    await keepUntilMenu()
     expect(machine.target(systemProfile)).toBe(next)
     const seen = await look()
     expect(seen.menuPending).toBe(true)
@@ -112,6 +116,28 @@ describe('the end of an activation', () => {
     expect(machine.list('nix/var/nix/gcroots/hydra-ops')).toEqual(['previous'])
     expect((await look()).previous).toBe(machine.path(old))
   })
+
+  it('keeps the system before it also if a power cut ends the activation after the profile was set', async () => {
+    await prepare()
+    await keepUntilMenu()
+    await finishActivation(machine.host, activation(), false, recordingRun())
+    expect(machine.target(systemProfile)).toBe(next)
+    expect((await look()).previous).toBe(machine.path(old))
+  })
+
+  it.each([
+    ['before the profile was set', () => machine.answer('no-set')],
+    ['and the profile is what it was', () => machine.write(`${next}/row`, 'boot-full\n')],
+  ])(
+    'keeps no system for a rollback if the new one did not become the boot default, %s',
+    async (_, spoil) => {
+      await prepare()
+      spoil()
+      await keep()
+      await finishActivation(machine.host, activation(), false, recordingRun())
+      expect(machine.list('nix/var/nix/gcroots/hydra-ops')).toEqual([])
+    },
+  )
 
   it('does not stop a unit that still writes a boot menu', async () => {
     await prepare()
