@@ -15,6 +15,8 @@ export const portOption = `deployment.${optionKey}.natForwards`
 
 /** Name of the disk with the system, as in NixOps. */
 export const rootName = 'disk1'
+/** Port of the disk with the system, without a port of its own. */
+const rootPort = 0
 
 /** Number of ports that disks may have; our own disks have later ports. */
 export const diskPorts = 8
@@ -26,7 +28,11 @@ const sataPort = z
   .max(diskPorts - 1)
 
 const Disk = z.strictObject({
-  port: documented(sataPort, 'port of the disk controller, 0 to 7', 1),
+  port: documented(
+    sataPort.nullable().default(null),
+    'port of the disk controller, 0 to 7; only `disk1` has one by default: 0',
+    1,
+  ),
   size: documented(
     z.number().int().min(0).max(64_000_000).default(0),
     'size in MiB; a disk can grow, and cannot shrink. `0` is the size of its image',
@@ -117,11 +123,16 @@ export const VirtualBoxConfig = z.strictObject({
       .record(diskName, Disk)
       .default({})
       .refine(
-        (disks) => new Set(Object.values(disks).map(({ port }) => port)).size === Object.keys(disks).length,
-        'the same port twice',
+        (disks) => Object.entries(disks).every(([name, { port }]) => name === rootName || port !== null),
+        'each disk but disk1 needs a port',
       )
+      .refine((disks) => {
+        const ports = Object.values(disks).map(({ port }) => port ?? rootPort)
+        return new Set(ports).size === ports.length
+      }, 'the same port twice')
       .refine(
-        (disks) => disks[rootName] !== undefined || !Object.values(disks).some(({ port }) => port === 0),
+        (disks) =>
+          disks[rootName] !== undefined || !Object.values(disks).some(({ port }) => port === rootPort),
         `port 0 is that of ${rootName}, the disk with the system`,
       )
       .refine(
@@ -211,7 +222,20 @@ export function ownedPlaces(config: VirtualBoxConfig): OwnedPlace[] {
   return writtenPlaces(systemImage(config) ?? defaultImage, config.baseImageIdentity, 'VirtualBox')
 }
 
+/** Returns the port of the disk with the system. */
+export function portOfRoot({ disks }: VirtualBoxConfig): number {
+  return disks[rootName]?.port ?? rootPort
+}
+
+interface DataDisk {
+  readonly size: number
+  readonly baseImage: string | null
+  readonly port: number
+}
+
 /** Lists the wanted data disks. */
-export function dataDisks({ disks }: VirtualBoxConfig): [name: string, disk: z.infer<typeof Disk>][] {
-  return Object.entries(disks).filter(([name]) => name !== rootName)
+export function dataDisks({ disks }: VirtualBoxConfig): [name: string, disk: DataDisk][] {
+  return Object.entries(disks).flatMap(([name, { port, ...disk }]) =>
+    name === rootName || port === null ? [] : [[name, { ...disk, port }]],
+  )
 }

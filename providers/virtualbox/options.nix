@@ -70,9 +70,10 @@ in
       type = named "[A-Za-z0-9][A-Za-z0-9_-]{0,19}" (types.submodule {
         options = {
           port = mkOption {
-            type = types.ints.between 0 7;
+            type = types.nullOr (types.ints.between 0 7);
+            default = null;
             example = 1;
-            description = "Port of the disk controller, 0 to 7.";
+            description = "Port of the disk controller, 0 to 7; only `disk1` has one by default: 0.";
           };
           size = mkOption {
             type = types.ints.between 0 64000000;

@@ -3,7 +3,14 @@ import { type BaseImage, isOwnImage } from '../../src/core/image.js'
 import { identityDigest } from '../common/identity.js'
 import { imageChange, placedImage, type Recreation, requireImage } from '../common/image.js'
 import { forwardsOf } from '../common/ports.js'
-import { type ControllerName, dataDisks, imageReference, rootName, type VirtualBoxHandle } from './config.js'
+import {
+  type ControllerName,
+  dataDisks,
+  imageReference,
+  portOfRoot,
+  rootName,
+  type VirtualBoxHandle,
+} from './config.js'
 import { extraDiskPath, rootDiskPath } from './disks.js'
 import { guestOf, identityMethod } from './guest.js'
 import { type MachineNic, type MachineSpec, seedPort } from './machine-spec.js'
@@ -70,7 +77,7 @@ export function wantedSpec(resource: VirtualBoxResource, handle: VirtualBoxHandl
     firmware: config.firmware,
     controller: handle.controller,
     disks: [
-      { port: config.disks[rootName]?.port ?? 0, path: handle.disk, title: rootName },
+      { port: portOfRoot(config), path: handle.disk, title: rootName },
       ...dataDisks(config).map(([name, { port }]) => ({
         port,
         path: handle.extraDisks[name] ?? '',

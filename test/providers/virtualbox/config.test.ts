@@ -37,6 +37,16 @@ describe('deployment.virtualbox', () => {
     expect(imageReference(parsed)).toBe('/srv/nixos.vmdk')
   })
 
+  it('needs no port for disk1, which has the first one', () => {
+    const { spec } = machine({ disks: { disk1: { size: 20_480 }, data: { port: 3, size: 2048 } } })
+    expect(spec.disks.map(({ port, title }) => [title, port])).toEqual(
+      expect.arrayContaining([
+        ['disk1', 0],
+        ['data', 3],
+      ]),
+    )
+  })
+
   it.each([
     [
       'two disks at one port',
@@ -44,6 +54,12 @@ describe('deployment.virtualbox', () => {
       /same port twice/,
     ],
     ['a disk at the port of the system', { disks: { a: { port: 0, size: 1 } } }, /port 0 is that of disk1/],
+    ['a disk without a port', { disks: { a: { size: 1 } } }, /each disk but disk1 needs a port/],
+    [
+      'two disks at the port of the system',
+      { disks: { disk1: {}, a: { port: 0, size: 1 } } },
+      /same port twice/,
+    ],
     ['a disk of no size', { disks: { a: { port: 1 } } }, /needs a size/],
     ['a relative shared folder', { sharedFolders: { a: { hostPath: 'x' } } }, /absolute path/],
     [

@@ -24,10 +24,11 @@ const values: readonly unknown[] = [
     { data: { port: 7, size: 64_000_000 } },
     { data: { port: 8, size: 10 } },
   ],
-  ...[{ data: { port: 1, size: -1 } }, { data: { port: 1, size: 64_000_001 } }, { data: { size: 10 } }],
+  ...[{ data: { port: 1, size: -1 } }, { data: { port: 1, size: 64_000_001 } }],
   ...[{ data: { port: 1, baseImage: './data.vmdk' } }, { data: { port: 1, baseImage: 3 } }, { data: 20 }],
   ...[
     { disk1: { port: 0 } },
+    { disk1: { size: 20_480 } },
     { disk1: { port: 3, size: 0, baseImage: null } },
     { data: { port: '1', size: 10 } },
   ],
@@ -58,6 +59,7 @@ const beyondTypes = [
   { disks: { a: { port: 1, size: 10 }, b: { port: 1, size: 10 } } },
   { disks: { data: { port: 0, size: 10 } } },
   { disks: { data: { port: 1 } } },
+  { disks: { data: { size: 10 } } },
   {
     natForwards: [
       { host: 8080, guest: 80 },
