@@ -1,5 +1,7 @@
 import * as z from 'zod'
+import { optionName } from '../src/core/option-name.js'
 import { suggest } from '../src/core/suggest.js'
+import { insteadOfPeerOption } from './peer-options.js'
 
 /** A problem with one option, as a sentence without its machine. */
 export interface Issue {
@@ -38,7 +40,13 @@ function describeIssue(issue: SchemaIssue, subject: Subject): Issue[] {
   const path = [...subject.base, ...issue.path.map(part)]
   if (issue.code === 'unrecognized_keys') {
     const known = knownKeys(subject.schema, issue.path)
-    return issue.keys.map((key) => ({ path: [...path, key], say: unknownOption(key, known) }))
+    return issue.keys.map((key) => {
+      const instead = insteadOfPeerOption(optionName([...path, key]))
+      return {
+        path: [...path, key],
+        say: instead === undefined ? unknownOption(key, known) : `unknown option; ${instead}`,
+      }
+    })
   }
   // A rule of the schema's own has its own words.
   if (issue.code === 'custom') return [{ path, say: issue.message }]

@@ -100,9 +100,21 @@ let
       (filter (name: ! elem name known) (attrNames network));
     inherit known;
     resources = concatMap
-      (file: map (name: { inherit name; files = [ file.file ]; }) (attrNames (removeAttrs (file.value.resources or { }) [ "machines" ])))
+      (file: map (name: { files = [ file.file ]; say = resourceText name; }) (attrNames (resourcesIn file)))
       files;
   };
+  resourcesIn = file: removeAttrs (file.value.resources or { }) [ "machines" ];
+
+  # Resources of NixOps, with what to write instead.
+  resourceText = name: "resources.${name}: ${ {
+    sshKeyPairs = "hydra-ops makes no key pairs; make one with ssh-keygen, deliver it by deployment.keys.NAME.keyFile, and read its public half with builtins.readFile";
+    commandOutput = "hydra-ops runs no command for an expression; use deployment.keys.NAME.keyCommand, or builtins.readFile";
+  }.${name} or "hydra-ops makes machines and no other resources" }";
+  # A definition that reads such a resource gets the same sentence.
+  absentResources = foldl'
+    (all: file: all // mapAttrs (name: _: fail { files = [ file.file ]; say = resourceText name; }) (resourcesIn file))
+    { }
+    files;
 
   # --- nixpkgs, where there is one ---------------------------------------------------------------------------
 
@@ -188,7 +200,7 @@ let
       pkgs = pkgsOf name;
       shared = {
         inherit name nodes;
-        resources = { machines = mapAttrs (_: node: node.config) nodes; };
+        resources = absentResources // { machines = mapAttrs (_: node: node.config) nodes; };
         uuid = input.deployment.uuid;
         deploymentName = input.deployment.name;
       } // (network.specialArgs or { }) // (network.nodeSpecialArgs.${name} or { });
@@ -271,7 +283,7 @@ let
 
   debian = import ./debian-machine.nix { inherit merge hosts system ours; inherit (input) mode; };
   nixosMachines = import ./nixos-machine.nix {
-    inherit input network merge system;
+    inherit args input network merge system;
     # Allocated addresses alone: addresses of the definitions would cost the evaluation of every machine.
     hosts = concatMap
       (name: if input.physical.${name}.privateIPv4 or null == null then [ ] else [ { address = input.physical.${name}.privateIPv4; names = [ name ]; } ])

@@ -337,7 +337,7 @@ function readFacts(
       files,
       say: `network.${name}: ${comingOptions.includes(name) ? 'not supported yet' : unknownOption(name, network.known)}`,
     })),
-    ...network.resources.map(({ name, files }) => ({ files, say: `resources.${name}: not supported yet` })),
+    ...network.resources,
   ]
   if (problems.length > 0) {
     return usageError(problems.map(({ files, say }) => `${subject(undefined, files, cwd)}${say}`).join('\n'))

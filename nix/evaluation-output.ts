@@ -17,11 +17,11 @@ import { subject } from './evaluation-errors.js'
 import { isSecret, keyIssues, withModernKeys } from './key-options.js'
 import { type FiledIssue, issuesError } from './machine-issues.js'
 import { NixosOutput, readNixos } from './nixos-output.js'
+import { missingPowers } from './peer-options.js'
 import {
   betterSuggestion,
   commonPart,
   type DefinitionRules,
-  missingPowers,
   type ProviderPart,
   providerPart,
 } from './provider-part.js'
@@ -72,7 +72,7 @@ export const EvaluationOutput = z.object({
     ordering: jsonSchema,
     unknown: z.array(z.object({ name: z.string(), files: Files })),
     known: z.array(z.string()),
-    resources: z.array(z.object({ name: z.string(), files: Files })),
+    resources: z.array(z.object({ say: z.string(), files: Files })),
   }),
   /** NixOS machines of later evaluations. */
   later: z.array(z.string()).default([]),

@@ -7,6 +7,8 @@
   # Entries for /etc/hosts: [ { address; names; } ].
   hosts,
   system,
+  # Function arguments of the network.
+  args,
 }:
 let
   inherit (builtins)
@@ -48,6 +50,7 @@ let
       deployment = {
         inherit (input.deployment) name uuid;
         machine = name;
+        arguments = args;
         # The kind is decided before the modules are evaluated.
         os = override 10 "nixos";
         targetHost = weakest lib config.networking.hostName;
@@ -91,7 +94,7 @@ let
       fact = priority: path: value: {
         option = path;
         inherit priority value;
-        counts = plain (builtins.foldl' (set: part: set.${part}) evaluated.config path) == value;
+        counts = plain (getIn path evaluated.config) == value;
       };
     in
     map (key: fact 1000 [ "networking" key ] networking.${key}) (attrNames networking)
@@ -136,6 +139,8 @@ let
   located = option: option.definitionsWithLocations or
     (genList (index: { file = builtins.elemAt option.files index; value = builtins.elemAt option.definitions index; }) (length option.definitions));
 
+  init = list: genList (builtins.elemAt list) (length list - 1);
+  getIn = path: set: foldl' (inner: part: inner.${part}) set path;
   unique = foldl' (seen: each: if elem each seen then seen else seen ++ [ each ]) [ ];
   describe = name: evaluated: { wanted, files, nixpkgs }:
     let
@@ -145,7 +150,10 @@ let
         (filter (each: ! elem (head (tail each.path)) [ "arguments" "machine" "name" "os" "uuid" ]) all);
       theirs = filter (each: each.files != [ ]) described;
       isRefused = each: elem (head (tail each.path)) input.refused;
-      # An evaluation of `config` always refuses undeclared options.
+      # Nixpkgs before 20.09 refuses an undeclared option only when somebody reads the set around it.
+      parents = unique (map (each: init each.path) all);
+      declaredOnly = value: foldl' (result: path: builtins.seq (getIn path evaluated.config) result) value parents;
+      # An evaluation of `config` always refuses other undeclared options.
       assertions = if wanted then failed evaluated else [ ];
       warnings = if wanted then warningsOf evaluated else [ ];
       toplevel = evaluated.config.system.build.toplevel;
@@ -154,7 +162,7 @@ let
     {
       os = "nixos";
       inherit files warnings assertions;
-      deployment = foldl' (set: each: put each.path (valueOf name each) set) { } (filter (each: ! isRefused each) theirs);
+      deployment = declaredOnly (foldl' (set: each: put each.path (valueOf name each) set) { } (filter (each: ! isRefused each) theirs));
       origins = map (each: { inherit (each) path files; }) theirs;
       refused = map (each: { option = each.path; inherit (each) files; }) (filter isRefused theirs);
       traps = if wanted && assertions == [ ] then import ./modules/traps.nix {

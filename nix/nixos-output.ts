@@ -10,13 +10,8 @@ import { isSecret, keyIssues, withModernKeys } from './key-options.js'
 import { type FiledIssue, issuesError } from './machine-issues.js'
 import { effectiveHydra, HydraOfNixos, hydraIssues, tasksLeftAlone } from './nixos-hydra.js'
 import { Trap } from './nixos-traps.js'
-import {
-  betterSuggestion,
-  commonPart,
-  type DefinitionRules,
-  missingPowers,
-  providerPart,
-} from './provider-part.js'
+import { missingPowers } from './peer-options.js'
+import { betterSuggestion, commonPart, type DefinitionRules, providerPart } from './provider-part.js'
 import { reservedIssues } from './reserved-places.js'
 
 const Files = z.array(z.string())

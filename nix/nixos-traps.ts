@@ -1,6 +1,7 @@
 import * as z from 'zod'
 import { calendarOf } from '../src/core/calendar.js'
 import { optionName } from '../src/core/option-name.js'
+import { insteadOfPeerOption } from './peer-options.js'
 
 /** A definition of the user that evaluates, and does not do what its author wants (nix/modules/traps.nix). */
 export const Trap = z.object({
@@ -60,9 +61,9 @@ const elsewhere: readonly (readonly [RegExp, string])[] = [
   [/^boot\.binfmt(?:\.|$)/, 'releases before 19.09 have boot.binfmtMiscRegistrations'],
 ]
 
-/** Returns a hint for an error of the module system about an option that this release of nixpkgs does not have. */
+/** Returns a hint for an error of the module system about an option that does not exist here. */
 export function hintForOption(message: string): string | undefined {
   const [, named = message.match(/^The option definition `([^']+)'.*no longer has any effect/s)?.[1] ?? ''] =
-    /^The option `([^']+)' (?:does not exist|can no longer be used)/.exec(message) ?? []
-  return elsewhere.find(([option]) => option.test(named))?.[1]
+    /^The option `([^']+)' (?:(?:defined in `.*' )?does not exist|can no longer be used)/.exec(message) ?? []
+  return insteadOfPeerOption(named) ?? elsewhere.find(([option]) => option.test(named))?.[1]
 }

@@ -104,6 +104,10 @@ in
     substituteOnDestination = mkOption { type = types.bool; default = false; description = "Lets the machine fetch available paths from its substituters; the operator host sends only the others. No effect on a machine with a sudo password, doas, or a login shell that prints."; };
     allowLocalDeployment = mkOption { type = types.bool; default = false; description = "Option of Colmena; `true` is refused, because the feature is not there yet."; };
     buildOnTarget = mkOption { type = types.bool; default = false; description = "Option of Colmena; `true` is refused, because the feature is not there yet."; };
+    buildOnly = mkOption { type = types.bool; default = false; description = "Option of Morph; `true` is refused, because the feature is not there."; };
+    provisionSSHKey = mkOption { type = types.bool; default = false; description = "Option of NixOps; `true` is refused, because hydra-ops installs no key on an existing host."; };
+    replaceUnknownProfiles = mkOption { type = types.bool; default = false; description = "Option of Colmena; `true` is refused, and `deploy --replace-unknown` does the same once."; };
+    storeKeysOnMachine = mkOption { type = types.bool; default = false; description = "Option of NixOps; `true` is refused, because no secret may enter the Nix store."; };
     tags = mkOption { type = types.listOf types.str; default = [ ]; description = "Names for `--on @tag` and `network.ordering.tags`."; };
     owners = mkOption { type = types.listOf types.str; default = [ ]; description = "People who are responsible for the machine; `info --json` shows them."; };
     alwaysActivate = mkOption { type = types.bool; default = false; description = "Activates the machine even if nothing changed."; };

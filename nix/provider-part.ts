@@ -1,11 +1,12 @@
 import type { AnyProvider } from '../src/core/bind-provider.js'
 import { ClosureOptions } from '../src/core/closure-options.js'
-import type { CommonOptions } from '../src/core/common-options.js'
 import { DebianOptions } from '../src/core/debian-options.js'
 import type { Json } from '../src/core/json.js'
+import { optionName } from '../src/core/option-name.js'
 import type { ReservedPlace } from '../src/core/owned-places.js'
 import { suggest } from '../src/core/suggest.js'
 import { check, type Issue, knownKeys } from './definition-errors.js'
+import { insteadOfPeerOption } from './peer-options.js'
 import type { TaskBinder } from './reserved-places.js'
 
 /** The part of a provider that reads its options. */
@@ -62,13 +63,6 @@ function placesOf(provider: KnownProvider, options: Readonly<Record<string, Json
   return (provider.ownedPlaces?.(ownOptions(provider, options)) ?? []).map((place) => ({ ...place, owner }))
 }
 
-/** Reports options of other tools that would otherwise be ignored silently. */
-export function missingPowers(options: CommonOptions): Issue[] {
-  return (['buildOnTarget', 'allowLocalDeployment'] as const).flatMap((name) =>
-    options[name] ? [{ path: ['deployment', name], say: 'this option is not supported yet' }] : [],
-  )
-}
-
 function ownOptions(provider: KnownProvider, options: Readonly<Record<string, Json>>): Json {
   return provider.optionKey === undefined ? {} : (options[provider.optionKey] ?? {})
 }
@@ -92,6 +86,7 @@ function unknownProvider(targetEnv: string, rules: DefinitionRules): Issue {
 export function betterSuggestion(issue: Issue, rules: DefinitionRules): Issue {
   const [, name, ...deeper] = issue.path
   if (!issue.say.startsWith('unknown option') || deeper.length > 0) return issue
+  if (insteadOfPeerOption(optionName(issue.path)) !== undefined) return issue
   const elsewhere = rules.providers.flatMap(({ optionKey, configSchema }) =>
     optionKey === undefined
       ? []

@@ -82,6 +82,26 @@ export const CommonOptions = z.strictObject({
     'option of Colmena; `true` is refused, because the feature is not there yet',
     false,
   ),
+  buildOnly: documented(
+    z.boolean().default(false),
+    'option of Morph; `true` is refused, because the feature is not there',
+    false,
+  ),
+  provisionSSHKey: documented(
+    z.boolean().default(false),
+    'option of NixOps; `true` is refused, because hydra-ops installs no key on an existing host',
+    false,
+  ),
+  replaceUnknownProfiles: documented(
+    z.boolean().default(false),
+    'option of Colmena; `true` is refused, and `deploy --replace-unknown` does the same once',
+    false,
+  ),
+  storeKeysOnMachine: documented(
+    z.boolean().default(false),
+    'option of NixOps; `true` is refused, because no secret may enter the Nix store',
+    false,
+  ),
   tags: documented(z.array(z.string()).default([]), 'names for `--on @tag` and `network.ordering.tags`', [
     'web',
   ]),

@@ -72,8 +72,9 @@ describe('the two files of a NixOps network with its own Hydra', () => {
     nix.write('hydra.nix', logical(`${system} nix.settings.cores = 2;`))
     const old = await nix.refusal('hydra.nix', { searchPath: [`nixpkgs=${oldNixpkgs}`] })
     expect(old.message).toMatch(
-      /^machine 'my-hydra' \(hydra\.nix\): The option `nix\.settings' does not exist/,
+      /^machine 'my-hydra' \(hydra\.nix\): The option `nix\.settings' defined in `hydra\.nix' does not exist/,
     )
+    expect(old.hint).toBe('releases before 22.05 have nix.trustedUsers, nix.maxJobs and nix.extraOptions')
     const today = await nix.evaluate('hydra.nix', { searchPath: [`nixpkgs=${fixtureNixpkgs}`] })
     expect(machineOf(today, 'my-hydra').drvPath).toBeDefined()
   })

@@ -1,0 +1,57 @@
+import type { CommonOptions } from '../src/core/common-options.js'
+
+/** Options of other tools that are understood only as `false`, with the answer to `true`. */
+const onlyFalse: readonly (readonly [keyof CommonOptions, string])[] = [
+  ['allowLocalDeployment', 'this option is not supported yet'],
+  ['buildOnTarget', 'this option is not supported yet'],
+  ['buildOnly', 'not supported; leave the machine out with --exclude, or write deploy --build-only'],
+  [
+    'provisionSSHKey',
+    'not supported, because hydra-ops installs no key on an existing host; users.users.root.openssh.authorizedKeys keeps yours',
+  ],
+  ['replaceUnknownProfiles', 'not supported as an option; write deploy --replace-unknown'],
+  [
+    'storeKeysOnMachine',
+    'not supported, because no secret may enter the Nix store; a key in a destDir outside /run survives a reboot',
+  ],
+]
+
+/** Reports options of other tools that hydra-ops would otherwise ignore silently. */
+export function missingPowers(options: CommonOptions): { path: string[]; say: string }[] {
+  return onlyFalse.flatMap(([name, say]) =>
+    options[name] === true ? [{ path: ['deployment', name], say }] : [],
+  )
+}
+
+/** Providers of NixOps that hydra-ops does not have, by the options of their machines. */
+const providers = 'ec2|gce|azure|azure-mgmt|digitalOcean|hetzner|container|packet|vmware|route53|datadog'
+
+/** Options of NixOps that hydra-ops does not have, with the way to the same result. */
+const elsewhere: readonly (readonly [RegExp, string])[] = [
+  [
+    new RegExp(`^deployment\\.(?:${providers})(?:\\.|$)`),
+    'hydra-ops has no provider of this name; take the host with deployment.targetEnv = "none"',
+  ],
+  [
+    /^deployment\.libvirtd\.imageDir$/,
+    'the disks are in the state folder; deployment.libvirtd.storagePool puts them into a pool of libvirt',
+  ],
+  [
+    /^deployment\.encryptedLinksTo$/,
+    'hydra-ops makes no tunnels between machines; networking.wireguard of NixOS does',
+  ],
+  [
+    /^networking\.vpnPublicKey$/,
+    'hydra-ops makes no tunnels between machines; networking.wireguard of NixOS does',
+  ],
+  [/^deployment\.autoLuks(?:\.|$)/, 'hydra-ops encrypts no disks; boot.initrd.luks.devices of NixOS does'],
+  [
+    /^deployment\.autoRaid0(?:\.|$)/,
+    'hydra-ops joins no disks; make the volume by hand, and name it in fileSystems',
+  ],
+]
+
+/** Returns what to do instead of an option of NixOps that hydra-ops does not have. */
+export function insteadOfPeerOption(option: string): string | undefined {
+  return elsewhere.find(([pattern]) => pattern.test(option))?.[1]
+}
