@@ -107,7 +107,7 @@ async function prepare(host: Host, path: StorePath, run: Run): Promise<string> {
  * Flushes the files to the disk. Nix's database can reach the disk earlier; paths would be valid and empty after a
  * power cut (measured).
  */
-async function flush(host: Host, run: Run): Promise<void> {
+export async function flush(host: Host, run: Run): Promise<void> {
   const what = 'write the closure to the disk'
   const result = await host.exec(['sync'], { signal: run.signal, timeoutMs: syncMs, what })
   requireSuccess(result, { machine: host.machine, what })

@@ -20,7 +20,7 @@ let
   merge = import ./merge.nix {
     optionSets =
       [ [ ] [ "networking" ] [ "deployment" ] ]
-      ++ map (name: [ "deployment" name ]) (input.optionKeys ++ [ "cacheKey" "healthChecks" "hydra" "nix" "preDeployChecks" ])
+      ++ map (name: [ "deployment" name ]) (input.optionKeys ++ [ "cacheKey" "healthChecks" "hydra" "hydraSource" "nix" "preDeployChecks" ])
       ++ map (name: [ "deployment" "hydra" name ]) [ "admin" "cache" "database" "gc" "nginx" "nixServe" "postfix" ]
       ++ [ [ "deployment" "hydra" "admin" "password" ] [ "deployment" "nix" "gc" ] ];
   };
@@ -87,7 +87,7 @@ let
   # These attributes are for other tools or for NixOS machines. Attributes that would change a deploy and are not
   # supported yet are not in the list.
   known = [
-    "buildShell" "description" "enableRollback" "evalConfig" "lib" "lock" "name" "nixpkgs" "nodeNixpkgs"
+    "buildShell" "description" "enableRollback" "evalConfig" "hydra" "lib" "lock" "name" "nixpkgs" "nodeNixpkgs"
     "nodeSpecialArgs" "ordering" "pkgs" "runCommand" "specialArgs" "storage"
   ];
 
@@ -95,6 +95,7 @@ let
     name = plain (network.name or null);
     description = plain (network.description or null);
     ordering = plain (network.ordering.tags or [ ]);
+    hydra = plain (network.hydra or null);
     unknown = map
       (name: { inherit name; files = map (file: file.file) (filter (file: networkOf file ? ${name}) files); })
       (filter (name: ! elem name known) (attrNames network));

@@ -1,10 +1,11 @@
 import * as z from 'zod'
 import type { MachineDefinition, NetworkDefinition } from '../src/core/definition.js'
 import { failure, OpsError, usageError } from '../src/core/errors.js'
+import { NetworkHydra } from '../src/core/hydra-source.js'
 import { MachineName } from '../src/core/names.js'
 import type { EvaluationRequest, Nix } from '../src/core/nix.js'
 import type { Run } from '../src/core/run.js'
-import { unknownOption } from './definition-errors.js'
+import { check, unknownOption } from './definition-errors.js'
 import {
   evaluationError,
   machinesOf,
@@ -331,7 +332,7 @@ const Facts = z.object({
 function readFacts(
   network: EvaluationOutput['network'],
   cwd: string,
-): Pick<NetworkDefinition, 'name' | 'description' | 'ordering'> | OpsError {
+): Pick<NetworkDefinition, 'name' | 'description' | 'ordering' | 'hydra'> | OpsError {
   const problems = [
     ...network.unknown.map(({ name, files }) => ({
       files,
@@ -348,5 +349,8 @@ function readFacts(
     return usageError([...options].map((option) => `network.${expectedOf(option)}`).join('\n'))
   }
   const { name, description, ordering } = facts.data
-  return { name: name ?? undefined, description: description ?? undefined, ordering }
+  const hydra = check(NetworkHydra, network.hydra ?? {}, ['network', 'hydra'])
+  if ('issues' in hydra)
+    return usageError(hydra.issues.map(({ path, say }) => `${path.join('.')}: ${say}`).join('\n'))
+  return { name: name ?? undefined, description: description ?? undefined, ordering, hydra: hydra.value }
 }

@@ -70,6 +70,7 @@ export const EvaluationOutput = z.object({
     name: jsonSchema,
     description: jsonSchema,
     ordering: jsonSchema,
+    hydra: jsonSchema.default(null),
     unknown: z.array(z.object({ name: z.string(), files: Files })),
     known: z.array(z.string()),
     resources: z.array(z.object({ say: z.string(), files: Files })),

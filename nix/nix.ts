@@ -9,6 +9,7 @@ import type { Environment } from './nix-store-choice.js'
 import { createRoots } from './roots.js'
 import { createOptionReader } from './show-option.js'
 import { createStoreQueries } from './store-queries.js'
+import { createSubstituter } from './substitute.js'
 
 const askMs = 60_000
 
@@ -27,6 +28,7 @@ export function createNix({ local, stateRoot, env, ...evaluation }: NixParts): N
     ...createBuilder(command, queries),
     ...createCopier({ command, queries, env, spawnReadable: local.spawnReadable }),
     ...createRoots(command, queries),
+    ...createSubstituter(command),
     evaluate: createEvaluator({ ...evaluation, command }),
     showOption: createOptionReader({ ...evaluation, command }),
     closure: queries.closure,

@@ -111,6 +111,20 @@ in
     tags = mkOption { type = types.listOf types.str; default = [ ]; description = "Names for `--on @tag` and `network.ordering.tags`."; };
     owners = mkOption { type = types.listOf types.str; default = [ ]; description = "People who are responsible for the machine; `info --json` shows them."; };
     alwaysActivate = mkOption { type = types.bool; default = false; description = "Activates the machine even if nothing changed."; };
+    hydraSource = mkOption {
+      type = types.submodule {
+        options = {
+          url = mkOption { type = types.nullOr types.str; default = null; description = "URL of the Hydra that builds the machine. Default: `network.hydra.url`."; };
+          project = mkOption { type = types.nullOr types.str; default = null; description = "Project of the jobset. Default: `network.hydra.project`."; };
+          jobset = mkOption { type = types.nullOr types.str; default = null; description = "Jobset that builds the network. Default: `network.hydra.jobset`."; };
+          gate = mkOption { type = types.nullOr types.str; default = null; description = "Job that must have succeeded: an aggregate of all machines, or a test. Default: `network.hydra.gate`, or `\"release\"`."; };
+          job = mkOption { type = types.nullOr types.str; default = null; description = "Job whose result is the system of this machine. Default: the machine's name."; };
+        };
+      };
+      default = { };
+      example = { job = "hosts.web"; };
+      description = "The Hydra whose results `deploy --from-hydra` deploys.";
+    };
     nix = mkOption {
       type = types.submodule {
         options = {

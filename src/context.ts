@@ -159,6 +159,8 @@ function lazyNix(load: () => Promise<Nix>): Nix {
     removeBroken: async (host, path, run) => (await nix()).removeBroken(host, path, run),
     root: async (folder, name, path, run) => (await nix()).root(folder, name, path, run),
     forgetRoots: async (folder, names) => (await nix()).forgetRoots(folder, names),
+    fetchable: async (host, path, options, run) => (await nix()).fetchable(host, path, options, run),
+    fetch: async (host, path, options, run) => (await nix()).fetch(host, path, options, run),
     copyMethod: (host) => {
       // An evaluation precedes every copy.
       if (loaded === undefined) throw new Error('a way to copy was wanted before anything was evaluated')

@@ -7,7 +7,7 @@ import type { Preferences } from '../src/core/store.js'
 /**
  * Version of the files that this program writes. Every change of the schemas below needs a new version and a migration.
  */
-export const schemaVersion = 4
+export const schemaVersion = 5
 
 /** The first version in which each machine has its own file. */
 export const dividedSince = 3
@@ -24,6 +24,18 @@ const deployed = z.strictObject({
   run: z.string(),
   files: texts,
   units: texts,
+  hydra: z
+    .strictObject({
+      url: z.string(),
+      project: z.string(),
+      jobset: z.string(),
+      evaluation: z.int(),
+      build: z.int(),
+      job: z.string(),
+      inputs: texts,
+      evaluatedAt: z.string().optional(),
+    })
+    .optional(),
 })
 const unfinishedCopy = z.strictObject({ path: StorePath, bootId: z.string() })
 const activation = z.strictObject({ unit: z.string(), path: StorePath, log: z.string(), bootId: z.string() })

@@ -12,11 +12,18 @@ import {
   selectionOf,
   type YesFlags,
 } from './flags.js'
+import { type FromHydraFlags, fromHydraFlags, hydraWishOf } from './from-hydra-flags.js'
 import { argumentsOf, type BuildFlags, nixFlagsOf, type PairFlags } from './nix-flags.js'
 import type { CommonFlags } from './verb.js'
 
 /** Flags that change the content of a plan; `plan` and `deploy` share them. */
-export interface PlanFlags extends CommonFlags, SelectionFlags, BuildFlags, PairFlags, ActivationFlags {
+export interface PlanFlags
+  extends CommonFlags,
+    SelectionFlags,
+    BuildFlags,
+    PairFlags,
+    ActivationFlags,
+    FromHydraFlags {
   readonly I?: string[] | undefined
   readonly check?: boolean | undefined
   readonly killObsolete?: boolean | undefined
@@ -56,6 +63,7 @@ export function planFlags(command: Command): void {
     .option('--closure <machine=path>', 'deploy this store path instead of the evaluated one', collect)
     .option('--retry-failed', 'deploy only to machines on which the last deploy failed or did not begin')
   activationFlags(command)
+  fromHydraFlags(command)
 }
 
 /** Makes a request of the flags; only the preferences have been read at this point. */
@@ -81,6 +89,8 @@ export async function deployRequest(
     keepGoingGroups: flags.keepGoingGroups ?? false,
     maxConcurrent: maxConcurrentOf(flags, await ops.store.preferences()),
     closures: closuresOf(flags.closure ?? []),
+    fromHydra: hydraWishOf(flags),
+    builds: new Map(),
     retryFailed: flags.retryFailed ?? false,
     yes: saysYes(flags),
     acceptHostKey: flags.acceptHostKey ?? false,

@@ -28,6 +28,7 @@ export function registerDeploy(command: Command, cli: Cli): void {
     command,
     'hydra-ops deploy -d lab',
     "hydra-ops deploy -d lab --on 'web*,!web3' --allow-reboot --yes",
+    'hydra-ops deploy -d lab --from-hydra https://hydra.example.org/job/infra/main --max-age 2d',
   )
   command.action((flags: DeployFlags) =>
     cli.run(flags, async (ops, ui) => {

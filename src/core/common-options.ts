@@ -1,5 +1,6 @@
 import * as z from 'zod'
 import { HealthChecks } from './health-checks.js'
+import { HydraSource } from './hydra-source.js'
 import { KeyDefinition } from './key-definition.js'
 import { documented, shownAs } from './option-docs.js'
 import { readSshOptions } from './ssh-options.js'
@@ -123,6 +124,9 @@ export const CommonOptions = z.strictObject({
   }),
   preDeployChecks: documented(HealthChecks.default(noChecks), 'checks before the machine is touched', {
     tcp: [{ port: 80 }],
+  }),
+  hydraSource: documented(HydraSource.prefault({}), 'the Hydra whose results `deploy --from-hydra` deploys', {
+    job: 'hosts.web',
   }),
 })
 export type CommonOptions = z.infer<typeof CommonOptions>

@@ -1,5 +1,6 @@
 import * as z from 'zod'
 import { DebianOptions } from './debian-options.js'
+import type { NetworkHydra } from './hydra-source.js'
 import { jsonSchema } from './json.js'
 import { MachineName, StorePath } from './names.js'
 import { NixosOptions } from './nixos-options.js'
@@ -59,6 +60,8 @@ export interface NetworkDefinition {
   readonly description: string | undefined
   /** Tags in the order in which their machines are deployed; machines without a listed tag come last. */
   readonly ordering: readonly string[]
+  /** `network.hydra`: the jobset that builds the machines. */
+  readonly hydra?: NetworkHydra | undefined
   readonly machines: ReadonlyMap<MachineName, MachineDefinition>
   /**
    * Machines that were not required and whose definition is invalid. These machines still belong to the network, so

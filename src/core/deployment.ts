@@ -71,6 +71,22 @@ export interface DeployedClosure {
   /** The hash of each file by path and of each unit by name; the plan compares them. */
   files: Record<string, string>
   units: Record<string, string>
+  /** The Hydra's build that the closure is; absent for a closure of the operator. */
+  hydra?: HydraOrigin | undefined
+}
+
+/** The build that a closure comes from. */
+export interface HydraOrigin {
+  url: string
+  project: string
+  jobset: string
+  evaluation: number
+  build: number
+  job: string
+  /** The revision of each input of the evaluation, by the name of the input. */
+  inputs: Record<string, string>
+  /** The time of the evaluation, if Hydra tells the time. */
+  evaluatedAt?: string | undefined
 }
 
 export interface TaskRecord {

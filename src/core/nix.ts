@@ -95,6 +95,26 @@ export interface ClosureInfo {
   readonly sizes: ReadonlyMap<StorePath, number>
 }
 
+/** Options of a fetch from binary caches. */
+export interface FetchOptions {
+  /** Whether a path without a trusted signature is taken too. */
+  readonly allowUnsigned: boolean
+  readonly flags?: NixFlags | undefined
+}
+
+/** A fetch that failed, with the last lines of Nix. */
+export interface FetchProblem {
+  /** `full`: no space is left; `unreachable`: a cache does not answer. */
+  readonly kind: 'unsigned' | 'absent' | 'unreachable' | 'full' | 'other'
+  readonly detail: string
+}
+
+/** Answer of the caches about a closure. */
+export type Fetchable =
+  | { readonly kind: 'valid' }
+  | { readonly kind: 'fetchable'; readonly paths: number; readonly bytes: number }
+  | { readonly kind: 'absent'; readonly problem: FetchProblem }
+
 export interface Nix {
   /** Returns the store in use and the reason, for `doctor`. */
   describeStore(): Promise<{ readonly remote: string; readonly why: string }>
@@ -130,6 +150,15 @@ export interface Nix {
     run: Run,
   ): Promise<void>
   copyMethod(host: Host): string
+  /** Asks the caches of a host, or of this host if `undefined`, for a closure; fetches nothing. */
+  fetchable(host: Host | undefined, path: StorePath, options: FetchOptions, run: Run): Promise<Fetchable>
+  /** Lets a host, or this host if `undefined`, fetch a closure from its caches; builds nothing. Returns the problem. */
+  fetch(
+    host: Host | undefined,
+    path: StorePath,
+    options: FetchOptions,
+    run: Run,
+  ): Promise<FetchProblem | undefined>
   /**
    * Runs `nix-store --verify-path` over the closure on the host, then deletes and copies broken paths again. Returns
    * the repaired paths.

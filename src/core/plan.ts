@@ -6,6 +6,7 @@ export type PlanAction =
   | 'recreate'
   | 'start'
   | 'copy'
+  | 'fetch'
   | 'build'
   | 'add'
   | 'replace'

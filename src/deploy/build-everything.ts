@@ -8,6 +8,7 @@ import { eachInTurn } from '../core/several-errors.js'
 import { failedResult, secondsSince } from '../machine/finish.js'
 import { notBegun, recordResults } from '../machine/results.js'
 import type { Assessment } from './assess.js'
+import { comesFromHydra, ensureFetchable } from './fetch-closure.js'
 import { enter, type Job } from './job.js'
 import type { DeployRequest } from './request.js'
 
@@ -38,7 +39,8 @@ export async function buildEverything(
   const wanted = new Map<MachineName, StorePath>()
   await eachInTurn(machines, async ({ job, seen }) => {
     enter(job, 'build')
-    if (request.closures.has(job.machine)) await requireBuilt(ops, job, seen)
+    if (comesFromHydra(job)) await ensureFetchable(job, seen)
+    else if (request.closures.has(job.machine)) await requireBuilt(ops, job, seen)
     else if (job.definition.drvPath !== undefined) wanted.set(job.machine, job.definition.drvPath)
   })
   const built = wanted.size === 0 ? new Map() : await ops.nix.build(wanted, request.nix, run)
@@ -50,7 +52,7 @@ export async function buildEverything(
       failures.push(failedResult(item.job.machine, 'build', secondsSince(start), result.error, []))
       continue
     }
-    if (item.seen.wanted !== undefined) {
+    if (item.seen.wanted !== undefined && (await isHere(item))) {
       // The root has its own name. Closures that are built and never run must not replace the root of the running
       // closure.
       await ops.nix.root(deployment.paths.gcroots, builtRoot(item.job.machine), item.seen.wanted, run)
@@ -65,6 +67,11 @@ export async function buildEverything(
     })
   }
   return { ready, failures }
+}
+
+/** Says whether this host has the closure; a machine fetches the results of a Hydra by itself. */
+async function isHere({ job, seen }: AssessedMachine): Promise<boolean> {
+  return !comesFromHydra(job) || (seen.wanted !== undefined && (await job.ops.nix.isBuilt(seen.wanted)))
 }
 
 /** Names the roots of closures that were built for a machine, run or not. No machine has a `+` in its name. */

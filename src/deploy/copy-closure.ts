@@ -68,7 +68,7 @@ async function removeLeftovers(job: Job, path: StorePath): Promise<void> {
   job.run.log(`removed ${broken.length} damaged paths of an unfinished copy`)
 }
 
-function refuseWhenFull(job: Job, bytes: number, survey: Survey): void {
+export function refuseWhenFull(job: Job, bytes: number, survey: Survey): void {
   if (bytes === 0) return
   const free = survey.freeKiB * 1024
   if (bytes + reserveBytes <= free) return

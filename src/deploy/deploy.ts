@@ -11,10 +11,11 @@ import { ensureLoginKey } from '../machine/lifecycle.js'
 import { closeJob } from '../machine/machine.js'
 import { announceResults, failuresIn, recordResults, unfinishedIn, verdict } from '../machine/results.js'
 import { dryRunSession } from '../machine/session.js'
-import { definitionIn, evaluateNetwork } from '../network/evaluate.js'
+import { definitionIn, evaluateNames, evaluateNetwork } from '../network/evaluate.js'
 import { assessAll, type PlannedMachine } from './assess-all.js'
 import { type AssessedMachine, buildEverything } from './build-everything.js'
 import { chooseMachines, choosesSome } from './choose-machines.js'
+import { withHydraBuilds } from './from-hydra.js'
 import { type Job, newJob } from './job.js'
 import { killObsolete } from './kill-obsolete.js'
 import { inOrder } from './ordering.js'
@@ -85,7 +86,7 @@ function withWhatGoesOn(deployment: DeploymentSession, error: unknown): unknown 
 async function deployIn(
   ops: Ops,
   deployment: DeploymentSession,
-  request: DeployRequest,
+  asked: DeployRequest,
   logs: RunLogs | undefined,
 ): Promise<DeployReport> {
   const run: Run = {
@@ -95,20 +96,23 @@ async function deployIn(
       ops.events.emit({ kind: 'line', machine: undefined, line })
     },
   }
-  const network = await evaluateNetwork(
+  // The closures of a Hydra need no evaluation of their own.
+  const evaluate = asked.fromHydra === undefined ? evaluateNetwork : evaluateNames
+  const network = await evaluate(
     ops,
     deployment,
     {
-      args: request.args,
-      searchPath: request.searchPath,
-      nix: request.nix,
-      select: choosesSome(request)
-        ? (shape) => chooseMachines(deployment.record, shape, request).wanted
+      args: asked.args,
+      searchPath: asked.searchPath,
+      nix: asked.nix,
+      select: choosesSome(asked)
+        ? (shape) => chooseMachines(deployment.record, shape, asked).wanted
         : undefined,
     },
     run,
   )
-  const { wanted, obsolete } = chooseMachines(deployment.record, network, request)
+  const { wanted, obsolete } = chooseMachines(deployment.record, network, asked)
+  const request = await withHydraBuilds(ops, deployment.record, network, { request: asked, wanted })
   noticeBroken(ops, network)
   refuseFlags(network, wanted, request)
   const jobs = wanted.map((name) =>

@@ -1,6 +1,7 @@
 import type { RunLogs } from '../core/context.js'
 import { failure, messageOf, OpsError } from '../core/errors.js'
 import type { MachineResult } from '../core/events.js'
+import { sameJson } from '../core/json.js'
 import type { StorePath } from '../core/names.js'
 import { finishKeys, placeKeys } from '../keys/keys-stage.js'
 import { bootMs, connect, hostOf, waitAndConnect } from '../machine/connect.js'
@@ -11,12 +12,13 @@ import { createResource, restartResource, startResource } from '../machine/lifec
 import { closeJob, recordOf, updateJob } from '../machine/machine.js'
 import { rebootMachine } from '../machine/reboot.js'
 import { commitAllocation } from '../network/allocate.js'
-import type { Activated, Trial } from '../systems/system.js'
+import type { Activated, Survey, Trial } from '../systems/system.js'
 import { systemOf } from '../systems/systems.js'
 import { activatePart, lookToTry } from './activate-part.js'
 import type { Assessment } from './assess.js'
 import { copyClosure } from './copy-closure.js'
 import { bootstrap, deliverTasks } from './delivery.js'
+import { comesFromHydra, fetchClosure } from './fetch-closure.js'
 import { runChecks } from './health.js'
 import { activationDue, activationOptions, alwaysActivates, enter, type Job } from './job.js'
 import { lookAt, lookAtLaterTasks, lookAtUndoneTasks, type MachineState } from './look.js'
@@ -75,18 +77,29 @@ async function stages(job: Job, seen: Assessment): Promise<void> {
   if (wanted === undefined) throw failure('NO_CLOSURE', `machine '${job.machine}' has no closure to deploy`)
   enter(job, 'copy')
   if (look.survey.profile !== wanted || recordOf(job).unfinishedCopy !== undefined || job.request.check) {
-    await copyClosure(job, wanted, look.survey)
+    await bring(job, wanted, look.survey)
   }
   if (job.request.until === 'copy') return
   if (mode !== 'switch') return activatePart(job, look, wanted)
   const delivered = await deliver(job, look, wanted)
   const judged = await unlessFailed(job, delivered, async () => {
-    await job.ops.nix.root(job.deployment.paths.gcroots, job.machine, wanted, job.run)
+    await protect(job, wanted)
     return judgeHealth(job, delivered, wanted)
   })
   enter(job, 'record')
   await record(job, wanted, judged.look)
   if (judged.degraded !== undefined) throw judged.degraded
+}
+
+/** Brings the closure to the machine: from this host, or from a Hydra's cache. */
+function bring(job: Job, wanted: StorePath, survey: Survey): Promise<void> {
+  return comesFromHydra(job) ? fetchClosure(job, wanted, survey) : copyClosure(job, wanted, survey)
+}
+
+/** Protects the closure on this host, if this host has it at all. */
+async function protect(job: Job, wanted: StorePath): Promise<void> {
+  if (comesFromHydra(job) && !(await job.ops.nix.isBuilt(wanted))) return
+  await job.ops.nix.root(job.deployment.paths.gcroots, job.machine, wanted, job.run)
 }
 
 async function provision(job: Job, seen: Assessment): Promise<void> {
@@ -327,7 +340,9 @@ async function failedChecks(
 async function record(job: Job, wanted: StorePath, look: MachineState): Promise<void> {
   const known = recordOf(job)
   const seenAt = job.ops.now().toISOString()
-  const sameClosure = known.deployed?.path === wanted
+  const origin = job.request.builds.get(job.machine)?.origin
+  const sameOrigin = origin === undefined || sameJson(known.deployed?.hydra ?? null, origin)
+  const sameClosure = known.deployed?.path === wanted && sameOrigin
   // An unchanged machine causes no write, because its record already holds all these facts.
   if (!job.changed && sameClosure && known.facts.bootId === look.survey.bootId) return
   await updateJob(job, (draft) => {
@@ -338,6 +353,7 @@ async function record(job: Job, wanted: StorePath, look: MachineState): Promise<
         at: seenAt,
         run: job.ops.operator.run,
         ...contentsOf(job, wanted),
+        ...(origin === undefined ? {} : { hydra: origin }),
       }
     }
   })

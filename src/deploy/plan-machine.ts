@@ -7,6 +7,8 @@ import { recordOf } from '../machine/machine.js'
 import { systemOf } from '../systems/systems.js'
 import type { Assessment } from './assess.js'
 import { bytesOf, mebibytes } from './copy-closure.js'
+import { askMachine, comesFromHydra } from './fetch-closure.js'
+import { originItem } from './from-hydra.js'
 import { activationDue, type Job } from './job.js'
 import type { MachineState } from './look.js'
 import { remembered, unseenItems } from './plan-unseen.js'
@@ -109,7 +111,9 @@ async function closureItems(job: Job, seen: Assessment): Promise<PlanItem[]> {
   }
   const copy = await copyItem(job, seen, wanted)
   const note = [copy.note, modeNotes[job.request.mode]].flatMap((each) => each ?? []).join('; ')
-  const items: PlanItem[] = [note === '' ? copy : { ...copy, note }, ...(seen.differences ?? [])]
+  const build = job.request.builds.get(job.machine)
+  const from = build === undefined ? [] : [originItem(build, recordOf(job).deployed?.hydra)]
+  const items: PlanItem[] = [note === '' ? copy : { ...copy, note }, ...from, ...(seen.differences ?? [])]
   if (wanted !== job.definition.outPath) return items
   const { files, units } = contentsOf(job, wanted)
   items.push(...differences('files', known?.files, files))
@@ -123,6 +127,7 @@ async function copyItem(
   seen: Assessment,
   wanted: NonNullable<Assessment['wanted']>,
 ): Promise<PlanItem> {
+  if (comesFromHydra(job)) return fetchItem(job, seen, wanted)
   if (!(await job.ops.nix.isBuilt(wanted))) {
     return {
       subject: 'closure',
@@ -146,6 +151,21 @@ async function copyItem(
         ? 'the machine has all paths'
         : `${missing.length} of ${closure.paths.length} paths, ${mebibytes(bytesOf(closure, missing))}${way}`,
   }
+}
+
+async function fetchItem(
+  job: Job,
+  seen: Assessment,
+  wanted: NonNullable<Assessment['wanted']>,
+): Promise<PlanItem> {
+  const fetch = { subject: 'closure', action: 'fetch', note: wanted } as const
+  const asked = await askMachine(job, seen)
+  if (asked === undefined) return { ...fetch, detail: 'from the caches of the machine, or through this host' }
+  if (asked.kind === 'valid')
+    return { subject: 'closure', action: 'activate', detail: 'the machine has all paths', note: wanted }
+  if (asked.kind === 'absent')
+    return { ...fetch, detail: 'through this host: the caches of the machine lack it' }
+  return { ...fetch, detail: `${asked.paths} paths, ${mebibytes(asked.bytes)}, by the machine itself` }
 }
 
 /** Returns why this deploy reboots the machine from inside at its end; `undefined` means no reboot. */

@@ -5,6 +5,7 @@ import type { NixFlags } from '../core/nix.js'
 import type { Plan } from '../core/plan.js'
 import type { Selection } from '../network/selection.js'
 import type { ActivationMode, OnDegraded } from '../systems/system.js'
+import type { HydraBuild, HydraWish } from './from-hydra.js'
 
 /** Request to `deploy` or `plan`. */
 export interface DeployRequest {
@@ -40,6 +41,10 @@ export interface DeployRequest {
   readonly maxConcurrent: number
   /** Store paths to deploy instead of the evaluated ones, by machine. */
   readonly closures: ReadonlyMap<MachineName, StorePath>
+  /** Wish for the results of a Hydra, in place of evaluated closures. */
+  readonly fromHydra: HydraWish | undefined
+  /** Hydra's builds that the closures of `closures` are; empty until the wish was looked up. */
+  readonly builds: ReadonlyMap<MachineName, HydraBuild>
   readonly retryFailed: boolean
   /** Whether to skip the confirmation. */
   readonly yes: boolean
@@ -75,6 +80,8 @@ export const plainDeploy: DeployRequest = {
   keepGoingGroups: false,
   maxConcurrent: 10,
   closures: new Map(),
+  fromHydra: undefined,
+  builds: new Map(),
   retryFailed: false,
   yes: false,
   acceptHostKey: false,

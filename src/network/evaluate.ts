@@ -65,6 +65,25 @@ export async function evaluateNetwork(
   return evaluate(mode)
 }
 
+/**
+ * Evaluates names and options of machines alone, with every machine allocated in the session: the closures come from
+ * elsewhere. Errors of machines that are not selected do not matter.
+ */
+export async function evaluateNames(
+  ops: Ops,
+  deployment: DeploymentSession,
+  options: EvaluateOptions & { readonly select?: Select | undefined },
+  run: Run,
+): Promise<NetworkDefinition> {
+  const { select } = options
+  const network =
+    select === undefined
+      ? await ops.nix.evaluate(evaluationRequest(ops, deployment.record, options, 'shape'), run)
+      : (await evaluateShape(ops, deployment.record, options, select, run)).network
+  await allocateMachines(ops, deployment, network)
+  return network
+}
+
 /** Evaluates the network without closures, and selects machines; an error of a selected machine is thrown. */
 export async function evaluateShape(
   ops: Ops,

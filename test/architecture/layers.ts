@@ -30,6 +30,7 @@ const mayImport: Readonly<Record<string, readonly string[]>> = {
   'src/operations': ['src/core', 'src/hydra', ...machineRooms, 'src/deploy'],
   'src/commands': [
     'src/core',
+    'src/hydra',
     'src/machine',
     'src/network',
     'src/deploy',

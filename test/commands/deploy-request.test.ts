@@ -138,7 +138,41 @@ describe('deploy', () => {
     expect((await requestOf(['--max-concurrent', '2'], { maxConcurrent: 4 })).maxConcurrent).toBe(2)
   })
 
+  it('takes the results of a Hydra from the place in the network or in the flag', async () => {
+    const wish = {
+      source: undefined,
+      job: undefined,
+      which: { kind: 'green' },
+      ignoreGate: false,
+      maxAge: undefined,
+      allowOlder: false,
+      allowUnsigned: false,
+    }
+    expect((await requestOf(['--from-hydra'])).fromHydra).toEqual(wish)
+    const source = { url: 'https://hydra.example.org', project: 'infra', jobset: 'main' }
+    const words = ['--from-hydra', 'https://hydra.example.org/job/infra/main']
+    expect((await requestOf(words)).fromHydra).toEqual({ ...wish, source })
+  })
+
   it.each([
+    [['--eval', '7', '--ignore-gate'], { which: { kind: 'evaluation', id: 7 }, ignoreGate: true }],
+    [['--build', '70'], { which: { kind: 'build', id: 70 } }],
+    [['--latest'], { which: { kind: 'latest' } }],
+    [['--latest-finished'], { which: { kind: 'latest-finished' } }],
+    [['--job', 'infra:main:tested'], { job: { project: 'infra', jobset: 'main', job: 'tested' } }],
+    [['--max-age', '2d'], { maxAge: 172_800 }],
+    [['--allow-older', '--allow-unsigned'], { allowOlder: true, allowUnsigned: true }],
+  ])('understands %j beside --from-hydra, and refuses it alone', async (words, wish) => {
+    for (const register of [registerDeploy, registerPlan])
+      expect((await requestOf(['--from-hydra', ...words], {}, register)).fromHydra).toMatchObject(wish)
+    await expect(requestOf(words)).rejects.toThrow(`${words[0]} needs --from-hydra`)
+  })
+
+  it.each([
+    [['--from-hydra', '--eval', '1', '--latest'], '--eval and --latest exclude each other'],
+    [['--from-hydra', '--ignore-gate'], '--ignore-gate needs --eval or --build'],
+    [['--from-hydra', 'https://hydra.example.org'], 'is no jobset of a Hydra'],
+    [['--from-hydra', '--job', 'infra:main'], "'infra:main' is no job of Hydra"],
     [['--build-only', '--copy-only'], '--build-only and --copy-only exclude each other'],
     [['--closure', path], 'expected MACHINE=/nix/store/…'],
     [['--closure', 'web=/tmp/x'], 'expected MACHINE=/nix/store/…'],

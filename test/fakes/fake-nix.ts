@@ -4,7 +4,7 @@ import { createRoots } from '../../nix/roots.js'
 import type { NetworkDefinition } from '../../src/core/definition.js'
 import { failure } from '../../src/core/errors.js'
 import type { MachineName, StorePath } from '../../src/core/names.js'
-import type { EvaluationRequest, Nix } from '../../src/core/nix.js'
+import type { EvaluationRequest, FetchProblem, Nix } from '../../src/core/nix.js'
 
 /** A Nix without Nix: it "evaluates" to a given network, and a folder keeps the paths of each machine. */
 export interface FakeNix extends Nix {
@@ -23,10 +23,15 @@ export interface FakeNix extends Nix {
   readonly brokenBuilds: Set<string>
   /** The machines to which a copy fails. */
   readonly brokenCopies: Set<string>
+  /** The result of each fetch by machine, or of `operator`; no entry means that no cache has the path. */
+  readonly caches: Map<string, 'ok' | FetchProblem>
+  /** The fetches that succeeded, by machine or `operator`. */
+  readonly fetches: { readonly where: string; readonly path: StorePath; readonly allowUnsigned: boolean }[]
   /** The contents of store paths, as folders of this host. */
   readonly folders: Map<string, string>
 }
 
+const absent: FetchProblem = { kind: 'absent', detail: `error: don't know how to build these paths` }
 const succeeded = { kind: 'exited', code: 0, stdout: '', stderr: '', truncated: false } as const
 
 export function createFakeNix(network: NetworkDefinition, folder: string): FakeNix {
@@ -60,6 +65,8 @@ export function createFakeNix(network: NetworkDefinition, folder: string): FakeN
     brokenBuilds: new Set(),
     brokenCopies: new Set(),
     folders: new Map(),
+    caches: new Map(),
+    fetches: [],
     showOption: async () => ({ names: [], shown: new Map() }),
     describeStore: async () => ({ remote: 'fake', why: 'a test' }),
     version: async () => '2.8.1',
@@ -92,6 +99,23 @@ export function createFakeNix(network: NetworkDefinition, folder: string): FakeN
       add(`on-${host.machine}`, path)
     },
     copyMethod: () => 'pretending',
+    fetchable: async (host, path) => {
+      if (existsSync(mark(host === undefined ? 'operator' : `on-${host.machine}`, path)))
+        return { kind: 'valid' }
+      const answer = nix.caches.get(host?.machine ?? 'operator') ?? absent
+      // Nix looks at signatures only when it fetches.
+      return answer === 'ok' || answer.kind === 'unsigned'
+        ? { kind: 'fetchable', paths: 3, bytes: 3_000_000 }
+        : { kind: 'absent', problem: answer }
+    },
+    fetch: async (host, path, { allowUnsigned }) => {
+      const where = host?.machine ?? 'operator'
+      const answer = nix.caches.get(where) ?? absent
+      if (answer !== 'ok' && !(answer.kind === 'unsigned' && allowUnsigned)) return answer
+      nix.fetches.push({ where, path, allowUnsigned })
+      add(host === undefined ? 'operator' : `on-${where}`, path)
+      return undefined
+    },
     repair: async (host, path) => {
       nix.repairs.push({ machine: host.machine, path })
       return []

@@ -291,6 +291,19 @@ describe('the arguments of a definition', () => {
 })
 
 describe('the network', () => {
+  it('has the Hydra that builds it, and names a wrong option of it', async () => {
+    const { hydra } = await network(
+      '{ network.hydra = { url = "https://ci.example.org"; project = "infra"; }; }',
+    )
+    expect(hydra).toEqual({ url: 'https://ci.example.org', project: 'infra' })
+    await expect(network('{ network.hydra.url = "ci.example.org"; }')).rejects.toThrow(
+      'network.hydra.url: expected a URL such as "https://hydra.example.org", without user and password, got "ci.example.org"',
+    )
+    await expect(network('{ network.hydra.projekt = "x"; }')).rejects.toThrow(
+      "network.hydra.projekt: unknown option; did you mean 'project'?",
+    )
+  })
+
   it('has name, description and ordering; later files win, and meta means network', async () => {
     const { name, description, ordering } = await network(
       '{ meta = { name = "n"; description = "first"; }; }',

@@ -217,11 +217,11 @@ describe('a state file', () => {
   })
 
   it('is refused with a newer schema, and the older backup is not offered', async () => {
-    const { store } = await damaged((file) => change(file, '"schemaVersion": 4', '"schemaVersion": 99'))
+    const { store } = await damaged((file) => change(file, '"schemaVersion": 5', '"schemaVersion": 99'))
     expect(await errorOf(() => store.resolve('lab'))).toMatchObject({
       code: 'STATE_NEWER',
       exitCode: 1,
-      message: expect.stringMatching(/newer hydra-ops \(schema 99; this version supports schema 4\)/),
+      message: expect.stringMatching(/newer hydra-ops \(schema 99; this version supports schema 5\)/),
       hint: expect.not.stringContaining('cp '),
     })
   })

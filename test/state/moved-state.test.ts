@@ -83,12 +83,12 @@ describe('a state of schema 1', () => {
     )
     const text = readFileSync(join(folder, 'machines', 'web.json'), 'utf8')
     expect(JSON.parse(text)).toMatchObject({
-      schemaVersion: 4,
+      schemaVersion: 5,
       machine: { handle: { folder: `{state}/deployments/${uuid}/disks/web` } },
     })
     expect(text).not.toContain('/home/alice')
     expect(JSON.parse(readFileSync(join(folder, 'state.json'), 'utf8'))).toMatchObject({
-      schemaVersion: 4,
+      schemaVersion: 5,
       revision: 9,
     })
     expect(JSON.parse(readFileSync(join(folder, 'state.json.schema-1'), 'utf8'))).toMatchObject({

@@ -53,7 +53,7 @@ describe('a state of schema 3', () => {
     await store.lock(uuid, (session) =>
       session.updateMachine(web, (draft) => Object.assign(draft, { hostKey: 'another' })),
     )
-    expect(read('web').schemaVersion).toBe(4)
+    expect(read('web').schemaVersion).toBe(5)
     expect(Object.keys(read('web').machine.tasks)).toEqual(newNames)
     expect(readFileSync(`${file('web')}.bak`, 'utf8')).toBe(former)
     expect(readFileSync(file('db'), 'utf8')).toBe(untouched)

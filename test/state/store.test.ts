@@ -58,7 +58,7 @@ describe('the creation of a deployment', () => {
     for (const folder of [dirname(file), dirname(dirname(file)), store.root]) {
       expect(statSync(folder).mode & 0o777).toBe(0o700)
     }
-    expect(JSON.parse(readFileSync(file, 'utf8'))).toMatchObject({ schemaVersion: 4, revision: 0 })
+    expect(JSON.parse(readFileSync(file, 'utf8'))).toMatchObject({ schemaVersion: 5, revision: 0 })
   })
 
   it('refuses a taken name, also that of a deployment with a damaged state', async () => {

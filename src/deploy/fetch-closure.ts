@@ -1,0 +1,123 @@
+import { failure } from '../core/errors.js'
+import type { StorePath } from '../core/names.js'
+import type { Fetchable, FetchOptions, FetchProblem } from '../core/nix.js'
+import { hostOf } from '../machine/connect.js'
+import { journal, recordOf, updateJob } from '../machine/machine.js'
+import type { Survey } from '../systems/system.js'
+import type { Assessment } from './assess.js'
+import { copyClosure, refuseWhenFull } from './copy-closure.js'
+import type { Job } from './job.js'
+
+const kinds: Readonly<Record<FetchProblem['kind'], string>> = {
+  absent: 'no cache has the path',
+  unsigned: 'the path is not signed by a trusted key',
+  unreachable: 'a cache does not answer',
+  full: 'no space is left',
+  other: 'the fetch failed',
+}
+
+const hints: Readonly<Record<FetchProblem['kind'], string>> = {
+  absent:
+    'add the cache of Hydra to the substituters (deployment.nix.substituters; --option extra-substituters URL for this host), or deploy without --from-hydra, which builds',
+  unsigned:
+    'add the public key of the cache (deployment.nix.trustedPublicKeys; --option extra-trusted-public-keys KEY for this host); --allow-unsigned takes the path all the same',
+  unreachable: 'check that the cache runs, and that its address is right for the machine',
+  full: 'collect garbage (nix-store --gc), or make the disk larger',
+  other: 'the lines of Nix say more',
+}
+
+/** Says whether the closure of a machine is a build of a Hydra. */
+export function comesFromHydra({ request, machine }: Job): boolean {
+  return request.builds.has(machine)
+}
+
+function optionsOf(job: Job): FetchOptions {
+  return { allowUnsigned: job.request.builds.get(job.machine)?.allowUnsigned ?? false }
+}
+
+/** Asks a running machine what it would fetch; undefined while the machine is down, or has no Nix yet. */
+export async function askMachine(job: Job, seen: Assessment): Promise<Fetchable | undefined> {
+  if (seen.wanted === undefined || job.host === undefined || seen.look?.survey.hasNix !== true)
+    return undefined
+  return job.ops.nix.fetchable(job.host, seen.wanted, optionsOf(job), job.run)
+}
+
+/**
+ * Makes sure, before any machine is touched, that a machine can have the closure: it fetches the closure itself later,
+ * or this host fetches now. A machine whose Nix is still to be set up decides later, because its caches may change.
+ */
+export async function ensureFetchable(job: Job, seen: Assessment): Promise<void> {
+  const { wanted } = seen
+  if (wanted === undefined || (await job.ops.nix.isBuilt(wanted))) return
+  const asked = await askMachine(job, seen)
+  const nixChanges = seen.look?.tasks.some(({ task, why }) => task.id === 'nix' && why !== undefined) === true
+  if (asked === undefined || asked.kind !== 'absent' || nixChanges) return
+  await fetchHere(job, wanted, asked.problem)
+}
+
+/** Brings a build of a Hydra to the machine: the machine fetches by itself, else this host does and copies. */
+export async function fetchClosure(job: Job, path: StorePath, survey: Survey): Promise<void> {
+  const { nix } = job.ops
+  const unfinished = recordOf(job).unfinishedCopy
+  const cutOff = unfinished !== undefined && unfinished.bootId !== survey.bootId
+  // The repair of damaged paths needs the whole closure on this host.
+  if (job.request.check || cutOff) {
+    if (!(await nix.isBuilt(path))) await fetchHere(job, path, undefined)
+    return copyClosure(job, path, survey)
+  }
+  const host = hostOf(job)
+  const asked = await nix.fetchable(host, path, optionsOf(job), job.run)
+  if (asked.kind === 'valid') return endUnfinished(job)
+  const problem = asked.kind === 'absent' ? asked.problem : await fetchThere(job, path, survey, asked)
+  if (problem === undefined) return
+  job.run.log(`the machine cannot fetch ${path}: ${kinds[problem.kind]}; this host fetches and copies`)
+  if (!(await nix.isBuilt(path))) await fetchHere(job, path, problem)
+  return copyClosure(job, path, survey)
+}
+
+/** Forgets a copy that was interrupted in this boot: Nix has ended or dropped each of its paths. */
+async function endUnfinished(job: Job): Promise<void> {
+  if (recordOf(job).unfinishedCopy === undefined) return
+  await updateJob(job, (draft) => {
+    draft.unfinishedCopy = undefined
+  })
+}
+
+async function fetchThere(
+  job: Job,
+  path: StorePath,
+  survey: Survey,
+  { paths, bytes }: Extract<Fetchable, { kind: 'fetchable' }>,
+): Promise<FetchProblem | undefined> {
+  refuseWhenFull(job, bytes, survey)
+  await updateJob(job, (draft) => {
+    draft.unfinishedCopy = { path, bootId: survey.bootId }
+  })
+  job.run.log(`the machine fetches ${paths} paths`)
+  await journal(job, 'fetch', { data: path })
+  const problem = await job.ops.nix.fetch(hostOf(job), path, optionsOf(job), job.run)
+  await journal(job, 'fetch', { result: problem === undefined ? 'done' : problem.kind })
+  await endUnfinished(job)
+  if (problem === undefined) job.changed = true
+  return problem
+}
+
+/** Fetches to this host. The error names the machine's problem too, since either mend would do. */
+async function fetchHere(job: Job, path: StorePath, there: FetchProblem | undefined): Promise<void> {
+  const { nix } = job.ops
+  const flags = job.request.nix
+  const here = await nix.fetch(undefined, path, { ...optionsOf(job), flags }, job.run)
+  if (here === undefined) return
+  const both = there !== undefined
+  throw failure(
+    'NOT_FETCHED',
+    both
+      ? `machine '${job.machine}' cannot fetch ${path} (${kinds[there.kind]}), and this host cannot either (${kinds[here.kind]})`
+      : `machine '${job.machine}': this host cannot fetch ${path}: ${kinds[here.kind]}`,
+    {
+      machine: job.machine,
+      hint: hints[there?.kind ?? here.kind],
+      detail: both ? `on the machine:\n${there.detail}\non this host:\n${here.detail}` : here.detail,
+    },
+  )
+}
