@@ -1,5 +1,6 @@
 import type { Command } from 'commander'
 import { commonFlags, example } from './flags.js'
+import { registerHydraAsk } from './hydra-ask.js'
 import { registerHydraUser, showPassword } from './hydra-user.js'
 import { noSuchAction } from './no-such-action.js'
 import type { Cli, CommonFlags } from './verb.js'
@@ -12,6 +13,7 @@ export function registerHydra(command: Command, cli: Cli): void {
     'hydra-ops hydra url -d lab',
     'hydra-ops hydra password alice -d lab',
     'hydra-ops hydra user add bob --role restart-jobs -d lab',
+    'hydra-ops hydra status infra:main -d lab',
   )
   command.action((action: string | undefined, flags: CommonFlags) => {
     if (action !== undefined) throw noSuchAction(action, command)
@@ -33,6 +35,7 @@ export function registerHydra(command: Command, cli: Cli): void {
     .argument('<user>', 'name of the user')
     .action((user: string, _: CommonFlags, self: Command) => showPassword(cli, user, self.optsWithGlobals()))
   registerHydraUser(command.command('user'), cli)
+  registerHydraAsk(command, cli)
 }
 
 function showUrls(cli: Cli, flags: CommonFlags): Promise<void> {

@@ -125,7 +125,7 @@ export const verbs: readonly Verb[] = [
   {
     name: 'hydra',
     group: 'Machines:',
-    summary: 'show the URLs of Hydra, open Hydra, and manage its users',
+    summary: 'show the URLs and the state of Hydra, start evaluations, and manage its users',
     load: async () => (await import('./hydra.js')).registerHydra,
   },
   {

@@ -121,6 +121,25 @@ export function runnerStatus(api: HydraApi): Promise<RunnerStatus> {
   return api.get('/queue-runner-status', RunnerStatus)
 }
 
+/** Returns the newest finished builds of a job, newest first. */
+export function latestBuilds(
+  api: HydraApi,
+  { project, jobset, job }: JobName,
+  count: number,
+): Promise<Build[]> {
+  return api.get(`/api/latestbuilds?nr=${count}&project=${project}&jobset=${jobset}&job=${job}`, Builds)
+}
+
+/** Returns the log of a build, or undefined if there is none yet. */
+export function logOf(api: HydraApi, buildId: number): Promise<string | undefined> {
+  return api.text(`/build/${buildId}/log/raw`)
+}
+
+/** Returns a job's page for Prometheus. Hydra fails at a job that has never finished (measured). */
+export function jobMetrics(api: HydraApi, job: JobName): Promise<string | undefined> {
+  return api.text(`${jobPath(job)}/prometheus`)
+}
+
 /** Makes the error of a jobset that is not there, with what is; Hydra's own text is the same for a missing project. */
 export async function noSuchJobset(api: HydraApi, which: JobsetName): Promise<OpsError> {
   const project = await api.find(`/project/${which.project}`, Project)

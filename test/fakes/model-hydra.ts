@@ -20,6 +20,14 @@ export interface ModelEvaluation {
   readonly jobs: Readonly<Record<string, ModelBuild>>
 }
 
+/** An answer in place of the model's own. */
+interface GivenPage {
+  readonly status?: number
+  readonly body: unknown
+  /** Whether the body is plain text, and no JSON. */
+  readonly text?: boolean
+}
+
 const page = 20
 
 /** Returns the usual path of a job's result. */
@@ -37,7 +45,7 @@ export class ModelHydra implements HydraWay {
   /** Evaluations, newest first. */
   evaluations: ModelEvaluation[]
   /** Pages that answer otherwise than the model, by path. */
-  readonly pages = new Map<string, { readonly status?: number; readonly body: unknown }>()
+  readonly pages = new Map<string, GivenPage>()
 
   constructor(evaluations: readonly ModelEvaluation[], url = 'http://hydra.example.org') {
     this.evaluations = [...evaluations]
@@ -47,6 +55,7 @@ export class ModelHydra implements HydraWay {
   async request(method: string, path: string): Promise<HttpAnswer> {
     this.asked.push(path)
     const given = this.pages.get(path)
+    if (given?.text === true) return plainText(String(given.body))
     if (given !== undefined) return reply(given.status ?? 200, given.body)
     if (method !== 'GET') return reply(405, { error: 'Request must be POSTed.' })
     return this.answer(new URL(path, this.url))
@@ -176,6 +185,10 @@ function evaluationView({ id, timestamp, revision, jobs }: ModelEvaluation) {
     },
     builds: Object.values(jobs).map((each) => each.id),
   }
+}
+
+function plainText(body: string): HttpAnswer {
+  return { status: 200, headers: { 'content-type': 'text/plain' }, body, bytes: Buffer.from(body) }
 }
 
 function missing(error: string): HttpAnswer {

@@ -1,7 +1,7 @@
-import * as z from 'zod'
 import { failure } from '../../core/errors.js'
 import { json, refusal } from '../../core/http-request.js'
 import type { Host } from '../../core/ssh.js'
+import { pushPath, pushRefusal } from '../../hydra/changes.js'
 import { errorTexts } from '../../hydra/read.js'
 import { Build, EvaluationPage, Jobset } from '../../hydra/replies.js'
 import type { ReadFor } from './journal-lines.js'
@@ -67,14 +67,11 @@ export async function putJobset(
     throw refused(host, `the jobset ${jobset}`, refusal(answer))
 }
 
-const Pushed = z.looseObject({ jobsetsTriggered: z.array(z.string()), error: z.string().optional() })
-
-/** Triggers the evaluation; errors come with status 200, so the list of jobsets decides (measured). */
+/** Triggers the evaluation. */
 export async function push(host: Host, session: WebSession): Promise<void> {
-  const answer = await session.request('POST', `/api/push?jobsets=${project}:${jobset}&force=1`)
-  const pushed = Pushed.safeParse(json(answer)).data
-  if (pushed?.jobsetsTriggered.includes(`${project}:${jobset}`) === true) return
-  throw refused(host, 'the evaluation', pushed?.error ?? refusal(answer))
+  const answer = await session.request('POST', pushPath({ project, jobset }))
+  const why = pushRefusal(answer, { project, jobset })
+  if (why !== undefined) throw refused(host, 'the evaluation', why)
 }
 
 function refused(host: Host, what: string, why: string): Error {

@@ -1,0 +1,35 @@
+import type { Ops } from '../core/context.js'
+import { usageError } from '../core/errors.js'
+import { type HydraApi, hydraApi } from '../hydra/api.js'
+import { wayFromOperator } from '../hydra/way.js'
+
+/** Choice of a Hydra to ask: by its URL, or the one of a deployment. */
+export interface HydraChoice {
+  readonly deployment: string | undefined
+  readonly url: string | undefined
+}
+
+/** Opens the Hydra to ask; nothing is written to the state. */
+export async function openHydraApi(ops: Ops, choice: HydraChoice): Promise<HydraApi> {
+  return hydraApi(wayFromOperator(await urlOf(ops, choice), { signal: ops.signal }))
+}
+
+/** Returns the URL from the flag, or that of the deployment's own Hydra, or of the Hydra that its machines came from. */
+export async function urlOf(ops: Ops, { deployment, url }: HydraChoice): Promise<string> {
+  if (url !== undefined) {
+    if (/^https?:\/\/[^\s@]+$/.test(url) && URL.canParse(url)) return url.replace(/\/+$/, '')
+    throw usageError('--url: expected a URL such as https://hydra.example.org, without user and password')
+  }
+  const { machines } = await ops.store.resolve(deployment)
+  const all = Object.values(machines)
+  const own = all.flatMap(({ tasks }) => tasks.hydra?.outputs.url ?? [])
+  const sources = all.flatMap(({ deployed }) => deployed?.hydra?.url ?? [])
+  const [first, ...others] = new Set(own.length > 0 ? own : sources)
+  if (first === undefined)
+    throw usageError('the deployment knows no Hydra', { hint: 'name one: --url https://hydra.example.org' })
+  if (others.length > 0)
+    throw usageError('there is more than one Hydra', {
+      hint: `choose one: --url ${[first, ...others].join(' or --url ')}`,
+    })
+  return first
+}

@@ -1,0 +1,138 @@
+import { describe, expect, it } from 'vitest'
+import { judgeQueue } from '../../src/hydra/queue-state.js'
+import { RunnerStatus } from '../../src/hydra/replies.js'
+
+const now = new Date('2026-01-10T00:00:00Z')
+const seconds = now.getTime() / 1000
+
+const localhost = {
+  enabled: true,
+  systemTypes: ['x86_64-linux', 'builtin'],
+  supportedFeatures: ['big-parallel', 'benchmark'],
+  mandatoryFeatures: [],
+  currentJobs: 0,
+}
+
+const judged = (status: Record<string, unknown>, queued = 3) =>
+  judgeQueue(
+    RunnerStatus.parse({
+      status: 'up',
+      nrRunnableSteps: 0,
+      nrActiveSteps: 0,
+      machines: { localhost },
+      ...status,
+    }),
+    queued,
+    now,
+  )
+
+/** Returns the only cause of a queue with one waiting step of this type. */
+function causeOf(type: string, machines: Record<string, unknown> = { localhost }) {
+  const { kind, blocked } = judged({
+    nrRunnableSteps: 1,
+    machineTypes: { [type]: { runnable: 1 } },
+    machines,
+  })
+  expect([kind, blocked.length]).toEqual(['stuck', 1])
+  return blocked[0]
+}
+
+describe('a queue', () => {
+  it('is idle without steps, and busy while steps run or wait behind others', () => {
+    expect(judged({}).kind).toBe('idle')
+    const busy = { nrRunnableSteps: 40, nrActiveSteps: 4, machineTypes: { 'x86_64-linux': { runnable: 40 } } }
+    expect(judged(busy)).toEqual({ kind: 'busy', runnable: 40, active: 4, blocked: [] })
+  })
+
+  it('is stuck for a feature that nobody offers, also while other steps run', () => {
+    const { kind, blocked } = judged({
+      nrRunnableSteps: 2,
+      nrActiveSteps: 1,
+      machineTypes: { 'x86_64-linux': { runnable: 1, running: 1 }, 'x86_64-linux:quantum': { runnable: 1 } },
+    })
+    expect(kind).toBe('stuck')
+    expect(blocked).toEqual([
+      {
+        type: 'x86_64-linux:quantum',
+        steps: 1,
+        cause: 'no builder of x86_64-linux offers the feature quantum',
+        remedy:
+          'add quantum to supportedFeatures of a builder, and to system-features in the nix.conf of that builder',
+      },
+    ])
+  })
+
+  it('is stuck for a system that nobody offers', () => {
+    const found = causeOf('aarch64-linux')
+    expect(found?.cause).toBe('no builder offers the system aarch64-linux')
+    expect(found?.remedy).toContain('emulate aarch64-linux')
+  })
+
+  it('is stuck without any builder, which one bad line in the machines file brings about', () => {
+    expect(causeOf('x86_64-linux', {})?.remedy).toContain('one bad line')
+  })
+
+  it('is stuck when only a builder with a mandatory feature is left', () => {
+    const picky = { ...localhost, mandatoryFeatures: ['arm-only'] }
+    expect(causeOf('x86_64-linux', { picky })?.cause).toBe(
+      'each builder of x86_64-linux takes only steps with a mandatory feature: picky (arm-only)',
+    )
+    // A step that asks for the feature gets the builder.
+    expect(
+      judged({
+        nrRunnableSteps: 1,
+        nrActiveSteps: 1,
+        machineTypes: { 'x86_64-linux:arm-only': { runnable: 1 } },
+        machines: { picky },
+      }).kind,
+    ).toBe('busy')
+  })
+
+  it('is stuck when no single builder has all features of a step', () => {
+    const machines = {
+      a: { ...localhost, supportedFeatures: ['kvm'] },
+      b: { ...localhost, supportedFeatures: ['big-parallel'] },
+    }
+    expect(causeOf('x86_64-linux:kvm,big-parallel', machines)?.cause).toContain(
+      'no single builder of x86_64-linux offers all of the features kvm, big-parallel',
+    )
+  })
+
+  it('is stuck while the builders that could help are disabled, with the time that is left', () => {
+    const machines = { web: { ...localhost, disabledUntil: seconds + 184, consecutiveFailures: 2 } }
+    expect(causeOf('x86_64-linux', machines)?.cause).toBe(
+      'the builders for these steps are disabled: web (for 3 minutes, after 2 failures)',
+    )
+    const over = { web: { ...localhost, disabledUntil: seconds - 1 } }
+    const running = {
+      nrRunnableSteps: 1,
+      nrActiveSteps: 1,
+      machineTypes: { 'x86_64-linux': { runnable: 1 } },
+    }
+    expect(judged({ ...running, machines: over }).kind).toBe('busy')
+  })
+
+  it('is stuck when all steps wait and none of the reasons above holds', () => {
+    const { kind, blocked } = judged({
+      nrRunnableSteps: 5,
+      machineTypes: { 'x86_64-linux': { runnable: 5 } },
+    })
+    expect(kind).toBe('stuck')
+    expect(blocked[0]?.remedy).toContain('maxJobs 0')
+  })
+
+  it('is stuck by a runner’s own count where the runner tells no types', () => {
+    expect(judged({ nrUnsupportedSteps: 2 }).blocked[0]).toMatchObject({
+      steps: 2,
+      cause: 'no builder offers the system or a feature of these steps',
+    })
+  })
+
+  it.each([
+    ['unknown', 'the queue runner has never started'],
+    ['down', 'the queue runner does not run'],
+  ])('does not move while its runner is %s', (status, cause) => {
+    const found = judged({ status }, 7)
+    expect(found).toMatchObject({ kind: 'down', blocked: [{ steps: 7, cause }] })
+  })
+})
