@@ -340,6 +340,25 @@ in
       example = { enable = true; };
       description = "A whole Hydra.";
     };
+    builder = mkOption {
+      type = types.submodule {
+        options = {
+          enable = mkOption { type = types.bool; default = false; description = "Lets the machines in `for` build here; when it is dropped, their access is taken away again."; };
+          for = mkOption { type = types.listOf types.str; default = [ ]; description = "Machines of the deployment that build here: the queue runner of a Hydra, or the Nix daemon of another machine."; };
+          systems = mkOption { type = types.nullOr (types.listOf types.str); default = null; description = "Systems that the machine builds for. Default: the machine's own system."; };
+          maxJobs = mkOption { type = types.nullOr types.int; default = null; description = "Number of simultaneous builds. Default: the number of cores."; };
+          speedFactor = mkOption { type = types.int; default = 1; description = "Relative speed; the builder with the greater number is preferred."; };
+          supportedFeatures = mkOption { type = types.nullOr (types.listOf types.str); default = null; description = "Features that the machine offers; its own `system-features` get them too. Default: `big-parallel`, `benchmark`, `nixos-test`, and `kvm` where it works."; };
+          mandatoryFeatures = mkOption { type = types.listOf types.str; default = [ ]; description = "Features that a build must require to be built here."; };
+          sshUser = mkOption { type = types.str; default = "nix-builder"; description = "User for the logins, whom hydra-ops makes, and who can only serve the store."; };
+          hostName = mkOption { type = types.nullOr types.str; default = null; description = "Name or address at which the other machines reach this one. Default: `targetHost`, or the name of the machine."; };
+          port = mkOption { type = types.int; default = 22; description = "Port of the ssh server, as the other machines reach it."; };
+        };
+      };
+      default = { };
+      example = { enable = true; for = [ "ci" ]; };
+      description = "A machine that builds for others.";
+    };
     healthChecks = checks "Checks at the end of a deploy.";
     preDeployChecks = checks "Checks before the machine is touched.";
     keys = mkOption {

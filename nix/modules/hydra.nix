@@ -103,7 +103,8 @@ let
     else if ! hasMachines then { }
     else mkIf (cfg.buildMachines != [ ]) {
       environment.etc."hydra/machines".text = concatStringsSep "" (map (each: "${builderLine each}\n") cfg.buildMachines);
-      services.hydra.buildMachinesFiles = weak [ "/etc/hydra/machines" ];
+      # A set-up task writes the second list, which may be missing.
+      services.hydra.buildMachinesFiles = weak [ "/etc/hydra/machines" "/etc/hydra/builders" ];
     };
 
   # The map has another name in newer releases, so the lines of nixpkgs stay, and those of the user join them.

@@ -1,4 +1,5 @@
 import * as z from 'zod'
+import { BuilderOptions } from './builder-options.js'
 import { CommonOptions } from './common-options.js'
 import { HydraOptions } from './hydra-options.js'
 import { NixTaskOptions } from './nix-options.js'
@@ -58,5 +59,9 @@ export const DebianOptions = CommonOptions.extend({
     { enable: true },
   ),
   hydra: documented(HydraOptions.prefault({}), 'a whole Hydra', { enable: true }),
+  builder: documented(BuilderOptions.prefault({}), 'a machine that builds for others', {
+    enable: true,
+    for: ['ci'],
+  }),
 })
 export type DebianOptions = z.infer<typeof DebianOptions>

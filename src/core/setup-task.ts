@@ -2,7 +2,7 @@ import type { Duplex } from 'node:stream'
 import type { Bounds } from './deadline.js'
 import type { MachineDefinition } from './definition.js'
 import type { PasswordSource } from './hydra-users.js'
-import type { TaskId } from './names.js'
+import type { MachineName, TaskId } from './names.js'
 import type { OwnedPlace, ReservedPlace } from './owned-places.js'
 import type { Run } from './run.js'
 import type { Host } from './ssh.js'
@@ -10,11 +10,35 @@ import type { Host } from './ssh.js'
 /** The state of a task on a machine; `lost` means that its irreplaceable part is gone. */
 export type TaskState = 'done' | 'needed' | { readonly drifted: string; readonly lost?: boolean }
 
+/**
+ * Stages of tasks that need other machines, in their order. Each stage begins once the stage before has ended on every
+ * machine of the run.
+ */
+export const joinStages = ['offer', 'use', 'withdraw'] as const
+/** A stage; `bootstrap` tasks run before anything is copied. */
+export type TaskStage = 'bootstrap' | 'configure' | (typeof joinStages)[number]
+
+/** Public facts about a machine of the deployment, from the state and from the network expression. */
+export interface PeerMachine {
+  /** The pinned host key, `ssh-ed25519 AAAA…`. */
+  readonly hostKey: string | undefined
+  /** The outputs of the machine's tasks, by task. */
+  readonly outputs: Readonly<Record<TaskId, Readonly<Record<string, string>>>>
+  /** The definition; absent if the run is about other machines, or if the machine is obsolete. */
+  readonly definition: MachineDefinition | undefined
+  /** Whether the network expression no longer has the machine. */
+  readonly obsolete: boolean
+}
+
 /** Facts about the machine that a task may know without a connection to the machine. */
 export interface TaskMachine {
   readonly definition: MachineDefinition
   /** The deployment's name, or the first block of its UUID. */
   readonly deployment: string
+  /** The outputs of the machine's own tasks at their last run, by task. */
+  readonly outputs?: PeerMachine['outputs']
+  /** The other machines of the deployment, by name. */
+  readonly peers?: ReadonlyMap<MachineName, PeerMachine>
   /** Returns the users' address for a TCP port of the machine, if its provider publishes the port. */
   publishedPort(port: number): { readonly host: string; readonly port: number } | undefined
 }
@@ -51,8 +75,9 @@ export interface SetupTask<Options> {
   readonly formerly?: readonly TaskId[]
   readonly title: string
   readonly after: readonly TaskId[]
-  /** The stage; `bootstrap` tasks run before anything is copied. */
-  readonly stage: 'bootstrap' | 'configure'
+  readonly stage: TaskStage
+  /** Returns another stage for some options: the removal of what the task made comes last. */
+  stageFor?(options: Options): TaskStage
   /** The part that cannot be restored once it is lost: `the database`. A loss then requires --allow-recreate. */
   readonly irreplaceable?: string
   /** Returns the packages. `a | b` means the first package, unless one of the two is installed. */
@@ -87,7 +112,7 @@ export interface WantedTask {
   readonly formerly?: readonly TaskId[]
   readonly title: string
   readonly after: readonly TaskId[]
-  readonly stage: 'bootstrap' | 'configure'
+  readonly stage: TaskStage
   /** The inputs for the recorded keyed hash. */
   readonly inputs: string
   readonly packages: readonly string[]
@@ -113,7 +138,7 @@ export function bindTask<Options>(
       formerly: task.formerly ?? [],
       title: task.title,
       after: task.after,
-      stage: task.stage,
+      stage: task.stageFor?.(options) ?? task.stage,
       inputs: JSON.stringify(options),
       packages: task.debianPackages(options),
       debconf: task.debconf?.(options) ?? [],

@@ -1,3 +1,4 @@
+import type { TaskStage } from '../core/setup-task.js'
 import { hostOf } from '../machine/connect.js'
 import { journal, updateJob } from '../machine/machine.js'
 import type { Activated } from '../systems/system.js'
@@ -21,7 +22,7 @@ export async function bootstrap(job: Job, { survey, system }: MachineState): Pro
 /** Runs the due set-up tasks of one stage; says whether any task ran. */
 export async function deliverTasks(
   job: Job,
-  stage: 'bootstrap' | 'configure',
+  stage: TaskStage,
   look: MachineState,
   options: {
     readonly redo?: ReadonlySet<string>

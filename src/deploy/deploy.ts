@@ -17,6 +17,7 @@ import { type AssessedMachine, buildEverything } from './build-everything.js'
 import { chooseMachines, choosesSome } from './choose-machines.js'
 import { withHydraBuilds } from './from-hydra.js'
 import { type Job, newJob } from './job.js'
+import { joinMachines } from './join.js'
 import { killObsolete } from './kill-obsolete.js'
 import { inOrder } from './ordering.js'
 import { deployMachine } from './pipeline.js'
@@ -116,7 +117,7 @@ async function deployIn(
   noticeBroken(ops, network)
   refuseFlags(network, wanted, request)
   const jobs = wanted.map((name) =>
-    newJob({ ops, deployment, request, definition: definitionIn(network, name) }, logs),
+    newJob({ ops, deployment, request, network, definition: definitionIn(network, name) }, logs),
   )
   try {
     const assessed = await assessAll(jobs, request.maxConcurrent)
@@ -207,7 +208,8 @@ async function work(
   await ensureLoginKey(ready.map(({ job }) => job))
   const { maxConcurrent: limit, keepGoingGroups: keepGoing, onFailure } = request
   const ordering = { tags: network.ordering, limit, broken, keepGoing, stop: onFailure !== 'continue' }
-  const deployed = await inOrder(ready, ordering, ({ job, seen }) => deployMachine(job, seen, logs))
+  const alone = await inOrder(ready, ordering, ({ job, seen }) => deployMachine(job, seen, logs))
+  const deployed = await joinMachines(ready, alone, { limit, logs })
   if (onFailure !== 'rollback-all') return [...killed, ...deployed]
   const jobs = ready.map(({ job }) => job)
   const before = broken.map(({ machine }) => machine)

@@ -1,4 +1,5 @@
 import type { RunLogs } from '../core/context.js'
+import type { NetworkDefinition } from '../core/definition.js'
 import type { MachineRecord } from '../core/deployment.js'
 import type { Stage } from '../core/events.js'
 import type { StorePath } from '../core/names.js'
@@ -9,6 +10,8 @@ import type { DeployRequest } from './request.js'
 /** A machine on its way through the deploy pipeline. */
 export interface Job extends DefinedMachine {
   readonly request: DeployRequest
+  /** Network of the run, which may hold only some machines. */
+  readonly network?: NetworkDefinition | undefined
   /** Current stage, which errors report. */
   at: Stage
   /** Secrets of set-up tasks by name, each read once per run, kept in memory only. */
@@ -19,7 +22,7 @@ export interface Job extends DefinedMachine {
 }
 
 export function newJob(
-  base: Pick<Job, 'ops' | 'deployment' | 'request' | 'definition'>,
+  base: Pick<Job, 'ops' | 'deployment' | 'request' | 'definition' | 'network'>,
   logs: RunLogs | undefined,
 ): Job {
   const { ops, definition } = base

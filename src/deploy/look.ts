@@ -1,6 +1,8 @@
+import type { MachineRecord } from '../core/deployment.js'
+import { MachineName } from '../core/names.js'
 import type { PlanItem } from '../core/plan.js'
 import { settleAll } from '../core/settle.js'
-import type { TaskMachine, WantedTask } from '../core/setup-task.js'
+import type { PeerMachine, TaskMachine, WantedTask } from '../core/setup-task.js'
 import { inspectKeys } from '../keys/deliver.js'
 import { planKeys, resolveKeys, type SeenKey } from '../keys/keys.js'
 import { hostOf } from '../machine/connect.js'
@@ -83,13 +85,45 @@ export async function wantedTasks(job: Job): Promise<WantedTask[]> {
 /** Describes the machine as set-up tasks know it. */
 export function taskMachineOf(job: Job): TaskMachine {
   // The machine may have no record, because status also covers machines that were never deployed.
-  const allocation = job.deployment.record.machines[job.machine]?.allocation
+  const known = job.deployment.record.machines[job.machine]
+  const allocation = known?.allocation
   return {
     definition: job.definition,
     deployment: deploymentName(job),
+    outputs: outputsOf(known),
+    peers: peersOf(job),
     publishedPort: (port) =>
       allocation === undefined ? undefined : job.provider.publishedPort?.(allocation, port),
   }
+}
+
+/** Describes the other machines of the deployment: those of the state, and those that only the network has yet. */
+function peersOf({ deployment, network, machine }: Job): ReadonlyMap<MachineName, PeerMachine> {
+  const { machines } = deployment.record
+  const names = new Set([
+    ...Object.keys(machines).map((name) => MachineName.parse(name)),
+    ...(network?.machines.keys() ?? []),
+  ])
+  names.delete(machine)
+  return new Map(
+    [...names].map((name): [MachineName, PeerMachine] => {
+      const known = Object.hasOwn(machines, name) ? machines[name] : undefined
+      return [
+        name,
+        {
+          hostKey: known?.hostKey,
+          outputs: outputsOf(known),
+          definition: network?.machines.get(name),
+          obsolete: known?.obsolete === true,
+        },
+      ]
+    }),
+  )
+}
+
+function outputsOf(known: MachineRecord | undefined): PeerMachine['outputs'] {
+  const records = Object.entries(known?.tasks ?? {})
+  return Object.fromEntries(records.map(([task, { outputs }]) => [task, outputs]))
 }
 
 export async function taskContext(job: Job, redo: ReadonlySet<string> = new Set()): Promise<TaskContext> {

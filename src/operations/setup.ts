@@ -7,6 +7,7 @@ import type { SetupRow } from '../core/reports.js'
 import type { Run } from '../core/run.js'
 import type { DeploymentSession } from '../core/session.js'
 import { settleAll } from '../core/settle.js'
+import { joinStages } from '../core/setup-task.js'
 import { severalErrors } from '../core/several-errors.js'
 import { suggest } from '../core/suggest.js'
 import { bootstrap, deliverTasks } from '../deploy/delivery.js'
@@ -40,7 +41,7 @@ export async function setupStatus(
   const { network, selected } = await evaluateShape(ops, deployment.record, deployRequest, select, run)
   const slots = pLimit(request.maxConcurrent ?? deployRequest.maxConcurrent)
   const rows = await settleAll(
-    selected.map((name) => slots(() => rowsOf(ops, deployment, definitionIn(network, name)))),
+    selected.map((name) => slots(() => rowsOf(ops, deployment, network, definitionIn(network, name)))),
   )
   return rows.flat()
 }
@@ -48,10 +49,11 @@ export async function setupStatus(
 async function rowsOf(
   ops: Ops,
   deployment: DeploymentSession,
+  network: NetworkDefinition,
   definition: MachineDefinition,
 ): Promise<SetupRow[]> {
   const known = deployment.record.machines[definition.name]
-  const job = newJob({ ops, deployment, request: deployRequest, definition }, undefined)
+  const job = newJob({ ops, deployment, request: deployRequest, network, definition }, undefined)
   const outputsOf = (task: string) => known?.tasks[task]?.outputs ?? {}
   const all = async (state: SetupRow['state'], detail: string): Promise<SetupRow[]> =>
     (await wantedTasks(job)).map((task) => ({
@@ -109,8 +111,10 @@ export async function runSetup(
   const refusals: OpsError[] = []
   let wanting = 0
   const results = await onMachines(ops, how, async (deployment, machine, run) => {
-    const definition = definitionIn(await network(deployment, run), machine)
-    const job: Job = { ...newJob({ ops, deployment, request: deployRequest, definition }, undefined), run }
+    const all = await network(deployment, run)
+    const definition = definitionIn(all, machine)
+    const base = { ops, deployment, request: deployRequest, network: all, definition }
+    const job: Job = { ...newJob(base, undefined), run }
     const refusal = await unwantedTask(job, request.task)
     if (refusal !== undefined) {
       refusals.push(refusal)
@@ -124,7 +128,8 @@ export async function runSetup(
       const only = { ...look, tasks: look.tasks.filter(({ task }) => task.id === request.task) }
       await bootstrap(job, look)
       const redo = new Set(request.redo ? [request.task] : [])
-      for (const stage of ['bootstrap', 'configure'] as const) await deliverTasks(job, stage, only, { redo })
+      for (const stage of ['bootstrap', 'configure', ...joinStages] as const)
+        await deliverTasks(job, stage, only, { redo })
       return job.changed
     } finally {
       closeJob(job)
@@ -150,8 +155,10 @@ export function verifySetup(
     verb: 'setup',
   }
   return onMachines(ops, how, async (deployment, machine, run) => {
-    const definition = definitionIn(await network(deployment, run), machine)
-    const job: Job = { ...newJob({ ops, deployment, request: deployRequest, definition }, undefined), run }
+    const all = await network(deployment, run)
+    const definition = definitionIn(all, machine)
+    const base = { ops, deployment, request: deployRequest, network: all, definition }
+    const job: Job = { ...newJob(base, undefined), run }
     try {
       await connect(job)
       await verifyTasks(hostOf(job), await wantedTasks(job), await taskContext(job))

@@ -1,16 +1,33 @@
 import { calendarEvents } from '../core/calendar.js'
 import type { DebianOptions } from '../core/debian-options.js'
 import { settingNames } from '../core/nix-options.js'
+import { listFiles } from './builders/relations.js'
 import { hydraUsers } from './hydra/settings.js'
 
 export type NixOptions = DebianOptions['nix'] & {
   /** Whether to keep dependencies of builds that only a build's result refers to. */
   readonly keepOutputs?: boolean
+  /** Features that the machine offers as a builder, besides those that Nix finds by itself. */
+  readonly builderFeatures?: readonly string[]
+  /** Whether the daemon builds on machines of our list. */
+  readonly usesBuilders?: boolean
 }
 
-/** Merges `deployment.nix` with the needs of a Hydra on the machine. */
-export function nixOptions(options: DebianOptions): NixOptions {
-  const { nix, hydra } = options
+/** Merges `deployment.nix` with the needs of a Hydra and of builders. */
+export function nixOptions(options: DebianOptions, usesBuilders = false): NixOptions {
+  const { builder } = options
+  const nix = { ...ofHydra(options), ...(usesBuilders ? { usesBuilders } : {}) }
+  if (!builder.enable) return nix
+  const { supportedFeatures, mandatoryFeatures, sshUser } = builder
+  return {
+    ...nix,
+    // Builds of an untrusted user end with `unexpected end-of-file` on the other side (measured).
+    trustedUsers: [...nix.trustedUsers, sshUser],
+    builderFeatures: [...new Set([...(supportedFeatures ?? []), ...mandatoryFeatures])],
+  }
+}
+
+function ofHydra({ nix, hydra }: DebianOptions): NixOptions {
   if (!hydra.enable) return nix
   return {
     ...nix,
@@ -20,6 +37,16 @@ export function nixOptions(options: DebianOptions): NixOptions {
     autoOptimiseStore: nix.autoOptimiseStore || hydra.autoOptimiseStore,
     keepOutputs: true,
   }
+}
+
+/** Lists what builders need on both sides: features in the machines file alone are not enough (measured). */
+function builderSettings({ builderFeatures = [], usesBuilders = false }: NixOptions): string[] {
+  return [
+    ...(builderFeatures.length === 0 ? [] : [`extra-system-features = ${builderFeatures.join(' ')}`]),
+    ...(usesBuilders
+      ? [`builders = @/etc/nix/machines ; @${listFiles.daemon}`, 'builders-use-substitutes = true']
+      : []),
+  ]
 }
 
 /** File of our own settings; one line of Debian's nix.conf includes it. */
@@ -53,6 +80,7 @@ export function nixSettings(options: NixOptions): string {
     `sandbox-paths = ${sandboxPaths.join(' ')}`,
     `auto-optimise-store = ${autoOptimiseStore}`,
     ...(allowedUris.length === 0 ? [] : [`allowed-uris = ${allowedUris.join(' ')}`]),
+    ...builderSettings(options),
     ...(options.keepOutputs === true ? ['keep-outputs = true', 'keep-derivations = true'] : []),
   ]
   return [

@@ -9,6 +9,7 @@ import type { Host } from '../core/ssh.js'
 import { type PlacedFile, placeFiles } from '../remote/place-files.js'
 import { askMachine, type Facts, fact, runScript } from '../remote/run-script.js'
 import { targetScript } from '../remote/target-scripts.js'
+import { usesDaemonBuilders } from './builders/relations.js'
 import {
   gcPath,
   gcUnit,
@@ -32,7 +33,10 @@ export const nixTask: SetupTask<NixOptions> = {
   after: [],
   stage: 'bootstrap',
   debianPackages: () => ['nix-bin', 'nix-setup-systemd'],
-  wanted: ({ definition }) => (definition.os === 'debian' ? nixOptions(definition.options) : undefined),
+  wanted: (machine) =>
+    machine.definition.os === 'debian'
+      ? nixOptions(machine.definition.options, usesDaemonBuilders(machine))
+      : undefined,
   owns: () => [
     { path: nixConf, instead: 'deployment.nix.extraOptions' },
     { path: nixSettingsFile, instead: 'deployment.nix.extraOptions' },

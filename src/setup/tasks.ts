@@ -1,4 +1,7 @@
 import { bindTask, type TaskMachine, type WantedTask } from '../core/setup-task.js'
+import { builderTask } from './builders/builder-task.js'
+import { buildersTask } from './builders/builders-task.js'
+import { builderKeyTask } from './builders/key-task.js'
 import { cacheKeyTask } from './cache-key.js'
 import { binaryCacheTask } from './hydra/binary-cache.js'
 import { hydraProofTask } from './hydra/proof-task.js'
@@ -24,4 +27,7 @@ export const setupTasks: readonly ((machine: TaskMachine) => WantedTask | undefi
   bindTask(postfixTask),
   bindTask(adminUserTask),
   bindTask(hydraProofTask),
+  bindTask(builderKeyTask),
+  bindTask(builderTask),
+  bindTask(buildersTask),
 ]

@@ -8,6 +8,7 @@ import { nixOptions, nixSettings } from '../../src/setup/nix-config.js'
 import { nixServeUnit } from '../../src/setup/nix-serve.js'
 import { postgresqlTask } from '../../src/setup/postgresql/task.js'
 import { setupTasks } from '../../src/setup/tasks.js'
+import { peersOffering } from '../fakes/builder-peers.js'
 import { debianMachine } from '../fakes/debian-machine.js'
 import { readDocument } from './documents.js'
 import { codeBlocks, headings } from './markdown.js'
@@ -34,9 +35,14 @@ describe('the list of set-up tasks', () => {
   const { hydra } = definition.options
   const all = {
     ...definition,
-    options: { ...definition.options, hydra: { ...hydra, postfix: { enable: true } } },
+    options: {
+      ...definition.options,
+      hydra: { ...hydra, postfix: { enable: true } },
+      builder: { ...definition.options.builder, enable: true, for: [MachineName.parse('other')] },
+    },
   }
-  const tasks = setupTasks.map((bind) => bind({ ...machine, definition: all }))
+  const peers = peersOffering(definition.name)
+  const tasks = setupTasks.map((bind) => bind({ ...machine, peers, definition: all }))
 
   it('is complete on this machine', () => {
     expect(tasks.filter((task) => task === undefined)).toEqual([])

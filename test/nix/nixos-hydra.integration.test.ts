@@ -69,7 +69,7 @@ describe('deployment.hydra on a NixOS machine', () => {
       [80],
       true,
       true,
-      ['/etc/hydra/machines'],
+      ['/etc/hydra/machines', '/etc/hydra/builders'],
       'localhost x86_64-linux - 2 1 kvm - -\nnix@b.example.org aarch64-linux /etc/hydra/b.key 1 1 - - -\n',
       'weekly',
     ])

@@ -8,6 +8,7 @@ import type { MachineDefinition } from '../../src/core/definition.js'
 import { placeProblems } from '../../src/core/owned-places.js'
 import { packageRoot } from '../../src/core/package-root.js'
 import { setupTasks } from '../../src/setup/tasks.js'
+import { peersOffering } from '../fakes/builder-peers.js'
 import { debianMachine } from '../fakes/debian-machine.js'
 
 /** Returns a machine that wants every task. */
@@ -24,10 +25,16 @@ function everything(tls: 'self-signed' | 'acme'): MachineDefinition {
   })
 }
 
-const reserved = (['self-signed', 'acme'] as const).flatMap((tls) =>
+const machines = [everything('self-signed'), everything('acme'), debianMachine({})]
+const reserved = machines.flatMap((definition) =>
   setupTasks.flatMap(
     (bind) =>
-      bind({ definition: everything(tls), deployment: 'lab', publishedPort: () => undefined })?.owns ?? [],
+      bind({
+        definition,
+        deployment: 'lab',
+        peers: peersOffering(definition.name),
+        publishedPort: () => undefined,
+      })?.owns ?? [],
   ),
 )
 

@@ -1,5 +1,6 @@
 import { optionsSetBy } from '../../core/config-general.js'
 import type { BuildMachine } from '../../core/hydra-options.js'
+import { listFiles } from '../builders/relations.js'
 import type { HydraFacts } from './package-facts.js'
 import { type DaemonSettings, gcRoots, hydraHome, hydraMachinesFile, hydraRole, signs } from './settings.js'
 
@@ -62,6 +63,12 @@ function ownOptions(
   ]
 }
 
+/**
+ * Both lists of builders, as Hydra takes several: that of `buildMachines`, and that of the set-up task "builders", which
+ * may be missing.
+ */
+const machinesFiles = `${hydraMachinesFile}:${listFiles['queue runner']}`
+
 const noFeatures = '-'
 
 /**
@@ -118,7 +125,7 @@ export function hydraEnvironment(
     ...(facts.database === 'url'
       ? { HYDRA_DATABASE_URL: databaseUrl(database, application) }
       : { HYDRA_DBI: databaseDbi(database, application) }),
-    ...(facts.runner === 'goes-to-builders' ? { NIX_REMOTE_SYSTEMS: hydraMachinesFile } : {}),
+    ...(facts.runner === 'goes-to-builders' ? { NIX_REMOTE_SYSTEMS: machinesFiles } : {}),
   }
 }
 

@@ -1,0 +1,37 @@
+# Turns `deployment.builder.*` of a NixOS machine into options of NixOS: the account for logins, trust and features.
+#
+# The keys that may log in are no part of the configuration: a set-up task writes them, because the machines that build
+# here make their keys only after their first activation.
+{ config, lib, options, ... }:
+let
+  inherit (lib) hasAttrByPath mkDefault mkIf mkMerge optionals;
+  cfg = config.deployment.builder;
+  has = path: hasAttrByPath path options;
+  weak = mkDefault;
+  features = optionals (cfg.supportedFeatures != null) cfg.supportedFeatures ++ cfg.mandatoryFeatures;
+  # Newer releases want to know whether a user is one of the system.
+  kind = if has [ "nix" "settings" ] then { isSystemUser = weak true; } else { };
+in
+{
+  config = mkIf cfg.enable (mkMerge [
+    {
+      services.openssh.enable = weak true;
+      users.users.${cfg.sshUser} = kind // {
+        group = weak cfg.sshUser;
+        home = weak "/var/lib/hydra-ops-builder/${cfg.sshUser}";
+        # nologin would answer the forced command with a sentence, which Nix takes for a number of its protocol.
+        shell = weak "/bin/sh";
+      };
+      users.groups.${cfg.sshUser} = { };
+    }
+    (if has [ "nix" "settings" ] then {
+      nix.settings = mkMerge [
+        { trusted-users = [ "root" cfg.sshUser ]; }
+        (mkIf (features != [ ]) { extra-system-features = features; })
+      ];
+    } else {
+      nix.trustedUsers = [ "root" cfg.sshUser ];
+      nix.extraOptions = lib.optionalString (features != [ ]) "extra-system-features = ${toString features}\n";
+    })
+  ]);
+}

@@ -1,0 +1,85 @@
+import * as z from 'zod'
+import { MachineName } from './names.js'
+import { documented, shownAs } from './option-docs.js'
+
+/** One field of a machines file, where blanks separate fields, commas separate values and "#" begins a comment. */
+const entryWord = z.string().regex(/^[A-Za-z0-9._+-]+$/, 'letters, digits and "._+-"')
+
+const features = z.array(entryWord)
+
+/** A user of the machine, as useradd(8) of Debian takes one. */
+const unixUser = z
+  .string()
+  .regex(/^[a-z_][a-z0-9_-]{0,31}$/, 'a user name: small letters, digits, "_" and "-"')
+
+const address = z
+  .string()
+  .regex(/^[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?$/, 'a host name or an IPv4 address')
+
+/** `deployment.builder`: the machine builds for other machines of the deployment. */
+export const BuilderOptions = z
+  .strictObject({
+    enable: documented(
+      z.boolean().default(false),
+      'lets the machines in `for` build here; when it is dropped, their access is taken away again',
+      true,
+    ),
+    for: documented(
+      z.array(MachineName).default([]),
+      'machines of the deployment that build here: the queue runner of a Hydra, or the Nix daemon of another machine',
+      ['ci'],
+    ),
+    systems: documented(
+      z.array(entryWord).min(1).nullish(),
+      'systems that the machine builds for',
+      ['x86_64-linux', 'i686-linux'],
+      { shownDefault: "the machine's own system" },
+    ),
+    maxJobs: documented(z.number().int().min(1).nullish(), 'number of simultaneous builds', 4, {
+      shownDefault: 'the number of cores',
+    }),
+    speedFactor: documented(
+      z.number().int().min(1).default(1),
+      'relative speed; the builder with the greater number is preferred',
+      2,
+    ),
+    supportedFeatures: documented(
+      features.nullish(),
+      'features that the machine offers; its own `system-features` get them too',
+      ['big-parallel', 'kvm'],
+      { shownDefault: '`big-parallel`, `benchmark`, `nixos-test`, and `kvm` where it works' },
+    ),
+    mandatoryFeatures: documented(
+      features.default([]),
+      'features that a build must require to be built here',
+      ['benchmark'],
+    ),
+    sshUser: documented(
+      unixUser.default('nix-builder'),
+      'user for the logins, whom hydra-ops makes, and who can only serve the store',
+      'nix-builder',
+    ),
+    hostName: documented(
+      address.nullish(),
+      'name or address at which the other machines reach this one',
+      'builder.example.org',
+      { shownDefault: '`targetHost`, or the name of the machine' },
+    ),
+    port: documented(
+      shownAs('port', z.number().int().min(1).max(65535).default(22)),
+      'port of the ssh server, as the other machines reach it',
+      2222,
+    ),
+  })
+  .superRefine((builder, context) => {
+    if (!builder.enable) return
+    if (builder.for.length === 0)
+      context.addIssue({ code: 'custom', path: ['for'], message: 'names no machine that builds here' })
+    if (['root', 'hydra', 'hydra-queue-runner', 'hydra-www'].includes(builder.sshUser))
+      context.addIssue({
+        code: 'custom',
+        path: ['sshUser'],
+        message: `'${builder.sshUser}' is a user with other tasks; name a user for builds alone`,
+      })
+  })
+export type BuilderOptions = z.infer<typeof BuilderOptions>

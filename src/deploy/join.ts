@@ -1,0 +1,97 @@
+import pLimit from 'p-limit'
+import type { RunLogs } from '../core/context.js'
+import { throwIfAborted } from '../core/errors.js'
+import type { MachineResult } from '../core/events.js'
+import type { MachineName } from '../core/names.js'
+import { settleAll } from '../core/settle.js'
+import { joinStages, type TaskStage } from '../core/setup-task.js'
+import { connect, waitAndConnect } from '../machine/connect.js'
+import { explained } from '../machine/explain-failure.js'
+import { failedResult, secondsSince } from '../machine/finish.js'
+import { closeJob } from '../machine/machine.js'
+import { reasonByRecord } from '../tasks/engine.js'
+import type { AssessedMachine } from './build-everything.js'
+import { deliverTasks } from './delivery.js'
+import { enter, type Job } from './job.js'
+import { taskContext, wantedTasks } from './look.js'
+import { lookToChange } from './refuse-machine.js'
+
+/** Deadline of a machine's answer; the machine was deployed in this run. */
+const reachMs = 120_000
+
+/**
+ * Runs the set-up tasks that need other machines, after every machine was deployed by itself. A machine that failed
+ * takes no part. A machine without due tasks is not contacted again. Returns the results of the whole deploy.
+ */
+export async function joinMachines(
+  items: readonly AssessedMachine[],
+  results: readonly MachineResult[],
+  { limit, logs }: { readonly limit: number; readonly logs: RunLogs | undefined },
+): Promise<MachineResult[]> {
+  const ended = new Map(results.map((result) => [result.machine, result]))
+  const slots = pLimit(limit)
+  for (const stage of joinStages) {
+    const whole = items.filter(({ job }) => isWhole(job, ended))
+    await settleAll(
+      whole.map((item) =>
+        slots(async () => {
+          throwIfAborted(item.job.ops.signal)
+          const result = await join(item, stage, logs)
+          const before = ended.get(item.job.machine)
+          if (result !== undefined && before !== undefined)
+            ended.set(item.job.machine, merged(before, result))
+        }),
+      ),
+    )
+  }
+  return results.map((result) => ended.get(result.machine) ?? result)
+}
+
+/** Says whether a machine is as the expression wants the machine, so that others may count on it. */
+function isWhole({ machine, request }: Job, ended: ReadonlyMap<MachineName, MachineResult>): boolean {
+  const outcome = ended.get(machine)?.outcome
+  const complete = request.until === undefined && request.mode === 'switch'
+  return complete && (outcome === 'changed' || outcome === 'unchanged')
+}
+
+/** Adds up the times of a machine; a machine that changed in any stage has changed. */
+function merged(before: MachineResult, after: MachineResult): MachineResult {
+  const outcome = after.outcome === 'unchanged' ? before.outcome : after.outcome
+  return { ...after, outcome, seconds: Math.round((before.seconds + after.seconds) * 10) / 10 }
+}
+
+async function join(
+  { job, seen }: AssessedMachine,
+  stage: TaskStage,
+  logs: RunLogs | undefined,
+): Promise<MachineResult | undefined> {
+  const start = Date.now()
+  const { machine } = job
+  try {
+    if (!(await isDue(job, stage, seen))) return undefined
+    enter(job, 'setup', 'tasks that need other machines')
+    job.changed = false
+    if (job.provider.makesMachines) await waitAndConnect(job, reachMs)
+    else await connect(job)
+    await deliverTasks(job, stage, await lookToChange(job))
+    return { machine, outcome: job.changed ? 'changed' : 'unchanged', seconds: secondsSince(start) }
+  } catch (error) {
+    const why = await explained(job.ops, error, job.provider.name)
+    return failedResult(machine, job.at, secondsSince(start), why, logs?.tail(machine, 10) ?? [])
+  } finally {
+    closeJob(job)
+  }
+}
+
+/** Says whether a stage has work on the machine, by the records and by the look at the beginning of the run. */
+async function isDue(job: Job, stage: TaskStage, seen: AssessedMachine['seen']): Promise<boolean> {
+  const tasks = (await wantedTasks(job)).filter((task) => task.stage === stage)
+  if (tasks.length === 0) return false
+  const context = await taskContext(job)
+  return tasks.some((task) => {
+    if (reasonByRecord(task, context) !== undefined) return true
+    const status = seen.look?.tasks.find((each) => each.task.id === task.id)
+    // A task that was not seen was not wanted then, and its record may be of an earlier time.
+    return status === undefined || status.why !== undefined
+  })
+}

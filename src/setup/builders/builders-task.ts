@@ -1,0 +1,192 @@
+import { createHash } from 'node:crypto'
+import { failure } from '../../core/errors.js'
+import type { Run } from '../../core/run.js'
+import type { SetupTask, TaskMachine, TaskState } from '../../core/setup-task.js'
+import type { Host } from '../../core/ssh.js'
+import { type PlacedFile, placeFiles } from '../../remote/place-files.js'
+import { askMachine, type Facts, fact, runScript } from '../../remote/run-script.js'
+import { queueRunnerFile } from '../hydra/settings.js'
+import {
+  builderLine,
+  builderList,
+  builderName,
+  listProblem,
+  sshSettings,
+  type UsedBuilder,
+} from './entries.js'
+import { loginFailure } from './login-failure.js'
+import { type BuilderUse, builderUse, listFiles, useTask } from './relations.js'
+
+export interface UseOptions extends BuilderUse {
+  /** Builders that `deployment.hydra.buildMachines` names already. */
+  readonly listed: readonly string[]
+}
+
+const probeMs = 120_000
+/** Deadline of one login; ssh itself waits 60 s for an answer, and a login on an emulated guest takes seconds. */
+const loginMs = 180_000
+
+/** Settings of ssh for builders, which the system's ssh_config(5) includes on Debian. */
+export const sshSettingsFile = '/etc/ssh/ssh_config.d/hydra-ops-builders.conf'
+/** Folder of marks: one empty file for each builder that gets no new builds. */
+export const drainFolder = '/var/lib/hydra-ops/drained-builders'
+
+/** The list of builders of a machine, and the proof that each builder lets the machine in. */
+export const buildersTask: SetupTask<UseOptions> = {
+  id: useTask,
+  title: 'builders of the machine',
+  after: ['nix', 'hydra', 'builder-key'],
+  stage: 'use',
+  debianPackages: () => ['openssh-client'],
+  wanted: wantedBuilders,
+  owns: ({ reader }) => [
+    { path: listFiles[reader], instead: 'deployment.builder on the machine that builds' },
+    { path: sshSettingsFile, instead: 'a file of another name in the same folder' },
+  ],
+  probe: probeBuilders,
+  apply: applyBuilders,
+  verify: verifyBuilders,
+}
+
+function wantedBuilders(machine: TaskMachine): UseOptions | undefined {
+  const use = builderUse(machine)
+  if (use === undefined) return undefined
+  const { hydra } = machine.definition.options
+  return { ...use, listed: hydra.enable ? hydra.buildMachines.map(({ hostName }) => hostName) : [] }
+}
+
+/** Writes the files of the machine's builders, with drained ones as they are. */
+export function builderFiles(options: UseOptions, drained: ReadonlySet<string>): PlacedFile[] {
+  const { reader, key, builders } = options
+  const lines = builders.map((builder) =>
+    builderLine(builder, { reader, keyFile: key.file, drained: drained.has(builder.machine) }),
+  )
+  return [
+    { path: listFiles[reader], content: builderList(lines) },
+    { path: sshSettingsFile, content: sshSettings(builders) },
+  ].map((file) => ({ ...file, mode: 0o644, user: 'root', group: 'root' }))
+}
+
+async function look(host: Host, { reader }: UseOptions, run: Run): Promise<Facts> {
+  const values = {
+    list: listFiles[reader],
+    ssh_settings: sshSettingsFile,
+    drained: drainFolder,
+    gateway: queueRunnerFile,
+  }
+  return askMachine(
+    host,
+    { what: 'look at the list of builders', script: 'tasks/builders/look', values, timeoutMs: probeMs },
+    run,
+  )
+}
+
+async function probeBuilders(host: Host, options: UseOptions, run: Run): Promise<TaskState> {
+  const facts = await look(host, options, run)
+  const [list = '-', ssh = '-'] = facts.get('hash') ?? []
+  if (options.builders.length === 0)
+    return list === '-' && ssh === '-' ? 'done' : { drifted: 'no machine builds for this one any more' }
+  if (list === '-') return 'needed'
+  const [wantedList, wantedSsh] = builderFiles(options, drainedIn(facts)).map(({ content }) =>
+    sha256(content),
+  )
+  if (list !== wantedList) return { drifted: `${listFiles[options.reader]} differs` }
+  return ssh === wantedSsh ? 'done' : { drifted: `${sshSettingsFile} differs` }
+}
+
+function drainedIn(facts: Facts): ReadonlySet<string> {
+  return new Set(facts.get('drained'))
+}
+
+function sha256(content: string | Uint8Array): string {
+  return createHash('sha256').update(content).digest('hex')
+}
+
+async function applyBuilders(host: Host, options: UseOptions, run: Run): Promise<Record<string, string>> {
+  const { builders, awaited } = options
+  for (const name of awaited)
+    run.log(`machine '${name}' does not build for this machine yet: deploy '${name}' too`)
+  if (builders.length === 0) return awaited.length > 0 ? { builders: '' } : remove(host, options, run)
+  const facts = await look(host, options, run)
+  if (fact(facts, 'gateway') === 'yes') throw joinsByItself(host, builders)
+  refuseListed(host, options)
+  const files = builderFiles(options, drainedIn(facts))
+  const [list] = files
+  const problem = list === undefined ? undefined : listProblem(String(list.content))
+  if (problem !== undefined)
+    throw failure('BUILDER_LIST', `machine '${host.machine}': the list of builders is wrong: ${problem}`, {
+      machine: host.machine,
+      hint: 'correct deployment.builder of that builder; the present list was not touched',
+    })
+  await placeFiles(host, files, { run, what: 'write the list of builders' })
+  return { builders: builders.map(({ machine }) => machine).join(',') }
+}
+
+async function remove(host: Host, { reader, key }: UseOptions, run: Run): Promise<Record<string, string>> {
+  const values = {
+    list: listFiles[reader],
+    ssh_settings: sshSettingsFile,
+    drained: drainFolder,
+    directory: key.directory,
+  }
+  await runScript(host, { what: 'remove the list of builders', script: 'tasks/builders/remove', values }, run)
+  return { builders: '' }
+}
+
+function joinsByItself({ machine }: Host, builders: readonly UsedBuilder[]): Error {
+  const names = builders.map((builder) => builder.machine).join(', ')
+  return failure(
+    'BUILD_MACHINES',
+    `machine '${machine}': ${names} cannot build for this Hydra, which connects to no builder; its builders connect to Hydra`,
+    { machine, hint: 'run hydra-builder on these machines, or give the machine an older Hydra' },
+  )
+}
+
+function refuseListed({ machine }: Host, { builders, listed }: UseOptions): void {
+  const twice = builders.filter(({ host }) => listed.includes(host))
+  if (twice.length === 0) return
+  throw failure(
+    'BUILDER_LIST',
+    `machine '${machine}': deployment.hydra.buildMachines names ${twice.map(({ host }) => host).join(', ')}, which deployment.builder names too`,
+    { machine, hint: 'remove the builder from deployment.hydra.buildMachines' },
+  )
+}
+
+/** Speaks the protocol of the store with each builder, over the very login that builds use. */
+async function verifyBuilders(host: Host, options: UseOptions, run: Run): Promise<void> {
+  if (options.builders.length > 0 && fact(await look(host, options, run), 'unread') === 'yes')
+    throw unread(host)
+  for (const builder of options.builders) {
+    const what = `log in to builder '${builder.machine}' as user '${options.key.user}'`
+    const script = {
+      what,
+      script: 'tasks/builders/ping',
+      values: loginValues(options, builder),
+      timeoutMs: loginMs,
+    }
+    try {
+      await runScript(host, script, run, () => {})
+    } catch (error) {
+      throw loginFailure(error, { machine: host.machine, what, builder, key: options.key })
+    }
+    run.log(`builder '${builder.machine}' answers as ${builderName(builder, options.reader)}`)
+  }
+}
+
+function unread({ machine }: Host): Error {
+  const list = listFiles['queue runner']
+  return failure('BUILDER_LIST', `machine '${machine}': the queue runner does not read ${list}`, {
+    machine,
+    hint: `name the machine itself in deployment.hydra.buildMachines ("localhost"), and add ${list} to a services.hydra.buildMachinesFiles of your own`,
+  })
+}
+
+/** Makes the values of a script that logs in to a builder. */
+export function loginValues({ key }: Pick<UseOptions, 'key'>, { user, host, hostKey }: UsedBuilder) {
+  return {
+    run_as: key.user,
+    address: `${user}@${host}`,
+    key: key.file,
+    host_key: Buffer.from(`${hostKey}\n`).toString('base64'),
+  }
+}

@@ -1,0 +1,172 @@
+import type { MachineName } from '../../core/names.js'
+
+/** A builder as its own set-up task offers the builder to other machines. */
+export interface BuilderOffer {
+  readonly user: string
+  readonly host: string
+  readonly port: number
+  readonly systems: readonly string[]
+  readonly maxJobs: number
+  readonly speedFactor: number
+  readonly supportedFeatures: readonly string[]
+  readonly mandatoryFeatures: readonly string[]
+}
+
+/** A builder as another machine uses the builder. */
+export interface UsedBuilder extends BuilderOffer {
+  /** Name of the builder in the deployment. */
+  readonly machine: MachineName
+  /** The pinned host key, `ssh-ed25519 AAAA…`. */
+  readonly hostKey: string
+}
+
+/** Program that reads a list of builders; each takes another form of their names. */
+export type BuilderReader = 'queue runner' | 'daemon'
+
+const none = '-'
+
+function list(values: readonly string[]): string {
+  return values.length === 0 ? none : [...new Set(values)].join(',')
+}
+
+function values(field: string): string[] {
+  return field === none ? [] : field.split(',')
+}
+
+/** Writes an offer as the public output of a task: the fields of a machines file, without keys. */
+export function offerText(offer: BuilderOffer): string {
+  const { user, host, port, supportedFeatures, mandatoryFeatures } = offer
+  const features = [...supportedFeatures, ...mandatoryFeatures]
+  return [
+    `${user}@${host}:${port}`,
+    list(offer.systems),
+    String(offer.maxJobs),
+    String(offer.speedFactor),
+    list(features),
+    list(mandatoryFeatures),
+  ].join(' ')
+}
+
+/** Reads an offer from the state; returns `undefined` if the text is none. */
+export function readOffer(text: string | undefined): BuilderOffer | undefined {
+  const found = /^([^@\s]+)@(\S+):(\d+) (\S+) (\d+) (\d+) (\S+) (\S+)$/.exec(text ?? '')
+  if (found === null) return undefined
+  const [, user = '', host = '', port, systems = '', maxJobs, speedFactor, features = '', mandatory = ''] =
+    found
+  return {
+    user,
+    host,
+    port: Number(port),
+    systems: values(systems),
+    maxJobs: Number(maxJobs),
+    speedFactor: Number(speedFactor),
+    supportedFeatures: values(features),
+    mandatoryFeatures: values(mandatory),
+  }
+}
+
+/** Returns the name by which a queue runner or a daemon knows the builder. */
+export function builderName(
+  { user, host }: Pick<BuilderOffer, 'user' | 'host'>,
+  reader: BuilderReader,
+): string {
+  return reader === 'daemon' ? `ssh://${user}@${host}` : `${user}@${host}`
+}
+
+/**
+ * Writes the line of one builder. A drained builder gets no new builds by `maxJobs` 0. Its line stays, because a queue
+ * runner aborts steps that no line covers (measured).
+ */
+export function builderLine(
+  builder: UsedBuilder,
+  {
+    reader,
+    keyFile,
+    drained,
+  }: { readonly reader: BuilderReader; readonly keyFile: string; readonly drained: boolean },
+): string {
+  const { mandatoryFeatures } = builder
+  return [
+    builderName(builder, reader),
+    list(builder.systems),
+    keyFile,
+    drained ? '0' : String(builder.maxJobs),
+    String(builder.speedFactor),
+    list([...builder.supportedFeatures, ...mandatoryFeatures]),
+    list(mandatoryFeatures),
+    // Nix takes the whole content of a public key file, in base64.
+    Buffer.from(`${builder.hostKey}\n`).toString('base64'),
+  ].join(' ')
+}
+
+const header = '# Written by hydra-ops (set-up task "builders"); changes made here are overwritten.'
+
+/** Writes a whole list of builders, in the order of their names. */
+export function builderList(lines: readonly string[]): string {
+  return [header, ...lines].map((line) => `${line}\n`).join('')
+}
+
+/**
+ * Finds the first fault of a machines file; returns `undefined` if the file is sound. One wrong line makes a queue
+ * runner forget every machine and abort every queued build (measured), so the whole text is read before it is used.
+ */
+export function listProblem(text: string): string | undefined {
+  const seen = new Set<string>()
+  for (const [index, raw] of text.split('\n').entries()) {
+    const line = raw.replace(/#.*/, '').trim()
+    if (line === '') continue
+    const problem = lineProblem(line.split(/\s+/), seen)
+    if (problem !== undefined) return `line ${index + 1}: ${problem}`
+  }
+  return undefined
+}
+
+function lineProblem(fields: readonly string[], seen: Set<string>): string | undefined {
+  const [name = '', systems, key, maxJobs, speed, features, mandatory, hostKey, ...rest] = fields
+  if (rest.length > 0) return `${fields.length} fields, and a builder has at most 8`
+  if (seen.has(name)) return `${name} is there twice`
+  seen.add(name)
+  if (systems === undefined || systems.split(',').includes('')) return 'the list of systems is wrong'
+  if (key !== undefined && key !== none && !key.startsWith('/')) return `the key ${key} is no absolute path`
+  if (maxJobs !== undefined && !/^\d+$/.test(maxJobs)) return `maxJobs is ${maxJobs}, and no number`
+  if (speed !== undefined && !/^\d+(?:\.\d+)?$/.test(speed))
+    return `the speed factor is ${speed}, and no number`
+  const offered = values(features ?? none)
+  const missing = values(mandatory ?? none).find((feature) => !offered.includes(feature))
+  if (missing !== undefined) return `the mandatory feature ${missing} is not among the features`
+  if (hostKey === undefined || hostKey === none) return undefined
+  const decoded = Buffer.from(hostKey, 'base64')
+  if (decoded.toString('base64') !== hostKey) return 'the host key is not in base64'
+  return isPublicKey(decoded.toString()) ? undefined : 'the host key is no public key of ssh'
+}
+
+/** Says whether a text is a whole public key: its name, and fields that each begin with their length. */
+function isPublicKey(text: string): boolean {
+  const [, name = '', coded = ''] = /^(\S+) ([A-Za-z0-9+/]+=*)(?: [^\n]*)?\n?$/.exec(text) ?? []
+  const blob = Buffer.from(coded, 'base64')
+  const fields: Buffer[] = []
+  let at = 0
+  while (at + 4 <= blob.length) {
+    const end = at + 4 + blob.readUInt32BE(at)
+    fields.push(blob.subarray(at + 4, end))
+    at = end
+  }
+  return fields.length > 1 && at === blob.length && fields[0]?.toString() === name
+}
+
+/**
+ * Writes the settings of ssh for logins to builders. Without keepalive, a builder that freezes in the middle of a step
+ * would leave the step running for hours. Other logins to the same hosts keep their own settings.
+ */
+export function sshSettings(builders: readonly UsedBuilder[]): string {
+  const blocks = builders.map(({ user, host, port }) =>
+    [
+      `Match originalhost ${host} user ${user}`,
+      '  ServerAliveInterval 15',
+      '  ServerAliveCountMax 4',
+      // The pinned key has the bare name, and ssh would look for a name with the port.
+      ...(port === 22 ? [] : [`  Port ${port}`, `  HostKeyAlias ${host}`]),
+    ].join('\n'),
+  )
+  return [header, ...blocks].map((block) => `${block}\n`).join('')
+}

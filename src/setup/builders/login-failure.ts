@@ -1,0 +1,112 @@
+import { failure, messageOf, OpsError } from '../../core/errors.js'
+import type { MachineName } from '../../core/names.js'
+import type { UsedBuilder } from './entries.js'
+import type { BuilderKey } from './relations.js'
+
+/** A known cause of a failed login, with the remedy. */
+export interface LoginCause {
+  readonly why: string
+  readonly hint: string
+}
+
+interface Login {
+  readonly builder: Pick<UsedBuilder, 'machine' | 'user' | 'host' | 'port'>
+  readonly key: Pick<BuilderKey, 'file' | 'user'>
+}
+
+/** Reads what Nix and ssh say about a failed login; returns `undefined` for an unknown text. */
+export function loginCause(text: string, { builder, key }: Login): LoginCause | undefined {
+  const { machine, user, host, port } = builder
+  const printed = printedBefore(text)
+  const causes: readonly (readonly [boolean | RegExp, string, string])[] = [
+    [
+      printed !== undefined,
+      `the login shell prints ${JSON.stringify(printed)} before Nix speaks`,
+      `make the shell of '${user}' on '${machine}' silent: no nologin, no echo in its start files`,
+    ],
+    [
+      /REMOTE HOST IDENTIFICATION HAS CHANGED/,
+      `'${host}' shows another host key than the pinned one`,
+      `check that '${host}' is machine '${machine}'; after a new installation, deploy '${machine}' first`,
+    ],
+    [
+      /Host key verification failed|No .* host key is known/,
+      `the host key of '${host}' is not known`,
+      `run hydra-ops setup run builders --redo; the list of builders holds the pinned key`,
+    ],
+    [
+      /Load key ".*": Permission denied|Identity file .* not accessible: Permission denied/,
+      `user '${key.user}' may not read the key ${key.file}`,
+      'run hydra-ops setup run builder-key --redo, which sets its owner and mode',
+    ],
+    [
+      /Identity file .* not accessible|Load key ".*": (?:No such file|invalid format|error in libcrypto)/,
+      `the key ${key.file} is missing or no key`,
+      'run hydra-ops setup run builder-key --redo, then deploy the builder too',
+    ],
+    [
+      /Permission denied \(/,
+      `'${machine}' does not accept the key for user '${user}'`,
+      `deploy '${machine}': its set-up task 'builder' writes the keys that may build there`,
+    ],
+    [
+      /Could not resolve hostname/,
+      `the machine does not know the name '${host}'`,
+      `set deployment.builder.hostName of '${machine}' to a name or an address that is known there`,
+    ],
+    [
+      /Connection refused/,
+      `no ssh server answers at ${host}:${port}`,
+      `start the ssh server on '${machine}', or set deployment.builder.port`,
+    ],
+    [
+      /Connection timed out|No route to host|Network is unreachable/,
+      `'${host}' does not answer`,
+      `hydra-ops check --on ${machine} tells whether the builder runs`,
+    ],
+    [
+      /nix-store: (?:command )?not found|nix-store: No such file/,
+      `user '${user}' has no nix-store on the PATH`,
+      `install Nix on '${machine}' so that "ssh ${user}@${host} nix-store --version" works without a login shell`,
+    ],
+    [
+      /daemon-socket\/socket.*Permission denied/,
+      `user '${user}' may not use the Nix daemon`,
+      `run hydra-ops setup run builder --redo --on ${machine}: the user must be in group nix-users`,
+    ],
+  ]
+  const found = causes.find(([sign]) => (typeof sign === 'boolean' ? sign : sign.test(text)))
+  return found === undefined ? undefined : { why: found[1], hint: found[2] }
+}
+
+/** Returns what a login shell printed, as Nix tells it: Hydra as a number, the store of ssh with its text. */
+function printedBefore(text: string): string | undefined {
+  const number = /serialised integer (\d+) is too large/.exec(text)?.[1]
+  if (number !== undefined) return firstCharacters(number)
+  return /protocol mismatch from [‘'][^’']*[’'], got [‘']([^\n]*?)[’']?$/m.exec(text)?.[1]
+}
+
+/** Returns the text that Nix took for a number: its first eight bytes, the lowest one first. */
+export function firstCharacters(number: string): string {
+  const bytes = Buffer.alloc(8)
+  bytes.writeBigUInt64LE(BigInt.asUintN(64, BigInt(number)))
+  return bytes.toString('latin1').replace(/\0+$/, '')
+}
+
+/** Explains a failed login to a builder. */
+export function loginFailure(
+  error: unknown,
+  { machine, what, ...login }: Login & { readonly machine: MachineName; readonly what: string },
+): Error {
+  if (!(error instanceof OpsError) || error.code === 'INTERRUPTED')
+    return error instanceof Error ? error : new Error(messageOf(error))
+  const said = [error.message, error.detail ?? ''].join('\n')
+  const cause = loginCause(said, login)
+  if (cause === undefined) return error
+  return failure('BUILDER_LOGIN', `machine '${machine}': cannot ${what}: ${cause.why}`, {
+    machine,
+    cause: error,
+    hint: cause.hint,
+    ...(error.detail === undefined ? {} : { detail: error.detail }),
+  })
+}

@@ -1,0 +1,26 @@
+# shellcheck shell=sh
+# Makes the account with which other machines build here.
+# Values: user, home (of the user), group (that may use the Nix daemon), makes_user (true, or false where the
+# configuration of the machine makes the user).
+#
+# Root owns the home, so that nobody who logs in can change the keys. The shell is /bin/sh: nologin would answer the
+# forced command with a sentence, which Nix takes for a number of its protocol.
+: "${user:?}" "${home:?}" "${group:?}" "${makes_user:?}"
+umask 022
+if [ "$makes_user" = true ]; then
+  getent group -- "$group" > /dev/null || groupadd --system -- "$group" || exit 1
+  step "group $group is there"
+  id -u -- "$user" > /dev/null 2>&1 ||
+    useradd --system --user-group --home-dir "$home" --no-create-home --shell /bin/sh -- "$user" || exit 1
+  step "user $user is there"
+  [ "$(getent passwd -- "$user" | cut -d: -f6,7)" = "$home:/bin/sh" ] ||
+    usermod --home "$home" --shell /bin/sh -- "$user" || exit 1
+  # An sshd without PAM lets no locked account in. No password fits `*` either.
+  ! is_locked "$user" || usermod --password '*' -- "$user" || exit 1
+  step "user $user is not locked"
+  usermod --append --groups "$group" -- "$user" || exit 1
+  step "user $user has its group"
+fi
+id -u -- "$user" > /dev/null || exit 1
+install -d -m 0755 -o root -g root -- "$(dirname -- "$home")" "$home" "$home/.ssh" || exit 1
+step 'the home is there'

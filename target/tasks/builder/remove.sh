@@ -1,0 +1,17 @@
+# shellcheck shell=sh
+# Removes the account with which other machines built here.
+# Values: user, home (of the user), makes_user (true, or false where the configuration of the machine makes the user).
+#
+# Nobody can log in once the keys are gone. A build that still runs belongs to the daemon, and the connection ends.
+: "${user:?}" "${home:?}" "${makes_user:?}"
+rm -f -- "$home/.ssh/authorized_keys" || exit 1
+step 'nobody can log in'
+if [ "$makes_user" = true ] && id -u -- "$user" > /dev/null 2>&1; then
+  pkill -KILL -u "$user"
+  userdel -- "$user" || exit 1
+  step "user $user is gone"
+fi
+rm -rf -- "$home" || exit 1
+step 'the home is gone'
+rmdir -- "$(dirname -- "$home")" 2>/dev/null
+exit 0

@@ -1,0 +1,21 @@
+# shellcheck shell=sh
+# Serves the store once as the account does with which other machines build here.
+# Values: user, features (that Nix must offer).
+: "${user:?}" "${features?}"
+split_by_line
+cd / || exit 1
+runuser -u "$user" -- env NIX_REMOTE=daemon nix-store --check-validity --print-invalid \
+  /nix/store/00000000000000000000000000000000-hydra-ops > /dev/null || {
+  echo "user $user cannot use the Nix daemon" >&2
+  exit 1
+}
+settings=$(nix --extra-experimental-features nix-command show-config 2>/dev/null) ||
+  settings=$(nix --extra-experimental-features nix-command config show 2>/dev/null) || settings=
+# Without an answer of Nix there is nothing to compare; a build there tells more.
+[ -n "$settings" ] || exit 0
+for pair in trusted-users:"$user" $(for each in $features; do echo "system-features:$each"; done); do
+  printf '%s\n' "$settings" | grep -E "^${pair%%:*} = " | tr ' ' '\n' | grep -qxF -- "${pair#*:}" || {
+    echo "${pair#*:} is not among the ${pair%%:*} of this machine's Nix" >&2
+    exit 1
+  }
+done

@@ -1,0 +1,10 @@
+# shellcheck shell=sh
+# Removes the list of this machine's builders, and the key for their logins.
+# Values: list and ssh_settings (paths), drained (folder of marks), directory (of the key).
+: "${list:?}" "${ssh_settings:?}" "${drained:?}" "${directory:?}"
+rm -f -- "$list" || exit 1
+step 'the list is gone'
+rm -f -- "$ssh_settings" || exit 1
+step 'the settings of ssh are gone'
+rm -rf -- "$drained" "$directory" || exit 1
+step 'the key is gone'

@@ -1,0 +1,22 @@
+import type { MachineName } from '../../src/core/names.js'
+import { MachineName as Name } from '../../src/core/names.js'
+import type { PeerMachine } from '../../src/core/setup-task.js'
+
+/** The public host key of the made-up builders. */
+export const builderHostKey =
+  'ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIERYHSWUit89S0L2+5H0TFp9S12itndkckU1QTtgGn2X'
+
+/** The offer of the made-up builder `b1`. */
+export const b1Offer = 'nix-builder@b1:22 x86_64-linux 4 1 big-parallel,kvm -'
+
+/** Makes a machine that is known from the state alone. */
+export function peer(more: Partial<PeerMachine> = {}): PeerMachine {
+  return { hostKey: builderHostKey, outputs: {}, definition: undefined, obsolete: false, ...more }
+}
+
+/** Makes a deployment in which the machine `b1` builds for a machine. */
+export function peersOffering(user: MachineName, entry = b1Offer): ReadonlyMap<MachineName, PeerMachine> {
+  return new Map([
+    [Name.parse('b1'), peer({ outputs: { builder: { user: 'nix-builder', for: user, entry } } })],
+  ])
+}

@@ -1,0 +1,269 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import type { MachineName } from '../../../src/core/names.js'
+import type { PeerMachine, TaskMachine, WantedTask } from '../../../src/core/setup-task.js'
+import { bindTask } from '../../../src/core/setup-task.js'
+import { builderTask } from '../../../src/setup/builders/builder-task.js'
+import { buildersTask } from '../../../src/setup/builders/builders-task.js'
+import { builderKeyTask } from '../../../src/setup/builders/key-task.js'
+import { peer } from '../../fakes/builder-peers.js'
+import { debianMachine } from '../../fakes/debian-machine.js'
+import { taskRun } from '../../fakes/task-run.js'
+import { taskContract } from '../task-contract.js'
+import { b1, ci, TwoMachines } from './two-machines.js'
+
+const run = taskRun()
+let machines: TwoMachines
+
+beforeAll(async () => {
+  machines = await TwoMachines.start()
+}, 120_000)
+afterAll(async () => machines?.dispose())
+
+type Outputs = Record<string, Record<string, string>>
+
+/** Outputs of each machine's tasks, as the state would have them. */
+const state = { ci: {} as Outputs, b1: {} as Outputs }
+
+const builder = () => ({ enable: true, for: ['ci'], hostName: '127.0.0.1', port: machines.port, maxJobs: 2 })
+
+function onCi(b1Options: Record<string, unknown> = builder()): TaskMachine {
+  const definition = { ...debianMachine({ hydra: { enable: true } }), name: ci }
+  const other = peer({
+    hostKey: machines.hostKey,
+    outputs: state.b1,
+    definition: { ...debianMachine({ builder: b1Options }), name: b1 },
+  })
+  return subject(definition, state.ci, new Map([[b1, other]]))
+}
+
+function onB1(options: Record<string, unknown> = builder()): TaskMachine {
+  const definition = { ...debianMachine({ builder: options }), name: b1 }
+  return subject(definition, state.b1, new Map([[ci, peer({ outputs: state.ci })]]))
+}
+
+function subject(
+  definition: TaskMachine['definition'],
+  outputs: Outputs,
+  peers: ReadonlyMap<MachineName, PeerMachine>,
+): TaskMachine {
+  return { definition, deployment: 'lab', outputs, peers, publishedPort: () => undefined }
+}
+
+function wanted(bind: (machine: TaskMachine) => WantedTask | undefined, machine: TaskMachine): WantedTask {
+  const task = bind(machine)
+  if (task === undefined) throw new Error('the task is not wanted')
+  return task
+}
+
+const keyTask = () => wanted(bindTask(builderKeyTask), onCi())
+const accountTask = (options?: Record<string, unknown>) => wanted(bindTask(builderTask), onB1(options))
+const listTask = (options?: Record<string, unknown>) => wanted(bindTask(buildersTask), onCi(options))
+
+/** Does the work of a deploy of both machines. */
+async function deploy(options?: Record<string, unknown>): Promise<void> {
+  state.ci['builder-key'] = await keyTask().apply(machines.ci.host, run)
+  state.b1.builder = await accountTask(options).apply(machines.b1.host, run)
+  state.ci.builders = await listTask().apply(machines.ci.host, run)
+}
+
+const verify = () => listTask().verify(machines.ci.host, run)
+
+describe('the key pair for builders', () => {
+  taskContract(() => ({
+    host: machines.ci.host,
+    task: keyTask(),
+    verifiable: true,
+    reset: 'rm -rf /etc/hydra/builders-key',
+    damages: {
+      'public key of another': 'echo ssh-ed25519 AAAA > /etc/hydra/builders-key/key.pub',
+      'open to others': 'chmod 0644 /etc/hydra/builders-key/key',
+      'owned by root': 'chown root:root /etc/hydra/builders-key/key',
+      'open folder': 'chmod 0777 /etc/hydra/builders-key',
+      'folder that the queue runner may not pass': 'chmod 0700 /etc/hydra',
+    },
+  }))
+
+  it('stays the same key when the task runs again', async () => {
+    const [first, second] = [
+      await keyTask().apply(machines.ci.host, run),
+      await keyTask().apply(machines.ci.host, run),
+    ]
+    expect(second).toEqual(first)
+    expect(first.publicKey).toMatch(/^ssh-ed25519 \S+$/)
+  })
+
+  it('is no file of somebody else: what is no key stays, and is told', async () => {
+    await machines.ci.sh('echo mine > /etc/hydra/builders-key/key')
+    await expect(keyTask().apply(machines.ci.host, run)).rejects.toThrow(/make the key pair for builders/)
+    expect(await machines.ci.sh('cat /etc/hydra/builders-key/key')).toBe('mine')
+    await machines.ci.sh('rm -r /etc/hydra/builders-key')
+  })
+})
+
+describe('the account for builds', () => {
+  beforeAll(async () => {
+    state.ci['builder-key'] = await keyTask().apply(machines.ci.host, run)
+  })
+
+  taskContract(() => ({
+    host: machines.b1.host,
+    task: accountTask(),
+    verifiable: true,
+    placesFiles: true,
+    reset: 'userdel nix-builder 2> /dev/null; rm -rf /var/lib/hydra-ops-builder',
+    damages: {
+      'key of somebody else':
+        'echo ssh-ed25519 AAAA >> /var/lib/hydra-ops-builder/nix-builder/.ssh/authorized_keys',
+      'no way to the daemon': 'gpasswd -d nix-builder nix-users > /dev/null',
+      'shell that lets nobody in': 'usermod --shell /usr/sbin/nologin nix-builder',
+      'locked account': 'usermod --lock nix-builder',
+      'home of its own': 'chown nix-builder /var/lib/hydra-ops-builder/nix-builder/.ssh',
+    },
+  }))
+
+  it('offers the abilities of the machine, and those of the expression in their place', async () => {
+    const bare = await accountTask({ enable: true, for: ['ci'] }).apply(machines.b1.host, run)
+    const cores = await machines.b1.sh('nproc')
+    expect(bare.entry).toMatch(
+      new RegExp(`^nix-builder@b1:22 x86_64-linux ${cores} 1 (?:kvm,)?nixos-test,benchmark,big-parallel -$`),
+    )
+    const given = {
+      ...builder(),
+      systems: ['i686-linux'],
+      supportedFeatures: ['a'],
+      mandatoryFeatures: ['b'],
+    }
+    const told = await accountTask(given).apply(machines.b1.host, run)
+    expect(told.entry).toBe(`nix-builder@127.0.0.1:${machines.port} i686-linux 2 1 a,b b`)
+    await accountTask().apply(machines.b1.host, run)
+  })
+
+  it('refuses users that the deployment does not have', async () => {
+    await expect(accountTask({ ...builder(), for: ['cii'] }).apply(machines.b1.host, run)).rejects.toThrow(
+      'deployment.builder.for names cii, and the deployment has no such machine',
+    )
+  })
+
+  it('tells a daemon that does not trust the account', async () => {
+    await machines.b1.sh('sed -i "s/ nix-builder//" /etc/nix/nix.conf')
+    await expect(accountTask().verify(machines.b1.host, run)).rejects.toMatchObject({
+      detail: expect.stringContaining("nix-builder is not among the trusted-users of this machine's Nix"),
+    })
+    await machines.b1.sh('sed -i "s/trusted-users = root/& nix-builder/" /etc/nix/nix.conf')
+  })
+})
+
+describe('the list of builders', () => {
+  beforeAll(() => deploy())
+
+  taskContract(() => ({
+    host: machines.ci.host,
+    task: listTask(),
+    verifiable: true,
+    placesFiles: true,
+    reset: 'rm -f /etc/hydra/builders /etc/ssh/ssh_config.d/hydra-ops-builders.conf',
+    damages: {
+      'line gone': 'sed -i /nix-builder/d /etc/hydra/builders',
+      'other port': 'sed -i "s/Port .*/Port 22/" /etc/ssh/ssh_config.d/hydra-ops-builders.conf',
+    },
+  }))
+
+  it('keeps a drained builder with no job, through a deploy', async () => {
+    await machines.ci.sh(
+      'mkdir -p /var/lib/hydra-ops/drained-builders; : > /var/lib/hydra-ops/drained-builders/b1',
+    )
+    expect(await listTask().probe(machines.ci.host, run)).toEqual({ drifted: '/etc/hydra/builders differs' })
+    await listTask().apply(machines.ci.host, run)
+    expect(await machines.ci.sh('cut -d" " -f4 /etc/hydra/builders | tail -n 1')).toBe('0')
+    await machines.ci.sh('rm /var/lib/hydra-ops/drained-builders/b1')
+    await listTask().apply(machines.ci.host, run)
+  })
+
+  it('leads to a login that serves the store and does nothing else', async () => {
+    const ssh = `runuser -u hydra-queue-runner -- ssh -i /etc/hydra/builders-key/key -o BatchMode=yes \
+-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null nix-builder@127.0.0.1`
+    const { signal } = new AbortController()
+    const options = { signal, timeoutMs: 60_000, what: 'try to do more' }
+    const shell = await machines.ci.host.script(`${ssh} 'echo I am in; id' < /dev/null`, [], options)
+    expect(shell.stdout).not.toContain('I am in')
+    const tunnel = await machines.ci.host.script(
+      `timeout 20 ${ssh} -N -o ExitOnForwardFailure=yes -R 127.0.0.1:0:127.0.0.1:22 2>&1 < /dev/null`,
+      [],
+      options,
+    )
+    expect(tunnel.stdout).toMatch(/remote port forwarding failed/)
+  })
+
+  it.each<[string, () => Promise<unknown>, () => Promise<unknown>, RegExp]>([
+    [
+      'key that the queue runner may not read',
+      () => machines.ci.sh('chown root /etc/hydra/builders-key/key'),
+      () => machines.ci.sh('chown hydra-queue-runner /etc/hydra/builders-key/key'),
+      /user 'hydra-queue-runner' may not read the key/,
+    ],
+    [
+      'missing key',
+      () => machines.ci.sh('mv /etc/hydra/builders-key/key /root/key'),
+      () => machines.ci.sh('mv /root/key /etc/hydra/builders-key/key'),
+      /the key \S+ is missing or no key/,
+    ],
+    [
+      'key that the builder does not know',
+      () => machines.b1.sh('mv /var/lib/hydra-ops-builder/nix-builder/.ssh/authorized_keys /root/keys'),
+      () => machines.b1.sh('mv /root/keys /var/lib/hydra-ops-builder/nix-builder/.ssh/authorized_keys'),
+      /'b1' does not accept the key for user 'nix-builder'/,
+    ],
+    [
+      'shell that lets nobody in',
+      () => machines.b1.sh('usermod --shell /usr/sbin/nologin nix-builder'),
+      () => machines.b1.sh('usermod --shell /bin/sh nix-builder'),
+      /the login shell prints "This account is currently not available\."/,
+    ],
+    [
+      'account without the group of the daemon',
+      () => machines.b1.sh('gpasswd -d nix-builder nix-users > /dev/null'),
+      () => machines.b1.sh('gpasswd -a nix-builder nix-users > /dev/null'),
+      /user 'nix-builder' may not use the Nix daemon/,
+    ],
+    [
+      'builder without an ssh server',
+      () => machines.stopSshd(),
+      () => machines.startSshd(),
+      /no ssh server answers at 127\.0\.0\.1:\d+/,
+    ],
+    [
+      'pinned key that is another one',
+      () => machines.changeHostKey(),
+      async () => {},
+      /'127\.0\.0\.1' shows another host key than the pinned one|the host key of '127\.0\.0\.1' is not known/,
+    ],
+  ])('tells a %s', async (_, damage, mend, message) => {
+    await verify()
+    await damage()
+    try {
+      await expect(verify()).rejects.toMatchObject({
+        code: 'BUILDER_LOGIN',
+        message: expect.stringMatching(message),
+      })
+    } finally {
+      await mend()
+    }
+  })
+})
+
+describe('a builder that left the expression', () => {
+  it('is forgotten by its users first, and then loses its account', async () => {
+    const off = { enable: false }
+    const forgotten = listTask(off)
+    expect(await forgotten.probe(machines.ci.host, run)).toMatchObject({ drifted: expect.any(String) })
+    state.ci.builders = await forgotten.apply(machines.ci.host, run)
+    expect(await machines.ci.sh('ls /etc/hydra /etc/ssh/ssh_config.d')).not.toMatch(/builders/)
+    const gone = accountTask(off)
+    expect(gone.stage).toBe('withdraw')
+    expect(await gone.probe(machines.b1.host, run)).toMatchObject({ drifted: expect.any(String) })
+    state.b1.builder = await gone.apply(machines.b1.host, run)
+    expect(await machines.b1.sh('ls -d /var/lib/hydra-ops-builder; id nix-builder; true')).toBe('')
+    expect(bindTask(builderTask)(onB1(off))).toBeUndefined()
+    expect(bindTask(buildersTask)(onCi(off))).toBeUndefined()
+  })
+})

@@ -1,0 +1,123 @@
+import { createServer } from 'node:net'
+import { MachineName } from '../../../src/core/names.js'
+import { RootNamespace } from '../../fixtures/root-namespace.js'
+
+/** Two machines with users, Nix stores and daemons of their own, on one loopback: `b1` has a real sshd. */
+export class TwoMachines {
+  readonly ci: RootNamespace
+  readonly b1: RootNamespace
+  readonly port: number
+  readonly hostKey: string
+
+  private constructor(ci: RootNamespace, b1: RootNamespace, port: number, hostKey: string) {
+    this.ci = ci
+    this.b1 = b1
+    this.port = port
+    this.hostKey = hostKey
+  }
+
+  static async start(): Promise<TwoMachines> {
+    const ci = await RootNamespace.start()
+    const b1 = await RootNamespace.start()
+    try {
+      for (const machine of [ci, b1]) await startNix(machine)
+      const port = await freePort()
+      const hostKey = await startSshd(b1, port)
+      await ci.sh(
+        'groupadd --system hydra; useradd --system --gid hydra --groups nix-users hydra-queue-runner',
+      )
+      return new TwoMachines(ci, b1, port, hostKey)
+    } catch (error) {
+      await ci.dispose()
+      await b1.dispose()
+      throw error
+    }
+  }
+
+  /** Begins a new sshd with another host key at the same port. */
+  async changeHostKey(): Promise<void> {
+    await stopSshd(this.b1)
+    await startSshd(this.b1, this.port)
+  }
+
+  async stopSshd(): Promise<void> {
+    await stopSshd(this.b1)
+  }
+
+  async startSshd(): Promise<void> {
+    await this.b1.sh(run)
+  }
+
+  async dispose(): Promise<void> {
+    await this.ci.dispose()
+    await this.b1.dispose()
+  }
+}
+
+export const ci = MachineName.parse('ci')
+export const b1 = MachineName.parse('b1')
+
+/** Starts the real daemon of Nix, with the settings that both machines need to run below another system. */
+async function startNix(machine: RootNamespace): Promise<void> {
+  await machine.sh(`getent group nix-users > /dev/null || groupadd --system nix-users
+mkdir -p /etc/nix /nix/var/nix/daemon-socket
+cat > /etc/nix/nix.conf <<END
+build-users-group =
+sandbox = false
+substituters =
+trusted-users = root nix-builder hydra-queue-runner
+END`)
+  await restartDaemon(machine)
+}
+
+/** Restarts the daemon, which reads its settings at its start. */
+export async function restartDaemon(machine: RootNamespace): Promise<void> {
+  await machine.sh(`[ ! -e /run/nix-daemon.pid ] || kill "$(cat /run/nix-daemon.pid)" 2> /dev/null
+rm -f /nix/var/nix/daemon-socket/socket
+setsid nix-daemon > /var/log/nix-daemon.log 2>&1 < /dev/null & echo $! > /run/nix-daemon.pid
+for each in $(seq 300); do [ ! -S /nix/var/nix/daemon-socket/socket ] || break; sleep 0.1; done
+[ -S /nix/var/nix/daemon-socket/socket ]
+chgrp nix-users /nix/var/nix/daemon-socket; chmod 0770 /nix/var/nix/daemon-socket`)
+}
+
+const run = `/usr/sbin/sshd -f /etc/ssh/sshd_b1
+for each in $(seq 300); do [ ! -s /run/sshd_b1.pid ] || break; sleep 0.1; done; [ -s /run/sshd_b1.pid ]`
+
+async function startSshd(machine: RootNamespace, port: number): Promise<string> {
+  await machine.sh(
+    `rm -f /etc/ssh/b1_key*; ssh-keygen -q -t ed25519 -N '' -f /etc/ssh/b1_key
+mkdir -p /run/sshd; chmod 755 /run/sshd
+cat > /etc/ssh/sshd_b1 <<END
+ListenAddress 127.0.0.1
+Port $1
+HostKey /etc/ssh/b1_key
+PidFile /run/sshd_b1.pid
+UsePAM no
+PasswordAuthentication no
+PrintMotd no
+END
+${run}`,
+    String(port),
+  )
+  const key = await machine.sh('cut -d" " -f1,2 /etc/ssh/b1_key.pub')
+  return key
+}
+
+async function stopSshd(machine: RootNamespace): Promise<void> {
+  await machine.sh('kill "$(cat /run/sshd_b1.pid)"; rm -f /run/sshd_b1.pid')
+}
+
+function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const server = createServer()
+    server.once('error', reject)
+    server.listen(0, '127.0.0.1', () => {
+      const address = server.address()
+      server.close(() =>
+        typeof address === 'object' && address !== null
+          ? resolve(address.port)
+          : reject(new Error('no port')),
+      )
+    })
+  })
+}
