@@ -331,8 +331,39 @@ let
       } each.nixos path
     );
   wantedOption = input.option or null;
+
+  # The images `nixos` of some machines. Machines of one nixpkgs, with the same disk, share an image.
+  wantedImages = input.images or null;
+  imageKey = name:
+    let each = machines.${name}; inherit (each.nixos) pkgs; in {
+      inherit (each) source;
+      system = pkgs.stdenv.hostPlatform.system or pkgs.stdenv.system;
+      disk = nixosMachines.diskOf name;
+      from = if network ? nodeNixpkgs.${name} then name else "";
+    };
+  keyText = { system, disk, from, ... }: builtins.toJSON [ from system disk ];
+  images = listToAttrs (map
+    (name: let key = imageKey name; in { name = keyText key; value = imageParts key; })
+    wantedImages);
+  imageParts = key:
+    let image = nixosMachines.image { inherit (key) source system disk; }; in
+    import ./nixos-image.nix { inherit (image) pkgs; inherit (image.config.system.build) toplevel; };
+  imageOf = name:
+    let each = machines.${name}; key = imageKey name; parts = images.${keyText key}; in
+    within { machine = name; inherit (each) files; } (
+      if each.os != "nixos" || each.nixos == null then null
+      else {
+        inherit (key) system;
+        parts =
+          if ! elem key.system [ "x86_64-linux" "i686-linux" ] then null
+          else { derivation = builtins.unsafeDiscardStringContext parts.drvPath; output = builtins.unsafeDiscardStringContext parts.outPath; };
+      }
+    );
 in
-if wantedOption != null then {
+if wantedImages != null then {
+  images = listToAttrs (map (name: { inherit name; value = imageOf name; }) wantedImages);
+}
+else if wantedOption != null then {
   inherit names;
   shown = listToAttrs (map
     (name: { inherit name; value = shown wantedOption name; })

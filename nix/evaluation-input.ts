@@ -20,6 +20,8 @@ export interface EvaluationInput {
   readonly refused: readonly string[]
   /** The NixOS machines of this evaluation: the first ones besides all other machines, or these alone; null = all. */
   readonly batch: { readonly first: number } | { readonly names: readonly string[] } | null
+  /** Machines whose image `nixos` is evaluated in place of everything else. */
+  readonly images?: readonly string[]
   /** The option to show in place of everything else. */
   readonly option?: {
     readonly path: readonly string[]

@@ -6,6 +6,8 @@ import { createCopier } from './copy.js'
 import { createEvaluator, type EvaluatorParts } from './evaluate.js'
 import { createNixCommand, expectSuccess } from './nix-command.js'
 import type { Environment } from './nix-store-choice.js'
+import { createImageEvaluator } from './nixos-images.js'
+import { createRegistration } from './registration.js'
 import { createRoots } from './roots.js'
 import { createOptionReader } from './show-option.js'
 import { createStoreQueries } from './store-queries.js'
@@ -30,9 +32,11 @@ export function createNix({ local, stateRoot, env, ...evaluation }: NixParts): N
     ...createRoots(command, queries),
     ...createSubstituter(command),
     evaluate: createEvaluator({ ...evaluation, command }),
+    nixosImages: createImageEvaluator({ ...evaluation, command }),
     showOption: createOptionReader({ ...evaluation, command }),
     closure: queries.closure,
     folderOf: queries.folderOf,
+    registration: createRegistration(command),
 
     async describeStore() {
       const { remote, why } = await command.store()

@@ -24,13 +24,7 @@ let
 
   # `source` is { path; set; }: the folder of nixpkgs, and the set that the network gave in its place, or null.
   evaluate = { name, source, own, defaults, arguments }:
-    let
-      evalConfig =
-        if ! (network ? evalConfig) then import (source.path + "/nixos/lib/eval-config.nix")
-        else if builtins.isFunction network.evalConfig then network.evalConfig
-        else import network.evalConfig;
-    in
-    evalConfig ({
+    evalConfigOf source ({
       system = if source.set == null then system else source.set.stdenv.hostPlatform.system or source.set.system or system;
       modules =
         map ofUser (defaults ++ own)
@@ -38,7 +32,12 @@ let
         ++ input.providerModules
         ++ [ (identity name) (physical name) (packagesOf source) ];
       specialArgs = arguments;
-    } // (if network ? lib then { inherit (network) lib; } else { }));
+    } // ownLib);
+  evalConfigOf = source:
+    if ! (network ? evalConfig) then import (source.path + "/nixos/lib/eval-config.nix")
+    else if builtins.isFunction network.evalConfig then network.evalConfig
+    else import network.evalConfig;
+  ownLib = if network ? lib then { inherit (network) lib; } else { };
 
   # A machine may be a list of modules, which nixpkgs does not take.
   ofUser = { file, value }: { _file = file; imports = flatten value; };
@@ -63,16 +62,28 @@ let
   # The priority right before the default of an option: old releases leave no room between this and mkDefault.
   weakest = lib: override ((lib.mkOptionDefault null).priority - 1);
 
+  # The system of the image `nixos` for machines of this nixpkgs with this disk.
+  image = { source, system, disk }:
+    evalConfigOf source ({
+      inherit system;
+      modules = [ ./modules/image.nix (disks disk) (packagesOf source) ];
+    } // ownLib);
+
   # Facts of the provider. Every definition of the user is stronger; that of a disk is also stronger if it is a
   # mkDefault of a module of a newer NixOS.
-  physical = name: { config, lib, ... }: {
+  physical = name: { lib, ... }: {
+    _file = "<hydra-ops: facts of the provider>";
+    imports = let disk = (factsOf name).disk; in if disk == null then [ ] else [ (disks disk) ];
+    config.networking = mapAttrs (_: weak) (factsOf name).networking // {
+      extraHosts = concatStringsSep "" (map (host: "${host.address} ${concatStringsSep " " host.names}\n") hosts);
+    };
+  };
+  disks = disk: { config, lib, ... }: {
     _file = "<hydra-ops: facts of the provider>";
     config = {
-      networking = mapAttrs (_: weak) (factsOf name).networking // {
-        extraHosts = concatStringsSep "" (map (host: "${host.address} ${concatStringsSep " " host.names}\n") hosts);
-      };
-    } // (let disk = (factsOf name).disk; in if disk == null then { } else {
       boot.loader.grub.device = weakest lib disk.boot;
+      # The drivers join those of other definitions; a machine without them would not find its root.
+      boot.initrd.availableKernelModules = disk.drivers or [ ];
       # NixOS uses a label only where there is no device.
       fileSystems."/" = {
         device = lib.mkIf (config.fileSystems."/".label == null) (weakest lib disk.root);
@@ -80,11 +91,12 @@ let
       };
       # The machine would otherwise answer nobody after its first deploy.
       services.openssh.enable = weakest lib true;
-    });
+    };
   };
   factsOf = name:
     let given = input.physical.${name} or { }; in
     { networking = removeAttrs given [ "disk" ]; disk = given.disk or null; };
+  diskOf = name: (factsOf name).disk;
 
   # The same facts as data, each with whether it counts.
   facts = name: evaluated: lib:
@@ -103,7 +115,9 @@ let
       (fact weakestOf [ "fileSystems" "/" "device" ] disk.root)
       (fact weakestOf [ "fileSystems" "/" "fsType" ] disk.rootType)
       (fact weakestOf [ "services" "openssh" "enable" ] true)
-    ]);
+    ] ++ (if ! (disk ? drivers) then [ ] else [
+      { option = [ "boot" "initrd" "availableKernelModules" ]; value = disk.drivers; priority = 100; counts = true; }
+    ]));
 
   # A set in the place of nixpkgs hands its configuration and its overlays on; network.pkgs is taken as it is.
   packagesOf = source: { lib, options, ... }: {
@@ -120,7 +134,7 @@ let
   };
   first = content: { _type = "order"; priority = 500; inherit content; };
   # Releases before 22.11 cannot merge the configuration of a set with the machine's own.
-  handedOn = lib: if builtins.compareVersions lib.version "22.11" >= 0 then first else override 1500;
+  handedOn = lib: if builtins.compareVersions (lib.version or lib.nixpkgsVersion) "22.11" >= 0 then first else override 1500;
 
   # --- data --------------------------------------------------------------------------------------------------
 
@@ -212,4 +226,4 @@ let
     (each: { inherit (each) file; text = unsafeDiscardStringContext each.value.message; })
     (filter (each: ! each.value.assertion) (listOf evaluated.options.assertions));
 in
-{ inherit evaluate describe facts located; }
+{ inherit evaluate describe diskOf facts image located; }

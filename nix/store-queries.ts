@@ -8,7 +8,7 @@ import { isUnbornStore } from './nix-store-choice.js'
 const queryMs = 5 * 60_000
 
 /** Number of paths on one command line: every Linux takes at least 128 KiB, a path has about 80 bytes. */
-const pathsPerCall = 1_000
+export const pathsPerCall = 1_000
 
 /** Queries of the operator's store, which write nothing and create no store. */
 export interface StoreQueries {

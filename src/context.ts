@@ -148,11 +148,13 @@ function lazyNix(load: () => Promise<Nix>): Nix {
     describeStore: async () => (await nix()).describeStore(),
     version: async (run) => (await nix()).version(run),
     evaluate: async (request, run) => (await nix()).evaluate(request, run),
+    nixosImages: async (request, machines, run) => (await nix()).nixosImages(request, machines, run),
     showOption: async (request, question, run) => (await nix()).showOption(request, question, run),
     build: async (derivations, flags, run) => (await nix()).build(derivations, flags, run),
     isBuilt: async (path) => (await nix()).isBuilt(path),
     folderOf: async (path) => (await nix()).folderOf(path),
     closure: async (path, run) => (await nix()).closure(path, run),
+    registration: async (paths, run) => (await nix()).registration(paths, run),
     missingOn: async (host, paths, run) => (await nix()).missingOn(host, paths, run),
     copy: async (host, path, options, run) => (await nix()).copy(host, path, options, run),
     repair: async (host, path, options, run) => (await nix()).repair(host, path, options, run),
@@ -192,7 +194,7 @@ function lazyImages(root: string, env: NodeJS.ProcessEnv): ImageStore {
   })
   return {
     list: async () => (await images()).list(),
-    find: async (reference, id) => (await images()).find(reference, id),
+    find: async (reference, id, recipe) => (await images()).find(reference, id, recipe),
     ensure: async (reference, run, options) => (await images()).ensure(reference, run, options),
     remove: async (idOrReference, inUse) => (await images()).remove(idOrReference, inUse),
   }

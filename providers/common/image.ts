@@ -5,8 +5,6 @@ import { documented, type OptionWords } from '../../src/core/option-docs.js'
 import type { ResourceChange } from '../../src/core/provider.js'
 import { shellQuote } from '../../src/core/shell-quote.js'
 
-export const defaultImage = 'debian-12'
-
 /** Makes the schema of an option that may be left out; NixOps writes "" for "not given". */
 export function optionalText(description: string, example: string, words: OptionWords = {}) {
   // A transformed schema loses its examples in a JSON schema, so the text schema keeps them.
@@ -17,9 +15,9 @@ export function optionalText(description: string, example: string, words: Option
 /** Options that name the base image. */
 export const imageOptions = {
   baseImage: optionalText(
-    'base image: a name in `hydra-ops image list`, a qcow2 or raw file, or a URL. A later change needs `--allow-recreate`',
+    'base image: a name in `hydra-ops image list`, a qcow2 or raw file, or a URL. A later change needs `--allow-recreate`. `"nixos"` is made from the nixpkgs of the machine, and is experimental',
     'debian-12',
-    { path: true, shownDefault: 'the image for `deployment.os` (`"debian-12"`)' },
+    { path: true, shownDefault: 'the image for `deployment.os` (`"debian-12"`, `"nixos"`)' },
   ),
   baseImageSha256: documented(
     z

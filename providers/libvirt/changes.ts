@@ -110,12 +110,12 @@ function attachedFiles(seen: Seen): ReadonlySet<string> | undefined {
   return seen.kind === 'domain' ? new Set(seen.next.disks.values()) : undefined
 }
 
-function creation({ config }: LibvirtResource): ResourceChange {
+function creation({ config, os }: LibvirtResource): ResourceChange {
   return creationItem({
     memoryMiB: config.memorySize,
     vcpu: config.vcpu,
     size: `${config.baseImageSize} GiB`,
-    image: imageReference(config),
+    image: imageReference(config, os),
     disks: Object.entries(config.extraDisks).map(([name, size]) => [name, `${size} GiB`]),
   })
 }

@@ -1,7 +1,8 @@
 import * as z from 'zod'
+import { defaultImages, type SystemKind } from '../../src/core/image.js'
 import { documented, shownAs } from '../../src/core/option-docs.js'
 import type { OwnedPlace } from '../../src/core/owned-places.js'
-import { defaultImage, imageOptions, MadeFrom, optionalText } from '../common/image.js'
+import { imageOptions, MadeFrom, optionalText } from '../common/image.js'
 import { namedImage } from '../common/named-image.js'
 import { forwardOption, portNumber, portsShape } from '../common/ports.js'
 import { writtenPlaces } from '../common/written-places.js'
@@ -155,10 +156,10 @@ export const LibvirtHandle = z.object({
 export type LibvirtHandle = z.infer<typeof LibvirtHandle>
 
 export function ownedPlaces({ baseImage, baseImageIdentity }: LibvirtConfig): OwnedPlace[] {
-  return writtenPlaces(baseImage ?? defaultImage, baseImageIdentity, 'QEMU')
+  return writtenPlaces(baseImage ?? defaultImages.debian, baseImageIdentity, 'QEMU')
 }
 
 /** Makes the query for the image store. */
-export function imageReference(config: LibvirtConfig): string {
-  return namedImage(config, { optionKey, otherwise: defaultImage })
+export function imageReference(config: LibvirtConfig, os: SystemKind = 'debian'): string {
+  return namedImage(config, { optionKey, otherwise: defaultImages[os] })
 }

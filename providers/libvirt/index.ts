@@ -3,7 +3,7 @@ import type { LocalCommands } from '../../src/core/context.js'
 import { packageRoot } from '../../src/core/package-root.js'
 import type { Provider } from '../../src/core/provider.js'
 import { forwardedTarget } from '../common/guest.js'
-import { labelledRoot } from '../common/labelled-root.js'
+import { labelledRoot, virtioDrivers } from '../common/labelled-root.js'
 import { shortName } from '../common/names.js'
 import { ports, publishedPort, publishedUrls } from '../common/ports.js'
 import { allocate } from './allocation.js'
@@ -71,7 +71,7 @@ export function createLibvirtProvider(given: LibvirtProviderParts): LibvirtProvi
     ports,
     physical: ({ lan }) => ({
       ...(lan === null ? {} : { privateIPv4: lan.address }),
-      disk: { boot: '/dev/vda', ...labelledRoot },
+      disk: { boot: '/dev/vda', ...labelledRoot, drivers: virtioDrivers },
     }),
     publishedUrls: (_config, allocation) => publishedUrls(allocation),
     publishedPort,

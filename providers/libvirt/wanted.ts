@@ -22,9 +22,9 @@ import { isSystem } from './virsh.js'
 
 /** Says why a machine must be made anew to reach the wanted form; undefined where a change suffices. */
 export function reasonToRecreate(parts: LibvirtParts, resource: LibvirtResource): Recreation | undefined {
-  const { handle, config } = resource
+  const { handle, config, os } = resource
   if (handle === undefined) return undefined
-  const otherImage = imageChange(handle.image, imageReference(config))
+  const otherImage = imageChange(handle.image, imageReference(config, os))
   if (otherImage !== undefined) return otherImage
   const uri = wantedUri(parts, resource)
   if (handle.uri !== uri) return { detail: `libvirt ${handle.uri} → ${uri}` }
@@ -63,7 +63,7 @@ export async function wantedHandle(
 
 /** Returns the image for a new machine, in a place where QEMU reads it. */
 export function imageFor(parts: LibvirtParts, places: Places, resource: LibvirtResource): BaseImage {
-  const image = requireImage(resource, imageReference(resource.config))
+  const image = requireImage(resource, imageReference(resource.config, resource.os))
   if (!places.system) return placedImage(image)
   const folder = systemImageFolder(parts, image.id)
   return placedImage(image, (path) => join(folder, basename(path)))

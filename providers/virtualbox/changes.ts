@@ -121,13 +121,13 @@ export function lostOnes(
   return lostDisks(handle, { wanted, made: madeDisksOf(note), attached })
 }
 
-function creation({ config, image }: VirtualBoxResource): ResourceChange {
+function creation({ config, image, os }: VirtualBoxResource): ResourceChange {
   const mebibytes = (size: number) => gib(size * 1024 ** 2)
   return creationItem({
     memoryMiB: config.memorySize,
     vcpu: config.vcpu ?? 1,
     size: image === undefined ? `${config.baseImageSize} GiB` : mebibytes(rootMiB(config, image)),
-    image: imageReference(config),
+    image: imageReference(config, os),
     disks: dataDisks(config).map(([name, { size }]) => [name, mebibytes(size)]),
   })
 }

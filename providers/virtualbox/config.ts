@@ -1,8 +1,8 @@
 import * as z from 'zod'
-import { bootableImage } from '../../src/core/image.js'
+import { bootableImage, defaultImages, type SystemKind } from '../../src/core/image.js'
 import { documented, shownAs } from '../../src/core/option-docs.js'
 import type { OwnedPlace } from '../../src/core/owned-places.js'
-import { defaultImage, imageOptions, MadeFrom } from '../common/image.js'
+import { imageOptions, MadeFrom } from '../common/image.js'
 import { namedImage } from '../common/named-image.js'
 import { forwardOption, portsShape } from '../common/ports.js'
 import { writtenPlaces } from '../common/written-places.js'
@@ -213,13 +213,13 @@ function systemImage({ baseImage, disks }: VirtualBoxConfig): string | null {
 }
 
 /** Names the image of the system's disk, by which alone VirtualBox boots. */
-export function imageReference(config: VirtualBoxConfig): string {
+export function imageReference(config: VirtualBoxConfig, os: SystemKind = 'debian'): string {
   const named = { baseImage: systemImage(config), baseImageSha256: config.baseImageSha256 }
-  return bootableImage(namedImage(named, { optionKey, otherwise: defaultImage }))
+  return bootableImage(namedImage(named, { optionKey, otherwise: defaultImages[os] }))
 }
 
 export function ownedPlaces(config: VirtualBoxConfig): OwnedPlace[] {
-  return writtenPlaces(systemImage(config) ?? defaultImage, config.baseImageIdentity, 'VirtualBox')
+  return writtenPlaces(systemImage(config) ?? defaultImages.debian, config.baseImageIdentity, 'VirtualBox')
 }
 
 /** Returns the port of the disk with the system. */

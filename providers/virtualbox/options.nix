@@ -46,7 +46,7 @@ in
       type = types.nullOr (types.either types.path types.str);
       default = null;
       example = "debian-12";
-      description = "Base image: a name in `hydra-ops image list`, a qcow2 or raw file, or a URL. A later change needs `--allow-recreate`. Default: the image for `deployment.os` (`\"debian-12\"`).";
+      description = "Base image: a name in `hydra-ops image list`, a qcow2 or raw file, or a URL. A later change needs `--allow-recreate`. `\"nixos\"` is made from the nixpkgs of the machine, and is experimental. Default: the image for `deployment.os` (`\"debian-12\"`, `\"nixos\"`).";
     };
     baseImageSha256 = mkOption {
       type = types.nullOr (types.strMatching "[0-9a-f]{64}");

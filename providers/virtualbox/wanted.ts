@@ -18,9 +18,9 @@ import { lanName, machineUuid } from './names.js'
 import { type Places, placesOf, type VirtualBoxResource } from './places.js'
 
 /** Says why a machine must be made anew to reach the wanted form; undefined where a change suffices. */
-export function reasonToRecreate({ handle, config }: VirtualBoxResource): Recreation | undefined {
+export function reasonToRecreate({ handle, config, os }: VirtualBoxResource): Recreation | undefined {
   if (handle === undefined) return undefined
-  const otherImage = imageChange(handle.image, imageReference(config))
+  const otherImage = imageChange(handle.image, imageReference(config, os))
   if (otherImage !== undefined) return otherImage
   const { diskController } = config
   const wanted = diskController === null ? handle.controller : controllerOf(diskController)
@@ -49,12 +49,12 @@ export function wantedHandle(places: Places, resource: VirtualBoxResource): Virt
 /** Returns the image for a new machine. */
 export function imageFor(resource: VirtualBoxResource): BaseImage {
   refuseFirmware(resource)
-  return placedImage(requireImage(resource, imageReference(resource.config)))
+  return placedImage(requireImage(resource, imageReference(resource.config, resource.os)))
 }
 
 /** Refuses a machine whose firmware finds no boot loader on our image. */
-export function refuseFirmware({ config, machine }: VirtualBoxResource): void {
-  const image = imageReference(config)
+export function refuseFirmware({ config, machine, os }: VirtualBoxResource): void {
+  const image = imageReference(config, os)
   if (config.firmware === 'bios' || !isOwnImage(image)) return
   throw usageError(`machine '${machine}': image '${image}' has a boot loader for a BIOS alone`, {
     machine,

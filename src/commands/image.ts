@@ -1,6 +1,10 @@
 import { resolve } from 'node:path'
 import type { Command } from 'commander'
+import type { Ops } from '../core/context.js'
+import { nixosImage } from '../core/image.js'
+import type { Ui } from '../ui/ui.js'
 import { commonFlags, example } from './flags.js'
+import { type BuildFlags, buildFlags, evaluationFlags, nixFlagsOf } from './nix-flags.js'
 import type { Cli, CommonFlags } from './verb.js'
 
 /** Resolves a reference. `./disk.qcow2` is a path of this folder; a name without a dot and a slash is a recipe's. */
@@ -10,12 +14,15 @@ export function registerImage(command: Command, cli: Cli): void {
   example(command, 'hydra-ops image build debian-12 --refresh', 'hydra-ops image list')
   const build = command
     .command('build <reference>')
-    .description('make or fetch an image that this host lacks: debian-12, a path, a URL')
+    .description('make or fetch an image that this host lacks: debian-12, nixos, a path, a URL')
     .option('--refresh', 'make a new image in any case')
-  commonFlags(build, { deployment: false, json: true })
-  example(build, 'hydra-ops image build debian-12')
-  build.action((reference: string, flags: CommonFlags & { refresh?: boolean }) =>
+  commonFlags(build, { json: true })
+  buildFlags(build)
+  evaluationFlags(build)
+  example(build, 'hydra-ops image build debian-12', 'hydra-ops image build nixos -d lab')
+  build.action((reference: string, flags: CommonFlags & BuildFlags & { refresh?: boolean }) =>
     cli.run(flags, async (ops, ui) => {
+      if (reference === nixosImage) return buildNixos(ops, ui, flags)
       const { buildImage } = await import('../operations/images.js')
       const run = { signal: ops.signal, log: (line: string) => ui.remark(line) }
       const image = await buildImage(ops, absolute(reference), flags.refresh ?? false, run)
@@ -49,4 +56,17 @@ export function registerImage(command: Command, cli: Cli): void {
       return 0
     }),
   )
+}
+
+/** Makes the images of a deployment's NixOS machines; `experimental` is said, because no real one has run. */
+async function buildNixos(ops: Ops, ui: Ui, flags: CommonFlags & BuildFlags & { refresh?: boolean }) {
+  const { buildNixosImages } = await import('../operations/nixos-images.js')
+  ui.remark('the image nixos is experimental')
+  const run = { signal: ops.signal, log: (line: string) => ui.remark(line) }
+  const request = { deployment: flags.deployment, refresh: flags.refresh ?? false, nix: nixFlagsOf(flags) }
+  const images = await buildNixosImages(ops, request, run)
+  await ui.settle()
+  if (ui.json) ui.printJson(images)
+  else for (const { disk } of images) ui.print(disk)
+  return 0
 }

@@ -47,7 +47,7 @@ export function bindProvider<C, A, H>(provider: Provider<C, A, H>): AnyProvider 
     makesMachines: provider.makesMachines,
     ...(portOption === undefined ? {} : { portOption }),
     ...(explanations === undefined ? {} : { explanations }),
-    imageReference: (value) => provider.imageReference(config(value)),
+    imageReference: (value, os) => provider.imageReference(config(value), os),
     imageId: (value) => provider.imageId(handle(value)),
     ports: (value) => provider.ports(allocation(value)),
     physical: (value) => provider.physical(allocation(value)),

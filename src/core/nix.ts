@@ -1,4 +1,5 @@
 import type { NetworkDefinition } from './definition.js'
+import type { NixosParts } from './image.js'
 import type { Json } from './json.js'
 import type { MachineName, StorePath } from './names.js'
 import type { MachineDisk } from './provider.js'
@@ -129,6 +130,15 @@ export interface Nix {
     question: OptionQuestion,
     run: Run,
   ): Promise<{ readonly names: readonly string[]; readonly shown: ReadonlyMap<string, ShownOption> }>
+  /**
+   * Evaluates the image `nixos` of NixOS machines; machines of one nixpkgs share an image. Mode `write` makes the
+   * derivations too.
+   */
+  nixosImages(
+    request: EvaluationRequest,
+    machines: readonly MachineName[],
+    run: Run,
+  ): Promise<ReadonlyMap<MachineName, NixosParts>>
   /** Builds derivations; each failed derivation is reported with the last lines of its log. */
   build(
     derivations: ReadonlyMap<MachineName, StorePath>,
@@ -140,6 +150,8 @@ export interface Nix {
   /** Returns the folder or file of this host that holds a path of the operator's store; undefined if it is not valid. */
   folderOf(path: StorePath): Promise<string | undefined>
   closure(path: StorePath, run: Run): Promise<ClosureInfo>
+  /** Returns the lines that enter these paths in another Nix database. */
+  registration(paths: readonly StorePath[], run: Run): Promise<string>
   /** Returns the paths that are not valid on the host. */
   missingOn(host: Host, paths: readonly StorePath[], run: Run): Promise<StorePath[]>
   /** Copies a closure in a way that the host allows, and returns that way (`copyMethod`). */

@@ -1,5 +1,5 @@
 import type { z } from 'zod'
-import type { BaseImage } from './image.js'
+import type { BaseImage, SystemKind } from './image.js'
 import type { DeploymentUuid, MachineName } from './names.js'
 import type { OwnedPlace } from './owned-places.js'
 import type { Run } from './run.js'
@@ -7,7 +7,7 @@ import type { SshTarget } from './ssh.js'
 
 /** Errors for third-party providers, shown as failures and not as bugs. */
 export { failure, OpsError, unreachable, usageError } from './errors.js'
-export type { BaseImage } from './image.js'
+export type { BaseImage, SystemKind } from './image.js'
 export type { DeploymentUuid, MachineName } from './names.js'
 export type { OwnedPlace } from './owned-places.js'
 export type { Run } from './run.js'
@@ -56,6 +56,8 @@ export interface Resource<Config, Allocation, Handle> {
   readonly handle: Handle | undefined
   /** The identity; absent for providers that make nothing. */
   readonly identity: MachineIdentity | undefined
+  /** The operating system of the machine; absent in records of older versions. */
+  readonly os?: SystemKind | undefined
   /** The resolved base image; absent when the provider or the action (destroy, stop) needs none. */
   readonly image: BaseImage | undefined
   /** The absolute paths of the folders for this machine's disks and console logs, which may not exist yet. */
@@ -189,6 +191,8 @@ export interface MachineDisk {
   /** Device of the root file system, and its type. */
   readonly root: string
   readonly rootType: string
+  /** Modules of the kernel without which the initrd does not find the disk. */
+  readonly drivers?: readonly string[]
 }
 
 /**
@@ -219,8 +223,11 @@ export interface Provider<Config, Allocation, Handle> {
   /** Whether the provider makes machines (and so host keys, disks) or uses existing ones. */
   readonly makesMachines: boolean
 
-  /** Returns the base image that the provider needs: a name in the image store, a path or a URL. */
-  imageReference(config: Config): string | undefined
+  /**
+   * Returns the base image that the provider needs: a name in the image store, a path or a URL. `os` is the operating
+   * system of the machine, which decides the default image.
+   */
+  imageReference(config: Config, os?: SystemKind): string | undefined
   /** Returns the id of the image that a machine was made from. */
   imageId(handle: Handle): string | undefined
   /** Chooses MACs, ports and addresses before anything exists. The method must not touch the hypervisor's machines. */

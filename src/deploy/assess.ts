@@ -1,4 +1,5 @@
 import { failure, messageOf, OpsError } from '../core/errors.js'
+import type { WantedImage } from '../core/image.js'
 import type { StorePath } from '../core/names.js'
 import type { PlanItem } from '../core/plan.js'
 import type { Observation, ResourceChange } from '../core/provider.js'
@@ -13,8 +14,8 @@ import { lookToChange } from './refuse-machine.js'
 export interface Assessment {
   readonly observation: Observation
   readonly changes: readonly ResourceChange[]
-  /** Reference of a base image that must be made first. */
-  readonly missingImage: string | undefined
+  /** Base image that must be made first. */
+  readonly missingImage: WantedImage | undefined
   /** Closure that the machine is to have. */
   readonly wanted: StorePath | undefined
   /** Present when the machine runs and answered. */
@@ -56,10 +57,10 @@ async function compared(
 }
 
 /**
- * Returns the reference of an image that must exist before a machine is created or recreated. A recreated machine needs
+ * Returns an image that must exist before a machine is created or recreated. A recreated machine needs
  * the image of its definition, not the image of its first creation.
  */
-async function imageToMake(job: Job, changes: readonly ResourceChange[]): Promise<string | undefined> {
+async function imageToMake(job: Job, changes: readonly ResourceChange[]): Promise<WantedImage | undefined> {
   const isNew = recordOf(job).handle === undefined
   const again = job.request.allowRecreate && changes.some(({ needs }) => needs === 'recreate')
   return isNew || again ? missingImage(job) : undefined

@@ -10,6 +10,7 @@ import { notBegun, recordResults } from '../machine/results.js'
 import type { Assessment } from './assess.js'
 import { comesFromHydra, ensureFetchable } from './fetch-closure.js'
 import { enter, type Job } from './job.js'
+import { makeImage } from './make-image.js'
 import type { DeployRequest } from './request.js'
 
 export interface AssessedMachine {
@@ -29,12 +30,7 @@ export async function buildEverything(
   run: Run,
 ): Promise<{ ready: AssessedMachine[]; failures: MachineResult[] }> {
   // A switch that is only tried makes no machine.
-  const images =
-    request.mode === 'dry-activate' ? [] : machines.flatMap(({ seen }) => seen.missingImage ?? [])
-  for (const reference of new Set(images)) {
-    run.log(`building the image ${reference}`)
-    await ops.images.ensure(reference, run)
-  }
+  if (request.mode !== 'dry-activate') await buildImages(ops, machines, request, run)
   const start = Date.now()
   const wanted = new Map<MachineName, StorePath>()
   await eachInTurn(machines, async ({ job, seen }) => {
@@ -72,6 +68,24 @@ export async function buildEverything(
 /** Says whether this host has the closure; a machine fetches the results of a Hydra by itself. */
 async function isHere({ job, seen }: AssessedMachine): Promise<boolean> {
   return !comesFromHydra(job) || (seen.wanted !== undefined && (await job.ops.nix.isBuilt(seen.wanted)))
+}
+
+/** Makes each missing image once. */
+async function buildImages(
+  ops: Ops,
+  machines: readonly AssessedMachine[],
+  { nix }: DeployRequest,
+  run: Run,
+): Promise<void> {
+  const made = new Set<string>()
+  await eachInTurn(machines, async ({ job, seen: { missingImage: wanted } }) => {
+    if (wanted === undefined) return
+    const name = wanted.nixos?.id ?? wanted.reference
+    if (made.has(name)) return
+    made.add(name)
+    run.log(`building the image ${wanted.reference}`)
+    await makeImage(ops, job.machine, wanted, { nix, refresh: false }, run)
+  })
 }
 
 /** Names the roots of closures that were built for a machine, run or not. No machine has a `+` in its name. */

@@ -12,6 +12,7 @@ import { closeJob } from '../machine/machine.js'
 import { announceResults, failuresIn, recordResults, unfinishedIn, verdict } from '../machine/results.js'
 import { dryRunSession } from '../machine/session.js'
 import { definitionIn, evaluateNames, evaluateNetwork } from '../network/evaluate.js'
+import { evaluateImages } from '../network/nixos-images.js'
 import { assessAll, type PlannedMachine } from './assess-all.js'
 import { type AssessedMachine, buildEverything } from './build-everything.js'
 import { chooseMachines, choosesSome } from './choose-machines.js'
@@ -116,9 +117,13 @@ async function deployIn(
   const request = await withHydraBuilds(ops, deployment.record, network, { request: asked, wanted })
   noticeBroken(ops, network)
   refuseFlags(network, wanted, request)
-  const jobs = wanted.map((name) =>
-    newJob({ ops, deployment, request, network, definition: definitionIn(network, name) }, logs),
-  )
+  const definitions = wanted.map((name) => definitionIn(network, name))
+  const { args, searchPath, nix, allowRecreate: existing } = request
+  const images = await evaluateImages(ops, deployment, { args, searchPath, nix, existing }, definitions, run)
+  const jobs = definitions.map((definition) => {
+    const nixosImage = images.get(definition.name)
+    return newJob({ ops, deployment, request, network, definition, nixosImage }, logs)
+  })
   try {
     const assessed = await assessAll(jobs, request.maxConcurrent)
     const plan = makePlan(assessed, obsolete, request)

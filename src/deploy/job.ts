@@ -22,7 +22,7 @@ export interface Job extends DefinedMachine {
 }
 
 export function newJob(
-  base: Pick<Job, 'ops' | 'deployment' | 'request' | 'definition' | 'network'>,
+  base: Pick<Job, 'ops' | 'deployment' | 'request' | 'definition' | 'network' | 'nixosImage'>,
   logs: RunLogs | undefined,
 ): Job {
   const { ops, definition } = base

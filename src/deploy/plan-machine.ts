@@ -56,7 +56,10 @@ const modeNotes = {
 
 function imageItems(seen: Assessment): PlanItem[] {
   if (seen.missingImage === undefined) return []
-  return [{ subject: 'image', action: 'build', detail: seen.missingImage }]
+  const { reference, nixos } = seen.missingImage
+  const detail =
+    nixos === undefined ? reference : `${reference} from the nixpkgs of the machine (experimental)`
+  return [{ subject: 'image', action: 'build', detail }]
 }
 
 function resourceItems(job: Job, seen: Assessment): PlanItem[] {

@@ -1,13 +1,12 @@
 import { chmodSync, copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
-import { lastLines } from '../core/command-result.js'
 import type { LocalCommands } from '../core/context.js'
 import { failure } from '../core/errors.js'
 import type { Run } from '../core/run.js'
-import type { CommandResult } from '../core/ssh.js'
 import { targetFile, valueLine } from '../core/target-file.js'
 import type { ImageFile } from './debian-files.js'
 import { makeScratch, removeScratch } from './folder.js'
+import { type ImageCommandOptions, imageCommand } from './image-command.js'
 import type { DebianRecipe } from './recipe.js'
 
 export interface DebianBuild {
@@ -114,50 +113,24 @@ function quote(text: string): string {
 async function pack(build: DebianBuild, run: Run): Promise<void> {
   run.log('making the file system')
   const { virtualBytes, loader, cmdline } = build.recipe
-  const values = Object.entries({ size: virtualBytes, loader, cmdline }).map(valueLine).join('')
+  const values = Object.entries({ size: virtualBytes, loader, label: 'root', cmdline, store: '' })
+    .map(valueLine)
+    .join('')
   const script = ['sh', '-euc', values + targetFile('pack-image.sh')]
   const argv = build.root ? script : ['mmdebstrap', '--unshare-helper', ...script]
   await must({ ...build, folder: join(build.folder, 'work') }, argv, packMs, run)
 }
 
-async function must(
-  build: DebianBuild,
+function must(
+  { local, recipe: { name }, folder }: DebianBuild,
   argv: readonly string[],
   timeoutMs: number,
   run: Run,
-  extra: { readonly env?: Readonly<Record<string, string>>; readonly stdin?: string } = {},
+  extra: Omit<ImageCommandOptions, 'timeoutMs'> = {},
 ): Promise<void> {
-  const what = `build image ${build.recipe.name}`
-  const result = await build.local.run(argv, {
-    signal: run.signal,
-    timeoutMs,
-    what,
-    cwd: build.folder,
-    // mke2fs lies in /sbin, which is not on every user's PATH.
-    env: {
-      PATH: `${process.env.PATH ?? ''}:/usr/sbin:/sbin`,
-      DEBIAN_FRONTEND: 'noninteractive',
-      ...extra.env,
-    },
-    onLine: (line) => {
-      const progress = /^I: ((?:downloading|extracting|installing|creating) .+)$/.exec(line)?.[1]
-      if (progress !== undefined) run.log(progress)
-    },
-    ...(extra.stdin === undefined ? {} : { stdin: extra.stdin }),
-  })
-  if (result.kind === 'exited' && result.code === 0) return
-  throw buildFailure(what, argv, result)
-}
-
-function buildFailure(what: string, argv: readonly string[], result: CommandResult): Error {
-  const end = result.kind === 'exited' ? `status ${result.code}` : 'a signal'
-  const full = /No space left on device/.test(result.stderr)
-  return failure(full ? 'DISK_FULL' : 'IMAGE_BUILD', `cannot ${what}: '${argv[0]}' ended with ${end}`, {
-    detail: lastLines(result.stderr, 20),
-    hint: full
-      ? 'make room in the state folder and in $TMPDIR (or /tmp); the build needs 2.5 GiB'
-      : 'check that the Debian mirror is reachable, or set another with DEBIAN_MIRROR=URL; see hydra-ops doctor',
-  })
+  const hint =
+    'check that the Debian mirror is reachable, or set another with DEBIAN_MIRROR=URL; see hydra-ops doctor'
+  return imageCommand({ local, name, folder, hint, space: '2.5 GiB' }, argv, { timeoutMs, ...extra }, run)
 }
 
 /** Returns the newest of the Release files' `Date:` lines. */

@@ -66,8 +66,16 @@ export async function removeScratch(local: Commands, building: string): Promise<
   rmSync(join(building, scratchNote), { force: true })
 }
 
-/** Removes a folder. Files of a namespace's users can only be removed inside that namespace. */
+/**
+ * Removes a folder. Copies of store paths are read-only. Files of a namespace's users can only be removed inside that
+ * namespace.
+ */
 async function removeTree(local: Commands, folder: string): Promise<void> {
+  try {
+    rmSync(folder, { recursive: true, force: true })
+  } catch {
+    makeWritable(folder)
+  }
   try {
     rmSync(folder, { recursive: true, force: true })
   } catch {
@@ -79,6 +87,18 @@ async function removeTree(local: Commands, folder: string): Promise<void> {
       cwd: folder,
     })
     rmSync(folder, { recursive: true, force: true })
+  }
+}
+
+/** Lets this user change every folder below a folder, as far as the folders belong to this user. */
+function makeWritable(folder: string): void {
+  try {
+    chmodSync(folder, 0o700)
+    for (const entry of readdirSync(folder, { withFileTypes: true })) {
+      if (entry.isDirectory()) makeWritable(join(folder, entry.name))
+    }
+  } catch {
+    // The folder belongs to another user.
   }
 }
 

@@ -3,11 +3,18 @@ import { join } from 'node:path'
 import { isDeepStrictEqual } from 'node:util'
 import type { LocalCommands } from '../core/context.js'
 import { usageError } from '../core/errors.js'
-import type { BaseImage, ImageStore, ListedImage } from '../core/image.js'
+import {
+  type BaseImage,
+  type ImageStore,
+  type ListedImage,
+  type NixosContent,
+  nixosImage,
+} from '../core/image.js'
 import type { Run } from '../core/run.js'
 import { suggest } from '../core/suggest.js'
 import { aptSources } from './apt-sources.js'
 import { buildDebian, filesBesideDisk } from './build-debian.js'
+import { buildNixos } from './build-nixos.js'
 import { exclusively } from './exclusive.js'
 import { buildingFolder, removeBuilding, requireSpace, sweepUnfinished } from './folder.js'
 import {
@@ -39,30 +46,44 @@ export function createImageStore(parts: ImageStoreParts): ImageStore {
   const { root, local, env = process.env } = parts
   const known = parts.recipes ?? recipes
 
-  const find = (reference: string, id?: string): StoredImage | undefined => {
+  const find = (reference: string, id?: string, recipe?: string): StoredImage | undefined => {
     const stored = readImages(root)
     if (id !== undefined) return stored.find(({ record }) => record.id === id)
+    // The name alone does not tell which nixpkgs is meant.
+    if (reference === nixosImage) {
+      return recipe === undefined ? undefined : stored.find(({ record }) => record.recipe === recipe)
+    }
     const wanted = wantedBy(reference, known)
     return stored.find(({ record }) => matches(record, wanted))
   }
 
-  const make = (wanted: Wanted, run: Run, target: string): Promise<NewImage> =>
-    wanted.kind === 'recipe'
-      ? makeDebian({ local, env, recipe: wanted.recipe, folder: target }, run)
-      : makeForeign({ local, foreign: wanted, folder: target }, run)
+  const make = (wanted: Wanted, run: Run, target: string): Promise<NewImage> => {
+    switch (wanted.kind) {
+      case 'recipe':
+        return makeDebian({ local, env, recipe: wanted.recipe, folder: target }, run)
+      case 'nixos':
+        return buildNixos({ local, content: wanted.content, folder: target, root: isRoot() }, run)
+      default:
+        return makeForeign({ local, foreign: wanted, folder: target }, run)
+    }
+  }
 
   return {
     list: async () => listStored(root),
 
-    find: async (reference, id) => asBaseImage(find(reference, id)),
+    find: async (reference, id, recipe) => asBaseImage(find(reference, id, recipe)),
 
     ensure: async (reference, run, options = {}) => {
-      const present = options.refresh === true ? undefined : asBaseImage(find(reference))
+      const look = () =>
+        options.refresh === true ? undefined : asBaseImage(find(reference, undefined, options.nixos?.id))
+      const present = look()
       if (present !== undefined) return present
-      const wanted = wantedBy(reference, known)
+      // Nix may build for hours, and other images do not wait for that.
+      const content = await options.nixos?.content()
+      const wanted: Wanted = content === undefined ? wantedBy(reference, known) : { kind: 'nixos', content }
       return exclusively(local, root, run, async () => {
         // Another process may have made the image while this process waited.
-        const meanwhile = options.refresh === true ? undefined : asBaseImage(find(reference))
+        const meanwhile = look()
         if (meanwhile !== undefined) return meanwhile
         await sweepUnfinished(local, root, run)
         const folder = buildingFolder(root, String(process.pid))
@@ -93,14 +114,21 @@ export function createImageStore(parts: ImageStoreParts): ImageStore {
   }
 }
 
-type Wanted = { readonly kind: 'recipe'; readonly recipe: DebianRecipe } | ForeignReference
+type Wanted =
+  | { readonly kind: 'recipe'; readonly recipe: DebianRecipe }
+  | { readonly kind: 'nixos'; readonly content: NixosContent }
+  | ForeignReference
 
 function wantedBy(reference: string, known: readonly DebianRecipe[]): Wanted {
   const recipe = known.find(({ name }) => name === reference)
   if (recipe !== undefined) return { kind: 'recipe', recipe }
   const foreign = parseForeign(reference)
   if (foreign !== undefined) return foreign
-  if (reference === 'nixos') throw usageError("image 'nixos' is not supported yet; use 'debian-12'")
+  if (reference === nixosImage) {
+    throw usageError("image 'nixos' comes from the nixpkgs of a NixOS machine", {
+      hint: 'hydra-ops image build nixos -d NAME',
+    })
+  }
   const names = known.map(({ name }) => name)
   const close = suggest(reference, names)
   throw usageError(`there is no image '${reference}'`, {
@@ -113,6 +141,8 @@ function wantedBy(reference: string, known: readonly DebianRecipe[]): Wanted {
 
 function matches(record: ImageRecord, wanted: Wanted): boolean {
   switch (wanted.kind) {
+    case 'nixos':
+      return false
     case 'recipe':
       return record.reference === wanted.recipe.name && record.recipe === recipeHash(wanted.recipe)
     case 'url':
@@ -137,7 +167,7 @@ async function makeDebian(
     {
       ...parts,
       sources: aptSources(recipe.suite, parts.env),
-      root: process.getuid?.() === 0,
+      root: isRoot(),
     },
     run,
   )
@@ -152,6 +182,10 @@ async function makeDebian(
     identity: recipe.loader === 'qemu' ? 'fwcfg' : 'nocloud',
     recipe: hash,
   }
+}
+
+function isRoot(): boolean {
+  return process.getuid?.() === 0
 }
 
 /** Makes an image from a vendor's cloud image, which takes its identity from a seed disk. */

@@ -151,11 +151,11 @@ async function removeForRecreation(session: DefinedMachine): Promise<void> {
 
 /** Refuses to remove a machine that could not be recreated, because its image must be made before, at the barrier. */
 async function requireImage(session: DefinedMachine): Promise<void> {
-  const reference = await missingImage(session)
-  if (reference === undefined) return
+  const missing = await missingImage(session)
+  if (missing === undefined) return
   throw failure('NO_IMAGE', `machine '${session.machine}': its base image has not been built yet`, {
     machine: session.machine,
-    hint: `hydra-ops image build ${shellQuote(reference)}`,
+    hint: `hydra-ops image build ${shellQuote(missing.reference)}`,
   })
 }
 

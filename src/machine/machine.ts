@@ -2,6 +2,8 @@ import type { AnyProvider } from '../core/bind-provider.js'
 import type { Ops, RunLogs } from '../core/context.js'
 import type { MachineDefinition } from '../core/definition.js'
 import type { MachineRecord } from '../core/deployment.js'
+import { usageError } from '../core/errors.js'
+import { type NixosParts, nixosImage, type WantedImage } from '../core/image.js'
 import type { Json } from '../core/json.js'
 import type { MachineName } from '../core/names.js'
 import type { Resource } from '../core/provider.js'
@@ -33,6 +35,8 @@ export interface MachineSession {
 /** A machine session that has the machine's definition. */
 export interface DefinedMachine extends MachineSession {
   readonly definition: MachineDefinition
+  /** Parts of the image `nixos` for this machine, if it is to be made from that image. */
+  readonly nixosImage?: NixosParts | undefined
 }
 
 /** Begins a session with a machine as the state knows it, without its definition. */
@@ -93,25 +97,37 @@ export function journal(
 }
 
 /** Returns the resource as its provider wants it, with the very image of its creation. */
-export async function resourceFor(session: MachineSession): Promise<Resource<Json, Json, Json>> {
+export async function resourceFor(
+  session: MachineSession & Pick<DefinedMachine, 'nixosImage'>,
+): Promise<Resource<Json, Json, Json>> {
   const resource = resourceOf(session.ops, session.deployment.record, session.machine, session.definition)
   if (session.definition === undefined) return resource
-  const reference = session.provider.imageReference(session.definition.provider)
+  const { os, provider } = session.definition
+  const reference = session.provider.imageReference(provider, os)
   if (reference === undefined) return resource
   const handle = recordOf(session).handle
   const id = handle === undefined ? undefined : session.provider.imageId(handle)
-  return { ...resource, image: await session.ops.images.find(reference, id) }
+  return { ...resource, image: await session.ops.images.find(reference, id, session.nixosImage?.id) }
 }
 
-/** Returns the reference of the machine's image, if that image does not exist. */
+/** Returns the machine's image, if that image does not exist. */
 export async function missingImage({
   ops,
   provider,
   definition,
-}: DefinedMachine): Promise<string | undefined> {
-  const reference = provider.imageReference(definition.provider)
+  nixosImage: nixos,
+}: DefinedMachine): Promise<WantedImage | undefined> {
+  const reference = provider.imageReference(definition.provider, definition.os)
   if (reference === undefined) return undefined
-  return (await ops.images.find(reference)) === undefined ? reference : undefined
+  if (reference === nixosImage && nixos === undefined) {
+    throw usageError(`machine '${definition.name}': image 'nixos' is for NixOS machines alone`, {
+      machine: definition.name,
+      hint: 'name another image in the options of the provider, or set deployment.os = "nixos"',
+    })
+  }
+  return (await ops.images.find(reference, undefined, nixos?.id)) === undefined
+    ? { reference, nixos }
+    : undefined
 }
 
 /** Runs an action, then closes the session's connection. */

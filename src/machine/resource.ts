@@ -33,6 +33,7 @@ export function resourceOf(
     identity: ops.providers.named(known.provider).makesMachines
       ? identityOf(ops.secrets.of(record.uuid), machine, known.hostKey)
       : undefined,
+    os: definition?.os ?? known.os,
     image: undefined,
     disks: join(paths.disks, machine),
     console: join(paths.console, `${machine}.log`),

@@ -31,9 +31,12 @@ describe('the rules for target scripts', () => {
         ),
       ].map(([, name = '']) => name),
     )
+    const byNix = sourceFiles(['nix'], ['.nix']).flatMap(({ text }) =>
+      [...text.matchAll(/\/target\/([a-z0-9/-]+)\.sh/g)].map(([, name = '']) => name),
+    )
     const shared = (name: string) => name === 'lib' || name.endsWith('/lib')
     const own = (list: readonly string[]) => [...new Set(list.filter((name) => !shared(name)))].sort()
-    expect(own(called)).toEqual(own(names))
+    expect(own([...called, ...byNix])).toEqual(own(names))
   })
 
   it('require that each script begins with its shell and its purpose', () => {

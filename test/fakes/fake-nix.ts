@@ -67,6 +67,8 @@ export function createFakeNix(network: NetworkDefinition, folder: string): FakeN
     folders: new Map(),
     caches: new Map(),
     fetches: [],
+    nixosImages: async () => new Map(),
+    registration: async () => '',
     showOption: async () => ({ names: [], shown: new Map() }),
     describeStore: async () => ({ remote: 'fake', why: 'a test' }),
     version: async () => '2.8.1',

@@ -1,6 +1,8 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { createImageEvaluator } from '../../nix/nixos-images.js'
+import { MachineName } from '../../src/core/names.js'
 import { bootable, logical, machineOf, nixopsSystem, physicalFiles, wholeHydra } from './nixos-networks.js'
 import { builtInProviders, createNixSandbox, fixtureNixpkgs, type NixSandbox } from './real-nix.js'
 
@@ -153,6 +155,33 @@ function wholeMachines(): void {
     const machine = machineOf(await nix.evaluate('hydra.nix', { physical }), 'ci')
     expect(machine.drvPath).toBeDefined()
     told('toplevel by facts alone', machine.drvPath)
+  })
+
+  it('has an image of its own, with its disk and nothing else', async () => {
+    const disk = { boot: '/dev/vda', root: '/dev/disk/by-label/nixos', rootType: 'ext4' }
+    const [ci] = [MachineName.parse('ci')]
+    const evaluate = createImageEvaluator({
+      command: nix.command,
+      providers: builtInProviders,
+      cwd: nix.folder,
+    })
+    const images = await evaluate(
+      {
+        files: [
+          nix.write(
+            'hydra.nix',
+            `{ network.nixpkgs = import ${tree} { config.allowUnfree = true; }; ci = { }; }`,
+          ),
+        ],
+        ...{ searchPath: [], args: {}, mode: 'read', flags: { showTrace: false, options: [] } },
+        deployment: { uuid: '8a4b1f2c-0000-4000-8000-000000000000', name: 'lab' },
+        physical: { ci: { disk: { ...disk, drivers: ['virtio_blk', 'virtio_pci'] } } },
+      },
+      [ci],
+      { signal: new AbortController().signal, log: () => {} },
+    )
+    expect(images.get(ci)?.derivation).toMatch(/-hydra-ops-nixos-image\.drv$/)
+    told('image', images.get(ci)?.derivation)
   })
 
   it('takes a label of the user for its root, which nixpkgs turns into a device', async () => {

@@ -47,6 +47,7 @@ describe('deployment.libvirtd', () => {
     const sha = 'ab'.repeat(32)
     const url = 'https://images.example/x.qcow2'
     expect(imageReference(LibvirtConfig.parse({}))).toBe('debian-12')
+    expect(imageReference(LibvirtConfig.parse({}), 'nixos')).toBe('nixos')
     expect(imageReference(LibvirtConfig.parse({ baseImage: '/x.qcow2' }))).toBe('/x.qcow2')
     expect(imageReference(LibvirtConfig.parse({ baseImage: url, baseImageSha256: sha }))).toBe(
       `${url}#sha256=${sha}`,

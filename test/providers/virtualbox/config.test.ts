@@ -140,6 +140,11 @@ describe('the settings of a machine', () => {
     expect(imageReference(VirtualBoxConfig.parse(config))).toBe('debian-12-grub')
   })
 
+  it('are the image nixos for a NixOS machine, whose disk has a boot loader of its own', () => {
+    expect(imageReference(VirtualBoxConfig.parse({}), 'nixos')).toBe('nixos')
+    expect(imageReference(VirtualBoxConfig.parse({ baseImage: 'nixos' }), 'nixos')).toBe('nixos')
+  })
+
   it('are refused for EFI with our image, and not with an image of the user', () => {
     const withFirmware = (config: object) => {
       const resource = plainResource({
@@ -149,6 +154,8 @@ describe('the settings of a machine', () => {
       return wantedHandle(placesOf(resource), resource)
     }
     expect(() => withFirmware({})).toThrow(/image 'debian-12-grub' has a boot loader for a BIOS alone/)
+    const nixos = { baseImage: 'nixos' }
+    expect(() => withFirmware(nixos)).toThrow(/image 'nixos' has a boot loader for a BIOS alone/)
     expect(withFirmware({ baseImage: '/srv/cloud.qcow2' }).controller).toBe('SATA')
   })
 })
