@@ -135,7 +135,8 @@ export function evaluationError(error: NixError, stderr: string, view: ErrorView
       ...detail,
     })
   }
-  const { say, hint = hintForOption(error.message), code } = explain(error.message)
+  const own = hintForOption(error.message) ?? hintForAddress(error, stderr)
+  const { say, hint = own, code } = explain(error.message)
   if (code === 'host')
     return failure('NIX', `Nix cannot evaluate the network on this host: ${say}`, { ...detail })
   const machine = machinesOf(error)[0]
@@ -150,6 +151,15 @@ export function evaluationError(error: NixError, stderr: string, view: ErrorView
     ...(hint === undefined ? {} : { hint }),
     ...detail,
   })
+}
+
+/** Returns a hint for a null that the expression takes for the address of a machine. */
+function hintForAddress({ message, position }: NixError, stderr: string): string | undefined {
+  if (position === undefined || !/\bnull\b/.test(message)) return undefined
+  const source = new RegExp(`^\\s*${position.line}\\|.*\\b(privateIPv4|publicIPv4)\\b`, 'm')
+  const [, option] = source.exec(stderr.replaceAll(ansiColours, '')) ?? []
+  if (option === undefined) return undefined
+  return `nobody knows this address before the machine runs; define networking.${option} of that machine, or take its name from DNS`
 }
 
 /** The first words of messages of nixpkgs' module system. */

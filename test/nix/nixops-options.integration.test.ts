@@ -133,3 +133,27 @@ it('the arguments of the network are at deployment.arguments, as in NixOps', asy
   const evaluated = await nix.evaluate('hydra.nix', { args: { domain: '"example.org"' } })
   expect(machineOf(evaluated).options.tags).toEqual(['example.org'])
 })
+
+describe('an address that only a running machine has', () => {
+  it.each(['privateIPv4', 'publicIPv4'])('is null, and a text with it gets a hint: %s', async (option) => {
+    nix.write(
+      'hydra.nix',
+      `{ network.nixpkgs = ${fixtureNixpkgs};
+         db = { ${bootable} deployment.targetHost = "db.example.org"; };
+         web = { nodes, ... }: { ${bootable}
+           environment.etc.db.text = "${'$'}{nodes.db.config.networking.${option}} db";
+         }; }`,
+    )
+    const { message, hint } = await nix.refusal('hydra.nix', { mode: 'read' })
+    expect(message).toMatch(/^machine 'web' \(hydra\.nix:4:\d+\): cannot coerce null to a string/)
+    expect(hint).toContain(`define networking.${option} of that machine`)
+  })
+
+  it('gets no hint where another null is no text', async () => {
+    nix.write(
+      'hydra.nix',
+      `{ network.nixpkgs = ${fixtureNixpkgs}; web = { ${bootable} environment.etc.db.text = "${'$'}{null}"; }; }`,
+    )
+    expect((await nix.refusal('hydra.nix', { mode: 'read' })).hint).toBeUndefined()
+  })
+})
