@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describeEnd } from '../../src/core/command-result.js'
 import type { LocalCommands } from '../../src/core/context.js'
@@ -179,9 +179,12 @@ async function writeSeed(
 ): Promise<void> {
   const what = 'create the seed disk'
   mkdirSync(places.folder, { recursive: true })
-  const folder = mkdtempSync(join(places.folder, '.seed-'))
+  const folder = join(places.folder, '.seed')
   const draft = draftOf(places.seed)
+  // The folder of a crash still has the host key.
+  rmSync(folder, { recursive: true, force: true })
   try {
+    mkdirSync(folder, { mode: 0o700 })
     for (const [name, text] of Object.entries(files)) writeFileSync(join(folder, name), text, { mode: 0o600 })
     // The file exists before xorriso runs, which would let everybody read it.
     writeFileSync(draft, '', { mode: 0o600 })
@@ -190,6 +193,8 @@ async function writeSeed(
     if (result.kind !== 'exited' || result.code !== 0) {
       throw failure('SEED', `cannot ${what}: ${result.stderr.trim() || describeEnd(result)}`)
     }
+    // The folder goes first: nobody writes a seed that is complete again, so the folder would stay after a crash.
+    rmSync(folder, { recursive: true, force: true })
     await renameDurably(draft, places.seed)
   } finally {
     rmSync(folder, { recursive: true, force: true })

@@ -133,9 +133,13 @@ export async function createRoot(
     config.linkedClone
       ? ['createmedium', 'disk', '--filename', draft, '--diffparent', base, '--format', 'VDI']
       : ['clonemedium', 'disk', base, draft, '--format', 'VDI']
-  await create(vbox, disk, machine, (draft) => vbox.must(args(draft), call, run), run)
-  // Another machine may be cloning the image at this moment, so a refusal is no failure.
-  if (!config.linkedClone) await vbox.attempt(['closemedium', 'disk', base], call, run)
+  const make = async (draft: string) => {
+    await vbox.must(args(draft), call, run)
+    // VirtualBox forgets the image before the disk counts as made; otherwise a crash would leave it in the registry.
+    // Another machine may be cloning the image at this moment, so a refusal is no failure.
+    if (!config.linkedClone) await vbox.attempt(['closemedium', 'disk', base], call, run)
+  }
+  await create(vbox, disk, machine, make, run)
 }
 
 /** Makes a data disk: empty, or a copy of its image. */

@@ -38,7 +38,8 @@ export async function crashAt(
   return end === 'killed' ? end : z.array(z.string()).parse(JSON.parse(end))
 }
 
-const everyPoint = process.env.HYDRA_OPS_CRASH_POINTS === 'all'
+/** Whether a verb is stopped at all of its points. */
+export const everyPoint = process.env.HYDRA_OPS_CRASH_POINTS === 'all'
 
 /** Selects all points if the environment wants them, otherwise the most telling ones. */
 function isWanted(points: readonly string[], index: number, { telling, everyday }: CrashCase): boolean {
@@ -64,12 +65,14 @@ export async function afterEachPoint<Place, Outcome>(
       ? limit(async () => {
           const place = await beginning(verb)
           const first = await crash(place, verb, index + 1)
+          // Writes of the store are merged by chance: a run may have one or two points less than the first one.
+          if (first !== 'killed' && at === storeWrite && first.length <= index) return []
           const outcome = await judge(place, verb).catch((error: unknown) => String(error))
-          return { at: `${index + 1}: ${at}`, first, outcome }
+          return [{ at: `${index + 1}: ${at}`, first, outcome }]
         })
       : [],
   )
-  return { normal, crashed: await Promise.all(crashed) }
+  return { normal, crashed: (await Promise.all(crashed)).flat() }
 }
 
 /** Returns what the state says, and the files of machines; UUIDs of deployments are left out of all names. */

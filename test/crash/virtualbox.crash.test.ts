@@ -6,7 +6,7 @@ import { freePort } from '../../providers/common/ports.js'
 import type { FakeOps } from '../fakes/fake-ops.js'
 import { behave } from '../fakes/virtualbox/install.js'
 import { openSession, readRegistry, type Session } from '../providers/virtualbox/session.js'
-import { afterEachPoint, type CrashCase, crashAt, deploymentsIn } from './crash-cases.js'
+import { afterEachPoint, type CrashCase, crashAt, deploymentsIn, everyPoint } from './crash-cases.js'
 import { type KillableScript, killableScript } from './killed-process.js'
 import { operate, plannedItems, type Verb } from './machine-operator.js'
 import { openOperator, type Place, quickCommands } from './virtualbox-operator.js'
@@ -132,15 +132,19 @@ it.each<CrashCase>([
     everyday: false,
     toDo: [],
   },
-])('$verb, killed at its points and done again, ends as if nobody had killed it', async (wanted) => {
-  const { normal, crashed } = await afterEachPoint(trial, wanted)
-  expect(normal.left).toEqual(nothing)
-  expect(normal.toDo.map(({ detail }) => detail)).toEqual(wanted.toDo)
-  expect(crashed.map(({ at }) => at.replace(/^\d+: /, ''))).toEqual(
-    expect.arrayContaining([...wanted.telling]),
-  )
-  expect(crashed).toEqual(crashed.map(({ at }) => ({ at, first: 'killed', outcome: normal })))
-})
+])(
+  '$verb, killed at its points and done again, ends as if nobody had killed it',
+  async (wanted) => {
+    const { normal, crashed } = await afterEachPoint(trial, wanted)
+    expect(normal.left).toEqual(nothing)
+    expect(normal.toDo.map(({ detail }) => detail)).toEqual(wanted.toDo)
+    expect(crashed.map(({ at }) => at.replace(/^\d+: /, ''))).toEqual(
+      expect.arrayContaining([...wanted.telling]),
+    )
+    expect(crashed).toEqual(crashed.map(({ at }) => ({ at, first: 'killed', outcome: normal })))
+  },
+  everyPoint ? 3_600_000 : undefined,
+)
 
 /** The changes that wait for the next start of the guest. */
 function changesOfDisks(): string[] {
