@@ -219,7 +219,9 @@ async function resultsOf(api: HydraApi, wish: Wish, { evaluation, gate }: Found)
     const build = builds.find((each) => each.job === job)
     if (build === undefined)
       throw notAmong(api, where, { job, machine, jobs: builds.flatMap((each) => each.job ?? []) })
-    return { build, evaluation, path: resultOf(api, build, machine) }
+    // A green aggregate has built its parts, even if Hydra has not closed each part's own row yet, or restarted it.
+    const proven = parts.length > 0 && gate !== undefined && buildState(gate) === 'succeeded'
+    return { build, evaluation, path: resultOf(api, build, machine, proven) }
   }
 }
 
@@ -244,9 +246,10 @@ function notAmong(
   )
 }
 
-/** Returns the path of a build's result. */
-function resultOf(api: HydraApi, build: Build, machine: string): string {
-  if (buildState(build) !== 'succeeded') {
+/** Returns the path of a build's result. `proven` says that another build needed the result, and succeeded. */
+function resultOf(api: HydraApi, build: Build, machine: string, proven = false): string {
+  const state = buildState(build)
+  if (state === 'failed' || (state === 'waiting' && !proven)) {
     throw failure(
       'HYDRA_GATE',
       `machine '${machine}': Hydra at ${api.url} has no result of build ${build.id} ('${build.job}'): ${describeBuild(build)}`,

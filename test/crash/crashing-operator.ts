@@ -9,12 +9,13 @@ import { destroyMachines } from '../../src/operations/destroy.js'
 import { runFakeDebian } from '../fakes/fake-debian.js'
 import { fakeMachine, fakeNetwork } from '../fakes/fake-network.js'
 import { createFakeOps } from '../fakes/fake-ops.js'
+import { serveHydra } from '../fakes/served-hydra.js'
 import { standardRequest } from '../fakes/standard-request.js'
 
 const [folder, verb, at, nth] = z
   .tuple([
     z.string(),
-    z.enum(['create', 'deploy', 'destroy']),
+    z.enum(['create', 'deploy', 'from-hydra', 'destroy']),
     z.enum(['write', 'operation', 'never']),
     z.coerce.number(),
   ])
@@ -46,9 +47,48 @@ const create = async () => {
 if (verb !== 'create') await create()
 counting = true
 if (verb === 'create') await create()
-const results = verb === 'deploy' ? await deployAll() : verb === 'destroy' ? await destroyAll() : []
+const results = await resultsOf(verb)
 if (results.some((row) => row.outcome === 'failed')) throw new Error(JSON.stringify(results))
 process.stdout.write(JSON.stringify(counted))
+
+async function resultsOf(what: typeof verb) {
+  switch (what) {
+    case 'deploy':
+      return deployAll()
+    case 'from-hydra':
+      return deployFromHydra()
+    case 'destroy':
+      return destroyAll()
+    default:
+      return []
+  }
+}
+
+/** Deploys the only evaluation of a modelled Hydra; the machines fetch by themselves. */
+async function deployFromHydra() {
+  const parts = ['web', 'db']
+  const hydra = await serveHydra([
+    {
+      id: 7,
+      jobs: { web: { id: 70, status: 0 }, db: { id: 71, status: 0 }, release: { id: 72, status: 0, parts } },
+    },
+  ])
+  for (const machine of parts) ops.nix.caches.set(machine, 'ok')
+  const fromHydra = {
+    source: { url: hydra.model.url, project: 'infra', jobset: 'main' },
+    job: undefined,
+    which: { kind: 'green' },
+    ignoreGate: false,
+    maxAge: undefined,
+    allowOlder: false,
+    allowUnsigned: false,
+  } as const
+  try {
+    return (await deploy(ops, { ...standardRequest, deployment: undefined, fromHydra })).results
+  } finally {
+    await hydra.close()
+  }
+}
 
 async function deployAll() {
   return (await deploy(ops, { ...standardRequest, deployment: undefined })).results

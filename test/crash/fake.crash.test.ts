@@ -1,4 +1,4 @@
-import { cpSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import pLimit from 'p-limit'
@@ -7,7 +7,7 @@ import { z } from 'zod'
 import { createFakeHypervisor } from '../fakes/fake-hypervisor.js'
 import { type KillableScript, killableScript } from './killed-process.js'
 
-type Verb = 'create' | 'deploy' | 'destroy'
+type Verb = 'create' | 'deploy' | 'from-hydra' | 'destroy'
 type Kind = 'write' | 'operation'
 
 const Counted = z.object({ write: z.number(), operation: z.number() })
@@ -46,6 +46,25 @@ function whatIsThere(folder: string) {
   }
 }
 
+const Machine = z.object({
+  name: z.string(),
+  machine: z.object({ deployed: z.object({ hydra: z.object({ evaluation: z.number() }) }) }),
+})
+
+/** Returns the recorded evaluation of each machine. */
+function evaluationsIn(folder: string) {
+  const root = join(folder, 'state', 'deployments')
+  const files = readdirSync(root, { recursive: true, encoding: 'utf8' }).filter((path) =>
+    /\/machines\/[a-z]+\.json$/.test(path),
+  )
+  const records = files.map((path) => Machine.parse(JSON.parse(readFileSync(join(root, path), 'utf8'))))
+  return {
+    evaluations: Object.fromEntries(
+      records.map(({ name, machine }) => [name, machine.deployed.hydra.evaluation]).sort(),
+    ),
+  }
+}
+
 const empty = { domains: 0, disks: 0, running: 0, deployments: 1, recorded: [] }
 const full = { domains: 2, disks: 2, running: 2, deployments: 1, recorded: ['db', 'web'] }
 
@@ -66,7 +85,7 @@ async function afterEachPoint(verb: Verb, kind: Kind, start: string | undefined)
         const folder = fresh()
         const first = await operate(folder, verb, { kind, nth })
         await operate(folder, verb)
-        const there = whatIsThere(folder)
+        const there = { ...whatIsThere(folder), ...(verb === 'from-hydra' ? evaluationsIn(folder) : {}) }
         rmSync(folder, { recursive: true, force: true })
         return { nth, first, ...there }
       }),
@@ -87,6 +106,14 @@ describe.each(['write', 'operation'] as const)('a deploy or destroy that is kill
     const points = await afterEachPoint('deploy', kind, undefined)
     expect(points.length).toBeGreaterThan(5)
     expect(points).toEqual(points.map(({ nth }) => ({ nth, first: 'killed', ...full })))
+  })
+
+  it('leaves every machine with its build of one evaluation once deploy --from-hydra ran again', async () => {
+    const points = await afterEachPoint('from-hydra', kind, undefined)
+    expect(points.length).toBeGreaterThan(0)
+    expect(points).toEqual(
+      points.map(({ nth }) => ({ nth, first: 'killed', ...full, evaluations: { db: 7, web: 7 } })),
+    )
   })
 
   it('leaves nothing once destroy ran again', async () => {

@@ -121,6 +121,14 @@ describe('the evaluation to deploy', () => {
     )
   })
 
+  it('has the result of a part that Hydra builds again, because its green aggregate proves the result', async () => {
+    const again = new ModelHydra([evaluation(99, { status: 0 }, { web: {} })])
+    expect((await (await chosen(again)).result('web', 'web')).path).toBe(pathOf('web', 990))
+    const unproven = new ModelHydra([evaluation(99, { status: 0, parts: [] }, { web: {} })])
+    const choice = await chosen(unproven)
+    expect((await refusal(choice.result('web', 'web'))).message).toContain("build 990 ('web'): not finished")
+  })
+
   it('has all its builds when the gate is a test and no aggregate', async () => {
     const hydra = new ModelHydra([evaluation(99, { status: 0, parts: [] })])
     expect((await (await chosen(hydra)).result('db', 'db')).path).toBe(pathOf('db', 991))
