@@ -20,10 +20,14 @@ beforeAll(async () => {
   const added = await operator.program(['nix-store', '--add', tree], { env: store })
   expect(added.code, everything(added)).toBe(0)
   want('first', added.stdout.trim())
+  // Tests share their images, and a test that was ended may have left one.
+  await operator.run(['image', 'rm', 'nixos'])
   await operator.ok(['create', 'network.nix', ...d])
 })
 afterAll(async () => {
   await operator?.run(['destroy', ...d, '--yes'])
+  // This image changes with each line of its nixpkgs.
+  await operator?.run(['image', 'rm', 'nixos'])
   operator?.dispose()
   if (scratch !== undefined) rmSync(scratch, { recursive: true, force: true })
 })
@@ -36,7 +40,7 @@ function want(mark: string, debian: string): void {
   network.nixpkgs = import ${resolve('test/fixtures/nixpkgs')} { config.debian = "${debian}"; };
   box = {
     deployment.targetEnv = "libvirtd";
-    deployment.libvirtd = { memorySize = 768; baseImageSize = 4; outbound = false; headless = true; };
+    deployment.libvirtd = { memorySize = 768; vcpu = 2; baseImageSize = 4; outbound = false; headless = true; };
     systemd.services.hello = { script = ": ${mark}; exec sleep infinity"; wantedBy = [ "multi-user.target" ]; };
   };
 }
