@@ -69,6 +69,23 @@ describe('a deploy of a NixOS machine', () => {
     expect(info?.machines.map(({ name, currency }) => [name, currency])).toEqual([['web', 'up-to-date']])
   })
 
+  it('sends a new key to an unchanged machine, and switches nothing', async () => {
+    await run()
+    fleet.events.length = 0
+    ops.ssh.execs.length = 0
+    ops.ssh.answer('compare keys', succeed('- - - 0:0 open none\n'))
+    const others = [
+      'deliver keys',
+      'start the units of keys',
+      'give users access to the folders of their keys',
+    ]
+    for (const what of ['mount the destination of keys', ...others]) ops.ssh.answer(what, succeed())
+    wanted(nixosDefinition('web', { deployment: { healthChecks: check, keys: { db: { text: 'secret' } } } }))
+    expect(await run()).toMatchObject([{ machine: 'web', outcome: 'changed' }])
+    expect(ops.ssh.execs.filter(({ what }) => what === 'deliver keys')).not.toEqual([])
+    expect(fleet.events).toEqual([])
+  })
+
   it('lets send-keys look at the machine', async () => {
     await run()
     const request = { deployment: 'net', selection: {}, maxConcurrent: 1 }

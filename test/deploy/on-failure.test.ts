@@ -79,6 +79,18 @@ describe('the failure of one machine', () => {
     expect(fleet.machine('a').current).toBe(pathOf('a', 'v2'))
   })
 
+  it('brings back the others too, if one of them cannot go back', async () => {
+    fleet.behave(pathOf('b', 'v2'), {})
+    fleet.behave(pathOf('c', 'v2'), { locksOut: true })
+    fleet.behave(pathOf('a', 'v1'), { status: 2 })
+    expect(await run({ onFailure: 'rollback-all' })).toMatchObject([
+      { machine: 'a', outcome: 'failed', reason: expect.stringContaining('was to go back') },
+      { machine: 'b', outcome: 'failed', reason: expect.stringContaining('went back to the system before') },
+      { machine: 'c', outcome: 'failed' },
+    ])
+    expect(runs()).toEqual([pathOf('a', 'v2'), pathOf('b', 'v1'), pathOf('c', 'v1')])
+  })
+
   it('tells of a machine that could not be brought back', async () => {
     fleet.behave(pathOf('a', 'v1'), { status: 2 })
     const [first] = await run({ onFailure: 'rollback-all' })

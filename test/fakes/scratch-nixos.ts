@@ -149,7 +149,9 @@ esac`,
 profile=$2 base=\${2##*/}
 case $3 in
   --set) last=$(ls "\${profile%/*}" | sed -n "s/^$base-\\([0-9]*\\)-link$/\\1/p" | sort -n | tail -n 1)
-    n=$((\${last:-0} + 1)); ln -s "$4" "$profile-$n-link" ;;
+    # Nix makes no generation for the system of the last one.
+    if [ "$(readlink "$profile-$last-link")" = "$4" ]; then n=$last
+    else n=$((\${last:-0} + 1)); ln -s "$4" "$profile-$n-link"; fi ;;
   --switch-generation) n=$4 ;;
 esac
 ln -sfnT "\${profile##*/}-$n-link" "$profile"`,

@@ -35,6 +35,8 @@ describe('a reboot', () => {
     bootIds(before, deadline, killed, before, after)
     world.ops.ssh.answer('reboot', { kind: 'lost', stdout: '', stderr: '' })
     expect(await reboot()).toMatchObject([{ machine: 'web', outcome: 'changed' }])
+    const { machines } = await world.ops.store.resolve(undefined)
+    expect(Object.values(machines).map(({ facts }) => facts?.bootId)).toContain('boot-2')
   })
 
   it('waits while nothing answers', async () => {

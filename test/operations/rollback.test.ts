@@ -96,6 +96,20 @@ describe('rollback', () => {
     expect(fleet.machine('web')).toMatchObject({ current: pathOf('v2'), bootDefault: pathOf('v2') })
   })
 
+  it('goes to the system before the last deploy, also after the same system was activated again and went back', async () => {
+    const again = () => deploy(ops, { ...standardRequest, alwaysActivate: true, onDegraded: 'rollback' })
+    expect((await again()).results).toMatchObject([{ outcome: 'changed' }])
+    fleet.behave(pathOf('v2'), { samples: ['0 a.service 0 failed exit-code'] })
+    expect((await again()).results).toMatchObject([{ outcome: 'failed' }])
+    expect(fleet.machine('web')).toMatchObject({
+      current: pathOf('v2'),
+      bootDefault: pathOf('v2'),
+      generations: [initial, pathOf('v1'), pathOf('v2')],
+    })
+    expect(await rollback()).toMatchObject([{ outcome: 'changed' }])
+    expect(fleet.machine('web')).toMatchObject({ current: pathOf('v1'), bootDefault: pathOf('v1') })
+  })
+
   it('stays on the present system if no login to the earlier one succeeds', async () => {
     fleet.behave(pathOf('v1'), { locksOut: true })
     expect(await rollback()).toMatchObject([

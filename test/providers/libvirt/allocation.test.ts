@@ -37,6 +37,14 @@ describe('an allocation', () => {
     expect(allocation.mac).not.toBe(allocation.nics[0])
   })
 
+  it('gives each network interface an address of its own, also two in one network, and keeps them', async () => {
+    const networks = ['default', 'default', 'lan']
+    const allocation = await allocate(request({ networks }))
+    expect(new Set([allocation.mac, ...allocation.nics]).size).toBe(4)
+    const fewer = await allocate(request({ networks: ['default', 'default'] }, { known: allocation }))
+    expect(fewer.nics).toEqual(allocation.nics.slice(0, 2))
+  })
+
   it('puts machines of one deployment into one LAN, and another deployment into another', async () => {
     const lan = async (uuid: DeploymentUuid, index: number) =>
       (await allocate(request({}, { deployment: uuid, index }))).lan

@@ -68,6 +68,18 @@ describe('a system that becomes the boot default', () => {
     expect((await look()).survey.profile).toBeUndefined()
   })
 
+  it('stays in the profile, with every generation, if its own boot menu cannot be written a second time', async () => {
+    await prepare()
+    await keep()
+    machine.remove(`${next}/bin/switch-to-configuration`)
+    machine.write(`${next}/bin/switch-to-configuration`, '#!/bin/sh\nexit 1\n', 0o755)
+    await keep()
+    expect(machine.read(`${folder}/kept`)).toBe('0 1')
+    expect(machine.link(systemProfile)).toBe('system-2-link')
+    expect(machine.target(systemProfile)).toBe(next)
+    expect(machine.list('nix/var/nix/profiles')).toEqual(['system', 'system-1-link', 'system-2-link'])
+  })
+
   it('touches no boot menu if the profile cannot be set', async () => {
     await prepare()
     machine.answer('no-set')
@@ -138,6 +150,24 @@ describe('the end of an activation', () => {
       expect(machine.list('nix/var/nix/gcroots/hydra-ops')).toEqual([])
     },
   )
+
+  it('leaves the system for a rollback alone if the same system was activated again', async () => {
+    await prepare()
+    await keep()
+    await finishActivation(machine.host, activation(), true, recordingRun())
+    const beginning = {
+      running: next,
+      old: next,
+      owner,
+      action: 'none' as const,
+      guarded: false,
+      times: usualTimes,
+    }
+    const again = nixosActivation('r2', next, 'boot-1')
+    await beginActivation(machine.host, again, beginning, recordingRun())
+    await finishActivation(machine.host, again, true, recordingRun())
+    expect((await look()).previous).toBe(machine.path(old))
+  })
 
   it('does not stop a unit that still writes a boot menu', async () => {
     await prepare()
