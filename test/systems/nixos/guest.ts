@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { expect, vi } from 'vitest'
 import { z } from 'zod'
 import { StorePath } from '../../../src/core/names.js'
-import type { SshTarget } from '../../../src/core/ssh.js'
+import type { Ssh, SshTarget } from '../../../src/core/ssh.js'
 import { localCommands } from '../../../src/exec/local-commands.js'
 import { connect } from '../../../src/machine/connect.js'
 import { createSsh } from '../../../src/ssh/create-ssh.js'
@@ -91,9 +91,13 @@ echo "root=UUID=$(findmnt -no UUID /) console=ttyS0 rootfstype=ext4 rw quiet log
     return addSystem(this.guest, name, made)
   }
 
-  async begin(more: Parameters<typeof nixosSession>[2] = {}): Promise<NixosSession> {
+  /** Begins a session of a process of its own; `change` may give that process another SSH layer. */
+  async begin(
+    more: Parameters<typeof nixosSession>[2] = {},
+    change: (ssh: Ssh) => Ssh = (ssh) => ssh,
+  ): Promise<NixosSession> {
     const ssh = createSsh({ local: localCommands, env: {}, homeDir: tmpdir() })
-    const begun = await nixosSession(ssh, this.target(), more)
+    const begun = await nixosSession(change(ssh), this.target(), more)
     this.open.push(begun)
     await connect(begun.session, 60_000)
     return begun
@@ -125,10 +129,21 @@ echo "root=UUID=$(findmnt -no UUID /) console=ttyS0 rootfstype=ext4 rw quiet log
 
   /** Waits until the guest boots a system; nobody can log in yet. */
   untilBoots(path: StorePath): Promise<void> {
+    return this.untilSays(`stand-in: stage 2 of ${path}`)
+  }
+
+  /** Waits for a text on the guest's serial console. */
+  untilSays(text: string, waits = slow): Promise<void> {
     const { consoleFile } = this.guest.guest
     return vi.waitFor(() => {
-      expect(readFileSync(consoleFile, 'utf8')).toContain(`stand-in: stage 2 of ${path}`)
-    }, slow)
+      expect(readFileSync(consoleFile, 'utf8')).toContain(text)
+    }, waits)
+  }
+
+  /** Cuts the power and boots again. */
+  async cutPower(): Promise<void> {
+    await this.guest.guest.powerCut()
+    await this.guest.guest.boot()
   }
 
   /** Looks at the guest over a connection of the test's own. */
