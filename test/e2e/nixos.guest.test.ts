@@ -1,80 +1,41 @@
-import { mkdirSync, writeFileSync } from 'node:fs'
-import { dirname, join, resolve } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { type MadeSystem, systemFiles } from '../fixtures/nixos-system/nixos-system.js'
-import { NixosGuest, sshd } from '../systems/nixos/guest.js'
-import type { Ended } from './operator.js'
-import { type SshOperator, sshOperator } from './ssh-operator.js'
+import { type NixosGuest, sshd } from '../systems/nixos/guest.js'
+import { everything, type NixosBox, nixosBox } from './nixos-box.js'
+import type { SshOperator } from './ssh-operator.js'
 
 const d = ['-d', 'box']
 const hello = (mark: string) => `[Service]\nExecStart=/bin/sh -c ': ${mark}; exec sleep infinity'\n`
 
+let box: NixosBox
 let guest: NixosGuest
 let operator: SshOperator
-let systems = 0
-
 beforeAll(async () => {
-  guest = await NixosGuest.start()
-  await guest.sh("sed -i 's/^ID=.*/ID=nixos/; s/^ID_LIKE=.*//' /etc/os-release")
-  operator = sshOperator()
-  operator.sshConfig(`Host box.example
-  HostName 127.0.0.1
-  Port ${guest.guest.guest.port}
-  User root
-  IdentityFile ${guest.guest.guest.identityFile}
-`)
-  want({ services: sshd, units: { 'hello.service': hello('first') } })
-  await operator.ok(['create', 'network.nix', ...d])
+  box = await nixosBox({ services: sshd, units: { 'hello.service': hello('first') } })
+  guest = box.guest
+  operator = box.operator
 })
-afterAll(async () => {
-  operator?.dispose()
-  await guest?.dispose()
-})
+afterAll(() => box?.dispose())
 
-/** Writes the network: a NixOS machine whose toplevel is a made-up system that a guest can switch to. */
-function want(made: MadeSystem, more = ''): void {
-  const folder = `system-${++systems}`
-  for (const [path, text] of Object.entries(systemFiles(made))) {
-    mkdirSync(dirname(join(operator.folder, folder, path)), { recursive: true })
-    writeFileSync(join(operator.folder, folder, path), text)
-  }
-  operator.write(
-    'network.nix',
-    `{
-  network.nixpkgs = ${resolve('test/fixtures/nixpkgs')};
-  box = { lib, pkgs, ... }: {
-    deployment.targetHost = "box.example";
-    deployment.targetHostKey = "${guest.guest.guest.hostKey}";
-    ${more}
-    boot.loader.grub.device = "/dev/vda";
-    fileSystems."/".device = "/dev/vda1";
-    system.build.toplevel = lib.mkForce (pkgs.runCommand "nixos-system-box" { } ''
-      cp -r \${./${folder}} $out
-      chmod -R u+w $out
-      chmod +x $out/bin/* $out/init
-      mkdir $out/sw
-      ln -s /usr/bin $out/sw/bin
-    '');
-  };
-}
-`,
-  )
-}
+const deploy = (...flags: string[]) => box.deploy(...flags)
 
-const everything = ({ stdout, stderr }: Ended) => `${stdout}\n${stderr}`
-
-async function deploy(...flags: string[]): Promise<Ended> {
-  const ended = await operator.run(['deploy', ...d, '--yes', '--confirm-timeout', '300', ...flags])
-  await guest.guest.reconnect()
-  return ended
-}
-
-/** Lists what an unchanged deploy must not touch: generations, roots, files of /etc, starts of units, and the boot menu. */
+/**
+ * Lists what an unchanged deploy must not touch: generations and roots; each file, link and folder of /etc, /boot and
+ * our own state; running services with their starts; store paths, Nix's records of them, and packages.
+ */
 const untouched = () =>
   guest.sh(`ls -l --time-style=full-iso /nix/var/nix/profiles /nix/var/nix/gcroots/hydra-ops
-find /etc /var/lib/hydra-ops /boot -newermt 2000-01-01 -type f -exec stat -c '%n %Y %i' {} + | sort
-systemctl show -p Id,ExecMainStartTimestampMonotonic hello.service ssh.service
+find /etc /var/lib/hydra-ops /boot -exec stat -c '%N %F %s %Y %i' {} + | sort
+systemctl list-units --type=service --state=running --plain --no-legend | cut -d' ' -f1 | grep -v '^user@' |
+  xargs systemctl show -p Id,ExecMainStartTimestampMonotonic
+ls -l --time-style=full-iso /nix/store; nix-store --dump-db | sha256sum; sha256sum /var/lib/dpkg/status
 ls /var/log/hydra-ops; wc -l < /var/log/stand-in-switches`)
+
+/** Counts the connections that sshd has seen, also those without a login. */
+const connections = async () =>
+  Number(
+    await guest.sh(`journalctl --sync
+journalctl -q -t sshd -o cat | grep -cE 'Accepted |preauth|Did not receive identification' || true`),
+  )
 
 const bootId = () => guest.sh('cat /proc/sys/kernel/random/boot_id')
 
@@ -98,17 +59,18 @@ describe('a NixOS host with a known address', () => {
     expect(await operator.ok(['info', ...d, '--plain'])).toMatch(/box.*Up \/ Up-to-date/)
   })
 
-  it('is left alone by the same deploy', async () => {
-    const before = await untouched()
-    const again = await deploy()
+  it('is left alone by the same deploy, which needs one connection', async () => {
+    const [before, seen] = [await untouched(), await connections()]
+    const again = await box.run('deploy', ['--yes'])
     expect(again.code, everything(again)).toBe(0)
     expect(everything(again)).toContain('Up-to-date')
+    expect(await connections()).toBe(seen + 1)
     expect(await untouched()).toBe(before)
   })
 
   it('keeps its boot default if a health check fails, and says so', async () => {
     const first = await guest.look()
-    want(
+    box.want(
       { services: sshd, units: { 'hello.service': hello('second') } },
       'deployment.healthChecks.cmd = [ { cmd = [ "false" ]; period = 1; total = 3; } ];',
     )
@@ -130,7 +92,7 @@ describe('a NixOS host with a known address', () => {
   })
 
   it('is booted once into another kernel, which then becomes the boot default', async () => {
-    want({ services: sshd, kernel: 'kernel 2', units: { 'hello.service': hello('third') } })
+    box.want({ services: sshd, kernel: 'kernel 2', units: { 'hello.service': hello('third') } })
     expect(await operator.ok(['plan', ...d])).toMatch(/reboot/)
     const before = await bootId()
     const ended = await deploy('--allow-reboot')
