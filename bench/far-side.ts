@@ -6,7 +6,7 @@ import { type Sshd, startSshd } from '../test/fixtures/sshd.js'
 
 /**
  * A stand-in for a deployed machine: a real sshd of this host, whose sessions find two stand-in programs first. `id`
- * reports root, and `readlink` names the closure that counts as deployed. This host answers all other questions of a
+ * reports root, and `readlink` names the closure that counts as deployed for some links. This host answers all other questions of a
  * deploy. Nothing is deployed to the stand-in, which must look unchanged.
  */
 export interface FarSide {
@@ -15,7 +15,7 @@ export interface FarSide {
   stop(): Promise<void>
 }
 
-export async function startFarSide(profile: string): Promise<FarSide> {
+export async function startFarSide(links: readonly string[]): Promise<FarSide> {
   const folder = mkdtempSync(join(tmpdir(), 'hydra-ops-far-side-'))
   const programs = join(folder, 'programs')
   const closure = join(folder, 'closure')
@@ -24,7 +24,7 @@ export async function startFarSide(profile: string): Promise<FarSide> {
   program(
     programs,
     'readlink',
-    `case "$*" in *${profile}) cat ${closure};; *) exec /usr/bin/readlink "$@";; esac`,
+    `case "$*" in ${links.map((link) => `*${link}`).join(' | ')}) cat ${closure};; *) exec /usr/bin/readlink "$@";; esac`,
   )
   const path = `${programs}:${process.env.PATH ?? '/usr/bin:/bin'}`
   const sshd = await startSshd({ config: [`SetEnv "PATH=${path}"`] })

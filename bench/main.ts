@@ -11,7 +11,11 @@ const benchmarks: Readonly<Record<string, () => Promise<() => Promise<Comparison
 const tables: Readonly<Record<string, () => Promise<() => Promise<string>>>> = {
   state: async () => (await import('./state.js')).stateCosts,
   hydra: async () => (await import('./hydra-stages.js')).hydraStages,
-  nixos: async () => (await import('./nixos-evaluation.js')).nixosEvaluation,
+  nixos: async () => {
+    const { nixosEvaluation } = await import('./nixos-evaluation.js')
+    const { unchangedNixos } = await import('./unchanged-deploy.js')
+    return async () => `${await nixosEvaluation()}\n\n${table(await unchangedNixos())}`
+  },
 }
 
 const asked = process.argv.slice(2)

@@ -1,3 +1,6 @@
+import { join } from 'node:path'
+import { packageRoot } from '../src/core/package-root.js'
+
 /**
  * Writes a network of Debian machines as a user might. Defaults are shared, and each machine has a few files and a
  * unit.
@@ -25,5 +28,24 @@ ${deployment}
       ExecStart=/bin/sleep infinity
       Environment=NAME=\${name}
     '';
+  };`
+}
+
+/** The stand-in of nixpkgs from the tests; a machine of a real nixpkgs takes seconds. */
+export const standInNixpkgs = join(packageRoot(), 'test', 'fixtures', 'nixpkgs')
+
+/** Writes a network of NixOS machines as a user might. */
+export function nixosNetwork(machines: number, deployment: (index: number) => string): string {
+  const each = Array.from({ length: machines }, (_, index) => nixosMachine(index + 1, deployment(index + 1)))
+  return `{\n  network.nixpkgs = ${standInNixpkgs};\n${each.join('\n')}\n}\n`
+}
+
+function nixosMachine(index: number, deployment: string): string {
+  return `  m${index} = { name, ... }: {
+${deployment}
+    boot.loader.grub.device = "/dev/vda";
+    fileSystems."/".device = "/dev/vda1";
+    services.openssh.enable = true;
+    environment.etc."app".text = "name = \${name}\\n";
   };`
 }

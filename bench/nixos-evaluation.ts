@@ -1,27 +1,16 @@
 import { readdirSync, readFileSync } from 'node:fs'
-import { join } from 'node:path'
 import { createEvaluator } from '../nix/evaluate.js'
 import { createNixCommand } from '../nix/nix-command.js'
 import { createSshProvider } from '../providers/ssh/index.js'
 import { bindProvider } from '../src/core/bind-provider.js'
-import { packageRoot } from '../src/core/package-root.js'
 import { localCommands } from '../src/exec/local-commands.js'
 import { createSsh } from '../src/ssh/create-ssh.js'
 import { inTurns } from './measure.js'
+import { nixosNetwork, standInNixpkgs } from './network.js'
 import { operatorHost } from './operator-host.js'
 
-/** The stand-in of nixpkgs from the tests; a machine of a real nixpkgs takes seconds. */
-const nixpkgs = join(packageRoot(), 'test', 'fixtures', 'nixpkgs')
 const unlimited = 1024 ** 4
 const gib = 1024 ** 3
-
-const machine = (index: number) => `  m${index} = { name, ... }: {
-    deployment.targetHost = "127.0.0.${index % 250}";
-    boot.loader.grub.device = "/dev/vda";
-    fileSystems."/".device = "/dev/vda1";
-    services.openssh.enable = true;
-    environment.etc."app".text = "name = \${name}\\n";
-  };`
 
 /** Measures evaluations of NixOS machines against a plain `nix-instantiate`: seconds, evaluations, peak memory of Nix. */
 export async function nixosEvaluation(): Promise<string> {
@@ -38,8 +27,8 @@ export async function nixosEvaluation(): Promise<string> {
 async function measure(machines: number, limit: number): Promise<string> {
   const host = operatorHost()
   try {
-    const all = Array.from({ length: machines }, (_, index) => machine(index + 1)).join('\n')
-    const file = host.write('network.nix', `{\n  network.nixpkgs = ${nixpkgs};\n${all}\n}\n`)
+    const address = (index: number) => `    deployment.targetHost = "127.0.0.${index % 250}";`
+    const file = host.write('network.nix', nixosNetwork(machines, address))
     const plain = host.write('plain.nix', plainly(file))
     const used = peakMemory()
     let evaluations = 0
@@ -108,7 +97,7 @@ function plainly(network: string): string {
   return `let
   machines = removeAttrs (import ${network}) [ "network" ];
   unknown = { lib, ... }: { options.deployment.targetHost = lib.mkOption { }; };
-  toplevel = name: machine: (import ${nixpkgs}/nixos/lib/eval-config.nix {
+  toplevel = name: machine: (import ${standInNixpkgs}/nixos/lib/eval-config.nix {
     system = "x86_64-linux";
     modules = [ unknown { _module.args.name = name; } machine ];
   }).config.system.build.toplevel.drvPath;

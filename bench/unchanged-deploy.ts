@@ -12,9 +12,12 @@ import { deploy } from '../src/deploy/deploy.js'
 import { type DeployRequest, plainDeploy } from '../src/deploy/request.js'
 import { localCommands } from '../src/exec/local-commands.js'
 import { createRunLogs } from '../src/machine/run-logs.js'
+import { targetScript } from '../src/remote/target-scripts.js'
 import { nixTask } from '../src/setup/nix.js'
 import { createSsh } from '../src/ssh/create-ssh.js'
 import { debianProfile } from '../src/systems/debian/survey.js'
+import { systemProfile } from '../src/systems/nixos/places.js'
+import { surveyPlaces } from '../src/systems/nixos/survey.js'
 import { setUpLock } from '../src/tasks/machine-lock.js'
 import { createStateFolder } from '../state/paths.js'
 import { createSecretFiles } from '../state/secrets.js'
@@ -22,7 +25,7 @@ import { createStore } from '../state/store.js'
 import { withScript } from '../test/fixtures/with-script.js'
 import { type FarSide, startFarSide } from './far-side.js'
 import { type Comparison, inTurns, median } from './measure.js'
-import { debianNetwork } from './network.js'
+import { debianNetwork, nixosNetwork } from './network.js'
 import { type OperatorHost, operatorHost } from './operator-host.js'
 
 /** Default number of machines that `deploy` works on at once; the raw connections get the same. */
@@ -31,7 +34,54 @@ const turns = 3
 
 /** Compares a deploy without any change with as many raw `ssh` of the same parallelism. */
 export async function unchangedDeploy(): Promise<Comparison[]> {
-  return [await measureTargets(10), await measureTargets(50), await measureTargets(50, quickExchange)]
+  return [
+    await measureTargets(10, debian),
+    await measureTargets(50, debian),
+    await measureTargets(50, debian, { sshOption: quickExchange }),
+  ]
+}
+
+/**
+ * Compares the same for NixOS machines. A second floor runs the look at the machine too, because this very host is the
+ * far side of all 50.
+ */
+export async function unchangedNixos(): Promise<Comparison[]> {
+  return [await measureTargets(50, nixos), await measureTargets(50, nixos, { withLook: true })]
+}
+
+/** A kind of machine, as far as a far side and its network differ. */
+interface Kind {
+  readonly name: string
+  /** Links that lead to the deployed closure on a machine. */
+  readonly links: readonly string[]
+  network(machines: number, deployment: (index: number) => string): string
+  readonly tasks: Awaited<ReturnType<Ops['tasks']>>
+  /** ID of os-release, where this host has another one. */
+  readonly system?: string
+}
+
+const debian: Kind = {
+  name: 'ssh targets',
+  links: [debianProfile],
+  network: debianNetwork,
+  get tasks() {
+    return [unchangedNix]
+  },
+}
+
+const nixos: Kind = {
+  name: 'NixOS machines over ssh',
+  links: ['/run/current-system', '/run/booted-system', systemProfile],
+  network: nixosNetwork,
+  tasks: [],
+  system: 'nixos',
+}
+
+interface Variant {
+  /** One more option for ssh in the raw connections. */
+  readonly sshOption?: string | undefined
+  /** Whether the raw connections run the look at a NixOS machine. */
+  readonly withLook?: boolean
 }
 
 /**
@@ -40,25 +90,26 @@ export async function unchangedDeploy(): Promise<Comparison[]> {
  */
 const quickExchange = 'KexAlgorithms=curve25519-sha256'
 
-/** Measures deploys and raw connections, with the default of OpenSSH or with one more option for ssh. */
-async function measureTargets(count: number, sshOption?: string): Promise<Comparison> {
+/** Measures deploys and raw connections. */
+async function measureTargets(count: number, kind: Kind, variant: Variant = {}): Promise<Comparison> {
+  const { sshOption, withLook = false } = variant
   const host = operatorHost()
   const far: FarSide[] = []
   try {
-    for (let index = 0; index < count; index++) far.push(await startFarSide(debianProfile))
-    const { ops, evaluations } = await opsOver(host, far)
+    for (let index = 0; index < count; index++) far.push(await startFarSide(kind.links))
+    const { ops, evaluations } = await opsOver(host, far, kind)
     await deployAll(ops)
     evaluations.length = 0
     const times = await inTurns(
       turns,
       () => deployAll(ops),
-      () => rawConnections(host, far, sshOption),
+      () => rawConnections(host, far, variant),
     )
     const evaluation = median(evaluations)
     return {
-      what: `unchanged deploy to ${count} ssh targets, without its one evaluation (${evaluation.toFixed(0)} ms)`,
+      what: `unchanged deploy to ${count} ${kind.name}, without its one evaluation (${evaluation.toFixed(0)} ms)`,
       ms: times.ms - evaluation,
-      floor: `${count} × raw \`ssh${sshOption === undefined ? '' : ` -o ${sshOption}`}\`, ${atOnce} at once`,
+      floor: `${count} × raw \`ssh${sshOption === undefined ? '' : ` -o ${sshOption}`}\`${withLook ? ' with the look' : ''}, ${atOnce} at once`,
       floorMs: times.floorMs,
       budget: '≤ 1.5 × floor, evaluation once',
       kept: times.ms - evaluation <= 1.5 * times.floorMs && evaluations.length === turns + 1,
@@ -81,20 +132,27 @@ async function deployAll(ops: Ops): Promise<void> {
 function rawConnections(
   host: OperatorHost,
   far: readonly FarSide[],
-  sshOption: string | undefined,
+  { sshOption, withLook = false }: Variant,
 ): Promise<string[]> {
+  const [command, stdin] = withLook
+    ? ['sh', targetScript('nixos/survey', { ...surveyPlaces, wanted: '', report: false })]
+    : ['true', '']
   const limit = pLimit(atOnce)
   const options = ['-F', 'none', '-o', 'BatchMode=yes', '-o', 'StrictHostKeyChecking=no']
   const unknown = ['-o', 'UserKnownHostsFile=/dev/null', '-o', 'LogLevel=ERROR']
   return Promise.all(
     far.map(({ sshd }) =>
       limit(() =>
-        host.program('ssh', [
-          ...options,
-          ...unknown,
-          ...(sshOption === undefined ? [] : ['-o', sshOption]),
-          ...['-i', sshd.identityFile, '-p', String(sshd.port), `${sshd.user}@127.0.0.1`, 'true'],
-        ]),
+        host.program(
+          'ssh',
+          [
+            ...options,
+            ...unknown,
+            ...(sshOption === undefined ? [] : ['-o', sshOption]),
+            ...['-i', sshd.identityFile, '-p', String(sshd.port), `${sshd.user}@127.0.0.1`, command],
+          ],
+          stdin,
+        ),
       ),
     ),
   )
@@ -124,6 +182,7 @@ function refuseWork(plan: Plan): void {
 async function opsOver(
   host: OperatorHost,
   far: readonly FarSide[],
+  kind: Kind,
 ): Promise<{ ops: Ops; evaluations: number[] }> {
   const operator = { user: 'bench', host: 'bench', command: 'bench', run: 'bench' }
   const { env } = host
@@ -139,6 +198,7 @@ async function opsOver(
     cwd: host.folder,
   })
   const evaluations: number[] = []
+  const osRelease = kind.system && host.write('os-release', `ID=${kind.system}\n`)
   const nobody = () => Promise.reject(usageError('nobody to ask'))
   const ops: Ops = {
     store,
@@ -148,7 +208,7 @@ async function opsOver(
       ...ssh,
       connect: async (...asked) => {
         const connected = await ssh.connect(...asked)
-        return { ...connected, host: unlockable(connected.host) }
+        return { ...connected, host: madeUp(connected.host, osRelease) }
       },
     },
     operator,
@@ -173,7 +233,7 @@ async function opsOver(
       ensure: () => Promise.reject(new Error('no image is needed')),
       remove: async () => [],
     },
-    tasks: async () => [unchangedNix],
+    tasks: async () => kind.tasks,
     hydraUsers: async () => undefined,
     events: { emit: () => {} },
     questions: {
@@ -190,19 +250,19 @@ async function opsOver(
     now: () => new Date(),
     doctor: async () => [],
   }
-  await rememberNetwork(host, store, far)
+  await rememberNetwork(host, store, far, kind)
   return { ops, evaluations }
 }
 
 /**
  * Answers for the lock of a set-up, which lies in /run and belongs to root on this host. Only the first deploy takes
- * the lock and is not measured: an unchanged machine needs none.
+ * the lock and is not measured: an unchanged machine needs none. A script may find another os-release.
  */
-function unlockable(host: Host): Host {
+function madeUp(host: Host, osRelease: string | undefined): Host {
   return withScript(host, async (text, args, options) =>
     options.what === setUpLock.take || options.what === setUpLock.release
       ? { kind: 'exited', code: 0, stdout: '', stderr: '' }
-      : host.script(text, args, options),
+      : host.script(text.replaceAll('/etc/os-release', osRelease ?? '/etc/os-release'), args, options),
   )
 }
 
@@ -222,10 +282,11 @@ async function rememberNetwork(
   host: OperatorHost,
   store: Awaited<ReturnType<typeof createStore>>,
   far: readonly FarSide[],
+  kind: Kind,
 ): Promise<void> {
   const file = host.write(
     'network.nix',
-    debianNetwork(far.length, (index) => targetOf(far[index - 1])),
+    kind.network(far.length, (index) => targetOf(far[index - 1])),
   )
   const name = DeploymentName.parse('bench')
   await store.create({ name, expressions: [file], searchPath: [], args: {} })

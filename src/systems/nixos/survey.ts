@@ -9,6 +9,14 @@ import { readInhibitors, type SystemFacts } from './system-files.js'
 /** Deadline of a survey: many small programs, which an emulated guest starts slowly. */
 const surveyMs = 3 * 60_000
 
+/** Places that the look reads, as values of its script. */
+export const surveyPlaces = {
+  owner_file: ownerFile,
+  runs: runsFolder,
+  pending: pendingFile,
+  awaits: awaitsFile,
+}
+
 /** Facts that only a NixOS machine has. */
 export interface NixosSurvey {
   readonly survey: Survey
@@ -54,8 +62,7 @@ export interface NixosSurvey {
  */
 export async function surveyNixos(host: Host, run: Run, wanted = '', report = false): Promise<NixosSurvey> {
   const what = 'read the facts of the machine'
-  const places = { owner_file: ownerFile, runs: runsFolder, pending: pendingFile, awaits: awaitsFile }
-  const values = { ...places, wanted, report }
+  const values = { ...surveyPlaces, wanted, report }
   return readSurvey(
     await askMachine(
       host,
