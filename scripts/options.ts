@@ -1,12 +1,12 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { generatedDocuments, withOptionTables } from './options/document.js'
-import { machineModule } from './options/machine-module.js'
+import { hydraOptionsFile, machineModule } from './options/machine-module.js'
 import { providerModules } from './options/provider-modules.js'
 
 /**
- * The generator of the tables in docs/options.md and docs/providers/, of the options.nix of each provider, and of
- * nix/options.nix, by the schemas of options. `npx tsx scripts/options.ts`
+ * The generator of the tables in docs/options.md and docs/providers/, of the options.nix of each provider, of
+ * nix/options.nix and of nix/hydra-options.nix, by the schemas of options. `npx tsx scripts/options.ts`
  */
 
 const at = (path: string) => fileURLToPath(new URL(`../${path}`, import.meta.url))
@@ -14,3 +14,4 @@ for (const path of generatedDocuments)
   writeFileSync(at(path), withOptionTables(path, readFileSync(at(path), 'utf8')))
 for (const [path, text] of Object.entries(providerModules())) writeFileSync(at(path), text)
 writeFileSync(at('nix/options.nix'), machineModule())
+writeFileSync(at('nix/hydra-options.nix'), hydraOptionsFile())

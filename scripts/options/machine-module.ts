@@ -20,7 +20,9 @@ export function machineModule(): string {
   const ofSets = DebianOptions.omit({ ...debianAlone, keys: true, healthChecks: true, preDeployChecks: true })
   const { properties = {}, required } = kindsOf(optionSchema(z.strictObject({ os: MachineKind, ...ofSets.shape })))
   const options = Object.entries(properties).map(([name, option]) =>
-    declaration(name, innerSchema(option) ?? {}, isOptional(name, required)),
+    name === 'hydra'
+      ? 'inherit (import ./hydra-options.nix { inherit mkOption types; }) hydra;'
+      : declaration(name, innerSchema(option) ?? {}, isOptional(name, required)),
   )
   const refused = [...Object.keys(DebianOptions.pick(debianAlone).shape), ...Object.keys(ClosureOptions.shape)]
   return onOneLine(`# Generated from the schemas of src/core by scripts/options.ts: change the schemas and run it.
@@ -88,6 +90,18 @@ ${indented(submoduleBody(kindsOf(optionSchema(MorphSecret))), 10)}
     };
 ${refused.map((name) => `    ${name} = debianOption;`).join('\n')}
   };
+}
+`)
+}
+
+/** Writes nix/hydra-options.nix: `deployment.hydra.*`, the largest of the sets in nix/options.nix. */
+export function hydraOptionsFile(): string {
+  const schema = kindsOf(optionSchema(DebianOptions.pick({ hydra: true })))
+  const hydra = innerSchema(schema.properties?.hydra) ?? {}
+  return onOneLine(`# Generated from the schemas of src/core by scripts/options.ts: change the schemas and run it.
+{ mkOption, types }:
+{
+${indented(declaration('hydra', hydra, isOptional('hydra', schema.required)), 2)}
 }
 `)
 }

@@ -28,6 +28,7 @@ export interface PlanFlags
   readonly check?: boolean | undefined
   readonly killObsolete?: boolean | undefined
   readonly allowRecreate?: boolean | undefined
+  readonly prune?: boolean | undefined
   readonly alwaysActivate?: boolean | undefined
   readonly allowReboot?: boolean | undefined
   readonly forceReboot?: boolean | undefined
@@ -57,6 +58,7 @@ export function planFlags(command: Command): void {
       '--allow-recreate',
       'allow hydra-ops to recreate machines and missing disks; the data on them is lost',
     )
+    .option('--prune', 'take away what set-up tasks made and the expression no longer names')
     .option('--always-activate', 'activate the closure even if it is already active')
     .option('--allow-reboot', 'allow restarts for changes that need a restart')
     .option('--force-reboot', 'reboot every selected machine')
@@ -80,6 +82,7 @@ export async function deployRequest(
     check: flags.check ?? false,
     killObsolete: flags.killObsolete ?? false,
     allowRecreate: flags.allowRecreate ?? false,
+    prune: flags.prune ?? false,
     alwaysActivate: flags.alwaysActivate ?? false,
     allowReboot: flags.allowReboot ?? false,
     forceReboot: flags.forceReboot ?? false,

@@ -13,6 +13,7 @@ import type { Cli, CommonFlags } from './verb.js'
 
 interface Flags extends CommonFlags, SelectionFlags {
   readonly redo?: boolean | undefined
+  readonly prune?: boolean | undefined
 }
 
 export function registerSetup(command: Command, cli: Cli): void {
@@ -24,6 +25,7 @@ export function registerSetup(command: Command, cli: Cli): void {
     )
     .argument('[task]', 'the task to run')
     .option('--redo', 'run the task even where the task is done')
+    .option('--prune', 'let the task take away what it made and the expression no longer names')
   selectionFlags(command)
   commonFlags(command, { json: true, plain: true })
   example(
@@ -50,6 +52,7 @@ function status(cli: Cli, task: string | undefined, flags: Flags): Promise<void>
   return cli.run(flags, async (ops, ui) => {
     if (task !== undefined) throw usageError(`setup status takes no task, got '${task}'`)
     if (flags.redo === true) throw usageError('--redo belongs to hydra-ops setup run TASK')
+    if (flags.prune === true) throw usageError('--prune belongs to hydra-ops setup run TASK')
     const { setupStatus } = await import('../operations/setup.js')
     const rows = await setupStatus(ops, {
       deployment: flags.deployment,
@@ -70,6 +73,13 @@ function run(cli: Cli, task: string | undefined, flags: Flags): Promise<void> {
         hint: 'hydra-ops setup lists the tasks of the machines',
       })
     const { runSetup } = await import('../operations/setup.js')
-    return runSetup(ops, { deployment, selection, task, maxConcurrent, redo: flags.redo ?? false })
+    return runSetup(ops, {
+      deployment,
+      selection,
+      task,
+      maxConcurrent,
+      redo: flags.redo ?? false,
+      prune: flags.prune ?? false,
+    })
   })
 }

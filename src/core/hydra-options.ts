@@ -1,5 +1,6 @@
 import * as z from 'zod'
 import { optionsSetBy } from './config-general.js'
+import { ProjectsOptions, projectFaults } from './hydra-project-options.js'
 import { passwordRoles, UserOptions } from './hydra-users.js'
 import { GcOptions } from './nix-options.js'
 import { documented } from './option-docs.js'
@@ -37,7 +38,7 @@ const plainPath = z
 
 const mailAddress = z.string().regex(/^[^\s@"\\]+@[^\s@"\\]+$/, 'a mail address')
 
-/** An address to listen at; `*` would mean every address. */
+/** An address to listen at; `*` is none. */
 const address = z.string().regex(/^[0-9A-Fa-f.:]+$|^localhost$/, 'an IP address or "localhost"')
 
 /** A store path; a derivation arrives as its future path. */
@@ -311,6 +312,11 @@ export const HydraOptions = z
     users: documented(z.record(passwordRoles.userName, UserOptions).default({}), 'further users, by name', {
       bob: { roles: ['restart-jobs'], password: { generate: true } },
     }),
+    projects: documented(
+      ProjectsOptions,
+      'projects with their jobsets, by name. An option that is not set keeps the value that Hydra has. `{ }` takes away the last project (deploy --prune)',
+      { fleet: { displayName: 'The fleet' } },
+    ),
     postfix: documented(
       z
         .strictObject({
@@ -352,7 +358,9 @@ export const HydraOptions = z
   .superRefine((hydra, context) => {
     const refuse = (path: string[], message: string) => context.addIssue({ code: 'custom', path, message })
     if (!hydra.enable) return
-    const { nginx, admin, users } = hydra
+    const { nginx, admin, users, projects } = hydra
+    const userNames = [admin?.userName ?? [], Object.keys(users)].flat()
+    for (const { path, say } of projectFaults(projects, userNames)) refuse(['projects', ...path], say)
     const files = (nginx.tlsCertificate ?? null) !== null && (nginx.tlsKey ?? null) !== null
     if (nginx.tls === 'files' && !files)
       refuse(['nginx', 'tls'], 'tls = "files" needs tlsCertificate and tlsKey')
@@ -375,8 +383,7 @@ export const HydraOptions = z
         'gc_roots_dir cannot be replaced: the units of Hydra may write to /nix/var/nix/gcroots/hydra alone',
       )
     const { nixServe } = hydra
-    // Only root may listen on lower ports (ip_unprivileged_port_start of Debian), and these services do not run as
-    // root.
+    // Only root may listen on lower ports (ip_unprivileged_port_start of Debian).
     if (hydra.port < 1024) refuse(['port'], 'expected a number of at least 1024: hydra-server is not root')
     if (nixServe.enable && nixServe.port < 1024)
       refuse(['nixServe', 'port'], 'expected a number of at least 1024: nix-serve is not root')

@@ -7,8 +7,15 @@ import type { OwnedPlace, ReservedPlace } from './owned-places.js'
 import type { Run } from './run.js'
 import type { Host } from './ssh.js'
 
-/** The state of a task on a machine; `lost` means that its irreplaceable part is gone. */
-export type TaskState = 'done' | 'needed' | { readonly drifted: string; readonly lost?: boolean }
+/**
+ * The state of a task on a machine. `lost` means that its irreplaceable part is gone. `leftOver` names things that the
+ * task made and that its options no longer name; only `--prune` takes them away.
+ */
+export type TaskState =
+  | 'done'
+  | 'needed'
+  | { readonly drifted: string; readonly lost?: boolean; readonly leftOver?: string }
+  | { readonly drifted?: undefined; readonly leftOver: string }
 
 /**
  * Stages of tasks that need other machines, in their order. Each stage begins once the stage before has ended on every
@@ -58,6 +65,8 @@ export interface TaskRun extends Run {
   secret(name: string): Promise<string>
   /** Tells whether the secret's source differs from the last successful run, or whether there was no such run. */
   secretChanged(name: string): boolean
+  /** Whether the run takes away what the task made and the options no longer name. */
+  readonly prune: boolean
   /**
    * Connects to a TCP port of the machine, as its users do. Unpublished ports are reached through ssh at `address`, by
    * default the machine's loopback. The connection ends by these bounds.

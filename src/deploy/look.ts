@@ -42,11 +42,7 @@ export async function lookAt(job: Job): Promise<MachineState> {
     inspectKeys(host, resolved, job.run),
     probeTasks(host, tasks, context),
   ])
-  const items = [
-    ...system.items,
-    ...planTasks(statuses, job.request.allowRecreate),
-    ...planKeys(keys, recordOf(job).keys),
-  ]
+  const items = [...system.items, ...planTasks(statuses, job.request), ...planKeys(keys, recordOf(job).keys)]
   return { survey: system.survey, keys, system, tasks: statuses, items }
 }
 
@@ -133,6 +129,7 @@ export async function taskContext(job: Job, redo: ReadonlySet<string> = new Set(
     hmac: await keyedHash(job.deployment, secretsOf(job)),
     secrets: taskSecrets(secretKeeper(job, job.secretTexts)),
     allowRecreate: job.request.allowRecreate,
+    prune: job.request.prune,
     connect: (port, bounds, address) => connectAsUser(job, port, bounds, address),
     now: () => job.ops.now(),
     run: job.run,

@@ -19,6 +19,8 @@ export interface DeployRequest {
   readonly check: boolean
   readonly killObsolete: boolean
   readonly allowRecreate: boolean
+  /** Whether set-up tasks take away what they made and the expression no longer names. */
+  readonly prune: boolean
   readonly alwaysActivate: boolean
   readonly allowReboot: boolean
   readonly forceReboot: boolean
@@ -66,6 +68,7 @@ export const plainDeploy: DeployRequest = {
   check: false,
   killObsolete: false,
   allowRecreate: false,
+  prune: false,
   alwaysActivate: false,
   allowReboot: false,
   forceReboot: false,

@@ -34,17 +34,46 @@ export class HydraSession {
 
   /** Logs in. The error holds Hydra's refusal but not the password. `machine` is the one that runs Hydra, if known. */
   async login(machine: string | undefined, username: string, password: string): Promise<void> {
+    const answer = await this.tryLogin(username, password)
+    if (answer !== undefined) throw this.refusedLogin(machine, username, answer)
+  }
+
+  /** Logs in, and tells whether Hydra accepts the password; throws every other failure. */
+  async accepts(machine: string, username: string, password: string): Promise<boolean> {
+    const answer = await this.tryLogin(username, password)
+    if (answer === undefined) return true
+    if (answer.status === 403) return false
+    throw this.refusedLogin(machine, username, answer)
+  }
+
+  /** Continues a session that began on the machine itself. */
+  adopt(cookie: string): void {
+    this.cookie = cookie
+  }
+
+  /** Ends the session; a failure is no loss, because sessions end by themselves. */
+  async logout(): Promise<void> {
+    if (this.cookie === '') return
+    await this.request('POST', '/logout').catch(() => undefined)
+    this.cookie = ''
+  }
+
+  /** Logs in; returns the answer if it is a refusal. */
+  private async tryLogin(username: string, password: string): Promise<HttpAnswer | undefined> {
     const answer = await this.request('POST', '/login', { username, password })
     // A successful login answers 302 to /current-user; newer versions may answer 200.
-    if (answer.status !== 302 && answer.status !== 200) {
-      throw failure(
-        'LOGIN',
-        `${subjectOf(machine)}user '${username}' cannot log in at ${this.url}: ${refusal(answer)}`,
-        { ...(machine === undefined ? {} : { machine }), hint: loginHint(answer) },
-      )
-    }
+    if (answer.status !== 302 && answer.status !== 200) return answer
     const cookies = [answer.headers['set-cookie'] ?? []].flat()
     this.cookie = cookies.map((each) => each.split(';', 1)[0] ?? '').join('; ')
+    return undefined
+  }
+
+  private refusedLogin(machine: string | undefined, username: string, answer: HttpAnswer): Error {
+    return failure(
+      'LOGIN',
+      `${subjectOf(machine)}user '${username}' cannot log in at ${this.url}: ${refusal(answer)}`,
+      { ...(machine === undefined ? {} : { machine }), hint: loginHint(answer) },
+    )
   }
 
   async currentUser(machine: string | undefined): Promise<CurrentUser> {

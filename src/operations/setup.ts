@@ -20,7 +20,7 @@ import { closeJob } from '../machine/machine.js'
 import { dryRunSession } from '../machine/session.js'
 import { definitionIn, evaluateShape } from '../network/evaluate.js'
 import { machinesIn, type Selection, selectMachines } from '../network/selection.js'
-import { type TaskStatus, verifyTasks } from '../tasks/engine.js'
+import { leftOverNote, type TaskStatus, verifyTasks } from '../tasks/engine.js'
 import { onMachines } from './on-machines.js'
 import { networkOnce } from './send-keys.js'
 
@@ -71,7 +71,7 @@ async function rowsOf(
       machine: job.machine,
       task: status.task.id,
       state: stateOf(status, known.tasks[status.task.id] !== undefined),
-      detail: status.why,
+      detail: detailOf(status),
       outputs: outputsOf(status.task.id),
     }))
   } catch (error) {
@@ -80,6 +80,12 @@ async function rowsOf(
   } finally {
     closeJob(job)
   }
+}
+
+/** Returns the reason to run, and the things that only `--prune` takes away. */
+function detailOf({ why, leftOver }: TaskStatus): string | undefined {
+  const parts = [why ?? [], leftOver === undefined ? [] : leftOverNote(leftOver)].flat()
+  return parts.length === 0 ? undefined : parts.join('; ')
 }
 
 function stateOf({ why, unread }: TaskStatus, recorded: boolean): SetupRow['state'] {
@@ -99,6 +105,7 @@ export async function runSetup(
     readonly selection: Selection
     readonly task: string
     readonly redo: boolean
+    readonly prune?: boolean
     readonly maxConcurrent?: number
   },
 ): Promise<MachineResult[]> {
@@ -113,7 +120,13 @@ export async function runSetup(
   const results = await onMachines(ops, how, async (deployment, machine, run) => {
     const all = await network(deployment, run)
     const definition = definitionIn(all, machine)
-    const base = { ops, deployment, request: deployRequest, network: all, definition }
+    const base = {
+      ops,
+      deployment,
+      request: { ...deployRequest, prune: request.prune ?? false },
+      network: all,
+      definition,
+    }
     const job: Job = { ...newJob(base, undefined), run }
     const refusal = await unwantedTask(job, request.task)
     if (refusal !== undefined) {

@@ -4,6 +4,7 @@ import { buildersTask } from './builders/builders-task.js'
 import { builderKeyTask } from './builders/key-task.js'
 import { cacheKeyTask } from './cache-key.js'
 import { binaryCacheTask } from './hydra/binary-cache.js'
+import { hydraProjectsTask } from './hydra/projects-task.js'
 import { hydraProofTask } from './hydra/proof-task.js'
 import { hydraTask } from './hydra/task.js'
 import { hydraAccountsTask } from './hydra/unix-users.js'
@@ -26,6 +27,7 @@ export const setupTasks: readonly ((machine: TaskMachine) => WantedTask | undefi
   bindTask(nginxTask),
   bindTask(postfixTask),
   bindTask(adminUserTask),
+  bindTask(hydraProjectsTask),
   bindTask(hydraProofTask),
   bindTask(builderKeyTask),
   bindTask(builderTask),

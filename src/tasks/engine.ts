@@ -21,6 +21,8 @@ export interface TaskContext {
   readonly secrets: TaskSecrets
   /** Whether the run may replace irreplaceable data by empty data. */
   readonly allowRecreate: boolean
+  /** Whether the run takes away what tasks made and the options no longer name. */
+  readonly prune: boolean
   /** Implements `TaskRun.connect`. */
   connect(port: number, bounds: Bounds, address?: string): Promise<Duplex>
   now(): Date
@@ -33,6 +35,8 @@ export interface TaskStatus {
   readonly why: string | undefined
   /** Irreplaceable data that the record names, that is gone, and that a run would create anew, empty. */
   readonly lost?: string | undefined
+  /** Things that the task made and that only `--prune` takes away. */
+  readonly leftOver?: string | undefined
   /** Whether the machine did not answer; the task would then run, though it may well be done. */
   readonly unread?: boolean
 }
@@ -63,13 +67,28 @@ export async function probeTasks(
   )
 }
 
-export function planTasks(statuses: readonly TaskStatus[], allowRecreate = false): PlanItem[] {
-  return statuses.flatMap(({ task, why, lost }): PlanItem[] => {
-    if (why === undefined) return []
-    if (lost === undefined) return [{ subject: 'setup', action: 'run', detail: task.id, note: why }]
+export function planTasks(
+  statuses: readonly TaskStatus[],
+  { allowRecreate, prune }: Pick<TaskContext, 'allowRecreate' | 'prune'> = {
+    allowRecreate: false,
+    prune: false,
+  },
+): PlanItem[] {
+  return statuses.flatMap(({ task, why, lost, leftOver }): PlanItem[] => {
+    const gone: PlanItem[] =
+      leftOver === undefined
+        ? []
+        : [{ subject: 'setup', action: 'remove', detail: task.id, note: leftOverNote(leftOver, prune) }]
+    if (why === undefined || (prune && why === leftOver)) return gone
+    if (lost === undefined) return [{ subject: 'setup', action: 'run', detail: task.id, note: why }, ...gone]
     const note = `${lost} is missing, and its content is lost${allowRecreate ? '' : ' (needs --allow-recreate)'}`
-    return [{ subject: 'setup', action: 'recreate', detail: task.id, note }]
+    return [{ subject: 'setup', action: 'recreate', detail: task.id, note }, ...gone]
   })
+}
+
+/** Names left-over things with the flag that takes them away. */
+export function leftOverNote(leftOver: string, prune = false): string {
+  return prune ? leftOver : `${leftOver} (needs --prune)`
 }
 
 /**
@@ -162,6 +181,7 @@ async function runOf(task: WantedTask, context: TaskContext, run: Run): Promise<
       return context.secrets.read(need)
     },
     secretChanged: (name) => recorded[name] === undefined || recorded[name] !== now[name],
+    prune: context.prune,
     connect: (port, bounds, address) => context.connect(port, bounds, address),
   }
 }
@@ -235,29 +255,35 @@ async function reasonToRun(
   host: Host,
   task: WantedTask,
   context: TaskContext,
-): Promise<{ why: string | undefined; lost?: string | undefined }> {
+): Promise<Pick<TaskStatus, 'why' | 'lost' | 'leftOver'>> {
   const record = context.records[task.id]
   const state = await task.probe(host, context.run)
   // Changed options can move the target, so absence proves no loss.
   const same = record?.inputs === context.hmac(task.inputs)
   const lost = same && isLost(state) ? task.irreplaceable : undefined
-  if (context.redo.has(task.id)) return { why: 'requested', lost }
-  if (state !== 'done') return { why: describeState(state), lost }
+  const leftOver = typeof state === 'string' ? undefined : state.leftOver
+  if (context.redo.has(task.id)) return { why: 'requested', lost, leftOver }
+  const wrong = describeState(state)
+  if (wrong !== undefined) return { why: wrong, lost, leftOver }
   const byRecord = reasonByRecord(task, context)
-  if (byRecord !== undefined) return { why: byRecord }
+  if (byRecord !== undefined) return { why: byRecord, leftOver }
+  if (leftOver !== undefined && context.prune) return { why: leftOver, leftOver }
   const hashes = await secretHashes(task.secrets, context)
   // A secret that cannot be known (in a dry run) counts as unchanged.
   const changed = task.secrets.find(
     ({ name }) => hashes[name] !== undefined && hashes[name] !== record?.secrets?.[name],
   )
-  return { why: changed === undefined ? undefined : `the ${changed.what} changed` }
+  return { why: changed === undefined ? undefined : `the ${changed.what} changed`, leftOver }
 }
 
 function isLost(state: TaskState): boolean {
-  return state === 'needed' || (state !== 'done' && state.lost === true)
+  if (state === 'done' || state === 'needed') return state === 'needed'
+  return state.drifted !== undefined && state.lost === true
 }
 
-function describeState(state: Exclude<TaskState, 'done'>): string {
+/** Describes what is wrong; undefined if the task is done, except for things that are left over. */
+function describeState(state: TaskState): string | undefined {
+  if (state === 'done') return undefined
   return state === 'needed' ? 'not done yet' : state.drifted
 }
 

@@ -6,7 +6,7 @@ import { refusedOnNixos } from '../../nix/nixos-output.js'
 import { LibvirtConfig } from '../../providers/libvirt/config.js'
 import { VirtualBoxConfig } from '../../providers/virtualbox/config.js'
 import { generatedDocuments, withOptionTables } from '../../scripts/options/document.js'
-import { machineModule } from '../../scripts/options/machine-module.js'
+import { hydraOptionsFile, machineModule } from '../../scripts/options/machine-module.js'
 import { nixModule, posixPattern } from '../../scripts/options/nix-module.js'
 import { innerSchema, type OptionSchema, optionSchema } from '../../scripts/options/option-schema.js'
 import { providerModules } from '../../scripts/options/provider-modules.js'
@@ -64,10 +64,14 @@ describe('options.nix', () => {
 
   it('follows the schemas of every machine in nix/options.nix', () => {
     expect(read('nix/options.nix'), remedy).toBe(machineModule())
+    expect(read('nix/hydra-options.nix'), remedy).toBe(hydraOptionsFile())
   })
 
   it('declares each option of every machine, and those of Debian machines only to refuse them', () => {
-    const declared = [...read('nix/options.nix').matchAll(/^ {4}(\w+) = (mkOption|checks|debianOption)/gm)]
+    const declared = [
+      ...read('nix/options.nix').matchAll(/^ {4}(\w+) = (mkOption|checks|debianOption)/gm),
+      ...read('nix/hydra-options.nix').matchAll(/^ {2}(\w+) = (mkOption)/gm),
+    ]
     const names = (kind: string) =>
       declared
         .flatMap(([, name, by]) => (by?.replace('checks', 'mkOption') === kind ? [name ?? ''] : []))

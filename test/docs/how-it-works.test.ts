@@ -23,6 +23,7 @@ const definition = {
       nixServe: { enable: true },
       nginx: { enable: true, cacheHostName: 'cache.example.org' },
       admin: { userName: 'alice', password: { generate: true } },
+      projects: {},
     },
   }),
   name: MachineName.parse('ci'),

@@ -6,6 +6,7 @@ import { debianMachine } from './debian-machine.js'
 export function taskRun(
   secrets: Readonly<Record<string, string>> = {},
   unchanged: readonly string[] = [],
+  prune = false,
 ): TaskRun & { readonly lines: string[] } {
   const lines: string[] = []
   return {
@@ -18,6 +19,7 @@ export function taskRun(
       return found
     },
     secretChanged: (name) => !unchanged.includes(name),
+    prune,
     connect: (port, { signal }, address = '127.0.0.1') =>
       new Promise((resolve, reject) => {
         const socket = connect({ host: address, port, signal })

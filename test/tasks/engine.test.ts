@@ -62,6 +62,7 @@ function context(redo: string[] = []) {
     hmac: (inputs: string) => `keyed(${inputs})`,
     secrets: { fingerprint: async () => fingerprint, read: async () => 'hunter2' },
     allowRecreate: false,
+    prune: false,
     connect: async () => new PassThrough(),
     now: () => new Date('2026-11-21T10:00:00Z'),
     run: { signal: new AbortController().signal, log: (_: string) => {} },
@@ -184,6 +185,36 @@ describe('probeTasks', () => {
       },
     ])
     expect(events).toEqual([])
+  })
+})
+
+describe('things that a task made and that the options no longer name', () => {
+  const old = "no longer in the expression: project 'old'"
+  const left = () => task('projects', { state: { leftOver: old } })
+  const recorded = { projects: { inputs: 'keyed({})', outputs: {}, at: '' } }
+
+  it('stay, and the plan names the flag', async () => {
+    records = recorded
+    expect(planTasks(await probeTasks(host, [left()], context()))).toEqual([
+      { subject: 'setup', action: 'remove', detail: 'projects', note: `${old} (needs --prune)` },
+    ])
+    expect(await runTasks(host, [left()], context())).toEqual([{ id: 'projects', kind: 'unchanged' }])
+  })
+
+  it('are a reason to run with --prune', async () => {
+    records = recorded
+    const pruning = { ...context(), prune: true }
+    expect(planTasks(await probeTasks(host, [left()], pruning), pruning)).toEqual([
+      { subject: 'setup', action: 'remove', detail: 'projects', note: old },
+    ])
+    expect(await runTasks(host, [left()], pruning)).toMatchObject([{ kind: 'done' }])
+  })
+
+  it('are told beside a drift', async () => {
+    records = recorded
+    const both = task('projects', { state: { drifted: 'it differs', leftOver: old } })
+    const notes = planTasks(await probeTasks(host, [both], context())).map(({ note }) => note)
+    expect(notes).toEqual(['it differs', `${old} (needs --prune)`])
   })
 })
 

@@ -94,6 +94,7 @@ const notOfDaemons = [
   'admin',
   'users',
   'probe',
+  'projects',
   'nginx',
   'openFirewall',
   'gc',

@@ -1,0 +1,126 @@
+import * as z from 'zod'
+import type { ProjectsOptions } from '../../core/hydra-project-options.js'
+import type { Run } from '../../core/run.js'
+import type { Host } from '../../core/ssh.js'
+import { askMachine, fact } from '../../remote/run-script.js'
+import { SeenJobset, SeenProject } from './project-state.js'
+import { databaseValues } from './settings.js'
+import type { UsersTable } from './web-users.js'
+
+/** The list of the projects and jobsets that the task made; nothing else is ever taken away. */
+export const madeFile = '/var/lib/hydra-ops/hydra-projects'
+
+/** Content of that list. */
+export interface Made {
+  readonly projects: ReadonlySet<string>
+  /** `PROJECT:JOBSET`, as Hydra writes the name. */
+  readonly jobsets: ReadonlySet<string>
+  /** One-shot jobsets that the task switched on, likewise. */
+  readonly shots: ReadonlySet<string>
+}
+
+/** Content of Hydra, as far as it concerns the task. */
+export interface ProjectsSeen {
+  readonly made: Made
+  /** Whether Hydra's tables exist. */
+  readonly readable: boolean
+  /** Whether this Hydra knows private projects. */
+  readonly knowsPrivate: boolean
+  readonly projects: ReadonlyMap<string, SeenProject>
+  /** Jobsets by `PROJECT:JOBSET`. */
+  readonly jobsets: ReadonlyMap<string, SeenJobset>
+}
+
+const Rows = z.object({
+  private: z.boolean(),
+  projects: z.array(SeenProject),
+  jobsets: z.array(SeenJobset),
+})
+
+/** Reads projects and jobsets from the database, which needs no password. */
+export async function lookAtProjects(
+  host: Host,
+  table: UsersTable,
+  projects: ProjectsOptions,
+  run: Run,
+): Promise<ProjectsSeen> {
+  const values = {
+    ...databaseValues(table.database, table.port),
+    list: madeFile,
+    projects: Object.keys(projects),
+  }
+  const question = { what: 'look at the projects of Hydra', script: 'tasks/hydra-projects/look', values }
+  const facts = await askMachine(host, question, run)
+  const made = parseMade(facts.get('made') ?? [])
+  const text = fact(facts, 'rows')
+  if (text === '')
+    return { made, readable: false, knowsPrivate: false, projects: new Map(), jobsets: new Map() }
+  const rows = Rows.parse(JSON.parse(text))
+  return {
+    made,
+    readable: true,
+    knowsPrivate: rows.private,
+    projects: new Map(rows.projects.map((each) => [each.name, each])),
+    jobsets: new Map(rows.jobsets.map((each) => [fullName(each.project, each.name), each])),
+  }
+}
+
+export function fullName(project: string, jobset: string): string {
+  return `${project}:${jobset}`
+}
+
+/** Returns the project of a jobset's full name. */
+export function projectOf(jobset: string): string {
+  return jobset.slice(0, jobset.indexOf(':'))
+}
+
+function parseMade(lines: readonly string[]): Made {
+  const words = lines.map((line) => line.split(' '))
+  const names = (kind: string) =>
+    new Set(words.flatMap(([first, ...rest]) => (first === kind ? [rest.join(':')] : [])))
+  return { projects: names('project'), jobsets: names('jobset'), shots: names('shot') }
+}
+
+/** Writes the list in the form of its file. */
+export function madeText({ projects, jobsets, shots }: Made): string {
+  const lines = (kind: string, names: ReadonlySet<string>) =>
+    [...names].sort().map((name) => `${kind} ${name.replace(':', ' ')}\n`)
+  const head = '# Written by hydra-ops: the projects and jobsets that hydra-ops made, and may take away.\n'
+  return [head, ...lines('project', projects), ...lines('jobset', jobsets), ...lines('shot', shots)].join('')
+}
+
+/** Things of Hydra that the task made, and that the options no longer name. */
+export interface LeftOver {
+  readonly projects: readonly string[]
+  readonly jobsets: readonly string[]
+  /** Projects that stay, because they hold jobsets of others. */
+  readonly shared: readonly string[]
+}
+
+/** Finds what the task made and the options no longer name. */
+export function leftOver({ made, projects, jobsets }: ProjectsSeen, options: ProjectsOptions): LeftOver {
+  const dropped = [...made.projects].filter((name) => projects.has(name) && !Object.hasOwn(options, name))
+  const holdsOthers = (project: string) =>
+    projects.get(project)?.declarative === undefined &&
+    [...jobsets.keys()].some((jobset) => projectOf(jobset) === project && !made.jobsets.has(jobset))
+  const gone = dropped.filter((name) => !holdsOthers(name))
+  return {
+    projects: gone,
+    shared: dropped.filter(holdsOthers),
+    jobsets: [...made.jobsets].filter((jobset) => {
+      const project = projectOf(jobset)
+      // Hydra itself keeps the jobsets of a declarative project, and refuses every change to them.
+      if (!jobsets.has(jobset) || gone.includes(project)) return false
+      if (projects.get(project)?.declarative !== undefined) return false
+      return !Object.hasOwn(options[project]?.jobsets ?? {}, jobset.slice(project.length + 1))
+    }),
+  }
+}
+
+/** Names the left-over things in one sentence; undefined if there are none. */
+export function leftOverText({ projects, jobsets, shared }: LeftOver): string | undefined {
+  const names = [...projects.map((name) => `project '${name}'`), ...jobsets.map((name) => `jobset '${name}'`)]
+  if (names.length === 0) return undefined
+  const stays = shared.map((name) => `; project '${name}' stays, because it holds jobsets of others`)
+  return `no longer in the expression: ${names.join(', ')}${stays.join('')}`
+}
