@@ -26,6 +26,9 @@ export type Verdict =
 /** Names of units in the program's own summary. */
 const failedLine = /^warning: the following units failed: (.+)$/
 
+/** Name of an error of the message bus, by which switch-to-configuration talks to systemd. */
+const busError = /\borg\.freedesktop\.DBus\.Error\.\w+/
+
 /**
  * Judges a run by its exit status and by the system that runs afterwards; neither suffices alone. An activation that
  * calls `exit` leaves the old system with status 4, for instance, and a crash loop ends with status 0.
@@ -47,8 +50,7 @@ export function judgeSwitch(
   if (code === 100 && !isNew) return { kind: 'boot' }
   if (code === 11 && !isNew)
     return { kind: 'busy', why: `${said}: another switch holds the lock of the machine` }
-  if (code !== 0 && code !== 4 && code !== 100)
-    return { kind: 'back', why: `${said}${meanings.get(code) ?? ''}` }
+  if (code !== 0 && code !== 4 && code !== 100) return { kind: 'back', why: `${said}${meaning(code, log)}` }
   if (!isNew)
     return { kind: 'back', why: `${said}, but the machine runs ${state.current || 'no known system'}` }
   return judgeNew(state, code, log)
@@ -59,6 +61,19 @@ const meanings = new Map([
   [2, ': an activation script failed'],
   [3, ': systemd could not be reloaded'],
 ])
+
+/**
+ * Returns the meaning of a status. A switch in Perl that breaks off ends with the number of its last failed system call,
+ * which can be any number, so an error of D-Bus in its lines tells more than the status.
+ */
+function meaning(code: number, log: readonly string[]): string {
+  if (
+    !log.some((line) => line.startsWith('Activation script snippet ')) &&
+    log.some((line) => busError.test(line))
+  )
+    return ": the machine's message bus (D-Bus) did not answer"
+  return meanings.get(code) ?? ''
+}
 
 function withoutEnd(state: SwitchState): Verdict {
   if (state.unit === 'gone' && !state.files.has('armed'))

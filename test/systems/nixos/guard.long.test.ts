@@ -63,6 +63,13 @@ const rows: readonly Row[] = [
     runs: 'old',
   },
   {
+    it: 'whose switch loses the message bus is left again',
+    made: { row: 'bus-lost' },
+    code: 'WENT_BACK',
+    says: "status 2: the machine's message bus (D-Bus) did not answer",
+    runs: 'old',
+  },
+  {
     it: 'whose activation script calls exit is left again',
     made: { row: 'snippet-exits' },
     code: 'WENT_BACK',

@@ -90,6 +90,31 @@ describe('the verdict on a switch', () => {
     expect(judge({ ended: 0 }, log).kind).toBe('good')
   })
 
+  // Perl's `die` leaves the number of the last failed system call as the exit status.
+  const noReply = 'org.freedesktop.DBus.Error.NoReply: Did not receive a reply.'
+  const noServer =
+    'org.freedesktop.DBus.Error.NoServer: Failed to connect to socket /run/dbus/system_bus_socket: Connection refused'
+  it.each([
+    [2, noReply],
+    [111, noServer],
+    [255, 'Failed to open dbus connection: org.freedesktop.DBus.Error.Disconnected'],
+  ])(
+    'blames the message bus, and no activation script, for status %i after an error of D-Bus',
+    (ended, line) => {
+      expect(judge({ ended }, ['stopping the following units: a.service', line])).toEqual({
+        kind: 'back',
+        why: `switch-to-configuration ended with status ${ended}: the machine's message bus (D-Bus) did not answer`,
+      })
+    },
+  )
+
+  it('blames an activation script that names itself, whatever the message bus says', () => {
+    const log = ["Activation script snippet 'bad' failed (1)", noServer]
+    expect(judge({ ended: 2 }, log)).toMatchObject({
+      why: expect.stringContaining('an activation script failed'),
+    })
+  })
+
   it('is open while the unit runs, and while a look at systemd fails', () => {
     const running = [`Id=${unit}`, 'LoadState=loaded', 'ActiveState=active', 'SubState=running']
     expect(
