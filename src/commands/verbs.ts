@@ -181,6 +181,12 @@ export const verbs: readonly Verb[] = [
     load: async () => (await import('./console.js')).registerConsole,
   },
   {
+    name: 'builders',
+    group: 'Machines:',
+    summary: 'list, test, drain or resume the machines that build for others',
+    load: async () => (await import('./builders.js')).registerBuilders,
+  },
+  {
     name: 'image',
     group: 'This host:',
     summary: 'build, list or remove base images',

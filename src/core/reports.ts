@@ -93,6 +93,24 @@ export interface CheckReport {
   readonly problems: readonly string[]
 }
 
+/** One builder, as one machine uses the builder. */
+export interface BuilderRow {
+  readonly builder: MachineName
+  /** The machine that builds there. */
+  readonly usedBy: MachineName
+  /** The user for the logins. */
+  readonly user: string
+  /** Whether the builder gets no new builds. */
+  readonly drained: boolean
+  readonly host: string
+  readonly port: number
+  readonly systems: readonly string[]
+  readonly maxJobs: number
+  readonly speedFactor: number
+  readonly supportedFeatures: readonly string[]
+  readonly mandatoryFeatures: readonly string[]
+}
+
 /** One set-up task on one machine. */
 export interface SetupRow {
   readonly machine: MachineName

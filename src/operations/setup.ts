@@ -152,12 +152,14 @@ export async function runSetup(
   return results
 }
 
-/** Verifies every wanted task of the selected machines from outside; changes nothing except the remains of a proof. */
+/** Verifies every wanted task of the selected machines, or one task, from outside; changes nothing except the remains of a proof. */
 export function verifySetup(
   ops: Ops,
   request: {
     readonly deployment: string | undefined
     readonly selection: Selection
+    /** The only task to verify. */
+    readonly task?: string
     readonly maxConcurrent?: number
   },
 ): Promise<MachineResult[]> {
@@ -174,7 +176,8 @@ export function verifySetup(
     const job: Job = { ...newJob(base, undefined), run }
     try {
       await connect(job)
-      await verifyTasks(hostOf(job), await wantedTasks(job), await taskContext(job))
+      const tasks = (await wantedTasks(job)).filter(({ id }) => (request.task ?? id) === id)
+      await verifyTasks(hostOf(job), tasks, await taskContext(job))
       return false
     } finally {
       closeJob(job)

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { keyTask, offerTask, offerText } from '../../core/builder-offer.js'
 import { failure } from '../../core/errors.js'
 import type { MachineName } from '../../core/names.js'
 import type { Run } from '../../core/run.js'
@@ -8,8 +9,6 @@ import { placeFiles } from '../../remote/place-files.js'
 import { askMachine, type Facts, fact, runScript } from '../../remote/run-script.js'
 import { ownFeatures } from '../hydra/config-text.js'
 import { nixSocketGroup } from '../hydra/settings.js'
-import { offerText } from './entries.js'
-import { keyTask, offerTask } from './relations.js'
 
 /** The account for logins, and the builder's abilities as the expression wants them. */
 interface OfferOptions {

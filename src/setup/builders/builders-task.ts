@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { drainFolder, useTask } from '../../core/builder-offer.js'
 import { failure } from '../../core/errors.js'
 import type { Run } from '../../core/run.js'
 import type { SetupTask, TaskMachine, TaskState } from '../../core/setup-task.js'
@@ -15,7 +16,8 @@ import {
   type UsedBuilder,
 } from './entries.js'
 import { loginFailure } from './login-failure.js'
-import { type BuilderUse, builderUse, listFiles, useTask } from './relations.js'
+import { proveBuilder } from './proof.js'
+import { type BuilderUse, builderUse, listFiles } from './relations.js'
 
 export interface UseOptions extends BuilderUse {
   /** Builders that `deployment.hydra.buildMachines` names already. */
@@ -28,8 +30,6 @@ const loginMs = 180_000
 
 /** Settings of ssh for builders, which the system's ssh_config(5) includes on Debian. */
 export const sshSettingsFile = '/etc/ssh/ssh_config.d/hydra-ops-builders.conf'
-/** Folder of marks: one empty file for each builder that gets no new builds. */
-export const drainFolder = '/var/lib/hydra-ops/drained-builders'
 
 /** The list of builders of a machine, and the proof that each builder lets the machine in. */
 export const buildersTask: SetupTask<UseOptions> = {
@@ -119,7 +119,12 @@ async function applyBuilders(host: Host, options: UseOptions, run: Run): Promise
       hint: 'correct deployment.builder of that builder; the present list was not touched',
     })
   await placeFiles(host, files, { run, what: 'write the list of builders' })
-  return { builders: builders.map(({ machine }) => machine).join(',') }
+  const drained = builders.filter(({ machine }) => drainedIn(facts).has(machine))
+  return { builders: namesOf(builders), drained: namesOf(drained) }
+}
+
+function namesOf(builders: readonly UsedBuilder[]): string {
+  return builders.map(({ machine }) => machine).join(',')
 }
 
 async function remove(host: Host, { reader, key }: UseOptions, run: Run): Promise<Record<string, string>> {
@@ -152,10 +157,12 @@ function refuseListed({ machine }: Host, { builders, listed }: UseOptions): void
   )
 }
 
-/** Speaks the protocol of the store with each builder, over the very login that builds use. */
+/** Speaks the protocol of the store with each builder over the very login of builds, and then builds there. */
 async function verifyBuilders(host: Host, options: UseOptions, run: Run): Promise<void> {
-  if (options.builders.length > 0 && fact(await look(host, options, run), 'unread') === 'yes')
-    throw unread(host)
+  if (options.builders.length === 0) return
+  const facts = await look(host, options, run)
+  if (fact(facts, 'unread') === 'yes') throw unread(host)
+  const drained = drainedIn(facts)
   for (const builder of options.builders) {
     const what = `log in to builder '${builder.machine}' as user '${options.key.user}'`
     const script = {
@@ -170,6 +177,7 @@ async function verifyBuilders(host: Host, options: UseOptions, run: Run): Promis
       throw loginFailure(error, { machine: host.machine, what, builder, key: options.key })
     }
     run.log(`builder '${builder.machine}' answers as ${builderName(builder, options.reader)}`)
+    if (!drained.has(builder.machine)) await proveBuilder(host, options, builder, run)
   }
 }
 

@@ -1,16 +1,5 @@
+import { type BuilderOffer, fieldOf, none, valuesOf } from '../../core/builder-offer.js'
 import type { MachineName } from '../../core/names.js'
-
-/** A builder as its own set-up task offers the builder to other machines. */
-export interface BuilderOffer {
-  readonly user: string
-  readonly host: string
-  readonly port: number
-  readonly systems: readonly string[]
-  readonly maxJobs: number
-  readonly speedFactor: number
-  readonly supportedFeatures: readonly string[]
-  readonly mandatoryFeatures: readonly string[]
-}
 
 /** A builder as another machine uses the builder. */
 export interface UsedBuilder extends BuilderOffer {
@@ -22,48 +11,6 @@ export interface UsedBuilder extends BuilderOffer {
 
 /** Program that reads a list of builders; each takes another form of their names. */
 export type BuilderReader = 'queue runner' | 'daemon'
-
-const none = '-'
-
-function list(values: readonly string[]): string {
-  return values.length === 0 ? none : [...new Set(values)].join(',')
-}
-
-function values(field: string): string[] {
-  return field === none ? [] : field.split(',')
-}
-
-/** Writes an offer as the public output of a task: the fields of a machines file, without keys. */
-export function offerText(offer: BuilderOffer): string {
-  const { user, host, port, supportedFeatures, mandatoryFeatures } = offer
-  const features = [...supportedFeatures, ...mandatoryFeatures]
-  return [
-    `${user}@${host}:${port}`,
-    list(offer.systems),
-    String(offer.maxJobs),
-    String(offer.speedFactor),
-    list(features),
-    list(mandatoryFeatures),
-  ].join(' ')
-}
-
-/** Reads an offer from the state; returns `undefined` if the text is none. */
-export function readOffer(text: string | undefined): BuilderOffer | undefined {
-  const found = /^([^@\s]+)@(\S+):(\d+) (\S+) (\d+) (\d+) (\S+) (\S+)$/.exec(text ?? '')
-  if (found === null) return undefined
-  const [, user = '', host = '', port, systems = '', maxJobs, speedFactor, features = '', mandatory = ''] =
-    found
-  return {
-    user,
-    host,
-    port: Number(port),
-    systems: values(systems),
-    maxJobs: Number(maxJobs),
-    speedFactor: Number(speedFactor),
-    supportedFeatures: values(features),
-    mandatoryFeatures: values(mandatory),
-  }
-}
 
 /** Returns the name by which a queue runner or a daemon knows the builder. */
 export function builderName(
@@ -88,12 +35,12 @@ export function builderLine(
   const { mandatoryFeatures } = builder
   return [
     builderName(builder, reader),
-    list(builder.systems),
+    fieldOf(builder.systems),
     keyFile,
     drained ? '0' : String(builder.maxJobs),
     String(builder.speedFactor),
-    list([...builder.supportedFeatures, ...mandatoryFeatures]),
-    list(mandatoryFeatures),
+    fieldOf([...builder.supportedFeatures, ...mandatoryFeatures]),
+    fieldOf(mandatoryFeatures),
     // Nix takes the whole content of a public key file, in base64.
     Buffer.from(`${builder.hostKey}\n`).toString('base64'),
   ].join(' ')
@@ -131,8 +78,8 @@ function lineProblem(fields: readonly string[], seen: Set<string>): string | und
   if (maxJobs !== undefined && !/^\d+$/.test(maxJobs)) return `maxJobs is ${maxJobs}, and no number`
   if (speed !== undefined && !/^\d+(?:\.\d+)?$/.test(speed))
     return `the speed factor is ${speed}, and no number`
-  const offered = values(features ?? none)
-  const missing = values(mandatory ?? none).find((feature) => !offered.includes(feature))
+  const offered = valuesOf(features ?? none)
+  const missing = valuesOf(mandatory ?? none).find((feature) => !offered.includes(feature))
   if (missing !== undefined) return `the mandatory feature ${missing} is not among the features`
   if (hostKey === undefined || hostKey === none) return undefined
   const decoded = Buffer.from(hostKey, 'base64')

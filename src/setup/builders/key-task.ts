@@ -1,7 +1,8 @@
+import { keyTask } from '../../core/builder-offer.js'
 import { failure } from '../../core/errors.js'
 import type { SetupTask } from '../../core/setup-task.js'
 import { askMachine, fact, runScript } from '../../remote/run-script.js'
-import { type BuilderKey, builderUse, keyTask } from './relations.js'
+import { type BuilderKey, builderUse } from './relations.js'
 
 interface KeyOptions {
   readonly key: BuilderKey

@@ -1,12 +1,8 @@
-import { MachineName } from '../../core/names.js'
+import { machinesIn, offerTask, readOffer, useTask } from '../../core/builder-offer.js'
+import type { MachineName } from '../../core/names.js'
 import type { PeerMachine, TaskMachine } from '../../core/setup-task.js'
 import { hydraGroup, hydraUsers } from '../hydra/settings.js'
-import { type BuilderReader, readOffer, type UsedBuilder } from './entries.js'
-
-/** Names of the tasks, whose outputs other machines read. */
-export const keyTask = 'builder-key'
-export const offerTask = 'builder'
-export const useTask = 'builders'
+import type { BuilderReader, UsedBuilder } from './entries.js'
 
 /** Key pair with which a machine logs in to its builders. */
 export interface BuilderKey {
@@ -55,11 +51,6 @@ function offersTo({ definition, outputs, obsolete }: PeerMachine, user: MachineN
   if (definition === undefined) return machinesIn(outputs[offerTask]?.for).includes(user)
   const { builder } = definition.options
   return builder.enable && builder.for.includes(user)
-}
-
-/** Reads a list of machines from a task's output. */
-export function machinesIn(text: string | undefined): MachineName[] {
-  return (text ?? '').split(',').flatMap((name) => (name === '' ? [] : MachineName.parse(name)))
 }
 
 /** Places the key in a folder of root, so that no service can make root write elsewhere by a link. */

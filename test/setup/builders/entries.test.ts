@@ -1,11 +1,10 @@
 import { describe, expect, it } from 'vitest'
+import { offerText, readOffer } from '../../../src/core/builder-offer.js'
 import { MachineName } from '../../../src/core/names.js'
 import {
   builderLine,
   builderList,
   listProblem,
-  offerText,
-  readOffer,
   sshSettings,
   type UsedBuilder,
 } from '../../../src/setup/builders/entries.js'

@@ -9,7 +9,7 @@ import { peer } from '../../fakes/builder-peers.js'
 import { debianMachine } from '../../fakes/debian-machine.js'
 import { taskRun } from '../../fakes/task-run.js'
 import { taskContract } from '../task-contract.js'
-import { b1, ci, TwoMachines } from './two-machines.js'
+import { b1, ci, restartDaemon, TwoMachines } from './two-machines.js'
 
 const run = taskRun()
 let machines: TwoMachines
@@ -234,7 +234,7 @@ describe('the list of builders', () => {
     [
       'pinned key that is another one',
       () => machines.changeHostKey(),
-      async () => {},
+      () => machines.restoreHostKey(),
       /'127\.0\.0\.1' shows another host key than the pinned one|the host key of '127\.0\.0\.1' is not known/,
     ],
   ])('tells a %s', async (_, damage, mend, message) => {
@@ -248,6 +248,57 @@ describe('the list of builders', () => {
     } finally {
       await mend()
     }
+  })
+})
+
+describe('the proof of a builder', () => {
+  beforeAll(() => deploy())
+
+  it('is a build there for each system and kind of build, by the login of the queue runner', async () => {
+    const told = taskRun()
+    await listTask().verify(machines.ci.host, told)
+    const on = 'ssh://nix-builder@127.0.0.1'
+    expect(told.lines).toEqual([
+      "builder 'b1' answers as nix-builder@127.0.0.1",
+      `builder 'b1' built for x86_64-linux: ${on}`,
+      expect.stringMatching(/^builder 'b1' built for x86_64-linux with .*big-parallel: ssh:/),
+    ])
+    expect(await machines.b1.sh('ls /nix/store | grep -c -- "-hydra-ops-builder-.*[^v]$"')).not.toBe('0')
+  })
+
+  it('leaves a drained builder out', async () => {
+    await machines.ci.sh(
+      'mkdir -p /var/lib/hydra-ops/drained-builders; : > /var/lib/hydra-ops/drained-builders/b1',
+    )
+    const told = taskRun()
+    expect(await listTask().apply(machines.ci.host, told)).toMatchObject({ drained: 'b1' })
+    await listTask().verify(machines.ci.host, told)
+    expect(told.lines).toEqual(["builder 'b1' answers as nix-builder@127.0.0.1"])
+    await machines.ci.sh('rm /var/lib/hydra-ops/drained-builders/b1')
+    expect(await listTask().apply(machines.ci.host, run)).toMatchObject({ drained: '' })
+  })
+
+  it('tells a feature that the Nix of the builder lacks', async () => {
+    await deploy({ ...builder(), supportedFeatures: ['onb'] })
+    await expect(verify()).rejects.toMatchObject({
+      code: 'BUILDER_BUILD',
+      message: expect.stringMatching(
+        /the build needs 'x86_64-linux' with features \{onb\}, and the Nix of 'b1' is/,
+      ),
+    })
+    await deploy()
+  })
+
+  it('tells a daemon that does not trust the login', async () => {
+    await machines.b1.sh('sed -i "s/ nix-builder//" /etc/nix/nix.conf')
+    await restartDaemon(machines.b1)
+    await expect(verify()).rejects.toMatchObject({
+      code: 'BUILDER_BUILD',
+      message: expect.stringContaining("the Nix daemon of 'b1' does not trust user 'nix-builder'"),
+    })
+    await machines.b1.sh('sed -i "s/trusted-users = root/& nix-builder/" /etc/nix/nix.conf')
+    await restartDaemon(machines.b1)
+    await verify()
   })
 })
 

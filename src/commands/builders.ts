@@ -1,0 +1,98 @@
+import { type Command, Option } from 'commander'
+import type { Ops } from '../core/context.js'
+import type { MachineResult } from '../core/events.js'
+import { commonFlags, example, maxConcurrentOf, positive } from './flags.js'
+import { noSuchAction } from './no-such-action.js'
+import { showResults } from './run-on-machines.js'
+import { machinesStatus } from './statuses.js'
+import type { Cli, CommonFlags } from './verb.js'
+
+type Flags = CommonFlags & { readonly deadline?: number | undefined }
+
+/** Time for running builds, in minutes, if no flag tells another one. */
+const usualDeadline = 60
+/** Time without a build, in milliseconds, after which no queue runner has an old list. */
+const idleMs = 40_000
+
+export function registerBuilders(command: Command, cli: Cli): void {
+  command.argument('[action]', 'the action (default: list the builders)')
+  commonFlags(command, { json: true, plain: true })
+  example(command, 'hydra-ops builders -d lab', 'hydra-ops builders drain b1 -d lab')
+  command.action((action: string | undefined, flags: Flags) => {
+    if (action !== undefined) throw noSuchAction(action, command)
+    return list(cli, flags)
+  })
+
+  const listing = part(command, 'list', 'list the builders, and the machines that build there')
+  example(listing, 'hydra-ops builders list --json -d lab')
+  listing.action((_: Flags, self: Command) => list(cli, self.optsWithGlobals()))
+
+  const test = part(command, 'test [builder]', 'build on each builder as its users do')
+  example(test, 'hydra-ops builders test -d lab', 'hydra-ops builders test b1 -d lab')
+  test.action((builder: string | undefined, _: Flags, self: Command) =>
+    onUsers(cli, self.optsWithGlobals(), async (ops, request) =>
+      (await import('../operations/builders.js')).testBuilders(ops, { ...request, builder }),
+    ),
+  )
+
+  const drain = part(
+    command,
+    'drain <builder>',
+    'give the builder no new builds, and wait for the running ones',
+  )
+  drain.addOption(
+    new Option('--deadline <minutes>', 'time for running builds').argParser(positive).default(usualDeadline),
+  )
+  example(drain, 'hydra-ops builders drain b1 -d lab', 'hydra-ops builders drain b1 --deadline 120 -d lab')
+  drain.action((builder: string, _: Flags, self: Command) => {
+    const flags: Flags = self.optsWithGlobals()
+    const deadlineMs = (flags.deadline ?? usualDeadline) * 60_000
+    return onUsers(cli, flags, async (ops, request) => {
+      const { drainBuilder } = await import('../operations/builders.js')
+      return drainBuilder(ops, { ...request, builder, deadlineMs, idleMs, pauseMs: 2_000 })
+    })
+  })
+
+  const resume = part(command, 'resume <builder>', 'test the builder, and give it builds again')
+  example(resume, 'hydra-ops builders resume b1 -d lab')
+  resume.action((builder: string, _: Flags, self: Command) =>
+    onUsers(cli, self.optsWithGlobals(), async (ops, request) =>
+      (await import('../operations/builders.js')).resumeBuilder(ops, { ...request, builder }),
+    ),
+  )
+}
+
+function part(command: Command, words: string, description: string): Command {
+  const each = command.command(words).description(description)
+  commonFlags(each, { json: true, plain: true })
+  return each
+}
+
+function list(cli: Cli, flags: CommonFlags): Promise<void> {
+  return cli.run(flags, async (ops, ui) => {
+    const { listBuilders } = await import('../operations/builders.js')
+    const rows = await listBuilders(ops, flags.deployment)
+    if (ui.json) ui.printJson(rows)
+    else if (rows.length > 0) ui.print((await import('../ui/builders-view.js')).buildersView(rows, ui))
+    else if (!ui.plain) ui.announce('no machine of the deployment builds for another one')
+    return 0
+  })
+}
+
+function onUsers(
+  cli: Cli,
+  flags: Flags,
+  work: (
+    ops: Ops,
+    request: { readonly deployment: string | undefined; readonly maxConcurrent: number },
+  ) => Promise<MachineResult[]>,
+): Promise<void> {
+  return cli.run(flags, async (ops, ui) => {
+    const maxConcurrent = maxConcurrentOf({}, await ops.store.preferences())
+    const results = await work(ops, { deployment: flags.deployment, maxConcurrent })
+    await ui.settle()
+    if (ui.json) ui.printJson(results)
+    else await showResults(ui, results, 'there was nothing to do')
+    return machinesStatus(results)
+  })
+}

@@ -1,0 +1,9 @@
+# shellcheck shell=sh
+# Marks a builder as one that gets no new builds, or takes the mark away.
+# Values: drained (folder of marks), name (of the builder), drains (true or false).
+: "${drained:?}" "${name:?}" "${drains:?}"
+if [ "$drains" = true ]; then
+  mkdir -p -- "$drained" && : > "$drained/$name"
+else
+  rm -f -- "$drained/$name"
+fi
