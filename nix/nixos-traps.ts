@@ -5,7 +5,7 @@ import { insteadOfPeerOption } from './peer-options.js'
 
 /** A definition of the user that evaluates, and does not do what its author wants (nix/modules/traps.nix). */
 export const Trap = z.object({
-  trap: z.enum(['cron', 'ident', 'localhost', 'machines', 'no-builder', 'root']),
+  trap: z.enum(['cron', 'ident', 'localhost', 'machines', 'no-builder', 'no-map', 'root']),
   option: z.array(z.string()),
   files: z.array(z.string()),
   values: z.array(z.string()),
@@ -26,6 +26,8 @@ export function trapText({ trap, option, values }: Trap): string {
       return `${name}: this release of Hydra ignores buildMachines; write services.hydra-builder = { enable = true; queueRunnerAddr = "http://HOST:50051"; }; on each builder`
     case 'no-builder':
       return `${name}: this release of Hydra builds nothing without a builder, not even here; write services.hydra-builder = { enable = true; queueRunnerAddr = "http://[::1]:50051"; };`
+    case 'no-map':
+      return `${name}: the line "${values[0]}" comes before the line of Hydra and has no map, so Hydra's programs cannot log in to the database; define the line with lib.mkAfter, and without lib.mkForce`
     case 'root':
       return `${name}: the list replaces the default, and root is no longer trusted; add "root" to the list`
   }

@@ -46,6 +46,12 @@ let
   maps = map': any (line: let found = words line; in length found == 3 && head found == map' && builtins.elemAt found 1 == "postgres") identMap;
   needsSuperuser = any (line: match "[^#]*[ \t]postgres[ \t]+postgres[ \t]*" line != null) identMap;
   catching = filter (line: let found = catches line; in found != null && ! maps (builtins.elemAt found 3)) ofUser;
+
+  # The first line for Hydra's database decides. Without a map, only a Unix user of the role's name may log in.
+  forHydra = filter
+    (line: match "[ \t]*local[ \t]+(hydra|all)[ \t]+(hydra|all)[ \t]+.*" line != null)
+    (linesOf (config.services.postgresql.authentication or ""));
+  withoutMap = forHydra != [ ] && match ".*[ \t](ident|peer)[ \t]*" (head forHydra) != null;
 in
 timer [ "nix" "gc" "dates" ] config.nix.gc.automatic
 ++ timer [ "nix" "optimise" "dates" ] (config.nix.optimise.automatic or false)
@@ -54,6 +60,8 @@ timer [ "nix" "gc" "dates" ] config.nix.gc.automatic
 ++ onlyIf (! elem "root" trustedUsers && trustedFiles != [ ])
   [ { trap = "root"; option = trusted; values = [ ]; files = trustedFiles; } ]
 ++ onlyIf (hydra && needsSuperuser && catching != [ ]) (trap "ident" authentication [ (head catching) (builtins.elemAt (catches (head catching)) 3) ])
+++ onlyIf (hydra && config.services.postgresql.enable && withoutMap && filesOf authentication != [ ])
+  (trap "no-map" authentication [ (head forHydra) ])
 ++ onlyIf (hydra && needsBuilders && machines != [ ]) (trap "machines" [ "nix" "buildMachines" ] [ ])
 ++ onlyIf (hydra && needsBuilders && config.deployment.hydra.buildMachines != [ ]) (trap "machines" [ "deployment" "hydra" ] [ ])
 ++ onlyIf (hydra && needsBuilders && ! (config.services.hydra-builder.enable or false)) (trap "no-builder" [ "services" "hydra" "enable" ] [ ])

@@ -64,6 +64,16 @@ describe('a trap in a definition of NixOS', () => {
       /^nix\.settings\.trusted-users: .*root is no longer trusted/,
     ],
     [
+      'an own line of pg_hba.conf without a map, before that of Hydra',
+      `${hydra} services.postgresql.enable = true; services.postgresql.authentication = "local all all peer";`,
+      /^services\.postgresql\.authentication: the line "local all all peer" comes before the line of Hydra and has no map.*; define the line with lib\.mkAfter/,
+    ],
+    [
+      'own lines of pg_hba.conf that remove the line of Hydra',
+      `${hydra} services.postgresql.enable = true; services.postgresql.authentication = lib.mkForce "local hydra all ident";`,
+      /^services\.postgresql\.authentication: the line "local hydra all ident" comes before the line of Hydra and has no map/,
+    ],
+    [
       'an own line of pg_hba.conf with a map that lacks the superuser',
       `${hydra} services.postgresql = { authentication = "local hydra all ident map=mine"; identMap = "mine root hydra"; };`,
       /^services\.postgresql\.authentication: the line "local hydra all ident map=mine" comes before .*, or add "mine postgres postgres" to services\.postgresql\.identMap$/,
@@ -111,6 +121,11 @@ describe('a trap in a definition of NixOS', () => {
       'an own map in a release whose hydra-init needs no superuser there',
       `${hydra} services.postgresql.authentication = "local hydra all ident map=mine";`,
       oldNixpkgs,
+    ],
+    [
+      'an own line behind that of Hydra',
+      `${hydra} services.postgresql.enable = true; services.postgresql.authentication = lib.mkAfter "local all all peer";`,
+      fixtureNixpkgs,
     ],
     ['nothing of the user', `${hydra}`, fixtureNixpkgs],
   ])('is not told of %s', async (_, config, nixpkgs) => {
