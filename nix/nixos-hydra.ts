@@ -4,7 +4,7 @@ import { looksLikeCron } from '../src/core/cron-line.js'
 import type { NixosOptions } from '../src/core/nixos-options.js'
 import type { FiledIssue } from './machine-issues.js'
 
-/** What the configuration of a NixOS machine makes of `deployment.hydra` (nix/modules/hydra-facts.nix). */
+/** Facts about Hydra in the configuration of a NixOS machine, as nix/modules/hydra-facts.nix returns them. */
 export const HydraOfNixos = z.object({
   enable: z.boolean(),
   port: z.number(),

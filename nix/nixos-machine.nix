@@ -164,7 +164,7 @@ let
         (filter (each: ! elem (head (tail each.path)) [ "arguments" "machine" "name" "os" "uuid" ]) all);
       theirs = filter (each: each.files != [ ]) described;
       isRefused = each: elem (head (tail each.path)) input.refused;
-      # Nixpkgs before 20.09 refuses an undeclared option only when somebody reads the set around it.
+      # Nixpkgs before 20.09 refuses an undeclared option only after a read of the set around the option.
       parents = unique (map (each: init each.path) all);
       declaredOnly = value: foldl' (result: path: builtins.seq (getIn path evaluated.config) result) value parents;
       # An evaluation of `config` always refuses other undeclared options.

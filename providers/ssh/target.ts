@@ -13,7 +13,7 @@ const keyMs = 10_000
 
 /**
  * Finds the host. Of several addresses, the first that shows the known host key is taken. If none does, the first
- * address stays, whose error then tells what is wrong.
+ * address stays, whose error then names the fault.
  */
 export async function targetOf(
   resource: SshResource,

@@ -21,9 +21,9 @@ export interface SystemStatus {
   readonly failedUnits: readonly string[]
   /** The services that run code which the running system no longer has. */
   readonly restartsOwed: readonly string[]
-  /** What an interrupted switch left behind. */
+  /** Remains of an interrupted switch, one sentence each. */
   readonly leftovers: readonly string[]
-  /** Sentences about what differs, or is left to do. */
+  /** Sentences about differences and remaining work. */
   readonly notes: readonly string[]
 }
 

@@ -29,7 +29,7 @@ interface Check {
   readonly period: number
   readonly timeout: number
   readonly total: number
-  /** Checks once; `undefined` means healthy, and a text tells what is wrong. */
+  /** Checks once; `undefined` means healthy, and a text names the fault. */
   attempt(bounds: Bounds): Promise<string | undefined>
   /** Returns more about a failure, for the report. */
   evidence?(): Promise<string>

@@ -26,7 +26,7 @@ export function failedResult(
   }
 }
 
-/** Error codes of a machine that runs what it should, with a fault. */
+/** Error codes of a machine that runs the wanted system, with a fault. */
 const degradedCodes = new Set(['UNITS_FAILED', 'DEGRADED'])
 
 export function secondsSince(start: number): number {

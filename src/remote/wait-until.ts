@@ -16,7 +16,7 @@ export async function waitUntil(
     readonly code?: string
     /** Returns the machine's own evidence for the error. */
     evidence?(): Promise<string>
-    /** Checks once; `undefined` means success, and a text tells what is wrong. */
+    /** Checks once; `undefined` means success, and a text names the fault. */
     wrong(): Promise<string | undefined>
     /** Returns the reason why waiting longer is in vain; `undefined` means that the check may still succeed. */
     hopeless?(): Promise<string | undefined>

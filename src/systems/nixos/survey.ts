@@ -30,9 +30,9 @@ export interface NixosSurvey {
   readonly generations: readonly { readonly number: number; readonly path: string }[]
   /** System that the boot menu starts; `undefined` for a menu that the look cannot read. */
   readonly bootDefault: string | undefined
-  /** What the running system tells of itself. */
+  /** Facts of the running system. */
   readonly running: SystemFacts
-  /** What the wanted system tells, where the machine has that system already. */
+  /** Facts of the wanted system, if the machine has that system already. */
   readonly wanted: SystemFacts | undefined
   /** Store path of each part of the booted system that only a boot changes. */
   readonly bootedParts: ReadonlyMap<string, string>

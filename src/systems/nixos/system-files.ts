@@ -5,7 +5,7 @@ import { errnoOf } from '../../core/file-failure.js'
 /** Parts of a system that only a boot changes. */
 export const bootParts = ['kernel', 'initrd', 'kernel-modules', 'systemd'] as const
 
-/** What a system tells of itself. */
+/** Facts of a system. */
 export interface SystemFacts {
   /** `24.11.20241128.abcdef`; `undefined` where the system has no such file. */
   readonly version: string | undefined

@@ -1,7 +1,7 @@
 import { judgeServices } from './services.js'
 import type { SwitchState } from './switch-state.js'
 
-/** What is to happen after a run of switch-to-configuration. */
+/** Next step after a run of switch-to-configuration. */
 export type Verdict =
   /** The new system runs, and nothing is wrong. */
   | { readonly kind: 'good'; readonly notes: readonly string[] }
