@@ -103,7 +103,7 @@ async function endsAfterwards(end: { readonly buildstatus: number }, path = '/ni
     buildoutputs: { out: { path } },
   }
   web.pages.set('/build/7', build)
-  web.pages.set('/jobset/hydra-ops-probe/probe/evals', { evals: [{ builds: [7] }] })
+  web.pages.set('/jobset/hydra-ops-probe/probe/evals', { evals: [{ id: 3, builds: [7] }] })
 }
 
 describe('the wait for the build that proves Hydra', () => {
