@@ -115,7 +115,7 @@ export interface ReconcileOptions<Handle> {
   readonly allowRestart: boolean
   /** Whether the machine may be recreated without its disks, or a lost disk replaced by an empty disk. */
   readonly allowRecreate: boolean
-  /** Persists the handle; await this as soon as anything that costs disk or memory exists. */
+  /** Persists the handle; await the call once a part that costs disk or memory exists. */
   checkpoint(handle: Handle): Promise<void>
 }
 

@@ -192,7 +192,7 @@ async function refuseForeignUnits(host: Host, files: readonly PlacedFile[], run:
   )
 }
 
-/** Removes dropped keys, and the units of names that no key has any more. */
+/** Removes dropped keys, and the units of names that belong to no key now. */
 export async function removeKeys(host: Host, dropped: DroppedKeys, run: Run): Promise<void> {
   if (dropped.paths.length === 0 && dropped.names.length === 0) return
   const what = 'remove dropped keys'

@@ -160,7 +160,7 @@ function label(machine: Machine, name: string): string {
 
 /** Keys that were delivered once and are wanted no more. */
 export interface DroppedKeys {
-  /** Destinations that no key has any more. */
+  /** Destinations that belong to no key now. */
   readonly paths: readonly string[]
   /** Names whose units nobody needs any more. */
   readonly names: readonly string[]

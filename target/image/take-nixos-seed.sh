@@ -19,12 +19,13 @@ write() {
   chmod "$3" "$1.new"
   mv "$1.new" "$1"
 }
-mkdir -p /etc/ssh /root/.ssh
+login=~root/.ssh
+mkdir -p /etc/ssh "$login"
 chmod 755 /etc/ssh
 write /etc/ssh/ssh_host_ed25519_key /etc/ssh/ssh_host_ed25519_key 600
 write /etc/ssh/ssh_host_ed25519_key.pub /etc/ssh/ssh_host_ed25519_key.pub 644
 # A NixOS system manages /etc/ssh/authorized_keys.d itself, and leaves root's home alone.
-write /root/.ssh/authorized_keys /etc/ssh/authorized_keys.d/root 600
+write "$login/authorized_keys" /etc/ssh/authorized_keys.d/root 600
 text_of /etc/hostname > /proc/sys/kernel/hostname
 umount "$seed"
 rmdir "$seed"

@@ -203,14 +203,16 @@ describe('the list of builders', () => {
     ],
     [
       'missing key',
-      () => machines.ci.sh('mv /etc/hydra/builders-key/key /root/key'),
-      () => machines.ci.sh('mv /root/key /etc/hydra/builders-key/key'),
+      () => machines.ci.sh('mv /etc/hydra/builders-key/key /etc/ssh/moved-key'),
+      () => machines.ci.sh('mv /etc/ssh/moved-key /etc/hydra/builders-key/key'),
       /the key \S+ is missing or no key/,
     ],
     [
       'key that the builder does not know',
-      () => machines.b1.sh('mv /var/lib/hydra-ops-builder/nix-builder/.ssh/authorized_keys /root/keys'),
-      () => machines.b1.sh('mv /root/keys /var/lib/hydra-ops-builder/nix-builder/.ssh/authorized_keys'),
+      () =>
+        machines.b1.sh('mv /var/lib/hydra-ops-builder/nix-builder/.ssh/authorized_keys /etc/ssh/moved-keys'),
+      () =>
+        machines.b1.sh('mv /etc/ssh/moved-keys /var/lib/hydra-ops-builder/nix-builder/.ssh/authorized_keys'),
       /'b1' does not accept the key for user 'nix-builder'/,
     ],
     [
