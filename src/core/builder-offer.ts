@@ -10,6 +10,7 @@ export const drainFolder = '/var/lib/hydra-ops/drained-builders'
 
 /** A builder as its own set-up task offers the builder to other machines. */
 export interface BuilderOffer {
+  /** The user for the logins. */
   readonly user: string
   readonly host: string
   readonly port: number

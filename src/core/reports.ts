@@ -1,3 +1,4 @@
+import type { BuilderOffer } from './builder-offer.js'
 import type { MachineName } from './names.js'
 import type { ShownOption } from './nix.js'
 import type { OrphanResource, Snapshot } from './provider.js'
@@ -94,21 +95,12 @@ export interface CheckReport {
 }
 
 /** One builder, as one machine uses the builder. */
-export interface BuilderRow {
+export interface BuilderRow extends BuilderOffer {
   readonly builder: MachineName
   /** The machine that builds there. */
   readonly usedBy: MachineName
-  /** The user for the logins. */
-  readonly user: string
   /** Whether the builder gets no new builds. */
   readonly drained: boolean
-  readonly host: string
-  readonly port: number
-  readonly systems: readonly string[]
-  readonly maxJobs: number
-  readonly speedFactor: number
-  readonly supportedFeatures: readonly string[]
-  readonly mandatoryFeatures: readonly string[]
 }
 
 /** One set-up task on one machine. */

@@ -1,22 +1,6 @@
 import { describeAge } from '../core/ages.js'
+import type { Blockage, QueueState } from '../core/hydra-reports.js'
 import type { Builder, RunnerStatus } from './replies.js'
-
-/** Cause that keeps steps from running, with its remedy. */
-export interface Blockage {
-  /** System and features of the steps, as the queue runner names them; absent if all steps wait. */
-  readonly type?: string
-  readonly steps: number
-  readonly cause: string
-  readonly remedy: string
-}
-
-/** State of the queue. `stuck`: some steps wait for something that no waiting brings. */
-export interface QueueState {
-  readonly kind: 'idle' | 'busy' | 'stuck' | 'down'
-  readonly runnable: number
-  readonly active: number
-  readonly blocked: readonly Blockage[]
-}
 
 /** Tells a queue that cannot move from one that is busy. */
 export function judgeQueue(status: RunnerStatus, queued: number, now: Date): QueueState {

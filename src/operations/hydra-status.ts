@@ -1,9 +1,10 @@
 import type { Ops } from '../core/context.js'
 import { failure } from '../core/errors.js'
+import type { BuildRow, HydraStatus, JobsetDetail, JobsetStatus } from '../core/hydra-reports.js'
 import type { HydraApi } from '../hydra/api.js'
 import { scrapeConfig } from '../hydra/metrics.js'
 import { readPlace } from '../hydra/names.js'
-import { judgeQueue, type QueueState } from '../hydra/queue-state.js'
+import { judgeQueue } from '../hydra/queue-state.js'
 import * as read from '../hydra/read.js'
 import { type Build, buildState, describeBuild, type Evaluation, type JobsetRow } from '../hydra/replies.js'
 import { type HydraChoice, openHydraApi } from './hydra-at.js'
@@ -13,56 +14,6 @@ export interface StatusRequest extends HydraChoice {
   /** `PROJECT`, `PROJECT:JOBSET` or `PROJECT:JOBSET:JOB`; undefined asks for everything. */
   readonly place: string | undefined
   readonly gate: string
-}
-
-/** One build in a report. */
-export interface BuildRow {
-  readonly id: number
-  readonly job: string
-  readonly state: string
-  /** Time of its end in seconds, if it ended. */
-  readonly at: number | undefined
-}
-
-export interface JobsetStatus {
-  readonly project: string
-  readonly jobset: string
-  /** What its evaluator does: nothing, waits for its turn, or evaluates. */
-  readonly evaluator: 'idle' | 'waiting' | 'evaluating'
-  /** Time since when the evaluator waits or evaluates, in seconds. */
-  readonly since: number | undefined
-  readonly lastChecked: number | undefined
-  /** Builds of the newest evaluation. */
-  readonly succeeded: number
-  readonly failed: number
-  readonly unfinished: number
-  /** First line of the last evaluation's error; empty if there is none. */
-  readonly error: string
-  /** Facts that only the question for one jobset brings. */
-  readonly detail?: JobsetDetail
-}
-
-export interface JobsetDetail {
-  readonly evaluation: { readonly id: number; readonly at: number | undefined } | undefined
-  readonly inputs: Readonly<Record<string, string>>
-  readonly gate: BuildRow | undefined
-  /** Newest evaluation whose gate is green. */
-  readonly lastGreen: { readonly id: number; readonly at: number | undefined } | undefined
-  /** Builds of the newest evaluation that failed. */
-  readonly failedBuilds: readonly BuildRow[]
-  /** The whole error of the last evaluation. */
-  readonly errors: string
-}
-
-export interface HydraStatus {
-  readonly url: string
-  readonly queue: QueueState
-  /** Unfinished builds of the place in question. */
-  readonly queued: readonly BuildRow[]
-  readonly running: readonly BuildRow[]
-  readonly jobsets: readonly JobsetStatus[]
-  /** Newest finished builds, where the question is about one job. */
-  readonly builds?: readonly BuildRow[]
 }
 
 /** Evaluations that are looked at for the last green gate. */

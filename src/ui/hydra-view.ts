@@ -1,61 +1,11 @@
 import { ago } from '../core/ages.js'
+import type { BuildRow, EvaluationRow, HydraStatus, JobsetStatus } from '../core/hydra-reports.js'
 import { printable, printableLines } from './printable.js'
 import type { Style } from './style.js'
 import { columnsOf, type Row } from './table.js'
 
-interface BuildView {
-  readonly id: number
-  readonly job: string
-  readonly state: string
-  readonly at: number | undefined
-}
-
-interface JobsetView {
-  readonly project: string
-  readonly jobset: string
-  readonly evaluator: 'idle' | 'waiting' | 'evaluating'
-  readonly since: number | undefined
-  readonly lastChecked: number | undefined
-  readonly succeeded: number
-  readonly failed: number
-  readonly unfinished: number
-  readonly error: string
-  readonly detail?: {
-    readonly evaluation: Point | undefined
-    readonly inputs: Readonly<Record<string, string>>
-    readonly gate: BuildView | undefined
-    readonly lastGreen: Point | undefined
-    readonly failedBuilds: readonly BuildView[]
-    readonly errors: string
-  }
-}
-
-interface Point {
-  readonly id: number
-  readonly at: number | undefined
-}
-
-interface StatusView {
-  readonly url: string
-  readonly queue: {
-    readonly kind: 'idle' | 'busy' | 'stuck' | 'down'
-    readonly runnable: number
-    readonly active: number
-    readonly blocked: readonly {
-      readonly type?: string
-      readonly steps: number
-      readonly cause: string
-      readonly remedy: string
-    }[]
-  }
-  readonly queued: readonly BuildView[]
-  readonly running: readonly BuildView[]
-  readonly jobsets: readonly JobsetView[]
-  readonly builds?: readonly BuildView[]
-}
-
 /** Formats the state of a Hydra: the queue first, then each jobset, then details of one. */
-export function hydraStatusView(status: StatusView, now: Date, style: Style): string {
+export function hydraStatusView(status: HydraStatus, now: Date, style: Style): string {
   const { queue, queued, running, jobsets, builds } = status
   const paint = queue.kind === 'idle' || queue.kind === 'busy' ? style.good : style.bad
   const blocks = [
@@ -78,7 +28,7 @@ export function hydraStatusView(status: StatusView, now: Date, style: Style): st
   return blocks.join('\n')
 }
 
-function jobsetRow(jobset: JobsetView, now: Date, style: Style): Row {
+function jobsetRow(jobset: JobsetStatus, now: Date, style: Style): Row {
   const { project, jobset: name, succeeded, failed, unfinished, error } = jobset
   return [
     { text: `${project}:${name}`, paint: style.strong },
@@ -90,14 +40,14 @@ function jobsetRow(jobset: JobsetView, now: Date, style: Style): Row {
   ]
 }
 
-function evaluatorText({ evaluator, since, lastChecked }: JobsetView, now: Date): string {
+function evaluatorText({ evaluator, since, lastChecked }: JobsetStatus, now: Date): string {
   if (evaluator === 'idle')
     return lastChecked === undefined ? 'never evaluated' : `evaluated ${when(lastChecked, now)}`
   const what = evaluator === 'waiting' ? 'evaluation wanted' : 'evaluation began'
   return since === undefined ? what : `${what} ${when(since, now)}`
 }
 
-function detailLines({ detail }: JobsetView, now: Date, style: Style): string[] {
+function detailLines({ detail }: JobsetStatus, now: Date, style: Style): string[] {
   if (detail === undefined) return []
   const { evaluation, inputs, gate, lastGreen, failedBuilds, errors } = detail
   const revisions = Object.entries(inputs).map(([name, revision]) =>
@@ -116,11 +66,11 @@ function detailLines({ detail }: JobsetView, now: Date, style: Style): string[] 
   ]
 }
 
-function point({ id, at }: Point, now: Date): string {
+function point({ id, at }: EvaluationRow, now: Date): string {
   return at === undefined ? String(id) : `${id} (${when(at, now)})`
 }
 
-function buildLines(builds: readonly BuildView[], now: Date): string {
+function buildLines(builds: readonly BuildRow[], now: Date): string {
   return columnsOf(
     builds.map(({ id, job, state, at }) => [String(id), job, state, at === undefined ? '' : when(at, now)]),
     2,

@@ -18,3 +18,15 @@ hydra_sql() {
   runuser -u "${hydra_user:?}" -- \
     "$psql" -X -U "${role:?}" -p "${database_port:?}" -d "${database:?}" -Atc "$1" < /dev/null
 }
+
+# Runs a program with the value command (records of one word) as the user of Hydra. The program reads standard input.
+as_hydra_user() {
+  set --
+  while IFS= read -r word; do
+    decode word
+    set -- "$@" "$word"
+  done <<END
+${command:?}
+END
+  runuser -u "${hydra_user:?}" -- "$@"
+}

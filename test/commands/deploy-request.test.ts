@@ -8,6 +8,7 @@ import type { Cli } from '../../src/commands/verb.js'
 import type { Preferences } from '../../src/core/store.js'
 import { plainDeploy } from '../../src/deploy/request.js'
 import { createFakeOps } from '../fakes/fake-ops.js'
+import { greenWish } from '../fixtures/hydra-wish.js'
 
 /** Returns the request that a command line stands for; nothing runs. */
 async function requestOf(words: readonly string[], preferences: Preferences = {}, register = registerDeploy) {
@@ -139,15 +140,7 @@ describe('deploy', () => {
   })
 
   it('takes the results of a Hydra from the place in the network or in the flag', async () => {
-    const wish = {
-      source: undefined,
-      job: undefined,
-      which: { kind: 'green' },
-      ignoreGate: false,
-      maxAge: undefined,
-      allowOlder: false,
-      allowUnsigned: false,
-    }
+    const wish = greenWish
     expect((await requestOf(['--from-hydra'])).fromHydra).toEqual(wish)
     const source = { url: 'https://hydra.example.org', project: 'infra', jobset: 'main' }
     const words = ['--from-hydra', 'https://hydra.example.org/job/infra/main']

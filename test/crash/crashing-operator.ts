@@ -11,6 +11,7 @@ import { fakeMachine, fakeNetwork } from '../fakes/fake-network.js'
 import { createFakeOps } from '../fakes/fake-ops.js'
 import { serveHydra } from '../fakes/served-hydra.js'
 import { standardRequest } from '../fakes/standard-request.js'
+import { greenWish } from '../fixtures/hydra-wish.js'
 
 const [folder, verb, at, nth] = z
   .tuple([
@@ -74,15 +75,7 @@ async function deployFromHydra() {
     },
   ])
   for (const machine of parts) ops.nix.caches.set(machine, 'ok')
-  const fromHydra = {
-    source: { url: hydra.model.url, project: 'infra', jobset: 'main' },
-    job: undefined,
-    which: { kind: 'green' },
-    ignoreGate: false,
-    maxAge: undefined,
-    allowOlder: false,
-    allowUnsigned: false,
-  } as const
+  const fromHydra = { ...greenWish, source: { url: hydra.model.url, project: 'infra', jobset: 'main' } }
   try {
     return (await deploy(ops, { ...standardRequest, deployment: undefined, fromHydra })).results
   } finally {

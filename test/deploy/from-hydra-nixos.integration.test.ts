@@ -9,6 +9,7 @@ import { type ModelEvaluation, pathOf } from '../fakes/model-hydra.js'
 import { nixosDefinition } from '../fakes/nixos-definition.js'
 import { type ServedHydra, serveHydra } from '../fakes/served-hydra.js'
 import { standardRequest } from '../fakes/standard-request.js'
+import { greenWish } from '../fixtures/hydra-wish.js'
 
 let ops: FakeOps
 let fleet: FakeFleet
@@ -40,16 +41,7 @@ afterEach(async () => {
 })
 
 function run(request: Partial<DeployRequest> = {}) {
-  const fromHydra = {
-    source: undefined,
-    job: undefined,
-    which: { kind: 'green' },
-    ignoreGate: false,
-    maxAge: undefined,
-    allowOlder: false,
-    allowUnsigned: false,
-  } as const
-  return deploy(ops, { ...standardRequest, ...request, fromHydra })
+  return deploy(ops, { ...standardRequest, ...request, fromHydra: greenWish })
 }
 
 const deployed = async () => (await ops.store.resolve('net')).machines[MachineName.parse('web')]?.deployed

@@ -13,20 +13,13 @@ import { fakeTask } from '../fakes/fake-task.js'
 import { type ModelEvaluation, pathOf } from '../fakes/model-hydra.js'
 import { type ServedHydra, serveHydra } from '../fakes/served-hydra.js'
 import { standardRequest } from '../fakes/standard-request.js'
+import { greenWish } from '../fixtures/hydra-wish.js'
 
 const day = 86_400
 const unsigned: FetchProblem = { kind: 'unsigned', detail: 'is not signed by any of the keys' }
 const down: FetchProblem = { kind: 'unreachable', detail: "Couldn't connect to server (7)" }
 
-const plain: HydraWish = {
-  source: undefined,
-  job: undefined,
-  which: { kind: 'green' },
-  ignoreGate: false,
-  maxAge: undefined,
-  allowOlder: false,
-  allowUnsigned: false,
-}
+const plain = greenWish
 
 let ops: FakeOps
 let hydra: ServedHydra

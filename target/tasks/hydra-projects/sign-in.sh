@@ -8,18 +8,8 @@
 : "${folder:?}" "${hydra_user:?}" "${user:?}" "${address:?}" "${port:?}" "${command:?}"
 password=$(od -An -N32 -tx1 /dev/urandom | tr -d ' \n')
 [ "$(printf '%s' "$password" | wc -c)" -eq 64 ] || exit 1
-change_user() {
-  set --
-  while IFS= read -r word; do
-    decode word
-    set -- "$@" "$word"
-  done <<END
-$command
-END
-  printf '%s\n%s\n' "$password" "$password" | runuser -u "$hydra_user" -- "$@" > /dev/null
-}
 cd "$folder" || exit 1
-change_user || exit
+printf '%s\n%s\n' "$password" "$password" | as_hydra_user > /dev/null || exit
 step 'the user has a new password'
 host=$address
 case $host in *:*) host="[$host]" ;; esac

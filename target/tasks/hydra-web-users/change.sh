@@ -4,16 +4,6 @@
 # Values: folder, hydra_user, command (records of one word).
 # Standard input: that of the program.
 : "${folder:?}" "${hydra_user:?}" "${command:?}"
-run_command() {
-  set --
-  while IFS= read -r word; do
-    decode word
-    set -- "$@" "$word"
-  done <<END
-$command
-END
-  runuser -u "$hydra_user" -- "$@"
-}
 cd "$folder" || exit 1
-run_command || exit
+as_hydra_user || exit
 step 'the program has ended'
