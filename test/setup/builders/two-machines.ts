@@ -37,13 +37,13 @@ export class TwoMachines {
   /** Begins a new sshd with another host key at the same port. */
   async changeHostKey(): Promise<void> {
     await stopSshd(this.b1)
-    await this.b1.sh('cp -p /etc/ssh/b1_key /etc/ssh/b1_key.kept')
+    await this.b1.sh('cp -p /etc/ssh/b1_key /etc/ssh/kept_b1_key')
     await startSshd(this.b1, this.port)
   }
 
   async restoreHostKey(): Promise<void> {
     await stopSshd(this.b1)
-    await this.b1.sh(`mv /etc/ssh/b1_key.kept /etc/ssh/b1_key; ${run}`)
+    await this.b1.sh(`mv /etc/ssh/kept_b1_key /etc/ssh/b1_key; ${run}`)
   }
 
   async stopSshd(): Promise<void> {
