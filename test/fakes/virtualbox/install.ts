@@ -5,12 +5,12 @@ import {
   mkdirSync,
   readdirSync,
   readFileSync,
-  rmSync,
   writeFileSync,
 } from 'node:fs'
 import { join } from 'node:path'
 import { buildSync } from 'esbuild'
 import type { MachineState } from './model.js'
+import { removeBusyFolder } from './remove-folder.js'
 import { alive, Store, writeWhole } from './store.js'
 
 export interface StandIn {
@@ -73,7 +73,7 @@ export function endAll({ home }: StandIn): void {
     const pid = processOf(home, uuid)
     if (pid !== undefined && alive(pid)) process.kill(pid, 'SIGKILL')
     // The process that keeps QEMU may write its last file meanwhile.
-    rmSync(join(runs, uuid), { recursive: true, force: true, maxRetries: 20, retryDelay: 50 })
+    removeBusyFolder(join(runs, uuid))
   }
 }
 

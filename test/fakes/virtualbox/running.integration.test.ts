@@ -1,8 +1,9 @@
-import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { createConnection, createServer, type Server } from 'node:net'
 import { afterAll, afterEach, describe, expect, it, vi } from 'vitest'
 import { behave, endAll, installVBoxManage, processOf } from './install.js'
 import { multicastGroup } from './qemu-arguments.js'
+import { removeBusyFolder } from './remove-folder.js'
 import { patience, StandInHost, untilSaid } from './stand-in-host.js'
 import { alive, Store } from './store.js'
 
@@ -196,7 +197,7 @@ describe('a running machine of the stand-in', () => {
     host.start(name)
     const pid = processOf(host.standIn.home, uuid) ?? 0
     expect(alive(pid)).toBe(true)
-    rmSync(host.standIn.home, { recursive: true, maxRetries: 20, retryDelay: 50 })
+    removeBusyFolder(host.standIn.home)
     await vi.waitFor(() => expect(alive(pid)).toBe(false), patience)
     host.standIn = installVBoxManage(host.folder)
   })

@@ -9,6 +9,7 @@ import {
   type Registry,
   type Session,
 } from './model.js'
+import { removeBusyFolder } from './remove-folder.js'
 import { readSettings, settingsText } from './settings-file.js'
 
 const lockMs = 60_000
@@ -95,7 +96,7 @@ export class Store {
 
   endSession(uuid: string, lingerMs = 0): void {
     // The process that keeps QEMU may write its last file meanwhile.
-    rmSync(this.sessionFolder(uuid), { recursive: true, force: true, maxRetries: 20, retryDelay: 50 })
+    removeBusyFolder(this.sessionFolder(uuid))
     if (lingerMs > 0) writeWhole(join(this.home, `${uuid}.lingers`), Date.now() + lingerMs)
   }
 
