@@ -1,7 +1,7 @@
 import { chmodSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { freePort } from '../fixtures/sshd.js'
+import { freePort } from '../fixtures/free-port.js'
 import { type PrivatePostgres, startPostgres } from '../hydra/private-postgres.js'
 import { StandIns } from '../hydra/stand-in-packages.js'
 import { readDocument } from './documents.js'

@@ -14,7 +14,7 @@ import * as read from '../../src/hydra/read.js'
 import { describeBuild } from '../../src/hydra/replies.js'
 import { HydraSession } from '../../src/hydra/session.js'
 import { senderFromOperator, wayFromOperator } from '../../src/hydra/way.js'
-import { freePort } from '../fixtures/sshd.js'
+import { freePort } from '../fixtures/free-port.js'
 import { type PrivatePostgres, startPostgres } from './private-postgres.js'
 import { type Daemon, StandIns } from './stand-in-packages.js'
 

@@ -1,7 +1,7 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, it } from 'vitest'
-import { freePort } from '../fixtures/sshd.js'
+import { freePort } from '../fixtures/free-port.js'
 import { type PrivatePostgres, startPostgres } from './private-postgres.js'
 import { send } from './replay.js'
 import { type Daemon, StandIns } from './stand-in-packages.js'

@@ -3,7 +3,7 @@ import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileS
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { z } from 'zod'
-import { freePort } from '../fixtures/sshd.js'
+import { freePort } from '../fixtures/free-port.js'
 import { type PrivatePostgres, startPostgres } from './private-postgres.js'
 import { send } from './replay.js'
 import { type Daemon, StandIns } from './stand-in-packages.js'

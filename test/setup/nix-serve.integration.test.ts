@@ -8,7 +8,7 @@ import { nixServeTask, nixServeUnit } from '../../src/setup/nix-serve.js'
 import { LocalShellHost } from '../fakes/local-shell-host.js'
 import { standInSystemctl } from '../fakes/stand-in-systemctl.js'
 import { taskMachine, taskRun } from '../fakes/task-run.js'
-import { freePort } from '../fixtures/sshd.js'
+import { freePort } from '../fixtures/free-port.js'
 import { StandIns } from '../hydra/stand-in-packages.js'
 
 /** The stand-ins for the proof of the nix-serve task, with a separate store. */

@@ -2,7 +2,8 @@ import { createServer, connect as netConnect } from 'node:net'
 import { text } from 'node:stream/consumers'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Host } from '../../src/core/ssh.js'
-import { freePort, type Sshd, startSshd } from '../fixtures/sshd.js'
+import { freePort } from '../fixtures/free-port.js'
+import { type Sshd, startSshd } from '../fixtures/sshd.js'
 import { connected, never } from '../fixtures/sshd-session.js'
 
 let sshd: Sshd

@@ -1,6 +1,7 @@
 import { createServer, connect as netConnect, type Server, type Socket } from 'node:net'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { freePort, type Sshd, startSshd } from '../fixtures/sshd.js'
+import { freePort } from '../fixtures/free-port.js'
+import { type Sshd, startSshd } from '../fixtures/sshd.js'
 import { connected, never, testSsh, until } from '../fixtures/sshd-session.js'
 
 const ssh = testSsh()

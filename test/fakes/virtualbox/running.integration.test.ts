@@ -1,6 +1,7 @@
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { createConnection, createServer, type Server } from 'node:net'
 import { afterAll, afterEach, describe, expect, it, vi } from 'vitest'
+import { freePort } from '../../fixtures/free-port.js'
 import { behave, endAll, installVBoxManage, processOf } from './install.js'
 import { multicastGroup } from './qemu-arguments.js'
 import { removeBusyFolder } from './remove-folder.js'
@@ -24,12 +25,6 @@ async function holdPort(): Promise<{ server: Server; port: number }> {
     })
   })
   return { server, port }
-}
-
-async function freePort(): Promise<number> {
-  const { server, port } = await holdPort()
-  await new Promise((resolve) => server.close(resolve))
-  return port
 }
 
 async function connects(port: number): Promise<boolean> {

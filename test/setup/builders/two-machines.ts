@@ -1,5 +1,5 @@
-import { createServer } from 'node:net'
 import { MachineName } from '../../../src/core/names.js'
+import { freePort } from '../../fixtures/free-port.js'
 import { RootNamespace } from '../../fixtures/root-namespace.js'
 
 /** Two machines with users, Nix stores and daemons of their own, on one loopback: `b1` has a real sshd. */
@@ -111,19 +111,4 @@ ${run}`,
 
 async function stopSshd(machine: RootNamespace): Promise<void> {
   await machine.sh('kill "$(cat /run/sshd_b1.pid)"; rm -f /run/sshd_b1.pid')
-}
-
-function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer()
-    server.once('error', reject)
-    server.listen(0, '127.0.0.1', () => {
-      const address = server.address()
-      server.close(() =>
-        typeof address === 'object' && address !== null
-          ? resolve(address.port)
-          : reject(new Error('no port')),
-      )
-    })
-  })
 }

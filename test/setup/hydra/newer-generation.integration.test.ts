@@ -14,7 +14,7 @@ import { hydraUnits } from '../../../src/setup/hydra/units.js'
 import { verifyNarInfo } from '../../../src/setup/narinfo-signature.js'
 import { LocalShellHost } from '../../fakes/local-shell-host.js'
 import { taskMachine, taskRun } from '../../fakes/task-run.js'
-import { freePort } from '../../fixtures/sshd.js'
+import { freePort } from '../../fixtures/free-port.js'
 import { type PrivatePostgres, startPostgres } from '../../hydra/private-postgres.js'
 import { type Daemon, StandIns } from '../../hydra/stand-in-packages.js'
 

@@ -6,7 +6,7 @@ import { bindTask, type TaskRun, type WantedTask } from '../../../src/core/setup
 import { hydraProjectsTask } from '../../../src/setup/hydra/projects-task.js'
 import { LocalShellHost } from '../../fakes/local-shell-host.js'
 import { taskMachine, taskRun } from '../../fakes/task-run.js'
-import { freePort } from '../../fixtures/sshd.js'
+import { freePort } from '../../fixtures/free-port.js'
 import { type PrivatePostgres, startPostgres } from '../../hydra/private-postgres.js'
 import { StandIns } from '../../hydra/stand-in-packages.js'
 import { taskContract } from '../task-contract.js'

@@ -5,7 +5,7 @@ import { type HydraSettings, hydraSettings } from '../../../src/setup/hydra/sett
 import { waitForWeb } from '../../../src/setup/hydra/task.js'
 import { LocalShellHost } from '../../fakes/local-shell-host.js'
 import { taskMachine, taskRun } from '../../fakes/task-run.js'
-import { freePort } from '../../fixtures/sshd.js'
+import { freePort } from '../../fixtures/free-port.js'
 import { type PrivatePostgres, startPostgres } from '../../hydra/private-postgres.js'
 import { StandIns } from '../../hydra/stand-in-packages.js'
 

@@ -7,6 +7,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { hydraTask, type VerifyPace, verifyHydra } from '../../../src/setup/hydra/task.js'
 import { LocalShellHost } from '../../fakes/local-shell-host.js'
 import { taskMachine, taskRun } from '../../fakes/task-run.js'
+import { freePort } from '../../fixtures/free-port.js'
 
 /** The root of a Hydra machine, whose journal gets another part of the test's text at each look. */
 let root: string
@@ -56,13 +57,6 @@ esac`,
 const listening = async () => {
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   return (server.address() as AddressInfo).port
-}
-
-/** Returns a port without a listener. */
-async function freePort(): Promise<number> {
-  const port = await listening()
-  await new Promise((resolve) => server.close(resolve))
-  return port
 }
 
 const pace: VerifyPace = { pauseMs: 1, everyMs: 0, apartMs: 0 }

@@ -13,7 +13,7 @@ import { nginxTask } from '../../../src/setup/nginx/task.js'
 import { LocalShellHost } from '../../fakes/local-shell-host.js'
 import { standInSystemctl } from '../../fakes/stand-in-systemctl.js'
 import { taskMachine, taskRun } from '../../fakes/task-run.js'
-import { freePort } from '../../fixtures/sshd.js'
+import { freePort } from '../../fixtures/free-port.js'
 import { type PrivatePostgres, startPostgres } from '../../hydra/private-postgres.js'
 import { type Daemon, Daemon as Program, StandIns } from '../../hydra/stand-in-packages.js'
 
