@@ -10,9 +10,11 @@ import {
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { basename, dirname, join } from 'node:path'
+import { lastLines } from '../core/command-result.js'
 import type { LocalCommands } from '../core/context.js'
 import { failure } from '../core/errors.js'
 import type { Run } from '../core/run.js'
+import { shellQuote } from '../core/shell-quote.js'
 
 type Commands = Pick<LocalCommands, 'run'>
 
@@ -68,32 +70,41 @@ export async function removeScratch(local: Commands, building: string): Promise<
 
 /**
  * Removes a folder. Copies of store paths are read-only. Files of a namespace's users can only be removed inside that
- * namespace.
+ * namespace, whose users must be able to enter the folder.
  */
 async function removeTree(local: Commands, folder: string): Promise<void> {
+  if (isRemoved(folder)) return
+  makeWritable(folder)
+  if (isRemoved(folder)) return
+  const result = await local.run(['mmdebstrap', '--unshare-helper', 'rm', '-rf', ...readdirSync(folder)], {
+    // The folder is swept even when the build was cancelled.
+    signal: new AbortController().signal,
+    timeoutMs: 120_000,
+    what: 'remove an unfinished image',
+    cwd: folder,
+  })
+  // Files of this user stay, because only the namespace's users could be removed there.
+  if (isRemoved(folder)) return
+  throw failure('IMAGE_LEFTOVER', `cannot remove ${folder} of a build that was killed`, {
+    detail: lastLines(result.stderr, 5),
+    hint: `remove it by hand, then try again: sudo rm -rf ${shellQuote(folder)}`,
+  })
+}
+
+function isRemoved(folder: string): boolean {
   try {
     rmSync(folder, { recursive: true, force: true })
+    return true
   } catch {
-    makeWritable(folder)
-  }
-  try {
-    rmSync(folder, { recursive: true, force: true })
-  } catch {
-    await local.run(['mmdebstrap', '--unshare-helper', 'rm', '-rf', ...readdirSync(folder)], {
-      // The folder is swept even when the build was cancelled.
-      signal: new AbortController().signal,
-      timeoutMs: 120_000,
-      what: 'remove an unfinished image',
-      cwd: folder,
-    })
-    rmSync(folder, { recursive: true, force: true })
+    return false
   }
 }
 
 /** Lets this user change every folder below a folder, as far as the folders belong to this user. */
 function makeWritable(folder: string): void {
   try {
-    chmodSync(folder, 0o700)
+    // Another mode would keep the users of the namespace out, who then cannot remove their files.
+    chmodSync(folder, 0o755)
     for (const entry of readdirSync(folder, { withFileTypes: true })) {
       if (entry.isDirectory()) makeWritable(join(folder, entry.name))
     }
