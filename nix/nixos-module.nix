@@ -12,7 +12,7 @@ let
     [ config.deployment.healthChecks config.deployment.preDeployChecks ]);
 in
 {
-  imports = [ ./options.nix ./modules/hydra.nix ./modules/builder.nix ];
+  imports = [ ./options.nix ./modules/hydra.nix ./modules/builder.nix ./modules/keys.nix ];
 
   options = {
     deployment = {

@@ -7,6 +7,7 @@ import type { Host } from '../core/ssh.js'
 import { type PlacedFile, placeFiles, stagedPath } from '../remote/place-files.js'
 import { runScript } from '../remote/run-script.js'
 import { targetScript } from '../remote/target-scripts.js'
+import { keyCustoms } from './key-customs.js'
 import { keyDirectory, keyFolderMadeAs, openFolders, ownerFields } from './key-folders.js'
 import { missingOwner } from './key-owners.js'
 import { keyUnitFile, keyUnitMark, survivesReboot, unitFolder } from './key-units.js'
@@ -102,7 +103,9 @@ export async function deliverKeys(
   const files = stale.map((each) => keyFile(each.key, phase === 'pre-activation'))
   const ownerless = await placeFiles(host, files, { run, what: 'deliver keys' })
   // All keys count, because keys of the other phase are there already or will be.
-  if (stale.length > 0 || changed.some((each) => each.shut)) await openFolders(host, keys, run)
+  if (stale.length > 0 || changed.some((each) => each.shut)) {
+    await openFolders(host, keys, run, { beforeActivation: phase === 'pre-activation' })
+  }
   await refreshUnits(host, changed, run)
   return {
     changed: changed.map((each) => each.key.name),
@@ -153,7 +156,7 @@ function escapePart(part: string, index: number): string {
 }
 
 /**
- * Writes the unit files that differ and starts the units. The units of replaced keys are restarted. systemd then
+ * Writes the unit files that differ and starts the units, as far as systemd has them. The units of replaced keys are restarted. systemd then
  * restarts units that `Requires=` them, so that no service continues with the old secret.
  */
 async function refreshUnits(host: Host, changed: readonly SeenKey[], run: Run): Promise<void> {
@@ -166,10 +169,16 @@ async function refreshUnits(host: Host, changed: readonly SeenKey[], run: Run): 
     if (unit === undefined) return []
     const verb =
       state === 'differs' || state === 'metadata differs' || state === 'unknown' ? 'restart' : 'start'
-    return [[unit, verb, survivesReboot(key.path) ? 'enable' : 'disable']]
+    return [[unit, verb, atBoot(key)]]
   })
   const values = { units, written: files.length > 0 }
   await runScript(host, { what, script: 'keys/start', values, timeoutMs: unitsMs }, run, () => {})
+}
+
+/** Says how systemd is told about the start of a key's unit at boot; `keep` leaves that to the closure. */
+function atBoot({ os, path }: ResolvedKey): 'enable' | 'disable' | 'keep' {
+  if (!keyCustoms(os).writesUnits) return 'keep'
+  return survivesReboot(path) ? 'enable' : 'disable'
 }
 
 async function refuseForeignUnits(host: Host, files: readonly PlacedFile[], run: Run): Promise<void> {

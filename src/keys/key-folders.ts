@@ -3,6 +3,7 @@ import { failure } from '../core/errors.js'
 import type { Run } from '../core/run.js'
 import type { Host } from '../core/ssh.js'
 import { runScript } from '../remote/run-script.js'
+import { keyCustoms } from './key-customs.js'
 import type { ResolvedKey } from './keys.js'
 
 const openMs = 120_000
@@ -16,14 +17,15 @@ export const keyFolderMadeAs = `0 ${keyDirectory.group} ${keyDirectory.mode.toSt
 /**
  * Lets the owners of keys into the folders that we made, by ACL entries that allow entering alone. The owners still
  * cannot list the folder, and nobody else gains access. Entries of former owners are removed. `emptied` lists folders
- * that lost keys.
+ * that lost keys. An owner who stays shut out is an error, unless a later activation may let the owner in.
  */
 export async function openFolders(
   host: Host,
   keys: readonly ResolvedKey[],
   run: Run,
-  emptied: readonly string[] = [],
+  options: { readonly emptied?: readonly string[]; readonly beforeActivation?: boolean } = {},
 ): Promise<void> {
+  const { emptied = [], beforeActivation = false } = options
   const what = 'give users access to the folders of their keys'
   const folders = [...new Set([...emptied, ...keys.map((key) => posix.dirname(key.path))])]
   if (folders.length === 0) return
@@ -36,11 +38,13 @@ export async function openFolders(
   const opening = { what, script: 'keys/open-folders', values, timeoutMs: openMs }
   const { stdout, stderr } = await runScript(host, opening, run, () => {})
   const shut = stdout.split('\n').flatMap((index) => (index === '' ? [] : (keys[Number(index)] ?? [])))
-  if (shut.length === 0) return
-  throw failure('KEY_FOLDER', `machine '${host.machine}': ${shut.map(shutTo).join('; ')}`, {
+  const refused = shut.filter(({ os }) => !beforeActivation || keyCustoms(os).judgesFoldersEarly)
+  const [first] = refused
+  if (first === undefined) return
+  throw failure('KEY_FOLDER', `machine '${host.machine}': ${refused.map(shutTo).join('; ')}`, {
     machine: host.machine,
     detail: stderr.trim(),
-    hint: 'set deployment.aptPackages = [ "acl" ] if the file system of the folder has ACLs; or create the folder yourself before the deploy',
+    hint: keyCustoms(first.os).folderHint([...new Set(refused.map(({ user }) => user))]),
   })
 }
 

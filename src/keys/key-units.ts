@@ -1,19 +1,21 @@
 import { hexEscape, keyUnitName } from '../core/key-unit-name.js'
 import type { PlacedFile } from '../remote/place-files.js'
+import { keyCustoms } from './key-customs.js'
+import type { ResolvedKey } from './keys.js'
 
 /** First line of each unit file that is ours; files without this line are never touched. */
 export const keyUnitMark = '# Written by hydra-ops for deployment.keys'
 
 export const unitFolder = '/etc/systemd/system'
 
-export interface KeyPlace {
-  readonly name: string
-  readonly path: string
-}
+export type KeyPlace = Pick<ResolvedKey, 'name' | 'path' | 'os'>
 
-/** Makes the unit file of a key; returns `undefined` if the name is too long for a unit. */
+/**
+ * Makes the unit file of a key. Returns `undefined` if the name is too long for a unit, or if the system of the machine
+ * brings its units itself.
+ */
 export function keyUnitFile(key: KeyPlace): PlacedFile | undefined {
-  const unit = keyUnitName(key.name)
+  const unit = keyCustoms(key.os).writesUnits ? keyUnitName(key.name) : undefined
   if (unit === undefined) return undefined
   const content = keyUnitText(key)
   return { path: `${unitFolder}/${unit}`, content, mode: 0o644, user: 'root', group: 'root' }

@@ -50,12 +50,8 @@ async function dropKeys(session: MachineSession, seen: readonly SeenKey[]): Prom
   const dropped = droppedKeys(recordOf(session).keys, keys)
   if (dropped.paths.length > 0 || dropped.names.length > 0) {
     await removeKeys(hostOf(session), dropped, session.run)
-    await openFolders(
-      hostOf(session),
-      keys,
-      session.run,
-      dropped.paths.map((path) => posix.dirname(path)),
-    )
+    const emptied = dropped.paths.map((path) => posix.dirname(path))
+    await openFolders(hostOf(session), keys, session.run, { emptied })
     session.changed = true
     await journal(session, 'keys.removed', { data: [...dropped.names] })
   }

@@ -19,6 +19,8 @@ export interface ResolvedKey {
   readonly group: string
   readonly mode: number
   readonly uploadAt: KeyDefinition['uploadAt']
+  /** Operating system of the key's machine. */
+  readonly os: MachineDefinition['os']
   /** Content; `undefined` is the output of a `keyCommand` that a dry run did not run. Never logged. */
   readonly content: Uint8Array | undefined
 }
@@ -46,7 +48,7 @@ const keyCommandMs = 120_000
 const nameMaxBytes = 255
 
 /** Machine with keys; a Debian machine has units besides. */
-type Machine = Pick<MachineDefinition, 'name' | 'options'> & Partial<Pick<DebianMachine, 'units'>>
+type Machine = Pick<MachineDefinition, 'name' | 'options' | 'os'> & Partial<Pick<DebianMachine, 'units'>>
 
 /** Output or failure of key commands for one machine in this run, by the key's name, kept in memory only. */
 export type KeyTexts = Map<string, Promise<Uint8Array>>
@@ -73,6 +75,7 @@ export async function resolveKeys(machine: Machine, options: Resolving): Promise
       group: key.group,
       mode: Number.parseInt(key.permissions, 8),
       uploadAt: key.uploadAt,
+      os: machine.os,
       content: await contentOf(machine, name, key, options),
     })),
   )

@@ -3,7 +3,8 @@
 # Values: keys, records of path, path of its unit, user, group, whether the group may read it (yes, no); made_as.
 # Standard input: a line that is hashed before each content, so that a listener learns nothing from the answer.
 # Prints for each key a line `HASH MODE UID:GID WANTED-UID:WANTED-GID SHUT UNIT-HASH`. HASH is `-` for no file and
-# `link` for a link, which is never a key of ours; UNIT-HASH is `none` where no systemd runs.
+# `link` for a link, which is never a key of ours; UNIT-HASH is `none` where no systemd runs, and for a key whose unit a
+# deploy does not write (empty path).
 : "${keys:?}" "${made_as:?}"
 IFS= read -r nonce || exit 1
 while IFS=: read -r path unit_path user group group_reads <&3; do
@@ -20,7 +21,7 @@ while IFS=: read -r path unit_path user group group_reads <&3; do
   folder=${path%/*}
   if [ "$hash" != - ] && ours "$folder" && shut "$folder" "$user" "$group" "$group_reads"; then open=shut; fi
   unit=none
-  if [ -d /run/systemd/system ]; then unit=$(sha256sum < "$unit_path" 2>/dev/null) || unit=-; fi
+  if [ -n "$unit_path" ] && [ -d /run/systemd/system ]; then unit=$(sha256sum < "$unit_path" 2>/dev/null) || unit=-; fi
   echo "${hash%% *} $meta $(user_id "$user"):$(group_id "$group") $open ${unit%% *}"
 done 3<<END
 $keys

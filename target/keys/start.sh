@@ -1,6 +1,7 @@
 # shellcheck shell=sh
 # Starts the units of keys.
-# Values: units, records of name, `start` or `restart`, `enable` or `disable`; written (true where a unit file was).
+# Values: units, records of name, `start` or `restart`, `enable`, `disable` or `keep`; written (true where a unit file
+# was). `keep` is for a unit of the closure, which systemd may not have yet.
 #
 # systemd finds a new unit by itself. An older text of a unit makes systemd read all units again, which takes seconds.
 : "${units?}" "${written:?}"
@@ -14,7 +15,11 @@ each_unit() {
     case $1 in
       show) systemctl show -p LoadState -p NeedDaemonReload -- "$unit" || echo unknown ;;
       start)
-        systemctl --quiet --no-reload "$at_boot" -- "$unit" || return 1
+        if [ "$at_boot" = keep ]; then
+          [ "$(systemctl show -p LoadState --value -- "$unit")" = loaded ] || continue
+        else
+          systemctl --quiet --no-reload "$at_boot" -- "$unit" || return 1
+        fi
         systemctl --no-block "$verb" -- "$unit" || return 1
         ;;
     esac

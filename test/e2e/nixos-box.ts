@@ -17,8 +17,8 @@ export interface NixosBox {
   dispose(): Promise<void>
 }
 
-/** Starts the guest, and creates the deployment with its first system. */
-export async function nixosBox(first: MadeSystem): Promise<NixosBox> {
+/** Starts the guest, and creates the deployment with its first system; `more` are further definitions. */
+export async function nixosBox(first: MadeSystem, more = ''): Promise<NixosBox> {
   const guest = await NixosGuest.start()
   await guest.sh("sed -i 's/^ID=.*/ID=nixos/; s/^ID_LIKE=.*//' /etc/os-release")
   const operator = sshOperator()
@@ -40,7 +40,7 @@ export async function nixosBox(first: MadeSystem): Promise<NixosBox> {
   }
   const run = (verb: string, flags: readonly string[], options: RunOptions = {}) =>
     operator.run([verb, '-d', 'box', ...flags], options)
-  want(first)
+  want(first, more)
   await operator.ok(['create', 'network.nix', '-d', 'box'])
   return {
     guest,
@@ -62,7 +62,7 @@ export async function nixosBox(first: MadeSystem): Promise<NixosBox> {
 function network(folder: string, hostKey: string, more: string): string {
   return `{
   network.nixpkgs = ${resolve('test/fixtures/nixpkgs')};
-  box = { lib, pkgs, ... }: {
+  box = { config, lib, pkgs, ... }: {
     deployment.targetHost = "box.example";
     deployment.targetHostKey = "${hostKey}";
     ${more}
@@ -72,6 +72,8 @@ function network(folder: string, hostKey: string, more: string): string {
       cp -r \${./${folder}} $out
       chmod -R u+w $out
       chmod +x $out/bin/* $out/init
+      mkdir -p $out/units
+      \${lib.concatStringsSep "\\n" (lib.mapAttrsToList (name: file: "cp \${file} $out/units/\${lib.escapeShellArg name}") config.system.build.unitSources)}
       mkdir $out/sw
       ln -s /usr/bin $out/sw/bin
     '');

@@ -4,13 +4,20 @@ import { everything, type NixosBox, nixosBox } from './nixos-box.js'
 import type { SshOperator } from './ssh-operator.js'
 
 const d = ['-d', 'box']
-const hello = (mark: string) => `[Service]\nExecStart=/bin/sh -c ': ${mark}; exec sleep infinity'\n`
+/** A service that needs a key, as in a network of NixOps. */
+const hello = (mark: string) => `[Unit]
+Requires=token-key.service
+After=token-key.service
+[Service]
+ExecStart=/bin/sh -c ': ${mark}; exec sleep infinity'
+`
+const token = 'deployment.keys.token.text = "a secret";'
 
 let box: NixosBox
 let guest: NixosGuest
 let operator: SshOperator
 beforeAll(async () => {
-  box = await nixosBox({ services: sshd, units: { 'hello.service': hello('first') } })
+  box = await nixosBox({ services: sshd, units: { 'hello.service': hello('first') } }, token)
   guest = box.guest
   operator = box.operator
 })
@@ -55,7 +62,8 @@ describe('a NixOS host with a known address', () => {
     const { current, profile, bootDefault, timers } = await guest.look()
     expect(current).toMatch(/-nixos-system-box$/)
     expect({ profile, bootDefault, timers }).toEqual({ profile: current, bootDefault: current, timers: '0' })
-    expect(await guest.sh('systemctl is-active hello.service')).toBe('active')
+    expect(await guest.sh('systemctl is-active hello.service token-key.service')).toBe('active\nactive')
+    expect(await guest.sh('cat /run/keys/token')).toBe('a secret')
     expect(await operator.ok(['info', ...d, '--plain'])).toMatch(/box.*Up \/ Up-to-date/)
   })
 
@@ -72,7 +80,7 @@ describe('a NixOS host with a known address', () => {
     const first = await guest.look()
     box.want(
       { services: sshd, units: { 'hello.service': hello('second') } },
-      'deployment.healthChecks.cmd = [ { cmd = [ "false" ]; period = 1; total = 3; } ];',
+      `${token} deployment.healthChecks.cmd = [ { cmd = [ "false" ]; period = 1; total = 3; } ];`,
     )
     const ended = await deploy()
     expect(ended.code, everything(ended)).not.toBe(0)
@@ -92,7 +100,7 @@ describe('a NixOS host with a known address', () => {
   })
 
   it('is booted once into another kernel, which then becomes the boot default', async () => {
-    box.want({ services: sshd, kernel: 'kernel 2', units: { 'hello.service': hello('third') } })
+    box.want({ services: sshd, kernel: 'kernel 2', units: { 'hello.service': hello('third') } }, token)
     expect(await operator.ok(['plan', ...d])).toMatch(/reboot/)
     const before = await bootId()
     const ended = await deploy('--allow-reboot')
@@ -106,6 +114,11 @@ describe('a NixOS host with a known address', () => {
     })
     expect(await bootId()).not.toBe(before)
     expect(await guest.sh('systemctl cat hello.service')).toContain('third')
+    // The boot lost the key, and the service waited for the deploy to send the key again.
+    expect(await guest.sh('cat /run/keys/token')).toBe('a secret')
+    await guest.until(
+      'systemctl is-active hello.service || { systemctl status hello.service token-key.service >&2; false; }',
+    )
     expect(await guest.sh('ls /etc/systemd/system.control 2>/dev/null | wc -l')).toBe('0')
     expect(await operator.ok(['info', ...d, '--plain'])).toMatch(/box.*Up \/ Up-to-date/)
   })

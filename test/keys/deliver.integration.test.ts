@@ -44,6 +44,7 @@ function key(name: string, content: string | Uint8Array, more: Partial<ResolvedK
     group: String(userInfo().gid),
     mode: 0o600,
     uploadAt: 'pre-activation',
+    os: 'debian',
     content: Buffer.from(content),
     ...more,
   }

@@ -42,6 +42,7 @@ function key(path: string, more: Partial<ResolvedKey> = {}): ResolvedKey {
     group: 'root',
     mode: 0o400,
     uploadAt: 'pre-activation',
+    os: 'debian',
     content: Buffer.from(`content of ${path}`),
     ...more,
   }
@@ -110,7 +111,7 @@ describe('the folder of a key', () => {
     await deliver({ ...first, user: 'other' })
     expect(await as('other', 'cat', first.path)).toBe(`content of ${first.path}`)
     expect(await as('app', 'stat', first.path)).toBe('refused')
-    await openFolders(machine.host, [], run, ['/srv/passed'])
+    await openFolders(machine.host, [], run, { emptied: ['/srv/passed'] })
     expect(await as('other', 'stat', first.path)).toBe('refused')
   })
 

@@ -30,13 +30,17 @@ describe('keyUnitName', () => {
   it('is absent when escaping makes the name too long for systemd', () => {
     expect(keyUnitName('x'.repeat(243))).toBeDefined()
     expect(keyUnitName(' '.repeat(100))).toBeUndefined()
-    expect(keyUnitFile({ name: ' '.repeat(100), path: '/run/keys/x' })).toBeUndefined()
+    expect(keyUnitFile({ name: ' '.repeat(100), path: '/run/keys/x', os: 'debian' })).toBeUndefined()
   })
 })
 
 describe('keyUnitFile', () => {
+  it('is absent on NixOS, whose folder of units is read-only', () => {
+    expect(keyUnitFile({ name: 'db', path: '/run/keys/db', os: 'nixos' })).toBeUndefined()
+  })
+
   it('waits for the file without a deadline and is active while it exists', () => {
-    const file = keyUnitFile({ name: 'db', path: '/run/keys/db' })
+    const file = keyUnitFile({ name: 'db', path: '/run/keys/db', os: 'debian' })
     expect(file?.path).toBe('/etc/systemd/system/db-key.service')
     expect(file?.content).toContain('TimeoutStartSec=infinity')
     expect(file?.content).toContain('until -e $ARGV[0]" "/run/keys/db"\n')
@@ -44,16 +48,22 @@ describe('keyUnitFile', () => {
   })
 
   it('is started at boot only when the key survives a boot', () => {
-    expect(keyUnitFile({ name: 'db', path: '/run/keys/db' })?.content).not.toContain('[Install]')
-    expect(keyUnitFile({ name: 'db', path: '/var/run/keys/db' })?.content).not.toContain('[Install]')
-    expect(keyUnitFile({ name: 'db', path: '/etc/keys/db' })?.content).toContain('WantedBy=multi-user.target')
+    expect(keyUnitFile({ name: 'db', path: '/run/keys/db', os: 'debian' })?.content).not.toContain(
+      '[Install]',
+    )
+    expect(keyUnitFile({ name: 'db', path: '/var/run/keys/db', os: 'debian' })?.content).not.toContain(
+      '[Install]',
+    )
+    expect(keyUnitFile({ name: 'db', path: '/etc/keys/db', os: 'debian' })?.content).toContain(
+      'WantedBy=multi-user.target',
+    )
   })
 
   it('holds strange paths as one word on one line, which systemd reads back exactly', () => {
     fc.assert(
       fc.property(fc.string({ unit: 'binary', minLength: 1, maxLength: 30 }), (name) => {
         const path = `/run/keys/${name}`
-        const text = String(keyUnitFile({ name: 'k', path })?.content)
+        const text = String(keyUnitFile({ name: 'k', path, os: 'debian' })?.content)
         const line = text.split('\n').find((each) => each.startsWith('ExecStart=')) ?? ''
         expect(readBack(line)).toBe(Buffer.from(path).toString('latin1'))
       }),

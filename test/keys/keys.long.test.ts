@@ -27,6 +27,7 @@ describe('keys on a guest', () => {
       group: 'root',
       mode: 0o600,
       uploadAt: 'pre-activation',
+      os: 'debian',
       content: Buffer.from(content),
       ...more,
     }
@@ -109,7 +110,7 @@ WantedBy=multi-user.target
     expect(await asUser('app', 'cat /run/keys/mine')).toBe('for app')
     expect(await deliver([mine])).toEqual({ changed: [], ownerless: [], unowned: [] })
     await removeKeys(guest.host, { paths: [mine.path], names: ['mine'] }, run)
-    await openFolders(guest.host, [], run, ['/run/keys'])
+    await openFolders(guest.host, [], run, { emptied: ['/run/keys'] })
     expect(await asUser('app', 'cd /run/keys')).toContain('refused')
   })
 

@@ -174,6 +174,7 @@ function resolved(name: string, path = `/run/keys/${name}`): ResolvedKey {
     group: 'root',
     mode: 0o600,
     uploadAt: 'pre-activation',
+    os: 'debian',
     content: Buffer.from('x'),
   }
 }

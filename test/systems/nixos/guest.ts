@@ -57,7 +57,10 @@ echo "root=UUID=$(findmnt -no UUID /) console=ttyS0 rootfstype=ext4 rw quiet log
       'nix-env -p /nix/var/nix/profiles/system --set "$1" && "$1/bin/switch-to-configuration" boot',
       old,
     )
-    await guest.sh('ln -sfnT "$1" /run/current-system; ln -sfnT "$1" /run/booted-system; sync', old)
+    await guest.sh(
+      'ln -sfnT "$1" /run/current-system; ln -sfnT "$1" /run/booted-system; sh "$1/mounts"; sync',
+      old,
+    )
     const made = new NixosGuest(guest, old)
     await guest.guest.snapshot('ready')
     return made

@@ -1,0 +1,40 @@
+import type { MachineDefinition } from '../core/definition.js'
+
+/** Differences between operating systems that matter to keys. */
+export interface KeyCustoms {
+  /**
+   * Whether a deploy writes the unit of a key. NixOS keeps the folder of units in the read-only store, so its units
+   * are a part of the closure (nix/modules/keys.nix).
+   */
+  readonly writesUnits: boolean
+  /**
+   * Whether an owner who cannot enter the folder is an error before the activation already. The activation of NixOS
+   * makes users members of group `keys`.
+   */
+  readonly judgesFoldersEarly: boolean
+  /** Returns the remedy for users who cannot enter the folders of their keys. */
+  readonly folderHint: (users: readonly string[]) => string
+}
+
+const debian: KeyCustoms = {
+  writesUnits: true,
+  judgesFoldersEarly: true,
+  folderHint: () =>
+    'set deployment.aptPackages = [ "acl" ] if the file system of the folder has ACLs; or create the folder yourself before the deploy',
+}
+
+/** NixOS mounts /run/keys as a ramfs, mode 0750 and owner root:keys (boot.specialFileSystems, seen in 20.09). */
+const nixos: KeyCustoms = {
+  writesUnits: false,
+  judgesFoldersEarly: false,
+  folderHint: (users) => {
+    const options = users.map((user) => `users.users.${user}.extraGroups = [ "keys" ]`)
+    return `set ${options.join('; ')}; NixOS keeps this folder in memory without ACLs`
+  },
+}
+
+const customs = { debian, nixos } satisfies Record<MachineDefinition['os'], KeyCustoms>
+
+export function keyCustoms(os: MachineDefinition['os']): KeyCustoms {
+  return customs[os]
+}
