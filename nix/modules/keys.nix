@@ -21,7 +21,8 @@ let
   forEach = make: listToAttrs (map (name: nameValuePair (unitOf name) (make name keys.${name}.path)) (filter hasUnit (attrNames keys)));
 
   # A script of the unit would be a store path with the name of the key, and store paths refuse some of its characters.
-  waits = word: path: mkDefault "/bin/sh -c '${word} [ -e \"$$0\" ]; do sleep 0.5; done' \"${wordOf path}\"";
+  # Each look starts a program: in steps of half a second, two keys took a seventh of an emulated core.
+  waits = word: seconds: path: mkDefault "/bin/sh -c '${word} [ -e \"$$0\" ]; do sleep ${seconds}; done' \"${wordOf path}\"";
   wordOf = replaceStrings [ "\\" "\"" "%" "$" ] [ "\\\\" "\\\"" "%%" "$$" ];
 in
 {
@@ -29,8 +30,8 @@ in
     services = forEach (name: path: {
       description = "Key ${replaceStrings [ "%" ] [ "%%" ] name} of hydra-ops";
       serviceConfig = {
-        ExecStartPre = waits "until" path;
-        ExecStart = waits "while" path;
+        ExecStartPre = waits "until" "1" path;
+        ExecStart = waits "while" "5" path;
         TimeoutStartSec = mkDefault "infinity";
       };
       unitConfig.StartLimitIntervalSec = mkDefault 0;

@@ -39,8 +39,8 @@ it.each([
     config.systemd.paths.token-key.pathConfig`
     expect(await valuesOf(token, values, of())).toEqual([
       {
-        ExecStartPre: `/bin/sh -c 'until [ -e "$$0" ]; do sleep 0.5; done' "/run/keys/token"`,
-        ExecStart: `/bin/sh -c 'while [ -e "$$0" ]; do sleep 0.5; done' "/run/keys/token"`,
+        ExecStartPre: `/bin/sh -c 'until [ -e "$$0" ]; do sleep 1; done' "/run/keys/token"`,
+        ExecStart: `/bin/sh -c 'while [ -e "$$0" ]; do sleep 5; done' "/run/keys/token"`,
         TimeoutStartSec: 'infinity',
       },
       false,
