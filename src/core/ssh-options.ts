@@ -156,10 +156,34 @@ function refusal({ keyword, value }: SshOption): string | undefined {
     return `'${keyword}' is not a keyword of ssh_config(5)${meant}`
   }
   if (name === 'port' && !isPort(value.trim())) return `'${value}' is not a port`
+  if (name === 'connecttimeout' && secondsOf(value) === undefined) {
+    return `'${value}' is not a time; write ConnectTimeout in seconds`
+  }
   if (name === 'proxyjump' && !isJump(value.trim())) {
     return `'${value}' is not a jump host; write the jump host as user@host:port`
   }
   return undefined
+}
+
+/** Returns the deadline of a connection that the options set by ConnectTimeout, in milliseconds. */
+export function connectTimeoutMs(given: readonly string[]): number | undefined {
+  const { options } = readSshOptions(given)
+  const value = options.find(({ keyword }) => keyword.toLowerCase() === 'connecttimeout')?.value
+  const seconds = value === undefined ? undefined : secondsOf(value)
+  return seconds === undefined ? undefined : seconds * 1000
+}
+
+const unitSeconds: Readonly<Record<string, number>> = { '': 1, s: 1, m: 60, h: 3600, d: 86_400, w: 604_800 }
+
+/** Parses a time of sshd_config(5), "TIME FORMATS": `90`, `2m`, `1h30m`; undefined for another text, and for none. */
+function secondsOf(text: string): number | undefined {
+  if (!/^(?:\d{1,7}[smhdw]?)+$/i.test(text.trim())) return undefined
+  const parts = [...text.matchAll(/(\d+)([smhdw]?)/gi)]
+  const seconds = parts.reduce(
+    (sum, [, count, unit = '']) => sum + Number(count) * (unitSeconds[unit.toLowerCase()] ?? 1),
+    0,
+  )
+  return seconds > 0 ? seconds : undefined
 }
 
 function isPort(text: string): boolean {

@@ -1,12 +1,13 @@
 import { readFileSync } from 'node:fs'
 import { failure, messageOf, OpsError, unreachable } from '../core/errors.js'
 import type { Host, HostKeySeen, SshTarget } from '../core/ssh.js'
+import { connectTimeoutMs } from '../core/ssh-options.js'
 import { journal, type MachineSession, recordOf, resourceFor, updateJob } from './machine.js'
 
 /** Deadline of a boot. An emulated guest on a busy host has needed 40 s, and a cold machine with a slow disk more. */
 export const bootMs = 5 * 60_000
-/** Deadline for logging in to a machine that should be up already. */
-export const connectMs = 30_000
+/** Deadline for logging in to a machine that should be up already, unless its sshOptions have a ConnectTimeout. */
+const connectMs = 30_000
 /**
  * Deadline of a login during boot, when sshd has just begun to answer. sshd itself gives up after 120 s
  * (LoginGraceTime).
@@ -34,13 +35,13 @@ export async function waitAndConnect(session: MachineSession, timeoutMs: number)
 }
 
 /** Logs in, and pins the host key at the first contact. Closes an older connection of this session. */
-export async function connect(session: MachineSession, timeoutMs = connectMs): Promise<Host> {
+export async function connect(session: MachineSession, timeoutMs?: number): Promise<Host> {
   session.host?.close()
   session.host = undefined
   const target = await targetOf(session)
   const { host, hostKey } = await session.ops.ssh.connect(target, {
     signal: session.run.signal,
-    timeoutMs,
+    timeoutMs: timeoutMs ?? loginMs(target),
     sudoPassword: () => sudoPassword(session),
     acceptHostKey: (seen) => acceptHostKey(session, target, seen),
   })
@@ -48,6 +49,11 @@ export async function connect(session: MachineSession, timeoutMs = connectMs): P
   if (recordOf(session).hostKey !== hostKey)
     await updateJob(session, (draft) => Object.assign(draft, { hostKey }))
   return host
+}
+
+/** Returns the deadline of a login to a machine that should be up already. */
+export function loginMs({ sshOptions }: SshTarget, usual = connectMs): number {
+  return connectTimeoutMs(sshOptions) ?? usual
 }
 
 /** Returns the open connection; its absence is a bug, because stages run after `reach`. */

@@ -8,6 +8,7 @@ import type { CheckReport, MachineCheck } from '../core/reports.js'
 import type { Run } from '../core/run.js'
 import { settleAll } from '../core/settle.js'
 import type { Host } from '../core/ssh.js'
+import { loginMs } from '../machine/connect.js'
 import { type MachineStatus, observeMachine, type Subject } from '../machine/observe.js'
 import { resourceOf } from '../machine/resource.js'
 import { inNaturalOrder } from '../network/natural-order.js'
@@ -81,7 +82,7 @@ async function checkOne(
   if (seen.state !== 'up' || provider === undefined) return { ...base, ...nothing, notes }
   try {
     const target = await provider.target(resourceOf(ops, record, machine), run)
-    const how = { signal: run.signal, timeoutMs: connectMs, asLoginUser: true }
+    const how = { signal: run.signal, timeoutMs: loginMs(target, connectMs), asLoginUser: true }
     const { host } = await ops.ssh.connect(target, how)
     try {
       const inside = await lookInside(host, run)

@@ -5,11 +5,11 @@ import { messageOf, OpsError, throwIfAborted } from '../core/errors.js'
 import type { MachineName } from '../core/names.js'
 import { settleAll } from '../core/settle.js'
 import type { CommandResult } from '../core/ssh.js'
+import { loginMs } from '../machine/connect.js'
 import { sshTargetOf } from '../machine/resource.js'
 import { selectRecordedMachines } from '../network/select-by-tag.js'
 import type { Selection } from '../network/selection.js'
 
-const connectMs = 30_000
 /** Deadline of a command, in effect none: Ctrl-C or the machine ends it. Node's timers are limited to 24.8 days. */
 const commandMs = 24 * 3_600_000
 /** Exit status of ssh for "no connection". */
@@ -40,7 +40,7 @@ export async function sshForEach(ops: Ops, request: ForEachRequest): Promise<For
   const one = async (machine: MachineName): Promise<ForEachResult> => {
     try {
       const target = await sshTargetOf(ops, record, machine, run)
-      const how = { signal: ops.signal, timeoutMs: connectMs, asLoginUser: true }
+      const how = { signal: ops.signal, timeoutMs: loginMs(target), asLoginUser: true }
       const { host } = await ops.ssh.connect(target, how)
       try {
         const result = await host.script(request.command.join(' '), [], {
