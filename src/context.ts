@@ -25,7 +25,8 @@ export async function openContext(request: OpenRequest): Promise<Ops> {
   const now = () => new Date()
   const operator = operatorOf(argv, now())
   const files = createStateFolder(state, env)
-  const store = await createStore({ files, operator, env, onWrite: stopAfterWrite(env), signal })
+  const onWait = (text: string) => ui.events.emit({ kind: 'notice', text })
+  const store = await createStore({ files, operator, env, onWrite: stopAfterWrite(env), signal, onWait })
   const local = lazyCommands()
   const ssh = lazySsh(env)
   const plugins = request.plugins ? ((await store.preferences()).plugins ?? []) : []

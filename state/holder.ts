@@ -1,7 +1,8 @@
-import { readFileSync, readlinkSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import * as z from 'zod'
 import type { Operator } from '../src/core/context.js'
 import { errnoOf } from '../src/core/file-failure.js'
+import { pidNamespace, processStat, runsSince } from '../src/core/process-facts.js'
 
 /** The holder of a lock, with the facts that show whether its process is alive. */
 export const Holder = z.object({
@@ -33,7 +34,7 @@ export function claimOf(operator: Operator, nonce: string, now: Date): Holder {
     user: operator.user,
     host: operator.host,
     pid: process.pid,
-    startTime: startTimeOf(process.pid)?.ticks ?? '',
+    startTime: processStat(process.pid)?.startTime ?? '',
     bootId: bootId(),
     pidNamespace: pidNamespace(),
     command: operator.command,
@@ -62,29 +63,13 @@ function processLives(holder: Holder): boolean {
     // EPERM means that the process lives and belongs to another user.
     if (errnoOf(error) === 'ESRCH') return false
   }
-  const found = startTimeOf(holder.pid)
+  const found = processStat(holder.pid)
   // A mount of /proc with hidepid shows no process of another user, although its pid is alive.
-  if (found === undefined) return true
-  return found.ticks === holder.startTime && !['Z', 'X'].includes(found.state)
-}
-
-/** Reads the start time (man 5 proc): the fields follow the command name, which may hold spaces and brackets. */
-function startTimeOf(pid: number): { state: string; ticks: string } | undefined {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
-    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
-    return { state: fields[0] ?? '', ticks: fields[19] ?? '' }
-  } catch {
-    return undefined
-  }
+  return found === undefined || runsSince(holder.startTime, found)
 }
 
 let knownBootId: string | undefined
 function bootId(): string {
   knownBootId ??= readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()
   return knownBootId
-}
-
-function pidNamespace(): string {
-  return readlinkSync('/proc/self/ns/pid')
 }

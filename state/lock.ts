@@ -23,16 +23,25 @@ export type LockAttempt =
 const rounds = 100
 
 /**
- * Takes a lock or names its holder; never waits. A lock is a folder that holds `holder.json`. The folder is made under
- * another name and renamed into place, which fails while a lock exists. So no lock is ever seen half made, and only one
- * of several processes gets it.
+ * Takes a lock or names its holder, and never waits for a living holder. `beforeTakeOver` may delay or refuse the
+ * removal of a dead holder's lock. The lock stays the dead holder's meanwhile, so the next process delays as well if
+ * this process ends there.
+ *
+ * A lock is a folder that holds `holder.json`. The folder is made under another name and renamed into place, which
+ * fails while a lock exists. So no lock is ever seen half made, and only one of several processes gets it.
  */
-export async function tryLock(folder: string, operator: Operator, now: Date): Promise<LockAttempt> {
+export async function tryLock(
+  folder: string,
+  operator: Operator,
+  now: Date,
+  beforeTakeOver: (dead: Holder) => Promise<void> = async () => {},
+): Promise<LockAttempt> {
   for (let round = 0; round < rounds; round += 1) {
     const found = readHolder(folder)
     if (found.kind === 'unreadable') return { kind: 'busy', holder: undefined }
     if (found.kind === 'holder') {
       if (!isDead(found.holder, operator, now)) return { kind: 'busy', holder: found.holder }
+      await beforeTakeOver(found.holder)
       const busy = await retireDead(folder, found.holder, operator, now)
       if (busy !== undefined) return busy
     }

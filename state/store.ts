@@ -9,7 +9,7 @@ import { errnoOf, fsFailure } from '../src/core/file-failure.js'
 import { DeploymentUuid } from '../src/core/names.js'
 import type { Run } from '../src/core/run.js'
 import type { DeploymentStore } from '../src/core/store.js'
-import { describeHolder } from './holder.js'
+import { describeHolder, type Holder } from './holder.js'
 import { readJournal } from './journal.js'
 import { type HeldLock, removeLock, tryLock } from './lock.js'
 import { deploymentPaths, deploymentsFolder, type Environment, stateFiles } from './paths.js'
@@ -17,6 +17,7 @@ import { loadPreferences, writePreferences } from './preferences.js'
 import { type Entry, findDeployment, nameOf, onlyDeployment } from './resolve.js'
 import { loadState, readHead, readState, renderHead, type StateRead } from './state-file.js'
 import { createStoreLock } from './store-lock.js'
+import { usualSurvivorsMs, waitForSurvivors } from './surviving-programs.js'
 import { newPrefix, sweepDeployment } from './sweep.js'
 
 export interface StoreOptions {
@@ -31,6 +32,10 @@ export interface StoreOptions {
   now?(): Date
   /** Signal that ends the waits for other processes. */
   readonly signal?: AbortSignal
+  /** Function called with a sentence when a lock waits for a program of a killed process. */
+  onWait?(sentence: string): void
+  /** The longest wait for programs of a killed process. */
+  readonly survivorsMs?: number
 }
 
 /** Creates the local state store. Opening and reading write and create nothing. */
@@ -46,6 +51,7 @@ export async function createStore(options: StoreOptions): Promise<DeploymentStor
     writes += 1
     options.onWrite?.(writes, event)
   }
+  const audibly: Run = { signal, log: (line) => options.onWait?.(line) }
   const quietly: Run = { signal, log: () => {} }
   const heads = (): Entry[] => uuidsIn(root).map((uuid) => ({ uuid, ...readHead(root, uuid) }))
   const states = async (except?: DeploymentUuid): Promise<StateRead[]> => {
@@ -92,7 +98,10 @@ export async function createStore(options: StoreOptions): Promise<DeploymentStor
     async lock(uuid, action) {
       const read = readHead(root, uuid)
       if (read.kind === 'broken') throw read.error
-      const lock = await takeLock(root, read.head, operator, now())
+      const waitMs = options.survivorsMs ?? usualSurvivorsMs
+      const lock = await takeLock(root, read.head, operator, now(), (dead, name) =>
+        waitForSurvivors(dead, name, audibly, waitMs),
+      )
       try {
         sweepDeployment(paths(uuid).root)
         const claimingName = (renamed: DeploymentHead, write: () => Promise<void>) =>
@@ -189,11 +198,12 @@ async function takeLock(
   record: DeploymentHead,
   operator: Operator,
   now: Date,
+  beforeTakeOver: (dead: Holder, name: string) => Promise<void>,
 ): Promise<HeldLock> {
   const { lock: folder } = stateFiles(deploymentPaths(root, record.uuid).root)
-  const attempt = await tryLock(folder, operator, now)
-  if (attempt.kind === 'held') return attempt.lock
   const name = record.name ?? record.uuid
+  const attempt = await tryLock(folder, operator, now, (dead) => beforeTakeOver(dead, name))
+  if (attempt.kind === 'held') return attempt.lock
   const holder = attempt.holder === undefined ? 'somebody' : describeHolder(attempt.holder)
   throw locked(`deployment '${name}' is locked by ${holder}`, {
     hint: `wait until that command ends; if the command no longer runs: hydra-ops unlock -d ${name}`,

@@ -3,6 +3,7 @@ import type { LocalCommands } from '../core/context.js'
 import { abortError, failure } from '../core/errors.js'
 import { onAbort } from '../core/on-abort.js'
 import type { CommandResult } from '../core/ssh.js'
+import { startedByUs } from '../core/started-programs.js'
 import { endGroup, errorCodeOf, isTooLong, keepEnds, lines, missing } from './child-process.js'
 import { spawnDuplex } from './spawn-duplex.js'
 import { spawnReadable } from './spawn-readable.js'
@@ -30,7 +31,7 @@ export const localCommands: LocalCommands = {
       // The end of stderr tells most, so we keep it ourselves.
       buffer: { stderr: false },
       encoding: options.encoding ?? 'utf8',
-      env: { LC_ALL: 'C.UTF-8', ...options.env },
+      env: { LC_ALL: 'C.UTF-8', ...options.env, ...startedByUs(argv) },
       ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
       ...(options.stdin === undefined ? { stdin: 'ignore' } : { input: options.stdin }),
     } satisfies Options)

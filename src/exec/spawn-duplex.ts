@@ -5,7 +5,10 @@ import { abortError, failure } from '../core/errors.js'
 import { onAbort } from '../core/on-abort.js'
 import { endGroup, errorCodeOf, lines, missing } from './child-process.js'
 
-/** Implements `LocalCommands.spawnDuplex`. The program has no terminal, so it cannot ask questions. */
+/**
+ * Implements `LocalCommands.spawnDuplex`. The program has no terminal, so it cannot ask questions. The program has no
+ * mark of this process, because a pipe ends by itself with its reader.
+ */
 export const spawnDuplex: LocalCommands['spawnDuplex'] = (argv, options) => {
   const [file, ...args] = argv
   if (file === undefined) throw failure('NO_COMMAND', 'the command to run is empty')

@@ -2,6 +2,7 @@ import { execa } from 'execa'
 import type { LocalCommands } from '../core/context.js'
 import { abortError, failure } from '../core/errors.js'
 import { onAbort } from '../core/on-abort.js'
+import { startedByUs } from '../core/started-programs.js'
 import { endGroup, errorCodeOf, keepEnds, missing } from './child-process.js'
 
 /** Implements `LocalCommands.spawnReadable`. */
@@ -16,7 +17,7 @@ export const spawnReadable: LocalCommands['spawnReadable'] = (argv, options) => 
     stdin: 'ignore',
     stdout: 'pipe',
     stderr: 'pipe',
-    env: { LC_ALL: 'C.UTF-8', ...options.env },
+    env: { LC_ALL: 'C.UTF-8', ...options.env, ...startedByUs(argv) },
   })
   const said = keepEnds(child.stderr)
   const end = endGroup(child)

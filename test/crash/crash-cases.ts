@@ -38,13 +38,19 @@ export async function crashAt(
   return end === 'killed' ? end : z.array(z.string()).parse(JSON.parse(end))
 }
 
-/** Whether a verb is stopped at all of its points. */
-export const everyPoint = process.env.HYDRA_OPS_CRASH_POINTS === 'all'
+const { HYDRA_OPS_CRASH_POINTS: chosen } = process.env
 
-/** Selects all points if the environment wants them, otherwise the most telling ones. */
+/** Whether a verb is stopped at more than its most telling points: at all, or at those with a text in their names. */
+export const morePoints = chosen !== undefined
+
+function isChosen(at: string): boolean {
+  return chosen !== undefined && (chosen === 'all' || at.includes(chosen))
+}
+
+/** Selects the most telling points, and those that the environment chooses. */
 function isWanted(points: readonly string[], index: number, { telling, everyday }: CrashCase): boolean {
   const [before, at = '', after] = [points[index - 1], points[index], points[index + 1]]
-  if (everyPoint || telling.includes(at)) return true
+  if (isChosen(at) || telling.includes(at)) return true
   // A store write is wanted beside a change outside of the store.
   return everyday && at === storeWrite && [before, after].some((next) => next !== undefined && next !== at)
 }

@@ -6,7 +6,7 @@ import { freePort } from '../../providers/common/ports.js'
 import type { FakeOps } from '../fakes/fake-ops.js'
 import { behave } from '../fakes/virtualbox/install.js'
 import { openSession, readRegistry, type Session } from '../providers/virtualbox/session.js'
-import { afterEachPoint, type CrashCase, crashAt, deploymentsIn, everyPoint } from './crash-cases.js'
+import { afterEachPoint, type CrashCase, crashAt, deploymentsIn, morePoints } from './crash-cases.js'
 import { type KillableScript, killableScript } from './killed-process.js'
 import { operate, plannedItems, type Verb } from './machine-operator.js'
 import { openOperator, type Place, quickCommands } from './virtualbox-operator.js'
@@ -143,7 +143,7 @@ it.each<CrashCase>([
     )
     expect(crashed).toEqual(crashed.map(({ at }) => ({ at, first: 'killed', outcome: normal })))
   },
-  everyPoint ? 3_600_000 : undefined,
+  morePoints ? 3_600_000 : undefined,
 )
 
 /** The changes that wait for the next start of the guest. */

@@ -9,6 +9,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { OpsError } from '../../src/core/errors.js'
 import { DeploymentName, DeploymentUuid, MachineName } from '../../src/core/names.js'
+import { localCommands } from '../../src/exec/local-commands.js'
 import { tryLock } from '../../state/lock.js'
 import { machineRecord } from './machine-record.js'
 import { storeIn } from './open-store.js'
@@ -32,6 +33,22 @@ const actions: Readonly<Record<string, () => Promise<void>>> = {
     const store = await storeIn(root, { operator })
     await store.lock(DeploymentUuid.parse(rest[0]), async () => {
       say('held')
+      await sleep(600_000)
+    })
+  },
+
+  /**
+   * Takes the lock of a deployment, runs a program under the lock, and keeps the lock until it is killed. Says what the
+   * program prints.
+   */
+  async holdWithProgram() {
+    const store = await storeIn(root, { operator })
+    const [uuid, ...argv] = rest
+    await store.lock(DeploymentUuid.parse(uuid), async () => {
+      const { signal } = run
+      const what = 'run a program of the test'
+      await localCommands.run(argv, { signal, timeoutMs: 600_000, what, onLine: say })
+      say('ended')
       await sleep(600_000)
     })
   },
