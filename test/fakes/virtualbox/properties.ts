@@ -172,6 +172,9 @@ function matches(name: string, patterns: string): boolean {
   })
 }
 
+/** The pause between two looks at a property, in milliseconds. */
+const pauseMs = 50
+
 /**
  * Implements `guestproperty wait MACHINE PATTERN --timeout MS`, outside the lock, because another call sets the
  * property.
@@ -194,14 +197,14 @@ export async function waitForProperty(
       return Object.entries(hardware.properties).filter(([key]) => matches(key, pattern))
     })
   const before = new Map((await look()).map(([key, { time }]) => [key, time]))
-  const end = Date.now() + timeout
-  while (Date.now() < end) {
+  // The pauses count, and not the clock: on a busy host, no call could set the property in time.
+  for (let waited = 0; waited < timeout; waited += pauseMs) {
     const [changed] = (await look()).filter(([key, { time }]) => before.get(key) !== time)
     if (changed !== undefined) {
       const [key, { value, flags }] = changed
       return answer(`Name: ${key}, value: ${value}, flags: ${flags}\n`)
     }
-    await new Promise((resolve) => setTimeout(resolve, 50))
+    await new Promise((resolve) => setTimeout(resolve, pauseMs))
   }
   const late = errorLine('Time out or interruption while waiting for a notification.')
   if (failing) throw new Refusal(late, 2)

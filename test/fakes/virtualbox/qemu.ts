@@ -9,8 +9,9 @@ import { idOf, nodeOf, qemuArguments } from './qemu-arguments.js'
 import { type Monitor, withMonitor } from './qmp.js'
 import { alive, usedMedia } from './store.js'
 
-const startMs = 60_000
-const endMs = 30_000
+/** Deadlines for a busy host, within the deadline of a test. */
+const startMs = 150_000
+const endMs = 150_000
 
 /**
  * A program that runs QEMU, notes its end, and ends QEMU when the folder of the run is gone. No test thus leaves a

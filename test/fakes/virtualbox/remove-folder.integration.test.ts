@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, it, vi } from 'vitest'
 import { removeBusyFolder } from './remove-folder.js'
+import { patience } from './stand-in-host.js'
 
 let folder: string
 beforeEach(() => {
@@ -21,7 +22,7 @@ it('a folder is removed although another process goes on to write files there fo
     },
   )
   const ended = once(writer, 'exit')
-  await vi.waitFor(() => expect(existsSync(join(folder, '1'))).toBe(true))
+  await vi.waitFor(() => expect(existsSync(join(folder, '1'))).toBe(true), patience)
   removeBusyFolder(folder)
   expect(existsSync(folder)).toBe(false)
   await ended

@@ -30,10 +30,11 @@ async function holdPort(): Promise<{ server: Server; port: number }> {
 async function connects(port: number): Promise<boolean> {
   return await new Promise((resolve) => {
     const socket = createConnection(port, '127.0.0.1')
-    socket.once('connect', () => resolve(true))
+    socket.once('connect', () => {
+      socket.destroy()
+      resolve(true)
+    })
     socket.once('error', () => resolve(false))
-    socket.once('close', () => socket.destroy())
-    setTimeout(() => socket.destroy(), 1000).unref()
   })
 }
 
@@ -150,7 +151,7 @@ describe('a running machine of the stand-in', () => {
   it('stays locked for a moment after its end, where a test wants this', async () => {
     const { name } = host.machine()
     host.start(name)
-    behave(host.standIn, ['linger=60000'])
+    behave(host.standIn, ['linger=3600000'])
     host.must('controlvm', name, 'poweroff')
     expect(host.state(name)).toBe('poweroff')
     expect(host.ask('modifyvm', name, '--memory', '128').stderr).toContain('already locked for a session')

@@ -81,7 +81,7 @@ export class StandInHost {
 }
 
 /** The longest wait of a test for a guest on a busy host. */
-export const patience = { timeout: 60_000, interval: 50 }
+export const patience = { timeout: 150_000, interval: 50 }
 
 /** Waits until a machine's serial port has printed a text. */
 export async function untilSaid(file: string, text: string): Promise<void> {

@@ -1,6 +1,7 @@
 import { randomBytes, randomUUID } from 'node:crypto'
-import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, linkSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
+import { errnoOf } from '../../../src/core/file-failure.js'
 import {
   allSnapshots,
   attachedMedia,
@@ -12,7 +13,8 @@ import {
 import { removeBusyFolder } from './remove-folder.js'
 import { readSettings, settingsText } from './settings-file.js'
 
-const lockMs = 60_000
+/** The longest wait for another call, which may start a machine on a busy host. */
+const lockMs = 150_000
 
 /** The files of the stand-in: a registry, a settings file for each machine, and the running machines. */
 export class Store {
@@ -153,22 +155,53 @@ export function usedMedia(machine: Machine, media: readonly Medium[]): Set<strin
 export async function locked<Result>(home: string, action: () => Promise<Result>): Promise<Result> {
   const lock = join(home, 'lock')
   const end = Date.now() + lockMs
-  for (;;) {
-    try {
-      mkdirSync(home, { recursive: true })
-      writeFileSync(lock, String(process.pid), { flag: 'wx' })
-      break
-    } catch {
-      const holder = existsSync(lock) ? Number(readFileSync(lock, 'utf8')) : 0
-      if (holder > 0 && !alive(holder)) rmSync(lock, { force: true })
-      else if (Date.now() > end) throw new Error(`${lock} is held by process ${holder}`)
-      else await new Promise((resolve) => setTimeout(resolve, 10))
-    }
+  mkdirSync(home, { recursive: true })
+  while (!take(lock)) {
+    const holder = holderOf(lock)
+    if (holder !== undefined && !alive(holder)) retire(lock, holder)
+    if (Date.now() > end) throw new Error(`${lock} is held by process ${holder}`)
+    await new Promise((resolve) => setTimeout(resolve, 10))
   }
   try {
     return await action()
   } finally {
     rmSync(lock, { force: true })
+  }
+}
+
+/** Places a lock as a whole, so that nobody reads a lock without a holder; returns false where one exists. */
+function take(lock: string): boolean {
+  const draft = `${lock}.${randomUUID()}`
+  writeFileSync(draft, String(process.pid))
+  try {
+    linkSync(draft, lock)
+    return true
+  } catch (error) {
+    if (errnoOf(error) !== 'EEXIST') throw error
+    return false
+  } finally {
+    rmSync(draft, { force: true })
+  }
+}
+
+/** Returns the process that holds a lock; undefined where the lock was released meanwhile. */
+function holderOf(lock: string): number | undefined {
+  try {
+    return Number(readFileSync(lock, 'utf8'))
+  } catch (error) {
+    if (errnoOf(error) !== 'ENOENT') throw error
+    return undefined
+  }
+}
+
+/** Removes the lock of a dead process. Only one call does so, which must not remove the lock of the next holder. */
+function retire(lock: string, dead: number): void {
+  const guard = `${lock}.dead-${dead}`
+  if (!take(guard)) return
+  try {
+    if (holderOf(lock) === dead) rmSync(lock, { force: true })
+  } finally {
+    rmSync(guard, { force: true })
   }
 }
 

@@ -1,11 +1,13 @@
 import { existsSync, readFileSync, renameSync, statSync } from 'node:fs'
 import { createServer, type Server } from 'node:net'
 import { dirname, join } from 'node:path'
+import { setTimeout } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { VirtualBoxConfig } from '../../../providers/virtualbox/config.js'
 import { parseMachine } from '../../../providers/virtualbox/machine-facts.js'
 import { parseMedia } from '../../../providers/virtualbox/media.js'
 import type { VirtualBoxResource } from '../../../providers/virtualbox/places.js'
+import { errnoOf } from '../../../src/core/file-failure.js'
 import { forceState } from '../../fakes/virtualbox/install.js'
 import type { MachineState } from '../../fakes/virtualbox/model.js'
 import { type Made, machinesOf } from './made-machines.js'
@@ -19,12 +21,20 @@ afterAll(() => session?.dispose())
 
 const { reconcile, make, facts, start, seen, stop, destroy } = machinesOf(() => session)
 
-function listen(port: number): Promise<Server> {
-  return new Promise((resolve, reject) => {
+/** Takes a port. The providers of other tests try each port for a moment, so this function tries again. */
+async function listen(port: number): Promise<Server> {
+  for (;;) {
     const server = createServer()
-    server.once('error', reject)
-    server.listen({ host: '127.0.0.1', port }, () => resolve(server))
-  })
+    const taken = await new Promise<boolean>((resolve, reject) => {
+      server.once('error', (error) => {
+        if (errnoOf(error) === 'EADDRINUSE') resolve(false)
+        else reject(error)
+      })
+      server.listen({ host: '127.0.0.1', port }, () => resolve(true))
+    })
+    if (taken) return server
+    await setTimeout(20)
+  }
 }
 
 describe('the disks of a machine', () => {
