@@ -121,6 +121,38 @@ it('a crash test kills the process after the n-th write of the state', async () 
   expect((await cli.run(['list', '--plain', '--state', state])).stdout).toMatch(/\tkilled\t/)
 })
 
+describe('a deploy that was killed with SIGKILL', () => {
+  it('leaves a program, for which the next command waits with a notice', async () => {
+    const folder = mkdtempSync(join(cli.folder, 'slow-'))
+    const place = (name: string) => join(folder, name)
+    const script = `#!/bin/sh
+echo $$ >'${place('draft')}' && mv '${place('draft')}' '${place('pid')}'
+while [ ! -e '${place('go')}' ] && [ -e '${folder}' ]; do sleep 0.1; done
+touch '${place('ended')}'
+`
+    for (const name of ['nix-instantiate', 'nix-store']) writeFileSync(place(name), script, { mode: 0o755 })
+    const state = ['--state', place('state')]
+    expect((await cli.run(['create', cli.network, '-d', 'lab', ...state])).code).toBe(0)
+    const env = { PATH: `${folder}:${process.env.PATH}` }
+    const deploy = cli.start(['deploy', '-d', 'lab', '--yes', ...state], { env })
+    const killed = ended(deploy)
+    await expect.poll(() => existsSync(place('pid')), { timeout: 150_000 }).toBe(true)
+    deploy.kill('SIGKILL')
+    expect(await killed).toMatchObject({ signal: 'SIGKILL' })
+
+    const next = cli.start(['modify', '-d', 'lab', '--name', 'other', ...state])
+    let seen = ''
+    next.stderr.on('data', (chunk: string) => {
+      seen += chunk
+      if (seen.includes('which a killed command started: hydra-ops deploy')) writeFileSync(place('go'), '')
+    })
+    expect(await ended(next)).toMatchObject({ code: 0 })
+    const pid = readFileSync(place('pid'), 'utf8').trim()
+    expect(seen).toMatch(new RegExp(`waiting for nix-(?:instantiate|store) \\(pid ${pid}\\)`))
+    expect(existsSync(place('ended'))).toBe(true)
+  })
+})
+
 describe('a signal', () => {
   /** Creates stand-ins for Nix that do not end by themselves. */
   function slowPrograms(first = ':'): { PATH: string } {
