@@ -235,6 +235,7 @@ async function opsOver(
     },
     tasks: async () => kind.tasks,
     hydraUsers: async () => undefined,
+    whyNotBuilt: nobody,
     events: { emit: () => {} },
     questions: {
       interactive: false,

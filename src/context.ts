@@ -54,6 +54,8 @@ export async function openContext(request: OpenRequest): Promise<Ops> {
     tasks: async () => (await import('./setup/tasks.js')).setupTasks,
     hydraUsers: async (machine, deployed) =>
       (await import('./setup/hydra/user-admin.js')).hydraUserAdmin(machine, deployed),
+    whyNotBuilt: async (place, derivation, run) =>
+      (await import('./setup/builders/why/ask.js')).whyNotBuilt(place, derivation, run),
     events: ui.events,
     questions: ui.questions,
     operator,

@@ -35,6 +35,8 @@ export function registerBuilders(command: Command, cli: Cli): void {
     ),
   )
 
+  registerWhy(command, cli)
+
   const drain = part(
     command,
     'drain <builder>',
@@ -60,6 +62,35 @@ export function registerBuilders(command: Command, cli: Cli): void {
       (await import('../operations/builders.js')).resumeBuilder(ops, { ...request, builder }),
     ),
   )
+}
+
+interface WhyFlags extends CommonFlags {
+  readonly machine?: string | undefined
+  readonly here?: boolean | undefined
+}
+
+function registerWhy(command: Command, cli: Cli): void {
+  const why = part(command, 'why <derivation>', 'tell why a derivation is not built')
+  why
+    .option('--machine <name>', 'machine that should have it built (needed where several have builders)')
+    .option('--here', 'ask about the Nix of this host instead')
+  example(
+    why,
+    'hydra-ops builders why /nix/store/…-x.drv -d lab',
+    'hydra-ops builders why /nix/store/…-x.drv --here',
+  )
+  why.action((derivation: string, _: WhyFlags, self: Command) => {
+    const flags: WhyFlags = self.optsWithGlobals()
+    return cli.run(flags, async (ops, ui) => {
+      const { buildersWhy } = await import('../operations/builders-why.js')
+      const { deployment, machine, here = false } = flags
+      const why = await buildersWhy(ops, { deployment, machine, here, derivation })
+      await ui.settle()
+      if (ui.json) ui.printJson(why)
+      else ui.print((await import('../ui/builders-view.js')).whyView(why, ui.style))
+      return why.hindered ? 1 : 0
+    })
+  })
 }
 
 function part(command: Command, words: string, description: string): Command {

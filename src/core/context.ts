@@ -1,5 +1,6 @@
 import type { Duplex, Readable } from 'node:stream'
 import type { AnyProvider } from './bind-provider.js'
+import type { WhyPlace } from './build-why.js'
 import type { StateFolder } from './deployment.js'
 import type { EventSink } from './events.js'
 import type { HydraUserAdmin } from './hydra-user-admin.js'
@@ -7,6 +8,7 @@ import type { ImageStore } from './image.js'
 import type { MachineName } from './names.js'
 import type { Nix } from './nix.js'
 import type { Finding } from './provider.js'
+import type { BuildWhy } from './reports.js'
 import type { Run } from './run.js'
 import type { SecretStore } from './secrets.js'
 import type { TaskMachine, WantedTask } from './setup-task.js'
@@ -134,6 +136,8 @@ export interface Ops {
    * that runs there.
    */
   hydraUsers(machine: TaskMachine, deployed: string | undefined): Promise<HydraUserAdmin | undefined>
+  /** Finds the one cause that keeps a derivation from being built. */
+  whyNotBuilt(place: WhyPlace, derivation: string, run: Run): Promise<BuildWhy>
   readonly events: EventSink
   readonly operator: Operator
   readonly local: LocalCommands

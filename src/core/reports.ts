@@ -103,6 +103,24 @@ export interface BuilderRow extends BuilderOffer {
   readonly drained: boolean
 }
 
+/** The one cause that keeps a derivation from being built. */
+export interface BuildWhy {
+  /** Words for the machine that should have it built: `machine 'ci'`, `this host`. */
+  readonly where: string
+  readonly derivation: string
+  readonly system: string
+  readonly features: readonly string[]
+  readonly kind: string
+  /** Whether something keeps the build from running. */
+  readonly hindered: boolean
+  readonly cause: string
+  /** The line of the builder, with its place. */
+  readonly line?: string | undefined
+  readonly remedy?: string | undefined
+  /** Faults of other builders. */
+  readonly also: readonly string[]
+}
+
 /** One set-up task on one machine. */
 export interface SetupRow {
   readonly machine: MachineName

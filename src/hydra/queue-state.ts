@@ -1,4 +1,5 @@
 import { describeAge } from '../core/ages.js'
+import { type Abilities, type Mismatch, matchBuilders, matchRemedy } from '../core/builder-match.js'
 import type { Blockage, QueueState } from '../core/hydra-reports.js'
 import type { Builder, RunnerStatus } from './replies.js'
 
@@ -43,63 +44,28 @@ function blockageOf(
 ): Blockage | undefined {
   const [system = '', list = ''] = type.split(':', 2)
   const features = list.split(',').filter((feature) => feature !== '')
-  const offering = builders.filter(([, builder]) => builder.systemTypes.includes(system))
-  if (offering.length === 0)
-    return {
-      type,
-      steps,
-      cause: `no builder offers the system ${system}`,
-      remedy: systemRemedy(builders, system),
-    }
-  const able = offering.filter(([, builder]) => lacking(builder, features).length === 0)
-  if (able.length === 0) return { type, steps, ...featureCause(system, features, offering) }
-  const willing = able.filter(([, builder]) =>
-    builder.mandatoryFeatures.every((feature) => features.includes(feature)),
-  )
-  if (willing.length === 0) {
-    const demands = able.map(([name, builder]) => `${name} (${builder.mandatoryFeatures.join(', ')})`)
-    return {
-      type,
-      steps,
-      cause: `each builder of ${system} takes only steps with a mandatory feature: ${demands.join('; ')}`,
-      remedy: 'take the feature out of mandatoryFeatures of a builder, or add a builder',
-    }
-  }
+  const offers = builders.map(([name, builder]) => ({ name, builder, ...abilitiesOf(builder) }))
+  const found = matchBuilders({ system, features }, offers)
+  if (!('takers' in found))
+    return { type, steps, cause: found.cause, remedy: matchRemedy(found, systemRemedy(found, system)) }
+  const willing = found.takers.map(({ name, builder }) => [name, builder] as const)
   return willing.every(([, builder]) => isDisabled(builder, now))
     ? { type, steps, ...disabledCause(willing, now) }
     : undefined
 }
 
-function systemRemedy(builders: readonly (readonly [string, Builder])[], system: string): string {
-  return builders.length === 0
+function abilitiesOf({
+  systemTypes,
+  supportedFeatures,
+  mandatoryFeatures,
+}: Builder): Omit<Abilities, 'name'> {
+  return { systems: systemTypes, supportedFeatures, mandatoryFeatures }
+}
+
+function systemRemedy({ gap }: Mismatch, system: string): string {
+  return gap === 'builders'
     ? 'the queue runner has no builder at all: one bad line in its machines file drops all of them; hydra-ops setup verify says more'
     : `add a builder of ${system}, for instance by deployment.hydra.buildMachines, or emulate ${system} on one`
-}
-
-function lacking(builder: Builder, features: readonly string[]): string[] {
-  const known = [...builder.supportedFeatures, ...builder.mandatoryFeatures]
-  return features.filter((feature) => !known.includes(feature))
-}
-
-function featureCause(
-  system: string,
-  features: readonly string[],
-  offering: readonly (readonly [string, Builder])[],
-): Pick<Blockage, 'cause' | 'remedy'> {
-  const nobody = features.filter((feature) =>
-    offering.every(([, builder]) => lacking(builder, [feature]).length > 0),
-  )
-  const [named] = nobody
-  if (named === undefined)
-    return {
-      cause: `no single builder of ${system} offers all of the features ${features.join(', ')}`,
-      remedy: 'add the features that one builder lacks to its supportedFeatures and to its system-features',
-    }
-  const word = nobody.length === 1 ? `the feature ${named}` : `the features ${nobody.join(', ')}`
-  return {
-    cause: `no builder of ${system} offers ${word}`,
-    remedy: `add ${nobody.join(', ')} to supportedFeatures of a builder, and to system-features in the nix.conf of that builder`,
-  }
 }
 
 function isDisabled(builder: Builder, now: Date): boolean {

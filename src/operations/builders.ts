@@ -114,7 +114,7 @@ async function mark(
   return runSetup(ops, { ...how, task: useTask, redo: false })
 }
 
-async function onHost<T>(
+export async function onHost<T>(
   ops: Ops,
   deployment: Parameters<typeof recordedMachine>[1],
   machine: MachineName,

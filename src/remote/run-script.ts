@@ -22,8 +22,11 @@ const usualMs = 300_000
 /** Values from the `name=value` lines of a script; a name may occur more than once. */
 export type Facts = ReadonlyMap<string, readonly string[]>
 
+/** A shell of a machine. */
+export type Shell = Pick<Host, 'machine' | 'script'>
+
 /** Runs a script that changes nothing, and reads its facts. */
-export async function askMachine(host: Host, question: RemoteScript, run: Run): Promise<Facts> {
+export async function askMachine(host: Shell, question: RemoteScript, run: Run): Promise<Facts> {
   const { stdout } = await runScript(host, question, run, () => {})
   const facts = new Map<string, string[]>()
   for (const line of stdout.split('\n')) {
@@ -42,7 +45,7 @@ export function fact(facts: Facts, name: string): string {
 
 /** Runs a script that must succeed, and logs its output. */
 export async function runScript(
-  host: Host,
+  host: Shell,
   { what, script, values, stdin, hint, timeoutMs = usualMs, asLoginUser }: RemoteScript,
   run: Run,
   onLine: (line: string) => void = (line) => run.log(line),

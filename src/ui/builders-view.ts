@@ -1,4 +1,5 @@
-import type { BuilderRow } from '../core/reports.js'
+import type { BuilderRow, BuildWhy } from '../core/reports.js'
+import { printable } from './printable.js'
 import type { Style } from './style.js'
 import { boxTable, plainTable, type Row } from './table.js'
 
@@ -26,4 +27,20 @@ export function buildersView(
     titles.map((title) => ({ title })),
     cells,
   )
+}
+
+/** Formats the one cause that keeps a derivation from being built. */
+export function whyView(why: BuildWhy, style: Style): string {
+  const { derivation, where, system, features, hindered, cause, line, remedy, also } = why
+  const demands = features.length === 0 ? system : `${system} with ${features.join(', ')}`
+  const judged = printable(cause)
+  return [
+    printable(`${derivation} requires ${demands}`),
+    `${where}: ${hindered ? style.bad(judged) : style.good(judged)}`,
+    ...[
+      ...(line === undefined ? [] : [`  line: ${line}`]),
+      ...(remedy === undefined ? [] : [`  remedy: ${remedy}`]),
+      ...also.map((each) => `  also: ${each}`),
+    ].map(printable),
+  ].join('\n')
 }

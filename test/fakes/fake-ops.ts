@@ -10,6 +10,7 @@ import type { OpsEvent } from '../../src/core/events.js'
 import type { BaseImage, ImageStore } from '../../src/core/image.js'
 import { DeploymentName, type MachineName } from '../../src/core/names.js'
 import type { Run } from '../../src/core/run.js'
+import { whyNotBuilt } from '../../src/setup/builders/why/ask.js'
 import { hydraUserAdmin } from '../../src/setup/hydra/user-admin.js'
 import { createStateFolder } from '../../state/paths.js'
 import { createSecretFiles } from '../../state/secrets.js'
@@ -105,6 +106,7 @@ export async function createFakeOps(options: FakeOpsOptions = {}): Promise<FakeO
     images: fakeImages(folder),
     tasks: async () => [],
     hydraUsers: async (machine, deployed) => hydraUserAdmin(machine, deployed),
+    whyNotBuilt,
     events: { emit: (event) => emitted.push(event) },
     operator: fakeOperator,
     local: {

@@ -69,22 +69,33 @@ export function listProblem(text: string): string | undefined {
 }
 
 function lineProblem(fields: readonly string[], seen: Set<string>): string | undefined {
-  const [name = '', systems, key, maxJobs, speed, features, mandatory, hostKey, ...rest] = fields
+  const [name = '', systems, key, , , features, mandatory, hostKey, ...rest] = fields
   if (rest.length > 0) return `${fields.length} fields, and a builder has at most 8`
   if (seen.has(name)) return `${name} is there twice`
   seen.add(name)
   if (systems === undefined || systems.split(',').includes('')) return 'the list of systems is wrong'
   if (key !== undefined && key !== none && !key.startsWith('/')) return `the key ${key} is no absolute path`
-  if (maxJobs !== undefined && !/^\d+$/.test(maxJobs)) return `maxJobs is ${maxJobs}, and no number`
-  if (speed !== undefined && !/^\d+(?:\.\d+)?$/.test(speed))
-    return `the speed factor is ${speed}, and no number`
+  const unreadable = unreadableField(fields, 'queue runner')
+  if (unreadable !== undefined) return unreadable
   const offered = valuesOf(features ?? none)
   const missing = valuesOf(mandatory ?? none).find((feature) => !offered.includes(feature))
   if (missing !== undefined) return `the mandatory feature ${missing} is not among the features`
   if (hostKey === undefined || hostKey === none) return undefined
   const decoded = Buffer.from(hostKey, 'base64')
-  if (decoded.toString('base64') !== hostKey) return 'the host key is not in base64'
+  if (decoded.toString('base64') !== hostKey) return notBase64
   return isPublicKey(decoded.toString()) ? undefined : 'the host key is no public key of ssh'
+}
+
+const notBase64 = 'the host key is not in base64'
+
+/** Finds a field that ends the reading of the whole list. A daemon takes a hyphen for a number, a queue runner does not. */
+export function unreadableField(fields: readonly string[], reader: BuilderReader): string | undefined {
+  const absent = reader === 'daemon' ? [undefined, none] : [undefined]
+  const [, , , maxJobs, speed, , , hostKey = none] = fields
+  if (!absent.includes(maxJobs) && !/^\d+$/.test(maxJobs ?? '')) return `maxJobs is ${maxJobs}, and no number`
+  if (!absent.includes(speed) && !/^\d+(?:\.\d+)?$/.test(speed ?? ''))
+    return `the speed factor is ${speed}, and no number`
+  return hostKey === none || /^[A-Za-z0-9+/]+=*$/.test(hostKey) ? undefined : notBase64
 }
 
 /** Says whether a text is a whole public key: its name, and fields that each begin with their length. */

@@ -7,10 +7,12 @@ import type { BuilderKey } from './relations.js'
 export interface LoginCause {
   readonly why: string
   readonly hint: string
+  /** Remedy for a builder that hydra-ops did not set up, where that is another one. */
+  readonly byHand?: string | undefined
 }
 
 interface Login {
-  readonly builder: Pick<UsedBuilder, 'machine' | 'user' | 'host' | 'port'>
+  readonly builder: Pick<UsedBuilder, 'user' | 'host' | 'port'> & { readonly machine: string }
   readonly key: Pick<BuilderKey, 'file' | 'user'>
 }
 
@@ -18,7 +20,7 @@ interface Login {
 export function loginCause(text: string, { builder, key }: Login): LoginCause | undefined {
   const { machine, user, host, port } = builder
   const printed = printedBefore(text)
-  const causes: readonly (readonly [boolean | RegExp, string, string])[] = [
+  const causes: readonly (readonly [boolean | RegExp, string, string, string?])[] = [
     [
       printed !== undefined,
       `the login shell prints ${JSON.stringify(printed)} before Nix speaks`,
@@ -28,41 +30,49 @@ export function loginCause(text: string, { builder, key }: Login): LoginCause | 
       /REMOTE HOST IDENTIFICATION HAS CHANGED/,
       `'${host}' shows another host key than the pinned one`,
       `check that '${host}' is machine '${machine}'; after a new installation, deploy '${machine}' first`,
+      `check that the right host answers, and put its new key into the line of the builder`,
     ],
     [
       /Host key verification failed|No .* host key is known/,
       `the host key of '${host}' is not known`,
       `run hydra-ops setup run builders --redo; the list of builders holds the pinned key`,
+      `put the host key into the line of the builder, as base64 -w0 prints ssh_host_ed25519_key.pub of '${host}'`,
     ],
     [
       /Load key ".*": Permission denied|Identity file .* not accessible: Permission denied/,
       `user '${key.user}' may not read the key ${key.file}`,
       'run hydra-ops setup run builder-key --redo, which sets its owner and mode',
+      `chown ${key.user} ${key.file}; chmod 600 ${key.file}; each folder above must let this user pass`,
     ],
     [
       /Identity file .* not accessible|Load key ".*": (?:No such file|invalid format|error in libcrypto)/,
       `the key ${key.file} is missing or no key`,
       'run hydra-ops setup run builder-key --redo, then deploy the builder too',
+      `make the key: ssh-keygen -t ed25519 -N '' -f ${key.file}, and add ${key.file}.pub to the authorized_keys of '${user}'`,
     ],
     [
       /Permission denied \(/,
       `'${machine}' does not accept the key for user '${user}'`,
       `deploy '${machine}': its set-up task 'builder' writes the keys that may build there`,
+      `add the public half of the key to the authorized_keys of '${user}' on '${host}'`,
     ],
     [
       /Could not resolve hostname/,
       `the machine does not know the name '${host}'`,
       `set deployment.builder.hostName of '${machine}' to a name or an address that is known there`,
+      'name the builder by an address, or make the name known to the machine, in its hosts file or in the DNS',
     ],
     [
       /Connection refused/,
       `no ssh server answers at ${host}:${port}`,
       `start the ssh server on '${machine}', or set deployment.builder.port`,
+      `start the ssh server on '${host}'; another port belongs into ssh_config(5), in a block for '${host}'`,
     ],
     [
       /Connection timed out|No route to host|Network is unreachable/,
       `'${host}' does not answer`,
       `hydra-ops check --on ${machine} tells whether the builder runs`,
+      `start '${host}', or open the way there in the firewall`,
     ],
     [
       /nix-store: (?:command )?not found|nix-store: No such file/,
@@ -73,10 +83,11 @@ export function loginCause(text: string, { builder, key }: Login): LoginCause | 
       /daemon-socket\/socket.*Permission denied/,
       `user '${user}' may not use the Nix daemon`,
       `run hydra-ops setup run builder --redo --on ${machine}: the user must be in group nix-users`,
+      `add '${user}' to the group nix-users on '${host}'`,
     ],
   ]
   const found = causes.find(([sign]) => (typeof sign === 'boolean' ? sign : sign.test(text)))
-  return found === undefined ? undefined : { why: found[1], hint: found[2] }
+  return found === undefined ? undefined : { why: found[1], hint: found[2], byHand: found[3] }
 }
 
 /** Returns what a login shell printed, as Nix tells it: Hydra as a number, the store of ssh with its text. */

@@ -47,6 +47,7 @@ export async function proveBuilder(
         through: reader === 'daemon' ? 'daemon' : 'own',
         list: listFiles[reader],
         name: builderName(builder, reader),
+        line: '',
         system,
         features: [...features],
         stamp: randomBytes(8).toString('hex'),
@@ -91,7 +92,7 @@ function buildFailure(
 /** Reads what Nix says about a build that a builder did not do; returns `undefined` for an unknown text. */
 export function buildCause(
   text: string,
-  { machine, user }: Pick<UsedBuilder, 'machine' | 'user'>,
+  { machine, user }: Pick<UsedBuilder, 'user'> & { readonly machine: string },
 ): LoginCause | undefined {
   const [, wanted = '', offered = ''] =
     /a '([^']+' with features \{[^}]*\}) is required to build .*? I am a '([^']+' with features \{[^}]*\})/.exec(
@@ -101,11 +102,13 @@ export function buildCause(
     return {
       why: `the build needs '${wanted}, and the Nix of '${machine}' is '${offered}`,
       hint: `run hydra-ops setup run nix --redo --on ${machine}: a feature must stand in its system-features too, and a foreign system in its extra-platforms`,
+      byHand: `put the feature into system-features, or the system into extra-platforms, in the nix.conf of '${machine}'`,
     }
   if (/not privileged to build|lacks a valid signature/.test(text))
     return {
       why: `the Nix daemon of '${machine}' does not trust user '${user}'`,
       hint: `run hydra-ops setup run nix --redo --on ${machine}: the user must be among its trusted-users`,
+      byHand: `add ${user} to trusted-users in the nix.conf of '${machine}', then restart its nix-daemon`,
     }
   if (/No space left on device|disk I\/O error|database or disk is full/.test(text))
     return { why: `'${machine}' has no disk space left`, hint: `make room on '${machine}'` }

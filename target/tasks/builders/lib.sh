@@ -4,9 +4,9 @@
 # Prints a text as a value in a URL.
 percent_coded() { printf %s "$1" | sed 's/%/%25/g; s/+/%2B/g; s/=/%3D/g; s/&/%26/g; s/?/%3F/g; s/#/%23/g'; }
 
-# Runs a command as another user, and directly where that user is the present one.
+# Runs a command as another user, and directly where that user is the present one or has no name.
 as_user() {
   user=$1
   shift
-  if [ "$(id -un)" = "$user" ]; then "$@"; else runuser -u "$user" -- "$@"; fi
+  if [ -z "$user" ] || [ "$(id -un)" = "$user" ]; then "$@"; else runuser -u "$user" -- "$@"; fi
 }

@@ -1,27 +1,30 @@
 # shellcheck shell=sh
 # Builds a new derivation on one builder alone, by Nix' own way to builders, as the user who builds there.
-# Values: run_as (user of this machine), through (daemon, or a store of its own for a queue runner), list (path of the
-# list of builders), name (of the builder in the list), system, features (that the build requires), stamp (that makes
+# Values: run_as (user of this machine; empty means the present one), through (daemon, or a store of its own for a queue
+# runner, or itself for this machine's daemon without builders), list (path of the list of builders), name (of the
+# builder in the list), line (that replaces list and name), system, features (that the build requires), stamp (that makes
 # the derivation new).
 # Prints `on=` (the builder that Nix names), and on standard error all that Nix says.
 # Exit status 3: the list has no such builder.
 #
 # A queue runner does not ask the daemon, but logs in by itself. A store of its own makes Nix log in as that user.
-: "${run_as:?}" "${through:?}" "${list:?}" "${name:?}" "${system:?}" "${features?}" "${stamp:?}"
+: "${run_as?}" "${through:?}" "${list?}" "${name?}" "${line?}" "${system:?}" "${features?}" "${stamp:?}"
 split_by_line
 cd / || exit 1
-line=$(awk -v name="$name" '$1 == name { $4 = $4 == 0 ? 1 : $4; print; exit }' "$list")
+[ -n "$line" ] || line=$(awk -v name="$name" '$1 == name { $4 = $4 == 0 ? 1 : $4; print; exit }' "$list")
 [ -n "$line" ] || exit 3
 work=$(mktemp -d) || exit 1
 trap 'chmod -R u+w -- "$work"; rm -rf -- "$work"' EXIT
-chown -- "$run_as" "$work" || exit 1
+[ -z "$run_as" ] || chown -- "$run_as" "$work" || exit 1
 required=
 for each in $features; do required="$required \"$each\""; done
 printf '%s\n' "derivation {
   name = \"hydra-ops-builder-$stamp\"; system = \"$system\"; builder = \"/bin/sh\";
   args = [ \"-c\" \"echo $stamp > \$out\" ]; requiredSystemFeatures = [$required ]; }" > "$work/build.nix"
+jobs=0
 case $through in
   daemon) store=daemon ;;
+  itself) store=daemon jobs=1 line= ;;
   *) store=$work/store NIX_STATE_DIR=$work/state && export NIX_STATE_DIR ;;
 esac
 as_builder() { as_user "$run_as" env HOME="$work" NIX_REMOTE="$store" NIX_SSHOPTS='-o BatchMode=yes' "$@" < /dev/null; }
@@ -31,11 +34,12 @@ derivation=$(as_builder nix-instantiate "$work/build.nix" 2> "$work/said") || {
 }
 # The result has no root of the garbage collector, so it goes with the next collection.
 as_builder nix-store --realise "$derivation" --option builders "$line" --option substituters '' \
-  --max-jobs 0 > /dev/null 2> "$work/said"
+  --max-jobs "$jobs" > /dev/null 2> "$work/said"
 status=$?
 cat "$work/said" >&2
 [ "$status" -eq 0 ] || exit 1
 on=$(sed -n "s/^building '.*' on '\\(.*\\)'\\.\\.\\.$/\\1/p" "$work/said" | head -n 1)
+[ "$through" != itself ] || on=localhost
 [ -n "$on" ] || {
   echo 'Nix names no builder for the build' >&2
   exit 1

@@ -1,0 +1,250 @@
+import { randomBytes } from 'node:crypto'
+import type { WhyPlace } from '../../../core/build-why.js'
+import type { Demand } from '../../../core/builder-match.js'
+import { drainFolder } from '../../../core/builder-offer.js'
+import { failure, OpsError, usageError } from '../../../core/errors.js'
+import type { BuildWhy } from '../../../core/reports.js'
+import type { Run } from '../../../core/run.js'
+import { askMachine, type Facts, fact } from '../../../remote/run-script.js'
+import { hydraMachinesFile, hydraUsers, queueRunnerFile } from '../../hydra/settings.js'
+import { type LoginCause, loginCause } from '../login-failure.js'
+import { buildCause } from '../proof.js'
+import { listFiles } from '../relations.js'
+import { readDerivation } from './derivation.js'
+import { type Attempt, type Cause, judge, judgeAttempts, unknownHint, type WhyFacts } from './judge.js'
+import { addressOf, type Entry, type ListText } from './lists.js'
+
+/** A way to try a build: by a daemon, or by the Nix of a user. */
+export interface Way {
+  readonly through: 'daemon' | 'own'
+  /** User who runs Nix; empty means the one who logged in. */
+  readonly runAs: string
+  /** Name of that user for messages. */
+  readonly user: string
+  readonly asLoginUser?: boolean
+}
+
+/** Returns the way of real builds, and ways of other users for comparison. */
+function waysOf({ decider, user, root }: WhyPlace): readonly [Way, ...Way[]] {
+  const direct: Way = { through: 'own', runAs: '', user }
+  // A queue runner logs in to builders by itself.
+  if (decider === 'queue runner')
+    return [
+      { through: 'own', runAs: hydraUsers.queueRunner, user: hydraUsers.queueRunner },
+      { through: 'own', runAs: 'root', user: 'root' },
+    ]
+  if (decider === 'user') return [direct]
+  const daemon: Way = { through: 'daemon', runAs: '', user: 'root' }
+  if (!root) return [daemon, direct]
+  return user === 'root' ? [daemon] : [daemon, { ...direct, asLoginUser: true }]
+}
+
+const lookMs = 120_000
+/** Deadline of one tiny build, with its login and two copies. */
+const buildMs = 300_000
+
+/** Finds the one cause that keeps a derivation from being built. */
+export async function whyNotBuilt(place: WhyPlace, path: string, run: Run): Promise<BuildWhy> {
+  const facts = await factsOf(place, path, run)
+  const { system, features } = facts.derivation
+  const about = { where: place.where, derivation: path, system, features }
+  const first = judge(facts)
+  if (!('takers' in first)) return { ...about, ...report(first), also: [] }
+  const attempts: Attempt[] = []
+  for (const entry of first.takers) {
+    const attempt = await tryBuild(place, entry, facts.derivation, run)
+    attempts.push(attempt)
+    if (attempt.built) break
+  }
+  const also = attempts.flatMap((attempt) =>
+    attempt.built ? [] : [`builder ${attempt.entry.name}: ${attempt.cause.why}`],
+  )
+  const cause = judgeAttempts(facts, attempts)
+  return { ...about, ...report(cause), also: cause.kind === 'attempt' ? also.slice(1) : also }
+}
+
+function report(cause: Cause): Pick<BuildWhy, 'kind' | 'hindered' | 'cause' | 'line' | 'remedy'> {
+  return { ...cause, hindered: !['built', 'itself', 'free'].includes(cause.kind) }
+}
+
+async function factsOf(place: WhyPlace, path: string, run: Run): Promise<WhyFacts> {
+  const { decider, where } = place
+  const runs = decider === 'queue runner'
+  const question = {
+    what: 'look at the derivation and the lists of builders',
+    script: 'tasks/builders/why',
+    timeoutMs: lookMs,
+    values: {
+      derivation: path,
+      file: place.file,
+      store: place.store,
+      runs: runs ? 'yes' : 'no',
+      asks: runs ? hydraUsers.queueRunner : '',
+      lists: runs ? [hydraMachinesFile, listFiles['queue runner']] : [],
+      drained: drainFolder,
+      gateway: queueRunnerFile,
+    },
+  }
+  const said = await askMachine(place.shell, question, run)
+  const coded = fact(said, 'derivation')
+  if (coded === '') throw noDerivation(where, path)
+  const derivation = readDerivation(path, decoded(coded))
+  if (derivation === undefined) throw usageError(`${path} on ${where} is no derivation of Nix`)
+  if (runs && fact(said, 'gateway') === 'yes') throw takesBuilders(where)
+  return { ...factsIn(said, place), derivation }
+}
+
+function noDerivation(where: string, path: string): Error {
+  return failure('NO_DERIVATION', `${where} has no derivation ${path}`, {
+    hint: "give the path of a .drv file: the page of a build in Hydra has one as 'Derivation store path', and nix-instantiate prints one",
+  })
+}
+
+function takesBuilders(where: string): Error {
+  return failure(
+    'BUILD_MACHINES',
+    `the Hydra of ${where} connects to no builder; its builders connect to Hydra`,
+    {
+      hint: 'hydra-ops hydra status shows its queue and its builders',
+    },
+  )
+}
+
+function factsIn(said: Facts, { decider, reported }: WhyPlace): Omit<WhyFacts, 'derivation'> {
+  const user = fact(said, 'user')
+  const trustedUsers = wordsOf(fact(said, 'trusted-users'))
+  const names = [user, '*', ...(said.get('group') ?? []).map((group) => `@${group}`)]
+  // A Nix that shows no settings tells nothing about trust.
+  const trusted = trustedUsers.length === 0 || names.some((name) => trustedUsers.includes(name))
+  const files = new Map(
+    (said.get('file') ?? []).map((line): [string, string | undefined] => {
+      const at = line.indexOf(' ')
+      const coded = line.slice(0, at)
+      return [line.slice(at + 1), coded === '-' ? undefined : decoded(coded)]
+    }),
+  )
+  const listsIn = (setting: string): ListText[] => [
+    { place: 'the setting builders', text: setting },
+    ...pathsIn(setting).map((path) => ({ place: path, text: files.get(path) })),
+  ]
+  const ofDaemon = listsIn(fact(said, 'builders'))
+  const ofUser = listsIn(fact(said, 'user-builders'))
+  const lists =
+    decider === 'queue runner'
+      ? [...files].map(([place, text]) => ({ place, text }))
+      : decider === 'user' || trusted
+        ? ofUser
+        : ofDaemon
+  return {
+    built: fact(said, 'built') === 'yes',
+    decider,
+    user,
+    trusted,
+    own: {
+      systems: [fact(said, 'system'), ...wordsOf(fact(said, 'extra-platforms'))],
+      features: wordsOf(fact(said, 'system-features')),
+      maxJobs: jobsOf(fact(said, 'max-jobs')),
+    },
+    hostNames: said.get('host') ?? [],
+    lists,
+    ignored: ofUser,
+    busy: said.get('busy') ?? [],
+    reported,
+  }
+}
+
+function wordsOf(text: string): string[] {
+  return text.split(/\s+/).filter((word) => word !== '')
+}
+
+/** Returns the paths of the files that a setting names. */
+function pathsIn(setting: string): string[] {
+  return setting.split(/[;\n]/).flatMap((part) => /^\s*@(\S+)/.exec(part)?.[1] ?? [])
+}
+
+/** Reads `max-jobs`; `auto` means one job for each core. */
+function jobsOf(text: string): number {
+  return /^\d+$/.test(text) ? Number(text) : 1
+}
+
+function decoded(coded: string): string {
+  return Buffer.from(coded, 'base64').toString()
+}
+
+/** Builds something tiny with the same demands on one builder; compares with other users where that fails. */
+async function tryBuild(place: WhyPlace, entry: Entry, demand: Demand, run: Run): Promise<Attempt> {
+  const [way, ...others] = waysOf(place)
+  const said = await failureOf(place, way, { entry, demand }, run)
+  if (said === undefined) return { entry, built: true }
+  const { cause, ofLogin } = causeOf(said, { ours: place.ours, way }, entry)
+  if (!ofLogin) return { entry, built: false, cause }
+  for (const other of others)
+    if ((await failureOf(place, other, { entry, demand }, run)) === undefined)
+      return { entry, built: false, cause, worksAs: other.user }
+  return { entry, built: false, cause }
+}
+
+interface Trial {
+  readonly entry: Entry
+  readonly demand: Demand
+}
+
+/** Returns all that Nix and ssh say about a failed build; `undefined` if the build succeeded. */
+async function failureOf(
+  { shell }: WhyPlace,
+  way: Way,
+  { entry, demand }: Trial,
+  run: Run,
+): Promise<string | undefined> {
+  const question = {
+    what: `build for ${demand.system} on builder ${entry.name}`,
+    script: 'tasks/builders/prove',
+    timeoutMs: buildMs,
+    values: {
+      run_as: way.runAs,
+      through: entry.name === 'localhost' ? 'itself' : way.through,
+      list: '',
+      name: '',
+      line: entry.line,
+      system: demand.system,
+      features: [...demand.features],
+      stamp: randomBytes(8).toString('hex'),
+    },
+    ...(way.asLoginUser === undefined ? {} : { asLoginUser: way.asLoginUser }),
+  }
+  run.log(`building on ${entry.name} as user '${way.user}'`)
+  try {
+    await askMachine(shell, question, run)
+    return undefined
+  } catch (error) {
+    if (!(error instanceof OpsError) || !['REMOTE_COMMAND', 'DEADLINE'].includes(error.code)) throw error
+    return [error.code === 'DEADLINE' ? frozen : '', error.detail ?? ''].join('\n')
+  }
+}
+
+const frozen = 'hydra-ops: the build did not end'
+
+function causeOf(
+  said: string,
+  { ours, way }: Pick<WhyPlace, 'ours'> & { readonly way: Way },
+  entry: Entry,
+): { readonly cause: LoginCause; readonly ofLogin: boolean } {
+  const { user = way.user, host } = addressOf(entry.name)
+  const known = ours.find((each) => each.host === host && each.user === user)
+  const builder = known ?? { machine: host, user, host, port: 22 }
+  const key = { file: entry.key ?? '(no key in the line)', user: way.user }
+  const login = loginCause(said, { builder, key })
+  const found = login ?? buildCause(said, builder) ?? unexplained(said, entry)
+  const hint = known === undefined ? (found.byHand ?? found.hint) : found.hint
+  return { cause: { why: found.why, hint }, ofLogin: login !== undefined || found.hint === unknownHint }
+}
+
+function unexplained(said: string, { name }: Entry): LoginCause {
+  if (said.startsWith(frozen))
+    return {
+      why: `builder ${name} took a tiny build, and did not end it within ${buildMs / 60_000} minutes`,
+      hint: 'the builder is frozen or overloaded: look at its load and its disk, or restart it',
+    }
+  const last = said.trim().split('\n').at(-1) ?? ''
+  return { why: `a build on ${name} fails: ${last}`, hint: unknownHint }
+}

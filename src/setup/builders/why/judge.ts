@@ -1,0 +1,235 @@
+import type { Decider, ReportedBuilder } from '../../../core/build-why.js'
+import { type Mismatch, matchBuilders, matchRemedy } from '../../../core/builder-match.js'
+import type { BuilderReader } from '../entries.js'
+import type { LoginCause } from '../login-failure.js'
+import type { Derivation } from './derivation.js'
+import { addressOf, type Entry, entriesOf, type ListText, listFault, shownLine } from './lists.js'
+
+/** Facts about a derivation, and about the machine that should have it built. */
+export interface WhyFacts {
+  readonly derivation: Derivation
+  readonly built: boolean
+  readonly decider: Decider
+  /** User who asks, and whether the daemon trusts that user. */
+  readonly user: string
+  readonly trusted: boolean
+  /** Abilities of this machine's own Nix. */
+  readonly own: {
+    readonly systems: readonly string[]
+    readonly features: readonly string[]
+    readonly maxJobs: number
+  }
+  readonly hostNames: readonly string[]
+  readonly lists: readonly ListText[]
+  /** Lists that this user's setting names, and that the daemon does not read. */
+  readonly ignored: readonly ListText[]
+  /** Slots in use, by the name of a slot's lock. */
+  readonly busy: readonly string[]
+  /** What a queue runner reports about each builder, by name. */
+  readonly reported: ReadonlyMap<string, ReportedBuilder>
+}
+
+/** Result of a build on one builder. */
+export type Attempt =
+  | { readonly entry: Entry; readonly built: true }
+  | {
+      readonly entry: Entry
+      readonly built: false
+      readonly cause: LoginCause
+      /** Another user of the same machine whose build there succeeded. */
+      readonly worksAs?: string | undefined
+    }
+
+/** Kinds of causes; `free` and `itself` mean that nothing hinders the build. */
+export type CauseKind =
+  | 'built'
+  | 'itself'
+  | 'free'
+  | 'list'
+  | 'ignored'
+  | 'untrusted'
+  | 'itself-by-ssh'
+  | Mismatch['gap']
+  | 'jobs'
+  | 'busy'
+  | 'disabled'
+  | 'attempt'
+
+/** The one cause that keeps a build from running. */
+export interface Cause {
+  readonly kind: CauseKind
+  readonly cause: string
+  readonly remedy?: string | undefined
+  /** The line of the builder, with its place. */
+  readonly line?: string | undefined
+}
+
+/** Returns the cause that the facts tell alone, or else the builders that a real build must try. */
+export function judge(facts: WhyFacts): Cause | { readonly takers: readonly Entry[] } {
+  const { derivation, decider, own } = facts
+  if (facts.built) return { kind: 'built', cause: 'every output is in the store already' }
+  if (decider !== 'queue runner' && buildsItself(facts))
+    return { kind: 'itself', cause: 'the Nix of this machine builds it, with no builder' }
+  const fault = listFault(facts.lists, readerOf(decider))
+  if (fault !== undefined)
+    return {
+      kind: 'list',
+      cause: `one line cannot be read, so there is no builder at all: ${fault.problem}`,
+      line: `${fault.at}: ${shownLine(fault.line)}`,
+      remedy: 'correct the line; hydra-ops setup run builders --redo writes our own list anew',
+    }
+  const entries = entriesOf(facts.lists, own.systems[0] ?? '')
+  const found = matchBuilders(derivation, entries)
+  if (!('takers' in found)) return ignoredList(facts) ?? mismatch(facts, found, entries)
+  return narrowed(facts, found.takers)
+}
+
+function readerOf(decider: Decider): BuilderReader {
+  return decider === 'queue runner' ? 'queue runner' : 'daemon'
+}
+
+function buildsItself({ derivation: { system, features }, own }: WhyFacts): boolean {
+  return (
+    own.maxJobs > 0 &&
+    (system === 'builtin' || own.systems.includes(system)) &&
+    features.every((feature) => own.features.includes(feature))
+  )
+}
+
+/** Says whether the daemon ignores a list of an untrusted user that has a builder for the derivation. */
+function ignoredList({ derivation, decider, trusted, user, ignored, own }: WhyFacts): Cause | undefined {
+  if (decider !== 'daemon' || trusted) return undefined
+  const found = matchBuilders(derivation, entriesOf(ignored, own.systems[0] ?? ''))
+  const [taker] = 'takers' in found ? found.takers : []
+  if (taker === undefined) return undefined
+  return {
+    kind: 'ignored',
+    cause: `the Nix daemon does not trust user '${user}', and ignores the builders of that user`,
+    line: placed(taker),
+    remedy: `add ${user} to trusted-users in /etc/nix/nix.conf, or move the line to /etc/nix/machines, and restart nix-daemon`,
+  }
+}
+
+function mismatch({ own, derivation }: WhyFacts, found: Mismatch, entries: readonly Entry[]): Cause {
+  const nearest = entries.find(({ name }) => found.nearest.includes(name))
+  const { system } = derivation
+  const forSystem =
+    found.gap === 'builders'
+      ? `no list names a builder: set deployment.builder on a machine for ${system}`
+      : `set deployment.builder on a machine for ${system}, or let a builder emulate ${system}`
+  const stopped =
+    own.maxJobs === 0 && own.systems.includes(system)
+      ? '; this machine builds nothing itself (max-jobs is 0)'
+      : ''
+  return {
+    kind: found.gap,
+    cause: `${found.cause}${stopped}`,
+    line: nearest === undefined ? undefined : placed(nearest),
+    remedy: matchRemedy(found, forSystem),
+  }
+}
+
+function placed({ at, line }: Entry): string {
+  return `${at}: ${shownLine(line)}`
+}
+
+/** Leaves the builders out that have no job to give; the first of them is the cause if no builder remains. */
+function narrowed(facts: WhyFacts, takers: readonly Entry[]): Cause | { readonly takers: readonly Entry[] } {
+  const steps: readonly ((entry: Entry) => Cause | undefined)[] = [
+    (entry) => (entry.maxJobs === 0 ? noJobs(entry) : undefined),
+    (entry) => ownHostByName(facts, entry),
+    (entry) => untrustedRunner(facts, entry),
+    (entry) => allBusy(facts, entry),
+  ]
+  let left = takers
+  for (const step of steps) {
+    const kept = left.filter((entry) => step(entry) === undefined)
+    const [first] = left
+    const cause = first === undefined ? undefined : step(first)
+    if (kept.length === 0 && cause !== undefined) return cause
+    left = kept
+  }
+  return { takers: left }
+}
+
+function noJobs(entry: Entry): Cause {
+  return {
+    kind: 'jobs',
+    cause: `builder ${entry.name} has no job to give: its maxJobs is 0`,
+    line: placed(entry),
+    remedy:
+      'a drained builder gets its jobs back by hydra-ops builders resume; in a list of your own, raise maxJobs',
+  }
+}
+
+/** A queue runner that copies to its own store by ssh waits for its own lock. */
+function ownHostByName({ decider, hostNames }: WhyFacts, entry: Entry): Cause | undefined {
+  const { host } = addressOf(entry.name)
+  const itself = host === 'localhost' ? entry.name !== 'localhost' : hostNames.includes(host)
+  if (decider !== 'queue runner' || !itself) return undefined
+  return {
+    kind: 'itself-by-ssh',
+    cause: `${entry.name} is the machine of the queue runner itself, which then waits for its own lock`,
+    line: placed(entry),
+    remedy: "name the machine 'localhost' in deployment.hydra.buildMachines, without user",
+  }
+}
+
+function untrustedRunner({ decider, trusted, user }: WhyFacts, entry: Entry): Cause | undefined {
+  if (decider !== 'queue runner' || entry.name !== 'localhost' || trusted) return undefined
+  return {
+    kind: 'untrusted',
+    cause: `the Nix daemon of the machine does not trust user '${user}'`,
+    line: placed(entry),
+    remedy: `run hydra-ops setup run nix --redo: ${user} must be among trusted-users`,
+  }
+}
+
+function allBusy({ busy, reported }: WhyFacts, entry: Entry): Cause | undefined {
+  const locks = new Set(busy)
+  const uri = /^[a-z0-9+-]+:\/\//.test(entry.name) ? entry.name : `ssh://${entry.name}`
+  const slots = Array.from({ length: entry.maxJobs }, (_, slot) => `${uri.replaceAll('/', '_')}-${slot}`)
+  const running = reported.get(entry.name)?.currentJobs ?? slots.filter((slot) => locks.has(slot)).length
+  if (running < entry.maxJobs) return undefined
+  return {
+    kind: 'busy',
+    cause: `builder ${entry.name} is busy: ${running} of its ${entry.maxJobs} jobs run`,
+    line: placed(entry),
+    remedy: 'wait, raise deployment.builder.maxJobs, or add a builder',
+  }
+}
+
+/** Returns the cause that real builds tell: one success means that nothing hinders the build. */
+export function judgeAttempts({ decider, reported }: WhyFacts, attempts: readonly Attempt[]): Cause {
+  const good = attempts.find(({ built }) => built)
+  if (good !== undefined) {
+    const report = reported.get(good.entry.name)
+    if (decider === 'queue runner' && report !== undefined && report.disabledFor > 0)
+      return {
+        kind: 'disabled',
+        cause: `the queue runner leaves builder ${good.entry.name} alone for another ${report.disabledFor} s, after ${report.failures} failures; a build there works now`,
+        line: placed(good.entry),
+        remedy: 'wait, or restart hydra-queue-runner, which then tries at once',
+      }
+    return {
+      kind: 'free',
+      cause: `nothing hinders the build: ${good.entry.name} built for the same system and features`,
+      line: placed(good.entry),
+    }
+  }
+  const [bad] = attempts
+  if (bad === undefined || bad.built) throw new Error('no builder was tried')
+  const { entry, cause, worksAs } = bad
+  return {
+    kind: 'attempt',
+    cause: `${cause.why}${worksAs === undefined ? '' : `, while a build there works as user '${worksAs}'`}`,
+    line: placed(entry),
+    remedy:
+      worksAs === undefined || cause.hint !== unknownHint
+        ? cause.hint
+        : `name the key and the host key in the line: the user who builds has other keys and known hosts than '${worksAs}'`,
+  }
+}
+
+/** Remedy for a failure that nobody has explained. */
+export const unknownHint = 'the text above is all that Nix and ssh say'

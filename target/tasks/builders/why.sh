@@ -1,0 +1,70 @@
+# shellcheck shell=sh
+# Looks at all that decides where a derivation is built. Nothing changes.
+# Values: derivation (its path), file (that holds the derivation on this host), store (NIX_REMOTE), runs (yes for a queue
+# runner, else no), asks (the user whose trust counts; empty means the present one), lists (of a queue runner whose unit names none), drained (folder of marks), gateway (path of a file
+# that only a queue runner to which builders connect has).
+#
+# Prints `derivation=` (the text in base64), `built=yes`, the daemon's settings, `user-builders=` (this user's setting),
+# `user=`, `group=`, `host=` (names of this host), `file=` (a list in base64 and its path, `-` for an unreadable one),
+# `busy=` (slots in use), `drained=`, and `gateway=yes`.
+# Exit status 3: there is no Nix.
+: "${derivation:?}" "${file:?}" "${store:?}" "${runs:?}" "${asks?}" "${lists?}" "${drained:?}" "${gateway:?}"
+cd / || exit 1
+command -v nix-store > /dev/null || exit 3
+NIX_REMOTE=$store && export NIX_REMOTE
+
+# Nix locks one file for each build on a builder.
+for each in /nix/var/nix/current-load/*-*; do
+  inode=$(stat -c %i -- "$each" 2>/dev/null) || continue
+  grep -q "FLOCK .*:$inode " /proc/locks 2>/dev/null && say busy "${each##*/}"
+done
+for each in "$drained"/*; do
+  [ ! -f "$each" ] || say drained "${each##*/}"
+done
+split_by_line
+
+coded_file() { base64 < "$1" 2>/dev/null | tr -d '\n'; }
+# Nix has renamed the command that shows its settings.
+settings() {
+  nix --extra-experimental-features nix-command show-config 2>/dev/null ||
+    nix --extra-experimental-features nix-command config show 2>/dev/null
+}
+setting() { printf '%s\n' "$2" | sed -n "s/^$1 = //p" | head -n 1; }
+files_in() { printf '%s\n' "$1" | tr ';' '\n' | sed -n 's/^[[:space:]]*@//p' | sed 's/[[:space:]]*$//'; }
+show_files() {
+  for each do
+    if [ -r "$each" ]; then say file "$(coded_file "$each") $each"; else say file "- $each"; fi
+  done
+}
+
+if [ -r "$file" ]; then say derivation "$(coded_file "$file")"; fi
+if outputs=$(nix-store --query --outputs "$derivation" 2>/dev/null) && [ -n "$outputs" ]; then
+  built=yes
+  for each in $outputs; do nix-store --check-validity "$each" 2>/dev/null || built=no; done
+  say built "$built"
+fi
+
+# The daemon reads no file of this user.
+of_daemon=$(unset NIX_CONFIG; NIX_USER_CONF_FILES=/dev/null && export NIX_USER_CONF_FILES; settings)
+for each in builders max-jobs system extra-platforms system-features trusted-users; do
+  say "$each" "$(setting "$each" "$of_daemon")"
+done
+of_user=$(setting builders "$(settings)")
+say user-builders "$of_user"
+
+asks=${asks:-$(id -un)}
+say user "$asks"
+for each in $(id -Gn -- "$asks" | tr ' ' '\n'); do say group "$each"; done
+say host "$(uname -n)"
+
+if [ "$runs" = yes ]; then
+  named=$(systemctl show --property=Environment --value hydra-queue-runner.service 2>/dev/null |
+    tr ' ' '\n' | sed -n 's/^NIX_REMOTE_SYSTEMS=//p')
+  # shellcheck disable=SC2046,SC2086 # each line is one path
+  if [ -n "$named" ]; then show_files $(printf '%s' "$named" | tr ':' '\n'); else show_files $lists; fi
+else
+  # shellcheck disable=SC2046 # each line is one path
+  show_files $( (files_in "$(setting builders "$of_daemon")"; files_in "$of_user") | sort -u)
+fi
+
+[ ! -e "$gateway" ] || say gateway yes

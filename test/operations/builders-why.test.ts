@@ -1,0 +1,168 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import type { WhyPlace } from '../../src/core/build-why.js'
+import { deploy } from '../../src/deploy/deploy.js'
+import { buildersWhy, reportedBuilders } from '../../src/operations/builders-why.js'
+import { whyView } from '../../src/ui/builders-view.js'
+import { createStyle } from '../../src/ui/style.js'
+import { b1Offer } from '../fakes/builder-peers.js'
+import { runFakeDebian } from '../fakes/fake-debian.js'
+import { fakeMachine, fakeNetwork } from '../fakes/fake-network.js'
+import { createFakeOps, type FakeOps, rememberNetwork } from '../fakes/fake-ops.js'
+import { fakeTask } from '../fakes/fake-task.js'
+import { standardRequest } from '../fakes/standard-request.js'
+
+const derivation = '/nix/store/00000000000000000000000000000000-x.drv'
+const answer = {
+  where: "machine 'ci'",
+  derivation,
+  system: 'x86_64-linux',
+  features: ['gpu'],
+  kind: 'feature',
+  hindered: true,
+  cause: 'no builder of x86_64-linux offers the feature gpu',
+  line: '/etc/hydra/builders:2: b1 x86_64-linux',
+  remedy: 'add gpu',
+  also: ['builder b2: it is off'],
+}
+
+let ops: FakeOps
+let asked: WhyPlace[]
+/** Machines with a list of builders. */
+let users: string[]
+
+beforeEach(async () => {
+  users = ['ci']
+  asked = []
+  ops = await createFakeOps({ network: fakeNetwork(['b1', 'ci', 'web'].map((name) => fakeMachine(name))) })
+  runFakeDebian(ops)
+  Object.assign(ops, {
+    tasks: async () => [
+      fakeTask('builder', {
+        stage: 'offer',
+        wanted: ({ definition }) => (definition.name === 'b1' ? {} : undefined),
+        apply: async () => ({ user: 'nix-builder', for: 'ci', entry: b1Offer }),
+      }),
+      fakeTask('builders', {
+        stage: 'use',
+        wanted: ({ definition }) => (users.includes(definition.name) ? {} : undefined),
+        apply: async () => ({ builders: 'b1' }),
+      }),
+    ],
+    whyNotBuilt: async (place: WhyPlace) => {
+      asked.push(place)
+      return answer
+    },
+  })
+  await rememberNetwork(ops)
+})
+afterEach(() => ops.cleanup())
+
+const request = { deployment: undefined, machine: undefined, here: false, derivation }
+
+describe('the question why a derivation is not built', () => {
+  it('goes to the only machine with builders, which knows the builders of the deployment', async () => {
+    await deploy(ops, standardRequest)
+    expect(await buildersWhy(ops, request)).toEqual(answer)
+    expect(asked).toMatchObject([
+      { where: "machine 'ci'", decider: 'daemon', store: 'daemon', file: derivation, root: true },
+    ])
+    expect(asked[0]?.ours).toMatchObject([{ machine: 'b1', user: 'nix-builder', host: 'b1', port: 22 }])
+  })
+
+  it('needs the name of a machine where several have builders, or none', async () => {
+    await deploy(ops, standardRequest)
+    users = ['ci', 'web']
+    await deploy(ops, standardRequest)
+    await expect(buildersWhy(ops, request)).rejects.toMatchObject({
+      exitCode: 2,
+      hint: 'select one by --machine NAME (ci, web)',
+    })
+    await buildersWhy(ops, { ...request, machine: 'web' })
+    expect(asked.map(({ where }) => where)).toEqual(["machine 'web'"])
+  })
+
+  it('says how to ask where no machine has builders', async () => {
+    users = []
+    await deploy(ops, standardRequest)
+    await expect(buildersWhy(ops, request)).rejects.toMatchObject({
+      code: 'NO_BUILDERS',
+      hint: expect.stringContaining('--here'),
+    })
+  })
+
+  it('refuses an unknown machine, a path that is no derivation, and two places at once', async () => {
+    await deploy(ops, standardRequest)
+    await expect(buildersWhy(ops, { ...request, machine: 'wev' })).rejects.toMatchObject({
+      exitCode: 2,
+      hint: "did you mean 'web'?",
+    })
+    for (const wrong of ['x', derivation.slice(0, -4), `${derivation.slice(0, -4)} .drv`])
+      await expect(buildersWhy(ops, { ...request, derivation: wrong })).rejects.toMatchObject({
+        exitCode: 2,
+        message: expect.stringContaining('expected the path of a derivation'),
+      })
+    await expect(buildersWhy(ops, { ...request, machine: 'ci', here: true })).rejects.toMatchObject({
+      exitCode: 2,
+    })
+    expect(asked).toEqual([])
+  })
+
+  it.each([
+    ['daemon', 'daemon'],
+    ['local', 'user'],
+    ['/home/alice/state/nix', 'user'],
+  ])('is about this host with --here; its store %s means a %s', async (remote, decider) => {
+    Object.assign(ops, {
+      nix: {
+        ...ops.nix,
+        describeStore: async () => ({ remote, why: '' }),
+        folderOf: async (path: string) => `/real${path}`,
+      },
+    })
+    await buildersWhy(ops, { ...request, here: true })
+    expect(asked).toMatchObject([
+      { where: 'this host', decider, root: false, store: remote, file: `/real${derivation}` },
+    ])
+    expect(ops.ssh.connects).toEqual([])
+  })
+
+  it('is no question for a host whose store lacks the derivation', async () => {
+    Object.assign(ops, {
+      nix: {
+        ...ops.nix,
+        describeStore: async () => ({ remote: 'daemon', why: '' }),
+        folderOf: async () => undefined,
+      },
+    })
+    await expect(buildersWhy(ops, { ...request, here: true })).rejects.toMatchObject({
+      code: 'NO_DERIVATION',
+    })
+  })
+})
+
+it('the report of a queue runner has the remaining time of a disabled builder', () => {
+  const machine = { systemTypes: [], supportedFeatures: [], mandatoryFeatures: [] }
+  const status = {
+    status: 'up',
+    machineTypes: {},
+    machines: {
+      b1: { ...machine, currentJobs: 2, disabledUntil: 1_100.5, consecutiveFailures: 3 },
+      b2: { ...machine, disabledUntil: 900 },
+    },
+  }
+  const reported = reportedBuilders(status, new Date(1_000_000))
+  expect(reported.get('b1')).toEqual({ currentJobs: 2, disabledFor: 101, failures: 3 })
+  expect(reported.get('b2')).toEqual({ currentJobs: 0, disabledFor: 0, failures: 0 })
+})
+
+it('the answer shows the demands, one cause with its line and remedy, and other faults', () => {
+  expect(whyView(answer, createStyle(false)).split('\n')).toEqual([
+    `${derivation} requires x86_64-linux with gpu`,
+    "machine 'ci': no builder of x86_64-linux offers the feature gpu",
+    '  line: /etc/hydra/builders:2: b1 x86_64-linux',
+    '  remedy: add gpu',
+    '  also: builder b2: it is off',
+  ])
+  const hostile = whyView({ ...answer, cause: 'a\u001b[2Jb' }, createStyle(false))
+  expect(hostile).not.toContain('\u001b')
+})

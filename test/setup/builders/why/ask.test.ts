@@ -1,0 +1,185 @@
+import { describe, expect, it } from 'vitest'
+import type { WhyPlace } from '../../../../src/core/build-why.js'
+import { failure } from '../../../../src/core/errors.js'
+import { MachineName } from '../../../../src/core/names.js'
+import type { CommandResult } from '../../../../src/core/ssh.js'
+import { whyNotBuilt } from '../../../../src/setup/builders/why/ask.js'
+import { taskRun } from '../../../fakes/task-run.js'
+
+const path = '/nix/store/00000000000000000000000000000000-x.drv'
+const coded = (text: string) => Buffer.from(text).toString('base64')
+const derivation = coded(
+  `Derive([("out","/nix/store/1-x","","")],[],[],"x86_64-linux","/bin/sh",[],[("name","x")])`,
+)
+
+/** Answers of a machine: facts, and the end of each build by `USER THROUGH BUILDER`. */
+interface Answers {
+  readonly facts: Readonly<Record<string, string>>
+  readonly builds: Readonly<Record<string, string | Error>>
+}
+
+function place({ facts, builds }: Answers, more: Partial<WhyPlace> = {}): WhyPlace {
+  const exited = (code: number, stdout: string, stderr: string): CommandResult => ({
+    kind: 'exited',
+    code,
+    stdout,
+    stderr,
+  })
+  return {
+    shell: {
+      machine: MachineName.parse('ci'),
+      script: async (text, _args, options) => {
+        const value = (name: string) => new RegExp(`^${name}='?([^'\\n]*)'?$`, 'm').exec(text)?.[1] ?? ''
+        if (text.startsWith('# tasks/builders/why\n'))
+          return exited(
+            0,
+            Object.entries({ derivation, system: 'x86_64-linux', 'max-jobs': '0', ...facts })
+              .map(([name, said]) => `${name}=${said}\n`)
+              .join(''),
+            '',
+          )
+        const user = options.asLoginUser === true ? 'login' : value('run_as')
+        const ended = builds[`${user} ${value('through')} ${value('line').split(' ')[0]}`]
+        if (ended === undefined) throw new Error(`an unexpected build: ${user} ${value('line')}`)
+        if (ended instanceof Error) throw ended
+        return ended === '' ? exited(0, 'on=somewhere\n', '') : exited(1, '', ended)
+      },
+    },
+    where: "machine 'ci'",
+    decider: 'daemon',
+    user: 'alice',
+    root: true,
+    file: path,
+    store: 'daemon',
+    ours: [],
+    reported: new Map(),
+    ...more,
+  }
+}
+
+const machinesFile = (...lines: string[]) => ({
+  builders: '@/etc/nix/machines',
+  'user-builders': '@/etc/nix/machines',
+  file: `${coded(lines.join('\n'))} /etc/nix/machines`,
+})
+
+describe('the question why a derivation is not built', () => {
+  it('is answered by a login that fails as root and works as the user', async () => {
+    const why = await whyNotBuilt(
+      place({
+        facts: machinesFile('ssh://nix@b1 x86_64-linux'),
+        builds: { ' daemon ssh://nix@b1': 'Host key verification failed.', 'login own ssh://nix@b1': '' },
+      }),
+      path,
+      taskRun(),
+    )
+    expect(why).toMatchObject({
+      kind: 'attempt',
+      hindered: true,
+      cause: "the host key of 'b1' is not known, while a build there works as user 'alice'",
+      line: '/etc/nix/machines:1: ssh://nix@b1 x86_64-linux',
+      remedy: expect.stringContaining('put the host key into the line of the builder'),
+    })
+  })
+
+  it('is answered by a login that fails as the queue runner and works as root', async () => {
+    const why = await whyNotBuilt(
+      place(
+        {
+          facts: { file: `${coded('nix@b1 x86_64-linux /root/key 1')} /etc/hydra/machines` },
+          builds: {
+            'hydra-queue-runner own nix@b1': 'Load key "/root/key": Permission denied',
+            'root own nix@b1': '',
+          },
+        },
+        { decider: 'queue runner' },
+      ),
+      path,
+      taskRun(),
+    )
+    expect(why.cause).toBe(
+      "user 'hydra-queue-runner' may not read the key /root/key, while a build there works as user 'root'",
+    )
+  })
+
+  it('compares with no other user where the builder itself is the cause', async () => {
+    const why = await whyNotBuilt(
+      place({
+        facts: machinesFile('ssh://nix@b1 x86_64-linux'),
+        builds: { ' daemon ssh://nix@b1': 'error: writing to file: No space left on device' },
+      }),
+      path,
+      taskRun(),
+    )
+    expect(why).toMatchObject({ cause: "'b1' has no disk space left" })
+  })
+
+  it('is answered by a good builder, and still tells the broken ones', async () => {
+    const why = await whyNotBuilt(
+      place({
+        facts: machinesFile('ssh://nix@b1 x86_64-linux', 'ssh://nix@b2 x86_64-linux'),
+        builds: {
+          ' daemon ssh://nix@b1': 'Connection refused',
+          'login own ssh://nix@b1': 'Connection refused',
+          ' daemon ssh://nix@b2': '',
+        },
+      }),
+      path,
+      taskRun(),
+    )
+    expect(why).toMatchObject({
+      kind: 'free',
+      hindered: false,
+      also: ['builder ssh://nix@b1: no ssh server answers at b1:22'],
+    })
+  })
+
+  it('is answered by a builder that takes a build and never ends it', async () => {
+    const why = await whyNotBuilt(
+      place(
+        {
+          facts: machinesFile('ssh://nix@b1 x86_64-linux'),
+          builds: { ' daemon ssh://nix@b1': failure('DEADLINE', 'it did not end') },
+        },
+        { user: 'root' },
+      ),
+      path,
+      taskRun(),
+    )
+    expect(why.cause).toBe('builder ssh://nix@b1 took a tiny build, and did not end it within 5 minutes')
+  })
+
+  it('ends with the connection, and not with a cause of the builder', async () => {
+    const lost = failure('CONNECTION_LOST', 'the connection was lost')
+    const answers = {
+      facts: machinesFile('ssh://nix@b1 x86_64-linux'),
+      builds: { ' daemon ssh://nix@b1': lost },
+    }
+    await expect(whyNotBuilt(place(answers), path, taskRun())).rejects.toBe(lost)
+  })
+
+  it('is answered by the missing trust of a user whose builders the daemon ignores', async () => {
+    const facts = {
+      builders: '',
+      'user-builders': 'ssh://nix@b1 x86_64-linux',
+      'trusted-users': 'root @wheel',
+      user: 'alice',
+      group: 'users',
+    }
+    const here = { root: false, where: 'this host' }
+    const why = await whyNotBuilt(place({ facts, builds: {} }, here), path, taskRun())
+    expect(why).toMatchObject({ kind: 'ignored', line: 'the setting builders:1: ssh://nix@b1 x86_64-linux' })
+    const trusted = { ...facts, group: 'wheel' }
+    const builds = { ' daemon ssh://nix@b1': '' }
+    expect(await whyNotBuilt(place({ facts: trusted, builds }, here), path, taskRun())).toMatchObject({
+      kind: 'free',
+    })
+  })
+
+  it('is refused for a Hydra that connects to no builder', async () => {
+    const answers = { facts: { gateway: 'yes' }, builds: {} }
+    await expect(
+      whyNotBuilt(place(answers, { decider: 'queue runner' }), path, taskRun()),
+    ).rejects.toMatchObject({ code: 'BUILD_MACHINES' })
+  })
+})

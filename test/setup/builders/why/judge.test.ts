@@ -1,0 +1,225 @@
+import { describe, expect, it } from 'vitest'
+import {
+  type Attempt,
+  type Cause,
+  judge,
+  judgeAttempts,
+  unknownHint,
+  type WhyFacts,
+} from '../../../../src/setup/builders/why/judge.js'
+import { type Entry, entriesOf } from '../../../../src/setup/builders/why/lists.js'
+
+const b1 = 'ssh://nix-builder@b1 x86_64-linux /etc/key 2 1 big-parallel - c3NoLWVkMjU1MTk='
+const list = '/etc/nix/machines'
+
+/** Facts of a daemon with one builder, which builds for the derivation. */
+function facts({ line = b1, ...more }: Partial<WhyFacts> & { readonly line?: string } = {}): WhyFacts {
+  return {
+    derivation: { path: '/nix/store/x.drv', system: 'x86_64-linux', features: [], prefersLocal: false },
+    built: false,
+    decider: 'daemon',
+    user: 'alice',
+    trusted: true,
+    own: { systems: ['x86_64-linux'], features: ['kvm'], maxJobs: 0 },
+    hostNames: ['ci'],
+    lists: [{ place: list, text: `# builders\n${line}\n` }],
+    ignored: [],
+    busy: [],
+    reported: new Map(),
+    ...more,
+  }
+}
+
+const needs = (system: string, ...features: string[]) => ({
+  derivation: { ...facts().derivation, system, features },
+})
+
+function causeOf(given: WhyFacts): Cause {
+  const judged = judge(given)
+  if ('takers' in judged) throw new Error(`left to real builds: ${judged.takers.map(({ name }) => name)}`)
+  return judged
+}
+
+function takersOf(given: WhyFacts): string[] {
+  const judged = judge(given)
+  return 'takers' in judged ? judged.takers.map(({ name }) => name) : []
+}
+
+describe('the facts about a derivation', () => {
+  const cases: readonly (readonly [string, WhyFacts, Partial<Cause>])[] = [
+    ['is built', facts({ built: true }), { kind: 'built' }],
+    [
+      'is for the machine itself',
+      facts({ own: { ...facts().own, maxJobs: 1 } }),
+      { kind: 'itself', cause: 'the Nix of this machine builds it, with no builder' },
+    ],
+    [
+      'has no list of builders',
+      facts({ lists: [{ place: list, text: undefined }] }),
+      {
+        kind: 'builders',
+        cause:
+          'no builder offers the system x86_64-linux; this machine builds nothing itself (max-jobs is 0)',
+        remedy: 'no list names a builder: set deployment.builder on a machine for x86_64-linux',
+      },
+    ],
+    [
+      'needs a system that nobody offers',
+      facts(needs('aarch64-linux')),
+      {
+        kind: 'system',
+        cause: 'no builder offers the system aarch64-linux',
+        line: expect.stringMatching(/^\/etc\/nix\/machines:2: ssh:\/\/nix-builder@b1 .* - …$/),
+        remedy: expect.stringContaining('or let a builder emulate aarch64-linux'),
+      },
+    ],
+    [
+      'needs a feature that nobody offers',
+      facts(needs('x86_64-linux', 'gpu')),
+      {
+        kind: 'feature',
+        cause: expect.stringContaining('no builder of x86_64-linux offers the feature gpu'),
+        remedy: expect.stringContaining('system-features in the nix.conf of that builder'),
+      },
+    ],
+    [
+      'needs features that no builder has together',
+      facts({
+        line: `${b1}\nssh://b2 x86_64-linux - 1 1 kvm`,
+        ...needs('x86_64-linux', 'kvm', 'big-parallel'),
+      }),
+      { kind: 'combination', cause: expect.stringContaining('no single builder of x86_64-linux offers all') },
+    ],
+    [
+      'does not require the mandatory feature',
+      facts({ line: b1.replace('big-parallel -', 'big-parallel,gpu gpu') }),
+      {
+        kind: 'mandatory',
+        cause: expect.stringContaining(
+          'takes only steps with a mandatory feature: ssh://nix-builder@b1 (gpu)',
+        ),
+      },
+    ],
+    [
+      'has a drained builder alone',
+      facts({ line: b1.replace(' 2 1 ', ' 0 1 ') }),
+      {
+        kind: 'jobs',
+        cause: 'builder ssh://nix-builder@b1 has no job to give: its maxJobs is 0',
+        remedy: expect.stringContaining('hydra-ops builders resume'),
+      },
+    ],
+    [
+      'waits for slots of a daemon',
+      facts({ busy: ['ssh:__nix-builder@b1-0', 'ssh:__nix-builder@b1-1', 'ssh:__other-0'] }),
+      { kind: 'busy', cause: 'builder ssh://nix-builder@b1 is busy: 2 of its 2 jobs run' },
+    ],
+    [
+      'waits for slots of a queue runner',
+      facts({
+        decider: 'queue runner',
+        reported: new Map([['ssh://nix-builder@b1', { currentJobs: 2, disabledFor: 0, failures: 0 }]]),
+      }),
+      { kind: 'busy', cause: expect.stringContaining('2 of its 2 jobs run') },
+    ],
+    [
+      'has a list with bad base64',
+      facts({ line: `${b1}\nssh://b2 x86_64-linux - 1 1 - - %%%` }),
+      {
+        kind: 'list',
+        cause: 'one line cannot be read, so there is no builder at all: the host key is not in base64',
+        line: `${list}:3: ssh://b2 x86_64-linux - 1 1 - - …`,
+      },
+    ],
+    [
+      'has a builder that is the machine of the queue runner',
+      facts({ decider: 'queue runner', line: 'nix@ci x86_64-linux - 1' }),
+      { kind: 'itself-by-ssh', remedy: expect.stringContaining("name the machine 'localhost'") },
+    ],
+    [
+      'is for localhost, and its daemon does not trust the queue runner',
+      facts({
+        decider: 'queue runner',
+        line: 'localhost x86_64-linux - 1',
+        user: 'hydra-queue-runner',
+        trusted: false,
+      }),
+      {
+        kind: 'untrusted',
+        cause: "the Nix daemon of the machine does not trust user 'hydra-queue-runner'",
+      },
+    ],
+    [
+      'has builders only in the settings of an untrusted user',
+      facts({ lists: [], ignored: [{ place: '/home/alice/machines', text: b1 }], trusted: false }),
+      {
+        kind: 'ignored',
+        cause: "the Nix daemon does not trust user 'alice', and ignores the builders of that user",
+        line: expect.stringContaining('/home/alice/machines:1: '),
+        remedy: expect.stringContaining('add alice to trusted-users'),
+      },
+    ],
+  ]
+
+  it.each(cases)('tell the cause where it %s', (_, given, expected) => {
+    expect(causeOf(given)).toMatchObject(expected)
+  })
+
+  it('leave the builders to a real build that nothing speaks against', () => {
+    expect(takersOf(facts())).toEqual(['ssh://nix-builder@b1'])
+    expect(takersOf(facts({ busy: ['ssh:__nix-builder@b1-0'] }))).toHaveLength(1)
+    const two = `${b1}\nssh://b2 - - 1\nssh://b3 x86_64-linux - 0`
+    expect(takersOf(facts({ line: two }))).toEqual(['ssh://nix-builder@b1', 'ssh://b2'])
+    // An untrusted user has no less than the daemon's own builders.
+    expect(takersOf(facts({ trusted: false }))).toHaveLength(1)
+  })
+
+  it('do not name the missing trust where the ignored builders would not help either', () => {
+    const ignored = [{ place: 'x', text: b1 }]
+    expect(causeOf(facts({ lists: [], ignored, trusted: false, ...needs('riscv64-linux') })).kind).toBe(
+      'builders',
+    )
+  })
+
+  it('come from lines of a setting too, and from hyphens', () => {
+    const [first, second, ...more] = entriesOf(
+      [{ place: 'the setting builders', text: '@/etc/nix/machines ; ssh://b2 - - - ; b3 i686-linux' }],
+      'riscv64-linux',
+    )
+    expect(first).toMatchObject({ name: 'ssh://b2', systems: ['riscv64-linux'], maxJobs: 1 })
+    expect(second).toMatchObject({ name: 'b3', systems: ['i686-linux'] })
+    expect(more).toEqual([])
+  })
+})
+
+describe('real builds', () => {
+  const entries = (line: string): Entry[] => entriesOf([{ place: list, text: line }], 'x86_64-linux')
+  const failed = (why: string, worksAs?: string): Attempt[] =>
+    entries(b1).map((entry) => ({ entry, built: false, cause: { why, hint: unknownHint }, worksAs }))
+
+  it('show that nothing hinders the build once one of them succeeds', () => {
+    const good: Attempt[] = entries('ssh://b2').map((entry) => ({ entry, built: true }))
+    expect(judgeAttempts(facts(), [...failed('no'), ...good])).toMatchObject({
+      kind: 'free',
+      cause: 'nothing hinders the build: ssh://b2 built for the same system and features',
+    })
+  })
+
+  it('tell a builder that the queue runner leaves alone after failures', () => {
+    const good: Attempt[] = entries(b1).map((entry) => ({ entry, built: true }))
+    const reported = new Map([['ssh://nix-builder@b1', { currentJobs: 0, disabledFor: 184, failures: 2 }]])
+    expect(judgeAttempts(facts({ decider: 'queue runner', reported }), good)).toMatchObject({
+      kind: 'disabled',
+      cause: expect.stringContaining('alone for another 184 s, after 2 failures'),
+    })
+  })
+
+  it('tell a login that works for another user of the machine', () => {
+    expect(judgeAttempts(facts(), failed('the host key is not known', 'alice'))).toMatchObject({
+      kind: 'attempt',
+      cause: "the host key is not known, while a build there works as user 'alice'",
+      remedy: expect.stringContaining('name the key and the host key in the line'),
+    })
+    expect(judgeAttempts(facts(), failed('no'))).toMatchObject({ cause: 'no', remedy: unknownHint })
+  })
+})
