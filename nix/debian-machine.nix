@@ -1,4 +1,5 @@
-# Describes a Debian machine as data: its options, their problems, and its closure.
+# Describes a Debian machine as data: its options, their problems, and its closure. `systemOf` returns the closure's
+# derivation itself.
 {
   merge,
   # Entries that every machine writes to /etc/hosts: [ { address; names; } ].
@@ -21,15 +22,32 @@ let
   # Options that become the closure instead of data.
   closureOptions = [ "activate" "files" "packages" "units" ];
 
-  describe = machine: closureWanted:
+  examine = machine:
     let
       options = present machine.tree.children.deployment;
       isOurs = name: all (origin: origin.files == [ ours ]) options.${name}.origins;
       theirs = removeAttrs options (filter isOurs (attrNames options));
       contradictions = map ({ option, files, say, hint, ... }: { inherit option files say hint; }) (merge.conflicts machine.tree);
       problems = contradictions ++ problemsOf theirs;
-      sound = problems == [ ] && machine.refused == [ ] && isListOf isString (theirs.aptPackages.view or [ ]);
     in
+    {
+      inherit theirs problems;
+      sound = problems == [ ] && machine.refused == [ ] && isListOf isString (theirs.aptPackages.view or [ ]);
+    };
+
+  # A definition with a problem has no closure. An evaluation for a deploy tells all problems, with places and hints.
+  systemOf = machine:
+    let inherit (examine machine) theirs sound; in
+    if sound then profileOf machine.name theirs
+    else merge.fail {
+      machine = machine.name;
+      inherit (machine) files;
+      say = "the definition has mistakes";
+      hint = "hydra-ops plan tells them";
+    };
+
+  describe = machine: closureWanted:
+    let inherit (examine machine) theirs problems sound; in
     {
       os = "debian";
       deployment = mapAttrs (_: node: node.plain) (withoutConflicts (removeAttrs theirs closureOptions));
@@ -46,31 +64,39 @@ let
 
   # --- the closure -------------------------------------------------------------------------------------------
 
-  closure = name: options:
+  viewIn = options: option: default: if options ? ${option} then options.${option}.view else default;
+
+  profileOf = name: options:
     let
-      view = option: default: if options ? ${option} then options.${option}.view else default;
+      view = viewIn options;
+      # A check may run a program that no file, unit or package names.
+      commands = concatMap (check: check.cmd or [ ]) (concatMap (checks: (view checks { }).cmd or [ ]) [ "healthChecks" "preDeployChecks" ]);
+      keep = filter (word: isString word && hasContext word) commands;
+    in
+    import ./debian-profile.nix {
+      inherit name system hosts keep;
       packages = view "packages" [ ];
       files = view "files" { };
       units = view "units" { };
       activate = view "activate" null;
       aptPackages = view "aptPackages" [ ];
-      # A check may run a program that no file, unit or package names.
-      commands = concatMap (check: check.cmd or [ ]) (concatMap (checks: (view checks { }).cmd or [ ]) [ "healthChecks" "preDeployChecks" ]);
-      keep = filter (word: isString word && hasContext word) commands;
-      profile = import ./debian-profile.nix {
-        inherit name system packages files units activate aptPackages hosts keep;
-        services = hydraPackages options;
-      };
+      services = hydraPackages options;
+    };
+
+  closure = name: options:
+    let
+      view = viewIn options;
+      profile = profileOf name options;
     in
     {
       # JSON is made in the order of names, so the profile's refusals appear before a file is hashed. (An attribute
       # called outPath would become the JSON of the whole set.)
       derivation = unsafeDiscardStringContext profile.drvPath;
-      files = mapAttrs (_: managedFile) files;
-      hasActivate = activate != null;
+      files = mapAttrs (_: managedFile) (view "files" { });
+      hasActivate = view "activate" null != null;
       output = unsafeDiscardStringContext profile.outPath;
-      packageCount = length packages;
-      units = mapAttrs (_: managedUnit) units;
+      packageCount = length (view "packages" [ ]);
+      units = mapAttrs (_: managedUnit) (view "units" { });
     };
 
   # Packages of which the set-up tasks make units. The machine gets the packages with its closure, whose profile keeps
@@ -200,4 +226,4 @@ let
 
   shown = value: if isString value || isInt value || isBool value then toJSON value else described value;
 in
-describe
+{ inherit describe systemOf; }

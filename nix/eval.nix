@@ -96,6 +96,8 @@ let
     description = plain (network.description or null);
     ordering = plain (network.ordering.tags or [ ]);
     hydra = plain (network.hydra or null);
+    inherit layout system;
+    namesNixpkgs = networkSource != null;
     unknown = map
       (name: { inherit name; files = map (file: file.file) (filter (file: networkOf file ? ${name}) files); })
       (filter (name: ! elem name known) (attrNames network));
@@ -104,6 +106,8 @@ let
       (file: map (name: { files = [ file.file ]; say = resourceText name; }) (attrNames (resourcesIn file)))
       files;
   };
+  # The program for which the files were written, as far as their form tells.
+  layout = if any (file: file.value ? meta) files then "colmena" else if network ? pkgs then "morph" else "nixops";
   resourcesIn = file: removeAttrs (file.value.resources or { }) [ "machines" ];
 
   # Resources of NixOps, with what to write instead.
@@ -299,7 +303,7 @@ let
       inherit (each) os;
       wanted = input.mode != "shape" && (input.only == null || elem name input.only);
       data =
-        if os == "debian" then debian each wanted
+        if os == "debian" then debian.describe each wanted
         else if os == "nixos" && each.nixos != null then nixosMachines.describe name each.nixos { inherit wanted; inherit (each) files; nixpkgs = each.source.path; }
         else { inherit os; inherit (each) files; };
     in
@@ -316,6 +320,20 @@ let
     else filter (name: ! elem name later) included;
   later = if batch ? first then builtins.genList (index: builtins.elemAt ofNixos (batch.first + index)) (max 0 (length ofNixos - batch.first)) else [ ];
   max = left: right: if left < right then right else left;
+
+  # The derivations of all machines, in place of everything else. They are jobs of a Hydra: see jobs.nix.
+  derivationOf = name:
+    let each = machines.${name}; inherit (each) os files; in
+    within { machine = name; inherit files; } (
+      if os == "debian" then debian.systemOf each
+      else if os == "nixos" && each.nixos != null then nixosMachines.systemOf name { evaluated = each.nixos; inherit files; }
+      else fail {
+        machine = name;
+        inherit files;
+        say = "deployment.os = \"${toString os}\" needs nixpkgs, and this network has none";
+        hint = "give the jobset an input with the name nixpkgs";
+      }
+    );
 
   # One option of each machine, in place of everything else.
   shown = { path, physical, ... }: name:
@@ -360,7 +378,8 @@ let
       }
     );
 in
-if wantedImages != null then {
+if input.jobs or false then listToAttrs (map (name: { inherit name; value = derivationOf name; }) names)
+else if wantedImages != null then {
   images = listToAttrs (map (name: { inherit name; value = imageOf name; }) wantedImages);
 }
 else if wantedOption != null then {

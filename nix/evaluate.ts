@@ -18,6 +18,7 @@ import { type EvaluationInput, evaluationText, ownNixFolder } from './evaluation
 import { availableMemory, batchSize, needIn, statistics } from './evaluation-memory.js'
 import { EvaluationOutput, readMachine } from './evaluation-output.js'
 import { checkExpressionFiles } from './expression-files.js'
+import { type SourcedRequest, withSource } from './git-source.js'
 import { hasCommonCause, together } from './joined-errors.js'
 import { howItEnded, type NixCommand, wasOutOfMemory } from './nix-command.js'
 import { isUnbornStore } from './nix-store-choice.js'
@@ -128,8 +129,9 @@ export function createEvaluator(parts: EvaluatorParts): Nix['evaluate'] {
     let batch: Batch = { first: batchSize(available(), undefined) }
     let waiting: readonly string[] = []
     let most = Number.POSITIVE_INFINITY
+    const sourced = await sourceOf(request, store, run)
     for (;;) {
-      const attempt = await evaluateOnce(request, store, [...broken.keys()], batch, run)
+      const attempt = await evaluateOnce(sourced, store, [...broken.keys()], batch, run)
       if (attempt.kind === 'killed') {
         const size = sizeOf(batch)
         if (size === 0 || ('names' in batch && size === 1)) throw killed(attempt.how, batch)
@@ -160,8 +162,15 @@ export function createEvaluator(parts: EvaluatorParts): Nix['evaluate'] {
     }
   }
 
+  /** Fetches the source of a network in git, for which a store must exist. */
+  function sourceOf(request: EvaluationRequest, { remote }: Store, run: Run): Promise<SourcedRequest> {
+    if (request.checkout !== undefined && remote === 'dummy://')
+      throw new StoreNeeded(failure('NIX', `cannot ${what}: there is no store yet`))
+    return withSource(parts.command, request, { remote, cwd }, run)
+  }
+
   async function evaluateOnce(
-    request: EvaluationRequest,
+    request: SourcedRequest,
     store: Store,
     exclude: readonly string[],
     batch: Batch,
@@ -195,24 +204,25 @@ export function createEvaluator(parts: EvaluatorParts): Nix['evaluate'] {
         flags: { ...flags, showTrace: false },
         onLine: (line) => {
           // Other lines stay hidden, because they may hold a secret, as the JSON does.
-          if (/^(?:trace|warning|evaluation warning): /.test(line)) traces.push(line)
+          if (/^(?:trace|warning|evaluation warning): /.test(line)) traces.push(request.restore(line))
         },
         extraEnv: { ...statistics, ...(store.remote === undefined ? {} : { NIX_REMOTE: store.remote }) },
       },
     )
     if (result.kind === 'exited' && result.code === 0) {
-      const output = readOutput(result.stdout)
+      const output = readOutput(request.restoreJson(result.stdout))
       for (const line of otherTraces(traces, output)) run.log(line)
       return { kind: 'data', output, bytesForOne: needOfOne(output, needIn(result.stderr)) }
     }
     for (const line of traces) run.log(line)
     if (wasOutOfMemory(result)) return { kind: 'killed', how: howItEnded(result) }
     if (result.kind !== 'exited') throw killed(howItEnded(result), undefined)
-    const nix = parseNixError(result.stderr, ownNixFolder())
+    const said = request.restore(result.stderr)
+    const nix = parseNixError(said, ownNixFolder())
     return {
       kind: 'error',
       nix,
-      shown: evaluationError(nix, result.stderr, { cwd, showTrace: flags.showTrace, input, files }),
+      shown: evaluationError(nix, said, { cwd, showTrace: flags.showTrace, input, files: request.written }),
     }
   }
 
@@ -332,7 +342,7 @@ const Facts = z.object({
 function readFacts(
   network: EvaluationOutput['network'],
   cwd: string,
-): Pick<NetworkDefinition, 'name' | 'description' | 'ordering' | 'hydra'> | OpsError {
+): Pick<NetworkDefinition, 'name' | 'description' | 'ordering' | 'hydra' | 'form'> | OpsError {
   const problems = [
     ...network.unknown.map(({ name, files }) => ({
       files,
@@ -352,5 +362,9 @@ function readFacts(
   const hydra = check(NetworkHydra, network.hydra ?? {}, ['network', 'hydra'])
   if ('issues' in hydra)
     return usageError(hydra.issues.map(({ path, say }) => `${path.join('.')}: ${say}`).join('\n'))
-  return { name: name ?? undefined, description: description ?? undefined, ordering, hydra: hydra.value }
+  const { layout, namesNixpkgs, system } = network
+  return {
+    ...{ name: name ?? undefined, description: description ?? undefined, ordering, hydra: hydra.value },
+    form: { layout, namesNixpkgs, system },
+  }
 }

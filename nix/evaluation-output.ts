@@ -6,6 +6,7 @@ import {
   type MachineDefinition,
   ManagedFile,
   ManagedUnit,
+  networkLayouts,
 } from '../src/core/definition.js'
 import { type OpsError, usageError } from '../src/core/errors.js'
 import { type Json, jsonSchema } from '../src/core/json.js'
@@ -71,6 +72,10 @@ export const EvaluationOutput = z.object({
     description: jsonSchema,
     ordering: jsonSchema,
     hydra: jsonSchema.default(null),
+    layout: z.enum(networkLayouts).default('nixops'),
+    /** Whether the network names its nixpkgs; machines of NixOS use `<nixpkgs>` elsewhere. */
+    namesNixpkgs: z.boolean().default(false),
+    system: z.string().default(''),
     unknown: z.array(z.object({ name: z.string(), files: Files })),
     known: z.array(z.string()),
     resources: z.array(z.object({ say: z.string(), files: Files })),

@@ -190,6 +190,12 @@ let
         else { derivation = unsafeDiscardStringContext toplevel.drvPath; output = unsafeDiscardStringContext toplevel.outPath; };
     };
 
+  # The derivation of the machine's system.
+  systemOf = name: { evaluated, files }:
+    let wrong = failed evaluated; in
+    if wrong == [ ] then evaluated.config.system.build.toplevel
+    else fail { machine = name; inherit files; say = concatStringsSep "; " (map (each: each.text) wrong); };
+
   # Puts a value below `deployment`, without that name.
   put = path: value: set: (deep (tail path) value set);
   deep = path: value: set:
@@ -226,4 +232,4 @@ let
     (each: { inherit (each) file; text = unsafeDiscardStringContext each.value.message; })
     (filter (each: ! each.value.assertion) (listOf evaluated.options.assertions));
 in
-{ inherit evaluate describe diskOf facts image located; }
+{ inherit evaluate describe systemOf diskOf facts image located; }

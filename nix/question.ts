@@ -5,6 +5,7 @@ import type { EvaluatorParts } from './evaluate.js'
 import { evaluationError, needsWritableStore, parseNixError } from './evaluation-errors.js'
 import { type EvaluationInput, evaluationText, ownNixFolder } from './evaluation-input.js'
 import { checkExpressionFiles } from './expression-files.js'
+import { withSource } from './git-source.js'
 import { expectSuccess } from './nix-command.js'
 import { isUnbornStore } from './nix-store-choice.js'
 import { withTemporaryStore } from './temporary-store.js'
@@ -52,7 +53,11 @@ async function attempt<T>(
   store: Store,
   run: Run,
 ): Promise<{ readonly answer: T } | undefined> {
-  const { files, physical, deployment, args, flags, searchPath } = request
+  // A source needs a store that exists.
+  if (request.checkout !== undefined && store.remote === 'dummy://') return undefined
+  const place = { remote: store.remote, cwd: cwdOf(parts) }
+  const sourced = await withSource(parts.command, request, place, run)
+  const { files, physical, deployment, args, flags, searchPath } = sourced
   const input = evaluationText(
     {
       ...{ files, physical, deployment, mode: 'shape', only: null, exclude: [] },
@@ -77,12 +82,13 @@ async function attempt<T>(
     },
   )
   if (result.kind === 'exited' && result.code !== 0) {
-    const error = parseNixError(result.stderr, ownNixFolder())
+    const said = sourced.restore(result.stderr)
+    const error = parseNixError(said, ownNixFolder())
     if (needsWritableStore(error) && !store.write) return undefined
-    const cwd = cwdOf(parts)
-    throw evaluationError(error, result.stderr, { cwd, showTrace: flags.showTrace, input, files })
+    const { showTrace } = flags
+    throw evaluationError(error, said, { cwd: place.cwd, showTrace, input, files: sourced.written })
   }
-  return { answer: schema.parse(JSON.parse(expectSuccess(result, what))) }
+  return { answer: schema.parse(JSON.parse(sourced.restoreJson(expectSuccess(result, what)))) }
 }
 
 function required<T>(answered: { readonly answer: T } | undefined): T {

@@ -110,6 +110,7 @@ const head = z.strictObject({
   expressions: z.array(z.string()),
   searchPath: z.array(z.string()),
   args: texts,
+  fromGit: z.boolean().optional(),
   createdAt: z.string(),
 })
 

@@ -6,6 +6,7 @@ import type { Cli, CommonFlags } from './verb.js'
 interface Flags extends CommonFlags, PairFlags {
   readonly name?: string | undefined
   readonly I?: string[] | undefined
+  readonly fromGit?: boolean | undefined
   readonly orModify?: boolean | undefined
 }
 
@@ -17,6 +18,7 @@ export function registerCreate(command: Command, cli: Cli): void {
     .option('-I <path>', 'add to the Nix search path: PATH or NAME=PATH', collect)
     .option('--arg <name> <value>', 'argument of the network expression, as Nix text', collectPair)
     .option('--argstr <name> <value>', 'argument of the network expression, as a string', collectPair)
+    .option('--from-git', 'evaluate the files from the source that git has, as Hydra does')
     .option('--or-modify', 'change the deployment of that name if the deployment exists')
   commonFlags(command, { deployment: false, json: true })
   example(command, 'hydra-ops create ./network.nix ./network-libvirt.nix -d lab')
@@ -29,6 +31,7 @@ export function registerCreate(command: Command, cli: Cli): void {
         name: flags.name ?? flags.deployment,
         searchPath: flags.I ?? [],
         args: await argumentsOf(flags),
+        fromGit: flags.fromGit,
         orModify: flags.orModify ?? false,
       })
       const { uuid, name } = deployment

@@ -1,6 +1,7 @@
 import type { Command } from 'commander'
 import { commonFlags, example } from './flags.js'
 import { registerHydraAsk } from './hydra-ask.js'
+import { registerHydraJobs } from './hydra-jobs.js'
 import { registerHydraUser, showPassword } from './hydra-user.js'
 import { noSuchAction } from './no-such-action.js'
 import type { Cli, CommonFlags } from './verb.js'
@@ -35,6 +36,7 @@ export function registerHydra(command: Command, cli: Cli): void {
     .argument('<user>', 'name of the user')
     .action((user: string, _: CommonFlags, self: Command) => showPassword(cli, user, self.optsWithGlobals()))
   registerHydraUser(command.command('user'), cli)
+  registerHydraJobs(command.command('jobs'), cli)
   registerHydraAsk(command, cli)
 }
 

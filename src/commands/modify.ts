@@ -5,6 +5,7 @@ import type { Cli, CommonFlags } from './verb.js'
 interface Flags extends CommonFlags {
   readonly name?: string | undefined
   readonly I?: string[] | undefined
+  readonly fromGit?: boolean | undefined
 }
 
 export function registerModify(command: Command, cli: Cli): void {
@@ -12,6 +13,8 @@ export function registerModify(command: Command, cli: Cli): void {
     .argument('[file...]', 'files that replace the remembered files')
     .option('-n, --name <name>', 'new name')
     .option('-I <path>', 'Nix search path that replaces the remembered one', collect)
+    .option('--from-git', 'evaluate the files from the source that git has, as Hydra does')
+    .option('--no-from-git', 'evaluate the files as they lie')
   commonFlags(command, { json: true })
   example(
     command,
@@ -28,6 +31,7 @@ export function registerModify(command: Command, cli: Cli): void {
         folder: process.cwd(),
         searchPath: flags.I ?? [],
         args: {},
+        fromGit: flags.fromGit,
       })
       if (ui.json) ui.printJson({ uuid, name })
       ui.remark(`modified deployment '${name ?? uuid}'; hydra-ops deploy applies the change to the machines`)

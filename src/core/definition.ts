@@ -55,6 +55,18 @@ export const MachineDefinition = z.discriminatedUnion('os', [DebianMachine, Nixo
 export type MachineDefinition = z.infer<typeof MachineDefinition>
 
 /** A whole network expression, evaluated. */
+/** The programs whose form of a network expression is told apart; `nixops` is also the form of hydra-ops. */
+export const networkLayouts = ['colmena', 'morph', 'nixops'] as const
+
+/** The facts of a network that decide on the jobsets of a Hydra. */
+export interface NetworkForm {
+  readonly layout: (typeof networkLayouts)[number]
+  /** Whether the network names its nixpkgs. */
+  readonly namesNixpkgs: boolean
+  /** The platform of this host, such as `x86_64-linux`. */
+  readonly system: string
+}
+
 export interface NetworkDefinition {
   readonly name: string | undefined
   readonly description: string | undefined
@@ -62,6 +74,7 @@ export interface NetworkDefinition {
   readonly ordering: readonly string[]
   /** `network.hydra`: the jobset that builds the machines. */
   readonly hydra?: NetworkHydra | undefined
+  readonly form?: NetworkForm | undefined
   readonly machines: ReadonlyMap<MachineName, MachineDefinition>
   /**
    * Machines that were not required and whose definition is invalid. These machines still belong to the network, so

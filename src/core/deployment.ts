@@ -122,6 +122,8 @@ export interface DeploymentHead {
   searchPath: string[]
   /** Function arguments: Nix text by name. */
   args: Record<string, string>
+  /** Whether the expressions are evaluated from the fetched source of their git repository, as a Hydra does. */
+  fromGit?: boolean | undefined
   readonly createdAt: string
 }
 

@@ -66,6 +66,8 @@ export interface OptionQuestion {
 
 export interface EvaluationRequest {
   readonly files: readonly string[]
+  /** The root of the checkout from whose fetched source the files are evaluated; absent: the files as they lie. */
+  readonly checkout?: string | undefined
   readonly searchPath: readonly string[]
   /** Nix text by argument name. */
   readonly args: Readonly<Record<string, string>>

@@ -24,7 +24,7 @@ export interface DeploymentStore {
   resolve(reference: string | undefined): Promise<DeploymentRecord>
   /** Makes a new deployment; refuses a name that is taken. */
   create(
-    record: Pick<DeploymentRecord, 'name' | 'expressions' | 'searchPath' | 'args'>,
+    record: Pick<DeploymentRecord, 'name' | 'expressions' | 'searchPath' | 'args' | 'fromGit'>,
   ): Promise<DeploymentRecord>
   /** Runs `action` as the only writer of this deployment; throws `locked` with the holder's name. */
   lock<T>(uuid: DeploymentUuid, action: (session: DeploymentSession) => Promise<T>): Promise<T>

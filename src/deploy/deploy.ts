@@ -12,6 +12,7 @@ import { closeJob } from '../machine/machine.js'
 import { announceResults, failuresIn, recordResults, unfinishedIn, verdict } from '../machine/results.js'
 import { dryRunSession } from '../machine/session.js'
 import { definitionIn, evaluateNames, evaluateNetwork } from '../network/evaluate.js'
+import { jobsNotices } from '../network/jobs/check.js'
 import { evaluateImages } from '../network/nixos-images.js'
 import { assessAll, type PlannedMachine } from './assess-all.js'
 import { type AssessedMachine, buildEverything } from './build-everything.js'
@@ -116,6 +117,8 @@ async function deployIn(
   const { wanted, obsolete } = chooseMachines(deployment.record, network, asked)
   const request = await withHydraBuilds(ops, deployment.record, network, { request: asked, wanted })
   noticeBroken(ops, network)
+  for (const text of await jobsNotices(ops, deployment.record, network))
+    ops.events.emit({ kind: 'notice', text })
   refuseFlags(network, wanted, request)
   const definitions = wanted.map((name) => definitionIn(network, name))
   const { args, searchPath, nix, allowRecreate: existing } = request

@@ -7,6 +7,7 @@ import type { EvaluationRequest, NixFlags, PhysicalMachine } from '../core/nix.j
 import type { Run } from '../core/run.js'
 import type { DeploymentSession } from '../core/session.js'
 import { allocateMachines } from './allocate.js'
+import { checkoutOfAll } from './jobs/repository.js'
 
 export interface EvaluateOptions {
   readonly args: Readonly<Record<string, string>>
@@ -121,6 +122,7 @@ export function evaluationRequest(
 ): EvaluationRequest {
   return {
     files: record.expressions,
+    ...(record.fromGit === true ? { checkout: checkoutOfAll(record.expressions) } : {}),
     searchPath: [...options.searchPath, ...record.searchPath],
     args: { ...record.args, ...options.args },
     deployment: { uuid: record.uuid, name: record.name ?? record.uuid.slice(0, 8) },

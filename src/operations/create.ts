@@ -7,6 +7,7 @@ import { DeploymentName } from '../core/names.js'
 import { isNixName } from '../core/option-name.js'
 import { mapEach } from '../core/several-errors.js'
 import { suggest } from '../core/suggest.js'
+import { checkoutOfAll } from '../network/jobs/repository.js'
 import { modifyDeployment } from './modify.js'
 
 export interface CreateRequest {
@@ -19,6 +20,8 @@ export interface CreateRequest {
   readonly args: Readonly<Record<string, string>>
   /** Whether an existing deployment of that name is changed instead of refused. */
   readonly orModify: boolean
+  /** Whether the files are evaluated from git; undefined means no, and keeps what an existing deployment has. */
+  readonly fromGit?: boolean | undefined
 }
 
 /** Records a network expression as a deployment; evaluates nothing yet. */
@@ -38,11 +41,15 @@ export async function createDeployment(
       folder: request.folder,
       searchPath: request.searchPath,
       args: request.args,
+      fromGit: request.fromGit,
     })
     return { deployment, created: false }
   }
   if (known !== undefined) throw nameTaken(known)
-  const deployment = await ops.store.create({ name, expressions, searchPath, args: { ...request.args } })
+  if (request.fromGit === true) checkoutOfAll(expressions)
+  const fromGit = request.fromGit === true ? { fromGit: true } : {}
+  const args = { ...request.args }
+  const deployment = await ops.store.create({ name, expressions, searchPath, args, ...fromGit })
   await ops.store.lock(deployment.uuid, async (held) => held.journal({ event: 'create', result: 'done' }))
   return { deployment, created: true }
 }

@@ -1,0 +1,76 @@
+import { existsSync } from 'node:fs'
+import { basename, join, relative } from 'node:path'
+import { usageError } from '../src/core/errors.js'
+import type { EvaluationRequest } from '../src/core/nix.js'
+import { nixString } from '../src/core/nix-string.js'
+import type { Run } from '../src/core/run.js'
+import { shortPath } from './evaluation-errors.js'
+import { expectSuccess, type NixCommand } from './nix-command.js'
+
+/** A request whose files lie where Nix reads them, with the way back to the paths that the user knows. */
+export interface SourcedRequest extends EvaluationRequest {
+  /** The files as the user knows them. */
+  readonly written: readonly string[]
+  /** Puts the checkout in the place of its fetched source, in a text for people. */
+  restore(text: string): string
+  /** Does the same in the text of JSON. */
+  restoreJson(text: string): string
+}
+
+const tenMinutes = 600_000
+const same = (text: string) => text
+
+/**
+ * Fetches the source of a network that is evaluated from git, as the git input of a Hydra does. The name and the content
+ * of the folder are then the same on both sides, so every derivation is. `remote` is the store of this evaluation.
+ */
+export async function withSource(
+  command: NixCommand,
+  request: EvaluationRequest,
+  { remote, cwd }: { readonly remote: string | undefined; readonly cwd: string },
+  run: Run,
+): Promise<SourcedRequest> {
+  const { checkout, files } = request
+  if (checkout === undefined) return { ...request, written: files, restore: same, restoreJson: same }
+  const folder = await fetched(command, checkout, { remote, cwd }, run)
+  const moved = files.map((file) => join(folder, relative(checkout, file)))
+  const absent = files.find((_, index) => !existsSync(moved[index] ?? ''))
+  if (absent !== undefined)
+    throw usageError(`git does not know the network expression ${shortPath(absent, cwd)}`, {
+      hint: 'a network that is evaluated from git needs its files in git: git add',
+    })
+  return {
+    ...request,
+    files: moved,
+    written: files,
+    restore: (text) => text.replaceAll(folder, checkout),
+    restoreJson: (text) => text.replaceAll(quoted(folder), quoted(checkout)),
+  }
+}
+
+/** Returns the folder on this host that has the fetched source. */
+async function fetched(
+  command: NixCommand,
+  checkout: string,
+  { remote, cwd }: { readonly remote: string | undefined; readonly cwd: string },
+  run: Run,
+): Promise<string> {
+  const what = `fetch ${shortPath(checkout, cwd)} as git has it`
+  const result = await command.run(
+    'nix-instantiate',
+    ['--eval', '--strict', '--json', '--read-write-mode', '-'],
+    {
+      ...{ signal: run.signal, timeoutMs: tenMinutes, what },
+      stdin: `(builtins.fetchGit ${nixString(checkout)}).outPath`,
+      extraEnv: remote === undefined ? {} : { NIX_REMOTE: remote },
+    },
+  )
+  const path = String(JSON.parse(expectSuccess(result, what)))
+  const store = remote === undefined ? (await command.store()).realStoreDir : join(remote, 'nix/store')
+  return join(store, basename(path))
+}
+
+/** Returns the text as it stands inside a JSON string. */
+function quoted(text: string): string {
+  return JSON.stringify(text).slice(1, -1)
+}

@@ -1,0 +1,95 @@
+import { join } from 'node:path'
+import * as z from 'zod'
+import type { Ops } from '../../core/context.js'
+import type { NetworkDefinition } from '../../core/definition.js'
+import type { DeploymentRecord } from '../../core/deployment.js'
+import { sameJson } from '../../core/json.js'
+import { renderData } from './files.js'
+import { checkoutAt } from './git.js'
+import { ownFiles } from './own-files.js'
+import { checkoutOfAll, compareJobs, findJobs, textOf } from './repository.js'
+import { jobsData, machinesOf } from './wanted.js'
+
+const refresh = 'hydra-ops hydra jobs init refreshes it'
+
+const Data = z.object({
+  deployment: z.object({ name: z.string(), uuid: z.string() }),
+  system: z.string(),
+  arguments: z.array(z.string()),
+  machines: z.record(z.string(), z.record(z.string(), z.json())),
+})
+
+/** Returns sentences about what lets a Hydra build other derivations than a deploy of the network. */
+export async function jobsNotices(
+  ops: Ops,
+  record: DeploymentRecord,
+  network: NetworkDefinition,
+): Promise<string[]> {
+  return [...(await uncommitted(ops, record)), ...staleFiles(ops, record, network)]
+}
+
+async function uncommitted(ops: Ops, { fromGit, expressions }: DeploymentRecord): Promise<string[]> {
+  if (fromGit !== true) return []
+  const root = checkoutOfAll(expressions)
+  const files = await checkoutAt(ops.local, root, ops.signal).uncommitted()
+  if (files === 0) return []
+  return [
+    `${root} has ${files} ${files === 1 ? 'change' : 'changes'} that git has not committed: Hydra builds the last commit, which may differ`,
+  ]
+}
+
+function staleFiles(ops: Ops, record: DeploymentRecord, network: NetworkDefinition): string[] {
+  const [first] = record.expressions
+  const folder = first === undefined ? undefined : findJobs(first)
+  if (folder === undefined) return []
+  const file = join(folder, 'machines.json')
+  const data = parse(textOf(folder, 'machines.json'))
+  if (data === undefined) return [`${file} is damaged; ${refresh}`]
+  if (data.deployment.uuid !== record.uuid) return []
+  const wanted = parse(renderData(jobsData(ops, record, network)))
+  const changes = wanted === undefined ? [] : differences(data, wanted)
+  const missing = machinesOf(network).filter((name) => textOf(folder, `${name}.nix`) === undefined)
+  const own = new Map([...ownFiles(ops.providers.all())].map(([path, text]) => [`hydra-ops/${path}`, text]))
+  return [
+    ...(changes.length === 0 ? [] : [`${file} is older than the state: ${changes.join('; ')}; ${refresh}`]),
+    ...missing.map((name) => `${folder} has no file for machine '${name}'; ${refresh}`),
+    ...(compareJobs(folder, own).write.size === 0
+      ? []
+      : [`${join(folder, 'hydra-ops')} is of another version of hydra-ops; ${refresh}`]),
+  ]
+}
+
+type Data = z.infer<typeof Data>
+
+function parse(text: string | undefined): Data | undefined {
+  try {
+    return Data.parse(JSON.parse(text ?? ''))
+  } catch {
+    return undefined
+  }
+}
+
+/** Names what changed since the file was written. */
+function differences(written: Data, wanted: Data): string[] {
+  const names = [...new Set([...Object.keys(written.machines), ...Object.keys(wanted.machines)])].sort()
+  const { name, uuid } = wanted.deployment
+  const changed = [
+    ...(sameJson(written.deployment, { name, uuid }) ? [] : ['deployment']),
+    ...(written.system === wanted.system ? [] : ['system']),
+    ...(sameJson(written.arguments, wanted.arguments) ? [] : ['arguments']),
+  ]
+  return [
+    ...changed.map((part) => `its ${part} differs`),
+    ...names.flatMap((machine) => changeOf(machine, written.machines[machine], wanted.machines[machine])),
+  ]
+}
+
+type Facts = Data['machines'][string] | undefined
+
+function changeOf(machine: string, before: Facts, after: Facts): string[] {
+  if (before === undefined) return [`machine '${machine}' is missing`]
+  if (after === undefined) return [`machine '${machine}' is gone`]
+  const facts = [...new Set([...Object.keys(before), ...Object.keys(after)])].sort()
+  const differing = facts.filter((fact) => !sameJson(before[fact] ?? null, after[fact] ?? null))
+  return differing.length === 0 ? [] : [`machine '${machine}' differs (${differing.join(', ')})`]
+}

@@ -1,0 +1,120 @@
+import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
+import { dirname, join, relative, sep } from 'node:path'
+import { usageError } from '../../core/errors.js'
+import { errnoOf, fsFailure } from '../../core/file-failure.js'
+import { jobsFolder, writtenBy } from './written-by.js'
+
+/** The name of the folder with hydra-ops's own files, below the folder with the jobs. */
+const ownFolder = 'hydra-ops'
+
+/** Returns the root of the checkout of a git repository in which the path lies. */
+export function checkoutOf(path: string): string | undefined {
+  if (existsSync(join(path, '.git'))) return path
+  const parent = dirname(path)
+  return parent === path ? undefined : checkoutOf(parent)
+}
+
+/** Returns the root of the one checkout in which all files of a network lie. */
+export function checkoutOfAll(files: readonly string[]): string {
+  const roots = files.map((file) => {
+    const root = checkoutOf(file)
+    if (root !== undefined) return { file, root }
+    throw usageError(`the network expression ${file} lies in no git repository`, {
+      hint: 'run git init in its folder, and commit its files; hydra-ops modify --no-from-git evaluates files as they lie',
+    })
+  })
+  const [first] = roots
+  if (first === undefined) throw usageError('this deployment has no network expression')
+  const other = roots.find(({ root }) => root !== first.root)
+  if (other === undefined) return first.root
+  throw usageError(`the network expressions lie in two repositories, ${first.root} and ${other.root}`, {
+    hint: 'an evaluation from git reads the files of one repository alone',
+  })
+}
+
+/** Tells whether a path lies in a folder, or is the folder itself. */
+export function isWithin(folder: string, path: string): boolean {
+  const way = relative(folder, path)
+  return way === '' || (way !== '..' && !way.startsWith(`..${sep}`))
+}
+
+/** Finds the folder that `hydra jobs init` wrote for a network: in a folder of its file, up to the checkout's root. */
+export function findJobs(file: string): string | undefined {
+  const root = checkoutOf(file)
+  for (let at = dirname(file); root !== undefined && isWithin(root, at); at = dirname(at)) {
+    const folder = join(at, jobsFolder)
+    if (existsSync(join(folder, 'machines.json'))) return folder
+    if (at === dirname(at)) return undefined
+  }
+  return undefined
+}
+
+/** Difference between the files that a folder has and those that it should have; paths are below the folder. */
+export interface Difference {
+  readonly write: ReadonlyMap<string, string>
+  readonly remove: readonly string[]
+  /** Files of somebody else, which stand in the way. */
+  readonly foreign: readonly string[]
+}
+
+/** Compares a folder with the files that it should have. A file without our sentence belongs to somebody else. */
+export function compareJobs(folder: string, wanted: ReadonlyMap<string, string>): Difference {
+  const differing = [...wanted].flatMap(([path, text]) => {
+    const present = textOf(folder, path)
+    return present === text ? [] : [{ path, text, present }]
+  })
+  const ours = ownsFolder(folder)
+  const isForeign = (path: string, text: string) =>
+    path.startsWith(`${ownFolder}/`) ? !ours : path !== 'spec.json' && !isOurs(text)
+  const foreign = differing.flatMap(({ path, present }) =>
+    present !== undefined && isForeign(path, present) ? [path] : [],
+  )
+  if (!ours && existsSync(join(folder, ownFolder))) foreign.push(ownFolder)
+  const remove = [...oldMachines(folder), ...(ours ? oldOwnFiles(folder) : [])].filter(
+    (path) => !wanted.has(path),
+  )
+  return { write: new Map(differing.map(({ path, text }) => [path, text])), remove, foreign }
+}
+
+/** Returns a file's text; undefined for a file that is absent. */
+export function textOf(folder: string, path: string): string | undefined {
+  const file = join(folder, path)
+  try {
+    return readFileSync(file, 'utf8')
+  } catch (error) {
+    const errno = errnoOf(error)
+    if (errno === 'ENOENT' || errno === 'ENOTDIR') return undefined
+    throw fsFailure(error, 'read', file)
+  }
+}
+
+function isOurs(text: string): boolean {
+  return text.split('\n', 3).some((line) => line.includes(writtenBy))
+}
+
+function ownsFolder(folder: string): boolean {
+  const settings = textOf(folder, `${ownFolder}/settings.json`)
+  return settings !== undefined && isOurs(settings)
+}
+
+/** Returns the files of machines that we wrote. */
+function oldMachines(folder: string): string[] {
+  return namesIn(folder).filter(
+    (name) => name.endsWith('.nix') && isFile(folder, name) && isOurs(textOf(folder, name) ?? ''),
+  )
+}
+
+function oldOwnFiles(folder: string): string[] {
+  const own = join(folder, ownFolder)
+  return readdirSync(own, { recursive: true, encoding: 'utf8' })
+    .map((name) => `${ownFolder}/${name}`)
+    .filter((name) => isFile(folder, name))
+}
+
+function namesIn(folder: string): string[] {
+  return existsSync(folder) ? readdirSync(folder) : []
+}
+
+function isFile(folder: string, name: string): boolean {
+  return statSync(join(folder, name), { throwIfNoEntry: false })?.isFile() === true
+}

@@ -1,0 +1,194 @@
+import { mkdir, rename, rm, writeFile } from 'node:fs/promises'
+import { dirname, join, relative, resolve } from 'node:path'
+import type { Ops } from '../core/context.js'
+import type { NetworkDefinition } from '../core/definition.js'
+import type { DeploymentRecord } from '../core/deployment.js'
+import { temporary } from '../core/durable-file.js'
+import { usageError } from '../core/errors.js'
+import { fsFailure } from '../core/file-failure.js'
+import type { NixFlags } from '../core/nix.js'
+import { dryRunSession } from '../machine/session.js'
+import { evaluateNames } from '../network/evaluate.js'
+import { checkoutAt, refuseSecret } from '../network/jobs/git.js'
+import { checkoutOfAll, compareJobs, isWithin, textOf } from '../network/jobs/repository.js'
+import { inputsIn, renderSpec, type SpecInput } from '../network/jobs/spec.js'
+import { jobsData, machinesOf, refuseNames, wantedFiles } from '../network/jobs/wanted.js'
+import { jobsFolder } from '../network/jobs/written-by.js'
+
+export interface JobsInit {
+  readonly deployment: string | undefined
+  /** Folder of the network as the user wrote it, relative to `cwd`; undefined = the repository's root. */
+  readonly folder: string | undefined
+  readonly cwd: string
+  /** `URL BRANCH` from which Hydra fetches the repository; undefined = the remote `origin`. */
+  readonly repository: string | undefined
+  /** `URL BRANCH` of nixpkgs. */
+  readonly nixpkgs: string | undefined
+  readonly nix: NixFlags
+}
+
+export interface JobsInitialised {
+  /** Absolute path of the folder with the files. */
+  readonly folder: string
+  /** Paths of changed files below the folder. */
+  readonly written: readonly string[]
+  readonly removed: readonly string[]
+  /** Whether deploys evaluate the network from git, too. */
+  readonly fromGit: boolean
+  /** Inputs that the jobsets need and hydra-ops cannot name. */
+  readonly missingInputs: readonly string[]
+}
+
+const defaultNixpkgs = 'https://github.com/NixOS/nixpkgs.git nixos-unstable'
+
+/** Writes into a network's repository what the jobsets of a Hydra need; writes only what differs. */
+export async function initJobs(ops: Ops, request: JobsInit): Promise<JobsInitialised> {
+  const known = await ops.store.resolve(request.deployment)
+  const { root, folder } = placeOf(known, request)
+  const session = dryRunSession(ops.files, known)
+  const run = { signal: ops.signal, log: () => {} }
+  const network = await evaluateNames(ops, session, { args: {}, searchPath: [], nix: request.nix }, run)
+  const names = machinesOf(network)
+  refuseNames(names)
+  const data = jobsData(ops, session.record, network)
+  refuseOther(folder, data.deployment.uuid)
+  const wanted = wantedFiles(ops, folder, session.record, data, names)
+  const first = compareJobs(folder, wanted)
+  const gone = first.remove.flatMap((path) => /^([^/]+)\.nix$/.exec(path)?.[1] ?? [])
+  const existing = textOf(folder, 'spec.json')
+  const shown = join(jobsFolder, 'spec.json')
+  const inputs = await inputsOf(ops, root, { request, record: known, network, existing, shown })
+  wanted.set(
+    'spec.json',
+    renderSpec(
+      {
+        ...{ machines: names, gone, inputs, folder: relative(root, folder) },
+        jobsets: network.form?.layout === 'morph' ? 'each' : 'one',
+        jobset: network.hydra?.jobset ?? 'main',
+      },
+      existing,
+      shown,
+    ),
+  )
+  const { write, remove, foreign } = compareJobs(folder, wanted)
+  if (foreign.length > 0) throw inTheWay(foreign)
+  for (const [path, text] of write) {
+    const file = join(folder, path)
+    await putFile(file, text)
+  }
+  for (const path of remove) await rm(join(folder, path), { force: true })
+  const fromGit = known.fromGit ?? (await evaluateFromGit(ops, known))
+  const given = new Set([...inputsIn(wanted.get('spec.json'), shown)])
+  return {
+    folder,
+    written: [...write.keys()].sort(),
+    removed: [...remove].sort(),
+    fromGit,
+    missingInputs: neededInputs(known).filter((name) => !given.has(name)),
+  }
+}
+
+/** Writes a file of the user's repository, whole or not at all; git keeps the older content. */
+async function putFile(file: string, text: string): Promise<void> {
+  const draft = temporary(file)
+  try {
+    await mkdir(dirname(file), { recursive: true })
+    await writeFile(draft, text, { mode: 0o644 })
+    await rename(draft, file)
+  } catch (error) {
+    await rm(draft, { force: true })
+    throw fsFailure(error, 'write', file)
+  }
+}
+
+/** Lets deploys evaluate what Hydra evaluates: the source that git has. */
+async function evaluateFromGit(ops: Ops, { uuid }: DeploymentRecord): Promise<boolean> {
+  await ops.store.lock(uuid, async (held) => {
+    await held.updateDeployment((draft) => Object.assign(draft, { fromGit: true }))
+    await held.journal({ event: 'jobs.init', result: 'done' })
+  })
+  return true
+}
+
+/** Returns the root of the checkout, and the folder for the files. */
+function placeOf(
+  { expressions }: DeploymentRecord,
+  { folder: given, cwd }: JobsInit,
+): { readonly root: string; readonly folder: string } {
+  const root = checkoutOfAll(expressions)
+  const base = given === undefined ? root : resolve(cwd, given)
+  if (!isWithin(root, base))
+    throw usageError(`${base} is not in the repository of the network, ${root}`, {
+      hint: 'give a folder of that repository, or none',
+    })
+  const outside = expressions.find((file) => !isWithin(base, file))
+  if (outside !== undefined)
+    throw usageError(`the network expression ${outside} does not lie in ${base}`, {
+      hint: 'an evaluation by Hydra reads the files of one repository alone',
+    })
+  return { root, folder: join(base, jobsFolder) }
+}
+
+/** Refuses a folder with the files of another deployment. */
+function refuseOther(folder: string, uuid: string): void {
+  const text = textOf(folder, 'machines.json')
+  const other = text === undefined ? undefined : /"uuid": "([0-9a-f-]{36})"/.exec(text)?.[1]
+  if (other === undefined || other === uuid) return
+  throw usageError(`${join(folder, 'machines.json')} is of another deployment (${other})`, {
+    hint: 'name a folder of its own for this deployment: hydra-ops hydra jobs init DIR',
+  })
+}
+
+interface Asked {
+  readonly request: JobsInit
+  readonly record: DeploymentRecord
+  readonly network: NetworkDefinition
+  readonly existing: string | undefined
+  readonly shown: string
+}
+
+async function inputsOf(
+  ops: Ops,
+  root: string,
+  { request, record, network, existing, shown }: Asked,
+): Promise<Record<string, SpecInput>> {
+  const given = inputsIn(existing, shown)
+  // A jobset that exists keeps its inputs.
+  const repository =
+    request.repository ?? (given.has('network') ? '' : await checkoutAt(ops.local, root, ops.signal).origin())
+  if (repository === undefined)
+    throw usageError(`the repository ${root} has no remote 'origin' from which Hydra could fetch it`, {
+      hint: 'give its address: --repository "URL BRANCH"',
+    })
+  refuseSecret(repository)
+  const network_ = { type: 'git', value: repository }
+  const nixpkgs = { type: 'git', value: request.nixpkgs ?? defaultNixpkgs }
+  return needsNixpkgs(request, record, network) ? { network: network_, nixpkgs } : { network: network_ }
+}
+
+function needsNixpkgs(
+  { nixpkgs }: JobsInit,
+  { searchPath }: DeploymentRecord,
+  { form, machines }: NetworkDefinition,
+): boolean {
+  return (
+    nixpkgs !== undefined ||
+    form?.namesNixpkgs === true ||
+    [...machines.values()].some(({ os }) => os === 'nixos') ||
+    searchPath.some((entry) => entry.startsWith('nixpkgs='))
+  )
+}
+
+/** Returns the inputs whose values only the user knows: arguments may be secret, and a search path is of this host. */
+function neededInputs({ args, searchPath }: DeploymentRecord): string[] {
+  const entries = searchPath.flatMap((entry) => /^([^=]+)=/.exec(entry)?.[1] ?? [])
+  return [...new Set([...Object.keys(args), ...entries])].sort()
+}
+
+function inTheWay(foreign: readonly string[]): Error {
+  const files = foreign.map((path) => join(jobsFolder, path)).sort()
+  return usageError(
+    `${files.join(', ')} ${files.length === 1 ? 'is' : 'are'} not of hydra-ops; nothing was written`,
+    { hint: 'move these files away, or name another folder: hydra-ops hydra jobs init DIR' },
+  )
+}

@@ -1,0 +1,361 @@
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import type { NetworkDefinition, NetworkForm } from '../../src/core/definition.js'
+import { DeploymentName } from '../../src/core/names.js'
+import { packageRoot } from '../../src/core/package-root.js'
+import { deploy } from '../../src/deploy/deploy.js'
+import { initJobs, type JobsInit } from '../../src/operations/jobs-init.js'
+import { modifyDeployment } from '../../src/operations/modify.js'
+import { runFakeDebian } from '../fakes/fake-debian.js'
+import { fakeMachine, fakeNetwork } from '../fakes/fake-network.js'
+import { createFakeOps, type FakeOps, fakeRegistry } from '../fakes/fake-ops.js'
+import { standardRequest } from '../fakes/standard-request.js'
+
+let ops: FakeOps
+let root: string
+/** The answers of git by its arguments; no entry means that git has no answer. */
+let gitSays: Record<string, string>
+
+const form: NetworkForm = { layout: 'nixops', namesNixpkgs: false, system: 'x86_64-linux' }
+const [web, db] = [fakeMachine('web'), fakeMachine('db')]
+const url = 'https://git.example.org/net.git'
+
+beforeEach(async () => {
+  root = realpathSync(mkdtempSync(join(tmpdir(), 'ho-jobs-')))
+  mkdirSync(join(root, '.git'))
+  mkdirSync(join(root, 'lab'))
+  writeFileSync(join(root, 'lab', 'net.nix'), '{ }')
+  gitSays = { 'config --get remote.origin.url': `${url}\n`, 'symbolic-ref --quiet --short HEAD': 'main\n' }
+  ops = await createFakeOps({ network: fakeNetwork([web, db], { form }) })
+  runFakeDebian(ops)
+  const optionsNix = join(packageRoot(), 'providers', 'ssh', 'options.nix')
+  Object.assign(ops, {
+    providers: fakeRegistry(ops.providers.all().map((each) => ({ ...each, optionsNix }))),
+  })
+  Object.assign(ops.local, {
+    run: async ([program = '', , folder = '', ...words]: string[]) => {
+      expect([program, folder]).toEqual(['git', root])
+      const stdout = gitSays[words.join(' ')]
+      return {
+        kind: 'exited',
+        code: stdout === undefined ? 1 : 0,
+        stdout: stdout ?? '',
+        stderr: '',
+        truncated: false,
+      }
+    },
+  })
+  await remember()
+})
+afterEach(() => {
+  ops.cleanup()
+  rmSync(root, { recursive: true, force: true })
+})
+
+const remember = (expressions = [join(root, 'lab', 'net.nix')], name = 'net') =>
+  ops.store.create({ name: DeploymentName.parse(name), expressions, searchPath: [], args: {} })
+
+const request: JobsInit = {
+  ...{ deployment: 'net', folder: undefined, cwd: '/', repository: undefined, nixpkgs: undefined },
+  nix: { showTrace: false, options: [] },
+}
+const init = (changed: Partial<JobsInit> = {}) => initJobs(ops, { ...request, ...changed })
+const text = (path: string) => readFileSync(join(root, 'hydra', path), 'utf8')
+const json = (path: string): Record<string, Record<string, unknown>> => JSON.parse(text(path))
+const network = (changed: Partial<NetworkDefinition>) => {
+  ops.nix.network = { ...ops.nix.network, ...changed }
+}
+/** Returns the content and the time of each file below the folder `hydra`. */
+const contents = () =>
+  readdirSync(join(root, 'hydra'), { recursive: true, encoding: 'utf8' })
+    .sort()
+    .map((name) => {
+      const file = join(root, 'hydra', name)
+      const { mtimeMs } = statSync(file)
+      return statSync(file).isFile() ? [name, mtimeMs, readFileSync(file, 'utf8')] : [name]
+    })
+
+describe('hydra jobs init', () => {
+  it('writes the jobs, a file for each machine, the jobsets, the facts and its own evaluation', async () => {
+    const { written, removed, folder, missingInputs } = await init()
+    expect(folder).toBe(join(root, 'hydra'))
+    expect(removed).toEqual([])
+    expect(missingInputs).toEqual([])
+    expect(written.filter((path) => !path.startsWith('hydra-ops/'))).toEqual([
+      ...['db.nix', 'default.nix', 'machines.json', 'spec.json', 'web.nix'],
+    ])
+    expect(written).toContain('hydra-ops/nix/eval.nix')
+    expect(written).toContain('hydra-ops/nix/target/hydra-ops/activate.pl')
+    expect(text('default.nix')).toContain('files = [ ../lab/net.nix ];')
+    expect(json('machines.json').machines).toEqual({
+      db: { privateIPv4: '192.0.2.2' },
+      web: { privateIPv4: '192.0.2.1' },
+    })
+    expect(json('spec.json').main).toMatchObject({
+      nixexprpath: 'hydra/default.nix',
+      inputs: { network: { type: 'git', value: `${url} main` } },
+    })
+  })
+
+  it('says in each file who wrote it, except in the list of jobsets, in which Hydra allows no such word', async () => {
+    await init()
+    const line = 'Written by `hydra-ops hydra jobs init`, which also refreshes this file.'
+    for (const path of ['default.nix', 'web.nix', 'machines.json', 'hydra-ops/settings.json'])
+      expect(text(path), path).toContain(line)
+  })
+
+  it('writes nothing at all the second time', async () => {
+    await init()
+    const before = contents()
+    expect(await init()).toMatchObject({ written: [], removed: [] })
+    expect(contents()).toEqual(before)
+  })
+
+  it('creates no machine and changes nothing in the state, except that deploys evaluate from git', async () => {
+    const { machines } = await ops.store.resolve('net')
+    expect(await init()).toMatchObject({ fromGit: true })
+    expect(await ops.store.resolve('net')).toMatchObject({ machines, fromGit: true })
+    expect(ops.hypervisor.listing().running).toEqual([])
+  })
+
+  it('leaves the choice of somebody who evaluates files as they lie', async () => {
+    const given = { deployment: 'net', name: undefined, files: [], folder: '/', searchPath: [], args: {} }
+    await modifyDeployment(ops, { ...given, fromGit: false })
+    expect(await init()).toMatchObject({ fromGit: false })
+    expect((await ops.store.resolve('net')).fromGit).toBe(false)
+  })
+
+  it('follows the network: a new machine gets its file, and the file of an old one goes', async () => {
+    await init()
+    writeFileSync(join(root, 'hydra', 'mine.nix'), '{ }')
+    network(fakeNetwork([web, fakeMachine('cache')], { form }))
+    expect(await init()).toMatchObject({ written: ['cache.nix', 'machines.json'], removed: ['db.nix'] })
+    expect(existsSync(join(root, 'hydra', 'mine.nix'))).toBe(true)
+  })
+
+  it('refreshes its own files after a change by somebody, and removes what is no longer part of them', async () => {
+    await init()
+    writeFileSync(join(root, 'hydra/hydra-ops/nix/eval.nix'), 'changed')
+    writeFileSync(join(root, 'hydra/hydra-ops/nix/old.nix'), 'old')
+    expect(await init()).toMatchObject({
+      written: ['hydra-ops/nix/eval.nix'],
+      removed: ['hydra-ops/nix/old.nix'],
+    })
+  })
+
+  it.each([
+    ['default.nix', 'default.nix'],
+    ['web.nix', 'web.nix'],
+    ['machines.json', 'machines.json'],
+    ['hydra-ops/mine', 'hydra-ops'],
+  ])('writes nothing where %s belongs to somebody else', async (path, named) => {
+    mkdirSync(join(root, 'hydra/hydra-ops'), { recursive: true })
+    if (!path.startsWith('hydra-ops')) rmSync(join(root, 'hydra/hydra-ops'), { recursive: true })
+    writeFileSync(join(root, 'hydra', path), '{ }')
+    await expect(init()).rejects.toMatchObject({
+      message: `hydra/${named} is not of hydra-ops; nothing was written`,
+      hint: expect.stringContaining('hydra jobs init DIR'),
+    })
+    expect(readdirSync(join(root, 'hydra'))).toHaveLength(1)
+    expect((await ops.store.resolve('net')).fromGit).toBeUndefined()
+  })
+
+  it("gives each machine of Morph's network a jobset, with nixpkgs as an input", async () => {
+    network({ form: { ...form, layout: 'morph', namesNixpkgs: true } })
+    await init({ nixpkgs: 'https://git.example.org/nixpkgs.git stable' })
+    expect(Object.keys(json('spec.json'))).toEqual(['db', 'web'])
+    expect(json('spec.json').web).toMatchObject({
+      ...{ nixexprpath: 'hydra/web.nix', checkinterval: 3600 },
+      inputs: { network: {}, nixpkgs: { value: 'https://git.example.org/nixpkgs.git stable' } },
+    })
+  })
+
+  it('takes the name of the jobset from the network, and lies in the folder that is named', async () => {
+    network({ hydra: { jobset: 'production' } })
+    await init({ folder: 'lab', cwd: root })
+    const spec: unknown = JSON.parse(readFileSync(join(root, 'lab/hydra/spec.json'), 'utf8'))
+    expect(spec).toMatchObject({ production: { nixexprpath: 'lab/hydra/default.nix' } })
+    expect(readFileSync(join(root, 'lab/hydra/default.nix'), 'utf8')).toContain('files = [ ../net.nix ];')
+  })
+
+  it('names the inputs that only the user can give, and never the value of an argument', async () => {
+    await ops.store.lock((await ops.store.resolve('net')).uuid, (held) =>
+      held.updateDeployment((draft) => {
+        draft.args = { token: '"hunter2"' }
+        draft.searchPath = ['modules=/srv/modules', '/srv/other']
+      }),
+    )
+    expect(await init()).toMatchObject({ missingInputs: ['modules', 'token'] })
+    expect(JSON.stringify(contents())).not.toContain('hunter2')
+    const spec = json('spec.json')
+    spec.main = { ...spec.main, inputs: { network: {}, modules: {}, token: {} } }
+    writeFileSync(join(root, 'hydra/spec.json'), JSON.stringify(spec))
+    expect(await init()).toMatchObject({ missingInputs: [], written: [] })
+  })
+})
+
+describe('hydra jobs init refuses', () => {
+  const refused = (message: string | RegExp) => ({
+    message: typeof message === 'string' ? message : expect.stringMatching(message),
+    exitCode: 2,
+  })
+
+  it('a network outside of git', async () => {
+    rmSync(join(root, '.git'), { recursive: true })
+    await expect(init()).rejects.toMatchObject(refused(/net\.nix lies in no git repository$/))
+  })
+
+  it('a network in two repositories', async () => {
+    mkdirSync(join(root, 'other/.git'), { recursive: true })
+    await remember([join(root, 'lab/net.nix'), join(root, 'other/net.nix')], 'two')
+    await expect(init({ deployment: 'two' })).rejects.toMatchObject(
+      refused(`the network expressions lie in two repositories, ${root} and ${join(root, 'other')}`),
+    )
+  })
+
+  it('a folder outside of the repository, and one that lacks a file of the network', async () => {
+    await expect(init({ folder: '..', cwd: root })).rejects.toMatchObject(
+      refused(/ is not in the repository of the network, /),
+    )
+    mkdirSync(join(root, 'empty'))
+    await expect(init({ folder: 'empty', cwd: root })).rejects.toMatchObject(
+      refused(/net\.nix does not lie in .*\/empty$/),
+    )
+  })
+
+  it('the folder of another deployment', async () => {
+    await init()
+    await remember(undefined, 'second')
+    await expect(init({ deployment: 'second' })).rejects.toMatchObject(
+      refused(/machines\.json is of another deployment \([0-9a-f-]{36}\)$/),
+    )
+  })
+
+  it('a repository without an origin, unless the command names an address', async () => {
+    gitSays = {}
+    await expect(init()).rejects.toMatchObject(
+      refused(`the repository ${root} has no remote 'origin' from which Hydra could fetch it`),
+    )
+    await init({ repository: '/srv/git/net.git main' })
+    expect(json('spec.json').main).toMatchObject({ inputs: { network: { value: '/srv/git/net.git main' } } })
+  })
+
+  it.each(['origin', 'flag'])('an address with a password, by %s', async (way) => {
+    const secret = 'https://alice:hunter2@git.example.org/net.git'
+    gitSays['config --get remote.origin.url'] = secret
+    const failed = await init(way === 'flag' ? { repository: secret } : {}).catch((error: unknown) => error)
+    expect(failed).toMatchObject(refused(/^the URL of the repository holds a password/))
+    expect(String(failed)).not.toContain('hunter2')
+  })
+
+  it('an unusable list of jobsets', async () => {
+    mkdirSync(join(root, 'hydra'))
+    writeFileSync(join(root, 'hydra/spec.json'), '[]')
+    await expect(init()).rejects.toMatchObject(refused(/^hydra\/spec\.json is no list of jobsets/))
+    expect(text('spec.json')).toBe('[]')
+  })
+
+  it.each([
+    [['release'], /^machine 'release' cannot be a job: the name belongs to the files of Hydra$/],
+    [['default'], /^machine 'default' cannot be a job/],
+    [['1web'], /^machine '1web' cannot be a job: the name of a job begins with a letter or "_"$/],
+    [['web', 'web.db'], /^machines 'web' and 'web\.db' cannot both be jobs: Hydra divides names at dots$/],
+  ])('machines %j', async (names, message) => {
+    network(
+      fakeNetwork(
+        names.map((name) => fakeMachine(name)),
+        { form },
+      ),
+    )
+    await expect(init()).rejects.toMatchObject(refused(message))
+    expect(existsSync(join(root, 'hydra'))).toBe(false)
+  })
+})
+
+describe('a plan', () => {
+  beforeEach(() => {
+    gitSays['status --porcelain --untracked-files=normal'] = ''
+  })
+  const notices = async () => {
+    ops.emitted.splice(0)
+    await deploy(ops, { ...standardRequest, dryRun: true })
+    return ops.emitted.flatMap((event) => (event.kind === 'notice' ? [event.text] : []))
+  }
+  const file = () => join(root, 'hydra/machines.json')
+  const refresh = 'hydra-ops hydra jobs init refreshes it'
+
+  it('says nothing about files that fit, nor where there are none', async () => {
+    expect(await notices()).toEqual([])
+    await init()
+    expect(await notices()).toEqual([])
+  })
+
+  it('says what changed in the state since the files were written', async () => {
+    await init()
+    writeFileSync(file(), text('machines.json').replace('192.0.2.1', '192.0.2.9'))
+    expect(await notices()).toEqual([
+      `${file()} is older than the state: machine 'web' differs (privateIPv4); ${refresh}`,
+    ])
+    await init()
+    expect(await notices()).toEqual([])
+  })
+
+  it('says which machine is missing and which one is gone', async () => {
+    await init()
+    network(fakeNetwork([web, fakeMachine('cache')], { form }))
+    expect(await notices()).toEqual([
+      `${file()} is older than the state: machine 'cache' is missing; machine 'db' is gone; ${refresh}`,
+      `${join(root, 'hydra')} has no file for machine 'cache'; ${refresh}`,
+    ])
+  })
+
+  it('says that the evaluation in the repository is that of another version', async () => {
+    await init()
+    writeFileSync(join(root, 'hydra/hydra-ops/nix/merge.nix'), 'old')
+    expect(await notices()).toEqual([
+      `${join(root, 'hydra/hydra-ops')} is of another version of hydra-ops; ${refresh}`,
+    ])
+  })
+
+  it('says that the facts cannot be read, and goes on', async () => {
+    await init()
+    writeFileSync(file(), '{ "about": ')
+    expect(await notices()).toEqual([`${file()} is damaged; ${refresh}`])
+  })
+
+  it('does not mind the files of another deployment', async () => {
+    await init()
+    const other = '11111111-1111-4111-8111-111111111111'
+    writeFileSync(file(), text('machines.json').replace(/"uuid": "[^"]*"/, `"uuid": "${other}"`))
+    network(fakeNetwork([web], { form }))
+    expect(await notices()).toEqual([])
+  })
+
+  it('says that git has not committed everything', async () => {
+    await init()
+    gitSays['status --porcelain --untracked-files=normal'] = ' M lab/net.nix\n?? db.nix\n'
+    expect(await notices()).toEqual([
+      `${root} has 2 changes that git has not committed: Hydra builds the last commit, which may differ`,
+    ])
+  })
+
+  it('evaluates from the repository, once jobs init has set that', async () => {
+    await notices()
+    expect(ops.nix.evaluations.at(-1)?.checkout).toBeUndefined()
+    await init()
+    await notices()
+    expect(ops.nix.evaluations.at(-1)?.checkout).toBe(root)
+  })
+})
