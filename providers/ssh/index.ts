@@ -2,6 +2,7 @@ import { join } from 'node:path'
 import { packageRoot } from '../../src/core/package-root.js'
 import type { Provider } from '../../src/core/provider.js'
 import { SshAllocation, SshConfig, SshHandle } from './config.js'
+import { rememberConfig } from './config-memory.js'
 import { doctor } from './doctor.js'
 import { inspect } from './look.js'
 import { startMachine, stopMachine } from './power.js'
@@ -10,7 +11,12 @@ import { type SshLayer, targetOf } from './target.js'
 type SshProvider = Provider<SshConfig, SshAllocation, SshHandle>
 
 /** Creates the provider for existing hosts, which are never made, started, stopped or destroyed. */
-export function createSshProvider({ ssh }: { readonly ssh: SshLayer }): SshProvider {
+export function createSshProvider({ ssh: layer }: { readonly ssh: SshLayer }): SshProvider {
+  const ssh: SshLayer = {
+    resolveUserConfig: rememberConfig((...question) => layer.resolveUserConfig(...question)),
+    waitForBanner: (...wait) => layer.waitForBanner(...wait),
+    showsKey: (...question) => layer.showsKey(...question),
+  }
   return {
     name: 'ssh',
     targetEnvs: ['none', 'ssh'],
