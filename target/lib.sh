@@ -39,7 +39,14 @@ group_id() { case $1 in *[!0-9]*) getent group -- "$1" | cut -d: -f3 ;; *) print
 replace_file() { cat > "$1.new" && sync "$1.new" && mv -fT -- "$1.new" "$1"; }
 
 # Prints the hash of a file's content, `-` where it is missing.
-hash_of() { if [ -f "$1" ]; then sha256sum < "$1" | cut -d' ' -f1; else echo -; fi; }
+hash_of() {
+  if [ -f "$1" ]; then
+    hash_line=$(sha256sum < "$1")
+    printf '%s\n' "${hash_line%% *}"
+  else
+    echo -
+  fi
+}
 
 # Sets, tests and clears a note that an action is due. A reboot clears the note too, because a reboot starts everything
 # anew.

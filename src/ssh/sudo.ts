@@ -85,8 +85,9 @@ export function probeScript(target: SshTarget): string {
   const words = promptlessWords(target).map(quote).join(' ')
   return [
     inEnglish,
-    'id -u || exit 1',
-    '[ "$(id -u)" = 0 ] && exit 0',
+    'uid=$(id -u) || exit 1',
+    'echo "$uid"',
+    '[ "$uid" = 0 ] && exit 0',
     ...(target.privilegeEscalation.length === 0
       ? ['exit 0']
       : // The probe resembles the later commands, because sudoers may allow `true` but not them, or the reverse.

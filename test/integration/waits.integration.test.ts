@@ -336,7 +336,7 @@ const waits: Readonly<Record<string, Wait>> = {
   'packages that apt does not have': {
     wait: () =>
       installPackages(
-        machineOf('echo "E: Unable to locate package curl"; test "$0" = dpkg-query'),
+        machineOf('echo "E: Unable to locate package curl"; case $2 in *dpkg-query*) ;; *) exit 1 ;; esac'),
         { all: ['curl'], own: [] },
         { proxy: null, run: run() },
       ),

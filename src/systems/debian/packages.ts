@@ -5,6 +5,7 @@ import type { PlanItem } from '../../core/plan.js'
 import type { Run } from '../../core/run.js'
 import type { WantedTask } from '../../core/setup-task.js'
 import type { CommandResult, Host } from '../../core/ssh.js'
+import { targetFile } from '../../core/target-file.js'
 import { targetScript } from '../../remote/target-scripts.js'
 
 /** Packages that one machine wants from apt. */
@@ -72,7 +73,7 @@ function split(wanted: string): { name: string; version: string | undefined } {
 /** Lists wanted packages that are not completely installed, or not in the wanted version. */
 export async function missingPackages(host: Host, wanted: WantedPackages, run: Run): Promise<string[]> {
   if (wanted.all.length === 0) return []
-  const installed = await installedPackages(host, run)
+  const installed = await installedPackages(host, wanted, run)
   return missingOf(wanted, installed)
 }
 
@@ -90,10 +91,12 @@ function isInstalled(installed: Installed, wanted: string): boolean {
   })
 }
 
-async function installedPackages(host: Host, run: Run): Promise<Installed> {
+/** Reads the installed packages, as far as a wish names them. */
+async function installedPackages(host: Host, wanted: WantedPackages, run: Run): Promise<Installed> {
   const what = 'read which packages are installed'
-  const format = '${db:Status-Abbrev}|${Package}|${Version}|${Provides}\n'
-  const result = await host.exec(['dpkg-query', '-W', '-f', format], {
+  const names = wanted.all.flatMap((each) => each.split('|').map((one) => split(one.trim()).name))
+  const values = { wanted: names.join(' '), program: targetFile('debian/packages.awk') }
+  const result = await host.script(targetScript('debian/packages', values), [], {
     signal: run.signal,
     timeoutMs: inspectMs,
     what,
@@ -131,7 +134,7 @@ export async function installPackages(
 ): Promise<string[]> {
   const { run } = options
   if (wanted.all.length === 0) return []
-  const installed = await installedPackages(host, run)
+  const installed = await installedPackages(host, wanted, run)
   const missing = missingOf(wanted, installed)
   if (missing.length === 0) return []
   const names = missing.map((each) => split(each).name)

@@ -5,4 +5,10 @@
 say_version() { version=$(nix-store --version 2>/dev/null) && say nix "${version##* }"; }
 
 # Tells whether Debian's nix.conf has this line.
-includes() { grep -qxF -e "$1" /etc/nix/nix.conf 2>/dev/null; }
+includes() {
+  [ -r /etc/nix/nix.conf ] || return 1
+  while IFS= read -r setting || [ -n "$setting" ]; do
+    if [ "$setting" = "$1" ]; then return 0; fi
+  done < /etc/nix/nix.conf
+  return 1
+}
