@@ -1,6 +1,9 @@
+import { createHash } from 'node:crypto'
 import { failure } from '../../core/errors.js'
 import type { Run } from '../../core/run.js'
 import type { Host } from '../../core/ssh.js'
+import { targetFile } from '../../core/target-file.js'
+import type { PlacedFile } from '../../remote/place-files.js'
 import { askMachine, type Facts, fact } from '../../remote/run-script.js'
 
 /** Facts about Hydra's package and its machine that only the machine can tell. */
@@ -25,14 +28,30 @@ export interface HydraFacts {
   readonly kvm: boolean
 }
 
+/** Facts of one look. */
+export interface ExaminedHydra extends HydraFacts {
+  /** Whether each program ended by itself; a program that took too long may take more options. */
+  readonly sure: boolean
+}
+
 /** Programs that every Hydra needs. */
 const essential = ['hydra-init', 'hydra-server', 'hydra-evaluator', 'hydra-queue-runner', 'hydra-create-user']
 
 /** Programs with packages of their own since March and September 2026. */
 const apart = ['hydra-queue-runner', 'hydra-builder', 'hydra-evaluator']
 
-export async function hydraFacts(host: Host, packagePath: string, run: Run): Promise<HydraFacts> {
-  const values = { package: packagePath, apart }
+/** File on the machine with the result of the last examination of a package. */
+export const packageRecordFile = '/var/lib/hydra-ops/hydra-package'
+
+/** Reads the facts; `anew` disregards the record of an earlier examination. */
+export async function hydraFacts(
+  host: Host,
+  packagePath: string,
+  run: Run,
+  { anew = false }: { readonly anew?: boolean } = {},
+): Promise<ExaminedHydra> {
+  const record = anew || !isImmutable(packagePath) ? '' : packageRecordFile
+  const values = { package: packagePath, apart, record, examined: recordTitle(packagePath) }
   const question = { what: 'look at the package of Hydra', script: 'tasks/hydra/package', values }
   const facts = await askMachine(host, question, run)
   const takesBuilders = takes(facts, 'hydra-queue-runner', '--grpc-bind')
@@ -50,7 +69,36 @@ export async function hydraFacts(host: Host, packagePath: string, run: Run): Pro
     systems: facts.get('system') ?? [],
     cores: Math.max(1, Number(fact(facts, 'cores')) || 1),
     kvm: fact(facts, 'kvm') === 'yes',
+    sure: !apart.some((program) => takes(facts, program, '--unsure')),
   }
+}
+
+/**
+ * Describes the record of an examination, in the words of the script that reads it. A folder outside of the Nix store
+ * may change, and an unsure answer may be wrong, so neither has a record.
+ */
+export function packageRecord(packagePath: string, facts: ExaminedHydra): PlacedFile | undefined {
+  if (!isImmutable(packagePath) || !facts.sure) return undefined
+  const lines = [
+    recordTitle(packagePath),
+    ...(facts.runner === 'takes-builders' ? ['takes=hydra-queue-runner --grpc-bind'] : []),
+    ...(facts.builderToldBy === 'file' ? ['takes=hydra-builder --config-path'] : []),
+    ...(facts.evaluatorToldBy === 'file' ? ['takes=hydra-evaluator --config-path'] : []),
+    ...(facts.metrics ? [] : ['metrics=no']),
+    ...(facts.database === 'url' ? ['url=yes'] : []),
+  ]
+  const content = `${lines.join('\n')}\n`
+  return { path: packageRecordFile, content, mode: 0o644, user: 'root', group: 'root' }
+}
+
+function isImmutable(packagePath: string): boolean {
+  return packagePath.startsWith('/nix/store/')
+}
+
+/** Names the package and the script, because another version of the script may look for other facts. */
+function recordTitle(packagePath: string): string {
+  const version = createHash('sha256').update(targetFile('tasks/hydra/package.sh')).digest('hex')
+  return `${packagePath} ${version.slice(0, 16)}`
 }
 
 function takes(facts: Facts, program: string, option: string): boolean {

@@ -4,7 +4,7 @@ import type { Run } from '../../core/run.js'
 import { settleAll } from '../../core/settle.js'
 import type { SetupTask, TaskRun, TaskState } from '../../core/setup-task.js'
 import type { Host } from '../../core/ssh.js'
-import type { PlacedFile } from '../../remote/place-files.js'
+import { type PlacedFile, placeFiles } from '../../remote/place-files.js'
 import { runScript } from '../../remote/run-script.js'
 import {
   convergeServices,
@@ -28,7 +28,13 @@ import {
   unusableBuilders,
 } from './joining-builders.js'
 import { JournalWatch, type WatchPace } from './journal-watch.js'
-import { type HydraFacts, hydraFacts } from './package-facts.js'
+import {
+  type ExaminedHydra,
+  type HydraFacts,
+  hydraFacts,
+  packageRecord,
+  packageRecordFile,
+} from './package-facts.js'
 import { hydraPorts } from './ports.js'
 import {
   builderFile,
@@ -75,6 +81,7 @@ export const hydraTask: SetupTask<DaemonSettings> = {
       path,
       instead: 'the options of deployment.hydra',
     })),
+    { path: packageRecordFile, instead: 'another file' },
     { path: shellFile, instead: 'a file of another name in the same folder' },
     ...allHydraUnits.flatMap(ownedService),
   ],
@@ -113,16 +120,16 @@ async function isThere(host: Host, path: string, run: Run): Promise<boolean> {
 }
 
 interface Wanted extends Installed {
-  readonly facts: HydraFacts
+  readonly facts: ExaminedHydra
   readonly set: ServiceSet
 }
 
-/** Assembles the whole Hydra that this machine and this package need. */
-async function wantedSet(host: Host, settings: DaemonSettings, run: Run): Promise<Wanted> {
+/** Assembles the whole Hydra that this machine and this package need. `anew` examines the package again. */
+async function wantedSet(host: Host, settings: DaemonSettings, run: Run, anew = false): Promise<Wanted> {
   const { options } = settings
   if (options.package == null) throw noPackage(host, 'Hydra', 'package')
   const [facts, cluster] = await settleAll([
-    hydraFacts(host, options.package, run),
+    hydraFacts(host, options.package, run, { anew }),
     requireCluster(host, options.database.name, run),
   ])
   const unusable = facts.runner === 'takes-builders' ? unusableBuilders(options.buildMachines) : undefined
@@ -206,13 +213,15 @@ async function applyHydra(
   run: TaskRun,
 ): Promise<Record<string, string>> {
   const { options } = settings
-  const wanted = await wantedSet(host, settings, run)
+  const wanted = await wantedSet(host, settings, run, true)
   for (const port of hydraPorts(settings, wanted.facts)) await refuseTakenPort(host, port, run)
   const values = { home: hydraHome, config: hydraConfigFile }
   const link = { what: 'link the configuration of Hydra', script: 'tasks/hydra/link', values }
   await runScript(host, link, run)
   const again = [...(wanted.set.again ?? []), ...(await unitsWithoutNixAccess(host, unitNames(wanted), run))]
   await convergeServices(host, { ...wanted.set, again }, run)
+  const record = packageRecord(options.package ?? '', wanted.facts)
+  await placeFiles(host, record === undefined ? [] : [record], { run, what: 'record the facts of Hydra' })
   return { url: settings.url, package: options.package ?? '' }
 }
 

@@ -1,7 +1,9 @@
 # shellcheck shell=sh
 # Examines a package of Hydra and the machine.
-# Values: package (path), apart (names of the programs that are packages of their own since 2026).
-# Prints `program=` for each program, `takes=` with a program and an option that it takes, `metrics=no` where no option
+# Values: package (path), apart (names of the programs that are packages of their own since 2026), record (file with the
+# result of an earlier examination; empty for a new one) and examined (the first line of a record of this package).
+# Prints `program=` for each program, `takes=` with a program and an option that it takes (`--unsure` where the program
+# did not end by itself), `metrics=no` where no option
 # moves the address of the queue runner's metrics, `url=yes` where a URL tells Hydra its database, `system=` for each
 # system that the machine builds for, `cores=`, and `kvm=yes`.
 #
@@ -10,24 +12,23 @@
 # refuse --help and do nothing (read in their source). They run as nobody, without any variable of ours in the
 # environment. The machine builds for its own system, for the systems that binfmt emulates (Nix's extra-platforms), and
 # with Nix's own builders. An older queue runner does not contain the name of the option that moves its metrics.
-: "${package:?}" "${apart:?}"
+#
+# A path of the Nix store never changes, so the examination, which starts several slow programs, is needed once. The
+# machine's own facts and the list of programs are new in each answer.
+: "${package:?}" "${apart:?}" "${record?}" "${examined:?}"
 cd / || exit 1
 for program in "$package"/bin/hydra-*; do
   [ ! -x "$program" ] || say program "${program##*/}"
 done
 split_by_line
-for program in $apart; do
-  [ -x "$package/bin/$program" ] || continue
-  runuser -u nobody -- env -i PATH=/usr/bin:/bin:/run/current-system/sw/bin HOME=/nonexistent timeout 60 "$package/bin/$program" --help < /dev/null 2> /dev/null |
-    grep -oE -- '--(config-path|grpc-bind)' | sort -u | sed "s/^/takes=$program /" &
-done
-wait
-runner=$(readlink -f -- "$package/bin/hydra-queue-runner")
-wrapped=${runner%/*}/.hydra-queue-runner-wrapped
-[ ! -f "$wrapped" ] || runner=$wrapped
-if head -c 4 -- "$runner" 2>/dev/null | grep -qaF ELF; then
-  grep -qaF queue_runner_metrics_address -- "$runner" || say metrics no
-fi
+# Prints the facts of a record of this package; fails where there is none.
+recorded() {
+  [ -n "$record" ] && [ -r "$record" ] || return 1
+  {
+    IFS= read -r first && [ "$first" = "$examined" ] || return 1
+    while IFS= read -r line; do printf '%s\n' "$line"; done
+  } < "$record"
+}
 # Tells which variable a package reads: status 0 for the URL, 1 for the older variable, 2 for neither.
 reads_url() {
   model=$(find "$1" -path '*/Hydra/Model/DB.pm' 2>/dev/null | head -n 1)
@@ -39,22 +40,40 @@ reads_url() {
   if grep -RqaF HYDRA_DATABASE_URL -- "$1" 2>/dev/null; then return 0; fi
   return 2
 }
-reads_url "$package"
-answer=$?
-if [ "$answer" = 2 ]; then
-  for reference in $(nix-store -q --references "$package" 2>/dev/null); do
-    case $reference in
-      "$package") ;;
-      *hydra*)
-        if reads_url "$reference"; then
-          answer=0
-          break
-        fi
-        ;;
-    esac
+examine() {
+  for program in $apart; do
+    [ -x "$package/bin/$program" ] || continue
+    {
+      runuser -u nobody -- env -i PATH=/usr/bin:/bin:/run/current-system/sw/bin HOME=/nonexistent timeout 60 "$package/bin/$program" --help < /dev/null 2> /dev/null
+      # The program took too long, could not start, or was killed.
+      [ $? -lt 124 ] || echo --unsure
+    } | grep -oE -- '--(config-path|grpc-bind|unsure)' | sort -u | sed "s/^/takes=$program /" &
   done
-fi
-[ "$answer" != 0 ] || say url yes
+  wait
+  runner=$(readlink -f -- "$package/bin/hydra-queue-runner")
+  wrapped=${runner%/*}/.hydra-queue-runner-wrapped
+  [ ! -f "$wrapped" ] || runner=$wrapped
+  if head -c 4 -- "$runner" 2>/dev/null | grep -qaF ELF; then
+    grep -qaF queue_runner_metrics_address -- "$runner" || say metrics no
+  fi
+  reads_url "$package"
+  answer=$?
+  if [ "$answer" = 2 ]; then
+    for reference in $(nix-store -q --references "$package" 2>/dev/null); do
+      case $reference in
+        "$package") ;;
+        *hydra*)
+          if reads_url "$reference"; then
+            answer=0
+            break
+          fi
+          ;;
+      esac
+    done
+  fi
+  [ "$answer" != 0 ] || say url yes
+}
+recorded || examine
 settings=$(nix --extra-experimental-features nix-command show-config 2>/dev/null)
 system=$(printf '%s\n' "$settings" | sed -n 's/^system = //p')
 say system "${system:-$(own_system)}"

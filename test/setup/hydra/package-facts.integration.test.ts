@@ -1,8 +1,18 @@
-import { chmodSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { hydraFacts } from '../../../src/setup/hydra/package-facts.js'
+import { hydraFacts, packageRecord, packageRecordFile } from '../../../src/setup/hydra/package-facts.js'
 import { LocalShellHost } from '../../fakes/local-shell-host.js'
 import { taskRun } from '../../fakes/task-run.js'
 import { StandIns } from '../../hydra/stand-in-packages.js'
@@ -151,5 +161,89 @@ describe('the set of programs of a package', () => {
     await expect(facts(root)).rejects.toThrow(
       'it lacks hydra-init, hydra-server, hydra-evaluator, hydra-queue-runner, hydra-create-user',
     )
+  })
+})
+
+describe('the examination of a package in the Nix store', () => {
+  const path = '/nix/store/00000000000000000000000000000000-hydra'
+  let root: string
+  let machine: LocalShellHost
+  const calls = () =>
+    existsSync(join(root, 'calls')) ? readFileSync(join(root, 'calls'), 'utf8').trim().split('\n').length : 0
+  const file = (name: string, line: string) => {
+    mkdirSync(join(root, 'package/bin'), { recursive: true })
+    writeFileSync(join(root, 'package/bin', name), `#!/bin/sh\n${line}\n`, { mode: 0o755 })
+  }
+  const look = (more: { anew?: boolean } = {}) => hydraFacts(machine, path, taskRun(), more)
+  /** Writes the record as the task does, with the place that stands for the package. */
+  const record = async (given: Awaited<ReturnType<typeof look>>, of = path) => {
+    const text = String(packageRecord(of, given)?.content)
+    writeFileSync(join(root, 'record'), text.replaceAll(path, join(root, 'package')))
+  }
+  beforeEach(() => {
+    root = mkdtempSync(join(folder, 'immutable-'))
+    // The directory is open to the user who runs the programs.
+    chmodSync(root, 0o755)
+    for (const each of ['init', 'server', 'evaluator', 'create-user', 'builder'])
+      file(`hydra-${each}`, 'exit 1')
+    file('hydra-queue-runner', `echo asked >> '${root}/calls'; echo "  --grpc-bind X"`)
+    file('hydra-builder', 'echo "  --config-path X"')
+    mkdirSync(join(root, 'package/lib/Hydra/Model'), { recursive: true })
+    writeFileSync(join(root, 'package/lib/Hydra/Model/DB.pm'), 'HYDRA_DATABASE_URL\n')
+    machine = new LocalShellHost({
+      bin: join(folder, 'machine/bin'),
+      moved: { [packageRecordFile]: join(root, 'record'), [path]: join(root, 'package') },
+    })
+  })
+
+  it('is not repeated once its result is recorded', async () => {
+    const first = await look()
+    expect(first).toMatchObject({
+      database: 'url',
+      runner: 'takes-builders',
+      builderToldBy: 'file',
+      sure: true,
+    })
+    expect(calls()).toBe(1)
+    await record(first)
+    expect(await look()).toEqual(first)
+    expect(calls()).toBe(1)
+  })
+
+  it('is repeated when the task applies its settings, whatever is recorded', async () => {
+    await record(await look())
+    await look({ anew: true })
+    expect(calls()).toBe(2)
+  })
+
+  it('is repeated for another package than the recorded one', async () => {
+    await record(await look(), '/nix/store/11111111111111111111111111111111-hydra')
+    await look()
+    expect(calls()).toBe(2)
+  })
+
+  it('is repeated when another version of hydra-ops made the record', async () => {
+    await record(await look())
+    const text = readFileSync(join(root, 'record'), 'utf8')
+    writeFileSync(join(root, 'record'), text.replace(/ [0-9a-f]{16}\n/, ' 0123456789abcdef\n'))
+    await look()
+    expect(calls()).toBe(2)
+  })
+
+  it('does not hide that a program has gone since', async () => {
+    await record(await look())
+    rmSync(join(root, 'package/bin/hydra-server'))
+    await expect(look()).rejects.toThrow('it lacks hydra-server')
+  })
+
+  it('has no record if a program was killed', async () => {
+    file('hydra-queue-runner', 'echo "  --grpc-bind X"; kill -KILL $$')
+    const found = await look()
+    expect(found).toMatchObject({ runner: 'takes-builders', sure: false })
+    expect(packageRecord(path, found)).toBeUndefined()
+  })
+
+  it('has no record for a folder outside of the Nix store', async () => {
+    expect(packageRecord('/opt/hydra', await look())).toBeUndefined()
   })
 })
