@@ -166,12 +166,22 @@ in
       description = "A key pair that signs a binary cache.";
     };
     inherit (import ./hydra-options.nix { inherit mkOption types; }) hydra;
+    binfmt = mkOption {
+      type = types.submodule {
+        options = {
+          emulatedSystems = mkOption { type = types.listOf (types.enum [ "aarch64-linux" "armv6l-linux" "armv7l-linux" "i686-linux" "mips64el-linux" "mipsel-linux" "powerpc64-linux" "powerpc64le-linux" "riscv32-linux" "riscv64-linux" "s390x-linux" "x86_64-linux" ]); default = [ ]; description = "Systems whose programs run by emulation. The machine's Nix builds for them, and so do its Hydra and its `deployment.builder`."; };
+        };
+      };
+      default = { };
+      example = { emulatedSystems = [ "aarch64-linux" ]; };
+      description = "Emulation of other systems.";
+    };
     builder = mkOption {
       type = types.submodule {
         options = {
           enable = mkOption { type = types.bool; default = false; description = "Lets the machines in `for` build here; when it is dropped, their access is taken away again."; };
           for = mkOption { type = types.listOf types.str; default = [ ]; description = "Machines of the deployment that build here: the queue runner of a Hydra, or the Nix daemon of another machine."; };
-          systems = mkOption { type = types.nullOr (types.listOf types.str); default = null; description = "Systems that the machine builds for. Default: the machine's own system."; };
+          systems = mkOption { type = types.nullOr (types.listOf types.str); default = null; description = "Systems that the machine builds for. Default: the machine's own system, and those in `binfmt.emulatedSystems`."; };
           maxJobs = mkOption { type = types.nullOr types.int; default = null; description = "Number of simultaneous builds. Default: the number of cores."; };
           speedFactor = mkOption { type = types.int; default = 1; description = "Relative speed; the builder with the greater number is preferred."; };
           supportedFeatures = mkOption { type = types.nullOr (types.listOf types.str); default = null; description = "Features that the machine offers; its own `system-features` get them too. Default: `big-parallel`, `benchmark`, `nixos-test`, and `kvm` where it works."; };

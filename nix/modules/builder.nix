@@ -1,4 +1,5 @@
-# Turns `deployment.builder.*` of a NixOS machine into options of NixOS: the account for logins, trust and features.
+# Turns `deployment.builder.*` of a NixOS machine into options of NixOS: the account for logins, trust and features; and
+# `deployment.binfmt.*`, the systems that the machine emulates.
 #
 # The keys that may log in are no part of the configuration: a set-up task writes them, because the machines that build
 # here make their keys only after their first activation.
@@ -13,7 +14,12 @@ let
   kind = if has [ "nix" "settings" ] then { isSystemUser = weak true; } else { };
 in
 {
-  config = mkIf cfg.enable (mkMerge [
+  config = mkMerge [
+    # NixOS registers the emulators, and tells Nix about these systems.
+    (if has [ "boot" "binfmt" "emulatedSystems" ] then {
+      boot.binfmt.emulatedSystems = config.deployment.binfmt.emulatedSystems;
+    } else { })
+    (mkIf cfg.enable (mkMerge [
     {
       services.openssh.enable = weak true;
       users.users.${cfg.sshUser} = kind // {
@@ -33,5 +39,6 @@ in
       nix.trustedUsers = [ "root" cfg.sshUser ];
       nix.extraOptions = lib.optionalString (features != [ ]) "extra-system-features = ${toString features}\n";
     })
-  ]);
+  ]))
+  ];
 }

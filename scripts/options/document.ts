@@ -26,6 +26,7 @@ const tables: Readonly<Record<string, () => string>> = {
   'deployment.healthChecks': () => checksTable(optionSchema(HealthChecks)),
   'deployment.nix': () => optionTable(optionSchema(NixTaskOptions)),
   'deployment.cacheKey': () => optionTable(optionSchema(DebianOptions.shape.cacheKey)),
+  'deployment.binfmt': () => optionTable(optionSchema(DebianOptions.shape.binfmt)),
   'deployment.builder': () => optionTable(optionSchema(DebianOptions.shape.builder)),
   'deployment.hydra': () => optionTable(optionSchema(HydraOptions)),
 }

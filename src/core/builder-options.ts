@@ -33,7 +33,7 @@ export const BuilderOptions = z
       z.array(entryWord).min(1).nullish(),
       'systems that the machine builds for',
       ['x86_64-linux', 'i686-linux'],
-      { shownDefault: "the machine's own system" },
+      { shownDefault: "the machine's own system, and those in `binfmt.emulatedSystems`" },
     ),
     maxJobs: documented(z.number().int().min(1).nullish(), 'number of simultaneous builds', 4, {
       shownDefault: 'the number of cores',

@@ -1,4 +1,5 @@
 import * as z from 'zod'
+import { BinfmtOptions } from './binfmt-options.js'
 import { BuilderOptions } from './builder-options.js'
 import { CommonOptions } from './common-options.js'
 import { HydraOptions } from './hydra-options.js'
@@ -59,6 +60,9 @@ export const DebianOptions = CommonOptions.extend({
     { enable: true },
   ),
   hydra: documented(HydraOptions.prefault({}), 'a whole Hydra', { enable: true }),
+  binfmt: documented(BinfmtOptions.prefault({}), 'emulation of other systems', {
+    emulatedSystems: ['aarch64-linux'],
+  }),
   builder: documented(BuilderOptions.prefault({}), 'a machine that builds for others', {
     enable: true,
     for: ['ci'],

@@ -9,14 +9,21 @@ export type NixOptions = DebianOptions['nix'] & {
   readonly keepOutputs?: boolean
   /** Features that the machine offers as a builder, besides those that Nix finds by itself. */
   readonly builderFeatures?: readonly string[]
+  /** Systems that the machine emulates. */
+  readonly emulatedSystems?: readonly string[]
   /** Whether the daemon builds on machines of our list. */
   readonly usesBuilders?: boolean
 }
 
 /** Merges `deployment.nix` with the needs of a Hydra and of builders. */
 export function nixOptions(options: DebianOptions, usesBuilders = false): NixOptions {
-  const { builder } = options
-  const nix = { ...ofHydra(options), ...(usesBuilders ? { usesBuilders } : {}) }
+  const { builder, binfmt } = options
+  const { emulatedSystems } = binfmt
+  const nix = {
+    ...ofHydra(options),
+    ...(usesBuilders ? { usesBuilders } : {}),
+    ...(emulatedSystems.length > 0 ? { emulatedSystems } : {}),
+  }
   if (!builder.enable) return nix
   const { supportedFeatures, mandatoryFeatures, sshUser } = builder
   return {
@@ -66,7 +73,14 @@ const sandboxPaths = ['/bin/sh=/bin/dash', '/usr/bin', '/usr/lib', '/lib?', '/li
  * valid value. Settings with an option of their own are refused there.
  */
 export function nixSettings(options: NixOptions): string {
-  const { substituters, trustedPublicKeys, trustedUsers, allowedUris, autoOptimiseStore } = options
+  const {
+    emulatedSystems = [],
+    substituters,
+    trustedPublicKeys,
+    trustedUsers,
+    allowedUris,
+    autoOptimiseStore,
+  } = options
   // Nix adds a value of `extra-NAME` to earlier values, so such a line replaces none of ours.
   const theirs = new Set(settingNames(options.extraOptions).filter((name) => !name.startsWith('extra-')))
   const ours = [
@@ -81,6 +95,8 @@ export function nixSettings(options: NixOptions): string {
     `auto-optimise-store = ${autoOptimiseStore}`,
     ...(allowedUris.length === 0 ? [] : [`allowed-uris = ${allowedUris.join(' ')}`]),
     ...builderSettings(options),
+    // The plain setting would take the place of systems that the processor itself runs, such as i686-linux.
+    ...(emulatedSystems.length === 0 ? [] : [`extra-extra-platforms = ${emulatedSystems.join(' ')}`]),
     ...(options.keepOutputs === true ? ['keep-outputs = true', 'keep-derivations = true'] : []),
   ]
   return [

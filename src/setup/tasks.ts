@@ -1,4 +1,5 @@
 import { bindTask, type TaskMachine, type WantedTask } from '../core/setup-task.js'
+import { binfmtTask } from './binfmt.js'
 import { builderTask } from './builders/builder-task.js'
 import { buildersTask } from './builders/builders-task.js'
 import { builderKeyTask } from './builders/key-task.js'
@@ -29,6 +30,7 @@ export const setupTasks: readonly ((machine: TaskMachine) => WantedTask | undefi
   bindTask(adminUserTask),
   bindTask(hydraProjectsTask),
   bindTask(hydraProofTask),
+  bindTask(binfmtTask),
   bindTask(builderKeyTask),
   bindTask(builderTask),
   bindTask(buildersTask),

@@ -39,6 +39,7 @@ describe('the list of set-up tasks', () => {
     options: {
       ...definition.options,
       hydra: { ...hydra, postfix: { enable: true } },
+      binfmt: { emulatedSystems: ['aarch64-linux' as const] },
       builder: { ...definition.options.builder, enable: true, for: [MachineName.parse('other')] },
     },
   }

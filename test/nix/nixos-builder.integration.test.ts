@@ -63,6 +63,17 @@ it('a definition of the user wins over the account of a NixOS builder', async ()
   expect(await valuesOf(own, values, fixtureNixpkgs)).toEqual(['/srv/builder', false])
 })
 
+it('a NixOS machine emulates the systems of its definition and its own ones, as a builder or not', async () => {
+  const emulated = 'deployment.binfmt.emulatedSystems = [ "aarch64-linux" ];'
+  const own = 'boot.binfmt.emulatedSystems = [ "riscv64-linux" ];'
+  const values = '(lib.sort (a: b: a < b) config.boot.binfmt.emulatedSystems)'
+  const systems = ['aarch64-linux', 'riscv64-linux']
+  expect(await valuesOf(`${emulated} ${own}`, values, fixtureNixpkgs)).toEqual([systems])
+  const owners = `deployment.owners = map builtins.toJSON [ ${values} ];`
+  const { options } = await evaluated(`${emulated} ${own} ${owners}`, fixtureNixpkgs)
+  expect(options.owners.map((text) => JSON.parse(text))).toEqual([systems])
+})
+
 it('a NixOS builder leaves the keys to the set-up task, which makes no user there', async () => {
   const definition = await evaluated(builder, fixtureNixpkgs)
   const machine = { definition, deployment: 'lab', publishedPort: () => undefined }

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { DebianOptions } from '../../src/core/debian-options.js'
-import { gcUnits, nixSettings } from '../../src/setup/nix-config.js'
+import { gcUnits, nixOptions, nixSettings } from '../../src/setup/nix-config.js'
 
 function options(nix: Record<string, unknown> = {}) {
   return DebianOptions.parse({ nix }).nix
@@ -30,6 +30,19 @@ describe('nixSettings', () => {
     expect(nixSettings(options())).toContain('\nsandbox-paths = /bin/sh=/bin/dash /usr/bin')
     expect(nixSettings(options())).toContain('\nauto-optimise-store = false\n')
     expect(nixSettings(options({ autoOptimiseStore: true }))).toContain('\nauto-optimise-store = true\n')
+  })
+
+  it('adds emulated systems to those of the processor, and takes them away again', () => {
+    const text = (emulatedSystems: string[]) =>
+      nixSettings(nixOptions(DebianOptions.parse({ binfmt: { emulatedSystems } })))
+    expect(text(['aarch64-linux', 'armv7l-linux'])).toContain(
+      '\nextra-extra-platforms = aarch64-linux armv7l-linux\n',
+    )
+    expect(text([])).not.toContain('platforms')
+  })
+
+  it.each([['sparc-linux'], ['aarch64'], ['aarch64-linux x']])('does not emulate %j', (system) => {
+    expect(DebianOptions.safeParse({ binfmt: { emulatedSystems: [system] } }).success).toBe(false)
   })
 
   it.each([

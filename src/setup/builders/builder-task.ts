@@ -20,6 +20,8 @@ interface OfferOptions {
   readonly host: string
   readonly port: number
   readonly systems: readonly string[] | undefined
+  /** Systems that the machine emulates, besides its own. */
+  readonly emulatedSystems: readonly string[]
   readonly maxJobs: number | undefined
   readonly speedFactor: number
   readonly supportedFeatures: readonly string[] | undefined
@@ -80,6 +82,7 @@ function wantedBuilder(machine: TaskMachine): BuilderTaskOptions | undefined {
     host: builder.hostName ?? targetHost ?? definition.name,
     port: builder.port,
     systems: builder.systems ?? undefined,
+    emulatedSystems: definition.options.binfmt.emulatedSystems,
     maxJobs: builder.maxJobs ?? undefined,
     speedFactor: builder.speedFactor,
     supportedFeatures: builder.supportedFeatures ?? undefined,
@@ -166,7 +169,7 @@ async function offer(host: Host, options: OfferOptions, run: Run): Promise<Recor
       user,
       host: options.host,
       port: options.port,
-      systems: options.systems ?? [fact(facts, 'system')],
+      systems: options.systems ?? [fact(facts, 'system'), ...options.emulatedSystems],
       maxJobs: options.maxJobs ?? Math.max(1, Number(fact(facts, 'cores')) || 1),
       speedFactor: options.speedFactor,
       supportedFeatures: options.supportedFeatures ?? ownFeatures(fact(facts, 'kvm') === 'yes'),

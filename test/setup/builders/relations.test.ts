@@ -113,6 +113,12 @@ describe('the account for builds', () => {
     expect(withKey?.stage).toBe('offer')
   })
 
+  it('changes when the machine emulates another system', () => {
+    const inputs = (options: Record<string, unknown>) => bind(machine({ builder, ...options }))?.inputs
+    expect(inputs({ binfmt: { emulatedSystems: ['aarch64-linux'] } })).toContain('aarch64-linux')
+    expect(inputs({})).not.toContain('aarch64-linux')
+  })
+
   it('is removed last, after its users forgot the builder, and once', () => {
     const outputs = { builder: { user: 'nix-builder', for: 'ci', entry: b1Offer } }
     expect(bind(machine({}, { outputs }))?.stage).toBe('withdraw')

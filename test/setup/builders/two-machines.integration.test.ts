@@ -127,6 +127,18 @@ describe('the account for builds', () => {
     expect(bare.entry).toMatch(
       new RegExp(`^nix-builder@b1:22 x86_64-linux ${cores} 1 (?:kvm,)?nixos-test,benchmark,big-parallel -$`),
     )
+    const emulating = bindTask(builderTask)({
+      ...onB1(),
+      definition: {
+        ...debianMachine({
+          builder: { enable: true, for: ['ci'] },
+          binfmt: { emulatedSystems: ['aarch64-linux'] },
+        }),
+        name: b1,
+      },
+    })
+    const { entry } = (await emulating?.apply(machines.b1.host, run)) ?? {}
+    expect(entry).toMatch(/^nix-builder@b1:22 x86_64-linux,aarch64-linux /)
     const given = {
       ...builder(),
       systems: ['i686-linux'],

@@ -116,7 +116,7 @@ function mismatch({ own, derivation }: WhyFacts, found: Mismatch, entries: reado
   const forSystem =
     found.gap === 'builders'
       ? `no list names a builder: set deployment.builder on a machine for ${system}`
-      : `set deployment.builder on a machine for ${system}, or let a builder emulate ${system}`
+      : `set deployment.builder on a machine for ${system}, or let a builder emulate ${system} (deployment.binfmt.emulatedSystems)`
   const stopped =
     own.maxJobs === 0 && own.systems.includes(system)
       ? '; this machine builds nothing itself (max-jobs is 0)'

@@ -70,7 +70,7 @@ describe('the facts about a derivation', () => {
         kind: 'system',
         cause: 'no builder offers the system aarch64-linux',
         line: expect.stringMatching(/^\/etc\/nix\/machines:2: ssh:\/\/nix-builder@b1 .* - …$/),
-        remedy: expect.stringContaining('or let a builder emulate aarch64-linux'),
+        remedy: expect.stringContaining('deployment.binfmt.emulatedSystems'),
       },
     ],
     [
