@@ -70,7 +70,9 @@ let
     let
       view = viewIn options;
       # A check may run a program that no file, unit or package names.
-      commands = concatMap (check: check.cmd or [ ]) (concatMap (checks: (view checks { }).cmd or [ ]) [ "healthChecks" "preDeployChecks" ]);
+      ofUpdate = (view "autoUpdate" { }).healthChecks or null;
+      checkSets = map (checks: view checks { }) [ "healthChecks" "preDeployChecks" ] ++ (if isSet ofUpdate then [ ofUpdate ] else [ ]);
+      commands = concatMap (check: check.cmd or [ ]) (concatMap (checks: checks.cmd or [ ]) checkSets);
       keep = filter (word: isString word && hasContext word) commands;
     in
     import ./debian-profile.nix {

@@ -20,9 +20,9 @@ let
   merge = import ./merge.nix {
     optionSets =
       [ [ ] [ "networking" ] [ "deployment" ] ]
-      ++ map (name: [ "deployment" name ]) (input.optionKeys ++ [ "cacheKey" "healthChecks" "hydra" "hydraSource" "nix" "preDeployChecks" ])
+      ++ map (name: [ "deployment" name ]) (input.optionKeys ++ [ "autoUpdate" "cacheKey" "healthChecks" "hydra" "hydraSource" "nix" "preDeployChecks" ])
       ++ map (name: [ "deployment" "hydra" name ]) [ "admin" "cache" "database" "gc" "nginx" "nixServe" "postfix" ]
-      ++ [ [ "deployment" "hydra" "admin" "password" ] [ "deployment" "nix" "gc" ] ];
+      ++ [ [ "deployment" "hydra" "admin" "password" ] [ "deployment" "nix" "gc" ] [ "deployment" "autoUpdate" "healthChecks" ] ];
   };
   inherit (merge) described fail plain within;
 

@@ -1,4 +1,5 @@
 import * as z from 'zod'
+import { type AutoUpdateOptions, missingPart, withNetworkHydra } from '../src/core/auto-update-options.js'
 import type { MachineDefinition, NetworkDefinition } from '../src/core/definition.js'
 import { failure, OpsError, usageError } from '../src/core/errors.js'
 import { NetworkHydra } from '../src/core/hydra-source.js'
@@ -255,7 +256,7 @@ export function createEvaluator(parts: EvaluatorParts): Nix['evaluate'] {
     const machines = new Map<MachineName, MachineDefinition>()
     const failed = new Map(broken)
     for (const [name, raw] of Object.entries(output.machines)) {
-      const machine = readMachine(name, raw, rules)
+      const machine = withNetworkOptions(readMachine(name, raw, rules), facts)
       if (machine instanceof OpsError) failed.set(name, machine)
       else machines.set(machine.name, machine)
     }
@@ -268,6 +269,32 @@ export function createEvaluator(parts: EvaluatorParts): Nix['evaluate'] {
     })
     return { ...facts, machines, failed: new Map(valid) }
   }
+}
+
+/** Completes options of a machine by those of the network. */
+function withNetworkOptions(
+  machine: MachineDefinition | OpsError,
+  facts: Pick<NetworkDefinition, 'hydra'> | OpsError,
+): MachineDefinition | OpsError {
+  if (machine instanceof OpsError || facts instanceof OpsError) return machine
+  const { autoUpdate: own, hydraSource } = machine.options
+  if (!own.enable) return machine
+  const autoUpdate = withNetworkHydra(own, hydraSource, facts.hydra)
+  const missing = missingPart(autoUpdate)
+  if (missing === undefined) return withOptions(machine, autoUpdate)
+  return usageError(
+    `machine '${machine.name}': deployment.autoUpdate.enable: no option says which Hydra builds the machine (${missing})`,
+    {
+      machine: machine.name,
+      hint: 'set network.hydra = { url = "https://hydra.example.org"; project = "infra"; jobset = "main"; }; or the same options in deployment.autoUpdate',
+    },
+  )
+}
+
+function withOptions(machine: MachineDefinition, autoUpdate: AutoUpdateOptions): MachineDefinition {
+  return machine.os === 'debian'
+    ? { ...machine, options: { ...machine.options, autoUpdate } }
+    : { ...machine, options: { ...machine.options, autoUpdate } }
 }
 
 function sizeOf(batch: Batch): number {

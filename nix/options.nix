@@ -125,6 +125,86 @@ in
       example = { job = "hosts.web"; };
       description = "The Hydra whose results `deploy --from-hydra` deploys.";
     };
+    autoUpdate = mkOption {
+      type = types.submodule {
+        options = {
+          enable = mkOption { type = types.bool; default = false; description = "Lets the machine fetch and activate what Hydra built; when it is dropped, the timer is taken away again."; };
+          url = mkOption { type = types.nullOr types.str; default = null; description = "URL of the Hydra, as the machine reaches it. Default: `deployment.hydraSource.url`, or `network.hydra.url`."; };
+          project = mkOption { type = types.nullOr types.str; default = null; description = "Project of the jobset. Default: `deployment.hydraSource.project`, or `network.hydra.project`."; };
+          jobset = mkOption { type = types.nullOr types.str; default = null; description = "Jobset that builds the machine. Default: `deployment.hydraSource.jobset`, or `network.hydra.jobset`."; };
+          job = mkOption { type = types.nullOr types.str; default = null; description = "Job whose result is the system of this machine. Default: `deployment.hydraSource.job`, or the machine's name."; };
+          gate = mkOption { type = types.nullOr types.str; default = null; description = "Job that must have succeeded. Default: `deployment.hydraSource.gate`, `network.hydra.gate`, or `\"release\"`."; };
+          dates = mkOption { type = types.str; default = "04:40"; description = "Times of the update, as calendar events of systemd.time(7) or a line of cron."; };
+          maxAge = mkOption { type = types.nullOr types.str; default = null; description = "Age from which an evaluation is not activated any more. Default: any age."; };
+          healthChecks = mkOption {
+            type = types.nullOr (types.submodule {
+              options = {
+                cmd = mkOption {
+                  type = types.listOf (types.submodule {
+                    options = {
+                      description = mkOption { type = types.nullOr types.str; default = null; description = "Name of the check in the log and in errors. Default: kind and target of the check."; };
+                      period = mkOption { type = types.number; default = 2; description = "Pause between two attempts."; };
+                      timeout = mkOption { type = types.number; default = 5; description = "Deadline of one attempt."; };
+                      total = mkOption { type = types.number; default = 60; description = "Time after which the check fails for good."; };
+                      cmd = mkOption { type = types.listOf types.str; description = "Command to run on the machine; exit status 0 is healthy."; };
+                    };
+                  });
+                  default = [ ];
+                };
+                http = mkOption {
+                  type = types.listOf (types.submodule {
+                    options = {
+                      description = mkOption { type = types.nullOr types.str; default = null; description = "Name of the check in the log and in errors. Default: kind and target of the check."; };
+                      period = mkOption { type = types.number; default = 2; description = "Pause between two attempts."; };
+                      timeout = mkOption { type = types.number; default = 5; description = "Deadline of one attempt."; };
+                      total = mkOption { type = types.number; default = 60; description = "Time after which the check fails for good."; };
+                      host = mkOption { type = types.nullOr types.str; default = null; description = "Host to check, as the operator host reaches it. Default: the machine itself."; };
+                      scheme = mkOption { type = types.enum [ "http" "https" ]; default = "http"; description = "Scheme of the URL; a status of 200 to 299 is healthy."; };
+                      port = mkOption { type = types.int; description = "Port of the server."; };
+                      path = mkOption { type = types.str; default = "/"; description = "Path of the URL."; };
+                      headers = mkOption { type = types.attrsOf types.str; default = { }; description = "Headers of the request."; };
+                      insecureSSL = mkOption { type = types.bool; default = false; description = "Accepts any certificate."; };
+                    };
+                  });
+                  default = [ ];
+                };
+                tcp = mkOption {
+                  type = types.listOf (types.submodule {
+                    options = {
+                      description = mkOption { type = types.nullOr types.str; default = null; description = "Name of the check in the log and in errors. Default: kind and target of the check."; };
+                      period = mkOption { type = types.number; default = 2; description = "Pause between two attempts."; };
+                      timeout = mkOption { type = types.number; default = 5; description = "Deadline of one attempt."; };
+                      total = mkOption { type = types.number; default = 60; description = "Time after which the check fails for good."; };
+                      host = mkOption { type = types.nullOr types.str; default = null; description = "Host to check, as the operator host reaches it. Default: the machine itself."; };
+                      port = mkOption { type = types.int; description = "Port of the server."; };
+                    };
+                  });
+                  default = [ ];
+                };
+                systemd = mkOption {
+                  type = types.listOf (types.submodule {
+                    options = {
+                      description = mkOption { type = types.nullOr types.str; default = null; description = "Name of the check in the log and in errors. Default: kind and target of the check."; };
+                      period = mkOption { type = types.number; default = 2; description = "Pause between two attempts."; };
+                      timeout = mkOption { type = types.number; default = 5; description = "Deadline of one attempt."; };
+                      total = mkOption { type = types.number; default = 60; description = "Time after which the check fails for good."; };
+                      unit = mkOption { type = types.str; description = "Unit of the machine; the state `active` is healthy."; };
+                    };
+                  });
+                  default = [ ];
+                };
+              };
+            });
+            default = null;
+            example = { systemd = [ { unit = "nginx.service"; } ]; };
+            description = "Checks after the activation; the machine goes back to its former system if one of them fails. Default: `deployment.healthChecks`.";
+          };
+        };
+      };
+      default = { };
+      example = { enable = true; };
+      description = "Updates of the machine by itself, from what a Hydra built.";
+    };
     nix = mkOption {
       type = types.submodule {
         options = {

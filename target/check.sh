@@ -1,7 +1,8 @@
 # shellcheck shell=sh
 # Looks at the load, the disks and the units of a machine, also as a user who is not root.
 # Values: none.
-# Prints `load` with three averages, `disk PERCENT MOUNT`, `readonly /`, `units` where systemd is, and `failed UNIT`.
+# Prints `load` with three averages, `disk PERCENT MOUNT`, `readonly /`, `units` where systemd is, `failed UNIT`, and
+# `auto-update` with the last result of the automatic update, a line of JSON.
 # A failed unit of an activation is no fault of the machine.
 echo "load $(cut -d' ' -f1-3 /proc/loadavg)"
 df -Pk / /nix /boot /var 2>/dev/null | awk 'NR > 1 && !seen[$6]++ { sub(/%/, "", $5); print "disk", $5, $6 }'
@@ -11,3 +12,5 @@ if command -v systemctl > /dev/null 2>&1; then
   systemctl list-units --failed --plain --no-legend --no-pager 2>/dev/null | awk '
     $1 !~ /^hydra-ops-(activation|keep|guard|boot)-/ { print "failed", $1 }'
 fi
+sed -n '1s/^/auto-update /p' /var/lib/hydra-ops/auto-update/result.json 2> /dev/null
+exit 0

@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { LibvirtConfig } from '../../providers/libvirt/config.js'
 import { VirtualBoxConfig } from '../../providers/virtualbox/config.js'
+import { AutoUpdateOptions } from '../../src/core/auto-update-options.js'
 import { ClosureOptions } from '../../src/core/closure-options.js'
 import { CommonOptions, MachineKind } from '../../src/core/common-options.js'
 import { DebianOptions } from '../../src/core/debian-options.js'
@@ -8,6 +9,7 @@ import { HealthChecks } from '../../src/core/health-checks.js'
 import { HydraOptions } from '../../src/core/hydra-options.js'
 import { KeyDefinition } from '../../src/core/key-definition.js'
 import { NixTaskOptions } from '../../src/core/nix-options.js'
+import { shownAs } from '../../src/core/option-docs.js'
 import { optionSchema } from './option-schema.js'
 import { checksTable, optionTable } from './table.js'
 
@@ -15,7 +17,14 @@ import { checksTable, optionTable } from './table.js'
 const debian = { aptPackages: true, aptProxy: true } as const
 
 /** Options with a table of their own. */
-const apart = { keys: true, healthChecks: true, preDeployChecks: true } as const
+const apart = { autoUpdate: true, keys: true, healthChecks: true, preDeployChecks: true } as const
+
+/** Options of an automatic update, whose checks are those of another table. */
+const autoUpdate = AutoUpdateOptions.extend({
+  healthChecks: shownAs('as `deployment.healthChecks`', z.unknown()).meta({
+    ...AutoUpdateOptions.shape.healthChecks.meta(),
+  }),
+})
 const everyMachine = z.strictObject({ os: MachineKind, ...CommonOptions.omit(apart).shape })
 
 /** The tables of docs/options.md, by the names that their marks have. */
@@ -24,6 +33,7 @@ const tables: Readonly<Record<string, () => string>> = {
   'Debian machines': () => optionTable(optionSchema(DebianOptions.pick(debian).extend(ClosureOptions.shape))),
   'deployment.keys': () => optionTable(optionSchema(KeyDefinition)),
   'deployment.healthChecks': () => checksTable(optionSchema(HealthChecks)),
+  'deployment.autoUpdate': () => optionTable(optionSchema(autoUpdate)),
   'deployment.nix': () => optionTable(optionSchema(NixTaskOptions)),
   'deployment.cacheKey': () => optionTable(optionSchema(DebianOptions.shape.cacheKey)),
   'deployment.binfmt': () => optionTable(optionSchema(DebianOptions.shape.binfmt)),

@@ -1,4 +1,5 @@
 import * as z from 'zod'
+import { AutoUpdateOptions } from './auto-update-options.js'
 import { HealthChecks } from './health-checks.js'
 import { HydraSource } from './hydra-source.js'
 import { KeyDefinition } from './key-definition.js'
@@ -128,5 +129,10 @@ export const CommonOptions = z.strictObject({
   hydraSource: documented(HydraSource.prefault({}), 'the Hydra whose results `deploy --from-hydra` deploys', {
     job: 'hosts.web',
   }),
+  autoUpdate: documented(
+    AutoUpdateOptions.prefault({}),
+    'updates of the machine by itself, from what a Hydra built',
+    { enable: true },
+  ),
 })
 export type CommonOptions = z.infer<typeof CommonOptions>

@@ -10,6 +10,9 @@ const jobset = z
   .regex(/^(?:\.jobsets|[A-Za-z_][A-Za-z0-9_-]*)$/, 'a name of letters, digits, "-" and "_"')
 const job = z.string().regex(/^[A-Za-z_][A-Za-z0-9_.-]*$/, 'a name of letters, digits, ".", "-" and "_"')
 
+/** Schemas of the names that lead to a job of a Hydra. */
+export const hydraNames = { url, project: name, jobset, job }
+
 const source = {
   url: documented(url.nullish(), 'URL of the Hydra that builds the machine', 'https://hydra.example.org', {
     shownDefault: '`network.hydra.url`',

@@ -2,6 +2,7 @@ import type { BuilderOffer } from './builder-offer.js'
 import type { MachineName } from './names.js'
 import type { ShownOption } from './nix.js'
 import type { OrphanResource, Snapshot } from './provider.js'
+import type { UpdateResult } from './update-result.js'
 
 /** Results of operations, which the user interface shows. */
 
@@ -34,6 +35,8 @@ export type Currency = 'new' | 'up-to-date' | 'outdated' | 'obsolete' | 'revived
 export interface MachineInfo {
   /** The state of a NixOS system; only for a machine that was asked. */
   readonly system?: SystemStatus | undefined
+  /** The last automatic update; only for a machine that was asked. */
+  readonly autoUpdate?: UpdateResult | undefined
   readonly name: MachineName
   readonly state: SeenState
   /** The currency; undefined without an evaluation. */
@@ -76,6 +79,8 @@ export interface MachineCheck {
   readonly name: MachineName
   /** The state of a NixOS system; only for a machine that was asked. */
   readonly system?: SystemStatus | undefined
+  /** The last automatic update, if the machine ever had one. */
+  readonly autoUpdate?: UpdateResult | undefined
   readonly exists: boolean | undefined
   readonly up: boolean | undefined
   readonly reachable: boolean | undefined

@@ -14,6 +14,7 @@ import { rebootMachine } from '../machine/reboot.js'
 import { commitAllocation } from '../network/allocate.js'
 import type { Activated, Survey, Trial } from '../systems/system.js'
 import { systemOf } from '../systems/systems.js'
+import { aloneOnMachine } from '../tasks/machine-lock.js'
 import { activatePart, lookToTry } from './activate-part.js'
 import type { Assessment } from './assess.js'
 import { copyClosure } from './copy-closure.js'
@@ -80,7 +81,23 @@ async function stages(job: Job, seen: Assessment): Promise<void> {
     await bring(job, wanted, look.survey)
   }
   if (job.request.until === 'copy') return
-  if (mode !== 'switch') return activatePart(job, look, wanted)
+  await whileLocked(job, look, wanted, () =>
+    mode === 'switch' ? switchTo(job, look, wanted) : activatePart(job, look, wanted),
+  )
+}
+
+/** Keeps other operators and the automatic update of the machine away from an activation, and from its checks. */
+function whileLocked(
+  job: Job,
+  { survey }: MachineState,
+  wanted: StorePath,
+  action: () => Promise<void>,
+): Promise<void> {
+  const due = job.request.mode !== 'dry-activate' && activationDue(job, survey.profile, wanted)
+  return due ? aloneOnMachine(job, action) : action()
+}
+
+async function switchTo(job: Job, look: MachineState, wanted: StorePath): Promise<void> {
   const delivered = await deliver(job, look, wanted)
   const judged = await unlessFailed(job, delivered, async () => {
     await protect(job, wanted)

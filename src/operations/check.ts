@@ -8,6 +8,7 @@ import type { CheckReport, MachineCheck } from '../core/reports.js'
 import type { Run } from '../core/run.js'
 import { settleAll } from '../core/settle.js'
 import type { Host } from '../core/ssh.js'
+import { describeUpdate, readUpdateResult } from '../core/update-result.js'
 import { loginMs } from '../machine/connect.js'
 import { type MachineStatus, observeMachine, type Subject } from '../machine/observe.js'
 import { resourceOf } from '../machine/resource.js'
@@ -116,7 +117,7 @@ function fromState({ state }: MachineStatus): Pick<MachineCheck, 'exists' | 'up'
   }
 }
 
-type Inside = Pick<MachineCheck, 'disksOk' | 'load' | 'failedUnits' | 'notes'>
+type Inside = Pick<MachineCheck, 'disksOk' | 'load' | 'failedUnits' | 'notes' | 'autoUpdate'>
 
 async function lookInside(host: Host, run: Run): Promise<Inside> {
   const options = {
@@ -146,12 +147,14 @@ export function readLook(text: string): Inside {
     return Number(percent) >= fullPercent ? [`${mount} is ${percent} % full`] : []
   })
   const readonly = values('readonly').map((mount) => `${mount} is mounted read-only`)
+  const autoUpdate = readUpdateResult(values('auto-update')[0])
   const hasUnits = text.split('\n').includes('units')
   return {
     disksOk: full.length + readonly.length === 0,
     load: values('load')[0],
     failedUnits: hasUnits ? values('failed') : undefined,
-    notes: [...readonly, ...full],
+    notes: [...readonly, ...full, ...(autoUpdate === undefined ? [] : [describeUpdate(autoUpdate)])],
+    ...(autoUpdate === undefined ? {} : { autoUpdate }),
   }
 }
 

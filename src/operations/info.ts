@@ -4,11 +4,14 @@ import type { MachineDefinition, NetworkDefinition } from '../core/definition.js
 import type { DeploymentRecord, MachineRecord } from '../core/deployment.js'
 import { messageOf, throwIfAborted } from '../core/errors.js'
 import { sameJson } from '../core/json.js'
+import { updateResultFile } from '../core/machine-places.js'
 import { MachineName } from '../core/names.js'
 import type { NixFlags } from '../core/nix.js'
 import type { Currency, DeploymentInfo, MachineInfo, SystemStatus } from '../core/reports.js'
 import type { Run } from '../core/run.js'
 import { settleAll } from '../core/settle.js'
+import type { Host } from '../core/ssh.js'
+import { readUpdateResult, type UpdateResult } from '../core/update-result.js'
 import { observeMachine, recordedState, resourceIdOf, type Subject } from '../machine/observe.js'
 import { resourceOf } from '../machine/resource.js'
 import { inNaturalOrder } from '../network/natural-order.js'
@@ -111,7 +114,7 @@ async function machineInfo(
   if (known === undefined) throw new Error(`machine ${machine} is not in the record`)
   const provider = ops.providers.all().find((each) => each.name === known.provider)
   const seen = how.probe ? await observeMachine(subject, provider) : recordedState(known, provider)
-  const system = how.probe && seen.state === 'up' ? await systemStatus(subject, provider) : undefined
+  const inside = how.probe && seen.state === 'up' ? await lookInside(subject, provider) : {}
   return {
     name: machine,
     state: seen.state,
@@ -127,7 +130,7 @@ async function machineInfo(
     ),
     owners: definition?.options.owners ?? [],
     detail: seen.detail,
-    ...(system === undefined ? {} : { system }),
+    ...inside,
   }
 }
 
@@ -139,26 +142,50 @@ const nothingKnown: SystemStatus = {
   ...{ generations: [], failedUnits: [], restartsOwed: [], leftovers: [], notes: [] },
 }
 
-/** Asks a machine with NixOS for its systems; a machine that cannot be asked only lacks that part of the report. */
-async function systemStatus(
+type Inside = Pick<MachineInfo, 'system' | 'autoUpdate'>
+
+/**
+ * Asks a machine with NixOS for its systems, and one with an automatic update for its last result. A machine that cannot
+ * be asked only lacks that part of the report.
+ */
+async function lookInside(
   { ops, record, machine, definition, run }: Subject,
   provider: AnyProvider | undefined,
-): Promise<SystemStatus | undefined> {
-  if (record.machines[machine]?.os !== 'nixos' || provider === undefined) return undefined
+): Promise<Inside> {
+  const known = record.machines[machine]
+  const isNixos = known?.os === 'nixos'
+  const updates = (known?.tasks['auto-update']?.outputs.timer ?? '') !== ''
+  if (provider === undefined || !(isNixos || updates)) return {}
   const { systemOf } = await import('../systems/systems.js')
   try {
     const target = await provider.target(resourceOf(ops, record, machine, definition), run)
     const how = { signal: run.signal, timeoutMs: reportMs, asLoginUser: true }
     const { host } = await ops.ssh.connect(target, how)
     try {
-      return await systemOf({ os: 'nixos', name: machine }).status?.(host, run)
+      const system = isNixos ? await systemOf({ os: 'nixos', name: machine }).status?.(host, run) : undefined
+      const autoUpdate = updates ? await lastUpdate(host, run) : undefined
+      return {
+        ...(system === undefined ? {} : { system }),
+        ...(autoUpdate === undefined ? {} : { autoUpdate }),
+      }
     } finally {
       host.close()
     }
   } catch (error) {
     throwIfAborted(run.signal)
-    return { ...nothingKnown, notes: [`the machine could not be asked: ${messageOf(error)}`] }
+    if (!isNixos) return {}
+    return { system: { ...nothingKnown, notes: [`the machine could not be asked: ${messageOf(error)}`] } }
   }
+}
+
+/** Reads the last result of the automatic update, which everybody on the machine may read. */
+async function lastUpdate(host: Host, run: Run): Promise<UpdateResult | undefined> {
+  const how = { signal: run.signal, timeoutMs: reportMs, asLoginUser: true }
+  const result = await host.exec(['cat', updateResultFile], {
+    ...how,
+    what: 'read the last automatic update',
+  })
+  return result.kind === 'exited' && result.code === 0 ? readUpdateResult(result.stdout) : undefined
 }
 
 /** Returns the only answer that is known without an evaluation. */

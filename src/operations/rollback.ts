@@ -16,6 +16,7 @@ import { selectRecordedMachines } from '../network/select-by-tag.js'
 import type { Selection } from '../network/selection.js'
 import type { OnDegraded, Survey, System } from '../systems/system.js'
 import { systemOf } from '../systems/systems.js'
+import { aloneOnMachine } from '../tasks/machine-lock.js'
 import { onMachines, type Unchanged } from './on-machines.js'
 import { resendVolatileKeys } from './power.js'
 import { type NetworkOnce, networkOnce } from './send-keys.js'
@@ -111,8 +112,10 @@ async function rollbackOne(
       return { unchanged: 'the machine runs its earlier system already' }
     const { onDegraded, confirmSeconds } = request
     const options = { always: false, beforeTasks: false, again: false, onDegraded, confirmSeconds }
-    const { trial, degraded } = await system.activate(session, to, options)
-    const kept = await trial?.keep()
+    const { kept, degraded } = await aloneOnMachine(session, async () => {
+      const { trial, ...activated } = await system.activate(session, to, options)
+      return { kept: await trial?.keep(), ...activated }
+    })
     await updateJob(session, (draft) => {
       const { run: id } = ops.operator
       draft.deployed = { path: to, at: ops.now().toISOString(), run: id, files: {}, units: {} }

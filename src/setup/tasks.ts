@@ -1,4 +1,5 @@
 import { bindTask, type TaskMachine, type WantedTask } from '../core/setup-task.js'
+import { autoUpdateTask } from './auto-update.js'
 import { binfmtTask } from './binfmt.js'
 import { builderTask } from './builders/builder-task.js'
 import { buildersTask } from './builders/builders-task.js'
@@ -31,6 +32,8 @@ export const setupTasks: readonly ((machine: TaskMachine) => WantedTask | undefi
   bindTask(hydraProjectsTask),
   bindTask(hydraProofTask),
   bindTask(binfmtTask),
+
+  bindTask(autoUpdateTask),
   bindTask(builderKeyTask),
   bindTask(builderTask),
   bindTask(buildersTask),

@@ -1,15 +1,13 @@
 import { requireSuccess } from '../core/command-result.js'
 import { failure } from '../core/errors.js'
+import { machineLock } from '../core/machine-places.js'
 import type { Run } from '../core/run.js'
 import type { Host } from '../core/ssh.js'
 import { hostOf } from '../machine/connect.js'
 import type { MachineSession } from '../machine/machine.js'
 import { targetScript } from '../remote/target-scripts.js'
 
-/** Lock file on the machine. A reboot removes the file, and ends the work that the file protects. */
-const lockFile = '/run/hydra-ops/set-up-by'
-/** Age at which a lock counts as abandoned: longer than any set-up takes. */
-const staleSeconds = 2 * 3_600
+const { file: lockFile, staleSeconds } = machineLock
 const askMs = 60_000
 /**
  * Deadline for the release. The deadline is short, because the next attempt of the same operator takes over a remaining
@@ -28,19 +26,36 @@ export const setUpLock = {
  * Runs set-up tasks as the only operator on the machine. The state's own lock serves operators who share a state. This
  * lock serves operators who do not, such as colleagues with a copy each.
  */
-export function aloneOnMachine<T>(session: MachineSession, action: () => Promise<T>): Promise<T> {
+export async function aloneOnMachine<T>(session: MachineSession, action: () => Promise<T>): Promise<T> {
+  if (holders.has(session)) return action()
   const { user, host } = session.ops.operator
   const who = `${user}@${host} with the state ${session.deployment.paths.root}`
-  return withSetUpLock(hostOf(session), who, session.run, action)
+  // The work may end over another connection than it began.
+  return withSetUpLock(
+    () => hostOf(session),
+    who,
+    session.run,
+    async () => {
+      holders.add(session)
+      try {
+        return await action()
+      } finally {
+        holders.delete(session)
+      }
+    },
+  )
 }
 
+/** Sessions that hold the lock of their machine. */
+const holders = new WeakSet<MachineSession>()
+
 export async function withSetUpLock<T>(
-  host: Host,
+  hostNow: () => Host,
   who: string,
   run: Run,
   action: () => Promise<T>,
 ): Promise<T> {
-  await take(host, who, run)
+  await take(hostNow(), who, run)
   try {
     return await action()
   } finally {
@@ -48,7 +63,8 @@ export async function withSetUpLock<T>(
     const signal = AbortSignal.timeout(releaseMs)
     const what = setUpLock.release
     const script = targetScript('machine-lock/release', { file: lockFile, who })
-    await host.script(script, [], { signal, timeoutMs: releaseMs, what }).catch(() => {})
+    const release = async () => hostNow().script(script, [], { signal, timeoutMs: releaseMs, what })
+    await release().catch(() => {})
   }
 }
 

@@ -50,6 +50,12 @@ export function infoView(info: DeploymentInfo, style: Style): string {
     system === undefined ? [] : systemRows(system).map((cells, at): Row => [at === 0 ? name : '', ...cells]),
   )
   if (systems.length > 0) parts.push('', style.strong('Systems:'), ...indented(systems))
+  const updates = info.machines.flatMap(({ name, autoUpdate }): Row[] =>
+    autoUpdate === undefined
+      ? []
+      : [[name, autoUpdate.at, autoUpdate.path ?? '', `${autoUpdate.result}: ${autoUpdate.message}`]],
+  )
+  if (updates.length > 0) parts.push('', style.strong('Automatic updates:'), ...indented(updates))
   const details = info.machines.flatMap((machine): Row[] =>
     machine.detail === undefined || machine.state === 'up' ? [] : [[machine.name, machine.detail]],
   )

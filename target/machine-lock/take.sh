@@ -3,12 +3,20 @@
 # Values: file, who (the taker), stale (seconds after which a lock expires).
 # Exit status 75: another operator has the lock; prints the holder and the lock's age in seconds.
 : "${file:?}" "${who:?}" "${stale:?}"
+# The automatic update also holds a lock of the kernel until it ends, whatever its age; see target/auto-update.
+still_works() {
+  if [ "$1" = 'its automatic update' ]; then
+    ! flock -n "${file%/*}/auto-update.lock" true
+  else
+    [ "$2" -lt "$stale" ]
+  fi
+}
 mkdir -p -- "${file%/*}" || exit 1
 lock_folder "$file" || exit 1
 if since=$(stat -c %Y -- "$file" 2>/dev/null); then
   holder=$(cat -- "$file")
   age=$(($(date +%s) - since))
-  if [ "$holder" != "$who" ] && [ "$age" -lt "$stale" ]; then
+  if [ "$holder" != "$who" ] && still_works "$holder" "$age"; then
     printf '%s\n' "$holder" "$age"
     exit 75
   fi

@@ -40,6 +40,14 @@ describe('the list of set-up tasks', () => {
       ...definition.options,
       hydra: { ...hydra, postfix: { enable: true } },
       binfmt: { emulatedSystems: ['aarch64-linux' as const] },
+
+      autoUpdate: {
+        ...definition.options.autoUpdate,
+        enable: true,
+        url: 'https://hydra.example.org',
+        project: 'infra',
+        jobset: 'main',
+      },
       builder: { ...definition.options.builder, enable: true, for: [MachineName.parse('other')] },
     },
   }

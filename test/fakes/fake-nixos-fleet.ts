@@ -86,6 +86,8 @@ export function runFakeFleet(ops: Pick<FakeOps, 'ssh'>, initial: string): FakeFl
     const { version = '', inhibitors = {} } = behaviours.get(path) ?? {}
     return [`${prefix}version=${version}`, `${prefix}inhibitors=${JSON.stringify(inhibitors)}`]
   }
+  ssh.answer('take the set-up lock of the machine', succeed())
+  ssh.answer('release the set-up lock of the machine', succeed())
   ssh.answer('read the facts of the machine', ({ machine, values }) => {
     const { wanted = '' } = values
     const seen = machineOf(machine)

@@ -53,6 +53,8 @@ export function runFakeNixos(
     if (guard.startsWith('reboot')) machine.boot = 'boot-2'
     return succeed()
   }
+  ssh.answer('take the set-up lock of the machine', succeed())
+  ssh.answer('release the set-up lock of the machine', succeed())
   ssh.answer('read the facts of the machine', () =>
     succeed(
       [

@@ -3,11 +3,11 @@ import { MachineName } from '../../src/core/names.js'
 import { NixosOptions } from '../../src/core/nixos-options.js'
 
 /** Makes a NixOS machine's definition, as a future evaluation will give it. */
-export function nixosMachine(): MachineDefinition {
+export function nixosMachine(options: Record<string, unknown> = {}): MachineDefinition {
   return {
     os: 'nixos',
     name: MachineName.parse('web'),
-    options: NixosOptions.parse({}),
+    options: NixosOptions.parse(options),
     providerName: 'libvirt',
     provider: {},
     origins: {},

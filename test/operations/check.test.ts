@@ -97,6 +97,17 @@ describe('check', () => {
     })
   })
 
+  it('tells the last automatic update, and ignores a damaged result', () => {
+    const last = { at: '2026-11-29T04:40:00Z', result: 'went-back', message: 'evaluation 12: it failed' }
+    const seen = readLook(`load 1 1 1\ndisk 10 /\nauto-update ${JSON.stringify({ ...last, known: {} })}\n`)
+    expect(seen).toMatchObject({
+      autoUpdate: last,
+      notes: ['automatic update of 2026-11-29T04:40:00Z: went-back: evaluation 12: it failed'],
+    })
+    expect(readLook('load 1 1 1\nauto-update {"at":\n')).toMatchObject({ notes: [] })
+    expect(readLook('load 1 1 1\nauto-update {"at":"x","result":"odd","message":""}\n').notes).toEqual([])
+  })
+
   it('lists resources with our mark that belong to no deployment', async () => {
     look(healthy)
     const { uuid } = await ops.store.resolve(undefined)

@@ -1,11 +1,15 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { bindProvider } from '../../src/core/bind-provider.js'
 import { usageError } from '../../src/core/errors.js'
+import { MachineName } from '../../src/core/names.js'
 import { checkMachines, checkStatus } from '../../src/operations/check.js'
 import { deploymentInfo } from '../../src/operations/info.js'
+import { infoView } from '../../src/ui/info-view.js'
+import { createStyle } from '../../src/ui/style.js'
 import { fakeMachine, fakeNetwork } from '../fakes/fake-network.js'
 import { type FakeOps, fakeRegistry } from '../fakes/fake-ops.js'
 import { createFakeProvider } from '../fakes/fake-provider.js'
+import { exit, succeed } from '../fakes/fake-ssh.js'
 import { standardRequest } from '../fakes/standard-request.js'
 import { type Deployed, deployed } from './deployed.js'
 
@@ -82,6 +86,28 @@ describe('info', () => {
       ['db', 'up', undefined],
       ['web', 'up', undefined],
     ])
+  })
+
+  it('shows the last automatic update of a machine that has one, and asks no other machine', async () => {
+    const { uuid } = await ops.store.resolve(undefined)
+    await ops.store.lock(uuid, async (held) =>
+      held.updateMachine(MachineName.parse('web'), (draft) => {
+        const outputs = { timer: 'hydra-ops-auto-update.timer', source: '' }
+        draft.tasks['auto-update'] = { inputs: '', outputs, at: '' }
+      }),
+    )
+    const last = { at: '2026-11-29T04:40:00Z', result: 'updated', message: 'updated to evaluation 12' }
+    ops.ssh.answer('read the last automatic update', succeed(`${JSON.stringify(last)}\n`))
+    const seen = await info()
+    expect(seen.machines.map(({ name, autoUpdate }) => [name, autoUpdate])).toEqual([
+      ['db', undefined],
+      ['web', last],
+    ])
+    expect(infoView(seen, createStyle(false))).toContain(
+      'Automatic updates:\n  web  2026-11-29T04:40:00Z    updated: updated to evaluation 12',
+    )
+    ops.ssh.answer('read the last automatic update', exit(1, 'no such file'))
+    expect((await info()).machines[1]?.autoUpdate).toBeUndefined()
   })
 
   it('still shows the known facts when the expression is broken', async () => {

@@ -38,10 +38,15 @@ async function beingSetUp(who: string): Promise<() => Promise<void>> {
   const started = new Promise<void>((resolve) => {
     begun = resolve
   })
-  const ended = withSetUpLock(machine, who, run, async () => {
-    begun()
-    await until
-  })
+  const ended = withSetUpLock(
+    () => machine,
+    who,
+    run,
+    async () => {
+      begun()
+      await until
+    },
+  )
   await Promise.race([started, ended])
   return async () => {
     end()
@@ -53,16 +58,28 @@ describe('a pair of operators', () => {
   it('is kept apart: the second learns who works there, and touches nothing', async () => {
     const letGo = await beingSetUp(alice)
     let touched = false
-    const second = withSetUpLock(machine, bob, run, async () => {
-      touched = true
-    })
+    const second = withSetUpLock(
+      () => machine,
+      bob,
+      run,
+      async () => {
+        touched = true
+      },
+    )
     await expect(second).rejects.toMatchObject({
       message: `machine 'local' has been locked for set-up by ${alice} for less than a minute`,
       hint: expect.stringContaining('remove /run/hydra-ops/set-up-by on the machine'),
     })
     expect(touched).toBe(false)
     await letGo()
-    expect(await withSetUpLock(machine, bob, run, async () => 'done')).toBe('done')
+    expect(
+      await withSetUpLock(
+        () => machine,
+        bob,
+        run,
+        async () => 'done',
+      ),
+    ).toBe('done')
     expect(readdirSync(join(root, 'run'))).toEqual([])
   })
 
@@ -75,7 +92,7 @@ describe('a pair of operators', () => {
       await new Promise((resolve) => setImmediate(resolve))
       inside -= 1
     }
-    const all = Array.from({ length: 8 }, (_, index) => withSetUpLock(machine, `${index}`, run, work))
+    const all = Array.from({ length: 8 }, (_, index) => withSetUpLock(() => machine, `${index}`, run, work))
     const ended = await Promise.allSettled(all)
     expect(most).toBe(1)
     expect(ended.filter(({ status }) => status === 'fulfilled').length).toBeGreaterThan(0)
@@ -102,10 +119,15 @@ describe('a lock with a vanished holder', () => {
       const holders: string[] = []
       const names = Array.from({ length: count }, (_, index) => `operator ${index}`)
       const all = names.map((who) =>
-        withSetUpLock(machine, who, run, async () => {
-          holders.push(who)
-          await until
-        }),
+        withSetUpLock(
+          () => machine,
+          who,
+          run,
+          async () => {
+            holders.push(who)
+            await until
+          },
+        ),
       )
       const refused: string[] = []
       for (const each of all) each.catch((error: unknown) => refused.push(String(error)))
@@ -134,38 +156,67 @@ describe('a lock with a vanished holder', () => {
     writeFileSync(file, '')
     const longAgo = new Date(Date.now() - 3 * 3_600_000)
     utimesSync(file, longAgo, longAgo)
-    expect(await withSetUpLock(machine, bob, run, async () => 'done')).toBe('done')
+    expect(
+      await withSetUpLock(
+        () => machine,
+        bob,
+        run,
+        async () => 'done',
+      ),
+    ).toBe('done')
   })
 })
 
 describe('an operator', () => {
   it('releases the machine also when a task fails', async () => {
-    const failing = withSetUpLock(machine, alice, run, async () => {
-      throw new Error('the task failed')
-    })
+    const failing = withSetUpLock(
+      () => machine,
+      alice,
+      run,
+      async () => {
+        throw new Error('the task failed')
+      },
+    )
     await expect(failing).rejects.toThrow('the task failed')
     expect(existsSync(file)).toBe(false)
   })
 
   it('goes on when a crash of its own left the machine locked', async () => {
     await beingSetUp(alice)
-    expect(await withSetUpLock(machine, alice, run, async () => 'done')).toBe('done')
+    expect(
+      await withSetUpLock(
+        () => machine,
+        alice,
+        run,
+        async () => 'done',
+      ),
+    ).toBe('done')
   })
 
   it('is no obstacle when it vanished hours ago', async () => {
     await beingSetUp(alice)
     const longAgo = new Date(Date.now() - 3 * 3_600_000)
     utimesSync(file, longAgo, longAgo)
-    const seen = await withSetUpLock(machine, bob, run, async () => readFileSync(file, 'utf8'))
+    const seen = await withSetUpLock(
+      () => machine,
+      bob,
+      run,
+      async () => readFileSync(file, 'utf8'),
+    )
     expect(seen).toBe(`${bob}\n`)
   })
 
   it('releases the machine after Ctrl-C', async () => {
     const ctrl = new AbortController()
-    const interrupted = withSetUpLock(machine, alice, { ...run, signal: ctrl.signal }, async () => {
-      ctrl.abort()
-      throw new Error('interrupted')
-    })
+    const interrupted = withSetUpLock(
+      () => machine,
+      alice,
+      { ...run, signal: ctrl.signal },
+      async () => {
+        ctrl.abort()
+        throw new Error('interrupted')
+      },
+    )
     await expect(interrupted).rejects.toThrow('interrupted')
     expect(existsSync(file)).toBe(false)
   })

@@ -1,4 +1,5 @@
 import { failure } from '../../core/errors.js'
+import { ownerFile } from '../../core/machine-places.js'
 import { settleAll } from '../../core/settle.js'
 import { hostOf } from '../../machine/connect.js'
 import { journal, type MachineSession } from '../../machine/machine.js'
@@ -6,7 +7,7 @@ import type { Survey, System, SystemLook } from '../system.js'
 import { activateClosure, reattach } from './activation-stage.js'
 import { debianDefinition } from './definition.js'
 import { installPackages, missingPackages, planPackages, wantedPackages } from './packages.js'
-import { ownerFile, surveyDebian, surveyMachine } from './survey.js'
+import { surveyDebian, surveyMachine } from './survey.js'
 import { undoes } from './undone.js'
 
 /** Debian, Ubuntu and their derivatives: apt brings packages, a closure brings files, units and programs. */

@@ -1,13 +1,8 @@
+import { debianProfile, ownerFile } from '../../core/machine-places.js'
 import type { Run } from '../../core/run.js'
 import type { Host } from '../../core/ssh.js'
 import { askMachine, fact } from '../../remote/run-script.js'
 import type { Survey } from '../system.js'
-
-/** Path of the profile on a Debian machine. */
-export const debianProfile = '/nix/var/nix/profiles/hydra-ops'
-
-/** File that the activation program writes beside its record of its changes (nix/target/hydra-ops/state.pl). */
-export const ownerFile = '/var/lib/hydra-ops/owner'
 
 /** Deadline of a survey. A running machine takes a blink, a booting emulated guest on a busy host over a minute. */
 const surveyMs = 3 * 60_000

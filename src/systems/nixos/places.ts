@@ -3,9 +3,6 @@ import type { StorePath } from '../../core/names.js'
 /** Folder on a machine with one folder for each activation. */
 export const runsFolder = '/var/lib/hydra-ops/activations'
 
-/** File that names the deployment of the machine, as on a Debian machine. */
-export const ownerFile = '/var/lib/hydra-ops/owner'
-
 /** Profile that the boot menu of NixOS is made from. */
 export const systemProfile = '/nix/var/nix/profiles/system'
 

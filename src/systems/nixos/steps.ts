@@ -1,5 +1,6 @@
 import { commandFailure, requireSuccess } from '../../core/command-result.js'
 import { failure } from '../../core/errors.js'
+import { ownerFile } from '../../core/machine-places.js'
 import type { DeploymentUuid } from '../../core/names.js'
 import type { Run } from '../../core/run.js'
 import type { Host } from '../../core/ssh.js'
@@ -12,7 +13,6 @@ import {
   bootOnceFolder,
   bootOnceProfile,
   type NixosActivation,
-  ownerFile,
   pendingFile,
   systemProfile,
 } from './places.js'

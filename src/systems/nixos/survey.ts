@@ -1,9 +1,10 @@
+import { ownerFile } from '../../core/machine-places.js'
 import { StorePath } from '../../core/names.js'
 import type { Run } from '../../core/run.js'
 import type { Host } from '../../core/ssh.js'
 import { askMachine, type Facts, fact } from '../../remote/run-script.js'
 import type { Survey } from '../system.js'
-import { awaitsFile, ownerFile, pendingFile, runsFolder } from './places.js'
+import { awaitsFile, pendingFile, runsFolder } from './places.js'
 import { readInhibitors, type SystemFacts } from './system-files.js'
 
 /** Deadline of a survey: many small programs, which an emulated guest starts slowly. */

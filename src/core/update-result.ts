@@ -1,0 +1,27 @@
+import * as z from 'zod'
+
+/** Result of the last automatic update, as the machine keeps it. */
+const UpdateResult = z.object({
+  at: z.string(),
+  result: z.enum(['updated', 'up-to-date', 'busy', 'refused', 'failed', 'went-back']),
+  message: z.string(),
+  evaluation: z.number().optional(),
+  build: z.number().optional(),
+  path: z.string().optional(),
+})
+export type UpdateResult = z.infer<typeof UpdateResult>
+
+/** Reads the line of JSON that an automatic update leaves; returns undefined for no result, or a damaged one. */
+export function readUpdateResult(text: string | undefined): UpdateResult | undefined {
+  if (text === undefined || text.trim() === '') return undefined
+  try {
+    return UpdateResult.safeParse(JSON.parse(text)).data
+  } catch {
+    return undefined
+  }
+}
+
+/** Describes the last automatic update in one sentence. */
+export function describeUpdate({ at, result, message }: UpdateResult): string {
+  return `automatic update of ${at}: ${result}: ${message}`
+}

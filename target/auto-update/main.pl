@@ -1,0 +1,210 @@
+# Brings a machine to the newest build of its jobset by itself.
+#
+#   perl PROGRAM CONFIGURATION [--look]
+#
+# --look says what would be done, and changes nothing.
+# Exit statuses:
+#   0: the machine is up to date, was updated, or waits for a deploy that works on it
+#   1: nothing was changed because of a fault, or the update went back
+# The result is in `result.json` of the folder `state`. `attempt.json` is there while an activation is under way: a run
+# after a kill ends the attempt that it finds.
+package main;
+use strict;
+use warnings;
+
+$| = 1;
+umask 022;
+$SIG{PIPE} = 'IGNORE';
+$SIG{TERM} = sub { die "the update was stopped\n" };
+
+my ($file, @flags) = @ARGV;
+my $look_only = grep { $_ eq '--look' } @flags;
+for (@flags) { $Machine::steps_left = $1 if /^--stop-after=(\d+)\z/ }
+# Most runs that end one attempt, before the update goes back.
+my $most_tries = 3;
+
+exit run();
+
+sub run {
+    my $read = eval {
+        open my $in, '<:raw', $file // '' or die "cannot read the configuration: $!\n";
+        local $/;
+        $Machine::config = JSON::PP->new->utf8->decode(<$in>);
+    };
+    if (!$read) {
+        print "error: $@";
+        return 1;
+    }
+    return look() if $look_only;
+    my $lock = eval { Machine::take_own_lock() };
+    if (!$lock) {
+        print $@ ? "error: $@" : "another automatic update is under way\n";
+        return $@ ? 1 : 0;
+    }
+    my $result = eval { update() } // { result => 'failed', message => said($@) };
+    eval { Machine::release_machine(); 1 } or print "error: $@";
+    return eval { conclude($result) } // do { print "error: $@"; 1 };
+}
+
+sub said {
+    my ($text) = @_;
+    chomp $text;
+    return $text;
+}
+
+# Says what an update would do.
+sub look {
+    my $found = eval { Hydra::choose(System::running(), known()->{evaluation}) };
+    if (!$found) {
+        print "error: $@";
+        return 1;
+    }
+    print defined $found->{path} ? "evaluation $found->{evaluation} is the newest: $found->{path}\n" : "the machine is up to date\n";
+    return 0;
+}
+
+# Returns what an earlier run found about the running path: `evaluation`, where it comes from one, and `since`, where a
+# way back brought the path. Returns an empty set for a path of somebody else.
+sub known {
+    my $known = (Machine::read_own('result') // {})->{known};
+    return {} if ref $known ne 'HASH' || ($known->{path} // '') ne System::running();
+    return { map { ($known->{$_} // '') =~ /^\d+\z/ ? ($_ => $known->{$_}) : () } qw(evaluation since) };
+}
+
+# Returns the result of one run.
+sub update {
+    my $attempt = Machine::read_own('attempt');
+    if ($attempt) {
+        my $busy = Machine::take_machine();
+        return { result => 'busy', message => $busy } if defined $busy;
+        Machine::tell("an earlier update was interrupted; ending it");
+        return resume($attempt);
+    }
+    my $running = System::running();
+    my $known   = known();
+    my $since   = $known->{since} // System::since();
+    my $found   = Hydra::choose($running, $known->{evaluation});
+    Machine::tell("passed over: $_") for @{ $found->{passed} };
+    my $id = $found->{evaluation};
+    return { result => 'up-to-date', message => "evaluation $id runs", runs($running, $id) } if !defined $found->{path};
+    my %facts = map { ($_ => $found->{$_}) } qw(evaluation build path);
+    my $refused = refused($found->{path});
+    if (!defined $known->{evaluation} && defined $found->{at} && $found->{at} <= $since) {
+        my $when = Machine::time_text($since);
+        return { result => 'up-to-date', message => "evaluation $id is older than the system that runs since $when" };
+    }
+    return { %facts, result => 'refused', message => "evaluation $id was tried before: $refused->{why}; a newer build is awaited" } if $refused;
+    if (Hydra::is_old($found->{at})) {
+        my $age = Machine::length_of(time - $found->{at});
+        die "evaluation $id is $age old, older than deployment.autoUpdate.maxAge allows\n";
+    }
+    fetch($found->{path});
+    System::refuse($found->{path});
+    my $busy = Machine::take_machine();
+    return { %facts, result => 'busy', message => $busy } if defined $busy;
+    if (System::running() ne $running) {
+        return { %facts, result => 'busy', message => 'the machine was deployed while the update was fetched' };
+    }
+    my $run  = 'auto-' . Machine::time_text(time) . "-$$";
+    $run =~ s/[:]//g;
+    my %new = (
+        %facts, previous => $running, known => { %$known, path => $running, since => $since }, run => $run, tries => 0, phase => 'activate',
+        unit     => "hydra-ops-$run.service",      log     => "$Machine::config->{logs}/$run.log",
+        backUnit => "hydra-ops-$run-back.service", backLog => "$Machine::config->{logs}/$run-back.log",
+    );
+    Machine::write_own('attempt', \%new);
+    Machine::tell("evaluation $id, build $found->{build}: activating $found->{path}");
+    return carry_out(\%new, 0);
+}
+
+# Ends the attempt of a killed process.
+sub resume {
+    my ($attempt) = @_;
+    my $running = System::running();
+    if (!grep { $running eq $_ } @{$attempt}{qw(path previous)}) {
+        Machine::remove_own('attempt');
+        return { result => 'up-to-date', message => 'the machine was deployed after an update that was interrupted' };
+    }
+    $attempt->{tries}++;
+    Machine::write_own('attempt', $attempt);
+    return undo($attempt, $attempt->{why}, 1) if $attempt->{phase} eq 'back';
+    return undo($attempt, "no end after $attempt->{tries} runs", 0) if $attempt->{tries} >= $most_tries;
+    return carry_out($attempt, 1);
+}
+
+# Activates, judges and keeps the build of an attempt, or goes back.
+sub carry_out {
+    my ($attempt, $started) = @_;
+    my $wrong = System::activate($attempt, $started);
+    if (!defined $wrong) {
+        my @failures = Health::failures();
+        $wrong = 'health check failed: ' . join('; ', @failures) if @failures;
+    }
+    $wrong //= System::keep($attempt);
+    return undo($attempt, $wrong, 0) if defined $wrong;
+    my %facts = facts_of($attempt);
+    my $message = "updated to evaluation $attempt->{evaluation} (build $attempt->{build})";
+    return { %facts, result => 'updated', message => $message, runs(@{$attempt}{qw(path evaluation)}) };
+}
+
+sub undo {
+    my ($attempt, $why, $started) = @_;
+    Machine::tell("$why; going back to $attempt->{previous}");
+    @{$attempt}{qw(phase why)} = ('back', $why);
+    Machine::write_own('attempt', $attempt);
+    my $wrong = System::go_back($attempt, $started);
+    my %facts = (facts_of($attempt), refused => { path => $attempt->{path}, why => $why }, known => $attempt->{known});
+    my $what = "evaluation $attempt->{evaluation} (build $attempt->{build}): $why";
+    return { %facts, result => 'went-back', message => "$what; went back to $attempt->{previous}" } if !defined $wrong;
+    return { %facts, result => 'failed', message => "$what; going back failed: $wrong" };
+}
+
+sub facts_of { map { ($_ => $_[0]{$_}) } qw(evaluation build path) }
+sub runs { (known => { path => $_[0], evaluation => $_[1] }) }
+
+# Returns the earlier failure of a path.
+sub refused {
+    my ($path) = @_;
+    my $refused = (Machine::read_own('result') // {})->{refused};
+    return ref $refused eq 'HASH' && ($refused->{path} // '') eq $path ? $refused : undef;
+}
+
+# Fetches a path from the substituters of the machine. Nix checks the signatures, whatever nix.conf says.
+sub fetch {
+    my ($path) = @_;
+    my ($name) = $path =~ m{([^/]+)\z};
+    Machine::make_folder($Machine::config->{roots});
+    my $root = "$Machine::config->{roots}/$name";
+    unlink $root;
+    symlink $path, $root or die "cannot make $root: $!\n";
+    Machine::step();
+    my $seconds = $Machine::config->{fetchSeconds};
+    my @options = map { ('--option', @$_) } (
+        [ 'require-sigs', 'true' ], [ 'narinfo-cache-negative-ttl', 0 ], [ 'connect-timeout', 15 ], [ 'download-attempts', 2 ],
+    );
+    my ($code, undef, $wrong) = Machine::run($seconds, 'nix-store', '--realise', $path, @options);
+    if ($code != 0) {
+        my $why =
+            $wrong =~ /is not signed by any of the keys|lacks a (?:valid )?signature/ ? 'it is not signed by a trusted key'
+          : $wrong =~ /No space left on device/                                       ? 'no space is left'
+          : $wrong =~ /unable to download|ould(?:n't| not) (?:connect|resolve)|disabling binary cache/ ? 'a cache does not answer'
+          : $wrong =~ /don't know how to build|no substituter that can build|does not exist in binary cache/ ? 'no cache has it'
+          :                                                                             Machine::failure_of($code, $wrong, $seconds);
+        print "nix-store: $_\n" for grep { /\S/ } split /\n/, $wrong;
+        die "cannot fetch $path: $why\n";
+    }
+    system('sync') == 0 or die "sync failed\n";
+    Machine::step();
+}
+
+# Writes the result, and forgets the attempt that it is about. Returns the exit status.
+sub conclude {
+    my ($result) = @_;
+    my $last = Machine::read_own('result') // {};
+    my %source = map { ($_ => $Machine::config->{$_}) } qw(url project jobset job);
+    my %kept = map { defined $last->{$_} ? ($_ => $last->{$_}) : () } qw(known refused);
+    Machine::write_own('result', { %kept, %source, %$result, at => Machine::time_text(time) });
+    Machine::remove_own('attempt') if $result->{result} =~ /^(?:updated|went-back)\z/ || ($result->{refused} && $result->{result} eq 'failed');
+    print "$result->{result}: $result->{message}\n";
+    return $result->{result} =~ /^(?:updated|up-to-date|busy)\z/ ? 0 : 1;
+}
