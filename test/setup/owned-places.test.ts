@@ -21,7 +21,9 @@ function everything(tls: 'self-signed' | 'acme'): MachineDefinition {
       postfix: { enable: true },
       nginx: { enable: true, tls, acmeEmail: 'admin@example.org' },
       admin: { userName: 'alice', password: { generate: true } },
+      projects: {},
     },
+    autoUpdate: { enable: true, url: 'https://hydra.example.org', project: 'infra', jobset: 'main' },
   })
 }
 

@@ -54,7 +54,7 @@ export const hydraProjectsTask: SetupTask<ProjectsTaskOptions> = {
       owner: admin,
     }
   },
-  owns: () => [{ path: madeFile, instead: 'another file' }],
+  owns: () => [{ path: madeFile, instead: 'another file in another folder' }],
   secrets: ({ admin }) => (admin === undefined ? [] : [admin.password]),
   probe: probeProjects,
   apply: applyProjects,
