@@ -40,8 +40,7 @@ export const autoUpdateTask: SetupTask<AutoUpdateTask> = {
   debianPackages: ({ kind }) => (kind === 'update' ? ['perl', 'curl', 'ca-certificates'] : []),
   wanted: wantedUpdate,
   owns: () => [
-    { path: program, instead: 'deployment.autoUpdate' },
-    { path: configuration, instead: 'deployment.autoUpdate' },
+    { path: `${folder}/**`, instead: 'deployment.autoUpdate' },
     ...ownedUnit(`${unit}.service`, 'deployment.autoUpdate'),
     ...ownedUnit(`${unit}.timer`, 'deployment.autoUpdate.dates'),
   ],
