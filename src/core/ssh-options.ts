@@ -156,7 +156,7 @@ function refusal({ keyword, value }: SshOption): string | undefined {
     return `'${keyword}' is not a keyword of ssh_config(5)${meant}`
   }
   if (name === 'port' && !isPort(value.trim())) return `'${value}' is not a port`
-  if (name === 'connecttimeout' && secondsOf(value) === undefined) {
+  if (name === 'connecttimeout' && value.toLowerCase() !== 'none' && secondsOf(value) === undefined) {
     return `'${value}' is not a time; write ConnectTimeout in seconds`
   }
   if (name === 'proxyjump' && !isJump(value.trim())) {
@@ -165,12 +165,15 @@ function refusal({ keyword, value }: SshOption): string | undefined {
   return undefined
 }
 
+/** Longest time of a timer of Node, which fires at once for a longer one. */
+const longestTimerMs = 2 ** 31 - 1
+
 /** Returns the deadline of a connection that the options set by ConnectTimeout, in milliseconds. */
 export function connectTimeoutMs(given: readonly string[]): number | undefined {
   const { options } = readSshOptions(given)
   const value = options.find(({ keyword }) => keyword.toLowerCase() === 'connecttimeout')?.value
   const seconds = value === undefined ? undefined : secondsOf(value)
-  return seconds === undefined ? undefined : seconds * 1000
+  return seconds === undefined ? undefined : Math.min(seconds * 1000, longestTimerMs)
 }
 
 const unitSeconds: Readonly<Record<string, number>> = { '': 1, s: 1, m: 60, h: 3600, d: 86_400, w: 604_800 }

@@ -22,7 +22,7 @@ const variable = 'HYDRA_OPS_STARTED_BY'
 
 /**
  * Returns the variable that marks a program as started by this process. Daemons of the program inherit the variable, so
- * the value has a digest of the program's arguments, which no daemon has. A host without /proc (macOS) has no marks:
+ * the value has a digest of the program's arguments. A daemon of another program has other arguments. A host without /proc (macOS) has no marks:
  * nobody could read them there.
  */
 export function startedByUs([file = '', ...args]: readonly string[]): Record<string, string> {

@@ -85,7 +85,7 @@ async function removeTree(local: Commands, folder: string): Promise<void> {
   })
   // Files of this user stay, because only the namespace's users could be removed there.
   if (isRemoved(folder)) return
-  throw failure('IMAGE_LEFTOVER', `cannot remove ${folder} of a build that was killed`, {
+  throw failure('IMAGE_LEFTOVER', `cannot remove ${folder} of an unfinished build`, {
     detail: lastLines(result.stderr, 5),
     hint: `remove it by hand, then try again: sudo rm -rf ${shellQuote(folder)}`,
   })

@@ -2,7 +2,7 @@ import { chmodSync, mkdirSync, renameSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { isDeepStrictEqual } from 'node:util'
 import type { LocalCommands } from '../core/context.js'
-import { usageError } from '../core/errors.js'
+import { messageOf, usageError } from '../core/errors.js'
 import {
   type BaseImage,
   type ImageStore,
@@ -92,7 +92,8 @@ export function createImageStore(parts: ImageStoreParts): ImageStore {
           if (wanted.kind === 'recipe') requireSpace(root, buildBytes, `build image ${reference}`)
           return await placeImage(root, folder, { ...(await make(wanted, run, folder)), reference })
         } catch (error) {
-          await removeBuilding(local, folder, run)
+          // The first error tells more than a folder that stays until the next build.
+          await removeBuilding(local, folder, run).catch((left: unknown) => run.log(messageOf(left)))
           throw error
         }
       })

@@ -29,7 +29,7 @@ const nixos: KeyCustoms = {
   judgesFoldersEarly: false,
   folderHint: (users) => {
     const options = users.map((user) => `users.users.${user}.extraGroups = [ "keys" ]`)
-    return `set ${options.join('; ')}; NixOS keeps this folder in memory without ACLs`
+    return `set ${options.join('; ')}: a folder without ACLs, as /run/keys of NixOS, lets in members of group keys alone`
   },
 }
 

@@ -1,9 +1,20 @@
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import type { LocalCommands } from '../../src/core/context.js'
 import { localCommands } from '../../src/exec/local-commands.js'
 import { buildingFolder, makeScratch, sweepUnfinished } from '../../src/images/folder.js'
+import { createImageStore } from '../../src/images/store.js'
 
 let root: string
 let scratch: string
@@ -57,10 +68,35 @@ describe('the next build after a killed one', () => {
     }
     await expect(sweepUnfinished(local, root, run)).rejects.toMatchObject({
       code: 'IMAGE_LEFTOVER',
-      message: `cannot remove ${scratch} of a build that was killed`,
+      message: `cannot remove ${scratch} of an unfinished build`,
       detail: 'E: newuidmap failed',
       hint: `remove it by hand, then try again: sudo rm -rf ${scratch}`,
     })
     expect(existsSync(buildingFolder(root, '1-1'))).toBe(true)
+  })
+})
+
+describe('a build that fails', () => {
+  it('shows its own error, also where its files cannot be removed', async () => {
+    const logged: string[] = []
+    const local: LocalCommands = {
+      ...localCommands,
+      run: async (argv, options) => {
+        if (argv.includes('--unshare-helper'))
+          return { kind: 'exited', code: 1, stdout: '', stderr: 'E: no\n' }
+        if (argv[0] !== 'mmdebstrap') return localCommands.run(argv, options)
+        // The leftovers are those of the killed build, which the note of this build names now.
+        writeFileSync(
+          join(root, readdirSync(root).find((each) => each.startsWith('.building-')) ?? '', 'scratch'),
+          scratch,
+        )
+        return { kind: 'exited', code: 1, stdout: '', stderr: 'E: the mirror is gone\n' }
+      },
+    }
+    rmSync(buildingFolder(root, '1-1'), { recursive: true })
+    const store = createImageStore({ root, local })
+    const watched = { ...run, log: (line: string) => void logged.push(line) }
+    await expect(store.ensure('debian-12-bare', watched)).rejects.toMatchObject({ code: 'IMAGE_BUILD' })
+    expect(logged.join('\n')).toContain(`cannot remove ${scratch} of an unfinished build`)
   })
 })

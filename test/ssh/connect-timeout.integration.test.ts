@@ -41,7 +41,7 @@ describe('ConnectTimeout in deployment.sshOptions', () => {
     })
     const { session, ops } = await nixosSession(ssh, target)
     try {
-      await expect(connect(session)).rejects.toThrow('sent nothing within 1 s')
+      await expect(connect(session)).rejects.toThrow(/within 1 s/)
     } finally {
       ops.cleanup()
     }
@@ -51,6 +51,8 @@ describe('ConnectTimeout in deployment.sshOptions', () => {
     ['ConnectTimeout=90', 90_000],
     ['ConnectTimeout 2m', 120_000],
     ['connecttimeout=1h30m', 5_400_000],
+    ['ConnectTimeout=4w', 2 ** 31 - 1],
+    ['ConnectTimeout=none', undefined],
     ['Compression=yes', undefined],
   ])('is read from %j', (option, ms) => {
     expect(connectTimeoutMs(['-o', option])).toBe(ms)

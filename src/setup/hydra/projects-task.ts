@@ -54,7 +54,7 @@ export const hydraProjectsTask: SetupTask<ProjectsTaskOptions> = {
       owner: admin,
     }
   },
-  owns: () => [{ path: madeFile, instead: 'another file in another folder' }],
+  owns: () => [{ path: madeFile, instead: 'a file of another name in the same folder' }],
   secrets: ({ admin }) => (admin === undefined ? [] : [admin.password]),
   probe: probeProjects,
   apply: applyProjects,

@@ -81,7 +81,7 @@ export const hydraTask: SetupTask<DaemonSettings> = {
       path,
       instead: 'the options of deployment.hydra',
     })),
-    { path: packageRecordFile, instead: 'another file in another folder' },
+    { path: packageRecordFile, instead: 'a file of another name in the same folder' },
     { path: shellFile, instead: 'a file of another name in the same folder' },
     ...allHydraUnits.flatMap(ownedService),
   ],
