@@ -161,9 +161,9 @@ async function inputsOf(
       hint: 'give its address: --repository "URL BRANCH"',
     })
   refuseSecret(repository)
-  const network_ = { type: 'git', value: repository }
+  const source = { type: 'git', value: repository }
   const nixpkgs = { type: 'git', value: request.nixpkgs ?? defaultNixpkgs }
-  return needsNixpkgs(request, record, network) ? { network: network_, nixpkgs } : { network: network_ }
+  return needsNixpkgs(request, record, network) ? { network: source, nixpkgs } : { network: source }
 }
 
 function needsNixpkgs(

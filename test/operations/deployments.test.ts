@@ -38,6 +38,37 @@ const create = (request: Partial<CreateRequest> = {}) =>
 
 const nothing = { deployment: 'lab', name: undefined, files: [], folder: '', searchPath: [], args: {} }
 
+describe('an evaluation from git', () => {
+  it('is remembered by create and modify, and taken back', async () => {
+    mkdirSync(join(folder, '.git'))
+    expect((await create({ fromGit: true })).deployment).toMatchObject({ fromGit: true })
+    expect(await ops.store.resolve('lab')).toMatchObject({ fromGit: true })
+    await modifyDeployment(ops, { ...nothing, fromGit: false })
+    expect((await ops.store.resolve('lab')).fromGit).toBe(false)
+    await modifyDeployment(ops, { ...nothing, fromGit: true })
+    await modifyDeployment(ops, { ...nothing, name: 'lab2' })
+    expect((await ops.store.resolve('lab2')).fromGit).toBe(true)
+  })
+
+  it('is refused outside of a repository, and nothing is remembered', async () => {
+    const refusal = /^the network expression .*net\.nix lies in no git repository$/
+    await expect(create({ fromGit: true })).rejects.toThrow(refusal)
+    expect(await ops.store.list()).toEqual([])
+    await create()
+    await expect(modifyDeployment(ops, { ...nothing, fromGit: true })).rejects.toThrow(refusal)
+    expect((await ops.store.resolve('lab')).fromGit).toBeUndefined()
+  })
+
+  it('refuses other files that do not lie in a repository', async () => {
+    mkdirSync(join(folder, 'inside', '.git'), { recursive: true })
+    writeFileSync(join(folder, 'inside', 'net.nix'), '{ }')
+    await create({ files: ['inside/net.nix'], fromGit: true })
+    await expect(modifyDeployment(ops, { ...nothing, folder, files: ['net.nix'] })).rejects.toThrow(
+      'lies in no git repository',
+    )
+  })
+})
+
 /** Makes the state that a deploy with one machine leaves. */
 async function withMachine(handle: boolean): Promise<void> {
   const { deployment } = await create()

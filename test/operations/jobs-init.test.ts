@@ -256,7 +256,7 @@ describe('hydra jobs init refuses', () => {
     const secret = 'https://alice:hunter2@git.example.org/net.git'
     gitSays['config --get remote.origin.url'] = secret
     const failed = await init(way === 'flag' ? { repository: secret } : {}).catch((error: unknown) => error)
-    expect(failed).toMatchObject(refused(/^the URL of the repository holds a password/))
+    expect(failed).toMatchObject(refused(/^the URL of the repository holds a login/))
     expect(String(failed)).not.toContain('hunter2')
   })
 

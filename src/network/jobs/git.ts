@@ -38,10 +38,12 @@ export function checkoutAt(local: Pick<LocalCommands, 'run'>, root: string, sign
   }
 }
 
-/** Refuses a URL with a password, because everybody can read an input of Hydra. */
+/**
+ * Refuses a URL with a password, because everybody can read an input of Hydra. The user of a web address may be a token.
+ */
 export function refuseSecret(value: string): void {
-  if (!/^[a-z+]+:\/\/[^/@\s]*:[^/@\s]*@/i.test(value)) return
-  throw usageError('the URL of the repository holds a password, which everybody could read in Hydra', {
-    hint: 'give a URL without a password: --repository "URL BRANCH"',
+  if (!/^(?:[a-z+]+:\/\/[^/@\s]*:|https?:\/\/)[^/@\s]*@/i.test(value)) return
+  throw usageError('the URL of the repository holds a login, which everybody could read in Hydra', {
+    hint: 'give a URL without user and password: --repository "URL BRANCH"',
   })
 }
