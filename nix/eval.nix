@@ -246,12 +246,18 @@ let
     in
     { inherit name tree config os nixos source; files = ownFiles; inherit (collected) refused; };
 
+  # Facts that nobody knows. The first evaluation of a new network comes before the addresses are allocated, and a file
+  # may name them. No value of that evaluation reaches a machine.
+  unknown =
+    if input.mode == "shape" then { privateIPv4 = "0.0.0.0"; publicIPv4 = "0.0.0.0"; hostKey = "unknown"; }
+    else { privateIPv4 = null; publicIPv4 = null; hostKey = null; };
+
   # Defaults of a machine that its definitions can override.
   given = name: pkgs:
     let def = priority: value: { file = ours; defaults = false; conditions = [ ]; order = 1000; inherit priority value; }; in
     [
       (def 900 {
-        networking = { hostName = name; } // removeAttrs (input.physical.${name} or { }) [ "disk" ];
+        networking = { hostName = name; } // unknown // removeAttrs (input.physical.${name} or { }) [ "disk" ];
         deployment = { inherit (input.deployment) name uuid; };
       })
       (def 1500 {

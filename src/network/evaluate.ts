@@ -77,12 +77,17 @@ export async function evaluateNames(
   run: Run,
 ): Promise<NetworkDefinition> {
   const { select } = options
-  const network =
+  const evaluate = async () =>
     select === undefined
       ? await ops.nix.evaluate(evaluationRequest(ops, deployment.record, options, 'shape'), run)
       : (await evaluateShape(ops, deployment.record, options, select, run)).network
+  const network = await evaluate()
+  const allKnown = [...network.machines.keys()].every(
+    (name) => deployment.record.machines[name] !== undefined,
+  )
   await allocateMachines(ops, deployment, network)
-  return network
+  // An option may name an address that was allocated only now.
+  return allKnown ? network : evaluate()
 }
 
 /** Evaluates the network without closures, and selects machines; an error of a selected machine is thrown. */

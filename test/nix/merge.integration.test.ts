@@ -280,6 +280,23 @@ describe('the arguments of a definition', () => {
     ])
   })
 
+  it('does not need them before they are known, where only the closure names them', async () => {
+    nix.write(
+      'first.nix',
+      `{ defaults.deployment.os = "debian";
+         db = { config, ... }: { deployment.files."/etc/own".text = "own ${'$'}{config.networking.privateIPv4}"; };
+         web = { nodes, ... }: { deployment.files."/etc/db".text = "db ${'$'}{nodes.db.config.networking.privateIPv4}"; };
+       }`,
+    )
+    const { machines, failed } = await nix.evaluate('first.nix', { mode: 'shape' })
+    expect([...machines.keys()]).toEqual(['db', 'web'])
+    expect(failed?.size ?? 0).toBe(0)
+    const { message } = await nix.refusal('first.nix', { mode: 'read' })
+    expect(message).toContain('cannot coerce null to a string')
+    const known = { db: { privateIPv4: '192.0.2.2' } }
+    expect((await nix.evaluate('first.nix', { mode: 'read', physical: known })).machines.size).toBe(2)
+  })
+
   it("hold a user's own address before an allocated one", async () => {
     nix.write(
       'own.nix',
