@@ -1,5 +1,5 @@
 import * as z from 'zod'
-import { type AutoUpdateOptions, missingPart, withNetworkHydra } from '../src/core/auto-update-options.js'
+import { missingPart, withNetworkHydra } from '../src/core/auto-update-options.js'
 import type { MachineDefinition, NetworkDefinition } from '../src/core/definition.js'
 import { failure, OpsError, usageError } from '../src/core/errors.js'
 import { NetworkHydra } from '../src/core/hydra-source.js'
@@ -279,9 +279,10 @@ function withNetworkOptions(
   if (machine instanceof OpsError || facts instanceof OpsError) return machine
   const { autoUpdate: own, hydraSource } = machine.options
   if (!own.enable) return machine
+  if (machine.os === 'nixos') return noUpdateOfNixos(machine.name)
   const autoUpdate = withNetworkHydra(own, hydraSource, facts.hydra)
   const missing = missingPart(autoUpdate)
-  if (missing === undefined) return withOptions(machine, autoUpdate)
+  if (missing === undefined) return { ...machine, options: { ...machine.options, autoUpdate } }
   return usageError(
     `machine '${machine.name}': deployment.autoUpdate.enable: no option says which Hydra builds the machine (${missing})`,
     {
@@ -291,10 +292,14 @@ function withNetworkOptions(
   )
 }
 
-function withOptions(machine: MachineDefinition, autoUpdate: AutoUpdateOptions): MachineDefinition {
-  return machine.os === 'debian'
-    ? { ...machine, options: { ...machine.options, autoUpdate } }
-    : { ...machine, options: { ...machine.options, autoUpdate } }
+function noUpdateOfNixos(machine: MachineName): OpsError {
+  return usageError(
+    `machine '${machine}': deployment.autoUpdate.enable: a NixOS machine cannot update itself from Hydra yet`,
+    {
+      machine,
+      hint: 'leave the option out; hydra-ops deploy --from-hydra brings the same build, and system.autoUpgrade of NixOS follows a channel or a flake',
+    },
+  )
 }
 
 function sizeOf(batch: Batch): number {

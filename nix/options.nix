@@ -128,7 +128,7 @@ in
     autoUpdate = mkOption {
       type = types.submodule {
         options = {
-          enable = mkOption { type = types.bool; default = false; description = "Lets the machine fetch and activate what Hydra built; when it is dropped, the timer is taken away again."; };
+          enable = mkOption { type = types.bool; default = false; description = "Lets a Debian machine fetch and activate what Hydra built; when it is dropped, the timer is taken away again."; };
           url = mkOption { type = types.nullOr types.str; default = null; description = "URL of the Hydra, as the machine reaches it. Default: `deployment.hydraSource.url`, or `network.hydra.url`."; };
           project = mkOption { type = types.nullOr types.str; default = null; description = "Project of the jobset. Default: `deployment.hydraSource.project`, or `network.hydra.project`."; };
           jobset = mkOption { type = types.nullOr types.str; default = null; description = "Jobset that builds the machine. Default: `deployment.hydraSource.jobset`, or `network.hydra.jobset`."; };
