@@ -77,10 +77,10 @@ function linesOf(text: string | undefined): Line[] {
   )
 }
 
-/** Shows a line without the host key, which nobody reads. */
+/** Shows a line without its eighth field, the host key, unless that field is empty. */
 export function shownLine(line: string): string {
-  const [hostKey] = line.split(/\s+/).slice(7, 8)
-  return hostKey === undefined ? line : line.replace(hostKey, '…')
+  const [, before = '', hostKey = none, after = ''] = /^((?:\S+\s+){7})(\S+)(.*)$/.exec(line) ?? []
+  return hostKey === none ? line : `${before}…${after}`
 }
 
 /** Address of a builder, as its name in a list tells it. */

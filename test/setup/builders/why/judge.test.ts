@@ -7,7 +7,7 @@ import {
   unknownHint,
   type WhyFacts,
 } from '../../../../src/setup/builders/why/judge.js'
-import { type Entry, entriesOf } from '../../../../src/setup/builders/why/lists.js'
+import { type Entry, entriesOf, shownLine } from '../../../../src/setup/builders/why/lists.js'
 
 const b1 = 'ssh://nix-builder@b1 x86_64-linux /etc/key 2 1 big-parallel - c3NoLWVkMjU1MTk='
 const list = '/etc/nix/machines'
@@ -189,6 +189,17 @@ describe('the facts about a derivation', () => {
     expect(first).toMatchObject({ name: 'ssh://b2', systems: ['riscv64-linux'], maxJobs: 1 })
     expect(second).toMatchObject({ name: 'b3', systems: ['i686-linux'] })
     expect(more).toEqual([])
+  })
+})
+
+describe('the shown line of a builder', () => {
+  it.each([
+    ['nix-builder@b1 x86_64-linux - 1 1 - - -', 'nix-builder@b1 x86_64-linux - 1 1 - - -'],
+    ['b1 x86_64-linux  /etc/key 1 1 kvm - c3No x', 'b1 x86_64-linux  /etc/key 1 1 kvm - … x'],
+    ['1 x86_64-linux - 1 1 - - 1', '1 x86_64-linux - 1 1 - - …'],
+    ['b1 x86_64-linux', 'b1 x86_64-linux'],
+  ])('hides the host key of %j, and nothing else', (line, shown) => {
+    expect(shownLine(line)).toBe(shown)
   })
 })
 
