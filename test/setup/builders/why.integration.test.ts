@@ -229,29 +229,39 @@ describe('a derivation that a Nix without a daemon should have built', () => {
   it('follows the setting builders of its user', async () => {
     const path = await derivation('riscv64-linux')
     expect(await why(path, alone())).toMatchObject({ kind: 'builders' })
-    await machines.ci.sh(
-      'echo "builders = ssh://nix-builder@127.0.0.1 riscv64-linux $1 1 1 - - $2" >> /etc/nix/nix.conf',
-      '/etc/hydra/keys/key',
-      hostKey,
-    )
-    expect(await why(path, alone())).toMatchObject({
-      kind: 'attempt',
-      line: expect.stringMatching(/^the setting builders:1: ssh:\/\/nix-builder@127\.0\.0\.1 riscv64-linux/),
-      cause: expect.stringContaining("the build needs 'riscv64-linux'"),
-    })
-    await machines.ci.sh('sed -i /^builders/d /etc/nix/nix.conf')
+    try {
+      await machines.ci.sh(
+        'echo "builders = ssh://nix-builder@127.0.0.1 riscv64-linux $1 1 1 - - $2" >> /etc/nix/nix.conf',
+        '/etc/hydra/keys/key',
+        hostKey,
+      )
+      expect(await why(path, alone())).toMatchObject({
+        kind: 'attempt',
+        line: expect.stringMatching(
+          /^the setting builders:1: ssh:\/\/nix-builder@127\.0\.0\.1 riscv64-linux/,
+        ),
+        cause: expect.stringContaining("the build needs 'riscv64-linux'"),
+      })
+    } finally {
+      await machines.ci.sh('sed -i /^builders/d /etc/nix/nix.conf')
+    }
   })
 
   it('waits while every job of the builder runs', async () => {
     const path = await derivation('riscv64-linux')
-    await machines.ci.sh(
-      `echo "builders = ssh://nix-builder@127.0.0.1 riscv64-linux" >> /etc/nix/nix.conf
+    try {
+      await machines.ci.sh(
+        `echo "builders = ssh://nix-builder@127.0.0.1 riscv64-linux" >> /etc/nix/nix.conf
 mkdir -p /nix/var/nix/current-load
 slot='/nix/var/nix/current-load/ssh:__nix-builder@127.0.0.1-0'
 setsid flock "$slot" sleep 600 < /dev/null > /dev/null 2>&1 & echo $! > /run/held.pid
 while flock -n "$slot" true; do sleep 0.1; done`,
-    )
-    expect(await why(path, alone())).toMatchObject({ kind: 'busy' })
-    await machines.ci.sh('kill -- "-$(cat /run/held.pid)"; sed -i /^builders/d /etc/nix/nix.conf')
+      )
+      expect(await why(path, alone())).toMatchObject({ kind: 'busy' })
+    } finally {
+      await machines.ci.sh(
+        '[ ! -e /run/held.pid ] || kill -- "-$(cat /run/held.pid)"; rm -f /run/held.pid; sed -i /^builders/d /etc/nix/nix.conf',
+      )
+    }
   })
 })
