@@ -246,8 +246,7 @@ let
     in
     { inherit name tree config os nixos source; files = ownFiles; inherit (collected) refused; };
 
-  # Facts that nobody knows. The first evaluation of a new network comes before the addresses are allocated, and a file
-  # may name them. No value of that evaluation reaches a machine.
+  # Facts that nobody knows. A file may name an address before its allocation; nothing of that evaluation is deployed.
   unknown =
     if input.mode == "shape" then { privateIPv4 = "0.0.0.0"; publicIPv4 = "0.0.0.0"; hostKey = "unknown"; }
     else { privateIPv4 = null; publicIPv4 = null; hostKey = null; };

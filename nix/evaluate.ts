@@ -1,19 +1,15 @@
-import * as z from 'zod'
 import { missingPart, withNetworkHydra } from '../src/core/auto-update-options.js'
 import type { MachineDefinition, NetworkDefinition } from '../src/core/definition.js'
 import { failure, OpsError, usageError } from '../src/core/errors.js'
-import { NetworkHydra } from '../src/core/hydra-source.js'
 import { MachineName } from '../src/core/names.js'
 import type { EvaluationRequest, Nix } from '../src/core/nix.js'
 import type { Run } from '../src/core/run.js'
-import { check, unknownOption } from './definition-errors.js'
 import {
   evaluationError,
   machinesOf,
   type NixError,
   needsWritableStore,
   parseNixError,
-  subject,
 } from './evaluation-errors.js'
 import { type EvaluationInput, evaluationText, ownNixFolder } from './evaluation-input.js'
 import { availableMemory, batchSize, needIn, statistics } from './evaluation-memory.js'
@@ -21,6 +17,7 @@ import { EvaluationOutput, readMachine } from './evaluation-output.js'
 import { checkExpressionFiles } from './expression-files.js'
 import { type SourcedRequest, withSource } from './git-source.js'
 import { hasCommonCause, together } from './joined-errors.js'
+import { readFacts } from './network-facts.js'
 import { howItEnded, type NixCommand, wasOutOfMemory } from './nix-command.js'
 import { isUnbornStore } from './nix-store-choice.js'
 import { refusedOnNixos } from './nixos-output.js'
@@ -356,47 +353,4 @@ function readOutput(stdout: string): EvaluationOutput {
   throw new Error(
     `eval.nix returned unexpected values at ${result.error.issues.map((issue) => issue.path.join('.')).join(', ')}`,
   )
-}
-
-/** Attributes of `network` of Morph and Colmena that would change what a deploy does. */
-const comingOptions: readonly string[] = ['allowApplyAll', 'machinesFile', 'nixConfig']
-
-function expectedOf(option: string): string {
-  return option === 'ordering' ? 'ordering.tags: expected a list of strings' : `${option}: expected a string`
-}
-
-const Facts = z.object({
-  name: z.string().nullable(),
-  description: z.string().nullable(),
-  ordering: z.array(z.string()),
-})
-
-function readFacts(
-  network: EvaluationOutput['network'],
-  cwd: string,
-): Pick<NetworkDefinition, 'name' | 'description' | 'ordering' | 'hydra' | 'form'> | OpsError {
-  const problems = [
-    ...network.unknown.map(({ name, files }) => ({
-      files,
-      say: `network.${name}: ${comingOptions.includes(name) ? 'not supported yet' : unknownOption(name, network.known)}`,
-    })),
-    ...network.resources,
-  ]
-  if (problems.length > 0) {
-    return usageError(problems.map(({ files, say }) => `${subject(undefined, files, cwd)}${say}`).join('\n'))
-  }
-  const facts = Facts.safeParse(network)
-  if (!facts.success) {
-    const options = new Set(facts.error.issues.map(({ path }) => String(path[0])))
-    return usageError([...options].map((option) => `network.${expectedOf(option)}`).join('\n'))
-  }
-  const { name, description, ordering } = facts.data
-  const hydra = check(NetworkHydra, network.hydra ?? {}, ['network', 'hydra'])
-  if ('issues' in hydra)
-    return usageError(hydra.issues.map(({ path, say }) => `${path.join('.')}: ${say}`).join('\n'))
-  const { layout, namesNixpkgs, system } = network
-  return {
-    ...{ name: name ?? undefined, description: description ?? undefined, ordering, hydra: hydra.value },
-    form: { layout, namesNixpkgs, system },
-  }
 }
