@@ -10,7 +10,15 @@ export interface Abilities {
 export interface Demand {
   readonly system: string
   readonly features: readonly string[]
+  /** Whether a builder takes the build whose mandatory feature is `local`. */
+  readonly local?: boolean | undefined
 }
+
+/** Feature by which a queue runner calls a build that its machine prefers to run itself. */
+export const localFeature = 'local'
+
+/** System of a builder that is a part of Nix; a queue runner takes its own system instead. */
+export const builtinSystem = 'builtin'
 
 /** Part of a demand that no builder meets. */
 export type Gap = 'builders' | 'system' | 'feature' | 'combination' | 'mandatory'
@@ -26,7 +34,7 @@ export interface Mismatch {
 
 /** Returns the builders that take a build, or the reason why none does. */
 export function matchBuilders<B extends Abilities>(
-  { system, features }: Demand,
+  { system, features, local = false }: Demand,
   builders: readonly B[],
 ): { readonly takers: readonly B[] } | Mismatch {
   const offering = builders.filter(({ systems }) => systems.includes(system))
@@ -40,7 +48,7 @@ export function matchBuilders<B extends Abilities>(
   const able = offering.filter((builder) => lacking(builder, features).length === 0)
   if (able.length === 0) return withoutFeature(system, features, offering)
   const takers = able.filter(({ mandatoryFeatures }) =>
-    mandatoryFeatures.every((feature) => features.includes(feature)),
+    mandatoryFeatures.every((feature) => features.includes(feature) || (local && feature === localFeature)),
   )
   if (takers.length > 0) return { takers }
   const demands = able.map(({ name, mandatoryFeatures }) => `${name} (${mandatoryFeatures.join(', ')})`)

@@ -1,5 +1,12 @@
 import { describeAge } from '../core/ages.js'
-import { type Abilities, type Mismatch, matchBuilders, matchRemedy } from '../core/builder-match.js'
+import {
+  type Abilities,
+  builtinSystem,
+  localFeature,
+  type Mismatch,
+  matchBuilders,
+  matchRemedy,
+} from '../core/builder-match.js'
 import type { Blockage, QueueState } from '../core/hydra-reports.js'
 import type { Builder, RunnerStatus } from './replies.js'
 
@@ -43,9 +50,10 @@ function blockageOf(
   now: Date,
 ): Blockage | undefined {
   const [system = '', list = ''] = type.split(':', 2)
-  const features = list.split(',').filter((feature) => feature !== '')
-  const offers = builders.map(([name, builder]) => ({ name, builder, ...abilitiesOf(builder) }))
-  const found = matchBuilders({ system, features }, offers)
+  const named = list.split(',').filter((feature) => feature !== '')
+  const offers = builders.map(([name, builder]) => ({ name, builder, ...abilitiesOf(builder, system) }))
+  const features = named.filter((feature) => feature !== localFeature)
+  const found = matchBuilders({ system, features, local: named.includes(localFeature) }, offers)
   if (!('takers' in found))
     return { type, steps, cause: found.cause, remedy: matchRemedy(found, systemRemedy(found, system)) }
   const willing = found.takers.map(({ name, builder }) => [name, builder] as const)
@@ -54,12 +62,16 @@ function blockageOf(
     : undefined
 }
 
-function abilitiesOf({
-  systemTypes,
-  supportedFeatures,
-  mandatoryFeatures,
-}: Builder): Omit<Abilities, 'name'> {
-  return { systems: systemTypes, supportedFeatures, mandatoryFeatures }
+/** Returns the abilities of a builder. A builtin may run on each: the queue runner does not tell its own system. */
+function abilitiesOf(
+  { systemTypes, supportedFeatures, mandatoryFeatures }: Builder,
+  system: string,
+): Omit<Abilities, 'name'> {
+  return {
+    systems: system === builtinSystem ? [system] : systemTypes,
+    supportedFeatures,
+    mandatoryFeatures,
+  }
 }
 
 function systemRemedy({ gap }: Mismatch, system: string): string {

@@ -88,6 +88,20 @@ describe('a queue', () => {
     ).toBe('busy')
   })
 
+  it.each(['builtin', 'builtin:local', 'x86_64-linux:local'])(
+    'is busy with steps of type %s, which each builder of the system takes',
+    (type) => {
+      const running = { nrRunnableSteps: 2, nrActiveSteps: 1, machineTypes: { [type]: { runnable: 1 } } }
+      expect(judged(running).kind).toBe('busy')
+      const plain = { ...localhost, systemTypes: ['x86_64-linux'] }
+      expect(judged({ ...running, machines: { plain } }).kind).toBe('busy')
+      const local = { ...plain, mandatoryFeatures: ['local'] }
+      expect(judged({ ...running, machines: { local } }).kind).toBe(
+        type.endsWith(':local') ? 'busy' : 'stuck',
+      )
+    },
+  )
+
   it('is stuck when no single builder has all features of a step', () => {
     const machines = {
       a: { ...localhost, supportedFeatures: ['kvm'] },

@@ -10,9 +10,10 @@ import { hydraMachinesFile, hydraUsers, queueRunnerFile } from '../../hydra/sett
 import { type LoginCause, loginCause } from '../login-failure.js'
 import { buildCause } from '../proof.js'
 import { listFiles } from '../relations.js'
+import { demandOf, trialOf } from './demand.js'
 import { readDerivation } from './derivation.js'
 import { type Attempt, type Cause, judge, judgeAttempts, unknownHint, type WhyFacts } from './judge.js'
-import { addressOf, type Entry, type ListText } from './lists.js'
+import { addressOf, type Entry, isLocalhost, type ListText } from './lists.js'
 
 /** A way to try a build: by a daemon, or by the Nix of a user. */
 export interface Way {
@@ -50,18 +51,26 @@ export async function whyNotBuilt(place: WhyPlace, path: string, run: Run): Prom
   const about = { where: place.where, derivation: path, system, features }
   const first = judge(facts)
   if (!('takers' in first)) return { ...about, ...report(first), also: [] }
+  const demand = demandOf(facts)
   const attempts: Attempt[] = []
   for (const entry of first.takers) {
-    const attempt = await tryBuild(place, entry, facts.derivation, run)
+    const attempt = await tryBuild(place, entry, demand, run)
     attempts.push(attempt)
     if (attempt.built) break
   }
-  const also = attempts.flatMap((attempt) =>
-    attempt.built ? [] : [`builder ${attempt.entry.name}: ${attempt.cause.why}`],
-  )
+  const also = attempts.flatMap((attempt) => {
+    const { name } = attempt.entry
+    if (!attempt.built) return [`builder ${name}: ${attempt.cause.why}`]
+    return place.decider === 'queue runner' && isLocalhost(attempt.entry) && name !== 'localhost'
+      ? [`builder ${name}: ${waitsInEarlierHydra}`]
+      : []
+  })
   const cause = judgeAttempts(facts, attempts)
   return { ...about, ...report(cause), also: cause.kind === 'attempt' ? also.slice(1) : also }
 }
+
+const waitsInEarlierHydra =
+  "a Hydra before September 2022 waits there for its own lock; name the builder 'localhost'"
 
 function report(cause: Cause): Pick<BuildWhy, 'kind' | 'hindered' | 'cause' | 'line' | 'remedy'> {
   return { ...cause, hindered: !['built', 'itself', 'free'].includes(cause.kind) }
@@ -191,23 +200,24 @@ interface Trial {
 
 /** Returns all that Nix and ssh say about a failed build; `undefined` if the build succeeded. */
 async function failureOf(
-  { shell }: WhyPlace,
+  { shell, decider }: WhyPlace,
   way: Way,
   { entry, demand }: Trial,
   run: Run,
 ): Promise<string | undefined> {
+  const { line, system, features } = trialOf(entry, demand)
   const question = {
-    what: `build for ${demand.system} on builder ${entry.name}`,
+    what: `build for ${system} on builder ${entry.name}`,
     script: 'tasks/builders/prove',
     timeoutMs: buildMs,
     values: {
       run_as: way.runAs,
-      through: entry.name === 'localhost' ? 'itself' : way.through,
+      through: decider === 'queue runner' && isLocalhost(entry) ? 'itself' : way.through,
       list: '',
       name: '',
-      line: entry.line,
-      system: demand.system,
-      features: [...demand.features],
+      line,
+      system,
+      features: [...features],
       stamp: randomBytes(8).toString('hex'),
     },
     ...(way.asLoginUser === undefined ? {} : { asLoginUser: way.asLoginUser }),

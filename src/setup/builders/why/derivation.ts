@@ -7,6 +7,8 @@ export interface Derivation {
   readonly features: readonly string[]
   /** Whether Nix prefers to build the derivation itself (`preferLocalBuild`). */
   readonly prefersLocal: boolean
+  /** Whether the builder is a part of Nix (`builtin:fetchurl`). */
+  readonly builtin: boolean
 }
 
 type Term = string | readonly Term[]
@@ -21,20 +23,23 @@ const Structured = z.looseObject({
 export function readDerivation(path: string, text: string): Derivation | undefined {
   const fields = termOf(text) ?? []
   // A newer form has its version as the first field, so fields are counted from the end.
-  const [system, , , env] = fields.slice(-4)
+  const [system, builder, , env] = fields.slice(-4)
   if (typeof system !== 'string' || env === undefined || typeof env === 'string') return undefined
   const variables = new Map(env.flatMap(variable))
   const attributes = structured(variables.get('__json'))
+  const builtin = typeof builder === 'string' && builder.startsWith('builtin:')
   return attributes === undefined
     ? {
         path,
         system,
+        builtin,
         features: (variables.get('requiredSystemFeatures') ?? '').split(/\s+/).filter((each) => each !== ''),
         prefersLocal: variables.get('preferLocalBuild') === '1',
       }
     : {
         path,
         system,
+        builtin,
         features: attributes.requiredSystemFeatures,
         prefersLocal: attributes.preferLocalBuild,
       }

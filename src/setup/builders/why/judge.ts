@@ -1,9 +1,18 @@
 import type { Decider, ReportedBuilder } from '../../../core/build-why.js'
-import { type Mismatch, matchBuilders, matchRemedy } from '../../../core/builder-match.js'
+import { type Demand, type Mismatch, matchBuilders, matchRemedy } from '../../../core/builder-match.js'
 import type { BuilderReader } from '../entries.js'
 import type { LoginCause } from '../login-failure.js'
+import { buildsItself, demandOf } from './demand.js'
 import type { Derivation } from './derivation.js'
-import { addressOf, type Entry, entriesOf, type ListText, listFault, shownLine } from './lists.js'
+import {
+  addressOf,
+  type Entry,
+  entriesOf,
+  isLocalhost,
+  type ListText,
+  listFault,
+  shownLine,
+} from './lists.js'
 
 /** Facts about a derivation, and about the machine that should have it built. */
 export interface WhyFacts {
@@ -66,7 +75,7 @@ export interface Cause {
 
 /** Returns the cause that the facts tell alone, or else the builders that a real build must try. */
 export function judge(facts: WhyFacts): Cause | { readonly takers: readonly Entry[] } {
-  const { derivation, decider, own } = facts
+  const { decider, own } = facts
   if (facts.built) return { kind: 'built', cause: 'every output is in the store already' }
   if (decider !== 'queue runner' && buildsItself(facts))
     return { kind: 'itself', cause: 'the Nix of this machine builds it, with no builder' }
@@ -79,21 +88,14 @@ export function judge(facts: WhyFacts): Cause | { readonly takers: readonly Entr
       remedy: 'correct the line; hydra-ops setup run builders --redo writes our own list anew',
     }
   const entries = entriesOf(facts.lists, own.systems[0] ?? '')
-  const found = matchBuilders(derivation, entries)
-  if (!('takers' in found)) return ignoredList(facts) ?? mismatch(facts, found, entries)
+  const demand = demandOf(facts)
+  const found = matchBuilders(demand, entries)
+  if (!('takers' in found)) return ignoredList(facts) ?? mismatch(facts, demand, { found, entries })
   return narrowed(facts, found.takers)
 }
 
 function readerOf(decider: Decider): BuilderReader {
   return decider === 'queue runner' ? 'queue runner' : 'daemon'
-}
-
-function buildsItself({ derivation: { system, features }, own }: WhyFacts): boolean {
-  return (
-    own.maxJobs > 0 &&
-    (system === 'builtin' || own.systems.includes(system)) &&
-    features.every((feature) => own.features.includes(feature))
-  )
 }
 
 /** Says whether the daemon ignores a list of an untrusted user that has a builder for the derivation. */
@@ -110,15 +112,18 @@ function ignoredList({ derivation, decider, trusted, user, ignored, own }: WhyFa
   }
 }
 
-function mismatch({ own, derivation }: WhyFacts, found: Mismatch, entries: readonly Entry[]): Cause {
+function mismatch(
+  { own, decider }: WhyFacts,
+  { system }: Demand,
+  { found, entries }: { readonly found: Mismatch; readonly entries: readonly Entry[] },
+): Cause {
   const nearest = entries.find(({ name }) => found.nearest.includes(name))
-  const { system } = derivation
   const forSystem =
     found.gap === 'builders'
       ? `no list names a builder: set deployment.builder on a machine for ${system}`
       : `set deployment.builder on a machine for ${system}, or let a builder emulate ${system} (deployment.binfmt.emulatedSystems)`
   const stopped =
-    own.maxJobs === 0 && own.systems.includes(system)
+    decider !== 'queue runner' && own.maxJobs === 0 && own.systems.includes(system)
       ? '; this machine builds nothing itself (max-jobs is 0)'
       : ''
   return {
@@ -165,7 +170,7 @@ function noJobs(entry: Entry): Cause {
 /** A queue runner that copies to its own store by ssh waits for its own lock. */
 function ownHostByName({ decider, hostNames }: WhyFacts, entry: Entry): Cause | undefined {
   const { host } = addressOf(entry.name)
-  const itself = host === 'localhost' ? entry.name !== 'localhost' : hostNames.includes(host)
+  const itself = host === 'localhost' ? !isLocalhost(entry) : hostNames.includes(host)
   if (decider !== 'queue runner' || !itself) return undefined
   return {
     kind: 'itself-by-ssh',
@@ -176,7 +181,7 @@ function ownHostByName({ decider, hostNames }: WhyFacts, entry: Entry): Cause | 
 }
 
 function untrustedRunner({ decider, trusted, user }: WhyFacts, entry: Entry): Cause | undefined {
-  if (decider !== 'queue runner' || entry.name !== 'localhost' || trusted) return undefined
+  if (decider !== 'queue runner' || !isLocalhost(entry) || trusted) return undefined
   return {
     kind: 'untrusted',
     cause: `the Nix daemon of the machine does not trust user '${user}'`,

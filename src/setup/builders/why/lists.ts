@@ -83,6 +83,11 @@ export function shownLine(line: string): string {
   return hostKey === none ? line : `${before}…${after}`
 }
 
+/** Says whether a queue runner takes the builder for its own machine, without a login. */
+export function isLocalhost({ name }: Pick<Entry, 'name'>): boolean {
+  return /^(?:ssh:\/\/|ssh-ng:\/\/)?localhost$/.test(name)
+}
+
 /** Address of a builder, as its name in a list tells it. */
 export function addressOf(name: string): { readonly user: string | undefined; readonly host: string } {
   const [, user, host = ''] = /^(?:[a-z0-9+-]+:\/\/)?(?:([^@/]*)@)?([^/?:]*)/.exec(name) ?? []

@@ -149,6 +149,56 @@ describe('the question why a derivation is not built', () => {
     expect(why.cause).toBe('builder ssh://nix@b1 took a tiny build, and did not end it within 5 minutes')
   })
 
+  it('tries a builtin and a local build on builders of a queue runner', async () => {
+    const fetched = coded(
+      `Derive([("out","/nix/store/1-x","","")],[],[],"builtin","builtin:fetchurl",[],[("preferLocalBuild","1")])`,
+    )
+    const tried: string[] = []
+    const asked = place(
+      {
+        facts: {
+          derivation: fetched,
+          'max-jobs': '1',
+          file: `${coded('nix@b1 x86_64-linux - 1 1 kvm,local local')} /etc/hydra/machines`,
+        },
+        builds: { 'hydra-queue-runner own nix@b1': '' },
+      },
+      { decider: 'queue runner' },
+    )
+    const { shell } = asked
+    const script: typeof shell.script = (text, args, options) => {
+      tried.push(...(text.match(/^(?:system|line)=.*$/gm) ?? []))
+      return shell.script(text, args, options)
+    }
+    const why = await whyNotBuilt({ ...asked, shell: { ...shell, script } }, path, taskRun())
+    expect(why).toMatchObject({ kind: 'free', system: 'builtin' })
+    // The line requires the feature local, which no derivation can ask of Nix.
+    expect(tried).toEqual(["line='nix@b1 x86_64-linux - 1 1 kvm,local -'", 'system=x86_64-linux'])
+  })
+
+  it.each(['ssh://localhost', 'ssh-ng://localhost'])(
+    'tries %s by the own daemon of a queue runner, and tells of earlier Hydras',
+    async (name) => {
+      const why = await whyNotBuilt(
+        place(
+          {
+            facts: { file: `${coded(`${name} x86_64-linux - 1`)} /etc/hydra/machines` },
+            builds: { [`hydra-queue-runner itself ${name}`]: '' },
+          },
+          { decider: 'queue runner' },
+        ),
+        path,
+        taskRun(),
+      )
+      expect(why).toMatchObject({
+        kind: 'free',
+        also: [
+          `builder ${name}: a Hydra before September 2022 waits there for its own lock; name the builder 'localhost'`,
+        ],
+      })
+    },
+  )
+
   it('ends with the connection, and not with a cause of the builder', async () => {
     const lost = failure('CONNECTION_LOST', 'the connection was lost')
     const answers = {

@@ -15,6 +15,7 @@ describe('the text of a derivation', () => {
       system: 'aarch64-linux',
       features: ['kvm', 'big-parallel'],
       prefersLocal: false,
+      builtin: false,
     })
     expect(readDerivation(path, text('("preferLocalBuild","1")'))).toMatchObject({
       features: [],
@@ -27,6 +28,12 @@ describe('the text of a derivation', () => {
     expect(readDerivation(path, text(env))).toMatchObject({ features: ['gpu'], prefersLocal: true })
     const wrong = String.raw`("__json","{\"requiredSystemFeatures\":\"gpu\"}")`
     expect(readDerivation(path, text(wrong))).toMatchObject({ features: [], prefersLocal: false })
+  })
+
+  it('names a builder that Nix has itself', () => {
+    const fetches = text('', 'builtin').replace('"/bin/sh"', '"builtin:fetchurl"')
+    expect(readDerivation(path, fetches)).toMatchObject({ system: 'builtin', builtin: true })
+    expect(readDerivation(path, text('', 'builtin'))).toMatchObject({ builtin: false })
   })
 
   it('may begin with its version', () => {

@@ -15,7 +15,13 @@ const list = '/etc/nix/machines'
 /** Facts of a daemon with one builder, which builds for the derivation. */
 function facts({ line = b1, ...more }: Partial<WhyFacts> & { readonly line?: string } = {}): WhyFacts {
   return {
-    derivation: { path: '/nix/store/x.drv', system: 'x86_64-linux', features: [], prefersLocal: false },
+    derivation: {
+      path: '/nix/store/x.drv',
+      system: 'x86_64-linux',
+      features: [],
+      prefersLocal: false,
+      builtin: false,
+    },
     built: false,
     decider: 'daemon',
     user: 'alice',
@@ -172,6 +178,58 @@ describe('the facts about a derivation', () => {
     expect(takersOf(facts({ line: two }))).toEqual(['ssh://nix-builder@b1', 'ssh://b2'])
     // An untrusted user has no less than the daemon's own builders.
     expect(takersOf(facts({ trusted: false }))).toHaveLength(1)
+  })
+
+  it('take a builtin for the system of a queue runner', () => {
+    const decider = 'queue runner'
+    const derivation = { ...facts().derivation, system: 'builtin', builtin: true }
+    expect(takersOf(facts({ decider, derivation }))).toEqual(['ssh://nix-builder@b1'])
+    const foreign = b1.replace('x86_64-linux', 'aarch64-linux,builtin')
+    expect(causeOf(facts({ decider, derivation, line: foreign }))).toMatchObject({
+      kind: 'system',
+      cause: 'no builder offers the system x86_64-linux',
+    })
+    // A daemon asks for the system that the derivation names.
+    expect(causeOf(facts({ derivation })).cause).toContain('no builder offers the system builtin')
+  })
+
+  it('count a local build as the feature local of a queue runner, and of no daemon', () => {
+    const line = b1.replace('big-parallel -', 'big-parallel,local local')
+    const derivation = { ...facts().derivation, prefersLocal: true }
+    const own = { ...facts().own, maxJobs: 1 }
+    expect(takersOf(facts({ decider: 'queue runner', line, derivation, own }))).toHaveLength(1)
+    expect(causeOf(facts({ decider: 'queue runner', line, own })).kind).toBe('mandatory')
+    expect(causeOf(facts({ line, derivation })).kind).toBe('mandatory')
+    // The Nix of the machine could not build it itself, and then there is no local build.
+    const gpu = { ...derivation, features: ['gpu'] }
+    const offer = line.replace('big-parallel,', 'gpu,')
+    expect(causeOf(facts({ decider: 'queue runner', line: offer, derivation: gpu, own })).kind).toBe(
+      'mandatory',
+    )
+  })
+
+  it.each(['localhost', 'ssh://localhost', 'ssh-ng://localhost'])(
+    'take %s for the machine of a queue runner',
+    (name) => {
+      const line = `${name} x86_64-linux - 1`
+      expect(takersOf(facts({ decider: 'queue runner', line }))).toEqual([name])
+      expect(causeOf(facts({ decider: 'queue runner', line, trusted: false })).kind).toBe('untrusted')
+    },
+  )
+
+  it('take a login to localhost for a lock that waits for itself', () => {
+    const line = 'nix@localhost x86_64-linux - 1'
+    expect(causeOf(facts({ decider: 'queue runner', line })).kind).toBe('itself-by-ssh')
+  })
+
+  it('let the daemon build a builtin itself, but not while max-jobs is 0', () => {
+    const own = { ...facts().own, maxJobs: 1 }
+    const builtin = { ...facts().derivation, system: 'builtin', builtin: true }
+    expect(causeOf(facts({ derivation: builtin, own })).kind).toBe('itself')
+    expect(causeOf(facts({ derivation: builtin })).kind).toBe('system')
+    // Only the builder makes a builtin, and the system of that name does not.
+    expect(causeOf(facts({ derivation: { ...builtin, builtin: false }, own })).kind).toBe('system')
+    expect(causeOf(facts({ derivation: { ...builtin, system: 'riscv64-linux' }, own })).kind).toBe('itself')
   })
 
   it('do not name the missing trust where the ignored builders would not help either', () => {
