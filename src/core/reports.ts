@@ -121,6 +121,8 @@ export interface BuildWhy {
   readonly cause: string
   /** The line of the builder, with its place. */
   readonly line?: string | undefined
+  /** Text of Nix and ssh about a real build that failed, in lines. */
+  readonly detail?: string | undefined
   readonly remedy?: string | undefined
   /** Faults of other builders. */
   readonly also: readonly string[]

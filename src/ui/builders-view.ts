@@ -31,7 +31,7 @@ export function buildersView(
 
 /** Formats the one cause that keeps a derivation from being built. */
 export function whyView(why: BuildWhy, style: Style): string {
-  const { derivation, where, system, features, hindered, cause, line, remedy, also } = why
+  const { derivation, where, system, features, hindered, cause, line, detail, remedy, also } = why
   const demands = features.length === 0 ? system : `${system} with ${features.join(', ')}`
   const judged = printable(cause)
   return [
@@ -39,6 +39,7 @@ export function whyView(why: BuildWhy, style: Style): string {
     `${where}: ${hindered ? style.bad(judged) : style.good(judged)}`,
     ...[
       ...(line === undefined ? [] : [`  line: ${line}`]),
+      ...(detail === undefined ? [] : ['  Nix says:', ...detail.split('\n').map((each) => `    ${each}`)]),
       ...(remedy === undefined ? [] : [`  remedy: ${remedy}`]),
       ...also.map((each) => `  also: ${each}`),
     ].map(printable),

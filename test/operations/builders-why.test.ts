@@ -163,6 +163,16 @@ it('the answer shows the demands, one cause with its line and remedy, and other 
     '  remedy: add gpu',
     '  also: builder b2: it is off',
   ])
+  const detailed = { ...answer, detail: 'ssh: a strange word\nerror: it failed', also: [] }
+  expect(whyView(detailed, createStyle(false)).split('\n').slice(2)).toEqual([
+    '  line: /etc/hydra/builders:2: b1 x86_64-linux',
+    '  Nix says:',
+    '    ssh: a strange word',
+    '    error: it failed',
+    '  remedy: add gpu',
+  ])
   const hostile = whyView({ ...answer, cause: 'a\u001b[2Jb' }, createStyle(false))
   expect(hostile).not.toContain('\u001b')
+  const said = whyView({ ...answer, detail: 'a\u001b[2Jb' }, createStyle(false))
+  expect(said).not.toContain('\u001b')
 })

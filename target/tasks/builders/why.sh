@@ -1,16 +1,29 @@
 # shellcheck shell=sh
 # Looks at all that decides where a derivation is built. Nothing changes.
-# Values: derivation (its path), file (that holds the derivation on this host), store (NIX_REMOTE), runs (yes for a queue
-# runner, else no), asks (the user whose trust counts; empty means the present one), lists (of a queue runner whose unit names none), drained (folder of marks), gateway (path of a file
-# that only a queue runner to which builders connect has).
-#
-# Prints `derivation=` (the text in base64), `built=yes`, the daemon's settings, `user-builders=` (this user's setting),
-# `user=`, `group=`, `host=` (names of this host), `file=` (a list in base64 and its path, `-` for an unreadable one),
-# `busy=` (slots in use), `drained=`, and `gateway=yes`.
-# Exit status 3: there is no Nix.
+# Values:
+#   derivation  its path
+#   file        the file of this host that holds it
+#   store       NIX_REMOTE
+#   runs        yes for a queue runner, else no
+#   asks        user whose trust counts; empty means the present one
+#   lists       paths for a queue runner whose unit names none
+#   drained     folder of marks
+#   gateway     path of a file that only a queue runner to which builders connect has
+# Prints:
+#   nix=none        if there is no Nix, and then nothing else
+#   derivation=     its text in base64
+#   built=          yes or no
+#   builders= …     settings of the daemon, by their names
+#   user-builders=  the setting builders of this user
+#   user=, group=   that user, and the groups
+#   host=           the name of this host
+#   file=           a list in base64, and its path; `-` for a missing list, `!` for an unreadable one
+#   busy=           the lock of a slot in use
+#   drained=        a drained builder
+#   gateway=        yes, if that file is there
 : "${derivation:?}" "${file:?}" "${store:?}" "${runs:?}" "${asks?}" "${lists?}" "${drained:?}" "${gateway:?}"
 cd / || exit 1
-command -v nix-store > /dev/null || exit 3
+command -v nix-store > /dev/null || { say nix none && exit 0; }
 NIX_REMOTE=$store && export NIX_REMOTE
 
 # Nix locks one file for each build on a builder.
@@ -31,9 +44,22 @@ settings() {
 }
 setting() { printf '%s\n' "$2" | sed -n "s/^$1 = //p" | head -n 1; }
 files_in() { printf '%s\n' "$1" | tr ';' '\n' | sed -n 's/^[[:space:]]*@//p' | sed 's/[[:space:]]*$//'; }
+# Says whether a file is there, or lies below a folder that this user may not enter.
+is_shut() {
+  [ ! -e "$1" ] || return 0
+  above=${1%/*}
+  while [ -n "$above" ] && [ ! -e "$above" ]; do above=${above%/*}; done
+  [ -d "${above:-/}" ] && [ ! -x "${above:-/}" ]
+}
 show_files() {
   for each do
-    if [ -r "$each" ]; then say file "$(coded_file "$each") $each"; else say file "- $each"; fi
+    if [ -r "$each" ]; then
+      say file "$(coded_file "$each") $each"
+    elif is_shut "$each"; then
+      say file "! $each"
+    else
+      say file "- $each"
+    fi
   done
 }
 

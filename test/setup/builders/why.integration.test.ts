@@ -214,6 +214,21 @@ describe('a derivation that a queue runner should have built', () => {
   })
 })
 
+describe('a machine without Nix', () => {
+  it('is told as one', async () => {
+    const shell: WhyPlace['shell'] = {
+      machine: ci,
+      script: (text, args, options) =>
+        machines.ci.host.exec(['env', 'PATH=/nonexistent', '/bin/sh', '-c', text, 'sh', ...args], options),
+    }
+    const path = '/nix/store/00000000000000000000000000000000-x.drv'
+    await expect(why(path, { shell })).rejects.toMatchObject({
+      code: 'NO_NIX',
+      message: "machine 'ci' has no Nix",
+    })
+  })
+})
+
 describe('a derivation that a Nix without a daemon should have built', () => {
   /** A shell of an ordinary user. */
   const shell: WhyPlace['shell'] = {
@@ -244,6 +259,28 @@ describe('a derivation that a Nix without a daemon should have built', () => {
       })
     } finally {
       await machines.ci.sh('sed -i /^builders/d /etc/nix/nix.conf')
+    }
+  })
+
+  it('tells a list that its user may not read, and one that is missing', async () => {
+    const path = await derivation('riscv64-linux')
+    try {
+      await machines.ci.sh(
+        `mkdir -m 0755 /etc/lists; install -m 0600 /dev/null /etc/lists/shut; mkdir -m 0700 /etc/lists/folder
+echo "builders = @$1" >> /etc/nix/nix.conf`,
+        '/etc/lists/shut',
+      )
+      const shut = { kind: 'unreadable', cause: expect.stringContaining('may not read /etc/lists/shut,') }
+      expect(await why(path, alone())).toMatchObject(shut)
+      await machines.ci.sh('sed -i "s,lists/shut,lists/folder/below," /etc/nix/nix.conf')
+      expect(await why(path, alone())).toMatchObject({ kind: 'unreadable' })
+      await machines.ci.sh('sed -i "s,lists/folder/below,lists/missing," /etc/nix/nix.conf')
+      expect(await why(path, alone())).toMatchObject({
+        kind: 'builders',
+        remedy: expect.stringContaining('(missing: /etc/lists/missing)'),
+      })
+    } finally {
+      await machines.ci.sh('sed -i /^builders/d /etc/nix/nix.conf; rm -rf /etc/lists')
     }
   })
 

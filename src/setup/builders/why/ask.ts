@@ -5,7 +5,7 @@ import { drainFolder } from '../../../core/builder-offer.js'
 import { failure, OpsError, usageError } from '../../../core/errors.js'
 import type { BuildWhy } from '../../../core/reports.js'
 import type { Run } from '../../../core/run.js'
-import { askMachine, type Facts, fact } from '../../../remote/run-script.js'
+import { askMachine, type Facts, fact, type RemoteScript } from '../../../remote/run-script.js'
 import { hydraMachinesFile, hydraUsers, queueRunnerFile } from '../../hydra/settings.js'
 import { type LoginCause, loginCause } from '../login-failure.js'
 import { buildCause } from '../proof.js'
@@ -13,7 +13,7 @@ import { listFiles } from '../relations.js'
 import { demandOf, trialOf } from './demand.js'
 import { readDerivation } from './derivation.js'
 import { type Attempt, type Cause, judge, judgeAttempts, unknownHint, type WhyFacts } from './judge.js'
-import { addressOf, type Entry, isLocalhost, type ListText } from './lists.js'
+import { addressOf, type Entry, isLocalhost, isSameBuilder, type ListText } from './lists.js'
 
 /** A way to try a build: by a daemon, or by the Nix of a user. */
 export interface Way {
@@ -61,6 +61,8 @@ export async function whyNotBuilt(place: WhyPlace, path: string, run: Run): Prom
   const also = attempts.flatMap((attempt) => {
     const { name } = attempt.entry
     if (!attempt.built) return [`builder ${name}: ${attempt.cause.why}`]
+    if (attempt.elsewhere !== undefined)
+      return [`builder ${name}: not tried, because Nix built on ${attempt.elsewhere}`]
     return place.decider === 'queue runner' && isLocalhost(attempt.entry) && name !== 'localhost'
       ? [`builder ${name}: ${waitsInEarlierHydra}`]
       : []
@@ -72,7 +74,7 @@ export async function whyNotBuilt(place: WhyPlace, path: string, run: Run): Prom
 const waitsInEarlierHydra =
   "a Hydra before September 2022 waits there for its own lock; name the builder 'localhost'"
 
-function report(cause: Cause): Pick<BuildWhy, 'kind' | 'hindered' | 'cause' | 'line' | 'remedy'> {
+function report(cause: Cause): Pick<BuildWhy, 'kind' | 'hindered' | 'cause' | 'line' | 'detail' | 'remedy'> {
   return { ...cause, hindered: !['built', 'itself', 'free'].includes(cause.kind) }
 }
 
@@ -94,13 +96,36 @@ async function factsOf(place: WhyPlace, path: string, run: Run): Promise<WhyFact
       gateway: queueRunnerFile,
     },
   }
-  const said = await askMachine(place.shell, question, run)
+  const said = await askAt(place, question, run)
+  if (fact(said, 'nix') === 'none') throw noNix(where)
   const coded = fact(said, 'derivation')
   if (coded === '') throw noDerivation(where, path)
   const derivation = readDerivation(path, decoded(coded))
   if (derivation === undefined) throw usageError(`${path} on ${where} is no derivation of Nix`)
   if (runs && fact(said, 'gateway') === 'yes') throw takesBuilders(where)
   return { ...factsIn(said, place), derivation }
+}
+
+/** Asks the machine. An error names the place in the words of all other messages. */
+async function askAt({ shell, where }: WhyPlace, question: RemoteScript, run: Run): Promise<Facts> {
+  try {
+    return await askMachine(shell, question, run)
+  } catch (error) {
+    const subject = `machine '${shell.machine}'`
+    if (!(error instanceof OpsError) || !error.message.startsWith(subject)) throw error
+    const { code, detail, hint } = error
+    throw failure(code, `${where}${error.message.slice(subject.length)}`, {
+      cause: error,
+      ...(hint === undefined ? {} : { hint }),
+      ...(detail === undefined ? {} : { detail }),
+    })
+  }
+}
+
+function noNix(where: string): Error {
+  return failure('NO_NIX', `${where} has no Nix`, {
+    hint: 'install one by hydra-ops setup run nix, or ask another machine with --machine NAME',
+  })
 }
 
 function noDerivation(where: string, path: string): Error {
@@ -126,24 +151,21 @@ function factsIn(said: Facts, { decider, reported }: WhyPlace): Omit<WhyFacts, '
   // A Nix that shows no settings tells nothing about trust.
   const trusted = trustedUsers.length === 0 || names.some((name) => trustedUsers.includes(name))
   const files = new Map(
-    (said.get('file') ?? []).map((line): [string, string | undefined] => {
+    (said.get('file') ?? []).map((line): [string, ListText] => {
       const at = line.indexOf(' ')
-      const coded = line.slice(0, at)
-      return [line.slice(at + 1), coded === '-' ? undefined : decoded(coded)]
+      const [coded, place] = [line.slice(0, at), line.slice(at + 1)]
+      const text = ['-', '!'].includes(coded) ? undefined : decoded(coded)
+      return [place, { place, text, unreadable: coded === '!' }]
     }),
   )
   const listsIn = (setting: string): ListText[] => [
     { place: 'the setting builders', text: setting },
-    ...pathsIn(setting).map((path) => ({ place: path, text: files.get(path) })),
+    ...pathsIn(setting).map((path) => files.get(path) ?? { place: path, text: undefined }),
   ]
   const ofDaemon = listsIn(fact(said, 'builders'))
   const ofUser = listsIn(fact(said, 'user-builders'))
   const lists =
-    decider === 'queue runner'
-      ? [...files].map(([place, text]) => ({ place, text }))
-      : decider === 'user' || trusted
-        ? ofUser
-        : ofDaemon
+    decider === 'queue runner' ? [...files.values()] : decider === 'user' || trusted ? ofUser : ofDaemon
   return {
     built: fact(said, 'built') === 'yes',
     decider,
@@ -180,17 +202,25 @@ function decoded(coded: string): string {
   return Buffer.from(coded, 'base64').toString()
 }
 
-/** Builds something tiny with the same demands on one builder; compares with other users where that fails. */
+/** Builds something tiny with the same demands on one builder. If the login fails, compares with other users. */
 async function tryBuild(place: WhyPlace, entry: Entry, demand: Demand, run: Run): Promise<Attempt> {
   const [way, ...others] = waysOf(place)
-  const said = await failureOf(place, way, { entry, demand }, run)
-  if (said === undefined) return { entry, built: true }
-  const { cause, ofLogin } = causeOf(said, { ours: place.ours, way }, entry)
-  if (!ofLogin) return { entry, built: false, cause }
-  for (const other of others)
-    if ((await failureOf(place, other, { entry, demand }, run)) === undefined)
-      return { entry, built: false, cause, worksAs: other.user }
-  return { entry, built: false, cause }
+  const end = await endOf(place, way, { entry, demand }, run)
+  if ('on' in end)
+    return isOn(end, entry) ? { entry, built: true } : { entry, built: true, elsewhere: end.on }
+  const { cause, ofLogin } = causeOf(end, { ours: place.ours, way }, entry)
+  const failed = { entry, built: false, cause, detail: end.said === '' ? undefined : end.said } as const
+  if (!ofLogin) return failed
+  for (const other of others) {
+    const compared = await endOf(place, other, { entry, demand }, run)
+    if ('on' in compared && isOn(compared, entry)) return { ...failed, worksAs: other.user }
+  }
+  return failed
+}
+
+/** Says whether a build ran on the builder in question. */
+function isOn({ on }: { readonly on: string }, { name }: Entry): boolean {
+  return isSameBuilder(on, name) || (on === 'localhost' && isLocalhost({ name }))
 }
 
 interface Trial {
@@ -198,13 +228,16 @@ interface Trial {
   readonly demand: Demand
 }
 
-/** Returns all that Nix and ssh say about a failed build; `undefined` if the build succeeded. */
-async function failureOf(
+/** End of a build: the builder that Nix names, or all that Nix and ssh say. */
+type End = { readonly on: string } | { readonly said: string; readonly frozen: boolean }
+
+/** Builds in one way. A daemon that does not trust the user may choose a builder of its own. */
+async function endOf(
   { shell, decider }: WhyPlace,
   way: Way,
   { entry, demand }: Trial,
   run: Run,
-): Promise<string | undefined> {
+): Promise<End> {
   const { line, system, features } = trialOf(entry, demand)
   const question = {
     what: `build for ${system} on builder ${entry.name}`,
@@ -224,18 +257,15 @@ async function failureOf(
   }
   run.log(`building on ${entry.name} as user '${way.user}'`)
   try {
-    await askMachine(shell, question, run)
-    return undefined
+    return { on: fact(await askMachine(shell, question, run), 'on') }
   } catch (error) {
     if (!(error instanceof OpsError) || !['REMOTE_COMMAND', 'DEADLINE'].includes(error.code)) throw error
-    return [error.code === 'DEADLINE' ? frozen : '', error.detail ?? ''].join('\n')
+    return { said: error.detail ?? '', frozen: error.code === 'DEADLINE' }
   }
 }
 
-const frozen = 'hydra-ops: the build did not end'
-
 function causeOf(
-  said: string,
+  { said, frozen }: Exclude<End, { readonly on: string }>,
   { ours, way }: Pick<WhyPlace, 'ours'> & { readonly way: Way },
   entry: Entry,
 ): { readonly cause: LoginCause; readonly ofLogin: boolean } {
@@ -244,17 +274,20 @@ function causeOf(
   const builder = known ?? { machine: host, user, host, port: 22 }
   const key = { file: entry.key ?? '(no key in the line)', user: way.user }
   const login = loginCause(said, { builder, key })
-  const found = login ?? buildCause(said, builder) ?? unexplained(said, entry)
+  const found =
+    login ?? buildCause(said, builder) ?? (frozen ? frozenBuilder(entry) : unexplained(said, entry))
   const hint = known === undefined ? (found.byHand ?? found.hint) : found.hint
   return { cause: { why: found.why, hint }, ofLogin: login !== undefined || found.hint === unknownHint }
 }
 
+function frozenBuilder({ name }: Entry): LoginCause {
+  return {
+    why: `builder ${name} took a tiny build, and did not end it within ${buildMs / 60_000} minutes`,
+    hint: 'the builder is frozen or overloaded: look at its load and its disk, or restart it',
+  }
+}
+
 function unexplained(said: string, { name }: Entry): LoginCause {
-  if (said.startsWith(frozen))
-    return {
-      why: `builder ${name} took a tiny build, and did not end it within ${buildMs / 60_000} minutes`,
-      hint: 'the builder is frozen or overloaded: look at its load and its disk, or restart it',
-    }
   const last = said.trim().split('\n').at(-1) ?? ''
   return { why: `a build on ${name} fails: ${last}`, hint: unknownHint }
 }

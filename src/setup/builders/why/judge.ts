@@ -9,9 +9,11 @@ import {
   type Entry,
   entriesOf,
   isLocalhost,
+  isSameBuilder,
   type ListText,
   listFault,
   shownLine,
+  uriOf,
 } from './lists.js'
 
 /** Facts about a derivation, and about the machine that should have it built. */
@@ -40,11 +42,18 @@ export interface WhyFacts {
 
 /** Result of a build on one builder. */
 export type Attempt =
-  | { readonly entry: Entry; readonly built: true }
+  | {
+      readonly entry: Entry
+      readonly built: true
+      /** Name of the builder that Nix chose instead. */
+      readonly elsewhere?: string | undefined
+    }
   | {
       readonly entry: Entry
       readonly built: false
       readonly cause: LoginCause
+      /** Text of Nix and ssh, in lines. */
+      readonly detail?: string | undefined
       /** Another user of the same machine whose build there succeeded. */
       readonly worksAs?: string | undefined
     }
@@ -55,6 +64,7 @@ export type CauseKind =
   | 'itself'
   | 'free'
   | 'list'
+  | 'unreadable'
   | 'ignored'
   | 'untrusted'
   | 'itself-by-ssh'
@@ -69,6 +79,8 @@ export interface Cause {
   readonly kind: CauseKind
   readonly cause: string
   readonly remedy?: string | undefined
+  /** Text of Nix and ssh about a failed build, in lines. */
+  readonly detail?: string | undefined
   /** The line of the builder, with its place. */
   readonly line?: string | undefined
 }
@@ -79,6 +91,8 @@ export function judge(facts: WhyFacts): Cause | { readonly takers: readonly Entr
   if (facts.built) return { kind: 'built', cause: 'every output is in the store already' }
   if (decider !== 'queue runner' && buildsItself(facts))
     return { kind: 'itself', cause: 'the Nix of this machine builds it, with no builder' }
+  const unread = unreadableList(facts)
+  if (decider === 'user' && unread !== undefined) return unread
   const fault = listFault(facts.lists, readerOf(decider))
   if (fault !== undefined)
     return {
@@ -90,12 +104,30 @@ export function judge(facts: WhyFacts): Cause | { readonly takers: readonly Entr
   const entries = entriesOf(facts.lists, own.systems[0] ?? '')
   const demand = demandOf(facts)
   const found = matchBuilders(demand, entries)
-  if (!('takers' in found)) return ignoredList(facts) ?? mismatch(facts, demand, { found, entries })
+  if (!('takers' in found)) return unread ?? ignoredList(facts) ?? mismatch(facts, demand, { found, entries })
   return narrowed(facts, found.takers)
 }
 
 function readerOf(decider: Decider): BuilderReader {
   return decider === 'queue runner' ? 'queue runner' : 'daemon'
+}
+
+/** Tells a list that may have the builder, and that the question could not read. */
+function unreadableList({ lists, decider, user }: WhyFacts): Cause | undefined {
+  const shut = lists.find(({ unreadable }) => unreadable === true)?.place
+  if (shut === undefined) return undefined
+  const cause = `user '${user}' may not read ${shut}`
+  return decider === 'user'
+    ? {
+        kind: 'unreadable',
+        cause: `${cause}, and no build begins without this list`,
+        remedy: `let ${user} read ${shut}, or take its name out of the setting builders`,
+      }
+    : {
+        kind: 'unreadable',
+        cause: `${cause}, which may name a builder`,
+        remedy: 'ask as root: the Nix daemon reads the list as root',
+      }
 }
 
 /** Says whether the daemon ignores a list of an untrusted user that has a builder for the derivation. */
@@ -113,14 +145,19 @@ function ignoredList({ derivation, decider, trusted, user, ignored, own }: WhyFa
 }
 
 function mismatch(
-  { own, decider }: WhyFacts,
+  { own, decider, lists }: WhyFacts,
   { system }: Demand,
   { found, entries }: { readonly found: Mismatch; readonly entries: readonly Entry[] },
 ): Cause {
   const nearest = entries.find(({ name }) => found.nearest.includes(name))
+  const missing = lists.flatMap(({ place, text }) => (text === undefined ? [place] : []))
+  const names =
+    missing.length === 0
+      ? 'no list names a builder'
+      : `no list names a builder (missing: ${missing.join(', ')})`
   const forSystem =
     found.gap === 'builders'
-      ? `no list names a builder: set deployment.builder on a machine for ${system}`
+      ? `${names}: set deployment.builder on a machine for ${system}`
       : `set deployment.builder on a machine for ${system}, or let a builder emulate ${system} (deployment.binfmt.emulatedSystems)`
   const stopped =
     decider !== 'queue runner' && own.maxJobs === 0 && own.systems.includes(system)
@@ -192,8 +229,10 @@ function untrustedRunner({ decider, trusted, user }: WhyFacts, entry: Entry): Ca
 
 function allBusy({ busy, reported }: WhyFacts, entry: Entry): Cause | undefined {
   const locks = new Set(busy)
-  const uri = /^[a-z0-9+-]+:\/\//.test(entry.name) ? entry.name : `ssh://${entry.name}`
-  const slots = Array.from({ length: entry.maxJobs }, (_, slot) => `${uri.replaceAll('/', '_')}-${slot}`)
+  const slots = Array.from(
+    { length: entry.maxJobs },
+    (_, slot) => `${uriOf(entry.name).replaceAll('/', '_')}-${slot}`,
+  )
   const running = reported.get(entry.name)?.currentJobs ?? slots.filter((slot) => locks.has(slot)).length
   if (running < entry.maxJobs) return undefined
   return {
@@ -205,8 +244,10 @@ function allBusy({ busy, reported }: WhyFacts, entry: Entry): Cause | undefined 
 }
 
 /** Returns the cause that real builds tell: one success means that nothing hinders the build. */
-export function judgeAttempts({ decider, reported }: WhyFacts, attempts: readonly Attempt[]): Cause {
+export function judgeAttempts(facts: WhyFacts, attempts: readonly Attempt[]): Cause {
+  const { decider, reported } = facts
   const good = attempts.find(({ built }) => built)
+  if (good?.built === true && good.elsewhere !== undefined) return builtElsewhere(facts, good.elsewhere)
   if (good !== undefined) {
     const report = reported.get(good.entry.name)
     if (decider === 'queue runner' && report !== undefined && report.disabledFor > 0)
@@ -216,23 +257,37 @@ export function judgeAttempts({ decider, reported }: WhyFacts, attempts: readonl
         line: placed(good.entry),
         remedy: 'wait, or restart hydra-queue-runner, which then tries at once',
       }
-    return {
-      kind: 'free',
-      cause: `nothing hinders the build: ${good.entry.name} built for the same system and features`,
-      line: placed(good.entry),
-    }
+    return free(good.entry.name, good.entry)
   }
   const [bad] = attempts
   if (bad === undefined || bad.built) throw new Error('no builder was tried')
-  const { entry, cause, worksAs } = bad
+  const { entry, cause, detail, worksAs } = bad
   return {
     kind: 'attempt',
     cause: `${cause.why}${worksAs === undefined ? '' : `, while a build there works as user '${worksAs}'`}`,
     line: placed(entry),
+    detail,
     remedy:
       worksAs === undefined || cause.hint !== unknownHint
         ? cause.hint
         : `name the key and the host key in the line: the user who builds has other keys and known hosts than '${worksAs}'`,
+  }
+}
+
+/** Tells a build on a builder that Nix chose for itself. */
+function builtElsewhere({ lists, own }: WhyFacts, name: string): Cause {
+  const entries = entriesOf(lists, own.systems[0] ?? '')
+  return free(
+    name,
+    entries.find((entry) => isSameBuilder(entry.name, name)),
+  )
+}
+
+function free(name: string, entry: Entry | undefined): Cause {
+  return {
+    kind: 'free',
+    cause: `nothing hinders the build: ${name} built for the same system and features`,
+    line: entry === undefined ? undefined : placed(entry),
   }
 }
 

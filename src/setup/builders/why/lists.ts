@@ -8,6 +8,8 @@ export interface ListText {
   readonly place: string
   /** Absent if the file is missing or unreadable. */
   readonly text: string | undefined
+  /** Whether the file is there, or may be there, and its reader has no right to it. */
+  readonly unreadable?: boolean
 }
 
 /** One builder in a list, with the place of its line. */
@@ -81,6 +83,17 @@ function linesOf(text: string | undefined): Line[] {
 export function shownLine(line: string): string {
   const [, before = '', hostKey = none, after = ''] = /^((?:\S+\s+){7})(\S+)(.*)$/.exec(line) ?? []
   return hostKey === none ? line : `${before}…${after}`
+}
+
+/** Returns the address of a builder's store, as Nix completes a name without a scheme. */
+export function uriOf(name: string): string {
+  return /^[a-z0-9+-]+:\/\//.test(name) ? name : `ssh://${name}`
+}
+
+/** Says whether two names mean one builder; the settings in a URL do not count. */
+export function isSameBuilder(one: string, other: string): boolean {
+  const [a, b] = [one, other].map((name) => uriOf(name).replace(/\?.*/, ''))
+  return a === b
 }
 
 /** Says whether a queue runner takes the builder for its own machine, without a login. */

@@ -12,9 +12,19 @@ const derivation = coded(
   `Derive([("out","/nix/store/1-x","","")],[],[],"x86_64-linux","/bin/sh",[],[("name","x")])`,
 )
 
-/** Answers of a machine: facts, and the end of each build by `USER THROUGH BUILDER`. */
+/** Names the builder of a line as Nix does. */
+function builderAt(through: string, line: string): string {
+  const [name = ''] = line.split(' ')
+  if (through === 'itself') return 'localhost'
+  return name.includes('://') ? name : `ssh://${name}`
+}
+
+/**
+ * Answers of a machine: facts, and the end of each build by `USER THROUGH BUILDER`. An empty end is a success, `on=` is
+ * one on another builder, and any other text is an error.
+ */
 interface Answers {
-  readonly facts: Readonly<Record<string, string>>
+  readonly facts: Readonly<Record<string, string | readonly string[]>>
   readonly builds: Readonly<Record<string, string | Error>>
 }
 
@@ -34,7 +44,7 @@ function place({ facts, builds }: Answers, more: Partial<WhyPlace> = {}): WhyPla
           return exited(
             0,
             Object.entries({ derivation, system: 'x86_64-linux', 'max-jobs': '0', ...facts })
-              .map(([name, said]) => `${name}=${said}\n`)
+              .flatMap(([name, said]) => [said].flat().map((each) => `${name}=${each}\n`))
               .join(''),
             '',
           )
@@ -42,7 +52,10 @@ function place({ facts, builds }: Answers, more: Partial<WhyPlace> = {}): WhyPla
         const ended = builds[`${user} ${value('through')} ${value('line').split(' ')[0]}`]
         if (ended === undefined) throw new Error(`an unexpected build: ${user} ${value('line')}`)
         if (ended instanceof Error) throw ended
-        return ended === '' ? exited(0, 'on=somewhere\n', '') : exited(1, '', ended)
+        const [, on] = /^on=(.*)$/.exec(ended) ?? []
+        return ended === '' || on !== undefined
+          ? exited(0, `on=${on ?? builderAt(value('through'), value('line'))}\n`, '')
+          : exited(1, '', ended)
       },
     },
     where: "machine 'ci'",
@@ -131,6 +144,97 @@ describe('the question why a derivation is not built', () => {
       kind: 'free',
       hindered: false,
       also: ['builder ssh://nix@b1: no ssh server answers at b1:22'],
+    })
+  })
+
+  it('tells a builder that the daemon chose instead of the one in question', async () => {
+    const why = await whyNotBuilt(
+      place(
+        {
+          facts: {
+            ...machinesFile('ssh://nix@b1 x86_64-linux', 'ssh://nix@b2 x86_64-linux'),
+            'trusted-users': 'root',
+          },
+          builds: { ' daemon ssh://nix@b1': 'on=ssh://nix@b2' },
+        },
+        { root: false, where: 'this host' },
+      ),
+      path,
+      taskRun(),
+    )
+    expect(why).toMatchObject({
+      kind: 'free',
+      hindered: false,
+      cause: 'nothing hinders the build: ssh://nix@b2 built for the same system and features',
+      line: '/etc/nix/machines:2: ssh://nix@b2 x86_64-linux',
+      also: ['builder ssh://nix@b1: not tried, because Nix built on ssh://nix@b2'],
+    })
+  })
+
+  it('knows the builder again by the address that Nix prints', async () => {
+    for (const on of ['ssh://nix@b1', 'ssh://nix@b1?ssh-key=/etc/key']) {
+      const answers = { facts: machinesFile('nix@b1 x86_64-linux'), builds: { ' daemon nix@b1': `on=${on}` } }
+      const why = await whyNotBuilt(place(answers), path, taskRun())
+      expect(why).toMatchObject({ kind: 'free', line: '/etc/nix/machines:1: nix@b1 x86_64-linux', also: [] })
+    }
+  })
+
+  it('carries all words of Nix for a cause that is not known', async () => {
+    const said = 'ssh: a strange word\nwarning: another one\nerror: it failed'
+    const answers = {
+      facts: machinesFile('ssh://nix@b1 x86_64-linux'),
+      builds: { ' daemon ssh://nix@b1': said },
+    }
+    const why = await whyNotBuilt(place(answers, { user: 'root' }), path, taskRun())
+    expect(why).toMatchObject({
+      cause: 'a build on ssh://nix@b1 fails: error: it failed',
+      detail: said,
+      remedy: expect.stringContaining('the text above'),
+    })
+  })
+
+  it('carries the words of Nix for a known cause too', async () => {
+    const said = 'Connection refused\nerror: cannot connect'
+    const answers = {
+      facts: machinesFile('ssh://nix@b1 x86_64-linux'),
+      builds: { ' daemon ssh://nix@b1': said },
+    }
+    expect((await whyNotBuilt(place(answers, { user: 'root' }), path, taskRun())).detail).toBe(said)
+  })
+
+  it('tells a list that the user may not read from one that is missing', async () => {
+    const facts = { builders: '@/etc/nix/machines', 'user-builders': '@/etc/nix/machines' }
+    const asked = (file: string) =>
+      whyNotBuilt(place({ facts: { ...facts, file }, builds: {} }), path, taskRun())
+    expect(await asked('! /etc/nix/machines')).toMatchObject({ kind: 'unreadable', hindered: true })
+    expect(await asked('- /etc/nix/machines')).toMatchObject({
+      kind: 'builders',
+      remedy: expect.stringContaining('(missing: /etc/nix/machines)'),
+    })
+  })
+
+  it('is refused where there is no Nix, with the way to get one', async () => {
+    const answers = { facts: { nix: 'none' }, builds: {} }
+    await expect(whyNotBuilt(place(answers), path, taskRun())).rejects.toMatchObject({
+      code: 'NO_NIX',
+      message: "machine 'ci' has no Nix",
+      hint: 'install one by hydra-ops setup run nix, or ask another machine with --machine NAME',
+    })
+  })
+
+  it('names this host in the error of a question that fails', async () => {
+    const asked = place({ facts: {}, builds: {} }, { where: 'this host' })
+    const script: WhyPlace['shell']['script'] = async () => ({
+      kind: 'exited',
+      code: 1,
+      stdout: '',
+      stderr: 'sh: no space',
+    })
+    const shell = { machine: MachineName.parse('localhost'), script }
+    await expect(whyNotBuilt({ ...asked, shell }, path, taskRun())).rejects.toMatchObject({
+      message:
+        'this host: cannot look at the derivation and the lists of builders: the command ended with status 1',
+      detail: 'sh: no space',
     })
   })
 

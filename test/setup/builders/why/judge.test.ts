@@ -66,7 +66,26 @@ describe('the facts about a derivation', () => {
         kind: 'builders',
         cause:
           'no builder offers the system x86_64-linux; this machine builds nothing itself (max-jobs is 0)',
-        remedy: 'no list names a builder: set deployment.builder on a machine for x86_64-linux',
+        remedy:
+          'no list names a builder (missing: /etc/nix/machines): set deployment.builder on a machine for x86_64-linux',
+      },
+    ],
+    [
+      'has a list that its user may not read',
+      facts({ lists: [{ place: list, text: undefined, unreadable: true }] }),
+      {
+        kind: 'unreadable',
+        cause: "user 'alice' may not read /etc/nix/machines, which may name a builder",
+        remedy: 'ask as root: the Nix daemon reads the list as root',
+      },
+    ],
+    [
+      'has a list that the Nix of its user may not read',
+      facts({ decider: 'user', lists: [{ place: list, text: undefined, unreadable: true }] }),
+      {
+        kind: 'unreadable',
+        cause: "user 'alice' may not read /etc/nix/machines, and no build begins without this list",
+        remedy: 'let alice read /etc/nix/machines, or take its name out of the setting builders',
       },
     ],
     [
@@ -178,6 +197,13 @@ describe('the facts about a derivation', () => {
     expect(takersOf(facts({ line: two }))).toEqual(['ssh://nix-builder@b1', 'ssh://b2'])
     // An untrusted user has no less than the daemon's own builders.
     expect(takersOf(facts({ trusted: false }))).toHaveLength(1)
+  })
+
+  it('leave an unreadable list aside where another list has a builder', () => {
+    const shut = { place: '/root/machines', text: undefined, unreadable: true }
+    const open = { place: list, text: b1 }
+    expect(takersOf(facts({ lists: [shut, open] }))).toHaveLength(1)
+    expect(causeOf(facts({ decider: 'user', lists: [shut, open] })).kind).toBe('unreadable')
   })
 
   it('take a builtin for the system of a queue runner', () => {
