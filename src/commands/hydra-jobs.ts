@@ -47,7 +47,14 @@ export function registerHydraJobs(command: Command, cli: Cli): void {
 }
 
 /** Describes what was done. The files of hydra-ops itself are one line. */
-function linesOf({ folder, written, removed, fromGit, missingInputs }: JobsInitialised): string[] {
+export function linesOf({
+  folder,
+  written,
+  removed,
+  fromGit,
+  chosenInputs,
+  missingInputs,
+}: JobsInitialised): string[] {
   const isOwn = (path: string) => path.startsWith('hydra-ops/')
   const own = written.filter(isOwn).length
   const done = [
@@ -55,9 +62,21 @@ function linesOf({ folder, written, removed, fromGit, missingInputs }: JobsIniti
     ...(own === 0 ? [] : [`wrote hydra/hydra-ops (${own} ${own === 1 ? 'file' : 'files'})`]),
     ...removed.map((path) => `removed hydra/${path}`),
   ]
-  const inputs = missingInputs.map(
-    (name) => `add an input '${name}' to the jobsets in hydra/spec.json: hydra-ops does not write its value`,
-  )
+  const { network, nixpkgs } = chosenInputs
+  const inputs = [
+    ...(network === undefined
+      ? []
+      : [
+          `Hydra fetches the network from "${network}", the remote of git; --repository names another address`,
+        ]),
+    ...(nixpkgs === undefined
+      ? []
+      : [`Hydra fetches nixpkgs from "${nixpkgs}", which is a guess; name yours by --nixpkgs "URL BRANCH"`]),
+    ...missingInputs.map(
+      (name) =>
+        `add an input '${name}' to the jobsets in hydra/spec.json: hydra-ops does not write its value`,
+    ),
+  ]
   if (!fromGit)
     inputs.push(
       'deploys evaluate files as they lie; hydra-ops modify --from-git lets them build what Hydra builds',

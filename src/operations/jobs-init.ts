@@ -11,7 +11,7 @@ import { dryRunSession } from '../machine/session.js'
 import { evaluateNames } from '../network/evaluate.js'
 import { checkoutAt, refuseSecret } from '../network/jobs/git.js'
 import { checkoutOfAll, compareJobs, isWithin, textOf } from '../network/jobs/repository.js'
-import { inputsIn, renderSpec, type SpecInput } from '../network/jobs/spec.js'
+import { inputsIn, presentInputs, renderSpec, type SpecInput } from '../network/jobs/spec.js'
 import { jobsData, machinesOf, refuseNames, wantedFiles } from '../network/jobs/wanted.js'
 import { jobsFolder } from '../network/jobs/written-by.js'
 
@@ -35,6 +35,8 @@ export interface JobsInitialised {
   readonly removed: readonly string[]
   /** Whether deploys evaluate the network from git, too. */
   readonly fromGit: boolean
+  /** Values that no flag named: the remote `origin` with its branch, and a usual nixpkgs. */
+  readonly chosenInputs: Readonly<Record<string, string>>
   /** Inputs that the jobsets need and hydra-ops cannot name. */
   readonly missingInputs: readonly string[]
 }
@@ -57,12 +59,16 @@ export async function initJobs(ops: Ops, request: JobsInit): Promise<JobsInitial
   const gone = first.remove.flatMap((path) => /^([^/]+)\.nix$/.exec(path)?.[1] ?? [])
   const existing = textOf(folder, 'spec.json')
   const shown = join(jobsFolder, 'spec.json')
-  const inputs = await inputsOf(ops, root, { request, record: known, network, existing, shown })
+  const place = relative(root, folder)
+  const present = presentInputs(existing, place, shown)
+  const replaced = explicitInputs(request)
+  const chosen = await chosenInputs(ops, root, { given: { ...present, ...replaced }, record: known, network })
   wanted.set(
     'spec.json',
     renderSpec(
       {
-        ...{ machines: names, gone, inputs, folder: relative(root, folder) },
+        ...{ machines: names, gone, folder: place, replaced },
+        inputs: { ...chosen, ...replaced },
         jobsets: network.form?.layout === 'morph' ? 'each' : 'one',
         jobset: network.hydra?.jobset ?? 'main',
       },
@@ -84,6 +90,9 @@ export async function initJobs(ops: Ops, request: JobsInit): Promise<JobsInitial
     written: [...write.keys()].sort(),
     removed: [...remove].sort(),
     fromGit,
+    chosenInputs: write.has('spec.json')
+      ? Object.fromEntries(Object.entries(chosen).map(([name, { value }]) => [name, value]))
+      : {},
     missingInputs: neededInputs(known).filter((name) => !given.has(name)),
   }
 }
@@ -139,40 +148,48 @@ function refuseOther(folder: string, uuid: string): void {
   })
 }
 
-interface Asked {
-  readonly request: JobsInit
+/** Returns the inputs that the flags name. */
+function explicitInputs({ repository, nixpkgs }: JobsInit): Record<string, SpecInput> {
+  const named = { network: repository, nixpkgs }
+  return Object.fromEntries(
+    Object.entries(named).flatMap(([name, value]) => {
+      if (value === undefined) return []
+      refuseSecret(value)
+      return [[name, { type: 'git', value }]]
+    }),
+  )
+}
+
+interface InputsRequest {
+  /** The inputs that have a value already. */
+  readonly given: Readonly<Record<string, unknown>>
   readonly record: DeploymentRecord
   readonly network: NetworkDefinition
-  readonly existing: string | undefined
-  readonly shown: string
 }
 
-async function inputsOf(
+/** Chooses the inputs that neither a flag nor a present jobset names. */
+async function chosenInputs(
   ops: Ops,
   root: string,
-  { request, record, network, existing, shown }: Asked,
+  { given, record, network }: InputsRequest,
 ): Promise<Record<string, SpecInput>> {
-  const given = inputsIn(existing, shown)
-  // A jobset that exists keeps its inputs.
-  const repository =
-    request.repository ?? (given.has('network') ? '' : await checkoutAt(ops.local, root, ops.signal).origin())
-  if (repository === undefined)
-    throw usageError(`the repository ${root} has no remote 'origin' from which Hydra could fetch it`, {
-      hint: 'give its address: --repository "URL BRANCH"',
-    })
-  refuseSecret(repository)
-  const source = { type: 'git', value: repository }
-  const nixpkgs = { type: 'git', value: request.nixpkgs ?? defaultNixpkgs }
-  return needsNixpkgs(request, record, network) ? { network: source, nixpkgs } : { network: source }
+  const chosen: Record<string, SpecInput> = {}
+  if (given.network === undefined) {
+    const value = await checkoutAt(ops.local, root, ops.signal).origin()
+    if (value === undefined)
+      throw usageError(`the repository ${root} has no remote 'origin' from which Hydra could fetch it`, {
+        hint: 'give its address: --repository "URL BRANCH"',
+      })
+    refuseSecret(value)
+    chosen.network = { type: 'git', value }
+  }
+  if (given.nixpkgs === undefined && needsNixpkgs(record, network))
+    chosen.nixpkgs = { type: 'git', value: defaultNixpkgs }
+  return chosen
 }
 
-function needsNixpkgs(
-  { nixpkgs }: JobsInit,
-  { searchPath }: DeploymentRecord,
-  { form, machines }: NetworkDefinition,
-): boolean {
+function needsNixpkgs({ searchPath }: DeploymentRecord, { form, machines }: NetworkDefinition): boolean {
   return (
-    nixpkgs !== undefined ||
     form?.namesNixpkgs === true ||
     [...machines.values()].some(({ os }) => os === 'nixos') ||
     searchPath.some((entry) => entry.startsWith('nixpkgs='))

@@ -1,91 +1,30 @@
-import {
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  realpathSync,
-  rmSync,
-  statSync,
-  writeFileSync,
-} from 'node:fs'
-import { tmpdir } from 'node:os'
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import type { NetworkDefinition, NetworkForm } from '../../src/core/definition.js'
-import { DeploymentName } from '../../src/core/names.js'
-import { packageRoot } from '../../src/core/package-root.js'
-import { deploy } from '../../src/deploy/deploy.js'
-import { initJobs, type JobsInit } from '../../src/operations/jobs-init.js'
+import type { NetworkDefinition } from '../../src/core/definition.js'
+import type { JobsInit } from '../../src/operations/jobs-init.js'
 import { modifyDeployment } from '../../src/operations/modify.js'
-import { runFakeDebian } from '../fakes/fake-debian.js'
 import { fakeMachine, fakeNetwork } from '../fakes/fake-network.js'
-import { createFakeOps, type FakeOps, fakeRegistry } from '../fakes/fake-ops.js'
-import { standardRequest } from '../fakes/standard-request.js'
+import type { FakeOps } from '../fakes/fake-ops.js'
+import { form, type JobsCheckout, jobsCheckout, url, web } from './jobs-checkout.js'
 
+let net: JobsCheckout
 let ops: FakeOps
 let root: string
-/** The answers of git by its arguments; no entry means that git has no answer. */
-let gitSays: Record<string, string>
-
-const form: NetworkForm = { layout: 'nixops', namesNixpkgs: false, system: 'x86_64-linux' }
-const [web, db] = [fakeMachine('web'), fakeMachine('db')]
-const url = 'https://git.example.org/net.git'
-
 beforeEach(async () => {
-  root = realpathSync(mkdtempSync(join(tmpdir(), 'ho-jobs-')))
-  mkdirSync(join(root, '.git'))
-  mkdirSync(join(root, 'lab'))
-  writeFileSync(join(root, 'lab', 'net.nix'), '{ }')
-  gitSays = { 'config --get remote.origin.url': `${url}\n`, 'symbolic-ref --quiet --short HEAD': 'main\n' }
-  ops = await createFakeOps({ network: fakeNetwork([web, db], { form }) })
-  runFakeDebian(ops)
-  const optionsNix = join(packageRoot(), 'providers', 'ssh', 'options.nix')
-  Object.assign(ops, {
-    providers: fakeRegistry(ops.providers.all().map((each) => ({ ...each, optionsNix }))),
-  })
-  Object.assign(ops.local, {
-    run: async ([program = '', , folder = '', ...words]: string[]) => {
-      expect([program, folder]).toEqual(['git', root])
-      const stdout = gitSays[words.join(' ')]
-      return {
-        kind: 'exited',
-        code: stdout === undefined ? 1 : 0,
-        stdout: stdout ?? '',
-        stderr: '',
-        truncated: false,
-      }
-    },
-  })
-  await remember()
+  net = await jobsCheckout()
+  ops = net.ops
+  root = net.root
 })
-afterEach(() => {
-  ops.cleanup()
-  rmSync(root, { recursive: true, force: true })
-})
+afterEach(() => net.dispose())
 
-const remember = (expressions = [join(root, 'lab', 'net.nix')], name = 'net') =>
-  ops.store.create({ name: DeploymentName.parse(name), expressions, searchPath: [], args: {} })
-
-const request: JobsInit = {
-  ...{ deployment: 'net', folder: undefined, cwd: '/', repository: undefined, nixpkgs: undefined },
-  nix: { showTrace: false, options: [] },
-}
-const init = (changed: Partial<JobsInit> = {}) => initJobs(ops, { ...request, ...changed })
-const text = (path: string) => readFileSync(join(root, 'hydra', path), 'utf8')
-const json = (path: string): Record<string, Record<string, unknown>> => JSON.parse(text(path))
-const network = (changed: Partial<NetworkDefinition>) => {
-  ops.nix.network = { ...ops.nix.network, ...changed }
-}
-/** Returns the content and the time of each file below the folder `hydra`. */
-const contents = () =>
-  readdirSync(join(root, 'hydra'), { recursive: true, encoding: 'utf8' })
-    .sort()
-    .map((name) => {
-      const file = join(root, 'hydra', name)
-      const { mtimeMs } = statSync(file)
-      return statSync(file).isFile() ? [name, mtimeMs, readFileSync(file, 'utf8')] : [name]
-    })
+const init = (changed?: Partial<JobsInit>) => net.init(changed)
+const text = (path: string) => net.text(path)
+const json = (path: string) => net.json(path)
+const network = (changed: Partial<NetworkDefinition>) => net.network(changed)
+const contents = () => net.contents()
+const notices = () => net.notices()
+const remember = (expressions?: string[], name?: string) => net.remember(expressions, name)
 
 describe('hydra jobs init', () => {
   it('writes the jobs, a file for each machine, the jobsets, the facts and its own evaluation', async () => {
@@ -244,7 +183,7 @@ describe('hydra jobs init refuses', () => {
   })
 
   it('a repository without an origin, unless the command names an address', async () => {
-    gitSays = {}
+    net.gitSays.clear()
     await expect(init()).rejects.toMatchObject(
       refused(`the repository ${root} has no remote 'origin' from which Hydra could fetch it`),
     )
@@ -254,7 +193,7 @@ describe('hydra jobs init refuses', () => {
 
   it.each(['origin', 'flag'])('an address with a password, by %s', async (way) => {
     const secret = 'https://alice:hunter2@git.example.org/net.git'
-    gitSays['config --get remote.origin.url'] = secret
+    net.gitSays.set('config --get remote.origin.url', secret)
     const failed = await init(way === 'flag' ? { repository: secret } : {}).catch((error: unknown) => error)
     expect(failed).toMatchObject(refused(/^the URL of the repository holds a login/))
     expect(String(failed)).not.toContain('hunter2')
@@ -286,13 +225,8 @@ describe('hydra jobs init refuses', () => {
 
 describe('a plan', () => {
   beforeEach(() => {
-    gitSays['status --porcelain --untracked-files=normal'] = ''
+    net.gitSays.set('status --porcelain --untracked-files=normal', '')
   })
-  const notices = async () => {
-    ops.emitted.splice(0)
-    await deploy(ops, { ...standardRequest, dryRun: true })
-    return ops.emitted.flatMap((event) => (event.kind === 'notice' ? [event.text] : []))
-  }
   const file = () => join(root, 'hydra/machines.json')
   const refresh = 'hydra-ops hydra jobs init refreshes it'
 
@@ -345,7 +279,7 @@ describe('a plan', () => {
 
   it('says that git has not committed everything', async () => {
     await init()
-    gitSays['status --porcelain --untracked-files=normal'] = ' M lab/net.nix\n?? db.nix\n'
+    net.gitSays.set('status --porcelain --untracked-files=normal', ' M lab/net.nix\n?? db.nix\n')
     expect(await notices()).toEqual([
       `${root} has 2 changes that git has not committed: Hydra builds the last commit, which may differ`,
     ])

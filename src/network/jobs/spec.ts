@@ -1,3 +1,4 @@
+import { posix } from 'node:path'
 import * as z from 'zod'
 import { usageError } from '../../core/errors.js'
 import { type Json, jsonSchema, sameJson } from '../../core/json.js'
@@ -8,7 +9,7 @@ export interface SpecInput {
   readonly value: string
 }
 
-export interface SpecWish {
+export interface SpecOptions {
   /** `one`: one jobset of all machines; `each`: one jobset of each machine, as Morph's users have them. */
   readonly jobsets: 'one' | 'each'
   readonly machines: readonly string[]
@@ -18,42 +19,99 @@ export interface SpecWish {
   readonly jobset: string
   /** The path of the folder with the files inside the repository. */
   readonly folder: string
+  /** The inputs of new jobsets, for which no other jobset of the network has a value. */
   readonly inputs: Readonly<Record<string, SpecInput>>
+  /** The inputs that all jobsets of the network get, in place of present values. */
+  readonly replaced: Readonly<Record<string, SpecInput>>
 }
 
 const Spec = z.record(z.string(), z.record(z.string(), jsonSchema))
+type Spec = z.infer<typeof Spec>
+type Inputs = Readonly<Record<string, Json>>
 
 /**
- * Makes hydra/spec.json, which lists the jobsets of a declarative project. An existing file keeps all that it says:
- * jobsets that it lacks are added, and jobsets of machines that are gone are left out.
+ * Makes hydra/spec.json, which lists the jobsets of a declarative project. Keeps the user's values. Adds missing
+ * jobsets, and removes jobsets of absent machines.
  */
-export function renderSpec(wish: SpecWish, existing: string | undefined, shown: string): string {
+export function renderSpec(options: SpecOptions, existing: string | undefined, shown: string): string {
   const known = existing === undefined ? {} : readSpec(existing, shown)
-  const wanted = jobsetsOf(wish)
-  const gonePaths = new Set<Json | undefined>(wish.gone.map((name) => `${wish.folder}/${name}.nix`))
+  const inputs = { ...completed(options.inputs), ...neighbourInputs(known, options.folder) }
+  const wanted = jobsetsOf(options, inputs)
+  const gonePaths = new Set<Json | undefined>(options.gone.map((name) => `${options.folder}/${name}.nix`))
   const kept = Object.entries(known).filter(
     ([name, { nixexprpath }]) => Object.hasOwn(wanted, name) || !gonePaths.has(nixexprpath),
   )
-  const spec = { ...wanted, ...Object.fromEntries(kept) }
+  const spec: Spec = { ...wanted, ...Object.fromEntries(kept) }
+  const replaced = completed(options.replaced)
   const names = Object.keys(spec).sort()
-  const sorted = Object.fromEntries(names.map((name) => [name, spec[name] ?? {}]))
+  const sorted = Object.fromEntries(
+    names.map((name) => [name, withInputs(spec[name] ?? {}, replaced, options.folder)]),
+  )
   return existing !== undefined && sameJson(known, sorted)
     ? existing
     : `${JSON.stringify(sorted, undefined, 2)}\n`
 }
 
-/** Returns the inputs that jobsets of an existing file give to a network. */
-export function inputsIn(existing: string | undefined, shown: string): ReadonlySet<string> {
-  const known = Object.values(existing === undefined ? {} : readSpec(existing, shown))
-  return new Set(
-    known.flatMap(({ inputs }) => (typeof inputs === 'object' && inputs !== null ? Object.keys(inputs) : [])),
+/** Returns the inputs that a new jobset of a network would copy from a present one; undefined if there is none. */
+export function presentInputs(
+  existing: string | undefined,
+  folder: string,
+  shown: string,
+): Inputs | undefined {
+  return existing === undefined ? undefined : neighbourInputs(readSpec(existing, shown), folder)
+}
+
+/** Returns the inputs of the first jobset of the network with an address of the repository. */
+function neighbourInputs(known: Spec, folder: string): Inputs | undefined {
+  return Object.values(known)
+    .filter((jobset) => isOfNetwork(jobset, folder))
+    .map(inputsOf)
+    .find(({ network }) => {
+      const value = isSet(network) ? network.value : undefined
+      return typeof value === 'string' && value.trim() !== ''
+    })
+}
+
+/** Tells whether a jobset evaluates one of the files that hydra-ops writes. */
+function isOfNetwork({ nixexprpath }: Spec[string], folder: string): boolean {
+  return typeof nixexprpath === 'string' && posix.dirname(nixexprpath) === folder
+}
+
+function inputsOf({ inputs }: Spec[string]): Inputs {
+  return isSet(inputs) ? inputs : {}
+}
+
+function isSet(value: Json | undefined): value is { [key: string]: Json } {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+/** Replaces inputs of a jobset of the network; equal values keep the user's other words. */
+function withInputs(jobset: Spec[string], replaced: Inputs, folder: string): Spec[string] {
+  const present = inputsOf(jobset)
+  const changed = Object.entries(replaced).filter(([name, input]) => {
+    const before = present[name]
+    return !(isSet(before) && isSet(input) && before.type === input.type && before.value === input.value)
+  })
+  if (!isOfNetwork(jobset, folder) || changed.length === 0) return jobset
+  return { ...jobset, inputs: { ...present, ...Object.fromEntries(changed) } }
+}
+
+/** Adds the key that Hydra demands of each input. */
+function completed(inputs: Readonly<Record<string, SpecInput>>): Inputs {
+  return Object.fromEntries(
+    Object.entries(inputs).map(([name, { type, value }]) => [name, { type, value, emailresponsible: false }]),
   )
 }
 
-function jobsetsOf(wish: SpecWish): Record<string, Record<string, Json>> {
-  const { jobsets, machines, jobset, folder } = wish
+/** Returns the inputs that jobsets of an existing file give to a network. */
+export function inputsIn(existing: string | undefined, shown: string): ReadonlySet<string> {
+  const known = Object.values(existing === undefined ? {} : readSpec(existing, shown))
+  return new Set(known.flatMap((jobset) => Object.keys(inputsOf(jobset))))
+}
+
+function jobsetsOf({ jobsets, machines, jobset, folder }: SpecOptions, inputs: Inputs): Spec {
   if (jobsets === 'one')
-    return { [jobset]: jobsetOf(wish, `${folder}/default.nix`, 'All machines of the network', 300) }
+    return { [jobset]: jobsetOf(inputs, `${folder}/default.nix`, 'All machines of the network', 300) }
   for (const name of machines) {
     const other = machines.find((each) => each !== name && jobsetName(each) === jobsetName(name))
     if (other !== undefined)
@@ -65,7 +123,7 @@ function jobsetsOf(wish: SpecWish): Record<string, Record<string, Json>> {
   return Object.fromEntries(
     machines.map((name) => [
       jobsetName(name),
-      jobsetOf(wish, `${folder}/${name}.nix`, `Machine ${name}`, 3600),
+      jobsetOf(inputs, `${folder}/${name}.nix`, `Machine ${name}`, 3600),
     ]),
   )
 }
@@ -75,18 +133,15 @@ function jobsetName(machine: string): string {
   return machine.replaceAll('.', '-')
 }
 
-function jobsetOf(wish: SpecWish, path: string, description: string, checkinterval: number) {
-  const inputs = Object.entries(wish.inputs).map(
-    ([name, { type, value }]) => [name, { type, value, emailresponsible: false }] as const,
-  )
+function jobsetOf(inputs: Inputs, path: string, description: string, checkinterval: number) {
   return {
     ...{ enabled: 1, hidden: false, description, nixexprinput: 'network', nixexprpath: path },
     ...{ checkinterval, schedulingshares: 100, enableemail: false, emailoverride: '', keepnr: 3 },
-    inputs: Object.fromEntries(inputs),
+    inputs: { ...inputs },
   }
 }
 
-function readSpec(text: string, shown: string): Record<string, Record<string, Json>> {
+function readSpec(text: string, shown: string): Spec {
   const spec = Spec.safeParse(jsonOf(text))
   if (spec.success) return spec.data
   throw usageError(`${shown} is no list of jobsets: expected a JSON object of objects`, {

@@ -1,13 +1,14 @@
 import { describe, expect, it } from 'vitest'
-import { inputsIn, renderSpec, type SpecWish } from '../../../src/network/jobs/spec.js'
+import { inputsIn, renderSpec, type SpecOptions } from '../../../src/network/jobs/spec.js'
 
 const network = { type: 'git', value: 'https://git.example.org/net.git main' }
-const wish: SpecWish = {
+const options: SpecOptions = {
   ...{ jobsets: 'one', machines: ['web'], gone: [], jobset: 'main', folder: 'hydra' },
   inputs: { network },
+  replaced: {},
 }
-const render = (changed: Partial<SpecWish>, existing?: string) =>
-  renderSpec({ ...wish, ...changed }, existing, 'hydra/spec.json')
+const render = (changed: Partial<SpecOptions>, existing?: string) =>
+  renderSpec({ ...options, ...changed }, existing, 'hydra/spec.json')
 const read = (text: string): Record<string, Record<string, unknown>> => JSON.parse(text)
 
 describe('hydra/spec.json', () => {

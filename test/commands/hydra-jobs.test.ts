@@ -1,0 +1,19 @@
+import { expect, it } from 'vitest'
+import { linesOf } from '../../src/commands/hydra-jobs.js'
+import type { JobsInitialised } from '../../src/operations/jobs-init.js'
+
+const made: JobsInitialised = {
+  ...{ folder: '/net/hydra', written: ['spec.json'], removed: [], fromGit: true },
+  ...{ chosenInputs: {}, missingInputs: [] },
+}
+
+it('hydra jobs init prints the address and the nixpkgs that it chose, and only these', () => {
+  const chosenInputs = { network: 'https://git.example.org/net.git main', nixpkgs: 'https://n.example.org x' }
+  expect(linesOf({ ...made, chosenInputs })).toEqual([
+    'wrote hydra/spec.json',
+    'Hydra fetches the network from "https://git.example.org/net.git main", the remote of git; --repository names another address',
+    'Hydra fetches nixpkgs from "https://n.example.org x", which is a guess; name yours by --nixpkgs "URL BRANCH"',
+    'commit these files, and push them: Hydra reads the repository',
+  ])
+  expect(linesOf(made)).toHaveLength(2)
+})
