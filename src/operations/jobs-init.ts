@@ -154,7 +154,7 @@ function explicitInputs({ repository, nixpkgs }: JobsInit): Record<string, SpecI
   return Object.fromEntries(
     Object.entries(named).flatMap(([name, value]) => {
       if (value === undefined) return []
-      refuseSecret(value)
+      refuseSecret(name, value)
       return [[name, { type: 'git', value }]]
     }),
   )
@@ -180,7 +180,6 @@ async function chosenInputs(
       throw usageError(`the repository ${root} has no remote 'origin' from which Hydra could fetch it`, {
         hint: 'give its address: --repository "URL BRANCH"',
       })
-    refuseSecret(value)
     chosen.network = { type: 'git', value }
   }
   if (given.nixpkgs === undefined && needsNixpkgs(record, network))

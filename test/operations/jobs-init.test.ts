@@ -191,12 +191,21 @@ describe('hydra jobs init refuses', () => {
     expect(json('spec.json').main).toMatchObject({ inputs: { network: { value: '/srv/git/net.git main' } } })
   })
 
-  it.each(['origin', 'flag'])('an address with a password, by %s', async (way) => {
-    const secret = 'https://alice:hunter2@git.example.org/net.git'
-    net.gitSays.set('config --get remote.origin.url', secret)
-    const failed = await init(way === 'flag' ? { repository: secret } : {}).catch((error: unknown) => error)
-    expect(failed).toMatchObject(refused(/^the URL of the repository holds a login/))
+  it.each([
+    ['origin', 'network', 'https://alice:hunter2@git.example.org/net.git'],
+    ['--repository', 'network', 'https://hunter2@git.example.org/net.git main'],
+    ['--nixpkgs', 'nixpkgs', 'https://git.example.org/nixpkgs.git?private_token=hunter2 main'],
+  ])('a secret in an address, by %s', async (way, input, secret) => {
+    if (way === 'origin') net.gitSays.set('config --get remote.origin.url', secret)
+    const flags = way === 'origin' ? {} : { [way.slice(2)]: secret }
+    const failed = await init(flags).catch((error: unknown) => error)
+    expect(failed).toMatchObject(
+      refused(
+        `the address of the input '${input}' holds a user, a password or a token, which everybody could read in Hydra`,
+      ),
+    )
     expect(String(failed)).not.toContain('hunter2')
+    expect(existsSync(join(root, 'hydra'))).toBe(false)
   })
 
   it('an unusable list of jobsets', async () => {

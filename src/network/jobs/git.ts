@@ -31,19 +31,24 @@ export function checkoutAt(local: Pick<LocalCommands, 'run'>, root: string, sign
     async origin() {
       const url = (await ask(['config', '--get', 'remote.origin.url'], /^$/))?.trim()
       if (url === undefined || url === '') return undefined
-      refuseSecret(url)
+      refuseSecret('network', url)
       const branch = (await ask(['symbolic-ref', '--quiet', '--short', 'HEAD'], /^$/))?.trim()
       return branch === undefined ? url : `${url} ${branch}`
     },
   }
 }
 
-/**
- * Refuses a URL with a password, because everybody can read an input of Hydra. The user of a web address may be a token.
- */
-export function refuseSecret(value: string): void {
-  if (!/^(?:[a-z+]+:\/\/[^/@\s]*:|https?:\/\/)[^/@\s]*@/i.test(value)) return
-  throw usageError('the URL of the repository holds a login, which everybody could read in Hydra', {
-    hint: 'give a URL without user and password: --repository "URL BRANCH"',
-  })
+/** Refuses an address with a secret, because everybody can read an input of Hydra. The user of ssh is no secret. */
+export function refuseSecret(input: string, value: string): void {
+  const [, scheme = '', authority = '', rest = ''] =
+    /^\s*([a-z0-9+.-]+):\/\/([^/?#\s]*)(\S*)/i.exec(value) ?? []
+  const user = authority.slice(0, Math.max(0, authority.lastIndexOf('@')))
+  const isOpen = /ssh/i.test(scheme) && !user.includes(':')
+  if ((user === '' || isOpen) && !rest.includes('?')) return
+  throw usageError(
+    `the address of the input '${input}' holds a user, a password or a token, which everybody could read in Hydra`,
+    { hint: `give an address without them: --${flagOf[input] ?? input} "URL BRANCH"` },
+  )
 }
+
+const flagOf: Readonly<Record<string, string>> = { network: 'repository' }
