@@ -127,6 +127,14 @@ describe('a deploy and a restricted evaluation of the committed network make the
     expect(hydra.drvPath(nix.folder, 'web', { file: 'web.nix' })).toBe(machineOf(found).drvPath)
   })
 
+  it.each(['a b.nix', 'ä.nix'])('of a network file with the name %j', async (name) => {
+    const files = write({
+      [name]: '{ web = { deployment.os = "debian"; deployment.files."/x".text = "x"; }; }',
+    })
+    expect(files).toEqual([name])
+    expect(hydra.drvPath(nix.folder, 'web')).toBe(await deployed(files, 'web'))
+  })
+
   it('with an argument of the network, which an input of the jobset gives', async () => {
     nix.write(
       'hydra.nix',

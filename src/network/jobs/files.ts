@@ -1,4 +1,4 @@
-import { posix, relative } from 'node:path'
+import { relative } from 'node:path'
 import { nixString } from '../../core/nix-string.js'
 import { writtenBy } from './written-by.js'
 
@@ -59,8 +59,8 @@ export function renderMachine(name: string): string {
   ].join('\n')
 }
 
-/** Returns a relative path as Nix text. A literal allows few characters. */
+/** Returns a relative path as Nix text. A literal allows few characters. Nix itself resolves `..` in a sum. */
 function nixPath(path: string): string {
   const dotted = path.startsWith('..') ? path : `./${path}`
-  return /^[A-Za-z0-9._+/-]+$/.test(dotted) ? dotted : `(./. + ${nixString(posix.join('/', path))})`
+  return /^[A-Za-z0-9._+/-]+$/.test(dotted) ? dotted : `(./. + ${nixString(`/${path}`)})`
 }
