@@ -40,7 +40,7 @@ describe('git about a checkout', () => {
     ['a token in the place of a password', 'https://x:ghp_1@git.example.org/net.git'],
   ])('hands no address on that holds %s', async (_, url) => {
     git(root, 'remote', 'add', 'origin', url)
-    await expect(checkout().origin()).rejects.toThrow('the URL of the repository holds a login')
+    await expect(checkout().origin()).rejects.toThrow('the address of the input 'network' holds a user, a password or a token')
   })
 
   it('fails with the words of git where git cannot answer', async () => {
