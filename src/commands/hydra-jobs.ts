@@ -52,6 +52,7 @@ export function linesOf({
   written,
   removed,
   fromGit,
+  secretsInGit,
   chosenInputs,
   missingInputs,
 }: JobsInitialised): string[] {
@@ -64,6 +65,7 @@ export function linesOf({
   ]
   const { network, nixpkgs } = chosenInputs
   const inputs = [
+    ...secretsInGit,
     ...(network === undefined
       ? []
       : [

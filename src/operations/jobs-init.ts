@@ -11,6 +11,7 @@ import { dryRunSession } from '../machine/session.js'
 import { evaluateNames } from '../network/evaluate.js'
 import { checkoutAt, refuseSecret } from '../network/jobs/git.js'
 import { checkoutOfAll, compareJobs, isWithin, textOf } from '../network/jobs/repository.js'
+import { secretsInGit } from '../network/jobs/secrets.js'
 import { inputsIn, presentInputs, renderSpec, type SpecInput } from '../network/jobs/spec.js'
 import { jobsData, machinesOf, refuseNames, wantedFiles } from '../network/jobs/wanted.js'
 import { jobsFolder } from '../network/jobs/written-by.js'
@@ -35,6 +36,8 @@ export interface JobsInitialised {
   readonly removed: readonly string[]
   /** Whether deploys evaluate the network from git, too. */
   readonly fromGit: boolean
+  /** Sentences about secret files that git has, which the Nix store shows to every user. */
+  readonly secretsInGit: readonly string[]
   /** Values that no flag named: the remote `origin` with its branch, and a usual nixpkgs. */
   readonly chosenInputs: Readonly<Record<string, string>>
   /** Inputs that the jobsets need and hydra-ops cannot name. */
@@ -90,6 +93,7 @@ export async function initJobs(ops: Ops, request: JobsInit): Promise<JobsInitial
     written: [...write.keys()].sort(),
     removed: [...remove].sort(),
     fromGit,
+    secretsInGit: await secretsInGit(ops, root, network),
     chosenInputs: write.has('spec.json')
       ? Object.fromEntries(Object.entries(chosen).map(([name, { value }]) => [name, value]))
       : {},

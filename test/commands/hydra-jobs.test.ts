@@ -4,7 +4,7 @@ import type { JobsInitialised } from '../../src/operations/jobs-init.js'
 
 const made: JobsInitialised = {
   ...{ folder: '/net/hydra', written: ['spec.json'], removed: [], fromGit: true },
-  ...{ chosenInputs: {}, missingInputs: [] },
+  ...{ secretsInGit: [], chosenInputs: {}, missingInputs: [] },
 }
 
 it('hydra jobs init prints the address and the nixpkgs that it chose, and only these', () => {
@@ -16,4 +16,5 @@ it('hydra jobs init prints the address and the nixpkgs that it chose, and only t
     'commit these files, and push them: Hydra reads the repository',
   ])
   expect(linesOf(made)).toHaveLength(2)
+  expect(linesOf({ ...made, secretsInGit: ['a secret'] })).toContain('a secret')
 })

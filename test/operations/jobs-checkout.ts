@@ -56,6 +56,9 @@ export async function jobsCheckout(): Promise<JobsCheckout> {
   const gitSays = new Map([
     ['config --get remote.origin.url', `${url}\n`],
     ['symbolic-ref --quiet --short HEAD', 'main\n'],
+    ['status --porcelain --untracked-files=no', ''],
+    ['ls-files --others --exclude-standard -z -- hydra', ''],
+    ['rev-list --count @{upstream}..HEAD', '0\n'],
   ])
   const ops = await createFakeOps({ network: fakeNetwork([web, db], { form }) })
   runFakeDebian(ops)

@@ -1,4 +1,4 @@
-import { join } from 'node:path'
+import { join, relative } from 'node:path'
 import * as z from 'zod'
 import type { Ops } from '../../core/context.js'
 import type { NetworkDefinition } from '../../core/definition.js'
@@ -8,6 +8,7 @@ import { renderData } from './files.js'
 import { checkoutAt } from './git.js'
 import { ownFiles } from './own-files.js'
 import { checkoutOfAll, compareJobs, findJobs, textOf } from './repository.js'
+import { secretsInGit } from './secrets.js'
 import { jobsData, machinesOf } from './wanted.js'
 
 const refresh = 'hydra-ops hydra jobs init refreshes it'
@@ -25,17 +26,49 @@ export async function jobsNotices(
   record: DeploymentRecord,
   network: NetworkDefinition,
 ): Promise<string[]> {
-  return [...(await uncommitted(ops, record)), ...staleFiles(ops, record, network)]
+  return [
+    ...(await uncommitted(ops, record)),
+    ...(await storedSecrets(ops, record, network)),
+    ...staleFiles(ops, record, network),
+  ]
+}
+
+async function storedSecrets(
+  ops: Ops,
+  { fromGit, expressions }: DeploymentRecord,
+  network: NetworkDefinition,
+): Promise<string[]> {
+  return fromGit === true ? secretsInGit(ops, checkoutOfAll(expressions), network) : []
 }
 
 async function uncommitted(ops: Ops, { fromGit, expressions }: DeploymentRecord): Promise<string[]> {
   if (fromGit !== true) return []
   const root = checkoutOfAll(expressions)
-  const files = await checkoutAt(ops.local, root, ops.signal).uncommitted()
-  if (files === 0) return []
+  const git = checkoutAt(ops.local, root, ops.signal)
+  const [first] = expressions
+  const folder = first === undefined ? undefined : findJobs(first)
+  const changed = await git.uncommitted()
+  const unpushed = await git.unpushed()
+  const untracked = folder === undefined ? 0 : await git.untracked(relative(root, folder))
   return [
-    `${root} has ${files} ${files === 1 ? 'change' : 'changes'} that git has not committed: Hydra builds the last commit, which may differ`,
+    ...(changed === 0
+      ? []
+      : [
+          `${root} has ${count(changed, 'file')} with uncommitted changes; Hydra builds the last commit. Run git commit`,
+        ]),
+    ...(unpushed === 0
+      ? []
+      : [
+          `${root} has ${count(unpushed, 'commit')} that no git push has sent; Hydra builds the pushed ones. Run git push`,
+        ]),
+    ...(untracked === 0
+      ? []
+      : [`git does not have ${count(untracked, 'file')} of ${folder}, so Hydra lacks them. Run git add`]),
   ]
+}
+
+function count(number: number, noun: string): string {
+  return `${number} ${noun}${number === 1 ? '' : 's'}`
 }
 
 function staleFiles(ops: Ops, record: DeploymentRecord, network: NetworkDefinition): string[] {

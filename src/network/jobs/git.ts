@@ -4,29 +4,53 @@ import { failure, usageError } from '../../core/errors.js'
 
 const askMs = 60_000
 
+/** Git's words where a branch has no upstream, or where no branch is checked out. */
+const noUpstream = /no upstream|no such branch|upstream branch|does not point to a branch|unknown revision/
+
 /** Git's answers about one checkout. */
 export interface Checkout {
-  /** Returns the number of files whose content is not committed, untracked ones included. */
+  /** Returns those of the files that git has. Their paths are below the checkout. */
+  tracked(files: readonly string[]): Promise<string[]>
+  /** Returns the number of tracked files whose content is not committed. */
   uncommitted(): Promise<number>
+  /** Returns the number of files below a folder that git neither has nor ignores. */
+  untracked(folder: string): Promise<number>
+  /** Returns the number of commits that the upstream branch lacks; 0 if there is no such branch. */
+  unpushed(): Promise<number>
   /** Returns the URL of the remote `origin` and the branch, as an input of Hydra names both. */
   origin(): Promise<string | undefined>
 }
 
 export function checkoutAt(local: Pick<LocalCommands, 'run'>, root: string, signal: AbortSignal): Checkout {
   const what = `ask git about ${root}`
-  /** Returns undefined where git has no answer (exit status 1 or 2, or 128 with that text). */
+  /** Asks without rewriting the index. Returns undefined where git has no answer (exit status 1 or 2, or 128 with that text). */
   const ask = async (words: readonly string[], absent?: RegExp): Promise<string | undefined> => {
     const argv = ['git', '-C', root, ...words]
-    const result = await local.run(argv, { signal, timeoutMs: askMs, what, env: { LC_ALL: 'C' } })
+    const result = await local.run(argv, {
+      signal,
+      timeoutMs: askMs,
+      what,
+      env: { LC_ALL: 'C', GIT_OPTIONAL_LOCKS: '0' },
+    })
     if (result.kind === 'exited' && result.code === 0) return result.stdout
     if (absent?.test(result.stderr) === true || (absent !== undefined && result.stderr.trim() === ''))
       return undefined
     throw failure('GIT', `cannot ${what}: ${describeEnd(result)}`, { detail: lastLines(result.stderr, 5) })
   }
   return {
+    async tracked(files) {
+      return lines(await ask(['--literal-pathspecs', 'ls-files', '-z', '--', ...files]))
+    },
     async uncommitted() {
-      const said = (await ask(['status', '--porcelain', '--untracked-files=normal'])) ?? ''
+      const said = (await ask(['status', '--porcelain', '--untracked-files=no'])) ?? ''
       return said.split('\n').filter((line) => line !== '').length
+    },
+    async untracked(folder) {
+      return lines(await ask(['ls-files', '--others', '--exclude-standard', '-z', '--', folder])).length
+    },
+    async unpushed() {
+      const said = await ask(['rev-list', '--count', '@{upstream}..HEAD'], noUpstream)
+      return Number(said?.trim() ?? 0)
     },
     async origin() {
       const url = (await ask(['config', '--get', 'remote.origin.url'], /^$/))?.trim()
@@ -36,6 +60,10 @@ export function checkoutAt(local: Pick<LocalCommands, 'run'>, root: string, sign
       return branch === undefined ? url : `${url} ${branch}`
     },
   }
+}
+
+function lines(text = ''): string[] {
+  return text.split('\0').filter((line) => line !== '')
 }
 
 /** Refuses an address with a secret, because everybody can read an input of Hydra. The user of ssh is no secret. */

@@ -1,0 +1,81 @@
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { fakeMachine, fakeNetwork } from '../fakes/fake-network.js'
+import { db, form, type JobsCheckout, jobsCheckout } from './jobs-checkout.js'
+
+let net: JobsCheckout
+beforeEach(async () => {
+  net = await jobsCheckout()
+})
+afterEach(() => net.dispose())
+
+describe('a secret file that git has', () => {
+  const question = '--literal-pathspecs ls-files -z -- '
+  const secrets = () => {
+    const token = { keyFile: join(net.root, 'lab/token') }
+    const outside = { keyFile: '/srv/secrets/other' }
+    const web = fakeMachine('web', { deployment: { keys: { token, outside, text: { text: 'x' } } } })
+    net.network(fakeNetwork([web, db], { form }))
+  }
+  const sentence =
+    "machine 'web': git has the file lab/token of key 'token', so every user can read it in the Nix store. Keep it out of git: git rm --cached lab/token"
+
+  it('is told by jobs init, which asks about files of the repository alone', async () => {
+    secrets()
+    net.gitSays.set(`${question}lab/token`, 'lab/token\0')
+    expect(await net.init()).toMatchObject({ secretsInGit: [sentence] })
+    net.gitSays.set(`${question}lab/token`, '')
+    expect(await net.init()).toMatchObject({ secretsInGit: [] })
+  })
+
+  it('is told by each plan that evaluates from git, and by no other', async () => {
+    secrets()
+    net.gitSays.set(`${question}lab/token`, 'lab/token\0')
+    expect(await net.notices()).toEqual([])
+    await net.init()
+    expect(await net.notices()).toEqual([sentence])
+  })
+
+  it("is told for the password of a Hydra's user", async () => {
+    const password = { file: join(net.root, 'alice.password') }
+    const hydra = { enable: true, admin: { userName: 'alice', password } }
+    net.network(fakeNetwork([fakeMachine('ci', { deployment: { hydra } })], { form }))
+    net.gitSays.set(`${question}alice.password`, 'alice.password\0')
+    const { secretsInGit } = await net.init()
+    expect(secretsInGit).toEqual([
+      expect.stringMatching(/^machine 'ci': git has the file alice\.password of the password of 'alice', /),
+    ])
+  })
+})
+
+describe('a plan tells of git', () => {
+  const status = 'status --porcelain --untracked-files=no'
+  const unpushed = 'rev-list --count @{upstream}..HEAD'
+  const untracked = 'ls-files --others --exclude-standard -z -- hydra'
+
+  it('changes of tracked files', async () => {
+    await net.init()
+    net.gitSays.set(status, ' M lab/net.nix\n')
+    expect(await net.notices()).toEqual([
+      `${net.root} has 1 file with uncommitted changes; Hydra builds the last commit. Run git commit`,
+    ])
+  })
+
+  it('commits that nobody pushed', async () => {
+    await net.init()
+    net.gitSays.set(unpushed, '2\n')
+    expect(await net.notices()).toEqual([
+      `${net.root} has 2 commits that no git push has sent; Hydra builds the pushed ones. Run git push`,
+    ])
+    net.gitSays.set(unpushed, '0\n')
+    expect(await net.notices()).toEqual([])
+  })
+
+  it('files of the jobs that nobody added', async () => {
+    await net.init()
+    net.gitSays.set(untracked, 'hydra/web.nix\0hydra/db.nix\0')
+    expect(await net.notices()).toEqual([
+      `git does not have 2 files of ${join(net.root, 'hydra')}, so Hydra lacks them. Run git add`,
+    ])
+  })
+})
