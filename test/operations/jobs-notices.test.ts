@@ -1,5 +1,7 @@
+import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { modifyDeployment } from '../../src/operations/modify.js'
 import { fakeMachine, fakeNetwork } from '../fakes/fake-network.js'
 import { db, form, type JobsCheckout, jobsCheckout } from './jobs-checkout.js'
 
@@ -8,6 +10,8 @@ beforeEach(async () => {
   net = await jobsCheckout()
 })
 afterEach(() => net.dispose())
+
+const refresh = 'hydra-ops hydra jobs init refreshes it'
 
 describe('a secret file that git has', () => {
   const question = '--literal-pathspecs ls-files -z -- '
@@ -76,6 +80,27 @@ describe('a plan tells of git', () => {
     net.gitSays.set(untracked, 'hydra/web.nix\0hydra/db.nix\0')
     expect(await net.notices()).toEqual([
       `git does not have 2 files of ${join(net.root, 'hydra')}, so Hydra lacks them. Run git add`,
+    ])
+  })
+})
+
+describe('a plan tells of stale jobs', () => {
+  it('that evaluate other network files', async () => {
+    await net.init()
+    const file = join(net.root, 'lab/other.nix')
+    writeFileSync(file, '{ }')
+    const kept = { deployment: 'net', name: undefined, folder: '/', searchPath: [], args: {} }
+    await modifyDeployment(net.ops, { ...kept, files: [file] })
+    expect(await net.notices()).toEqual([
+      `${join(net.root, 'hydra/default.nix')} evaluates other files than this deployment; ${refresh}`,
+    ])
+  })
+
+  it('of a machine', async () => {
+    await net.init()
+    writeFileSync(join(net.root, 'hydra/web.nix'), net.text('web.nix').replace('web', 'db'))
+    expect(await net.notices()).toEqual([
+      `${join(net.root, 'hydra/web.nix')} is not the file of this version of hydra-ops; ${refresh}`,
     ])
   })
 })

@@ -6,10 +6,9 @@ import type { DeploymentRecord } from '../../core/deployment.js'
 import { sameJson } from '../../core/json.js'
 import { renderData } from './files.js'
 import { checkoutAt } from './git.js'
-import { ownFiles } from './own-files.js'
 import { checkoutOfAll, compareJobs, findJobs, textOf } from './repository.js'
 import { secretsInGit } from './secrets.js'
-import { jobsData, machinesOf } from './wanted.js'
+import { jobsData, machinesOf, wantedFiles } from './wanted.js'
 
 const refresh = 'hydra-ops hydra jobs init refreshes it'
 
@@ -79,17 +78,32 @@ function staleFiles(ops: Ops, record: DeploymentRecord, network: NetworkDefiniti
   const data = parse(textOf(folder, 'machines.json'))
   if (data === undefined) return [`${file} is damaged; ${refresh}`]
   if (data.deployment.uuid !== record.uuid) return []
-  const wanted = parse(renderData(jobsData(ops, record, network)))
+  const facts = jobsData(ops, record, network)
+  const wanted = parse(renderData(facts))
   const changes = wanted === undefined ? [] : differences(data, wanted)
-  const missing = machinesOf(network).filter((name) => textOf(folder, `${name}.nix`) === undefined)
-  const own = new Map([...ownFiles(ops.providers.all())].map(([path, text]) => [`hydra-ops/${path}`, text]))
+  const names = machinesOf(network)
+  const differing = [
+    ...compareJobs(folder, wantedFiles(ops, folder, record, facts, names)).write.keys(),
+  ].filter((path) => path !== 'machines.json')
   return [
     ...(changes.length === 0 ? [] : [`${file} is older than the state: ${changes.join('; ')}; ${refresh}`]),
-    ...missing.map((name) => `${folder} has no file for machine '${name}'; ${refresh}`),
-    ...(compareJobs(folder, own).write.size === 0
-      ? []
-      : [`${join(folder, 'hydra-ops')} is of another version of hydra-ops; ${refresh}`]),
+    ...differing.filter((path) => !path.includes('/')).map((path) => staleFile(folder, path)),
+    ...(differing.some((path) => path.includes('/'))
+      ? [`${join(folder, 'hydra-ops')} is of another version of hydra-ops; ${refresh}`]
+      : []),
   ]
+}
+
+/** Says what is wrong with default.nix or with the file of a machine. */
+function staleFile(folder: string, path: string): string {
+  const file = join(folder, path)
+  if (textOf(folder, path) === undefined)
+    return path === 'default.nix'
+      ? `${file} is missing; ${refresh}`
+      : `${folder} has no file for machine '${path.slice(0, -'.nix'.length)}'; ${refresh}`
+  return path === 'default.nix'
+    ? `${file} evaluates other files than this deployment; ${refresh}`
+    : `${file} is not the file of this version of hydra-ops; ${refresh}`
 }
 
 type Data = z.infer<typeof Data>
