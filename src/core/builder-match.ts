@@ -96,7 +96,7 @@ const featureRemedies: Readonly<Record<Exclude<Gap, 'builders' | 'system' | 'fea
   mandatory: 'take the feature out of mandatoryFeatures of a builder, or add a builder',
 }
 
-/** Returns the remedy for a demand that no builder meets; `forSystem` is that for a missing system. */
+/** Returns the remedy for a demand that no builder meets; `forSystem` is the remedy for a missing system. */
 export function matchRemedy({ gap, features }: Mismatch, forSystem: string): string {
   if (gap === 'builders' || gap === 'system') return forSystem
   return gap === 'feature'

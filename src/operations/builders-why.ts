@@ -22,7 +22,7 @@ export interface WhyRequest {
   readonly derivation: string
 }
 
-/** Tells the one cause that keeps a derivation from being built. Nothing but tiny builds of its own changes anything. */
+/** Tells the one cause that keeps a derivation from being built. Only its own tiny builds change anything. */
 export async function buildersWhy(ops: Ops, request: WhyRequest): Promise<BuildWhy> {
   const { derivation, here, machine } = request
   if (!/\.drv$/.test(derivation) || !StorePath.safeParse(derivation).success)
@@ -93,7 +93,7 @@ function offersIn({ machines }: DeploymentRecord): OwnBuilder[] {
   })
 }
 
-/** Asks a Hydra about its builders. Without an answer, busy and disabled builders are not known. */
+/** Asks a Hydra about its builders. Busy and disabled builders stay unknown if Hydra does not answer. */
 async function reportOf(
   ops: Ops,
   url: string | undefined,

@@ -33,10 +33,10 @@ export function buildersView(
 export function whyView(why: BuildWhy, style: Style): string {
   const { derivation, where, system, features, hindered, cause, line, detail, remedy, also } = why
   const demands = features.length === 0 ? system : `${system} with ${features.join(', ')}`
-  const judged = printable(cause)
+  const shown = printable(cause)
   return [
     printable(`${derivation} requires ${demands}`),
-    `${where}: ${hindered ? style.bad(judged) : style.good(judged)}`,
+    `${where}: ${hindered ? style.bad(shown) : style.good(shown)}`,
     ...[
       ...(line === undefined ? [] : [`  line: ${line}`]),
       ...(detail === undefined ? [] : ['  Nix says:', ...detail.split('\n').map((each) => `    ${each}`)]),

@@ -126,7 +126,7 @@ describe('the question why a derivation is not built', () => {
     expect(ops.ssh.connects).toEqual([])
   })
 
-  it('is no question for a host whose store lacks the derivation', async () => {
+  it("refuses a derivation that the host's store lacks", async () => {
     Object.assign(ops, {
       nix: {
         ...ops.nix,
@@ -140,7 +140,7 @@ describe('the question why a derivation is not built', () => {
   })
 })
 
-it('the report of a queue runner has the remaining time of a disabled builder', () => {
+it('reports the remaining time of a builder that a queue runner disabled', () => {
   const machine = { systemTypes: [], supportedFeatures: [], mandatoryFeatures: [] }
   const status = {
     status: 'up',
@@ -155,7 +155,7 @@ it('the report of a queue runner has the remaining time of a disabled builder', 
   expect(reported.get('b2')).toEqual({ currentJobs: 0, disabledFor: 0, failures: 0 })
 })
 
-it('the answer shows the demands, one cause with its line and remedy, and other faults', () => {
+it('shows the demands, one cause with its line and remedy, and other faults', () => {
   expect(whyView(answer, createStyle(false)).split('\n')).toEqual([
     `${derivation} requires x86_64-linux with gpu`,
     "machine 'ci': no builder of x86_64-linux offers the feature gpu",

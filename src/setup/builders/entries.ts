@@ -55,7 +55,7 @@ export function builderList(lines: readonly string[]): string {
 
 /**
  * Finds the first fault of a machines file; returns `undefined` if the file is sound. One wrong line makes a queue
- * runner forget every machine and abort every queued build (measured), so the whole text is read before it is used.
+ * runner forget every machine, and abort every queued build (measured).
  */
 export function listProblem(text: string): string | undefined {
   const seen = new Set<string>()
@@ -113,8 +113,8 @@ function isPublicKey(text: string): boolean {
 }
 
 /**
- * Writes the settings of ssh for logins to builders. Without keepalive, a builder that freezes in the middle of a step
- * would leave the step running for hours. Other logins to the same hosts keep their own settings.
+ * Writes the settings of ssh for logins to builders. Keepalive ends a step whose builder freezes; the step would
+ * otherwise run for hours. Other logins to the same hosts keep their own settings.
  */
 export function sshSettings(builders: readonly UsedBuilder[]): string {
   const blocks = builders.map(({ user, host, port }) =>

@@ -7,7 +7,7 @@ import type { BuilderKey } from './relations.js'
 export interface LoginCause {
   readonly why: string
   readonly hint: string
-  /** Remedy for a builder that hydra-ops did not set up, where that is another one. */
+  /** Other remedy, for a builder that hydra-ops did not set up. */
   readonly byHand?: string | undefined
 }
 

@@ -4,7 +4,7 @@
 # Prints a text as a value in a URL.
 percent_coded() { printf %s "$1" | sed 's/%/%25/g; s/+/%2B/g; s/=/%3D/g; s/&/%26/g; s/?/%3F/g; s/#/%23/g'; }
 
-# Runs a command as another user, and directly where that user is the present one or has no name.
+# Runs a command as a user, and directly for the present user or an empty name.
 as_user() {
   user=$1
   shift

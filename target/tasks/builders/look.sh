@@ -1,10 +1,16 @@
 # shellcheck shell=sh
 # Looks at the list of this machine's builders.
-# Values: list and ssh_settings (paths), drained (folder with a file for each builder that gets no new builds), gateway
-# (path of a file that only a queue runner to which builders connect has).
-# For a queue runner that runs, its environment names the lists.
-# Prints `hash=` of both files (`-` where one is missing), `drained=` for each such builder, `gateway=` (yes or
-# no), and `unread=yes` where the queue runner does not read the list.
+# The environment of a queue runner that runs names its lists.
+# Values:
+#   list          path of the list
+#   ssh_settings  path of the settings of ssh
+#   drained       folder with a file for each builder that gets no new builds
+#   gateway       path of a file that only a queue runner to which builders connect has
+# Prints:
+#   hash=     the hash of each file, or `-` for a missing file
+#   drained=  a builder that gets no new builds
+#   gateway=  yes or no
+#   unread=   yes, if the queue runner does not read the list
 : "${list:?}" "${ssh_settings:?}" "${drained:?}" "${gateway:?}"
 say hash "$(hash_of "$list")"
 say hash "$(hash_of "$ssh_settings")"

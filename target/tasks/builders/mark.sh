@@ -1,5 +1,5 @@
 # shellcheck shell=sh
-# Marks a builder as one that gets no new builds, or takes the mark away.
+# Marks a builder that gets no new builds, or takes the mark away.
 # Values: drained (folder of marks), name (of the builder), drains (true or false).
 : "${drained:?}" "${name:?}" "${drains:?}"
 if [ "$drains" = true ]; then

@@ -1,7 +1,10 @@
 # shellcheck shell=sh
 # Logs in to a builder as the user who builds there, and speaks the protocol of the store.
-# Values: run_as (user of this machine), address (USER@HOST of the builder), key (path of the private key), host_key
-# (content of the builder's public key file, in base64).
+# Values:
+#   run_as    user of this machine
+#   address   USER@HOST of the builder
+#   key       path of the private key
+#   host_key  content of the builder's public key file, in base64
 #
 # The question is whether the builder has a path that no store has. The answer is that path.
 : "${run_as:?}" "${address:?}" "${key:?}" "${host_key:?}"

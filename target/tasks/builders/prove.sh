@@ -1,9 +1,14 @@
 # shellcheck shell=sh
 # Builds a new derivation on one builder alone, by Nix' own way to builders, as the user who builds there.
-# Values: run_as (user of this machine; empty means the present one), through (daemon, or a store of its own for a queue
-# runner, or itself for this machine's daemon without builders), list (path of the list of builders), name (of the
-# builder in the list), line (that replaces list and name), system, features (that the build requires), stamp (that makes
-# the derivation new).
+# Values:
+#   run_as    user of this machine; empty means the present one
+#   through   daemon; own, which is a store of its own; itself, which is the daemon without builders
+#   list      path of the list of builders
+#   name      name of the builder in the list
+#   line      line of a builder, in place of list and name
+#   system    system of the build
+#   features  features that the build requires
+#   stamp     text that makes the derivation new
 # Prints `on=` (the builder that Nix names), and on standard error all that Nix says.
 # Exit status 3: the list has no such builder.
 #

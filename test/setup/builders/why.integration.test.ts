@@ -34,12 +34,13 @@ printf 'restrict,command="nix-store --serve --write" %s\\n' "$1" > ${authorized}
   )
 }
 
-/** Makes a derivation that no store has built. */
+/** Makes the folder of the derivations. */
 async function makeUser(): Promise<void> {
   await machines.ci.sh('mkdir -p /root/drv')
 }
 
 let made = 0
+/** Makes a derivation that no store has built. */
 async function derivation(system: string, ...features: string[]): Promise<string> {
   made += 1
   return machines.ci.sh(
@@ -77,8 +78,8 @@ async function why(path: string, more: Partial<WhyPlace> = {}): Promise<BuildWhy
   return whyNotBuilt(place, path, run)
 }
 
-describe('a derivation that a queue runner should have built', () => {
-  it('has nothing in its way where a build like it succeeds on the builder', async () => {
+describe('the question about a build of a queue runner', () => {
+  it('finds nothing in the way if a like build succeeds on the builder', async () => {
     await list(plain)
     const path = await derivation('x86_64-linux', 'big-parallel')
     expect(await why(path)).toMatchObject({
@@ -93,7 +94,7 @@ describe('a derivation that a queue runner should have built', () => {
     expect(await machines.b1.sh(`ls -d ${path.slice(0, -4)} 2> /dev/null || true`)).toBe('')
   })
 
-  it('waits where no builder offers its system or its feature, and where all jobs are gone', async () => {
+  it('finds a missing system, a missing feature, and a builder without jobs', async () => {
     await list(plain)
     expect(await why(await derivation('riscv64-linux'))).toMatchObject({ kind: 'system', hindered: true })
     expect(await why(await derivation('x86_64-linux', 'gpu'))).toMatchObject({ kind: 'feature' })
@@ -101,7 +102,7 @@ describe('a derivation that a queue runner should have built', () => {
     expect(await why(await derivation('x86_64-linux'))).toMatchObject({ kind: 'jobs' })
   })
 
-  it('waits where one line cannot be read, whatever the other lines offer', async () => {
+  it('finds a line that nobody can read, whatever the other lines offer', async () => {
     await list(plain)
     await machines.ci.sh('echo "b2 x86_64-linux - four" >> /etc/hydra/machines')
     expect(await why(await derivation('x86_64-linux'))).toMatchObject({
@@ -111,7 +112,7 @@ describe('a derivation that a queue runner should have built', () => {
     })
   })
 
-  it('is told from a file that is no derivation, and from a path that the machine has not', async () => {
+  it('refuses a file that is no derivation, and a missing path', async () => {
     const absent = '/nix/store/00000000000000000000000000000000-x.drv'
     await expect(why(absent)).rejects.toMatchObject({
       code: 'NO_DERIVATION',
@@ -179,7 +180,7 @@ describe('a derivation that a queue runner should have built', () => {
       /does not trust user 'nix-builder'/,
       /add nix-builder to trusted-users/,
     ],
-  ])('waits for %s', async (_, damage, mend, cause, remedy) => {
+  ])('finds %s', async (_, damage, mend, cause, remedy) => {
     await list(plain)
     const path = await derivation('x86_64-linux')
     await damage()
@@ -195,7 +196,7 @@ describe('a derivation that a queue runner should have built', () => {
     }
   })
 
-  it('waits for a feature of the list that the Nix of the builder lacks', async () => {
+  it('finds a feature of the list that the Nix of the builder lacks', async () => {
     await list(plain.replace('big-parallel', 'onb'))
     expect(await why(await derivation('x86_64-linux', 'onb'))).toMatchObject({
       kind: 'attempt',
@@ -204,7 +205,7 @@ describe('a derivation that a queue runner should have built', () => {
     })
   })
 
-  it('gets remedies of hydra-ops for a builder of the deployment', async () => {
+  it('names remedies of hydra-ops for a builder of the deployment', async () => {
     await list(plain.replace('big-parallel', 'onb'))
     const ours = [{ machine: b1, user: 'nix-builder', host: '127.0.0.1', port: machines.port }]
     expect(await why(await derivation('x86_64-linux', 'onb'), { ours })).toMatchObject({
@@ -214,8 +215,8 @@ describe('a derivation that a queue runner should have built', () => {
   })
 })
 
-describe('a machine without Nix', () => {
-  it('is told as one', async () => {
+describe('the question about a machine without Nix', () => {
+  it('is refused', async () => {
     const shell: WhyPlace['shell'] = {
       machine: ci,
       script: (text, args, options) =>
@@ -229,7 +230,7 @@ describe('a machine without Nix', () => {
   })
 })
 
-describe('a derivation that a Nix without a daemon should have built', () => {
+describe('the question about a build of a Nix without a daemon', () => {
   /** A shell of an ordinary user. */
   const shell: WhyPlace['shell'] = {
     machine: ci,
@@ -284,7 +285,7 @@ echo "builders = @$1" >> /etc/nix/nix.conf`,
     }
   })
 
-  it('waits while every job of the builder runs', async () => {
+  it('finds a builder whose jobs all run', async () => {
     const path = await derivation('riscv64-linux')
     try {
       await machines.ci.sh(

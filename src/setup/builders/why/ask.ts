@@ -10,9 +10,9 @@ import { hydraMachinesFile, hydraUsers, queueRunnerFile } from '../../hydra/sett
 import { type LoginCause, loginCause } from '../login-failure.js'
 import { buildCause } from '../proof.js'
 import { listFiles } from '../relations.js'
+import { type Attempt, type Cause, causeFrom, causeOfAttempts, unknownHint, type WhyFacts } from './causes.js'
 import { demandOf, trialOf } from './demand.js'
 import { readDerivation } from './derivation.js'
-import { type Attempt, type Cause, judge, judgeAttempts, unknownHint, type WhyFacts } from './judge.js'
 import { addressOf, type Entry, isLocalhost, isSameBuilder, type ListText } from './lists.js'
 
 /** A way to try a build: by a daemon, or by the Nix of a user. */
@@ -49,7 +49,7 @@ export async function whyNotBuilt(place: WhyPlace, path: string, run: Run): Prom
   const facts = await factsOf(place, path, run)
   const { system, features } = facts.derivation
   const about = { where: place.where, derivation: path, system, features }
-  const first = judge(facts)
+  const first = causeFrom(facts)
   if (!('takers' in first)) return { ...about, ...report(first), also: [] }
   const demand = demandOf(facts)
   const attempts: Attempt[] = []
@@ -67,7 +67,7 @@ export async function whyNotBuilt(place: WhyPlace, path: string, run: Run): Prom
       ? [`builder ${name}: ${waitsInEarlierHydra}`]
       : []
   })
-  const cause = judgeAttempts(facts, attempts)
+  const cause = causeOfAttempts(facts, attempts)
   return { ...about, ...report(cause), also: cause.kind === 'attempt' ? also.slice(1) : also }
 }
 

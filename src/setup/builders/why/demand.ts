@@ -1,6 +1,6 @@
 import { builtinSystem, type Demand, localFeature } from '../../../core/builder-match.js'
 import { fieldOf, valuesOf } from '../../../core/builder-offer.js'
-import type { WhyFacts } from './judge.js'
+import type { WhyFacts } from './causes.js'
 import type { Entry } from './lists.js'
 
 type Asked = Pick<WhyFacts, 'derivation' | 'own'>

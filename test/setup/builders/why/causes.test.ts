@@ -2,11 +2,11 @@ import { describe, expect, it } from 'vitest'
 import {
   type Attempt,
   type Cause,
-  judge,
-  judgeAttempts,
+  causeFrom,
+  causeOfAttempts,
   unknownHint,
   type WhyFacts,
-} from '../../../../src/setup/builders/why/judge.js'
+} from '../../../../src/setup/builders/why/causes.js'
 import { type Entry, entriesOf, shownLine } from '../../../../src/setup/builders/why/lists.js'
 
 const b1 = 'ssh://nix-builder@b1 x86_64-linux /etc/key 2 1 big-parallel - c3NoLWVkMjU1MTk='
@@ -41,14 +41,14 @@ const needs = (system: string, ...features: string[]) => ({
 })
 
 function causeOf(given: WhyFacts): Cause {
-  const judged = judge(given)
-  if ('takers' in judged) throw new Error(`left to real builds: ${judged.takers.map(({ name }) => name)}`)
-  return judged
+  const found = causeFrom(given)
+  if ('takers' in found) throw new Error(`left to real builds: ${found.takers.map(({ name }) => name)}`)
+  return found
 }
 
 function takersOf(given: WhyFacts): string[] {
-  const judged = judge(given)
-  return 'takers' in judged ? judged.takers.map(({ name }) => name) : []
+  const found = causeFrom(given)
+  return 'takers' in found ? found.takers.map(({ name }) => name) : []
 }
 
 describe('the facts about a derivation', () => {
@@ -130,7 +130,7 @@ describe('the facts about a derivation', () => {
       facts({ line: b1.replace(' 2 1 ', ' 0 1 ') }),
       {
         kind: 'jobs',
-        cause: 'builder ssh://nix-builder@b1 has no job to give: its maxJobs is 0',
+        cause: 'builder ssh://nix-builder@b1 takes no builds: its maxJobs is 0',
         remedy: expect.stringContaining('hydra-ops builders resume'),
       },
     ],
@@ -152,7 +152,7 @@ describe('the facts about a derivation', () => {
       facts({ line: `${b1}\nssh://b2 x86_64-linux - 1 1 - - %%%` }),
       {
         kind: 'list',
-        cause: 'one line cannot be read, so there is no builder at all: the host key is not in base64',
+        cause: 'Nix cannot read one line, and therefore ignores all builders: the host key is not in base64',
         line: `${list}:3: ssh://b2 x86_64-linux - 1 1 - - …`,
       },
     ],
@@ -190,7 +190,7 @@ describe('the facts about a derivation', () => {
     expect(causeOf(given)).toMatchObject(expected)
   })
 
-  it('leave the builders to a real build that nothing speaks against', () => {
+  it('leave builders without a known fault to a real build', () => {
     expect(takersOf(facts())).toEqual(['ssh://nix-builder@b1'])
     expect(takersOf(facts({ busy: ['ssh:__nix-builder@b1-0'] }))).toHaveLength(1)
     const two = `${b1}\nssh://b2 - - 1\nssh://b3 x86_64-linux - 0`
@@ -258,7 +258,7 @@ describe('the facts about a derivation', () => {
     expect(causeOf(facts({ derivation: { ...builtin, system: 'riscv64-linux' }, own })).kind).toBe('itself')
   })
 
-  it('do not name the missing trust where the ignored builders would not help either', () => {
+  it('do not name the missing trust if the ignored builders would not help either', () => {
     const ignored = [{ place: 'x', text: b1 }]
     expect(causeOf(facts({ lists: [], ignored, trusted: false, ...needs('riscv64-linux') })).kind).toBe(
       'builders',
@@ -294,7 +294,7 @@ describe('real builds', () => {
 
   it('show that nothing hinders the build once one of them succeeds', () => {
     const good: Attempt[] = entries('ssh://b2').map((entry) => ({ entry, built: true }))
-    expect(judgeAttempts(facts(), [...failed('no'), ...good])).toMatchObject({
+    expect(causeOfAttempts(facts(), [...failed('no'), ...good])).toMatchObject({
       kind: 'free',
       cause: 'nothing hinders the build: ssh://b2 built for the same system and features',
     })
@@ -303,18 +303,18 @@ describe('real builds', () => {
   it('tell a builder that the queue runner leaves alone after failures', () => {
     const good: Attempt[] = entries(b1).map((entry) => ({ entry, built: true }))
     const reported = new Map([['ssh://nix-builder@b1', { currentJobs: 0, disabledFor: 184, failures: 2 }]])
-    expect(judgeAttempts(facts({ decider: 'queue runner', reported }), good)).toMatchObject({
+    expect(causeOfAttempts(facts({ decider: 'queue runner', reported }), good)).toMatchObject({
       kind: 'disabled',
       cause: expect.stringContaining('alone for another 184 s, after 2 failures'),
     })
   })
 
   it('tell a login that works for another user of the machine', () => {
-    expect(judgeAttempts(facts(), failed('the host key is not known', 'alice'))).toMatchObject({
+    expect(causeOfAttempts(facts(), failed('the host key is not known', 'alice'))).toMatchObject({
       kind: 'attempt',
       cause: "the host key is not known, while a build there works as user 'alice'",
       remedy: expect.stringContaining('name the key and the host key in the line'),
     })
-    expect(judgeAttempts(facts(), failed('no'))).toMatchObject({ cause: 'no', remedy: unknownHint })
+    expect(causeOfAttempts(facts(), failed('no'))).toMatchObject({ cause: 'no', remedy: unknownHint })
   })
 })

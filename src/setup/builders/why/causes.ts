@@ -86,7 +86,7 @@ export interface Cause {
 }
 
 /** Returns the cause that the facts tell alone, or else the builders that a real build must try. */
-export function judge(facts: WhyFacts): Cause | { readonly takers: readonly Entry[] } {
+export function causeFrom(facts: WhyFacts): Cause | { readonly takers: readonly Entry[] } {
   const { decider, own } = facts
   if (facts.built) return { kind: 'built', cause: 'every output is in the store already' }
   if (decider !== 'queue runner' && buildsItself(facts))
@@ -97,7 +97,7 @@ export function judge(facts: WhyFacts): Cause | { readonly takers: readonly Entr
   if (fault !== undefined)
     return {
       kind: 'list',
-      cause: `one line cannot be read, so there is no builder at all: ${fault.problem}`,
+      cause: `Nix cannot read one line, and therefore ignores all builders: ${fault.problem}`,
       line: `${fault.at}: ${shownLine(fault.line)}`,
       remedy: 'correct the line; hydra-ops setup run builders --redo writes our own list anew',
     }
@@ -175,7 +175,7 @@ function placed({ at, line }: Entry): string {
   return `${at}: ${shownLine(line)}`
 }
 
-/** Leaves the builders out that have no job to give; the first of them is the cause if no builder remains. */
+/** Drops builders without free jobs. If none remains, the first one is the cause. */
 function narrowed(facts: WhyFacts, takers: readonly Entry[]): Cause | { readonly takers: readonly Entry[] } {
   const steps: readonly ((entry: Entry) => Cause | undefined)[] = [
     (entry) => (entry.maxJobs === 0 ? noJobs(entry) : undefined),
@@ -197,7 +197,7 @@ function narrowed(facts: WhyFacts, takers: readonly Entry[]): Cause | { readonly
 function noJobs(entry: Entry): Cause {
   return {
     kind: 'jobs',
-    cause: `builder ${entry.name} has no job to give: its maxJobs is 0`,
+    cause: `builder ${entry.name} takes no builds: its maxJobs is 0`,
     line: placed(entry),
     remedy:
       'a drained builder gets its jobs back by hydra-ops builders resume; in a list of your own, raise maxJobs',
@@ -243,8 +243,8 @@ function allBusy({ busy, reported }: WhyFacts, entry: Entry): Cause | undefined 
   }
 }
 
-/** Returns the cause that real builds tell: one success means that nothing hinders the build. */
-export function judgeAttempts(facts: WhyFacts, attempts: readonly Attempt[]): Cause {
+/** Returns the cause that real builds tell. One success means that nothing hinders the build. */
+export function causeOfAttempts(facts: WhyFacts, attempts: readonly Attempt[]): Cause {
   const { decider, reported } = facts
   const good = attempts.find(({ built }) => built)
   if (good?.built === true && good.elsewhere !== undefined) return builtElsewhere(facts, good.elsewhere)
