@@ -52,6 +52,7 @@ export function linesOf({
   written,
   removed,
   fromGit,
+  changedFromGit,
   secretsInGit,
   chosenInputs,
   missingInputs,
@@ -65,6 +66,11 @@ export function linesOf({
   ]
   const { network, nixpkgs } = chosenInputs
   const inputs = [
+    ...(changedFromGit
+      ? [
+          'deploys now evaluate the files that git has, so a new file needs git add; hydra-ops modify --no-from-git takes that back',
+        ]
+      : []),
     ...secretsInGit,
     ...(network === undefined
       ? []

@@ -60,6 +60,8 @@ export interface DeploymentInfo {
   readonly expressions: readonly string[]
   readonly searchPath: readonly string[]
   readonly args: Readonly<Record<string, string>>
+  /** Whether the expressions are evaluated from git. */
+  readonly fromGit: boolean
   readonly machines: readonly MachineInfo[]
   /** Whether the states were probed and not only recorded. */
   readonly probed: boolean

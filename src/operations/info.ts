@@ -66,6 +66,7 @@ async function infoOf(ops: Ops, record: DeploymentRecord, request: InfoRequest):
     expressions: record.expressions,
     searchPath: record.searchPath,
     args: record.args,
+    fromGit: record.fromGit === true,
     machines,
     probed: request.probe,
     evaluationError: wanted?.error,

@@ -36,6 +36,8 @@ export interface JobsInitialised {
   readonly removed: readonly string[]
   /** Whether deploys evaluate the network from git, too. */
   readonly fromGit: boolean
+  /** Whether this command made deploys do that. */
+  readonly changedFromGit: boolean
   /** Sentences about secret files that git has, which the Nix store shows to every user. */
   readonly secretsInGit: readonly string[]
   /** Values that no flag named: the remote `origin` with its branch, and a usual nixpkgs. */
@@ -93,6 +95,7 @@ export async function initJobs(ops: Ops, request: JobsInit): Promise<JobsInitial
     written: [...write.keys()].sort(),
     removed: [...remove].sort(),
     fromGit,
+    changedFromGit: known.fromGit === undefined,
     secretsInGit: await secretsInGit(ops, root, network),
     chosenInputs: write.has('spec.json')
       ? Object.fromEntries(Object.entries(chosen).map(([name, { value }]) => [name, value]))

@@ -3,7 +3,7 @@ import { linesOf } from '../../src/commands/hydra-jobs.js'
 import type { JobsInitialised } from '../../src/operations/jobs-init.js'
 
 const made: JobsInitialised = {
-  ...{ folder: '/net/hydra', written: ['spec.json'], removed: [], fromGit: true },
+  ...{ folder: '/net/hydra', written: ['spec.json'], removed: [], fromGit: true, changedFromGit: false },
   ...{ secretsInGit: [], chosenInputs: {}, missingInputs: [] },
 }
 
@@ -16,5 +16,8 @@ it('hydra jobs init prints the address and the nixpkgs that it chose, and only t
     'commit these files, and push them: Hydra reads the repository',
   ])
   expect(linesOf(made)).toHaveLength(2)
+  expect(linesOf({ ...made, changedFromGit: true })).toContain(
+    'deploys now evaluate the files that git has, so a new file needs git add; hydra-ops modify --no-from-git takes that back',
+  )
   expect(linesOf({ ...made, secretsInGit: ['a secret'] })).toContain('a secret')
 })

@@ -104,3 +104,10 @@ describe('a plan tells of stale jobs', () => {
     ])
   })
 })
+
+describe('jobs init and the evaluation from git', () => {
+  it('tells that it changed the setting, once', async () => {
+    expect(await net.init()).toMatchObject({ fromGit: true, changedFromGit: true })
+    expect(await net.init()).toMatchObject({ fromGit: true, changedFromGit: false })
+  })
+})

@@ -160,6 +160,7 @@ describe('the view of info', () => {
     expressions: ['/home/me/net.nix', '/home/me/libvirt.nix'],
     searchPath: ['nixpkgs=/src'],
     args: { size: '2048' },
+    fromGit: true,
     probed: true,
     evaluationError: undefined,
     machines: [
@@ -183,6 +184,7 @@ Network name: lab
 Network UUID: 1b2c3d4e-0000-4000-8000-000000000000
 Network description: Two guests
 Nix expressions: /home/me/net.nix /home/me/libvirt.nix
+Evaluated from: the files that git has
 Nix search path: -I nixpkgs=/src
 Nix arguments: size = 2048
 
