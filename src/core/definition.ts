@@ -54,8 +54,7 @@ export type NixosMachine = z.infer<typeof NixosMachine>
 export const MachineDefinition = z.discriminatedUnion('os', [DebianMachine, NixosMachine])
 export type MachineDefinition = z.infer<typeof MachineDefinition>
 
-/** A whole network expression, evaluated. */
-/** The programs whose form of a network expression is told apart; `nixops` is also the form of hydra-ops. */
+/** The kinds of network expressions that hydra-ops recognises; `nixops` is also the form of hydra-ops. */
 export const networkLayouts = ['colmena', 'morph', 'nixops'] as const
 
 /** The facts of a network that decide on the jobsets of a Hydra. */
@@ -67,6 +66,7 @@ export interface NetworkForm {
   readonly system: string
 }
 
+/** A whole network expression, evaluated. */
 export interface NetworkDefinition {
   readonly name: string | undefined
   readonly description: string | undefined

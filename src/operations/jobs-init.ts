@@ -1,16 +1,16 @@
-import { mkdir, rename, rm, writeFile } from 'node:fs/promises'
+import { mkdir, rm } from 'node:fs/promises'
 import { dirname, join, relative, resolve } from 'node:path'
 import type { Ops } from '../core/context.js'
 import type { NetworkDefinition } from '../core/definition.js'
 import type { DeploymentRecord } from '../core/deployment.js'
-import { temporary } from '../core/durable-file.js'
+import { replaceFile } from '../core/durable-file.js'
 import { usageError } from '../core/errors.js'
 import { fsFailure } from '../core/file-failure.js'
 import type { NixFlags } from '../core/nix.js'
 import { dryRunSession } from '../machine/session.js'
 import { evaluateNames } from '../network/evaluate.js'
 import { checkoutAt, refuseSecret } from '../network/jobs/git.js'
-import { checkoutOfAll, compareJobs, isWithin, textOf } from '../network/jobs/repository.js'
+import { checkoutOfAll, compareJobs, isWithin, settingsFile, textOf } from '../network/jobs/repository.js'
 import { secretsInGit } from '../network/jobs/secrets.js'
 import { inputsIn, presentInputs, renderSpec, type SpecInput } from '../network/jobs/spec.js'
 import { jobsData, machinesOf, refuseNames, wantedFiles } from '../network/jobs/wanted.js'
@@ -83,10 +83,8 @@ export async function initJobs(ops: Ops, request: JobsInit): Promise<JobsInitial
   )
   const { write, remove, foreign } = compareJobs(folder, wanted)
   if (foreign.length > 0) throw inTheWay(foreign)
-  for (const [path, text] of write) {
-    const file = join(folder, path)
-    await putFile(file, text)
-  }
+  const settingsFirst = [...write].sort(([a], [b]) => Number(b === settingsFile) - Number(a === settingsFile))
+  for (const [path, text] of settingsFirst) await putFile(join(folder, path), text)
   for (const path of remove) await rm(join(folder, path), { force: true })
   const fromGit = known.fromGit ?? (await evaluateFromGit(ops, known))
   const given = new Set([...inputsIn(wanted.get('spec.json'), shown)])
@@ -104,17 +102,14 @@ export async function initJobs(ops: Ops, request: JobsInit): Promise<JobsInitial
   }
 }
 
-/** Writes a file of the user's repository, whole or not at all; git keeps the older content. */
+/** Writes a file of the user's repository; git keeps the older content. */
 async function putFile(file: string, text: string): Promise<void> {
-  const draft = temporary(file)
   try {
     await mkdir(dirname(file), { recursive: true })
-    await writeFile(draft, text, { mode: 0o644 })
-    await rename(draft, file)
   } catch (error) {
-    await rm(draft, { force: true })
-    throw fsFailure(error, 'write', file)
+    throw fsFailure(error, 'make the folder of', file)
   }
+  await replaceFile(file, text, { mode: 0o644 })
 }
 
 /** Lets deploys evaluate what Hydra evaluates: the source that git has. */

@@ -1,4 +1,4 @@
-import { writeFileSync } from 'node:fs'
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { modifyDeployment } from '../../src/operations/modify.js'
@@ -102,6 +102,27 @@ describe('a plan tells of stale jobs', () => {
     expect(await net.notices()).toEqual([
       `${join(net.root, 'hydra/web.nix')} is not the file of this version of hydra-ops; ${refresh}`,
     ])
+  })
+})
+
+describe('hydra jobs init after a kill', () => {
+  it('takes a folder without any complete file as its own, and removes drafts', async () => {
+    const draft = 'settings.json.0123456789ab.tmp'
+    mkdirSync(join(net.root, 'hydra/hydra-ops'), { recursive: true })
+    writeFileSync(join(net.root, 'hydra/hydra-ops', draft), '{')
+    writeFileSync(join(net.root, 'hydra/default.nix.0123456789ab.tmp'), '{')
+    const mine = join(net.root, 'hydra/mine.0123456789ab.tmp')
+    writeFileSync(mine, 'mine')
+    const { removed } = await net.init()
+    expect(removed).toEqual(['default.nix.0123456789ab.tmp', `hydra-ops/${draft}`])
+    expect(net.contents().flat()).toContain('mine')
+  })
+
+  it('goes on where only its own settings exist', async () => {
+    await net.init()
+    rmSync(join(net.root, 'hydra/hydra-ops/nix'), { recursive: true })
+    const { written } = await net.init()
+    expect(written).toContain('hydra-ops/nix/eval.nix')
   })
 })
 

@@ -1,11 +1,15 @@
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { dirname, join, relative, sep } from 'node:path'
+import { temporaryName } from '../../core/durable-file.js'
 import { usageError } from '../../core/errors.js'
 import { errnoOf, fsFailure } from '../../core/file-failure.js'
 import { jobsFolder, writtenBy } from './written-by.js'
 
 /** The name of the folder with hydra-ops's own files, below the folder with the jobs. */
 const ownFolder = 'hydra-ops'
+
+/** The file that is written first, because it tells that the folder is of hydra-ops. */
+export const settingsFile = `${ownFolder}/settings.json`
 
 /** Returns the root of the checkout of a git repository in which the path lies. */
 export function checkoutOf(path: string): string | undefined {
@@ -70,9 +74,11 @@ export function compareJobs(folder: string, wanted: ReadonlyMap<string, string>)
     present !== undefined && isForeign(path, present) ? [path] : [],
   )
   if (!ours && existsSync(join(folder, ownFolder))) foreign.push(ownFolder)
-  const remove = [...oldMachines(folder), ...(ours ? oldOwnFiles(folder) : [])].filter(
-    (path) => !wanted.has(path),
-  )
+  const remove = [
+    ...oldMachines(folder),
+    ...drafts(folder, wanted),
+    ...(ours ? oldOwnFiles(folder) : []),
+  ].filter((path) => !wanted.has(path))
   return { write: new Map(differing.map(({ path, text }) => [path, text])), remove, foreign }
 }
 
@@ -92,9 +98,19 @@ function isOurs(text: string): boolean {
   return text.split('\n', 3).some((line) => line.includes(writtenBy))
 }
 
+/** Tells whether hydra-ops made its own folder. A folder without a complete file is the rest of a killed command. */
 function ownsFolder(folder: string): boolean {
-  const settings = textOf(folder, `${ownFolder}/settings.json`)
-  return settings !== undefined && isOurs(settings)
+  const settings = textOf(folder, settingsFile)
+  if (settings !== undefined) return isOurs(settings)
+  const own = join(folder, ownFolder)
+  return isFolder(own) && readdirSync(own).every((name) => temporaryName.test(name))
+}
+
+/** Returns the unfinished files that a killed command left beside the wanted ones. */
+function drafts(folder: string, wanted: ReadonlyMap<string, string>): string[] {
+  return namesIn(folder).filter(
+    (name) => temporaryName.test(name) && wanted.has(name.replace(temporaryName, '')),
+  )
 }
 
 /** Returns the files of machines that we wrote. */
@@ -113,6 +129,10 @@ function oldOwnFiles(folder: string): string[] {
 
 function namesIn(folder: string): string[] {
   return existsSync(folder) ? readdirSync(folder) : []
+}
+
+function isFolder(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false })?.isDirectory() === true
 }
 
 function isFile(folder: string, name: string): boolean {
