@@ -135,7 +135,7 @@ function placeOf(
   const outside = expressions.find((file) => !isWithin(base, file))
   if (outside !== undefined)
     throw usageError(`the network expression ${outside} does not lie in ${base}`, {
-      hint: 'an evaluation by Hydra reads the files of one repository alone',
+      hint: 'name a folder above the files of the network, or move these files into the folder',
     })
   return { root, folder: join(base, jobsFolder) }
 }
@@ -146,7 +146,7 @@ function refuseOther(folder: string, uuid: string): void {
   const other = text === undefined ? undefined : /"uuid": "([0-9a-f-]{36})"/.exec(text)?.[1]
   if (other === undefined || other === uuid) return
   throw usageError(`${join(folder, 'machines.json')} is of another deployment (${other})`, {
-    hint: 'name a folder of its own for this deployment: hydra-ops hydra jobs init DIR',
+    hint: 'each network needs a folder of its own: move the files of this network into one (git mv), give the deployment the new paths (hydra-ops modify), then run hydra-ops hydra jobs init DIR',
   })
 }
 

@@ -143,6 +143,16 @@ describe('hydra jobs init', () => {
     writeFileSync(join(root, 'hydra/spec.json'), JSON.stringify(spec))
     expect(await init()).toMatchObject({ missingInputs: [], written: [] })
   })
+
+  it('writes beside a second network of the repository, if that network has a folder of its own', async () => {
+    await init()
+    mkdirSync(join(root, 'second'))
+    const file = join(root, 'second/net.nix')
+    writeFileSync(file, '{ }')
+    await remember([file], 'second')
+    await init({ deployment: 'second', folder: 'second', cwd: root })
+    expect(existsSync(join(root, 'second/hydra/default.nix'))).toBe(true)
+  })
 })
 
 describe('hydra jobs init refuses', () => {
@@ -177,9 +187,10 @@ describe('hydra jobs init refuses', () => {
   it('the folder of another deployment', async () => {
     await init()
     await remember(undefined, 'second')
-    await expect(init({ deployment: 'second' })).rejects.toMatchObject(
-      refused(/machines\.json is of another deployment \([0-9a-f-]{36}\)$/),
-    )
+    await expect(init({ deployment: 'second' })).rejects.toMatchObject({
+      ...refused(/machines\.json is of another deployment \([0-9a-f-]{36}\)$/),
+      hint: expect.stringContaining('each network needs a folder of its own: move the files of this network'),
+    })
   })
 
   it('a repository without an origin, unless the command names an address', async () => {
