@@ -1,5 +1,5 @@
-# Makes the jobs of a Hydra of a network. `hydra-ops hydra jobs init` copies this folder into the network's repository,
-# and writes hydra/default.nix, which is the only user of this file.
+# Makes the jobs of a Hydra of a network. `hydra-ops hydra jobs init` copies this folder into the network's repository.
+# It also writes hydra/default.nix, which is the only user of this file.
 #
 # An evaluation by Hydra reads nothing but its inputs, and knows nothing of the state of a deployment. The facts of the
 # state that a system depends on come from machines.json.

@@ -62,9 +62,9 @@ export function writeJobs(
 /** The machine of a Hydra, with a store of its own. */
 export interface HydraHost {
   /** Returns the path of the derivation of a job, as a restricted evaluation of the last commit makes it. */
-  drvPath(folder: string, job: string, how?: Evaluating): string
+  drvPath(folder: string, job: string, options?: Evaluating): string
   /** Returns the error of such an evaluation. */
-  refusal(folder: string, job: string, how?: Evaluating): string
+  refusal(folder: string, job: string, options?: Evaluating): string
   dispose(): Promise<void>
 }
 
@@ -100,9 +100,9 @@ export function hydraHost(): HydraHost {
   const evaluate = (
     folder: string,
     job: string,
-    { file = 'default.nix', inputs = {}, ...how }: Evaluating,
+    { file = 'default.nix', inputs = {}, ...options }: Evaluating,
   ) => {
-    const search = { network: fetched(folder), ...(how.nixpkgs === false ? {} : { nixpkgs }) }
+    const search = { network: fetched(folder), ...(options.nixpkgs === false ? {} : { nixpkgs }) }
     const given = Object.entries({
       ...Object.fromEntries(Object.keys(search).map((name) => [name, `{ outPath = <${name}>; }`])),
       ...inputs,
@@ -114,13 +114,13 @@ export function hydraHost(): HydraHost {
     ])
   }
   return {
-    drvPath(folder, job, how = {}) {
-      const ended = evaluate(folder, job, how)
+    drvPath(folder, job, options = {}) {
+      const ended = evaluate(folder, job, options)
       if (ended.status !== 0) throw new Error(ended.stderr)
       return ended.stdout.trim()
     },
-    refusal(folder, job, how = {}) {
-      const ended = evaluate(folder, job, how)
+    refusal(folder, job, options = {}) {
+      const ended = evaluate(folder, job, options)
       if (ended.status === 0) throw new Error(`the evaluation gave ${ended.stdout}`)
       return ended.stderr
     },

@@ -42,7 +42,7 @@ export function isWithin(folder: string, path: string): boolean {
   return way === '' || (way !== '..' && !way.startsWith(`..${sep}`))
 }
 
-/** Finds the folder that `hydra jobs init` wrote for a network: in a folder of its file, up to the checkout's root. */
+/** Finds the folder that `hydra jobs init` wrote for a network. Searches from its file up to the checkout's root. */
 export function findJobs(file: string): string | undefined {
   const root = checkoutOf(file)
   for (let at = dirname(file); root !== undefined && isWithin(root, at); at = dirname(at)) {
