@@ -12,7 +12,7 @@
 }:
 let
   inherit (builtins)
-    all any attrNames concatMap elem filter hasContext hashFile hashString isBool isInt isList isPath isString length map mapAttrs removeAttrs
+    all any attrNames concatMap concatStringsSep elem filter hasContext hashFile hashString head isBool isInt isList isPath isString length map mapAttrs removeAttrs
     toJSON unsafeDiscardStringContext;
   inherit (merge) described isDerivation isSet present sources withoutConflicts;
 
@@ -37,12 +37,16 @@ let
 
   # A definition with a problem has no closure. An evaluation for a deploy tells all problems, with places and hints.
   systemOf = machine:
-    let inherit (examine machine) theirs sound; in
+    let
+      inherit (examine machine) theirs problems sound;
+      first = head problems;
+      place = if problems == [ ] then "" else ", first in ${concatStringsSep "." first.option}";
+    in
     if sound then profileOf machine.name theirs
     else merge.fail {
       machine = machine.name;
       inherit (machine) files;
-      say = "the definition has mistakes";
+      say = "the definition has mistakes${place}";
       hint = "hydra-ops plan tells them";
     };
 

@@ -250,7 +250,9 @@ describe('the jobs', () => {
 
   it('are refused for a definition with mistakes', () => {
     write({ 'hydra.nix': '{ web = { deployment.os = "debian"; deployment.packages = "x"; }; }' })
-    expect(hydra.refusal(nix.folder, 'web')).toContain('the definition has mistakes')
+    expect(hydra.refusal(nix.folder, 'web')).toContain(
+      'the definition has mistakes, first in deployment.packages',
+    )
   })
 
   it('are those of morph itself, if the jobset asks for its evaluator', async () => {
