@@ -13,7 +13,7 @@ beforeAll(async () => {
   machines = await TwoMachines.start()
   hostKey = Buffer.from(`${machines.hostKey}\n`).toString('base64')
   await makeBuilder()
-  await makeUser()
+  await makeDerivationFolder()
 }, 120_000)
 afterAll(async () => machines?.dispose())
 
@@ -34,9 +34,8 @@ printf 'restrict,command="nix-store --serve --write" %s\\n' "$1" > ${authorized}
   )
 }
 
-/** Makes the folder of the derivations. */
-async function makeUser(): Promise<void> {
-  await machines.ci.sh('mkdir -p /root/drv')
+async function makeDerivationFolder(): Promise<void> {
+  await machines.ci.sh('mkdir -p /srv/drv')
 }
 
 let made = 0
@@ -44,8 +43,8 @@ let made = 0
 async function derivation(system: string, ...features: string[]): Promise<string> {
   made += 1
   return machines.ci.sh(
-    `printf 'derivation { name = "x-%s"; system = "%s"; builder = "/bin/sh"; args = [ "-c" "echo > $out" ]; requiredSystemFeatures = [ %s ]; }' "$1" "$2" "$3" > /root/drv/x.nix
-NIX_REMOTE=daemon nix-instantiate /root/drv/x.nix 2> /dev/null`,
+    `printf 'derivation { name = "x-%s"; system = "%s"; builder = "/bin/sh"; args = [ "-c" "echo > $out" ]; requiredSystemFeatures = [ %s ]; }' "$1" "$2" "$3" > /srv/drv/x.nix
+NIX_REMOTE=daemon nix-instantiate /srv/drv/x.nix 2> /dev/null`,
     String(made),
     system,
     features.map((each) => `"${each}"`).join(' '),

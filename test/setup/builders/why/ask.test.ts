@@ -99,9 +99,9 @@ describe('the question why a derivation is not built', () => {
     const why = await whyNotBuilt(
       place(
         {
-          facts: { file: `${coded('nix@b1 x86_64-linux /root/key 1')} /etc/hydra/machines` },
+          facts: { file: `${coded('nix@b1 x86_64-linux /etc/hydra/keys/key 1')} /etc/hydra/machines` },
           builds: {
-            'hydra-queue-runner own nix@b1': 'Load key "/root/key": Permission denied',
+            'hydra-queue-runner own nix@b1': 'Load key "/etc/hydra/keys/key": Permission denied',
             'root own nix@b1': '',
           },
         },
@@ -111,7 +111,7 @@ describe('the question why a derivation is not built', () => {
       taskRun(),
     )
     expect(why.cause).toBe(
-      "user 'hydra-queue-runner' may not read the key /root/key, while a build there works as user 'root'",
+      "user 'hydra-queue-runner' may not read the key /etc/hydra/keys/key, while a build there works as user 'root'",
     )
   })
 

@@ -200,7 +200,7 @@ describe('the facts about a derivation', () => {
   })
 
   it('leave an unreadable list aside where another list has a builder', () => {
-    const shut = { place: '/root/machines', text: undefined, unreadable: true }
+    const shut = { place: '/etc/nix/closed-machines', text: undefined, unreadable: true }
     const open = { place: list, text: b1 }
     expect(takersOf(facts({ lists: [shut, open] }))).toHaveLength(1)
     expect(causeOf(facts({ decider: 'user', lists: [shut, open] })).kind).toBe('unreadable')
