@@ -135,7 +135,7 @@ in
           job = mkOption { type = types.nullOr types.str; default = null; description = "Job whose result is the system of this machine. Default: `deployment.hydraSource.job`, or the machine's name."; };
           gate = mkOption { type = types.nullOr types.str; default = null; description = "Job that must have succeeded. Default: `deployment.hydraSource.gate`, `network.hydra.gate`, or `\"release\"`."; };
           dates = mkOption { type = types.str; default = "04:40"; description = "Times of the update, as calendar events of systemd.time(7) or a line of cron."; };
-          maxAge = mkOption { type = types.nullOr types.str; default = null; description = "Age from which an evaluation is not activated any more. Default: any age."; };
+          maxAge = mkOption { type = types.nullOr types.str; default = null; description = "Greatest age of an evaluation that is activated. Default: any age."; };
           healthChecks = mkOption {
             type = types.nullOr (types.submodule {
               options = {

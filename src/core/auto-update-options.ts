@@ -39,7 +39,7 @@ export const AutoUpdateOptions = z.strictObject({
     'times of the update, as calendar events of systemd.time(7) or a line of cron',
     'hourly',
   ),
-  maxAge: documented(age.nullish(), 'age from which an evaluation is not activated any more', '7d', {
+  maxAge: documented(age.nullish(), 'greatest age of an evaluation that is activated', '7d', {
     shownDefault: 'any age',
   }),
   healthChecks: documented(

@@ -55,6 +55,13 @@ async function expectRefused(words: string | RegExp, ended: Awaited<ReturnType<t
   expect(await machine.leftovers()).toBe('')
 }
 
+const aliceEnters = () =>
+  withSetUpLock(
+    () => machine.namespace.host,
+    'alice',
+    run,
+    async () => 'in',
+  )
 const literally = (text: string) => new RegExp(text.replaceAll(/[.*+?^${}()|[\]\\]/g, '\\$&'))
 
 describe('an automatic update', () => {
@@ -304,40 +311,19 @@ describe('an update and a deploy', () => {
     const first = go({ healthChecks: { cmd: [waits] } })
     await machine.namespace.sh('cat /run/test/begun')
     expect(await machine.start()).toMatchObject({ code: 0, said: 'another automatic update is under way' })
-    await expect(
-      withSetUpLock(
-        () => machine.namespace.host,
-        'alice',
-        run,
-        async () => 'in',
-      ),
-    ).rejects.toMatchObject({
+    await expect(aliceEnters()).rejects.toMatchObject({
       message: "machine 'local' has been locked for set-up by its automatic update for less than a minute",
     })
     await machine.namespace.sh('echo > /run/test/go')
     expect(await first).toMatchObject({ code: 0 })
-    expect(
-      await withSetUpLock(
-        () => machine.namespace.host,
-        'alice',
-        run,
-        async () => 'in',
-      ),
-    ).toBe('in')
+    expect(await aliceEnters()).toBe('in')
   })
 
   it('never wait for an update that was killed', async () => {
     const ended = await go({}, ['--stop-after=3'])
     expect(ended.kind).not.toBe('lost')
     await machine.write('/run/hydra-ops/set-up-by', 'its automatic update\n')
-    expect(
-      await withSetUpLock(
-        () => machine.namespace.host,
-        'alice',
-        run,
-        async () => 'in',
-      ),
-    ).toBe('in')
+    expect(await aliceEnters()).toBe('in')
   })
 
   it('keep what the deploy put there after an update was killed', async () => {

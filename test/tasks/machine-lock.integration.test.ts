@@ -28,6 +28,14 @@ const run = { signal: new AbortController().signal, log: (_: string) => {} }
 const alice = 'alice@laptop with the state /home/alice/s'
 const bob = 'bob@desk with the state /home/bob/s'
 
+const enters = (who: string) =>
+  withSetUpLock(
+    () => machine,
+    who,
+    run,
+    async () => 'done',
+  )
+
 /** Starts another operator's set-up of the machine; the returned function ends it. */
 async function beingSetUp(who: string): Promise<() => Promise<void>> {
   let end = (): void => {}
@@ -72,14 +80,7 @@ describe('a pair of operators', () => {
     })
     expect(touched).toBe(false)
     await letGo()
-    expect(
-      await withSetUpLock(
-        () => machine,
-        bob,
-        run,
-        async () => 'done',
-      ),
-    ).toBe('done')
+    expect(await enters(bob)).toBe('done')
     expect(readdirSync(join(root, 'run'))).toEqual([])
   })
 
@@ -156,14 +157,7 @@ describe('a lock with a vanished holder', () => {
     writeFileSync(file, '')
     const longAgo = new Date(Date.now() - 3 * 3_600_000)
     utimesSync(file, longAgo, longAgo)
-    expect(
-      await withSetUpLock(
-        () => machine,
-        bob,
-        run,
-        async () => 'done',
-      ),
-    ).toBe('done')
+    expect(await enters(bob)).toBe('done')
   })
 })
 
@@ -183,14 +177,7 @@ describe('an operator', () => {
 
   it('goes on when a crash of its own left the machine locked', async () => {
     await beingSetUp(alice)
-    expect(
-      await withSetUpLock(
-        () => machine,
-        alice,
-        run,
-        async () => 'done',
-      ),
-    ).toBe('done')
+    expect(await enters(alice)).toBe('done')
   })
 
   it('is no obstacle when it vanished hours ago', async () => {
