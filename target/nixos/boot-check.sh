@@ -7,7 +7,12 @@ refuse() {
   say obstacle "$1"
   exit 0
 }
-last_of() { findmnt -no "$1" -T "$2" | tail -n 1 | tr -d ' '; }
+# Prints a fact about the file system of a path, or of the folder that will hold a path that does not exist yet.
+last_of() {
+  existing=$2
+  until [ -e "$existing" ]; do existing=${existing%/*}; done
+  findmnt -no "$1" -T "${existing:-/}" | tail -n 1 | tr -d ' '
+}
 
 old=$(place_of "$profile")
 [ -x "$old/bin/switch-to-configuration" ] || refuse "there is no system in $profile to fall back to"

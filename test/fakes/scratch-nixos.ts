@@ -87,7 +87,7 @@ export class ScratchNixos {
       'var/log',
       'boot',
       'etc/nix',
-      'var/lib/hydra-ops',
+      'var/lib',
       'sys/dev/block/254:1',
     ]) {
       mkdirSync(this.path(path), { recursive: true })
@@ -101,7 +101,8 @@ export class ScratchNixos {
     this.tool(
       'findmnt',
       `[ "$1 $3" = '-no -T' ] || { echo "findmnt: unexpected: $*" >&2; exit 1; }
-case $4 in /etc | */var/lib/hydra-ops | /boot) ;; *) echo "findmnt: unexpected: $*" >&2; exit 1 ;; esac
+case $4 in /etc | */var/lib | */var/lib/hydra-ops | /boot) ;; *) echo "findmnt: unexpected: $*" >&2; exit 1 ;; esac
+[ -e "$4" ] || exit 1
 f='${this.folder}'/answers/findmnt-\${4##*/}-$2
 case $2 in FSTYPE) [ ! -e "$f" ] || { cat "$f"; exit; }; echo ext4 ;; MAJ:MIN) echo 254:1 ;; *) exit 1 ;; esac`,
     )
@@ -193,7 +194,7 @@ ln -sfnT "\${profile##*/}-$n-link" "$profile"`,
   }
 
   remove(path: string): void {
-    rmSync(this.path(path), { force: true })
+    rmSync(this.path(path), { force: true, recursive: true })
   }
 
   /** Prepares the answer of a stand-in: `show`, `list-units`, `active-UNIT`, `no-systemd-run`, `no-start`, `no-set`. */

@@ -308,6 +308,14 @@ describe('a boot loader', () => {
     expect(remains()).toEqual([])
   })
 
+  it('can boot once on a machine where hydra-ops has left no file yet', async () => {
+    await begin()
+    machine.remove('var/lib/hydra-ops')
+    expect(await look()).toBeUndefined()
+    machine.answer('findmnt-lib-FSTYPE', 'tmpfs\n')
+    expect(await look()).toContain('does not survive a reboot')
+  })
+
   it.each([
     ['btrfs', 'GRUB cannot write to the file system btrfs of /boot'],
     ['zfs', 'GRUB cannot write to the file system zfs of /boot'],
