@@ -127,6 +127,8 @@ export function methodOf(host: Host): Method {
   switch (host.escalation) {
     case 'root':
       return { kind: 'ssh', prefix: [], description: 'nix-copy-closure' }
+    case 'untried':
+      return { kind: 'stream', description: 'streamed, because the way to root is not known yet' }
     case 'sudo-password':
       return { kind: 'stream', description: 'streamed, because sudo asks for a password' }
     case 'sudo': {

@@ -61,8 +61,9 @@ export interface Host {
   readonly target: SshTarget
   /**
    * The way to root: `root` = already root, `sudo` = without a password, `sudo-password` = with a password, asked once.
+   * The first command finds the way, so that no session is needed only to ask.
    */
-  readonly escalation: 'root' | 'sudo' | 'sudo-password'
+  readonly escalation: 'untried' | 'root' | 'sudo' | 'sudo-password'
   /** Whether the login shell prints text or cannot be trusted with a binary protocol. */
   readonly noisyShell: boolean
   /** Runs an argument vector that no shell interprets. */
@@ -90,11 +91,6 @@ export interface ConnectOptions {
   readonly signal: AbortSignal
   /** The time limit in milliseconds; the error then reports the observations of the wait. */
   readonly timeoutMs: number
-  /**
-   * Whether only commands of the login user are to run, so that the way to root is not probed. A command as root is
-   * then tried without a password.
-   */
-  readonly asLoginUser?: boolean
   /** Asks for sudo's password, which is never stored. */
   sudoPassword?(): Promise<string>
   /** Decides on the host key at the first contact; false refuses the key. An absent function refuses an unknown key. */

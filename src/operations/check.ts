@@ -83,7 +83,7 @@ async function checkOne(
   if (seen.state !== 'up' || provider === undefined) return { ...base, ...nothing, notes }
   try {
     const target = await provider.target(resourceOf(ops, record, machine), run)
-    const how = { signal: run.signal, timeoutMs: loginMs(target, connectMs), asLoginUser: true }
+    const how = { signal: run.signal, timeoutMs: loginMs(target, connectMs) }
     const { host } = await ops.ssh.connect(target, how)
     try {
       const inside = await lookInside(host, run)

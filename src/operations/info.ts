@@ -160,7 +160,7 @@ async function lookInside(
   const { systemOf } = await import('../systems/systems.js')
   try {
     const target = await provider.target(resourceOf(ops, record, machine, definition), run)
-    const how = { signal: run.signal, timeoutMs: reportMs, asLoginUser: true }
+    const how = { signal: run.signal, timeoutMs: reportMs }
     const { host } = await ops.ssh.connect(target, how)
     try {
       const system = isNixos ? await systemOf({ os: 'nixos', name: machine }).status?.(host, run) : undefined

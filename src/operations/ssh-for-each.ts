@@ -40,7 +40,7 @@ export async function sshForEach(ops: Ops, request: ForEachRequest): Promise<For
   const one = async (machine: MachineName): Promise<ForEachResult> => {
     try {
       const target = await sshTargetOf(ops, record, machine, run)
-      const how = { signal: ops.signal, timeoutMs: loginMs(target), asLoginUser: true }
+      const how = { signal: ops.signal, timeoutMs: loginMs(target) }
       const { host } = await ops.ssh.connect(target, how)
       try {
         const result = await host.script(request.command.join(' '), [], {

@@ -43,7 +43,9 @@ export function batchedHost(host: Host): Host {
   return {
     machine: host.machine,
     target: host.target,
-    escalation: host.escalation,
+    get escalation() {
+      return host.escalation
+    },
     get noisyShell() {
       return host.noisyShell
     },

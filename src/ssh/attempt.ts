@@ -3,7 +3,7 @@ import { abortError, messageOf, throwIfAborted } from '../core/errors.js'
 import { onAbort } from '../core/on-abort.js'
 import type { SshTarget } from '../core/ssh.js'
 import type { HostKeyAlgorithm } from './host-key.js'
-import { openWay, type WayOptions } from './jump.js'
+import { type WayOptions, wayForLogin } from './jump.js'
 import type { Login } from './login.js'
 
 /** The progress of a connection, which decides the text of an error. */
@@ -42,7 +42,7 @@ export interface AttemptOptions extends WayOptions {
 /** Makes one connection, up to the end of the login or its failure. Only a cancel throws. */
 export async function attempt(target: SshTarget, options: AttemptOptions): Promise<Attempt> {
   throwIfAborted(options.signal)
-  const way = openWay(target, options)
+  const way = wayForLogin(target, options)
   const client = new ssh2.Client()
   let phase: Phase = 'dial'
   let refused: Buffer | undefined

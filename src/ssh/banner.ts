@@ -56,7 +56,8 @@ export async function waitForBanner(
   let refused = false
   const seen = new Promise<Look>((resolve, reject) => {
     const look = async (lastMs: number) => {
-      const result = await lookOnce(target, lastMs, { ...tools, signal: stop.signal })
+      const options = { ...tools, signal: stop.signal, forLogin: true }
+      const result = await lookOnce(target, lastMs, options)
       if (stop.signal.aborted) return refused
       refused ||= result.kind === 'none' && result.refused
       if (result.kind === 'none' && result.state !== state) {
@@ -112,6 +113,8 @@ async function keepLooking(
   const overlapping = async () => {
     const begin = Date.now()
     let refused = false
+    // The patient attempt is enough for a machine that is up.
+    await pause(overlapMs, signal)
     while (!signal.aborted) {
       const waited = Date.now() - begin
       // The patient attempt reports any error.
@@ -132,11 +135,18 @@ async function keepLooking(
   }
 }
 
+interface LookOptions extends WayOptions {
+  /** Whether a login usually follows, for which a connection with a banner is kept. */
+  readonly forLogin?: boolean
+}
+
 /** Makes one connection and returns its banner or its other outcome. */
-async function lookOnce(target: SshTarget, lastMs: number, options: WayOptions): Promise<Look> {
+async function lookOnce(target: SshTarget, lastMs: number, options: LookOptions): Promise<Look> {
   const way = openWay(target, options)
   let accepted = false
-  let text = ''
+  let read = Buffer.alloc(0)
+  let kept = false
+  const text = () => read.toString('latin1')
   void way.connected.then(
     () => {
       accepted = true
@@ -149,31 +159,39 @@ async function lookOnce(target: SshTarget, lastMs: number, options: WayOptions):
   }
   try {
     return await new Promise<Look>((resolve) => {
-      const timer = setTimeout(() => resolve(none(whenSilent(accepted, text))), lastMs)
+      const timer = setTimeout(() => resolve(none(whenSilent(accepted, text()))), lastMs)
       const end = () => {
-        if (isFull(text)) resolve(none('sshd accepts no more new connections (MaxStartups)', true))
-        else resolve(text === '' ? none('the server closes the connection at once', true) : none(notSsh))
+        if (isFull(text())) resolve(none('sshd accepts no more new connections (MaxStartups)', true))
+        else resolve(text() === '' ? none('the server closes the connection at once', true) : none(notSsh))
       }
-      way.stream
-        .on('data', (chunk: Buffer) => {
-          text += chunk.toString('latin1')
-          if (/(?:^|\n)SSH-/.test(text)) resolve({ kind: 'banner' })
-          else if (text.length > maxPreamble) resolve(none(notSsh))
-        })
-        .on('error', (error) => {
-          // A missing proxy program will not appear.
-          if (error instanceof OpsError)
-            resolve({ kind: 'none', state: error.message, hopeless: true, refused: false })
-          else resolve(none(describeSocketError(codeOf(error), messageOf(error)), isRefusal(codeOf(error))))
-        })
-        .on('end', end)
-        .on('close', () => {
+      const onData = (chunk: Buffer) => {
+        read = Buffer.concat([read, chunk])
+        if (/(?:^|\n)SSH-/.test(text())) greeted()
+        else if (read.length > maxPreamble) resolve(none(notSsh))
+      }
+      const onError = (error: Error) => {
+        // A missing proxy program will not appear.
+        if (error instanceof OpsError)
+          resolve({ kind: 'none', state: error.message, hopeless: true, refused: false })
+        else resolve(none(describeSocketError(codeOf(error), messageOf(error)), isRefusal(codeOf(error))))
+      }
+      const onClose = () => {
+        clearTimeout(timer)
+        end()
+      }
+      const greeted = () => {
+        kept = options.forLogin === true && !hasProxy(target) && !options.signal.aborted
+        if (kept) {
           clearTimeout(timer)
-          end()
-        })
+          way.stream.off('data', onData).off('error', onError).off('end', end).off('close', onClose)
+          options.greeted.keep(target, way.stream, read)
+        }
+        resolve({ kind: 'banner' })
+      }
+      way.stream.on('data', onData).on('error', onError).on('end', end).on('close', onClose)
     })
   } finally {
-    way.stream.destroy()
+    if (!kept) way.stream.destroy()
   }
 }
 

@@ -51,7 +51,7 @@ export function framedScript(nonce: Nonce, script: string, discardUntilSync: boo
     // Field 5 is the process group, by which a cancelled command is ended.
     '_ops_group=0',
     '{ read -r _ _ _ _ _ops_group _ </proc/$$/stat; } 2>/dev/null',
-    `${mark('{%s %s\\n')} "$$" "$_ops_group"`,
+    `${mark('{%s %s %s\\n')} "$$" "$_ops_group" "$0"`,
     `${mark('{\\n')} >&2`,
     ...(discardUntilSync ? [`while IFS= read -r _ops_line; do ${untilSync(nonce)}; done`] : []),
     `(${script}\n)`,
@@ -59,6 +59,20 @@ export function framedScript(nonce: Nonce, script: string, discardUntilSync: boo
     `${mark('}%s\\n')} "$_ops_status"`,
     `${mark('}%s\\n')} "$_ops_status" >&2`,
   ].join('\n')
+}
+
+/** Returns a line that tells, before sudo runs, that the login shell works. */
+export function loginMark(nonce: Nonce): string {
+  return `printf '%s%s%s\\n' login- ${nonce.left} ${nonce.right} >&2`
+}
+
+/** Removes the login mark from the output outside of the frame. */
+export function withoutLoginMark(
+  nonce: Nonce,
+  said: string,
+): { readonly worked: boolean; readonly said: string } {
+  const line = `login-${nonce.left}${nonce.right}\n`
+  return { worked: said.includes(line), said: said.replace(line, '') }
 }
 
 function untilSync(nonce: Nonce): string {

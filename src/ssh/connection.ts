@@ -5,7 +5,7 @@ import { pause } from '../core/pause.js'
 import type { RemoteOptions, SshTarget } from '../core/ssh.js'
 import { bounded, within } from './bounded.js'
 import type { Nonce } from './command-line.js'
-import { FramedCommand, type Outcome } from './framed-command.js'
+import { type Begun, FramedCommand, type Outcome } from './framed-command.js'
 import { newNonce } from './framing.js'
 import { Slots } from './slots.js'
 import { stopCommand } from './stop-command.js'
@@ -34,6 +34,8 @@ export type Launcher = (nonce: Nonce, script: string) => Launch
 
 export interface Ran {
   readonly outcome: Outcome
+  /** The start of the command; undefined for a command that did not begin. */
+  readonly begun: Begun | undefined
   /** Tells whether the login shell itself wrote to stdout; final only when the channel is closed. */
   noisy(): boolean
   readonly closed: Promise<void>
@@ -72,7 +74,8 @@ export class Connection {
     const { command, bounds } = await this.#start(launcher(nonce, script), nonce, options)
     try {
       const outcome = await this.#waitFor(command.ended, options, bounds(), () => command.stderrTail)
-      return { outcome, noisy: () => command.noisy, closed: command.closed }
+      const begun = outcome.kind === 'not begun' ? undefined : await within(command.begun, 0)
+      return { outcome, begun, noisy: () => command.noisy, closed: command.closed }
     } catch (error) {
       if (await this.#stop(command, nonce, launcher)) throw error
       throw stillRunning(error, this.target)

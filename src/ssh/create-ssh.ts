@@ -2,12 +2,13 @@ import type { LocalCommands } from '../core/context.js'
 import type { ConnectOptions, Host, Ssh, SshTarget } from '../core/ssh.js'
 import type { Keepalive } from './attempt.js'
 import { probe, waitForBanner } from './banner.js'
-import { probeLogin } from './become-root.js'
 import { renderConfig } from './config-file.js'
 import { type ConnectTools, logIn, showsKey } from './connect.js'
 import { Connection } from './connection.js'
+import { GreetedConnections } from './greeted.js'
 import { RemoteHost } from './host.js'
 import { ensureKeyPair } from './keys.js'
+import { SharedAnswers } from './shared-answers.js'
 import { withSshOptions } from './ssh-options.js'
 import { resolveUserConfig } from './user-config.js'
 
@@ -25,7 +26,9 @@ export interface SshDependencies {
 
 export function createSsh(dependencies: SshDependencies): Ssh {
   const { local, env, homeDir } = dependencies
-  const tools: ConnectTools = { local, env, keepalive: dependencies.keepalive ?? keepalive }
+  const shared = new SharedAnswers()
+  const greeted = new GreetedConnections()
+  const tools: ConnectTools = { local, env, greeted, keepalive: dependencies.keepalive ?? keepalive }
   const followed = (target: SshTarget) => withSshOptions(target, { env, homeDir })
   return {
     connect: async (target, options) => connect(target, followed(target), options, tools),
@@ -33,7 +36,8 @@ export function createSsh(dependencies: SshDependencies): Ssh {
     probe: async (target, options) => probe(followed(target), options, tools),
     showsKey: async (target, options) => showsKey(followed(target), options, tools),
     ensureKeyPair: (file, run) => ensureKeyPair(file, run, local),
-    resolveUserConfig: (host, run, login) => resolveUserConfig(host, run, login, { local, env, homeDir }),
+    resolveUserConfig: (host, run, login) =>
+      resolveUserConfig(host, run, login, { local, env, homeDir, shared }),
     renderConfig: (targets, files) => renderConfig(targets, files, { env, homeDir }),
   }
 }
@@ -46,11 +50,5 @@ async function connect(
 ): Promise<{ host: Host; hostKey: string }> {
   const { client, hostKey } = await logIn(followed, options, tools)
   const connection = new Connection(client, followed)
-  try {
-    const probed = await probeLogin(connection, options)
-    return { host: new RemoteHost(connection, { ...asked, hostKey }, probed, options), hostKey }
-  } catch (error) {
-    connection.close()
-    throw error
-  }
+  return { host: new RemoteHost(connection, { ...asked, hostKey }, options), hostKey }
 }

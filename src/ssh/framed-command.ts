@@ -3,7 +3,7 @@ import type { ClientChannel } from 'ssh2'
 import { failure, messageOf } from '../core/errors.js'
 import { KeptEnds } from '../core/kept-ends.js'
 import type { CommandResult, RemoteOptions } from '../core/ssh.js'
-import type { Nonce } from './command-line.js'
+import { type Nonce, withoutLoginMark } from './command-line.js'
 import { FrameParser } from './framing.js'
 import type { Launch } from './sudo.js'
 
@@ -15,16 +15,22 @@ const maxOutput = 256 * 1024 * 1024
  */
 const lingerMs = 300
 
-/** The facts in the opening mark: the sh around the command, and the process group of both. */
+/** The facts in the opening mark: the sh around the command, the process group of both, and the way to root. */
 export interface Begun {
   readonly pid: string
   readonly group: string
+  readonly way: string
 }
 
 export type Outcome =
   | CommandResult
-  /** The opening mark never came: the login shell (or sudo) ended earlier. */
-  | { readonly kind: 'not begun'; readonly code: number | undefined; readonly said: string }
+  /** The opening mark never came: the login shell, or sudo after a login shell that works, ended earlier. */
+  | {
+      readonly kind: 'not begun'
+      readonly code: number | undefined
+      readonly said: string
+      readonly shellWorks: boolean
+    }
 
 type CommandIo = Pick<RemoteOptions, 'stdin' | 'onLine' | 'what'>
 
@@ -37,6 +43,7 @@ export class FramedCommand {
   /** The close of the channel, after which the server no longer counts the session. */
   readonly closed: Promise<void>
   readonly #channel: ClientChannel
+  readonly #nonce: Nonce
   readonly #launch: Launch
   readonly #io: CommandIo
   readonly #stdout: FramedStream
@@ -50,6 +57,7 @@ export class FramedCommand {
 
   constructor(channel: ClientChannel, nonce: Nonce, launch: Launch, io: CommandIo) {
     this.#channel = channel
+    this.#nonce = nonce
     this.#launch = launch
     this.#io = io
     const { onLine } = io
@@ -106,8 +114,8 @@ export class FramedCommand {
     const { info } = this.#stdout.parser
     if (info !== undefined && !this.#fed) {
       this.#fed = true
-      const [pid = '', group = ''] = info.split(' ')
-      this.#begin({ pid, group })
+      const [pid = '', group = '', way = ''] = info.split(' ')
+      this.#begin({ pid, group, way })
       this.#feed()
     }
     if (this.#stdout.parser.status !== undefined && this.#stderr.parser.status !== undefined) this.#conclude()
@@ -178,8 +186,9 @@ export class FramedCommand {
     const { code, signal } = this.#exit ?? {}
     const ended = typeof code === 'number' || signal !== undefined
     if (this.#stdout.parser.info === undefined && ended) {
-      const said = `${this.#stdout.parser.noise}\n${this.#stderr.parser.noise}`.trim()
-      return { kind: 'not begun', code: code ?? undefined, said }
+      const onStderr = withoutLoginMark(this.#nonce, this.#stderr.parser.noise)
+      const said = `${this.#stdout.parser.noise}\n${onStderr.said}`.trim()
+      return { kind: 'not begun', code: code ?? undefined, said, shellWorks: onStderr.worked }
     }
     // The sh of the frame itself was killed. A login shell that waits for this sh reports 128 + the signal's number.
     if (signal !== undefined) return { kind: 'killed', signal, ...output }

@@ -1,6 +1,6 @@
 import type { Duplex } from 'node:stream'
 import type { CommandResult, ConnectOptions, Host, RemoteOptions, SshTarget } from '../core/ssh.js'
-import { askPassword, type Probed } from './become-root.js'
+import { askPassword } from './become-root.js'
 import { argvScript, type Nonce, parameterScript } from './command-line.js'
 import type { Connection } from './connection.js'
 import { connectFromRemote, forwardFromRemote } from './forward.js'
@@ -24,12 +24,11 @@ export class RemoteHost implements Host {
   #noisy: boolean | undefined
   #asking: Promise<Escalation> | undefined
 
-  constructor(connection: Connection, target: SshTarget, probed: Probed, options: ConnectOptions) {
+  constructor(connection: Connection, target: SshTarget, options: ConnectOptions) {
     this.#connection = connection
     this.#options = options
-    this.#escalation = probed.escalation
+    this.#escalation = { kind: target.user === 'root' ? 'root' : 'untried' }
     this.target = target
-    this.#noisy = probed.noisy
   }
 
   get machine(): SshTarget['machine'] {
@@ -79,9 +78,9 @@ export class RemoteHost implements Host {
       const used = this.#escalation
       const outcome = await this.#runOnce(script, options)
       if (outcome.kind !== 'not begun') return outcome
-      if (options.asLoginUser === true || used.kind === 'root') throw loginShellBroken(this.target, outcome)
+      if (!outcome.shellWorks) throw loginShellBroken(this.target, outcome)
       const asks = canTakePassword(this.target) && wantsPassword(outcome.said)
-      if (used.kind !== 'sudo' || !asks) throw this.#noRoot(outcome)
+      if (used.kind === 'sudo-password' || !asks) throw this.#noRoot(outcome)
       await this.#escalateAgain(outcome.said, options.signal)
       const again = await this.#runOnce(script, options)
       if (again.kind === 'not begun') throw this.#noRoot(again)
@@ -93,13 +92,19 @@ export class RemoteHost implements Host {
   }
 
   async #runOnce(script: string, options: RemoteOptions): Promise<Outcome> {
-    const launcher =
-      options.asLoginUser === true
-        ? launchAsLoginUser
-        : (nonce: Nonce, text: string) => launchAsRoot(nonce, text, this.#connection.target, this.#escalation)
+    const asRoot = options.asLoginUser !== true
+    const launcher = asRoot
+      ? (nonce: Nonce, text: string) => launchAsRoot(nonce, text, this.#connection.target, this.#escalation)
+      : launchAsLoginUser
     const ran = await this.#connection.run(script, launcher, options)
     this.#noisy = this.#noisy === true || ran.noisy()
+    if (asRoot && this.#escalation.kind === 'untried') this.#learnWay(ran.begun?.way)
     return ran.outcome
+  }
+
+  /** Takes over the way to root that the first command found. */
+  #learnWay(way: string | undefined): void {
+    if (way === 'root' || way === 'sudo') this.#escalation = { kind: way }
   }
 
   /** Switches to the password, asked once, when the ticket has run out that let sudo in at first. */

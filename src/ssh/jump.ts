@@ -5,6 +5,7 @@ import { usageError } from '../core/errors.js'
 import { shellQuote } from '../core/shell-quote.js'
 import type { SshTarget } from '../core/ssh.js'
 import { isHop } from '../core/ssh-options.js'
+import type { GreetedConnections } from './greeted.js'
 
 /** The way to a machine's sshd, before any SSH is spoken. */
 export interface Way {
@@ -64,12 +65,21 @@ export function checkHostName(target: SshTarget): void {
 
 export interface WayOptions {
   readonly local: Pick<LocalCommands, 'spawnDuplex'>
+  readonly greeted: GreetedConnections
   readonly env: Readonly<Record<string, string | undefined>>
   readonly signal: AbortSignal
 }
 
 export function hasProxy(target: SshTarget): boolean {
   return target.jump !== undefined || target.proxyCommand !== undefined
+}
+
+/** Returns a greeted connection, if one waits for a login; otherwise opens the way. */
+export function wayForLogin(target: SshTarget, options: WayOptions): Way {
+  const stream = hasProxy(target) ? undefined : options.greeted.take(target)
+  return stream === undefined
+    ? openWay(target, options)
+    : { stream, connected: Promise.resolve(), said: () => '' }
 }
 
 /** Opens the way: a TCP connection, or the stdio of `ssh -W` or of the user's ProxyCommand. */

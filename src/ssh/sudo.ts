@@ -7,13 +7,18 @@ import {
   forSh,
   framedScript,
   type Handed,
+  loginMark,
   type Nonce,
   quote,
   syncLine,
 } from './command-line.js'
 
-/** The way in which a command becomes root's. */
+/**
+ * The way in which a command becomes root's. The first command of a connection is `untried`: it finds the way by itself,
+ * so that no session is needed only to ask.
+ */
 export type Escalation =
+  | { readonly kind: 'untried' }
   | { readonly kind: 'root' }
   | { readonly kind: 'sudo' }
   | { readonly kind: 'sudo-password'; readonly password: string }
@@ -46,9 +51,18 @@ export function launchAsRoot(
 ): Launch {
   if (escalation.kind === 'root') return launchAsLoginUser(nonce, script)
   const withPassword = escalation.kind === 'sudo-password'
-  const framed = framedScript(nonce, script, withPassword)
+  const untried = escalation.kind === 'untried'
+  const framed = `${untried ? onlyRoot : ''}${framedScript(nonce, script, withPassword)}`
   const words = (withPassword ? passwordWords(target) : promptlessWords(target)).map(quote).join(' ')
-  const outer = (inner: Handed) => forLoginShell(nonce, `${inEnglish}\nexec ${words} ${inner.words}`)
+  const outer = (inner: Handed) =>
+    forLoginShell(
+      nonce,
+      [
+        inEnglish,
+        loginMark(nonce),
+        ...(untried ? chosenWay(words, inner.words) : [`exec ${words} ${inner.words}`]),
+      ].join('\n'),
+    )
   const legible = forSh(framed)
   const short = outer(legible).stdinLine === ''
   const inner = short ? legible : byStdin(nonce, framed)
@@ -59,10 +73,27 @@ export function launchAsRoot(
   }
 }
 
+/**
+ * Returns lines that run a command at once as root, or else through the words of sudo. The name of the way becomes `$0`
+ * of the command, whose opening mark reports it.
+ */
+function chosenWay(words: string, command: string): string[] {
+  return [
+    'if [ "$(id -u)" = 0 ]; then set -- ; _ops_way=root',
+    words === '' ? 'else exit 1' : `else set -- ${words}; _ops_way=sudo`,
+    'fi',
+    `exec "$@" ${command} "$_ops_way"`,
+  ]
+}
+
+/** Lines that end a command before its opening mark if its program made somebody else than root of it. */
+const onlyRoot = '[ "$0" = root ] || [ "$(id -u)" = 0 ] || exit 1\n'
+
 /** English for sudo's own messages only; the framed script sets its own locale. */
 const inEnglish = 'LC_ALL=C; export LC_ALL'
 
 function promptlessWords(target: SshTarget): string[] {
+  if (target.privilegeEscalation.length === 0) return []
   const [program = '', ...rest] = target.privilegeEscalation
   return ['sudo', 'doas'].includes(basename(program)) ? [program, '-n', ...rest] : [program, ...rest]
 }
@@ -75,34 +106,6 @@ function passwordWords(target: SshTarget): string[] {
 
 export function canTakePassword(target: SshTarget): boolean {
   return basename(target.privilegeEscalation[0] ?? '') === 'sudo'
-}
-
-/**
- * Returns the probe that runs as the login user right after the login. Its stdout has the own uid, root's uid by
- * escalation, and the status of the escalation.
- */
-export function probeScript(target: SshTarget): string {
-  const words = promptlessWords(target).map(quote).join(' ')
-  return [
-    inEnglish,
-    'uid=$(id -u) || exit 1',
-    'echo "$uid"',
-    '[ "$uid" = 0 ] && exit 0',
-    ...(target.privilegeEscalation.length === 0
-      ? ['exit 0']
-      : // The probe resembles the later commands, because sudoers may allow `true` but not them, or the reverse.
-        [`${words} sh -c 'id -u' </dev/null`, 'printf "status %s\\n" "$?"']),
-  ].join('\n')
-}
-
-export type ProbeOutcome = 'root' | 'without password' | { readonly refused: string; readonly status: number }
-
-export function readProbe(stdout: string, stderr: string): ProbeOutcome {
-  const lines = stdout.trim().split('\n')
-  if (lines[0] === '0') return 'root'
-  const status = Number.parseInt(/^status (\d+)$/.exec(lines.at(-1) ?? '')?.[1] ?? '1', 10)
-  if (status === 0 && lines[1] === '0') return 'without password'
-  return { refused: stderr.trim(), status }
 }
 
 /** Returns a check that runs as the login user. Its stdin holds only the password, so that sudo cannot ask for ever. */

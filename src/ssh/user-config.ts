@@ -8,6 +8,7 @@ import { shellQuote } from '../core/shell-quote.js'
 import type { LoginRequest, UserSshConfig } from '../core/ssh.js'
 import { readSshOptions } from '../core/ssh-options.js'
 import { definedOnly } from './jump.js'
+import type { SharedAnswers, SshAnswer, SshQuestion } from './shared-answers.js'
 import { firstOf } from './ssh-options.js'
 import { agentOf, fillFile, fillTokens, type TokenValues, type UserPlace } from './tokens.js'
 
@@ -16,6 +17,7 @@ const deadlineMs = 10_000
 
 export interface UserConfigTools extends UserPlace {
   readonly local: Pick<LocalCommands, 'run'>
+  readonly shared: SharedAnswers
 }
 
 /** Implements `Ssh.resolveUserConfig`. */
@@ -33,13 +35,23 @@ export async function resolveUserConfig(
     ...(hostName === undefined ? [] : ['-o', `HostName=${hostName}`]),
   ]
   const wanted = firstOf(options, 'user') ?? login.user
-  const user = wanted ?? (await namedUser(host, place, run, tools)) ?? defaultUser
-  return readUserConfig(await ask(host, [...place, '-l', user], run, tools), {
-    ...tools,
-    host,
-    user: userInfo().username,
-    exists: existsSync,
-  })
+  const question = { host, port, user: wanted }
+  const shared = hostName === undefined ? tools.shared.find(question) : undefined
+  const answer = shared ?? (await askAnew(question, place, run, tools))
+  return readUserConfig(answer, { ...tools, host, user: userInfo().username, exists: existsSync })
+}
+
+async function askAnew(
+  question: SshQuestion,
+  place: readonly string[],
+  run: Run,
+  tools: UserConfigTools,
+): Promise<SshAnswer> {
+  const { host } = question
+  const user = question.user ?? (await namedUser(host, place, run, tools)) ?? defaultUser
+  const { answer, said } = await ask(host, [...place, '-l', user], run, tools)
+  tools.shared.keep(question, answer, said)
+  return answer
 }
 
 /** The default user, as in NixOps. */
@@ -52,23 +64,28 @@ async function ask(
   run: Run,
   tools: UserConfigTools,
   config: readonly string[] = [],
-): Promise<Map<string, string[]>> {
+): Promise<{ readonly answer: SshAnswer; readonly said: string }> {
   const what = `read the ssh configuration for '${host}'`
-  const result = await tools.local.run(['ssh', ...config, ...flags, '-G', '--', host], {
+  const result = await tools.local.run(['ssh', ...config, ...flags, '-v', '-G', '--', host], {
     signal: run.signal,
     timeoutMs: deadlineMs,
     what,
     env: definedOnly(tools.env),
   })
   if (result.kind !== 'exited' || result.code !== 0) {
-    const said = result.stderr.trim()
+    const said = withoutDebug(result.stderr).trim()
     if (/hostname contains invalid characters/.test(said)) throw usageError(`'${host}' is not a host name`)
     throw failure('SSH_CONFIG', `cannot ${what}`, {
       hint: `run ${['ssh', ...flags.map(shellQuote), '-G', shellQuote(host)].join(' ')}`,
       ...(said === '' ? {} : { detail: said }),
     })
   }
-  return parseSshG(result.stdout)
+  return { answer: parseSshG(result.stdout), said: result.stderr }
+}
+
+/** Removes the lines of `ssh -v`, which name the files of the configuration. */
+function withoutDebug(said: string): string {
+  return said.replace(/^(?:debug\d: |OpenSSH_).*\n?/gm, '')
 }
 
 const unset = 'hydra-ops-user-not-set'
@@ -91,11 +108,11 @@ async function namedUser(
   try {
     const file = join(folder, 'config')
     writeFileSync(file, config, { mode: 0o600 })
-    const user = (await ask(host, place, run, tools, ['-F', file])).get('user')?.[0]
+    const user = (await ask(host, place, run, tools, ['-F', file])).answer.get('user')?.[0]
     return user === unset ? undefined : user
   } catch (error) {
     if (!(error instanceof OpsError) || error.code !== 'SSH_CONFIG') throw error
-    const user = (await ask(host, place, run, tools)).get('user')?.[0]
+    const user = (await ask(host, place, run, tools)).answer.get('user')?.[0]
     return user === userInfo().username ? undefined : user
   } finally {
     rmSync(folder, { recursive: true, force: true })

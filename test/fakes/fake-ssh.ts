@@ -87,6 +87,9 @@ export function createFakeSsh(options: FakeSshOptions = {}): FakeSsh {
   const sudoless = new Set<string>()
   const reachable = (target: SshTarget) => options.reachable?.(target) ?? true
   const answerTo = async (command: RecordedExec): Promise<CommandResult> => {
+    if (!command.asLoginUser && sudoless.has(command.machine)) {
+      throw failure('NO_SUDO', `machine '${command.machine}': its user cannot become root`)
+    }
     execs.push(command)
     const rule = rules.find(({ what }) =>
       typeof what === 'string' ? what === command.what : what.test(command.what),
@@ -102,11 +105,8 @@ export function createFakeSsh(options: FakeSshOptions = {}): FakeSsh {
     hostKeys,
     sudoless,
     answer: (what, answer) => rules.unshift({ what, answer }),
-    connect: async (target, { acceptHostKey, asLoginUser }) => {
+    connect: async (target, { acceptHostKey }) => {
       if (!reachable(target)) throw unreachable(target.machine, `machine '${target.machine}' does not answer`)
-      if (asLoginUser !== true && sudoless.has(target.machine)) {
-        throw failure('NO_SUDO', `machine '${target.machine}': its user cannot become root`)
-      }
       connects.push(target.machine)
       const key = hostKeys.get(target.machine) ?? target.hostKey ?? fakePublicKey(target.machine)
       if (

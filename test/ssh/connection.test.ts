@@ -29,7 +29,7 @@ describe('a connection', () => {
       channel.emit('close')
     })
     const { outcome } = await connection.run('exec true', launchAsLoginUser, options)
-    expect(outcome).toEqual({ kind: 'not begun', code: 1, said: '' })
+    expect(outcome).toEqual({ kind: 'not begun', code: 1, said: '', shellWorks: false })
   })
 
   it('counts as lost when it closes at once', async () => {

@@ -2,7 +2,7 @@ import { createServer, connect as netConnect, type Server, type Socket } from 'n
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { freePort } from '../fixtures/free-port.js'
 import { type Sshd, startSshd } from '../fixtures/sshd.js'
-import { connected, never, testSsh, until } from '../fixtures/sshd-session.js'
+import { connected, never, remote, testSsh, until } from '../fixtures/sshd-session.js'
 
 const ssh = testSsh()
 let sshd: Sshd
@@ -207,6 +207,49 @@ describe('waiting for ssh', () => {
     await expect(
       ssh.waitForBanner(sshd.target({ host }), { signal: never, timeoutMs: 60_000 }),
     ).rejects.toThrow('is not a host name')
+  })
+})
+
+describe('a login right after the wait for ssh', () => {
+  const connections = (log: string) => log.split('Connection from').length - 1
+
+  it('uses the connection that showed the banner', async () => {
+    const own = await startSshd()
+    const before = connections(own.log())
+    await ssh.waitForBanner(own.target(), { signal: never, timeoutMs: 60_000 })
+    const host = await connected(own.target(), {}, ssh)
+    expect((await host.exec(['echo', 'in'], remote())).stdout).toBe('in\n')
+    host.close()
+    expect(connections(own.log()) - before).toBe(1)
+    await own.stop()
+  })
+
+  it('makes another connection when sshd has ended the first one meanwhile', async () => {
+    const port = await freePort()
+    const first = await startSshd({ port })
+    await ssh.waitForBanner(first.target(), { signal: never, timeoutMs: 60_000 })
+    await first.stop()
+    const second = await startSshd({ port })
+    const host = await connected(second.target(), {}, ssh)
+    expect((await host.exec(['echo', 'in'], remote())).stdout).toBe('in\n')
+    host.close()
+    await second.stop()
+  })
+
+  it('makes a connection for each further login', async () => {
+    await ssh.waitForBanner(sshd.target(), { signal: never, timeoutMs: 60_000 })
+    const hosts = await Promise.all([1, 2].map(() => connected(sshd.target(), {}, ssh)))
+    for (const host of hosts) {
+      expect((await host.exec(['echo', 'in'], remote())).stdout).toBe('in\n')
+      host.close()
+    }
+  })
+
+  it('leaves no connection behind when no login comes', async () => {
+    const own = await startSshd()
+    await ssh.waitForBanner(own.target(), { signal: never, timeoutMs: 60_000 })
+    await until('sshd serves no connection any more', () => own.connections().length === 0)
+    await own.stop()
   })
 })
 

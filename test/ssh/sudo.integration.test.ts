@@ -26,6 +26,9 @@ async function withHost(
   const target = sshd.target(privilegeEscalation === undefined ? {} : { privilegeEscalation })
   const host = await connected(target, password === undefined ? {} : { sudoPassword: async () => password })
   try {
+    // The first command finds the way to root.
+    expect(host.escalation).toBe('untried')
+    await host.exec(['true'], remote())
     await action(host)
   } finally {
     host.close()
@@ -39,6 +42,11 @@ beforeEach(() => {
   rmSync(state('denies'), { force: true })
   writeFileSync(state('log'), '')
 })
+
+/** Counts the sessions that sshd has begun. */
+function sessionsIn(log: string): number {
+  return log.split('Starting session: command').length - 1
+}
 
 /** Expects everything that must hold for each way to root. */
 async function actsAsRoot(host: Host): Promise<void> {
@@ -87,8 +95,8 @@ describe('sudo with a recent ticket', () => {
         return sudoPassword
       },
     })
-    expect(host.escalation).toBe('sudo')
     expect((await host.exec(['id', '-u'], remote())).stdout).toBe('0\n')
+    expect(host.escalation).toBe('sudo')
     expect(asked).toBe(0)
     rmSync(state('ticket'))
     const results = await Promise.all(
@@ -187,10 +195,12 @@ describe('sudo that refuses for another reason than a password', () => {
       asked = true
       return sudoPassword
     }
-    await expect(connected(sshd.target(), { sudoPassword: password })).rejects.toMatchObject({
+    const host = await connected(sshd.target(), { sudoPassword: password })
+    await expect(host.exec(['true'], remote())).rejects.toMatchObject({
       code: 'NO_SUDO',
       message: expect.stringContaining(said),
     })
+    host.close()
     expect(asked).toBe(false)
   })
 
@@ -217,13 +227,44 @@ describe('sudo that refuses for another reason than a password', () => {
   })
 })
 
+describe('the first commands of a connection', () => {
+  it('find the way to root at the same time, and keep their own input', async () => {
+    writeFileSync(state('nopasswd'), '')
+    const host = await connected(sshd.target())
+    const results = await Promise.all(
+      ['a', 'b', 'c'].map((stdin) => host.exec(['cat'], remote({ stdin: Readable.from([stdin]) }))),
+    )
+    expect(results.map(({ stdout }) => stdout)).toEqual(['a', 'b', 'c'])
+    expect(host.escalation).toBe('sudo')
+    host.close()
+  })
+
+  it('run in one session each', async () => {
+    writeFileSync(state('nopasswd'), '')
+    const before = sessionsIn(sshd.log())
+    const host = await connected(sshd.target())
+    expect((await host.exec(['id', '-u'], remote())).stdout).toBe('0\n')
+    host.close()
+    expect(sessionsIn(sshd.log()) - before).toBe(1)
+  })
+
+  it('keep a long text that no argument may hold', async () => {
+    writeFileSync(state('nopasswd'), '')
+    const host = await connected(sshd.target())
+    const long = 'é'.repeat(40_000)
+    const { stdout } = await host.script('cat; printf "%s," "$@"', [long, long], remote({ stdin: 'in ' }))
+    expect(stdout).toBe(`in ${long},${long},`)
+    host.close()
+  })
+})
+
 describe('a connection for the login user alone', () => {
   it.each([
     ['sudo that asks for a password', ['sudo', '-H', '--']],
     ['no sudo', ['no-such-program']],
     ['no way to become root', []],
   ])('is made when there is %s, and asks for nothing', async (_, privilegeEscalation) => {
-    const host = await connected(sshd.target({ privilegeEscalation }), { asLoginUser: true })
+    const host = await connected(sshd.target({ privilegeEscalation }))
     expect((await host.exec(['id', '-u'], remote({ asLoginUser: true }))).stdout).toBe('1000\n')
     expect(sudoLog()).toBe('')
     await expect(host.exec(['id'], remote())).rejects.toMatchObject({

@@ -1,12 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { encode, framedScript, quote, syncLine } from '../../src/ssh/command-line.js'
-import {
-  canTakePassword,
-  launchAsRoot,
-  noEscalation,
-  passwordRefused,
-  readProbe,
-} from '../../src/ssh/sudo.js'
+import { canTakePassword, launchAsRoot, noEscalation, passwordRefused } from '../../src/ssh/sudo.js'
 import { sshTarget } from '../fixtures/sshd-target.js'
 
 const nonce = { left: '0123456789abcdef', right: 'fedcba9876543210' }
@@ -48,6 +42,14 @@ describe('launchAsRoot', () => {
     expect(launch.atOnce).toContain(encode(script))
   })
 
+  it('finds the way to root by itself in the first command', () => {
+    const launch = launchAsRoot(nonce, 'exec id', sshTarget({ user: 'me' }), { kind: 'untried' })
+    const command = decoded(launch.command)
+    expect(command).toContain(`if [ "$(id -u)" = 0 ]; then set -- ; _ops_way=root`)
+    expect(command).toContain(`else set -- 'sudo' '-n' '-H' '--'; _ops_way=sudo`)
+    expect(command.indexOf('|| exit 1')).toBeLessThan(command.indexOf('{%s %s %s'))
+  })
+
   it('calls doas without asking, and any other program as it is given', () => {
     const doas = sshTarget({ user: 'me', privilegeEscalation: ['/usr/bin/doas'] })
     expect(decoded(launchAsRoot(nonce, 'x', doas, { kind: 'sudo' }).command)).toContain(
@@ -58,25 +60,6 @@ describe('launchAsRoot', () => {
       `exec 'become' '--root' sh -c`,
     )
     expect(canTakePassword(doas)).toBe(false)
-  })
-})
-
-describe('readProbe', () => {
-  it.each([
-    ['0\n', '', 'root'],
-    ['1000\n0\nstatus 0\n', '', 'without password'],
-    [
-      '1000\nstatus 1\n',
-      'sudo: a password is required\n',
-      { refused: 'sudo: a password is required', status: 1 },
-    ],
-    ['1000\nstatus 127\n', 'sudo: not found', { refused: 'sudo: not found', status: 127 }],
-    // The program runs the command, but not as root.
-    ['1000\n1000\nstatus 0\n', '', { refused: '', status: 0 }],
-    ['1000\n', '', { refused: '', status: 1 }],
-    ['', 'id: not found', { refused: 'id: not found', status: 1 }],
-  ])('reads %j', (stdout, stderr, expected) => {
-    expect(readProbe(stdout, stderr)).toEqual(expected)
   })
 })
 
