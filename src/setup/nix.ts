@@ -26,6 +26,9 @@ const probeMs = 120_000
 /** Path that no store has; a query for it asks the daemon without changing anything. */
 const absentPath = '/nix/store/00000000000000000000000000000000-hydra-ops'
 
+/** File on the machine with the files of a Nix that has started, and their times. */
+export const nixRecordFile = '/var/lib/hydra-ops/nix-starts'
+
 /** Nix on a Debian machine, without which no closure can be copied there. */
 export const nixTask: SetupTask<NixOptions> = {
   id: 'nix',
@@ -40,6 +43,7 @@ export const nixTask: SetupTask<NixOptions> = {
   owns: () => [
     { path: nixConf, instead: 'deployment.nix.extraOptions' },
     { path: nixSettingsFile, instead: 'deployment.nix.extraOptions' },
+    { path: nixRecordFile, instead: 'a file of another name in the same folder' },
     ...ownedUnit(`${gcUnit}.service`, 'deployment.nix.gc'),
     ...ownedUnit(`${gcUnit}.timer`, 'deployment.nix.gc'),
     ...ownedService('nix-daemon.service'),
@@ -55,14 +59,14 @@ const nixConf = '/etc/nix/nix.conf'
 
 async function probeNix(host: Host, options: NixOptions, run: Run): Promise<TaskState> {
   const seen = await look(host, run)
-  const untouched = fact(seen, 'settings') === '-' && fact(seen, 'include') === 'no'
+  const untouched = !seen.has('settings') && fact(seen, 'include') === 'no'
   if (!seen.has('nix') || untouched) return 'needed'
   const wrong = differences(seen, options)
   return wrong.length === 0 ? 'done' : { drifted: wrong.join('; ') }
 }
 
 async function look(host: Host, run: Run): Promise<Facts> {
-  const values = { settings: nixSettingsFile, include: nixInclude, gc: gcUnit }
+  const values = { settings: nixSettingsFile, include: nixInclude, gc: gcUnit, record: nixRecordFile }
   return askMachine(host, { what: 'look at Nix', script: 'tasks/nix/look', values, timeoutMs: probeMs }, run)
 }
 
@@ -75,8 +79,8 @@ function differences(seen: Facts, options: NixOptions): string[] {
     [fact(seen, 'socket') === 'active', `nix-daemon.socket is ${fact(seen, 'socket')}`],
     [fact(seen, 'enabled') === 'enabled', 'nix-daemon.socket is not started at boot'],
     [
-      fact(seen, 'gc-service') === (wanted.get(gcPath('service')) ?? '-') &&
-        fact(seen, 'gc-timer') === (wanted.get(gcPath('timer')) ?? '-') &&
+      fact(seen, 'gc-service') === (wanted.get(gcPath('service')) ?? '') &&
+        fact(seen, 'gc-timer') === (wanted.get(gcPath('timer')) ?? '') &&
         (fact(seen, 'gc-active') === 'active') === options.gc.automatic,
       'the schedule of the garbage collection differs',
     ],
@@ -118,6 +122,8 @@ async function applyNix(host: Host, options: NixOptions, run: Run): Promise<Reco
     hint: 'journalctl -u nix-daemon on the machine says more',
   }
   await runScript(host, setUp, run)
+  const values = { record: nixRecordFile, settings: nixSettingsFile }
+  await runScript(host, { what: 'record that Nix starts', script: 'tasks/nix/record', values }, run)
   return { version: fact(seen, 'nix') }
 }
 

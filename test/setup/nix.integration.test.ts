@@ -1,9 +1,11 @@
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { bindTask } from '../../src/core/setup-task.js'
-import { nixTask } from '../../src/setup/nix.js'
+import { askMachine } from '../../src/remote/run-script.js'
+import { nixRecordFile, nixTask } from '../../src/setup/nix.js'
+import { gcUnit, nixInclude, nixSettingsFile } from '../../src/setup/nix-config.js'
 import { LocalShellHost } from '../fakes/local-shell-host.js'
 import { nixosMachine } from '../fakes/nixos-machine.js'
 import { taskMachine, taskRun } from '../fakes/task-run.js'
@@ -63,6 +65,7 @@ beforeAll(() => {
       '/etc/nix': join(root, 'etc/nix'),
       '/etc/systemd/system': join(root, 'etc/systemd/system'),
       '/run/hydra-ops': join(root, 'run/hydra-ops'),
+      '/var/lib/hydra-ops': join(root, 'var'),
     },
     asRoot: true,
   }
@@ -222,6 +225,86 @@ describe('the nix task on a stand-in', () => {
       ),
     })
     expect(await wanted().probe(host, run)).toBe('done')
+  })
+})
+
+describe('the record of a Nix that starts', () => {
+  const record = () => join(root, 'var/nix-starts')
+  const settings = () => join(root, 'etc/nix/hydra-ops.conf')
+  /** A place with the real Nix of this host, whose state lies in the folder too. */
+  let real: LocalShellHost
+
+  beforeAll(() => {
+    mkdirSync(join(root, 'real'))
+    symlinkSync(join(root, 'bin/systemctl'), join(root, 'real/systemctl'))
+    const folders = [`NIX_STATE_DIR=${join(root, 'nix-state')}`, `NIX_CONF_DIR=${join(root, 'etc/nix')}`]
+    const environment = ['env', ...folders, 'NIX_CONFIG=substituters =']
+    real = new LocalShellHost({
+      bin: join(root, 'real'),
+      moved: place.moved,
+      prefix: [...environment, 'unshare', '-r', '--'],
+    })
+  })
+
+  const versionIn = async () => {
+    const found = await askMachine(
+      real,
+      {
+        what: 'look at Nix',
+        script: 'tasks/nix/look',
+        values: { settings: nixSettingsFile, include: nixInclude, gc: gcUnit, record: nixRecordFile },
+      },
+      run,
+    )
+    return found.get('nix')?.[0]
+  }
+
+  /** Changes the version in the record, so that a look tells whether it asked Nix itself. */
+  const mark = () => {
+    const text = readFileSync(record(), 'utf8')
+    expect(text).toContain('libnixstore')
+    writeFileSync(record(), text.replace(/^nix_version='.*'$/m, "nix_version='recorded'"))
+  }
+
+  it('spares a look the start of Nix', async () => {
+    await wanted().apply(real, run)
+    mark()
+    expect(await versionIn()).toBe('recorded')
+    expect(await wanted().probe(real, run)).toBe('done')
+  })
+
+  it.each<[string, () => void]>([
+    [
+      'our settings change',
+      () => writeFileSync(settings(), `${readFileSync(settings(), 'utf8')}cores = 3\n`),
+    ],
+    ['the times of nix.conf change', () => utimesSync(join(root, 'etc/nix/nix.conf'), 1, 1)],
+    ['a file disappears', () => rmSync(settings())],
+    ['the record is cut off', () => writeFileSync(record(), readFileSync(record(), 'utf8').slice(0, 400))],
+    ['the record is empty', () => writeFileSync(record(), '')],
+  ])('is not believed when %s', async (_, change) => {
+    await wanted().apply(real, run)
+    mark()
+    change()
+    expect(await versionIn()).toMatch(/^\d+\.\d+/)
+  })
+
+  it('tells of no Nix that stopped starting', async () => {
+    await wanted().apply(real, run)
+    writeFileSync(join(root, 'etc/nix/nix.conf'), 'max-jobs = many\n!include hydra-ops.conf\n')
+    expect(await versionIn()).toBeUndefined()
+    writeFileSync(join(root, 'etc/nix/nix.conf'), debianConf)
+  })
+
+  it('has the files that nix.conf includes', async () => {
+    writeFileSync(join(root, 'etc/nix/nix.conf'), `${debianConf}\n!include local.conf\n`)
+    await wanted().apply(real, run)
+    mark()
+    expect(await versionIn()).toBe('recorded')
+    writeFileSync(join(root, 'etc/nix/local.conf'), 'max-jobs = many\n')
+    expect(await versionIn()).toBeUndefined()
+    rmSync(join(root, 'etc/nix/local.conf'))
+    writeFileSync(join(root, 'etc/nix/nix.conf'), debianConf)
   })
 })
 

@@ -1,21 +1,28 @@
 # shellcheck shell=sh
 # Looks at Nix, its settings, its daemon and the schedule of the garbage collection.
 # Values: settings (path of our settings), include (the line of nix.conf that reads them), gc (name of the units of the
-# garbage collection).
-# Prints `nix=` with its version, `settings=`, `gc-service=` and `gc-timer=` (hash, `-` where the file is missing),
+# garbage collection), record (file that tells how Nix has started before).
+# Prints `nix=` with its version, `settings=`, `gc-service=` and `gc-timer=` (hash, nothing for a missing file),
 # `include=` (yes, no), `restart=` (due, no), `socket=`, `gc-active=` and `enabled=` in the words of systemd.
-: "${settings:?}" "${include:?}" "${gc:?}"
-say_version
-say settings "$(hash_of "$settings")"
+#
+# The start of Nix takes a quarter of the time of a look, so an unchanged Nix is not started again.
+: "${settings:?}" "${include:?}" "${gc:?}" "${record:?}"
+if version=$(recorded_version "$record"); then say nix "$version"; else say_version; fi
+service=/etc/systemd/system/$gc.service timer=/etc/systemd/system/$gc.timer
+sha256sum -- "$settings" "$service" "$timer" 2>/dev/null | while read -r hash path; do
+  case $path in
+    "$settings") say settings "$hash" ;;
+    "$service") say gc-service "$hash" ;;
+    "$timer") say gc-timer "$hash" ;;
+  esac
+done
 if includes "$include"; then say include yes; else say include no; fi
 if is_due nix-daemon-restart; then say restart due; else say restart no; fi
 systemctl is-active nix-daemon.socket "$gc.timer" 2>/dev/null | {
-  read -r socket
-  read -r timer
-  say socket "$socket"
-  say gc-active "$timer"
+  read -r of_socket
+  read -r of_timer
+  say socket "$of_socket"
+  say gc-active "$of_timer"
 }
 say enabled "$(systemctl is-enabled nix-daemon.socket 2>/dev/null)"
-say gc-service "$(hash_of "/etc/systemd/system/$gc.service")"
-say gc-timer "$(hash_of "/etc/systemd/system/$gc.timer")"
 exit 0
