@@ -27,7 +27,7 @@ export async function startFarSide(links: readonly string[]): Promise<FarSide> {
     `case "$*" in ${links.map((link) => `*${link}`).join(' | ')}) cat ${closure};; *) exec /usr/bin/readlink "$@";; esac`,
   )
   const path = `${programs}:${process.env.PATH ?? '/usr/bin:/bin'}`
-  const sshd = await startSshd({ config: [`SetEnv "PATH=${path}"`] })
+  const sshd = await startSshd({ config: [`SetEnv "PATH=${path}" ${nixState(join(folder, 'nix'))}`] })
   return {
     sshd,
     hasDeployed: (path) => writeFileSync(closure, `${path}\n`),
@@ -36,6 +36,11 @@ export async function startFarSide(links: readonly string[]): Promise<FarSide> {
       rmSync(folder, { recursive: true, force: true })
     },
   }
+}
+
+/** Sets the place of Nix's state. The own place of an ordinary user keeps Nix from starting. */
+export function nixState(folder: string): `NIX_STATE_DIR=${string}` {
+  return `NIX_STATE_DIR=${folder}`
 }
 
 function program(folder: string, name: string, text: string): void {

@@ -9,24 +9,43 @@ export interface Comparison {
   readonly kept: boolean
 }
 
+/** Medians of our action and its floor, in milliseconds. */
+interface Medians {
+  readonly ms: number
+  readonly floorMs: number
+}
+
 /**
  * Measures the medians of two actions in turns, so that other work of the host affects both alike. The first turn warms
- * caches and is not counted.
+ * caches and is not counted. `spent` reads a counter in milliseconds, whose growth is measured too.
  */
 export async function inTurns(
   turns: number,
   ours: () => Promise<unknown>,
   floor: () => Promise<unknown>,
-): Promise<{ ms: number; floorMs: number }> {
-  const times: { ours: number[]; floor: number[] } = { ours: [], floor: [] }
-  for (let turn = 0; turn <= turns; turn++) {
-    const floorMs = await timed(floor)
-    const ms = await timed(ours)
-    if (turn === 0) continue
-    times.floor.push(floorMs)
-    times.ours.push(ms)
+  spent: () => number = () => 0,
+): Promise<Medians & { readonly spent: Medians }> {
+  const measured = async (action: () => Promise<unknown>) => {
+    const before = spent()
+    const ms = await timed(action)
+    return { ms, spent: spent() - before }
   }
-  return { ms: median(times.ours), floorMs: median(times.floor) }
+  const seen: { ours: { ms: number; spent: number }[]; floor: { ms: number; spent: number }[] } = {
+    ours: [],
+    floor: [],
+  }
+  for (let turn = 0; turn <= turns; turn++) {
+    const ofFloor = await measured(floor)
+    const ofOurs = await measured(ours)
+    if (turn === 0) continue
+    seen.floor.push(ofFloor)
+    seen.ours.push(ofOurs)
+  }
+  const medians = (of: (each: { ms: number; spent: number }) => number) => ({
+    ms: median(seen.ours.map(of)),
+    floorMs: median(seen.floor.map(of)),
+  })
+  return { ...medians(({ ms }) => ms), spent: medians(({ spent: each }) => each) }
 }
 
 export async function timed(action: () => Promise<unknown>): Promise<number> {
