@@ -16,7 +16,7 @@ interface PostfixOptions {
   readonly forHydra: boolean
 }
 
-const answerMs = 60_000
+const answerMs = 3 * 60_000
 const greetingMs = 20_000
 
 /** Line in main.cf that names the settings' author; a machine without this line has none of our settings yet. */

@@ -34,7 +34,8 @@ import {
   staticCachePath,
 } from './site-text.js'
 
-const answerMs = 60_000
+/** Deadline of a check and a reload of nginx. An emulated guest on a busy host has needed more than a minute. */
+const enableMs = 5 * 60_000
 
 const site = 'hydra-ops'
 const siteFile = `/etc/nginx/sites-available/${site}`
@@ -228,7 +229,7 @@ async function enableSite(host: Host, settings: NginxOptions, run: Run): Promise
   const values = { ...conflictValues(settings), staged: stagedFile, site: siteFile, link: enabledSite }
   const result = await host.script(targetScript('tasks/nginx/enable', values), [], {
     signal: run.signal,
-    timeoutMs: answerMs,
+    timeoutMs: enableMs,
     what,
   })
   if (result.kind === 'exited' && result.code === broken.before) {
