@@ -269,6 +269,17 @@ in
           sshUser = mkOption { type = types.str; default = "nix-builder"; description = "User for the logins, whom hydra-ops makes, and who can only serve the store."; };
           hostName = mkOption { type = types.nullOr types.str; default = null; description = "Name or address at which the other machines reach this one. Default: `targetHost`, or the name of the machine."; };
           port = mkOption { type = types.int; default = 22; description = "Port of the ssh server, as the other machines reach it."; };
+          cache = mkOption {
+            type = types.submodule {
+              options = {
+                enable = mkOption { type = types.bool; default = false; description = "Lets these machines fetch paths of the store, each signed by a key that the builder makes and keeps."; };
+                keyName = mkOption { type = types.nullOr types.str; default = null; description = "Name of the key, which is part of each signature; an existing key is never replaced or renamed. Default: the deployment's name, the machine's name and `-builder-1`."; };
+              };
+            };
+            default = { };
+            example = { enable = true; };
+            description = "Whether the machines that build here fetch from here too.";
+          };
         };
       };
       default = { };

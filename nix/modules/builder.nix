@@ -30,6 +30,16 @@ in
       };
       users.groups.${cfg.sshUser} = { };
     }
+    (mkIf cfg.cache.enable {
+      users.users.nix-cache = kind // {
+        group = weak "nix-cache";
+        home = weak "/var/lib/hydra-ops-builder/nix-cache";
+        shell = weak "/bin/sh";
+      };
+      users.groups.nix-cache = { };
+      # A set-up task writes this file once the key is there; Nix could build nothing with a missing key.
+      nix.extraOptions = "!include /etc/nix/hydra-ops-signing.conf\n";
+    })
     (if has [ "nix" "settings" ] then {
       nix.settings = mkMerge [
         { trusted-users = [ "root" cfg.sshUser ]; }

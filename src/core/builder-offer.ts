@@ -4,6 +4,11 @@ import { MachineName } from './names.js'
 export const keyTask = 'builder-key'
 export const offerTask = 'builder'
 export const useTask = 'builders'
+export const cacheTask = 'builder-cache'
+export const cachesTask = 'builder-caches'
+
+/** User by whom other machines read a builder's store; the Nix daemon does not trust this user. */
+export const cacheUser = 'nix-cache'
 
 /** Folder of marks: one empty file for each builder that gets no new builds. */
 export const drainFolder = '/var/lib/hydra-ops/drained-builders'

@@ -1,4 +1,5 @@
 import * as z from 'zod'
+import { cacheUser } from './builder-offer.js'
 import { MachineName } from './names.js'
 import { documented, shownAs } from './option-docs.js'
 
@@ -15,6 +16,24 @@ const unixUser = z
 const address = z
   .string()
   .regex(/^[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?$/, 'a host name or an IPv4 address')
+
+/** `deployment.builder.cache`: the machines that build here fetch from here too. */
+const BuilderCacheOptions = z.strictObject({
+  enable: documented(
+    z.boolean().default(false),
+    'lets these machines fetch paths of the store, each signed by a key that the builder makes and keeps',
+    true,
+  ),
+  keyName: documented(
+    z
+      .string()
+      .regex(/^[^\s:-][^\s:]*$/, 'a key name such as "b1.example.org-1", without ":" and blanks')
+      .nullish(),
+    'name of the key, which is part of each signature; an existing key is never replaced or renamed',
+    'b1.example.org-1',
+    { shownDefault: "the deployment's name, the machine's name and `-builder-1`" },
+  ),
+})
 
 /** `deployment.builder`: the machine builds for other machines of the deployment. */
 export const BuilderOptions = z
@@ -70,12 +89,17 @@ export const BuilderOptions = z
       'port of the ssh server, as the other machines reach it',
       2222,
     ),
+    cache: documented(
+      BuilderCacheOptions.prefault({}),
+      'whether the machines that build here fetch from here too',
+      { enable: true },
+    ),
   })
   .superRefine((builder, context) => {
     if (!builder.enable) return
     if (builder.for.length === 0)
       context.addIssue({ code: 'custom', path: ['for'], message: 'names no machine that builds here' })
-    if (['root', 'hydra', 'hydra-queue-runner', 'hydra-www'].includes(builder.sshUser))
+    if (['root', 'hydra', 'hydra-queue-runner', 'hydra-www', cacheUser].includes(builder.sshUser))
       context.addIssue({
         code: 'custom',
         path: ['sshUser'],

@@ -39,7 +39,7 @@ export const cacheKeyTask: SetupTask<CacheKeyOptions> = {
     { path: secretFile, instead: 'deployment.keys to deliver a key of your own', takesKey: true },
     { path: publicFile, instead: 'no file: the public key follows from the secret key' },
   ],
-  probe: async (host, options, run) => stateOf(await look(host, options, run), options),
+  probe: probeCacheKey,
   apply: applyCacheKey,
   verify: verifyCacheKey,
 }
@@ -108,6 +108,16 @@ async function look(host: Host, options: CacheKeyOptions, run: Run): Promise<See
   }
 }
 
+/** Tells the state of a signing key and of its files. */
+export async function probeCacheKey(host: Host, options: CacheKeyOptions, run: Run): Promise<TaskState> {
+  return stateOf(await look(host, options, run), options)
+}
+
+/** Reads the public key that belongs to the secret key of the machine. */
+export async function publicKeyOf(host: Host, options: CacheKeyOptions, run: Run): Promise<string> {
+  return (await look(host, options, run)).derived
+}
+
 function placesOf({ secretFile, publicFile, directory = '' }: CacheKeyOptions) {
   return { secret: secretFile, public: publicFile, directory }
 }
@@ -129,7 +139,7 @@ function stateOf(seen: SeenKeys, options: CacheKeyOptions): TaskState {
 }
 
 /** Creates a missing key; completes the files of an existing key, and never replaces the key itself. */
-async function applyCacheKey(
+export async function applyCacheKey(
   host: Host,
   options: CacheKeyOptions,
   run: Run,
@@ -177,7 +187,7 @@ function missingGroup(host: Host, options: CacheKeyOptions): Error {
 }
 
 /** Signs a store path on the machine, and checks the signature here with the machine's public key. */
-async function verifyCacheKey(host: Host, options: CacheKeyOptions, run: Run): Promise<void> {
+export async function verifyCacheKey(host: Host, options: CacheKeyOptions, run: Run): Promise<void> {
   const sign = {
     what: 'sign a store path',
     script: 'tasks/cache-key/sign',
@@ -185,8 +195,7 @@ async function verifyCacheKey(host: Host, options: CacheKeyOptions, run: Run): P
     timeoutMs: applyMs,
   }
   const { stdout } = await runScript(host, sign, run, () => {})
-  const { derived } = await look(host, options, run)
-  if (verifyNarInfo(stdout, derived)) return
+  if (verifyNarInfo(stdout, await publicKeyOf(host, options, run))) return
   throw failure(
     'CACHE_KEY',
     `machine '${host.machine}': a signature made with the secret key does not match the public key`,

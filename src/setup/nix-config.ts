@@ -3,6 +3,7 @@ import type { DebianOptions } from '../core/debian-options.js'
 import { settingNames } from '../core/nix-options.js'
 import { listFiles } from './builders/relations.js'
 import { hydraUsers } from './hydra/settings.js'
+import { cachesFile, signingFile } from './nix-settings.js'
 
 export type NixOptions = DebianOptions['nix'] & {
   /** Whether to keep dependencies of builds that only a build's result refers to. */
@@ -13,15 +14,25 @@ export type NixOptions = DebianOptions['nix'] & {
   readonly emulatedSystems?: readonly string[]
   /** Whether the daemon builds on machines of our list. */
   readonly usesBuilders?: boolean
+  /** Files of further settings that other tasks write. */
+  readonly includes?: readonly string[]
 }
 
 /** Merges `deployment.nix` with the needs of a Hydra and of builders. */
-export function nixOptions(options: DebianOptions, usesBuilders = false): NixOptions {
+export function nixOptions(
+  options: DebianOptions,
+  { usesBuilders = false, usesCaches = false } = {},
+): NixOptions {
   const { builder, binfmt } = options
+  const includes = [
+    ...(builder.enable && builder.cache.enable ? [signingFile] : []),
+    ...(usesCaches ? [cachesFile] : []),
+  ]
   const { emulatedSystems } = binfmt
   const nix = {
     ...ofHydra(options),
     ...(usesBuilders ? { usesBuilders } : {}),
+    ...(includes.length > 0 ? { includes } : {}),
     ...(emulatedSystems.length > 0 ? { emulatedSystems } : {}),
   }
   if (!builder.enable) return nix
@@ -102,6 +113,8 @@ export function nixSettings(options: NixOptions): string {
   return [
     '# Written by hydra-ops (set-up task "nix"); changes made here are overwritten.\n',
     ...ours.filter((line) => !settingNames(line).some((name) => theirs.has(name))).map((line) => `${line}\n`),
+    // Further lines of the user have the last word.
+    ...(options.includes ?? []).map((file) => `!include ${file}\n`),
     ...(options.extraOptions.trim() === ''
       ? []
       : [`# deployment.nix.extraOptions\n${options.extraOptions.replace(/\n*$/, '\n')}`]),

@@ -9,7 +9,7 @@ import type { Host } from '../core/ssh.js'
 import { type PlacedFile, placeFiles } from '../remote/place-files.js'
 import { askMachine, type Facts, fact, runScript } from '../remote/run-script.js'
 import { targetScript } from '../remote/target-scripts.js'
-import { usesDaemonBuilders } from './builders/relations.js'
+import { usesCaches, usesDaemonBuilders } from './builders/relations.js'
 import {
   gcPath,
   gcUnit,
@@ -38,7 +38,10 @@ export const nixTask: SetupTask<NixOptions> = {
   debianPackages: () => ['nix-bin', 'nix-setup-systemd'],
   wanted: (machine) =>
     machine.definition.os === 'debian'
-      ? nixOptions(machine.definition.options, usesDaemonBuilders(machine))
+      ? nixOptions(machine.definition.options, {
+          usesBuilders: usesDaemonBuilders(machine),
+          usesCaches: usesCaches(machine),
+        })
       : undefined,
   owns: () => [
     { path: nixConf, instead: 'deployment.nix.extraOptions' },

@@ -3,6 +3,8 @@ import { autoUpdateTask } from './auto-update.js'
 import { binfmtTask } from './binfmt.js'
 import { builderTask } from './builders/builder-task.js'
 import { buildersTask } from './builders/builders-task.js'
+import { builderCacheTask } from './builders/cache-task.js'
+import { builderCachesTask } from './builders/caches-task.js'
 import { builderKeyTask } from './builders/key-task.js'
 import { cacheKeyTask } from './cache-key.js'
 import { binaryCacheTask } from './hydra/binary-cache.js'
@@ -36,5 +38,7 @@ export const setupTasks: readonly ((machine: TaskMachine) => WantedTask | undefi
   bindTask(autoUpdateTask),
   bindTask(builderKeyTask),
   bindTask(builderTask),
+  bindTask(builderCacheTask),
   bindTask(buildersTask),
+  bindTask(builderCachesTask),
 ]

@@ -48,7 +48,12 @@ describe('the list of set-up tasks', () => {
         project: 'infra',
         jobset: 'main',
       },
-      builder: { ...definition.options.builder, enable: true, for: [MachineName.parse('other')] },
+      builder: {
+        ...definition.options.builder,
+        enable: true,
+        for: [MachineName.parse('other')],
+        cache: { enable: true },
+      },
     },
   }
   const peers = peersOffering(definition.name)

@@ -14,9 +14,14 @@ export function peer(more: Partial<PeerMachine> = {}): PeerMachine {
   return { hostKey: builderHostKey, outputs: {}, definition: undefined, obsolete: false, ...more }
 }
 
-/** Makes a deployment in which the machine `b1` builds for a machine. */
+/** What the made-up builder tells about its cache. */
+export const b1Cache = {
+  publicKey: 'lab-b1-builder-1:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=',
+  sample: '/nix/store/0zpqig0p3h9p3n1zpyghwz18xs9vcyml-hydra-ops-builder-cache',
+}
+
+/** Makes a deployment in which the machine `b1` builds for a machine, and has a cache for it. */
 export function peersOffering(user: MachineName, entry = b1Offer): ReadonlyMap<MachineName, PeerMachine> {
-  return new Map([
-    [Name.parse('b1'), peer({ outputs: { builder: { user: 'nix-builder', for: user, entry } } })],
-  ])
+  const builder = { user: 'nix-builder', for: user, entry }
+  return new Map([[Name.parse('b1'), peer({ outputs: { builder, 'builder-cache': b1Cache } })]])
 }

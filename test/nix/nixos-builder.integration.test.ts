@@ -57,6 +57,29 @@ it('a NixOS builder of 2017 has the same under the names of its nixpkgs', async 
   ])
 })
 
+const cache = 'deployment.builder.cache.enable = true;'
+const reader =
+  'config.users.users.nix-cache.home config.users.users.nix-cache.shell config.users.users.nix-cache.group'
+const readerValues = ['/var/lib/hydra-ops-builder/nix-cache', '/bin/sh', 'nix-cache']
+
+it('a NixOS builder with a cache has the account that reads, distrusts it, and includes its settings', async () => {
+  const values = `${reader} config.nix.extraOptions config.nix.settings.trusted-users`
+  expect(await valuesOf(cache, values, fixtureNixpkgs)).toEqual([
+    ...readerValues,
+    '!include /etc/nix/hydra-ops-signing.conf\n',
+    ['root', 'nix-builder'],
+  ])
+})
+
+it('a NixOS builder of 2017 with a cache keeps its features beside the settings of the cache', async () => {
+  expect(await valuesOf(cache, `${reader} config.nix.extraOptions`, oldNixpkgs)).toEqual([
+    ...readerValues,
+    expect.stringMatching(
+      /^!include \/etc\/nix\/hydra-ops-signing\.conf\n+extra-system-features = big-parallel gpu\n+$/,
+    ),
+  ])
+})
+
 it('a definition of the user wins over the account of a NixOS builder', async () => {
   const own = 'users.users.nix-builder.home = "/srv/builder"; services.openssh.enable = lib.mkForce false;'
   const values = 'config.users.users.nix-builder.home config.services.openssh.enable'

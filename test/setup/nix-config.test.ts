@@ -41,6 +41,21 @@ describe('nixSettings', () => {
     expect(text([])).not.toContain('platforms')
   })
 
+  it('includes the settings of a builder that signs, and of a machine that fetches, before further lines', () => {
+    const text = (builder: unknown, usesCaches: boolean) =>
+      nixSettings(
+        nixOptions(DebianOptions.parse({ nix: { extraOptions: 'fallback = false' }, builder }), {
+          usesCaches,
+        }),
+      )
+    const signing = { enable: true, for: ['ci'], cache: { enable: true } }
+    expect(text(signing, true)).toContain(
+      '\n!include /etc/nix/hydra-ops-signing.conf\n!include /etc/nix/hydra-ops-caches.conf\n# deployment.nix.extraOptions\nfallback = false\n',
+    )
+    expect(text({ ...signing, enable: false }, false)).not.toContain('!include')
+    expect(text({ ...signing, cache: {} }, false)).not.toContain('!include')
+  })
+
   it.each([['sparc-linux'], ['aarch64'], ['aarch64-linux x']])('does not emulate %j', (system) => {
     expect(DebianOptions.safeParse({ binfmt: { emulatedSystems: [system] } }).success).toBe(false)
   })

@@ -24,6 +24,7 @@ function everything(tls: 'self-signed' | 'acme'): MachineDefinition {
       projects: {},
     },
     autoUpdate: { enable: true, url: 'https://hydra.example.org', project: 'infra', jobset: 'main' },
+    builder: { enable: true, for: ['other'], cache: { enable: true } },
   })
 }
 
@@ -46,6 +47,7 @@ const onlyRead = [
   '/etc/nginx/conf.d',
   '/etc/nginx/sites-available/default',
   '/etc/nginx/sites-enabled/default',
+  '/etc/nix/hydra-ops-cache-key',
   '/etc/nix/machines',
   '/etc/postfix',
   '/etc/postgresql',

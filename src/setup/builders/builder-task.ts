@@ -1,22 +1,27 @@
-import { createHash } from 'node:crypto'
-import { keyTask, offerTask, offerText } from '../../core/builder-offer.js'
+import { offerTask, offerText } from '../../core/builder-offer.js'
 import { failure } from '../../core/errors.js'
-import type { MachineName } from '../../core/names.js'
 import type { Run } from '../../core/run.js'
 import type { SetupTask, TaskMachine, TaskState } from '../../core/setup-task.js'
 import type { Host } from '../../core/ssh.js'
-import { placeFiles } from '../../remote/place-files.js'
-import { askMachine, type Facts, fact, runScript } from '../../remote/run-script.js'
+import { fact, runScript } from '../../remote/run-script.js'
 import { ownFeatures } from '../hydra/config-text.js'
-import { nixSocketGroup } from '../hydra/settings.js'
+import {
+  type Account,
+  accountFaults,
+  accountOf,
+  authorizedKeys,
+  hasAccount,
+  keysFile,
+  type Logins,
+  loginsOf,
+  lookAtAccount,
+  makeAccount,
+  removeAccount,
+} from './account.js'
 
 /** The account for logins, and the builder's abilities as the expression wants them. */
-interface OfferOptions {
+interface OfferOptions extends Account, Logins {
   readonly kind: 'offer'
-  readonly user: string
-  readonly home: string
-  /** Whether the task makes the user; the configuration of a NixOS machine does. */
-  readonly makesUser: boolean
   readonly host: string
   readonly port: number
   readonly systems: readonly string[] | undefined
@@ -26,23 +31,13 @@ interface OfferOptions {
   readonly speedFactor: number
   readonly supportedFeatures: readonly string[] | undefined
   readonly mandatoryFeatures: readonly string[]
-  readonly keys: readonly { readonly machine: MachineName; readonly publicKey: string }[]
-  /** Machines that may build here, and whose public key is not known yet. */
-  readonly awaited: readonly MachineName[]
-  /** Machines that may build here, and that the deployment does not have. */
-  readonly unknown: readonly MachineName[]
 }
 
-interface WithdrawOptions {
+interface WithdrawOptions extends Account {
   readonly kind: 'withdraw'
-  readonly user: string
-  readonly home: string
-  readonly makesUser: boolean
 }
 
 type BuilderTaskOptions = OfferOptions | WithdrawOptions
-
-const probeMs = 120_000
 
 /** The account with which other machines build here, and its removal. */
 export const builderTask: SetupTask<BuilderTaskOptions> = {
@@ -54,7 +49,7 @@ export const builderTask: SetupTask<BuilderTaskOptions> = {
   stageFor: ({ kind }) => (kind === 'offer' ? 'offer' : 'withdraw'),
   debianPackages: () => ['openssh-server'],
   wanted: wantedBuilder,
-  owns: ({ home }) => [{ path: keysFile(home), instead: 'deployment.builder.for' }],
+  owns: (options) => [{ path: keysFile(options), instead: 'deployment.builder.for' }],
   probe: probeBuilder,
   apply: (host, options, run) =>
     options.kind === 'offer' ? offer(host, options, run) : withdraw(host, options, run),
@@ -62,23 +57,15 @@ export const builderTask: SetupTask<BuilderTaskOptions> = {
 }
 
 function wantedBuilder(machine: TaskMachine): BuilderTaskOptions | undefined {
-  const { definition, peers = new Map(), outputs } = machine
+  const { definition, outputs } = machine
   const { builder, targetHost } = definition.options
-  const makesUser = definition.os === 'debian'
   if (!builder.enable) {
     const user = outputs?.[offerTask]?.user ?? ''
-    return user === '' ? undefined : { kind: 'withdraw', user, home: homeOf(user), makesUser }
+    return user === '' ? undefined : { kind: 'withdraw', ...accountOf(user, machine) }
   }
-  const keys = builder.for.flatMap((name) => {
-    const publicKey = peers.get(name)?.outputs[keyTask]?.publicKey
-    return publicKey === undefined ? [] : [{ machine: name, publicKey }]
-  })
-  const unknown = builder.for.filter((name) => machine.peers !== undefined && !peers.has(name))
   return {
     kind: 'offer',
-    user: builder.sshUser,
-    home: homeOf(builder.sshUser),
-    makesUser,
+    ...accountOf(builder.sshUser, machine),
     host: builder.hostName ?? targetHost ?? definition.name,
     port: builder.port,
     systems: builder.systems ?? undefined,
@@ -87,79 +74,31 @@ function wantedBuilder(machine: TaskMachine): BuilderTaskOptions | undefined {
     speedFactor: builder.speedFactor,
     supportedFeatures: builder.supportedFeatures ?? undefined,
     mandatoryFeatures: builder.mandatoryFeatures,
-    keys,
-    awaited: builder.for.filter(
-      (name) => !unknown.includes(name) && !keys.some(({ machine: known }) => known === name),
-    ),
-    unknown,
+    ...loginsOf(machine),
   }
 }
 
-/** Places the home outside /home, which a machine may mount from elsewhere. */
-function homeOf(user: string): string {
-  return `/var/lib/hydra-ops-builder/${user}`
-}
-
-function keysFile(home: string): string {
-  return `${home}/.ssh/authorized_keys`
-}
-
-/**
- * Writes the keys that may log in. Each key can only serve the store, because the command replaces what the other side
- * asks for. `command=` with the very words of Nix and Hydra (measured).
- */
-export function authorizedKeys(keys: OfferOptions['keys']): string {
-  const lines = keys.map(
-    ({ machine, publicKey }) =>
-      `restrict,command="nix-store --serve --write" ${publicKey} hydra-ops:${machine}\n`,
-  )
-  return `# Written by hydra-ops (set-up task "builder"); changes made here are overwritten.\n${lines.join('')}`
-}
-
-async function look(host: Host, { user, home }: BuilderTaskOptions, run: Run): Promise<Facts> {
-  const values = { user, home, keys: keysFile(home), group: nixSocketGroup }
-  return askMachine(
-    host,
-    { what: 'look at the account for builds', script: 'tasks/builder/look', values, timeoutMs: probeMs },
-    run,
-  )
+/** Writes the keys that may log in, with the very command of Nix and Hydra (measured), which only serves the store. */
+function keysOf({ keys }: OfferOptions): string {
+  return authorizedKeys(keys, { task: offerTask, command: 'nix-store --serve --write' })
 }
 
 async function probeBuilder(host: Host, options: BuilderTaskOptions, run: Run): Promise<TaskState> {
-  const facts = await look(host, options, run)
-  const there = fact(facts, 'user') === 'there'
-  const placed = fact(facts, 'hash')
+  const facts = await lookAtAccount(host, options, run)
   if (options.kind === 'withdraw')
-    return (there && options.makesUser) || placed !== '-'
-      ? { drifted: 'no machine builds here any more' }
-      : 'done'
-  if (!there || placed === '-') return 'needed'
-  const wrong = [
-    ...(facts.get('wrong') ?? []),
-    ...(placed === sha256(authorizedKeys(options.keys)) ? [] : [`${keysFile(options.home)} differs`]),
-  ]
+    return hasAccount(facts, options) ? { drifted: 'no machine builds here any more' } : 'done'
+  const wrong = accountFaults(facts, options, keysOf(options))
+  if (wrong === undefined) return 'needed'
   return wrong.length === 0 ? 'done' : { drifted: wrong.join('; ') }
-}
-
-function sha256(text: string): string {
-  return createHash('sha256').update(text).digest('hex')
 }
 
 async function offer(host: Host, options: OfferOptions, run: Run): Promise<Record<string, string>> {
   refuseUnknown(host, options)
   for (const name of options.awaited)
     run.log(`machine '${name}' has no key for builders yet, so it cannot build here before its own deploy`)
-  const { user, home, makesUser } = options
-  const account = {
-    what: 'make the account for builds',
-    script: 'tasks/builder/apply',
-    values: { user, home, group: nixSocketGroup, makes_user: makesUser },
-  }
-  await runScript(host, account, run)
-  const content = authorizedKeys(options.keys)
-  const file = { path: keysFile(home), content, mode: 0o644, user: 'root', group: 'root' }
-  await placeFiles(host, [file], { run, what: 'write the keys that may build here' })
-  const facts = await look(host, options, run)
+  await makeAccount(host, options, keysOf(options), run)
+  const facts = await lookAtAccount(host, options, run)
+  const { user } = options
   return {
     user,
     for: [...options.keys, ...options.awaited.map((machine) => ({ machine }))]
@@ -188,13 +127,7 @@ function refuseUnknown({ machine }: Host, { unknown }: OfferOptions): void {
 }
 
 async function withdraw(host: Host, options: WithdrawOptions, run: Run): Promise<Record<string, string>> {
-  const { user, home, makesUser } = options
-  const values = { user, home, makes_user: makesUser }
-  await runScript(
-    host,
-    { what: 'remove the account for builds', script: 'tasks/builder/remove', values },
-    run,
-  )
+  await removeAccount(host, options, run)
   // The task is forgotten by this empty output.
   return { user: '', for: '', entry: '' }
 }

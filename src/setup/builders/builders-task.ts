@@ -17,7 +17,7 @@ import {
 } from './entries.js'
 import { loginFailure } from './login-failure.js'
 import { proveBuilder } from './proof.js'
-import { type BuilderUse, builderUse, listFiles } from './relations.js'
+import { type BuilderKey, type BuilderUse, builderUse, listFiles } from './relations.js'
 
 export interface UseOptions extends BuilderUse {
   /** Builders that `deployment.hydra.buildMachines` names already. */
@@ -63,7 +63,7 @@ export function builderFiles(options: UseOptions, drained: ReadonlySet<string>):
   )
   return [
     { path: listFiles[reader], content: builderList(lines) },
-    { path: sshSettingsFile, content: sshSettings(builders) },
+    { path: sshSettingsFile, content: sshSettings(builders, useTask) },
   ].map((file) => ({ ...file, mode: 0o644, user: 'root', group: 'root' }))
 }
 
@@ -190,9 +190,14 @@ function unread({ machine }: Host): Error {
 }
 
 /** Makes the values of a script that logs in to a builder. */
-export function loginValues({ key }: Pick<UseOptions, 'key'>, { user, host, hostKey }: UsedBuilder) {
+export function loginValues(
+  { key }: { readonly key: Pick<BuilderKey, 'file' | 'user'> },
+  { user, host, hostKey }: Pick<UsedBuilder, 'user' | 'host' | 'hostKey'>,
+  scheme: 'ssh' | 'ssh-ng' = 'ssh',
+) {
   return {
     run_as: key.user,
+    scheme,
     address: `${user}@${host}`,
     key: key.file,
     host_key: Buffer.from(`${hostKey}\n`).toString('base64'),

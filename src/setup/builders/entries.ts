@@ -1,4 +1,4 @@
-import { type BuilderOffer, fieldOf, none, valuesOf } from '../../core/builder-offer.js'
+import { type BuilderOffer, fieldOf, none, useTask, valuesOf } from '../../core/builder-offer.js'
 import type { MachineName } from '../../core/names.js'
 
 /** A builder as another machine uses the builder. */
@@ -46,11 +46,13 @@ export function builderLine(
   ].join(' ')
 }
 
-const header = '# Written by hydra-ops (set-up task "builders"); changes made here are overwritten.'
+function header(task: string): string {
+  return `# Written by hydra-ops (set-up task "${task}"); changes made here are overwritten.`
+}
 
 /** Writes a whole list of builders, in the order of their names. */
 export function builderList(lines: readonly string[]): string {
-  return [header, ...lines].map((line) => `${line}\n`).join('')
+  return [header(useTask), ...lines].map((line) => `${line}\n`).join('')
 }
 
 /**
@@ -116,15 +118,22 @@ function isPublicKey(text: string): boolean {
  * Writes the settings of ssh for logins to builders. Keepalive ends a step whose builder freezes; the step would
  * otherwise run for hours. Other logins to the same hosts keep their own settings.
  */
-export function sshSettings(builders: readonly UsedBuilder[]): string {
-  const blocks = builders.map(({ user, host, port }) =>
+export function sshSettings(
+  logins: readonly (Pick<UsedBuilder, 'user' | 'host' | 'port'> & {
+    /** Seconds for a connection; ssh itself waits for minutes. */
+    readonly connectTimeout?: number
+  })[],
+  task: string,
+): string {
+  const blocks = logins.map(({ user, host, port, connectTimeout }) =>
     [
       `Match originalhost ${host} user ${user}`,
+      ...(connectTimeout === undefined ? [] : [`  ConnectTimeout ${connectTimeout}`]),
       '  ServerAliveInterval 15',
       '  ServerAliveCountMax 4',
       // The pinned key has the bare name, and ssh would look for a name with the port.
       ...(port === 22 ? [] : [`  Port ${port}`, `  HostKeyAlias ${host}`]),
     ].join('\n'),
   )
-  return [header, ...blocks].map((block) => `${block}\n`).join('')
+  return [header(task), ...blocks].map((block) => `${block}\n`).join('')
 }

@@ -53,7 +53,7 @@ export function loginCause(text: string, { builder, key }: Login): LoginCause | 
     [
       /Permission denied \(/,
       `'${machine}' does not accept the key for user '${user}'`,
-      `deploy '${machine}': its set-up task 'builder' writes the keys that may build there`,
+      `deploy '${machine}': its set-up tasks write the keys that may log in there`,
       `add the public half of the key to the authorized_keys of '${user}' on '${host}'`,
     ],
     [
@@ -75,7 +75,7 @@ export function loginCause(text: string, { builder, key }: Login): LoginCause | 
       `start '${host}', or open the way there in the firewall`,
     ],
     [
-      /nix-store: (?:command )?not found|nix-store: No such file/,
+      /nix-(?:store|daemon): (?:command )?not found|nix-(?:store|daemon): No such file/,
       `user '${user}' has no nix-store on the PATH`,
       `install Nix on '${machine}' so that "ssh ${user}@${host} nix-store --version" works without a login shell`,
     ],
@@ -94,7 +94,7 @@ export function loginCause(text: string, { builder, key }: Login): LoginCause | 
 function printedBefore(text: string): string | undefined {
   const number = /serialised integer (\d+) is too large/.exec(text)?.[1]
   if (number !== undefined) return firstCharacters(number)
-  return /protocol mismatch from [‘'][^’']*[’'], got [‘']([^\n]*?)[’']?$/m.exec(text)?.[1]
+  return /protocol mismatch(?: from [‘'][^’']*[’'])?, got [‘']([^\n]*?)[’']?$/m.exec(text)?.[1]
 }
 
 /** Returns the text that Nix took for a number: its first eight bytes, the lowest one first. */

@@ -1,4 +1,4 @@
-import { machinesIn, offerTask, readOffer, useTask } from '../../core/builder-offer.js'
+import { cachesTask, cacheTask, machinesIn, offerTask, readOffer, useTask } from '../../core/builder-offer.js'
 import type { MachineName } from '../../core/names.js'
 import type { PeerMachine, TaskMachine } from '../../core/setup-task.js'
 import { hydraGroup, hydraUsers } from '../hydra/settings.js'
@@ -21,12 +21,27 @@ export interface BuilderUse {
   readonly awaited: readonly MachineName[]
 }
 
+/** A builder from which a machine fetches. */
+export interface UsedCache extends Pick<UsedBuilder, 'machine' | 'host' | 'port' | 'hostKey'> {
+  /** The public key of the signatures. */
+  readonly publicKey: string
+  /** Path of the store that only the builder has, for proofs. */
+  readonly sample: string
+}
+
+/** Caches that a machine uses, and builders that have not made their caches yet. */
+export interface CacheUse {
+  readonly key: BuilderKey
+  readonly caches: readonly UsedCache[]
+  readonly awaited: readonly MachineName[]
+}
+
 /** Returns the builders of a machine; `undefined` if there are none, and none whose traces are to be removed. */
 export function builderUse(machine: TaskMachine): BuilderUse | undefined {
   const builders: UsedBuilder[] = []
   const awaited: MachineName[] = []
   const { name } = machine.definition
-  for (const [peerName, peer] of [...(machine.peers ?? [])].sort(([a], [b]) => a.localeCompare(b, 'en'))) {
+  for (const [peerName, peer] of peersOf(machine)) {
     if (!offersTo(peer, name)) continue
     const offer = readOffer(peer.outputs[offerTask]?.entry)
     const { hostKey } = peer
@@ -35,8 +50,46 @@ export function builderUse(machine: TaskMachine): BuilderUse | undefined {
   }
   const before = machine.outputs?.[useTask]?.builders ?? ''
   if (builders.length === 0 && awaited.length === 0 && before === '') return undefined
-  const reader = machine.definition.options.hydra.enable ? 'queue runner' : 'daemon'
+  const reader = readerOf(machine)
   return { reader, key: keyOf(reader), builders, awaited }
+}
+
+/** Returns the builders from which a machine fetches; `undefined` if there are none, and none is to be removed. */
+export function cacheUse(machine: TaskMachine): CacheUse | undefined {
+  const caches: UsedCache[] = []
+  const awaited: MachineName[] = []
+  for (const [peerName, peer] of peersOf(machine)) {
+    if (!offersCacheTo(peer, machine.definition.name)) continue
+    const offer = readOffer(peer.outputs[offerTask]?.entry)
+    const { publicKey = '', sample = '' } = peer.outputs[cacheTask] ?? {}
+    const { hostKey } = peer
+    if (offer === undefined || hostKey === undefined || publicKey === '') awaited.push(peerName)
+    else caches.push({ machine: peerName, host: offer.host, port: offer.port, hostKey, publicKey, sample })
+  }
+  const before = machine.outputs?.[cachesTask]?.caches ?? ''
+  if (caches.length === 0 && awaited.length === 0 && before === '') return undefined
+  return { key: keyOf(readerOf(machine)), caches, awaited }
+}
+
+/** Says whether the settings of the machine's Nix include those of its caches. */
+export function usesCaches(machine: TaskMachine): boolean {
+  const use = cacheUse(machine)
+  return use !== undefined && use.caches.length + use.awaited.length > 0
+}
+
+/** Says whether a machine lets another one fetch: by its definition, or else by what it last made. */
+function offersCacheTo(peer: PeerMachine, user: MachineName): boolean {
+  if (!offersTo(peer, user)) return false
+  const { definition, outputs } = peer
+  return definition?.options.builder.cache.enable ?? (outputs[cacheTask]?.publicKey ?? '') !== ''
+}
+
+function peersOf({ peers }: TaskMachine): [MachineName, PeerMachine][] {
+  return [...(peers ?? [])].sort(([a], [b]) => a.localeCompare(b, 'en'))
+}
+
+function readerOf({ definition }: TaskMachine): BuilderReader {
+  return definition.options.hydra.enable ? 'queue runner' : 'daemon'
 }
 
 /** Says whether the machine's Nix daemon builds on machines of our list. */

@@ -109,13 +109,19 @@ describe('the check of a list of builders', () => {
 
 describe('the settings of ssh for builders', () => {
   it('end a login whose builder is frozen, and concern logins to builders alone', () => {
-    expect(sshSettings([b1])).toContain(
+    expect(sshSettings([b1], 'builders')).toContain(
       'Match originalhost b1 user nix-builder\n  ServerAliveInterval 15\n  ServerAliveCountMax 4\n',
     )
-    expect(sshSettings([b1])).not.toContain('Port')
+    expect(sshSettings([b1], 'builders')).not.toContain('Port')
+  })
+
+  it('end an attempt after a while, where every build would wait for it', () => {
+    expect(sshSettings([{ ...b1, connectTimeout: 20 }], 'builder-caches')).toContain(
+      'Match originalhost b1 user nix-builder\n  ConnectTimeout 20\n',
+    )
   })
 
   it('keep the bare name of the pinned key where the port is another one', () => {
-    expect(sshSettings([{ ...b1, port: 2222 }])).toContain('  Port 2222\n  HostKeyAlias b1\n')
+    expect(sshSettings([{ ...b1, port: 2222 }], 'builders')).toContain('  Port 2222\n  HostKeyAlias b1\n')
   })
 })

@@ -33,9 +33,14 @@ const texts: readonly (readonly [string, string, string])[] = [
     'setup run builder-key --redo',
   ],
   [
+    "error: cannot open connection to remote store 'ssh-ng://nix-cache@b1': error: protocol mismatch, got 'This account is currently not available.'",
+    'the login shell prints "This account is currently not available." before Nix speaks',
+    'no nologin',
+  ],
+  [
     'nix-builder@b1: Permission denied (publickey).',
     "'b1' does not accept the key for user 'nix-builder'",
-    "its set-up task 'builder'",
+    'its set-up tasks write the keys',
   ],
   [
     'ssh: Could not resolve hostname b1.lan: Name or service not known',

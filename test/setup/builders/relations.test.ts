@@ -2,12 +2,15 @@ import { describe, expect, it } from 'vitest'
 import { MachineName } from '../../../src/core/names.js'
 import type { PeerMachine, TaskMachine } from '../../../src/core/setup-task.js'
 import { bindTask } from '../../../src/core/setup-task.js'
-import { authorizedKeys, builderTask } from '../../../src/setup/builders/builder-task.js'
+import { authorizedKeys } from '../../../src/setup/builders/account.js'
+import { builderTask } from '../../../src/setup/builders/builder-task.js'
 import { buildersTask } from '../../../src/setup/builders/builders-task.js'
+import { builderCacheTask } from '../../../src/setup/builders/cache-task.js'
+import { cachesSettings, substituter } from '../../../src/setup/builders/caches-task.js'
 import { builderKeyTask } from '../../../src/setup/builders/key-task.js'
-import { builderUse, usesDaemonBuilders } from '../../../src/setup/builders/relations.js'
+import { builderUse, cacheUse, usesDaemonBuilders } from '../../../src/setup/builders/relations.js'
 import { nixTask } from '../../../src/setup/nix.js'
-import { b1Offer, peer, peersOffering } from '../../fakes/builder-peers.js'
+import { b1Cache, b1Offer, peer, peersOffering } from '../../fakes/builder-peers.js'
 import { debianMachine } from '../../fakes/debian-machine.js'
 import { taskMachine } from '../../fakes/task-run.js'
 
@@ -70,6 +73,68 @@ describe('the builders of a machine', () => {
   })
 })
 
+describe('the caches of a machine', () => {
+  const caching = { enable: true, for: ['web'], cache: { enable: true } }
+  const outputs = { ...offered, 'builder-cache': b1Cache }
+  const use = (each: PeerMachine, more: Partial<TaskMachine> = {}) =>
+    cacheUse(machine({}, { peers: new Map([[b1, each]]), ...more }))
+
+  it('are those of its builders whose definition, or else whose last deploy, has one', () => {
+    expect(use(defined(caching, { outputs }))?.caches).toMatchObject([{ machine: 'b1', ...b1Cache }])
+    expect(use(peer({ outputs }))?.caches).toHaveLength(1)
+    expect(use(peer({ outputs: offered }))).toBeUndefined()
+    expect(use(defined({ ...caching, cache: {} }, { outputs }))).toBeUndefined()
+    expect(use(defined({ ...caching, for: ['other'] }, { outputs }))).toBeUndefined()
+    expect(use(peer({ outputs, obsolete: true }))).toBeUndefined()
+  })
+
+  it('are awaited before the builder made its key, so that Nix includes their settings from the beginning', () => {
+    const awaiting = defined(caching, { outputs: offered })
+    expect(use(awaiting)).toMatchObject({ caches: [], awaited: ['b1'] })
+    const nix = bindTask(nixTask)(machine({}, { peers: new Map([[b1, awaiting]]) }))
+    expect(nix?.inputs).toContain('/etc/nix/hydra-ops-caches.conf')
+  })
+
+  it('are wanted once more after the last one left, so that their traces go', () => {
+    const gone = { 'builder-caches': { caches: 'b1' } }
+    expect(use(peer(), { outputs: gone })).toMatchObject({ caches: [], awaited: [] })
+    expect(use(peer(), { outputs: { 'builder-caches': { caches: '' } } })).toBeUndefined()
+    expect(bindTask(nixTask)(machine({}, { outputs: gone }))?.inputs).not.toContain('caches.conf')
+  })
+
+  it('have an address that names key and host key, and no character that ends a setting', () => {
+    const known = use(peer({ outputs }))
+    const [cache] = known?.caches ?? []
+    if (known === undefined || cache === undefined) throw new Error('there is no cache')
+    expect(substituter(known, cache)).toMatch(
+      /^ssh-ng:\/\/nix-cache@b1\?priority=50&ssh-key=\/etc\/nix\/hydra-ops-builders\/key&base64-ssh-public-host-key=[A-Za-z0-9%]+$/,
+    )
+    expect(cachesSettings(known)).toContain(
+      `\nextra-trusted-public-keys = ${b1Cache.publicKey}\nfallback = true\n`,
+    )
+  })
+})
+
+describe('the cache of a builder', () => {
+  const bind = bindTask(builderCacheTask)
+  const outputs = { 'builder-cache': b1Cache }
+
+  it('is wanted with a builder that has one, and goes last and once', () => {
+    const builder = { enable: true, for: ['ci'], cache: { enable: true } }
+    expect(bind(machine({ builder }))).toMatchObject({ stage: 'offer', irreplaceable: expect.any(String) })
+    expect(bind(machine({ builder: { ...builder, cache: {} } }))).toBeUndefined()
+    expect(bind(machine({}, { outputs }))?.stage).toBe('withdraw')
+    expect(bind(machine({}, { outputs: { 'builder-cache': { publicKey: '', sample: '' } } }))).toBeUndefined()
+  })
+
+  it('has an account of its own, which the daemon must not trust', () => {
+    const sshUser = { enable: true, for: ['ci'], sshUser: 'nix-cache' }
+    expect(() => machine({ builder: sshUser })).toThrow("'nix-cache' is a user with other tasks")
+    const builder = { enable: true, for: ['ci'], cache: { enable: true } }
+    expect(bindTask(nixTask)(machine({ builder }))?.inputs).not.toContain('nix-cache')
+  })
+})
+
 describe('the settings of Nix', () => {
   const inputs = (subject: TaskMachine) => bindTask(nixTask)(subject)?.inputs
 
@@ -98,9 +163,9 @@ describe('the account for builds', () => {
   const bind = bindTask(builderTask)
 
   it('lets exactly the keys of its users in, and each of them only serve the store', () => {
-    expect(authorizedKeys([{ machine: ci, publicKey }])).toContain(
-      `\nrestrict,command="nix-store --serve --write" ${publicKey} hydra-ops:ci\n`,
-    )
+    expect(
+      authorizedKeys([{ machine: ci, publicKey }], { task: 'builder', command: 'nix-store --serve --write' }),
+    ).toContain(`\nrestrict,command="nix-store --serve --write" ${publicKey} hydra-ops:ci\n`)
   })
 
   it('changes when the key of a user appears', () => {

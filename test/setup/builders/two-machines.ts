@@ -78,13 +78,21 @@ END`)
 
 /** Restarts the daemon, which reads its settings at its start. */
 export async function restartDaemon(machine: RootNamespace): Promise<void> {
-  await machine.sh(`[ ! -e /run/nix-daemon.pid ] || kill "$(cat /run/nix-daemon.pid)" 2> /dev/null
+  await machine.sh(restart)
+}
+
+/** Lets `systemctl try-restart nix-daemon.service` restart the daemon of a machine, and other calls do nothing. */
+export async function standInSystemctl(machine: RootNamespace): Promise<void> {
+  await machine.standIn('systemctl', `[ "$*" = 'try-restart nix-daemon.service' ] || exit 0\n${restart}`)
+}
+
+/** Text that restarts the daemon, which has no settings of this host's environment. */
+const restart = `[ ! -e /run/nix-daemon.pid ] || kill "$(cat /run/nix-daemon.pid)" 2> /dev/null
 rm -f /nix/var/nix/daemon-socket/socket
-setsid nix-daemon > /var/log/nix-daemon.log 2>&1 < /dev/null & echo $! > /run/nix-daemon.pid
+setsid env -u NIX_CONFIG nix-daemon > /var/log/nix-daemon.log 2>&1 < /dev/null & echo $! > /run/nix-daemon.pid
 for each in $(seq 300); do [ ! -S /nix/var/nix/daemon-socket/socket ] || break; sleep 0.1; done
 [ -S /nix/var/nix/daemon-socket/socket ]
-chgrp nix-users /nix/var/nix/daemon-socket; chmod 0770 /nix/var/nix/daemon-socket`)
-}
+chgrp nix-users /nix/var/nix/daemon-socket; chmod 0770 /nix/var/nix/daemon-socket`
 
 const run = `/usr/sbin/sshd -f /etc/ssh/sshd_b1
 for each in $(seq 300); do [ ! -s /run/sshd_b1.pid ] || break; sleep 0.1; done; [ -s /run/sshd_b1.pid ]`

@@ -125,7 +125,7 @@ describe('the question about a build of a queue runner', () => {
       'a key that the queue runner may not read',
       () => machines.ci.sh('chown root /etc/hydra/keys/key'),
       () => machines.ci.sh('chown hydra-queue-runner /etc/hydra/keys/key'),
-      /^user 'hydra-queue-runner' may not read the key \S+$/,
+      /^user 'hydra-queue-runner' may not read the key \S+, while a build there works as user 'root'$/,
       /^chown hydra-queue-runner \/etc\/hydra\/keys\/key/,
     ],
     [

@@ -1,0 +1,99 @@
+import { createHash } from 'node:crypto'
+import { keyTask } from '../../core/builder-offer.js'
+import type { MachineName } from '../../core/names.js'
+import type { Run } from '../../core/run.js'
+import type { TaskMachine } from '../../core/setup-task.js'
+import type { Host } from '../../core/ssh.js'
+import { placeFiles } from '../../remote/place-files.js'
+import { askMachine, type Facts, fact, runScript } from '../../remote/run-script.js'
+import { nixSocketGroup } from '../hydra/settings.js'
+
+/** An account of a builder for logins of other machines. */
+export interface Account {
+  readonly user: string
+  readonly home: string
+  /** Whether the task makes the user; the configuration of a NixOS machine does. */
+  readonly makesUser: boolean
+}
+
+/** Public keys that may log in, and machines that have none yet. */
+export interface Logins {
+  readonly keys: readonly { readonly machine: MachineName; readonly publicKey: string }[]
+  /** Machines that may build here, and whose public key is not known yet. */
+  readonly awaited: readonly MachineName[]
+  /** Machines that may build here, and that the deployment does not have. */
+  readonly unknown: readonly MachineName[]
+}
+
+const probeMs = 120_000
+
+/** Describes an account; its home lies outside /home, which a machine may mount from elsewhere. */
+export function accountOf(user: string, { definition }: Pick<TaskMachine, 'definition'>): Account {
+  return { user, home: `/var/lib/hydra-ops-builder/${user}`, makesUser: definition.os === 'debian' }
+}
+
+export function keysFile({ home }: Pick<Account, 'home'>): string {
+  return `${home}/.ssh/authorized_keys`
+}
+
+/** Finds the public keys of the machines that may build on a machine. */
+export function loginsOf({ definition, peers }: TaskMachine): Logins {
+  const { builder } = definition.options
+  const keys = builder.for.flatMap((name) => {
+    const publicKey = peers?.get(name)?.outputs[keyTask]?.publicKey
+    return publicKey === undefined ? [] : [{ machine: name, publicKey }]
+  })
+  const unknown = builder.for.filter((name) => peers?.has(name) === false)
+  const awaited = builder.for.filter(
+    (name) => !unknown.includes(name) && !keys.some(({ machine: known }) => known === name),
+  )
+  return { keys, awaited, unknown }
+}
+
+/** Writes the keys that may log in. The command replaces whatever the other side asks for. */
+export function authorizedKeys(
+  keys: Logins['keys'],
+  { task, command }: { readonly task: string; readonly command: string },
+): string {
+  const lines = keys.map(
+    ({ machine, publicKey }) => `restrict,command="${command}" ${publicKey} hydra-ops:${machine}\n`,
+  )
+  return `# Written by hydra-ops (set-up task "${task}"); changes made here are overwritten.\n${lines.join('')}`
+}
+
+/** Looks at an account and at the abilities of its machine. */
+export async function lookAtAccount(host: Host, { user, home }: Account, run: Run): Promise<Facts> {
+  const values = { user, home, keys: keysFile({ home }), group: nixSocketGroup }
+  return askMachine(
+    host,
+    { what: `look at user '${user}'`, script: 'tasks/builder/look', values, timeoutMs: probeMs },
+    run,
+  )
+}
+
+/** Says whether anything of an account is there. */
+export function hasAccount(facts: Facts, { makesUser }: Account): boolean {
+  return (fact(facts, 'user') === 'there' && makesUser) || fact(facts, 'hash') !== '-'
+}
+
+/** Lists the faults of an account; `undefined` means that it was never made. */
+export function accountFaults(facts: Facts, account: Account, wanted: string): string[] | undefined {
+  if (fact(facts, 'user') !== 'there' || fact(facts, 'hash') === '-') return undefined
+  const same = fact(facts, 'hash') === createHash('sha256').update(wanted).digest('hex')
+  return [...(facts.get('wrong') ?? []), ...(same ? [] : [`${keysFile(account)} differs`])]
+}
+
+/** Makes an account with the keys that may log in. */
+export async function makeAccount(host: Host, account: Account, content: string, run: Run): Promise<void> {
+  const { user, home, makesUser } = account
+  const values = { user, home, group: nixSocketGroup, makes_user: makesUser }
+  await runScript(host, { what: `make user '${user}'`, script: 'tasks/builder/apply', values }, run)
+  const file = { path: keysFile(account), content, mode: 0o644, user: 'root', group: 'root' }
+  await placeFiles(host, [file], { run, what: `write the keys of user '${user}'` })
+}
+
+export async function removeAccount(host: Host, account: Account, run: Run): Promise<void> {
+  const { user, home, makesUser } = account
+  const values = { user, home, makes_user: makesUser }
+  await runScript(host, { what: `remove user '${user}'`, script: 'tasks/builder/remove', values }, run)
+}

@@ -1,0 +1,197 @@
+import { cacheTask, cacheUser } from '../../core/builder-offer.js'
+import type { Run } from '../../core/run.js'
+import { settleAll } from '../../core/settle.js'
+import type { SetupTask, TaskMachine, TaskState } from '../../core/setup-task.js'
+import type { Host } from '../../core/ssh.js'
+import { askMachine, fact, runScript } from '../../remote/run-script.js'
+import {
+  applyCacheKey,
+  type CacheKeyOptions,
+  probeCacheKey,
+  publicKeyOf,
+  verifyCacheKey,
+} from '../cache-key.js'
+import {
+  lookAtSettings,
+  removeSettings,
+  settingsFaults,
+  signingFile,
+  writeSettings,
+} from '../nix-settings.js'
+import {
+  type Account,
+  accountFaults,
+  accountOf,
+  authorizedKeys,
+  hasAccount,
+  keysFile,
+  type Logins,
+  loginsOf,
+  lookAtAccount,
+  makeAccount,
+  removeAccount,
+} from './account.js'
+
+interface OfferOptions extends Account, Logins {
+  readonly kind: 'offer'
+  readonly key: CacheKeyOptions
+}
+
+interface WithdrawOptions extends Account {
+  readonly kind: 'withdraw'
+}
+
+type CacheTaskOptions = OfferOptions | WithdrawOptions
+
+const directory = '/etc/nix/hydra-ops-cache-key'
+const secretFile = `${directory}/secret`
+const publicFile = `${directory}/public`
+
+/** Mark of the key by which the paths were signed that were there before it. */
+const mark = `${directory}/signed`
+/** Root of the garbage collector for the path by which others prove that they can fetch. */
+const root = '/nix/var/nix/gcroots/hydra-ops-builder-cache'
+
+/** Deadline of the signatures of a whole store; 100,000 paths take minutes. */
+const signMs = 3_600_000
+
+/** The store of a builder as a cache of the machines that build there: a signing key, and an account that reads. */
+export const builderCacheTask: SetupTask<CacheTaskOptions> = {
+  id: cacheTask,
+  title: 'cache of the builder',
+  after: ['nix', 'builder'],
+  irreplaceable: 'the secret key of the cache of the builder',
+  stage: 'offer',
+  // The users of the cache forget it first.
+  stageFor: ({ kind }) => (kind === 'offer' ? 'offer' : 'withdraw'),
+  debianPackages: () => ['openssh-server'],
+  wanted: wantedCache,
+  owns: (options) => [
+    { path: keysFile(options), instead: 'deployment.builder.for' },
+    { path: signingFile, instead: 'deployment.nix.extraOptions' },
+    { path: secretFile, instead: 'deployment.keys to deliver a key of your own', takesKey: true },
+    { path: publicFile, instead: 'no file: the public key follows from the secret key' },
+    { path: mark, instead: 'no file: hydra-ops notes there that it signed the store' },
+  ],
+  probe: (host, options, run) =>
+    options.kind === 'offer' ? probeOffer(host, options, run) : probeWithdrawal(host, options, run),
+  apply: (host, options, run) =>
+    options.kind === 'offer' ? offer(host, options, run) : withdraw(host, options, run),
+  async verify(host, options, run) {
+    if (options.kind === 'withdraw') return
+    await verifyCacheKey(host, options.key, run)
+    await lookAtSample(host, await publicKeyOf(host, options.key, run), run)
+  },
+}
+
+function wantedCache(machine: TaskMachine): CacheTaskOptions | undefined {
+  const { definition, deployment, outputs } = machine
+  const { enable, cache } = definition.options.builder
+  const account = accountOf(cacheUser, machine)
+  if (!enable || !cache.enable)
+    return (outputs?.[cacheTask]?.publicKey ?? '') === '' ? undefined : { kind: 'withdraw', ...account }
+  const keyName = cache.keyName ?? undefined
+  const key = {
+    keyName,
+    newName: keyName ?? `${deployment}-${definition.name}-builder-1`,
+    secretFile,
+    publicFile,
+    directory,
+    group: 'root',
+  }
+  return { kind: 'offer', ...account, key, ...loginsOf(machine) }
+}
+
+/**
+ * Writes the keys that may log in. The command gives the daemon's own protocol, in which the daemon distrusts the user:
+ * a user whom it trusts could change settings that run programs as root.
+ */
+function keysOf({ keys }: OfferOptions): string {
+  return authorizedKeys(keys, { task: cacheTask, command: 'NIX_REMOTE=daemon exec nix-daemon --stdio' })
+}
+
+const settings = { file: signingFile, content: signingSettings() }
+
+/** Writes the settings that let Nix sign. A missing key would end every build, so the key comes first. */
+function signingSettings(): string {
+  return `# Written by hydra-ops (set-up task "${cacheTask}"); changes made here are overwritten.
+extra-secret-key-files = ${secretFile}
+`
+}
+
+async function probeOffer(host: Host, options: OfferOptions, run: Run): Promise<TaskState> {
+  const [key, account, seen, signatures] = await settleAll([
+    probeCacheKey(host, options.key, run),
+    lookAtAccount(host, options, run),
+    lookAtSettings(host, settings, run),
+    lookAtSignatures(host, run),
+  ])
+  if (key !== 'done') return key
+  const faults = [
+    ...(accountFaults(account, options, keysOf(options)) ?? [`user '${options.user}' is missing`]),
+    ...settingsFaults(seen, settings),
+    ...(signatures.signed === '' ? ['the paths of the store are not signed yet'] : []),
+    ...(signatures.sample === '' ? ['the path for proofs is missing'] : []),
+  ]
+  return faults.length === 0 ? 'done' : { drifted: faults.join('; ') }
+}
+
+async function lookAtSignatures(host: Host, run: Run) {
+  const question = {
+    what: 'look at the signatures of the store',
+    script: 'tasks/builder-cache/look',
+    values: { mark, root },
+  }
+  const facts = await askMachine(host, question, run)
+  return { signed: fact(facts, 'signed'), sample: fact(facts, 'sample') }
+}
+
+async function offer(host: Host, options: OfferOptions, run: Run): Promise<Record<string, string>> {
+  const { publicKey = '' } = await applyCacheKey(host, options.key, run)
+  await writeSettings(host, settings, run)
+  const sign = {
+    what: 'sign the paths of the store',
+    script: 'tasks/builder-cache/sign',
+    values: { secret: secretFile, public: publicKey, mark },
+    timeoutMs: signMs,
+  }
+  await runScript(host, sign, run)
+  const sample = await lookAtSample(host, publicKey, run)
+  await makeAccount(host, options, keysOf(options), run)
+  return { publicKey, sample }
+}
+
+/** Builds the path for proofs if it is not there, and returns it. A path without a signature is an error. */
+async function lookAtSample(host: Host, publicKey: string, run: Run): Promise<string> {
+  const question = {
+    what: 'build and sign a path',
+    script: 'tasks/builder-cache/sample',
+    values: { public: publicKey, root },
+    hint: `hydra-ops setup run nix --redo --on ${host.machine} writes the settings of Nix anew; they must include ${signingFile}`,
+  }
+  return fact(await askMachine(host, question, run), 'sample')
+}
+
+async function probeWithdrawal(host: Host, options: WithdrawOptions, run: Run): Promise<TaskState> {
+  const [account, seen] = await settleAll([
+    lookAtAccount(host, options, run),
+    lookAtSettings(host, settings, run),
+  ])
+  return hasAccount(account, options) || seen.settings !== '-'
+    ? { drifted: 'no machine fetches from here any more' }
+    : 'done'
+}
+
+/** Takes everything away except the key, by which paths elsewhere are signed. */
+async function withdraw(host: Host, options: WithdrawOptions, run: Run): Promise<Record<string, string>> {
+  await removeAccount(host, options, run)
+  await removeSettings(host, settings, run)
+  const values = { mark, root }
+  await runScript(
+    host,
+    { what: 'remove the path for proofs', script: 'tasks/builder-cache/remove', values },
+    run,
+  )
+  // The task is forgotten by this empty output.
+  return { publicKey: '', sample: '' }
+}

@@ -1,0 +1,160 @@
+import { cachesTask, cacheUser } from '../../core/builder-offer.js'
+import { failure, messageOf, OpsError } from '../../core/errors.js'
+import type { Run } from '../../core/run.js'
+import type { SetupTask, TaskState } from '../../core/setup-task.js'
+import type { Host } from '../../core/ssh.js'
+import type { PlacedFile } from '../../remote/place-files.js'
+import { runScript } from '../../remote/run-script.js'
+import {
+  cachesFile,
+  type FurtherSettings,
+  lookAtSettings,
+  removeSettings,
+  settingsFaults,
+  writeSettings,
+} from '../nix-settings.js'
+import { loginValues } from './builders-task.js'
+import { sshSettings } from './entries.js'
+import { loginFailure } from './login-failure.js'
+import { type CacheUse, cacheUse, type UsedCache } from './relations.js'
+
+/** Settings of ssh for the logins of the daemon, which the system's ssh_config(5) includes on Debian. */
+export const cachesSshFile = '/etc/ssh/ssh_config.d/hydra-ops-builder-caches.conf'
+
+/** Deadline of one login; a login on an emulated guest takes seconds. */
+const loginMs = 180_000
+
+/** The builders from which a machine fetches, and the proof that each one serves signed paths. */
+export const builderCachesTask: SetupTask<CacheUse> = {
+  id: cachesTask,
+  title: 'caches of the builders',
+  after: ['nix', 'builders'],
+  stage: 'use',
+  debianPackages: () => ['openssh-client'],
+  wanted: cacheUse,
+  owns: () => [
+    { path: cachesFile, instead: 'deployment.nix.substituters' },
+    { path: cachesSshFile, instead: 'a file of another name in the same folder' },
+  ],
+  probe: probeCaches,
+  apply: applyCaches,
+  verify: verifyCaches,
+}
+
+/**
+ * Returns the address of a cache, as the settings of Nix have it. Public caches have priority 40, and are asked before
+ * the builder.
+ */
+export function substituter({ key }: Pick<CacheUse, 'key'>, { host, hostKey }: UsedCache): string {
+  const coded = (text: string) => encodeURIComponent(text).replaceAll('%2F', '/')
+  const hostKeyFile = Buffer.from(`${hostKey}\n`).toString('base64')
+  return `ssh-ng://${cacheUser}@${host}?priority=50&ssh-key=${coded(key.file)}&base64-ssh-public-host-key=${coded(hostKeyFile)}`
+}
+
+/** Writes the settings of Nix. Without `fallback`, a builder that is down would end every build (measured). */
+export function cachesSettings(use: CacheUse): string {
+  const keys = [...new Set(use.caches.map(({ publicKey }) => publicKey))]
+  return `# Written by hydra-ops (set-up task "${cachesTask}"); changes made here are overwritten.
+extra-substituters = ${use.caches.map((cache) => substituter(use, cache)).join(' ')}
+extra-trusted-public-keys = ${keys.join(' ')}
+fallback = true
+`
+}
+
+function sshFile({ caches }: CacheUse): PlacedFile {
+  const logins = caches.map(({ host, port }) => ({ user: cacheUser, host, port, connectTimeout: 20 }))
+  const content = sshSettings(logins, cachesTask)
+  return { path: cachesSshFile, content, mode: 0o644, user: 'root', group: 'root' }
+}
+
+function settingsOf(use: CacheUse): FurtherSettings {
+  return { file: cachesFile, content: cachesSettings(use), others: [sshFile(use)] }
+}
+
+async function probeCaches(host: Host, use: CacheUse, run: Run): Promise<TaskState> {
+  const settings = settingsOf(use)
+  const seen = await lookAtSettings(host, settings, run)
+  if (use.caches.length === 0)
+    return [seen.settings, ...seen.others].every((hash) => hash === '-')
+      ? 'done'
+      : { drifted: 'the machine fetches from no builder any more' }
+  if (seen.settings === '-') return 'needed'
+  const faults = settingsFaults(seen, settings)
+  return faults.length === 0 ? 'done' : { drifted: faults.join('; ') }
+}
+
+async function applyCaches(host: Host, use: CacheUse, run: Run): Promise<Record<string, string>> {
+  for (const name of use.awaited)
+    run.log(`machine '${name}' has no cache for this machine yet: deploy '${name}' too`)
+  if (use.caches.length > 0) await writeSettings(host, settingsOf(use), run)
+  else if (use.awaited.length === 0) await removeSettings(host, settingsOf(use), run)
+  return { caches: use.caches.map(({ machine }) => machine).join(',') }
+}
+
+/** Logs in to each cache as the daemon does, and lets the daemon fetch a path that only the builder has. */
+async function verifyCaches(host: Host, use: CacheUse, run: Run): Promise<void> {
+  for (const cache of use.caches) {
+    const builder = { ...cache, user: cacheUser }
+    const key = { file: use.key.file, user: 'root' }
+    const what = `log in to the cache of builder '${cache.machine}' as root`
+    const ping = {
+      what,
+      script: 'tasks/builders/ping',
+      values: loginValues({ key }, builder, 'ssh-ng'),
+      timeoutMs: loginMs,
+    }
+    try {
+      await runScript(host, ping, run, () => {})
+    } catch (error) {
+      throw loginFailure(error, { machine: host.machine, what, builder, key })
+    }
+    await fetchSample(host, use, cache, run)
+    run.log(`fetched ${cache.sample} from builder '${cache.machine}', signed by ${nameOf(cache)}`)
+  }
+}
+
+async function fetchSample(host: Host, use: CacheUse, cache: UsedCache, run: Run): Promise<void> {
+  const fetch = {
+    what: `fetch a path from builder '${cache.machine}'`,
+    script: 'tasks/builder-caches/fetch',
+    values: { path: cache.sample, substituter: substituter(use, cache) },
+    timeoutMs: loginMs,
+  }
+  try {
+    await runScript(host, fetch, run, () => {})
+  } catch (error) {
+    throw fetchFailure(error, host, cache)
+  }
+}
+
+function fetchFailure(error: unknown, { machine }: Host, cache: UsedCache): unknown {
+  if (!(error instanceof OpsError) || error.code === 'INTERRUPTED') return error
+  const said = [messageOf(error), error.detail ?? ''].join('\n')
+  const [why, hint] = /not signed by any of the keys/.test(said)
+    ? [
+        `the signature is not by the key ${nameOf(cache)}`,
+        `deploy '${cache.machine}': its set-up task 'builder-cache' tells the present key`,
+      ]
+    : /the settings of Nix do not name/.test(said)
+      ? [
+          `its Nix does not read ${cachesFile}`,
+          `run hydra-ops setup run nix --redo; on NixOS, set nix.extraOptions = "!include ${cachesFile}\\n"`,
+        ]
+      : []
+  if (why === undefined) return error
+  return failure(
+    'BUILDER_CACHE',
+    `machine '${machine}' cannot fetch from builder '${cache.machine}': ${why}`,
+    {
+      machine,
+      cause: error,
+      ...(hint === undefined ? {} : { hint }),
+      ...(error.detail === undefined ? {} : { detail: error.detail }),
+    },
+  )
+}
+
+/** Returns the name of a cache's key. */
+function nameOf({ publicKey }: UsedCache): string {
+  return publicKey.split(':')[0] ?? ''
+}

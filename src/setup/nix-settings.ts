@@ -1,0 +1,98 @@
+import { createHash } from 'node:crypto'
+import type { Run } from '../core/run.js'
+import type { Host } from '../core/ssh.js'
+import { type PlacedFile, placeFiles } from '../remote/place-files.js'
+import { askMachine, fact, runScript } from '../remote/run-script.js'
+
+/** A file of further settings of Nix that a task writes once it knows them; the main settings include it. */
+export interface FurtherSettings {
+  readonly file: string
+  readonly content: string
+  /** Other files of the same task. */
+  readonly others?: readonly PlacedFile[]
+}
+
+/** Settings of a builder that signs what it builds. */
+export const signingFile = '/etc/nix/hydra-ops-signing.conf'
+/** Settings of a machine that fetches from its builders. */
+export const cachesFile = '/etc/nix/hydra-ops-caches.conf'
+
+const probeMs = 120_000
+
+/** Hashes of a file of settings and of other files, `-` where one is missing. */
+interface SeenSettings {
+  readonly settings: string
+  readonly others: readonly string[]
+  /** Whether the daemon has not read its present settings. */
+  readonly due: boolean
+}
+
+export async function lookAtSettings(
+  host: Host,
+  { file, others = [] }: Omit<FurtherSettings, 'content'>,
+  run: Run,
+): Promise<SeenSettings> {
+  const question = {
+    what: 'look at further settings of Nix',
+    script: 'tasks/nix-settings/look',
+    values: { settings: file, others: others.map(({ path }) => path) },
+    timeoutMs: probeMs,
+  }
+  const facts = await askMachine(host, question, run)
+  return {
+    settings: fact(facts, 'settings'),
+    others: facts.get('other') ?? [],
+    due: fact(facts, 'restart') === 'due',
+  }
+}
+
+/** Lists the faults of a file of settings, of the other files, and of the daemon that should have read the settings. */
+export function settingsFaults(
+  seen: SeenSettings,
+  { file, content, others = [] }: FurtherSettings,
+): string[] {
+  return [
+    ...(seen.settings === sha256(content) ? [] : [`${file} differs`]),
+    ...others.flatMap((other, index) =>
+      seen.others[index] === sha256(other.content) ? [] : [`${other.path} differs`],
+    ),
+    ...(seen.due ? ['nix-daemon has not been restarted since its settings changed'] : []),
+  ]
+}
+
+/** Writes a file of settings with other files, and restarts the daemon if the settings changed. */
+export async function writeSettings(
+  host: Host,
+  { file, content, others = [] }: FurtherSettings,
+  run: Run,
+): Promise<void> {
+  const what = 'write further settings of Nix'
+  const values = { settings: file, wanted: sha256(content) }
+  await runScript(host, { what, script: 'tasks/nix-settings/note', values }, run)
+  const placed = { path: file, content, mode: 0o644, user: 'root', group: 'root' }
+  await placeFiles(host, [placed, ...others], { run, what })
+  const restart = {
+    what: 'restart the Nix daemon',
+    script: 'tasks/nix-settings/restart',
+    hint: 'journalctl -u nix-daemon on the machine says more',
+  }
+  await runScript(host, restart, run)
+}
+
+/** Removes a file of settings and other files, and restarts the daemon if the settings were there. */
+export async function removeSettings(
+  host: Host,
+  { file, others = [] }: Omit<FurtherSettings, 'content'>,
+  run: Run,
+): Promise<void> {
+  const values = { settings: file, others: others.map(({ path }) => path) }
+  await runScript(
+    host,
+    { what: 'remove further settings of Nix', script: 'tasks/nix-settings/remove', values },
+    run,
+  )
+}
+
+function sha256(text: string | Uint8Array): string {
+  return createHash('sha256').update(text).digest('hex')
+}
