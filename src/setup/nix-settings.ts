@@ -3,6 +3,7 @@ import type { Run } from '../core/run.js'
 import type { Host } from '../core/ssh.js'
 import { type PlacedFile, placeFiles } from '../remote/place-files.js'
 import { askMachine, fact, runScript } from '../remote/run-script.js'
+import { recordNixStart } from './nix-start.js'
 
 /** A file of further settings of Nix that a task writes once it knows them; the main settings include it. */
 export interface FurtherSettings {
@@ -77,6 +78,7 @@ export async function writeSettings(
     hint: 'journalctl -u nix-daemon on the machine says more',
   }
   await runScript(host, restart, run)
+  await recordNixStart(host, run)
 }
 
 /** Removes a file of settings and other files, and restarts the daemon if the settings were there. */
@@ -91,6 +93,7 @@ export async function removeSettings(
     { what: 'remove further settings of Nix', script: 'tasks/nix-settings/remove', values },
     run,
   )
+  await recordNixStart(host, run)
 }
 
 function sha256(text: string | Uint8Array): string {

@@ -20,14 +20,12 @@ import {
   nixSettings,
   nixSettingsFile,
 } from './nix-config.js'
+import { nixRecordFile, recordNixStart } from './nix-start.js'
 
 const probeMs = 120_000
 
 /** Path that no store has; a query for it asks the daemon without changing anything. */
 const absentPath = '/nix/store/00000000000000000000000000000000-hydra-ops'
-
-/** File on the machine with the files of a Nix that has started, and their times. */
-export const nixRecordFile = '/var/lib/hydra-ops/nix-starts'
 
 /** Nix on a Debian machine, without which no closure can be copied there. */
 export const nixTask: SetupTask<NixOptions> = {
@@ -125,8 +123,7 @@ async function applyNix(host: Host, options: NixOptions, run: Run): Promise<Reco
     hint: 'journalctl -u nix-daemon on the machine says more',
   }
   await runScript(host, setUp, run)
-  const values = { record: nixRecordFile, settings: nixSettingsFile }
-  await runScript(host, { what: 'record that Nix starts', script: 'tasks/nix/record', values }, run)
+  await recordNixStart(host, run)
   return { version: fact(seen, 'nix') }
 }
 
