@@ -27,7 +27,9 @@ export async function startFarSide(links: readonly string[]): Promise<FarSide> {
     `case "$*" in ${links.map((link) => `*${link}`).join(' | ')}) cat ${closure};; *) exec /usr/bin/readlink "$@";; esac`,
   )
   const path = `${programs}:${process.env.PATH ?? '/usr/bin:/bin'}`
-  const sshd = await startSshd({ config: [`SetEnv "PATH=${path}" ${nixState(join(folder, 'nix'))}`] })
+  const sshd = await startSshd({
+    config: [`SetEnv "PATH=${path}" ${nixState(join(folder, 'nix'))} "NIX_CONFIG=substituters ="`],
+  })
   return {
     sshd,
     hasDeployed: (path) => writeFileSync(closure, `${path}\n`),

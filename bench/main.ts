@@ -4,6 +4,11 @@ const benchmarks: Readonly<Record<string, () => Promise<() => Promise<Comparison
   'start-up': async () => (await import('./start-up.js')).startUp,
   evaluation: async () => (await import('./evaluation.js')).evaluation,
   deploy: async () => (await import('./unchanged-deploy.js')).unchangedDeploy,
+  'from-hydra': async () => {
+    const { unchangedFromHydra } = await import('./unchanged-deploy.js')
+    const { hydraStatusCost } = await import('./hydra-status.js')
+    return async () => [...(await unchangedFromHydra()), ...(await hydraStatusCost())]
+  },
   guest: async () => (await import('./guest-start.js')).guestStart,
 }
 

@@ -6,7 +6,7 @@ import { bindProvider } from '../src/core/bind-provider.js'
 import type { Ops } from '../src/core/context.js'
 import { usageError } from '../src/core/errors.js'
 import { debianProfile } from '../src/core/machine-places.js'
-import { DeploymentName, MachineName } from '../src/core/names.js'
+import { DeploymentName, MachineName, StorePath } from '../src/core/names.js'
 import type { Plan } from '../src/core/plan.js'
 import { bindTask } from '../src/core/setup-task.js'
 import type { Host } from '../src/core/ssh.js'
@@ -25,6 +25,9 @@ import { setUpLock } from '../src/tasks/machine-lock.js'
 import { createStateFolder } from '../state/paths.js'
 import { createSecretFiles } from '../state/secrets.js'
 import { createStore } from '../state/store.js'
+import { pathOf } from '../test/fakes/model-hydra.js'
+import { serveHydra } from '../test/fakes/served-hydra.js'
+import { greenWish } from '../test/fixtures/hydra-wish.js'
 import { withScript } from '../test/fixtures/with-script.js'
 import { type FarSide, nixState, startFarSide } from './far-side.js'
 import { type Comparison, inTurns, median } from './measure.js'
@@ -142,8 +145,53 @@ async function measureTargets(count: number, kind: Kind, variant: Variant = {}):
   }
 }
 
-async function deployAll(ops: Ops): Promise<void> {
-  const { results } = await deploy(ops, request)
+/**
+ * Compares a deploy of what a Hydra built with a deploy that evaluates the same machines. Both find nothing to do: the
+ * difference is the evaluation of the closures against the questions to the Hydra.
+ */
+export async function unchangedFromHydra(count = 50): Promise<Comparison[]> {
+  const hosts = [operatorHost(), operatorHost()] as const
+  const far: FarSide[] = []
+  const now = Math.floor(Date.now() / 1_000)
+  const names = Array.from({ length: count }, (_, index) => `m${index + 1}`)
+  const jobs = Object.fromEntries(names.map((name, index) => [name, { id: index + 1, status: 0 }]))
+  const release = { id: count + 1, status: 0, parts: names }
+  const hydra = await serveHydra([{ id: 1, timestamp: now, jobs: { ...jobs, release } }])
+  const place = { url: hydra.model.url, project: 'infra', jobset: 'main' }
+  const built: DeployRequest = { ...request, fromHydra: { ...greenWish, source: place } }
+  try {
+    for (let index = 0; index < count; index++) far.push(await startFarSide(debian.links))
+    const builtByHydra = far.map((_, index) => StorePath.parse(pathOf(`m${index + 1}`, index + 1)))
+    const { ops } = await opsOver(hosts[0], far, debian)
+    const hydraOps = (await opsOver(hosts[1], far, debian, builtByHydra)).ops
+    const spentMs = processorTime()
+    const { spent, ...times } = await inTurns(
+      turns,
+      () => deployAll(hydraOps, built),
+      () => deployAll(ops),
+      spentMs,
+    )
+    const row = (what: string, { ms, floorMs }: { ms: number; floorMs: number }): Comparison => ({
+      what,
+      ms,
+      floor: 'the same, evaluated by the operator',
+      floorMs,
+      budget: '≤ 1.1 × floor',
+      kept: ms <= 1.1 * floorMs,
+    })
+    return [
+      row(`unchanged deploy to ${count} ssh targets, of what a Hydra built`, times),
+      ...(spentMs === undefined ? [] : [row('the same by processor time of all processes', spent)]),
+    ]
+  } finally {
+    await Promise.all(far.map((each) => each.stop()))
+    await hydra.close()
+    for (const host of hosts) host.dispose()
+  }
+}
+
+async function deployAll(ops: Ops, asked: DeployRequest = request): Promise<void> {
+  const { results } = await deploy(ops, asked)
   const other = results.filter((result) => result.outcome !== 'unchanged')
   // The first deploy records the tasks, which counts as a change.
   if (other.some((result) => result.outcome === 'failed')) {
@@ -199,12 +247,14 @@ function refuseWork(plan: Plan): void {
 }
 
 /**
- * Combines the real engine with the real store, Nix and ssh; the far sides learn their closures from the evaluation.
+ * Combines the real engine with the real store, Nix and ssh. The far sides learn their closures from the evaluation,
+ * unless closures are given.
  */
 async function opsOver(
   host: OperatorHost,
   far: readonly FarSide[],
   kind: Kind,
+  closures?: readonly StorePath[],
 ): Promise<{ ops: Ops; evaluations: number[] }> {
   const operator = { user: 'bench', host: 'bench', command: 'bench', run: 'bench' }
   const { env } = host
@@ -239,12 +289,15 @@ async function opsOver(
     providers: { all: () => [provider], named: () => provider },
     nix: {
       ...nix,
+      // The store of this host does not have what a made-up Hydra built. Only the first deploy asks, and is not measured.
+      fetchable: closures === undefined ? nix.fetchable : async () => ({ kind: 'valid' }),
       evaluate: async (...asked) => {
         const begin = performance.now()
         const network = await nix.evaluate(...asked)
         evaluations.push(performance.now() - begin)
         for (const [index, each] of far.entries()) {
-          const closure = network.machines.get(MachineName.parse(`m${index + 1}`))?.outPath
+          const closure =
+            closures?.[index] ?? network.machines.get(MachineName.parse(`m${index + 1}`))?.outPath
           if (closure !== undefined) each.hasDeployed(closure)
         }
         return network
