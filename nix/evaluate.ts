@@ -276,25 +276,18 @@ function withNetworkOptions(
   if (machine instanceof OpsError || facts instanceof OpsError) return machine
   const { autoUpdate: own, hydraSource } = machine.options
   if (!own.enable) return machine
-  if (machine.os === 'nixos') return noUpdateOfNixos(machine.name)
   const autoUpdate = withNetworkHydra(own, hydraSource, facts.hydra)
   const missing = missingPart(autoUpdate)
-  if (missing === undefined) return { ...machine, options: { ...machine.options, autoUpdate } }
+  if (missing === undefined) {
+    return machine.os === 'nixos'
+      ? { ...machine, options: { ...machine.options, autoUpdate } }
+      : { ...machine, options: { ...machine.options, autoUpdate } }
+  }
   return usageError(
     `machine '${machine.name}': deployment.autoUpdate.enable: no option says which Hydra builds the machine (${missing})`,
     {
       machine: machine.name,
       hint: 'set network.hydra = { url = "https://hydra.example.org"; project = "infra"; jobset = "main"; }; or the same options in deployment.autoUpdate',
-    },
-  )
-}
-
-function noUpdateOfNixos(machine: MachineName): OpsError {
-  return usageError(
-    `machine '${machine}': deployment.autoUpdate.enable: a NixOS machine cannot update itself from Hydra yet`,
-    {
-      machine,
-      hint: 'leave the option out; hydra-ops deploy --from-hydra brings the same build, and system.autoUpgrade of NixOS follows a channel or a flake',
     },
   )
 }

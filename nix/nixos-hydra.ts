@@ -75,11 +75,12 @@ export function tellsLeftAlone(
   ]
 }
 
-/** Lists the options of Hydra that a NixOS machine cannot follow, each with the way that it has. */
+/** Lists the options of Hydra and of timers that a NixOS machine cannot follow, each with the way that it has. */
 export function hydraIssues(options: NixosOptions, made: HydraOfNixos | null): FiledIssue[] {
-  const { hydra, nix } = options
+  const { autoUpdate, hydra, nix } = options
   const at = (path: readonly string[], say: string) => ({ path: ['deployment', ...path], say })
   const cron = [
+    ...(autoUpdate.enable ? [{ path: ['autoUpdate', 'dates'], dates: autoUpdate.dates }] : []),
     ...(nix.gc.automatic ? [{ path: ['nix', 'gc', 'dates'], dates: nix.gc.dates }] : []),
     ...(hydra.enable && hydra.gc.automatic
       ? [{ path: ['hydra', 'gc', 'dates'], dates: hydra.gc.dates }]

@@ -50,6 +50,7 @@ let
         inherit (input.deployment) name uuid;
         machine = name;
         arguments = args;
+        networkHydra = if isAttrs (network.hydra or null) then network.hydra else { };
         # The kind is decided before the modules are evaluated.
         os = override 10 "nixos";
         targetHost = weakest lib config.networking.hostName;
@@ -161,7 +162,7 @@ let
       all = optionsIn [ "deployment" ] evaluated.options.deployment;
       described = map
         (each: each // { files = filter (file: ! isOurs file) (unique (map (def: toString def.file) (located each.option))); })
-        (filter (each: ! elem (head (tail each.path)) [ "arguments" "machine" "name" "os" "uuid" ]) all);
+        (filter (each: ! elem (head (tail each.path)) [ "arguments" "machine" "name" "networkHydra" "os" "uuid" ]) all);
       theirs = filter (each: each.files != [ ]) described;
       isRefused = each: elem (head (tail each.path)) input.refused;
       # Nixpkgs before 20.09 refuses an undeclared option only after a read of the set around the option.

@@ -12,7 +12,7 @@ let
     [ config.deployment.healthChecks config.deployment.preDeployChecks ]);
 in
 {
-  imports = [ ./options.nix ./modules/hydra.nix ./modules/builder.nix ./modules/keys.nix ];
+  imports = [ ./options.nix ./modules/hydra.nix ./modules/builder.nix ./modules/keys.nix ./modules/auto-update.nix ];
 
   options = {
     deployment = {
@@ -20,6 +20,7 @@ in
       uuid = mkOption { type = types.str; default = ""; description = "UUID of the deployment."; };
       machine = mkOption { type = types.str; default = config.networking.hostName; description = "Name of the machine in the network."; };
       arguments = mkOption { type = types.unspecified; default = { }; description = "Function arguments of the network, by name."; };
+      networkHydra = mkOption { type = types.unspecified; default = { }; description = "The options `network.hydra`."; };
     };
     networking = {
       privateIPv4 = address "Address of the machine in the network of the deployment.";

@@ -128,13 +128,13 @@ in
     autoUpdate = mkOption {
       type = types.submodule {
         options = {
-          enable = mkOption { type = types.bool; default = false; description = "Lets a Debian machine fetch and activate what Hydra built; when it is dropped, the timer is taken away again."; };
+          enable = mkOption { type = types.bool; default = false; description = "Lets the machine fetch and activate what Hydra built; when it is dropped, the timer is taken away again."; };
           url = mkOption { type = types.nullOr types.str; default = null; description = "URL of the Hydra, as the machine reaches it. Default: `deployment.hydraSource.url`, or `network.hydra.url`."; };
           project = mkOption { type = types.nullOr types.str; default = null; description = "Project of the jobset. Default: `deployment.hydraSource.project`, or `network.hydra.project`."; };
           jobset = mkOption { type = types.nullOr types.str; default = null; description = "Jobset that builds the machine. Default: `deployment.hydraSource.jobset`, or `network.hydra.jobset`."; };
           job = mkOption { type = types.nullOr types.str; default = null; description = "Job whose result is the system of this machine. Default: `deployment.hydraSource.job`, or the machine's name."; };
           gate = mkOption { type = types.nullOr types.str; default = null; description = "Job that must have succeeded. Default: `deployment.hydraSource.gate`, `network.hydra.gate`, or `\"release\"`."; };
-          dates = mkOption { type = types.str; default = "04:40"; description = "Times of the update, as calendar events of systemd.time(7) or a line of cron."; };
+          dates = mkOption { type = types.str; default = "04:40"; description = "Times of the update, as calendar events of systemd.time(7); on Debian also a line of cron."; };
           maxAge = mkOption { type = types.nullOr types.str; default = null; description = "Greatest age of an evaluation that is activated. Default: any age."; };
           healthChecks = mkOption {
             type = types.nullOr (types.submodule {

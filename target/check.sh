@@ -12,5 +12,8 @@ if command -v systemctl > /dev/null 2>&1; then
   systemctl list-units --failed --plain --no-legend --no-pager 2>/dev/null | awk '
     $1 !~ /^hydra-ops-(activation|keep|guard|boot)-/ { print "failed", $1 }'
 fi
-sed -n '1s/^/auto-update /p' /var/lib/hydra-ops/auto-update/result.json 2> /dev/null
+# A NixOS machine that no longer updates itself keeps its last result.
+if [ -e /etc/systemd/system/hydra-ops-auto-update.timer ]; then
+  sed -n '1s/^/auto-update /p' /var/lib/hydra-ops/auto-update/result.json 2> /dev/null
+fi
 exit 0

@@ -16,7 +16,7 @@ const { url, project, jobset, job } = hydraNames
 export const AutoUpdateOptions = z.strictObject({
   enable: documented(
     z.boolean().default(false),
-    'lets a Debian machine fetch and activate what Hydra built; when it is dropped, the timer is taken away again',
+    'lets the machine fetch and activate what Hydra built; when it is dropped, the timer is taken away again',
     true,
   ),
   url: documented(url.nullish(), 'URL of the Hydra, as the machine reaches it', 'https://hydra.example.org', {
@@ -36,7 +36,7 @@ export const AutoUpdateOptions = z.strictObject({
   }),
   dates: documented(
     RecurringTime.default('04:40'),
-    'times of the update, as calendar events of systemd.time(7) or a line of cron',
+    'times of the update, as calendar events of systemd.time(7); on Debian also a line of cron',
     'hourly',
   ),
   maxAge: documented(age.nullish(), 'greatest age of an evaluation that is activated', '7d', {

@@ -27,6 +27,8 @@ export interface SystemStatus {
   readonly leftovers: readonly string[]
   /** Sentences about differences and remaining work. */
   readonly notes: readonly string[]
+  /** Last automatic update of a machine whose system has its timer. */
+  readonly autoUpdate?: UpdateResult | undefined
 }
 
 /** The relation of a machine's deployed closure to the network expression. */

@@ -164,7 +164,8 @@ async function lookInside(
     const { host } = await ops.ssh.connect(target, how)
     try {
       const system = isNixos ? await systemOf({ os: 'nixos', name: machine }).status?.(host, run) : undefined
-      const autoUpdate = updates ? await lastUpdate(host, run) : undefined
+      // A NixOS machine has its timer by its configuration, and a Debian machine by a task.
+      const autoUpdate = updates ? await lastUpdate(host, run) : system?.autoUpdate
       return {
         ...(system === undefined ? {} : { system }),
         ...(autoUpdate === undefined ? {} : { autoUpdate }),

@@ -27,6 +27,27 @@ sub refuse {
     die "$path needs Debian packages that are not installed: @missing; a deploy installs them\n" if @missing;
 }
 
+# Returns the root that keeps a fetched closure; its activation removes the root.
+sub root_of { "$Machine::config->{roots}/" . ($_[0] =~ m{([^/]+)\z})[0] }
+
+# Debian has no system between two boots, and a closure never needs a boot.
+sub unsettled  { return }
+sub needs_boot { return undef }
+sub is_kept    { return 0 }
+sub finish     { return }
+
+sub checks { $Machine::config->{healthChecks} }
+
+# Returns the facts of a new attempt: its units and their logs.
+sub beginning {
+    my ($run) = @_;
+    my $logs = $Machine::config->{logs};
+    return (
+        unit     => "hydra-ops-$run.service",      log     => "$logs/$run.log",
+        backUnit => "hydra-ops-$run-back.service", backLog => "$logs/$run-back.log",
+    );
+}
+
 # Activates the path of an attempt. An attempt of an earlier process may still run, or may have ended. Returns nothing,
 # or a sentence about the failure.
 sub activate {
@@ -90,7 +111,7 @@ sub follow {
         my $runs = !%state || $active =~ /^(?:de)?activating\z/ || ($active eq 'active' && ($state{SubState} // '') ne 'exited');
         if (!$runs) {
             my @end = @record ? @record : end_of($unit, \%state);
-            finish($unit);
+            remove($unit);
             return @end;
         }
         die "the activation did not end within $Machine::config->{activationSeconds} s\n" if time > $end;
@@ -119,7 +140,7 @@ sub end_of {
     return ();
 }
 
-sub finish {
+sub remove {
     Machine::step();
     Machine::script('finish', 120, unit => $_[0]);
     Machine::step();

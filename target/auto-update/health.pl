@@ -6,7 +6,7 @@ use IO::Socket::IP ();
 
 # Runs all checks, and repeats each until it succeeds or its time is over. Returns the failures as sentences.
 sub failures {
-    my $checks = $Machine::config->{healthChecks};
+    my ($checks) = @_;
     my %attempts = (cmd => \&command, http => \&http, tcp => \&tcp, systemd => \&unit);
     my @failures;
     for my $kind (qw(cmd http tcp systemd)) {

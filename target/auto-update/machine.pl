@@ -53,8 +53,13 @@ sub failure_of {
 sub script {
     my ($name, $seconds, %values) = @_;
     my $text = $config->{scripts}{$name} // die "the configuration has no script $name\n";
-    my $lines = join '', map { "$_=" . quoted($values{$_}) . "\n" } sort keys %values;
-    return run($seconds, 'sh', '-c', $lines . $text);
+    return run($seconds, 'sh', '-c', value_lines(%values) . $text);
+}
+
+# Returns the lines that give values to a script.
+sub value_lines {
+    my (%values) = @_;
+    return join '', map { "$_=" . quoted($values{$_}) . "\n" } sort keys %values;
 }
 
 sub quoted {

@@ -4,7 +4,7 @@
 #
 # --look says what would be done, and changes nothing.
 # Exit statuses:
-#   0: the machine is up to date, was updated, or waits for a deploy that works on it
+#   0: the machine is up to date, was updated, or waits for a deploy or a reboot
 #   1: nothing was changed because of a fault, or the update went back
 # The result is in `result.json` of the folder `state`. `attempt.json` is there while an activation is under way: a run
 # after a kill ends the attempt that it finds.
@@ -80,6 +80,8 @@ sub update {
         Machine::tell("an earlier update was interrupted; ending it");
         return resume($attempt);
     }
+    my ($unsettled, $why) = System::unsettled();
+    return { result => $unsettled, message => $why } if defined $unsettled;
     my $running = System::running();
     my $known   = known();
     my $since   = $known->{since} // System::since();
@@ -100,6 +102,8 @@ sub update {
     }
     fetch($found->{path});
     System::refuse($found->{path});
+    my $boot = System::needs_boot($found->{path});
+    return { %facts, result => 'needs-reboot', message => "evaluation $id: $boot" } if defined $boot;
     my $busy = Machine::take_machine();
     return { %facts, result => 'busy', message => $busy } if defined $busy;
     if (System::running() ne $running) {
@@ -109,8 +113,7 @@ sub update {
     $run =~ s/[:]//g;
     my %new = (
         %facts, previous => $running, known => { %$known, path => $running, since => $since }, run => $run, tries => 0, phase => 'activate',
-        unit     => "hydra-ops-$run.service",      log     => "$Machine::config->{logs}/$run.log",
-        backUnit => "hydra-ops-$run-back.service", backLog => "$Machine::config->{logs}/$run-back.log",
+        System::beginning($run),
     );
     Machine::write_own('attempt', \%new);
     Machine::tell("evaluation $id, build $found->{build}: activating $found->{path}");
@@ -122,9 +125,11 @@ sub resume {
     my ($attempt) = @_;
     my $running = System::running();
     if (!grep { $running eq $_ } @{$attempt}{qw(path previous)}) {
+        System::finish($attempt, 0);
         Machine::remove_own('attempt');
         return { result => 'up-to-date', message => 'the machine was deployed after an update that was interrupted' };
     }
+    return updated($attempt) if $attempt->{phase} ne 'back' && System::is_kept($attempt);
     $attempt->{tries}++;
     Machine::write_own('attempt', $attempt);
     return undo($attempt, $attempt->{why}, 1) if $attempt->{phase} eq 'back';
@@ -135,13 +140,21 @@ sub resume {
 # Activates, judges and keeps the build of an attempt, or goes back.
 sub carry_out {
     my ($attempt, $started) = @_;
-    my $wrong = System::activate($attempt, $started);
+    my ($wrong, $untouched) = System::activate($attempt, $started);
+    if (defined $untouched) {
+        Machine::remove_own('attempt');
+        return { facts_of($attempt), known => $attempt->{known}, result => $untouched, message => "evaluation $attempt->{evaluation}: $wrong" };
+    }
     if (!defined $wrong) {
-        my @failures = Health::failures();
+        my @failures = Health::failures(System::checks($attempt));
         $wrong = 'health check failed: ' . join('; ', @failures) if @failures;
     }
     $wrong //= System::keep($attempt);
-    return undo($attempt, $wrong, 0) if defined $wrong;
+    return defined $wrong ? undo($attempt, $wrong, 0) : updated($attempt);
+}
+
+sub updated {
+    my ($attempt) = @_;
     my %facts = facts_of($attempt);
     my $message = "updated to evaluation $attempt->{evaluation} (build $attempt->{build})";
     return { %facts, result => 'updated', message => $message, runs(@{$attempt}{qw(path evaluation)}) };
@@ -172,9 +185,8 @@ sub refused {
 # Fetches a path from the substituters of the machine. Nix checks the signatures, whatever nix.conf says.
 sub fetch {
     my ($path) = @_;
-    my ($name) = $path =~ m{([^/]+)\z};
     Machine::make_folder($Machine::config->{roots});
-    my $root = "$Machine::config->{roots}/$name";
+    my $root = System::root_of($path);
     unlink $root;
     symlink $path, $root or die "cannot make $root: $!\n";
     Machine::step();
@@ -206,5 +218,5 @@ sub conclude {
     Machine::write_own('result', { %kept, %source, %$result, at => Machine::time_text(time) });
     Machine::remove_own('attempt') if $result->{result} =~ /^(?:updated|went-back)\z/ || ($result->{refused} && $result->{result} eq 'failed');
     print "$result->{result}: $result->{message}\n";
-    return $result->{result} =~ /^(?:updated|up-to-date|busy)\z/ ? 0 : 1;
+    return $result->{result} =~ /^(?:updated|up-to-date|busy|needs-reboot)\z/ ? 0 : 1;
 }

@@ -5,7 +5,8 @@
 # Prints boot_id, systems (ID and ID_LIKE of os-release), os, release, revision, owner, current, booted, profile,
 # previous, generation (NUMBER PATH each), boot_default, part (NAME BOOTED CURRENT WANTED for each part that only a boot
 # changes; a dash stands for a missing one), version and inhibitors (of the current system), wanted, wanted_version and
-# wanted_inhibitors (where the machine has the wanted system), owed (services that run old code), failed and restarted (units), leftover (lists of an interrupted switch), pending, awaits, armed (runs that
+# wanted_inhibitors (where the machine has the wanted system), auto_update (last result of the automatic update, in a
+# report alone), owed (services that run old code), failed and restarted (units), leftover (lists of an interrupted switch), pending, awaits, armed (runs that
 # wait to be confirmed), nix, trusted_users, free_kib and boot_free_kib.
 : "${owner_file:?}" "${runs:?}" "${pending:?}" "${awaits:?}" "${wanted?}" "${report:?}"
 say boot_id "$(cat /proc/sys/kernel/random/boot_id)"
@@ -80,6 +81,10 @@ systemctl show -p Id,NRestarts -- '*.service' 2> /dev/null | {
 # A service runs old code if its program is in none of the packages of the running system. Only root can tell for the
 # services of others.
 if [ "$report" = true ]; then
+  # A machine that no longer updates itself keeps its last result.
+  if [ -e /etc/systemd/system/hydra-ops-auto-update.timer ]; then
+    say auto_update "$(head -n 1 /var/lib/hydra-ops/auto-update/result.json 2> /dev/null | head -c 10000)"
+  fi
   closure=$(nix-store --query --requisites /run/current-system 2> /dev/null)
   systemctl show -p Id,MainPID -- '*.service' 2> /dev/null | {
     id='' pid=0

@@ -1,6 +1,6 @@
-import { readFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { builtinModules } from 'node:module'
-import { join } from 'node:path'
+import { extname, join } from 'node:path'
 import { expect, it } from 'vitest'
 import { z } from 'zod'
 import { knownPrograms } from '../../src/core/programs.js'
@@ -12,6 +12,7 @@ const read = (file: string) => readFileSync(join(top, file), 'utf8')
 const manifest = z
   .object({
     engines: z.object({ node: z.string() }),
+    files: z.array(z.string()),
     scripts: z.record(z.string(), z.string()),
     dependencies: z.record(z.string(), z.string()),
     devDependencies: z.record(z.string(), z.string()),
@@ -52,6 +53,12 @@ it('every development dependency is used by tests, scripts, or the compiler', ()
       name !== '@types/node',
   )
   expect(unused).toEqual([])
+})
+
+it('the package has every kind of file that runs on a machine', () => {
+  const names = readdirSync(join(top, 'target'), { recursive: true, encoding: 'utf8' })
+  const kinds = new Set(names.map((name) => extname(name)).filter((kind) => kind !== ''))
+  expect(manifest.files).toEqual(expect.arrayContaining([...kinds].map((kind) => `target/**/*${kind}`)))
 })
 
 it('the oldest Node is the same in package.json and in doctor', () => {

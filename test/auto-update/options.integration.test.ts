@@ -1,7 +1,6 @@
 import { afterEach, beforeEach, expect, it } from 'vitest'
 import { autoUpdateOf } from '../../src/core/auto-update-options.js'
 import { MachineName } from '../../src/core/names.js'
-import { bootable, machineOf, network } from '../nix/nixos-networks.js'
 import { createNixSandbox, type NixSandbox } from '../nix/real-nix.js'
 
 let nix: NixSandbox
@@ -65,22 +64,6 @@ it('an update that no option tells its Hydra is refused, with what to set', asyn
     message:
       "machine 'web': deployment.autoUpdate.enable: no option says which Hydra builds the machine (url)",
     hint: expect.stringContaining('set network.hydra = {'),
-  })
-})
-
-it('an update of a NixOS machine is refused, and a machine without the option is not', async () => {
-  const web = (options: string) => `{ ${network} ${hydra} web = { ${bootable} ${options} }; }`
-  nix.write('hydra.nix', web('deployment.autoUpdate.enable = true;'))
-  expect(await nix.refusal('hydra.nix')).toMatchObject({
-    exitCode: 2,
-    message:
-      "machine 'web': deployment.autoUpdate.enable: a NixOS machine cannot update itself from Hydra yet",
-    hint: expect.stringContaining('hydra-ops deploy --from-hydra'),
-  })
-  nix.write('hydra.nix', web('deployment.autoUpdate.dates = "hourly";'))
-  expect(machineOf(await nix.evaluate('hydra.nix')).options.autoUpdate).toMatchObject({
-    enable: false,
-    dates: 'hourly',
   })
 })
 

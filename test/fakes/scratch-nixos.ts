@@ -64,6 +64,7 @@ const moved = [
   '/etc/nix/nix.conf',
   '/etc/os-release',
   '/etc/systemd/system.control',
+  '/etc/systemd/system/hydra-ops',
   '/proc/cmdline',
   '/sys/dev/block',
   '/sys/firmware/efi',

@@ -52,8 +52,10 @@ const layouts: readonly (readonly [string, Readonly<Record<string, string>>])[] 
     {
       'hydra.nix': `{
         network.nixpkgs = import <nixpkgs> { };
+        network.hydra = { url = "https://hydra.example.org"; project = "infra"; jobset = "main"; };
         web = { pkgs, nodes, ... }: {
           ${bootable}
+          deployment.autoUpdate.enable = true;
           environment.etc.source.text = "\${./.} \${./files/motd} \${nodes.db.config.networking.privateIPv4}";
           environment.systemPackages = [ pkgs.hello ];
         };

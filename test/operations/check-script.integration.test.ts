@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, it } from 'vitest'
@@ -26,4 +26,22 @@ it('a unit of an activation that failed is no fault of the machine, but a unit o
   const signal = new AbortController().signal
   const result = await host.script(targetScript('check'), [], { signal, timeoutMs: 60_000, what: 'look' })
   expect(readLook(result.stdout).failedUnits).toEqual(['nginx.service', 'hydra-ops-nix-gc.service'])
+})
+
+it('the last automatic update is told while the machine has its timer', async () => {
+  const moved = Object.fromEntries(
+    ['/etc/systemd/system', '/var/lib/hydra-ops'].map((path) => [path, join(folder, path)]),
+  )
+  for (const path of Object.values(moved)) mkdirSync(join(path, 'auto-update'), { recursive: true })
+  const last = { at: '2026-11-29T04:40:00Z', result: 'updated', message: 'updated to evaluation 12' }
+  writeFileSync(join(folder, 'var/lib/hydra-ops/auto-update/result.json'), `${JSON.stringify(last)}\n`)
+  const host = new LocalShellHost({ moved })
+  const signal = new AbortController().signal
+  const told = async () =>
+    readLook(
+      (await host.script(targetScript('check'), [], { signal, timeoutMs: 60_000, what: 'look' })).stdout,
+    )
+  expect((await told()).autoUpdate).toBeUndefined()
+  writeFileSync(join(folder, 'etc/systemd/system/hydra-ops-auto-update.timer'), '')
+  expect((await told()).autoUpdate).toEqual(last)
 })

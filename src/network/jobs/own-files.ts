@@ -11,6 +11,9 @@ export interface ProviderOptions {
   readonly optionsNix: string
 }
 
+/** Scripts that are a part of the system of a NixOS machine that updates itself (nix/modules/auto-update.nix). */
+const ofSystems = /^(?:auto-update|machine-lock|nixos)\/[^/]+\.(?:pl|sh)$|^lib\.sh$/
+
 /** Files that the jobs of a Hydra never read. */
 const needless = new Set(['nixos-image.nix', 'show-option.nix', 'modules/image.nix', 'modules/traps.nix'])
 
@@ -23,6 +26,10 @@ export function ownFiles(providers: readonly ProviderOptions[]): Map<string, str
   const names = readdirSync(folder, { recursive: true, encoding: 'utf8' })
     .filter((name) => /\.(?:nix|pl)$/.test(name) && !needless.has(name))
     .sort()
+  const target = join(packageRoot(), 'target')
+  const scripts = readdirSync(target, { recursive: true, encoding: 'utf8' })
+    .filter((name) => ofSystems.test(name))
+    .sort()
   const settings = {
     about: writtenBy,
     optionKeys: providers.flatMap(({ optionKey }) => optionKey ?? []).sort(),
@@ -31,6 +38,7 @@ export function ownFiles(providers: readonly ProviderOptions[]): Map<string, str
   return new Map([
     ['settings.json', `${JSON.stringify(settings, undefined, 2)}\n`],
     ...names.map((name) => [`nix/${name}`, readFileSync(join(folder, name), 'utf8')] as const),
+    ...scripts.map((name) => [`target/${name}`, readFileSync(join(target, name), 'utf8')] as const),
     ...providers.map(
       ({ name, optionsNix }) => [`providers/${name}/options.nix`, readFileSync(optionsNix, 'utf8')] as const,
     ),

@@ -1,9 +1,12 @@
 import type { SystemStatus } from '../../core/reports.js'
+import { readUpdateResult } from '../../core/update-result.js'
 import type { NixosSurvey } from './survey.js'
 
 /** Makes the report of a machine from a look at it. */
 export function statusOf(seen: NixosSurvey): SystemStatus {
+  const autoUpdate = readUpdateResult(seen.autoUpdate)
   return {
+    ...(autoUpdate === undefined ? {} : { autoUpdate }),
     running: seen.current,
     booted: seen.booted,
     bootDefault: seen.bootDefault,

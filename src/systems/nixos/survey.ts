@@ -44,6 +44,8 @@ export interface NixosSurvey {
   readonly restarts: ReadonlyMap<string, number>
   /** Services whose program the running system no longer has; only in a report. */
   readonly restartsOwed: readonly string[]
+  /** Last result of the automatic update, a line of JSON; only in a report. */
+  readonly autoUpdate: string | undefined
   /** Lists of units that an interrupted switch left behind. */
   readonly leftovers: readonly string[]
   /** Whether the boot menu may lack the system of the profile. */
@@ -130,6 +132,7 @@ export function readSurvey(facts: Facts): NixosSurvey {
       }),
     ),
     restartsOwed: all('owed'),
+    autoUpdate: one('auto_update'),
     leftovers,
     menuPending,
     armed: all('armed'),

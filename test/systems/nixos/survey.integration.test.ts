@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process'
 import { copyFileSync, mkdirSync, readFileSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { statusOf } from '../../../src/systems/nixos/status.js'
 import { surveyNixos } from '../../../src/systems/nixos/survey.js'
 import { recordingRun } from '../../fakes/fake-target.js'
 import { ScratchNixos } from '../../fakes/scratch-nixos.js'
@@ -53,6 +54,17 @@ it('reads all facts of a machine in one script', async () => {
   expect([...seen.restarts]).toEqual([['loop.service', 4]])
   expect(seen.survey.systems).toEqual(['nixos'])
   expect(seen.survey.facts.osRelease).toBe('NixOS 24.11 (made up)')
+})
+
+it('reports the last automatic update of a system with its timer, and of no other', async () => {
+  machine.run(machine.system('first'))
+  const last = { at: '2026-11-29T04:40:00Z', result: 'needs-reboot', message: 'another kernel' }
+  machine.write('var/lib/hydra-ops/auto-update/result.json', `${JSON.stringify(last)}\n`)
+  const report = async () => statusOf(await surveyNixos(machine.host, recordingRun(), '', true)).autoUpdate
+  expect(await report()).toBeUndefined()
+  machine.write('etc/systemd/system/hydra-ops-auto-update.timer', '')
+  expect(await report()).toEqual(last)
+  expect((await look()).autoUpdate).toBeUndefined()
 })
 
 it('counts a system as deployed only if it runs, is in the profile, and no interrupted switch left anything', async () => {

@@ -1,0 +1,322 @@
+# The system of a NixOS machine. The scripts of a deploy activate it, under the guard of a deploy (docs/safety.md).
+package System;
+use strict;
+use warnings;
+
+# Health checks may name programs of the system that runs.
+$ENV{PATH} = join ':', $ENV{PATH} // (), '/run/wrappers/bin', '/run/current-system/sw/bin';
+
+my @parts_of_a_boot = qw(kernel initrd kernel-modules systemd);
+# Last lines of the switch, for the verdict.
+my @log;
+
+sub running { Machine::place_of('/run/current-system') }
+sub default { Machine::place_of($Machine::config->{profile}) }
+
+# Returns the time since which the running system is the boot default.
+sub since { (lstat $Machine::config->{profile})[9] // 0 }
+
+# Returns the root that keeps the fetched system. The next fetch replaces the root.
+sub root_of { "$Machine::config->{roots}/auto-update" }
+
+# Returns a result and a sentence where the machine is between two systems, which a deploy left so.
+sub unsettled {
+    my ($running, $default) = (running(), default());
+    die "the machine has no /run/current-system\n" if $running eq '';
+    return if $running eq $default;
+    my ($awaited, $boot) = split / /, first_line($Machine::config->{awaits}) // '';
+    return ('needs-reboot', "a deploy left $default for the next boot") if ($boot // '') eq boot_id() && $awaited eq $default;
+    return ('busy', "a deploy left $running running, and $default is the boot default; the next deploy or a reboot decides");
+}
+
+# Refuses a path that is no system of NixOS.
+sub refuse {
+    my ($path) = @_;
+    die "$path is no system of NixOS\n" if !-x "$path/bin/switch-to-configuration";
+}
+
+# Returns nothing, or a sentence about why a switch is not enough for a system (src/systems/nixos/compare.ts).
+sub needs_boot {
+    my ($path) = @_;
+    my ($from, $to) = map { (first_line("$_/nixos-version") // '') =~ /^(\d+\.\d+)/ ? $1 : undef } '/run/current-system', $path;
+    my ($ours, $theirs) = map { inhibitors("$_/switch-inhibitors") } '/run/current-system', $path;
+    my @changed = grep { defined $ours->{$_} && $ours->{$_} ne $theirs->{$_} } sort keys %$theirs;
+    my @stale   = grep {
+        my ($booted, $next) = map { Machine::place_of($_) } "/run/booted-system/$_", "$path/$_";
+        $booted ne '' && $next ne '' && $booted ne $next;
+    } @parts_of_a_boot;
+    my $why =
+        defined $from && defined $to && $from ne $to ? "its system is of another release ($to instead of $from)"
+      : @changed                                     ? "only a boot enters its system, because @{[ join ', ', @changed ]} changed"
+      : @stale                                       ? "its system has another @{[ join ', ', @stale ]}"
+      :                                                return undef;
+    return "$why, and an update reboots no machine; hydra-ops deploy --from-hydra --allow-reboot enters it";
+}
+
+# A form that is not known counts as no inhibitor.
+sub inhibitors {
+    open my $in, '<:raw', $_[0] or return {};
+    my $read = eval { local $/; JSON::PP->new->utf8->decode(<$in>) };
+    return ref $read eq 'HASH' ? { map { ref $read->{$_} ? () : ($_ => $read->{$_}) } keys %$read } : {};
+}
+
+# Returns the health checks that the new system brings; without an update of its own, the checks of this one.
+sub checks {
+    my ($attempt) = @_;
+    open my $in, '<:raw', "$attempt->{path}/etc/hydra-ops/auto-update.json" or return $Machine::config->{healthChecks};
+    my $read = eval { local $/; JSON::PP->new->utf8->decode(<$in>) };
+    return ref $read eq 'HASH' && $read->{healthChecks} || $Machine::config->{healthChecks};
+}
+
+# Returns the facts of a new attempt, in the form of src/systems/nixos/places.ts.
+sub beginning {
+    my ($run) = @_;
+    return (
+        unit   => "hydra-ops-activation-$run.service",  keepUnit => "hydra-ops-keep-$run.service",
+        log    => "$Machine::config->{logs}/$run.log",  folder   => "$Machine::config->{runs}/$run",
+        bootId => boot_id(),                            login    => Login::before(),
+    );
+}
+
+# Activates the path of an attempt and confirms the new system. An earlier process may have begun. Returns nothing, or a
+# sentence about the failure. A second value is the result of an attempt that touched nothing.
+sub activate {
+    my ($attempt, $started) = @_;
+    if ($started) {
+        my $seen = look($attempt);
+        return running() eq $attempt->{path} ? undef : 'the machine was restarted during the activation' if $seen->{boot} ne $attempt->{bootId};
+        $started = is_under_way($attempt, $seen);
+    }
+    if (!$started) {
+        my ($untouched, $why) = start($attempt);
+        return ($why, $untouched) if defined $untouched;
+    }
+    my ($kind, $why) = judge($attempt, 'watched');
+    if ($kind eq 'fired') {
+        my $ended = exists look($attempt)->{files}{ended};
+        wait_for_guard($attempt);
+        return $ended ? 'nobody confirmed the new system in time' : 'the switch did not end in time';
+    }
+    if ($kind eq 'boot' || $kind eq 'busy') {
+        take($attempt, 'abandoned');
+        finish($attempt, 0);
+        return ($why, $kind eq 'boot' ? 'needs-reboot' : 'busy');
+    }
+    return $why if $kind ne 'good';
+    return confirm($attempt);
+}
+
+# Says whether the activation of an earlier process can be judged. One that never began, or that its guard ended because
+# the process was killed, begins anew.
+sub is_under_way {
+    my ($attempt, $seen) = @_;
+    my $files = $seen->{files};
+    if (exists $files->{fired}) { wait_for_guard($attempt) }
+    elsif (exists $files->{ended} || $seen->{unit} eq 'running' || running() ne $attempt->{previous}) { return 1 }
+    elsif (exists $files->{armed} && !take($attempt, 'abandoned')) { wait_for_guard($attempt) }
+    finish($attempt, 0);
+    return 0;
+}
+
+sub start {
+    my ($attempt) = @_;
+    my ($config, $run, $path, $old) = ($Machine::config, @{$attempt}{qw(run path previous)});
+    my %here = map { ($_ => $attempt->{$_}) } qw(unit log folder);
+    my ($times, %systems) = ($config->{times}, (old => $old, new => $path));
+    my $owner = first_line($config->{ownerFile}) // '';
+    my %placed = (
+        arm   => { old => $old, folder => $here{folder}, run => $run },
+        guard => { old => $old, run => $run, %here, attempt_seconds => $times->{attempt}, pause_seconds => $times->{pause} },
+        switch => {
+            %systems, folder => $here{folder}, action => 'test', watch_seconds => $times->{watch}, confirm_seconds => $times->{confirm},
+            watch_longer_seconds => $times->{watchLonger}, sample_seconds => $times->{sample},
+        },
+        keep => { %systems, folder => $here{folder}, map { ($_ => $config->{$_}) } qw(profile pending awaits) },
+    );
+    my %values = (
+        %here, %systems, run => $run, running => $old, action => 'test', guarded => 'true', once => $config->{once},
+        once_profile       => $config->{onceProfile}, profile => $config->{profile}, owner_file => $config->{ownerFile},
+        owner              => $owner =~ /^[0-9a-f-]+\z/ ? $owner : $config->{owner},
+        activation_seconds => $times->{activation} + $times->{watch} + $times->{confirm},
+        map { ($_ => Machine::value_lines(%{ $placed{$_} }) . $config->{placed}{$_}) } keys %placed,
+    );
+    # The lines of an earlier beginning would be judged again.
+    unlink $attempt->{log};
+    Machine::step();
+    my ($code, undef, $wrong) = Machine::script('begin', 180, %values);
+    Machine::step();
+    return if $code == 0;
+    my $why = Machine::failure_of($code, $wrong, 180);
+    return ('busy', $why) if $code == 75;
+    return ('failed', "nothing was switched: $why") if grep { $code == $_ } 76, 77, 78;
+    die "cannot start the activation: $why\n";
+}
+
+# Confirms a switch that is good, and judges the switch again at the end of the watch. Returns nothing, or a sentence.
+sub confirm {
+    my ($attempt) = @_;
+    if (exists look($attempt)->{files}{armed}) {
+        my $trouble = Login::trouble($attempt->{login});
+        return $trouble if defined $trouble;
+        if (!take($attempt, 'confirmed')) {
+            wait_for_guard($attempt);
+            return 'nobody confirmed the new system in time';
+        }
+        Machine::tell('the new system is confirmed');
+    }
+    my ($kind, $why) = judge($attempt, 'settled');
+    return $kind eq 'good' ? undef : $why;
+}
+
+sub judge {
+    my ($attempt, $awaited) = @_;
+    return Verdict::of(follow($attempt, $awaited), @{$attempt}{qw(path bootId)}, @log);
+}
+
+# Takes the file of the guard; returns false where the guard has the file.
+sub take {
+    my ($attempt, $name) = @_;
+    Machine::step();
+    my $said = Machine::demand('confirm the new system', 'confirm', 120, run => $attempt->{run}, folder => $attempt->{folder}, name => $name);
+    Machine::step();
+    return $said =~ /^won=yes$/m;
+}
+
+# Makes the new system the boot default. Returns nothing, or a sentence about the failure.
+sub keep {
+    my ($attempt) = @_;
+    my %values = (unit => $attempt->{keepUnit}, log => $attempt->{log}, folder => $attempt->{folder}, old => $attempt->{previous});
+    Machine::step();
+    Machine::demand('make the new system the boot default', 'keepStart', 180, %values);
+    Machine::step();
+    my $kept = follow($attempt, 'kept')->{files}{kept};
+    if (($kept // '') eq '0 0') {
+        finish($attempt, 1);
+        return undef;
+    }
+    my ($set, $menu) = split / /, $kept // '';
+    my $part = !defined $set ? 'its unit ended without a result' : $set ne '0' ? "the profile: status $set" : "the boot menu: status $menu";
+    return "the new system did not become the boot default ($part)";
+}
+
+# Says whether an earlier process made the new system the boot default, and cleans up after that process.
+sub is_kept {
+    my ($attempt) = @_;
+    my ($code, $state) = Machine::run(60, 'systemctl', 'show', '-p', 'SubState', '--value', '--', $attempt->{keepUnit});
+    follow($attempt, 'kept') if $code == 0 && $state =~ /^(?:running|start)$/;
+    return 0 if (first_line("$attempt->{folder}/kept") // '') ne '0 0' || running() ne $attempt->{path};
+    finish($attempt, 1);
+    return 1;
+}
+
+# Goes back to what ran before the attempt, by the guard. Returns nothing, or a sentence about the failure.
+sub go_back {
+    my ($attempt) = @_;
+    my $seen  = look($attempt);
+    my $files = $seen->{files};
+    if ($seen->{boot} eq $attempt->{bootId} && grep { exists $files->{$_} } qw(armed confirmed fired)) {
+        if (!exists $files->{fired}) {
+            # The guard leaves a system that became the boot default, and this one did not.
+            unlink "$attempt->{folder}/kept" if default() ne $attempt->{path};
+            my %values = (run => $attempt->{run}, folder => $attempt->{folder}, old => $attempt->{previous});
+            Machine::step();
+            Machine::demand('go back to the earlier system', 'undo', 120, %values);
+            Machine::step();
+        }
+        wait_for_guard($attempt);
+    }
+    my $running = running();
+    return 'the machine runs ' . ($running || 'no known system') if $running ne $attempt->{previous};
+    return "$attempt->{path} stays the boot default" if default() eq $attempt->{path};
+    finish($attempt, 0);
+    return undef;
+}
+
+# Waits until the guard has gone back. A guard that reboots the machine ends this process.
+sub wait_for_guard {
+    my ($attempt) = @_;
+    my $result = follow($attempt, 'guard-result')->{files}{'guard-result'} // '';
+    return if $result !~ /^reboot /;
+    Machine::tell('the old system does not come back; the machine reboots');
+    sleep 600;
+}
+
+# Removes the units and the roots of an attempt.
+sub finish {
+    my ($attempt, $kept) = @_;
+    my %values = (
+        run => $attempt->{run}, folder => $attempt->{folder}, profile => $Machine::config->{profile}, kept => $kept ? 'true' : 'false',
+        units => "$attempt->{unit}\n$attempt->{keepUnit}",
+    );
+    # A reboot ends every guard, and leaves its file.
+    rename "$attempt->{folder}/armed", "$attempt->{folder}/abandoned" if boot_id() ne $attempt->{bootId};
+    Machine::step();
+    Machine::demand('remove the units of the activation', 'finish', 120, %values);
+    unlink root_of();
+    Machine::step();
+}
+
+# Follows an activation until a file appears in its folder, its guard fires, or its unit ends.
+sub follow {
+    my ($attempt, $awaited) = @_;
+    my $end = time + $Machine::config->{activationSeconds};
+    while (1) {
+        my $seen = look($attempt, $awaited, 20);
+        my $files = $seen->{files};
+        return $seen if exists $files->{$awaited} || $seen->{boot} ne $attempt->{bootId} || $seen->{over};
+        die "the activation did not end within $Machine::config->{activationSeconds} s\n" if time > $end;
+    }
+}
+
+# Looks at an activation, for as long as nothing happens. `over` tells that the awaited file cannot come any more.
+sub look {
+    my ($attempt, $awaited, $seconds) = @_;
+    $awaited //= 'guard-result';
+    my $unit = $awaited eq 'kept' ? $attempt->{keepUnit} : $attempt->{unit};
+    my %values = (
+        unit => $unit, guards => "hydra-ops-guard-$attempt->{run}-*.service", log => $attempt->{log}, folder => $attempt->{folder},
+        await => $awaited, boot_id => $attempt->{bootId}, seen => scalar @log, seconds => $seconds // 0,
+    );
+    my $began = time;
+    my $said  = Machine::demand('follow the activation', 'follow', 180, %values);
+    my %seen  = (files => {}, before => [], samples => []);
+    my %state;
+    for (split /\n/, $said) {
+        if (/^log (.*)/) {
+            push @log, $1;
+            Machine::tell($1);
+        }
+        elsif (/^file (\S+) ?(.*)/)                          { $seen{files}{$1} = $2 }
+        elsif (/^state (\w+)=(.*)/)                          { $state{$1} = $2 }
+        elsif (/^(boot|current|booted|profile) (.*)/)        { $seen{$1} = $2 }
+        elsif (/^(before|sample) (\S+) (\S+) (\d+) (\S*) ?(\S*)/) {
+            push @{ $seen{ $1 eq 'before' ? 'before' : 'samples' } }, { at => $2, unit => $3, restarts => $4, state => $5, result => $6 };
+        }
+    }
+    $seen{unit} = unit_state($unit, %state);
+    my $fired = exists $seen{files}{fired};
+    # The script ends early only where nothing is left to wait for.
+    $seen{over} = $awaited eq 'guard-result' ? $fired && time - $began < ($seconds // 0) : $fired || $seen{unit} ne 'running';
+    return \%seen;
+}
+
+# Returns the state of a unit. systemd reports a success for a unit that is gone, so only its own properties count.
+sub unit_state {
+    my ($unit, %state) = @_;
+    return 'running' if !%state;
+    return 'gone' if ($state{LoadState} // '') ne 'loaded' || ($state{Id} // '') ne $unit;
+    my $active = $state{ActiveState} // '';
+    return 'ended' if $active eq 'inactive' || $active eq 'failed' || ($active eq 'active' && ($state{SubState} // '') eq 'exited');
+    return 'running';
+}
+
+sub boot_id { first_line('/proc/sys/kernel/random/boot_id') // '' }
+
+sub first_line {
+    open my $in, '<', $_[0] or return undef;
+    my $line = <$in> // '';
+    chomp $line;
+    return $line;
+}
+
+1;

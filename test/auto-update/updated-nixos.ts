@@ -1,0 +1,246 @@
+import { join, resolve } from 'node:path'
+import { updateResultFile } from '../../src/core/machine-places.js'
+import { nixString } from '../../src/core/nix-string.js'
+import type { CommandResult } from '../../src/core/ssh.js'
+import { freePort } from '../fixtures/free-port.js'
+import { type MadeSystem, systemFiles } from '../fixtures/nixos-system/nixos-system.js'
+import { RootNamespace } from '../fixtures/root-namespace.js'
+import { fixtureNixpkgs } from '../nix/real-nix.js'
+import { systemctl, systemdRun } from './nixos-systemd.js'
+import type { Builds } from './updated-machine.js'
+
+/** Programs that a system's `sw/bin` has, besides the stand-ins. */
+const programs =
+  'bash sh cat cmp cp cut date echo env find grep head kill ln ls mkdir mv nix-env nix-store pkill readlink rm rmdir sed sleep sort sync tail test timeout touch tr wc setsid'.split(
+    ' ',
+  )
+
+/** A system of a test. */
+export interface UpdatedSystem extends MadeSystem {
+  /** Health checks of the system's own update; undefined for a system without one. */
+  readonly checks?: unknown
+}
+
+/** Builds a made-up system of NixOS. */
+export async function buildSystem(
+  { scratch }: Builds,
+  name: string,
+  made: UpdatedSystem = {},
+): Promise<string> {
+  const {
+    kernel = '',
+    initrd = '',
+    'kernel-modules': modules = '',
+    systemd = '',
+    ...files
+  } = systemFiles(made)
+  const parts = { kernel, initrd, 'kernel-modules': modules, systemd }
+  const own =
+    made.checks === undefined
+      ? {}
+      : { 'etc/hydra-ops/auto-update.json': JSON.stringify({ healthChecks: made.checks }) }
+  const script = [
+    'PATH=/usr/bin:/bin; set -e',
+    ...Object.entries({ ...files, ...own }).map(
+      ([file, text]) =>
+        `mkdir -p "$(dirname "$out/${file}")"; echo ${Buffer.from(text).toString('base64')} | base64 -d > "$out/${file}"`,
+    ),
+    'chmod +x $out/bin/switch-to-configuration $out/init; mkdir -p $out/sw/bin',
+    `for each in ${programs.join(' ')}; do ln -s /usr/bin/$each $out/sw/bin/$each; done`,
+    'for part in $parts; do ln -s "${part#*=}" "$out/${part%%=*}"; done',
+    'for each in systemctl systemd-run; do ln -s /run/test/stand-ins/$each $out/sw/bin/$each; done',
+  ]
+  // Parts with the same text have the same path, as those of nixpkgs.
+  const links = Object.entries(parts).map(
+    ([part, text]) => `"${part}=${'$'}{part "${part}" ${nixString(text)}}"`,
+  )
+  const drv = await scratch.instantiate(`let
+    part = name: text: derivation {
+      inherit name text; system = builtins.currentSystem; builder = "/bin/sh"; args = [ "-c" "echo \\"$text\\" > $out" ];
+    };
+  in derivation {
+    name = "nixos-system-${name}"; system = builtins.currentSystem; builder = "/bin/sh";
+    args = [ "-c" ${nixString(script.join('\n'))} ];
+    parts = [ ${links.join(' ')} ];
+  }`)
+  return (await scratch.nix('nix-store', ['--realise', drv])).trim()
+}
+
+/** Files that nix/modules/auto-update.nix gives a machine. */
+export interface ModuleFiles {
+  readonly program: string
+  readonly configuration: Record<string, unknown>
+}
+
+/** Evaluates the module with a stand-in for nixpkgs, and builds the files that its service names. */
+export async function moduleFiles({ scratch }: Builds): Promise<ModuleFiles> {
+  const module = resolve('nix/nixos-module.nix')
+  const copy =
+    'PATH=/usr/bin:/bin; set -- $exec; /bin/mkdir $out; cp $2 $out/program; cp $3 $out/configuration'
+  const drv = await scratch.instantiate(`let
+    evaluated = import ${fixtureNixpkgs}/nixos/lib/eval-config.nix { modules = [ ${module} {
+      boot.loader.grub.device = "/dev/vda"; fileSystems."/".device = "/dev/vda1";
+      networking.hostName = "web";
+      deployment = {
+        uuid = "${owner}";
+        autoUpdate = { enable = true; url = "http://127.0.0.1:1/"; project = "infra"; jobset = "main"; };
+      };
+    } ]; };
+  in derivation {
+    name = "files"; system = builtins.currentSystem; builder = "/bin/sh"; args = [ "-c" ${nixString(copy)} ];
+    exec = evaluated.config.systemd.services.hydra-ops-auto-update.serviceConfig.ExecStart;
+  }`)
+  const made = (await scratch.nix('nix-store', ['--realise', drv])).trim()
+  const { readFileSync } = await import('node:fs')
+  const read = (name: string) => readFileSync(join(scratch.real(made), name), 'utf8')
+  return { program: read('program'), configuration: JSON.parse(read('configuration')) }
+}
+
+export const owner = '11111111-2222-3333-4444-555555555555'
+const ownNix = 'env -u NIX_CONFIG -u NIX_REMOTE'
+const program = '/run/test/program.pl'
+const configuration = '/run/test/configuration.json'
+
+/** A NixOS machine made of namespaces with its own store and a real sshd, which runs the program of the module. */
+export class UpdatedNixos {
+  readonly namespace: RootNamespace
+  private readonly files: ModuleFiles
+  private readonly port: number
+
+  private constructor(namespace: RootNamespace, files: ModuleFiles, port: number) {
+    this.namespace = namespace
+    this.files = files
+    this.port = port
+  }
+
+  static async start(builds: Builds): Promise<UpdatedNixos> {
+    const files = await moduleFiles(builds)
+    const namespace = await RootNamespace.start({ systemctl, 'systemd-run': systemdRun })
+    const machine = new UpdatedNixos(namespace, files, await freePort())
+    await namespace.sh(`mkdir -p /run/systemd/system /run/test /run/sshd /etc/nix /boot /nix/var/nix/profiles
+stand_ins=$(command -v systemctl)
+ln -s "\${stand_ins%/*}" /run/test/stand-ins
+cp /proc/sys/kernel/random/boot_id /run/test/boot_id
+mount --bind /run/test/boot_id /proc/sys/kernel/random/boot_id
+for each in a b; do ssh-keygen -q -t ed25519 -N '' -f /run/test/host-$each; done
+mkdir -p /etc/ssh/authorized_keys.d`)
+    await machine.write(program, files.program)
+    await machine.write(
+      '/etc/nix/nix.conf',
+      `substituters = ${builds.cache}\ntrusted-public-keys = ${builds.publicKey()}\nbuild-users-group =\nsandbox = false\n`,
+    )
+    return machine
+  }
+
+  async write(path: string, text: string): Promise<void> {
+    await this.namespace.sh('mkdir -p "${1%/*}" && printf %s "$2" > "$1"', path, text)
+  }
+
+  /** Lets the machine forget its updates, and starts its sshd with the first host key. */
+  async reset(): Promise<void> {
+    await this.namespace.sh(
+      `for each in /run/units/*.pid; do [ ! -e "$each" ] || kill -KILL -- "-$(cat "$each")" 2> /dev/null || true; done
+rm -rf /var/lib/hydra-ops /run/hydra-ops /run/units /run/services /run/systemd/system /run/test/proof /var/log/hydra-ops /var/log/stand-in-switches /boot/grub
+rm -rf /nix/var/nix/profiles/* /nix/var/nix/gcroots/hydra-ops
+mkdir -p /run/systemd/system
+echo 'ssh-ed25519 AAAAC3operator alice' > /etc/ssh/authorized_keys.d/root`,
+    )
+    await this.sshd('a')
+  }
+
+  /** Starts sshd anew with a host key; a system does so by the same script. */
+  async sshd(key: 'a' | 'b'): Promise<void> {
+    await this.write('/run/test/sshd', sshdScript(this.port))
+    await this.namespace.sh('sh /run/test/sshd "$1"', key)
+  }
+
+  /** Lets the machine run a system of the cache, deployed at this time (seconds since 1970). */
+  async deploy(path: string, at: number, kept = true): Promise<void> {
+    await this.namespace.sh(`${ownNix} nix-store --realise "$1" > /dev/null`, path)
+    if (kept) {
+      await this.namespace.sh(
+        `${ownNix} nix-env -p /nix/var/nix/profiles/system --set "$1" && "$1/bin/switch-to-configuration" boot > /dev/null
+touch -h -d "@$2" /nix/var/nix/profiles/system; ln -sfnT "$1" /run/booted-system`,
+        path,
+        String(at),
+      )
+    }
+    await this.namespace.sh('ln -sfnT "$1" /run/current-system', path)
+  }
+
+  /** Boots the machine: the boot default runs, and no unit of before is there. */
+  async reboot(): Promise<void> {
+    await this.namespace.sh(`for each in /run/units/*.pid; do [ ! -e "$each" ] || kill -KILL -- "-$(cat "$each")" 2> /dev/null || true; done
+rm -rf /run/units /run/services /run/hydra-ops
+cat /proc/sys/kernel/random/uuid > /run/test/boot_id
+for each in current booted; do ln -sfnT "$(readlink -e /nix/var/nix/profiles/system)" /run/$each-system; done`)
+  }
+
+  /** Runs the program as the timer does. */
+  async run(url: string, changes: Record<string, unknown> = {}, flags: readonly string[] = []) {
+    const { times, ssh } = this.files.configuration
+    const settings = {
+      ...this.files.configuration,
+      url,
+      times: { ...Object(times), watch: 0, watchLonger: 0, sample: 0, pause: 0, attempt: 20 },
+      ssh: { ...Object(ssh), listens: [{ address: '127.0.0.1', port: this.port }], seconds: 1, pause: 1 },
+      ...changes,
+    }
+    await this.write(configuration, JSON.stringify(settings))
+    return this.start(flags)
+  }
+
+  async start(flags: readonly string[] = []): Promise<CommandResult & { readonly said: string }> {
+    const { signal } = new AbortController()
+    const argv = [...ownNix.split(' '), '/usr/bin/perl', program, configuration, ...flags]
+    const ended = await this.namespace.host.exec(argv, { signal, timeoutMs: 300_000, what: 'update' })
+    return { ...ended, said: ended.stdout.trimEnd().split('\n').at(-1) ?? '' }
+  }
+
+  /** Returns the system that runs, and the one that the next boot starts. */
+  async runs(): Promise<{ running: string; bootDefault: string; profile: string }> {
+    const [running = '', profile = '', bootDefault = ''] = (
+      await this.namespace.sh(`readlink -e /run/current-system; readlink -e /nix/var/nix/profiles/system
+sed -n 's,.*init=\\(/nix/store/[^ ]*\\)/init.*,\\1,p' /boot/grub/grub.cfg | head -n 1`)
+    ).split('\n')
+    return { running, bootDefault, profile }
+  }
+
+  /** Lists the runs of switch-to-configuration since the last reset: system and action. */
+  async switches(): Promise<string[]> {
+    const text = await this.namespace.sh('cat /var/log/stand-in-switches 2> /dev/null; true')
+    return text.split('\n').map((line) => line.replace(/^\S*-nixos-system-/, ''))
+  }
+
+  async result(): Promise<unknown> {
+    return JSON.parse(await this.namespace.sh('cat "$1"', updateResultFile))
+  }
+
+  /** Lists what no run may leave behind. */
+  async leftovers(): Promise<string> {
+    return this.namespace.sh(`ls -d /run/hydra-ops/set-up-by /run/units/* /var/lib/hydra-ops/auto-update/attempt.json \\
+  /var/lib/hydra-ops/auto-update/*.new /var/lib/hydra-ops/activations/*/armed /nix/var/nix/gcroots/hydra-ops/new-* \\
+  /nix/var/nix/gcroots/hydra-ops/old-* 2> /dev/null; true`)
+  }
+
+  dispose(): Promise<void> {
+    return this.namespace.dispose()
+  }
+}
+
+/** Restarts sshd with host key $1; ends it for another word. sshd binds its port after its start has succeeded. */
+const sshdScript = (port: number) => `PATH=/usr/sbin:/usr/bin:/bin
+[ "$(cat /run/test/sshd.key 2> /dev/null)" != "$1" ] || exit 0
+echo "$1" > /run/test/sshd.key
+answers() { ssh-keyscan -T 1 -p ${port} 127.0.0.1 2> /dev/null | grep -q ssh-; }
+[ ! -e /run/test/sshd.pid ] || kill "$(cat /run/test/sshd.pid)" 2> /dev/null
+while answers; do sleep 0.1; done
+[ -e "/run/test/host-$1" ] || exit 0
+printf '%s\\n' 'Port ${port}' 'ListenAddress 127.0.0.1' "HostKey /run/test/host-$1" 'PidFile /run/test/sshd.pid' 'UsePAM no' > /run/test/sshd_config
+/usr/sbin/sshd -f /run/test/sshd_config
+left=100
+until answers; do
+  left=$((left - 1))
+  [ "$left" -gt 0 ] || exit 1
+  sleep 0.1
+done`
