@@ -7,10 +7,15 @@ import { showResults } from './run-on-machines.js'
 import { machinesStatus } from './statuses.js'
 import type { Cli, CommonFlags } from './verb.js'
 
-type Flags = CommonFlags & { readonly deadline?: number | undefined }
+type Flags = CommonFlags & {
+  readonly deadline?: number | undefined
+  readonly frozenAfter?: number | undefined
+}
 
 /** Time for running builds, in minutes, if no flag tells another one. */
 const usualDeadline = 60
+/** Age in hours from which a build counts as frozen: the time that Hydra gives a build, if its meta.timeout is absent. */
+const usualFrozen = 10
 /** Time without a build, in milliseconds, after which no queue runner has an old list. */
 const idleMs = 40_000
 
@@ -24,7 +29,16 @@ export function registerBuilders(command: Command, cli: Cli): void {
   })
 
   const listing = part(command, 'list', 'list the builders, and the machines that build there')
-  example(listing, 'hydra-ops builders list --json -d lab')
+  listing.addOption(
+    new Option('--frozen-after <hours>', 'age from which a build counts as frozen')
+      .argParser(positive)
+      .default(usualFrozen),
+  )
+  example(
+    listing,
+    'hydra-ops builders list --json -d lab',
+    'hydra-ops builders list --frozen-after 24 -d lab',
+  )
   listing.action((_: Flags, self: Command) => list(cli, self.optsWithGlobals()))
 
   const test = part(command, 'test [builder]', 'build on each builder as its users do')
@@ -99,10 +113,12 @@ function part(command: Command, words: string, description: string): Command {
   return each
 }
 
-function list(cli: Cli, flags: CommonFlags): Promise<void> {
+function list(cli: Cli, flags: Flags): Promise<void> {
   return cli.run(flags, async (ops, ui) => {
-    const { listBuilders } = await import('../operations/builders.js')
-    const rows = await listBuilders(ops, flags.deployment)
+    const { listRunning } = await import('../operations/builders.js')
+    const { deployment, frozenAfter = usualFrozen } = flags
+    const rows = await listRunning(ops, { deployment, frozenAfterMs: frozenAfter * 3_600_000 })
+    await ui.settle()
     if (ui.json) ui.printJson(rows)
     else if (rows.length > 0) ui.print((await import('../ui/builders-view.js')).buildersView(rows, ui))
     else if (!ui.plain) ui.announce('no machine of the deployment builds for another one')

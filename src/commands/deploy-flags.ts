@@ -4,6 +4,7 @@ import { usageError } from '../core/errors.js'
 import { MachineName, StorePath } from '../core/names.js'
 import type { DeployRequest } from '../deploy/request.js'
 import { type ActivationFlags, activationFlags, activationOf } from './activation-flags.js'
+import { type DrainFlags, drainOf } from './drain-flags.js'
 import {
   collect,
   maxConcurrentOf,
@@ -36,7 +37,7 @@ export interface PlanFlags
   readonly retryFailed?: boolean | undefined
 }
 
-export interface DeployFlags extends PlanFlags, YesFlags {
+export interface DeployFlags extends PlanFlags, YesFlags, DrainFlags {
   readonly dryRun?: boolean | undefined
   readonly buildOnly?: boolean | undefined
   readonly createOnly?: boolean | undefined
@@ -86,6 +87,7 @@ export async function deployRequest(
     alwaysActivate: flags.alwaysActivate ?? false,
     allowReboot: flags.allowReboot ?? false,
     forceReboot: flags.forceReboot ?? false,
+    drain: await drainOf(flags),
     ...activationOf(flags),
     skipOffline: flags.skipOffline ?? false,
     keepGoing: flags.keepGoing ?? false,

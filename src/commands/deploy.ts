@@ -1,5 +1,6 @@
 import type { Command } from 'commander'
 import { type DeployFlags, deployRequest, planFlags } from './deploy-flags.js'
+import { drainFlags } from './drain-flags.js'
 import { commonFlags, example, maxConcurrentFlag, selectionFlags, yesFlag } from './flags.js'
 import { buildFlags, evaluationFlags, expressionFlags } from './nix-flags.js'
 import { showResults } from './run-on-machines.js'
@@ -16,6 +17,7 @@ export function registerDeploy(command: Command, cli: Cli): void {
     .option('--keep-going', 'Nix: build the rest when one build fails')
     .option('--keep-going-groups', 'begin every group of network.ordering, even after a failed group')
     .option('--accept-host-key', 'accept the host key of a host at the first connection')
+  drainFlags(command)
   planFlags(command)
   selectionFlags(command)
   maxConcurrentFlag(command)

@@ -1,4 +1,5 @@
 import type { Command } from 'commander'
+import { type DrainFlags, drainFlags, drainOf } from './drain-flags.js'
 import { example, positive } from './flags.js'
 import { type MachinesFlags, machinesFlags, runOnMachines } from './run-on-machines.js'
 import type { Cli } from './verb.js'
@@ -6,7 +7,7 @@ import type { Cli } from './verb.js'
 /** The default grace, above the 90 s in which systemd itself stops a unit. */
 const graceSeconds = 120
 
-interface Flags extends MachinesFlags {
+interface Flags extends MachinesFlags, DrainFlags {
   readonly grace: number
   readonly hard?: boolean | undefined
 }
@@ -20,12 +21,17 @@ export function registerStop(command: Command, cli: Cli): void {
       graceSeconds,
     )
     .option('--hard', 'cut the power at once')
+  drainFlags(command)
   machinesFlags(command)
   example(command, 'hydra-ops stop -d lab', 'hydra-ops stop -d lab --on db --grace 300')
   command.action((flags: Flags) =>
     runOnMachines(cli, flags, 'to stop', async (ops, request) => {
       const { stopMachines } = await import('../operations/power.js')
-      return stopMachines(ops, { ...request, graceMs: flags.hard === true ? 0 : flags.grace * 1000 })
+      return stopMachines(ops, {
+        ...request,
+        drain: await drainOf(flags),
+        graceMs: flags.hard === true ? 0 : flags.grace * 1000,
+      })
     }),
   )
 }

@@ -10,7 +10,16 @@ export const cachesTask = 'builder-caches'
 /** User by whom other machines read a builder's store; the Nix daemon does not trust this user. */
 export const cacheUser = 'nix-cache'
 
-/** Folder of marks: one empty file for each builder that gets no new builds. */
+/** Lists of builders that hydra-ops writes, beside those of the machine's own, by the program that reads them. */
+export const builderLists = {
+  'queue runner': '/etc/hydra/builders',
+  daemon: '/etc/nix/hydra-ops-machines',
+} as const
+
+/**
+ * Folder of marks: a file for each builder that gets no new builds. The file of a person's drain is empty; that of a
+ * drain before a reboot says `automatic`.
+ */
 export const drainFolder = '/var/lib/hydra-ops/drained-builders'
 
 /** A builder as its own set-up task offers the builder to other machines. */

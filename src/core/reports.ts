@@ -110,6 +110,16 @@ export interface BuilderRow extends BuilderOffer {
   readonly usedBy: MachineName
   /** Whether the builder gets no new builds. */
   readonly drained: boolean
+  /** Builds that run there for that machine; absent where the machine was not asked, or could not tell. */
+  readonly steps?: BuilderSteps | undefined
+}
+
+export interface BuilderSteps {
+  readonly count: number
+  /** Age of the oldest build in seconds; 0 where none runs. */
+  readonly oldest: number
+  /** Whether that build is older than any sound one. */
+  readonly frozen: boolean
 }
 
 /** The one cause that keeps a derivation from being built. */

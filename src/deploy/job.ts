@@ -5,6 +5,7 @@ import type { Stage } from '../core/events.js'
 import type { StorePath } from '../core/names.js'
 import type { KeyTexts } from '../keys/keys.js'
 import { type DefinedMachine, machineRun } from '../machine/machine.js'
+import { drainFirst } from './drain.js'
 import type { DeployRequest } from './request.js'
 
 /** A machine on its way through the deploy pipeline. */
@@ -54,9 +55,10 @@ export function alwaysActivates({ request, definition }: Job): boolean {
 }
 
 /** Returns the part of an activation's options that the flags of the deploy decide. */
-export function activationOptions({ request }: Job) {
-  const { mode, onDegraded, confirmSeconds, allowReboot, bootOnce } = request
-  return { mode, onDegraded, confirmSeconds, bootOnce: allowReboot && bootOnce }
+export function activationOptions(job: Job) {
+  const { mode, onDegraded, confirmSeconds, allowReboot, bootOnce, drain } = job.request
+  const beforeReboot = () => drainFirst(job, drain, { how: 'rebooted' })
+  return { mode, onDegraded, confirmSeconds, bootOnce: allowReboot && bootOnce, beforeReboot }
 }
 
 export function enter(job: Job, stage: Stage, detail?: string): void {

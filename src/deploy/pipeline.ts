@@ -19,6 +19,7 @@ import { activatePart, lookToTry } from './activate-part.js'
 import type { Assessment } from './assess.js'
 import { copyClosure } from './copy-closure.js'
 import { bootstrap, deliverTasks } from './delivery.js'
+import { drainFirst, giveJobsBack, isAwaited } from './drain.js'
 import { comesFromHydra, fetchClosure } from './fetch-closure.js'
 import { runChecks } from './health.js'
 import { activationDue, activationOptions, alwaysActivates, enter, type Job } from './job.js'
@@ -44,6 +45,7 @@ export async function deployMachine(
     }
     await commitAllocation(job)
     await stages(job, seen)
+    if (isAwaited(job)) await giveJobsBack(job)
     return {
       machine: job.machine,
       outcome: job.changed ? 'changed' : 'unchanged',
@@ -122,6 +124,9 @@ async function protect(job: Job, wanted: StorePath): Promise<void> {
 async function provision(job: Job, seen: Assessment): Promise<void> {
   enter(job, 'create')
   const known = recordOf(job)
+  const { running, restart } = powerOf(seen)
+  if (running && restart && job.request.allowReboot)
+    await drainFirst(job, job.request.drain, { how: 'rebooted' })
   if (seen.changes.length > 0 || known.handle === undefined || known.intent !== undefined) {
     await createResource(job, seen.changes, {
       allowRestart: job.request.allowReboot,
@@ -129,15 +134,19 @@ async function provision(job: Job, seen: Assessment): Promise<void> {
     })
   }
   enter(job, 'start')
-  const running =
-    seen.observation.kind === 'running' && !seen.changes.some((change) => change.needs === 'recreate')
-  const restart = seen.changes.some((change) => change.needs === 'restart')
   if (!running && job.provider.makesMachines) {
     closeJob(job)
     await startResource(job)
   } else if (restart && job.request.allowReboot) {
     closeJob(job)
     await restartResource(job)
+  }
+}
+
+function powerOf({ observation, changes }: Assessment) {
+  return {
+    running: observation.kind === 'running' && !changes.some((change) => change.needs === 'recreate'),
+    restart: changes.some((change) => change.needs === 'restart'),
   }
 }
 
@@ -314,6 +323,7 @@ async function unlessFailed<T>(
 }
 
 async function reboot(job: Job, wanted: StorePath): Promise<MachineState> {
+  await drainFirst(job, job.request.drain, { how: 'rebooted' })
   await rebootMachine(job)
   const again = await lookAt(job)
   if (again.survey.profile !== wanted) {

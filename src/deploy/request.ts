@@ -5,6 +5,7 @@ import type { NixFlags } from '../core/nix.js'
 import type { Plan } from '../core/plan.js'
 import type { Selection } from '../network/selection.js'
 import type { ActivationMode, OnDegraded } from '../systems/system.js'
+import { type DrainChoice, usualDrain } from './drain.js'
 import type { HydraBuild, HydraWish } from './from-hydra.js'
 
 /** Request to `deploy` or `plan`. */
@@ -24,6 +25,8 @@ export interface DeployRequest {
   readonly alwaysActivate: boolean
   readonly allowReboot: boolean
   readonly forceReboot: boolean
+  /** Drain of a builder before its reboot; `undefined` for `--no-drain`. */
+  readonly drain: DrainChoice | undefined
   /** Part of an activation that is wanted; only NixOS knows parts. */
   readonly mode: ActivationMode
   /** Treatment of a new system that runs with a fault; `fail` by default. Only NixOS machines can go back. */
@@ -72,6 +75,7 @@ export const plainDeploy: DeployRequest = {
   alwaysActivate: false,
   allowReboot: false,
   forceReboot: false,
+  drain: usualDrain,
   mode: 'switch',
   onDegraded: undefined,
   confirmSeconds: 30,

@@ -1,48 +1,91 @@
-import { drainFolder, machinesIn, offerTask, readOffer, useTask } from '../core/builder-offer.js'
+import { drainFolder, useTask } from '../core/builder-offer.js'
+import { builderRows } from '../core/builder-rows.js'
 import type { Ops } from '../core/context.js'
-import type { DeploymentRecord, MachineRecord } from '../core/deployment.js'
-import { failure, usageError } from '../core/errors.js'
+import type { DeploymentRecord } from '../core/deployment.js'
+import { failure, messageOf, throwIfAborted, usageError } from '../core/errors.js'
 import type { MachineResult } from '../core/events.js'
 import { MachineName } from '../core/names.js'
 import type { BuilderRow } from '../core/reports.js'
 import type { Run } from '../core/run.js'
+import { settleAll } from '../core/settle.js'
 import type { Host } from '../core/ssh.js'
 import { suggest } from '../core/suggest.js'
+import { type DrainTimes, untilIdle } from '../deploy/drain.js'
 import { connect } from '../machine/connect.js'
 import { closeJob, recordedMachine } from '../machine/machine.js'
 import { failuresIn } from '../machine/results.js'
 import { dryRunSession } from '../machine/session.js'
-import { askMachine, fact, runScript } from '../remote/run-script.js'
-import { waitUntil } from '../remote/wait-until.js'
+import { askMachine, runScript } from '../remote/run-script.js'
 import { onMachines } from './on-machines.js'
 import { runSetup, verifySetup } from './setup.js'
 
 /** Lists the builders of a deployment with the machines that build there, as the last deploy left them. */
 export async function listBuilders(ops: Ops, deployment: string | undefined): Promise<BuilderRow[]> {
-  return rowsOf(await ops.store.resolve(deployment))
+  return builderRows(await ops.store.resolve(deployment))
 }
 
-function rowsOf({ machines }: DeploymentRecord): BuilderRow[] {
-  return Object.entries(machines).flatMap(([user, record]) => {
-    const { builders, drained } = record.tasks[useTask]?.outputs ?? {}
-    return machinesIn(builders).flatMap((builder) => {
-      const offer = readOffer(offerOf(machines[builder]))
-      return offer === undefined
-        ? []
-        : [
-            {
-              builder,
-              usedBy: MachineName.parse(user),
-              drained: machinesIn(drained).includes(builder),
-              ...offer,
-            },
-          ]
-    })
+/** Deadline of a login for the list, and of its question. */
+const stepsMs = 15_000
+
+/**
+ * Lists the builders with the builds that run there. A builder that is frozen in the middle of a build shows nothing
+ * (measured), so the machines that build there tell the age of their connections.
+ */
+export async function listRunning(
+  ops: Ops,
+  { deployment, frozenAfterMs }: { readonly deployment: string | undefined; readonly frozenAfterMs: number },
+): Promise<BuilderRow[]> {
+  const record = await ops.store.resolve(deployment)
+  const rows = builderRows(record)
+  const users = [...new Set(rows.map(({ usedBy }) => usedBy))]
+  const told = await settleAll(
+    users.map(async (user) => [user, await stepsOf(ops, record, user, rows)] as const),
+  )
+  const steps = new Map(told)
+  return rows.map((row) => {
+    const ages = steps.get(row.usedBy)?.get(loginOf(row))
+    if (ages === undefined) return row
+    const oldest = Math.max(0, ...ages)
+    return { ...row, steps: { count: ages.length, oldest, frozen: oldest * 1_000 >= frozenAfterMs } }
   })
 }
 
-function offerOf(record: MachineRecord | undefined): string | undefined {
-  return record?.tasks[offerTask]?.outputs.entry
+const loginOf = ({ user, host }: BuilderRow): string => `${user}@${host}`
+
+/** Asks a machine for the ages of its builds, by the login of the builder; undefined where it cannot be asked. */
+async function stepsOf(
+  ops: Ops,
+  record: DeploymentRecord,
+  user: MachineName,
+  rows: readonly BuilderRow[],
+): Promise<ReadonlyMap<string, readonly number[]> | undefined> {
+  const run: Run = {
+    signal: ops.signal,
+    log: (line) => ops.events.emit({ kind: 'line', machine: user, line }),
+  }
+  const logins = rows.filter(({ usedBy }) => usedBy === user).map(loginOf)
+  const what = 'ask for the builds on the builders'
+  const question = { what, script: 'tasks/builders/steps', values: { logins }, timeoutMs: stepsMs }
+  const session = recordedMachine(ops, dryRunSession(ops.files, record), user, run)
+  try {
+    const facts = await askMachine(await connect(session, stepsMs), question, run)
+    const lines = (facts.get('step') ?? []).map((line) => line.split(' '))
+    return new Map(
+      logins.map((login) => [
+        login,
+        lines.flatMap(([seconds, at]) => (at === login ? [Number(seconds)] : [])),
+      ]),
+    )
+  } catch (error) {
+    throwIfAborted(run.signal)
+    ops.events.emit({
+      kind: 'notice',
+      text: `machine '${user}' cannot tell what its builders do: ${messageOf(error)}`,
+    })
+    return undefined
+  } finally {
+    closeJob(session)
+  }
 }
 
 export interface BuilderRequest {
@@ -58,16 +101,8 @@ export async function testBuilders(ops: Ops, request: BuilderRequest): Promise<M
   return verifySetup(ops, { ...request, selection: { on: users.join(',') }, task: useTask })
 }
 
-export interface DrainRequest extends BuilderRequest {
+export interface DrainRequest extends BuilderRequest, DrainTimes {
   readonly builder: string
-  /** Time in which running builds must end, in milliseconds. */
-  readonly deadlineMs: number
-  /**
-   * Time for which nothing may run before the builder counts as idle. A queue runner reads its list again within 30 s
-   * (measured), and begins builds until then.
-   */
-  readonly idleMs: number
-  readonly pauseMs: number
 }
 
 /**
@@ -133,39 +168,24 @@ async function waitForIdle(
   ops: Ops,
   record: DeploymentRecord,
   builder: MachineName,
-  { deadlineMs, idleMs, pauseMs }: DrainRequest,
+  request: DrainRequest,
 ): Promise<void> {
   const run: Run = {
     signal: ops.signal,
     log: (line) => ops.events.emit({ kind: 'line', machine: builder, line }),
   }
-  const user = record.machines[builder]?.tasks[offerTask]?.outputs.user ?? ''
-  const question = { what: 'count the running builds', script: 'tasks/builder/serving', values: { user } }
-  let idleSince: number | undefined
-  await onHost(ops, dryRunSession(ops.files, record), builder, run, (host) =>
-    waitUntil(builder, run, {
+  const deployment = dryRunSession(ops.files, record)
+  await onHost(ops, deployment, builder, run, (host) =>
+    untilIdle({ deployment, machine: builder, run }, host, request, {
       what: 'no build runs there any more',
-      code: 'BUILDER_BUSY',
-      deadlineMs,
-      pauseMs,
       hint: `builder '${builder}' gets no new builds; run hydra-ops builders drain ${builder} again, or hydra-ops builders resume ${builder}`,
-      wrong: async () => {
-        const serving = Number(fact(await askMachine(host, question, run), 'serving'))
-        if (serving > 0) {
-          idleSince = undefined
-          return `${serving} ${serving === 1 ? 'build runs' : 'builds run'}`
-        }
-        idleSince ??= performance.now()
-        const idle = performance.now() - idleSince
-        return idle >= idleMs ? undefined : 'no build runs, and the lists of builders may not be read yet'
-      },
     }),
   )
 }
 
 /** Returns the machines that build on a builder; refuses a name that is no builder. */
 function usersOf(record: DeploymentRecord, builder: string | undefined): MachineName[] {
-  const rows = rowsOf(record)
+  const rows = builderRows(record)
   const names = [...new Set(rows.map((row) => row.builder))]
   if (rows.length === 0)
     throw failure('NO_BUILDERS', 'no machine of the deployment builds for another one yet', {

@@ -1,5 +1,6 @@
 import { existsSync, readdirSync } from 'node:fs'
 import pLimit from 'p-limit'
+import { builderRows } from '../core/builder-rows.js'
 import type { Ops } from '../core/context.js'
 import type { DeploymentRecord } from '../core/deployment.js'
 import { exitCodes, failure, OpsError } from '../core/errors.js'
@@ -8,6 +9,8 @@ import type { MachineName } from '../core/names.js'
 import type { Run } from '../core/run.js'
 import { settleAll } from '../core/settle.js'
 import { destroyMachine } from '../deploy/destroy-machine.js'
+import { type DrainChoice, drainFirst } from '../deploy/drain.js'
+import { type MachineSession, recordedMachine, recordOf, resourceFor, withLink } from '../machine/machine.js'
 import { resourceOf } from '../machine/resource.js'
 import { machineRecord } from '../machine/session.js'
 import { selectRecordedMachines } from '../network/select-by-tag.js'
@@ -17,7 +20,13 @@ import { onMachines } from './on-machines.js'
 /** Destroys machines with everything that belongs to them. Asks first, naming each machine. */
 export async function destroyMachines(
   ops: Ops,
-  request: { deployment: string | undefined; selection: Selection; yes: boolean; maxConcurrent: number },
+  request: {
+    deployment: string | undefined
+    selection: Selection
+    yes: boolean
+    maxConcurrent: number
+    drain?: DrainChoice | undefined
+  },
 ): Promise<MachineResult[]> {
   const record = await ops.store.resolve(request.deployment)
   const quiet: Run = { signal: ops.signal, log: () => {} }
@@ -35,13 +44,32 @@ export async function destroyMachines(
   }
   // The selection is fixed here, so that it excludes machines created in the meantime.
   const selection = { include: machines }
-  return onMachines(ops, { ...request, selection, verb: 'destroy' }, async (deployment, machine, run) => {
-    const something = await isThere(ops, deployment.record, machine, run)
-    if (something && !there.includes(machine)) throw madeMeanwhile(machine)
-    // The provider cleans up in any case, because an old crash may have left invisible remains.
-    await destroyMachine(ops, deployment, machine, run)
-    return something ? true : { unchanged: 'there was nothing to destroy: the machine was never created' }
-  })
+  return onMachines(
+    ops,
+    { ...request, selection, verb: 'destroy' },
+    async (deployment, machine, run, selected) => {
+      const something = await isThere(ops, deployment.record, machine, run)
+      if (something && !there.includes(machine)) throw madeMeanwhile(machine)
+      await drainIfUp(recordedMachine(ops, deployment, machine, run), request.drain, selected)
+      // The provider cleans up in any case, because an old crash may have left invisible remains.
+      await destroyMachine(ops, deployment, machine, run)
+      return something ? true : { unchanged: 'there was nothing to destroy: the machine was never created' }
+    },
+  )
+}
+
+/** Takes a running builder out of use; a host that lives on, and that is only forgotten, stays in use. */
+async function drainIfUp(
+  session: MachineSession,
+  choice: DrainChoice | undefined,
+  selected: readonly MachineName[],
+): Promise<void> {
+  const { deployment, machine, provider } = session
+  if (!provider.makesMachines || recordOf(session).handle === undefined) return
+  if (!builderRows(deployment.record).some(({ builder }) => builder === machine)) return
+  const observed = await provider.inspect(await resourceFor(session), session.run)
+  if (observed.kind !== 'running') return
+  await withLink(session, () => drainFirst(session, choice, { how: 'destroyed', with: selected }))
 }
 
 /** Picks machines of which something may exist; a machine that cannot be inspected counts, too. */

@@ -25,15 +25,19 @@ export interface Unchanged {
   readonly unchanged: string
 }
 
+/** Work on one machine of those that were selected. */
+type OnMachine = (
+  deployment: DeploymentSession,
+  machine: MachineName,
+  run: Run,
+  selected: readonly MachineName[],
+) => Promise<boolean | Unchanged>
+
 /**
  * Runs one action for every selected machine of the state, at most `maxConcurrent` at once, as the one writer. A
  * failure stops only its own machine. `action` returns whether the machine changed, or why it did not.
  */
-export async function onMachines(
-  ops: Ops,
-  request: OnMachines,
-  action: (deployment: DeploymentSession, machine: MachineName, run: Run) => Promise<boolean | Unchanged>,
-): Promise<MachineResult[]> {
+export async function onMachines(ops: Ops, request: OnMachines, action: OnMachine): Promise<MachineResult[]> {
   const { uuid } = await ops.store.resolve(request.deployment)
   return ops.store.lock(uuid, async (deployment) => {
     const quiet: Run = { signal: ops.signal, log: () => {} }
@@ -44,7 +48,9 @@ export async function onMachines(
     await deployment.journal({ event: `${request.verb}.begin`, data: machines })
     try {
       const results = await settleAll(
-        machines.map((machine) => limit(() => one(ops, deployment, logs, machine, action))),
+        machines.map((machine) =>
+          limit(() => one(ops, deployment, logs, machine, (...of) => action(...of, machines))),
+        ),
       )
       await deployment.journal({ event: `${request.verb}.end`, result: summary(results) })
       return results

@@ -4,6 +4,7 @@ import type { MachineResult } from '../core/events.js'
 import type { MachineName } from '../core/names.js'
 import type { Run } from '../core/run.js'
 import type { DeploymentSession } from '../core/session.js'
+import { type DrainChoice, drainFirst, giveJobsBack } from '../deploy/drain.js'
 import { bootMs, connect, waitAndConnect } from '../machine/connect.js'
 import { startResource } from '../machine/lifecycle.js'
 import {
@@ -20,6 +21,11 @@ import { type NetworkOnce, networkOnce, sendKeysTo } from './send-keys.js'
 
 export type PowerRequest = Omit<OnMachines, 'verb'>
 
+/** Request to take machines down; builders among them are drained first. */
+export interface DownRequest extends PowerRequest {
+  readonly drain?: DrainChoice | undefined
+}
+
 /** Starts machines and waits until they answer; sends keys in /run again. */
 export function startMachines(ops: Ops, request: PowerRequest): Promise<MachineResult[]> {
   const network = networkOnce(ops)
@@ -31,21 +37,20 @@ export function startMachines(ops: Ops, request: PowerRequest): Promise<MachineR
     await withLink(session, async () => {
       await waitAndConnect(session, bootMs)
       await resendVolatileKeys(session, network)
+      await giveJobsBack(session)
     })
     return true
   })
 }
 
 /** Asks machines to shut down, waits `graceMs`, then cuts their power. */
-export function stopMachines(
-  ops: Ops,
-  request: PowerRequest & { graceMs: number },
-): Promise<MachineResult[]> {
-  return onMachines(ops, { ...request, verb: 'stop' }, async (deployment, machine, run) => {
+export function stopMachines(ops: Ops, request: DownRequest & { graceMs: number }): Promise<MachineResult[]> {
+  return onMachines(ops, { ...request, verb: 'stop' }, async (deployment, machine, run, selected) => {
     const session = madeMachine(ops, deployment, machine, run)
     const resource = await resourceFor(session)
     const observation = await session.provider.inspect(resource, run)
     if (observation.kind === 'stopped' || observation.kind === 'absent') return false
+    await withLink(session, () => drainFirst(session, request.drain, { how: 'stopped', with: selected }))
     await session.provider.stop(resource, { graceMs: request.graceMs }, run)
     await updateJob(session, (draft) => Object.assign(draft, { stoppedOnPurpose: true }))
     return true
@@ -55,15 +60,17 @@ export function stopMachines(
 /** Reboots machines from inside, and waits until the boot id changes. */
 export function rebootMachines(
   ops: Ops,
-  request: PowerRequest & { hard?: boolean },
+  request: DownRequest & { hard?: boolean },
 ): Promise<MachineResult[]> {
   const network = networkOnce(ops)
   return onMachines(ops, { ...request, verb: 'reboot' }, async (deployment, machine, run) => {
     const session = madeMachine(ops, deployment, machine, run)
     await withLink(session, async () => {
       await connect(session)
+      await drainFirst(session, request.drain, { how: 'rebooted' })
       await rebootMachine(session, { hard: request.hard === true })
       await resendVolatileKeys(session, network)
+      await giveJobsBack(session)
     })
     return true
   })

@@ -108,6 +108,8 @@ export interface ActivationOptions {
   readonly bootOnce?: boolean | undefined
   /** Seconds for the new login that confirms a new system. */
   readonly confirmSeconds?: number | undefined
+  /** Prepares the machine for a reboot within the activation; an error keeps the machine up. */
+  beforeReboot?(): Promise<void>
 }
 
 /**

@@ -1,3 +1,4 @@
+import { describeAge } from '../core/ages.js'
 import type { BuilderRow, BuildWhy } from '../core/reports.js'
 import { printable } from './printable.js'
 import type { Style } from './style.js'
@@ -14,19 +15,33 @@ export function buildersView(
     return [
       builder,
       usedBy,
-      row.drained ? { text: 'drained', paint: style.warn } : { text: 'in use', paint: style.good },
+      stateOf(row, style),
       port === 22 ? host : `${host}:${port}`,
       systems.join(', '),
       String(maxJobs),
       [...optional, ...mandatoryFeatures.map((feature) => `${feature} (required)`)].join(', '),
+      buildsOf(row),
     ]
   })
   if (plain) return plainTable(cells)
-  const titles = ['Builder', 'For', 'State', 'Address', 'Systems', 'Jobs', 'Features']
+  const titles = ['Builder', 'For', 'State', 'Address', 'Systems', 'Jobs', 'Features', 'Builds now']
   return boxTable(
     titles.map((title) => ({ title })),
     cells,
   )
+}
+
+function stateOf({ drained, steps }: BuilderRow, style: Style): Exclude<Row[number], string> {
+  if (steps?.frozen === true) return { text: 'frozen?', paint: style.bad }
+  return drained ? { text: 'drained', paint: style.warn } : { text: 'in use', paint: style.good }
+}
+
+/** Formats the builds that run: `2, the oldest for 3 hours`; a question mark stands for a machine that cannot tell. */
+function buildsOf({ steps }: BuilderRow): string {
+  if (steps === undefined) return '?'
+  const { count, oldest } = steps
+  if (count === 0) return 'none'
+  return count === 1 ? `1, for ${describeAge(oldest)}` : `${count}, the oldest for ${describeAge(oldest)}`
 }
 
 /** Formats the one cause that keeps a derivation from being built. */

@@ -1,9 +1,12 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { MachineName } from '../../src/core/names.js'
 import { deploy } from '../../src/deploy/deploy.js'
+import { usualDrain } from '../../src/deploy/drain.js'
 import type { DeployRequest } from '../../src/deploy/request.js'
 import { rollbackMachines } from '../../src/operations/rollback.js'
+import { b1Offer } from '../fakes/builder-peers.js'
 import { fakeNetwork, fakeStorePath } from '../fakes/fake-network.js'
 import { type FakeFleet, runFakeFleet, type SystemBehaviour } from '../fakes/fake-nixos-fleet.js'
 import { createFakeOps, type FakeOps, rememberNetwork } from '../fakes/fake-ops.js'
@@ -46,6 +49,25 @@ async function built(facts: SystemBehaviour) {
   symlinkSync(kernel, join(folder, 'kernel'))
   await run({ until: 'build' })
   ops.nix.folders.set(second, folder)
+}
+
+/** Lets the machine build for another one, which is off. */
+async function becomeBuilder(): Promise<void> {
+  const { uuid } = await ops.store.resolve(undefined)
+  await ops.store.lock(uuid, async (held) => {
+    const [web, ci] = [MachineName.parse('web'), MachineName.parse('ci')]
+    const record = structuredClone(held.record.machines[web])
+    if (record === undefined) throw new Error('there is no record of web')
+    await held.putMachine(ci, {
+      ...record,
+      handle: undefined,
+      tasks: { builders: { inputs: '', at: '', outputs: { builders: 'web', drained: '' } } },
+    })
+    await held.updateMachine(web, (draft) => {
+      const entry = b1Offer.replace('b1', 'web')
+      draft.tasks.builder = { inputs: '', at: '', outputs: { user: 'nix-builder', for: 'ci', entry } }
+    })
+  })
 }
 
 const itemsOf = async (request: Partial<DeployRequest> = {}) => {
@@ -122,6 +144,29 @@ describe('a wanted system in the operator’s store', () => {
     ])
     expect(fleet.events).toEqual([])
     expect(fleet.machine('web')).toMatchObject({ current: first, bootDefault: first })
+  })
+
+  it('is booted once only after the builds of a builder have ended, and nothing is switched before', async () => {
+    await built({ version: '24.11.20241129.abc', kernel: '/nix/store/k2' })
+    await becomeBuilder()
+    const drain = { ...usualDrain, deadlineMs: 20, idleMs: 0, pauseMs: 1 }
+    ops.ssh.answer('count the running builds', succeed('serving=1\n'))
+    expect((await run({ allowReboot: true, drain })).results).toMatchObject([
+      { outcome: 'failed', reason: expect.stringContaining('before it is rebooted: 1 build runs') },
+    ])
+    expect(fleet.events).toEqual([])
+    expect(fleet.machine('web')).toMatchObject({ current: first, bootDefault: first })
+    ops.ssh.answer('count the running builds', () => {
+      fleet.events.push('no build')
+      return succeed('serving=0\n')
+    })
+    expect((await run({ allowReboot: true, drain })).results).toMatchObject([{ outcome: 'changed' }])
+    expect(fleet.events).toEqual([
+      'no build',
+      `web test ${second}`,
+      `web boot once ${second}`,
+      `web keep ${second}`,
+    ])
   })
 
   it('that only a boot enters is refused by --test', async () => {

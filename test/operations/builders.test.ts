@@ -1,14 +1,20 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { failure } from '../../src/core/errors.js'
 import { deploy } from '../../src/deploy/deploy.js'
-import { drainBuilder, listBuilders, resumeBuilder, testBuilders } from '../../src/operations/builders.js'
+import {
+  drainBuilder,
+  listBuilders,
+  listRunning,
+  resumeBuilder,
+  testBuilders,
+} from '../../src/operations/builders.js'
 import { buildersView } from '../../src/ui/builders-view.js'
 import { createStyle } from '../../src/ui/style.js'
 import { b1Offer } from '../fakes/builder-peers.js'
 import { runFakeDebian } from '../fakes/fake-debian.js'
 import { fakeMachine, fakeNetwork } from '../fakes/fake-network.js'
 import { createFakeOps, type FakeOps, rememberNetwork } from '../fakes/fake-ops.js'
-import { succeed } from '../fakes/fake-ssh.js'
+import { exit, succeed } from '../fakes/fake-ssh.js'
 import { fakeTask } from '../fakes/fake-task.js'
 import { standardRequest } from '../fakes/standard-request.js'
 
@@ -95,6 +101,35 @@ describe('the builders of a deployment', () => {
     expect(ops.ssh.connects).toHaveLength(before)
     const table = buildersView(rows, { style: createStyle(false), plain: true })
     expect(table).toMatch(/b1\s+ci\s+in use\s+b1\s+x86_64-linux\s+4\s+big-parallel, kvm/)
+  })
+
+  it('show how many builds run there and for how long, and a build that is too old counts as frozen', async () => {
+    ops.ssh.answer('ask for the builds on the builders', ({ machine, values }) => {
+      expect([machine, values.logins]).toEqual(['ci', 'nix-builder@b1'])
+      return succeed('step=120 nix-builder@b1\nstep=7200 nix-builder@b1\nstep=9 nix-builder@b10\n')
+    })
+    const look = (hours: number) =>
+      listRunning(ops, { deployment: undefined, frozenAfterMs: hours * 3_600_000 })
+    const view = async (hours: number) =>
+      buildersView(await look(hours), { style: createStyle(false), plain: true })
+    expect(await look(3)).toMatchObject([{ steps: { count: 2, oldest: 7200, frozen: false } }])
+    expect(await view(3)).toMatch(/in use.*2, the oldest for 2 hours$/m)
+    expect(await look(2)).toMatchObject([{ steps: { frozen: true } }])
+    expect(await view(2)).toMatch(/frozen\?.*2, the oldest for 2 hours$/m)
+    ops.ssh.answer('ask for the builds on the builders', succeed())
+    expect(await view(2)).toMatch(/in use.*none$/m)
+  })
+
+  it('are listed all the same if the machine that builds there cannot tell', async () => {
+    ops.ssh.answer('ask for the builds on the builders', exit(127, 'ps: not found'))
+    const rows = await listRunning(ops, { deployment: undefined, frozenAfterMs: 1 })
+    expect(rows).toMatchObject([{ builder: 'b1', drained: false }])
+    expect(rows[0]).not.toHaveProperty('steps')
+    expect(buildersView(rows, { style: createStyle(false), plain: true })).toMatch(/in use.*\?$/m)
+    expect(ops.emitted).toContainEqual({
+      kind: 'notice',
+      text: expect.stringContaining("machine 'ci' cannot tell what its builders do: "),
+    })
   })
 
   it('are tested from the machines that build there, and from no other', async () => {

@@ -119,8 +119,14 @@ async function applyBuilders(host: Host, options: UseOptions, run: Run): Promise
       hint: 'correct deployment.builder of that builder; the present list was not touched',
     })
   await placeFiles(host, files, { run, what: 'write the list of builders' })
-  const drained = builders.filter(({ machine }) => drainedIn(facts).has(machine))
-  return { builders: namesOf(builders), drained: namesOf(drained) }
+  const marked = (kind: 'drained' | 'automatic') =>
+    namesOf(builders.filter(({ machine }) => facts.get(kind)?.includes(machine) === true))
+  const automatic = marked('automatic')
+  return {
+    builders: namesOf(builders),
+    drained: marked('drained'),
+    ...(automatic === '' ? {} : { automatic }),
+  }
 }
 
 function namesOf(builders: readonly UsedBuilder[]): string {

@@ -1,4 +1,12 @@
-import { cachesTask, cacheTask, machinesIn, offerTask, readOffer, useTask } from '../../core/builder-offer.js'
+import {
+  builderLists,
+  cachesTask,
+  cacheTask,
+  machinesIn,
+  offerTask,
+  readOffer,
+  useTask,
+} from '../../core/builder-offer.js'
 import type { MachineName } from '../../core/names.js'
 import type { PeerMachine, TaskMachine } from '../../core/setup-task.js'
 import { hydraGroup, hydraUsers } from '../hydra/settings.js'
@@ -116,7 +124,4 @@ function keyOf(reader: BuilderReader): BuilderKey {
 }
 
 /** Lists of builders that hydra-ops writes, beside those of the machine's own. */
-export const listFiles: Readonly<Record<BuilderReader, string>> = {
-  'queue runner': '/etc/hydra/builders',
-  daemon: '/etc/nix/hydra-ops-machines',
-}
+export const listFiles: Readonly<Record<BuilderReader, string>> = builderLists

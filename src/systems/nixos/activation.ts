@@ -40,7 +40,11 @@ export async function activateSystem(
   const onlyByBoot = running === path ? undefined : difference?.onlyByBoot
   if (onlyByBoot !== undefined && options.mode === 'test') throw noTest(session, onlyByBoot)
   const once = options.bootOnce === true && (options.mode ?? 'switch') === 'switch'
-  if (once && difference?.rebootReason !== undefined) await requireBootOnce(session)
+  const boots = once && difference?.rebootReason !== undefined
+  if (boots) {
+    await requireBootOnce(session)
+    await options.beforeReboot?.()
+  }
   const first = options.again && options.first instanceof NixosTrial ? options.first.going : undefined
   const suffix = options.suffix ?? (options.again ? '-2' : '')
   const id = `${session.ops.operator.run}${suffix}`
@@ -70,6 +74,8 @@ export async function activateSystem(
     progress: { lines: 0, trouble: undefined },
   }
   const activated = action === 'none' ? await onTrial(going, []) : await complete(going)
+  // Only the switch itself may have told that a boot is needed.
+  if (once && !boots && activated.rebootReason !== undefined) await options.beforeReboot?.()
   return booted(activated, difference?.rebootReason, once)
 }
 

@@ -9,13 +9,16 @@
 # Prints:
 #   hash=     the hash of each file, or `-` for a missing file
 #   drained=  a builder that gets no new builds
+#   automatic= a builder that gets new builds again once it is back
 #   gateway=  yes or no
 #   unread=   yes, if the queue runner does not read the list
 : "${list:?}" "${ssh_settings:?}" "${drained:?}" "${gateway:?}"
 say hash "$(hash_of "$list")"
 say hash "$(hash_of "$ssh_settings")"
 for each in "$drained"/*; do
-  [ ! -f "$each" ] || say drained "${each##*/}"
+  [ -f "$each" ] || continue
+  say drained "${each##*/}"
+  if [ -s "$each" ]; then say automatic "${each##*/}"; fi
 done
 if [ -e "$gateway" ]; then say gateway yes; else say gateway no; fi
 environment=$(systemctl show --property=Environment --value hydra-queue-runner.service 2>/dev/null)

@@ -1,0 +1,230 @@
+import { builderLists, drainFolder, machinesIn, offerTask, useTask } from '../core/builder-offer.js'
+import { builderRows } from '../core/builder-rows.js'
+import { failure, messageOf, throwIfAborted } from '../core/errors.js'
+import type { MachineName } from '../core/names.js'
+import type { BuilderRow } from '../core/reports.js'
+import type { Host } from '../core/ssh.js'
+import { connect, waitAndConnect } from '../machine/connect.js'
+import { closeJob, journal, type MachineSession, recordedMachine, resourceFor } from '../machine/machine.js'
+import { askMachine, type Facts, fact } from '../remote/run-script.js'
+import { waitUntil } from '../remote/wait-until.js'
+
+/** Times of a drain, in milliseconds. */
+export interface DrainTimes {
+  /** Time in which running builds must end. */
+  readonly deadlineMs: number
+  /**
+   * Time for which nothing may run before the builder counts as idle. A queue runner reads its list again within 30 s
+   * (measured), and begins builds until then.
+   */
+  readonly idleMs: number
+  readonly pauseMs: number
+}
+
+/** Choice about builders that are about to go down; `undefined` in its place leaves them as they are. */
+export interface DrainChoice extends DrainTimes {
+  /** Time for a machine that builds there to answer; it may be rebooting itself. */
+  readonly answerMs: number
+}
+
+export const usualDrain: DrainChoice = {
+  deadlineMs: 60 * 60_000,
+  idleMs: 40_000,
+  pauseMs: 2_000,
+  answerMs: 2 * 60_000,
+}
+
+/** Machine that is about to go down. */
+export interface GoingDown {
+  /** Word for the error: `rebooted`, `stopped`, `destroyed`. */
+  readonly how: 'rebooted' | 'stopped' | 'destroyed'
+  /** Machines that go down with the same command, and start no build. */
+  readonly with?: readonly MachineName[] | undefined
+}
+
+/**
+ * Takes a builder out of use before it goes down: no new builds, and the running ones end. A machine that is no builder,
+ * and a builder that a person drained, is left as it is. Nothing may go down while a machine that builds there does not
+ * answer, because that machine may begin a build at any time.
+ */
+export async function drainFirst(
+  session: MachineSession,
+  choice: DrainChoice | undefined,
+  going: GoingDown,
+): Promise<void> {
+  const { machine, run } = session
+  const rows = builderRows(session.deployment.record).filter(
+    ({ builder, usedBy }) =>
+      builder === machine && usedBy !== machine && going.with?.includes(usedBy) !== true,
+  )
+  if (rows.length === 0) return
+  if (choice === undefined) {
+    run.log(`${namesOf(rows)} may build here, and the builder is not drained first`)
+    return
+  }
+  let queued = false
+  try {
+    for (const row of rows) {
+      const facts = await setJobs(session, row, { drains: true, choice, how: going.how })
+      if (facts?.get('read')?.includes(builderLists['queue runner'])) queued = true
+    }
+    await waitForBuilds(session, { ...choice, idleMs: queued ? choice.idleMs : 0 }, going.how)
+  } catch (error) {
+    // A builder that stays up gets its jobs back. After Ctrl-C, the next command for the builder gives them back.
+    if (!run.signal.aborted)
+      await giveJobsBack(session).catch((second: unknown) => run.log(messageOf(second)))
+    throw error
+  }
+}
+
+/**
+ * Gives a builder its jobs back that an earlier `drainFirst` took, also one of a process that was killed. A person's
+ * drain stays.
+ */
+export async function giveJobsBack(session: MachineSession): Promise<void> {
+  const rows = builderRows(session.deployment.record).filter(
+    ({ builder, usedBy }) =>
+      builder === session.machine && waitingFor(session, usedBy).includes(session.machine),
+  )
+  for (const row of rows) await setJobs(session, row, { drains: false, choice: usualDrain, how: 'resumed' })
+}
+
+/** Says whether some machine waits for this builder to come back. */
+export function isAwaited(session: MachineSession): boolean {
+  return Object.values(session.deployment.record.machines).some((user) =>
+    machinesIn(user.tasks[useTask]?.outputs.automatic).includes(session.machine),
+  )
+}
+
+function waitingFor({ deployment }: MachineSession, user: MachineName): readonly MachineName[] {
+  return machinesIn(deployment.record.machines[user]?.tasks[useTask]?.outputs.automatic)
+}
+
+interface Setting {
+  readonly drains: boolean
+  readonly choice: DrainChoice
+  readonly how: string
+}
+
+/** Sets the jobs of a builder on a machine that builds there; returns what that machine says, or nothing where it is off. */
+async function setJobs(session: MachineSession, row: BuilderRow, wish: Setting): Promise<Facts | undefined> {
+  const { ops, deployment, machine, run } = session
+  const { drains } = wish
+  const user = recordedMachine(ops, deployment, row.usedBy, run)
+  try {
+    const observed = await user.provider.inspect(await resourceFor(user), run)
+    if (drains && (observed.kind === 'stopped' || observed.kind === 'absent')) {
+      run.log(`machine '${row.usedBy}', which builds here, is off`)
+      return undefined
+    }
+    const host = await answering(user, row, wish)
+    const values = {
+      lists: Object.values(builderLists),
+      drained: drainFolder,
+      name: machine,
+      login: `${row.user}@${row.host}`,
+      jobs: row.maxJobs,
+      drains,
+    }
+    const what = `${drains ? 'take' : 'return'} the jobs of builder '${machine}'`
+    const facts = await askMachine(host, { what, script: 'tasks/builders/drain', values }, run)
+    if (fact(facts, 'before') !== 'manual') await remember(session, row.usedBy, drains)
+    run.log(drains ? `'${row.usedBy}' begins no more builds here` : `'${row.usedBy}' may build here again`)
+    return facts
+  } finally {
+    closeJob(user)
+  }
+}
+
+async function answering(user: MachineSession, { builder }: BuilderRow, wish: Setting): Promise<Host> {
+  try {
+    return await waitAndConnect(user, wish.choice.answerMs)
+  } catch (error) {
+    throwIfAborted(user.run.signal)
+    const { machine } = user
+    throw wish.drains
+      ? failure(
+          'BUILDER_USER',
+          `machine '${builder}' was not ${wish.how}: machine '${machine}' builds there and does not answer, so its builds cannot be stopped: ${messageOf(error)}`,
+          {
+            machine: builder,
+            cause: error,
+            hint: `start '${machine}' or wait for it; --no-drain goes on, and builds that run there fail`,
+          },
+        )
+      : failure(
+          'BUILDER_USER',
+          `builder '${builder}' stays drained, because machine '${machine}' does not answer: ${messageOf(error)}`,
+          { machine: builder, cause: error, hint: `hydra-ops builders resume ${builder}` },
+        )
+  }
+}
+
+/** Remembers the drain in the state, so that a later process ends it. */
+async function remember(session: MachineSession, user: MachineName, drains: boolean): Promise<void> {
+  const { deployment, machine } = session
+  // A deploy keeps what it decided about other machines in memory.
+  await deployment.commit(user)
+  await deployment.updateMachine(user, (draft) => {
+    const task = draft.tasks[useTask]
+    if (task === undefined) return
+    const names = (text: string | undefined) => {
+      const others = machinesIn(text).filter((name) => name !== machine)
+      return (drains ? [...others, machine] : others).join(',')
+    }
+    const { drained, automatic } = task.outputs
+    task.outputs = { ...task.outputs, drained: names(drained), automatic: names(automatic) }
+  })
+  await journal(session, drains ? 'builder.drained' : 'builder.resumed', { data: user })
+}
+
+async function waitForBuilds(
+  session: MachineSession,
+  times: DrainTimes,
+  how: GoingDown['how'],
+): Promise<void> {
+  let host: Host
+  try {
+    host = session.host ?? (await connect(session))
+  } catch (error) {
+    throwIfAborted(session.run.signal)
+    session.run.log(`${messageOf(error)}; its running builds cannot be awaited`)
+    return
+  }
+  const hint = `--drain-deadline waits longer than ${Math.round(times.deadlineMs / 60_000)} min; --no-drain does not wait, and builds that run there fail`
+  await untilIdle(session, host, times, { what: `no build runs there any more, before it is ${how}`, hint })
+}
+
+/** Waits until no build of another machine runs on a builder. */
+export async function untilIdle(
+  session: Pick<MachineSession, 'deployment' | 'machine' | 'run'>,
+  host: Host,
+  { deadlineMs, idleMs, pauseMs }: DrainTimes,
+  { what, hint }: { readonly what: string; readonly hint: string },
+): Promise<void> {
+  const { machine, run } = session
+  const user = session.deployment.record.machines[machine]?.tasks[offerTask]?.outputs.user ?? ''
+  const question = { what: 'count the running builds', script: 'tasks/builder/serving', values: { user } }
+  let idleSince: number | undefined
+  await waitUntil(machine, run, {
+    what,
+    code: 'BUILDER_BUSY',
+    deadlineMs,
+    pauseMs,
+    hint,
+    wrong: async () => {
+      const serving = Number(fact(await askMachine(host, question, run), 'serving'))
+      if (serving > 0) {
+        idleSince = undefined
+        return `${serving} ${serving === 1 ? 'build runs' : 'builds run'}`
+      }
+      idleSince ??= performance.now()
+      const idle = performance.now() - idleSince
+      return idle >= idleMs ? undefined : 'no build runs, and the lists of builders may not be read yet'
+    },
+  })
+}
+
+function namesOf(rows: readonly BuilderRow[]): string {
+  return rows.map(({ usedBy }) => `'${usedBy}'`).join(', ')
+}
