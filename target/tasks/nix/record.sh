@@ -6,32 +6,43 @@ mkdir -p -- "${record%/*}" && rm -f -- "$record" || exit 1
 step 'the old record of Nix is gone'
 version=$(version_of_nix) || exit 0
 store=$(command -v nix-store) || exit 0
+libraries=$(ldd "$store" 2>/dev/null) || exit 0
+# Each of these files decides whether Nix starts; a file that is missing must stay missing.
+files="$store
+/etc/ld.so.cache
+/etc/nix/nix.conf
+$settings
+/etc/xdg/nix/nix.conf
+/root/.config/nix/nix.conf"
+add_file() { files="$files
+${file_to_add:?}"; }
 split_by_line
-# Each of these files decides whether Nix starts; a file that is missing must stay missing. A record of an unusual name
-# or of a Nix without shared libraries is not made.
-set -- "$store" /etc/ld.so.cache /etc/nix/nix.conf "$settings" /etc/xdg/nix/nix.conf /root/.config/nix/nix.conf
-for library in $(ldd "$store" 2>/dev/null); do
-  library=${library#*=> }
-  library=${library# }
-  library=${library#"	"}
-  library=${library%% (*}
-  case $library in /*) set -- "$@" "$library" ;; esac
+for library in $libraries; do
+  # A line is `NAME => PATH (ADDRESS)` or `PATH (ADDRESS)`.
+  file_to_add=/${library#*/}
+  file_to_add=${file_to_add%% (*}
+  case $library in */*) add_file ;; esac
 done
-[ "$#" -gt 6 ] || exit 0
 for conf in /etc/nix/nix.conf "$settings"; do
   [ -r "$conf" ] || continue
   while IFS= read -r line || [ -n "$line" ]; do
     line=${line#!}
     case $line in
-      include' '/*) set -- "$@" "${line#include }" ;;
-      include' '*) set -- "$@" "/etc/nix/${line#include }" ;;
+      'include '/*)
+        file_to_add=${line#include }
+        add_file
+        ;;
+      'include '*)
+        file_to_add=/etc/nix/${line#include }
+        add_file
+        ;;
     esac
   done < "$conf"
 done
-case $* in *\'*) exit 0 ;; esac
-{
-  printf "nix_version='%s'\nnix_files='" "$version"
-  printf '%s\n' "$@"
-  printf "'\nnix_states='%s'\n" "$(file_states "$@")"
-} | replace_file "$record" || exit 1
+# The record is shell text, in which such a name would end a word.
+case $files in *\'*) exit 0 ;; esac
+# shellcheck disable=SC2086 # A list: one path a line.
+states=$(file_states $files)
+printf "nix_version='%s'\nnix_files='%s'\nnix_states='%s'\n" "$version" "$files" "$states" |
+  replace_file "$record" || exit 1
 step 'the start of Nix is recorded'
