@@ -1,9 +1,11 @@
 import { failure } from '../core/errors.js'
-import type { StorePath } from '../core/names.js'
+import { MachineName, type StorePath } from '../core/names.js'
 import type { Fetchable, FetchOptions, FetchProblem } from '../core/nix.js'
 import { hostOf } from '../machine/connect.js'
 import { journal, recordOf, updateJob } from '../machine/machine.js'
+import { physicalOf } from '../network/evaluate.js'
 import type { Survey } from '../systems/system.js'
+import { systemOf } from '../systems/systems.js'
 import type { Assessment } from './assess.js'
 import { copyClosure, refuseWhenFull } from './copy-closure.js'
 import type { Job } from './job.js'
@@ -66,6 +68,7 @@ export async function fetchClosure(job: Job, path: StorePath, survey: Survey): P
     return copyClosure(job, path, survey)
   }
   const host = hostOf(job)
+  if (survey.profile === undefined) await nameMachines(job)
   const asked = await nix.fetchable(host, path, optionsOf(job), job.run)
   if (asked.kind === 'valid') return endUnfinished(job)
   const problem = asked.kind === 'absent' ? asked.problem : await fetchThere(job, path, survey, asked)
@@ -73,6 +76,15 @@ export async function fetchClosure(job: Job, path: StorePath, survey: Survey): P
   job.run.log(`the machine cannot fetch ${path}: ${kinds[problem.kind]}; this host fetches and copies`)
   if (!(await nix.isBuilt(path))) await fetchHere(job, path, problem)
   return copyClosure(job, path, survey)
+}
+
+/** Lets a new machine find the others by name: its cache may be one of them, and only its closure brings the names. */
+async function nameMachines(job: Job): Promise<void> {
+  const hosts = Object.entries(physicalOf(job.ops, job.deployment.record)).flatMap(
+    ([name, { privateIPv4: address }]) =>
+      address === undefined ? [] : [{ address, name: MachineName.parse(name) }],
+  )
+  if (hosts.length > 0) await systemOf(job.definition).nameMachines?.(hostOf(job), hosts, job.run)
 }
 
 /** Forgets a copy that was interrupted in this boot: Nix has ended or dropped each of its paths. */

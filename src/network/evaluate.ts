@@ -139,7 +139,10 @@ export function evaluationRequest(
 }
 
 /** Describes the allocations of each machine, as the expression sees them. */
-function physicalOf(ops: Ops, record: DeploymentRecord): Record<string, PhysicalMachine> {
+export function physicalOf(
+  ops: Pick<Ops, 'providers'>,
+  record: DeploymentRecord,
+): Record<string, PhysicalMachine> {
   const physical: Record<string, PhysicalMachine> = {}
   for (const [name, machine] of Object.entries(record.machines)) {
     if (machine.obsolete) continue

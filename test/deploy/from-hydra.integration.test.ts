@@ -9,8 +9,10 @@ import type { DeployRequest } from '../../src/deploy/request.js'
 import { runFakeDebian } from '../fakes/fake-debian.js'
 import { fakeMachine, fakeNetwork } from '../fakes/fake-network.js'
 import { createFakeOps, type FakeOps, rememberNetwork } from '../fakes/fake-ops.js'
+import { FakeAllocation } from '../fakes/fake-provider.js'
 import { fakeTask } from '../fakes/fake-task.js'
 import { type ModelEvaluation, pathOf } from '../fakes/model-hydra.js'
+import { linesOf } from '../fakes/script-values.js'
 import { type ServedHydra, serveHydra } from '../fakes/served-hydra.js'
 import { standardRequest } from '../fakes/standard-request.js'
 import { greenWish } from '../fixtures/hydra-wish.js'
@@ -121,6 +123,25 @@ describe('a deploy from a Hydra', () => {
       kind: 'notice',
       text: `a newer evaluation is passed over: ${hydra.model.url}/eval/99: build 992: a dependency failed`,
     })
+  })
+
+  it('gives a new machine the names of the others before it fetches, and leaves that to the closure later', async () => {
+    const named = () => ops.ssh.execs.filter(({ what }) => what === 'name the other machines')
+    await run({ which: { kind: 'evaluation', id: 97 } })
+    expect(
+      named()
+        .map(({ machine }) => machine)
+        .sort(),
+    ).toEqual(['db', 'web'])
+    const { machines } = await ops.store.resolve('net')
+    const address = (name: string) =>
+      FakeAllocation.parse(machines[MachineName.parse(name)]?.allocation).address
+    for (const { values } of named())
+      expect(linesOf(values.hosts).sort()).toEqual(
+        ['db', 'web'].map((name) => `${address(name)} ${name}`).sort(),
+      )
+    await run()
+    expect(named()).toHaveLength(2)
   })
 
   it('changes nothing the second time', async () => {
