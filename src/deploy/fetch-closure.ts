@@ -4,7 +4,7 @@ import type { Fetchable, FetchOptions, FetchProblem } from '../core/nix.js'
 import { hostOf } from '../machine/connect.js'
 import { journal, recordOf, updateJob } from '../machine/machine.js'
 import { physicalOf } from '../network/evaluate.js'
-import type { Survey } from '../systems/system.js'
+import type { LanHost, Survey } from '../systems/system.js'
 import { systemOf } from '../systems/systems.js'
 import type { Assessment } from './assess.js'
 import { copyClosure, refuseWhenFull } from './copy-closure.js'
@@ -37,11 +37,15 @@ function optionsOf(job: Job): FetchOptions {
   return { allowUnsigned: job.request.builds.get(job.machine)?.allowUnsigned ?? false }
 }
 
-/** Asks a running machine what it would fetch; undefined while the machine is down, or has no Nix yet. */
+/**
+ * Asks a running machine what it would fetch; undefined while the machine is down, has no Nix yet, or cannot find its
+ * caches by name yet.
+ */
 export async function askMachine(job: Job, seen: Assessment): Promise<Fetchable | undefined> {
-  if (seen.wanted === undefined || job.host === undefined || seen.look?.survey.hasNix !== true)
-    return undefined
-  return job.ops.nix.fetchable(job.host, seen.wanted, optionsOf(job), job.run)
+  const { look, wanted } = seen
+  if (wanted === undefined || job.host === undefined || look?.survey.hasNix !== true) return undefined
+  if (unknownHosts(job, look.survey).length > 0) return undefined
+  return job.ops.nix.fetchable(job.host, wanted, optionsOf(job), job.run)
 }
 
 /**
@@ -68,7 +72,8 @@ export async function fetchClosure(job: Job, path: StorePath, survey: Survey): P
     return copyClosure(job, path, survey)
   }
   const host = hostOf(job)
-  if (survey.profile === undefined) await nameMachines(job)
+  const hosts = unknownHosts(job, survey)
+  if (hosts.length > 0) await systemOf(job.definition).nameMachines?.(host, hosts, job.run)
   const asked = await nix.fetchable(host, path, optionsOf(job), job.run)
   if (asked.kind === 'valid') return endUnfinished(job)
   const problem = asked.kind === 'absent' ? asked.problem : await fetchThere(job, path, survey, asked)
@@ -78,13 +83,13 @@ export async function fetchClosure(job: Job, path: StorePath, survey: Survey): P
   return copyClosure(job, path, survey)
 }
 
-/** Lets a new machine find the others by name: its cache may be one of them, and only its closure brings the names. */
-async function nameMachines(job: Job): Promise<void> {
-  const hosts = Object.entries(physicalOf(job.ops, job.deployment.record)).flatMap(
+/** Lists machines that a new machine does not find by name: its cache may be one, and its closure would name them. */
+function unknownHosts(job: Job, { profile }: Survey): LanHost[] {
+  if (profile !== undefined || systemOf(job.definition).nameMachines === undefined) return []
+  return Object.entries(physicalOf(job.ops, job.deployment.record)).flatMap(
     ([name, { privateIPv4: address }]) =>
       address === undefined ? [] : [{ address, name: MachineName.parse(name) }],
   )
-  if (hosts.length > 0) await systemOf(job.definition).nameMachines?.(hostOf(job), hosts, job.run)
 }
 
 /** Forgets a copy that was interrupted in this boot: Nix has ended or dropped each of its paths. */

@@ -10,6 +10,7 @@ import { runFakeDebian } from '../fakes/fake-debian.js'
 import { fakeMachine, fakeNetwork } from '../fakes/fake-network.js'
 import { createFakeOps, type FakeOps, rememberNetwork } from '../fakes/fake-ops.js'
 import { FakeAllocation } from '../fakes/fake-provider.js'
+import { succeed } from '../fakes/fake-ssh.js'
 import { fakeTask } from '../fakes/fake-task.js'
 import { type ModelEvaluation, pathOf } from '../fakes/model-hydra.js'
 import { linesOf } from '../fakes/script-values.js'
@@ -142,6 +143,18 @@ describe('a deploy from a Hydra', () => {
       )
     await run()
     expect(named()).toHaveLength(2)
+  })
+
+  it('does not ask a machine for a cache of the LAN before the machine has the names', async () => {
+    await run({}, { until: 'create' })
+    for (const machine of ['web', 'db']) ops.nix.caches.delete(machine)
+    ops.ssh.answer('name the other machines', ({ machine }) => {
+      ops.nix.caches.set(machine, 'ok')
+      return succeed()
+    })
+    const { results } = await run()
+    expect(results.map(({ outcome }) => outcome)).toEqual(['changed', 'changed'])
+    expect(ops.nix.copies).toEqual([])
   })
 
   it('changes nothing the second time', async () => {
