@@ -83,10 +83,11 @@ export async function initJobs(ops: Ops, request: JobsInit): Promise<JobsInitial
   )
   const { write, remove, foreign } = compareJobs(folder, wanted)
   if (foreign.length > 0) throw inTheWay(foreign)
+  // Another command may hold the deployment, and then nothing is written.
+  const fromGit = known.fromGit ?? (await evaluateFromGit(ops, known))
   const settingsFirst = [...write].sort(([a], [b]) => Number(b === settingsFile) - Number(a === settingsFile))
   for (const [path, text] of settingsFirst) await putFile(join(folder, path), text)
   for (const path of remove) await rm(join(folder, path), { force: true })
-  const fromGit = known.fromGit ?? (await evaluateFromGit(ops, known))
   const given = new Set([...inputsIn(wanted.get('spec.json'), shown)])
   return {
     folder,

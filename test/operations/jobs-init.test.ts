@@ -111,6 +111,15 @@ describe('hydra jobs init', () => {
     expect((await ops.store.resolve('net')).fromGit).toBeUndefined()
   })
 
+  it('writes nothing while another command has the deployment', async () => {
+    const { uuid } = await ops.store.resolve('net')
+    await ops.store.lock(uuid, async () => {
+      await expect(init()).rejects.toThrow(/is locked by/)
+    })
+    expect(existsSync(join(root, 'hydra'))).toBe(false)
+    expect(await init()).toMatchObject({ fromGit: true, changedFromGit: true })
+  })
+
   it("gives each machine of Morph's network a jobset, with nixpkgs as an input", async () => {
     network({ form: { ...form, layout: 'morph', namesNixpkgs: true } })
     await init({ nixpkgs: 'https://git.example.org/nixpkgs.git stable' })
