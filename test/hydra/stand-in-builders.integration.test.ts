@@ -111,14 +111,16 @@ const told = () =>
 it('a build goes to the faster builder, each step in a login of its own, and its results go to the cache alone', async () => {
   evaluate(
     'first',
-    '{ web = job "web" "read line < $part; echo $line > $out" { part = job "part" "echo part > $out" { }; }; }',
+    `{ web = job "web" "read line < $part; echo $line > $out" { part = job "part" "echo part > $out" {
+        none = job "none" "" { system = "builtin"; builder = "builtin:buildenv"; derivations = ""; manifest = "/dev/null"; }; }; }; }`,
   )
   await finished('web')
   expect(statusOf('web')).toBe('0')
+  expect(runner.log).toMatch(/^performing step ‘.*-none\.drv’ 1 times on ‘nix-builder@b1’ \(needed by build/m)
   expect(runner.log).toMatch(/^performing step ‘.*-part\.drv’ 1 times on ‘nix-builder@b1’ \(needed by build/m)
   expect(runner.log).toMatch(/^performing step ‘.*-web\.drv’ 1 times on ‘nix-builder@b1’/m)
   expect(postgres?.sql('select distinct machine from buildsteps').trim()).toBe('nix-builder@b1')
-  expect(told()).toMatchObject({ 'nix-builder@b1': { nrStepsDone: 2 }, localhost: { nrStepsDone: 0 } })
+  expect(told()).toMatchObject({ 'nix-builder@b1': { nrStepsDone: 3 }, localhost: { nrStepsDone: 0 } })
   const web = outputOf('web')
   expect(builder.has(web)).toBe(true)
   expect(standIns.nix.has(web)).toBe(false)
@@ -184,7 +186,7 @@ it.each([
   ],
   [
     'a login shell that prints',
-    'printf "Welcome to b1, the builder of builders\\n"',
+    'printf "Welcome to b1, the builder of builders\\n"; cat > /dev/null',
     "serialised integer 2334392307038315863 is too large for type 'j'",
   ],
   [
