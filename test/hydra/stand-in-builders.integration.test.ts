@@ -136,6 +136,20 @@ it('a build goes to the faster builder, each step in a login of its own, and its
   }
 })
 
+it('a step that only this machine can do is done here, with the results of the builder, and for the builder', async () => {
+  evaluate(
+    'both',
+    `{ top = job "top" "read line < $mid; echo $line > $out" { mid = job "mid" "read line < $base; echo $line > $out" {
+        requiredSystemFeatures = [ "nixos-test" ]; base = job "base" "echo base > $out" { }; }; }; }`,
+  )
+  await finished('top')
+  expect(statusOf('top')).toBe('0')
+  const places = ['base', 'mid', 'top'].map(
+    (name) => new RegExp(`^performing step ‘.*-${name}\\.drv’ 1 times on ‘(.*)’ `, 'm').exec(runner.log)?.[1],
+  )
+  expect(places).toEqual(['nix-builder@b1', 'localhost', 'nix-builder@b1'])
+})
+
 it('the login has the options of the real program, with the pinned host key', () => {
   const [line] = readFileSync(asked, 'utf8').split('\n')
   expect(line).toMatch(
