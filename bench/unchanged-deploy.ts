@@ -312,6 +312,7 @@ async function opsOver(
     tasks: async () => kind.tasks,
     hydraUsers: async () => undefined,
     whyNotBuilt: nobody,
+    proveBuilder: nobody,
     events: { emit: () => {} },
     questions: {
       interactive: false,

@@ -1,6 +1,3 @@
-import { mkdtemp, rm, symlink } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { lastLines } from '../src/core/command-result.js'
 import { failure } from '../src/core/errors.js'
 import type { StorePath } from '../src/core/names.js'
@@ -8,6 +5,7 @@ import type { Run } from '../src/core/run.js'
 import type { Host } from '../src/core/ssh.js'
 import { copyProgress, hintFor } from './copy-progress.js'
 import { howItEnded, type NixCommand } from './nix-command.js'
+import { withSpaceless } from './spaceless.js'
 
 /** Deadline for a closure of gigabytes over a slow line; ssh's keepalive notices a dead connection much earlier. */
 export const copyMs = 12 * 60 * 60_000
@@ -53,21 +51,4 @@ export async function copyBySsh(
 
 function destination(host: Host, copy: SshCopy): string {
   return `${host.machine}?remote-program=${encodeURIComponent(copy.remoteProgram.join(' '))}`
-}
-
-/**
- * Provides a path without spaces: Nix splits NIX_SSHOPTS at spaces and knows no quotes. A link replaces a path with
- * spaces.
- */
-export async function withSpaceless<T>(file: string, use: (path: string) => Promise<T>): Promise<T> {
-  if (!/\s/.test(file)) return use(file)
-  const root = /\s/.test(tmpdir()) ? '/tmp' : tmpdir()
-  const folder = await mkdtemp(join(root, 'hydra-ops-ssh-'))
-  try {
-    const link = join(folder, 'config')
-    await symlink(file, link)
-    return await use(link)
-  } finally {
-    await rm(folder, { recursive: true, force: true })
-  }
 }

@@ -4,6 +4,7 @@ import { failure } from '../src/core/errors.js'
 import type { NixFlags } from '../src/core/nix.js'
 import type { CommandResult } from '../src/core/ssh.js'
 import { chooseStore, type Environment, type NixStore, storeEnvironment } from './nix-store-choice.js'
+import { withSpaceless } from './spaceless.js'
 
 /**
  * The stable commands, which Nix 2.8 and all newer versions understand. `nix` serves only where no stable command
@@ -51,7 +52,12 @@ export function createNixCommand({ local, stateRoot, env }: NixCommandParts): Ni
     store,
     async run(tool, args, { flags, extraEnv, ...options }) {
       const argv = [tool, ...args, ...(flags === undefined ? [] : flagArguments(flags))]
-      return local.run(argv, { ...options, env: { ...storeEnvironment(await store(), env), ...extraEnv } })
+      const environment = { ...storeEnvironment(await store(), env), ...extraEnv }
+      const { sshConfig } = flags ?? {}
+      if (sshConfig === undefined) return local.run(argv, { ...options, env: environment })
+      return withSpaceless(sshConfig, (config) =>
+        local.run(argv, { ...options, env: { NIX_SSHOPTS: `-F ${config}`, ...environment } }),
+      )
     },
   }
 }

@@ -53,6 +53,23 @@ export function createNix({ local, stateRoot, env, ...evaluation }: NixParts): N
       return version
     },
 
+    async settings(run) {
+      const what = 'ask Nix for its settings'
+      const options = { signal: run.signal, timeoutMs: askMs, what }
+      const ask = (words: readonly string[]) =>
+        command.run('nix', ['--extra-experimental-features', 'nix-command', ...words], options)
+      // Nix has renamed the command.
+      const first = await ask(['show-config'])
+      const answer = first.kind === 'exited' && first.code === 0 ? first : await ask(['config', 'show'])
+      const lines = expectSuccess(answer, what).split('\n')
+      return new Map(
+        lines.flatMap((line): [string, string][] => {
+          const at = line.indexOf(' = ')
+          return at < 0 ? [] : [[line.slice(0, at), line.slice(at + 3)]]
+        }),
+      )
+    },
+
     async isBuilt(path) {
       return (await queries.folderOf(path)) !== undefined
     },

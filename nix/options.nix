@@ -260,7 +260,7 @@ in
       type = types.submodule {
         options = {
           enable = mkOption { type = types.bool; default = false; description = "Lets the machines in `for` build here; when it is dropped, their access is taken away again."; };
-          for = mkOption { type = types.listOf types.str; default = [ ]; description = "Machines of the deployment that build here: the queue runner of a Hydra, or the Nix daemon of another machine."; };
+          for = mkOption { type = types.oneOf [ (types.enum [ "operator" ]) (types.listOf types.str) ]; default = [ ]; description = "Machines of the deployment that build here: the queue runner of a Hydra, or the Nix daemon of another machine. `\"operator\"`, alone or in the list, is the Nix of the host that runs hydra-ops."; };
           systems = mkOption { type = types.nullOr (types.listOf types.str); default = null; description = "Systems that the machine builds for. Default: the machine's own system, and those in `binfmt.emulatedSystems`."; };
           maxJobs = mkOption { type = types.nullOr types.int; default = null; description = "Number of simultaneous builds. Default: the number of cores."; };
           speedFactor = mkOption { type = types.int; default = 1; description = "Relative speed; the builder with the greater number is preferred."; };

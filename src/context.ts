@@ -56,6 +56,8 @@ export async function openContext(request: OpenRequest): Promise<Ops> {
       (await import('./setup/hydra/user-admin.js')).hydraUserAdmin(machine, deployed),
     whyNotBuilt: async (place, derivation, run) =>
       (await import('./setup/builders/why/ask.js')).whyNotBuilt(place, derivation, run),
+    proveBuilder: async (place, builder, run) =>
+      (await import('./setup/builders/proof.js')).proveFrom(place, builder, run),
     events: ui.events,
     questions: ui.questions,
     operator,
@@ -150,6 +152,7 @@ function lazyNix(load: () => Promise<Nix>): Nix {
   return {
     describeStore: async () => (await nix()).describeStore(),
     version: async (run) => (await nix()).version(run),
+    settings: async (run) => (await nix()).settings(run),
     evaluate: async (request, run) => (await nix()).evaluate(request, run),
     nixosImages: async (request, machines, run) => (await nix()).nixosImages(request, machines, run),
     showOption: async (request, question, run) => (await nix()).showOption(request, question, run),

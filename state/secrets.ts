@@ -31,6 +31,7 @@ function secretsIn(folder: string): DeploymentSecrets {
   const generated = (machine: MachineName, name: string) =>
     join(folder, `${machine}.${encodeURIComponent(name)}${ending}`)
   const hostKeyFile = (machine: MachineName) => join(folder, machine, 'ssh_host_ed25519_key')
+  const builderKeyFile = join(folder, 'builders_ed25519')
   return {
     place: folder,
     readGenerated: (machine, name, what) => readGenerated(generated(machine, name), what),
@@ -40,6 +41,11 @@ function secretsIn(folder: string): DeploymentSecrets {
     readHashKey: () => readHashKey(hashKey),
     keepHashKey: (key) => keep(hashKey, key),
     loginKeyFile: join(folder, 'id_ed25519'),
+    builderKeyFile,
+    forgetBuilderKey: async () => {
+      await forget(builderKeyFile)
+      await forget(`${builderKeyFile}.pub`)
+    },
     hostKeyFile,
     forgetHostKey: (machine) => forget(dirname(hostKeyFile(machine))),
   }

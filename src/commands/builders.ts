@@ -51,6 +51,10 @@ export function registerBuilders(command: Command, cli: Cli): void {
 
   registerWhy(command, cli)
 
+  const machines = part(command, 'machines', "print the builders of this host, for root's list of builders")
+  example(machines, 'hydra-ops builders machines -d lab | sudo tee -a /etc/nix/machines')
+  machines.action((_: Flags, self: Command) => showHostLines(cli, self.optsWithGlobals()))
+
   const drain = part(
     command,
     'drain <builder>',
@@ -122,6 +126,24 @@ function list(cli: Cli, flags: Flags): Promise<void> {
     if (ui.json) ui.printJson(rows)
     else if (rows.length > 0) ui.print((await import('../ui/builders-view.js')).buildersView(rows, ui))
     else if (!ui.plain) ui.announce('no machine of the deployment builds for another one')
+    return 0
+  })
+}
+
+/** Prints the lines of root's list; the rest that root must do is a notice. */
+function showHostLines(cli: Cli, flags: CommonFlags): Promise<void> {
+  return cli.run(flags, async (ops, ui) => {
+    const { hostLines } = await import('../operations/operator-builders.js')
+    const { lines, ...more } = await hostLines(ops, flags.deployment)
+    await ui.settle()
+    if (ui.json) ui.printJson({ lines, ...more })
+    else {
+      ui.print(lines.join('\n'))
+      if (more.sshBlocks.length > 0)
+        ui.announce(
+          `root's ssh needs these lines in /etc/ssh/ssh_config.d/hydra-ops.conf:\n${more.sshBlocks.join('')}`,
+        )
+    }
     return 0
   })
 }

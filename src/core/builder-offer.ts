@@ -10,6 +10,9 @@ export const cachesTask = 'builder-caches'
 /** User by whom other machines read a builder's store; the Nix daemon does not trust this user. */
 export const cacheUser = 'nix-cache'
 
+/** Name of the operator host among those who build on a machine. */
+export const operatorName = 'operator'
+
 /** Lists of builders that hydra-ops writes, beside those of the machine's own, by the program that reads them. */
 export const builderLists = {
   'queue runner': '/etc/hydra/builders',

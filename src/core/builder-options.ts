@@ -1,5 +1,5 @@
 import * as z from 'zod'
-import { cacheUser } from './builder-offer.js'
+import { cacheUser, operatorName } from './builder-offer.js'
 import { MachineName } from './names.js'
 import { documented, shownAs } from './option-docs.js'
 
@@ -44,8 +44,8 @@ export const BuilderOptions = z
       true,
     ),
     for: documented(
-      z.array(MachineName).default([]),
-      'machines of the deployment that build here: the queue runner of a Hydra, or the Nix daemon of another machine',
+      z.union([z.literal(operatorName), z.array(MachineName)]).default([]),
+      'machines of the deployment that build here: the queue runner of a Hydra, or the Nix daemon of another machine. `"operator"`, alone or in the list, is the Nix of the host that runs hydra-ops',
       ['ci'],
     ),
     systems: documented(
@@ -107,3 +107,13 @@ export const BuilderOptions = z
       })
   })
 export type BuilderOptions = z.infer<typeof BuilderOptions>
+
+/** Returns the names of those who build on a machine; the operator host is one of them by its own name. */
+export function buildersUsers({ for: users }: Pick<BuilderOptions, 'for'>): readonly MachineName[] {
+  return typeof users === 'string' ? [MachineName.parse(users)] : users
+}
+
+/** Says whether the operator host builds on a machine. */
+export function isForOperator(builder: Pick<BuilderOptions, 'enable' | 'for'>): boolean {
+  return builder.enable && buildersUsers(builder).some((name) => name === operatorName)
+}

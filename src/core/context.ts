@@ -1,6 +1,7 @@
 import type { Duplex, Readable } from 'node:stream'
 import type { AnyProvider } from './bind-provider.js'
 import type { WhyPlace } from './build-why.js'
+import type { ProofPlace, UsedBuilder } from './builder-entries.js'
 import type { StateFolder } from './deployment.js'
 import type { EventSink } from './events.js'
 import type { HydraUserAdmin } from './hydra-user-admin.js'
@@ -138,6 +139,8 @@ export interface Ops {
   hydraUsers(machine: TaskMachine, deployed: string | undefined): Promise<HydraUserAdmin | undefined>
   /** Finds the one cause that keeps a derivation from being built. */
   whyNotBuilt(place: WhyPlace, derivation: string, run: Run): Promise<BuildWhy>
+  /** Builds on a builder, once for each system and kind of build; throws the cause of a failure. */
+  proveBuilder(place: ProofPlace, builder: UsedBuilder, run: Run): Promise<void>
   readonly events: EventSink
   readonly operator: Operator
   readonly local: LocalCommands

@@ -17,6 +17,8 @@ export interface NixFlags {
   readonly keepGoing?: boolean | undefined
   readonly fallback?: boolean | undefined
   readonly builders?: string | undefined
+  /** Configuration of ssh for logins to the builders; never a flag of the user. */
+  readonly sshConfig?: string | undefined
 }
 
 /** The allocated facts of a machine, which the evaluation gets as plain data. */
@@ -122,6 +124,8 @@ export interface Nix {
   /** Returns the store in use and the reason, for `doctor`. */
   describeStore(): Promise<{ readonly remote: string; readonly why: string }>
   version(run: Run): Promise<string>
+  /** Returns the settings of Nix for this user, by name. */
+  settings(run: Run): Promise<ReadonlyMap<string, string>>
   /**
    * Evaluates and validates a network. Every error is an OpsError with exit code 2 that names machine, file and option.
    */

@@ -33,6 +33,12 @@ export interface DeploymentSecrets {
    * from files alone, so every store writes this file.
    */
   readonly loginKeyFile: string
+  /**
+   * The file of the private key with which this host's Nix logs in to builders of the deployment; its public half has
+   * the suffix `.pub`. The Nix daemon reads the file as root.
+   */
+  readonly builderKeyFile: string
+  forgetBuilderKey(): Promise<void>
   /** Returns the file of the private host key of a created machine. */
   hostKeyFile(machine: MachineName): string
   forgetHostKey(machine: MachineName): Promise<void>

@@ -44,6 +44,8 @@ export interface TaskMachine {
   readonly deployment: string
   /** The outputs of the machine's own tasks at their last run, by task. */
   readonly outputs?: PeerMachine['outputs']
+  /** The public key of the operator host's Nix, once it has one. */
+  readonly operatorKey?: string | undefined
   /** The other machines of the deployment, by name. */
   readonly peers?: ReadonlyMap<MachineName, PeerMachine>
   /** Returns the users' address for a TCP port of the machine, if its provider publishes the port. */

@@ -2,10 +2,12 @@ import type { Ops } from '../core/context.js'
 import { failure } from '../core/errors.js'
 import type { MachineResult } from '../core/events.js'
 import type { MachineName, StorePath } from '../core/names.js'
+import type { NixFlags } from '../core/nix.js'
 import type { Run } from '../core/run.js'
 import type { DeploymentSession } from '../core/session.js'
 import { eachInTurn } from '../core/several-errors.js'
 import { failedResult, secondsSince } from '../machine/finish.js'
+import { withOperatorBuilders } from '../machine/operator-builders.js'
 import { notBegun, recordResults } from '../machine/results.js'
 import type { Assessment } from './assess.js'
 import { comesFromHydra, ensureFetchable } from './fetch-closure.js'
@@ -29,8 +31,9 @@ export async function buildEverything(
   request: DeployRequest,
   run: Run,
 ): Promise<{ ready: AssessedMachine[]; failures: MachineResult[] }> {
+  const nix = await withOperatorBuilders(ops, deployment.record, request.nix, run)
   // A switch that is only tried makes no machine.
-  if (request.mode !== 'dry-activate') await buildImages(ops, machines, request, run)
+  if (request.mode !== 'dry-activate') await buildImages(ops, machines, nix, run)
   const start = Date.now()
   const wanted = new Map<MachineName, StorePath>()
   await eachInTurn(machines, async ({ job, seen }) => {
@@ -39,7 +42,7 @@ export async function buildEverything(
     else if (request.closures.has(job.machine)) await requireBuilt(ops, job, seen)
     else if (job.definition.drvPath !== undefined) wanted.set(job.machine, job.definition.drvPath)
   })
-  const built = wanted.size === 0 ? new Map() : await ops.nix.build(wanted, request.nix, run)
+  const built = wanted.size === 0 ? new Map() : await ops.nix.build(wanted, nix, run)
   const failures: MachineResult[] = []
   const ready: AssessedMachine[] = []
   for (const item of machines) {
@@ -74,7 +77,7 @@ async function isHere({ job, seen }: AssessedMachine): Promise<boolean> {
 async function buildImages(
   ops: Ops,
   machines: readonly AssessedMachine[],
-  { nix }: DeployRequest,
+  nix: NixFlags,
   run: Run,
 ): Promise<void> {
   const made = new Set<string>()

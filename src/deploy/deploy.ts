@@ -1,3 +1,4 @@
+import { isForOperator } from '../core/builder-options.js'
 import type { Ops, RunLogs } from '../core/context.js'
 import type { NetworkDefinition } from '../core/definition.js'
 import { exitCodes, interrupted, messageOf, OpsError } from '../core/errors.js'
@@ -9,6 +10,7 @@ import type { DeploymentSession } from '../core/session.js'
 import { draftSession } from '../machine/draft-session.js'
 import { ensureLoginKey } from '../machine/lifecycle.js'
 import { closeJob } from '../machine/machine.js'
+import { ensureBuilderKey, syncOperatorBuilders } from '../machine/operator-builders.js'
 import { announceResults, failuresIn, recordResults, unfinishedIn, verdict } from '../machine/results.js'
 import { dryRunSession } from '../machine/session.js'
 import { definitionIn, evaluateNames, evaluateNetwork } from '../network/evaluate.js'
@@ -208,16 +210,20 @@ async function work(
   ops: Ops,
   deployment: DeploymentSession,
   ready: readonly AssessedMachine[],
-  { request, obsolete, network, logs, broken }: Applying & { readonly broken: readonly Job[] },
+  { request, obsolete, network, run, logs, broken }: Applying & { readonly broken: readonly Job[] },
 ): Promise<MachineResult[]> {
   // A switch that is only tried changes nothing in the network.
   if (request.mode !== 'dry-activate') await deployment.commitNetwork()
   const killed = request.killObsolete ? await killObsolete(ops, deployment, obsolete, logs) : []
   await ensureLoginKey(ready.map(({ job }) => job))
+  const forOperator = [...network.machines.values()].some(({ options }) => isForOperator(options.builder))
+  if (ready.some(({ job }) => isForOperator(job.definition.options.builder)))
+    await ensureBuilderKey(ops, deployment.record, run)
   const { maxConcurrent: limit, keepGoingGroups: keepGoing, onFailure } = request
   const ordering = { tags: network.ordering, limit, broken, keepGoing, stop: onFailure !== 'continue' }
   const alone = await inOrder(ready, ordering, ({ job, seen }) => deployMachine(job, seen, logs))
   const deployed = await joinMachines(ready, alone, { limit, logs })
+  await syncOperatorBuilders(ops, deployment.record, forOperator, run)
   if (onFailure !== 'rollback-all') return [...killed, ...deployed]
   const jobs = ready.map(({ job }) => job)
   const before = broken.map(({ machine }) => machine)

@@ -7,6 +7,7 @@ import { inspectKeys } from '../keys/deliver.js'
 import { planKeys, resolveKeys, type SeenKey } from '../keys/keys.js'
 import { hostOf } from '../machine/connect.js'
 import { recordOf, secretsOf } from '../machine/machine.js'
+import { builderKeyOf } from '../machine/operator-builders.js'
 import { batchedHost } from '../remote/batched-host.js'
 import type { Activated, Survey, SystemLook } from '../systems/system.js'
 import { systemOf } from '../systems/systems.js'
@@ -87,6 +88,7 @@ export function taskMachineOf(job: Job): TaskMachine {
     definition: job.definition,
     deployment: deploymentName(job),
     outputs: outputsOf(known),
+    operatorKey: builderKeyOf(job.ops, job.deployment.record),
     peers: peersOf(job),
     publishedPort: (port) =>
       allocation === undefined ? undefined : job.provider.publishedPort?.(allocation, port),

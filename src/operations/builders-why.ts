@@ -1,4 +1,4 @@
-import type { OwnBuilder, ReportedBuilder, WhyPlace } from '../core/build-why.js'
+import type { OwnBuilder, ReportedBuilder } from '../core/build-why.js'
 import { machinesIn, offerTask, readOffer, useTask } from '../core/builder-offer.js'
 import type { Ops } from '../core/context.js'
 import type { DeploymentRecord } from '../core/deployment.js'
@@ -12,6 +12,7 @@ import type { RunnerStatus } from '../hydra/replies.js'
 import { dryRunSession } from '../machine/session.js'
 import { onHost } from './builders.js'
 import { openHydraApi } from './hydra-at.js'
+import { localShell } from './local-shell.js'
 
 export interface WhyRequest {
   readonly deployment: string | undefined
@@ -138,7 +139,7 @@ async function whyHere(ops: Ops, derivation: string, run: Run): Promise<BuildWhy
   const daemon = remote === 'daemon' || remote.startsWith('unix://')
   return ops.whyNotBuilt(
     {
-      shell: shellOf(ops),
+      shell: localShell(ops),
       where: 'this host',
       decider: daemon ? 'daemon' : 'user',
       user: ops.operator.user,
@@ -151,15 +152,4 @@ async function whyHere(ops: Ops, derivation: string, run: Run): Promise<BuildWhy
     derivation,
     run,
   )
-}
-
-const shell = '/bin/sh'
-
-/** Makes a shell of this host. */
-function shellOf({ local }: Ops): WhyPlace['shell'] {
-  return {
-    machine: MachineName.parse('localhost'),
-    script: (text, args, { signal, timeoutMs, what }) =>
-      local.run([shell, '-c', text, shell, ...args], { signal, timeoutMs, what }),
-  }
 }

@@ -1,10 +1,11 @@
-import { drainFolder, useTask } from '../core/builder-offer.js'
+import { drainFolder, operatorName, useTask } from '../core/builder-offer.js'
 import { builderRows } from '../core/builder-rows.js'
 import type { Ops } from '../core/context.js'
 import type { DeploymentRecord } from '../core/deployment.js'
 import { failure, messageOf, throwIfAborted, usageError } from '../core/errors.js'
 import type { MachineResult } from '../core/events.js'
 import { MachineName } from '../core/names.js'
+import { buildersOfOperator } from '../core/operator-builders.js'
 import type { BuilderRow } from '../core/reports.js'
 import type { Run } from '../core/run.js'
 import { settleAll } from '../core/settle.js'
@@ -13,16 +14,35 @@ import { suggest } from '../core/suggest.js'
 import { type DrainTimes, untilIdle } from '../deploy/drain.js'
 import { connect } from '../machine/connect.js'
 import { closeJob, recordedMachine } from '../machine/machine.js'
+import { drainedByOperator, markForOperator, operatorBuilders } from '../machine/operator-builders.js'
 import { failuresIn } from '../machine/results.js'
 import { dryRunSession } from '../machine/session.js'
 import { askMachine, runScript } from '../remote/run-script.js'
 import { onMachines } from './on-machines.js'
+import { testFromHere } from './operator-builders.js'
 import { runSetup, verifySetup } from './setup.js'
 
 /** Lists the builders of a deployment with the machines that build there, as the last deploy left them. */
 export async function listBuilders(ops: Ops, deployment: string | undefined): Promise<BuilderRow[]> {
-  return builderRows(await ops.store.resolve(deployment))
+  return rowsOf(ops, await ops.store.resolve(deployment))
 }
+
+/** Lists the builders of machines, and those of the operator. */
+function rowsOf(ops: Ops, record: DeploymentRecord): BuilderRow[] {
+  const drained = drainedByOperator(ops, record)
+  const ours = buildersOfOperator(record).map(
+    ({ hostKey: _hostKey, machine, ...offer }): BuilderRow => ({
+      builder: machine,
+      usedBy: operator,
+      drained: drained.has(machine),
+      ...offer,
+    }),
+  )
+  return [...builderRows(record), ...ours]
+}
+
+/** Name of the operator host among those who build. */
+const operator = MachineName.parse(operatorName)
 
 /** Deadline of a login for the list, and of its question. */
 const stepsMs = 15_000
@@ -36,8 +56,8 @@ export async function listRunning(
   { deployment, frozenAfterMs }: { readonly deployment: string | undefined; readonly frozenAfterMs: number },
 ): Promise<BuilderRow[]> {
   const record = await ops.store.resolve(deployment)
-  const rows = builderRows(record)
-  const users = [...new Set(rows.map(({ usedBy }) => usedBy))]
+  const rows = rowsOf(ops, record)
+  const users = [...new Set(rows.map(({ usedBy }) => usedBy))].filter((user) => user !== operator)
   const told = await settleAll(
     users.map(async (user) => [user, await stepsOf(ops, record, user, rows)] as const),
   )
@@ -97,8 +117,15 @@ export interface BuilderRequest {
 
 /** Builds on every builder as its users do, and throws nothing: each using machine has a result. */
 export async function testBuilders(ops: Ops, request: BuilderRequest): Promise<MachineResult[]> {
-  const users = usersOf(await ops.store.resolve(request.deployment), request.builder)
-  return verifySetup(ops, { ...request, selection: { on: users.join(',') }, task: useTask })
+  const record = await ops.store.resolve(request.deployment)
+  const users = usersOf(ops, record, request.builder)
+  const machines = users.filter((name) => name !== operator)
+  const results =
+    machines.length === 0
+      ? []
+      : await verifySetup(ops, { ...request, selection: { on: machines.join(',') }, task: useTask })
+  if (machines.length === users.length) return results
+  return [...results, ...(await testFromHere(ops, record, request.builder))]
 }
 
 export interface DrainRequest extends BuilderRequest, DrainTimes {
@@ -111,7 +138,7 @@ export interface DrainRequest extends BuilderRequest, DrainTimes {
  */
 export async function drainBuilder(ops: Ops, request: DrainRequest): Promise<MachineResult[]> {
   const record = await ops.store.resolve(request.deployment)
-  const users = usersOf(record, request.builder)
+  const users = usersOf(ops, record, request.builder)
   const builder = MachineName.parse(request.builder)
   const results = await mark(ops, request, { users, builder, drains: true })
   if (failuresIn(results).length === 0) await waitForIdle(ops, record, builder, request)
@@ -123,7 +150,7 @@ export async function resumeBuilder(
   ops: Ops,
   request: BuilderRequest & { readonly builder: string },
 ): Promise<MachineResult[]> {
-  const users = usersOf(await ops.store.resolve(request.deployment), request.builder)
+  const users = usersOf(ops, await ops.store.resolve(request.deployment), request.builder)
   return mark(ops, request, { users, builder: MachineName.parse(request.builder), drains: false })
 }
 
@@ -137,7 +164,10 @@ async function mark(
     drains,
   }: { readonly users: readonly MachineName[]; readonly builder: MachineName; readonly drains: boolean },
 ): Promise<MachineResult[]> {
-  const how = { ...request, selection: { on: users.join(',') } }
+  const machines = users.filter((name) => name !== operator)
+  const here = machines.length < users.length ? await markHere(ops, request, builder, drains) : []
+  if (machines.length === 0) return here
+  const how = { ...request, selection: { on: machines.join(',') } }
   const marked = await onMachines(ops, { ...how, verb: 'builders' }, async (deployment, machine, run) => {
     const values = { drained: drainFolder, name: builder, drains }
     await onHost(ops, deployment, machine, run, (host) =>
@@ -145,8 +175,22 @@ async function mark(
     )
     return false
   })
-  if (failuresIn(marked).length > 0) return marked
-  return runSetup(ops, { ...how, task: useTask, redo: false })
+  if (failuresIn(marked).length > 0) return [...here, ...marked]
+  return [...here, ...(await runSetup(ops, { ...how, task: useTask, redo: false }))]
+}
+
+/** Changes the mark of this host, and proves a builder that gets builds again. */
+async function markHere(
+  ops: Ops,
+  { deployment }: BuilderRequest,
+  builder: MachineName,
+  drains: boolean,
+): Promise<MachineResult[]> {
+  const record = await ops.store.resolve(deployment)
+  await markForOperator(ops, record, builder, drains)
+  if (!drains) return testFromHere(ops, record, builder)
+  await operatorBuilders(ops, record, { signal: ops.signal, log: () => {} })
+  return [{ machine: operator, outcome: 'changed', seconds: 0 }]
 }
 
 export async function onHost<T>(
@@ -184,8 +228,8 @@ async function waitForIdle(
 }
 
 /** Returns the machines that build on a builder; refuses a name that is no builder. */
-function usersOf(record: DeploymentRecord, builder: string | undefined): MachineName[] {
-  const rows = builderRows(record)
+function usersOf(ops: Ops, record: DeploymentRecord, builder: string | undefined): MachineName[] {
+  const rows = rowsOf(ops, record)
   const names = [...new Set(rows.map((row) => row.builder))]
   if (rows.length === 0)
     throw failure('NO_BUILDERS', 'no machine of the deployment builds for another one yet', {

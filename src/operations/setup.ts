@@ -1,4 +1,5 @@
 import pLimit from 'p-limit'
+import { isForOperator } from '../core/builder-options.js'
 import type { Ops } from '../core/context.js'
 import type { MachineDefinition, NetworkDefinition } from '../core/definition.js'
 import { messageOf, OpsError, usageError } from '../core/errors.js'
@@ -17,6 +18,7 @@ import { lookToChange } from '../deploy/refuse-machine.js'
 import { type DeployRequest, plainDeploy } from '../deploy/request.js'
 import { connect, hostOf } from '../machine/connect.js'
 import { closeJob } from '../machine/machine.js'
+import { ensureBuilderKey } from '../machine/operator-builders.js'
 import { dryRunSession } from '../machine/session.js'
 import { definitionIn, evaluateShape } from '../network/evaluate.js'
 import { machinesIn, type Selection, selectMachines } from '../network/selection.js'
@@ -135,6 +137,7 @@ export async function runSetup(
       return false
     }
     wanting += 1
+    if (isForOperator(definition.options.builder)) await ensureBuilderKey(ops, deployment.record, run)
     try {
       await connect(job)
       const look = await lookToChange(job)

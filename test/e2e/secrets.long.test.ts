@@ -27,6 +27,7 @@ function expression(check: string): string {
     deployment.targetHost = "box.example";
     deployment.targetHostKey = "${guest.hostKey}";
     deployment.cacheKey.enable = true;
+    deployment.builder = { enable = true; for = "operator"; cache.enable = true; };
     deployment.keys.a.text = "${secrets.text}";
     deployment.keys.b.keyFile = ./secret-file;
     deployment.keys.c.keyCommand = [ "cat" "${join(operator.folder, 'command-output')}" ];
@@ -45,6 +46,20 @@ async function tracedDeploy(trace: string): Promise<{ execs: string; said: strin
   const ended = await operator.onTerminal(['deploy', '-d', 'box', '--debug'], answers, { under: strace })
   expect(ended.code, ended.stdout + ended.stderr).toBe(0)
   return { execs: readFileSync(file, 'utf8'), said: ended.stdout + ended.stderr }
+}
+
+/** Returns the file of the key with which the operator's Nix logs in to builders. */
+function builderKeyFile(): string {
+  const file = textsOfState(operator).find(({ path }) => path.endsWith('/keys/builders_ed25519'))?.path
+  if (file === undefined) throw new Error('the operator has no key for builders')
+  return file
+}
+
+/** Returns a line of that key from its private half. */
+function builderKeyLine(): string {
+  const line = readFileSync(builderKeyFile(), 'utf8').split('\n')[4] ?? ''
+  if (line.length < 20) throw new Error('the key for builders is too short for a test')
+  return line
 }
 
 describe('secrets of a deployment', () => {
@@ -89,10 +104,12 @@ describe('secrets of a deployment', () => {
 
   it('were in no argument and no environment of any program, on either side', async () => {
     const signingKey = (await guest.sh('cat /etc/hydra-ops/cache-key/cache.sec')).trim()
+    const builderSigningKey = (await guest.sh('cat /etc/nix/hydra-ops-cache-key/secret')).trim()
     const identity = readFileSync(guest.identityFile, 'utf8').split('\n')[2] ?? ''
     expect(identity).not.toBe('')
     expect(signingKey).toContain(':')
-    for (const secret of [...everySecret, identity, signingKey]) {
+    expect(builderSigningKey).toContain(':')
+    for (const secret of [...everySecret, identity, signingKey, builderSigningKey, builderKeyLine()]) {
       expect(holds(operatorExecs, secret)).toBe(false)
       expect(holds(guestExecs, secret)).toBe(false)
     }
@@ -105,6 +122,9 @@ describe('secrets of a deployment', () => {
     for (const secret of everySecret) {
       expect(texts.filter((text) => holds(text, secret))).toEqual([])
     }
+    const withBuilderKey = kept.filter(({ text }) => holds(text, builderKeyLine())).map(({ path }) => path)
+    expect(withBuilderKey).toEqual([builderKeyFile()])
+    expect(holds(said, builderKeyLine())).toBe(false)
   })
 
   it('are in no store path and no world-readable file of the machine', async () => {

@@ -72,6 +72,7 @@ export function createFakeNix(network: NetworkDefinition, folder: string): FakeN
     showOption: async () => ({ names: [], shown: new Map() }),
     describeStore: async () => ({ remote: 'fake', why: 'a test' }),
     version: async () => '2.8.1',
+    settings: async () => new Map(),
     evaluate: async (request) => {
       nix.evaluations.push(request)
       return withClosures(withoutInvalid(nix, request), request)

@@ -10,6 +10,7 @@ import type { OpsEvent } from '../../src/core/events.js'
 import type { BaseImage, ImageStore } from '../../src/core/image.js'
 import { DeploymentName, type MachineName } from '../../src/core/names.js'
 import type { Run } from '../../src/core/run.js'
+import { proveFrom } from '../../src/setup/builders/proof.js'
 import { whyNotBuilt } from '../../src/setup/builders/why/ask.js'
 import { hydraUserAdmin } from '../../src/setup/hydra/user-admin.js'
 import { createStateFolder } from '../../state/paths.js'
@@ -107,6 +108,7 @@ export async function createFakeOps(options: FakeOpsOptions = {}): Promise<FakeO
     tasks: async () => [],
     hydraUsers: async (machine, deployed) => hydraUserAdmin(machine, deployed),
     whyNotBuilt,
+    proveBuilder: proveFrom,
     events: { emit: (event) => emitted.push(event) },
     operator: fakeOperator,
     local: {

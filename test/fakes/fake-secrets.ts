@@ -1,3 +1,4 @@
+import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import type { DeploymentSecrets, SecretStore } from '../../src/core/secrets.js'
 
@@ -39,6 +40,10 @@ export function createFakeSecrets(keyFiles: string): FakeSecrets {
           kept.set(`${uuid} hash`, Buffer.from(bytes).toString('hex'))
         },
         loginKeyFile: join(keyFiles, uuid),
+        builderKeyFile: join(keyFiles, `${uuid}-builders`),
+        forgetBuilderKey: async () => {
+          for (const end of ['', '.pub']) rmSync(join(keyFiles, `${uuid}-builders${end}`), { force: true })
+        },
         hostKeyFile: (machine) => join(keyFiles, `${uuid}-${machine}`),
         forgetHostKey: async () => {},
       }

@@ -36,6 +36,24 @@ describe('a program of Nix', () => {
     ])
   })
 
+  it('logs in to builders by the given configuration of ssh, whose path has no space for Nix', async () => {
+    const calls: Call[] = []
+    const command = createNixCommand({
+      local: recording(calls),
+      stateRoot: '/state',
+      env: { NIX_REMOTE: 'dummy://' },
+    })
+    const flags = { showTrace: false, options: [] }
+    await command.run('nix-store', [], { ...options, flags: { ...flags, sshConfig: '/state/config' } })
+    await command.run('nix-store', [], { ...options, flags: { ...flags, sshConfig: '/a state/config' } })
+    await command.run('nix-store', [], { ...options, flags })
+    expect(calls.map(({ env }) => env?.NIX_SSHOPTS)).toEqual([
+      '-F /state/config',
+      expect.stringMatching(/^-F \S+$/),
+      undefined,
+    ])
+  })
+
   it('gets the flags of the user', () => {
     expect(flagArguments({ showTrace: false, options: [] })).toEqual([])
     expect(

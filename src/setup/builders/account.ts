@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
-import { keyTask } from '../../core/builder-offer.js'
+import { keyTask, operatorName } from '../../core/builder-offer.js'
+import { buildersUsers } from '../../core/builder-options.js'
 import type { MachineName } from '../../core/names.js'
 import type { Run } from '../../core/run.js'
 import type { TaskMachine } from '../../core/setup-task.js'
@@ -36,17 +37,17 @@ export function keysFile({ home }: Pick<Account, 'home'>): string {
   return `${home}/.ssh/authorized_keys`
 }
 
-/** Finds the public keys of the machines that may build on a machine. */
-export function loginsOf({ definition, peers }: TaskMachine): Logins {
-  const { builder } = definition.options
-  const keys = builder.for.flatMap((name) => {
-    const publicKey = peers?.get(name)?.outputs[keyTask]?.publicKey
+/** Finds the public keys of the machines that may build on a machine, and that of the operator host. */
+export function loginsOf({ definition, peers, operatorKey }: TaskMachine): Logins {
+  const users = buildersUsers(definition.options.builder)
+  const keyOf = (name: MachineName) =>
+    name === operatorName ? operatorKey : peers?.get(name)?.outputs[keyTask]?.publicKey
+  const keys = users.flatMap((name) => {
+    const publicKey = keyOf(name)
     return publicKey === undefined ? [] : [{ machine: name, publicKey }]
   })
-  const unknown = builder.for.filter((name) => peers?.has(name) === false)
-  const awaited = builder.for.filter(
-    (name) => !unknown.includes(name) && !keys.some(({ machine: known }) => known === name),
-  )
+  const unknown = users.filter((name) => name !== operatorName && peers?.has(name) === false)
+  const awaited = users.filter((name) => !unknown.includes(name) && keyOf(name) === undefined)
   return { keys, awaited, unknown }
 }
 

@@ -1,5 +1,7 @@
-import { offerTask, offerText } from '../../core/builder-offer.js'
+import { offerTask, offerText, operatorName } from '../../core/builder-offer.js'
+import { isForOperator } from '../../core/builder-options.js'
 import { failure } from '../../core/errors.js'
+import { MachineName } from '../../core/names.js'
 import type { Run } from '../../core/run.js'
 import type { SetupTask, TaskMachine, TaskState } from '../../core/setup-task.js'
 import type { Host } from '../../core/ssh.js'
@@ -31,6 +33,8 @@ interface OfferOptions extends Account, Logins {
   readonly speedFactor: number
   readonly supportedFeatures: readonly string[] | undefined
   readonly mandatoryFeatures: readonly string[]
+  /** Whether a machine has the name of the operator host. */
+  readonly ambiguous: boolean
 }
 
 interface WithdrawOptions extends Account {
@@ -75,6 +79,7 @@ function wantedBuilder(machine: TaskMachine): BuilderTaskOptions | undefined {
     supportedFeatures: builder.supportedFeatures ?? undefined,
     mandatoryFeatures: builder.mandatoryFeatures,
     ...loginsOf(machine),
+    ambiguous: isForOperator(builder) && machine.peers?.has(MachineName.parse(operatorName)) === true,
   }
 }
 
@@ -95,7 +100,11 @@ async function probeBuilder(host: Host, options: BuilderTaskOptions, run: Run): 
 async function offer(host: Host, options: OfferOptions, run: Run): Promise<Record<string, string>> {
   refuseUnknown(host, options)
   for (const name of options.awaited)
-    run.log(`machine '${name}' has no key for builders yet, so it cannot build here before its own deploy`)
+    run.log(
+      name === operatorName
+        ? 'this host has no key for builders yet; hydra-ops deploy makes one'
+        : `machine '${name}' has no key for builders yet, so it cannot build here before its own deploy`,
+    )
   await makeAccount(host, options, keysOf(options), run)
   const facts = await lookAtAccount(host, options, run)
   const { user } = options
@@ -117,7 +126,13 @@ async function offer(host: Host, options: OfferOptions, run: Run): Promise<Recor
   }
 }
 
-function refuseUnknown({ machine }: Host, { unknown }: OfferOptions): void {
+function refuseUnknown({ machine }: Host, { unknown, ambiguous }: OfferOptions): void {
+  if (ambiguous)
+    throw failure(
+      'BUILDER_FOR',
+      `machine '${machine}': deployment.builder.for names operator, which is both a machine and the host that runs hydra-ops`,
+      { machine, hint: 'give the machine of this name another name' },
+    )
   if (unknown.length === 0) return
   throw failure(
     'BUILDER_FOR',

@@ -1,4 +1,12 @@
 import { createHash } from 'node:crypto'
+import {
+  builderLine,
+  builderList,
+  builderName,
+  listProblem,
+  sshSettings,
+  type UsedBuilder,
+} from '../../core/builder-entries.js'
 import { drainFolder, useTask } from '../../core/builder-offer.js'
 import { failure } from '../../core/errors.js'
 import type { Run } from '../../core/run.js'
@@ -7,14 +15,6 @@ import type { Host } from '../../core/ssh.js'
 import { type PlacedFile, placeFiles } from '../../remote/place-files.js'
 import { askMachine, type Facts, fact, runScript } from '../../remote/run-script.js'
 import { queueRunnerFile } from '../hydra/settings.js'
-import {
-  builderLine,
-  builderList,
-  builderName,
-  listProblem,
-  sshSettings,
-  type UsedBuilder,
-} from './entries.js'
 import { loginFailure } from './login-failure.js'
 import { proveBuilder } from './proof.js'
 import { type BuilderKey, type BuilderUse, builderUse, listFiles } from './relations.js'

@@ -1,4 +1,4 @@
-import { cacheTask, cacheUser } from '../../core/builder-offer.js'
+import { cacheTask, cacheUser, operatorName } from '../../core/builder-offer.js'
 import type { Run } from '../../core/run.js'
 import { settleAll } from '../../core/settle.js'
 import type { SetupTask, TaskMachine, TaskState } from '../../core/setup-task.js'
@@ -99,7 +99,10 @@ function wantedCache(machine: TaskMachine): CacheTaskOptions | undefined {
     directory,
     group: 'root',
   }
-  return { kind: 'offer', ...account, key, ...loginsOf(machine) }
+  const { keys, ...logins } = loginsOf(machine)
+  // The operator host builds here, and has no settings that fetch from here.
+  const readers = keys.filter((each) => each.machine !== operatorName)
+  return { kind: 'offer', ...account, key, keys: readers, ...logins }
 }
 
 /**

@@ -1,3 +1,4 @@
+import { sshSettings } from '../../core/builder-entries.js'
 import { cachesTask, cacheUser } from '../../core/builder-offer.js'
 import { failure, messageOf, OpsError } from '../../core/errors.js'
 import type { Run } from '../../core/run.js'
@@ -14,7 +15,6 @@ import {
   writeSettings,
 } from '../nix-settings.js'
 import { loginValues } from './builders-task.js'
-import { sshSettings } from './entries.js'
 import { loginFailure } from './login-failure.js'
 import { type CacheUse, cacheUse, type UsedCache } from './relations.js'
 

@@ -1,6 +1,6 @@
+import type { UsedBuilder } from '../../core/builder-entries.js'
 import { failure, messageOf, OpsError } from '../../core/errors.js'
 import type { MachineName } from '../../core/names.js'
-import type { UsedBuilder } from './entries.js'
 import type { BuilderKey } from './relations.js'
 
 /** A known cause of a failed login, with the remedy. */
@@ -27,7 +27,7 @@ export function loginCause(text: string, { builder, key }: Login): LoginCause | 
       `make the shell of '${user}' on '${machine}' silent: no nologin, no echo in its start files`,
     ],
     [
-      /REMOTE HOST IDENTIFICATION HAS CHANGED/,
+      /REMOTE HOST IDENTIFICATION HAS CHANGED|Host key for .* has changed/,
       `'${host}' shows another host key than the pinned one`,
       `check that '${host}' is machine '${machine}'; after a new installation, deploy '${machine}' first`,
       `check that the right host answers, and put its new key into the line of the builder`,

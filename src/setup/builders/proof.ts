@@ -1,9 +1,9 @@
 import { randomBytes } from 'node:crypto'
+import { builderName, type ProofPlace, type UsedBuilder } from '../../core/builder-entries.js'
 import { failure, OpsError } from '../../core/errors.js'
 import type { Run } from '../../core/run.js'
 import type { Host } from '../../core/ssh.js'
-import { askMachine, fact } from '../../remote/run-script.js'
-import { builderName, type UsedBuilder } from './entries.js'
+import { askMachine, fact, type Shell } from '../../remote/run-script.js'
 import { type LoginCause, loginCause, loginFailure } from './login-failure.js'
 import { type BuilderUse, listFiles } from './relations.js'
 
@@ -30,12 +30,27 @@ export function trialsOf(builder: UsedBuilder): Trial[] {
 }
 
 /** Builds on a builder as its user does, once for each system and kind of build; throws the cause of a failure. */
-export async function proveBuilder(
+export function proveBuilder(
   host: Host,
   { reader, key }: Pick<BuilderUse, 'reader' | 'key'>,
   builder: UsedBuilder,
   run: Run,
 ): Promise<void> {
+  const place: ProofPlace = {
+    shell: host,
+    through: reader === 'daemon' ? 'daemon' : 'own',
+    runAs: key.user,
+    list: listFiles[reader],
+    name: builderName(builder, reader),
+    key,
+    sshConfig: '',
+  }
+  return proveFrom(place, builder, run)
+}
+
+/** Builds on a builder from any place. Nix itself names the machine that built, which must be this builder. */
+export async function proveFrom(place: ProofPlace, builder: UsedBuilder, run: Run): Promise<void> {
+  const { shell, through, runAs, list, name, sshConfig } = place
   for (const { system, features } of trialsOf(builder)) {
     const what = `build for ${system} on builder '${builder.machine}'`
     const question = {
@@ -43,24 +58,39 @@ export async function proveBuilder(
       script: 'tasks/builders/prove',
       timeoutMs: buildMs,
       values: {
-        run_as: key.user,
-        through: reader === 'daemon' ? 'daemon' : 'own',
-        list: listFiles[reader],
-        name: builderName(builder, reader),
+        run_as: runAs,
+        through,
+        list,
+        name,
         line: '',
+        ssh_config: sshConfig,
         system,
         features: [...features],
         stamp: randomBytes(8).toString('hex'),
       },
     }
+    let on: string
     try {
-      const facts = await askMachine(host, question, run)
-      const required = features.length === 0 ? '' : ` with ${features.join(', ')}`
-      run.log(`builder '${builder.machine}' built for ${system}${required}: ${fact(facts, 'on')}`)
+      on = fact(await askMachine(shell, question, run), 'on')
     } catch (error) {
-      throw buildFailure(error, { host, what, builder, key })
+      throw buildFailure(error, { host: shell, what, builder, key: place.key })
     }
+    if (withoutScheme(on) !== withoutScheme(name)) throw builtElsewhere(shell, what, on)
+    const required = features.length === 0 ? '' : ` with ${features.join(', ')}`
+    run.log(`builder '${builder.machine}' built for ${system}${required}: ${on}`)
   }
+}
+
+/** Nix names a builder with its scheme, and a queue runner without. */
+function withoutScheme(name: string): string {
+  return name.replace(/^ssh:\/\//, '')
+}
+
+function builtElsewhere({ machine }: Shell, what: string, on: string): Error {
+  return failure('BUILDER_BUILD', `machine '${machine}': cannot ${what}: Nix built on ${on}`, {
+    machine,
+    hint: 'the Nix daemon chooses among all its builders; run the proof again when the builder has free jobs',
+  })
 }
 
 function buildFailure(
@@ -71,10 +101,10 @@ function buildFailure(
     builder,
     key,
   }: {
-    readonly host: Host
+    readonly host: Shell
     readonly what: string
     readonly builder: UsedBuilder
-    readonly key: BuilderUse['key']
+    readonly key: ProofPlace['key']
   },
 ): Error {
   const said = error instanceof OpsError ? [error.message, error.detail ?? ''].join('\n') : ''

@@ -1,3 +1,4 @@
+import type { BuilderReader, UsedBuilder } from '../../core/builder-entries.js'
 import {
   builderLists,
   cachesTask,
@@ -7,10 +8,10 @@ import {
   readOffer,
   useTask,
 } from '../../core/builder-offer.js'
+import { buildersUsers } from '../../core/builder-options.js'
 import type { MachineName } from '../../core/names.js'
 import type { PeerMachine, TaskMachine } from '../../core/setup-task.js'
 import { hydraGroup, hydraUsers } from '../hydra/settings.js'
-import type { BuilderReader, UsedBuilder } from './entries.js'
 
 /** Key pair with which a machine logs in to its builders. */
 export interface BuilderKey {
@@ -111,7 +112,7 @@ function offersTo({ definition, outputs, obsolete }: PeerMachine, user: MachineN
   if (obsolete) return false
   if (definition === undefined) return machinesIn(outputs[offerTask]?.for).includes(user)
   const { builder } = definition.options
-  return builder.enable && builder.for.includes(user)
+  return builder.enable && buildersUsers(builder).includes(user)
 }
 
 /** Places the key in a folder of root, so that no service can make root write elsewhere by a link. */

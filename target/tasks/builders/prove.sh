@@ -1,19 +1,20 @@
 # shellcheck shell=sh
 # Builds a new derivation on one builder alone, by Nix' own way to builders, as the user who builds there.
 # Values:
-#   run_as    user of this machine; empty means the present one
-#   through   daemon; own, which is a store of its own; itself, which is the daemon without builders
-#   list      path of the list of builders
-#   name      name of the builder in the list
-#   line      line of a builder, in place of list and name
-#   system    system of the build
-#   features  features that the build requires
-#   stamp     text that makes the derivation new
+#   run_as      user of this machine; empty means the present one
+#   through     daemon; own, which is a store of its own; itself, which is the daemon without builders
+#   list        path of the list of builders
+#   name        name of the builder in the list
+#   line        line of a builder, in place of list and name
+#   ssh_config  configuration of ssh for the login; empty means the usual one
+#   system      system of the build
+#   features    features that the build requires
+#   stamp       text that makes the derivation new
 # Prints `on=` (the builder that Nix names), and on standard error all that Nix says.
 # Exit status 3: the list has no such builder.
 #
 # A queue runner does not ask the daemon, but logs in by itself. A store of its own makes Nix log in as that user.
-: "${run_as?}" "${through:?}" "${list?}" "${name?}" "${line?}" "${system:?}" "${features?}" "${stamp:?}"
+: "${run_as?}" "${through:?}" "${list?}" "${name?}" "${line?}" "${ssh_config?}" "${system:?}" "${features?}" "${stamp:?}"
 split_by_line
 cd / || exit 1
 [ -n "$line" ] || line=$(awk -v name="$name" '$1 == name { $4 = $4 == 0 ? 1 : $4; print; exit }' "$list")
@@ -32,12 +33,19 @@ case $through in
   itself) store=daemon jobs=1 line= ;;
   *) store=$work/store NIX_STATE_DIR=$work/state && export NIX_STATE_DIR ;;
 esac
-as_builder() { as_user "$run_as" env HOME="$work" NIX_REMOTE="$store" NIX_SSHOPTS='-o BatchMode=yes' "$@" < /dev/null; }
+# Nix splits the options of ssh at spaces.
+ssh_options='-o BatchMode=yes'
+if [ -n "$ssh_config" ]; then
+  ln -s -- "$ssh_config" "$work/ssh_config" || exit 1
+  ssh_options="-F $work/ssh_config $ssh_options"
+fi
+as_builder() { as_user "$run_as" env HOME="$work" NIX_REMOTE="$store" NIX_SSHOPTS="$ssh_options" "$@" < /dev/null; }
 derivation=$(as_builder nix-instantiate "$work/build.nix" 2> "$work/said") || {
   cat "$work/said" >&2
   exit 1
 }
 # The result has no root of the garbage collector, so it goes with the next collection.
+# A daemon that does not trust the user ignores the line, and chooses by its own lists.
 as_builder nix-store --realise "$derivation" --option builders "$line" --option substituters '' \
   --max-jobs "$jobs" > /dev/null 2> "$work/said"
 status=$?

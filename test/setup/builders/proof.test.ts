@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
+import type { UsedBuilder } from '../../../src/core/builder-entries.js'
 import { MachineName } from '../../../src/core/names.js'
-import type { UsedBuilder } from '../../../src/setup/builders/entries.js'
 import { buildCause, trialsOf } from '../../../src/setup/builders/proof.js'
 import { builderHostKey } from '../../fakes/builder-peers.js'
 

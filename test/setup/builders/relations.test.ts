@@ -178,6 +178,20 @@ describe('the account for builds', () => {
     expect(withKey?.stage).toBe('offer')
   })
 
+  it('lets the operator host in by its own key, alone or beside machines', () => {
+    const inputs = (wanted: unknown, operatorKey?: string) =>
+      bind({ ...machine({ builder: { enable: true, for: wanted } }), operatorKey })?.inputs ?? ''
+    expect(inputs('operator', publicKey)).toContain(`{"machine":"operator","publicKey":"${publicKey}"}`)
+    expect(inputs(['operator', 'ci'], publicKey)).toContain('"awaited":["ci"]')
+    expect(inputs('operator')).toContain('"awaited":["operator"]')
+  })
+
+  it('lets the operator host read no cache, from which it does not fetch', () => {
+    const builder = { enable: true, for: 'operator', cache: { enable: true } }
+    const inputs = bindTask(builderCacheTask)({ ...machine({ builder }), operatorKey: publicKey })?.inputs
+    expect(inputs).not.toContain(publicKey)
+  })
+
   it('changes when the machine emulates another system', () => {
     const inputs = (options: Record<string, unknown>) => bind(machine({ builder, ...options }))?.inputs
     expect(inputs({ binfmt: { emulatedSystems: ['aarch64-linux'] } })).toContain('aarch64-linux')

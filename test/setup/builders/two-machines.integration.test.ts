@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import type { MachineName } from '../../../src/core/names.js'
+import { MachineName } from '../../../src/core/names.js'
 import type { PeerMachine, TaskMachine, WantedTask } from '../../../src/core/setup-task.js'
 import { bindTask } from '../../../src/core/setup-task.js'
 import { builderTask } from '../../../src/setup/builders/builder-task.js'
@@ -153,6 +153,16 @@ describe('the account for builds', () => {
   it('refuses users that the deployment does not have', async () => {
     await expect(accountTask({ ...builder(), for: ['cii'] }).apply(machines.b1.host, run)).rejects.toThrow(
       'deployment.builder.for names cii, and the deployment has no such machine',
+    )
+  })
+
+  it('refuses a machine with the name of the operator host', async () => {
+    const named = bindTask(builderTask)({
+      ...onB1({ ...builder(), for: 'operator' }),
+      peers: new Map([[MachineName.parse('operator'), peer()]]),
+    })
+    await expect(named?.apply(machines.b1.host, run)).rejects.toThrow(
+      'deployment.builder.for names operator, which is both a machine and the host that runs hydra-ops',
     )
   })
 

@@ -249,6 +249,7 @@ async function endOf(
       list: '',
       name: '',
       line,
+      ssh_config: '',
       system,
       features: [...features],
       stamp: randomBytes(8).toString('hex'),

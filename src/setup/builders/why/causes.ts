@@ -1,6 +1,6 @@
 import type { Decider, ReportedBuilder } from '../../../core/build-why.js'
+import type { BuilderReader } from '../../../core/builder-entries.js'
 import { type Demand, type Mismatch, matchBuilders, matchRemedy } from '../../../core/builder-match.js'
-import type { BuilderReader } from '../entries.js'
 import type { LoginCause } from '../login-failure.js'
 import { buildsItself, demandOf } from './demand.js'
 import type { Derivation } from './derivation.js'

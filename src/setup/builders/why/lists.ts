@@ -1,6 +1,6 @@
+import { type BuilderReader, unreadableField } from '../../../core/builder-entries.js'
 import type { Abilities } from '../../../core/builder-match.js'
 import { none, valuesOf } from '../../../core/builder-offer.js'
-import { type BuilderReader, unreadableField } from '../entries.js'
 
 /** A text with lines of builders: a file, or the setting `builders` itself. */
 export interface ListText {

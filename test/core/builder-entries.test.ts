@@ -1,14 +1,14 @@
 import { describe, expect, it } from 'vitest'
-import { offerText, readOffer } from '../../../src/core/builder-offer.js'
-import { MachineName } from '../../../src/core/names.js'
 import {
   builderLine,
   builderList,
   listProblem,
   sshSettings,
   type UsedBuilder,
-} from '../../../src/setup/builders/entries.js'
-import { builderHostKey } from '../../fakes/builder-peers.js'
+} from '../../src/core/builder-entries.js'
+import { offerText, readOffer } from '../../src/core/builder-offer.js'
+import { MachineName } from '../../src/core/names.js'
+import { builderHostKey } from '../fakes/builder-peers.js'
 
 const b1: UsedBuilder = {
   machine: MachineName.parse('b1'),

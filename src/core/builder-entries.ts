@@ -1,5 +1,6 @@
-import { type BuilderOffer, fieldOf, none, useTask, valuesOf } from '../../core/builder-offer.js'
-import type { MachineName } from '../../core/names.js'
+import { type BuilderOffer, fieldOf, none, useTask, valuesOf } from './builder-offer.js'
+import type { MachineName } from './names.js'
+import type { Host } from './ssh.js'
 
 /** A builder as another machine uses the builder. */
 export interface UsedBuilder extends BuilderOffer {
@@ -7,6 +8,22 @@ export interface UsedBuilder extends BuilderOffer {
   readonly machine: MachineName
   /** The pinned host key, `ssh-ed25519 AAAA…`. */
   readonly hostKey: string
+}
+
+/** A place from which builds on a builder are tried. */
+export interface ProofPlace {
+  readonly shell: Pick<Host, 'machine' | 'script'>
+  /** `daemon`, or `own` for a store of the user's own. */
+  readonly through: 'daemon' | 'own'
+  /** User who builds; empty means the one who logged in. */
+  readonly runAs: string
+  /** File that has the line of the builder, and the name of the builder there. */
+  readonly list: string
+  readonly name: string
+  /** Key of the logins, and its user for messages. */
+  readonly key: { readonly file: string; readonly user: string }
+  /** Configuration of ssh for the logins; empty means the usual one. */
+  readonly sshConfig: string
 }
 
 /** Program that reads a list of builders; each takes another form of their names. */
@@ -25,16 +42,25 @@ export function builderName(
  * runner aborts steps that no line covers (measured).
  */
 export function builderLine(
-  builder: UsedBuilder,
+  builder: Omit<UsedBuilder, 'machine'>,
   {
     reader,
     keyFile,
     drained,
-  }: { readonly reader: BuilderReader; readonly keyFile: string; readonly drained: boolean },
+    name = builderName(builder, reader),
+    pinned = true,
+  }: {
+    readonly reader: BuilderReader
+    readonly keyFile: string
+    readonly drained: boolean
+    readonly name?: string
+    /** Whether the line holds the host key; a known_hosts file of ssh may hold the key instead. */
+    readonly pinned?: boolean
+  },
 ): string {
   const { mandatoryFeatures } = builder
   return [
-    builderName(builder, reader),
+    name,
     fieldOf(builder.systems),
     keyFile,
     drained ? '0' : String(builder.maxJobs),
@@ -42,7 +68,7 @@ export function builderLine(
     fieldOf([...builder.supportedFeatures, ...mandatoryFeatures]),
     fieldOf(mandatoryFeatures),
     // Nix takes the whole content of a public key file, in base64.
-    Buffer.from(`${builder.hostKey}\n`).toString('base64'),
+    pinned ? Buffer.from(`${builder.hostKey}\n`).toString('base64') : none,
   ].join(' ')
 }
 
