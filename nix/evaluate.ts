@@ -279,6 +279,7 @@ function withNetworkOptions(
   const autoUpdate = withNetworkHydra(own, hydraSource, facts.hydra)
   const missing = missingPart(autoUpdate)
   if (missing === undefined) {
+    // Each branch is another kind of definition, which the compiler cannot tell apart otherwise.
     return machine.os === 'nixos'
       ? { ...machine, options: { ...machine.options, autoUpdate } }
       : { ...machine, options: { ...machine.options, autoUpdate } }

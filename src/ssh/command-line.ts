@@ -51,7 +51,7 @@ export function framedScript(nonce: Nonce, script: string, discardUntilSync: boo
     // Field 5 is the process group, by which a cancelled command is ended.
     '_ops_group=0',
     '{ read -r _ _ _ _ _ops_group _ </proc/$$/stat; } 2>/dev/null',
-    `${mark('{%s %s %s\\n')} "$$" "$_ops_group" "$0"`,
+    `${mark('{%s %s %s\\n')} "$$" "$_ops_group" "\${2-}"`,
     `${mark('{\\n')} >&2`,
     ...(discardUntilSync ? [`while IFS= read -r _ops_line; do ${untilSync(nonce)}; done`] : []),
     `(${script}\n)`,
@@ -66,13 +66,9 @@ export function loginMark(nonce: Nonce): string {
   return `printf '%s%s%s\\n' login- ${nonce.left} ${nonce.right} >&2`
 }
 
-/** Removes the login mark from the output outside of the frame. */
-export function withoutLoginMark(
-  nonce: Nonce,
-  said: string,
-): { readonly worked: boolean; readonly said: string } {
-  const line = `login-${nonce.left}${nonce.right}\n`
-  return { worked: said.includes(line), said: said.replace(line, '') }
+/** Returns the line that the login mark prints. */
+export function loginLine(nonce: Nonce): string {
+  return `login-${nonce.left}${nonce.right}\n`
 }
 
 function untilSync(nonce: Nonce): string {

@@ -3,7 +3,7 @@ import type { ClientChannel } from 'ssh2'
 import { failure, messageOf } from '../core/errors.js'
 import { KeptEnds } from '../core/kept-ends.js'
 import type { CommandResult, RemoteOptions } from '../core/ssh.js'
-import { type Nonce, withoutLoginMark } from './command-line.js'
+import type { Nonce } from './command-line.js'
 import { FrameParser } from './framing.js'
 import type { Launch } from './sudo.js'
 
@@ -43,7 +43,6 @@ export class FramedCommand {
   /** The close of the channel, after which the server no longer counts the session. */
   readonly closed: Promise<void>
   readonly #channel: ClientChannel
-  readonly #nonce: Nonce
   readonly #launch: Launch
   readonly #io: CommandIo
   readonly #stdout: FramedStream
@@ -57,7 +56,6 @@ export class FramedCommand {
 
   constructor(channel: ClientChannel, nonce: Nonce, launch: Launch, io: CommandIo) {
     this.#channel = channel
-    this.#nonce = nonce
     this.#launch = launch
     this.#io = io
     const { onLine } = io
@@ -186,9 +184,8 @@ export class FramedCommand {
     const { code, signal } = this.#exit ?? {}
     const ended = typeof code === 'number' || signal !== undefined
     if (this.#stdout.parser.info === undefined && ended) {
-      const onStderr = withoutLoginMark(this.#nonce, this.#stderr.parser.noise)
-      const said = `${this.#stdout.parser.noise}\n${onStderr.said}`.trim()
-      return { kind: 'not begun', code: code ?? undefined, said, shellWorks: onStderr.worked }
+      const said = `${this.#stdout.parser.noise}\n${this.#stderr.parser.noise}`.trim()
+      return { kind: 'not begun', code: code ?? undefined, said, shellWorks: this.#stderr.parser.loginWorked }
     }
     // The sh of the frame itself was killed. A login shell that waits for this sh reports 128 + the signal's number.
     if (signal !== undefined) return { kind: 'killed', signal, ...output }

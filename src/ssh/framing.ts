@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto'
-import type { Nonce } from './command-line.js'
+import { loginLine, type Nonce } from './command-line.js'
 
 /** The most bytes of a login shell's output that are kept for errors. */
 const keptNoise = 4096
@@ -22,11 +22,14 @@ export class FrameParser {
   #noiseBytes = 0
   #info: string | undefined
   #status: number | undefined
+  #loginWorked = false
   readonly #nonce: Buffer
+  readonly #loginLine: string
   readonly #onOutput: (bytes: Buffer) => void
 
   constructor(nonce: Nonce, onOutput: (bytes: Buffer) => void) {
     this.#nonce = Buffer.from(nonce.left + nonce.right)
+    this.#loginLine = loginLine(nonce)
     this.#onOutput = onOutput
   }
 
@@ -44,8 +47,14 @@ export class FrameParser {
     return this.#noiseBytes
   }
 
+  /** The last text outside of the frame, without the login mark. */
   get noise(): string {
-    return this.#noise.toString('utf8')
+    return this.#noise.toString('utf8').replace(this.#loginLine, '')
+  }
+
+  /** Whether the login mark was seen: the login shell works. */
+  get loginWorked(): boolean {
+    return this.#loginWorked
   }
 
   push(chunk: Buffer): void {
@@ -115,6 +124,8 @@ export class FrameParser {
 
   #drop(bytes: Buffer): void {
     this.#noiseBytes += bytes.length
-    this.#noise = Buffer.concat([this.#noise, bytes]).subarray(-keptNoise)
+    const noise = Buffer.concat([this.#noise, bytes])
+    this.#loginWorked ||= noise.includes(this.#loginLine)
+    this.#noise = noise.subarray(-keptNoise)
   }
 }

@@ -81,7 +81,7 @@ export class RemoteHost implements Host {
       if (!outcome.shellWorks) throw loginShellBroken(this.target, outcome)
       const asks = canTakePassword(this.target) && wantsPassword(outcome.said)
       if (used.kind === 'sudo-password' || !asks) throw this.#noRoot(outcome)
-      await this.#escalateAgain(outcome.said, options.signal)
+      await this.#escalateAgain(outcome.said)
       const again = await this.#runOnce(script, options)
       if (again.kind === 'not begun') throw this.#noRoot(again)
       return again
@@ -108,8 +108,9 @@ export class RemoteHost implements Host {
   }
 
   /** Switches to the password, asked once, when the ticket has run out that let sudo in at first. */
-  async #escalateAgain(said: string, signal: AbortSignal): Promise<void> {
-    this.#asking ??= askPassword(this.#connection, { ...this.#options, signal }, said)
+  async #escalateAgain(said: string): Promise<void> {
+    // All commands wait for the one answer, so the end of one command does not end the question.
+    this.#asking ??= askPassword(this.#connection, this.#options, said)
     this.#escalation = await this.#asking
   }
 

@@ -15,6 +15,8 @@ const holdsForMs = 10_000
 
 /** Keywords that may mean another thing for each host. */
 const dependent = /^(?:match|hostname|tag|canonical\w*)$/
+/** Keywords whose tokens `ssh -G` leaves to us; ssh fills in those of others, such as IdentityAgent (measured). */
+const unfilled = /^(?:proxycommand|proxyjump|identityfile|certificatefile)$/
 
 /**
  * Answers of ssh that hold for all hosts. ssh is a process for each question, and most configurations say the same about
@@ -57,8 +59,12 @@ function isPlainHost(host: string): boolean {
   return /^[a-z0-9][a-z0-9.:-]*$/.test(host)
 }
 
-/** Tells whether the files that `ssh -v` has named may say different things about different hosts. */
+/**
+ * Tells whether the files that `ssh -v` has named may say different things about different hosts. A program in the place
+ * of ssh may keep the names to itself.
+ */
 function dependsOnHost(said: string): boolean {
+  if (!/^OpenSSH_/m.test(said)) return true
   return [...said.matchAll(/^debug1: Reading configuration data (.*?)\r?$/gm)].some(([, file = '']) =>
     fileDepends(file),
   )
@@ -79,7 +85,6 @@ function lineDepends(line: string): boolean {
   const [, keyword = '', rest = ''] = /^([A-Za-z]+)(?:\s*=\s*|\s+)(.*)$/.exec(text) ?? []
   const name = keyword.toLowerCase()
   if (name === 'host') return rest !== '*'
-  // ssh names each included file, unless its name has a token for the host.
-  if (name === 'include') return rest.includes('%')
-  return name === '' || dependent.test(name)
+  // ssh names each file that it has read, also an included one.
+  return name === '' || dependent.test(name) || (rest.includes('%') && !unfilled.test(name))
 }

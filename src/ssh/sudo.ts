@@ -74,20 +74,20 @@ export function launchAsRoot(
 }
 
 /**
- * Returns lines that run a command at once as root, or else through the words of sudo. The name of the way becomes `$0`
- * of the command, whose opening mark reports it.
+ * Returns lines that run a command at once as root, or else through the words of sudo. The name of the way becomes `$2`
+ * of the command, whose opening mark reports it. (`$1` may be an encoded script.)
  */
 function chosenWay(words: string, command: string): string[] {
   return [
     'if [ "$(id -u)" = 0 ]; then set -- ; _ops_way=root',
     words === '' ? 'else exit 1' : `else set -- ${words}; _ops_way=sudo`,
     'fi',
-    `exec "$@" ${command} "$_ops_way"`,
+    `exec "$@" ${command} sh - "$_ops_way"`,
   ]
 }
 
 /** Lines that end a command before its opening mark if its program made somebody else than root of it. */
-const onlyRoot = '[ "$0" = root ] || [ "$(id -u)" = 0 ] || exit 1\n'
+const onlyRoot = '[ "$2" = root ] || [ "$(id -u)" = 0 ] || exit 1\n'
 
 /** English for sudo's own messages only; the framed script sets its own locale. */
 const inEnglish = 'LC_ALL=C; export LC_ALL'

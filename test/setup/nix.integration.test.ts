@@ -1,4 +1,13 @@
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs'
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -294,6 +303,20 @@ describe('the record of a Nix that starts', () => {
     await wanted().apply(real, run)
     writeFileSync(join(root, 'etc/nix/nix.conf'), 'max-jobs = many\n!include hydra-ops.conf\n')
     expect(await versionIn()).toBeUndefined()
+    writeFileSync(join(root, 'etc/nix/nix.conf'), debianConf)
+  })
+
+  it.each([
+    ['an included file includes another one', '!include local.conf\n', 'include other.conf\n'],
+    ['only Nix can read an include', 'include  local.conf\n', ''],
+  ])('is not made when %s', async (_, line, local) => {
+    writeFileSync(join(root, 'etc/nix/nix.conf'), `${debianConf}\n${line}`)
+    writeFileSync(join(root, 'etc/nix/local.conf'), local)
+    writeFileSync(join(root, 'etc/nix/other.conf'), '')
+    await wanted().apply(real, run)
+    expect(existsSync(record())).toBe(false)
+    expect(await versionIn()).toMatch(/^\d+\.\d+/)
+    for (const name of ['local', 'other']) rmSync(join(root, `etc/nix/${name}.conf`))
     writeFileSync(join(root, 'etc/nix/nix.conf'), debianConf)
   })
 

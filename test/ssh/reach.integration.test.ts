@@ -211,16 +211,20 @@ describe('waiting for ssh', () => {
 })
 
 describe('a login right after the wait for ssh', () => {
-  const connections = (log: string) => log.split('Connection from').length - 1
+  /** Lists the ports of the connections that sshd has seen, or that have logged in. */
+  const ports = (log: string, what: 'Connection from' | 'Accepted publickey for') =>
+    [...log.matchAll(new RegExp(`${what} .*?127\\.0\\.0\\.1 port (\\d+)`, 'g'))].map(([, port]) => port)
 
   it('uses the connection that showed the banner', async () => {
     const own = await startSshd()
-    const before = connections(own.log())
     await ssh.waitForBanner(own.target(), { signal: never, timeoutMs: 60_000 })
+    const seen = ports(own.log(), 'Connection from')
     const host = await connected(own.target(), {}, ssh)
     expect((await host.exec(['echo', 'in'], remote())).stdout).toBe('in\n')
     host.close()
-    expect(connections(own.log()) - before).toBe(1)
+    const [port, ...others] = ports(own.log(), 'Accepted publickey for')
+    expect(seen).toContain(port)
+    expect(others).toEqual([])
     await own.stop()
   })
 
@@ -237,12 +241,15 @@ describe('a login right after the wait for ssh', () => {
   })
 
   it('makes a connection for each further login', async () => {
+    const before = ports(sshd.log(), 'Accepted publickey for').length
     await ssh.waitForBanner(sshd.target(), { signal: never, timeoutMs: 60_000 })
     const hosts = await Promise.all([1, 2].map(() => connected(sshd.target(), {}, ssh)))
     for (const host of hosts) {
       expect((await host.exec(['echo', 'in'], remote())).stdout).toBe('in\n')
       host.close()
     }
+    const used = ports(sshd.log(), 'Accepted publickey for').slice(before)
+    expect(new Set(used).size).toBe(2)
   })
 
   it('leaves no connection behind when no login comes', async () => {

@@ -58,6 +58,7 @@ describe('the ssh configuration of several machines', () => {
     ['a section for some hosts', 'Host m1.*\n  Port 2200\nHost *\n'],
     ['a condition', 'Match host m1.example.org\n  Port 2200\n'],
     ['a HostName', 'HostName %h.internal\n'],
+    ['an agent for each host', 'IdentityAgent ~/.agents/%h.sock\n'],
     ['names that ssh completes', 'CanonicalizeHostname no\n'],
   ])('is a question for each machine with %s', async (_, config) => {
     user.write(config)

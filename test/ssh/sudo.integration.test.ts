@@ -248,6 +248,22 @@ describe('the first commands of a connection', () => {
     expect(sessionsIn(sshd.log()) - before).toBe(1)
   })
 
+  it('say by themselves, and not in the name of sudo, that a program is missing', async () => {
+    writeFileSync(state('nopasswd'), '')
+    const host = await connected(sshd.target())
+    const { stderr, ...result } = await host.exec(['no-such-program'], remote())
+    expect(result).toMatchObject({ kind: 'exited', code: 127 })
+    expect(stderr).toMatch(/^sh: .*no-such-program: not found/)
+    host.close()
+  })
+
+  it('ask for the password also after a long text of sudo', async () => {
+    writeFileSync(state('refuses'), `${'terms of use, '.repeat(1_000)}\nsudo: a password is required\n`)
+    const host = await connected(sshd.target(), { sudoPassword: async () => '' })
+    await expect(host.exec(['id'], remote())).rejects.toMatchObject({ code: 'SUDO_PASSWORD' })
+    host.close()
+  })
+
   it('keep a long text that no argument may hold', async () => {
     writeFileSync(state('nopasswd'), '')
     const host = await connected(sshd.target())

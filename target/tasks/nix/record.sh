@@ -23,21 +23,20 @@ for library in $libraries; do
   file_to_add=${file_to_add%% (*}
   case $library in */*) add_file ;; esac
 done
+# Prints the includes of a file of settings.
+includes_of() { sed -n 's/^[[:blank:]]*!\{0,1\}\(include[[:blank:]].*\)/\1/p' "$1" 2>/dev/null; }
 for conf in /etc/nix/nix.conf "$settings"; do
-  [ -r "$conf" ] || continue
-  while IFS= read -r line || [ -n "$line" ]; do
-    line=${line#!}
-    case $line in
-      'include '/*)
-        file_to_add=${line#include }
-        add_file
-        ;;
-      'include '*)
-        file_to_add=/etc/nix/${line#include }
-        add_file
-        ;;
+  for line in $(includes_of "$conf"); do
+    file_to_add=${line#include }
+    case $file_to_add in
+      # Only Nix itself reads such a line for certain.
+      *[[:blank:]]* | '') exit 0 ;;
+      /*) ;;
+      *) file_to_add=/etc/nix/$file_to_add ;;
     esac
-  done < "$conf"
+    add_file
+    [ "$file_to_add" = "$settings" ] || [ -z "$(includes_of "$file_to_add")" ] || exit 0
+  done
 done
 # The record is shell text, in which such a name would end a word.
 case $files in *\'*) exit 0 ;; esac
