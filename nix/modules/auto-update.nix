@@ -22,7 +22,7 @@ let
   # Comments do not reach a machine, so that a changed one changes no system.
   textOf = path: concatStringsSep "\n" (filter (line: isString line && match "[ \t]*#.*" line == null) (split "\n" (readFile (target + path))));
   program = pkgs.writeText "hydra-ops-auto-update.pl" (concatStringsSep ""
-    (map (name: textOf "/auto-update/${name}.pl") [ "machine" "hydra" "health" "login" "verdict" "nixos" "main" ]));
+    (map (name: textOf "/auto-update/${name}.pl") [ "machine" "hydra" "health" "login" "verdict" "boot" "nixos" "main" ]));
   shared = folder: name: textOf "/lib.sh" + textOf "/${folder}/lib.sh" + textOf "/${folder}/${name}.sh";
 
   # --- the configuration -------------------------------------------------------------------------------------
@@ -70,6 +70,9 @@ let
     askSeconds = 60;
     fetchSeconds = 14400;
     activationSeconds = 3600;
+    inherit (cfg) allowReboot;
+    # The proof of a login takes its time after a boot.
+    fallbackSeconds = 600;
     # The times of a deploy; the proof of a login, and a Hydra that is slow, need longer than an operator's login.
     times = { activation = 900; confirm = 180; watch = 15; watchLonger = 30; sample = 3; attempt = 300; pause = 5; };
     ssh = {
@@ -87,12 +90,18 @@ let
       undo = shared "nixos" "undo";
       keepStart = shared "nixos" "start-keep";
       finish = shared "nixos" "finish";
+      bootCheck = shared "nixos" "boot-check";
+      bootStart = shared "nixos" "boot-start";
+      bootConfirm = shared "nixos" "boot-confirm";
+      bootForget = shared "nixos" "boot-forget";
     };
     placed = {
       arm = textOf "/nixos/arm.sh";
       guard = textOf "/nixos/guard.sh";
       switch = textOf "/nixos/switch.sh";
       keep = textOf "/nixos/keep.sh";
+      fallback = textOf "/nixos/fallback.sh";
+      prepare = shared "nixos" "boot-prepare";
     };
   } // (if cfg.maxAge == null then { } else { maxAge = seconds cfg.maxAge; });
   configurationFile = pkgs.writeText "hydra-ops-auto-update.json" (toJSON configuration);
@@ -139,7 +148,10 @@ in
       timerConfig = {
         OnCalendar = mkDefault cfg.dates;
         Persistent = mkDefault true;
-      };
+      } // (if cfg.allowReboot then {
+        # The update of the new system confirms its boot.
+        OnBootSec = mkDefault 60;
+      } else { });
     };
   };
 }

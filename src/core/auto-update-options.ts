@@ -42,6 +42,11 @@ export const AutoUpdateOptions = z.strictObject({
   maxAge: documented(age.nullish(), 'greatest age of an evaluation that is activated', '7d', {
     shownDefault: 'any age',
   }),
+  allowReboot: documented(
+    z.boolean().default(false),
+    'NixOS: boots once into a build that needs a boot, while the old system stays the boot default; also updates at each boot',
+    true,
+  ),
   healthChecks: documented(
     HealthChecks.nullish(),
     'checks after the activation; the machine goes back to its former system if one of them fails',

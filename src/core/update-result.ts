@@ -3,7 +3,16 @@ import * as z from 'zod'
 /** Result of the last automatic update, as the machine keeps it. */
 const UpdateResult = z.object({
   at: z.string(),
-  result: z.enum(['updated', 'up-to-date', 'busy', 'needs-reboot', 'refused', 'failed', 'went-back']),
+  result: z.enum([
+    'updated',
+    'up-to-date',
+    'busy',
+    'needs-reboot',
+    'rebooting',
+    'refused',
+    'failed',
+    'went-back',
+  ]),
   message: z.string(),
   evaluation: z.number().optional(),
   build: z.number().optional(),

@@ -32,7 +32,8 @@ sub root_of { "$Machine::config->{roots}/" . ($_[0] =~ m{([^/]+)\z})[0] }
 
 # Debian has no system between two boots, and a closure never needs a boot.
 sub unsettled  { return }
-sub needs_boot { return undef }
+sub needs_boot { return (undef, '') }
+sub enter      { return }
 sub is_kept    { return 0 }
 sub finish     { return }
 

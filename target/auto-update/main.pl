@@ -102,7 +102,7 @@ sub update {
     }
     fetch($found->{path});
     System::refuse($found->{path});
-    my $boot = System::needs_boot($found->{path});
+    my ($boot, $boots) = System::needs_boot($found->{path});
     return { %facts, result => 'needs-reboot', message => "evaluation $id: $boot" } if defined $boot;
     my $busy = Machine::take_machine();
     return { %facts, result => 'busy', message => $busy } if defined $busy;
@@ -113,7 +113,7 @@ sub update {
     $run =~ s/[:]//g;
     my %new = (
         %facts, previous => $running, known => { %$known, path => $running, since => $since }, run => $run, tries => 0, phase => 'activate',
-        System::beginning($run),
+        boots => $boots, System::beginning($run),
     );
     Machine::write_own('attempt', \%new);
     Machine::tell("evaluation $id, build $found->{build}: activating $found->{path}");
@@ -124,12 +124,18 @@ sub update {
 sub resume {
     my ($attempt) = @_;
     my $running = System::running();
+    $attempt->{boots} //= '';
     if (!grep { $running eq $_ } @{$attempt}{qw(path previous)}) {
         System::finish($attempt, 0);
         Machine::remove_own('attempt');
         return { result => 'up-to-date', message => 'the machine was deployed after an update that was interrupted' };
     }
     return updated($attempt) if $attempt->{phase} ne 'back' && System::is_kept($attempt);
+    if ($attempt->{phase} eq 'boot' && !System::is_before_boot($attempt)) {
+        my $wrong = System::entered($attempt);
+        return undo($attempt, $wrong, 0) if defined $wrong;
+    }
+    return judge($attempt) if $attempt->{phase} eq 'booted';
     $attempt->{tries}++;
     Machine::write_own('attempt', $attempt);
     return undo($attempt, $attempt->{why}, 1) if $attempt->{phase} eq 'back';
@@ -145,9 +151,17 @@ sub carry_out {
         Machine::remove_own('attempt');
         return { facts_of($attempt), known => $attempt->{known}, result => $untouched, message => "evaluation $attempt->{evaluation}: $wrong" };
     }
+    return defined $wrong ? undo($attempt, $wrong, 0) : judge($attempt);
+}
+
+# Checks the health of a system that runs, and keeps the system or goes back.
+sub judge {
+    my ($attempt) = @_;
+    my @failures = $attempt->{boots} eq 'only' && $attempt->{phase} ne 'booted' ? () : Health::failures(System::checks($attempt));
+    my $wrong = @failures ? 'health check failed: ' . join('; ', @failures) : undef;
     if (!defined $wrong) {
-        my @failures = Health::failures(System::checks($attempt));
-        $wrong = 'health check failed: ' . join('; ', @failures) if @failures;
+        (my $result, $wrong) = System::enter($attempt);
+        return { facts_of($attempt), known => $attempt->{known}, %$result } if $result;
     }
     $wrong //= System::keep($attempt);
     return defined $wrong ? undo($attempt, $wrong, 0) : updated($attempt);
@@ -218,5 +232,5 @@ sub conclude {
     Machine::write_own('result', { %kept, %source, %$result, at => Machine::time_text(time) });
     Machine::remove_own('attempt') if $result->{result} =~ /^(?:updated|went-back)\z/ || ($result->{refused} && $result->{result} eq 'failed');
     print "$result->{result}: $result->{message}\n";
-    return $result->{result} =~ /^(?:updated|up-to-date|busy|needs-reboot)\z/ ? 0 : 1;
+    return $result->{result} =~ /^(?:updated|up-to-date|busy|needs-reboot|rebooting)\z/ ? 0 : 1;
 }

@@ -35,8 +35,18 @@ sub refuse {
     die "$path is no system of NixOS\n" if !-x "$path/bin/switch-to-configuration";
 }
 
-# Returns nothing, or a sentence about why a switch is not enough for a system (src/systems/nixos/compare.ts).
+# Returns a sentence where a system needs a boot that the machine may not make by itself. A second value tells whether
+# the machine boots into the system `after` a switch, or whether `only` a boot enters the system.
 sub needs_boot {
+    my ($path) = @_;
+    my ($why, $kind) = boot_reason($path);
+    return (undef, '') if !defined $why;
+    my $obstacle = Boot::obstacle($path) // return (undef, $kind);
+    return "$why, and the update does not reboot the machine: $obstacle; hydra-ops deploy --from-hydra --allow-reboot enters it";
+}
+
+# Returns a sentence about why a switch is not enough for a system, and the kind of boot (src/systems/nixos/compare.ts).
+sub boot_reason {
     my ($path) = @_;
     my ($from, $to) = map { (first_line("$_/nixos-version") // '') =~ /^(\d+\.\d+)/ ? $1 : undef } '/run/current-system', $path;
     my ($ours, $theirs) = map { inhibitors("$_/switch-inhibitors") } '/run/current-system', $path;
@@ -45,12 +55,10 @@ sub needs_boot {
         my ($booted, $next) = map { Machine::place_of($_) } "/run/booted-system/$_", "$path/$_";
         $booted ne '' && $next ne '' && $booted ne $next;
     } @parts_of_a_boot;
-    my $why =
-        defined $from && defined $to && $from ne $to ? "its system is of another release ($to instead of $from)"
-      : @changed                                     ? "only a boot enters its system, because @{[ join ', ', @changed ]} changed"
-      : @stale                                       ? "its system has another @{[ join ', ', @stale ]}"
-      :                                                return undef;
-    return "$why, and an update reboots no machine; hydra-ops deploy --from-hydra --allow-reboot enters it";
+    return ("its system is of another release ($to instead of $from)", 'only') if defined $from && defined $to && $from ne $to;
+    return ("only a boot enters its system, because @{[ join ', ', @changed ]} changed", 'only') if @changed;
+    return ("its system has another @{[ join ', ', @stale ]}", 'after') if @stale;
+    return;
 }
 
 # A form that is not known counts as no inhibitor.
@@ -61,11 +69,14 @@ sub inhibitors {
 }
 
 # Returns the health checks that the new system brings; without an update of its own, the checks of this one.
-sub checks {
-    my ($attempt) = @_;
-    open my $in, '<:raw', "$attempt->{path}/etc/hydra-ops/auto-update.json" or return $Machine::config->{healthChecks};
+sub checks { (configuration_of($_[0]{path}) // {})->{healthChecks} || $Machine::config->{healthChecks} }
+
+# Returns the configuration of a system's own update, where the system has one.
+sub configuration_of {
+    my ($path) = @_;
+    open my $in, '<:raw', "$path/etc/hydra-ops/auto-update.json" or return undef;
     my $read = eval { local $/; JSON::PP->new->utf8->decode(<$in>) };
-    return ref $read eq 'HASH' && $read->{healthChecks} || $Machine::config->{healthChecks};
+    return ref $read eq 'HASH' ? $read : undef;
 }
 
 # Returns the facts of a new attempt, in the form of src/systems/nixos/places.ts.
@@ -75,6 +86,7 @@ sub beginning {
         unit   => "hydra-ops-activation-$run.service",  keepUnit => "hydra-ops-keep-$run.service",
         log    => "$Machine::config->{logs}/$run.log",  folder   => "$Machine::config->{runs}/$run",
         bootId => boot_id(),                            login    => Login::before(),
+        prepareUnit => "hydra-ops-prepare-$run.service",
     );
 }
 
@@ -91,6 +103,8 @@ sub activate {
         my ($untouched, $why) = start($attempt);
         return ($why, $untouched) if defined $untouched;
     }
+    # Only the boot will switch.
+    return undef if $attempt->{boots} eq 'only';
     my ($kind, $why) = judge($attempt, 'watched');
     if ($kind eq 'fired') {
         my $ended = exists look($attempt)->{files}{ended};
@@ -111,6 +125,7 @@ sub activate {
 sub is_under_way {
     my ($attempt, $seen) = @_;
     my $files = $seen->{files};
+    return 1 if $attempt->{boots} eq 'only' && -e "$attempt->{folder}/keep";
     if (exists $files->{fired}) { wait_for_guard($attempt) }
     elsif (exists $files->{ended} || $seen->{unit} eq 'running' || running() ne $attempt->{previous}) { return 1 }
     elsif (exists $files->{armed} && !take($attempt, 'abandoned')) { wait_for_guard($attempt) }
@@ -121,6 +136,7 @@ sub is_under_way {
 sub start {
     my ($attempt) = @_;
     my ($config, $run, $path, $old) = ($Machine::config, @{$attempt}{qw(run path previous)});
+    my ($action, $guarded) = $attempt->{boots} eq 'only' ? ('none', 'false') : ('test', 'true');
     my %here = map { ($_ => $attempt->{$_}) } qw(unit log folder);
     my ($times, %systems) = ($config->{times}, (old => $old, new => $path));
     my $owner = first_line($config->{ownerFile}) // '';
@@ -128,13 +144,13 @@ sub start {
         arm   => { old => $old, folder => $here{folder}, run => $run },
         guard => { old => $old, run => $run, %here, attempt_seconds => $times->{attempt}, pause_seconds => $times->{pause} },
         switch => {
-            %systems, folder => $here{folder}, action => 'test', watch_seconds => $times->{watch}, confirm_seconds => $times->{confirm},
+            %systems, folder => $here{folder}, action => $action, watch_seconds => $times->{watch}, confirm_seconds => $times->{confirm},
             watch_longer_seconds => $times->{watchLonger}, sample_seconds => $times->{sample},
         },
         keep => { %systems, folder => $here{folder}, map { ($_ => $config->{$_}) } qw(profile pending awaits) },
     );
     my %values = (
-        %here, %systems, run => $run, running => $old, action => 'test', guarded => 'true', once => $config->{once},
+        %here, %systems, run => $run, running => $old, action => $action, guarded => $guarded, once => $config->{once},
         once_profile       => $config->{onceProfile}, profile => $config->{profile}, owner_file => $config->{ownerFile},
         owner              => $owner =~ /^[0-9a-f-]+\z/ ? $owner : $config->{owner},
         activation_seconds => $times->{activation} + $times->{watch} + $times->{confirm},
@@ -209,9 +225,47 @@ sub is_kept {
     return 1;
 }
 
+# Enters the new system by a boot, where it needs one. Returns the result of this run, or a sentence about the failure as
+# the second value; returns nothing where no boot is needed.
+sub enter {
+    my ($attempt) = @_;
+    return if $attempt->{boots} eq '' || $attempt->{phase} eq 'booted';
+    my $wrong = Boot::once($attempt);
+    return (undef, $wrong) if defined $wrong;
+    return { result => 'rebooting', message => "evaluation $attempt->{evaluation} (build $attempt->{build}) is booted once" };
+}
+
+# Says whether the boot of an attempt is still to come, because the process was killed before.
+sub is_before_boot { $_[0]{bootId} eq boot_id() }
+
+# Continues after the boot of an attempt. Returns nothing where the new system is confirmed, or a sentence about the
+# failure.
+sub entered {
+    my ($attempt) = @_;
+    if (!Boot::is_entered($attempt)) {
+        my $why = -e "$Machine::config->{once}/fired" ? 'nobody confirmed the boot in time' : 'its boot ended before a confirmation';
+        Boot::forget($attempt, 'true');
+        return $why;
+    }
+    my $trouble = Login::trouble($attempt->{login});
+    # The fallback reboots the machine, and the next update tells the failure.
+    die "$trouble; the machine goes back by a reboot\n" if defined $trouble;
+    die "nobody confirmed the boot in time; the machine goes back by a reboot\n" if !Boot::confirm($attempt);
+    Boot::forget($attempt, 'false');
+    @{$attempt}{qw(phase bootId)} = ('booted', boot_id());
+    Machine::write_own('attempt', $attempt);
+    Machine::tell('the boot of the new system is confirmed');
+    return undef;
+}
+
 # Goes back to what ran before the attempt, by the guard. Returns nothing, or a sentence about the failure.
 sub go_back {
     my ($attempt) = @_;
+    # The boot default is still the old system.
+    if (Boot::is_entered($attempt) && default() ne $attempt->{path}) {
+        my $wrong = Boot::restart();
+        return defined $wrong ? $wrong : die "the machine goes back by a reboot\n";
+    }
     my $seen  = look($attempt);
     my $files = $seen->{files};
     if ($seen->{boot} eq $attempt->{bootId} && grep { exists $files->{$_} } qw(armed confirmed fired)) {
@@ -272,7 +326,7 @@ sub follow {
 sub look {
     my ($attempt, $awaited, $seconds) = @_;
     $awaited //= 'guard-result';
-    my $unit = $awaited eq 'kept' ? $attempt->{keepUnit} : $attempt->{unit};
+    my $unit = $awaited eq 'kept' ? $attempt->{keepUnit} : $awaited eq 'prepared' ? $attempt->{prepareUnit} : $attempt->{unit};
     my %values = (
         unit => $unit, guards => "hydra-ops-guard-$attempt->{run}-*.service", log => $attempt->{log}, folder => $attempt->{folder},
         await => $awaited, boot_id => $attempt->{bootId}, seen => scalar @log, seconds => $seconds // 0,

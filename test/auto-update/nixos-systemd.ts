@@ -64,7 +64,7 @@ launch "$unit" "$log" "$remains" "$@"
 exit 0`
 
 export const systemctl = `${functions}
-while case $1 in --quiet) ;; *) false ;; esac; do shift; done
+while case $1 in --quiet | --no-block) ;; *) false ;; esac; do shift; done
 verb=$1
 shift
 while case \${1-} in --quiet | --no-block | --plain | --no-legend) ;; *) false ;; esac; do shift; done
@@ -104,6 +104,7 @@ remove() {
 case $verb in
   show)
     case "$1 $2 \${3-}" in
+      '-p UnitPath --value') echo /etc/systemd/system.control /etc/systemd/system ;;
       '-p SubState --value') sub_state "$5" ;;
       "-p Id,LoadState,ActiveState,SubState,Result --") show_unit "$4" ;;
       "-p Id,NRestarts,SubState,Result --")
@@ -159,6 +160,22 @@ case $verb in
     for each in "$units"/*.timer; do
       [ ! -e "$each" ] || { name=\${each##*/}; due=0 launch_timed "\${name%.timer}.service"; }
     done ;;
+  reboot) [ ! -e /run/test/no-reboot ] || { echo 'Call to Reboot failed' >&2; exit 1; }; echo asked >> /run/test/reboots ;;
   daemon-reload) ;;
   *) echo "Unknown command verb $verb." >&2; exit 1 ;;
 esac`
+
+/** Stand-ins for programs of the boot, on a machine with GRUB and one file system of type ext4. */
+export const bootPrograms = {
+  findmnt: `
+[ "$1 $3" = '-no -T' ] || { echo "findmnt: unexpected: $*" >&2; exit 1; }
+case $2 in FSTYPE) echo ext4 ;; MAJ:MIN) echo 254:1 ;; *) exit 1 ;; esac`,
+  'grub-editenv': `
+file=$1 name=\${3%%=*}
+[ -e "$file" ] || echo '# GRUB Environment Block' > "$file"
+case $2 in
+  set) sed "/^$name=/d" "$file" > "$file.new"; printf '%s\\n' "$3" >> "$file.new"; mv "$file.new" "$file" ;;
+  unset) sed "/^$name=/d" "$file" > "$file.new"; mv "$file.new" "$file" ;;
+  *) echo "grub-editenv: error: Unknown command '$2'." >&2; exit 1 ;;
+esac`,
+}

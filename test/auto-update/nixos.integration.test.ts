@@ -105,7 +105,7 @@ describe('an automatic update of a NixOS machine changes nothing', () => {
     ['another release', { version: '25.05.1' }, 'its system is of another release (25.05 instead of 24.11)'],
   ])('for a system with %s, and says that a deploy with a reboot enters it', async (name, made, why) => {
     offer(await make(name.replace(' ', '-'), made))
-    const message = `evaluation 12: ${why}, and an update reboots no machine; hydra-ops deploy --from-hydra --allow-reboot enters it`
+    const message = `evaluation 12: ${why}, and the update does not reboot the machine: deployment.autoUpdate.allowReboot is not set; hydra-ops deploy --from-hydra --allow-reboot enters it`
     expect(await go()).toMatchObject({ code: 0, said: `needs-reboot: ${message}` })
     expect(await machine.result()).toMatchObject({ result: 'needs-reboot', message, evaluation: 12 })
     expect(await machine.switches()).toEqual(['old boot'])

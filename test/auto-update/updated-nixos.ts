@@ -6,7 +6,7 @@ import { freePort } from '../fixtures/free-port.js'
 import { type MadeSystem, systemFiles } from '../fixtures/nixos-system/nixos-system.js'
 import { RootNamespace } from '../fixtures/root-namespace.js'
 import { fixtureNixpkgs } from '../nix/real-nix.js'
-import { systemctl, systemdRun } from './nixos-systemd.js'
+import { bootPrograms, systemctl, systemdRun } from './nixos-systemd.js'
 import type { Builds } from './updated-machine.js'
 
 /** Programs that a system's `sw/bin` has, besides the stand-ins. */
@@ -19,6 +19,8 @@ const programs =
 export interface UpdatedSystem extends MadeSystem {
   /** Health checks of the system's own update; undefined for a system without one. */
   readonly checks?: unknown
+  /** Whether the system's own update may boot the machine. */
+  readonly reboots?: boolean
 }
 
 /** Builds a made-up system of NixOS. */
@@ -38,7 +40,12 @@ export async function buildSystem(
   const own =
     made.checks === undefined
       ? {}
-      : { 'etc/hydra-ops/auto-update.json': JSON.stringify({ healthChecks: made.checks }) }
+      : {
+          'etc/hydra-ops/auto-update.json': JSON.stringify({
+            healthChecks: made.checks,
+            allowReboot: made.reboots ?? false,
+          }),
+        }
   const script = [
     'PATH=/usr/bin:/bin; set -e',
     ...Object.entries({ ...files, ...own }).map(
@@ -48,7 +55,7 @@ export async function buildSystem(
     'chmod +x $out/bin/switch-to-configuration $out/init; mkdir -p $out/sw/bin',
     `for each in ${programs.join(' ')}; do ln -s /usr/bin/$each $out/sw/bin/$each; done`,
     'for part in $parts; do ln -s "${part#*=}" "$out/${part%%=*}"; done',
-    'for each in systemctl systemd-run; do ln -s /run/test/stand-ins/$each $out/sw/bin/$each; done',
+    'for each in systemctl systemd-run findmnt grub-editenv; do ln -s /run/test/stand-ins/$each $out/sw/bin/$each; done',
   ]
   // Parts with the same text have the same path, as those of nixpkgs.
   const links = Object.entries(parts).map(
@@ -115,13 +122,16 @@ export class UpdatedNixos {
 
   static async start(builds: Builds): Promise<UpdatedNixos> {
     const files = await moduleFiles(builds)
-    const namespace = await RootNamespace.start({ systemctl, 'systemd-run': systemdRun })
+    const namespace = await RootNamespace.start({ systemctl, 'systemd-run': systemdRun, ...bootPrograms })
     const machine = new UpdatedNixos(namespace, files, await freePort())
     await namespace.sh(`mkdir -p /run/systemd/system /run/test /run/sshd /etc/nix /boot /nix/var/nix/profiles
 stand_ins=$(command -v systemctl)
 ln -s "\${stand_ins%/*}" /run/test/stand-ins
 cp /proc/sys/kernel/random/boot_id /run/test/boot_id
 mount --bind /run/test/boot_id /proc/sys/kernel/random/boot_id
+echo init=/somewhere/init > /run/test/cmdline
+mount --bind /run/test/cmdline /proc/cmdline
+mkdir -p /sys/dev/block/254:1
 for each in a b; do ssh-keygen -q -t ed25519 -N '' -f /run/test/host-$each; done
 mkdir -p /etc/ssh/authorized_keys.d`)
     await machine.write(program, files.program)
@@ -140,9 +150,10 @@ mkdir -p /etc/ssh/authorized_keys.d`)
   async reset(): Promise<void> {
     await this.namespace.sh(
       `for each in /run/units/*.pid; do [ ! -e "$each" ] || kill -KILL -- "-$(cat "$each")" 2> /dev/null || true; done
-rm -rf /var/lib/hydra-ops /run/hydra-ops /run/units /run/services /run/systemd/system /run/test/proof /var/log/hydra-ops /var/log/stand-in-switches /boot/grub
+rm -rf /var/lib/hydra-ops /run/hydra-ops /run/units /run/services /run/systemd/system /run/test/proof /run/test/reboots /etc/systemd/system.control /var/log/hydra-ops /var/log/stand-in-switches /boot/grub
 rm -rf /nix/var/nix/profiles/* /nix/var/nix/gcroots/hydra-ops
 mkdir -p /run/systemd/system
+echo init=/somewhere/init > /run/test/cmdline
 echo 'ssh-ed25519 AAAAC3operator alice' > /etc/ssh/authorized_keys.d/root`,
     )
     await this.sshd('a')
@@ -166,6 +177,20 @@ touch -h -d "@$2" /nix/var/nix/profiles/system; ln -sfnT "$1" /run/booted-system
       )
     }
     await this.namespace.sh('ln -sfnT "$1" /run/current-system', path)
+  }
+
+  /** Boots the machine as GRUB does: by the entry for one boot, which GRUB then removes, or by the first entry. */
+  async boot(): Promise<void> {
+    await this.namespace.sh(`rm -rf /run/units /run/services /run/hydra-ops /run/test/reboots
+cat /proc/sys/kernel/random/uuid > /run/test/boot_id
+menu=/boot/grub/grub.cfg environment=/boot/grub/grubenv
+once=$(sed -n 's/^next_entry=\\(.*\\)>0$/\\1/p' $environment 2> /dev/null || true)
+[ ! -e $environment ] || sed -i 's/^next_entry=.*/next_entry=/' $environment
+if [ -n "$once" ]; then line=$(sed -n "/^submenu \\"$once\\"/,/^}/p" $menu | grep init= | head -n 1)
+else line=$(grep init= $menu | head -n 1); fi
+echo "BOOT_IMAGE=/vmlinuz $(printf %s "$line" | sed 's/.* init=/init=/')" > /run/test/cmdline
+system=$(printf %s "$line" | sed 's,.* init=\\(/nix/store/[^ ]*\\)/init.*,\\1,')
+for each in current booted; do ln -sfnT "$system" /run/$each-system; done`)
   }
 
   /** Boots the machine: the boot default runs, and no unit of before is there. */
@@ -219,7 +244,8 @@ sed -n 's,.*init=\\(/nix/store/[^ ]*\\)/init.*,\\1,p' /boot/grub/grub.cfg | head
   /** Lists what no run may leave behind. */
   async leftovers(): Promise<string> {
     return this.namespace.sh(`ls -d /run/hydra-ops/set-up-by /run/units/* /var/lib/hydra-ops/auto-update/attempt.json \\
-  /var/lib/hydra-ops/auto-update/*.new /var/lib/hydra-ops/activations/*/armed /nix/var/nix/gcroots/hydra-ops/new-* \\
+  /var/lib/hydra-ops/auto-update/*.new /var/lib/hydra-ops/activations/*/armed \\
+  /var/lib/hydra-ops/boot-once /etc/systemd/system.control/* /nix/var/nix/profiles/system-profiles/* /nix/var/nix/gcroots/hydra-ops/new-* \\
   /nix/var/nix/gcroots/hydra-ops/old-* 2> /dev/null; true`)
   }
 

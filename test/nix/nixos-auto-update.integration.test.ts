@@ -118,9 +118,14 @@ it('the program of a NixOS machine has the scripts of a deploy', async () => {
     undo: shared('nixos/undo'),
     keepStart: shared('nixos/start-keep'),
     finish: shared('nixos/finish'),
+    bootCheck: shared('nixos/boot-check'),
+    bootStart: shared('nixos/boot-start'),
+    bootConfirm: shared('nixos/boot-confirm'),
+    bootForget: shared('nixos/boot-forget'),
   })
-  for (const name of ['arm', 'guard', 'switch', 'keep'])
+  for (const name of ['arm', 'guard', 'switch', 'keep', 'fallback'])
     expect(placed).toHaveProperty(name, targetFile(`nixos/${name}.sh`))
+  expect(placed).toHaveProperty('prepare', shared('nixos/boot-prepare'))
 })
 
 it('an update of a NixOS machine takes what it does not say from the machine, and then from the network', async () => {
@@ -161,6 +166,17 @@ it('a NixOS machine without the option has no timer, whatever the network says',
   const values =
     '(config.systemd.services ? hydra-ops-auto-update) (config.systemd.timers ? hydra-ops-auto-update) (config.environment.etc ? "hydra-ops/auto-update.json")'
   expect(await valuesOf('', values)).toEqual([false, false, false])
+})
+
+it('an update of a NixOS machine that may reboot runs after each boot too, and no other does', async () => {
+  const value =
+    '(lib.mapAttrs (_: value: value.content or value) config.systemd.timers.hydra-ops-auto-update.timerConfig)'
+  const reboots = 'deployment.autoUpdate.allowReboot = true;'
+  expect(await valuesOf(`${enabled} ${reboots}`, value)).toEqual([
+    { OnCalendar: '04:40', Persistent: true, OnBootSec: 60 },
+  ])
+  expect(await configurationOf(reboots)).toMatchObject({ allowReboot: true })
+  expect(await configurationOf('')).toMatchObject({ allowReboot: false })
 })
 
 it('a definition of the user wins over the times of the timer of a NixOS machine', async () => {
