@@ -270,6 +270,7 @@ in
           sshUser = mkOption { type = types.str; default = "nix-builder"; description = "User for the logins, whom hydra-ops makes, and who can only serve the store."; };
           hostName = mkOption { type = types.nullOr types.str; default = null; description = "Name or address at which the other machines reach this one. Default: `targetHost`, or the name of the machine."; };
           port = mkOption { type = types.int; default = 22; description = "Port of the ssh server, as the other machines reach it."; };
+          wrapper = mkOption { type = types.nullOr (types.listOf types.str); default = null; description = "Command that enters a Nix which `sshUser` has in a home, by nix-user-chroot or PRoot; hydra-ops logs in as this user, and needs no root for it."; };
           cache = mkOption {
             type = types.submodule {
               options = {

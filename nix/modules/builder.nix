@@ -19,7 +19,8 @@ in
     (if has [ "boot" "binfmt" "emulatedSystems" ] then {
       boot.binfmt.emulatedSystems = config.deployment.binfmt.emulatedSystems;
     } else { })
-    (mkIf cfg.enable (mkMerge [
+    # A Nix in a home belongs to a user who is there, and has settings of its own.
+    (mkIf (cfg.enable && cfg.wrapper == null) (mkMerge [
     {
       services.openssh.enable = weak true;
       users.users.${cfg.sshUser} = kind // {

@@ -89,6 +89,14 @@ export const BuilderOptions = z
       'port of the ssh server, as the other machines reach it',
       2222,
     ),
+    wrapper: documented(
+      z
+        .array(z.string().regex(/^[^\n\r\0]+$/, 'a word without line breaks'))
+        .min(1)
+        .nullish(),
+      'command that enters a Nix which `sshUser` has in a home, by nix-user-chroot or PRoot; hydra-ops logs in as this user, and needs no root for it',
+      ['/home/alice/bin/nix-user-chroot', '/home/alice/.nix'],
+    ),
     cache: documented(
       BuilderCacheOptions.prefault({}),
       'whether the machines that build here fetch from here too',
@@ -99,6 +107,12 @@ export const BuilderOptions = z
     if (!builder.enable) return
     if (builder.for.length === 0)
       context.addIssue({ code: 'custom', path: ['for'], message: 'names no machine that builds here' })
+    if (builder.wrapper != null && builder.cache.enable)
+      context.addIssue({
+        code: 'custom',
+        path: ['cache', 'enable'],
+        message: 'a Nix in a home has no daemon that serves others; drop cache or wrapper',
+      })
     if (['root', 'hydra', 'hydra-queue-runner', 'hydra-www', cacheUser].includes(builder.sshUser))
       context.addIssue({
         code: 'custom',

@@ -1,3 +1,4 @@
+import { offerTask } from '../core/builder-offer.js'
 import type { MachineRecord } from '../core/deployment.js'
 import { MachineName } from '../core/names.js'
 import type { PlanItem } from '../core/plan.js'
@@ -6,6 +7,7 @@ import type { PeerMachine, TaskMachine, WantedTask } from '../core/setup-task.js
 import { inspectKeys } from '../keys/deliver.js'
 import { planKeys, resolveKeys, type SeenKey } from '../keys/keys.js'
 import { hostOf } from '../machine/connect.js'
+import { isInHome } from '../machine/home.js'
 import { recordOf, secretsOf } from '../machine/machine.js'
 import { builderKeyOf } from '../machine/operator-builders.js'
 import { batchedHost } from '../remote/batched-host.js'
@@ -76,7 +78,9 @@ async function probe(job: Job, tasks: readonly WantedTask[]): Promise<TaskStatus
 
 export async function wantedTasks(job: Job): Promise<WantedTask[]> {
   const machine = taskMachineOf(job)
-  return (await job.ops.tasks()).flatMap((bind) => bind(machine) ?? [])
+  const wanted = (await job.ops.tasks()).flatMap((bind) => bind(machine) ?? [])
+  // Every other task needs root.
+  return isInHome(job.definition, undefined) ? wanted.filter(({ id }) => id === offerTask) : wanted
 }
 
 /** Describes the machine as set-up tasks know it. */

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs'
 import { failure, messageOf, OpsError, unreachable } from '../core/errors.js'
 import type { Host, HostKeySeen, SshTarget } from '../core/ssh.js'
 import { connectTimeoutMs } from '../core/ssh-options.js'
+import { isInHome, withoutRoot } from './home.js'
 import { journal, type MachineSession, recordOf, resourceFor, updateJob } from './machine.js'
 
 /** Deadline of a boot. An emulated guest on a busy host has needed 40 s, and a cold machine with a slow disk more. */
@@ -39,16 +40,18 @@ export async function connect(session: MachineSession, timeoutMs?: number): Prom
   session.host?.close()
   session.host = undefined
   const target = await targetOf(session)
+  const inHome = isInHome(session.definition, recordOf(session))
   const { host, hostKey } = await session.ops.ssh.connect(target, {
+    ...(inHome ? { asLoginUser: true } : {}),
     signal: session.run.signal,
     timeoutMs: timeoutMs ?? loginMs(target),
     sudoPassword: () => sudoPassword(session),
     acceptHostKey: (seen) => acceptHostKey(session, target, seen),
   })
-  session.host = host
+  session.host = inHome ? withoutRoot(host) : host
   if (recordOf(session).hostKey !== hostKey)
     await updateJob(session, (draft) => Object.assign(draft, { hostKey }))
-  return host
+  return session.host
 }
 
 /** Returns the deadline of a login to a machine that should be up already. */

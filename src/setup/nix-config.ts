@@ -35,7 +35,8 @@ export function nixOptions(
     ...(includes.length > 0 ? { includes } : {}),
     ...(emulatedSystems.length > 0 ? { emulatedSystems } : {}),
   }
-  if (!builder.enable) return nix
+  // A Nix in a home has settings of its own.
+  if (!builder.enable || builder.wrapper != null) return nix
   const { supportedFeatures, mandatoryFeatures, sshUser } = builder
   return {
     ...nix,

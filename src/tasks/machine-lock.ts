@@ -4,7 +4,8 @@ import { machineLock } from '../core/machine-places.js'
 import type { Run } from '../core/run.js'
 import type { Host } from '../core/ssh.js'
 import { hostOf } from '../machine/connect.js'
-import type { MachineSession } from '../machine/machine.js'
+import { isInHome } from '../machine/home.js'
+import { type MachineSession, recordOf } from '../machine/machine.js'
 import { targetScript } from '../remote/target-scripts.js'
 
 const { file: lockFile, staleSeconds } = machineLock
@@ -27,7 +28,8 @@ export const setUpLock = {
  * lock serves operators who do not, such as colleagues with a copy each.
  */
 export async function aloneOnMachine<T>(session: MachineSession, action: () => Promise<T>): Promise<T> {
-  if (holders.has(session)) return action()
+  // The lock is root's. A Nix in a home has one user, whose files change at once.
+  if (holders.has(session) || isInHome(session.definition, recordOf(session))) return action()
   const { user, host } = session.ops.operator
   const who = `${user}@${host} with the state ${session.deployment.paths.root}`
   // The work may end over another connection than it began.

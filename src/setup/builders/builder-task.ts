@@ -20,6 +20,7 @@ import {
   makeAccount,
   removeAccount,
 } from './account.js'
+import { hasHome, homeFaults, lookAtHome, makeHome, removeHome, verifyHome } from './home-account.js'
 
 /** The account for logins, and the builder's abilities as the expression wants them. */
 interface OfferOptions extends Account, Logins {
@@ -35,10 +36,14 @@ interface OfferOptions extends Account, Logins {
   readonly mandatoryFeatures: readonly string[]
   /** Whether a machine has the name of the operator host. */
   readonly ambiguous: boolean
+  /** Command that enters a Nix in the home of an existing user; absent for the Nix of the machine. */
+  readonly wrapper?: readonly string[]
 }
 
 interface WithdrawOptions extends Account {
   readonly kind: 'withdraw'
+  /** Whether the Nix is that of an existing user, who stays. */
+  readonly inHome?: true
 }
 
 type BuilderTaskOptions = OfferOptions | WithdrawOptions
@@ -53,7 +58,8 @@ export const builderTask: SetupTask<BuilderTaskOptions> = {
   stageFor: ({ kind }) => (kind === 'offer' ? 'offer' : 'withdraw'),
   debianPackages: () => ['openssh-server'],
   wanted: wantedBuilder,
-  owns: (options) => [{ path: keysFile(options), instead: 'deployment.builder.for' }],
+  owns: (options) =>
+    isInHome(options) ? [] : [{ path: keysFile(options), instead: 'deployment.builder.for' }],
   probe: probeBuilder,
   apply: (host, options, run) =>
     options.kind === 'offer' ? offer(host, options, run) : withdraw(host, options, run),
@@ -65,7 +71,9 @@ function wantedBuilder(machine: TaskMachine): BuilderTaskOptions | undefined {
   const { builder, targetHost } = definition.options
   if (!builder.enable) {
     const user = outputs?.[offerTask]?.user ?? ''
-    return user === '' ? undefined : { kind: 'withdraw', ...accountOf(user, machine) }
+    if (user === '') return undefined
+    const inHome = outputs?.[offerTask]?.in === 'home'
+    return { kind: 'withdraw', ...accountOf(user, machine), ...(inHome ? { inHome } : {}) }
   }
   return {
     kind: 'offer',
@@ -80,6 +88,7 @@ function wantedBuilder(machine: TaskMachine): BuilderTaskOptions | undefined {
     mandatoryFeatures: builder.mandatoryFeatures,
     ...loginsOf(machine),
     ambiguous: isForOperator(builder) && machine.peers?.has(MachineName.parse(operatorName)) === true,
+    ...(builder.wrapper == null ? {} : { wrapper: builder.wrapper }),
   }
 }
 
@@ -89,12 +98,23 @@ function keysOf({ keys }: OfferOptions): string {
 }
 
 async function probeBuilder(host: Host, options: BuilderTaskOptions, run: Run): Promise<TaskState> {
-  const facts = await lookAtAccount(host, options, run)
+  const home = isInHome(options)
+  const facts = home ? await lookAtHome(host, options, run) : await lookAtAccount(host, options, run)
   if (options.kind === 'withdraw')
-    return hasAccount(facts, options) ? { drifted: 'no machine builds here any more' } : 'done'
-  const wrong = accountFaults(facts, options, keysOf(options))
+    return (home ? hasHome(facts) : hasAccount(facts, options))
+      ? { drifted: 'no machine builds here any more' }
+      : 'done'
+  const { wrapper, user, keys } = options
+  const wrong =
+    wrapper === undefined
+      ? accountFaults(facts, options, keysOf(options))
+      : homeFaults(facts, { user, wrapper }, keys)
   if (wrong === undefined) return 'needed'
   return wrong.length === 0 ? 'done' : { drifted: wrong.join('; ') }
+}
+
+function isInHome(options: BuilderTaskOptions): boolean {
+  return options.kind === 'offer' ? options.wrapper !== undefined : options.inHome === true
 }
 
 async function offer(host: Host, options: OfferOptions, run: Run): Promise<Record<string, string>> {
@@ -105,9 +125,10 @@ async function offer(host: Host, options: OfferOptions, run: Run): Promise<Recor
         ? 'this host has no key for builders yet; hydra-ops deploy makes one'
         : `machine '${name}' has no key for builders yet, so it cannot build here before its own deploy`,
     )
-  await makeAccount(host, options, keysOf(options), run)
-  const facts = await lookAtAccount(host, options, run)
-  const { user } = options
+  const { user, wrapper, keys } = options
+  if (wrapper === undefined) await makeAccount(host, options, keysOf(options), run)
+  else await makeHome(host, { user, wrapper }, keys, run)
+  const facts = await (wrapper === undefined ? lookAtAccount : lookAtHome)(host, options, run)
   return {
     user,
     for: [...options.keys, ...options.awaited.map((machine) => ({ machine }))]
@@ -123,6 +144,7 @@ async function offer(host: Host, options: OfferOptions, run: Run): Promise<Recor
       supportedFeatures: options.supportedFeatures ?? ownFeatures(fact(facts, 'kvm') === 'yes'),
       mandatoryFeatures: options.mandatoryFeatures,
     }),
+    ...(wrapper === undefined ? {} : { in: 'home' }),
   }
 }
 
@@ -142,7 +164,7 @@ function refuseUnknown({ machine }: Host, { unknown, ambiguous }: OfferOptions):
 }
 
 async function withdraw(host: Host, options: WithdrawOptions, run: Run): Promise<Record<string, string>> {
-  await removeAccount(host, options, run)
+  await (options.inHome === true ? removeHome : removeAccount)(host, options, run)
   // The task is forgotten by this empty output.
   return { user: '', for: '', entry: '' }
 }
@@ -150,6 +172,8 @@ async function withdraw(host: Host, options: WithdrawOptions, run: Run): Promise
 /** Serves the store as the account does; the users of the builder prove the login itself. */
 async function verifyBuilder(host: Host, options: BuilderTaskOptions, run: Run): Promise<void> {
   if (options.kind === 'withdraw') return
+  const { user, wrapper } = options
+  if (wrapper !== undefined) return verifyHome(host, { user, wrapper }, run)
   const question = {
     what: `serve the store as user '${options.user}'`,
     script: 'tasks/builder/verify',

@@ -1,0 +1,26 @@
+# shellcheck shell=sh
+# Functions for the scripts about a Nix in a home. They run as its user, without root.
+
+script=$HOME/.config/hydra-ops/serve-store
+# shellcheck disable=SC2034 # The scripts of this folder use the variable.
+keys_file=$HOME/.ssh/authorized_keys
+
+# Prints lines of the keys that may log in: ours (yes), or those of the user (no). Ours name our script.
+lines_of_keys() {
+  if [ "$1" = yes ]; then set -- -F; else set -- -vF; fi
+  grep "$@" -- "command=\"$script\"" "$keys_file" 2>/dev/null
+}
+
+# Ends the script if this is not the user, or if the home has a name that sshd would not understand.
+check_user() {
+  if [ "$(id -un)" != "$1" ]; then
+    echo "the login is that of user $(id -un), and not of $1" >&2
+    exit 1
+  fi
+  case $HOME in
+    *[!A-Za-z0-9/._-]* | '')
+      echo "the home $HOME has a character that a forced command cannot have" >&2
+      exit 1
+      ;;
+  esac
+}

@@ -1,0 +1,10 @@
+# shellcheck shell=sh
+# Looks at the forced command of a Nix in a home, at the keys that may use it, and at the machine's abilities.
+# Prints `hash=` (of the script, `-` where it is missing), `key=` for each line of ours (the text after its command),
+# `system=`, `cores=` and `kvm=` (yes or no).
+say hash "$(hash_of "${script:?}")"
+lines_of_keys yes | sed 's/^.*hydra-ops\/serve-store" //' | while IFS= read -r line; do say key "$line"; done
+say system "$(uname -m)-linux"
+say cores "$(nproc)"
+if [ -w /dev/kvm ]; then say kvm yes; else say kvm no; fi
+exit 0

@@ -1,0 +1,14 @@
+# shellcheck shell=sh
+# Removes the forced command of a Nix in a home, and the keys that may use it. Other lines of the keys stay.
+# Values: user (the owner of the home).
+: "${user:?}"
+check_user "$user"
+umask 077
+if [ -n "$(lines_of_keys yes)" ]; then
+  lines_of_keys no | replace_file "${keys_file:?}" || exit 1
+  step 'nobody can log in'
+fi
+rm -f -- "${script:?}" || exit 1
+step 'the script is gone'
+rmdir -- "$(dirname -- "${script:?}")" 2>/dev/null
+exit 0
