@@ -11,6 +11,7 @@ import { settleAll } from '../core/settle.js'
 import { destroyMachine } from '../deploy/destroy-machine.js'
 import { type DrainChoice, drainFirst } from '../deploy/drain.js'
 import { type MachineSession, recordedMachine, recordOf, resourceFor, withLink } from '../machine/machine.js'
+import { syncOperatorBuilders } from '../machine/operator-builders.js'
 import { resourceOf } from '../machine/resource.js'
 import { machineRecord } from '../machine/session.js'
 import { selectRecordedMachines } from '../network/select-by-tag.js'
@@ -44,7 +45,7 @@ export async function destroyMachines(
   }
   // The selection is fixed here, so that it excludes machines created in the meantime.
   const selection = { include: machines }
-  return onMachines(
+  const results = await onMachines(
     ops,
     { ...request, selection, verb: 'destroy' },
     async (deployment, machine, run, selected) => {
@@ -56,6 +57,9 @@ export async function destroyMachines(
       return something ? true : { unchanged: 'there was nothing to destroy: the machine was never created' }
     },
   )
+  // The next deploy makes a new key for a builder that is made anew.
+  await syncOperatorBuilders(ops, await ops.store.resolve(request.deployment), false, quiet)
+  return results
 }
 
 /** Takes a running builder out of use; a host that lives on, and that is only forgotten, stays in use. */

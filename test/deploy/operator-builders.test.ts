@@ -6,6 +6,7 @@ import type { NixFlags } from '../../src/core/nix.js'
 import type { CommandResult } from '../../src/core/ssh.js'
 import { deploy } from '../../src/deploy/deploy.js'
 import { drainBuilder, listBuilders, resumeBuilder, testBuilders } from '../../src/operations/builders.js'
+import { destroyMachines } from '../../src/operations/destroy.js'
 import { hostLines } from '../../src/operations/operator-builders.js'
 import { authorizedKeys, type Logins, loginsOf } from '../../src/setup/builders/account.js'
 import { builderHostKey } from '../fakes/builder-peers.js'
@@ -191,6 +192,15 @@ describe('a builder for the operator', () => {
     expect(existsSync(`${await keyFile()}.pub`)).toBe(false)
     expect((await build())?.builders).toBeUndefined()
   })
+})
+
+it('a builder for the operator that is destroyed leaves no list and no key', async () => {
+  const all = { deployment: undefined, selection: {}, yes: true, maxConcurrent: 1 }
+  await destroyMachines(ops, { ...all, selection: { on: 'web' } })
+  expect(existsSync(await keyFile())).toBe(true)
+  await destroyMachines(ops, { ...all, selection: { on: 'b1' } })
+  expect(existsSync(await keyFile())).toBe(false)
+  expect(existsSync(await folder())).toBe(false)
 })
 
 describe('a builder for an operator with a Nix daemon', () => {

@@ -80,6 +80,19 @@ it('a NixOS builder of 2017 with a cache keeps its features beside the settings 
   ])
 })
 
+it('a Nix in a home changes nothing in the configuration of its machine', async () => {
+  const values = '(config.users.users ? nix-builder) (config.users.users ? alice)'
+  const wrapper =
+    'deployment.builder.wrapper = [ "/home/alice/enter" ]; deployment.builder.sshUser = "alice";'
+  expect(await valuesOf(wrapper, values, fixtureNixpkgs)).toEqual([false, false])
+})
+
+it('a builder for the operator has the same configuration as one for a machine', async () => {
+  const forOperator = 'deployment.builder = { enable = true; for = "operator"; };'
+  const { options } = await evaluated(forOperator, fixtureNixpkgs)
+  expect(options.builder).toMatchObject({ enable: true, for: 'operator', cache: { enable: false } })
+})
+
 it('a definition of the user wins over the account of a NixOS builder', async () => {
   const own = 'users.users.nix-builder.home = "/srv/builder"; services.openssh.enable = lib.mkForce false;'
   const values = 'config.users.users.nix-builder.home config.services.openssh.enable'
