@@ -127,7 +127,7 @@ GIT_SSH_VARIANT=simple GIT_SSH_COMMAND='hydra-ops ssh -d lab' git push ci:/srv/n
 
   /** Waits until Hydra has evaluated the last push, and its gate ended in that way. */
   async evaluated(
-    end: 'succeeded' | 'failed',
+    end: 'succeeded' | 'a dependency failed',
   ): Promise<{ readonly evaluation: number; readonly gate: number }> {
     const revision = (await this.shell.run('git rev-parse HEAD', minutes)).trim()
     const deadline = Date.now() + evaluationMs
@@ -138,7 +138,7 @@ GIT_SSH_VARIANT=simple GIT_SSH_COMMAND='hydra-ops ssh -d lab' git push ci:/srv/n
       const ended = inputs?.network === revision && gate?.state === end && unfinished === 0
       if (ended && evaluation !== undefined && gate !== undefined)
         return { evaluation: evaluation.id, gate: gate.id }
-      if (Date.now() > deadline) throw new Error(`the gate of ${revision} never ${end}\n${status}`)
+      if (Date.now() > deadline) throw new Error(`the gate of ${revision} never became '${end}'\n${status}`)
       await new Promise((resolve) => setTimeout(resolve, pauseMs))
     }
   }

@@ -93,7 +93,7 @@ describe('a push', () => {
   it('changes nothing while the gate is red, and says so in one sentence', async () => {
     const before = await running()
     await network.push({ greeting: 'Hello too early', broken: true })
-    const { evaluation, gate } = await network.evaluated('failed')
+    const { evaluation, gate } = await network.evaluated('a dependency failed')
     const flags = ['deploy', '-d', 'lab', '--include', 'web', '--from-hydra']
     const passed = await network.host.run(flags)
     expect(passed.code, passed.stderr).toBe(0)
