@@ -15,6 +15,7 @@
 : "${lists:?}" "${drained:?}" "${name:?}" "${login:?}" "${jobs:?}" "${drains:?}"
 split_by_line
 umask 022
+lock_marks "$drained" || exit 1
 mark=$drained/$name
 before=none
 if [ -e "$mark" ]; then

@@ -10,3 +10,13 @@ as_user() {
   shift
   if [ -z "$user" ] || [ "$(id -un)" = "$user" ]; then "$@"; else runuser -u "$user" -- "$@"; fi
 }
+
+# Locks the marks $1 of drained builders, and the lists with them, until the script ends (flock, the kernel's). Builders
+# are drained side by side, and each script reads and replaces the same lists. A killed script leaves no lock behind.
+lock_marks() {
+  mkdir -p -- "${1%/*}" && exec 9< "${1%/*}" || return 1
+  flock -w 60 9 || {
+    echo 'another hydra-ops has changed the builders of this machine for more than a minute' >&2
+    return 1
+  }
+}

@@ -2,6 +2,7 @@
 # Removes the list of this machine's builders, and the key for their logins.
 # Values: list and ssh_settings (paths), drained (folder of marks), directory (of the key).
 : "${list:?}" "${ssh_settings:?}" "${drained:?}" "${directory:?}"
+lock_marks "$drained" || exit 1
 rm -f -- "$list" || exit 1
 step 'the list is gone'
 rm -f -- "$ssh_settings" || exit 1

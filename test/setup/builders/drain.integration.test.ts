@@ -48,13 +48,13 @@ function written(reader: BuilderReader, drained: readonly string[]): string {
   return String(builderFiles(options, new Set(drained))[0]?.content)
 }
 
-function set(drains: boolean, steps?: number) {
+function set(drains: boolean, steps?: number, name = 'b1') {
   const values = {
     ...{
       lists: Object.values(builderLists),
       drained: drainFolder,
-      name: 'b1',
-      login: 'nix-builder@b1',
+      name,
+      login: `nix-builder@${name}`,
       jobs: 4,
       drains,
     },
@@ -84,6 +84,25 @@ describe.each<BuilderReader>(['queue runner', 'daemon'])('a drain before a reboo
     for (const drains of [true, false]) expect((await set(drains)).get('before')).toEqual(['manual'])
     expect(readFileSync(list(reader), 'utf8')).toBe(written(reader, ['b1']))
     expect(readdirSync(marks())).toEqual(['b1'])
+  })
+
+  it('loses no change of another drain at the same time', async () => {
+    for (const drains of [true, false, true, false, true]) {
+      await Promise.all([set(drains), set(drains, undefined, 'b10')])
+      expect(readFileSync(list(reader), 'utf8')).toBe(written(reader, drains ? ['b1', 'b10'] : []))
+      expect(readdirSync(marks())).toEqual(drains ? ['b1', 'b10'] : [])
+    }
+  })
+
+  it('leaves to a person what the person marks at the same time', async () => {
+    const values = { drained: drainFolder, name: 'b1', drains: true }
+    const question = { what: 'mark', script: 'tasks/builders/mark', values }
+    for (let round = 0; round < 5; round += 1) {
+      await Promise.all([set(true), askMachine(host, question, taskRun())])
+      expect((await set(false)).get('before')).toEqual(['manual'])
+      rmSync(join(marks(), 'b1'))
+      await set(false)
+    }
   })
 
   it('converges after a kill at any step', async () => {
