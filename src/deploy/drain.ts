@@ -127,8 +127,12 @@ async function setJobs(session: MachineSession, row: BuilderRow, wish: Setting):
       drains,
     }
     const what = `${drains ? 'take' : 'return'} the jobs of builder '${machine}'`
+    // The script may take effect without an answer, so the state knows of the drain first.
+    if (drains) await remember(session, row.usedBy, { drained: true, automatic: true })
     const facts = await askMachine(host, { what, script: 'tasks/builders/drain', values }, run)
-    if (fact(facts, 'before') !== 'manual') await remember(session, row.usedBy, drains)
+    const manual = fact(facts, 'before') === 'manual'
+    if (manual || !drains) await remember(session, row.usedBy, { drained: manual, automatic: false })
+    if (!manual) await journal(session, drains ? 'builder.drained' : 'builder.resumed', { data: row.usedBy })
     run.log(drains ? `'${row.usedBy}' begins no more builds here` : `'${row.usedBy}' may build here again`)
     return facts
   } finally {
@@ -160,22 +164,27 @@ async function answering(user: MachineSession, { builder }: BuilderRow, wish: Se
   }
 }
 
-/** Remembers the drain in the state, so that a later process ends it. */
-async function remember(session: MachineSession, user: MachineName, drains: boolean): Promise<void> {
-  const { deployment, machine } = session
+/** Remembers in the state whether a builder is drained, and whether a later process ends the drain. */
+async function remember(
+  { deployment, machine }: MachineSession,
+  user: MachineName,
+  now: { readonly drained: boolean; readonly automatic: boolean },
+): Promise<void> {
   // A deploy keeps what it decided about other machines in memory.
   await deployment.commit(user)
   await deployment.updateMachine(user, (draft) => {
     const task = draft.tasks[useTask]
     if (task === undefined) return
-    const names = (text: string | undefined) => {
+    const names = (text: string | undefined, listed: boolean) => {
       const others = machinesIn(text).filter((name) => name !== machine)
-      return (drains ? [...others, machine] : others).join(',')
+      return (listed ? [...others, machine] : others).join(',')
     }
-    const { drained, automatic } = task.outputs
-    task.outputs = { ...task.outputs, drained: names(drained), automatic: names(automatic) }
+    task.outputs = {
+      ...task.outputs,
+      drained: names(task.outputs.drained, now.drained),
+      automatic: names(task.outputs.automatic, now.automatic),
+    }
   })
-  await journal(session, drains ? 'builder.drained' : 'builder.resumed', { data: user })
 }
 
 async function waitForBuilds(

@@ -26,12 +26,17 @@ let known: boolean[] = []
 let seen: string[]
 /** Mark on `ci`. */
 let mark: 'none' | 'automatic' | 'manual'
+/** Whether the state knew of the drain when `ci` was asked for it. */
+let knownBefore: boolean[]
+/** Number of answers about the drain that get lost on their way. */
+let lost: number
 /** Numbers of builds that run on `b1`, one for each look; the last one stays. */
 let serving: number[]
 
 beforeEach(async () => {
   seen = []
   mark = 'none'
+  lost = 0
   serving = [0]
   ops = await createFakeOps({ network: fakeNetwork(['b1', 'ci', 'web'].map((name) => fakeMachine(name))) })
   runFakeDebian(ops)
@@ -52,11 +57,16 @@ beforeEach(async () => {
     ],
   })
   const drains = /^(?:take|return) the jobs of builder 'b1'$/
-  ops.ssh.answer(drains, ({ values, machine }) => {
+  ops.ssh.answer(drains, async ({ values, machine }) => {
+    if (values.drains === 'true') knownBefore = await drainedNow()
     expect([machine, values.login, values.jobs]).toEqual(['ci', 'nix-builder@b1', '4'])
     const before = mark
     if (mark !== 'manual') mark = values.drains === 'true' ? 'automatic' : 'none'
     seen.push(values.drains === 'true' ? 'drain' : 'resume')
+    if (lost > 0) {
+      lost -= 1
+      return { kind: 'lost', stdout: '', stderr: '' }
+    }
     return succeed(`before=${before}\nread=/etc/hydra/builders\n`)
   })
   ops.ssh.answer('count the running builds', () => {
@@ -129,6 +139,30 @@ describe('the reboot of a builder', () => {
     expect([seen.at(-1), mark, await drainedNow()]).toEqual(['resume', 'none', [false]])
   })
 
+  it('does not happen after a drain without an answer, and the builder gets its jobs back', async () => {
+    lost = 1
+    const [result] = await reboot()
+    expect(result).toMatchObject({
+      outcome: 'failed',
+      reason: expect.stringContaining('connection was lost'),
+    })
+    expect([seen, mark, await drainedNow()]).toEqual([['drain', 'resume'], 'none', [false]])
+  })
+
+  it('tells the state of the drain before a list changes, so that a later process can end the drain', async () => {
+    await reboot()
+    expect(knownBefore).toEqual([true])
+  })
+
+  it('leaves a drain to the next start that it could not take back', async () => {
+    lost = 2
+    await reboot()
+    expect(await drainedNow()).toEqual([true])
+    await stop('b1')
+    await startMachines(ops, { deployment: undefined, maxConcurrent: 1, selection: only('b1') })
+    expect([seen.at(-1), mark, await drainedNow()]).toEqual(['resume', 'none', [false]])
+  })
+
   it('does not happen while a machine that builds there does not answer', async () => {
     silenceCi()
     const [result] = await reboot()
@@ -162,7 +196,10 @@ describe('the reboot of a builder', () => {
     mark = 'manual'
     expect(await reboot()).toMatchObject([{ outcome: 'changed' }])
     expect(seen).toEqual(['drain', '0 builds', 'b1 reboots'])
-    expect(mark).toBe('manual')
+    expect([mark, await drainedNow()]).toEqual(['manual', [true]])
+    seen = []
+    await deploy(ops, { ...standardRequest, drain: quick, selection: only('b1') })
+    expect(seen).toEqual([])
   })
 
   it('drains no machine that is no builder', async () => {
