@@ -37,6 +37,10 @@ sub enter      { return }
 sub is_kept    { return 0 }
 sub finish     { return }
 
+# A deploy moves the only profile, so the running closure tells of each deploy.
+sub is_replaced { return 0 }
+sub leave       { return undef }
+
 sub checks { $Machine::config->{healthChecks} }
 
 # Returns the facts of a new attempt: its units and their logs.

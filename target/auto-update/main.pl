@@ -109,6 +109,9 @@ sub update {
     if (System::running() ne $running) {
         return { %facts, result => 'busy', message => 'the machine was deployed while the update was fetched' };
     }
+    # A deploy may have set another boot default meanwhile, and left the running system alone.
+    ($unsettled, $why) = System::unsettled();
+    return { %facts, result => $unsettled, message => $why } if defined $unsettled;
     my $run  = 'auto-' . Machine::time_text(time) . "-$$";
     $run =~ s/[:]//g;
     my %new = (
@@ -130,6 +133,7 @@ sub resume {
         Machine::remove_own('attempt');
         return { result => 'up-to-date', message => 'the machine was deployed after an update that was interrupted' };
     }
+    return give_way($attempt) if System::is_replaced($attempt);
     return updated($attempt) if $attempt->{phase} ne 'back' && System::is_kept($attempt);
     if ($attempt->{phase} eq 'boot' && !System::is_before_boot($attempt)) {
         my $wrong = System::entered($attempt);
@@ -141,6 +145,16 @@ sub resume {
     return undo($attempt, $attempt->{why}, 1) if $attempt->{phase} eq 'back';
     return undo($attempt, "no end after $attempt->{tries} runs", 0) if $attempt->{tries} >= $most_tries;
     return carry_out($attempt, 1);
+}
+
+# Ends an attempt whose boot default an operator replaced. The boot default stays.
+sub give_way {
+    my ($attempt) = @_;
+    my $wrong = System::leave($attempt);
+    Machine::remove_own('attempt');
+    return { result => 'failed', message => "a deploy came after an update that was interrupted; going back failed: $wrong" } if defined $wrong;
+    my ($result, $why) = System::unsettled();
+    return { result => $result // 'up-to-date', message => $why // 'the machine was deployed after an update that was interrupted' };
 }
 
 # Activates, judges and keeps the build of an attempt, or goes back.

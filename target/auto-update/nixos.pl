@@ -26,7 +26,7 @@ sub unsettled {
     return if $running eq $default;
     my ($awaited, $boot) = split / /, first_line($Machine::config->{awaits}) // '';
     return ('needs-reboot', "a deploy left $default for the next boot") if ($boot // '') eq boot_id() && $awaited eq $default;
-    return ('busy', "a deploy left $running running, and $default is the boot default; the next deploy or a reboot decides");
+    return ('busy', "$running runs, and $default is the boot default; the next deploy or a reboot decides");
 }
 
 # Refuses a path that is no system of NixOS.
@@ -282,6 +282,23 @@ sub go_back {
     my $running = running();
     return 'the machine runs ' . ($running || 'no known system') if $running ne $attempt->{previous};
     return "$attempt->{path} stays the boot default" if default() eq $attempt->{path};
+    finish($attempt, 0);
+    return undef;
+}
+
+# Says whether somebody else set the boot default since an attempt began.
+sub is_replaced {
+    my ($attempt) = @_;
+    my $default = default();
+    return !grep { $default eq $_ } @{$attempt}{qw(path previous)};
+}
+
+# Ends an attempt without a change of the boot default. A system that nobody confirmed goes. Returns nothing, or a
+# sentence about the failure.
+sub leave {
+    my ($attempt) = @_;
+    my $seen = look($attempt);
+    return go_back($attempt) if $seen->{boot} eq $attempt->{bootId} && grep { exists $seen->{files}{$_} } qw(armed fired);
     finish($attempt, 0);
     return undef;
 }

@@ -1,59 +1,23 @@
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
-import { withSetUpLock } from '../../src/tasks/machine-lock.js'
-import { type ServedHydra, serveHydra } from '../fakes/served-hydra.js'
-import { deployed, endServers, evaluation, now } from './jobset.js'
-import { Builds } from './updated-machine.js'
-import { buildSystem, owner, UpdatedNixos, type UpdatedSystem } from './updated-nixos.js'
+import { describe, expect, it } from 'vitest'
+import { evaluation, now } from './jobset.js'
+import {
+  better,
+  builds,
+  expectBack,
+  fails,
+  go,
+  hydra,
+  machine,
+  make,
+  offer,
+  old,
+  oldAlone,
+  unit,
+  useNixosMachine,
+} from './nixos-machine.js'
+import { buildSystem, owner, type UpdatedSystem } from './updated-nixos.js'
 
-const builds = new Builds()
-const run = { signal: new AbortController().signal, log: () => {} }
-
-let machine: UpdatedNixos
-let hydra: ServedHydra
-let old: string
-let better: string
-
-const make = async (name: string, made: UpdatedSystem = {}) =>
-  builds.publish(await buildSystem(builds, name, made))
-const unit = (name: string, program: string) => ({ [`${name}.service`]: `[Service]\nExecStart=${program}\n` })
-const fails = { cmd: [{ cmd: ['false'], period: 0.1, timeout: 20, total: 0.1 }] }
-
-beforeAll(async () => {
-  await builds.start()
-  old = await make('old')
-  better = await make('better')
-  machine = await UpdatedNixos.start(builds)
-})
-afterAll(async () => {
-  await machine.dispose()
-  builds.dispose()
-})
-
-beforeEach(async () => {
-  await machine.reset()
-  await machine.deploy(old, deployed)
-  hydra = await serveHydra([evaluation(12, better), evaluation(11, old)])
-})
-afterEach(async () => {
-  endServers()
-  await hydra.close()
-})
-
-const go = (changes: Record<string, unknown> = {}, flags: readonly string[] = []) =>
-  machine.run(hydra.model.url, changes, flags)
-const offer = (path: string) => {
-  hydra.model.evaluations = [evaluation(12, path)]
-}
-const oldAlone = () => ({ running: old, profile: old, bootDefault: old })
-
-/** Expects that the update went back for this reason, and that the machine is as before. */
-async function expectBack(why: string | RegExp, ended: Awaited<ReturnType<typeof go>>): Promise<void> {
-  expect(ended).toMatchObject({ kind: 'exited', code: 1, stderr: '', said: expect.stringMatching(why) })
-  expect(ended.said).toContain(`; went back to ${old}`)
-  expect(await machine.runs()).toEqual(oldAlone())
-  expect(await machine.result()).toMatchObject({ result: 'went-back', path: expect.any(String) })
-  expect(await machine.leftovers()).toBe('')
-}
+useNixosMachine()
 
 describe('an automatic update of a NixOS machine', () => {
   it('activates the newest green build under the guard, confirms it, and makes it the boot default', async () => {
@@ -166,7 +130,7 @@ describe('an automatic update of a NixOS machine changes nothing', () => {
     await machine.deploy(better, now, false)
     expect(await go()).toMatchObject({
       code: 0,
-      said: `busy: a deploy left ${better} running, and ${old} is the boot default; the next deploy or a reboot decides`,
+      said: `busy: ${better} runs, and ${old} is the boot default; the next deploy or a reboot decides`,
     })
   })
 
@@ -234,7 +198,6 @@ describe('an automatic update of a NixOS machine goes back to its old system', (
     const cut = machine.namespace.sh('until [ -e /run/test/proof ]; do sleep 0.1; done').then(close)
     await expectBack('does not answer /: Failed to connect', await go())
     await cut
-    hydra = await serveHydra([])
   })
 
   it('if a health check fails', async () => {
@@ -257,124 +220,3 @@ describe('an automatic update of a NixOS machine goes back to its old system', (
     await expectBack('the switch did not end in time', await update)
   })
 })
-
-describe('an update and a deploy of a NixOS machine', () => {
-  it('do not work at once: the update waits for its next time while a deploy has the machine', async () => {
-    const who = 'alice@laptop with the state /home/alice/s'
-    const host = () => machine.namespace.host
-    await withSetUpLock(host, who, run, async () => {
-      expect(await go()).toMatchObject({
-        code: 0,
-        said: `busy: ${who} has held the machine for less than a minute`,
-      })
-      expect(await machine.runs()).toEqual(oldAlone())
-    })
-    expect(await go()).toMatchObject({ code: 0, said: expect.stringContaining('updated') })
-  })
-
-  it('do not work at once: the update leaves an activation alone that waits to be confirmed', async () => {
-    await machine.namespace.sh(`mkdir -p /var/lib/hydra-ops/activations/r1 /run/units
-cat /run/test/boot_id > /var/lib/hydra-ops/activations/r1/armed
-: > /run/units/hydra-ops-guard-r1-short.timer`)
-    expect(await go()).toMatchObject({
-      code: 0,
-      said: 'busy: evaluation 12: the activation of run r1 waits to be confirmed',
-    })
-    expect(await machine.runs()).toEqual(oldAlone())
-    expect(await machine.leftovers()).not.toContain('attempt')
-  })
-
-  it('do not work at once: a deploy is refused while the update has the machine', async () => {
-    await machine.namespace.sh('mkdir -p /run/test/proof && mkfifo /run/test/proof/begun /run/test/proof/go')
-    const waits = {
-      cmd: ['sh', '-c', 'echo > /run/test/proof/begun; cat /run/test/proof/go'],
-      ...{ period: 0.1, timeout: 300, total: 300 },
-    }
-    const first = go({ healthChecks: { cmd: [waits] } })
-    await machine.namespace.sh('cat /run/test/proof/begun')
-    const enters = withSetUpLock(
-      () => machine.namespace.host,
-      'alice',
-      run,
-      async () => 'in',
-    )
-    await expect(enters).rejects.toMatchObject({
-      message: expect.stringContaining('locked for set-up by its automatic update'),
-    })
-    await machine.namespace.sh('echo > /run/test/proof/go')
-    expect(await first).toMatchObject({ code: 0 })
-  })
-})
-
-describe('an automatic update of a NixOS machine that is killed', () => {
-  it.each<[string, UpdatedSystem, boolean]>([
-    ['ends with the new system', { checks: { cmd: [] } }, true],
-    ['ends with the old system if the new one is not healthy', { checks: fails }, false],
-  ])('at any step %s', { timeout: 900_000 }, async (name, made, good) => {
-    const path = await make(good ? 'killed-good' : 'killed-bad', made)
-    offer(path)
-    let killed = 0
-    for (; killed < 60; killed += 1) {
-      await machine.reset()
-      await machine.deploy(old, deployed)
-      const first = await go({}, [`--stop-after=${killed}`])
-      if (first.kind === 'exited' && first.code < 2) break
-      await go()
-      const wanted = good ? path : old
-      expect(await machine.runs(), `${name}: kill ${killed}`).toEqual({
-        running: wanted,
-        profile: wanted,
-        bootDefault: wanted,
-      })
-      expect(await machine.leftovers(), `${name}: kill ${killed}`).toBe('')
-    }
-    expect(killed).toBeGreaterThan(8)
-    expect(killed).toBeLessThan(60)
-  })
-
-  it('tries the build once more after its guard went back', async () => {
-    await killWhen('armed')
-    await machine.namespace.sh(
-      'systemctl fire; until [ -e /var/lib/hydra-ops/activations/*/guard-result ]; do sleep 0.1; done',
-    )
-    expect(await machine.runs()).toEqual(oldAlone())
-    expect(await go()).toMatchObject({ code: 0, said: expect.stringContaining('updated to evaluation 12') })
-    expect(await machine.runs()).toMatchObject({ running: better, bootDefault: better })
-  })
-
-  it('does not try a build again whose activation a reboot ended', async () => {
-    await killWhen('armed')
-    await machine.reboot()
-    await machine.sshd('a')
-    await expectBack('the machine was restarted during the activation', await go())
-    expect(await go()).toMatchObject({ code: 1, said: expect.stringContaining('was tried before') })
-  })
-
-  it('keeps what a deploy put there meanwhile', async () => {
-    await killWhen('armed')
-    const other = await make('of-alice')
-    await machine.reboot()
-    await machine.deploy(other, now)
-    expect(await go()).toMatchObject({
-      code: 0,
-      said: 'up-to-date: the machine was deployed after an update that was interrupted',
-    })
-    expect(await machine.runs()).toMatchObject({ running: other, profile: other })
-    expect(await machine.leftovers()).toBe('')
-  })
-})
-
-/** Kills an update at the first step at which the folder of its activation has a file, and the switch has ended. */
-async function killWhen(file: string): Promise<void> {
-  for (let step = 0; ; step += 1) {
-    await machine.reset()
-    await machine.deploy(old, deployed)
-    await go({}, [`--stop-after=${step}`])
-    const found = await machine.namespace.sh(`ls /var/lib/hydra-ops/activations/*/${file} 2> /dev/null; true`)
-    if (found !== '') break
-    expect(step).toBeLessThan(40)
-  }
-  await machine.namespace.sh(
-    'until ls /var/lib/hydra-ops/activations/*/settled > /dev/null 2>&1; do sleep 0.1; done',
-  )
-}

@@ -105,6 +105,7 @@ export async function moduleFiles({ scratch }: Builds): Promise<ModuleFiles> {
 
 export const owner = '11111111-2222-3333-4444-555555555555'
 const ownNix = 'env -u NIX_CONFIG -u NIX_REMOTE'
+const setBootDefault = `${ownNix} nix-env -p /nix/var/nix/profiles/system --set "$1" && "$1/bin/switch-to-configuration" boot > /dev/null`
 const program = '/run/test/program.pl'
 const configuration = '/run/test/configuration.json'
 
@@ -170,7 +171,7 @@ echo 'ssh-ed25519 AAAAC3operator alice' > /etc/ssh/authorized_keys.d/root`,
     await this.namespace.sh(`${ownNix} nix-store --realise "$1" > /dev/null`, path)
     if (kept) {
       await this.namespace.sh(
-        `${ownNix} nix-env -p /nix/var/nix/profiles/system --set "$1" && "$1/bin/switch-to-configuration" boot > /dev/null
+        `${setBootDefault}
 touch -h -d "@$2" /nix/var/nix/profiles/system; ln -sfnT "$1" /run/booted-system`,
         path,
         String(at),
@@ -191,6 +192,20 @@ else line=$(grep init= $menu | head -n 1); fi
 echo "BOOT_IMAGE=/vmlinuz $(printf %s "$line" | sed 's/.* init=/init=/')" > /run/test/cmdline
 system=$(printf %s "$line" | sed 's,.* init=\\(/nix/store/[^ ]*\\)/init.*,\\1,')
 for each in current booted; do ln -sfnT "$system" /run/$each-system; done`)
+  }
+
+  /** Makes a system of the cache the boot default, as `deploy --boot` does. */
+  async bootNext(path: string): Promise<void> {
+    await this.namespace.sh(`${ownNix} nix-store --realise "$1" > /dev/null\n${setBootDefault}`, path)
+  }
+
+  /** Lets an operator make a system the boot default, and run a script, while the next update fetches. */
+  async whileFetching(path: string, script: string): Promise<void> {
+    await this.namespace.sh(`${ownNix} nix-store --realise "$1" > /dev/null`, path)
+    await this.namespace.standIn(
+      'nix-store',
+      `rm -- "$0"\n/usr/bin/nix-store "$@" || exit\nset -- ${path}\n{ ${setBootDefault}; ${script}; } > /dev/null`,
+    )
   }
 
   /** Boots the machine: the boot default runs, and no unit of before is there. */
