@@ -2,9 +2,10 @@ import { builderLists, drainFolder, machinesIn, offerTask, useTask } from '../co
 import { builderRows } from '../core/builder-rows.js'
 import { failure, messageOf, throwIfAborted } from '../core/errors.js'
 import type { MachineName } from '../core/names.js'
+import type { Observation } from '../core/provider.js'
 import type { BuilderRow } from '../core/reports.js'
 import type { Host } from '../core/ssh.js'
-import { connect, waitAndConnect } from '../machine/connect.js'
+import { bootMs, connect, waitAndConnect } from '../machine/connect.js'
 import { closeJob, journal, type MachineSession, recordedMachine, resourceFor } from '../machine/machine.js'
 import { askMachine, type Facts, fact } from '../remote/run-script.js'
 import { waitUntil } from '../remote/wait-until.js'
@@ -23,7 +24,7 @@ export interface DrainTimes {
 
 /** Choice about builders that are about to go down; `undefined` in its place leaves them as they are. */
 export interface DrainChoice extends DrainTimes {
-  /** Time for a machine that builds there to answer; it may be rebooting itself. */
+  /** Time for a machine that builds there to answer; that machine may be rebooting with the builder. */
   readonly answerMs: number
 }
 
@@ -31,7 +32,7 @@ export const usualDrain: DrainChoice = {
   deadlineMs: 60 * 60_000,
   idleMs: 40_000,
   pauseMs: 2_000,
-  answerMs: 2 * 60_000,
+  answerMs: bootMs,
 }
 
 /** Machine that is about to go down. */
@@ -89,6 +90,44 @@ export async function giveJobsBack(session: MachineSession): Promise<void> {
   for (const row of rows) await setJobs(session, row, { drains: false, choice: usualDrain, how: 'resumed' })
 }
 
+/**
+ * Gives the builders of a machine the jobs back that the machine still keeps from them: the machine was off when they
+ * came back, or they were made anew since.
+ */
+export async function resumeBuildersOf(session: MachineSession): Promise<void> {
+  const { ops, deployment, machine, run } = session
+  const waiting = waitingFor(session, machine)
+  for (const row of builderRows(deployment.record)) {
+    if (row.usedBy !== machine || !waiting.includes(row.builder)) continue
+    const builder = recordedMachine(ops, deployment, row.builder, run)
+    if (await isUp(builder))
+      await setJobs(builder, row, { drains: false, choice: usualDrain, how: 'resumed' })
+  }
+}
+
+/** Says whether a drained builder answers; the log tells why not. */
+async function isUp(builder: MachineSession): Promise<boolean> {
+  const { machine, provider, run } = builder
+  const staysDrained = (why: string) => {
+    run.log(`builder '${machine}' stays drained: ${why}`)
+    return false
+  }
+  try {
+    if (isOff(await provider.inspect(await resourceFor(builder), run))) return staysDrained('it is off')
+    await connect(builder)
+    return true
+  } catch (error) {
+    throwIfAborted(run.signal)
+    return staysDrained(messageOf(error))
+  } finally {
+    closeJob(builder)
+  }
+}
+
+function isOff({ kind }: Observation): boolean {
+  return kind === 'stopped' || kind === 'absent'
+}
+
 /** Says whether some machine waits for this builder to come back. */
 export function isAwaited(session: MachineSession): boolean {
   return Object.values(session.deployment.record.machines).some((user) =>
@@ -112,9 +151,9 @@ async function setJobs(session: MachineSession, row: BuilderRow, wish: Setting):
   const { drains } = wish
   const user = recordedMachine(ops, deployment, row.usedBy, run)
   try {
-    const observed = await user.provider.inspect(await resourceFor(user), run)
-    if (drains && (observed.kind === 'stopped' || observed.kind === 'absent')) {
-      run.log(`machine '${row.usedBy}', which builds here, is off`)
+    if (isOff(await user.provider.inspect(await resourceFor(user), run))) {
+      if (drains) run.log(`machine '${row.usedBy}', which builds here, is off`)
+      else ops.events.emit({ kind: 'notice', text: keptFrom(machine, row.usedBy) })
       return undefined
     }
     const host = await answering(user, row, wish)
@@ -138,6 +177,10 @@ async function setJobs(session: MachineSession, row: BuilderRow, wish: Setting):
   } finally {
     closeJob(user)
   }
+}
+
+function keptFrom(builder: MachineName, user: MachineName): string {
+  return `builder '${builder}' stays drained on machine '${user}', which is off; the next start or deploy of '${user}' gives the jobs back`
 }
 
 async function answering(user: MachineSession, { builder }: BuilderRow, wish: Setting): Promise<Host> {

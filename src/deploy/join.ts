@@ -12,6 +12,7 @@ import { closeJob } from '../machine/machine.js'
 import { reasonByRecord } from '../tasks/engine.js'
 import type { AssessedMachine } from './build-everything.js'
 import { deliverTasks } from './delivery.js'
+import { resumeBuildersOf } from './drain.js'
 import { enter, type Job } from './job.js'
 import { taskContext, wantedTasks } from './look.js'
 import { lookToChange } from './refuse-machine.js'
@@ -68,12 +69,16 @@ async function join(
   const start = Date.now()
   const { machine } = job
   try {
+    // A builder with its jobs is proved by the task, and a drained one is not.
+    if (stage === 'use') await resumeBuildersOf(job)
     if (!(await isDue(job, stage, seen))) return undefined
     enter(job, 'setup', 'tasks that need other machines')
     job.changed = false
     if (job.provider.makesMachines) await waitAndConnect(job, reachMs)
     else await connect(job)
     await deliverTasks(job, stage, await lookToChange(job))
+    // The task may find the mark of a builder that the state no longer knew.
+    if (stage === 'use') await resumeBuildersOf(job)
     return { machine, outcome: job.changed ? 'changed' : 'unchanged', seconds: secondsSince(start) }
   } catch (error) {
     const why = await explained(job.ops, error, job.provider.name)

@@ -4,7 +4,7 @@ import type { MachineResult } from '../core/events.js'
 import type { MachineName } from '../core/names.js'
 import type { Run } from '../core/run.js'
 import type { DeploymentSession } from '../core/session.js'
-import { type DrainChoice, drainFirst, giveJobsBack } from '../deploy/drain.js'
+import { type DrainChoice, drainFirst, giveJobsBack, isAwaited, resumeBuildersOf } from '../deploy/drain.js'
 import { bootMs, connect, waitAndConnect } from '../machine/connect.js'
 import { startResource } from '../machine/lifecycle.js'
 import {
@@ -32,12 +32,17 @@ export function startMachines(ops: Ops, request: PowerRequest): Promise<MachineR
   return onMachines(ops, { ...request, verb: 'start' }, async (deployment, machine, run) => {
     const session = madeMachine(ops, deployment, machine, run)
     const observation = await session.provider.inspect(await resourceFor(session), run)
-    if (observation.kind === 'running') return false
+    if (observation.kind === 'running') {
+      const drained = isAwaited(session)
+      if (drained) await giveJobsBack(session)
+      return drained
+    }
     await startResource(session)
     await withLink(session, async () => {
       await waitAndConnect(session, bootMs)
       await resendVolatileKeys(session, network)
       await giveJobsBack(session)
+      await resumeBuildersOf(session)
     })
     return true
   })

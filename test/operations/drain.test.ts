@@ -1,11 +1,12 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { useTask } from '../../src/core/builder-offer.js'
+import { offerTask, useTask } from '../../src/core/builder-offer.js'
 import { unreachable } from '../../src/core/errors.js'
 import { MachineName } from '../../src/core/names.js'
 import { deploy } from '../../src/deploy/deploy.js'
 import { usualDrain } from '../../src/deploy/drain.js'
+import { bootMs } from '../../src/machine/connect.js'
 import { listBuilders } from '../../src/operations/builders.js'
 import { destroyMachines } from '../../src/operations/destroy.js'
 import { rebootMachines, startMachines, stopMachines } from '../../src/operations/power.js'
@@ -17,6 +18,7 @@ import { succeed } from '../fakes/fake-ssh.js'
 import { fakeTask } from '../fakes/fake-task.js'
 import { standardRequest } from '../fakes/standard-request.js'
 
+const b1 = MachineName.parse('b1')
 let ops: FakeOps
 /** Next boot of a machine. */
 let boots = 2
@@ -50,9 +52,16 @@ beforeEach(async () => {
       }),
       fakeTask('builders', {
         stage: 'use',
-        wanted: ({ definition }) => (definition.name === 'ci' ? {} : undefined),
+        wanted: ({ definition, peers }) => {
+          const { hostKey, outputs } = peers?.get(b1) ?? {}
+          return definition.name === 'ci' ? { hostKey, offer: outputs?.[offerTask]?.entry } : undefined
+        },
         probe: async () => 'done',
-        apply: async () => ({ builders: 'b1', drained: '' }),
+        apply: async (_, options) => {
+          const builders = 'offer' in options && options.offer !== undefined ? 'b1' : ''
+          const marked = (when: boolean) => (when ? builders : '')
+          return { builders, drained: marked(mark !== 'none'), automatic: marked(mark === 'automatic') }
+        },
       }),
     ],
   })
@@ -98,6 +107,8 @@ const only = (...names: string[]) => ({ on: names.join(',') })
 const reboot = (more: Partial<Parameters<typeof rebootMachines>[1]> = {}) =>
   rebootMachines(ops, { ...request, selection: only('b1'), ...more })
 const stop = (...names: string[]) => stopMachines(ops, { ...request, selection: only(...names), graceMs: 0 })
+const start = (...names: string[]) =>
+  startMachines(ops, { deployment: undefined, maxConcurrent: 1, selection: only(...names) })
 const drainedNow = async () => (await listBuilders(ops, undefined)).map(({ drained }) => drained)
 
 /** Lets `ci` run without an answer. */
@@ -117,6 +128,10 @@ describe('the reboot of a builder', () => {
     expect(await reboot()).toMatchObject([{ machine: 'b1', outcome: 'changed' }])
     expect(seen).toEqual(['drain', '2 builds', '1 builds', '0 builds', 'b1 reboots', 'resume'])
     expect(await drainedNow()).toEqual([false])
+  })
+
+  it('waits for the machine that builds there as long as a boot of that machine may take', () => {
+    expect(usualDrain.answerMs).toBeGreaterThanOrEqual(bootMs)
   })
 
   it('waits until no queue runner has an old list', async () => {
@@ -159,7 +174,7 @@ describe('the reboot of a builder', () => {
     await reboot()
     expect(await drainedNow()).toEqual([true])
     await stop('b1')
-    await startMachines(ops, { deployment: undefined, maxConcurrent: 1, selection: only('b1') })
+    await start('b1')
     expect([seen.at(-1), mark, await drainedNow()]).toEqual(['resume', 'none', [false]])
   })
 
@@ -213,8 +228,45 @@ describe('a builder that goes down', () => {
     await stop('b1')
     expect(seen).toEqual(['drain', '0 builds', 'b1 stop'])
     expect(await drainedNow()).toEqual([true])
-    await startMachines(ops, { deployment: undefined, maxConcurrent: 1, selection: only('b1') })
+    await start('b1')
     expect([seen.at(-1), await drainedNow()]).toEqual(['resume', [false]])
+  })
+
+  it('gets its jobs back at the start of the machine that builds there, if that machine was off', async () => {
+    await stop('b1')
+    await stop('ci')
+    expect(await start('b1')).toMatchObject([{ machine: 'b1', outcome: 'changed' }])
+    expect(ops.emitted.flatMap((event) => (event.kind === 'notice' ? event.text : []))).toContain(
+      "builder 'b1' stays drained on machine 'ci', which is off; the next start or deploy of 'ci' gives the jobs back",
+    )
+    expect([mark, await drainedNow()]).toEqual(['automatic', [true]])
+    expect(await start('ci')).toMatchObject([{ machine: 'ci', outcome: 'changed' }])
+    expect([seen.at(-1), mark, await drainedNow()]).toEqual(['resume', 'none', [false]])
+  })
+
+  it('gets its jobs back, whether it starts before or after the machine that builds there', async () => {
+    await stop('b1')
+    await stop('ci')
+    for (const each of await start('b1', 'ci')) expect(each).toMatchObject({ outcome: 'changed' })
+    expect([mark, await drainedNow()]).toEqual(['none', [false]])
+  })
+
+  it('gets its jobs back at a start of the machine that builds there only if the builder is up', async () => {
+    await stop('b1')
+    await stop('ci')
+    expect(await start('ci')).toMatchObject([{ outcome: 'changed' }])
+    expect([mark, await drainedNow()]).toEqual(['automatic', [true]])
+    expect(ops.logged.map(({ line }) => line)).toContain("builder 'b1' stays drained: it is off")
+  })
+
+  it('gets its jobs back by a start, even if it runs already', async () => {
+    lost = 2
+    await reboot()
+    expect(mark).toBe('none')
+    mark = 'automatic'
+    expect(await start('b1')).toMatchObject([{ outcome: 'changed' }])
+    expect([mark, await drainedNow()]).toEqual(['none', [false]])
+    expect(await start('b1')).toMatchObject([{ outcome: 'unchanged' }])
   })
 
   it('is not drained if the machine that builds there is stopped with it', async () => {
@@ -242,6 +294,17 @@ describe('a builder that goes down', () => {
     await destroyMachines(ops, { ...wish, selection: only('b1') })
     expect(seen.slice(0, 2)).toEqual(['drain', '0 builds'])
     expect(seen).toContain('b1 undefine')
+  })
+
+  it('has its jobs after the deploy that makes it anew, whatever was deployed in between', async () => {
+    const wish = { deployment: undefined, maxConcurrent: 1, yes: true, drain: quick }
+    for (const between of [[], ['ci']]) {
+      await destroyMachines(ops, { ...wish, selection: only('b1') })
+      expect(mark).toBe('automatic')
+      if (between.length > 0) await deploy(ops, { ...standardRequest, selection: only(...between) })
+      await deploy(ops, standardRequest)
+      expect([mark, await drainedNow()]).toEqual(['none', [false]])
+    }
   })
 
   it('is not destroyed while its builds run', async () => {
@@ -294,6 +357,16 @@ describe('a deploy that reboots a builder', () => {
   it('drains nothing if nothing is rebooted', async () => {
     await deployWith({ allowReboot: true })
     expect(seen).toEqual([])
+  })
+
+  it('succeeds while the machine that builds there is off, and the deploy of that machine gives the jobs back', async () => {
+    await stop('b1')
+    await stop('ci')
+    const { results } = await deployWith({ selection: only('b1') })
+    expect(results).toMatchObject([{ machine: 'b1', outcome: 'changed' }])
+    expect([mark, await drainedNow()]).toEqual(['automatic', [true]])
+    await deployWith({ selection: only('ci') })
+    expect([mark, await drainedNow()]).toEqual(['none', [false]])
   })
 
   it('gives the jobs back that a process which was killed took', async () => {
