@@ -273,7 +273,7 @@ let
       paths = concatMap (part: if pkgs ? ${part} then [ pkgs.${part} ] else [ ]) [ "hydra-queue-runner" "hydra-builder" "hydra-evaluator" "hydra" ];
     }
     else pkgs.hydra or pkgs.hydra_unstable or pkgs.hydra-unstable or null;
-  nixServeOf = pkgs: if pkgs == null then null else pkgs.nix-serve or null;
+  nixServeOf = pkgs: if pkgs == null then null else pkgs.nix-serve-ng or pkgs.nix-serve or null;
 
   # NixOps' definitions read `config.deployment.keys.<name>.path`.
   keyView = name: key:

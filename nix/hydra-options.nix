@@ -51,14 +51,14 @@
           type = types.submodule {
             options = {
               enable = mkOption { type = types.bool; default = false; description = "Serves the machine's whole Nix store as a signed binary cache."; };
-              package = mkOption { type = types.nullOr (types.either types.package types.str); default = null; description = "Package of nix-serve. Default: nixpkgs' `nix-serve`, if the network has nixpkgs."; };
-              port = mkOption { type = types.int; default = 5000; description = "Port of nix-serve."; };
-              bindAddress = mkOption { type = types.str; default = "127.0.0.1"; description = "Address at which nix-serve listens."; };
+              package = mkOption { type = types.nullOr (types.either types.package types.str); default = null; description = "Nix-serve, nix-serve-ng or harmonia. Default: nixpkgs' `nix-serve-ng` or `nix-serve`, if the network has nixpkgs."; };
+              port = mkOption { type = types.int; default = 5000; description = "Port of the program."; };
+              bindAddress = mkOption { type = types.str; default = "127.0.0.1"; description = "Address of the program."; };
             };
           };
           default = { };
           example = { enable = true; };
-          description = "Nix-serve.";
+          description = "Nix-serve, or a program in its place.";
         };
         nginx = mkOption {
           type = types.submodule {

@@ -127,20 +127,40 @@ let
     (mkIf cfg.cache.enable {
       systemd.tmpfiles.rules = [ "d ${cfg.cache.directory} 0755 hydra-queue-runner hydra -" ];
     })
-    (mkIf cfg.nixServe.enable (mkMerge [
-      (keyed "nix-serve")
-      {
-        systemd.services.nix-serve.serviceConfig.SupplementaryGroups = weak "hydra";
-        services.nix-serve = {
-          enable = weak true;
-          port = weak cfg.nixServe.port;
-          bindAddress = weak cfg.nixServe.bindAddress;
-          secretKeyFile = weak secretKeyFile;
-        } // optionalAttrs (has [ "services" "nix-serve" "package" ]) {
-          package = some cfg.nixServe.package (weak cfg.nixServe.package);
-        };
-      }
-    ]))
+    (mkIf cfg.nixServe.enable (
+      if hasHarmonia then mkMerge [ (mkIf isHarmonia harmonia) (mkIf (! isHarmonia) nixServe) ]
+      else mkMerge [ nixServe { assertions = [ { assertion = ! isHarmonia; message = "deployment.hydra.nixServe.package is harmonia, and this nixpkgs has no services.harmonia; use pkgs.nix-serve-ng or pkgs.nix-serve."; } ]; } ]
+    ))
+  ];
+
+  nixServe = mkMerge [
+    (keyed "nix-serve")
+    {
+      systemd.services.nix-serve.serviceConfig.SupplementaryGroups = weak "hydra";
+      services.nix-serve = {
+        enable = weak true;
+        port = weak cfg.nixServe.port;
+        bindAddress = weak cfg.nixServe.bindAddress;
+        secretKeyFile = weak secretKeyFile;
+      } // optionalAttrs (has [ "services" "nix-serve" "package" ]) (
+        if cfg.nixServe.package != null then { package = weak cfg.nixServe.package; }
+        else optionalAttrs (pkgs ? nix-serve-ng) { package = weak pkgs.nix-serve-ng; }
+      );
+    }
+  ];
+
+  # harmonia has a module of its own, which the package's name selects: an evaluation looks into no package.
+  nameOf = package: if isString package then orElse (match "/nix/store/[^-]*-(.*)" package) [ "" ] else [ (package.name or "") ];
+  isHarmonia = cfg.nixServe.package != null && match "harmonia.*" (builtins.head (nameOf cfg.nixServe.package)) != null;
+  hasHarmonia = has [ "services" "harmonia" "enable" ] || has [ "services" "harmonia" "cache" "enable" ];
+  harmoniaAt = [ "services" "harmonia" ] ++ optional (has [ "services" "harmonia" "cache" "enable" ]) "cache";
+  harmonia = mkMerge [
+    (keyed "harmonia")
+    { services.harmonia.package = weak cfg.nixServe.package; }
+    (setAttrByPath harmoniaAt ({
+      enable = weak true;
+      settings.bind = weak "${if match ".*:.*" cfg.nixServe.bindAddress != null then "[${cfg.nixServe.bindAddress}]" else cfg.nixServe.bindAddress}:${toString cfg.nixServe.port}";
+    } // (if has (harmoniaAt ++ [ "signKeyPaths" ]) then { signKeyPaths = weak [ secretKeyFile ]; } else { signKeyPath = weak secretKeyFile; })))
   ];
 
   # `$http_host`: `$host` drops a published port, and Hydra then refuses the login.

@@ -144,12 +144,12 @@ const NixServe = z.strictObject({
     "serves the machine's whole Nix store as a signed binary cache",
     true,
   ),
-  package: documented(storePath.nullish(), 'package of nix-serve', 'pkgs.nix-serve', {
+  package: documented(storePath.nullish(), 'nix-serve, nix-serve-ng or harmonia', 'pkgs.harmonia', {
     shownType: 'package',
-    shownDefault: "nixpkgs' `nix-serve`, if the network has nixpkgs",
+    shownDefault: "nixpkgs' `nix-serve-ng` or `nix-serve`, if the network has nixpkgs",
   }),
-  port: documented(port.default(5000), 'port of nix-serve', 5000),
-  bindAddress: documented(address.default('127.0.0.1'), 'address at which nix-serve listens', '127.0.0.1'),
+  port: documented(port.default(5000), 'port of the program', 5000),
+  bindAddress: documented(address.default('127.0.0.1'), 'address of the program', '127.0.0.1'),
 })
 
 const Nginx = z.strictObject({
@@ -297,7 +297,7 @@ export const HydraOptions = z
     ),
     database: documented(Database.prefault({}), "Hydra's database", { name: 'hydra' }),
     cache: documented(Cache.prefault({}), 'the static binary cache and the signing key', { enable: true }),
-    nixServe: documented(NixServe.prefault({}), 'nix-serve', { enable: true }),
+    nixServe: documented(NixServe.prefault({}), 'nix-serve, or a program in its place', { enable: true }),
     nginx: documented(Nginx.prefault({}), 'the reverse proxy', { enable: true }),
     admin: documented(
       UserOptions.extend({

@@ -5,7 +5,7 @@ import { type HydraSettings, hydraSettings } from '../../src/setup/hydra/setting
 import { hydraUnits } from '../../src/setup/hydra/units.js'
 import { siteText } from '../../src/setup/nginx/site-text.js'
 import { nixOptions, nixSettings } from '../../src/setup/nix-config.js'
-import { nixServeUnit } from '../../src/setup/nix-serve.js'
+import { cacheUnit } from '../../src/setup/nix-serve-program.js'
 import { postgresqlTask } from '../../src/setup/postgresql/task.js'
 import { setupTasks } from '../../src/setup/tasks.js'
 import { peersOffering } from '../fakes/builder-peers.js'
@@ -106,12 +106,15 @@ describe('the document shows the real text of', () => {
   })
   const server = units.find(({ name }) => name === 'hydra-server.service')?.text ?? ''
   const access = postgresqlTask.wanted(machine)
-  const serve = nixServeUnit({
-    package: '/nix/store/…-nix-serve',
-    address: '127.0.0.1',
-    port: 5000,
-    secretKeyFile: settings.secretKeyFile,
-  })
+  const serve = cacheUnit(
+    {
+      package: '/nix/store/…-nix-serve',
+      address: '127.0.0.1',
+      port: 5000,
+      secretKeyFile: settings.secretKeyFile,
+    },
+    { kind: 'nix-serve' },
+  )
 
   it.each<[string, string]>([
     ['the rule of PostgreSQL', access?.rule ?? ''],

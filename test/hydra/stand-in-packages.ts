@@ -6,7 +6,13 @@ import { fileURLToPath } from 'node:url'
 import { storeEnvironment } from '../../nix/nix-store-choice.js'
 import { ScratchNix } from '../fakes/scratch-nix.js'
 
-export type StandIn = 'hydra' | 'hydra-database-url' | 'nix-serve'
+export type StandIn =
+  | 'hydra'
+  | 'hydra-database-url'
+  | 'nix-serve'
+  | 'nix-serve-ng'
+  | 'harmonia'
+  | 'harmonia-2'
 
 const expression = fileURLToPath(new URL('../fixtures/packages', import.meta.url))
 const deadlineMs = 60_000

@@ -43,6 +43,16 @@ describe('the package of Hydra', () => {
     expect((await machine(both)).options.hydra.nixServe.package).toMatch(/-all$/)
   })
 
+  it('that serves the store is nix-serve-ng where nixpkgs has both', async () => {
+    const of = async (...names: string[]) => {
+      const parts = names.map((name) => `${name} = ${made(name)};`).join(' ')
+      const network = `network.pkgs = { lib = { }; ${parts} };`
+      return (await machine('enable = true;', network)).options.hydra.nixServe.package
+    }
+    expect(await of('nix-serve', 'nix-serve-ng')).toMatch(/-nix-serve-ng$/)
+    expect(await of('nix-serve')).toMatch(/-nix-serve$/)
+  })
+
   it('comes from nixpkgs when one exists and no package was given', async () => {
     const network = `network.pkgs = { lib = { }; hydra = ${made('hydra-of-nixpkgs')}; };`
     expect((await machine('enable = true;', network)).options.hydra.package).toMatch(/-hydra-of-nixpkgs$/)

@@ -75,6 +75,40 @@ describe('deployment.hydra on a NixOS machine', () => {
     ])
   })
 
+  it('serves the store by nix-serve-ng where nixpkgs has it, and the definitions choose another package', async () => {
+    const serving = (more = '') =>
+      `deployment.hydra = { enable = true; nixServe = { enable = true; ${more} }; };`
+    const which = 'config.services.nix-serve.package.name'
+    const ofFile = 'baseNameOf (toString config.services.nix-serve.package)'
+    const ng = await valuesOf(serving(), `(config.services.nix-serve.package == pkgs.nix-serve-ng)`)
+    expect(ng).toEqual([true])
+    expect(
+      await valuesOf(
+        serving('package = pkgs.nix-serve;'),
+        `(${ofFile} == baseNameOf (toString pkgs.nix-serve))`,
+      ),
+    ).toEqual([true])
+    const own = 'services.nix-serve.package = pkgs.hello;'
+    expect(await valuesOf(`${serving()} ${own}`, which)).toEqual(['hello'])
+  })
+
+  it('serves the store by harmonia with its own module, and waits for the key', async () => {
+    const serving = `deployment.hydra = { enable = true; nixServe = { enable = true; port = 5001; package = pkgs.harmonia; }; };`
+    const values = await valuesOf(
+      serving,
+      `config.services.nix-serve.enable config.services.harmonia.cache.enable config.services.harmonia.cache.settings
+       config.services.harmonia.cache.signKeyPaths config.services.harmonia.package.name
+       config.systemd.services.harmonia.unitConfig.ConditionPathExists`,
+    )
+    const key = '/etc/nix/ci/secret'
+    expect(values).toEqual([false, true, { bind: '127.0.0.1:5001' }, [key], 'harmonia-3.2.0', key])
+  })
+
+  it('is refused with harmonia where nixpkgs has no module of it', async () => {
+    const serving = `deployment.hydra = { enable = true; nixServe = { enable = true; package = pkgs.harmonia; }; };`
+    await expect(evaluated(serving, oldNixpkgs)).rejects.toThrow(/this nixpkgs has no services\.harmonia/)
+  })
+
   it.each([
     [
       'of today',

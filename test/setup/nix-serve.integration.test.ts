@@ -1,18 +1,26 @@
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { spawn } from 'node:child_process'
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { bindTask, type WantedTask } from '../../src/core/setup-task.js'
 import type { Host } from '../../src/core/ssh.js'
-import { nixServeTask, nixServeUnit } from '../../src/setup/nix-serve.js'
+import { type NixServeOptions, nixServeTask } from '../../src/setup/nix-serve.js'
+import {
+  type CacheProgram,
+  cacheServices,
+  findCacheProgram,
+  harmoniaFile,
+} from '../../src/setup/nix-serve-program.js'
+import { hashPart } from '../../src/setup/served-path.js'
 import { LocalShellHost } from '../fakes/local-shell-host.js'
 import { standInSystemctl } from '../fakes/stand-in-systemctl.js'
-import { taskMachine, taskRun } from '../fakes/task-run.js'
+import { taskRun } from '../fakes/task-run.js'
 import { freePort } from '../fixtures/free-port.js'
-import { StandIns } from '../hydra/stand-in-packages.js'
+import { Daemon, type StandIn, StandIns } from '../hydra/stand-in-packages.js'
 
 /** The stand-ins for the proof of the nix-serve task, with a separate store. */
 const standIns = new StandIns()
+const programs = ['nix-serve', 'nix-serve-ng', 'harmonia', 'harmonia-2'] as const
 const secret = join(standIns.nix.folder, 'secret')
 let root: string
 let env: Record<string, string>
@@ -23,9 +31,11 @@ beforeAll(async () => {
   mkdirSync(join(root, 'bin'))
   standInSystemctl(root)
   writeFileSync(join(root, 'bin', 'journalctl'), '#!/bin/sh\nprintf "%s\\n" "$@"\n', { mode: 0o755 })
-  writeFileSync(join(root, 'active-nix-serve.service'), '')
-  writeFileSync(join(root, 'shown'), 'Id=nix-serve.service\nActiveState=active\nNRestarts=0\n')
-  await standIns.build('nix-serve')
+  const units = ['nix-serve.service', 'nix-serve-store.service']
+  for (const unit of units) writeFileSync(join(root, `active-${unit}`), '')
+  const shown = units.map((unit) => `Id=${unit}\nActiveState=active\nNRestarts=0\n`)
+  writeFileSync(join(root, 'shown'), shown.join('\n'))
+  await standIns.build(...programs)
   await standIns.nix.nix('nix-store', ['--generate-binary-cache-key', 'ci-1', secret, `${secret}.pub`])
   env = await standIns.env({ NIX_SECRET_KEY_FILE: secret })
   const variables = Object.entries({ ...env, PATH: `${join(root, 'bin')}:${env.PATH}` })
@@ -43,58 +53,209 @@ function withoutJournal(): Host {
   return Object.assign(Object.create(host), { exec })
 }
 
-/** Returns the value of a variable in the unit of nix-serve. */
-function unitVariable(name: string): string | undefined {
-  const unit = nixServeUnit({ package: '/x', address: '127.0.0.1', port: 5000, secretKeyFile: secret })
-  return new RegExp(`^Environment=.*\\b${name}=([^"\\n]*)`, 'm').exec(unit)?.[1]
+/** Returns the real folder of a stand-in's package; its store path exists in the separate store alone. */
+function packageOf(name: StandIn): string {
+  return dirname(standIns.bin(name))
 }
 
-async function started(more: Record<string, string>): Promise<WantedTask> {
+async function programOf(name: StandIn): Promise<CacheProgram> {
+  const program = await findCacheProgram(host, packageOf(name), taskRun())
+  if (program === undefined) throw new Error(`${name} has no program`)
+  return program
+}
+
+/** A program of a cache that runs as its unit says. */
+interface Started {
+  readonly options: NixServeOptions
+  readonly daemon: Daemon
+  get(path: string): Promise<Response>
+}
+
+/** Starts a program with the command line, the variables and the settings of its unit. */
+async function started(name: (typeof programs)[number], more: Record<string, string> = {}): Promise<Started> {
   const port = await freePort()
-  await standIns.start(
-    'nix-serve',
-    ['nix-serve', '--listen', `127.0.0.1:${port}`],
-    { ...env, ...more },
-    async (daemon) => daemon.log.includes('Binding to TCP port'),
+  const options = {
+    package: packageOf(name),
+    address: '127.0.0.1',
+    port,
+    secretKeyFile: secret,
+    publicKeyFile: `${secret}.pub`,
+  }
+  const { files } = cacheServices(options, await programOf(name))
+  const textOf = (end: string) => `${files.find(({ path }) => path.endsWith(end))?.content ?? ''}`
+  const settings = join(root, `${name}.toml`)
+  // The machine's own store has no such line.
+  writeFileSync(
+    settings,
+    `${textOf(harmoniaFile)}real_nix_store = ${JSON.stringify(standIns.nix.real('/nix/store'))}\n`,
   )
-  const nixServe = { enable: true, port, package: standIns.path('nix-serve') }
-  const cache = { secretKeyFile: secret, publicKeyFile: `${secret}.pub` }
-  const task = bindTask(nixServeTask)(taskMachine({ hydra: { enable: true, nixServe, cache } }))
-  if (task === undefined) throw new Error('the nix-serve task is not wanted')
-  return task
+  const text = textOf('/nix-serve.service')
+  const variables = variablesIn(text, { '%d/key': secret, '%t': root, [harmoniaFile]: settings })
+  const [exec = ''] = /(?<=^ExecStart=.*\/bin\/).*$/m.exec(text) ?? []
+  const get = (path: string) => fetch(`http://127.0.0.1:${port}${path}`)
+  const up = async () => (await get('/nix-cache-info').catch(() => undefined))?.status === 200
+  const { NIX_SECRET_KEY_FILE: _, ...plain } = env
+  const daemon = await standIns.start(
+    name,
+    exec.split(' '),
+    { ...plain, ...variables, NIX_REMOTE: env.NIX_REMOTE ?? '', ...more },
+    up,
+  )
+  return { options, daemon, get }
+}
+
+/** Returns the variables of a unit, with values in place of what only systemd or a machine knows. */
+function variablesIn(text: string, known: Readonly<Record<string, string>>): Record<string, string> {
+  const lines = [...text.matchAll(/^Environment=(.*)$/gm)].map(([, line = '']) => line)
+  const words = lines.flatMap((line) => (line.startsWith('"') ? [line.slice(1, -1)] : line.split(' ')))
+  const place = (value: string) =>
+    Object.entries(known).reduce((all, [name, instead]) => all.replaceAll(name, instead), value)
+  return Object.fromEntries(
+    words.map((word) => [word.slice(0, word.indexOf('=')), place(word.slice(word.indexOf('=') + 1))]),
+  )
 }
 
 /** Returns the first state in which the proof waits. */
-async function firstComplaint(task: WantedTask): Promise<string> {
+async function firstComplaint({ options }: Started): Promise<string> {
   const stop = new AbortController()
   let seen = ''
   const log = (line: string) => {
     seen ||= line
     stop.abort()
   }
-  const failed = await task.verify(host, { ...taskRun(), signal: stop.signal, log }).then(
+  const failed = await nixServeTask.verify(host, options, { ...taskRun(), signal: stop.signal, log }).then(
     () => '',
     (error: unknown) => String(error),
   )
   return seen === '' ? failed : seen
 }
 
-describe('the proof of nix-serve', () => {
-  it('holds when the unit allows `nix dump-path`', async () => {
-    const config = unitVariable('NIX_CONFIG')
-    const task = await started(config === undefined ? {} : { NIX_CONFIG: config })
-    expect(await firstComplaint(task)).toBe('')
+describe('the program of a package', () => {
+  it.each<[StandIn, CacheProgram | undefined]>([
+    ['nix-serve', { kind: 'nix-serve' }],
+    ['nix-serve-ng', { kind: 'nix-serve-ng' }],
+    [
+      'harmonia',
+      {
+        kind: 'harmonia',
+        name: 'harmonia-cache',
+        keyVariable: 'SIGN_KEY_PATHS',
+        notifies: true,
+        readsDatabase: true,
+      },
+    ],
+    [
+      'harmonia-2',
+      {
+        kind: 'harmonia',
+        name: 'harmonia',
+        keyVariable: 'SIGN_KEY_PATHS',
+        notifies: false,
+        readsDatabase: false,
+      },
+    ],
+  ])('is found: %s', async (name, program) => {
+    expect(await programOf(name)).toEqual(program)
   })
 
+  it('is found behind a wrapper, and an old harmonia has one key', async () => {
+    const bin = join(root, 'wrapped/bin')
+    mkdirSync(bin, { recursive: true })
+    writeFileSync(join(bin, 'harmonia'), '#!/bin/sh\n', { mode: 0o755 })
+    // A word of another setting stands beside the variable's name.
+    writeFileSync(join(bin, '.harmonia-wrapped'), 'SIGN_KEY_PATHSign key in', { mode: 0o755 })
+    const found = () => findCacheProgram(host, dirname(bin), taskRun())
+    expect(await found()).toMatchObject({ name: 'harmonia', keyVariable: 'SIGN_KEY_PATH' })
+    writeFileSync(join(bin, '.harmonia-wrapped'), 'deprecated. Use SIGN_KEY_PATHS instead.', { mode: 0o755 })
+    expect(await found()).toMatchObject({ name: 'harmonia', keyVariable: 'SIGN_KEY_PATHS' })
+  })
+
+  it('is missing in another package, and the error names the three packages', async () => {
+    mkdirSync(join(root, 'other/bin'), { recursive: true })
+    const options = { address: '127.0.0.1', port: 1, secretKeyFile: secret, publicKeyFile: secret }
+    await expect(
+      nixServeTask.apply(host, { ...options, package: join(root, 'other') }, taskRun()),
+    ).rejects.toMatchObject({
+      code: 'PACKAGE',
+      message: expect.stringContaining('has no bin/nix-serve, bin/harmonia-cache or bin/harmonia'),
+      hint: expect.stringContaining('nix-serve, nix-serve-ng or harmonia'),
+    })
+  })
+})
+
+describe('a cache of the store', () => {
+  it.each(programs)('serves signed paths with the unit that hydra-ops writes: %s', async (name) => {
+    expect(await firstComplaint(await started(name))).toBe('')
+  })
+
+  it('would not start with the command line of another program', async () => {
+    const ended = standIns.run(
+      'nix-serve-ng',
+      ['nix-serve', '--listen', '127.0.0.1:1', '--workers', '2'],
+      env,
+    )
+    expect(ended).toMatchObject({ status: 1, stderr: expect.stringContaining("Invalid option `--workers'") })
+    writeFileSync(join(root, 'wrong.toml'), 'bind = "127.0.0.1:1"\nlisten = "127.0.0.1:1"\n')
+    const refused = standIns.run('harmonia', ['harmonia-cache'], {
+      ...env,
+      CONFIG_FILE: join(root, 'wrong.toml'),
+    })
+    expect(refused).toMatchObject({ status: 1, stderr: expect.stringContaining('unknown field `listen`') })
+  })
+
+  it('by harmonia cannot read an idle database without write permission, and can while the second unit runs', async () => {
+    const { get, daemon } = await started('harmonia')
+    const folder = standIns.nix.real('/nix/var/nix/db')
+    const path = `/${hashPart(standIns.path('harmonia'))}.narinfo`
+    chmodSync(folder, 0o555)
+    try {
+      expect((await get(path)).status).toBe(500)
+      expect(daemon.log).toMatch(
+        /nix database error \(\S+\): (attempt to write a readonly database|unable to open)/,
+      )
+      chmodSync(folder, 0o755)
+      const store = await heldStore()
+      chmodSync(folder, 0o555)
+      expect((await get(path)).status).toBe(200)
+      expect(await store.stop()).not.toBe(0)
+    } finally {
+      chmodSync(folder, 0o755)
+    }
+  })
+})
+
+/** Runs the script of the second unit until it holds the database. */
+async function heldStore(): Promise<Daemon> {
+  const files = cacheServices(
+    { package: '/x', address: '127.0.0.1', port: 1, secretKeyFile: secret },
+    await programOf('harmonia'),
+  ).files
+  const script = join(root, 'hold-store.sh')
+  writeFileSync(script, `${files.find(({ path }) => path.endsWith('.sh'))?.content}`)
+  const daemon = new Daemon(
+    spawn('/bin/sh', [script], {
+      env: { ...env, RUNTIME_DIRECTORY: root },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    }),
+  )
+  await daemon.until('the database has its files', () =>
+    existsSync(standIns.nix.real('/nix/var/nix/db/db.sqlite-wal')),
+  )
+  return daemon
+}
+
+describe('the proof of nix-serve', () => {
   it('does not hold when `nix dump-path` fails: the answer has a status of 200 and no body', async () => {
-    const task = await started({ NIX_CONFIG: 'experimental-features =' })
+    const task = await started('nix-serve', { NIX_CONFIG: 'experimental-features =' })
     expect(await firstComplaint(task)).toMatch(/the answer ended after 0 of \d+ bytes$/)
   })
 
   it('ends early when the NAR stays empty, with lines of the journal since it began', async () => {
-    const task = await started({ NIX_CONFIG: 'experimental-features =' })
+    const task = await started('nix-serve', { NIX_CONFIG: 'experimental-features =' })
     const begin = Math.floor(Date.now() / 1_000)
-    const failed: unknown = await task.verify(host, taskRun()).catch((error: unknown) => error)
+    const failed: unknown = await nixServeTask
+      .verify(host, task.options, taskRun())
+      .catch((error: unknown) => error)
     expect(failed).toMatchObject({
       code: 'LASTING_CAUSE',
       message: expect.stringMatching(
@@ -107,8 +268,8 @@ describe('the proof of nix-serve', () => {
   })
 
   it('reports an unreadable journal when the evidence is missing', async () => {
-    const task = await started({ NIX_CONFIG: 'experimental-features =' })
-    await expect(task.verify(withoutJournal(), taskRun())).rejects.toMatchObject({
+    const task = await started('nix-serve', { NIX_CONFIG: 'experimental-features =' })
+    await expect(nixServeTask.verify(withoutJournal(), task.options, taskRun())).rejects.toMatchObject({
       code: 'LASTING_CAUSE',
       detail:
         "the journal cannot be read: machine 'local': cannot read the journal: the command ended with status 1",
@@ -118,10 +279,7 @@ describe('the proof of nix-serve', () => {
   it('does not hold when the key of another machine signs', async () => {
     const other = join(standIns.nix.folder, 'other')
     await standIns.nix.nix('nix-store', ['--generate-binary-cache-key', 'ci-1', other, `${other}.pub`])
-    const task = await started({
-      NIX_CONFIG: 'extra-experimental-features = nix-command',
-      NIX_SECRET_KEY_FILE: other,
-    })
+    const task = await started('nix-serve', { NIX_SECRET_KEY_FILE: other })
     expect(await firstComplaint(task)).toContain('is not signed by the key of this machine')
   })
 
@@ -129,10 +287,7 @@ describe('the proof of nix-serve', () => {
     const bin = join(root, 'wrong-nix')
     mkdirSync(bin)
     writeFileSync(join(bin, 'nix'), '#!/bin/sh\n/usr/bin/nix "$@" | tr h H\n', { mode: 0o755 })
-    const task = await started({
-      NIX_CONFIG: 'extra-experimental-features = nix-command',
-      PATH: `${bin}:${env.PATH}`,
-    })
+    const task = await started('nix-serve', { PATH: `${bin}:${env.PATH}` })
     expect(await firstComplaint(task)).toMatch(/its NAR has the hash sha256:\w{52} instead of sha256:\w{52}/)
   })
 })

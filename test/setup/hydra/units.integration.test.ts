@@ -1,13 +1,13 @@
 import { execFileSync, spawnSync } from 'node:child_process'
 import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { HydraFacts } from '../../../src/setup/hydra/package-facts.js'
 import { hydraSettings } from '../../../src/setup/hydra/settings.js'
 import { hydraUnits } from '../../../src/setup/hydra/units.js'
 import { gcUnits, nixOptions } from '../../../src/setup/nix-config.js'
-import { nixServeUnit } from '../../../src/setup/nix-serve.js'
+import { type CacheProgram, cacheServices } from '../../../src/setup/nix-serve-program.js'
 import { debianMachine } from '../../fakes/debian-machine.js'
 import { taskMachine } from '../../fakes/task-run.js'
 
@@ -21,7 +21,7 @@ const programs = [
 beforeAll(() => {
   root = mkdtempSync(join(tmpdir(), 'ho-units-'))
   mkdirSync(join(root, 'package/bin'), { recursive: true })
-  for (const name of [...programs, 'nix-serve']) {
+  for (const name of [...programs, 'nix-serve', 'harmonia', 'harmonia-cache']) {
     writeFileSync(join(root, 'package/bin', name), '#!/bin/sh\n')
     chmodSync(join(root, 'package/bin', name), 0o755)
   }
@@ -120,11 +120,34 @@ function everyCharacter(): string {
   return Array.from({ length: 95 }, (_, index) => String.fromCharCode(32 + index)).join('')
 }
 
+const harmonia = { kind: 'harmonia', name: 'harmonia-cache', keyVariable: 'SIGN_KEY_PATHS' } as const
+
+describe('the units of a cache of the store', () => {
+  it.each<[string, CacheProgram, string]>([
+    ['nix-serve', { kind: 'nix-serve' }, '127.0.0.1'],
+    ['nix-serve-ng', { kind: 'nix-serve-ng' }, '::1'],
+    ['harmonia of today', { ...harmonia, notifies: true, readsDatabase: true }, '::'],
+    [
+      'an older harmonia',
+      { ...harmonia, name: 'harmonia', notifies: false, readsDatabase: false },
+      '0.0.0.0',
+    ],
+  ])('are accepted by systemd: %s', (_, program, address) => {
+    const options = {
+      address,
+      port: 5000,
+      secretKeyFile: '/etc/nix/ci/secret',
+      package: join(root, 'package'),
+    }
+    const units = cacheServices(options, program).files.filter(({ path }) => path.endsWith('.service'))
+    expect(units).not.toHaveLength(0)
+    const texts = units.map(({ path, content }) => ({ name: basename(path), text: `${content}` }))
+    expect(complaints(texts)).toBe('')
+  })
+})
+
 describe('the list of other units', () => {
   it('is accepted by systemd', () => {
-    const options = { address: '127.0.0.1', port: 5000, secretKeyFile: '/etc/nix/ci/secret' }
-    const nixServe = nixServeUnit({ ...options, package: join(root, 'package') })
-    expect(complaints([{ name: 'nix-serve.service', text: nixServe }])).toBe('')
     const definition = debianMachine({
       nix: { gc: { automatic: true, dates: '*-*-* 03:15:00', options: '--delete-older-than 30d' } },
     })

@@ -1,0 +1,39 @@
+# shellcheck shell=sh
+# Tells which program of a package serves the store, and which of its kinds the program is.
+# Values: package (path).
+# Prints `kind=` (nix-serve, nix-serve-ng or harmonia; nothing where there is none of them) and `name=`, its name in bin.
+# For harmonia also `keys=paths` where SIGN_KEY_PATHS names the keys, `notifies=yes` where it tells systemd that it is
+# ready, and `database=yes` where it reads Nix's database itself.
+#
+# The first program is Perl, and the second has its name, but is a compiled program that describes itself in one
+# sentence. harmonia's command is harmonia-cache since version 3; `harmonia` is then another program, a client. No
+# program is started unless the sentence is missing: such a file would be a newer nix-serve-ng, which lists --priority.
+: "${package:?}"
+cd / || exit 1
+# Tells whether a program, or what its wrapper starts, contains a text.
+contains() {
+  for file in "$package/bin/$1" "$package/bin/.$1-wrapped"; do
+    if [ -f "$file" ] && grep -qaF -- "$2" "$file"; then return 0; fi
+  done
+  return 1
+}
+lists_priority() {
+  head -c 4 -- "$package/bin/nix-serve" | grep -qaF ELF || return 1
+  runuser -u nobody -- env -i PATH=/usr/bin:/bin HOME=/nonexistent timeout 60 "$package/bin/nix-serve" --help < /dev/null 2> /dev/null | grep -qF -- --priority
+}
+if [ -x "$package/bin/nix-serve" ]; then
+  say name nix-serve
+  if contains nix-serve 'Serve the current Nix store as a binary cache' || lists_priority; then say kind nix-serve-ng; else say kind nix-serve; fi
+  exit 0
+fi
+for name in harmonia-cache harmonia; do
+  [ -x "$package/bin/$name" ] || continue
+  say name "$name"
+  say kind harmonia
+  # The names of variables stand side by side in the program, so "SIGN_KEY_PATH" may be followed by any letter.
+  if [ "$name" = harmonia-cache ] || contains "$name" 'Use SIGN_KEY_PATHS instead'; then say keys paths; fi
+  if contains "$name" NOTIFY_SOCKET; then say notifies yes; fi
+  if contains "$name" nix_db_path; then say database yes; fi
+  exit 0
+done
+exit 0
