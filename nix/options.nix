@@ -134,7 +134,7 @@ in
           jobset = mkOption { type = types.nullOr types.str; default = null; description = "Jobset that builds the machine. Default: `deployment.hydraSource.jobset`, or `network.hydra.jobset`."; };
           job = mkOption { type = types.nullOr types.str; default = null; description = "Job whose result is the system of this machine. Default: `deployment.hydraSource.job`, or the machine's name."; };
           gate = mkOption { type = types.nullOr types.str; default = null; description = "Job that must have succeeded. Default: `deployment.hydraSource.gate`, `network.hydra.gate`, or `\"release\"`."; };
-          dates = mkOption { type = types.str; default = "04:40"; description = "Times of the update, as calendar events of systemd.time(7); on Debian also a line of cron."; };
+          dates = mkOption { type = types.str; default = "04:40"; description = "Times of the update, as calendar events of systemd.time(7); on Debian also a line of cron; a run begins up to 15 minutes later."; };
           maxAge = mkOption { type = types.nullOr types.str; default = null; description = "Greatest age of an evaluation that is activated. Default: any age."; };
           allowReboot = mkOption { type = types.bool; default = false; description = "NixOS: boots once into a build that needs a boot, while the old system stays the boot default; also updates at each boot."; };
           healthChecks = mkOption {

@@ -148,10 +148,18 @@ in
       timerConfig = {
         OnCalendar = mkDefault cfg.dates;
         Persistent = mkDefault true;
-      } // (if cfg.allowReboot then {
-        # The update of the new system confirms its boot.
+        # The machines of a network, and their Hydra, do not update at the same moment.
+        RandomizedDelaySec = mkDefault "15min";
+      };
+    };
+    # The update of the new system confirms its boot, before the fallback reboots. This timer waits no random time.
+    systemd.timers.hydra-ops-auto-update-boot = mkIf cfg.allowReboot {
+      description = "Automatic update from Hydra after a boot";
+      wantedBy = [ "timers.target" ];
+      timerConfig = {
+        Unit = "hydra-ops-auto-update.service";
         OnBootSec = mkDefault 60;
-      } else { });
+      };
     };
   };
 }

@@ -36,7 +36,7 @@ export const AutoUpdateOptions = z.strictObject({
   }),
   dates: documented(
     RecurringTime.default('04:40'),
-    'times of the update, as calendar events of systemd.time(7); on Debian also a line of cron',
+    'times of the update, as calendar events of systemd.time(7); on Debian also a line of cron; a run begins up to 15 minutes later',
     'hourly',
   ),
   maxAge: documented(age.nullish(), 'greatest age of an evaluation that is activated', '7d', {

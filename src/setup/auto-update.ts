@@ -132,6 +132,7 @@ Description=Automatic update from Hydra
 
 [Timer]
 ${events.join('')}Persistent=true
+RandomizedDelaySec=15min
 
 [Install]
 WantedBy=timers.target

@@ -64,7 +64,11 @@ sub activate {
         start($attempt, $attempt->{path});
         ($code, @units) = follow($attempt, $attempt->{path});
     }
-    return 'the result of the activation is lost' if !defined $code;
+    if (!defined $code) {
+        # A restart of the machine ended the unit.
+        $attempt->{outside} = 1;
+        return 'the result of the activation is lost';
+    }
     return undef if $code == 0;
     return @units ? "units failed: @units" : "the activation ended with status $code";
 }

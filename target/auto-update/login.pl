@@ -4,6 +4,9 @@ package Login;
 use strict;
 use warnings;
 
+# Says whether the last try missed nothing but an answer of Hydra.
+our $lacks_only_hydra;
+
 # Returns what the machine shows before a switch: the host keys of its ssh server by their address, and the keys that may
 # log in. Dies where the ssh server shows nothing, because the update could then prove nothing afterwards.
 sub before {
@@ -51,6 +54,7 @@ sub trouble {
 
 sub lacks {
     my ($before) = @_;
+    $lacks_only_hydra = 0;
     my %shown = map { $_ => 1 } @{ host_keys() };
     my ($missing) = grep { !$shown{$_} } @{ $before->{host} };
     return sprintf 'its ssh server no longer shows its %3$s key at %1$s port %2$s', split / /, $missing if defined $missing;
@@ -60,6 +64,7 @@ sub lacks {
     # Any answer will do: the next build can then come.
     return undef if eval { Hydra::request('/'); 1 };
     (my $why = $@) =~ s/\n\z//;
+    $lacks_only_hydra = 1;
     return $why;
 }
 

@@ -20,8 +20,10 @@ $SIG{TERM} = sub { die "the update was stopped\n" };
 my ($file, @flags) = @ARGV;
 my $look_only = grep { $_ eq '--look' } @flags;
 for (@flags) { $Machine::steps_left = $1 if /^--stop-after=(\d+)\z/ }
-# Most runs that end one attempt, before the update goes back.
+# Most runs that end one attempt, before the update goes back. A build that only causes outside the machine ended is
+# tried as often, and then once in each pause.
 my $most_tries = 3;
+my $pause      = 7 * 86_400;
 
 exit run();
 
@@ -95,7 +97,7 @@ sub update {
         my $when = Machine::time_text($since);
         return { result => 'up-to-date', message => "evaluation $id is older than the system that runs since $when" };
     }
-    return { %facts, result => 'refused', message => "evaluation $id was tried before: $refused->{why}; a newer build is awaited" } if $refused;
+    return { %facts, result => 'refused', message => "evaluation $id was tried before: $refused->{why}; $refused->{awaited} is awaited" } if $refused;
     if (Hydra::is_old($found->{at})) {
         my $age = Machine::length_of(time - $found->{at});
         die "evaluation $id is $age old, older than deployment.autoUpdate.maxAge allows\n";
@@ -143,7 +145,10 @@ sub resume {
     $attempt->{tries}++;
     Machine::write_own('attempt', $attempt);
     return undo($attempt, $attempt->{why}, 1) if $attempt->{phase} eq 'back';
-    return undo($attempt, "no end after $attempt->{tries} runs", 0) if $attempt->{tries} >= $most_tries;
+    if ($attempt->{tries} >= $most_tries) {
+        $attempt->{outside} = $most_tries;
+        return undo($attempt, "no end after $attempt->{tries} runs", 0);
+    }
     return carry_out($attempt, 1);
 }
 
@@ -194,20 +199,37 @@ sub undo {
     @{$attempt}{qw(phase why)} = ('back', $why);
     Machine::write_own('attempt', $attempt);
     my $wrong = System::go_back($attempt, $started);
-    my %facts = (facts_of($attempt), refused => { path => $attempt->{path}, why => $why }, known => $attempt->{known});
+    my %refused = (path => $attempt->{path}, why => $why);
+    @refused{qw(outside at)} = ($attempt->{outside} + outside($attempt->{path}), time) if $attempt->{outside};
+    my %facts = (facts_of($attempt), refused => \%refused, known => $attempt->{known});
     my $what = "evaluation $attempt->{evaluation} (build $attempt->{build}): $why";
-    return { %facts, result => 'went-back', message => "$what; went back to $attempt->{previous}" } if !defined $wrong;
+    my $next = ($refused{outside} // $most_tries) < $most_tries ? '; the next update tries the build again' : '';
+    return { %facts, result => 'went-back', message => "$what; went back to $attempt->{previous}$next" } if !defined $wrong;
     return { %facts, result => 'failed', message => "$what; going back failed: $wrong" };
 }
 
 sub facts_of { map { ($_ => $_[0]{$_}) } qw(evaluation build path) }
 sub runs { (known => { path => $_[0], evaluation => $_[1] }) }
 
-# Returns the earlier failure of a path.
-sub refused {
+# Returns what an earlier run noted about the failure of a path.
+sub noted {
     my ($path) = @_;
     my $refused = (Machine::read_own('result') // {})->{refused};
-    return ref $refused eq 'HASH' && ($refused->{path} // '') eq $path ? $refused : undef;
+    return ref $refused eq 'HASH' && ($refused->{path} // '') eq $path ? $refused : {};
+}
+
+# Returns how often causes outside the machine ended an attempt of a path.
+sub outside { noted($_[0])->{outside} // 0 }
+
+# Returns the earlier failure of a path that is not to be tried now: `why`, and what is awaited.
+sub refused {
+    my ($path) = @_;
+    my $noted = noted($path);
+    return undef if !defined $noted->{why};
+    return { why => $noted->{why}, awaited => 'a newer build' } if !$noted->{outside};
+    my $next = ($noted->{at} // 0) + $pause;
+    return undef if $noted->{outside} < $most_tries || time >= $next;
+    return { why => $noted->{why}, awaited => "a newer build, or the next try after " . Machine::time_text($next) . ',' };
 }
 
 # Fetches a path from the substituters of the machine. Nix checks the signatures, whatever nix.conf says.

@@ -96,7 +96,11 @@ sub activate {
     my ($attempt, $started) = @_;
     if ($started) {
         my $seen = look($attempt);
-        return running() eq $attempt->{path} ? undef : 'the machine was restarted during the activation' if $seen->{boot} ne $attempt->{bootId};
+        if ($seen->{boot} ne $attempt->{bootId}) {
+            return undef if running() eq $attempt->{path};
+            $attempt->{outside} = 1;
+            return 'the machine was restarted during the activation';
+        }
         $started = is_under_way($attempt, $seen);
     }
     if (!$started) {
@@ -173,6 +177,8 @@ sub confirm {
     my ($attempt) = @_;
     if (exists look($attempt)->{files}{armed}) {
         my $trouble = Login::trouble($attempt->{login});
+        # A Hydra that is away is no fault of the new system.
+        $attempt->{outside} = 1 if $Login::lacks_only_hydra;
         return $trouble if defined $trouble;
         if (!take($attempt, 'confirmed')) {
             wait_for_guard($attempt);

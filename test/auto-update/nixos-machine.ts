@@ -48,6 +48,10 @@ export const go = (changes: Record<string, unknown> = {}, flags: readonly string
 export const offer = (path: string) => {
   hydra.model.evaluations = [evaluation(12, path)]
 }
+/** Starts a Hydra with the same evaluations, because the last one went down. */
+export async function reopenHydra(): Promise<void> {
+  hydra = await serveHydra(hydra.model.evaluations)
+}
 export const oldAlone = () => ({ running: old, profile: old, bootDefault: old })
 
 /** Expects that the update went back for this reason, and that the machine is as before. */

@@ -12,6 +12,7 @@ import {
   offer,
   old,
   oldAlone,
+  reopenHydra,
   unit,
   useNixosMachine,
 } from './nixos-machine.js'
@@ -196,8 +197,27 @@ describe('an automatic update of a NixOS machine goes back to its old system', (
     offer(await make('no-network', { units: unit('network', 'touch /run/test/proof') }))
     const close = hydra.close.bind(hydra)
     const cut = machine.namespace.sh('until [ -e /run/test/proof ]; do sleep 0.1; done').then(close)
-    await expectBack('does not answer /: Failed to connect', await go())
+    const first = await go()
+    await expectBack('does not answer /: Failed to connect', first)
     await cut
+    expect(first.said).toContain('; the next update tries the build again')
+    await reopenHydra()
+    expect(await go()).toMatchObject({ code: 0, said: 'updated: updated to evaluation 12 (build 120)' })
+  })
+
+  it.each<[string, number, number, RegExp]>([
+    ['tried again', 2, 0, /^updated: /],
+    [
+      'refused after three tries',
+      3,
+      0,
+      /no answer; a newer build, or the next try after 20\S*Z, is awaited$/,
+    ],
+    ['tried again after a week', 3, 8 * 86_400, /^updated: /],
+  ])('for a cause outside the machine, and the build is %s', async (_, outside, age, said) => {
+    const refused = { path: better, why: 'no answer', outside, at: now - age }
+    await machine.write('/var/lib/hydra-ops/auto-update/result.json', JSON.stringify({ refused }))
+    expect((await go()).said).toMatch(said)
   })
 
   it('if a health check fails', async () => {

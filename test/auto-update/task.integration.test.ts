@@ -71,7 +71,9 @@ describe('the task of an automatic update', () => {
   it('names the jobset, and starts the timer at the wanted times', async () => {
     const outputs = await task({ dates: '30 4 * * 1', maxAge: '7d', job: 'hosts.web' }).apply(host, run)
     expect(outputs).toEqual({ timer, source: 'https://hydra.example.org/job/infra/main/hosts.web' })
-    expect(text(`etc/systemd/system/${timer}`)).toContain('OnCalendar=Mon *-*-* 4:30:00\nPersistent=true')
+    expect(text(`etc/systemd/system/${timer}`)).toContain(
+      'OnCalendar=Mon *-*-* 4:30:00\nPersistent=true\nRandomizedDelaySec=15min',
+    )
     expect(JSON.parse(text('etc/hydra-ops/auto-update/configuration.json'))).toMatchObject({
       url: 'https://hydra.example.org',
       gate: 'release',

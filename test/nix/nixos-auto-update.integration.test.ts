@@ -66,7 +66,7 @@ it.each([
     ['timers.target'],
   ])
   expect(path).toEqual(expect.arrayContaining(['curl', 'openssh', 'util-linux', 'nix-store', 'systemd']))
-  expect(times).toEqual({ OnCalendar: '04:40', Persistent: true })
+  expect(times).toEqual({ OnCalendar: '04:40', Persistent: true, RandomizedDelaySec: '15min' })
 })
 
 it('the program of a NixOS machine and its configuration are in the store, and so is perl', async () => {
@@ -168,13 +168,17 @@ it('a NixOS machine without the option has no timer, whatever the network says',
   expect(await valuesOf('', values)).toEqual([false, false, false])
 })
 
-it('an update of a NixOS machine that may reboot runs after each boot too, and no other does', async () => {
-  const value =
-    '(lib.mapAttrs (_: value: value.content or value) config.systemd.timers.hydra-ops-auto-update.timerConfig)'
+it('an update of a NixOS machine that may reboot runs a minute after each boot too, and no other does', async () => {
+  const times = (timer: string) =>
+    `(lib.mapAttrs (_: value: value.content or value) config.systemd.timers.${timer}.timerConfig)`
   const reboots = 'deployment.autoUpdate.allowReboot = true;'
-  expect(await valuesOf(`${enabled} ${reboots}`, value)).toEqual([
-    { OnCalendar: '04:40', Persistent: true, OnBootSec: 60 },
+  const both = `${times('hydra-ops-auto-update')} ${times('hydra-ops-auto-update-boot')}`
+  expect(await valuesOf(`${enabled} ${reboots}`, both)).toEqual([
+    { OnCalendar: '04:40', Persistent: true, RandomizedDelaySec: '15min' },
+    // A random delay would hold this timer, too, and the fallback could reboot first.
+    { OnBootSec: 60, Unit: 'hydra-ops-auto-update.service' },
   ])
+  expect(await valuesOf(enabled, '(config.systemd.timers ? hydra-ops-auto-update-boot)')).toEqual([false])
   expect(await configurationOf(reboots)).toMatchObject({ allowReboot: true })
   expect(await configurationOf('')).toMatchObject({ allowReboot: false })
 })
