@@ -144,7 +144,10 @@ sub resume {
     return judge($attempt) if $attempt->{phase} eq 'booted';
     $attempt->{tries}++;
     Machine::write_own('attempt', $attempt);
-    return undo($attempt, $attempt->{why}, 1) if $attempt->{phase} eq 'back';
+    if ($attempt->{phase} eq 'back') {
+        return undo($attempt, $attempt->{why}, 1) if $attempt->{tries} <= $most_tries;
+        return went($attempt, "no end after $most_tries runs");
+    }
     if ($attempt->{tries} >= $most_tries) {
         $attempt->{outside} = $most_tries;
         return undo($attempt, "no end after $attempt->{tries} runs", 0);
@@ -196,9 +199,16 @@ sub updated {
 sub undo {
     my ($attempt, $why, $started) = @_;
     Machine::tell("$why; going back to $attempt->{previous}");
-    @{$attempt}{qw(phase why)} = ('back', $why);
+    # The way back has tries of its own.
+    @{$attempt}{qw(phase why tries)} = ('back', $why, 0) if $attempt->{phase} ne 'back';
     Machine::write_own('attempt', $attempt);
-    my $wrong = System::go_back($attempt, $started);
+    return went($attempt, System::go_back($attempt, $started));
+}
+
+# Returns the result of a way back, which may have failed.
+sub went {
+    my ($attempt, $wrong) = @_;
+    my $why = $attempt->{why};
     my %refused = (path => $attempt->{path}, why => $why);
     @refused{qw(outside at)} = ($attempt->{outside} + outside($attempt->{path}), time) if $attempt->{outside};
     my %facts = (facts_of($attempt), refused => \%refused, known => $attempt->{known});

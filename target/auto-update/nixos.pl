@@ -276,7 +276,8 @@ sub go_back {
     my $files = $seen->{files};
     if ($seen->{boot} eq $attempt->{bootId} && grep { exists $files->{$_} } qw(armed confirmed fired)) {
         if (!exists $files->{fired}) {
-            # The guard leaves a system that became the boot default, and this one did not.
+            # The guard leaves a system that became the boot default, so nothing would go back.
+            return stays($attempt) if exists $files->{kept} && default() eq $attempt->{path};
             unlink "$attempt->{folder}/kept" if default() ne $attempt->{path};
             my %values = (run => $attempt->{run}, folder => $attempt->{folder}, old => $attempt->{previous});
             Machine::step();
@@ -287,9 +288,15 @@ sub go_back {
     }
     my $running = running();
     return 'the machine runs ' . ($running || 'no known system') if $running ne $attempt->{previous};
-    return "$attempt->{path} stays the boot default" if default() eq $attempt->{path};
+    return stays($attempt) if default() eq $attempt->{path};
     finish($attempt, 0);
     return undef;
+}
+
+sub stays {
+    my ($attempt) = @_;
+    finish($attempt, 0);
+    return "$attempt->{path} stays the boot default";
 }
 
 # Says whether somebody else set the boot default since an attempt began.

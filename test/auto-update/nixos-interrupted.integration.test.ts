@@ -111,6 +111,28 @@ describe('an automatic update of a NixOS machine that is killed', () => {
     expect(killed).toBeLessThan(60)
   })
 
+  it('gives up a way back that never ends, and says so', async () => {
+    const attempt = {
+      ...{
+        path: better,
+        previous: old,
+        evaluation: 12,
+        build: 120,
+        phase: 'back',
+        why: 'unhealthy',
+        tries: 3,
+      },
+      ...{ run: 'r9', unit: 'hydra-ops-activation-r9.service', keepUnit: 'hydra-ops-keep-r9.service' },
+      ...{ log: '/var/log/hydra-ops/r9.log', folder: '/var/lib/hydra-ops/activations/r9', bootId: 'x' },
+    }
+    await machine.write('/var/lib/hydra-ops/auto-update/attempt.json', JSON.stringify(attempt))
+    expect(await go()).toMatchObject({
+      code: 1,
+      said: 'failed: evaluation 12 (build 120): unhealthy; going back failed: no end after 3 runs',
+    })
+    expect(await machine.leftovers()).toBe('')
+  })
+
   it('tries the build once more after its guard went back', async () => {
     await killWhen('armed')
     await machine.namespace.sh(

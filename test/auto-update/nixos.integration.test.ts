@@ -231,6 +231,18 @@ describe('an automatic update of a NixOS machine goes back to its old system', (
     await expectBack('the new system did not become the boot default', await go())
   })
 
+  it('except where profile and boot menu can neither be changed nor changed back', async () => {
+    const path = await make('stuck', { row: 'boot-full' })
+    offer(path)
+    // No generation is there to go back to.
+    await machine.namespace.sh('cd /nix/var/nix/profiles; rm system-*; ln -sfnT "$1" system', old)
+    expect(await go({ activationSeconds: 120 })).toMatchObject({
+      code: 1,
+      said: expect.stringContaining(`going back failed: ${path} stays the boot default`),
+    })
+    expect(await machine.leftovers()).toBe('')
+  })
+
   it('by its guard if the switch hangs', async () => {
     offer(await make('hang', { row: 'hang' }))
     const update = go()
