@@ -135,6 +135,23 @@ describe('an automatic update of a NixOS machine changes nothing', () => {
     })
   })
 
+  it.each([
+    ['for days', 'touch -h -d "5 days ago" /run/current-system /nix/var/nix/profiles/system', ' since 20'],
+    [
+      'because a boot menu was not finished',
+      'mkdir -p /var/lib/hydra-ops; : > /var/lib/hydra-ops/boot-menu-pending',
+      ', which the boot menu may lack; hydra-ops deploy or hydra-ops rollback mends this',
+    ],
+  ])('and fails if another system than the boot default runs %s', async (_, left, why) => {
+    await machine.deploy(better, now, false)
+    await machine.namespace.sh(left)
+    expect(await go()).toMatchObject({
+      code: 1,
+      said: expect.stringContaining(`failed: ${better} runs, and ${old} is the boot default${why}`),
+    })
+    expect(await machine.runs()).toEqual({ running: better, profile: old, bootDefault: old })
+  })
+
   it('while a deploy left another system for the next boot', async () => {
     await machine.deploy(better, now)
     await machine.deploy(old, now, false)
