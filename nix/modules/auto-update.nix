@@ -127,7 +127,7 @@ in
     systemd.services.hydra-ops-auto-update = {
       description = "Automatic update from Hydra";
       wants = [ "network-online.target" ];
-      after = [ "network-online.target" ];
+      after = [ "network-online.target" "time-sync.target" ];
       path = programs;
       environment = {
         HOME = "/root";

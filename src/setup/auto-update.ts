@@ -114,7 +114,7 @@ function serviceText(): string {
 [Unit]
 Description=Automatic update from Hydra
 Wants=network-online.target
-After=network-online.target
+After=network-online.target time-sync.target
 
 [Service]
 Type=oneshot

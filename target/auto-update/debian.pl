@@ -100,7 +100,7 @@ sub start {
 sub follow {
     my ($attempt, $path) = @_;
     my ($unit, $seen) = ($attempt->{unit}, 0);
-    my $end = time + $Machine::config->{activationSeconds};
+    my $end = Machine::uptime() + $Machine::config->{activationSeconds};
     while (1) {
         my $said = Machine::demand(
             'follow the activation', 'follow', 120,
@@ -123,7 +123,7 @@ sub follow {
             remove($unit);
             return @end;
         }
-        die "the activation did not end within $Machine::config->{activationSeconds} s\n" if time > $end;
+        die "the activation did not end within $Machine::config->{activationSeconds} s\n" if Machine::uptime() > $end;
     }
 }
 

@@ -21,11 +21,11 @@ sub failures {
 
 sub until_healthy {
     my ($check, $attempt) = @_;
-    my $end = time + $check->{total};
+    my $end = Machine::uptime() + $check->{total};
     my $seconds = $check->{timeout} < $check->{total} ? $check->{timeout} : $check->{total};
     while (1) {
         my ($name, $wrong) = $attempt->($check, $seconds);
-        return ($check->{description} // $name, $wrong) if !defined $wrong || time + $check->{period} >= $end;
+        return ($check->{description} // $name, $wrong) if !defined $wrong || Machine::uptime() + $check->{period} >= $end;
         select undef, undef, undef, $check->{period};
     }
 }

@@ -43,10 +43,10 @@ sub user_keys {
 # Returns nothing, or a sentence about what the new system lacks. Tries for some time, because services start slowly.
 sub trouble {
     my ($before) = @_;
-    my $end = time + $Machine::config->{ssh}{seconds};
+    my $end = Machine::uptime() + $Machine::config->{ssh}{seconds};
     while (1) {
         my $trouble = lacks($before);
-        return $trouble if !defined $trouble || time + $Machine::config->{ssh}{pause} >= $end;
+        return $trouble if !defined $trouble || Machine::uptime() + $Machine::config->{ssh}{pause} >= $end;
         Machine::tell("$trouble; trying again");
         select undef, undef, undef, $Machine::config->{ssh}{pause};
     }

@@ -21,6 +21,12 @@ sub step {
 
 sub tell { print "$_[0]\n" }
 
+# Returns the seconds since the start of the machine. A change of the time of day does not move this clock.
+sub uptime {
+    open my $in, '<', '/proc/uptime' or die "cannot read /proc/uptime: $!\n";
+    return (split / /, readline $in)[0];
+}
+
 # Runs a program with a deadline in seconds. Returns its exit status, its standard output and its standard error.
 sub run {
     my ($seconds, @argv) = @_;

@@ -350,12 +350,12 @@ sub finish {
 # Follows an activation until a file appears in its folder, its guard fires, or its unit ends.
 sub follow {
     my ($attempt, $awaited) = @_;
-    my $end = time + $Machine::config->{activationSeconds};
+    my $end = Machine::uptime() + $Machine::config->{activationSeconds};
     while (1) {
         my $seen = look($attempt, $awaited, 20);
         my $files = $seen->{files};
         return $seen if exists $files->{$awaited} || $seen->{boot} ne $attempt->{bootId} || $seen->{over};
-        die "the activation did not end within $Machine::config->{activationSeconds} s\n" if time > $end;
+        die "the activation did not end within $Machine::config->{activationSeconds} s\n" if Machine::uptime() > $end;
     }
 }
 
@@ -368,7 +368,7 @@ sub look {
         unit => $unit, guards => "hydra-ops-guard-$attempt->{run}-*.service", log => $attempt->{log}, folder => $attempt->{folder},
         await => $awaited, boot_id => $attempt->{bootId}, seen => scalar @log, seconds => $seconds // 0,
     );
-    my $began = time;
+    my $began = Machine::uptime();
     my $said  = Machine::demand('follow the activation', 'follow', 180, %values);
     my %seen  = (files => {}, before => [], samples => []);
     my %state;
@@ -387,7 +387,7 @@ sub look {
     $seen{unit} = unit_state($unit, %state);
     my $fired = exists $seen{files}{fired};
     # The script ends early only where nothing is left to wait for.
-    $seen{over} = $awaited eq 'guard-result' ? $fired && time - $began < ($seconds // 0) : $fired || $seen{unit} ne 'running';
+    $seen{over} = $awaited eq 'guard-result' ? $fired && Machine::uptime() - $began < ($seconds // 0) : $fired || $seen{unit} ne 'running';
     return \%seen;
 }
 

@@ -43,8 +43,11 @@ export const unit = (name: string, program: string) => ({
 })
 export const fails = { cmd: [{ cmd: ['false'], period: 0.1, timeout: 20, total: 0.1 }] }
 
-export const go = (changes: Record<string, unknown> = {}, flags: readonly string[] = []) =>
-  machine.run(hydra.model.url, changes, flags)
+export const go = (
+  changes: Record<string, unknown> = {},
+  flags: readonly string[] = [],
+  environment: readonly string[] = [],
+) => machine.run(hydra.model.url, changes, flags, environment)
 export const offer = (path: string) => {
   hydra.model.evaluations = [evaluation(12, path)]
 }

@@ -58,6 +58,17 @@ describe('an automatic update of a NixOS machine', () => {
     expect(await machine.runs()).toMatchObject({ running: better })
   })
 
+  it('counts no time by the clock of the day, which leaps at the start of a machine', async () => {
+    await machine.write(
+      '/run/test/Leap.pm',
+      'package Leap; my $looks = 0; BEGIN { *CORE::GLOBAL::time = sub () { CORE::time() + 90_000 * $looks++ } } 1;',
+    )
+    const cmd = ['sh', '-c', '[ -e /run/test/proof ] || { : > /run/test/proof; exit 1; }']
+    const healthChecks = { cmd: [{ cmd, period: 0.1, timeout: 100, total: 300 }] }
+    const ended = await go({ healthChecks }, [], ['PERL5OPT=-I/run/test -MLeap'])
+    expect(ended).toMatchObject({ code: 0, said: 'updated: updated to evaluation 12 (build 120)' })
+  })
+
   it('runs the health checks that the new system brings', async () => {
     offer(await make('own-checks', { checks: { cmd: [] } }))
     expect(await go({ healthChecks: fails })).toMatchObject({ code: 0 })

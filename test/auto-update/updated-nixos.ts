@@ -217,7 +217,12 @@ for each in current booted; do ln -sfnT "$(readlink -e /nix/var/nix/profiles/sys
   }
 
   /** Runs the program as the timer does. */
-  async run(url: string, changes: Record<string, unknown> = {}, flags: readonly string[] = []) {
+  async run(
+    url: string,
+    changes: Record<string, unknown> = {},
+    flags: readonly string[] = [],
+    environment: readonly string[] = [],
+  ) {
     const { times, ssh } = this.files.configuration
     const settings = {
       ...this.files.configuration,
@@ -227,12 +232,15 @@ for each in current booted; do ln -sfnT "$(readlink -e /nix/var/nix/profiles/sys
       ...changes,
     }
     await this.write(configuration, JSON.stringify(settings))
-    return this.start(flags)
+    return this.start(flags, environment)
   }
 
-  async start(flags: readonly string[] = []): Promise<CommandResult & { readonly said: string }> {
+  async start(
+    flags: readonly string[],
+    environment: readonly string[],
+  ): Promise<CommandResult & { readonly said: string }> {
     const { signal } = new AbortController()
-    const argv = [...ownNix.split(' '), '/usr/bin/perl', program, configuration, ...flags]
+    const argv = [...ownNix.split(' '), ...environment, '/usr/bin/perl', program, configuration, ...flags]
     const ended = await this.namespace.host.exec(argv, { signal, timeoutMs: 300_000, what: 'update' })
     return { ...ended, said: ended.stdout.trimEnd().split('\n').at(-1) ?? '' }
   }
